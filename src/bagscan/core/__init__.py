@@ -1,0 +1,20 @@
+"""The types that every room of the house speaks: numpy only, validated on construction."""
+
+from bagscan.core.annotation import Annotation
+from bagscan.core.association import Grid
+from bagscan.core.findings import Decision, Finding, OperatingPoint, Report
+from bagscan.core.regions import Regions
+from bagscan.core.scan import QUANTITIES, Scan, View
+
+__all__ = [
+    "QUANTITIES",
+    "Annotation",
+    "Decision",
+    "Finding",
+    "Grid",
+    "OperatingPoint",
+    "Regions",
+    "Report",
+    "Scan",
+    "View",
+]

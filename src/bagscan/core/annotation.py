@@ -1,0 +1,50 @@
+"""Truth, as people marked it; a different type from a prediction."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from bagscan.core.checks import freeze, require
+
+
+def check_box(box: tuple[float, float, float, float]) -> None:
+    """Require a finite half-open xyxy box with positive area."""
+    require(len(box) == 4 and bool(np.isfinite(box).all()), f"box_xyxy must be 4 finite numbers, got {box}")
+    require(box[2] > box[0] and box[3] > box[1], f"box_xyxy must have x1 < x2 and y1 < y2, got {box}")
+
+
+@dataclass(frozen=True)
+class Annotation:
+    """One marked thing in one view.
+
+    Attributes:
+        label: class name, for example ``"knife"``.
+        box_xyxy: half-open, in pixels, float; pixel (0, 0) covers [0, 1) x [0, 1).
+        mask: (H, W) bool of the whole view, or None where only a box is known.
+        parent_id: id of the annotation that this one is a part of, or None.
+    """
+
+    label: str
+    box_xyxy: tuple[float, float, float, float]
+    mask: np.ndarray | None = None
+    view_id: str = "0"
+    id: str | None = None
+    parent_id: str | None = None
+
+    def __post_init__(self) -> None:
+        require(bool(self.label), "an annotation needs a label")
+        check_box(self.box_xyxy)
+        if self.mask is not None:
+            require(self.mask.ndim == 2 and self.mask.dtype == bool, "mask must be (H, W) bool")
+            object.__setattr__(self, "mask", freeze(self.mask))
+
+    def region(self, height: int, width: int) -> np.ndarray:
+        """(H, W) bool: the mask, or every pixel whose centre lies in the box."""
+        if self.mask is not None:
+            require(self.mask.shape == (height, width), f"mask {self.mask.shape} for a view of {(height, width)}")
+            return self.mask
+        x1, y1, x2, y2 = self.box_xyxy
+        rows, cols = np.arange(height) + 0.5, np.arange(width) + 0.5
+        return np.asarray(((rows >= y1) & (rows < y2))[:, None] & ((cols >= x1) & (cols < x2)))

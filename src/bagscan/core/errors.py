@@ -1,0 +1,32 @@
+"""Errors that a user can act on: what was expected, what came, what to do."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class BagscanError(Exception):
+    """Anything that bagscan refuses to do, with the reason as its message."""
+
+
+class ReadError(BagscanError):
+    """A file could not be read as what it claims to be. The message names the file."""
+
+
+class ConfigError(BagscanError):
+    """A configuration key or value is wrong. The message names file, line and the nearest key."""
+
+
+class ModelError(BagscanError):
+    """A model folder is missing, altered, or does not fit the scan it was given."""
+
+
+class DataError(BagscanError):
+    """A dataset is absent, empty, or not laid out as expected."""
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Return ``"; did you mean 'x'?"`` for the closest known name, or an empty string."""
+    close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.4)
+    return f"; did you mean {close[0]!r}?" if close else ""

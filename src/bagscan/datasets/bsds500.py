@@ -1,0 +1,56 @@
+"""BSDS500 natural images with human segmentations: what SSN is pre-trained and compared on.
+
+Source: Arbeláez et al., "Contour Detection and Hierarchical Image Segmentation" (PAMI 2011).
+Layout: ``images/<split>/<id>.jpg`` and ``groundTruth/<split>/<id>.mat``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from scipy.io import loadmat
+
+from bagscan.core.errors import DataError
+
+
+@dataclass(frozen=True)
+class SegmentedImage:
+    """An image with several people's segmentations.
+
+    Attributes:
+        id: file stem.
+        rgb: (H, W, 3) uint8.
+        segmentations: tuple of (H, W) int32 label maps from 0, one per annotator.
+    """
+
+    id: str
+    rgb: np.ndarray
+    segmentations: tuple[np.ndarray, ...]
+
+
+def load(root: str | Path, split: str) -> list[SegmentedImage]:
+    """Read one split.
+
+    Args:
+        root: folder holding ``images`` and ``groundTruth``. split: ``train`` or ``val``.
+
+    Raises:
+        DataError: the folder or a ground truth is absent.
+    """
+    root = Path(root)
+    paths = sorted((root / "images" / split).glob("*.jpg"))
+    if not paths:
+        raise DataError(f"no BSDS500 images in {root / 'images' / split}; set data.root to the folder with images/")
+    return [_load_one(path, root / "groundTruth" / split / f"{path.stem}.mat") for path in paths]
+
+
+def _load_one(image: Path, truth: Path) -> SegmentedImage:
+    if not truth.exists():
+        raise DataError(f"{image.name} has no ground truth at {truth}")
+    cells = loadmat(truth)["groundTruth"][0]
+    maps = [np.asarray(cell["Segmentation"][0, 0], np.int32) for cell in cells]
+    compact = tuple(np.unique(m, return_inverse=True)[1].reshape(m.shape).astype(np.int32) for m in maps)
+    return SegmentedImage(image.stem, np.asarray(Image.open(image).convert("RGB")), compact)

@@ -1,0 +1,32 @@
+"""A COCO folder: one JSON file and the images that it names."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from bagscan.core.errors import DataError
+from bagscan.datasets.record import Collection, Record
+from bagscan.formats.coco import read_coco
+
+
+def load(annotations: str | Path, images: str | Path | None = None) -> Collection:
+    """Read a COCO file; images that are absent on disk are counted and left out.
+
+    Args:
+        annotations: the JSON file. images: folder of the images; by default ``images/`` beside
+            the JSON where there is one, else the JSON's own folder.
+    """
+    annotations = Path(annotations)
+    if not annotations.is_file():
+        raise DataError(f"{annotations}: no such COCO file")
+    if images is None:
+        beside = annotations.parent / "images"
+        images = beside if beside.is_dir() else annotations.parent
+    entries = read_coco(annotations)
+    present = [entry for entry in entries if (Path(images) / entry.file_name).is_file()]
+    absent = tuple(entry.file_name for entry in entries if not (Path(images) / entry.file_name).is_file())
+    records = tuple(Record(Path(e.file_name).stem, Path(images) / e.file_name, e.annotations) for e in present)
+    notes = [f"{len(records)} images, {sum(len(r.annotations) for r in records)} annotations."]
+    if absent:
+        notes.append(f"{len(absent)} of {len(entries)} listed images are absent from {images}.")
+    return Collection(annotations.stem, records, tuple(notes), absent)

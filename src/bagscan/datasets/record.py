@@ -1,0 +1,55 @@
+"""What every dataset gives: records of scans on disk with their truth."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from PIL import Image
+
+from bagscan.core import Annotation
+from bagscan.core.errors import DataError
+
+
+@dataclass(frozen=True)
+class Record:
+    """One scan on disk.
+
+    Attributes:
+        id: unique within the collection. path: for :func:`bagscan.formats.read_scan`.
+        annotations: boxes or masks. labels: image-level, 1, -1 or 0 (unknown), by class.
+        scanner: name or number of the machine, where the dataset tells.
+    """
+
+    id: str
+    path: Path
+    annotations: tuple[Annotation, ...] = ()
+    labels: Mapping[str, int] = field(default_factory=dict)
+    scanner: str = "unknown"
+
+
+@dataclass(frozen=True)
+class Collection:
+    """A dataset's records, and in ``notes`` what a user should know about what is missing or odd.
+
+    Attributes:
+        absent: ids that the dataset lists but the folder lacks.
+        bad: ids whose files could not be read, with the reason.
+    """
+
+    name: str
+    records: tuple[Record, ...]
+    notes: tuple[str, ...] = ()
+    absent: tuple[str, ...] = ()
+    bad: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not self.records:
+            raise DataError(f"{self.name}: no usable scans found. {' '.join(self.notes)}".strip())
+
+
+def image_size(path: Path) -> tuple[int, int]:
+    """(height, width) of a JPEG or PNG from its header alone."""
+    with Image.open(path) as image:
+        return image.height, image.width

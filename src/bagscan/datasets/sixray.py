@@ -1,0 +1,79 @@
+"""SIXray: official lists and VOC boxes (Miao et al., CVPR 2019).
+
+Layout: ``JPEGImage/<stem>.jpg``, ``Annotation/<stem>.xml`` for positives, and
+``ImageSet/{10,100,1000}/{train,test}.csv`` with 1, -1 or 0 per class. A 0 is negative for an
+``N*`` image and unknown for a ``P*`` one. Academic use only: the images are never redistributed.
+"""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+from bagscan.core.errors import DataError, ReadError
+from bagscan.datasets.record import Collection, Record
+from bagscan.formats.voc import read_voc
+
+CLASSES = ("Gun", "Knife", "Wrench", "Pliers", "Scissors")
+PUBLISHED_COUNTS = {("10", "train"): 74_960, ("10", "test"): 13_412}
+
+
+def read_list(path: Path) -> dict[str, dict[str, int]]:
+    """``{stem: {class: 1, -1 or 0}}`` from one official CSV.
+
+    Raises:
+        DataError: the file is absent or its header is not the official one.
+    """
+    if not path.exists():
+        raise DataError(f"{path}: no such list; expected ImageSet/{{10,100,1000}}/{{train,test}}.csv")
+    with path.open(newline="") as file:
+        rows = csv.DictReader(file)
+        if tuple(rows.fieldnames or ()) != ("name", *CLASSES):
+            raise DataError(f"{path}: header {rows.fieldnames}, expected name,{','.join(CLASSES)}")
+        return {row["name"]: {name: int(row[name]) for name in CLASSES} for row in rows}
+
+
+def load(root: str | Path, subset: str = "10", split: str = "train") -> Collection:
+    """Read one official list; scans that are absent on disk are counted and left out.
+
+    Args:
+        root: the folder with ``JPEGImage``. subset: ``10``, ``100`` or ``1000``. split: ``train`` or ``test``.
+    """
+    root = Path(root)
+    listed = read_list(root / "ImageSet" / subset / f"{split}.csv")
+    present = {path.stem for path in (root / "JPEGImage").glob("*.jpg")}
+    records, bad, unknown = [], {}, 0
+    for stem, values in listed.items():
+        if stem not in present:
+            continue
+        if stem.startswith("N"):
+            values = {name: value or -1 for name, value in values.items()}
+        unknown += sum(value == 0 for value in values.values())
+        try:
+            records.append(_record(root, stem, values))
+        except ReadError as error:
+            bad[stem] = str(error)
+    absent = tuple(stem for stem in listed if stem not in present)
+    notes = [f"{len(absent)} of {len(listed)} listed images are absent from {root / 'JPEGImage'}; {len(records)} used."]
+    expected = PUBLISHED_COUNTS.get((subset, split))
+    if expected is not None and expected != len(listed):
+        notes.append(f"The list has {len(listed)} rows, the published one {expected}.")
+    unboxed = sum(not r.annotations for r in records if r.id.startswith("P"))
+    if unboxed:
+        notes.append(f"{unboxed} positives have no box.")
+    disagree = sum(
+        {a.label for a in r.annotations} != {name for name, v in r.labels.items() if v == 1} for r in records if r.annotations
+    )
+    if disagree:
+        notes.append(f"{disagree} scans have boxes of other classes than the list says.")
+    if unknown:
+        notes.append(f"{unknown} labels of positives are 0: treated as unknown.")
+    if bad:
+        notes.append(f"{len(bad)} annotations could not be read.")
+    return Collection("sixray", tuple(records), tuple(notes), absent, bad)
+
+
+def _record(root: Path, stem: str, labels: dict[str, int]) -> Record:
+    truth = root / "Annotation" / f"{stem}.xml"
+    annotations = tuple(read_voc(truth)) if truth.exists() else ()
+    return Record(stem, root / "JPEGImage" / f"{stem}.jpg", annotations, labels, "sixray")

@@ -1,0 +1,126 @@
+"""COCO JSON: boxes as x, y, width, height; masks as polygons or run lengths."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pycocotools import mask as rle
+
+from bagscan.core import Annotation
+from bagscan.core.errors import ReadError
+from bagscan.formats.limits import MAX_TEXT_BYTES, check_pixels, check_size, naming
+
+
+@dataclass(frozen=True)
+class CocoImage:
+    """One image of a COCO file with its annotations; ``score`` per annotation for detections."""
+
+    file_name: str
+    height: int
+    width: int
+    annotations: tuple[Annotation, ...] = ()
+    scores: tuple[float, ...] = ()
+
+
+def read_coco(path: str | Path) -> list[CocoImage]:
+    """Read every image of a COCO file, those without annotations too.
+
+    Raises:
+        ReadError: not COCO JSON, nested too deeply, or an annotation of an unknown image or class.
+    """
+    path = Path(path)
+    check_size(path, MAX_TEXT_BYTES)
+    with naming(path, "COCO file"):
+        data = json.loads(path.read_text())
+        if not isinstance(data, dict) or "images" not in data:
+            raise ReadError(f"{path}: not a COCO file (no 'images')")
+        names = {c["id"]: c["name"] for c in data.get("categories", [])}
+        by_image: dict[Any, list[dict[str, Any]]] = {image["id"]: [] for image in data["images"]}
+        for entry in data.get("annotations", []):
+            if entry["image_id"] not in by_image or entry["category_id"] not in names:
+                raise ReadError(f"{path}: annotation {entry.get('id')} names an unknown image or category")
+            by_image[entry["image_id"]].append(entry)
+        return [_image(path, image, by_image[image["id"]], names) for image in data["images"]]
+
+
+def _image(path: Path, image: dict[str, Any], entries: list[dict[str, Any]], names: dict[Any, str]) -> CocoImage:
+    height, width = int(image["height"]), int(image["width"])
+    check_pixels(path, height, width)
+    annotations = tuple(_annotation(e, names[e["category_id"]], height, width) for e in entries)
+    scores = tuple(float(e["score"]) for e in entries if "score" in e)
+    return CocoImage(image["file_name"], height, width, annotations, scores)
+
+
+def _annotation(entry: dict[str, Any], label: str, height: int, width: int) -> Annotation:
+    x, y, w, h = (float(v) for v in entry["bbox"])
+    parent = entry.get("parent_id")
+    return Annotation(
+        label,
+        (x, y, x + w, y + h),
+        decode_mask(entry["segmentation"], height, width) if entry.get("segmentation") else None,
+        id=str(entry["id"]),
+        parent_id=None if parent is None else str(parent),
+    )
+
+
+def decode_mask(segmentation: Any, height: int, width: int) -> np.ndarray:
+    """(H, W) bool from polygons, compressed or uncompressed run lengths."""
+    if isinstance(segmentation, list):
+        encoded = rle.merge(rle.frPyObjects(segmentation, height, width))
+    elif isinstance(segmentation["counts"], list):
+        encoded = rle.frPyObjects(segmentation, height, width)
+    else:
+        encoded = segmentation
+    if tuple(encoded["size"]) != (height, width):
+        raise ValueError(f"mask of size {encoded['size']} for an image of {[height, width]}")
+    return np.asarray(rle.decode(encoded), bool)
+
+
+def encode_mask(mask: np.ndarray) -> dict[str, Any]:
+    """Compressed run lengths of a (H, W) bool mask, JSON-serialisable."""
+    encoded = rle.encode(np.asfortranarray(mask, np.uint8))
+    return {"size": list(encoded["size"]), "counts": encoded["counts"].decode()}
+
+
+def coco_document(images: Sequence[CocoImage]) -> dict[str, Any]:
+    """The COCO dictionary of these images; categories are numbered from 1 by name."""
+    labels = sorted({a.label for image in images for a in image.annotations})
+    number = {label: i + 1 for i, label in enumerate(labels)}
+    entries: list[dict[str, Any]] = []
+    # Ids are numbered afresh within the file; parents follow their annotation to its new number.
+    renumbered = {a.id: i + 1 for i, a in enumerate(a for image in images for a in image.annotations) if a.id is not None}
+    for index, image in enumerate(images):
+        for k, annotation in enumerate(image.annotations):
+            x1, y1, x2, y2 = annotation.box_xyxy
+            entry: dict[str, Any] = {
+                "id": len(entries) + 1,
+                "image_id": index + 1,
+                "category_id": number[annotation.label],
+                "bbox": [x1, y1, x2 - x1, y2 - y1],
+                "area": float(annotation.mask.sum()) if annotation.mask is not None else (x2 - x1) * (y2 - y1),
+                "iscrowd": 0,
+            }
+            if annotation.mask is not None:
+                entry["segmentation"] = encode_mask(annotation.mask)
+            if annotation.parent_id is not None:
+                entry["parent_id"] = renumbered.get(annotation.parent_id, annotation.parent_id)
+            if image.scores:
+                entry["score"] = image.scores[k]
+            entries.append(entry)
+    return {
+        "images": [
+            {"id": i + 1, "file_name": m.file_name, "height": m.height, "width": m.width} for i, m in enumerate(images)
+        ],
+        "annotations": entries,
+        "categories": [{"id": i, "name": label} for label, i in number.items()],
+    }
+
+
+def write_coco(path: str | Path, images: Sequence[CocoImage]) -> None:
+    """Write a COCO file; boxes and masks come back exactly."""
+    Path(path).write_text(json.dumps(coco_document(images)))

@@ -1,0 +1,114 @@
+"""Pseudo-colour JPEG and PNG, and 16-bit PNG sets ``<id>_{low,high,zeff}.png``."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+
+import imagecodecs
+import numpy as np
+from PIL import Image
+
+from bagscan.core import View
+from bagscan.core.errors import ReadError
+from bagscan.formats.limits import check_pixels, check_size, naming
+from bagscan.formats.quantities import CHANNEL_NAMES, counts_from_view, view_from_counts
+
+RGB = ("red", "green", "blue")
+_PNG = b"\x89PNG\r\n\x1a\n"
+_JPEG = b"\xff\xd8\xff"
+
+
+def png_header(path: Path) -> tuple[int, int, int]:
+    """(width, height, bit depth) from a PNG's first 33 bytes."""
+    with path.open("rb") as file:
+        head = file.read(33)
+    if head[:8] != _PNG or head[12:16] != b"IHDR" or len(head) < 33:
+        raise ReadError(f"{path}: not a PNG file")
+    return int.from_bytes(head[16:20], "big"), int.from_bytes(head[20:24], "big"), head[24]
+
+
+def read_image(path: str | Path) -> View:
+    """Read an 8-bit JPEG or PNG as pseudo-colour, or a 16-bit PNG as transmission.
+
+    Raises:
+        ReadError: absent, empty, truncated, too large, or not an image.
+    """
+    path = Path(path)
+    check_size(path)
+    with path.open("rb") as file:
+        magic = file.read(8)
+    if magic == _PNG:
+        width, height, bits = png_header(path)
+        check_pixels(path, height, width)
+        if bits == 16:
+            return _read_png16(path)
+    elif not magic.startswith(_JPEG):
+        raise ReadError(f"{path}: neither a PNG nor a JPEG file (starts with {magic[:4]!r})")
+    return _read_8bit(path)
+
+
+def _read_8bit(path: Path) -> View:
+    with naming(path, "image"), warnings.catch_warnings():
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # our own cap, next line
+        with Image.open(path, formats=("PNG", "JPEG")) as image:
+            check_pixels(path, image.height, image.width)
+            if image.mode in ("RGBA", "LA", "P"):
+                # Transparent pixels are air, and air is white.
+                image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image.convert("RGBA"))
+            rgb = np.asarray(image.convert("RGB"))
+    return view_from_counts(rgb.transpose(2, 0, 1), RGB)
+
+
+def _read_png16(path: Path) -> View:
+    with naming(path, "16-bit PNG"):
+        counts = np.asarray(imagecodecs.png_decode(path.read_bytes()))
+    suffix = path.stem.rsplit("_", 1)[-1]
+    if counts.ndim == 2:
+        return view_from_counts(counts[None], (suffix if suffix in CHANNEL_NAMES else "low",))
+    if counts.shape[2] == 3:
+        return view_from_counts(counts.transpose(2, 0, 1), RGB)
+    raise ReadError(f"{path}: a 16-bit PNG must be grey or RGB, got {counts.shape[2]} channels")
+
+
+def png_set_of(path: Path) -> dict[str, Path] | None:
+    """The files of the PNG set that ``path`` belongs to, by channel, or None for a lone image."""
+    stem, _, suffix = path.stem.rpartition("_")
+    if path.suffix.lower() != ".png" or suffix not in CHANNEL_NAMES or not stem:
+        return None
+    siblings = {name: path.with_name(f"{stem}_{name}{path.suffix}") for name in CHANNEL_NAMES}
+    return {name: file for name, file in siblings.items() if file.exists() or file == path}
+
+
+def read_png_set(files: dict[str, Path]) -> View:
+    """Read one view from single-channel 16-bit PNG files named by channel.
+
+    Raises:
+        ReadError: a file is bad, or the sizes differ.
+    """
+    parts = {name: read_image(file) for name, file in files.items()}
+    shapes = {name: view.shape for name, view in parts.items()}
+    first = next(iter(files.values()))
+    if len(set(shapes.values())) > 1:
+        raise ReadError(f"{first}: the files of this set differ in size: {shapes}")
+    wrong = [name for name, view in parts.items() if view.channels != (name,)]
+    if wrong:
+        raise ReadError(f"{files[wrong[0]]}: expected one 16-bit grey channel")
+    counts = np.concatenate([counts_from_view(view) for view in parts.values()])
+    return view_from_counts(counts, tuple(parts))
+
+
+def write_png_set(folder: str | Path, scan_id: str, view: View) -> list[Path]:
+    """Write each channel as ``<id>_<channel>.png``; 16-bit counts come back bit for bit."""
+    paths = []
+    for name, counts in zip(view.channels, counts_from_view(view), strict=True):
+        path = Path(folder) / f"{scan_id}_{name}.png"
+        path.write_bytes(imagecodecs.png_encode(counts))
+        paths.append(path)
+    return paths
+
+
+def write_image(path: str | Path, view: View) -> None:
+    """Write a three-channel view as an 8-bit RGB PNG or JPEG, by the file's ending."""
+    rgb = (view.pixels.clip(0, 1) * 255).round().astype(np.uint8).transpose(1, 2, 0)
+    Image.fromarray(rgb if rgb.shape[2] == 3 else rgb[..., 0]).save(path)

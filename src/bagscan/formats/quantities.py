@@ -1,0 +1,50 @@
+"""Counts on disk <-> physical values in a View: one rule per channel name, exact for 16 bits."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from bagscan.core import View
+from bagscan.core.errors import BagscanError
+
+FULL_SCALE = {8: 255.0, 16: 65535.0}
+ZEFF_PER_COUNT = 1e-3  # effective Z is written as thousandths: 65.535 at most
+CHANNEL_NAMES = ("low", "high", "zeff")
+
+
+def default_channels(n: int) -> tuple[str, ...]:
+    """Names for ``n`` channels that a file does not name."""
+    return CHANNEL_NAMES[:n] if n <= 3 else tuple(f"channel{i}" for i in range(n))
+
+
+def quantity_of(channels: tuple[str, ...]) -> str:
+    """The quantity that 16-bit channels of these names hold together."""
+    if channels == ("zeff",):
+        return "effective_z"
+    if "zeff" in channels:
+        return "dual_energy"
+    return "pseudo_colour" if channels == ("red", "green", "blue") else "transmission"
+
+
+def view_from_counts(counts: np.ndarray, channels: tuple[str, ...], **fields: object) -> View:
+    """A view of (C, H, W) uint8 or uint16 counts; full scale is transmission 1."""
+    bits = counts.dtype.itemsize * 8
+    if counts.dtype.kind != "u" or bits not in FULL_SCALE:
+        raise BagscanError(f"counts must be uint8 or uint16, got {counts.dtype}")
+    scale = [ZEFF_PER_COUNT if name == "zeff" else 1 / FULL_SCALE[bits] for name in channels]
+    pixels = (counts * np.array(scale)[:, None, None]).astype(np.float32)
+    return View(pixels, channels, quantity_of(channels), bit_depth=bits, **fields)  # type: ignore[arg-type]
+
+
+def counts_from_view(view: View) -> np.ndarray:
+    """(C, H, W) uint16 (uint8 for an 8-bit view): the exact inverse of :func:`view_from_counts`.
+
+    Raises:
+        BagscanError: a ``log_attenuation`` view, which has no counts.
+    """
+    if view.quantity == "log_attenuation":
+        raise BagscanError("log_attenuation is not written as counts; write the transmission, or NPZ")
+    bits = view.bit_depth if view.bit_depth in FULL_SCALE else 16
+    scale = [ZEFF_PER_COUNT if name == "zeff" else 1 / FULL_SCALE[bits] for name in view.channels]
+    counts = np.rint(view.pixels / np.array(scale)[:, None, None])
+    return counts.clip(0, FULL_SCALE[bits]).astype(np.uint8 if bits == 8 else np.uint16)

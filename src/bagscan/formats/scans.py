@@ -1,0 +1,92 @@
+"""Scans on disk: find them, read any of them, one bad file never ends a run."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from bagscan.core import Scan, View
+from bagscan.core.errors import ReadError
+from bagscan.formats.images import png_set_of, read_image, read_png_set
+from bagscan.formats.limits import check_size
+from bagscan.formats.stacks import read_npz, read_tiff
+
+READERS = {
+    ".png": read_image,
+    ".jpg": read_image,
+    ".jpeg": read_image,
+    ".tif": read_tiff,
+    ".tiff": read_tiff,
+    ".npz": read_npz,
+}
+
+
+def read_scan(path: str | Path) -> Scan:
+    """Read one scan: an image, a stack, or any one file of a 16-bit PNG set.
+
+    Returns:
+        A scan whose id is the file's stem (without ``_low`` and the like) and whose provenance
+        holds path and SHA-256 of every file.
+
+    Raises:
+        ReadError: the file is absent, empty, truncated, too large, of an unknown or a wrong type;
+            the message names the file.
+    """
+    path = Path(path)
+    check_size(path)
+    files = png_set_of(path)
+    if files and _is_set(files):
+        view, scan_id = read_png_set(files), path.stem.rpartition("_")[0]
+    else:
+        reader = READERS.get(path.suffix.lower())
+        if reader is None:
+            raise ReadError(f"{path}: unknown type {path.suffix!r}; known: {', '.join(sorted(READERS))}")
+        view, scan_id, files = _read(reader, path), path.stem, {"file": path}
+    digest = hashlib.sha256()
+    for file in files.values():
+        digest.update(file.read_bytes())
+    return Scan(scan_id, (view,), provenance={"path": str(path), "sha256": digest.hexdigest()})
+
+
+def _read(reader: object, path: Path) -> View:
+    try:
+        view: View = reader(path)  # type: ignore[operator]
+    except ValueError as error:  # a View refused the pixels, for example NaN
+        raise ReadError(f"{path}: {error}") from error
+    return view
+
+
+def _is_set(files: dict[str, Path]) -> bool:
+    from bagscan.formats.images import png_header
+
+    return all(file.exists() and file.stat().st_size >= 33 and png_header(file)[2] == 16 for file in files.values())
+
+
+def find_scans(paths: Iterable[str | Path]) -> list[Path]:
+    """Every scan in the given files and folders (recursive), sorted, one path per PNG set.
+
+    A file that is named directly is always kept, whatever its type, so that its error is reported.
+
+    Raises:
+        ReadError: a path does not exist.
+    """
+    found: list[Path] = []
+    for path in map(Path, paths):
+        if path.is_dir():
+            found += sorted(p for p in path.rglob("*") if p.suffix.lower() in READERS and p.is_file())
+        elif path.exists():
+            found.append(path)
+        else:
+            raise ReadError(f"{path}: no such file or folder")
+    return list(_one_per_set(dict.fromkeys(found)))
+
+
+def _one_per_set(paths: Iterable[Path]) -> Iterator[Path]:
+    seen: set[Path] = set()
+    for path in paths:
+        files = png_set_of(path)
+        first = next(iter(files.values())) if files and len(files) > 1 else path
+        if first not in seen:
+            seen.add(first)
+            yield first

@@ -1,0 +1,119 @@
+"""Channel stacks in one file: multi-page TIFF with named pages, and NPZ."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import tifffile
+
+from bagscan.core import QUANTITIES, View
+from bagscan.core.errors import ReadError
+from bagscan.formats.limits import MAX_CHANNELS, check_pixels, check_size, naming
+from bagscan.formats.quantities import counts_from_view, default_channels, view_from_counts
+
+RGB = ("red", "green", "blue")
+
+
+def read_tiff(path: str | Path) -> View:
+    """Read a TIFF of 8- or 16-bit pages, or of one page with several samples, as one view.
+
+    Pages are named by their PageName tag or ImageDescription; unnamed ones are low, high, zeff.
+    One RGB page is pseudo-colour, at any depth.
+
+    Raises:
+        ReadError: as :func:`bagscan.formats.read_scan`.
+    """
+    path = Path(path)
+    check_size(path)
+    with naming(path, "TIFF"), tifffile.TiffFile(path) as file:
+        pages = []
+        for page in file.pages:
+            if len(pages) == MAX_CHANNELS:
+                raise ReadError(f"{path}: more than {MAX_CHANNELS} pages")
+            shape = page.shape
+            check_pixels(path, page.imagelength, page.imagewidth, max(1, int(np.prod(shape)) // (page.imagelength * page.imagewidth)))
+            if page.dtype is None or page.dtype.kind != "u" or page.dtype.itemsize > 2:
+                raise ReadError(f"{path}: pages must be 8- or 16-bit unsigned, got {page.dtype}")
+            pages.append(page)
+        first = pages[0]
+        if len(pages) == 1 and len(first.shape) == 3:
+            data = np.asarray(first.asarray())
+            samples_last = first.planarconfig == 1
+            counts = data.transpose(2, 0, 1) if samples_last else data
+            names = RGB if len(counts) == 3 else default_channels(len(counts))
+        else:
+            if len({(p.shape, p.dtype) for p in pages}) > 1 or len(first.shape) != 2:
+                raise ReadError(f"{path}: pages must be grey and of one size and depth, got {[p.shape for p in pages]}")
+            counts = np.stack([p.asarray() for p in pages])
+            names = _page_names(pages)
+    return view_from_counts(counts, names)
+
+
+def _page_names(pages: list[tifffile.TiffPage]) -> tuple[str, ...]:
+    named = [str(p.tags["PageName"].value) if "PageName" in p.tags else p.description for p in pages]
+    unique = all(named) and len(set(named)) == len(named) and not any("{" in name for name in named)
+    return tuple(named) if unique else default_channels(len(pages))
+
+
+def write_tiff(path: str | Path, view: View) -> None:
+    """Write one zstd-compressed page per channel, named; counts come back bit for bit."""
+    with tifffile.TiffWriter(path) as file:
+        for name, counts in zip(view.channels, counts_from_view(view), strict=True):
+            tags = [(285, 2, len(name) + 1, name, True)]  # PageName
+            file.write(counts, compression="zstd", photometric="minisblack", extratags=tags, metadata=None)
+
+
+def read_npz(path: str | Path) -> View:
+    """Read an NPZ: ``pixels`` (C, H, W) float32 with ``meta`` JSON, or uint arrays named by channel.
+
+    Raises:
+        ReadError: as :func:`bagscan.formats.read_scan`; also for pickled objects, never loaded.
+    """
+    path = Path(path)
+    check_size(path)
+    with naming(path, "NPZ"):
+        _check_npz_headers(path)
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+        meta = json.loads(str(arrays.pop("meta"))) if "meta" in arrays else {}
+        fields = {key: meta[key] for key in ("pixel_pitch_mm", "view_id") if key in meta}
+        if "pixels" in arrays:
+            channels = tuple(meta.get("channels", default_channels(len(arrays["pixels"]))))
+            quantity = meta.get("quantity", "transmission")
+            if quantity not in QUANTITIES:
+                raise ReadError(f"{path}: quantity {quantity!r} is none of {QUANTITIES}")
+            if arrays["pixels"].dtype.kind == "f":
+                return View(arrays["pixels"].astype(np.float32), channels, quantity, bit_depth=meta.get("bit_depth"), **fields)
+            return view_from_counts(arrays["pixels"], channels, **fields)
+        if not arrays:
+            raise ReadError(f"{path}: no arrays inside")
+        return view_from_counts(np.stack(list(arrays.values())), tuple(arrays), **fields)
+
+
+def _check_npz_headers(path: Path) -> None:
+    """Read every array's header, not its data, and check the size that it announces."""
+    with zipfile.ZipFile(path) as archive:
+        for name in archive.namelist():
+            with archive.open(name) as member:
+                version = np.lib.format.read_magic(member)
+                read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+                shape, _, dtype = read(member)
+            if dtype.hasobject:
+                raise ReadError(f"{path}: {name} holds pickled objects, which are never loaded")
+            if len(shape) >= 2:
+                check_pixels(path, shape[-2], shape[-1], int(np.prod(shape[:-2])))
+
+
+def write_npz(path: str | Path, view: View) -> None:
+    """Write exact float32 pixels with channels, quantity and pitch."""
+    meta = {
+        "channels": view.channels,
+        "quantity": view.quantity,
+        "pixel_pitch_mm": view.pixel_pitch_mm,
+        "view_id": view.view_id,
+        "bit_depth": view.bit_depth,
+    }
+    np.savez_compressed(path, pixels=view.pixels, meta=np.array(json.dumps(meta)))

@@ -1,0 +1,54 @@
+"""PASCAL VOC XML: corners are 1-based and inclusive; SIXray writes them as floats."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from xml.etree import ElementTree
+
+import defusedxml.ElementTree
+
+from bagscan.core import Annotation
+from bagscan.core.errors import ReadError
+from bagscan.formats.limits import MAX_TEXT_BYTES, check_size, naming
+
+
+def read_voc(path: str | Path) -> list[Annotation]:
+    """Read the boxes of one image.
+
+    Raises:
+        ReadError: not VOC, or XML with entities (a bomb), which are never expanded.
+    """
+    path = Path(path)
+    check_size(path, MAX_TEXT_BYTES)
+    with naming(path, "VOC annotation"):
+        root = defusedxml.ElementTree.parse(path, forbid_dtd=True).getroot()
+        if root.tag != "annotation":
+            raise ReadError(f"{path}: the root element is <{root.tag}>, expected <annotation>")
+        return [_annotation(path, element) for element in root.iter("object")]
+
+
+def _annotation(path: Path, element: ElementTree.Element) -> Annotation:
+    box = element.find("bndbox")
+    if box is None:
+        raise ReadError(f"{path}: an <object> without <bndbox>")
+    x1, y1, x2, y2 = (float(box.findtext(name, "nan")) for name in ("xmin", "ymin", "xmax", "ymax"))
+    return Annotation(element.findtext("name", "").strip(), (x1 - 1, y1 - 1, x2, y2))
+
+
+def write_voc(path: str | Path, annotations: Sequence[Annotation], file_name: str, height: int, width: int) -> None:
+    """Write one image's boxes; an image without any gets a file all the same."""
+    root = ElementTree.Element("annotation")
+    ElementTree.SubElement(root, "filename").text = file_name
+    size = ElementTree.SubElement(root, "size")
+    for name, value in (("width", width), ("height", height), ("depth", 3)):
+        ElementTree.SubElement(size, name).text = str(value)
+    for annotation in annotations:
+        element = ElementTree.SubElement(root, "object")
+        ElementTree.SubElement(element, "name").text = annotation.label
+        box = ElementTree.SubElement(element, "bndbox")
+        x1, y1, x2, y2 = annotation.box_xyxy
+        for name, value in (("xmin", x1 + 1), ("ymin", y1 + 1), ("xmax", x2), ("ymax", y2)):
+            ElementTree.SubElement(box, name).text = f"{value:.3f}"
+    ElementTree.indent(root)
+    ElementTree.ElementTree(root).write(path, encoding="utf-8", xml_declaration=True)

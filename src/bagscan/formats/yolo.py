@@ -1,0 +1,61 @@
+"""YOLO text labels: ``class x_centre y_centre width height``, normalised to the image."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from bagscan.core import Annotation
+from bagscan.core.errors import ReadError
+from bagscan.formats.limits import MAX_TEXT_BYTES, check_size, naming
+
+
+def read_classes(path: str | Path) -> list[str]:
+    """Read ``classes.txt``: one name per line, in the order of their numbers."""
+    path = Path(path)
+    check_size(path, MAX_TEXT_BYTES)
+    with naming(path, "class list"):
+        return [line.strip() for line in path.read_text().splitlines() if line.strip()]
+
+
+def read_yolo(path: str | Path, classes: Sequence[str], height: int, width: int) -> list[Annotation]:
+    """Read one image's boxes, scaled to its ``height`` and ``width`` in pixels.
+
+    An empty file is an image without annotations.
+
+    Raises:
+        ReadError: a line that is not five numbers, an unknown class, or an empty box.
+    """
+    path = Path(path)
+    if path.is_file() and path.stat().st_size == 0:
+        return []
+    check_size(path, MAX_TEXT_BYTES)
+    with naming(path, "YOLO label file"):
+        lines = [line for line in path.read_text().splitlines() if line.strip()]
+        return [_annotation(path, line, classes, height, width) for line in lines]
+
+
+def _annotation(path: Path, line: str, classes: Sequence[str], height: int, width: int) -> Annotation:
+    fields = line.split()
+    if len(fields) != 5:
+        raise ReadError(f"{path}: expected 5 numbers in a line, got {line[:60]!r}")
+    index = int(fields[0])
+    if not 0 <= index < len(classes):
+        raise ReadError(f"{path}: class {index}, but classes.txt names {len(classes)}")
+    x, y, w, h = (float(f) for f in fields[1:])
+    box = ((x - w / 2) * width, (y - h / 2) * height, (x + w / 2) * width, (y + h / 2) * height)
+    return Annotation(classes[index], box)
+
+
+def write_yolo(path: str | Path, annotations: Sequence[Annotation], classes: Sequence[str], height: int, width: int) -> None:
+    """Write one image's boxes.
+
+    Raises:
+        ValueError: a label that ``classes`` does not hold.
+    """
+    lines = []
+    for annotation in annotations:
+        x1, y1, x2, y2 = annotation.box_xyxy
+        numbers = ((x1 + x2) / 2 / width, (y1 + y2) / 2 / height, (x2 - x1) / width, (y2 - y1) / height)
+        lines.append(f"{list(classes).index(annotation.label)} " + " ".join(f"{n:.8f}" for n in numbers))
+    Path(path).write_text("".join(f"{line}\n" for line in lines))

@@ -1,0 +1,207 @@
+"""One training loop for every task: seeded per step, resumable, validated, early-stopped.
+
+Every random draw of step ``i`` comes from ``SeedSequence(seed, spawn_key=(0, i))``, so a run that
+was killed and resumed gives, on CPU, the same weights as one that was not.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from copy import deepcopy
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from bagscan.training.checkpoint import load_checkpoint, save_checkpoint
+
+
+@dataclass(frozen=True)
+class LoopConfig:
+    """How long and how fast to train.
+
+    Attributes:
+        steps: optimizer steps. learning_rate: peak, after ``warmup`` steps, then cosine to 0.
+        optimizer: ``adamw`` or ``sgd`` (momentum 0.9, as paper A).
+        ema: decay of the averaged weights that are validated and kept; 0 for none.
+        validate_every, checkpoint_every: steps. patience: validations without gain; 0 for never.
+    """
+
+    steps: int = 1000
+    learning_rate: float = 1e-3
+    optimizer: str = "adamw"
+    weight_decay: float = 1e-4
+    warmup: int = 50
+    clip_norm: float = 1.0
+    ema: float = 0.0
+    validate_every: int = 200
+    checkpoint_every: int = 100
+    patience: int = 0
+    seed: int = 0
+
+
+class Task(Protocol):
+    """What is trained: supplies batches and losses, and knows how good it is."""
+
+    modules: dict[str, nn.Module]
+
+    def batch(self, rng: np.random.Generator) -> Any:
+        """Draw one training batch; called in a thread, must not touch the modules."""
+
+    def loss(self, batch: Any) -> tuple[Tensor, dict[str, float]]:
+        """The loss to minimise and its parts, to be logged."""
+
+    def validate(self) -> dict[str, float]:
+        """Scores on validation data; ``monitor`` is the one to maximise."""
+
+
+def learning_rate_at(step: int, config: LoopConfig) -> float:
+    """Linear warm-up, then half a cosine to 0 at ``config.steps``."""
+    if step < config.warmup:
+        return config.learning_rate * (step + 1) / config.warmup
+    done = (step - config.warmup) / max(1, config.steps - config.warmup)
+    return config.learning_rate * 0.5 * (1 + math.cos(math.pi * min(done, 1.0)))
+
+
+def _optimizer(task: Task, config: LoopConfig) -> torch.optim.Optimizer:
+    parameters = [p for module in task.modules.values() for p in module.parameters() if p.requires_grad]
+    # Normalisation weights and biases are vectors; decaying them only moves the scale elsewhere.
+    groups = [
+        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": config.weight_decay},
+        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
+    ]
+    if config.optimizer == "sgd":
+        return torch.optim.SGD(groups, lr=config.learning_rate, momentum=0.9)
+    return torch.optim.AdamW(groups, lr=config.learning_rate)
+
+
+@torch.no_grad()
+def _average(averaged: dict[str, nn.Module], live: dict[str, nn.Module], decay: float) -> None:
+    for name, module in live.items():
+        for mean, value in zip(averaged[name].state_dict().values(), module.state_dict().values(), strict=True):
+            if mean.is_floating_point():
+                mean.lerp_(value, 1 - decay)
+            else:
+                mean.copy_(value)
+
+
+class _Log:
+    """``log.jsonl`` beside the weights: one line per event, cut back to the checkpoint on resume."""
+
+    def __init__(self, path: Path, from_step: int) -> None:
+        kept = []
+        if path.exists() and from_step:
+            kept = [line for line in path.read_text().splitlines() if json.loads(line)["step"] <= from_step]
+        path.write_text("".join(f"{line}\n" for line in kept))
+        self.path = path
+
+    def write(self, **record: Any) -> None:
+        with self.path.open("a") as file:
+            file.write(json.dumps(record) + "\n")
+
+
+class _Swap:
+    """Put the averaged weights into the task's modules for a while."""
+
+    def __init__(self, live: dict[str, nn.Module], averaged: dict[str, nn.Module]) -> None:
+        self.live, self.averaged = live, averaged
+
+    def __enter__(self) -> None:
+        self.kept = {name: deepcopy(module.state_dict()) for name, module in self.live.items()}
+        for name, module in self.live.items():
+            module.load_state_dict(self.averaged[name].state_dict())
+
+    def __exit__(self, *_: object) -> None:
+        for name, module in self.live.items():
+            module.load_state_dict(self.kept[name])
+
+
+def run(
+    task: Task,
+    config: LoopConfig,
+    out: Path,
+    on_best: Callable[[dict[str, float]], None],
+    report: Callable[[str], None] = print,
+) -> dict[str, float]:
+    """Train to the end, from the last checkpoint in ``out`` if there is one.
+
+    Args:
+        out: folder for ``checkpoint.safetensors`` and ``log.jsonl``.
+        on_best: called with the scores while the task's modules hold the best weights so far.
+        report: receives one line of progress at a time.
+
+    Returns:
+        The best validation scores.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    optimizer = _optimizer(task, config)
+    averaged = deepcopy(task.modules) if config.ema else {}
+    kept = task.modules | {f"ema-{name}": module for name, module in averaged.items()}
+    path = out / "checkpoint.safetensors"
+    progress: dict[str, Any] = {"step": 0, "best": None, "stale": 0, "seconds": 0.0}
+    if path.exists():
+        progress = load_checkpoint(path, kept, optimizer)
+        report(f"resuming at step {progress['step']} of {config.steps}")
+    log = _Log(out / "log.jsonl", progress["step"])
+    started, first = time.monotonic() - progress["seconds"], progress["step"]
+    with ThreadPoolExecutor(1) as loader:
+        draw = lambda i: loader.submit(task.batch, np.random.default_rng(np.random.SeedSequence(config.seed, spawn_key=(0, i))))  # noqa: E731
+        upcoming = draw(first)
+        for step in range(first, config.steps):
+            batch = upcoming.result()
+            upcoming = draw(step + 1)
+            parts = _one_step(task, optimizer, batch, step, config)
+            if averaged:
+                _average(averaged, task.modules, min(config.ema, (1 + step) / (10 + step)))
+            done = step + 1
+            progress |= {"step": done, "seconds": time.monotonic() - started}
+            log.write(step=done, **parts)
+            if done % config.validate_every == 0 or done == config.steps:
+                with _Swap(task.modules, averaged or task.modules):
+                    scores = task.validate()
+                    improved = progress["best"] is None or scores["monitor"] > progress["best"]["monitor"]
+                    if improved:
+                        on_best(scores)
+                progress["stale"] = 0 if improved else progress["stale"] + 1
+                progress["best"] = scores if improved else progress["best"]
+                log.write(step=done, validation=scores)
+                report(_line(done, config.steps, progress["seconds"], parts, scores))
+                if config.patience and progress["stale"] >= config.patience:
+                    report(f"stopped early: no gain in {config.patience} validations")
+                    break
+            elif done % 20 == 0:
+                report(_line(done, config.steps, progress["seconds"], parts))
+            if done % config.checkpoint_every == 0:
+                save_checkpoint(path, kept, optimizer, progress)
+    save_checkpoint(path, kept, optimizer, progress)
+    best: dict[str, float] = progress["best"]
+    return best
+
+
+def _one_step(task: Task, optimizer: torch.optim.Optimizer, batch: Any, step: int, config: LoopConfig) -> dict[str, float]:
+    torch.manual_seed(config.seed * 1_000_003 + step)  # dropout and the like
+    for module in task.modules.values():
+        module.train()
+    for group in optimizer.param_groups:
+        group["lr"] = learning_rate_at(step, config)
+    optimizer.zero_grad(set_to_none=True)
+    loss, parts = task.loss(batch)
+    if not torch.isfinite(loss):
+        raise FloatingPointError(f"the loss became {loss.item()} at step {step}: lower loop.learning_rate")
+    torch.autograd.backward(loss)
+    torch.nn.utils.clip_grad_norm_([p for g in optimizer.param_groups for p in g["params"]], config.clip_norm)
+    optimizer.step()
+    return {"loss": float(loss.detach()), **parts}
+
+
+def _line(done: int, steps: int, seconds: float, *scores: dict[str, float]) -> str:
+    left = seconds / done * (steps - done)
+    text = "  ".join(f"{k} {v:.4f}" for part in scores for k, v in part.items())
+    return f"step {done}/{steps}  {left / 60:.0f} min left  {text}"
