@@ -39,19 +39,21 @@ def _percentile_scaled(channels: Tensor) -> Tensor:
     return torch.where(high - low > 1e-6, scaled, torch.zeros_like(scaled))
 
 
-def colour_features(pixels: Tensor, quantity: str) -> Tensor:
+def colour_features(pixels: Tensor, quantity: str, channels: tuple[str, ...] = ()) -> Tensor:
     """What SSN and SLIC compare between pixels, from a view's own pixels.
 
     Args:
         pixels: (B, C, H, W) float, in the units of ``quantity``.
         quantity: as in :class:`bagscan.core.View`. Three-channel ``pseudo_colour`` becomes Lab,
             ``transmission`` its negative logarithm; everything is then percentile-scaled.
+        channels: names, needed for ``dual_energy`` only: all but ``zeff`` are transmission.
 
     Returns:
         (B, C, H, W) float, about [0, 26].
     """
     if quantity == "pseudo_colour" and pixels.shape[1] == 3:
         return rgb_to_lab(pixels) * COLOUR_SCALE
-    if quantity == "transmission":
-        pixels = -pixels.clamp(min=1e-4).log()
+    if quantity in ("transmission", "dual_energy"):
+        is_z = torch.tensor([name == "zeff" for name in channels] or [False] * pixels.shape[1])
+        pixels = torch.where(is_z[:, None, None].to(pixels.device), pixels, -pixels.clamp(min=1e-4).log())
     return _percentile_scaled(pixels) * COLOUR_SCALE

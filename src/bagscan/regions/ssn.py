@@ -14,12 +14,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from bagscan.core import Grid, Regions
+from bagscan.core import Grid, Regions, View
 from bagscan.core.association import (
     candidate_index,
     from_cells,
     gather_neighbours,
-    pool,
     scatter_neighbours,
     to_cells,
 )
@@ -167,24 +166,19 @@ class SSN(nn.Module):
         return soft_slic(features, grid, iterations), grid, features
 
     @torch.no_grad()
-    def regions(self, pixels: np.ndarray, quantity: str, n_superpixels: int | None = None) -> Regions:
-        """Cut one view into connected superpixels.
-
-        Args:
-            pixels: (C, H, W) float32. quantity: as in :class:`bagscan.core.View`.
-        """
-        height, width = pixels.shape[-2:]
-        image = colour_features(torch.from_numpy(pixels)[None], quantity)
+    def regions(self, view: View, n_superpixels: int | None = None) -> Regions:
+        """Cut one view into connected superpixels."""
+        height, width = view.shape
+        image = colour_features(torch.from_numpy(np.array(view.pixels))[None], view.quantity, view.channels)
         grid = self.grid(height, width, n_superpixels)
         features = self.features(image, grid)[0].float().cpu().numpy()
         labels = iterate_numba(features, grid, self.config.iterations)
         mean_area = labels.size / grid.n
-        labels = enforce_connectivity(
-            labels, round(self.config.min_size * mean_area), round(self.config.max_size * mean_area)
-        )
-        if labels.shape != (height, width):
-            s = self.config.stride
-            labels = labels.repeat(s, 0).repeat(s, 1)[:height, :width]
+        limits = round(self.config.min_size * mean_area), round(self.config.max_size * mean_area)
+        labels = enforce_connectivity(labels, *limits)
+        stride = self.config.stride
+        if stride > 1:
+            labels = labels.repeat(stride, 0).repeat(stride, 1)[:height, :width]
         return Regions.from_labels(np.ascontiguousarray(labels), kind=self.kind)
 
 
@@ -196,4 +190,3 @@ def tiny() -> Config:
     return Config(n_superpixels=16, width=8, n_features=4)
 
 
-__all__ = ["CARD", "SSN", "Config", "build", "hard_labels", "pool", "soft_slic", "tiny"]

@@ -1,0 +1,3 @@
+"""Scorers: how anomalous a vector is."""
+
+PARTS = ("softmax",)

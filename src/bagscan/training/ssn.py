@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from bagscan.core import View
 from bagscan.datasets.bsds500 import SegmentedImage
 from bagscan.evaluation.superpixels import superpixel_scores
 from bagscan.regions.pixel_features import colour_features
@@ -92,11 +93,11 @@ class SSNTask:
 
 
 def evaluate_superpixels(segment: Callable[..., Any], images: Sequence[SegmentedImage], n_superpixels: int) -> dict[str, float]:
-    """Mean superpixel scores of ``segment(pixels, quantity, n)`` over images."""
+    """Mean superpixel scores of ``segment(view, n_superpixels)`` over images."""
     rows = []
     for image in images:
         pixels = np.ascontiguousarray(image.rgb.transpose(2, 0, 1), dtype=np.float32) / 255
-        regions = segment(pixels, "pseudo_colour", n_superpixels)
+        regions = segment(View(pixels, ("red", "green", "blue"), "pseudo_colour"), n_superpixels)
         rows.append(superpixel_scores(regions.labels, image.segmentations))
     return {key: float(np.mean([row[key] for row in rows])) for key in rows[0]}
 

@@ -1,0 +1,119 @@
+"""Configuration: frozen dataclasses filled from defaults < YAML file < ``--set a.b=1``.
+
+An unknown key is an error that names file, line and the nearest key. No code, no class paths.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import types
+import typing
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+
+from bagscan.core.errors import ConfigError, nearest
+
+T = TypeVar("T")
+Lines = dict[tuple[str, ...], int]
+
+
+def read_yaml(path: str | Path) -> tuple[dict[str, Any], Lines]:
+    """A YAML mapping and the line of every key in it.
+
+    Raises:
+        ConfigError: absent, or not a YAML mapping.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise ConfigError(f"{path}: no such configuration file")
+    text = path.read_text()
+    try:
+        data = yaml.safe_load(text)
+        lines: Lines = {}
+        _collect_lines(yaml.compose(text, Loader=yaml.SafeLoader), (), lines)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path}: not YAML: {error}") from error
+    if not isinstance(data, dict):
+        raise ConfigError(f"{path}: expected a mapping of settings")
+    return data, lines
+
+
+def _collect_lines(node: yaml.Node | None, at: tuple[str, ...], lines: Lines) -> None:
+    if isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            here = (*at, str(key.value))
+            lines[here] = key.start_mark.line + 1
+            _collect_lines(value, here, lines)
+    elif isinstance(node, yaml.SequenceNode):
+        for i, value in enumerate(node.value):
+            _collect_lines(value, (*at, str(i)), lines)
+
+
+def apply_settings(data: dict[str, Any], settings: Sequence[str]) -> None:
+    """Apply ``a.b=1`` settings in place; values are YAML."""
+    for setting in settings:
+        key, equals, value = setting.partition("=")
+        if not equals:
+            raise ConfigError(f"--set {setting}: expected key=value")
+        *parents, last = key.strip().split(".")
+        node = data
+        for parent in parents:
+            node = node.setdefault(parent, {})
+            if not isinstance(node, dict):
+                raise ConfigError(f"--set {setting}: {parent} is not a group of settings")
+        node[last] = yaml.safe_load(value)
+
+
+def fill(cls: type[T], data: Mapping[str, Any], where: str = "configuration", lines: Lines | None = None, at: tuple[str, ...] = ()) -> T:
+    """Build a dataclass from plain data, checking every key and type, nested ones too.
+
+    Raises:
+        ConfigError: an unknown key, a wrong type, or a value that the class itself refuses.
+    """
+    known = {f.name: f for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
+    hints = typing.get_type_hints(cls)
+    values = {}
+    for key, value in data.items():
+        here = (*at, str(key))
+        spot = f"{where}:{lines[here]}" if lines and here in lines else where
+        if key not in known:
+            raise ConfigError(f"{spot}: unknown key {'.'.join(here)!r}{nearest(str(key), known)}")
+        values[key] = _convert(hints[key], value, spot, where, lines, here)
+    try:
+        return cls(**values)
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"{where}: {'.'.join(at) or cls.__name__}: {error}") from error
+
+
+def _convert(hint: Any, value: Any, spot: str, where: str, lines: Lines | None, at: tuple[str, ...]) -> Any:
+    origin, args = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (types.UnionType, typing.Union):
+        if value is None and type(None) in args:
+            return None
+        return _convert(next(a for a in args if a is not type(None)), value, spot, where, lines, at)
+    if dataclasses.is_dataclass(hint) and isinstance(hint, type):
+        if not isinstance(value, Mapping):
+            raise ConfigError(f"{spot}: {'.'.join(at)} must be a group of settings, got {value!r}")
+        return fill(hint, value, where, lines, at)
+    if origin is tuple:
+        if not isinstance(value, list | tuple):
+            raise ConfigError(f"{spot}: {'.'.join(at)} must be a list, got {value!r}")
+        inner = [args[0]] * len(value) if args[-1] is Ellipsis else list(args)
+        if len(inner) != len(value):
+            raise ConfigError(f"{spot}: {'.'.join(at)} must have {len(inner)} values, got {value!r}")
+        return tuple(_convert(h, v, spot, where, lines, (*at, str(i))) for i, (h, v) in enumerate(zip(inner, value, strict=True)))
+    if origin in (dict, Mapping) or hint is Any or origin is not None:
+        return value
+    if hint is float and isinstance(value, int | float) and not isinstance(value, bool):
+        return float(value)
+    if hint is float and isinstance(value, str):  # YAML reads 1e-4 as text
+        try:
+            return float(value)
+        except ValueError:
+            pass
+    if isinstance(hint, type) and (not isinstance(value, hint) or (hint is int and isinstance(value, bool))):
+        raise ConfigError(f"{spot}: {'.'.join(at)} must be {hint.__name__}, got {value!r}")
+    return value

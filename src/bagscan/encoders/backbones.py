@@ -1,0 +1,114 @@
+"""Backbones by name, as feature pyramids: SqueezeNet from torchvision, everything else from timm."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import timm
+import torch
+import torchvision
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from bagscan.core.errors import ConfigError, ModelError, nearest
+
+ALIASES = {"vgg16": "vgg16", "vgg-16": "vgg16", "resnet-50": "resnet50", "squeezenet": "squeezenet1_1"}
+SQUEEZENETS = ("squeezenet1_0", "squeezenet1_1")
+
+
+class SqueezeNetPyramid(nn.Module):
+    """SqueezeNet cut at its poolings. ``batch_norm`` after each stage lets it train from scratch."""
+
+    def __init__(self, name: str, channels: int) -> None:
+        super().__init__()
+        layers = list(getattr(torchvision.models, name)(weights=None).features)
+        first = layers[0]
+        if channels != 3:
+            layers[0] = nn.Conv2d(channels, first.out_channels, first.kernel_size, first.stride)
+        stages: list[list[nn.Module]] = [[]]
+        for layer in layers:
+            if isinstance(layer, nn.MaxPool2d):
+                # The original pools drop the last odd row; padding keeps features aligned with pixels.
+                stages.append([nn.MaxPool2d(3, 2, 1)])
+            else:
+                stages[-1].append(layer)
+        self.stages = nn.ModuleList(nn.Sequential(*stage) for stage in stages)
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        maps = []
+        for stage in self.stages:
+            x = stage(x)
+            maps.append(x)
+        return maps
+
+
+def create_backbone(name: str, channels: int, pretrained: bool = False, weights: str | None = None) -> tuple[nn.Module, list[int], list[int]]:
+    """Build a backbone that returns its feature maps from fine to coarse.
+
+    Args:
+        name: ``squeezenet1_1``, ``vgg16``, ``resnet50`` or any timm model with feature maps.
+        channels: image channels, 1 or more.
+        pretrained: fetch ImageNet weights; for other than 3 channels the first layer is adapted.
+        weights: a local safetensors state dict to start from instead.
+
+    Returns:
+        The module, and channels and stride of each map.
+
+    Raises:
+        ConfigError: an unknown name. ModelError: weights that cannot be had.
+    """
+    name = ALIASES.get(name.lower(), name)
+    if name not in SQUEEZENETS and not timm.is_model(name):
+        known = [*timm.list_models(), *SQUEEZENETS]
+        raise ConfigError(f"unknown backbone {name!r}{nearest(name, known)} (squeezenet1_1, or any name of timm.list_models())")
+    if name in SQUEEZENETS:
+        net: nn.Module = SqueezeNetPyramid(name, channels)
+        if pretrained:
+            _fetch_squeezenet(net, name, channels)
+    else:
+        try:
+            net = timm.create_model(name, features_only=True, pretrained=pretrained, in_chans=channels)
+        except (RuntimeError, OSError, ValueError) as error:
+            raise ModelError(_unavailable(name, error)) from error
+    if weights:
+        _load_local(net, Path(weights))
+    widths, strides = _measure(net, channels)
+    return net, widths, strides
+
+
+def _measure(net: nn.Module, channels: int) -> tuple[list[int], list[int]]:
+    net.eval()
+    with torch.no_grad():
+        maps = net(torch.zeros(1, channels, 128, 128))
+    net.train()
+    return [m.shape[1] for m in maps], [round(128 / m.shape[-1]) for m in maps]
+
+
+def _unavailable(name: str, error: Exception) -> str:
+    reason = str(error).strip().split("\n")[0][:200]
+    return (
+        f"the ImageNet weights of {name} could not be had ({reason}). Train from scratch with encoder.pretrained=false, "
+        f"or put a state dict on disk and set encoder.weights=PATH.safetensors"
+    )
+
+
+def _fetch_squeezenet(net: nn.Module, name: str, channels: int) -> None:
+    try:
+        published = torchvision.models.get_model(name, weights="DEFAULT").features
+    except Exception as error:  # urllib, ssl and hash errors share no base class
+        raise ModelError(_unavailable(name, error)) from error
+    source = [p for p in published.parameters()]
+    with torch.no_grad():
+        for own, value in zip(net.parameters(), source, strict=True):
+            if own.shape != value.shape:  # first layer: spread the mean over the channels
+                value = value.mean(1, keepdim=True).expand(-1, channels, -1, -1) * (3 / channels)
+            own.copy_(value)
+
+
+def _load_local(net: nn.Module, path: Path) -> None:
+    if not path.is_file():
+        raise ModelError(f"{path}: no such weights file")
+    try:
+        net.load_state_dict(load_file(path))
+    except (RuntimeError, ValueError) as error:
+        raise ModelError(f"{path}: not a state dict of this backbone: {error}") from error

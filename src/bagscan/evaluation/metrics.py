@@ -1,0 +1,176 @@
+"""Scores of scores: confusion, AUROC, AP, false-positive rates, with bootstrap intervals.
+
+Sources: Fawcett, "An introduction to ROC analysis" (2006); AP as the mean precision at each
+positive (PASCAL VOC 2010 onwards, without interpolation). Undefined values are NaN, never a
+number that could be mistaken for a result.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.stats import rankdata
+
+
+def _checked(truth: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    truth, scores = np.asarray(truth), np.asarray(scores, np.float64)
+    if truth.shape != scores.shape or truth.ndim != 1:
+        raise ValueError(f"truth and scores must be (n,), got {truth.shape} and {scores.shape}")
+    if not np.isfinite(scores).all():
+        raise ValueError("scores hold NaN or infinity")
+    return truth.astype(bool), scores
+
+
+def auroc(truth: np.ndarray, scores: np.ndarray) -> float:
+    """Area under the ROC curve, ties counted half; NaN with one class only.
+
+    Args:
+        truth: (n,) 1 anomaly, 0 benign. scores: (n,).
+    """
+    truth, scores = _checked(truth, scores)
+    positives, negatives = int(truth.sum()), int((~truth).sum())
+    if not positives or not negatives:
+        return float("nan")
+    ranks = rankdata(scores)
+    return float((ranks[truth].sum() - positives * (positives + 1) / 2) / (positives * negatives))
+
+
+def average_precision(truth: np.ndarray, scores: np.ndarray) -> float:
+    """Mean precision at the rank of every positive; ties take their group's last rank. NaN without positives."""
+    truth, scores = _checked(truth, scores)
+    if not truth.any():
+        return float("nan")
+    order = np.argsort(-scores, kind="stable")
+    hits = truth[order].cumsum()
+    last_of_tie = np.searchsorted(-scores[order], -scores[order], side="right") - 1
+    precision = hits[last_of_tie] / (last_of_tie + 1)
+    return float(precision[truth[order]].mean())
+
+
+def roc_curve(truth: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(fpr, tpr, thresholds) at every distinct score, from (0, 0) to (1, 1), thresholds falling."""
+    truth, scores = _checked(truth, scores)
+    order = np.argsort(-scores, kind="stable")
+    ranked = scores[order]
+    ends = np.flatnonzero(np.append(np.diff(ranked) != 0, True)) if len(ranked) else np.array([], int)
+    tp, fp = truth[order].cumsum()[ends], (~truth[order]).cumsum()[ends]
+    tpr = np.append(0.0, tp / max(1, truth.sum()))
+    fpr = np.append(0.0, fp / max(1, (~truth).sum()))
+    return fpr, tpr, np.append(np.inf, ranked[ends])
+
+
+def fpr_at_tpr(truth: np.ndarray, scores: np.ndarray, tpr: float) -> float:
+    """The smallest false-positive rate of any threshold that reaches ``tpr``; NaN with one class."""
+    truth, scores = _checked(truth, scores)
+    if truth.all() or not truth.any():
+        return float("nan")
+    fprs, tprs, _ = roc_curve(truth, scores)
+    return float(fprs[np.searchsorted(tprs, tpr - 1e-12)])
+
+
+@dataclass(frozen=True)
+class Confusion:
+    """Counts at one threshold; a score at or above it is called anomalous."""
+
+    tp: int
+    fp: int
+    tn: int
+    fn: int
+
+    @classmethod
+    def at(cls, truth: np.ndarray, scores: np.ndarray, threshold: float) -> Confusion:
+        truth, scores = _checked(truth, scores)
+        called = scores >= threshold
+        return cls(int((called & truth).sum()), int((called & ~truth).sum()), int((~called & ~truth).sum()), int((~called & truth).sum()))
+
+    @property
+    def accuracy(self) -> float:
+        return _ratio(self.tp + self.tn, self.tp + self.tn + self.fp + self.fn)
+
+    @property
+    def precision(self) -> float:
+        return _ratio(self.tp, self.tp + self.fp)
+
+    @property
+    def tp_percent(self) -> float:
+        """True-positive rate (recall) in percent."""
+        return 100 * _ratio(self.tp, self.tp + self.fn)
+
+    @property
+    def fp_percent(self) -> float:
+        """False-positive rate in percent."""
+        return 100 * _ratio(self.fp, self.fp + self.tn)
+
+    @property
+    def f1(self) -> float:
+        return _ratio(2 * self.tp, 2 * self.tp + self.fp + self.fn)
+
+
+def _ratio(part: float, whole: float) -> float:
+    return part / whole if whole else float("nan")
+
+
+def pixel_iou(predicted: np.ndarray, truth: np.ndarray) -> float:
+    """Intersection over union of two bool masks; NaN where both are empty."""
+    return _ratio(float((predicted & truth).sum()), float((predicted | truth).sum()))
+
+
+def bootstrap(
+    statistic: Callable[..., float], *samples: np.ndarray, groups: np.ndarray | None = None, n: int = 500, seed: int = 0
+) -> tuple[float, float]:
+    """95 % percentile interval of a statistic of paired samples (Efron 1979).
+
+    Args:
+        samples: arrays of equal length, resampled together.
+        groups: (len,) resample whole groups (segments of one bag are not independent).
+
+    Returns:
+        (low, high); NaN where no resample gives a finite value.
+    """
+    rng = np.random.default_rng(np.random.SeedSequence(seed))
+    size = len(samples[0])
+    members = [np.array([i]) for i in range(size)] if groups is None else _members(groups)
+    values = []
+    for _ in range(n):
+        chosen = rng.integers(len(members), size=len(members))
+        rows = np.concatenate([members[i] for i in chosen]) if groups is not None else chosen
+        values.append(statistic(*(sample[rows] for sample in samples)))
+    finite = np.array(values)[np.isfinite(values)]
+    if not len(finite):
+        return float("nan"), float("nan")
+    low, high = np.quantile(finite, [0.025, 0.975])
+    return float(low), float(high)
+
+
+def _members(groups: np.ndarray) -> list[np.ndarray]:
+    order = np.argsort(groups, kind="stable")
+    cuts = np.flatnonzero(np.diff(groups[order])) + 1
+    return np.split(order, cuts)
+
+
+def score_table(truth: np.ndarray, scores: np.ndarray, threshold: float, groups: np.ndarray | None = None) -> dict[str, object]:
+    """Every score of one level (segments, objects or scans) at one threshold, with intervals."""
+    confusion = Confusion.at(truth, scores, threshold)
+    resampled = {
+        "auroc": auroc,
+        "average_precision": average_precision,
+        "tp_percent": lambda t, s: Confusion.at(t, s, threshold).tp_percent,
+        "fp_percent": lambda t, s: Confusion.at(t, s, threshold).fp_percent,
+    }
+    return {
+        "n": len(truth),
+        "positives": int(np.sum(truth)),
+        "confusion": {"tp": confusion.tp, "fp": confusion.fp, "tn": confusion.tn, "fn": confusion.fn},
+        "accuracy": confusion.accuracy,
+        "precision": confusion.precision,
+        "f1": confusion.f1,
+        "tp_percent": confusion.tp_percent,
+        "fp_percent": confusion.fp_percent,
+        "auroc": auroc(truth, scores),
+        "average_precision": average_precision(truth, scores),
+        "fpr_at_95_tpr": fpr_at_tpr(truth, scores, 0.95),
+        "fpr_at_99_tpr": fpr_at_tpr(truth, scores, 0.99),
+        "intervals": {k: list(bootstrap(f, np.asarray(truth), np.asarray(scores), groups=groups)) for k, f in resampled.items()},
+    }

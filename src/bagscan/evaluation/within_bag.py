@@ -1,0 +1,150 @@
+"""The within-bag protocol: is the threat's superpixel scored above the bag's own benign ones?
+
+Whole-image scores on public sets can be had from brightness alone, so regions are compared inside
+the same bag. Only the bag's foreground counts, since background cells make any score look good.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from bagscan.core import Annotation, Regions
+from bagscan.evaluation.metrics import auroc, average_precision
+
+POSITIVE_FROM, NEGATIVE_TO = 0.5, 0.1
+FOREGROUND_DARKNESS = 0.06
+
+
+@dataclass(frozen=True)
+class BagResult:
+    """One bag under the protocol.
+
+    Attributes:
+        scores: (n,) of every region. darkness: (n,) the control's scores.
+        overlap: (n, n_objects) share of each region inside each object's box.
+        foreground: (n,) bool. labels: class of each object. group: scanner.
+    """
+
+    scores: np.ndarray
+    darkness: np.ndarray
+    overlap: np.ndarray
+    foreground: np.ndarray
+    labels: tuple[str, ...]
+    group: str
+
+    @property
+    def truth(self) -> np.ndarray:
+        """(n,) 1 anomaly, 0 benign, -1 left out (border of a box, or background)."""
+        return segment_truth(self.overlap, self.foreground)
+
+
+def darkness_map(pixels: np.ndarray) -> np.ndarray:
+    """(C, H, W) view in [0, 1] with bright air -> (H, W), 0 at the view's own air, up to 1.
+
+    Air is the 98th percentile of brightness: scanners draw it anywhere from white to grey.
+    """
+    bright = pixels.mean(0)
+    air = max(float(np.percentile(bright[::4, ::4], 98)), 1e-6)
+    return np.asarray((1 - bright / air).clip(0, 1))
+
+
+def segment_truth(overlap: np.ndarray, foreground: np.ndarray) -> np.ndarray:
+    """Labels of regions from their overlap with objects.
+
+    1 where at least half lies in an object, 0 where at most a tenth does and the region is
+    foreground, -1 otherwise. The best-overlapping foreground region of every object is always 1.
+    """
+    most = overlap.max(1, initial=0)
+    truth = np.where(most >= POSITIVE_FROM, 1, np.where(most <= NEGATIVE_TO, 0, -1))
+    truth[~foreground] = -1
+    for k in range(overlap.shape[1]):
+        share = np.where(foreground, overlap[:, k], 0)
+        if share.max(initial=0) > 0:
+            truth[share.argmax()] = 1
+    return np.asarray(truth)
+
+
+def region_means(regions: Regions, image: np.ndarray) -> np.ndarray:
+    """(n,) mean of a (H, W) image in every region of a partition."""
+    inside = regions.labels >= 0
+    sums = np.bincount(regions.labels[inside], image[inside], minlength=regions.n)
+    return np.asarray(sums / np.maximum(regions.areas(), 1))
+
+
+def judge_bag(
+    regions: Regions, scores: np.ndarray, darkness: np.ndarray, annotations: Sequence[Annotation], group: str
+) -> BagResult:
+    """Bring one bag into the protocol's form.
+
+    Args:
+        scores: (n,). darkness: (H, W) from :func:`darkness_map`.
+    """
+    masks = [a.region(*regions.shape) for a in annotations]
+    overlap = np.stack([regions.overlap(m) for m in masks], 1) if masks else np.zeros((regions.n, 0))
+    dark = region_means(regions, darkness)
+    return BagResult(np.asarray(scores), dark, overlap, dark > FOREGROUND_DARKNESS, tuple(a.label for a in annotations), group)
+
+
+def hits(bag: BagResult, scores: np.ndarray, n: int) -> np.ndarray:
+    """(n_objects,) bool: the object's best region scores above the n-th best benign one.
+
+    An object without any foreground region is a miss.
+    """
+    truth = bag.truth
+    benign = np.sort(scores[truth == 0])[::-1]
+    bar = benign[n - 1] if len(benign) >= n else -np.inf
+    found = []
+    for k in range(bag.overlap.shape[1]):
+        share = np.where(bag.foreground, bag.overlap[:, k], 0)
+        own = (share >= POSITIVE_FROM) | ((share == share.max(initial=0)) & (share > 0))
+        found.append(bool(own.any() and scores[own].max() > bar))
+    return np.array(found, bool)
+
+
+def summarise(bags: Sequence[BagResult], control: bool = False) -> dict[str, float]:
+    """AUROC and AP per segment averaged over bags, hit@1 and hit@5 over objects.
+
+    Args:
+        control: score by darkness alone instead.
+
+    Returns:
+        ``auroc``, ``average_precision``, ``hit_at_1``, ``hit_at_5``, ``bags``, ``objects``; NaN
+        where no bag has both kinds of segment.
+    """
+    aurocs, precisions, first, fifth = [], [], [], []
+    for bag in bags:
+        scores = bag.darkness if control else bag.scores
+        truth = bag.truth
+        counted = truth >= 0
+        if (truth == 1).any() and (truth == 0).any():
+            aurocs.append(auroc(truth[counted], scores[counted]))
+            precisions.append(average_precision(truth[counted], scores[counted]))
+        first += list(hits(bag, scores, 1))
+        fifth += list(hits(bag, scores, 5))
+
+    def mean(values: Sequence[float]) -> float:
+        return float(np.mean(values)) if len(values) else float("nan")
+
+    return {
+        "auroc": mean(aurocs),
+        "average_precision": mean(precisions),
+        "hit_at_1": mean(first),
+        "hit_at_5": mean(fifth),
+        "bags": float(len(aurocs)),
+        "objects": float(len(first)),
+    }
+
+
+def only_class(bag: BagResult, label: str) -> BagResult | None:
+    """The bag with one class's objects; regions of other objects are left out, not benign."""
+    mine = np.array([name == label for name in bag.labels], bool)
+    if not mine.any():
+        return None
+    other = bag.overlap[:, ~mine].max(1, initial=0) > NEGATIVE_TO
+    clean = ~other | (bag.overlap[:, mine].max(1, initial=0) >= POSITIVE_FROM)
+    return BagResult(
+        bag.scores[clean], bag.darkness[clean], bag.overlap[np.ix_(clean, mine)], bag.foreground[clean], (label,) * int(mine.sum()), bag.group
+    )

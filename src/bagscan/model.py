@@ -1,0 +1,240 @@
+"""A model: regioner, encoder and scorer with what it takes to feed them; saved as a folder.
+
+The folder holds ``weights.safetensors``, ``model.json``, ``MODEL_CARD.md`` and ``SHA256SUMS``.
+Nothing is ever pickled.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from bagscan import __version__
+from bagscan.config import fill
+from bagscan.core import OperatingPoint, Regions, View
+from bagscan.core.errors import ConfigError, ModelError
+from bagscan.registry import part
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class InputConfig:
+    """What a view must be, and how it is brought to the network.
+
+    Attributes:
+        quantity, channels: as in :class:`bagscan.core.View`.
+        working_side_px: views are scaled so that sqrt(H * W) is this; 0 keeps them as they are.
+        mean, std: per channel; pixels become (x - mean) / std.
+    """
+
+    quantity: str = "pseudo_colour"
+    channels: tuple[str, ...] = ("red", "green", "blue")
+    working_side_px: int = 400
+    mean: tuple[float, ...] = (0.8, 0.8, 0.8)
+    std: tuple[float, ...] = (0.25, 0.25, 0.25)
+
+    def __post_init__(self) -> None:
+        if not len(self.mean) == len(self.std) == len(self.channels):
+            raise ValueError(f"mean and std need one value for each of {len(self.channels)} channels")
+        if self.working_side_px < 0:
+            raise ValueError("working_side_px must be 0 or more")
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """The three parts, each ``{name: ..., its own settings}``, and the input."""
+
+    input: InputConfig = field(default_factory=InputConfig)
+    regioner: dict[str, Any] = field(default_factory=lambda: {"name": "ssn"})
+    encoder: dict[str, Any] = field(default_factory=lambda: {"name": "pooled"})
+    scorer: dict[str, Any] = field(default_factory=lambda: {"name": "softmax"})
+
+
+def _build(kind: str, settings: dict[str, Any], where: str, **forced: Any) -> tuple[nn.Module, dict[str, Any]]:
+    """One part from its settings; ``forced`` fills those that follow from the other parts."""
+    settings = dict(settings)
+    name = settings.pop("name", None)
+    if not isinstance(name, str):
+        raise ConfigError(f"{where}: needs a name")
+    module = part(kind, name)
+    own = {f.name for f in dataclasses.fields(module.Config)}
+    config = fill(module.Config, settings | {k: v for k, v in forced.items() if k in own}, where)
+    built: nn.Module = module.build(config)
+    return built, {"name": name, **dataclasses.asdict(config)}
+
+
+class Model(nn.Module):
+    """Regioner, encoder and scorer, and the operating point chosen for them.
+
+    Raises:
+        ConfigError: settings that no part knows.
+    """
+
+    def __init__(self, config: ModelConfig, operating_point: OperatingPoint | None = None) -> None:
+        super().__init__()
+        channels = len(config.input.channels)
+        self.regioner, regioner = _build("regions", config.regioner, "model.regioner", channels=channels)
+        self.encoder, encoder = _build("encoders", config.encoder, "model.encoder", channels=channels)
+        self.scorer, scorer = _build("scorers", config.scorer, "model.scorer", dim=self.encoder.dim)
+        self.config = ModelConfig(config.input, regioner, encoder, scorer)
+        self.operating_point = operating_point
+        self.about: dict[str, Any] = {}
+        self.id = "unsaved"
+        self.register_buffer("mean", torch.tensor(config.input.mean)[:, None, None], persistent=False)
+        self.register_buffer("std", torch.tensor(config.input.std)[:, None, None], persistent=False)
+
+    @property
+    def segments_differentiably(self) -> bool:
+        """Whether the regioner gives a soft association that gradients pass through."""
+        return bool(self.regioner.config.trainable)
+
+    def normalise(self, pixels: Tensor) -> Tensor:
+        """(B, C, H, W) pixels -> the network's input."""
+        return (pixels - self.mean) / self.std
+
+    def check(self, view: View) -> None:
+        """Refuse a view of another kind than the model was trained on.
+
+        Raises:
+            ModelError: other channels or another quantity.
+        """
+        expected = self.config.input
+        if (view.quantity, view.channels) != (expected.quantity, expected.channels):
+            raise ModelError(
+                f"the model takes {expected.quantity} of {', '.join(expected.channels)}; "
+                f"the view is {view.quantity} of {', '.join(view.channels)}"
+            )
+
+    def working_view(self, view: View) -> View:
+        """The view scaled to the working size."""
+        side = self.config.input.working_side_px
+        height, width = view.shape
+        if not side:
+            return view
+        scale = side / (height * width) ** 0.5
+        size = max(8, round(height * scale)), max(8, round(width * scale))
+        if size == view.shape:
+            return view
+        return dataclasses.replace(view, pixels=resize(view.pixels, *size), pixel_pitch_mm=None)
+
+    @torch.no_grad()
+    def judge(self, view: View, n_superpixels: int | None = None) -> tuple[Regions, np.ndarray]:
+        """Regions of a view already at working size, and their scores (n,)."""
+        self.check(view)
+        regions: Regions = self.regioner.regions(view, n_superpixels)
+        image = self.normalise(torch.from_numpy(np.array(view.pixels))[None])
+        return regions, self.score_regions(image, regions)
+
+    @torch.no_grad()
+    def score_regions(self, image: Tensor, regions: Regions) -> np.ndarray:
+        """(n,) scores of given regions of one normalised image (1, C, H, W)."""
+        labels = torch.from_numpy(regions.labels.astype(np.int64))[None]
+        chosen = torch.stack([torch.zeros(regions.n, dtype=torch.long), torch.arange(regions.n)], 1)
+        embeddings = self.encoder(image, labels, chosen)
+        return np.asarray(self.scorer.score(embeddings).float().numpy())
+
+    def save(self, folder: str | Path) -> str:
+        """Write the model folder; returns its id, the hash of weights and description."""
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        save_file({k: v.contiguous() for k, v in self.state_dict().items()}, folder / "weights.safetensors")
+        description = {
+            "format": FORMAT,
+            "code_version": __version__,
+            "model": dataclasses.asdict(self.config),
+            "operating_point": dataclasses.asdict(self.operating_point) if self.operating_point else None,
+            "about": self.about,
+        }
+        (folder / "model.json").write_text(json.dumps(description, indent=1))
+        (folder / "MODEL_CARD.md").write_text(_card(self))
+        sums = {name: _sha256(folder / name) for name in ("weights.safetensors", "model.json", "MODEL_CARD.md")}
+        (folder / "SHA256SUMS").write_text("".join(f"{digest}  {name}\n" for name, digest in sums.items()))
+        self.id = _identity(sums)
+        return self.id
+
+    @classmethod
+    def load(cls, folder: str | Path) -> Model:
+        """Read a model folder, checking every hash first.
+
+        Raises:
+            ModelError: a file is missing or altered, or written by a newer bagscan.
+        """
+        folder = Path(folder)
+        sums = _verified(folder)
+        description = json.loads((folder / "model.json").read_text())
+        if description.get("format") != FORMAT:
+            raise ModelError(f"{folder}: model format {description.get('format')}, this bagscan reads {FORMAT}")
+        point = description["operating_point"]
+        if point:
+            point["interval"] = tuple(point["interval"])
+        settings = description["model"]
+        # The weights come from the folder: nothing is fetched to be overwritten.
+        settings["encoder"] |= {key: default for key, default in (("pretrained", False), ("weights", None)) if key in settings["encoder"]}
+        model = cls(fill(ModelConfig, settings, str(folder / "model.json")), OperatingPoint(**point) if point else None)
+        try:
+            model.load_state_dict(load_file(folder / "weights.safetensors"))
+        except (RuntimeError, ValueError) as error:
+            raise ModelError(f"{folder}: weights do not fit model.json: {error}") from error
+        model.about = description["about"]
+        model.id = _identity(sums)
+        return model.eval()
+
+
+def resize(pixels: np.ndarray, height: int, width: int) -> np.ndarray:
+    """(C, H, W) float32 to another size, antialiased bilinear."""
+    tensor = torch.from_numpy(np.array(pixels))[None]
+    scaled = F.interpolate(tensor, size=(height, width), mode="bilinear", align_corners=False, antialias=True)
+    return np.asarray(scaled[0].numpy())
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _identity(sums: dict[str, str]) -> str:
+    return hashlib.sha256((sums["weights.safetensors"] + sums["model.json"]).encode()).hexdigest()[:16]
+
+
+def _verified(folder: Path) -> dict[str, str]:
+    manifest = folder / "SHA256SUMS"
+    if not manifest.is_file():
+        raise ModelError(f"{folder}: not a model folder (no SHA256SUMS); train one with: bagscan train CONFIG")
+    sums = {}
+    for line in manifest.read_text().splitlines():
+        digest, name = line.split("  ", 1)
+        if not (folder / name).is_file():
+            raise ModelError(f"{folder}: {name} is missing")
+        if _sha256(folder / name) != digest:
+            raise ModelError(f"{folder}: {name} was altered: its hash is not the one in SHA256SUMS")
+        sums[name] = digest
+    if not {"weights.safetensors", "model.json"} <= set(sums):
+        raise ModelError(f"{folder}: SHA256SUMS does not cover weights.safetensors and model.json")
+    return sums
+
+
+def _card(model: Model) -> str:
+    config, point = model.config, model.operating_point
+    parameters = sum(p.numel() for p in model.parameters())
+    lines = [
+        "# Model card",
+        "",
+        f"- Parts: {config.regioner['name']} → {config.encoder['name']} ({config.encoder.get('backbone', '-')}) → {config.scorer['name']}",
+        f"- Input: {config.input.quantity}, channels {', '.join(config.input.channels)}, working side {config.input.working_side_px} px",
+        f"- Parameters: {parameters:,}",
+        f"- Operating point: {f'threshold {point.threshold:.4f}, {point.criterion}, chosen on {point.chosen_on_split}' if point else 'none chosen yet (bagscan calibrate)'}",
+        *(f"- {key}: {value}" for key, value in model.about.items()),
+        "- Limits: a first-stage aid; it decides nothing alone, and no conformance to any security standard is claimed.",
+        "",
+    ]
+    return "\n".join(lines)

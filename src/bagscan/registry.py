@@ -1,0 +1,46 @@
+"""Parts by name: the registry name is the module name, and nothing is imported before it is asked for."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from importlib.metadata import entry_points
+from types import ModuleType
+
+from bagscan.core.errors import ConfigError, nearest
+
+KINDS = ("regions", "encoders", "scorers")
+
+
+def _own(kind: str) -> list[str]:
+    """Modules of the part's folder that say they are a part: those with a ``tiny`` function."""
+    package = importlib.import_module(f"bagscan.{kind}")
+    return list(package.PARTS)
+
+
+def names(kind: str) -> list[str]:
+    """Every known part of a kind: ours, then third parties' from the entry point ``bagscan.<kind>``."""
+    if kind not in KINDS:
+        raise ConfigError(f"unknown kind of part {kind!r}; kinds are {', '.join(KINDS)}")
+    return _own(kind) + [point.name for point in entry_points(group=f"bagscan.{kind}")]
+
+
+def part(kind: str, name: str) -> ModuleType:
+    """The module of one part, with ``Config``, ``build``, ``tiny`` and ``CARD``.
+
+    Raises:
+        ConfigError: an unknown name, with the nearest known one.
+    """
+    if name in _own(kind):
+        return importlib.import_module(f"bagscan.{kind}.{name}")
+    for point in entry_points(group=f"bagscan.{kind}"):
+        if point.name == name:
+            module: ModuleType = point.load()
+            return module
+    raise ConfigError(f"no part {name!r} in {kind}{nearest(name, names(kind))} (bagscan doctor lists them all)")
+
+
+def modules_of(kind: str) -> list[str]:
+    """File names in a part kind's folder, for the test that keeps ``PARTS`` complete."""
+    package = importlib.import_module(f"bagscan.{kind}")
+    return [m.name for m in pkgutil.iter_modules(package.__path__)]
