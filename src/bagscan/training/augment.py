@@ -1,0 +1,88 @@
+"""Augmentation of scans: what may change without the threat becoming another one.
+
+Geometry: any flip and quarter turn (bags lie as they lie), scale, and crops. Colour: gain and
+gamma per channel, brightness of the air, blur and noise, since scanners differ in all of these.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+
+@dataclass(frozen=True)
+class AugmentConfig:
+    """Strengths; 0 (or 1, 1 for scale) switches one off.
+
+    Attributes:
+        crop_px: side of the square crop at working size. scale: range of resizing before it.
+        gain, gamma: largest relative change per channel. noise: standard deviation at most.
+        near_object: share of crops that must hold an object, where the scan has one.
+    """
+
+    crop_px: int = 256
+    scale: tuple[float, float] = (0.7, 1.4)
+    gain: float = 0.1
+    gamma: float = 0.25
+    noise: float = 0.02
+    near_object: float = 0.7
+
+
+def draw_crop(pixels: np.ndarray, masks: np.ndarray, config: AugmentConfig, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+    """One augmented square of a view.
+
+    Args:
+        pixels: (C, H, W) float32 in [0, 1]. masks: (A, H, W) bool, one per object, A >= 0.
+
+    Returns:
+        (C, P, P) float32 and (A, P, P) bool; outside the view is air (its own 98th percentile).
+    """
+    size, (height, width) = config.crop_px, pixels.shape[-2:]
+    window = size / float(np.exp(rng.uniform(*np.log(config.scale))))
+    centre = _centre(masks, height, width, window, config, rng)
+    theta = _window_transform(centre, window, height, width, rng)
+    grid = F.affine_grid(theta[None], [1, 1, size, size], align_corners=False)
+    air = np.percentile(pixels[:, ::4, ::4], 98, axis=(1, 2)).astype(np.float32)
+    # grid_sample fills with 0, so air is taken away before and given back after.
+    shifted = torch.from_numpy(pixels - air[:, None, None])[None]
+    image = F.grid_sample(shifted, grid, align_corners=False)[0] + torch.from_numpy(air)[:, None, None]
+    truth = F.grid_sample(torch.from_numpy(masks.astype(np.float32))[None], grid, mode="nearest", align_corners=False)[0] > 0.5 if len(masks) else torch.zeros(0, size, size, dtype=torch.bool)
+    return _recolour(image, config, rng), truth
+
+
+def _centre(masks: np.ndarray, height: int, width: int, window: float, config: AugmentConfig, rng: np.random.Generator) -> tuple[float, float]:
+    if len(masks) and rng.random() < config.near_object:
+        rows, cols = np.nonzero(masks[int(rng.integers(len(masks)))])
+        if len(rows):
+            jitter = rng.uniform(-0.35, 0.35, 2) * window
+            return float(rows.mean() + jitter[0]), float(cols.mean() + jitter[1])
+    half = [min(window / 2, side / 2) for side in (height, width)]
+    return float(rng.uniform(half[0], height - half[0])), float(rng.uniform(half[1], width - half[1]))
+
+
+def _window_transform(centre: tuple[float, float], window: float, height: int, width: int, rng: np.random.Generator) -> Tensor:
+    """(2, 3) affine map from the square's [-1, 1] to the view's, with a random flip and quarter turn."""
+    turn = rng.integers(4) * np.pi / 2
+    flip = 1 if rng.random() < 0.5 else -1
+    rotation = np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]]) @ np.diag([flip, 1])
+    scale = np.diag([window / width, window / height])
+    shift = np.array([[2 * centre[1] / width - 1], [2 * centre[0] / height - 1]])
+    return torch.from_numpy(np.concatenate([scale @ rotation, shift], 1).astype(np.float32))
+
+
+def _recolour(image: Tensor, config: AugmentConfig, rng: np.random.Generator) -> Tensor:
+    channels = len(image)
+    common, own = rng.uniform(-1, 1), rng.uniform(-1, 1, channels)
+    gamma = torch.from_numpy(np.exp(config.gamma * (0.7 * common + 0.3 * own))).float()
+    gain = torch.from_numpy(1 + config.gain * rng.uniform(-1, 1, channels)).float()
+    image = image.clamp(1e-3, 1) ** gamma[:, None, None] * gain[:, None, None]
+    if config.noise:
+        generator = torch.Generator().manual_seed(int(rng.integers(2**31)))
+        image = image + rng.uniform(0, config.noise) * torch.randn(image.shape, generator=generator)
+    if rng.random() < 0.2:
+        image = F.avg_pool2d(F.pad(image[None], (1, 1, 1, 1), mode="replicate"), 3, 1)[0]
+    return image.clamp(0, 1)

@@ -1,0 +1,242 @@
+"""Joint and two-stage training of the sub-component network (paper A, section II-B; methods page, 1).
+
+L = reconstruction + lambda * compactness + mu * classification. In two-stage training the regioner
+is left as it is and only encoder and scorer learn.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from bagscan.core import Grid
+from bagscan.core.association import pool, to_cells
+from bagscan.core.errors import ConfigError
+from bagscan.evaluation.within_bag import FOREGROUND_DARKNESS, BagResult, darkness_map, judge_bag, summarise
+from bagscan.model import Model
+from bagscan.regions.pixel_features import colour_features
+from bagscan.training.augment import AugmentConfig, draw_crop
+from bagscan.training.loop import LoopConfig
+from bagscan.training.losses import channel_reconstruction_loss, compactness_loss, label_reconstruction_loss
+from bagscan.training.samples import Sample
+
+
+@dataclass(frozen=True)
+class JointConfig:
+    """How the three parts are trained together.
+
+    Attributes:
+        mode: ``joint`` or ``two_stage``.
+        mu: weight of classification. compactness: lambda.
+        label_reconstruction: weight; 0 where truth is boxes, whose outline is not the object's.
+        channel_reconstruction: weight.
+        positive_from, negative_to: overlap of a segment that makes it anomalous or benign.
+        background_weight: of air segments, which are benign beyond doubt.
+        segments_per_scan: drawn, balanced, for encoders that pay per region; others take all.
+        balance_scanners: draw every scanner equally often, small ones too.
+    """
+
+    mode: str = "joint"
+    batch_size: int = 8
+    mu: float = 1.0
+    compactness: float = 1e-4
+    label_reconstruction: float = 0.0
+    channel_reconstruction: float = 0.1
+    positive_from: float = 0.5
+    negative_to: float = 0.1
+    background_weight: float = 0.1
+    label_smoothing: float = 0.02
+    segments_per_scan: int = 12
+    balance_scanners: float = 0.5
+    validation_scans: int = 80
+    augment: AugmentConfig = field(default_factory=AugmentConfig)
+    loop: LoopConfig = field(default_factory=LoopConfig)
+
+    def __post_init__(self) -> None:
+        if self.mode not in ("joint", "two_stage"):
+            raise ValueError(f"mode must be joint or two_stage, got {self.mode!r}")
+
+
+@dataclass(frozen=True)
+class Batch:
+    """(B, C, P, P) pixels, (B, P, P) class of the object at each pixel (0 none), (B, P, P) darkness."""
+
+    pixels: Tensor
+    target: Tensor
+    darkness: Tensor
+    labels: Tensor | None  # (B, P, P) hard regions, from regioners that do not learn
+
+
+class JointTask:
+    """Crops of scans in, the joint loss out; validated by the within-bag protocol."""
+
+    def __init__(self, model: Model, train: Sequence[Sample], val: Sequence[Sample], config: JointConfig) -> None:
+        if config.mode == "joint" and not model.segments_differentiably:
+            raise ConfigError(f"regioner {model.config.regioner['name']!r} cannot learn: set training.mode=two_stage")
+        self.model, self.train, self.val, self.config = model, list(train), spread(val, config.validation_scans), config
+        self.modules = {"encoder": model.encoder, "scorer": model.scorer}
+        if config.mode == "joint":
+            self.modules["regioner"] = model.regioner
+        model.regioner.requires_grad_(config.mode == "joint")
+        self.classes = list(model.scorer.config.classes)
+        self.by_scanner: dict[str, list[int]] = {}
+        for i, sample in enumerate(self.train):
+            self.by_scanner.setdefault(sample.record.scanner, []).append(i)
+
+    def batch(self, rng: np.random.Generator) -> Batch:
+        drawn = [self._draw(rng) for _ in range(self.config.batch_size)]
+        pixels, target, darkness = (torch.stack(part) for part in zip(*drawn, strict=True))
+        labels = None
+        if not self.model.segments_differentiably:
+            views = [self.train[0].view.__class__(p.numpy(), self.train[0].view.channels, self.train[0].view.quantity) for p in pixels]
+            count = self._superpixels(*pixels.shape[-2:])
+            labels = torch.from_numpy(np.stack([self.model.regioner.regions(v, count).labels for v in views])).long()
+        return Batch(pixels, target, darkness, labels)
+
+    def _draw(self, rng: np.random.Generator) -> tuple[Tensor, Tensor, Tensor]:
+        if rng.random() < self.config.balance_scanners:
+            names = sorted(self.by_scanner)
+            members = self.by_scanner[names[int(rng.integers(len(names)))]]
+            sample = self.train[members[int(rng.integers(len(members)))]]
+        else:
+            sample = self.train[int(rng.integers(len(self.train)))]
+        pixels, masks = draw_crop(sample.pixels(), sample.masks(), self.config.augment, rng)
+        target = torch.zeros(masks.shape[-2:], dtype=torch.long)
+        for mask, annotation in zip(masks, sample.annotations, strict=True):
+            target[mask] = 1 + (self.classes.index(annotation.label) if annotation.label in self.classes else 0)
+        return pixels, target, torch.from_numpy(darkness_map(pixels.numpy())).float()
+
+    def _superpixels(self, height: int, width: int) -> int:
+        """As many for a crop as leaves a superpixel the size that it has in use."""
+        per_scan = getattr(self.model.regioner.config, "n_superpixels", 1)
+        side = self.model.config.input.working_side_px
+        return max(4, round(per_scan * height * width / side**2)) if side else per_scan
+
+    def loss(self, batch: Batch) -> tuple[Tensor, dict[str, float]]:
+        config = self.config
+        image = self.model.normalise(batch.pixels)
+        if batch.labels is not None:
+            share, dark, n = hard_shares(batch, len(self.classes))
+            regions: Any = batch.labels
+            extra, parts = image.new_zeros(()), {}
+        else:
+            regions, extra, parts = self._segment(batch)
+            share, dark = soft_shares(batch, *regions, len(self.classes))
+        target, weight = segment_targets(share, dark, config)
+        chosen = self._choose(weight, target)
+        flat = chosen[:, 0] * weight.shape[1] + chosen[:, 1]
+        logits = self.model.scorer(self.model.encoder(image, regions, chosen))
+        each = F.cross_entropy(logits, target.reshape(-1)[flat], reduction="none", label_smoothing=config.label_smoothing)
+        classification = (each * balanced(target.reshape(-1)[flat], weight.reshape(-1)[flat])).sum()
+        parts["classification"] = float(classification.detach())
+        return config.mu * classification + extra, parts
+
+    def _segment(self, batch: Batch) -> tuple[tuple[Tensor, Grid], Tensor, dict[str, float]]:
+        """Soft association of the batch with the regioner's own losses."""
+        config, regioner = self.config, self.model.regioner
+        view = self.train[0].view
+        colour = colour_features(batch.pixels, view.quantity, view.channels)
+        count = self._superpixels(*batch.pixels.shape[-2:])
+        if config.mode == "two_stage":
+            regioner.eval()
+            with torch.no_grad():
+                q, grid, _ = regioner(colour, count)
+            return (q, grid), q.new_zeros(()), {}
+        q, grid, features = regioner(colour, count)
+        channels = len(view.channels)
+        extra = config.compactness * compactness_loss(q, grid, features[:, :2])
+        extra = extra + config.channel_reconstruction * channel_reconstruction_loss(q, grid, features[:, 2 : 2 + channels])
+        if config.label_reconstruction:
+            small = F.interpolate(batch.target[:, None].float(), size=(grid.height, grid.width), mode="nearest")[:, 0].long()
+            extra = extra + config.label_reconstruction * label_reconstruction_loss(q, grid, small)
+        return (q, grid), extra, {"segmentation": float(extra.detach())}
+
+    def _choose(self, weight: Tensor, target: Tensor) -> Tensor:
+        """(M, 2) regions to describe: all that count, or a balanced draw of them."""
+        counted = weight > 0
+        if not self.model.encoder.needs_choice:
+            return counted.nonzero()
+        half = max(1, self.config.segments_per_scan // 2)
+        rank = torch.rand(weight.shape).masked_fill(~counted, 2.0)
+        rows = []
+        for wanted in (target > 0, target == 0):
+            best, index = rank.masked_fill(~wanted, 2.0).topk(min(half, rank.shape[1]), dim=1, largest=False)
+            image = torch.arange(len(rank))[:, None].expand_as(index)
+            rows.append(torch.stack([image, index], -1)[best < 2])
+        return torch.cat(rows)
+
+    def validate(self) -> dict[str, float]:
+        scores = summarise(judge_samples(self.model, self.val))
+        return {"monitor": (scores["auroc"] + scores["hit_at_1"]) / 2, **{k: scores[k] for k in ("auroc", "hit_at_1", "hit_at_5")}}
+
+
+def spread(samples: Sequence[Sample], n: int) -> list[Sample]:
+    """At most ``n`` samples, evenly through the list."""
+    return [samples[i] for i in np.unique(np.linspace(0, len(samples) - 1, min(n, len(samples))).astype(int))]
+
+
+def judge_samples(model: Model, samples: Sequence[Sample], n_superpixels: int | None = None) -> list[BagResult]:
+    """Score every sample's regions, as in use, for the within-bag protocol."""
+    model.eval()
+    results = []
+    for sample in samples:
+        view = sample.full_view()
+        regions, scores = model.judge(view, n_superpixels)
+        results.append(judge_bag(regions, scores, darkness_map(view.pixels), sample.annotations, sample.record.scanner))
+    return results
+
+
+def soft_shares(batch: Batch, q: Tensor, grid: Grid, n_classes: int) -> tuple[Tensor, Tensor]:
+    """Share of every class in each soft superpixel (B, K, n_classes), and its darkness (B, K)."""
+    one_hot = torch.stack([(batch.target == c + 1).float() for c in range(n_classes)] + [batch.darkness], 1)
+    if one_hot.shape[-2:] != (grid.height, grid.width):
+        one_hot = F.interpolate(one_hot, size=(grid.height, grid.width), mode="area")
+    pooled = pool(q.detach(), to_cells(F.pad(one_hot, grid.padding), grid)).flatten(1, 2)
+    return pooled[..., :-1], pooled[..., -1]
+
+
+def hard_shares(batch: Batch, n_classes: int) -> tuple[Tensor, Tensor, int]:
+    """The same of hard regions, and how many there are."""
+    assert batch.labels is not None
+    n, b = int(batch.labels.max()) + 1, len(batch.labels)
+    index = (torch.arange(b)[:, None, None] * n + batch.labels).reshape(-1)
+    columns = [(batch.target == c + 1).float() for c in range(n_classes)] + [batch.darkness, torch.ones_like(batch.darkness)]
+    sums = torch.zeros(b * n, len(columns)).index_add_(0, index, torch.stack(columns, -1).reshape(-1, len(columns)))
+    means = (sums / sums[:, -1:].clamp(min=1)).reshape(b, n, -1)
+    dark = torch.where(sums[:, -1].reshape(b, n) > 0, means[..., -2], means.new_tensor(-1.0))
+    return means[..., :-2], dark, n
+
+
+def segment_targets(share: Tensor, dark: Tensor, config: JointConfig) -> tuple[Tensor, Tensor]:
+    """Class of every segment and its weight (0: ignored).
+
+    Args:
+        share: (B, K, n_classes). dark: (B, K), negative where the region does not exist.
+
+    Returns:
+        (B, K) int64 with 0 benign, and (B, K) float weight.
+    """
+    inside, which = share.sum(-1), share.argmax(-1) + 1
+    foreground = dark > FOREGROUND_DARKNESS
+    positive = (inside >= config.positive_from) & foreground
+    # Every object counts: where no segment holds half, its best one is positive all the same.
+    best = (share * foreground[..., None]).argmax(1)
+    present = (share * foreground[..., None]).amax(1) > config.negative_to
+    forced = torch.zeros_like(share).scatter_(1, best[:, None], present[:, None].float()).amax(-1) > 0
+    positive |= forced
+    negative = (inside <= config.negative_to) & ~positive & (dark >= 0)
+    weight = (positive | (negative & foreground)).float() + config.background_weight * (negative & ~foreground)
+    return torch.where(positive, which, torch.zeros_like(which)), weight
+
+
+def balanced(target: Tensor, weight: Tensor) -> Tensor:
+    """Weights that sum to 1, half for the anomalous and half for the benign segments of the batch."""
+    positive = weight * (target > 0)
+    negative = weight * (target == 0)
+    return 0.5 * (positive / positive.sum().clamp(min=1) + negative / negative.sum().clamp(min=1))
