@@ -1,0 +1,84 @@
+"""One run of a model, scored per segment, per object and per scan."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from bagscan.evaluation.metrics import bootstrap, score_table
+from bagscan.evaluation.within_bag import POSITIVE_FROM, BagResult, only_class, summarise
+
+
+def segment_arrays(bags: Sequence[BagResult]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(truth, scores, bag number) of every segment that counts."""
+    kept = [bag.truth >= 0 for bag in bags]
+    truth = np.concatenate([bag.truth[k] for bag, k in zip(bags, kept, strict=True)])
+    scores = np.concatenate([bag.scores[k] for bag, k in zip(bags, kept, strict=True)])
+    number = np.concatenate([np.full(int(k.sum()), i) for i, k in enumerate(kept)])
+    return truth, scores, number
+
+
+def object_arrays(bags: Sequence[BagResult]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(truth, scores, bag number): every object by its best segment, every bag's best benign one."""
+    truth, scores, number = [], [], []
+    for i, bag in enumerate(bags):
+        benign = bag.truth == 0
+        if benign.any():
+            truth.append(0)
+            scores.append(float(bag.scores[benign].max()))
+            number.append(i)
+        for k in range(bag.overlap.shape[1]):
+            share = np.where(bag.foreground, bag.overlap[:, k], 0)
+            own = (share >= POSITIVE_FROM) | ((share == share.max(initial=0)) & (share > 0))
+            truth.append(1)
+            # An object without a foreground segment cannot be found: below every real score.
+            scores.append(float(bag.scores[own].max()) if own.any() else -1.0)
+            number.append(i)
+    return np.array(truth), np.array(scores), np.array(number)
+
+
+def scan_arrays(bags: Sequence[BagResult]) -> tuple[np.ndarray, np.ndarray]:
+    """(truth, scores): a scan is anomalous when it holds an object; its score is its maximum."""
+    truth = np.array([bool(bag.labels) for bag in bags]).astype(int)
+    return truth, np.array([float(bag.scores[bag.foreground].max(initial=0)) for bag in bags])
+
+
+def evaluate_levels(bags: Sequence[BagResult], threshold: float) -> dict[str, Any]:
+    """Scores at every level at one threshold, and the within-bag protocol with its control."""
+    truth, scores, number = segment_arrays(bags)
+    results: dict[str, Any] = {"per_segment": score_table(truth, scores, threshold, number)}
+    truth, scores, number = object_arrays(bags)
+    results["per_object"] = score_table(truth, scores, threshold, number)
+    results["per_scan"] = score_table(*scan_arrays(bags), threshold)
+    results["within_bag"] = within_bag_table(bags)
+    return results
+
+
+def within_bag_table(bags: Sequence[BagResult]) -> dict[str, Any]:
+    """The protocol over all bags, per scanner and per class, each with the darkness control."""
+    groups: dict[str, list[BagResult]] = {"all": list(bags)}
+    for bag in bags:
+        groups.setdefault(f"scanner:{bag.group}", []).append(bag)
+    for label in sorted({name for bag in bags for name in bag.labels}):
+        groups[f"class:{label}"] = [only for bag in bags if (only := only_class(bag, label)) is not None]
+    table = {name: _row(members) for name, members in sorted(groups.items())}
+    others = [bag for bag in bags if bag.group != "sixray"]
+    if others and len(others) < len(bags):
+        table["scanner:other than sixray"] = _row(others)
+    return table
+
+
+def _row(bags: Sequence[BagResult]) -> dict[str, Any]:
+    index = np.arange(len(bags))
+
+    def resampled(key: str) -> list[float]:
+        return list(bootstrap(lambda rows: summarise([bags[i] for i in rows])[key], index, n=200))
+
+    row: dict[str, Any] = {"model": summarise(bags), "darkness": summarise(bags, control=True)}
+    if len(bags) >= 5:
+        row["intervals"] = {key: resampled(key) for key in ("auroc", "hit_at_1")}
+    return row
+
+

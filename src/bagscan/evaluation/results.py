@@ -1,0 +1,94 @@
+"""Result records: JSON that says what was run, on what, and checks itself against a schema."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import math
+import os
+import platform
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+
+from bagscan import __version__
+from bagscan.core.errors import DataError
+
+SCHEMA: dict[str, Any] = {
+    "$schema": "https://json-schema.org/draft/2020-12/schema",
+    "type": "object",
+    "required": ["name", "created", "code_version", "commit", "machine", "seeds", "data", "config", "results"],
+    "additionalProperties": False,
+    "properties": {
+        "name": {"type": "string", "minLength": 1},
+        "created": {"type": "string"},
+        "code_version": {"type": "string"},
+        "commit": {"type": "string"},
+        "machine": {"type": "object", "required": ["processor", "cores", "python"]},
+        "seeds": {"type": "array", "items": {"type": "integer"}},
+        "data": {
+            "type": "object",
+            "required": ["name", "hash", "counts"],
+            "properties": {"name": {"type": "string"}, "hash": {"type": "string"}, "counts": {"type": "object"}},
+        },
+        "config": {"type": "object"},
+        "results": {"type": "object", "minProperties": 1},
+        "notes": {"type": "array", "items": {"type": "string"}},
+    },
+}
+
+
+def make_record(name: str, results: dict[str, Any], *, data: dict[str, Any], config: dict[str, Any], seeds: list[int], notes: list[str] | None = None) -> dict[str, Any]:
+    """A complete record of one run. NaN (undefined) becomes null: JSON has no NaN."""
+    record = {
+        "name": name,
+        "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "code_version": __version__,
+        "commit": _commit(),
+        "machine": {"processor": platform.machine(), "cores": os.cpu_count() or 1, "python": platform.python_version()},
+        "seeds": seeds,
+        "data": data,
+        "config": config,
+        "results": results,
+        "notes": notes or [],
+    }
+    clean: dict[str, Any] = _without_nan(record)
+    check_record(clean)
+    return clean
+
+
+def check_record(record: Any) -> None:
+    """Raise :class:`DataError` naming the place where a record breaks the schema."""
+    try:
+        jsonschema.validate(record, SCHEMA)
+    except jsonschema.ValidationError as error:
+        raise DataError(f"not a result record: {'/'.join(map(str, error.path)) or 'top'}: {error.message}") from error
+
+
+def write_record(path: str | Path, record: dict[str, Any]) -> None:
+    """Check and write one record."""
+    check_record(record)
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    Path(path).write_text(json.dumps(record, indent=1, allow_nan=False) + "\n")
+
+
+def _without_nan(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(k): _without_nan(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_nan(v) for v in value]
+    if hasattr(value, "item"):
+        value = value.item()
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _commit() -> str:
+    try:
+        found = subprocess.run(
+            ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--abbrev=12"], capture_output=True, text=True, check=True
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    return found.stdout.strip()

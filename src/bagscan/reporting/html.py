@@ -1,0 +1,168 @@
+"""One self-contained HTML page of screened scans: no script, no external request.
+
+Benign contours are green and thin, anomalous ones red and dashed, so that colour is not the only cue.
+"""
+
+from __future__ import annotations
+
+import base64
+import html
+import io
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image
+from skimage.measure import approximate_polygon, find_contours
+
+from bagscan.core import Decision, Report, View
+
+IMAGE_SIDE_PX = 720
+HISTOGRAM_BINS = 40
+STYLE = """
+body{background:#14171a;color:#e6e8ea;font:15px/1.45 system-ui,sans-serif;margin:0 auto;max-width:1180px;padding:24px}
+h1{font-size:24px;margin:0 0 4px}h2{font-size:18px;margin:0;overflow-wrap:anywhere}a{color:#9cc9ff}
+.muted{color:#9aa4ad}section{background:#1d2227;border-radius:10px;margin:22px 0;padding:18px}
+.head{display:flex;gap:12px;align-items:baseline;margin-bottom:12px}.tag{border-radius:5px;font-weight:700;padding:2px 9px}
+.ALARM{background:#c62f2f}.CLEAR{background:#1f7a3d}.REVIEW{background:#a56a00}
+.body{display:grid;grid-template-columns:minmax(0,1.9fr) minmax(260px,1fr);gap:18px}svg{display:block;height:auto;width:100%}
+.view{background:#000;border-radius:6px;overflow:hidden}table{border-collapse:collapse;width:100%}
+td,th{padding:3px 8px 3px 0;text-align:right}td:first-child,th:first-child{text-align:left}th{color:#9aa4ad;font-weight:500}
+.part{border-radius:4px;display:block;height:44px;width:66px;object-fit:contain;background:#fff}
+details{margin-top:10px}@media(max-width:760px){.body{grid-template-columns:1fr}}
+"""
+
+
+@dataclass(frozen=True)
+class Screened:
+    """A report and the view that it is about, or the error that took their place."""
+
+    title: str
+    report: Report | None
+    view: View | None
+    error: str = ""
+
+
+def displayable(view: View) -> np.ndarray:
+    """(H, W, 3) uint8: pseudo-colour as it is, anything else as grey of its first channel."""
+    pixels = view.pixels if view.quantity == "pseudo_colour" and len(view.pixels) == 3 else view.pixels[:1].repeat(3, 0)
+    low, high = (0.0, 1.0) if view.quantity in ("pseudo_colour", "transmission", "dual_energy") else np.percentile(pixels, [0.5, 99.5])
+    return (((pixels - low) / max(high - low, 1e-6)).clip(0, 1) * 255).astype(np.uint8).transpose(1, 2, 0)
+
+
+def _data_uri(rgb: np.ndarray, side: int) -> str:
+    image = Image.fromarray(rgb)
+    image.thumbnail((side, side))
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", quality=85)
+    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
+
+
+def _path(mask: np.ndarray) -> str:
+    """SVG path of a mask's outlines."""
+    rows, cols = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    y, x = rows[0], cols[0]
+    window = np.pad(mask[y : rows[-1] + 1, x : cols[-1] + 1], 1).astype(np.float32)
+    parts = []
+    for contour in find_contours(window, 0.5):
+        points = approximate_polygon(contour, 0.6)[:, ::-1] + [x - 0.5, y - 0.5]
+        parts.append("M" + "L".join(f"{a:.1f},{b:.1f}" for a, b in points) + "Z")
+    return "".join(parts)
+
+
+def _benign_path(labels: np.ndarray, scores: np.ndarray, threshold: float) -> str:
+    """All borders between two benign regions, as one path of pixel edges."""
+    flagged = scores[labels.clip(0)] >= threshold
+    parts = []
+    rows, cols = np.nonzero((labels[:, 1:] != labels[:, :-1]) & ~(flagged[:, 1:] & flagged[:, :-1]))
+    parts += [f"M{c + 1},{r}v1" for r, c in zip(rows, cols, strict=True)]
+    rows, cols = np.nonzero((labels[1:] != labels[:-1]) & ~(flagged[1:] & flagged[:-1]))
+    parts += [f"M{c},{r + 1}h1" for r, c in zip(rows, cols, strict=True)]
+    return "".join(parts)
+
+
+def _overlay(view: View, report: Report) -> str:
+    height, width = view.shape
+    stroke = max(height, width) / 400
+    labels, scores = report.regions.get(view.view_id), report.scores.get(view.view_id)
+    threshold = report.threshold if report.threshold is not None else np.inf
+    lines = [f'<svg class="view" viewBox="0 0 {width} {height}" role="img" aria-label="scan with contours">']
+    lines.append(f'<image href="{_data_uri(displayable(view), IMAGE_SIDE_PX)}" width="{width}" height="{height}"/>')
+    if labels is not None and scores is not None:
+        step = max(1, max(labels.shape) // 480)  # contours no finer than they can be seen
+        small = labels[::step, ::step]
+        path = _benign_path(small, scores, threshold)
+        lines.append(f'<path d="{path}" transform="scale({step})" fill="none" stroke="#2fbf5f" stroke-opacity=".55" stroke-width="{0.5 * stroke / step:.2f}"/>')
+    for number, finding in enumerate((f for f in report.findings if f.view_id == view.view_id), 1):
+        lines.append(
+            f'<path d="{_path(finding.mask)}" fill="#ff2020" fill-opacity=".12" stroke="#ff2020" stroke-width="{1.3 * stroke:.2f}" '
+            f'stroke-dasharray="{4 * stroke:.1f} {2.2 * stroke:.1f}"><title>part {number}: score {finding.score:.3f}</title></path>'
+        )
+    return "".join(lines) + "</svg>"
+
+
+def _histogram(scores: np.ndarray, threshold: float) -> str:
+    """Score histogram on the fixed scale 0 to 1, with the operating point."""
+    counts, _ = np.histogram(scores.clip(0, 1), HISTOGRAM_BINS, (0, 1))
+    top = np.sqrt(max(1, counts.max()))  # square root: few high scores must stay visible beside many low ones
+    bars = []
+    for i, count in enumerate(counts):
+        tall = 60 * np.sqrt(count) / top
+        colour = "#ff5050" if (i + 0.5) / HISTOGRAM_BINS >= threshold else "#2fbf5f"
+        bars.append(f'<rect x="{i * 300 / HISTOGRAM_BINS:.1f}" y="{64 - tall:.1f}" width="6.5" height="{tall:.1f}" fill="{colour}"/>')
+    mark = 300 * min(max(threshold, 0), 1)
+    return (
+        f'<svg viewBox="0 0 300 80" role="img" aria-label="histogram of segment scores">{"".join(bars)}'
+        f'<line x1="{mark:.1f}" x2="{mark:.1f}" y1="0" y2="66" stroke="#fff" stroke-dasharray="3 2"/>'
+        '<text x="0" y="78" fill="#9aa4ad" font-size="11">0</text><text x="293" y="78" fill="#9aa4ad" font-size="11">1</text>'
+        '<text x="150" y="78" fill="#9aa4ad" font-size="11" text-anchor="middle">segment scores; dashed: operating point</text></svg>'
+    )
+
+
+def _cut_out(view: View, box: tuple[float, float, float, float]) -> str:
+    x1, y1, x2, y2 = box
+    margin = 0.4 * max(x2 - x1, y2 - y1)
+    height, width = view.shape
+    window = np.s_[int(max(0, y1 - margin)) : int(min(height, y2 + margin)), int(max(0, x1 - margin)) : int(min(width, x2 + margin))]
+    return f'<img class="part" alt="" src="{_data_uri(np.ascontiguousarray(displayable(view)[window]), 132)}">'
+
+
+def _section(item: Screened) -> str:
+    if item.report is None or item.view is None:
+        return f'<section><div class="head"><span class="tag REVIEW">REVIEW</span><h2>{html.escape(item.title)}</h2></div><p>{html.escape(item.error)}</p></section>'
+    report, view = item.report, item.view
+    rows = "".join(
+        f"<tr><td>{_cut_out(view, f.box_xyxy)}</td><td>{f.score:.3f}</td>"
+        f"<td>{'-' if f.expected_false_positive_rate is None else f'{100 * f.expected_false_positive_rate:.2f} %'}</td></tr>"
+        for f in report.findings[:12]
+    )
+    more = f"<p class='muted'>and {len(report.findings) - 12} more</p>" if len(report.findings) > 12 else ""
+    parts = f"<table><tr><th>flagged part</th><th>score</th><th>expected FPR</th></tr>{rows}</table>{more}" if rows else "<p class='muted'>No flagged parts.</p>"
+    scores = report.scores.get(view.view_id)
+    chart = _histogram(scores, report.threshold or 0.0) if scores is not None else ""
+    reasons = "".join(f"<p>{html.escape(reason)}</p>" for reason in report.reasons)
+    return (
+        f'<section id="{html.escape(report.scan_id)}"><div class="head"><span class="tag {report.decision.value}">{report.decision.value}</span>'
+        f"<h2>{html.escape(item.title)}</h2></div>{reasons}"
+        f'<div class="body"><div>{_overlay(view, report)}</div><div>{parts}{chart}</div></div></section>'
+    )
+
+
+def render_page(items: Iterable[Screened], model_id: str, threshold: float, about: str) -> str:
+    """The whole page.
+
+    Args:
+        about: one line on the operating point.
+    """
+    items = list(items)
+    counts = {d: sum(i.report is not None and i.report.decision is d for i in items) for d in Decision}
+    counts[Decision.REVIEW] += sum(i.report is None for i in items)
+    summary = " · ".join(f"{n} {d.value}" for d, n in counts.items())
+    return (
+        f'<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>bagscan report</title>'
+        f"<style>{STYLE}</style><h1>bagscan report</h1><p>{len(items)} scans: {summary}</p>"
+        f"<p class='muted'>Model {html.escape(model_id)} · threshold {threshold:.4f} · {html.escape(about)}<br>"
+        "Green: benign sub-components. Red, dashed: anomalous. A first-stage aid; a person decides.</p>"
+        + "".join(_section(item) for item in items)
+        + "</html>"
+    )

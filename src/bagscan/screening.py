@@ -1,0 +1,122 @@
+"""Screener: the one path from a scan to a report. Training, evaluation, command line and service call it."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import numpy as np
+from skimage.measure import find_contours
+
+from bagscan.core import Decision, Finding, Report, Scan, View
+from bagscan.core.errors import BagscanError, ModelError
+from bagscan.model import Model
+
+
+class Screener:
+    """A model with an operating point, ready to judge scans.
+
+    Raises:
+        ModelError: the model has no operating point yet.
+    """
+
+    def __init__(self, model: Model) -> None:
+        if model.operating_point is None:
+            raise ModelError("the model has no operating point: choose one with bagscan calibrate MODEL CONFIG --max-fpr 0.05")
+        self.model = model.eval()
+        self.point = model.operating_point
+        # Falling scores of benign calibration segments; empty where the model keeps none.
+        self._benign = np.sort(np.asarray(model.about.get("benign_score_quantiles", []), np.float64))
+
+    @classmethod
+    def load(cls, folder: str | Path) -> Screener:
+        """A screener from a model folder. Raises :class:`ModelError` as :meth:`Model.load`."""
+        return cls(Model.load(folder))
+
+    def screen(self, scan: Scan) -> Report:
+        """Judge every view of a scan.
+
+        Returns:
+            ``ALARM`` with findings, ``CLEAR`` without, or ``REVIEW`` with the reason when a view
+            cannot be judged; never an exception for a scan's own faults, never ``CLEAR`` for them.
+        """
+        started = time.perf_counter()
+        findings: list[Finding] = []
+        scores: dict[str, np.ndarray] = {}
+        labels: dict[str, np.ndarray] = {}
+        reasons: list[str] = []
+        for view in scan.views:
+            reasons += unfit(view)
+            if reasons:
+                continue
+            try:
+                labels[view.view_id], scores[view.view_id] = self.regions_and_scores(view)
+            except (BagscanError, ValueError, RuntimeError, MemoryError) as error:
+                reasons.append(f"view {view.view_id}: {error}")
+                continue
+            if not np.isfinite(scores[view.view_id]).all():
+                del scores[view.view_id], labels[view.view_id]
+                reasons.append(f"view {view.view_id}: the model gave scores that are not numbers")
+                continue
+            findings += self._findings(view, labels[view.view_id], scores[view.view_id])
+        findings.sort(key=lambda finding: -finding.score)
+        decision = Decision.REVIEW if reasons else Decision.ALARM if findings else Decision.CLEAR
+        timings = {"total_s": time.perf_counter() - started}
+        return Report(scan.id, decision, tuple(findings), self.model.id, self.point.threshold, tuple(reasons), scores, labels, timings)
+
+    def regions_and_scores(self, view: View) -> tuple[np.ndarray, np.ndarray]:
+        """(H, W) int32 regions at the view's own size, and (n,) scores."""
+        working = self.model.working_view(view)
+        regions, scores = self.model.judge(working)
+        return upsample_labels(regions.labels, *view.shape), scores
+
+    def _findings(self, view: View, labels: np.ndarray, scores: np.ndarray) -> list[Finding]:
+        found = []
+        for index in np.flatnonzero(scores >= self.point.threshold):
+            mask = labels == index
+            if not mask.any():  # a region smaller than a pixel of the view itself
+                continue
+            rows, cols = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+            box = (float(cols[0]), float(rows[0]), float(cols[-1] + 1), float(rows[-1] + 1))
+            score = float(scores[index])
+            kind = self.model.regioner.kind
+            found.append(Finding(view.view_id, mask, outline(mask, box), box, "anomaly", score, self._expected_fpr(score), kind))
+        return found
+
+    def _expected_fpr(self, score: float) -> float | None:
+        """Share of benign calibration segments that score at least this much."""
+        n = len(self._benign)
+        return float((n - np.searchsorted(self._benign, score)) / n) if n else None
+
+
+def unfit(view: View) -> list[str]:
+    """Reasons why a view is not a scan of anything: blank, saturated, too small or out of range."""
+    low, high = float(view.pixels.min()), float(view.pixels.max())
+    where = f"view {view.view_id}"
+    if min(view.shape) < 16:
+        return [f"{where}: {view.shape[1]}x{view.shape[0]} pixels are too few to judge"]
+    if high - low < 0.02 * max(abs(high), 1e-6):
+        return [f"{where}: blank image (every pixel about {low:.3g})"]
+    if view.quantity in ("transmission", "pseudo_colour") and (low < -0.05 or high > 1.05):
+        return [f"{where}: values from {low:.3g} to {high:.3g}, expected 0 to 1"]
+    return []
+
+
+def upsample_labels(labels: np.ndarray, height: int, width: int) -> np.ndarray:
+    """(h, w) labels -> (height, width) by nearest pixel centre."""
+    rows = ((np.arange(height) + 0.5) * labels.shape[0] / height).astype(int)
+    cols = ((np.arange(width) + 0.5) * labels.shape[1] / width).astype(int)
+    return np.ascontiguousarray(labels[np.ix_(rows, cols)])
+
+
+def outline(mask: np.ndarray, box: tuple[float, float, float, float]) -> np.ndarray:
+    """(N, 2) float xy polygon of the largest part of a mask, in pixel-corner coordinates.
+
+    Args:
+        box: of the mask; only that window is searched.
+    """
+    x1, y1, x2, y2 = (int(v) for v in box)
+    window = np.pad(mask[y1:y2, x1:x2], 1).astype(np.float32)
+    longest = max(find_contours(window, 0.5), key=len)
+    # find_contours gives (row, col) of pixel centres in the padded window.
+    return np.asarray(longest[:, ::-1] + [x1 - 0.5, y1 - 0.5])
