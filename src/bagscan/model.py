@@ -111,10 +111,7 @@ class Model(nn.Module):
         """
         expected = self.config.input
         if (view.quantity, view.channels) != (expected.quantity, expected.channels):
-            raise ModelError(
-                f"the model takes {expected.quantity} of {', '.join(expected.channels)}; "
-                f"the view is {view.quantity} of {', '.join(view.channels)}"
-            )
+            raise ModelError(f"the model takes {expected.quantity} of {', '.join(expected.channels)}; the view is {view.quantity} of {', '.join(view.channels)}")
 
     def working_view(self, view: View) -> View:
         """The view scaled to the working size."""

@@ -61,9 +61,7 @@ def load(root: str | Path, subset: str = "10", split: str = "train") -> Collecti
     unboxed = sum(not r.annotations for r in records if r.id.startswith("P"))
     if unboxed:
         notes.append(f"{unboxed} positives have no box.")
-    disagree = sum(
-        {a.label for a in r.annotations} != {name for name, v in r.labels.items() if v == 1} for r in records if r.annotations
-    )
+    disagree = sum({a.label for a in r.annotations} != {name for name, v in r.labels.items() if v == 1} for r in records if r.annotations)
     if disagree:
         notes.append(f"{disagree} scans have boxes of other classes than the list says.")
     if unknown:

@@ -116,9 +116,7 @@ class Split:
         return [record for record in records if record.id in chosen]
 
 
-def make_split(
-    records: Sequence[Record], fractions: Mapping[str, float], seed: int = 0, bits: int = NEAR_DUPLICATE_BITS
-) -> Split:
+def make_split(records: Sequence[Record], fractions: Mapping[str, float], seed: int = 0, bits: int = NEAR_DUPLICATE_BITS) -> Split:
     """Split whole near-duplicate groups at random, each scanner in the same proportions.
 
     Args:

@@ -97,7 +97,7 @@ def _fetch_squeezenet(net: nn.Module, name: str, channels: int) -> None:
         published = torchvision.models.get_model(name, weights="DEFAULT").features
     except Exception as error:  # urllib, ssl and hash errors share no base class
         raise ModelError(_unavailable(name, error)) from error
-    source = [p for p in published.parameters()]
+    source = list(published.parameters())
     with torch.no_grad():
         for own, value in zip(net.parameters(), source, strict=True):
             if own.shape != value.shape:  # first layer: spread the mean over the channels

@@ -62,9 +62,7 @@ class PooledEncoder(nn.Module):
         self.lateral = nn.ModuleList(nn.Conv2d(widths[i], config.dim, 1, bias=False) for i in self.used)
         self.normal = nn.ModuleList(_norm_act(config.dim) for _ in self.used)
         # 3x3 mixing everywhere but on the finest map, where it would cost more than all others.
-        self.mix = nn.ModuleList(
-            nn.Sequential(nn.Conv2d(config.dim, config.dim, 3, padding=1, bias=False), _norm_act(config.dim)) for _ in self.used[1:]
-        )
+        self.mix = nn.ModuleList(nn.Sequential(nn.Conv2d(config.dim, config.dim, 3, padding=1, bias=False), _norm_act(config.dim)) for _ in self.used[1:])
         self.dim = 2 * config.dim
         self.to(memory_format=torch.channels_last)
 
@@ -143,9 +141,7 @@ def pool_hard(features: Tensor, labels: Tensor) -> Tensor:
     if len(missed):
         last = torch.full((b * n,), -1, dtype=torch.long, device=labels.device)
         everything = (base * n + labels).masked_fill(labels < 0, 0).reshape(-1)
-        every_place = base * (h * w) + _feature_index(
-            torch.arange(height, device=labels.device), torch.arange(width, device=labels.device), height, width, h, w
-        )
+        every_place = base * (h * w) + _feature_index(torch.arange(height, device=labels.device), torch.arange(width, device=labels.device), height, width, h, w)
         last.scatter_reduce_(0, everything, every_place.expand(labels.shape).reshape(-1), "amax")
         missed = missed[last[missed] >= 0]
         target, source = torch.cat([target, missed]), torch.cat([source, last[missed]])

@@ -80,5 +80,3 @@ def _row(bags: Sequence[BagResult]) -> dict[str, Any]:
     if len(bags) >= 5:
         row["intervals"] = {key: resampled(key) for key in ("auroc", "hit_at_1")}
     return row
-
-

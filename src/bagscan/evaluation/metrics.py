@@ -117,9 +117,7 @@ def pixel_iou(predicted: np.ndarray, truth: np.ndarray) -> float:
     return _ratio(float((predicted & truth).sum()), float((predicted | truth).sum()))
 
 
-def bootstrap(
-    statistic: Callable[..., float], *samples: np.ndarray, groups: np.ndarray | None = None, n: int = 500, seed: int = 0
-) -> tuple[float, float]:
+def bootstrap(statistic: Callable[..., float], *samples: np.ndarray, groups: np.ndarray | None = None, n: int = 500, seed: int = 0) -> tuple[float, float]:
     """95 % percentile interval of a statistic of paired samples (Efron 1979).
 
     Args:

@@ -74,9 +74,7 @@ def region_means(regions: Regions, image: np.ndarray) -> np.ndarray:
     return np.asarray(sums / np.maximum(regions.areas(), 1))
 
 
-def judge_bag(
-    regions: Regions, scores: np.ndarray, darkness: np.ndarray, annotations: Sequence[Annotation], group: str
-) -> BagResult:
+def judge_bag(regions: Regions, scores: np.ndarray, darkness: np.ndarray, annotations: Sequence[Annotation], group: str) -> BagResult:
     """Bring one bag into the protocol's form.
 
     Args:
@@ -145,6 +143,4 @@ def only_class(bag: BagResult, label: str) -> BagResult | None:
         return None
     other = bag.overlap[:, ~mine].max(1, initial=0) > NEGATIVE_TO
     clean = ~other | (bag.overlap[:, mine].max(1, initial=0) >= POSITIVE_FROM)
-    return BagResult(
-        bag.scores[clean], bag.darkness[clean], bag.overlap[np.ix_(clean, mine)], bag.foreground[clean], (label,) * int(mine.sum()), bag.group
-    )
+    return BagResult(bag.scores[clean], bag.darkness[clean], bag.overlap[np.ix_(clean, mine)], bag.foreground[clean], (label,) * int(mine.sum()), bag.group)

@@ -113,9 +113,7 @@ def coco_document(images: Sequence[CocoImage]) -> dict[str, Any]:
                 entry["score"] = image.scores[k]
             entries.append(entry)
     return {
-        "images": [
-            {"id": i + 1, "file_name": m.file_name, "height": m.height, "width": m.width} for i, m in enumerate(images)
-        ],
+        "images": [{"id": i + 1, "file_name": m.file_name, "height": m.height, "width": m.width} for i, m in enumerate(images)],
         "annotations": entries,
         "categories": [{"id": i, "name": label} for label, i in number.items()],
     }

@@ -31,10 +31,7 @@ def check_pixels(path: Path, height: int, width: int, channels: int = 1) -> None
     if height < 1 or width < 1 or channels < 1:
         raise ReadError(f"{path}: image of {width}x{height} pixels and {channels} channels is empty")
     if height * width > MAX_PIXELS or channels > MAX_CHANNELS:
-        raise ReadError(
-            f"{path}: {width}x{height} pixels x {channels} channels, more than the "
-            f"{MAX_PIXELS:,} pixels x {MAX_CHANNELS} channels allowed"
-        )
+        raise ReadError(f"{path}: {width}x{height} pixels x {channels} channels, more than the {MAX_PIXELS:,} pixels x {MAX_CHANNELS} channels allowed")
 
 
 @contextmanager

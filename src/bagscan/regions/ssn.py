@@ -61,9 +61,7 @@ class Config:
 
 
 def _conv(c_in: int, c_out: int) -> nn.Sequential:
-    return nn.Sequential(
-        nn.Conv2d(c_in, c_out, 3, padding=1, bias=False), nn.BatchNorm2d(c_out), nn.ReLU(inplace=True)
-    )
+    return nn.Sequential(nn.Conv2d(c_in, c_out, 3, padding=1, bias=False), nn.BatchNorm2d(c_out), nn.ReLU(inplace=True))
 
 
 class FeatureNet(nn.Module):
@@ -188,5 +186,3 @@ def build(config: Config) -> SSN:
 
 def tiny() -> Config:
     return Config(n_superpixels=16, width=8, n_features=4)
-
-

@@ -162,7 +162,5 @@ def render_page(items: Iterable[Screened], model_id: str, threshold: float, abou
         f'<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>bagscan report</title>'
         f"<style>{STYLE}</style><h1>bagscan report</h1><p>{len(items)} scans: {summary}</p>"
         f"<p class='muted'>Model {html.escape(model_id)} · threshold {threshold:.4f} · {html.escape(about)}<br>"
-        "Green: benign sub-components. Red, dashed: anomalous. A first-stage aid; a person decides.</p>"
-        + "".join(_section(item) for item in items)
-        + "</html>"
+        "Green: benign sub-components. Red, dashed: anomalous. A first-stage aid; a person decides.</p>" + "".join(_section(item) for item in items) + "</html>"
     )

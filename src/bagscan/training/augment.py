@@ -50,7 +50,11 @@ def draw_crop(pixels: np.ndarray, masks: np.ndarray, config: AugmentConfig, rng:
     # grid_sample fills with 0, so air is taken away before and given back after.
     shifted = torch.from_numpy(pixels - air[:, None, None])[None]
     image = F.grid_sample(shifted, grid, align_corners=False)[0] + torch.from_numpy(air)[:, None, None]
-    truth = F.grid_sample(torch.from_numpy(masks.astype(np.float32))[None], grid, mode="nearest", align_corners=False)[0] > 0.5 if len(masks) else torch.zeros(0, size, size, dtype=torch.bool)
+    truth = (
+        F.grid_sample(torch.from_numpy(masks.astype(np.float32))[None], grid, mode="nearest", align_corners=False)[0] > 0.5
+        if len(masks)
+        else torch.zeros(0, size, size, dtype=torch.bool)
+    )
     return _recolour(image, config, rng), truth
 
 

@@ -17,12 +17,7 @@ from bagscan.core.errors import ModelError
 
 def _optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
     state = optimizer.state_dict()["state"]
-    return {
-        f"optimizer.{index}.{name}": torch.as_tensor(value)
-        for index, entry in state.items()
-        for name, value in entry.items()
-        if value is not None
-    }
+    return {f"optimizer.{index}.{name}": torch.as_tensor(value) for index, entry in state.items() for name, value in entry.items() if value is not None}
 
 
 def _restore_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
@@ -35,9 +30,7 @@ def _restore_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tens
     optimizer.load_state_dict(whole)
 
 
-def save_checkpoint(
-    path: Path, modules: dict[str, nn.Module], optimizer: torch.optim.Optimizer, progress: dict[str, Any]
-) -> None:
+def save_checkpoint(path: Path, modules: dict[str, nn.Module], optimizer: torch.optim.Optimizer, progress: dict[str, Any]) -> None:
     """Write modules, optimizer state and progress so that a kill at any moment leaves a whole file.
 
     Args:
@@ -52,9 +45,7 @@ def save_checkpoint(
     os.replace(partial, path)
 
 
-def load_checkpoint(
-    path: Path, modules: dict[str, nn.Module], optimizer: torch.optim.Optimizer
-) -> dict[str, Any]:
+def load_checkpoint(path: Path, modules: dict[str, nn.Module], optimizer: torch.optim.Optimizer) -> dict[str, Any]:
     """Restore what :func:`save_checkpoint` wrote, in place; returns the progress.
 
     Raises:

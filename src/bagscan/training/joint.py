@@ -122,7 +122,7 @@ class JointTask:
         config = self.config
         image = self.model.normalise(batch.pixels)
         if batch.labels is not None:
-            share, dark, n = hard_shares(batch, len(self.classes))
+            share, dark = hard_shares(batch, len(self.classes))
             regions: Any = batch.labels
             extra, parts = image.new_zeros(()), {}
         else:
@@ -201,8 +201,8 @@ def soft_shares(batch: Batch, q: Tensor, grid: Grid, n_classes: int) -> tuple[Te
     return pooled[..., :-1], pooled[..., -1]
 
 
-def hard_shares(batch: Batch, n_classes: int) -> tuple[Tensor, Tensor, int]:
-    """The same of hard regions, and how many there are."""
+def hard_shares(batch: Batch, n_classes: int) -> tuple[Tensor, Tensor]:
+    """The same of hard regions."""
     assert batch.labels is not None
     n, b = int(batch.labels.max()) + 1, len(batch.labels)
     index = (torch.arange(b)[:, None, None] * n + batch.labels).reshape(-1)
@@ -210,7 +210,7 @@ def hard_shares(batch: Batch, n_classes: int) -> tuple[Tensor, Tensor, int]:
     sums = torch.zeros(b * n, len(columns)).index_add_(0, index, torch.stack(columns, -1).reshape(-1, len(columns)))
     means = (sums / sums[:, -1:].clamp(min=1)).reshape(b, n, -1)
     dark = torch.where(sums[:, -1].reshape(b, n) > 0, means[..., -2], means.new_tensor(-1.0))
-    return means[..., :-2], dark, n
+    return means[..., :-2], dark
 
 
 def segment_targets(share: Tensor, dark: Tensor, config: JointConfig) -> tuple[Tensor, Tensor]:

@@ -1,0 +1,47 @@
+# Every target sets up what it needs: a clean clone and Python 3.11 are enough.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+BAGSCAN_DATA ?= ../shared/data
+export BAGSCAN_DATA
+
+.PHONY: setup demo test test-slow check format clean
+
+setup: $(VENV)/.ready
+
+# uv resolves in seconds where it can be had; pip does the same, slower.
+$(VENV)/.ready: pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install -q --upgrade pip
+	$(BIN)/python -m pip install -q uv && $(BIN)/uv pip install -q --python $(BIN)/python -c constraints.txt -e '.[dev]' \
+	  || $(BIN)/python -m pip install -q -c constraints.txt -e '.[dev]'
+	touch $@
+
+demo: setup
+	@if [ ! -d "$(BAGSCAN_DATA)/sixray" ]; then \
+	  echo "make demo needs scans: set BAGSCAN_DATA to a folder that holds sixray/ (JPEGImage, Annotation, ImageSet)."; exit 2; fi
+	$(BIN)/bagscan train configs/demo.yaml --out demo-out/run
+	$(BIN)/bagscan calibrate configs/demo.yaml --model demo-out/run/model --max-fpr 0.02
+	$(BIN)/bagscan evaluate configs/demo.yaml --model demo-out/run/model
+	$(BIN)/python benchmarks/demo_scans.py demo-out/run/split.json 12 > demo-out/scans.txt
+	xargs $(BIN)/bagscan screen --model demo-out/run/model --out demo-out/screened < demo-out/scans.txt
+	@echo "Open demo-out/screened/report.html in a browser."
+
+test: setup
+	$(BIN)/python -m pytest -n 2
+
+test-slow: setup
+	$(BIN)/python -m pytest -m slow
+
+check: setup
+	$(BIN)/ruff check src tests benchmarks
+	$(BIN)/ruff format --check src tests benchmarks
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: setup
+	$(BIN)/ruff check --fix src tests benchmarks
+	$(BIN)/ruff format src tests benchmarks
+
+clean:
+	rm -rf $(VENV) demo-out .pytest_cache .mypy_cache .ruff_cache

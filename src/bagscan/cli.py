@@ -1,0 +1,253 @@
+"""The command line. Nothing heavy is imported until a command needs it: ``--help`` answers at once."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from bagscan import __version__
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    help="Find what does not belong in a bag's X-ray image, down to the sub-component.",
+)
+data_app = typer.Typer(no_args_is_help=True, help="Look at datasets before using them.")
+app.add_typer(data_app, name="data")
+
+EXIT_ALARM, EXIT_USAGE, EXIT_BAD_ITEMS = 1, 2, 3
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout; progress goes to stderr.")]
+Settings = Annotated[list[str], typer.Option("--set", help="Change one setting, for example --set training.loop.steps=100.")]
+Config = Annotated[Path, typer.Argument(help="A YAML file, see configs/.")]
+ModelFolder = Annotated[Path, typer.Option("--model", help="A model folder, for example runs/demo/model.")]
+
+
+def _say(text: str) -> None:
+    typer.echo(text, err=True)
+
+
+def _print(result: dict[str, Any], as_json: bool, text: Callable[[], str]) -> None:
+    typer.echo(json.dumps(result, indent=1) if as_json else text())
+
+
+def _version(value: bool) -> None:
+    if value:
+        typer.echo(f"bagscan {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _main(version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True)] = False) -> None:
+    """Find what does not belong in a bag's X-ray image, down to the sub-component."""
+
+
+@app.command()
+def train(
+    config: Config,
+    out: Annotated[Path | None, typer.Option(help="Run folder; default runs/<config name>.")] = None,
+    settings: Settings = [],  # noqa: B006 (typer reads the default, nothing changes it)
+    as_json: AsJson = False,
+) -> None:
+    """Train the system of a configuration; the same line resumes it after a kill."""
+    from bagscan.training.experiment import SegmentationExperiment, read_experiment, train_segmentation
+    from bagscan.training.experiment import train as train_parts
+
+    experiment = read_experiment(config, settings)
+    out = out or Path("runs") / config.stem
+    if isinstance(experiment, SegmentationExperiment):
+        best, written = train_segmentation(experiment, out, _say), out / "regioner.safetensors"
+    else:
+        best, written = train_parts(experiment, out, _say), out / "model"
+    _print({"out": str(written), "best": best}, as_json, lambda: f"best model in {written}: " + ", ".join(f"{k} {v:.4f}" for k, v in best.items()))
+
+
+@app.command()
+def calibrate(
+    config: Config,
+    model: ModelFolder,
+    max_fpr: Annotated[float, typer.Option(help="Largest false-positive rate per benign segment.")] = 0.05,
+    settings: Settings = [],  # noqa: B006
+    as_json: AsJson = False,
+) -> None:
+    """Choose the operating point on the validation split and store it beside the weights."""
+    from dataclasses import asdict
+
+    from bagscan.evaluation.levels import segment_arrays
+    from bagscan.evaluation.operating_point import choose_operating_point
+    from bagscan.model import Model
+    from bagscan.training.experiment import benign_quantiles, judge_part
+
+    experiment = _joint_experiment(config, settings)
+    judged = Model.load(model)
+    bags, _ = judge_part(judged, experiment.data, "val", model.parent, _say)
+    truth, scores, _ = segment_arrays(bags)
+    judged.operating_point = choose_operating_point(truth, scores, max_fpr, "val")
+    judged.about["benign_score_quantiles"] = benign_quantiles(truth, scores)
+    model_id = judged.save(model)
+    point = asdict(judged.operating_point)
+    _print(
+        {"model": str(model), "model_id": model_id, "operating_point": point},
+        as_json,
+        lambda: (
+            f"threshold {point['threshold']:.4f}: false-positive rate {point['expected_fpr']:.4f} on val, 95 % interval {point['interval'][0]:.4f} to {point['interval'][1]:.4f}"
+        ),
+    )
+
+
+@app.command()
+def evaluate(
+    config: Config,
+    model: ModelFolder,
+    part: Annotated[str, typer.Option(help="train, val or test.")] = "test",
+    out: Annotated[Path | None, typer.Option(help="Result file; default results.json beside the model folder.")] = None,
+    settings: Settings = [],  # noqa: B006
+    as_json: AsJson = False,
+) -> None:
+    """Score a model per segment, object and scan, with intervals and the controls beside them."""
+    from bagscan.training.evaluate import evaluate_model, summary
+
+    experiment = _joint_experiment(config, settings)
+    record = evaluate_model(experiment, model, part, out or model.parent / "results.json", _say)
+    _print(record, as_json, lambda: summary(record))
+
+
+@app.command()
+def screen(
+    paths: Annotated[list[Path], typer.Argument(help="Scans, or folders of scans.")],
+    model: ModelFolder,
+    out: Annotated[Path, typer.Option(help="Folder for findings.json, findings.coco.json and report.html.")] = Path("screened"),
+    fail_on_alarm: Annotated[bool, typer.Option(help="Exit with 1 when a scan raises an alarm.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Screen scans: JSON, COCO and one HTML report. A bad file becomes an error row."""
+    from bagscan.reporting.folder import screen_folder
+
+    tally = screen_folder(paths, model, out, _say)
+    _print(tally, as_json, lambda: ", ".join(f"{tally[k]} {k}" for k in ("ALARM", "CLEAR", "REVIEW")) + f"; report: {out / 'report.html'}")
+    if tally["errors"]:
+        raise typer.Exit(EXIT_BAD_ITEMS)
+    if fail_on_alarm and tally["ALARM"]:
+        raise typer.Exit(EXIT_ALARM)
+
+
+@data_app.command("check")
+def data_check(
+    config: Config,
+    read: Annotated[bool, typer.Option(help="Read every scan as well, not its annotations alone.")] = False,
+    settings: Settings = [],  # noqa: B006
+    as_json: AsJson = False,
+) -> None:
+    """Say what a configuration's datasets hold, what is absent, and what cannot be read."""
+    from collections import Counter
+
+    from bagscan.core.errors import ReadError
+    from bagscan.formats import read_scan
+    from bagscan.training.experiment import load_source
+
+    found, bad_items = [], 0
+    for source in _joint_experiment(config, settings).data.sources:
+        collection = load_source(source)
+        bad = dict(collection.bad)
+        if read:
+            for record in collection.records:
+                try:
+                    read_scan(record.path)
+                except ReadError as error:
+                    bad[record.id] = str(error)
+        bad_items += len(bad)
+        objects = Counter(a.label for r in collection.records for a in r.annotations)
+        scanners = Counter(r.scanner for r in collection.records)
+        found.append(
+            {
+                "name": collection.name,
+                "scans": len(collection.records),
+                "absent": len(collection.absent),
+                "objects": dict(objects),
+                "scanners": dict(scanners),
+                "notes": list(collection.notes),
+                "bad": bad,
+            }
+        )
+
+    def text() -> str:
+        blocks = []
+        for one in found:
+            blocks.append(f"{one['name']}: {one['scans']} scans, {one['absent']} absent, {len(one['bad'])} bad")
+            blocks += [f"  {note}" for note in one["notes"]]
+            blocks.append("  objects: " + ", ".join(f"{k} {v}" for k, v in sorted(one["objects"].items())))
+            blocks.append("  scanners: " + ", ".join(f"{k} {v}" for k, v in sorted(one["scanners"].items())))
+            blocks += [f"  bad: {reason}" for reason in one["bad"].values()]
+        return "\n".join(blocks)
+
+    _print({"datasets": found}, as_json, text)
+    if bad_items:
+        raise typer.Exit(EXIT_BAD_ITEMS)
+
+
+@app.command()
+def doctor(as_json: AsJson = False) -> None:
+    """Say what is installed, what this machine has, and which parts there are."""
+    import importlib.metadata
+    import os
+    import platform
+
+    from bagscan.registry import KINDS, names
+
+    packages = ("numpy", "torch", "torchvision", "timm", "scikit-image", "scikit-learn", "tifffile", "imagecodecs", "numba")
+    versions = {}
+    for package in packages:
+        try:
+            versions[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            versions[package] = "missing: pip install 'bagscan[train]'"
+    from bagscan.training.experiment import data_folder
+
+    folder = data_folder()
+    result = {
+        "bagscan": __version__,
+        "python": platform.python_version(),
+        "cores": os.cpu_count(),
+        "packages": versions,
+        "parts": {kind: names(kind) for kind in KINDS},
+        "data_folder": f"{folder} ({'present' if folder.is_dir() else 'absent: set BAGSCAN_DATA'})",
+    }
+
+    def text() -> str:
+        rows = [f"bagscan {__version__}, Python {result['python']}, {result['cores']} cores", f"data folder: {result['data_folder']}"]
+        rows += [f"  {name}: {version}" for name, version in versions.items()]
+        rows += [f"{kind}: {', '.join(names(kind))}" for kind in KINDS]
+        return "\n".join(rows)
+
+    _print(result, as_json, text)
+
+
+def _joint_experiment(config: Path, settings: list[str]) -> Any:
+    from bagscan.core.errors import ConfigError
+    from bagscan.training.experiment import Experiment, read_experiment
+
+    experiment = read_experiment(config, settings)
+    if not isinstance(experiment, Experiment):
+        raise ConfigError(f"{config}: this command needs a configuration of kind joint")
+    return experiment
+
+
+def main() -> None:
+    """Entry point: bagscan's own errors become one line and exit code 2."""
+    from bagscan.core.errors import BagscanError
+
+    try:
+        app()
+    except BagscanError as error:
+        _say(f"bagscan: {error}")
+        sys.exit(EXIT_USAGE)
+    except KeyboardInterrupt:
+        _say("bagscan: interrupted; the same line resumes")
+        sys.exit(130)

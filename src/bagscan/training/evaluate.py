@@ -1,0 +1,92 @@
+"""Evaluate a model on one part of an experiment's data, controls beside it."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bagscan.core.errors import BagscanError
+from bagscan.datasets.record import Record
+from bagscan.evaluation.baseline import image_statistics, trivial_baseline
+from bagscan.evaluation.levels import evaluate_levels
+from bagscan.evaluation.results import make_record, write_record
+from bagscan.formats import read_scan
+from bagscan.model import Model
+from bagscan.training.experiment import Experiment, load_records, obtain_split, part_records
+from bagscan.training.joint import judge_samples
+from bagscan.training.samples import load_samples
+
+
+def evaluate_model(experiment: Experiment, folder: Path, part: str, out: Path, report: Callable[[str], None] = print) -> dict[str, Any]:
+    """Score a model folder and write the result record.
+
+    Without an operating point the confusion is taken at 0.5, and the record says so.
+    """
+    model = Model.load(folder)
+    records = load_records(experiment.data, report)
+    split = obtain_split(experiment.data, records, folder.parent, report)
+    chosen = part_records(experiment.data, records, split, part)
+    report(f"scoring {len(chosen)} scans of {part}")
+    samples = load_samples(chosen, model, report)
+    point = model.operating_point
+    results = evaluate_levels(judge_samples(model, samples), point.threshold if point else 0.5)
+    results["operating_point"] = dataclasses.asdict(point) if point else None
+    results["per_scan"]["trivial_baseline"] = _baseline(part_records(experiment.data, records, split, "train"), chosen)
+    notes = ["A whole-image score proves nothing unless it is well above trivial_baseline, which knows image statistics alone."]
+    if point is None:
+        notes.append("No operating point was chosen: the confusion is at 0.5.")
+    record = make_record(
+        f"evaluate-{folder.parent.name}-{part}",
+        results,
+        data={
+            "name": "+".join(s.root for s in experiment.data.sources),
+            "hash": split.data_hash,
+            "counts": {"scans": len(samples), "left_out_scanner": experiment.data.leave_out_scanner},
+        },
+        config=dataclasses.asdict(model.config),
+        seeds=[experiment.training.loop.seed],
+        notes=notes,
+    )
+    write_record(out, record)
+    return record
+
+
+def _baseline(train: list[Record], test: list[Record]) -> dict[str, float]:
+    (x, y), (x_test, y_test) = _statistics(train), _statistics(test)
+    return trivial_baseline(x, y, x_test, y_test)
+
+
+def _statistics(records: list[Record]) -> tuple[np.ndarray, np.ndarray]:
+    rows, truth = [], []
+    for record in records:
+        try:
+            rows.append(image_statistics(read_scan(record.path).views[0].pixels))
+        except BagscanError:
+            continue
+        truth.append(int(bool(record.annotations)))
+    return np.array(rows), np.array(truth)
+
+
+def summary(record: dict[str, Any]) -> str:
+    """A result record as a table for people."""
+    results = record["results"]
+    lines = [f"{'':28s}  n      TP%    FP%    A      P      F1     AUROC  AP     FPR@95"]
+    for level in ("per_segment", "per_object", "per_scan"):
+        row = results[level]
+        cells = [row[k] for k in ("tp_percent", "fp_percent", "accuracy", "precision", "f1", "auroc", "average_precision", "fpr_at_95_tpr")]
+        lines.append(f"{level:28s}  {row['n']:<6d} " + " ".join("-     " if c is None else f"{c:<6.1f}" if i < 2 else f"{c:<6.3f}" for i, c in enumerate(cells)))
+    baseline = results["per_scan"]["trivial_baseline"]["auroc"]
+    lines.append(f"trivial image statistics per scan: AUROC {'- (one class only)' if baseline is None else f'{baseline:.3f}'}")
+    lines.append(f"\n{'within bag':28s}  AUROC (darkness)   AP (darkness)     hit@1 (darkness)   hit@5   objects")
+    for name, row in results["within_bag"].items():
+        m, d = row["model"], row["darkness"]
+        f = lambda v: "-    " if v is None else f"{v:.3f}"  # noqa: E731
+        lines.append(
+            f"{name:28s}  {f(m['auroc'])} ({f(d['auroc'])})     {f(m['average_precision'])} ({f(d['average_precision'])})    "
+            f"{f(m['hit_at_1'])} ({f(d['hit_at_1'])})      {f(m['hit_at_5'])}   {m['objects']:.0f}"
+        )
+    return "\n".join(lines)

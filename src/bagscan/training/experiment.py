@@ -1,0 +1,238 @@
+"""An experiment: data, model and training of one YAML file, and the folder it writes.
+
+A run folder holds ``config.yaml`` (resolved), ``split.json``, ``log.jsonl``,
+``checkpoint.safetensors`` and ``model/``. Starting it again with the same line resumes it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import yaml
+from safetensors.torch import load_file, save_file
+
+from bagscan.config import apply_settings, fill, read_yaml
+from bagscan.core.errors import ConfigError, DataError
+from bagscan.datasets import bsds500, coco_folder, sixray, yolo_folder
+from bagscan.datasets.record import Collection, Record
+from bagscan.datasets.splits import Split, make_split, read_split, write_split
+from bagscan.evaluation.within_bag import BagResult
+from bagscan.model import Model, ModelConfig
+from bagscan.regions.ssn import SSN
+from bagscan.regions.ssn import Config as SSNConfig
+from bagscan.training.joint import JointConfig, JointTask, judge_samples
+from bagscan.training.loop import run
+from bagscan.training.samples import load_samples
+from bagscan.training.ssn import SSNTrainingConfig, train_ssn
+
+Report = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class SourceConfig:
+    """One dataset.
+
+    Attributes:
+        format: ``sixray``, ``yolo`` or ``coco``.
+        root: folder (COCO: the JSON file); relative to the data folder, ``BAGSCAN_DATA``.
+        scanner_digits: YOLO: leading characters of a file name that tell the scanner.
+        with_objects_only: leave out scans without annotations. limit: use at most so many scans,
+            spread evenly through the set; 0 for all.
+    """
+
+    format: str
+    root: str
+    scanner_digits: int = 0
+    with_objects_only: bool = False
+    limit: int = 0
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Data sets and their split.
+
+    Attributes:
+        sources: sets to read. split: file to use; where null, one is made in the run folder.
+        fractions: train, val, test. leave_out_scanner: kept from training and validation; the
+            test part is then that scanner alone.
+    """
+
+    sources: tuple[SourceConfig, ...]
+    split: str | None = None
+    fractions: tuple[float, float, float] = (0.7, 0.15, 0.15)
+    seed: int = 0
+    leave_out_scanner: str | None = None
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """A trained system.
+
+    Attributes:
+        init: model folder whose weights to start from. init_regioner: safetensors of a regioner.
+        threads: of torch; 0 for all cores.
+    """
+
+    data: DataConfig
+    model: ModelConfig = field(default_factory=ModelConfig)
+    training: JointConfig = field(default_factory=JointConfig)
+    init: str | None = None
+    init_regioner: str | None = None
+    threads: int = 0
+
+
+@dataclass(frozen=True)
+class SegmentationExperiment:
+    """An SSN trained on segmented images: ``root`` holds BSDS500's ``images`` and ``groundTruth``."""
+
+    root: str
+    regioner: SSNConfig = field(default_factory=SSNConfig)
+    training: SSNTrainingConfig = field(default_factory=SSNTrainingConfig)
+    threads: int = 0
+
+
+def read_experiment(path: str | Path, settings: list[str] | None = None) -> Experiment | SegmentationExperiment:
+    """The experiment of a YAML file whose ``kind`` is ``joint`` or ``ssn``, with ``--set`` applied.
+
+    Raises:
+        ConfigError: an unknown kind, key or value.
+    """
+    data, lines = read_yaml(path)
+    apply_settings(data, settings or [])
+    kind = data.pop("kind", "joint")
+    kinds: dict[str, Any] = {"joint": Experiment, "ssn": SegmentationExperiment}
+    if kind not in kinds:
+        raise ConfigError(f"{path}: kind must be one of {', '.join(kinds)}, got {kind!r}")
+    experiment: Experiment | SegmentationExperiment = fill(kinds[kind], data, str(path), lines)
+    return experiment
+
+
+def data_folder() -> Path:
+    """``BAGSCAN_DATA``, default ``../shared/data``."""
+    return Path(os.environ.get("BAGSCAN_DATA", "../shared/data"))
+
+
+def load_source(source: SourceConfig) -> Collection:
+    """Read one dataset. Raises :class:`DataError` naming ``BAGSCAN_DATA`` where it is absent."""
+    root = data_folder() / source.root
+    if not root.exists():
+        raise DataError(f"{root}: no such data; set BAGSCAN_DATA to the folder that holds {source.root}")
+    if source.format == "sixray":
+        return sixray.load(root)
+    if source.format == "yolo":
+        return yolo_folder.load(root, source.scanner_digits)
+    if source.format == "coco":
+        return coco_folder.load(root)
+    raise ConfigError(f"data.sources.format must be sixray, yolo or coco, got {source.format!r}")
+
+
+def load_records(config: DataConfig, report: Report = print) -> list[Record]:
+    """All records of all sources; what is absent or odd is reported."""
+    records: list[Record] = []
+    for source in config.sources:
+        collection = load_source(source)
+        for note in collection.notes:
+            report(f"{collection.name}: {note}")
+        usable = [r for r in collection.records if r.annotations or not source.with_objects_only]
+        kept = np.unique(np.linspace(0, len(usable) - 1, source.limit or len(usable)).astype(int))
+        records += [usable[i] for i in kept]
+    return records
+
+
+def obtain_split(config: DataConfig, records: list[Record], out: Path, report: Report = print) -> Split:
+    """The split file named, the run's own, or a new one written there."""
+    path = Path(config.split) if config.split else out / "split.json"
+    if not path.exists() and not config.split:
+        report("grouping near-duplicates and splitting ...")
+        out.mkdir(parents=True, exist_ok=True)
+        write_split(path, make_split(records, dict(zip(("train", "val", "test"), config.fractions, strict=True)), config.seed))
+    return read_split(path)
+
+
+def part_records(config: DataConfig, records: list[Record], split: Split, part: str) -> list[Record]:
+    """Records of one part; with a scanner left out, ``test`` is every scan of that scanner."""
+    held = config.leave_out_scanner
+    if held and held not in {r.scanner for r in records}:
+        raise DataError(f"no scanner {held!r}; there are {', '.join(sorted({r.scanner for r in records}))}")
+    if held and part == "test":
+        return [r for r in records if r.scanner == held]
+    return [r for r in split.select(records, part) if r.scanner != held]
+
+
+def save_resolved(experiment: Any, kind: str, out: Path) -> None:
+    """Write ``config.yaml`` with every default filled in."""
+    out.mkdir(parents=True, exist_ok=True)
+    plain = json.loads(json.dumps({"kind": kind, **dataclasses.asdict(experiment)}))
+    (out / "config.yaml").write_text(yaml.safe_dump(plain, sort_keys=False))
+
+
+def train(experiment: Experiment, out: Path, report: Report = print) -> dict[str, float]:
+    """Train the parts of one experiment; the best model so far is always in ``out/model``."""
+    _set_threads(experiment.threads)
+    torch.manual_seed(experiment.training.loop.seed)
+    model = Model(experiment.model)
+    _initialise(model, experiment)
+    records = load_records(experiment.data, report)
+    split = obtain_split(experiment.data, records, out, report)
+    resolved = dataclasses.replace(experiment, model=model.config)
+    save_resolved(resolved, "joint", out)
+    samples = {part: load_samples(part_records(experiment.data, records, split, part), model, report) for part in ("train", "val")}
+    report(", ".join(f"{len(s)} {part}" for part, s in samples.items()) + f"; data hash {split.data_hash[:12]}")
+
+    def keep(scores: dict[str, float]) -> None:
+        model.about = {"training data": split.data_hash, "validation": {k: round(v, 4) for k, v in scores.items()}}
+        model.save(out / "model")
+
+    return run(JointTask(model, samples["train"], samples["val"], experiment.training), experiment.training.loop, out, keep, report)
+
+
+def _initialise(model: Model, experiment: Experiment) -> None:
+    if experiment.init:
+        model.load_state_dict(Model.load(experiment.init).state_dict())
+    if experiment.init_regioner:
+        try:
+            model.regioner.load_state_dict(load_file(experiment.init_regioner))
+        except (OSError, RuntimeError, ValueError) as error:
+            raise ConfigError(f"init_regioner {experiment.init_regioner}: {error}") from error
+
+
+def train_segmentation(experiment: SegmentationExperiment, out: Path, report: Report = print) -> dict[str, float]:
+    """Train an SSN; its best weights are ``out/regioner.safetensors``, for ``init_regioner``."""
+    _set_threads(experiment.threads)
+    torch.manual_seed(experiment.training.loop.seed)
+    ssn = SSN(experiment.regioner)
+    save_resolved(experiment, "ssn", out)
+    root = data_folder() / experiment.root
+    train_images, val_images = bsds500.load(root, "train"), bsds500.load(root, "val")
+
+    def keep(scores: dict[str, float]) -> None:
+        save_file({k: v.contiguous() for k, v in ssn.state_dict().items()}, out / "regioner.safetensors")
+
+    return train_ssn(ssn, train_images, val_images, experiment.training, out, keep, report)
+
+
+def judge_part(model: Model, data: DataConfig, part: str, run_folder: Path, report: Report = print) -> tuple[list[BagResult], Split]:
+    """Score every scan of one part of an experiment's data."""
+    records = load_records(data, report)
+    split = obtain_split(data, records, run_folder, report)
+    samples = load_samples(part_records(data, records, split, part), model, report)
+    return judge_samples(model, samples), split
+
+
+def benign_quantiles(truth: np.ndarray, scores: np.ndarray, n: int = 1000) -> list[float]:
+    """Quantiles of benign scores, kept with the model so that a finding can tell its expected FPR."""
+    benign = scores[truth == 0]
+    return [float(v) for v in np.quantile(benign, np.linspace(0, 1, min(n, len(benign))))]
+
+
+def _set_threads(threads: int) -> None:
+    if threads:
+        torch.set_num_threads(threads)
