@@ -152,7 +152,8 @@ def data_check(
     from bagscan.formats import read_scan
     from bagscan.training.experiment import load_source
 
-    found, bad_items = [], 0
+    found: list[dict[str, Any]] = []
+    bad_items = 0
     for source in _joint_experiment(config, settings).data.sources:
         collection = load_source(source)
         bad = dict(collection.bad)

@@ -81,6 +81,12 @@ class Model(nn.Module):
         ConfigError: settings that no part knows.
     """
 
+    regioner: Any  # parts are known by their contract (tests/test_registry.py), not by a base class
+    encoder: Any
+    scorer: Any
+    mean: Tensor
+    std: Tensor
+
     def __init__(self, config: ModelConfig, operating_point: OperatingPoint | None = None) -> None:
         super().__init__()
         channels = len(config.input.channels)

@@ -48,7 +48,7 @@ class Regions:
 
     def mask(self, index: int) -> np.ndarray:
         """(H, W) bool mask of one region."""
-        return self.labels[index] if self.labels.ndim == 3 else self.labels == index
+        return np.asarray(self.labels[index] if self.labels.ndim == 3 else self.labels == index)
 
     def areas(self) -> np.ndarray:
         """(n,) pixels of each region."""

@@ -59,6 +59,7 @@ class CropEncoder(nn.Module):
 
     def forward(self, image: Tensor, regions: tuple[Tensor, Grid] | Tensor, chosen: Tensor) -> Tensor:
         """Describe chosen regions; arguments and result as the pooled encoder's."""
+        membership: SoftMembership | HardMembership
         if isinstance(regions, tuple):
             membership, labels = SoftMembership(*regions), _hard(*regions)
         else:

@@ -104,7 +104,7 @@ def pool_soft(features: Tensor, q: Tensor, grid: Grid) -> Tensor:
     features have no more; borders of cells stay borders, so no sample belongs to two cells.
     """
     b, d, height, _ = features.shape
-    per_side = [max(1, round(c * height / grid.height)) for c in (grid.cell_h, grid.cell_w)]
+    per_side = (max(1, round(grid.cell_h * height / grid.height)), max(1, round(grid.cell_w * height / grid.height)))
     coarse = Grid(grid.rows * per_side[0], grid.cols * per_side[1], *per_side)
     cells = q.reshape(b * grid.n * 9, 1, grid.cell_h, grid.cell_w)
     q_coarse = F.adaptive_avg_pool2d(cells, per_side).reshape(*q.shape[:4], -1)

@@ -51,8 +51,9 @@ def read_image(path: str | Path) -> View:
 def _read_8bit(path: Path) -> View:
     with naming(path, "image"), warnings.catch_warnings():
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # our own cap, next line
-        with Image.open(path, formats=("PNG", "JPEG")) as image:
-            check_pixels(path, image.height, image.width)
+        with Image.open(path, formats=("PNG", "JPEG")) as file:
+            check_pixels(path, file.height, file.width)
+            image: Image.Image = file
             if image.mode in ("RGBA", "LA", "P"):
                 # Transparent pixels are air, and air is white.
                 image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image.convert("RGBA"))

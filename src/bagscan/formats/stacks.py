@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -29,19 +30,21 @@ def read_tiff(path: str | Path) -> View:
     path = Path(path)
     check_size(path)
     with naming(path, "TIFF"), tifffile.TiffFile(path) as file:
-        pages = []
+        pages: list[tifffile.TiffPage | tifffile.TiffFrame] = []
         for page in file.pages:
             if len(pages) == MAX_CHANNELS:
                 raise ReadError(f"{path}: more than {MAX_CHANNELS} pages")
-            shape = page.shape
-            check_pixels(path, page.imagelength, page.imagewidth, max(1, int(np.prod(shape)) // (page.imagelength * page.imagewidth)))
+            header = page.keyframe
+            if header is None:
+                raise ReadError(f"{path}: a page without its own header")
+            check_pixels(path, header.imagelength, header.imagewidth, max(1, int(np.prod(page.shape)) // (header.imagelength * header.imagewidth)))
             if page.dtype is None or page.dtype.kind != "u" or page.dtype.itemsize > 2:
                 raise ReadError(f"{path}: pages must be 8- or 16-bit unsigned, got {page.dtype}")
             pages.append(page)
         first = pages[0]
         if len(pages) == 1 and len(first.shape) == 3:
             data = np.asarray(first.asarray())
-            samples_last = first.planarconfig == 1
+            samples_last = header is not None and header.planarconfig == 1
             counts = data.transpose(2, 0, 1) if samples_last else data
             names = RGB if len(counts) == 3 else default_channels(len(counts))
         else:
@@ -52,8 +55,14 @@ def read_tiff(path: str | Path) -> View:
     return view_from_counts(counts, names)
 
 
-def _page_names(pages: list[tifffile.TiffPage]) -> tuple[str, ...]:
-    named = [str(p.tags["PageName"].value) if "PageName" in p.tags else p.description for p in pages]
+def _page_name(page: tifffile.TiffPage | tifffile.TiffFrame) -> str:
+    if not isinstance(page, tifffile.TiffPage):
+        return ""
+    return str(page.tags["PageName"].value) if "PageName" in page.tags else page.description
+
+
+def _page_names(pages: Sequence[tifffile.TiffPage | tifffile.TiffFrame]) -> tuple[str, ...]:
+    named = [_page_name(p) for p in pages]
     unique = all(named) and len(set(named)) == len(named) and not any("{" in name for name in named)
     return tuple(named) if unique else default_channels(len(pages))
 

@@ -23,8 +23,8 @@ def read_voc(path: str | Path) -> list[Annotation]:
     check_size(path, MAX_TEXT_BYTES)
     with naming(path, "VOC annotation"):
         root = defusedxml.ElementTree.parse(path, forbid_dtd=True).getroot()
-        if root.tag != "annotation":
-            raise ReadError(f"{path}: the root element is <{root.tag}>, expected <annotation>")
+        if root is None or root.tag != "annotation":
+            raise ReadError(f"{path}: the root element must be <annotation>")
         return [_annotation(path, element) for element in root.iter("object")]
 
 
@@ -48,7 +48,7 @@ def write_voc(path: str | Path, annotations: Sequence[Annotation], file_name: st
         ElementTree.SubElement(element, "name").text = annotation.label
         box = ElementTree.SubElement(element, "bndbox")
         x1, y1, x2, y2 = annotation.box_xyxy
-        for name, value in (("xmin", x1 + 1), ("ymin", y1 + 1), ("xmax", x2), ("ymax", y2)):
-            ElementTree.SubElement(box, name).text = f"{value:.3f}"
+        for name, corner in (("xmin", x1 + 1), ("ymin", y1 + 1), ("xmax", x2), ("ymax", y2)):
+            ElementTree.SubElement(box, name).text = f"{corner:.3f}"
     ElementTree.indent(root)
     ElementTree.ElementTree(root).write(path, encoding="utf-8", xml_declaration=True)

@@ -44,7 +44,7 @@ def _quadrant(pieces: np.ndarray, oversized: np.ndarray) -> np.ndarray:
     """0-3 by the side of its piece's centroid that a pixel lies on; 0 where not oversized."""
     index = np.arange(len(oversized))
     centres = np.array(ndimage.center_of_mass(np.ones_like(pieces), pieces, index))
-    rows, cols = np.indices(pieces.shape, sparse=True)
+    rows, cols = np.arange(pieces.shape[0])[:, None], np.arange(pieces.shape[1])[None]
     quadrant = 2 * (rows > centres[pieces, 0]) + (cols > centres[pieces, 1])
     return np.where(oversized[pieces], quadrant, 0)
 

@@ -75,7 +75,7 @@ class FeatureNet(nn.Module):
         self.out = nn.Conv2d(c_in + 3 * width, n_features, 3, padding=1)
         # Small at first, so that training starts from plain SLIC and not from noise.
         nn.init.normal_(self.out.weight, std=1e-3)
-        nn.init.constant_(self.out.bias, 0.1)
+        nn.init.constant_(self.out.bias, 0.1)  # type: ignore[arg-type]
         self.to(memory_format=torch.channels_last)  # 1.6x a training step on CPU
 
     def forward(self, x: Tensor) -> Tensor:
@@ -158,7 +158,7 @@ class SSN(nn.Module):
         Returns:
             q (B, rows, cols, 9, p), its grid, and the (B, D, h, w) features it was made from.
         """
-        grid = self.grid(*image.shape[-2:], n_superpixels)
+        grid = self.grid(image.shape[-2], image.shape[-1], n_superpixels)
         features = self.features(image, grid)
         iterations = self.config.train_iterations if self.training else self.config.iterations
         return soft_slic(features, grid, iterations), grid, features

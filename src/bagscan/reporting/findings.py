@@ -52,5 +52,5 @@ def write_findings_coco(path: Path, reports: Sequence[Report], files: Mapping[st
         for view_id, labels in report.regions.items():
             mine = [f for f in report.findings if f.view_id == view_id]
             annotations = tuple(Annotation(f.label, f.box_xyxy, f.mask, view_id) for f in mine)
-            images.append(CocoImage(files[report.scan_id], *labels.shape, annotations, tuple(f.score for f in mine)))
+            images.append(CocoImage(files[report.scan_id], labels.shape[0], labels.shape[1], annotations, tuple(f.score for f in mine)))
     write_coco(path, images)

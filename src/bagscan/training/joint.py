@@ -124,10 +124,11 @@ class JointTask:
         if batch.labels is not None:
             share, dark = hard_shares(batch, len(self.classes))
             regions: Any = batch.labels
-            extra, parts = image.new_zeros(()), {}
+            extra: Tensor = image.new_zeros(())
+            parts: dict[str, float] = {}
         else:
             regions, extra, parts = self._segment(batch)
-            share, dark = soft_shares(batch, *regions, len(self.classes))
+            share, dark = soft_shares(batch, regions[0], regions[1], len(self.classes))
         target, weight = segment_targets(share, dark, config)
         chosen = self._choose(weight, target)
         flat = chosen[:, 0] * weight.shape[1] + chosen[:, 1]

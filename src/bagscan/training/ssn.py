@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from bagscan.core import View
@@ -48,7 +48,7 @@ class SSNTask:
     """Patches of segmented images in, reconstruction and compactness losses out."""
 
     def __init__(self, ssn: SSN, train: Sequence[SegmentedImage], val: Sequence[SegmentedImage], config: SSNTrainingConfig) -> None:
-        self.modules = {"ssn": ssn}
+        self.modules: dict[str, nn.Module] = {"ssn": ssn}
         self.ssn, self.train, self.val, self.config = ssn, train, val, config
 
     def batch(self, rng: np.random.Generator) -> tuple[Tensor, Tensor, int]:

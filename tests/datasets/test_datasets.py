@@ -1,0 +1,123 @@
+"""Datasets say what is missing and go on; splits never part near-duplicates."""
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from bagscan.core import Annotation
+from bagscan.core.errors import DataError
+from bagscan.datasets import coco_folder, sixray, yolo_folder
+from bagscan.datasets.record import Record
+from bagscan.datasets.splits import group_near_duplicates, make_split, perceptual_hash, read_split, write_split
+from bagscan.formats.coco import CocoImage, write_coco
+from bagscan.formats.voc import write_voc
+from tests.conftest import made_up_bag
+
+
+def save(path, image):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray((image.transpose(1, 2, 0) * 255).astype(np.uint8)).save(path)
+
+
+@pytest.fixture
+def sixray_root(tmp_path):
+    rng = np.random.default_rng(0)
+    for stem in ("P00001", "P00002", "N0000001"):
+        save(tmp_path / "JPEGImage" / f"{stem}.jpg", made_up_bag(rng)[0])
+    (tmp_path / "Annotation").mkdir()
+    write_voc(tmp_path / "Annotation" / "P00001.xml", [Annotation("Gun", (1, 2, 30, 40))], "P00001.jpg", 96, 128)
+    (tmp_path / "Annotation" / "P00002.xml").write_text("<broken")
+    rows = ["name,Gun,Knife,Wrench,Pliers,Scissors", "P00001,1,0,-1,-1,-1", "P00002,-1,1,-1,-1,-1", "N0000001,0,-1,-1,-1,-1", "P09999,1,-1,-1,-1,-1"]
+    (tmp_path / "ImageSet" / "10").mkdir(parents=True)
+    (tmp_path / "ImageSet" / "10" / "train.csv").write_text("\n".join(rows))
+    return tmp_path
+
+
+def test_sixray_counts_absent_and_bad_and_goes_on(sixray_root):
+    found = sixray.load(sixray_root)
+    assert [r.id for r in found.records] == ["P00001", "N0000001"]
+    assert found.absent == ("P09999",)
+    assert "P00002.xml" in found.bad["P00002"]
+    assert "1 of 4 listed images are absent" in found.notes[0]
+    by_id = {r.id: r for r in found.records}
+    assert by_id["N0000001"].labels["Gun"] == -1  # 0 in a negative is negative
+    assert by_id["P00001"].labels["Knife"] == 0  # 0 in a positive is unknown
+    assert np.abs(np.subtract(by_id["P00001"].annotations[0].box_xyxy, (1, 2, 30, 40))).max() < 0.01
+
+
+def test_sixray_without_its_lists_says_what_it_expects(tmp_path):
+    with pytest.raises(DataError, match="ImageSet"):
+        sixray.load(tmp_path)
+
+
+def test_yolo_folder_tells_scanners_and_bad_labels(yolo_root, tmp_path):
+    found = yolo_folder.load(yolo_root, scanner_digits=1)
+    assert {r.scanner[-1] for r in found.records} == {"1", "2"}
+    save(tmp_path / "images" / "a.png", np.ones((3, 8, 8), np.float32))
+    save(tmp_path / "images" / "b.png", np.ones((3, 8, 8), np.float32))
+    (tmp_path / "labels").mkdir()
+    (tmp_path / "labels" / "b.txt").write_text("0 nonsense")
+    (tmp_path / "classes.txt").write_text("bar\n")
+    found = yolo_folder.load(tmp_path)
+    assert [r.id for r in found.records] == ["a"]
+    assert list(found.bad) == ["b"]
+
+
+def test_coco_folder_keeps_negatives_and_counts_absent(tmp_path):
+    save(tmp_path / "images" / "a.png", np.ones((3, 8, 8), np.float32))
+    write_coco(tmp_path / "all.json", [CocoImage("a.png", 8, 8), CocoImage("gone.png", 8, 8)])
+    found = coco_folder.load(tmp_path / "all.json")
+    assert len(found.records) == 1
+    assert found.absent == ("gone.png",)
+
+
+def test_hash_survives_compression_and_scale_but_not_another_bag():
+    rng = np.random.default_rng(3)
+    one, _ = made_up_bag(rng, 192, 256)
+    other, _ = made_up_bag(rng, 192, 256)
+    scaled = np.asarray(Image.fromarray((one.transpose(1, 2, 0) * 255).astype(np.uint8)).resize((200, 150))).transpose(2, 0, 1) / 255
+    noisy = (one + rng.normal(0, 0.02, one.shape)).clip(0, 1)
+    hashes = np.stack([perceptual_hash(p) for p in (one, scaled, noisy, other)])
+    groups = group_near_duplicates(hashes)
+    assert groups[0] == groups[1] == groups[2] != groups[3]
+
+
+def records(tmp_path, n=20):
+    rng = np.random.default_rng(5)
+    made = []
+    for i in range(n):
+        image, _ = made_up_bag(rng, 192, 256)
+        for copy in range(2):
+            path = tmp_path / "scans" / f"{i}-{copy}.png"
+            save(path, (image * (1 - 0.02 * copy)).clip(0, 1))
+            made.append(Record(path.stem, path, scanner="a" if i % 2 else "b"))
+    return made
+
+
+def test_split_keeps_duplicates_together_and_fractions_true(tmp_path):
+    made = records(tmp_path)
+    split = make_split(made, {"train": 0.6, "val": 0.2, "test": 0.2}, seed=1)
+    where = {i: name for name, ids in split.parts.items() for i in ids}
+    assert all(where[f"{i}-0"] == where[f"{i}-1"] for i in range(20))
+    assert [len(split.parts[name]) for name in ("train", "val", "test")] == [24, 8, 8]
+    assert make_split(made, {"train": 0.6, "val": 0.2, "test": 0.2}, seed=1) == split
+    assert make_split(made, {"train": 0.6, "val": 0.2, "test": 0.2}, seed=2) != split
+
+
+def test_split_file_comes_back_and_notices_changes(tmp_path):
+    split = make_split(records(tmp_path, 6), {"train": 0.5, "test": 0.5})
+    write_split(tmp_path / "split.json", split)
+    assert read_split(tmp_path / "split.json") == split
+    altered = json.loads((tmp_path / "split.json").read_text())
+    moved = altered["parts"]["train"].pop()
+    altered["parts"]["test"].append(moved)
+    (tmp_path / "split.json").write_text(json.dumps(altered))
+    with pytest.raises(DataError, match="near-duplicates|altered"):
+        read_split(tmp_path / "split.json")
+
+
+def test_split_refuses_fractions_that_do_not_sum_to_one(tmp_path):
+    with pytest.raises(DataError, match="sum to 1"):
+        make_split([Record("a", tmp_path / "a.png")], {"train": 0.5})

@@ -1,0 +1,123 @@
+"""What is written comes back bit for bit; what is broken says so, fast, and names itself."""
+
+import struct
+import time
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+
+from bagscan.core import View
+from bagscan.core.errors import BagscanError, ReadError
+from bagscan.formats import find_scans, read_scan, write_image, write_npz, write_png_set, write_tiff
+from bagscan.formats.quantities import counts_from_view, view_from_counts
+
+RAMP = np.arange(65536, dtype=np.uint16).reshape(1, 256, 256)
+
+
+@pytest.mark.parametrize("channels", [("low",), ("low", "high"), ("low", "high", "zeff")])
+@pytest.mark.parametrize("kind", ["png", "tiff", "npz"])
+def test_16_bit_ramp_survives(tmp_path: Path, channels, kind):
+    counts = np.concatenate([np.roll(RAMP, i, axis=2) for i in range(len(channels))])
+    view = view_from_counts(counts, channels)
+    if kind == "png":
+        path = write_png_set(tmp_path, "bag", view)[0]
+    else:
+        path = tmp_path / f"bag.{kind}"
+        (write_tiff if kind == "tiff" else write_npz)(path, view)
+    scan = read_scan(path)
+    assert scan.id == "bag"
+    assert scan.views[0].channels == channels
+    assert np.array_equal(counts_from_view(scan.views[0]), counts)
+
+
+def test_three_channel_16_bit_tiff_in_one_page(tmp_path):
+    rgb = np.random.default_rng(0).integers(0, 65536, (20, 30, 3), dtype=np.uint16)
+    tifffile.imwrite(tmp_path / "a.tif", rgb, photometric="rgb")
+    view = read_scan(tmp_path / "a.tif").views[0]
+    assert view.quantity == "pseudo_colour"
+    assert np.array_equal(counts_from_view(view), rgb.transpose(2, 0, 1))
+
+
+def test_plain_arrays_in_npz(tmp_path):
+    np.savez(tmp_path / "a.npz", low=RAMP[0], high=RAMP[0][::-1])
+    view = read_scan(tmp_path / "a.npz").views[0]
+    assert view.channels == ("low", "high")
+    assert np.array_equal(counts_from_view(view)[1], RAMP[0][::-1])
+
+
+@pytest.mark.parametrize("ending", ["png", "jpg"])
+def test_8_bit_pseudo_colour(tmp_path, ending):
+    rgb = np.full((3, 16, 24), 200, np.uint8)
+    rgb[0, :8] = 40
+    write_image(tmp_path / f"a.{ending}", view_from_counts(rgb, ("red", "green", "blue")))
+    view = read_scan(tmp_path / f"a.{ending}").views[0]
+    assert (view.quantity, view.bit_depth, view.shape) == ("pseudo_colour", 8, (16, 24))
+    assert np.abs(view.pixels * 255 - rgb).mean() < (0.5 if ending == "png" else 6)
+
+
+def bomb(width: int, height: int) -> bytes:
+    head = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    chunk = lambda name, body: struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))  # noqa: E731
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(b"\0" * 1000)) + chunk(b"IEND", b"")
+
+
+def bad_files(folder: Path) -> list[Path]:
+    good = folder / "good.png"
+    write_image(good, view_from_counts(np.random.default_rng(0).integers(0, 255, (3, 64, 64), dtype=np.uint8), ("red", "green", "blue")))
+    write_tiff(folder / "good.tif", view_from_counts(RAMP, ("low",)))
+    write_npz(folder / "good.npz", view_from_counts(RAMP, ("low",)))
+    contents = {
+        "zero.png": b"",
+        "zero.tif": b"",
+        "truncated.png": good.read_bytes()[: good.stat().st_size // 2],
+        "truncated.tif": (folder / "good.tif").read_bytes()[:200],
+        "truncated.npz": (folder / "good.npz").read_bytes()[:-300],
+        "text.png": b"this is not an image",
+        "text.tif": b"this is not an image",
+        "text.npz": b"this is not an image",
+        "bomb.png": bomb(50_000, 50_000),
+        "readme.docx": b"what is this",
+        "header.png": b"\x89PNG\r\n\x1a\n",
+    }
+    for name, content in contents.items():
+        (folder / name).write_bytes(content)
+    np.savez(folder / "pickled.npz", low=np.array([{"a": 1}], object))
+    tifffile.imwrite(folder / "float.tif", np.zeros((8, 8), np.float32))
+    np.savez(folder / "nan.npz", pixels=np.full((1, 8, 8), np.nan, np.float32))
+    for name in ("good.png", "good.tif", "good.npz"):
+        (folder / name).unlink()
+    return sorted(folder.iterdir())
+
+
+def test_bad_files_name_themselves_quickly(tmp_path):
+    files = bad_files(tmp_path)
+    assert len(files) == 14
+    for path in files:
+        started = time.monotonic()
+        with pytest.raises(ReadError, match=path.name):
+            read_scan(path)
+        assert time.monotonic() - started < 1
+
+
+def test_png_set_of_different_sizes_is_refused(tmp_path):
+    write_png_set(tmp_path, "a", view_from_counts(RAMP, ("low",)))
+    write_png_set(tmp_path, "a", view_from_counts(RAMP[:, :100], ("high",)))
+    with pytest.raises(ReadError, match="differ in size"):
+        read_scan(tmp_path / "a_low.png")
+
+
+def test_find_scans_takes_a_set_once_and_refuses_what_is_not_there(tmp_path):
+    write_png_set(tmp_path, "a", view_from_counts(np.concatenate([RAMP, RAMP]), ("low", "high")))
+    write_npz(tmp_path / "b.npz", view_from_counts(RAMP, ("low",)))
+    assert [p.name for p in find_scans([tmp_path])] == ["a_low.png", "b.npz"]
+    with pytest.raises(ReadError, match="nowhere"):
+        find_scans([tmp_path / "nowhere"])
+
+
+def test_log_attenuation_has_no_counts():
+    view = View(np.ones((1, 4, 4), np.float32), ("low",), "log_attenuation")
+    with pytest.raises(BagscanError, match="log_attenuation"):
+        counts_from_view(view)

@@ -1,0 +1,226 @@
+"""The one path from scan to report: library, command line, and everything that can go wrong."""
+
+import json
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from bagscan.cli import app
+from bagscan.core import Decision, OperatingPoint, Scan, View
+from bagscan.core.errors import ConfigError, ModelError, ReadError
+from bagscan.formats import read_scan
+from bagscan.formats.coco import read_coco
+from bagscan.model import Model
+from bagscan.reporting.findings import report_as_dict
+from bagscan.screening import Screener, outline, upsample_labels
+
+run = CliRunner().invoke
+
+
+def scan_of(pixels: np.ndarray, **changes) -> Scan:
+    view = View(pixels.astype(np.float32), ("red", "green", "blue"), "pseudo_colour", bit_depth=8)
+    return Scan("a", (replace(view, **changes),))
+
+
+@pytest.fixture(scope="module")
+def scans(yolo_root: Path) -> list[Path]:
+    return sorted((yolo_root / "images").iterdir())[:4]
+
+
+def test_findings_are_the_regions_over_the_threshold(tiny_model, scans):
+    screener = Screener.load(tiny_model)
+    for path in scans:
+        report = screener.screen(read_scan(path))
+        scores, labels = report.scores["0"], report.regions["0"]
+        assert labels.shape == (96, 128)
+        assert labels.max() == len(scores) - 1
+        assert [f.score for f in report.findings] == sorted((float(s) for s in scores if s >= 0.6), reverse=True)
+        assert report.decision is (Decision.ALARM if report.findings else Decision.CLEAR)
+        for finding in report.findings:
+            x1, y1, x2, y2 = (int(v) for v in finding.box_xyxy)
+            assert finding.mask[y1:y2, x1:x2].sum() == finding.mask.sum()
+
+
+def test_the_bar_is_found_more_often_than_not(tiny_model, yolo_root):
+    screener = Screener.load(tiny_model)
+    found = 0
+    paths = sorted((yolo_root / "images").iterdir())
+    for path in paths:
+        _, x, y, _, _ = map(float, (yolo_root / "labels" / f"{path.stem}.txt").read_text().split())
+        report = screener.screen(read_scan(path))
+        best = report.scores["0"].argmax()
+        rows, cols = np.nonzero(report.regions["0"] == best)
+        found += abs(cols.mean() / 128 - x) < 0.15 and abs(rows.mean() / 96 - y) < 0.15
+    assert found >= 0.6 * len(paths)
+
+
+def test_the_same_scan_gives_the_same_report_whatever_came_before(tiny_model, scans):
+    screener = Screener.load(tiny_model)
+    first = report_as_dict(screener.screen(read_scan(scans[0])))
+    screener.screen(read_scan(scans[1]))
+    again = report_as_dict(screener.screen(read_scan(scans[0])))
+    first.pop("timings"), again.pop("timings")
+    assert first == again
+
+
+def test_no_threshold_no_screener(tiny_model):
+    model = Model.load(tiny_model)
+    model.operating_point = None
+    with pytest.raises(ModelError, match="bagscan calibrate"):
+        Screener(model)
+
+
+@pytest.mark.parametrize(
+    ("scan", "reason"),
+    [
+        (scan_of(np.full((3, 64, 64), 0.5)), "blank"),
+        (scan_of(np.random.default_rng(0).random((3, 8, 8))), "too few"),
+        (scan_of(np.random.default_rng(0).random((3, 64, 64)) * 255), "expected 0 to 1"),
+        (scan_of(np.random.default_rng(0).random((3, 64, 64)), quantity="transmission"), "the model takes"),
+    ],
+)
+def test_what_is_no_bag_is_reviewed_never_cleared(tiny_model, scan, reason):
+    report = Screener.load(tiny_model).screen(scan)
+    assert report.decision is Decision.REVIEW
+    assert reason in report.reasons[0]
+
+
+def test_scores_that_are_not_numbers_are_reviewed(tiny_model, scans):
+    screener = Screener.load(tiny_model)
+    for parameter in screener.model.scorer.parameters():
+        parameter.data.fill_(float("nan"))
+    report = screener.screen(read_scan(scans[0]))
+    assert report.decision is Decision.REVIEW
+    assert "not numbers" in report.reasons[0]
+
+
+def test_model_folder_comes_back_and_notices_changes(tiny_model, tmp_path):
+    model = Model.load(tiny_model)
+    model_id = model.save(tmp_path / "m")
+    again = Model.load(tmp_path / "m")
+    assert again.id == model_id
+    assert again.operating_point == OperatingPoint(0.6, "by hand", "val", 0.05, (0.0, 0.1))
+    weights = tmp_path / "m" / "weights.safetensors"
+    changed = bytearray(weights.read_bytes())
+    changed[-1] ^= 1
+    weights.write_bytes(bytes(changed))
+    with pytest.raises(ModelError, match="altered"):
+        Model.load(tmp_path / "m")
+    weights.unlink()
+    with pytest.raises(ModelError, match="missing"):
+        Model.load(tmp_path / "m")
+    with pytest.raises(ModelError, match="bagscan train"):
+        Model.load(tmp_path)
+
+
+class Page(HTMLParser):
+    """Collects what a page would fetch."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fetched: list[str] = []
+        self.tags: list[str] = []
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        self.fetched += [value for name, value in attrs if name in ("src", "href") and value]
+
+
+def test_screen_command_writes_all_three_and_goes_on_past_bad_files(tiny_model, scans, tmp_path):
+    bad = tmp_path / "bad.png"
+    bad.write_bytes(b"nonsense")
+    out = tmp_path / "out"
+    result = run(app, ["screen", *map(str, scans), str(bad), "--model", str(tiny_model), "--out", str(out), "--json"])
+    assert result.exit_code == 3, result.output
+    reports = json.loads((out / "findings.json").read_text())
+    assert len(reports) == len(scans)
+    screener = Screener.load(tiny_model)
+    for path, got in zip(scans, reports, strict=True):
+        expected = json.loads(json.dumps(report_as_dict(screener.screen(read_scan(path)))))
+        expected.pop("timings"), got.pop("timings")
+        assert got == expected  # the library's findings, bit for bit
+    images = read_coco(out / "findings.coco.json")
+    assert [len(i.annotations) for i in images] == [len(r["findings"]) for r in reports]
+    page = Page()
+    text = (out / "report.html").read_text()
+    page.feed(text)
+    assert page.tags.count("section") == len(scans) + 1
+    assert all(link.startswith("data:image/jpeg;base64,") for link in page.fetched)
+    assert "script" not in page.tags
+    assert "bad.png" in text
+    assert not re.search(r"https?://", text)
+
+
+def test_fail_on_alarm(tiny_model, scans, tmp_path):
+    alarms = run(app, ["screen", str(scans[0]), "--model", str(tiny_model), "--out", str(tmp_path / "a"), "--fail-on-alarm"])
+    decision = Screener.load(tiny_model).screen(read_scan(scans[0])).decision
+    assert alarms.exit_code == (1 if decision is Decision.ALARM else 0)
+
+
+def test_calibrate_then_evaluate(tiny_config, tiny_model, tmp_path):
+    model = Model.load(tiny_model)
+    model.save(tmp_path / "run" / "model")
+    folder = str(tmp_path / "run" / "model")
+    result = run(app, ["calibrate", str(tiny_config), "--model", folder, "--max-fpr", "0.1"])
+    assert result.exit_code == 0, result.output
+    point = Model.load(folder).operating_point
+    assert point.chosen_on_split == "val"
+    assert point.expected_fpr <= 0.1
+    result = run(app, ["evaluate", str(tiny_config), "--model", folder])
+    assert result.exit_code == 0, result.output
+    assert "within bag" in result.output
+    record = json.loads((tmp_path / "run" / "results.json").read_text())
+    assert record["results"]["within_bag"]["all"]["darkness"]["auroc"] is not None
+    assert "trivial_baseline" in record["results"]["per_scan"]
+
+
+def test_data_check_and_doctor(tiny_config):
+    checked = json.loads(run(app, ["data", "check", str(tiny_config), "--read", "--json"]).stdout)
+    assert checked["datasets"][0]["scans"] == 24
+    assert json.loads(run(app, ["doctor", "--json"]).stdout)["parts"]["regions"] == ["whole_image", "slic", "ssn"]
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("training.loop.step=3", "did you mean 'steps'"),
+        ("training.batch_size=many", "must be int"),
+        ("model.regioner.name=sssn", "did you mean 'ssn'"),
+        ("training.mode=both", "joint or two_stage"),
+        ("data.sources=3", "must be a list"),
+    ],
+)
+def test_wrong_settings_name_the_nearest(tiny_config, setting, message, tmp_path):
+    from bagscan.training.experiment import read_experiment, train
+
+    with pytest.raises(ConfigError, match=message):
+        train(read_experiment(tiny_config, [setting]), tmp_path / "a", lambda _: None)
+
+
+def test_unknown_key_names_file_and_line(tiny_config):
+    from bagscan.training.experiment import read_experiment
+
+    tiny_config.write_text(tiny_config.read_text().replace("  batch_size: 2", "  batchsize: 2"))
+    with pytest.raises(ConfigError, match=r"tiny.yaml:12: unknown key 'training.batchsize'; did you mean 'batch_size'"):
+        read_experiment(tiny_config)
+
+
+def test_outline_encloses_the_mask_and_labels_upsample_to_centres():
+    mask = np.zeros((20, 30), bool)
+    mask[5:10, 8:20] = True
+    polygon = outline(mask, (8, 5, 20, 10))
+    assert polygon.min(0).tolist() == pytest.approx([8, 5], abs=0.6)
+    assert polygon.max(0).tolist() == pytest.approx([20, 10], abs=0.6)
+    assert upsample_labels(np.array([[0, 1], [2, 3]]), 4, 6).tolist() == [[0, 0, 0, 1, 1, 1]] * 2 + [[2, 2, 2, 3, 3, 3]] * 2
+
+
+def test_nothing_to_screen_is_an_error(tiny_model, tmp_path):
+    from bagscan.reporting.folder import screen_folder
+
+    with pytest.raises(ReadError, match="no scans"):
+        screen_folder([tmp_path], tiny_model, tmp_path / "out", lambda _: None)

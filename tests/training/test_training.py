@@ -1,0 +1,140 @@
+"""Training resumes to the same weights, learns what can be learned, and refuses what it cannot."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from bagscan.core.errors import ConfigError, DataError, ModelError
+from bagscan.model import Model
+from bagscan.training.augment import AugmentConfig, draw_crop
+from bagscan.training.experiment import read_experiment, train
+from bagscan.training.joint import JointConfig, balanced, segment_targets
+from bagscan.training.loop import LoopConfig, learning_rate_at
+
+CONFIGS = sorted((Path(__file__).parents[2] / "configs").glob("*.yaml"))
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    return load_file(folder / "checkpoint.safetensors")
+
+
+class Killed(Exception):
+    pass
+
+
+@pytest.mark.parametrize("mode", ["joint", "two_stage"])
+def test_killed_and_resumed_gives_the_same_weights(tiny_config, tmp_path, mode):
+    settings = [f"training.mode={mode}"]
+    train(read_experiment(tiny_config, settings), tmp_path / "whole", lambda _: None)
+
+    def kill(text: str) -> None:
+        if text.startswith("step 3/"):
+            raise Killed
+
+    with pytest.raises(Killed):
+        train(read_experiment(tiny_config, settings), tmp_path / "cut", kill)
+    train(read_experiment(tiny_config, settings), tmp_path / "cut", lambda _: None)
+    whole, cut = weights(tmp_path / "whole"), weights(tmp_path / "cut")
+    assert whole.keys() == cut.keys()
+    assert all(torch.equal(whole[k], cut[k]) for k in whole)
+    steps = [json.loads(line)["step"] for line in (tmp_path / "cut" / "log.jsonl").read_text().splitlines()]
+    assert steps == sorted(steps)
+    assert (tmp_path / "cut" / "config.yaml").exists()
+
+
+def test_joint_training_moves_the_regioner_and_two_stage_does_not(tiny_config, tmp_path):
+    for mode, moves in (("joint", True), ("two_stage", False)):
+        torch.manual_seed(0)
+        before = Model(read_experiment(tiny_config).model).regioner.state_dict()
+        train(read_experiment(tiny_config, [f"training.mode={mode}"]), tmp_path / mode, lambda _: None)
+        after = Model.load(tmp_path / mode / "model").regioner.state_dict()
+        assert any(not torch.equal(before[k], after[k]) for k in before) is moves
+
+
+def test_it_learns_to_find_a_dark_bar(tiny_model):
+    scores = Model.load(tiny_model).about["validation"]
+    assert scores["auroc"] > 0.85
+
+
+def test_joint_training_refuses_a_regioner_that_cannot_learn(tiny_config, tmp_path):
+    with pytest.raises(ConfigError, match="two_stage"):
+        train(read_experiment(tiny_config, ["model.regioner={name: slic}"]), tmp_path / "a", lambda _: None)
+
+
+def test_held_out_scanner_must_exist(tiny_config, tmp_path):
+    with pytest.raises(DataError, match="no scanner 'x'"):
+        train(read_experiment(tiny_config, ["data.leave_out_scanner=x"]), tmp_path / "a", lambda _: None)
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda p: p.stem)
+def test_every_configuration_loads_and_its_parts_run_tiny(path, tiny_config, tmp_path):
+    from bagscan.training.experiment import SegmentationExperiment
+
+    experiment = read_experiment(path)
+    if isinstance(experiment, SegmentationExperiment):
+        assert experiment.training.loop.steps > 0
+        return
+    encoder = {"name": experiment.model.encoder["name"], "backbone": "test_resnet"}
+    encoder |= {"size_px": 32} if encoder["name"] == "crop" else {"dim": 8}
+    regioner = {"n_superpixels": 20, "name": experiment.model.regioner["name"]}
+    regioner |= {"width": 4} if regioner["name"] == "ssn" else {}
+    tiny = read_experiment(tiny_config, [f"model.encoder={encoder}", f"model.regioner={regioner}", f"training.mode={experiment.training.mode}", "training.loop.steps=2"])
+    best = train(tiny, tmp_path / "run", lambda _: None)
+    assert np.isfinite(best["monitor"])
+
+
+def test_torn_checkpoint_says_what_to_do(tiny_config, tmp_path):
+    train(read_experiment(tiny_config), tmp_path / "a", lambda _: None)
+    path = tmp_path / "a" / "checkpoint.safetensors"
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(ModelError, match="delete it"):
+        train(read_experiment(tiny_config), tmp_path / "a", lambda _: None)
+
+
+def test_segment_targets_follow_the_rule():
+    share = torch.tensor([[[0.6], [0.3], [0.05], [0.0], [0.0]]])
+    dark = torch.tensor([[0.5, 0.5, 0.5, 0.0, -1.0]])
+    target, weight = segment_targets(share, dark, JointConfig())
+    assert target.tolist() == [[1, 0, 0, 0, 0]]
+    assert weight.tolist() == [[1, 0, 1, pytest.approx(0.1), 0]]
+    forced, _ = segment_targets(torch.tensor([[[0.3], [0.2]]]), torch.tensor([[0.5, 0.5]]), JointConfig())
+    assert forced.tolist() == [[1, 0]]
+
+
+def test_balanced_weights_give_each_side_half():
+    found = balanced(torch.tensor([1, 0, 0, 0]), torch.ones(4))
+    assert found.sum() == pytest.approx(1)
+    assert found[0] == pytest.approx(0.5)
+
+
+def test_learning_rate_rises_then_falls_to_nothing():
+    config = LoopConfig(steps=100, warmup=10, learning_rate=1.0)
+    rates = [learning_rate_at(i, config) for i in range(101)]
+    assert rates[9] == 1
+    assert rates[:10] == sorted(rates[:10])
+    assert rates[10:] == sorted(rates[10:], reverse=True)
+    assert rates[100] == pytest.approx(0)
+
+
+def test_crop_keeps_image_and_truth_together():
+    pixels = np.ones((3, 60, 90), np.float32)
+    mask = np.zeros((1, 60, 90), bool)
+    mask[0, 20:40, 30:60] = True
+    pixels[:, mask[0]] = 0.1
+    config = AugmentConfig(crop_px=48, gain=0, gamma=0, noise=0, near_object=1)
+    for seed in range(20):
+        image, truth = draw_crop(pixels, mask, config, np.random.default_rng(seed))
+        inside = image.mean(0)[truth[0]]
+        assert truth.any()
+        assert inside.mean() < 0.2
+        assert image.mean(0)[~truth[0]].mean() > 0.9
+
+
+def test_same_generator_same_crop():
+    pixels = np.random.default_rng(0).random((3, 50, 50), dtype=np.float32)
+    one, two = (draw_crop(pixels, np.zeros((0, 50, 50), bool), AugmentConfig(crop_px=32), np.random.default_rng(4))[0] for _ in range(2))
+    assert torch.equal(one, two)
