@@ -1,0 +1,161 @@
+"""Speed and memory, as ratios inside one run: these machines are shared, so seconds alone mean little.
+
+    python benchmarks/speed.py [--quick]
+
+Writes benchmarks/results/speed.json.
+"""
+
+import argparse
+import resource
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+
+import numpy as np
+import torch
+from skimage.segmentation import slic as skimage_slic
+from torch.nn import functional as F
+
+from bagscan.core import Grid, OperatingPoint, Regions, Scan, View
+from bagscan.evaluation.results import make_record, write_record
+from bagscan.model import InputConfig, Model, ModelConfig
+from bagscan.regions.kernel import iterate_numba
+from bagscan.regions.ssn import soft_slic
+from bagscan.screening import Screener
+
+
+def interleaved(repeats: int, **contenders: Callable[[], object]) -> dict[str, float]:
+    """Median seconds of each contender; they take turns, so that a slow spell hits all of them."""
+    taken: dict[str, list[float]] = {name: [] for name in contenders}
+    for action in contenders.values():
+        action()
+    for _ in range(repeats):
+        for name, action in contenders.items():
+            started = time.perf_counter()
+            action()
+            taken[name].append(time.perf_counter() - started)
+    return {name: float(np.median(times)) for name, times in taken.items()}
+
+
+def textured(channels: int, height: int, width: int) -> np.ndarray:
+    """(C, H, W) float32 in [0, 1]: soft blobs with some grain, like packed clutter."""
+    generator = torch.Generator().manual_seed(0)
+    blobs = F.interpolate(torch.rand(1, channels, height // 16, width // 16, generator=generator), size=(height, width), mode="bicubic")
+    grain = 0.02 * torch.randn(1, channels, height, width, generator=generator)
+    return (blobs + grain).clamp(0, 1)[0].numpy()
+
+
+def sparse_soft_slic(features: torch.Tensor, grid: Grid, iterations: int) -> torch.Tensor:
+    """The straightforward form: pixel-candidate pairs as index lists, gathered and scattered."""
+    _, dim, height, width = features.shape
+    left, _, top, _ = grid.padding
+    row = ((torch.arange(height) + top) // grid.cell_h)[:, None].expand(height, width)
+    col = ((torch.arange(width) + left) // grid.cell_w)[None].expand(height, width)
+    pixel, candidate = [], []
+    for dr in (-1, 0, 1):
+        for dc in (-1, 0, 1):
+            inside = (row + dr >= 0) & (row + dr < grid.rows) & (col + dc >= 0) & (col + dc < grid.cols)
+            candidate.append(((row + dr) * grid.cols + col + dc)[inside])
+            pixel.append(inside.reshape(-1).nonzero()[:, 0])
+    pixels, candidates = torch.cat(pixel), torch.cat(candidate)
+    flat = features[0].reshape(dim, -1).T.contiguous()
+    own = (row * grid.cols + col).reshape(-1)
+    counts = torch.zeros(grid.n).index_add_(0, own, torch.ones(len(own)))
+    centres = torch.zeros(grid.n, dim).index_add_(0, own, flat) / counts[:, None]
+    weight = torch.zeros(0)
+    for _ in range(iterations):
+        distance = (flat[pixels] - centres[candidates]).square().sum(1)
+        raw = (-distance).exp()
+        weight = raw / torch.zeros(height * width).index_add_(0, pixels, raw)[pixels].clamp(min=1e-30)
+        mass = torch.zeros(grid.n).index_add_(0, candidates, weight)
+        centres = torch.zeros(grid.n, dim).index_add_(0, candidates, weight[:, None] * flat[pixels]) / mass[:, None].clamp(min=1e-8)
+    return weight
+
+
+def iterations_speed(repeats: int) -> dict[str, float]:
+    """480x320, K = 320, 10 iterations, 20 feature channels against SLIC's 3, one thread."""
+    torch.set_num_threads(1)
+    grid = Grid.for_count(320, 480, 320)
+    image = textured(3, 320, 480)
+    ys, xs = np.mgrid[:320, :480].astype(np.float32) * 2.5 / grid.cell_h
+    features = np.concatenate([ys[None], xs[None], image * 26, textured(15, 320, 480) * 2])
+    tensor = torch.from_numpy(features)[None]
+    rgb = image.transpose(1, 2, 0)
+    with torch.no_grad():
+        seconds = interleaved(
+            repeats,
+            fused=lambda: iterate_numba(features, grid, 10),
+            batched=lambda: soft_slic(tensor, grid, 10),
+            sparse=lambda: sparse_soft_slic(tensor, grid, 10),
+            skimage=lambda: skimage_slic(rgb, grid.n, max_num_iter=10, channel_axis=-1, enforce_connectivity=False, start_label=0),
+        )
+    return {
+        **{f"{name}_s": value for name, value in seconds.items()},
+        "fused_over_skimage": seconds["fused"] / seconds["skimage"],
+        "sparse_over_fused": seconds["sparse"] / seconds["fused"],
+        "sparse_over_batched": seconds["sparse"] / seconds["batched"],
+    }
+
+
+def blocks(height: int, width: int, n: int) -> Regions:
+    """A grid of about ``n`` equal regions."""
+    grid = Grid.for_count(height, width, n)
+    rows, cols = np.arange(height) // grid.cell_h, np.arange(width) // grid.cell_w
+    return Regions.from_labels(rows[:, None] * (cols.max() + 1) + cols[None], "superpixel")
+
+
+def pooled_against_crop(repeats: int) -> dict[str, float]:
+    """ResNet-50, about 100 segments of a 640x480 scan, two threads."""
+    torch.set_num_threads(2)
+    regions = blocks(480, 640, 100)
+    image = torch.from_numpy(textured(3, 480, 640))[None]
+    models = {name: Model(ModelConfig(encoder={"name": name, "backbone": "resnet50"})).eval() for name in ("pooled", "crop")}
+    seconds = interleaved(repeats, **{name: lambda m=m: m.score_regions(image, regions) for name, m in models.items()})
+    return {"segments": regions.n, **{f"{k}_s": v for k, v in seconds.items()}, "crop_over_pooled": seconds["crop"] / seconds["pooled"]}
+
+
+def whole_path(repeats: int) -> dict[str, float]:
+    """SqueezeNet pooled, every step from view to report, two threads."""
+    torch.set_num_threads(2)
+    config = ModelConfig(
+        InputConfig(working_side_px=0),
+        {"name": "ssn", "width": 32, "stride": 2, "n_superpixels": 100},
+        {"name": "pooled", "backbone": "squeezenet1_1", "dim": 64},
+    )
+    model = Model(config, OperatingPoint(0.99, "benchmark", "none", 0.0))
+    screener = Screener(model)
+
+    def scan(height: int, width: int) -> Scan:
+        return Scan("a", (View(textured(3, height, width), ("red", "green", "blue"), "pseudo_colour"),))
+
+    sizes = {"320x240": scan(240, 320), "640x480": scan(480, 640), "1280x960": scan(960, 1280)}
+    seconds = interleaved(repeats, **{name: lambda s=s: screener.screen(s) for name, s in sizes.items()})
+    view = sizes["640x480"].views[0]
+    by_count = interleaved(repeats, k50=lambda: model.judge(view, 50), k200=lambda: model.judge(view, 200), k800=lambda: model.judge(view, 800))
+    return {
+        **{f"{k}_s": v for k, v in seconds.items()},
+        "scans_per_s": 1 / seconds["640x480"],
+        "4x_pixels_over_1x": seconds["1280x960"] / seconds["640x480"],
+        "k800_over_k50": by_count["k800"] / by_count["k50"],
+        "k200_over_k50": by_count["k200"] / by_count["k50"],
+        "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="few repeats")
+    quick = parser.parse_args().quick
+    # The whole path comes first: peak memory is of the process, and the crop encoder takes more.
+    results = {"whole_path": whole_path(3 if quick else 9), "iterations": iterations_speed(3 if quick else 9), "pooled_against_crop": pooled_against_crop(1 if quick else 3)}
+    for group, row in results.items():
+        print(group)
+        for name, value in row.items():
+            print(f"  {name:24s} {value:.4g}")
+    point = asdict(OperatingPoint(0.99, "benchmark", "none", 0.0))
+    record = make_record("speed", results, data={"name": "made-up textures", "hash": "seed 0", "counts": {}}, config={"operating_point": point}, seeds=[0])
+    write_record("benchmarks/results/speed.json", record)
+
+
+if __name__ == "__main__":
+    main()

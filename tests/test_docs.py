@@ -1,0 +1,54 @@
+"""Documentation under test: every command and setting is named, every link leads somewhere."""
+
+import dataclasses
+import re
+from pathlib import Path
+
+import pytest
+from typer.main import get_command
+
+from bagscan.cli import app
+from bagscan.registry import KINDS, names, part
+from bagscan.training.augment import AugmentConfig
+from bagscan.training.experiment import DataConfig, Experiment, SegmentationExperiment, SourceConfig
+from bagscan.training.joint import JointConfig
+from bagscan.training.loop import LoopConfig
+from bagscan.training.ssn import SSNTrainingConfig
+
+ROOT = Path(__file__).parents[1]
+REFERENCE = (ROOT / "docs" / "reference.md").read_text()
+CONFIGS = [Experiment, DataConfig, SourceConfig, JointConfig, AugmentConfig, LoopConfig, SegmentationExperiment, SSNTrainingConfig]
+CONFIGS += [part(kind, name).Config for kind in KINDS for name in names(kind)]
+
+
+def commands(group, path="bagscan"):
+    for name, command in group.commands.items():
+        if hasattr(command, "commands"):
+            yield from commands(command, f"{path} {name}")
+        else:
+            yield f"{path} {name}", command
+
+
+@pytest.mark.parametrize(("name", "command"), list(commands(get_command(app))), ids=lambda c: c if isinstance(c, str) else "")
+def test_every_command_and_option_is_in_the_reference(name, command):
+    assert f"`{name}`" in REFERENCE
+    row = next(line for line in REFERENCE.splitlines() if line.startswith(f"| `{name}`"))
+    for option in command.params:
+        if option.opts[0].startswith("--") and option.opts[0] != "--help":
+            assert f"`{option.opts[0]}`" in row
+
+
+@pytest.mark.parametrize("config", CONFIGS, ids=lambda c: f"{c.__module__}.{c.__name__}")
+def test_every_setting_is_in_the_reference_with_its_default(config):
+    for field in dataclasses.fields(config):
+        default = "" if field.default is dataclasses.MISSING else f" | `{field.default}` |"
+        assert f"| `{field.name}`{default}" in REFERENCE
+
+
+@pytest.mark.parametrize("page", [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))], ids=lambda p: p.name)
+def test_links_and_configurations_exist(page):
+    text = page.read_text()
+    for target in re.findall(r"\]\(([^)#:]+)\)", text):
+        assert (page.parent / target).exists(), target
+    for target in re.findall(r"configs/\w+\.yaml", text):
+        assert (ROOT / target).exists(), target
