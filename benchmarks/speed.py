@@ -105,10 +105,12 @@ def blocks(height: int, width: int, n: int) -> Regions:
 
 
 def pooled_against_crop(repeats: int) -> dict[str, float]:
-    """ResNet-50, about 100 segments of a 640x480 scan, two threads."""
+    """ResNet-50, about 100 segments of a 640x480 scan at the default working size, two threads."""
     torch.set_num_threads(2)
-    regions = blocks(480, 640, 100)
-    image = torch.from_numpy(textured(3, 480, 640))[None]
+    side = InputConfig().working_side_px
+    height, width = round(side * (480 / 640) ** 0.5), round(side * (640 / 480) ** 0.5)
+    regions = blocks(height, width, 115)
+    image = torch.from_numpy(textured(3, height, width))[None]
     models = {name: Model(ModelConfig(encoder={"name": name, "backbone": "resnet50"})).eval() for name in ("pooled", "crop")}
     seconds = interleaved(repeats, **{name: lambda m=m: m.score_regions(image, regions) for name, m in models.items()})
     return {"segments": regions.n, **{f"{k}_s": v for k, v in seconds.items()}, "crop_over_pooled": seconds["crop"] / seconds["pooled"]}

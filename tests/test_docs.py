@@ -52,3 +52,10 @@ def test_links_and_configurations_exist(page):
         assert (page.parent / target).exists(), target
     for target in re.findall(r"configs/\w+\.yaml", text):
         assert (ROOT / target).exists(), target
+
+
+def test_result_page_is_generated_from_the_records():
+    import subprocess
+    import sys
+
+    assert subprocess.run([sys.executable, ROOT / "benchmarks" / "tables.py", "--check"], check=False).returncode == 0

@@ -114,7 +114,7 @@ def test_split_file_comes_back_and_notices_changes(tmp_path):
     moved = altered["parts"]["train"].pop()
     altered["parts"]["test"].append(moved)
     (tmp_path / "split.json").write_text(json.dumps(altered))
-    with pytest.raises(DataError, match="near-duplicates|altered"):
+    with pytest.raises(DataError, match=r"near-duplicates|altered"):
         read_split(tmp_path / "split.json")
 
 
