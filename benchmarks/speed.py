@@ -121,7 +121,7 @@ def whole_path(repeats: int) -> dict[str, float]:
     torch.set_num_threads(2)
     config = ModelConfig(
         InputConfig(working_side_px=0),
-        {"name": "ssn", "width": 32, "stride": 2, "n_superpixels": 100},
+        {"name": "ssn", "width": 16, "stride": 2, "n_superpixels": 100},
         {"name": "pooled", "backbone": "squeezenet1_1", "dim": 64},
     )
     model = Model(config, OperatingPoint(0.99, "benchmark", "none", 0.0))

@@ -56,10 +56,10 @@ def test_descending_the_gradient_lowers_the_reconstruction_loss():
         features = torch.cat([torch.stack([ys, xs])[None], learned], 1)
         return label_reconstruction_loss(soft_slic(features, grid, 3), grid, labels)
 
-    first = float(loss())
+    first = float(loss().detach())
     for _ in range(30):
         optimizer.zero_grad()
         value = loss()
         value.backward()
         optimizer.step()
-    assert float(loss()) < 0.5 * first
+    assert float(loss().detach()) < 0.5 * first

@@ -132,15 +132,19 @@ class SSN(nn.Module):
         self.config = config
         self.net = FeatureNet(config.channels, config.width, config.n_features) if config.width else None
 
-    def grid(self, height: int, width: int, n_superpixels: int | None = None) -> Grid:
-        """The grid at the working resolution for an image of ``height × width`` pixels."""
-        s = self.config.stride
-        return Grid.for_count(-(-height // s), -(-width // s), n_superpixels or self.config.n_superpixels)
+    def colour(self, pixels: Tensor, quantity: str, channels: tuple[str, ...]) -> Tensor:
+        """(B, C, H, W) pixels of a view -> colour features at the working resolution, 1/stride."""
+        stride = self.config.stride
+        if stride > 1:  # before the colour conversion, which then costs 1/stride^2
+            pixels = F.avg_pool2d(pixels, stride, ceil_mode=True, count_include_pad=False)
+        return colour_features(pixels, quantity, channels)
+
+    def grid(self, colour: Tensor, n_superpixels: int | None = None) -> Grid:
+        """The grid for colour features (B, C, h, w)."""
+        return Grid.for_count(colour.shape[-2], colour.shape[-1], n_superpixels or self.config.n_superpixels)
 
     def features(self, image: Tensor, grid: Grid) -> Tensor:
-        """(B, C, H, W) colour features in [0, 26] -> (B, 2 + C + n_features, grid.height, grid.width)."""
-        if image.shape[-2:] != (grid.height, grid.width):
-            image = F.interpolate(image, size=(grid.height, grid.width), mode="bilinear", align_corners=False, antialias=True)
+        """(B, C, h, w) colour features in [0, 26] -> (B, 2 + C + n_features, h, w)."""
         scale = 2.5 / min(grid.cell_h, grid.cell_w)
         ys = torch.arange(grid.height, dtype=image.dtype, device=image.device) * scale
         xs = torch.arange(grid.width, dtype=image.dtype, device=image.device) * scale
@@ -153,12 +157,12 @@ class SSN(nn.Module):
         return torch.cat([x, self.net(image)], 1)
 
     def forward(self, image: Tensor, n_superpixels: int | None = None) -> tuple[Tensor, Grid, Tensor]:
-        """Soft association of a batch of colour features (see :func:`colour_features`).
+        """Soft association of a batch of colour features, from :meth:`colour`.
 
         Returns:
             q (B, rows, cols, 9, p), its grid, and the (B, D, h, w) features it was made from.
         """
-        grid = self.grid(image.shape[-2], image.shape[-1], n_superpixels)
+        grid = self.grid(image, n_superpixels)
         features = self.features(image, grid)
         iterations = self.config.train_iterations if self.training else self.config.iterations
         return soft_slic(features, grid, iterations), grid, features
@@ -167,8 +171,8 @@ class SSN(nn.Module):
     def regions(self, view: View, n_superpixels: int | None = None) -> Regions:
         """Cut one view into connected superpixels."""
         height, width = view.shape
-        image = colour_features(torch.from_numpy(np.array(view.pixels))[None], view.quantity, view.channels)
-        grid = self.grid(height, width, n_superpixels)
+        image = self.colour(torch.from_numpy(np.array(view.pixels))[None], view.quantity, view.channels)
+        grid = self.grid(image, n_superpixels)
         features = self.features(image, grid)[0].float().cpu().numpy()
         labels = iterate_numba(features, grid, self.config.iterations)
         mean_area = labels.size / grid.n

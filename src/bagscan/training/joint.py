@@ -20,7 +20,6 @@ from bagscan.core.association import pool, to_cells
 from bagscan.core.errors import ConfigError
 from bagscan.evaluation.within_bag import FOREGROUND_DARKNESS, BagResult, darkness_map, judge_bag, summarise
 from bagscan.model import Model
-from bagscan.regions.pixel_features import colour_features
 from bagscan.training.augment import AugmentConfig, draw_crop
 from bagscan.training.loop import LoopConfig
 from bagscan.training.losses import channel_reconstruction_loss, compactness_loss, label_reconstruction_loss
@@ -142,7 +141,7 @@ class JointTask:
         """Soft association of the batch with the regioner's own losses."""
         config, regioner = self.config, self.model.regioner
         view = self.train[0].view
-        colour = colour_features(batch.pixels, view.quantity, view.channels)
+        colour = regioner.colour(batch.pixels, view.quantity, view.channels)
         count = self._superpixels(*batch.pixels.shape[-2:])
         if config.mode == "two_stage":
             regioner.eval()
