@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from sklearn import metrics as reference
 
 from bagscan.core.errors import DataError
-from bagscan.evaluation.metrics import Confusion, auroc, average_precision, bootstrap, fpr_at_tpr, pixel_iou, score_table
+from bagscan.evaluation.metrics import Confusion, Ranked, auroc, average_precision, bootstrap_groups, bootstrap_mean, fpr_at_tpr, pixel_iou, score_table
 from bagscan.evaluation.operating_point import choose_operating_point
 
 
@@ -48,14 +48,35 @@ def test_undefined_is_nan_never_a_number():
         auroc(np.array([0, 1]), np.array([0, np.nan]))
 
 
-def test_bootstrap_interval_covers_and_widens_with_groups():
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.tuples(st.booleans(), st.integers(0, 6)), min_size=2, max_size=40), st.integers(0, 6))
+def test_ranked_with_every_group_once_is_the_plain_metric(rows, threshold):
+    truth, scores = np.array([r[0] for r in rows]), np.array([r[1] for r in rows], float)
+    found = Ranked(truth, scores, np.arange(len(rows))).measure(np.ones(len(rows)), threshold)
+    confusion = Confusion.at(truth, scores, threshold)
+    expected = {"auroc": auroc(truth, scores), "average_precision": average_precision(truth, scores)}
+    expected |= {"tp_percent": confusion.tp_percent, "fp_percent": confusion.fp_percent}
+    assert found == pytest.approx(expected, nan_ok=True)
+
+
+def test_ranked_weights_are_repetitions():
+    truth, scores, groups = np.array([1, 0, 0, 1]), np.array([0.9, 0.8, 0.2, 0.1]), np.array([0, 0, 1, 1])
+    twice = np.array([0, 1, 0, 1, 2, 3])
+    found = Ranked(truth, scores, groups).measure(np.array([2, 1]), 0.5)
+    assert found["auroc"] == pytest.approx(auroc(truth[twice], scores[twice]))
+    assert found["average_precision"] == pytest.approx(average_precision(truth[twice], scores[twice]))
+
+
+def test_intervals_cover_the_value_and_widen_when_rows_come_in_groups():
     rng = np.random.default_rng(0)
-    groups = np.repeat(np.arange(20), 10)
-    values = rng.normal(0, 1, 20)[groups] + rng.normal(0, 0.1, 200)
-    alone = bootstrap(lambda v: float(v.mean()), values)
-    grouped = bootstrap(lambda v: float(v.mean()), values, groups=groups)
-    assert alone[0] < values.mean() < alone[1]
-    assert grouped[1] - grouped[0] > 2 * (alone[1] - alone[0])
+    groups = np.repeat(np.arange(30), 20)
+    truth = rng.random(600) > 0.5
+    scores = truth * rng.normal(1, 1, 30)[groups] + rng.normal(0, 0.5, 600)
+    alone, grouped = (bootstrap_groups(Ranked(truth, scores, g), 0.5)["auroc"] for g in (np.arange(600), groups))
+    assert alone[0] < auroc(truth, scores) < alone[1]
+    assert grouped[1] - grouped[0] > 1.5 * (alone[1] - alone[0])
+    low, high = bootstrap_mean(np.append(scores, np.nan))
+    assert low < scores.mean() < high
 
 
 def test_operating_point_keeps_its_promise_even_with_ties():

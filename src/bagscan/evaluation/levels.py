@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from bagscan.evaluation.metrics import bootstrap, score_table
-from bagscan.evaluation.within_bag import POSITIVE_FROM, BagResult, only_class, summarise
+from bagscan.evaluation.metrics import bootstrap_mean, score_table
+from bagscan.evaluation.within_bag import POSITIVE_FROM, BagResult, bag_values, only_class, summarise
 
 
 def segment_arrays(bags: Sequence[BagResult]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -71,12 +71,6 @@ def within_bag_table(bags: Sequence[BagResult]) -> dict[str, Any]:
 
 
 def _row(bags: Sequence[BagResult]) -> dict[str, Any]:
-    index = np.arange(len(bags))
-
-    def resampled(key: str) -> list[float]:
-        return list(bootstrap(lambda rows: summarise([bags[i] for i in rows])[key], index, n=200))
-
     row: dict[str, Any] = {"model": summarise(bags), "darkness": summarise(bags, control=True)}
-    if len(bags) >= 5:
-        row["intervals"] = {key: resampled(key) for key in ("auroc", "hit_at_1")}
+    row["intervals"] = {key: bootstrap_mean(values) for key, values in bag_values(bags).items()}
     return row

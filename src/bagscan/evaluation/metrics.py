@@ -7,7 +7,6 @@ number that could be mistaken for a result.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -117,46 +116,68 @@ def pixel_iou(predicted: np.ndarray, truth: np.ndarray) -> float:
     return _ratio(float((predicted & truth).sum()), float((predicted | truth).sum()))
 
 
-def bootstrap(statistic: Callable[..., float], *samples: np.ndarray, groups: np.ndarray | None = None, n: int = 500, seed: int = 0) -> tuple[float, float]:
-    """95 % percentile interval of a statistic of paired samples (Efron 1979).
-
-    Args:
-        samples: arrays of equal length, resampled together.
-        groups: (len,) resample whole groups (segments of one bag are not independent).
-
-    Returns:
-        (low, high); NaN where no resample gives a finite value.
-    """
+def bootstrap_mean(values: np.ndarray, n: int = 500, seed: int = 0) -> list[float]:
+    """95 % percentile interval of the mean of (n,) values (Efron 1979); NaN values are left out."""
+    values = np.asarray(values, np.float64)
+    values = values[np.isfinite(values)]
+    if not len(values):
+        return [float("nan"), float("nan")]
     rng = np.random.default_rng(np.random.SeedSequence(seed))
-    size = len(samples[0])
-    members = [np.array([i]) for i in range(size)] if groups is None else _members(groups)
-    values = []
-    for _ in range(n):
-        chosen = rng.integers(len(members), size=len(members))
-        rows = np.concatenate([members[i] for i in chosen]) if groups is not None else chosen
-        values.append(statistic(*(sample[rows] for sample in samples)))
-    finite = np.array(values)[np.isfinite(values)]
-    if not len(finite):
-        return float("nan"), float("nan")
-    low, high = np.quantile(finite, [0.025, 0.975])
-    return float(low), float(high)
+    return _interval(values[rng.integers(len(values), size=(n, len(values)))].mean(1))
 
 
-def _members(groups: np.ndarray) -> list[np.ndarray]:
-    order = np.argsort(groups, kind="stable")
-    cuts = np.flatnonzero(np.diff(groups[order])) + 1
-    return np.split(order, cuts)
+class Ranked:
+    """Truth and scores sorted once, so that resampling whole bags costs a few cumulative sums."""
+
+    def __init__(self, truth: np.ndarray, scores: np.ndarray, groups: np.ndarray) -> None:
+        truth, scores = _checked(truth, scores)
+        order = np.argsort(-scores, kind="stable")
+        self.truth, self.scores, self.groups = truth[order], scores[order], np.unique(groups, return_inverse=True)[1][order]
+        self.last_of_tie = np.flatnonzero(np.append(np.diff(self.scores) != 0, True)) if len(scores) else np.array([], int)
+
+    def measure(self, weight: np.ndarray, threshold: float) -> dict[str, float]:
+        """AUROC, AP, TP % and FP % with every group counted ``weight[group]`` times."""
+        each = weight[self.groups]
+        tp = np.cumsum(each * self.truth)
+        fp = np.cumsum(each * ~self.truth)
+        called = np.searchsorted(-self.scores, -threshold, side="right") - 1
+        positives, negatives = (float(c[-1]) if len(c) else 0.0 for c in (tp, fp))
+        tp_called, fp_called = (float(c[called]) if called >= 0 else 0.0 for c in (tp, fp))
+        tp, fp = tp[self.last_of_tie], fp[self.last_of_tie]
+        gained, cost = np.diff(tp, prepend=0), np.diff(fp, prepend=0)
+        above = float((cost * (tp - 0.5 * gained)).sum())
+        precision = tp / np.maximum(tp + fp, 1)
+        return {
+            "auroc": _ratio(above, positives * negatives),
+            "average_precision": _ratio(float((gained * precision).sum()), positives),
+            "tp_percent": 100 * _ratio(tp_called, positives),
+            "fp_percent": 100 * _ratio(fp_called, negatives),
+        }
+
+
+def bootstrap_groups(ranked: Ranked, threshold: float, n: int = 500, seed: int = 0) -> dict[str, list[float]]:
+    """95 % intervals of :meth:`Ranked.measure` over resampled groups."""
+    rng = np.random.default_rng(np.random.SeedSequence(seed))
+    count = int(ranked.groups.max(initial=-1)) + 1
+    draws = rng.multinomial(count, np.full(count, 1 / count), size=n) if count else np.zeros((0, 0))
+    rows = [ranked.measure(weight, threshold) for weight in draws]
+    return {key: _interval(np.array([row[key] for row in rows])) for key in ("auroc", "average_precision", "tp_percent", "fp_percent")}
+
+
+def _interval(values: np.ndarray) -> list[float]:
+    finite = values[np.isfinite(values)]
+    return [float(v) for v in np.quantile(finite, [0.025, 0.975])] if len(finite) else [float("nan")] * 2
 
 
 def score_table(truth: np.ndarray, scores: np.ndarray, threshold: float, groups: np.ndarray | None = None) -> dict[str, object]:
-    """Every score of one level (segments, objects or scans) at one threshold, with intervals."""
+    """Every score of one level (segments, objects or scans) at one threshold, with intervals.
+
+    Args:
+        groups: (n,) bag of every row; intervals resample whole bags. Each row its own where absent.
+    """
+    truth, scores = np.asarray(truth), np.asarray(scores)
     confusion = Confusion.at(truth, scores, threshold)
-    resampled = {
-        "auroc": auroc,
-        "average_precision": average_precision,
-        "tp_percent": lambda t, s: Confusion.at(t, s, threshold).tp_percent,
-        "fp_percent": lambda t, s: Confusion.at(t, s, threshold).fp_percent,
-    }
+    ranked = Ranked(truth, scores, np.arange(len(truth)) if groups is None else groups)
     return {
         "n": len(truth),
         "positives": int(np.sum(truth)),
@@ -170,5 +191,5 @@ def score_table(truth: np.ndarray, scores: np.ndarray, threshold: float, groups:
         "average_precision": average_precision(truth, scores),
         "fpr_at_95_tpr": fpr_at_tpr(truth, scores, 0.95),
         "fpr_at_99_tpr": fpr_at_tpr(truth, scores, 0.99),
-        "intervals": {k: list(bootstrap(f, np.asarray(truth), np.asarray(scores), groups=groups)) for k, f in resampled.items()},
+        "intervals": bootstrap_groups(ranked, threshold),
     }

@@ -102,38 +102,36 @@ def hits(bag: BagResult, scores: np.ndarray, n: int) -> np.ndarray:
     return np.array(found, bool)
 
 
-def summarise(bags: Sequence[BagResult], control: bool = False) -> dict[str, float]:
-    """AUROC and AP per segment averaged over bags, hit@1 and hit@5 over objects.
+def bag_values(bags: Sequence[BagResult], control: bool = False) -> dict[str, np.ndarray]:
+    """What :func:`summarise` averages: ``auroc`` and ``average_precision`` per bag (only bags with
+    both kinds of segment), ``hit_at_1`` and ``hit_at_5`` per object.
 
     Args:
         control: score by darkness alone instead.
-
-    Returns:
-        ``auroc``, ``average_precision``, ``hit_at_1``, ``hit_at_5``, ``bags``, ``objects``; NaN
-        where no bag has both kinds of segment.
     """
-    aurocs, precisions, first, fifth = [], [], [], []
+    values: dict[str, list[float]] = {"auroc": [], "average_precision": [], "hit_at_1": [], "hit_at_5": []}
     for bag in bags:
         scores = bag.darkness if control else bag.scores
         truth = bag.truth
         counted = truth >= 0
         if (truth == 1).any() and (truth == 0).any():
-            aurocs.append(auroc(truth[counted], scores[counted]))
-            precisions.append(average_precision(truth[counted], scores[counted]))
-        first += list(hits(bag, scores, 1))
-        fifth += list(hits(bag, scores, 5))
+            values["auroc"].append(auroc(truth[counted], scores[counted]))
+            values["average_precision"].append(average_precision(truth[counted], scores[counted]))
+        values["hit_at_1"] += list(hits(bag, scores, 1))
+        values["hit_at_5"] += list(hits(bag, scores, 5))
+    return {key: np.array(found, float) for key, found in values.items()}
 
-    def mean(values: Sequence[float]) -> float:
-        return float(np.mean(values)) if len(values) else float("nan")
 
-    return {
-        "auroc": mean(aurocs),
-        "average_precision": mean(precisions),
-        "hit_at_1": mean(first),
-        "hit_at_5": mean(fifth),
-        "bags": float(len(aurocs)),
-        "objects": float(len(first)),
-    }
+def summarise(bags: Sequence[BagResult], control: bool = False) -> dict[str, float]:
+    """AUROC and AP per segment averaged over bags, hit@1 and hit@5 averaged over objects.
+
+    Returns:
+        ``auroc``, ``average_precision``, ``hit_at_1``, ``hit_at_5``, ``bags``, ``objects``; NaN
+        where no bag has both kinds of segment.
+    """
+    values = bag_values(bags, control)
+    means = {key: float(found.mean()) if len(found) else float("nan") for key, found in values.items()}
+    return means | {"bags": float(len(values["auroc"])), "objects": float(len(values["hit_at_1"]))}
 
 
 def only_class(bag: BagResult, label: str) -> BagResult | None:
