@@ -37,10 +37,13 @@ class Slic(nn.Module):
     def regions(self, view: View, n_superpixels: int | None = None) -> Regions:
         """Cut one view into connected superpixels."""
         image = colour_features(torch.from_numpy(np.array(view.pixels))[None], view.quantity, view.channels)[0]
+        colour = image.permute(1, 2, 0).numpy() / COLOUR_SCALE
+        # scikit-image stretches what it is given to [0, 1]; compactness must shrink with it.
+        spread = max(float(np.ptp(colour)), 1e-6)
         labels = slic(
-            image.permute(1, 2, 0).numpy() / COLOUR_SCALE,
+            colour,
             n_superpixels or self.config.n_superpixels,
-            compactness=self.config.compactness,
+            compactness=self.config.compactness / spread,
             max_num_iter=self.config.iterations,
             convert2lab=False,
             channel_axis=-1,
