@@ -6,11 +6,11 @@ import torch
 from torch import Tensor
 
 from bagscan.core import Grid, View
-from bagscan.core.association import candidate_index, from_cells, pool, to_cells
+from bagscan.core.association import candidate_index, from_cells, hard_labels, pool, to_cells
 from bagscan.regions.connectivity import enforce_connectivity
 from bagscan.regions.kernel import iterate_numba
 from bagscan.regions.pixel_features import colour_features, rgb_to_lab
-from bagscan.regions.ssn import SSN, Config, hard_labels, soft_slic
+from bagscan.regions.ssn import SSN, Config, soft_slic
 
 
 def plain_soft_slic(features: Tensor, grid: Grid, iterations: int) -> tuple[list[list[dict[int, Tensor]]], list[Tensor]]:

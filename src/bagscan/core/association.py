@@ -135,6 +135,12 @@ def unpool(q: Any, centres: Any) -> Any:
     return gather_neighbours(centres).transpose(-1, -2) @ q
 
 
+def hard_labels(q: Any, grid: Grid) -> Any:
+    """(B, height, width) int64: the candidate with the largest q, as a superpixel index."""
+    index = candidate_index(grid, q)[None, ..., None].expand(q.shape)
+    return from_cells(index.gather(-2, q.argmax(-2, keepdim=True)), grid)[:, 0]
+
+
 def candidate_index(grid: Grid, like: Any) -> Any:
     """(rows, cols, 9) superpixel index of each candidate, -1 outside; int64 on ``like``'s device."""
     index = like.new_zeros(grid.n).long()

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torchvision.ops import roi_align
 
 from bagscan.core import Grid
-from bagscan.core.association import NEIGHBOURS, candidate_index, from_cells
+from bagscan.core.association import NEIGHBOURS, candidate_index, from_cells, hard_labels
 from bagscan.encoders.backbones import create_backbone
 
 CARD = {
@@ -61,7 +61,7 @@ class CropEncoder(nn.Module):
         """Describe chosen regions; arguments and result as the pooled encoder's."""
         membership: SoftMembership | HardMembership
         if isinstance(regions, tuple):
-            membership, labels = SoftMembership(*regions), _hard(*regions)
+            membership, labels = SoftMembership(*regions), hard_labels(*regions)
         else:
             membership, labels = HardMembership(regions), regions
         scale = labels.shape[-1] / image.shape[-1]
@@ -103,12 +103,6 @@ def region_boxes(labels: Tensor, chosen: Tensor, context: float) -> Tensor:
     boxes = torch.where((x2 > x1)[:, None], boxes, boxes.new_tensor([0, 0, width, height]))
     margin = (boxes[:, 2:] - boxes[:, :2]) * context / 2
     return torch.cat([boxes[:, :2] - margin, boxes[:, 2:] + margin], 1)
-
-
-def _hard(q: Tensor, grid: Grid) -> Tensor:
-    """(B, H, W) int64 labels of largest q."""
-    index = candidate_index(grid, q)[None, ..., None].expand(q.shape)
-    return from_cells(index.gather(-2, q.argmax(-2, keepdim=True)), grid)[:, 0]
 
 
 def _sample_positions(boxes: Tensor, size: int, height: int, width: int) -> tuple[Tensor, Tensor, Tensor]:

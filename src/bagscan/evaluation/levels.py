@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from bagscan.evaluation.metrics import bootstrap_mean, score_table
-from bagscan.evaluation.within_bag import POSITIVE_FROM, BagResult, bag_values, only_class, summarise
+from bagscan.evaluation.within_bag import BagResult, bag_values, only_class, summarise
 
 
 def segment_arrays(bags: Sequence[BagResult]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -30,8 +30,7 @@ def object_arrays(bags: Sequence[BagResult]) -> tuple[np.ndarray, np.ndarray, np
             scores.append(float(bag.scores[benign].max()))
             number.append(i)
         for k in range(bag.overlap.shape[1]):
-            share = np.where(bag.foreground, bag.overlap[:, k], 0)
-            own = (share >= POSITIVE_FROM) | ((share == share.max(initial=0)) & (share > 0))
+            own = bag.segments_of(k)
             truth.append(1)
             # An object without a foreground segment cannot be found: below every real score.
             scores.append(float(bag.scores[own].max()) if own.any() else -1.0)

@@ -40,6 +40,11 @@ class BagResult:
         """(n,) 1 anomaly, 0 benign, -1 left out (border of a box, or background)."""
         return segment_truth(self.overlap, self.foreground)
 
+    def segments_of(self, k: int) -> np.ndarray:
+        """(n,) bool: the foreground segments that stand for object k; none where it lies on air."""
+        share = np.where(self.foreground, self.overlap[:, k], 0)
+        return np.asarray((share >= POSITIVE_FROM) | ((share == share.max(initial=0)) & (share > 0)))
+
 
 def darkness_map(pixels: np.ndarray) -> np.ndarray:
     """(C, H, W) view in [0, 1] with bright air -> (H, W), 0 at the view's own air, up to 1.
@@ -96,8 +101,7 @@ def hits(bag: BagResult, scores: np.ndarray, n: int) -> np.ndarray:
     bar = benign[n - 1] if len(benign) >= n else -np.inf
     found = []
     for k in range(bag.overlap.shape[1]):
-        share = np.where(bag.foreground, bag.overlap[:, k], 0)
-        own = (share >= POSITIVE_FROM) | ((share == share.max(initial=0)) & (share > 0))
+        own = bag.segments_of(k)
         found.append(bool(own.any() and scores[own].max() > bar))
     return np.array(found, bool)
 

@@ -12,9 +12,8 @@ from PIL import Image
 from bagscan.core import View
 from bagscan.core.errors import ReadError
 from bagscan.formats.limits import check_pixels, check_size, naming
-from bagscan.formats.quantities import CHANNEL_NAMES, counts_from_view, view_from_counts
+from bagscan.formats.quantities import CHANNEL_NAMES, RGB, counts_from_view, view_from_counts
 
-RGB = ("red", "green", "blue")
 _PNG = b"\x89PNG\r\n\x1a\n"
 _JPEG = b"\xff\xd8\xff"
 

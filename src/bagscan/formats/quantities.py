@@ -10,6 +10,7 @@ from bagscan.core.errors import BagscanError
 FULL_SCALE = {8: 255.0, 16: 65535.0}
 ZEFF_PER_COUNT = 1e-3  # effective Z is written as thousandths: 65.535 at most
 CHANNEL_NAMES = ("low", "high", "zeff")
+RGB = ("red", "green", "blue")
 
 
 def default_channels(n: int) -> tuple[str, ...]:
@@ -23,7 +24,7 @@ def quantity_of(channels: tuple[str, ...]) -> str:
         return "effective_z"
     if "zeff" in channels:
         return "dual_energy"
-    return "pseudo_colour" if channels == ("red", "green", "blue") else "transmission"
+    return "pseudo_colour" if channels == RGB else "transmission"
 
 
 def view_from_counts(counts: np.ndarray, channels: tuple[str, ...], **fields: object) -> View:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from bagscan.core import Scan, View
 from bagscan.core.errors import ReadError
-from bagscan.formats.images import png_set_of, read_image, read_png_set
+from bagscan.formats.images import png_header, png_set_of, read_image, read_png_set
 from bagscan.formats.limits import check_size
 from bagscan.formats.stacks import read_npz, read_tiff
 
@@ -58,8 +58,6 @@ def _read(reader: object, path: Path) -> View:
 
 
 def _is_set(files: dict[str, Path]) -> bool:
-    from bagscan.formats.images import png_header
-
     return all(file.exists() and file.stat().st_size >= 33 and png_header(file)[2] == 16 for file in files.values())
 
 

@@ -13,9 +13,7 @@ import tifffile
 from bagscan.core import QUANTITIES, View
 from bagscan.core.errors import ReadError
 from bagscan.formats.limits import MAX_CHANNELS, check_pixels, check_size, naming
-from bagscan.formats.quantities import counts_from_view, default_channels, view_from_counts
-
-RGB = ("red", "green", "blue")
+from bagscan.formats.quantities import RGB, counts_from_view, default_channels, view_from_counts
 
 
 def read_tiff(path: str | Path) -> View:

@@ -17,9 +17,8 @@ from torch.nn import functional as F
 from bagscan.core import Grid, Regions, View
 from bagscan.core.association import (
     candidate_index,
-    from_cells,
     gather_neighbours,
-    scatter_neighbours,
+    pool,
     to_cells,
 )
 from bagscan.regions.connectivity import enforce_connectivity
@@ -110,16 +109,8 @@ def soft_slic(features: Tensor, grid: Grid, iterations: int) -> Tensor:
         # |F - S|^2 without |F|^2, which is the same for all 9 candidates and cancels in the softmax.
         affinity = 2 * near @ cells - near.square().sum(-1, keepdim=True)
         q = affinity.masked_fill(outside_grid, -torch.inf).softmax(-2) * inside
-        total = scatter_neighbours(q @ cells.transpose(-1, -2))
-        centres = total / scatter_neighbours(q.sum(-1, keepdim=True)).clamp(min=1e-8)
+        centres = pool(q, cells)
     return q
-
-
-def hard_labels(q: Tensor, grid: Grid) -> Tensor:
-    """(B, H, W) int64: the candidate with the largest q, as a superpixel index."""
-    index = candidate_index(grid, q)[None, ..., None].expand(q.shape)
-    best = index.gather(-2, q.argmax(-2, keepdim=True))
-    return from_cells(best, grid)[:, 0]
 
 
 class SSN(nn.Module):

@@ -81,13 +81,13 @@ def _benign_path(labels: np.ndarray, scores: np.ndarray, threshold: float) -> st
     return "".join(parts)
 
 
-def _overlay(view: View, report: Report) -> str:
+def _overlay(view: View, rgb: np.ndarray, report: Report) -> str:
     height, width = view.shape
     stroke = max(height, width) / 400
     labels, scores = report.regions.get(view.view_id), report.scores.get(view.view_id)
     threshold = report.threshold if report.threshold is not None else np.inf
     lines = [f'<svg class="view" viewBox="0 0 {width} {height}" role="img" aria-label="scan with contours">']
-    lines.append(f'<image href="{_data_uri(displayable(view), IMAGE_SIDE_PX)}" width="{width}" height="{height}"/>')
+    lines.append(f'<image href="{_data_uri(rgb, IMAGE_SIDE_PX)}" width="{width}" height="{height}"/>')
     if labels is not None and scores is not None:
         step = max(1, max(labels.shape) // 480)  # contours no finer than they can be seen
         small = labels[::step, ::step]
@@ -119,20 +119,21 @@ def _histogram(scores: np.ndarray, threshold: float) -> str:
     )
 
 
-def _cut_out(view: View, box: tuple[float, float, float, float]) -> str:
+def _cut_out(rgb: np.ndarray, box: tuple[float, float, float, float]) -> str:
     x1, y1, x2, y2 = box
     margin = 0.4 * max(x2 - x1, y2 - y1)
-    height, width = view.shape
+    height, width = rgb.shape[:2]
     window = np.s_[int(max(0, y1 - margin)) : int(min(height, y2 + margin)), int(max(0, x1 - margin)) : int(min(width, x2 + margin))]
-    return f'<img class="part" alt="" src="{_data_uri(np.ascontiguousarray(displayable(view)[window]), 132)}">'
+    return f'<img class="part" alt="" src="{_data_uri(np.ascontiguousarray(rgb[window]), 132)}">'
 
 
 def _section(item: Screened) -> str:
     if item.report is None or item.view is None:
         return f'<section><div class="head"><span class="tag REVIEW">REVIEW</span><h2>{html.escape(item.title)}</h2></div><p>{html.escape(item.error)}</p></section>'
     report, view = item.report, item.view
+    rgb = displayable(view)
     rows = "".join(
-        f"<tr><td>{_cut_out(view, f.box_xyxy)}</td><td>{f.score:.3f}</td>"
+        f"<tr><td>{_cut_out(rgb, f.box_xyxy)}</td><td>{f.score:.3f}</td>"
         f"<td>{'-' if f.expected_false_positive_rate is None else f'{100 * f.expected_false_positive_rate:.2f} %'}</td></tr>"
         for f in report.findings[:12]
     )
@@ -144,7 +145,7 @@ def _section(item: Screened) -> str:
     return (
         f'<section id="{html.escape(report.scan_id)}"><div class="head"><span class="tag {report.decision.value}">{report.decision.value}</span>'
         f"<h2>{html.escape(item.title)}</h2></div>{reasons}"
-        f'<div class="body"><div>{_overlay(view, report)}</div><div>{parts}{chart}</div></div></section>'
+        f'<div class="body"><div>{_overlay(view, rgb, report)}</div><div>{parts}{chart}</div></div></section>'
     )
 
 

@@ -56,6 +56,8 @@ def evaluate_model(experiment: Experiment, folder: Path, part: str, out: Path, r
 
 
 def _baseline(train: list[Record], test: list[Record]) -> dict[str, float]:
+    if any(len({bool(r.annotations) for r in part}) < 2 for part in (train, test)):
+        return {"auroc": float("nan")}  # one class only: undefined, and not worth reading every scan
     (x, y), (x_test, y_test) = _statistics(train), _statistics(test)
     return trivial_baseline(x, y, x_test, y_test)
 

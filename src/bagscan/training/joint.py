@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from bagscan.core import Grid
+from bagscan.core import Grid, View
 from bagscan.core.association import pool, to_cells
 from bagscan.core.errors import ConfigError
 from bagscan.evaluation.within_bag import FOREGROUND_DARKNESS, BagResult, darkness_map, judge_bag, summarise
@@ -93,7 +93,7 @@ class JointTask:
         pixels, target, darkness = (torch.stack(part) for part in zip(*drawn, strict=True))
         labels = None
         if not self.model.segments_differentiably:
-            views = [self.train[0].view.__class__(p.numpy(), self.train[0].view.channels, self.train[0].view.quantity) for p in pixels]
+            views = [View(p.numpy(), self.train[0].view.channels, self.train[0].view.quantity) for p in pixels]
             count = self._superpixels(*pixels.shape[-2:])
             labels = torch.from_numpy(np.stack([self.model.regioner.regions(v, count).labels for v in views])).long()
         return Batch(pixels, target, darkness, labels)
