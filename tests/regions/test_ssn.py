@@ -7,7 +7,6 @@ from torch import Tensor
 
 from bagscan.core import Grid, View
 from bagscan.core.association import candidate_index, from_cells, hard_labels, pool, to_cells
-from bagscan.regions.connectivity import enforce_connectivity
 from bagscan.regions.kernel import iterate_numba
 from bagscan.regions.pixel_features import colour_features, rgb_to_lab
 from bagscan.regions.ssn import SSN, Config, soft_slic
@@ -118,20 +117,3 @@ def test_lab_of_known_colours():
 def test_transmission_features_do_not_change_with_exposure():
     pixels = torch.rand(1, 2, 30, 30) * 0.8 + 0.1
     assert torch.allclose(colour_features(pixels, "transmission"), colour_features(pixels * 0.5, "transmission"), atol=1e-3)
-
-
-def test_connectivity_one_piece_each_none_too_small_none_lost():
-    from skimage.measure import label
-
-    rng = np.random.default_rng(0)
-    ragged = (rng.random((60, 60)) > 0.7).astype(int) + 2 * (np.arange(60) // 20)[:, None]
-    labels = enforce_connectivity(ragged, 20, 2000)
-    sizes = np.bincount(labels.ravel())
-    assert sizes.min() >= 20
-    assert np.array_equal(np.unique(labels), np.arange(len(sizes)))
-    assert all(label(labels == k, connectivity=1).max() == 1 for k in range(len(sizes)))
-
-
-def test_connectivity_splits_what_is_too_large():
-    labels = enforce_connectivity(np.zeros((40, 40), int), 10, 500)
-    assert np.bincount(labels.ravel()).max() <= 500

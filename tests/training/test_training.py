@@ -12,7 +12,6 @@ from bagscan.core.errors import ConfigError, DataError, ModelError
 from bagscan.model import Model
 from bagscan.training.augment import AugmentConfig, draw_crop
 from bagscan.training.experiment import read_experiment, train
-from bagscan.training.joint import JointConfig, balanced, segment_targets
 from bagscan.training.loop import LoopConfig, learning_rate_at
 
 CONFIGS = sorted((Path(__file__).parents[2] / "configs").glob("*.yaml"))
@@ -93,22 +92,6 @@ def test_torn_checkpoint_says_what_to_do(tiny_config, tmp_path):
     path.write_bytes(path.read_bytes()[:100])
     with pytest.raises(ModelError, match="delete it"):
         train(read_experiment(tiny_config), tmp_path / "a", lambda _: None)
-
-
-def test_segment_targets_follow_the_rule():
-    share = torch.tensor([[[0.6], [0.3], [0.05], [0.0], [0.0]]])
-    dark = torch.tensor([[0.5, 0.5, 0.5, 0.0, -1.0]])
-    target, weight = segment_targets(share, dark, JointConfig())
-    assert target.tolist() == [[1, 0, 0, 0, 0]]
-    assert weight.tolist() == [[1, 0, 1, pytest.approx(0.1), 0]]
-    forced, _ = segment_targets(torch.tensor([[[0.3], [0.2]]]), torch.tensor([[0.5, 0.5]]), JointConfig())
-    assert forced.tolist() == [[1, 0]]
-
-
-def test_balanced_weights_give_each_side_half():
-    found = balanced(torch.tensor([1, 0, 0, 0]), torch.ones(4))
-    assert found.sum() == pytest.approx(1)
-    assert found[0] == pytest.approx(0.5)
 
 
 def test_learning_rate_rises_then_falls_to_nothing():

