@@ -39,6 +39,8 @@ def evaluation(record: dict[str, Any]) -> list[str]:
     columns = ("n", "tp_percent", "fp_percent", "accuracy", "precision", "f1", "auroc", "average_precision", "fpr_at_95_tpr", "fpr_at_99_tpr")
     levels = [[level, *(results[level][k] for k in columns)] for level in ("per_segment", "per_object", "per_scan")]
     out = table(["level", "n", "TP %", "FP %", "A", "P", "F1", "AUROC", "AP", "FPR@95", "FPR@99"], levels)
+    if "per_pixel" in results:
+        out += [f"Pixel IoU of scans with objects: {number(results['per_pixel']['iou'])}.", ""]
     out += [f"Trivial image statistics per scan: AUROC {number(results['per_scan']['trivial_baseline']['auroc'])}.", ""]
     rows = []
     for name, row in results["within_bag"].items():

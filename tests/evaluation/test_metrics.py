@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from sklearn import metrics as reference
 
 from bagscan.core.errors import DataError
-from bagscan.evaluation.metrics import Confusion, Ranked, auroc, average_precision, bootstrap_groups, bootstrap_mean, fpr_at_tpr, pixel_iou, score_table
+from bagscan.evaluation.metrics import Confusion, Ranked, auroc, average_precision, bootstrap_groups, bootstrap_mean, fpr_at_tpr, score_table
 from bagscan.evaluation.operating_point import choose_operating_point
 
 
@@ -43,7 +43,6 @@ def test_fpr_at_tpr_by_hand():
 
 def test_undefined_is_nan_never_a_number():
     assert np.isnan(Confusion(0, 0, 5, 0).precision)
-    assert np.isnan(pixel_iou(np.zeros((2, 2), bool), np.zeros((2, 2), bool)))
     with pytest.raises(ValueError, match="NaN"):
         auroc(np.array([0, 1]), np.array([0, np.nan]))
 

@@ -15,7 +15,8 @@ def bag(scores, overlap, foreground=None, labels=("gun",)):
     scores = np.asarray(scores, float)
     overlap = np.asarray(overlap, float).reshape(len(scores), -1)
     foreground = np.ones(len(scores), bool) if foreground is None else np.asarray(foreground, bool)
-    return BagResult(scores, 1 - scores, overlap, foreground, labels, "s")
+    areas = np.full(len(scores), 100)
+    return BagResult(scores, 1 - scores, overlap, overlap.max(1, initial=0), areas, foreground, labels, "s")
 
 
 def test_truth_positive_benign_border_background_and_best_overlap():
@@ -62,11 +63,28 @@ def test_darkness_is_relative_to_the_views_own_air():
     assert dark[0, 0] == pytest.approx(0.5)
 
 
+def test_pixel_iou_is_that_of_the_painted_masks():
+    rng = np.random.default_rng(0)
+    labels = np.arange(16).reshape(4, 4).repeat(10, 0).repeat(10, 1)
+    boxes = [(3.0, 5.0, 22.0, 31.0), (15.0, 12.0, 38.0, 25.0)]  # they overlap
+    scores = rng.random(16)
+    judged = judge_bag(Regions.from_labels(labels), scores, np.ones((40, 40)), [Annotation(label="gun", box_xyxy=b) for b in boxes], "s")
+    truth = np.zeros((40, 40), bool)
+    for x1, y1, x2, y2 in boxes:
+        truth[int(y1) : int(y2), int(x1) : int(x2)] = True
+    flagged = (scores >= 0.6)[labels]
+    assert judged.pixel_iou(0.6) == pytest.approx((flagged & truth).sum() / (flagged | truth).sum())
+    assert judged.pixel_iou(2.0) == 0
+    nothing = judge_bag(Regions.from_labels(labels), scores, np.ones((40, 40)), [], "s")
+    assert np.isnan(nothing.pixel_iou(2.0))
+
+
 def test_levels_of_a_perfect_model():
     bags = [bag([0.9, 0.1, 0.2, 0.1], [1, 0, 0, 0]), bag([0.1, 0.2, 0.3, 0.2], np.zeros((4, 0)), labels=())]
     table = evaluate_levels(bags, 0.5)
     for level in ("per_segment", "per_object", "per_scan"):
         assert (table[level]["tp_percent"], table[level]["fp_percent"]) == (100, 0)
+    assert (table["per_pixel"]["iou"], table["per_pixel"]["n"]) == (1, 1)
     record = make_record("x", table, data={"name": "made up", "hash": "0", "counts": {}}, config={}, seeds=[0])
     check_record(record)
 

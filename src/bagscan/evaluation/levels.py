@@ -51,6 +51,8 @@ def evaluate_levels(bags: Sequence[BagResult], threshold: float) -> dict[str, An
     truth, scores, number = object_arrays(bags)
     results["per_object"] = score_table(truth, scores, threshold, number)
     results["per_scan"] = score_table(*scan_arrays(bags), threshold)
+    ious = np.array([bag.pixel_iou(threshold) for bag in bags if bag.labels])
+    results["per_pixel"] = {"iou": float(ious.mean()) if len(ious) else float("nan"), "interval": bootstrap_mean(ious), "n": len(ious)}
     results["within_bag"] = within_bag_table(bags)
     return results
 

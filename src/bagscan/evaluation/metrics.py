@@ -111,11 +111,6 @@ def _ratio(part: float, whole: float) -> float:
     return part / whole if whole else float("nan")
 
 
-def pixel_iou(predicted: np.ndarray, truth: np.ndarray) -> float:
-    """Intersection over union of two bool masks; NaN where both are empty."""
-    return _ratio(float((predicted & truth).sum()), float((predicted | truth).sum()))
-
-
 def bootstrap_mean(values: np.ndarray, n: int = 500, seed: int = 0) -> list[float]:
     """95 % percentile interval of the mean of (n,) values (Efron 1979); NaN values are left out."""
     values = np.asarray(values, np.float64)

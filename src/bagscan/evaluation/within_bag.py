@@ -25,12 +25,15 @@ class BagResult:
     Attributes:
         scores: (n,) of every region. darkness: (n,) the control's scores.
         overlap: (n, n_objects) share of each region inside each object's box.
+        inside: (n,) share inside any of them. areas: (n,) pixels.
         foreground: (n,) bool. labels: class of each object. group: scanner.
     """
 
     scores: np.ndarray
     darkness: np.ndarray
     overlap: np.ndarray
+    inside: np.ndarray
+    areas: np.ndarray
     foreground: np.ndarray
     labels: tuple[str, ...]
     group: str
@@ -44,6 +47,14 @@ class BagResult:
         """(n,) bool: the foreground segments that stand for object k; none where it lies on air."""
         share = np.where(self.foreground, self.overlap[:, k], 0)
         return np.asarray((share >= POSITIVE_FROM) | ((share == share.max(initial=0)) & (share > 0)))
+
+    def pixel_iou(self, threshold: float) -> float:
+        """Pixels of regions scored at ``threshold`` or above against pixels of objects: intersection
+        over union; NaN where both are empty."""
+        flagged = self.scores >= threshold
+        common = float((self.areas * self.inside)[flagged].sum())
+        union = float(self.areas[flagged].sum() + (self.areas * self.inside).sum()) - common
+        return common / union if union else float("nan")
 
 
 def darkness_map(pixels: np.ndarray) -> np.ndarray:
@@ -87,8 +98,18 @@ def judge_bag(regions: Regions, scores: np.ndarray, darkness: np.ndarray, annota
     """
     masks = [a.region(*regions.shape) for a in annotations]
     overlap = np.stack([regions.overlap(m) for m in masks], 1) if masks else np.zeros((regions.n, 0))
+    inside = regions.overlap(np.any(masks, axis=0)) if masks else np.zeros(regions.n)
     dark = region_means(regions, darkness)
-    return BagResult(np.asarray(scores), dark, overlap, dark > FOREGROUND_DARKNESS, tuple(a.label for a in annotations), group)
+    return BagResult(
+        scores=np.asarray(scores),
+        darkness=dark,
+        overlap=overlap,
+        inside=inside,
+        areas=regions.areas(),
+        foreground=dark > FOREGROUND_DARKNESS,
+        labels=tuple(a.label for a in annotations),
+        group=group,
+    )
 
 
 def hits(bag: BagResult, scores: np.ndarray, n: int) -> np.ndarray:
@@ -145,4 +166,13 @@ def only_class(bag: BagResult, label: str) -> BagResult | None:
         return None
     other = bag.overlap[:, ~mine].max(1, initial=0) > NEGATIVE_TO
     clean = ~other | (bag.overlap[:, mine].max(1, initial=0) >= POSITIVE_FROM)
-    return BagResult(bag.scores[clean], bag.darkness[clean], bag.overlap[np.ix_(clean, mine)], bag.foreground[clean], (label,) * int(mine.sum()), bag.group)
+    return BagResult(
+        scores=bag.scores[clean],
+        darkness=bag.darkness[clean],
+        overlap=bag.overlap[np.ix_(clean, mine)],
+        inside=bag.overlap[np.ix_(clean, mine)].max(1, initial=0),
+        areas=bag.areas[clean],
+        foreground=bag.foreground[clean],
+        labels=(label,) * int(mine.sum()),
+        group=bag.group,
+    )

@@ -81,6 +81,7 @@ def summary(record: dict[str, Any]) -> str:
         row = results[level]
         cells = [row[k] for k in ("tp_percent", "fp_percent", "accuracy", "precision", "f1", "auroc", "average_precision", "fpr_at_95_tpr")]
         lines.append(f"{level:28s}  {row['n']:<6d} " + " ".join("-     " if c is None else f"{c:<6.1f}" if i < 2 else f"{c:<6.3f}" for i, c in enumerate(cells)))
+    lines.append(f"pixel IoU of scans with objects: {results['per_pixel']['iou'] or 0:.3f}")
     baseline = results["per_scan"]["trivial_baseline"]["auroc"]
     lines.append(f"trivial image statistics per scan: AUROC {'- (one class only)' if baseline is None else f'{baseline:.3f}'}")
     lines.append(f"\n{'within bag':28s}  AUROC (darkness)   AP (darkness)     hit@1 (darkness)   hit@5   objects")
