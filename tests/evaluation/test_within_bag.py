@@ -68,14 +68,14 @@ def test_pixel_iou_is_that_of_the_painted_masks():
     labels = np.arange(16).reshape(4, 4).repeat(10, 0).repeat(10, 1)
     boxes = [(3.0, 5.0, 22.0, 31.0), (15.0, 12.0, 38.0, 25.0)]  # they overlap
     scores = rng.random(16)
-    judged = judge_bag(Regions.from_labels(labels), scores, np.ones((40, 40)), [Annotation(label="gun", box_xyxy=b) for b in boxes], "s")
+    judged = judge_bag(Regions.from_labels(labels, "superpixel"), scores, np.ones((40, 40)), [Annotation("gun", b) for b in boxes], "s")
     truth = np.zeros((40, 40), bool)
     for x1, y1, x2, y2 in boxes:
         truth[int(y1) : int(y2), int(x1) : int(x2)] = True
     flagged = (scores >= 0.6)[labels]
     assert judged.pixel_iou(0.6) == pytest.approx((flagged & truth).sum() / (flagged | truth).sum())
     assert judged.pixel_iou(2.0) == 0
-    nothing = judge_bag(Regions.from_labels(labels), scores, np.ones((40, 40)), [], "s")
+    nothing = judge_bag(Regions.from_labels(labels, "superpixel"), scores, np.ones((40, 40)), [], "s")
     assert np.isnan(nothing.pixel_iou(2.0))
 
 
