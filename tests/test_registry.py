@@ -65,6 +65,16 @@ def test_regioner(name, channels):
     assert flat.n >= 1
 
 
+def test_grid_cells_by_side_and_by_count():
+    module = part("regions", "grid")
+    by_side = module.build(module.Config(cell_px=20)).regions(view())
+    assert by_side.n == 3 * 4
+    assert by_side.areas()[0] == 400
+    assert by_side.labels[19, 19] == 0
+    assert by_side.labels[20, 20] == 5
+    assert module.build(module.Config(n_superpixels=12)).regions(view()).n == 12
+
+
 REGIONS = torch.from_numpy((np.arange(48)[:, None] // 12 * 4 + np.arange(64)[None] // 16).astype(np.int64))
 
 

@@ -179,10 +179,28 @@ def test_calibrate_then_evaluate(tiny_config, tiny_model, tmp_path):
     assert "trivial_baseline" in record["results"]["per_scan"]
 
 
+def test_the_same_model_on_other_regions(tiny_config, tiny_model, tmp_path):
+    model = Model.load(tiny_model)
+    cells = model.cut_by({"name": "grid", "cell_px": 16})
+    assert cells.encoder is model.encoder
+    assert cells.operating_point is None
+    assert model.operating_point is not None
+    assert model.config.regioner["name"] == "ssn"
+    out = tmp_path / "cells.json"
+    result = run(app, ["evaluate", str(tiny_config), "--model", str(tiny_model), "--out", str(out), "--regioner", "{name: grid, cell_px: 16}"])
+    assert result.exit_code == 0, result.output
+    record = json.loads(out.read_text())
+    assert record["config"]["regioner"]["cell_px"] == 16
+    assert record["results"]["operating_point"] is None
+    for wrong in ("grid", "{name: gird}", "{name: ["):
+        refused = run(app, ["evaluate", str(tiny_config), "--model", str(tiny_model), "--regioner", wrong])
+        assert isinstance(refused.exception, ConfigError), refused.output
+
+
 def test_data_check_and_doctor(tiny_config):
     checked = json.loads(run(app, ["data", "check", str(tiny_config), "--read", "--json"]).stdout)
     assert checked["datasets"][0]["scans"] == 24
-    assert json.loads(run(app, ["doctor", "--json"]).stdout)["parts"]["regions"] == ["whole_image", "slic", "ssn"]
+    assert json.loads(run(app, ["doctor", "--json"]).stdout)["parts"]["regions"] == ["whole_image", "grid", "slic", "ssn"]
 
 
 @pytest.mark.parametrize(
@@ -193,6 +211,7 @@ def test_data_check_and_doctor(tiny_config):
         ("model.regioner.name=sssn", "did you mean 'ssn'"),
         ("training.mode=both", "joint or two_stage"),
         ("data.sources=3", "must be a list"),
+        ("training.mu=[1", "not a YAML value"),
     ],
 )
 def test_wrong_settings_name_the_nearest(tiny_config, setting, message, tmp_path):

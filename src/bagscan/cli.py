@@ -108,14 +108,17 @@ def evaluate(
     model: ModelFolder,
     part: Annotated[str, typer.Option(help="train, val or test.")] = "test",
     out: Annotated[Path | None, typer.Option(help="Result file; default results.json beside the model folder.")] = None,
+    regioner: Annotated[str | None, typer.Option(help="Judge other regions than the model's own, for example '{name: grid, cell_px: 32}'.")] = None,
     settings: Settings = [],  # noqa: B006
     as_json: AsJson = False,
 ) -> None:
     """Score a model per segment, object and scan, with intervals and the controls beside them."""
+    from bagscan.config import parse_mapping
     from bagscan.training.evaluate import evaluate_model, summary
 
     experiment = _joint_experiment(config, settings)
-    record = evaluate_model(experiment, model, part, out or model.parent / "results.json", _say)
+    other = parse_mapping(regioner, "--regioner") if regioner else None
+    record = evaluate_model(experiment, model, part, out or model.parent / "results.json", _say, other)
     _print(record, as_json, lambda: summary(record))
 
 

@@ -64,7 +64,22 @@ def apply_settings(data: dict[str, Any], settings: Sequence[str]) -> None:
             node = node.setdefault(parent, {})
             if not isinstance(node, dict):
                 raise ConfigError(f"--set {setting}: {parent} is not a group of settings")
-        node[last] = yaml.safe_load(value)
+        node[last] = _value(value, f"--set {setting}")
+
+
+def parse_mapping(text: str, where: str) -> dict[str, Any]:
+    """``{name: grid, cell_px: 32}`` as given on a command line."""
+    value = _value(text, where)
+    if not isinstance(value, dict):
+        raise ConfigError(f"{where} {text}: expected settings like '{{name: grid, cell_px: 32}}'")
+    return value
+
+
+def _value(text: str, where: str) -> Any:
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{where}: not a YAML value: {text!r}") from error
 
 
 def fill(cls: type[T], data: Mapping[str, Any], where: str = "configuration", lines: Lines | None = None, at: tuple[str, ...] = ()) -> T:

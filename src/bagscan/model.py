@@ -6,6 +6,7 @@ Nothing is ever pickled.
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import hashlib
 import json
@@ -104,6 +105,25 @@ class Model(nn.Module):
     def segments_differentiably(self) -> bool:
         """Whether the regioner gives a soft association that gradients pass through."""
         return bool(self.regioner.config.trainable)
+
+    def cut_by(self, regioner: dict[str, Any]) -> Model:
+        """This model, judging the regions of another regioner: encoder and scorer are shared.
+
+        The operating point is left behind: a threshold chosen on other regions means nothing here.
+
+        Args:
+            regioner: ``name`` and settings, as in a configuration.
+
+        Raises:
+            ConfigError: no such regioner or setting.
+        """
+        other = copy.copy(self)
+        other._modules = dict(self._modules)
+        other.regioner, settings = _build("regions", regioner, "regioner", channels=len(self.config.input.channels))
+        other.config = dataclasses.replace(self.config, regioner=settings)
+        other.operating_point = None
+        other.id = "unsaved"
+        return other.eval()
 
     def normalise(self, pixels: Tensor) -> Tensor:
         """(B, C, H, W) pixels -> the network's input."""

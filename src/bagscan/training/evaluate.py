@@ -21,12 +21,18 @@ from bagscan.training.joint import judge_samples
 from bagscan.training.samples import load_samples
 
 
-def evaluate_model(experiment: Experiment, folder: Path, part: str, out: Path, report: Callable[[str], None] = print) -> dict[str, Any]:
+def evaluate_model(experiment: Experiment, folder: Path, part: str, out: Path, report: Callable[[str], None] = print, regioner: dict[str, Any] | None = None) -> dict[str, Any]:
     """Score a model folder and write the result record.
 
     Without an operating point the confusion is taken at 0.5, and the record says so.
+
+    Args:
+        regioner: regions to judge in place of the model's own, to compare with others on the same
+            ones; see :meth:`Model.cut_by`.
     """
     model = Model.load(folder)
+    if regioner:
+        model = model.cut_by(regioner)
     records = load_records(experiment.data, report)
     split = obtain_split(experiment.data, records, folder.parent, report)
     chosen = part_records(experiment.data, records, split, part)
