@@ -54,6 +54,23 @@ def test_links_and_configurations_exist(page):
         assert (ROOT / target).exists(), target
 
 
+def test_every_shipped_configuration_and_ablation_is_valid():
+    import importlib.util
+
+    from bagscan.training.experiment import read_experiment
+
+    for path in sorted((ROOT / "configs").glob("*.yaml")):
+        read_experiment(path)
+    spec = importlib.util.spec_from_file_location("ablation", ROOT / "benchmarks" / "ablation.py")
+    ablation = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(ablation)
+    for settings in ablation.VARIANTS.values():
+        experiment = read_experiment(ablation.CONFIG, settings)
+        for kind, settings_of_part in (("regions", experiment.model.regioner), ("encoders", experiment.model.encoder)):
+            own = {k: v for k, v in settings_of_part.items() if k != "name"}
+            part(kind, settings_of_part["name"]).Config(**own)
+
+
 def test_result_page_is_generated_from_the_records():
     import subprocess
     import sys

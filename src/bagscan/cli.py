@@ -80,21 +80,13 @@ def calibrate(
     """Choose the operating point on the validation split and store it beside the weights."""
     from dataclasses import asdict
 
-    from bagscan.evaluation.levels import segment_arrays
-    from bagscan.evaluation.operating_point import choose_operating_point
-    from bagscan.model import Model
-    from bagscan.training.experiment import benign_quantiles, judge_part
+    from bagscan.training.evaluate import calibrate_model
 
-    experiment = _joint_experiment(config, settings)
-    judged = Model.load(model)
-    bags, _ = judge_part(judged, experiment.data, "val", model.parent, _say)
-    truth, scores, _ = segment_arrays(bags)
-    judged.operating_point = choose_operating_point(truth, scores, max_fpr, "val")
-    judged.about["benign_score_quantiles"] = benign_quantiles(truth, scores)
-    model_id = judged.save(model)
+    judged = calibrate_model(_joint_experiment(config, settings), model, max_fpr, _say)
+    assert judged.operating_point
     point = asdict(judged.operating_point)
     _print(
-        {"model": str(model), "model_id": model_id, "operating_point": point},
+        {"model": str(model), "model_id": judged.id, "operating_point": point},
         as_json,
         lambda: (
             f"threshold {point['threshold']:.4f}: false-positive rate {point['expected_fpr']:.4f} on val, 95 % interval {point['interval'][0]:.4f} to {point['interval'][1]:.4f}"

@@ -1,4 +1,4 @@
-"""Evaluate a model on one part of an experiment's data, controls beside it."""
+"""Choose a model's operating point, and evaluate it on one part of an experiment's data, controls beside it."""
 
 from __future__ import annotations
 
@@ -12,13 +12,29 @@ import numpy as np
 from bagscan.core.errors import BagscanError
 from bagscan.datasets.record import Record
 from bagscan.evaluation.baseline import image_statistics, trivial_baseline
-from bagscan.evaluation.levels import evaluate_levels
+from bagscan.evaluation.levels import evaluate_levels, segment_arrays
+from bagscan.evaluation.operating_point import choose_operating_point
 from bagscan.evaluation.results import make_record, write_record
 from bagscan.formats import read_scan
 from bagscan.model import Model
-from bagscan.training.experiment import Experiment, load_records, obtain_split, part_records
+from bagscan.training.experiment import Experiment, benign_quantiles, judge_part, load_records, obtain_split, part_records
 from bagscan.training.joint import judge_samples
 from bagscan.training.samples import load_samples
+
+
+def calibrate_model(experiment: Experiment, folder: Path, max_fpr: float, report: Callable[[str], None] = print) -> Model:
+    """Choose the operating point on the validation split and store it beside the weights.
+
+    Args:
+        max_fpr: largest false-positive rate per benign segment.
+    """
+    model = Model.load(folder)
+    bags, _ = judge_part(model, experiment.data, "val", folder.parent, report)
+    truth, scores, _ = segment_arrays(bags)
+    model.operating_point = choose_operating_point(truth, scores, max_fpr, "val")
+    model.about["benign_score_quantiles"] = benign_quantiles(truth, scores)
+    model.save(folder)
+    return model
 
 
 def evaluate_model(experiment: Experiment, folder: Path, part: str, out: Path, report: Callable[[str], None] = print, regioner: dict[str, Any] | None = None) -> dict[str, Any]:
