@@ -1,0 +1,150 @@
+"""Effective atomic number from low and high transmission.
+
+Wedges of known materials give, at every high log attenuation, the ratio R = ln L / ln H that each Z
+has there; in use Z is read back from (ln H, R) by bilinear look-up. R falls from light to heavy
+elements only up to about Z = 40: elements with a K-edge inside the spectrum (Sn, Nd, Pb, W) read too
+low by nature, and are told by their attenuation instead.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import ndimage
+
+from bagscan.core.errors import DataError
+from bagscan.physics.detector import Response
+from bagscan.physics.materials import material
+from bagscan.physics.transmission import exact
+
+WEDGES = ("graphite", "polyethylene", "pmma", "water", "ptfe", "magnesia", "aluminium", "silicon", "titanium", "iron", "copper", "zinc", "zirconium")
+LOG_H_MIN, LOG_H_MAX = 0.005, 8.0
+IMPENETRABLE_LOG_LOW = 6.2  # 0.2 % left: scatter and electronic noise outweigh the signal
+
+
+@dataclass(frozen=True)
+class ZImage:
+    """Effective Z of an image.
+
+    Attributes:
+        z: (H, W) float32, 0 where there is next to nothing in the beam.
+        sigma_z: (H, W) float32, standard deviation expected from the noise.
+        impenetrable: (H, W) bool, too little left for Z to mean anything.
+    """
+
+    z: np.ndarray
+    sigma_z: np.ndarray
+    impenetrable: np.ndarray
+
+    @property
+    def confidence(self) -> np.ndarray:
+        """(H, W) in [0, 1]: 1 / (1 + σ²), so half where Z is known to ±1; 0 where impenetrable."""
+        return np.where(self.impenetrable | (self.z == 0), 0, 1 / (1 + np.square(self.sigma_z))).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class ZTable:
+    """Z over (ln H, R).
+
+    Attributes:
+        log_h: (P,) ascending log attenuation of the high channel. ratio: (Q,) ascending, evenly spaced.
+        z: (P, Q) float32. span: (P, 2) least and greatest ratio of the wedges, beyond which Z stays.
+    """
+
+    log_h: np.ndarray
+    ratio: np.ndarray
+    z: np.ndarray
+    span: np.ndarray
+
+    def __call__(self, log_low: np.ndarray, log_high: np.ndarray) -> np.ndarray:
+        """Z of log attenuations; 0 where the high one is under the table's first."""
+        row, column, _ = self._place(log_low, log_high)
+        found = ndimage.map_coordinates(self.z, [row, column], order=1, mode="nearest")
+        return np.where(np.asarray(log_high) < self.log_h[0], 0, found).astype(np.float32)
+
+    def slope(self, log_low: np.ndarray, log_high: np.ndarray) -> np.ndarray:
+        """∂Z/∂R where the table is read; beyond the wedges that at their end, since Z is no surer there."""
+        row, column, step = self._place(log_low, log_high)
+        first, last = (np.interp(row, np.arange(len(self.log_h)), (s - self.ratio[0]) / step) for s in self.span.T)
+        column = np.clip(column, first + 1, np.maximum(last - 1, first + 1))
+        ends = [ndimage.map_coordinates(self.z, [row, column + d], order=1, mode="nearest") for d in (-1, 1)]
+        return np.asarray((ends[1] - ends[0]) / (2 * step))
+
+    def _place(self, log_low: np.ndarray, log_high: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
+        log_high = np.maximum(np.asarray(log_high, float), 1e-6)
+        row = np.interp(log_high, self.log_h, np.arange(len(self.log_h)))
+        step = float(self.ratio[1] - self.ratio[0])
+        return row, (np.asarray(log_low) / log_high - self.ratio[0]) / step, step
+
+
+def table_from_curves(z: Sequence[float], curves: Sequence[tuple[np.ndarray, np.ndarray]]) -> ZTable:
+    """A table from wedges, simulated or measured.
+
+    Args:
+        z: effective Z of every wedge, ascending.
+        curves: (ln L, ln H) of each wedge's steps as log attenuations, ascending in ln H.
+
+    Raises:
+        DataError: fewer than two wedges, wrong order, or a wedge of fewer than two steps.
+    """
+    if len(z) < 2 or len(z) != len(curves) or not np.all(np.diff(z) > 0):
+        raise DataError(f"wedges must be two or more in ascending Z, one curve each; got Z = {list(z)} and {len(curves)} curves")
+    log_h = np.geomspace(LOG_H_MIN, LOG_H_MAX, 256)
+    ratios = []
+    for number, (low, high) in zip(z, curves, strict=True):
+        low, high = np.asarray(low, float), np.asarray(high, float)
+        if low.shape != high.shape or low.ndim != 1 or len(low) < 2 or not np.all(np.diff(high) > 0) or high[0] <= 0:
+            raise DataError(f"the wedge of Z = {number}: ln L and ln H must be two or more steps each, above 0 and ascending")
+        ratios.append(np.interp(log_h, high, low / high))
+    # A table must be readable backwards: where a heavier wedge's R falls below a lighter one's
+    # (strong filtration, K-edges), it adds nothing.
+    rising = np.maximum.accumulate(np.array(ratios) + 1e-6 * np.arange(len(z))[:, None], axis=0)
+    axis = np.linspace(1.0, max(1.5, float(rising.max())), 1024)
+    by_ratio = np.array([np.interp(axis, column, z) for column in rising.T], np.float32)
+    return ZTable(log_h, axis, by_ratio, np.stack([rising[0], rising[-1]], 1))
+
+
+def table_from_response(response: Response, wedges: Sequence[str] = WEDGES) -> ZTable:
+    """The table of a detector model, from wedges computed through it."""
+    spectral = exact(response)
+    materials = sorted((material(name) for name in wedges), key=lambda m: m.effective_z)
+    curves = []
+    for one in materials:
+        thickness_mm = np.geomspace(1e-4, 5e3, 900)[:, None]
+        log = -np.log(np.maximum(spectral.transmission(thickness_mm, [one]), 1e-300))
+        keep = np.append(True, np.diff(log[:, 1]) > 1e-12) & (log[:, 1] < 50)
+        curves.append((log[keep, 0], log[keep, 1]))
+    return table_from_curves([m.effective_z for m in materials], curves)
+
+
+def log_attenuation(transmission: np.ndarray, floor: float = 1e-5) -> np.ndarray:
+    """−ln T, T clipped to [floor, 1]."""
+    return np.asarray(-np.log(np.clip(transmission, floor, 1.0)))
+
+
+def effective_z(low: np.ndarray, high: np.ndarray, table: ZTable, photons: tuple[float, float], electronic: float = 8.0, denoise_px: float = 0.7) -> ZImage:
+    """Effective Z of a scan, its noise, and where it means nothing.
+
+    Args:
+        low, high: (H, W) transmission, air = 1.
+        photons: effective number in air of the low and high channel; see :class:`Response`.
+        electronic: noise of the electronics in photons.
+        denoise_px: σ of the smoothing before the ratio, which noise would bias; 0 for none.
+    """
+    smooth = [_denoised(np.asarray(t, np.float32), denoise_px) for t in (low, high)]
+    log_low, log_high = (log_attenuation(t) for t in smooth)
+    z = table(log_low, log_high)
+    variance = [(t + electronic**2 / n) / n / np.maximum(t, 1e-5) ** 2 for t, n in zip(smooth, photons, strict=True)]
+    # Smoothing over σ averages about 4πσ² pixels, the median 9 at two thirds of their worth.
+    averaged = max(1.0, 4 * np.pi * denoise_px**2 * 6) if denoise_px else 1.0
+    h = np.maximum(log_high, 1e-3)
+    sigma_ratio = np.sqrt((variance[0] + np.square(log_low / h) * variance[1]) / averaged) / h
+    impenetrable = log_low > IMPENETRABLE_LOG_LOW
+    return ZImage(z, (np.abs(table.slope(log_low, log_high)) * sigma_ratio).astype(np.float32), impenetrable)
+
+
+def _denoised(image: np.ndarray, sigma_px: float) -> np.ndarray:
+    """Smoothed, then a median of 3 × 3, which keeps edges that the smoothing must not spread."""
+    return np.asarray(ndimage.median_filter(ndimage.gaussian_filter(image, sigma_px), 3)) if sigma_px else image
