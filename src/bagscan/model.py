@@ -203,7 +203,8 @@ class Model(nn.Module):
             point["interval"] = tuple(point["interval"])
         settings = description["model"]
         # The weights come from the folder: nothing is fetched to be overwritten.
-        settings["encoder"] |= {key: default for key, default in (("pretrained", False), ("weights", None)) if key in settings["encoder"]}
+        for part_of in (settings["regioner"], settings["encoder"]):
+            part_of |= {key: default for key, default in (("pretrained", False), ("weights", None)) if key in part_of}
         model = cls(fill(ModelConfig, settings, str(folder / "model.json")), OperatingPoint(**point) if point else None)
         try:
             model.load_state_dict(load_file(folder / "weights.safetensors"))

@@ -12,9 +12,9 @@ import torch
 from torch import Tensor, nn
 from torchvision.ops import roi_align
 
+from bagscan.backbones import create_backbone
 from bagscan.core import Grid
 from bagscan.core.association import NEIGHBOURS, candidate_index, from_cells, hard_labels
-from bagscan.encoders.backbones import create_backbone
 
 CARD = {
     "paper": "Bhowmik & Breckon, section II-B",

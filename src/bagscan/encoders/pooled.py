@@ -12,9 +12,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from bagscan.backbones import create_backbone
 from bagscan.core import Grid
 from bagscan.core.association import pool, to_cells
-from bagscan.encoders.backbones import create_backbone
 
 CARD = {
     "paper": "ours; backbones of paper A, top-down pathway of Lin et al., FPN, CVPR 2017",

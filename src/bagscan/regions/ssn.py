@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from bagscan.backbones import create_backbone
 from bagscan.core import Grid, Regions, View
 from bagscan.core.association import (
     candidate_index,
@@ -23,7 +24,7 @@ from bagscan.core.association import (
 )
 from bagscan.regions.connectivity import enforce_connectivity
 from bagscan.regions.kernel import iterate_numba
-from bagscan.regions.pixel_features import colour_features
+from bagscan.regions.pixel_features import COLOUR_SCALE, colour_features
 
 CARD = {
     "paper": "Jampani et al., Superpixel Sampling Networks, ECCV 2018",
@@ -41,6 +42,8 @@ class Config:
         n_superpixels: how many are wanted; there may be fewer, where limits of size demand it.
         channels: image channels C.
         width: convolution channels (64 in both papers; 0 runs plain soft SLIC without a network).
+        backbone: take features from the first stages of this network in place of the papers' seven
+            convolutions; pretrained: with its ImageNet weights. See :func:`create_backbone`.
         n_features: learned dimensions added to colour and position (15 in SSN).
         train_iterations, iterations: SLIC iterations in training and in use.
         stride: segment at 1/stride of the resolution; the labels come back at full size.
@@ -52,6 +55,8 @@ class Config:
     n_superpixels: int = 100
     channels: int = 3
     width: int = 64
+    backbone: str | None = None
+    pretrained: bool = False
     n_features: int = 15
     train_iterations: int = 5
     iterations: int = 10
@@ -66,6 +71,14 @@ def _conv(c_in: int, c_out: int) -> nn.Sequential:
     return nn.Sequential(nn.Conv2d(c_in, c_out, 3, padding=1, bias=False), nn.BatchNorm2d(c_out), nn.ReLU(inplace=True))
 
 
+def _output(c_in: int, n_features: int) -> nn.Conv2d:
+    """Small at first, so that training starts from plain SLIC and not from noise."""
+    conv = nn.Conv2d(c_in, n_features, 3, padding=1)
+    nn.init.normal_(conv.weight, std=1e-3)
+    nn.init.constant_(conv.bias, 0.1)  # type: ignore[arg-type]
+    return conv
+
+
 class FeatureNet(nn.Module):
     """Seven convolutions over three scales (SSN Fig. 3; paper A Fig. 2)."""
 
@@ -74,14 +87,11 @@ class FeatureNet(nn.Module):
         self.fine = nn.Sequential(_conv(c_in, width), _conv(width, width))
         self.middle = nn.Sequential(_conv(width, width), _conv(width, width))
         self.coarse = nn.Sequential(_conv(width, width), _conv(width, width))
-        self.out = nn.Conv2d(c_in + 3 * width, n_features, 3, padding=1)
-        # Small at first, so that training starts from plain SLIC and not from noise.
-        nn.init.normal_(self.out.weight, std=1e-3)
-        nn.init.constant_(self.out.bias, 0.1)  # type: ignore[arg-type]
+        self.out = _output(c_in + 3 * width, n_features)
         self.to(memory_format=torch.channels_last)  # 1.6x a training step on CPU
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, c_in, H, W) -> (B, n_features, H, W), non-negative."""
+    def forward(self, x: Tensor, pixels: Tensor) -> Tensor:
+        """(B, c_in, H, W) colour features -> (B, n_features, H, W), non-negative; pixels are not needed."""
         x = x.contiguous(memory_format=torch.channels_last)
         size = x.shape[-2:]
         c2 = self.fine(x)
@@ -89,6 +99,35 @@ class FeatureNet(nn.Module):
         c6 = self.coarse(F.max_pool2d(c4, 3, 2, 1))
         up = [F.interpolate(c, size=size, mode="bilinear", align_corners=False) for c in (c4, c6)]
         return F.relu(self.out(torch.cat([x, c2, *up], 1)))
+
+
+class BackboneFeatureNet(nn.Module):
+    """A backbone's maps down to stride 16, joined from coarse to fine, in place of :class:`FeatureNet`.
+
+    Objects' borders are known to a network that has seen a million photographs; learnt from scratch
+    they take some hundred thousand steps.
+    """
+
+    def __init__(self, c_in: int, width: int, n_features: int, backbone: str, pretrained: bool) -> None:
+        super().__init__()
+        self.backbone, widths, strides = create_backbone(backbone, c_in, pretrained)
+        self.used = [i for i, s in enumerate(strides) if s <= 16]
+        self.lateral = nn.ModuleList(nn.Conv2d(widths[i], width, 1) for i in self.used)
+        self.mix = nn.ModuleList(_conv(width, width) for _ in self.used)
+        self.fine = _conv(c_in, 16)
+        self.out = _output(c_in + 16 + width, n_features)
+        self.to(memory_format=torch.channels_last)
+
+    def forward(self, x: Tensor, pixels: Tensor) -> Tensor:
+        """(B, c_in, H, W) colour features and pixels in [0, 1] -> (B, n_features, H, W), non-negative."""
+        x = x.contiguous(memory_format=torch.channels_last)
+        maps = self.backbone((2 * pixels - 1).contiguous(memory_format=torch.channels_last))
+        top = self.mix[-1](self.lateral[-1](maps[self.used[-1]]))
+        for k in range(len(self.used) - 2, -1, -1):
+            side = self.lateral[k](maps[self.used[k]])
+            top = self.mix[k](side + F.interpolate(top, size=side.shape[-2:], mode="bilinear", align_corners=False))
+        up = F.interpolate(top, size=x.shape[-2:], mode="bilinear", align_corners=False)
+        return F.relu(self.out(torch.cat([x, self.fine(x), up], 1)))
 
 
 def soft_slic(features: Tensor, grid: Grid, iterations: int) -> Tensor:
@@ -124,22 +163,29 @@ class SSN(nn.Module):
     def __init__(self, config: Config) -> None:
         super().__init__()
         self.config = config
-        self.net = FeatureNet(config.channels, config.width, config.n_features) if config.width else None
+        self.net: nn.Module | None = None
+        if config.backbone:
+            self.net = BackboneFeatureNet(config.channels, config.width, config.n_features, config.backbone, config.pretrained)
+        elif config.width:
+            self.net = FeatureNet(config.channels, config.width, config.n_features)
 
-    def colour(self, pixels: Tensor, quantity: str, channels: tuple[str, ...]) -> Tensor:
-        """(B, C, H, W) pixels of a view -> colour features at the working resolution, 1/stride."""
+    def prepare(self, pixels: Tensor, quantity: str, channels: tuple[str, ...]) -> Tensor:
+        """(B, C, H, W) pixels of a view -> (B, 2C, h, w) at the working resolution, 1/stride: its
+        colour features for distances, and values in [0, 1] for a backbone."""
         stride = self.config.stride
         if stride > 1:  # before the colour conversion, which then costs 1/stride^2
             pixels = F.avg_pool2d(pixels, stride, ceil_mode=True, count_include_pad=False)
-        return colour_features(pixels, quantity, channels)
+        colour = colour_features(pixels, quantity, channels)
+        return torch.cat([colour, pixels if quantity == "pseudo_colour" else colour / (100 * COLOUR_SCALE)], 1)
 
-    def grid(self, colour: Tensor, n_superpixels: int | None = None) -> Grid:
-        """The grid for colour features (B, C, h, w)."""
+    def grid(self, prepared: Tensor, n_superpixels: int | None = None) -> Grid:
+        """The grid for a (B, 2C, h, w) image of :meth:`prepare`."""
         count = (n_superpixels or self.config.n_superpixels) * self.config.oversample
-        return Grid.for_count(colour.shape[-2], colour.shape[-1], max(1, round(count)))
+        return Grid.for_count(prepared.shape[-2], prepared.shape[-1], max(1, round(count)))
 
-    def features(self, image: Tensor, grid: Grid) -> Tensor:
-        """(B, C, h, w) colour features in [0, 26] -> (B, 2 + C + n_features, h, w)."""
+    def features(self, prepared: Tensor, grid: Grid) -> Tensor:
+        """(B, 2C, h, w) of :meth:`prepare` -> (B, 2 + C + n_features, h, w)."""
+        image, pixels = prepared.chunk(2, 1)
         scale = 2.5 / min(grid.cell_h, grid.cell_w)
         ys = torch.arange(grid.height, dtype=image.dtype, device=image.device) * scale
         xs = torch.arange(grid.width, dtype=image.dtype, device=image.device) * scale
@@ -149,16 +195,16 @@ class SSN(nn.Module):
             return x
         # The network does not see positions (SSN's does): their range grows with the image, so a
         # network trained on patches would meet values in use that it never saw in training.
-        return torch.cat([x, self.net(image)], 1)
+        return torch.cat([x, self.net(image, pixels)], 1)
 
-    def forward(self, image: Tensor, n_superpixels: int | None = None) -> tuple[Tensor, Grid, Tensor]:
-        """Soft association of a batch of colour features, from :meth:`colour`.
+    def forward(self, prepared: Tensor, n_superpixels: int | None = None) -> tuple[Tensor, Grid, Tensor]:
+        """Soft association of a batch from :meth:`prepare`.
 
         Returns:
             q (B, rows, cols, 9, p), its grid, and the (B, D, h, w) features it was made from.
         """
-        grid = self.grid(image, n_superpixels)
-        features = self.features(image, grid)
+        grid = self.grid(prepared, n_superpixels)
+        features = self.features(prepared, grid)
         iterations = self.config.train_iterations if self.training else self.config.iterations
         return soft_slic(features, grid, iterations), grid, features
 
@@ -166,9 +212,9 @@ class SSN(nn.Module):
     def regions(self, view: View, n_superpixels: int | None = None) -> Regions:
         """Cut one view into connected superpixels."""
         height, width = view.shape
-        image = self.colour(torch.from_numpy(np.array(view.pixels))[None], view.quantity, view.channels)
-        grid = self.grid(image, n_superpixels)
-        features = self.features(image, grid)[0].float().cpu().numpy()
+        prepared = self.prepare(torch.from_numpy(np.array(view.pixels))[None], view.quantity, view.channels)
+        grid = self.grid(prepared, n_superpixels)
+        features = self.features(prepared, grid)[0].float().cpu().numpy()
         labels = iterate_numba(features, grid, self.config.iterations)
         wanted = n_superpixels or self.config.n_superpixels
         mean_area = labels.size / wanted

@@ -141,14 +141,14 @@ class JointTask:
         """Soft association of the batch with the regioner's own losses."""
         config, regioner = self.config, self.model.regioner
         view = self.train[0].view
-        colour = regioner.colour(batch.pixels, view.quantity, view.channels)
+        prepared = regioner.prepare(batch.pixels, view.quantity, view.channels)
         count = self._superpixels(*batch.pixels.shape[-2:])
         if config.mode == "two_stage":
             regioner.eval()
             with torch.no_grad():
-                q, grid, _ = regioner(colour, count)
+                q, grid, _ = regioner(prepared, count)
             return (q, grid), q.new_zeros(()), {}
-        q, grid, features = regioner(colour, count)
+        q, grid, features = regioner(prepared, count)
         channels = len(view.channels)
         extra = config.compactness * compactness_loss(q, grid, features[:, :2])
         extra = extra + config.channel_reconstruction * channel_reconstruction_loss(q, grid, features[:, 2 : 2 + channels])

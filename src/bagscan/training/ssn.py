@@ -15,7 +15,6 @@ from torch.nn import functional as F
 from bagscan.core import View
 from bagscan.datasets.bsds500 import SegmentedImage
 from bagscan.evaluation.superpixels import superpixel_scores
-from bagscan.regions.pixel_features import colour_features
 from bagscan.regions.ssn import SSN
 from bagscan.training.loop import LoopConfig, run
 from bagscan.training.losses import compactness_loss, label_reconstruction_loss
@@ -78,7 +77,7 @@ class SSNTask:
 
     def loss(self, batch: tuple[Tensor, Tensor, int]) -> tuple[Tensor, dict[str, float]]:
         rgb, labels, n_superpixels = batch
-        q, grid, features = self.ssn(colour_features(rgb, "pseudo_colour"), n_superpixels)
+        q, grid, features = self.ssn(self.ssn.prepare(rgb, "pseudo_colour", ("red", "green", "blue")), n_superpixels)
         reconstruction = torch.stack([label_reconstruction_loss(q, grid, labels[:, a]) for a in range(labels.shape[1])]).mean()
         compact = compactness_loss(q, grid, features[:, :2])
         parts = {"reconstruction": float(reconstruction.detach()), "compactness": float(compact.detach())}

@@ -3,9 +3,9 @@
 import pytest
 import torch
 
+from bagscan import backbones
+from bagscan.backbones import create_backbone
 from bagscan.core.errors import ConfigError, ModelError
-from bagscan.encoders import backbones
-from bagscan.encoders.backbones import create_backbone
 
 
 @pytest.mark.parametrize("channels", [1, 3, 4])

@@ -1,0 +1,206 @@
+"""Watertight triangle meshes: the shapes that devices are built of, and how they are placed.
+
+Axes: x across the tunnel, y along the belt, z up; millimetres. Faces are counter-clockwise seen from
+outside. Every builder centres its shape on the origin.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from bagscan.core.errors import DataError
+
+
+@dataclass(frozen=True)
+class Mesh:
+    """A closed surface.
+
+    Attributes:
+        vertices: (V, 3) float64 mm. faces: (F, 3) int64, outward.
+    """
+
+    vertices: np.ndarray
+    faces: np.ndarray
+
+    @property
+    def bounds(self) -> tuple[np.ndarray, np.ndarray]:
+        """Least and greatest (x, y, z)."""
+        return self.vertices.min(0), self.vertices.max(0)
+
+    @property
+    def volume_mm3(self) -> float:
+        """Signed volume: positive where faces are outward (divergence theorem)."""
+        a, b, c = (self.vertices[self.faces[:, i]] for i in range(3))
+        return float(np.einsum("ij,ij->", a, np.cross(b, c)) / 6)
+
+    @property
+    def watertight(self) -> bool:
+        """Whether every edge is shared by two faces that run along it in opposite directions."""
+        edges = np.concatenate([self.faces[:, [0, 1]], self.faces[:, [1, 2]], self.faces[:, [2, 0]]])
+        keys = np.sort(edges[:, 0] * len(self.vertices) + edges[:, 1])
+        back = np.sort(edges[:, 1] * len(self.vertices) + edges[:, 0])
+        return bool(np.array_equal(keys, back) and (np.diff(keys) > 0).all())
+
+    def moved(self, rotation: np.ndarray | None = None, shift: Sequence[float] = (0, 0, 0)) -> Mesh:
+        """Rotated about the origin by a (3, 3) matrix, then shifted."""
+        vertices = self.vertices if rotation is None else self.vertices @ np.asarray(rotation).T
+        return Mesh(vertices + np.asarray(shift, float), self.faces)
+
+
+def rotation_xyz(about_x: float, about_y: float, about_z: float) -> np.ndarray:
+    """(3, 3) rotation by angles in radians about x, then y, then z."""
+    (cx, cy, cz), (sx, sy, sz) = np.cos([about_x, about_y, about_z]), np.sin([about_x, about_y, about_z])
+    rx = np.array([[1, 0, 0], [0, cx, -sx], [0, sx, cx]])
+    ry = np.array([[cy, 0, sy], [0, 1, 0], [-sy, 0, cy]])
+    rz = np.array([[cz, -sz, 0], [sz, cz, 0], [0, 0, 1]])
+    return np.asarray(rz @ ry @ rx)
+
+
+def box(size_mm: Sequence[float]) -> Mesh:
+    """A cuboid of full sides (x, y, z)."""
+    x, y, z = np.asarray(size_mm, float) / 2
+    return prism([(-x, -y), (x, -y), (x, y), (-x, y)], 2 * z)
+
+
+def prism(outline_mm: Sequence[tuple[float, float]] | np.ndarray, height_mm: float) -> Mesh:
+    """A simple polygon in (x, y), either way round, extruded along z."""
+    outline = np.asarray(outline_mm, float)
+    if _area(outline) < 0:
+        outline = outline[::-1]
+    n = len(outline)
+    low = np.column_stack([outline, np.full(n, -height_mm / 2)])
+    high = np.column_stack([outline, np.full(n, height_mm / 2)])
+    i, j = np.arange(n), (np.arange(n) + 1) % n
+    sides = np.concatenate([np.column_stack([i, j, j + n]), np.column_stack([i, j + n, i + n])])
+    cap = _triangulate(outline)
+    return Mesh(np.concatenate([low, high]), np.concatenate([sides, cap[:, ::-1], cap + n]))
+
+
+def lathe(profile_mm: Sequence[tuple[float, float]], segments: int = 32) -> Mesh:
+    """A profile of (radius, z) turned about z; it starts and ends on the axis or closes upon itself.
+
+    Args:
+        profile_mm: from bottom to top along the outside; radius 0 only at its ends.
+    """
+    profile = np.asarray(profile_mm, float)
+    turn = 2 * np.pi * np.arange(segments) / segments
+    ring = np.column_stack([np.cos(turn), np.sin(turn)])
+    closed = profile[0, 0] > 0 and profile[-1, 0] > 0
+    rings = [k for k in range(len(profile)) if profile[k, 0] > 0]
+    vertices = [np.column_stack([profile[k, 0] * ring, np.full(segments, profile[k, 1])]) for k in rings]
+    i, j = np.arange(segments), (np.arange(segments) + 1) % segments
+    faces = []
+    pairs = list(zip(range(len(rings)), [*range(1, len(rings)), 0], strict=True))
+    for a, b in pairs if closed else pairs[:-1]:
+        faces += [np.column_stack([a * segments + i, a * segments + j, b * segments + j])]
+        faces += [np.column_stack([a * segments + i, b * segments + j, b * segments + i])]
+    count = len(rings) * segments
+    if not closed:
+        vertices += [np.array([[0, 0, profile[0, 1]], [0, 0, profile[-1, 1]]])]
+        last = (len(rings) - 1) * segments
+        faces += [np.column_stack([np.full(segments, count), j, i])]
+        faces += [np.column_stack([np.full(segments, count + 1), last + i, last + j])]
+    return Mesh(np.concatenate(vertices), np.concatenate(faces))
+
+
+def cylinder(radius_mm: float, height_mm: float, segments: int = 32) -> Mesh:
+    """A cylinder along z whose volume, not whose corners, is that of the round one."""
+    radius = radius_mm * _same_area(segments)
+    return lathe([(0, -height_mm / 2), (radius, -height_mm / 2), (radius, height_mm / 2), (0, height_mm / 2)], segments)
+
+
+def tube(outer_mm: float, inner_mm: float, height_mm: float, segments: int = 32) -> Mesh:
+    """A hollow cylinder along z of outer and inner radius."""
+    if not 0 < inner_mm < outer_mm:
+        raise DataError(f"a tube's inner radius must lie between 0 and its outer one, got {inner_mm} and {outer_mm} mm")
+    outer, inner, h = outer_mm * _same_area(segments), inner_mm * _same_area(segments), height_mm / 2
+    return lathe([(inner, -h), (outer, -h), (outer, h), (inner, h)], segments)
+
+
+def ellipsoid(radii_mm: Sequence[float], segments: int = 32) -> Mesh:
+    """An ellipsoid of three radii, its volume exact."""
+    angle = np.linspace(-np.pi / 2, np.pi / 2, segments // 2 + 1)
+    profile = [(float(r), float(z)) for r, z in zip(np.cos(angle), np.sin(angle), strict=True)]
+    profile[0], profile[-1] = (0.0, -1.0), (0.0, 1.0)
+    unit = lathe(profile, segments)
+    grown = (4 / 3 * np.pi / unit.volume_mm3) ** (1 / 3)
+    return Mesh(unit.vertices * grown * np.asarray(radii_mm, float), unit.faces)
+
+
+def rounded_rectangle(width_mm: float, length_mm: float, radius_mm: float, per_corner: int = 5) -> np.ndarray:
+    """(4 · per_corner, 2) outline centred on the origin, counter-clockwise."""
+    radius = min(radius_mm, width_mm / 2 - 1e-6, length_mm / 2 - 1e-6)
+    quarter = np.linspace(0, np.pi / 2, per_corner)
+    corners = []
+    for k, (sx, sy) in enumerate([(1, 1), (-1, 1), (-1, -1), (1, -1)]):
+        turn = quarter + k * np.pi / 2
+        centre = np.array([sx * (width_mm / 2 - radius), sy * (length_mm / 2 - radius)])
+        corners.append(centre + radius * np.column_stack([np.cos(turn), np.sin(turn)]))
+    return np.concatenate(corners)
+
+
+def cord(points_mm: np.ndarray, radius_mm: float, segments: int = 8) -> Mesh:
+    """A round wire along a polyline (P, 3), its ends flat; corners are mitred."""
+    points = np.asarray(points_mm, float)
+    if len(points) < 2 or (np.linalg.norm(np.diff(points, axis=0), axis=1) < 1e-9).any():
+        raise DataError("a cord needs two or more points, no two of them the same in a row")
+    along = np.gradient(points, axis=0)
+    along /= np.linalg.norm(along, axis=1, keepdims=True)
+    side = np.cross(along[0], [0.0, 0.0, 1.0] if abs(along[0, 2]) < 0.9 else [1.0, 0.0, 0.0])
+    turn = 2 * np.pi * np.arange(segments) / segments
+    rings = []
+    for point, tangent in zip(points, along, strict=True):
+        side = side - tangent * (side @ tangent)  # carried along without twist
+        side /= np.linalg.norm(side)
+        up = np.cross(tangent, side)
+        rings.append(point + radius_mm * _same_area(segments) * (np.cos(turn)[:, None] * side + np.sin(turn)[:, None] * up))
+    n, last = segments, (len(points) - 1) * segments
+    i, j = np.arange(n), (np.arange(n) + 1) % n
+    faces = []
+    for a in range(0, last, n):
+        faces += [np.column_stack([a + i, a + j, a + n + j]), np.column_stack([a + i, a + n + j, a + n + i])]
+    ends = len(points) * n
+    faces += [np.column_stack([np.full(n, ends), j, i]), np.column_stack([np.full(n, ends + 1), last + i, last + j])]
+    return Mesh(np.concatenate([*rings, points[[0, -1]]]), np.concatenate(faces))
+
+
+def _same_area(segments: int) -> float:
+    """Radius of a regular polygon of a unit circle's area."""
+    return float(np.sqrt(2 * np.pi / (segments * np.sin(2 * np.pi / segments))))
+
+
+def _area(outline: np.ndarray) -> float:
+    x, y = outline.T
+    return float(np.sum(x * np.roll(y, -1) - np.roll(x, -1) * y) / 2)
+
+
+def _triangulate(outline: np.ndarray) -> np.ndarray:
+    """(n - 2, 3) triangles of a simple counter-clockwise polygon, by cutting ears."""
+    left = list(range(len(outline)))
+    triangles = []
+    while len(left) > 3:
+        for k in range(len(left)):
+            a, b, c = left[k - 1], left[k], left[(k + 1) % len(left)]
+            if _is_ear(outline, a, b, c, left):
+                triangles.append((a, b, c))
+                del left[k]
+                break
+        else:
+            raise DataError("an outline crosses itself, or has a corner twice")
+    triangles.append((left[0], left[1], left[2]))
+    if _area(outline[list(triangles[-1])]) <= 0:
+        raise DataError("an outline crosses itself, or encloses nothing")
+    return np.array(triangles)
+
+
+def _is_ear(outline: np.ndarray, a: int, b: int, c: int, left: list[int]) -> bool:
+    p, q, r = outline[a], outline[b], outline[c]
+    cross = lambda o, s, t: (s[0] - o[0]) * (t[..., 1] - o[1]) - (s[1] - o[1]) * (t[..., 0] - o[0])  # noqa: E731
+    if cross(p, q, r) <= 1e-12:
+        return False
+    others = outline[[k for k in left if k not in (a, b, c)]]
+    inside = (cross(p, q, others) >= 0) & (cross(q, r, others) >= 0) & (cross(r, p, others) >= 0)
+    return not inside.any()

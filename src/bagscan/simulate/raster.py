@@ -1,0 +1,194 @@
+"""Path lengths through solids, by signed depths along fan-beam lines: no sorting of hits.
+
+A ray enters a watertight solid as often as it leaves it. The distance to every exit counts plus, to
+every entrance minus, and the sum is the length inside, whatever the order. A belt line cuts a
+triangle in a segment; the channels between its ends see it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numba
+import numpy as np
+
+from bagscan.core.errors import DataError
+from bagscan.simulate.mesh import Mesh
+
+
+@dataclass(frozen=True)
+class Fan:
+    """Rays of one view: a source and detector channels in the plane of a belt line.
+
+    Attributes:
+        source_mm: (x, z). direction: (U, 2) unit (x, z) towards every channel, turning one way.
+        distance_mm: (U,) from source to channel. y_mm: (J,) ascending positions of the lines.
+    """
+
+    source_mm: np.ndarray
+    direction: np.ndarray
+    distance_mm: np.ndarray
+    y_mm: np.ndarray
+
+    @property
+    def frame(self) -> np.ndarray:
+        """(2, 2) rows: across and along the fan's middle, in which every ray has a positive second part."""
+        middle = self.direction[0] + self.direction[-1]
+        middle = middle / np.linalg.norm(middle)
+        across = np.array([middle[1], -middle[0]])
+        return np.stack([across if self.direction[-1] @ across > self.direction[0] @ across else -across, middle])
+
+    @classmethod
+    def towards(cls, source_mm: Sequence[float], channels_mm: np.ndarray, y_mm: np.ndarray) -> Fan:
+        """From channel positions (U, 2) in (x, z).
+
+        Raises:
+            DataError: channels that do not turn one way around the source within 180°.
+        """
+        away = np.asarray(channels_mm, float) - np.asarray(source_mm, float)
+        distance = np.linalg.norm(away, axis=1)
+        fan = cls(np.asarray(source_mm, float), away / distance[:, None], distance, np.asarray(y_mm, float))
+        across, along = fan.frame @ fan.direction.T
+        if along.min() <= 0 or not (np.diff(across / along) > 0).all():
+            raise DataError("channels must turn one way around the source, within 180°")
+        return fan
+
+
+@dataclass(frozen=True)
+class Solids:
+    """Meshes packed for the kernel.
+
+    Attributes:
+        vertices: (V, 3). faces: (F, 3). first_face: (S + 1,) of every solid.
+        adds: (S,) row of paths that a solid's length is added to.
+        takes: (S,) row it is taken from, of the solid that it lies inside of; -1 for none.
+        scale: (S,) density relative to the material's own.
+    """
+
+    vertices: np.ndarray
+    faces: np.ndarray
+    first_face: np.ndarray
+    adds: np.ndarray
+    takes: np.ndarray
+    scale: np.ndarray
+
+    @classmethod
+    def pack(cls, meshes: Sequence[Mesh], adds: Sequence[int], takes: Sequence[int], scale: Sequence[float]) -> Solids:
+        """From one mesh per solid."""
+        starts = np.cumsum([0, *(len(m.vertices) for m in meshes)])
+        vertices = np.concatenate([m.vertices for m in meshes]) if meshes else np.zeros((0, 3))
+        faces = np.concatenate([m.faces + s for m, s in zip(meshes, starts, strict=False)]) if meshes else np.zeros((0, 3), np.int64)
+        first = np.cumsum([0, *(len(m.faces) for m in meshes)])
+        return cls(np.ascontiguousarray(vertices), np.ascontiguousarray(faces, np.int64), first, np.asarray(adds, np.int64), np.asarray(takes, np.int64), np.asarray(scale, float))
+
+
+class Rasteriser:
+    """Solids seen through a fan, line block by line block."""
+
+    def __init__(self, solids: Solids, fan: Fan) -> None:
+        self.solids, self.fan = solids, fan
+        frame = fan.frame
+        seen = (solids.vertices[:, [0, 2]] - fan.source_mm) @ frame.T
+        if len(seen) and seen[:, 1].min() <= 0:
+            raise DataError("a solid reaches behind the source")
+        # (across, y, along): the kernel knows nothing of the tunnel's axes.
+        self.vertices = np.ascontiguousarray(np.column_stack([seen[:, 0], solids.vertices[:, 1], seen[:, 1]]))
+        rays = fan.direction @ frame.T
+        self.tangent = np.ascontiguousarray(rays[:, 0] / rays[:, 1])
+        self.per_depth = np.ascontiguousarray(1 / rays[:, 1])
+        # Orientation: the frame may mirror the plane, which turns faces inside out.
+        self.sign = float(np.sign(np.linalg.det(frame)))
+        y = self.vertices[:, 1][solids.faces]
+        self.first_line = np.searchsorted(fan.y_mm, y.min(1)) if len(y) else np.zeros(0, np.int64)
+        self.end_line = np.searchsorted(fan.y_mm, y.max(1)) if len(y) else np.zeros(0, np.int64)
+
+    def paths(self, first_line: int, end_line: int, out: np.ndarray) -> None:
+        """Add lengths in mm to ``out`` (lines, rows, U) float64 for lines first_line..end_line - 1."""
+        near = np.flatnonzero((self.first_line < end_line) & (self.end_line > first_line))
+        owner = np.searchsorted(self.solids.first_face, near, side="right") - 1
+        s = self.solids
+        arguments = (self.vertices, s.faces[near], s.adds[owner], s.takes[owner], s.scale[owner] * self.sign)
+        _accumulate(*arguments, self.fan.y_mm, self.tangent, self.per_depth, first_line, end_line, out)
+
+    def silhouettes(self, part: np.ndarray, n_parts: int, every: int = 1) -> np.ndarray:
+        """(n_parts, lines, U) bool: where each part lies in the beam, whatever lies over it.
+
+        Args:
+            part: (S,) part number of each solid, -1 for none. every: take each so-manieth line and channel.
+        """
+        lines = np.arange(every // 2, len(self.fan.y_mm), every)
+        out = np.zeros((n_parts, len(lines), len(self.tangent[every // 2 :: every])), np.bool_)
+        owner = np.repeat(part, np.diff(self.solids.first_face))
+        _cover(self.vertices, self.solids.faces, owner, self.fan.y_mm[lines], self.tangent[every // 2 :: every], out)
+        return out
+
+
+@numba.njit(cache=True)
+def _cut(vertices, faces, f, y):  # type: ignore[no-untyped-def]
+    """Segment (x0, z0, x1, z1) in which the plane at y cuts triangle f; whether it does."""
+    n = 0
+    x0 = z0 = x1 = z1 = 0.0
+    for e in range(3):
+        a, b = faces[f, e], faces[f, (e + 1) % 3]
+        if a > b:  # one order for both faces of an edge: the same arithmetic, so no gap between them
+            a, b = b, a
+        ya, yb = vertices[a, 1], vertices[b, 1]
+        if (ya <= y) != (yb <= y):
+            w = (y - ya) / (yb - ya)
+            x = vertices[a, 0] + w * (vertices[b, 0] - vertices[a, 0])
+            z = vertices[a, 2] + w * (vertices[b, 2] - vertices[a, 2])
+            if n == 0:
+                x0, z0 = x, z
+            else:
+                x1, z1 = x, z
+            n += 1
+    return n == 2, x0, z0, x1, z1
+
+
+@numba.njit(cache=True)
+def _accumulate(vertices, faces, adds, takes, scale, y_mm, tangent, per_depth, first_line, end_line, out):  # type: ignore[no-untyped-def]
+    for f in range(len(faces)):
+        i0, i1, i2 = faces[f]
+        y_min = min(vertices[i0, 1], vertices[i1, 1], vertices[i2, 1])
+        y_max = max(vertices[i0, 1], vertices[i1, 1], vertices[i2, 1])
+        j0 = max(np.searchsorted(y_mm, y_min), first_line)
+        j1 = min(np.searchsorted(y_mm, y_max), end_line)
+        if j0 >= j1:
+            continue
+        ax, ay, az = vertices[i1, 0] - vertices[i0, 0], vertices[i1, 1] - vertices[i0, 1], vertices[i1, 2] - vertices[i0, 2]
+        bx, by, bz = vertices[i2, 0] - vertices[i0, 0], vertices[i2, 1] - vertices[i0, 1], vertices[i2, 2] - vertices[i0, 2]
+        normal_x, normal_z = ay * bz - az * by, ax * by - ay * bx
+        for j in range(j0, j1):
+            cuts, x0, z0, x1, z1 = _cut(vertices, faces, f, y_mm[j])
+            if not cuts:
+                continue
+            s0, s1 = x0 / z0, x1 / z1
+            if s0 > s1:
+                s0, s1, x0, z0, x1, z1 = s1, s0, x1, z1, x0, z0
+            for u in range(np.searchsorted(tangent, s0), np.searchsorted(tangent, s1)):
+                t = tangent[u]
+                across = (x1 - x0) - t * (z1 - z0)
+                share = (t * z0 - x0) / across if abs(across) > 1e-15 else 0.5
+                depth = (z0 + share * (z1 - z0)) * per_depth[u]
+                length = depth * scale[f] if normal_x * t + normal_z > 0 else -depth * scale[f]
+                out[j - first_line, adds[f], u] += length
+                if takes[f] >= 0:
+                    out[j - first_line, takes[f], u] -= length
+
+
+@numba.njit(cache=True)
+def _cover(vertices, faces, part, y_mm, tangent, out):  # type: ignore[no-untyped-def]
+    for f in range(len(faces)):
+        p = part[f]
+        if p < 0:
+            continue
+        i0, i1, i2 = faces[f]
+        y_min = min(vertices[i0, 1], vertices[i1, 1], vertices[i2, 1])
+        y_max = max(vertices[i0, 1], vertices[i1, 1], vertices[i2, 1])
+        for j in range(np.searchsorted(y_mm, y_min), np.searchsorted(y_mm, y_max)):
+            cuts, x0, z0, x1, z1 = _cut(vertices, faces, f, y_mm[j])
+            if cuts:
+                s0, s1 = min(x0 / z0, x1 / z1), max(x0 / z0, x1 / z1)
+                for u in range(np.searchsorted(tangent, s0), np.searchsorted(tangent, s1)):
+                    out[p, j, u] = True
