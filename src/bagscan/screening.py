@@ -22,7 +22,7 @@ class Screener:
 
     def __init__(self, model: Model) -> None:
         if model.operating_point is None:
-            raise ModelError("the model has no operating point: choose one with bagscan calibrate MODEL CONFIG --max-fpr 0.05")
+            raise ModelError("the model has no operating point: choose one with bagscan calibrate CONFIG --model FOLDER --max-fpr 0.05")
         self.model = model.eval()
         self.point = model.operating_point
         # Falling scores of benign calibration segments; empty where the model keeps none.

