@@ -16,9 +16,10 @@ import torch
 from skimage.segmentation import slic as skimage_slic
 from torch.nn import functional as F
 
-from bagscan.core import Grid, OperatingPoint, Regions, Scan, View
+from bagscan.core import Grid, OperatingPoint, Scan, View
 from bagscan.evaluation.results import make_record, write_record
 from bagscan.model import InputConfig, Model, ModelConfig
+from bagscan.regions import grid
 from bagscan.regions.kernel import iterate_numba
 from bagscan.regions.ssn import soft_slic
 from bagscan.screening import Screener
@@ -75,19 +76,19 @@ def sparse_soft_slic(features: torch.Tensor, grid: Grid, iterations: int) -> tor
 def iterations_speed(repeats: int) -> dict[str, float]:
     """480x320, K = 320, 10 iterations, 20 feature channels against SLIC's 3, one thread."""
     torch.set_num_threads(1)
-    grid = Grid.for_count(320, 480, 320)
+    cells = Grid.for_count(320, 480, 320)
     image = textured(3, 320, 480)
-    ys, xs = np.mgrid[:320, :480].astype(np.float32) * 2.5 / grid.cell_h
+    ys, xs = np.mgrid[:320, :480].astype(np.float32) * 2.5 / cells.cell_h
     features = np.concatenate([ys[None], xs[None], image * 26, textured(15, 320, 480) * 2])
     tensor = torch.from_numpy(features)[None]
     rgb = image.transpose(1, 2, 0)
     with torch.no_grad():
         seconds = interleaved(
             repeats,
-            fused=lambda: iterate_numba(features, grid, 10),
-            batched=lambda: soft_slic(tensor, grid, 10),
-            sparse=lambda: sparse_soft_slic(tensor, grid, 10),
-            skimage=lambda: skimage_slic(rgb, grid.n, max_num_iter=10, channel_axis=-1, enforce_connectivity=False, start_label=0),
+            fused=lambda: iterate_numba(features, cells, 10),
+            batched=lambda: soft_slic(tensor, cells, 10),
+            sparse=lambda: sparse_soft_slic(tensor, cells, 10),
+            skimage=lambda: skimage_slic(rgb, cells.n, max_num_iter=10, channel_axis=-1, enforce_connectivity=False, start_label=0),
         )
     return {
         **{f"{name}_s": value for name, value in seconds.items()},
@@ -97,20 +98,14 @@ def iterations_speed(repeats: int) -> dict[str, float]:
     }
 
 
-def blocks(height: int, width: int, n: int) -> Regions:
-    """A grid of about ``n`` equal regions."""
-    grid = Grid.for_count(height, width, n)
-    rows, cols = np.arange(height) // grid.cell_h, np.arange(width) // grid.cell_w
-    return Regions.from_labels(rows[:, None] * (cols.max() + 1) + cols[None], "superpixel")
-
-
 def pooled_against_crop(repeats: int) -> dict[str, float]:
     """ResNet-50, about 100 segments of a 640x480 scan at the default working size, two threads."""
     torch.set_num_threads(2)
     side = InputConfig().working_side_px
     height, width = round(side * (480 / 640) ** 0.5), round(side * (640 / 480) ** 0.5)
-    regions = blocks(height, width, 115)
-    image = torch.from_numpy(textured(3, height, width))[None]
+    view = View(textured(3, height, width), ("red", "green", "blue"), "pseudo_colour")
+    regions = grid.build(grid.Config(n_superpixels=115)).regions(view)
+    image = torch.from_numpy(np.array(view.pixels))[None]
     models = {name: Model(ModelConfig(encoder={"name": name, "backbone": "resnet50"})).eval() for name in ("pooled", "crop")}
     seconds = interleaved(repeats, **{name: lambda m=m: m.score_regions(image, regions) for name, m in models.items()})
     return {"segments": regions.n, **{f"{k}_s": v for k, v in seconds.items()}, "crop_over_pooled": seconds["crop"] / seconds["pooled"]}
