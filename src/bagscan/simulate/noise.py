@@ -11,6 +11,7 @@ import numpy as np
 from scipy import ndimage
 from scipy.special import ndtr, pdtrik
 
+from bagscan.physics.scatter import add_scatter
 from bagscan.simulate.scanner import Profile, ViewGeometry
 
 GAUSSIAN_ABOVE = 50.0
@@ -85,10 +86,7 @@ class _Fields:
 
 def _optics(transmission: np.ndarray, profile: Profile, shift: tuple[float, float]) -> np.ndarray:
     """Scatter pedestal, blur and misregistration; air stays 1."""
-    seen = transmission
-    share = profile.scatter.share
-    if share:
-        seen = (seen + share * ndimage.gaussian_filter(seen, profile.scatter.sigma_px, mode="nearest")) / (1 + share)
+    seen = add_scatter(transmission, profile.scatter.share, profile.scatter.sigma_px) if profile.scatter.share else transmission
     seen = ndimage.gaussian_filter(seen, profile.blur_px, mode="nearest")
     return np.asarray(ndimage.shift(seen, shift, order=1, mode="nearest") if any(shift) else seen)
 
