@@ -1,0 +1,67 @@
+"""Stored outputs of every part with weights that follow a formula: a change of behaviour is seen, and meant.
+
+python -m tests.test_golden      # writes tests/golden.json anew; say in the commit why it changed
+"""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from bagscan.core import View
+from bagscan.registry import KINDS, names, part
+
+STORED = Path(__file__).parent / "golden.json"
+PARTS = [(kind, name) for kind in KINDS for name in names(kind)]
+
+
+@torch.no_grad()
+def by_formula(module: torch.nn.Module) -> torch.nn.Module:
+    """Weights that no random generator, and so no version of one, has a say in."""
+    for value in module.parameters():
+        wave = torch.sin(1.7 * torch.arange(value.numel(), dtype=torch.float64)).reshape(value.shape)
+        fan_in = value[0].numel() if value.ndim > 1 else 0
+        value.copy_(wave * (3 / fan_in) ** 0.5 if fan_in else 1 + 0.1 * wave)
+    return module.eval()
+
+
+def pixels() -> np.ndarray:
+    """(3, 48, 64): a bright ground with a dark bar and a gradient."""
+    image = np.full((3, 48, 64), 0.9, np.float32)
+    image *= np.linspace(0.7, 1, 64, dtype=np.float32)
+    image[:, 14:30, 20:44] *= np.array([0.2, 0.4, 0.8], np.float32)[:, None, None]
+    return image
+
+
+@torch.no_grad()
+def output(kind: str, name: str) -> list[float]:
+    """At most 32 numbers that stand for what a part gives."""
+    module = part(kind, name)
+    built = by_formula(module.build(module.tiny()))
+    if kind == "regions":
+        found = built.regions(View(pixels(), ("red", "green", "blue"), "pseudo_colour"))
+        return [float(found.n), *np.sort(found.areas())[::-1][:31].astype(float)]
+    if kind == "encoders":
+        labels = torch.from_numpy((np.arange(48)[:, None] // 12 * 4 + np.arange(64)[None] // 16).astype(np.int64))[None]
+        found = built(torch.from_numpy(pixels())[None], labels, torch.tensor([[0, 5], [0, 9]]))
+        return [float(v) for v in found.flatten()[:: max(1, found.numel() // 32)][:32]]
+    return [float(v) for v in built.score(torch.sin(torch.arange(8 * 4.0)).reshape(4, 8))]
+
+
+@pytest.mark.parametrize(("kind", "name"), PARTS)
+def test_output_is_the_stored_one(kind, name):
+    stored = json.loads(STORED.read_text())
+    assert output(kind, name) == pytest.approx(stored[f"{kind}.{name}"], rel=2e-3, abs=1e-4)
+
+
+def test_stored_outputs_are_small_and_of_parts_that_exist():
+    assert STORED.stat().st_size < 50_000
+    stored = json.loads(STORED.read_text())
+    assert set(stored) == {f"{kind}.{name}" for kind, name in PARTS}
+    assert all(np.ptp(values) > 0 for key, values in stored.items() if key != "regions.whole_image")
+
+
+if __name__ == "__main__":
+    STORED.write_text(json.dumps({f"{kind}.{name}": [round(v, 6) for v in output(kind, name)] for kind, name in PARTS}, indent=1) + "\n")
