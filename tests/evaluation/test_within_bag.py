@@ -25,12 +25,14 @@ def test_truth_positive_benign_border_background_and_best_overlap():
     assert segment_truth(np.array([[0.3], [0.2], [0.0]]), np.ones(3, bool)).tolist() == [1, -1, 0]
 
 
-def test_hit_needs_to_beat_the_nth_best_benign():
-    one = bag([0.8, 0.9, 0.7, 0.1], [1, 0, 0, 0])
+def test_hit_leaves_at_most_n_benign_before_it():
+    one = bag([0.7, 0.9, 0.8, 0.1], [1, 0, 0, 0])
     assert hits(one, one.scores, 1).tolist() == [False]
     assert hits(one, one.scores, 2).tolist() == [True]
-    tied = bag([0.9, 0.9], [1, 0])
+    tied = bag([0.9, 0.9, 0.9], [1, 0, 0])
     assert hits(tied, tied.scores, 1).tolist() == [False]
+    few = bag([0.1, 0.9], [1, 0])
+    assert hits(few, few.scores, 1).tolist() == [True]
 
 
 def test_object_on_air_is_a_miss():

@@ -113,13 +113,14 @@ def judge_bag(regions: Regions, scores: np.ndarray, darkness: np.ndarray, annota
 
 
 def hits(bag: BagResult, scores: np.ndarray, n: int) -> np.ndarray:
-    """(n_objects,) bool: the object's best region scores above the n-th best benign one.
+    """(n_objects,) bool: the object's best region scores above the (n + 1)-th best benign one.
 
-    An object without any foreground region is a miss.
+    At most n benign regions stand before it (methods page, 6). An object without any foreground
+    region is a miss.
     """
     truth = bag.truth
     benign = np.sort(scores[truth == 0])[::-1]
-    bar = benign[n - 1] if len(benign) >= n else -np.inf
+    bar = benign[n] if len(benign) > n else -np.inf
     found = []
     for k in range(bag.overlap.shape[1]):
         own = bag.segments_of(k)
