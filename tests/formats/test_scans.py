@@ -69,12 +69,18 @@ def bad_files(folder: Path) -> list[Path]:
     write_image(good, view_from_counts(np.random.default_rng(0).integers(0, 255, (3, 64, 64), dtype=np.uint8), ("red", "green", "blue")))
     write_tiff(folder / "good.tif", view_from_counts(RAMP, ("low",)))
     write_npz(folder / "good.npz", view_from_counts(RAMP, ("low",)))
+    write_image(folder / "good.jpg", view_from_counts(np.random.default_rng(0).integers(0, 255, (3, 64, 64), dtype=np.uint8), ("red", "green", "blue")))
+    tifffile.imwrite(folder / "pages.tif", np.stack([RAMP[0]] * 3), photometric="minisblack")
     contents = {
         "zero.png": b"",
         "zero.tif": b"",
         "truncated.png": good.read_bytes()[: good.stat().st_size // 2],
         "truncated.tif": (folder / "good.tif").read_bytes()[:200],
         "truncated.npz": (folder / "good.npz").read_bytes()[:-300],
+        "truncated.jpg": (folder / "good.jpg").read_bytes()[:400],
+        "pages.tif": (folder / "pages.tif").read_bytes()[: (folder / "pages.tif").stat().st_size // 2],
+        "large.png": bomb(10_000, 9_999),
+        "zero.jpg": b"",
         "text.png": b"this is not an image",
         "text.tif": b"this is not an image",
         "text.npz": b"this is not an image",
@@ -87,19 +93,50 @@ def bad_files(folder: Path) -> list[Path]:
     np.savez(folder / "pickled.npz", low=np.array([{"a": 1}], object))
     tifffile.imwrite(folder / "float.tif", np.zeros((8, 8), np.float32))
     np.savez(folder / "nan.npz", pixels=np.full((1, 8, 8), np.nan, np.float32))
-    for name in ("good.png", "good.tif", "good.npz"):
+    for name in ("good.png", "good.jpg", "good.tif", "good.npz"):
         (folder / name).unlink()
     return sorted(folder.iterdir())
 
 
 def test_bad_files_name_themselves_quickly(tmp_path):
     files = bad_files(tmp_path)
-    assert len(files) == 14
+    assert len(files) == 18
     for path in files:
         started = time.monotonic()
         with pytest.raises(ReadError, match=path.name):
             read_scan(path)
         assert time.monotonic() - started < 1
+
+
+@pytest.mark.parametrize("broken", [b"", b"not a png", b"\x89PNG\r\n\x1a\n"])
+def test_a_broken_member_of_a_set_is_named_whichever_is_read(tmp_path, broken):
+    write_png_set(tmp_path, "a", view_from_counts(RAMP, ("low",)))
+    (tmp_path / "a_high.png").write_bytes(broken)
+    assert find_scans([tmp_path]) == [tmp_path / "a_low.png"]
+    for name in ("a_low.png", "a_high.png"):
+        with pytest.raises(ReadError, match=r"a_high.png"):
+            read_scan(tmp_path / name)
+
+
+def test_8_bit_pictures_called_low_and_high_are_two_scans(tmp_path):
+    picture = view_from_counts(np.zeros((3, 20, 20), np.uint8), ("red", "green", "blue"))
+    for name in ("shelf_low.png", "shelf_high.png"):
+        write_image(tmp_path / name, picture)
+    assert len(find_scans([tmp_path])) == 2
+    assert read_scan(tmp_path / "shelf_low.png").id == "shelf_low"
+
+
+def test_arrays_that_are_too_large_together_are_refused(tmp_path):
+    import io
+    import zipfile
+
+    head = io.BytesIO()
+    np.lib.format.write_array_header_1_0(head, {"descr": "|u1", "fortran_order": False, "shape": (5_000, 5_000)})
+    with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
+        for name in ("low.npy", "high.npy", "zeff.npy"):
+            archive.writestr(name, head.getvalue())
+    with pytest.raises(ReadError, match="more than the 50,000,000 values"):
+        read_scan(tmp_path / "a.npz")
 
 
 def test_png_set_of_different_sizes_is_refused(tmp_path):

@@ -39,7 +39,7 @@ def read_image(path: str | Path) -> View:
         magic = file.read(8)
     if magic == _PNG:
         width, height, bits = png_header(path)
-        check_pixels(path, height, width)
+        check_pixels(path, height, width, 3)
         if bits == 16:
             return _read_png16(path)
     elif not magic.startswith(_JPEG):
@@ -51,7 +51,7 @@ def _read_8bit(path: Path) -> View:
     with naming(path, "image"), warnings.catch_warnings():
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # our own cap, next line
         with Image.open(path, formats=("PNG", "JPEG")) as file:
-            check_pixels(path, file.height, file.width)
+            check_pixels(path, file.height, file.width, 3)
             image: Image.Image = file
             if image.mode in ("RGBA", "LA", "P"):
                 # Transparent pixels are air, and air is white.

@@ -10,7 +10,7 @@ from pathlib import Path
 from bagscan.core.errors import BagscanError, ReadError
 
 MAX_FILE_BYTES = 1 << 30
-MAX_PIXELS = 100_000_000  # per channel: larger than any baggage scanner writes
+MAX_SAMPLES = 50_000_000  # pixels × channels: ten times what a baggage scanner writes, 200 MB as float32
 MAX_CHANNELS = 64
 MAX_TEXT_BYTES = 256 << 20
 
@@ -30,8 +30,8 @@ def check_pixels(path: Path, height: int, width: int, channels: int = 1) -> None
     """Require an image size that is not a decompression bomb."""
     if height < 1 or width < 1 or channels < 1:
         raise ReadError(f"{path}: image of {width}x{height} pixels and {channels} channels is empty")
-    if height * width > MAX_PIXELS or channels > MAX_CHANNELS:
-        raise ReadError(f"{path}: {width}x{height} pixels x {channels} channels, more than the {MAX_PIXELS:,} pixels x {MAX_CHANNELS} channels allowed")
+    if height * width * channels > MAX_SAMPLES or channels > MAX_CHANNELS:
+        raise ReadError(f"{path}: {width}x{height} pixels x {channels} channels, more than the {MAX_SAMPLES:,} values or {MAX_CHANNELS} channels allowed")
 
 
 @contextmanager

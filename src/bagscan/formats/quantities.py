@@ -33,7 +33,7 @@ def view_from_counts(counts: np.ndarray, channels: tuple[str, ...], **fields: ob
     if counts.dtype.kind != "u" or bits not in FULL_SCALE:
         raise BagscanError(f"counts must be uint8 or uint16, got {counts.dtype}")
     scale = [ZEFF_PER_COUNT if name == "zeff" else 1 / FULL_SCALE[bits] for name in channels]
-    pixels = (counts * np.array(scale)[:, None, None]).astype(np.float32)
+    pixels = counts.astype(np.float32) * np.array(scale, np.float32)[:, None, None]
     return View(pixels, channels, quantity_of(channels), bit_depth=bits, **fields)  # type: ignore[arg-type]
 
 

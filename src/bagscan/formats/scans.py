@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from bagscan.core import Scan, View
@@ -12,7 +12,7 @@ from bagscan.formats.images import png_header, png_set_of, read_image, read_png_
 from bagscan.formats.limits import check_size
 from bagscan.formats.stacks import read_npz, read_tiff
 
-READERS = {
+READERS: dict[str, Callable[[Path], View]] = {
     ".png": read_image,
     ".jpg": read_image,
     ".jpeg": read_image,
@@ -35,9 +35,9 @@ def read_scan(path: str | Path) -> Scan:
     """
     path = Path(path)
     check_size(path)
-    files = png_set_of(path)
-    if files and _is_set(files):
-        view, scan_id = read_png_set(files), path.stem.rpartition("_")[0]
+    files = set_at(path)
+    if files:
+        view, scan_id = _read(lambda _: read_png_set(files), path), scan_id_of(path)
     else:
         reader = READERS.get(path.suffix.lower())
         if reader is None:
@@ -49,16 +49,34 @@ def read_scan(path: str | Path) -> Scan:
     return Scan(scan_id, (view,), provenance={"path": str(path), "sha256": digest.hexdigest()})
 
 
-def _read(reader: object, path: Path) -> View:
+def _read(reader: Callable[[Path], View], path: Path) -> View:
     try:
-        view: View = reader(path)  # type: ignore[operator]
+        view = reader(path)
     except ValueError as error:  # a View refused the pixels, for example NaN
         raise ReadError(f"{path}: {error}") from error
     return view
 
 
-def _is_set(files: dict[str, Path]) -> bool:
-    return all(file.exists() and file.stat().st_size >= 33 and png_header(file)[2] == 16 for file in files.values())
+def set_at(path: Path) -> dict[str, Path]:
+    """Files of the 16-bit PNG set that ``path`` is one of, by channel; empty for a scan of one file.
+
+    One 16-bit member makes a set of all: a broken one beside it is then reported, not passed over,
+    while two 8-bit pictures that happen to be called ``_low`` and ``_high`` are two scans.
+    """
+    files = png_set_of(path)
+    return files if files and any(_is_16_bit(file) for file in files.values()) else {}
+
+
+def scan_id_of(path: Path) -> str:
+    """The file's stem, without ``_low`` and the like where it is one of a set."""
+    return path.stem.rpartition("_")[0] if set_at(path) else path.stem
+
+
+def _is_16_bit(file: Path) -> bool:
+    try:
+        return png_header(file)[2] == 16
+    except (ReadError, OSError):
+        return False
 
 
 def find_scans(paths: Iterable[str | Path]) -> list[Path]:
@@ -83,8 +101,8 @@ def find_scans(paths: Iterable[str | Path]) -> list[Path]:
 def _one_per_set(paths: Iterable[Path]) -> Iterator[Path]:
     seen: set[Path] = set()
     for path in paths:
-        files = png_set_of(path)
-        first = next(iter(files.values())) if files and len(files) > 1 else path
+        files = set_at(path)
+        first = next(iter(files.values())) if files else path
         if first not in seen:
             seen.add(first)
             yield first

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import logging
+import threading
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +30,7 @@ def read_tiff(path: str | Path) -> View:
     """
     path = Path(path)
     check_size(path)
-    with naming(path, "TIFF"), tifffile.TiffFile(path) as file:
+    with naming(path, "TIFF"), _complaints_are_errors(), tifffile.TiffFile(path) as file:
         pages: list[tifffile.TiffPage | tifffile.TiffFrame] = []
         for page in file.pages:
             if len(pages) == MAX_CHANNELS:
@@ -39,6 +42,7 @@ def read_tiff(path: str | Path) -> View:
             if page.dtype is None or page.dtype.kind != "u" or page.dtype.itemsize > 2:
                 raise ReadError(f"{path}: pages must be 8- or 16-bit unsigned, got {page.dtype}")
             pages.append(page)
+            check_pixels(path, header.imagelength, header.imagewidth, len(pages))
         first = pages[0]
         if len(pages) == 1 and len(first.shape) == 3:
             data = np.asarray(first.asarray())
@@ -51,6 +55,32 @@ def read_tiff(path: str | Path) -> View:
             counts = np.stack([p.asarray() for p in pages])
             names = _page_names(pages)
     return view_from_counts(counts, names)
+
+
+class _Complaints(logging.Handler):
+    """Collects what tifffile only logs, of this thread."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.thread = threading.get_ident()
+        self.found: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.thread == self.thread:
+            self.found.append(record.getMessage())
+
+
+@contextmanager
+def _complaints_are_errors() -> Iterator[None]:
+    """A cut-off file loses its last pages, and tifffile goes on with the others: not with our scans."""
+    complaints = _Complaints()
+    tifffile.logger().addHandler(complaints)
+    try:
+        yield
+    finally:
+        tifffile.logger().removeHandler(complaints)
+    if complaints.found:
+        raise ValueError(complaints.found[0])
 
 
 def _page_name(page: tifffile.TiffPage | tifffile.TiffFrame) -> str:
@@ -101,7 +131,8 @@ def read_npz(path: str | Path) -> View:
 
 
 def _check_npz_headers(path: Path) -> None:
-    """Read every array's header, not its data, and check the size that it announces."""
+    """Read every array's header, not its data, and check the size that they announce together."""
+    planes = 0
     with zipfile.ZipFile(path) as archive:
         for name in archive.namelist():
             with archive.open(name) as member:
@@ -111,7 +142,8 @@ def _check_npz_headers(path: Path) -> None:
             if dtype.hasobject:
                 raise ReadError(f"{path}: {name} holds pickled objects, which are never loaded")
             if len(shape) >= 2:
-                check_pixels(path, shape[-2], shape[-1], int(np.prod(shape[:-2])))
+                planes += int(np.prod(shape[:-2]))
+                check_pixels(path, shape[-2], shape[-1], planes)
 
 
 def write_npz(path: str | Path, view: View) -> None:
