@@ -2,6 +2,9 @@
 
 import json
 import re
+import subprocess
+import sys
+import time
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -12,11 +15,13 @@ from typer.testing import CliRunner
 
 from bagscan.cli import app
 from bagscan.core import Decision, OperatingPoint, Scan, View
-from bagscan.core.errors import ConfigError, ModelError, ReadError
+from bagscan.core.errors import ConfigError, DataError, ModelError, ReadError
 from bagscan.formats import read_scan
 from bagscan.formats.coco import read_coco
 from bagscan.model import Model
-from bagscan.reporting.findings import report_as_dict
+from bagscan.reporting import folder
+from bagscan.reporting.findings import report_row
+from bagscan.reporting.folder import screen_folder
 from bagscan.screening import Screener, outline, upsample_labels
 
 run = CliRunner().invoke
@@ -61,9 +66,10 @@ def test_the_bar_is_found_more_often_than_not(tiny_model, yolo_root):
 
 def test_the_same_scan_gives_the_same_report_whatever_came_before(tiny_model, scans):
     screener = Screener.load(tiny_model)
-    first = report_as_dict(screener.screen(read_scan(scans[0])))
+    scan = read_scan(scans[0])
+    first = report_row(screener.screen(scan), scan)
     screener.screen(read_scan(scans[1]))
-    again = report_as_dict(screener.screen(read_scan(scans[0])))
+    again = report_row(screener.screen(scan), scan)
     first.pop("timings"), again.pop("timings")
     assert first == again
 
@@ -111,6 +117,10 @@ def test_model_folder_comes_back_and_notices_changes(tiny_model, tmp_path):
     weights.write_bytes(bytes(changed))
     with pytest.raises(ModelError, match="altered"):
         Model.load(tmp_path / "m")
+    (tmp_path / "garbage").mkdir()
+    (tmp_path / "garbage" / "SHA256SUMS").write_text("garbage")
+    with pytest.raises(ModelError, match="not a list of hashes"):
+        Model.load(tmp_path / "garbage")
     weights.unlink()
     with pytest.raises(ModelError, match="missing"):
         Model.load(tmp_path / "m")
@@ -138,14 +148,19 @@ def test_screen_command_writes_all_three_and_goes_on_past_bad_files(tiny_model, 
     result = run(app, ["screen", *map(str, scans), str(bad), "--model", str(tiny_model), "--out", str(out), "--json"])
     assert result.exit_code == 3, result.output
     reports = json.loads((out / "findings.json").read_text())
-    assert len(reports) == len(scans)
+    assert len(reports) == len(scans) + 1
     screener = Screener.load(tiny_model)
-    for path, got in zip(scans, reports, strict=True):
-        expected = json.loads(json.dumps(report_as_dict(screener.screen(read_scan(path)))))
+    for path, got in zip(scans, reports, strict=False):
+        scan = read_scan(path)
+        expected = json.loads(json.dumps(report_row(screener.screen(scan), scan)))
         expected.pop("timings"), got.pop("timings")
         assert got == expected  # the library's findings, bit for bit
+    assert (reports[-1]["path"], reports[-1]["decision"]) == (str(bad), "REVIEW")
+    assert "neither a PNG nor a JPEG" in reports[-1]["error"]
     images = read_coco(out / "findings.coco.json")
-    assert [len(i.annotations) for i in images] == [len(r["findings"]) for r in reports]
+    assert [len(i.annotations) for i in images] == [len(r["findings"]) for r in reports[:-1]]
+    assert [i.file_name for i in images] == list(map(str, scans))
+    assert not (out / "partial").exists()
     page = Page()
     text = (out / "report.html").read_text()
     page.feed(text)
@@ -156,10 +171,82 @@ def test_screen_command_writes_all_three_and_goes_on_past_bad_files(tiny_model, 
     assert not re.search(r"https?://", text)
 
 
+def test_scans_of_one_name_keep_their_own_findings(tiny_model, scans, tmp_path):
+    for name, source in (("x", scans[0]), ("y", scans[1])):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "bag.png").write_bytes(source.read_bytes())
+    screen_folder([tmp_path / "x", tmp_path / "y"], tiny_model, tmp_path / "out", lambda _: None)
+    rows = json.loads((tmp_path / "out" / "findings.json").read_text())
+    assert [row["path"] for row in rows] == [str(tmp_path / "x" / "bag.png"), str(tmp_path / "y" / "bag.png")]
+    assert len({row["sha256"] for row in rows}) == 2
+    assert len({image.file_name for image in read_coco(tmp_path / "out" / "findings.coco.json")}) == 2
+
+
+def test_a_killed_screening_goes_on_where_it_stopped(tiny_model, scans, tmp_path, monkeypatch):
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    screen_folder(scans, tiny_model, whole, lambda _: None)
+    judge, judged = folder._judge, []
+
+    def killed_after_two(screener, file, stored):
+        if len(judged) == 2:
+            raise KeyboardInterrupt
+        judged.append(file)
+        judge(screener, file, stored)
+
+    monkeypatch.setattr(folder, "_judge", killed_after_two)
+    with pytest.raises(KeyboardInterrupt):
+        screen_folder(scans, tiny_model, broken, lambda _: None)
+    monkeypatch.setattr(folder, "_judge", lambda *a: (judged.append(a[1]), judge(*a)))
+    screen_folder(scans, tiny_model, broken, lambda _: None)
+    assert judged == scans  # none twice, none left out
+    rows = [json.loads((out / "findings.json").read_text()) for out in (whole, broken)]
+    for row in rows[0] + rows[1]:
+        row.pop("timings")
+    assert rows[0] == rows[1]
+
+
+def test_a_long_report_shows_alarms_first_and_says_how_many(tiny_model, scans, tmp_path, monkeypatch):
+    monkeypatch.setattr(folder, "MOST_IN_PAGE", 1)
+    tally = screen_folder(scans, tiny_model, tmp_path / "out", lambda _: None)
+    text = (tmp_path / "out" / "report.html").read_text()
+    assert f"{len(scans)} scans: {tally['ALARM']} ALARM" in text
+    assert "The 1 most in need of a look" in text
+    assert text.count("<section>") == 1
+    assert 'class="tag CLEAR"' not in text or tally["ALARM"] == 0
+
+
 def test_fail_on_alarm(tiny_model, scans, tmp_path):
     alarms = run(app, ["screen", str(scans[0]), "--model", str(tiny_model), "--out", str(tmp_path / "a"), "--fail-on-alarm"])
     decision = Screener.load(tiny_model).screen(read_scan(scans[0])).decision
     assert alarms.exit_code == (1 if decision is Decision.ALARM else 0)
+
+
+def test_help_answers_at_once():
+    started = time.monotonic()
+    told = subprocess.run([str(Path(sys.executable).with_name("bagscan")), "--help"], capture_output=True, text=True, timeout=60, check=False)
+    assert "screen" in told.stdout
+    assert time.monotonic() - started < 5  # half a second on an idle machine
+
+
+def test_without_torch_the_command_line_says_what_to_install(tiny_config):
+    code = "import sys; sys.modules['torch'] = None; sys.argv = ['bagscan', *sys.argv[1:]]; from bagscan.cli import main; main()"
+    doctor = subprocess.run([sys.executable, "-c", code, "doctor"], capture_output=True, text=True, timeout=120, check=False)
+    assert doctor.returncode == 0, doctor.stderr
+    train = subprocess.run([sys.executable, "-c", code, "train", str(tiny_config)], capture_output=True, text=True, timeout=120, check=False)
+    assert train.returncode == 2
+    assert "pip install 'bagscan[train]'" in train.stderr
+    assert "Traceback" not in train.stderr
+
+
+def test_another_split_is_warned_of_and_recorded(tiny_config, tiny_model, tmp_path):
+    Model.load(tiny_model).save(tmp_path / "run" / "model")
+    folder = str(tmp_path / "run" / "model")
+    out = tmp_path / "results.json"
+    result = run(app, ["evaluate", str(tiny_config), "--model", folder, "--out", str(out), "--set", "data.seed=5"])
+    assert "trained with another split" in result.output
+    assert any("another split" in note for note in json.loads(out.read_text())["notes"])
+    with pytest.raises(DataError, match="made with data.seed=5"):
+        run(app, ["evaluate", str(tiny_config), "--model", folder], catch_exceptions=False)
 
 
 def test_calibrate_then_evaluate(tiny_config, tiny_model, tmp_path):
@@ -212,6 +299,18 @@ def test_data_check_and_doctor(tiny_config):
         ("training.mode=both", "joint or two_stage"),
         ("data.sources=3", "must be a list"),
         ("training.mu=[1", "not a YAML value"),
+        ("training.loop.stepz=3", "--set, over .*did you mean 'steps'"),
+        ("training.loop.steps=0", "at least 1"),
+        ("training.loop.validate_every=0", "at least 1"),
+        ("training.loop.optimizer=adam", "adamw or sgd"),
+        ("training.loop.ema=2", "ema"),
+        ("training.batch_size=0", "at least 1"),
+        ("training.positive_from=7", "positive_from"),
+        ("training.augment.crop_px=0", "at least 16"),
+        ("training.augment.scale=[0, 1]", "ascending"),
+        ("model.regioner.n_superpixels=0", "at least 1"),
+        ("model.input.std=[0, 0, 0]", "above 0"),
+        ("data.sources.3.limit=1", "no member 3"),
     ],
 )
 def test_wrong_settings_name_the_nearest(tiny_config, setting, message, tmp_path):

@@ -204,7 +204,7 @@ def doctor(as_json: AsJson = False) -> None:
             versions[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:
             versions[package] = "missing: pip install 'bagscan[train]'"
-    from bagscan.training.experiment import data_folder
+    from bagscan.datasets.record import data_folder
 
     folder = data_folder()
     result = {
@@ -242,6 +242,12 @@ def main() -> None:
     try:
         app()
     except BagscanError as error:
+        _say(f"bagscan: {error}")
+        sys.exit(EXIT_USAGE)
+    except ModuleNotFoundError as error:
+        _say(f"bagscan: this needs the package {error.name}, which is not installed: pip install 'bagscan[train]'")
+        sys.exit(EXIT_USAGE)
+    except OSError as error:  # a full disk, a folder that may not be written
         _say(f"bagscan: {error}")
         sys.exit(EXIT_USAGE)
     except KeyboardInterrupt:

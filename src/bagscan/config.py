@@ -59,12 +59,27 @@ def apply_settings(data: dict[str, Any], settings: Sequence[str]) -> None:
         if not equals:
             raise ConfigError(f"--set {setting}: expected key=value")
         *parents, last = key.strip().split(".")
-        node = data
+        node: Any = data
         for parent in parents:
-            node = node.setdefault(parent, {})
-            if not isinstance(node, dict):
-                raise ConfigError(f"--set {setting}: {parent} is not a group of settings")
-        node[last] = _value(value, f"--set {setting}")
+            node = _member(node, parent, setting)
+        if isinstance(node, list):
+            _member(node, last, setting, any_kind=True)
+            node[int(last)] = _value(value, f"--set {setting}")
+        else:
+            node[last] = _value(value, f"--set {setting}")
+
+
+def _member(node: Any, name: str, setting: str, any_kind: bool = False) -> Any:
+    """A group of settings inside another, made where it is absent, or a member of a list."""
+    if isinstance(node, list):
+        if not name.isdigit() or int(name) >= len(node):
+            raise ConfigError(f"--set {setting}: there is no member {name}; the list has 0 to {len(node) - 1}")
+        found = node[int(name)]
+    else:
+        found = node.setdefault(name, {})
+    if not isinstance(found, dict | list) and not any_kind:
+        raise ConfigError(f"--set {setting}: {name} is not a group of settings")
+    return found
 
 
 def parse_mapping(text: str, where: str) -> dict[str, Any]:
@@ -93,7 +108,8 @@ def fill(cls: type[T], data: Mapping[str, Any], where: str = "configuration", li
     values = {}
     for key, value in data.items():
         here = (*at, str(key))
-        spot = f"{where}:{lines[here]}" if lines and here in lines else where
+        # A key without a line in a file that was read can only come from the command line.
+        spot = where if lines is None else f"{where}:{lines[here]}" if here in lines else f"--set, over {where}"
         if key not in known:
             raise ConfigError(f"{spot}: unknown key {'.'.join(here)!r}{nearest(str(key), known)}")
         values[key] = _convert(hints[key], value, spot, where, lines, here)

@@ -48,6 +48,8 @@ class InputConfig:
     def __post_init__(self) -> None:
         if not len(self.mean) == len(self.std) == len(self.channels):
             raise ValueError(f"mean and std need one value for each of {len(self.channels)} channels")
+        if min(self.std, default=0) <= 0:
+            raise ValueError(f"std must be above 0, got {self.std}")
         if self.working_side_px < 0:
             raise ValueError("working_side_px must be 0 or more")
 
@@ -236,7 +238,9 @@ def _verified(folder: Path) -> dict[str, str]:
         raise ModelError(f"{folder}: not a model folder (no SHA256SUMS); train one with: bagscan train CONFIG")
     sums = {}
     for line in manifest.read_text().splitlines():
-        digest, name = line.split("  ", 1)
+        digest, found, name = line.partition("  ")
+        if not found or Path(name).name != name:
+            raise ModelError(f"{manifest}: not a list of hashes and file names")
         if not (folder / name).is_file():
             raise ModelError(f"{folder}: {name} is missing")
         if _sha256(folder / name) != digest:
@@ -257,7 +261,7 @@ def _card(model: Model) -> str:
         f"- Input: {config.input.quantity}, channels {', '.join(config.input.channels)}, working side {config.input.working_side_px} px",
         f"- Parameters: {parameters:,}",
         f"- Operating point: {f'threshold {point.threshold:.4f}, {point.criterion}, chosen on {point.chosen_on_split}' if point else 'none chosen yet (bagscan calibrate)'}",
-        *(f"- {key}: {value}" for key, value in model.about.items()),
+        *(f"- {key}: {value}" for key, value in model.about.items() if not isinstance(value, list)),
         "- Limits: a first-stage aid; it decides nothing alone, and no conformance to any security standard is claimed.",
         "",
     ]

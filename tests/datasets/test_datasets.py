@@ -11,7 +11,9 @@ from bagscan.core.errors import DataError
 from bagscan.datasets import coco_folder, sixray, yolo_folder
 from bagscan.datasets.record import Record
 from bagscan.datasets.splits import group_near_duplicates, make_split, perceptual_hash, read_split, write_split
+from bagscan.formats import write_image, write_png_set, write_tiff
 from bagscan.formats.coco import CocoImage, write_coco
+from bagscan.formats.quantities import view_from_counts
 from bagscan.formats.voc import write_voc
 from tests.conftest import made_up_bag
 
@@ -121,3 +123,29 @@ def test_split_file_comes_back_and_notices_changes(tmp_path):
 def test_split_refuses_fractions_that_do_not_sum_to_one(tmp_path):
     with pytest.raises(DataError, match="sum to 1"):
         make_split([Record("a", tmp_path / "a.png")], {"train": 0.5})
+
+
+def test_coco_with_one_wrong_annotation_loses_one_image(tmp_path):
+    for name in ("a.png", "sub/a.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        write_image(tmp_path / name, view_from_counts(np.zeros((3, 20, 20), np.uint8), ("red", "green", "blue")))
+    images = [{"id": 1, "file_name": "a.png", "height": 20, "width": 20}, {"id": 2, "file_name": "sub/a.png", "height": 20, "width": 20}]
+    boxes = [{"id": 1, "image_id": 1, "category_id": 1, "bbox": [1, 1, 5, 5]}, {"id": 2, "image_id": 2, "category_id": 1, "bbox": [1, 1, 0, 5]}]
+    (tmp_path / "all.json").write_text(json.dumps({"images": images, "annotations": boxes, "categories": [{"id": 1, "name": "gun"}]}))
+    found = coco_folder.load(tmp_path / "all.json")
+    assert [r.id for r in found.records] == ["a"]
+    assert list(found.bad) == ["sub/a.png"]
+
+
+def test_a_yolo_folder_of_16_bit_sets_and_stacks(tmp_path):
+    for name in ("images", "labels"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "classes.txt").write_text("gun\n")
+    counts = np.random.default_rng(0).integers(0, 65535, (3, 20, 30), dtype=np.uint16)
+    write_png_set(tmp_path / "images", "bag", view_from_counts(counts, ("low", "high", "zeff")))
+    write_tiff(tmp_path / "images" / "stack.tif", view_from_counts(counts, ("low", "high", "zeff")))
+    for name in ("bag", "stack"):
+        (tmp_path / "labels" / f"{name}.txt").write_text("0 0.5 0.5 0.2 0.2\n")
+    found = yolo_folder.load(tmp_path)
+    assert [(r.id, len(r.annotations)) for r in found.records] == [("bag", 1), ("stack", 1)]
+    assert found.records[0].annotations[0].box_xyxy == pytest.approx((12, 8, 18, 12))

@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from bagscan.core.errors import ConfigError, DataError, ModelError
+from bagscan.core.errors import ConfigError, DataError, ModelError, TrainingError
 from bagscan.model import Model
 from bagscan.training.augment import AugmentConfig, draw_crop
 from bagscan.training.experiment import read_experiment, train
@@ -121,3 +121,45 @@ def test_same_generator_same_crop():
     pixels = np.random.default_rng(0).random((3, 50, 50), dtype=np.float32)
     one, two = (draw_crop(pixels, np.zeros((0, 50, 50), bool), AugmentConfig(crop_px=32), np.random.default_rng(4))[0] for _ in range(2))
     assert torch.equal(one, two)
+
+
+def test_a_run_that_stopped_early_stays_stopped(tiny_config, tmp_path):
+    settings = ["training.loop.patience=1", "training.loop.steps=30", "training.loop.learning_rate=1e-9", "training.loop.validate_every=3"]
+    said: list[str] = []
+    train(read_experiment(tiny_config, settings), tmp_path / "a", said.append)
+    assert any("stopped early" in line for line in said)
+    before = (tmp_path / "a" / "log.jsonl").read_text()
+    train(read_experiment(tiny_config, settings), tmp_path / "a", said.append)
+    assert (tmp_path / "a" / "log.jsonl").read_text() == before
+
+
+def test_a_run_is_not_resumed_with_other_settings(tiny_config, tmp_path):
+    train(read_experiment(tiny_config), tmp_path / "a", lambda _: None)
+    kept = (tmp_path / "a" / "config.yaml").read_text()
+    with pytest.raises(ConfigError, match=r"training.loop.seed was 0, now 9"):
+        train(read_experiment(tiny_config, ["training.loop.seed=9"]), tmp_path / "a", lambda _: None)
+    assert (tmp_path / "a" / "config.yaml").read_text() == kept
+    train(read_experiment(tiny_config, ["training.loop.steps=7"]), tmp_path / "a", lambda _: None)  # longer is no other
+
+
+def test_a_changed_or_new_scan_is_not_taken(tiny_config, tmp_path, yolo_root, monkeypatch):
+    import shutil
+
+    own = tmp_path / "data"
+    shutil.copytree(yolo_root, own)
+    monkeypatch.setenv("BAGSCAN_DATA", str(own))
+    train(read_experiment(tiny_config), tmp_path / "a", lambda _: None)
+    (tmp_path / "a" / "checkpoint.safetensors").unlink()
+    split = json.loads((tmp_path / "a" / "split.json").read_text())
+    changed, other = split["parts"]["train"][:2]
+    shutil.copy(own / "images" / f"{other}.png", own / "images" / f"{changed}.png")
+    shutil.copy(own / "images" / f"{other}.png", own / "images" / "9new.png")
+    said: list[str] = []
+    train(read_experiment(tiny_config), tmp_path / "a", said.append)
+    assert any(f"{changed}.png: changed since the split was made" in line for line in said)
+    assert any("1 scans are new" in line for line in said)
+
+
+def test_a_loss_that_is_no_number_stops_with_advice(tiny_config, tmp_path):
+    with pytest.raises(TrainingError, match="learning_rate"):
+        train(read_experiment(tiny_config, ["training.loop.learning_rate=1e30", "training.loop.clip_norm=1e30", "training.loop.warmup=0"]), tmp_path / "a", lambda _: None)

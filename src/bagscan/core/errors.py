@@ -26,6 +26,10 @@ class DataError(BagscanError):
     """A dataset is absent, empty, or not laid out as expected."""
 
 
+class TrainingError(BagscanError):
+    """Training cannot go on: the loss is no number any more."""
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """Return ``"; did you mean 'x'?"`` for the closest known name, or an empty string."""
     close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.4)

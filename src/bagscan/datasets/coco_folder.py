@@ -22,11 +22,14 @@ def load(annotations: str | Path, images: str | Path | None = None) -> Collectio
     if images is None:
         beside = annotations.parent / "images"
         images = beside if beside.is_dir() else annotations.parent
-    entries = read_coco(annotations)
+    bad: dict[str, str] = {}
+    entries = read_coco(annotations, bad)
     present = [entry for entry in entries if (Path(images) / entry.file_name).is_file()]
     absent = tuple(entry.file_name for entry in entries if not (Path(images) / entry.file_name).is_file())
-    records = tuple(Record(Path(e.file_name).stem, Path(images) / e.file_name, e.annotations) for e in present)
+    records = tuple(Record(Path(e.file_name).with_suffix("").as_posix(), Path(images) / e.file_name, e.annotations) for e in present)
     notes = [f"{len(records)} images, {sum(len(r.annotations) for r in records)} annotations."]
     if absent:
         notes.append(f"{len(absent)} of {len(entries)} listed images are absent from {images}.")
-    return Collection(annotations.stem, records, tuple(notes), absent)
+    if bad:
+        notes.append(f"{len(bad)} images have annotations that are wrong: left out.")
+    return Collection(annotations.stem, records, tuple(notes), absent, bad)

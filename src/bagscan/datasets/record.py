@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,6 +11,12 @@ from PIL import Image
 
 from bagscan.core import Annotation
 from bagscan.core.errors import DataError
+from bagscan.formats import read_scan
+
+
+def data_folder() -> Path:
+    """``BAGSCAN_DATA``, default ``../shared/data``."""
+    return Path(os.environ.get("BAGSCAN_DATA", "../shared/data"))
 
 
 @dataclass(frozen=True)
@@ -50,6 +57,8 @@ class Collection:
 
 
 def image_size(path: Path) -> tuple[int, int]:
-    """(height, width) of a JPEG or PNG from its header alone."""
+    """(height, width) of a scan; of a JPEG or PNG from its header alone."""
+    if path.suffix.lower() not in (".jpg", ".jpeg", ".png"):
+        return read_scan(path).views[0].shape
     with Image.open(path) as image:
         return image.height, image.width

@@ -55,6 +55,9 @@ def load(root: str | Path, subset: str = "10", split: str = "train") -> Collecti
             bad[stem] = str(error)
     absent = tuple(stem for stem in listed if stem not in present)
     notes = [f"{len(absent)} of {len(listed)} listed images are absent from {root / 'JPEGImage'}; {len(records)} used."]
+    unlisted = len(present - set(listed))
+    if unlisted:
+        notes.append(f"{unlisted} images on disk are in other lists or none: not used.")
     expected = PUBLISHED_COUNTS.get((subset, split))
     if expected is not None and expected != len(listed):
         notes.append(f"The list has {len(listed)} rows, the published one {expected}.")

@@ -128,7 +128,7 @@ def make_split(records: Sequence[Record], fractions: Mapping[str, float], seed: 
     if abs(sum(fractions.values()) - 1) > 1e-6:
         raise DataError(f"fractions must sum to 1, got {dict(fractions)}")
     if len({record.id for record in records}) < len(records):
-        raise DataError("record ids repeat; rename them or give each dataset its own prefix")
+        raise DataError("record ids repeat: two scans of these datasets have the same file name; rename one")
     with ThreadPoolExecutor(4) as pool:
         read = [(r, found) for r, found in zip(records, pool.map(_fingerprint, records), strict=True) if found]
     if not read:
@@ -184,7 +184,7 @@ def read_split(path: str | Path) -> Split:
     """
     path = Path(path)
     if not path.exists():
-        raise DataError(f"{path}: no such split; make one with: bagscan data split")
+        raise DataError(f"{path}: no such split; leave data.split out to have one made in the run folder")
     fields = json.loads(path.read_text())
     written = fields.pop("data_hash", None)
     fields["parts"] = {name: tuple(ids) for name, ids in fields["parts"].items()}

@@ -7,9 +7,8 @@ from pathlib import Path
 from bagscan.core.errors import DataError, ReadError
 from bagscan.datasets.record import Collection, Record, image_size
 from bagscan.formats.limits import naming
+from bagscan.formats.scans import READERS, find_scans, scan_id_of
 from bagscan.formats.yolo import read_classes, read_yolo
-
-ENDINGS = (".jpg", ".jpeg", ".png")
 
 
 def load(root: str | Path, scanner_digits: int = 0) -> Collection:
@@ -20,23 +19,24 @@ def load(root: str | Path, scanner_digits: int = 0) -> Collection:
             scanner; 0 where they do not.
     """
     root = Path(root)
-    paths = sorted(p for p in (root / "images").glob("*") if p.suffix.lower() in ENDINGS)
+    paths = find_scans([root / "images"]) if (root / "images").is_dir() else []
     if not paths:
-        raise DataError(f"{root / 'images'}: no images ({', '.join(ENDINGS)})")
+        raise DataError(f"{root / 'images'}: no scans ({', '.join(READERS)})")
     classes = read_classes(root / "classes.txt")
     records, bad, unlabelled = [], {}, 0
     for path in paths:
-        truth = root / "labels" / f"{path.stem}.txt"
+        scan_id = scan_id_of(path)
+        truth = root / "labels" / f"{scan_id}.txt"
         unlabelled += not truth.exists()
         try:
             with naming(path, "image"):
                 size = image_size(path)
             annotations = tuple(read_yolo(truth, classes, *size)) if truth.exists() else ()
         except ReadError as error:
-            bad[path.stem] = str(error)
+            bad[scan_id] = str(error)
             continue
-        scanner = path.stem[:scanner_digits] if scanner_digits else "unknown"
-        records.append(Record(path.stem, path, annotations, scanner=f"{root.name}-{scanner}" if scanner_digits else scanner))
+        scanner = scan_id[:scanner_digits] if scanner_digits else "unknown"
+        records.append(Record(scan_id, path, annotations, scanner=f"{root.name}-{scanner}" if scanner_digits else scanner))
     notes = [f"{len(records)} images, {sum(len(r.annotations) for r in records)} boxes of {len(classes)} classes."]
     if unlabelled:
         notes.append(f"{unlabelled} images have no label file: taken as without annotations.")

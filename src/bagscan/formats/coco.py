@@ -27,8 +27,12 @@ class CocoImage:
     scores: tuple[float, ...] = ()
 
 
-def read_coco(path: str | Path) -> list[CocoImage]:
+def read_coco(path: str | Path, bad: dict[str, str] | None = None) -> list[CocoImage]:
     """Read every image of a COCO file, those without annotations too.
+
+    Args:
+        bad: where given, an image with a wrong annotation is left out and its reason put here, by
+            file name, instead of an error.
 
     Raises:
         ReadError: not COCO JSON, nested too deeply, or an annotation of an unknown image or class.
@@ -45,7 +49,15 @@ def read_coco(path: str | Path) -> list[CocoImage]:
             if entry["image_id"] not in by_image or entry["category_id"] not in names:
                 raise ReadError(f"{path}: annotation {entry.get('id')} names an unknown image or category")
             by_image[entry["image_id"]].append(entry)
-        return [_image(path, image, by_image[image["id"]], names) for image in data["images"]]
+        images = []
+        for image in data["images"]:
+            try:
+                images.append(_image(path, image, by_image[image["id"]], names))
+            except (ValueError, KeyError, TypeError, ReadError) as error:
+                if bad is None:
+                    raise
+                bad[str(image.get("file_name", image["id"]))] = str(error)
+        return images
 
 
 def _image(path: Path, image: dict[str, Any], entries: list[dict[str, Any]], names: dict[Any, str]) -> CocoImage:

@@ -50,6 +50,7 @@ class Config:
         oversample: cells that start per superpixel wanted; in use the surplus is joined by
             likeness (see :mod:`bagscan.regions.connectivity`), so flat areas cost few superpixels.
         min_size, max_size: limits as a fraction of the mean superpixel area.
+        trainable: whether gradients pass through it in joint training.
     """
 
     n_superpixels: int = 100
@@ -65,6 +66,10 @@ class Config:
     min_size: float = 0.06
     max_size: float = 3.0
     trainable: bool = True
+
+    def __post_init__(self) -> None:
+        if min(self.n_superpixels, self.stride, self.iterations, self.train_iterations) < 1 or self.oversample <= 0:
+            raise ValueError("n_superpixels, stride and iterations must be at least 1, oversample above 0")
 
 
 def _conv(c_in: int, c_out: int) -> nn.Sequential:

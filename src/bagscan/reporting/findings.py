@@ -1,25 +1,27 @@
-"""Reports as JSON and COCO."""
+"""Reports as JSON rows and COCO."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from bagscan.core import Annotation, Report
-from bagscan.formats.coco import CocoImage, encode_mask, write_coco
+from bagscan.core import Report, Scan
+from bagscan.formats.coco import encode_mask
 
 
-def report_as_dict(report: Report) -> dict[str, Any]:
+def report_row(report: Report, scan: Scan) -> dict[str, Any]:
     """Everything about one report but its label maps, JSON-serialisable; masks as COCO run lengths."""
     return {
         "scan_id": report.scan_id,
+        "path": scan.provenance.get("path"),
+        "sha256": scan.provenance.get("sha256"),
         "decision": report.decision.value,
         "reasons": list(report.reasons),
         "model_id": report.model_id,
         "threshold": report.threshold,
         "timings": dict(report.timings),
+        "views": {view.view_id: {"height": view.shape[0], "width": view.shape[1]} for view in scan.views},
         "findings": [
             {
                 "view_id": f.view_id,
@@ -36,21 +38,32 @@ def report_as_dict(report: Report) -> dict[str, Any]:
     }
 
 
-def write_json(path: Path, reports: Sequence[Report]) -> None:
-    """One list of reports."""
-    path.write_text(json.dumps([report_as_dict(r) for r in reports], indent=1))
+def error_row(path: Path, error: str) -> dict[str, Any]:
+    """The row of a file that could not be read: never CLEAR."""
+    return {"scan_id": path.stem, "path": str(path), "decision": "REVIEW", "reasons": [error], "error": error, "views": {}, "findings": []}
 
 
-def write_findings_coco(path: Path, reports: Sequence[Report], files: Mapping[str, str]) -> None:
-    """Findings as COCO detections with masks and scores.
-
-    Args:
-        files: file name of every scan id.
-    """
-    images = []
-    for report in reports:
-        for view_id, labels in report.regions.items():
-            mine = [f for f in report.findings if f.view_id == view_id]
-            annotations = tuple(Annotation(f.label, f.box_xyxy, f.mask, view_id) for f in mine)
-            images.append(CocoImage(files[report.scan_id], labels.shape[0], labels.shape[1], annotations, tuple(f.score for f in mine)))
-    write_coco(path, images)
+def coco_of_rows(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Findings as COCO detections with masks and scores; one image per view, named by its path."""
+    labels = sorted({f["label"] for row in rows for f in row["findings"]})
+    number = {label: i + 1 for i, label in enumerate(labels)}
+    images: list[dict[str, Any]] = []
+    annotations: list[dict[str, Any]] = []
+    for row in rows:
+        for view_id, size in row["views"].items():
+            images.append({"id": len(images) + 1, "file_name": row["path"], "view_id": view_id, "decision": row["decision"], **size})
+            for found in (f for f in row["findings"] if f["view_id"] == view_id):
+                x1, y1, x2, y2 = found["box_xyxy"]
+                annotations.append(
+                    {
+                        "id": len(annotations) + 1,
+                        "image_id": len(images),
+                        "category_id": number[found["label"]],
+                        "bbox": [x1, y1, x2 - x1, y2 - y1],
+                        "area": (x2 - x1) * (y2 - y1),
+                        "iscrowd": 0,
+                        "segmentation": found["mask"],
+                        "score": found["score"],
+                    }
+                )
+    return {"images": images, "annotations": annotations, "categories": [{"id": i, "name": label} for label, i in number.items()]}

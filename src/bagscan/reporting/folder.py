@@ -1,20 +1,27 @@
-"""Screen many scans into a folder: findings.json, findings.coco.json, report.html."""
+"""Screen many scans into a folder: findings.json, findings.coco.json, report.html.
+
+Every scan's rows go to ``partial/`` as soon as it is judged. A killed run leaves them there, the same
+line goes on where it stopped, and memory does not grow with the number of scans.
+"""
 
 from __future__ import annotations
 
+import hashlib
+import json
+import shutil
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from bagscan.core import Report
 from bagscan.core.errors import BagscanError, ReadError
 from bagscan.formats import find_scans, read_scan
-from bagscan.reporting.findings import write_findings_coco, write_json
-from bagscan.reporting.html import Screened, render_page
+from bagscan.reporting.findings import coco_of_rows, error_row, report_row
+from bagscan.reporting.html import error_section, render_page, report_section
 from bagscan.screening import Screener
 
 MOST_IN_PAGE = 200  # a page of thousands of scans is no page; JSON and COCO hold all
+DECISIONS = ("ALARM", "REVIEW", "CLEAR")
 
 
 def screen_folder(paths: Sequence[Path], model: Path, out: Path, report: Callable[[str], None] = print) -> dict[str, Any]:
@@ -30,32 +37,52 @@ def screen_folder(paths: Sequence[Path], model: Path, out: Path, report: Callabl
     if not files:
         raise ReadError(f"no scans in {', '.join(map(str, paths))}")
     screener = Screener.load(model)
-    out.mkdir(parents=True, exist_ok=True)
-    shown: list[Screened] = []
-    reports: list[Report] = []
-    names: dict[str, str] = {}
-    errors: dict[str, str] = {}
-    started = time.monotonic()
+    partial = out / "partial"
+    partial.mkdir(parents=True, exist_ok=True)
+    rows, started, judged = [], time.monotonic(), 0
     for number, file in enumerate(files, 1):
-        try:
-            scan = read_scan(file)
-        except BagscanError as error:
-            errors[str(file)] = str(error)
-            shown.append(Screened(str(file), None, None, str(error)))
-            continue
-        result = screener.screen(scan)
-        reports.append(result)
-        names[scan.id] = file.name
-        if len(shown) < MOST_IN_PAGE:
-            shown.append(Screened(f"{scan.id} ({file.name})", result, scan.views[0]))
+        stored = partial / hashlib.sha256(f"{screener.model.id} {file.absolute()} {_stamp(file)}".encode()).hexdigest()[:24]
+        if not stored.with_suffix(".json").exists():
+            judged += 1
+            _judge(screener, file, stored)
+        rows.append((json.loads(stored.with_suffix(".json").read_text()), stored.with_suffix(".html")))
         if number % 20 == 0 or number == len(files):
-            left = (time.monotonic() - started) / number * (len(files) - number)
+            left = (time.monotonic() - started) / max(1, judged) * (len(files) - number)
             report(f"screened {number} of {len(files)}, {left:.0f} s left")
-    write_json(out / "findings.json", reports)
-    write_findings_coco(out / "findings.coco.json", reports, names)
+    tally: dict[str, Any] = {name: sum(row["decision"] == name for row, _ in rows) for name in ("ALARM", "CLEAR", "REVIEW")}
+    (out / "findings.json").write_text(json.dumps([row for row, _ in rows], indent=1))
+    (out / "findings.coco.json").write_text(json.dumps(coco_of_rows([row for row, _ in rows])))
+    _write_page(out / "report.html", rows, tally, screener)
+    shutil.rmtree(partial)
+    errors = {row["path"]: row["error"] for row, _ in rows if row.get("error")}
+    return tally | {"errors": errors, "scans": len(files), "model_id": screener.model.id, "out": str(out)}
+
+
+def _judge(screener: Screener, file: Path, stored: Path) -> None:
+    """Judge one file and keep its row; the row is written last, so that it stands for all of it."""
+    try:
+        scan = read_scan(file)
+    except BagscanError as error:
+        row, section = error_row(file, str(error)), error_section(str(file), str(error))
+    else:
+        result = screener.screen(scan)
+        row, section = report_row(result, scan), report_section(f"{scan.id} ({file})", result, scan.views[0])
+    stored.with_suffix(".html").write_text(section)
+    stored.with_suffix(".tmp").write_text(json.dumps(row))
+    stored.with_suffix(".tmp").rename(stored.with_suffix(".json"))
+
+
+def _stamp(file: Path) -> str:
+    """What changes when a file does, without reading it."""
+    known = file.stat()
+    return f"{known.st_size} {known.st_mtime_ns}"
+
+
+def _write_page(path: Path, rows: list[tuple[dict[str, Any], Path]], tally: dict[str, Any], screener: Screener) -> None:
+    """The page: alarms first where not all fit, otherwise in the order given."""
     point = screener.point
     about = f"{point.criterion}; on {point.chosen_on_split}: {100 * point.expected_fpr:.2f} % of benign segments"
-    (out / "report.html").write_text(render_page(shown, screener.model.id, point.threshold, about))
-    tally: dict[str, Any] = {name: sum(r.decision.value == name for r in reports) for name in ("ALARM", "CLEAR", "REVIEW")}
-    tally["REVIEW"] += len(errors)
-    return tally | {"errors": errors, "scans": len(files), "model_id": screener.model.id, "out": str(out)}
+    order = sorted(rows, key=lambda item: DECISIONS.index(item[0]["decision"])) if len(rows) > MOST_IN_PAGE else rows
+    sections = (section.read_text() for _, section in order[:MOST_IN_PAGE])
+    with path.open("w") as page:
+        page.writelines(render_page(sections, min(len(rows), MOST_IN_PAGE), len(rows), tally, screener.model.id, point.threshold, about))

@@ -8,8 +8,7 @@ from __future__ import annotations
 import base64
 import html
 import io
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
 
 import numpy as np
 from PIL import Image
@@ -31,16 +30,6 @@ td,th{padding:3px 8px 3px 0;text-align:right}td:first-child,th:first-child{text-
 .part{border-radius:4px;display:block;height:44px;width:66px;object-fit:contain;background:#fff}
 details{margin-top:10px}@media(max-width:760px){.body{grid-template-columns:1fr}}
 """
-
-
-@dataclass(frozen=True)
-class Screened:
-    """A report and the view that it is about, or the error that took their place."""
-
-    title: str
-    report: Report | None
-    view: View | None
-    error: str = ""
 
 
 def displayable(view: View) -> np.ndarray:
@@ -127,10 +116,13 @@ def _cut_out(rgb: np.ndarray, box: tuple[float, float, float, float]) -> str:
     return f'<img class="part" alt="" src="{_data_uri(np.ascontiguousarray(rgb[window]), 132)}">'
 
 
-def _section(item: Screened) -> str:
-    if item.report is None or item.view is None:
-        return f'<section><div class="head"><span class="tag REVIEW">REVIEW</span><h2>{html.escape(item.title)}</h2></div><p>{html.escape(item.error)}</p></section>'
-    report, view = item.report, item.view
+def error_section(title: str, error: str) -> str:
+    """A file that could not be read."""
+    return f'<section><div class="head"><span class="tag REVIEW">REVIEW</span><h2>{html.escape(title)}</h2></div><p>{html.escape(error)}</p></section>'
+
+
+def report_section(title: str, report: Report, view: View) -> str:
+    """One scan: picture with contours, flagged parts by score, histogram."""
     rgb = displayable(view)
     rows = "".join(
         f"<tr><td>{_cut_out(rgb, f.box_xyxy)}</td><td>{f.score:.3f}</td>"
@@ -143,25 +135,26 @@ def _section(item: Screened) -> str:
     chart = _histogram(scores, report.threshold or 0.0) if scores is not None else ""
     reasons = "".join(f"<p>{html.escape(reason)}</p>" for reason in report.reasons)
     return (
-        f'<section id="{html.escape(report.scan_id)}"><div class="head"><span class="tag {report.decision.value}">{report.decision.value}</span>'
-        f"<h2>{html.escape(item.title)}</h2></div>{reasons}"
+        f'<section><div class="head"><span class="tag {report.decision.value}">{report.decision.value}</span>'
+        f"<h2>{html.escape(title)}</h2></div>{reasons}"
         f'<div class="body"><div>{_overlay(view, rgb, report)}</div><div>{parts}{chart}</div></div></section>'
     )
 
 
-def render_page(items: Iterable[Screened], model_id: str, threshold: float, about: str) -> str:
-    """The whole page.
+def render_page(sections: Iterable[str], shown: int, total: int, tally: Mapping[str, int], model_id: str, threshold: float, about: str) -> Iterator[str]:
+    """The whole page, piece by piece.
 
     Args:
+        sections: of the ``shown`` scans, out of ``total``. tally: scans by decision, of all.
         about: one line on the operating point.
     """
-    items = list(items)
-    counts = {d: sum(i.report is not None and i.report.decision is d for i in items) for d in Decision}
-    counts[Decision.REVIEW] += sum(i.report is None for i in items)
-    summary = " · ".join(f"{n} {d.value}" for d, n in counts.items())
-    return (
-        f'<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>bagscan report</title>'
-        f"<style>{STYLE}</style><h1>bagscan report</h1><p>{len(items)} scans: {summary}</p>"
+    summary = " · ".join(f"{tally[d.value]} {d.value}" for d in Decision)
+    part = f" The {shown} most in need of a look are shown; findings.json holds all." if shown < total else ""
+    yield (
+        '<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>bagscan report</title>'
+        f"<style>{STYLE}</style><h1>bagscan report</h1><p>{total} scans: {summary}.{part}</p>"
         f"<p class='muted'>Model {html.escape(model_id)} · threshold {threshold:.4f} · {html.escape(about)}<br>"
-        "Green: benign sub-components. Red, dashed: anomalous. A first-stage aid; a person decides.</p>" + "".join(_section(item) for item in items) + "</html>"
+        "Green: benign sub-components. Red, dashed: anomalous. A first-stage aid; a person decides.</p>"
     )
+    yield from sections
+    yield "</html>"

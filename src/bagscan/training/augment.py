@@ -31,6 +31,14 @@ class AugmentConfig:
     noise: float = 0.02
     near_object: float = 0.7
 
+    def __post_init__(self) -> None:
+        if self.crop_px < 16:
+            raise ValueError(f"crop_px must be at least 16, got {self.crop_px}")
+        if not 0 < self.scale[0] <= self.scale[1]:
+            raise ValueError(f"scale must be two ascending factors above 0, got {self.scale}")
+        if not 0 <= self.near_object <= 1 or min(self.gain, self.gamma, self.noise) < 0:
+            raise ValueError("near_object is a share; gain, gamma and noise are not below 0")
+
 
 def draw_crop(pixels: np.ndarray, masks: np.ndarray, config: AugmentConfig, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
     """One augmented square of a view.

@@ -11,6 +11,7 @@ import numpy as np
 
 from bagscan.core.errors import BagscanError
 from bagscan.datasets.record import Record
+from bagscan.datasets.splits import Split
 from bagscan.evaluation.baseline import image_statistics, trivial_baseline
 from bagscan.evaluation.levels import evaluate_levels, segment_arrays
 from bagscan.evaluation.operating_point import choose_operating_point
@@ -29,7 +30,9 @@ def calibrate_model(experiment: Experiment, folder: Path, max_fpr: float, report
         max_fpr: largest false-positive rate per benign segment.
     """
     model = Model.load(folder)
-    bags, _ = judge_part(model, experiment.data, "val", folder.parent, report)
+    bags, split = judge_part(model, experiment.data, "val", folder.parent, report)
+    for note in _other_split(model, split):
+        report(f"warning: {note}")
     truth, scores, _ = segment_arrays(bags)
     model.operating_point = choose_operating_point(truth, scores, max_fpr, "val")
     model.about["benign_score_quantiles"] = benign_quantiles(truth, scores)
@@ -53,12 +56,15 @@ def evaluate_model(experiment: Experiment, folder: Path, part: str, out: Path, r
     split = obtain_split(experiment.data, records, folder.parent, report)
     chosen = part_records(experiment.data, records, split, part)
     report(f"scoring {len(chosen)} scans of {part}")
-    samples = load_samples(chosen, model, report)
+    samples = load_samples(chosen, model, report, split.sha256)
     point = model.operating_point
     results = evaluate_levels(judge_samples(model, samples), point.threshold if point else 0.5)
     results["operating_point"] = dataclasses.asdict(point) if point else None
     results["per_scan"]["trivial_baseline"] = _baseline(part_records(experiment.data, records, split, "train"), chosen)
     notes = ["A whole-image score proves nothing unless it is well above trivial_baseline, which knows image statistics alone."]
+    notes += _other_split(model, split)
+    for note in _other_split(model, split):
+        report(f"warning: {note}")
     if point is None:
         notes.append("No operating point was chosen: the confusion is at 0.5.")
     record = make_record(
@@ -75,6 +81,14 @@ def evaluate_model(experiment: Experiment, folder: Path, part: str, out: Path, r
     )
     write_record(out, record)
     return record
+
+
+def _other_split(model: Model, split: Split) -> list[str]:
+    """A warning where the model was trained with another split: its training scans may be in any part."""
+    trained = model.about.get("training data")
+    if trained in (None, split.data_hash):
+        return []
+    return [f"The model was trained with another split ({str(trained)[:12]}, not {split.data_hash[:12]}): scans that it was trained on may be among these."]
 
 
 def _baseline(train: list[Record], test: list[Record]) -> dict[str, float]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,7 +21,7 @@ from safetensors.torch import load_file, save_file
 from bagscan.config import apply_settings, fill, read_yaml
 from bagscan.core.errors import ConfigError, DataError
 from bagscan.datasets import bsds500, coco_folder, sixray, yolo_folder
-from bagscan.datasets.record import Collection, Record
+from bagscan.datasets.record import Collection, Record, data_folder
 from bagscan.datasets.splits import Split, make_split, read_split, write_split
 from bagscan.evaluation.within_bag import BagResult
 from bagscan.model import Model, ModelConfig
@@ -43,6 +42,7 @@ class SourceConfig:
     Attributes:
         format: ``sixray``, ``yolo`` or ``coco``.
         root: folder (COCO: the JSON file); relative to the data folder, ``BAGSCAN_DATA``.
+        subset, list_of: SIXray: list ``10``, ``100`` or ``1000``, and ``train`` or ``test`` of it.
         scanner_digits: YOLO: leading characters of a file name that tell the scanner.
         with_objects_only: leave out scans without annotations. limit: use at most so many scans,
             spread evenly through the set; 0 for all.
@@ -50,6 +50,8 @@ class SourceConfig:
 
     format: str
     root: str
+    subset: str = "10"
+    list_of: str = "train"
     scanner_digits: int = 0
     with_objects_only: bool = False
     limit: int = 0
@@ -61,7 +63,7 @@ class DataConfig:
 
     Attributes:
         sources: sets to read. split: file to use; where null, one is made in the run folder.
-        fractions: train, val, test. leave_out_scanner: kept from training and validation; the
+        fractions: train, val, test. seed: of the split. leave_out_scanner: kept from training and validation; the
             test part is then that scanner alone.
     """
 
@@ -115,18 +117,13 @@ def read_experiment(path: str | Path, settings: list[str] | None = None) -> Expe
     return experiment
 
 
-def data_folder() -> Path:
-    """``BAGSCAN_DATA``, default ``../shared/data``."""
-    return Path(os.environ.get("BAGSCAN_DATA", "../shared/data"))
-
-
 def load_source(source: SourceConfig) -> Collection:
     """Read one dataset. Raises :class:`DataError` naming ``BAGSCAN_DATA`` where it is absent."""
     root = data_folder() / source.root
     if not root.exists():
         raise DataError(f"{root}: no such data; set BAGSCAN_DATA to the folder that holds {source.root}")
     if source.format == "sixray":
-        return sixray.load(root)
+        return sixray.load(root, source.subset, source.list_of)
     if source.format == "yolo":
         return yolo_folder.load(root, source.scanner_digits)
     if source.format == "coco":
@@ -148,13 +145,26 @@ def load_records(config: DataConfig, report: Report = print) -> list[Record]:
 
 
 def obtain_split(config: DataConfig, records: list[Record], out: Path, report: Report = print) -> Split:
-    """The split file named, the run's own, or a new one written there."""
+    """The split file named, the run's own, or a new one written there.
+
+    Raises:
+        DataError: the run's own split was made with another seed or other fractions.
+    """
     path = Path(config.split) if config.split else out / "split.json"
+    fractions = dict(zip(("train", "val", "test"), config.fractions, strict=True))
     if not path.exists() and not config.split:
         report("grouping near-duplicates and splitting ...")
         out.mkdir(parents=True, exist_ok=True)
-        write_split(path, make_split(records, dict(zip(("train", "val", "test"), config.fractions, strict=True)), config.seed))
-    return read_split(path)
+        write_split(path, make_split(records, fractions, config.seed))
+    split = read_split(path)
+    if not config.split and (split.seed, dict(split.fractions)) != (config.seed, fractions):
+        raise DataError(f"{path} was made with data.seed={split.seed} and fractions {list(split.fractions.values())}, not the ones asked for now: use another folder")
+    ids, known = {r.id for r in records}, set(split.sha256)
+    if ids - known:
+        report(f"{len(ids - known)} scans are new since {path} was made and in no part of it")
+    if known - ids:
+        report(f"{len(known - ids)} scans of {path} are absent now")
+    return split
 
 
 def part_records(config: DataConfig, records: list[Record], split: Split, part: str) -> list[Record]:
@@ -167,11 +177,34 @@ def part_records(config: DataConfig, records: list[Record], split: Split, part: 
     return [r for r in split.select(records, part) if r.scanner != held]
 
 
+MAY_CHANGE = ("threads", "data.split", "training.loop.steps", "training.loop.patience", "training.loop.validate_every", "training.loop.checkpoint_every")
+
+
 def save_resolved(experiment: Any, kind: str, out: Path) -> None:
-    """Write ``config.yaml`` with every default filled in."""
-    out.mkdir(parents=True, exist_ok=True)
+    """Write ``config.yaml`` with every default filled in.
+
+    Raises:
+        ConfigError: a run was started there with other settings, so that going on would make a
+            record of neither.
+    """
     plain = json.loads(json.dumps({"kind": kind, **dataclasses.asdict(experiment)}))
-    (out / "config.yaml").write_text(yaml.safe_dump(plain, sort_keys=False))
+    path = out / "config.yaml"
+    if path.exists() and (out / "checkpoint.safetensors").exists():
+        before, now = (_flat(tree) for tree in (yaml.safe_load(path.read_text()), plain))
+        changed = [key for key in sorted(before.keys() | now.keys()) if before.get(key) != now.get(key) and key not in MAY_CHANGE]
+        if changed:
+            told = ", ".join(f"{key} was {before.get(key)!r}, now {now.get(key)!r}" for key in changed[:5])
+            raise ConfigError(f"{out} holds a run with other settings ({told}): use another --out, or delete it")
+    out.mkdir(parents=True, exist_ok=True)
+    path.write_text(yaml.safe_dump(plain, sort_keys=False))
+
+
+def _flat(tree: Any, at: str = "") -> dict[str, Any]:
+    """``{"a": {"b": 1}}`` -> ``{"a.b": 1}``; lists by index."""
+    items = tree.items() if isinstance(tree, dict) else enumerate(tree) if isinstance(tree, list) else None
+    if items is None:
+        return {at: tree}
+    return {key: value for name, part in items for key, value in _flat(part, f"{at}.{name}" if at else str(name)).items()}
 
 
 def train(experiment: Experiment, out: Path, report: Report = print) -> dict[str, float]:
@@ -184,7 +217,7 @@ def train(experiment: Experiment, out: Path, report: Report = print) -> dict[str
     split = obtain_split(experiment.data, records, out, report)
     resolved = dataclasses.replace(experiment, model=model.config)
     save_resolved(resolved, "joint", out)
-    samples = {part: load_samples(part_records(experiment.data, records, split, part), model, report) for part in ("train", "val")}
+    samples = {part: load_samples(part_records(experiment.data, records, split, part), model, report, split.sha256) for part in ("train", "val")}
     report(", ".join(f"{len(s)} {part}" for part, s in samples.items()) + f"; data hash {split.data_hash[:12]}")
 
     def keep(scores: dict[str, float]) -> None:
@@ -223,7 +256,7 @@ def judge_part(model: Model, data: DataConfig, part: str, run_folder: Path, repo
     """Score every scan of one part of an experiment's data."""
     records = load_records(data, report)
     split = obtain_split(data, records, run_folder, report)
-    samples = load_samples(part_records(data, records, split, part), model, report)
+    samples = load_samples(part_records(data, records, split, part), model, report, split.sha256)
     return judge_samples(model, samples), split
 
 

@@ -31,15 +31,18 @@ class JointConfig:
     """How the three parts are trained together.
 
     Attributes:
-        mode: ``joint`` or ``two_stage``.
+        mode: ``joint`` or ``two_stage``. batch_size: crops a step.
         mu: weight of classification and ranking. compactness: lambda.
         ranking: weight of an object's best segments against the worst benign ones of its bag.
         label_reconstruction: weight; 0 where truth is boxes, whose outline is not the object's.
         channel_reconstruction: weight.
         positive_from, negative_to: overlap of a segment that makes it anomalous or benign.
         background_weight: of air segments, which are benign beyond doubt.
+        label_smoothing: share of the truth given to the other classes.
         segments_per_scan: drawn, balanced, for encoders that pay per region; others take all.
-        balance_scanners: draw every scanner equally often, small ones too.
+        balance_scanners: share of crops drawn from all scanners equally often, small ones too.
+        validation_scans: judged while training, spread evenly through the validation split.
+        augment, loop: see :class:`AugmentConfig` and :class:`LoopConfig`.
     """
 
     mode: str = "joint"
@@ -62,6 +65,12 @@ class JointConfig:
     def __post_init__(self) -> None:
         if self.mode not in ("joint", "two_stage"):
             raise ValueError(f"mode must be joint or two_stage, got {self.mode!r}")
+        if min(self.batch_size, self.validation_scans, self.segments_per_scan) < 1:
+            raise ValueError("batch_size, validation_scans and segments_per_scan must be at least 1")
+        if not 0 <= self.negative_to < self.positive_from <= 1:
+            raise ValueError(f"expected 0 <= negative_to < positive_from <= 1, got {self.negative_to} and {self.positive_from}")
+        if not (0 <= self.balance_scanners <= 1 and 0 <= self.label_smoothing < 1):
+            raise ValueError("balance_scanners and label_smoothing are shares between 0 and 1")
 
 
 class JointTask:

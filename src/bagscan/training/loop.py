@@ -20,6 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from bagscan.core.errors import TrainingError
 from bagscan.training.checkpoint import load_checkpoint, save_checkpoint
 
 
@@ -30,8 +31,10 @@ class LoopConfig:
     Attributes:
         steps: optimizer steps. learning_rate: peak, after ``warmup`` steps, then cosine to 0.
         optimizer: ``adamw`` or ``sgd`` (momentum 0.9, as paper A).
+        weight_decay: of matrices and kernels. clip_norm: largest norm of the gradient.
         ema: decay of the averaged weights that are validated and kept; 0 for none.
         validate_every, checkpoint_every: steps. patience: validations without gain; 0 for never.
+        seed: of weights, draws and dropout.
     """
 
     steps: int = 1000
@@ -45,6 +48,15 @@ class LoopConfig:
     checkpoint_every: int = 100
     patience: int = 0
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "validate_every", "checkpoint_every"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if self.optimizer not in ("adamw", "sgd"):
+            raise ValueError(f"optimizer must be adamw or sgd, got {self.optimizer!r}")
+        if not 0 <= self.ema < 1 or self.learning_rate <= 0 or self.clip_norm <= 0 or min(self.warmup, self.patience, self.weight_decay) < 0:
+            raise ValueError("expected 0 <= ema < 1, learning_rate and clip_norm above 0, the others not below 0")
 
 
 class Task(Protocol):
@@ -149,6 +161,10 @@ def run(
     if path.exists():
         progress = load_checkpoint(path, kept, optimizer)
         report(f"resuming at step {progress['step']} of {config.steps}")
+        if config.patience and progress["stale"] >= config.patience:
+            report(f"it stopped early: no gain in {config.patience} validations")
+            stopped: dict[str, float] = progress["best"]
+            return stopped
     log = _Log(out / "log.jsonl", progress["step"])
     started, first = time.monotonic() - progress["seconds"], progress["step"]
     with ThreadPoolExecutor(1) as loader:
@@ -194,7 +210,7 @@ def _one_step(task: Task, optimizer: torch.optim.Optimizer, batch: Any, step: in
     optimizer.zero_grad(set_to_none=True)
     loss, parts = task.loss(batch)
     if not torch.isfinite(loss):
-        raise FloatingPointError(f"the loss became {loss.item()} at step {step}: lower loop.learning_rate")
+        raise TrainingError(f"the loss became {loss.item()} at step {step}: lower training.loop.learning_rate, or look at model.input.std")
     torch.autograd.backward(loss)
     torch.nn.utils.clip_grad_norm_([p for g in optimizer.param_groups for p in g["params"]], config.clip_norm)
     optimizer.step()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
@@ -55,13 +55,20 @@ def scale_annotation(annotation: Annotation, sy: float, sx: float, height: int, 
     return replace(annotation, box_xyxy=(x1 * sx, y1 * sy, x2 * sx, y2 * sy), mask=mask)
 
 
-def load_sample(record: Record, model: Model) -> Sample:
+def load_sample(record: Record, model: Model, sha256: str | None = None) -> Sample:
     """Read one record's first view and bring it to the model's working size.
 
+    Args:
+        sha256: of the file when the split was made.
+
     Raises:
-        ReadError, ModelError: the scan cannot be read, or is of another kind than the model's.
+        ReadError, ModelError, DataError: the scan cannot be read, is of another kind than the
+            model's, or changed since the split was made.
     """
-    view = read_scan(record.path).views[0]
+    scan = read_scan(record.path)
+    if sha256 not in (None, scan.provenance["sha256"]):
+        raise DataError(f"{record.path}: changed since the split was made")
+    view = scan.views[0]
     model.check(view)
     working = model.working_view(view)
     (height, width), (h0, w0) = working.shape, view.shape
@@ -71,8 +78,11 @@ def load_sample(record: Record, model: Model) -> Sample:
     return Sample(record, replace(working, pixels=np.zeros((len(counts), 1, 1), np.float32)), counts, annotations)
 
 
-def load_samples(records: Sequence[Record], model: Model, report: Callable[[str], None] = print) -> list[Sample]:
+def load_samples(records: Sequence[Record], model: Model, report: Callable[[str], None] = print, sha256: Mapping[str, str] | None = None) -> list[Sample]:
     """Read many; bad ones are reported and left out.
+
+    Args:
+        sha256: of every record's file by id; see :func:`load_sample`.
 
     Raises:
         DataError: none could be read.
@@ -80,7 +90,7 @@ def load_samples(records: Sequence[Record], model: Model, report: Callable[[str]
 
     def one(record: Record) -> Sample | str:
         try:
-            return load_sample(record, model)
+            return load_sample(record, model, sha256.get(record.id) if sha256 else None)
         except BagscanError as error:
             return str(error)
 
