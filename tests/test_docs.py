@@ -45,6 +45,12 @@ def test_every_setting_is_in_the_reference_with_its_default(config):
         assert f"| `{field.name}`{default}" in REFERENCE
 
 
+@pytest.mark.parametrize("config", CONFIGS, ids=lambda c: f"{c.__module__}.{c.__name__}")
+def test_every_setting_is_explained_in_its_docstring(config):
+    unexplained = [field.name for field in dataclasses.fields(config) if not re.search(rf"\b{field.name}\b", config.__doc__)]
+    assert not unexplained
+
+
 @pytest.mark.parametrize("page", [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))], ids=lambda p: p.name)
 def test_links_and_configurations_exist(page):
     text = page.read_text()

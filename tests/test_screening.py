@@ -245,7 +245,7 @@ def test_another_split_is_warned_of_and_recorded(tiny_config, tiny_model, tmp_pa
     result = run(app, ["evaluate", str(tiny_config), "--model", folder, "--out", str(out), "--set", "data.seed=5"])
     assert "trained with another split" in result.output
     assert any("another split" in note for note in json.loads(out.read_text())["notes"])
-    with pytest.raises(DataError, match="made with data.seed=5"):
+    with pytest.raises(DataError, match=r"made with data\.seed=5"):
         run(app, ["evaluate", str(tiny_config), "--model", folder], catch_exceptions=False)
 
 

@@ -6,9 +6,7 @@ import importlib
 from collections.abc import Iterable
 from pathlib import Path
 
-import timm
 import torch
-import torchvision
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
@@ -25,6 +23,8 @@ class SqueezeNetPyramid(nn.Module):
 
     def __init__(self, name: str, channels: int) -> None:
         super().__init__()
+        import torchvision  # seconds to import, and most models need only one of the two
+
         layers = list(getattr(torchvision.models, name)(weights=None).features)
         first = layers[0]
         if channels != 3:
@@ -62,6 +62,8 @@ def create_backbone(name: str, channels: int, pretrained: bool = False, weights:
     Raises:
         ConfigError: an unknown name. ModelError: weights that cannot be had.
     """
+    import timm
+
     name = ALIASES.get(name.lower(), name)
     if name not in SQUEEZENETS and not timm.is_model(name):
         known = [*timm.list_models(), *SQUEEZENETS]
@@ -101,6 +103,8 @@ def _unavailable(name: str, error: Exception) -> str:
 
 
 def _fetch_squeezenet(net: nn.Module, name: str, channels: int) -> None:
+    import torchvision
+
     try:
         published = torchvision.models.get_model(name, weights="DEFAULT").features
     except Exception as error:  # urllib, ssl and hash errors share no base class

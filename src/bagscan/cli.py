@@ -27,7 +27,7 @@ EXIT_ALARM, EXIT_USAGE, EXIT_BAD_ITEMS = 1, 2, 3
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout; progress goes to stderr.")]
 Settings = Annotated[list[str], typer.Option("--set", help="Change one setting, for example --set training.loop.steps=100.")]
 Config = Annotated[Path, typer.Argument(help="A YAML file, see configs/.")]
-ModelFolder = Annotated[Path, typer.Option("--model", help="A model folder, for example runs/demo/model.")]
+ModelFolder = Annotated[Path, typer.Option("--model", help="A model folder, for example runs/xray_joint/model.")]
 
 
 def _say(text: str) -> None:

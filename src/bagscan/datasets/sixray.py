@@ -54,7 +54,7 @@ def load(root: str | Path, subset: str = "10", split: str = "train") -> Collecti
         except ReadError as error:
             bad[stem] = str(error)
     absent = tuple(stem for stem in listed if stem not in present)
-    notes = [f"{len(absent)} of {len(listed)} listed images are absent from {root / 'JPEGImage'}; {len(records)} used."]
+    notes = [f"{len(absent)} of {len(listed)} listed images are absent from {root / 'JPEGImage'}; {len(records)} are there."]
     unlisted = len(present - set(listed))
     if unlisted:
         notes.append(f"{unlisted} images on disk are in other lists or none: not used.")

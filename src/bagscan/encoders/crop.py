@@ -29,6 +29,7 @@ class Config:
     """Crop encoder settings.
 
     Attributes:
+        backbone, pretrained, weights: see :func:`create_backbone`. channels: image channels.
         size_px: side of the resized crop (224 in paper A). context: added around the box, as a
             share of its sides. floor: weight of the image outside the region's membership, so
             that context stays visible; 0 blanks it, as the paper.

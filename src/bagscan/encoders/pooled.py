@@ -30,7 +30,7 @@ class Config:
     """Pooled encoder settings.
 
     Attributes:
-        backbone: see :func:`create_backbone`. channels: image channels.
+        backbone, pretrained, weights: see :func:`create_backbone`. channels: image channels.
         dim: channels of the pathway; the description has twice as many (coarse and fine).
         stride: finest map that is pooled, in pixels.
     """

@@ -18,6 +18,7 @@ class Config:
 
     Attributes:
         n_superpixels: about how many cells. cell_px: their side instead; 0 to go by the count.
+        trainable: no; here because joint training asks every regioner.
     """
 
     n_superpixels: int = 100

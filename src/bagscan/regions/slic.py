@@ -17,7 +17,13 @@ CARD = {"paper": "Achanta et al., SLIC, PAMI 2012", "channels": "any", "weights"
 
 @dataclass(frozen=True)
 class Config:
-    """SLIC settings: ``compactness`` weighs position against colour (Lab units)."""
+    """SLIC settings.
+
+    Attributes:
+        n_superpixels: about how many. iterations: of k-means.
+        compactness: weight of position against colour, in Lab units.
+        trainable: no; here because joint training asks every regioner.
+    """
 
     n_superpixels: int = 100
     compactness: float = 10.0

@@ -14,7 +14,7 @@ CARD = {"paper": "none", "channels": "any", "weights": "none", "limits": "says n
 
 @dataclass(frozen=True)
 class Config:
-    """No settings."""
+    """Nothing to set; ``trainable`` is no, and here because joint training asks every regioner."""
 
     trainable: bool = False
 

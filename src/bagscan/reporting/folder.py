@@ -55,6 +55,8 @@ def screen_folder(paths: Sequence[Path], model: Path, out: Path, report: Callabl
     _write_page(out / "report.html", rows, tally, screener)
     shutil.rmtree(partial)
     errors = {row["path"]: row["error"] for row, _ in rows if row.get("error")}
+    for error in errors.values():
+        report(f"REVIEW: {error}")
     return tally | {"errors": errors, "scans": len(files), "model_id": screener.model.id, "out": str(out)}
 
 

@@ -101,7 +101,7 @@ def _histogram(scores: np.ndarray, threshold: float) -> str:
         bars.append(f'<rect x="{i * 300 / HISTOGRAM_BINS:.1f}" y="{64 - tall:.1f}" width="6.5" height="{tall:.1f}" fill="{colour}"/>')
     mark = 300 * min(max(threshold, 0), 1)
     return (
-        f'<svg viewBox="0 0 300 80" role="img" aria-label="histogram of segment scores">{"".join(bars)}'
+        f'<svg viewBox="0 0 300 84" role="img" aria-label="histogram of segment scores">{"".join(bars)}'
         f'<line x1="{mark:.1f}" x2="{mark:.1f}" y1="0" y2="66" stroke="#fff" stroke-dasharray="3 2"/>'
         '<text x="0" y="78" fill="#9aa4ad" font-size="11">0</text><text x="293" y="78" fill="#9aa4ad" font-size="11">1</text>'
         '<text x="150" y="78" fill="#9aa4ad" font-size="11" text-anchor="middle">segment scores; dashed: operating point</text></svg>'
@@ -116,6 +116,11 @@ def _cut_out(rgb: np.ndarray, box: tuple[float, float, float, float]) -> str:
     return f'<img class="part" alt="" src="{_data_uri(np.ascontiguousarray(rgb[window]), 132)}">'
 
 
+def _percent(rate: float | None) -> str:
+    """A rate known from about a thousand quantiles: nothing under a tenth of a percent can be told."""
+    return "-" if rate is None else "under 0.1 %" if rate < 0.001 else f"{100 * rate:.1f} %"
+
+
 def error_section(title: str, error: str) -> str:
     """A file that could not be read."""
     return f'<section><div class="head"><span class="tag REVIEW">REVIEW</span><h2>{html.escape(title)}</h2></div><p>{html.escape(error)}</p></section>'
@@ -124,11 +129,7 @@ def error_section(title: str, error: str) -> str:
 def report_section(title: str, report: Report, view: View) -> str:
     """One scan: picture with contours, flagged parts by score, histogram."""
     rgb = displayable(view)
-    rows = "".join(
-        f"<tr><td>{_cut_out(rgb, f.box_xyxy)}</td><td>{f.score:.3f}</td>"
-        f"<td>{'-' if f.expected_false_positive_rate is None else f'{100 * f.expected_false_positive_rate:.2f} %'}</td></tr>"
-        for f in report.findings[:12]
-    )
+    rows = "".join(f"<tr><td>{_cut_out(rgb, f.box_xyxy)}</td><td>{f.score:.3f}</td><td>{_percent(f.expected_false_positive_rate)}</td></tr>" for f in report.findings[:12])
     more = f"<p class='muted'>and {len(report.findings) - 12} more</p>" if len(report.findings) > 12 else ""
     parts = f"<table><tr><th>flagged part</th><th>score</th><th>expected FPR</th></tr>{rows}</table>{more}" if rows else "<p class='muted'>No flagged parts.</p>"
     scores = report.scores.get(view.view_id)
@@ -154,7 +155,8 @@ def render_page(sections: Iterable[str], shown: int, total: int, tally: Mapping[
         '<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>bagscan report</title>'
         f"<style>{STYLE}</style><h1>bagscan report</h1><p>{total} scans: {summary}.{part}</p>"
         f"<p class='muted'>Model {html.escape(model_id)} · threshold {threshold:.4f} · {html.escape(about)}<br>"
-        "Green: benign sub-components. Red, dashed: anomalous. A first-stage aid; a person decides.</p>"
+        "Green: benign sub-components. Red, dashed: anomalous. Expected FPR: share of benign segments of the validation split "
+        "that score as high; a bag has some hundred segments. A first-stage aid; a person decides.</p>"
     )
     yield from sections
     yield "</html>"

@@ -20,6 +20,7 @@ class Config:
 
     Attributes:
         dim: length of a region's description. hidden: units of one hidden layer; 0 for none.
+        dropout: behind the hidden layer.
         classes: the anomalous ones; benign is class 0.
     """
 

@@ -58,7 +58,7 @@ def evaluate_model(experiment: Experiment, folder: Path, part: str, out: Path, r
     report(f"scoring {len(chosen)} scans of {part}")
     samples = load_samples(chosen, model, report, split.sha256)
     point = model.operating_point
-    results = evaluate_levels(judge_samples(model, samples), point.threshold if point else 0.5)
+    results = evaluate_levels(judge_samples(model, samples, report), point.threshold if point else 0.5)
     results["operating_point"] = dataclasses.asdict(point) if point else None
     results["per_scan"]["trivial_baseline"] = _baseline(part_records(experiment.data, records, split, "train"), chosen)
     notes = ["A whole-image score proves nothing unless it is well above trivial_baseline, which knows image statistics alone."]
@@ -119,7 +119,7 @@ def summary(record: dict[str, Any]) -> str:
         lines.append(f"{level:28s}  {row['n']:<6d} " + " ".join("-     " if c is None else f"{c:<6.1f}" if i < 2 else f"{c:<6.3f}" for i, c in enumerate(cells)))
     lines.append(f"pixel IoU of scans with objects: {results['per_pixel']['iou'] or 0:.3f}")
     baseline = results["per_scan"]["trivial_baseline"]["auroc"]
-    lines.append(f"trivial image statistics per scan: AUROC {'- (one class only)' if baseline is None else f'{baseline:.3f}'}")
+    lines.append(f"trivial image statistics per scan: AUROC {'- (undefined: every scan here holds an object)' if baseline is None else f'{baseline:.3f}'}")
     lines.append(f"\n{'within bag':28s}  AUROC (darkness)   AP (darkness)     hit@1 (darkness)   hit@5   objects")
     for name, row in results["within_bag"].items():
         m, d = row["model"], row["darkness"]

@@ -79,6 +79,7 @@ class Experiment:
     """A trained system.
 
     Attributes:
+        data, model, training: see :class:`DataConfig`, :class:`ModelConfig` and :class:`JointConfig`.
         init: model folder whose weights to start from. init_regioner: safetensors of a regioner.
         threads: of torch; 0 for all cores.
     """
@@ -93,7 +94,13 @@ class Experiment:
 
 @dataclass(frozen=True)
 class SegmentationExperiment:
-    """An SSN trained on segmented images: ``root`` holds BSDS500's ``images`` and ``groundTruth``."""
+    """An SSN trained on segmented images.
+
+    Attributes:
+        root: holds BSDS500's ``images`` and ``groundTruth``; relative to the data folder.
+        regioner, training: see :class:`bagscan.regions.ssn.Config` and :class:`SSNTrainingConfig`.
+        threads: of torch; 0 for all cores.
+    """
 
     root: str
     regioner: SSNConfig = field(default_factory=SSNConfig)
@@ -141,6 +148,7 @@ def load_records(config: DataConfig, report: Report = print) -> list[Record]:
         usable = [r for r in collection.records if r.annotations or not source.with_objects_only]
         kept = np.unique(np.linspace(0, len(usable) - 1, source.limit or len(usable)).astype(int))
         records += [usable[i] for i in kept]
+        report(f"{collection.name}: {len(kept)} scans taken")
     return records
 
 
@@ -257,7 +265,7 @@ def judge_part(model: Model, data: DataConfig, part: str, run_folder: Path, repo
     records = load_records(data, report)
     split = obtain_split(data, records, run_folder, report)
     samples = load_samples(part_records(data, records, split, part), model, report, split.sha256)
-    return judge_samples(model, samples), split
+    return judge_samples(model, samples, report), split
 
 
 def benign_quantiles(truth: np.ndarray, scores: np.ndarray, n: int = 1000) -> list[float]:

@@ -6,7 +6,7 @@ is left as it is and only encoder and scorer learn.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -190,12 +190,14 @@ def spread(samples: Sequence[Sample], n: int) -> list[Sample]:
     return [samples[i] for i in np.unique(np.linspace(0, len(samples) - 1, min(n, len(samples))).astype(int))]
 
 
-def judge_samples(model: Model, samples: Sequence[Sample], n_superpixels: int | None = None) -> list[BagResult]:
+def judge_samples(model: Model, samples: Sequence[Sample], report: Callable[[str], None] | None = None) -> list[BagResult]:
     """Score every sample's regions, as in use, for the within-bag protocol."""
     model.eval()
     results = []
-    for sample in samples:
+    for number, sample in enumerate(samples, 1):
+        if report and number % 25 == 0:
+            report(f"scored {number} of {len(samples)} scans")
         view = sample.full_view()
-        regions, scores = model.judge(view, n_superpixels)
+        regions, scores = model.judge(view)
         results.append(judge_bag(regions, scores, darkness_map(view.pixels), sample.annotations, sample.record.scanner))
     return results

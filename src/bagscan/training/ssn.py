@@ -27,6 +27,7 @@ class SSNTrainingConfig:
     Attributes:
         batch_size, patch_px: patches per step and their side (6 and 201 in SSN).
         cell_px: range of superpixel sides drawn per step, so that one network serves many counts.
+        scale: range of resizing. loop: see :class:`LoopConfig`.
         compactness: lambda (1e-5 in SSN, 1e-4 in paper A).
         annotators: segmentations averaged per patch; SSN draws one.
         validation_counts, validation_images: superpixels and images of the check while training.
