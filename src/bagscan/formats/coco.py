@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -99,26 +99,36 @@ def encode_mask(mask: np.ndarray) -> dict[str, Any]:
     return {"size": list(encoded["size"]), "counts": encoded["counts"].decode()}
 
 
+def coco_entry(number: int, image_id: int, category_id: int, box_xyxy: Sequence[float], mask: dict[str, Any] | None) -> dict[str, Any]:
+    """One COCO annotation; ``mask`` as :func:`encode_mask` gives it, or None for a box alone."""
+    x1, y1, x2, y2 = box_xyxy
+    entry: dict[str, Any] = {
+        "id": number,
+        "image_id": image_id,
+        "category_id": category_id,
+        "bbox": [x1, y1, x2 - x1, y2 - y1],
+        "area": (x2 - x1) * (y2 - y1) if mask is None else float(rle.area(mask)),
+        "iscrowd": 0,
+    }
+    return entry if mask is None else entry | {"segmentation": mask}
+
+
+def coco_categories(labels: Iterable[str]) -> tuple[dict[str, int], list[dict[str, Any]]]:
+    """Number of every label, from 1 by name, and the COCO categories."""
+    number = {label: i + 1 for i, label in enumerate(sorted(set(labels)))}
+    return number, [{"id": i, "name": label} for label, i in number.items()]
+
+
 def coco_document(images: Sequence[CocoImage]) -> dict[str, Any]:
     """The COCO dictionary of these images; categories are numbered from 1 by name."""
-    labels = sorted({a.label for image in images for a in image.annotations})
-    number = {label: i + 1 for i, label in enumerate(labels)}
+    number, categories = coco_categories(a.label for image in images for a in image.annotations)
     entries: list[dict[str, Any]] = []
     # Ids are numbered afresh within the file; parents follow their annotation to its new number.
     renumbered = {a.id: i + 1 for i, a in enumerate(a for image in images for a in image.annotations) if a.id is not None}
     for index, image in enumerate(images):
         for k, annotation in enumerate(image.annotations):
-            x1, y1, x2, y2 = annotation.box_xyxy
-            entry: dict[str, Any] = {
-                "id": len(entries) + 1,
-                "image_id": index + 1,
-                "category_id": number[annotation.label],
-                "bbox": [x1, y1, x2 - x1, y2 - y1],
-                "area": float(annotation.mask.sum()) if annotation.mask is not None else (x2 - x1) * (y2 - y1),
-                "iscrowd": 0,
-            }
-            if annotation.mask is not None:
-                entry["segmentation"] = encode_mask(annotation.mask)
+            mask = None if annotation.mask is None else encode_mask(annotation.mask)
+            entry = coco_entry(len(entries) + 1, index + 1, number[annotation.label], annotation.box_xyxy, mask)
             if annotation.parent_id is not None:
                 entry["parent_id"] = renumbered.get(annotation.parent_id, annotation.parent_id)
             if image.scores:
@@ -127,7 +137,7 @@ def coco_document(images: Sequence[CocoImage]) -> dict[str, Any]:
     return {
         "images": [{"id": i + 1, "file_name": m.file_name, "height": m.height, "width": m.width} for i, m in enumerate(images)],
         "annotations": entries,
-        "categories": [{"id": i, "name": label} for label, i in number.items()],
+        "categories": categories,
     }
 
 

@@ -37,7 +37,7 @@ def read_scan(path: str | Path) -> Scan:
     check_size(path)
     files = set_at(path)
     if files:
-        view, scan_id = _read(lambda _: read_png_set(files), path), scan_id_of(path)
+        view, scan_id = _read(lambda _: read_png_set(files), path), _set_name(path)
     else:
         reader = READERS.get(path.suffix.lower())
         if reader is None:
@@ -69,7 +69,11 @@ def set_at(path: Path) -> dict[str, Path]:
 
 def scan_id_of(path: Path) -> str:
     """The file's stem, without ``_low`` and the like where it is one of a set."""
-    return path.stem.rpartition("_")[0] if set_at(path) else path.stem
+    return _set_name(path) if set_at(path) else path.stem
+
+
+def _set_name(path: Path) -> str:
+    return path.stem.rpartition("_")[0]
 
 
 def _is_16_bit(file: Path) -> bool:

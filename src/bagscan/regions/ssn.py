@@ -175,22 +175,25 @@ class SSN(nn.Module):
             self.net = FeatureNet(config.channels, config.width, config.n_features)
 
     def prepare(self, pixels: Tensor, quantity: str, channels: tuple[str, ...]) -> Tensor:
-        """(B, C, H, W) pixels of a view -> (B, 2C, h, w) at the working resolution, 1/stride: its
-        colour features for distances, and values in [0, 1] for a backbone."""
+        """(B, C, H, W) pixels of a view -> (B, C, h, w) colour features at the working resolution,
+        1/stride; for a backbone (B, 2C, h, w), with values in [0, 1] for it behind them."""
         stride = self.config.stride
         if stride > 1:  # before the colour conversion, which then costs 1/stride^2
             pixels = F.avg_pool2d(pixels, stride, ceil_mode=True, count_include_pad=False)
         colour = colour_features(pixels, quantity, channels)
+        if not self.config.backbone:
+            return colour
         return torch.cat([colour, pixels if quantity == "pseudo_colour" else colour / (100 * COLOUR_SCALE)], 1)
 
     def grid(self, prepared: Tensor, n_superpixels: int | None = None) -> Grid:
-        """The grid for a (B, 2C, h, w) image of :meth:`prepare`."""
+        """The grid for an image of :meth:`prepare`."""
         count = (n_superpixels or self.config.n_superpixels) * self.config.oversample
         return Grid.for_count(prepared.shape[-2], prepared.shape[-1], max(1, round(count)))
 
     def features(self, prepared: Tensor, grid: Grid) -> Tensor:
-        """(B, 2C, h, w) of :meth:`prepare` -> (B, 2 + C + n_features, h, w)."""
-        image, pixels = prepared.chunk(2, 1)
+        """An image of :meth:`prepare` -> (B, 2 + C + n_features, h, w)."""
+        channels = self.config.channels
+        image, pixels = prepared[:, :channels], prepared[:, channels:]
         scale = 2.5 / min(grid.cell_h, grid.cell_w)
         ys = torch.arange(grid.height, dtype=image.dtype, device=image.device) * scale
         xs = torch.arange(grid.width, dtype=image.dtype, device=image.device) * scale

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from bagscan.core import Report, Scan
-from bagscan.formats.coco import encode_mask
+from bagscan.formats.coco import coco_categories, coco_entry, encode_mask
 
 
 def report_row(report: Report, scan: Scan) -> dict[str, Any]:
@@ -45,25 +45,13 @@ def error_row(path: Path, error: str) -> dict[str, Any]:
 
 def coco_of_rows(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Findings as COCO detections with masks and scores; one image per view, named by its path."""
-    labels = sorted({f["label"] for row in rows for f in row["findings"]})
-    number = {label: i + 1 for i, label in enumerate(labels)}
+    number, categories = coco_categories(f["label"] for row in rows for f in row["findings"])
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
     for row in rows:
         for view_id, size in row["views"].items():
             images.append({"id": len(images) + 1, "file_name": row["path"], "view_id": view_id, "decision": row["decision"], **size})
             for found in (f for f in row["findings"] if f["view_id"] == view_id):
-                x1, y1, x2, y2 = found["box_xyxy"]
-                annotations.append(
-                    {
-                        "id": len(annotations) + 1,
-                        "image_id": len(images),
-                        "category_id": number[found["label"]],
-                        "bbox": [x1, y1, x2 - x1, y2 - y1],
-                        "area": (x2 - x1) * (y2 - y1),
-                        "iscrowd": 0,
-                        "segmentation": found["mask"],
-                        "score": found["score"],
-                    }
-                )
-    return {"images": images, "annotations": annotations, "categories": [{"id": i, "name": label} for label, i in number.items()]}
+                entry = coco_entry(len(annotations) + 1, len(images), number[found["label"]], found["box_xyxy"], found["mask"])
+                annotations.append(entry | {"score": found["score"]})
+    return {"images": images, "annotations": annotations, "categories": categories}

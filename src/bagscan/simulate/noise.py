@@ -7,6 +7,8 @@ their counts, bit for bit. That is what makes counterfactual pairs.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from scipy import ndimage
 from scipy.special import ndtr, pdtrik
@@ -52,28 +54,9 @@ def measure(transmission: np.ndarray, profile: Profile, view: ViewGeometry, seed
     return np.clip(np.rint(seen * profile.air_counts), 0, 65535).astype(np.uint16)
 
 
+@dataclass(frozen=True)
 class _Fields:
     """All random numbers of one view, drawn at once and to fixed length."""
-
-    shift: tuple[float, float]
-
-    @classmethod
-    def draw(cls, streams: list[np.random.Generator], shape: tuple[int, ...], profile: Profile) -> _Fields:
-        photon, electronic, line, machine = streams
-        own = cls()
-        _, lines, channels = shape
-        own.photon = photon.standard_normal(shape, np.float32)
-        own.electronic = electronic.standard_normal(shape, np.float32)
-        own.flicker = line.standard_normal((1, lines, 1))
-        own.jitter = line.standard_normal(lines)
-        own.gain = machine.standard_normal((2, 1, channels))
-        cards = -(-channels // profile.faults.card_channels)
-        own.card = machine.standard_normal((2, 1, cards)).repeat(profile.faults.card_channels, -1)[..., :channels]
-        angle = machine.uniform(0, 2 * np.pi)
-        reach = profile.faults.registration_px * machine.uniform()
-        own.shift = (float(reach * np.sin(angle)), float(reach * np.cos(angle)))
-        own.dead = machine.choice(np.arange(2, max(3, channels - 2)), profile.faults.dead_channels, replace=False)
-        return own
 
     photon: np.ndarray
     electronic: np.ndarray
@@ -81,7 +64,28 @@ class _Fields:
     jitter: np.ndarray
     gain: np.ndarray
     card: np.ndarray
+    shift: tuple[float, float]
     dead: np.ndarray
+
+    @classmethod
+    def draw(cls, streams: list[np.random.Generator], shape: tuple[int, ...], profile: Profile) -> _Fields:
+        photon, electronic, line, machine = streams
+        _, lines, channels = shape
+        per_card = profile.faults.card_channels
+        gain = machine.standard_normal((2, 1, channels))
+        card = machine.standard_normal((2, 1, -(-channels // per_card))).repeat(per_card, -1)[..., :channels]
+        angle = machine.uniform(0, 2 * np.pi)
+        reach = profile.faults.registration_px * machine.uniform()
+        return cls(
+            photon=photon.standard_normal(shape, np.float32),
+            electronic=electronic.standard_normal(shape, np.float32),
+            flicker=line.standard_normal((1, lines, 1)),
+            jitter=line.standard_normal(lines),
+            gain=gain,
+            card=card,
+            shift=(float(reach * np.sin(angle)), float(reach * np.cos(angle))),
+            dead=machine.choice(np.arange(2, max(3, channels - 2)), profile.faults.dead_channels, replace=False),
+        )
 
 
 def _optics(transmission: np.ndarray, profile: Profile, shift: tuple[float, float]) -> np.ndarray:

@@ -99,17 +99,21 @@ class Rasteriser:
         self.per_depth = np.ascontiguousarray(1 / rays[:, 1])
         # Orientation: the frame may mirror the plane, which turns faces inside out.
         self.sign = float(np.sign(np.linalg.det(frame)))
-        y = self.vertices[:, 1][solids.faces]
-        self.first_line = np.searchsorted(fan.y_mm, y.min(1)) if len(y) else np.zeros(0, np.int64)
-        self.end_line = np.searchsorted(fan.y_mm, y.max(1)) if len(y) else np.zeros(0, np.int64)
+        self.first_line, self.end_line = self._lines_of_faces(fan.y_mm)
+
+    def _lines_of_faces(self, y_mm: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """(F,) first line that cuts each face, and the one after the last."""
+        y = self.vertices[:, 1][self.solids.faces]
+        return np.searchsorted(y_mm, y.min(1, initial=np.inf)), np.searchsorted(y_mm, y.max(1, initial=-np.inf))
 
     def paths(self, first_line: int, end_line: int, out: np.ndarray) -> None:
         """Add lengths in mm to ``out`` (lines, rows, U) float64 for lines first_line..end_line - 1."""
         near = np.flatnonzero((self.first_line < end_line) & (self.end_line > first_line))
         owner = np.searchsorted(self.solids.first_face, near, side="right") - 1
         s = self.solids
-        arguments = (self.vertices, s.faces[near], s.adds[owner], s.takes[owner], s.scale[owner] * self.sign)
-        _accumulate(*arguments, self.fan.y_mm, self.tangent, self.per_depth, first_line, end_line, out)
+        lines = np.maximum(self.first_line[near], first_line), np.minimum(self.end_line[near], end_line)
+        rows = s.adds[owner], s.takes[owner], s.scale[owner] * self.sign
+        _accumulate(self.vertices, s.faces[near], *lines, *rows, self.fan.y_mm, self.tangent, self.per_depth, first_line, out)
 
     def silhouettes(self, part: np.ndarray, n_parts: int, every: int = 1) -> np.ndarray:
         """(n_parts, lines, U) bool: where each part lies in the beam, whatever lies over it.
@@ -120,7 +124,8 @@ class Rasteriser:
         lines = np.arange(every // 2, len(self.fan.y_mm), every)
         out = np.zeros((n_parts, len(lines), len(self.tangent[every // 2 :: every])), np.bool_)
         owner = np.repeat(part, np.diff(self.solids.first_face))
-        _cover(self.vertices, self.solids.faces, owner, self.fan.y_mm[lines], self.tangent[every // 2 :: every], out)
+        y_mm = self.fan.y_mm[lines]
+        _cover(self.vertices, self.solids.faces, *self._lines_of_faces(y_mm), owner, y_mm, self.tangent[every // 2 :: every], out)
         return out
 
 
@@ -147,19 +152,13 @@ def _cut(vertices, faces, f, y):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=True)
-def _accumulate(vertices, faces, adds, takes, scale, y_mm, tangent, per_depth, first_line, end_line, out):  # type: ignore[no-untyped-def]
+def _accumulate(vertices, faces, from_line, to_line, adds, takes, scale, y_mm, tangent, per_depth, first_line, out):  # type: ignore[no-untyped-def]
     for f in range(len(faces)):
         i0, i1, i2 = faces[f]
-        y_min = min(vertices[i0, 1], vertices[i1, 1], vertices[i2, 1])
-        y_max = max(vertices[i0, 1], vertices[i1, 1], vertices[i2, 1])
-        j0 = max(np.searchsorted(y_mm, y_min), first_line)
-        j1 = min(np.searchsorted(y_mm, y_max), end_line)
-        if j0 >= j1:
-            continue
         ax, ay, az = vertices[i1, 0] - vertices[i0, 0], vertices[i1, 1] - vertices[i0, 1], vertices[i1, 2] - vertices[i0, 2]
         bx, by, bz = vertices[i2, 0] - vertices[i0, 0], vertices[i2, 1] - vertices[i0, 1], vertices[i2, 2] - vertices[i0, 2]
         normal_x, normal_z = ay * bz - az * by, ax * by - ay * bx
-        for j in range(j0, j1):
+        for j in range(from_line[f], to_line[f]):
             cuts, x0, z0, x1, z1 = _cut(vertices, faces, f, y_mm[j])
             if not cuts:
                 continue
@@ -178,15 +177,12 @@ def _accumulate(vertices, faces, adds, takes, scale, y_mm, tangent, per_depth, f
 
 
 @numba.njit(cache=True)
-def _cover(vertices, faces, part, y_mm, tangent, out):  # type: ignore[no-untyped-def]
+def _cover(vertices, faces, from_line, to_line, part, y_mm, tangent, out):  # type: ignore[no-untyped-def]
     for f in range(len(faces)):
         p = part[f]
         if p < 0:
             continue
-        i0, i1, i2 = faces[f]
-        y_min = min(vertices[i0, 1], vertices[i1, 1], vertices[i2, 1])
-        y_max = max(vertices[i0, 1], vertices[i1, 1], vertices[i2, 1])
-        for j in range(np.searchsorted(y_mm, y_min), np.searchsorted(y_mm, y_max)):
+        for j in range(from_line[f], to_line[f]):
             cuts, x0, z0, x1, z1 = _cut(vertices, faces, f, y_mm[j])
             if cuts:
                 s0, s1 = min(x0 / z0, x1 / z1), max(x0 / z0, x1 / z1)

@@ -11,16 +11,13 @@ import numpy as np
 
 from bagscan.core.errors import BagscanError
 from bagscan.datasets.record import Record
-from bagscan.datasets.splits import Split
 from bagscan.evaluation.baseline import image_statistics, trivial_baseline
 from bagscan.evaluation.levels import evaluate_levels, segment_arrays
 from bagscan.evaluation.operating_point import choose_operating_point
 from bagscan.evaluation.results import make_record, write_record
 from bagscan.formats import read_scan
 from bagscan.model import Model
-from bagscan.training.experiment import Experiment, benign_quantiles, judge_part, load_records, obtain_split, part_records
-from bagscan.training.joint import judge_samples
-from bagscan.training.samples import load_samples
+from bagscan.training.experiment import Experiment, benign_quantiles, judge_part, part_records
 
 
 def calibrate_model(experiment: Experiment, folder: Path, max_fpr: float, report: Callable[[str], None] = print) -> Model:
@@ -30,10 +27,7 @@ def calibrate_model(experiment: Experiment, folder: Path, max_fpr: float, report
         max_fpr: largest false-positive rate per benign segment.
     """
     model = Model.load(folder)
-    bags, split = judge_part(model, experiment.data, "val", folder.parent, report)
-    for note in _other_split(model, split):
-        report(f"warning: {note}")
-    truth, scores, _ = segment_arrays(bags)
+    truth, scores, _ = segment_arrays(judge_part(model, experiment.data, "val", folder.parent, report).bags)
     model.operating_point = choose_operating_point(truth, scores, max_fpr, "val")
     model.about["benign_score_quantiles"] = benign_quantiles(truth, scores)
     model.save(folder)
@@ -52,19 +46,13 @@ def evaluate_model(experiment: Experiment, folder: Path, part: str, out: Path, r
     model = Model.load(folder)
     if regioner:
         model = model.cut_by(regioner)
-    records = load_records(experiment.data, report)
-    split = obtain_split(experiment.data, records, folder.parent, report)
-    chosen = part_records(experiment.data, records, split, part)
-    report(f"scoring {len(chosen)} scans of {part}")
-    samples = load_samples(chosen, model, report, split.sha256)
+    judged = judge_part(model, experiment.data, part, folder.parent, report)
     point = model.operating_point
-    results = evaluate_levels(judge_samples(model, samples, report), point.threshold if point else 0.5)
+    results = evaluate_levels(judged.bags, point.threshold if point else 0.5)
     results["operating_point"] = dataclasses.asdict(point) if point else None
-    results["per_scan"]["trivial_baseline"] = _baseline(part_records(experiment.data, records, split, "train"), chosen)
+    results["per_scan"]["trivial_baseline"] = _baseline(*(part_records(experiment.data, judged.records, judged.split, p) for p in ("train", part)))
     notes = ["A whole-image score proves nothing unless it is well above trivial_baseline, which knows image statistics alone."]
-    notes += _other_split(model, split)
-    for note in _other_split(model, split):
-        report(f"warning: {note}")
+    notes += judged.warnings
     if point is None:
         notes.append("No operating point was chosen: the confusion is at 0.5.")
     record = make_record(
@@ -72,8 +60,8 @@ def evaluate_model(experiment: Experiment, folder: Path, part: str, out: Path, r
         results,
         data={
             "name": "+".join(s.root for s in experiment.data.sources),
-            "hash": split.data_hash,
-            "counts": {"scans": len(samples), "left_out_scanner": experiment.data.leave_out_scanner},
+            "hash": judged.split.data_hash,
+            "counts": {"scans": len(judged.bags), "left_out_scanner": experiment.data.leave_out_scanner},
         },
         config=dataclasses.asdict(model.config),
         seeds=[experiment.training.loop.seed],
@@ -81,14 +69,6 @@ def evaluate_model(experiment: Experiment, folder: Path, part: str, out: Path, r
     )
     write_record(out, record)
     return record
-
-
-def _other_split(model: Model, split: Split) -> list[str]:
-    """A warning where the model was trained with another split: its training scans may be in any part."""
-    trained = model.about.get("training data")
-    if trained in (None, split.data_hash):
-        return []
-    return [f"The model was trained with another split ({str(trained)[:12]}, not {split.data_hash[:12]}): scans that it was trained on may be among these."]
 
 
 def _baseline(train: list[Record], test: list[Record]) -> dict[str, float]:

@@ -260,12 +260,36 @@ def train_segmentation(experiment: SegmentationExperiment, out: Path, report: Re
     return train_ssn(ssn, train_images, val_images, experiment.training, out, keep, report)
 
 
-def judge_part(model: Model, data: DataConfig, part: str, run_folder: Path, report: Report = print) -> tuple[list[BagResult], Split]:
+@dataclass(frozen=True)
+class JudgedPart:
+    """Scores of one part of an experiment's data, the split and all records it is a part of, and
+    what a reader of the scores must be warned of."""
+
+    bags: list[BagResult]
+    split: Split
+    records: list[Record]
+    warnings: list[str]
+
+
+def judge_part(model: Model, data: DataConfig, part: str, run_folder: Path, report: Report = print) -> JudgedPart:
     """Score every scan of one part of an experiment's data."""
     records = load_records(data, report)
     split = obtain_split(data, records, run_folder, report)
-    samples = load_samples(part_records(data, records, split, part), model, report, split.sha256)
-    return judge_samples(model, samples, report), split
+    chosen = part_records(data, records, split, part)
+    report(f"scoring {len(chosen)} scans of {part}")
+    samples = load_samples(chosen, model, report, split.sha256)
+    warnings = other_split(model, split)
+    for text in warnings:
+        report(f"warning: {text}")
+    return JudgedPart(judge_samples(model, samples, report), split, records, warnings)
+
+
+def other_split(model: Model, split: Split) -> list[str]:
+    """A warning where the model was trained with another split: its training scans may be in any part."""
+    trained = model.about.get("training data")
+    if trained in (None, split.data_hash):
+        return []
+    return [f"The model was trained with another split ({str(trained)[:12]}, not {split.data_hash[:12]}): scans that it was trained on may be among these."]
 
 
 def benign_quantiles(truth: np.ndarray, scores: np.ndarray, n: int = 1000) -> list[float]:
