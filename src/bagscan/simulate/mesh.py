@@ -6,6 +6,7 @@ outside. Every builder centres its shape on the origin.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -50,6 +51,40 @@ class Mesh:
         return Mesh(vertices + np.asarray(shift, float), self.faces)
 
 
+    def below(self, z_mm: float) -> Mesh:
+        """The part under a level plane, closed by it. Empty where there is none."""
+        under = self.vertices[:, 2] < z_mm
+        inside = under[self.faces]
+        kept = [self.faces[inside.all(1)]]
+        edges: dict[tuple[int, int], int] = {}
+        new: list[np.ndarray] = []
+
+        def cut(a: int, b: int) -> int:
+            key = (a, b) if a < b else (b, a)
+            if key not in edges:
+                p, q = self.vertices[key[0]], self.vertices[key[1]]
+                edges[key] = len(self.vertices) + len(new)
+                new.append(p + (q - p) * (z_mm - p[2]) / (q[2] - p[2]))
+            return edges[key]
+
+        rim, extra = [], []
+        for k in np.flatnonzero(inside.any(1) & ~inside.all(1)):
+            a, b, c = np.roll(self.faces[k], -int(np.argmax(inside[k] if inside[k].sum() == 1 else ~inside[k])))
+            p, q = cut(a, b), cut(a, c)
+            if inside[k].sum() == 1:  # a alone is under
+                extra.append((a, p, q))
+                rim.append((p, q))
+            else:  # a alone is above
+                extra += [(p, b, c), (p, c, q)]
+                rim.append((q, p))
+        if not rim:
+            return Mesh(self.vertices, kept[0])
+        middle = len(self.vertices) + len(new)
+        cap = [(q, p, middle) for p, q in rim]  # a signed fan: right for any outline
+        vertices = np.concatenate([self.vertices, new, [np.mean(new, axis=0)]])
+        return Mesh(vertices, np.concatenate([*kept, extra, cap]).astype(np.int64))
+
+
 def rotation_xyz(about_x: float, about_y: float, about_z: float) -> np.ndarray:
     """(3, 3) rotation by angles in radians about x, then y, then z."""
     (cx, cy, cz), (sx, sy, sz) = np.cos([about_x, about_y, about_z]), np.sin([about_x, about_y, about_z])
@@ -61,8 +96,13 @@ def rotation_xyz(about_x: float, about_y: float, about_z: float) -> np.ndarray:
 
 def box(size_mm: Sequence[float]) -> Mesh:
     """A cuboid of full sides (x, y, z)."""
-    x, y, z = np.asarray(size_mm, float) / 2
-    return prism([(-x, -y), (x, -y), (x, y), (-x, y)], 2 * z)
+    unit = _unit_box()
+    return Mesh(unit.vertices * np.asarray(size_mm, float), unit.faces)
+
+
+@functools.cache
+def _unit_box() -> Mesh:
+    return prism([(-0.5, -0.5), (0.5, -0.5), (0.5, 0.5), (-0.5, 0.5)], 1.0)
 
 
 def prism(outline_mm: Sequence[tuple[float, float]] | np.ndarray, height_mm: float) -> Mesh:
@@ -108,8 +148,14 @@ def lathe(profile_mm: Sequence[tuple[float, float]], segments: int = 32) -> Mesh
 
 def cylinder(radius_mm: float, height_mm: float, segments: int = 32) -> Mesh:
     """A cylinder along z whose volume, not whose corners, is that of the round one."""
-    radius = radius_mm * _same_area(segments)
-    return lathe([(0, -height_mm / 2), (radius, -height_mm / 2), (radius, height_mm / 2), (0, height_mm / 2)], segments)
+    unit = _unit_cylinder(segments)
+    return Mesh(unit.vertices * np.array([radius_mm, radius_mm, height_mm]), unit.faces)
+
+
+@functools.cache
+def _unit_cylinder(segments: int) -> Mesh:
+    radius = _same_area(segments)
+    return lathe([(0, -0.5), (radius, -0.5), (radius, 0.5), (0, 0.5)], segments)
 
 
 def tube(outer_mm: float, inner_mm: float, height_mm: float, segments: int = 32) -> Mesh:
@@ -178,7 +224,10 @@ def _area(outline: np.ndarray) -> float:
 
 
 def _triangulate(outline: np.ndarray) -> np.ndarray:
-    """(n - 2, 3) triangles of a simple counter-clockwise polygon, by cutting ears."""
+    """(n - 2, 3) triangles of a simple counter-clockwise polygon: a fan where it is convex, else by cutting ears."""
+    if _convex(outline):
+        k = np.arange(1, len(outline) - 1)
+        return np.column_stack([np.zeros(len(k), np.int64), k, k + 1])
     left = list(range(len(outline)))
     triangles = []
     while len(left) > 3:
@@ -194,6 +243,14 @@ def _triangulate(outline: np.ndarray) -> np.ndarray:
     if _area(outline[list(triangles[-1])]) <= 0:
         raise DataError("an outline crosses itself, or encloses nothing")
     return np.array(triangles)
+
+
+def _convex(outline: np.ndarray) -> bool:
+    """Whether a polygon turns left at every corner, and round once only."""
+    along = np.roll(outline, -1, 0) - outline
+    after = np.roll(along, -1, 0)
+    turn = np.arctan2(along[:, 0] * after[:, 1] - along[:, 1] * after[:, 0], (along * after).sum(1))
+    return bool((turn > 1e-9).all() and turn.sum() < 2.5 * np.pi)
 
 
 def _is_ear(outline: np.ndarray, a: int, b: int, c: int, left: list[int]) -> bool:

@@ -61,7 +61,7 @@ class Solids:
 
     Attributes:
         vertices: (V, 3). faces: (F, 3). first_face: (S + 1,) of every solid.
-        adds: (S,) row of paths that a solid's length is added to.
+        adds: (S,) row of paths that a solid's length is added to; -1 for none (air).
         takes: (S,) row it is taken from, of the solid that it lies inside of; -1 for none.
         scale: (S,) density relative to the material's own.
     """
@@ -130,7 +130,7 @@ class Rasteriser:
 
 
 @numba.njit(cache=True)
-def _cut(vertices, faces, f, y):  # type: ignore[no-untyped-def]
+def cut_triangle(vertices, faces, f, y):  # type: ignore[no-untyped-def]
     """Segment (x0, z0, x1, z1) in which the plane at y cuts triangle f; whether it does."""
     n = 0
     x0 = z0 = x1 = z1 = 0.0
@@ -159,7 +159,7 @@ def _accumulate(vertices, faces, from_line, to_line, adds, takes, scale, y_mm, t
         bx, by, bz = vertices[i2, 0] - vertices[i0, 0], vertices[i2, 1] - vertices[i0, 1], vertices[i2, 2] - vertices[i0, 2]
         normal_x, normal_z = ay * bz - az * by, ax * by - ay * bx
         for j in range(from_line[f], to_line[f]):
-            cuts, x0, z0, x1, z1 = _cut(vertices, faces, f, y_mm[j])
+            cuts, x0, z0, x1, z1 = cut_triangle(vertices, faces, f, y_mm[j])
             if not cuts:
                 continue
             s0, s1 = x0 / z0, x1 / z1
@@ -171,7 +171,8 @@ def _accumulate(vertices, faces, from_line, to_line, adds, takes, scale, y_mm, t
                 share = (t * z0 - x0) / across if abs(across) > 1e-15 else 0.5
                 depth = (z0 + share * (z1 - z0)) * per_depth[u]
                 length = depth * scale[f] if normal_x * t + normal_z > 0 else -depth * scale[f]
-                out[j - first_line, adds[f], u] += length
+                if adds[f] >= 0:
+                    out[j - first_line, adds[f], u] += length
                 if takes[f] >= 0:
                     out[j - first_line, takes[f], u] -= length
 
@@ -183,7 +184,7 @@ def _cover(vertices, faces, from_line, to_line, part, y_mm, tangent, out):  # ty
         if p < 0:
             continue
         for j in range(from_line[f], to_line[f]):
-            cuts, x0, z0, x1, z1 = _cut(vertices, faces, f, y_mm[j])
+            cuts, x0, z0, x1, z1 = cut_triangle(vertices, faces, f, y_mm[j])
             if cuts:
                 s0, s1 = min(x0 / z0, x1 / z1), max(x0 / z0, x1 / z1)
                 for u in range(np.searchsorted(tangent, s0), np.searchsorted(tangent, s1)):

@@ -1,0 +1,158 @@
+"""Who owns which place: solids painted into voxels, parents first.
+
+A solid may only be painted over the one that it lies inside of. Whatever else it meets is an
+overlap, and counts twice in an image; the audit measures how much. The same grid tells where there
+is room for something more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numba
+import numpy as np
+
+from bagscan.simulate.assembly import AIR, OUTSIDE, Assembly
+from bagscan.simulate.raster import cut_triangle
+
+# Voxel centres lie off the round figures that devices are drawn at.
+OFF_GRID = np.array([0.3137, 0.2713, 0.2291])
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Voxels along x, y and z.
+
+    Attributes:
+        origin_mm: centre of the first one. pitch_mm: (3,). shape: (X, Y, Z).
+    """
+
+    origin_mm: np.ndarray
+    pitch_mm: np.ndarray
+    shape: tuple[int, int, int]
+
+    @classmethod
+    def around(cls, low: np.ndarray, high: np.ndarray, pitch_mm: Sequence[float], margin_mm: float = 0.0) -> Grid:
+        """Over a box and a margin around it."""
+        pitch = np.asarray(pitch_mm, float)
+        start = np.asarray(low) - margin_mm + OFF_GRID * pitch
+        count = np.ceil((np.asarray(high) + margin_mm - start) / pitch).astype(int)
+        return cls(start, pitch, (max(1, int(count[0])), max(1, int(count[1])), max(1, int(count[2]))))
+
+    @property
+    def voxel_mm3(self) -> float:
+        """Volume of one."""
+        return float(np.prod(self.pitch_mm))
+
+    def centre(self, index: np.ndarray) -> np.ndarray:
+        """mm of voxel indices (..., 3)."""
+        return np.asarray(self.origin_mm + np.asarray(index) * self.pitch_mm)
+
+
+@dataclass(frozen=True)
+class Occupancy:
+    """Attributes: owner: (X, Y, Z) int32, solid at every voxel or ``OUTSIDE``. overlap: (S,) voxels
+    where each solid met another than its parent. filled: (S,) voxels that it was painted on."""
+
+    grid: Grid
+    owner: np.ndarray
+    overlap: np.ndarray
+    filled: np.ndarray
+
+    @property
+    def overlap_share(self) -> float:
+        """Volume counted twice, of all that is not outside."""
+        return float(self.overlap.sum() / max(1, (self.owner != OUTSIDE).sum()))
+
+
+def occupy(assembly: Assembly, grid: Grid) -> Occupancy:
+    """Paint an assembly; parents always stand before their children."""
+    owner = np.full(grid.shape, OUTSIDE, np.int32)
+    overlap, filled = np.zeros(len(assembly), np.int64), np.zeros(len(assembly), np.int64)
+    if len(assembly):
+        in_voxels = np.ascontiguousarray((assembly.vertices - grid.origin_mm) / grid.pitch_mm)
+        low, high = assembly.solid_bounds().transpose(1, 0, 2)
+        first = np.maximum(np.ceil((low - grid.origin_mm) / grid.pitch_mm), 0).astype(np.int64)
+        end = np.minimum(np.floor((high - grid.origin_mm) / grid.pitch_mm) + 1, grid.shape).astype(np.int64)
+        _paint(in_voxels, assembly.faces, assembly.first_face, assembly.inside, first, np.maximum(end, first), owner, overlap, filled)
+    return Occupancy(grid, owner, overlap, filled)
+
+
+def audit(assembly: Assembly, pitch_mm: Sequence[float] = (1.0, 1.0, 0.5)) -> Occupancy:
+    """Paint an assembly on a grid around it, to see what overlaps."""
+    return occupy(assembly, Grid.around(*assembly.bounds, pitch_mm))
+
+
+def free_voxels(occupancy: Occupancy, assembly: Assembly, outside: bool = False) -> np.ndarray:
+    """(X, Y, Z) bool: air inside of something, or with ``outside`` around it."""
+    is_air = np.array([name == AIR for name in assembly.material] + [False])
+    return (occupancy.owner == OUTSIDE) if outside else is_air[occupancy.owner]
+
+
+class BoxFinder:
+    """Grows boxes in the free voxels of a grid; a box's emptiness costs eight look-ups."""
+
+    def __init__(self, free: np.ndarray) -> None:
+        self.free = free
+        self._blocked = np.zeros(tuple(n + 1 for n in free.shape), np.int32)
+        self._blocked[1:, 1:, 1:] = (~free).astype(np.int32).cumsum(0).cumsum(1).cumsum(2)
+
+    def empty(self, low: Sequence[int], end: Sequence[int]) -> bool:
+        """Whether all voxels low..end-1 exist and are free."""
+        if min(low) < 0 or any(e > n for e, n in zip(end, self.free.shape, strict=True)):
+            return False
+        s, (a, b, c), (d, e, f) = self._blocked, low, end
+        return bool(s[d, e, f] - s[a, e, f] - s[d, b, f] - s[d, e, c] + s[a, b, f] + s[a, e, c] + s[d, b, c] - s[a, b, c] == 0)
+
+    def grow(self, start: Sequence[int], most: Sequence[int], rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        """The box (low, end) around a free voxel, grown side by side until blocked or ``most`` voxels long."""
+        low, end = np.array(start), np.array(start) + 1
+        sides = [(axis, way) for axis in range(3) for way in (-1, 1)]
+        while sides:
+            axis, way = sides[int(rng.integers(len(sides)))]
+            trial_low, trial_end = low.copy(), end.copy()
+            (trial_low if way < 0 else trial_end)[axis] += way
+            if end[axis] - low[axis] < most[axis] and self.empty(trial_low, trial_end):
+                low, end = trial_low, trial_end
+            else:
+                sides.remove((axis, way))
+        return low, end
+
+
+@numba.njit(cache=True)
+def _paint(vertices, faces, first_face, inside, first, end, owner, overlap, filled):  # type: ignore[no-untyped-def]
+    for s in range(len(inside)):
+        nx, ny, nz = end[s, 0] - first[s, 0], end[s, 1] - first[s, 1], end[s, 2] - first[s, 2]
+        if nx <= 0 or ny <= 0 or nz <= 0:
+            continue
+        # Entries and exits of every column, summed upwards: above 0 is inside.
+        crossing = np.zeros((nx, ny, nz + 1), np.int16)
+        for f in range(first_face[s], first_face[s + 1]):
+            i0, i1, i2 = faces[f]
+            y_low, y_high = min(vertices[i0, 1], vertices[i1, 1], vertices[i2, 1]), max(vertices[i0, 1], vertices[i1, 1], vertices[i2, 1])
+            way = (vertices[i1, 0] - vertices[i0, 0]) * (vertices[i2, 1] - vertices[i0, 1]) - (vertices[i1, 1] - vertices[i0, 1]) * (vertices[i2, 0] - vertices[i0, 0])
+            if way == 0:
+                continue
+            step = -1 if way > 0 else 1
+            for j in range(max(int(np.ceil(y_low)), first[s, 1]), min(int(np.floor(y_high)) + 1, end[s, 1])):
+                cuts, x0, z0, x1, z1 = cut_triangle(vertices, faces, f, float(j))
+                if not cuts:
+                    continue
+                if x0 > x1:
+                    x0, z0, x1, z1 = x1, z1, x0, z0
+                for i in range(max(int(np.ceil(x0)), first[s, 0]), min(int(np.ceil(x1)), end[s, 0])):
+                    z = z0 + (z1 - z0) * (i - x0) / (x1 - x0)
+                    k = min(max(int(np.ceil(z)), first[s, 2]), end[s, 2])
+                    crossing[i - first[s, 0], j - first[s, 1], k - first[s, 2]] += step
+        for i in range(nx):
+            for j in range(ny):
+                within = 0
+                for k in range(nz):
+                    within += crossing[i, j, k]
+                    if within > 0:
+                        x, y, z = i + first[s, 0], j + first[s, 1], k + first[s, 2]
+                        filled[s] += 1
+                        if owner[x, y, z] != inside[s]:
+                            overlap[s] += 1
+                        owner[x, y, z] = s
