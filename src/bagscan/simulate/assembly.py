@@ -83,12 +83,21 @@ class Assembly:
         vertices = self.vertices if rotation is None else self.vertices @ np.asarray(rotation).T
         return replace(self, vertices=vertices + np.asarray(shift, float))
 
-    def without(self, component: int) -> Assembly:
-        """Less one component and whatever lies inside of its solids."""
-        gone = self.component == component
+    def part_of(self, component: int) -> np.ndarray:
+        """(S,) bool: the solids of a component and whatever lies inside of them."""
+        found = self.component == component
         for s in np.flatnonzero(self.inside >= 0):  # parents come first, so one pass finds all descendants
-            gone[s] |= gone[self.inside[s]]
-        return self.only(~gone)
+            found[s] |= found[self.inside[s]]
+        return found
+
+    def without(self, component: int) -> Assembly:
+        """Less one component and whatever lies inside of it."""
+        return self.only(~self.part_of(component))
+
+    def alone(self, chosen: np.ndarray) -> Assembly:
+        """The solids where ``chosen`` (S,) is true, taken out of whatever else they lay in."""
+        hosts = np.where((self.inside >= 0) & chosen[self.inside], self.inside, OUTSIDE)
+        return replace(self, inside=hosts).only(chosen)
 
     def only(self, keep: np.ndarray) -> Assembly:
         """The solids where ``keep`` (S,) is true; a kept one's parent must be kept too."""
@@ -104,7 +113,7 @@ class Assembly:
         row = {name: k for k, name in enumerate(rows)}
         own = np.array([row.get(name, -1) for name in self.material], np.int64)
         takes = np.where(self.inside >= 0, own[self.inside], -1) if len(self) else own
-        return Solids(np.ascontiguousarray(self.vertices), np.ascontiguousarray(self.faces), self.first_face, own, takes, self.density)
+        return Solids(np.ascontiguousarray(self.vertices), np.ascontiguousarray(self.faces), self.first_vertex, self.first_face, own, takes, self.density)
 
 
 @dataclass

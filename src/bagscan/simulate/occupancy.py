@@ -1,8 +1,8 @@
 """Who owns which place: solids painted into voxels, parents first.
 
-A solid may only be painted over the one that it lies inside of. Whatever else it meets is an
-overlap, and counts twice in an image; the audit measures how much. The same grid tells where there
-is room for something more.
+A solid may only be painted over the one that it lies inside of, or over air where that is air or
+nothing: air weighs nothing. Whatever else it meets is an overlap, and counts twice in an image; the
+audit measures how much. The same grid tells where there is room for something more.
 """
 
 from __future__ import annotations
@@ -75,7 +75,9 @@ def occupy(assembly: Assembly, grid: Grid) -> Occupancy:
         low, high = assembly.solid_bounds().transpose(1, 0, 2)
         first = np.maximum(np.ceil((low - grid.origin_mm) / grid.pitch_mm), 0).astype(np.int64)
         end = np.minimum(np.floor((high - grid.origin_mm) / grid.pitch_mm) + 1, grid.shape).astype(np.int64)
-        _paint(in_voxels, assembly.faces, assembly.first_face, assembly.inside, first, np.maximum(end, first), owner, overlap, filled)
+        # Of what each solid displaces and is: -1 for nothing and for air.
+        weighs = np.array([k if name != AIR else -1 for k, name in enumerate(assembly.material)] + [-1])
+        _paint(in_voxels, assembly.faces, assembly.first_face, weighs[assembly.inside], weighs, first, np.maximum(end, first), owner, overlap, filled)
     return Occupancy(grid, owner, overlap, filled)
 
 
@@ -121,8 +123,8 @@ class BoxFinder:
 
 
 @numba.njit(cache=True)
-def _paint(vertices, faces, first_face, inside, first, end, owner, overlap, filled):  # type: ignore[no-untyped-def]
-    for s in range(len(inside)):
+def _paint(vertices, faces, first_face, displaces, weighs, first, end, owner, overlap, filled):  # type: ignore[no-untyped-def]
+    for s in range(len(displaces)):
         nx, ny, nz = end[s, 0] - first[s, 0], end[s, 1] - first[s, 1], end[s, 2] - first[s, 2]
         if nx <= 0 or ny <= 0 or nz <= 0:
             continue
@@ -153,6 +155,6 @@ def _paint(vertices, faces, first_face, inside, first, end, owner, overlap, fill
                     if within > 0:
                         x, y, z = i + first[s, 0], j + first[s, 1], k + first[s, 2]
                         filled[s] += 1
-                        if owner[x, y, z] != inside[s]:
+                        if weighs[owner[x, y, z]] != displaces[s]:
                             overlap[s] += 1
                         owner[x, y, z] = s

@@ -60,7 +60,7 @@ class Solids:
     """Meshes packed for the kernel.
 
     Attributes:
-        vertices: (V, 3). faces: (F, 3). first_face: (S + 1,) of every solid.
+        vertices: (V, 3). faces: (F, 3). first_vertex, first_face: (S + 1,) of every solid.
         adds: (S,) row of paths that a solid's length is added to; -1 for none (air).
         takes: (S,) row it is taken from, of the solid that it lies inside of; -1 for none.
         scale: (S,) density relative to the material's own.
@@ -68,6 +68,7 @@ class Solids:
 
     vertices: np.ndarray
     faces: np.ndarray
+    first_vertex: np.ndarray
     first_face: np.ndarray
     adds: np.ndarray
     takes: np.ndarray
@@ -80,7 +81,7 @@ class Solids:
         vertices = np.concatenate([m.vertices for m in meshes]) if meshes else np.zeros((0, 3))
         faces = np.concatenate([m.faces + s for m, s in zip(meshes, starts, strict=False)]) if meshes else np.zeros((0, 3), np.int64)
         first = np.cumsum([0, *(len(m.faces) for m in meshes)])
-        return cls(np.ascontiguousarray(vertices), np.ascontiguousarray(faces, np.int64), first, np.asarray(adds, np.int64), np.asarray(takes, np.int64), np.asarray(scale, float))
+        return cls(np.ascontiguousarray(vertices), np.ascontiguousarray(faces, np.int64), starts, first, np.asarray(adds, np.int64), np.asarray(takes, np.int64), np.asarray(scale, float))
 
 
 class Rasteriser:
@@ -97,6 +98,12 @@ class Rasteriser:
         rays = fan.direction @ frame.T
         self.tangent = np.ascontiguousarray(rays[:, 0] / rays[:, 1])
         self.per_depth = np.ascontiguousarray(1 / rays[:, 1])
+        # First channel at or after each of many even steps: a search by one look-up and a step or two.
+        steps = np.linspace(self.tangent[0], self.tangent[-1], 4 * len(self.tangent))
+        self.first_channel = np.searchsorted(self.tangent, steps)
+        # Entries and exits cancel, so depths may count from anywhere: from each solid's own middle they
+        # are small, and single precision holds them.
+        self.middle = np.add.reduceat(seen[:, 1], solids.first_vertex[:-1]) / np.diff(solids.first_vertex) if len(seen) else np.zeros(0)
         # Orientation: the frame may mirror the plane, which turns faces inside out.
         self.sign = float(np.sign(np.linalg.det(frame)))
         self.first_line, self.end_line = self._lines_of_faces(fan.y_mm)
@@ -107,13 +114,13 @@ class Rasteriser:
         return np.searchsorted(y_mm, y.min(1, initial=np.inf)), np.searchsorted(y_mm, y.max(1, initial=-np.inf))
 
     def paths(self, first_line: int, end_line: int, out: np.ndarray) -> None:
-        """Add lengths in mm to ``out`` (lines, rows, U) float64 for lines first_line..end_line - 1."""
+        """Add lengths in mm to ``out`` (lines, rows, U), float64 or float32, for lines first_line..end_line - 1."""
         near = np.flatnonzero((self.first_line < end_line) & (self.end_line > first_line))
         owner = np.searchsorted(self.solids.first_face, near, side="right") - 1
         s = self.solids
         lines = np.maximum(self.first_line[near], first_line), np.minimum(self.end_line[near], end_line)
-        rows = s.adds[owner], s.takes[owner], s.scale[owner] * self.sign
-        _accumulate(self.vertices, s.faces[near], *lines, *rows, self.fan.y_mm, self.tangent, self.per_depth, first_line, out)
+        rows = s.adds[owner], s.takes[owner], s.scale[owner] * self.sign, self.middle[owner]
+        _accumulate(self.vertices, s.faces[near], *lines, *rows, self.fan.y_mm, self.tangent, self.first_channel, self.per_depth, first_line, out)
 
     def silhouettes(self, part: np.ndarray, n_parts: int, every: int = 1) -> np.ndarray:
         """(n_parts, lines, U) bool: where each part lies in the beam, whatever lies over it.
@@ -151,8 +158,20 @@ def cut_triangle(vertices, faces, f, y):  # type: ignore[no-untyped-def]
     return n == 2, x0, z0, x1, z1
 
 
+@numba.njit(cache=True, inline="always")
+def _channel(tangent, first_channel, value):  # type: ignore[no-untyped-def]
+    """np.searchsorted(tangent, value), from a table."""
+    step = int((value - tangent[0]) / (tangent[-1] - tangent[0]) * (len(first_channel) - 1))
+    u = first_channel[min(max(step, 0), len(first_channel) - 1)]
+    while u > 0 and tangent[u - 1] >= value:
+        u -= 1
+    while u < len(tangent) and tangent[u] < value:
+        u += 1
+    return u
+
+
 @numba.njit(cache=True)
-def _accumulate(vertices, faces, from_line, to_line, adds, takes, scale, y_mm, tangent, per_depth, first_line, out):  # type: ignore[no-untyped-def]
+def _accumulate(vertices, faces, from_line, to_line, adds, takes, scale, middle, y_mm, tangent, first_channel, per_depth, first_line, out):  # type: ignore[no-untyped-def]
     for f in range(len(faces)):
         i0, i1, i2 = faces[f]
         ax, ay, az = vertices[i1, 0] - vertices[i0, 0], vertices[i1, 1] - vertices[i0, 1], vertices[i1, 2] - vertices[i0, 2]
@@ -165,11 +184,12 @@ def _accumulate(vertices, faces, from_line, to_line, adds, takes, scale, y_mm, t
             s0, s1 = x0 / z0, x1 / z1
             if s0 > s1:
                 s0, s1, x0, z0, x1, z1 = s1, s0, x1, z1, x0, z0
-            for u in range(np.searchsorted(tangent, s0), np.searchsorted(tangent, s1)):
+            start, end = _channel(tangent, first_channel, s0), _channel(tangent, first_channel, s1)
+            for u in range(start, end):
                 t = tangent[u]
                 across = (x1 - x0) - t * (z1 - z0)
                 share = (t * z0 - x0) / across if abs(across) > 1e-15 else 0.5
-                depth = (z0 + share * (z1 - z0)) * per_depth[u]
+                depth = (z0 + share * (z1 - z0) - middle[f]) * per_depth[u]
                 length = depth * scale[f] if normal_x * t + normal_z > 0 else -depth * scale[f]
                 if adds[f] >= 0:
                     out[j - first_line, adds[f], u] += length

@@ -1,0 +1,205 @@
+"""What does not belong: eight kinds of inert stand-ins, built to the size of the place they hide in.
+
+The same builders make the look-alikes that benign bags hold, so that a thing's shape alone says
+nothing: it is an anomaly where it is in or on a device.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from bagscan.simulate.assembly import Assembly, Builder
+from bagscan.simulate.mesh import Mesh
+from bagscan.simulate.parts import helix, screw
+
+Size = tuple[float, float, float]  # mm, longest first
+
+ORGANIC = ("marzipan", "marzipan", "chocolate", "soap")
+POWDERS = ("flour", "sugar", "salt")
+LIQUIDS = ("water", "oil", "ethanol")
+
+
+def build_anomaly(kind: str, size_mm: Sequence[float], rng: np.random.Generator) -> Assembly | None:
+    """One anomaly that fits a box of this size, centred on the origin; None where the kind needs more room.
+
+    Args:
+        kind: one of ``KINDS``. size_mm: (x, y, z) of the place.
+    """
+    order = np.argsort(size_mm)[::-1]  # longest, middle, shortest
+    turn = np.zeros((3, 3))
+    turn[order, np.arange(3)] = 1
+    if np.linalg.det(turn) < 0:
+        turn[:, 2] *= -1
+    long, wide, thick = (float(size_mm[k]) for k in order)
+    b = Builder(rng)
+    with b.part("anomaly"), b.frame(turn=turn):
+        fits = BUILDERS[kind](b, (long, wide, thick))
+    return b.build() if fits else None
+
+
+def imported(mesh: Mesh, material: str, size_mm: Sequence[float], rng: np.random.Generator) -> Assembly | None:
+    """A user's own mesh as the anomaly, longest side along the longest of the place; None where it is too big."""
+    low, high = mesh.bounds
+    own, there = high - low, np.asarray(size_mm, float)
+    turn = np.zeros((3, 3))
+    turn[np.argsort(there), np.argsort(own)] = 1
+    if np.linalg.det(turn) < 0:
+        turn[np.argmin(there)] *= -1
+    if (np.sort(own) > np.sort(there)).any():
+        return None
+    b = Builder(rng)
+    with b.part("anomaly"):
+        b.add(mesh.moved(None, -(low + high) / 2), material, turn=turn)
+    return b.build()
+
+
+def organic_block(b: Builder, size: Size) -> bool:
+    """A block or a sheet of a sweet or soap: the simulants of the trade."""
+    x, y, z = (s * b.rng.uniform(0.8, 0.98) for s in size)
+    if z < 0.4:
+        return False
+    b.slab(b.rng.choice(ORGANIC), (x, y, z), min(y * b.rng.uniform(0.05, 0.4), y / 2 - 0.01))
+    return True
+
+
+def powder(b: Builder, size: Size) -> bool:
+    """A flat bag of powder, packed more or less."""
+    return _pillow(b, size, str(b.rng.choice(POWDERS)), float(b.rng.uniform(0.85, 1.2)))
+
+
+def liquid(b: Builder, size: Size) -> bool:
+    """A sachet."""
+    return _pillow(b, size, str(b.rng.choice(LIQUIDS)), 1.0)
+
+
+def _pillow(b: Builder, size: Size, material: str, density: float) -> bool:
+    x, y, z = (s * b.rng.uniform(0.85, 0.98) for s in size)
+    if z < 0.8:
+        return False
+    skin = b.ball("polyethylene", (x / 2, y / 2, z / 2))
+    b.ball(material, (x / 2 - 0.1, y / 2 - 0.1, z / 2 - min(0.1, z * 0.05)), inside=skin, density=density)
+    return True
+
+
+def metal_plate(b: Builder, size: Size) -> bool:
+    """Sheet metal, thinner than its place."""
+    material = str(b.rng.choice(["stainless_steel", "stainless_steel", "aluminium"]))
+    z = min(size[2] * 0.9, float(np.exp(b.rng.uniform(np.log(0.08), np.log(2.5)))))
+    x, y = (s * b.rng.uniform(0.7, 0.97) for s in size[:2])
+    if z < 0.05 or y < 1.5:
+        return False
+    b.slab(material, (x, y, z), min(2.0, y * 0.2))
+    return True
+
+
+def screws(b: Builder, size: Size) -> bool:
+    """3 to 40 screws lying about."""
+    radius = min(float(b.rng.uniform(0.7, 1.7)), size[2] * 0.22, size[1] * 0.2)
+    length = min(radius * b.rng.uniform(5, 10), size[0] * 0.85)
+    if radius < 0.45:
+        return False
+    step = np.array([length + 2.4 * radius, 4.4 * radius, 4.4 * radius])
+    cells = np.maximum(np.floor(np.asarray(size) / step), 0).astype(int)
+    there = int(np.prod(cells))
+    if there < 3:
+        return False
+    wanted = min(there, int(b.rng.integers(3, 41)))
+    material = str(b.rng.choice(["stainless_steel", "brass", "zamak"]))
+    for cell in b.rng.choice(there, wanted, replace=False):
+        where = (np.array(np.unravel_index(cell, cells)) + 0.5 - cells / 2) * step
+        way = 1 if b.rng.random() < 0.5 else -1
+        with b.frame(where, turn=np.diag([way, way, 1.0])), b.frame(axis="x"):
+            screw(b, (0, 0, length / 2 - 0.4 * radius), length, radius, material=material)
+    return True
+
+
+def sharp(b: Builder, size: Size) -> bool:
+    """A blade: narrow, pointed, ground thin along one side."""
+    thick = min(size[2] * 0.85, float(b.rng.uniform(0.25, 2.2)))
+    long, wide = size[0] * b.rng.uniform(0.8, 0.97), min(size[1] * 0.95, size[0] * b.rng.uniform(0.12, 0.35))
+    if thick < 0.2 or wide < 1.5 or long < 8:
+        return False
+    point = b.rng.uniform(0.15, 0.4)
+    back = [(-long / 2, -wide / 2), (long * (0.5 - point), -wide / 2), (long / 2, -wide * 0.1)]
+    edge = [(long * (0.5 - point * 0.6), wide * 0.1), (-long / 2, wide * 0.1)]
+    steel = "stainless_steel" if b.rng.random() < 0.85 else "titanium"
+    b.prism(steel, [*back, *edge], thick)
+    b.prism(steel, [(-long / 2, wide * 0.1), (long * (0.5 - point * 0.6), wide * 0.1), (long * (0.45 - point), wide / 2), (-long / 2, wide / 2)], thick * 0.4)
+    return True
+
+
+def wires_and_battery(b: Builder, size: Size) -> bool:
+    """A small cell and coils of insulated wire."""
+    x, y, z = size
+    radius = min(z / 2 - 0.2, y * 0.22, 7.2)
+    if radius < 1.2 or x < 9:
+        return False
+    long = min(x * 0.9, radius * 7)
+    core = str(b.rng.choice(["alkaline_core", "li_ion_stack", "nimh_core"]))
+    can = b.cylinder("stainless_steel", radius, long, (0, -y / 2 + radius + 0.3, 0), 16, axis="x")
+    b.cylinder(core, radius * 0.92, long * 0.94, (0, -y / 2 + radius + 0.3, 0), 16, axis="x", inside=can)
+    room = y - 2 * radius - 1.2
+    reach = min(room, z) / 2 - 0.7
+    if reach > 0.8:
+        turns = float(b.rng.uniform(2, 6))
+        coil = helix(turns, reach * 0.95, x * b.rng.uniform(0.5, 0.85), 14)[:, [2, 0, 1]] + [0, y / 2 - room / 2, 0]
+        sheath = b.wire("cable_pvc", coil, min(0.6, reach * 0.3))
+        b.wire("copper", coil[1:-1], min(0.3, reach * 0.15), inside=sheath, segments=4) if reach > 2.4 else None
+    return True
+
+
+def metal_tube(b: Builder, size: Size) -> bool:
+    """A piece of pipe."""
+    outer = min(size[1], size[2]) / 2 * b.rng.uniform(0.8, 0.97)
+    if outer < 0.9:
+        return False
+    wall = min(outer * 0.6, float(b.rng.uniform(0.3, 2.0)))
+    b.tube(str(b.rng.choice(["stainless_steel", "copper", "aluminium", "brass"])), outer, outer - wall, size[0] * b.rng.uniform(0.7, 0.97), axis="x")
+    return True
+
+
+BUILDERS: dict[str, Callable[[Builder, Size], bool]] = {
+    "organic_block": organic_block,
+    "powder": powder,
+    "liquid": liquid,
+    "metal_plate": metal_plate,
+    "screws": screws,
+    "sharp": sharp,
+    "wires_and_battery": wires_and_battery,
+    "metal_tube": metal_tube,
+}
+KINDS = tuple(BUILDERS)
+# Volume of the place that each kind looks for, mm³: drawn log-uniformly, so that it is seen at all
+# degrees of difficulty.
+VOLUMES_MM3 = {
+    "organic_block": (40.0, 60000.0),
+    "powder": (60.0, 60000.0),
+    "liquid": (60.0, 60000.0),
+    "metal_plate": (30.0, 20000.0),
+    "screws": (300.0, 20000.0),
+    "sharp": (60.0, 12000.0),
+    "wires_and_battery": (250.0, 25000.0),
+    "metal_tube": (80.0, 25000.0),
+}
+# Longest against middle, and middle against shortest side of the place looked for.
+SHAPES = {
+    "organic_block": ((1.0, 2.5), (1.0, 5.0)),
+    "powder": ((1.0, 2.0), (1.2, 4.0)),
+    "liquid": ((1.0, 2.0), (1.5, 5.0)),
+    "metal_plate": ((1.0, 3.0), (4.0, 20.0)),
+    "screws": ((1.0, 2.0), (1.0, 4.0)),
+    "sharp": ((3.0, 7.0), (3.0, 8.0)),
+    "wires_and_battery": ((1.3, 3.0), (1.4, 3.0)),
+    "metal_tube": ((2.5, 7.0), (1.0, 1.2)),
+}
+
+
+def wanted_size(kind: str, rng: np.random.Generator) -> np.ndarray:
+    """(3,) mm of the place that an anomaly of this kind looks for, longest first."""
+    low, high = VOLUMES_MM3[kind]
+    volume = np.exp(rng.uniform(np.log(low), np.log(high)))
+    first, second = (np.exp(rng.uniform(*np.log(pair))) for pair in SHAPES[kind])
+    middle = (volume * second / first) ** (1 / 3)
+    return np.array([middle * first, middle, middle / second])

@@ -1,0 +1,236 @@
+"""Five ways to hide something in a device, each found by looking for room in its voxels.
+
+A place is a box of free voxels, so nothing has to be marked by hand in a device's file; a placement
+that overlaps any solid by more than 0.5 % of its volume is refused all the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import ndimage
+
+from bagscan.simulate.anomalies import LIQUIDS, POWDERS, build_anomaly, wanted_size
+from bagscan.simulate.assembly import AIR, OUTSIDE, Assembly, Builder, filled, join
+from bagscan.simulate.occupancy import BoxFinder, Grid, Occupancy, free_voxels, occupy
+
+MOST_OVERLAP = 0.005
+TRIES = 14
+LAYER_MM = (0.7, 5.0)
+CONTENTS = ("contents", "water")  # components that a hollow may be emptied of
+
+Make = Callable[[np.ndarray], Assembly | None]
+
+
+@dataclass(frozen=True)
+class Place:
+    """A box for the anomaly.
+
+    Attributes:
+        centre_mm, size_mm: (3,) in the device's frame. host: solid that it lies in, or ``OUTSIDE``.
+    """
+
+    centre_mm: np.ndarray
+    size_mm: np.ndarray
+    host: int
+
+
+@dataclass(frozen=True)
+class Concealed:
+    """A device with an anomaly.
+
+    Attributes:
+        assembly: the changed device; the anomaly is its last component. removed: what was taken out
+            for it, in the device's frame; None for nothing. n_anomaly: solids of the anomaly, the last ones.
+    """
+
+    assembly: Assembly
+    kind: str
+    way: str
+    n_anomaly: int
+    removed: Assembly | None = None
+
+    @property
+    def anomaly(self) -> Assembly:
+        """The anomaly alone, in the device's frame, without its host."""
+        return self.assembly.alone(np.arange(len(self.assembly)) >= len(self.assembly) - self.n_anomaly)
+
+
+def conceal(device: Assembly, way: str, kind: str, rng: np.random.Generator, around: Assembly | None = None, make: Make | None = None) -> Concealed | None:
+    """Hide one anomaly in a device; None where no place is found.
+
+    Args:
+        way: one of ``WAYS``. kind: one of :data:`bagscan.simulate.anomalies.KINDS`.
+        around: what stands around the device, in its frame: nothing taped outside may reach into it.
+        make: builds the anomaly for a size in place of the kind's own builder (a user's mesh).
+    """
+    for _ in range(3):
+        found = WAYS[way](device, kind, rng, around, make or (lambda size: build_anomaly(kind, size, rng)))
+        if found is not None:
+            return found
+    return None
+
+
+def _grid_pitch(device: Assembly) -> np.ndarray:
+    extent = np.ptp(np.array(device.bounds), axis=0)
+    return np.clip(extent / 150, 0.5, 2.0)
+
+
+def _placed(device: Assembly, place: Place, way: str, kind: str, make: Make, removed: Assembly | None = None, around: Assembly | None = None) -> Concealed | None:
+    """The device with an anomaly in a place, unless it does not fit."""
+    anomaly = make(place.size_mm)
+    if anomaly is None:
+        return None
+    return _checked(device, anomaly.moved(None, place.centre_mm), place.host, way, kind, removed, around)
+
+
+def _checked(device: Assembly, anomaly: Assembly, host: int, way: str, kind: str, removed: Assembly | None, around: Assembly | None = None) -> Concealed | None:
+    whole = join([device, anomaly], [OUTSIDE, host])
+    n = len(anomaly)
+    seen = whole if around is None else join([around, whole])
+    low, high = anomaly.bounds
+    pitch = np.clip((high - low) / 40, 0.1, 1.0)
+    painted = occupy(seen, Grid.around(low, high, pitch))
+    if painted.overlap[-n:].sum() > MOST_OVERLAP * max(1, painted.filled[-n:].sum()):
+        return None
+    return Concealed(whole, kind, way, n, removed)
+
+
+def _grow(occupancy: Occupancy, finder: BoxFinder, starts: np.ndarray, wanted_mm: np.ndarray, rng: np.random.Generator, least: float = 0.3) -> Place | None:
+    """The first box that reaches ``least`` of the wanted volume, from some of the starts (n, 3)."""
+    grid = occupancy.grid
+    for start in starts[rng.permutation(len(starts))[:TRIES]]:
+        most = np.maximum(1, np.round(rng.permutation(wanted_mm) / grid.pitch_mm)).astype(int) + 1
+        low, end = finder.grow(start, most, rng)
+        size = (end - low - 1) * grid.pitch_mm  # half a voxel off all round: surfaces lie between centres
+        if (size > 0.3).all() and np.prod(size) >= least * np.prod(wanted_mm):
+            return Place((grid.centre(low) + grid.centre(end - 1)) / 2, size, int(occupancy.owner[tuple(start)]))
+    return None
+
+
+def cavity_insert(device: Assembly, kind: str, rng: np.random.Generator, around: Assembly | None, make: Make) -> Concealed | None:
+    """In the empty room that a case has left."""
+    occupancy = occupy(device, Grid.around(*device.bounds, _grid_pitch(device)))
+    free = free_voxels(occupancy, device)
+    starts = np.argwhere(free)
+    if not len(starts):
+        return None
+    place = _grow(occupancy, BoxFinder(free), starts, wanted_size(kind, rng), rng)
+    return place and _placed(device, place, "cavity_insert", kind, make)
+
+
+def replaced_component(device: Assembly, kind: str, rng: np.random.Generator, around: Assembly | None, make: Make) -> Concealed | None:
+    """In the place of a cell, a disk, a motor that was taken out."""
+    there = [k for k, c in enumerate(device.components) if c.replaceable and (device.component == k).any()]
+    if not there:
+        return None
+    gone = there[int(rng.integers(len(there)))]
+    left = device.without(gone)
+    taken = np.flatnonzero(device.component == gone)
+    bounds = device.solid_bounds()[taken]
+    low, high = bounds[:, 0].min(0), bounds[:, 1].max(0)
+    pitch = np.clip((high - low) / 40, 0.25, 2.0)
+    occupancy = occupy(left, Grid.around(low, high, pitch))
+    free = free_voxels(occupancy, left)
+    starts = np.argwhere(free)
+    if not len(starts):
+        return None
+    middle = (np.array(free.shape) - 1) / 2
+    near = starts[np.argsort(np.square((starts - middle) / np.maximum(middle, 1)).sum(1))[:40]]
+    wanted = np.minimum(np.sort(high - low)[::-1] * rng.uniform(0.45, 1.0, 3), 400)
+    place = _grow(occupancy, BoxFinder(free), near, wanted, rng, 0.15)
+    return place and _placed(left, place, "replaced_component", kind, make, removed=device.alone(device.part_of(gone)))
+
+
+def between_layers(device: Assembly, kind: str, rng: np.random.Generator, around: Assembly | None, make: Make) -> Concealed | None:
+    """In a thin gap: under a lid, over a board, behind a screen."""
+    pitch = _grid_pitch(device)
+    pitch[2] = np.clip(pitch[2], 0.25, 0.5)
+    occupancy = occupy(device, Grid.around(*device.bounds, pitch))
+    free = free_voxels(occupancy, device)
+    run = _run_along_z(free) * pitch[2]
+    starts = np.argwhere((run >= LAYER_MM[0]) & (run <= LAYER_MM[1]))
+    if not len(starts):
+        return None
+    wanted = wanted_size(kind, rng)
+    # A gap is wide and thin: what is wanted is pressed flat.
+    thin = rng.uniform(*LAYER_MM)
+    flat = np.sort(np.append(np.sqrt(np.prod(wanted) / thin) * np.exp([0.3, -0.3]), thin))[::-1]
+    place = _grow(occupancy, BoxFinder(free & (run <= LAYER_MM[1])), starts, np.minimum(flat, 200), rng, 0.1)
+    return place and _placed(device, place, "between_layers", kind, make)
+
+
+def _run_along_z(free: np.ndarray) -> np.ndarray:
+    """(X, Y, Z) length in voxels of the free run along z that each voxel lies in."""
+    index = np.arange(free.shape[2])
+    before = np.maximum.accumulate(np.where(free, -1, index), axis=2)
+    after = np.minimum.accumulate(np.where(free, free.shape[2], index)[..., ::-1], axis=2)[..., ::-1]
+    return np.where(free, after - before - 1, 0)
+
+
+def partial_fill(device: Assembly, kind: str, rng: np.random.Generator, around: Assembly | None, make: Make) -> Concealed | None:
+    """Poured into a hollow up to some level, or lying on its floor."""
+    if not device.hollows:
+        return None
+    cavity = device.hollows[int(rng.integers(len(device.hollows)))]
+    if kind in ("powder", "liquid"):
+        poured = _pour(device, cavity, kind, rng)
+        if poured is not None:
+            return poured
+    bounds = device.solid_bounds()[cavity]
+    pitch = np.clip((bounds[1] - bounds[0]) / 110, 0.4, 2.0)
+    occupancy = occupy(device, Grid.around(bounds[0], bounds[1], pitch))
+    free = occupancy.owner == cavity
+    floor = free & (np.cumsum(free, axis=2) <= 2)
+    starts = np.argwhere(floor)
+    if not len(starts):
+        return None
+    place = _grow(occupancy, BoxFinder(free), starts, wanted_size(kind, rng), rng, 0.2)
+    return place and _placed(device, place, "partial_fill", kind, make)
+
+
+def _pour(device: Assembly, cavity: int, kind: str, rng: np.random.Generator) -> Concealed | None:
+    """The lowest part of a hollow, whatever held it before emptied out."""
+    held = [int(c) for c in np.unique(device.component[device.inside == cavity]) if device.components[c].name in CONTENTS]
+    removed = None
+    if held:
+        gone = device.part_of(held[0])
+        removed, cavity, device = device.alone(gone), cavity - int(gone[:cavity].sum()), device.without(held[0])
+    b = Builder(rng)
+    level = float(np.exp(rng.uniform(np.log(0.03), np.log(0.8))))
+    choices = [m for m in (POWDERS if kind == "powder" else LIQUIDS) if removed is None or m not in removed.material]
+    density = float(rng.uniform(0.85, 1.15)) if kind == "powder" else 1.0
+    with b.part("anomaly"):
+        b.add(filled(device.mesh(cavity), level), str(rng.choice(choices)), density=density)
+    return _checked(device, b.build(), cavity, "partial_fill", kind, removed)
+
+
+def taped_outside(device: Assembly, kind: str, rng: np.random.Generator, around: Assembly | None, make: Make) -> Concealed | None:
+    """On the outside, touching it, clear of what is packed around."""
+    low, high = device.bounds
+    extent = high - low
+    seen = device if around is None else join([device, around])
+    occupancy = occupy(seen, Grid.around(low, high, np.clip(extent / 110, 0.8, 3.0), 24.0))
+    own = (occupancy.owner >= 0) & (occupancy.owner < len(device))
+    free = free_voxels(occupancy, seen, outside=True)
+    if around is not None:
+        air = np.array([name == AIR for name in seen.material] + [False])
+        free |= air[occupancy.owner] & (occupancy.owner >= len(device))
+    starts = np.argwhere(free & ndimage.binary_dilation(own))
+    if not len(starts):
+        return None
+    place = _grow(occupancy, BoxFinder(free), starts, wanted_size(kind, rng), rng)
+    if place is None:
+        return None
+    return _placed(device, Place(place.centre_mm, place.size_mm, OUTSIDE), "taped_outside", kind, make, around=None)
+
+
+WAYS: dict[str, Callable[[Assembly, str, np.random.Generator, Assembly | None, Make], Concealed | None]] = {
+    "cavity_insert": cavity_insert,
+    "replaced_component": replaced_component,
+    "partial_fill": partial_fill,
+    "between_layers": between_layers,
+    "taped_outside": taped_outside,
+}

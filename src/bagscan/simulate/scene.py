@@ -1,0 +1,259 @@
+"""One scene of a data set: what is drawn, in which order, from which random stream.
+
+The benign scene comes first and in full. An anomaly is an edit of it from its own stream, so that
+nothing but the anomaly itself tells the two apart.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from bagscan.simulate.anomalies import KINDS
+from bagscan.simulate.assembly import OUTSIDE, Assembly, join
+from bagscan.simulate.bags import Bag, build_bag
+from bagscan.simulate.concealment import WAYS, Concealed, Make, conceal
+from bagscan.simulate.devices import Family, build_device, draw_family
+from bagscan.simulate.items import ITEMS, LOOK_ALIKES, build_item
+from bagscan.simulate.mesh import rotation_xyz
+from bagscan.simulate.packing import Heap
+
+# Streams of one scan; a new one is added at the end, so that the others stay as they are.
+STREAMS = ("plan", "device", "bag", "items", "anomaly", "noise_seed")
+GARMENTS = {"cotton": 1.0, "polyester": 1.0, "wool": 1.0, "leather": 0.5}
+# Devices that are as often packed lying on their back or side.
+MAY_LIE = ("toaster", "kettle", "iron", "router", "camera")
+TALLEST_MM, WIDEST_MM, LONGEST_MM = 330.0, 520.0, 440.0
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What scan ``index`` of a data set is to be.
+
+    Attributes:
+        part: ``train``, ``val`` or ``test``. family: of the device under test.
+        anomalous: whether an anomaly is hidden in it. kind, way: of the anomaly.
+    """
+
+    index: int
+    part: str
+    family: Family
+    anomalous: bool
+    kind: str
+    way: str
+
+
+@dataclass(frozen=True)
+class Thing:
+    """One object of a scene.
+
+    Attributes:
+        name: class. role: ``device``, ``item``, ``look_alike`` or ``bag``.
+        components: indices into the scene's components.
+    """
+
+    name: str
+    role: str
+    components: tuple[int, ...]
+    about: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Scene:
+    """Solids in the tunnel, and what they are.
+
+    Attributes:
+        benign: everything without the anomaly. things: of both; the anomaly is none of them.
+        anomalous: the same with the anomaly as its last solids, or None.
+        changed: solids that only one of the two holds: the anomaly and what it replaced.
+        concealed: how it is hidden. y_mm: belt positions from and to.
+    """
+
+    benign: Assembly
+    things: tuple[Thing, ...]
+    y_mm: tuple[float, float]
+    anomalous: Assembly | None = None
+    changed: Assembly | None = None
+    concealed: Concealed | None = None
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What scenes of a data set are made of; the fields of a preset's YAML file.
+
+    Attributes:
+        count: scans (pairs: scenes). seed: root of all streams. profile: scanner, by name or file.
+        profile_sha256: hash that the profile must have, or null.
+        devices: classes under test, taken in turn. parts: relative sizes.
+        anomalous: share of scans with an anomaly. pairs: whether each scene is scanned without and
+            with its anomaly. bags: relative frequency by kind. items: fewest and most.
+        look_alikes: chance of each of up to three look-alikes. more_devices: chance of each of two more devices.
+        kinds, ways: of anomalies.
+    """
+
+    devices: tuple[str, ...]
+    count: int = 100
+    seed: int = 0
+    profile: str = "g640"
+    profile_sha256: str | None = None
+    parts: Mapping[str, int] = field(default_factory=lambda: {"train": 6, "val": 1, "test": 3})
+    anomalous: float = 0.5
+    pairs: bool = False
+    bags: Mapping[str, float] = field(default_factory=lambda: {"tray": 0.4, "soft_bag": 0.35, "hard_case": 0.25})
+    items: tuple[int, int] = (5, 20)
+    look_alikes: float = 0.35
+    more_devices: float = 0.35
+    kinds: tuple[str, ...] = KINDS
+    ways: tuple[str, ...] = tuple(WAYS)
+
+    def stream(self, index: int, name: str) -> np.random.Generator:
+        """Random numbers of one purpose of one scan."""
+        return np.random.default_rng(np.random.SeedSequence(self.seed, spawn_key=(index, STREAMS.index(name))))
+
+
+def plan(recipe: Recipe, index: int) -> Plan:
+    """Classes, parts and labels in turn, so that every stretch of a data set is balanced; the rest drawn."""
+    rng = recipe.stream(index, "plan")
+    device = recipe.devices[index % len(recipe.devices)]
+    turn = index // len(recipe.devices)
+    anomalous = bool(np.floor((turn + 1) * recipe.anomalous) > np.floor(turn * recipe.anomalous))
+    cycle = [name for name, n in recipe.parts.items() for _ in range(n)]
+    # Labels alternate within a part: the part changes half as often as the label.
+    step = turn // 2 if 0 < recipe.anomalous < 1 else turn
+    part = cycle[(step * 7 + index % len(recipe.devices)) % len(cycle)]
+    family = draw_family(device, part, rng)
+    ways = recipe.ways
+    return Plan(index, part, family, anomalous, recipe.kinds[int(rng.integers(len(recipe.kinds)))], ways[int(rng.integers(len(ways)))])
+
+
+def build_scene(recipe: Recipe, what: Plan, tunnel_mm: Sequence[float], make: Make | None = None) -> Scene:
+    """The scene of a plan, in the tunnel's frame.
+
+    Args:
+        tunnel_mm: width and height. make: builds every anomaly in place of its kind's own builder.
+    """
+    rng = recipe.stream(what.index, "device")
+    device, drawn = build_device(what.family, rng)
+    lying = rotation_xyz(np.pi / 2, 0, 0) if what.family.device in MAY_LIE and rng.random() < 0.5 else np.eye(3)
+    turn = _fitting_turn(device, rotation_xyz(*rng.normal(0, 0.045, 2), 0) @ lying, rng)
+    bag, heap = _bag(recipe, device.moved(turn), recipe.stream(what.index, "bag"))
+    placed, things = _pack(recipe, what, bag, heap, device, turn, drawn)
+    middle = np.array([tunnel_mm[0] / 2, 0, 0])
+    parts = [bag.assembly, *(a for a, _, _ in placed)]
+    hosts = [OUTSIDE, *[bag.host] * len(placed)]
+    benign = join(parts, hosts).moved(None, middle)
+    low, high = benign.bounds
+    shift = np.array([0, 30.0 - low[1], 0])
+    benign = benign.moved(None, shift)
+    scene = Scene(benign, things, (0.0, float(high[1] - low[1] + 60.0)))
+    if not what.anomalous:
+        return scene
+    return _with_anomaly(recipe, what, scene, parts, hosts, placed, middle + shift, make)
+
+
+def _fitting_turn(device: Assembly, tilted: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Turned any way that the largest bag has room for; the largest devices lie straight."""
+    drawn = rng.uniform(-0.25, 0.25) + np.pi / 2 * rng.integers(4)
+    turns = [np.asarray(rotation_xyz(0, 0, yaw) @ tilted) for yaw in (drawn, drawn + np.pi / 2, 0.0, np.pi / 2)]
+    for turn in turns:
+        need = np.ptp(np.array(device.moved(turn).bounds), axis=0)
+        if need[0] < WIDEST_MM - 24 and need[1] < LONGEST_MM - 24:
+            return turn
+    return turns[-2]
+
+
+def _bag(recipe: Recipe, device: Assembly, rng: np.random.Generator) -> tuple[Bag, Heap]:
+    """A bag that the device fits in with room to spare."""
+    need = np.ptp(np.array(device.bounds), axis=0)
+    kind = str(rng.choice(list(recipe.bags), p=np.array(list(recipe.bags.values())) / sum(recipe.bags.values())))
+    room = [max(float(rng.uniform(310, 480)), need[0] + 24), max(float(rng.uniform(250, 380)), need[1] + 24), max(float(rng.uniform(130, 230)), need[2] + 45)]
+    if kind == "tray":
+        room[:2] = [max(room[0], 420.0), max(room[1], 330.0)]
+    size = (min(room[0], WIDEST_MM), min(room[1], LONGEST_MM), min(room[2], TALLEST_MM))
+    bag = build_bag(kind, size, rng)
+    return bag, Heap.empty(size, bag.corner_mm)
+
+
+Placed = tuple[Assembly, np.ndarray, np.ndarray]  # in the bag's frame, its turn and shift
+
+
+def _pack(recipe: Recipe, what: Plan, bag: Bag, heap: Heap, device: Assembly, turn: np.ndarray, drawn: Mapping[str, Any]) -> tuple[list[Placed], tuple[Thing, ...]]:
+    """Clothes, the device, other things, clothes: in this order from below."""
+    rng = recipe.stream(what.index, "items")
+    placed: list[Placed] = []
+    things = [Thing(bag.kind, "bag", tuple(range(len(bag.assembly.components))))]
+
+    def add(assembly: Assembly, shift: np.ndarray, turned: np.ndarray, name: str, role: str, about: Mapping[str, Any] | None = None) -> None:
+        at = shift + [0, 0, bag.floor_mm]
+        placed.append((assembly.moved(turned, at), turned, at))
+        first = sum(len(t.components) for t in things)
+        things.append(Thing(name, role, tuple(range(first, first + len(assembly.components))), about or {}))
+
+    def drape(times: int) -> None:
+        for _ in range(times):
+            material = str(rng.choice(list(GARMENTS)))
+            garment = heap.drape(rng, material, GARMENTS[material] * rng.uniform(0.5, 1.6), float(np.exp(rng.uniform(np.log(3), np.log(26)))))
+            if garment is not None:
+                add(garment, np.zeros(3), np.eye(3), "garment", "item")
+
+    def drop(assembly: Assembly, turned: np.ndarray, name: str, role: str, about: Mapping[str, Any] | None = None, tries: int = 30) -> bool:
+        shift = heap.drop(assembly.moved(turned), rng, tries)
+        if shift is not None:
+            add(assembly, shift, turned, name, role, about)
+        return shift is not None
+
+    drape(0 if bag.kind == "tray" else int(rng.integers(0, 3)))
+    about = {"family": what.family.name, "layout": what.family.layout, "under_test": True, **drawn}
+    if not drop(device, turn, what.family.device, "device", about, 60):
+        things_before = list(things)
+        heap.height[np.isfinite(heap.height)] = 0.0  # the device goes in first where clothes left no room
+        placed.clear()
+        things[:] = things_before[:1]
+        if not drop(device, turn, what.family.device, "device", about, 400):
+            centre = -np.array(device.moved(turn).bounds).mean(0)
+            add(device, np.append(centre[:2], -device.moved(turn).bounds[0][2] + 0.4), turn, what.family.device, "device", about)
+    for _ in range(2):
+        if rng.random() < recipe.more_devices:
+            other = draw_family(str(rng.choice(recipe.devices)), what.part, rng)
+            assembly, dims = build_device(other, rng)
+            drop(assembly, _any_turn(rng), other.device, "device", {"family": other.name, "layout": other.layout, "under_test": False, **dims})
+    wanted = int(rng.integers(recipe.items[0], recipe.items[1] + 1))
+    loose = [str(n) for n in rng.choice(list(LOOK_ALIKES), 3) if rng.random() < recipe.look_alikes]
+    common = [str(n) for n in rng.choice(list(ITEMS), max(0, wanted - len(loose)))]
+    for name in rng.permutation([*loose, *common]):
+        drop(build_item(str(name), rng), _any_turn(rng), str(name), "look_alike" if name in LOOK_ALIKES else "item")
+    drape(int(rng.integers(0, 3)) if bag.kind != "tray" else int(rng.random() < 0.3))
+    return placed, tuple(things)
+
+
+def _any_turn(rng: np.random.Generator) -> np.ndarray:
+    """Lying as it was built, or now and then on another side, turned any way."""
+    side = rotation_xyz(np.pi / 2 * rng.integers(1, 4), 0, 0) if rng.random() < 0.25 else np.eye(3)
+    return np.asarray(rotation_xyz(0, 0, rng.uniform(0, 2 * np.pi)) @ rotation_xyz(*rng.normal(0, 0.08, 2), 0) @ side)
+
+
+def _with_anomaly(recipe: Recipe, what: Plan, scene: Scene, parts: list[Assembly], hosts: list[int], placed: list[Placed], middle: np.ndarray, make: Make | None) -> Scene:
+    """The scene with its device changed; kinds and ways are tried in the plan's order first, then at random."""
+    rng = recipe.stream(what.index, "anomaly")
+    k = next(i for i, thing in enumerate(scene.things) if thing.about.get("under_test"))
+    _, turn, at = placed[k - 1]
+    device, _ = build_device(what.family, recipe.stream(what.index, "device"))
+    back = (join([*parts[:k], *parts[k + 1 :]]) if what.way == "taped_outside" else join(parts[:1])).moved(None, -at).moved(turn.T)
+    found = conceal(device, what.way, what.kind, rng, back, make)
+    for _ in range(40):
+        if found is not None:
+            break
+        way, kind = str(rng.choice(recipe.ways)), str(rng.choice(recipe.kinds))
+        if way == "taped_outside" and what.way != "taped_outside":
+            continue  # what stands around was not looked at
+        found = conceal(device, way, kind, rng, back, make)
+    if found is None:
+        return scene
+    place = lambda a: a.moved(turn, at).moved(None, middle)  # noqa: E731
+    edited = join([*parts[:k], *parts[k + 1 :], found.assembly.moved(turn, at)], [*hosts[:k], *hosts[k + 1 :], hosts[k]]).moved(None, middle)
+    changed = [place(found.anomaly)] + ([place(found.removed)] if found.removed is not None else [])
+    return dataclasses.replace(scene, anomalous=edited, changed=join(changed), concealed=found)
