@@ -133,6 +133,29 @@ def screen(
         raise typer.Exit(EXIT_ALARM)
 
 
+@app.command()
+def simulate(
+    preset: Annotated[str, typer.Option(help="deei, smoke or pairs, or a recipe's YAML file.")] = "smoke",
+    count: Annotated[int | None, typer.Option(help="Scans (pairs: scenes); the preset's own number by default.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Root of all random numbers; the preset's own by default.")] = None,
+    workers: Annotated[int, typer.Option(help="Processes. Any number makes the same bytes.")] = 1,
+    out: Annotated[Path, typer.Option(help="Folder of the data set; the same line resumes it.")] = Path("simulated"),
+    profile: Annotated[str | None, typer.Option(help="Another scanner profile than the preset's, by name or YAML file.")] = None,
+    insert: Annotated[Path | None, typer.Option(help="Hide this STL mesh (mm) in place of every drawn anomaly.")] = None,
+    insert_material: Annotated[str, typer.Option(help="Material of --insert.")] = "stainless_steel",
+    as_json: AsJson = False,
+) -> None:
+    """Simulate dual-energy scans with masks, with and without anomalies."""
+    from bagscan.physics.materials import material
+    from bagscan.simulate.dataset import Import, load_recipe
+    from bagscan.simulate.dataset import simulate as make
+
+    recipe = load_recipe(preset, count, seed, profile)
+    mesh = Import(str(insert), material(insert_material).name) if insert else None
+    summary = make(recipe, out, workers, mesh, _say)
+    _print(summary, as_json, lambda: f"data set in {out}")
+
+
 @data_app.command("check")
 def data_check(
     config: Config,

@@ -27,12 +27,12 @@ def quantity_of(channels: tuple[str, ...]) -> str:
     return "pseudo_colour" if channels == RGB else "transmission"
 
 
-def view_from_counts(counts: np.ndarray, channels: tuple[str, ...], **fields: object) -> View:
-    """A view of (C, H, W) uint8 or uint16 counts; full scale is transmission 1."""
+def view_from_counts(counts: np.ndarray, channels: tuple[str, ...], air_counts: int | None = None, **fields: object) -> View:
+    """A view of (C, H, W) uint8 or uint16 counts; ``air_counts``, or else full scale, is transmission 1."""
     bits = counts.dtype.itemsize * 8
     if counts.dtype.kind != "u" or bits not in FULL_SCALE:
         raise BagscanError(f"counts must be uint8 or uint16, got {counts.dtype}")
-    scale = [ZEFF_PER_COUNT if name == "zeff" else 1 / FULL_SCALE[bits] for name in channels]
+    scale = [ZEFF_PER_COUNT if name == "zeff" else 1 / (air_counts or FULL_SCALE[bits]) for name in channels]
     pixels = counts.astype(np.float32) * np.array(scale, np.float32)[:, None, None]
     return View(pixels, channels, quantity_of(channels), bit_depth=bits, **fields)  # type: ignore[arg-type]
 

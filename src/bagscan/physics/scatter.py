@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 from scipy import ndimage
 
@@ -28,4 +30,25 @@ def remove_scatter(measured: np.ndarray, share: float, sigma_px: float, rounds: 
 
 
 def _spread(image: np.ndarray, sigma_px: float) -> np.ndarray:
-    return np.asarray(ndimage.gaussian_filter(image, sigma_px, mode="nearest"))
+    """A Gaussian of ``sigma_px``, edges going on as they are.
+
+    So broad a kernel leaves nothing fine: it is worked out on blocks of a quarter of its width,
+    which costs a hundredth of doing it pixel by pixel.
+    """
+    down_y, up_y = _blocks(image.shape[0], sigma_px)
+    down_x, up_x = _blocks(image.shape[1], sigma_px)
+    return np.asarray(up_y @ (down_y @ np.asarray(image, np.float32) @ down_x.T) @ up_x.T)
+
+
+@functools.lru_cache(16)
+def _blocks(n: int, sigma_px: float) -> tuple[np.ndarray, np.ndarray]:
+    """(m, n) that averages blocks and blurs them, and (n, m) that interpolates between their centres."""
+    size = max(1, int(sigma_px / 4))
+    m = -(-n // size)
+    block = np.minimum(np.arange(n) // size, m - 1)
+    mean = np.zeros((m, n))
+    mean[block, np.arange(n)] = 1 / np.bincount(block, minlength=m)[block]
+    blur = ndimage.gaussian_filter1d(np.eye(m), sigma_px / size, axis=0, mode="nearest")
+    centre = np.array([np.arange(n)[block == k].mean() for k in range(m)])
+    between = np.stack([np.interp(np.arange(n), centre, row) for row in np.eye(m)], 1)
+    return (blur @ mean).astype(np.float32), between.astype(np.float32)

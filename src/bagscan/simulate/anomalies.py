@@ -15,6 +15,7 @@ from bagscan.simulate.mesh import Mesh
 from bagscan.simulate.parts import helix, screw
 
 Size = tuple[float, float, float]  # mm, longest first
+Make = Callable[[str, Sequence[float], np.random.Generator], Assembly | None]
 
 ORGANIC = ("marzipan", "marzipan", "chocolate", "soap")
 POWDERS = ("flour", "sugar", "salt")

@@ -113,7 +113,7 @@ class Assembly:
         row = {name: k for k, name in enumerate(rows)}
         own = np.array([row.get(name, -1) for name in self.material], np.int64)
         takes = np.where(self.inside >= 0, own[self.inside], -1) if len(self) else own
-        return Solids(np.ascontiguousarray(self.vertices), np.ascontiguousarray(self.faces), self.first_vertex, self.first_face, own, takes, self.density)
+        return Solids(np.ascontiguousarray(self.vertices), np.ascontiguousarray(self.faces), self.first_vertex, self.first_face, own, takes, self.density, self.density[self.inside])
 
 
 @dataclass

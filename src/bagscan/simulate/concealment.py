@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
-from bagscan.simulate.anomalies import LIQUIDS, POWDERS, build_anomaly, wanted_size
+from bagscan.simulate.anomalies import LIQUIDS, POWDERS, Make, build_anomaly, wanted_size
 from bagscan.simulate.assembly import AIR, OUTSIDE, Assembly, Builder, filled, join
 from bagscan.simulate.occupancy import BoxFinder, Grid, Occupancy, free_voxels, occupy
 
@@ -20,8 +20,6 @@ MOST_OVERLAP = 0.005
 TRIES = 14
 LAYER_MM = (0.7, 5.0)
 CONTENTS = ("contents", "water")  # components that a hollow may be emptied of
-
-Make = Callable[[np.ndarray], Assembly | None]
 
 
 @dataclass(frozen=True)
@@ -39,35 +37,31 @@ class Place:
 
 @dataclass(frozen=True)
 class Concealed:
-    """A device with an anomaly.
+    """A device and what is hidden in it, in the device's frame.
 
     Attributes:
-        assembly: the changed device; the anomaly is its last component. removed: what was taken out
-            for it, in the device's frame; None for nothing. n_anomaly: solids of the anomaly, the last ones.
+        device: less what was taken out. anomaly: of one component. host: solid of the device that it
+            lies in, or ``OUTSIDE``. removed: what was taken out for it; None for nothing.
     """
 
-    assembly: Assembly
+    device: Assembly
+    anomaly: Assembly
+    host: int
     kind: str
     way: str
-    n_anomaly: int
     removed: Assembly | None = None
 
-    @property
-    def anomaly(self) -> Assembly:
-        """The anomaly alone, in the device's frame, without its host."""
-        return self.assembly.alone(np.arange(len(self.assembly)) >= len(self.assembly) - self.n_anomaly)
 
-
-def conceal(device: Assembly, way: str, kind: str, rng: np.random.Generator, around: Assembly | None = None, make: Make | None = None) -> Concealed | None:
+def conceal(device: Assembly, way: str, kind: str, rng: np.random.Generator, around: Assembly | None = None, make: Make = build_anomaly) -> Concealed | None:
     """Hide one anomaly in a device; None where no place is found.
 
     Args:
         way: one of ``WAYS``. kind: one of :data:`bagscan.simulate.anomalies.KINDS`.
         around: what stands around the device, in its frame: nothing taped outside may reach into it.
-        make: builds the anomaly for a size in place of the kind's own builder (a user's mesh).
+        make: builds the anomaly, from kind, size and random numbers; a user's own mesh needs its own.
     """
     for _ in range(3):
-        found = WAYS[way](device, kind, rng, around, make or (lambda size: build_anomaly(kind, size, rng)))
+        found = WAYS[way](device, kind, rng, around, make)
         if found is not None:
             return found
     return None
@@ -78,24 +72,19 @@ def _grid_pitch(device: Assembly) -> np.ndarray:
     return np.clip(extent / 150, 0.5, 2.0)
 
 
-def _placed(device: Assembly, place: Place, way: str, kind: str, make: Make, removed: Assembly | None = None, around: Assembly | None = None) -> Concealed | None:
-    """The device with an anomaly in a place, unless it does not fit."""
-    anomaly = make(place.size_mm)
-    if anomaly is None:
-        return None
-    return _checked(device, anomaly.moved(None, place.centre_mm), place.host, way, kind, removed, around)
+def _placed(device: Assembly, place: Place, way: str, kind: str, make: Make, rng: np.random.Generator, removed: Assembly | None = None) -> Concealed | None:
+    """An anomaly built for a place, unless it does not fit."""
+    anomaly = make(kind, place.size_mm, rng)
+    return anomaly and _checked(Concealed(device, anomaly.moved(None, place.centre_mm), place.host, kind, way, removed))
 
 
-def _checked(device: Assembly, anomaly: Assembly, host: int, way: str, kind: str, removed: Assembly | None, around: Assembly | None = None) -> Concealed | None:
-    whole = join([device, anomaly], [OUTSIDE, host])
-    n = len(anomaly)
-    seen = whole if around is None else join([around, whole])
-    low, high = anomaly.bounds
-    pitch = np.clip((high - low) / 40, 0.1, 1.0)
-    painted = occupy(seen, Grid.around(low, high, pitch))
-    if painted.overlap[-n:].sum() > MOST_OVERLAP * max(1, painted.filled[-n:].sum()):
-        return None
-    return Concealed(whole, kind, way, n, removed)
+def _checked(found: Concealed) -> Concealed | None:
+    """What was found, unless it overlaps."""
+    whole, n = join([found.device, found.anomaly], [OUTSIDE, found.host]), len(found.anomaly)
+    low, high = found.anomaly.bounds
+    painted = occupy(whole, Grid.around(low, high, np.clip((high - low) / 40, 0.1, 1.0)))
+    overlaps = painted.overlap[-n:].sum() > MOST_OVERLAP * max(1, painted.filled[-n:].sum())
+    return None if overlaps else found
 
 
 def _grow(occupancy: Occupancy, finder: BoxFinder, starts: np.ndarray, wanted_mm: np.ndarray, rng: np.random.Generator, least: float = 0.3) -> Place | None:
@@ -118,7 +107,7 @@ def cavity_insert(device: Assembly, kind: str, rng: np.random.Generator, around:
     if not len(starts):
         return None
     place = _grow(occupancy, BoxFinder(free), starts, wanted_size(kind, rng), rng)
-    return place and _placed(device, place, "cavity_insert", kind, make)
+    return place and _placed(device, place, "cavity_insert", kind, make, rng)
 
 
 def replaced_component(device: Assembly, kind: str, rng: np.random.Generator, around: Assembly | None, make: Make) -> Concealed | None:
@@ -141,7 +130,7 @@ def replaced_component(device: Assembly, kind: str, rng: np.random.Generator, ar
     near = starts[np.argsort(np.square((starts - middle) / np.maximum(middle, 1)).sum(1))[:40]]
     wanted = np.minimum(np.sort(high - low)[::-1] * rng.uniform(0.45, 1.0, 3), 400)
     place = _grow(occupancy, BoxFinder(free), near, wanted, rng, 0.15)
-    return place and _placed(left, place, "replaced_component", kind, make, removed=device.alone(device.part_of(gone)))
+    return place and _placed(left, place, "replaced_component", kind, make, rng, removed=device.alone(device.part_of(gone)))
 
 
 def between_layers(device: Assembly, kind: str, rng: np.random.Generator, around: Assembly | None, make: Make) -> Concealed | None:
@@ -159,7 +148,7 @@ def between_layers(device: Assembly, kind: str, rng: np.random.Generator, around
     thin = rng.uniform(*LAYER_MM)
     flat = np.sort(np.append(np.sqrt(np.prod(wanted) / thin) * np.exp([0.3, -0.3]), thin))[::-1]
     place = _grow(occupancy, BoxFinder(free & (run <= LAYER_MM[1])), starts, np.minimum(flat, 200), rng, 0.1)
-    return place and _placed(device, place, "between_layers", kind, make)
+    return place and _placed(device, place, "between_layers", kind, make, rng)
 
 
 def _run_along_z(free: np.ndarray) -> np.ndarray:
@@ -175,7 +164,7 @@ def partial_fill(device: Assembly, kind: str, rng: np.random.Generator, around: 
     if not device.hollows:
         return None
     cavity = device.hollows[int(rng.integers(len(device.hollows)))]
-    if kind in ("powder", "liquid"):
+    if kind in ("powder", "liquid") and make is build_anomaly:
         poured = _pour(device, cavity, kind, rng)
         if poured is not None:
             return poured
@@ -188,7 +177,7 @@ def partial_fill(device: Assembly, kind: str, rng: np.random.Generator, around: 
     if not len(starts):
         return None
     place = _grow(occupancy, BoxFinder(free), starts, wanted_size(kind, rng), rng, 0.2)
-    return place and _placed(device, place, "partial_fill", kind, make)
+    return place and _placed(device, place, "partial_fill", kind, make, rng)
 
 
 def _pour(device: Assembly, cavity: int, kind: str, rng: np.random.Generator) -> Concealed | None:
@@ -204,7 +193,7 @@ def _pour(device: Assembly, cavity: int, kind: str, rng: np.random.Generator) ->
     density = float(rng.uniform(0.85, 1.15)) if kind == "powder" else 1.0
     with b.part("anomaly"):
         b.add(filled(device.mesh(cavity), level), str(rng.choice(choices)), density=density)
-    return _checked(device, b.build(), cavity, "partial_fill", kind, removed)
+    return _checked(Concealed(device, b.build(), cavity, kind, "partial_fill", removed))
 
 
 def taped_outside(device: Assembly, kind: str, rng: np.random.Generator, around: Assembly | None, make: Make) -> Concealed | None:
@@ -224,7 +213,7 @@ def taped_outside(device: Assembly, kind: str, rng: np.random.Generator, around:
     place = _grow(occupancy, BoxFinder(free), starts, wanted_size(kind, rng), rng)
     if place is None:
         return None
-    return _placed(device, Place(place.centre_mm, place.size_mm, OUTSIDE), "taped_outside", kind, make, around=None)
+    return _placed(device, Place(place.centre_mm, place.size_mm, OUTSIDE), "taped_outside", kind, make, rng)
 
 
 WAYS: dict[str, Callable[[Assembly, str, np.random.Generator, Assembly | None, Make], Concealed | None]] = {

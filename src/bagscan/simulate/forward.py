@@ -43,7 +43,7 @@ def transmission(
     raster = Rasteriser(scene.solids(names), view.fan(y[first * per_pixel : end * per_pixel], per_pixel))
     spectral = profile.spectral(mode)
     attenuation = spectral.attenuation_per_mm([material(n) for n in names]) if names else np.zeros((0, len(spectral.weights)))
-    return _tiles(raster, attenuation, spectral, end - first, view.n_channels, per_pixel)
+    return _tiles(raster, attenuation, spectral, end - first, view.width, per_pixel)
 
 
 def _tiles(raster: Rasteriser, attenuation: np.ndarray, spectral: Spectral, n_lines: int, n_channels: int, per_pixel: int) -> np.ndarray:

@@ -9,7 +9,7 @@ import numpy as np
 
 from bagscan.simulate.anomalies import build_anomaly, wanted_size
 from bagscan.simulate.assembly import AIR, Assembly, Builder, Component
-from bagscan.simulate.mesh import rotation_xyz
+from bagscan.simulate.mesh import ribbon, rotation_xyz
 from bagscan.simulate.parts import helix
 
 LOOK_ALIKES = {
@@ -123,10 +123,7 @@ def shoe(b: Builder) -> None:
 def belt(b: Builder) -> None:
     turn = np.linspace(0, 2 * np.pi * b.rng.uniform(2.2, 3.4), 80)
     r = 38 - 5.2 * turn / (2 * np.pi)
-    path = np.column_stack([r * np.cos(turn), r * np.sin(turn)])
-    normal = np.column_stack([np.cos(turn), np.sin(turn)]) * 1.7
-    ring = np.concatenate([path + normal, (path - normal)[::-1]])
-    b.prism("leather", ring, 34)
+    b.add(ribbon(np.column_stack([r * np.cos(turn), r * np.sin(turn)]), 3.4, 34), "leather")
     b.box("zamak", (5, 40, 38), (44, 0, 0))
 
 

@@ -119,6 +119,24 @@ def prism(outline_mm: Sequence[tuple[float, float]] | np.ndarray, height_mm: flo
     return Mesh(np.concatenate([low, high]), np.concatenate([sides, cap[:, ::-1], cap + n]))
 
 
+def ribbon(path_mm: np.ndarray, thickness_mm: float, height_mm: float) -> Mesh:
+    """A band of even thickness standing along a smooth path (P, 2) in (x, y)."""
+    path = np.asarray(path_mm, float)
+    along = np.gradient(path, axis=0)
+    normal = np.column_stack([-along[:, 1], along[:, 0]]) / np.linalg.norm(along, axis=1)[:, None] * thickness_mm / 2
+    n = len(path)
+    rails = [np.column_stack([path + side * normal, np.full(n, z)]) for z in (-height_mm / 2, height_mm / 2) for side in (-1, 1)]
+    i, j = np.arange(n - 1), np.arange(1, n)
+    corners = [0, n, 3 * n, 2 * n]  # right low, left low, left high, right high: once around the band
+    faces = []
+    for a, b in zip(corners, corners[1:] + corners[:1], strict=True):
+        faces += [np.column_stack([a + i, b + i, b + j]), np.column_stack([a + i, b + j, a + j])]
+    low, end = [[0, 3 * n, n], [0, 2 * n, 3 * n]], n - 1
+    faces += [np.array(low), np.array(low)[:, ::-1] + end]
+    mesh = Mesh(np.concatenate(rails), np.concatenate(faces))
+    return mesh if mesh.volume_mm3 > 0 else Mesh(mesh.vertices, mesh.faces[:, ::-1])
+
+
 def lathe(profile_mm: Sequence[tuple[float, float]], segments: int = 32) -> Mesh:
     """A profile of (radius, z) turned about z; it starts and ends on the axis or closes upon itself.
 

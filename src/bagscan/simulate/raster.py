@@ -63,7 +63,7 @@ class Solids:
         vertices: (V, 3). faces: (F, 3). first_vertex, first_face: (S + 1,) of every solid.
         adds: (S,) row of paths that a solid's length is added to; -1 for none (air).
         takes: (S,) row it is taken from, of the solid that it lies inside of; -1 for none.
-        scale: (S,) density relative to the material's own.
+        scale: (S,) density relative to the material's own. taken: (S,) that of what it displaces.
     """
 
     vertices: np.ndarray
@@ -73,15 +73,50 @@ class Solids:
     adds: np.ndarray
     takes: np.ndarray
     scale: np.ndarray
+    taken: np.ndarray
 
     @classmethod
-    def pack(cls, meshes: Sequence[Mesh], adds: Sequence[int], takes: Sequence[int], scale: Sequence[float]) -> Solids:
+    def pack(cls, meshes: Sequence[Mesh], adds: Sequence[int], takes: Sequence[int], scale: Sequence[float], taken: Sequence[float] | None = None) -> Solids:
         """From one mesh per solid."""
         starts = np.cumsum([0, *(len(m.vertices) for m in meshes)])
         vertices = np.concatenate([m.vertices for m in meshes]) if meshes else np.zeros((0, 3))
         faces = np.concatenate([m.faces + s for m, s in zip(meshes, starts, strict=False)]) if meshes else np.zeros((0, 3), np.int64)
         first = np.cumsum([0, *(len(m.faces) for m in meshes)])
-        return cls(np.ascontiguousarray(vertices), np.ascontiguousarray(faces, np.int64), starts, first, np.asarray(adds, np.int64), np.asarray(takes, np.int64), np.asarray(scale, float))
+        return cls(np.ascontiguousarray(vertices), np.ascontiguousarray(faces, np.int64), starts, first, np.asarray(adds, np.int64), np.asarray(takes, np.int64), np.asarray(scale, float), np.ones(len(meshes)) if taken is None else np.asarray(taken, float))
+
+
+@dataclass(frozen=True)
+class Silhouette:
+    """Attributes: top, left: line and channel of ``mask[0, 0]``. mask: (h, w) bool; empty where nothing is seen."""
+
+    top: int
+    left: int
+    mask: np.ndarray
+
+    def full(self, shape: tuple[int, int]) -> np.ndarray:
+        """(lines, channels) bool of the whole view."""
+        out = np.zeros(shape, bool)
+        out[self.top : self.top + self.mask.shape[0], self.left : self.left + self.mask.shape[1]] = self.mask
+        return out
+
+    def coarser(self, factor: int) -> Silhouette:
+        """On pixels of ``factor`` rays each way: wherever any of them meets the part."""
+        top, left = self.top // factor, self.left // factor
+        pad = (self.top - top * factor, -(self.top + self.mask.shape[0]) % factor), (self.left - left * factor, -(self.left + self.mask.shape[1]) % factor)
+        padded = np.pad(self.mask, pad)
+        return Silhouette(top, left, padded.reshape(padded.shape[0] // factor, factor, padded.shape[1] // factor, factor).any((1, 3)))
+
+    @classmethod
+    def union(cls, parts: Sequence[Silhouette]) -> Silhouette:
+        """All of them together."""
+        parts = [p for p in parts if p.mask.size]
+        if not parts:
+            return cls(0, 0, np.zeros((0, 0), bool))
+        top, left = min(p.top for p in parts), min(p.left for p in parts)
+        mask = np.zeros((max(p.top + p.mask.shape[0] for p in parts) - top, max(p.left + p.mask.shape[1] for p in parts) - left), bool)
+        for p in parts:
+            mask[p.top - top : p.top - top + p.mask.shape[0], p.left - left : p.left - left + p.mask.shape[1]] |= p.mask
+        return cls(top, left, mask)
 
 
 class Rasteriser:
@@ -119,21 +154,33 @@ class Rasteriser:
         owner = np.searchsorted(self.solids.first_face, near, side="right") - 1
         s = self.solids
         lines = np.maximum(self.first_line[near], first_line), np.minimum(self.end_line[near], end_line)
-        rows = s.adds[owner], s.takes[owner], s.scale[owner] * self.sign, self.middle[owner]
+        rows = s.adds[owner], s.takes[owner], s.scale[owner] * self.sign, s.taken[owner] * self.sign, self.middle[owner]
         _accumulate(self.vertices, s.faces[near], *lines, *rows, self.fan.y_mm, self.tangent, self.first_channel, self.per_depth, first_line, out)
 
-    def silhouettes(self, part: np.ndarray, n_parts: int, every: int = 1) -> np.ndarray:
-        """(n_parts, lines, U) bool: where each part lies in the beam, whatever lies over it.
+    def silhouettes(self, part: np.ndarray, n_parts: int) -> list[Silhouette]:
+        """Where each part lies in the beam, whatever lies over it.
 
         Args:
-            part: (S,) part number of each solid, -1 for none. every: take each so-manieth line and channel.
+            part: (S,) part number of each solid, -1 for none.
         """
-        lines = np.arange(every // 2, len(self.fan.y_mm), every)
-        out = np.zeros((n_parts, len(lines), len(self.tangent[every // 2 :: every])), np.bool_)
         owner = np.repeat(part, np.diff(self.solids.first_face))
-        y_mm = self.fan.y_mm[lines]
-        _cover(self.vertices, self.solids.faces, *self._lines_of_faces(y_mm), owner, y_mm, self.tangent[every // 2 :: every], out)
-        return out
+        window = self._windows(owner, n_parts)
+        height, width = window[:, 2] - window[:, 0], window[:, 3] - window[:, 1]
+        first = np.cumsum(np.append(0, height * width))
+        out = np.zeros(first[-1], np.bool_)
+        _cover(self.vertices, self.solids.faces, self.first_line, self.end_line, owner, self.fan.y_mm, self.tangent, self.first_channel, window, first, out)
+        return [Silhouette(int(w[0]), int(w[1]), out[a : a + h * v].reshape(h, v)) for w, a, h, v in zip(window, first[:-1], height, width, strict=True)]
+
+    def _windows(self, owner: np.ndarray, n_parts: int) -> np.ndarray:
+        """(n_parts, 4) first line, first channel, end line, end channel of every part; empty ones are all 0."""
+        seen = (self.vertices[:, 0] / self.vertices[:, 2])[self.solids.faces]
+        bounds = np.column_stack([self.first_line, np.searchsorted(self.tangent, seen.min(1, initial=np.inf)), self.end_line, np.searchsorted(self.tangent, seen.max(1, initial=-np.inf))])
+        window = np.tile([2**31, 2**31, 0, 0], (n_parts, 1))
+        there = owner >= 0
+        np.minimum.at(window[:, :2], owner[there], bounds[there, :2])
+        np.maximum.at(window[:, 2:], owner[there], bounds[there, 2:])
+        window[(window[:, 2:] <= window[:, :2]).any(1)] = 0
+        return np.asarray(window)
 
 
 @numba.njit(cache=True)
@@ -171,7 +218,7 @@ def _channel(tangent, first_channel, value):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=True)
-def _accumulate(vertices, faces, from_line, to_line, adds, takes, scale, middle, y_mm, tangent, first_channel, per_depth, first_line, out):  # type: ignore[no-untyped-def]
+def _accumulate(vertices, faces, from_line, to_line, adds, takes, scale, taken, middle, y_mm, tangent, first_channel, per_depth, first_line, out):  # type: ignore[no-untyped-def]
     for f in range(len(faces)):
         i0, i1, i2 = faces[f]
         ax, ay, az = vertices[i1, 0] - vertices[i0, 0], vertices[i1, 1] - vertices[i0, 1], vertices[i1, 2] - vertices[i0, 2]
@@ -190,22 +237,24 @@ def _accumulate(vertices, faces, from_line, to_line, adds, takes, scale, middle,
                 across = (x1 - x0) - t * (z1 - z0)
                 share = (t * z0 - x0) / across if abs(across) > 1e-15 else 0.5
                 depth = (z0 + share * (z1 - z0) - middle[f]) * per_depth[u]
-                length = depth * scale[f] if normal_x * t + normal_z > 0 else -depth * scale[f]
+                length = depth if normal_x * t + normal_z > 0 else -depth
                 if adds[f] >= 0:
-                    out[j - first_line, adds[f], u] += length
+                    out[j - first_line, adds[f], u] += length * scale[f]
                 if takes[f] >= 0:
-                    out[j - first_line, takes[f], u] -= length
+                    out[j - first_line, takes[f], u] -= length * taken[f]
 
 
 @numba.njit(cache=True)
-def _cover(vertices, faces, from_line, to_line, part, y_mm, tangent, out):  # type: ignore[no-untyped-def]
+def _cover(vertices, faces, from_line, to_line, part, y_mm, tangent, first_channel, window, first, out):  # type: ignore[no-untyped-def]
     for f in range(len(faces)):
         p = part[f]
-        if p < 0:
+        if p < 0 or window[p, 2] == 0:
             continue
+        top, left, width = window[p, 0], window[p, 1], window[p, 3] - window[p, 1]
         for j in range(from_line[f], to_line[f]):
             cuts, x0, z0, x1, z1 = cut_triangle(vertices, faces, f, y_mm[j])
             if cuts:
                 s0, s1 = min(x0 / z0, x1 / z1), max(x0 / z0, x1 / z1)
-                for u in range(np.searchsorted(tangent, s0), np.searchsorted(tangent, s1)):
-                    out[p, j, u] = True
+                row = first[p] + (j - top) * width - left
+                for u in range(_channel(tangent, first_channel, s0), _channel(tangent, first_channel, s1)):
+                    out[row + u] = True

@@ -6,7 +6,7 @@ import dataclasses
 import functools
 import hashlib
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -27,20 +27,37 @@ class ViewGeometry:
 
     Attributes:
         source_mm: (x, z). corners_mm: the array's path in (x, z), over which channels are evenly spread.
+        channels: the only ones to keep, from and to; all where null.
     """
 
     name: str
     source_mm: tuple[float, float]
     corners_mm: tuple[tuple[float, float], ...]
     n_channels: int
+    channels: tuple[int, int] | None = None
+
+    @property
+    def width(self) -> int:
+        """Channels kept."""
+        return self.n_channels if self.channels is None else self.channels[1] - self.channels[0]
 
     def fan(self, y_mm: np.ndarray, across: int = 1) -> Fan:
         """Rays of lines at ``y_mm``, ``across`` per channel."""
         corners = np.array(self.corners_mm, float)
         at = np.append(0, np.cumsum(np.linalg.norm(np.diff(corners, axis=0), axis=1)))
         n = self.n_channels * across
-        along = (np.arange(n) + 0.5) / n * at[-1]
+        first, end = self.channels or (0, self.n_channels)
+        along = (np.arange(first * across, end * across) + 0.5) / n * at[-1]
         return Fan.towards(self.source_mm, np.column_stack([np.interp(along, at, corners[:, k]) for k in (0, 1)]), y_mm)
+
+    def cropped(self, low_mm: np.ndarray, high_mm: np.ndarray, margin: int = 24) -> ViewGeometry:
+        """The channels that a box in the tunnel falls upon, and some around."""
+        fan = self.fan(np.zeros(1))
+        corners = np.array([(x, z) for x in (low_mm[0], high_mm[0]) for z in (low_mm[2], high_mm[2])])
+        seen = (corners - fan.source_mm) @ fan.frame.T
+        rays = fan.direction @ fan.frame.T
+        at = np.searchsorted(rays[:, 0] / rays[:, 1], seen[:, 0] / seen[:, 1])
+        return replace(self, channels=(max(0, int(at.min()) - margin), min(self.n_channels, int(at.max()) + margin)))
 
 
 @dataclass(frozen=True)

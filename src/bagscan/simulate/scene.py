@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from bagscan.simulate.anomalies import KINDS
+from bagscan.simulate.anomalies import KINDS, Make, build_anomaly
 from bagscan.simulate.assembly import OUTSIDE, Assembly, join
 from bagscan.simulate.bags import Bag, build_bag
-from bagscan.simulate.concealment import WAYS, Concealed, Make, conceal
+from bagscan.simulate.concealment import WAYS, Concealed, conceal
 from bagscan.simulate.devices import Family, build_device, draw_family
 from bagscan.simulate.items import ITEMS, LOOK_ALIKES, build_item
 from bagscan.simulate.mesh import rotation_xyz
@@ -53,12 +53,13 @@ class Thing:
 
     Attributes:
         name: class. role: ``device``, ``item``, ``look_alike`` or ``bag``.
-        components: indices into the scene's components.
+        components: indices into the scene's components. component_names: of each.
     """
 
     name: str
     role: str
     components: tuple[int, ...]
+    component_names: tuple[str, ...]
     about: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -68,7 +69,7 @@ class Scene:
 
     Attributes:
         benign: everything without the anomaly. things: of both; the anomaly is none of them.
-        anomalous: the same with the anomaly as its last solids, or None.
+        anomalous: the same with the anomaly as its last solids and component, or None.
         changed: solids that only one of the two holds: the anomaly and what it replaced.
         concealed: how it is hidden. y_mm: belt positions from and to.
     """
@@ -130,7 +131,7 @@ def plan(recipe: Recipe, index: int) -> Plan:
     return Plan(index, part, family, anomalous, recipe.kinds[int(rng.integers(len(recipe.kinds)))], ways[int(rng.integers(len(ways)))])
 
 
-def build_scene(recipe: Recipe, what: Plan, tunnel_mm: Sequence[float], make: Make | None = None) -> Scene:
+def build_scene(recipe: Recipe, what: Plan, tunnel_mm: Sequence[float], make: Make = build_anomaly) -> Scene:
     """The scene of a plan, in the tunnel's frame.
 
     Args:
@@ -185,13 +186,19 @@ def _pack(recipe: Recipe, what: Plan, bag: Bag, heap: Heap, device: Assembly, tu
     """Clothes, the device, other things, clothes: in this order from below."""
     rng = recipe.stream(what.index, "items")
     placed: list[Placed] = []
-    things = [Thing(bag.kind, "bag", tuple(range(len(bag.assembly.components))))]
+    things: list[Thing] = []
+
+    def name_parts(assembly: Assembly, name: str, role: str, about: Mapping[str, Any] | None = None) -> None:
+        first = sum(len(t.components) for t in things)
+        numbers = tuple(range(first, first + len(assembly.components)))
+        things.append(Thing(name, role, numbers, tuple(c.name for c in assembly.components), about or {}))
+
+    name_parts(bag.assembly, bag.kind, "bag")
 
     def add(assembly: Assembly, shift: np.ndarray, turned: np.ndarray, name: str, role: str, about: Mapping[str, Any] | None = None) -> None:
         at = shift + [0, 0, bag.floor_mm]
         placed.append((assembly.moved(turned, at), turned, at))
-        first = sum(len(t.components) for t in things)
-        things.append(Thing(name, role, tuple(range(first, first + len(assembly.components))), about or {}))
+        name_parts(assembly, name, role, about)
 
     def drape(times: int) -> None:
         for _ in range(times):
@@ -236,7 +243,7 @@ def _any_turn(rng: np.random.Generator) -> np.ndarray:
     return np.asarray(rotation_xyz(0, 0, rng.uniform(0, 2 * np.pi)) @ rotation_xyz(*rng.normal(0, 0.08, 2), 0) @ side)
 
 
-def _with_anomaly(recipe: Recipe, what: Plan, scene: Scene, parts: list[Assembly], hosts: list[int], placed: list[Placed], middle: np.ndarray, make: Make | None) -> Scene:
+def _with_anomaly(recipe: Recipe, what: Plan, scene: Scene, parts: list[Assembly], hosts: list[int], placed: list[Placed], middle: np.ndarray, make: Make) -> Scene:
     """The scene with its device changed; kinds and ways are tried in the plan's order first, then at random."""
     rng = recipe.stream(what.index, "anomaly")
     k = next(i for i, thing in enumerate(scene.things) if thing.about.get("under_test"))
@@ -253,7 +260,9 @@ def _with_anomaly(recipe: Recipe, what: Plan, scene: Scene, parts: list[Assembly
         found = conceal(device, way, kind, rng, back, make)
     if found is None:
         return scene
-    place = lambda a: a.moved(turn, at).moved(None, middle)  # noqa: E731
-    edited = join([*parts[:k], *parts[k + 1 :], found.assembly.moved(turn, at)], [*hosts[:k], *hosts[k + 1 :], hosts[k]]).moved(None, middle)
-    changed = [place(found.anomaly)] + ([place(found.removed)] if found.removed is not None else [])
-    return dataclasses.replace(scene, anomalous=edited, changed=join(changed), concealed=found)
+    start = sum(len(a) for a in parts[:k])
+    host = hosts[k] if found.host == OUTSIDE else start + found.host
+    in_bag = [*parts[:k], found.device.moved(turn, at), *parts[k + 1 :], found.anomaly.moved(turn, at)]
+    edited = join(in_bag, [*hosts, host]).moved(None, middle)
+    changed = join([found.anomaly, *([found.removed] if found.removed is not None else [])]).moved(turn, at).moved(None, middle)
+    return dataclasses.replace(scene, anomalous=edited, changed=changed, concealed=found)

@@ -1,0 +1,265 @@
+"""A simulated data set on disk: made by any number of workers, resumed after a kill, the same bytes.
+
+::
+
+    recipe.json                     what the set is made of; a folder holds one recipe
+    raw/00000_below.tif             low, high, zeff: 16 bits, air as in the profile
+    colour/00000_below.png          pseudo-colour
+    detectability/00000_below.tif   contrast to noise of the anomaly, hundredths
+    truth/00000_below.json          COCO: objects, components, anomaly
+    scans/00000.json                what was drawn, seeds, hashes, statistics; written last
+    annotations_train.json ...      COCO of every part, merged
+    dataset.json                    counts, strata, the trivial baseline
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import io
+import json
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from bagscan import __version__
+from bagscan.config import fill, read_yaml
+from bagscan.core.errors import ConfigError, DataError, nearest
+from bagscan.formats.stacks import write_counts
+from bagscan.simulate.anomalies import Make, build_anomaly, imported
+from bagscan.simulate.imaging import Calibration, image
+from bagscan.simulate.render import RenderedView, render, stratum
+from bagscan.simulate.scanner import Profile, load_profile
+from bagscan.simulate.scene import Plan, Recipe, Scene, build_scene, plan
+from bagscan.simulate.stl import read_stl
+from bagscan.simulate.summary import summarise
+from bagscan.simulate.truth import VIEWS_PER_SCAN, ambiguous, annotations
+
+PRESETS = Path(__file__).parent / "presets"
+Report = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Import:
+    """A user's own mesh in place of every anomaly.
+
+    Attributes:
+        path: STL file, mm. material: name of the library.
+    """
+
+    path: str
+    material: str = "stainless_steel"
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a worker must know: recipe, folder, and a mesh of the user's."""
+
+    recipe: Recipe
+    out: Path
+    insert: Import | None = None
+
+
+def preset_names() -> list[str]:
+    """Presets that come with the project."""
+    return sorted(path.stem for path in PRESETS.glob("*.yaml"))
+
+
+def load_recipe(name: str | Path, count: int | None = None, seed: int | None = None, profile: str | None = None) -> Recipe:
+    """A preset by name, or a recipe of the user's own by the path of its YAML file.
+
+    Raises:
+        ConfigError: no such preset, an unknown key, or a profile that is not the one that the recipe was made for.
+    """
+    path = Path(name) if str(name).endswith((".yaml", ".yml")) else PRESETS / f"{name}.yaml"
+    if not path.is_file():
+        raise ConfigError(f"no preset {str(name)!r}{nearest(str(name), preset_names())}; there are {', '.join(preset_names())}, or give a YAML file")
+    data, lines = read_yaml(path)
+    recipe: Recipe = fill(Recipe, data, str(path), lines)
+    changes: dict[str, Any] = {k: v for k, v in (("count", count), ("seed", seed)) if v is not None}
+    if profile is not None and profile != recipe.profile:
+        changes |= {"profile": profile, "profile_sha256": None}
+    recipe = dataclasses.replace(recipe, **changes)
+    if recipe.count < 1:
+        raise ConfigError(f"count must be 1 or more, got {recipe.count}")
+    found = load_profile(recipe.profile).hash
+    if recipe.profile_sha256 not in (None, found):
+        raise ConfigError(f"{path}: made for a scanner profile {recipe.profile} of hash {str(recipe.profile_sha256)[:12]}, but it is {found[:12]} now: the scans would not be the same")
+    return dataclasses.replace(recipe, profile_sha256=found)
+
+
+def simulate(recipe: Recipe, out: Path, workers: int = 1, insert: Import | None = None, report: Report = print) -> dict[str, Any]:
+    """Make a data set, or the rest of one.
+
+    Returns:
+        What ``dataset.json`` holds.
+
+    Raises:
+        DataError: the folder holds another recipe. ConfigError: a bad mesh or material.
+    """
+    if insert:
+        _maker(insert)
+    _keep_recipe(recipe, out, insert)
+    for folder in ("raw", "colour", "detectability", "truth", "scans"):
+        (out / folder).mkdir(exist_ok=True)
+    todo = [i for i in range(recipe.count) if not _scan_file(out, i).exists()]
+    if len(todo) < recipe.count:
+        report(f"{recipe.count - len(todo)} of {recipe.count} scans are there already")
+    job, started, said = Job(recipe, out, insert), monotonic(), 0.0
+    for done, _ in enumerate(_make_all(job, todo, workers), 1):
+        spent = monotonic() - started
+        if spent - said > 5 or done == len(todo):
+            said = spent
+            report(f"{recipe.count - len(todo) + done} of {recipe.count} scans, {spent:.0f} s, {spent / done * (len(todo) - done):.0f} s left")
+    return summarise(recipe, out, report)
+
+
+def _keep_recipe(recipe: Recipe, out: Path, insert: Import | None) -> None:
+    """Write the recipe, or refuse a folder that was started with another; only the count may grow."""
+    told = {"bagscan": __version__, **json.loads(json.dumps(dataclasses.asdict(recipe))), "insert": insert and dataclasses.asdict(insert)}
+    path = out / "recipe.json"
+    if path.exists():
+        before = json.loads(path.read_text())
+        changed = [k for k in told if k not in ("count", "bagscan") and before.get(k) != told[k]]
+        if changed:
+            raise DataError(f"{out} holds a data set of another recipe ({', '.join(f'{k} was {before.get(k)!r}, now {told[k]!r}' for k in changed[:3])}): use another --out")
+    elif out.exists() and any(out.iterdir()):
+        raise DataError(f"{out} is not empty and holds no data set: use another --out")
+    out.mkdir(parents=True, exist_ok=True)
+    _write(path, json.dumps(told, indent=1).encode())
+
+
+def _make_all(job: Job, todo: list[int], workers: int) -> Iterator[int]:
+    if workers <= 1 or len(todo) <= 1:
+        for index in todo:
+            yield make_scan(job, index)
+        return
+    # Fresh processes: a fork would inherit locks of threads that do not exist in it.
+    with ProcessPoolExecutor(workers, get_context("spawn")) as pool:
+        waiting = iter(todo)
+        running = {pool.submit(make_scan, job, index) for index, _ in zip(waiting, range(2 * workers), strict=False)}
+        while running:
+            finished, running = wait(running, return_when=FIRST_COMPLETED)
+            for future in finished:
+                yield future.result()
+                following = next(waiting, None)
+                if following is not None:
+                    running.add(pool.submit(make_scan, job, following))
+
+
+def make_scan(job: Job, index: int) -> int:
+    """Make every file of one scan (of one pair: both members that belong to its part)."""
+    recipe = job.recipe
+    profile = load_profile(recipe.profile)
+    what = plan(recipe, index)
+    scene = build_scene(recipe, what, profile.tunnel_mm, _maker(job.insert) if job.insert else build_anomaly)
+    seed = int(recipe.stream(index, "noise_seed").integers(2**31))
+    members = _members(recipe, what, scene)
+    views = render(scene, profile, seed, both="benign" in members and scene.anomalous is not None)
+    records = [_write_member(job, profile, what, scene, views[name], name, _suffix(recipe, name)) | {"noise_seed": seed} for name in members]
+    _write(_scan_file(job.out, index), json.dumps({"index": index, "scans": records}).encode())
+    return index
+
+
+def _members(recipe: Recipe, what: Plan, scene: Scene) -> list[str]:
+    """Which of the two scans of a scene are written: of a training pair only one, drawn at random."""
+    if scene.anomalous is None:
+        return ["benign"]
+    if not recipe.pairs:
+        return ["anomalous"]
+    if what.part == "train":
+        return [["benign", "anomalous"][int(recipe.stream(what.index, "noise_seed").integers(2**31)) % 2]]
+    return ["benign", "anomalous"]
+
+
+def _suffix(recipe: Recipe, member: str) -> str:
+    return {"benign": "b", "anomalous": "a"}[member] if recipe.pairs else ""
+
+
+def _write_member(job: Job, profile: Profile, what: Plan, scene: Scene, views: list[RenderedView], member: str, suffix: str) -> dict[str, Any]:
+    """The files of one scan, and its record."""
+    scan_id = f"{what.index:05d}{suffix}"
+    record: dict[str, Any] = {
+        "id": scan_id,
+        "part": what.part,
+        "label": member,
+        "family": what.family.name,
+        "device": what.family.device,
+        "things": [{"name": t.name, "role": t.role, **_plain(t.about)} for t in scene.things],
+        "views": {},
+    }
+    if member == "anomalous":
+        assert scene.concealed is not None
+        record["anomaly"] = {"kind": scene.concealed.kind, "way": scene.concealed.way, "materials": sorted(set(scene.concealed.anomaly.material))}
+    calibration = Calibration.of_profile(profile)
+    for number, view in enumerate(views, 1):
+        record["views"][view.view.name] = _write_view(job.out, f"{scan_id}_{view.view.name}", profile, calibration, view, scene, what.index * VIEWS_PER_SCAN * 2 + number + 5 * (member == "anomalous"))
+    if member == "anomalous":
+        best = max(v["area_cnr"] for v in record["views"].values())
+        record["anomaly"] |= {"area_cnr": best, "stratum": stratum(best)}
+    return record
+
+
+def _write_view(out: Path, name: str, profile: Profile, calibration: Calibration, view: RenderedView, scene: Scene, image_id: int) -> dict[str, Any]:
+    low, high = view.counts.astype(np.float32) / profile.air_counts
+    imaged = image(low, high, calibration)
+    files = {"raw": out / "raw" / f"{name}.tif", "colour": out / "colour" / f"{name}.png", "truth": out / "truth" / f"{name}.json"}
+    write_counts(files["raw"], np.concatenate([view.counts, imaged.zeff_counts[None]]), ("low", "high", "zeff"), profile.air_counts)
+    png = io.BytesIO()
+    Image.fromarray(imaged.colour.transpose(1, 2, 0)).save(png, "png", compress_level=2)
+    files["colour"].write_bytes(png.getvalue())
+    height, width = view.counts.shape[1:]
+    entries = annotations(view, scene.things, image_id)
+    shown = {"id": image_id, "file_name": f"{name}.tif", "height": height, "width": width, "view": view.view.name}
+    files["truth"].write_text(json.dumps({"image": shown, "annotations": entries}))
+    told: dict[str, Any] = {
+        "image_id": image_id,
+        "height": height,
+        "width": width,
+        "first_channel": view.view.channels[0] if view.view.channels else 0,
+        "ambiguous": ambiguous(view, scene.things),
+        "sha256": {kind: hashlib.sha256(path.read_bytes()).hexdigest() for kind, path in files.items()},
+        "statistics": whole_image_statistics(imaged.low, imaged.high),
+    }
+    if view.detectability is not None:
+        told |= {"area_cnr": round(view.detectability.area_cnr, 3), "stratum": view.detectability.stratum}
+        hundredths = np.rint(view.detectability.cnr * 100).clip(0, 65535).astype(np.uint16)
+        write_counts(out / "detectability" / f"{name}.tif", hundredths[None], ("cnr_hundredths",))
+    return told
+
+
+def whole_image_statistics(low: np.ndarray, high: np.ndarray) -> list[float]:
+    """Size, brightness, histogram and sharpness of a view: what a classifier could cheat with."""
+    grey = (low + high) / 2
+    histogram = np.histogram(grey, 8, (0, 1))[0] / grey.size
+    edges = np.abs(np.diff(grey, axis=1)).mean()
+    values = [*grey.shape, grey.mean(), grey.std(), (low / np.maximum(high, 1e-3)).mean(), edges, *np.percentile(grey, [1, 5, 25, 50]), *histogram]
+    return [round(float(v), 6) for v in values]
+
+
+def _maker(insert: Import) -> Make:
+    mesh = read_stl(insert.path)
+    return lambda kind, size, rng: imported(mesh, insert.material, size, rng)
+
+
+def _plain(about: Any) -> dict[str, Any]:
+    return {k: (v.item() if hasattr(v, "item") else v) for k, v in dict(about).items()}
+
+
+def _scan_file(out: Path, index: int) -> Path:
+    return out / "scans" / f"{index:05d}.json"
+
+
+def _write(path: Path, content: bytes) -> None:
+    """Whole or not at all: a killed run leaves no half file under its final name."""
+    part = path.with_suffix(f".{os.getpid()}.part")
+    part.write_bytes(content)
+    part.replace(path)

@@ -1,0 +1,134 @@
+"""A scene through a scanner: raw counts, images, masks and how hard the anomaly is to see."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import ndimage
+
+from bagscan.simulate.assembly import AIR, Assembly
+from bagscan.simulate.forward import line_positions, transmission
+from bagscan.simulate.noise import measure
+from bagscan.simulate.raster import Rasteriser, Silhouette
+from bagscan.simulate.scanner import Profile, ViewGeometry
+from bagscan.simulate.scene import Scene
+
+PER_PIXEL = 2
+STRATA = ((5.0, "below 5"), (50.0, "5-50"), (500.0, "50-500"), (np.inf, "above 500"))
+
+
+@dataclass(frozen=True)
+class RenderedView:
+    """One view of one scene.
+
+    Attributes:
+        counts: (2, H, W) uint16 low and high. components: one per component of the scene, then the
+            anomaly where there is one. detectability: of the anomaly; None without one.
+    """
+
+    view: ViewGeometry
+    counts: np.ndarray
+    components: tuple[Silhouette, ...]
+    detectability: Detectability | None = None
+
+
+@dataclass(frozen=True)
+class Detectability:
+    """How far an anomaly stands out of the noise.
+
+    Attributes:
+        cnr: (H, W) float32 contrast over noise of each pixel, both channels together.
+        area_cnr: of the whole, √Σ cnr²: what an observer reaches who knows the difference image
+            (a matched filter; ICRU Report 54).
+    """
+
+    cnr: np.ndarray
+    area_cnr: float
+
+    @property
+    def stratum(self) -> str:
+        """See :func:`stratum`."""
+        return stratum(self.area_cnr)
+
+
+def stratum(area_cnr: float) -> str:
+    """``below 5`` (undetectable), ``5-50``, ``50-500`` or ``above 500``."""
+    return next(name for limit, name in STRATA if area_cnr < limit)
+
+
+def render(scene: Scene, profile: Profile, seed: int, both: bool = False) -> dict[str, list[RenderedView]]:
+    """Every view of a scene with its anomaly where it has one, else without.
+
+    Args:
+        seed: of all noise. both: give the benign twin too, measured with the same noise.
+
+    Returns:
+        Views under ``anomalous`` or ``benign``.
+    """
+    out: dict[str, list[RenderedView]] = {}
+    # Channels that see nothing but air are not kept; which ones the benign scene alone decides.
+    for number, view in enumerate(profile.views):
+        for name, one in _render_view(scene, profile, view, seed + number, both).items():
+            out.setdefault(name, []).append(one)
+    return out
+
+
+def _render_view(scene: Scene, profile: Profile, view: ViewGeometry, seed: int, both: bool) -> Mapping[str, RenderedView]:
+    view = view.cropped(*scene.benign.bounds)
+    clean = transmission(scene.benign, profile, view, scene.y_mm, PER_PIXEL)
+    fan = view.fan(line_positions(scene.y_mm, profile.line_pitch_mm, PER_PIXEL), PER_PIXEL)
+    found: dict[str, RenderedView] = {}
+    if both or scene.anomalous is None:
+        found["benign"] = RenderedView(view, measure(clean, profile, view, seed), component_silhouettes(scene.benign, fan))
+    if scene.anomalous is not None:
+        assert scene.changed is not None
+        edited = _edited(scene, profile, view, clean, fan)
+        seen = detectability(clean, edited, profile, view)
+        found["anomalous"] = RenderedView(view, measure(edited, profile, view, seed), component_silhouettes(scene.anomalous, fan), seen)
+    return found
+
+
+def _edited(scene: Scene, profile: Profile, view: ViewGeometry, clean: np.ndarray, fan: object) -> np.ndarray:
+    """Transmission with the anomaly: worked out anew only where the two scenes differ, so that the rest is the same to the bit."""
+    assert scene.changed is not None and scene.anomalous is not None
+    footprint = _silhouettes(scene.changed, np.zeros(len(scene.changed), np.int64), 1, fan)[0]
+    if not footprint.mask.any():
+        return clean
+    lines = footprint.top, footprint.top + footprint.mask.shape[0]
+    again = transmission(scene.anomalous, profile, view, scene.y_mm, PER_PIXEL, lines=lines)
+    changed = footprint.full(clean.shape[1:])[lines[0] : lines[1]]
+    edited = clean.copy()
+    edited[:, lines[0] : lines[1]] = np.where(changed, again, clean[:, lines[0] : lines[1]])
+    return edited
+
+
+def component_silhouettes(scene: Assembly, fan: object) -> tuple[Silhouette, ...]:
+    """Amodal masks of all components, air left out."""
+    solid = np.array([name != AIR for name in scene.material])
+    return tuple(_silhouettes(scene, np.where(solid, scene.component, -1), len(scene.components), fan))
+
+
+def _silhouettes(scene: Assembly, part: np.ndarray, n: int, fan: object) -> list[Silhouette]:
+    raster = Rasteriser(scene.solids([]), fan)  # type: ignore[arg-type]
+    return [s.coarser(PER_PIXEL) for s in raster.silhouettes(part, n)]
+
+
+def detectability(clean: np.ndarray, edited: np.ndarray, profile: Profile, view: ViewGeometry) -> Detectability:
+    """Contrast to noise of the difference of two (2, H, W) transmissions, blurred as the detector blurs."""
+    response = profile.response
+    distance = view.fan(np.zeros(1)).distance_mm
+    squared = np.zeros(clean.shape[1:])
+    changed = np.flatnonzero((clean != edited).any((0, 2)))
+    if not len(changed):
+        return Detectability(squared.astype(np.float32), 0.0)
+    rows = slice(max(0, changed[0] - 4), changed[-1] + 5)
+    for channel, photons in enumerate((response.low_photons, response.high_photons)):
+        air = photons * (profile.detector.distance_mm / distance) ** 2
+        before, after = (ndimage.gaussian_filter(t[channel, rows], profile.blur_px) for t in (clean, edited))
+        # The level that noise goes with: the darker of the two is what an observer sees it against.
+        level = (before + after) / 2 + profile.scatter.share * 0.5
+        variance = level / air + (profile.noise.electronic / air) ** 2
+        squared[rows] += (before - after) ** 2 / variance
+    return Detectability(np.sqrt(squared).astype(np.float32), float(np.sqrt(squared.sum())))

@@ -1,0 +1,122 @@
+"""What a simulated data set holds: counts, strata by kind and concealment, and the trivial baseline."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bagscan.simulate.render import STRATA
+from bagscan.simulate.scene import Recipe
+
+FOLDS = 5
+ENOUGH_FOR_BASELINE = 100
+
+
+def read_scans(out: Path) -> list[dict[str, Any]]:
+    """The records of all scans of a data set, in order."""
+    return [record for path in sorted((out / "scans").glob("*.json")) for record in json.loads(path.read_text())["scans"]]
+
+
+def summarise(recipe: Recipe, out: Path, report: Callable[[str], None] = print) -> dict[str, Any]:
+    """Write ``dataset.json`` and the merged COCO files."""
+    records = read_scans(out)
+    for part in sorted({r["part"] for r in records}):
+        _merge(out, part, [r for r in records if r["part"] == part])
+    summary = {
+        "scans": len(records),
+        "views": sum(len(r["views"]) for r in records),
+        "profile": recipe.profile,
+        "profile_sha256": recipe.profile_sha256,
+        "parts": dict(Counter(f"{r['part']}/{r['label']}" for r in records)),
+        "devices": dict(Counter(r["device"] for r in records)),
+        "strata": dict(Counter(r["anomaly"]["stratum"] for r in records if r["label"] == "anomalous")),
+        "strata_by_kind": _table(records, "kind"),
+        "strata_by_way": _table(records, "way"),
+        "ambiguous_views": sum(bool(v["ambiguous"]) for r in records for v in r["views"].values()),
+        "statistics_auc": statistics_auc(records),
+    }
+    (out / "dataset.json").write_text(json.dumps(summary, indent=1))
+    report(text(summary))
+    return summary
+
+
+def text(summary: dict[str, Any]) -> str:
+    """The summary for people."""
+    rows = [f"{summary['scans']} scans, {summary['views']} views: " + ", ".join(f"{n} {name}" for name, n in sorted(summary["parts"].items()))]
+    names = [name for _, name in STRATA]
+    if summary["strata"]:
+        rows.append("anomalies by area contrast-to-noise ratio in their better view:")
+        rows.append(f"  {'':20s}" + "".join(f"{name:>12s}" for name in names))
+        for table in ("strata_by_kind", "strata_by_way"):
+            rows += [f"  {label:20s}" + "".join(f"{row.get(name, 0):12d}" for name in names) for label, row in sorted(summary[table].items())]
+        rows.append(f"  {'all':20s}" + "".join(f"{summary['strata'].get(name, 0):12d}" for name in names))
+    auc = summary["statistics_auc"]
+    rows.append("whole-image statistics alone tell benign from anomalous with AUROC " + (f"{auc:.2f}" if auc is not None else f"(needs {ENOUGH_FOR_BASELINE} scans of both)"))
+    return "\n".join(rows)
+
+
+def _table(records: list[dict[str, Any]], key: str) -> dict[str, dict[str, int]]:
+    rows: dict[str, Counter[str]] = {}
+    for record in records:
+        if record["label"] == "anomalous":
+            rows.setdefault(record["anomaly"][key], Counter())[record["anomaly"]["stratum"]] += 1
+    return {name: dict(row) for name, row in rows.items()}
+
+
+def statistics_auc(records: list[dict[str, Any]]) -> float | None:
+    """Cross-validated AUROC of the better of two classifiers on size, brightness and histogram of all views.
+
+    Folds keep the families of devices apart, and the two of a pair together.
+    """
+    from sklearn.ensemble import RandomForestClassifier
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.metrics import roc_auc_score
+    from sklearn.model_selection import GroupKFold, cross_val_predict
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    truth = np.array([r["label"] == "anomalous" for r in records])
+    if min(truth.sum(), (~truth).sum()) < ENOUGH_FOR_BASELINE / 2:
+        return None
+    features = np.array([[value for view in r["views"].values() for value in view["statistics"]] for r in records])
+    groups = np.array([r["family"] for r in records])
+    models = make_pipeline(StandardScaler(), LogisticRegression(max_iter=2000)), RandomForestClassifier(200, min_samples_leaf=3, random_state=0)
+    scores = [cross_val_predict(m, features, truth, groups=groups, cv=GroupKFold(FOLDS), method="predict_proba")[:, 1] for m in models]
+    return float(max(roc_auc_score(truth, s) for s in scores))
+
+
+def _merge(out: Path, part: str, records: list[dict[str, Any]]) -> None:
+    """One COCO file of a part, streamed: it may be larger than memory."""
+    names = sorted({e["category"] for _, e in _entries(out, records)})
+    number = {name: k + 1 for k, name in enumerate(names)}
+    path = out / f"annotations_{part}.json"
+    with path.with_suffix(".part").open("w") as file:
+        images = [image for image in _images(out, records)]
+        file.write('{"images": ' + json.dumps(images) + ', "categories": ' + json.dumps([{"id": k, "name": name} for name, k in number.items()]) + ', "annotations": [')
+        for k, (_, entry) in enumerate(_entries(out, records)):
+            entry = {"category_id": number[entry.pop("category")], **entry}
+            file.write((",\n" if k else "\n") + json.dumps(entry))
+        file.write("\n]}")
+    path.with_suffix(".part").replace(path)
+
+
+def _truths(out: Path, records: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    for record in records:
+        for view in record["views"]:
+            yield json.loads((out / "truth" / f"{record['id']}_{view}.json").read_text())
+
+
+def _images(out: Path, records: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    for truth in _truths(out, records):
+        yield {**truth["image"], "file_name": "raw/" + truth["image"]["file_name"]}
+
+
+def _entries(out: Path, records: list[dict[str, Any]]) -> Iterator[tuple[int, dict[str, Any]]]:
+    for truth in _truths(out, records):
+        for entry in truth["annotations"]:
+            yield truth["image"]["id"], entry
