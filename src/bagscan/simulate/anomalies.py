@@ -59,7 +59,7 @@ def imported(mesh: Mesh, material: str, size_mm: Sequence[float], rng: np.random
 def organic_block(b: Builder, size: Size) -> bool:
     """A block or a sheet of a sweet or soap: the simulants of the trade."""
     x, y, z = (s * b.rng.uniform(0.8, 0.98) for s in size)
-    if z < 0.4:
+    if z < 0.25:
         return False
     b.slab(b.rng.choice(ORGANIC), (x, y, z), min(y * b.rng.uniform(0.05, 0.4), y / 2 - 0.01))
     return True
@@ -77,7 +77,7 @@ def liquid(b: Builder, size: Size) -> bool:
 
 def _pillow(b: Builder, size: Size, material: str, density: float) -> bool:
     x, y, z = (s * b.rng.uniform(0.85, 0.98) for s in size)
-    if z < 0.8:
+    if z < 0.4:
         return False
     skin = b.ball("polyethylene", (x / 2, y / 2, z / 2))
     b.ball(material, (x / 2 - 0.1, y / 2 - 0.1, z / 2 - min(0.1, z * 0.05)), inside=skin, density=density)
@@ -89,7 +89,7 @@ def metal_plate(b: Builder, size: Size) -> bool:
     material = str(b.rng.choice(["stainless_steel", "stainless_steel", "aluminium"]))
     z = min(size[2] * 0.9, float(np.exp(b.rng.uniform(np.log(0.08), np.log(2.5)))))
     x, y = (s * b.rng.uniform(0.7, 0.97) for s in size[:2])
-    if z < 0.05 or y < 1.5:
+    if z < 0.05 or y < 0.8:
         return False
     b.slab(material, (x, y, z), min(2.0, y * 0.2))
     return True
@@ -97,9 +97,9 @@ def metal_plate(b: Builder, size: Size) -> bool:
 
 def screws(b: Builder, size: Size) -> bool:
     """3 to 40 screws lying about."""
-    radius = min(float(b.rng.uniform(0.7, 1.7)), size[2] * 0.22, size[1] * 0.2)
-    length = min(radius * b.rng.uniform(5, 10), size[0] * 0.85)
-    if radius < 0.45:
+    radius = min(float(b.rng.uniform(0.5, 1.7)), size[2] * 0.22, size[1] * 0.2)
+    length = min(radius * b.rng.uniform(4, 10), size[0] * 0.85)
+    if radius < 0.3:
         return False
     step = np.array([length + 2.4 * radius, 4.4 * radius, 4.4 * radius])
     cells = np.maximum(np.floor(np.asarray(size) / step), 0).astype(int)
@@ -118,9 +118,9 @@ def screws(b: Builder, size: Size) -> bool:
 
 def sharp(b: Builder, size: Size) -> bool:
     """A blade: narrow, pointed, ground thin along one side."""
-    thick = min(size[2] * 0.85, float(b.rng.uniform(0.25, 2.2)))
+    thick = min(size[2] * 0.85, float(b.rng.uniform(0.15, 2.2)))
     long, wide = size[0] * b.rng.uniform(0.8, 0.97), min(size[1] * 0.95, size[0] * b.rng.uniform(0.12, 0.35))
-    if thick < 0.2 or wide < 1.5 or long < 8:
+    if thick < 0.1 or wide < 0.8 or long < 4:
         return False
     point = b.rng.uniform(0.15, 0.4)
     back = [(-long / 2, -wide / 2), (long * (0.5 - point), -wide / 2), (long / 2, -wide * 0.1)]
@@ -135,7 +135,7 @@ def wires_and_battery(b: Builder, size: Size) -> bool:
     """A small cell and coils of insulated wire."""
     x, y, z = size
     radius = min(z / 2 - 0.2, y * 0.22, 7.2)
-    if radius < 1.2 or x < 9:
+    if radius < 0.8 or x < 5:
         return False
     long = min(x * 0.9, radius * 7)
     core = str(b.rng.choice(["alkaline_core", "li_ion_stack", "nimh_core"]))
@@ -154,7 +154,7 @@ def wires_and_battery(b: Builder, size: Size) -> bool:
 def metal_tube(b: Builder, size: Size) -> bool:
     """A piece of pipe."""
     outer = min(size[1], size[2]) / 2 * b.rng.uniform(0.8, 0.97)
-    if outer < 0.9:
+    if outer < 0.5:
         return False
     wall = min(outer * 0.6, float(b.rng.uniform(0.3, 2.0)))
     b.tube(str(b.rng.choice(["stainless_steel", "copper", "aluminium", "brass"])), outer, outer - wall, size[0] * b.rng.uniform(0.7, 0.97), axis="x")
@@ -172,17 +172,17 @@ BUILDERS: dict[str, Callable[[Builder, Size], bool]] = {
     "metal_tube": metal_tube,
 }
 KINDS = tuple(BUILDERS)
-# Volume of the place that each kind looks for, mm³: drawn log-uniformly, so that it is seen at all
-# degrees of difficulty.
+# Volume of the place that each kind looks for, mm³: drawn log-uniformly, so that anomalies of every
+# degree of difficulty come up, from a crumb in the noise to a block that nobody overlooks.
 VOLUMES_MM3 = {
-    "organic_block": (40.0, 60000.0),
-    "powder": (60.0, 60000.0),
-    "liquid": (60.0, 60000.0),
-    "metal_plate": (30.0, 20000.0),
-    "screws": (300.0, 20000.0),
-    "sharp": (60.0, 12000.0),
-    "wires_and_battery": (250.0, 25000.0),
-    "metal_tube": (80.0, 25000.0),
+    "organic_block": (6.0, 40000.0),
+    "powder": (12.0, 40000.0),
+    "liquid": (12.0, 40000.0),
+    "metal_plate": (1.5, 5000.0),
+    "screws": (60.0, 6000.0),
+    "sharp": (4.0, 3000.0),
+    "wires_and_battery": (60.0, 10000.0),
+    "metal_tube": (8.0, 6000.0),
 }
 # Longest against middle, and middle against shortest side of the place looked for.
 SHAPES = {

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from bagscan.simulate.assembly import AIR, OUTSIDE, Assembly, Builder
-from bagscan.simulate.mesh import Mesh, prism, rounded_rectangle
+from bagscan.simulate.mesh import Mesh, prism, rotation_xyz, rounded_rectangle
 
 KINDS = ("soft_bag", "hard_case", "tray")
 Size = tuple[float, float, float]
@@ -62,7 +62,21 @@ def _soft(b: Builder, room: Size) -> Bag:
         b.tube("zamak", 11, 8.6, 2.6, (side * (outside_w / 2 + 12), length * b.rng.uniform(-0.2, 0.2), wall + h * 0.5))
     if b.rng.random() < 0.6:
         b.box("nylon", (outside_w * 0.5, 28, 2), (0, outside_l / 2 + 18, wall + h * 0.5), density=0.8)
+    _hardware(b, outside_w + 8, outside_l + 8, wall + 0.1 * h, 0.4 * h)
     return Bag("soft_bag", b.build(), room, wall, corner, cavity)
+
+
+def _hardware(b: Builder, w: float, length: float, z_mm: float, span_mm: float) -> None:
+    """Zip pulls, rivets and eyelets along the outside, clear of the zip above them."""
+    for _ in range(int(b.rng.integers(4, 16))):
+        side, along = int(b.rng.integers(4)), b.rng.uniform(-0.36, 0.36)
+        x, y = ((along * w, (side - 0.5) * (length + 5)) if side < 2 else ((side - 2.5) * (w + 5), along * length))
+        with b.frame((x, y, z_mm + b.rng.uniform(0, 1) * span_mm), rotation_xyz(0, 0, np.pi / 2 * (side >= 2))):
+            metal = str(b.rng.choice(["zamak", "brass", "stainless_steel", "aluminium"]))
+            if b.rng.random() < 0.5:
+                b.slab(metal, (b.rng.uniform(4, 12), 1.8, b.rng.uniform(3, 22)), 0.8)
+            else:
+                b.tube(metal, b.rng.uniform(3.2, 7.5), 2.2, 1.6, axis="y")
 
 
 def _hard(b: Builder, room: Size) -> Bag:

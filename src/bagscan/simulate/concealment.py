@@ -87,14 +87,19 @@ def _checked(found: Concealed) -> Concealed | None:
     return None if overlaps else found
 
 
-def _grow(occupancy: Occupancy, finder: BoxFinder, starts: np.ndarray, wanted_mm: np.ndarray, rng: np.random.Generator, least: float = 0.3) -> Place | None:
-    """The first box that reaches ``least`` of the wanted volume, from some of the starts (n, 3)."""
+def _grow(occupancy: Occupancy, finder: BoxFinder, starts: np.ndarray, wanted_mm: np.ndarray, rng: np.random.Generator, least: float = 0.3, turned: bool = True) -> Place | None:
+    """The first box that reaches ``least`` of the wanted volume, from some of the starts (n, 3).
+
+    Args:
+        wanted_mm: (3,) along x, y and z; along any axes where ``turned``.
+    """
     grid = occupancy.grid
     for start in starts[rng.permutation(len(starts))[:TRIES]]:
-        most = np.maximum(1, np.round(rng.permutation(wanted_mm) / grid.pitch_mm)).astype(int) + 1
-        low, end = finder.grow(start, most, rng)
-        size = (end - low - 1) * grid.pitch_mm  # half a voxel off all round: surfaces lie between centres
-        if (size > 0.3).all() and np.prod(size) >= least * np.prod(wanted_mm):
+        wanted = rng.permutation(wanted_mm) if turned else wanted_mm
+        low, end = finder.grow(start, np.ceil(wanted / grid.pitch_mm).astype(int) + 1, rng)
+        # Half a voxel off all round: surfaces lie between centres.
+        size = np.minimum((end - low - 1) * grid.pitch_mm, wanted)
+        if (size > 0.25).all() and np.prod(size) >= least * np.prod(wanted_mm):
             return Place((grid.centre(low) + grid.centre(end - 1)) / 2, size, int(occupancy.owner[tuple(start)]))
     return None
 
@@ -145,9 +150,9 @@ def between_layers(device: Assembly, kind: str, rng: np.random.Generator, around
         return None
     wanted = wanted_size(kind, rng)
     # A gap is wide and thin: what is wanted is pressed flat.
-    thin = rng.uniform(*LAYER_MM)
-    flat = np.sort(np.append(np.sqrt(np.prod(wanted) / thin) * np.exp([0.3, -0.3]), thin))[::-1]
-    place = _grow(occupancy, BoxFinder(free & (run <= LAYER_MM[1])), starts, np.minimum(flat, 200), rng, 0.1)
+    thin = min(rng.uniform(*LAYER_MM), float(np.cbrt(np.prod(wanted))))
+    flat = np.minimum(np.sqrt(np.prod(wanted) / thin) * np.exp([0.3, -0.3]), 200)
+    place = _grow(occupancy, BoxFinder(free & (run <= LAYER_MM[1])), starts, np.append(rng.permutation(flat), thin), rng, 0.1, turned=False)
     return place and _placed(device, place, "between_layers", kind, make, rng)
 
 
@@ -188,7 +193,7 @@ def _pour(device: Assembly, cavity: int, kind: str, rng: np.random.Generator) ->
         gone = device.part_of(held[0])
         removed, cavity, device = device.alone(gone), cavity - int(gone[:cavity].sum()), device.without(held[0])
     b = Builder(rng)
-    level = float(np.exp(rng.uniform(np.log(0.03), np.log(0.8))))
+    level = float(np.exp(rng.uniform(np.log(0.01), np.log(0.8))))
     choices = [m for m in (POWDERS if kind == "powder" else LIQUIDS) if removed is None or m not in removed.material]
     density = float(rng.uniform(0.85, 1.15)) if kind == "powder" else 1.0
     with b.part("anomaly"):
@@ -200,13 +205,12 @@ def taped_outside(device: Assembly, kind: str, rng: np.random.Generator, around:
     """On the outside, touching it, clear of what is packed around."""
     low, high = device.bounds
     extent = high - low
-    seen = device if around is None else join([device, around])
+    seen = device if around is None else join([around, device])
     occupancy = occupy(seen, Grid.around(low, high, np.clip(extent / 110, 0.8, 3.0), 24.0))
-    own = (occupancy.owner >= 0) & (occupancy.owner < len(device))
-    free = free_voxels(occupancy, seen, outside=True)
-    if around is not None:
-        air = np.array([name == AIR for name in seen.material] + [False])
-        free |= air[occupancy.owner] & (occupancy.owner >= len(device))
+    own = occupancy.owner >= len(seen) - len(device)
+    # Free is what lies outside of everything, and the air of the bag that the device is in.
+    air = np.array([name == AIR for name in seen.material] + [True])
+    free = air[occupancy.owner] & ~own
     starts = np.argwhere(free & ndimage.binary_dilation(own))
     if not len(starts):
         return None

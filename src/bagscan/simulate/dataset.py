@@ -145,7 +145,7 @@ def _make_all(job: Job, todo: list[int], workers: int) -> Iterator[int]:
     # Fresh processes: a fork would inherit locks of threads that do not exist in it.
     with ProcessPoolExecutor(workers, get_context("spawn")) as pool:
         waiting = iter(todo)
-        running = {pool.submit(make_scan, job, index) for index, _ in zip(waiting, range(2 * workers), strict=False)}
+        running = {pool.submit(make_scan, job, index) for _, index in zip(range(2 * workers), waiting, strict=False)}
         while running:
             finished, running = wait(running, return_when=FIRST_COMPLETED)
             for future in finished:

@@ -113,11 +113,14 @@ def shoe(b: Builder) -> None:
     long, wide = b.rng.uniform(240, 300), b.rng.uniform(82, 105)
     t = np.linspace(0, 2 * np.pi, 28, endpoint=False)
     outline = np.column_stack([long / 2 * np.cos(t), wide / 2 * np.sin(t) * (1 - 0.18 * np.cos(t + 0.6))])
-    b.prism("rubber", outline, 16, (0, 0, 8), density=b.rng.uniform(0.5, 0.9))
-    upper = b.prism(str(b.rng.choice(["leather", "polyester"])), outline * 0.97, 58, (0, 0, 45.2), density=1.2)
+    sole = b.prism(str(b.rng.choice(["rubber", "pu_foam", "polyethylene"])), outline, 16, (0, 0, 8), density=b.rng.uniform(0.3, 0.7))
+    for x in (-0.3, -0.1, 0.1, 0.3):  # a patterned sole
+        b.box(AIR, (long * 0.08, wide * 0.5, 9), (long * x, 0, 4.5), inside=sole)
+    upper = b.prism(str(b.rng.choice(["leather", "polyester", "cotton"])), outline * 0.97, 58, (0, 0, 45.2), density=1.2)
     b.prism(AIR, outline * [0.95, 0.9], 58, (0, 0, 45.2), inside=upper)
-    if b.rng.random() < 0.5:
-        b.box("stainless_steel", (long * 0.3, 16, 1), (-5, 0, 74.9))
+    for k in range(5):  # eyelets
+        for side in (-1, 1):
+            b.tube("brass", 2.6, 1.5, 1.2, (long * 0.08 + 11 * k, side * 12, 75.0), 10)
 
 
 def belt(b: Builder) -> None:
@@ -136,10 +139,10 @@ def wallet(b: Builder) -> None:
 
 def umbrella(b: Builder) -> None:
     long = b.rng.uniform(210, 290)
-    b.cylinder("stainless_steel", 4, long, axis="x", segments=10)
+    b.tube("stainless_steel", 4, 3.4, long, axis="x", segments=10)
     for k in range(8):
         a = 2 * np.pi * k / 8
-        b.cylinder("stainless_steel", 0.9, long * 0.9, (0, 9 * np.cos(a), 9 * np.sin(a)), 6, axis="x")
+        b.cylinder("aluminium", 0.8, long * 0.9, (0, 9 * np.cos(a), 9 * np.sin(a)), 6, axis="x")
     b.tube("polyester", 22, 10.5, long * 0.92, density=1.3, axis="x")
     b.cylinder("pc_abs", 15, 40, (long / 2 + 20.2, 0, 0), 18, axis="x")
 
@@ -210,3 +213,5 @@ ITEMS: dict[str, Callable[[Builder], None]] = {
         book, magazine, drink_can, toiletry_bottle, tube_of_paste, jar, keys, coins, shoe, belt, wallet, umbrella, headphones, spectacles, snack, fruit, cable, torch, cosmetics_box,
     )
 }  # fmt: skip
+# How often each is packed, against the others' 1.
+COMMON = {"magazine": 0.6, "headphones": 0.35, "umbrella": 0.5, "torch": 0.3, "belt": 0.6, "coins": 0.6, "toiletry_bottle": 1.6, "book": 1.4, "snack": 1.2}

@@ -86,10 +86,9 @@ def audit(assembly: Assembly, pitch_mm: Sequence[float] = (1.0, 1.0, 0.5)) -> Oc
     return occupy(assembly, Grid.around(*assembly.bounds, pitch_mm))
 
 
-def free_voxels(occupancy: Occupancy, assembly: Assembly, outside: bool = False) -> np.ndarray:
-    """(X, Y, Z) bool: air inside of something, or with ``outside`` around it."""
-    is_air = np.array([name == AIR for name in assembly.material] + [False])
-    return (occupancy.owner == OUTSIDE) if outside else is_air[occupancy.owner]
+def free_voxels(occupancy: Occupancy, assembly: Assembly) -> np.ndarray:
+    """(X, Y, Z) bool: air inside of something."""
+    return np.array([name == AIR for name in assembly.material] + [False])[occupancy.owner]
 
 
 class BoxFinder:

@@ -18,12 +18,12 @@ from bagscan.simulate.assembly import OUTSIDE, Assembly, join
 from bagscan.simulate.bags import Bag, build_bag
 from bagscan.simulate.concealment import WAYS, Concealed, conceal
 from bagscan.simulate.devices import Family, build_device, draw_family
-from bagscan.simulate.items import ITEMS, LOOK_ALIKES, build_item
+from bagscan.simulate.items import COMMON, ITEMS, LOOK_ALIKES, build_item
 from bagscan.simulate.mesh import rotation_xyz
 from bagscan.simulate.packing import Heap
 
 # Streams of one scan; a new one is added at the end, so that the others stay as they are.
-STREAMS = ("plan", "device", "bag", "items", "anomaly", "noise_seed")
+STREAMS = ("plan", "device", "bag", "items", "anomaly", "noise_seed", "belt")
 GARMENTS = {"cotton": 1.0, "polyester": 1.0, "wool": 1.0, "leather": 0.5}
 # Devices that are as often packed lying on their back or side.
 MAY_LIE = ("toaster", "kettle", "iron", "router", "camera")
@@ -143,17 +143,26 @@ def build_scene(recipe: Recipe, what: Plan, tunnel_mm: Sequence[float], make: Ma
     turn = _fitting_turn(device, rotation_xyz(*rng.normal(0, 0.045, 2), 0) @ lying, rng)
     bag, heap = _bag(recipe, device.moved(turn), recipe.stream(what.index, "bag"))
     placed, things = _pack(recipe, what, bag, heap, device, turn, drawn)
-    middle = np.array([tunnel_mm[0] / 2, 0, 0])
     parts = [bag.assembly, *(a for a, _, _ in placed)]
     hosts = [OUTSIDE, *[bag.host] * len(placed)]
-    benign = join(parts, hosts).moved(None, middle)
-    low, high = benign.bounds
-    shift = np.array([0, 30.0 - low[1], 0])
-    benign = benign.moved(None, shift)
-    scene = Scene(benign, things, (0.0, float(high[1] - low[1] + 60.0)))
+    inside = join(parts, hosts)
+    yaw, at = _on_the_belt(inside, tunnel_mm[0], recipe.stream(what.index, "belt"))
+    benign = inside.moved(yaw, at)
+    scene = Scene(benign, things, (0.0, float(np.ptp(benign.vertices[:, 1]) + 60.0)))
     if not what.anomalous:
         return scene
-    return _with_anomaly(recipe, what, scene, parts, hosts, placed, middle + shift, make)
+    return _with_anomaly(recipe, what, scene, parts, hosts, placed, yaw, at, make)
+
+
+def _on_the_belt(bag: Assembly, tunnel_width_mm: float, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """A turn and a shift that lay a bag on the belt as it comes, 30 mm behind the first line."""
+    for most in (0.7, 0.15, 0.0):
+        yaw = rotation_xyz(0, 0, rng.uniform(-most, most))
+        low, high = bag.moved(yaw).bounds
+        if high[0] - low[0] < tunnel_width_mm - 10 and high[1] - low[1] < LONGEST_MM + 90:
+            break
+    off = rng.uniform(-0.5, 0.5) * max(0.0, tunnel_width_mm - 10 - (high[0] - low[0]))
+    return yaw, np.array([tunnel_width_mm / 2 + off - (low[0] + high[0]) / 2, 30.0 - low[1], 0.0])
 
 
 def _fitting_turn(device: Assembly, tilted: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -203,7 +212,7 @@ def _pack(recipe: Recipe, what: Plan, bag: Bag, heap: Heap, device: Assembly, tu
     def drape(times: int) -> None:
         for _ in range(times):
             material = str(rng.choice(list(GARMENTS)))
-            garment = heap.drape(rng, material, GARMENTS[material] * rng.uniform(0.5, 1.6), float(np.exp(rng.uniform(np.log(3), np.log(26)))))
+            garment = heap.drape(rng, material, GARMENTS[material] * rng.uniform(0.5, 1.6), float(np.exp(rng.uniform(np.log(2), np.log(30)))))
             if garment is not None:
                 add(garment, np.zeros(3), np.eye(3), "garment", "item")
 
@@ -213,7 +222,7 @@ def _pack(recipe: Recipe, what: Plan, bag: Bag, heap: Heap, device: Assembly, tu
             add(assembly, shift, turned, name, role, about)
         return shift is not None
 
-    drape(0 if bag.kind == "tray" else int(rng.integers(0, 3)))
+    drape(0 if bag.kind == "tray" else int(rng.integers(0, 4)))
     about = {"family": what.family.name, "layout": what.family.layout, "under_test": True, **drawn}
     if not drop(device, turn, what.family.device, "device", about, 60):
         things_before = list(things)
@@ -230,10 +239,11 @@ def _pack(recipe: Recipe, what: Plan, bag: Bag, heap: Heap, device: Assembly, tu
             drop(assembly, _any_turn(rng), other.device, "device", {"family": other.name, "layout": other.layout, "under_test": False, **dims})
     wanted = int(rng.integers(recipe.items[0], recipe.items[1] + 1))
     loose = [str(n) for n in rng.choice(list(LOOK_ALIKES), 3) if rng.random() < recipe.look_alikes]
-    common = [str(n) for n in rng.choice(list(ITEMS), max(0, wanted - len(loose)))]
+    weight = np.array([COMMON.get(n, 1.0) for n in ITEMS])
+    common = [str(n) for n in rng.choice(list(ITEMS), max(0, wanted - len(loose)), p=weight / weight.sum())]
     for name in rng.permutation([*loose, *common]):
         drop(build_item(str(name), rng), _any_turn(rng), str(name), "look_alike" if name in LOOK_ALIKES else "item")
-    drape(int(rng.integers(0, 3)) if bag.kind != "tray" else int(rng.random() < 0.3))
+    drape(int(rng.integers(1, 5)) if bag.kind != "tray" else int(rng.random() < 0.3))
     return placed, tuple(things)
 
 
@@ -243,7 +253,7 @@ def _any_turn(rng: np.random.Generator) -> np.ndarray:
     return np.asarray(rotation_xyz(0, 0, rng.uniform(0, 2 * np.pi)) @ rotation_xyz(*rng.normal(0, 0.08, 2), 0) @ side)
 
 
-def _with_anomaly(recipe: Recipe, what: Plan, scene: Scene, parts: list[Assembly], hosts: list[int], placed: list[Placed], middle: np.ndarray, make: Make) -> Scene:
+def _with_anomaly(recipe: Recipe, what: Plan, scene: Scene, parts: list[Assembly], hosts: list[int], placed: list[Placed], yaw: np.ndarray, belt: np.ndarray, make: Make) -> Scene:
     """The scene with its device changed; kinds and ways are tried in the plan's order first, then at random."""
     rng = recipe.stream(what.index, "anomaly")
     k = next(i for i, thing in enumerate(scene.things) if thing.about.get("under_test"))
@@ -263,6 +273,6 @@ def _with_anomaly(recipe: Recipe, what: Plan, scene: Scene, parts: list[Assembly
     start = sum(len(a) for a in parts[:k])
     host = hosts[k] if found.host == OUTSIDE else start + found.host
     in_bag = [*parts[:k], found.device.moved(turn, at), *parts[k + 1 :], found.anomaly.moved(turn, at)]
-    edited = join(in_bag, [*hosts, host]).moved(None, middle)
-    changed = join([found.anomaly, *([found.removed] if found.removed is not None else [])]).moved(turn, at).moved(None, middle)
+    edited = join(in_bag, [*hosts, host]).moved(yaw, belt)
+    changed = join([found.anomaly, *([found.removed] if found.removed is not None else [])]).moved(turn, at).moved(yaw, belt)
     return dataclasses.replace(scene, anomalous=edited, changed=changed, concealed=found)
