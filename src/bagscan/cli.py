@@ -156,6 +156,88 @@ def simulate(
     _print(summary, as_json, lambda: f"data set in {out}")
 
 
+@app.command()
+def convert(
+    paths: Annotated[list[Path], typer.Argument(help="Raw scans with low and high energy, or folders of them.")],
+    out: Annotated[Path, typer.Option(help="Folder for one TIFF (low, high, zeff) and one PNG a scan.")] = Path("converted"),
+    wedges: Annotated[Path | None, typer.Option(help="Your own wedge scans: a YAML file, see docs/simulator.md.")] = None,
+    profile: Annotated[str | None, typer.Option(help="Scanner profile by name or YAML file; without it and --wedges, the nearest one.")] = None,
+    air: Annotated[float | None, typer.Option(help="Value of air as a share of full scale; found in the scan by default.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Image raw dual-energy scans: effective Z and pseudo-colour."""
+    from bagscan.core.errors import BagscanError, ConfigError
+    from bagscan.formats import find_scans
+    from bagscan.simulate.convert import convert_scan
+    from bagscan.simulate.imaging import Calibration, read_wedges
+    from bagscan.simulate.scanner import load_profile
+
+    if wedges and profile:
+        raise ConfigError("give --wedges or --profile, not both")
+    if air is not None and not 0 < air <= 1:
+        raise ConfigError(f"--air must be above 0 and at most 1, got {air}")
+    calibration = read_wedges(wedges) if wedges else Calibration.of_profile(load_profile(profile)) if profile else None
+    out.mkdir(parents=True, exist_ok=True)
+    done, errors = [], {}
+    for path in find_scans(paths):
+        try:
+            one = convert_scan(path, out, calibration, air)
+            done.append({"scan": str(path), "files": [str(f) for f in one.files], "calibration": one.told})
+            _say(f"{path}: {one.told}")
+        except BagscanError as error:
+            errors[str(path)] = str(error)
+            _say(f"bagscan: {error}")
+    _print({"converted": done, "errors": errors}, as_json, lambda: f"{len(done)} converted into {out}, {len(errors)} errors")
+    if errors:
+        raise typer.Exit(EXIT_BAD_ITEMS)
+
+
+@app.command()
+def tip(
+    scan: Annotated[Path, typer.Argument(help="Scan to put a threat into: raw low and high, or a colour picture.")],
+    out: Annotated[Path, typer.Option(help="File to write: .tif for raw, .png for colour. A mask, OUT_mask.png, is written beside it.")],
+    kind: Annotated[str, typer.Option(help="Kind of anomaly, as in simulate.")] = "sharp",
+    size_mm: Annotated[str | None, typer.Option(help="Room for it in mm, for example 90,25,3; drawn by default.")] = None,
+    mesh: Annotated[Path | None, typer.Option(help="An STL mesh (mm) in place of a kind.")] = None,
+    material: Annotated[str, typer.Option(help="Material of --mesh.")] = "stainless_steel",
+    at: Annotated[str | None, typer.Option(help="Row,column of its first pixel; drawn by default.")] = None,
+    profile: Annotated[str, typer.Option(help="Scanner profile by name or YAML file.")] = "g640",
+    seed: Annotated[int, typer.Option(help="Of all that is drawn.")] = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Project a simulated threat into a scan that was taken (threat image projection)."""
+    from bagscan.simulate.tip_file import project_file
+
+    told = project_file(scan, out, kind, size_mm, mesh, material, at, profile, seed)
+    _print(told, as_json, lambda: f"{told['kind']} at row {told['at'][0]}, column {told['at'][1]}, {told['method']}: {out}")
+
+
+@app.command()
+def gallery(
+    out: Annotated[Path, typer.Option(help="Folder for bags.png and devices.png.")] = Path("gallery"),
+    bags: Annotated[int, typer.Option(help="Bags to show.")] = 24,
+    devices: Annotated[int, typer.Option(help="Devices to show.")] = 32,
+    seed: Annotated[int, typer.Option(help="Root of all random numbers.")] = 0,
+    profile: Annotated[str, typer.Option(help="Scanner profile by name or YAML file.")] = "g640",
+) -> None:
+    """Draw contact sheets of simulated bags and devices."""
+    from bagscan.simulate.gallery import contact_sheets
+
+    for path in contact_sheets(out, bags, devices, seed, profile, _say):
+        typer.echo(path)
+
+
+@app.command("export-compass")
+def export_compass(
+    dataset: Annotated[Path, typer.Argument(help="Folder of a simulated data set.")],
+    out: Annotated[Path, typer.Option(help="Folder for Low, High, Density, Grey, Colour and meta.txt.")] = Path("compass"),
+) -> None:
+    """Lay a simulated data set out like COMPASS-XP."""
+    from bagscan.simulate.compass import export
+
+    export(dataset, out, _say)
+
+
 @data_app.command("check")
 def data_check(
     config: Config,

@@ -27,6 +27,9 @@ class Record:
         id: unique within the collection. path: for :func:`bagscan.formats.read_scan`.
         annotations: boxes or masks. labels: image-level, 1, -1 or 0 (unknown), by class.
         scanner: name or number of the machine, where the dataset tells.
+        part, group: the part of the dataset's own split that it belongs to, and what must not be
+            split apart (a family of devices); None where the dataset has no split.
+        about: what else is known of its anomaly (kind, concealment, stratum), for tables.
     """
 
     id: str
@@ -34,6 +37,9 @@ class Record:
     annotations: tuple[Annotation, ...] = ()
     labels: Mapping[str, int] = field(default_factory=dict)
     scanner: str = "unknown"
+    part: str | None = None
+    group: str | None = None
+    about: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -116,6 +116,22 @@ class Split:
         return [record for record in records if record.id in chosen]
 
 
+def given_split(records: Sequence[Record], fractions: Mapping[str, float], seed: int = 0) -> Split:
+    """The split that a dataset brings with it: parts and groups as its records tell.
+
+    Raises:
+        DataError: repeated ids, or a group that lies in two parts.
+    """
+    if len({record.id for record in records}) < len(records):
+        raise DataError("record ids repeat: two datasets have scans of the same name")
+    number = {name: k for k, name in enumerate(dict.fromkeys(str(r.group or r.id) for r in records))}
+    parts = {name: tuple(sorted(r.id for r in records if r.part == name)) for name in fractions}
+    with ThreadPoolExecutor(4) as pool:
+        hashes = list(pool.map(lambda r: hashlib.sha256(r.path.read_bytes()).hexdigest(), records))
+    groups = {r.id: number[str(r.group or r.id)] for r in records}
+    return Split(parts, groups, dict(zip((r.id for r in records), hashes, strict=True)), seed, dict(fractions))
+
+
 def make_split(records: Sequence[Record], fractions: Mapping[str, float], seed: int = 0, bits: int = NEAR_DUPLICATE_BITS) -> Split:
     """Split whole near-duplicate groups at random, each scanner in the same proportions.
 

@@ -175,14 +175,14 @@ KINDS = tuple(BUILDERS)
 # Volume of the place that each kind looks for, mm³: drawn log-uniformly, so that anomalies of every
 # degree of difficulty come up, from a crumb in the noise to a block that nobody overlooks.
 VOLUMES_MM3 = {
-    "organic_block": (6.0, 40000.0),
-    "powder": (12.0, 40000.0),
-    "liquid": (12.0, 40000.0),
-    "metal_plate": (1.5, 5000.0),
-    "screws": (60.0, 6000.0),
-    "sharp": (4.0, 3000.0),
-    "wires_and_battery": (60.0, 10000.0),
-    "metal_tube": (8.0, 6000.0),
+    "organic_block": (3.0, 9000.0),
+    "powder": (6.0, 10000.0),
+    "liquid": (6.0, 10000.0),
+    "metal_plate": (0.8, 1500.0),
+    "screws": (20.0, 2500.0),
+    "sharp": (1.5, 900.0),
+    "wires_and_battery": (30.0, 4000.0),
+    "metal_tube": (3.0, 2000.0),
 }
 # Longest against middle, and middle against shortest side of the place looked for.
 SHAPES = {

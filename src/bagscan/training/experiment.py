@@ -20,9 +20,9 @@ from safetensors.torch import load_file, save_file
 
 from bagscan.config import apply_settings, fill, read_yaml
 from bagscan.core.errors import ConfigError, DataError
-from bagscan.datasets import bsds500, coco_folder, sixray, yolo_folder
+from bagscan.datasets import bsds500, coco_folder, simulated, sixray, yolo_folder
 from bagscan.datasets.record import Collection, Record, data_folder
-from bagscan.datasets.splits import Split, make_split, read_split, write_split
+from bagscan.datasets.splits import Split, given_split, make_split, read_split, write_split
 from bagscan.evaluation.within_bag import BagResult
 from bagscan.model import Model, ModelConfig
 from bagscan.regions.ssn import SSN
@@ -40,8 +40,10 @@ class SourceConfig:
     """One dataset.
 
     Attributes:
-        format: ``sixray``, ``yolo`` or ``coco``.
-        root: folder (COCO: the JSON file); relative to the data folder, ``BAGSCAN_DATA``.
+        format: ``simulated``, ``sixray``, ``yolo`` or ``coco``.
+        root: folder (COCO: the JSON file); relative to the data folder, ``BAGSCAN_DATA``; of
+            simulated scans relative to where bagscan is run.
+        images, views: simulated: ``colour`` or ``raw``; ``below``, ``side`` or ``both``.
         subset, list_of: SIXray: list ``10``, ``100`` or ``1000``, and ``train`` or ``test`` of it.
         scanner_digits: YOLO: leading characters of a file name that tell the scanner.
         with_objects_only: leave out scans without annotations. limit: use at most so many scans,
@@ -55,6 +57,8 @@ class SourceConfig:
     scanner_digits: int = 0
     with_objects_only: bool = False
     limit: int = 0
+    images: str = "colour"
+    views: str = "both"
 
 
 @dataclass(frozen=True)
@@ -62,7 +66,8 @@ class DataConfig:
     """Data sets and their split.
 
     Attributes:
-        sources: sets to read. split: file to use; where null, one is made in the run folder.
+        sources: sets to read. split: file to use; where null, one is made in the run folder: the
+            sets' own split where they bring one, else one that keeps near-duplicates together.
         fractions: train, val, test. seed: of the split. leave_out_scanner: kept from training and validation; the
             test part is then that scanner alone.
     """
@@ -126,6 +131,8 @@ def read_experiment(path: str | Path, settings: list[str] | None = None) -> Expe
 
 def load_source(source: SourceConfig) -> Collection:
     """Read one dataset. Raises :class:`DataError` naming ``BAGSCAN_DATA`` where it is absent."""
+    if source.format == "simulated":
+        return simulated.load(source.root, source.images, source.views)
     root = data_folder() / source.root
     if not root.exists():
         raise DataError(f"{root}: no such data; set BAGSCAN_DATA to the folder that holds {source.root}")
@@ -135,7 +142,7 @@ def load_source(source: SourceConfig) -> Collection:
         return yolo_folder.load(root, source.scanner_digits)
     if source.format == "coco":
         return coco_folder.load(root)
-    raise ConfigError(f"data.sources.format must be sixray, yolo or coco, got {source.format!r}")
+    raise ConfigError(f"data.sources.format must be simulated, sixray, yolo or coco, got {source.format!r}")
 
 
 def load_records(config: DataConfig, report: Report = print) -> list[Record]:
@@ -161,9 +168,10 @@ def obtain_split(config: DataConfig, records: list[Record], out: Path, report: R
     path = Path(config.split) if config.split else out / "split.json"
     fractions = dict(zip(("train", "val", "test"), config.fractions, strict=True))
     if not path.exists() and not config.split:
-        report("grouping near-duplicates and splitting ...")
+        report("splitting ...")
         out.mkdir(parents=True, exist_ok=True)
-        write_split(path, make_split(records, fractions, config.seed))
+        own = all(record.part for record in records)
+        write_split(path, given_split(records, fractions, config.seed) if own else make_split(records, fractions, config.seed))
     split = read_split(path)
     if not config.split and (split.seed, dict(split.fractions)) != (config.seed, fractions):
         raise DataError(f"{path} was made with data.seed={split.seed} and fractions {list(split.fractions.values())}, not the ones asked for now: use another folder")

@@ -1,0 +1,76 @@
+"""A user's own raw scans imaged: low and high in, effective Z and pseudo-colour out."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from bagscan.core import View
+from bagscan.core.errors import ReadError
+from bagscan.formats import read_scan
+from bagscan.formats.scans import scan_id_of
+from bagscan.formats.stacks import write_counts
+from bagscan.simulate.imaging import Calibration, image, nearest_profile
+
+AIR_COUNTS = 60000
+# Brighter than this share of full scale, the brightest per cent of a scan is taken to be air at 1.
+AIR_AT_LEAST = 0.98
+
+
+@dataclass(frozen=True)
+class Converted:
+    """Attributes: name: of the scan. files: written. told: which calibration, what was assumed."""
+
+    name: str
+    files: tuple[Path, ...]
+    told: str
+
+
+def convert_scan(path: Path, out: Path, calibration: Calibration | None = None, air: float | None = None) -> Converted:
+    """Image one scan that holds low and high energy.
+
+    Args:
+        calibration: None for the nearest scanner profile. air: value of air, as a share of full
+            scale; None to take it from the file, or from the brightest per cent where that is darker.
+
+    Returns:
+        What was written: ``NAME.tif`` (low, high, zeff) and ``NAME.png``.
+
+    Raises:
+        ReadError: unreadable, or not low and high energy. DataError: nothing in it to calibrate by.
+    """
+    view = read_scan(path).views[0]
+    low, high, told = _normalised(path, view, air)
+    if calibration is None:
+        profile, share = nearest_profile(low, high)
+        calibration = Calibration.of_profile(profile, f"nearest profile {profile.name} ({share:.0%} of its pixels read as some material)")
+    imaged = image(low, high, calibration)
+    name = scan_id_of(path)
+    counts = np.rint(np.stack([low, high]) * AIR_COUNTS).clip(0, 65535).astype(np.uint16)
+    files = out / f"{name}.tif", out / f"{name}.png"
+    write_counts(files[0], np.concatenate([counts, imaged.zeff_counts[None]]), ("low", "high", "zeff"), AIR_COUNTS)
+    png = io.BytesIO()
+    Image.fromarray(imaged.colour.transpose(1, 2, 0)).save(png, "png")
+    files[1].write_bytes(png.getvalue())
+    return Converted(name, files, f"calibrated by {calibration.told}{told}")
+
+
+def _normalised(path: Path, view: View, air: float | None) -> tuple[np.ndarray, np.ndarray, str]:
+    """Low and high with air at 1, and what was assumed for that."""
+    if not {"low", "high"} <= set(view.channels):
+        raise ReadError(f"{path}: effective Z needs low and high energy, and this scan has {', '.join(view.channels)}")
+    channels = [np.asarray(view.pixels[view.channels.index(name)]) for name in ("low", "high")]
+    if view.quantity == "log_attenuation":
+        channels = [np.exp(-c) for c in channels]
+    if air is not None:
+        return channels[0] / air, channels[1] / air, f"; air at {air:g} of full scale, as told"
+    levels = [float(np.quantile(c, 0.99)) for c in channels]
+    if min(levels) >= AIR_AT_LEAST:
+        return channels[0], channels[1], ""
+    if min(levels) <= 0:
+        raise ReadError(f"{path}: a channel is black throughout")
+    return channels[0] / levels[0], channels[1] / levels[1], f"; air taken from the brightest per cent, {levels[0]:.3f} and {levels[1]:.3f} of full scale"

@@ -1,0 +1,95 @@
+"""Threat image projection from file to file: what ``bagscan tip`` does."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from bagscan.core.errors import ConfigError, DataError, ReadError, nearest
+from bagscan.formats import read_scan
+from bagscan.formats.stacks import write_counts
+from bagscan.physics.materials import material
+from bagscan.simulate.anomalies import BUILDERS, build_anomaly, wanted_size
+from bagscan.simulate.assembly import Assembly, Builder
+from bagscan.simulate.imaging import Calibration, image
+from bagscan.simulate.mesh import rotation_xyz
+from bagscan.simulate.scanner import load_profile
+from bagscan.simulate.stl import read_stl
+from bagscan.simulate.tip import project, project_colour, render_threat
+
+DARK = 0.97  # transmission below which something lies in the beam
+
+
+def project_file(scan: Path, out: Path, kind: str, size_mm: str | None, mesh: Path | None, mesh_material: str, at: str | None, profile_name: str, seed: int) -> dict[str, Any]:
+    """Put a threat into one scan and write it with its mask.
+
+    Raises:
+        ConfigError: an unknown kind or material, or values that are no numbers. ReadError: an unreadable scan.
+        DataError: the threat does not fit.
+    """
+    rng = np.random.default_rng(np.random.SeedSequence(seed))
+    profile = load_profile(profile_name)
+    threat = render_threat(_built(kind, size_mm, mesh, mesh_material, rng), profile)
+    view = read_scan(scan).views[0]
+    raw = {"low", "high"} <= set(view.channels)
+    if not raw and view.channels != ("red", "green", "blue"):
+        raise ReadError(f"{scan}: a threat needs low and high energy, or colour, and this scan has {', '.join(view.channels)}")
+    if out.suffix.lower() not in ((".tif", ".tiff") if raw else (".png",)):
+        raise ConfigError(f"--out {out}: {'raw scans are written as .tif' if raw else 'colour pictures are written as .png'}")
+    where = _numbers(at, 2, "--at") if at else _inside(view.pixels.mean(0), threat.mask.shape, rng)
+    place = int(where[0]), int(where[1])
+    if raw:
+        channels = np.stack([view.pixels[view.channels.index(name)] for name in ("low", "high")])
+        made, mask = project(channels, threat, place, profile, rng)
+        z = image(made[0], made[1], Calibration.of_profile(profile)).zeff_counts
+        counts = np.rint(made * profile.air_counts).clip(0, 65535).astype(np.uint16)
+        write_counts(out, np.concatenate([counts, z[None]]), ("low", "high", "zeff"), profile.air_counts)
+        method = "in the basis-material domain"
+    else:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            made, mask = project_colour(view.pixels, threat, place, profile)
+        Image.fromarray(np.rint(made.transpose(1, 2, 0) * 255).clip(0, 255).astype(np.uint8)).save(out)
+        method = f"multiplied ({caught[0].message})"
+    Image.fromarray(mask.astype(np.uint8) * 255).save(out.with_name(f"{out.stem}_mask.png"))
+    return {"kind": str(mesh) if mesh else kind, "at": list(place), "method": method, "out": str(out)}
+
+
+def _built(kind: str, size_mm: str | None, mesh: Path | None, mesh_material: str, rng: np.random.Generator) -> Assembly:
+    turn = rotation_xyz(*rng.normal(0, 0.2, 2), rng.uniform(0, 2 * np.pi))
+    if mesh:
+        b = Builder(rng)
+        with b.part("anomaly"):
+            b.add(read_stl(mesh), material(mesh_material).name)
+        return b.build().moved(turn)
+    if kind not in BUILDERS:
+        raise ConfigError(f"unknown kind {kind!r}{nearest(kind, BUILDERS)}; there are {', '.join(BUILDERS)}")
+    for _ in range(20):
+        found = build_anomaly(kind, _numbers(size_mm, 3, "--size-mm") if size_mm else wanted_size(kind, rng), rng)
+        if found is not None:
+            return found.moved(turn)
+    raise DataError(f"a {kind} needs more room than {size_mm} mm")
+
+
+def _numbers(text: str, n: int, option: str) -> np.ndarray:
+    try:
+        values = np.array([float(v) for v in text.split(",")])
+    except ValueError as error:
+        raise ConfigError(f"{option} needs {n} numbers with commas between, got {text!r}") from error
+    if len(values) != n or (values < 0).any():
+        raise ConfigError(f"{option} needs {n} numbers of 0 or more with commas between, got {text!r}")
+    return values
+
+
+def _inside(grey: np.ndarray, shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
+    """Row and column at which a threat's middle falls on something."""
+    dark = np.argwhere(grey < DARK)
+    room = np.array(grey.shape) - shape
+    if (room < 0).any():
+        raise DataError(f"the threat covers {shape[0]} × {shape[1]} pixels, more than the scan's {grey.shape[0]} × {grey.shape[1]}")
+    middle = dark[int(rng.integers(len(dark)))] if len(dark) else np.array(grey.shape) // 2
+    return np.clip(middle - np.array(shape) // 2, 0, room)
