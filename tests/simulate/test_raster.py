@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from bagscan.core.errors import DataError
-from bagscan.simulate.mesh import Mesh, box, cord, cylinder, ellipsoid, lathe, prism, rotation_xyz, rounded_rectangle, tube
-from bagscan.simulate.raster import Fan, Rasteriser, Solids
+from bagscan.simulate.mesh import Mesh, box, cord, cylinder, ellipsoid, lathe, prism, ribbon, rotation_xyz, rounded_rectangle, tube
+from bagscan.simulate.raster import Fan, Rasteriser, Silhouette, Solids
 
 SOURCE = (150.0, -420.0)
 TURN = rotation_xyz(0.3, 0.4, 0.5)
@@ -69,6 +69,7 @@ SHAPES = {
     "clockwise L prism": (prism(L_SHAPE[::-1], 12), 600 * 12),
     "cone": (lathe([(0, 0), (30, 0), (0, 40)], 256), np.pi * 900 * 40 / 3),
     "rounded": (prism(rounded_rectangle(40, 30, 8, 60), 10), 10 * (1200 - (4 - np.pi) * 64)),
+    "ribbon": (ribbon(np.column_stack([np.linspace(0, 60, 80), 20 * np.sin(np.linspace(0, 6, 80))]), 2.0, 15), None),
     "cord": (cord(np.column_stack([np.linspace(0, 60, 50), 20 * np.sin(np.linspace(0, 6, 50)), np.zeros(50)]), 2), None),
 }
 
@@ -127,10 +128,38 @@ def test_silhouettes_are_where_lengths_are():
     rays = fan()
     meshes = [box((80, 60, 40)).moved(TURN, PLACE), cylinder(15, 200).moved(None, (300, 255, 200))]
     raster = Rasteriser(Solids.pack(meshes, [0, 0], [-1, -1], [1, 1]), rays)
-    cover = raster.silhouettes(np.array([0, 1]), 2)
-    for mask, mesh in zip(cover, meshes, strict=True):
-        assert np.array_equal(mask, np.abs(lengths(mesh, rays)) > 0) or np.mean(mask != (lengths(mesh, rays) > 1e-9)) < 1e-4
-    assert not raster.silhouettes(np.array([-1, 0]), 1)[0, :, :5].any()
+    for found, mesh in zip(raster.silhouettes(np.array([0, 1]), 2), meshes, strict=True):
+        assert np.mean(found.full((97, 301)) != (lengths(mesh, rays) > 1e-9)) < 1e-4
+        assert found.mask.size < 97 * 301 / 2  # a window, not the whole view
+    nothing, second = raster.silhouettes(np.array([-1, 1]), 2)
+    assert nothing.mask.size == 0
+    assert second.mask.any()
+
+
+def test_coarser_silhouettes_keep_every_ray():
+    fine = Silhouette(3, 5, np.eye(7, dtype=bool))
+    assert np.array_equal(fine.coarser(2).full((6, 8)), fine.full((12, 16)).reshape(6, 2, 8, 2).any((1, 3)))
+    both = Silhouette.union([fine, Silhouette(0, 0, np.ones((2, 2), bool)), Silhouette(0, 0, np.zeros((0, 0), bool))])
+    assert both.full((12, 16)).sum() == 11
+
+
+def test_density_scales_what_is_added_and_what_is_displaced():
+    rays = fan()
+    outer, inner = box((80, 80, 60)).moved(TURN, PLACE), box((30, 20, 10)).moved(TURN, PLACE)
+    out = np.zeros((97, 2, 301))
+    Rasteriser(Solids.pack([outer, inner], [0, 1], [-1, 0], [2.0, 0.5], [1.0, 2.0]), rays).paths(0, 97, out)
+    assert out[:, 0] == pytest.approx(2 * (lengths(outer, rays) - lengths(inner, rays)), abs=1e-9)
+    assert out[:, 1] == pytest.approx(0.5 * lengths(inner, rays), abs=1e-9)
+
+
+def test_a_mesh_cut_level_has_the_volume_below():
+    ball = ellipsoid((20, 15, 10), 128).moved(TURN, (0, 0, 0))
+    parts = [ball.below(z).volume_mm3 for z in (-5.0, 0.0, 5.0)]
+    assert parts[1] == pytest.approx(ball.volume_mm3 / 2, rel=1e-3)
+    assert parts[0] + parts[2] == pytest.approx(ball.volume_mm3, rel=1e-3)
+    assert ball.below(2.0).watertight
+    assert ball.below(100).volume_mm3 == pytest.approx(ball.volume_mm3)
+    assert len(ball.below(-100).faces) == 0
 
 
 def test_bad_geometry_is_refused():

@@ -8,7 +8,9 @@ import pytest
 from bagscan.core.errors import ConfigError
 from bagscan.physics.materials import material
 from bagscan.physics.transmission import exact
-from bagscan.simulate.forward import _exp_minus, line_positions, transmission
+from bagscan.simulate.assembly import Builder
+from bagscan.simulate.forward import _exp_minus, line_positions
+from bagscan.simulate.forward import transmission as transmission_of
 from bagscan.simulate.mesh import box, cylinder, rotation_xyz
 from bagscan.simulate.noise import coupled_poisson, measure
 from bagscan.simulate.scanner import Faults, Noise, Scatter, load_profile, profile_names
@@ -24,6 +26,13 @@ def coarse(profile):
     """The same tunnel with few channels: small images, the same physics."""
     views = tuple(dataclasses.replace(v, n_channels=104) for v in profile.views)
     return dataclasses.replace(profile, views=views, line_pitch_mm=8.0)
+
+
+def transmission(meshes, materials, inside, *scan, **settings):
+    b = Builder(np.random.default_rng(0))
+    for mesh, of, host in zip(meshes, materials, inside, strict=True):
+        b.add(mesh, of.name, inside=host)
+    return transmission_of(b.build(), *scan, **settings)
 
 
 def quiet(profile):
@@ -63,7 +72,7 @@ def test_views_cover_the_tunnel(profile):
 def test_slabs_transmit_what_integration_gives(coarse, name):
     view = coarse.views[0]
     slab = box((500, 400, 12)).moved(None, (320, 200, 200))
-    fan = view.fan(line_positions(160, 240, 8, 1))
+    fan = view.fan(line_positions((160, 240), 8))
     straight = 12 / fan.direction[:, 1]
     seen = np.abs((fan.source_mm[0] + fan.direction[:, 0] / fan.direction[:, 1] * 614) - 320) < 230
     truth = exact(coarse.response).transmission(straight[seen, None], [material(name)])

@@ -44,4 +44,4 @@ def decompose(low: np.ndarray, high: np.ndarray, spectral: Spectral) -> np.ndarr
 
 def overlaid(first: np.ndarray, second: np.ndarray, spectral: Spectral) -> np.ndarray:
     """(..., 2) transmission of two things over one another, from that of each."""
-    return compose(sum(decompose(t[..., 0], t[..., 1], spectral) for t in (first, second)), spectral)
+    return compose(decompose(first[..., 0], first[..., 1], spectral) + decompose(second[..., 0], second[..., 1], spectral), spectral)

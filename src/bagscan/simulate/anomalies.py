@@ -15,14 +15,14 @@ from bagscan.simulate.mesh import Mesh
 from bagscan.simulate.parts import helix, screw
 
 Size = tuple[float, float, float]  # mm, longest first
-Make = Callable[[str, Sequence[float], np.random.Generator], Assembly | None]
+Make = Callable[[str, np.ndarray, np.random.Generator], Assembly | None]
 
 ORGANIC = ("marzipan", "marzipan", "chocolate", "soap")
 POWDERS = ("flour", "sugar", "salt")
 LIQUIDS = ("water", "oil", "ethanol")
 
 
-def build_anomaly(kind: str, size_mm: Sequence[float], rng: np.random.Generator) -> Assembly | None:
+def build_anomaly(kind: str, size_mm: Sequence[float] | np.ndarray, rng: np.random.Generator) -> Assembly | None:
     """One anomaly that fits a box of this size, centred on the origin; None where the kind needs more room.
 
     Args:
@@ -40,7 +40,7 @@ def build_anomaly(kind: str, size_mm: Sequence[float], rng: np.random.Generator)
     return b.build() if fits else None
 
 
-def imported(mesh: Mesh, material: str, size_mm: Sequence[float], rng: np.random.Generator) -> Assembly | None:
+def imported(mesh: Mesh, material: str, size_mm: Sequence[float] | np.ndarray, rng: np.random.Generator) -> Assembly | None:
     """A user's own mesh as the anomaly, longest side along the longest of the place; None where it is too big."""
     low, high = mesh.bounds
     own, there = high - low, np.asarray(size_mm, float)
@@ -172,7 +172,8 @@ BUILDERS: dict[str, Callable[[Builder, Size], bool]] = {
     "metal_tube": metal_tube,
 }
 KINDS = tuple(BUILDERS)
-# Volume of the place that each kind looks for, mm³: drawn log-uniformly, so that anomalies of every
+TOWARDS_SMALL = 1.7
+# Volume of the place that each kind looks for, mm³: drawn over decades, so that anomalies of every
 # degree of difficulty come up, from a crumb in the noise to a block that nobody overlooks.
 VOLUMES_MM3 = {
     "organic_block": (3.0, 9000.0),
@@ -200,7 +201,8 @@ SHAPES = {
 def wanted_size(kind: str, rng: np.random.Generator) -> np.ndarray:
     """(3,) mm of the place that an anomaly of this kind looks for, longest first."""
     low, high = VOLUMES_MM3[kind]
-    volume = np.exp(rng.uniform(np.log(low), np.log(high)))
+    # Small ones more often: what is large stands out wherever it lies.
+    volume = low * (high / low) ** (rng.random() ** TOWARDS_SMALL)
     first, second = (np.exp(rng.uniform(*np.log(pair))) for pair in SHAPES[kind])
     middle = (volume * second / first) ** (1 / 3)
     return np.array([middle * first, middle, middle / second])

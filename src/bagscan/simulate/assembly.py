@@ -67,7 +67,7 @@ class Assembly:
         """Least and greatest (x, y, z) in mm."""
         return self.vertices.min(0), self.vertices.max(0)
 
-    def mesh(self, solid: int) -> Mesh:
+    def mesh(self, solid: int | np.integer) -> Mesh:
         """One solid."""
         a, b = self.first_vertex[solid : solid + 2]
         c, d = self.first_face[solid : solid + 2]
@@ -78,7 +78,7 @@ class Assembly:
         at = self.first_vertex[:-1]
         return np.stack([np.minimum.reduceat(self.vertices, at), np.maximum.reduceat(self.vertices, at)], 1)
 
-    def moved(self, rotation: np.ndarray | None = None, shift: Sequence[float] = (0, 0, 0)) -> Assembly:
+    def moved(self, rotation: np.ndarray | None = None, shift: Sequence[float] | np.ndarray = (0, 0, 0)) -> Assembly:
         """Rotated about the origin by a (3, 3) matrix, then shifted."""
         vertices = self.vertices if rotation is None else self.vertices @ np.asarray(rotation).T
         return replace(self, vertices=vertices + np.asarray(shift, float))
@@ -113,7 +113,9 @@ class Assembly:
         row = {name: k for k, name in enumerate(rows)}
         own = np.array([row.get(name, -1) for name in self.material], np.int64)
         takes = np.where(self.inside >= 0, own[self.inside], -1) if len(self) else own
-        return Solids(np.ascontiguousarray(self.vertices), np.ascontiguousarray(self.faces), self.first_vertex, self.first_face, own, takes, self.density, self.density[self.inside])
+        return Solids(
+            np.ascontiguousarray(self.vertices), np.ascontiguousarray(self.faces), self.first_vertex, self.first_face, own, takes, self.density, self.density[self.inside]
+        )
 
 
 @dataclass
@@ -200,7 +202,7 @@ class Builder:
         return self._packed.assembly(self._components, tuple(self._hollows))
 
     @contextmanager
-    def frame(self, at: Sequence[float] = (0, 0, 0), turn: np.ndarray | None = None, axis: str = "z") -> Iterator[None]:
+    def frame(self, at: Sequence[float] | np.ndarray = (0, 0, 0), turn: np.ndarray | None = None, axis: str = "z") -> Iterator[None]:
         """A frame centred on ``at`` whose axes are turned."""
         before = self._turn, self._shift
         self._shift = self._shift + self._turn @ np.asarray(at, float)
@@ -229,7 +231,17 @@ class Builder:
         finally:
             self._component = before
 
-    def add(self, mesh: Mesh, material: str, at: Sequence[float] = (0, 0, 0), turn: np.ndarray | None = None, axis: str = "z", density: float = 1.0, inside: int | None = None, placed: bool = False) -> int:
+    def add(
+        self,
+        mesh: Mesh,
+        material: str,
+        at: Sequence[float] | np.ndarray = (0, 0, 0),
+        turn: np.ndarray | None = None,
+        axis: str = "z",
+        density: float = 1.0,
+        inside: int | None = None,
+        placed: bool = False,
+    ) -> int:
         """Any mesh; its index is returned, for what lies inside of it. ``placed``: it already stands where it belongs.
 
         Raises:
@@ -252,31 +264,31 @@ class Builder:
         mesh = self._packed.meshes[cavity]
         return self.add(filled(mesh, level), material, inside=cavity, placed=True)
 
-    def box(self, material: str, size: Sequence[float], at: Sequence[float] = (0, 0, 0), **where: object) -> int:
+    def box(self, material: str, size: Sequence[float], at: Sequence[float] | np.ndarray = (0, 0, 0), **where: object) -> int:
         """A cuboid of full sides."""
         return self.add(box(size), material, at, **where)  # type: ignore[arg-type]
 
-    def slab(self, material: str, size: Sequence[float], radius: float, at: Sequence[float] = (0, 0, 0), **where: object) -> int:
+    def slab(self, material: str, size: Sequence[float], radius: float, at: Sequence[float] | np.ndarray = (0, 0, 0), **where: object) -> int:
         """A cuboid whose upright edges are rounded."""
         return self.add(prism(rounded_rectangle(size[0], size[1], radius, 4), size[2]), material, at, **where)  # type: ignore[arg-type]
 
-    def cylinder(self, material: str, radius: float, height: float, at: Sequence[float] = (0, 0, 0), segments: int = 16, **where: object) -> int:
+    def cylinder(self, material: str, radius: float, height: float, at: Sequence[float] | np.ndarray = (0, 0, 0), segments: int = 16, **where: object) -> int:
         """A cylinder along its axis."""
         return self.add(cylinder(radius, height, segments), material, at, **where)  # type: ignore[arg-type]
 
-    def tube(self, material: str, outer: float, inner: float, height: float, at: Sequence[float] = (0, 0, 0), segments: int = 24, **where: object) -> int:
+    def tube(self, material: str, outer: float, inner: float, height: float, at: Sequence[float] | np.ndarray = (0, 0, 0), segments: int = 24, **where: object) -> int:
         """A hollow cylinder, open at both ends."""
         return self.add(tube(outer, inner, height, segments), material, at, **where)  # type: ignore[arg-type]
 
-    def ball(self, material: str, radii: Sequence[float], at: Sequence[float] = (0, 0, 0), **where: object) -> int:
+    def ball(self, material: str, radii: Sequence[float], at: Sequence[float] | np.ndarray = (0, 0, 0), **where: object) -> int:
         """An ellipsoid."""
         return self.add(ellipsoid(radii, 16), material, at, **where)  # type: ignore[arg-type]
 
-    def lathe(self, material: str, profile: Sequence[tuple[float, float]], at: Sequence[float] = (0, 0, 0), segments: int = 28, **where: object) -> int:
+    def lathe(self, material: str, profile: Sequence[tuple[float, float]], at: Sequence[float] | np.ndarray = (0, 0, 0), segments: int = 28, **where: object) -> int:
         """A turned profile of (radius, z)."""
         return self.add(lathe(profile, segments), material, at, **where)  # type: ignore[arg-type]
 
-    def prism(self, material: str, outline: Sequence[tuple[float, float]] | np.ndarray, height: float, at: Sequence[float] = (0, 0, 0), **where: object) -> int:
+    def prism(self, material: str, outline: Sequence[tuple[float, float]] | np.ndarray, height: float, at: Sequence[float] | np.ndarray = (0, 0, 0), **where: object) -> int:
         """An extruded outline."""
         return self.add(prism(outline, height), material, at, **where)  # type: ignore[arg-type]
 
@@ -285,7 +297,7 @@ class Builder:
         drawn = max(radius, THINNEST_WIRE_MM)
         return self.add(cord(np.asarray(points, float), drawn, segments), material, density=density * (radius / drawn) ** 2, **where)  # type: ignore[arg-type]
 
-    def case(self, material: str, size: Sequence[float], wall: float, radius: float = 3.0, at: Sequence[float] = (0, 0, 0), lid: float | None = None) -> int:
+    def case(self, material: str, size: Sequence[float], wall: float, radius: float = 3.0, at: Sequence[float] | np.ndarray = (0, 0, 0), lid: float | None = None) -> int:
         """A closed rounded case; the index of its air is returned. ``lid``: thickness of top and bottom."""
         ends = wall if lid is None else lid
         outer = self.slab(material, size, radius, at)
@@ -294,10 +306,10 @@ class Builder:
         self._hollows.append(cavity)
         return cavity
 
-    def vessel(self, material: str, outer: Sequence[tuple[float, float]], inner: Sequence[tuple[float, float]], at: Sequence[float] = (0, 0, 0), axis: str = "z") -> int:
+    def vessel(self, material: str, outer: Sequence[tuple[float, float]], inner: Sequence[tuple[float, float]], axis: str = "z") -> int:
         """A turned vessel; the index of its air is returned. Profiles of (radius, z) start and end on the axis."""
-        body = self.lathe(material, outer, at, axis=axis)
-        cavity = self.lathe(AIR, inner, at, axis=axis, inside=body)
+        body = self.lathe(material, outer, axis=axis)
+        cavity = self.lathe(AIR, inner, axis=axis, inside=body)
         self._hollows.append(cavity)
         return cavity
 

@@ -70,7 +70,7 @@ def _hardware(b: Builder, w: float, length: float, z_mm: float, span_mm: float) 
     """Zip pulls, rivets and eyelets along the outside, clear of the zip above them."""
     for _ in range(int(b.rng.integers(4, 16))):
         side, along = int(b.rng.integers(4)), b.rng.uniform(-0.36, 0.36)
-        x, y = ((along * w, (side - 0.5) * (length + 5)) if side < 2 else ((side - 2.5) * (w + 5), along * length))
+        x, y = (along * w, (side - 0.5) * (length + 5)) if side < 2 else ((side - 2.5) * (w + 5), along * length)
         with b.frame((x, y, z_mm + b.rng.uniform(0, 1) * span_mm), rotation_xyz(0, 0, np.pi / 2 * (side >= 2))):
             metal = str(b.rng.choice(["zamak", "brass", "stainless_steel", "aluminium"]))
             if b.rng.random() < 0.5:

@@ -75,7 +75,7 @@ def _grid_pitch(device: Assembly) -> np.ndarray:
 def _placed(device: Assembly, place: Place, way: str, kind: str, make: Make, rng: np.random.Generator, removed: Assembly | None = None) -> Concealed | None:
     """An anomaly built for a place, unless it does not fit."""
     anomaly = make(kind, place.size_mm, rng)
-    return anomaly and _checked(Concealed(device, anomaly.moved(None, place.centre_mm), place.host, kind, way, removed))
+    return None if anomaly is None else _checked(Concealed(device, anomaly.moved(None, place.centre_mm), place.host, kind, way, removed))
 
 
 def _checked(found: Concealed) -> Concealed | None:
@@ -112,7 +112,7 @@ def cavity_insert(device: Assembly, kind: str, rng: np.random.Generator, around:
     if not len(starts):
         return None
     place = _grow(occupancy, BoxFinder(free), starts, wanted_size(kind, rng), rng)
-    return place and _placed(device, place, "cavity_insert", kind, make, rng)
+    return _placed(device, place, "cavity_insert", kind, make, rng) if place else None
 
 
 def replaced_component(device: Assembly, kind: str, rng: np.random.Generator, around: Assembly | None, make: Make) -> Concealed | None:
@@ -135,7 +135,7 @@ def replaced_component(device: Assembly, kind: str, rng: np.random.Generator, ar
     near = starts[np.argsort(np.square((starts - middle) / np.maximum(middle, 1)).sum(1))[:40]]
     wanted = np.minimum(np.sort(high - low)[::-1] * rng.uniform(0.45, 1.0, 3), 400)
     place = _grow(occupancy, BoxFinder(free), near, wanted, rng, 0.15)
-    return place and _placed(left, place, "replaced_component", kind, make, rng, removed=device.alone(device.part_of(gone)))
+    return _placed(left, place, "replaced_component", kind, make, rng, removed=device.alone(device.part_of(gone))) if place else None
 
 
 def between_layers(device: Assembly, kind: str, rng: np.random.Generator, around: Assembly | None, make: Make) -> Concealed | None:
@@ -153,7 +153,7 @@ def between_layers(device: Assembly, kind: str, rng: np.random.Generator, around
     thin = min(rng.uniform(*LAYER_MM), float(np.cbrt(np.prod(wanted))))
     flat = np.minimum(np.sqrt(np.prod(wanted) / thin) * np.exp([0.3, -0.3]), 200)
     place = _grow(occupancy, BoxFinder(free & (run <= LAYER_MM[1])), starts, np.append(rng.permutation(flat), thin), rng, 0.1, turned=False)
-    return place and _placed(device, place, "between_layers", kind, make, rng)
+    return _placed(device, place, "between_layers", kind, make, rng) if place else None
 
 
 def _run_along_z(free: np.ndarray) -> np.ndarray:
@@ -182,7 +182,7 @@ def partial_fill(device: Assembly, kind: str, rng: np.random.Generator, around: 
     if not len(starts):
         return None
     place = _grow(occupancy, BoxFinder(free), starts, wanted_size(kind, rng), rng, 0.2)
-    return place and _placed(device, place, "partial_fill", kind, make, rng)
+    return _placed(device, place, "partial_fill", kind, make, rng) if place else None
 
 
 def _pour(device: Assembly, cavity: int, kind: str, rng: np.random.Generator) -> Concealed | None:

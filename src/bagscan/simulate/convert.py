@@ -46,8 +46,7 @@ def convert_scan(path: Path, out: Path, calibration: Calibration | None = None, 
     view = read_scan(path).views[0]
     low, high, told = _normalised(path, view, air)
     if calibration is None:
-        profile, share = nearest_profile(low, high)
-        calibration = Calibration.of_profile(profile, f"nearest profile {profile.name} ({share:.0%} of its pixels read as some material)")
+        calibration = Calibration.of_profile(*nearest_profile(low, high))
     imaged = image(low, high, calibration)
     name = scan_id_of(path)
     counts = np.rint(np.stack([low, high]) * AIR_COUNTS).clip(0, 65535).astype(np.uint16)

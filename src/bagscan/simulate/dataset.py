@@ -41,7 +41,7 @@ from bagscan.simulate.scanner import Profile, load_profile
 from bagscan.simulate.scene import Plan, Recipe, Scene, build_scene, plan
 from bagscan.simulate.stl import read_stl
 from bagscan.simulate.summary import summarise
-from bagscan.simulate.truth import VIEWS_PER_SCAN, ambiguous, annotations
+from bagscan.simulate.truth import VIEWS_PER_SCAN, ambiguous, view_annotations
 
 PRESETS = Path(__file__).parent / "presets"
 Report = Callable[[str], None]
@@ -92,7 +92,9 @@ def load_recipe(name: str | Path, count: int | None = None, seed: int | None = N
         raise ConfigError(f"count must be 1 or more, got {recipe.count}")
     found = load_profile(recipe.profile).hash
     if recipe.profile_sha256 not in (None, found):
-        raise ConfigError(f"{path}: made for a scanner profile {recipe.profile} of hash {str(recipe.profile_sha256)[:12]}, but it is {found[:12]} now: the scans would not be the same")
+        raise ConfigError(
+            f"{path}: made for a scanner profile {recipe.profile} of hash {str(recipe.profile_sha256)[:12]}, but it is {found[:12]} now: the scans would not be the same"
+        )
     return dataclasses.replace(recipe, profile_sha256=found)
 
 
@@ -201,7 +203,9 @@ def _write_member(job: Job, profile: Profile, what: Plan, scene: Scene, views: l
         record["anomaly"] = {"kind": scene.concealed.kind, "way": scene.concealed.way, "materials": sorted(set(scene.concealed.anomaly.material))}
     calibration = Calibration.of_profile(profile)
     for number, view in enumerate(views, 1):
-        record["views"][view.view.name] = _write_view(job.out, f"{scan_id}_{view.view.name}", profile, calibration, view, scene, what.index * VIEWS_PER_SCAN * 2 + number + 5 * (member == "anomalous"))
+        record["views"][view.view.name] = _write_view(
+            job.out, f"{scan_id}_{view.view.name}", profile, calibration, view, scene, what.index * VIEWS_PER_SCAN * 2 + number + 5 * (member == "anomalous")
+        )
     if member == "anomalous":
         best = max(v["area_cnr"] for v in record["views"].values())
         record["anomaly"] |= {"area_cnr": best, "stratum": stratum(best)}
@@ -217,7 +221,7 @@ def _write_view(out: Path, name: str, profile: Profile, calibration: Calibration
     Image.fromarray(imaged.colour.transpose(1, 2, 0)).save(png, "png", compress_level=2)
     files["colour"].write_bytes(png.getvalue())
     height, width = view.counts.shape[1:]
-    entries = annotations(view, scene.things, image_id)
+    entries = view_annotations(view, scene.things, image_id)
     shown = {"id": image_id, "file_name": f"{name}.tif", "height": height, "width": width, "view": view.view.name}
     files["truth"].write_text(json.dumps({"image": shown, "annotations": entries}))
     told: dict[str, Any] = {

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw
 
-from bagscan.simulate.devices import NAMES, draw_family, build_device
+from bagscan.simulate.devices import NAMES, build_device, draw_family
 from bagscan.simulate.imaging import Calibration, image
 from bagscan.simulate.mesh import rotation_xyz
 from bagscan.simulate.render import render
@@ -65,7 +65,7 @@ def _sheet(path: Path, cells: list[tuple[np.ndarray, str]], columns: int) -> Pat
 
 def _trimmed(pixels: np.ndarray, margin: int = 6) -> np.ndarray:
     """Less the white around."""
-    ink = (pixels < 235).any(2)
+    ink = np.asarray((pixels < 235).any(axis=2))
     rows, columns = np.flatnonzero(ink.any(1)), np.flatnonzero(ink.any(0))
     if not len(rows):
         return pixels

@@ -20,6 +20,8 @@ from bagscan.physics.pseudo_colour import pseudo_colour
 from bagscan.physics.scatter import remove_scatter
 from bagscan.simulate.scanner import Profile, Scatter, load_profile, profile_names
 
+AS_GOOD = 0.02  # profiles whose fit differs by less cannot be told apart
+
 
 @dataclass(frozen=True)
 class Calibration:
@@ -91,11 +93,14 @@ def read_wedges(path: str | Path) -> Calibration:
     return Calibration(table, (photons[0], photons[1]), float(told.get("electronic", 8.0)), scatter, f"{len(wedges)} wedges of {path}")
 
 
-def nearest_profile(low: np.ndarray, high: np.ndarray, names: Sequence[str] | None = None) -> tuple[Profile, float]:
-    """The profile in whose table fewest of a scan's pixels fall outside of any material's reach.
+def nearest_profile(low: np.ndarray, high: np.ndarray, names: Sequence[str] | None = None) -> tuple[Profile, str]:
+    """The profile in whose table most of a scan's pixels read as some material.
+
+    A bag alone can hardly tell similar machines apart (their Z differs by a few tenths): of those
+    that fit as well as the best, the first is taken, and the others are named.
 
     Returns:
-        The profile and the share of its absorbing pixels that lie between the lightest and the heaviest wedge.
+        The profile, and how well it and others fit, for people.
 
     Raises:
         DataError: nothing in the scan absorbs enough to tell.
@@ -107,9 +112,10 @@ def nearest_profile(low: np.ndarray, high: np.ndarray, names: Sequence[str] | No
     step = max(1, int(telling.sum()) // 20000)
     a, h = log_low[telling][::step], log_high[telling][::step]
     shares = {}
-    for name in names or profile_names():
+    for name in names or [n for n in profile_names() if not n.endswith("_coarse")]:
         table = load_profile(name).z_table
         lightest, heaviest = (np.interp(h, table.log_h, edge) for edge in table.span.T)
         shares[name] = float(((a / h >= lightest - 0.01) & (a / h <= heaviest + 0.01)).mean())
-    best = max(shares, key=lambda name: shares[name])
-    return load_profile(best), shares[best]
+    as_good = [name for name, share in shares.items() if share > max(shares.values()) - AS_GOOD]
+    others = f"; {' and '.join(as_good[1:])} fit as well" if as_good[1:] else ""
+    return load_profile(as_good[0]), f"nearest profile {as_good[0]} ({shares[as_good[0]]:.0%} of its pixels read as some material{others})"

@@ -210,7 +210,8 @@ def cosmetics_box(b: Builder) -> None:
 ITEMS: dict[str, Callable[[Builder], None]] = {
     f.__name__: f
     for f in (
-        book, magazine, drink_can, toiletry_bottle, tube_of_paste, jar, keys, coins, shoe, belt, wallet, umbrella, headphones, spectacles, snack, fruit, cable, torch, cosmetics_box,
+        book, magazine, drink_can, toiletry_bottle, tube_of_paste, jar, keys, coins, shoe, belt,
+        wallet, umbrella, headphones, spectacles, snack, fruit, cable, torch, cosmetics_box,
     )
 }  # fmt: skip
 # How often each is packed, against the others' 1.

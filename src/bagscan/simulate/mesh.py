@@ -45,11 +45,10 @@ class Mesh:
         back = np.sort(edges[:, 1] * len(self.vertices) + edges[:, 0])
         return bool(np.array_equal(keys, back) and (np.diff(keys) > 0).all())
 
-    def moved(self, rotation: np.ndarray | None = None, shift: Sequence[float] = (0, 0, 0)) -> Mesh:
+    def moved(self, rotation: np.ndarray | None = None, shift: Sequence[float] | np.ndarray = (0, 0, 0)) -> Mesh:
         """Rotated about the origin by a (3, 3) matrix, then shifted."""
         vertices = self.vertices if rotation is None else self.vertices @ np.asarray(rotation).T
         return Mesh(vertices + np.asarray(shift, float), self.faces)
-
 
     def below(self, z_mm: float) -> Mesh:
         """The part under a level plane, closed by it. Empty where there is none."""
@@ -244,8 +243,8 @@ def _area(outline: np.ndarray) -> float:
 def _triangulate(outline: np.ndarray) -> np.ndarray:
     """(n - 2, 3) triangles of a simple counter-clockwise polygon: a fan where it is convex, else by cutting ears."""
     if _convex(outline):
-        k = np.arange(1, len(outline) - 1)
-        return np.column_stack([np.zeros(len(k), np.int64), k, k + 1])
+        corner = np.arange(1, len(outline) - 1)
+        return np.column_stack([np.zeros(len(corner), np.int64), corner, corner + 1])
     left = list(range(len(outline)))
     triangles = []
     while len(left) > 3:

@@ -33,7 +33,7 @@ class Grid:
     shape: tuple[int, int, int]
 
     @classmethod
-    def around(cls, low: np.ndarray, high: np.ndarray, pitch_mm: Sequence[float], margin_mm: float = 0.0) -> Grid:
+    def around(cls, low: np.ndarray, high: np.ndarray, pitch_mm: Sequence[float] | np.ndarray, margin_mm: float = 0.0) -> Grid:
         """Over a box and a margin around it."""
         pitch = np.asarray(pitch_mm, float)
         start = np.asarray(low) - margin_mm + OFF_GRID * pitch
@@ -99,7 +99,7 @@ class BoxFinder:
         self._blocked = np.zeros(tuple(n + 1 for n in free.shape), np.int32)
         self._blocked[1:, 1:, 1:] = (~free).astype(np.int32).cumsum(0).cumsum(1).cumsum(2)
 
-    def empty(self, low: Sequence[int], end: Sequence[int]) -> bool:
+    def empty(self, low: Sequence[int] | np.ndarray, end: Sequence[int] | np.ndarray) -> bool:
         """Whether all voxels low..end-1 exist and are free."""
         if min(low) < 0 or any(e > n for e, n in zip(end, self.free.shape, strict=True)):
             return False

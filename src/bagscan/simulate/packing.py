@@ -118,7 +118,9 @@ def surfaces(item: Assembly) -> Surfaces:
     upper = upper.reshape(n[0], 2, n[1], 2).max((1, 3))
     wide = np.ones((3, 3), bool)
     return Surfaces(
-        ndimage.minimum_filter(lower, footprint=wide, mode="constant", cval=np.inf), ndimage.maximum_filter(upper, footprint=wide, mode="constant", cval=-np.inf), np.asarray(origin)
+        ndimage.minimum_filter(lower, footprint=wide, mode="constant", cval=np.inf),
+        ndimage.maximum_filter(upper, footprint=wide, mode="constant", cval=-np.inf),
+        np.asarray(origin),
     )
 
 

@@ -26,7 +26,15 @@ def slots(rng: np.random.Generator, width: float, length: float, least: float) -
 
 
 def board(
-    b: Builder, width: float, length: float, thickness: float = 1.2, height: float = 4.0, below: float = 0.0, grain: float = 9.0, populated: float = 0.85, keep: Rectangle | None = None
+    b: Builder,
+    width: float,
+    length: float,
+    thickness: float = 1.2,
+    height: float = 4.0,
+    below: float = 0.0,
+    grain: float = 9.0,
+    populated: float = 0.85,
+    keep: Rectangle | None = None,
 ) -> None:
     """A printed board centred on the origin with copper and parts.
 

@@ -82,7 +82,16 @@ class Solids:
         vertices = np.concatenate([m.vertices for m in meshes]) if meshes else np.zeros((0, 3))
         faces = np.concatenate([m.faces + s for m, s in zip(meshes, starts, strict=False)]) if meshes else np.zeros((0, 3), np.int64)
         first = np.cumsum([0, *(len(m.faces) for m in meshes)])
-        return cls(np.ascontiguousarray(vertices), np.ascontiguousarray(faces, np.int64), starts, first, np.asarray(adds, np.int64), np.asarray(takes, np.int64), np.asarray(scale, float), np.ones(len(meshes)) if taken is None else np.asarray(taken, float))
+        return cls(
+            np.ascontiguousarray(vertices),
+            np.ascontiguousarray(faces, np.int64),
+            starts,
+            first,
+            np.asarray(adds, np.int64),
+            np.asarray(takes, np.int64),
+            np.asarray(scale, float),
+            np.ones(len(meshes)) if taken is None else np.asarray(taken, float),
+        )
 
 
 @dataclass(frozen=True)
@@ -104,7 +113,8 @@ class Silhouette:
         top, left = self.top // factor, self.left // factor
         pad = (self.top - top * factor, -(self.top + self.mask.shape[0]) % factor), (self.left - left * factor, -(self.left + self.mask.shape[1]) % factor)
         padded = np.pad(self.mask, pad)
-        return Silhouette(top, left, padded.reshape(padded.shape[0] // factor, factor, padded.shape[1] // factor, factor).any((1, 3)))
+        blocks = padded.reshape(padded.shape[0] // factor, factor, padded.shape[1] // factor, factor)
+        return Silhouette(top, left, np.asarray(blocks.any((1, 3))))
 
     @classmethod
     def union(cls, parts: Sequence[Silhouette]) -> Silhouette:
@@ -174,7 +184,9 @@ class Rasteriser:
     def _windows(self, owner: np.ndarray, n_parts: int) -> np.ndarray:
         """(n_parts, 4) first line, first channel, end line, end channel of every part; empty ones are all 0."""
         seen = (self.vertices[:, 0] / self.vertices[:, 2])[self.solids.faces]
-        bounds = np.column_stack([self.first_line, np.searchsorted(self.tangent, seen.min(1, initial=np.inf)), self.end_line, np.searchsorted(self.tangent, seen.max(1, initial=-np.inf))])
+        bounds = np.column_stack(
+            [self.first_line, np.searchsorted(self.tangent, seen.min(1, initial=np.inf)), self.end_line, np.searchsorted(self.tangent, seen.max(1, initial=-np.inf))]
+        )
         window = np.tile([2**31, 2**31, 0, 0], (n_parts, 1))
         there = owner >= 0
         np.minimum.at(window[:, :2], owner[there], bounds[there, :2])

@@ -92,7 +92,8 @@ def _render_view(scene: Scene, profile: Profile, view: ViewGeometry, seed: int, 
 
 def _edited(scene: Scene, profile: Profile, view: ViewGeometry, clean: np.ndarray, fan: object) -> np.ndarray:
     """Transmission with the anomaly: worked out anew only where the two scenes differ, so that the rest is the same to the bit."""
-    assert scene.changed is not None and scene.anomalous is not None
+    assert scene.changed is not None
+    assert scene.anomalous is not None
     footprint = _silhouettes(scene.changed, np.zeros(len(scene.changed), np.int64), 1, fan)[0]
     if not footprint.mask.any():
         return clean

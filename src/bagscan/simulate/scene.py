@@ -140,7 +140,7 @@ def build_scene(recipe: Recipe, what: Plan, tunnel_mm: Sequence[float], make: Ma
     rng = recipe.stream(what.index, "device")
     device, drawn = build_device(what.family, rng)
     lying = rotation_xyz(np.pi / 2, 0, 0) if what.family.device in MAY_LIE and rng.random() < 0.5 else np.eye(3)
-    turn = _fitting_turn(device, rotation_xyz(*rng.normal(0, 0.045, 2), 0) @ lying, rng)
+    turn = _fitting_turn(device, rotation_xyz(rng.normal(0, 0.045), rng.normal(0, 0.045), 0) @ lying, rng)
     bag, heap = _bag(recipe, device.moved(turn), recipe.stream(what.index, "bag"))
     placed, things = _pack(recipe, what, bag, heap, device, turn, drawn)
     parts = [bag.assembly, *(a for a, _, _ in placed)]
@@ -205,7 +205,7 @@ def _pack(recipe: Recipe, what: Plan, bag: Bag, heap: Heap, device: Assembly, tu
     name_parts(bag.assembly, bag.kind, "bag")
 
     def add(assembly: Assembly, shift: np.ndarray, turned: np.ndarray, name: str, role: str, about: Mapping[str, Any] | None = None) -> None:
-        at = shift + [0, 0, bag.floor_mm]
+        at = shift + np.array([0, 0, bag.floor_mm])
         placed.append((assembly.moved(turned, at), turned, at))
         name_parts(assembly, name, role, about)
 
@@ -250,7 +250,7 @@ def _pack(recipe: Recipe, what: Plan, bag: Bag, heap: Heap, device: Assembly, tu
 def _any_turn(rng: np.random.Generator) -> np.ndarray:
     """Lying as it was built, or now and then on another side, turned any way."""
     side = rotation_xyz(np.pi / 2 * rng.integers(1, 4), 0, 0) if rng.random() < 0.25 else np.eye(3)
-    return np.asarray(rotation_xyz(0, 0, rng.uniform(0, 2 * np.pi)) @ rotation_xyz(*rng.normal(0, 0.08, 2), 0) @ side)
+    return np.asarray(rotation_xyz(0, 0, rng.uniform(0, 2 * np.pi)) @ rotation_xyz(rng.normal(0, 0.08), rng.normal(0, 0.08), 0) @ side)
 
 
 def _with_anomaly(recipe: Recipe, what: Plan, scene: Scene, parts: list[Assembly], hosts: list[int], placed: list[Placed], yaw: np.ndarray, belt: np.ndarray, make: Make) -> Scene:

@@ -96,7 +96,7 @@ def _merge(out: Path, part: str, records: list[dict[str, Any]]) -> None:
     number = {name: k + 1 for k, name in enumerate(names)}
     path = out / f"annotations_{part}.json"
     with path.with_suffix(".part").open("w") as file:
-        images = [image for image in _images(out, records)]
+        images = list(_images(out, records))
         file.write('{"images": ' + json.dumps(images) + ', "categories": ' + json.dumps([{"id": k, "name": name} for name, k in number.items()]) + ', "annotations": [')
         for k, (_, entry) in enumerate(_entries(out, records)):
             entry = {"category_id": number[entry.pop("category")], **entry}

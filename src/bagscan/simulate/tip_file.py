@@ -60,7 +60,7 @@ def project_file(scan: Path, out: Path, kind: str, size_mm: str | None, mesh: Pa
 
 
 def _built(kind: str, size_mm: str | None, mesh: Path | None, mesh_material: str, rng: np.random.Generator) -> Assembly:
-    turn = rotation_xyz(*rng.normal(0, 0.2, 2), rng.uniform(0, 2 * np.pi))
+    turn = rotation_xyz(rng.normal(0, 0.2), rng.normal(0, 0.2), rng.uniform(0, 2 * np.pi))
     if mesh:
         b = Builder(rng)
         with b.part("anomaly"):

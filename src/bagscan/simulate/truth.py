@@ -30,7 +30,7 @@ def encode(silhouette: Silhouette, shape: tuple[int, int]) -> dict[str, Any]:
     return {"size": [height, width], "counts": packed["counts"].decode()}
 
 
-def annotations(view: RenderedView, things: Sequence[Thing], image_id: int) -> list[dict[str, Any]]:
+def view_annotations(view: RenderedView, things: Sequence[Thing], image_id: int) -> list[dict[str, Any]]:
     """COCO entries of one view: every object, the components of devices, and the anomaly.
 
     A component's ``parent_id`` is its object's entry, the anomaly's the device under test. Masks are

@@ -41,7 +41,9 @@ def build(b: Builder, d: SimpleNamespace, layout: str) -> None:
         with b.within(room), b.frame(axis="x"):
             _train(b, d, r - d.wall_mm - 1, long - 2 * d.wall_mm)
         with b.part("chuck"), b.frame((long / 2 + 0.2, 0, 0), axis="x"):
-            body = b.lathe("stainless_steel", [(0, 0), (d.chuck_radius_mm * k, 0), (d.chuck_radius_mm * k, d.chuck_mm * 0.6), (d.chuck_radius_mm * 0.5, d.chuck_mm), (0, d.chuck_mm)])
+            body = b.lathe(
+                "stainless_steel", [(0, 0), (d.chuck_radius_mm * k, 0), (d.chuck_radius_mm * k, d.chuck_mm * 0.6), (d.chuck_radius_mm * 0.5, d.chuck_mm), (0, d.chuck_mm)]
+            )
             bore = b.cylinder(AIR, 4.2, d.chuck_mm * 0.8, (0, 0, d.chuck_mm * 0.6 - 0.1), 12, inside=body)
             if d.bit:
                 b.cylinder("stainless_steel", 3, d.chuck_mm * 0.36, (0, 0, d.chuck_mm * 0.8), 8, inside=bore)

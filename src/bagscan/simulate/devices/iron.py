@@ -79,9 +79,10 @@ def _sole(b: Builder, d: SimpleNamespace, sole: np.ndarray, length: float, width
                 b.cylinder(AIR, 1.5, d.sole_mm, (length * (-0.4 + 0.55 * i / d.holes), side * width * 0.14, d.sole_mm / 2), 8, inside=plate)
     with b.part("heater"):
         r = d.heater_radius_mm
-        sheath = b.wire("stainless_steel", path + [0, 0, r + 0.05], r, segments=8)
-        fill = b.wire("magnesia", (path + [0, 0, r + 0.05])[1:-1], r * 0.78, segments=8, inside=sheath)
-        b.wire("nichrome", (path + [0, 0, r + 0.05])[2:-2], r * 0.2, inside=fill)
+        path = path + np.array([0, 0, r + 0.05])
+        sheath = b.wire("stainless_steel", path, r, segments=8)
+        fill = b.wire("magnesia", path[1:-1], r * 0.78, segments=8, inside=sheath)
+        b.wire("nichrome", path[2:-2], r * 0.2, inside=fill)
 
 
 def _handle(b: Builder, d: SimpleNamespace, length: float, base: float, rise: float) -> None:

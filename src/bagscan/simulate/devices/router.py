@@ -85,4 +85,3 @@ def _aerials(b: Builder, d: SimpleNamespace, w: float, depth: float) -> None:
             b.cylinder("brass", 3.5, 7.5, (0, -4.2, 0), 10, axis="y")
             rod = b.cylinder("polypropylene", 5, d.aerial_mm, (0, d.aerial_mm / 2, 0), 12, axis="y")
             b.cylinder("copper", 1.2, d.aerial_mm * 0.7, (0, d.aerial_mm * 0.45, 0), 8, axis="y", inside=rod)
-

@@ -76,7 +76,7 @@ def _works(b: Builder, d: SimpleNamespace, start: float, iw: float, ih: float) -
         b.box("stainless_steel", (2, min(26, iw * 0.25), ih * 0.7), (start + 5, iw * 0.08, 0))
         b.cylinder("stainless_steel", 3, ih * 0.86, (start + 13, iw * 0.08, 0), 12)
     with b.part("spring"):
-        b.wire("stainless_steel", helix(18, 3.4, ih * 0.5, 10) + [middle + 4, -iw * 0.12, 0.05 * ih], 0.45, segments=4)
+        b.wire("stainless_steel", helix(18, 3.4, ih * 0.5, 10) + np.array([middle + 4, -iw * 0.12, 0.05 * ih]), 0.45, segments=4)
     with b.part("magnet", replaceable=True):
         m = d.magnet_mm
         core = b.box("iron", (m, m * 0.9, m * 1.1), (middle, -iw * 0.28, -ih / 2 + m + 9))
