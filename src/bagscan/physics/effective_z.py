@@ -16,6 +16,7 @@ from scipy import ndimage
 
 from bagscan.core.errors import DataError
 from bagscan.physics.detector import Response
+from bagscan.physics.look_up import median_3x3, read_z
 from bagscan.physics.materials import material
 from bagscan.physics.transmission import exact
 
@@ -49,7 +50,7 @@ class ZTable:
     """Z over (ln H, R).
 
     Attributes:
-        log_h: (P,) ascending log attenuation of the high channel. ratio: (Q,) ascending, evenly spaced.
+        log_h: (P,) log attenuation of the high channel, ascending in even ratios. ratio: (Q,) ascending, evenly spaced.
         z: (P, Q) float32. span: (P, 2) least and greatest ratio of the wedges, beyond which Z stays.
     """
 
@@ -60,23 +61,16 @@ class ZTable:
 
     def __call__(self, log_low: np.ndarray, log_high: np.ndarray) -> np.ndarray:
         """Z of log attenuations; 0 where the high one is under the table's first."""
-        row, column, _ = self._place(log_low, log_high)
-        found = ndimage.map_coordinates(self.z, [row, column], order=1, mode="nearest")
-        return np.where(np.asarray(log_high) < self.log_h[0], 0, found).astype(np.float32)
+        return self.read(log_low, log_high)[0]
 
-    def slope(self, log_low: np.ndarray, log_high: np.ndarray) -> np.ndarray:
-        """∂Z/∂R where the table is read; beyond the wedges that at their end, since Z is no surer there."""
-        row, column, step = self._place(log_low, log_high)
-        first, last = (np.interp(row, np.arange(len(self.log_h)), (s - self.ratio[0]) / step) for s in self.span.T)
-        column = np.clip(column, first + 1, np.maximum(last - 1, first + 1))
-        ends = [ndimage.map_coordinates(self.z, [row, column + d], order=1, mode="nearest") for d in (-1, 1)]
-        return np.asarray((ends[1] - ends[0]) / (2 * step))
-
-    def _place(self, log_low: np.ndarray, log_high: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
-        log_high = np.maximum(np.asarray(log_high, float), 1e-6)
-        row = np.interp(log_high, self.log_h, np.arange(len(self.log_h)))
+    def read(self, log_low: np.ndarray, log_high: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Z, and ∂Z/∂R where it is read; beyond the wedges that at their end, since Z is no surer there."""
+        log_low, log_high = np.broadcast_arrays(np.asarray(log_low, float), np.asarray(log_high, float))
         step = float(self.ratio[1] - self.ratio[0])
-        return row, (np.asarray(log_low) / log_high - self.ratio[0]) / step, step
+        first, last = (np.ascontiguousarray((s - self.ratio[0]) / step) for s in self.span.T)
+        flat = (np.ascontiguousarray(a).ravel() for a in (log_low, log_high))
+        z, slope = read_z(self.z, self.log_h, float(self.ratio[0]), step, first, last, *flat)
+        return z.reshape(log_low.shape), slope.reshape(log_low.shape)
 
 
 def table_from_curves(z: Sequence[float], curves: Sequence[tuple[np.ndarray, np.ndarray]]) -> ZTable:
@@ -135,16 +129,16 @@ def effective_z(low: np.ndarray, high: np.ndarray, table: ZTable, photons: tuple
     """
     smooth = [_denoised(np.asarray(t, np.float32), denoise_px) for t in (low, high)]
     log_low, log_high = (log_attenuation(t) for t in smooth)
-    z = table(log_low, log_high)
+    z, slope = table.read(log_low, log_high)
     variance = [(t + electronic**2 / n) / n / np.maximum(t, 1e-5) ** 2 for t, n in zip(smooth, photons, strict=True)]
     # Smoothing over σ averages about 4πσ² pixels, the median 9 at two thirds of their worth.
     averaged = max(1.0, 4 * np.pi * denoise_px**2 * 6) if denoise_px else 1.0
     h = np.maximum(log_high, 1e-3)
     sigma_ratio = np.sqrt((variance[0] + np.square(log_low / h) * variance[1]) / averaged) / h
     impenetrable = log_low > IMPENETRABLE_LOG_LOW
-    return ZImage(z, (np.abs(table.slope(log_low, log_high)) * sigma_ratio).astype(np.float32), impenetrable)
+    return ZImage(z, (np.abs(slope) * sigma_ratio).astype(np.float32), impenetrable)
 
 
 def _denoised(image: np.ndarray, sigma_px: float) -> np.ndarray:
     """Smoothed, then a median of 3 × 3, which keeps edges that the smoothing must not spread."""
-    return np.asarray(ndimage.median_filter(ndimage.gaussian_filter(image, sigma_px), 3)) if sigma_px else image
+    return np.asarray(median_3x3(ndimage.gaussian_filter(image, sigma_px))) if sigma_px else image

@@ -29,6 +29,7 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
+from threadpoolctl import threadpool_limits
 
 from bagscan import __version__
 from bagscan.config import fill, read_yaml
@@ -141,11 +142,12 @@ def _keep_recipe(recipe: Recipe, out: Path, insert: Import | None) -> None:
 
 def _make_all(job: Job, todo: list[int], workers: int) -> Iterator[int]:
     if workers <= 1 or len(todo) <= 1:
-        for index in todo:
-            yield make_scan(job, index)
+        with threadpool_limits(1):  # matrices here are too small for threads to pay
+            for index in todo:
+                yield make_scan(job, index)
         return
     # Fresh processes: a fork would inherit locks of threads that do not exist in it.
-    with ProcessPoolExecutor(workers, get_context("spawn")) as pool:
+    with ProcessPoolExecutor(workers, get_context("spawn"), threadpool_limits, (1,)) as pool:
         waiting = iter(todo)
         running = {pool.submit(make_scan, job, index) for _, index in zip(range(2 * workers), waiting, strict=False)}
         while running:
