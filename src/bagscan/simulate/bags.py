@@ -62,7 +62,7 @@ def _soft(b: Builder, room: Size) -> Bag:
         b.tube("zamak", 11, 8.6, 2.6, (side * (outside_w / 2 + 12), length * b.rng.uniform(-0.2, 0.2), wall + h * 0.5))
     if b.rng.random() < 0.6:
         b.box("nylon", (outside_w * 0.5, 28, 2), (0, outside_l / 2 + 18, wall + h * 0.5), density=0.8)
-    _hardware(b, outside_w + 8, outside_l + 8, wall + 0.1 * h, 0.4 * h)
+    _hardware(b, outside_w + 2.4, outside_l + 2.4, wall + 0.1 * h, 0.35 * h)
     return Bag("soft_bag", b.build(), room, wall, corner, cavity)
 
 

@@ -50,7 +50,7 @@ def contact_sheets(out: Path, bags: int = 24, devices: int = 32, seed: int = 0, 
 
 def _sheet(path: Path, cells: list[tuple[np.ndarray, str]], columns: int) -> Path:
     width, height = CELL
-    rows = -(-len(cells) // columns)
+    rows = max(1, -(-len(cells) // columns))
     sheet = Image.new("RGB", (columns * width, rows * (height + 18)), "white")
     draw = ImageDraw.Draw(sheet)
     for k, (pixels, label) in enumerate(cells):
