@@ -6,11 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import ndimage
-
 from bagscan.simulate.assembly import AIR, Assembly
 from bagscan.simulate.forward import line_positions, transmission
-from bagscan.simulate.noise import measure
+from bagscan.simulate.noise import blurred, measure
 from bagscan.simulate.raster import Rasteriser, Silhouette
 from bagscan.simulate.scanner import Profile, ViewGeometry
 from bagscan.simulate.scene import Scene
@@ -127,7 +125,7 @@ def detectability(clean: np.ndarray, edited: np.ndarray, profile: Profile, view:
     rows = slice(max(0, changed[0] - 4), changed[-1] + 5)
     for channel, photons in enumerate((response.low_photons, response.high_photons)):
         air = photons * (profile.detector.distance_mm / distance) ** 2
-        before, after = (ndimage.gaussian_filter(t[channel, rows], profile.blur_px) for t in (clean, edited))
+        before, after = (blurred(t[channel, rows], profile.blur_px) for t in (clean, edited))
         # The level that noise goes with: the darker of the two is what an observer sees it against.
         level = (before + after) / 2 + profile.scatter.share * 0.5
         variance = level / air + (profile.noise.electronic / air) ** 2

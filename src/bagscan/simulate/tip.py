@@ -10,7 +10,6 @@ import warnings
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import ndimage
 
 from bagscan.core.errors import DataError
 from bagscan.physics.basis import overlaid
@@ -18,6 +17,7 @@ from bagscan.physics.scatter import remove_scatter
 from bagscan.simulate.assembly import Assembly
 from bagscan.simulate.forward import line_positions, transmission
 from bagscan.simulate.imaging import Calibration, image
+from bagscan.simulate.noise import blurred
 from bagscan.simulate.raster import Rasteriser
 from bagscan.simulate.scanner import Profile
 
@@ -47,8 +47,7 @@ def render_threat(threat: Assembly, profile: Profile, height_mm: float = 120.0) 
     seen = transmission(alone, profile, view, y_mm)
     raster = Rasteriser(alone.solids([]), view.fan(line_positions(y_mm, profile.line_pitch_mm, 2), 2))
     mask = raster.silhouettes(np.zeros(len(alone), np.int64), 1)[0].coarser(2).full((seen.shape[1], seen.shape[2]))
-    blurred = np.stack([ndimage.gaussian_filter(t, profile.blur_px) for t in seen])
-    return Threat(blurred, mask)
+    return Threat(np.stack([blurred(t, profile.blur_px) for t in seen]), mask)
 
 
 def project(raw: np.ndarray, threat: Threat, at: tuple[int, int], profile: Profile, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:

@@ -1,0 +1,275 @@
+"""Simulated data sets on disk: the same bytes for any workers, resumed, refused, read back."""
+
+import dataclasses
+import hashlib
+import json
+
+import numpy as np
+import pytest
+
+from bagscan.core.errors import ConfigError, DataError, ReadError
+from bagscan.datasets import simulated
+from bagscan.datasets.splits import given_split
+from bagscan.formats import read_scan
+from bagscan.formats.coco import read_coco
+from bagscan.simulate import compass
+from bagscan.simulate.convert import convert_scan
+from bagscan.simulate.dataset import Import, load_recipe, preset_names, simulate
+from bagscan.simulate.imaging import Calibration, read_wedges
+from bagscan.simulate.mesh import box, cylinder
+from bagscan.simulate.scanner import load_profile
+from bagscan.simulate.scene import Recipe, plan
+from bagscan.simulate.stl import read_stl
+from bagscan.simulate.summary import read_scans, statistics_auc
+
+RECIPE = Recipe(devices=("phone", "bottle"), count=4, seed=3, profile="g640_coarse", items=(1, 2), more_devices=0.0)
+
+
+def quiet(_):
+    pass
+
+
+def hashes(folder):
+    return {p.relative_to(folder).as_posix(): hashlib.sha256(p.read_bytes()).hexdigest() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    out = tmp_path_factory.mktemp("simulated") / "set"
+    simulate(RECIPE, out, report=quiet)
+    return out
+
+
+def test_two_workers_write_the_same_bytes_as_one(made, tmp_path):
+    simulate(RECIPE, tmp_path / "two", workers=2, report=quiet)
+    assert hashes(made) == hashes(tmp_path / "two")
+
+
+def test_a_killed_run_goes_on_and_ends_the_same(made, tmp_path):
+    out = tmp_path / "killed"
+    simulate(dataclasses.replace(RECIPE, count=2), out, report=quiet)
+    (out / "scans" / "00001.json").unlink()  # killed before it was done
+    (out / "raw" / "00001_below.tif").write_bytes(b"half")
+    said = []
+    simulate(RECIPE, out, report=said.append)
+    assert "1 of 4 scans are there already" in said[0]
+    assert "left" in said[1]
+    ours, theirs = hashes(out), hashes(made)
+    assert ours == theirs
+
+
+def test_a_folder_holds_one_recipe(made, tmp_path):
+    with pytest.raises(DataError, match="seed was 3, now 4"):
+        simulate(dataclasses.replace(RECIPE, seed=4), made, report=quiet)
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(DataError, match="not empty"):
+        simulate(RECIPE, tmp_path, report=quiet)
+
+
+def test_presets_load_and_deei_is_that_of_the_paper():
+    assert {"deei", "smoke", "pairs"} <= set(preset_names())
+    for name in preset_names():
+        recipe = load_recipe(name)
+        assert recipe.profile_sha256 == load_profile(recipe.profile).hash
+    deei = load_recipe("deei")
+    assert deei.count == 7022
+    assert set(deei.devices) == {"bottle", "hairdryer", "iron", "toaster", "phone", "laptop"}
+    plans = [plan(deei, k) for k in range(deei.count)]
+    assert np.mean([p.part == "test" for p in plans]) == pytest.approx(0.3, abs=0.005)
+    assert np.mean([p.anomalous for p in plans]) == pytest.approx(0.5, abs=0.005)
+
+
+def test_wrong_recipes_are_told(tmp_path):
+    with pytest.raises(ConfigError, match="did you mean 'deei'"):
+        load_recipe("deeI")
+    with pytest.raises(ConfigError, match="count must be 1"):
+        load_recipe("smoke", count=0)
+    mine = tmp_path / "mine.yaml"
+    mine.write_text("devices: [phone]\nprofile: g640\nprofile_sha256: abc\n")
+    with pytest.raises(ConfigError, match="would not be the same"):
+        load_recipe(mine)
+    mine.write_text("devices: [phone]\nanomalus: 0.5\n")
+    with pytest.raises(ConfigError, match="did you mean 'anomalous'"):
+        load_recipe(mine)
+
+
+def test_what_was_written_reads_back(made):
+    records = read_scans(made)
+    assert len(records) == 4
+    for record in records:
+        for name, view in record["views"].items():
+            raw = read_scan(made / "raw" / f"{record['id']}_{name}.tif").views[0]
+            assert raw.channels == ("low", "high", "zeff")
+            assert raw.quantity == "dual_energy"
+            assert raw.shape == (view["height"], view["width"])
+            assert np.median(raw.pixels[0]) == pytest.approx(1, abs=0.3)
+            assert np.quantile(raw.pixels[0], 0.999) == pytest.approx(1, abs=0.03)
+            colour = read_scan(made / "colour" / f"{record['id']}_{name}.png").views[0]
+            assert colour.shape == raw.shape
+    total = {p: read_coco(made / f"annotations_{p}.json") for p in sorted({r["part"] for r in records})}
+    images = [image for part in total.values() for image in part]
+    assert len(images) == 8
+    ids = {a.id for image in images for a in image.annotations}
+    assert all(a.parent_id in ids for image in images for a in image.annotations if a.parent_id)
+    anomalies = [a for image in images for a in image.annotations if a.label == "anomaly"]
+    assert len(anomalies) == sum(2 for r in records if r["label"] == "anomalous")
+
+
+def test_the_collection_gives_anomalies_and_its_own_split(made):
+    colour, raw = simulated.load(made), simulated.load(made, "raw", "below")
+    assert len(colour.records) == 8
+    assert len(raw.records) == 4
+    assert {r.labels["anomaly"] for r in colour.records} == {1, -1}
+    for record in colour.records:
+        assert bool(record.annotations) == (record.labels["anomaly"] == 1)
+        assert all(a.mask is not None and a.mask.any() for a in record.annotations)
+    split = given_split(colour.records, {"train": 0.6, "val": 0.1, "test": 0.3})
+    assert sum(map(len, split.parts.values())) == 8
+    with pytest.raises(ConfigError, match="images must be one of"):
+        simulated.load(made, "grey")
+    with pytest.raises(DataError, match="bagscan simulate"):
+        simulated.load(made / "raw")
+
+
+def test_a_family_in_two_parts_is_refused(made):
+    records = list(simulated.load(made).records)
+    records[0] = dataclasses.replace(records[0], part="val" if records[0].part != "val" else "test")
+    with pytest.raises(DataError, match="another part"):
+        given_split(records, {"train": 0.6, "val": 0.1, "test": 0.3})
+
+
+def test_pairs_share_everything_but_the_anomaly(tmp_path):
+    recipe = dataclasses.replace(RECIPE, pairs=True, anomalous=1.0, count=3, parts={"train": 1, "test": 2})
+    simulate(recipe, tmp_path / "pairs", report=quiet)
+    records = read_scans(tmp_path / "pairs")
+    by_scene = {}
+    for record in records:
+        by_scene.setdefault(record["id"][:-1], []).append(record)
+    for members in by_scene.values():
+        assert len(members) == (1 if members[0]["part"] == "train" else 2)
+        if len(members) == 2:
+            a, b = (read_scan(tmp_path / "pairs" / "raw" / f"{m['id']}_below.tif").views[0].pixels[:2] for m in members)
+            assert 0 < (a != b).mean() < 1
+            assert members[0]["things"] == members[1]["things"]
+            assert members[0]["noise_seed"] == members[1]["noise_seed"]
+    ids = [v["image_id"] for r in records for v in r["views"].values()]
+    assert len(set(ids)) == len(ids)
+
+
+def test_a_baseline_on_statistics_sees_a_short_cut():
+    rng = np.random.default_rng(0)
+
+    def records(shift):
+        return [
+            {"label": "anomalous" if k % 2 else "benign", "family": f"f{k % 17}", "views": {"below": {"statistics": [*rng.normal(shift * (k % 2), 1, 4).tolist()]}}} for k in range(240)
+        ]
+
+    assert statistics_auc(records(0)) < 0.6
+    assert statistics_auc(records(2)) > 0.95
+    assert statistics_auc(records(0)[:20]) is None
+
+
+def test_compass_layout(made, tmp_path):
+    assert compass.export(made, tmp_path, quiet) == 8
+    rows = (tmp_path / "meta.txt").read_text().splitlines()
+    assert len(rows) == 9
+    name = rows[1].split("\t")[0]
+    for folder in compass.FOLDERS:
+        assert (tmp_path / folder / f"{name}.png").is_file()
+    with pytest.raises(DataError, match="no simulated data set"):
+        compass.export(tmp_path, tmp_path, quiet)
+
+
+# --- a user's own files
+
+
+def write_stl(path, mesh, text=False):
+    corners = mesh.vertices[mesh.faces].astype("<f4")
+    if text:
+        facets = "".join("facet normal 0 0 0\nouter loop\n" + "".join(f"vertex {x} {y} {z}\n" for x, y, z in face) + "endloop\nendfacet\n" for face in corners)
+        path.write_text(f"solid a\n{facets}endsolid a\n")
+        return
+    record = np.zeros(len(corners), np.dtype([("n", "<f4", 3), ("c", "<f4", (3, 3)), ("a", "<u2")]))
+    record["c"] = corners
+    path.write_bytes(b"\0" * 80 + np.uint32(len(corners)).tobytes() + record.tobytes())
+
+
+@pytest.mark.parametrize("text", [False, True])
+def test_stl_comes_back_closed_and_outward(tmp_path, text):
+    mesh = cylinder(5, 20)
+    write_stl(tmp_path / "a.stl", dataclasses.replace(mesh, faces=mesh.faces[:, ::-1]), text)
+    found = read_stl(tmp_path / "a.stl")
+    assert found.watertight
+    assert found.volume_mm3 == pytest.approx(mesh.volume_mm3, rel=1e-3)
+
+
+def test_broken_stl_is_refused(tmp_path):
+    mesh = box((4, 4, 4))
+    write_stl(tmp_path / "open.stl", dataclasses.replace(mesh, faces=mesh.faces[1:]))
+    with pytest.raises(ReadError, match="not closed"):
+        read_stl(tmp_path / "open.stl")
+    (tmp_path / "no.stl").write_bytes(b"\1" * 300)
+    with pytest.raises(ReadError, match="not an STL"):
+        read_stl(tmp_path / "no.stl")
+    (tmp_path / "text.stl").write_text("solid a\nvertex 1 2 x\n")
+    with pytest.raises(ReadError, match=r"text\.stl"):
+        read_stl(tmp_path / "text.stl")
+
+
+def test_a_mesh_takes_the_place_of_every_anomaly(tmp_path):
+    write_stl(tmp_path / "bar.stl", box((6, 3, 2)))
+    recipe = dataclasses.replace(RECIPE, anomalous=1.0, count=2)
+    simulate(recipe, tmp_path / "set", insert=Import(str(tmp_path / "bar.stl"), "lead"), report=quiet)
+    hidden = [r["anomaly"]["materials"] for r in read_scans(tmp_path / "set") if "anomaly" in r]
+    assert hidden
+    assert all(materials == ["lead"] for materials in hidden)
+
+
+def test_convert_images_a_users_scan_and_says_how(made, tmp_path):
+    path = next((made / "raw").glob("*_below.tif"))
+    one = convert_scan(path, tmp_path)
+    assert "nearest profile" in one.told
+    truth, found = read_scan(path).views[0], read_scan(one.files[0]).views[0]
+    both = (truth.pixels[2] > 0) & (found.pixels[2] > 0)
+    assert both.mean() > 0.05
+    assert np.median(np.abs(truth.pixels[2] - found.pixels[2])[both]) < 0.2
+    told = convert_scan(path, tmp_path, Calibration.of_profile(load_profile("g640_coarse"))).told
+    assert "g640_coarse" in told
+
+
+def test_convert_finds_air_where_it_is_not_full_scale(made, tmp_path):
+    from bagscan.formats.stacks import write_counts
+
+    pixels = read_scan(next((made / "raw").glob("*_below.tif"))).views[0].pixels[:2]
+    dim = np.rint(pixels * np.array([30000, 24000])[:, None, None]).clip(0, 65535).astype(np.uint16)
+    write_counts(tmp_path / "dim.tif", dim, ("low", "high"))
+    one = convert_scan(tmp_path / "dim.tif", tmp_path / "out" if (tmp_path / "out").mkdir() is None else tmp_path)
+    assert "air taken from the brightest per cent" in one.told
+    found = read_scan(one.files[0]).views[0].pixels[:2]
+    assert found == pytest.approx(pixels, abs=0.03)
+
+
+def test_convert_refuses_what_has_no_two_energies(made, tmp_path):
+    with pytest.raises(ReadError, match="needs low and high energy"):
+        convert_scan(next((made / "colour").glob("*.png")), tmp_path)
+
+
+def test_wedges_of_a_users_own(tmp_path):
+    from bagscan.physics.materials import material
+    from bagscan.physics.transmission import exact
+
+    spectral = exact(load_profile("g640").response)
+    rows = []
+    for name in ("polyethylene", "pmma", "aluminium", "iron"):
+        steps = np.geomspace(0.5, 60, 12)[:, None] * (0.1 if name == "iron" else 1)
+        low, high = spectral.transmission(steps, [material(name)]).T
+        rows.append({"z": material(name).effective_z, "low": low.tolist(), "high": high.tolist()})
+    path = tmp_path / "wedges.yaml"
+    path.write_text(json.dumps({"wedges": rows}))
+    calibration = read_wedges(path)
+    low, high = spectral.transmission(np.array([[8.0]]), [material("aluminium")])[0]
+    assert calibration.table(-np.log(low), -np.log(high)) == pytest.approx(13, abs=0.3)
+    assert "4 wedges" in calibration.told
+    path.write_text("wedges: [{z: 7}]\n")
+    with pytest.raises(ConfigError, match="not a wedge file"):
+        read_wedges(path)

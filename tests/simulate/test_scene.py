@@ -1,0 +1,245 @@
+"""Packing, concealment and whole scenes: nothing overlaps, nothing leaves the bag, pairs differ only where they must."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from bagscan.simulate.anomalies import KINDS, wanted_size
+from bagscan.simulate.assembly import AIR, OUTSIDE, Builder, join
+from bagscan.simulate.concealment import CONTENTS, WAYS, conceal
+from bagscan.simulate.devices import NAMES, PAPER_A, Family, build_device
+from bagscan.simulate.occupancy import audit
+from bagscan.simulate.packing import Heap, surfaces
+from bagscan.simulate.render import detectability, render, stratum
+from bagscan.simulate.scanner import Faults, Scatter, load_profile
+from bagscan.simulate.scene import Recipe, build_scene, plan
+from bagscan.simulate.truth import ANOMALY, ambiguous, encode, view_annotations
+
+TUNNEL = (640.0, 430.0)
+RECIPE = Recipe(devices=PAPER_A, items=(3, 6), seed=11)
+
+
+def block(size, material="food"):
+    b = Builder(np.random.default_rng(0))
+    with b.part("block"):
+        b.box(material, size)
+    return b.build()
+
+
+def test_what_is_dropped_stands_on_what_lies_below():
+    heap = Heap.empty((200, 160, 100), 10)
+    rng = np.random.default_rng(1)
+    first = heap.drop(block((150, 120, 20)), rng)
+    second = heap.drop(block((150, 120, 20)), rng)
+    assert 10 < first[2] < 12  # its middle: half its height, and a gap
+    assert 30 < second[2] < 33
+    assert heap.drop(block((150, 120, 80)), rng) is None  # no room below the lid
+    assert heap.drop(block((300, 20, 20)), rng) is None
+
+
+def test_heaps_do_not_overlap_and_stay_inside():
+    heap = Heap.empty((260, 220, 120), 30)
+    rng = np.random.default_rng(2)
+    placed = []
+    for k in range(12):
+        device, _ = build_device(Family(NAMES[6 + k % 4], "brick" if k % 4 == 0 else {1: "stick", 2: "compact", 3: "slim"}[k % 4], 1), rng)
+        shift = heap.drop(device, rng)
+        if shift is not None:
+            placed.append(device.moved(None, shift))
+    garment = heap.drape(rng, "cotton", 1.0, 8.0)
+    assert len(placed) >= 3
+    whole = join([*placed, *([garment] if garment else [])])
+    assert audit(whole, (1.5, 1.5, 1.0)).overlap_share < 0.005
+    low, high = whole.bounds
+    assert low[0] > -130
+    assert high[0] < 130
+    assert low[2] >= 0
+    assert high[2] < 120
+
+
+def test_surfaces_bound_an_item():
+    found = surfaces(block((40, 24, 10)))
+    assert np.nanmin(found.lower) == -5
+    assert found.upper[np.isfinite(found.upper)].max() == 5
+    assert np.isfinite(found.lower).sum() * 16 > 40 * 24
+
+
+def room():
+    """A case with a cell, a vessel of water and much air."""
+    b = Builder(np.random.default_rng(0))
+    with b.part("case"):
+        cavity = b.case("abs", (120, 90, 40), 2)
+    with b.within(cavity):
+        with b.part("cell", replaceable=True):
+            b.box("li_ion_stack", (40, 30, 12), (-30, 0, -10))
+        with b.part("board"):
+            b.box("fr4", (50, 60, 2), (28, 0, 3))
+        with b.part("lid"):
+            b.box("polycarbonate", (50, 60, 2), (28, 0, 8))
+        with b.part("flask"):
+            wall = b.box("polypropylene", (30, 20, 14), (-30, 30, -10))
+            flask = b.box(AIR, (28, 18, 12), (-30, 30, -10), inside=wall)
+            b.hollow(flask)
+        with b.part("contents"):
+            b.pour(flask, "water", 0.5)
+    return b.build()
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_hides_in_every_way_without_overlap(way, kind):
+    rng = np.random.default_rng(5)
+    device = room()
+    found = [f for f in (conceal(device, way, kind, rng) for _ in range(8)) if f is not None]
+    assert found, "no place was found in eight times three tries"
+    for one in found:
+        whole = join([one.device, one.anomaly], [OUTSIDE, one.host])
+        assert audit(whole, (0.5, 0.5, 0.25)).overlap_share < 0.005
+        low, high = one.anomaly.bounds
+        inside = (low > device.bounds[0]).all() and (high < device.bounds[1]).all()
+        assert inside == (way != "taped_outside") or (way == "taped_outside" and not inside)
+        assert (one.removed is not None) == (way == "replaced_component") or way == "partial_fill"
+        if way == "replaced_component":
+            assert "li_ion_stack" not in one.device.material
+        if one.removed is not None and way == "partial_fill":
+            assert {c.name for c in one.removed.components} & set(CONTENTS)
+
+
+def test_nothing_is_taped_where_something_stands():
+    device = room()
+    b = Builder(np.random.default_rng(0))
+    b.box("iron", (300, 300, 60), (0, 0, 55))
+    b.box("iron", (300, 300, 60), (0, 0, -55))
+    around = b.build()
+    rng = np.random.default_rng(3)
+    for _ in range(6):
+        found = conceal(device, "taped_outside", "organic_block", rng, around)
+        if found is not None:
+            assert audit(join([around, found.anomaly]), (0.5, 0.5, 0.5)).overlap.sum() == 0
+
+
+def test_wanted_sizes_spread_over_decades():
+    rng = np.random.default_rng(0)
+    volumes = [np.prod(wanted_size("organic_block", rng)) for _ in range(400)]
+    assert np.quantile(volumes, 0.9) > 100 * np.quantile(volumes, 0.1)
+
+
+def test_plans_are_balanced_and_repeat():
+    plans = [plan(RECIPE, k) for k in range(600)]
+    assert plans[:20] == [plan(RECIPE, k) for k in range(20)]
+    assert sum(p.anomalous for p in plans) == 300
+    shares = {part: np.mean([p.part == part for p in plans]) for part in ("train", "val", "test")}
+    assert shares == pytest.approx({"train": 0.6, "val": 0.1, "test": 0.3}, abs=0.02)
+    for part in shares:
+        assert np.mean([p.anomalous for p in plans if p.part == part]) == pytest.approx(0.5, abs=0.02)
+        assert {p.family.device for p in plans if p.part == part} == set(PAPER_A)
+    seen = {p.family.name for p in plans if p.part == "train"}
+    assert not seen & {p.family.name for p in plans if p.part != "train"}
+
+
+@pytest.fixture(scope="module")
+def scenes():
+    recipe = dataclasses.replace(RECIPE, anomalous=1.0)
+    return [build_scene(recipe, plan(recipe, k), TUNNEL) for k in (0, 1, 5)]
+
+
+def test_scenes_nest_and_stay_in_the_tunnel(scenes):
+    for scene in scenes:
+        for solids in (scene.benign, scene.anomalous):
+            assert audit(solids, (2, 2, 1.5)).overlap_share < 0.005
+            low, high = solids.bounds
+            assert low[0] > 0
+            assert high[0] < TUNNEL[0]
+            assert high[2] < TUNNEL[1]
+        assert sum(len(t.components) for t in scene.things) == len(scene.benign.components)
+        assert len(scene.anomalous.components) == len(scene.benign.components) + 1
+
+
+def test_items_lie_in_their_bag(scenes):
+    for scene in scenes:
+        of_bag = np.isin(scene.benign.component, scene.things[0].components)
+        bag, rest = scene.benign.alone(of_bag), scene.benign.alone(~of_bag)
+        if scene.things[0].name != "tray":
+            assert (rest.bounds[0] >= bag.bounds[0]).all()
+            assert (rest.bounds[1] <= bag.bounds[1]).all()
+
+
+def test_the_benign_scene_does_not_know_of_the_anomaly():
+    what = plan(dataclasses.replace(RECIPE, anomalous=1.0), 3)
+    plain = build_scene(RECIPE, dataclasses.replace(what, anomalous=False), TUNNEL)
+    edited = build_scene(RECIPE, what, TUNNEL)
+    assert np.array_equal(plain.benign.vertices, edited.benign.vertices)
+    assert plain.y_mm == edited.y_mm
+
+
+@pytest.fixture(scope="module")
+def sharp():
+    profile = load_profile("g640_coarse")
+    return dataclasses.replace(profile, scatter=Scatter(0), blur_px=(0.0, 0.0), faults=Faults())
+
+
+@pytest.fixture(scope="module")
+def pair(scenes, sharp):
+    return render(scenes[0], sharp, seed=9, both=True)
+
+
+def test_pairs_are_equal_to_the_bit_outside_the_changed_footprint(scenes, sharp, pair):
+    scene = scenes[0]
+    for benign, anomalous in zip(pair["benign"], pair["anomalous"], strict=True):
+        changed = (benign.counts != anomalous.counts).any(0)
+        assert changed.any()
+        # Every changed pixel lies in the outline of what was put in or taken out, one pixel of slack.
+        from scipy import ndimage
+
+        from bagscan.simulate.forward import line_positions
+        from bagscan.simulate.raster import Rasteriser
+
+        fan = benign.view.fan(line_positions(scene.y_mm, sharp.line_pitch_mm, 2), 2)
+        outline = Rasteriser(scene.changed.solids([]), fan).silhouettes(np.zeros(len(scene.changed), np.int64), 1)[0].coarser(2)
+        assert not (changed & ~ndimage.binary_dilation(outline.full(changed.shape))).any()
+        assert not changed[: outline.top].any()
+
+
+def test_masks_cover_what_is_seen(scenes, pair):
+    view = pair["anomalous"][0]
+    things = scenes[0].things
+    entries = view_annotations(view, things, 7)
+    roles = {e["role"] for e in entries}
+    assert {"bag", "device", "component", ANOMALY} <= roles
+    by_id = {e["id"]: e for e in entries}
+    device = next(e for e in entries if e["role"] == "device")
+    assert all(by_id[e["parent_id"]]["role"] == "device" for e in entries if e["role"] in ("component", ANOMALY))
+    union = np.zeros(view.counts.shape[1:], bool)
+    for silhouette in view.components:
+        union |= silhouette.full(union.shape)
+    dark = view.counts[0] < 0.9 * 60000
+    assert union[dark].mean() > 0.99
+    assert device["area"] > 100
+    assert isinstance(ambiguous(view, things), list)
+
+
+def test_run_lengths_are_those_of_pycocotools(pair):
+    from bagscan.formats.coco import decode_mask, encode_mask
+
+    shape = pair["benign"][0].counts.shape[1:]
+    for silhouette in pair["benign"][0].components[:12]:
+        if silhouette.mask.any():
+            assert np.array_equal(decode_mask(encode(silhouette, shape), *shape), silhouette.full(shape))
+            assert encode(silhouette, shape)["counts"] == encode_mask(silhouette.full(shape))["counts"]
+
+
+def test_detectability_grows_with_contrast_and_is_nothing_without(sharp):
+    view = sharp.views[0]
+    clean = np.full((2, 40, view.n_channels), 0.5, np.float32)
+    edited = clean.copy()
+    assert detectability(clean, clean, sharp, view).area_cnr == 0
+    found = []
+    for depth in (0.01, 0.02):
+        edited[:, 10:20, 50:60] = 0.5 - depth
+        found.append(detectability(clean, edited, sharp, view).area_cnr)
+    assert found[1] == pytest.approx(2 * found[0], rel=0.05)
+    air = np.array([sharp.response.low_photons, sharp.response.high_photons])[:, None] * (sharp.detector.distance_mm / view.fan(np.zeros(1)).distance_mm[50:60]) ** 2
+    by_hand = np.sqrt(10 * (0.01**2 / (0.495 / air + (8 / air) ** 2)).sum())
+    assert found[0] == pytest.approx(by_hand, rel=0.02)
+    assert [stratum(v) for v in (1, 5, 49, 50, 499, 500)] == ["below 5", "5-50", "5-50", "50-500", "50-500", "above 500"]
