@@ -18,13 +18,8 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 	touch $@
 
 demo: setup
-	@if [ ! -d "$(BAGSCAN_DATA)/sixray" ]; then \
-	  echo "make demo needs scans: set BAGSCAN_DATA to a folder that holds sixray/ (JPEGImage, Annotation, ImageSet)."; exit 2; fi
-	$(BIN)/bagscan train configs/demo.yaml --out demo-out/run
-	$(BIN)/bagscan calibrate configs/demo.yaml --model demo-out/run/model --max-fpr 0.02
-	$(BIN)/bagscan evaluate configs/demo.yaml --model demo-out/run/model
-	$(BIN)/python benchmarks/demo_scans.py demo-out/run/split.json 12 > demo-out/scans.txt
-	xargs $(BIN)/bagscan screen --model demo-out/run/model --out demo-out/screened < demo-out/scans.txt
+	$(BIN)/bagscan simulate --preset demo --workers 2 --out demo-out/simulated
+	$(BIN)/bagscan screen demo-out/simulated/colour --out demo-out/screened
 	@echo "Open demo-out/screened/report.html in a browser."
 
 test: setup

@@ -88,7 +88,7 @@ def render() -> str:
     for path in sorted(RESULTS.glob("*.json")):
         record = json.loads(path.read_text())
         check_record(record)
-        kind = {"superpixels": superpixels, "speed": speed, "ablation": ablation}.get(record["name"], evaluation)
+        kind = {"superpixels": superpixels, "speed": speed, "ablation": ablation, "simulator": speed}.get(record["name"], evaluation)
         machine, data = record["machine"], record["data"]
         lines += [
             f"## {path.stem}",

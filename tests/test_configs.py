@@ -28,10 +28,14 @@ def test_there_are_configurations_of_both_kinds():
 
 
 @pytest.mark.parametrize("path", JOINT, ids=lambda p: p.stem)
-def test_configuration_trains_one_step(path, yolo_root, tmp_path, monkeypatch):
+def test_configuration_trains_one_step(path, yolo_root, simulated_root, tmp_path, monkeypatch):
     monkeypatch.setenv("BAGSCAN_DATA", str(yolo_root))
-    wanted = read_experiment(path).model
+    experiment = read_experiment(path)
+    wanted = experiment.model
     smaller = ["model.encoder.size_px=32"] if "size_px" in wanted.encoder else []
+    source = experiment.data.sources[0]
+    if source.format == "simulated":
+        smaller.append(f"data.sources=[{{format: simulated, root: {simulated_root}, images: {source.images}, views: below}}]")
     train(read_experiment(path, TINY + smaller), tmp_path, lambda _: None)
     model = Model.load(tmp_path / "model")
     assert (model.config.regioner["name"], model.config.encoder["backbone"]) == (wanted.regioner["name"], wanted.encoder["backbone"])

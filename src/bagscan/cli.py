@@ -117,15 +117,16 @@ def evaluate(
 @app.command()
 def screen(
     paths: Annotated[list[Path], typer.Argument(help="Scans, or folders of scans.")],
-    model: ModelFolder,
+    model: Annotated[Path | None, typer.Option("--model", help="A model folder; by default the one that comes with bagscan, for pseudo-colour.")] = None,
     out: Annotated[Path, typer.Option(help="Folder for findings.json, findings.coco.json and report.html.")] = Path("screened"),
     fail_on_alarm: Annotated[bool, typer.Option(help="Exit with 1 when a scan raises an alarm.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Screen scans: JSON, COCO and one HTML report. A bad file becomes an error row."""
+    from bagscan.model import SHIPPED
     from bagscan.reporting.folder import screen_folder
 
-    tally = screen_folder(paths, model, out, _say)
+    tally = screen_folder(paths, model or SHIPPED / "colour", out, _say)
     _print(tally, as_json, lambda: ", ".join(f"{tally[k]} {k}" for k in ("ALARM", "CLEAR", "REVIEW")) + f"; report: {out / 'report.html'}")
     if tally["errors"]:
         raise typer.Exit(EXIT_BAD_ITEMS)

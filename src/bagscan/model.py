@@ -27,6 +27,7 @@ from bagscan.core.errors import ConfigError, ModelError
 from bagscan.registry import part
 
 FORMAT = 1
+SHIPPED = Path(__file__).parent / "shipped"  # models that come with the package, trained on simulated scans alone
 
 
 @dataclass(frozen=True)
@@ -99,6 +100,7 @@ class Model(nn.Module):
         self.config = ModelConfig(config.input, regioner, encoder, scorer)
         self.operating_point = operating_point
         self.about: dict[str, Any] = {}
+        self.half_weights = False  # weights are stored in 16 bits, half the size; arithmetic is always in 32
         self.id = "unsaved"
         self.register_buffer("mean", torch.tensor(config.input.mean)[:, None, None], persistent=False)
         self.register_buffer("std", torch.tensor(config.input.std)[:, None, None], persistent=False)
@@ -173,7 +175,8 @@ class Model(nn.Module):
         """Write the model folder; returns its id, the hash of weights and description."""
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        save_file({k: v.contiguous() for k, v in self.state_dict().items()}, folder / "weights.safetensors")
+        stored = {k: v.half() if self.half_weights and v.is_floating_point() else v for k, v in self.state_dict().items()}
+        save_file({k: v.contiguous() for k, v in stored.items()}, folder / "weights.safetensors")
         description = {
             "format": FORMAT,
             "code_version": __version__,
@@ -209,7 +212,9 @@ class Model(nn.Module):
             part_of |= {key: default for key, default in (("pretrained", False), ("weights", None)) if key in part_of}
         model = cls(fill(ModelConfig, settings, str(folder / "model.json")), OperatingPoint(**point) if point else None)
         try:
-            model.load_state_dict(load_file(folder / "weights.safetensors"))
+            weights = load_file(folder / "weights.safetensors")
+            model.half_weights = any(v.dtype == torch.float16 for v in weights.values())
+            model.load_state_dict(weights)
         except (RuntimeError, ValueError) as error:
             raise ModelError(f"{folder}: weights do not fit model.json: {error}") from error
         model.about = description["about"]

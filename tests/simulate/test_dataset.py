@@ -161,7 +161,8 @@ def test_a_baseline_on_statistics_sees_a_short_cut():
 
     def records(shift):
         return [
-            {"label": "anomalous" if k % 2 else "benign", "family": f"f{k % 17}", "views": {"below": {"statistics": [*rng.normal(shift * (k % 2), 1, 4).tolist()]}}} for k in range(240)
+            {"label": "anomalous" if k % 2 else "benign", "family": f"f{k % 17}", "views": {"below": {"statistics": [*rng.normal(shift * (k % 2), 1, 4).tolist()]}}}
+            for k in range(240)
         ]
 
     assert statistics_auc(records(0)) < 0.6

@@ -86,7 +86,9 @@ def test_lead_is_seen_behind_thirty_millimetres_of_steel_and_not_behind_forty_fi
 
 def test_area_cnr_is_what_a_matched_filter_reaches(profile):
     """The number that strata are made of, against noisy images."""
-    plain = dataclasses.replace(profile, noise=dataclasses.replace(profile.noise, gain=0.0, flicker=0.0), faults=dataclasses.replace(profile.faults, registration_px=0.0, belt_jitter=0.0, card_gain=0.0))
+    plain = dataclasses.replace(
+        profile, noise=dataclasses.replace(profile.noise, gain=0.0, flicker=0.0), faults=dataclasses.replace(profile.faults, registration_px=0.0, belt_jitter=0.0, card_gain=0.0)
+    )
     view = plain.views[0].cropped(np.array([250, 0, 40.0]), np.array([420, 60, 120.0]))
 
     def bare(b):
@@ -110,7 +112,9 @@ def test_mtf_of_a_steel_edge(profile, axis):
     corners = [(-40, -20), (40 if axis == 0 else 40 - 20 * slant, -20), (40 if axis == 0 else 40 + 20 * slant, 20), (-40, 20)]
     if axis == 0:
         corners = [(-40, -20), (40, -20), (40, 20 + 40 * slant), (-40, 20 - 40 * slant)]
-    quiet = dataclasses.replace(profile, scatter=dataclasses.replace(profile.scatter, share=0.0), faults=dataclasses.replace(profile.faults, registration_px=0.0, belt_jitter=0.0, afterglow=0.0))
+    quiet = dataclasses.replace(
+        profile, scatter=dataclasses.replace(profile.scatter, share=0.0), faults=dataclasses.replace(profile.faults, registration_px=0.0, belt_jitter=0.0, afterglow=0.0)
+    )
     edge = scene(lambda b: b.prism("iron", corners, 0.4, (330, 26, 60)))
     seen = transmission(edge, quiet, view, Y_MM, per_pixel=8)
     seen = np.mean([measure(seen, quiet, view, s)[0] for s in range(24)], 0)

@@ -56,8 +56,8 @@ class Imaged:
 
     @property
     def zeff_counts(self) -> np.ndarray:
-        """(H, W) uint16 effective Z in thousandths, 0 where it means nothing: in air and behind what nothing passes."""
-        known = (self.z.confidence > 0.02) & ~self.z.impenetrable
+        """(H, W) uint16 effective Z in thousandths, 0 where it means nothing: known to worse than ±3, in air, and behind what nothing passes."""
+        known = (self.z.confidence > 0.1) & ~self.z.impenetrable
         return np.where(known, np.rint(self.z.z / ZEFF_PER_COUNT), 0).clip(0, 65535).astype(np.uint16)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
+
 from bagscan.simulate.assembly import AIR, Assembly
 from bagscan.simulate.forward import line_positions, transmission
 from bagscan.simulate.noise import blurred, measure
