@@ -20,6 +20,8 @@ from bagscan.physics.pseudo_colour import pseudo_colour
 from bagscan.physics.scatter import remove_scatter
 from bagscan.simulate.scanner import Profile, Scatter, load_profile, profile_names
 
+# Brighter pixels hold less than a millimetre of plastic: gain errors alone make their ratio anything.
+NEXT_TO_AIR = 0.98
 AS_GOOD = 0.02  # profiles whose fit differs by less cannot be told apart
 
 
@@ -57,7 +59,7 @@ class Imaged:
     @property
     def zeff_counts(self) -> np.ndarray:
         """(H, W) uint16 effective Z in thousandths, 0 where it means nothing: known to worse than ±3, in air, and behind what nothing passes."""
-        known = (self.z.confidence > 0.1) & ~self.z.impenetrable
+        known = (self.z.confidence > 0.1) & ~self.z.impenetrable & (self.high < NEXT_TO_AIR)
         return np.where(known, np.rint(self.z.z / ZEFF_PER_COUNT), 0).clip(0, 65535).astype(np.uint16)
 
 
