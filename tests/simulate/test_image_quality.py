@@ -14,7 +14,7 @@ from bagscan.simulate.assembly import Builder
 from bagscan.simulate.forward import transmission
 from bagscan.simulate.noise import measure
 from bagscan.simulate.render import detectability
-from bagscan.simulate.scanner import load_profile
+from bagscan.simulate.scanner import Faults, Noise, Scatter, load_profile
 
 AWG_40_MM, AWG_36_MM = 0.0799, 0.127
 REPEATS = 40
@@ -86,9 +86,7 @@ def test_lead_is_seen_behind_thirty_millimetres_of_steel_and_not_behind_forty_fi
 
 def test_area_cnr_is_what_a_matched_filter_reaches(profile):
     """The number that strata are made of, against noisy images."""
-    plain = dataclasses.replace(
-        profile, noise=dataclasses.replace(profile.noise, gain=0.0, flicker=0.0), faults=dataclasses.replace(profile.faults, registration_px=0.0, belt_jitter=0.0, card_gain=0.0)
-    )
+    plain = dataclasses.replace(profile, noise=Noise(gain=0.0, flicker=0.0), faults=Faults())
     view = plain.views[0].cropped(np.array([250, 0, 40.0]), np.array([420, 60, 120.0]))
 
     def bare(b):
@@ -112,9 +110,7 @@ def test_mtf_of_a_steel_edge(profile, axis):
     corners = [(-40, -20), (40 if axis == 0 else 40 - 20 * slant, -20), (40 if axis == 0 else 40 + 20 * slant, 20), (-40, 20)]
     if axis == 0:
         corners = [(-40, -20), (40, -20), (40, 20 + 40 * slant), (-40, 20 - 40 * slant)]
-    quiet = dataclasses.replace(
-        profile, scatter=dataclasses.replace(profile.scatter, share=0.0), faults=dataclasses.replace(profile.faults, registration_px=0.0, belt_jitter=0.0, afterglow=0.0)
-    )
+    quiet = dataclasses.replace(profile, scatter=Scatter(0.0), faults=Faults())
     edge = scene(lambda b: b.prism("iron", corners, 0.4, (330, 26, 60)))
     seen = transmission(edge, quiet, view, Y_MM, per_pixel=8)
     seen = np.mean([measure(seen, quiet, view, s)[0] for s in range(24)], 0)

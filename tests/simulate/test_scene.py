@@ -4,13 +4,16 @@ import dataclasses
 
 import numpy as np
 import pytest
+from scipy import ndimage
 
 from bagscan.simulate.anomalies import KINDS, wanted_size
 from bagscan.simulate.assembly import AIR, OUTSIDE, Builder, join
 from bagscan.simulate.concealment import CONTENTS, WAYS, conceal
 from bagscan.simulate.devices import NAMES, PAPER_A, Family, build_device
+from bagscan.simulate.forward import line_positions
 from bagscan.simulate.occupancy import audit
 from bagscan.simulate.packing import Heap, surfaces
+from bagscan.simulate.raster import Rasteriser
 from bagscan.simulate.render import detectability, render, stratum
 from bagscan.simulate.scanner import Faults, Scatter, load_profile
 from bagscan.simulate.scene import Recipe, build_scene, plan
@@ -190,11 +193,6 @@ def test_pairs_are_equal_to_the_bit_outside_the_changed_footprint(scenes, sharp,
         changed = (benign.counts != anomalous.counts).any(0)
         assert changed.any()
         # Every changed pixel lies in the outline of what was put in or taken out, one pixel of slack.
-        from scipy import ndimage
-
-        from bagscan.simulate.forward import line_positions
-        from bagscan.simulate.raster import Rasteriser
-
         fan = benign.view.fan(line_positions(scene.y_mm, sharp.line_pitch_mm, 2), 2)
         outline = Rasteriser(scene.changed.solids([]), fan).silhouettes(np.zeros(len(scene.changed), np.int64), 1)[0].coarser(2)
         assert not (changed & ~ndimage.binary_dilation(outline.full(changed.shape))).any()
