@@ -94,11 +94,11 @@ def room():
 def test_every_kind_hides_in_every_way_without_overlap(way, kind):
     rng = np.random.default_rng(5)
     device = room()
-    found = [f for f in (conceal(device, way, kind, rng) for _ in range(8)) if f is not None]
-    assert found, "no place was found in eight times three tries"
+    found = [f for f in (conceal(device, way, kind, rng) for _ in range(3)) if f is not None]
+    assert found, "no place was found in three times three tries"
     for one in found:
         whole = join([one.device, one.anomaly], [OUTSIDE, one.host])
-        assert audit(whole, (0.5, 0.5, 0.25)).overlap_share < 0.005
+        assert audit(whole, (1.0, 1.0, 0.4)).overlap_share < 0.005
         low, high = one.anomaly.bounds
         inside = (low > device.bounds[0]).all() and (high < device.bounds[1]).all()
         assert inside == (way != "taped_outside") or (way == "taped_outside" and not inside)

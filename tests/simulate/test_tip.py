@@ -113,7 +113,7 @@ def test_colour_is_multiplied_with_a_warning(scene):
         made, mask = project_colour(np.full((3, 60, 80), 0.8, np.float32), patch, (5, 5), quiet)
     assert made[:, mask].mean() < 0.5
     assert made[:, 50:].min() == pytest.approx(0.8)
-    with pytest.warns(UserWarning), pytest.raises(DataError, match="place it elsewhere"):
+    with pytest.warns(UserWarning, match="colour alone"), pytest.raises(DataError, match="place it elsewhere"):
         project_colour(np.ones((3, 60, 80), np.float32), patch, (55, 5), quiet)
 
 
