@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from typer.testing import CliRunner
 
 from bagscan.cli import app
@@ -18,7 +19,7 @@ from bagscan.core import Decision, OperatingPoint, Scan, View
 from bagscan.core.errors import ConfigError, DataError, ModelError, ReadError
 from bagscan.formats import read_scan
 from bagscan.formats.coco import read_coco
-from bagscan.model import Model
+from bagscan.model import SHIPPED, Model
 from bagscan.reporting import folder
 from bagscan.reporting.findings import report_row
 from bagscan.reporting.folder import screen_folder
@@ -344,3 +345,27 @@ def test_nothing_to_screen_is_an_error(tiny_model, tmp_path):
 
     with pytest.raises(ReadError, match="no scans"):
         screen_folder([tmp_path], tiny_model, tmp_path / "out", lambda _: None)
+
+
+def test_the_model_that_comes_along_screens_simulated_bags(simulated_root, tmp_path):
+    """No --model: the shipped one, its weights in 16 bits, its operating point beside them."""
+    shipped = Model.load(SHIPPED / "colour")
+    assert shipped.half_weights
+    assert (SHIPPED / "colour" / "weights.safetensors").stat().st_size < 12e6
+    assert shipped.operating_point
+    run = CliRunner().invoke(app, ["screen", str(simulated_root / "colour"), "--out", str(tmp_path), "--json"])
+    assert run.exit_code == 0, run.output
+    assert sum(json.loads(run.stdout)[k] for k in ("ALARM", "CLEAR", "REVIEW")) == 24
+    assert (tmp_path / "report.html").is_file()
+
+
+def test_half_weights_come_back_as_they_were_stored(tiny_model, tmp_path):
+    model = Model.load(tiny_model)
+    model.half_weights = True
+    model.save(tmp_path / "half")
+    again = Model.load(tmp_path / "half")
+    assert again.half_weights
+    again.save(tmp_path / "twice")
+    assert (tmp_path / "half" / "weights.safetensors").read_bytes() == (tmp_path / "twice" / "weights.safetensors").read_bytes()
+    for name, value in model.state_dict().items():
+        assert torch.allclose(value.float(), again.state_dict()[name].float(), rtol=1e-3, atol=1e-3)

@@ -139,7 +139,7 @@ def simulate(
     preset: Annotated[str, typer.Option(help="deei, smoke or pairs, or a recipe's YAML file.")] = "smoke",
     count: Annotated[int | None, typer.Option(help="Scans (pairs: scenes); the preset's own number by default.")] = None,
     seed: Annotated[int | None, typer.Option(help="Root of all random numbers; the preset's own by default.")] = None,
-    workers: Annotated[int, typer.Option(help="Processes. Any number makes the same bytes.")] = 1,
+    workers: Annotated[int, typer.Option(min=1, help="Processes. Any number makes the same bytes.")] = 1,
     out: Annotated[Path, typer.Option(help="Folder of the data set; the same line resumes it.")] = Path("simulated"),
     profile: Annotated[str | None, typer.Option(help="Another scanner profile than the preset's, by name or YAML file.")] = None,
     insert: Annotated[Path | None, typer.Option(help="Hide this STL mesh (mm) in place of every drawn anomaly.")] = None,
@@ -216,8 +216,8 @@ def tip(
 @app.command()
 def gallery(
     out: Annotated[Path, typer.Option(help="Folder for bags.png and devices.png.")] = Path("gallery"),
-    bags: Annotated[int, typer.Option(help="Bags to show.")] = 24,
-    devices: Annotated[int, typer.Option(help="Devices to show.")] = 32,
+    bags: Annotated[int, typer.Option(min=0, help="Bags to show.")] = 24,
+    devices: Annotated[int, typer.Option(min=0, help="Devices to show.")] = 32,
     seed: Annotated[int, typer.Option(help="Root of all random numbers.")] = 0,
     profile: Annotated[str, typer.Option(help="Scanner profile by name or YAML file.")] = "g640",
 ) -> None:

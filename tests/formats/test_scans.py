@@ -13,6 +13,7 @@ from bagscan.core import View
 from bagscan.core.errors import BagscanError, ReadError
 from bagscan.formats import find_scans, read_scan, write_image, write_npz, write_png_set, write_tiff
 from bagscan.formats.quantities import counts_from_view, view_from_counts
+from bagscan.formats.stacks import write_counts
 
 RAMP = np.arange(65536, dtype=np.uint16).reshape(1, 256, 256)
 
@@ -158,3 +159,13 @@ def test_log_attenuation_has_no_counts():
     view = View(np.ones((1, 4, 4), np.float32), ("low",), "log_attenuation")
     with pytest.raises(BagscanError, match="log_attenuation"):
         counts_from_view(view)
+
+
+def test_a_tiff_may_say_what_air_counts(tmp_path):
+    counts = np.arange(2 * 12 * 10, dtype=np.uint16).reshape(2, 12, 10) * 250
+    write_counts(tmp_path / "a.tif", counts, ("low", "high"), air_counts=60000)
+    view = read_scan(tmp_path / "a.tif").views[0]
+    assert view.channels == ("low", "high")
+    assert view.pixels == pytest.approx(counts / 60000)
+    write_counts(tmp_path / "b.tif", counts, ("low", "high"))
+    assert read_scan(tmp_path / "b.tif").views[0].pixels == pytest.approx(counts / 65535)

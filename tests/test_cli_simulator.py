@@ -1,0 +1,69 @@
+"""The simulator's commands as a user types them."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from bagscan.cli import app
+
+
+def run(*line):
+    return CliRunner().invoke(app, [str(part) for part in line])
+
+
+def run_main(*line):
+    """In a process of its own, through the entry point that turns errors into one line."""
+    return subprocess.run([sys.executable, "-c", "from bagscan.cli import main; main()", *map(str, line)], capture_output=True, text=True, check=False)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    out = tmp_path_factory.mktemp("cli") / "set"
+    found = run("simulate", "--preset", "smoke", "--count", 2, "--out", out, "--json")
+    assert found.exit_code == 0, found.output
+    assert json.loads(found.stdout)["scans"] == 2
+    return out
+
+
+def test_convert_tip_and_export_on_what_was_simulated(made, tmp_path):
+    raw = sorted((made / "raw").glob("*_below.tif"))[0]
+    found = run("convert", raw, "--out", tmp_path / "converted", "--json")
+    assert found.exit_code == 0, found.output
+    assert "calibrat" in json.loads(found.stdout)["converted"][0]["calibration"] or "profile" in found.stdout
+    found = run("tip", raw, "--out", tmp_path / "tip.tif", "--kind", "metal_plate", "--size-mm", "40,30,3", "--profile", "g640_coarse")
+    assert found.exit_code == 0, found.output
+    assert (tmp_path / "tip_mask.png").is_file()
+    assert run("export-compass", made, "--out", tmp_path / "compass").exit_code == 0
+    assert (tmp_path / "compass" / "meta.txt").is_file()
+
+
+def test_contact_sheets(tmp_path):
+    found = run("gallery", "--out", tmp_path, "--bags", 1, "--devices", 2, "--profile", "g640_coarse")
+    assert found.exit_code == 0, found.output
+    for name in ("bags.png", "devices.png"):
+        with Image.open(tmp_path / name) as sheet:
+            assert min(sheet.convert("L").getextrema()) < 100
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        (("simulate", "--preset", "smok"), "did you mean 'smoke'"),
+        (("simulate", "--count", "0"), "count must be 1 or more"),
+        (("simulate", "--profile", "g641"), "did you mean 'g640'"),
+        (("simulate", "--insert", "absent.stl"), "no such file"),
+        (("simulate", "--insert-material", "leed", "--insert", "a.stl"), "did you mean 'lead'"),
+        (("convert", "absent.tif"), "no such file"),
+        (("convert", ".", "--wedges", "a.yaml", "--profile", "g640"), "not both"),
+        (("export-compass", "."), "no simulated data set"),
+    ],
+)
+def test_wrong_lines_get_one_line_back(line, told, tmp_path):
+    found = run_main(*line, "--out", tmp_path / "out")
+    assert found.returncode == 2
+    assert told in found.stderr
+    assert "Traceback" not in found.stderr
