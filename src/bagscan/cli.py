@@ -203,13 +203,14 @@ def tip(
     material: Annotated[str, typer.Option(help="Material of --mesh.")] = "stainless_steel",
     at: Annotated[str | None, typer.Option(help="Row,column of its first pixel; drawn by default.")] = None,
     profile: Annotated[str, typer.Option(help="Scanner profile by name or YAML file.")] = "g640",
-    seed: Annotated[int, typer.Option(help="Of all that is drawn.")] = 0,
+    air: Annotated[float | None, typer.Option(help="Value of air as a share of full scale; found in the scan by default.")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of all that is drawn.")] = 0,
     as_json: AsJson = False,
 ) -> None:
     """Project a simulated threat into a scan that was taken (threat image projection)."""
     from bagscan.simulate.tip_file import project_file
 
-    told = project_file(scan, out, kind, size_mm, mesh, material, at, profile, seed)
+    told = project_file(scan, out, kind, size_mm, mesh, material, at, profile, seed, air)
     _print(told, as_json, lambda: f"{told['kind']} at row {told['at'][0]}, column {told['at'][1]}, {told['method']}: {out}")
 
 
@@ -218,7 +219,7 @@ def gallery(
     out: Annotated[Path, typer.Option(help="Folder for bags.png and devices.png.")] = Path("gallery"),
     bags: Annotated[int, typer.Option(min=0, help="Bags to show.")] = 24,
     devices: Annotated[int, typer.Option(min=0, help="Devices to show.")] = 32,
-    seed: Annotated[int, typer.Option(help="Root of all random numbers.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Root of all random numbers.")] = 0,
     profile: Annotated[str, typer.Option(help="Scanner profile by name or YAML file.")] = "g640",
 ) -> None:
     """Draw contact sheets of simulated bags and devices."""

@@ -111,3 +111,13 @@ def test_impenetrable_is_shown_as_metal_or_black(scanner):
     colour = pseudo_colour(dark, dark, effective_z(dark, dark, table, (found.low_photons, found.high_photons)))
     assert colour.max() < 30
     assert log_attenuation(np.array([0.0])) == pytest.approx(-np.log(1e-5))
+
+
+@pytest.mark.parametrize(
+    ("name", "mm", "marked"), [("lead", 1.0, True), ("lead", 3.0, True), ("tungsten", 0.6, True), ("water", 150.0, False), ("aluminium", 40.0, False), ("iron", 8.0, False)]
+)
+def test_what_is_too_dense_for_what_it_reads_is_marked(name, mm, marked):
+    seen = response(Tube(), Sandwich())
+    low, high = exact(seen).transmission(np.array([[mm]]), [material(name)])[0]
+    found = effective_z(np.full((9, 9), low), np.full((9, 9), high), table_from_response(seen), (5e4, 1.7e4))
+    assert found.impenetrable.all() == marked

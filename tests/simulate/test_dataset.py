@@ -156,6 +156,43 @@ def test_pairs_share_everything_but_the_anomaly(tmp_path):
     assert len(set(ids)) == len(ids)
 
 
+def test_neither_names_nor_ids_nor_seeds_tell_the_label():
+    """Of pairs too: which is written, and which is called a, has nothing to do with anything that is stored."""
+    recipe = dataclasses.replace(RECIPE, pairs=True, anomalous=1.0, count=400)
+    letters, members, seeds = [], [], []
+    for k in range(recipe.count):
+        pair = recipe.stream(k, "pair")
+        members.append(int(pair.integers(2)))
+        letters.append(int(pair.integers(2)))
+        seeds.append(int(recipe.stream(k, "noise_seed").integers(2**31)))
+    for a, b in ((letters, members), (members, np.array(seeds) % 2), (letters, np.array(seeds) % 2)):
+        assert abs(np.corrcoef(a, b)[0, 1]) < 0.2
+
+
+def test_a_missing_file_is_made_again_and_a_torn_record_is_named(made, tmp_path):
+    import shutil
+
+    out = tmp_path / "copy"
+    shutil.copytree(made, out)
+    (out / "raw" / "00002_side.tif").unlink()
+    simulate(RECIPE, out, report=quiet)
+    assert hashes(out) == hashes(made)
+    with pytest.raises(DataError, match="may grow, not shrink"):
+        simulate(dataclasses.replace(RECIPE, count=2), out, report=quiet)
+    (out / "scans" / "00001.json").write_text("{")
+    with pytest.raises(DataError, match=r"00001\.json"):
+        simulate(RECIPE, out, report=quiet)
+
+
+def test_a_mesh_that_fits_nowhere_is_told(tmp_path):
+    write_stl(tmp_path / "big.stl", box((300, 300, 300)))
+    said = []
+    recipe = dataclasses.replace(RECIPE, anomalous=1.0, count=1)
+    summary = simulate(recipe, tmp_path / "set", insert=Import(str(tmp_path / "big.stl")), report=said.append)
+    assert summary["no_place_found"] == 1
+    assert "no place for one was found" in said[-1]
+
+
 def test_a_baseline_on_statistics_sees_a_short_cut():
     rng = np.random.default_rng(0)
 
@@ -224,6 +261,7 @@ def test_a_mesh_takes_the_place_of_every_anomaly(tmp_path):
     hidden = [r["anomaly"]["materials"] for r in read_scans(tmp_path / "set") if "anomaly" in r]
     assert hidden
     assert all(materials == ["lead"] for materials in hidden)
+    assert {r["anomaly"]["kind"] for r in read_scans(tmp_path / "set") if "anomaly" in r} == {"imported"}
 
 
 def test_convert_images_a_users_scan_and_says_how(made, tmp_path):
@@ -234,7 +272,10 @@ def test_convert_images_a_users_scan_and_says_how(made, tmp_path):
     both = (truth.pixels[2] > 0) & (found.pixels[2] > 0)
     assert both.mean() > 0.05
     assert np.median(np.abs(truth.pixels[2] - found.pixels[2])[both]) < 0.2
-    told = convert_scan(path, tmp_path, Calibration.of_profile(load_profile("g640_coarse"))).told
+    with pytest.raises(DataError, match="nothing is overwritten"):
+        convert_scan(path, path.parent)
+    (tmp_path / "again").mkdir()
+    told = convert_scan(path, tmp_path / "again", Calibration.of_profile(load_profile("g640_coarse"))).told
     assert "g640_coarse" in told
 
 
@@ -244,7 +285,8 @@ def test_convert_finds_air_where_it_is_not_full_scale(made, tmp_path):
     pixels = read_scan(next((made / "raw").glob("*_below.tif"))).views[0].pixels[:2]
     dim = np.rint(pixels * np.array([30000, 24000])[:, None, None]).clip(0, 65535).astype(np.uint16)
     write_counts(tmp_path / "dim.tif", dim, ("low", "high"))
-    one = convert_scan(tmp_path / "dim.tif", tmp_path / "out" if (tmp_path / "out").mkdir() is None else tmp_path)
+    (tmp_path / "out").mkdir()
+    one = convert_scan(tmp_path / "dim.tif", tmp_path / "out")
     assert "air taken from the brightest per cent" in one.told
     found = read_scan(one.files[0]).views[0].pixels[:2]
     assert found == pytest.approx(pixels, abs=0.03)

@@ -13,7 +13,7 @@ from bagscan.simulate.forward import _exp_minus, line_positions
 from bagscan.simulate.forward import transmission as transmission_of
 from bagscan.simulate.mesh import box, cylinder, rotation_xyz
 from bagscan.simulate.noise import coupled_poisson, measure
-from bagscan.simulate.scanner import Faults, Noise, Scatter, load_profile, profile_names
+from bagscan.simulate.scanner import Faults, Noise, Scatter, load_profile, profile_names, varied
 
 
 @pytest.fixture(scope="module")
@@ -149,3 +149,21 @@ def test_scatter_lifts_shadows_and_leaves_air(coarse):
     assert found[0, 50, 50] > 100
     assert found[0, 5, 5] == pytest.approx(coarse.air_counts, abs=60)
     assert measure(np.ones((2, 9, 104)), coarse, coarse.views[0], 0, noise=False).min() == coarse.air_counts
+
+
+def test_the_machines_own_pattern_stays_from_scan_to_scan(coarse):
+    """Gain and dead channels belong to the machine, and to real channels, however a view is cropped."""
+    machine = dataclasses.replace(quiet(coarse), noise=Noise(0, 0.01, 0), faults=Faults(dead_channels=2, card_gain=0.01, card_channels=16))
+    view, flat = machine.views[0], np.full((2, 30, 104), 0.6, np.float32)
+    patterns = [measure(flat, machine, view, seed).mean(1) for seed in (1, 2)]
+    assert np.corrcoef(patterns[0][0], patterns[1][0])[0, 1] > 0.9
+    cropped = measure(flat[..., 30:70], machine, dataclasses.replace(view, channels=(30, 70)), 3).mean(1)
+    assert np.corrcoef(cropped[0], patterns[0][0, 30:70])[0, 1] > 0.9
+
+
+def test_varied_machines_stay_in_their_ranges(profile):
+    for seed in range(20):
+        found = varied(profile, np.random.default_rng(seed))
+        assert 4 <= found.noise.electronic <= 20
+        assert 0.005 <= found.scatter.share <= 0.03
+        assert found.response_key == profile.response_key

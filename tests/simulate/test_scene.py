@@ -141,6 +141,38 @@ def test_plans_are_balanced_and_repeat():
     assert not seen & {p.family.name for p in plans if p.part != "train"}
 
 
+def test_an_index_tells_nothing_of_the_label():
+    labels = np.array([plan(RECIPE, k).anomalous for k in range(1200)], float)
+    spectrum = np.abs(np.fft.rfft(labels - labels.mean())) / np.sqrt(len(labels) * labels.var())
+    assert spectrum.max() < 4  # a label that alternates in any rhythm stands far above
+    assert np.unique(labels[:12].astype(int), return_counts=True)[1].min() > 3 or set(labels[:6]) == {0.0, 1.0}
+
+
+@pytest.mark.parametrize("share", [0.1, 0.25, 0.5, 0.8])
+def test_any_share_of_anomalies_is_that_of_every_part_and_class(share):
+    recipe = dataclasses.replace(RECIPE, anomalous=share)
+    plans = [plan(recipe, k) for k in range(4800)]
+    for part in ("train", "val", "test"):
+        for device in PAPER_A:
+            own = [p.anomalous for p in plans if p.part == part and p.family.device == device]
+            assert np.mean(own) == pytest.approx(share, abs=0.03)
+
+
+def test_recipes_that_make_no_sense_are_refused():
+    for wrong, match in (
+        ({"parts": {"train": 0}}, "not all 0"),
+        ({"parts": {"foo": 1}}, "unknown 'foo'"),
+        ({"bags": {"sack": 1}}, "unknown 'sack'"),
+        ({"items": (9, 3)}, "fewest and the most"),
+        ({"devices": ()}, "must not be empty"),
+        ({"kinds": ("sharq",)}, "did you mean 'sharp'"),
+        ({"anomalous": 1.5}, "0 to 1"),
+        ({"seed": -1}, "seed 0 or more"),
+    ):
+        with pytest.raises(ValueError, match=match):
+            dataclasses.replace(RECIPE, **wrong)
+
+
 @pytest.fixture(scope="module")
 def scenes():
     recipe = dataclasses.replace(RECIPE, anomalous=1.0)

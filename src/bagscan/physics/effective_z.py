@@ -1,9 +1,11 @@
 """Effective atomic number from low and high transmission.
 
 Wedges of known materials give, at every high log attenuation, the ratio R = ln L / ln H that each Z
-has there; in use Z is read back from (ln H, R) by bilinear look-up. R falls from light to heavy
-elements only up to about Z = 40: elements with a K-edge inside the spectrum (Sn, Nd, Pb, W) read too
-low by nature, and are told by their attenuation instead.
+has there; in use Z is read back from (ln H, R) by bilinear look-up. R rises from light to heavy
+elements only up to about Z = 40: elements with a K-edge inside the spectrum read wrong by nature (Pb
+and W like something light, Sn and Nd like another metal). Their attenuation tells part of them:
+what absorbs more than a bag's worth of plastic and still reads light is marked as impenetrable, from
+about 1 mm of lead on. Thinner lead cannot be told from plastic by two energies alone.
 """
 
 from __future__ import annotations
@@ -23,6 +25,8 @@ from bagscan.physics.transmission import exact
 WEDGES = ("graphite", "polyethylene", "pmma", "water", "ptfe", "magnesia", "aluminium", "silicon", "titanium", "iron", "copper", "zinc", "zirconium")
 LOG_H_MIN, LOG_H_MAX = 0.005, 8.0
 IMPENETRABLE_LOG_LOW = 6.2  # 0.2 % left: scatter and electronic noise outweigh the signal
+# 20 cm of water, and yet light: no bag holds that in one ray, while a millimetre of lead or tungsten reads so.
+TOO_DENSE_LOG_LOW, LIGHT_Z = 4.2, 14.0
 
 
 @dataclass(frozen=True)
@@ -32,7 +36,7 @@ class ZImage:
     Attributes:
         z: (H, W) float32, 0 where there is next to nothing in the beam.
         sigma_z: (H, W) float32, standard deviation expected from the noise.
-        impenetrable: (H, W) bool, too little left for Z to mean anything.
+        impenetrable: (H, W) bool, too little left for Z to mean anything, or too dense for what it reads.
     """
 
     z: np.ndarray
@@ -135,7 +139,7 @@ def effective_z(low: np.ndarray, high: np.ndarray, table: ZTable, photons: tuple
     averaged = max(1.0, 4 * np.pi * denoise_px**2 * 6) if denoise_px else 1.0
     h = np.maximum(log_high, 1e-3)
     sigma_ratio = np.sqrt((variance[0] + np.square(log_low / h) * variance[1]) / averaged) / h
-    impenetrable = log_low > IMPENETRABLE_LOG_LOW
+    impenetrable = (log_low > IMPENETRABLE_LOG_LOW) | ((log_low > TOO_DENSE_LOG_LOW) & (z < LIGHT_Z))
     return ZImage(z, (np.abs(slope) * sigma_ratio).astype(np.float32), impenetrable)
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from bagscan.core import View
-from bagscan.core.errors import ReadError
+from bagscan.core.errors import DataError, ReadError
 from bagscan.formats import read_scan
 from bagscan.formats.scans import scan_id_of
 from bagscan.formats.stacks import write_counts
@@ -41,16 +41,20 @@ def convert_scan(path: Path, out: Path, calibration: Calibration | None = None, 
         What was written: ``NAME.tif`` (low, high, zeff) and ``NAME.png``.
 
     Raises:
-        ReadError: unreadable, or not low and high energy. DataError: nothing in it to calibrate by.
+        ReadError: unreadable, or not low and high energy. DataError: nothing in it to calibrate by, or a
+            file of that name is there.
     """
     view = read_scan(path).views[0]
-    low, high, told = _normalised(path, view, air)
+    low, high, told = normalised(path, view, air)
     if calibration is None:
         calibration = Calibration.of_profile(*nearest_profile(low, high))
     imaged = image(low, high, calibration)
     name = scan_id_of(path)
     counts = np.rint(np.stack([low, high]) * AIR_COUNTS).clip(0, 65535).astype(np.uint16)
     files = out / f"{name}.tif", out / f"{name}.png"
+    for file in files:
+        if file.exists():
+            raise DataError(f"{path}: {file} is there already; use another --out, nothing is overwritten")
     write_counts(files[0], np.concatenate([counts, imaged.zeff_counts[None]]), ("low", "high", "zeff"), AIR_COUNTS)
     png = io.BytesIO()
     Image.fromarray(imaged.colour.transpose(1, 2, 0)).save(png, "png")
@@ -58,7 +62,7 @@ def convert_scan(path: Path, out: Path, calibration: Calibration | None = None, 
     return Converted(name, files, f"calibrated by {calibration.told}{told}")
 
 
-def _normalised(path: Path, view: View, air: float | None) -> tuple[np.ndarray, np.ndarray, str]:
+def normalised(path: Path, view: View, air: float | None) -> tuple[np.ndarray, np.ndarray, str]:
     """Low and high with air at 1, and what was assumed for that."""
     if not {"low", "high"} <= set(view.channels):
         raise ReadError(f"{path}: effective Z needs low and high energy, and this scan has {', '.join(view.channels)}")

@@ -38,10 +38,10 @@ from bagscan.formats.stacks import write_counts
 from bagscan.simulate.anomalies import Make, build_anomaly, imported
 from bagscan.simulate.imaging import Calibration, image
 from bagscan.simulate.render import RenderedView, render, stratum
-from bagscan.simulate.scanner import Profile, load_profile
+from bagscan.simulate.scanner import Profile, load_profile, varied
 from bagscan.simulate.scene import Plan, Recipe, Scene, build_scene, plan
 from bagscan.simulate.stl import read_stl
-from bagscan.simulate.summary import summarise
+from bagscan.simulate.summary import read_json, summarise
 from bagscan.simulate.truth import VIEWS_PER_SCAN, ambiguous, view_annotations
 
 PRESETS = Path(__file__).parent / "presets"
@@ -88,9 +88,10 @@ def load_recipe(name: str | Path, count: int | None = None, seed: int | None = N
     changes: dict[str, Any] = {k: v for k, v in (("count", count), ("seed", seed)) if v is not None}
     if profile is not None and profile != recipe.profile:
         changes |= {"profile": profile, "profile_sha256": None}
-    recipe = dataclasses.replace(recipe, **changes)
-    if recipe.count < 1:
-        raise ConfigError(f"count must be 1 or more, got {recipe.count}")
+    try:
+        recipe = dataclasses.replace(recipe, **changes)
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
     found = load_profile(recipe.profile).hash
     if recipe.profile_sha256 not in (None, found):
         raise ConfigError(
@@ -110,10 +111,10 @@ def simulate(recipe: Recipe, out: Path, workers: int = 1, insert: Import | None 
     """
     if insert:
         _maker(insert)
-    _keep_recipe(recipe, out, insert)
+    _keep_recipe(recipe, out, insert, report)
     for folder in ("raw", "colour", "detectability", "truth", "scans"):
         (out / folder).mkdir(exist_ok=True)
-    todo = [i for i in range(recipe.count) if not _scan_file(out, i).exists()]
+    todo = [i for i in range(recipe.count) if not _complete(out, i)]
     if len(todo) < recipe.count:
         report(f"{recipe.count - len(todo)} of {recipe.count} scans are there already")
     job, started, said = Job(recipe, out, insert), monotonic(), 0.0
@@ -125,12 +126,19 @@ def simulate(recipe: Recipe, out: Path, workers: int = 1, insert: Import | None 
     return summarise(recipe, out, report)
 
 
-def _keep_recipe(recipe: Recipe, out: Path, insert: Import | None) -> None:
+def _keep_recipe(recipe: Recipe, out: Path, insert: Import | None, report: Report) -> None:
     """Write the recipe, or refuse a folder that was started with another; only the count may grow."""
-    told = {"bagscan": __version__, **json.loads(json.dumps(dataclasses.asdict(recipe))), "insert": insert and dataclasses.asdict(insert)}
+    mesh = insert and {"sha256": hashlib.sha256(Path(insert.path).read_bytes()).hexdigest(), "material": insert.material}
+    told = {"bagscan": __version__, **json.loads(json.dumps(dataclasses.asdict(recipe))), "insert": mesh}
     path = out / "recipe.json"
+    if out.exists() and not out.is_dir():
+        raise DataError(f"{out} is a file: --out must be a folder")
     if path.exists():
-        before = json.loads(path.read_text())
+        before = read_json(path)
+        if before.get("bagscan") != __version__:
+            report(f"warning: {out} was begun with bagscan {before.get('bagscan')}; scans made now, with {__version__}, may differ")
+        if before.get("count", 0) > recipe.count:
+            raise DataError(f"{out} holds a data set of {before['count']} scans: the count may grow, not shrink; use another --out")
         changed = [k for k in told if k not in ("count", "bagscan") and before.get(k) != told[k]]
         if changed:
             raise DataError(f"{out} holds a data set of another recipe ({', '.join(f'{k} was {before.get(k)!r}, now {told[k]!r}' for k in changed[:3])}): use another --out")
@@ -163,29 +171,30 @@ def make_scan(job: Job, index: int) -> int:
     """Make every file of one scan (of one pair: both members that belong to its part)."""
     recipe = job.recipe
     profile = load_profile(recipe.profile)
+    if recipe.vary_machine:
+        profile = varied(profile, recipe.stream(index, "machine"))
     what = plan(recipe, index)
     scene = build_scene(recipe, what, profile.tunnel_mm, _maker(job.insert) if job.insert else build_anomaly)
     seed = int(recipe.stream(index, "noise_seed").integers(2**31))
-    members = _members(recipe, what, scene)
+    pair = recipe.stream(index, "pair")
+    members = _members(recipe, what, scene, pair)
+    # Which of a pair is called a, and which b, is drawn, so that a name tells nothing.
+    names = dict(zip(("benign", "anomalous"), ("ab", "ba")[int(pair.integers(2))], strict=True)) if recipe.pairs else {}
     views = render(scene, profile, seed, both="benign" in members and scene.anomalous is not None)
-    records = [_write_member(job, profile, what, scene, views[name], name, _suffix(recipe, name)) | {"noise_seed": seed} for name in members]
+    records = [_write_member(job, profile, what, scene, views[name], name, names.get(name, "")) | {"noise_seed": seed} for name in members]
     _write(_scan_file(job.out, index), json.dumps({"index": index, "scans": records}).encode())
     return index
 
 
-def _members(recipe: Recipe, what: Plan, scene: Scene) -> list[str]:
+def _members(recipe: Recipe, what: Plan, scene: Scene, pair: np.random.Generator) -> list[str]:
     """Which of the two scans of a scene are written: of a training pair only one, drawn at random."""
     if scene.anomalous is None:
         return ["benign"]
     if not recipe.pairs:
         return ["anomalous"]
     if what.part == "train":
-        return [["benign", "anomalous"][int(recipe.stream(what.index, "noise_seed").integers(2**31)) % 2]]
+        return [["benign", "anomalous"][int(pair.integers(2))]]
     return ["benign", "anomalous"]
-
-
-def _suffix(recipe: Recipe, member: str) -> str:
-    return {"benign": "b", "anomalous": "a"}[member] if recipe.pairs else ""
 
 
 def _write_member(job: Job, profile: Profile, what: Plan, scene: Scene, views: list[RenderedView], member: str, suffix: str) -> dict[str, Any]:
@@ -197,16 +206,17 @@ def _write_member(job: Job, profile: Profile, what: Plan, scene: Scene, views: l
         "label": member,
         "family": what.family.name,
         "device": what.family.device,
+        "no_place_found": what.anomalous and scene.concealed is None,
         "things": [{"name": t.name, "role": t.role, **_plain(t.about)} for t in scene.things],
         "views": {},
     }
     if member == "anomalous":
         assert scene.concealed is not None
-        record["anomaly"] = {"kind": scene.concealed.kind, "way": scene.concealed.way, "materials": sorted(set(scene.concealed.anomaly.material))}
+        record["anomaly"] = {"kind": "imported" if job.insert else scene.concealed.kind, "way": scene.concealed.way, "materials": sorted(set(scene.concealed.anomaly.material))}
     calibration = Calibration.of_profile(profile)
     for number, view in enumerate(views, 1):
         record["views"][view.view.name] = _write_view(
-            job.out, f"{scan_id}_{view.view.name}", profile, calibration, view, scene, what.index * VIEWS_PER_SCAN * 2 + number + 5 * (member == "anomalous")
+            job.out, f"{scan_id}_{view.view.name}", profile, calibration, view, scene, what.index * VIEWS_PER_SCAN + number + 5 * (suffix == "b")
         )
     if member == "anomalous":
         best = max(v["area_cnr"] for v in record["views"].values())
@@ -258,6 +268,15 @@ def _maker(insert: Import) -> Make:
 
 def _plain(about: Any) -> dict[str, Any]:
     return {k: (v.item() if hasattr(v, "item") else v) for k, v in dict(about).items()}
+
+
+def _complete(out: Path, index: int) -> bool:
+    """Whether a scan's record and every file that it names are there."""
+    path = _scan_file(out, index)
+    if not path.is_file():
+        return False
+    folders = {"raw": ".tif", "colour": ".png", "truth": ".json"}
+    return all((out / folder / f"{scan['id']}_{view}{suffix}").is_file() for scan in read_json(path)["scans"] for view in scan["views"] for folder, suffix in folders.items())
 
 
 def _scan_file(out: Path, index: int) -> Path:

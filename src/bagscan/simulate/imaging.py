@@ -86,13 +86,14 @@ def read_wedges(path: str | Path) -> Calibration:
         wedges = sorted(told["wedges"], key=lambda w: float(w["z"]))
         curves = [(log_attenuation(np.asarray(w["low"], float)), log_attenuation(np.asarray(w["high"], float))) for w in wedges]
         photons = tuple(float(n) for n in told.get("photons", (5e4, 1.7e4)))
-        scatter = Scatter(**told.get("scatter", {"share": 0.0}))
+        scatter = Scatter(**{key: float(value) for key, value in told.get("scatter", {"share": 0.0}).items()})
+        electronic = float(told.get("electronic", 8.0))
     except (OSError, KeyError, TypeError, ValueError, AttributeError, yaml.YAMLError) as error:
         raise ConfigError(f"{path}: not a wedge file ({error}); it needs wedges: [{{z: 7.4, low: [0.9, 0.8], high: [0.95, 0.9]}}, ...]") from error
     if len(photons) != 2 or min(photons) <= 0:
         raise ConfigError(f"{path}: photons must be two numbers above 0, got {photons}")
     table = table_from_curves([float(w["z"]) for w in wedges], curves)
-    return Calibration(table, (photons[0], photons[1]), float(told.get("electronic", 8.0)), scatter, f"{len(wedges)} wedges of {path}")
+    return Calibration(table, (photons[0], photons[1]), electronic, scatter, f"{len(wedges)} wedges of {path}")
 
 
 def nearest_profile(low: np.ndarray, high: np.ndarray, names: Sequence[str] | None = None) -> tuple[Profile, str]:

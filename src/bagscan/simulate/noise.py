@@ -42,11 +42,12 @@ def measure(transmission: np.ndarray, profile: Profile, view: ViewGeometry, seed
     """(2, lines, channels) noise-free transmission -> uint16 counts, air = ``profile.air_counts``.
 
     Args:
-        seed: of all noise of this view; the same seed, the same noise.
+        seed: of the noise of this scan and view; the same seed, the same noise. What is the machine's own
+            (gain, cards, registration, dead channels) follows from the profile's name.
         noise: False for scatter and blur alone.
     """
-    streams = [np.random.Generator(np.random.Philox(key=s)) for s in np.random.SeedSequence(seed).generate_state(4, np.uint64)]
-    fields = _Fields.draw(streams, transmission.shape, profile)
+    streams = [np.random.Generator(np.random.Philox(key=s)) for s in np.random.SeedSequence(seed).generate_state(3, np.uint64)]
+    fields = _Fields.draw(streams, transmission.shape, profile, view)
     seen = np.stack([_optics(channel, profile, shift) for channel, shift in zip(transmission, ((0.0, 0.0), fields.shift), strict=True)])
     if noise:
         seen = _detected(seen, profile, view, fields)
@@ -68,12 +69,14 @@ class _Fields:
     dead: np.ndarray
 
     @classmethod
-    def draw(cls, streams: list[np.random.Generator], shape: tuple[int, ...], profile: Profile) -> _Fields:
-        photon, electronic, line, machine = streams
+    def draw(cls, streams: list[np.random.Generator], shape: tuple[int, ...], profile: Profile, view: ViewGeometry) -> _Fields:
+        photon, electronic, line = streams
         _, lines, channels = shape
-        per_card = profile.faults.card_channels
-        gain = machine.standard_normal((2, 1, channels))
-        card = machine.standard_normal((2, 1, -(-channels // per_card))).repeat(per_card, -1)[..., :channels]
+        # Gain, cards, registration and dead channels are the machine's: the same in each of its scans.
+        machine = np.random.default_rng(np.random.SeedSequence([*map(ord, profile.name), *map(ord, view.name)]))
+        per_card, first = profile.faults.card_channels, view.channels[0] if view.channels else 0
+        gain = machine.standard_normal((2, 1, view.n_channels))[..., first : first + channels]
+        card = machine.standard_normal((2, 1, -(-view.n_channels // per_card))).repeat(per_card, -1)[..., first : first + channels]
         angle = machine.uniform(0, 2 * np.pi)
         reach = profile.faults.registration_px * machine.uniform()
         return cls(
@@ -84,8 +87,13 @@ class _Fields:
             gain=gain,
             card=card,
             shift=(float(reach * np.sin(angle)), float(reach * np.cos(angle))),
-            dead=machine.choice(np.arange(2, max(3, channels - 2)), profile.faults.dead_channels, replace=False),
+            dead=_kept(machine.choice(np.arange(2, view.n_channels - 2), profile.faults.dead_channels, replace=False) - first, channels),
         )
+
+
+def _kept(dead: np.ndarray, channels: int) -> np.ndarray:
+    """Those dead channels that lie inside of what is kept, with a neighbour on either side."""
+    return dead[(dead > 0) & (dead < channels - 1)]
 
 
 def blurred(image: np.ndarray, sigma_px: tuple[float, float]) -> np.ndarray:

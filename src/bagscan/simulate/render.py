@@ -127,7 +127,8 @@ def detectability(clean: np.ndarray, edited: np.ndarray, profile: Profile, view:
     for channel, photons in enumerate((response.low_photons, response.high_photons)):
         air = photons * (profile.detector.distance_mm / distance) ** 2
         before, after = (blurred(t[channel, rows], profile.blur_px) for t in (clean, edited))
-        # The level that noise goes with: the darker of the two is what an observer sees it against.
+        # Noise of the mean level: photons and electronics, with half of the scatter. Gain, cards and flicker are
+        # left out, since an observer who knows the machine takes them off.
         level = (before + after) / 2 + profile.scatter.share * 0.5
         variance = level / air + (profile.noise.electronic / air) ** 2
         squared[rows] += (before - after) ** 2 / variance

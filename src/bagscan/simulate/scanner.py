@@ -36,6 +36,10 @@ class ViewGeometry:
     n_channels: int
     channels: tuple[int, int] | None = None
 
+    def __post_init__(self) -> None:
+        if self.n_channels < 2 or len(self.corners_mm) < 2:
+            raise ValueError(f"view {self.name}: needs 2 or more channels along 2 or more corners, got {self.n_channels} and {len(self.corners_mm)}")
+
     @property
     def width(self) -> int:
         """Channels kept."""
@@ -157,6 +161,24 @@ def _spectral(key: tuple[str, str], mode: str) -> Spectral:
     if mode not in ("groups", "exact"):
         raise ConfigError(f"spectral mode must be groups or exact, got {mode!r}")
     return grouped(_response(*key)) if mode == "groups" else exact(_response(*key))
+
+
+def varied(profile: Profile, rng: np.random.Generator) -> Profile:
+    """The same tube and detector with noise, blur, scatter and faults drawn from the ranges of machines in use (docs/simulator.md)."""
+    blur = rng.uniform(0.3, 0.6)
+    return replace(
+        profile,
+        noise=Noise(electronic=float(rng.uniform(4, 20)), gain=profile.noise.gain, flicker=profile.noise.flicker),
+        blur_px=(0.8 * blur, blur),
+        scatter=Scatter(float(rng.uniform(0.005, 0.03)), profile.scatter.sigma_px),
+        faults=replace(
+            profile.faults,
+            registration_px=float(rng.uniform(0, 0.3)),
+            afterglow=float(rng.uniform(0, 0.01)),
+            belt_jitter=float(rng.uniform(0, 0.02)),
+            dead_channels=int(rng.integers(0, 3)),
+        ),
+    )
 
 
 def profile_names() -> list[str]:

@@ -13,17 +13,19 @@ from typing import Any
 
 import numpy as np
 
+from bagscan.core.errors import nearest
 from bagscan.simulate.anomalies import KINDS, Make, build_anomaly
 from bagscan.simulate.assembly import OUTSIDE, Assembly, join
+from bagscan.simulate.bags import KINDS as BAGS
 from bagscan.simulate.bags import Bag, build_bag
 from bagscan.simulate.concealment import WAYS, Concealed, conceal
-from bagscan.simulate.devices import Family, build_device, draw_family
+from bagscan.simulate.devices import NAMES, Family, build_device, draw_family
 from bagscan.simulate.items import COMMON, ITEMS, LOOK_ALIKES, build_item
 from bagscan.simulate.mesh import rotation_xyz
 from bagscan.simulate.packing import Heap
 
 # Streams of one scan; a new one is added at the end, so that the others stay as they are.
-STREAMS = ("plan", "device", "bag", "items", "anomaly", "noise_seed", "belt")
+STREAMS = ("plan", "device", "bag", "items", "anomaly", "noise_seed", "belt", "pair", "machine")
 GARMENTS = {"cotton": 1.0, "polyester": 1.0, "wool": 1.0, "leather": 0.5}
 # Devices that are as often packed lying on their back or side.
 MAY_LIE = ("toaster", "kettle", "iron", "router", "camera")
@@ -93,7 +95,8 @@ class Recipe:
         anomalous: share of scans with an anomaly. pairs: whether each scene is scanned without and
             with its anomaly. bags: relative frequency by kind. items: fewest and most.
         look_alikes: chance of each of up to three look-alikes. more_devices: chance of each of two more devices.
-        kinds, ways: of anomalies.
+        kinds, ways: of anomalies. vary_machine: whether noise, blur, scatter and faults differ from
+            scan to scan within the ranges of real machines, in place of the profile's own.
     """
 
     devices: tuple[str, ...]
@@ -110,6 +113,30 @@ class Recipe:
     more_devices: float = 0.35
     kinds: tuple[str, ...] = KINDS
     ways: tuple[str, ...] = tuple(WAYS)
+    vary_machine: bool = False
+
+    def __post_init__(self) -> None:
+        known = {"devices": NAMES, "kinds": KINDS, "ways": tuple(WAYS), "bags": BAGS, "parts": ("train", "val", "test")}
+        for name, allowed in known.items():
+            given = tuple(getattr(self, name))
+            if not given:
+                raise ValueError(f"{name} must not be empty")
+            for one in given:
+                if one not in allowed:
+                    raise ValueError(f"{name}: unknown {one!r}{nearest(str(one), allowed)}; there are {', '.join(allowed)}")
+        for name in ("parts", "bags"):
+            sizes = list(getattr(self, name).values())
+            if min(sizes) < 0 or sum(sizes) <= 0:
+                raise ValueError(f"{name}: sizes must be 0 or more and not all 0, got {dict(getattr(self, name))}")
+        for name in ("anomalous", "look_alikes", "more_devices"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name} must lie in 0 to 1, got {getattr(self, name)}")
+        if len(set(self.devices)) < len(self.devices):
+            raise ValueError(f"devices repeat: {self.devices}")
+        if len(self.items) != 2 or not 0 <= self.items[0] <= self.items[1]:
+            raise ValueError(f"items must be the fewest and the most, got {list(self.items)}")
+        if self.count < 1 or self.seed < 0:
+            raise ValueError(f"count must be 1 or more and seed 0 or more, got {self.count} and {self.seed}")
 
     def stream(self, index: int, name: str) -> np.random.Generator:
         """Random numbers of one purpose of one scan."""
@@ -117,18 +144,27 @@ class Recipe:
 
 
 def plan(recipe: Recipe, index: int) -> Plan:
-    """Classes, parts and labels in turn, so that every stretch of a data set is balanced; the rest drawn."""
+    """What one scan is to be: balanced, in an order that tells nothing.
+
+    Every run of as many scans as there are classes holds each class once. A block of 2 × the sum of
+    ``parts`` such runs holds, for each class, every part in proportion and in each the share of
+    anomalies; which comes when is shuffled, so that an index says nothing of the label.
+    """
+    devices, cycle = recipe.devices, [name for name, n in recipe.parts.items() for _ in range(n)]
+    rounds = 2 * len(cycle)
+    block, within = divmod(index, rounds * len(devices))
+    turn, place = divmod(within, len(devices))
+    shuffle = np.random.default_rng(np.random.SeedSequence(recipe.seed, spawn_key=(block, len(STREAMS), turn)))
+    device = devices[shuffle.permutation(len(devices))[place]]
+    order = np.random.default_rng(np.random.SeedSequence(recipe.seed, spawn_key=(block, len(STREAMS) + 1, devices.index(device)))).permutation(rounds)
+    slot, half = divmod(int(order[turn]), 2)
+    # Anomalies are dealt evenly within each class and part, from a phase of its own.
+    phase = np.random.default_rng(np.random.SeedSequence(recipe.seed, spawn_key=(len(STREAMS) + 2, devices.index(device), slot))).random()
+    count = 2 * block + half
+    anomalous = bool(np.floor((count + 1) * recipe.anomalous + phase) > np.floor(count * recipe.anomalous + phase))
     rng = recipe.stream(index, "plan")
-    device = recipe.devices[index % len(recipe.devices)]
-    turn = index // len(recipe.devices)
-    anomalous = bool(np.floor((turn + 1) * recipe.anomalous) > np.floor(turn * recipe.anomalous))
-    cycle = [name for name, n in recipe.parts.items() for _ in range(n)]
-    # Labels alternate within a part: the part changes half as often as the label.
-    step = turn // 2 if 0 < recipe.anomalous < 1 else turn
-    part = cycle[(step * 7 + index % len(recipe.devices)) % len(cycle)]
-    family = draw_family(device, part, rng)
-    ways = recipe.ways
-    return Plan(index, part, family, anomalous, recipe.kinds[int(rng.integers(len(recipe.kinds)))], ways[int(rng.integers(len(ways)))])
+    family = draw_family(device, cycle[slot], rng)
+    return Plan(index, cycle[slot], family, anomalous, recipe.kinds[int(rng.integers(len(recipe.kinds)))], recipe.ways[int(rng.integers(len(recipe.ways)))])
 
 
 def build_scene(recipe: Recipe, what: Plan, tunnel_mm: Sequence[float], make: Make = build_anomaly) -> Scene:

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from bagscan.core.errors import DataError
 from bagscan.simulate.render import STRATA
 from bagscan.simulate.scene import Recipe
 
@@ -19,7 +20,22 @@ ENOUGH_FOR_BASELINE = 100
 
 def read_scans(out: Path) -> list[dict[str, Any]]:
     """The records of all scans of a data set, in order."""
-    return [record for path in sorted((out / "scans").glob("*.json")) for record in json.loads(path.read_text())["scans"]]
+    return [record for path in sorted((out / "scans").glob("*.json")) for record in read_json(path)["scans"]]
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object that the simulator wrote.
+
+    Raises:
+        DataError: the file is torn or altered; it is named.
+    """
+    try:
+        found = json.loads(path.read_text())
+    except ValueError as error:
+        raise DataError(f"{path}: not the JSON that was written ({error}); delete it, and the same line makes it again") from error
+    if not isinstance(found, dict):
+        raise DataError(f"{path}: not the JSON that was written; delete it, and the same line makes it again")
+    return found
 
 
 def summarise(recipe: Recipe, out: Path, report: Callable[[str], None] = print) -> dict[str, Any]:
@@ -37,6 +53,7 @@ def summarise(recipe: Recipe, out: Path, report: Callable[[str], None] = print) 
         "strata": dict(Counter(r["anomaly"]["stratum"] for r in records if r["label"] == "anomalous")),
         "strata_by_kind": _table(records, "kind"),
         "strata_by_way": _table(records, "way"),
+        "no_place_found": sum(bool(r.get("no_place_found")) for r in records),
         "ambiguous_views": sum(bool(v["ambiguous"]) for r in records for v in r["views"].values()),
         "statistics_auc": statistics_auc(records),
     }
@@ -55,6 +72,8 @@ def text(summary: dict[str, Any]) -> str:
         for table in ("strata_by_kind", "strata_by_way"):
             rows += [f"  {label:20s}" + "".join(f"{row.get(name, 0):12d}" for name in names) for label, row in sorted(summary[table].items())]
         rows.append(f"  {'all':20s}" + "".join(f"{summary['strata'].get(name, 0):12d}" for name in names))
+    if summary["no_place_found"]:
+        rows.append(f"{summary['no_place_found']} scans were to hold an anomaly, but no place for one was found: they are benign")
     auc = summary["statistics_auc"]
     rows.append("whole-image statistics alone tell benign from anomalous with AUROC " + (f"{auc:.2f}" if auc is not None else f"(needs {ENOUGH_FOR_BASELINE} scans of both)"))
     return "\n".join(rows)

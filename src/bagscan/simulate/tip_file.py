@@ -15,6 +15,7 @@ from bagscan.formats.stacks import write_counts
 from bagscan.physics.materials import material
 from bagscan.simulate.anomalies import BUILDERS, build_anomaly, wanted_size
 from bagscan.simulate.assembly import Assembly, Builder
+from bagscan.simulate.convert import normalised
 from bagscan.simulate.imaging import Calibration, image
 from bagscan.simulate.mesh import rotation_xyz
 from bagscan.simulate.scanner import load_profile
@@ -24,13 +25,17 @@ from bagscan.simulate.tip import project, project_colour, render_threat
 DARK = 0.97  # transmission below which something lies in the beam
 
 
-def project_file(scan: Path, out: Path, kind: str, size_mm: str | None, mesh: Path | None, mesh_material: str, at: str | None, profile_name: str, seed: int) -> dict[str, Any]:
+def project_file(
+    scan: Path, out: Path, kind: str, size_mm: str | None, mesh: Path | None, mesh_material: str, at: str | None, profile_name: str, seed: int, air: float | None = None
+) -> dict[str, Any]:
     """Put a threat into one scan and write it with its mask.
 
     Raises:
         ConfigError: an unknown kind or material, or values that are no numbers. ReadError: an unreadable scan.
         DataError: the threat does not fit.
     """
+    if seed < 0:
+        raise ConfigError(f"--seed must be 0 or more, got {seed}")
     rng = np.random.default_rng(np.random.SeedSequence(seed))
     profile = load_profile(profile_name)
     threat = render_threat(_built(kind, size_mm, mesh, mesh_material, rng), profile)
@@ -40,15 +45,17 @@ def project_file(scan: Path, out: Path, kind: str, size_mm: str | None, mesh: Pa
         raise ReadError(f"{scan}: a threat needs low and high energy, or colour, and this scan has {', '.join(view.channels)}")
     if out.suffix.lower() not in ((".tif", ".tiff") if raw else (".png",)):
         raise ConfigError(f"--out {out}: {'raw scans are written as .tif' if raw else 'colour pictures are written as .png'}")
-    where = _numbers(at, 2, "--at") if at else _inside(view.pixels.mean(0), threat.mask.shape, rng)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    low, high, assumed = normalised(scan, view, air) if raw else (view.pixels, view.pixels, "")
+    where = _numbers(at, 2, "--at") if at else _inside((low + high) / 2 if raw else view.pixels.mean(0), threat.mask.shape, rng)
     place = int(where[0]), int(where[1])
     if raw:
-        channels = np.stack([view.pixels[view.channels.index(name)] for name in ("low", "high")])
+        channels = np.stack([low, high])
         made, mask = project(channels, threat, place, profile, rng)
         z = image(made[0], made[1], Calibration.of_profile(profile)).zeff_counts
         counts = np.rint(made * profile.air_counts).clip(0, 65535).astype(np.uint16)
         write_counts(out, np.concatenate([counts, z[None]]), ("low", "high", "zeff"), profile.air_counts)
-        method = "in the basis-material domain"
+        method = f"in the basis-material domain{assumed}"
     else:
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
@@ -80,7 +87,7 @@ def _numbers(text: str, n: int, option: str) -> np.ndarray:
         values = np.array([float(v) for v in text.split(",")])
     except ValueError as error:
         raise ConfigError(f"{option} needs {n} numbers with commas between, got {text!r}") from error
-    if len(values) != n or (values < 0).any():
+    if len(values) != n or not np.isfinite(values).all() or (values < 0).any():
         raise ConfigError(f"{option} needs {n} numbers of 0 or more with commas between, got {text!r}")
     return values
 

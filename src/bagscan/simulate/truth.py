@@ -14,7 +14,7 @@ from bagscan.simulate.scene import Thing
 
 ANOMALY = "anomaly"
 VIEWS_PER_SCAN, ANNOTATIONS_PER_IMAGE = 10, 10_000
-# A look-alike that lies so far inside a device's outline cannot be told from an anomaly in one view.
+# Clutter that lies so far inside a device's outline cannot be told from an anomaly in one view.
 AMBIGUOUS_SHARE = 0.95
 
 
@@ -75,13 +75,13 @@ def view_annotations(view: RenderedView, things: Sequence[Thing], image_id: int)
 
 
 def ambiguous(view: RenderedView, things: Sequence[Thing]) -> list[str]:
-    """Names of the look-alikes that project wholly inside a device."""
+    """Names of the clutter that projects wholly inside a device."""
     devices = [Silhouette.union([view.components[k] for k in t.components]) for t in things if t.role == "device"]
     shape = view.counts.shape[1:]
     whole = [d.full((shape[0], shape[1])) for d in devices]
     found = []
     for thing in things:
-        if thing.role == "look_alike":
+        if thing.role in ("item", "look_alike"):
             own = Silhouette.union([view.components[k] for k in thing.components]).full((shape[0], shape[1]))
             if own.any() and max((np.logical_and(own, w).sum() / own.sum() for w in whole), default=0) >= AMBIGUOUS_SHARE:
                 found.append(thing.name)
