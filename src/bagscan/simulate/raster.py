@@ -7,6 +7,7 @@ triangle in a segment; the channels between its ends see it.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -113,8 +114,8 @@ class Silhouette:
         top, left = self.top // factor, self.left // factor
         pad = (self.top - top * factor, -(self.top + self.mask.shape[0]) % factor), (self.left - left * factor, -(self.left + self.mask.shape[1]) % factor)
         padded = np.pad(self.mask, pad)
-        blocks = padded.reshape(padded.shape[0] // factor, factor, padded.shape[1] // factor, factor)
-        return Silhouette(top, left, np.asarray(blocks.any((1, 3))))
+        rays = [padded[a::factor, b::factor] for a in range(factor) for b in range(factor)]
+        return Silhouette(top, left, np.asarray(functools.reduce(np.logical_or, rays)))
 
     @classmethod
     def union(cls, parts: Sequence[Silhouette]) -> Silhouette:

@@ -187,7 +187,7 @@ def build_scene(recipe: Recipe, what: Plan, tunnel_mm: Sequence[float], make: Ma
     scene = Scene(benign, things, (0.0, float(np.ptp(benign.vertices[:, 1]) + 60.0)))
     if not what.anomalous:
         return scene
-    return _with_anomaly(recipe, what, scene, parts, hosts, placed, yaw, at, make)
+    return _with_anomaly(recipe, what, scene, device, parts, hosts, placed, yaw, at, make)
 
 
 def _on_the_belt(bag: Assembly, tunnel_width_mm: float, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
@@ -289,12 +289,13 @@ def _any_turn(rng: np.random.Generator) -> np.ndarray:
     return np.asarray(rotation_xyz(0, 0, rng.uniform(0, 2 * np.pi)) @ rotation_xyz(rng.normal(0, 0.08), rng.normal(0, 0.08), 0) @ side)
 
 
-def _with_anomaly(recipe: Recipe, what: Plan, scene: Scene, parts: list[Assembly], hosts: list[int], placed: list[Placed], yaw: np.ndarray, belt: np.ndarray, make: Make) -> Scene:
+def _with_anomaly(
+    recipe: Recipe, what: Plan, scene: Scene, device: Assembly, parts: list[Assembly], hosts: list[int], placed: list[Placed], yaw: np.ndarray, belt: np.ndarray, make: Make
+) -> Scene:
     """The scene with its device changed; kinds and ways are tried in the plan's order first, then at random."""
     rng = recipe.stream(what.index, "anomaly")
     k = next(i for i, thing in enumerate(scene.things) if thing.about.get("under_test"))
     _, turn, at = placed[k - 1]
-    device, _ = build_device(what.family, recipe.stream(what.index, "device"))
     back = (join([*parts[:k], *parts[k + 1 :]]) if what.way == "taped_outside" else join(parts[:1])).moved(None, -at).moved(turn.T)
     found = conceal(device, what.way, what.kind, rng, back, make)
     for _ in range(40):
