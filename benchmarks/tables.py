@@ -18,6 +18,8 @@ PAGE = Path(__file__).parents[1] / "docs" / "results.md"
 def number(value: Any) -> str:
     if value is None:
         return "-"
+    if isinstance(value, float) and 0 < abs(value) < 1e-3:
+        return f"{value:.1e}"
     return f"{value:.3f}" if isinstance(value, float) and abs(value) < 1000 else f"{value:.0f}" if isinstance(value, float) else str(value)
 
 
