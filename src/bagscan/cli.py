@@ -136,7 +136,7 @@ def screen(
 
 @app.command()
 def simulate(
-    preset: Annotated[str, typer.Option(help="deei, smoke or pairs, or a recipe's YAML file.")] = "smoke",
+    preset: Annotated[str, typer.Option(help="deei, smoke, pairs or demo, or a recipe's YAML file.")] = "smoke",
     count: Annotated[int | None, typer.Option(help="Scans (pairs: scenes); the preset's own number by default.")] = None,
     seed: Annotated[int | None, typer.Option(help="Root of all random numbers; the preset's own by default.")] = None,
     workers: Annotated[int, typer.Option(min=1, help="Processes. Any number makes the same bytes.")] = 1,
@@ -211,7 +211,7 @@ def tip(
     from bagscan.simulate.tip_file import project_file
 
     told = project_file(scan, out, kind, size_mm, mesh, material, at, profile, seed, air)
-    _print(told, as_json, lambda: f"{told['kind']} at row {told['at'][0]}, column {told['at'][1]}, {told['method']}: {out}")
+    _print(told, as_json, lambda: f"{told['kind']} at row {told['at'][0]}, column {told['at'][1]}, {told['pixels']} pixels, {told['method']}: {out}")
 
 
 @app.command()

@@ -141,7 +141,8 @@ class Model(nn.Module):
         """
         expected = self.config.input
         if (view.quantity, view.channels) != (expected.quantity, expected.channels):
-            raise ModelError(f"the model takes {expected.quantity} of {', '.join(expected.channels)}; the view is {view.quantity} of {', '.join(view.channels)}")
+            hint = "; bagscan convert makes pseudo_colour of low and high" if expected.quantity == "pseudo_colour" and {"low", "high"} <= set(view.channels) else ""
+            raise ModelError(f"the model takes {expected.quantity} of {', '.join(expected.channels)}; the view is {view.quantity} of {', '.join(view.channels)}{hint}")
 
     def working_view(self, view: View) -> View:
         """The view scaled to the working size."""

@@ -29,7 +29,7 @@ def load(root: str | Path, images: str = "colour", views: str = "both") -> Colle
     if images not in IMAGES or views not in VIEWS:
         raise ConfigError(f"data.sources: images must be one of {', '.join(IMAGES)} and views one of {', '.join(VIEWS)}, got {images!r} and {views!r}")
     if not (root / "scans").is_dir():
-        raise DataError(f"{root}: no simulated data set; bagscan simulate --out {root} makes one")
+        raise DataError(f"{root}: no simulated data set; bagscan simulate --preset deei --out {root} makes one (or another preset: see the configuration)")
     records, bad, absent = [], {}, []
     folder, suffix = IMAGES[images]
     for scan in read_scans(root):

@@ -22,7 +22,7 @@ from bagscan.simulate.scanner import Profile, Scatter, load_profile, profile_nam
 
 # Brighter pixels hold less than a millimetre of plastic: gain errors alone make their ratio anything.
 NEXT_TO_AIR = 0.98
-AS_GOOD = 0.02  # profiles whose fit differs by less cannot be told apart
+AS_GOOD = 0.06  # profiles whose fit differs by less cannot be told apart
 
 
 @dataclass(frozen=True)
@@ -120,5 +120,5 @@ def nearest_profile(low: np.ndarray, high: np.ndarray, names: Sequence[str] | No
         lightest, heaviest = (np.interp(h, table.log_h, edge) for edge in table.span.T)
         shares[name] = float(((a / h >= lightest - 0.01) & (a / h <= heaviest + 0.01)).mean())
     as_good = [name for name, share in shares.items() if share > max(shares.values()) - AS_GOOD]
-    others = f"; {' and '.join(as_good[1:])} fit as well" if as_good[1:] else ""
+    others = f"; {' and '.join(as_good[1:])} fit as well; --profile names another" if as_good[1:] else ""
     return load_profile(as_good[0]), f"nearest profile {as_good[0]} ({shares[as_good[0]]:.0%} of its pixels read as some material{others})"

@@ -69,13 +69,17 @@ def text(summary: dict[str, Any]) -> str:
     if summary["strata"]:
         rows.append("anomalies by area contrast-to-noise ratio in their better view:")
         rows.append(f"  {'':20s}" + "".join(f"{name:>12s}" for name in names))
-        for table in ("strata_by_kind", "strata_by_way"):
+        for table, title in (("strata_by_kind", "by kind"), ("strata_by_way", "by concealment")):
+            rows.append(f" {title}")
             rows += [f"  {label:20s}" + "".join(f"{row.get(name, 0):12d}" for name in names) for label, row in sorted(summary[table].items())]
         rows.append(f"  {'all':20s}" + "".join(f"{summary['strata'].get(name, 0):12d}" for name in names))
     if summary["no_place_found"]:
         rows.append(f"{summary['no_place_found']} scans were to hold an anomaly, but no place for one was found: they are benign")
     auc = summary["statistics_auc"]
-    rows.append("whole-image statistics alone tell benign from anomalous with AUROC " + (f"{auc:.2f}" if auc is not None else f"(needs {ENOUGH_FOR_BASELINE} scans of both)"))
+    if auc is None:
+        rows.append(f"too few scans to say what whole-image statistics alone tell: {ENOUGH_FOR_BASELINE // 2} of each label are needed")
+    else:
+        rows.append(f"whole-image statistics alone tell benign from anomalous with AUROC {auc:.2f}")
     return "\n".join(rows)
 
 

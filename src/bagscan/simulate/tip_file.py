@@ -63,7 +63,7 @@ def project_file(
         Image.fromarray(np.rint(made.transpose(1, 2, 0) * 255).clip(0, 255).astype(np.uint8)).save(out)
         method = f"multiplied ({caught[0].message})"
     Image.fromarray(mask.astype(np.uint8) * 255).save(out.with_name(f"{out.stem}_mask.png"))
-    return {"kind": str(mesh) if mesh else kind, "at": list(place), "method": method, "out": str(out)}
+    return {"kind": str(mesh) if mesh else kind, "at": list(place), "pixels": int(mask.sum()), "method": method, "out": str(out)}
 
 
 def _built(kind: str, size_mm: str | None, mesh: Path | None, mesh_material: str, rng: np.random.Generator) -> Assembly:
@@ -76,7 +76,9 @@ def _built(kind: str, size_mm: str | None, mesh: Path | None, mesh_material: str
     if kind not in BUILDERS:
         raise ConfigError(f"unknown kind {kind!r}{nearest(kind, BUILDERS)}; there are {', '.join(BUILDERS)}")
     for _ in range(20):
-        found = build_anomaly(kind, _numbers(size_mm, 3, "--size-mm") if size_mm else wanted_size(kind, rng), rng)
+        # Of several draws the largest: a threat to be looked at, not a crumb.
+        drawn = max((wanted_size(kind, rng) for _ in range(12)), key=np.prod)
+        found = build_anomaly(kind, _numbers(size_mm, 3, "--size-mm") if size_mm else drawn, rng)
         if found is not None:
             return found.moved(turn)
     raise DataError(f"a {kind} needs more room than {size_mm} mm")

@@ -1,0 +1,22 @@
+"""How the demo's alarms compare with what was simulated: ``python benchmarks/demo_truth.py demo-out``."""
+
+import json
+import sys
+from pathlib import Path
+
+from bagscan.simulate.summary import read_scans
+
+
+def main(folder: Path) -> None:
+    findings = json.loads((folder / "screened" / "findings.json").read_text())
+    alarms = {Path(row["path"]).stem for row in findings if row["decision"] == "ALARM"}
+    told: dict[str, list[bool]] = {}
+    for scan in read_scans(folder / "simulated"):
+        told.setdefault(scan["label"], []).append(any(f"{scan['id']}_{view}" in alarms for view in scan["views"]))
+    for label, hits in sorted(told.items()):
+        print(f"{label} bags: {sum(hits)} of {len(hits)} with an alarm in either view")
+    print("A first model: it shows the path, and its alarms are little better than chance (docs/results.md, simulated_colour).")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
