@@ -23,7 +23,7 @@ from threadpoolctl import threadpool_limits
 
 from bagscan.evaluation.results import make_record, write_record
 from bagscan.simulate.assembly import Builder
-from bagscan.simulate.dataset import Job, load_recipe, make_scan
+from bagscan.simulate.dataset import Job, _one_thread, load_recipe, make_scan
 from bagscan.simulate.devices import NAMES, Family, build_device, device_module
 from bagscan.simulate.forward import transmission
 from bagscan.simulate.mesh import rotation_xyz
@@ -132,7 +132,7 @@ def workers(scans: int) -> dict[str, Any]:
         for name in ("raw", "colour", "detectability", "truth", "scans"):
             (folder / name).mkdir()
         job = Job(load_recipe("deei", count=10000), folder)
-        with multiprocessing.get_context("spawn").Pool(n, threadpool_limits, (1,)) as pool:
+        with multiprocessing.get_context("spawn").Pool(n, _one_thread) as pool:
             pool.starmap(make_scan, [(job, k) for k in range(6 * n)], chunksize=1)
             started = time.perf_counter()
             pool.starmap(make_scan, [(job, k) for k in range(100, 100 + scans)], chunksize=1)

@@ -155,7 +155,7 @@ def _make_all(job: Job, todo: list[int], workers: int) -> Iterator[int]:
                 yield make_scan(job, index)
         return
     # Fresh processes: a fork would inherit locks of threads that do not exist in it.
-    with ProcessPoolExecutor(workers, get_context("spawn"), threadpool_limits, (1,)) as pool:
+    with ProcessPoolExecutor(workers, get_context("spawn"), _one_thread) as pool:
         waiting = iter(todo)
         running = {pool.submit(make_scan, job, index) for _, index in zip(range(2 * workers), waiting, strict=False)}
         while running:
@@ -165,6 +165,11 @@ def _make_all(job: Job, todo: list[int], workers: int) -> Iterator[int]:
                 following = next(waiting, None)
                 if following is not None:
                     running.add(pool.submit(make_scan, job, following))
+
+
+def _one_thread() -> None:
+    """Matrix products of several threads round differently. Set here, where the libraries are loaded already: a limit set before does nothing."""
+    threadpool_limits(1)
 
 
 def make_scan(job: Job, index: int) -> int:
