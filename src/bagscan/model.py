@@ -24,6 +24,7 @@ from bagscan import __version__
 from bagscan.config import fill
 from bagscan.core import OperatingPoint, Regions, View
 from bagscan.core.errors import ConfigError, ModelError
+from bagscan.formats.quantities import RGB
 from bagscan.registry import part
 
 FORMAT = 1
@@ -133,6 +134,20 @@ class Model(nn.Module):
         """(B, C, H, W) pixels -> the network's input."""
         return (pixels - self.mean) / self.std
 
+    def select(self, view: View) -> View:
+        """The channels that the model takes, of a view that may hold more: a model of high energy alone reads any raw scan.
+
+        Raises:
+            ModelError: as :meth:`check`.
+        """
+        expected = self.config.input
+        if view.quantity == "dual_energy" and view.channels != expected.channels and set(expected.channels) <= set(view.channels):
+            index = [view.channels.index(name) for name in expected.channels]
+            quantity = "pseudo_colour" if expected.channels == RGB else "dual_energy"
+            view = dataclasses.replace(view, pixels=np.ascontiguousarray(view.pixels[index]), channels=expected.channels, quantity=quantity)
+        self.check(view)
+        return view
+
     def check(self, view: View) -> None:
         """Refuse a view of another kind than the model was trained on.
 
@@ -144,13 +159,18 @@ class Model(nn.Module):
             hint = "; bagscan convert makes pseudo_colour of low and high" if expected.quantity == "pseudo_colour" and {"low", "high"} <= set(view.channels) else ""
             raise ModelError(f"the model takes {expected.quantity} of {', '.join(expected.channels)}; the view is {view.quantity} of {', '.join(view.channels)}{hint}")
 
-    def working_view(self, view: View) -> View:
-        """The view scaled to the working size."""
+    def working_view(self, view: View, whole: tuple[int, int] | None = None) -> View:
+        """The view scaled to the working size.
+
+        Args:
+            whole: (H, W) of the view that this is a window of; scale follows from it.
+        """
         side = self.config.input.working_side_px
         height, width = view.shape
         if not side:
             return view
-        scale = side / (height * width) ** 0.5
+        whole = whole or view.shape
+        scale = side / (whole[0] * whole[1]) ** 0.5
         size = max(8, round(height * scale)), max(8, round(width * scale))
         if size == view.shape:
             return view

@@ -66,7 +66,7 @@ class Screener:
 
     def regions_and_scores(self, view: View) -> tuple[np.ndarray, np.ndarray]:
         """(H, W) int32 regions at the view's own size, and (n,) scores."""
-        working = self.model.working_view(view)
+        working = self.model.working_view(self.model.select(view))
         regions, scores = self.model.judge(working)
         return upsample_labels(regions.labels, *view.shape), scores
 

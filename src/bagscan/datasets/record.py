@@ -29,7 +29,12 @@ class Record:
         scanner: name or number of the machine, where the dataset tells.
         part, group: the part of the dataset's own split that it belongs to, and what must not be
             split apart (a family of devices); None where the dataset has no split.
-        about: what else is known of its anomaly (kind, concealment, stratum), for tables.
+        about: what else is known of it and its anomaly (kind, concealment, stratum ...), for tables.
+        window: the part of the view (x1, y1, x2, y2 in pixels) that is this record, for records of
+            single items; annotations are then in the window's own pixels. None for the whole view.
+        also: a second image of the same view, pixel for pixel, whose channels are appended.
+        item: the item that the window shows, its mask in the window. isolated: whether what lies
+            outside the item is to be replaced by air, as behind an instance segmentation.
     """
 
     id: str
@@ -40,6 +45,10 @@ class Record:
     part: str | None = None
     group: str | None = None
     about: Mapping[str, str] = field(default_factory=dict)
+    window: tuple[int, int, int, int] | None = None
+    also: Path | None = None
+    item: Annotation | None = None
+    isolated: bool = False
 
 
 @dataclass(frozen=True)

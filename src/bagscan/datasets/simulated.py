@@ -1,4 +1,4 @@
-"""A simulated data set (``bagscan simulate``): raw channels or pseudo-colour, with its own split."""
+"""A simulated data set (``bagscan simulate``): raw channels or pseudo-colour, whole or by item, with its own split."""
 
 from __future__ import annotations
 
@@ -8,29 +8,35 @@ from typing import Any
 
 from bagscan.core import Annotation
 from bagscan.core.errors import ConfigError, DataError
+from bagscan.datasets.items import item_records
 from bagscan.datasets.record import Collection, Record
 from bagscan.formats.coco import decode_mask
 from bagscan.simulate.summary import read_scans
 
-IMAGES = {"colour": ("colour", ".png"), "raw": ("raw", ".tif")}
+IMAGES = {"colour": ("colour", ".png"), "raw": ("raw", ".tif"), "all": ("raw", ".tif")}
 VIEWS = ("below", "side", "both")
+ITEMS = ("no", "window", "isolated")
 
 
-def load(root: str | Path, images: str = "colour", views: str = "both") -> Collection:
-    """Every view as a record whose annotations are its anomalies, masks and all.
+def load(root: str | Path, images: str = "colour", views: str = "both", items: str = "no") -> Collection:
+    """Every view, or every device in it, as a record whose annotations are its anomalies, masks and all.
 
     Args:
-        images: ``colour`` for pseudo-colour, ``raw`` for low, high and effective Z. views: ``below``, ``side`` or ``both``.
+        images: ``colour`` for pseudo-colour, ``raw`` for low, high and effective Z, ``all`` for both.
+        views: ``below``, ``side`` or ``both``.
+        items: ``no`` for whole views, ``window`` for one record a device with what surrounds it, ``isolated`` with air there.
 
     Raises:
-        DataError: no simulated data set there. ConfigError: unknown images or views.
+        DataError: no simulated data set there. ConfigError: unknown images, views or items.
     """
     root = Path(root)
-    if images not in IMAGES or views not in VIEWS:
-        raise ConfigError(f"data.sources: images must be one of {', '.join(IMAGES)} and views one of {', '.join(VIEWS)}, got {images!r} and {views!r}")
+    for name, given, known in (("images", images, IMAGES), ("views", views, VIEWS), ("items", items, ITEMS)):
+        if given not in known:
+            raise ConfigError(f"data.sources: {name} must be one of {', '.join(known)}, got {given!r}")
     if not (root / "scans").is_dir():
         raise DataError(f"{root}: no simulated data set; bagscan simulate --preset deei --out {root} makes one (or another preset: see the configuration)")
-    records, bad, absent = [], {}, []
+    records: list[Record] = []
+    bad, absent = {}, []
     folder, suffix = IMAGES[images]
     for scan in read_scans(root):
         for view in scan["views"]:
@@ -42,18 +48,19 @@ def load(root: str | Path, images: str = "colour", views: str = "both") -> Colle
                 absent.append(name)
                 continue
             try:
-                records.append(_record(root, scan, name, path, scan["views"][view]))
+                truth = json.loads((root / "truth" / f"{name}.json").read_text())
+                whole = _record(scan, view, truth, path, root / "colour" / f"{name}.png" if images == "all" else None)
+                records += [whole] if items == "no" else item_records(whole, truth, items == "isolated")
             except (OSError, ValueError, KeyError) as error:
                 bad[name] = f"{root / 'truth' / name}.json: {error}"
     positive = sum(bool(r.annotations) for r in records)
-    notes = [f"{len(records)} simulated views, {positive} with an anomaly."]
+    notes = [f"{len(records)} simulated {'views' if items == 'no' else 'items'}, {positive} with an anomaly."]
     if absent:
         notes.append(f"{len(absent)} views are absent.")
     return Collection(root.name, tuple(records), tuple(notes), tuple(absent), bad)
 
 
-def _record(root: Path, scan: dict[str, Any], name: str, path: Path, view: dict[str, Any]) -> Record:
-    truth = json.loads((root / "truth" / f"{name}.json").read_text())
+def _record(scan: dict[str, Any], view: str, truth: dict[str, Any], path: Path, also: Path | None) -> Record:
     height, width = truth["image"]["height"], truth["image"]["width"]
     found = tuple(
         Annotation(
@@ -67,5 +74,23 @@ def _record(root: Path, scan: dict[str, Any], name: str, path: Path, view: dict[
         if entry["category"] == "anomaly"
         for x, y, w, h in [entry["bbox"]]
     )
-    about = {key: scan["anomaly"][key] for key in ("kind", "way")} | {"stratum": view["stratum"]} if "anomaly" in scan else {}
-    return Record(name, path, found, {"anomaly": 1 if "anomaly" in scan else -1}, scan["family"].split("/")[0], scan["part"], scan["family"], about)
+    return Record(
+        f"{scan['id']}_{view}",
+        path,
+        found,
+        {"anomaly": 1 if "anomaly" in scan else -1},
+        scan["family"].split("/")[0],
+        scan["part"],
+        scan["family"],
+        _about(scan, view),
+        also=also,
+    )
+
+
+def _about(scan: dict[str, Any], view: str) -> dict[str, str]:
+    """What tables tell apart: by anomaly, by view, and by what lies around."""
+    seen = scan["views"][view]
+    about = {"scan": scan["id"], "view": view, "layout": "/".join(scan["family"].split("/")[:2])}
+    about["ambiguous"] = "yes" if seen["ambiguous"] else "no"
+    about["look_alike"] = "yes" if any(thing["role"] == "look_alike" for thing in scan["things"]) else "no"
+    return about | ({key: scan["anomaly"][key] for key in ("kind", "way")} | {"stratum": seen["stratum"]} if "anomaly" in scan else {})

@@ -126,10 +126,11 @@ def given_split(records: Sequence[Record], fractions: Mapping[str, float], seed:
         raise DataError("record ids repeat: two datasets have scans of the same name")
     number = {name: k for k, name in enumerate(dict.fromkeys(str(r.group or r.id) for r in records))}
     parts = {name: tuple(sorted(r.id for r in records if r.part == name)) for name in fractions}
+    paths = sorted({r.path for r in records})  # items share their view's file
     with ThreadPoolExecutor(4) as pool:
-        hashes = list(pool.map(lambda r: hashlib.sha256(r.path.read_bytes()).hexdigest(), records))
+        hashes = dict(zip(paths, pool.map(lambda path: hashlib.sha256(path.read_bytes()).hexdigest(), paths), strict=True))
     groups = {r.id: number[str(r.group or r.id)] for r in records}
-    return Split(parts, groups, dict(zip((r.id for r in records), hashes, strict=True)), seed, dict(fractions))
+    return Split(parts, groups, {r.id: hashes[r.path] for r in records}, seed, dict(fractions))
 
 
 def make_split(records: Sequence[Record], fractions: Mapping[str, float], seed: int = 0, bits: int = NEAR_DUPLICATE_BITS) -> Split:

@@ -16,6 +16,8 @@ from bagscan.evaluation.metrics import auroc, average_precision
 
 POSITIVE_FROM, NEGATIVE_TO = 0.5, 0.1
 FOREGROUND_DARKNESS = 0.06
+ITEM_SHARE = 0.5  # of a region that must lie on the item that is judged
+HIGHEST_Z = 30.0
 
 
 @dataclass(frozen=True)
@@ -57,14 +59,20 @@ class BagResult:
         return common / union if union else float("nan")
 
 
-def darkness_map(pixels: np.ndarray) -> np.ndarray:
-    """(C, H, W) view in [0, 1] with bright air -> (H, W), 0 at the view's own air, up to 1.
+def darkness_map(pixels: np.ndarray, channels: Sequence[str] = ()) -> np.ndarray:
+    """(C, H, W) view with bright air -> (H, W), 0 at the view's own air, up to 1.
 
     Air is the 98th percentile of brightness: scanners draw it anywhere from white to grey.
+
+    Args:
+        channels: names; effective Z is no brightness, and of a view of it alone is taken out of 30.
     """
-    bright = pixels.mean(0)
-    air = max(float(np.percentile(bright[::4, ::4], 98)), 1e-6)
-    return np.asarray((1 - bright / air).clip(0, 1))
+    bright = pixels[[k for k in range(len(pixels)) if k >= len(channels) or channels[k] != "zeff"]]
+    if not len(bright):
+        return np.asarray((pixels[0] / HIGHEST_Z).clip(0, 1))
+    grey = bright.mean(0)
+    air = max(float(np.percentile(grey[::4, ::4], 98)), 1e-6)
+    return np.asarray((1 - grey / air).clip(0, 1))
 
 
 def segment_truth(overlap: np.ndarray, foreground: np.ndarray) -> np.ndarray:
@@ -90,11 +98,20 @@ def region_means(regions: Regions, image: np.ndarray) -> np.ndarray:
     return np.asarray(sums / np.maximum(regions.areas(), 1))
 
 
-def judge_bag(regions: Regions, scores: np.ndarray, darkness: np.ndarray, annotations: Sequence[Annotation], group: str) -> BagResult:
-    """Bring one bag into the protocol's form.
+def on_item(regions: Regions, item: np.ndarray) -> np.ndarray:
+    """(n,) bool: regions that lie on an item by half; the one that holds most of it always does."""
+    share = regions.overlap(item)
+    return np.asarray((share >= ITEM_SHARE) | ((share == share.max(initial=0)) & (share > 0)))
+
+
+def judge_bag(
+    regions: Regions, scores: np.ndarray, darkness: np.ndarray, annotations: Sequence[Annotation], group: str, item: np.ndarray | None = None
+) -> BagResult:
+    """Bring one bag, or one item of it, into the protocol's form.
 
     Args:
         scores: (n,). darkness: (H, W) from :func:`darkness_map`.
+        item: (H, W) bool; only regions on it are foreground. None for the whole bag.
     """
     masks = [a.region(*regions.shape) for a in annotations]
     overlap = np.stack([regions.overlap(m) for m in masks], 1) if masks else np.zeros((regions.n, 0))
@@ -106,7 +123,7 @@ def judge_bag(regions: Regions, scores: np.ndarray, darkness: np.ndarray, annota
         overlap=overlap,
         inside=inside,
         areas=regions.areas(),
-        foreground=dark > FOREGROUND_DARKNESS,
+        foreground=dark > FOREGROUND_DARKNESS if item is None else on_item(regions, item),
         labels=tuple(a.label for a in annotations),
         group=group,
     )

@@ -6,12 +6,16 @@ gamma per channel, brightness of the air, blur and noise, since scanners differ 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+
+
+Z_GAIN = 0.2  # share of a channel's change of gain that effective Z gets
 
 
 @dataclass(frozen=True)
@@ -40,21 +44,25 @@ class AugmentConfig:
             raise ValueError("near_object is a share; gain, gamma and noise are not below 0")
 
 
-def draw_crop(pixels: np.ndarray, masks: np.ndarray, config: AugmentConfig, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+def draw_crop(
+    pixels: np.ndarray, masks: np.ndarray, config: AugmentConfig, rng: np.random.Generator, channels: Sequence[str] = (), aim: np.ndarray | None = None
+) -> tuple[Tensor, Tensor]:
     """One augmented square of a view.
 
     Args:
-        pixels: (C, H, W) float32 in [0, 1]. masks: (A, H, W) bool, one per object, A >= 0.
+        pixels: (C, H, W) float32 in [0, 1], but for effective Z. masks: (A, H, W) bool, A >= 0.
+        channels: names, to tell effective Z. aim: masks to crop near, in place of ``masks``.
 
     Returns:
-        (C, P, P) float32 and (A, P, P) bool; outside the view is air (its own 98th percentile).
+        (C, P, P) float32 and (A, P, P) bool; outside the view is air (its own 98th percentile; effective Z 0).
     """
     size, (height, width) = config.crop_px, pixels.shape[-2:]
     window = size / float(np.exp(rng.uniform(*np.log(config.scale))))
-    centre = _centre(masks, height, width, window, config, rng)
+    centre = _centre(masks if aim is None else aim, height, width, window, config, rng)
     theta = _window_transform(centre, window, height, width, rng)
     grid = F.affine_grid(theta[None], [1, 1, size, size], align_corners=False)
     air = np.percentile(pixels[:, ::4, ::4], 98, axis=(1, 2)).astype(np.float32)
+    air[[k for k, name in enumerate(channels) if name == "zeff"]] = 0
     # grid_sample fills with 0, so air is taken away before and given back after.
     shifted = torch.from_numpy(pixels - air[:, None, None])[None]
     image = F.grid_sample(shifted, grid, align_corners=False)[0] + torch.from_numpy(air)[:, None, None]
@@ -63,7 +71,7 @@ def draw_crop(pixels: np.ndarray, masks: np.ndarray, config: AugmentConfig, rng:
         if len(masks)
         else torch.zeros(0, size, size, dtype=torch.bool)
     )
-    return _recolour(image, config, rng), truth
+    return _recolour(image, config, rng, channels), truth
 
 
 def _centre(masks: np.ndarray, height: int, width: int, window: float, config: AugmentConfig, rng: np.random.Generator) -> tuple[float, float]:
@@ -86,15 +94,18 @@ def _window_transform(centre: tuple[float, float], window: float, height: int, w
     return torch.from_numpy(np.concatenate([scale @ rotation, shift], 1).astype(np.float32))
 
 
-def _recolour(image: Tensor, config: AugmentConfig, rng: np.random.Generator) -> Tensor:
+def _recolour(image: Tensor, config: AugmentConfig, rng: np.random.Generator, names: Sequence[str]) -> Tensor:
     channels = len(image)
     common, own = rng.uniform(-1, 1), rng.uniform(-1, 1, channels)
     gamma = torch.from_numpy(np.exp(config.gamma * (0.7 * common + 0.3 * own))).float()
     gain = torch.from_numpy(1 + config.gain * rng.uniform(-1, 1, channels)).float()
-    image = image.clamp(1e-3, 1) ** gamma[:, None, None] * gain[:, None, None]
+    # Effective Z has no gamma and no upper end at 1; its scale is known far better than a brightness.
+    is_z = torch.tensor([k < len(names) and names[k] == "zeff" for k in range(channels)])[:, None, None]
+    bright = image.clamp(1e-3, 1) ** gamma[:, None, None] * gain[:, None, None]
+    image = torch.where(is_z, image * (1 + Z_GAIN * (gain[:, None, None] - 1)), bright)
     if config.noise:
         generator = torch.Generator().manual_seed(int(rng.integers(2**31)))
         image = image + rng.uniform(0, config.noise) * torch.randn(image.shape, generator=generator)
     if rng.random() < 0.2:
         image = F.avg_pool2d(F.pad(image[None], (1, 1, 1, 1), mode="replicate"), 3, 1)[0]
-    return image.clamp(0, 1)
+    return torch.where(is_z, image.clamp(min=0), image.clamp(0, 1))

@@ -43,7 +43,9 @@ class SourceConfig:
         format: ``simulated``, ``sixray``, ``yolo`` or ``coco``.
         root: folder (COCO: the JSON file); relative to the data folder, ``BAGSCAN_DATA``; of
             simulated scans relative to where bagscan is run.
-        images, views: simulated: ``colour`` or ``raw``; ``below``, ``side`` or ``both``.
+        images, views: simulated: ``colour``, ``raw`` or ``all`` channels; ``below``, ``side`` or ``both``.
+        items: simulated: ``no`` for whole views; ``window`` for every device with what is around it,
+            ``isolated`` with air there, as behind an instance segmentation.
         subset, list_of: SIXray: list ``10``, ``100`` or ``1000``, and ``train`` or ``test`` of it.
         scanner_digits: YOLO: leading characters of a file name that tell the scanner.
         with_objects_only: leave out scans without annotations. limit: use at most so many scans,
@@ -59,6 +61,7 @@ class SourceConfig:
     limit: int = 0
     images: str = "colour"
     views: str = "both"
+    items: str = "no"
 
 
 @dataclass(frozen=True)
@@ -132,7 +135,7 @@ def read_experiment(path: str | Path, settings: list[str] | None = None) -> Expe
 def load_source(source: SourceConfig) -> Collection:
     """Read one dataset. Raises :class:`DataError` naming ``BAGSCAN_DATA`` where it is absent."""
     if source.format == "simulated":
-        return simulated.load(source.root, source.images, source.views)
+        return simulated.load(source.root, source.images, source.views, source.items)
     root = data_folder() / source.root
     if not root.exists():
         raise DataError(f"{root}: no such data; set BAGSCAN_DATA to the folder that holds {source.root}")

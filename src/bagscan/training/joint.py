@@ -17,13 +17,15 @@ from torch.nn import functional as F
 
 from bagscan.core import Grid, View
 from bagscan.core.errors import ConfigError
-from bagscan.evaluation.within_bag import BagResult, darkness_map, judge_bag, summarise
+from bagscan.evaluation.levels import scan_arrays
+from bagscan.evaluation.metrics import auroc
+from bagscan.evaluation.within_bag import FOREGROUND_DARKNESS, ITEM_SHARE, BagResult, darkness_map, judge_bag, summarise
 from bagscan.model import Model
 from bagscan.training.augment import AugmentConfig, draw_crop
 from bagscan.training.loop import LoopConfig
 from bagscan.training.losses import channel_reconstruction_loss, compactness_loss, label_reconstruction_loss
 from bagscan.training.samples import Sample
-from bagscan.training.targets import ABSENT, Batch, SegmentTruth, balanced, hard_shares, ranking_loss, segment_truth, soft_shares
+from bagscan.training.targets import ABSENT, Batch, SegmentTruth, balanced, hard_shares, ranking_loss, segment_truth, soft_shares, verdict_loss
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,7 @@ class JointConfig:
         mode: ``joint`` or ``two_stage``. batch_size: crops a step.
         mu: weight of classification and ranking. compactness: lambda.
         ranking: weight of an object's best segments against the worst benign ones of its bag.
+        verdict: weight of the crop's own verdict, the smooth maximum over its segments.
         label_reconstruction: weight; 0 where truth is boxes, whose outline is not the object's.
         channel_reconstruction: weight.
         positive_from, negative_to: overlap of a segment that makes it anomalous or benign.
@@ -41,6 +44,7 @@ class JointConfig:
         label_smoothing: share of the truth given to the other classes.
         segments_per_scan: drawn, balanced, for encoders that pay per region; others take all.
         balance_scanners: share of crops drawn from all scanners equally often, small ones too.
+        balance_labels: share of crops drawn from scans with and without objects equally often.
         validation_scans: judged while training, spread evenly through the validation split.
         augment, loop: see :class:`AugmentConfig` and :class:`LoopConfig`.
     """
@@ -49,6 +53,7 @@ class JointConfig:
     batch_size: int = 8
     mu: float = 1.0
     ranking: float = 0.3
+    verdict: float = 0.0
     compactness: float = 1e-4
     label_reconstruction: float = 0.0
     channel_reconstruction: float = 0.1
@@ -58,6 +63,7 @@ class JointConfig:
     label_smoothing: float = 0.02
     segments_per_scan: int = 12
     balance_scanners: float = 0.5
+    balance_labels: float = 0.0
     validation_scans: int = 80
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     loop: LoopConfig = field(default_factory=LoopConfig)
@@ -69,8 +75,8 @@ class JointConfig:
             raise ValueError("batch_size, validation_scans and segments_per_scan must be at least 1")
         if not 0 <= self.negative_to < self.positive_from <= 1:
             raise ValueError(f"expected 0 <= negative_to < positive_from <= 1, got {self.negative_to} and {self.positive_from}")
-        if not (0 <= self.balance_scanners <= 1 and 0 <= self.label_smoothing < 1):
-            raise ValueError("balance_scanners and label_smoothing are shares between 0 and 1")
+        if not (0 <= self.balance_scanners <= 1 and 0 <= self.balance_labels <= 1 and 0 <= self.label_smoothing < 1):
+            raise ValueError("balance_scanners, balance_labels and label_smoothing are shares between 0 and 1")
 
 
 class JointTask:
@@ -85,13 +91,12 @@ class JointTask:
             self.modules["regioner"] = model.regioner
         model.regioner.requires_grad_(config.mode == "joint")
         self.classes = list(model.scorer.config.classes)
-        self.by_scanner: dict[str, list[int]] = {}
-        for i, sample in enumerate(self.train):
-            self.by_scanner.setdefault(sample.record.scanner, []).append(i)
+        self.by_scanner = _members(self.train, lambda sample: sample.record.scanner)
+        self.by_label = _members(self.train, lambda sample: str(bool(sample.annotations)))
 
     def batch(self, rng: np.random.Generator) -> Batch:
         drawn = [self._draw(rng) for _ in range(self.config.batch_size)]
-        pixels, objects, darkness, own_classes = zip(*drawn, strict=True)
+        pixels, objects, presence, own_classes = zip(*drawn, strict=True)
         classes = torch.zeros(len(drawn), max(1, *map(len, own_classes)), dtype=torch.long)
         for row, own in zip(classes, own_classes, strict=True):
             row[: len(own)] = torch.tensor(own)
@@ -100,22 +105,32 @@ class JointTask:
             views = [View(p.numpy(), self.train[0].view.channels, self.train[0].view.quantity) for p in pixels]
             count = self._superpixels(*pixels[0].shape[-2:])
             labels = torch.from_numpy(np.stack([self.model.regioner.regions(v, count).labels for v in views])).long()
-        return Batch(torch.stack(pixels), torch.stack(objects), classes, torch.stack(darkness), labels)
+        present_from = FOREGROUND_DARKNESS if self.train[0].region is None else ITEM_SHARE
+        return Batch(torch.stack(pixels), torch.stack(objects), classes, torch.stack(presence), labels, present_from)
 
     def _draw(self, rng: np.random.Generator) -> tuple[Tensor, Tensor, Tensor, list[int]]:
-        """Pixels, object numbers and darkness of one crop, and the class of every object."""
-        if rng.random() < self.config.balance_scanners:
-            names = sorted(self.by_scanner)
-            members = self.by_scanner[names[int(rng.integers(len(names)))]]
-            sample = self.train[members[int(rng.integers(len(members)))]]
-        else:
-            sample = self.train[int(rng.integers(len(self.train)))]
-        pixels, masks = draw_crop(sample.pixels(), sample.masks(), self.config.augment, rng)
-        objects = torch.zeros(masks.shape[-2:], dtype=torch.long)
-        for number, mask in enumerate(masks, 1):
+        """Pixels, object numbers and presence of one crop, and the class of every object."""
+        sample = self._pick(rng)
+        masks = sample.masks()
+        region = [] if sample.region is None else [sample.region[None]]
+        # Of an item without an anomaly, a crop near the item itself.
+        aim = masks if len(masks) or not region else region[0]
+        pixels, planes = draw_crop(sample.pixels(), np.concatenate([masks, *region]), self.config.augment, rng, sample.view.channels, aim)
+        masks_drawn = planes[: len(masks)]
+        presence = planes[-1].float() if region else torch.from_numpy(darkness_map(pixels.numpy(), sample.view.channels)).float()
+        objects = torch.zeros(pixels.shape[-2:], dtype=torch.long)
+        for number, mask in enumerate(masks_drawn, 1):
             objects[mask] = number
         classes = [1 + (self.classes.index(a.label) if a.label in self.classes else 0) for a in sample.annotations]
-        return pixels, objects, torch.from_numpy(darkness_map(pixels.numpy())).float(), classes
+        return pixels, objects, presence, classes
+
+    def _pick(self, rng: np.random.Generator) -> Sample:
+        for members, share in ((self.by_label, self.config.balance_labels), (self.by_scanner, self.config.balance_scanners)):
+            if rng.random() < share:
+                names = sorted(members)
+                of_one = members[names[int(rng.integers(len(names)))]]
+                return self.train[of_one[int(rng.integers(len(of_one)))]]
+        return self.train[int(rng.integers(len(self.train)))]
 
     def _superpixels(self, height: int, width: int) -> int:
         """As many for a crop as leaves a superpixel the size that it has in use."""
@@ -127,14 +142,14 @@ class JointTask:
         config = self.config
         image = self.model.normalise(batch.pixels)
         if batch.labels is not None:
-            share, dark = hard_shares(batch)
+            share, present = hard_shares(batch)
             regions: Any = batch.labels
             extra: Tensor = image.new_zeros(())
             parts: dict[str, float] = {}
         else:
             regions, extra, parts = self._segment(batch)
-            share, dark = soft_shares(batch, *regions)
-        truth = segment_truth(share, dark, batch.classes, config.positive_from, config.negative_to, config.background_weight)
+            share, present = soft_shares(batch, *regions)
+        truth = segment_truth(share, present, batch.classes, config.positive_from, config.negative_to, config.background_weight, batch.present_from)
         chosen = self._choose(truth)
         rows, columns = chosen[:, 0], chosen[:, 1]
         logits = self.model.scorer(self.model.encoder(image, regions, chosen))
@@ -142,9 +157,10 @@ class JointTask:
         each = F.cross_entropy(logits, target, reduction="none", label_smoothing=config.label_smoothing)
         classification = (each * balanced(target, weight)).sum()
         margin = logits[:, 1:].logsumexp(1) - logits[:, 0]
-        ranking = ranking_loss(torch.full(dark.shape, ABSENT).index_put((rows, columns), margin), truth)
-        parts |= {"classification": float(classification.detach()), "ranking": float(ranking.detach())}
-        return config.mu * (classification + config.ranking * ranking) + extra, parts
+        margins = torch.full(present.shape, ABSENT).index_put((rows, columns), margin)
+        ranking, verdict = ranking_loss(margins, truth), verdict_loss(margins, truth)
+        parts |= {"classification": float(classification.detach()), "ranking": float(ranking.detach()), "verdict": float(verdict.detach())}
+        return config.mu * (classification + config.ranking * ranking + config.verdict * verdict) + extra, parts
 
     def _segment(self, batch: Batch) -> tuple[tuple[Tensor, Grid], Tensor, dict[str, float]]:
         """Soft association of the batch with the regioner's own losses."""
@@ -181,8 +197,22 @@ class JointTask:
         return torch.cat(rows)
 
     def validate(self) -> dict[str, float]:
-        scores = summarise(judge_samples(self.model, self.val))
-        return {"monitor": (scores["auroc"] + scores["hit_at_1"]) / 2, **{k: scores[k] for k in ("auroc", "hit_at_1", "hit_at_5")}}
+        """Within the bag; of items, how well benign and anomalous ones are told apart too."""
+        bags = judge_samples(self.model, self.val)
+        scores = summarise(bags)
+        kept = {k: scores[k] for k in ("auroc", "hit_at_1", "hit_at_5")}
+        if self.val[0].region is None:
+            return {"monitor": (kept["auroc"] + kept["hit_at_1"]) / 2, **kept}
+        kept["item_auroc"] = auroc(*scan_arrays(bags))
+        # Of whole items there is nothing to rank within.
+        return {"monitor": float(np.nanmean([kept["item_auroc"], kept["auroc"]])), **kept}
+
+
+def _members(samples: Sequence[Sample], key: Callable[[Sample], str]) -> dict[str, list[int]]:
+    found: dict[str, list[int]] = {}
+    for i, sample in enumerate(samples):
+        found.setdefault(key(sample), []).append(i)
+    return found
 
 
 def spread(samples: Sequence[Sample], n: int) -> list[Sample]:
@@ -199,5 +229,6 @@ def judge_samples(model: Model, samples: Sequence[Sample], report: Callable[[str
             report(f"scored {number} of {len(samples)} scans")
         view = sample.full_view()
         regions, scores = model.judge(view)
-        results.append(judge_bag(regions, scores, darkness_map(view.pixels), sample.annotations, sample.record.scanner))
+        darkness = darkness_map(view.pixels, view.channels)
+        results.append(judge_bag(regions, scores, darkness, sample.annotations, sample.record.scanner, sample.region))
     return results

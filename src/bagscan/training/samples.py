@@ -22,12 +22,14 @@ class Sample:
     Attributes:
         counts: (C, H, W) uint8 or float32; 8-bit views are kept as bytes, a quarter of the memory.
         view: as read, but for its pixels.
+        region: (H, W) bool, the item that is judged; None where the whole view is.
     """
 
     record: Record
     view: View
     counts: np.ndarray
     annotations: tuple[Annotation, ...]
+    region: np.ndarray | None = None
 
     def pixels(self) -> np.ndarray:
         """(C, H, W) float32."""
@@ -55,8 +57,24 @@ def scale_annotation(annotation: Annotation, sy: float, sx: float, height: int, 
     return replace(annotation, box_xyxy=(x1 * sx, y1 * sy, x2 * sx, y2 * sy), mask=mask)
 
 
+def read_view(record: Record) -> tuple[View, str]:
+    """The first view of a record's file, with the channels of a second image where it has one, and the file's hash.
+
+    Raises:
+        ReadError, DataError: it cannot be read, or the two images differ in size.
+    """
+    scan = read_scan(record.path)
+    view = scan.views[0]
+    if record.also is not None:
+        second = read_scan(record.also).views[0]
+        if second.shape != view.shape:
+            raise DataError(f"{record.also}: {second.shape[1]}x{second.shape[0]} pixels, {record.path} has {view.shape[1]}x{view.shape[0]}")
+        view = replace(view, pixels=np.concatenate([view.pixels, second.pixels]), channels=view.channels + second.channels, quantity="dual_energy")
+    return view, scan.provenance["sha256"]
+
+
 def load_sample(record: Record, model: Model, sha256: str | None = None) -> Sample:
-    """Read one record's first view and bring it to the model's working size.
+    """Read one record's first view, or its item's window, and bring it to the model's working size.
 
     Args:
         sha256: of the file when the split was made.
@@ -65,17 +83,28 @@ def load_sample(record: Record, model: Model, sha256: str | None = None) -> Samp
         ReadError, ModelError, DataError: the scan cannot be read, is of another kind than the
             model's, or changed since the split was made.
     """
-    scan = read_scan(record.path)
-    if sha256 not in (None, scan.provenance["sha256"]):
+    view, found = read_view(record)
+    if sha256 not in (None, found):
         raise DataError(f"{record.path}: changed since the split was made")
-    view = scan.views[0]
-    model.check(view)
-    working = model.working_view(view)
+    whole, view = view.shape, model.select(view)
+    if record.window is not None:
+        x1, y1, x2, y2 = record.window
+        view = replace(view, pixels=np.ascontiguousarray(view.pixels[:, y1:y2, x1:x2]))
+    if record.isolated and record.item is not None and record.item.mask is not None:
+        view = isolate(view, record.item.mask)
+    working = model.working_view(view, whole)
     (height, width), (h0, w0) = working.shape, view.shape
-    annotations = tuple(scale_annotation(a, height / h0, width / w0, height, width) for a in record.annotations)
+    scale = lambda a: scale_annotation(a, height / h0, width / w0, height, width)  # noqa: E731
+    region = scale(record.item).mask if record.item is not None else None
     eight_bit = view.bit_depth == 8
     counts = np.rint(working.pixels * 255).astype(np.uint8) if eight_bit else np.array(working.pixels)
-    return Sample(record, replace(working, pixels=np.zeros((len(counts), 1, 1), np.float32)), counts, annotations)
+    return Sample(record, replace(working, pixels=np.zeros((len(counts), 1, 1), np.float32)), counts, tuple(map(scale, record.annotations)), region)
+
+
+def isolate(view: View, mask: np.ndarray) -> View:
+    """The view with air outside a (H, W) mask: transmission and brightness 1, effective Z 0."""
+    air = np.array([0.0 if name == "zeff" else 1.0 for name in view.channels], np.float32)
+    return replace(view, pixels=np.where(mask, view.pixels, air[:, None, None]))
 
 
 def load_samples(records: Sequence[Record], model: Model, report: Callable[[str], None] = print, sha256: Mapping[str, str] | None = None) -> list[Sample]:

@@ -12,6 +12,7 @@ from bagscan.core import Grid
 from bagscan.core.association import pool, to_cells
 from bagscan.evaluation.within_bag import FOREGROUND_DARKNESS
 
+LEAST_SHARE = 0.02  # of a segment that an object must fill to be found by it
 ABSENT = -1e4  # a score that loses against all others; -inf would give NaN gradients
 
 
@@ -20,7 +21,8 @@ class Batch:
     """Crops and their truth.
 
     Attributes:
-        pixels: (B, C, P, P). darkness: (B, P, P).
+        pixels: (B, C, P, P). presence: (B, P, P) what makes a region foreground: darkness, or lying on the item.
+        present_from: mean presence above which a region is.
         objects: (B, P, P) int64 number of the object at each pixel, from 1; 0 where there is none.
         classes: (B, A) int64 class of objects 1..A, from 1; 0 where there are fewer.
         labels: (B, P, P) hard regions, from regioners that do not learn.
@@ -29,13 +31,14 @@ class Batch:
     pixels: Tensor
     objects: Tensor
     classes: Tensor
-    darkness: Tensor
+    presence: Tensor
     labels: Tensor | None
+    present_from: float = FOREGROUND_DARKNESS
 
     def planes(self) -> Tensor:
-        """(B, A + 1, P, P): a 0/1 plane for every object, and darkness."""
+        """(B, A + 1, P, P): a 0/1 plane for every object, and presence."""
         numbers = torch.arange(1, self.classes.shape[1] + 1)[:, None, None]
-        return torch.cat([(self.objects[:, None] == numbers).float(), self.darkness[:, None]], 1)
+        return torch.cat([(self.objects[:, None] == numbers).float(), self.presence[:, None]], 1)
 
 
 @dataclass(frozen=True)
@@ -55,7 +58,7 @@ class SegmentTruth:
 
 
 def soft_shares(batch: Batch, q: Tensor, grid: Grid) -> tuple[Tensor, Tensor]:
-    """Share of every object in each soft superpixel (B, K, A), and its darkness (B, K)."""
+    """Share of every object in each soft superpixel (B, K, A), and its presence (B, K)."""
     planes = batch.planes()
     if planes.shape[-2:] != (grid.height, grid.width):
         planes = F.interpolate(planes, size=(grid.height, grid.width), mode="area")
@@ -64,39 +67,41 @@ def soft_shares(batch: Batch, q: Tensor, grid: Grid) -> tuple[Tensor, Tensor]:
 
 
 def hard_shares(batch: Batch) -> tuple[Tensor, Tensor]:
-    """The same of hard regions; darkness is -1 where a region does not exist."""
+    """The same of hard regions; presence is -1 where a region does not exist."""
     assert batch.labels is not None
     b, n = len(batch.labels), int(batch.labels.max()) + 1
     index = (torch.arange(b)[:, None, None] * n + batch.labels).reshape(-1)
-    columns = torch.cat([batch.planes(), torch.ones_like(batch.darkness)[:, None]], 1).movedim(1, -1).flatten(0, 2)
+    columns = torch.cat([batch.planes(), torch.ones_like(batch.presence)[:, None]], 1).movedim(1, -1).flatten(0, 2)
     sums = torch.zeros(b * n, columns.shape[1]).index_add_(0, index, columns).reshape(b, n, -1)
     means = sums / sums[..., -1:].clamp(min=1)
     return means[..., :-2], torch.where(sums[..., -1] > 0, means[..., -2], means.new_tensor(-1.0))
 
 
-def segment_truth(share: Tensor, dark: Tensor, classes: Tensor, positive_from: float, negative_to: float, background_weight: float) -> SegmentTruth:
+def segment_truth(
+    share: Tensor, presence: Tensor, classes: Tensor, positive_from: float, negative_to: float, background_weight: float, present_from: float = FOREGROUND_DARKNESS
+) -> SegmentTruth:
     """Name every segment from its overlap with the objects.
 
     Args:
-        share: (B, K, A). dark: (B, K), negative where the region does not exist.
+        share: (B, K, A). presence: (B, K), negative where the region does not exist.
         classes: (B, A), 0 where there is no such object.
         positive_from, negative_to: a segment at least so far inside an object is anomalous, one at
             most so far benign, the rest are ignored. The best segment of every object is its own
             even where it reaches ``positive_from`` nowhere.
-        background_weight: of air.
+        background_weight: of what is no foreground: air, or what lies beside the item. present_from: of foreground.
 
     Returns:
         Truth in which an object's segments weigh 1/√count each: a large object counts more than a
         small one, but not as much more as it has segments.
     """
-    foreground = dark > FOREGROUND_DARKNESS
+    foreground = presence > present_from
     inside = share * foreground[..., None]
-    best = (inside == inside.amax(1, keepdim=True)) & (inside > negative_to)
+    best = (inside == inside.amax(1, keepdim=True)) & (inside > min(negative_to, LEAST_SHARE))
     owned = ((inside >= positive_from) | best) & (classes > 0)[:, None]
     positive = owned.any(-1)
     overlapped = share.sum(-1) > negative_to
     benign = ~overlapped & ~positive & foreground
-    air = ~overlapped & ~positive & ~foreground & (dark >= 0)
+    air = ~overlapped & ~positive & ~foreground & (presence >= 0)
     each = owned.sum(1, keepdim=True).clamp(min=1).rsqrt()
     owner = torch.where(owned, inside, inside.new_tensor(-1.0)).argmax(-1)
     target = classes.gather(1, owner) * positive
@@ -126,3 +131,19 @@ def ranking_loss(margin: Tensor, truth: SegmentTruth) -> Tensor:
     counted = own > ABSENT / 2
     short = F.softplus(against[:, None] - own) * counted
     return short.sum() / counted.sum().clamp(min=1)
+
+
+def verdict_loss(margin: Tensor, truth: SegmentTruth) -> Tensor:
+    """Cross-entropy of the whole crop's verdict: its log-odds are the smooth maximum over its segments.
+
+    What decides about an item is its worst segment, and items are compared with one another: the
+    ranking inside a bag says nothing of a benign one's worst segment.
+
+    Args:
+        margin: (B, K) log-odds of anomaly, :data:`ABSENT` where a segment was not scored.
+    """
+    counted = truth.owned.any(-1) | truth.benign
+    verdict = margin.masked_fill(~counted, ABSENT).logsumexp(1)
+    there = counted.any(1).float()
+    each = F.binary_cross_entropy_with_logits(verdict, truth.owned.flatten(1).any(1).float(), reduction="none")
+    return (each * there).sum() / there.sum().clamp(min=1)

@@ -1,0 +1,97 @@
+"""Items of simulated scans: every device in every view as a record of its own (paper A, Fig. 1 B-C).
+
+An item is what the object level judges whole and what the sub-component level cuts up. Its region
+is its mask, a little wider, so that what is taped to its outside belongs to it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from scipy.ndimage import binary_dilation
+
+from bagscan.core import Annotation
+from bagscan.datasets.record import Record
+from bagscan.formats.coco import decode_mask
+
+MARGIN_PX = 24  # of the window around an item's box: context for the network
+WIDEN_PX = 6  # of an item's mask: what is taped to it
+LEAST_PX = 200  # a device that shows fewer pixels is not an item
+LEAST_VISIBLE_PX = 20  # of an anomaly inside its item
+
+
+def item_records(record: Record, truth: Mapping[str, Any], isolated: bool) -> list[Record]:
+    """The items of one view, given its truth file.
+
+    Another device that the anomaly's shadow falls on is left out: it is neither benign nor its host.
+
+    Args:
+        record: of the whole view. truth: COCO entries of the view. isolated: see :class:`Record`.
+    """
+    height, width = truth["image"]["height"], truth["image"]["width"]
+    entries = truth["annotations"]
+    hidden = next((e for e in entries if e["category"] == "anomaly"), None)
+    anomaly = decode_mask(hidden["segmentation"], height, width) if hidden else np.zeros((height, width), bool)
+    found = []
+    for entry in entries:
+        if entry["role"] != "device" or entry["area"] < LEAST_PX:
+            continue
+        mask = decode_mask(entry["segmentation"], height, width)
+        one = cut(record, mask, str(entry["id"]), entry["category"], isolated)
+        host = hidden is not None and hidden["parent_id"] == entry["id"]
+        x1, y1, x2, y2 = one.window or (0, 0, width, height)
+        assert one.item is not None and one.item.mask is not None
+        shown = anomaly[y1:y2, x1:x2] & one.item.mask
+        if shown.sum() > LEAST_VISIBLE_PX and not host:
+            continue
+        if host and shown.sum() > LEAST_VISIBLE_PX:
+            found.append(replace(one, annotations=(_annotation("anomaly", shown),), labels={"anomaly": 1}))
+        elif not host:
+            about = {k: v for k, v in record.about.items() if k not in ("kind", "way", "stratum")}
+            found.append(replace(one, annotations=(), labels={"anomaly": -1}, about=about))
+    return found
+
+
+def cut(record: Record, mask: np.ndarray, name: str, device: str, isolated: bool) -> Record:
+    """The record of the item under a (H, W) bool mask of the view."""
+    height, width = mask.shape
+    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    window = (
+        max(0, int(columns[0]) - MARGIN_PX),
+        max(0, int(rows[0]) - MARGIN_PX),
+        min(width, int(columns[-1]) + 1 + MARGIN_PX),
+        min(height, int(rows[-1]) + 1 + MARGIN_PX),
+    )
+    x1, y1, x2, y2 = window
+    region = binary_dilation(mask[y1:y2, x1:x2], iterations=WIDEN_PX)
+    return replace(record, id=f"{record.id}_{name}", window=window, item=_annotation(device, region), isolated=isolated)
+
+
+def _annotation(label: str, mask: np.ndarray) -> Annotation:
+    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    return Annotation(label, (float(columns[0]), float(rows[0]), float(columns[-1] + 1), float(rows[-1] + 1)), mask)
+
+
+def match(found: Sequence[np.ndarray], truth: Sequence[np.ndarray], least_iou: float = 0.5) -> list[int]:
+    """Index of the truth mask that each found mask stands for, by falling IoU, each once; -1 for none.
+
+    Args:
+        found, truth: (H, W) bool masks of one view.
+    """
+    if not found or not truth:
+        return [-1] * len(found)
+    a, b = (np.stack(m).reshape(len(m), -1).astype(np.float32) for m in (found, truth))
+    common = a @ b.T
+    iou = common / np.maximum(a.sum(1)[:, None] + b.sum(1)[None] - common, 1)
+    given, taken = [-1] * len(found), set[int]()
+    for flat in np.argsort(-iou, axis=None, kind="stable"):
+        i, k = divmod(int(flat), len(truth))
+        if iou[i, k] < least_iou:
+            break
+        if given[i] < 0 and k not in taken:
+            given[i] = k
+            taken.add(k)
+    return given
