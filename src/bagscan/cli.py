@@ -57,13 +57,15 @@ def train(
     as_json: AsJson = False,
 ) -> None:
     """Train the system of a configuration; the same line resumes it after a kill."""
-    from bagscan.training.experiment import SegmentationExperiment, read_experiment, train_segmentation
+    from bagscan.training.experiment import DetectionExperiment, SegmentationExperiment, read_experiment, train_detection, train_segmentation
     from bagscan.training.experiment import train as train_parts
 
     experiment = read_experiment(config, settings)
     out = out or Path("runs") / config.stem
     if isinstance(experiment, SegmentationExperiment):
         best, written = train_segmentation(experiment, out, _say), out / "regioner.safetensors"
+    elif isinstance(experiment, DetectionExperiment):
+        best, written = train_detection(experiment, out, _say), out / "regioner.safetensors"
     else:
         best, written = train_parts(experiment, out, _say), out / "model"
     _print({"out": str(written), "best": best}, as_json, lambda: f"best model in {written}: " + ", ".join(f"{k} {v:.4f}" for k, v in best.items()))
@@ -106,8 +108,14 @@ def evaluate(
 ) -> None:
     """Score a model per segment, object and scan, with intervals and the controls beside them."""
     from bagscan.config import parse_mapping
-    from bagscan.training.evaluate import evaluate_model, summary
+    from bagscan.training.evaluate import detection_summary, evaluate_detection, evaluate_model, summary
+    from bagscan.training.experiment import DetectionExperiment, read_experiment
 
+    detection = read_experiment(config, settings)
+    if isinstance(detection, DetectionExperiment):
+        told = evaluate_detection(detection, model, part, out or model / "results.json", _say)
+        _print(told, as_json, lambda: detection_summary(told))
+        return
     experiment = _joint_experiment(config, settings)
     other = parse_mapping(regioner, "--regioner") if regioner else None
     record = evaluate_model(experiment, model, part, out or model.parent / "results.json", _say, other)

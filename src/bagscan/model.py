@@ -28,6 +28,7 @@ from bagscan.formats.quantities import RGB
 from bagscan.registry import part
 
 FORMAT = 1
+LEAST_TRANSMISSION = 2e-3  # less is noise
 SHIPPED = Path(__file__).parent / "shipped"  # models that come with the package, trained on simulated scans alone
 
 
@@ -38,12 +39,17 @@ class InputConfig:
     Attributes:
         quantity, channels: as in :class:`bagscan.core.View`.
         working_side_px: views are scaled so that sqrt(H * W) is this; 0 keeps them as they are.
+        superpixel_side_px: side of a superpixel at working size, so that windows of any size are
+            cut alike; 0 for the regioner's own number of superpixels a view.
+        log_transmission: whether the network sees -ln of transmissions in place of them.
         mean, std: per channel; pixels become (x - mean) / std.
     """
 
     quantity: str = "pseudo_colour"
     channels: tuple[str, ...] = ("red", "green", "blue")
     working_side_px: int = 400
+    superpixel_side_px: float = 0.0
+    log_transmission: bool = False
     mean: tuple[float, ...] = (0.8, 0.8, 0.8)
     std: tuple[float, ...] = (0.25, 0.25, 0.25)
 
@@ -52,8 +58,8 @@ class InputConfig:
             raise ValueError(f"mean and std need one value for each of {len(self.channels)} channels")
         if min(self.std, default=0) <= 0:
             raise ValueError(f"std must be above 0, got {self.std}")
-        if self.working_side_px < 0:
-            raise ValueError("working_side_px must be 0 or more")
+        if min(self.working_side_px, self.superpixel_side_px) < 0:
+            raise ValueError("working_side_px and superpixel_side_px must be 0 or more")
 
 
 @dataclass(frozen=True)
@@ -76,7 +82,7 @@ def _build(kind: str, settings: dict[str, Any], where: str, **forced: Any) -> tu
     own = {f.name for f in dataclasses.fields(module.Config)}
     config = fill(module.Config, settings | {k: v for k, v in forced.items() if k in own}, where)
     built: nn.Module = module.build(config)
-    return built, {"name": name, **dataclasses.asdict(config)}
+    return built, {"name": name, **dataclasses.asdict(built.config)}  # type: ignore[call-overload]
 
 
 class Model(nn.Module):
@@ -91,6 +97,7 @@ class Model(nn.Module):
     scorer: Any
     mean: Tensor
     std: Tensor
+    is_z: Tensor
 
     def __init__(self, config: ModelConfig, operating_point: OperatingPoint | None = None) -> None:
         super().__init__()
@@ -104,6 +111,7 @@ class Model(nn.Module):
         self.half_weights = False  # weights are stored in 16 bits, half the size; arithmetic is always in 32
         self.id = "unsaved"
         self.register_buffer("mean", torch.tensor(config.input.mean)[:, None, None], persistent=False)
+        self.register_buffer("is_z", torch.tensor([name == "zeff" for name in config.input.channels])[:, None, None], persistent=False)
         self.register_buffer("std", torch.tensor(config.input.std)[:, None, None], persistent=False)
 
     @property
@@ -132,7 +140,14 @@ class Model(nn.Module):
 
     def normalise(self, pixels: Tensor) -> Tensor:
         """(B, C, H, W) pixels -> the network's input."""
+        if self.config.input.log_transmission:
+            pixels = torch.where(self.is_z, pixels, -pixels.clamp(min=LEAST_TRANSMISSION).log())
         return (pixels - self.mean) / self.std
+
+    def superpixels(self, height: int, width: int) -> int | None:
+        """How many superpixels a window at working size is cut into; None for the regioner's own number."""
+        side = self.config.input.superpixel_side_px
+        return max(4, round(height * width / side**2)) if side else None
 
     def select(self, view: View) -> View:
         """The channels that the model takes, of a view that may hold more: a model of high energy alone reads any raw scan.
@@ -180,13 +195,20 @@ class Model(nn.Module):
     def judge(self, view: View, n_superpixels: int | None = None) -> tuple[Regions, np.ndarray]:
         """Regions of a view already at working size, and their scores (n,)."""
         self.check(view)
-        regions: Regions = self.regioner.regions(view, n_superpixels)
+        regions: Regions = self.regioner.regions(view, n_superpixels or self.superpixels(*view.shape))
         image = self.normalise(torch.from_numpy(np.array(view.pixels))[None])
         return regions, self.score_regions(image, regions)
 
     @torch.no_grad()
     def score_regions(self, image: Tensor, regions: Regions) -> np.ndarray:
         """(n,) scores of given regions of one normalised image (1, C, H, W)."""
+        if not regions.n:
+            return np.zeros(0, np.float32)
+        if regions.labels.ndim == 3:  # instances overlap: each is the only region of an image of its own
+            masks = torch.from_numpy(regions.labels)
+            chosen = torch.stack([torch.arange(regions.n), torch.zeros(regions.n, dtype=torch.long)], 1)
+            embeddings = self.encoder(image.expand(regions.n, -1, -1, -1), masks.long() - 1, chosen)
+            return np.asarray(self.scorer.score(embeddings).float().numpy())
         labels = torch.from_numpy(regions.labels.astype(np.int64))[None]
         chosen = torch.stack([torch.zeros(regions.n, dtype=torch.long), torch.arange(regions.n)], 1)
         embeddings = self.encoder(image, labels, chosen)

@@ -65,10 +65,16 @@ class Screener:
         return Report(scan.id, decision, tuple(findings), self.model.id, self.point.threshold, tuple(reasons), scores, labels, timings)
 
     def regions_and_scores(self, view: View) -> tuple[np.ndarray, np.ndarray]:
-        """(H, W) int32 regions at the view's own size, and (n,) scores."""
+        """(H, W) int32 regions at the view's own size, and (n,) scores; of overlapping instances the worst lies on top."""
         working = self.model.working_view(self.model.select(view))
         regions, scores = self.model.judge(working)
-        return upsample_labels(regions.labels, *view.shape), scores
+        labels = regions.labels
+        if labels.ndim == 3:
+            flat = np.full(regions.shape, -1, np.int32)
+            for index in np.argsort(scores, kind="stable"):
+                flat[labels[index]] = index
+            labels = flat
+        return upsample_labels(labels, *view.shape), scores
 
     def _findings(self, view: View, labels: np.ndarray, scores: np.ndarray) -> list[Finding]:
         found = []

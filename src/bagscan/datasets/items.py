@@ -23,13 +23,13 @@ LEAST_PX = 200  # a device that shows fewer pixels is not an item
 LEAST_VISIBLE_PX = 20  # of an anomaly inside its item
 
 
-def item_records(record: Record, truth: Mapping[str, Any], isolated: bool) -> list[Record]:
+def item_records(record: Record, truth: Mapping[str, Any]) -> list[Record]:
     """The items of one view, given its truth file.
 
     Another device that the anomaly's shadow falls on is left out: it is neither benign nor its host.
 
     Args:
-        record: of the whole view. truth: COCO entries of the view. isolated: see :class:`Record`.
+        record: of the whole view. truth: COCO entries of the view.
     """
     height, width = truth["image"]["height"], truth["image"]["width"]
     entries = truth["annotations"]
@@ -40,10 +40,11 @@ def item_records(record: Record, truth: Mapping[str, Any], isolated: bool) -> li
         if entry["role"] != "device" or entry["area"] < LEAST_PX:
             continue
         mask = decode_mask(entry["segmentation"], height, width)
-        one = cut(record, mask, str(entry["id"]), entry["category"], isolated)
+        one = cut(record, mask, str(entry["id"]), entry["category"])
         host = hidden is not None and hidden["parent_id"] == entry["id"]
         x1, y1, x2, y2 = one.window or (0, 0, width, height)
-        assert one.item is not None and one.item.mask is not None
+        assert one.item is not None
+        assert one.item.mask is not None
         shown = anomaly[y1:y2, x1:x2] & one.item.mask
         if shown.sum() > LEAST_VISIBLE_PX and not host:
             continue
@@ -55,7 +56,7 @@ def item_records(record: Record, truth: Mapping[str, Any], isolated: bool) -> li
     return found
 
 
-def cut(record: Record, mask: np.ndarray, name: str, device: str, isolated: bool) -> Record:
+def cut(record: Record, mask: np.ndarray, name: str, device: str) -> Record:
     """The record of the item under a (H, W) bool mask of the view."""
     height, width = mask.shape
     rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
@@ -67,7 +68,7 @@ def cut(record: Record, mask: np.ndarray, name: str, device: str, isolated: bool
     )
     x1, y1, x2, y2 = window
     region = binary_dilation(mask[y1:y2, x1:x2], iterations=WIDEN_PX)
-    return replace(record, id=f"{record.id}_{name}", window=window, item=_annotation(device, region), isolated=isolated)
+    return replace(record, id=f"{record.id}_{name}", window=window, item=_annotation(device, region))
 
 
 def _annotation(label: str, mask: np.ndarray) -> Annotation:

@@ -33,8 +33,7 @@ class Record:
         window: the part of the view (x1, y1, x2, y2 in pixels) that is this record, for records of
             single items; annotations are then in the window's own pixels. None for the whole view.
         also: a second image of the same view, pixel for pixel, whose channels are appended.
-        item: the item that the window shows, its mask in the window. isolated: whether what lies
-            outside the item is to be replaced by air, as behind an instance segmentation.
+        item: the item that the window shows, its mask in the window.
     """
 
     id: str
@@ -48,7 +47,6 @@ class Record:
     window: tuple[int, int, int, int] | None = None
     also: Path | None = None
     item: Annotation | None = None
-    isolated: bool = False
 
 
 @dataclass(frozen=True)

@@ -8,29 +8,29 @@ from typing import Any
 
 from bagscan.core import Annotation
 from bagscan.core.errors import ConfigError, DataError
-from bagscan.datasets.items import item_records
+from bagscan.datasets.items import LEAST_PX, item_records
 from bagscan.datasets.record import Collection, Record
 from bagscan.formats.coco import decode_mask
 from bagscan.simulate.summary import read_scans
 
 IMAGES = {"colour": ("colour", ".png"), "raw": ("raw", ".tif"), "all": ("raw", ".tif")}
 VIEWS = ("below", "side", "both")
-ITEMS = ("no", "window", "isolated")
+ANNOTATE = ("anomaly", "device")
 
 
-def load(root: str | Path, images: str = "colour", views: str = "both", items: str = "no") -> Collection:
+def load(root: str | Path, images: str = "colour", views: str = "both", items: bool = False, annotate: str = "anomaly") -> Collection:
     """Every view, or every device in it, as a record whose annotations are its anomalies, masks and all.
 
     Args:
         images: ``colour`` for pseudo-colour, ``raw`` for low, high and effective Z, ``all`` for both.
-        views: ``below``, ``side`` or ``both``.
-        items: ``no`` for whole views, ``window`` for one record a device with what surrounds it, ``isolated`` with air there.
+        views: ``below``, ``side`` or ``both``. items: one record a device in place of whole views.
+        annotate: ``anomaly``, or ``device`` for the items, which detectors learn to find.
 
     Raises:
-        DataError: no simulated data set there. ConfigError: unknown images, views or items.
+        DataError: no simulated data set there. ConfigError: unknown images, views or annotate.
     """
     root = Path(root)
-    for name, given, known in (("images", images, IMAGES), ("views", views, VIEWS), ("items", items, ITEMS)):
+    for name, given, known in (("images", images, IMAGES), ("views", views, VIEWS), ("annotate", annotate, ANNOTATE)):
         if given not in known:
             raise ConfigError(f"data.sources: {name} must be one of {', '.join(known)}, got {given!r}")
     if not (root / "scans").is_dir():
@@ -49,29 +49,29 @@ def load(root: str | Path, images: str = "colour", views: str = "both", items: s
                 continue
             try:
                 truth = json.loads((root / "truth" / f"{name}.json").read_text())
-                whole = _record(scan, view, truth, path, root / "colour" / f"{name}.png" if images == "all" else None)
-                records += [whole] if items == "no" else item_records(whole, truth, items == "isolated")
+                whole = _record(scan, view, truth, path, root / "colour" / f"{name}.png" if images == "all" else None, annotate)
+                records += item_records(whole, truth) if items else [whole]
             except (OSError, ValueError, KeyError) as error:
                 bad[name] = f"{root / 'truth' / name}.json: {error}"
     positive = sum(bool(r.annotations) for r in records)
-    notes = [f"{len(records)} simulated {'views' if items == 'no' else 'items'}, {positive} with an anomaly."]
+    notes = [f"{len(records)} simulated {'items' if items else 'views'}, {positive} with an anomaly."]
     if absent:
         notes.append(f"{len(absent)} views are absent.")
     return Collection(root.name, tuple(records), tuple(notes), tuple(absent), bad)
 
 
-def _record(scan: dict[str, Any], view: str, truth: dict[str, Any], path: Path, also: Path | None) -> Record:
+def _record(scan: dict[str, Any], view: str, truth: dict[str, Any], path: Path, also: Path | None, annotate: str) -> Record:
     height, width = truth["image"]["height"], truth["image"]["width"]
     found = tuple(
         Annotation(
-            "anomaly",
+            "anomaly" if annotate == "anomaly" else "item",
             (float(x), float(y), float(x + w), float(y + h)),
             decode_mask(entry["segmentation"], height, width),
             id=str(entry["id"]),
             parent_id=None if entry["parent_id"] is None else str(entry["parent_id"]),
         )
         for entry in truth["annotations"]
-        if entry["category"] == "anomaly"
+        if entry["role"] == annotate and entry["area"] >= (LEAST_PX if annotate == "device" else 1)
         for x, y, w, h in [entry["bbox"]]
     )
     return Record(

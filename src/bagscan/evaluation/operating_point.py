@@ -33,6 +33,11 @@ def choose_operating_point(truth: np.ndarray, scores: np.ndarray, max_fpr: float
     # Just above the first score that must not be called: ties with it stay below.
     threshold = float(np.nextafter(benign[n - allowed - 1], np.inf))
     false = int((benign >= threshold).sum())
-    low = float(beta.ppf(0.025, false, n - false + 1)) if false else 0.0
-    high = float(beta.ppf(0.975, false + 1, n - false))
-    return OperatingPoint(threshold, f"max_fpr={max_fpr} per {level}", split, false / n, (low, high))
+    return OperatingPoint(threshold, f"max_fpr={max_fpr} per {level}", split, false / n, clopper_pearson(false, n))
+
+
+def clopper_pearson(k: int, n: int) -> tuple[float, float]:
+    """95 % interval of a share of k in n (Clopper & Pearson 1934); all of [0, 1] where n is 0."""
+    low = float(beta.ppf(0.025, k, n - k + 1)) if k else 0.0
+    high = float(beta.ppf(0.975, k + 1, n - k)) if k < n else 1.0
+    return low, high

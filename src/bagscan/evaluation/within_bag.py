@@ -92,7 +92,9 @@ def segment_truth(overlap: np.ndarray, foreground: np.ndarray) -> np.ndarray:
 
 
 def region_means(regions: Regions, image: np.ndarray) -> np.ndarray:
-    """(n,) mean of a (H, W) image in every region of a partition."""
+    """(n,) mean of a (H, W) image in every region."""
+    if regions.labels.ndim == 3:
+        return np.asarray((regions.labels * image).sum((1, 2)) / np.maximum(regions.areas(), 1))
     inside = regions.labels >= 0
     sums = np.bincount(regions.labels[inside], image[inside], minlength=regions.n)
     return np.asarray(sums / np.maximum(regions.areas(), 1))

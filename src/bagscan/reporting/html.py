@@ -61,7 +61,8 @@ def _path(mask: np.ndarray) -> str:
 
 def _benign_path(labels: np.ndarray, scores: np.ndarray, threshold: float) -> str:
     """All borders between two benign regions, as one path of pixel edges."""
-    flagged = scores[labels.clip(0)] >= threshold
+    # Label -1 lies outside every region: it takes the last place, which is never flagged.
+    flagged = np.append(scores >= threshold, False)[labels]
     parts = []
     rows, cols = np.nonzero((labels[:, 1:] != labels[:, :-1]) & ~(flagged[:, 1:] & flagged[:, :-1]))
     parts += [f"M{c + 1},{r}v1" for r, c in zip(rows, cols, strict=True)]

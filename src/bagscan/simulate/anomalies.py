@@ -173,6 +173,8 @@ BUILDERS: dict[str, Callable[[Builder, Size], bool]] = {
 }
 KINDS = tuple(BUILDERS)
 TOWARDS_SMALL = 1.7
+Sizes = tuple[float, float]  # from and to, on the logarithmic scale of VOLUMES_MM3: 0 its smallest, 1 its largest
+ALL_SIZES: Sizes = (0.0, 1.0)
 # Volume of the place that each kind looks for, mm³: drawn over decades, so that anomalies of every
 # degree of difficulty come up, from a crumb in the noise to a block that nobody overlooks.
 VOLUMES_MM3 = {
@@ -198,11 +200,11 @@ SHAPES = {
 }
 
 
-def wanted_size(kind: str, rng: np.random.Generator) -> np.ndarray:
+def wanted_size(kind: str, rng: np.random.Generator, sizes: Sizes = ALL_SIZES) -> np.ndarray:
     """(3,) mm of the place that an anomaly of this kind looks for, longest first."""
     low, high = VOLUMES_MM3[kind]
     # Small ones more often: what is large stands out wherever it lies.
-    volume = low * (high / low) ** (rng.random() ** TOWARDS_SMALL)
+    volume = low * (high / low) ** (sizes[0] + (sizes[1] - sizes[0]) * rng.random() ** TOWARDS_SMALL)
     first, second = (np.exp(rng.uniform(*np.log(pair))) for pair in SHAPES[kind])
     middle = (volume * second / first) ** (1 / 3)
     return np.array([middle * first, middle, middle / second])

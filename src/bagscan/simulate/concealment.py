@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
-from bagscan.simulate.anomalies import LIQUIDS, POWDERS, Make, build_anomaly, wanted_size
+from bagscan.simulate.anomalies import ALL_SIZES, LIQUIDS, POWDERS, Make, Sizes, build_anomaly, wanted_size
 from bagscan.simulate.assembly import AIR, OUTSIDE, Assembly, Builder, filled, join
 from bagscan.simulate.occupancy import BoxFinder, Grid, Occupancy, free_voxels, occupy
 
@@ -52,16 +52,17 @@ class Concealed:
     removed: Assembly | None = None
 
 
-def conceal(device: Assembly, way: str, kind: str, rng: np.random.Generator, around: Assembly | None = None, make: Make = build_anomaly) -> Concealed | None:
+def conceal(device: Assembly, way: str, kind: str, rng: np.random.Generator, around: Assembly | None = None, make: Make = build_anomaly, sizes: Sizes = ALL_SIZES) -> Concealed | None:
     """Hide one anomaly in a device; None where no place is found.
 
     Args:
         way: one of ``WAYS``. kind: one of :data:`bagscan.simulate.anomalies.KINDS`.
         around: what stands around the device, in its frame: nothing taped outside may reach into it.
         make: builds the anomaly, from kind, size and random numbers; a user's own mesh needs its own.
+        sizes: range of volumes, see :data:`bagscan.simulate.anomalies.VOLUMES_MM3`.
     """
     for _ in range(3):
-        found = WAYS[way](device, kind, rng, around, make)
+        found = WAYS[way](device, kind, rng, around, make, sizes)
         if found is not None:
             return found
     return None
@@ -104,18 +105,18 @@ def _grow(occupancy: Occupancy, finder: BoxFinder, starts: np.ndarray, wanted_mm
     return None
 
 
-def cavity_insert(device: Assembly, kind: str, rng: np.random.Generator, around: Assembly | None, make: Make) -> Concealed | None:
+def cavity_insert(device: Assembly, kind: str, rng: np.random.Generator, around: Assembly | None, make: Make, sizes: Sizes) -> Concealed | None:
     """In the empty room that a case has left."""
     occupancy = occupy(device, Grid.around(*device.bounds, _grid_pitch(device)))
     free = free_voxels(occupancy, device)
     starts = np.argwhere(free)
     if not len(starts):
         return None
-    place = _grow(occupancy, BoxFinder(free), starts, wanted_size(kind, rng), rng)
+    place = _grow(occupancy, BoxFinder(free), starts, wanted_size(kind, rng, sizes), rng)
     return _placed(device, place, "cavity_insert", kind, make, rng) if place else None
 
 
-def replaced_component(device: Assembly, kind: str, rng: np.random.Generator, around: Assembly | None, make: Make) -> Concealed | None:
+def replaced_component(device: Assembly, kind: str, rng: np.random.Generator, around: Assembly | None, make: Make, sizes: Sizes) -> Concealed | None:
     """In the place of a cell, a disk, a motor that was taken out."""
     there = [k for k, c in enumerate(device.components) if c.replaceable and (device.component == k).any()]
     if not there:
@@ -138,7 +139,7 @@ def replaced_component(device: Assembly, kind: str, rng: np.random.Generator, ar
     return _placed(left, place, "replaced_component", kind, make, rng, removed=device.alone(device.part_of(gone))) if place else None
 
 
-def between_layers(device: Assembly, kind: str, rng: np.random.Generator, around: Assembly | None, make: Make) -> Concealed | None:
+def between_layers(device: Assembly, kind: str, rng: np.random.Generator, around: Assembly | None, make: Make, sizes: Sizes) -> Concealed | None:
     """In a thin gap: under a lid, over a board, behind a screen."""
     pitch = _grid_pitch(device)
     pitch[2] = np.clip(pitch[2], 0.25, 0.5)
@@ -148,7 +149,7 @@ def between_layers(device: Assembly, kind: str, rng: np.random.Generator, around
     starts = np.argwhere((run >= LAYER_MM[0]) & (run <= LAYER_MM[1]))
     if not len(starts):
         return None
-    wanted = wanted_size(kind, rng)
+    wanted = wanted_size(kind, rng, sizes)
     # A gap is wide and thin: what is wanted is pressed flat.
     thin = min(rng.uniform(*LAYER_MM), float(np.cbrt(np.prod(wanted))))
     flat = np.minimum(np.sqrt(np.prod(wanted) / thin) * np.exp([0.3, -0.3]), 200)
@@ -164,13 +165,13 @@ def _run_along_z(free: np.ndarray) -> np.ndarray:
     return np.where(free, after - before - 1, 0)
 
 
-def partial_fill(device: Assembly, kind: str, rng: np.random.Generator, around: Assembly | None, make: Make) -> Concealed | None:
+def partial_fill(device: Assembly, kind: str, rng: np.random.Generator, around: Assembly | None, make: Make, sizes: Sizes) -> Concealed | None:
     """Poured into a hollow up to some level, or lying on its floor."""
     if not device.hollows:
         return None
     cavity = device.hollows[int(rng.integers(len(device.hollows)))]
     if kind in ("powder", "liquid") and make is build_anomaly:
-        poured = _pour(device, cavity, kind, rng)
+        poured = _pour(device, cavity, kind, rng, sizes)
         if poured is not None:
             return poured
     bounds = device.solid_bounds()[cavity]
@@ -181,11 +182,11 @@ def partial_fill(device: Assembly, kind: str, rng: np.random.Generator, around: 
     starts = np.argwhere(floor)
     if not len(starts):
         return None
-    place = _grow(occupancy, BoxFinder(free), starts, wanted_size(kind, rng), rng, 0.2)
+    place = _grow(occupancy, BoxFinder(free), starts, wanted_size(kind, rng, sizes), rng, 0.2)
     return _placed(device, place, "partial_fill", kind, make, rng) if place else None
 
 
-def _pour(device: Assembly, cavity: int, kind: str, rng: np.random.Generator) -> Concealed | None:
+def _pour(device: Assembly, cavity: int, kind: str, rng: np.random.Generator, sizes: Sizes) -> Concealed | None:
     """The lowest part of a hollow, whatever held it before emptied out."""
     held = [int(c) for c in np.unique(device.component[device.inside == cavity]) if device.components[c].name in CONTENTS]
     removed = None
@@ -193,7 +194,7 @@ def _pour(device: Assembly, cavity: int, kind: str, rng: np.random.Generator) ->
         gone = device.part_of(held[0])
         removed, cavity, device = device.alone(gone), cavity - int(gone[:cavity].sum()), device.without(held[0])
     b = Builder(rng)
-    level = float(np.exp(rng.uniform(np.log(0.01), np.log(0.8))))
+    level = float(np.exp(rng.uniform(*(np.log(0.01) * (1 - s) + np.log(0.8) * s for s in np.clip(sizes, 0, 1)))))
     choices = [m for m in (POWDERS if kind == "powder" else LIQUIDS) if removed is None or m not in removed.material]
     density = float(rng.uniform(0.85, 1.15)) if kind == "powder" else 1.0
     with b.part("anomaly"):
@@ -201,7 +202,7 @@ def _pour(device: Assembly, cavity: int, kind: str, rng: np.random.Generator) ->
     return _checked(Concealed(device, b.build(), cavity, kind, "partial_fill", removed))
 
 
-def taped_outside(device: Assembly, kind: str, rng: np.random.Generator, around: Assembly | None, make: Make) -> Concealed | None:
+def taped_outside(device: Assembly, kind: str, rng: np.random.Generator, around: Assembly | None, make: Make, sizes: Sizes) -> Concealed | None:
     """On the outside, touching it, clear of what is packed around."""
     low, high = device.bounds
     extent = high - low
@@ -214,13 +215,13 @@ def taped_outside(device: Assembly, kind: str, rng: np.random.Generator, around:
     starts = np.argwhere(free & ndimage.binary_dilation(own))
     if not len(starts):
         return None
-    place = _grow(occupancy, BoxFinder(free), starts, wanted_size(kind, rng), rng)
+    place = _grow(occupancy, BoxFinder(free), starts, wanted_size(kind, rng, sizes), rng)
     if place is None:
         return None
     return _placed(device, Place(place.centre_mm, place.size_mm, OUTSIDE), "taped_outside", kind, make, rng)
 
 
-WAYS: dict[str, Callable[[Assembly, str, np.random.Generator, Assembly | None, Make], Concealed | None]] = {
+WAYS: dict[str, Callable[[Assembly, str, np.random.Generator, Assembly | None, Make, Sizes], Concealed | None]] = {
     "cavity_insert": cavity_insert,
     "replaced_component": replaced_component,
     "partial_fill": partial_fill,

@@ -139,7 +139,9 @@ def _keep_recipe(recipe: Recipe, out: Path, insert: Import | None, report: Repor
             report(f"warning: {out} was begun with bagscan {before.get('bagscan')}; scans made now, with {__version__}, may differ")
         if before.get("count", 0) > recipe.count:
             raise DataError(f"{out} holds a data set of {before['count']} scans: the count may grow, not shrink; use another --out")
-        changed = [k for k in told if k not in ("count", "bagscan") and before.get(k) != told[k]]
+        # What a recipe of an older bagscan could not say stood at its default.
+        default = json.loads(json.dumps(dataclasses.asdict(Recipe(recipe.devices))))
+        changed = [k for k in told if k not in ("count", "bagscan") and before.get(k, default.get(k)) != told[k]]
         if changed:
             raise DataError(f"{out} holds a data set of another recipe ({', '.join(f'{k} was {before.get(k)!r}, now {told[k]!r}' for k in changed[:3])}): use another --out")
     elif out.exists() and any(out.iterdir()):

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from bagscan.simulate.anomalies import build_anomaly, wanted_size
+from bagscan.simulate.anomalies import ALL_SIZES, Sizes, build_anomaly, wanted_size
 from bagscan.simulate.assembly import AIR, Assembly, Builder, Component
 from bagscan.simulate.mesh import ribbon, rotation_xyz
 from bagscan.simulate.parts import helix
@@ -24,20 +24,24 @@ LOOK_ALIKES = {
 }
 
 
-def build_item(name: str, rng: np.random.Generator) -> Assembly:
-    """One thing, standing on z = 0 or thereabouts; one component of its own name."""
+def build_item(name: str, rng: np.random.Generator, sizes: Sizes = ALL_SIZES) -> Assembly:
+    """One thing, standing on z = 0 or thereabouts; one component of its own name.
+
+    Args:
+        sizes: of look-alikes, as of anomalies.
+    """
     if name in LOOK_ALIKES:
-        return _look_alike(LOOK_ALIKES[name], name, rng)
+        return _look_alike(LOOK_ALIKES[name], name, rng, sizes)
     b = Builder(rng)
     with b.part(name):
         ITEMS[name](b)
     return b.build()
 
 
-def _look_alike(kind: str, name: str, rng: np.random.Generator) -> Assembly:
+def _look_alike(kind: str, name: str, rng: np.random.Generator, sizes: Sizes) -> Assembly:
     """Built as an anomaly of that kind, of its sizes, renamed."""
     while True:
-        found = build_anomaly(kind, wanted_size(kind, rng), rng)
+        found = build_anomaly(kind, wanted_size(kind, rng, sizes), rng)
         if found is not None:
             return replace(found, components=(Component(name),))
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from bagscan.core.errors import nearest
-from bagscan.simulate.anomalies import KINDS, Make, build_anomaly
+from bagscan.simulate.anomalies import ALL_SIZES, KINDS, Make, build_anomaly
 from bagscan.simulate.assembly import OUTSIDE, Assembly, join
 from bagscan.simulate.bags import KINDS as BAGS
 from bagscan.simulate.bags import Bag, build_bag
@@ -95,7 +95,8 @@ class Recipe:
         anomalous: share of scans with an anomaly. pairs: whether each scene is scanned without and
             with its anomaly. bags: relative frequency by kind. items: fewest and most.
         look_alikes: chance of each of up to three look-alikes. more_devices: chance of each of two more devices.
-        kinds, ways: of anomalies. vary_machine: whether noise, blur, scatter and faults differ from
+        kinds, ways: of anomalies. sizes: smallest and largest, on the logarithmic scale of volumes
+            (0 to 1 is all of it; 1.3 is larger than any of it). vary_machine: whether noise, blur, scatter and faults differ from
             scan to scan within the ranges of real machines, in place of the profile's own.
     """
 
@@ -114,6 +115,7 @@ class Recipe:
     kinds: tuple[str, ...] = KINDS
     ways: tuple[str, ...] = tuple(WAYS)
     vary_machine: bool = False
+    sizes: tuple[float, float] = ALL_SIZES
 
     def __post_init__(self) -> None:
         known = {"devices": NAMES, "kinds": KINDS, "ways": tuple(WAYS), "bags": BAGS, "parts": ("train", "val", "test")}
@@ -135,6 +137,8 @@ class Recipe:
             raise ValueError(f"devices repeat: {self.devices}")
         if len(self.items) != 2 or not 0 <= self.items[0] <= self.items[1]:
             raise ValueError(f"items must be the fewest and the most, got {list(self.items)}")
+        if not 0 <= self.sizes[0] <= self.sizes[1] <= 2:
+            raise ValueError(f"sizes must ascend within 0 to 2, got {list(self.sizes)}")
         if self.count < 1 or self.seed < 0:
             raise ValueError(f"count must be 1 or more and seed 0 or more, got {self.count} and {self.seed}")
 
@@ -278,7 +282,7 @@ def _pack(recipe: Recipe, what: Plan, bag: Bag, heap: Heap, device: Assembly, tu
     weight = np.array([COMMON.get(n, 1.0) for n in ITEMS])
     common = [str(n) for n in rng.choice(list(ITEMS), max(0, wanted - len(loose)), p=weight / weight.sum())]
     for name in rng.permutation([*loose, *common]):
-        drop(build_item(str(name), rng), _any_turn(rng), str(name), "look_alike" if name in LOOK_ALIKES else "item")
+        drop(build_item(str(name), rng, recipe.sizes), _any_turn(rng), str(name), "look_alike" if name in LOOK_ALIKES else "item")
     drape(int(rng.integers(1, 5)) if bag.kind != "tray" else int(rng.random() < 0.3))
     return placed, tuple(things)
 
@@ -297,14 +301,14 @@ def _with_anomaly(
     k = next(i for i, thing in enumerate(scene.things) if thing.about.get("under_test"))
     _, turn, at = placed[k - 1]
     back = (join([*parts[:k], *parts[k + 1 :]]) if what.way == "taped_outside" else join(parts[:1])).moved(None, -at).moved(turn.T)
-    found = conceal(device, what.way, what.kind, rng, back, make)
+    found = conceal(device, what.way, what.kind, rng, back, make, recipe.sizes)
     for _ in range(40):
         if found is not None:
             break
         way, kind = str(rng.choice(recipe.ways)), str(rng.choice(recipe.kinds))
         if way == "taped_outside" and what.way != "taped_outside":
             continue  # what stands around was not looked at
-        found = conceal(device, way, kind, rng, back, make)
+        found = conceal(device, way, kind, rng, back, make, recipe.sizes)
     if found is None:
         return scene
     start = sum(len(a) for a in parts[:k])

@@ -14,7 +14,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-
 Z_GAIN = 0.2  # share of a channel's change of gain that effective Z gets
 
 
@@ -26,6 +25,7 @@ class AugmentConfig:
         crop_px: side of the square crop at working size. scale: range of resizing before it.
         gain, gamma: largest relative change per channel. noise: standard deviation at most.
         near_object: share of crops that must hold an object, where the scan has one.
+        jitter: how far, as a share of the crop, the object may lie from its middle.
     """
 
     crop_px: int = 256
@@ -34,14 +34,15 @@ class AugmentConfig:
     gamma: float = 0.25
     noise: float = 0.02
     near_object: float = 0.7
+    jitter: float = 0.35
 
     def __post_init__(self) -> None:
         if self.crop_px < 16:
             raise ValueError(f"crop_px must be at least 16, got {self.crop_px}")
         if not 0 < self.scale[0] <= self.scale[1]:
             raise ValueError(f"scale must be two ascending factors above 0, got {self.scale}")
-        if not 0 <= self.near_object <= 1 or min(self.gain, self.gamma, self.noise) < 0:
-            raise ValueError("near_object is a share; gain, gamma and noise are not below 0")
+        if not 0 <= self.near_object <= 1 or min(self.gain, self.gamma, self.noise, self.jitter) < 0:
+            raise ValueError("near_object is a share; gain, gamma, noise and jitter are not below 0")
 
 
 def draw_crop(
@@ -78,7 +79,7 @@ def _centre(masks: np.ndarray, height: int, width: int, window: float, config: A
     if len(masks) and rng.random() < config.near_object:
         rows, cols = np.nonzero(masks[int(rng.integers(len(masks)))])
         if len(rows):
-            jitter = rng.uniform(-0.35, 0.35, 2) * window
+            jitter = rng.uniform(-config.jitter, config.jitter, 2) * window
             return float(rows.mean() + jitter[0]), float(cols.mean() + jitter[1])
     half = [min(window / 2, side / 2) for side in (height, width)]
     return float(rng.uniform(half[0], height - half[0])), float(rng.uniform(half[1], width - half[1]))

@@ -11,13 +11,15 @@ import numpy as np
 
 from bagscan.core.errors import BagscanError
 from bagscan.datasets.record import Record
+from bagscan.datasets.splits import read_split
 from bagscan.evaluation.baseline import image_statistics, trivial_baseline
 from bagscan.evaluation.levels import evaluate_levels, segment_arrays
 from bagscan.evaluation.operating_point import choose_operating_point
 from bagscan.evaluation.results import make_record, write_record
 from bagscan.formats import read_scan
 from bagscan.model import Model
-from bagscan.training.experiment import Experiment, benign_quantiles, judge_part, part_records
+from bagscan.training.detection import judge_detections
+from bagscan.training.experiment import DetectionExperiment, Experiment, benign_quantiles, detection_samples, judge_part, part_records
 
 
 def calibrate_model(experiment: Experiment, folder: Path, max_fpr: float, report: Callable[[str], None] = print) -> Model:
@@ -69,6 +71,33 @@ def evaluate_model(experiment: Experiment, folder: Path, part: str, out: Path, r
     )
     write_record(out, record)
     return record
+
+
+def evaluate_detection(experiment: DetectionExperiment, run_folder: Path, part: str, out: Path, report: Callable[[str], None] = print) -> dict[str, Any]:
+    """Box and mask AP of a trained item detector on one part of its data, as a result record.
+
+    Args:
+        run_folder: what ``bagscan train`` wrote.
+    """
+    model, samples = detection_samples(experiment, run_folder, part, report)
+    split = read_split(Path(experiment.data.split) if experiment.data.split else run_folder / "split.json")
+    record = make_record(
+        f"detection-{run_folder.name}-{part}",
+        judge_detections(model, samples, report),
+        data={"name": "+".join(s.root for s in experiment.data.sources), "hash": split.data_hash, "counts": {"scans": len(samples)}},
+        config={"regioner": model.config.regioner, "input": dataclasses.asdict(model.config.input)},
+        seeds=[experiment.training.loop.seed],
+    )
+    write_record(out, record)
+    return record
+
+
+def detection_summary(record: dict[str, Any]) -> str:
+    """COCO scores as a table for people."""
+    rows = [f"{'':6s}  AP     AP50   AP75   small  medium large"]
+    for kind, scores in record["results"].items():
+        rows.append(f"{kind:6s}  " + " ".join("-     " if v is None else f"{v:<6.3f}" for v in scores.values()))
+    return "\n".join(rows)
 
 
 def _baseline(train: list[Record], test: list[Record]) -> dict[str, float]:

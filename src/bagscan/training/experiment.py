@@ -24,12 +24,13 @@ from bagscan.datasets import bsds500, coco_folder, simulated, sixray, yolo_folde
 from bagscan.datasets.record import Collection, Record, data_folder
 from bagscan.datasets.splits import Split, given_split, make_split, read_split, write_split
 from bagscan.evaluation.within_bag import BagResult
-from bagscan.model import Model, ModelConfig
+from bagscan.model import InputConfig, Model, ModelConfig
 from bagscan.regions.ssn import SSN
 from bagscan.regions.ssn import Config as SSNConfig
+from bagscan.training.detection import DetectionTask, DetectionTrainingConfig
 from bagscan.training.joint import JointConfig, JointTask, judge_samples
 from bagscan.training.loop import run
-from bagscan.training.samples import load_samples
+from bagscan.training.samples import Sample, load_samples
 from bagscan.training.ssn import SSNTrainingConfig, train_ssn
 
 Report = Callable[[str], None]
@@ -44,8 +45,7 @@ class SourceConfig:
         root: folder (COCO: the JSON file); relative to the data folder, ``BAGSCAN_DATA``; of
             simulated scans relative to where bagscan is run.
         images, views: simulated: ``colour``, ``raw`` or ``all`` channels; ``below``, ``side`` or ``both``.
-        items: simulated: ``no`` for whole views; ``window`` for every device with what is around it,
-            ``isolated`` with air there, as behind an instance segmentation.
+        items: simulated: every device of a view apart, with what is around it, in place of whole views.
         subset, list_of: SIXray: list ``10``, ``100`` or ``1000``, and ``train`` or ``test`` of it.
         scanner_digits: YOLO: leading characters of a file name that tell the scanner.
         with_objects_only: leave out scans without annotations. limit: use at most so many scans,
@@ -61,7 +61,8 @@ class SourceConfig:
     limit: int = 0
     images: str = "colour"
     views: str = "both"
-    items: str = "no"
+    items: bool = False
+    annotate: str = "anomaly"
 
 
 @dataclass(frozen=True)
@@ -116,8 +117,32 @@ class SegmentationExperiment:
     threads: int = 0
 
 
-def read_experiment(path: str | Path, settings: list[str] | None = None) -> Experiment | SegmentationExperiment:
-    """The experiment of a YAML file whose ``kind`` is ``joint`` or ``ssn``, with ``--set`` applied.
+@dataclass(frozen=True)
+class DetectionExperiment:
+    """A detector of items, Mask R-CNN or Faster R-CNN.
+
+    Attributes:
+        data: annotations are what it learns to find. input: what a view must be.
+        regioner: ``{name: mask_rcnn, ...}``. training: see :class:`DetectionTrainingConfig`.
+        threads: of torch; 0 for all cores.
+    """
+
+    data: DataConfig
+    input: InputConfig = field(default_factory=InputConfig)
+    regioner: dict[str, Any] = field(default_factory=lambda: {"name": "mask_rcnn"})
+    training: DetectionTrainingConfig = field(default_factory=DetectionTrainingConfig)
+    threads: int = 0
+
+    def model(self) -> Model:
+        """The detector as the regioner of a model; its encoder and scorer are the least there is."""
+        return Model(ModelConfig(self.input, self.regioner, {"name": "crop", "backbone": "test_resnet", "size_px": 32}))
+
+
+AnyExperiment = Experiment | SegmentationExperiment | DetectionExperiment
+
+
+def read_experiment(path: str | Path, settings: list[str] | None = None) -> AnyExperiment:
+    """The experiment of a YAML file whose ``kind`` is ``joint``, ``ssn`` or ``detection``, with ``--set`` applied.
 
     Raises:
         ConfigError: an unknown kind, key or value.
@@ -125,17 +150,17 @@ def read_experiment(path: str | Path, settings: list[str] | None = None) -> Expe
     data, lines = read_yaml(path)
     apply_settings(data, settings or [])
     kind = data.pop("kind", "joint")
-    kinds: dict[str, Any] = {"joint": Experiment, "ssn": SegmentationExperiment}
+    kinds: dict[str, Any] = {"joint": Experiment, "ssn": SegmentationExperiment, "detection": DetectionExperiment}
     if kind not in kinds:
         raise ConfigError(f"{path}: kind must be one of {', '.join(kinds)}, got {kind!r}")
-    experiment: Experiment | SegmentationExperiment = fill(kinds[kind], data, str(path), lines)
+    experiment: AnyExperiment = fill(kinds[kind], data, str(path), lines)
     return experiment
 
 
 def load_source(source: SourceConfig) -> Collection:
     """Read one dataset. Raises :class:`DataError` naming ``BAGSCAN_DATA`` where it is absent."""
     if source.format == "simulated":
-        return simulated.load(source.root, source.images, source.views, source.items)
+        return simulated.load(source.root, source.images, source.views, source.items, source.annotate)
     root = data_folder() / source.root
     if not root.exists():
         raise DataError(f"{root}: no such data; set BAGSCAN_DATA to the folder that holds {source.root}")
@@ -250,10 +275,42 @@ def _initialise(model: Model, experiment: Experiment) -> None:
     if experiment.init:
         model.load_state_dict(Model.load(experiment.init).state_dict())
     if experiment.init_regioner:
-        try:
-            model.regioner.load_state_dict(load_file(experiment.init_regioner))
-        except (OSError, RuntimeError, ValueError) as error:
-            raise ConfigError(f"init_regioner {experiment.init_regioner}: {error}") from error
+        _load_regioner(model, experiment.init_regioner)
+
+
+def _load_regioner(model: Model, path: str | Path) -> None:
+    """Weights of a regioner from a file; an item detector's go to the part that finds the items."""
+    try:
+        weights = load_file(path)
+        part = getattr(model.regioner, "items", None)
+        (model.regioner if part is None or not all(k.startswith("detector.") for k in weights) else part).load_state_dict(weights)
+    except (OSError, RuntimeError, ValueError) as error:
+        raise ConfigError(f"regioner weights {path}: {error}") from error
+
+
+def train_detection(experiment: DetectionExperiment, out: Path, report: Report = print) -> dict[str, float]:
+    """Train a detector; its best weights are ``out/regioner.safetensors``, for ``init_regioner``."""
+    _set_threads(experiment.threads)
+    torch.manual_seed(experiment.training.loop.seed)
+    model = experiment.model()
+    records = load_records(experiment.data, report)
+    split = obtain_split(experiment.data, records, out, report)
+    save_resolved(experiment, "detection", out)
+    samples = {part: load_samples(part_records(experiment.data, records, split, part), model, report, split.sha256) for part in ("train", "val")}
+
+    def keep(scores: dict[str, float]) -> None:
+        save_file({k: v.contiguous() for k, v in model.regioner.state_dict().items()}, out / "regioner.safetensors")
+
+    return run(DetectionTask(model, samples["train"], samples["val"], experiment.training), experiment.training.loop, out, keep, report)
+
+
+def detection_samples(experiment: DetectionExperiment, run_folder: Path, part: str, report: Report = print) -> tuple[Model, list[Sample]]:
+    """A trained detector, and the views of one part of its data."""
+    model = experiment.model()
+    _load_regioner(model, run_folder / "regioner.safetensors")
+    records = load_records(experiment.data, report)
+    split = obtain_split(experiment.data, records, run_folder, report)
+    return model, load_samples(part_records(experiment.data, records, split, part), model, report, split.sha256)
 
 
 def train_segmentation(experiment: SegmentationExperiment, out: Path, report: Report = print) -> dict[str, float]:

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from bagscan.core import Grid, View
+from bagscan.core import Grid, Regions, View
 from bagscan.core.errors import ConfigError
 from bagscan.evaluation.levels import scan_arrays
 from bagscan.evaluation.metrics import auroc
@@ -24,7 +24,7 @@ from bagscan.model import Model
 from bagscan.training.augment import AugmentConfig, draw_crop
 from bagscan.training.loop import LoopConfig
 from bagscan.training.losses import channel_reconstruction_loss, compactness_loss, label_reconstruction_loss
-from bagscan.training.samples import Sample
+from bagscan.training.samples import Sample, spread
 from bagscan.training.targets import ABSENT, Batch, SegmentTruth, balanced, hard_shares, ranking_loss, segment_truth, soft_shares, verdict_loss
 
 
@@ -101,7 +101,9 @@ class JointTask:
         for row, own in zip(classes, own_classes, strict=True):
             row[: len(own)] = torch.tensor(own)
         labels = None
-        if not self.model.segments_differentiably:
+        if self.model.regioner.kind == "instance":  # object level: the item's own mask is the one region
+            labels = torch.stack(presence).long() - 1
+        elif not self.model.segments_differentiably:
             views = [View(p.numpy(), self.train[0].view.channels, self.train[0].view.quantity) for p in pixels]
             count = self._superpixels(*pixels[0].shape[-2:])
             labels = torch.from_numpy(np.stack([self.model.regioner.regions(v, count).labels for v in views])).long()
@@ -114,7 +116,7 @@ class JointTask:
         masks = sample.masks()
         region = [] if sample.region is None else [sample.region[None]]
         # Of an item without an anomaly, a crop near the item itself.
-        aim = masks if len(masks) or not region else region[0]
+        aim = masks if len(masks) and not (region and self.model.regioner.kind == "instance") else region[0] if region else masks
         pixels, planes = draw_crop(sample.pixels(), np.concatenate([masks, *region]), self.config.augment, rng, sample.view.channels, aim)
         masks_drawn = planes[: len(masks)]
         presence = planes[-1].float() if region else torch.from_numpy(darkness_map(pixels.numpy(), sample.view.channels)).float()
@@ -134,7 +136,11 @@ class JointTask:
 
     def _superpixels(self, height: int, width: int) -> int:
         """As many for a crop as leaves a superpixel the size that it has in use."""
-        per_scan = getattr(self.model.regioner.config, "n_superpixels", 1)
+        by_area = self.model.superpixels(height, width)
+        if by_area:
+            return by_area
+        settings = self.model.config.regioner
+        per_scan: int = settings.get("parts", settings).get("n_superpixels", 1)
         side = self.model.config.input.working_side_px
         return max(4, round(per_scan * height * width / side**2)) if side else per_scan
 
@@ -215,11 +221,6 @@ def _members(samples: Sequence[Sample], key: Callable[[Sample], str]) -> dict[st
     return found
 
 
-def spread(samples: Sequence[Sample], n: int) -> list[Sample]:
-    """At most ``n`` samples, evenly through the list."""
-    return [samples[i] for i in np.unique(np.linspace(0, len(samples) - 1, min(n, len(samples))).astype(int))]
-
-
 def judge_samples(model: Model, samples: Sequence[Sample], report: Callable[[str], None] | None = None) -> list[BagResult]:
     """Score every sample's regions, as in use, for the within-bag protocol."""
     model.eval()
@@ -228,7 +229,11 @@ def judge_samples(model: Model, samples: Sequence[Sample], report: Callable[[str
         if report and number % 25 == 0:
             report(f"scored {number} of {len(samples)} scans")
         view = sample.full_view()
-        regions, scores = model.judge(view)
+        if model.regioner.kind == "instance" and sample.region is not None:
+            regions = Regions(sample.region[None], 1, "instance")
+            scores = model.score_regions(model.normalise(torch.from_numpy(np.array(view.pixels))[None]), regions)
+        else:
+            regions, scores = model.judge(view)
         darkness = darkness_map(view.pixels, view.channels)
         results.append(judge_bag(regions, scores, darkness, sample.annotations, sample.record.scanner, sample.region))
     return results

@@ -20,8 +20,8 @@ class Sample:
     """A view at working size with its truth scaled to it.
 
     Attributes:
-        counts: (C, H, W) uint8 or float32; 8-bit views are kept as bytes, a quarter of the memory.
-        view: as read, but for its pixels.
+        counts: (C, H, W) uint8 or uint16, a quarter or half of the memory of pixels.
+        scale: (C,) pixel value of one count. view: as read, but for its pixels.
         region: (H, W) bool, the item that is judged; None where the whole view is.
     """
 
@@ -29,11 +29,12 @@ class Sample:
     view: View
     counts: np.ndarray
     annotations: tuple[Annotation, ...]
+    scale: np.ndarray
     region: np.ndarray | None = None
 
     def pixels(self) -> np.ndarray:
         """(C, H, W) float32."""
-        return self.counts.astype(np.float32) / 255 if self.counts.dtype == np.uint8 else self.counts
+        return np.asarray(self.counts * self.scale[:, None, None])
 
     def full_view(self) -> View:
         """The view at working size."""
@@ -90,21 +91,21 @@ def load_sample(record: Record, model: Model, sha256: str | None = None) -> Samp
     if record.window is not None:
         x1, y1, x2, y2 = record.window
         view = replace(view, pixels=np.ascontiguousarray(view.pixels[:, y1:y2, x1:x2]))
-    if record.isolated and record.item is not None and record.item.mask is not None:
-        view = isolate(view, record.item.mask)
     working = model.working_view(view, whole)
     (height, width), (h0, w0) = working.shape, view.shape
     scale = lambda a: scale_annotation(a, height / h0, width / w0, height, width)  # noqa: E731
     region = scale(record.item).mask if record.item is not None else None
-    eight_bit = view.bit_depth == 8
-    counts = np.rint(working.pixels * 255).astype(np.uint8) if eight_bit else np.array(working.pixels)
-    return Sample(record, replace(working, pixels=np.zeros((len(counts), 1, 1), np.float32)), counts, tuple(map(scale, record.annotations)), region)
+    counts, unit = to_counts(working)
+    return Sample(record, replace(working, pixels=np.zeros((len(counts), 1, 1), np.float32)), counts, tuple(map(scale, record.annotations)), unit, region)
 
 
-def isolate(view: View, mask: np.ndarray) -> View:
-    """The view with air outside a (H, W) mask: transmission and brightness 1, effective Z 0."""
-    air = np.array([0.0 if name == "zeff" else 1.0 for name in view.channels], np.float32)
-    return replace(view, pixels=np.where(mask, view.pixels, air[:, None, None]))
+def to_counts(view: View) -> tuple[np.ndarray, np.ndarray]:
+    """(C, H, W) counts of a view, and (C,) the value of one: 8 bits where it had 8, else 16 up to each channel's largest value."""
+    if view.bit_depth == 8:
+        unit = np.full(len(view.channels), 1 / 255, np.float32)
+        return np.rint(view.pixels * 255).astype(np.uint8), unit
+    unit = np.maximum(view.pixels.max((1, 2)), 1e-6).astype(np.float32) / 65535
+    return np.rint(view.pixels.clip(0) / unit[:, None, None]).astype(np.uint16), unit
 
 
 def load_samples(records: Sequence[Record], model: Model, report: Callable[[str], None] = print, sha256: Mapping[str, str] | None = None) -> list[Sample]:
@@ -131,3 +132,8 @@ def load_samples(records: Sequence[Record], model: Model, report: Callable[[str]
     if not samples:
         raise DataError(f"none of {len(records)} scans could be read")
     return samples
+
+
+def spread(samples: Sequence[Sample], n: int) -> list[Sample]:
+    """At most ``n`` samples, evenly through the list."""
+    return [samples[i] for i in np.unique(np.linspace(0, len(samples) - 1, min(n, len(samples))).astype(int))]

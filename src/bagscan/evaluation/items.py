@@ -1,0 +1,166 @@
+"""Items told benign or anomalous: per segment, per item and per scan, with everything that a table must not hide.
+
+The levels of paper A: a segment has its own verdict, an item that of its worst segment, a scan that
+of its worst item in any view.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from bagscan.evaluation.metrics import auroc, roc_curve, score_table
+from bagscan.evaluation.operating_point import clopper_pearson
+
+STRATA = ("below 5", "5-50", "50-500", "above 500")
+FUSIONS: dict[str, Callable[[np.ndarray], float]] = {"maximum": lambda s: float(s.max()), "mean": lambda s: float(s.mean())}
+
+
+@dataclass(frozen=True)
+class Judged:
+    """One item in one view.
+
+    Attributes:
+        id, scan, view: of the item; scans have several. anomalous: whether it hides an anomaly.
+        score: of the item. about: ``stratum``, ``layout``, ``ambiguous``, ``look_alike``, ``kind`` ... where known.
+        segment_truth, segment_scores: (n,) of the segments on it; truth is 1, 0, or -1 for left out.
+        found: whether the item was detected; a missed one cannot raise an alarm.
+    """
+
+    id: str
+    scan: str
+    view: str
+    anomalous: bool
+    score: float
+    about: Mapping[str, str]
+    segment_truth: np.ndarray
+    segment_scores: np.ndarray
+    found: bool = True
+
+
+def arrays(items: Sequence[Judged]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(truth, scores, scan number) of items."""
+    scans = {name: k for k, name in enumerate(dict.fromkeys(i.scan for i in items))}
+    return np.array([int(i.anomalous) for i in items]), np.array([i.score for i in items]), np.array([scans[i.scan] for i in items])
+
+
+def segment_arrays(items: Sequence[Judged]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(truth, scores, scan number) of all segments that count."""
+    _, _, numbers = arrays(items)
+    truth, scores, number = [np.zeros(0, int)], [np.zeros(0)], [np.zeros(0, int)]
+    for item, n in zip(items, numbers, strict=True):
+        counted = item.segment_truth >= 0
+        truth.append(item.segment_truth[counted])
+        scores.append(item.segment_scores[counted])
+        number.append(np.full(int(counted.sum()), n))
+    return np.concatenate(truth), np.concatenate(scores), np.concatenate(number)
+
+
+def fused(items: Sequence[Judged], how: str = "maximum", views: Sequence[str] | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """(truth, scores) of scans: their items' scores, per view the worst, over views fused.
+
+    Args:
+        how: one of ``FUSIONS``. views: only these.
+    """
+    scans: dict[str, dict[str, float]] = {}
+    truth: dict[str, bool] = {}
+    for item in items:
+        if views is None or item.view in views:
+            worst = scans.setdefault(item.scan, {})
+            worst[item.view] = max(worst.get(item.view, -np.inf), item.score)
+            truth[item.scan] = truth.get(item.scan, False) or item.anomalous
+    names = list(scans)
+    return np.array([int(truth[n]) for n in names]), np.array([FUSIONS[how](np.array(list(scans[n].values()))) for n in names])
+
+
+def best_threshold(truth: np.ndarray, scores: np.ndarray) -> float:
+    """The threshold with the largest difference of true and false-positive rate (Youden 1950)."""
+    fpr, tpr, thresholds = roc_curve(truth, scores)
+    best = int(np.argmax(tpr - fpr))
+    return float(thresholds[best]) if np.isfinite(thresholds[best]) else float(scores.max(initial=0))
+
+
+@dataclass(frozen=True)
+class Thresholds:
+    """Thresholds chosen on validation, one for each level."""
+
+    segment: float
+    item: float
+    scan: float
+
+    @classmethod
+    def chosen_on(cls, items: Sequence[Judged]) -> Thresholds:
+        """By Youden's index at every level."""
+        truth, scores, _ = segment_arrays(items)
+        return cls(best_threshold(truth, scores), best_threshold(*arrays(items)[:2]), best_threshold(*fused(items)))
+
+
+def evaluate_items(items: Sequence[Judged], thresholds: Thresholds, seen_layouts: Sequence[str] = ()) -> dict[str, Any]:
+    """Every level, and what a single figure would hide.
+
+    Args:
+        seen_layouts: layouts of devices in training; others are reported apart.
+    """
+    truth, scores, number = arrays(items)
+    results: dict[str, Any] = {
+        "per_segment": score_table(*_two(segment_arrays(items)), thresholds.segment, segment_arrays(items)[2]),
+        "per_item": score_table(truth, scores, thresholds.item, number),
+        "per_scan": score_table(*fused(items), thresholds.scan),
+        "views": view_table(items),
+        "strata": stratum_table(items, thresholds.item),
+        "groups": {name: _group(list(members), thresholds.item) for name, members in _groups(items, seen_layouts).items()},
+        "missed_by_the_detector": int(sum(not i.found and i.anomalous for i in items)),
+    }
+    return results
+
+
+def _two(found: tuple[np.ndarray, np.ndarray, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    return found[0], found[1]
+
+
+def _groups(items: Sequence[Judged], seen: Sequence[str]) -> dict[str, list[Judged]]:
+    """Subsets that a table shows beside the whole."""
+    tests: dict[str, Callable[[Judged], bool]] = {
+        "no clutter wholly inside a device": lambda i: i.about.get("ambiguous") == "no",
+        "clutter wholly inside a device (ambiguous)": lambda i: i.about.get("ambiguous") == "yes",
+        "bags with look-alikes": lambda i: i.about.get("look_alike") == "yes",
+        "bags without look-alikes": lambda i: i.about.get("look_alike") == "no",
+    }
+    if seen:
+        tests["layouts seen in training, new families"] = lambda i: i.about.get("layout") in seen
+        tests["layouts never seen"] = lambda i: "layout" in i.about and i.about["layout"] not in seen
+    return {name: chosen for name, test in tests.items() if (chosen := [i for i in items if test(i)])}
+
+
+def _group(items: Sequence[Judged], threshold: float) -> dict[str, Any]:
+    truth, scores, _ = arrays(items)
+    called = scores >= threshold
+    return {"n": len(items), "auroc": auroc(truth, scores), "tp": rate(called[truth == 1]), "fp": rate(called[truth == 0])}
+
+
+def rate(called: np.ndarray) -> dict[str, Any]:
+    """Percentage of (n,) bool with its 95 % Clopper-Pearson interval."""
+    n, k = len(called), int(called.sum())
+    low, high = clopper_pearson(k, n)
+    return {"percent": 100 * k / n if n else float("nan"), "interval": [100 * low, 100 * high], "n": n}
+
+
+def stratum_table(items: Sequence[Judged], threshold: float) -> dict[str, Any]:
+    """TP % of items by contrast to noise of their anomaly, and AUROC against all benign items."""
+    benign = np.array([i.score for i in items if not i.anomalous])
+    table = {}
+    for stratum in STRATA:
+        own = np.array([i.score for i in items if i.anomalous and i.about.get("stratum") == stratum])
+        both = np.concatenate([own, benign])
+        table[stratum] = {"tp": rate(own >= threshold), "auroc": auroc(np.arange(len(both)) < len(own), both)}
+    return table
+
+
+def view_table(items: Sequence[Judged]) -> dict[str, Any]:
+    """AUROC of scans by each view alone and by both, for every fusion."""
+    views = sorted({i.view for i in items})
+    table: dict[str, Any] = {f"{view} alone": auroc(*fused(items, views=[view])) for view in views}
+    return table | ({f"both, {how}": auroc(*fused(items, how)) for how in FUSIONS} if len(views) > 1 else {})

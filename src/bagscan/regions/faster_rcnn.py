@@ -1,0 +1,30 @@
+"""Faster R-CNN: the boxes of items, without masks (Ren et al., NIPS 2015; paper A, section II-A)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from bagscan.regions import mask_rcnn
+from bagscan.regions.mask_rcnn import MaskRCNNRegioner
+
+CARD = {**mask_rcnn.CARD, "paper": "Ren et al., NIPS 2015; Bhowmik & Breckon, section II-A", "limits": "a box holds what lies beside the item too"}
+
+
+@dataclass(frozen=True)
+class Config(mask_rcnn.Config):
+    """As :class:`bagscan.regions.mask_rcnn.Config`, for boxes."""
+
+    masks: bool = False
+    widen_px: int = 0
+
+    def __post_init__(self) -> None:
+        if self.masks:
+            raise ValueError("faster_rcnn draws no masks: use mask_rcnn")
+
+
+def build(config: Config) -> MaskRCNNRegioner:
+    return MaskRCNNRegioner(config)
+
+
+def tiny() -> Config:
+    return replace(Config(), backbone="test_resnet", dim=16, stride=1, min_score=0.0)

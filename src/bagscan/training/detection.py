@@ -1,0 +1,94 @@
+"""Train and judge a detector of items: Mask R-CNN, or Faster R-CNN for boxes (paper A, section II-A)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from bagscan.core.errors import ConfigError
+from bagscan.evaluation.detection import coco_scores
+from bagscan.model import Model
+from bagscan.training.loop import LoopConfig
+from bagscan.training.samples import Sample, spread
+
+
+@dataclass(frozen=True)
+class DetectionTrainingConfig:
+    """How a detector is trained.
+
+    Attributes:
+        batch_size: views a step; each is turned and flipped at random. gain: largest change of brightness.
+        validation_scans: judged while training. loop: see :class:`LoopConfig`.
+    """
+
+    batch_size: int = 4
+    gain: float = 0.05
+    validation_scans: int = 40
+    loop: LoopConfig = field(default_factory=LoopConfig)
+
+    def __post_init__(self) -> None:
+        if min(self.batch_size, self.validation_scans) < 1 or self.gain < 0:
+            raise ValueError("batch_size and validation_scans must be at least 1, gain not below 0")
+
+
+class DetectionTask:
+    """Views and the masks of their items in, the detector's losses out; validated by COCO AP."""
+
+    def __init__(self, model: Model, train: Sequence[Sample], val: Sequence[Sample], config: DetectionTrainingConfig) -> None:
+        if model.regioner.kind != "instance":
+            raise ConfigError(f"regioner {model.config.regioner['name']!r} detects nothing: use mask_rcnn or faster_rcnn")
+        self.regioner, self.model, self.config = model.regioner, model, config
+        self.modules: dict[str, nn.Module] = {"regioner": model.regioner}
+        self.train, self.val = [s for s in train if s.annotations], spread(val, config.validation_scans)
+        self.classes = list(model.regioner.config.classes)
+
+    def batch(self, rng: np.random.Generator) -> list[tuple[Tensor, dict[str, Tensor]]]:
+        """Prepared views (C, h, w) with boxes, labels and masks at their size."""
+        return [self._draw(self.train[int(rng.integers(len(self.train)))], rng) for _ in range(self.config.batch_size)]
+
+    def _draw(self, sample: Sample, rng: np.random.Generator) -> tuple[Tensor, dict[str, Tensor]]:
+        stride, turn, flip = self.regioner.config.stride, int(rng.integers(4)), rng.random() < 0.5
+        gain = 1 + self.config.gain * rng.uniform(-1, 1)
+        pixels = self.regioner.prepare(torch.from_numpy(sample.pixels())[None] * gain, sample.view.channels)[0]
+        masks = F.max_pool2d(torch.from_numpy(sample.masks()).float()[None], stride, ceil_mode=True)[0]
+        planes = torch.cat([pixels, masks]).rot90(turn, (1, 2))
+        planes = planes.flip(2) if flip else planes
+        pixels, masks = planes[: len(pixels)].contiguous(), planes[len(pixels) :].bool()
+        labels = torch.tensor([1 + (self.classes.index(a.label) if a.label in self.classes else 0) for a in sample.annotations])
+        boxes = torch.stack([_box(mask) for mask in masks])
+        wide = (boxes[:, 2:] - boxes[:, :2]).amin(1) >= 2  # thinner ones cannot be matched by any anchor
+        return pixels, {"boxes": boxes[wide], "labels": labels[wide], "masks": masks[wide].to(torch.uint8)}
+
+    def loss(self, batch: list[tuple[Tensor, dict[str, Tensor]]]) -> tuple[Tensor, dict[str, float]]:
+        images, targets = zip(*batch, strict=True)
+        parts: dict[str, Tensor] = self.regioner.detector(list(images), list(targets))
+        return torch.stack(list(parts.values())).sum(), {name.removeprefix("loss_"): float(value.detach()) for name, value in parts.items()}
+
+    def validate(self) -> dict[str, float]:
+        scores = judge_detections(self.model, self.val)
+        flat = {f"{kind}_{name}": scores[kind][name] for kind in scores for name in ("ap", "ap_50")}
+        return {"monitor": scores.get("mask" if self.regioner.config.masks else "box", scores["box"])["ap"], **flat}
+
+
+def _box(mask: Tensor) -> Tensor:
+    """(4,) float xyxy box of a (H, W) bool mask, zeros where it is empty."""
+    rows, columns = mask.any(1).nonzero(), mask.any(0).nonzero()
+    if not len(rows):
+        return torch.zeros(4)
+    return torch.stack([columns[0, 0], rows[0, 0], columns[-1, 0] + 1, rows[-1, 0] + 1]).float()
+
+
+def judge_detections(model: Model, samples: Sequence[Sample], report: Callable[[str], None] | None = None) -> dict[str, Any]:
+    """COCO box and mask AP of a model's item detector."""
+    found = []
+    for number, sample in enumerate(samples, 1):
+        found.append(model.regioner.detect(sample.full_view()))
+        if report and number % 25 == 0:
+            report(f"searched {number} of {len(samples)} views")
+    return coco_scores([s.annotations for s in samples], found, [s.counts.shape[-2:] for s in samples])
