@@ -248,6 +248,42 @@ def export_compass(
     export(dataset, out, _say)
 
 
+@app.command()
+def benchmark(
+    what: Annotated[str, typer.Argument(help="table-1 (object level), table-2 (sub-component level), ablation, or figures.")],
+    scale: Annotated[str, typer.Option(help="smoke, small or full.")] = "small",
+    data: Annotated[Path, typer.Option(help="Folder of simulated sets; what is missing is simulated.")] = Path("simulated"),
+    runs: Annotated[Path, typer.Option(help="Folder of checkpoints and models.")] = Path("runs/benchmark"),
+    results: Annotated[Path, typer.Option(help="Folder of results, one JSON a cell; a cell that is there is not run again.")] = Path("benchmarks/results/paper_a"),
+    only: Annotated[list[str], typer.Option(help="Cells whose name holds this, for example resnet-50; may be given several times.")] = [],  # noqa: B006
+    workers: Annotated[int, typer.Option(min=1, help="Cells at a time, each with its share of the cores.")] = 1,
+    out: Annotated[Path, typer.Option(help="figures: folder for the pictures.")] = Path("figures"),
+    as_json: AsJson = False,
+) -> None:
+    """Paper A's tables and figures on simulated scans; the same line goes on where it was stopped."""
+    import os
+
+    from bagscan.benchmark.cells import cells
+    from bagscan.benchmark.run import Place, run_cells
+    from bagscan.benchmark.scales import scale_named
+    from bagscan.benchmark.tables import markdown, read_cells
+
+    place = Place(scale_named(scale), data, runs, results, max(1, (os.cpu_count() or 1) // workers))
+    if what == "figures":
+        from bagscan.benchmark.figures import draw_all
+
+        for path in draw_all(place, out, _say):
+            typer.echo(path)
+        return
+    wanted = [cell for cell in cells(what, place.scale) if all(word.lower() in cell.slug for word in only)]
+    failed = run_cells(place, wanted, workers, _say)
+    found = read_cells(place.results / scale, what)
+    _print({"table": what, "scale": scale, "cells": found}, as_json, lambda: markdown(what, scale, found))
+    if failed:
+        _say(f"bagscan: {failed} of {len(wanted)} cells failed; what they said stands above, and the same line tries them again")
+        raise typer.Exit(EXIT_BAD_ITEMS)
+
+
 @data_app.command("check")
 def data_check(
     config: Config,

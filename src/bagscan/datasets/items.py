@@ -49,7 +49,7 @@ def item_records(record: Record, truth: Mapping[str, Any]) -> list[Record]:
         if shown.sum() > LEAST_VISIBLE_PX and not host:
             continue
         if host and shown.sum() > LEAST_VISIBLE_PX:
-            found.append(replace(one, annotations=(_annotation("anomaly", shown),), labels={"anomaly": 1}))
+            found.append(replace(one, annotations=(mask_annotation("anomaly", shown),), labels={"anomaly": 1}))
         elif not host:
             about = {k: v for k, v in record.about.items() if k not in ("kind", "way", "stratum")}
             found.append(replace(one, annotations=(), labels={"anomaly": -1}, about=about))
@@ -68,10 +68,11 @@ def cut(record: Record, mask: np.ndarray, name: str, device: str) -> Record:
     )
     x1, y1, x2, y2 = window
     region = binary_dilation(mask[y1:y2, x1:x2], iterations=WIDEN_PX)
-    return replace(record, id=f"{record.id}_{name}", window=window, item=_annotation(device, region))
+    return replace(record, id=f"{record.id}_{name}", window=window, item=mask_annotation(device, region))
 
 
-def _annotation(label: str, mask: np.ndarray) -> Annotation:
+def mask_annotation(label: str, mask: np.ndarray) -> Annotation:
+    """An annotation of a (H, W) bool mask that is not empty."""
     rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
     return Annotation(label, (float(columns[0]), float(rows[0]), float(columns[-1] + 1), float(rows[-1] + 1)), mask)
 

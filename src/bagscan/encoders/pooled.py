@@ -33,12 +33,15 @@ class Config:
         backbone, pretrained, weights: see :func:`create_backbone`. channels: image channels.
         dim: channels of the pathway; the description has twice as many (coarse and fine).
         stride: finest map that is pooled, in pixels.
+        attention_heads: of one layer of attention over all regions of an image, so that a region is
+            described beside its neighbours; 0 for each alone, as the paper.
     """
 
     backbone: str = "resnet10t"
     channels: int = 3
     dim: int = 96
     stride: int = 4
+    attention_heads: int = 0
     pretrained: bool = False
     weights: str | None = None
 
@@ -64,6 +67,7 @@ class PooledEncoder(nn.Module):
         # 3x3 mixing everywhere but on the finest map, where it would cost more than all others.
         self.mix = nn.ModuleList(nn.Sequential(nn.Conv2d(config.dim, config.dim, 3, padding=1, bias=False), _norm_act(config.dim)) for _ in self.used[1:])
         self.dim = 2 * config.dim
+        self.context = nn.TransformerEncoderLayer(self.dim, config.attention_heads, 2 * self.dim, 0.0, batch_first=True, norm_first=True) if config.attention_heads else None
         self.to(memory_format=torch.channels_last)
 
     def maps(self, image: Tensor) -> Tensor:
@@ -94,6 +98,11 @@ class PooledEncoder(nn.Module):
             pooled = pool_soft(features, *regions)
         else:
             pooled = pool_hard(features, regions)
+        if self.context is not None:
+            # A region that owns nothing is all zeros, and nobody's neighbour; one is always left to look at.
+            empty = ~pooled.any(-1)
+            empty[:, 0] = False
+            pooled = self.context(pooled, src_key_padding_mask=empty)
         return pooled[chosen[:, 0], chosen[:, 1]]
 
 

@@ -164,3 +164,10 @@ def view_table(items: Sequence[Judged]) -> dict[str, Any]:
     views = sorted({i.view for i in items})
     table: dict[str, Any] = {f"{view} alone": auroc(*fused(items, views=[view])) for view in views}
     return table | ({f"both, {how}": auroc(*fused(items, how)) for how in FUSIONS} if len(views) > 1 else {})
+
+
+def roc_points(truth: np.ndarray, scores: np.ndarray, most: int = 200) -> dict[str, list[float]]:
+    """Points of the ROC curve for a figure, no more than ``most``."""
+    fpr, tpr, _ = roc_curve(truth, scores)
+    kept = np.unique(np.linspace(0, len(fpr) - 1, most).astype(int))
+    return {"fpr": [round(float(v), 5) for v in fpr[kept]], "tpr": [round(float(v), 5) for v in tpr[kept]]}

@@ -52,7 +52,9 @@ class Concealed:
     removed: Assembly | None = None
 
 
-def conceal(device: Assembly, way: str, kind: str, rng: np.random.Generator, around: Assembly | None = None, make: Make = build_anomaly, sizes: Sizes = ALL_SIZES) -> Concealed | None:
+def conceal(
+    device: Assembly, way: str, kind: str, rng: np.random.Generator, around: Assembly | None = None, make: Make = build_anomaly, sizes: Sizes = ALL_SIZES
+) -> Concealed | None:
     """Hide one anomaly in a device; None where no place is found.
 
     Args:

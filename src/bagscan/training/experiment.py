@@ -304,13 +304,21 @@ def train_detection(experiment: DetectionExperiment, out: Path, report: Report =
     return run(DetectionTask(model, samples["train"], samples["val"], experiment.training), experiment.training.loop, out, keep, report)
 
 
-def detection_samples(experiment: DetectionExperiment, run_folder: Path, part: str, report: Report = print) -> tuple[Model, list[Sample]]:
-    """A trained detector, and the views of one part of its data."""
+def detection_samples(
+    experiment: DetectionExperiment, run_folder: Path, part: str, report: Report = print, split_folder: Path | None = None, most: int = 0
+) -> tuple[Model, list[Sample]]:
+    """A trained detector, and the views of one part of its data.
+
+    Args:
+        split_folder: of the split, for other data than it was trained on. most: views at most, spread evenly; 0 for all.
+    """
     model = experiment.model()
     _load_regioner(model, run_folder / "regioner.safetensors")
     records = load_records(experiment.data, report)
-    split = obtain_split(experiment.data, records, run_folder, report)
-    return model, load_samples(part_records(experiment.data, records, split, part), model, report, split.sha256)
+    split = obtain_split(experiment.data, records, split_folder or run_folder, report)
+    chosen = part_records(experiment.data, records, split, part)
+    kept = [chosen[i] for i in np.unique(np.linspace(0, len(chosen) - 1, most or len(chosen)).astype(int))]
+    return model, load_samples(kept, model, report, split.sha256)
 
 
 def train_segmentation(experiment: SegmentationExperiment, out: Path, report: Report = print) -> dict[str, float]:

@@ -91,6 +91,8 @@ class JointTask:
             self.modules["regioner"] = model.regioner
         model.regioner.requires_grad_(config.mode == "joint")
         self.classes = list(model.scorer.config.classes)
+        # Object level: the item's own mask is the one region.
+        self.object_level = judges_whole_items(model) and self.train[0].region is not None
         self.by_scanner = _members(self.train, lambda sample: sample.record.scanner)
         self.by_label = _members(self.train, lambda sample: str(bool(sample.annotations)))
 
@@ -101,7 +103,7 @@ class JointTask:
         for row, own in zip(classes, own_classes, strict=True):
             row[: len(own)] = torch.tensor(own)
         labels = None
-        if self.model.regioner.kind == "instance":  # object level: the item's own mask is the one region
+        if self.object_level:
             labels = torch.stack(presence).long() - 1
         elif not self.model.segments_differentiably:
             views = [View(p.numpy(), self.train[0].view.channels, self.train[0].view.quantity) for p in pixels]
@@ -116,7 +118,7 @@ class JointTask:
         masks = sample.masks()
         region = [] if sample.region is None else [sample.region[None]]
         # Of an item without an anomaly, a crop near the item itself.
-        aim = masks if len(masks) and not (region and self.model.regioner.kind == "instance") else region[0] if region else masks
+        aim = masks if len(masks) and not (region and self.object_level) else region[0] if region else masks
         pixels, planes = draw_crop(sample.pixels(), np.concatenate([masks, *region]), self.config.augment, rng, sample.view.channels, aim)
         masks_drawn = planes[: len(masks)]
         presence = planes[-1].float() if region else torch.from_numpy(darkness_map(pixels.numpy(), sample.view.channels)).float()
@@ -210,8 +212,14 @@ class JointTask:
         if self.val[0].region is None:
             return {"monitor": (kept["auroc"] + kept["hit_at_1"]) / 2, **kept}
         kept["item_auroc"] = auroc(*scan_arrays(bags))
-        # Of whole items there is nothing to rank within.
-        return {"monitor": float(np.nanmean([kept["item_auroc"], kept["auroc"]])), **kept}
+        # Of whole items there is nothing to rank within, of benign ones alone nothing at all.
+        known = [v for v in (kept["item_auroc"], kept["auroc"]) if np.isfinite(v)]
+        return {"monitor": float(np.mean(known)) if known else 0.0, **kept}
+
+
+def judges_whole_items(model: Model) -> bool:
+    """Whether one item is one region: the object level of paper A."""
+    return model.regioner.kind != "superpixel"
 
 
 def _members(samples: Sequence[Sample], key: Callable[[Sample], str]) -> dict[str, list[int]]:
@@ -229,7 +237,7 @@ def judge_samples(model: Model, samples: Sequence[Sample], report: Callable[[str
         if report and number % 25 == 0:
             report(f"scored {number} of {len(samples)} scans")
         view = sample.full_view()
-        if model.regioner.kind == "instance" and sample.region is not None:
+        if judges_whole_items(model) and sample.region is not None:
             regions = Regions(sample.region[None], 1, "instance")
             scores = model.score_regions(model.normalise(torch.from_numpy(np.array(view.pixels))[None]), regions)
         else:

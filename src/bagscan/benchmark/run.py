@@ -1,0 +1,216 @@
+"""Run the cells of a table: each trains, is judged and leaves one JSON; what is there already is not run again."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from bagscan.benchmark.cells import COLOUR, DATA, Cell, model_and_training
+from bagscan.benchmark.detected import detected_items, run_detector
+from bagscan.benchmark.scales import Scale, ScanSet
+from bagscan.benchmark.store import load_items
+from bagscan.evaluation.baseline import image_statistics, trivial_baseline
+from bagscan.evaluation.items import Judged, Thresholds, arrays, evaluate_items, roc_points
+from bagscan.evaluation.results import make_record, write_record
+from bagscan.model import Model
+from bagscan.simulate.dataset import load_recipe, simulate
+from bagscan.training.joint import JointTask, judge_samples
+from bagscan.training.loop import run
+from bagscan.training.samples import Sample
+
+Report = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a benchmark reads and writes.
+
+    Attributes:
+        scale: of every cell. data: folder of simulated sets. runs: of checkpoints and models. results: of one JSON a cell.
+        threads: of torch, a cell.
+    """
+
+    scale: Scale
+    data: Path
+    runs: Path
+    results: Path
+    threads: int = 1
+
+    def run_folder(self, cell: Cell) -> Path:
+        return self.runs / self.scale.name / cell.table / cell.slug
+
+    def result(self, cell: Cell) -> Path:
+        return self.results / self.scale.name / cell.table / f"{cell.slug}.json"
+
+
+def make_sets(place: Place, workers: int, report: Report = print) -> None:
+    """Simulate what is not there yet of the sets of a scale; resumed after a kill."""
+    for one in (*place.scale.train_on, *place.scale.also_test):
+        recipe = load_recipe(one.preset, one.count, profile=one.profile)
+        if one.profile:
+            recipe = replace(recipe, parts={"test": 1}, seed=recipe.seed + 1000)
+        if len(list((place.data / one.name / "scans").glob("*.json"))) < one.count:
+            report(f"simulating {one.name}")
+            simulate(recipe, place.data / one.name, workers, report=report)
+
+
+def run_cells(place: Place, cells: Sequence[Cell], workers: int = 1, report: Report = print) -> int:
+    """Run what is missing of a list of cells; returns how many failed.
+
+    An error in one cell is reported, and the others go on.
+    """
+    make_sets(place, workers, report)
+    for one in (*place.scale.train_on, *place.scale.also_test):
+        load_items(place.data / one.name, report)  # packed once, before several processes would
+    if place.scale.detected_scans:
+        run_detector(replace(place, threads=place.threads * workers), report)
+    todo = [cell for cell in cells if not place.result(cell).exists()]
+    report(f"{len(cells) - len(todo)} of {len(cells)} cells of scale {place.scale.name} are there")
+    if workers <= 1:
+        for cell in todo:
+            _guarded(place, cell, report)
+    elif todo:
+        with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+            for done in as_completed([pool.submit(_guarded, place, cell) for cell in todo]):
+                report(done.result())
+    return sum(not place.result(cell).exists() for cell in cells)
+
+
+def _guarded(place: Place, cell: Cell, report: Report = print) -> str:
+    try:
+        seconds = run_cell(place, cell, report)
+    except Exception as error:  # one cell must not take the table with it
+        told = f"{cell.table} {cell.slug} failed: {type(error).__name__}: {error}"
+        report(told)
+        return told
+    return f"{cell.table} {cell.slug}: {seconds / 60:.1f} min"
+
+
+@lru_cache(maxsize=4)
+def _items(root: Path) -> tuple[Sample, ...]:
+    return tuple(load_items(root, lambda _: None))
+
+
+def samples_of(place: Place, one: ScanSet, part: str, data: str) -> list[Sample]:
+    """Items of one part of a set, with the channels of a row."""
+    channels = DATA[data]
+    quantity = "pseudo_colour" if channels == COLOUR else "dual_energy"
+    return [s.select(channels, quantity) for s in _items(place.data / one.name) if s.record.part == part]
+
+
+def trainable(samples: Sequence[Sample]) -> list[Sample]:
+    """Without anomalies below the noise, which teach nothing."""
+    return [s for s in samples if s.record.about.get("stratum") != "below 5"]
+
+
+def run_cell(place: Place, cell: Cell, report: Report = print) -> float:
+    """Train and judge one cell; resumed from its last checkpoint. Returns seconds."""
+    started, scale, folder = time.monotonic(), place.scale, place.run_folder(cell)
+    torch.set_num_threads(place.threads)
+    torch.manual_seed(cell.seed)
+    tell = lambda text: report(f"[{cell.slug}] {text}")  # noqa: E731
+    model_config, training = model_and_training(cell, scale)
+    model = Model(model_config)
+    train = trainable([s for one in scale.train_on for s in samples_of(place, one, "train", cell.data)])
+    val = [s for one in scale.train_on for s in samples_of(place, one, "val", cell.data)]
+    tell(f"{len(train)} training items, {len(val)} for validation")
+
+    def keep(scores: dict[str, float]) -> None:
+        model.about = {"scale": scale.name, "sets": ", ".join(one.name for one in scale.train_on), "validation": {k: round(v, 4) for k, v in scores.items()}}
+        model.save(folder / "model")
+
+    best = run(JointTask(model, train, val, training), training.loop, folder, keep, tell)
+    model = Model.load(folder / "model")
+    trained = time.monotonic() - started
+    thresholds = Thresholds.chosen_on(judge_items(model, val))
+    seen = sorted({s.record.about["layout"] for s in train})
+    results: dict[str, Any] = {"validation": best, "thresholds": dataclasses.asdict(thresholds), "sets": {}}
+    for one in (*scale.train_on, *scale.also_test):
+        results["sets"][one.name] = _judge_set(place, cell, model, one, thresholds, seen, tell)
+    seconds = time.monotonic() - started
+    results["seconds"] = {"training": trained, "all": seconds}
+    results["parameters"] = sum(p.numel() for p in model.parameters())
+    record = make_record(
+        f"{cell.table}-{cell.slug}-{scale.name}",
+        results,
+        data={"name": "+".join(one.name for one in scale.train_on), "hash": _hash(place), "counts": {"train": len(train), "val": len(val)}},
+        config={"cell": dataclasses.asdict(cell), "scale": scale.name, "model": dataclasses.asdict(model.config), "training": dataclasses.asdict(training)},
+        seeds=[cell.seed],
+    )
+    write_record(place.result(cell), record)
+    return seconds
+
+
+def _judge_set(place: Place, cell: Cell, model: Model, one: ScanSet, thresholds: Thresholds, seen: Sequence[str], report: Report) -> dict[str, Any]:
+    test = samples_of(place, one, "test", cell.data)
+    report(f"judging {len(test)} items of {one.name}")
+    started = time.monotonic()
+    judged = judge_items(model, test)
+    results = evaluate_items(judged, thresholds, seen)
+    results["seconds_per_item"] = (time.monotonic() - started) / max(1, len(test))
+    results["roc"] = roc_points(*arrays(judged)[:2])
+    results["trivial_baseline"] = _baseline(place, one, cell.data)
+    if one in place.scale.train_on and place.scale.detected_scans:
+        found = detected_items(place, one, cell.data, test, report)
+        results["detected"] = evaluate_items([j for s, how in found for j in judge_detected(model, s, how)], thresholds, seen)
+        results["detected"].pop("groups")
+    return results
+
+
+def judge_items(model: Model, samples: Sequence[Sample]) -> list[Judged]:
+    """A model's verdict on every item."""
+    bags = judge_samples(model, samples)
+    return [_judged(sample, bag.truth, bag.scores, bag.foreground) for sample, bag in zip(samples, bags, strict=True)]
+
+
+def judge_detected(model: Model, sample: Sample, found: bool) -> list[Judged]:
+    """The verdict on an item under the detector's mask; a missed one is below every threshold."""
+    if found:
+        return judge_items(model, [sample])
+    return [replace(_judged(sample, np.zeros(0, int), np.zeros(0), np.zeros(0, bool)), score=-1.0, found=False)]
+
+
+def _judged(sample: Sample, truth: np.ndarray, scores: np.ndarray, foreground: np.ndarray) -> Judged:
+    record = sample.record
+    kept = foreground.astype(bool)
+    return Judged(
+        id=record.id,
+        scan=record.about["scan"],
+        view=record.about["view"],
+        anomalous=bool(record.annotations),
+        score=float(scores[kept].max(initial=0)),
+        about=record.about,
+        segment_truth=truth[kept],
+        segment_scores=scores[kept],
+    )
+
+
+@lru_cache(maxsize=16)
+def _statistics(place: Place, one: ScanSet, part: str, data: str) -> tuple[np.ndarray, np.ndarray]:
+    samples = samples_of(place, one, part, data)
+    return np.array([image_statistics(s.pixels()) for s in samples]), np.array([int(bool(s.annotations)) for s in samples])
+
+
+def _baseline(place: Place, one: ScanSet, data: str) -> float:
+    """AUROC per item of image statistics with a linear model, trained on the same items."""
+    parts = [_statistics(place, other, "train", data) for other in place.scale.train_on]
+    x, y = (np.concatenate([p[k] for p in parts]) for k in (0, 1))
+    return trivial_baseline(x, y, *_statistics(place, one, "test", data))["auroc"]
+
+
+def _hash(place: Place) -> str:
+    """Of the recipes of the training sets: the same recipe gives the same scans."""
+    recipes = [json.loads((place.data / one.name / "recipe.json").read_text()) for one in place.scale.train_on]
+    return hashlib.sha256(json.dumps(recipes, sort_keys=True).encode()).hexdigest()

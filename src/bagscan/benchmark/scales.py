@@ -1,0 +1,135 @@
+"""How much of everything: ``smoke`` proves that it runs, ``small`` fits two CPU cores, ``full`` an accelerator."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from bagscan.core.errors import ConfigError, nearest
+
+
+@dataclass(frozen=True)
+class ScanSet:
+    """A simulated set: ``preset`` and its first ``count`` scans; with another ``profile`` all of them for test."""
+
+    preset: str
+    count: int
+    profile: str | None = None
+
+    @property
+    def name(self) -> str:
+        """Folder of the set."""
+        return f"{self.preset}_{self.count}" + (f"_{self.profile}" if self.profile else "")
+
+
+@dataclass(frozen=True)
+class Scale:
+    """Sizes of one scale.
+
+    Attributes:
+        train_on: sets whose training items are pooled; each is tested apart. also_test: tested alone.
+        seeds: of every cell. window_px: side of training windows, at 1 mm a pixel or so.
+        object_px: side that masked items are resized to. object_window_px: window around a whole item.
+        segment_px: side that segments are resized to in ``crop`` mode. superpixel_side_px: their side.
+        ssn_width, ssn_stride: of the superpixel network. dim: channels of the pooled encoder's pathway.
+        steps, object_steps, crop_steps, detector_steps: training, by kind of cell. batch: windows a step.
+        learning_rate: at its peak. detected_scans: test scans whose items are also taken from the detector.
+        pretrained: whether ResNet-50, VGG-16 and SqueezeNet start from ImageNet weights (they must be had).
+        backbones: names used for the paper's three and for ours.
+    """
+
+    name: str
+    train_on: tuple[ScanSet, ...]
+    also_test: tuple[ScanSet, ...]
+    seeds: tuple[int, ...]
+    window_px: int
+    object_px: int
+    object_window_px: int
+    segment_px: int
+    superpixel_side_px: float
+    ssn_width: int
+    ssn_stride: int
+    dim: int
+    steps: int
+    object_steps: int
+    crop_steps: int
+    detector_steps: int
+    batch: int
+    learning_rate: float
+    detected_scans: int
+    pretrained: bool = False
+    tiny_networks: bool = False
+
+
+SCALES = {
+    "smoke": Scale(
+        "smoke",
+        train_on=(ScanSet("smoke", 20),),
+        also_test=(),
+        seeds=(0,),
+        window_px=48,
+        object_px=32,
+        object_window_px=64,
+        segment_px=32,
+        superpixel_side_px=12,
+        ssn_width=4,
+        ssn_stride=2,
+        dim=8,
+        steps=2,
+        object_steps=2,
+        crop_steps=2,
+        detector_steps=2,
+        batch=2,
+        learning_rate=1e-3,
+        detected_scans=2,
+        tiny_networks=True,
+    ),
+    "small": Scale(
+        "small",
+        train_on=(ScanSet("deei", 2400), ScanSet("visible", 1600)),
+        also_test=(ScanSet("visible", 120, "g640_140kv"),),
+        seeds=(0, 1, 2),
+        window_px=160,
+        object_px=112,
+        object_window_px=384,
+        segment_px=48,
+        superpixel_side_px=12,
+        ssn_width=12,
+        ssn_stride=2,
+        dim=64,
+        steps=300,
+        object_steps=300,
+        crop_steps=150,
+        detector_steps=600,
+        batch=8,
+        learning_rate=1e-3,
+        detected_scans=60,
+    ),
+    "full": Scale(
+        "full",
+        train_on=(ScanSet("deei", 7022), ScanSet("visible", 1600)),
+        also_test=(ScanSet("visible", 120, "g640_140kv"), ScanSet("visible", 120, "g640_cu")),
+        seeds=(0, 1, 2),
+        window_px=224,
+        object_px=224,
+        object_window_px=448,
+        segment_px=96,
+        superpixel_side_px=12,
+        ssn_width=64,
+        ssn_stride=1,
+        dim=128,
+        steps=6000,
+        object_steps=6000,
+        crop_steps=3000,
+        detector_steps=6000,
+        batch=32,
+        learning_rate=1e-3,
+        detected_scans=600,
+    ),
+}
+
+
+def scale_named(name: str) -> Scale:
+    """Raises :class:`ConfigError` naming the nearest scale."""
+    if name not in SCALES:
+        raise ConfigError(f"no scale {name!r}{nearest(name, SCALES)}; there are {', '.join(SCALES)}")
+    return SCALES[name]

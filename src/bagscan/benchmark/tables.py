@@ -1,0 +1,129 @@
+"""Tables of finished cells, rows as paper A prints them, and beside them what it does not print."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bagscan.benchmark.cells import ABLATION, DATA, NETWORKS, TABLE_1, TABLE_2
+from bagscan.evaluation.items import STRATA
+from bagscan.evaluation.results import check_record
+
+TITLES = {
+    TABLE_1: "Object level: the item's masked crop, {benign, anomaly} (paper A, Table I)",
+    TABLE_2: "Sub-component level: joint superpixels, pooled (paper A, Table II)",
+    ABLATION: "What explains the gain",
+}
+
+
+def read_cells(folder: Path, table: str) -> list[dict[str, Any]]:
+    """The records of the finished cells of one table, in its order."""
+    found = []
+    for path in sorted((folder / table).glob("*.json")):
+        record = json.loads(path.read_text())
+        check_record(record)
+        found.append(record)
+    data, networks = list(DATA), list(NETWORKS)
+    return sorted(found, key=lambda r: (data.index(_cell(r)["data"]), networks.index(_cell(r)["network"]), _cell(r)["variant"], _cell(r)["seed"]))
+
+
+def _cell(record: dict[str, Any]) -> dict[str, Any]:
+    cell: dict[str, Any] = record["config"]["cell"]
+    return cell
+
+
+def markdown(table: str, scale: str, records: Sequence[dict[str, Any]]) -> str:
+    """Every table of a scale: the paper's columns per level, then what a single figure would hide."""
+    if not records:
+        return f"No cell of {table} at scale {scale} is there yet: bagscan benchmark {table} --scale {scale}"
+    out = [f"### {TITLES[table]}; scale {scale}", ""]
+    groups = _by_row(records)
+    for name in records[0]["results"]["sets"]:
+        out += [f"#### Test items of `{name}`", "", *_paper_rows(groups, name), *_beyond(groups, name)]
+    return "\n".join(out)
+
+
+def _by_row(records: Sequence[dict[str, Any]]) -> dict[tuple[str, str, str], list[dict[str, Any]]]:
+    """Seeds of one row together."""
+    groups: dict[tuple[str, str, str], list[dict[str, Any]]] = {}
+    for record in records:
+        cell = _cell(record)
+        groups.setdefault((cell["data"], cell["network"], cell["variant"]), []).append(record)
+    return groups
+
+
+Pick = Callable[[dict[str, Any]], Any]
+
+
+def _paper_rows(groups: dict[tuple[str, str, str], list[dict[str, Any]]], name: str) -> list[str]:
+    columns = ("accuracy", "precision", "f1", "tp_percent", "fp_percent")
+    rows = []
+    for key, members in groups.items():
+        sets = [m["results"]["sets"][name] for m in members]
+        for level, of in (("item", "per_item"), ("segment", "per_segment")):
+            if of == "per_segment" and sets[0][of]["n"] == sets[0]["per_item"]["n"]:
+                continue  # object level: the segment is the item
+            intervals = [interval(sets[0][of]["intervals"][c]) for c in ("tp_percent", "fp_percent")]
+            rows.append([*_names(key), level, *(spread([s[of][c] for s in sets]) for c in columns), *intervals])
+    return _table(["data", "network", "level", "A", "P", "F1", "TP %", "FP %", "95 % of TP", "95 % of FP"], rows)
+
+
+def _beyond(groups: dict[tuple[str, str, str], list[dict[str, Any]]], name: str) -> list[str]:
+    rows, parts, apart = [], [], []
+    for key, members in groups.items():
+        sets = [m["results"]["sets"][name] for m in members]
+        item: Pick = lambda s: s["per_item"]  # noqa: E731
+        first = sets[0]
+        rows.append(
+            [
+                *_names(key),
+                spread([item(s)["auroc"] for s in sets]),
+                interval(item(first)["intervals"]["auroc"]),
+                spread([s["trivial_baseline"] for s in sets]),
+                *(spread([item(s)[c] for s in sets]) for c in ("average_precision", "fpr_at_95_tpr", "fpr_at_99_tpr")),
+                spread([s["per_segment"]["auroc"] for s in sets]),
+                spread([s["per_scan"]["auroc"] for s in sets]),
+                spread([s["detected"]["per_item"]["auroc"] for s in sets]) if "detected" in first else "-",
+                spread([m["results"]["seconds"]["all"] / 60 for m in members]),
+            ]
+        )
+        parts.append([*_names(key), *(f"{spread([s['strata'][x]['tp']['percent'] for s in sets])} ({spread([s['strata'][x]['auroc'] for s in sets])})" for x in STRATA)])
+        groups_of = first["groups"]
+        apart.append([*_names(key), *(f"{g['tp']['percent'] or 0:.0f} / {g['fp']['percent'] or 0:.0f} ({g['auroc'] or float('nan'):.2f})" for g in groups_of.values())])
+    out = _table(["data", "network", "AUROC item", "95 %", "statistics alone", "AP", "FPR@95", "FPR@99", "AUROC segment", "AUROC scan", "AUROC item, detected", "minutes"], rows)
+    out += ["TP % (AUROC) of items by area CNR of their anomaly, at the threshold of the table above:", ""]
+    out += _table(["data", "network", *STRATA], parts)
+    titles = list(next(iter(groups.values()))[0]["results"]["sets"][name]["groups"])
+    out += ["TP % / FP % (AUROC) of items, apart:", ""]
+    return out + _table(["data", "network", *titles], apart)
+
+
+def _names(key: tuple[str, str, str]) -> list[str]:
+    data, network, variant = key
+    return [data, network + (f", {variant}" if variant else "")]
+
+
+def spread(values: Sequence[float | None]) -> str:
+    """Mean of seeds and their standard deviation; the figure alone where there is one seed."""
+    known = np.array([v for v in values if v is not None], float)
+    if not len(known):
+        return "-"
+    digits = 3 if abs(known).max() <= 1 else 1
+    return f"{known.mean():.{digits}f}" + (f" ± {known.std(ddof=1):.{digits}f}" if len(known) > 1 else "")
+
+
+def interval(pair: Sequence[float | None]) -> str:
+    """``low-high``."""
+    low, high = pair
+    if low is None or high is None:
+        return "-"
+    digits = 3 if abs(high) <= 1 else 1
+    return f"{low:.{digits}f}-{high:.{digits}f}"
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[str]:
+    return ["| " + " | ".join(head) + " |", "|" + "---|" * len(head), *("| " + " | ".join(map(str, row)) + " |" for row in rows), ""]
