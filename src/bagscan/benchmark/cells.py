@@ -98,7 +98,9 @@ def model_and_training(cell: Cell, scale: Scale) -> tuple[ModelConfig, JointConf
     small_change = {"gain": 0.03, "gamma": 0.06, "noise": 0.003}
     loop = LoopConfig(scale.steps, scale.learning_rate, weight_decay=0.02, warmup=min(50, scale.steps), ema=0.99 if scale.steps > 50 else 0.0, seed=cell.seed)
     augment = AugmentConfig(scale.window_px, (0.75, 1.33), **small_change)
-    training = JointConfig(batch_size=scale.batch, ranking=0.1, verdict=0.5, balance_labels=1.0, balance_scanners=0.0, validation_scans=150, augment=augment)
+    bf16 = not scale.tiny_networks and cell.network != OURS  # depthwise convolutions are slower in 16 bits
+    training = JointConfig(batch_size=scale.batch, ranking=0.1, verdict=0.5, balance_labels=1.0, balance_scanners=0.0, bf16=bf16, augment=augment)
+    training = dataclasses.replace(training, validation_scans=scale.validation_items)
     if cell.table == TABLE_1:
         encoder = {"name": "crop", "size_px": scale.object_px, **net}
         steps = scale.object_steps
@@ -118,6 +120,7 @@ def model_and_training(cell: Cell, scale: Scale) -> tuple[ModelConfig, JointConf
         steps = scale.crop_steps if crop else scale.steps
         regioner = {"name": "ssn", "width": scale.ssn_width, "stride": scale.ssn_stride, "min_size": 0.25}
         model = ModelConfig(taken, regioner, encoder, {"name": "softmax", "hidden": 96})
+    steps = max(1, round(steps * dict(scale.network_share).get(cell.network, 1.0)))
     training = dataclasses.replace(training, loop=dataclasses.replace(loop, steps=steps, validate_every=max(1, steps // 3), checkpoint_every=max(1, steps // 6)))
     return _changed(model, training, ABLATIONS.get(cell.variant, ()))
 

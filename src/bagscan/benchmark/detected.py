@@ -36,11 +36,13 @@ def detector_experiment(scale: Scale, root: Path, threads: int) -> DetectionExpe
     source = SourceConfig("simulated", str(root), images="raw", annotate="device", limit=TRAINING_VIEWS)
     stats = [STATISTICS[name] for name in RAW]
     taken = InputConfig("dual_energy", RAW, 0, mean=tuple(m for m, _ in stats), std=tuple(s for _, s in stats))
-    backbone = {"backbone": "test_resnet", "stride": 1, "dim": 16} if scale.tiny_networks else {"backbone": "tf_efficientnet_lite0", "pretrained": True, "stride": 2}
+    backbone: dict[str, Any] = {"backbone": "tf_efficientnet_lite0", "pretrained": True, "stride": 4, "deepest_stride": 16}
+    if scale.tiny_networks:
+        backbone = {"backbone": "test_resnet", "stride": 1, "dim": 16}
     steps = scale.detector_steps
-    loop = LoopConfig(steps, 5e-4, weight_decay=0.01, warmup=min(50, steps), ema=0.99 if steps > 50 else 0.0)
+    loop = LoopConfig(steps, 1e-3, weight_decay=0.01, warmup=min(50, steps), ema=0.99 if steps > 50 else 0.0)
     loop = dataclasses.replace(loop, validate_every=max(1, steps // 3), checkpoint_every=max(1, steps // 6))
-    training = DetectionTrainingConfig(batch_size=2 if scale.tiny_networks else 4, validation_scans=40, loop=loop)
+    training = DetectionTrainingConfig(batch_size=2 if scale.tiny_networks else 8, validation_scans=40, loop=loop)
     return DetectionExperiment(DataConfig((source,), fractions=(0.6, 0.1, 0.3)), taken, {"name": "mask_rcnn", **backbone}, training, threads)
 
 

@@ -28,7 +28,7 @@ from bagscan.model import Model
 from bagscan.simulate.dataset import load_recipe, simulate
 from bagscan.training.joint import JointTask, judge_samples
 from bagscan.training.loop import run
-from bagscan.training.samples import Sample
+from bagscan.training.samples import Sample, spread
 
 Report = Callable[[str], None]
 
@@ -134,11 +134,11 @@ def run_cell(place: Place, cell: Cell, report: Report = print) -> float:
     best = run(JointTask(model, train, val, training), training.loop, folder, keep, tell)
     model = Model.load(folder / "model")
     trained = time.monotonic() - started
-    thresholds = Thresholds.chosen_on(judge_items(model, val))
+    thresholds = Thresholds.chosen_on(judge_items(model, spread(val, scale.test_items or 10**9), training.bf16))
     seen = sorted({s.record.about["layout"] for s in train})
     results: dict[str, Any] = {"validation": best, "thresholds": dataclasses.asdict(thresholds), "sets": {}}
     for one in (*scale.train_on, *scale.also_test):
-        results["sets"][one.name] = _judge_set(place, cell, model, one, thresholds, seen, tell)
+        results["sets"][one.name] = _judge_set(place, cell, model, one, thresholds, seen, training.bf16, tell)
     seconds = time.monotonic() - started
     results["seconds"] = {"training": trained, "all": seconds}
     results["parameters"] = sum(p.numel() for p in model.parameters())
@@ -153,32 +153,33 @@ def run_cell(place: Place, cell: Cell, report: Report = print) -> float:
     return seconds
 
 
-def _judge_set(place: Place, cell: Cell, model: Model, one: ScanSet, thresholds: Thresholds, seen: Sequence[str], report: Report) -> dict[str, Any]:
-    test = samples_of(place, one, "test", cell.data)
+def _judge_set(place: Place, cell: Cell, model: Model, one: ScanSet, thresholds: Thresholds, seen: Sequence[str], bf16: bool, report: Report) -> dict[str, Any]:
+    test = spread(samples_of(place, one, "test", cell.data), place.scale.test_items or 10**9)
     report(f"judging {len(test)} items of {one.name}")
     started = time.monotonic()
-    judged = judge_items(model, test)
+    judged = judge_items(model, test, bf16)
     results = evaluate_items(judged, thresholds, seen)
     results["seconds_per_item"] = (time.monotonic() - started) / max(1, len(test))
     results["roc"] = roc_points(*arrays(judged)[:2])
     results["trivial_baseline"] = _baseline(place, one, cell.data)
     if one in place.scale.train_on and place.scale.detected_scans:
         found = detected_items(place, one, cell.data, test, report)
-        results["detected"] = evaluate_items([j for s, how in found for j in judge_detected(model, s, how)], thresholds, seen)
+        results["detected"] = evaluate_items([j for s, how in found for j in judge_detected(model, s, how, bf16)], thresholds, seen)
         results["detected"].pop("groups")
     return results
 
 
-def judge_items(model: Model, samples: Sequence[Sample]) -> list[Judged]:
+def judge_items(model: Model, samples: Sequence[Sample], bf16: bool = False) -> list[Judged]:
     """A model's verdict on every item."""
-    bags = judge_samples(model, samples)
+    with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+        bags = judge_samples(model, samples)
     return [_judged(sample, bag.truth, bag.scores, bag.foreground) for sample, bag in zip(samples, bags, strict=True)]
 
 
-def judge_detected(model: Model, sample: Sample, found: bool) -> list[Judged]:
+def judge_detected(model: Model, sample: Sample, found: bool, bf16: bool = False) -> list[Judged]:
     """The verdict on an item under the detector's mask; a missed one is below every threshold."""
     if found:
-        return judge_items(model, [sample])
+        return judge_items(model, [sample], bf16)
     return [replace(_judged(sample, np.zeros(0, int), np.zeros(0), np.zeros(0, bool)), score=-1.0, found=False)]
 
 

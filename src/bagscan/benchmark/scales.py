@@ -56,6 +56,9 @@ class Scale:
     batch: int
     learning_rate: float
     detected_scans: int
+    validation_items: int = 150
+    test_items: int = 0
+    network_share: tuple[tuple[str, float], ...] = ()
     pretrained: bool = False
     tiny_networks: bool = False
 
@@ -99,10 +102,13 @@ SCALES = {
         steps=300,
         object_steps=300,
         crop_steps=150,
-        detector_steps=600,
+        detector_steps=800,
         batch=8,
         learning_rate=1e-3,
-        detected_scans=60,
+        detected_scans=40,
+        validation_items=120,
+        test_items=400,
+        network_share=(("VGG-16", 0.4),),
     ),
     "full": Scale(
         "full",

@@ -79,7 +79,7 @@ class CropEncoder(nn.Module):
         crops = roi_align(image, rois, size, aligned=True, sampling_ratio=1)
         weight = membership(boxes * scale, chosen, size)
         crops = crops * (self.config.floor + (1 - self.config.floor) * weight)[:, None]
-        return self.backbone(crops.contiguous(memory_format=torch.channels_last))[-1].mean((-2, -1))
+        return self.backbone(crops.contiguous(memory_format=torch.channels_last))[-1].mean((-2, -1), dtype=torch.float32)
 
 
 def region_boxes(labels: Tensor, chosen: Tensor, context: float) -> Tensor:

@@ -93,7 +93,7 @@ class PooledEncoder(nn.Module):
         Returns:
             (M, dim).
         """
-        features = self.maps(image)
+        features = self.maps(image).float()
         if isinstance(regions, tuple):
             pooled = pool_soft(features, *regions)
         else:

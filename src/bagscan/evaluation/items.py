@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from bagscan.evaluation.calibration import fit_platt, platt, reliability
 from bagscan.evaluation.metrics import auroc, roc_curve, score_table
 from bagscan.evaluation.operating_point import clopper_pearson
 
@@ -85,17 +86,19 @@ def best_threshold(truth: np.ndarray, scores: np.ndarray) -> float:
 
 @dataclass(frozen=True)
 class Thresholds:
-    """Thresholds chosen on validation, one for each level."""
+    """Thresholds chosen on validation, one for each level, and the calibration of items' scores."""
 
     segment: float
     item: float
     scan: float
+    platt: tuple[float, float] = (1.0, 0.0)
 
     @classmethod
     def chosen_on(cls, items: Sequence[Judged]) -> Thresholds:
-        """By Youden's index at every level."""
+        """By Youden's index at every level; ``platt`` turns an item's log-odds into those of being anomalous."""
         truth, scores, _ = segment_arrays(items)
-        return cls(best_threshold(truth, scores), best_threshold(*arrays(items)[:2]), best_threshold(*fused(items)))
+        item_truth, item_scores, _ = arrays(items)
+        return cls(best_threshold(truth, scores), best_threshold(item_truth, item_scores), best_threshold(*fused(items)), fit_platt(item_truth, item_scores))
 
 
 def evaluate_items(items: Sequence[Judged], thresholds: Thresholds, seen_layouts: Sequence[str] = ()) -> dict[str, Any]:
@@ -112,6 +115,7 @@ def evaluate_items(items: Sequence[Judged], thresholds: Thresholds, seen_layouts
         "views": view_table(items),
         "strata": stratum_table(items, thresholds.item),
         "groups": {name: _group(list(members), thresholds.item) for name, members in _groups(items, seen_layouts).items()},
+        "reliability": reliability(truth, platt(scores, thresholds.platt)),
         "missed_by_the_detector": int(sum(not i.found and i.anomalous for i in items)),
     }
     return results

@@ -32,7 +32,7 @@ CARD = {
     "weights": "those of the backbone, where they can be had; none of COCO",
     "limits": "finds items of the kinds it was trained on; two that lie on one another may be taken for one",
 }
-ANCHORS_PX = (16, 32, 64, 128, 256)
+ANCHORS_PX = (32, 64, 128, 256, 512)  # of a view; finest level first
 HEAD = 256
 BRIGHT, Z = (0.8, 0.25), (6.0, 5.0)  # mean and standard deviation of what the network sees
 
@@ -43,6 +43,7 @@ class Config:
 
     Attributes:
         backbone, pretrained, weights: see :func:`create_backbone`. channels: image channels.
+        deepest_stride: of the backbone's stages that are kept; 0 for all.
         dim: channels of the feature pyramid. stride: pixels averaged before it sees them.
         classes: what it tells apart. masks: whether it draws masks; boxes alone are Faster R-CNN.
         min_score: of a detection that is kept. max_items: kept of one view, best first.
@@ -52,6 +53,7 @@ class Config:
 
     backbone: str = "resnet18"
     channels: int = 3
+    deepest_stride: int = 0
     dim: int = 64
     stride: int = 2
     classes: tuple[str, ...] = ("item",)
@@ -69,7 +71,7 @@ class _Pyramid(nn.Module):
 
     def __init__(self, config: Config) -> None:
         super().__init__()
-        self.backbone, widths, strides = create_backbone(config.backbone, config.channels, config.pretrained, config.weights)
+        self.backbone, widths, strides = create_backbone(config.backbone, config.channels, config.pretrained, config.weights, config.deepest_stride)
         self.used = [i for i, s in enumerate(strides) if s >= 4][-4:]
         self.fpn = FeaturePyramidNetwork([widths[i] for i in self.used], config.dim, LastLevelMaxPool())
         self.out_channels = config.dim
@@ -90,7 +92,7 @@ class MaskRCNNRegioner(nn.Module):
         self.config = config
         pyramid, n = _Pyramid(config), 1 + len(config.classes)
         levels = [str(k) for k in range(len(pyramid.used))]
-        sizes = tuple((s,) for s in ANCHORS_PX[: len(levels) + 1])
+        sizes = tuple((s // config.stride,) for s in ANCHORS_PX[-len(levels) - 1 :])
         shared: dict[str, Any] = {
             "rpn_anchor_generator": AnchorGenerator(sizes, ((0.5, 1.0, 2.0),) * len(sizes)),
             "box_roi_pool": MultiScaleRoIAlign(levels, 7, 2),

@@ -182,7 +182,9 @@ def load_records(config: DataConfig, report: Report = print) -> list[Record]:
             report(f"{collection.name}: {note}")
         usable = [r for r in collection.records if r.annotations or not source.with_objects_only]
         kept = np.unique(np.linspace(0, len(usable) - 1, source.limit or len(usable)).astype(int))
-        records += [usable[i] for i in kept]
+        several = sum(other.format == "simulated" for other in config.sources) > 1
+        # Simulated sets number their scans alike.
+        records += [dataclasses.replace(usable[i], id=f"{collection.name}:{usable[i].id}") if several else usable[i] for i in kept]
         report(f"{collection.name}: {len(kept)} scans taken")
     return records
 

@@ -46,6 +46,7 @@ class JointConfig:
         balance_scanners: share of crops drawn from all scanners equally often, small ones too.
         balance_labels: share of crops drawn from scans with and without objects equally often.
         validation_scans: judged while training, spread evenly through the validation split.
+        bf16: whether encoder and scorer calculate in 16 bits, twice as fast for dense convolutions.
         augment, loop: see :class:`AugmentConfig` and :class:`LoopConfig`.
     """
 
@@ -65,6 +66,7 @@ class JointConfig:
     balance_scanners: float = 0.5
     balance_labels: float = 0.0
     validation_scans: int = 80
+    bf16: bool = False
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     loop: LoopConfig = field(default_factory=LoopConfig)
 
@@ -160,7 +162,8 @@ class JointTask:
         truth = segment_truth(share, present, batch.classes, config.positive_from, config.negative_to, config.background_weight, batch.present_from)
         chosen = self._choose(truth)
         rows, columns = chosen[:, 0], chosen[:, 1]
-        logits = self.model.scorer(self.model.encoder(image, regions, chosen))
+        with torch.autocast("cpu", torch.bfloat16, enabled=config.bf16):
+            logits = self.model.scorer(self.model.encoder(image, regions, chosen)).float()
         target, weight = truth.target[rows, columns], truth.weight[rows, columns]
         each = F.cross_entropy(logits, target, reduction="none", label_smoothing=config.label_smoothing)
         classification = (each * balanced(target, weight)).sum()
@@ -206,7 +209,8 @@ class JointTask:
 
     def validate(self) -> dict[str, float]:
         """Within the bag; of items, how well benign and anomalous ones are told apart too."""
-        bags = judge_samples(self.model, self.val)
+        with torch.autocast("cpu", torch.bfloat16, enabled=self.config.bf16):
+            bags = judge_samples(self.model, self.val)
         scores = summarise(bags)
         kept = {k: scores[k] for k in ("auroc", "hit_at_1", "hit_at_5")}
         if self.val[0].region is None:
@@ -241,7 +245,8 @@ def judge_samples(model: Model, samples: Sequence[Sample], report: Callable[[str
             regions = Regions(sample.region[None], 1, "instance")
             scores = model.score_regions(model.normalise(torch.from_numpy(np.array(view.pixels))[None]), regions)
         else:
-            regions, scores = model.judge(view)
+            # Of an item that the truth tells of, no detector has to find it.
+            regions, scores = model.judge(view, everywhere=sample.region is not None)
         darkness = darkness_map(view.pixels, view.channels)
         results.append(judge_bag(regions, scores, darkness, sample.annotations, sample.record.scanner, sample.region))
     return results
