@@ -75,7 +75,8 @@ def train(
 def calibrate(
     config: Config,
     model: ModelFolder,
-    max_fpr: Annotated[float, typer.Option(help="Largest false-positive rate per benign segment.")] = 0.05,
+    max_fpr: Annotated[float, typer.Option(help="Largest false-positive rate per benign segment or scan.")] = 0.05,
+    level: Annotated[str, typer.Option(help="What is counted: segment, or scan (split conformal: holds for new scans of the same kind).")] = "segment",
     settings: Settings = [],  # noqa: B006
     as_json: AsJson = False,
 ) -> None:
@@ -84,7 +85,7 @@ def calibrate(
 
     from bagscan.training.evaluate import calibrate_model
 
-    judged = calibrate_model(_joint_experiment(config, settings), model, max_fpr, _say)
+    judged = calibrate_model(_joint_experiment(config, settings), model, max_fpr, _say, level)
     assert judged.operating_point
     point = asdict(judged.operating_point)
     _print(
@@ -103,6 +104,7 @@ def evaluate(
     part: Annotated[str, typer.Option(help="train, val or test.")] = "test",
     out: Annotated[Path | None, typer.Option(help="Result file; default results.json beside the model folder.")] = None,
     regioner: Annotated[str | None, typer.Option(help="Judge other regions than the model's own, for example '{name: grid, cell_px: 32}'.")] = None,
+    everywhere: Annotated[bool, typer.Option("--everywhere", help="Judge the whole view, where the model would look on the items that it finds.")] = False,
     settings: Settings = [],  # noqa: B006
     as_json: AsJson = False,
 ) -> None:
@@ -118,7 +120,7 @@ def evaluate(
         return
     experiment = _joint_experiment(config, settings)
     other = parse_mapping(regioner, "--regioner") if regioner else None
-    record = evaluate_model(experiment, model, part, out or model.parent / "results.json", _say, other)
+    record = evaluate_model(experiment, model, part, out or model.parent / "results.json", _say, other, everywhere)
     _print(record, as_json, lambda: summary(record))
 
 

@@ -130,9 +130,21 @@ class Model(nn.Module):
         Raises:
             ConfigError: no such regioner or setting.
         """
+        return self._with(*_build("regions", regioner, "regioner", channels=len(self.config.input.channels)))
+
+    def everywhere(self) -> Model:
+        """This model, judging the whole view where its regioner would look on items alone.
+
+        The operating point is left behind, as in :meth:`cut_by`.
+        """
+        if not hasattr(self.regioner, "parts"):
+            return self
+        return self._with(self.regioner.parts, self.config.regioner["parts"])
+
+    def _with(self, regioner: nn.Module, settings: dict[str, Any]) -> Model:
         other = copy.copy(self)
         other._modules = dict(self._modules)
-        other.regioner, settings = _build("regions", regioner, "regioner", channels=len(self.config.input.channels))
+        other.regioner = regioner
         other.config = dataclasses.replace(self.config, regioner=settings)
         other.operating_point = None
         other.id = "unsaved"

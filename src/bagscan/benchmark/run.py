@@ -26,7 +26,8 @@ from bagscan.evaluation.items import Judged, Thresholds, arrays, evaluate_items,
 from bagscan.evaluation.results import make_record, write_record
 from bagscan.model import Model
 from bagscan.simulate.dataset import load_recipe, simulate
-from bagscan.training.joint import JointTask, judge_samples
+from bagscan.training.joint import JointTask
+from bagscan.training.judging import as_judged, judge_items
 from bagscan.training.loop import run
 from bagscan.training.samples import Sample, spread
 
@@ -169,33 +170,10 @@ def _judge_set(place: Place, cell: Cell, model: Model, one: ScanSet, thresholds:
     return results
 
 
-def judge_items(model: Model, samples: Sequence[Sample], bf16: bool = False) -> list[Judged]:
-    """A model's verdict on every item."""
-    with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
-        bags = judge_samples(model, samples)
-    return [_judged(sample, bag.truth, bag.scores, bag.foreground) for sample, bag in zip(samples, bags, strict=True)]
-
-
 def judge_detected(model: Model, sample: Sample, found: bool, bf16: bool = False) -> list[Judged]:
-    """The verdict on an item under the detector's mask; a missed one is below every threshold."""
-    if found:
-        return judge_items(model, [sample], bf16)
-    return [replace(_judged(sample, np.zeros(0, int), np.zeros(0), np.zeros(0, bool)), score=-1.0, found=False)]
-
-
-def _judged(sample: Sample, truth: np.ndarray, scores: np.ndarray, foreground: np.ndarray) -> Judged:
-    record = sample.record
-    kept = foreground.astype(bool)
-    return Judged(
-        id=record.id,
-        scan=record.about["scan"],
-        view=record.about["view"],
-        anomalous=bool(record.annotations),
-        score=float(scores[kept].max(initial=0)),
-        about=record.about,
-        segment_truth=truth[kept],
-        segment_scores=scores[kept],
-    )
+    """The verdict on an item under the detector's mask, or on one that it missed."""
+    nothing = np.zeros(0)
+    return judge_items(model, [sample], bf16) if found else [as_judged(sample, nothing, nothing, nothing, found=False)]
 
 
 @lru_cache(maxsize=16)

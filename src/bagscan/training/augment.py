@@ -25,6 +25,7 @@ class AugmentConfig:
         crop_px: side of the square crop at working size. scale: range of resizing before it.
         gain, gamma: largest relative change per channel. noise: standard deviation at most.
         near_object: share of crops that must hold an object, where the scan has one.
+        threats: share of crops of colour pictures that a simulated threat is projected into.
         jitter: how far, as a share of the crop, the object may lie from its middle.
     """
 
@@ -35,12 +36,15 @@ class AugmentConfig:
     noise: float = 0.02
     near_object: float = 0.7
     jitter: float = 0.35
+    threats: float = 0.0
 
     def __post_init__(self) -> None:
         if self.crop_px < 16:
             raise ValueError(f"crop_px must be at least 16, got {self.crop_px}")
         if not 0 < self.scale[0] <= self.scale[1]:
             raise ValueError(f"scale must be two ascending factors above 0, got {self.scale}")
+        if not 0 <= self.threats <= 1:
+            raise ValueError(f"threats is a share, got {self.threats}")
         if not 0 <= self.near_object <= 1 or min(self.gain, self.gamma, self.noise, self.jitter) < 0:
             raise ValueError("near_object is a share; gain, gamma, noise and jitter are not below 0")
 

@@ -9,48 +9,83 @@ from typing import Any
 
 import numpy as np
 
-from bagscan.core.errors import BagscanError
+from bagscan.core import OperatingPoint
+from bagscan.core.errors import BagscanError, ConfigError
 from bagscan.datasets.record import Record
 from bagscan.datasets.splits import read_split
 from bagscan.evaluation.baseline import image_statistics, trivial_baseline
+from bagscan.evaluation.calibration import conformal_point, fit_platt
+from bagscan.evaluation.items import Judged, Thresholds, evaluate_items, fused
 from bagscan.evaluation.levels import evaluate_levels, segment_arrays
 from bagscan.evaluation.operating_point import choose_operating_point
 from bagscan.evaluation.results import make_record, write_record
 from bagscan.formats import read_scan
 from bagscan.model import Model
 from bagscan.training.detection import judge_detections
-from bagscan.training.experiment import DetectionExperiment, Experiment, benign_quantiles, detection_samples, judge_part, part_records
+from bagscan.training.experiment import DataConfig, DetectionExperiment, Experiment, benign_quantiles, detection_samples, judge_part, part_records
+
+LEVELS = ("segment", "scan")
 
 
-def calibrate_model(experiment: Experiment, folder: Path, max_fpr: float, report: Callable[[str], None] = print) -> Model:
+def calibrate_model(experiment: Experiment, folder: Path, max_fpr: float, report: Callable[[str], None] = print, level: str = "segment") -> Model:
     """Choose the operating point on the validation split and store it beside the weights.
 
     Args:
-        max_fpr: largest false-positive rate per benign segment.
+        max_fpr: largest false-positive rate. level: what is counted: benign ``segment`` or, by split
+            conformal, benign ``scan``; a scan is judged whole, as in use, by its worst segment in any view.
+
+    Raises:
+        ConfigError: no such level. DataError: too few benign ones for the rate.
     """
+    if level not in LEVELS:
+        raise ConfigError(f"level must be one of {', '.join(LEVELS)}, got {level!r}")
     model = Model.load(folder)
-    truth, scores, _ = segment_arrays(judge_part(model, experiment.data, "val", folder.parent, report).bags)
-    model.operating_point = choose_operating_point(truth, scores, max_fpr, "val")
+    data = whole_views(experiment.data) if level == "scan" else experiment.data
+    judged = judge_part(model, data, "val", folder.parent / "whole_views" if data != experiment.data else folder.parent, report)
+    truth, scores, _ = segment_arrays(judged.bags)
+    if level == "segment":
+        model.operating_point = choose_operating_point(truth, scores, max_fpr, "val")
+    else:
+        scan_truth, scan_scores = fused(judged.items)
+        model.operating_point = conformal_point(scan_scores[scan_truth == 0], max_fpr, "val", "scan")
+        model.about["platt"] = list(fit_platt(scan_truth, scan_scores))
     model.about["benign_score_quantiles"] = benign_quantiles(truth, scores)
     model.save(folder)
     return model
 
 
-def evaluate_model(experiment: Experiment, folder: Path, part: str, out: Path, report: Callable[[str], None] = print, regioner: dict[str, Any] | None = None) -> dict[str, Any]:
+def whole_views(data: DataConfig) -> DataConfig:
+    """The same data by whole views, where it was by items: what screening sees."""
+    return dataclasses.replace(data, sources=tuple(dataclasses.replace(source, items=False) for source in data.sources))
+
+
+def evaluate_model(
+    experiment: Experiment,
+    folder: Path,
+    part: str,
+    out: Path,
+    report: Callable[[str], None] = print,
+    regioner: dict[str, Any] | None = None,
+    everywhere: bool = False,
+) -> dict[str, Any]:
     """Score a model folder and write the result record.
 
     Without an operating point the confusion is taken at 0.5, and the record says so.
 
     Args:
         regioner: regions to judge in place of the model's own, to compare with others on the same
-            ones; see :meth:`Model.cut_by`.
+            ones; see :meth:`Model.cut_by`. everywhere: see :meth:`Model.everywhere`.
     """
     model = Model.load(folder)
+    if everywhere:
+        model = model.everywhere()
     if regioner:
         model = model.cut_by(regioner)
     judged = judge_part(model, experiment.data, part, folder.parent, report)
     point = model.operating_point
     results = evaluate_levels(judged.bags, point.threshold if point else 0.5)
+    if any(item.about for item in judged.items):
+        results["simulated"] = _simulated(judged.items, point)
     results["operating_point"] = dataclasses.asdict(point) if point else None
     results["per_scan"]["trivial_baseline"] = _baseline(*(part_records(experiment.data, judged.records, judged.split, p) for p in ("train", part)))
     notes = ["A whole-image score proves nothing unless it is well above trivial_baseline, which knows image statistics alone."]
@@ -71,6 +106,12 @@ def evaluate_model(experiment: Experiment, folder: Path, part: str, out: Path, r
     )
     write_record(out, record)
     return record
+
+
+def _simulated(items: list[Judged], point: OperatingPoint | None) -> dict[str, Any]:
+    """What simulated scans know of themselves: strata, clutter, views; one threshold for all levels, as in use."""
+    at = point.threshold if point else 0.5
+    return evaluate_items(items, Thresholds(at, at, at))
 
 
 def evaluate_detection(experiment: DetectionExperiment, run_folder: Path, part: str, out: Path, report: Callable[[str], None] = print) -> dict[str, Any]:
@@ -118,6 +159,19 @@ def _statistics(records: list[Record]) -> tuple[np.ndarray, np.ndarray]:
     return np.array(rows), np.array(truth)
 
 
+def _simulated_summary(found: dict[str, Any]) -> list[str]:
+    level = found["per_scan"]
+    tp, fp, area = level["tp_percent"] or 0, level["fp_percent"] or 0, level["auroc"] or float("nan")
+    lines = [f"\nscans, views fused by their maximum: n {level['n']}, TP {tp:.1f} %, FP {fp:.1f} %, AUROC {area:.3f}"]
+    lines.append("AUROC by view: " + ", ".join(f"{name} {value or float('nan'):.3f}" for name, value in found["views"].items()))
+    for name, row in found["strata"].items():
+        low, high = row["tp"]["interval"]
+        lines.append(f"  area CNR {name:10s}  n {row['tp']['n']:<5d} TP {row['tp']['percent'] or 0:5.1f} % ({low:.0f}-{high:.0f})  AUROC {row['auroc'] or float('nan'):.3f}")
+    for name, row in found["groups"].items():
+        lines.append(f"  {name:44s}  TP {row['tp']['percent'] or 0:5.1f} %  FP {row['fp']['percent'] or 0:5.1f} %  AUROC {row['auroc'] or float('nan'):.3f}")
+    return lines
+
+
 def summary(record: dict[str, Any]) -> str:
     """A result record as a table for people."""
     results = record["results"]
@@ -127,6 +181,8 @@ def summary(record: dict[str, Any]) -> str:
         cells = [row[k] for k in ("tp_percent", "fp_percent", "accuracy", "precision", "f1", "auroc", "average_precision", "fpr_at_95_tpr")]
         lines.append(f"{level:28s}  {row['n']:<6d} " + " ".join("-     " if c is None else f"{c:<6.1f}" if i < 2 else f"{c:<6.3f}" for i, c in enumerate(cells)))
     lines.append(f"pixel IoU of scans with objects: {results['per_pixel']['iou'] or 0:.3f}")
+    if "simulated" in results:
+        lines += _simulated_summary(results["simulated"])
     baseline = results["per_scan"]["trivial_baseline"]["auroc"]
     lines.append(f"trivial image statistics per scan: AUROC {'- (undefined: every scan here holds an object)' if baseline is None else f'{baseline:.3f}'}")
     lines.append(f"\n{'within bag':28s}  AUROC (darkness)   AP (darkness)     hit@1 (darkness)   hit@5   objects")

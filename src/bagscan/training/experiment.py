@@ -23,12 +23,14 @@ from bagscan.core.errors import ConfigError, DataError
 from bagscan.datasets import bsds500, coco_folder, simulated, sixray, yolo_folder
 from bagscan.datasets.record import Collection, Record, data_folder
 from bagscan.datasets.splits import Split, given_split, make_split, read_split, write_split
+from bagscan.evaluation.items import Judged
 from bagscan.evaluation.within_bag import BagResult
 from bagscan.model import InputConfig, Model, ModelConfig
 from bagscan.regions.ssn import SSN
 from bagscan.regions.ssn import Config as SSNConfig
 from bagscan.training.detection import DetectionTask, DetectionTrainingConfig
 from bagscan.training.joint import JointConfig, JointTask, judge_samples
+from bagscan.training.judging import as_judged
 from bagscan.training.loop import run
 from bagscan.training.samples import Sample, load_samples
 from bagscan.training.ssn import SSNTrainingConfig, train_ssn
@@ -275,7 +277,11 @@ def train(experiment: Experiment, out: Path, report: Report = print) -> dict[str
 
 def _initialise(model: Model, experiment: Experiment) -> None:
     if experiment.init:
-        model.load_state_dict(Model.load(experiment.init).state_dict())
+        start = Model.load(experiment.init)
+        try:
+            model.load_state_dict((start if hasattr(model.regioner, "parts") else start.everywhere()).state_dict())
+        except RuntimeError as error:
+            raise ConfigError(f"init {experiment.init}: its parts are not those of this configuration: {str(error).splitlines()[0]}") from error
     if experiment.init_regioner:
         _load_regioner(model, experiment.init_regioner)
 
@@ -341,9 +347,10 @@ def train_segmentation(experiment: SegmentationExperiment, out: Path, report: Re
 @dataclass(frozen=True)
 class JudgedPart:
     """Scores of one part of an experiment's data, the split and all records it is a part of, and
-    what a reader of the scores must be warned of."""
+    what a reader of the scores must be warned of; ``items`` says the same by scan and view."""
 
     bags: list[BagResult]
+    items: list[Judged]
     split: Split
     records: list[Record]
     warnings: list[str]
@@ -359,7 +366,9 @@ def judge_part(model: Model, data: DataConfig, part: str, run_folder: Path, repo
     warnings = other_split(model, split)
     for text in warnings:
         report(f"warning: {text}")
-    return JudgedPart(judge_samples(model, samples, report), split, records, warnings)
+    bags = judge_samples(model, samples, report)
+    items = [as_judged(sample, bag.truth, bag.scores, bag.foreground) for sample, bag in zip(samples, bags, strict=True)]
+    return JudgedPart(bags, items, split, records, warnings)
 
 
 def other_split(model: Model, split: Split) -> list[str]:

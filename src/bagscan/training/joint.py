@@ -26,6 +26,7 @@ from bagscan.training.loop import LoopConfig
 from bagscan.training.losses import channel_reconstruction_loss, compactness_loss, label_reconstruction_loss
 from bagscan.training.samples import Sample, spread
 from bagscan.training.targets import ABSENT, Batch, SegmentTruth, balanced, hard_shares, ranking_loss, segment_truth, soft_shares, verdict_loss
+from bagscan.training.threats import colour_bank, project_threat
 
 
 @dataclass(frozen=True)
@@ -93,6 +94,9 @@ class JointTask:
             self.modules["regioner"] = model.regioner
         model.regioner.requires_grad_(config.mode == "joint")
         self.classes = list(model.scorer.config.classes)
+        self.present_from = FOREGROUND_DARKNESS if self.train[0].region is None else ITEM_SHARE
+        if config.augment.threats and self.train[0].view.quantity != "pseudo_colour":
+            raise ConfigError("training.augment.threats is for pseudo_colour: raw scans are better served by bagscan simulate")
         # Object level: the item's own mask is the one region.
         self.object_level = judges_whole_items(model) and self.train[0].region is not None
         self.by_scanner = _members(self.train, lambda sample: sample.record.scanner)
@@ -111,8 +115,7 @@ class JointTask:
             views = [View(p.numpy(), self.train[0].view.channels, self.train[0].view.quantity) for p in pixels]
             count = self._superpixels(*pixels[0].shape[-2:])
             labels = torch.from_numpy(np.stack([self.model.regioner.regions(v, count).labels for v in views])).long()
-        present_from = FOREGROUND_DARKNESS if self.train[0].region is None else ITEM_SHARE
-        return Batch(torch.stack(pixels), torch.stack(objects), classes, torch.stack(presence), labels, present_from)
+        return Batch(torch.stack(pixels), torch.stack(objects), classes, torch.stack(presence), labels, self.present_from)
 
     def _draw(self, rng: np.random.Generator) -> tuple[Tensor, Tensor, Tensor, list[int]]:
         """Pixels, object numbers and presence of one crop, and the class of every object."""
@@ -128,6 +131,10 @@ class JointTask:
         for number, mask in enumerate(masks_drawn, 1):
             objects[mask] = number
         classes = [1 + (self.classes.index(a.label) if a.label in self.classes else 0) for a in sample.annotations]
+        if self.config.augment.threats and rng.random() < self.config.augment.threats:
+            pixels, projected = project_threat(pixels, presence > self.present_from, colour_bank(), rng)
+            classes.append(1)
+            objects[projected] = len(classes)
         return pixels, objects, presence, classes
 
     def _pick(self, rng: np.random.Generator) -> Sample:

@@ -1,0 +1,51 @@
+"""Verdicts of a model on items and on whole scans, in the form that the tables take."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+
+from bagscan.datasets.record import Record
+from bagscan.evaluation.items import Judged
+from bagscan.model import Model
+from bagscan.training.joint import judge_samples
+from bagscan.training.samples import Sample
+
+
+def judge_items(model: Model, samples: Sequence[Sample], bf16: bool = False, report: Callable[[str], None] | None = None) -> list[Judged]:
+    """A model's verdict on every sample: items under their masks, or whole views."""
+    with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+        bags = judge_samples(model, samples, report)
+    return [as_judged(sample, bag.truth, bag.scores, bag.foreground) for sample, bag in zip(samples, bags, strict=True)]
+
+
+def as_judged(sample: Sample, truth: np.ndarray, scores: np.ndarray, foreground: np.ndarray, found: bool = True) -> Judged:
+    """One verdict.
+
+    Args:
+        truth, scores, foreground: (n,) of its regions. found: False for an item that no detector found; it is below every threshold.
+    """
+    record = sample.record
+    kept = foreground.astype(bool)
+    return Judged(
+        id=record.id,
+        scan=scan_of(record),
+        view=record.about.get("view", "0"),
+        anomalous=bool(record.annotations),
+        score=float(scores[kept].max(initial=0)) if found else -1.0,
+        about=record.about,
+        segment_truth=truth[kept],
+        segment_scores=scores[kept],
+        found=found,
+    )
+
+
+def scan_of(record: Record) -> str:
+    """The scan that a record is a view or an item of: told by simulated sets, else the record itself."""
+    scan = record.about.get("scan")
+    if scan is None:
+        return record.id
+    before, several_sets, _ = record.id.partition(":")
+    return f"{before}:{scan}" if several_sets else scan

@@ -1,0 +1,80 @@
+"""Threat image projection as augmentation: simulated threats multiplied into crops of colour pictures.
+
+Sources: Bhowmik et al., "The good, the bad and the ugly: evaluating convolutional neural networks for
+prohibited item detection using real and synthetically composited X-ray imagery" (2019); the physics
+is that of :mod:`bagscan.simulate.tip`, whose limits for colour hold here too.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from bagscan.simulate.anomalies import KINDS, build_anomaly, wanted_size
+from bagscan.simulate.imaging import Calibration, image
+from bagscan.simulate.mesh import rotation_xyz
+from bagscan.simulate.scanner import load_profile
+from bagscan.simulate.tip import render_threat
+
+BANK = 160
+SIZES = (0.8, 1.45)
+LEAST_PX = 60
+
+
+@dataclass(frozen=True)
+class ColourThreat:
+    """A threat alone: (3, h, w) colour, white where it is not, and (h, w) bool mask."""
+
+    colour: np.ndarray
+    mask: np.ndarray
+
+
+@lru_cache(maxsize=2)
+def colour_bank(seed: int = 0, count: int = BANK, profile_name: str = "g640") -> tuple[ColourThreat, ...]:
+    """Threats of every kind in turn, at any angle; a minute of rendering, once a process."""
+    profile = load_profile(profile_name)
+    calibration = Calibration.of_profile(profile)
+    found: list[ColourThreat] = []
+    index = 0
+    while len(found) < count:
+        rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(index,)))
+        kind = KINDS[index % len(KINDS)]
+        index += 1
+        built = build_anomaly(kind, wanted_size(kind, rng, SIZES), rng)
+        if built is None:
+            continue
+        turn = rotation_xyz(rng.normal(0, 0.3), rng.normal(0, 0.3), rng.uniform(0, 2 * np.pi))
+        threat = render_threat(built.moved(turn), profile)
+        if threat.mask.sum() >= LEAST_PX:
+            colour = image(threat.transmission[0], threat.transmission[1], calibration).colour / np.float32(255)
+            found.append(ColourThreat(np.where(threat.mask, colour, 1).astype(np.float32), threat.mask))
+    return tuple(found)
+
+
+def project_threat(pixels: Tensor, onto: Tensor, bank: tuple[ColourThreat, ...], rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+    """Multiply one threat of the bank into a crop.
+
+    Args:
+        pixels: (3, P, P) in [0, 1]. onto: (P, P) where its middle may lie; anywhere where that is nowhere.
+
+    Returns:
+        The new pixels and the threat's (P, P) bool mask, empty where it is larger than the crop.
+    """
+    threat = bank[int(rng.integers(len(bank)))]
+    turn, flip = int(rng.integers(4)), int(rng.integers(2))
+    colour = np.rot90(threat.colour, turn, (1, 2))[:, :, :: 1 - 2 * flip]
+    mask = np.rot90(threat.mask, turn)[:, :: 1 - 2 * flip]
+    (height, width), mask_full = mask.shape, torch.zeros(pixels.shape[-2:], dtype=torch.bool)
+    if height >= pixels.shape[1] or width >= pixels.shape[2]:
+        return pixels, mask_full
+    places = onto.nonzero()
+    middle = places[int(rng.integers(len(places)))].numpy() if len(places) else rng.integers(pixels.shape[1], size=2)
+    top, left = (int(np.clip(m - s // 2, 0, p - s)) for m, s, p in zip(middle, (height, width), pixels.shape[1:], strict=True))
+    pixels = pixels.clone()
+    pixels[:, top : top + height, left : left + width] *= torch.from_numpy(colour.copy())
+    mask_full[top : top + height, left : left + width] = torch.from_numpy(mask.copy())
+    return pixels, mask_full
