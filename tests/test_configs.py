@@ -5,24 +5,24 @@ from pathlib import Path
 import pytest
 
 from bagscan.model import Model
-from bagscan.training.experiment import Experiment, read_experiment, train
+from bagscan.training.experiment import DetectionExperiment, Experiment, read_experiment, train, train_detection
 
 CONFIGS = sorted((Path(__file__).parents[1] / "configs").glob("*.yaml"))
 TINY = [
     "data.sources=[{format: yolo, root: ., scanner_digits: 1}]",
     "model.input.working_side_px=96",
-    "model.regioner.n_superpixels=16",
     "model.encoder.pretrained=false",
     "training.batch_size=2",
     "training.segments_per_scan=2",
     "training.validation_scans=1",
     "training.augment.crop_px=64",
     "training.loop={steps: 1, warmup: 1, validate_every: 1}",
+    "init_regioner=null",
 ]
 JOINT = [path for path in CONFIGS if isinstance(read_experiment(path), Experiment)]
 
 
-def test_there_are_configurations_of_both_kinds():
+def test_there_are_configurations_of_every_kind():
     assert JOINT
     assert set(CONFIGS) - set(JOINT)
 
@@ -33,9 +33,33 @@ def test_configuration_trains_one_step(path, yolo_root, simulated_root, tmp_path
     experiment = read_experiment(path)
     wanted = experiment.model
     smaller = ["model.encoder.size_px=32"] if "size_px" in wanted.encoder else []
+    if wanted.regioner["name"] == "sub_components":
+        smaller += ["model.regioner.items={name: mask_rcnn, backbone: test_resnet, dim: 8}", "model.regioner.parts={name: ssn, width: 4, n_features: 3, stride: 2}"]
+    else:
+        smaller.append("model.regioner.n_superpixels=16")
     source = experiment.data.sources[0]
     if source.format == "simulated":
-        smaller.append(f"data.sources=[{{format: simulated, root: {simulated_root}, images: {source.images}, views: below}}]")
+        smaller.append(f"data.sources=[{{format: simulated, root: {simulated_root}, images: {source.images}, views: below, items: {str(source.items).lower()}}}]")
     train(read_experiment(path, TINY + smaller), tmp_path, lambda _: None)
     model = Model.load(tmp_path / "model")
     assert (model.config.regioner["name"], model.config.encoder["backbone"]) == (wanted.regioner["name"], wanted.encoder["backbone"])
+
+
+DETECTION = [path for path in CONFIGS if isinstance(read_experiment(path), DetectionExperiment)]
+
+
+@pytest.mark.parametrize("path", DETECTION, ids=lambda p: p.stem)
+def test_detector_trains_one_step(path, simulated_root, tmp_path):
+    images = read_experiment(path).data.sources[0].images
+    settings = [
+        f"data.sources=[{{format: simulated, root: {simulated_root}, images: {images}, views: below, annotate: device}}]",
+        "regioner.backbone=test_resnet",
+        "regioner.pretrained=false",
+        "regioner.deepest_stride=0",
+        "regioner.stride=2",
+        "training.batch_size=2",
+        "training.validation_scans=1",
+        "training.loop={steps: 1, warmup: 1, validate_every: 1}",
+    ]
+    train_detection(read_experiment(path, settings), tmp_path, lambda _: None)
+    assert (tmp_path / "regioner.safetensors").is_file()

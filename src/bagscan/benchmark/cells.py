@@ -42,7 +42,8 @@ ABLATIONS: dict[str, tuple[str, ...]] = {
     "SLIC": (*TWO_STAGE, "model.regioner={name: slic}"),
     "square grid": (*TWO_STAGE, "model.regioner={name: grid}"),
     "context: attention": ("model.encoder.attention_heads=4",),
-    **{f"K about {k}": (f"model.input.superpixel_side_px={side}",) for k, side in ((25, 48), (50, 34), (100, 24), (200, 17), (400, 12))},
+    # K of a window of 80,000 pixels, the median of items.
+    **{f"K about {k}": (f"model.input.superpixel_side_px={side}",) for k, side in ((25, 57), (50, 40), (100, 28), (200, 20), (400, 14))},
     **{f"label threshold {t}": (f"training.positive_from={t}", f"training.negative_to={min(t / 2, 0.1)}") for t in (0.1, 0.3, 0.7, 0.9)},
     **{f"lambda {v}": (f"training.compactness={v}",) for v in ("1e-5", "1e-3")},
     **{f"mu {v}": (f"training.mu={v}",) for v in (0.3, 3.0)},

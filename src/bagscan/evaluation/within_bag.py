@@ -106,9 +106,7 @@ def on_item(regions: Regions, item: np.ndarray) -> np.ndarray:
     return np.asarray((share >= ITEM_SHARE) | ((share == share.max(initial=0)) & (share > 0)))
 
 
-def judge_bag(
-    regions: Regions, scores: np.ndarray, darkness: np.ndarray, annotations: Sequence[Annotation], group: str, item: np.ndarray | None = None
-) -> BagResult:
+def judge_bag(regions: Regions, scores: np.ndarray, darkness: np.ndarray, annotations: Sequence[Annotation], group: str, item: np.ndarray | None = None) -> BagResult:
     """Bring one bag, or one item of it, into the protocol's form.
 
     Args:

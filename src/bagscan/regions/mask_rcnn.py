@@ -20,6 +20,7 @@ from torchvision.models.detection import FasterRCNN, MaskRCNN
 from torchvision.models.detection.faster_rcnn import FastRCNNPredictor, TwoMLPHead
 from torchvision.models.detection.mask_rcnn import MaskRCNNHeads, MaskRCNNPredictor
 from torchvision.models.detection.rpn import AnchorGenerator
+from torchvision.models.detection.transform import GeneralizedRCNNTransform
 from torchvision.ops import FeaturePyramidNetwork, MultiScaleRoIAlign
 from torchvision.ops.feature_pyramid_network import LastLevelMaxPool
 
@@ -82,6 +83,13 @@ class _Pyramid(nn.Module):
         return found
 
 
+class _AsItIs(GeneralizedRCNNTransform):
+    """Views keep their size and their values, in training and in use: the regioner sets both."""
+
+    def resize(self, image: Tensor, target: dict[str, Tensor] | None = None) -> tuple[Tensor, dict[str, Tensor] | None]:
+        return image, target
+
+
 class MaskRCNNRegioner(nn.Module):
     """Instances of items as overlapping masks. See :class:`Config`."""
 
@@ -105,10 +113,6 @@ class MaskRCNNRegioner(nn.Module):
             "box_batch_size_per_image": 64,
             "box_detections_per_img": config.max_items,
             "box_score_thresh": 0.05,
-            # Views keep their size and their values: both are set by the regioner.
-            "image_mean": [0.0] * config.channels,
-            "image_std": [1.0] * config.channels,
-            "_skip_resize": True,
         }
         if config.masks:
             masks = {
@@ -119,6 +123,7 @@ class MaskRCNNRegioner(nn.Module):
             self.detector: nn.Module = MaskRCNN(pyramid, **shared, **masks)
         else:
             self.detector = FasterRCNN(pyramid, **shared)
+        self.detector.transform = _AsItIs(1, 1, [0.0] * config.channels, [1.0] * config.channels)
 
     def prepare(self, pixels: Tensor, channels: Sequence[str]) -> Tensor:
         """(B, C, H, W) pixels of views -> what the detector takes, 1/stride of the size."""

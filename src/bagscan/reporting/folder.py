@@ -24,8 +24,11 @@ MOST_IN_PAGE = 200  # a page of thousands of scans is no page; JSON and COCO hol
 DECISIONS = ("ALARM", "REVIEW", "CLEAR")
 
 
-def screen_folder(paths: Sequence[Path], model: Path, out: Path, report: Callable[[str], None] = print) -> dict[str, Any]:
+def screen_folder(paths: Sequence[Path], models: Sequence[Path], out: Path, report: Callable[[str], None] = print) -> dict[str, Any]:
     """Screen every scan found; one that cannot be read becomes an error row of decision REVIEW.
+
+    Args:
+        models: each scan is judged by the first of them that takes its channels.
 
     Returns:
         Counts of each decision, and ``errors``.
@@ -36,15 +39,16 @@ def screen_folder(paths: Sequence[Path], model: Path, out: Path, report: Callabl
     files = find_scans(paths)
     if not files:
         raise ReadError(f"no scans in {', '.join(map(str, paths))}")
-    screener = Screener.load(model)
+    screeners = [Screener.load(model) for model in models]
+    ids = " ".join(screener.model.id for screener in screeners)
     partial = out / "partial"
     partial.mkdir(parents=True, exist_ok=True)
     rows, started, judged = [], time.monotonic(), 0
     for number, file in enumerate(files, 1):
-        stored = partial / hashlib.sha256(f"{screener.model.id} {file.absolute()} {_stamp(file)}".encode()).hexdigest()[:24]
+        stored = partial / hashlib.sha256(f"{ids} {file.absolute()} {_stamp(file)}".encode()).hexdigest()[:24]
         if not stored.with_suffix(".json").exists():
             judged += 1
-            _judge(screener, file, stored)
+            _judge(screeners, file, stored)
         rows.append((json.loads(stored.with_suffix(".json").read_text()), stored.with_suffix(".html")))
         if number % 20 == 0 or number == len(files):
             left = (time.monotonic() - started) / max(1, judged) * (len(files) - number)
@@ -52,22 +56,22 @@ def screen_folder(paths: Sequence[Path], model: Path, out: Path, report: Callabl
     tally: dict[str, Any] = {name: sum(row["decision"] == name for row, _ in rows) for name in ("ALARM", "CLEAR", "REVIEW")}
     (out / "findings.json").write_text(json.dumps([row for row, _ in rows], indent=1))
     (out / "findings.coco.json").write_text(json.dumps(coco_of_rows([row for row, _ in rows])))
-    _write_page(out / "report.html", rows, tally, screener)
+    _write_page(out / "report.html", rows, tally, screeners)
     shutil.rmtree(partial)
     errors = {row["path"]: row["error"] for row, _ in rows if row.get("error")}
     for error in errors.values():
         report(f"REVIEW: {error}")
-    return tally | {"errors": errors, "scans": len(files), "model_id": screener.model.id, "out": str(out)}
+    return tally | {"errors": errors, "scans": len(files), "model_id": ids, "out": str(out)}
 
 
-def _judge(screener: Screener, file: Path, stored: Path) -> None:
+def _judge(screeners: Sequence[Screener], file: Path, stored: Path) -> None:
     """Judge one file and keep its row; the row is written last, so that it stands for all of it."""
     try:
         scan = read_scan(file)
     except BagscanError as error:
         row, section = error_row(file, str(error)), error_section(str(file), str(error))
     else:
-        result = screener.screen(scan)
+        result = next((s for s in screeners if s.takes(scan)), screeners[0]).screen(scan)
         row, section = report_row(result, scan), report_section(f"{scan.id} ({file})", result, scan.views[0])
     stored.with_suffix(".html").write_text(section)
     stored.with_suffix(".tmp").write_text(json.dumps(row))
@@ -80,11 +84,20 @@ def _stamp(file: Path) -> str:
     return f"{known.st_size} {known.st_mtime_ns}"
 
 
-def _write_page(path: Path, rows: list[tuple[dict[str, Any], Path]], tally: dict[str, Any], screener: Screener) -> None:
+def _write_page(path: Path, rows: list[tuple[dict[str, Any], Path]], tally: dict[str, Any], screeners: Sequence[Screener]) -> None:
     """The page: alarms first where not all fit, otherwise in the order given."""
-    point = screener.point
-    about = f"{point.criterion}; on {point.chosen_on_split}: {100 * point.expected_fpr:.2f} % of benign segments"
+    used = {row.get("model_id") for row, _ in rows}
+    told = [_about(screener) for screener in screeners if screener.model.id in used] or [_about(screeners[0])]
     order = sorted(rows, key=lambda item: DECISIONS.index(item[0]["decision"])) if len(rows) > MOST_IN_PAGE else rows
     sections = (section.read_text() for _, section in order[:MOST_IN_PAGE])
     with path.open("w") as page:
-        page.writelines(render_page(sections, min(len(rows), MOST_IN_PAGE), len(rows), tally, screener.model.id, point.threshold, about))
+        page.writelines(render_page(sections, min(len(rows), MOST_IN_PAGE), len(rows), tally, told))
+
+
+def _about(screener: Screener) -> str:
+    point, channels = screener.point, screener.model.config.input.channels
+    level = "scans" if "per scan" in point.criterion else "segments"
+    return (
+        f"Model {screener.model.id} for {', '.join(channels)} · threshold {point.threshold:.4f} · {point.criterion}; "
+        f"on {point.chosen_on_split}: {100 * point.expected_fpr:.2f} % of benign {level}"
+    )

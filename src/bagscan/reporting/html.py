@@ -143,19 +143,19 @@ def report_section(title: str, report: Report, view: View) -> str:
     )
 
 
-def render_page(sections: Iterable[str], shown: int, total: int, tally: Mapping[str, int], model_id: str, threshold: float, about: str) -> Iterator[str]:
+def render_page(sections: Iterable[str], shown: int, total: int, tally: Mapping[str, int], models: Iterable[str]) -> Iterator[str]:
     """The whole page, piece by piece.
 
     Args:
         sections: of the ``shown`` scans, out of ``total``. tally: scans by decision, of all.
-        about: one line on the operating point.
+        models: one line on each model and its operating point.
     """
     summary = " · ".join(f"{tally[d.value]} {d.value}" for d in Decision)
     part = f" The {shown} most in need of a look are shown; findings.json holds all." if shown < total else ""
     yield (
         '<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>bagscan report</title>'
         f"<style>{STYLE}</style><h1>bagscan report</h1><p>{total} scans: {summary}.{part}</p>"
-        f"<p class='muted'>Model {html.escape(model_id)} · threshold {threshold:.4f} · {html.escape(about)}<br>"
+        f"<p class='muted'>{'<br>'.join(map(html.escape, models))}<br>"
         "Green: benign sub-components. Red, dashed: anomalous. Expected FPR: share of benign segments of the validation split "
         "that score as high; a bag has some hundred segments. A first-stage aid; a person decides.</p>"
     )

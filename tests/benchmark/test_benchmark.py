@@ -1,0 +1,116 @@
+"""The tables at scale smoke: cells train, are judged on true and on detected items, resume and draw."""
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from bagscan.benchmark.cells import ABLATION, ABLATIONS, DATA, NETWORKS, TABLE_1, TABLE_2, Cell, cells, model_and_training
+from bagscan.benchmark.scales import SCALES, scale_named
+from bagscan.benchmark.tables import spread
+from bagscan.cli import app
+from bagscan.core.errors import ConfigError
+from bagscan.evaluation.results import check_record
+from bagscan.model import Model
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("benchmark")
+
+
+def bench(folder: Path, *words: str):
+    places = ["--data", str(folder / "data"), "--runs", str(folder / "runs"), "--results", str(folder / "results"), "--out", str(folder / "figures")]
+    return CliRunner().invoke(app, ["benchmark", *words, "--scale", "smoke", *places])
+
+
+@pytest.fixture(scope="module")
+def ran(folder: Path) -> Path:
+    for table in ("table-1", "table-2"):
+        run = bench(folder, table, "--only", "resnet", "--only", "seed0", "--only", "pseudo-colour_")
+        assert run.exit_code == 0, run.output
+    return folder
+
+
+def test_a_cell_leaves_one_record_with_every_level(ran):
+    for table in ("table-1", "table-2"):
+        path = ran / "results" / "smoke" / table / "pseudo-colour_resnet-50_seed0.json"
+        record = json.loads(path.read_text())
+        check_record(record)
+        (found,) = record["results"]["sets"].values()
+        assert {"per_segment", "per_item", "per_scan", "strata", "groups", "views", "detected", "trivial_baseline", "roc", "reliability"} <= set(found)
+        # At object level an item is its one segment.
+        assert (found["per_segment"]["n"] == found["per_item"]["n"]) is (table == "table-1")
+        assert sum(s["tp"]["n"] for s in found["strata"].values()) == found["per_item"]["positives"]
+        assert record["config"]["scale"] == "smoke"
+
+
+def test_what_is_there_is_not_run_again_and_the_rest_is_listed(ran):
+    path = ran / "results" / "smoke" / "table-2" / "pseudo-colour_resnet-50_seed0.json"
+    before = path.stat().st_mtime_ns
+    run = bench(ran, "table-2", "--only", "resnet", "--only", "pseudo-colour_")
+    assert run.exit_code == 0
+    assert "1 of 1 cells" in run.output
+    assert path.stat().st_mtime_ns == before
+    assert "| pseudo-colour | ResNet-50 | item |" in run.output
+    assert "statistics alone" in run.output
+
+
+def test_a_cell_that_fails_is_told_and_the_others_go_on(ran, monkeypatch):
+    import bagscan.benchmark.run as run_module
+
+    whole = run_module.run_cell
+
+    def fails_on_high(place, cell, report=print):
+        if cell.data == "high":
+            raise RuntimeError("no room on the disk")
+        return whole(place, cell, report)
+
+    monkeypatch.setattr(run_module, "run_cell", fails_on_high)
+    run = bench(ran, "table-2", "--only", "squeezenet", "--only", "seed0", "--only", "h")
+    assert run.exit_code == 3
+    assert "high_squeezenet_seed0 failed: RuntimeError: no room on the disk" in run.output
+    assert (ran / "results" / "smoke" / "table-2" / "high-low-z_squeezenet_seed0.json").exists()
+
+
+def test_figures_are_drawn_of_what_is_there(ran):
+    run = bench(ran, "figures")
+    assert run.exit_code == 0, run.output
+    drawn = {Path(line).name for line in run.output.splitlines() if line.endswith(".png")}
+    assert {"roc_smoke_20.png", "strata_smoke_20.png", "reliability.png", "contours.png"} <= drawn
+    assert all((ran / "figures" / name).stat().st_size > 5000 for name in drawn)
+
+
+def test_figures_without_cells_say_what_to_run(tmp_path):
+    run = bench(tmp_path, "figures")
+    assert "bagscan benchmark table-2" in str(run.output) + str(run.exception)
+
+
+def test_tables_have_the_rows_of_the_paper_and_more():
+    small = SCALES["small"]
+    assert len(cells(TABLE_1, small)) == 4 * len(NETWORKS) * 3
+    assert len(cells(TABLE_2, small)) == len(DATA) * len(NETWORKS) * 3
+    assert [c.seed for c in cells(TABLE_2, small)] == sorted(c.seed for c in cells(TABLE_2, small))
+    slugs = [c.slug for table in (TABLE_1, TABLE_2, ABLATION) for c in cells(table, small)]
+    assert len(set(slugs)) >= len(cells(TABLE_2, small)) + len(ABLATIONS)
+    with pytest.raises(ConfigError, match="table-1"):
+        cells("table-3", small)
+    with pytest.raises(ConfigError, match="did you mean 'small'"):
+        scale_named("smal")
+
+
+@pytest.mark.parametrize("variant", list(ABLATIONS))
+def test_every_variant_of_the_ablation_changes_what_it_says(variant):
+    scale = SCALES["smoke"]
+    plain = model_and_training(Cell(ABLATION, "high + low + Z", "ResNet-50", 0, "joint"), scale)
+    model, training = model_and_training(Cell(ABLATION, "high + low + Z", "ResNet-50", 0, variant), scale)
+    assert ((model, training) == plain) is (variant == "joint")
+    Model(model)
+
+
+def test_spread_of_seeds():
+    assert spread([0.5]) == "0.500"
+    assert spread([0.4, 0.6]) == "0.500 ± 0.141"
+    assert spread([98.0, None]) == "98.0"
+    assert spread([None]) == "-"

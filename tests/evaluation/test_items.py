@@ -1,0 +1,96 @@
+"""Items, scans and strata against answers worked out by hand; calibration against what it promises."""
+
+import numpy as np
+import pytest
+
+from bagscan.core.errors import DataError
+from bagscan.evaluation.calibration import conformal_point, fit_platt, log_odds, platt, reliability
+from bagscan.evaluation.items import Judged, Thresholds, arrays, best_threshold, evaluate_items, fused, roc_points, segment_arrays
+
+
+def item(name: str, scan: str, view: str, anomalous: bool, score: float, found: bool = True, **about: str) -> Judged:
+    truth = np.array([1, 0, -1]) if anomalous else np.array([0, 0, -1])
+    return Judged(name, scan, view, anomalous, score, about, truth, np.array([score, score / 2, 0.99]), found)
+
+
+ITEMS = [
+    item("a1", "a", "below", True, 0.9, stratum="above 500", layout="x/1", ambiguous="no", look_alike="no"),
+    item("a2", "a", "side", True, 0.2, stratum="5-50", layout="x/1", ambiguous="yes", look_alike="no"),
+    item("a3", "a", "below", False, 0.1, layout="x/2", ambiguous="no", look_alike="no"),
+    item("b1", "b", "below", False, 0.3, layout="x/2", ambiguous="no", look_alike="yes"),
+    item("b2", "b", "side", False, 0.6, layout="x/2", ambiguous="yes", look_alike="yes"),
+]
+
+
+def test_items_segments_and_scans_by_hand():
+    truth, _scores, scans = arrays(ITEMS)
+    assert truth.tolist() == [1, 1, 0, 0, 0]
+    assert scans.tolist() == [0, 0, 0, 1, 1]
+    segments, _, number = segment_arrays(ITEMS)
+    assert segments.sum() == 2
+    assert len(segments) == len(number) == 10  # the third of every item is left out
+    assert [v.tolist() for v in fused(ITEMS)] == [[1, 0], [0.9, 0.6]]
+    assert fused(ITEMS, "mean")[1].tolist() == pytest.approx([0.55, 0.45])
+    assert fused(ITEMS, views=["side"])[1].tolist() == [0.2, 0.6]
+
+
+def test_tables_show_every_stratum_and_group():
+    found = evaluate_items(ITEMS, Thresholds(0.5, 0.5, 0.5), ["x/1"])
+    assert found["per_item"]["tp_percent"] == 50
+    assert found["per_item"]["fp_percent"] == pytest.approx(100 / 3)
+    assert found["strata"]["above 500"]["tp"]["percent"] == 100
+    assert found["strata"]["5-50"]["tp"]["percent"] == 0
+    assert found["strata"]["below 5"]["tp"]["n"] == 0
+    assert found["groups"]["bags with look-alikes"]["fp"]["percent"] == 50
+    assert found["groups"]["layouts never seen"]["n"] == 3
+    assert found["views"] == {"below alone": 1.0, "side alone": 0.0, "both, maximum": 1.0, "both, mean": 1.0}
+    low, high = found["strata"]["above 500"]["tp"]["interval"]
+    assert (low, high) == pytest.approx((2.5, 100), abs=0.1)  # 1 of 1: Clopper-Pearson
+
+
+def test_a_missed_item_is_a_miss_whatever_the_threshold():
+    missed = [item("m", "c", "below", True, -1.0, found=False, stratum="above 500"), *ITEMS]
+    found = evaluate_items(missed, Thresholds(0, 0, 0))
+    assert found["per_item"]["confusion"]["fn"] == 1
+    assert found["missed_by_the_detector"] == 1
+
+
+def test_best_threshold_parts_what_can_be_parted():
+    truth, scores = np.array([0, 0, 1, 1]), np.array([0.1, 0.2, 0.7, 0.9])
+    assert best_threshold(truth, scores) == 0.7
+    curve = roc_points(truth, scores)
+    assert (curve["fpr"][0], curve["tpr"][-1]) == (0, 1)
+
+
+def test_platt_brings_overconfident_scores_back_and_keeps_their_order():
+    rng = np.random.default_rng(0)
+    logit = rng.normal(0, 1.5, 4000)
+    truth = (rng.random(4000) < 1 / (1 + np.exp(-logit))).astype(int)
+    scores = 1 / (1 + np.exp(-(3 * logit + 1)))  # three times too sure, and shifted
+    parameters = fit_platt(truth, scores)
+    assert parameters[0] == pytest.approx(1 / 3, abs=0.05)
+    before, after = reliability(truth, scores)["ece"], reliability(truth, platt(scores, parameters))["ece"]
+    assert after < 0.03 < before
+    assert (np.argsort(platt(scores, parameters)) == np.argsort(log_odds(scores))).all()
+    assert fit_platt(np.zeros(5, int), np.ones(5)) == (1, 0)
+
+
+@pytest.mark.parametrize(("n", "rate"), [(19, 0.1), (60, 0.05), (200, 0.2)])
+def test_conformal_threshold_holds_its_rate_for_new_scans(n, rate):
+    rng = np.random.default_rng(1)
+    false, expected = [], 0.0
+    for _ in range(3000):
+        point = conformal_point(rng.gamma(2, 1, n), rate, "val", "scan")
+        false.append(rng.gamma(2, 1) >= point.threshold)
+        expected = point.expected_fpr
+        assert point.interval[0] <= expected <= point.interval[1]
+    assert expected <= rate
+    # 3,000 draws: a standard deviation of half a per cent or less.
+    assert np.mean(false) == pytest.approx(expected, abs=0.02)
+
+
+def test_conformal_refuses_what_so_few_scans_cannot_promise():
+    with pytest.raises(DataError, match="at least 99"):
+        conformal_point(np.arange(50.0), 0.01, "val", "scan")
+    with pytest.raises(DataError, match="between 0 and 1"):
+        conformal_point(np.arange(50.0), 0.0, "val", "scan")

@@ -1,0 +1,97 @@
+"""A detector learns to find dark bars, is judged, kept, and takes its place in a model."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from bagscan.cli import app
+from bagscan.core import View
+from bagscan.core.errors import ConfigError
+from bagscan.model import Model
+from bagscan.training.experiment import DetectionExperiment, read_experiment, train, train_detection
+
+CONFIG = """
+kind: detection
+data:
+  sources: [{format: simulated, root: ROOT, images: raw, views: below, annotate: device}]
+  fractions: [0.34, 0.33, 0.33]
+input: {quantity: dual_energy, channels: [low, high, zeff], working_side_px: 0, mean: [0.8, 0.8, 6.0], std: [0.25, 0.25, 5.0]}
+regioner: {name: mask_rcnn, backbone: test_resnet, dim: 16, stride: 2}
+training:
+  batch_size: 2
+  validation_scans: 2
+  loop: {steps: 2, warmup: 1, validate_every: 2}
+"""
+
+
+@pytest.fixture
+def config(tmp_path: Path, simulated_root: Path) -> Path:
+    path = tmp_path / "detection.yaml"
+    path.write_text(CONFIG.replace("ROOT", str(simulated_root)))
+    return path
+
+
+@pytest.mark.parametrize("name", ["mask_rcnn", "faster_rcnn"])
+def test_train_and_evaluate_from_the_command_line(config, tmp_path, name):
+    more = ["--set", f"regioner.name={name}"]
+    run = CliRunner().invoke(app, ["train", str(config), "--out", str(tmp_path / "run"), *more])
+    assert run.exit_code == 0, run.output
+    assert (tmp_path / "run" / "regioner.safetensors").is_file()
+    run = CliRunner().invoke(app, ["evaluate", str(config), "--model", str(tmp_path / "run"), *more])
+    assert run.exit_code == 0, run.output
+    assert "AP50" in run.output
+    assert (tmp_path / "run" / "results.json").is_file()
+
+
+def test_what_it_learnt_finds_items_in_a_model(config, tmp_path, simulated_root):
+    experiment = read_experiment(config)
+    assert isinstance(experiment, DetectionExperiment)
+    train_detection(experiment, tmp_path / "run", lambda _: None)
+    joint = tmp_path / "joint.yaml"
+    joint.write_text(
+        f"""
+kind: joint
+data:
+  sources: [{{format: simulated, root: {simulated_root}, images: raw, views: below, items: true}}]
+  fractions: [0.34, 0.33, 0.33]
+model:
+  input: {{quantity: dual_energy, channels: [low, high, zeff], working_side_px: 0, superpixel_side_px: 8, log_transmission: true, mean: [0.9, 0.6, 8.0], std: [0.9, 0.7, 5.0]}}
+  regioner:
+    name: sub_components
+    items: {{name: mask_rcnn, backbone: test_resnet, dim: 16, stride: 2, min_score: 0.0}}
+    parts: {{name: ssn, width: 4, n_features: 3, stride: 2}}
+  encoder: {{name: pooled, backbone: test_resnet, dim: 8, attention_heads: 2}}
+  scorer: {{name: softmax, hidden: 8}}
+training:
+  batch_size: 2
+  verdict: 0.5
+  balance_labels: 1.0
+  validation_scans: 2
+  augment: {{crop_px: 48}}
+  loop: {{steps: 2, warmup: 1, validate_every: 2}}
+init_regioner: {tmp_path / "run" / "regioner.safetensors"}
+"""
+    )
+    best = train(read_experiment(joint), tmp_path / "model_run", lambda _: None)
+    assert np.isfinite(best["monitor"])
+    model = Model.load(tmp_path / "model_run" / "model")
+    kept = dict(experiment.model().regioner.named_parameters())
+    assert set(dict(model.regioner.items.named_parameters())) == set(kept)
+    view = View(np.full((3, 64, 96), 0.9, np.float32), ("low", "high", "zeff"), "dual_energy")
+    regions, scores = model.judge(view)
+    assert len(scores) == regions.n
+    everywhere, more = model.everywhere().judge(view)
+    assert (everywhere.labels >= 0).all()
+    assert len(more) >= len(scores)
+
+
+def test_a_superpixel_regioner_detects_nothing(config, tmp_path):
+    with pytest.raises(ConfigError, match="mask_rcnn or faster_rcnn"):
+        train_detection(read_experiment(config, ["regioner={name: ssn, width: 4}"]), tmp_path / "run", lambda _: None)
+
+
+def test_boxes_alone_refuse_masks(config):
+    with pytest.raises(ConfigError, match="mask_rcnn"):
+        read_experiment(config, ["regioner={name: faster_rcnn, masks: true}"]).model()
