@@ -9,6 +9,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from bagscan.benchmark.scales import SCALES
+from bagscan.benchmark.tables import TITLES, markdown, read_cells
 from bagscan.evaluation.results import check_record
 
 RESULTS = Path(__file__).parent / "results"
@@ -43,6 +45,8 @@ def evaluation(record: dict[str, Any]) -> list[str]:
     out = table(["level", "n", "TP %", "FP %", "A", "P", "F1", "AUROC", "AP", "FPR@95", "FPR@99"], levels)
     if "per_pixel" in results:
         out += [f"Pixel IoU of scans with objects: {number(results['per_pixel']['iou'])}.", ""]
+    if "simulated" in results:
+        out += simulated(results["simulated"])
     out += [f"Trivial image statistics per scan: AUROC {number(results['per_scan']['trivial_baseline']['auroc'])}.", ""]
     rows = []
     for name, row in results["within_bag"].items():
@@ -65,6 +69,17 @@ def evaluation(record: dict[str, Any]) -> list[str]:
             ]
         )
     return out + table(["within bag", "AUROC", "95 %", "darkness", "AP", "darkness", "hit@1", "darkness", "hit@5", "darkness", "objects"], rows)
+
+
+def simulated(found: dict[str, Any]) -> list[str]:
+    """What simulated scans know of themselves: views fused, strata, clutter."""
+    whole = found["per_scan"]
+    out = ["Scans, by the maximum over their views, and by each view:", ""]
+    out += table(["n", "TP %", "FP %", "AUROC", *found["views"]], [[whole["n"], whole["tp_percent"], whole["fp_percent"], whole["auroc"], *found["views"].values()]])
+    rows = [[name, row["tp"]["n"], row["tp"]["percent"], row["auroc"]] for name, row in found["strata"].items()]
+    out += table(["area CNR", "n", "TP %", "AUROC"], rows)
+    rows = [[name, row["n"], row["tp"]["percent"], row["fp"]["percent"], row["auroc"]] for name, row in found["groups"].items()]
+    return out + table(["views", "n", "TP %", "FP %", "AUROC"], rows)
 
 
 def ablation(record: dict[str, Any]) -> list[str]:
@@ -90,7 +105,7 @@ def render() -> str:
     for path in sorted(RESULTS.glob("*.json")):
         record = json.loads(path.read_text())
         check_record(record)
-        kind = {"superpixels": superpixels, "speed": speed, "ablation": ablation, "simulator": speed}.get(record["name"], evaluation)
+        kind = detection if record["name"].startswith("detection-") else {"real_transfer": transfer, "superpixels": superpixels, "speed": speed, "ablation": ablation, "simulator": speed}.get(record["name"], evaluation)
         machine, data = record["machine"], record["data"]
         lines += [
             f"## {path.stem}",
@@ -100,7 +115,32 @@ def render() -> str:
         ]
         lines += kind(record)
         lines += [f"- {note}" for note in record["notes"]] + [""] * bool(record["notes"])
-    return "\n".join(lines)
+    return "\n".join(lines + paper_a())
+
+
+def paper_a() -> list[str]:
+    """Every table of every scale of which a cell is there."""
+    lines = ["## Paper A's tables on simulated scans", "", "`bagscan benchmark`; thresholds chosen on validation by Youden's index. Every test set has its own tables.", ""]
+    for scale in (name for name in SCALES if (RESULTS / "paper_a" / name).is_dir()):
+        for table_name in TITLES:
+            records = read_cells(RESULTS / "paper_a" / scale, table_name)
+            if records:
+                lines += [markdown(table_name, scale, records), ""]
+    return lines
+
+
+def transfer(record: dict[str, Any]) -> list[str]:
+    """How far simulation carries over to real scans."""
+    rows = []
+    for name, found in record["results"].items():
+        for group, row in found.items():
+            low, high = row["interval"]
+            rows.append([name, group, row["auroc"], f"{low:.3f}-{high:.3f}", row["darkness"]["auroc"], row["hit_at_1"], row["darkness"]["hit_at_1"], int(row["objects"])])
+    return table(["variant", "scans", "AUROC", "95 %", "darkness", "hit@1", "darkness", "objects"], rows)
+
+
+def detection(record: dict[str, Any]) -> list[str]:
+    return table(["", "AP", "AP50", "AP75", "small", "medium", "large"], [[kind, *scores.values()] for kind, scores in record["results"].items()])
 
 
 def main() -> None:

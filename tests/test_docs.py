@@ -8,16 +8,18 @@ import pytest
 from typer.main import get_command
 
 from bagscan.cli import app
+from bagscan.model import InputConfig
 from bagscan.registry import KINDS, names, part
 from bagscan.training.augment import AugmentConfig
-from bagscan.training.experiment import DataConfig, Experiment, SegmentationExperiment, SourceConfig
+from bagscan.training.detection import DetectionTrainingConfig
+from bagscan.training.experiment import DataConfig, DetectionExperiment, Experiment, SegmentationExperiment, SourceConfig
 from bagscan.training.joint import JointConfig
 from bagscan.training.loop import LoopConfig
 from bagscan.training.ssn import SSNTrainingConfig
 
 ROOT = Path(__file__).parents[1]
 REFERENCE = (ROOT / "docs" / "reference.md").read_text()
-CONFIGS = [Experiment, DataConfig, SourceConfig, JointConfig, AugmentConfig, LoopConfig, SegmentationExperiment, SSNTrainingConfig]
+CONFIGS = [Experiment, DetectionExperiment, DetectionTrainingConfig, InputConfig, DataConfig, SourceConfig, JointConfig, AugmentConfig, LoopConfig, SegmentationExperiment, SSNTrainingConfig]
 CONFIGS += [part(kind, name).Config for kind in KINDS for name in names(kind)]
 
 
@@ -47,7 +49,8 @@ def test_every_setting_is_in_the_reference_with_its_default(config):
 
 @pytest.mark.parametrize("config", CONFIGS, ids=lambda c: f"{c.__module__}.{c.__name__}")
 def test_every_setting_is_explained_in_its_docstring(config):
-    unexplained = [field.name for field in dataclasses.fields(config) if not re.search(rf"\b{field.name}\b", config.__doc__)]
+    told = " ".join(parent.__doc__ or "" for parent in config.__mro__)
+    unexplained = [field.name for field in dataclasses.fields(config) if not re.search(rf"\b{field.name}\b", told)]
     assert not unexplained
 
 

@@ -48,6 +48,7 @@ class SourceConfig:
             simulated scans relative to where bagscan is run.
         images, views: simulated: ``colour``, ``raw`` or ``all`` channels; ``below``, ``side`` or ``both``.
         items: simulated: every device of a view apart, with what is around it, in place of whole views.
+        annotate: simulated: ``anomaly``, or ``device`` for detectors of items.
         subset, list_of: SIXray: list ``10``, ``100`` or ``1000``, and ``train`` or ``test`` of it.
         scanner_digits: YOLO: leading characters of a file name that tell the scanner.
         with_objects_only: leave out scans without annotations. limit: use at most so many scans,
