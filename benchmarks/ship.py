@@ -1,6 +1,6 @@
 """Copy a trained and calibrated model into the package, its weights in 16 bits.
 
-    python benchmarks/ship.py runs/simulated_raw/model raw --minutes 25
+python benchmarks/ship.py runs/simulated_raw/model raw --minutes 25
 """
 
 import argparse

@@ -105,7 +105,8 @@ def render() -> str:
     for path in sorted(RESULTS.glob("*.json")):
         record = json.loads(path.read_text())
         check_record(record)
-        kind = detection if record["name"].startswith("detection-") else {"real_transfer": transfer, "superpixels": superpixels, "speed": speed, "ablation": ablation, "simulator": speed}.get(record["name"], evaluation)
+        kinds = {"real_transfer": transfer, "superpixels": superpixels, "speed": speed, "ablation": ablation, "simulator": speed}
+        kind = detection if record["name"].startswith("detection-") else kinds.get(record["name"], evaluation)
         machine, data = record["machine"], record["data"]
         lines += [
             f"## {path.stem}",

@@ -19,7 +19,8 @@ from bagscan.training.ssn import SSNTrainingConfig
 
 ROOT = Path(__file__).parents[1]
 REFERENCE = (ROOT / "docs" / "reference.md").read_text()
-CONFIGS = [Experiment, DetectionExperiment, DetectionTrainingConfig, InputConfig, DataConfig, SourceConfig, JointConfig, AugmentConfig, LoopConfig, SegmentationExperiment, SSNTrainingConfig]
+CONFIGS = [Experiment, InputConfig, DataConfig, SourceConfig, JointConfig, AugmentConfig, LoopConfig]
+CONFIGS += [SegmentationExperiment, SSNTrainingConfig, DetectionExperiment, DetectionTrainingConfig]
 CONFIGS += [part(kind, name).Config for kind in KINDS for name in names(kind)]
 
 

@@ -128,7 +128,7 @@ def evaluate(
 def screen(
     paths: Annotated[list[Path], typer.Argument(help="Scans, or folders of scans.")],
     model: Annotated[
-        Path | None, typer.Option("--model", help="A model folder; by default those that come with bagscan, one for pseudo-colour, one for low, high and effective Z.")
+        Path | None, typer.Option("--model", help="A model folder; by default those that come with bagscan: for pseudo-colour, and for low, high and effective Z.")
     ] = None,
     out: Annotated[Path, typer.Option(help="Folder for findings.json, findings.coco.json and report.html.")] = Path("screened"),
     fail_on_alarm: Annotated[bool, typer.Option(help="Exit with 1 when a scan raises an alarm.")] = False,

@@ -8,7 +8,7 @@ import torch
 from bagscan.core import Grid
 from bagscan.core.association import to_cells
 from bagscan.regions.ssn import soft_slic
-from bagscan.training.targets import ABSENT, Batch, SegmentTruth, balanced, hard_shares, ranking_loss, segment_truth, soft_shares
+from bagscan.training.targets import ABSENT, Batch, SegmentTruth, balanced, hard_shares, ranking_loss, segment_truth, soft_shares, verdict_loss
 
 RULE = {"positive_from": 0.5, "negative_to": 0.1, "background_weight": 0.1}
 
@@ -91,3 +91,32 @@ def test_ranking_loss_without_objects_or_clutter_is_nothing_and_finite():
         loss.backward()
         assert float(loss.detach()) == pytest.approx(0, abs=1e-6)
         assert torch.isfinite(margin.grad).all()
+
+
+def test_verdict_is_that_of_the_worst_segment_and_knows_which_crops_count():
+    share = torch.tensor([[[0.9], [0.0]], [[0.0], [0.0]]])
+    truth = segment_truth(share, torch.full((2, 2), 0.5), torch.tensor([[1], [0]]), **RULE)
+    sure = torch.tensor([[6.0, -9.0], [-9.0, -9.0]])
+    assert verdict_loss(sure, truth) < 0.01
+    assert verdict_loss(-sure, truth) > 3
+    # Nothing but air says nothing.
+    air = segment_truth(torch.zeros(1, 2, 1), torch.zeros(1, 2), torch.tensor([[0]]), **RULE)
+    assert verdict_loss(torch.full((1, 2), 9.0), air) == 0
+
+
+def test_only_regions_on_the_item_are_judged():
+    share, presence = torch.tensor([[[0.0], [0.0], [0.7]]]), torch.tensor([[0.9, 0.3, 0.8]])
+    truth = segment_truth(share, presence, torch.tensor([[1]]), **RULE, present_from=0.5)
+    assert truth.benign.tolist() == [[True, False, False]]
+    assert truth.target.tolist() == [[0, 0, 1]]
+    assert truth.weight.tolist() == [[1, pytest.approx(0.1), 1]]
+
+
+def test_labels_outside_every_region_are_in_none():
+    objects = torch.zeros(1, 4, 4, dtype=torch.long)
+    objects[:, 0, 0] = 1
+    labels = torch.full((1, 4, 4), -1)
+    labels[:, :2, :2] = 0
+    share, presence = hard_shares(Batch(torch.zeros(1, 1, 4, 4), objects, torch.tensor([[1]]), torch.ones(1, 4, 4), labels))
+    assert share.tolist() == [[[0.25]]]
+    assert presence.tolist() == [[1.0]]

@@ -164,3 +164,53 @@ def test_a_changed_or_new_scan_is_not_taken(tiny_config, tmp_path, yolo_root, mo
 def test_a_loss_that_is_no_number_stops_with_advice(tiny_config, tmp_path):
     with pytest.raises(TrainingError, match="learning_rate"):
         train(read_experiment(tiny_config, ["training.loop.learning_rate=1e30", "training.loop.clip_norm=1e30", "training.loop.warmup=0"]), tmp_path / "a", lambda _: None)
+
+
+def test_effective_z_is_neither_clipped_nor_filled_with_metal():
+    """Its values pass 1, and what lies outside the view is air: Z 0."""
+    pixels = np.stack([np.full((40, 40), 0.4), np.full((40, 40), 0.5), np.full((40, 40), 26.0)]).astype(np.float32)
+    config = AugmentConfig(crop_px=64, scale=(1.0, 1.0), near_object=0.0)
+    image, _ = draw_crop(pixels, np.zeros((0, 40, 40), bool), config, np.random.default_rng(0), ("low", "high", "zeff"))
+    inside = image[2] > 1
+    assert inside.any()
+    assert image[2][inside].median() == pytest.approx(26, rel=0.05)
+    assert image[2].min() < 0.2
+
+
+def test_foreground_of_raw_scans_is_told_by_transmission_not_by_z():
+    from bagscan.evaluation.within_bag import darkness_map
+
+    pixels = np.ones((3, 20, 20), np.float32)
+    pixels[2] = 0
+    pixels[:2, 5:10, 5:10] = 0.3
+    pixels[2, 5:10, 5:10] = 26
+    dark = darkness_map(pixels, ("low", "high", "zeff"))
+    assert dark[7, 7] == pytest.approx(0.7)
+    assert dark[0, 0] == 0
+    assert darkness_map(pixels[2:], ("zeff",))[7, 7] == pytest.approx(26 / 30)
+
+
+def test_projected_threats_darken_what_they_cover_and_nothing_else():
+    from bagscan.training.threats import colour_bank, project_threat
+
+    bank = colour_bank(0, 6)
+    pixels, onto = torch.full((3, 200, 200), 0.8), torch.zeros(200, 200)
+    onto[100, 100] = 1
+    for seed in range(6):
+        image, mask = project_threat(pixels, onto, bank, np.random.default_rng(seed))
+        changed = (image != pixels).any(0)
+        assert (changed & ~mask).sum() == 0
+        assert mask.sum() == 0 or (image[:, mask] < 0.8).any()
+
+
+def test_threats_are_projected_into_colour_alone(tiny_config, simulated_root, tmp_path):
+    best = train(read_experiment(tiny_config, ["training.augment.threats=1.0", "training.loop.steps=1"]), tmp_path / "colour", lambda _: None)
+    assert np.isfinite(best["monitor"])
+    raw = [
+        f"data.sources=[{{format: simulated, root: {simulated_root}, images: raw, views: below}}]",
+        "data.fractions=[0.34, 0.33, 0.33]",
+        "model.input={quantity: dual_energy, channels: [low, high, zeff], working_side_px: 96}",
+        "training.augment.threats=0.5",
+    ]
+    with pytest.raises(ConfigError, match="pseudo_colour"):
+        train(read_experiment(tiny_config, raw), tmp_path / "raw", lambda _: None)

@@ -88,7 +88,7 @@ SCALES = {
     ),
     "small": Scale(
         "small",
-        train_on=(ScanSet("deei", 2400), ScanSet("visible", 1600)),
+        train_on=(ScanSet("deei", 2400), ScanSet("visible", 1400)),
         also_test=(ScanSet("visible", 120, "g640_140kv"),),
         seeds=(0, 1, 2),
         window_px=160,
@@ -112,7 +112,7 @@ SCALES = {
     ),
     "full": Scale(
         "full",
-        train_on=(ScanSet("deei", 7022), ScanSet("visible", 1600)),
+        train_on=(ScanSet("deei", 7022), ScanSet("visible", 1400)),
         also_test=(ScanSet("visible", 120, "g640_140kv"), ScanSet("visible", 120, "g640_cu")),
         seeds=(0, 1, 2),
         window_px=224,

@@ -18,6 +18,7 @@ class Config(mask_rcnn.Config):
     widen_px: int = 0
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.masks:
             raise ValueError("faster_rcnn draws no masks: use mask_rcnn")
 

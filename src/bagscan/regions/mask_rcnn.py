@@ -33,7 +33,6 @@ CARD = {
     "weights": "those of the backbone, where they can be had; none of COCO",
     "limits": "finds items of the kinds it was trained on; two that lie on one another may be taken for one",
 }
-ANCHORS_PX = (32, 64, 128, 256, 512)  # of a view; finest level first
 HEAD = 256
 BRIGHT, Z = (0.8, 0.25), (6.0, 5.0)  # mean and standard deviation of what the network sees
 
@@ -45,6 +44,7 @@ class Config:
     Attributes:
         backbone, pretrained, weights: see :func:`create_backbone`. channels: image channels.
         deepest_stride: of the backbone's stages that are kept; 0 for all.
+        anchors_px: sides of the boxes that it starts from, in pixels of the view, smallest first.
         dim: channels of the feature pyramid. stride: pixels averaged before it sees them.
         classes: what it tells apart. masks: whether it draws masks; boxes alone are Faster R-CNN.
         min_score: of a detection that is kept. max_items: kept of one view, best first.
@@ -55,6 +55,7 @@ class Config:
     backbone: str = "resnet18"
     channels: int = 3
     deepest_stride: int = 0
+    anchors_px: tuple[int, ...] = (32, 64, 128, 256, 512)
     dim: int = 64
     stride: int = 2
     classes: tuple[str, ...] = ("item",)
@@ -65,6 +66,10 @@ class Config:
     pretrained: bool = False
     weights: str | None = None
     trainable: bool = False
+
+    def __post_init__(self) -> None:
+        if len(self.anchors_px) < 5 or list(self.anchors_px) != sorted(self.anchors_px) or self.anchors_px[0] < self.stride:
+            raise ValueError(f"anchors_px needs five ascending sides of at least stride={self.stride} pixels, got {self.anchors_px}")
 
 
 class _Pyramid(nn.Module):
@@ -100,7 +105,7 @@ class MaskRCNNRegioner(nn.Module):
         self.config = config
         pyramid, n = _Pyramid(config), 1 + len(config.classes)
         levels = [str(k) for k in range(len(pyramid.used))]
-        sizes = tuple((s // config.stride,) for s in ANCHORS_PX[-len(levels) - 1 :])
+        sizes = tuple((s // config.stride,) for s in config.anchors_px[-len(levels) - 1 :])
         shared: dict[str, Any] = {
             "rpn_anchor_generator": AnchorGenerator(sizes, ((0.5, 1.0, 2.0),) * len(sizes)),
             "box_roi_pool": MultiScaleRoIAlign(levels, 7, 2),
