@@ -148,7 +148,7 @@ def screen(
 
 @app.command()
 def simulate(
-    preset: Annotated[str, typer.Option(help="deei, smoke, pairs or demo, or a recipe's YAML file.")] = "smoke",
+    preset: Annotated[str, typer.Option(help="deei, visible, smoke, pairs or demo, or a recipe's YAML file.")] = "smoke",
     count: Annotated[int | None, typer.Option(help="Scans (pairs: scenes); the preset's own number by default.")] = None,
     seed: Annotated[int | None, typer.Option(help="Root of all random numbers; the preset's own by default.")] = None,
     workers: Annotated[int, typer.Option(min=1, help="Processes. Any number makes the same bytes.")] = 1,

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import io
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from bagscan.core import View
 from bagscan.core.errors import DataError, ReadError
 from bagscan.formats import read_scan
 from bagscan.formats.scans import scan_id_of
-from bagscan.formats.stacks import write_counts
-from bagscan.simulate.imaging import Calibration, image, nearest_profile
+from bagscan.simulate.imaging import Calibration, image, nearest_profile, write_colour, write_dual_energy
 
 AIR_COUNTS = 60000
 # Brighter than this share of full scale, the brightest per cent of a scan is taken to be air at 1.
@@ -55,10 +52,8 @@ def convert_scan(path: Path, out: Path, calibration: Calibration | None = None, 
     for file in files:
         if file.exists():
             raise DataError(f"{path}: {file} is there already; use another --out, nothing is overwritten")
-    write_counts(files[0], np.concatenate([counts, imaged.zeff_counts[None]]), ("low", "high", "zeff"), AIR_COUNTS)
-    png = io.BytesIO()
-    Image.fromarray(imaged.colour.transpose(1, 2, 0)).save(png, "png")
-    files[1].write_bytes(png.getvalue())
+    write_dual_energy(files[0], counts, imaged, AIR_COUNTS)
+    write_colour(files[1], imaged)
     return Converted(name, files, f"calibrated by {calibration.told}{told}")
 
 

@@ -16,19 +16,18 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import io
 import json
 import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from dataclasses import dataclass
+from functools import lru_cache
 from multiprocessing import get_context
 from pathlib import Path
 from time import monotonic
 from typing import Any
 
 import numpy as np
-from PIL import Image
 from threadpoolctl import threadpool_limits
 
 from bagscan import __version__
@@ -36,7 +35,7 @@ from bagscan.config import fill, read_yaml
 from bagscan.core.errors import ConfigError, DataError, nearest
 from bagscan.formats.stacks import write_counts
 from bagscan.simulate.anomalies import Make, build_anomaly, imported
-from bagscan.simulate.imaging import Calibration, image
+from bagscan.simulate.imaging import Calibration, image, write_colour, write_dual_energy
 from bagscan.simulate.render import RenderedView, render, stratum
 from bagscan.simulate.scanner import Profile, load_profile, varied
 from bagscan.simulate.scene import Plan, Recipe, Scene, build_scene, plan
@@ -236,10 +235,8 @@ def _write_view(out: Path, name: str, profile: Profile, calibration: Calibration
     low, high = view.counts.astype(np.float32) / profile.air_counts
     imaged = image(low, high, calibration)
     files = {"raw": out / "raw" / f"{name}.tif", "colour": out / "colour" / f"{name}.png", "truth": out / "truth" / f"{name}.json"}
-    write_counts(files["raw"], np.concatenate([view.counts, imaged.zeff_counts[None]]), ("low", "high", "zeff"), profile.air_counts)
-    png = io.BytesIO()
-    Image.fromarray(imaged.colour.transpose(1, 2, 0)).save(png, "png", compress_level=2)
-    files["colour"].write_bytes(png.getvalue())
+    write_dual_energy(files["raw"], view.counts, imaged, profile.air_counts)
+    write_colour(files["colour"], imaged)
     height, width = view.counts.shape[1:]
     entries = view_annotations(view, scene.things, image_id)
     shown = {"id": image_id, "file_name": f"{name}.tif", "height": height, "width": width, "view": view.view.name}
@@ -269,6 +266,7 @@ def whole_image_statistics(low: np.ndarray, high: np.ndarray) -> list[float]:
     return [round(float(v), 6) for v in values]
 
 
+@lru_cache(maxsize=1)  # a mesh is read once, not once a scan
 def _maker(insert: Import) -> Make:
     mesh = read_stl(insert.path)
     return lambda kind, size, rng: imported(mesh, insert.material, size, rng)

@@ -12,9 +12,11 @@ from pathlib import Path
 
 import numpy as np
 import yaml
+from PIL import Image
 
 from bagscan.core.errors import ConfigError, DataError
 from bagscan.formats.quantities import ZEFF_PER_COUNT
+from bagscan.formats.stacks import write_counts
 from bagscan.physics.effective_z import ZImage, ZTable, effective_z, log_attenuation, table_from_curves
 from bagscan.physics.pseudo_colour import pseudo_colour
 from bagscan.physics.scatter import remove_scatter
@@ -122,3 +124,13 @@ def nearest_profile(low: np.ndarray, high: np.ndarray, names: Sequence[str] | No
     as_good = [name for name, share in shares.items() if share > max(shares.values()) - AS_GOOD]
     others = f"; {' and '.join(as_good[1:])} fit as well; --profile names another" if as_good[1:] else ""
     return load_profile(as_good[0]), f"nearest profile {as_good[0]} ({shares[as_good[0]]:.0%} of its pixels read as some material{others})"
+
+
+def write_dual_energy(path: Path, counts: np.ndarray, imaged: Imaged, air_counts: int) -> None:
+    """(2, H, W) uint16 counts of low and high energy, and effective Z, as one TIFF."""
+    write_counts(path, np.concatenate([counts, imaged.zeff_counts[None]]), ("low", "high", "zeff"), air_counts)
+
+
+def write_colour(path: Path, imaged: Imaged) -> None:
+    """Pseudo-colour as a PNG."""
+    Image.fromarray(imaged.colour.transpose(1, 2, 0)).save(path, "png", compress_level=2)

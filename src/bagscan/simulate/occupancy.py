@@ -40,11 +40,6 @@ class Grid:
         count = np.ceil((np.asarray(high) + margin_mm - start) / pitch).astype(int)
         return cls(start, pitch, (max(1, int(count[0])), max(1, int(count[1])), max(1, int(count[2]))))
 
-    @property
-    def voxel_mm3(self) -> float:
-        """Volume of one."""
-        return float(np.prod(self.pitch_mm))
-
     def centre(self, index: np.ndarray) -> np.ndarray:
         """mm of voxel indices (..., 3)."""
         return np.asarray(self.origin_mm + np.asarray(index) * self.pitch_mm)

@@ -11,12 +11,11 @@ from PIL import Image
 
 from bagscan.core.errors import ConfigError, DataError, ReadError, nearest
 from bagscan.formats import read_scan
-from bagscan.formats.stacks import write_counts
 from bagscan.physics.materials import material
 from bagscan.simulate.anomalies import BUILDERS, build_anomaly, wanted_size
 from bagscan.simulate.assembly import Assembly, Builder
 from bagscan.simulate.convert import normalised
-from bagscan.simulate.imaging import Calibration, image
+from bagscan.simulate.imaging import Calibration, image, write_dual_energy
 from bagscan.simulate.mesh import rotation_xyz
 from bagscan.simulate.scanner import load_profile
 from bagscan.simulate.stl import read_stl
@@ -52,9 +51,9 @@ def project_file(
     if raw:
         channels = np.stack([low, high])
         made, mask = project(channels, threat, place, profile, rng)
-        z = image(made[0], made[1], Calibration.of_profile(profile)).zeff_counts
+        imaged = image(made[0], made[1], Calibration.of_profile(profile))
         counts = np.rint(made * profile.air_counts).clip(0, 65535).astype(np.uint16)
-        write_counts(out, np.concatenate([counts, z[None]]), ("low", "high", "zeff"), profile.air_counts)
+        write_dual_energy(out, counts, imaged, profile.air_counts)
         method = f"in the basis-material domain{assumed}"
     else:
         with warnings.catch_warnings(record=True) as caught:
