@@ -222,7 +222,7 @@ class Model(nn.Module):
         if not regions.n:
             return np.zeros(0, np.float32)
         if regions.labels.ndim == 3:  # instances overlap: each is the only region of an image of its own
-            masks = torch.from_numpy(regions.labels)
+            masks = torch.tensor(regions.labels)
             chosen = torch.stack([torch.arange(regions.n), torch.zeros(regions.n, dtype=torch.long)], 1)
             embeddings = self.encoder(image.expand(regions.n, -1, -1, -1), masks.long() - 1, chosen)
             return np.asarray(self.scorer.score(embeddings).float().numpy())

@@ -73,7 +73,7 @@ def _paper_rows(groups: dict[tuple[str, str, str], list[dict[str, Any]]], name: 
 
 
 def _beyond(groups: dict[tuple[str, str, str], list[dict[str, Any]]], name: str) -> list[str]:
-    rows, parts, apart = [], [], []
+    rows, parts, apart, views = [], [], [], []
     for key, members in groups.items():
         sets = [m["results"]["sets"][name] for m in members]
         item: Pick = lambda s: s["per_item"]  # noqa: E731
@@ -88,13 +88,17 @@ def _beyond(groups: dict[tuple[str, str, str], list[dict[str, Any]]], name: str)
                 spread([s["per_segment"]["auroc"] for s in sets]),
                 spread([s["per_scan"]["auroc"] for s in sets]),
                 spread([s["detected"]["per_item"]["auroc"] for s in sets]) if "detected" in first else "-",
+                spread([s["seconds_per_item"] for s in sets]),
                 spread([m["results"]["seconds"]["all"] / 60 for m in members]),
             ]
         )
+        views.append([*_names(key), *(spread([s["views"][v] for s in sets]) for v in first["views"])])
         parts.append([*_names(key), *(f"{spread([s['strata'][x]['tp']['percent'] for s in sets])} ({spread([s['strata'][x]['auroc'] for s in sets])})" for x in STRATA)])
         groups_of = first["groups"]
         apart.append([*_names(key), *(f"{g['tp']['percent'] or 0:.0f} / {g['fp']['percent'] or 0:.0f} ({g['auroc'] or float('nan'):.2f})" for g in groups_of.values())])
-    out = _table(["data", "network", "AUROC item", "95 %", "statistics alone", "AP", "FPR@95", "FPR@99", "AUROC segment", "AUROC scan", "AUROC item, detected", "minutes"], rows)
+    out = _table(["data", "network", "AUROC item", "95 %", "statistics alone", "AP", "FPR@95", "FPR@99", "AUROC segment", "AUROC scan", "AUROC item, detected", "s an item", "minutes"], rows)
+    out += ["AUROC of scans by one view, and by both:", ""]
+    out += _table(["data", "network", *next(iter(groups.values()))[0]["results"]["sets"][name]["views"]], views)
     out += ["TP % (AUROC) of items by area CNR of their anomaly, at the threshold of the table above:", ""]
     out += _table(["data", "network", *STRATA], parts)
     titles = list(next(iter(groups.values()))[0]["results"]["sets"][name]["groups"])

@@ -21,6 +21,7 @@ from bagscan.reporting.html import error_section, render_page, report_section
 from bagscan.screening import Screener
 
 MOST_IN_PAGE = 200  # a page of thousands of scans is no page; JSON and COCO hold all
+SAY_EVERY_S = 5
 DECISIONS = ("ALARM", "REVIEW", "CLEAR")
 
 
@@ -43,15 +44,16 @@ def screen_folder(paths: Sequence[Path], models: Sequence[Path], out: Path, repo
     ids = " ".join(screener.model.id for screener in screeners)
     partial = out / "partial"
     partial.mkdir(parents=True, exist_ok=True)
-    rows, started, judged = [], time.monotonic(), 0
+    rows, started, judged, said = [], time.monotonic(), 0, time.monotonic()
     for number, file in enumerate(files, 1):
         stored = partial / hashlib.sha256(f"{ids} {file.absolute()} {_stamp(file)}".encode()).hexdigest()[:24]
         if not stored.with_suffix(".json").exists():
             judged += 1
             _judge(screeners, file, stored)
         rows.append((json.loads(stored.with_suffix(".json").read_text()), stored.with_suffix(".html")))
-        if number % 20 == 0 or number == len(files):
-            left = (time.monotonic() - started) / max(1, judged) * (len(files) - number)
+        if time.monotonic() - said > SAY_EVERY_S or number == len(files):
+            said = time.monotonic()
+            left = (said - started) / max(1, judged) * (len(files) - number)
             report(f"screened {number} of {len(files)}, {left:.0f} s left")
     tally: dict[str, Any] = {name: sum(row["decision"] == name for row, _ in rows) for name in ("ALARM", "CLEAR", "REVIEW")}
     (out / "findings.json").write_text(json.dumps([row for row, _ in rows], indent=1))
