@@ -190,18 +190,18 @@ def test_a_killed_screening_goes_on_where_it_stopped(tiny_model, scans, tmp_path
     screen_folder(scans, [tiny_model], whole, lambda _: None)
     judge, judged = folder._judge, []
 
-    def killed_after_two(screener, file, stored):
+    def killed_after_two(screeners, files, stored):
         if len(judged) == 2:
             raise KeyboardInterrupt
-        judged.append(file)
-        judge(screener, file, stored)
+        judged.append(files)
+        judge(screeners, files, stored)
 
     monkeypatch.setattr(folder, "_judge", killed_after_two)
     with pytest.raises(KeyboardInterrupt):
         screen_folder(scans, [tiny_model], broken, lambda _: None)
     monkeypatch.setattr(folder, "_judge", lambda *a: (judged.append(a[1]), judge(*a)))
     screen_folder(scans, [tiny_model], broken, lambda _: None)
-    assert judged == scans  # none twice, none left out
+    assert judged == [{"0": scan} for scan in scans]  # none twice, none left out
     rows = [json.loads((out / "findings.json").read_text()) for out in (whole, broken)]
     for row in rows[0] + rows[1]:
         row.pop("timings")
@@ -358,7 +358,8 @@ def test_the_model_that_comes_along_screens_simulated_bags(simulated_root, tmp_p
         ids[name] = shipped.id
     run = CliRunner().invoke(app, ["screen", str(simulated_root / "colour"), str(simulated_root / "raw"), "--out", str(tmp_path), "--json"])
     assert run.exit_code == 0, run.output
-    assert sum(json.loads(run.stdout)[k] for k in ("ALARM", "CLEAR")) == 48
+    # Twelve bags of two views, once in colour and once raw.
+    assert sum(json.loads(run.stdout)[k] for k in ("ALARM", "CLEAR")) == 24
     judged_by = {(Path(row["path"]).parent.name, row["model_id"]) for row in json.loads((tmp_path / "findings.json").read_text())}
     assert judged_by == {("colour", ids["colour"]), ("raw", ids["raw"])}
     assert all(model_id in (tmp_path / "report.html").read_text() for model_id in ids.values())
@@ -374,3 +375,31 @@ def test_half_weights_come_back_as_they_were_stored(tiny_model, tmp_path):
     assert (tmp_path / "half" / "weights.safetensors").read_bytes() == (tmp_path / "twice" / "weights.safetensors").read_bytes()
     for name, value in model.state_dict().items():
         assert torch.allclose(value.float(), again.state_dict()[name].float(), rtol=1e-3, atol=1e-3)
+
+
+def test_two_views_of_a_bag_get_one_decision(tiny_model, scans, tmp_path):
+    for name, source in (("7_below", scans[0]), ("7_side", scans[1]), ("8", scans[2])):
+        (tmp_path / f"{name}.png").write_bytes(source.read_bytes())
+    screen_folder([tmp_path], [tiny_model], tmp_path / "out", lambda _: None)
+    bag, alone = json.loads((tmp_path / "out" / "findings.json").read_text())
+    assert (bag["scan_id"], alone["scan_id"]) == ("7", "8")
+    assert set(bag["views"]) == {"below", "side"}
+    assert bag["views"]["side"]["path"].endswith("7_side.png")
+    single = [report_row(Screener.load(tiny_model).screen(read_scan(tmp_path / f"7_{v}.png")), read_scan(tmp_path / f"7_{v}.png")) for v in ("below", "side")]
+    assert sorted(f["score"] for f in bag["findings"]) == sorted(f["score"] for row in single for f in row["findings"])
+    assert bag["decision"] == ("ALARM" if any(row["decision"] == "ALARM" for row in single) else "CLEAR")
+    names = [image.file_name for image in read_coco(tmp_path / "out" / "findings.coco.json")]
+    assert len(set(names)) == 3
+    tally = screen_folder([tmp_path], [tiny_model], tmp_path / "apart", lambda _: None, views=())
+    assert tally["scans"] == 3
+
+
+def test_a_bag_of_which_a_view_is_broken_is_never_clear(tiny_model, scans, tmp_path):
+    (tmp_path / "7_below.png").write_bytes(scans[0].read_bytes())
+    (tmp_path / "7_side.png").write_bytes(scans[1].read_bytes()[:200])
+    tally = screen_folder([tmp_path], [tiny_model], tmp_path / "out", lambda _: None)
+    (row,) = json.loads((tmp_path / "out" / "findings.json").read_text())
+    assert row["decision"] == "REVIEW"
+    assert "7_side.png" in row["error"]
+    assert set(row["views"]) == {"below"}  # what can be read is judged and shown
+    assert len(tally["errors"]) == 1

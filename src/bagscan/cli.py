@@ -131,6 +131,7 @@ def screen(
         Path | None, typer.Option("--model", help="A model folder; by default those that come with bagscan: for pseudo-colour, and for low, high and effective Z.")
     ] = None,
     out: Annotated[Path, typer.Option(help="Folder for findings.json, findings.coco.json and report.html.")] = Path("screened"),
+    views: Annotated[str, typer.Option(help="Names of views: ID_below.png and ID_side.png are one bag with one decision. Empty: every file by itself.")] = "below,side",
     fail_on_alarm: Annotated[bool, typer.Option(help="Exit with 1 when a scan raises an alarm.")] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -138,7 +139,7 @@ def screen(
     from bagscan.model import SHIPPED
     from bagscan.reporting.folder import screen_folder
 
-    tally = screen_folder(paths, [model] if model else [SHIPPED / "colour", SHIPPED / "raw"], out, _say)
+    tally = screen_folder(paths, [model] if model else [SHIPPED / "colour", SHIPPED / "raw"], out, _say, [v for v in views.split(",") if v])
     _print(tally, as_json, lambda: ", ".join(f"{tally[k]} {k}" for k in ("ALARM", "CLEAR", "REVIEW")) + f"; report: {out / 'report.html'}")
     if tally["errors"]:
         raise typer.Exit(EXIT_BAD_ITEMS)

@@ -96,7 +96,9 @@ def _beyond(groups: dict[tuple[str, str, str], list[dict[str, Any]]], name: str)
         parts.append([*_names(key), *(f"{spread([s['strata'][x]['tp']['percent'] for s in sets])} ({spread([s['strata'][x]['auroc'] for s in sets])})" for x in STRATA)])
         groups_of = first["groups"]
         apart.append([*_names(key), *(f"{g['tp']['percent'] or 0:.0f} / {g['fp']['percent'] or 0:.0f} ({g['auroc'] or float('nan'):.2f})" for g in groups_of.values())])
-    out = _table(["data", "network", "AUROC item", "95 %", "statistics alone", "AP", "FPR@95", "FPR@99", "AUROC segment", "AUROC scan", "AUROC item, detected", "s an item", "minutes"], rows)
+    out = _table(
+        ["data", "network", "AUROC item", "95 %", "statistics alone", "AP", "FPR@95", "FPR@99", "AUROC segment", "AUROC scan", "AUROC item, detected", "s an item", "minutes"], rows
+    )
     out += ["AUROC of scans by one view, and by both:", ""]
     out += _table(["data", "network", *next(iter(groups.values()))[0]["results"]["sets"][name]["views"]], views)
     out += ["TP % (AUROC) of items by area CNR of their anomaly, at the threshold of the table above:", ""]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from bagscan.core import Scan, View
@@ -47,6 +48,50 @@ def read_scan(path: str | Path) -> Scan:
     for file in files.values():
         digest.update(file.read_bytes())
     return Scan(scan_id, (view,), provenance={"path": str(path), "sha256": digest.hexdigest()})
+
+
+def read_views(files: Mapping[str, Path]) -> tuple[Scan | None, dict[str, str]]:
+    """One bag from one file a view.
+
+    Args:
+        files: by name of the view.
+
+    Returns:
+        The scan of every view that can be read, None where there is none, and by view what is wrong with the others.
+    """
+    read, errors = {}, {}
+    for name, path in files.items():
+        try:
+            read[name] = read_scan(path)
+        except ReadError as error:
+            errors[name] = str(error)
+    if not read:
+        return None, errors
+    first = next(iter(read.values()))
+    if len(files) == 1:
+        return first, errors
+    views = tuple(replace(scan.views[0], view_id=name) for name, scan in read.items())
+    digest = hashlib.sha256("".join(scan.provenance["sha256"] for scan in read.values()).encode()).hexdigest()
+    return Scan(bag_of(next(iter(files.values())), files), views, first.scanner, {"path": str(next(iter(files.values()))), "sha256": digest}), errors
+
+
+def bag_of(path: Path, names: Iterable[str]) -> str:
+    """Id of the bag that a view's file belongs to: its stem without the name of the view."""
+    return next((path.stem.removesuffix(f"_{name}") for name in names if path.stem.endswith(f"_{name}")), path.stem)
+
+
+def group_views(files: Sequence[Path], names: Sequence[str]) -> list[dict[str, Path]]:
+    """Files of one bag together: ``7_below.png`` and ``7_side.png`` of one folder; every other file by itself.
+
+    Args:
+        names: of views, as they end the files' names.
+    """
+    groups: dict[tuple[Path, str, str], dict[str, Path]] = {}
+    for path in files:
+        name = next((n for n in names if path.stem.endswith(f"_{n}")), None)
+        key = (path.parent, bag_of(path, names), path.suffix) if name else (path, "", "")
+        groups.setdefault(key, {})[name or "0"] = path
+    return list(groups.values())
 
 
 def _read(reader: Callable[[Path], View], path: Path) -> View:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from bagscan.core import Report, Scan
+from bagscan.core import Report, Scan, View
 from bagscan.formats.coco import coco_categories, coco_entry, encode_mask
 
 
-def report_row(report: Report, scan: Scan) -> dict[str, Any]:
-    """Everything about one report but its label maps, JSON-serialisable; masks as COCO run lengths."""
+def report_row(report: Report, scan: Scan, files: Mapping[str, Path] | None = None) -> dict[str, Any]:
+    """Everything about one report but its label maps, JSON-serialisable; masks as COCO run lengths.
+
+    Args:
+        files: of every view, where they are several.
+    """
     return {
         "scan_id": report.scan_id,
         "path": scan.provenance.get("path"),
@@ -21,7 +25,7 @@ def report_row(report: Report, scan: Scan) -> dict[str, Any]:
         "model_id": report.model_id,
         "threshold": report.threshold,
         "timings": dict(report.timings),
-        "views": {view.view_id: {"height": view.shape[0], "width": view.shape[1]} for view in scan.views},
+        "views": {view.view_id: _view(view, (files or {}).get(view.view_id)) for view in scan.views},
         "findings": [
             {
                 "view_id": f.view_id,
@@ -38,6 +42,10 @@ def report_row(report: Report, scan: Scan) -> dict[str, Any]:
     }
 
 
+def _view(view: View, file: Path | None) -> dict[str, Any]:
+    return {"height": view.shape[0], "width": view.shape[1]} | ({"path": str(file)} if file else {})
+
+
 def error_row(path: Path, error: str) -> dict[str, Any]:
     """The row of a file that could not be read: never CLEAR."""
     return {"scan_id": path.stem, "path": str(path), "decision": "REVIEW", "reasons": [error], "error": error, "views": {}, "findings": []}
@@ -50,7 +58,8 @@ def coco_of_rows(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
     annotations: list[dict[str, Any]] = []
     for row in rows:
         for view_id, size in row["views"].items():
-            images.append({"id": len(images) + 1, "file_name": row["path"], "view_id": view_id, "decision": row["decision"], **size})
+            file_name = size.get("path", row["path"])
+            images.append({"id": len(images) + 1, "file_name": file_name, "view_id": view_id, "decision": row["decision"], "height": size["height"], "width": size["width"]})
             for found in (f for f in row["findings"] if f["view_id"] == view_id):
                 entry = coco_entry(len(annotations) + 1, len(images), number[found["label"]], found["box_xyxy"], found["mask"])
                 annotations.append(entry | {"score": found["score"]})

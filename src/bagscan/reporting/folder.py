@@ -10,12 +10,15 @@ import hashlib
 import json
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from bagscan.core.errors import BagscanError, ReadError
-from bagscan.formats import find_scans, read_scan
+from bagscan.core import Decision
+from bagscan.core.errors import ReadError
+from bagscan.formats import find_scans
+from bagscan.formats.scans import group_views, read_views
 from bagscan.reporting.findings import coco_of_rows, error_row, report_row
 from bagscan.reporting.html import error_section, render_page, report_section
 from bagscan.screening import Screener
@@ -25,11 +28,15 @@ SAY_EVERY_S = 5
 DECISIONS = ("ALARM", "REVIEW", "CLEAR")
 
 
-def screen_folder(paths: Sequence[Path], models: Sequence[Path], out: Path, report: Callable[[str], None] = print) -> dict[str, Any]:
+VIEWS = ("below", "side")
+
+
+def screen_folder(paths: Sequence[Path], models: Sequence[Path], out: Path, report: Callable[[str], None] = print, views: Sequence[str] = VIEWS) -> dict[str, Any]:
     """Screen every scan found; one that cannot be read becomes an error row of decision REVIEW.
 
     Args:
         models: each scan is judged by the first of them that takes its channels.
+        views: files whose names end in these, and are alike before, are views of one bag with one decision.
 
     Returns:
         Counts of each decision, and ``errors``.
@@ -37,24 +44,25 @@ def screen_folder(paths: Sequence[Path], models: Sequence[Path], out: Path, repo
     Raises:
         ReadError: a path that does not exist, or nothing to screen.
     """
-    files = find_scans(paths)
-    if not files:
+    bags = group_views(find_scans(paths), views)
+    if not bags:
         raise ReadError(f"no scans in {', '.join(map(str, paths))}")
     screeners = [Screener.load(model) for model in models]
     ids = " ".join(screener.model.id for screener in screeners)
     partial = out / "partial"
     partial.mkdir(parents=True, exist_ok=True)
     rows, started, judged, said = [], time.monotonic(), 0, time.monotonic()
-    for number, file in enumerate(files, 1):
-        stored = partial / hashlib.sha256(f"{ids} {file.absolute()} {_stamp(file)}".encode()).hexdigest()[:24]
+    for number, files in enumerate(bags, 1):
+        stamp = " ".join(f"{name} {file.absolute()} {_stamp(file)}" for name, file in files.items())
+        stored = partial / hashlib.sha256(f"{ids} {stamp}".encode()).hexdigest()[:24]
         if not stored.with_suffix(".json").exists():
             judged += 1
-            _judge(screeners, file, stored)
+            _judge(screeners, files, stored)
         rows.append((json.loads(stored.with_suffix(".json").read_text()), stored.with_suffix(".html")))
-        if time.monotonic() - said > SAY_EVERY_S or number == len(files):
+        if time.monotonic() - said > SAY_EVERY_S or number == len(bags):
             said = time.monotonic()
-            left = (said - started) / max(1, judged) * (len(files) - number)
-            report(f"screened {number} of {len(files)}, {left:.0f} s left")
+            left = (said - started) / max(1, judged) * (len(bags) - number)
+            report(f"screened {number} of {len(bags)}, {left:.0f} s left")
     tally: dict[str, Any] = {name: sum(row["decision"] == name for row, _ in rows) for name in ("ALARM", "CLEAR", "REVIEW")}
     (out / "findings.json").write_text(json.dumps([row for row, _ in rows], indent=1))
     (out / "findings.coco.json").write_text(json.dumps(coco_of_rows([row for row, _ in rows])))
@@ -63,18 +71,22 @@ def screen_folder(paths: Sequence[Path], models: Sequence[Path], out: Path, repo
     errors = {row["path"]: row["error"] for row, _ in rows if row.get("error")}
     for error in errors.values():
         report(f"REVIEW: {error}")
-    return tally | {"errors": errors, "scans": len(files), "model_id": ids, "out": str(out)}
+    return tally | {"errors": errors, "scans": len(bags), "model_id": ids, "out": str(out)}
 
 
-def _judge(screeners: Sequence[Screener], file: Path, stored: Path) -> None:
-    """Judge one file and keep its row; the row is written last, so that it stands for all of it."""
-    try:
-        scan = read_scan(file)
-    except BagscanError as error:
-        row, section = error_row(file, str(error)), error_section(str(file), str(error))
+def _judge(screeners: Sequence[Screener], files: Mapping[str, Path], stored: Path) -> None:
+    """Judge one bag and keep its row; the row is written last, so that it stands for all of it."""
+    scan, errors = read_views(files)
+    told = "; ".join(errors.values())
+    if scan is None:
+        first = next(iter(files.values()))
+        row, section = error_row(first, told), error_section(str(first), told)
     else:
         result = next((s for s in screeners if s.takes(scan)), screeners[0]).screen(scan)
-        row, section = report_row(result, scan), report_section(f"{scan.id} ({file})", result, scan.views[0])
+        if errors:  # what can be read is judged and shown, but a bag of which a view is missing is never clear
+            result = replace(result, decision=Decision.REVIEW, reasons=(*result.reasons, *errors.values()))
+        row, section = report_row(result, scan, files if len(files) > 1 else None), report_section(f"{scan.id} ({', '.join(map(str, files.values()))})", result, scan)
+        row |= {"error": told} if errors else {}
     stored.with_suffix(".html").write_text(section)
     stored.with_suffix(".tmp").write_text(json.dumps(row))
     stored.with_suffix(".tmp").rename(stored.with_suffix(".json"))

@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image
 from skimage.measure import approximate_polygon, find_contours
 
-from bagscan.core import Decision, Report, View
+from bagscan.core import Decision, Report, Scan, View
 
 IMAGE_SIDE_PX = 720
 HISTOGRAM_BINS = 40
@@ -127,19 +127,26 @@ def error_section(title: str, error: str) -> str:
     return f'<section><div class="head"><span class="tag REVIEW">REVIEW</span><h2>{html.escape(title)}</h2></div><p>{html.escape(error)}</p></section>'
 
 
-def report_section(title: str, report: Report, view: View) -> str:
-    """One scan: picture with contours, flagged parts by score, histogram."""
-    rgb = displayable(view)
-    rows = "".join(f"<tr><td>{_cut_out(rgb, f.box_xyxy)}</td><td>{f.score:.3f}</td><td>{_percent(f.expected_false_positive_rate)}</td></tr>" for f in report.findings[:12])
+def report_section(title: str, report: Report, scan: Scan) -> str:
+    """One bag: the picture of every view with contours, flagged parts by score, histogram."""
+    pictures = {view.view_id: displayable(view) for view in scan.views}
+    several = len(pictures) > 1
+    rows = "".join(
+        f"<tr><td>{_cut_out(pictures[f.view_id], f.box_xyxy)}</td>{f'<td>{html.escape(f.view_id)}</td>' if several else ''}"
+        f"<td>{f.score:.3f}</td><td>{_percent(f.expected_false_positive_rate)}</td></tr>"
+        for f in report.findings[:12]
+    )
     more = f"<p class='muted'>and {len(report.findings) - 12} more</p>" if len(report.findings) > 12 else ""
-    parts = f"<table><tr><th>flagged part</th><th>score</th><th>expected FPR</th></tr>{rows}</table>{more}" if rows else "<p class='muted'>No flagged parts.</p>"
-    scores = report.scores.get(view.view_id)
-    chart = _histogram(scores, report.threshold or 0.0) if scores is not None else ""
+    head = f"<tr><th>flagged part</th>{'<th>view</th>' if several else ''}<th>score</th><th>expected FPR</th></tr>"
+    parts = f"<table>{head}{rows}</table>{more}" if rows else "<p class='muted'>No flagged parts.</p>"
+    scores = [s for s in report.scores.values() if len(s)]
+    chart = _histogram(np.concatenate(scores), report.threshold or 0.0) if scores else "<p class='muted'>No item was found to judge.</p>" if report.scores else ""
     reasons = "".join(f"<p>{html.escape(reason)}</p>" for reason in report.reasons)
+    views = "".join((f"<p class='muted'>{html.escape(v.view_id)}</p>" if several else "") + _overlay(v, pictures[v.view_id], report) for v in scan.views)
     return (
         f'<section><div class="head"><span class="tag {report.decision.value}">{report.decision.value}</span>'
         f"<h2>{html.escape(title)}</h2></div>{reasons}"
-        f'<div class="body"><div>{_overlay(view, rgb, report)}</div><div>{parts}{chart}</div></div></section>'
+        f'<div class="body"><div>{views}</div><div>{parts}{chart}</div></div></section>'
     )
 
 
