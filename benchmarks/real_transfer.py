@@ -1,6 +1,6 @@
 """How far simulation carries over to real scans, within the bag, darkness beside it.
 
-    python benchmarks/real_transfer.py --simulated runs/simulated_colour/model [--split SPLIT] [--only NAME ...]
+    python benchmarks/real_transfer.py --simulated runs/simulated_colour/model --split SPLIT [--only NAME ...]
 
 The simulated model first without any training on real scans; then the same network trained on them
 from ImageNet, from the simulated model, and both with projected threats. Variants that are there

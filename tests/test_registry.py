@@ -125,6 +125,21 @@ def test_hard_association_and_hard_labels_describe_alike(name):
     assert torch.allclose(soft, hard, atol=1e-4)
 
 
+@pytest.mark.parametrize("name", ENCODERS)
+def test_what_lies_in_no_region_says_nothing_of_one(name):
+    """A region thinner than the sampling raster is described by its own pixels, not by what is outside."""
+    encoder = build("encoders", name)
+    labels = torch.full((1, 48, 64), -1)
+    labels[:, 1:3, 1:3] = 0
+    torch.manual_seed(4)
+    image = torch.randn(1, 3, 48, 64)
+    other = image.clone()
+    other[:, :, 40:, 56:] += 5
+    chosen = torch.zeros(1, 2, dtype=torch.long)
+    with torch.no_grad():
+        assert torch.allclose(encoder(image, labels, chosen), encoder(other, labels, chosen), atol=2e-2)
+
+
 @pytest.mark.parametrize("name", SCORERS)
 def test_scorer(name):
     scorer = build("scorers", name)

@@ -41,7 +41,8 @@ class InputConfig:
         working_side_px: views are scaled so that sqrt(H * W) is this; 0 keeps them as they are.
         superpixel_side_px: side of a superpixel at working size, so that windows of any size are
             cut alike; 0 for the regioner's own number of superpixels a view.
-        log_transmission: whether the network sees -ln of transmissions in place of them.
+        log_transmission: whether the network sees -ln of transmissions in place of them; colours and
+            effective Z stay as they are.
         mean, std: per channel; pixels become (x - mean) / std.
     """
 
@@ -97,7 +98,7 @@ class Model(nn.Module):
     scorer: Any
     mean: Tensor
     std: Tensor
-    is_z: Tensor
+    is_transmission: Tensor
 
     def __init__(self, config: ModelConfig, operating_point: OperatingPoint | None = None) -> None:
         super().__init__()
@@ -111,7 +112,8 @@ class Model(nn.Module):
         self.half_weights = False  # weights are stored in 16 bits, half the size; arithmetic is always in 32
         self.id = "unsaved"
         self.register_buffer("mean", torch.tensor(config.input.mean)[:, None, None], persistent=False)
-        self.register_buffer("is_z", torch.tensor([name == "zeff" for name in config.input.channels])[:, None, None], persistent=False)
+        transmission = [name not in ("zeff", *RGB) for name in config.input.channels]
+        self.register_buffer("is_transmission", torch.tensor(transmission)[:, None, None], persistent=False)
         self.register_buffer("std", torch.tensor(config.input.std)[:, None, None], persistent=False)
 
     @property
@@ -153,7 +155,7 @@ class Model(nn.Module):
     def normalise(self, pixels: Tensor) -> Tensor:
         """(B, C, H, W) pixels -> the network's input."""
         if self.config.input.log_transmission:
-            pixels = torch.where(self.is_z, pixels, -pixels.clamp(min=LEAST_TRANSMISSION).log())
+            pixels = torch.where(self.is_transmission, -pixels.clamp(min=LEAST_TRANSMISSION).log(), pixels)
         return (pixels - self.mean) / self.std
 
     def superpixels(self, height: int, width: int) -> int | None:
@@ -269,7 +271,7 @@ class Model(nn.Module):
         settings = description["model"]
         # The weights come from the folder: nothing is fetched to be overwritten.
         for part_of in (settings["regioner"], settings["encoder"]):
-            part_of |= {key: default for key, default in (("pretrained", False), ("weights", None)) if key in part_of}
+            _without_start(part_of)
         model = cls(fill(ModelConfig, settings, str(folder / "model.json")), OperatingPoint(**point) if point else None)
         try:
             weights = load_file(folder / "weights.safetensors")
@@ -280,6 +282,13 @@ class Model(nn.Module):
         model.about = description["about"]
         model.id = _identity(sums)
         return model.eval()
+
+
+def _without_start(settings: dict[str, Any]) -> None:
+    """Settings of a part, and of parts within it, that start from no other weights."""
+    settings |= {key: default for key, default in (("pretrained", False), ("weights", None)) if key in settings}
+    for inner in (value for value in settings.values() if isinstance(value, dict)):
+        _without_start(inner)
 
 
 def resize(pixels: np.ndarray, height: int, width: int) -> np.ndarray:

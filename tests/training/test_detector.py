@@ -1,15 +1,17 @@
-"""A detector learns to find dark bars, is judged, kept, and takes its place in a model."""
+"""A detector trains, is judged and kept, and its weights take their place in a model."""
 
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from safetensors.torch import load_file
 from typer.testing import CliRunner
 
 from bagscan.cli import app
 from bagscan.core import View
 from bagscan.core.errors import ConfigError
-from bagscan.model import Model
+from bagscan.model import Model, ModelConfig
 from bagscan.training.experiment import DetectionExperiment, read_experiment, train, train_detection
 
 CONFIG = """
@@ -77,8 +79,8 @@ init_regioner: {tmp_path / "run" / "regioner.safetensors"}
     best = train(read_experiment(joint), tmp_path / "model_run", lambda _: None)
     assert np.isfinite(best["monitor"])
     model = Model.load(tmp_path / "model_run" / "model")
-    kept = dict(experiment.model().regioner.named_parameters())
-    assert set(dict(model.regioner.items.named_parameters())) == set(kept)
+    kept = load_file(tmp_path / "run" / "regioner.safetensors")
+    assert all(torch.equal(value, kept[name]) for name, value in model.regioner.items.named_parameters())
     view = View(np.full((3, 64, 96), 0.9, np.float32), ("low", "high", "zeff"), "dual_energy")
     regions, scores = model.judge(view)
     assert len(scores) == regions.n
@@ -95,3 +97,18 @@ def test_a_superpixel_regioner_detects_nothing(config, tmp_path):
 def test_boxes_alone_refuse_masks(config):
     with pytest.raises(ConfigError, match="mask_rcnn"):
         read_experiment(config, ["regioner={name: faster_rcnn, masks: true}"]).model()
+
+
+def test_a_model_loads_without_the_weights_that_its_parts_started_from(config, tmp_path, monkeypatch):
+    """Items and parts are parts within a part: nothing is fetched for them either."""
+    import bagscan.backbones
+
+    parts = {"items": {"name": "mask_rcnn", "backbone": "test_resnet", "dim": 8}, "parts": {"name": "ssn", "width": 4}}
+    model = Model(ModelConfig(regioner={"name": "sub_components", **parts}, encoder={"name": "pooled", "backbone": "test_resnet", "dim": 8}))
+    model.config.regioner["items"]["pretrained"] = True
+    model.save(tmp_path / "model")
+    asked = []
+    build = bagscan.backbones.create_backbone
+    monkeypatch.setattr("bagscan.regions.mask_rcnn.create_backbone", lambda *a: (asked.append(a[2]), build(*a))[1])
+    Model.load(tmp_path / "model")
+    assert asked == [False]

@@ -93,15 +93,17 @@ def test_ranking_loss_without_objects_or_clutter_is_nothing_and_finite():
         assert torch.isfinite(margin.grad).all()
 
 
-def test_verdict_is_that_of_the_worst_segment_and_knows_which_crops_count():
+def test_verdict_compares_crops_by_their_worst_segments():
     share = torch.tensor([[[0.9], [0.0]], [[0.0], [0.0]]])
     truth = segment_truth(share, torch.full((2, 2), 0.5), torch.tensor([[1], [0]]), **RULE)
-    sure = torch.tensor([[6.0, -9.0], [-9.0, -9.0]])
-    assert verdict_loss(sure, truth) < 0.01
-    assert verdict_loss(-sure, truth) > 3
-    # Nothing but air says nothing.
-    air = segment_truth(torch.zeros(1, 2, 1), torch.zeros(1, 2), torch.tensor([[0]]), **RULE)
-    assert verdict_loss(torch.full((1, 2), 9.0), air) == 0
+    apart = torch.tensor([[6.0, -9.0], [-9.0, -2.0]])
+    assert verdict_loss(apart, truth) == pytest.approx(math.log1p(math.exp(-8)), rel=1e-3)
+    # Their level is free: only the difference counts.
+    assert verdict_loss(apart - 20, truth) == pytest.approx(float(verdict_loss(apart, truth)), rel=1e-3)
+    assert verdict_loss(-apart, truth) == pytest.approx(9.0, abs=0.01)  # 9 against 9, and 2 beside it
+    # Without both kinds in a batch there is nothing to compare.
+    alone = segment_truth(share[1:], torch.full((1, 2), 0.5), torch.tensor([[0]]), **RULE)
+    assert verdict_loss(apart[1:], alone) == 0
 
 
 def test_only_regions_on_the_item_are_judged():

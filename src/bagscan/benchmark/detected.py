@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -12,17 +12,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bagscan.benchmark.cells import ALL, COLOUR, DATA, RAW, STATISTICS
+from bagscan.benchmark.cells import COLOUR, DATA, RAW, STATISTICS
 from bagscan.benchmark.scales import Scale, ScanSet
-from bagscan.core import View
+from bagscan.benchmark.store import as_sample, shrunk
+from bagscan.core import Annotation, View
 from bagscan.datasets.items import LEAST_VISIBLE_PX, cut, mask_annotation, match
 from bagscan.datasets.record import Record
 from bagscan.formats.coco import decode_mask, encode_mask
-from bagscan.model import InputConfig
+from bagscan.model import InputConfig, Model
 from bagscan.training.detection import DetectionTrainingConfig, judge_detections
-from bagscan.training.experiment import DataConfig, DetectionExperiment, SourceConfig, detection_samples, train_detection
+from bagscan.training.experiment import DataConfig, DetectionExperiment, SourceConfig, detection_samples, load_regioner, train_detection
 from bagscan.training.loop import LoopConfig
-from bagscan.training.samples import Sample, read_view, to_counts
+from bagscan.training.samples import Sample, read_view, spread_scans
 
 if TYPE_CHECKING:
     from bagscan.benchmark.run import Place
@@ -56,70 +57,74 @@ def run_detector(place: Place, report: Report = print) -> Path:
         (folder / "scores.json").write_text(json.dumps(judge_detections(model, samples[: 2 * scale.detected_scans], report), indent=1))
     for one in scale.train_on:
         found = folder / f"found_{one.name}.json"
-        if found.exists():
-            continue
-        source = dataclasses.replace(experiment.data.sources[0], root=str(place.data / one.name), limit=0)
-        data = dataclasses.replace(experiment.data, sources=(source,), split=None)
-        model, samples = detection_samples(dataclasses.replace(experiment, data=data), folder, "test", report, split_folder=folder / one.name, most=2 * scale.detected_scans)
-        views = {s.record.id: [encode_mask(m) for m in model.regioner.regions(s.full_view()).labels] for s in samples}
-        found.write_text(json.dumps(views))
+        if not found.exists():
+            model = experiment.model()
+            load_regioner(model, folder / "regioner.safetensors")
+            views = {view: records[0] for view, records in _test_views(place, one).items()}
+            # Undilated: what is cut out around a found mask is what is cut out around a true one.
+            found.write_text(json.dumps({view: [encode_mask(m) for m in _sure(model, record)] for view, record in views.items()}))
+            report(f"items found in {len(views)} views of {one.name}")
     return folder
 
 
-@lru_cache(maxsize=2)
-def _found(place: Place, one: ScanSet) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((place.runs / place.scale.name / "detector" / f"found_{one.name}.json").read_text())
-    return found
+def _sure(model: Model, record: Record) -> list[np.ndarray]:
+    view = model.working_view(model.select(read_view(record)[0]))
+    return [d["mask"] for d in model.regioner.detect(view) if d["score"] >= model.regioner.config.min_score]
 
 
-def detected_items(place: Place, one: ScanSet, data: str, test: Sequence[Sample], report: Report = print) -> list[tuple[Sample, bool]]:
+def _test_views(place: Place, one: ScanSet) -> dict[str, list[Record]]:
+    """Items of both views of the scans that are judged under detected masks too, by view."""
+    from bagscan.benchmark.run import test_items
+
+    chosen = spread_scans(test_items(place, one, "high + low + Z"), place.scale.detected_scans)
+    views: dict[str, list[Record]] = {}
+    for sample in chosen:
+        views.setdefault(f"{sample.record.about['scan']}_{sample.record.about['view']}", []).append(sample.record)
+    return views
+
+
+def detected_items(place: Place, one: ScanSet, data: str) -> list[tuple[Sample, bool]]:
     """Items of the detector's views: found ones under its masks, and missed ones with False.
 
     A detection that is no device counts as a benign item; one that holds an anomaly of another item is left out.
     """
     channels = DATA[data]
     quantity = "pseudo_colour" if channels == COLOUR else "dual_energy"
-    return [(s.select(channels, quantity) if there else s, there) for s, there in _all_channels(place, one)]
+    return [(sample.select(channels, quantity), found) for sample, found in _all_channels(place, one)]
 
 
 @lru_cache(maxsize=2)
 def _all_channels(place: Place, one: ScanSet) -> tuple[tuple[Sample, bool], ...]:
-    from bagscan.benchmark.store import load_items
-
-    views: dict[str, list[Sample]] = {}
-    for sample in load_items(place.data / one.name):
-        views.setdefault(f"{sample.record.about['scan']}_{sample.record.about['view']}", []).append(sample)
-    rows: list[tuple[Sample, bool]] = []
-    for name, masks in _found(place, one).items():
-        if name in views:
-            rows += _of_view(views[name], masks)
-    return tuple(rows)
+    found = json.loads((place.runs / place.scale.name / "detector" / f"found_{one.name}.json").read_text())
+    return tuple(row for view, records in _test_views(place, one).items() for row in _of_view(records, found[view], place.scale.shrink))
 
 
-def _of_view(true: list[Sample], encoded: list[dict[str, Any]]) -> list[tuple[Sample, bool]]:
-    view, _ = read_view(true[0].record)
+def _of_view(true: list[Record], encoded: list[dict[str, Any]], shrink: int) -> list[tuple[Sample, bool]]:
+    view, _ = read_view(true[0])
     height, width = view.shape
     found = [decode_mask(mask, height, width) for mask in encoded]
-    whole = [_in_view(s.record.window, s.region, height, width) for s in true]
     anomaly = np.zeros((height, width), bool)
-    for sample in true:
-        for annotation in sample.annotations:
-            anomaly |= _in_view(sample.record.window, annotation.mask, height, width)
-    stands_for = match(found, whole)
-    rows = [(sample, False) for k, sample in enumerate(true) if k not in stands_for]
+    for record in true:
+        for annotation in record.annotations:
+            anomaly |= _in_view(record.window, annotation.mask, height, width)
+    stands_for = match(found, [_in_view(r.window, r.item.mask if r.item else None, height, width) for r in true])
+    rows = [(_sample(record, view, shrink), False) for k, record in enumerate(true) if k not in stands_for]
     for mask, k in zip(found, stands_for, strict=True):
-        base = true[k].record if k >= 0 else replace(true[0].record, about={**true[0].record.about, "layout": "none"})
+        base = true[k] if k >= 0 else replace(true[0], about={**true[0].about, "layout": "none"})
         one = cut(base, mask, "found", base.item.label if base.item else "item")
-        assert one.window is not None
-        assert one.item is not None
-        assert one.item.mask is not None
-        x1, y1, x2, y2 = one.window
-        shown = anomaly[y1:y2, x1:x2] & one.item.mask
-        hosts = k >= 0 and bool(true[k].annotations)
-        if shown.sum() > LEAST_VISIBLE_PX and not hosts:
+        x1, y1, x2, y2 = one.window or (0, 0, width, height)
+        inside = anomaly[y1:y2, x1:x2]
+        shown = inside & one.item.mask if one.item is not None and one.item.mask is not None else inside
+        if k >= 0 and true[k].annotations:
+            if not shown.any():  # the detector cut its anomaly off: the item is anomalous, no segment of it is
+                shown = np.zeros_like(inside)
+                shown[0, 0] = True
+            annotations: tuple[Annotation, ...] = (mask_annotation("anomaly", shown),)
+        elif shown.sum() > LEAST_VISIBLE_PX:
             continue
-        annotations = (mask_annotation("anomaly", shown),) if hosts and shown.any() else true[k].annotations if hosts else ()
-        rows.append((_sample(replace(one, annotations=annotations), view), True))
+        else:
+            annotations = ()
+        rows.append((_sample(replace(one, annotations=annotations), view, shrink), True))
     return rows
 
 
@@ -131,10 +136,6 @@ def _in_view(window: tuple[int, int, int, int] | None, mask: np.ndarray | None, 
     return full
 
 
-def _sample(record: Record, view: View) -> Sample:
+def _sample(record: Record, view: View, shrink: int) -> Sample:
     assert record.window is not None
-    assert record.item is not None
-    x1, y1, x2, y2 = record.window
-    counts, unit = to_counts(replace(view, pixels=np.ascontiguousarray(view.pixels[:, y1:y2, x1:x2])))
-    bare = View(np.zeros((len(ALL), 1, 1), np.float32), ALL, "dual_energy", view_id=record.about["view"], bit_depth=16)
-    return Sample(record, bare, counts, record.annotations, unit, record.item.mask)
+    return as_sample(record, *shrunk(view, record.window, shrink), shrink)

@@ -29,7 +29,7 @@ from bagscan.simulate.dataset import load_recipe, simulate
 from bagscan.training.joint import JointTask
 from bagscan.training.judging import as_judged, judge_items
 from bagscan.training.loop import run
-from bagscan.training.samples import Sample, spread
+from bagscan.training.samples import Sample, spread_scans
 
 Report = Callable[[str], None]
 
@@ -50,10 +50,23 @@ class Place:
     threads: int = 1
 
     def run_folder(self, cell: Cell) -> Path:
-        return self.runs / self.scale.name / cell.table / cell.slug
+        """Of other settings there is another folder: no run goes on from a checkpoint of other settings."""
+        return self.runs / self.scale.name / cell.table / f"{cell.slug}_{settings_hash(cell, self.scale)[:8]}"
 
     def result(self, cell: Cell) -> Path:
         return self.results / self.scale.name / cell.table / f"{cell.slug}.json"
+
+    def is_done(self, cell: Cell) -> bool:
+        """Whether the result is there, of these very settings."""
+        path = self.result(cell)
+        return path.exists() and json.loads(path.read_text())["config"].get("settings") == settings_hash(cell, self.scale)
+
+
+def settings_hash(cell: Cell, scale: Scale) -> str:
+    """Of all that a cell's result depends on but the code."""
+    model, training = model_and_training(cell, scale)
+    told = {"cell": dataclasses.asdict(cell), "scale": dataclasses.asdict(scale), "model": dataclasses.asdict(model), "training": dataclasses.asdict(training)}
+    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
 
 
 def make_sets(place: Place, workers: int, report: Report = print) -> None:
@@ -74,10 +87,10 @@ def run_cells(place: Place, cells: Sequence[Cell], workers: int = 1, report: Rep
     """
     make_sets(place, workers, report)
     for one in (*place.scale.train_on, *place.scale.also_test):
-        load_items(place.data / one.name, report)  # packed once, before several processes would
+        load_items(place.data / one.name, place.scale.shrink, report)  # packed once, before several processes would
     if place.scale.detected_scans:
         run_detector(replace(place, threads=place.threads * workers), report)
-    todo = [cell for cell in cells if not place.result(cell).exists()]
+    todo = [cell for cell in cells if not place.is_done(cell)]
     report(f"{len(cells) - len(todo)} of {len(cells)} cells of scale {place.scale.name} are there")
     if workers <= 1:
         for cell in todo:
@@ -86,7 +99,7 @@ def run_cells(place: Place, cells: Sequence[Cell], workers: int = 1, report: Rep
         with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
             for done in as_completed([pool.submit(_guarded, place, cell) for cell in todo]):
                 report(done.result())
-    return sum(not place.result(cell).exists() for cell in cells)
+    return sum(not place.is_done(cell) for cell in cells)
 
 
 def _guarded(place: Place, cell: Cell, report: Report = print) -> str:
@@ -100,15 +113,15 @@ def _guarded(place: Place, cell: Cell, report: Report = print) -> str:
 
 
 @lru_cache(maxsize=4)
-def _items(root: Path) -> tuple[Sample, ...]:
-    return tuple(load_items(root, lambda _: None))
+def _items(root: Path, shrink: int) -> tuple[Sample, ...]:
+    return tuple(load_items(root, shrink, lambda _: None))
 
 
 def samples_of(place: Place, one: ScanSet, part: str, data: str) -> list[Sample]:
     """Items of one part of a set, with the channels of a row."""
     channels = DATA[data]
     quantity = "pseudo_colour" if channels == COLOUR else "dual_energy"
-    return [s.select(channels, quantity) for s in _items(place.data / one.name) if s.record.part == part]
+    return [s.select(channels, quantity) for s in _items(place.data / one.name, place.scale.shrink) if s.record.part == part]
 
 
 def trainable(samples: Sequence[Sample]) -> list[Sample]:
@@ -125,7 +138,8 @@ def run_cell(place: Place, cell: Cell, report: Report = print) -> float:
     model_config, training = model_and_training(cell, scale)
     model = Model(model_config)
     train = trainable([s for one in scale.train_on for s in samples_of(place, one, "train", cell.data)])
-    val = [s for one in scale.train_on for s in samples_of(place, one, "val", cell.data)]
+    val_sets = [samples_of(place, one, "val", cell.data) for one in scale.train_on]
+    val = [s for part in val_sets for s in part]
     tell(f"{len(train)} training items, {len(val)} for validation")
 
     def keep(scores: dict[str, float]) -> None:
@@ -135,7 +149,7 @@ def run_cell(place: Place, cell: Cell, report: Report = print) -> float:
     best = run(JointTask(model, train, val, training), training.loop, folder, keep, tell)
     model = Model.load(folder / "model")
     trained = time.monotonic() - started
-    thresholds = Thresholds.chosen_on(judge_items(model, spread(val, scale.test_items or 10**9), training.bf16))
+    thresholds = Thresholds.chosen_on(judge_items(model, [s for part in val_sets for s in spread_scans(part, scale.validation_scans)], training.bf16))
     seen = sorted({s.record.about["layout"] for s in train})
     results: dict[str, Any] = {"validation": best, "thresholds": dataclasses.asdict(thresholds), "sets": {}}
     for one in (*scale.train_on, *scale.also_test):
@@ -147,7 +161,13 @@ def run_cell(place: Place, cell: Cell, report: Report = print) -> float:
         f"{cell.table}-{cell.slug}-{scale.name}",
         results,
         data={"name": "+".join(one.name for one in scale.train_on), "hash": _hash(place), "counts": {"train": len(train), "val": len(val)}},
-        config={"cell": dataclasses.asdict(cell), "scale": scale.name, "model": dataclasses.asdict(model.config), "training": dataclasses.asdict(training)},
+        config={
+            "cell": dataclasses.asdict(cell),
+            "scale": scale.name,
+            "settings": settings_hash(cell, scale),
+            "model": dataclasses.asdict(model.config),
+            "training": dataclasses.asdict(training),
+        },
         seeds=[cell.seed],
     )
     write_record(place.result(cell), record)
@@ -155,19 +175,32 @@ def run_cell(place: Place, cell: Cell, report: Report = print) -> float:
 
 
 def _judge_set(place: Place, cell: Cell, model: Model, one: ScanSet, thresholds: Thresholds, seen: Sequence[str], bf16: bool, report: Report) -> dict[str, Any]:
-    test = spread(samples_of(place, one, "test", cell.data), place.scale.test_items or 10**9)
+    test = test_items(place, one, cell.data)
     report(f"judging {len(test)} items of {one.name}")
     started = time.monotonic()
     judged = judge_items(model, test, bf16)
-    results = evaluate_items(judged, thresholds, seen)
-    results["seconds_per_item"] = (time.monotonic() - started) / max(1, len(test))
+    spent = (time.monotonic() - started) / max(1, len(test))
+    results = evaluate_items(judged, thresholds, seen) | {"seconds_per_item": spent}
     results["roc"] = roc_points(*arrays(judged)[:2])
     results["trivial_baseline"] = _baseline(place, one, cell.data)
     if one in place.scale.train_on and place.scale.detected_scans:
-        found = detected_items(place, one, cell.data, test, report)
-        results["detected"] = evaluate_items([j for s, how in found for j in judge_detected(model, s, how, bf16)], thresholds, seen)
-        results["detected"].pop("groups")
+        found = detected_items(place, one, cell.data)
+        under = [j for s, there in found for j in judge_detected(model, s, there, bf16)]
+        # The same views under their true masks, so that the two differ by localisation alone.
+        views = {(j.scan, j.view) for j in under}
+        same = [j for j in judged if (j.scan, j.view) in views]
+        results["detected"] = {name: _short(evaluate_items(items, thresholds)) for name, items in (("detected", under), ("true masks", same))}
     return results
+
+
+def test_items(place: Place, one: ScanSet, data: str) -> list[Sample]:
+    """Items of the test scans of a set that a scale judges."""
+    return spread_scans(samples_of(place, one, "test", data), place.scale.test_scans)
+
+
+def _short(results: dict[str, Any]) -> dict[str, Any]:
+    """What the comparison of detected and true masks needs."""
+    return {key: results[key] for key in ("per_item", "per_scan", "missed_by_the_detector")}
 
 
 def judge_detected(model: Model, sample: Sample, found: bool, bf16: bool = False) -> list[Judged]:
@@ -176,14 +209,21 @@ def judge_detected(model: Model, sample: Sample, found: bool, bf16: bool = False
     return judge_items(model, [sample], bf16) if found else [as_judged(sample, nothing, nothing, nothing, found=False)]
 
 
+def item_statistics(sample: Sample) -> np.ndarray:
+    """Size, brightness and sharpness of an item, channel by channel, and how many pixels it covers."""
+    pixels = sample.pixels()
+    covered = [0.0 if sample.region is None else float(sample.region.sum())]
+    return np.concatenate([*(image_statistics(channel[None]) for channel in pixels), covered])
+
+
 @lru_cache(maxsize=16)
 def _statistics(place: Place, one: ScanSet, part: str, data: str) -> tuple[np.ndarray, np.ndarray]:
-    samples = samples_of(place, one, part, data)
-    return np.array([image_statistics(s.pixels()) for s in samples]), np.array([int(bool(s.annotations)) for s in samples])
+    samples = test_items(place, one, data) if part == "test" else trainable(samples_of(place, one, part, data))
+    return np.array([item_statistics(s) for s in samples]), np.array([int(bool(s.annotations)) for s in samples])
 
 
 def _baseline(place: Place, one: ScanSet, data: str) -> float:
-    """AUROC per item of image statistics with a linear model, trained on the same items."""
+    """AUROC per item of plain statistics with a linear model, on the very items that the network has."""
     parts = [_statistics(place, other, "train", data) for other in place.scale.train_on]
     x, y = (np.concatenate([p[k] for p in parts]) for k in (0, 1))
     return trivial_baseline(x, y, *_statistics(place, one, "test", data))["auroc"]

@@ -27,14 +27,18 @@ class Scale:
 
     Attributes:
         train_on: sets whose training items are pooled; each is tested apart. also_test: tested alone.
-        seeds: of every cell. window_px: side of training windows, at 1 mm a pixel or so.
+        seeds: of every cell. window_px: side of training windows.
         object_px: side that masked items are resized to. object_window_px: window around a whole item.
         segment_px: side that segments are resized to in ``crop`` mode. superpixel_side_px: their side.
         ssn_width, ssn_stride: of the superpixel network. dim: channels of the pooled encoder's pathway.
         steps, object_steps, crop_steps, detector_steps: training, by kind of cell. batch: windows a step.
-        learning_rate: at its peak. detected_scans: test scans whose items are also taken from the detector.
+        learning_rate: at its peak. network_share: steps of a network, as a share, where one costs much more.
+        shrink: pixels of the scans that one pixel of an item is the mean of, along each side.
+        test_scans, validation_scans: of every set at most, whole and spread evenly; 0 for all.
+        validation_items: judged while training. detected_scans: of the test scans, those whose items
+            are also taken from the detector.
         pretrained: whether ResNet-50, VGG-16 and SqueezeNet start from ImageNet weights (they must be had).
-        backbones: names used for the paper's three and for ours.
+        tiny_networks: the smallest there are, to prove that it runs.
     """
 
     name: str
@@ -57,7 +61,9 @@ class Scale:
     learning_rate: float
     detected_scans: int
     validation_items: int = 150
-    test_items: int = 0
+    test_scans: int = 0
+    validation_scans: int = 0
+    shrink: int = 1
     network_share: tuple[tuple[str, float], ...] = ()
     pretrained: bool = False
     tiny_networks: bool = False
@@ -91,11 +97,11 @@ SCALES = {
         train_on=(ScanSet("deei", 2400), ScanSet("visible", 1400)),
         also_test=(ScanSet("visible", 120, "g640_140kv"),),
         seeds=(0, 1, 2),
-        window_px=160,
-        object_px=112,
-        object_window_px=384,
+        window_px=144,
+        object_px=96,
+        object_window_px=192,
         segment_px=48,
-        superpixel_side_px=12,
+        superpixel_side_px=8,
         ssn_width=12,
         ssn_stride=2,
         dim=64,
@@ -103,11 +109,13 @@ SCALES = {
         object_steps=300,
         crop_steps=150,
         detector_steps=800,
-        batch=8,
+        batch=12,
         learning_rate=1e-3,
         detected_scans=40,
         validation_items=120,
-        test_items=400,
+        test_scans=150,
+        validation_scans=120,
+        shrink=2,
         network_share=(("VGG-16", 0.4),),
     ),
     "full": Scale(

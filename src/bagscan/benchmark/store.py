@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -15,37 +16,70 @@ from bagscan.benchmark.cells import ALL
 from bagscan.core import View
 from bagscan.core.errors import DataError
 from bagscan.datasets import simulated
+from bagscan.datasets.items import mask_annotation
 from bagscan.datasets.record import Record
 from bagscan.training.samples import Sample, read_view, to_counts
 
 Report = Callable[[str], None]
 
 
-def load_items(root: Path, report: Report = print) -> list[Sample]:
-    """Every item of a simulated set as a sample of all channels, at its own size.
+def load_items(root: Path, shrink: int = 1, report: Report = print) -> list[Sample]:
+    """Every item of a simulated set as a sample of all channels.
 
-    The first call writes ``items.u16`` and ``items.json`` beside the scans; later ones map them.
+    The first call writes ``items_N.u16`` and ``items_N.json`` beside the scans; later ones map them.
+
+    Args:
+        shrink: N, pixels of the scan that one pixel is the mean of, along each side.
 
     Raises:
         DataError: no simulated set there, or a scan of it cannot be read.
     """
     records = simulated.load(root, "all", "both", items=True).records
-    packed, index = root / "items.u16", root / "items.json"
-    if not index.exists() or [entry["id"] for entry in json.loads(index.read_text())] != [r.id for r in records]:
-        _pack(records, packed, index, report)
+    packed, index = root / f"items_{shrink}.u16", root / f"items_{shrink}.json"
+    # Windows and scans that the file was made of: of others it is made anew.
+    made_of = [[record.id, record.window and list(record.window), record.path.stat().st_mtime_ns] for record in records]
+    if not index.exists() or json.loads(index.read_text())["made_of"] != made_of:
+        entries = _pack(records, packed, shrink, report)
+        index.write_text(json.dumps({"made_of": made_of, "entries": entries}))
     counts = np.memmap(packed, np.uint16, "r")
-    return [_sample(record, entry, counts) for record, entry in zip(records, json.loads(index.read_text()), strict=True)]
+    return [_sample(record, entry, counts, shrink) for record, entry in zip(records, json.loads(index.read_text())["entries"], strict=True)]
 
 
-def _sample(record: Record, entry: dict[str, object], counts: np.ndarray) -> Sample:
-    shape: tuple[int, ...] = tuple(entry["shape"])  # type: ignore[arg-type]
-    start = int(entry["offset"])  # type: ignore[call-overload]
+def _sample(record: Record, entry: dict[str, Any], counts: np.ndarray, shrink: int) -> Sample:
+    shape = tuple(entry["shape"])
+    start = entry["offset"]
+    return as_sample(record, counts[start : start + int(np.prod(shape))].reshape(shape), np.array(entry["unit"], np.float32), shrink)
+
+
+def as_sample(record: Record, counts: np.ndarray, unit: np.ndarray, shrink: int) -> Sample:
+    """A sample of all channels whose counts were shrunk already; its masks are here."""
     view = View(np.zeros((len(ALL), 1, 1), np.float32), ALL, "dual_energy", view_id=record.about["view"], bit_depth=16)
-    region = record.item.mask if record.item is not None else None
-    return Sample(record, view, counts[start : start + int(np.prod(shape))].reshape(shape), record.annotations, np.array(entry["unit"], np.float32), region)
+    region = shrunk_mask(record.item.mask, shrink) if record.item is not None and record.item.mask is not None else None
+    annotations = tuple(mask_annotation(a.label, shrunk_mask(a.mask, shrink)) for a in record.annotations if a.mask is not None)
+    return Sample(record, view, counts, annotations, unit, region)
 
 
-def _pack(records: Sequence[Record], packed: Path, index: Path, report: Report) -> None:
+def shrunk(view: View, window: tuple[int, int, int, int], shrink: int) -> tuple[np.ndarray, np.ndarray]:
+    """(C, h, w) counts of a window, means of ``shrink`` pixels a side, and the value of one."""
+    x1, y1, x2, y2 = window
+    pixels = view.pixels[:, y1:y2, x1:x2]
+    if shrink > 1:
+        h, w = -(-pixels.shape[1] // shrink), -(-pixels.shape[2] // shrink)
+        padded = np.pad(pixels, ((0, 0), (0, h * shrink - pixels.shape[1]), (0, w * shrink - pixels.shape[2])), mode="edge")
+        pixels = padded.reshape(len(pixels), h, shrink, w, shrink).mean((2, 4), dtype=np.float32)
+    return to_counts(replace(view, pixels=np.ascontiguousarray(pixels)))
+
+
+def shrunk_mask(mask: np.ndarray, shrink: int) -> np.ndarray:
+    """(H, W) bool mask -> (h, w), true where any of its pixels is: what is thin stays."""
+    if shrink == 1:
+        return mask
+    h, w = -(-mask.shape[0] // shrink), -(-mask.shape[1] // shrink)
+    padded = np.pad(mask, ((0, h * shrink - mask.shape[0]), (0, w * shrink - mask.shape[1])))
+    return np.asarray(padded.reshape(h, shrink, w, shrink).any((1, 3)))
+
+
+def _pack(records: Sequence[Record], packed: Path, shrink: int, report: Report) -> list[dict[str, Any]]:
     """Write all windows behind one another; nothing is left half done under the final name."""
     entries, offset = [], 0
     part = packed.with_name(f"{packed.name}.{os.getpid()}")
@@ -58,12 +92,11 @@ def _pack(records: Sequence[Record], packed: Path, index: Path, report: Report) 
                 raise DataError(f"{own[0].path}: channels {', '.join(view.channels)}, expected {', '.join(ALL)}")
             for record in own:
                 assert record.window is not None
-                x1, y1, x2, y2 = record.window
-                counts, unit = to_counts(replace(view, pixels=np.ascontiguousarray(view.pixels[:, y1:y2, x1:x2])))
+                counts, unit = shrunk(view, record.window, shrink)
                 file.write(counts.tobytes())
                 entries.append({"id": record.id, "offset": offset, "shape": counts.shape, "unit": [float(u) for u in unit]})
                 offset += counts.size
             if done % 500 == 0:
                 report(f"items of {done} of {len(by_view)} views packed")
     part.replace(packed)
-    index.write_text(json.dumps(entries))
+    return entries

@@ -74,6 +74,7 @@ def _paper_rows(groups: dict[tuple[str, str, str], list[dict[str, Any]]], name: 
 
 def _beyond(groups: dict[tuple[str, str, str], list[dict[str, Any]]], name: str) -> list[str]:
     rows, parts, apart, views = [], [], [], []
+    rows_of = [*STRATA, "50 and above"]
     for key, members in groups.items():
         sets = [m["results"]["sets"][name] for m in members]
         item: Pick = lambda s: s["per_item"]  # noqa: E731
@@ -84,28 +85,60 @@ def _beyond(groups: dict[tuple[str, str, str], list[dict[str, Any]]], name: str)
                 spread([item(s)["auroc"] for s in sets]),
                 interval(item(first)["intervals"]["auroc"]),
                 spread([s["trivial_baseline"] for s in sets]),
-                *(spread([item(s)[c] for s in sets]) for c in ("average_precision", "fpr_at_95_tpr", "fpr_at_99_tpr")),
+                spread([item(s)["average_precision"] for s in sets]),
+                spread([item(s)["fpr_at_95_tpr"] for s in sets]),
+                interval(item(first)["intervals"]["fpr_at_95_tpr"]),
+                spread([item(s)["fpr_at_99_tpr"] for s in sets]),
                 spread([s["per_segment"]["auroc"] for s in sets]),
                 spread([s["per_scan"]["auroc"] for s in sets]),
-                spread([s["detected"]["per_item"]["auroc"] for s in sets]) if "detected" in first else "-",
+                _localised(sets),
                 spread([s["seconds_per_item"] for s in sets]),
                 spread([m["results"]["seconds"]["all"] / 60 for m in members]),
             ]
         )
         views.append([*_names(key), *(spread([s["views"][v] for s in sets]) for v in first["views"])])
-        parts.append([*_names(key), *(f"{spread([s['strata'][x]['tp']['percent'] for s in sets])} ({spread([s['strata'][x]['auroc'] for s in sets])})" for x in STRATA)])
-        groups_of = first["groups"]
-        apart.append([*_names(key), *(f"{g['tp']['percent'] or 0:.0f} / {g['fp']['percent'] or 0:.0f} ({g['auroc'] or float('nan'):.2f})" for g in groups_of.values())])
+        of = lambda x, name: spread([s["strata"][x][name] for s in sets])  # noqa: E731, B023
+        parts.append([*_names(key), *(f"{spread([s['strata'][x]['tp']['percent'] for s in sets])} ({of(x, 'auroc')}, {of(x, 'fpr_at_99_tpr')})" for x in rows_of)])
+        apart.append([*_names(key), *(_group([s["groups"][g] for s in sets]) for g in first["groups"])])
     out = _table(
-        ["data", "network", "AUROC item", "95 %", "statistics alone", "AP", "FPR@95", "FPR@99", "AUROC segment", "AUROC scan", "AUROC item, detected", "s an item", "minutes"], rows
+        [
+            "data",
+            "network",
+            "AUROC item",
+            "95 %",
+            "statistics alone",
+            "AP",
+            "FPR@95",
+            "95 %",
+            "FPR@99",
+            "AUROC segment",
+            "AUROC scan",
+            "AUROC item, detected (true masks)",
+            "s an item",
+            "minutes",
+        ],
+        rows,
     )
     out += ["AUROC of scans by one view, and by both:", ""]
     out += _table(["data", "network", *next(iter(groups.values()))[0]["results"]["sets"][name]["views"]], views)
-    out += ["TP % (AUROC) of items by area CNR of their anomaly, at the threshold of the table above:", ""]
-    out += _table(["data", "network", *STRATA], parts)
+    out += ["TP % (AUROC, FPR at 99 % TPR) of items by area CNR of their anomaly, at the threshold of the table above:", ""]
+    out += _table(["data", "network", *rows_of], parts)
     titles = list(next(iter(groups.values()))[0]["results"]["sets"][name]["groups"])
     out += ["TP % / FP % (AUROC) of items, apart:", ""]
     return out + _table(["data", "network", *titles], apart)
+
+
+def _group(found: Sequence[dict[str, Any]]) -> str:
+    tp, fp = (spread([g[rate]["percent"] for g in found]) for rate in ("tp", "fp"))
+    return f"{tp} / {fp} ({spread([g['auroc'] for g in found])})"
+
+
+def _localised(sets: Sequence[dict[str, Any]]) -> str:
+    """AUROC of items under the detector's masks, and of the same views under the true ones."""
+    if "detected" not in sets[0]:
+        return "-"
+    found, true = (spread([s["detected"][name]["per_item"]["auroc"] for s in sets]) for name in ("detected", "true masks"))
+    return f"{found} ({true})"
 
 
 def _names(key: tuple[str, str, str]) -> list[str]:

@@ -148,8 +148,9 @@ def pool_hard(features: Tensor, labels: Tensor) -> Tensor:
     mass = torch.zeros(b * n, device=labels.device).index_add_(0, target, torch.ones(len(target), device=labels.device))
     missed = (mass == 0).nonzero()[:, 0]
     if len(missed):
-        last = torch.full((b * n,), -1, dtype=torch.long, device=labels.device)
-        everything = (base * n + labels).masked_fill(labels < 0, 0).reshape(-1)
+        # One slot more, for what is in no region.
+        last = torch.full((b * n + 1,), -1, dtype=torch.long, device=labels.device)
+        everything = (base * n + labels).masked_fill(labels < 0, b * n).reshape(-1)
         every_place = base * (h * w) + _feature_index(torch.arange(height, device=labels.device), torch.arange(width, device=labels.device), height, width, h, w)
         last.scatter_reduce_(0, everything, every_place.expand(labels.shape).reshape(-1), "amax")
         missed = missed[last[missed] >= 0]

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from bagscan.evaluation.calibration import fit_platt, platt, reliability
-from bagscan.evaluation.metrics import auroc, roc_curve, score_table
+from bagscan.evaluation.metrics import auroc, fpr_at_tpr, roc_curve, score_table
 from bagscan.evaluation.operating_point import clopper_pearson
 
 STRATA = ("below 5", "5-50", "50-500", "above 500")
@@ -127,11 +127,13 @@ def _two(found: tuple[np.ndarray, np.ndarray, np.ndarray]) -> tuple[np.ndarray, 
 
 def _groups(items: Sequence[Judged], seen: Sequence[str]) -> dict[str, list[Judged]]:
     """Subsets that a table shows beside the whole."""
+    hiding = {i.scan for i in items if i.anomalous}
     tests: dict[str, Callable[[Judged], bool]] = {
         "no clutter wholly inside a device": lambda i: i.about.get("ambiguous") == "no",
         "clutter wholly inside a device (ambiguous)": lambda i: i.about.get("ambiguous") == "yes",
         "bags with look-alikes": lambda i: i.about.get("look_alike") == "yes",
-        "bags without look-alikes": lambda i: i.about.get("look_alike") == "no",
+        "benign bags with look-alikes": lambda i: i.about.get("look_alike") == "yes" and i.scan not in hiding,
+        "benign bags without look-alikes": lambda i: i.about.get("look_alike") == "no" and i.scan not in hiding,
     }
     if seen:
         tests["layouts seen in training, new families"] = lambda i: i.about.get("layout") in seen
@@ -153,13 +155,18 @@ def rate(called: np.ndarray) -> dict[str, Any]:
 
 
 def stratum_table(items: Sequence[Judged], threshold: float) -> dict[str, Any]:
-    """TP % of items by contrast to noise of their anomaly, and AUROC against all benign items."""
+    """TP % of items by contrast to noise of their anomaly; AUROC, and FPR at 95 and 99 % TPR, against all benign items.
+
+    ``50 and above`` is the two upper strata together.
+    """
     benign = np.array([i.score for i in items if not i.anomalous])
     table = {}
-    for stratum in STRATA:
-        own = np.array([i.score for i in items if i.anomalous and i.about.get("stratum") == stratum])
+    for name, members in {**{s: (s,) for s in STRATA}, "50 and above": STRATA[2:]}.items():
+        own = np.array([i.score for i in items if i.anomalous and i.about.get("stratum") in members])
         both = np.concatenate([own, benign])
-        table[stratum] = {"tp": rate(own >= threshold), "auroc": auroc(np.arange(len(both)) < len(own), both)}
+        truth = np.arange(len(both)) < len(own)
+        table[name] = {"tp": rate(own >= threshold), "auroc": auroc(truth, both)}
+        table[name] |= {f"fpr_at_{int(100 * t)}_tpr": fpr_at_tpr(truth, both, t) for t in (0.95, 0.99)}
     return table
 
 

@@ -131,7 +131,7 @@ class Ranked:
         self.last_of_tie = np.flatnonzero(np.append(np.diff(self.scores) != 0, True)) if len(scores) else np.array([], int)
 
     def measure(self, weight: np.ndarray, threshold: float) -> dict[str, float]:
-        """AUROC, AP, TP % and FP % with every group counted ``weight[group]`` times."""
+        """AUROC, AP, TP %, FP % and FPR at 95 and 99 % TPR with every group counted ``weight[group]`` times."""
         each = weight[self.groups]
         tp = np.cumsum(each * self.truth)
         fp = np.cumsum(each * ~self.truth)
@@ -140,6 +140,7 @@ class Ranked:
         tp_called, fp_called = (float(c[called]) if called >= 0 else 0.0 for c in (tp, fp))
         tp, fp = tp[self.last_of_tie], fp[self.last_of_tie]
         gained, cost = np.diff(tp, prepend=0), np.diff(fp, prepend=0)
+        at = {t: float(fp[min(int(np.searchsorted(tp, t * positives - 1e-9)), len(fp) - 1)]) if positives else 0.0 for t in (0.95, 0.99)}
         above = float((cost * (tp - 0.5 * gained)).sum())
         precision = tp / np.maximum(tp + fp, 1)
         return {
@@ -147,6 +148,8 @@ class Ranked:
             "average_precision": _ratio(float((gained * precision).sum()), positives),
             "tp_percent": 100 * _ratio(tp_called, positives),
             "fp_percent": 100 * _ratio(fp_called, negatives),
+            "fpr_at_95_tpr": _ratio(at[0.95], negatives) if positives else float("nan"),
+            "fpr_at_99_tpr": _ratio(at[0.99], negatives) if positives else float("nan"),
         }
 
 
@@ -156,7 +159,8 @@ def bootstrap_groups(ranked: Ranked, threshold: float, n: int = 500, seed: int =
     count = int(ranked.groups.max(initial=-1)) + 1
     draws = rng.multinomial(count, np.full(count, 1 / count), size=n) if count else np.zeros((0, 0))
     rows = [ranked.measure(weight, threshold) for weight in draws]
-    return {key: _interval(np.array([row[key] for row in rows])) for key in ("auroc", "average_precision", "tp_percent", "fp_percent")}
+    names = ("auroc", "average_precision", "tp_percent", "fp_percent", "fpr_at_95_tpr", "fpr_at_99_tpr")
+    return {key: _interval(np.array([row[key] for row in rows])) for key in names}
 
 
 def _interval(values: np.ndarray) -> list[float]:

@@ -14,7 +14,7 @@ from bagscan.core.errors import BagscanError, ConfigError
 from bagscan.datasets.record import Record
 from bagscan.datasets.splits import read_split
 from bagscan.evaluation.baseline import image_statistics, trivial_baseline
-from bagscan.evaluation.calibration import conformal_point, fit_platt
+from bagscan.evaluation.calibration import conformal_point
 from bagscan.evaluation.items import Judged, Thresholds, evaluate_items, fused
 from bagscan.evaluation.levels import evaluate_levels, segment_arrays
 from bagscan.evaluation.operating_point import choose_operating_point
@@ -41,14 +41,16 @@ def calibrate_model(experiment: Experiment, folder: Path, max_fpr: float, report
         raise ConfigError(f"level must be one of {', '.join(LEVELS)}, got {level!r}")
     model = Model.load(folder)
     data = whole_views(experiment.data) if level == "scan" else experiment.data
-    judged = judge_part(model, data, "val", folder.parent / "whole_views" if data != experiment.data else folder.parent, report)
+    other = data != experiment.data  # the set's own split, of the same scans by whole views
+    judged = judge_part(model, data, "val", folder.parent / "whole_views" if other else folder.parent, report, same_split=not other)
     truth, scores, _ = segment_arrays(judged.bags)
     if level == "segment":
         model.operating_point = choose_operating_point(truth, scores, max_fpr, "val")
     else:
-        scan_truth, scan_scores = fused(judged.items)
+        # In use any region may raise the alarm, what the protocol calls background among them.
+        worst = [dataclasses.replace(item, score=float(bag.scores.max(initial=0))) for item, bag in zip(judged.items, judged.bags, strict=True)]
+        scan_truth, scan_scores = fused(worst)
         model.operating_point = conformal_point(scan_scores[scan_truth == 0], max_fpr, "val", "scan")
-        model.about["platt"] = list(fit_platt(scan_truth, scan_scores))
     model.about["benign_score_quantiles"] = benign_quantiles(truth, scores)
     model.save(folder)
     return model
@@ -56,7 +58,8 @@ def calibrate_model(experiment: Experiment, folder: Path, max_fpr: float, report
 
 def whole_views(data: DataConfig) -> DataConfig:
     """The same data by whole views, where it was by items: what screening sees."""
-    return dataclasses.replace(data, sources=tuple(dataclasses.replace(source, items=False) for source in data.sources))
+    by_items = any(source.items for source in data.sources)
+    return dataclasses.replace(data, split=None if by_items else data.split, sources=tuple(dataclasses.replace(source, items=False) for source in data.sources))
 
 
 def evaluate_model(
@@ -159,16 +162,20 @@ def _statistics(records: list[Record]) -> tuple[np.ndarray, np.ndarray]:
     return np.array(rows), np.array(truth)
 
 
+def _told(value: float | None, digits: int = 3) -> str:
+    return "-" if value is None else f"{value:.{digits}f}"
+
+
 def _simulated_summary(found: dict[str, Any]) -> list[str]:
     level = found["per_scan"]
-    tp, fp, area = level["tp_percent"] or 0, level["fp_percent"] or 0, level["auroc"] or float("nan")
-    lines = [f"\nscans, views fused by their maximum: n {level['n']}, TP {tp:.1f} %, FP {fp:.1f} %, AUROC {area:.3f}"]
-    lines.append("AUROC by view: " + ", ".join(f"{name} {value or float('nan'):.3f}" for name, value in found["views"].items()))
+    tp, fp = _told(level["tp_percent"], 1), _told(level["fp_percent"], 1)
+    lines = [f"\nscans, views fused by their maximum: n {level['n']}, TP {tp} %, FP {fp} %, AUROC {_told(level['auroc'])}"]
+    lines.append("AUROC by view: " + ", ".join(f"{name} {_told(value)}" for name, value in found["views"].items()))
     for name, row in found["strata"].items():
         low, high = row["tp"]["interval"]
-        lines.append(f"  area CNR {name:10s}  n {row['tp']['n']:<5d} TP {row['tp']['percent'] or 0:5.1f} % ({low:.0f}-{high:.0f})  AUROC {row['auroc'] or float('nan'):.3f}")
+        lines.append(f"  area CNR {name:12s}  n {row['tp']['n']:<5d} TP {_told(row['tp']['percent'], 1)} % ({low:.0f}-{high:.0f})  AUROC {_told(row['auroc'])}")
     for name, row in found["groups"].items():
-        lines.append(f"  {name:44s}  TP {row['tp']['percent'] or 0:5.1f} %  FP {row['fp']['percent'] or 0:5.1f} %  AUROC {row['auroc'] or float('nan'):.3f}")
+        lines.append(f"  {name:44s}  TP {_told(row['tp']['percent'], 1)} %  FP {_told(row['fp']['percent'], 1)} %  AUROC {_told(row['auroc'])}")
     return lines
 
 

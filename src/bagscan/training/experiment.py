@@ -284,10 +284,10 @@ def _initialise(model: Model, experiment: Experiment) -> None:
         except RuntimeError as error:
             raise ConfigError(f"init {experiment.init}: its parts are not those of this configuration: {str(error).splitlines()[0]}") from error
     if experiment.init_regioner:
-        _load_regioner(model, experiment.init_regioner)
+        load_regioner(model, experiment.init_regioner)
 
 
-def _load_regioner(model: Model, path: str | Path) -> None:
+def load_regioner(model: Model, path: str | Path) -> None:
     """Weights of a regioner from a file; an item detector's go to the part that finds the items."""
     try:
         weights = load_file(path)
@@ -313,21 +313,13 @@ def train_detection(experiment: DetectionExperiment, out: Path, report: Report =
     return run(DetectionTask(model, samples["train"], samples["val"], experiment.training), experiment.training.loop, out, keep, report)
 
 
-def detection_samples(
-    experiment: DetectionExperiment, run_folder: Path, part: str, report: Report = print, split_folder: Path | None = None, most: int = 0
-) -> tuple[Model, list[Sample]]:
-    """A trained detector, and the views of one part of its data.
-
-    Args:
-        split_folder: of the split, for other data than it was trained on. most: views at most, spread evenly; 0 for all.
-    """
+def detection_samples(experiment: DetectionExperiment, run_folder: Path, part: str, report: Report = print) -> tuple[Model, list[Sample]]:
+    """A trained detector, and the views of one part of its data."""
     model = experiment.model()
-    _load_regioner(model, run_folder / "regioner.safetensors")
+    load_regioner(model, run_folder / "regioner.safetensors")
     records = load_records(experiment.data, report)
-    split = obtain_split(experiment.data, records, split_folder or run_folder, report)
-    chosen = part_records(experiment.data, records, split, part)
-    kept = [chosen[i] for i in np.unique(np.linspace(0, len(chosen) - 1, most or len(chosen)).astype(int))]
-    return model, load_samples(kept, model, report, split.sha256)
+    split = obtain_split(experiment.data, records, run_folder, report)
+    return model, load_samples(part_records(experiment.data, records, split, part), model, report, split.sha256)
 
 
 def train_segmentation(experiment: SegmentationExperiment, out: Path, report: Report = print) -> dict[str, float]:
@@ -357,14 +349,18 @@ class JudgedPart:
     warnings: list[str]
 
 
-def judge_part(model: Model, data: DataConfig, part: str, run_folder: Path, report: Report = print) -> JudgedPart:
-    """Score every scan of one part of an experiment's data."""
+def judge_part(model: Model, data: DataConfig, part: str, run_folder: Path, report: Report = print, same_split: bool = True) -> JudgedPart:
+    """Score every scan of one part of an experiment's data.
+
+    Args:
+        same_split: whether the split should be the one that the model was trained with; another is warned of.
+    """
     records = load_records(data, report)
     split = obtain_split(data, records, run_folder, report)
     chosen = part_records(data, records, split, part)
     report(f"scoring {len(chosen)} scans of {part}")
     samples = load_samples(chosen, model, report, split.sha256)
-    warnings = other_split(model, split)
+    warnings = other_split(model, split) if same_split else []
     for text in warnings:
         report(f"warning: {text}")
     bags = judge_samples(model, samples, report)

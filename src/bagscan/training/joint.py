@@ -37,7 +37,7 @@ class JointConfig:
         mode: ``joint`` or ``two_stage``. batch_size: crops a step.
         mu: weight of classification and ranking. compactness: lambda.
         ranking: weight of an object's best segments against the worst benign ones of its bag.
-        verdict: weight of the crop's own verdict, the smooth maximum over its segments.
+        verdict: weight of anomalous crops against benign ones, each by the smooth maximum over its segments.
         label_reconstruction: weight; 0 where truth is boxes, whose outline is not the object's.
         channel_reconstruction: weight.
         positive_from, negative_to: overlap of a segment that makes it anomalous or benign.
@@ -122,8 +122,7 @@ class JointTask:
         sample = self._pick(rng)
         masks = sample.masks()
         region = [] if sample.region is None else [sample.region[None]]
-        # Of an item without an anomaly, a crop near the item itself.
-        aim = masks if len(masks) and not (region and self.object_level) else region[0] if region else masks
+        aim = self._aim(sample, masks, rng)
         pixels, planes = draw_crop(sample.pixels(), np.concatenate([masks, *region]), self.config.augment, rng, sample.view.channels, aim)
         masks_drawn = planes[: len(masks)]
         presence = planes[-1].float() if region else torch.from_numpy(darkness_map(pixels.numpy(), sample.view.channels)).float()
@@ -136,6 +135,22 @@ class JointTask:
             classes.append(1)
             objects[projected] = len(classes)
         return pixels, objects, presence, classes
+
+    def _aim(self, sample: Sample, masks: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """(n, H, W) what crops are drawn near: the anomaly, or of a benign item any place on it.
+
+        Not its middle: a network would learn that what lies off the middle is anomalous.
+        """
+        if sample.region is None:
+            return masks
+        if self.object_level:
+            return sample.region[None]
+        if len(masks):
+            return masks
+        places = np.argwhere(sample.region)
+        aim = np.zeros((1, *sample.region.shape), bool)
+        aim[(0, *places[int(rng.integers(len(places)))])] = True
+        return aim
 
     def _pick(self, rng: np.random.Generator) -> Sample:
         for members, share in ((self.by_label, self.config.balance_labels), (self.by_scanner, self.config.balance_scanners)):

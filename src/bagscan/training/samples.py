@@ -143,6 +143,13 @@ def load_samples(records: Sequence[Record], model: Model, report: Callable[[str]
     return samples
 
 
+def spread_scans(samples: Sequence[Sample], n: int) -> list[Sample]:
+    """All items and views of at most ``n`` scans, evenly through the list; 0 for all."""
+    scans = list(dict.fromkeys(s.record.about.get("scan", s.record.id) for s in samples))
+    kept = {scans[i] for i in np.unique(np.linspace(0, len(scans) - 1, n or len(scans)).astype(int))}
+    return [s for s in samples if s.record.about.get("scan", s.record.id) in kept]
+
+
 def spread(samples: Sequence[Sample], n: int) -> list[Sample]:
     """At most ``n`` samples, evenly through the list."""
     return [samples[i] for i in np.unique(np.linspace(0, len(samples) - 1, min(n, len(samples))).astype(int))]

@@ -135,16 +135,19 @@ def ranking_loss(margin: Tensor, truth: SegmentTruth) -> Tensor:
 
 
 def verdict_loss(margin: Tensor, truth: SegmentTruth) -> Tensor:
-    """Cross-entropy of the whole crop's verdict: its log-odds are the smooth maximum over its segments.
+    """How far anomalous crops fall short of benign ones by their worst segment: softplus over all pairs of the batch.
 
     What decides about an item is its worst segment, and items are compared with one another: the
-    ranking inside a bag says nothing of a benign one's worst segment.
+    ranking inside a bag says nothing of a benign one's worst segment. Pairs leave the level of scores
+    free; a cross-entropy of the smooth maximum would want single segments far below 0, against the
+    balanced classification, which wants them around it.
 
     Args:
         margin: (B, K) log-odds of anomaly, :data:`ABSENT` where a segment was not scored.
     """
     counted = truth.owned.any(-1) | truth.benign
     verdict = margin.masked_fill(~counted, ABSENT).logsumexp(1)
-    there = counted.any(1).float()
-    each = F.binary_cross_entropy_with_logits(verdict, truth.owned.flatten(1).any(1).float(), reduction="none")
-    return (each * there).sum() / there.sum().clamp(min=1)
+    anomalous = truth.owned.flatten(1).any(1)
+    own, other = verdict[anomalous], verdict[counted.any(1) & ~anomalous]
+    pairs = F.softplus(other[None] - own[:, None])
+    return pairs.sum() / max(1, pairs.numel())

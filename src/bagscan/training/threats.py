@@ -13,6 +13,7 @@ from functools import lru_cache
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from bagscan.simulate.anomalies import KINDS, build_anomaly, wanted_size
 from bagscan.simulate.imaging import Calibration, image
@@ -23,6 +24,7 @@ from bagscan.simulate.tip import render_threat
 BANK = 160
 SIZES = (0.8, 1.45)
 LEAST_PX = 60
+SCALE = (0.35, 0.8)  # of a threat at 1 mm a pixel: working sizes have about 2 mm
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,7 @@ def colour_bank(seed: int = 0, count: int = BANK, profile_name: str = "g640") ->
 
 
 def project_threat(pixels: Tensor, onto: Tensor, bank: tuple[ColourThreat, ...], rng: np.random.Generator) -> tuple[Tensor, Tensor]:
-    """Multiply one threat of the bank into a crop.
+    """Multiply one threat of the bank into a crop, at a size drawn from ``SCALE`` of its own.
 
     Args:
         pixels: (3, P, P) in [0, 1]. onto: (P, P) where its middle may lie; anywhere where that is nowhere.
@@ -66,8 +68,11 @@ def project_threat(pixels: Tensor, onto: Tensor, bank: tuple[ColourThreat, ...],
     """
     threat = bank[int(rng.integers(len(bank)))]
     turn, flip = int(rng.integers(4)), int(rng.integers(2))
-    colour = np.rot90(threat.colour, turn, (1, 2))[:, :, :: 1 - 2 * flip]
-    mask = np.rot90(threat.mask, turn)[:, :: 1 - 2 * flip]
+    size = [max(2, round(side * rng.uniform(*SCALE))) for side in threat.mask.shape]
+    planes = torch.from_numpy(np.concatenate([threat.colour, threat.mask[None].astype(np.float32)]))[None]
+    planes = F.interpolate(planes, size=size, mode="bilinear", antialias=True, align_corners=False)[0].rot90(turn, (1, 2))
+    planes = planes.flip(2) if flip else planes
+    colour, mask = planes[:3], planes[3] > 0
     (height, width), mask_full = mask.shape, torch.zeros(pixels.shape[-2:], dtype=torch.bool)
     if height >= pixels.shape[1] or width >= pixels.shape[2]:
         return pixels, mask_full
@@ -75,6 +80,6 @@ def project_threat(pixels: Tensor, onto: Tensor, bank: tuple[ColourThreat, ...],
     middle = places[int(rng.integers(len(places)))].numpy() if len(places) else rng.integers(pixels.shape[1], size=2)
     top, left = (int(np.clip(m - s // 2, 0, p - s)) for m, s, p in zip(middle, (height, width), pixels.shape[1:], strict=True))
     pixels = pixels.clone()
-    pixels[:, top : top + height, left : left + width] *= torch.from_numpy(colour.copy())
-    mask_full[top : top + height, left : left + width] = torch.from_numpy(mask.copy())
+    pixels[:, top : top + height, left : left + width] *= colour
+    mask_full[top : top + height, left : left + width] = mask
     return pixels, mask_full
