@@ -105,6 +105,7 @@ def evaluate(
     out: Annotated[Path | None, typer.Option(help="Result file; default results.json beside the model folder.")] = None,
     regioner: Annotated[str | None, typer.Option(help="Judge other regions than the model's own, for example '{name: grid, cell_px: 32}'.")] = None,
     everywhere: Annotated[bool, typer.Option("--everywhere", help="Judge the whole view, where the model would look on the items that it finds.")] = False,
+    as_screened: Annotated[bool, typer.Option("--as-screened", help="Whole views, as screening sees them, where the configuration's data is by items.")] = False,
     settings: Settings = [],  # noqa: B006
     as_json: AsJson = False,
 ) -> None:
@@ -120,7 +121,7 @@ def evaluate(
         return
     experiment = _joint_experiment(config, settings)
     other = parse_mapping(regioner, "--regioner") if regioner else None
-    record = evaluate_model(experiment, model, part, out or model.parent / "results.json", _say, other, everywhere)
+    record = evaluate_model(experiment, model, part, out or model.parent / "results.json", _say, other, everywhere, as_screened)
     _print(record, as_json, lambda: summary(record))
 
 

@@ -55,6 +55,7 @@ def test_ranked_with_every_group_once_is_the_plain_metric(rows, threshold):
     confusion = Confusion.at(truth, scores, threshold)
     expected = {"auroc": auroc(truth, scores), "average_precision": average_precision(truth, scores)}
     expected |= {"tp_percent": confusion.tp_percent, "fp_percent": confusion.fp_percent}
+    expected |= {f"fpr_at_{int(100 * t)}_tpr": fpr_at_tpr(truth, scores, t) for t in (0.95, 0.99)}
     assert found == pytest.approx(expected, nan_ok=True)
 
 

@@ -100,7 +100,7 @@ def test_verdict_compares_crops_by_their_worst_segments():
     assert verdict_loss(apart, truth) == pytest.approx(math.log1p(math.exp(-8)), rel=1e-3)
     # Their level is free: only the difference counts.
     assert verdict_loss(apart - 20, truth) == pytest.approx(float(verdict_loss(apart, truth)), rel=1e-3)
-    assert verdict_loss(-apart, truth) == pytest.approx(9.0, abs=0.01)  # 9 against 9, and 2 beside it
+    assert verdict_loss(-apart, truth) == pytest.approx(math.log(2), abs=0.01)  # the worst of both is 9
     # Without both kinds in a batch there is nothing to compare.
     alone = segment_truth(share[1:], torch.full((1, 2), 0.5), torch.tensor([[0]]), **RULE)
     assert verdict_loss(apart[1:], alone) == 0

@@ -40,9 +40,8 @@ def calibrate_model(experiment: Experiment, folder: Path, max_fpr: float, report
     if level not in LEVELS:
         raise ConfigError(f"level must be one of {', '.join(LEVELS)}, got {level!r}")
     model = Model.load(folder)
-    data = whole_views(experiment.data) if level == "scan" else experiment.data
-    other = data != experiment.data  # the set's own split, of the same scans by whole views
-    judged = judge_part(model, data, "val", folder.parent / "whole_views" if other else folder.parent, report, same_split=not other)
+    data, split_folder, same = _as_screened(experiment.data, folder.parent) if level == "scan" else (experiment.data, folder.parent, True)
+    judged = judge_part(model, data, "val", split_folder, report, same)
     truth, scores, _ = segment_arrays(judged.bags)
     if level == "segment":
         model.operating_point = choose_operating_point(truth, scores, max_fpr, "val")
@@ -56,10 +55,15 @@ def calibrate_model(experiment: Experiment, folder: Path, max_fpr: float, report
     return model
 
 
-def whole_views(data: DataConfig) -> DataConfig:
-    """The same data by whole views, where it was by items: what screening sees."""
-    by_items = any(source.items for source in data.sources)
-    return dataclasses.replace(data, split=None if by_items else data.split, sources=tuple(dataclasses.replace(source, items=False) for source in data.sources))
+def _as_screened(data: DataConfig, run_folder: Path) -> tuple[DataConfig, Path, bool]:
+    """The same data by whole views where it was by items, the folder of its split, and whether that is the model's own.
+
+    The split by views is the simulated set's own, and so of the same scans as that by items.
+    """
+    if not any(source.items for source in data.sources):
+        return data, run_folder, True
+    sources = tuple(dataclasses.replace(source, items=False) for source in data.sources)
+    return dataclasses.replace(data, split=None, sources=sources), run_folder / "whole_views", False
 
 
 def evaluate_model(
@@ -70,6 +74,7 @@ def evaluate_model(
     report: Callable[[str], None] = print,
     regioner: dict[str, Any] | None = None,
     everywhere: bool = False,
+    as_screened: bool = False,
 ) -> dict[str, Any]:
     """Score a model folder and write the result record.
 
@@ -78,25 +83,27 @@ def evaluate_model(
     Args:
         regioner: regions to judge in place of the model's own, to compare with others on the same
             ones; see :meth:`Model.cut_by`. everywhere: see :meth:`Model.everywhere`.
+        as_screened: whole views, as screening sees them, where the data is by items.
     """
     model = Model.load(folder)
     if everywhere:
         model = model.everywhere()
     if regioner:
         model = model.cut_by(regioner)
-    judged = judge_part(model, experiment.data, part, folder.parent, report)
+    data, split_folder, same = _as_screened(experiment.data, folder.parent) if as_screened else (experiment.data, folder.parent, True)
+    judged = judge_part(model, data, part, split_folder, report, same)
     point = model.operating_point
     results = evaluate_levels(judged.bags, point.threshold if point else 0.5)
     if any(item.about for item in judged.items):
         results["simulated"] = _simulated(judged.items, point)
     results["operating_point"] = dataclasses.asdict(point) if point else None
-    results["per_scan"]["trivial_baseline"] = _baseline(*(part_records(experiment.data, judged.records, judged.split, p) for p in ("train", part)))
+    results["per_scan"]["trivial_baseline"] = _baseline(*(part_records(data, judged.records, judged.split, p) for p in ("train", part)))
     notes = ["A whole-image score proves nothing unless it is well above trivial_baseline, which knows image statistics alone."]
     notes += judged.warnings
     if point is None:
         notes.append("No operating point was chosen: the confusion is at 0.5.")
     record = make_record(
-        f"evaluate-{folder.parent.name}-{part}",
+        f"evaluate-{folder.parent.name}-{part}{'-as-screened' if as_screened else ''}",
         results,
         data={
             "name": "+".join(s.root for s in experiment.data.sources),
