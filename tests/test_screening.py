@@ -19,7 +19,7 @@ from bagscan.core import Decision, OperatingPoint, Scan, View
 from bagscan.core.errors import ConfigError, DataError, ModelError, ReadError
 from bagscan.formats import read_scan
 from bagscan.formats.coco import read_coco
-from bagscan.model import SHIPPED, Model
+from bagscan.model import Model, shipped_models
 from bagscan.reporting import folder
 from bagscan.reporting.findings import report_row
 from bagscan.reporting.folder import screen_folder
@@ -350,18 +350,19 @@ def test_nothing_to_screen_is_an_error(tiny_model, tmp_path):
 def test_the_model_that_comes_along_screens_simulated_bags(simulated_root, tmp_path):
     """No --model: the shipped one, its weights in 16 bits, its operating point beside them."""
     ids = {}
-    for name in ("colour", "raw"):
-        shipped = Model.load(SHIPPED / name)
+    for place in shipped_models():
+        shipped = Model.load(place)
         assert shipped.half_weights
-        assert (SHIPPED / name / "weights.safetensors").stat().st_size < 12e6
+        assert (place / "weights.safetensors").stat().st_size < 12e6
         assert shipped.operating_point
-        ids[name] = shipped.id
-    run = CliRunner().invoke(app, ["screen", str(simulated_root / "colour"), str(simulated_root / "raw"), "--out", str(tmp_path), "--json"])
+        ids[place.name] = shipped.id
+    assert "colour" in ids
+    run = CliRunner().invoke(app, ["screen", *(str(simulated_root / name) for name in ids), "--out", str(tmp_path), "--json"])
     assert run.exit_code == 0, run.output
-    # Twelve bags of two views, once in colour and once raw.
-    assert sum(json.loads(run.stdout)[k] for k in ("ALARM", "CLEAR")) == 24
+    # Twelve bags of two views, in the images of every model.
+    assert sum(json.loads(run.stdout)[k] for k in ("ALARM", "CLEAR")) == 12 * len(ids)
     judged_by = {(Path(row["path"]).parent.name, row["model_id"]) for row in json.loads((tmp_path / "findings.json").read_text())}
-    assert judged_by == {("colour", ids["colour"]), ("raw", ids["raw"])}
+    assert judged_by == set(ids.items())
     assert all(model_id in (tmp_path / "report.html").read_text() for model_id in ids.values())
 
 

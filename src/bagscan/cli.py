@@ -129,7 +129,7 @@ def evaluate(
 def screen(
     paths: Annotated[list[Path], typer.Argument(help="Scans, or folders of scans.")],
     model: Annotated[
-        Path | None, typer.Option("--model", help="A model folder; by default those that come with bagscan: for pseudo-colour, and for low, high and effective Z.")
+        Path | None, typer.Option("--model", help="A model folder; by default those that come with bagscan; each scan goes to the one that takes its channels.")
     ] = None,
     out: Annotated[Path, typer.Option(help="Folder for findings.json, findings.coco.json and report.html.")] = Path("screened"),
     views: Annotated[str, typer.Option(help="Names of views: ID_below.png and ID_side.png are one bag with one decision. Empty: every file by itself.")] = "below,side",
@@ -137,10 +137,10 @@ def screen(
     as_json: AsJson = False,
 ) -> None:
     """Screen scans: JSON, COCO and one HTML report. A bad file becomes an error row."""
-    from bagscan.model import SHIPPED
+    from bagscan.model import shipped_models
     from bagscan.reporting.folder import screen_folder
 
-    tally = screen_folder(paths, [model] if model else [SHIPPED / "colour", SHIPPED / "raw"], out, _say, [v for v in views.split(",") if v])
+    tally = screen_folder(paths, [model] if model else shipped_models(), out, _say, [v for v in views.split(",") if v])
     _print(tally, as_json, lambda: ", ".join(f"{tally[k]} {k}" for k in ("ALARM", "CLEAR", "REVIEW")) + f"; report: {out / 'report.html'}")
     if tally["errors"]:
         raise typer.Exit(EXIT_BAD_ITEMS)
@@ -150,7 +150,7 @@ def screen(
 
 @app.command()
 def simulate(
-    preset: Annotated[str, typer.Option(help="deei, visible, smoke, pairs or demo, or a recipe's YAML file.")] = "smoke",
+    preset: Annotated[str, typer.Option(help="deei, visible, twins, smoke, pairs or demo, or a recipe's YAML file.")] = "smoke",
     count: Annotated[int | None, typer.Option(help="Scans (pairs: scenes); the preset's own number by default.")] = None,
     seed: Annotated[int | None, typer.Option(help="Root of all random numbers; the preset's own by default.")] = None,
     workers: Annotated[int, typer.Option(min=1, help="Processes. Any number makes the same bytes.")] = 1,

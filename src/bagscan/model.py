@@ -284,6 +284,11 @@ class Model(nn.Module):
         return model.eval()
 
 
+def shipped_models() -> list[Path]:
+    """Folders of the models that come with the package, by name."""
+    return sorted(path.parent for path in SHIPPED.glob("*/model.json"))
+
+
 def _without_start(settings: dict[str, Any]) -> None:
     """Settings of a part, and of parts within it, that start from no other weights."""
     settings |= {key: default for key, default in (("pretrained", False), ("weights", None)) if key in settings}

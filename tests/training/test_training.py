@@ -11,8 +11,10 @@ from safetensors.torch import load_file
 from bagscan.core.errors import ConfigError, DataError, ModelError, TrainingError
 from bagscan.model import Model
 from bagscan.training.augment import AugmentConfig, draw_crop
-from bagscan.training.experiment import read_experiment, train
+from bagscan.training.experiment import load_records, read_experiment, train
+from bagscan.training.joint import JointTask
 from bagscan.training.loop import LoopConfig, learning_rate_at
+from bagscan.training.samples import load_samples
 
 CONFIGS = sorted((Path(__file__).parents[2] / "configs").glob("*.yaml"))
 
@@ -214,3 +216,48 @@ def test_threats_are_projected_into_colour_alone(tiny_config, simulated_root, tm
     ]
     with pytest.raises(ConfigError, match="pseudo_colour"):
         train(read_experiment(tiny_config, raw), tmp_path / "raw", lambda _: None)
+
+
+def test_twins_are_drawn_alike_and_differ_by_the_anomaly_alone(tmp_path):
+    from bagscan.simulate.dataset import simulate
+    from bagscan.simulate.scene import Recipe
+
+    recipe = Recipe(
+        devices=("phone",),
+        count=6,
+        seed=5,
+        profile="g640_coarse",
+        parts={"train": 2, "val": 1},
+        anomalous=1.0,
+        pairs=True,
+        twins=True,
+        ways=("cavity_insert",),
+        items=(0, 1),
+        more_devices=0.0,
+    )
+    simulate(recipe, tmp_path / "set", report=lambda _: None)
+    source = f"{{format: simulated, root: {tmp_path / 'set'}, images: raw, views: both, items: true}}"
+    config = tmp_path / "twins.yaml"
+    config.write_text(
+        f"data: {{sources: [{source}], fractions: [0.7, 0.3, 0.0]}}\n"
+        "model:\n"
+        "  input: {quantity: dual_energy, channels: [low, high, zeff], working_side_px: 0, superpixel_side_px: 8, mean: [0.9, 0.6, 8.0], std: [0.9, 0.7, 5.0]}\n"
+        "  regioner: {name: ssn, width: 4, n_features: 3, stride: 2}\n"
+        "  encoder: {name: pooled, backbone: test_resnet, dim: 8}\n"
+    )
+    experiment = read_experiment(config, ["training.twins=1.0", "training.balance_labels=1.0", "training.batch_size=4", "training.augment.crop_px=48"])
+    model = Model(experiment.model)
+    records = load_records(experiment.data, lambda _: None)
+    samples = load_samples([r for r in records if r.part == "train"], model, lambda _: None)
+    task = JointTask(model, samples, samples, experiment.training)
+    pair = next(pair for seed in range(40) if len(pair := task._draw(np.random.default_rng(seed))) == 2)
+    (one, objects, presence, _), (other, nothing, _, _) = pair
+    assert not nothing.any()
+    away = ~torch.nn.functional.max_pool2d((objects > 0).float()[None], 9, 1, 4)[0].bool()
+    assert away.any()
+    # Low and high agree but for the steps of 16 bits and the scatter of the anomaly.
+    assert torch.allclose(one[:2, away], other[:2, away], atol=5e-3)
+    assert not torch.allclose(one[:2, ~away], other[:2, ~away], atol=5e-3)
+    assert presence.any()
+    with pytest.raises(ConfigError, match="preset twins"):
+        JointTask(model, [s for s in samples if s.annotations], samples, experiment.training)

@@ -193,12 +193,12 @@ def make_scan(job: Job, index: int) -> int:
 
 
 def _members(recipe: Recipe, what: Plan, scene: Scene, pair: np.random.Generator) -> list[str]:
-    """Which of the two scans of a scene are written: of a training pair only one, drawn at random."""
+    """Which of the two scans of a scene are written: of a training pair only one, drawn at random, unless twins are asked for."""
     if scene.anomalous is None:
         return ["benign"]
     if not recipe.pairs:
         return ["anomalous"]
-    if what.part == "train":
+    if what.part == "train" and not recipe.twins:
         return [["benign", "anomalous"][int(pair.integers(2))]]
     return ["benign", "anomalous"]
 

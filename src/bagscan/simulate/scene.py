@@ -93,7 +93,7 @@ class Recipe:
         profile_sha256: hash that the profile must have, or null.
         devices: classes under test, taken in turn. parts: relative sizes.
         anomalous: share of scans with an anomaly. pairs: whether each scene is scanned without and
-            with its anomaly. bags: relative frequency by kind. items: fewest and most.
+            with its anomaly. twins: of a pair for training, too, both are written; otherwise one. bags: relative frequency by kind. items: fewest and most.
         look_alikes: chance of each of up to three look-alikes. more_devices: chance of each of two more devices.
         kinds, ways: of anomalies. sizes: smallest and largest, on the logarithmic scale of volumes
             (0 to 1 is all of it; 1.3 is larger than any of it). vary_machine: whether noise, blur, scatter and faults differ from
@@ -108,6 +108,7 @@ class Recipe:
     parts: Mapping[str, int] = field(default_factory=lambda: {"train": 6, "val": 1, "test": 3})
     anomalous: float = 0.5
     pairs: bool = False
+    twins: bool = False
     bags: Mapping[str, float] = field(default_factory=lambda: {"tray": 0.4, "soft_bag": 0.35, "hard_case": 0.25})
     items: tuple[int, int] = (5, 20)
     look_alikes: float = 0.35

@@ -46,6 +46,8 @@ class JointConfig:
         segments_per_scan: drawn, balanced, for encoders that pay per region; others take all.
         balance_scanners: share of crops drawn from all scanners equally often, small ones too.
         balance_labels: share of crops drawn from scans with and without objects equally often.
+        twins: share of crops of anomalous items that are drawn together with the same crop of the scan
+            without the anomaly (sets with ``twins: true``), so that nothing else tells the two apart.
         validation_scans: judged while training, spread evenly through the validation split.
         bf16: whether encoder and scorer calculate in 16 bits, twice as fast for dense convolutions.
         augment, loop: see :class:`AugmentConfig` and :class:`LoopConfig`.
@@ -66,6 +68,7 @@ class JointConfig:
     segments_per_scan: int = 12
     balance_scanners: float = 0.5
     balance_labels: float = 0.0
+    twins: float = 0.0
     validation_scans: int = 80
     bf16: bool = False
     augment: AugmentConfig = field(default_factory=AugmentConfig)
@@ -100,10 +103,16 @@ class JointTask:
         # Object level: the item's own mask is the one region.
         self.object_level = judges_whole_items(model) and self.train[0].region is not None
         self.by_scanner = _members(self.train, lambda sample: sample.record.scanner)
+        self.twin = {_scene(sample): sample for sample in self.train if not sample.annotations} if config.twins else {}
+        if config.twins and not any(_scene(sample) in self.twin for sample in self.train if sample.annotations):
+            raise ConfigError("training.twins needs a set that holds them: bagscan simulate --preset twins")
         self.by_label = _members(self.train, lambda sample: str(bool(sample.annotations)))
 
     def batch(self, rng: np.random.Generator) -> Batch:
-        drawn = [self._draw(rng) for _ in range(self.config.batch_size)]
+        drawn: list[tuple[Tensor, Tensor, Tensor, list[int]]] = []
+        while len(drawn) < self.config.batch_size:
+            drawn += self._draw(rng)
+        drawn = drawn[: self.config.batch_size]
         pixels, objects, presence, own_classes = zip(*drawn, strict=True)
         classes = torch.zeros(len(drawn), max(1, *map(len, own_classes)), dtype=torch.long)
         for row, own in zip(classes, own_classes, strict=True):
@@ -117,12 +126,17 @@ class JointTask:
             labels = torch.from_numpy(np.stack([self.model.regioner.regions(v, count).labels for v in views])).long()
         return Batch(torch.stack(pixels), torch.stack(objects), classes, torch.stack(presence), labels, self.present_from)
 
-    def _draw(self, rng: np.random.Generator) -> tuple[Tensor, Tensor, Tensor, list[int]]:
-        """Pixels, object numbers and presence of one crop, and the class of every object."""
+    def _draw(self, rng: np.random.Generator) -> list[tuple[Tensor, Tensor, Tensor, list[int]]]:
+        """One crop, or the two of a pair of twins: cut and coloured alike."""
         sample = self._pick(rng)
+        seed, aim = int(rng.integers(2**31)), self._aim(sample, sample.masks(), rng)
+        twin = self.twin.get(_scene(sample)) if sample.annotations and rng.random() < self.config.twins else None
+        return [self._crop(s, aim, np.random.default_rng(seed)) for s in (sample, twin) if s is not None]
+
+    def _crop(self, sample: Sample, aim: np.ndarray, rng: np.random.Generator) -> tuple[Tensor, Tensor, Tensor, list[int]]:
+        """Pixels, object numbers and presence of one crop, and the class of every object."""
         masks = sample.masks()
         region = [] if sample.region is None else [sample.region[None]]
-        aim = self._aim(sample, masks, rng)
         pixels, planes = draw_crop(sample.pixels(), np.concatenate([masks, *region]), self.config.augment, rng, sample.view.channels, aim)
         masks_drawn = planes[: len(masks)]
         presence = planes[-1].float() if region else torch.from_numpy(darkness_map(pixels.numpy(), sample.view.channels)).float()
@@ -241,6 +255,12 @@ class JointTask:
         # Of whole items there is nothing to rank within, of benign ones alone nothing at all.
         known = [v for v in (kept["item_auroc"], kept["auroc"]) if np.isfinite(v)]
         return {"monitor": float(np.mean(known)) if known else 0.0, **kept}
+
+
+def _scene(sample: Sample) -> tuple[str, str, str, tuple[int, ...]]:
+    """What the two scans of a pair share: set, number of the scene, view, and where the item lies."""
+    about = sample.record.about
+    return sample.record.id.partition(":")[0] if ":" in sample.record.id else "", about.get("scan", sample.record.id)[:5], about.get("view", ""), sample.record.window or ()
 
 
 def judges_whole_items(model: Model) -> bool:
