@@ -270,7 +270,8 @@ def benchmark(
     import os
 
     from bagscan.benchmark.cells import cells
-    from bagscan.benchmark.run import Place, run_cells
+    from bagscan.benchmark.place import Place
+    from bagscan.benchmark.run import run_cells
     from bagscan.benchmark.scales import scale_named
     from bagscan.benchmark.tables import markdown, read_cells
 

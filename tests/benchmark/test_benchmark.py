@@ -123,7 +123,7 @@ def test_spread_of_seeds():
 
 def test_scans_are_judged_whole(ran):
     """Of a scan that is chosen, every item and both views are."""
-    from bagscan.benchmark.run import Place, samples_of
+    from bagscan.benchmark.place import Place, samples_of
     from bagscan.training.samples import spread_scans
 
     place = Place(SCALES["smoke"], ran / "data", ran / "runs", ran / "results")
@@ -138,7 +138,7 @@ def test_scans_are_judged_whole(ran):
 def test_other_settings_are_another_cell(ran):
     from dataclasses import replace
 
-    from bagscan.benchmark.run import Place
+    from bagscan.benchmark.place import Place
 
     cell = Cell(TABLE_2, "pseudo-colour", "ResNet-50")
     place = Place(SCALES["smoke"], ran / "data", ran / "runs", ran / "results")

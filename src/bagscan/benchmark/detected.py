@@ -8,11 +8,12 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from bagscan.benchmark.cells import COLOUR, DATA, RAW, STATISTICS
+from bagscan.benchmark.place import Place, test_items
 from bagscan.benchmark.scales import Scale, ScanSet
 from bagscan.benchmark.store import as_sample, shrunk
 from bagscan.core import Annotation, View
@@ -24,9 +25,6 @@ from bagscan.training.detection import DetectionTrainingConfig, judge_detections
 from bagscan.training.experiment import DataConfig, DetectionExperiment, SourceConfig, detection_samples, load_regioner, train_detection
 from bagscan.training.loop import LoopConfig
 from bagscan.training.samples import Sample, read_view, spread_scans
-
-if TYPE_CHECKING:
-    from bagscan.benchmark.run import Place
 
 Report = Callable[[str], None]
 TRAINING_VIEWS = 2000
@@ -74,8 +72,6 @@ def _sure(model: Model, record: Record) -> list[np.ndarray]:
 
 def _test_views(place: Place, one: ScanSet) -> dict[str, list[Record]]:
     """Items of both views of the scans that are judged under detected masks too, by view."""
-    from bagscan.benchmark.run import test_items
-
     chosen = spread_scans(test_items(place, one, "high + low + Z"), place.scale.detected_scans)
     views: dict[str, list[Record]] = {}
     for sample in chosen:

@@ -15,7 +15,7 @@ from matplotlib.axes import Axes
 from skimage.segmentation import find_boundaries
 
 from bagscan.benchmark.cells import TABLE_1, TABLE_2, Cell
-from bagscan.benchmark.run import Place, samples_of
+from bagscan.benchmark.place import Place, samples_of
 from bagscan.benchmark.tables import read_cells
 from bagscan.core.errors import DataError
 from bagscan.evaluation.items import STRATA

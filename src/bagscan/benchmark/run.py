@@ -8,18 +8,18 @@ import json
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import lru_cache
 from multiprocessing import get_context
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from bagscan.benchmark.cells import COLOUR, DATA, Cell, model_and_training
+from bagscan.benchmark.cells import Cell, model_and_training
 from bagscan.benchmark.detected import detected_items, run_detector
-from bagscan.benchmark.scales import Scale, ScanSet
+from bagscan.benchmark.place import Place, samples_of, settings_hash, test_items, trainable
+from bagscan.benchmark.scales import ScanSet
 from bagscan.benchmark.store import load_items
 from bagscan.evaluation.baseline import image_statistics, trivial_baseline
 from bagscan.evaluation.items import Judged, Thresholds, arrays, evaluate_items, roc_points
@@ -32,41 +32,6 @@ from bagscan.training.loop import run
 from bagscan.training.samples import Sample, spread_scans
 
 Report = Callable[[str], None]
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where a benchmark reads and writes.
-
-    Attributes:
-        scale: of every cell. data: folder of simulated sets. runs: of checkpoints and models. results: of one JSON a cell.
-        threads: of torch, a cell.
-    """
-
-    scale: Scale
-    data: Path
-    runs: Path
-    results: Path
-    threads: int = 1
-
-    def run_folder(self, cell: Cell) -> Path:
-        """Of other settings there is another folder: no run goes on from a checkpoint of other settings."""
-        return self.runs / self.scale.name / cell.table / f"{cell.slug}_{settings_hash(cell, self.scale)[:8]}"
-
-    def result(self, cell: Cell) -> Path:
-        return self.results / self.scale.name / cell.table / f"{cell.slug}.json"
-
-    def is_done(self, cell: Cell) -> bool:
-        """Whether the result is there, of these very settings."""
-        path = self.result(cell)
-        return path.exists() and json.loads(path.read_text())["config"].get("settings") == settings_hash(cell, self.scale)
-
-
-def settings_hash(cell: Cell, scale: Scale) -> str:
-    """Of all that a cell's result depends on but the code."""
-    model, training = model_and_training(cell, scale)
-    told = {"cell": dataclasses.asdict(cell), "scale": dataclasses.asdict(scale), "model": dataclasses.asdict(model), "training": dataclasses.asdict(training)}
-    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
 
 
 def make_sets(place: Place, workers: int, report: Report = print) -> None:
@@ -110,23 +75,6 @@ def _guarded(place: Place, cell: Cell, report: Report = print) -> str:
         report(told)
         return told
     return f"{cell.table} {cell.slug}: {seconds / 60:.1f} min"
-
-
-@lru_cache(maxsize=4)
-def _items(root: Path, shrink: int) -> tuple[Sample, ...]:
-    return tuple(load_items(root, shrink, lambda _: None))
-
-
-def samples_of(place: Place, one: ScanSet, part: str, data: str) -> list[Sample]:
-    """Items of one part of a set, with the channels of a row."""
-    channels = DATA[data]
-    quantity = "pseudo_colour" if channels == COLOUR else "dual_energy"
-    return [s.select(channels, quantity) for s in _items(place.data / one.name, place.scale.shrink) if s.record.part == part]
-
-
-def trainable(samples: Sequence[Sample]) -> list[Sample]:
-    """Without anomalies below the noise, which teach nothing."""
-    return [s for s in samples if s.record.about.get("stratum") != "below 5"]
 
 
 def run_cell(place: Place, cell: Cell, report: Report = print) -> float:
@@ -191,11 +139,6 @@ def _judge_set(place: Place, cell: Cell, model: Model, one: ScanSet, thresholds:
         same = [j for j in judged if (j.scan, j.view) in views]
         results["detected"] = {name: _short(evaluate_items(items, thresholds)) for name, items in (("detected", under), ("true masks", same))}
     return results
-
-
-def test_items(place: Place, one: ScanSet, data: str) -> list[Sample]:
-    """Items of the test scans of a set that a scale judges."""
-    return spread_scans(samples_of(place, one, "test", data), place.scale.test_scans)
 
 
 def _short(results: dict[str, Any]) -> dict[str, Any]:

@@ -108,8 +108,9 @@ def evaluate_items(items: Sequence[Judged], thresholds: Thresholds, seen_layouts
         seen_layouts: layouts of devices in training; others are reported apart.
     """
     truth, scores, number = arrays(items)
+    segments, segment_scores, segment_number = segment_arrays(items)
     results: dict[str, Any] = {
-        "per_segment": score_table(*_two(segment_arrays(items)), thresholds.segment, segment_arrays(items)[2]),
+        "per_segment": score_table(segments, segment_scores, thresholds.segment, segment_number),
         "per_item": score_table(truth, scores, thresholds.item, number),
         "per_scan": score_table(*fused(items), thresholds.scan),
         "views": view_table(items),
@@ -119,10 +120,6 @@ def evaluate_items(items: Sequence[Judged], thresholds: Thresholds, seen_layouts
         "missed_by_the_detector": int(sum(not i.found and i.anomalous for i in items)),
     }
     return results
-
-
-def _two(found: tuple[np.ndarray, np.ndarray, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    return found[0], found[1]
 
 
 def _groups(items: Sequence[Judged], seen: Sequence[str]) -> dict[str, list[Judged]]:
