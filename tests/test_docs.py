@@ -11,8 +11,9 @@ from bagscan.cli import app
 from bagscan.model import InputConfig
 from bagscan.registry import KINDS, names, part
 from bagscan.training.augment import AugmentConfig
+from bagscan.training.data import DataConfig, SourceConfig
 from bagscan.training.detection import DetectionTrainingConfig
-from bagscan.training.experiment import DataConfig, DetectionExperiment, Experiment, SegmentationExperiment, SourceConfig
+from bagscan.training.experiment import DetectionExperiment, Experiment, SegmentationExperiment
 from bagscan.training.joint import JointConfig
 from bagscan.training.loop import LoopConfig
 from bagscan.training.ssn import SSNTrainingConfig

@@ -304,7 +304,7 @@ def data_check(
 
     from bagscan.core.errors import ReadError
     from bagscan.formats import read_scan
-    from bagscan.training.experiment import load_source
+    from bagscan.training.data import load_source
 
     found: list[dict[str, Any]] = []
     bad_items = 0

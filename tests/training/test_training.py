@@ -11,7 +11,8 @@ from safetensors.torch import load_file
 from bagscan.core.errors import ConfigError, DataError, ModelError, TrainingError
 from bagscan.model import Model
 from bagscan.training.augment import AugmentConfig, draw_crop
-from bagscan.training.experiment import load_records, read_experiment, train
+from bagscan.training.data import load_records
+from bagscan.training.experiment import read_experiment, train
 from bagscan.training.joint import JointTask
 from bagscan.training.loop import LoopConfig, learning_rate_at
 from bagscan.training.samples import load_samples

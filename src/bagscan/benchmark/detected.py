@@ -21,8 +21,9 @@ from bagscan.datasets.items import LEAST_VISIBLE_PX, cut, mask_annotation, match
 from bagscan.datasets.record import Record
 from bagscan.formats.coco import decode_mask, encode_mask
 from bagscan.model import InputConfig, Model
+from bagscan.training.data import DataConfig, SourceConfig
 from bagscan.training.detection import DetectionTrainingConfig, judge_detections
-from bagscan.training.experiment import DataConfig, DetectionExperiment, SourceConfig, detection_samples, load_regioner, train_detection
+from bagscan.training.experiment import DetectionExperiment, detection_samples, load_regioner, train_detection
 from bagscan.training.loop import LoopConfig
 from bagscan.training.samples import Sample, read_view, spread_scans
 

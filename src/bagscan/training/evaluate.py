@@ -21,8 +21,9 @@ from bagscan.evaluation.operating_point import choose_operating_point
 from bagscan.evaluation.results import make_record, write_record
 from bagscan.formats import read_scan
 from bagscan.model import Model
+from bagscan.training.data import DataConfig, part_records
 from bagscan.training.detection import judge_detections
-from bagscan.training.experiment import DataConfig, DetectionExperiment, Experiment, benign_quantiles, detection_samples, judge_part, part_records
+from bagscan.training.experiment import DetectionExperiment, Experiment, benign_quantiles, detection_samples, judge_part
 
 LEVELS = ("segment", "scan")
 
