@@ -206,15 +206,10 @@ class Model(nn.Module):
         return dataclasses.replace(view, pixels=resize(view.pixels, *size), pixel_pitch_mm=None)
 
     @torch.no_grad()
-    def judge(self, view: View, n_superpixels: int | None = None, everywhere: bool = False) -> tuple[Regions, np.ndarray]:
-        """Regions of a view already at working size, and their scores (n,).
-
-        Args:
-            everywhere: cut up the whole view, where the regioner would look on items alone.
-        """
+    def judge(self, view: View, n_superpixels: int | None = None) -> tuple[Regions, np.ndarray]:
+        """Regions of a view already at working size, and their scores (n,)."""
         self.check(view)
-        regioner = getattr(self.regioner, "parts", self.regioner) if everywhere else self.regioner
-        regions: Regions = regioner.regions(view, n_superpixels or self.superpixels(*view.shape))
+        regions: Regions = self.regioner.regions(view, n_superpixels or self.superpixels(*view.shape))
         image = self.normalise(torch.from_numpy(np.array(view.pixels))[None])
         return regions, self.score_regions(image, regions)
 

@@ -88,11 +88,16 @@ def cells(table: str, scale: Scale) -> list[Cell]:
     return [Cell(table, data, network, seed) for seed in scale.seeds for network in reversed(NETWORKS) for data in rows]
 
 
+def quantity_of_row(data: str) -> str:
+    """Quantity of the views of a row: a key of ``DATA``."""
+    return "pseudo_colour" if DATA[data] == COLOUR else "dual_energy"
+
+
 def model_and_training(cell: Cell, scale: Scale) -> tuple[ModelConfig, JointConfig]:
     """Settings of a cell, resolved."""
     channels = DATA[cell.data]
     stats = [STATISTICS.get(name, BRIGHTNESS) for name in channels]
-    quantity = "pseudo_colour" if channels == COLOUR else "dual_energy"
+    quantity = quantity_of_row(cell.data)
     taken = InputConfig(quantity, channels, 0, scale.superpixel_side_px, quantity == "dual_energy", tuple(m for m, _ in stats), tuple(s for _, s in stats))
     backbone = "test_resnet" if scale.tiny_networks else NETWORKS[cell.network]
     net = {"backbone": backbone, "pretrained": not scale.tiny_networks and (scale.pretrained or cell.network == OURS)}

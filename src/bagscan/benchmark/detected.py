@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from bagscan.benchmark.cells import COLOUR, DATA, RAW, STATISTICS
+from bagscan.benchmark.cells import DATA, RAW, STATISTICS, quantity_of_row
 from bagscan.benchmark.place import Place, test_items
 from bagscan.benchmark.scales import Scale, ScanSet
 from bagscan.benchmark.store import as_sample, shrunk
@@ -85,9 +85,7 @@ def detected_items(place: Place, one: ScanSet, data: str) -> list[tuple[Sample, 
 
     A detection that is no device counts as a benign item; one that holds an anomaly of another item is left out.
     """
-    channels = DATA[data]
-    quantity = "pseudo_colour" if channels == COLOUR else "dual_energy"
-    return [(sample.select(channels, quantity), found) for sample, found in _all_channels(place, one)]
+    return [(sample.select(DATA[data], quantity_of_row(data)), found) for sample, found in _all_channels(place, one)]
 
 
 @lru_cache(maxsize=2)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from bagscan.benchmark.cells import COLOUR, DATA, Cell, model_and_training
+from bagscan.benchmark.cells import DATA, Cell, model_and_training, quantity_of_row
 from bagscan.benchmark.scales import Scale, ScanSet
 from bagscan.benchmark.store import load_items
 from bagscan.training.samples import Sample, spread_scans
@@ -58,9 +58,7 @@ def _items(root: Path, shrink: int) -> tuple[Sample, ...]:
 
 def samples_of(place: Place, one: ScanSet, part: str, data: str) -> list[Sample]:
     """Items of one part of a set, with the channels of a row."""
-    channels = DATA[data]
-    quantity = "pseudo_colour" if channels == COLOUR else "dual_energy"
-    return [s.select(channels, quantity) for s in _items(place.data / one.name, place.scale.shrink) if s.record.part == part]
+    return [s.select(DATA[data], quantity_of_row(data)) for s in _items(place.data / one.name, place.scale.shrink) if s.record.part == part]
 
 
 def trainable(samples: Sequence[Sample]) -> list[Sample]:

@@ -31,7 +31,7 @@ from bagscan.regions.ssn import Config as SSNConfig
 from bagscan.training.data import DataConfig, load_records, obtain_split, part_records
 from bagscan.training.detection import DetectionTask, DetectionTrainingConfig
 from bagscan.training.joint import JointConfig, JointTask, judge_samples
-from bagscan.training.judging import as_judged
+from bagscan.training.judging import verdicts
 from bagscan.training.loop import run
 from bagscan.training.samples import Sample, load_samples
 from bagscan.training.ssn import SSNTrainingConfig, train_ssn
@@ -251,8 +251,7 @@ def judge_part(model: Model, data: DataConfig, part: str, run_folder: Path, repo
     for text in warnings:
         report(f"warning: {text}")
     bags = judge_samples(model, samples, report)
-    items = [as_judged(sample, bag.truth, bag.scores, bag.foreground) for sample, bag in zip(samples, bags, strict=True)]
-    return JudgedPart(bags, items, split, records, warnings)
+    return JudgedPart(bags, verdicts(samples, bags), split, records, warnings)
 
 
 def other_split(model: Model, split: Split) -> list[str]:

@@ -278,6 +278,7 @@ def _members(samples: Sequence[Sample], key: Callable[[Sample], str]) -> dict[st
 def judge_samples(model: Model, samples: Sequence[Sample], report: Callable[[str], None] | None = None) -> list[BagResult]:
     """Score every sample's regions, as in use, for the within-bag protocol."""
     model.eval()
+    on_items = model.everywhere()  # an item that the truth tells of, no detector has to find
     results = []
     for number, sample in enumerate(samples, 1):
         if report and number % 25 == 0:
@@ -287,8 +288,7 @@ def judge_samples(model: Model, samples: Sequence[Sample], report: Callable[[str
             regions = Regions(sample.region[None], 1, "instance")
             scores = model.score_regions(model.normalise(torch.from_numpy(np.array(view.pixels))[None]), regions)
         else:
-            # Of an item that the truth tells of, no detector has to find it.
-            regions, scores = model.judge(view, everywhere=sample.region is not None)
+            regions, scores = (model if sample.region is None else on_items).judge(view)
         darkness = darkness_map(view.pixels, view.channels)
         results.append(judge_bag(regions, scores, darkness, sample.annotations, sample.record.scanner, sample.region))
     return results

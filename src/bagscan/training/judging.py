@@ -9,6 +9,7 @@ import torch
 
 from bagscan.datasets.record import Record
 from bagscan.evaluation.items import Judged
+from bagscan.evaluation.within_bag import BagResult
 from bagscan.model import Model
 from bagscan.training.joint import judge_samples
 from bagscan.training.samples import Sample
@@ -17,7 +18,11 @@ from bagscan.training.samples import Sample
 def judge_items(model: Model, samples: Sequence[Sample], bf16: bool = False, report: Callable[[str], None] | None = None) -> list[Judged]:
     """A model's verdict on every sample: items under their masks, or whole views."""
     with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
-        bags = judge_samples(model, samples, report)
+        return verdicts(samples, judge_samples(model, samples, report))
+
+
+def verdicts(samples: Sequence[Sample], bags: Sequence[BagResult]) -> list[Judged]:
+    """What was judged under the within-bag protocol, by item, view and scan."""
     return [as_judged(sample, bag.truth, bag.scores, bag.foreground) for sample, bag in zip(samples, bags, strict=True)]
 
 
