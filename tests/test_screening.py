@@ -299,7 +299,7 @@ def test_data_check_and_doctor(tiny_config):
         ("training.loop.step=3", "did you mean 'steps'"),
         ("training.batch_size=many", "must be int"),
         ("model.regioner.name=sssn", "did you mean 'ssn'"),
-        ("training.mode=both", "joint or two_stage"),
+        ("training.mode=both", "joint, separate or two_stage"),
         ("data.sources=3", "must be a list"),
         ("training.mu=[1", "not a YAML value"),
         ("training.loop.stepz=3", "--set, over .*did you mean 'steps'"),

@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 
 from bagscan.core.errors import ConfigError, DataError, ModelError, TrainingError
 from bagscan.model import Model
-from bagscan.training.augment import AugmentConfig, draw_crop
+from bagscan.training.augment import AugmentConfig, draw_crop, recolour
 from bagscan.training.data import load_records
 from bagscan.training.experiment import read_experiment, train
 from bagscan.training.joint import JointTask
@@ -49,7 +49,7 @@ def test_killed_and_resumed_gives_the_same_weights(tiny_config, tmp_path, mode):
 
 
 def test_joint_training_moves_the_regioner_and_two_stage_does_not(tiny_config, tmp_path):
-    for mode, moves in (("joint", True), ("two_stage", False)):
+    for mode, moves in (("joint", True), ("separate", True), ("two_stage", False)):
         torch.manual_seed(0)
         before = Model(read_experiment(tiny_config).model).regioner.state_dict()
         train(read_experiment(tiny_config, [f"training.mode={mode}"]), tmp_path / mode, lambda _: None)
@@ -127,6 +127,25 @@ def test_same_generator_same_crop():
     assert torch.equal(one, two)
 
 
+def test_separate_training_keeps_the_classification_from_the_regioner(tiny_config):
+    """mu scales the classification: where it reaches the regioner, its gradient changes with it."""
+    grads = {}
+    for mode in ("joint", "separate"):
+        for mu in (1.0, 5.0):
+            experiment = read_experiment(tiny_config, [f"training.mode={mode}", f"training.mu={mu}", "training.channel_reconstruction=1.0"])
+            torch.manual_seed(0)
+            model = Model(experiment.model)
+            samples = load_samples(load_records(experiment.data, lambda _: None)[:6], model, lambda _: None)
+            task = JointTask(model, samples, samples, experiment.training)
+            torch.manual_seed(0)
+            task.loss(task.batch(np.random.default_rng(1)))[0].backward()
+            found = [p.grad for p in task.model.regioner.parameters() if p.grad is not None]
+            grads[mode, mu] = torch.cat([g.flatten() for g in found])
+    assert torch.allclose(grads["separate", 1.0], grads["separate", 5.0])
+    assert grads["separate", 1.0].abs().max() > 0
+    assert not torch.allclose(grads["joint", 1.0], grads["joint", 5.0])
+
+
 def test_a_run_that_stopped_early_stays_stopped(tiny_config, tmp_path):
     settings = ["training.loop.patience=1", "training.loop.steps=30", "training.loop.learning_rate=1e-9", "training.loop.validate_every=3"]
     said: list[str] = []
@@ -173,7 +192,9 @@ def test_effective_z_is_neither_clipped_nor_filled_with_metal():
     """Its values pass 1, and what lies outside the view is air: Z 0."""
     pixels = np.stack([np.full((40, 40), 0.4), np.full((40, 40), 0.5), np.full((40, 40), 26.0)]).astype(np.float32)
     config = AugmentConfig(crop_px=64, scale=(1.0, 1.0), near_object=0.0)
-    image, _ = draw_crop(pixels, np.zeros((0, 40, 40), bool), config, np.random.default_rng(0), ("low", "high", "zeff"))
+    names = ("low", "high", "zeff")
+    image, _ = draw_crop(pixels, np.zeros((0, 40, 40), bool), config, np.random.default_rng(0), names)
+    image = recolour(image, config, np.random.default_rng(1), names)
     inside = image[2] > 1
     assert inside.any()
     assert image[2][inside].median() == pytest.approx(26, rel=0.05)

@@ -38,7 +38,7 @@ TWO_STAGE = ("training.mode=two_stage",)
 ABLATIONS: dict[str, tuple[str, ...]] = {
     "joint": (),
     "crop": (),
-    "two-stage": TWO_STAGE,
+    "two-stage": ("training.mode=separate",),
     "SLIC": (*TWO_STAGE, "model.regioner={name: slic}"),
     "square grid": (*TWO_STAGE, "model.regioner={name: grid}"),
     "context: attention": ("model.encoder.attention_heads=4",),
@@ -105,7 +105,7 @@ def model_and_training(cell: Cell, scale: Scale) -> tuple[ModelConfig, JointConf
     loop = LoopConfig(scale.steps, scale.learning_rate, weight_decay=0.02, warmup=min(50, scale.steps), ema=0.99 if scale.steps > 50 else 0.0, seed=cell.seed)
     augment = AugmentConfig(scale.window_px, (0.75, 1.33), **small_change)
     bf16 = not scale.tiny_networks and cell.network != OURS  # depthwise convolutions are slower in 16 bits
-    training = JointConfig(batch_size=scale.batch, ranking=0.1, verdict=0.5, balance_labels=1.0, balance_scanners=0.0, bf16=bf16, augment=augment)
+    training = JointConfig(batch_size=scale.batch, ranking=0.1, verdict=0.5, label_reconstruction=1.0, balance_labels=1.0, balance_scanners=0.0, bf16=bf16, augment=augment)
     training = dataclasses.replace(training, validation_scans=scale.validation_items)
     if cell.table == TABLE_1:
         encoder = {"name": "crop", "size_px": scale.object_px, **net}

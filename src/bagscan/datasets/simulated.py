@@ -91,6 +91,7 @@ def _about(scan: dict[str, Any], view: str) -> dict[str, str]:
     """What tables tell apart: by anomaly, by view, and by what lies around."""
     seen = scan["views"][view]
     about = {"scan": scan["id"], "view": view, "layout": "/".join(scan["family"].split("/")[:2])}
+    about["piece"] = "new" if scan.get("piece") is None else "known"
     about["ambiguous"] = "yes" if seen["ambiguous"] else "no"
     about["look_alike"] = "yes" if any(thing["role"] == "look_alike" for thing in scan["things"]) else "no"
     return about | ({key: scan["anomaly"][key] for key in ("kind", "way")} | {"stratum": seen["stratum"]} if "anomaly" in scan else {})

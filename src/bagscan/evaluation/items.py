@@ -133,7 +133,8 @@ def _groups(items: Sequence[Judged], seen: Sequence[str]) -> dict[str, list[Judg
         "benign bags without look-alikes": lambda i: i.about.get("look_alike") == "no" and i.scan not in hiding,
     }
     if seen:
-        tests["layouts seen in training, new families"] = lambda i: i.about.get("layout") in seen
+        tests["pieces seen in training"] = lambda i: i.about.get("piece") == "known"
+        tests["layouts seen in training, new families"] = lambda i: i.about.get("layout") in seen and i.about.get("piece") != "known"
         tests["layouts never seen"] = lambda i: "layout" in i.about and i.about["layout"] not in seen
     return {name: chosen for name, test in tests.items() if (chosen := [i for i in items if test(i)])}
 

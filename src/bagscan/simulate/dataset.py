@@ -212,6 +212,7 @@ def _write_member(job: Job, profile: Profile, what: Plan, scene: Scene, views: l
         "label": member,
         "family": what.family.name,
         "device": what.family.device,
+        "piece": what.family.piece,
         "solids": len(scene.benign),
         "no_place_found": what.anomalous and scene.concealed is None,
         "things": [{"name": t.name, "role": t.role, **_plain(t.about)} for t in scene.things],

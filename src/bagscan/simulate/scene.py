@@ -19,7 +19,7 @@ from bagscan.simulate.assembly import OUTSIDE, Assembly, join
 from bagscan.simulate.bags import KINDS as BAGS
 from bagscan.simulate.bags import Bag, build_bag
 from bagscan.simulate.concealment import WAYS, Concealed, conceal
-from bagscan.simulate.devices import NAMES, Family, build_device, draw_family
+from bagscan.simulate.devices import NAMES, Family, build_device, draw_family, draw_piece
 from bagscan.simulate.items import COMMON, ITEMS, LOOK_ALIKES, build_item
 from bagscan.simulate.mesh import rotation_xyz
 from bagscan.simulate.packing import Heap
@@ -98,6 +98,8 @@ class Recipe:
         kinds, ways: of anomalies. sizes: smallest and largest, on the logarithmic scale of volumes
             (0 to 1 is all of it; 1.3 is larger than any of it). vary_machine: whether noise, blur, scatter and faults differ from
             scan to scan within the ranges of real machines, in place of the profile's own.
+        pieces: of every device, scanned again and again as in a laboratory: they are in training, validation
+            and half of the test scans; 0 for a new piece in every scan, and families apart by part.
     """
 
     devices: tuple[str, ...]
@@ -117,6 +119,7 @@ class Recipe:
     ways: tuple[str, ...] = tuple(WAYS)
     vary_machine: bool = False
     sizes: tuple[float, float] = ALL_SIZES
+    pieces: int = 0
 
     def __post_init__(self) -> None:
         known = {"devices": NAMES, "kinds": KINDS, "ways": tuple(WAYS), "bags": BAGS, "parts": ("train", "val", "test")}
@@ -140,12 +143,22 @@ class Recipe:
             raise ValueError(f"items must be the fewest and the most, got {list(self.items)}")
         if not 0 <= self.sizes[0] <= self.sizes[1] <= 2:
             raise ValueError(f"sizes must ascend within 0 to 2, got {list(self.sizes)}")
-        if self.count < 1 or self.seed < 0:
-            raise ValueError(f"count must be 1 or more and seed 0 or more, got {self.count} and {self.seed}")
+        if self.count < 1 or self.seed < 0 or self.pieces < 0:
+            raise ValueError(f"count must be 1 or more, seed and pieces 0 or more, got {self.count}, {self.seed} and {self.pieces}")
 
     def stream(self, index: int, name: str) -> np.random.Generator:
         """Random numbers of one purpose of one scan."""
         return np.random.default_rng(np.random.SeedSequence(self.seed, spawn_key=(index, STREAMS.index(name))))
+
+    def family(self, device: str, part: str, rng: np.random.Generator) -> Family:
+        """A family of a device, or a piece of it from the collection."""
+        return draw_piece(device, part, self.pieces, rng) if self.pieces else draw_family(device, part, rng)
+
+    def build(self, family: Family, rng: np.random.Generator) -> tuple[Assembly, dict[str, Any]]:
+        """A device; a piece of the collection is the same in every scan, whatever ``rng``."""
+        if family.piece is None:
+            return build_device(family, rng)
+        return build_device(family, np.random.default_rng(np.random.SeedSequence(self.seed, spawn_key=(0, len(STREAMS) + 3, NAMES.index(family.device), family.piece))))
 
 
 def plan(recipe: Recipe, index: int) -> Plan:
@@ -168,7 +181,7 @@ def plan(recipe: Recipe, index: int) -> Plan:
     count = 2 * block + half
     anomalous = bool(np.floor((count + 1) * recipe.anomalous + phase) > np.floor(count * recipe.anomalous + phase))
     rng = recipe.stream(index, "plan")
-    family = draw_family(device, cycle[slot], rng)
+    family = recipe.family(device, cycle[slot], rng)
     return Plan(index, cycle[slot], family, anomalous, recipe.kinds[int(rng.integers(len(recipe.kinds)))], recipe.ways[int(rng.integers(len(recipe.ways)))])
 
 
@@ -179,7 +192,7 @@ def build_scene(recipe: Recipe, what: Plan, tunnel_mm: Sequence[float], make: Ma
         tunnel_mm: width and height. make: builds every anomaly in place of its kind's own builder.
     """
     rng = recipe.stream(what.index, "device")
-    device, drawn = build_device(what.family, rng)
+    device, drawn = recipe.build(what.family, rng)
     lying = rotation_xyz(np.pi / 2, 0, 0) if what.family.device in MAY_LIE and rng.random() < 0.5 else np.eye(3)
     turn = _fitting_turn(device, rotation_xyz(rng.normal(0, 0.045), rng.normal(0, 0.045), 0) @ lying, rng)
     bag, heap = _bag(recipe, device.moved(turn), recipe.stream(what.index, "bag"))
@@ -264,7 +277,7 @@ def _pack(recipe: Recipe, what: Plan, bag: Bag, heap: Heap, device: Assembly, tu
         return shift is not None
 
     drape(0 if bag.kind == "tray" else int(rng.integers(0, 4)))
-    about = {"family": what.family.name, "layout": what.family.layout, "under_test": True, **drawn}
+    about = {"family": what.family.name, "layout": what.family.layout, "piece": what.family.piece, "under_test": True, **drawn}
     if not drop(device, turn, what.family.device, "device", about, 60):
         things_before = list(things)
         heap.height[np.isfinite(heap.height)] = 0.0  # the device goes in first where clothes left no room
@@ -275,9 +288,9 @@ def _pack(recipe: Recipe, what: Plan, bag: Bag, heap: Heap, device: Assembly, tu
             add(device, np.append(centre[:2], -device.moved(turn).bounds[0][2] + 0.4), turn, what.family.device, "device", about)
     for _ in range(2):
         if rng.random() < recipe.more_devices:
-            other = draw_family(str(rng.choice(recipe.devices)), what.part, rng)
-            assembly, dims = build_device(other, rng)
-            drop(assembly, _any_turn(rng), other.device, "device", {"family": other.name, "layout": other.layout, "under_test": False, **dims})
+            other = recipe.family(str(rng.choice(recipe.devices)), what.part, rng)
+            assembly, dims = recipe.build(other, rng)
+            drop(assembly, _any_turn(rng), other.device, "device", {"family": other.name, "layout": other.layout, "piece": other.piece, "under_test": False, **dims})
     wanted = int(rng.integers(recipe.items[0], recipe.items[1] + 1))
     loose = [str(n) for n in rng.choice(list(LOOK_ALIKES), 3) if rng.random() < recipe.look_alikes]
     weight = np.array([COMMON.get(n, 1.0) for n in ITEMS])

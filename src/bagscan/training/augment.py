@@ -52,7 +52,7 @@ class AugmentConfig:
 def draw_crop(
     pixels: np.ndarray, masks: np.ndarray, config: AugmentConfig, rng: np.random.Generator, channels: Sequence[str] = (), aim: np.ndarray | None = None
 ) -> tuple[Tensor, Tensor]:
-    """One augmented square of a view.
+    """One square of a view, turned, flipped and scaled.
 
     Args:
         pixels: (C, H, W) float32 in [0, 1], but for effective Z. masks: (A, H, W) bool, A >= 0.
@@ -60,6 +60,7 @@ def draw_crop(
 
     Returns:
         (C, P, P) float32 and (A, P, P) bool; outside the view is air (its own 98th percentile; effective Z 0).
+        Colours are as they were: :func:`recolour` changes them.
     """
     size, (height, width) = config.crop_px, pixels.shape[-2:]
     window = size / float(np.exp(rng.uniform(*np.log(config.scale))))
@@ -76,7 +77,7 @@ def draw_crop(
         if len(masks)
         else torch.zeros(0, size, size, dtype=torch.bool)
     )
-    return _recolour(image, config, rng, channels), truth
+    return image, truth
 
 
 def _centre(masks: np.ndarray, height: int, width: int, window: float, config: AugmentConfig, rng: np.random.Generator) -> tuple[float, float]:
@@ -99,7 +100,12 @@ def _window_transform(centre: tuple[float, float], window: float, height: int, w
     return torch.from_numpy(np.concatenate([scale @ rotation, shift], 1).astype(np.float32))
 
 
-def _recolour(image: Tensor, config: AugmentConfig, rng: np.random.Generator, names: Sequence[str]) -> Tensor:
+def recolour(image: Tensor, config: AugmentConfig, rng: np.random.Generator, names: Sequence[str] = ()) -> Tensor:
+    """(C, P, P) as another scanner would show it: gain, gamma, noise, now and then a blur.
+
+    Args:
+        names: of the channels, to tell effective Z.
+    """
     channels = len(image)
     common, own = rng.uniform(-1, 1), rng.uniform(-1, 1, channels)
     gamma = torch.from_numpy(np.exp(config.gamma * (0.7 * common + 0.3 * own))).float()

@@ -1,7 +1,7 @@
 """Joint and two-stage training of the sub-component network (paper A, section II-B; methods page, 1).
 
-L = reconstruction + lambda * compactness + mu * (classification + ranking). In two-stage training the regioner
-is left as it is and only encoder and scorer learn.
+L = reconstruction + lambda * compactness + mu * (classification + ranking). In separate training the regioner
+learns by reconstruction and compactness alone; in two-stage training it is left as it is.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from bagscan.evaluation.levels import scan_arrays
 from bagscan.evaluation.metrics import auroc
 from bagscan.evaluation.within_bag import FOREGROUND_DARKNESS, ITEM_SHARE, BagResult, darkness_map, judge_bag, summarise
 from bagscan.model import Model
-from bagscan.training.augment import AugmentConfig, draw_crop
+from bagscan.training.augment import AugmentConfig, draw_crop, recolour
 from bagscan.training.loop import LoopConfig
 from bagscan.training.losses import channel_reconstruction_loss, compactness_loss, label_reconstruction_loss
 from bagscan.training.samples import Sample, spread
@@ -34,7 +34,8 @@ class JointConfig:
     """How the three parts are trained together.
 
     Attributes:
-        mode: ``joint`` or ``two_stage``. batch_size: crops a step.
+        mode: ``joint``, ``separate`` (no gradient of the classification reaches the regioner) or ``two_stage``
+            (the regioner is left as it is). batch_size: crops a step.
         mu: weight of classification and ranking. compactness: lambda.
         ranking: weight of an object's best segments against the worst benign ones of its bag.
         verdict: weight of anomalous crops against benign ones, each by the smooth maximum over its segments.
@@ -75,8 +76,8 @@ class JointConfig:
     loop: LoopConfig = field(default_factory=LoopConfig)
 
     def __post_init__(self) -> None:
-        if self.mode not in ("joint", "two_stage"):
-            raise ValueError(f"mode must be joint or two_stage, got {self.mode!r}")
+        if self.mode not in ("joint", "separate", "two_stage"):
+            raise ValueError(f"mode must be joint, separate or two_stage, got {self.mode!r}")
         if min(self.batch_size, self.validation_scans, self.segments_per_scan) < 1:
             raise ValueError("batch_size, validation_scans and segments_per_scan must be at least 1")
         if not 0 <= self.negative_to < self.positive_from <= 1:
@@ -89,13 +90,13 @@ class JointTask:
     """Crops of scans in, the joint loss out; validated by the within-bag protocol."""
 
     def __init__(self, model: Model, train: Sequence[Sample], val: Sequence[Sample], config: JointConfig) -> None:
-        if config.mode == "joint" and not model.segments_differentiably:
+        if config.mode != "two_stage" and not model.segments_differentiably:
             raise ConfigError(f"regioner {model.config.regioner['name']!r} cannot learn: set training.mode=two_stage")
         self.model, self.train, self.val, self.config = model, list(train), spread(val, config.validation_scans), config
         self.modules = {"encoder": model.encoder, "scorer": model.scorer}
-        if config.mode == "joint":
+        if config.mode != "two_stage":
             self.modules["regioner"] = model.regioner
-        model.regioner.requires_grad_(config.mode == "joint")
+        model.regioner.requires_grad_(config.mode != "two_stage")
         self.classes = list(model.scorer.config.classes)
         self.present_from = FOREGROUND_DARKNESS if self.train[0].region is None else ITEM_SHARE
         if config.augment.threats and self.train[0].view.quantity != "pseudo_colour":
@@ -148,6 +149,8 @@ class JointTask:
             pixels, projected = project_threat(pixels, presence > self.present_from, colour_bank(), rng)
             classes.append(1)
             objects[projected] = len(classes)
+        # Last: what was projected is seen by the same scanner.
+        pixels = recolour(pixels, self.config.augment, rng, sample.view.channels)
         return pixels, objects, presence, classes
 
     def _aim(self, sample: Sample, masks: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -227,7 +230,7 @@ class JointTask:
         if config.label_reconstruction:
             small = F.interpolate(batch.objects[:, None].float(), size=(grid.height, grid.width), mode="nearest")[:, 0].long()
             extra = extra + config.label_reconstruction * label_reconstruction_loss(q, grid, small)
-        return (q, grid), extra, {"segmentation": float(extra.detach())}
+        return (q.detach() if config.mode == "separate" else q, grid), extra, {"segmentation": float(extra.detach())}
 
     def _choose(self, truth: SegmentTruth) -> Tensor:
         """(M, 2) regions to describe: all that count, or a balanced draw of them."""

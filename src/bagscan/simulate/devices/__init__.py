@@ -12,6 +12,7 @@ different families, and the last layout of every device is kept for test alone.
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 import zlib
 from dataclasses import dataclass
@@ -32,11 +33,16 @@ PIECE_TOLERANCE = 0.015
 
 @dataclass(frozen=True)
 class Family:
-    """One product."""
+    """One product.
+
+    Attributes:
+        piece: number of one piece of it in a laboratory's collection; None for a new one.
+    """
 
     device: str
     layout: str
     number: int
+    piece: int | None = None
 
     @property
     def name(self) -> str:
@@ -76,6 +82,16 @@ def draw_family(device: str, part: str | None, rng: np.random.Generator) -> Fami
         wanted = rng.random() < 0.5
         there = [family for family in there if (family.layout == unseen) == wanted]
     return there[int(rng.integers(len(there)))]
+
+
+def draw_piece(device: str, part: str, pieces: int, rng: np.random.Generator) -> Family:
+    """One of a laboratory's pieces of a device; half of the test part is of the layout that the laboratory has none of."""
+    if part == "test" and rng.random() < 0.5:
+        return Family(device, device_module(device).LAYOUTS[-1], int(rng.integers(FAMILIES_PER_LAYOUT)))
+    owned = families(device, "train")
+    piece = int(rng.integers(pieces))
+    # Spread over layouts first: neighbours in the list differ by number alone.
+    return dataclasses.replace(owned[piece * len(owned) // pieces % len(owned)], piece=piece)
 
 
 def dimensions(family: Family, rng: np.random.Generator | None = None) -> dict[str, Any]:
