@@ -9,8 +9,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from bagscan.benchmark.cells import TABLE_1, TABLE_2
 from bagscan.benchmark.scales import SCALES
-from bagscan.benchmark.tables import TITLES, markdown, read_cells
+from bagscan.benchmark.tables import TITLES, comparison, markdown, read_cells
 from bagscan.evaluation.results import check_record
 
 RESULTS = Path(__file__).parent / "results"
@@ -123,10 +124,12 @@ def paper_a() -> list[str]:
     """Every table of every scale of which a cell is there."""
     lines = ["## Paper A's tables on simulated scans", "", "`bagscan benchmark`; thresholds chosen on validation by Youden's index. Every test set has its own tables.", ""]
     for scale in (name for name in SCALES if (RESULTS / "paper_a" / name).is_dir()):
-        for table_name in TITLES:
-            records = read_cells(RESULTS / "paper_a" / scale, table_name)
+        cells = {name: read_cells(RESULTS / "paper_a" / scale, name) for name in TITLES}
+        for table_name, records in cells.items():
             if records:
                 lines += [markdown(table_name, scale, records), ""]
+        if cells[TABLE_1] and cells[TABLE_2]:
+            lines += [comparison(scale, cells[TABLE_1], cells[TABLE_2]), ""]
     return lines
 
 

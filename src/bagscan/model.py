@@ -23,6 +23,7 @@ from torch.nn import functional as F
 from bagscan import __version__
 from bagscan.config import fill
 from bagscan.core import OperatingPoint, Regions, View
+from bagscan.core.calibrated import UNCALIBRATED, platt
 from bagscan.core.errors import ConfigError, ModelError
 from bagscan.formats.quantities import RGB
 from bagscan.registry import part
@@ -108,6 +109,7 @@ class Model(nn.Module):
         self.scorer, scorer = _build("scorers", config.scorer, "model.scorer", dim=self.encoder.dim)
         self.config = ModelConfig(config.input, regioner, encoder, scorer)
         self.operating_point = operating_point
+        self.calibration = UNCALIBRATED  # of scores: they leave as probabilities, see bagscan.core.calibrated
         self.about: dict[str, Any] = {}
         self.half_weights = False  # weights are stored in 16 bits, half the size; arithmetic is always in 32
         self.id = "unsaved"
@@ -222,11 +224,15 @@ class Model(nn.Module):
             masks = torch.tensor(regions.labels)
             chosen = torch.stack([torch.arange(regions.n), torch.zeros(regions.n, dtype=torch.long)], 1)
             embeddings = self.encoder(image.expand(regions.n, -1, -1, -1), masks.long() - 1, chosen)
-            return np.asarray(self.scorer.score(embeddings).float().numpy())
+            return self._scores(embeddings)
         labels = torch.from_numpy(regions.labels.astype(np.int64))[None]
         chosen = torch.stack([torch.zeros(regions.n, dtype=torch.long), torch.arange(regions.n)], 1)
         embeddings = self.encoder(image, labels, chosen)
-        return np.asarray(self.scorer.score(embeddings).float().numpy())
+        return self._scores(embeddings)
+
+    def _scores(self, embeddings: Tensor) -> np.ndarray:
+        """(n,) calibrated scores of descriptions (n, dim)."""
+        return platt(np.asarray(self.scorer.score(embeddings).float().numpy()), self.calibration).astype(np.float32)
 
     def save(self, folder: str | Path) -> str:
         """Write the model folder; returns its id, the hash of weights and description."""
@@ -239,6 +245,7 @@ class Model(nn.Module):
             "code_version": __version__,
             "model": dataclasses.asdict(self.config),
             "operating_point": dataclasses.asdict(self.operating_point) if self.operating_point else None,
+            "calibration": self.calibration,
             "about": self.about,
         }
         (folder / "model.json").write_text(json.dumps(description, indent=1))
@@ -275,6 +282,8 @@ class Model(nn.Module):
         except (RuntimeError, ValueError) as error:
             raise ModelError(f"{folder}: weights do not fit model.json: {error}") from error
         model.about = description["about"]
+        slope, offset = description.get("calibration", UNCALIBRATED)
+        model.calibration = (slope, offset)
         model.id = _identity(sums)
         return model.eval()
 
@@ -335,6 +344,7 @@ def _card(model: Model) -> str:
         f"- Input: {config.input.quantity}, channels {', '.join(config.input.channels)}, working side {config.input.working_side_px} px",
         f"- Parameters: {parameters:,}",
         f"- Operating point: {f'threshold {point.threshold:.4f}, {point.criterion}, chosen on {point.chosen_on_split}' if point else 'none chosen yet (bagscan calibrate)'}",
+        f"- Scores: {'as the scorer gives them' if model.calibration == UNCALIBRATED else 'calibrated: the chance that what has this as its worst segment is anomalous'}",
         *(f"- {key}: {value}" for key, value in model.about.items() if not isinstance(value, list)),
         "- Limits: a first-stage aid; it decides nothing alone, and no conformance to any security standard is claimed.",
         "",

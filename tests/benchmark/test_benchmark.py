@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 
 from bagscan.benchmark.cells import ABLATION, ABLATIONS, DATA, NETWORKS, TABLE_1, TABLE_2, Cell, cells, model_and_training
 from bagscan.benchmark.scales import SCALES, scale_named
-from bagscan.benchmark.tables import spread
+from bagscan.benchmark.tables import comparison, read_cells, spread
 from bagscan.cli import app
 from bagscan.core.errors import ConfigError
 from bagscan.evaluation.results import check_record
@@ -76,6 +76,19 @@ def test_a_cell_that_fails_is_told_and_the_others_go_on(ran, monkeypatch):
     assert run.exit_code == 3
     assert "high_squeezenet_seed0 failed: RuntimeError: no room on the disk" in run.output
     assert (ran / "results" / "smoke" / "table-2" / "high-low-z_squeezenet_seed0.json").exists()
+
+
+def test_levels_are_compared_at_equal_tp(ran):
+    records = [read_cells(ran / "results" / "smoke", table) for table in ("table-1", "table-2")]
+    told = comparison("smoke", *records)
+    assert "| pseudo-colour | ResNet-50 | smoke_20 |" in told
+    for cells_of, better in ((0, "object lower"), (1, "parts lower")):
+        for record in records[cells_of]:
+            record["results"]["sets"]["smoke_20"]["per_item"]["intervals"]["fpr_at_95_tpr"] = [0.0, 0.1]
+        for record in records[1 - cells_of]:
+            record["results"]["sets"]["smoke_20"]["per_item"]["intervals"]["fpr_at_95_tpr"] = [0.2, 0.3]
+        assert better in comparison("smoke", *records)
+    assert "No row" in comparison("smoke", [], records[1])
 
 
 def test_figures_are_drawn_of_what_is_there(ran):

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
+from bagscan.core.calibrated import log_odds, platt
 from bagscan.core.errors import DataError
-from bagscan.evaluation.calibration import conformal_point, fit_platt, log_odds, platt, reliability
+from bagscan.evaluation.calibration import conformal_point, fit_platt, reliability
 from bagscan.evaluation.items import Judged, Thresholds, arrays, best_threshold, evaluate_items, fused, roc_points, segment_arrays
 
 
@@ -73,6 +74,7 @@ def test_platt_brings_overconfident_scores_back_and_keeps_their_order():
     assert after < 0.03 < before
     assert (np.argsort(platt(scores, parameters)) == np.argsort(log_odds(scores))).all()
     assert fit_platt(np.zeros(5, int), np.ones(5)) == (1, 0)
+    assert fit_platt(1 - truth, scores) == (1, 0), "calibration must not turn an order round"
 
 
 @pytest.mark.parametrize(("n", "rate"), [(19, 0.1), (60, 0.05), (200, 0.2)])

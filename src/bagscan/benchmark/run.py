@@ -29,7 +29,7 @@ from bagscan.simulate.dataset import load_recipe, simulate
 from bagscan.training.joint import JointTask
 from bagscan.training.judging import as_judged, judge_items
 from bagscan.training.loop import run
-from bagscan.training.samples import Sample, spread_scans
+from bagscan.training.samples import Sample, halved, spread_scans
 
 Report = Callable[[str], None]
 
@@ -86,9 +86,10 @@ def run_cell(place: Place, cell: Cell, report: Report = print) -> float:
     model_config, training = model_and_training(cell, scale)
     model = Model(model_config)
     train = trainable([s for one in scale.train_on for s in samples_of(place, one, "train", cell.data)])
-    val_sets = [samples_of(place, one, "val", cell.data) for one in scale.train_on]
-    val = [s for part in val_sets for s in part]
-    tell(f"{len(train)} training items, {len(val)} for validation")
+    # The best step and the thresholds are chosen on different scans: on the same, thresholds would look too good.
+    halves = [halved(spread_scans(samples_of(place, one, "val", cell.data), scale.validation_scans)) for one in scale.train_on]
+    val, chosen_on = ([s for pair in halves for s in pair[k]] for k in (0, 1))
+    tell(f"{len(train)} training items, {len(val)} to choose the best step by, {len(chosen_on)} for thresholds")
 
     def keep(scores: dict[str, float]) -> None:
         model.about = {"scale": scale.name, "sets": ", ".join(one.name for one in scale.train_on), "validation": {k: round(v, 4) for k, v in scores.items()}}
@@ -97,7 +98,7 @@ def run_cell(place: Place, cell: Cell, report: Report = print) -> float:
     best = run(JointTask(model, train, val, training), training.loop, folder, keep, tell)
     model = Model.load(folder / "model")
     trained = time.monotonic() - started
-    thresholds = Thresholds.chosen_on(judge_items(model, [s for part in val_sets for s in spread_scans(part, scale.validation_scans)], training.bf16))
+    thresholds = Thresholds.chosen_on(judge_items(model, chosen_on, training.bf16))
     seen = sorted({s.record.about["layout"] for s in train})
     results: dict[str, Any] = {"validation": best, "thresholds": dataclasses.asdict(thresholds), "sets": {}}
     for one in (*scale.train_on, *scale.also_test):

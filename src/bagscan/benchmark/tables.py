@@ -47,6 +47,39 @@ def markdown(table: str, scale: str, records: Sequence[dict[str, Any]]) -> str:
     return "\n".join(out)
 
 
+def comparison(scale: str, whole: Sequence[dict[str, Any]], parts: Sequence[dict[str, Any]]) -> str:
+    """Object level against sub-component level at equal TP: FP % per item where 95 and 99 % of anomalies are found.
+
+    Args:
+        whole, parts: records of ``table-1`` and ``table-2``; rows that both have.
+    """
+    one, other = ({key[:2]: members for key, members in _by_row(records).items()} for records in (whole, parts))
+    rows = []
+    for key in (k for k in one if k in other):
+        for name in one[key][0]["results"]["sets"]:
+            levels = [[m["results"]["sets"][name]["per_item"] for m in members] for members in (one[key], other[key])]
+            cells = [
+                str(x)
+                for of in ("fpr_at_95_tpr", "fpr_at_99_tpr")
+                for sets in levels
+                for x in (spread([s[of] for s in sets]), interval(sets[0]["intervals"].get(of, (None, None))))
+            ]
+            rows.append([*key, name, *cells, *(spread([s["auroc"] for s in sets]) for sets in levels), _apart(*(sets[0]["intervals"]["fpr_at_95_tpr"] for sets in levels))])
+    if not rows:
+        return f"No row is in both tables at scale {scale} yet."
+    head = ["data", "network", "set"]
+    head += [f"{of}{what}" for of in ("FPR@95", "FPR@99") for level in (" object", " parts") for what in (level, f"{level}, 95 %")]
+    return "\n".join([f"### Object against sub-component level at equal TP; scale {scale}", "", *_table([*head, "AUROC object", "AUROC parts", "FPR@95 differs"], rows)])
+
+
+def _apart(one: Sequence[float | None], other: Sequence[float | None]) -> str:
+    """Which of two levels has the lower rate, where the intervals do not overlap."""
+    if None in (*one, *other):
+        return "-"
+    (a, b), (c, d) = ([float(v or 0) for v in pair] for pair in (one, other))
+    return "parts lower" if d < a else "object lower" if b < c else "intervals overlap"
+
+
 def _by_row(records: Sequence[dict[str, Any]]) -> dict[tuple[str, str, str], list[dict[str, Any]]]:
     """Seeds of one row together."""
     groups: dict[tuple[str, str, str], list[dict[str, Any]]] = {}

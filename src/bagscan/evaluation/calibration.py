@@ -15,34 +15,24 @@ from scipy.stats import beta
 from sklearn.linear_model import LogisticRegression
 
 from bagscan.core import OperatingPoint
+from bagscan.core.calibrated import UNCALIBRATED, log_odds
 from bagscan.core.errors import DataError
 
-LEAST = 1e-6
-
-
-def log_odds(scores: np.ndarray) -> np.ndarray:
-    """(n,) scores in [0, 1] -> their log-odds, finite."""
-    p = np.clip(np.asarray(scores, np.float64), LEAST, 1 - LEAST)
-    return np.asarray(np.log(p) - np.log1p(-p))
+LEAST_SLOPE = 0.02
 
 
 def fit_platt(truth: np.ndarray, scores: np.ndarray) -> tuple[float, float]:
-    """(slope, offset) of the log-odds that fit the truth best; (1, 0) where there is one class only.
+    """(slope, offset) of the log-odds that fit the truth best, for :func:`bagscan.core.calibrated.platt`.
 
-    The slope is never negative: calibration must not turn an order round.
+    (1, 0), which changes nothing, where there is one class only, or where scores do not rise with
+    the truth: calibration must not turn an order round, nor make all scores one.
     """
     if len(np.unique(truth)) < 2:
-        return 1.0, 0.0
+        return UNCALIBRATED
     x = log_odds(scores)[:, None]
     fitted = LogisticRegression(C=1e3, class_weight=None, max_iter=1000).fit(x, truth)
-    slope = max(float(fitted.coef_[0, 0]), 0.0)
-    return slope, float(fitted.intercept_[0])
-
-
-def platt(scores: np.ndarray, parameters: tuple[float, float]) -> np.ndarray:
-    """(n,) calibrated probabilities."""
-    slope, offset = parameters
-    return np.asarray(1 / (1 + np.exp(-(slope * log_odds(scores) + offset))))
+    slope = float(fitted.coef_[0, 0])
+    return (slope, float(fitted.intercept_[0])) if slope >= LEAST_SLOPE else UNCALIBRATED
 
 
 def reliability(truth: np.ndarray, probability: np.ndarray, bins: int = 10) -> dict[str, Any]:

@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from bagscan.evaluation.calibration import fit_platt, platt, reliability
+from bagscan.core.calibrated import platt
+from bagscan.evaluation.calibration import fit_platt, reliability
 from bagscan.evaluation.metrics import auroc, fpr_at_tpr, roc_curve, score_table
 from bagscan.evaluation.operating_point import clopper_pearson
 

@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 
 from bagscan.core import OperatingPoint
+from bagscan.core.calibrated import UNCALIBRATED, platt
 from bagscan.core.errors import BagscanError, ConfigError
 from bagscan.datasets.record import Record
 from bagscan.datasets.splits import read_split
 from bagscan.evaluation.baseline import image_statistics, trivial_baseline
-from bagscan.evaluation.calibration import conformal_point
+from bagscan.evaluation.calibration import conformal_point, fit_platt
 from bagscan.evaluation.items import Judged, Thresholds, evaluate_items, fused
 from bagscan.evaluation.levels import evaluate_levels, segment_arrays
 from bagscan.evaluation.operating_point import choose_operating_point
@@ -29,7 +30,10 @@ LEVELS = ("segment", "scan")
 
 
 def calibrate_model(experiment: Experiment, folder: Path, max_fpr: float, report: Callable[[str], None] = print, level: str = "segment") -> Model:
-    """Choose the operating point on the validation split and store it beside the weights.
+    """Calibrate scores and choose the operating point on the validation split; both are stored beside the weights.
+
+    A calibrated score is the chance that what is judged, an item or a whole scan, is anomalous if this
+    is its worst segment. Where every validation scan holds an object, nothing can be calibrated.
 
     Args:
         max_fpr: largest false-positive rate. level: what is counted: benign ``segment`` or, by split
@@ -41,15 +45,19 @@ def calibrate_model(experiment: Experiment, folder: Path, max_fpr: float, report
     if level not in LEVELS:
         raise ConfigError(f"level must be one of {', '.join(LEVELS)}, got {level!r}")
     model = Model.load(folder)
+    model.calibration = UNCALIBRATED
     data, split_folder, same = _as_screened(experiment.data, folder.parent) if level == "scan" else (experiment.data, folder.parent, True)
     judged = judge_part(model, data, "val", split_folder, report, same)
+    # In use any region may raise the alarm, what the protocol calls background among them.
+    worst = [dataclasses.replace(item, score=float(bag.scores.max(initial=0))) for item, bag in zip(judged.items, judged.bags, strict=True)]
+    scan_truth, scan_scores = fused(worst)
+    model.calibration = fit_platt(scan_truth, scan_scores)
     truth, scores, _ = segment_arrays(judged.bags)
+    # As float32, since that is what the model gives: a threshold must not fall between the two.
+    scores, scan_scores = (platt(s, model.calibration).astype(np.float32) for s in (scores, scan_scores))
     if level == "segment":
         model.operating_point = choose_operating_point(truth, scores, max_fpr, "val")
     else:
-        # In use any region may raise the alarm, what the protocol calls background among them.
-        worst = [dataclasses.replace(item, score=float(bag.scores.max(initial=0))) for item, bag in zip(judged.items, judged.bags, strict=True)]
-        scan_truth, scan_scores = fused(worst)
         model.operating_point = conformal_point(scan_scores[scan_truth == 0], max_fpr, "val", "scan")
     model.about["benign_score_quantiles"] = benign_quantiles(truth, scores)
     model.save(folder)

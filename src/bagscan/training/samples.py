@@ -150,6 +150,13 @@ def spread_scans(samples: Sequence[Sample], n: int) -> list[Sample]:
     return [s for s in samples if s.record.about.get("scan", s.record.id) in kept]
 
 
+def halved(samples: Sequence[Sample]) -> tuple[list[Sample], list[Sample]]:
+    """Two halves that share no scan: every other one."""
+    scans = {name: k for k, name in enumerate(dict.fromkeys(s.record.about.get("scan", s.record.id) for s in samples))}
+    number = [scans[s.record.about.get("scan", s.record.id)] for s in samples]
+    return [s for s, n in zip(samples, number, strict=True) if n % 2 == 0], [s for s, n in zip(samples, number, strict=True) if n % 2]
+
+
 def spread(samples: Sequence[Sample], n: int) -> list[Sample]:
     """At most ``n`` samples, evenly through the list."""
     return [samples[i] for i in np.unique(np.linspace(0, len(samples) - 1, min(n, len(samples))).astype(int))]
