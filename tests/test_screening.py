@@ -408,7 +408,7 @@ def test_a_bag_of_which_a_view_is_broken_is_never_clear(tiny_model, scans, tmp_p
 
 def test_calibrated_scores_are_kept_with_the_model_and_change_no_order(tiny_model, tmp_path):
     model = Model.load(tiny_model)
-    embeddings = torch.randn(50, model.scorer.config.dim)
+    embeddings = torch.randn(50, model.encoder.dim)
     raw = model._scores(embeddings)
     model.calibration = (0.5, -1.0)
     model.save(tmp_path / "model")

@@ -230,6 +230,7 @@ class Model(nn.Module):
         embeddings = self.encoder(image, labels, chosen)
         return self._scores(embeddings)
 
+    @torch.no_grad()
     def _scores(self, embeddings: Tensor) -> np.ndarray:
         """(n,) calibrated scores of descriptions (n, dim)."""
         return platt(np.asarray(self.scorer.score(embeddings).float().numpy()), self.calibration).astype(np.float32)
