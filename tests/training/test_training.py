@@ -214,30 +214,73 @@ def test_foreground_of_raw_scans_is_told_by_transmission_not_by_z():
     assert darkness_map(pixels[2:], ("zeff",))[7, 7] == pytest.approx(26 / 30)
 
 
-def test_projected_threats_darken_what_they_cover_and_nothing_else():
-    from bagscan.training.threats import colour_bank, project_threat
+@pytest.mark.parametrize("names", [("low", "high", "zeff", "red", "green", "blue"), ("red", "green", "blue")])
+def test_projected_threats_darken_what_they_cover_and_nothing_else(names):
+    from bagscan.training.threats import projector
 
-    bank = colour_bank(0, 6)
-    pixels, onto = torch.full((3, 200, 200), 0.8), torch.zeros(200, 200)
-    onto[100, 100] = 1
+    project = projector(0, 6)
+    values = {"low": 0.55, "high": 0.68, "zeff": 7.0}
+    pixels = torch.stack([torch.full((200, 200), values.get(name, 0.8)) for name in names])
+    onto = torch.zeros(200, 200, dtype=torch.bool)
+    onto[100, 100] = True
     for seed in range(6):
-        image, mask = project_threat(pixels, onto, bank, np.random.default_rng(seed))
+        image, mask = project(pixels, names, onto, np.random.default_rng(seed), (0.5, 1.0))
         changed = ((image - pixels).abs() > 1e-4).any(0)
         assert (changed & ~mask).sum() == 0
-        assert mask.sum() == 0 or (image[:, mask] < 0.8).any()
+        assert mask.any()
+        for k, name in enumerate(names):
+            if name in ("low", "high"):
+                assert (image[k][mask] < values[name] + 1e-3).all()
+                assert (image[k][mask] < values[name]).float().mean() > 0.8
 
 
-def test_threats_are_projected_into_colour_alone(tiny_config, simulated_root, tmp_path):
-    best = train(read_experiment(tiny_config, ["training.augment.threats=1.0", "training.loop.steps=1"]), tmp_path / "colour", lambda _: None)
-    assert np.isfinite(best["monitor"])
-    raw = [
-        f"data.sources=[{{format: simulated, root: {simulated_root}, images: raw, views: below}}]",
-        "data.fractions=[0.34, 0.33, 0.33]",
-        "model.input={quantity: dual_energy, channels: [low, high, zeff], working_side_px: 96}",
-        "training.augment.threats=0.5",
-    ]
-    with pytest.raises(ConfigError, match="pseudo_colour"):
-        train(read_experiment(tiny_config, raw), tmp_path / "raw", lambda _: None)
+def test_a_projected_threat_adds_to_what_is_there_as_the_physics_says():
+    """10 mm of plastic in front of plastic is 10 mm more of it; effective Z stays that of plastic."""
+    from dataclasses import replace
+
+    from bagscan.physics.basis import compose
+    from bagscan.training.threats import Threat, projector
+
+    project = projector(0, 6)
+    slab = Threat(np.stack([np.full((40, 40), 10.0), np.zeros((40, 40))]).astype(np.float32), np.ones((40, 40), bool))
+    one = replace(project, threats=(slab,))
+    low, high = compose(np.array([20.0, 0.0]), project.spectral)
+    pixels = torch.stack([torch.full((120, 120), float(v)) for v in (low, high, 6.5)])
+    rng = np.random.default_rng(3)
+    image, mask = one(pixels, ("low", "high", "zeff"), torch.ones(120, 120, dtype=torch.bool), rng, (1.0, 1.0))
+    inside = mask.numpy()
+    thickness = project.spectral
+    found = -np.log(float(image[0][mask].median()))
+    thinnest, thickest = (-np.log(compose(np.array([20 + 10 * t, 0.0]), thickness)[0]) for t in (0.6, 1.5))
+    assert thinnest <= found <= thickest
+    assert np.median(image[2].numpy()[inside]) == pytest.approx(6.5, abs=0.4)
+
+
+def test_benign_items_are_drawn_without_and_with_a_threat(tmp_path, simulated_root):
+    config = tmp_path / "items.yaml"
+    config.write_text(
+        f"data: {{sources: [{{format: simulated, root: {simulated_root}, images: raw, items: true}}], fractions: [0.34, 0.33, 0.33]}}\n"
+        "model:\n"
+        "  input: {quantity: dual_energy, channels: [low, high, zeff], working_side_px: 0, superpixel_side_px: 8, mean: [0.9, 0.6, 8.0], std: [0.9, 0.7, 5.0]}\n"
+        "  regioner: {name: ssn, width: 4, n_features: 3, stride: 2}\n"
+        "  encoder: {name: pooled, backbone: test_resnet, dim: 8}\n"
+    )
+    experiment = read_experiment(config, ["training.augment.threats=1.0", "training.augment.crop_px=96", "training.augment.noise=0"])
+    model = Model(experiment.model)
+    samples = load_samples(load_records(experiment.data, lambda _: None), model, lambda _: None)
+    benign = [s for s in samples if not s.annotations]
+    task = JointTask(model, benign, benign, experiment.training)
+    pairs = [task._draw(np.random.default_rng(seed)) for seed in range(12)]
+    assert all(len(pair) == 2 for pair in pairs)
+    shown = 0
+    for (with_threat, objects, _, classes), (without, nothing, _, none) in pairs:
+        assert not none
+        assert not nothing.any()
+        changed = ((with_threat - without).abs() > 1e-5).any(0)
+        near = torch.nn.functional.max_pool2d((objects > 0).float()[None], 5, 1, 2)[0] > 0  # the crop may be blurred
+        assert not (changed & ~near).any()
+        shown += bool(classes) and bool(changed.any())
+    assert shown >= 9
 
 
 def test_twins_are_drawn_alike_and_differ_by_the_anomaly_alone(tmp_path):

@@ -101,9 +101,10 @@ def model_and_training(cell: Cell, scale: Scale) -> tuple[ModelConfig, JointConf
     taken = InputConfig(quantity, channels, 0, scale.superpixel_side_px, quantity == "dual_energy", tuple(m for m, _ in stats), tuple(s for _, s in stats))
     backbone = "test_resnet" if scale.tiny_networks else NETWORKS[cell.network]
     net = {"backbone": backbone, "pretrained": not scale.tiny_networks and (scale.pretrained or cell.network == OURS)}
-    small_change = {"gain": 0.03, "gamma": 0.06, "noise": 0.003}
+    small_change: dict[str, Any] = {"gain": 0.03, "gamma": 0.06, "noise": 0.003}
     loop = LoopConfig(scale.steps, scale.learning_rate, weight_decay=0.02, warmup=min(50, scale.steps), ema=0.99 if scale.steps > 50 else 0.0, seed=cell.seed)
-    augment = AugmentConfig(scale.window_px, (0.75, 1.33), **small_change)
+    pixels_a_mm = (0.75 / scale.shrink, 1.33 / scale.shrink)
+    augment = AugmentConfig(scale.window_px, (0.75, 1.33), threats=scale.threats, threat_scale=pixels_a_mm, **small_change)
     bf16 = not scale.tiny_networks and cell.network != OURS  # depthwise convolutions are slower in 16 bits
     training = JointConfig(batch_size=scale.batch, ranking=0.1, verdict=0.5, label_reconstruction=1.0, balance_labels=1.0, balance_scanners=0.0, bf16=bf16, augment=augment)
     training = dataclasses.replace(training, validation_scans=scale.validation_items)

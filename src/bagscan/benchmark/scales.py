@@ -33,6 +33,7 @@ class Scale:
         ssn_width, ssn_stride: of the superpixel network. dim: channels of the pooled encoder's pathway.
         steps, object_steps, crop_steps, detector_steps: training, by kind of cell. batch: windows a step.
         learning_rate: at its peak. network_share: steps of a network, as a share, where one costs much more.
+        threats: share of benign training items that a threat is projected into, each drawn without it too.
         shrink: pixels of the scans that one pixel of an item is the mean of, along each side.
         test_scans, validation_scans: of every set at most, whole and spread evenly; 0 for all.
         validation_items: judged while training. detected_scans: of the test scans, those whose items
@@ -63,6 +64,7 @@ class Scale:
     validation_items: int = 150
     test_scans: int = 0
     validation_scans: int = 0
+    threats: float = 0.0
     shrink: int = 1
     network_share: tuple[tuple[str, float], ...] = ()
     pretrained: bool = False

@@ -25,7 +25,8 @@ class AugmentConfig:
         crop_px: side of the square crop at working size. scale: range of resizing before it.
         gain, gamma: largest relative change per channel. noise: standard deviation at most.
         near_object: share of crops that must hold an object, where the scan has one.
-        threats: share of crops of colour pictures that a simulated threat is projected into.
+        threats: share of crops that a simulated threat is projected into; of items, benign ones alone, and
+            each is drawn without it too. threat_scale: pixels a mm of threats, from and to.
         jitter: how far, as a share of the crop, the object may lie from its middle.
     """
 
@@ -37,12 +38,15 @@ class AugmentConfig:
     near_object: float = 0.7
     jitter: float = 0.35
     threats: float = 0.0
+    threat_scale: tuple[float, float] = (0.35, 0.8)
 
     def __post_init__(self) -> None:
         if self.crop_px < 16:
             raise ValueError(f"crop_px must be at least 16, got {self.crop_px}")
-        if not 0 < self.scale[0] <= self.scale[1]:
-            raise ValueError(f"scale must be two ascending factors above 0, got {self.scale}")
+        for name in ("scale", "threat_scale"):
+            low, high = getattr(self, name)
+            if not 0 < low <= high:
+                raise ValueError(f"{name} must be two ascending factors above 0, got {getattr(self, name)}")
         if not 0 <= self.threats <= 1:
             raise ValueError(f"threats is a share, got {self.threats}")
         if not 0 <= self.near_object <= 1 or min(self.gain, self.gamma, self.noise, self.jitter) < 0:

@@ -26,7 +26,7 @@ from bagscan.training.loop import LoopConfig
 from bagscan.training.losses import channel_reconstruction_loss, compactness_loss, label_reconstruction_loss
 from bagscan.training.samples import Sample, spread
 from bagscan.training.targets import ABSENT, Batch, SegmentTruth, balanced, hard_shares, ranking_loss, segment_truth, soft_shares, verdict_loss
-from bagscan.training.threats import colour_bank, project_threat
+from bagscan.training.threats import projector
 
 
 @dataclass(frozen=True)
@@ -99,8 +99,7 @@ class JointTask:
         model.regioner.requires_grad_(config.mode != "two_stage")
         self.classes = list(model.scorer.config.classes)
         self.present_from = FOREGROUND_DARKNESS if self.train[0].region is None else ITEM_SHARE
-        if config.augment.threats and self.train[0].view.quantity != "pseudo_colour":
-            raise ConfigError("training.augment.threats is for pseudo_colour: raw scans are better served by bagscan simulate")
+        self.project = projector() if config.augment.threats else None
         # Object level: the item's own mask is the one region.
         self.object_level = judges_whole_items(model) and self.train[0].region is not None
         self.by_scanner = _members(self.train, lambda sample: sample.record.scanner)
@@ -128,30 +127,37 @@ class JointTask:
         return Batch(torch.stack(pixels), torch.stack(objects), classes, torch.stack(presence), labels, self.present_from)
 
     def _draw(self, rng: np.random.Generator) -> list[tuple[Tensor, Tensor, Tensor, list[int]]]:
-        """One crop, or the two of a pair of twins: cut and coloured alike."""
+        """One crop; or two cut and coloured alike: of a pair of twins, or of a benign item without and with a projected threat."""
         sample = self._pick(rng)
         seed, aim = int(rng.integers(2**31)), self._aim(sample, sample.masks(), rng)
         twin = self.twin.get(_scene(sample)) if sample.annotations and rng.random() < self.config.twins else None
-        return [self._crop(s, aim, np.random.default_rng(seed)) for s in (sample, twin) if s is not None]
+        project = rng.random() < self.config.augment.threats and not (sample.annotations and sample.region is not None)
+        drawn = [(sample, project), *([(twin, False)] if twin is not None else [(sample, False)] if project and sample.region is not None else [])]
+        return [self._crop(s, aim, np.random.default_rng(seed), with_threat) for s, with_threat in drawn]
 
-    def _crop(self, sample: Sample, aim: np.ndarray, rng: np.random.Generator) -> tuple[Tensor, Tensor, Tensor, list[int]]:
+    def _crop(self, sample: Sample, aim: np.ndarray, rng: np.random.Generator, with_threat: bool = False) -> tuple[Tensor, Tensor, Tensor, list[int]]:
         """Pixels, object numbers and presence of one crop, and the class of every object."""
-        masks = sample.masks()
+        masks, config, names = sample.masks(), self.config.augment, sample.view.channels
         region = [] if sample.region is None else [sample.region[None]]
-        pixels, planes = draw_crop(sample.pixels(), np.concatenate([masks, *region]), self.config.augment, rng, sample.view.channels, aim)
+        # A threat is projected into all channels that there are, whichever of them the model sees.
+        source = sample.whole if with_threat and sample.whole is not None else sample
+        pixels, planes = draw_crop(source.pixels(), np.concatenate([masks, *region]), config, rng, source.view.channels, aim)
         masks_drawn = planes[: len(masks)]
-        presence = planes[-1].float() if region else torch.from_numpy(darkness_map(pixels.numpy(), sample.view.channels)).float()
+        presence = planes[-1].float() if region else torch.from_numpy(darkness_map(pixels.numpy(), source.view.channels)).float()
         objects = torch.zeros(pixels.shape[-2:], dtype=torch.long)
         for number, mask in enumerate(masks_drawn, 1):
             objects[mask] = number
         classes = [1 + (self.classes.index(a.label) if a.label in self.classes else 0) for a in sample.annotations]
-        if self.config.augment.threats and rng.random() < self.config.augment.threats:
-            pixels, projected = project_threat(pixels, presence > self.present_from, colour_bank(), rng)
-            classes.append(1)
-            objects[projected] = len(classes)
+        # From a stream of its own, so that a pair is coloured alike.
+        colours = np.random.default_rng(int(rng.integers(2**31)))
+        if self.project and with_threat:
+            pixels, projected = self.project(pixels, source.view.channels, presence > self.present_from, rng, config.threat_scale)
+            if projected.any():
+                classes.append(1)
+                objects[projected] = len(classes)
+        pixels = pixels[[source.view.channels.index(name) for name in names]]
         # Last: what was projected is seen by the same scanner.
-        pixels = recolour(pixels, self.config.augment, rng, sample.view.channels)
-        return pixels, objects, presence, classes
+        return recolour(pixels, config, colours, names), objects, presence, classes
 
     def _aim(self, sample: Sample, masks: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """(n, H, W) what crops are drawn near: the anomaly, or of a benign item any place on it.

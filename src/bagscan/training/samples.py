@@ -23,6 +23,7 @@ class Sample:
         counts: (C, H, W) uint8 or uint16, a quarter or half of the memory of pixels.
         scale: (C,) pixel value of one count. view: as read, but for its pixels.
         region: (H, W) bool, the item that is judged; None where the whole view is.
+        whole: the same with all channels, where this has been cut down to some; see :meth:`select`.
     """
 
     record: Record
@@ -31,6 +32,7 @@ class Sample:
     annotations: tuple[Annotation, ...]
     scale: np.ndarray
     region: np.ndarray | None = None
+    whole: Sample | None = None
 
     def pixels(self) -> np.ndarray:
         """(C, H, W) float32."""
@@ -43,7 +45,7 @@ class Sample:
         if self.view.channels[chosen] != tuple(channels):
             raise DataError(f"channels {', '.join(channels)} are not neighbours in {', '.join(self.view.channels)}")
         view = replace(self.view, pixels=self.view.pixels[chosen], channels=tuple(channels), quantity=quantity)
-        return replace(self, counts=self.counts[chosen], scale=self.scale[chosen], view=view)
+        return replace(self, counts=self.counts[chosen], scale=self.scale[chosen], view=view, whole=self)
 
     def full_view(self) -> View:
         """The view at working size."""

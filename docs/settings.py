@@ -1,0 +1,70 @@
+"""Write the tables of settings into docs/reference.md from the classes themselves: python docs/settings.py [--check]."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import sys
+from pathlib import Path
+
+from bagscan.model import InputConfig, ModelConfig
+from bagscan.registry import KINDS, names, part
+from bagscan.simulate.scene import Recipe
+from bagscan.training.augment import AugmentConfig
+from bagscan.training.data import DataConfig, SourceConfig
+from bagscan.training.detection import DetectionTrainingConfig
+from bagscan.training.experiment import DetectionExperiment, Experiment, SegmentationExperiment
+from bagscan.training.joint import JointConfig
+from bagscan.training.loop import LoopConfig
+from bagscan.training.ssn import SSNTrainingConfig
+
+PAGE = Path(__file__).parent / "reference.md"
+START, END = "<!-- settings: written by docs/settings.py -->", "<!-- end of settings -->"
+CLASSES = {
+    "top level, kind joint": Experiment,
+    "`data`": DataConfig,
+    "`data.sources`": SourceConfig,
+    "`model`": ModelConfig,
+    "`model.input`": InputConfig,
+    "`training`, kind joint": JointConfig,
+    "`training.augment`": AugmentConfig,
+    "`training.loop`": LoopConfig,
+    "top level, kind ssn": SegmentationExperiment,
+    "`training`, kind ssn": SSNTrainingConfig,
+    "top level, kind detection": DetectionExperiment,
+    "`training`, kind detection": DetectionTrainingConfig,
+}
+
+
+def tables() -> str:
+    """Every class of settings, a table each."""
+    classes = CLASSES | {f"{kind}: `{name}`": part(kind, name).Config for kind in KINDS for name in names(kind)} | {"recipes of `bagscan simulate`": Recipe}
+    lines = ["Meanings, units and ranges stand in the docstring of each class, beside the code that uses it.", ""]
+    for title, config in classes.items():
+        lines += [f"### {title}", "", "| setting | default |", "|---|---|", *(f"| `{f.name}` | `{_default(f)}` |" for f in dataclasses.fields(config)), ""]
+    return "\n".join(lines)
+
+
+def _default(field: dataclasses.Field) -> str:
+    if field.default is not dataclasses.MISSING:
+        return str(field.default)
+    if field.default_factory is dataclasses.MISSING:
+        return "(required)"
+    made = field.default_factory()
+    return "(group)" if dataclasses.is_dataclass(made) else str(made)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--check", action="store_true", help="fail when the page is not what the classes say")
+    check = parser.parse_args().check
+    page = PAGE.read_text()
+    before, rest = page.split(START)
+    written = f"{before}{START}\n\n{tables()}\n{END}{rest.split(END)[1]}"
+    if check and written != page:
+        sys.exit(f"{PAGE} is not what the classes say: run python docs/settings.py")
+    PAGE.write_text(written)
+
+
+if __name__ == "__main__":
+    main()
