@@ -118,7 +118,7 @@ def model_and_training(cell: Cell, scale: Scale) -> tuple[ModelConfig, JointConf
             positive_from=1e-4,
             negative_to=0.0,
             verdict=0.0,
-            augment=AugmentConfig(scale.object_window_px, (0.8, 1.25), near_object=1.0, jitter=0.05, **small_change),
+            augment=AugmentConfig(scale.object_window_px, (0.8, 1.25), near_object=1.0, jitter=0.05, threats=scale.threats, threat_scale=pixels_a_mm, **small_change),
         )
         model = ModelConfig(taken, {"name": "whole_image"}, encoder, {"name": "softmax", "hidden": 0})
     else:

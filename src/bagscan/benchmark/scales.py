@@ -96,7 +96,7 @@ SCALES = {
     ),
     "small": Scale(
         "small",
-        train_on=(ScanSet("deei", 2400), ScanSet("visible", 1400)),
+        train_on=(ScanSet("deei", 2400), ScanSet("lab", 2000)),
         also_test=(ScanSet("visible", 120, "g640_140kv"),),
         seeds=(0, 1, 2),
         window_px=144,
@@ -107,8 +107,8 @@ SCALES = {
         ssn_width=12,
         ssn_stride=2,
         dim=64,
-        steps=300,
-        object_steps=300,
+        steps=600,
+        object_steps=600,
         crop_steps=150,
         detector_steps=800,
         batch=12,
@@ -117,12 +117,13 @@ SCALES = {
         validation_items=120,
         test_scans=150,
         validation_scans=120,
+        threats=0.5,
         shrink=2,
         network_share=(("VGG-16", 0.4),),
     ),
     "full": Scale(
         "full",
-        train_on=(ScanSet("deei", 7022), ScanSet("visible", 1400)),
+        train_on=(ScanSet("deei", 7022), ScanSet("lab", 2000), ScanSet("visible", 1400)),
         also_test=(ScanSet("visible", 120, "g640_140kv"), ScanSet("visible", 120, "g640_cu")),
         seeds=(0, 1, 2),
         window_px=224,
@@ -140,6 +141,7 @@ SCALES = {
         batch=32,
         learning_rate=1e-3,
         detected_scans=600,
+        threats=0.5,
     ),
 }
 

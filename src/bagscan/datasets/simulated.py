@@ -81,7 +81,8 @@ def _record(scan: dict[str, Any], view: str, truth: dict[str, Any], path: Path, 
         {"anomaly": 1 if "anomaly" in scan else -1},
         scan["family"].split("/")[0],
         scan["part"],
-        scan["family"],
+        # What must stay in one part: a family, but of a laboratory's own pieces, which are in all of them, the scan.
+        scan["family"] if scan.get("piece") is None else scan["id"],
         _about(scan, view),
         also=also,
     )

@@ -1,0 +1,187 @@
+"""BiGAN on descriptions of normal regions: phase II of GBAD. Strange is what it cannot give back.
+
+Sources: Donahue et al., "Adversarial feature learning" (ICLR 2017); Zenati et al., "Efficient GAN-based
+anomaly detection" (2018) for the tabular form; Dumagpi, Jung & Jeong 2020 for its place in GBAD.
+The value function is E[log D(x, E(x))] + E[log(1 - D(G(z), z))], with 10 times the reconstruction and
+once the feature matching for E and G. Report B prints its second term wrongly.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.nn.utils.parametrizations import spectral_norm
+
+from bagscan.scorers.fitted import Fitted, Report, held_out, scale_of
+
+CARD = {
+    "paper": "Dumagpi, Jung & Jeong 2020, phase II; Donahue et al. 2017",
+    "channels": "any",
+    "weights": "fitted by the user; none shipped",
+    "limits": "adversarial training is fragile: a collapse is told, and three seeds are asked for",
+}
+RECONSTRUCTION, MATCHING = 10.0, 1.0
+SLOPE = 0.2
+COLLAPSED = 0.2  # generated descriptions that vary less than this share of the real ones
+OVERPOWERED = 0.99  # of pairs that the discriminator tells apart
+
+
+@dataclass(frozen=True)
+class Config:
+    """BiGAN settings.
+
+    Attributes:
+        dim: length of a region's description. widths: units of the encoder's hidden layers; the
+            generator mirrors them. latent: length of z. matched: units of the discriminator's last hidden layer.
+        epochs, batch_size, learning_rate, ema: of the adversarial training. max_rows: benign rows used at most.
+    """
+
+    dim: int = 192
+    widths: tuple[int, ...] = (512, 256)
+    latent: int = 64
+    matched: int = 256
+    epochs: int = 40
+    batch_size: int = 256
+    learning_rate: float = 1e-4
+    ema: float = 0.999
+    max_rows: int = 50_000
+
+
+class BiGAN(Fitted):
+    """Encoder E, generator G, discriminator D. See :class:`Config`."""
+
+    mean: Tensor
+    deviation: Tensor
+    error_middle: Tensor
+    error_spread: Tensor
+
+    def __init__(self, config: Config) -> None:
+        super().__init__()
+        self.config = config
+        sizes = [config.dim, *config.widths, config.latent]
+        self.encoder, self.generator = _stack(sizes), _stack(sizes[::-1])
+        both = config.dim + config.latent
+        wide = config.widths[0]
+        self.features = nn.Sequential(spectral_norm(nn.Linear(both, wide)), nn.LeakyReLU(SLOPE), spectral_norm(nn.Linear(wide, config.matched)), nn.LeakyReLU(SLOPE))
+        self.verdict = spectral_norm(nn.Linear(config.matched, 1))
+        for name in ("mean", "error_middle"):
+            self.register_buffer(name, torch.zeros(config.dim if name == "mean" else 2))
+        for name in ("deviation", "error_spread"):
+            self.register_buffer(name, torch.ones(config.dim if name == "deviation" else 2))
+
+    def errors(self, embeddings: Tensor) -> Tensor:
+        """(n, dim) -> (n, 2): R = mean |x - G(E(x))|, FM = |f_D(x, E(x)) - f_D(G(E(x)), E(x))|."""
+        x = (embeddings - self.mean) / self.deviation
+        z = self.encoder(x)
+        return torch.stack(self._errors(x, z, self.generator(z)), 1)
+
+    def _errors(self, x: Tensor, z: Tensor, back: Tensor) -> tuple[Tensor, Tensor]:
+        own, given = self.features(torch.cat([x, z], 1)), self.features(torch.cat([back, z], 1))
+        return (x - back).abs().mean(1), torch.linalg.vector_norm(own - given, dim=1)
+
+    def distance(self, embeddings: Tensor) -> Tensor:
+        """(n, dim) -> (n,): both errors in spreads of benign ones, added; 0 for what is nearer than most."""
+        standardised = (self.errors(embeddings).log1p() - self.error_middle) / self.error_spread
+        return F.softplus(standardised.mean(1))
+
+    def fit(self, benign: Tensor, anomalous: Tensor, seed: int = 0, report: Report = print) -> None:
+        """Train on benign rows (n, dim); anomalous ones are not looked at.
+
+        Raises:
+            ValueError: too few rows.
+        """
+        config = self.config
+        rows, rest = held_out(benign[: config.max_rows], seed)
+        self.mean, self.deviation = scale_of(rows)
+        x = (rows - self.mean) / self.deviation
+        averaged = copy.deepcopy(self).requires_grad_(False)
+        makers = [*self.encoder.parameters(), *self.generator.parameters()]
+        judges = [*self.features.parameters(), *self.verdict.parameters()]
+        optimisers = [torch.optim.Adam(p, config.learning_rate, betas=(0.5, 0.999)) for p in (makers, judges)]
+        generator = torch.Generator().manual_seed(seed)
+        self.train()
+        steps = 0
+        for epoch in range(1, config.epochs + 1):
+            told: list[tuple[float, ...]] = []
+            for batch in _batches(x, config.batch_size, generator):
+                told.append(self._step(batch, optimisers, generator))
+                steps += 1
+                _average(averaged, self, min(config.ema, (1 + steps) / (10 + steps)))
+            report(self._epoch(epoch, x, np.mean(told, 0), generator))
+        self.load_state_dict(averaged.state_dict())
+        self.eval()
+        with torch.no_grad():
+            logs = self.errors(rest).log1p()
+            self.error_middle, self.error_spread = logs.median(0).values, logs.std(0).clamp(min=1e-6)
+        self.standardise(rest)
+
+    def _step(self, x: Tensor, optimisers: list[torch.optim.Optimizer], generator: torch.Generator) -> tuple[float, ...]:
+        """One update of the discriminator and one of encoder and generator."""
+        make, judge = optimisers
+        z = torch.randn(len(x), self.config.latent, generator=generator)
+        with torch.no_grad():
+            coded, made = self.encoder(x), self.generator(z)
+        real, fake = (self.verdict(self.features(torch.cat(pair, 1)))[:, 0] for pair in ((x, coded), (made, z)))
+        loss_d = F.softplus(-real).mean() + F.softplus(fake).mean()
+        judge.zero_grad(set_to_none=True)
+        loss_d.backward()
+        judge.step()
+        right = ((real > 0).float().mean() + (fake < 0).float().mean()) / 2
+        coded, made = self.encoder(x), self.generator(z)
+        back = self.generator(coded)
+        fooled = F.softplus(self.verdict(self.features(torch.cat([x, coded], 1)))).mean() + F.softplus(-self.verdict(self.features(torch.cat([made, z], 1)))).mean()
+        reconstruction, matching = (e.mean() for e in self._errors(x, coded, back))
+        loss = fooled + RECONSTRUCTION * reconstruction + MATCHING * matching
+        make.zero_grad(set_to_none=True)
+        loss.backward()
+        make.step()
+        return float(loss_d.detach()), float(fooled.detach()), float(reconstruction.detach()), float(matching.detach()), float(right)
+
+    @torch.no_grad()
+    def _epoch(self, epoch: int, x: Tensor, losses: np.ndarray, generator: torch.Generator) -> str:
+        """What an epoch came to, and whether it went wrong."""
+        loss_d, fooled, reconstruction, matching, right = (float(v) for v in losses)
+        made = self.generator(torch.randn(512, self.config.latent, generator=generator))
+        spread = float(made.std(0).mean() / x.std(0).mean().clamp(min=1e-9))
+        text = f"bigan epoch {epoch}/{self.config.epochs}  D {loss_d:.3f}  EG {fooled:.3f}  R {reconstruction:.3f}  FM {matching:.3f}  D right {right:.2f}  spread {spread:.2f}"
+        if epoch > 2 and spread < COLLAPSED:
+            text += f"  COLLAPSED: what it makes varies {spread:.0%} as much as what is real"
+        if epoch > 2 and right > OVERPOWERED:
+            text += "  D tells all pairs apart: E and G learn from the reconstruction alone"
+        return text
+
+
+def _stack(sizes: list[int]) -> nn.Sequential:
+    layers: list[nn.Module] = []
+    for k, (a, b) in enumerate(zip(sizes, sizes[1:], strict=False)):
+        layers += [nn.Linear(a, b), *([nn.LeakyReLU(SLOPE)] if k < len(sizes) - 2 else [])]
+    return nn.Sequential(*layers)
+
+
+def _batches(rows: Tensor, size: int, generator: torch.Generator) -> Iterator[Tensor]:
+    """Rows in a new order, in batches; a last one too small for a step is left out."""
+    for chosen in torch.randperm(len(rows), generator=generator).split(size):
+        if len(chosen) > 1:
+            yield rows[chosen]
+
+
+@torch.no_grad()
+def _average(averaged: nn.Module, live: nn.Module, decay: float) -> None:
+    for mean, value in zip(averaged.parameters(), live.parameters(), strict=True):
+        mean.lerp_(value, 1 - decay)
+    for mean, value in zip(averaged.buffers(), live.buffers(), strict=True):
+        mean.copy_(value)
+
+
+def build(config: Config) -> BiGAN:
+    return BiGAN(config)
+
+
+def tiny() -> Config:
+    return Config(dim=8, widths=(16, 8), latent=4, matched=8, epochs=2, batch_size=16)
