@@ -12,7 +12,7 @@ from bagscan.core.errors import ConfigError
 from bagscan.registry import KINDS, modules_of, names, part
 
 REGIONERS, ENCODERS, SCORERS = (names(kind) for kind in KINDS)
-NOT_PARTS = {"regions": {"connectivity", "kernel", "pixel_features"}, "encoders": {"pooling"}, "scorers": set()}
+NOT_PARTS = {"regions": {"connectivity", "kernel", "pixel_features"}, "encoders": {"cutting", "pooling"}, "scorers": {"dcgan", "fitted"}}
 
 
 def build(kind: str, name: str, channels: int | None = None):

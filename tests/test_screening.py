@@ -409,11 +409,11 @@ def test_a_bag_of_which_a_view_is_broken_is_never_clear(tiny_model, scans, tmp_p
 def test_calibrated_scores_are_kept_with_the_model_and_change_no_order(tiny_model, tmp_path):
     model = Model.load(tiny_model)
     embeddings = torch.randn(50, model.encoder.dim)
-    raw = model._scores(embeddings)
+    raw = model.score(embeddings)
     model.calibration = (0.5, -1.0)
     model.save(tmp_path / "model")
     again = Model.load(tmp_path / "model")
     assert again.calibration == (0.5, -1.0)
-    told = again._scores(embeddings)
+    told = again.score(embeddings)
     assert np.array_equal(np.argsort(raw), np.argsort(told))
     assert told == pytest.approx(1 / (1 + np.exp(1) * np.sqrt((1 - raw) / raw)), abs=1e-5)

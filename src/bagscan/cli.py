@@ -57,17 +57,11 @@ def train(
     as_json: AsJson = False,
 ) -> None:
     """Train the system of a configuration; the same line resumes it after a kill."""
-    from bagscan.training.experiment import DetectionExperiment, SegmentationExperiment, read_experiment, train_detection, train_segmentation
-    from bagscan.training.experiment import train as train_parts
+    from bagscan.training.experiment import read_experiment, train_any
 
     experiment = read_experiment(config, settings)
     out = out or Path("runs") / config.stem
-    if isinstance(experiment, SegmentationExperiment):
-        best, written = train_segmentation(experiment, out, _say), out / "regioner.safetensors"
-    elif isinstance(experiment, DetectionExperiment):
-        best, written = train_detection(experiment, out, _say), out / "regioner.safetensors"
-    else:
-        best, written = train_parts(experiment, out, _say), out / "model"
+    best, written = train_any(experiment, out, _say)
     _print({"out": str(written), "best": best}, as_json, lambda: f"best model in {written}: " + ", ".join(f"{k} {v:.4f}" for k, v in best.items()))
 
 
@@ -386,11 +380,11 @@ def doctor(as_json: AsJson = False) -> None:
 
 def _joint_experiment(config: Path, settings: list[str]) -> Any:
     from bagscan.core.errors import ConfigError
-    from bagscan.training.experiment import Experiment, read_experiment
+    from bagscan.training.experiment import JUDGED, read_experiment
 
     experiment = read_experiment(config, settings)
-    if not isinstance(experiment, Experiment):
-        raise ConfigError(f"{config}: this command needs a configuration of kind joint")
+    if not isinstance(experiment, JUDGED):
+        raise ConfigError(f"{config}: this command needs a configuration of kind joint, multi_label or one_class")
     return experiment
 
 

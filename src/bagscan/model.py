@@ -106,7 +106,7 @@ class Model(nn.Module):
         channels = len(config.input.channels)
         self.regioner, regioner = _build("regions", config.regioner, "model.regioner", channels=channels)
         self.encoder, encoder = _build("encoders", config.encoder, "model.encoder", channels=channels)
-        self.scorer, scorer = _build("scorers", config.scorer, "model.scorer", dim=self.encoder.dim)
+        self.scorer, scorer = _build("scorers", config.scorer, "model.scorer", dim=self.encoder.dim, channels=channels)
         self.config = ModelConfig(config.input, regioner, encoder, scorer)
         self.operating_point = operating_point
         self.calibration = UNCALIBRATED  # of scores: they leave as probabilities, see bagscan.core.calibrated
@@ -210,28 +210,38 @@ class Model(nn.Module):
     @torch.no_grad()
     def judge(self, view: View, n_superpixels: int | None = None) -> tuple[Regions, np.ndarray]:
         """Regions of a view already at working size, and their scores (n,)."""
-        self.check(view)
-        regions: Regions = self.regioner.regions(view, n_superpixels or self.superpixels(*view.shape))
+        regions = self.regions(view, n_superpixels)
         image = self.normalise(torch.from_numpy(np.array(view.pixels))[None])
         return regions, self.score_regions(image, regions)
 
+    def regions(self, view: View, n_superpixels: int | None = None) -> Regions:
+        """Regions of a view already at working size."""
+        self.check(view)
+        found: Regions = self.regioner.regions(view, n_superpixels or self.superpixels(*view.shape))
+        return found
+
     @torch.no_grad()
     def score_regions(self, image: Tensor, regions: Regions) -> np.ndarray:
-        """(n,) scores of given regions of one normalised image (1, C, H, W)."""
+        """(n,) calibrated scores of given regions of one normalised image (1, C, H, W)."""
+        return self.score(self.describe(image, regions))
+
+    @torch.no_grad()
+    def describe(self, image: Tensor, regions: Regions) -> Tensor:
+        """(n, dim) descriptions of given regions of one normalised image (1, C, H, W)."""
         if not regions.n:
-            return np.zeros(0, np.float32)
+            return image.new_zeros(0, self.encoder.dim)
         if regions.labels.ndim == 3:  # instances overlap: each is the only region of an image of its own
             masks = torch.tensor(regions.labels)
             chosen = torch.stack([torch.arange(regions.n), torch.zeros(regions.n, dtype=torch.long)], 1)
-            embeddings = self.encoder(image.expand(regions.n, -1, -1, -1), masks.long() - 1, chosen)
-            return self._scores(embeddings)
+            described: Tensor = self.encoder(image.expand(regions.n, -1, -1, -1), masks.long() - 1, chosen)
+            return described.float()
         labels = torch.from_numpy(regions.labels.astype(np.int64))[None]
         chosen = torch.stack([torch.zeros(regions.n, dtype=torch.long), torch.arange(regions.n)], 1)
-        embeddings = self.encoder(image, labels, chosen)
-        return self._scores(embeddings)
+        described = self.encoder(image, labels, chosen)
+        return described.float()
 
     @torch.no_grad()
-    def _scores(self, embeddings: Tensor) -> np.ndarray:
+    def score(self, embeddings: Tensor) -> np.ndarray:
         """(n,) calibrated scores of descriptions (n, dim)."""
         return platt(np.asarray(self.scorer.score(embeddings).float().numpy()), self.calibration).astype(np.float32)
 

@@ -16,21 +16,23 @@ from bagscan.simulate.summary import read_scans
 IMAGES = {"colour": ("colour", ".png"), "raw": ("raw", ".tif"), "all": ("raw", ".tif")}
 VIEWS = ("below", "side", "both")
 ANNOTATE = ("anomaly", "device")
+LABEL = ("anomaly", "kind", "device")
 
 
-def load(root: str | Path, images: str = "colour", views: str = "both", items: bool = False, annotate: str = "anomaly") -> Collection:
+def load(root: str | Path, images: str = "colour", views: str = "both", items: bool = False, annotate: str = "anomaly", label: str = "anomaly") -> Collection:
     """Every view, or every device in it, as a record whose annotations are its anomalies, masks and all.
 
     Args:
         images: ``colour`` for pseudo-colour, ``raw`` for low, high and effective Z, ``all`` for both.
         views: ``below``, ``side`` or ``both``. items: one record a device in place of whole views.
         annotate: ``anomaly``, or ``device`` for the items, which detectors learn to find.
+        label: classes of a whole scan: ``anomaly``, the ``kind`` of its anomaly, or every ``device`` in the bag.
 
     Raises:
-        DataError: no simulated data set there. ConfigError: unknown images, views or annotate.
+        DataError: no simulated data set there. ConfigError: unknown images, views, annotate or label.
     """
     root = Path(root)
-    for name, given, known in (("images", images, IMAGES), ("views", views, VIEWS), ("annotate", annotate, ANNOTATE)):
+    for name, given, known in (("images", images, IMAGES), ("views", views, VIEWS), ("annotate", annotate, ANNOTATE), ("label", label, LABEL)):
         if given not in known:
             raise ConfigError(f"data.sources: {name} must be one of {', '.join(known)}, got {given!r}")
     if not (root / "scans").is_dir():
@@ -49,7 +51,7 @@ def load(root: str | Path, images: str = "colour", views: str = "both", items: b
                 continue
             try:
                 truth = json.loads((root / "truth" / f"{name}.json").read_text())
-                whole = _record(scan, view, truth, path, root / "colour" / f"{name}.png" if images == "all" else None, annotate)
+                whole = _record(scan, view, truth, path, root / "colour" / f"{name}.png" if images == "all" else None, annotate, label)
                 records += item_records(whole, truth) if items else [whole]
             except (OSError, ValueError, KeyError) as error:
                 bad[name] = f"{root / 'truth' / name}.json: {error}"
@@ -60,7 +62,7 @@ def load(root: str | Path, images: str = "colour", views: str = "both", items: b
     return Collection(root.name, tuple(records), tuple(notes), tuple(absent), bad)
 
 
-def _record(scan: dict[str, Any], view: str, truth: dict[str, Any], path: Path, also: Path | None, annotate: str) -> Record:
+def _record(scan: dict[str, Any], view: str, truth: dict[str, Any], path: Path, also: Path | None, annotate: str, label: str) -> Record:
     height, width = truth["image"]["height"], truth["image"]["width"]
     found = tuple(
         Annotation(
@@ -78,7 +80,7 @@ def _record(scan: dict[str, Any], view: str, truth: dict[str, Any], path: Path, 
         f"{scan['id']}_{view}",
         path,
         found,
-        {"anomaly": 1 if "anomaly" in scan else -1},
+        _labels(scan, label),
         scan["family"].split("/")[0],
         scan["part"],
         # What must stay in one part: a family, but of a laboratory's own pieces, which are in all of them, the scan.
@@ -86,6 +88,14 @@ def _record(scan: dict[str, Any], view: str, truth: dict[str, Any], path: Path, 
         _about(scan, view),
         also=also,
     )
+
+
+def _labels(scan: dict[str, Any], label: str) -> dict[str, int]:
+    if label == "device":
+        return {thing["name"]: 1 for thing in scan["things"] if thing["role"] == "device"}
+    if label == "kind":
+        return {scan["anomaly"]["kind"]: 1} if "anomaly" in scan else {}
+    return {"anomaly": 1 if "anomaly" in scan else -1}
 
 
 def _about(scan: dict[str, Any], view: str) -> dict[str, str]:

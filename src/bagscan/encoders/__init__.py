@@ -1,3 +1,3 @@
 """Encoders: what a region looks like, as a vector."""
 
-PARTS = ("crop", "pooled", "fpn")
+PARTS = ("crop", "pooled", "fpn", "pixels")

@@ -28,7 +28,8 @@ def pool_soft(features: Tensor, q: Tensor, grid: Grid) -> Tensor:
     features have no more; borders of cells stay borders, so no sample belongs to two cells.
     """
     b, d, height, _ = features.shape
-    per_side = (max(1, round(grid.cell_h * height / grid.height)), max(1, round(grid.cell_w * height / grid.height)))
+    rows, columns = (max(1, round(cell * height / grid.height), round(cell / PIXEL_STRIDE)) for cell in (grid.cell_h, grid.cell_w))
+    per_side = (rows, columns)
     coarse = Grid(grid.rows * per_side[0], grid.cols * per_side[1], *per_side)
     cells = q.reshape(b * grid.n * 9, 1, grid.cell_h, grid.cell_w)
     q_coarse = F.adaptive_avg_pool2d(cells, per_side).reshape(*q.shape[:4], -1)

@@ -1,3 +1,3 @@
 """Scorers: how anomalous a vector is."""
 
-PARTS = ("softmax",)
+PARTS = ("softmax", "multi_label", "gaussian", "memory", "isolation", "bigan", "svm", "fused", "gbad", "ganomaly", "skip_ganomaly", "anogan")

@@ -9,8 +9,9 @@ once the feature matching for E and G. Report B prints its second term wrongly.
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -121,7 +122,7 @@ class BiGAN(Fitted):
             self.error_middle, self.error_spread = logs.median(0).values, logs.std(0).clamp(min=1e-6)
         self.standardise(rest)
 
-    def _step(self, x: Tensor, optimisers: list[torch.optim.Optimizer], generator: torch.Generator) -> tuple[float, ...]:
+    def _step(self, x: Tensor, optimisers: Sequence[torch.optim.Optimizer], generator: torch.Generator) -> tuple[float, ...]:
         """One update of the discriminator and one of encoder and generator."""
         make, judge = optimisers
         z = torch.randn(len(x), self.config.latent, generator=generator)
@@ -159,7 +160,7 @@ class BiGAN(Fitted):
 
 def _stack(sizes: list[int]) -> nn.Sequential:
     layers: list[nn.Module] = []
-    for k, (a, b) in enumerate(zip(sizes, sizes[1:], strict=False)):
+    for k, (a, b) in enumerate(pairwise(sizes)):
         layers += [nn.Linear(a, b), *([nn.LeakyReLU(SLOPE)] if k < len(sizes) - 2 else [])]
     return nn.Sequential(*layers)
 
@@ -175,8 +176,8 @@ def _batches(rows: Tensor, size: int, generator: torch.Generator) -> Iterator[Te
 def _average(averaged: nn.Module, live: nn.Module, decay: float) -> None:
     for mean, value in zip(averaged.parameters(), live.parameters(), strict=True):
         mean.lerp_(value, 1 - decay)
-    for mean, value in zip(averaged.buffers(), live.buffers(), strict=True):
-        mean.copy_(value)
+    for kept, now in zip(averaged.buffers(), live.buffers(), strict=True):
+        kept.copy_(now)
 
 
 def build(config: Config) -> BiGAN:

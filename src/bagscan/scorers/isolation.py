@@ -61,7 +61,7 @@ class Isolation(Fitted):
         """
         rows, rest = held_out(benign, seed)
         per_tree = min(self.config.rows_a_tree, len(rows))
-        forest = IsolationForest(self.config.trees, max_samples=per_tree, random_state=seed).fit(rows.numpy())
+        forest = IsolationForest(n_estimators=self.config.trees, max_samples=per_tree, random_state=seed).fit(rows.numpy())
         trees = [one.tree_ for one in forest.estimators_]
         most = max(tree.node_count for tree in trees)
 

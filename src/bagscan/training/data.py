@@ -28,6 +28,7 @@ class SourceConfig:
         images, views: simulated: ``colour``, ``raw`` or ``all`` channels; ``below``, ``side`` or ``both``.
         items: simulated: every device of a view apart, with what is around it, in place of whole views.
         annotate: simulated: ``anomaly``, or ``device`` for detectors of items.
+        label: simulated: classes of a whole scan, for kind ``multi_label``: ``anomaly``, its ``kind``, or the ``device`` classes in the bag.
         subset, list_of: SIXray: list ``10``, ``100`` or ``1000``, and ``train`` or ``test`` of it.
         scanner_digits: YOLO: leading characters of a file name that tell the scanner.
         with_objects_only: leave out scans without annotations. limit: use at most so many scans,
@@ -45,6 +46,7 @@ class SourceConfig:
     views: str = "both"
     items: bool = False
     annotate: str = "anomaly"
+    label: str = "anomaly"
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,7 @@ class DataConfig:
 def load_source(source: SourceConfig) -> Collection:
     """Read one dataset. Raises :class:`DataError` naming ``BAGSCAN_DATA`` where it is absent."""
     if source.format == "simulated":
-        return simulated.load(source.root, source.images, source.views, source.items, source.annotate)
+        return simulated.load(source.root, source.images, source.views, source.items, source.annotate, source.label)
     root = data_folder() / source.root
     if not root.exists():
         raise DataError(f"{root}: no such data; set BAGSCAN_DATA to the folder that holds {source.root}")

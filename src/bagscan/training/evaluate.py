@@ -24,12 +24,13 @@ from bagscan.formats import read_scan
 from bagscan.model import Model
 from bagscan.training.data import DataConfig, part_records
 from bagscan.training.detection import judge_detections
-from bagscan.training.experiment import DetectionExperiment, Experiment, benign_quantiles, detection_samples, judge_part
+from bagscan.training.experiment import DetectionExperiment, Experiment, MultiLabelExperiment, OneClassExperiment, benign_quantiles, detection_samples, judge_part
 
 LEVELS = ("segment", "scan")
+Judgeable = Experiment | OneClassExperiment | MultiLabelExperiment
 
 
-def calibrate_model(experiment: Experiment, folder: Path, max_fpr: float, report: Callable[[str], None] = print, level: str = "segment") -> Model:
+def calibrate_model(experiment: Judgeable, folder: Path, max_fpr: float, report: Callable[[str], None] = print, level: str = "segment") -> Model:
     """Calibrate scores and choose the operating point on the validation split; both are stored beside the weights.
 
     A calibrated score is the chance that what is judged, an item or a whole scan, is anomalous if this
@@ -76,7 +77,7 @@ def _as_screened(data: DataConfig, run_folder: Path) -> tuple[DataConfig, Path, 
 
 
 def evaluate_model(
-    experiment: Experiment,
+    experiment: Judgeable,
     folder: Path,
     part: str,
     out: Path,
@@ -120,7 +121,7 @@ def evaluate_model(
             "counts": {"scans": len(judged.bags), "left_out_scanner": experiment.data.leave_out_scanner},
         },
         config=dataclasses.asdict(model.config),
-        seeds=[experiment.training.loop.seed],
+        seeds=[experiment.seed],
         notes=notes,
     )
     write_record(out, record)

@@ -7,7 +7,6 @@ A run folder holds ``config.yaml`` (resolved), ``split.json``, ``log.jsonl``,
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,7 +14,6 @@ from typing import Any
 
 import numpy as np
 import torch
-import yaml
 from safetensors.torch import load_file, save_file
 
 from bagscan.config import apply_settings, fill, read_yaml
@@ -33,6 +31,9 @@ from bagscan.training.detection import DetectionTask, DetectionTrainingConfig
 from bagscan.training.joint import JointConfig, JointTask, judge_samples
 from bagscan.training.judging import verdicts
 from bagscan.training.loop import run
+from bagscan.training.multi_label import MultiLabelExperiment, train_multi_label
+from bagscan.training.one_class import OneClassExperiment, train_one_class
+from bagscan.training.resolved import save_resolved
 from bagscan.training.samples import Sample, load_samples
 from bagscan.training.ssn import SSNTrainingConfig, train_ssn
 
@@ -55,6 +56,11 @@ class Experiment:
     init: str | None = None
     init_regioner: str | None = None
     threads: int = 0
+
+    @property
+    def seed(self) -> int:
+        """Of the run."""
+        return self.training.loop.seed
 
 
 @dataclass(frozen=True)
@@ -94,11 +100,12 @@ class DetectionExperiment:
         return Model(ModelConfig(self.input, self.regioner, {"name": "crop", "backbone": "test_resnet", "size_px": 32}))
 
 
-AnyExperiment = Experiment | SegmentationExperiment | DetectionExperiment
+AnyExperiment = Experiment | SegmentationExperiment | DetectionExperiment | OneClassExperiment | MultiLabelExperiment
+JUDGED = (Experiment, OneClassExperiment, MultiLabelExperiment)  # kinds whose result is a model
 
 
 def read_experiment(path: str | Path, settings: list[str] | None = None) -> AnyExperiment:
-    """The experiment of a YAML file whose ``kind`` is ``joint``, ``ssn`` or ``detection``, with ``--set`` applied.
+    """The experiment of a YAML file whose ``kind`` is ``joint``, ``ssn``, ``detection``, ``multi_label`` or ``one_class``, with ``--set`` applied.
 
     Raises:
         ConfigError: an unknown kind, key or value.
@@ -107,40 +114,24 @@ def read_experiment(path: str | Path, settings: list[str] | None = None) -> AnyE
     apply_settings(data, settings or [])
     kind = data.pop("kind", "joint")
     kinds: dict[str, Any] = {"joint": Experiment, "ssn": SegmentationExperiment, "detection": DetectionExperiment}
+    kinds |= {"one_class": OneClassExperiment, "multi_label": MultiLabelExperiment}
     if kind not in kinds:
         raise ConfigError(f"{path}: kind must be one of {', '.join(kinds)}, got {kind!r}")
     experiment: AnyExperiment = fill(kinds[kind], data, str(path), lines)
     return experiment
 
 
-MAY_CHANGE = ("threads", "data.split", "training.loop.steps", "training.loop.patience", "training.loop.validate_every", "training.loop.checkpoint_every")
-
-
-def save_resolved(experiment: Any, kind: str, out: Path) -> None:
-    """Write ``config.yaml`` with every default filled in.
-
-    Raises:
-        ConfigError: a run was started there with other settings, so that going on would make a
-            record of neither.
-    """
-    plain = json.loads(json.dumps({"kind": kind, **dataclasses.asdict(experiment)}))
-    path = out / "config.yaml"
-    if path.exists() and (out / "checkpoint.safetensors").exists():
-        before, now = (_flat(tree) for tree in (yaml.safe_load(path.read_text()), plain))
-        changed = [key for key in sorted(before.keys() | now.keys()) if before.get(key) != now.get(key) and key not in MAY_CHANGE]
-        if changed:
-            told = ", ".join(f"{key} was {before.get(key)!r}, now {now.get(key)!r}" for key in changed[:5])
-            raise ConfigError(f"{out} holds a run with other settings ({told}): use another --out, or delete it")
-    out.mkdir(parents=True, exist_ok=True)
-    path.write_text(yaml.safe_dump(plain, sort_keys=False))
-
-
-def _flat(tree: Any, at: str = "") -> dict[str, Any]:
-    """``{"a": {"b": 1}}`` -> ``{"a.b": 1}``; lists by index."""
-    items = tree.items() if isinstance(tree, dict) else enumerate(tree) if isinstance(tree, list) else None
-    if items is None:
-        return {at: tree}
-    return {key: value for name, part in items for key, value in _flat(part, f"{at}.{name}" if at else str(name)).items()}
+def train_any(experiment: AnyExperiment, out: Path, report: Report = print) -> tuple[dict[str, float], Path]:
+    """Train whatever a configuration asks for; its best scores, and what was written."""
+    if isinstance(experiment, SegmentationExperiment):
+        return train_segmentation(experiment, out, report), out / "regioner.safetensors"
+    if isinstance(experiment, DetectionExperiment):
+        return train_detection(experiment, out, report), out / "regioner.safetensors"
+    if isinstance(experiment, OneClassExperiment):
+        return train_one_class(experiment, out, report), out / "model"
+    if isinstance(experiment, MultiLabelExperiment):
+        return train_multi_label(experiment, out, report), out / "model"
+    return train(experiment, out, report), out / "model"
 
 
 def train(experiment: Experiment, out: Path, report: Report = print) -> dict[str, float]:

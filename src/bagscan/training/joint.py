@@ -6,7 +6,7 @@ learns by reconstruction and compactness alone; in two-stage training it is left
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -286,18 +286,29 @@ def _members(samples: Sequence[Sample], key: Callable[[Sample], str]) -> dict[st
 
 def judge_samples(model: Model, samples: Sequence[Sample], report: Callable[[str], None] | None = None) -> list[BagResult]:
     """Score every sample's regions, as in use, for the within-bag protocol."""
-    model.eval()
-    on_items = model.everywhere()  # an item that the truth tells of, no detector has to find
     results = []
-    for number, sample in enumerate(samples, 1):
+    for number, (sample, regions, embeddings) in enumerate(described(model, samples), 1):
         if report and number % 25 == 0:
             report(f"scored {number} of {len(samples)} scans")
+        results.append(as_bag(sample, regions, model.score(embeddings)))
+    return results
+
+
+def described(model: Model, samples: Sequence[Sample]) -> Iterator[tuple[Sample, Regions, Tensor]]:
+    """Every sample with its regions, as in use, and their descriptions (n, dim)."""
+    model.eval()
+    on_items = model.everywhere()  # an item that the truth tells of, no detector has to find
+    for sample in samples:
         view = sample.full_view()
         if judges_whole_items(model) and sample.region is not None:
             regions = Regions(sample.region[None], 1, "instance")
-            scores = model.score_regions(model.normalise(torch.from_numpy(np.array(view.pixels))[None]), regions)
         else:
-            regions, scores = (model if sample.region is None else on_items).judge(view)
-        darkness = darkness_map(view.pixels, view.channels)
-        results.append(judge_bag(regions, scores, darkness, sample.annotations, sample.record.scanner, sample.region))
-    return results
+            regions = (model if sample.region is None else on_items).regions(view)
+        image = model.normalise(torch.from_numpy(np.array(view.pixels))[None])
+        yield sample, regions, model.describe(image, regions)
+
+
+def as_bag(sample: Sample, regions: Regions, scores: np.ndarray) -> BagResult:
+    """Scores (n,) of a sample's regions in the form of the within-bag protocol."""
+    view = sample.full_view()
+    return judge_bag(regions, scores, darkness_map(view.pixels, view.channels), sample.annotations, sample.record.scanner, sample.region)

@@ -1,0 +1,110 @@
+"""A trained scorer and a one-class scorer together: what looks like a known anomaly, or like nothing benign."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from bagscan.config import fill
+from bagscan.core.errors import ConfigError
+from bagscan.registry import part
+from bagscan.scorers.fitted import Fitted, Report, held_out
+
+CARD = {
+    "paper": "ours",
+    "channels": "any",
+    "weights": "fitted by the user; none shipped",
+    "limits": "a part that is benign and rare alarms as one that is anomalous and new does",
+}
+RULES = ("sum", "max")
+
+
+@dataclass(frozen=True)
+class Config:
+    """Fusion settings.
+
+    Attributes:
+        dim: length of a region's description. known: trained to tell anomalies, ``{name: softmax, ...}``.
+            unseen: fitted to benign regions, ``{name: memory, ...}``. rule: ``sum`` or ``max`` of both, each
+            in spreads above the middle of benign regions. weight: of the one-class scorer.
+    """
+
+    dim: int = 192
+    known: dict[str, Any] = field(default_factory=lambda: {"name": "softmax"})
+    unseen: dict[str, Any] = field(default_factory=lambda: {"name": "memory"})
+    rule: str = "sum"
+    weight: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.rule not in RULES:
+            raise ValueError(f"rule must be one of {', '.join(RULES)}, got {self.rule!r}")
+        if self.weight < 0:
+            raise ValueError(f"weight must be 0 or more, got {self.weight}")
+
+
+class Fused(Fitted):
+    """Two scorers on one scale. See :class:`Config`."""
+
+    known_middle: Tensor
+    known_spread: Tensor
+
+    def __init__(self, config: Config) -> None:
+        super().__init__()
+        self.known: Any = _built(config.known, config.dim, "scorer.known")
+        self.unseen: Any = _built(config.unseen, config.dim, "scorer.unseen")
+        if isinstance(self.known, Fitted) or not isinstance(self.unseen, Fitted):
+            raise ConfigError("scorer.known must be one that is trained (softmax), scorer.unseen one that is fitted (memory, gaussian, bigan, svm, isolation)")
+        self.config = config
+        self.register_buffer("known_middle", torch.zeros(()))
+        self.register_buffer("known_spread", torch.ones(()))
+
+    def _log_odds(self, embeddings: Tensor) -> Tensor:
+        p = self.known.score(embeddings).clamp(1e-6, 1 - 1e-6)
+        return torch.logit(p)
+
+    def fit(self, benign: Tensor, anomalous: Tensor, seed: int = 0, report: Report = print) -> None:
+        """Fit the one-class scorer to benign rows (n, dim), and both scales; the trained one stays as it is.
+
+        Raises:
+            ValueError: too few rows.
+        """
+        self.unseen.fit(benign, anomalous, seed, report)
+        _, rest = held_out(benign, seed)
+        with torch.no_grad():
+            odds = self._log_odds(rest)
+        low, middle, high = torch.quantile(odds[:100_000], torch.tensor([0.159, 0.5, 0.841]))
+        self.known_middle, self.known_spread = middle, ((high - low) / 2).clamp(min=1e-6)
+        self.standardise(rest)
+
+    def both(self, embeddings: Tensor) -> Tensor:
+        """(n, 2): the trained and the one-class verdict, in spreads of benign regions."""
+        known = (self._log_odds(embeddings) - self.known_middle) / self.known_spread
+        return torch.stack([known, self.config.weight * self.unseen.standardised(embeddings)], 1)
+
+    def distance(self, embeddings: Tensor) -> Tensor:
+        """(n, dim) -> (n,) above 0: the two verdicts together."""
+        both = self.both(embeddings)
+        together = both.amax(1) if self.config.rule == "max" else both.sum(1)
+        return torch.nn.functional.softplus(together)
+
+    def score(self, embeddings: Tensor) -> Tensor:
+        """(n, dim) -> (n,) in [0, 1]."""
+        both = self.both(embeddings)
+        return torch.sigmoid((both.amax(1) if self.config.rule == "max" else both.sum(1)) - 3)
+
+
+def _built(settings: dict[str, Any], dim: int, where: str) -> Any:
+    module = part("scorers", str(settings.get("name")))
+    own = {k: v for k, v in settings.items() if k != "name"}
+    return module.build(fill(module.Config, own | {"dim": dim}, where))
+
+
+def build(config: Config) -> Fused:
+    return Fused(config)
+
+
+def tiny() -> Config:
+    return Config(dim=8, known={"name": "softmax", "hidden": 4}, unseen={"name": "memory", "cap_mb": 0.001})

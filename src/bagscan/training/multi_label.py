@@ -1,0 +1,214 @@
+"""Multi-label training of a whole-image classifier: phase I of GBAD (report B), and the ways to meet imbalance beside it."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from bagscan.core.errors import ConfigError, DataError
+from bagscan.evaluation.multi_label import UNKNOWN, ranking_table
+from bagscan.model import Model, ModelConfig
+from bagscan.training.data import DataConfig, load_records, obtain_split, part_records
+from bagscan.training.loop import LoopConfig, run
+from bagscan.training.resolved import save_resolved
+from bagscan.training.samples import Sample, load_samples
+
+Report = Callable[[str], None]
+LOSSES = ("bce", "weighted", "focal")
+FOCUS = 2.0  # gamma of Lin et al., "Focal loss for dense object detection" (ICCV 2017)
+
+
+@dataclass(frozen=True)
+class MultiLabelConfig:
+    """How a whole-image classifier is trained.
+
+    Attributes:
+        negatives: for each positive image, drawn once with ``draw_seed``: 1 is the ideal set of report B; 0 takes all.
+        positives: images at most, 0 for all. draw_seed: of that choice.
+        loss: ``bce``, ``weighted`` (classes by the inverse of their share) or ``focal``.
+        side_px: of the square that images are brought to. batch_size: images a step.
+        turn, zoom, shift: largest rotation in degrees, relative change of scale, and shift as a share of the side; training only.
+        validation_scans: at most. loop: see :class:`LoopConfig`.
+    """
+
+    negatives: float = 1.0
+    positives: int = 0
+    draw_seed: int = 0
+    loss: str = "bce"
+    side_px: int = 256
+    batch_size: int = 16
+    turn: float = 10.0
+    zoom: float = 0.1
+    shift: float = 0.05
+    validation_scans: int = 400
+    loop: LoopConfig = field(default_factory=LoopConfig)
+
+    def __post_init__(self) -> None:
+        if self.loss not in LOSSES:
+            raise ValueError(f"loss must be one of {', '.join(LOSSES)}, got {self.loss!r}")
+        if self.negatives < 0 or self.positives < 0 or min(self.batch_size, self.side_px // 32, self.validation_scans) < 1:
+            raise ValueError("negatives and positives must be 0 or more, batch_size 1 or more, side_px 32 or more")
+
+
+@dataclass(frozen=True)
+class MultiLabelExperiment:
+    """Phase I.
+
+    Attributes:
+        data: scans with labels. model: regioner ``whole_image``, encoder ``fpn``, scorer ``multi_label`` with its classes.
+        training: see :class:`MultiLabelConfig`. threads: of torch; 0 for all cores.
+    """
+
+    data: DataConfig
+    model: ModelConfig
+    training: MultiLabelConfig = field(default_factory=MultiLabelConfig)
+    threads: int = 0
+
+    @property
+    def seed(self) -> int:
+        """Of the run."""
+        return self.training.loop.seed
+
+
+def label_vector(labels: Mapping[str, int], classes: Sequence[str]) -> np.ndarray:
+    """(classes,) 1 where there is one, 0 where there is none, ``UNKNOWN`` where nobody knows."""
+    told = [labels.get(name, -1) for name in classes]
+    return np.array([1 if v == 1 else UNKNOWN if v == 0 else 0 for v in told])
+
+
+def label_matrix(samples: Sequence[Sample], classes: Sequence[str]) -> np.ndarray:
+    """(n, classes) of :func:`label_vector`."""
+    return np.stack([label_vector(s.record.labels, classes) for s in samples]) if samples else np.zeros((0, len(classes)), int)
+
+
+def ideal_set(labels: np.ndarray, negatives: float, seed: int, positives: int = 0) -> np.ndarray:
+    """Indices of images: those with any class, and so many times as many without; in their order.
+
+    Args:
+        labels: (n, classes). negatives: for each positive; 0 takes all. positives: at most; 0 for all.
+
+    Raises:
+        DataError: no positive image.
+    """
+    rng = np.random.default_rng(seed)
+    has = (labels == 1).any(1)
+    with_any, without = np.flatnonzero(has), np.flatnonzero(~has & (labels != UNKNOWN).all(1))
+    if not len(with_any):
+        raise DataError("no image holds any of the classes")
+    if positives:
+        with_any = rng.permutation(with_any)[:positives]
+    wanted = len(without) if not negatives else min(len(without), round(negatives * len(with_any)))
+    return np.sort(np.concatenate([with_any, rng.permutation(without)[:wanted]]))
+
+
+class MultiLabelTask:
+    """Augmented squares in, mean binary cross-entropy out; validated by mAP."""
+
+    def __init__(self, model: Model, train: Sequence[Sample], val: Sequence[Sample], config: MultiLabelConfig) -> None:
+        if not hasattr(model.scorer, "by_class"):
+            raise ConfigError("kind multi_label needs a scorer of classes: multi_label or gbad")
+        self.model, self.val, self.config = model, list(val)[: config.validation_scans], config
+        self.classes = tuple(model.scorer.config.classes)
+        chosen = ideal_set(label_matrix(train, self.classes), config.negatives, config.draw_seed, config.positives)
+        self.train = [train[i] for i in chosen]
+        self.labels = label_matrix(self.train, self.classes)
+        self.modules: dict[str, nn.Module] = {"encoder": model.encoder, "scorer": getattr(model.scorer, "known", model.scorer)}
+        share = (self.labels == 1).mean(0).clip(1e-3, 1 - 1e-3)
+        self.weight = torch.tensor((1 - share) / share if config.loss == "weighted" else np.ones(len(share)), dtype=torch.float32)
+
+    def batch(self, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+        chosen = rng.integers(len(self.train), size=self.config.batch_size)
+        squares = torch.stack([augmented(self.train[i].pixels(), self.config, rng) for i in chosen])
+        return squares, torch.from_numpy(self.labels[chosen])
+
+    def loss(self, batch: tuple[Tensor, Tensor]) -> tuple[Tensor, dict[str, float]]:
+        pixels, labels = batch
+        logits = logits_of(self.model, pixels)
+        known = (labels != UNKNOWN).float()
+        target = (labels == 1).float()
+        each = F.binary_cross_entropy_with_logits(logits, target, pos_weight=self.weight, reduction="none")
+        if self.config.loss == "focal":
+            right = torch.exp(-each)  # probability of the truth
+            each = (1 - right) ** FOCUS * each
+        return (each * known).sum() / known.sum().clamp(min=1), {}
+
+    def validate(self) -> dict[str, float]:
+        truth, scores = label_matrix(self.val, self.classes), class_scores(self.model, self.val, self.config.side_px)
+        told = ranking_table(truth, scores, self.classes)
+        keep = {k: float(told[k]) for k in ("map", "micro_f1", "macro_f1", "micro_precision", "macro_precision", "micro_recall", "macro_recall")}
+        return {"monitor": keep["map"] if np.isfinite(keep["map"]) else 0.0, **keep}
+
+
+def logits_of(model: Model, pixels: Tensor) -> Tensor:
+    """(B, C, s, s) whole images -> (B, classes) logits."""
+    chosen = torch.stack([torch.arange(len(pixels)), torch.zeros(len(pixels), dtype=torch.long)], 1)
+    logits: Tensor = model.scorer(embed(model, pixels, chosen))
+    return logits
+
+
+def embed(model: Model, pixels: Tensor, chosen: Tensor | None = None) -> Tensor:
+    """(B, C, s, s) whole images -> (B, dim)."""
+    if chosen is None:
+        chosen = torch.stack([torch.arange(len(pixels)), torch.zeros(len(pixels), dtype=torch.long)], 1)
+    whole = torch.zeros(len(pixels), *pixels.shape[-2:], dtype=torch.long)
+    found: Tensor = model.encoder(model.normalise(pixels), whole, chosen)
+    return found
+
+
+def square(pixels: np.ndarray, side: int) -> Tensor:
+    """(C, H, W) -> (C, side, side)."""
+    return F.interpolate(torch.from_numpy(pixels)[None], (side, side), mode="bilinear", antialias=True, align_corners=False)[0]
+
+
+def augmented(pixels: np.ndarray, config: MultiLabelConfig, rng: np.random.Generator) -> Tensor:
+    """(C, H, W) -> (C, side, side): flipped, and a little turned, zoomed and shifted; what comes in at the border is as what is there."""
+    angle = np.deg2rad(rng.uniform(-config.turn, config.turn))
+    zoom = np.exp(rng.uniform(-config.zoom, config.zoom))
+    flip = -1 if rng.random() < 0.5 else 1
+    matrix = zoom * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]) @ np.diag([flip, 1])
+    theta = torch.tensor(np.column_stack([matrix, rng.uniform(-2 * config.shift, 2 * config.shift, 2)]), dtype=torch.float32)
+    grid = F.affine_grid(theta[None], [1, 1, config.side_px, config.side_px], align_corners=False)
+    return F.grid_sample(square(pixels, config.side_px)[None], grid, padding_mode="border", align_corners=False)[0]
+
+
+@torch.no_grad()
+def embeddings_of(model: Model, samples: Sequence[Sample], side: int, batch: int = 32) -> Tensor:
+    """(n, dim) descriptions of whole images, as they are: nothing is augmented in use."""
+    model.eval()
+    parts = [embed(model, torch.stack([square(s.pixels(), side) for s in samples[i : i + batch]])) for i in range(0, len(samples), batch)]
+    return torch.cat(parts) if parts else torch.zeros(0, model.encoder.dim)
+
+
+@torch.no_grad()
+def class_scores(model: Model, samples: Sequence[Sample], side: int) -> np.ndarray:
+    """(n, classes) in [0, 1]."""
+    return np.asarray(model.scorer.by_class(embeddings_of(model, samples, side)).numpy())
+
+
+def train_multi_label(experiment: MultiLabelExperiment, out: Path, report: Report = print) -> dict[str, float]:
+    """Train phase I; the best model so far is always in ``out/model``."""
+    if experiment.threads:
+        torch.set_num_threads(experiment.threads)
+    torch.manual_seed(experiment.seed)
+    model = Model(experiment.model)
+    records = load_records(experiment.data, report)
+    split = obtain_split(experiment.data, records, out, report)
+    save_resolved(dataclasses.replace(experiment, model=model.config), "multi_label", out)
+    parts: dict[str, Any] = {part: load_samples(part_records(experiment.data, records, split, part), model, report, split.sha256) for part in ("train", "val")}
+    task = MultiLabelTask(model, parts["train"], parts["val"], experiment.training)
+    positive = int((task.labels == 1).any(1).sum())
+    report(f"{positive} positive and {len(task.labels) - positive} negative images to train on, {len(task.val)} for validation")
+
+    def keep(scores: dict[str, float]) -> None:
+        model.about = {"training data": split.data_hash, "validation": {k: round(v, 4) for k, v in scores.items()}}
+        model.save(out / "model")
+
+    return run(task, experiment.training.loop, out, keep, report)

@@ -1,0 +1,226 @@
+"""Scorers fitted to what is benign, on the descriptions of a model that is trained already (report B, phases II and III; ours by superpixel).
+
+The encoder stands still, so every scan is described once; the descriptions are kept in the run
+folder, and a scorer is fitted to them in seconds or minutes.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from bagscan.core.errors import ConfigError, TrainingError
+from bagscan.evaluation.metrics import auroc
+from bagscan.model import Model, ModelConfig
+from bagscan.training.data import DataConfig, load_records, obtain_split, part_records
+from bagscan.training.joint import as_bag, described
+from bagscan.training.resolved import save_resolved
+from bagscan.training.samples import Sample, load_samples
+
+Report = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class OneClassConfig:
+    """What a scorer is fitted to.
+
+    Attributes:
+        rows_a_scan: benign regions of a scan, or of an item, drawn at most; anomalous ones are all taken.
+        leave_out: kinds of anomaly, or classes of objects, that no scorer may see. validation_scans: judged after fitting.
+        seed: of draws and of the fit.
+    """
+
+    rows_a_scan: int = 40
+    leave_out: tuple[str, ...] = ()
+    validation_scans: int = 200
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if min(self.rows_a_scan, self.validation_scans) < 1:
+            raise ValueError("rows_a_scan and validation_scans must be at least 1")
+
+
+@dataclass(frozen=True)
+class OneClassExperiment:
+    """A fitted scorer on a trained model.
+
+    Attributes:
+        data: see :class:`DataConfig`. scorer: ``{name: bigan, ...}``; a trained scorer inside it (``known``) takes the
+            weights of the model's own. init: model folder whose regioner and encoder describe. model: in
+            its place, where the encoder needs no training (``pixels``); its scorer is not looked at.
+        training: see :class:`OneClassConfig`. threads: of torch; 0 for all cores.
+    """
+
+    data: DataConfig
+    scorer: dict[str, Any]
+    init: str | None = None
+    model: ModelConfig = field(default_factory=ModelConfig)
+    training: OneClassConfig = field(default_factory=OneClassConfig)
+    threads: int = 0
+
+    @property
+    def seed(self) -> int:
+        """Of the run."""
+        return self.training.seed
+
+
+@dataclass(frozen=True)
+class Descriptions:
+    """Regions of many scans as vectors.
+
+    Attributes:
+        rows: (n, dim). truth: (n,) 1 anomalous, 0 benign, -1 neither. scan: (n,) number of the sample.
+        kinds: of every sample: the kind of its anomaly, the class of its object, or "".
+    """
+
+    rows: Tensor
+    truth: np.ndarray
+    scan: np.ndarray
+    kinds: tuple[str, ...]
+
+    def benign(self, most_a_scan: int, seed: int) -> Tensor:
+        """(m, dim) benign rows of samples without an anomaly and of the rest of those with one, at most so many a sample."""
+        order = np.random.default_rng(seed).permutation(len(self.truth))
+        rank = np.zeros(len(order), int)
+        for number in np.unique(self.scan):  # rank of a row among its sample's benign ones, in a random order
+            own = order[(self.scan[order] == number) & (self.truth[order] == 0)]
+            rank[own] = np.arange(len(own))
+        return self.rows[torch.from_numpy((self.truth == 0) & (rank < most_a_scan))]
+
+    def anomalous(self, leave_out: Sequence[str] = ()) -> Tensor:
+        """(m, dim) anomalous rows, without those of some kinds."""
+        wanted = np.array([kind not in leave_out for kind in self.kinds], bool)
+        return self.rows[torch.from_numpy((self.truth == 1) & wanted[self.scan])]
+
+
+def kind_of(sample: Sample) -> str:
+    """Kind of a simulated anomaly, or class of a real scan's first object; "" for benign ones."""
+    if not sample.annotations:
+        return ""
+    return sample.record.about.get("kind") or sample.annotations[0].label
+
+
+def describe_samples(model: Model, samples: Sequence[Sample], report: Report = print) -> Descriptions:
+    """Describe the foreground regions of samples."""
+    rows, truth, scan = [torch.zeros(0, model.encoder.dim)], [np.zeros(0, int)], [np.zeros(0, int)]
+    for number, (sample, regions, embeddings) in enumerate(described(model, samples)):
+        bag = as_bag(sample, regions, np.zeros(regions.n, np.float32))
+        own = bag.truth
+        if model.regioner.kind == "whole_image" and sample.region is None:  # the whole scan is benign or is not
+            own = np.full(regions.n, int(bool(sample.annotations) or any(v == 1 for v in sample.record.labels.values())))
+        kept = own >= 0
+        rows.append(embeddings[torch.from_numpy(kept)])
+        truth.append(own[kept])
+        scan.append(np.full(int(kept.sum()), number))
+        if (number + 1) % 200 == 0:
+            report(f"described {number + 1} of {len(samples)}")
+    return Descriptions(torch.cat(rows), np.concatenate(truth), np.concatenate(scan), tuple(kind_of(s) for s in samples))
+
+
+def save_descriptions(found: Descriptions, path: Path) -> None:
+    """As safetensors; whole or not at all."""
+    part = path.with_suffix(".part")
+    save_file({"rows": found.rows.contiguous(), "truth": torch.from_numpy(found.truth), "scan": torch.from_numpy(found.scan)}, part, {"kinds": json.dumps(found.kinds)})
+    part.replace(path)
+
+
+def load_descriptions(path: Path) -> Descriptions:
+    """What :func:`save_descriptions` wrote."""
+    from safetensors import safe_open
+
+    with safe_open(path, "pt") as file:
+        kinds = tuple(json.loads(file.metadata()["kinds"]))
+    stored = load_file(path)
+    return Descriptions(stored["rows"], stored["truth"].numpy(), stored["scan"].numpy(), kinds)
+
+
+def start(experiment: OneClassExperiment) -> Model:
+    """The model that describes, with a new scorer.
+
+    Raises:
+        ConfigError: its scorer is one that is trained, not fitted; or ``init`` is no model.
+    """
+    torch.manual_seed(experiment.seed)
+    trained = Model.load(experiment.init) if experiment.init else None
+    config = dataclasses.replace(trained.config if trained else experiment.model, scorer=experiment.scorer)
+    model = Model(config)
+    if not hasattr(model.scorer, "fit"):
+        raise ConfigError(f"scorer {experiment.scorer.get('name')!r} is trained with its encoder, not fitted: use kind joint or multi_label")
+    if trained is None:
+        if any(True for _ in model.encoder.parameters()):
+            raise ConfigError("the encoder has weights to be trained first: set init to a model folder")
+        return model.eval()
+    model.regioner.load_state_dict(trained.regioner.state_dict())
+    model.encoder.load_state_dict(trained.encoder.state_dict())
+    known = getattr(model.scorer, "known", None)
+    if known is not None:
+        known.load_state_dict(trained.scorer.state_dict())
+    model.about["described by"] = trained.id
+    return model.eval()
+
+
+def fit(model: Model, train: Descriptions, val: Descriptions, config: OneClassConfig, report: Report = print) -> dict[str, float]:
+    """Fit a model's scorer; AUROC of validation regions, and of scans by their worst region.
+
+    Raises:
+        TrainingError: too few descriptions.
+    """
+    benign, anomalous = train.benign(config.rows_a_scan, config.seed), train.anomalous(config.leave_out)
+    report(f"fitting to {len(benign)} benign and {len(anomalous)} anomalous regions")
+    try:
+        model.scorer.fit(benign, anomalous, config.seed, report)
+    except ValueError as error:
+        raise TrainingError(str(error)) from error
+    model.eval()
+    scores = model.score(val.rows)
+    counted = val.truth >= 0
+    worst = np.array([scores[val.scan == k].max(initial=0) for k in range(len(val.kinds))])
+    return {"auroc": auroc(val.truth[counted], scores[counted]), "scan_auroc": auroc(np.array([kind != "" for kind in val.kinds]).astype(int), worst)}
+
+
+def train_one_class(experiment: OneClassExperiment, out: Path, report: Report = print) -> dict[str, float]:
+    """Describe, fit, keep; descriptions that are there are not made again."""
+    if experiment.threads:
+        torch.set_num_threads(experiment.threads)
+    model = start(experiment)
+    records = load_records(experiment.data, report)
+    split = obtain_split(experiment.data, records, out, report)
+    save_resolved(dataclasses.replace(experiment, model=model.config), "one_class", out)
+    parts = {}
+    for part in ("train", "val"):
+        path = out / f"descriptions_{part}_{experiment_id(model, split.data_hash)}.safetensors"
+        if not path.exists():
+            samples = load_samples(part_records(experiment.data, records, split, part), model, report, split.sha256)
+            save_descriptions(describe_samples(model, samples, report), path)
+        parts[part] = load_descriptions(path)
+    with (out / "log.jsonl").open("w") as log:
+
+        def tell(text: str) -> None:
+            report(text)
+            log.write(json.dumps({"told": text}) + "\n")
+
+        best = fit(model, parts["train"], parts["val"], experiment.training, tell)
+    model.about |= {"training data": split.data_hash, "validation": {k: round(v, 4) for k, v in best.items()}}
+    if experiment.training.leave_out:
+        model.about["never seen"] = ", ".join(experiment.training.leave_out)
+    model.save(out / "model")
+    return best
+
+
+def experiment_id(model: Model, data_hash: str) -> str:
+    """Of what the descriptions depend on: describing model and data."""
+    return f"{model.about.get('described by', 'pixels')[:8]}_{data_hash[:8]}"
+
+
+def kinds_of(descriptions: Iterable[Descriptions]) -> list[str]:
+    """Every kind of anomaly that there is."""
+    return sorted({kind for one in descriptions for kind in one.kinds} - {""})

@@ -1,0 +1,41 @@
+"""The settings of a run, with every default filled in, beside what it writes."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from bagscan.core.errors import ConfigError
+
+MAY_CHANGE = ("threads", "data.split", "training.loop.steps", "training.loop.patience", "training.loop.validate_every", "training.loop.checkpoint_every")
+
+
+def save_resolved(experiment: Any, kind: str, out: Path) -> None:
+    """Write ``config.yaml`` with every default filled in.
+
+    Raises:
+        ConfigError: a run was started there with other settings, so that going on would make a
+            record of neither.
+    """
+    plain = json.loads(json.dumps({"kind": kind, **dataclasses.asdict(experiment)}))
+    path = out / "config.yaml"
+    if path.exists() and (out / "checkpoint.safetensors").exists():
+        before, now = (_flat(tree) for tree in (yaml.safe_load(path.read_text()), plain))
+        changed = [key for key in sorted(before.keys() | now.keys()) if before.get(key) != now.get(key) and key not in MAY_CHANGE]
+        if changed:
+            told = ", ".join(f"{key} was {before.get(key)!r}, now {now.get(key)!r}" for key in changed[:5])
+            raise ConfigError(f"{out} holds a run with other settings ({told}): use another --out, or delete it")
+    out.mkdir(parents=True, exist_ok=True)
+    path.write_text(yaml.safe_dump(plain, sort_keys=False))
+
+
+def _flat(tree: Any, at: str = "") -> dict[str, Any]:
+    """``{"a": {"b": 1}}`` -> ``{"a.b": 1}``; lists by index."""
+    items = tree.items() if isinstance(tree, dict) else enumerate(tree) if isinstance(tree, list) else None
+    if items is None:
+        return {at: tree}
+    return {key: value for name, part in items for key, value in _flat(part, f"{at}.{name}" if at else str(name)).items()}
