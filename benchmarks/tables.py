@@ -10,8 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from bagscan.benchmark.cells import TABLE_1, TABLE_2
+from bagscan.benchmark.gbad import SCALES as GBAD_SCALES
+from bagscan.benchmark.gbad_tables import markdown as gbad_markdown
+from bagscan.benchmark.gbad_tables import read_gbad
 from bagscan.benchmark.scales import SCALES
 from bagscan.benchmark.tables import TITLES, comparison, markdown, read_cells
+from bagscan.benchmark.unseen import markdown as unseen_markdown
+from bagscan.benchmark.unseen import read_unseen
 from bagscan.evaluation.results import check_record
 
 RESULTS = Path(__file__).parent / "results"
@@ -117,7 +122,7 @@ def render() -> str:
         ]
         lines += kind(record)
         lines += [f"- {note}" for note in record["notes"]] + [""] * bool(record["notes"])
-    return "\n".join(lines + paper_a())
+    return "\n".join(lines + paper_a() + report_b())
 
 
 def paper_a() -> list[str]:
@@ -130,6 +135,21 @@ def paper_a() -> list[str]:
                 lines += [markdown(table_name, scale, records), ""]
         if cells[TABLE_1] and cells[TABLE_2]:
             lines += [comparison(scale, cells[TABLE_1], cells[TABLE_2]), ""]
+    return lines
+
+
+def report_b() -> list[str]:
+    """GBAD by skew, and kinds of anomaly left out."""
+    lines = ["## Report B: GBAD, and parts never seen", "", "`bagscan benchmark gbad` and `bagscan benchmark unseen`; [what they say](gbad.md).", ""]
+    for scale in (name for name in GBAD_SCALES if (RESULTS / "gbad" / name).is_dir()):
+        for dataset in ("simulated", "sixray"):
+            records = read_gbad(RESULTS / "gbad" / scale, dataset)
+            if records:
+                lines += [gbad_markdown(dataset, scale, records), ""]
+    for folder in sorted((RESULTS / "unseen").glob("*/*")):
+        records = read_unseen(folder)
+        if records:
+            lines += [unseen_markdown(records, f"{folder.name} scans, scale {folder.parent.name}"), ""]
     return lines
 
 

@@ -16,6 +16,8 @@ from bagscan.training.detection import DetectionTrainingConfig
 from bagscan.training.experiment import DetectionExperiment, Experiment, SegmentationExperiment
 from bagscan.training.joint import JointConfig
 from bagscan.training.loop import LoopConfig
+from bagscan.training.multi_label import MultiLabelConfig, MultiLabelExperiment
+from bagscan.training.one_class import OneClassConfig, OneClassExperiment
 from bagscan.training.ssn import SSNTrainingConfig
 
 PAGE = Path(__file__).parent / "reference.md"
@@ -33,6 +35,10 @@ CLASSES = {
     "`training`, kind ssn": SSNTrainingConfig,
     "top level, kind detection": DetectionExperiment,
     "`training`, kind detection": DetectionTrainingConfig,
+    "top level, kind multi_label": MultiLabelExperiment,
+    "`training`, kind multi_label": MultiLabelConfig,
+    "top level, kind one_class": OneClassExperiment,
+    "`training`, kind one_class": OneClassConfig,
 }
 
 

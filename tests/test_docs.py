@@ -16,11 +16,14 @@ from bagscan.training.detection import DetectionTrainingConfig
 from bagscan.training.experiment import DetectionExperiment, Experiment, SegmentationExperiment
 from bagscan.training.joint import JointConfig
 from bagscan.training.loop import LoopConfig
+from bagscan.training.multi_label import MultiLabelConfig, MultiLabelExperiment
+from bagscan.training.one_class import OneClassConfig, OneClassExperiment
 from bagscan.training.ssn import SSNTrainingConfig
 
 ROOT = Path(__file__).parents[1]
 REFERENCE = (ROOT / "docs" / "reference.md").read_text()
 CONFIGS = [Experiment, InputConfig, DataConfig, SourceConfig, JointConfig, AugmentConfig, LoopConfig]
+CONFIGS += [OneClassExperiment, OneClassConfig, MultiLabelExperiment, MultiLabelConfig]
 CONFIGS += [SegmentationExperiment, SSNTrainingConfig, DetectionExperiment, DetectionTrainingConfig]
 CONFIGS += [part(kind, name).Config for kind in KINDS for name in names(kind)]
 

@@ -163,7 +163,7 @@ def test_a_fused_scorer_keeps_the_trained_one_and_needs_one_of_each():
     scorer.fit(plane(300, 0), plane(0, 1), 0, SILENT)
     assert all(torch.equal(before[k], v) for k, v in scorer.known.state_dict().items())
     for wrong in ({"known": {"name": "gaussian"}}, {"unseen": {"name": "softmax"}}):
-        with pytest.raises(ConfigError, match="scorer.known must be one that is trained"):
+        with pytest.raises(ConfigError, match=r"scorer\.known must be one that is trained"):
             built("fused", **wrong)
     with pytest.raises(ValueError, match="rule must be"):
         part("scorers", "fused").Config(rule="mean")

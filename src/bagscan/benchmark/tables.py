@@ -69,7 +69,7 @@ def comparison(scale: str, whole: Sequence[dict[str, Any]], parts: Sequence[dict
         return f"No row is in both tables at scale {scale} yet."
     head = ["data", "network", "set"]
     head += [f"{of}{what}" for of in ("FPR@95", "FPR@99") for level in (" object", " parts") for what in (level, f"{level}, 95 %")]
-    return "\n".join([f"### Object against sub-component level at equal TP; scale {scale}", "", *_table([*head, "AUROC object", "AUROC parts", "FPR@95 differs"], rows)])
+    return "\n".join([f"### Object against sub-component level at equal TP; scale {scale}", "", *table_lines([*head, "AUROC object", "AUROC parts", "FPR@95 differs"], rows)])
 
 
 def _apart(one: Sequence[float | None], other: Sequence[float | None]) -> str:
@@ -102,7 +102,7 @@ def _paper_rows(groups: dict[tuple[str, str, str], list[dict[str, Any]]], name: 
                 continue  # object level: the segment is the item
             intervals = [interval(sets[0][of]["intervals"][c]) for c in ("tp_percent", "fp_percent")]
             rows.append([*_names(key), level, *(spread([s[of][c] for s in sets]) for c in columns), *intervals])
-    return _table(["data", "network", "level", "A", "P", "F1", "TP %", "FP %", "95 % of TP", "95 % of FP"], rows)
+    return table_lines(["data", "network", "level", "A", "P", "F1", "TP %", "FP %", "95 % of TP", "95 % of FP"], rows)
 
 
 def _beyond(groups: dict[tuple[str, str, str], list[dict[str, Any]]], name: str) -> list[str]:
@@ -133,7 +133,7 @@ def _beyond(groups: dict[tuple[str, str, str], list[dict[str, Any]]], name: str)
         of = lambda x, name: spread([s["strata"][x][name] for s in sets])  # noqa: E731, B023
         parts.append([*_names(key), *(f"{spread([s['strata'][x]['tp']['percent'] for s in sets])} ({of(x, 'auroc')}, {of(x, 'fpr_at_99_tpr')})" for x in rows_of)])
         apart.append([*_names(key), *(_group([s["groups"][g] for s in sets]) for g in first["groups"])])
-    out = _table(
+    out = table_lines(
         [
             "data",
             "network",
@@ -153,12 +153,12 @@ def _beyond(groups: dict[tuple[str, str, str], list[dict[str, Any]]], name: str)
         rows,
     )
     out += ["AUROC of scans by one view, and by both:", ""]
-    out += _table(["data", "network", *next(iter(groups.values()))[0]["results"]["sets"][name]["views"]], views)
+    out += table_lines(["data", "network", *next(iter(groups.values()))[0]["results"]["sets"][name]["views"]], views)
     out += ["TP % (AUROC, FPR at 99 % TPR) of items by area CNR of their anomaly, at the threshold of the table above:", ""]
-    out += _table(["data", "network", *rows_of], parts)
+    out += table_lines(["data", "network", *rows_of], parts)
     titles = list(next(iter(groups.values()))[0]["results"]["sets"][name]["groups"])
     out += ["TP % / FP % (AUROC) of items, apart:", ""]
-    return out + _table(["data", "network", *titles], apart)
+    return out + table_lines(["data", "network", *titles], apart)
 
 
 def _group(found: Sequence[dict[str, Any]]) -> str:
@@ -197,5 +197,5 @@ def interval(pair: Sequence[float | None]) -> str:
     return f"{low:.{digits}f}-{high:.{digits}f}"
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[str]:
+def table_lines(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[str]:
     return ["| " + " | ".join(head) + " |", "|" + "---|" * len(head), *("| " + " | ".join(map(str, row)) + " |" for row in rows), ""]

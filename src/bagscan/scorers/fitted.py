@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 Report = Callable[[str], None]
-LEAST_ROWS = 8
+LEAST_ROWS = 6
 
 
 class Fitted(nn.Module):

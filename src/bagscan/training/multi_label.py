@@ -19,10 +19,11 @@ from bagscan.model import Model, ModelConfig
 from bagscan.training.data import DataConfig, load_records, obtain_split, part_records
 from bagscan.training.loop import LoopConfig, run
 from bagscan.training.resolved import save_resolved
-from bagscan.training.samples import Sample, load_samples
+from bagscan.training.samples import Sample, load_samples, spread
 
 Report = Callable[[str], None]
 LOSSES = ("bce", "weighted", "focal")
+CURVES = ("map", "micro_precision", "micro_recall", "micro_f1", "macro_precision", "macro_recall", "macro_f1")
 FOCUS = 2.0  # gamma of Lin et al., "Focal loss for dense object detection" (ICCV 2017)
 
 
@@ -115,7 +116,7 @@ class MultiLabelTask:
     def __init__(self, model: Model, train: Sequence[Sample], val: Sequence[Sample], config: MultiLabelConfig) -> None:
         if not hasattr(model.scorer, "by_class"):
             raise ConfigError("kind multi_label needs a scorer of classes: multi_label or gbad")
-        self.model, self.val, self.config = model, list(val)[: config.validation_scans], config
+        self.model, self.val, self.config = model, spread(val, config.validation_scans), config
         self.classes = tuple(model.scorer.config.classes)
         chosen = ideal_set(label_matrix(train, self.classes), config.negatives, config.draw_seed, config.positives)
         self.train = [train[i] for i in chosen]
@@ -143,7 +144,10 @@ class MultiLabelTask:
     def validate(self) -> dict[str, float]:
         truth, scores = label_matrix(self.val, self.classes), class_scores(self.model, self.val, self.config.side_px)
         told = ranking_table(truth, scores, self.classes)
-        keep = {k: float(told[k]) for k in ("map", "micro_f1", "macro_f1", "micro_precision", "macro_precision", "micro_recall", "macro_recall")}
+        # Beside them training images as they are, so that curves show where one leaves the other (report B).
+        seen = spread(self.train, len(self.val))
+        own = ranking_table(label_matrix(seen, self.classes), class_scores(self.model, seen, self.config.side_px), self.classes)
+        keep = {k: float(told[k]) for k in CURVES} | {f"train_{k}": float(own[k]) for k in CURVES}
         return {"monitor": keep["map"] if np.isfinite(keep["map"]) else 0.0, **keep}
 
 

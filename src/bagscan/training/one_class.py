@@ -27,6 +27,7 @@ from bagscan.training.resolved import save_resolved
 from bagscan.training.samples import Sample, load_samples
 
 Report = Callable[[str], None]
+SEVERAL = "several"
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,7 @@ class Descriptions:
 
     Attributes:
         rows: (n, dim). truth: (n,) 1 anomalous, 0 benign, -1 neither. scan: (n,) number of the sample.
-        kinds: of every sample: the kind of its anomaly, the class of its object, or "".
+        kinds: of every sample, from :func:`kind_of`.
     """
 
     rows: Tensor
@@ -97,16 +98,17 @@ class Descriptions:
         return self.rows[torch.from_numpy((self.truth == 0) & (rank < most_a_scan))]
 
     def anomalous(self, leave_out: Sequence[str] = ()) -> Tensor:
-        """(m, dim) anomalous rows, without those of some kinds."""
-        wanted = np.array([kind not in leave_out for kind in self.kinds], bool)
+        """(m, dim) anomalous rows, without those of some kinds; where some are left out, samples of several are, too."""
+        wanted = np.array([kind not in leave_out and (kind != SEVERAL or not leave_out) for kind in self.kinds], bool)
         return self.rows[torch.from_numpy((self.truth == 1) & wanted[self.scan])]
 
 
 def kind_of(sample: Sample) -> str:
-    """Kind of a simulated anomaly, or class of a real scan's first object; "" for benign ones."""
+    """Kind of a simulated anomaly, or class of a real scan's objects; "" for benign ones, ``several`` where classes differ."""
     if not sample.annotations:
         return ""
-    return sample.record.about.get("kind") or sample.annotations[0].label
+    labels = {a.label for a in sample.annotations}
+    return sample.record.about.get("kind") or (labels.pop() if len(labels) == 1 else SEVERAL)
 
 
 def describe_samples(model: Model, samples: Sequence[Sample], report: Report = print) -> Descriptions:

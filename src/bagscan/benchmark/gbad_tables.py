@@ -1,0 +1,142 @@
+"""Tables and figures of finished GBAD cells: by skew, by class, and the pictures of report B."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+import numpy as np
+
+from bagscan.benchmark.gbad import VARIANTS, GBADCell, GBADPlace, Report, images_of
+from bagscan.benchmark.tables import interval, spread, table_lines
+from bagscan.core.errors import DataError
+from bagscan.evaluation.results import check_record
+from bagscan.training.multi_label import label_matrix
+
+PNG = {"dpi": 110, "bbox_inches": "tight", "metadata": {"Software": None}}
+EXAMPLES = 8
+
+
+def read_gbad(folder: Path, dataset: str) -> list[dict[str, Any]]:
+    """Records of the finished cells of one data set, in the order of the table."""
+    found = []
+    for path in sorted(folder.glob(f"{dataset}_*.json")):
+        record = json.loads(path.read_text())
+        check_record(record)
+        found.append(record)
+    return sorted(found, key=lambda r: (r["config"]["cell"]["skew"], VARIANTS.index(r["config"]["cell"]["variant"]), r["seeds"][0]))
+
+
+def markdown(dataset: str, scale: str, records: Sequence[dict[str, Any]]) -> str:
+    """mAP by skew and variant, AP by class, and the baseline beside them."""
+    if not records:
+        return f"No cell of {dataset} at scale {scale} is there yet: bagscan benchmark gbad --dataset {dataset} --scale {scale}"
+    groups: dict[tuple[int, str], list[dict[str, Any]]] = {}
+    for record in records:
+        cell = record["config"]["cell"]
+        groups.setdefault((cell["skew"], cell["variant"]), []).append(record["results"])
+    classes = records[0]["config"]["classes"]
+    rows = []
+    for (skew, variant), found in groups.items():
+        per_class = [spread([r["ap"][c] for r in found]) for c in classes]
+        rates = [spread([r[k] for r in found]) for k in ("micro_precision", "micro_recall", "micro_f1", "macro_f1")]
+        first = found[0]
+        row = [f"1:{skew}" if dataset == "simulated" else f"list {skew}", first["positives"]["train"], variant, spread([r["map"] for r in found]), interval(first["map_interval"])]
+        row += [*per_class, *rates, spread([r["any_auroc"] for r in found]), spread([r["trivial_baseline"] for r in found])]
+        rows.append([*row, sum("COLLAPSED" in line for r in found for line in r["told"])])
+    head = ["skew", "positives", "variant", "mAP", "95 %", *[f"AP {c}" for c in classes], "micro P", "micro R", "micro F1", "macro F1"]
+    head += ["AUROC any", "statistics alone", "epochs collapsed"]
+    return "\n".join([f"### GBAD, {dataset}; scale {scale}, {len({r['seeds'][0] for r in records})} seeds", "", *table_lines(head, rows)])
+
+
+def draw(place: GBADPlace, dataset: str, out: Path, report: Report = print) -> list[Path]:
+    """Curves, label distribution and example images of the finished cells.
+
+    Raises:
+        DataError: no cell is there yet.
+    """
+    records = read_gbad(place.results / place.scale.name, dataset)
+    if not records:
+        raise DataError(f"no finished cell of {dataset} in {place.results / place.scale.name}: bagscan benchmark gbad --dataset {dataset} first")
+    out.mkdir(parents=True, exist_ok=True)
+    first = GBADCell(**records[0]["config"]["cell"])
+    images = images_of(place, first, report)
+    return [
+        by_skew(records, out / f"gbad_{dataset}_skew.png"),
+        curves(records, out / f"gbad_{dataset}_curves.png"),
+        distribution({part: label_matrix(samples, images.classes) for part, samples in images.parts.items()}, images.classes, out / f"gbad_{dataset}_labels.png"),
+        examples(images.parts["test"], images.classes, out / f"gbad_{dataset}_examples.png"),
+    ]
+
+
+def by_skew(records: Sequence[dict[str, Any]], path: Path) -> Path:
+    """mAP of every variant against the skew, spread of seeds as bars."""
+    figure, axis = plt.subplots(figsize=(7.5, 5))
+    for variant in VARIANTS:
+        points: dict[int, list[float]] = {}
+        for record in records:
+            if record["config"]["cell"]["variant"] == variant and record["results"]["map"] is not None:
+                points.setdefault(record["config"]["cell"]["skew"], []).append(record["results"]["map"])
+        if points:
+            x = sorted(points)
+            axis.errorbar(
+                x, [np.mean(points[k]) for k in x], [np.std(points[k]) for k in x], marker="o", capsize=3, label=variant, linestyle="-" if variant in ("phase I", "GBAD") else "--"
+            )
+    axis.set(xscale="log", xlabel="negative training images for each positive one", ylabel="mAP on all test images", ylim=(0, 1.02))
+    axis.grid(alpha=0.3)
+    axis.legend(fontsize=8)
+    return _saved(figure, path)
+
+
+def curves(records: Sequence[dict[str, Any]], path: Path) -> Path:
+    """Micro and macro precision, recall and F1 while phase I trains, on training and validation images (report B)."""
+    record = next((r for r in records if r["config"]["cell"]["variant"] == "phase I"), records[0])
+    figure, axes = plt.subplots(1, 2, figsize=(12, 4.5), sharey=True)
+    rows = record["results"]["curves"]
+    for axis, average in zip(axes, ("micro", "macro"), strict=True):
+        for what, colour in (("precision", "tab:blue"), ("recall", "tab:orange"), ("f1", "tab:green")):
+            for prefix, style in (("train_", "--"), ("", "-")):
+                axis.plot([r["step"] for r in rows], [r[f"{prefix}{average}_{what}"] for r in rows], style, color=colour, label=f"{what}, {'training' if prefix else 'validation'}")
+        axis.set(title=f"{average} average", xlabel="step", ylim=(0, 1.02))
+        axis.grid(alpha=0.3)
+    axes[1].legend(fontsize=8)
+    return _saved(figure, path)
+
+
+def distribution(labels: dict[str, np.ndarray], classes: Sequence[str], path: Path) -> Path:
+    """How many images of every part hold each class, and none."""
+    figure, axis = plt.subplots(figsize=(7.5, 4))
+    width = 0.8 / len(labels)
+    for k, (part, matrix) in enumerate(labels.items()):
+        counts = [*((matrix == 1).sum(0)), int((matrix != 1).all(1).sum())] if len(matrix) else [0] * (len(classes) + 1)
+        bars = axis.bar(np.arange(len(classes) + 1) + k * width, counts, width, label=part)
+        axis.bar_label(bars, fontsize=7)
+    axis.set_xticks(np.arange(len(classes) + 1) + width, [*classes, "none"])
+    axis.set(ylabel="images")
+    axis.legend(fontsize=8)
+    return _saved(figure, path)
+
+
+def examples(samples: Sequence[Any], classes: Sequence[str], path: Path) -> Path:
+    """Test images with their true classes."""
+    chosen = [samples[i] for i in np.unique(np.linspace(0, len(samples) - 1, EXAMPLES).astype(int))]
+    figure, axes = plt.subplots(2, EXAMPLES // 2, figsize=(3 * EXAMPLES // 2, 6))
+    for axis, sample in zip(axes.ravel(), chosen, strict=False):
+        axis.imshow(sample.pixels().transpose(1, 2, 0))
+        there = [c for c, v in zip(classes, label_matrix([sample], classes)[0], strict=True) if v == 1]
+        axis.set_title(", ".join(there) or "none", fontsize=9)
+    for axis in axes.ravel():
+        axis.axis("off")
+    return _saved(figure, path)
+
+
+def _saved(figure: Any, path: Path) -> Path:
+    figure.savefig(path, **PNG)
+    plt.close(figure)
+    return path

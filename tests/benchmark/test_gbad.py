@@ -1,0 +1,155 @@
+"""GBAD and kinds left out at scale smoke: cells run, resume, and say what they are made of."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from bagscan.benchmark.gbad import SCALES, VARIANTS, cells, skewed, write_labels
+from bagscan.benchmark.unseen import FALSE_POSITIVES, Scored, found_at, gained
+from bagscan.cli import app
+from bagscan.core.errors import ConfigError
+from bagscan.datasets.record import Record
+from bagscan.evaluation.results import check_record
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("gbad")
+
+
+def bench(folder: Path, *words: str):
+    places = ["--data", str(folder / "data"), "--runs", str(folder / "runs"), "--results", str(folder / "results"), "--out", str(folder / "figures")]
+    return CliRunner().invoke(app, ["benchmark", *words, "--scale", "smoke", *places])
+
+
+@pytest.fixture(scope="module")
+def ran(folder: Path) -> Path:
+    for variant in ("plain", "phase-i", "gbad_", "memory"):
+        run = bench(folder, "gbad", "--only", "simulated_10_", "--only", variant)
+        assert run.exit_code == 0, run.output
+    return folder
+
+
+def test_a_cell_tells_ap_by_class_curves_the_baseline_and_what_the_gan_said(ran):
+    records = {path.stem: json.loads(path.read_text()) for path in (ran / "results" / "smoke").glob("*.json")}
+    assert len(records) == 4
+    for record in records.values():
+        check_record(record)
+        results = record["results"]
+        assert set(results["ap"]) == set(record["config"]["classes"])
+        assert {"map", "map_interval", "micro_f1", "macro_recall", "any_auroc", "trivial_baseline", "positives"} <= set(results)
+        assert results["curves"][-1]["step"] == SCALES["smoke"].steps
+        assert any("statistics" in note for note in record["notes"])
+    assert any("bigan epoch 1/2" in line for line in records["simulated_10_gbad_seed0"]["results"]["told"])
+    assert records["simulated_10_plain_seed0"]["results"]["told"] == []
+
+
+def test_what_is_there_is_not_run_again_and_variants_share_phase_one(ran):
+    path = ran / "results" / "smoke" / "simulated_10_plain_seed0.json"
+    before = path.stat().st_mtime_ns
+    run = bench(ran, "gbad", "--only", "simulated_10_plain")
+    assert "1 of 1 cells" in run.output
+    assert "| 1:10 |" in run.output
+    assert path.stat().st_mtime_ns == before
+    trained = {p.parent.parent.name for p in (ran / "runs" / "gbad" / "smoke").rglob("done")}
+    assert trained == {"simulated_10_plain_seed0", "simulated_10_phase-i_seed0"}, "the gates stand on one phase I"
+
+
+def test_pictures_of_the_report_are_drawn(ran):
+    run = bench(ran, "gbad-figures")
+    assert run.exit_code == 0, run.output
+    drawn = {Path(line).name for line in run.output.splitlines() if line.endswith(".png")}
+    assert drawn == {f"gbad_simulated_{name}.png" for name in ("skew", "curves", "labels", "examples")}
+
+
+def test_cells_are_those_of_every_skew_or_list():
+    small = SCALES["small"]
+    assert len(cells("simulated", small)) == len(small.skews) * len(VARIANTS) * 3
+    assert {c.skew for c in cells("sixray", small, ["10", "1000"])} == {10, 1000}
+    with pytest.raises(ConfigError, match="did you mean 'sixray'"):
+        cells("sixay", small)
+    with pytest.raises(ConfigError, match="no list '50'"):
+        cells("sixray", small, ["50"])
+
+
+def test_a_skewed_set_keeps_every_class_and_the_share_asked_for():
+    rng = np.random.default_rng(0)
+    labels = np.zeros((3000, 3), int)
+    labels[np.arange(600), rng.integers(0, 3, 600)] = 1
+    for skew, positives in ((1, 600), (10, 240), (100, 24), (1000, 3)):
+        chosen = skewed(labels, skew, 0)
+        has = (labels[chosen] == 1).any(1)
+        assert has.sum() == positives
+        assert (~has).sum() == (600 if skew == 1 else 2400)
+        assert (labels[chosen] == 1).any(0).all()
+    assert np.array_equal(skewed(labels, 100, 3), skewed(labels, 100, 3))
+
+
+def test_label_vectors_are_written_as_the_report_does(tmp_path):
+    records = [Record("P1", Path("a"), labels={"Gun": 1, "Knife": 0}), Record("N2", Path("b"), labels={"Gun": -1, "Knife": -1})]
+    write_labels(records, ("Gun", "Knife"), tmp_path / "labels.json")
+    assert json.loads((tmp_path / "labels.json").read_text()) == {"classes": ["Gun", "Knife"], "labels": {"P1": [1, None], "N2": [0, 0]}}
+
+
+def test_sixray_runs_on_what_is_there_and_says_how_much_that_is(folder, tmp_path, monkeypatch):
+    from PIL import Image
+
+    root = tmp_path / "sixray"
+    (root / "JPEGImage").mkdir(parents=True)
+    (root / "ImageSet" / "10").mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    for part, count in (("train", 60), ("test", 24)):
+        rows = ["name,Gun,Knife,Wrench,Pliers,Scissors"]
+        for i in range(count):
+            positive = i % 2 == 0
+            stem = f"{'P' if positive else 'N'}{part[1:3]}{i:03d}"
+            rows.append(f"{stem},{1 if positive else -1},-1,{1 if i % 6 == 0 else -1},-1,-1")
+            if i % 10 != 9:  # a tenth is absent
+                pixels = rng.integers(120, 255, (48, 64, 3), dtype=np.uint8)
+                pixels[10:30, 10:40] = 20 if positive else 200
+                Image.fromarray(pixels).save(root / "JPEGImage" / f"{stem}.jpg")
+        (root / "ImageSet" / "10" / f"{part}.csv").write_text("\n".join(rows) + "\n")
+    monkeypatch.setenv("BAGSCAN_DATA", str(tmp_path))
+    run = bench(tmp_path, "gbad", "--dataset", "sixray", "--list", "10", "--only", "phase-i")
+    assert run.exit_code == 0, run.output
+    assert "SIXray10 train: 54 of 60 listed images are there (90.0 %)" in run.output
+    assert json.loads((tmp_path / "runs" / "gbad" / "labels_sixray10_train.json").read_text())["classes"][0] == "Gun"
+    assert "list 10" in run.output
+
+
+def test_found_at_equal_false_positives_is_counted_by_object():
+    scores = np.concatenate([np.linspace(0, 1, 101), [0.97, 0.2], [0.93, 0.1]])
+    truth = np.concatenate([np.zeros(101, int), np.ones(4, int)])
+    scan = np.concatenate([np.zeros(101, int), [1, 1, 2, 2]])
+    scored = Scored(scores, truth, scan, np.array([False, True, True]))
+    assert found_at(scored, 0.05)["tp"] == 50
+    assert found_at(scored, 0.01)["tp"] == 0
+    assert found_at(scored, 0.10)["tp"] == 100
+    assert found_at(scored, 0.05)["n"] == 2
+
+
+def test_a_gain_is_one_where_the_same_objects_are_found_more_often():
+    low, high = gained([0] * 40, [1] * 30 + [0] * 10)
+    assert 50 < low < 75 < high < 95
+    low, high = gained([1, 0] * 20, [0, 1] * 20)
+    assert low < 0 < high
+
+
+def test_kinds_left_out_are_compared_scorer_by_scorer(ran):
+    run = bench(ran, "unseen", "--dataset", "simulated")
+    assert run.exit_code == 0, run.output
+    records = [json.loads(path.read_text()) for path in (ran / "results" / "smoke" / "simulated").glob("*.json")]
+    assert records
+    for record in records:
+        check_record(record)
+        scorers = record["results"]["scorers"]
+        assert {"softmax", "memory", "softmax + memory", "BiGAN + SVM", "softmax + BiGAN + SVM", "gaussian", "isolation"} <= set(scorers)
+        for fpr in FALSE_POSITIVES:
+            assert scorers["softmax"][f"at_{fpr}"]["gain"] == [0, 0]
+            assert scorers["memory"][f"at_{fpr}"]["n"] >= 1
+    assert "kinds better / worse than softmax" in run.output
+    again = bench(ran, "unseen", "--dataset", "simulated")
+    assert "there already" in again.output
