@@ -56,6 +56,28 @@ def simulated_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
+@pytest.fixture(scope="session")
+def sixray_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that holds ``sixray``: 84 made-up images, half without a threat; a tenth of those listed is absent."""
+    data = tmp_path_factory.mktemp("data")
+    root = data / "sixray"
+    (root / "JPEGImage").mkdir(parents=True)
+    (root / "ImageSet" / "10").mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    for part, count in (("train", 60), ("test", 24)):
+        rows = ["name,Gun,Knife,Wrench,Pliers,Scissors"]
+        for i in range(count):
+            positive = i % 2 == 0
+            stem = f"{'P' if positive else 'N'}{part[1:3]}{i:03d}"
+            rows.append(f"{stem},{1 if positive else -1},-1,{1 if i % 6 == 0 else -1},-1,-1")
+            if i % 10 != 9:
+                pixels = rng.integers(120, 255, (48, 64, 3), dtype=np.uint8)
+                pixels[10:30, 10:40] = 20 if positive else 200
+                Image.fromarray(pixels).save(root / "JPEGImage" / f"{stem}.jpg")
+        (root / "ImageSet" / "10" / f"{part}.csv").write_text("\n".join(rows) + "\n")
+    return data
+
+
 TINY = """
 kind: joint
 data:

@@ -94,25 +94,8 @@ def test_label_vectors_are_written_as_the_report_does(tmp_path):
     assert json.loads((tmp_path / "labels.json").read_text()) == {"classes": ["Gun", "Knife"], "labels": {"P1": [1, None], "N2": [0, 0]}}
 
 
-def test_sixray_runs_on_what_is_there_and_says_how_much_that_is(folder, tmp_path, monkeypatch):
-    from PIL import Image
-
-    root = tmp_path / "sixray"
-    (root / "JPEGImage").mkdir(parents=True)
-    (root / "ImageSet" / "10").mkdir(parents=True)
-    rng = np.random.default_rng(0)
-    for part, count in (("train", 60), ("test", 24)):
-        rows = ["name,Gun,Knife,Wrench,Pliers,Scissors"]
-        for i in range(count):
-            positive = i % 2 == 0
-            stem = f"{'P' if positive else 'N'}{part[1:3]}{i:03d}"
-            rows.append(f"{stem},{1 if positive else -1},-1,{1 if i % 6 == 0 else -1},-1,-1")
-            if i % 10 != 9:  # a tenth is absent
-                pixels = rng.integers(120, 255, (48, 64, 3), dtype=np.uint8)
-                pixels[10:30, 10:40] = 20 if positive else 200
-                Image.fromarray(pixels).save(root / "JPEGImage" / f"{stem}.jpg")
-        (root / "ImageSet" / "10" / f"{part}.csv").write_text("\n".join(rows) + "\n")
-    monkeypatch.setenv("BAGSCAN_DATA", str(tmp_path))
+def test_sixray_runs_on_what_is_there_and_says_how_much_that_is(tmp_path, sixray_root, monkeypatch):
+    monkeypatch.setenv("BAGSCAN_DATA", str(sixray_root))
     run = bench(tmp_path, "gbad", "--dataset", "sixray", "--list", "10", "--only", "phase-i")
     assert run.exit_code == 0, run.output
     assert "SIXray10 train: 54 of 60 listed images are there (90.0 %)" in run.output

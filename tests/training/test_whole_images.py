@@ -101,9 +101,36 @@ def test_phase_one_trains_resumes_and_tells_curves(phase_1, tmp_path):
     rows = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
     assert sum("validation" in row for row in rows) == 2
     assert Model.load(model).scorer.config.classes
+    told = CliRunner().invoke(app, ["evaluate", str(phase_1), "--model", str(model), "--out", str(tmp_path / "results.json")])
+    assert told.exit_code == 0, told.output
+    assert "classes of whole images: mAP" in told.output
+    assert set(json.loads((tmp_path / "results.json").read_text())["results"]["classes"]["ap"]) == set(Model.load(model).scorer.config.classes)
     said: list[str] = []
     train_any(read_experiment(phase_1), tmp_path / "run", said.append)
     assert any("resuming at step 4" in text for text in said)
+
+
+def test_gbad_goes_from_phase_one_to_a_report_by_configuration_alone(tmp_path, sixray_root, monkeypatch):
+    monkeypatch.setenv("BAGSCAN_DATA", str(sixray_root))
+    model = "model: {input: {working_side_px: 64}, regioner: {name: whole_image}, encoder: {name: fpn, backbone: test_resnet, level_dim: 8}, "
+    one, two = tmp_path / "one.yaml", tmp_path / "two.yaml"
+    data = "data: {sources: [{format: sixray, root: sixray}], fractions: [0.6, 0.2, 0.2]}\n"
+    one.write_text(f"kind: multi_label\n{data}{model}scorer: {{name: multi_label, classes: [Gun, Wrench]}}}}\ntraining: {{side_px: 64, batch_size: 4, loop: {{steps: 4}}}}\n")
+    gate = "{name: svm, errors: {name: bigan, widths: [16, 8], latent: 4, matched: 8, epochs: 2}}"
+    two.write_text(f"kind: one_class\n{data}init: {tmp_path}/one/model\nscorer: {{name: gbad, classes: [Gun, Wrench], gate: {gate}}}\n")
+    cli, folder = CliRunner(), tmp_path / "two" / "model"
+    for words in (
+        ["train", str(one), "--out", str(tmp_path / "one")],
+        ["train", str(two), "--out", str(tmp_path / "two")],
+        ["calibrate", str(two), "--model", str(folder), "--max-fpr", "0.5"],
+        ["evaluate", str(two), "--model", str(folder)],
+        ["screen", str(sixray_root / "sixray" / "JPEGImage" / "Pra000.jpg"), "--model", str(folder), "--out", str(tmp_path / "report")],
+    ):
+        told = cli.invoke(app, words)
+        assert told.exit_code == 0, told.output
+    assert (tmp_path / "report" / "report.html").exists()
+    phase_1, gbad = Model.load(tmp_path / "one" / "model"), Model.load(folder)
+    assert all(torch.equal(a, b) for a, b in zip(phase_1.scorer.state_dict().values(), gbad.scorer.known.state_dict().values(), strict=True)), "phase I stays as it is"
 
 
 @pytest.mark.parametrize("loss", ["bce", "weighted", "focal"])

@@ -18,6 +18,7 @@ from bagscan.evaluation.baseline import image_statistics, trivial_baseline
 from bagscan.evaluation.calibration import conformal_point, fit_platt
 from bagscan.evaluation.items import Judged, Thresholds, evaluate_items, fused
 from bagscan.evaluation.levels import evaluate_levels, segment_arrays
+from bagscan.evaluation.multi_label import map_interval, ranking_table
 from bagscan.evaluation.operating_point import choose_operating_point
 from bagscan.evaluation.results import make_record, write_record
 from bagscan.formats import read_scan
@@ -25,8 +26,11 @@ from bagscan.model import Model
 from bagscan.training.data import DataConfig, part_records
 from bagscan.training.detection import judge_detections
 from bagscan.training.experiment import DetectionExperiment, Experiment, MultiLabelExperiment, OneClassExperiment, benign_quantiles, detection_samples, judge_part
+from bagscan.training.multi_label import class_scores, label_matrix
+from bagscan.training.samples import Sample
 
 LEVELS = ("segment", "scan")
+DEFAULT_SIDE_PX = 256
 Judgeable = Experiment | OneClassExperiment | MultiLabelExperiment
 
 
@@ -106,6 +110,8 @@ def evaluate_model(
     results = evaluate_levels(judged.bags, point.threshold if point else 0.5)
     if any(item.about for item in judged.items):
         results["simulated"] = _simulated(judged.items, point)
+    if hasattr(model.scorer, "by_class") and model.regioner.kind == "whole_image":
+        results["classes"] = _classes(model, judged.samples)
     results["operating_point"] = dataclasses.asdict(point) if point else None
     results["per_scan"]["trivial_baseline"] = _baseline(*(part_records(data, judged.records, judged.split, p) for p in ("train", part)))
     notes = ["A whole-image score proves nothing unless it is well above trivial_baseline, which knows image statistics alone."]
@@ -126,6 +132,14 @@ def evaluate_model(
     )
     write_record(out, record)
     return record
+
+
+def _classes(model: Model, samples: list[Sample]) -> dict[str, Any]:
+    """AP of every class over the ranking of all images, and precision, recall and F1 at 0.5 (report B)."""
+    names = tuple(model.scorer.config.classes)
+    truth = label_matrix(samples, names)
+    scores = class_scores(model, samples, model.config.input.working_side_px or DEFAULT_SIDE_PX)
+    return ranking_table(truth, scores, names) | {"map_interval": map_interval(truth, scores)}
 
 
 def _simulated(items: list[Judged], point: OperatingPoint | None) -> dict[str, Any]:
@@ -205,6 +219,11 @@ def summary(record: dict[str, Any]) -> str:
         cells = [row[k] for k in ("tp_percent", "fp_percent", "accuracy", "precision", "f1", "auroc", "average_precision", "fpr_at_95_tpr")]
         lines.append(f"{level:28s}  {row['n']:<6d} " + " ".join("-     " if c is None else f"{c:<6.1f}" if i < 2 else f"{c:<6.3f}" for i, c in enumerate(cells)))
     lines.append(f"pixel IoU of scans with objects: {results['per_pixel']['iou'] or 0:.3f}")
+    if "classes" in results:
+        found = results["classes"]
+        low, high = found["map_interval"]
+        lines.append(f"\nclasses of whole images: mAP {_told(found['map'])} ({_told(low)}-{_told(high)}), micro F1 {_told(found['micro_f1'])}, macro F1 {_told(found['macro_f1'])}")
+        lines += [f"  AP {name:20s} {_told(value)}" for name, value in found["ap"].items()]
     if "simulated" in results:
         lines += _simulated_summary(results["simulated"])
     baseline = results["per_scan"]["trivial_baseline"]["auroc"]

@@ -220,6 +220,7 @@ class JudgedPart:
     """Scores of one part of an experiment's data, the split and all records it is a part of, and
     what a reader of the scores must be warned of; ``items`` says the same by scan and view."""
 
+    samples: list[Sample]
     bags: list[BagResult]
     items: list[Judged]
     split: Split
@@ -242,7 +243,7 @@ def judge_part(model: Model, data: DataConfig, part: str, run_folder: Path, repo
     for text in warnings:
         report(f"warning: {text}")
     bags = judge_samples(model, samples, report)
-    return JudgedPart(bags, verdicts(samples, bags), split, records, warnings)
+    return JudgedPart(samples, bags, verdicts(samples, bags), split, records, warnings)
 
 
 def other_split(model: Model, split: Split) -> list[str]:
