@@ -40,6 +40,8 @@ class InputConfig:
     Attributes:
         quantity, channels: as in :class:`bagscan.core.View`.
         working_side_px: views are scaled so that sqrt(H * W) is this; 0 keeps them as they are.
+        square: whether views are brought to a square of that side, whatever their own shape, as classifiers of whole
+            images are trained.
         superpixel_side_px: side of a superpixel at working size, so that windows of any size are
             cut alike; 0 for the regioner's own number of superpixels a view.
         log_transmission: whether the network sees -ln of transmissions in place of them; colours and
@@ -54,6 +56,7 @@ class InputConfig:
     log_transmission: bool = False
     mean: tuple[float, ...] = (0.8, 0.8, 0.8)
     std: tuple[float, ...] = (0.25, 0.25, 0.25)
+    square: bool = False
 
     def __post_init__(self) -> None:
         if not len(self.mean) == len(self.std) == len(self.channels):
@@ -62,6 +65,8 @@ class InputConfig:
             raise ValueError(f"std must be above 0, got {self.std}")
         if min(self.working_side_px, self.superpixel_side_px) < 0:
             raise ValueError("working_side_px and superpixel_side_px must be 0 or more")
+        if self.square and not self.working_side_px:
+            raise ValueError("square needs working_side_px")
 
 
 @dataclass(frozen=True)
@@ -201,8 +206,9 @@ class Model(nn.Module):
         if not side:
             return view
         whole = whole or view.shape
-        scale = side / (whole[0] * whole[1]) ** 0.5
-        size = max(8, round(height * scale)), max(8, round(width * scale))
+        even = side / (whole[0] * whole[1]) ** 0.5
+        down, across = (side / whole[0], side / whole[1]) if self.config.input.square else (even, even)
+        size = max(8, round(height * down)), max(8, round(width * across))
         if size == view.shape:
             return view
         return dataclasses.replace(view, pixels=resize(view.pixels, *size), pixel_pitch_mm=None)

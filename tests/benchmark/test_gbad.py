@@ -40,7 +40,7 @@ def test_a_cell_tells_ap_by_class_curves_the_baseline_and_what_the_gan_said(ran)
         check_record(record)
         results = record["results"]
         assert set(results["ap"]) == set(record["config"]["classes"])
-        assert {"map", "map_interval", "micro_f1", "macro_recall", "any_auroc", "trivial_baseline", "positives"} <= set(results)
+        assert {"map", "map_interval", "micro_f1", "macro_recall", "any_auroc", "trivial_baseline", "train", "test"} <= set(results)
         assert results["curves"][-1]["step"] == SCALES["smoke"].steps
         assert any("statistics" in note for note in record["notes"])
     assert any("bigan epoch 1/2" in line for line in records["simulated_10_gbad_seed0"]["results"]["told"])

@@ -169,6 +169,21 @@ def test_a_fused_scorer_keeps_the_trained_one_and_needs_one_of_each():
         part("scorers", "fused").Config(rule="mean")
 
 
+@pytest.mark.parametrize("unseen", [{"name": "svm", "errors": {"name": "gaussian"}}, {"name": "memory", "cap_mb": 0.02}])
+def test_fused_scores_rank_as_the_sum_of_both_verdicts_however_far_out(unseen):
+    """A logistic curve in 32 bits would tie all that lies far out, and an odds scale would drown the trained verdict."""
+    scorer = built("fused", known={"name": "softmax", "hidden": 4}, unseen=unseen)
+    scorer.fit(plane(1500, 0), plane(300, 1, off=3.0), 0, SILENT)
+    points = torch.cat([plane(300, 2), plane(300, 3, off=3.0)])
+    with torch.no_grad():
+        scores, both = scorer.score(points), scorer.both(points)
+    assert len(torch.unique(scores)) > 0.95 * len(torch.unique(both.sum(1)))
+    order = both.sum(1).argsort()
+    assert (scores[order].diff() >= 0).all()
+    assert float(scores.max()) < 1
+    assert both.abs().median(0).values.max() < 30, "neither verdict drowns the other"
+
+
 def test_gbad_modes():
     module = part("scorers", "gbad")
     found = {}

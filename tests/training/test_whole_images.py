@@ -10,9 +10,9 @@ from typer.testing import CliRunner
 from bagscan.cli import app
 from bagscan.core.errors import ConfigError, DataError, TrainingError
 from bagscan.evaluation.multi_label import UNKNOWN, map_interval, ranking_table
-from bagscan.model import Model
+from bagscan.model import Model, resize
 from bagscan.training.experiment import read_experiment, train_any
-from bagscan.training.multi_label import MultiLabelConfig, MultiLabelTask, augmented, ideal_set, label_vector, square
+from bagscan.training.multi_label import MultiLabelConfig, MultiLabelTask, augmented, ideal_set, label_vector
 from bagscan.training.one_class import Descriptions
 
 SILENT = lambda _: None  # noqa: E731
@@ -62,14 +62,14 @@ def test_the_ideal_set_holds_as_many_negatives_as_positives_always_the_same():
 def test_images_in_use_are_not_augmented_and_in_training_only_a_little():
     pixels = np.full((3, 60, 90), 0.9, np.float32)
     pixels[:, 20:40, 30:60] = 0.2
-    plain = square(pixels, 64)
-    assert torch.equal(plain, square(pixels, 64))
-    config = MultiLabelConfig(side_px=64)
+    pixels = resize(pixels, 64, 64)
+    plain = torch.from_numpy(pixels)
+    config = MultiLabelConfig()
     seen = [augmented(pixels, config, np.random.default_rng(seed)) for seed in range(8)]
     assert not any(torch.equal(plain, one) for one in seen)
     for one in seen:
         assert (one < 0.5).float().mean() == pytest.approx(float((plain < 0.5).float().mean()), rel=0.35)
-    still = MultiLabelConfig(side_px=64, turn=0, zoom=0, shift=0)
+    still = MultiLabelConfig(turn=0, zoom=0, shift=0)
     assert any(torch.allclose(plain, augmented(pixels, still, np.random.default_rng(seed)), atol=0.02) for seed in range(6))
 
 
@@ -79,11 +79,11 @@ data:
   sources: [{{format: simulated, root: {root}, label: kind}}]
   fractions: [0.34, 0.33, 0.33]
 model:
-  input: {{working_side_px: 64}}
+  input: {{working_side_px: 64, square: true}}
   regioner: {{name: whole_image}}
   encoder: {{name: fpn, backbone: test_resnet, level_dim: 8}}
   scorer: {{name: multi_label, classes: {kinds}}}
-training: {{side_px: 64, batch_size: 4, negatives: 0, loop: {{steps: 4, warmup: 1, validate_every: 2, checkpoint_every: 2}}}}
+training: {{batch_size: 4, negatives: 0, loop: {{steps: 4, warmup: 1, validate_every: 2, checkpoint_every: 2}}}}
 """
 
 
@@ -112,10 +112,10 @@ def test_phase_one_trains_resumes_and_tells_curves(phase_1, tmp_path):
 
 def test_gbad_goes_from_phase_one_to_a_report_by_configuration_alone(tmp_path, sixray_root, monkeypatch):
     monkeypatch.setenv("BAGSCAN_DATA", str(sixray_root))
-    model = "model: {input: {working_side_px: 64}, regioner: {name: whole_image}, encoder: {name: fpn, backbone: test_resnet, level_dim: 8}, "
+    model = "model: {input: {working_side_px: 64, square: true}, regioner: {name: whole_image}, encoder: {name: fpn, backbone: test_resnet, level_dim: 8}, "
     one, two = tmp_path / "one.yaml", tmp_path / "two.yaml"
     data = "data: {sources: [{format: sixray, root: sixray}], fractions: [0.6, 0.2, 0.2]}\n"
-    one.write_text(f"kind: multi_label\n{data}{model}scorer: {{name: multi_label, classes: [Gun, Wrench]}}}}\ntraining: {{side_px: 64, batch_size: 4, loop: {{steps: 4}}}}\n")
+    one.write_text(f"kind: multi_label\n{data}{model}scorer: {{name: multi_label, classes: [Gun, Wrench]}}}}\ntraining: {{batch_size: 4, loop: {{steps: 4}}}}\n")
     gate = "{name: svm, errors: {name: bigan, widths: [16, 8], latent: 4, matched: 8, epochs: 2}}"
     two.write_text(f"kind: one_class\n{data}init: {tmp_path}/one/model\nscorer: {{name: gbad, classes: [Gun, Wrench], gate: {gate}}}\n")
     cli, folder = CliRunner(), tmp_path / "two" / "model"
@@ -224,6 +224,49 @@ def test_fitting_says_what_is_wrong(tmp_path, simulated_root, tiny_model):
     config.write_text(ONE_CLASS.format(root=simulated_root, scorer="{name: svm, errors: {name: gaussian}}", init=tiny_model))
     with pytest.raises(TrainingError, match="phase III needs anomalous"):
         train_any(read_experiment(config, [f"training.leave_out=[{', '.join(kinds)}]"]), tmp_path / "c", SILENT)
+
+
+def test_images_are_squared_in_training_as_in_use(phase_1, simulated_root):
+    from bagscan.formats import read_scan
+    from bagscan.training.data import load_records
+    from bagscan.training.multi_label import class_scores
+    from bagscan.training.samples import load_samples
+
+    experiment = read_experiment(phase_1)
+    model = Model(experiment.model).eval()
+    records = load_records(experiment.data, SILENT)[:3]
+    samples = load_samples(records, model, SILENT)
+    assert {s.counts.shape[-2:] for s in samples} == {(64, 64)}
+    by_screening = [float(model.judge(model.working_view(read_scan(r.path).views[0]))[1][0]) for r in records]
+    assert class_scores(model, samples).max(1) == pytest.approx(np.array(by_screening), abs=2e-3)
+    with pytest.raises(ConfigError, match="square=true"):
+        MultiLabelTask(Model(read_experiment(phase_1, ["model.input.square=false"]).model), samples, samples, experiment.training)
+
+
+def test_changed_settings_describe_anew(tmp_path, simulated_root):
+    config = tmp_path / "pixels.yaml"
+    config.write_text(
+        ONE_CLASS.format(root=simulated_root, scorer="{name: gaussian}", init="null")
+        + "model: {input: {working_side_px: 64}, regioner: {name: grid, cell_px: 24}, encoder: {name: pixels, size_px: 4}}\n"
+    )
+    for number, settings in enumerate(([], ["model.encoder.reach=2"], ["model.regioner.cell_px=16"]), 1):
+        train_any(read_experiment(config, settings), tmp_path / "run", SILENT)
+        assert len(list((tmp_path / "run").glob("descriptions_train_*"))) == number
+
+
+def test_half_of_a_batch_can_be_drawn_from_positives(phase_1):
+    from bagscan.training.data import load_records
+    from bagscan.training.samples import load_samples
+
+    shares = {}
+    for balance in (0.0, 1.0):
+        experiment = read_experiment(phase_1, [f"training.balance={balance}", "training.batch_size=32"])
+        model = Model(experiment.model)
+        samples = load_samples(load_records(experiment.data, SILENT), model, SILENT)
+        _, labels = MultiLabelTask(model, samples, samples, experiment.training).batch(np.random.default_rng(0))
+        shares[balance] = float((labels == 1).any(1).float().mean())
+    assert shares[1.0] == 1
+    assert 0.2 < shares[0.0] < 0.8
 
 
 def test_what_is_left_out_is_not_among_the_rows():

@@ -1,8 +1,10 @@
-"""GBAD as report B runs it, and what it must beat: one JSON a cell, resumable by phase.
+"""GBAD, and what it must beat: one JSON a cell, resumable by phase.
 
-A cell is a data set, a skew (negative images for each positive one in training) and a variant:
+A cell is a data set, a skew (negative images for each positive one in training, as far as the set allows;
+the realised ratio is in the record) and a variant:
 
 - ``plain``, ``weighted``, ``focal``: the network trained on the skewed set as it is;
+- ``resampled``: the same, half of every batch drawn from positive images;
 - ``phase I``: the same on the ideal set, as many negatives as positives;
 - ``GBAD``: phase I, then BiGAN and SVM on its features (``GBAD gate alone``, ``GBAD hard gate`` are ablations);
 - ``gaussian``, ``memory``, ``isolation``: a simple control in the place of BiGAN, behind the same SVM.
@@ -22,10 +24,13 @@ from typing import Any
 
 import numpy as np
 import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 
 from bagscan.benchmark.scales import ScanSet
 from bagscan.core.errors import ConfigError, DataError, nearest
-from bagscan.datasets.record import Record
+from bagscan.datasets.record import Record, data_folder
+from bagscan.datasets.splits import make_split
 from bagscan.evaluation.baseline import image_statistics, trivial_baseline
 from bagscan.evaluation.metrics import auroc
 from bagscan.evaluation.multi_label import map_interval, ranking_table
@@ -43,7 +48,7 @@ SIXRAY_CLASSES = ("Gun", "Knife", "Wrench", "Pliers", "Scissors")
 # Of simulated scans: these devices stand for threats, bags with none of them are normal.
 SIMULATED_CLASSES = ("hairdryer", "iron", "toaster")
 LISTS = ("10", "100", "1000")
-ON_SKEWED = {"plain": "bce", "weighted": "weighted", "focal": "focal"}
+ON_SKEWED = {"plain": "bce", "weighted": "weighted", "focal": "focal", "resampled": "bce"}
 GATES = {"GBAD": "bigan", "GBAD hard gate": "bigan", "GBAD gate alone": "bigan", "gaussian": "gaussian", "memory": "memory", "isolation": "isolation"}
 VARIANTS = (*ON_SKEWED, "phase I", *GATES)
 MODES = {"GBAD hard gate": "hard_gate", "GBAD gate alone": "gan_alone"}
@@ -56,7 +61,7 @@ class GBADScale:
     Attributes:
         sets: simulated, by preset and count, pooled. backbone, level_dim: of the encoder. pretrained: its ImageNet weights.
         side_px: of images. batch, steps: of phase I and of the networks beside it. epochs: of BiGAN.
-        skews: negatives for each positive. seeds: of every cell.
+        skews: negatives for each positive. seeds: of every cell. optimizer, learning_rate: of phase I.
     """
 
     name: str
@@ -70,13 +75,27 @@ class GBADScale:
     epochs: int
     skews: tuple[int, ...]
     seeds: tuple[int, ...]
+    optimizer: str = "adamw"
+    learning_rate: float = 1e-3
 
 
 SCALES = {
     "smoke": GBADScale("smoke", (ScanSet("smoke", 60),), "test_resnet", 8, False, 32, 4, 4, 2, (1, 10), (0,)),
-    "small": GBADScale("small", (ScanSet("deei", 2400), ScanSet("lab", 2000)), "tf_efficientnet_lite0", 64, True, 96, 16, 120, 30, (1, 10, 100, 1000), (0, 1, 2)),
+    "small": GBADScale("small", (ScanSet("deei", 2400), ScanSet("lab", 2000)), "tf_efficientnet_lite0", 64, True, 96, 16, 200, 30, (1, 10, 100, 1000), (0, 1, 2)),
     "full": GBADScale(
-        "full", (ScanSet("deei", 7022), ScanSet("lab", 2000), ScanSet("visible", 1400)), "resnext50_32x4d", 256, False, 256, 32, 6000, 100, (1, 10, 100, 1000), (0, 1, 2)
+        "full",
+        (ScanSet("deei", 7022), ScanSet("lab", 2000), ScanSet("visible", 1400)),
+        "resnext50_32x4d",
+        256,
+        False,
+        256,
+        32,
+        6000,
+        100,
+        (1, 10, 100, 1000),
+        (0, 1, 2),
+        "sgd",
+        0.01,
     ),
 }
 
@@ -115,8 +134,9 @@ class GBADPlace:
 
 
 def settings_hash(cell: GBADCell, scale: GBADScale) -> str:
-    """Of all that a cell's result depends on but the code."""
-    return hashlib.sha256(json.dumps([dataclasses.asdict(cell), dataclasses.asdict(scale)], sort_keys=True).encode()).hexdigest()
+    """Of all that a cell's result depends on but the code; of SIXray also how many images are there."""
+    present = len(list((data_folder() / "sixray" / "JPEGImage").glob("*.jpg"))) if cell.dataset == "sixray" else None
+    return hashlib.sha256(json.dumps([dataclasses.asdict(cell), dataclasses.asdict(scale), present], sort_keys=True).encode()).hexdigest()
 
 
 def cells(dataset: str, scale: GBADScale, lists: Sequence[str] = ()) -> list[GBADCell]:
@@ -149,8 +169,8 @@ def images_of(place: GBADPlace, cell: GBADCell, report: Report) -> Images:
 
 
 def input_of(scale: GBADScale) -> InputConfig:
-    """Colour pictures near the side that they are squared to."""
-    return InputConfig(working_side_px=scale.side_px)
+    """Colour pictures, squared as report B has them."""
+    return InputConfig(working_side_px=scale.side_px, square=True)
 
 
 def _load(records: Sequence[Record], scale: GBADScale, report: Report) -> list[Sample]:
@@ -179,8 +199,7 @@ def _sixray(place: GBADPlace, name: str, report: Report) -> Images:
         report(f"SIXray{name} {part}: {len(collection.records)} of {listed} listed images are there ({100 * len(collection.records) / listed:.1f} %)")
         write_labels(collection.records, SIXRAY_CLASSES, place.runs / TABLE / f"labels_sixray{name}_{part}.json")
     training = list(found["train"].records)
-    order = np.random.default_rng(0).permutation(len(training))
-    for_val = {training[i].id for i in order[: len(training) // 10]}
+    for_val = set(make_split(training, {"train": 0.9, "val": 0.1}, 0).parts["val"])  # near-duplicates stay together
     parts = {"train": [r for r in training if r.id not in for_val], "val": [r for r in training if r.id in for_val], "test": list(found["test"].records)}
     notes = [f"{part}: {note}" for part, c in found.items() for note in c.notes]
     return Images({part: _load(records, place.scale, report) for part, records in parts.items()}, SIXRAY_CLASSES, tuple(notes))
@@ -196,11 +215,13 @@ def write_labels(records: Sequence[Record], classes: Sequence[str], path: Path) 
 def skewed(labels: np.ndarray, skew: int, seed: int) -> np.ndarray:
     """Indices of a training set of one positive image to ``skew`` negative ones: all negatives that there are, but for 1:1.
 
+    So the skew grows as positives get fewer: what it does and what their number does come together.
+
     Args:
-        labels: (n, classes). At least one image of every class stays, where there is one.
+        labels: (n, classes). At least one image of every class stays, where there is one; what nobody knows is no negative.
     """
     rng = np.random.default_rng(seed)
-    positive, negative = np.flatnonzero((labels == 1).any(1)), np.flatnonzero((labels != 1).all(1))
+    positive, negative = np.flatnonzero((labels == 1).any(1)), np.flatnonzero((labels == 0).all(1))
     wanted = max(1, min(len(positive), round(len(negative) / max(skew, 1))))
     order = rng.permutation(positive)
     first = [next((i for i in order if labels[i, k] == 1), None) for k in range(labels.shape[1])]
@@ -237,7 +258,7 @@ def run_cell(place: GBADPlace, cell: GBADCell, report: Report) -> float:
 
         model = _gated(place, cell, model, train, images.classes, tell)
     truth = label_matrix(test, images.classes)
-    embeddings = embeddings_of(model, test, place.scale.side_px)
+    embeddings = embeddings_of(model, test)
     with torch.no_grad():
         scores = model.scorer.by_class(embeddings).numpy()
     results: dict[str, Any] = ranking_table(truth, scores, images.classes)
@@ -245,7 +266,9 @@ def run_cell(place: GBADPlace, cell: GBADCell, report: Report) -> float:
     results["any_auroc"] = auroc((truth == 1).any(1).astype(int), scores.max(1))
     results["trivial_baseline"] = _baseline(train, test, images.classes)
     results["curves"], results["told"] = curves, told
-    results["positives"] = {"train": int((label_matrix(train, images.classes) == 1).any(1).sum()), "test": int((truth == 1).any(1).sum())}
+    for name, labels in (("train", label_matrix(train, images.classes)), ("test", truth)):
+        positives = int((labels == 1).any(1).sum())
+        results[name] = {"positives": positives, "negatives": len(labels) - positives}
     results["seconds"] = time.monotonic() - started
     record = make_record(
         f"gbad-{cell.slug}-{place.scale.name}",
@@ -267,9 +290,10 @@ def _network(place: GBADPlace, cell: GBADCell, train: list[Sample], images: Imag
     encoder = {"name": "fpn", "backbone": scale.backbone, "level_dim": scale.level_dim, "pretrained": scale.pretrained}
     config = ModelConfig(input_of(scale), {"name": "whole_image"}, encoder, {"name": "multi_label", "classes": list(images.classes)})
     every = max(1, scale.steps // 5)
-    loop = LoopConfig(scale.steps, 1e-3, weight_decay=0.02, warmup=min(30, scale.steps), ema=0.98 if scale.steps > 50 else 0.0, seed=cell.seed)
+    loop = LoopConfig(scale.steps, scale.learning_rate, scale.optimizer, weight_decay=0.02, warmup=min(30, scale.steps), ema=0.98 if scale.steps > 50 else 0.0, seed=cell.seed)
     loop = dataclasses.replace(loop, validate_every=every, checkpoint_every=every)
-    training = MultiLabelConfig(0.0 if loss else 1.0, loss=loss or "bce", draw_seed=cell.seed, side_px=scale.side_px, batch_size=scale.batch, loop=loop)
+    balance = 0.5 if cell.variant == "resampled" else 0.0
+    training = MultiLabelConfig(0.0 if loss else 1.0, loss=loss or "bce", balance=balance, draw_seed=cell.seed, batch_size=scale.batch, loop=loop)
     torch.manual_seed(cell.seed)
     model = Model(config)
 
@@ -284,7 +308,7 @@ def _network(place: GBADPlace, cell: GBADCell, train: list[Sample], images: Imag
 
 
 def _gated(place: GBADPlace, cell: GBADCell, phase_1: Model, train: list[Sample], classes: Sequence[str], report: Report) -> Model:
-    """Phases II and III on the features of phase I: the gate sees all negatives, whatever the skew."""
+    """Phases II and III on the features of phase I: the gate sees all negatives of the skewed set, and is kept beside phase I."""
     scale, name = place.scale, GATES[cell.variant]
     errors: dict[str, Any] = {"name": name} | ({"epochs": scale.epochs, "batch_size": min(256, 16 * scale.batch)} if name == "bigan" else {})
     mode = MODES.get(cell.variant, "product")
@@ -293,12 +317,28 @@ def _gated(place: GBADPlace, cell: GBADCell, phase_1: Model, train: list[Sample]
     model.encoder.load_state_dict(phase_1.encoder.state_dict())
     model.scorer.known.load_state_dict(phase_1.scorer.state_dict())
     model.eval()
+    shared = dataclasses.replace(cell, variant=f"gate {name}")
+    kept = place.runs / TABLE / scale.name / shared.slug / f"{settings_hash(shared, scale)[:8]}.safetensors"
+    if kept.exists():
+        model.scorer.load_state_dict(load_file(kept))
+        with safe_open(kept, "pt") as file:
+            for text in json.loads(file.metadata()["told"]):
+                report(text)
+        return model.eval()
     labels = label_matrix(train, classes)
-    features = embeddings_of(model, train, scale.side_px)
-    positive = torch.from_numpy((labels == 1).any(1))
+    features = embeddings_of(model, train)
+    positive, negative = (torch.from_numpy(found) for found in ((labels == 1).any(1), (labels == 0).all(1)))
     if not positive.any():
         raise DataError("phase III needs positive images")
-    model.scorer.fit(features[~positive], features[positive], cell.seed, report)
+    told: list[str] = []
+
+    def tell(text: str) -> None:
+        told.append(text)
+        report(text)
+
+    model.scorer.fit(features[negative], features[positive], cell.seed, tell)
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    save_file({k: v.contiguous() for k, v in model.scorer.state_dict().items()}, kept, {"told": json.dumps(told)})
     return model.eval()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,11 +14,12 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
 
-from bagscan.benchmark.gbad import VARIANTS, GBADCell, GBADPlace, Report, images_of
+from bagscan.benchmark.gbad import TABLE, VARIANTS, GBADCell, GBADPlace, Report, images_of
 from bagscan.benchmark.tables import interval, spread, table_lines
 from bagscan.core.errors import DataError
 from bagscan.evaluation.results import check_record
-from bagscan.training.multi_label import label_matrix
+from bagscan.model import Model
+from bagscan.training.multi_label import class_scores, label_matrix
 
 PNG = {"dpi": 110, "bbox_inches": "tight", "metadata": {"Software": None}}
 EXAMPLES = 8
@@ -47,10 +49,12 @@ def markdown(dataset: str, scale: str, records: Sequence[dict[str, Any]]) -> str
         per_class = [spread([r["ap"][c] for r in found]) for c in classes]
         rates = [spread([r[k] for r in found]) for k in ("micro_precision", "micro_recall", "micro_f1", "macro_f1")]
         first = found[0]
-        row = [f"1:{skew}" if dataset == "simulated" else f"list {skew}", first["positives"]["train"], variant, spread([r["map"] for r in found]), interval(first["map_interval"])]
+        drawn = first["train"]
+        row = [f"1:{skew}" if dataset == "simulated" else f"list {skew}", f"{drawn['positives']} : {drawn['negatives']}", variant]
+        row += [spread([r["map"] for r in found]), interval(first["map_interval"])]
         row += [*per_class, *rates, spread([r["any_auroc"] for r in found]), spread([r["trivial_baseline"] for r in found])]
         rows.append([*row, sum("COLLAPSED" in line for r in found for line in r["told"])])
-    head = ["skew", "positives", "variant", "mAP", "95 %", *[f"AP {c}" for c in classes], "micro P", "micro R", "micro F1", "macro F1"]
+    head = ["skew asked", "positive : negative", "variant", "mAP", "95 % (first seed)", *[f"AP {c}" for c in classes], "micro P", "micro R", "micro F1", "macro F1"]
     head += ["AUROC any", "statistics alone", "epochs collapsed"]
     return "\n".join([f"### GBAD, {dataset}; scale {scale}, {len({r['seeds'][0] for r in records})} seeds", "", *table_lines(head, rows)])
 
@@ -71,7 +75,7 @@ def draw(place: GBADPlace, dataset: str, out: Path, report: Report = print) -> l
         by_skew(records, out / f"gbad_{dataset}_skew.png"),
         curves(records, out / f"gbad_{dataset}_curves.png"),
         distribution({part: label_matrix(samples, images.classes) for part, samples in images.parts.items()}, images.classes, out / f"gbad_{dataset}_labels.png"),
-        examples(images.parts["test"], images.classes, out / f"gbad_{dataset}_examples.png"),
+        examples(images.parts["test"], images.classes, _phase_1(place, first), out / f"gbad_{dataset}_examples.png"),
     ]
 
 
@@ -123,14 +127,25 @@ def distribution(labels: dict[str, np.ndarray], classes: Sequence[str], path: Pa
     return _saved(figure, path)
 
 
-def examples(samples: Sequence[Any], classes: Sequence[str], path: Path) -> Path:
-    """Test images with their true classes."""
-    chosen = [samples[i] for i in np.unique(np.linspace(0, len(samples) - 1, EXAMPLES).astype(int))]
+def _phase_1(place: GBADPlace, cell: GBADCell) -> Model | None:
+    """Phase I of a cell, where it is still there."""
+    found = sorted((place.runs / TABLE / place.scale.name / dataclasses.replace(cell, variant="phase I").slug).glob("*/model"))
+    return Model.load(found[-1]) if found else None
+
+
+def examples(samples: Sequence[Any], classes: Sequence[str], model: Model | None, path: Path) -> Path:
+    """Test images with their true classes, and what phase I says of them."""
+    labels = label_matrix(samples, classes)
+    with_any, without = np.flatnonzero((labels == 1).any(1)), np.flatnonzero((labels == 0).all(1))
+    rows = [part[np.linspace(0, len(part) - 1, EXAMPLES // 2).astype(int)] for part in (with_any, without) if len(part)]
+    chosen = [samples[i] for i in np.concatenate(rows)]
+    scores = class_scores(model, chosen) if model else np.zeros((len(chosen), len(classes)))
     figure, axes = plt.subplots(2, EXAMPLES // 2, figsize=(3 * EXAMPLES // 2, 6))
-    for axis, sample in zip(axes.ravel(), chosen, strict=False):
+    for axis, sample, own in zip(axes.ravel(), chosen, scores, strict=False):
         axis.imshow(sample.pixels().transpose(1, 2, 0))
         there = [c for c, v in zip(classes, label_matrix([sample], classes)[0], strict=True) if v == 1]
-        axis.set_title(", ".join(there) or "none", fontsize=9)
+        said = ", ".join(f"{c} {s:.2f}" for c, s in zip(classes, own, strict=True)) if model else "phase I is gone"
+        axis.set_title(f"{', '.join(there) or 'none'}\n{said}", fontsize=8)
     for axis in axes.ravel():
         axis.axis("off")
     return _saved(figure, path)

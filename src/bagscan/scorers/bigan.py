@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.parametrizations import spectral_norm
 
-from bagscan.scorers.fitted import Fitted, Report, held_out, scale_of
+from bagscan.scorers.fitted import Fitted, Report, drawn, held_out, scale_of
 
 CARD = {
     "paper": "Dumagpi, Jung & Jeong 2020, phase II; Donahue et al. 2017",
@@ -29,6 +29,7 @@ CARD = {
 }
 RECONSTRUCTION, MATCHING = 10.0, 1.0
 SLOPE = 0.2
+POWER_ITERATIONS = 20
 COLLAPSED = 0.2  # generated descriptions that vary less than this share of the real ones
 OVERPOWERED = 0.99  # of pairs that the discriminator tells apart
 
@@ -98,7 +99,7 @@ class BiGAN(Fitted):
             ValueError: too few rows.
         """
         config = self.config
-        rows, rest = held_out(benign[: config.max_rows], seed)
+        rows, rest = held_out(drawn(benign, config.max_rows, seed), seed)
         self.mean, self.deviation = scale_of(rows)
         x = (rows - self.mean) / self.deviation
         averaged = copy.deepcopy(self).requires_grad_(False)
@@ -116,6 +117,9 @@ class BiGAN(Fitted):
                 _average(averaged, self, min(config.ema, (1 + steps) / (10 + steps)))
             report(self._epoch(epoch, x, np.mean(told, 0), generator))
         self.load_state_dict(averaged.state_dict())
+        with torch.no_grad():
+            for _ in range(POWER_ITERATIONS):  # the norms of spectral norm are those of the live weights, not of their averages
+                self.verdict(self.features(torch.cat([x[: config.batch_size], self.encoder(x[: config.batch_size])], 1)))
         self.eval()
         with torch.no_grad():
             logs = self.errors(rest).log1p()

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from bagscan.scorers.fitted import Fitted, Report, held_out
+from bagscan.scorers.fitted import Fitted, Report, drawn, held_out
 
 SLOPE = 0.2
 COLLAPSED = 0.1  # reconstructions that vary less than this share of the images
@@ -77,7 +77,7 @@ class PixelScorer(Fitted):
         raise NotImplementedError
 
     def adam(self, *modules: nn.Module) -> torch.optim.Optimizer:
-        """Adam as all the papers have it."""
+        """Adam with the momentum that DCGAN found to be needed; rates differ from paper to paper."""
         return torch.optim.Adam([p for m in modules for p in m.parameters()], self.config.learning_rate, betas=(0.5, 0.999))
 
     def fit(self, benign: Tensor, anomalous: Tensor, seed: int = 0, report: Report = print) -> None:
@@ -88,7 +88,7 @@ class PixelScorer(Fitted):
         """
         if float(benign.abs().max()) > 1 + 1e-4:
             raise ValueError(f"crops reach {float(benign.abs().max()):.2f}, the decoder's tanh gives -1 to 1: use the encoder pixels")
-        rows, rest = held_out(benign[: self.config.max_rows], seed)
+        rows, rest = held_out(drawn(benign, self.config.max_rows, seed), seed)
         generator = torch.Generator().manual_seed(seed)
         optimisers = self.optimisers()
         name = type(self).__name__.lower()

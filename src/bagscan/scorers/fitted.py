@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 Report = Callable[[str], None]
 LEAST_ROWS = 6
+ALARM_AT = 3.0
 
 
 class Fitted(nn.Module):
@@ -18,7 +19,8 @@ class Fitted(nn.Module):
 
     A subclass registers its buffers with any length, has ``distance(embeddings) -> (n,)``, 0 or more and the
     larger the stranger, and ``fit(benign, anomalous, seed, report)``. Scores are comparable between
-    scorers: 0.5 is three spreads above the middle of benign distances that nothing was fitted on.
+    scorers: 0.5 is ``ALARM_AT`` spreads above the middle of benign regions. ``fit`` takes a fifth of its own rows for
+    that; training does it again on scans that nothing was fitted on (:meth:`standardise`).
     """
 
     middle: Tensor
@@ -41,20 +43,41 @@ class Fitted(nn.Module):
         """(n, dim) -> (n,), 0 or more."""
         raise NotImplementedError
 
+    def strangeness(self, embeddings: Tensor) -> Tensor:
+        """(n,) what is standardised: the logarithm of the distance, unless a scorer has a better scale."""
+        return self.distance(embeddings).clamp(min=0).log1p()
+
     @torch.no_grad()
     def standardise(self, benign: Tensor) -> None:
-        """Middle and spread of log distances of benign rows (n, dim) that nothing was fitted on."""
-        logs = self.distance(benign).clamp(min=0).log1p()
-        low, middle, high = torch.quantile(logs[:100_000], torch.tensor([0.159, 0.5, 0.841]))
-        self.middle, self.spread = middle, ((high - low) / 2).clamp(min=1e-6)
+        """Take middle and spread from benign rows (n, dim) that nothing was fitted on."""
+        self.middle, self.spread = middle_and_spread(self.strangeness(benign))
 
     def standardised(self, embeddings: Tensor) -> Tensor:
         """(n,) spreads above the middle of benign ones."""
-        return (self.distance(embeddings).clamp(min=0).log1p() - self.middle) / self.spread
+        return (self.strangeness(embeddings) - self.middle) / self.spread
 
     def score(self, embeddings: Tensor) -> Tensor:
         """(n, dim) -> (n,) in [0, 1]."""
-        return torch.sigmoid(self.standardised(embeddings) - 3)
+        return to_unit(self.standardised(embeddings))
+
+
+def middle_and_spread(values: Tensor) -> tuple[Tensor, Tensor]:
+    """Median, and half the width of the middle two thirds: a few anomalies among them move neither."""
+    low, middle, high = torch.quantile(values[:100_000], torch.tensor([0.159, 0.5, 0.841]))
+    return middle, ((high - low) / 2).clamp(min=1e-6)
+
+
+def to_unit(spreads: Tensor) -> Tensor:
+    """(n,) spreads above the middle -> [0, 1]. Falls off as 1/x: a logistic curve would round to 1 and tie what lies far out."""
+    z = spreads - ALARM_AT
+    return 0.5 + z / (2 * (1 + z.abs()))
+
+
+def drawn(rows: Tensor, most: int, seed: int) -> Tensor:
+    """At most so many rows, drawn at random: the first ones are those of the first scans."""
+    if len(rows) <= most:
+        return rows
+    return rows[torch.from_numpy(np.sort(np.random.default_rng(seed).choice(len(rows), most, replace=False)))]
 
 
 def held_out(benign: Tensor, seed: int, share: float = 0.2) -> tuple[Tensor, Tensor]:

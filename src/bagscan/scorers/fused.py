@@ -11,7 +11,7 @@ from torch import Tensor
 from bagscan.config import fill
 from bagscan.core.errors import ConfigError
 from bagscan.registry import part
-from bagscan.scorers.fitted import Fitted, Report, held_out
+from bagscan.scorers.fitted import Fitted, Report, held_out, middle_and_spread
 
 CARD = {
     "paper": "ours",
@@ -55,15 +55,11 @@ class Fused(Fitted):
         super().__init__()
         self.known: Any = _built(config.known, config.dim, "scorer.known")
         self.unseen: Any = _built(config.unseen, config.dim, "scorer.unseen")
-        if isinstance(self.known, Fitted) or not isinstance(self.unseen, Fitted):
+        if not hasattr(self.known, "log_odds") or isinstance(self.known, Fitted) or not isinstance(self.unseen, Fitted):
             raise ConfigError("scorer.known must be one that is trained (softmax), scorer.unseen one that is fitted (memory, gaussian, bigan, svm, isolation)")
         self.config = config
         self.register_buffer("known_middle", torch.zeros(()))
         self.register_buffer("known_spread", torch.ones(()))
-
-    def _log_odds(self, embeddings: Tensor) -> Tensor:
-        p = self.known.score(embeddings).clamp(1e-6, 1 - 1e-6)
-        return torch.logit(p)
 
     def fit(self, benign: Tensor, anomalous: Tensor, seed: int = 0, report: Report = print) -> None:
         """Fit the one-class scorer to benign rows (n, dim), and both scales; the trained one stays as it is.
@@ -72,28 +68,29 @@ class Fused(Fitted):
             ValueError: too few rows.
         """
         self.unseen.fit(benign, anomalous, seed, report)
-        _, rest = held_out(benign, seed)
-        with torch.no_grad():
-            odds = self._log_odds(rest)
-        low, middle, high = torch.quantile(odds[:100_000], torch.tensor([0.159, 0.5, 0.841]))
-        self.known_middle, self.known_spread = middle, ((high - low) / 2).clamp(min=1e-6)
-        self.standardise(rest)
+        self.standardise(held_out(benign, seed)[1])
+
+    @torch.no_grad()
+    def standardise(self, benign: Tensor) -> None:
+        """Both scales, and that of the two together, from benign rows (n, dim) that nothing was fitted on."""
+        self.eval()
+        self.unseen.standardise(benign)
+        self.known_middle, self.known_spread = middle_and_spread(self.known.log_odds(benign))
+        super().standardise(benign)
 
     def both(self, embeddings: Tensor) -> Tensor:
         """(n, 2): the trained and the one-class verdict, in spreads of benign regions."""
-        known = (self._log_odds(embeddings) - self.known_middle) / self.known_spread
+        known = (self.known.log_odds(embeddings) - self.known_middle) / self.known_spread
         return torch.stack([known, self.config.weight * self.unseen.standardised(embeddings)], 1)
 
-    def distance(self, embeddings: Tensor) -> Tensor:
-        """(n, dim) -> (n,) above 0: the two verdicts together."""
+    def strangeness(self, embeddings: Tensor) -> Tensor:
+        """(n, dim) -> (n,): the two verdicts together, in spreads."""
         both = self.both(embeddings)
-        together = both.amax(1) if self.config.rule == "max" else both.sum(1)
-        return torch.nn.functional.softplus(together)
+        return both.amax(1) if self.config.rule == "max" else both.sum(1)
 
-    def score(self, embeddings: Tensor) -> Tensor:
-        """(n, dim) -> (n,) in [0, 1]."""
-        both = self.both(embeddings)
-        return torch.sigmoid((both.amax(1) if self.config.rule == "max" else both.sum(1)) - 3)
+    def distance(self, embeddings: Tensor) -> Tensor:
+        """(n, dim) -> (n,) above 0: the same."""
+        return torch.nn.functional.softplus(self.strangeness(embeddings))
 
 
 def _built(settings: dict[str, Any], dim: int, where: str) -> Any:

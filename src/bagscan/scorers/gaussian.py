@@ -8,7 +8,7 @@ import torch
 from sklearn.covariance import ledoit_wolf
 from torch import Tensor
 
-from bagscan.scorers.fitted import Fitted, Report, held_out
+from bagscan.scorers.fitted import Fitted, Report, drawn, held_out
 
 CARD = {
     "paper": "Lee et al., A simple unified framework for detecting out-of-distribution samples (NeurIPS 2018); Ledoit & Wolf 2004 for the covariance",
@@ -48,7 +48,7 @@ class Gaussian(Fitted):
         Raises:
             ValueError: too few rows.
         """
-        rows, rest = held_out(benign[: self.config.max_rows], seed)
+        rows, rest = held_out(drawn(benign, self.config.max_rows, seed), seed)
         covariance, shrinkage = ledoit_wolf(rows.double().numpy())
         # Distances by one product with a root of the precision.
         values, vectors = torch.linalg.eigh(torch.from_numpy(covariance))

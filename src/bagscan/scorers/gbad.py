@@ -55,6 +55,10 @@ class GBAD(Fitted):
         self.gate: Any = module.build(fill(module.Config, {k: v for k, v in config.gate.items() if k != "name"} | {"dim": config.dim}, "scorer.gate"))
         self.config = config
 
+    def standardise(self, benign: Tensor) -> None:
+        """Of the gate."""
+        self.gate.standardise(benign)
+
     def fit(self, benign: Tensor, anomalous: Tensor, seed: int = 0, report: Report = print) -> None:
         """Phases II and III on rows (n, dim) and (m, dim); phase I stays as it is.
 

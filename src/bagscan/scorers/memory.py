@@ -35,7 +35,7 @@ class Config:
     """
 
     dim: int = 192
-    cap_mb: float = 4.0
+    cap_mb: float = 2.0
     neighbours: int = 3
 
     def __post_init__(self) -> None:

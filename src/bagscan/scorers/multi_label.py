@@ -44,6 +44,10 @@ class MultiLabel(nn.Module):
         """(n, dim) -> (n, classes) in [0, 1]."""
         return torch.sigmoid(self(embeddings))
 
+    def log_odds(self, embeddings: Tensor) -> Tensor:
+        """(n, dim) -> (n,): of the most likely class."""
+        return self(embeddings).amax(1)
+
     def score(self, embeddings: Tensor) -> Tensor:
         """(n, dim) -> (n,): of the most likely class."""
         return self.by_class(embeddings).amax(1)

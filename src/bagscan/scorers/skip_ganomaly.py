@@ -21,7 +21,7 @@ CARD = {
     "weights": "fitted by the user; none shipped",
     "limits": "skip connections may carry the anomaly through",
 }
-ADVERSARIAL, CONTEXTUAL, LATENT = 1.0, 50.0, 1.0
+ADVERSARIAL, CONTEXTUAL, LATENT = 1.0, 40.0, 1.0
 PIXELS = 0.9  # lambda of equation 7
 
 

@@ -52,6 +52,11 @@ class SoftmaxScorer(nn.Module):
         logits: Tensor = self.head(embeddings)
         return logits
 
+    def log_odds(self, embeddings: Tensor) -> Tensor:
+        """(n, dim) -> (n,) of being anomalous: finite however sure it is."""
+        logits = self(embeddings)
+        return logits[:, 1:].logsumexp(1) - logits[:, 0]
+
     def score(self, embeddings: Tensor) -> Tensor:
         """(n, dim) -> (n,) in [0, 1]: 1 less the probability of benign."""
         return 1 - self(embeddings).softmax(-1)[:, 0]

@@ -21,7 +21,7 @@ from torch import Tensor
 from bagscan.config import fill
 from bagscan.core.errors import ConfigError
 from bagscan.registry import part
-from bagscan.scorers.fitted import Fitted, Report, held_out, scale_of
+from bagscan.scorers.fitted import Fitted, Report, drawn, held_out, scale_of
 
 CARD = {
     "paper": "Dumagpi, Jung & Jeong 2020, phase III",
@@ -88,7 +88,7 @@ class SVM(Fitted):
         for_inner, for_errors = held_out(benign, seed, SHARE_OF_ERRORS)
         self.inner.fit(for_inner, anomalous, seed, report)
         with torch.no_grad():
-            logs = [self._log_errors(rows[: config.max_rows]) for rows in (for_errors, anomalous)]
+            logs = [self._log_errors(rows) for rows in (drawn(for_errors, config.max_rows, seed), drawn(anomalous, config.max_rows, seed))]
         self.error_mean, self.error_deviation = scale_of(torch.cat(logs))
         x = ((torch.cat(logs) - self.error_mean) / self.error_deviation).double().numpy()
         y = np.repeat([0, 1], [len(rows) for rows in logs])
@@ -130,13 +130,21 @@ class SVM(Fitted):
         x = (self._log_errors(embeddings) - self.error_mean) / self.error_deviation
         return torch.exp(-self.gamma * torch.cdist(x, self.centre).square()) @ self.weight + self.offset
 
+    def log_odds(self, embeddings: Tensor) -> Tensor:
+        """(n, dim) -> (n,) of being anomalous, both classes equally likely beforehand."""
+        return self.platt[0] * self.margin(embeddings) + self.platt[1]
+
+    def strangeness(self, embeddings: Tensor) -> Tensor:
+        """(n,) the log-odds: of odds near 0 the logarithm of the distance would have no spread."""
+        return self.log_odds(embeddings)
+
     def probability(self, embeddings: Tensor) -> Tensor:
         """(n, dim) -> (n,) of being anomalous, both classes equally likely beforehand."""
-        return torch.sigmoid(self.platt[0] * self.margin(embeddings) + self.platt[1])
+        return torch.sigmoid(self.log_odds(embeddings))
 
     def distance(self, embeddings: Tensor) -> Tensor:
         """(n, dim) -> (n,) odds of being anomalous."""
-        return torch.exp((self.platt[0] * self.margin(embeddings) + self.platt[1]).clamp(-15, 15))
+        return torch.exp(self.log_odds(embeddings).clamp(-15, 15))
 
     def score(self, embeddings: Tensor) -> Tensor:
         """(n, dim) -> (n,) in [0, 1]: the probability."""

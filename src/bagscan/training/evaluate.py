@@ -30,7 +30,6 @@ from bagscan.training.multi_label import class_scores, label_matrix
 from bagscan.training.samples import Sample
 
 LEVELS = ("segment", "scan")
-DEFAULT_SIDE_PX = 256
 Judgeable = Experiment | OneClassExperiment | MultiLabelExperiment
 
 
@@ -110,7 +109,7 @@ def evaluate_model(
     results = evaluate_levels(judged.bags, point.threshold if point else 0.5)
     if any(item.about for item in judged.items):
         results["simulated"] = _simulated(judged.items, point)
-    if hasattr(model.scorer, "by_class") and model.regioner.kind == "whole_image":
+    if hasattr(model.scorer, "by_class") and model.config.input.square:
         results["classes"] = _classes(model, judged.samples)
     results["operating_point"] = dataclasses.asdict(point) if point else None
     results["per_scan"]["trivial_baseline"] = _baseline(*(part_records(data, judged.records, judged.split, p) for p in ("train", part)))
@@ -138,7 +137,7 @@ def _classes(model: Model, samples: list[Sample]) -> dict[str, Any]:
     """AP of every class over the ranking of all images, and precision, recall and F1 at 0.5 (report B)."""
     names = tuple(model.scorer.config.classes)
     truth = label_matrix(samples, names)
-    scores = class_scores(model, samples, model.config.input.working_side_px or DEFAULT_SIDE_PX)
+    scores = class_scores(model, samples)
     return ranking_table(truth, scores, names) | {"map_interval": map_interval(truth, scores)}
 
 

@@ -34,8 +34,9 @@ class MultiLabelConfig:
     Attributes:
         negatives: for each positive image, drawn once with ``draw_seed``: 1 is the ideal set of report B; 0 takes all.
         positives: images at most, 0 for all. draw_seed: of that choice.
+        balance: share of every batch drawn from positive images, whatever their number; 0 draws all alike.
         loss: ``bce``, ``weighted`` (classes by the inverse of their share) or ``focal``.
-        side_px: of the square that images are brought to. batch_size: images a step.
+        batch_size: images a step; the model's input must be square.
         turn, zoom, shift: largest rotation in degrees, relative change of scale, and shift as a share of the side; training only.
         validation_scans: at most. loop: see :class:`LoopConfig`.
     """
@@ -43,8 +44,8 @@ class MultiLabelConfig:
     negatives: float = 1.0
     positives: int = 0
     draw_seed: int = 0
+    balance: float = 0.0
     loss: str = "bce"
-    side_px: int = 256
     batch_size: int = 16
     turn: float = 10.0
     zoom: float = 0.1
@@ -55,8 +56,8 @@ class MultiLabelConfig:
     def __post_init__(self) -> None:
         if self.loss not in LOSSES:
             raise ValueError(f"loss must be one of {', '.join(LOSSES)}, got {self.loss!r}")
-        if self.negatives < 0 or self.positives < 0 or min(self.batch_size, self.side_px // 32, self.validation_scans) < 1:
-            raise ValueError("negatives and positives must be 0 or more, batch_size 1 or more, side_px 32 or more")
+        if self.negatives < 0 or self.positives < 0 or min(self.batch_size, self.validation_scans) < 1 or not 0 <= self.balance <= 1:
+            raise ValueError("negatives and positives must be 0 or more, batch_size and validation_scans 1 or more, balance a share")
 
 
 @dataclass(frozen=True)
@@ -116,17 +117,26 @@ class MultiLabelTask:
     def __init__(self, model: Model, train: Sequence[Sample], val: Sequence[Sample], config: MultiLabelConfig) -> None:
         if not hasattr(model.scorer, "by_class"):
             raise ConfigError("kind multi_label needs a scorer of classes: multi_label or gbad")
-        self.model, self.val, self.config = model, spread(val, config.validation_scans), config
+        if not model.config.input.square:
+            raise ConfigError("kind multi_label needs model.input.square=true: images of a batch are of one shape, in training as in use")
+        self.model, self.config = model, config
         self.classes = tuple(model.scorer.config.classes)
         chosen = ideal_set(label_matrix(train, self.classes), config.negatives, config.draw_seed, config.positives)
         self.train = [train[i] for i in chosen]
         self.labels = label_matrix(self.train, self.classes)
+        self.positive = np.flatnonzero((self.labels == 1).any(1))
+        # All positives, and of the others as many as there is room for: a plain draw from a skewed set would hold none.
+        has = (label_matrix(val, self.classes) == 1).any(1)
+        room = max(0, config.validation_scans - int(has.sum()))
+        self.val = [s for s, one in zip(val, has, strict=True) if one] + spread([s for s, one in zip(val, has, strict=True) if not one], room)
         self.modules: dict[str, nn.Module] = {"encoder": model.encoder, "scorer": getattr(model.scorer, "known", model.scorer)}
         share = (self.labels == 1).mean(0).clip(1e-3, 1 - 1e-3)
         self.weight = torch.tensor((1 - share) / share if config.loss == "weighted" else np.ones(len(share)), dtype=torch.float32)
 
     def batch(self, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
         chosen = rng.integers(len(self.train), size=self.config.batch_size)
+        from_positive = rng.random(len(chosen)) < self.config.balance
+        chosen[from_positive] = self.positive[rng.integers(len(self.positive), size=int(from_positive.sum()))]
         squares = torch.stack([augmented(self.train[i].pixels(), self.config, rng) for i in chosen])
         return squares, torch.from_numpy(self.labels[chosen])
 
@@ -142,11 +152,11 @@ class MultiLabelTask:
         return (each * known).sum() / known.sum().clamp(min=1), {}
 
     def validate(self) -> dict[str, float]:
-        truth, scores = label_matrix(self.val, self.classes), class_scores(self.model, self.val, self.config.side_px)
+        truth, scores = label_matrix(self.val, self.classes), class_scores(self.model, self.val)
         told = ranking_table(truth, scores, self.classes)
         # Beside them training images as they are, so that curves show where one leaves the other (report B).
         seen = spread(self.train, len(self.val))
-        own = ranking_table(label_matrix(seen, self.classes), class_scores(self.model, seen, self.config.side_px), self.classes)
+        own = ranking_table(label_matrix(seen, self.classes), class_scores(self.model, seen), self.classes)
         keep = {k: float(told[k]) for k in CURVES} | {f"train_{k}": float(own[k]) for k in CURVES}
         return {"monitor": keep["map"] if np.isfinite(keep["map"]) else 0.0, **keep}
 
@@ -167,34 +177,29 @@ def embed(model: Model, pixels: Tensor, chosen: Tensor | None = None) -> Tensor:
     return found
 
 
-def square(pixels: np.ndarray, side: int) -> Tensor:
-    """(C, H, W) -> (C, side, side)."""
-    return F.interpolate(torch.from_numpy(pixels)[None], (side, side), mode="bilinear", antialias=True, align_corners=False)[0]
-
-
 def augmented(pixels: np.ndarray, config: MultiLabelConfig, rng: np.random.Generator) -> Tensor:
-    """(C, H, W) -> (C, side, side): flipped, and a little turned, zoomed and shifted; what comes in at the border is as what is there."""
+    """(C, s, s) flipped, and a little turned, zoomed and shifted; what comes in at the border is as what is there."""
     angle = np.deg2rad(rng.uniform(-config.turn, config.turn))
     zoom = np.exp(rng.uniform(-config.zoom, config.zoom))
     flip = -1 if rng.random() < 0.5 else 1
     matrix = zoom * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]) @ np.diag([flip, 1])
     theta = torch.tensor(np.column_stack([matrix, rng.uniform(-2 * config.shift, 2 * config.shift, 2)]), dtype=torch.float32)
-    grid = F.affine_grid(theta[None], [1, 1, config.side_px, config.side_px], align_corners=False)
-    return F.grid_sample(square(pixels, config.side_px)[None], grid, padding_mode="border", align_corners=False)[0]
+    grid = F.affine_grid(theta[None], [1, 1, *pixels.shape[-2:]], align_corners=False)
+    return F.grid_sample(torch.from_numpy(pixels)[None], grid, padding_mode="border", align_corners=False)[0]
 
 
 @torch.no_grad()
-def embeddings_of(model: Model, samples: Sequence[Sample], side: int, batch: int = 32) -> Tensor:
+def embeddings_of(model: Model, samples: Sequence[Sample], batch: int = 32) -> Tensor:
     """(n, dim) descriptions of whole images, as they are: nothing is augmented in use."""
     model.eval()
-    parts = [embed(model, torch.stack([square(s.pixels(), side) for s in samples[i : i + batch]])) for i in range(0, len(samples), batch)]
+    parts = [embed(model, torch.stack([torch.from_numpy(s.pixels()) for s in samples[i : i + batch]])) for i in range(0, len(samples), batch)]
     return torch.cat(parts) if parts else torch.zeros(0, model.encoder.dim)
 
 
 @torch.no_grad()
-def class_scores(model: Model, samples: Sequence[Sample], side: int) -> np.ndarray:
+def class_scores(model: Model, samples: Sequence[Sample]) -> np.ndarray:
     """(n, classes) in [0, 1]."""
-    return np.asarray(model.scorer.by_class(embeddings_of(model, samples, side)).numpy())
+    return np.asarray(model.scorer.by_class(embeddings_of(model, samples)).numpy())
 
 
 def train_multi_label(experiment: MultiLabelExperiment, out: Path, report: Report = print) -> dict[str, float]:

@@ -7,6 +7,7 @@ folder, and a scorer is fitted to them in seconds or minutes.
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -23,8 +24,9 @@ from bagscan.evaluation.metrics import auroc
 from bagscan.model import Model, ModelConfig
 from bagscan.training.data import DataConfig, load_records, obtain_split, part_records
 from bagscan.training.joint import as_bag, described
+from bagscan.training.multi_label import UNKNOWN, label_vector
 from bagscan.training.resolved import save_resolved
-from bagscan.training.samples import Sample, load_samples
+from bagscan.training.samples import Sample, load_samples, spread
 
 Report = Callable[[str], None]
 SEVERAL = "several"
@@ -36,7 +38,8 @@ class OneClassConfig:
 
     Attributes:
         rows_a_scan: benign regions of a scan, or of an item, drawn at most; anomalous ones are all taken.
-        leave_out: kinds of anomaly, or classes of objects, that no scorer may see. validation_scans: judged after fitting.
+        leave_out: kinds of anomaly, or classes of objects, that the scorer is not shown. validation_scans: scans, or items,
+            that scores are brought to a common scale on, and judged on, at most.
         seed: of draws and of the fit.
     """
 
@@ -113,12 +116,13 @@ def kind_of(sample: Sample) -> str:
 
 def describe_samples(model: Model, samples: Sequence[Sample], report: Report = print) -> Descriptions:
     """Describe the foreground regions of samples."""
+    classes = model.scorer.config.classes if hasattr(model.scorer, "by_class") else ()
     rows, truth, scan = [torch.zeros(0, model.encoder.dim)], [np.zeros(0, int)], [np.zeros(0, int)]
     for number, (sample, regions, embeddings) in enumerate(described(model, samples)):
-        bag = as_bag(sample, regions, np.zeros(regions.n, np.float32))
-        own = bag.truth
-        if model.regioner.kind == "whole_image" and sample.region is None:  # the whole scan is benign or is not
-            own = np.full(regions.n, int(bool(sample.annotations) or any(v == 1 for v in sample.record.labels.values())))
+        own = as_bag(sample, regions, np.zeros(regions.n, np.float32)).truth
+        if classes:  # of a whole scan: what its labels say of the scorer's own classes
+            labels = label_vector(sample.record.labels, classes)
+            own = np.full(regions.n, 1 if (labels == 1).any() else -1 if (labels == UNKNOWN).any() else 0)
         kept = own >= 0
         rows.append(embeddings[torch.from_numpy(kept)])
         truth.append(own[kept])
@@ -183,10 +187,13 @@ def fit(model: Model, train: Descriptions, val: Descriptions, config: OneClassCo
     except ValueError as error:
         raise TrainingError(str(error)) from error
     model.eval()
+    if len(rest := val.benign(config.rows_a_scan, config.seed)) > 1:
+        model.scorer.standardise(rest)
     scores = model.score(val.rows)
-    counted = val.truth >= 0
-    worst = np.array([scores[val.scan == k].max(initial=0) for k in range(len(val.kinds))])
-    return {"auroc": auroc(val.truth[counted], scores[counted]), "scan_auroc": auroc(np.array([kind != "" for kind in val.kinds]).astype(int), worst)}
+    there = [k for k in range(len(val.kinds)) if (val.scan == k).any()]
+    worst = np.array([scores[val.scan == k].max() for k in there])
+    anomalous_scan = np.array([(val.truth[val.scan == k] == 1).any() for k in there]).astype(int)
+    return {"auroc": auroc(val.truth, scores), "scan_auroc": auroc(anomalous_scan, worst)}
 
 
 def train_one_class(experiment: OneClassExperiment, out: Path, report: Report = print) -> dict[str, float]:
@@ -199,9 +206,10 @@ def train_one_class(experiment: OneClassExperiment, out: Path, report: Report = 
     save_resolved(dataclasses.replace(experiment, model=model.config), "one_class", out)
     parts = {}
     for part in ("train", "val"):
-        path = out / f"descriptions_{part}_{experiment_id(model, split.data_hash)}.safetensors"
+        path = out / f"descriptions_{part}_{experiment_id(model, experiment.data, split.data_hash)}.safetensors"
         if not path.exists():
             samples = load_samples(part_records(experiment.data, records, split, part), model, report, split.sha256)
+            samples = spread(samples, experiment.training.validation_scans) if part == "val" else samples
             save_descriptions(describe_samples(model, samples, report), path)
         parts[part] = load_descriptions(path)
     with (out / "log.jsonl").open("w") as log:
@@ -213,14 +221,16 @@ def train_one_class(experiment: OneClassExperiment, out: Path, report: Report = 
         best = fit(model, parts["train"], parts["val"], experiment.training, tell)
     model.about |= {"training data": split.data_hash, "validation": {k: round(v, 4) for k, v in best.items()}}
     if experiment.training.leave_out:
-        model.about["never seen"] = ", ".join(experiment.training.leave_out)
+        model.about["not shown to the fitted scorer"] = ", ".join(experiment.training.leave_out)
     model.save(out / "model")
     return best
 
 
-def experiment_id(model: Model, data_hash: str) -> str:
-    """Of what the descriptions depend on: describing model and data."""
-    return f"{model.about.get('described by', 'pixels')[:8]}_{data_hash[:8]}"
+def experiment_id(model: Model, data: DataConfig, data_hash: str) -> str:
+    """Of what the descriptions depend on: the describing model, the data, and how they are read and labelled."""
+    classes = getattr(model.scorer.config, "classes", ()) if hasattr(model.scorer, "by_class") else ()
+    told = [model.about.get("described by"), dataclasses.asdict(model.config) | {"scorer": classes}, dataclasses.asdict(data), data_hash]
+    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:12]
 
 
 def kinds_of(descriptions: Iterable[Descriptions]) -> list[str]:
