@@ -16,7 +16,7 @@ from bagscan.benchmark.gbad_tables import read_gbad
 from bagscan.benchmark.scales import SCALES
 from bagscan.benchmark.tables import TITLES, comparison, markdown, read_cells
 from bagscan.benchmark.unseen import markdown as unseen_markdown
-from bagscan.benchmark.unseen import read_unseen
+from bagscan.benchmark.unseen_run import read_unseen
 from bagscan.evaluation.results import check_record
 
 RESULTS = Path(__file__).parent / "results"

@@ -316,11 +316,12 @@ def _benchmark_gbad(what: str, scale: str, dataset: str, lists: list[str], data:
 
 
 def _benchmark_unseen(place: Any, dataset: str, only: list[str], as_json: bool) -> None:
-    from bagscan.benchmark.unseen import markdown, read_unseen, run_unseen
+    from bagscan.benchmark.unseen import markdown
+    from bagscan.benchmark.unseen_run import read_unseen, run_unseen
 
     failed = run_unseen(place, dataset, only, _say)
     found = read_unseen(place.results / place.scale.name / dataset)
-    _print({"table": "unseen", "kinds": found}, as_json, lambda: markdown(found, f"{dataset}, scale {place.scale.name}"))
+    _print({"table": "unseen", "kinds": found}, as_json, lambda: markdown(found, f"{dataset}, scale {place.scale.name}") if found else "nothing is there yet")
     _end_of_cells(failed, len(found) + failed)
 
 

@@ -1,6 +1,7 @@
 """GBAD and kinds left out at scale smoke: cells run, resume, and say what they are made of."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -8,11 +9,12 @@ import pytest
 from typer.testing import CliRunner
 
 from bagscan.benchmark.gbad import SCALES, VARIANTS, cells, skewed, write_labels
-from bagscan.benchmark.unseen import FALSE_POSITIVES, Scored, found_at, gained
+from bagscan.benchmark.unseen import FALSE_POSITIVES, rates
 from bagscan.cli import app
 from bagscan.core.errors import ConfigError
 from bagscan.datasets.record import Record
 from bagscan.evaluation.results import check_record
+from bagscan.evaluation.within_bag import BagResult
 
 
 @pytest.fixture(scope="module")
@@ -103,22 +105,37 @@ def test_sixray_runs_on_what_is_there_and_says_how_much_that_is(tmp_path, sixray
     assert "list 10" in run.output
 
 
+def bag(scores, truth, name="x"):
+    """A bag whose regions are benign (0) or of one object (1)."""
+    overlap = np.array(truth, float)[:, None]
+    ones = np.ones(len(truth))
+    return BagResult(np.array(scores, float), ones, overlap, overlap[:, 0], ones, np.ones(len(truth), bool), ("sharp",) if any(truth) else (), name)
+
+
 def test_found_at_equal_false_positives_is_counted_by_object():
-    scores = np.concatenate([np.linspace(0, 1, 101), [0.97, 0.2], [0.93, 0.1]])
-    truth = np.concatenate([np.zeros(101, int), np.ones(4, int)])
-    scan = np.concatenate([np.zeros(101, int), [1, 1, 2, 2]])
-    scored = Scored(scores, truth, scan, np.array([False, True, True]))
-    assert found_at(scored, 0.05)["tp"] == 50
-    assert found_at(scored, 0.01)["tp"] == 0
-    assert found_at(scored, 0.10)["tp"] == 100
-    assert found_at(scored, 0.05)["n"] == 2
+    bags = [bag(np.linspace(0, 1, 100), np.zeros(100)), bag([0.97, 0.2], [1, 1]), bag([0.93, 0.1], [1, 1])]
+    objects, scans = [(1, 0), (2, 0)], ["a", "b", "c"]
+    # Of 100 benign regions the fifth from above is 0.96: five alarm at or above it, four and the object above.
+    assert rates(bags, scans, objects, 0.05).tp == 50
+    assert rates(bags, scans, objects, 0.01).tp == 0
+    assert rates(bags, scans, objects, 0.10).tp == 100
+    low, high = rates(bags, scans, objects, 0.05).interval
+    assert low <= 50 <= high
+    assert np.isnan(rates(bags, scans, [], 0.05).tp)
 
 
-def test_a_gain_is_one_where_the_same_objects_are_found_more_often():
-    low, high = gained([0] * 40, [1] * 30 + [0] * 10)
-    assert 50 < low < 75 < high < 95
-    low, high = gained([1, 0] * 20, [0, 1] * 20)
-    assert low < 0 < high
+def test_intervals_draw_whole_scans():
+    """Forty objects in two scans are two things that can be drawn, not forty."""
+    rng = np.random.default_rng(0)
+    benign = [bag(rng.random(200), np.zeros(200)) for _ in range(30)]
+    found, missed = bag([2.0], [1]), bag([-1.0], [1])
+    bags = [*benign, *[found] * 20, *[missed] * 20]
+    objects = [(30 + k, 0) for k in range(40)]
+    own = [f"benign{k}" for k in range(30)]
+    together = rates(bags, [*own, *["f"] * 20, *["m"] * 20], objects, 0.05).interval
+    apart = rates(bags, [*own, *[f"o{k}" for k in range(40)]], objects, 0.05).interval
+    assert together == [0, 100]
+    assert 20 < apart[0] < 50 < apart[1] < 80
 
 
 def test_kinds_left_out_are_compared_scorer_by_scorer(ran):
@@ -129,10 +146,36 @@ def test_kinds_left_out_are_compared_scorer_by_scorer(ran):
     for record in records:
         check_record(record)
         scorers = record["results"]["scorers"]
-        assert {"softmax", "memory", "softmax + memory", "BiGAN + SVM", "softmax + BiGAN + SVM", "gaussian", "isolation"} <= set(scorers)
+        assert {"softmax", "memory", "softmax + memory", "BiGAN + SVM", "softmax + BiGAN + SVM", "gaussian", "isolation", "darkness", "chance"} <= set(scorers)
         for fpr in FALSE_POSITIVES:
             assert scorers["softmax"][f"at_{fpr}"]["gain"] == [0, 0]
             assert scorers["memory"][f"at_{fpr}"]["n"] >= 1
-    assert "kinds better / worse than softmax" in run.output
+    assert "gains / loses on softmax" in run.output
     again = bench(ran, "unseen", "--dataset", "simulated")
     assert "there already" in again.output
+
+
+def test_real_scans_are_left_out_by_class_of_box(tmp_path, yolo_root, monkeypatch):
+    import bagscan.benchmark.unseen_run as module
+
+    config = tmp_path / "real.yaml"
+    config.write_text(
+        "kind: joint\ndata: {sources: [{format: yolo, root: .}], fractions: [0.5, 0.25, 0.25]}\n"
+        "model: {regioner: {name: ssn, n_superpixels: 40, width: 4, n_features: 3, stride: 2}, encoder: {name: pooled}, scorer: {name: softmax, hidden: 8}}\n"
+    )
+    classes = ["bar"] * 12 + ["rod"] * 12
+    data = tmp_path / "data"
+    shutil.copytree(yolo_root, data)
+    (data / "classes.txt").write_text("bar\nrod\n")
+    for path, name in zip(sorted((data / "labels").glob("*.txt")), classes, strict=True):
+        path.write_text(path.read_text().replace("0 ", f"{int(name == 'rod')} ", 1))
+    monkeypatch.setenv("BAGSCAN_DATA", str(data))
+    monkeypatch.setattr(module, "REAL", config)
+    run = bench(tmp_path, "unseen", "--dataset", "real")
+    assert run.exit_code == 0, run.output
+    records = [json.loads(path.read_text()) for path in (tmp_path / "results" / "smoke" / "real").glob("*.json")]
+    assert {r["results"]["left_out"] for r in records} <= {"bar", "rod"}
+    assert records
+    for record in records:
+        assert record["results"]["scorers"]["softmax"]["at_0.05"]["n"] >= 1
+        assert record["results"]["scorers"]["memory"]["auroc"] is not None
