@@ -3,14 +3,17 @@
     pip install 'bagscan[train,imagenet,peers]'
     python benchmarks/peers.py --data simulated/visible --model src/bagscan/shipped/colour
 
-All learn from benign training views alone, but for the row `softmax`, which has seen anomalies. Every
-map is averaged over the same square cells and judged by the within-bag protocol. anomalib's EfficientAd
-needs weights and images that it fetches from the network, so it has no row here.
+Like is to be compared with like: anomalib's models and our rows "on ImageNet features" stand on the same
+backbone, which has seen no scan, and learn from benign views alone. Our rows "on the model's" stand on
+an encoder that was trained with anomalies, and `softmax` is that model itself. Every map is averaged over the
+same square cells and judged by the within-bag protocol. anomalib's EfficientAd needs weights and images
+that it fetches from the network, so it has no row here.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import resource
 import time
 from collections.abc import Callable
@@ -21,16 +24,19 @@ import torch
 from anomalib.models.image.padim.torch_model import PadimModel
 from anomalib.models.image.patchcore.torch_model import PatchcoreModel
 
-from bagscan.backbones import _load_packaged
+from bagscan.backbones import _load_packaged, create_backbone
 from bagscan.core import Regions
 from bagscan.datasets import simulated
+from bagscan.datasets.record import Record
+from bagscan.encoders.pooling import pool_regions
+from bagscan.evaluation.metrics import bootstrap_mean
 from bagscan.evaluation.results import make_record, write_record
-from bagscan.evaluation.within_bag import region_means, summarise
+from bagscan.evaluation.within_bag import bag_values, region_means, summarise
 from bagscan.model import Model
 from bagscan.registry import part
 from bagscan.training.joint import as_bag, described
 from bagscan.training.one_class import describe_samples
-from bagscan.training.samples import Sample, load_samples, spread
+from bagscan.training.samples import Sample, load_samples
 
 BACKBONE = "tf_efficientnet_lite0"
 CELL_PX = 16
@@ -49,10 +55,10 @@ def main() -> None:
     arguments = parser.parse_args()
     model = Model.load(arguments.model).cut_by({"name": "grid", "cell_px": CELL_PX})
     records = simulated.load(arguments.data, views="below").records
-    benign = spread(load_samples([r for r in records if r.part == "train" and not r.annotations][: arguments.benign], model), arguments.benign)
-    test = load_samples([r for r in records if r.part == "test" and r.annotations][: arguments.test], model)
+    benign = load_samples(evenly([r for r in records if r.part == "train" and not r.annotations], arguments.benign), model)
+    test = load_samples(evenly([r for r in records if r.part == "test" and r.annotations], arguments.test), model)
     results = {}
-    for name, fit in {**peers(), **ours(model)}.items():
+    for name, fit in {**peers(), **ours(model), **on_imagenet(model)}.items():
         started = time.perf_counter()
         judge = fit(benign)
         fitted = time.perf_counter() - started
@@ -61,20 +67,30 @@ def main() -> None:
         spent = (time.perf_counter() - started) / len(test)
         told = summarise(bags)
         peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
-        results[name] = {k: told[k] for k in ("auroc", "hit_at_1", "hit_at_5")} | {"fit_s": fitted, "s_per_view": spent, "peak_mb": peak_mb}
-        print(name, {k: round(v, 3) for k, v in results[name].items()}, flush=True)
+        interval = bootstrap_mean(bag_values(bags)["auroc"])
+        results[name] = {k: told[k] for k in ("auroc", "hit_at_1", "hit_at_5")} | {"auroc_interval": interval, "fit_s": fitted, "s_per_view": spent, "peak_mb": peak_mb}
+        print(name, results[name], flush=True)
     control = summarise(bags, control=True)
     results["darkness"] = {k: control[k] for k in ("auroc", "hit_at_1", "hit_at_5")}
     print("darkness", results["darkness"])
     record = make_record(
         "peers",
         results,
-        data={"name": arguments.data.name, "hash": model.id, "counts": {"benign": len(benign), "test": len(test)}},
+        data={
+            "name": arguments.data.name,
+            "hash": hashlib.sha256(",".join(s.record.id for s in [*benign, *test]).encode()).hexdigest(),
+            "counts": {"benign": len(benign), "test": len(test)},
+        },
         config={"cell_px": CELL_PX, "working_side_px": model.config.input.working_side_px, "backbone": BACKBONE, "coreset": CORESET},
         seeds=[0],
         notes=["Peak memory is the process's so far, rows in this order.", "EfficientAd fetches weights and images from the network and was left out."],
     )
     write_record(arguments.out, record)
+
+
+def evenly(records: list[Record], n: int) -> list[Record]:
+    """At most so many, spread through the list."""
+    return [records[i] for i in np.unique(np.linspace(0, len(records) - 1, min(n, len(records))).astype(int))]
 
 
 def batch_of(sample: Sample) -> torch.Tensor:
@@ -143,7 +159,38 @@ def ours(model: Model) -> dict[str, Callable[[list[Sample]], Judge]]:
 
         return judge
 
-    return {**{f"bagscan {name}": one(name) for name in ("memory", "gaussian", "bigan")}, "bagscan softmax": lambda _: by(model.scorer)}
+    return {**{f"bagscan {name} on the model's features": one(name) for name in ("memory", "gaussian", "bigan")}, "bagscan softmax, the model itself": lambda _: by(model.scorer)}
+
+
+def on_imagenet(model: Model) -> dict[str, Callable[[list[Sample]], Judge]]:
+    """Our scorers on the features that anomalib's models have, averaged in the cells."""
+    backbone, widths, strides = create_backbone(BACKBONE, 3, pretrained=True)
+    backbone.eval()
+    used = [i for i, stride in enumerate(strides) if stride in (8, 16)]
+
+    @torch.no_grad()
+    def rows(sample: Sample, regions: Regions) -> torch.Tensor:
+        maps = backbone(batch_of(sample))
+        labels = torch.from_numpy(regions.labels.astype(np.int64))[None]
+        return torch.cat([pool_regions(maps[i], labels)[0] for i in used], 1)
+
+    def one(name: str) -> Callable[[list[Sample]], Judge]:
+        def fit(benign: list[Sample]) -> Judge:
+            torch.manual_seed(0)
+            module = part("scorers", name)
+            scorer = module.build(module.Config(dim=sum(widths[i] for i in used)))
+            every = []
+            for sample in benign:
+                regions = model.regions(sample.full_view())
+                found = rows(sample, regions)
+                chosen = np.random.default_rng(0).permutation(np.flatnonzero(as_bag(sample, regions, np.zeros(regions.n)).truth == 0))[:ROWS_A_SCAN]
+                every.append(found[torch.from_numpy(chosen)])
+            scorer.fit(torch.cat(every), torch.zeros(0, 1), 0, lambda _: None)
+            return lambda sample, regions: np.asarray(scorer.eval().score(rows(sample, regions)).detach().numpy())
+
+        return fit
+
+    return {f"bagscan {name} on ImageNet features": one(name) for name in ("memory", "gaussian")}
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ def main() -> None:
     arguments = parser.parse_args()
     model = Model.load(arguments.model)
     model.half_weights = True
-    model.about["trained on"] = "simulated scans alone (bagscan simulate --preset deei and --preset visible), over ImageNet weights"
+    model.about["trained on"] = "simulated scans alone (bagscan simulate --preset deei for its detector, --preset lab), over ImageNet weights"
     model.about["made by"] = f"bagscan train configs/simulated_{arguments.name}.yaml, bagscan calibrate --level scan, benchmarks/ship.py"
     if arguments.minutes:
         model.about["training time"] = f"{arguments.minutes:.0f} minutes on one core, its item detector apart"

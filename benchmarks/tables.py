@@ -111,7 +111,7 @@ def render() -> str:
     for path in sorted(RESULTS.glob("*.json")):
         record = json.loads(path.read_text())
         check_record(record)
-        kinds = {"real_transfer": transfer, "superpixels": superpixels, "speed": speed, "ablation": ablation, "simulator": speed}
+        kinds = {"scorer_cost": costs, "peers": peer_rows, "real_transfer": transfer, "superpixels": superpixels, "speed": speed, "ablation": ablation, "simulator": speed}
         kind = detection if record["name"].startswith("detection-") else kinds.get(record["name"], evaluation)
         machine, data = record["machine"], record["data"]
         lines += [
@@ -151,6 +151,21 @@ def report_b() -> list[str]:
         if records:
             lines += [unseen_markdown(records, f"{folder.name} scans, scale {folder.parent.name}"), ""]
     return lines
+
+
+def costs(record: dict[str, Any]) -> list[str]:
+    """What scorers cost beside the encoder."""
+    rows = [[name, 1e3 * r["s_per_view"], 100 * r.get("share_of_encoder", 1.0), r.get("kept_mb")] for name, r in record["results"].items()]
+    return table(["", "ms a view", "% of the encoder", "MB kept"], rows)
+
+
+def peer_rows(record: dict[str, Any]) -> list[str]:
+    """Our one-class scorers and anomalib's models."""
+    rows = []
+    for name, r in record["results"].items():
+        low, high = r.get("auroc_interval", (None, None))
+        rows.append([name, r["auroc"], f"{low:.3f}-{high:.3f}" if low is not None else "-", r["hit_at_1"], r["hit_at_5"], r.get("fit_s"), r.get("s_per_view")])
+    return table(["", "within-bag AUROC", "95 %", "hit@1", "hit@5", "s to fit", "s a view"], rows)
 
 
 def transfer(record: dict[str, Any]) -> list[str]:
