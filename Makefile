@@ -19,7 +19,7 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 
 demo: setup
 	$(BIN)/bagscan simulate --preset demo --workers 2 --out demo-out/simulated
-	$(BIN)/bagscan screen demo-out/simulated/colour --out demo-out/screened
+	$(BIN)/bagscan screen demo-out/simulated/raw --out demo-out/screened
 	$(BIN)/python benchmarks/demo_truth.py demo-out
 	@echo "Open demo-out/screened/report.html in a browser."
 

@@ -149,12 +149,37 @@ def test_bigan_tells_every_epoch_and_says_when_it_collapses():
     assert "tells all pairs apart" in told
 
 
-def test_bigan_feature_matching_moves_encoder_and_generator_alone():
+def test_bigan_matching_and_reconstruction_move_encoder_and_generator_alone(monkeypatch):
+    """The discriminator learns from its own loss: with other weights on the two errors it comes out the same, E and G do not."""
+    import bagscan.scorers.bigan as module
+
+    found = {}
+    for weights in ((10.0, 1.0), (0.0, 50.0)):
+        monkeypatch.setattr(module, "RECONSTRUCTION", weights[0])
+        monkeypatch.setattr(module, "MATCHING", weights[1])
+        scorer = built("bigan", **{k: v for k, v in BIGAN.items() if k != "name"})
+        makers, judges = [*scorer.encoder.parameters(), *scorer.generator.parameters()], [*scorer.features.parameters(), *scorer.verdict.parameters()]
+        optimisers = [torch.optim.SGD(p, 0.1) for p in (makers, judges)]
+        scorer._step(plane(32, 0), optimisers, torch.Generator().manual_seed(0))
+        found[weights] = ([p.detach().clone() for p in judges], [p.detach().clone() for p in makers])
+    (judges_a, makers_a), (judges_b, makers_b) = found.values()
+    assert all(torch.equal(a, b) for a, b in zip(judges_a, judges_b, strict=True))
+    assert any(not torch.equal(a, b) for a, b in zip(makers_a, makers_b, strict=True))
+
+
+def test_bigan_losses_are_those_of_the_value_function():
+    """Of a discriminator that says 0 to everything: D 2 ln 2, E and G 2 ln 2 and ten times the mean absolute error."""
     scorer = built("bigan", **{k: v for k, v in BIGAN.items() if k != "name"})
-    before = [p.detach().clone() for p in scorer.features.parameters()]
-    optimisers = [torch.optim.SGD([*scorer.encoder.parameters(), *scorer.generator.parameters()], 0.1), torch.optim.SGD(scorer.features.parameters(), 0.0)]
-    scorer._step(plane(32, 0), optimisers, torch.Generator())
-    assert all(torch.equal(a, b) for a, b in zip(before, scorer.features.parameters(), strict=True))
+    with torch.no_grad():
+        for p in [*scorer.verdict.parameters(), *scorer.generator.parameters()]:
+            p.zero_()
+    x = plane(64, 0)
+    optimisers = [torch.optim.SGD(m.parameters(), 0.0) for m in (scorer.generator, scorer.features)]
+    loss_d, fooled, reconstruction, matching, _ = scorer._step(x, optimisers, torch.Generator().manual_seed(0))
+    assert loss_d == pytest.approx(2 * np.log(2), rel=1e-4)
+    assert fooled == pytest.approx(2 * np.log(2), rel=1e-4)
+    assert reconstruction == pytest.approx(float(x.abs().mean()), rel=1e-4)
+    assert matching > 0
 
 
 def test_a_fused_scorer_keeps_the_trained_one_and_needs_one_of_each():
