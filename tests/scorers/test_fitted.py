@@ -170,6 +170,7 @@ def test_bigan_matching_and_reconstruction_move_encoder_and_generator_alone(monk
 def test_bigan_losses_are_those_of_the_value_function():
     """Of a discriminator that says 0 to everything: D 2 ln 2, E and G 2 ln 2 and ten times the mean absolute error."""
     scorer = built("bigan", **{k: v for k, v in BIGAN.items() if k != "name"})
+    scorer.verdict = torch.nn.Linear(scorer.config.matched, 1)
     with torch.no_grad():
         for p in [*scorer.verdict.parameters(), *scorer.generator.parameters()]:
             p.zero_()
