@@ -159,7 +159,7 @@ def ours(model: Model) -> dict[str, Callable[[list[Sample]], Judge]]:
 
         return judge
 
-    return {**{f"bagscan {name} on the model's features": one(name) for name in ("memory", "gaussian", "bigan")}, "bagscan softmax, the model itself": lambda _: by(model.scorer)}
+    return {**{f"bagscan {name} on the model's features": one(name) for name in ("memory", "gaussian")}, "bagscan softmax, the model itself": lambda _: by(model.scorer)}
 
 
 def on_imagenet(model: Model) -> dict[str, Callable[[list[Sample]], Judge]]:
