@@ -77,6 +77,19 @@ def test_cells_are_those_of_every_skew_or_list():
         cells("sixray", small, ["50"])
 
 
+def test_sixray_without_its_test_images_holds_out_training_images_and_says_so(tmp_path, sixray_root, monkeypatch):
+    data = tmp_path / "data"
+    shutil.copytree(sixray_root, data)
+    for path in (data / "sixray" / "JPEGImage").glob("?es*.jpg"):  # those of the test list
+        path.unlink()
+    monkeypatch.setenv("BAGSCAN_DATA", str(data))
+    run = bench(tmp_path, "gbad", "--dataset", "sixray", "--list", "10", "--only", "phase-i")
+    assert run.exit_code == 0, run.output
+    assert "a fifth of the training list's stands in" in run.output
+    (record,) = (json.loads(path.read_text()) for path in (tmp_path / "results" / "smoke").glob("sixray*.json"))
+    assert any("Not comparable" in note for note in record["notes"])
+
+
 def test_a_skewed_set_keeps_every_class_and_the_share_asked_for():
     rng = np.random.default_rng(0)
     labels = np.zeros((3000, 3), int)

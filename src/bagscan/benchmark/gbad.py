@@ -193,15 +193,25 @@ def _simulated(place: GBADPlace, report: Report) -> Images:
 
 @lru_cache(maxsize=1)
 def _sixray(place: GBADPlace, name: str, report: Report) -> Images:
-    found = {part: load_source(SourceConfig("sixray", "sixray", subset=name, list_of=part)) for part in ("train", "test")}
+    found = {"train": load_source(SourceConfig("sixray", "sixray", subset=name, list_of="train"))}
+    try:
+        found["test"] = load_source(SourceConfig("sixray", "sixray", subset=name, list_of="test"))
+    except DataError as error:
+        report(f"SIXray{name} test: {error}")
     for part, collection in found.items():
         listed = len(collection.records) + len(collection.absent)
         report(f"SIXray{name} {part}: {len(collection.records)} of {listed} listed images are there ({100 * len(collection.records) / listed:.1f} %)")
         write_labels(collection.records, SIXRAY_CLASSES, place.runs / TABLE / f"labels_sixray{name}_{part}.json")
     training = list(found["train"].records)
-    for_val = set(make_split(training, {"train": 0.9, "val": 0.1}, 0).parts["val"])  # near-duplicates stay together
-    parts = {"train": [r for r in training if r.id not in for_val], "val": [r for r in training if r.id in for_val], "test": list(found["test"].records)}
     notes = [f"{part}: {note}" for part, c in found.items() for note in c.notes]
+    fractions = {"train": 0.9, "val": 0.1} if "test" in found else {"train": 0.7, "val": 0.1, "test": 0.2}
+    split = make_split(training, fractions, 0)  # near-duplicates stay together
+    parts = {part: split.select(training, part) for part in fractions}
+    if "test" in found:
+        parts["test"] = list(found["test"].records)
+    else:
+        notes.append("No image of the test list is there: a fifth of the training list's stands in for it. Not comparable with published figures.")
+        report(notes[-1])
     return Images({part: _load(records, place.scale, report) for part, records in parts.items()}, SIXRAY_CLASSES, tuple(notes))
 
 
