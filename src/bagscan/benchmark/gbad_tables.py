@@ -23,6 +23,7 @@ from bagscan.training.multi_label import class_scores, label_matrix
 
 PNG = {"dpi": 110, "bbox_inches": "tight", "metadata": {"Software": None}}
 EXAMPLES = 8
+MARKERS = "os^vDP"
 
 
 def read_gbad(folder: Path, dataset: str) -> list[dict[str, Any]]:
@@ -69,7 +70,7 @@ def draw(place: GBADPlace, dataset: str, out: Path, report: Report = print) -> l
     if not records:
         raise DataError(f"no finished cell of {dataset} in {place.results / place.scale.name}: bagscan benchmark gbad --dataset {dataset} first")
     out.mkdir(parents=True, exist_ok=True)
-    first = GBADCell(**records[0]["config"]["cell"])
+    first = GBADCell(**_of_phase_1(records)["config"]["cell"])
     images = images_of(place, first, report)
     return [
         by_skew(records, out / f"gbad_{dataset}_skew.png"),
@@ -79,19 +80,24 @@ def draw(place: GBADPlace, dataset: str, out: Path, report: Report = print) -> l
     ]
 
 
+def _of_phase_1(records: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """The first cell of phase I, or the first of all."""
+    return next((r for r in records if r["config"]["cell"]["variant"] == "phase I"), records[0])
+
+
 def by_skew(records: Sequence[dict[str, Any]], path: Path) -> Path:
     """mAP of every variant against the skew, spread of seeds as bars."""
     figure, axis = plt.subplots(figsize=(7.5, 5))
-    for variant in VARIANTS:
+    for number, variant in enumerate(VARIANTS):
         points: dict[int, list[float]] = {}
         for record in records:
             if record["config"]["cell"]["variant"] == variant and record["results"]["map"] is not None:
                 points.setdefault(record["config"]["cell"]["skew"], []).append(record["results"]["map"])
         if points:
             x = sorted(points)
-            axis.errorbar(
-                x, [np.mean(points[k]) for k in x], [np.std(points[k]) for k in x], marker="o", capsize=3, label=variant, linestyle="-" if variant in ("phase I", "GBAD") else "--"
-            )
+            style = "-" if variant in ("phase I", "GBAD") else "--"
+            look = {"marker": MARKERS[number % len(MARKERS)], "color": plt.get_cmap("tab20")(number), "linestyle": style}
+            axis.errorbar(x, [np.mean(points[k]) for k in x], [np.std(points[k]) for k in x], capsize=3, label=variant, **look)
     axis.set(xscale="log", xlabel="negative training images for each positive one", ylabel="mAP on all test images", ylim=(0, 1.02))
     axis.grid(alpha=0.3)
     axis.legend(fontsize=8)
@@ -100,7 +106,7 @@ def by_skew(records: Sequence[dict[str, Any]], path: Path) -> Path:
 
 def curves(records: Sequence[dict[str, Any]], path: Path) -> Path:
     """Micro and macro precision, recall and F1 while phase I trains, on training and validation images (report B)."""
-    record = next((r for r in records if r["config"]["cell"]["variant"] == "phase I"), records[0])
+    record = _of_phase_1(records)
     figure, axes = plt.subplots(1, 2, figsize=(12, 4.5), sharey=True)
     rows = record["results"]["curves"]
     for axis, average in zip(axes, ("micro", "macro"), strict=True):
