@@ -96,7 +96,7 @@ def by_skew(records: Sequence[dict[str, Any]], path: Path) -> Path:
         if points:
             x = sorted(points)
             style = "-" if variant in ("phase I", "GBAD") else "--"
-            look = {"marker": MARKERS[number % len(MARKERS)], "color": plt.get_cmap("tab20")(number), "linestyle": style}
+            look: dict[str, Any] = {"marker": MARKERS[number % len(MARKERS)], "color": plt.get_cmap("tab20")(number), "linestyle": style}
             axis.errorbar(x, [np.mean(points[k]) for k in x], [np.std(points[k]) for k in x], capsize=3, label=variant, **look)
     axis.set(xscale="log", xlabel="negative training images for each positive one", ylabel="mAP on all test images", ylim=(0, 1.02))
     axis.grid(alpha=0.3)
