@@ -27,6 +27,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
+from bagscan.benchmark.place import is_result_of
 from bagscan.benchmark.scales import ScanSet
 from bagscan.core.errors import ConfigError, DataError, nearest
 from bagscan.datasets.record import Record, data_folder
@@ -129,8 +130,7 @@ class GBADPlace:
 
     def is_done(self, cell: GBADCell) -> bool:
         """Whether the result is there, of these very settings."""
-        path = self.result(cell)
-        return path.exists() and json.loads(path.read_text())["config"].get("settings") == settings_hash(cell, self.scale)
+        return is_result_of(self.result(cell), settings_hash(cell, self.scale))
 
 
 def settings_hash(cell: GBADCell, scale: GBADScale) -> str:

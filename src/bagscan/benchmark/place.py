@@ -40,8 +40,12 @@ class Place:
 
     def is_done(self, cell: Cell) -> bool:
         """Whether the result is there, of these very settings."""
-        path = self.result(cell)
-        return path.exists() and json.loads(path.read_text())["config"].get("settings") == settings_hash(cell, self.scale)
+        return is_result_of(self.result(cell), settings_hash(cell, self.scale))
+
+
+def is_result_of(path: Path, settings: str) -> bool:
+    """Whether a result record is there, of settings with this hash."""
+    return path.exists() and json.loads(path.read_text())["config"].get("settings") == settings
 
 
 def settings_hash(cell: Cell, scale: Scale) -> str:

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from bagscan.benchmark.cells import OURS, TABLE_2, Cell, model_and_training
-from bagscan.benchmark.place import Place, samples_of, test_items, trainable
+from bagscan.benchmark.place import Place, is_result_of, samples_of, test_items, trainable
 from bagscan.benchmark.run import make_sets
 from bagscan.benchmark.unseen import SETTINGS, compare, describe_tests, scorers_of, without
 from bagscan.core.errors import BagscanError, ConfigError
@@ -74,7 +74,7 @@ def run_unseen(place: Place, dataset: str, only: Sequence[str] = (), report: Rep
             result = place.results / place.scale.name / dataset / f"{name}.json"
             if any(word.lower() not in name for word in only):
                 continue
-            if result.exists() and json.loads(result.read_text())["config"]["settings"] == own.settings(kind):
+            if is_result_of(result, own.settings(kind)):
                 report(f"{name}: there already")
                 continue
             try:

@@ -9,6 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from bagscan.config import fill
+from bagscan.registry import part
+
 Report = Callable[[str], None]
 LEAST_ROWS = 6
 ALARM_AT = 3.0
@@ -59,6 +62,20 @@ class Fitted(nn.Module):
     def score(self, embeddings: Tensor) -> Tensor:
         """(n, dim) -> (n,) in [0, 1]."""
         return to_unit(self.standardised(embeddings))
+
+
+def built(settings: Mapping[str, Any], dim: int, where: str) -> Any:
+    """A scorer inside another.
+
+    Args:
+        settings: ``name`` and its own. where: the setting's place, for errors.
+
+    Raises:
+        ConfigError: no such scorer or setting.
+    """
+    module = part("scorers", str(settings.get("name")))
+    own = {k: v for k, v in settings.items() if k != "name"}
+    return module.build(fill(module.Config, own | {"dim": dim}, where))
 
 
 def middle_and_spread(values: Tensor) -> tuple[Tensor, Tensor]:

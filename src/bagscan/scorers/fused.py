@@ -8,10 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bagscan.config import fill
 from bagscan.core.errors import ConfigError
-from bagscan.registry import part
-from bagscan.scorers.fitted import Fitted, Report, held_out, middle_and_spread
+from bagscan.scorers.fitted import Fitted, Report, built, held_out, middle_and_spread
 
 CARD = {
     "paper": "ours",
@@ -53,8 +51,8 @@ class Fused(Fitted):
 
     def __init__(self, config: Config) -> None:
         super().__init__()
-        self.known: Any = _built(config.known, config.dim, "scorer.known")
-        self.unseen: Any = _built(config.unseen, config.dim, "scorer.unseen")
+        self.known: Any = built(config.known, config.dim, "scorer.known")
+        self.unseen: Any = built(config.unseen, config.dim, "scorer.unseen")
         if not hasattr(self.known, "log_odds") or isinstance(self.known, Fitted) or not isinstance(self.unseen, Fitted):
             raise ConfigError("scorer.known must be one that is trained (softmax), scorer.unseen one that is fitted (memory, gaussian, bigan, svm, isolation)")
         self.config = config
@@ -91,12 +89,6 @@ class Fused(Fitted):
     def distance(self, embeddings: Tensor) -> Tensor:
         """(n, dim) -> (n,) above 0: the same."""
         return torch.nn.functional.softplus(self.strangeness(embeddings))
-
-
-def _built(settings: dict[str, Any], dim: int, where: str) -> Any:
-    module = part("scorers", str(settings.get("name")))
-    own = {k: v for k, v in settings.items() if k != "name"}
-    return module.build(fill(module.Config, own | {"dim": dim}, where))
 
 
 def build(config: Config) -> Fused:

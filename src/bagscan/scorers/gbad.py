@@ -12,9 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bagscan.config import fill
-from bagscan.registry import part
-from bagscan.scorers.fitted import Fitted, Report
+from bagscan.scorers.fitted import Fitted, Report, built
 
 CARD = {
     "paper": "Dumagpi, Jung & Jeong 2020",
@@ -50,9 +48,8 @@ class GBAD(Fitted):
 
     def __init__(self, config: Config) -> None:
         super().__init__()
-        self.known: Any = part("scorers", "multi_label").build(part("scorers", "multi_label").Config(config.dim, config.classes))
-        module = part("scorers", str(config.gate.get("name")))
-        self.gate: Any = module.build(fill(module.Config, {k: v for k, v in config.gate.items() if k != "name"} | {"dim": config.dim}, "scorer.gate"))
+        self.known: Any = built({"name": "multi_label", "classes": config.classes}, config.dim, "scorer")
+        self.gate: Any = built(config.gate, config.dim, "scorer.gate")
         self.config = config
 
     def standardise(self, benign: Tensor) -> None:

@@ -18,10 +18,8 @@ from sklearn.model_selection import cross_val_predict
 from sklearn.svm import SVC, LinearSVC
 from torch import Tensor
 
-from bagscan.config import fill
 from bagscan.core.errors import ConfigError
-from bagscan.registry import part
-from bagscan.scorers.fitted import Fitted, Report, drawn, held_out, scale_of
+from bagscan.scorers.fitted import Fitted, Report, built, drawn, held_out, scale_of
 
 CARD = {
     "paper": "Dumagpi, Jung & Jeong 2020, phase III",
@@ -63,9 +61,7 @@ class SVM(Fitted):
 
     def __init__(self, config: Config) -> None:
         super().__init__()
-        module = part("scorers", str(config.errors.get("name")))
-        own = {k: v for k, v in config.errors.items() if k != "name"}
-        self.inner: Any = module.build(fill(module.Config, own | {"dim": config.dim}, "scorer.errors"))
+        self.inner: Any = built(config.errors, config.dim, "scorer.errors")
         if not isinstance(self.inner, Fitted):
             raise ConfigError(f"scorer.errors: {config.errors.get('name')!r} is not fitted to benign regions, and has no errors")
         columns = 2 if hasattr(self.inner, "errors") else 1

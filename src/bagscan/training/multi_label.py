@@ -163,15 +163,13 @@ class MultiLabelTask:
 
 def logits_of(model: Model, pixels: Tensor) -> Tensor:
     """(B, C, s, s) whole images -> (B, classes) logits."""
-    chosen = torch.stack([torch.arange(len(pixels)), torch.zeros(len(pixels), dtype=torch.long)], 1)
-    logits: Tensor = model.scorer(embed(model, pixels, chosen))
+    logits: Tensor = model.scorer(embed(model, pixels))
     return logits
 
 
-def embed(model: Model, pixels: Tensor, chosen: Tensor | None = None) -> Tensor:
+def embed(model: Model, pixels: Tensor) -> Tensor:
     """(B, C, s, s) whole images -> (B, dim)."""
-    if chosen is None:
-        chosen = torch.stack([torch.arange(len(pixels)), torch.zeros(len(pixels), dtype=torch.long)], 1)
+    chosen = torch.stack([torch.arange(len(pixels)), torch.zeros(len(pixels), dtype=torch.long)], 1)
     whole = torch.zeros(len(pixels), *pixels.shape[-2:], dtype=torch.long)
     found: Tensor = model.encoder(model.normalise(pixels), whole, chosen)
     return found

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -119,10 +119,11 @@ def describe_samples(model: Model, samples: Sequence[Sample], report: Report = p
     classes = model.scorer.config.classes if hasattr(model.scorer, "by_class") else ()
     rows, truth, scan = [torch.zeros(0, model.encoder.dim)], [np.zeros(0, int)], [np.zeros(0, int)]
     for number, (sample, regions, embeddings) in enumerate(described(model, samples)):
-        own = as_bag(sample, regions, np.zeros(regions.n, np.float32)).truth
         if classes:  # of a whole scan: what its labels say of the scorer's own classes
             labels = label_vector(sample.record.labels, classes)
             own = np.full(regions.n, 1 if (labels == 1).any() else -1 if (labels == UNKNOWN).any() else 0)
+        else:
+            own = as_bag(sample, regions, np.zeros(regions.n, np.float32)).truth
         kept = own >= 0
         rows.append(embeddings[torch.from_numpy(kept)])
         truth.append(own[kept])
@@ -231,8 +232,3 @@ def experiment_id(model: Model, data: DataConfig, data_hash: str) -> str:
     classes = getattr(model.scorer.config, "classes", ()) if hasattr(model.scorer, "by_class") else ()
     told = [model.about.get("described by"), dataclasses.asdict(model.config) | {"scorer": classes}, dataclasses.asdict(data), data_hash]
     return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:12]
-
-
-def kinds_of(descriptions: Iterable[Descriptions]) -> list[str]:
-    """Every kind of anomaly that there is."""
-    return sorted({kind for one in descriptions for kind in one.kinds} - {""})
