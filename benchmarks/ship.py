@@ -6,7 +6,8 @@ python benchmarks/ship.py runs/simulated_raw/model raw --minutes 25
 import argparse
 from pathlib import Path
 
-from bagscan.model import SHIPPED, Model
+from bagscan.model import Model
+from bagscan.model_folder import SHIPPED
 
 
 def main() -> None:

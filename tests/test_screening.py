@@ -19,7 +19,8 @@ from bagscan.core import Decision, OperatingPoint, Scan, View
 from bagscan.core.errors import ConfigError, DataError, ModelError, ReadError
 from bagscan.formats import read_scan
 from bagscan.formats.coco import read_coco
-from bagscan.model import Model, shipped_models
+from bagscan.model import Model
+from bagscan.model_folder import shipped_models
 from bagscan.reporting import folder
 from bagscan.reporting.findings import report_row
 from bagscan.reporting.folder import screen_folder

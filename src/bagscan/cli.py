@@ -131,7 +131,7 @@ def screen(
     as_json: AsJson = False,
 ) -> None:
     """Screen scans: JSON, COCO and one HTML report. A bad file becomes an error row."""
-    from bagscan.model import shipped_models
+    from bagscan.model_folder import shipped_models
     from bagscan.reporting.folder import screen_folder
 
     tally = screen_folder(paths, [model] if model else shipped_models(), out, _say, [v for v in views.split(",") if v])

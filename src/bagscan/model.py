@@ -1,14 +1,12 @@
 """A model: regioner, encoder and scorer with what it takes to feed them; saved as a folder.
 
-The folder holds ``weights.safetensors``, ``model.json``, ``MODEL_CARD.md`` and ``SHA256SUMS``.
-Nothing is ever pickled.
+What the folder holds, and its hashes: :mod:`bagscan.model_folder`.
 """
 
 from __future__ import annotations
 
 import copy
 import dataclasses
-import hashlib
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,11 +24,10 @@ from bagscan.core import OperatingPoint, Regions, View
 from bagscan.core.calibrated import UNCALIBRATED, platt
 from bagscan.core.errors import ConfigError, ModelError
 from bagscan.formats.quantities import RGB
+from bagscan.model_folder import FORMAT, read_description, verified_id, write_manifest
 from bagscan.registry import part
 
-FORMAT = 1
 LEAST_TRANSMISSION = 2e-3  # less is noise
-SHIPPED = Path(__file__).parent / "shipped"  # models that come with the package, trained on simulated scans alone
 
 
 @dataclass(frozen=True)
@@ -267,9 +264,7 @@ class Model(nn.Module):
         }
         (folder / "model.json").write_text(json.dumps(description, indent=1))
         (folder / "MODEL_CARD.md").write_text(_card(self))
-        sums = {name: _sha256(folder / name) for name in ("weights.safetensors", "model.json", "MODEL_CARD.md")}
-        (folder / "SHA256SUMS").write_text("".join(f"{digest}  {name}\n" for name, digest in sums.items()))
-        self.id = _identity(sums)
+        self.id = write_manifest(folder)
         return self.id
 
     @classmethod
@@ -280,10 +275,8 @@ class Model(nn.Module):
             ModelError: a file is missing or altered, or written by a newer bagscan.
         """
         folder = Path(folder)
-        sums = _verified(folder)
-        description = json.loads((folder / "model.json").read_text())
-        if description.get("format") != FORMAT:
-            raise ModelError(f"{folder}: model format {description.get('format')}, this bagscan reads {FORMAT}")
+        identity = verified_id(folder)
+        description = read_description(folder)
         point = description["operating_point"]
         if point:
             point["interval"] = tuple(point["interval"])
@@ -301,13 +294,8 @@ class Model(nn.Module):
         model.about = description["about"]
         slope, offset = description.get("calibration", UNCALIBRATED)
         model.calibration = (slope, offset)
-        model.id = _identity(sums)
+        model.id = identity
         return model.eval()
-
-
-def shipped_models() -> list[Path]:
-    """Folders of the models that come with the package, by name."""
-    return sorted(path.parent for path in SHIPPED.glob("*/model.json"))
 
 
 def _without_start(settings: dict[str, Any]) -> None:
@@ -322,33 +310,6 @@ def resize(pixels: np.ndarray, height: int, width: int) -> np.ndarray:
     tensor = torch.from_numpy(np.array(pixels))[None]
     scaled = F.interpolate(tensor, size=(height, width), mode="bilinear", align_corners=False, antialias=True)
     return np.asarray(scaled[0].numpy())
-
-
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-def _identity(sums: dict[str, str]) -> str:
-    return hashlib.sha256((sums["weights.safetensors"] + sums["model.json"]).encode()).hexdigest()[:16]
-
-
-def _verified(folder: Path) -> dict[str, str]:
-    manifest = folder / "SHA256SUMS"
-    if not manifest.is_file():
-        raise ModelError(f"{folder}: not a model folder (no SHA256SUMS); train one with: bagscan train CONFIG")
-    sums = {}
-    for line in manifest.read_text().splitlines():
-        digest, found, name = line.partition("  ")
-        if not found or Path(name).name != name:
-            raise ModelError(f"{manifest}: not a list of hashes and file names")
-        if not (folder / name).is_file():
-            raise ModelError(f"{folder}: {name} is missing")
-        if _sha256(folder / name) != digest:
-            raise ModelError(f"{folder}: {name} was altered: its hash is not the one in SHA256SUMS")
-        sums[name] = digest
-    if not {"weights.safetensors", "model.json"} <= set(sums):
-        raise ModelError(f"{folder}: SHA256SUMS does not cover weights.safetensors and model.json")
-    return sums
 
 
 def _card(model: Model) -> str:

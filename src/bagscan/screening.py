@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,27 +12,31 @@ from skimage.measure import find_contours
 from bagscan.core import Decision, Finding, Report, Scan, View
 from bagscan.core.errors import BagscanError, ModelError
 from bagscan.model import Model
+from bagscan.plausibility import unfit
 
 
 class Screener:
     """A model with an operating point, ready to judge scans.
 
+    Args:
+        threshold: in place of the operating point's own; what is expected of that one does not hold for it.
+
     Raises:
         ModelError: the model has no operating point yet.
     """
 
-    def __init__(self, model: Model) -> None:
+    def __init__(self, model: Model, threshold: float | None = None) -> None:
         if model.operating_point is None:
             raise ModelError("the model has no operating point: choose one with bagscan calibrate CONFIG --model FOLDER --max-fpr 0.05")
         self.model = model.eval()
-        self.point = model.operating_point
+        self.point = model.operating_point if threshold is None else replace(model.operating_point, threshold=threshold, criterion="set by hand")
         # Falling scores of benign calibration segments; empty where the model keeps none.
         self._benign = np.sort(np.asarray(model.about.get("benign_score_quantiles", []), np.float64))
 
     @classmethod
-    def load(cls, folder: str | Path) -> Screener:
+    def load(cls, folder: str | Path, threshold: float | None = None) -> Screener:
         """A screener from a model folder. Raises :class:`ModelError` as :meth:`Model.load`."""
-        return cls(Model.load(folder))
+        return cls(Model.load(folder), threshold)
 
     def takes(self, scan: Scan) -> bool:
         """Whether the model knows what to do with the scan's channels."""
@@ -101,19 +106,6 @@ class Screener:
         """Share of benign calibration segments that score at least this much."""
         n = len(self._benign)
         return float((n - np.searchsorted(self._benign, score)) / n) if n else None
-
-
-def unfit(view: View) -> list[str]:
-    """Reasons why a view is not a scan of anything: blank, saturated, too small or out of range."""
-    low, high = float(view.pixels.min()), float(view.pixels.max())
-    where = f"view {view.view_id}"
-    if min(view.shape) < 16:
-        return [f"{where}: {view.shape[1]}x{view.shape[0]} pixels are too few to judge"]
-    if high - low < 0.02 * max(abs(high), 1e-6):
-        return [f"{where}: blank image (every pixel about {low:.3g})"]
-    if view.quantity in ("transmission", "pseudo_colour") and (low < -0.05 or high > 1.05):
-        return [f"{where}: values from {low:.3g} to {high:.3g}, expected 0 to 1"]
-    return []
 
 
 def upsample_labels(labels: np.ndarray, height: int, width: int) -> np.ndarray:

@@ -11,16 +11,15 @@ import json
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from bagscan.core import Decision
 from bagscan.core.errors import ReadError
 from bagscan.formats import find_scans
-from bagscan.formats.scans import group_views, read_views
-from bagscan.reporting.findings import coco_of_rows, error_row, report_row
+from bagscan.formats.scans import group_views
+from bagscan.reporting.findings import coco_of_rows
 from bagscan.reporting.html import error_section, render_page, report_section
+from bagscan.reporting.judged import judge_files
 from bagscan.screening import Screener
 
 MOST_IN_PAGE = 200  # a page of thousands of scans is no page; JSON and COCO hold all
@@ -76,19 +75,13 @@ def screen_folder(paths: Sequence[Path], models: Sequence[Path], out: Path, repo
 
 def _judge(screeners: Sequence[Screener], files: Mapping[str, Path], stored: Path) -> None:
     """Judge one bag and keep its row; the row is written last, so that it stands for all of it."""
-    scan, errors = read_views(files)
-    told = "; ".join(errors.values())
-    if scan is None:
-        first = next(iter(files.values()))
-        row, section = error_row(first, told), error_section(str(first), told)
+    judged = judge_files(screeners, files)
+    if judged.scan is None or judged.report is None:
+        section = error_section(str(next(iter(files.values()))), judged.row["error"])
     else:
-        result = next((s for s in screeners if s.takes(scan)), screeners[0]).screen(scan)
-        if errors:  # what can be read is judged and shown, but a bag of which a view is missing is never clear
-            result = replace(result, decision=Decision.REVIEW, reasons=(*result.reasons, *errors.values()))
-        row, section = report_row(result, scan, files if len(files) > 1 else None), report_section(f"{scan.id} ({', '.join(map(str, files.values()))})", result, scan)
-        row |= {"error": told} if errors else {}
+        section = report_section(f"{judged.scan.id} ({', '.join(map(str, files.values()))})", judged.report, judged.scan)
     stored.with_suffix(".html").write_text(section)
-    stored.with_suffix(".tmp").write_text(json.dumps(row))
+    stored.with_suffix(".tmp").write_text(json.dumps(judged.row))
     stored.with_suffix(".tmp").rename(stored.with_suffix(".json"))
 
 

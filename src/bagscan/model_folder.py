@@ -1,0 +1,81 @@
+"""What a model folder is, without loading it: hashes, identity, description. No torch.
+
+The folder holds ``weights.safetensors``, ``model.json``, ``MODEL_CARD.md`` and ``SHA256SUMS``.
+Nothing in it is ever pickled.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+from bagscan.core.errors import ModelError
+
+FORMAT = 1
+SHIPPED = Path(__file__).parent / "shipped"  # models that come with the package, trained on simulated scans alone
+HASHED = ("weights.safetensors", "model.json", "MODEL_CARD.md")
+MANIFEST = "SHA256SUMS"
+
+
+def shipped_models() -> list[Path]:
+    """Folders of the models that come with the package, by name."""
+    return sorted(path.parent for path in SHIPPED.glob("*/model.json"))
+
+
+def write_manifest(folder: Path) -> str:
+    """Hash the files of a model folder into its manifest; returns the model's id."""
+    sums = {name: _sha256(folder / name) for name in HASHED}
+    (folder / MANIFEST).write_text("".join(f"{digest}  {name}\n" for name, digest in sums.items()))
+    return _identity(sums)
+
+
+def verified_id(folder: str | Path) -> str:
+    """The id of a model folder, the hash of weights and description, after checking every file's hash.
+
+    Raises:
+        ModelError: a file is missing or altered, or the folder is none of a model.
+    """
+    folder = Path(folder)
+    manifest = folder / MANIFEST
+    if not manifest.is_file():
+        raise ModelError(f"{folder}: not a model folder (no {MANIFEST}); train one with: bagscan train CONFIG")
+    sums = {}
+    for line in manifest.read_text(errors="replace").splitlines():
+        digest, found, name = line.partition("  ")
+        if not found or Path(name).name != name:
+            raise ModelError(f"{manifest}: not a list of hashes and file names")
+        if not (folder / name).is_file():
+            raise ModelError(f"{folder}: {name} is missing")
+        if _sha256(folder / name) != digest:
+            raise ModelError(f"{folder}: {name} was altered: its hash is not the one in {MANIFEST}")
+        sums[name] = digest
+    if not {"weights.safetensors", "model.json"} <= set(sums):
+        raise ModelError(f"{folder}: {MANIFEST} does not cover weights.safetensors and model.json")
+    return _identity(sums)
+
+
+def read_description(folder: str | Path) -> dict[str, Any]:
+    """``model.json`` of a folder.
+
+    Raises:
+        ModelError: it is no description, or one of another format.
+    """
+    folder = Path(folder)
+    try:
+        description = json.loads((folder / "model.json").read_text())
+    except (OSError, ValueError, RecursionError) as error:
+        raise ModelError(f"{folder}: model.json cannot be read: {error}") from error
+    if not isinstance(description, dict) or description.get("format") != FORMAT:
+        told = description.get("format") if isinstance(description, dict) else None
+        raise ModelError(f"{folder}: model format {told}, this bagscan reads {FORMAT}")
+    return description
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _identity(sums: dict[str, str]) -> str:
+    return hashlib.sha256((sums["weights.safetensors"] + sums["model.json"]).encode()).hexdigest()[:16]

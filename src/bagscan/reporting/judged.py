@@ -1,0 +1,42 @@
+"""One bag from its files to its row: what command line and service both call, so that both say the same."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from bagscan.core import Decision, Report, Scan
+from bagscan.formats.scans import read_views
+from bagscan.reporting.findings import error_row, report_row
+from bagscan.screening import Screener
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A bag's row, and what it was made of where its files could be read."""
+
+    row: dict[str, Any]
+    scan: Scan | None = None
+    report: Report | None = None
+
+
+def judge_files(screeners: Sequence[Screener], files: Mapping[str, Path]) -> Judged:
+    """Judge one bag.
+
+    Args:
+        screeners: the first that takes the scan's channels judges it. files: by name of the view, one a view.
+
+    Returns:
+        Its row; where no file could be read an error row of decision ``REVIEW``.
+    """
+    scan, errors = read_views(files)
+    told = "; ".join(errors.values())
+    if scan is None:
+        return Judged(error_row(next(iter(files.values())), told))
+    report = next((s for s in screeners if s.takes(scan)), screeners[0]).screen(scan)
+    if errors:  # what can be read is judged and shown, but a bag of which a view is missing is never clear
+        report = replace(report, decision=Decision.REVIEW, reasons=(*report.reasons, *errors.values()))
+    row = report_row(report, scan, files if len(files) > 1 else None)
+    return Judged(row | ({"error": told} if errors else {}), scan, report)
