@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from bagscan import __version__
+from bagscan.service.commands import audit_app, serve, store_app
 
 app = typer.Typer(
     add_completion=False,
@@ -21,6 +22,9 @@ app = typer.Typer(
 )
 data_app = typer.Typer(no_args_is_help=True, help="Look at datasets before using them.")
 app.add_typer(data_app, name="data")
+app.add_typer(audit_app, name="audit")
+app.add_typer(store_app, name="store")
+app.command()(serve)
 
 EXIT_ALARM, EXIT_USAGE, EXIT_BAD_ITEMS = 1, 2, 3
 

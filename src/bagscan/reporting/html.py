@@ -12,9 +12,9 @@ from collections.abc import Iterable, Iterator, Mapping
 
 import numpy as np
 from PIL import Image
-from skimage.measure import approximate_polygon, find_contours
 
 from bagscan.core import Decision, Report, Scan, View
+from bagscan.reporting.contours import anomalous_path, benign_path
 
 IMAGE_SIDE_PX = 720
 HISTOGRAM_BINS = 40
@@ -47,30 +47,6 @@ def _data_uri(rgb: np.ndarray, side: int) -> str:
     return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 
-def _path(mask: np.ndarray) -> str:
-    """SVG path of a mask's outlines."""
-    rows, cols = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-    y, x = rows[0], cols[0]
-    window = np.pad(mask[y : rows[-1] + 1, x : cols[-1] + 1], 1).astype(np.float32)
-    parts = []
-    for contour in find_contours(window, 0.5):
-        points = approximate_polygon(contour, 0.6)[:, ::-1] + [x - 0.5, y - 0.5]
-        parts.append("M" + "L".join(f"{a:.1f},{b:.1f}" for a, b in points) + "Z")
-    return "".join(parts)
-
-
-def _benign_path(labels: np.ndarray, scores: np.ndarray, threshold: float) -> str:
-    """All borders between two benign regions, as one path of pixel edges."""
-    # Label -1 lies outside every region: it takes the last place, which is never flagged.
-    flagged = np.append(scores >= threshold, False)[labels]
-    parts = []
-    rows, cols = np.nonzero((labels[:, 1:] != labels[:, :-1]) & ~(flagged[:, 1:] & flagged[:, :-1]))
-    parts += [f"M{c + 1},{r}v1" for r, c in zip(rows, cols, strict=True)]
-    rows, cols = np.nonzero((labels[1:] != labels[:-1]) & ~(flagged[1:] & flagged[:-1]))
-    parts += [f"M{c},{r + 1}h1" for r, c in zip(rows, cols, strict=True)]
-    return "".join(parts)
-
-
 def _overlay(view: View, rgb: np.ndarray, report: Report) -> str:
     height, width = view.shape
     stroke = max(height, width) / 400
@@ -81,11 +57,11 @@ def _overlay(view: View, rgb: np.ndarray, report: Report) -> str:
     if labels is not None and scores is not None:
         step = max(1, max(labels.shape) // 480)  # contours no finer than they can be seen
         small = labels[::step, ::step]
-        path = _benign_path(small, scores, threshold)
+        path = benign_path(small, scores, threshold)
         lines.append(f'<path d="{path}" transform="scale({step})" fill="none" stroke="#2fbf5f" stroke-opacity=".55" stroke-width="{0.5 * stroke / step:.2f}"/>')
     for number, finding in enumerate((f for f in report.findings if f.view_id == view.view_id), 1):
         lines.append(
-            f'<path d="{_path(finding.mask)}" fill="#ff2020" fill-opacity=".12" stroke="#ff2020" stroke-width="{1.3 * stroke:.2f}" '
+            f'<path d="{anomalous_path(finding.mask)}" fill="#ff2020" fill-opacity=".12" stroke="#ff2020" stroke-width="{1.3 * stroke:.2f}" '
             f'stroke-dasharray="{4 * stroke:.1f} {2.2 * stroke:.1f}"><title>part {number}: score {finding.score:.3f}</title></path>'
         )
     return "".join(lines) + "</svg>"

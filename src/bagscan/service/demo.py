@@ -1,0 +1,60 @@
+"""What ``bagscan serve --demo`` fills the queue with: simulated bags, and accounts to try everything as."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from sqlalchemy import select
+
+from bagscan.core.errors import BagscanError
+from bagscan.formats.scans import group_views
+from bagscan.service import accounts
+from bagscan.service.inference.intake import Busy, checked_upload
+from bagscan.service.service import Service
+from bagscan.service.store import tables
+from bagscan.simulate.dataset import load_recipe, simulate
+
+PASSWORD = "demo-bagscan"
+PEOPLE = {"olga": "operator", "omar": "operator", "susan": "supervisor", "ada": "admin"}
+Report = Callable[[str], None]
+
+
+def make_accounts(service: Service, report: Report) -> None:
+    """Two operators, a supervisor and an admin, all of one password that is no secret.
+
+    Raises:
+        BagscanError: the store has other accounts already, which such a password must not open.
+    """
+    with service.store.read() as connection:
+        known = set(connection.execute(select(tables.accounts.c.name)).scalars())
+    if known and known != set(PEOPLE):
+        raise BagscanError("--demo makes accounts of a password that everybody knows: give it a folder of its own")
+    if not known:
+        password_hash = accounts.hash_password(PASSWORD)
+        for name, role in PEOPLE.items():
+            service.store.write(lambda connection, name=name, role=role: accounts.create_account(connection, service.auditor, "demo", name, role, password_hash))  # type: ignore[misc]
+    report(f"Log in as {', '.join(f'{name} ({role})' for name, role in PEOPLE.items())}; password {PASSWORD}")
+
+
+def fill_queue(service: Service, report: Report, count: int = 12) -> None:
+    """Simulate bags and send them in, both views of each; the same line goes on where it was stopped."""
+    folder = service.config.folder / "demo"
+    try:
+        simulate(load_recipe("demo", count, None, None), folder, 1, None, lambda text: None)
+        for files in group_views(sorted((folder / "raw").glob("*.tif")), ("below", "side")):
+            _send(service, list(files.values()))
+        report(f"demo: {count} simulated bags are in the queue")
+    except BagscanError as error:
+        report(f"demo: {error}")
+
+
+def _send(service: Service, paths: list[Path]) -> None:
+    upload = checked_upload([(path.name, path.read_bytes()) for path in paths], "simulated", "demo")
+    while True:
+        try:
+            service.take_in(upload, None, f"demo:{upload.digest}")
+            return
+        except Busy:
+            time.sleep(1)

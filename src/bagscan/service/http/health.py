@@ -1,0 +1,49 @@
+"""Routes for machines that watch: alive, ready, metrics."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter, Request, Response
+from sqlalchemy import func, select
+
+from bagscan import __version__
+from bagscan.service.accounts import Who
+from bagscan.service.http.problems import problem
+from bagscan.service.http.security import allow, anyone, service_of
+from bagscan.service.inference.models import serving
+from bagscan.service.review.queue import count_open
+from bagscan.service.store import tables
+
+router = APIRouter(tags=["health"])
+
+
+@router.get("/v2/health/live", dependencies=[anyone()])
+def live() -> dict[str, Any]:
+    """Whether the service runs."""
+    return {"live": True, "bagscan": __version__}
+
+
+@router.get("/v2/health/ready", dependencies=[anyone()])
+def ready(request: Request) -> Any:
+    """Whether it can screen: the store answers, and a worker has passed its warm-up screening. 503 otherwise."""
+    service = service_of(request)
+    if not service.dispatcher.ready:
+        return problem(request, 503, f"no worker is ready: {service.dispatcher.trouble}")
+    with service.store.read() as connection:
+        models = [{"channels": one.channels, "model_id": one.model_id, "threshold": one.threshold} for one in serving(connection)]
+    return {"ready": True, "models": models}
+
+
+@router.get("/metrics", responses={200: {"content": {"text/plain": {}}}})
+def metrics(request: Request, who: Who = allow("metrics")) -> Response:
+    """Prometheus' text format; any API key or supervisor may read it."""
+    service = service_of(request)
+    with service.store.read() as connection:
+        service.metrics.waiting.set(connection.execute(select(func.count()).where(tables.jobs.c.state != "done")).scalar_one())
+        service.metrics.to_review.set(count_open(connection))
+        service.metrics.audit_seq.set(connection.execute(select(func.max(tables.audit.c.seq))).scalar() or 0)
+    service.metrics.ready.set(service.dispatcher.ready)
+    for model_id, p in service.dispatcher.drift.p_values().items():
+        service.metrics.drift_p.labels(model_id).set(p)
+    return Response(service.metrics.exposed(), media_type="text/plain; version=0.0.4")

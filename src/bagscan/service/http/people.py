@@ -1,0 +1,127 @@
+"""Routes of accounts, sessions and keys."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Request, Response
+from sqlalchemy import select
+
+from bagscan.service import accounts
+from bagscan.service.accounts import Who
+from bagscan.service.http.problems import Problem
+from bagscan.service.http.schemas import Account, AccountChange, Done, KeyName, LogIn, Password, SetUp
+from bagscan.service.http.security import COOKIE, allow, anyone, asking, service_of
+from bagscan.service.review.queue import REASONS
+from bagscan.service.service import Service
+from bagscan.service.store import tables
+
+router = APIRouter(prefix="/v1", tags=["accounts"])
+
+
+@router.post("/setup", status_code=201, dependencies=[anyone()])
+def set_up(body: SetUp, request: Request, response: Response) -> dict[str, Any]:
+    """Make the first admin, with the one-time token of the link that the service prints."""
+    service = service_of(request)
+    password_hash = accounts.hash_password(body.password)
+    token, who = service.store.write(lambda connection: accounts.set_up(connection, service.auditor, service.config, body.token, body.name, password_hash))
+    return _session(service, response, token, who)
+
+
+@router.post("/sessions", status_code=201, dependencies=[anyone()])
+def log_in(body: LogIn, request: Request, response: Response) -> dict[str, Any]:
+    """Log in: a cookie that scripts cannot read, and the token that changes must bring along."""
+    service = service_of(request)
+    token, who = accounts.log_in(service.store, service.auditor, service.config, body.name, body.password)
+    return _session(service, response, token, who)
+
+
+@router.delete("/sessions", response_model=Done)
+def log_out(request: Request, response: Response, who: Who = allow("self")) -> Done:
+    """Log out."""
+    service = service_of(request)
+    token = request.cookies.get(COOKIE)
+    if token:
+        service.store.write(lambda connection: accounts.log_out(connection, service.auditor, token, who))
+    response.delete_cookie(COOKIE)
+    return Done()
+
+
+@router.get("/me", dependencies=[anyone()])
+def me(request: Request, who: Annotated[Who | None, Depends(asking)] = None) -> dict[str, Any]:
+    """Who asks; what the page needs to know of the service."""
+    return _told(service_of(request), who) if who else {"name": None}
+
+
+@router.put("/me/password", response_model=Done)
+def change_password(body: Password, request: Request, who: Who = allow("self")) -> Done:
+    """Change one's own password; all one's sessions end."""
+    service = service_of(request)
+    accounts.log_in(service.store, service.auditor, service.config, who.name, body.old)
+    password_hash = accounts.hash_password(body.new)
+    service.store.write(lambda connection: accounts.change_account(connection, service.auditor, who.name, who.id, password_hash=password_hash))
+    return Done()
+
+
+@router.get("/accounts")
+def list_accounts(request: Request, who: Who = allow("accounts")) -> dict[str, Any]:
+    """Every account, and its keys without their secrets."""
+    shown = ("id", "name", "role", "disabled", "locked_until", "created_at")
+    with service_of(request).store.read() as connection:
+        people = [dict(row) for row in connection.execute(select(*(tables.accounts.c[name] for name in shown)).order_by(tables.accounts.c.name)).mappings()]
+        keys = connection.execute(select(*(tables.api_keys.c[name] for name in ("id", "account_id", "name", "created_at", "revoked_at")))).mappings()
+        found = [dict(key) for key in keys]
+    return {"accounts": [person | {"keys": [key for key in found if key["account_id"] == person["id"]]} for person in people]}
+
+
+@router.post("/accounts", status_code=201)
+def create_account(body: Account, request: Request, who: Who = allow("accounts")) -> dict[str, Any]:
+    """Make an account."""
+    service = service_of(request)
+    password_hash = accounts.hash_password(body.password) if body.password is not None else None
+    return {"id": service.store.write(lambda connection: accounts.create_account(connection, service.auditor, who.name, body.name, body.role, password_hash))}
+
+
+@router.patch("/accounts/{account_id}", response_model=Done)
+def change_account(account_id: int, body: AccountChange, request: Request, who: Who = allow("accounts")) -> Done:
+    """Change role, password or state of an account, or unlock it."""
+    service = service_of(request)
+    password_hash = accounts.hash_password(body.password) if body.password is not None else None
+    service.store.write(lambda connection: accounts.change_account(connection, service.auditor, who.name, account_id, body.role, password_hash, body.disabled, body.unlock))
+    return Done()
+
+
+@router.post("/accounts/{account_id}/keys", status_code=201)
+def create_key(account_id: int, body: KeyName, request: Request, who: Who = allow("accounts")) -> dict[str, Any]:
+    """A new API key for an account; it is shown this once."""
+    service = service_of(request)
+    number, key = service.store.write(lambda connection: accounts.create_key(connection, service.auditor, who.name, account_id, body.name))
+    return {"id": number, "key": key}
+
+
+@router.delete("/keys/{number}", response_model=Done)
+def revoke_key(number: int, request: Request, who: Who = allow("accounts")) -> Done:
+    """Make a key worthless."""
+    service = service_of(request)
+    service.store.write(lambda connection: accounts.revoke_key(connection, service.auditor, who.name, number))
+    return Done()
+
+
+def _session(service: Service, response: Response, token: str, who: Who) -> dict[str, Any]:
+    if who.csrf is None:
+        raise Problem(500, "a session without its token")
+    response.set_cookie(COOKIE, token, max_age=int(3600 * service.config.session_hours), httponly=True, samesite="strict", secure=service.config.secure_cookie)
+    return _told(service, who)
+
+
+def _told(service: Service, who: Who) -> dict[str, Any]:
+    config = service.config
+    return {
+        "name": who.name,
+        "role": who.role,
+        "permissions": sorted(accounts.ROLES.get(who.role, ())),
+        "csrf": who.csrf,
+        "reasons": REASONS,
+        "claim_s": config.claim_s,
+        "undo_s": config.undo_s,
+    }

@@ -1,0 +1,182 @@
+"""Routes of scans: what was found, pixels at full depth, regions, pictures; and the readers' queue."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from fastapi import APIRouter, Query, Request, Response
+from sqlalchemy import Connection, select
+
+from bagscan.service.accounts import Who
+from bagscan.service.http.pictures import overlay_svg, picture_png
+from bagscan.service.http.problems import Problem
+from bagscan.service.http.schemas import Claim, Decision, Done
+from bagscan.service.http.screening import result_row, tell
+from bagscan.service.http.security import allow, service_of
+from bagscan.service.review import queue
+from bagscan.service.store.database import StoreError
+from bagscan.service.store.tables import jobs, results, reviews, scans
+
+router = APIRouter(prefix="/v1", tags=["review"])
+PACKED: dict[int | str, dict[str, Any]] = {
+    200: {"content": {"application/octet-stream": {}}, "description": "`BSP1`, length of a JSON header (uint32), the header, then the planes, little-endian; see docs/api.md"}
+}
+
+
+@router.get("/scans")
+def list_scans(
+    request: Request,
+    decision: str = Query("", pattern="^(|ALARM|CLEAR|REVIEW)$"),
+    before: float | None = Query(None, description="Received before this time (seconds since 1970)"),
+    limit: int = Query(50, ge=1, le=500),
+    who: Who = allow("statistics"),
+) -> dict[str, Any]:
+    """Scans, newest first."""
+    found = select(
+        scans.c.id, scans.c.source_id, scans.c.scanner, scans.c.received_at, scans.c.purged_at, results.c.decision, results.c.top_score, reviews.c.state, reviews.c.outcome
+    )
+    found = found.outerjoin(results, results.c.scan_id == scans.c.id).outerjoin(reviews, reviews.c.scan_id == scans.c.id).where(scans.c.received_at < (before or time.time() + 1))
+    if decision:
+        found = found.where(results.c.decision == decision)
+    with service_of(request).store.read() as connection:
+        return {"scans": [dict(row) for row in connection.execute(found.order_by(scans.c.received_at.desc()).limit(limit)).mappings()]}
+
+
+@router.get("/scans/{scan_id}")
+def read_scan(scan_id: str, request: Request, response: Response, who: Who = allow("self")) -> dict[str, Any]:
+    """One scan: what was found, its views, and the decisions that this account may know."""
+    with service_of(request).store.read() as connection:
+        scan = _visible(connection, scan_id, who)
+        row = result_row(connection, scan_id)
+        view_files = connection.execute(select(results.c.artifacts).where(results.c.scan_id == scan_id)).scalar() or {}
+        review = connection.execute(select(reviews).where(reviews.c.scan_id == scan_id)).first()
+        told = queue.seen_decisions(connection, who, scan_id) if who.may("queue.read") else []
+    if row:
+        tell(response, row)
+    views = {
+        name: {key: view.get(key) for key in ("height", "width", "channels")}
+        | {kind: f"/v1/scans/{scan_id}/views/{name}/{kind}" for kind in ("pixels", "regions", "image.png", "overlay.svg")}
+        for name, view in view_files.items()
+    }
+    known = {"id": scan_id, "source_id": scan.source_id, "scanner": scan.scanner, "received_at": scan.received_at, "purged": scan.purged_at is not None}
+    mine = review is not None and review.claimed_by == who.id and (review.claimed_until or 0) > time.time()
+    state = None if review is None else "closed" if review.state == "closed" else "dispute" if review.state == "dispute" else "open"
+    return known | {
+        "result": row,
+        "views": views,
+        "decisions": told,
+        "review": state,
+        "outcome": review.outcome if review else None,
+        "claimed_until": review.claimed_until if mine and review else None,
+    }
+
+
+@router.get("/scans/{scan_id}/views/{view_id}/pixels", responses=PACKED)
+def pixels(scan_id: str, view_id: str, request: Request, who: Who = allow("self")) -> Response:
+    """A view's counts at full depth, packed."""
+    return _packed(request, scan_id, view_id, "pixels", who)
+
+
+@router.get("/scans/{scan_id}/views/{view_id}/regions", responses=PACKED)
+def regions(scan_id: str, view_id: str, request: Request, who: Who = allow("self")) -> Response:
+    """A view's sub-components (uint16, 65535 for none) and their scores (float32), packed."""
+    return _packed(request, scan_id, view_id, "regions", who)
+
+
+@router.get("/scans/{scan_id}/views/{view_id}/image.png", responses={200: {"content": {"image/png": {}}}})
+def image(scan_id: str, view_id: str, request: Request, who: Who = allow("self")) -> Response:
+    """A view as an 8-bit picture."""
+    content, _, _ = _kept(request, scan_id, view_id, "pixels", who)
+    return Response(picture_png(content), media_type="image/png", headers=_cached())
+
+
+@router.get("/scans/{scan_id}/views/{view_id}/overlay.svg", responses={200: {"content": {"image/svg+xml": {}}}})
+def overlay(scan_id: str, view_id: str, request: Request, who: Who = allow("self")) -> Response:
+    """Contours of a view's sub-components: green and solid benign, red and dashed anomalous."""
+    content, threshold, _ = _kept(request, scan_id, view_id, "regions", who)
+    return Response(overlay_svg(content, threshold), media_type="image/svg+xml", headers=_cached())
+
+
+@router.get("/queue")
+def read_queue(request: Request, limit: int = Query(100, ge=1, le=500), who: Who = allow("queue.read")) -> dict[str, Any]:
+    """The queue as this account sees it, most urgent first; it does not tell which scans are read a second time, or are tests."""
+    with service_of(request).store.read() as connection:
+        return {"scans": queue.waiting(connection, who, limit), "now": time.time()}
+
+
+@router.post("/queue/claim")
+def claim(body: Claim, request: Request, who: Who = allow("decide")) -> dict[str, Any]:
+    """Lock the most urgent scan, or a given one, for this account; again to keep it."""
+    service = service_of(request)
+    scan_id = service.store.write(lambda connection: queue.claim(connection, service.config, who, body.scan_id))
+    return {"scan_id": scan_id, "claimed_until": time.time() + service.config.claim_s}
+
+
+@router.post("/queue/{scan_id}/release", response_model=Done)
+def release(scan_id: str, request: Request, who: Who = allow("decide")) -> Done:
+    """Let go of a claimed scan."""
+    service_of(request).store.write(lambda connection: queue.release(connection, who, scan_id))
+    return Done()
+
+
+@router.get("/scans/{scan_id}/decisions")
+def read_decisions(scan_id: str, request: Request, who: Who = allow("queue.read")) -> dict[str, Any]:
+    """The decisions on a scan that this account may know: a second reader does not see the first."""
+    with service_of(request).store.read() as connection:
+        _visible(connection, scan_id, who)
+        return {"decisions": queue.seen_decisions(connection, who, scan_id)}
+
+
+@router.post("/scans/{scan_id}/decisions", status_code=201)
+def decide(scan_id: str, body: Decision, request: Request, response: Response, who: Who = allow("decide")) -> dict[str, Any]:
+    """Decide on a claimed scan. It is kept together with its audit record, or not at all."""
+    service = service_of(request)
+    reading = queue.Reading(body.value, body.reason, body.note, tuple(body.parts))
+    made = service.store.write(lambda connection: queue.decide(connection, service.config, service.auditor, who, scan_id, reading))
+    service.metrics.decisions.labels(body.value).inc()
+    with service.store.read() as connection:
+        tell(response, result_row(connection, scan_id) or {})
+    return made
+
+
+@router.delete("/scans/{scan_id}/decisions/{number}", response_model=Done)
+def undo(scan_id: str, number: int, request: Request, who: Who = allow("decide")) -> Done:
+    """Take one's own decision back, for a short while; it stays on record as undone."""
+    service = service_of(request)
+    service.store.write(lambda connection: queue.undo(connection, service.config, service.auditor, who, scan_id, number))
+    return Done()
+
+
+def _visible(connection: Connection, scan_id: str, who: Who) -> Any:
+    """A scan's row, for those who may see it: readers all, scanners what they sent."""
+    row = connection.execute(select(scans, jobs.c.account_id).join(jobs, jobs.c.scan_id == scans.c.id).where(scans.c.id == scan_id)).first()
+    if row is None or not (who.may("scan.read") or (who.may("own.read") and row.account_id == who.id)):
+        raise Problem(404, "no such scan")
+    return row
+
+
+def _kept(request: Request, scan_id: str, view_id: str, kind: str, who: Who) -> tuple[bytes, float, str]:
+    """Packed bytes of a view, the threshold, and their hash."""
+    service = service_of(request)
+    with service.store.read() as connection:
+        scan = _visible(connection, scan_id, who)
+        row = connection.execute(select(results.c.artifacts, results.c.threshold).where(results.c.scan_id == scan_id)).first()
+    digest = (row.artifacts.get(view_id) or {}).get(kind) if row else None
+    if digest is None:
+        raise Problem(404, f"no {kind} of view {view_id!r}")
+    if scan.purged_at is not None:
+        raise Problem(410, "the images of this scan were removed by retention")
+    try:
+        return service.files.get(digest), row.threshold if row and row.threshold is not None else 1.0, digest
+    except StoreError as error:
+        raise Problem(500, str(error)) from error
+
+
+def _packed(request: Request, scan_id: str, view_id: str, kind: str, who: Who) -> Response:
+    content, _, digest = _kept(request, scan_id, view_id, kind, who)
+    return Response(content, media_type="application/octet-stream", headers={"Content-Encoding": "gzip", "ETag": f'"{digest}"', **_cached()})
+
+
+def _cached() -> dict[str, str]:
+    return {"Cache-Control": "private, max-age=3600"}  # a scan's images never change

@@ -1,0 +1,253 @@
+"""Threads that take jobs and have worker processes do them: one thread a worker, restarted when it is lost, one retry.
+
+A scan that cannot be judged ends as an error row of decision ``REVIEW``: never silent, never ``CLEAR``.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import queue
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
+from pathlib import Path
+from typing import Any
+
+from bagscan.core.errors import BagscanError
+from bagscan.reporting.findings import error_row
+from bagscan.service.inference import jobs
+from bagscan.service.inference.drift import Drift
+from bagscan.service.inference.jobs import Job
+from bagscan.service.inference.models import serving
+from bagscan.service.inference.pool import Target, Worker, WorkerLost
+from bagscan.service.metrics import Metrics
+from bagscan.service.settings import ServiceConfig
+from bagscan.service.store.database import Store, StoreError
+from bagscan.service.store.files import Files
+
+log = logging.getLogger("bagscan.service")
+WARM_UP_S = 300.0
+IDLE_S = 1.0
+MOST_WAIT_S = 30.0  # between two tries to start a worker
+
+
+class Dispatcher:
+    """Owns the worker processes.
+
+    Args:
+        instance: name of this service; what it ran when it was killed is its own to take up again.
+        target: what a worker process runs.
+    """
+
+    def __init__(self, store: Store, files: Files, config: ServiceConfig, metrics: Metrics, instance: str, target: Target) -> None:
+        self.store, self.files, self.config, self.metrics, self.instance, self._target = store, files, config, metrics, instance, target
+        self.drift = Drift(config.drift_window)
+        self._stopping = threading.Event()
+        self._awake = threading.Semaphore(0)
+        self._tasks: queue.SimpleQueue[tuple[dict[str, Any], float, Future[dict[str, Any]]]] = queue.SimpleQueue()
+        self._listeners: dict[str, list[Callable[[], object]]] = {}
+        self._lock = threading.Lock()
+        self._workers: list[Worker | None] = [None] * config.workers
+        self._threads: list[threading.Thread] = []
+        self.trouble = "workers are starting"
+
+    def start(self) -> None:
+        """Take up what a kill left, and start the workers."""
+        left = self.store.write(lambda connection: jobs.give_back(connection, self.instance))
+        if left:
+            log.info("%d scans were being judged when the service ended: they are queued again", left)
+        with self.store.read() as connection:
+            for one in serving(connection):
+                self.drift.load(connection, one.model_id)
+        for slot in range(self.config.workers):
+            thread = threading.Thread(target=self._serve, args=(slot,), daemon=True, name=f"dispatcher {slot}")
+            self._threads.append(thread)
+            thread.start()
+
+    def stop(self) -> None:
+        """Stop taking jobs and end the workers; a job that runs is queued again at the next start."""
+        self._stopping.set()
+        for _ in self._threads:
+            self._awake.release()
+        for worker in self._workers:
+            if worker is not None:
+                worker.stop()
+        for thread in self._threads:
+            thread.join(10)
+
+    @property
+    def ready(self) -> bool:
+        """Whether a worker has screened its warm-up scan and lives."""
+        return any(self._workers)
+
+    def worker_pids(self) -> list[int]:
+        """Of the workers that live."""
+        return [worker.pid for worker in self._workers if worker is not None and worker.pid]
+
+    def wake(self) -> None:
+        """Say that a job waits."""
+        self._awake.release()
+
+    def when_done(self, job_id: str, call: Callable[[], object]) -> None:
+        """Call, on a thread of this class, once a job is done; the caller looks at the job after this, not before."""
+        with self._lock:
+            self._listeners.setdefault(job_id, []).append(call)
+
+    def forget(self, job_id: str) -> None:
+        """Call nobody for this job any more."""
+        with self._lock:
+            self._listeners.pop(job_id, None)
+
+    def ask(self, task: dict[str, Any], timeout_s: float) -> Future[dict[str, Any]]:
+        """Have a worker do something else than a job."""
+        future: Future[dict[str, Any]] = Future()
+        self._tasks.put((task, timeout_s, future))
+        self._awake.release()
+        return future
+
+    def _serve(self, slot: int) -> None:
+        failures = 0
+        while not self._stopping.is_set():
+            worker = self._workers[slot]
+            try:
+                if worker is None:
+                    worker = self._started()
+                    self._workers[slot], self.trouble, failures = worker, "", 0
+                if not self._one(worker):
+                    self._awake.acquire(timeout=IDLE_S)
+            except (BagscanError, OSError) as error:
+                if self._stopping.is_set():
+                    return
+                failures += isinstance(error, WorkerLost | StoreError) or self._workers[slot] is None
+                self._workers[slot] = None if isinstance(error, WorkerLost) else self._workers[slot]
+                self.trouble = str(error)
+                log.error("worker %d: %s", slot, error)
+                self._stopping.wait(min(MOST_WAIT_S, 0.1 * 2**failures) if failures > 1 else 0)
+            except Exception:  # a slot that dies in silence would take no job any more
+                log.exception("worker %d", slot)
+                self._stopping.wait(1)
+
+    def _started(self) -> Worker:
+        threads = self.config.worker_threads or max(1, _cores() // self.config.workers)
+        worker = Worker(self._target, threads)
+        self.metrics.worker_starts.inc()
+        with self.store.read() as connection:
+            models = [one.task() for one in serving(connection)]
+        answer = worker.ask({"kind": "warm", "models": models}, WARM_UP_S)
+        if not answer["ok"]:
+            worker.stop()
+            raise WorkerLost(f"the warm-up failed: {answer['error']}")
+        return worker
+
+    def _one(self, worker: Worker) -> bool:
+        """Do one thing, if there is any."""
+        try:
+            task, timeout_s, future = self._tasks.get_nowait()
+        except queue.Empty:
+            job = self.store.write(lambda connection: jobs.take(connection, self.instance))
+            if job is None:
+                return False
+            self._do(worker, job)
+            return True
+        try:
+            future.set_result(worker.ask(task, timeout_s))
+        except WorkerLost as error:
+            future.set_exception(error)
+            raise
+        return True
+
+    def _do(self, worker: Worker, job: Job) -> None:
+        """Judge a scan, with one retry in a new process, and write what came of it."""
+        started, slot = time.perf_counter(), self._workers.index(worker)
+        with self.store.read() as connection:
+            active, shadows = serving(connection), serving(connection, "shadow")
+        task = {
+            "kind": "screen",
+            "files": {file["name"]: str(self.files.path(file["sha256"])) for file in job.files},
+            "models": [one.task() for one in active],
+            "shadows": [one.task() for one in shadows],
+            "objects": str(self.files.folder),
+        }
+        answer: dict[str, Any] = {"ok": False, "error": "not tried"}
+        lost: WorkerLost | None = None
+        for attempt in range(jobs.TRIES):
+            if attempt:
+                self.metrics.retries.inc()
+                self.store.write(lambda connection: jobs.tried_again(connection, job.id))
+            try:
+                if lost is not None:
+                    self._workers[slot] = worker = self._started()
+                    lost = None
+                answer = checked_answer(worker.ask(task, self.config.screen_timeout_s))
+            except WorkerLost as error:
+                if self._stopping.is_set():
+                    raise
+                self._workers[slot], lost, answer = None, error, {"ok": False, "error": str(error)}
+            if answer["ok"] or answer.get("refused"):
+                break
+        seconds = time.perf_counter() - started
+        while not self._kept(job, answer, seconds) and not self._stopping.wait(IDLE_S):
+            pass
+        if lost is not None:
+            raise lost
+
+    def _kept(self, job: Job, answer: dict[str, Any], seconds: float) -> bool:
+        """Whether the store took the result; one that is full or gone is asked again until it does."""
+        try:
+            self._keep(job, answer, seconds)
+        except StoreError as error:
+            self.trouble = str(error)
+            log.error("the result of scan %s is not kept yet: %s", job.scan_id, error)
+            return False
+        return True
+
+    def _keep(self, job: Job, answer: dict[str, Any], seconds: float) -> None:
+        row = answer["row"] if answer["ok"] else error_row(Path(job.source_id), answer["error"]) | {"refused": bool(answer.get("refused"))}
+        row = self._doubted(job, row)
+        top = answer.get("stats", {}).get("top_score")
+        review = self.config.reviewed == "all" or row["decision"] != "CLEAR" or job.is_tip
+        artifacts = answer.get("artifacts", {})
+        written = self.store.write(lambda connection: jobs.finish(connection, job, row, artifacts, seconds, top, review))
+        for shadow in answer.get("shadows", []) if written else []:
+            self.store.write(lambda connection, shadow=shadow: jobs.keep_shadow(connection, job.scan_id, shadow))  # type: ignore[misc]
+        if written:
+            self.metrics.screened.labels(row["decision"], "error" if not answer["ok"] else "").inc()
+            self.metrics.screen_seconds.observe(seconds)
+            if top is not None and row.get("model_id") and not job.is_tip:
+                self.drift.add(row["model_id"], top)
+        with self._lock:
+            listeners = self._listeners.pop(job.id, [])
+        for call in listeners:
+            call()
+
+    def _doubted(self, job: Job, row: dict[str, Any]) -> dict[str, Any]:
+        """The row as REVIEW where scanner or scores are not those that the service knows."""
+        known = self.config.known_scanners
+        reasons = [f"unknown scanner {job.scanner!r}; known: {', '.join(known)}"] if known and job.scanner not in known else []
+        drifted = self.drift.reason(row.get("model_id", ""))
+        if drifted and row["decision"] == "CLEAR":
+            reasons.append(drifted)
+        return row | {"decision": "REVIEW", "reasons": [*row["reasons"], *reasons]} if reasons else row
+
+
+def checked_answer(answer: dict[str, Any]) -> dict[str, Any]:
+    """A worker's answer, or an error in its place where it is not whole: what says nothing must not pass as CLEAR."""
+    if not answer.get("ok"):
+        return {"ok": False, "error": str(answer.get("error", "the worker gave no reason")), "refused": bool(answer.get("refused"))}
+    row, top = answer.get("row"), (answer.get("stats") or {}).get("top_score")
+    if (
+        not isinstance(row, dict)
+        or not {"decision", "reasons", "findings", "views"} <= set(row)
+        or row["decision"] not in jobs.PRIORITY
+        or (isinstance(top, float) and not 0 <= top <= 1)
+    ):
+        return {"ok": False, "error": "the model's answer is not one: decision, findings or scores are missing or no numbers"}
+    if row["decision"] == "CLEAR" and (row["findings"] or not row["views"]):
+        return {"ok": False, "error": "the model's answer contradicts itself: CLEAR with findings, or of no view"}
+    return answer
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

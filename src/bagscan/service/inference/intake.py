@@ -1,0 +1,121 @@
+"""What comes in: the files of one bag are checked, kept, and become a job, or nothing is kept."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import time
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, func, insert, select
+
+from bagscan.core.errors import BagscanError, ReadError
+from bagscan.formats.scans import READERS
+from bagscan.service.settings import ServiceConfig
+from bagscan.service.store.files import Files
+from bagscan.service.store.tables import jobs, scans
+
+SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._ -]{0,119}")
+MOST_FILES = 12  # two views of low, high and effective Z, twice over
+MAGIC: dict[str, tuple[bytes, ...]] = {".png": (b"\x89PNG\r\n\x1a\n",), ".jpg": (b"\xff\xd8\xff",), ".jpeg": (b"\xff\xd8\xff",), ".npz": (b"PK\x03\x04",)}
+MAGIC[".tif"] = MAGIC[".tiff"] = (b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+")
+
+
+class Busy(BagscanError):
+    """As many scans wait as may: try again later."""
+
+
+class Conflict(BagscanError):
+    """An idempotency key was used before, for another scan."""
+
+
+@dataclass(frozen=True)
+class Upload:
+    """One bag's files as they came, checked.
+
+    Attributes:
+        files: contents by name, sorted. digest: of names and contents.
+    """
+
+    files: Mapping[str, bytes]
+    digest: str
+    scanner: str = "unknown"
+    source: str = ""
+    tip: Mapping[str, Any] | None = None
+
+
+def checked_upload(files: Sequence[tuple[str, bytes]], scanner: str, source: str, tip: Mapping[str, Any] | None = None) -> Upload:
+    """One bag's files, or why they cannot be taken.
+
+    Raises:
+        ReadError: none or too many, a name or a type that is not known, contents of another type.
+    """
+    if not files:
+        raise ReadError("no file came")
+    if len(files) > MOST_FILES:
+        raise ReadError(f"{len(files)} files came, at most {MOST_FILES} make a bag")
+    taken: dict[str, bytes] = {}
+    for given, content in files:
+        name = given.replace("\\", "/").rpartition("/")[2]
+        ending = "." + name.rpartition(".")[2].lower()
+        if not SAFE_NAME.fullmatch(name):
+            raise ReadError("a file's name has 1 to 120 letters, digits, blanks, dots, dashes and underscores")
+        if ending not in READERS:
+            raise ReadError(f"{name}: unknown type {ending!r}; known: {', '.join(sorted(READERS))}")
+        if not content:
+            raise ReadError(f"{name}: the file is empty (0 bytes)")
+        if not content.startswith(MAGIC[ending]):
+            raise ReadError(f"{name}: its first bytes are not those of a {ending} file")
+        if name in taken:
+            raise ReadError(f"{name} came twice")
+        taken[name] = content
+    ordered = dict(sorted(taken.items()))
+    digest = hashlib.sha256()
+    for name, content in ordered.items():
+        digest.update(f"{name}\0{hashlib.sha256(content).hexdigest()}\n".encode())
+    return Upload(ordered, digest.hexdigest(), scanner[:64] or "unknown", source[:160], tip)
+
+
+def keep_files(files: Files, upload: Upload) -> list[dict[str, Any]]:
+    """Keep an upload's files on disk; what the scan's row says of them."""
+    return [{"name": name, "sha256": files.put(content), "bytes": len(content)} for name, content in upload.files.items()]
+
+
+def accept(connection: Connection, config: ServiceConfig, upload: Upload, kept: list[dict[str, Any]], account_id: int | None, key: str | None) -> tuple[str, str, bool]:
+    """Take a scan whose files are kept: (job id, scan id, whether it is new). Once this is committed it is never lost.
+
+    Args:
+        key: of the caller; the same key with the same scan is the same job.
+
+    Raises:
+        Busy: too many wait. Conflict: the key belongs to another scan.
+    """
+    if key is not None:
+        found = select(jobs.c.id, jobs.c.scan_id, scans.c.digest).join(scans, scans.c.id == jobs.c.scan_id)
+        row = connection.execute(found.where(jobs.c.account_id.is_(account_id) if account_id is None else jobs.c.account_id == account_id, jobs.c.idempotency_key == key)).first()
+        if row is not None:
+            if row.digest != upload.digest:
+                raise Conflict("this idempotency key was used for another scan")
+            return row.id, row.scan_id, False
+    waiting = connection.execute(select(func.count()).where(jobs.c.state.in_(("queued", "running")))).scalar_one()
+    if waiting >= config.max_waiting and upload.tip is None:
+        raise Busy(f"{waiting} scans wait, as many as may")
+    scan_id, job_id, now = uuid.uuid4().hex, uuid.uuid4().hex, time.time()
+    stem = next(iter(upload.files)).rpartition(".")[0]
+    connection.execute(
+        insert(scans).values(
+            id=scan_id,
+            source_id=stem,
+            digest=upload.digest,
+            files=kept,
+            scanner=upload.scanner,
+            source=upload.source,
+            received_at=now,
+            tip=dict(upload.tip) if upload.tip else None,
+        )
+    )
+    connection.execute(insert(jobs).values(id=job_id, scan_id=scan_id, account_id=account_id, idempotency_key=key, state="queued", attempts=0, created_at=now))
+    return job_id, scan_id, True

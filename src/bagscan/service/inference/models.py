@@ -1,0 +1,192 @@
+"""Which models serve: pinned by hash, one active for every set of channels, a shadow beside it, and the way back."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Row, func, insert, select
+
+from bagscan.core.errors import BagscanError, ModelError
+from bagscan.model_folder import HASHED, MANIFEST, read_description, shipped_models, verified_id
+from bagscan.service.audit import Auditor
+from bagscan.service.store.files import full_disk_told
+from bagscan.service.store.tables import deployments, models
+
+MODES = ("active", "shadow")
+
+
+class UnknownModel(BagscanError):
+    """No model of that id, or nothing to go back to."""
+
+
+@dataclass(frozen=True)
+class Serving:
+    """A model that serves, and its threshold.
+
+    Attributes:
+        own: whether the threshold is the model's own.
+    """
+
+    model_id: str
+    channels: str
+    folder: str
+    threshold: float
+    own: bool
+
+    def task(self) -> dict[str, Any]:
+        """As worker processes take it."""
+        return {"folder": self.folder, "threshold": None if self.own else self.threshold}
+
+
+def serving(connection: Connection, mode: str = "active") -> list[Serving]:
+    """The models of a mode, one for every set of channels that has any."""
+    newest = select(func.max(deployments.c.id)).where(deployments.c.mode == mode).group_by(deployments.c.channels)
+    found = select(deployments, models.c.folder, models.c.point).join(models, models.c.id == deployments.c.model_id)
+    rows = connection.execute(found.where(deployments.c.id.in_(newest)).order_by(deployments.c.channels))
+    return [_serving(row) for row in rows]
+
+
+def _serving(row: Row[Any]) -> Serving:
+    own = row.threshold is None
+    return Serving(row.model_id, row.channels, row.folder, float(row.point["threshold"] if own else row.threshold), own)
+
+
+def describe(folder: Path) -> dict[str, Any]:
+    """The row of a model folder, hashes checked.
+
+    Raises:
+        ModelError: altered, no model, or without an operating point.
+    """
+    identity, description = verified_id(folder), read_description(folder)
+    point = description.get("operating_point")
+    if not point:
+        raise ModelError(f"{folder.name}: the model has no operating point; choose one with bagscan calibrate")
+    try:
+        channels = ",".join(description["model"]["input"]["channels"])
+        point = {"threshold": float(point["threshold"]), "criterion": str(point["criterion"]), "expected_fpr": float(point["expected_fpr"])}
+    except (KeyError, TypeError, ValueError) as error:
+        raise ModelError(f"{folder.name}: model.json lacks {error}") from error
+    told = description.get("about") or {}
+    about = {key: value for key, value in told.items() if not isinstance(value, list | dict)}
+    return {"id": identity, "channels": channels, "folder": str(folder.absolute()), "name": folder.name, "point": point, "about": about, "added_at": time.time()}
+
+
+def add_shipped(connection: Connection, auditor: Auditor) -> None:
+    """Know the models that come along; each serves where nothing else does its channels."""
+    for folder in shipped_models():
+        _add(connection, auditor, "bagscan", describe(folder))
+    active = {one.channels for one in serving(connection)}
+    for row in connection.execute(select(models).order_by(models.c.added_at)):
+        if row.channels not in active:
+            deploy(connection, auditor, "bagscan", row.id, "active")
+            active.add(row.channels)
+
+
+def add(connection: Connection, auditor: Auditor, by: str, described: Mapping[str, Any]) -> None:
+    """Know one more model; it does not serve yet."""
+    _add(connection, auditor, by, described)
+
+
+def _add(connection: Connection, auditor: Auditor, by: str, described: Mapping[str, Any]) -> None:
+    if not connection.execute(select(models.c.id).where(models.c.id == described["id"])).first():
+        connection.execute(insert(models).values(**described))
+        auditor.append(connection, by, "model.add", described["id"], {"name": described["name"], "channels": described["channels"]})
+
+
+def keep_folder(contents: Mapping[str, bytes], models_folder: Path) -> Path:
+    """Write an uploaded model's files under its id; hashes are checked before it gets there.
+
+    Raises:
+        ModelError: other files than a model's, or altered ones.
+    """
+    known = {*HASHED, MANIFEST}
+    if set(contents) != known:
+        raise ModelError(f"a model is {', '.join(sorted(known))}; these came: {', '.join(sorted(contents)) or 'none'}")
+    models_folder.mkdir(parents=True, exist_ok=True)
+    with full_disk_told(models_folder), tempfile.TemporaryDirectory(dir=models_folder, prefix=".new-") as new:
+        place = Path(new) / "model"
+        place.mkdir()
+        for name, content in contents.items():
+            (place / name).write_bytes(content)
+        identity = verified_id(place)
+        final = models_folder / identity
+        if final.exists():
+            verified_id(final)
+        else:
+            os.rename(place, final)
+    return final
+
+
+def forget_folder(folder: Path) -> None:
+    """Remove a model's files: it did not work."""
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def deploy(connection: Connection, auditor: Auditor, by: str, model_id: str, mode: str, threshold: float | None = None) -> None:
+    """Let a model serve, as the active one of its channels or as a shadow.
+
+    Raises:
+        UnknownModel: none of that id. ModelError: a threshold that is none.
+    """
+    row = connection.execute(select(models).where(models.c.id == model_id)).first()
+    if row is None:
+        raise UnknownModel(f"no model {model_id}")
+    if threshold is not None and not 0 < threshold < 1:
+        raise ModelError(f"a threshold lies between 0 and 1, got {threshold}")
+    _deployed(connection, row.channels, mode, model_id, threshold, by)
+    action = "model.shadow" if mode == "shadow" else "model.activate"
+    auditor.append(connection, by, action, model_id, {"channels": row.channels, "threshold": threshold})
+
+
+def end_shadow(connection: Connection, auditor: Auditor, by: str, channels: str) -> None:
+    """No shadow for these channels any more.
+
+    Raises:
+        UnknownModel: there is none.
+    """
+    if not any(one.channels == channels for one in serving(connection, "shadow")):
+        raise UnknownModel(f"no shadow for {channels}")
+    _deployed(connection, channels, "shadow", None, None, by)
+    auditor.append(connection, by, "model.shadow.end", channels)
+
+
+def set_threshold(connection: Connection, auditor: Auditor, by: str, model_id: str, threshold: float | None) -> None:
+    """Change an active model's threshold; None is the model's own.
+
+    Raises:
+        UnknownModel: it is not active. ModelError: a threshold that is none.
+    """
+    one = next((s for s in serving(connection) if s.model_id == model_id), None)
+    if one is None:
+        raise UnknownModel(f"model {model_id} does not serve")
+    if threshold is not None and not 0 < threshold < 1:
+        raise ModelError(f"a threshold lies between 0 and 1, got {threshold}")
+    _deployed(connection, one.channels, "active", model_id, threshold, by)
+    auditor.append(connection, by, "threshold", model_id, {"from": one.threshold, "to": threshold})
+
+
+def roll_back(connection: Connection, auditor: Auditor, by: str, channels: str) -> Serving:
+    """Serve again what served these channels before, model and threshold; a second time comes back.
+
+    Raises:
+        UnknownModel: nothing served before.
+    """
+    found = select(deployments).where(deployments.c.channels == channels, deployments.c.mode == "active").order_by(deployments.c.id.desc()).limit(2)
+    rows = connection.execute(found).all()
+    if len(rows) < 2:
+        raise UnknownModel(f"nothing served {channels} before")
+    now, before = rows
+    _deployed(connection, channels, "active", before.model_id, before.threshold, by)
+    auditor.append(connection, by, "model.rollback", before.model_id, {"from": now.model_id, "threshold": before.threshold, "channels": channels})
+    return next(one for one in serving(connection) if one.channels == channels)
+
+
+def _deployed(connection: Connection, channels: str, mode: str, model_id: str | None, threshold: float | None, by: str) -> None:
+    connection.execute(insert(deployments).values(channels=channels, mode=mode, model_id=model_id, threshold=threshold, by=by, created_at=time.time()))

@@ -1,0 +1,220 @@
+"""The queue of readers: claimed scans are locked, a second reader is blind to the first and is somebody else."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, Row, and_, func, insert, or_, select, update
+
+from bagscan.core.errors import BagscanError
+from bagscan.service.accounts import Who
+from bagscan.service.audit import Auditor
+from bagscan.service.settings import ServiceConfig
+from bagscan.service.store.tables import decisions, results, reviews, scans
+
+VALUES = ("clear", "suspect", "recheck")
+REASONS = {
+    "clear": ("benign part", "clutter", "known item", "image fault"),
+    "suspect": ("foreign part", "dense block", "wires or cells", "organic block", "blade or weapon", "cannot tell"),
+    "recheck": ("too cluttered", "too dense", "cut off", "image fault"),
+}
+RESOLVERS = ("supervisor", "admin")  # who sees what two readers disagree about
+
+
+class NotYours(BagscanError):
+    """The scan is claimed by somebody else, or not to be decided by this account."""
+
+
+class NotThere(BagscanError):
+    """No such scan, or none that waits."""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What a reader says of a scan.
+
+    Attributes:
+        value: clear, suspect or recheck. reason: one of ``REASONS`` of it. parts: numbers of findings, from 0, that hold it.
+    """
+
+    value: str
+    reason: str
+    note: str = ""
+    parts: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.value not in VALUES:
+            raise ValueError(f"a decision is {', '.join(VALUES)}, got {self.value!r}")
+        if self.reason not in REASONS[self.value]:
+            raise ValueError(f"reasons of {self.value}: {', '.join(REASONS[self.value])}; got {self.reason!r}")
+        if len(self.note) > 2000:
+            raise ValueError("a note has at most 2,000 characters")
+
+
+def _open_to(who: Who) -> Any:
+    """What an account may claim: not what it has read itself, and disputes only for those who resolve them."""
+    mine = select(decisions.c.scan_id).where(decisions.c.account_id == who.id, decisions.c.undone_at.is_(None))
+    states = ("first", "second", "dispute") if who.role in RESOLVERS else ("first", "second")
+    return and_(reviews.c.state.in_(states), reviews.c.scan_id.not_in(mine))
+
+
+def _free(now: float) -> Any:
+    return or_(reviews.c.claimed_until.is_(None), reviews.c.claimed_until < now)
+
+
+def waiting(connection: Connection, who: Who, limit: int = 100) -> list[dict[str, Any]]:
+    """The queue as an account sees it: what it may claim and what others hold, most urgent first."""
+    now = time.time()
+    found = select(reviews, scans.c.source_id, scans.c.received_at, results.c.decision, results.c.top_score)
+    found = found.join(scans, scans.c.id == reviews.c.scan_id).join(results, results.c.scan_id == reviews.c.scan_id).where(_open_to(who))
+    rows = connection.execute(found.order_by(reviews.c.priority.desc(), reviews.c.created_at).limit(limit))
+    return [
+        {
+            "scan_id": row.scan_id,
+            "source_id": row.source_id,
+            "received_at": row.received_at,
+            "decision": row.decision,
+            "top_score": row.top_score,
+            "state": row.state if row.state == "dispute" else "open",  # that a reading is the second would say that there was a first
+            "claim": "yours" if row.claimed_by == who.id and (row.claimed_until or 0) > now else "taken" if (row.claimed_until or 0) > now else "free",
+        }
+        for row in rows
+    ]
+
+
+def count_open(connection: Connection) -> int:
+    """Scans that wait for any reader."""
+    return int(connection.execute(select(func.count()).where(reviews.c.state != "closed")).scalar_one())
+
+
+def claim(connection: Connection, config: ServiceConfig, who: Who, scan_id: str | None = None) -> str:
+    """Lock a scan for an account, or lengthen its lock; without an id the most urgent one. Returns the scan's id.
+
+    Raises:
+        NotThere: nothing waits for this account. NotYours: somebody else holds it.
+    """
+    now = time.time()
+    found = select(reviews.c.scan_id, reviews.c.claimed_by, reviews.c.claimed_until).where(_open_to(who))
+    if scan_id is not None:
+        row = connection.execute(found.where(reviews.c.scan_id == scan_id)).first()
+        if row is None:
+            raise NotThere("this scan does not wait for you")
+        if row.claimed_by != who.id and (row.claimed_until or 0) > now:
+            raise NotYours("somebody else has claimed this scan")
+    else:
+        held = connection.execute(found.where(reviews.c.claimed_by == who.id, reviews.c.claimed_until > now).limit(1)).first()
+        found = found.where(_free(now)).order_by(reviews.c.priority.desc(), reviews.c.created_at).limit(1)
+        if connection.dialect.name == "postgresql":
+            found = found.with_for_update(skip_locked=True, of=reviews)
+        row = held or connection.execute(found).first()
+        if row is None:
+            raise NotThere("nothing waits for you")
+    chosen = and_(reviews.c.scan_id == row.scan_id, or_(_free(now), reviews.c.claimed_by == who.id))
+    taken = connection.execute(update(reviews).where(chosen).values(claimed_by=who.id, claimed_until=now + config.claim_s))
+    if not taken.rowcount:
+        raise NotYours("somebody else has claimed this scan")
+    return str(row.scan_id)
+
+
+def release(connection: Connection, who: Who, scan_id: str) -> None:
+    """Let go of a claimed scan; nothing happens where it is not claimed by this account."""
+    connection.execute(update(reviews).where(reviews.c.scan_id == scan_id, reviews.c.claimed_by == who.id).values(claimed_by=None, claimed_until=None))
+
+
+def decide(connection: Connection, config: ServiceConfig, auditor: Auditor, who: Who, scan_id: str, reading: Reading) -> dict[str, Any]:
+    """Take a reader's decision, with its audit record in the same transaction.
+
+    Returns:
+        Number of the decision, and what becomes of the scan; ``tip`` where it was a test image.
+
+    Raises:
+        NotThere: it does not wait. NotYours: it is not claimed by this account. ValueError: parts that are none.
+    """
+    now = time.time()
+    row = connection.execute(select(reviews).where(reviews.c.scan_id == scan_id, _open_to(who))).first()
+    if row is None:
+        raise NotThere("this scan does not wait for you")
+    if row.claimed_by != who.id or (row.claimed_until or 0) < now:
+        raise NotYours("claim the scan first: the claim is somebody else's, or has run out")
+    result = connection.execute(
+        select(results.c.row, results.c.model_id, results.c.threshold, scans.c.tip).join(scans, scans.c.id == results.c.scan_id).where(results.c.scan_id == scan_id)
+    ).one()
+    if any(not 0 <= part < len(result.row["findings"]) for part in reading.parts):
+        raise ValueError(f"parts are numbers of findings from 0 to {len(result.row['findings']) - 1}")
+    told = {
+        "round": row.state,
+        "value": reading.value,
+        "reason": reading.reason,
+        "note": reading.note,
+        "parts": list(reading.parts),
+        "model": result.model_id,
+        "threshold": result.threshold,
+    }
+    seq = auditor.append(connection, who.name, "decision", scan_id, told)
+    seconds = now - (row.claimed_until - config.claim_s)
+    values = {"value": reading.value, "reason": reading.reason, "note": reading.note, "parts": list(reading.parts), "seconds": seconds}
+    made = connection.execute(insert(decisions).values(scan_id=scan_id, account_id=who.id, round=row.state, **values, created_at=now, audit_seq=seq))
+    state, outcome = _after(connection, config, row.state, scan_id, is_tip=result.tip is not None)
+    closed = {"state": state, "outcome": outcome, "closed_at": now if state == "closed" else None, "claimed_by": None, "claimed_until": None}
+    connection.execute(update(reviews).where(reviews.c.scan_id == scan_id).values(**closed))
+    answer: dict[str, Any] = {"decision": int(made.inserted_primary_key[0]), "closed": state == "closed", "undo_until": now + config.undo_s, "audit_seq": seq}  # type: ignore[index]
+    if result.tip is not None:
+        answer["tip"] = {"hit": reading.value == "suspect", **result.tip}
+    return answer
+
+
+def _after(connection: Connection, config: ServiceConfig, state: str, scan_id: str, is_tip: bool) -> tuple[str, str | None]:
+    """State and outcome of a scan after the decisions that stand."""
+    standing = {row.round: row.value for row in _standing(connection, scan_id)}
+    if "dispute" in standing:
+        return "closed", standing["dispute"]
+    first = standing.get("first")
+    if first is None:
+        return "first", None
+    wanted = not is_tip and (config.second_reader == "all" or (config.second_reader == "suspect" and first != "clear"))
+    if "second" in standing:
+        return ("closed", first) if standing["second"] == first else ("dispute", None)
+    return ("second", None) if wanted else ("closed", first)
+
+
+def _standing(connection: Connection, scan_id: str) -> Sequence[Row[Any]]:
+    return connection.execute(select(decisions).where(decisions.c.scan_id == scan_id, decisions.c.undone_at.is_(None)).order_by(decisions.c.id)).all()
+
+
+def undo(connection: Connection, config: ServiceConfig, auditor: Auditor, who: Who, scan_id: str, number: int) -> None:
+    """Take one's own decision back, for a while and while nobody has built on it; it stays on record as undone.
+
+    Raises:
+        NotThere: no such decision. NotYours: another's, too old, or read on by somebody else.
+    """
+    now = time.time()
+    row = connection.execute(select(decisions).where(decisions.c.id == number, decisions.c.scan_id == scan_id, decisions.c.undone_at.is_(None))).first()
+    if row is None:
+        raise NotThere("no such decision that stands")
+    if row.account_id != who.id:
+        raise NotYours("only who made a decision takes it back")
+    if now > row.created_at + config.undo_s:
+        raise NotYours(f"a decision can be taken back for {config.undo_s:g} s")
+    review = connection.execute(select(reviews).where(reviews.c.scan_id == scan_id)).one()
+    if (review.claimed_until or 0) > now or connection.execute(select(decisions.c.id).where(decisions.c.scan_id == scan_id, decisions.c.id > number)).first():
+        raise NotYours("another reader has the scan already")
+    connection.execute(update(decisions).where(decisions.c.id == number).values(undone_at=now))
+    back = {"state": row.round, "outcome": None, "closed_at": None, "claimed_by": who.id, "claimed_until": now + config.claim_s}
+    connection.execute(update(reviews).where(reviews.c.scan_id == scan_id).values(**back))
+    auditor.append(connection, who.name, "decision.undo", scan_id, {"decision": number, "value": row.value})
+
+
+def seen_decisions(connection: Connection, who: Who, scan_id: str) -> list[dict[str, Any]]:
+    """The decisions on a scan that an account may know: its own, and everybody's once it is closed or a dispute of its to resolve."""
+    from bagscan.service.store.tables import accounts
+
+    review = connection.execute(select(reviews.c.state).where(reviews.c.scan_id == scan_id)).first()
+    found = select(decisions, accounts.c.name).join(accounts, accounts.c.id == decisions.c.account_id).where(decisions.c.scan_id == scan_id).order_by(decisions.c.id)
+    whole = review is not None and (review.state == "closed" or (review.state == "dispute" and who.role in RESOLVERS))
+    if not whole:
+        found = found.where(decisions.c.account_id == who.id)
+    told = ("id", "round", "value", "reason", "note", "parts", "created_at", "undone_at", "audit_seq")
+    return [{"by": row.name} | {key: getattr(row, key) for key in told} for row in connection.execute(found)]

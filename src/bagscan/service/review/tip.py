@@ -1,0 +1,83 @@
+"""Test images in the queue (threat image projection): a threat in a scan that the machine found clear, among the real ones.
+
+Readers are not told before they have decided. Hits and misses are counted in :mod:`bagscan.service.review.statistics`.
+"""
+
+from __future__ import annotations
+
+import random
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, func, or_, select
+
+from bagscan.service.audit import Auditor
+from bagscan.service.inference.dispatcher import Dispatcher
+from bagscan.service.inference.intake import Upload, accept, checked_upload, keep_files
+from bagscan.service.settings import ServiceConfig
+from bagscan.service.store.database import Store
+from bagscan.service.store.files import Files
+from bagscan.service.store.tables import results, reviews, scans
+
+PROJECT_S = 120.0
+CANDIDATES = 50
+
+
+def is_due(connection: Connection, rate: float) -> bool:
+    """Whether the queue holds fewer test images than it should."""
+    if not rate:
+        return False
+    kinds = connection.execute(select(scans.c.tip.is_not(None), func.count()).join(reviews, reviews.c.scan_id == scans.c.id).group_by(scans.c.tip.is_not(None))).all()
+    counts = {bool(is_tip): int(n) for is_tip, n in kinds}
+    total = counts.get(False, 0) + counts.get(True, 0)
+    return total > 0 and counts.get(True, 0) < rate * total
+
+
+def candidate(connection: Connection, rng: random.Random) -> tuple[str, list[dict[str, object]], str] | None:
+    """A recent raw scan that the machine found clear and nobody has to read any more: id, files, scanner."""
+    found = select(scans).join(results, results.c.scan_id == scans.c.id).outerjoin(reviews, reviews.c.scan_id == scans.c.id)
+    found = found.where(results.c.decision == "CLEAR", or_(reviews.c.scan_id.is_(None), reviews.c.state == "closed"), scans.c.tip.is_(None), scans.c.purged_at.is_(None))
+    rows = connection.execute(found.order_by(scans.c.received_at.desc()).limit(CANDIDATES)).all()
+    raw = [row for row in rows if any(str(file["name"]).lower().endswith((".tif", ".tiff")) for file in row.files)]
+    row = rng.choice(raw) if raw else None
+    return (row.id, row.files, row.scanner) if row else None
+
+
+def make_test_image(store: Store, files: Files, auditor: Auditor, config: ServiceConfig, dispatcher: Dispatcher, rng: random.Random) -> str | None:
+    """Project a threat into a clear scan and queue it; returns its scan's id, or None where nothing suits."""
+    with store.read() as connection:
+        chosen = candidate(connection, rng) if is_due(connection, config.tip_rate) else None
+    if chosen is None:
+        return None
+    source, kept, scanner = chosen
+    number = f"{rng.randrange(100_000):05d}"
+    stem = str(kept[0]["name"]).rpartition(".")[0].rpartition("_")[0]
+    with tempfile.TemporaryDirectory(prefix="bagscan-tip-") as folder:
+        target = next(file for file in kept if str(file["name"]).lower().endswith((".tif", ".tiff")))
+        original, made = Path(folder) / str(target["name"]), Path(folder) / "made.tif"
+        original.write_bytes(files.get(str(target["sha256"])))
+        told = dispatcher.ask({"kind": "project", "path": str(original), "out": str(made), "seed": rng.randrange(2**31)}, PROJECT_S).result(2 * PROJECT_S)
+        if not told["ok"]:
+            return None
+        contents = {str(file["name"]): files.get(str(file["sha256"])) for file in kept} | {str(target["name"]): made.read_bytes()}
+    # It must not be known by its name: the scan that it was made of may lie in the history.
+    renamed = [(name.replace(stem, number) if stem else f"{number}.tif", content) for name, content in contents.items()]
+    truth = {
+        "kind": told["told"]["kind"],
+        "at": told["told"]["at"],
+        "pixels": told["told"]["pixels"],
+        "of": source,
+        "file": str(target["name"]).replace(stem, number) if stem else f"{number}.tif",
+    }
+    upload = checked_upload(renamed, scanner, "scanner", truth)
+    rows = keep_files(files, upload)
+    _, scan_id, _ = store.write(lambda connection: _accepted(connection, config, auditor, upload, rows))
+    dispatcher.wake()
+    return scan_id
+
+
+def _accepted(connection: Connection, config: ServiceConfig, auditor: Auditor, upload: Upload, rows: list[dict[str, Any]]) -> tuple[str, str, bool]:
+    made = accept(connection, config, upload, rows, None, None)
+    auditor.append(connection, "bagscan", "tip", made[1], {"kind": (upload.tip or {}).get("kind")})
+    return made

@@ -1,0 +1,62 @@
+"""Start the service, listen, and stop in order."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import threading
+
+import uvicorn
+
+from bagscan.core.errors import ConfigError
+from bagscan.service.demo import fill_queue, make_accounts
+from bagscan.service.http.app import create_app
+from bagscan.service.service import Service
+from bagscan.service.settings import ServiceConfig
+
+LOCAL = ("127.0.0.1", "localhost", "::1")
+
+
+def run(config: ServiceConfig, demo: bool = False) -> None:
+    """Serve until Ctrl-C or SIGTERM.
+
+    Raises:
+        ConfigError: the port is taken. StoreError: the store cannot be used.
+    """
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+    for noisy in ("alembic", "tifffile", "httpx"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+    service = Service(config)
+    address = f"http://{config.host}:{config.port}"
+    try:
+        server = uvicorn.Server(uvicorn.Config(create_app(service), host=config.host, port=config.port, log_level="warning", timeout_graceful_shutdown=5, server_header=False))
+        socket = _bound(server.config)
+        token = service.start()
+        if demo:
+            make_accounts(service, _say)
+            threading.Thread(target=fill_queue, args=(service, _say), daemon=True, name="demo").start()
+        _greet(config, address, None if demo else token)
+        server.run([socket])
+    finally:
+        service.stop()
+
+
+def _bound(config: uvicorn.Config):  # type: ignore[no-untyped-def]
+    """The listening socket, bound before workers start: a port that is taken is told at once."""
+    try:
+        return config.bind_socket()
+    except (OSError, SystemExit) as error:
+        raise ConfigError(f"port {config.port} of {config.host} is taken; give another with --port") from error
+
+
+def _greet(config: ServiceConfig, address: str, token: str | None) -> None:
+    _say(f"bagscan listens on {address} · store: {config.database.split('@')[-1] or config.folder.absolute()} · {config.workers} worker{'s' * (config.workers > 1)}")
+    if token:
+        host = address if config.host in LOCAL else f"http://127.0.0.1:{config.port}"
+        _say(f"No admin yet. Make the first one within an hour, with this one-time link:\n\n  {host}/#setup={token}\n")
+    if config.host not in LOCAL:
+        _say("Passwords and scans go over the network in the clear unless a proxy before this ends TLS; see docs/service.md.")
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)

@@ -1,0 +1,146 @@
+"""One service: store, files, audit, workers and the threads that keep house, started and stopped together."""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import random
+import secrets
+import threading
+import time
+import uuid
+from pathlib import Path
+from typing import IO
+
+from bagscan.core.errors import BagscanError
+from bagscan.service import accounts
+from bagscan.service.audit import Auditor
+from bagscan.service.inference import models
+from bagscan.service.inference.dispatcher import Dispatcher
+from bagscan.service.inference.intake import Upload, accept, keep_files
+from bagscan.service.inference.pool import Target
+from bagscan.service.inference.worker import serve_tasks
+from bagscan.service.metrics import Metrics
+from bagscan.service.review.tip import make_test_image
+from bagscan.service.settings import ServiceConfig
+from bagscan.service.store import retention
+from bagscan.service.store.database import Store, StoreError, connect
+from bagscan.service.store.files import Files
+from bagscan.service.store.migrate import migrate
+from bagscan.service.watch import Watcher
+
+log = logging.getLogger("bagscan.service")
+HOUSE_S = 2.0
+PURGE_S = 3600.0
+TOLD_S = 1.0
+
+
+class Service:
+    """Everything behind the HTTP API.
+
+    Args:
+        target: what a worker process runs; tests give stand-ins.
+
+    Raises:
+        StoreError: the folder is in use by another service, or the store cannot be used.
+    """
+
+    def __init__(self, config: ServiceConfig, target: Target = serve_tasks) -> None:
+        self.config = config
+        config.folder.mkdir(parents=True, exist_ok=True)
+        self._lock = _locked(config.folder)
+        engine = connect(config.database_url)
+        migrate(engine)
+        self.store = Store(engine)
+        self.files = Files(config.folder / "objects")
+        self.models_folder = config.folder / "models"
+        self.auditor = Auditor(config.folder)
+        self.metrics = Metrics()
+        self.dispatcher = Dispatcher(self.store, self.files, config, self.metrics, _instance(config.folder), target)
+        self.started_at = time.time()
+        self._told: tuple[tuple[str, str], float] = (("none", "none"), -TOLD_S)
+        self._stopping = threading.Event()
+        self._threads: list[threading.Thread] = []
+
+    def start(self) -> str | None:
+        """Bring everything up; returns the one-time token for the first admin, where there is none yet."""
+        self.files.sweep()
+        self.store.write(lambda connection: models.add_shipped(connection, self.auditor))
+        token = self.store.write(accounts.offer_setup)
+        self.dispatcher.start()
+        watchers = [Watcher(self, folder) for folder in self.config.watch]
+        for work in [self._keep_house, *(watcher.run for watcher in watchers)]:
+            thread = threading.Thread(target=work, args=(self._stopping,), daemon=True)
+            self._threads.append(thread)
+            thread.start()
+        return token
+
+    def stop(self) -> None:
+        """Stop taking work, end the workers, write the audit head, let go of the store."""
+        self._stopping.set()
+        for thread in self._threads:
+            thread.join(10)
+        self.dispatcher.stop()
+        self.keep_head()
+        self.store.close()
+        self._lock.close()
+
+    def take_in(self, upload: Upload, account_id: int | None, key: str | None) -> tuple[str, str, bool]:
+        """Keep an upload and make it a job: (job id, scan id, whether it is new). After this it is never lost.
+
+        Raises:
+            Busy, Conflict: as :func:`bagscan.service.inference.intake.accept`. StoreFull, StoreError: nothing was kept.
+        """
+        kept = keep_files(self.files, upload)
+        made = self.store.write(lambda connection: accept(connection, self.config, upload, kept, account_id, key))
+        self.dispatcher.wake()
+        return made
+
+    def serving_told(self) -> tuple[str, str]:
+        """Ids and thresholds of what serves now, for the headers of answers that are about no scan; a second old at most."""
+        told, at = self._told
+        if time.monotonic() - at > TOLD_S:
+            with self.store.read() as connection:
+                serving = models.serving(connection)
+            told = ",".join(one.model_id for one in serving) or "none", ",".join(f"{one.threshold:.6g}" for one in serving) or "none"
+            self._told = told, time.monotonic()
+        return told
+
+    def keep_head(self) -> None:
+        """Write the audit chain's head beside the store; one that cannot be written now is written later."""
+        try:
+            with self.store.read() as connection:
+                self.auditor.keep_head(connection)
+        except (StoreError, OSError) as error:
+            log.error("the audit head is not kept yet: %s", error)
+
+    def _keep_house(self, stopping: threading.Event) -> None:
+        rng, purged = random.Random(secrets.randbits(64)), 0.0  # what a reader could foresee would be no test
+        while not stopping.wait(HOUSE_S):
+            try:
+                self.keep_head()
+                make_test_image(self.store, self.files, self.auditor, self.config, self.dispatcher, rng)
+                if time.monotonic() - purged > PURGE_S or not purged:
+                    purged = time.monotonic()
+                    retention.remove(self.files, self.store.write(lambda connection: retention.purge(connection, self.config, self.auditor)))
+            except (BagscanError, OSError, TimeoutError) as error:
+                log.error("housekeeping: %s", error)
+
+
+def _locked(folder: Path) -> IO[str]:
+    """Hold the folder: two services in one folder would take each other's scans for left-overs of a kill."""
+    lock = (folder / "service.lock").open("w")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        lock.close()
+        raise StoreError(f"{folder}: another bagscan serve uses this folder") from error
+    return lock
+
+
+def _instance(folder: Path) -> str:
+    """A name that stays with the folder."""
+    path = folder / "instance"
+    if not path.is_file():
+        path.write_text(uuid.uuid4().hex)
+    return path.read_text().strip()

@@ -1,0 +1,134 @@
+"""A back-up in one tar: every table as JSON lines, every file by its hash. It restores into SQLite or PostgreSQL alike.
+
+The tar holds the audit key and the hashes of passwords: keep it as you keep the service's folder.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import tarfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Engine, func, insert, select, text
+
+from bagscan import __version__
+from bagscan.service.store.database import Store, StoreError
+from bagscan.service.store.migrate import migrate, newest, revision
+from bagscan.service.store.tables import metadata
+
+FORMAT = 1
+KEYS = ("audit.key", "audit.pub", "audit.head")
+Report = Callable[[str], None]
+
+
+def back_up(store: Store, folder: Path, out: Path, report: Report = print) -> dict[str, Any]:
+    """Write a back-up while the service runs: tables as they are at one moment, and all files.
+
+    Raises:
+        StoreError: the file exists.
+    """
+    if out.exists():
+        raise StoreError(f"{out} exists; give a new name")
+    temporary = out.with_name(out.name + ".new")
+    manifest: dict[str, Any] = {"format": FORMAT, "bagscan": __version__, "revision": revision(store.engine), "created_at": time.time(), "rows": {}, "files": {}}
+    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(handle, "wb") as file, tarfile.open(fileobj=file, mode="w") as tar:
+        with store.read() as connection:
+            for table in metadata.sorted_tables:
+                rows = [json.dumps(dict(row)) for row in connection.execute(select(table)).mappings()]
+                manifest["rows"][table.name] = len(rows)
+                _add(tar, f"tables/{table.name}.jsonl", "\n".join(rows).encode())
+        # Files are only ever added while the service runs, but for retention: what a table names and is gone is told at restore.
+        for path in _kept_files(folder):
+            name = path.relative_to(folder).as_posix()
+            content = path.read_bytes()
+            manifest["files"][name] = hashlib.sha256(content).hexdigest()
+            _add(tar, name, content)
+        _add(tar, "manifest.json", json.dumps(manifest).encode())
+    os.replace(temporary, out)
+    report(f"{sum(manifest['rows'].values())} rows, {len(manifest['files'])} files in {out}")
+    return {"out": str(out), "rows": sum(manifest["rows"].values()), "files": len(manifest["files"]), "bytes": out.stat().st_size}
+
+
+def restore(path: Path, folder: Path, engine: Engine, report: Report = print) -> dict[str, Any]:
+    """Bring a back-up into an empty folder and an empty database; every file's hash is checked.
+
+    Raises:
+        StoreError: not a back-up, a damaged one, one of another revision, or a store that is not empty.
+    """
+    if (folder / "objects").exists() and any((folder / "objects").iterdir()):
+        raise StoreError(f"{folder}: holds a store already; restore into a new folder")
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        with tarfile.open(path) as tar:
+            manifest = json.loads(_read(tar, "manifest.json"))
+            if manifest.get("format") != FORMAT or manifest.get("revision") != newest():
+                raise StoreError(f"{path}: of revision {manifest.get('revision')}, this bagscan restores {newest()}; restore it with the bagscan that wrote it, then upgrade")
+            migrate(engine)
+            rows = _restore_tables(tar, engine, manifest)
+            for name, digest in manifest["files"].items():
+                content = _read(tar, name)
+                if hashlib.sha256(content).hexdigest() != digest:
+                    raise StoreError(f"{path}: {name} is damaged")
+                target = (folder / name).resolve()
+                if not target.is_relative_to(folder.resolve()):
+                    raise StoreError(f"{path}: {name} would lie outside the folder")
+                target.parent.mkdir(parents=True, exist_ok=True)
+                handle = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600 if target.suffix == ".key" else 0o644)
+                with os.fdopen(handle, "wb") as file:
+                    file.write(content)
+    except (tarfile.TarError, KeyError, ValueError, OSError) as error:
+        raise StoreError(f"{path}: not a whole back-up of bagscan: {error}") from error
+    report(f"{rows} rows, {len(manifest['files'])} files restored into {folder}")
+    return {"folder": str(folder), "rows": rows, "files": len(manifest["files"])}
+
+
+def _restore_tables(tar: tarfile.TarFile, engine: Engine, manifest: dict[str, Any]) -> int:
+    total = 0
+    with engine.connect().execution_options(writes=True) as connection, connection.begin():
+        for table in metadata.sorted_tables:
+            if connection.execute(select(func.count()).select_from(table)).scalar_one():
+                raise StoreError(f"the database is not empty: table {table.name} has rows")
+            rows = [json.loads(line) for line in _read(tar, f"tables/{table.name}.jsonl").splitlines()]
+            if len(rows) != manifest["rows"][table.name]:
+                raise StoreError(f"table {table.name} is damaged")
+            for row in rows:  # a model's folder is told as it lay on the other machine
+                if table.name == "models" and "/models/" in row["folder"]:
+                    row["folder"] = row["folder"].rpartition("/")[2]
+            if rows:
+                connection.execute(insert(table), rows)
+            total += len(rows)
+            column = table.autoincrement_column
+            if engine.dialect.name == "postgresql" and column is not None:  # its counters do not know of rows that bring their numbers along
+                highest = max((row[column.name] for row in rows), default=0)
+                connection.execute(
+                    text("SELECT setval(pg_get_serial_sequence(:table, :column), :to, :used)"),
+                    {"table": table.name, "column": column.name, "to": max(1, highest), "used": bool(rows)},
+                )
+    return total
+
+
+def _kept_files(folder: Path) -> list[Path]:
+    found = [folder / name for name in KEYS if (folder / name).is_file()]
+    for kind in ("objects", "models"):
+        found += sorted(path for path in (folder / kind).rglob("*") if path.is_file() and ".new-" not in str(path))
+    return found
+
+
+def _add(tar: tarfile.TarFile, name: str, content: bytes) -> None:
+    info = tarfile.TarInfo(name)
+    info.size, info.mtime, info.mode = len(content), int(time.time()), 0o600
+    tar.addfile(info, io.BytesIO(content))
+
+
+def _read(tar: tarfile.TarFile, name: str) -> bytes:
+    file = tar.extractfile(name)
+    if file is None:
+        raise StoreError(f"the back-up lacks {name}")
+    return file.read()

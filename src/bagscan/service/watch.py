@@ -1,0 +1,136 @@
+"""A folder for scanners that only write files: what comes to rest there becomes a job, and its verdict is laid beside it.
+
+::
+
+    watched/7_below.tif, 7_side.tif     as the scanner writes them
+    watched/accepted/                   where they go once the job is safe in the store
+    watched/refused/                    where they go with a .txt of the reason
+    watched/results/7.json              the row, as in findings.json; written whole or not at all
+
+The job's key is the content's hash: a kill between taking a file in and moving it away makes no second job.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import select, update
+
+from bagscan.core.errors import BagscanError, ReadError
+from bagscan.formats.scans import READERS, group_views, set_at
+from bagscan.service.inference.intake import Busy, checked_upload
+from bagscan.service.store.database import StoreError
+from bagscan.service.store.tables import jobs, results, scans
+
+if TYPE_CHECKING:
+    from bagscan.service.service import Service
+
+log = logging.getLogger("bagscan.service")
+VIEWS = ("below", "side")
+EVERY_S = 0.5
+
+
+class Watcher:
+    """Watches one folder.
+
+    Args:
+        folder: made where it is absent, with its three folders.
+    """
+
+    def __init__(self, service: Service, folder: Path) -> None:
+        self.service, self.folder = service, folder
+        for name in ("accepted", "refused", "results"):
+            (folder / name).mkdir(parents=True, exist_ok=True)
+        self._seen: dict[Path, tuple[tuple[int, int], float]] = {}
+        self._waiting: dict[str, str] = {}
+
+    def run(self, stopping: threading.Event) -> None:
+        """Until the service stops."""
+        self._waiting = self._unanswered()
+        while not stopping.wait(EVERY_S):
+            try:
+                for bag in self._at_rest():
+                    self._take(bag)
+                self._answer()
+            except Busy:
+                continue  # the files lie where they lie: the queue is bounded, the folder is the buffer
+            except (BagscanError, OSError) as error:
+                log.error("watch %s: %s", self.folder, error)
+
+    def _at_rest(self) -> list[list[Path]]:
+        """Files of bags none of whose files has changed for a while."""
+        now = time.monotonic()
+        present = [path for path in sorted(self.folder.iterdir()) if path.is_file() and not path.name.startswith(".")]
+        for path in present:
+            stamp = (path.stat().st_size, path.stat().st_mtime_ns)
+            if self._seen.get(path, (None, 0))[0] != stamp:
+                self._seen[path] = (stamp, now)
+        self._seen = {path: seen for path, seen in self._seen.items() if path in present}
+        bags: dict[tuple[str, ...], list[Path]] = {}
+        for group in group_views([path for path in present if path.suffix.lower() in READERS], VIEWS):
+            files = sorted({file for path in group.values() for file in (set_at(path).values() or [path])})
+            bags.setdefault(tuple(map(str, files)), files)
+        for path in present:
+            if path.suffix.lower() not in READERS and now - self._seen[path][1] >= self.service.config.settle_s:
+                self._refuse([path], f"unknown type {path.suffix!r}; known: {', '.join(sorted(READERS))}")
+        return [files for files in bags.values() if all(now - self._seen[file][1] >= self.service.config.settle_s for file in files if file in self._seen)]
+
+    def _take(self, bag: list[Path]) -> None:
+        most = self.service.config.max_upload_mb << 20
+        try:
+            if sum(path.stat().st_size for path in bag) > most:
+                raise ReadError(f"more than the {most >> 20} MB allowed")
+            upload = checked_upload([(path.name, path.read_bytes()) for path in bag], self.folder.name, f"watch:{self.folder.name}")
+        except ReadError as error:
+            self._refuse(bag, str(error))
+            return
+        job_id, _, _ = self.service.take_in(upload, None, f"watch:{upload.digest}")
+        self._waiting[job_id] = _bag_name(bag)
+        for path in bag:
+            os.replace(path, self.folder / "accepted" / path.name)
+
+    def _refuse(self, bag: list[Path], why: str) -> None:
+        for path in bag:
+            os.replace(path, self.folder / "refused" / path.name)
+        (self.folder / "refused" / f"{bag[0].name}.txt").write_text(f"{why}\nThis bag was not screened: treat it as REVIEW.\n")
+        self.service.metrics.refused.labels("watch").inc()
+
+    def _answer(self) -> None:
+        """Lay the verdicts of finished jobs into ``results``."""
+        if not self._waiting:
+            return
+        with self.service.store.read() as connection:
+            found = select(jobs.c.id, results.c.row, results.c.scan_id).join(results, results.c.scan_id == jobs.c.scan_id)
+            rows = connection.execute(found.where(jobs.c.id.in_(list(self._waiting)))).all()
+        for row in rows:
+            _write(self.folder / "results" / f"{self._waiting[row.id]}.json", row.row | {"id": row.scan_id})
+            self.service.store.write(lambda connection, job=row.id: connection.execute(update(jobs).where(jobs.c.id == job).values(answered_at=time.time())))  # type: ignore[misc]
+            del self._waiting[row.id]
+
+    def _unanswered(self) -> dict[str, str]:
+        """Jobs of this folder whose verdict is not laid out yet: a kill may have come between."""
+        with self.service.store.read() as connection:
+            found = select(jobs.c.id, scans.c.files).join(scans, scans.c.id == jobs.c.scan_id).where(scans.c.source == f"watch:{self.folder.name}", jobs.c.answered_at.is_(None))
+            return {row.id: _bag_name([Path(file["name"]) for file in row.files]) for row in connection.execute(found)}
+
+
+def _bag_name(bag: list[Path]) -> str:
+    stem = bag[0].stem
+    for view in (*VIEWS, "low", "high", "zeff"):
+        stem = stem.removesuffix(f"_{view}") if len(bag) > 1 else stem
+    return stem
+
+
+def _write(path: Path, told: dict[str, Any]) -> None:
+    temporary = path.with_suffix(".new")
+    try:
+        temporary.write_text(json.dumps(told, indent=1))
+        os.replace(temporary, path)
+    except OSError as error:
+        raise StoreError(f"{path}: {error.strerror}") from error

@@ -1,0 +1,64 @@
+// Elements without a framework: h("p.muted", {title: "x"}, "text", child).
+
+export function h(spec, attributes = {}, ...children) {
+  const [tag, ...classes] = spec.split(".");
+  const element = document.createElement(tag || "div");
+  if (classes.length) element.className = classes.join(" ");
+  for (const [name, value] of Object.entries(attributes)) {
+    if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
+    else if (name === "value" || name === "checked" || name === "disabled") element[name] = value;
+    else if (name === "autofocus") { if (value) queueMicrotask(() => setTimeout(() => element.focus())); }
+    else if (value !== null && value !== undefined && value !== false) element.setAttribute(name, value === true ? "" : value);
+  }
+  element.append(...children.flat(Infinity).filter((child) => child !== null && child !== undefined && child !== false));
+  return element;
+}
+
+const SVG = "http://www.w3.org/2000/svg";
+
+export function s(tag, attributes = {}, ...children) {
+  const element = document.createElementNS(SVG, tag);
+  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
+  element.append(...children.flat(Infinity));
+  return element;
+}
+
+export function show(place, ...children) {
+  place.replaceChildren(...children.flat(Infinity).filter(Boolean));
+}
+
+export function toast(text, { kind = "", action = null, seconds = 5 } = {}) {
+  const box = h(`div.toast${kind ? "." + kind : ""}`, {}, h("span", {}, text));
+  const gone = () => box.remove();
+  if (action) box.append(h("button", { onclick: () => { gone(); action.do(); } }, action.text));
+  document.getElementById("toasts").append(box);
+  setTimeout(gone, seconds * 1000);
+  return gone;
+}
+
+// A question in a dialog: resolves to what `ask(close)` closes it with, or null.
+export function dialog(build) {
+  return new Promise((resolve) => {
+    const box = h("dialog");
+    let answer = null;
+    box.append(build((value) => { answer = value; box.close(); }, box));
+    box.addEventListener("close", () => { box.remove(); resolve(answer); });
+    document.body.append(box);
+    box.showModal();
+  });
+}
+
+export function confirmed(question, doing = "Yes", kind = "primary") {
+  return dialog((close) => h("div", {}, h("p", {}, question),
+    h("div.row.apart", {}, h("button", { onclick: () => close(null) }, "Cancel"), h(`button.${kind}`, { autofocus: true, onclick: () => close(true) }, doing))));
+}
+
+export const time = (seconds) => new Date(seconds * 1000).toISOString().slice(0, 19).replace("T", " ");
+
+export function age(seconds) {
+  if (seconds < 90) return `${Math.max(0, Math.round(seconds))} s`;
+  if (seconds < 5400) return `${Math.round(seconds / 60)} min`;
+  return seconds < 172800 ? `${Math.round(seconds / 3600)} h` : `${Math.round(seconds / 86400)} d`;
+}
+
+export const score = (value) => (value === null || value === undefined ? "–" : value > 0.99 ? value.toFixed(4) : value.toFixed(3));

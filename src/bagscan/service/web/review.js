@@ -1,0 +1,334 @@
+// The reader's page: queue, scan, decision. Everything has a key.
+
+import { get, packed, post, ask } from "./api.js";
+import { age, dialog, h, score, show, toast } from "./dom.js";
+import { STANDARD } from "./console.js";
+import { flaggedParts } from "./regions.js";
+import { Viewer } from "./viewer.js";
+
+const PEEKS = { i: ["invert", "Invert"], g: ["grey", "Grey"], 1: ["organic", "Organic"], 2: ["metal", "Metal"], e: ["edges", "Edges"] };
+const VALUES = { c: "clear", s: "suspect", r: "recheck" };
+const KEYS = [
+  ["N", "next scan"], ["Tab", "next part"], ["X", "tick the part"], ["O", "hold: no contours"], ["I", "hold: invert"], ["G", "hold: grey"],
+  ["1", "hold: organic only"], ["2", "hold: metal only"], ["E", "hold: edges"], ["[ ]", "denser, thinner"], ["Z", "look at the part"], ["+ −", "zoom"],
+  ["=", "whole bag"], ["Space", "standard image"], ["C", "clear"], ["S", "suspect"], ["R", "recheck"], ["U", "take back"], ["?", "these keys"],
+];
+const EVERY_MS = 4000;
+const LOG_ODDS = (p) => Math.log(Math.min(1 - 1e-6, Math.max(1e-6, p)) / (1 - Math.min(1 - 1e-6, Math.max(1e-6, p))));
+const SCALE = [-2, 10]; // log-odds: one fixed scale for every scan and model
+
+export function reviewPage(me, place, wanted) {
+  const viewer = new Viewer();
+  const state = { queue: [], scan: null, parts: [], ticked: new Set(), chosen: -1, threshold: 1, until: 0, undo: null, busy: false };
+  const list = h("ul.queue", { "aria-label": "queue" });
+  const counted = h("span.muted.number");
+  const head = h("div.head");
+  const mode = h("div.mode.hidden", { role: "status" });
+  const partList = h("ul.parts", { "aria-label": "flagged parts" });
+  const partsHead = h("h2", {}, "Flagged parts");
+  const slider = h("input", { type: "range", min: SCALE[0], max: SCALE[1], step: 0.05, "aria-label": "threshold", disabled: true });
+  const sliderTold = h("div.row.apart.small.muted");
+  const about = h("div.small.muted");
+  const buttons = Object.fromEntries(Object.entries(VALUES).map(([key, value]) => [value, h(`button.${value}`, { disabled: true, onclick: () => decide(value) }, value[0].toUpperCase() + value.slice(1), " ", h("kbd", {}, key.toUpperCase()))]));
+  const density = h("span.small.muted.number");
+
+  const peek = (key) => {
+    const [name, text] = PEEKS[key];
+    const button = h("button", { "data-peek": name, title: `hold to peek: ${text.toLowerCase()}` }, text, " ", h("kbd", {}, key.toUpperCase()));
+    button.addEventListener("pointerdown", () => setPeek(name, true));
+    for (const end of ["pointerup", "pointerleave", "pointercancel"]) button.addEventListener(end, () => setPeek(name, false));
+    return button;
+  };
+  const off = h("button", { title: "hold: no contours" }, "Bare ", h("kbd", {}, "O"));
+  off.addEventListener("pointerdown", () => setOverlay(false));
+  for (const end of ["pointerup", "pointerleave"]) off.addEventListener(end, () => setOverlay(true));
+  const console_ = h("div.console", {}, Object.keys(PEEKS).sort((a, b) => (a > b ? 1 : -1)).map(peek), off,
+    h("button", { title: "thinner: see into what is dense", onclick: () => setDensity(1) }, "Thinner ", h("kbd", {}, "]")), h("button", { title: "denser: see what is faint", onclick: () => setDensity(-1) }, "Denser ", h("kbd", {}, "[")), density,
+    h("span.gap"), h("button", { title: "zoom out", onclick: () => viewer.zoomBy(1 / 1.4) }, "−"), h("button", { title: "zoom in", onclick: () => viewer.zoomBy(1.4) }, "+"),
+    h("button", { onclick: standard }, "Standard ", h("kbd", {}, "␣")), h("button", { onclick: help, title: "all keys" }, "?"));
+
+  const middle = h("div.view", {}, viewer.element, mode);
+  viewer.element.classList.add("fill");
+  show(place, h("div.reader", {},
+    h("aside.side.left", {}, h("header.row.apart", {}, h("h2", {}, "Queue"), counted), h("div.grow", {}, list), h("section", {}, h("button.primary.wide", { onclick: next }, "Next scan ", h("kbd", {}, "N")))),
+    h("main.stage", {}, head, middle, console_),
+    h("aside.side.right", {}, h("header", {}, partsHead, about), h("div.grow", {}, partList),
+      h("section", {}, h("h2", {}, "Threshold, for this look"), slider, sliderTold),
+      h("section", {}, h("h2", {}, "Decision"), h("div.decide", {}, buttons.clear, buttons.suspect, buttons.recheck))),
+  ));
+
+  // the queue
+
+  async function refresh() {
+    try {
+      const found = await get("/v1/queue");
+      state.queue = found.scans;
+      drawQueue(found.now);
+    } catch (error) {
+      if (error.status === 401) location.reload();
+    }
+  }
+
+  function drawQueue(now) {
+    counted.textContent = state.queue.length || "";
+    show(list, state.queue.length ? state.queue.map((one) => {
+      const here = state.scan && state.scan.id === one.scan_id;
+      const taken = one.claim === "taken";
+      return h(`li${here ? ".here" : ""}${taken ? ".taken" : ""}`, { "aria-current": here, title: taken ? "somebody else reads this scan" : "read this scan", onclick: () => !taken && !here && open(one.scan_id) },
+        h(`span.chip.${one.decision}`, {}, one.decision), h("span", {}, one.source_id.replace(/_(below|side|low|high|zeff)$/, "")), h("span.number.small", {}, taken ? "locked" : score(one.top_score)),
+        h("span.age", {}, `${age(now - one.received_at)} ago${one.state === "dispute" ? " · readers disagree" : ""}`));
+    }) : h("li.empty", {}, "Nothing waits."));
+  }
+
+  async function next() {
+    const here = state.queue.findIndex((one) => state.scan && one.scan_id === state.scan.id);
+    const after = [...state.queue.slice(here + 1), ...state.queue.slice(0, Math.max(0, here))].find((one) => one.claim !== "taken");
+    if (after) return open(after.scan_id);
+    if (here < 0) {
+      try { return open((await post("/v1/queue/claim")).scan_id); } catch (error) { if (error.status !== 404) return fault(error); }
+    }
+    toast(here < 0 ? "Nothing waits for you." : "This is the only scan that waits.");
+  }
+
+  async function open(id) {
+    if (state.busy) return;
+    state.busy = true;
+    try {
+      if (state.scan && !state.done) await post(`/v1/queue/${state.scan.id}/release`);
+      await post("/v1/queue/claim", { scan_id: id });
+      await load(id);
+    } catch (error) {
+      fault(error);
+    } finally {
+      state.busy = false;
+      refresh();
+    }
+  }
+
+  // a scan
+
+  async function load(id) {
+    const scan = await get(`/v1/scans/${id}`);
+    const views = await Promise.all(Object.entries(scan.views).map(async ([name, view]) => ({ name, pixels: await packed(view.pixels), regions: await packed(view.regions).catch(() => null) })));
+    Object.assign(state, { scan, done: false, ticked: new Set(), chosen: -1, threshold: scan.result.threshold ?? 1 });
+    viewer.chosen = null;
+    viewer.how = { ...STANDARD };
+    viewer.threshold = state.threshold;
+    viewer.load(views);
+    slider.disabled = !views.some((view) => view.regions);
+    slider.value = LOG_ODDS(state.threshold);
+    for (const button of Object.values(buttons)) button.disabled = !me.permissions.includes("decide");
+    location.replace(`#review/${id}`);
+    drawHead();
+    listParts();
+    told();
+  }
+
+  function drawHead() {
+    const { scan } = state;
+    if (!scan) {
+      show(head, h("span.muted", {}, "No scan is open. Press "), h("kbd", {}, "N"));
+      return;
+    }
+    const reasons = scan.result.reasons.join(" · ");
+    show(head, h(`span.chip.${scan.result.decision}`, {}, scan.result.decision), h("strong", {}, scan.source_id.replace(/_(below|side)$/, "")), h("span.muted.small", {}, `scanner ${scan.scanner}`),
+      h("span.reasons", { title: reasons }, scan.review === "dispute" ? "Two readers disagree: " + scan.decisions.map((d) => `${d.by}: ${d.value} (${d.reason})${d.note ? ", " + d.note : ""}`).join("; ") : reasons));
+    about.textContent = scan.result.model_id ? `model ${scan.result.model_id.slice(0, 8)} · operating point ${score(scan.result.threshold)}` : "not judged by a model";
+  }
+
+  function listParts() {
+    const findings = state.scan.result.findings;
+    state.parts = viewer.views.filter((view) => view.regions).flatMap((view) => flaggedParts(view.regions, view.name, state.threshold)).sort((a, b) => b.score - a.score);
+    for (const part of state.parts) {
+      part.finding = findings.findIndex((one) => one.view_id === part.view && one.box_xyxy.every((value, i) => value === part.box[i]) && Math.abs(one.score - part.score) < 1e-6);
+      part.rate = part.finding >= 0 ? findings[part.finding].expected_false_positive_rate : null;
+    }
+    if (state.chosen >= state.parts.length) state.chosen = -1;
+    drawParts();
+  }
+
+  function drawParts() {
+    const several = viewer.views.length > 1;
+    const at = (value) => `${(100 * (Math.min(SCALE[1], Math.max(SCALE[0], LOG_ODDS(value))) - SCALE[0])) / (SCALE[1] - SCALE[0])}%`;
+    partsHead.textContent = `Flagged parts${state.parts.length ? " · " + state.parts.length : ""}`;
+    show(partList, state.parts.length ? state.parts.map((part, index) => {
+      const bar = h("i"), mark = h("b", { title: "operating point" });
+      bar.style.width = at(part.score);
+      mark.style.left = at(state.scan.result.threshold ?? 1);
+      const box = h("input", { type: "checkbox", checked: state.ticked.has(part.finding), disabled: part.finding < 0, title: part.finding < 0 ? "below the operating point: for looking at" : "this part holds it (X)", onclick: (event) => { event.stopPropagation(); tick(index); } });
+      return h(`li${index === state.chosen ? ".here" : ""}`, { "aria-current": index === state.chosen, onclick: () => choose(index, true) }, box,
+        h("span", {}, `Part ${index + 1}`, several ? h("span.muted", {}, ` · ${part.view}`) : null), h("span.number", {}, score(part.score)), h("span.scale", {}, bar, mark),
+        h("span.small.muted.rate", {}, part.rate === null ? "below the operating point" : `as high in ${part.rate < 0.001 ? "under 0.1" : (100 * part.rate).toFixed(1)} % of benign parts`));
+    }) : h("li.empty", {}, "No part is flagged at this threshold."));
+  }
+
+  function choose(index, look) {
+    state.chosen = index;
+    viewer.chosen = state.parts[index] || null;
+    if (look && viewer.chosen) viewer.lookAt(viewer.chosen);
+    else viewer.draw();
+    drawParts();
+    partList.children[index]?.scrollIntoView({ block: "nearest" });
+  }
+
+  function tick(index) {
+    const part = state.parts[index];
+    if (!part || part.finding < 0) return;
+    if (!state.ticked.delete(part.finding)) state.ticked.add(part.finding);
+    drawParts();
+  }
+
+  slider.addEventListener("input", () => {
+    const near = state.scan.result.threshold !== null && Math.abs(slider.value - LOG_ODDS(state.scan.result.threshold)) < 0.06;
+    state.threshold = near ? state.scan.result.threshold : 1 / (1 + Math.exp(-slider.value));
+    viewer.threshold = state.threshold;
+    viewer.chosen = null;
+    state.chosen = -1;
+    listParts();
+    viewer.draw();
+    told();
+  });
+
+  function told() {
+    const own = state.scan.result.threshold;
+    const moved = own !== null && state.threshold !== own;
+    show(sliderTold, h("span.number", {}, score(state.threshold)), h("span", {}, moved ? `operating point ${score(own)}: changes nothing but this view` : "at the operating point"));
+  }
+
+  // console functions
+
+  function drawMode() {
+    const on = Object.values(PEEKS).filter(([name]) => viewer.how[name]).map(([, text]) => text);
+    if (!viewer.overlay) on.push("No contours");
+    mode.textContent = on.join(" · ");
+    mode.classList.toggle("hidden", !on.length);
+    for (const button of console_.querySelectorAll("[data-peek]")) button.classList.toggle("on", viewer.how[button.dataset.peek]);
+    density.textContent = viewer.how.density ? `density ${viewer.how.density > 0 ? "+" : "−"}${Math.abs(viewer.how.density)}` : "";
+  }
+
+  function setPeek(name, on) { viewer.set({ [name]: on }); drawMode(); }
+  function setOverlay(on) { viewer.overlay = on; viewer.draw(); drawMode(); }
+  function setDensity(step) { viewer.set({ density: Math.min(6, Math.max(-6, viewer.how.density + step)) }); drawMode(); }
+  function standard() { viewer.set({ ...STANDARD }); viewer.overlay = true; viewer.reset(); viewer.draw(); drawMode(); }
+
+  // decisions
+
+  async function decide(value) {
+    if (!state.scan || state.done || buttons[value].disabled) return;
+    const asked = await askReason(value);
+    if (!asked) return;
+    const { id } = state.scan;
+    try {
+      const made = await post(`/v1/scans/${id}/decisions`, { value, ...asked, parts: [...state.ticked].sort((a, b) => a - b) });
+      state.done = true;
+      state.undo = { id, number: made.decision, until: made.undo_until };
+      const action = { text: "Take back (U)", do: undo };
+      if (made.tip) toast(`Test image: a threat of kind “${made.tip.kind.replace(/_/g, " ")}” was projected into this scan. ${made.tip.hit ? "You found it." : "It was missed."}`, { kind: made.tip.hit ? "hit" : "miss", seconds: 9 });
+      else toast(`Decided: ${value}.`, { action, seconds: me.undo_s });
+      clear();
+      await refresh();
+      const free = state.queue.find((one) => one.claim !== "taken");
+      if (free) await open(free.scan_id);
+    } catch (error) {
+      fault(error);
+    }
+  }
+
+  function clear() {
+    state.scan = null;
+    state.parts = [];
+    viewer.views = [];
+    viewer.element.replaceChildren();
+    slider.disabled = true;
+    show(sliderTold);
+    show(partList);
+    about.textContent = "";
+    for (const button of Object.values(buttons)) button.disabled = true;
+    location.replace("#review");
+    drawHead();
+  }
+
+  function askReason(value) {
+    const reasons = me.reasons[value];
+    let chosen = 0;
+    return dialog((close, box) => {
+      const note = h("textarea", { placeholder: "Note (T)", maxlength: 2000, "aria-label": "note" });
+      const rows = reasons.map((reason, index) => h("button", { type: "button", onclick: () => pick(index) }, h("kbd", {}, String(index + 1)), reason));
+      const pick = (index) => { chosen = index; rows.forEach((row, i) => row.classList.toggle("on", i === index)); };
+      const done = () => close({ reason: reasons[chosen], note: note.value.trim() });
+      box.addEventListener("keydown", (event) => {
+        if (event.key === "Enter" && !(event.target === note && event.shiftKey)) { event.preventDefault(); done(); }
+        else if (event.target === note) return;
+        else if (/^[1-9]$/.test(event.key) && reasons[event.key - 1]) { event.preventDefault(); pick(event.key - 1); }
+        else if (event.key.toLowerCase() === "t") { event.preventDefault(); note.focus(); }
+      });
+      pick(0);
+      const ticked = state.ticked.size ? `${state.ticked.size} part${state.ticked.size > 1 ? "s" : ""} ticked` : "no part ticked";
+      return h("div", {}, h("h1", {}, value[0].toUpperCase() + value.slice(1)), h("p.muted.small", {}, value === "suspect" ? ticked : ""), h("div.list", {}, rows), note,
+        h("div.row.apart", {}, h("button", { type: "button", onclick: () => close(null) }, "Cancel ", h("kbd", {}, "Esc")), h("button.primary", { type: "button", onclick: done, autofocus: true }, "Decide ", h("kbd", {}, "Enter"))));
+    });
+  }
+
+  async function undo() {
+    if (!state.undo || Date.now() / 1000 > state.undo.until) return toast("There is nothing to take back.");
+    const { id, number } = state.undo;
+    try {
+      await ask("DELETE", `/v1/scans/${id}/decisions/${number}`);
+      state.undo = null;
+      toast("Taken back.");
+      if (state.scan && !state.done) await post(`/v1/queue/${state.scan.id}/release`);
+      await load(id);
+    } catch (error) {
+      fault(error);
+    } finally {
+      refresh();
+    }
+  }
+
+  function help() {
+    dialog((close) => h("div", {}, h("h1", {}, "Keys"), h("div.keys", {}, KEYS.map(([key, text]) => [h("kbd", {}, key), h("span.small", {}, text)])), h("div.right", {}, h("button.primary", { autofocus: true, onclick: () => close() }, "Back"))));
+  }
+
+  function fault(error) { toast(error.message, { kind: "fault", seconds: 8 }); }
+
+  // keys
+
+  const typing = (event) => document.querySelector("dialog[open]") || (event.target.closest("input:not([type=range]):not([type=checkbox]), textarea, select") !== null);
+  const down = (event) => {
+    if (typing(event) || event.ctrlKey || event.metaKey || event.altKey) return;
+    const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
+    const act = {
+      n: next, u: undo, "?": help, z: () => state.parts[Math.max(0, state.chosen)] && choose(Math.max(0, state.chosen), true), x: () => tick(state.chosen),
+      "+": () => viewer.zoomBy(1.4), "-": () => viewer.zoomBy(1 / 1.4), "=": () => { viewer.reset(); viewer.draw(); }, "[": () => setDensity(-1), "]": () => setDensity(1), " ": standard,
+      Tab: () => state.parts.length && choose((state.chosen + (event.shiftKey ? state.parts.length - 1 : 1) + (state.chosen < 0 && event.shiftKey ? 1 : 0)) % state.parts.length, true),
+      o: () => setOverlay(false),
+    }[key];
+    if (PEEKS[key]) { if (!event.repeat) setPeek(PEEKS[key][0], true); }
+    else if (VALUES[key]) decide(VALUES[key]);
+    else if (!act || (key === "Tab" && !state.parts.length)) return;
+    else if (!event.repeat || "+-[]".includes(key)) act();
+    event.preventDefault();
+  };
+  const up = (event) => {
+    const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
+    if (PEEKS[key]) setPeek(PEEKS[key][0], false);
+    if (key === "o") setOverlay(true);
+  };
+  const blur = () => { for (const [name] of Object.values(PEEKS)) viewer.how[name] && setPeek(name, false); if (!viewer.overlay) setOverlay(true); };
+  document.addEventListener("keydown", down);
+  document.addEventListener("keyup", up);
+  window.addEventListener("blur", blur);
+
+  const poll = setInterval(refresh, EVERY_MS);
+  const hold = setInterval(() => state.scan && !state.done && post("/v1/queue/claim", { scan_id: state.scan.id }).catch((error) => { if (error.status === 409 || error.status === 404) { fault(error); clear(); } }), Math.max(5, me.claim_s / 3) * 1000);
+  drawHead();
+  refresh().then(() => wanted && open(wanted));
+  return () => {
+    clearInterval(poll);
+    clearInterval(hold);
+    document.removeEventListener("keydown", down);
+    document.removeEventListener("keyup", up);
+    window.removeEventListener("blur", blur);
+    if (state.scan && !state.done) post(`/v1/queue/${state.scan.id}/release`).catch(() => {});
+  };
+}

@@ -1,0 +1,149 @@
+// The views of a scan side by side, zoomed and panned in step, with their contours.
+
+import { h } from "./dom.js";
+import { prepare, render, STANDARD } from "./console.js";
+import { benignPath, outline, readRegions } from "./regions.js";
+
+const MOST_ZOOM = 24;
+const GREEN = "#2fbf6f", RED = "#ff4040", CHOSEN = "#ffffff";
+
+export class Viewer {
+  constructor() {
+    this.element = h("div.views");
+    this.views = [];
+    this.how = { ...STANDARD };
+    this.threshold = 1;
+    this.overlay = true;
+    this.chosen = null;
+    this.reset();
+    new ResizeObserver(() => this.draw()).observe(this.element);
+  }
+
+  // data: [{name, pixels, regions or null}], as packed() reads them.
+  load(data) {
+    this.views = data.map(({ name, pixels, regions }) => {
+      const canvas = h("canvas", { "aria-label": `view ${name}` });
+      const view = { name, canvas, image: prepare(pixels), regions: regions && readRegions(regions), shown: document.createElement("canvas") };
+      view.shown.width = view.image.width;
+      view.shown.height = view.image.height;
+      this.listen(view);
+      return view;
+    });
+    this.element.replaceChildren(...this.views.map((view) => h("div.view", {}, view.canvas, this.views.length > 1 ? h("span.name", {}, view.name) : null)));
+    this.reset();
+    this.develop();
+  }
+
+  reset() { this.zoom = 1; this.middle = [0.5, 0.5]; }
+
+  // Compute the picture of every view anew.
+  develop() {
+    for (const view of this.views) view.shown.getContext("2d").putImageData(render(view.image, this.how), 0, 0);
+    this.draw();
+  }
+
+  set(how) {
+    const same = Object.keys(how).every((key) => this.how[key] === how[key]);
+    this.how = { ...this.how, ...how };
+    if (!same) this.develop();
+  }
+
+  zoomBy(factor, at = null) {
+    const zoom = Math.min(MOST_ZOOM, Math.max(1, this.zoom * factor));
+    if (at) for (const axis of [0, 1]) this.middle[axis] = at[axis] + ((this.middle[axis] - at[axis]) * this.zoom) / zoom;
+    this.zoom = zoom;
+    this.keepInside();
+    this.draw();
+  }
+
+  // Bring a part to the middle of its view, large enough to be looked at.
+  lookAt(part) {
+    const view = this.views.find((one) => one.name === part.view);
+    if (!view) return;
+    const [x1, y1, x2, y2] = part.box;
+    this.middle = [(x1 + x2) / 2 / view.image.width, (y1 + y2) / 2 / view.image.height];
+    this.zoom = Math.min(8, Math.max(1.5, 0.3 / Math.max((x2 - x1) / view.image.width, (y2 - y1) / view.image.height)));
+    this.keepInside();
+    this.draw();
+  }
+
+  keepInside() {
+    const half = 0.5 / this.zoom;
+    this.middle = this.middle.map((m) => Math.min(1 - half, Math.max(half, m)));
+  }
+
+  // Pixels of the screen per pixel of the view, and where its left upper corner lies.
+  place(view) {
+    const { clientWidth: w, clientHeight: t } = view.canvas;
+    const fit = Math.min(w / view.image.width, t / view.image.height);
+    const scale = fit * this.zoom;
+    return { scale, x: w / 2 - this.middle[0] * view.image.width * scale, y: t / 2 - this.middle[1] * view.image.height * scale };
+  }
+
+  draw() {
+    const ratio = window.devicePixelRatio || 1;
+    for (const view of this.views) {
+      const { clientWidth: w, clientHeight: t } = view.canvas;
+      if (!w || !t) continue;
+      if (view.canvas.width !== Math.round(w * ratio)) view.canvas.width = Math.round(w * ratio);
+      if (view.canvas.height !== Math.round(t * ratio)) view.canvas.height = Math.round(t * ratio);
+      const context = view.canvas.getContext("2d");
+      const { scale, x, y } = this.place(view);
+      context.setTransform(1, 0, 0, 1, 0, 0);
+      context.clearRect(0, 0, view.canvas.width, view.canvas.height);
+      context.setTransform(scale * ratio, 0, 0, scale * ratio, x * ratio, y * ratio);
+      context.imageSmoothingEnabled = scale < 3;
+      context.imageSmoothingQuality = "high";
+      context.drawImage(view.shown, 0, 0);
+      if (this.overlay && view.regions) this.contours(context, view, scale);
+    }
+  }
+
+  contours(context, view, scale) {
+    const { regions } = view;
+    if (view.benignAt !== this.threshold) {
+      view.benign = benignPath(regions, this.threshold);
+      view.benignAt = this.threshold;
+    }
+    context.lineWidth = 0.7 / scale;
+    context.strokeStyle = GREEN;
+    context.globalAlpha = 0.55;
+    context.setLineDash([]);
+    context.stroke(view.benign);
+    context.globalAlpha = 1;
+    context.lineWidth = 2 / scale;
+    context.strokeStyle = RED;
+    context.setLineDash([7 / scale, 4 / scale]);
+    regions.scores.forEach((score, label) => { if (score >= this.threshold) context.stroke(outline(regions, label)); });
+    if (this.chosen && this.chosen.view === view.name) {
+      context.setLineDash([]);
+      const [x1, y1, x2, y2] = this.chosen.box, margin = 7 / scale;
+      for (const [colour, width] of [["#000000", 4], [CHOSEN, 1.6]]) { // seen on white and on black
+        context.lineWidth = width / scale;
+        context.strokeStyle = colour;
+        context.strokeRect(x1 - margin, y1 - margin, x2 - x1 + 2 * margin, y2 - y1 + 2 * margin);
+      }
+    }
+    context.setLineDash([]);
+  }
+
+  listen(view) {
+    const { canvas } = view;
+    canvas.addEventListener("wheel", (event) => {
+      event.preventDefault();
+      const { scale, x, y } = this.place(view);
+      const at = [(event.offsetX - x) / (scale * view.image.width), (event.offsetY - y) / (scale * view.image.height)];
+      this.zoomBy(Math.exp(-event.deltaY / 400), at);
+    }, { passive: false });
+    canvas.addEventListener("pointerdown", (event) => { canvas.setPointerCapture(event.pointerId); canvas.classList.add("held"); });
+    canvas.addEventListener("pointerup", () => canvas.classList.remove("held"));
+    canvas.addEventListener("pointermove", (event) => {
+      if (!canvas.hasPointerCapture(event.pointerId)) return;
+      const { scale } = this.place(view);
+      this.middle = [this.middle[0] - event.movementX / (scale * view.image.width), this.middle[1] - event.movementY / (scale * view.image.height)];
+      this.keepInside();
+      this.draw();
+    });
+    canvas.addEventListener("dblclick", () => { this.reset(); this.draw(); });
+  }
+}
