@@ -10,6 +10,7 @@ from fastapi import Depends, FastAPI, Request
 from fastapi.routing import APIRoute
 from fastapi.security import APIKeyCookie, HTTPBearer
 from starlette.concurrency import run_in_threadpool
+from starlette.routing import BaseRoute, Mount
 
 from bagscan.service import accounts
 from bagscan.service.accounts import Who
@@ -96,12 +97,18 @@ def permission_of(route: APIRoute) -> str | None:
     return str(found[0]) if found else None
 
 
+def _is_static(route: BaseRoute) -> bool:
+    return isinstance(route, Mount) and route.name == "static"
+
+
 def refuse_open_routes(app: FastAPI) -> None:
     """Deny by default: an application with a route that names no permission does not start.
+
+    The page's files alone are open, as a folder; any other kind of route is refused too, as nothing is known of it.
 
     Raises:
         RuntimeError: naming the routes.
     """
-    bare = [route.path for route in app.routes if isinstance(route, APIRoute) and permission_of(route) is None]
+    bare = [getattr(route, "path", repr(route)) for route in app.routes if not _is_static(route) and (not isinstance(route, APIRoute) or permission_of(route) is None)]
     if bare:
         raise RuntimeError(f"routes that name no permission: {', '.join(bare)}")

@@ -28,10 +28,9 @@ def is_due(connection: Connection, rate: float) -> bool:
     """Whether the queue holds fewer test images than it should."""
     if not rate:
         return False
-    kinds = connection.execute(select(scans.c.tip.is_not(None), func.count()).join(reviews, reviews.c.scan_id == scans.c.id).group_by(scans.c.tip.is_not(None))).all()
-    counts = {bool(is_tip): int(n) for is_tip, n in kinds}
-    total = counts.get(False, 0) + counts.get(True, 0)
-    return total > 0 and counts.get(True, 0) < rate * total
+    real = connection.execute(select(func.count()).select_from(reviews).join(scans, scans.c.id == reviews.c.scan_id).where(scans.c.tip.is_(None))).scalar_one()
+    tests = connection.execute(select(func.count()).where(scans.c.tip.is_not(None))).scalar_one()  # those that are not judged yet, too
+    return real > 0 and tests < rate * (real + tests)
 
 
 def candidate(connection: Connection, rng: random.Random) -> tuple[str, list[dict[str, object]], str] | None:

@@ -162,8 +162,11 @@ def _is_fatal(error: DBAPIError) -> bool:
     return error.connection_invalidated or _is_full(error) or isinstance(error, OperationalError)
 
 
-def _is_full(error: BaseException) -> bool:
+def _is_full(error: BaseException | None) -> bool:
+    """Whether this error, or one that it came of, says so: a full SQLite drops its savepoints, and the driver then complains of these."""
     told = str(error).lower()
+    if error is not None and error.__context__ is not None and _is_full(error.__context__):
+        return True
     return any(sign in told for sign in ("is full", "no space left", "disk i/o error", "could not extend file", "diskfull"))
 
 

@@ -30,7 +30,7 @@ export function reviewPage(me, place, wanted) {
   const sliderTold = h("div.row.apart.small.muted");
   const about = h("div.small.muted");
   const buttons = Object.fromEntries(Object.entries(VALUES).map(([key, value]) => [value, h(`button.${value}`, { disabled: true, onclick: () => decide(value) }, value[0].toUpperCase() + value.slice(1), " ", h("kbd", {}, key.toUpperCase()))]));
-  const density = h("span.small.muted.number");
+  const density = h("span.small.muted.number", {}, "0");
 
   const peek = (key) => {
     const [name, text] = PEEKS[key];
@@ -43,7 +43,7 @@ export function reviewPage(me, place, wanted) {
   off.addEventListener("pointerdown", () => setOverlay(false));
   for (const end of ["pointerup", "pointerleave"]) off.addEventListener(end, () => setOverlay(true));
   const console_ = h("div.console", {}, Object.keys(PEEKS).sort((a, b) => (a > b ? 1 : -1)).map(peek), off,
-    h("button", { title: "thinner: see into what is dense", onclick: () => setDensity(1) }, "Thinner ", h("kbd", {}, "]")), h("button", { title: "denser: see what is faint", onclick: () => setDensity(-1) }, "Denser ", h("kbd", {}, "[")), density,
+    h("span.small.muted", {}, "Density"), h("button", { title: "denser: see what is faint", onclick: () => setDensity(-1) }, h("kbd", {}, "[")), h("button", { title: "thinner: see into what is dense", onclick: () => setDensity(1) }, h("kbd", {}, "]")), density,
     h("span.gap"), h("button", { title: "zoom out", onclick: () => viewer.zoomBy(1 / 1.4) }, "−"), h("button", { title: "zoom in", onclick: () => viewer.zoomBy(1.4) }, "+"),
     h("button", { onclick: standard }, "Standard ", h("kbd", {}, "␣")), h("button", { onclick: help, title: "all keys" }, "?"));
 
@@ -203,7 +203,7 @@ export function reviewPage(me, place, wanted) {
     mode.textContent = on.join(" · ");
     mode.classList.toggle("hidden", !on.length);
     for (const button of console_.querySelectorAll("[data-peek]")) button.classList.toggle("on", viewer.how[button.dataset.peek]);
-    density.textContent = viewer.how.density ? `density ${viewer.how.density > 0 ? "+" : "−"}${Math.abs(viewer.how.density)}` : "";
+    density.textContent = viewer.how.density ? `${viewer.how.density > 0 ? "+" : "−"}${Math.abs(viewer.how.density)}` : "0";
   }
 
   function setPeek(name, on) { viewer.set({ [name]: on }); drawMode(); }

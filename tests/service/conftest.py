@@ -1,0 +1,113 @@
+import itertools
+import os
+
+import pytest
+from sqlalchemy import create_engine, text
+from starlette.testclient import TestClient
+
+from bagscan.service import accounts
+from bagscan.service.http.app import create_app
+from bagscan.service.inference import models
+from bagscan.service.service import Service
+from bagscan.service.settings import ServiceConfig
+from tests.service import postgres
+from tests.service.stubs import stub_worker
+
+PASSWORD = "correct horse"
+PASSWORD_HASH = accounts.hash_password(PASSWORD)
+ROLES = ("scanner", "operator", "supervisor", "admin")
+_numbers = itertools.count()
+
+
+@pytest.fixture(scope="session")
+def postgres_server():
+    if postgres.programs() is None:
+        if os.environ.get("BAGSCAN_CI"):
+            pytest.fail(postgres.HINT)
+        pytest.skip(postgres.HINT)
+    with postgres.cluster() as url:
+        yield url
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request):
+    """An empty database of each kind."""
+    if request.param == "sqlite":
+        return ""
+    server = request.getfixturevalue("postgres_server")
+    name = f"test{next(_numbers)}"
+    admin = create_engine(f"{server}/postgres", isolation_level="AUTOCOMMIT")
+    with admin.connect() as connection:
+        connection.execute(text(f"CREATE DATABASE {name}"))
+    admin.dispose()
+    return f"{server}/{name}"
+
+
+class House:
+    """A running service with an account of every role, and clients of them."""
+
+    def __init__(self, service):
+        self.service = service
+        self.app = create_app(service)
+        self.ids = {}
+
+    def add(self, name, role):
+        service = self.service
+        self.ids[name] = service.store.write(lambda c: accounts.create_account(c, service.auditor, "test", name, role, PASSWORD_HASH))
+
+    def person(self, name):
+        """A client logged in as a page is: cookie and token."""
+        client = TestClient(self.app, raise_server_exceptions=False)
+        answer = client.post("/v1/sessions", json={"name": name, "password": PASSWORD})
+        assert answer.status_code == 201, answer.text
+        client.headers["X-CSRF-Token"] = answer.json()["csrf"]
+        return client
+
+    def machine(self, name="scanner"):
+        """A client with an API key."""
+        service = self.service
+        _, key = service.store.write(lambda c: accounts.create_key(c, service.auditor, "test", self.ids[name], "test"))
+        return TestClient(self.app, headers={"Authorization": f"Bearer {key}"}, raise_server_exceptions=False)
+
+    def anyone(self):
+        return TestClient(self.app, raise_server_exceptions=False)
+
+
+@pytest.fixture
+def make_house(tmp_path):
+    """Build houses; all are stopped at the end."""
+    built = []
+
+    def make(target=stub_worker, folder=None, start=True, **settings):
+        config = ServiceConfig(**{"folder": folder or tmp_path / "service", "screen_timeout_s": 5.0, "drift_window": 0, **settings})
+        service = Service(config, target)
+        built.append(service)
+        house = House(service)
+        with service.store.read() as connection:
+            fresh = not connection.execute(text("SELECT 1 FROM accounts")).first()
+        if fresh:
+            for role in ROLES:
+                house.add(role, role)
+            house.add("second", "operator")
+        if start:
+            service.start()
+        return house
+
+    yield make
+    for service in built:
+        service.stop()
+
+
+@pytest.fixture
+def house(make_house):
+    return make_house()
+
+
+def send(client, content, name="bag.tif", path="/v1/screen", **headers):
+    return client.post(path, files=[("files", (name, content))], headers=headers)
+
+
+def a_model(service):
+    """Id of a model that serves."""
+    with service.store.read() as connection:
+        return models.serving(connection)[0].model_id

@@ -1,0 +1,195 @@
+"""What becomes of a scan, whatever happens to whom."""
+
+import os
+import signal
+import threading
+import time
+
+import pytest
+from sqlalchemy import func, select
+
+from bagscan.service.store.tables import jobs, results, scans
+from tests.service.conftest import send
+from tests.service.stubs import stub_worker, tiff
+
+
+def count(house, table, *where):
+    with house.service.store.read() as connection:
+        return connection.execute(select(func.count()).select_from(table).where(*where)).scalar_one()
+
+
+def until(true, seconds=20):
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end, "it did not happen in time"
+        time.sleep(0.02)
+
+
+def test_a_scan_is_screened_and_the_answer_says_by_what(house):
+    answer = send(house.machine(), tiff("alarm"))
+    assert answer.status_code == 200
+    told = answer.json()
+    assert told["decision"] == "ALARM"
+    assert told["findings"][0]["box_xyxy"] == [24, 24, 48, 48]
+    assert answer.headers["X-Model-Id"] == told["model_id"] == "stub"
+    assert float(answer.headers["X-Threshold"]) == told["threshold"] == 0.5
+    assert len(answer.headers["X-Request-Id"]) == 32
+    assert send(house.machine(), tiff("clear")).json()["decision"] == "CLEAR"
+
+
+def test_a_raw_body_is_one_file(house):
+    answer = house.machine().post("/v1/screen?name=7.tif", content=tiff("alarm"), headers={"Content-Type": "application/octet-stream"})
+    assert answer.json()["decision"] == "ALARM"
+
+
+@pytest.mark.parametrize(
+    ("word", "why"),
+    [
+        ("hang", "no answer within"),
+        ("die", "ended in the middle"),
+        ("nan", "no numbers"),
+        ("torn", "not one"),
+        ("lie alarm", "contradicts itself"),
+        ("broken", "sizes of tensors"),
+    ],
+)
+def test_no_fault_of_a_model_is_silent_or_clear(make_house, word, why):
+    house = make_house(screen_timeout_s=0.5)
+    told = send(house.machine(), tiff(word)).json()
+    assert told["decision"] == "REVIEW"
+    assert why in told["reasons"][0]
+    assert told["findings"] == []
+    # The control: the same service still judges what is sound.
+    assert send(house.machine(), tiff("clear")).json()["decision"] == "CLEAR"
+    assert count(house, jobs, jobs.c.attempts == 2) == 1  # one retry, no more
+
+
+def test_a_worker_that_died_is_replaced_and_the_scan_tried_once_more(house):
+    assert send(house.machine(), tiff("once alarm")).json()["decision"] == "ALARM"
+    assert count(house, jobs, jobs.c.attempts == 2) == 1
+
+
+def test_a_file_that_is_no_scan_is_a_problem_and_on_record_as_review(house):
+    answer = send(house.machine(), tiff("refuse"))
+    assert answer.status_code == 422
+    problem = answer.json()
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert {"type", "title", "status", "detail", "instance", "request_id"} <= set(problem)
+    assert problem["decision"] == "REVIEW"
+    assert count(house, results, results.c.decision == "REVIEW") == 1
+
+
+def test_the_same_key_is_the_same_job(house):
+    machine = house.machine()
+    first = send(machine, tiff("alarm"), path="/v1/jobs", **{"Idempotency-Key": "7"})
+    again = send(machine, tiff("alarm"), path="/v1/jobs", **{"Idempotency-Key": "7"})
+    assert (first.status_code, again.status_code) == (202, 200)
+    assert first.json()["job_id"] == again.json()["job_id"]
+    assert count(house, scans) == 1
+    other = send(machine, tiff("clear"), path="/v1/jobs", **{"Idempotency-Key": "7"})
+    assert other.status_code == 409
+    # Another account's key of the same name is its own.
+    assert send(house.machine("admin"), tiff("clear"), path="/v1/jobs", **{"Idempotency-Key": "7"}).status_code == 202
+
+
+def test_a_job_can_be_followed_by_who_sent_it(house):
+    machine = house.machine()
+    job = send(machine, tiff("alarm"), path="/v1/jobs").json()
+    until(lambda: machine.get(f"/v1/jobs/{job['job_id']}").json()["state"] == "done")
+    told = machine.get(f"/v1/jobs/{job['job_id']}").json()
+    assert told["result"]["decision"] == "ALARM"
+    house.add("other", "scanner")
+    assert house.machine("other").get(f"/v1/jobs/{job['job_id']}").status_code == 404
+    assert house.machine("other").get(f"/v1/scans/{job['scan_id']}").status_code == 404
+    assert machine.get(f"/v1/scans/{job['scan_id']}").json()["result"]["decision"] == "ALARM"
+
+
+def test_more_than_may_wait_are_told_to_come_back(make_house):
+    house = make_house(max_waiting=2, screen_timeout_s=3.0)
+    machine = house.machine()
+    codes = [send(machine, tiff("slow", n), path="/v1/jobs").status_code for n in range(12)]
+    assert 429 in codes
+    refused = send(machine, tiff("slow", 99), path="/v1/jobs")
+    if refused.status_code == 429:
+        assert int(refused.headers["Retry-After"]) > 0
+    accepted = codes.count(202) + (refused.status_code == 202)
+    until(lambda: count(house, jobs, jobs.c.state == "done") == accepted)
+    assert send(machine, tiff("clear")).status_code == 200  # normal again
+
+
+def test_killing_workers_loses_nothing_and_does_nothing_twice(house):
+    machine = house.machine()
+    sent = 60
+    stop = threading.Event()
+    killed = []
+
+    def kill():
+        while not stop.wait(0.05):
+            for pid in house.service.dispatcher.worker_pids():
+                try:
+                    os.kill(pid, signal.SIGKILL)
+                    killed.append(pid)
+                except ProcessLookupError:
+                    pass
+
+    thread = threading.Thread(target=kill)
+    thread.start()
+    ids = [send(machine, tiff("slow alarm" if n % 3 else "clear", n), path="/v1/jobs", **{"Idempotency-Key": str(n)}).json()["job_id"] for n in range(sent)]
+    time.sleep(3)
+    stop.set()
+    thread.join()
+    assert len(set(killed)) >= 3
+    assert len(set(ids)) == sent
+    until(lambda: count(house, jobs, jobs.c.state == "done") == sent, 60)
+    assert count(house, results) == sent
+    for job_id, n in zip(ids, range(sent), strict=True):
+        told = machine.get(f"/v1/jobs/{job_id}").json()["result"]
+        assert told["decision"] in (("ALARM", "REVIEW") if n % 3 else ("CLEAR", "REVIEW"))
+        assert told["decision"] != "REVIEW" or "ended in the middle" in told["reasons"][0]
+
+
+def test_what_ran_when_the_service_ended_is_taken_up_again(make_house, tmp_path):
+    house = make_house(folder=tmp_path / "one")
+    send(house.machine(), tiff("clear"))
+    job = send(house.machine(), tiff("slow alarm"), path="/v1/jobs").json()["job_id"]
+    until(lambda: count(house, jobs, jobs.c.state == "running") == 1)
+    house.service.dispatcher.stop()  # as a kill would: the job stays as it is, running
+    assert count(house, jobs, jobs.c.state == "running") == 1
+    house.service.stop()
+    again = make_house(folder=tmp_path / "one", target=stub_worker)
+    until(lambda: count(again, jobs, jobs.c.state == "done") == 2)
+    with again.service.store.read() as connection:
+        assert connection.execute(select(results.c.decision).join(jobs, jobs.c.scan_id == results.c.scan_id).where(jobs.c.id == job)).scalar_one() == "ALARM"
+
+
+def test_a_scanner_that_is_not_known_is_review(make_house):
+    house = make_house(known_scanners=("gate 1",))
+    machine = house.machine()
+    assert send(machine, tiff("clear"), path="/v1/screen?scanner=gate%201").json()["decision"] == "CLEAR"
+    told = send(machine, tiff("clear", 2), path="/v1/screen?scanner=gate%209").json()
+    assert told["decision"] == "REVIEW"
+    assert "unknown scanner 'gate 9'" in told["reasons"][0]
+
+
+def test_drifting_scores_end_what_is_clear(make_house):
+    house = make_house(drift_window=20)
+    machine = house.machine()
+    early = [send(machine, tiff(f"score {0.10 + 0.001 * n}"), path="/v1/screen").json()["decision"] for n in range(20)]
+    assert set(early) == {"CLEAR"}
+    late = [send(machine, tiff(f"score {0.40 + 0.001 * n}"), path="/v1/screen").json() for n in range(25)]
+    assert late[-1]["decision"] == "REVIEW"
+    assert "differ from those of the first" in late[-1]["reasons"][0]
+    assert min(house.service.dispatcher.drift.p_values().values()) < 1e-4
+
+
+def test_two_services_do_not_share_a_folder(house, make_house):
+    with pytest.raises(Exception, match="another bagscan serve uses this folder"):
+        make_house()
+
+
+def test_not_ready_before_a_worker_is_warm(make_house):
+    house = make_house(start=False)
+    assert house.anyone().get("/v2/health/ready").status_code == 503
+    assert house.anyone().get("/v2/health/live").status_code == 200
+    house.service.start()
+    until(lambda: house.anyone().get("/v2/health/ready").status_code == 200)

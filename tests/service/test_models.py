@@ -1,0 +1,138 @@
+"""Models that serve: pinned by hash, shadow, rollback; hostile folders are not loaded."""
+
+import json
+import pickle
+import shutil
+
+import pytest
+
+from bagscan.core.errors import ModelError
+from bagscan.model_folder import SHIPPED, write_manifest
+from bagscan.service.inference import models
+from tests.service.conftest import send
+from tests.service.stubs import tiff
+
+NAMES = ("weights.safetensors", "model.json", "MODEL_CARD.md", "SHA256SUMS")
+
+
+@pytest.fixture
+def another(tmp_path):
+    """A model folder of the same channels as the shipped one for raw scans, and of another hash."""
+    folder = tmp_path / "another"
+    shutil.copytree(SHIPPED / "raw", folder)
+    told = json.loads((folder / "model.json").read_text())
+    told["about"]["note"] = "another"
+    (folder / "model.json").write_text(json.dumps(told))
+    return folder, write_manifest(folder)
+
+
+def upload(client, folder, names=NAMES):
+    return client.post("/v1/models", files=[("files", (name, (folder / name).read_bytes())) for name in names])
+
+
+def serving(client):
+    return {one["channels"]: one for one in client.get("/v1/models").json()["models"] if one["active"]}
+
+
+def test_add_activate_and_roll_back_in_one_call(house, another):
+    admin = house.person("admin")
+    folder, identity = another
+    before = serving(admin)["low,high,zeff"]
+    assert upload(admin, folder).json()["id"] == identity
+    assert serving(admin)["low,high,zeff"]["id"] == before["id"]  # known is not serving
+    admin.post(f"/v1/models/{identity}/activate")
+    assert serving(admin)["low,high,zeff"]["id"] == identity
+    assert admin.post("/v1/models/rollback", json={"channels": "low,high,zeff"}).json() == {"model_id": before["id"], "threshold": before["threshold"]}
+    assert serving(admin)["low,high,zeff"]["id"] == before["id"]
+    assert admin.post("/v1/models/rollback", json={"channels": "none"}).status_code == 404
+    assert admin.post("/v1/models/nothing/activate").status_code == 404
+
+
+def test_a_threshold_changes_what_is_flagged_and_comes_back(house):
+    supervisor, machine = house.person("supervisor"), house.machine()
+    assert send(machine, tiff("score 0.7")).json()["decision"] == "ALARM"
+    for one in supervisor.get("/v1/models").json()["models"]:
+        assert supervisor.put(f"/v1/models/{one['id']}/threshold", json={"threshold": 0.8}).status_code == 200
+    told = send(machine, tiff("score 0.7", 2)).json()
+    assert (told["decision"], told["threshold"]) == ("CLEAR", 0.8)
+    for one in supervisor.get("/v1/models").json()["models"]:
+        supervisor.put(f"/v1/models/{one['id']}/threshold", json={"threshold": None})
+    assert send(machine, tiff("score 0.7", 3)).json()["decision"] == "ALARM"
+    for bad in (0, 1, -1, 2):
+        assert supervisor.put(f"/v1/models/{one['id']}/threshold", json={"threshold": bad}).status_code == 422
+
+
+def test_a_shadow_is_compared_and_nobody_acts_on_it(house, another):
+    admin = house.person("admin")
+    folder, identity = another
+    upload(admin, folder)
+    admin.post(f"/v1/models/{identity}/shadow")
+    assert send(house.machine(), tiff("alarm")).json()["decision"] == "ALARM"  # the stub's shadow says CLEAR
+    told = admin.get("/v1/statistics").json()["shadows"]
+    assert told[0]["same"] == {**told[0]["same"], "k": 0, "n": 1}
+    assert told[0]["active_alarms"] == 1
+    admin.post("/v1/models/end-shadow", json={"channels": "low,high,zeff"})
+    send(house.machine(), tiff("alarm", 2))
+    assert admin.get("/v1/statistics").json()["shadows"][0]["same"]["n"] == 1
+
+
+class Evil:
+    def __reduce__(self):
+        return (print, ("loaded",))
+
+
+@pytest.mark.parametrize(
+    "how", ["altered weights", "altered description", "pickle for weights", "more files", "fewer files", "path in the manifest", "no operating point", "deep json"]
+)
+def test_hostile_folders_are_refused_and_nothing_of_them_stays(house, another, how, tmp_path):
+    admin = house.person("admin")
+    folder, _ = another
+    names = NAMES
+    if how == "altered weights":
+        content = bytearray((folder / "weights.safetensors").read_bytes())
+        content[-1] ^= 1
+        (folder / "weights.safetensors").write_bytes(content)
+    elif how == "altered description":
+        (folder / "model.json").write_text((folder / "model.json").read_text().replace("0.99", "0.01"))
+    elif how == "pickle for weights":
+        (folder / "weights.pkl").write_bytes(pickle.dumps(Evil()))
+        names = ("weights.pkl", *NAMES[1:])
+    elif how == "more files":
+        (folder / "external.bin").write_bytes(b"x")
+        names = (*NAMES, "external.bin")
+    elif how == "fewer files":
+        names = NAMES[:-1]
+    elif how == "path in the manifest":
+        (folder / "SHA256SUMS").write_text("0" * 64 + "  ../../etc/passwd\n")
+    elif how == "no operating point":
+        told = json.loads((folder / "model.json").read_text())
+        told["operating_point"] = None
+        (folder / "model.json").write_text(json.dumps(told))
+        write_manifest(folder)
+    else:
+        (folder / "model.json").write_text("[" * 100_000)
+        write_manifest(folder)
+    answer = upload(admin, folder, names)
+    assert answer.status_code == 422, answer.text
+    assert len(admin.get("/v1/models").json()["models"]) == 2
+    kept = house.service.models_folder
+    assert not kept.exists() or list(kept.iterdir()) == []
+
+
+def test_weights_that_are_a_pickle_are_not_loaded_even_with_their_hash(tmp_path, another):
+    from bagscan.model import Model
+
+    folder, _ = another
+    (folder / "weights.safetensors").write_bytes(pickle.dumps(Evil()))
+    write_manifest(folder)
+    with pytest.raises((ModelError, Exception)) as told:
+        Model.load(folder)
+    assert "loaded" not in str(told.value)
+
+
+def test_an_altered_model_on_disk_is_told(tmp_path, another):
+    folder, _ = another
+    models.describe(folder)
+    (folder / "MODEL_CARD.md").write_text("better than it is")
+    with pytest.raises(ModelError, match="altered"):
+        models.describe(folder)

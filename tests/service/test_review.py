@@ -1,0 +1,238 @@
+"""The readers' queue: locks, second readers, disputes, test images."""
+
+import random
+import time
+
+import pytest
+
+from bagscan.service.inference.intake import Upload
+from bagscan.service.review.tip import make_test_image
+from tests.service.conftest import send
+from tests.service.stubs import tiff
+
+CLEAR = {"value": "clear", "reason": "clutter"}
+SUSPECT = {"value": "suspect", "reason": "dense block", "note": "see part 1", "parts": [0]}
+
+
+def claim(reader, scan_id=None):
+    return reader.post("/v1/queue/claim", json={"scan_id": scan_id})
+
+
+def decide(reader, scan_id, what=CLEAR):
+    return reader.post(f"/v1/scans/{scan_id}/decisions", json=what)
+
+
+def test_alarms_come_before_review_and_clear_scans_do_not_come(house):
+    machine = house.machine()
+    ids = [send(machine, tiff(word)).json().get("id") for word in ("clear", "alarm score 0.6", "torn", "alarm score 0.95")]
+    waiting = house.person("operator").get("/v1/queue").json()["scans"]
+    assert [one["scan_id"] for one in waiting] == [ids[3], ids[1], ids[2]]
+
+
+def test_a_claimed_scan_is_locked_until_it_is_released_or_runs_out(make_house):
+    house = make_house(claim_s=0.6)
+    scan = send(house.machine(), tiff("alarm")).json()["id"]
+    one, two = house.person("operator"), house.person("second")
+    assert claim(one).json()["scan_id"] == scan
+    assert claim(two, scan).status_code == 409
+    assert claim(two).status_code == 404
+    assert two.get("/v1/queue").json()["scans"][0]["claim"] == "taken"
+    assert decide(two, scan).status_code == 409
+    assert claim(one, scan).status_code == 200  # lengthened
+    one.post(f"/v1/queue/{scan}/release")
+    assert claim(two, scan).status_code == 200
+    time.sleep(0.7)
+    assert claim(one, scan).status_code == 200
+    assert decide(two, scan).status_code == 409  # its claim has run out
+
+
+def test_the_second_reader_is_somebody_else_and_blind(make_house):
+    house = make_house(second_reader="all")
+    scan = send(house.machine(), tiff("alarm")).json()["id"]
+    one, two = house.person("operator"), house.person("second")
+    claim(one)
+    assert decide(one, scan, SUSPECT).json()["closed"] is False
+    assert one.get("/v1/queue").json()["scans"] == []  # not the same account
+    assert claim(one, scan).status_code == 404
+    shown = two.get("/v1/queue").json()["scans"][0]
+    assert shown["state"] == "open"  # nothing says that there was a first
+    assert claim(two).json()["scan_id"] == scan
+    assert two.get(f"/v1/scans/{scan}").json()["decisions"] == []
+    assert two.get(f"/v1/scans/{scan}/decisions").json()["decisions"] == []
+    assert one.get(f"/v1/scans/{scan}/decisions").json()["decisions"][0]["note"] == "see part 1"  # its own it knows
+    assert decide(two, scan, SUSPECT).json()["closed"] is True
+    told = two.get(f"/v1/scans/{scan}").json()
+    assert told["outcome"] == "suspect"
+    assert {one["by"] for one in told["decisions"]} == {"operator", "second"}
+
+
+def test_a_disagreement_goes_to_a_supervisor_who_sees_both(make_house):
+    house = make_house(second_reader="suspect")
+    scan = send(house.machine(), tiff("alarm")).json()["id"]
+    for who, what in (("operator", SUSPECT), ("second", CLEAR)):
+        reader = house.person(who)
+        claim(reader)
+        assert decide(reader, scan, what).json()["closed"] is False
+    house.add("third", "operator")
+    assert house.person("third").get("/v1/queue").json()["scans"] == []
+    supervisor = house.person("supervisor")
+    assert supervisor.get("/v1/queue").json()["scans"][0]["state"] == "dispute"
+    claim(supervisor, scan)
+    assert len(supervisor.get(f"/v1/scans/{scan}").json()["decisions"]) == 2
+    assert decide(supervisor, scan, CLEAR).json()["closed"] is True
+    assert supervisor.get(f"/v1/scans/{scan}").json()["outcome"] == "clear"
+    assert supervisor.get("/v1/statistics").json()["agreement"]["k"] == 0
+
+
+@pytest.mark.parametrize(("rule", "what", "closed"), [("none", SUSPECT, True), ("suspect", CLEAR, True), ("suspect", SUSPECT, False), ("all", CLEAR, False)])
+def test_who_needs_a_second_reader(make_house, rule, what, closed):
+    house = make_house(second_reader=rule)
+    scan = send(house.machine(), tiff("alarm")).json()["id"]
+    reader = house.person("operator")
+    claim(reader)
+    assert decide(reader, scan, what).json()["closed"] is closed
+
+
+def test_a_decision_can_be_taken_back_for_a_while_by_who_made_it(make_house):
+    house = make_house(undo_s=0.5)
+    scan = send(house.machine(), tiff("alarm")).json()["id"]
+    one, two = house.person("operator"), house.person("second")
+    claim(one)
+    made = decide(one, scan).json()
+    path = f"/v1/scans/{scan}/decisions/{made['decision']}"
+    assert two.delete(path).status_code == 409
+    assert one.delete(path).status_code == 200
+    assert one.delete(path).status_code == 404
+    assert one.get(f"/v1/scans/{scan}").json()["decisions"][0]["undone_at"] is not None  # it stays on record
+    made = decide(one, scan, CLEAR).json()  # the scan is claimed by it again
+    time.sleep(0.6)
+    late = one.delete(f"/v1/scans/{scan}/decisions/{made['decision']}")
+    assert late.status_code == 409
+    assert "taken back for" in late.json()["detail"]
+
+
+def test_what_another_reader_has_begun_cannot_be_taken_back(make_house):
+    house = make_house(second_reader="all")
+    scan = send(house.machine(), tiff("alarm")).json()["id"]
+    one, two = house.person("operator"), house.person("second")
+    claim(one)
+    made = decide(one, scan).json()
+    claim(two)
+    assert one.delete(f"/v1/scans/{scan}/decisions/{made['decision']}").status_code == 409
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"value": "maybe", "reason": "clutter"},
+        {"value": "clear", "reason": "dense block"},
+        {"value": "clear"},
+        {"value": "suspect", "reason": "dense block", "parts": [5]},
+        {"value": "suspect", "reason": "dense block", "parts": [-1]},
+        {"value": "clear", "reason": "clutter", "note": "x" * 2001},
+        {"value": "clear", "reason": "clutter", "extra": 1},
+    ],
+)
+def test_decisions_that_are_none(house, body):
+    scan = send(house.machine(), tiff("alarm")).json()["id"]
+    reader = house.person("operator")
+    claim(reader)
+    answer = decide(reader, scan, body)
+    assert answer.status_code == 422
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert decide(reader, scan, SUSPECT).status_code == 201
+
+
+def test_test_images_are_hidden_until_they_are_decided_and_counted(make_house, monkeypatch):
+    monkeypatch.setattr("bagscan.service.service.HOUSE_S", 3600)  # the service makes none of its own meanwhile
+    house = make_house(tip_rate=0.5, second_reader="all")
+    service = house.service
+    machine = house.machine()
+    send(machine, tiff("clear"), name="00017_below.tif")
+    send(machine, tiff("alarm"), name="00018_below.tif")
+    made = make_test_image(service.store, service.files, service.auditor, service.config, service.dispatcher, random.Random(0))
+    assert made
+    assert make_test_image(service.store, service.files, service.auditor, service.config, service.dispatcher, random.Random(0)) is None  # half of the queue is enough
+    one = house.person("operator")
+    end = time.monotonic() + 10
+    while len(one.get("/v1/queue").json()["scans"]) < 2 and time.monotonic() < end:
+        time.sleep(0.05)
+    shown = {one["scan_id"]: one for one in one.get("/v1/queue").json()["scans"]}
+    assert made in shown
+    assert "00017" not in shown[made]["source_id"]
+    scan = one.get(f"/v1/scans/{made}")
+    assert "tip" not in scan.text
+    assert "project" not in scan.text
+    claim(one, made)
+    answer = decide(one, made, SUSPECT).json()
+    assert answer["tip"] == {"hit": True, "kind": "sharp", "at": [3, 4], "pixels": 7, "of": answer["tip"]["of"], "file": answer["tip"]["file"]}
+    assert answer["closed"]  # a test image needs no second reader
+    told = house.person("supervisor").get("/v1/statistics").json()
+    assert told["readers"][0]["tip_hits"]["k"] == told["readers"][0]["tip_hits"]["n"] == 1
+    assert told["scans"] == 2  # test images are not in the figures of the machine
+
+
+def test_false_alarms_of_readers_are_counted(make_house):
+    house = make_house(second_reader="suspect")
+    scan = send(house.machine(), tiff("alarm")).json()["id"]
+    for who, what in (("operator", SUSPECT), ("second", CLEAR), ("supervisor", CLEAR)):
+        reader = house.person(who)
+        claim(reader, scan)
+        decide(reader, scan, what)
+    readers = {one["name"]: one for one in house.person("admin").get("/v1/statistics").json()["readers"]}
+    assert readers["operator"]["false_alarms"]["k"] == 1
+    assert readers["second"]["false_alarms"]["k"] == 0
+
+
+def test_pictures_and_packed_pixels_of_a_scan(house):
+    scan = send(house.machine(), tiff("alarm")).json()["id"]
+    reader = house.person("operator")
+    views = reader.get(f"/v1/scans/{scan}").json()["views"]
+    assert list(views) == ["0"]
+    png = reader.get(views["0"]["image.png"])
+    assert png.content.startswith(b"\x89PNG")
+    svg = reader.get(views["0"]["overlay.svg"]).text
+    assert "stroke-dasharray" in svg  # red is dashed: colour is not the only cue
+    pixels = reader.get(views["0"]["pixels"])
+    assert pixels.content[:4] == b"BSP1"
+    assert reader.get(f"/v1/scans/{scan}/views/9/pixels").status_code == 404
+
+
+def test_uploads_are_checked_before_anything_is_kept(house):
+    machine = house.machine()
+    for files, why in [
+        ([("../../etc/passwd", b"x")], "unknown type"),
+        ([("a.exe", b"MZ")], "unknown type"),
+        ([("a.tif", b"")], "empty"),
+        ([("a.tif", b"\x89PNG....")], "first bytes"),
+        ([("a.tif", tiff("clear")), ("a.tif", tiff("clear"))], "twice"),
+        ([(f"{n}.tif", tiff("clear")) for n in range(13)], ""),
+        ([], ""),
+    ]:
+        answer = machine.post("/v1/screen", files=[("files", file) for file in files]) if files else machine.post("/v1/screen", content=b"")
+        assert answer.status_code in (400, 422), (files, answer.text)
+        assert why in answer.json()["detail"]
+    assert not list(house.service.files.digests())
+    assert machine.post("/v1/screen", files=[("files", ("folder/../a.tif", tiff("clear")))]).status_code == 200  # the name alone is taken
+
+
+def test_more_bytes_than_may_come_are_refused_whatever_the_header_says(make_house):
+    house = make_house(max_upload_mb=1)
+    machine = house.machine()
+    big = tiff("clear") + bytes(1 << 20)
+    assert send(machine, big).status_code == 413
+
+    def drip():
+        for _ in range(40):
+            yield bytes(1 << 15)
+
+    assert machine.post("/v1/screen?name=a.tif", content=drip(), headers={"Content-Type": "application/octet-stream"}).status_code == 413
+    assert send(machine, tiff("clear") + bytes(1 << 19)).status_code == 200
+
+
+def test_deeply_nested_json_is_a_problem_and_no_crash(house):
+    client = house.anyone()
+    for body in (b"[" * 200_000, b'{"name":' * 50_000, b"\xff\xfe", b"{"):
+        answer = client.post("/v1/sessions", content=body, headers={"Content-Type": "application/json"})
+        assert answer.status_code in (400, 422)
+    assert Upload({}, "").scanner == "unknown"

@@ -1,0 +1,328 @@
+"""The store, on SQLite and on PostgreSQL."""
+
+import errno
+import json
+import os
+import tarfile
+import threading
+import time
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import event, func, insert, select, text, update
+
+from bagscan.service import audit
+from bagscan.service.store import backup, retention
+from bagscan.service.store.database import Store, StoreError, StoreFull, connect
+from bagscan.service.store.files import Files
+from bagscan.service.store.migrate import migrate, newest, revision
+from bagscan.service.store.tables import decisions, metadata, results, reviews, scans
+from tests.service.conftest import send
+from tests.service.stubs import tiff
+
+
+@pytest.fixture
+def engine(database_url, tmp_path):
+    made = connect(database_url or f"sqlite:///{tmp_path}/store.sqlite")
+    yield made
+    made.dispose()
+
+
+@pytest.fixture
+def store(engine):
+    migrate(engine)
+    made = Store(engine)
+    yield made
+    made.close()
+
+
+def a_scan(number, **more):
+    values = {"id": str(number), "source_id": "bag", "digest": "0" * 64, "files": [], "scanner": "s", "source": "test", "received_at": time.time()}
+    return insert(scans).values(**(values | more))
+
+
+def test_migrations_make_the_tables_that_the_code_knows(engine):
+    migrate(engine)
+    assert revision(engine) == newest()
+    with engine.connect() as connection:
+        assert compare_metadata(MigrationContext.configure(connection), metadata) == []
+    migrate(engine)  # a second time changes nothing
+
+
+def test_a_store_of_a_newer_bagscan_is_refused(engine):
+    migrate(engine)
+    with engine.connect() as connection, connection.begin():
+        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    with pytest.raises(StoreError, match="written by a newer one"):
+        migrate(engine)
+
+
+def test_a_write_that_fails_takes_no_other_with_it(store):
+    store.write(lambda c: c.execute(a_scan(0)) and None)
+    gate = threading.Event()
+    blocked = store.submit(lambda c: gate.wait(5))  # so that the others wait together and are committed together
+    futures = [store.submit(lambda c, n=n: c.execute(a_scan(0 if n == 3 else n)).rowcount) for n in range(1, 8)]
+    gate.set()
+    assert blocked.result(5)
+    told = [future.exception(5) for future in futures]
+    assert [error is None for error in told] == [True, True, False, True, True, True, True]
+    with store.read() as connection:
+        assert connection.execute(select(func.count()).select_from(scans)).scalar_one() == 7
+
+
+def test_what_a_reader_sees_does_not_change_under_it(store):
+    with store.read() as connection:
+        before = connection.execute(select(func.count()).select_from(scans)).scalar_one()
+        store.write(lambda c: c.execute(a_scan(1)) and None)
+        assert connection.execute(select(func.count()).select_from(scans)).scalar_one() == before
+    with store.read() as connection:
+        assert connection.execute(select(func.count()).select_from(scans)).scalar_one() == before + 1
+
+
+def test_the_audit_chain_holds_under_many_writers(store, tmp_path):
+    auditor = audit.Auditor(tmp_path)
+    threads = [threading.Thread(target=lambda n=n: [store.write(lambda c: auditor.append(c, f"t{n}", "x", "y")) for _ in range(25)]) for n in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    with store.read() as connection:
+        records = audit.read_records(connection)
+    assert len(records) == 150
+    assert audit.verify(records, audit.read_public_key(tmp_path)) == []
+
+
+def test_services_side_by_side_on_one_postgresql_take_different_jobs(make_house, postgres_server, tmp_path):
+    from sqlalchemy import create_engine
+
+    admin = create_engine(f"{postgres_server}/postgres", isolation_level="AUTOCOMMIT")
+    with admin.connect() as connection:
+        connection.execute(text("CREATE DATABASE side_by_side"))
+    admin.dispose()
+    url, objects = f"{postgres_server}/side_by_side", tmp_path / "one"
+    one = make_house(database=url, folder=objects)
+    two = make_house(database=url, folder=tmp_path / "two")
+    (tmp_path / "two" / "objects").rmdir()
+    (tmp_path / "two" / "objects").symlink_to(objects / "objects")  # as a shared disk would be
+    for name in ("audit.key", "audit.pub"):
+        (tmp_path / "two" / name).write_bytes((objects / name).read_bytes())
+    two.service.auditor = audit.Auditor(tmp_path / "two")
+    one.ids["scanner"] = 1
+    machine = one.machine("scanner")
+    for n in range(40):
+        assert send(machine, tiff("alarm", n), path="/v1/jobs").status_code == 202
+    end = time.monotonic() + 30
+    while time.monotonic() < end:
+        with one.service.store.read() as connection:
+            done = connection.execute(select(func.count()).select_from(results)).scalar_one()
+        if done == 40:
+            break
+        time.sleep(0.05)
+    assert done == 40
+
+
+def test_the_whole_service_works_on_either(make_house, database_url):
+    house = make_house(database=database_url, second_reader="all")
+    assert send(house.machine(), tiff("alarm")).json()["decision"] == "ALARM"
+    for who in ("operator", "second"):
+        reader = house.person(who)
+        scan = reader.post("/v1/queue/claim", json={}).json()["scan_id"]
+        assert reader.post(f"/v1/scans/{scan}/decisions", json={"value": "suspect", "reason": "dense block", "parts": [0]}).status_code == 201
+    supervisor = house.person("supervisor")
+    assert supervisor.get("/v1/audit/verify").json()["wrong"] == []
+    told = supervisor.get("/v1/statistics").json()
+    assert told["agreement"]["k"] == told["agreement"]["n"] == 1
+    assert told["outcomes"]["alarms_confirmed"]["k"] == 1
+
+
+def test_a_back_up_restores_into_either(make_house, database_url, tmp_path):
+    house = make_house()
+    send(house.machine(), tiff("alarm"))
+    reader = house.person("operator")
+    scan = reader.post("/v1/queue/claim", json={}).json()["scan_id"]
+    reader.post(f"/v1/scans/{scan}/decisions", json={"value": "clear", "reason": "clutter", "note": "ä ✓"})
+    house.service.keep_head()
+    folder = house.service.config.folder
+    told = backup.back_up(house.service.store, folder, tmp_path / "b.tar", lambda _: None)
+    assert oct((tmp_path / "b.tar").stat().st_mode & 0o777) == "0o600"  # it holds keys
+    with house.service.store.read() as connection:
+        before = {table.name: [dict(row) for row in connection.execute(select(table)).mappings()] for table in metadata.sorted_tables}
+    new = tmp_path / "new"
+    engine = connect(database_url or f"sqlite:///{tmp_path}/new.sqlite")
+    again = backup.restore(tmp_path / "b.tar", new, engine, lambda _: None)
+    assert again["rows"] == told["rows"] == sum(map(len, before.values()))
+    with engine.connect() as connection:
+        after = {table.name: [dict(row) for row in connection.execute(select(table)).mappings()] for table in metadata.sorted_tables}
+    assert after == before
+    assert sorted(Files(new / "objects").digests()) == sorted(Files(folder / "objects").digests())
+    assert (new / "audit.key").read_bytes() == (folder / "audit.key").read_bytes()
+    with pytest.raises(StoreError, match="holds a store already"):
+        backup.restore(tmp_path / "b.tar", new, engine, lambda _: None)
+    engine.dispose()
+    # The restored service goes on: numbers, chain and readers.
+    house.service.stop()
+    lives = make_house(folder=new, database=database_url or f"sqlite:///{tmp_path}/new.sqlite")
+    assert send(house_client(lives), tiff("alarm", 2)).json()["decision"] == "ALARM"
+    assert lives.person("supervisor").get("/v1/audit/verify").json()["wrong"] == []
+
+
+def house_client(house):
+    house.add("new scanner".replace(" ", "-"), "scanner")
+    return house.machine("new-scanner")
+
+
+def test_a_damaged_back_up_is_refused(make_house, tmp_path):
+    house = make_house()
+    send(house.machine(), tiff("alarm"))
+    path = tmp_path / "b.tar"
+    backup.back_up(house.service.store, house.service.config.folder, path, lambda _: None)
+    whole = path.read_bytes()
+    with tarfile.open(path) as tar:
+        member = next(m for m in tar.getmembers() if m.name.startswith("objects/"))
+        at = member.offset_data
+    for name, content in {"flipped": whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :], "cut": whole[: len(whole) // 2], "none": b"hello"}.items():
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(StoreError):
+            backup.restore(tmp_path / name, tmp_path / f"{name}-folder", connect(f"sqlite:///{tmp_path}/{name}.sqlite"), lambda _: None)
+
+
+def test_retention_removes_images_that_nothing_needs_and_keeps_the_record(make_house):
+    house = make_house(keep_clear_days=30, keep_decided_days=365)
+    machine, service = house.machine(), house.service
+    old = send(machine, tiff("clear")).json()["id"]
+    shared = send(machine, tiff("alarm"), name="a.tif").json()["id"]
+    same_bytes = send(machine, tiff("alarm"), name="b.tif").json()["id"]
+    reader = house.person("operator")
+    reader.post("/v1/queue/claim", json={"scan_id": shared})
+    reader.post(f"/v1/scans/{shared}/decisions", json={"value": "clear", "reason": "clutter"})
+    month = 31 * 86400
+    service.store.write(lambda c: c.execute(update(results).where(results.c.scan_id.in_([old, shared])).values(created_at=time.time() - month)) and None)
+    with service.store.read() as connection:
+        before = retention.referenced(connection)
+    retention.remove(service.files, service.store.write(lambda c: retention.purge(c, service.config, service.auditor)))
+    with service.store.read() as connection:
+        assert set(connection.execute(select(scans.c.id).where(scans.c.purged_at.is_not(None))).scalars()) == {old, shared}
+        needed = retention.referenced(connection, [same_bytes])
+    assert needed < before
+    assert set(service.files.digests()) == needed  # what b.tif shares with a.tif is still there
+    supervisor = house.person("supervisor")
+    told = supervisor.get(f"/v1/scans/{old}").json()
+    assert told["purged"]
+    assert told["result"]["decision"] == "CLEAR"
+    assert supervisor.get(f"/v1/scans/{old}/views/0/pixels").status_code == 410
+    assert supervisor.get(f"/v1/scans/{same_bytes}/views/0/pixels").status_code == 200
+    assert any(one["action"] == "retention" for one in supervisor.get("/v1/audit?limit=1000").json()["records"])
+
+
+class TestFiles:
+    def test_bytes_come_back_and_are_kept_once(self, tmp_path):
+        files = Files(tmp_path)
+        digest = files.put(b"abc")
+        assert files.put(b"abc") == digest
+        assert files.get(digest) == b"abc"
+        assert list(files.digests()) == [digest]
+
+    def test_altered_or_lost_bytes_are_told(self, tmp_path):
+        files = Files(tmp_path)
+        digest = files.put(b"abc")
+        files.path(digest).write_bytes(b"abd")
+        with pytest.raises(StoreError, match="altered"):
+            files.get(digest)
+        files.remove(digest)
+        with pytest.raises(StoreError, match="not there"):
+            files.get(digest)
+        with pytest.raises(ValueError, match="not a SHA-256"):
+            files.path("../../etc/passwd")
+
+    def test_a_full_disk_leaves_no_torn_file(self, tmp_path, monkeypatch):
+        files = Files(tmp_path)
+
+        def full(_):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+        monkeypatch.setattr(os, "fsync", full)
+        with pytest.raises(StoreFull, match="no space"):
+            files.put(b"abc")
+        monkeypatch.undo()
+        assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+        assert files.get(files.put(b"abc")) == b"abc"
+
+    def test_what_a_kill_left_is_swept(self, tmp_path):
+        files = Files(tmp_path)
+        files.put(b"abc")
+        (tmp_path / "ab").mkdir(exist_ok=True)
+        (tmp_path / "ab" / ".new-1").write_bytes(b"half")
+        files.sweep()
+        assert not list(tmp_path.rglob(".new-*"))
+        assert len(list(files.digests())) == 1
+
+
+def test_a_full_disk_answers_507_and_keeps_nothing(house, monkeypatch):
+    def full(_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    machine = house.machine()
+    monkeypatch.setattr(os, "fsync", full)
+    answer = send(machine, tiff("alarm"))
+    monkeypatch.undo()
+    assert answer.status_code == 507
+    assert answer.json()["title"] == "Insufficient Storage"
+    with house.service.store.read() as connection:
+        assert connection.execute(select(func.count()).select_from(scans)).scalar_one() == 0
+    assert send(machine, tiff("alarm")).status_code == 200
+
+
+def test_a_full_database_keeps_no_decision_and_no_record_and_goes_on(house):
+    """SQLite's own limit of pages stands in for a full disk: it fails with the same error."""
+    send(house.machine(), tiff("alarm"))
+    reader = house.person("operator")
+    scan = reader.post("/v1/queue/claim", json={}).json()["scan_id"]
+    service = house.service
+
+    @event.listens_for(service.store.engine, "begin")
+    def full(connection):
+        connection.exec_driver_sql(f"PRAGMA max_page_count = {connection.exec_driver_sql('PRAGMA page_count').scalar()}")
+
+    note = "x" * 2000
+    codes = []
+    for _ in range(30):  # what is left of the last page fills up
+        answer = reader.post(f"/v1/scans/{scan}/decisions", json={"value": "suspect", "reason": "dense block", "note": note})
+        codes.append(answer.status_code)
+        if answer.status_code != 201:
+            break
+        reader.delete(f"/v1/scans/{scan}/decisions/{answer.json()['decision']}")
+    assert codes[-1] == 507
+    event.remove(service.store.engine, "begin", full)
+    service.store.engine.dispose()  # the limit is the connection's
+    with service.store.read() as connection:
+        records = audit.read_records(connection)
+        kept = connection.execute(select(func.count()).select_from(decisions)).scalar_one()
+        waits = connection.execute(select(reviews.c.state)).scalar_one()
+    assert kept == sum(one["action"] == "decision" for one in records)
+    assert waits == "first"
+    assert audit.verify(records, audit.read_public_key(service.config.folder)) == []
+    assert reader.post(f"/v1/scans/{scan}/decisions", json={"value": "suspect", "reason": "dense block", "note": note}).status_code == 201
+
+
+def test_exports_name_what_they_hold(make_house, tmp_path):
+    from bagscan.service.review.export import export_decided
+
+    house = make_house(second_reader="none", reviewed="all")
+    machine, reader = house.machine(), house.person("operator")
+    suspect = send(machine, tiff("alarm")).json()["id"]
+    cleared = send(machine, tiff("clear")).json()["id"]
+    missed = send(machine, tiff("clear", 2)).json()["id"]
+    for scan, value, reason, parts in ((suspect, "suspect", "dense block", [0]), (cleared, "clear", "clutter", []), (missed, "suspect", "cannot tell", [])):
+        reader.post("/v1/queue/claim", json={"scan_id": scan})
+        assert reader.post(f"/v1/scans/{scan}/decisions", json={"value": value, "reason": reason, "parts": parts}).status_code == 201
+    with house.service.store.read() as connection:
+        told = export_decided(connection, house.service.files, tmp_path / "out", lambda _: None)
+    assert told == {"scans": 2, "images": 2, "annotations": 1, "out": str(tmp_path / "out")}
+    found = json.loads((tmp_path / "out" / "annotations.json").read_text())
+    marked = {a["image_id"] for a in found["annotations"]}
+    assert {image["scan_id"] for image in found["images"] if image["id"] in marked} == {suspect}
+    assert all((tmp_path / "out" / "images" / image["file_name"]).is_file() for image in found["images"])
+    from bagscan.datasets.coco_folder import load
+
+    assert len(load(tmp_path / "out" / "annotations.json").records) == 2

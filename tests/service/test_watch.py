@@ -1,0 +1,96 @@
+"""A folder that a scanner writes into."""
+
+import json
+import time
+
+import pytest
+from sqlalchemy import func, select
+
+from bagscan.service.store.tables import scans
+from tests.service.stubs import tiff
+
+
+@pytest.fixture
+def watched(make_house, tmp_path):
+    folder = tmp_path / "gate 1"
+    folder.mkdir()
+    return folder, lambda **more: make_house(watch=(folder,), settle_s=0.3, **more)
+
+
+def wait_for(path, seconds=15):
+    end = time.monotonic() + seconds
+    while not path.exists():
+        assert time.monotonic() < end, f"{path.name} did not come"
+        time.sleep(0.05)
+    return path
+
+
+def count(house):
+    with house.service.store.read() as connection:
+        return connection.execute(select(func.count()).select_from(scans)).scalar_one()
+
+
+def test_both_views_of_a_bag_get_one_verdict(watched):
+    folder, make = watched
+    house = make()
+    (folder / "7_below.tif").write_bytes(tiff("alarm", 1))
+    (folder / "7_side.tif").write_bytes(tiff("clear", 2))
+    told = json.loads(wait_for(folder / "results" / "7.json").read_text())
+    assert told["decision"] == "ALARM"
+    assert sorted(told["views"]) == ["below", "side"]
+    assert sorted(path.name for path in (folder / "accepted").iterdir()) == ["7_below.tif", "7_side.tif"]
+    assert count(house) == 1
+
+
+def test_a_file_that_still_grows_is_left_alone(watched):
+    folder, make = watched
+    house = make()
+    with (folder / "8.tif").open("wb") as file:
+        for n in range(10):
+            file.write(tiff("clear") if n == 0 else b"more")
+            file.flush()
+            time.sleep(0.1)
+            assert count(house) == 0
+    wait_for(folder / "results" / "8.json")
+
+
+def test_what_is_no_scan_is_put_aside_with_the_reason(watched):
+    folder, make = watched
+    make()
+    (folder / "notes.txt").write_text("hello")
+    (folder / "9.tif").write_bytes(b"no tiff")
+    assert "first bytes" in wait_for(folder / "refused" / "9.tif.txt").read_text()
+    assert "REVIEW" in wait_for(folder / "refused" / "notes.txt.txt").read_text()
+
+
+def test_a_kill_between_taking_in_and_moving_makes_no_second_job(watched, tmp_path):
+    folder, make = watched
+    house = make(folder=tmp_path / "store")
+    (folder / "7.tif").write_bytes(tiff("alarm"))
+    wait_for(folder / "results" / "7.json")
+    house.service.stop()
+    (folder / "accepted" / "7.tif").rename(folder / "7.tif")  # as if the kill had come before the move
+    again = make(folder=tmp_path / "store")
+    wait_for(folder / "accepted" / "7.tif")
+    assert count(again) == 1
+
+
+def test_a_verdict_that_a_kill_held_up_is_laid_out_at_the_next_start_once(watched, tmp_path):
+    folder, make = watched
+    house = make(folder=tmp_path / "store")
+    (folder / "7.tif").write_bytes(tiff("alarm"))
+    result = wait_for(folder / "results" / "7.json")
+    time.sleep(0.7)
+    house.service.stop()
+    result.unlink()  # taken by whoever reads it: it must not come again
+    again = make(folder=tmp_path / "store")
+    from sqlalchemy import update
+
+    from bagscan.service.store.tables import jobs
+
+    time.sleep(1.5)
+    assert not result.exists()
+    again.service.store.write(lambda c: c.execute(update(jobs).values(answered_at=None)) and None)  # as if the kill had come before
+    again.service.stop()
+    make(folder=tmp_path / "store")
+    assert json.loads(wait_for(result).read_text())["decision"] == "ALARM"
