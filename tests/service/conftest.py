@@ -1,7 +1,10 @@
 import itertools
 import os
+import threading
+import time
 
 import pytest
+import uvicorn
 from sqlalchemy import create_engine, text
 from starlette.testclient import TestClient
 
@@ -101,6 +104,26 @@ def make_house(tmp_path):
 @pytest.fixture
 def house(make_house):
     return make_house()
+
+
+@pytest.fixture
+def listening():
+    """Have houses listen on a real port; the address of each."""
+    running = []
+
+    def listen(house):
+        server = uvicorn.Server(uvicorn.Config(house.app, port=0, log_level="error"))
+        thread = threading.Thread(target=server.run, daemon=True)
+        thread.start()
+        while not server.started:
+            time.sleep(0.01)
+        running.append((server, thread))
+        return f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+
+    yield listen
+    for server, thread in running:
+        server.should_exit = True
+        thread.join(10)
 
 
 def send(client, content, name="bag.tif", path="/v1/screen", **headers):

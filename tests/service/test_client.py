@@ -1,10 +1,8 @@
 """The Python client, over a real connection."""
 
 import threading
-import time
 
 import pytest
-import uvicorn
 
 from bagscan.core.errors import BagscanError
 from bagscan.service.client import Client, ServiceError
@@ -12,18 +10,9 @@ from tests.service.stubs import tiff
 
 
 @pytest.fixture
-def served(make_house):
+def served(make_house, listening):
     house = make_house(max_waiting=4)
-    server = uvicorn.Server(uvicorn.Config(house.app, port=0, log_level="error"))
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    while not server.started:
-        time.sleep(0.01)
-    port = server.servers[0].sockets[0].getsockname()[1]
-    key = house.machine().headers["Authorization"].split()[1]
-    yield f"http://127.0.0.1:{port}", key
-    server.should_exit = True
-    thread.join(10)
+    return listening(house), house.machine().headers["Authorization"].split()[1]
 
 
 def test_screen_submit_and_wait(served, tmp_path):

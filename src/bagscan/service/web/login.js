@@ -4,7 +4,7 @@ import { keepToken, post } from "./api.js";
 import { h, show } from "./dom.js";
 
 export function loginPage(place, token, entered) {
-  const name = h("input", { name: "name", autocomplete: "username", required: true, maxlength: 64, autofocus: true });
+  const name = h("input", { name: "name", autocomplete: "username", required: true, maxlength: 64 });
   const password = h("input", { name: "password", type: "password", autocomplete: token ? "new-password" : "current-password", required: true, minlength: token ? 10 : 1, maxlength: 256 });
   const fault = h("div.fault.small", { role: "alert" });
   const form = h("form", {}, h("div.brand", {}, h("img", { src: "static/icon.svg", alt: "" }), "bagscan"),

@@ -1,0 +1,284 @@
+"""The review page in a real browser: by mouse where people click, by keyboard alone where they read."""
+
+import os
+import shutil
+
+import pytest
+
+from tests.service.conftest import PASSWORD, send
+from tests.service.stubs import tiff
+
+playwright = pytest.importorskip("playwright.sync_api", reason="pip install playwright")
+BROWSER = next((path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None)
+HINT = "no browser: apt-get install chromium"
+QUIET = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
+expect = playwright.expect
+
+
+@pytest.fixture(scope="module")
+def browser():
+    if BROWSER is None:
+        if os.environ.get("BAGSCAN_CI"):
+            pytest.fail(HINT)
+        pytest.skip(HINT)
+    with playwright.sync_playwright() as started:
+        chromium = started.chromium.launch(executable_path=BROWSER, args=QUIET)
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture
+def enter(browser, listening):
+    """Log somebody in through the page; every request that leaves the service, and every error of a script, fails the test."""
+    wrong, pages = [], []
+    addresses = {}
+
+    def open_page(house, name, log_in=True):
+        address = addresses.setdefault(id(house), None) or listening(house)
+        addresses[id(house)] = address
+        page = browser.new_context(viewport={"width": 1366, "height": 768}).new_page()
+        page.on("pageerror", lambda error: wrong.append(str(error)))
+        page.on("request", lambda request: wrong.append(request.url) if not request.url.startswith((address, "blob:", "data:")) else None)
+        page.on("console", lambda message: wrong.append(message.text) if message.type == "error" and "status of 4" not in message.text else None)
+        pages.append(page)
+        page.goto(address)
+        if log_in:
+            page.get_by_label("Name").fill(name)
+            page.get_by_label("Password").fill(PASSWORD)
+            page.keyboard.press("Enter")
+            expect(page.locator(".who")).to_contain_text(name)
+        return page
+
+    yield open_page
+    for page in pages:
+        page.context.close()
+    assert wrong == []
+
+
+def bag(house, word="alarm", number=0):
+    """Both views of a bag; its id."""
+    files = [("files", (f"{number}_{view}.tif", tiff(word, f"{number} {view}"))) for view in ("below", "side")]
+    return house.machine().post("/v1/screen", files=files).json()["id"]
+
+
+def colour(page, x, y, view=0):
+    """Colour that is shown at a share of the first view's own width and height."""
+    page.wait_for_timeout(60)
+    return page.evaluate(
+        """([x, y, view]) => {
+          const canvas = document.querySelectorAll(".view canvas")[view];
+          const side = Math.min(canvas.width, canvas.height);
+          const at = [(canvas.width - side) / 2 + x * side, (canvas.height - side) / 2 + y * side];
+          return Array.from(canvas.getContext("2d").getImageData(Math.round(at[0]), Math.round(at[1]), 1, 1).data.slice(0, 3));
+        }""",
+        [x, y, view],
+    )
+
+
+def grey(rgb):
+    return max(rgb) - min(rgb) <= 2
+
+
+def test_a_wrong_password_is_told(make_house, enter):
+    page = enter(make_house(), "operator", log_in=False)
+    page.get_by_label("Name").fill("operator")
+    page.get_by_label("Password").fill("wrong")
+    page.get_by_role("button", name="Log in").click()
+    expect(page.get_by_role("alert")).to_contain_text("do not fit")
+
+
+def test_a_reader_works_by_keyboard_alone(make_house, enter):
+    house = make_house(second_reader="none")
+    first, other = bag(house, "alarm score 0.95", 1), bag(house, "alarm score 0.9", 2)
+    page = enter(house, "operator")
+    expect(page.locator(".queue li")).to_have_count(2)
+    page.keyboard.press("n")
+    expect(page.locator(".stage .head")).to_contain_text("ALARM")
+    expect(page.locator(".parts li")).to_have_count(2)  # one in each view
+    page.keyboard.press("Tab")
+    expect(page.locator(".parts li").first).to_have_attribute("aria-current", "true")
+    page.keyboard.press("x")
+    expect(page.locator(".parts input").first).to_be_checked()
+    page.keyboard.press("s")
+    dialog = page.locator("dialog")
+    expect(dialog).to_contain_text("1 part ticked")
+    page.keyboard.press("2")
+    page.keyboard.press("t")
+    page.keyboard.type("looks wrong, 2 of them")
+    page.keyboard.press("Enter")
+    expect(dialog).to_have_count(0)
+    expect(page.locator(".queue li")).to_have_count(1)
+    told = house.person("supervisor").get(f"/v1/scans/{first}").json()["decisions"][0]
+    assert (told["value"], told["reason"], told["note"], told["parts"]) == ("suspect", "dense block", "looks wrong, 2 of them", [0])
+    page.keyboard.press("u")  # taken back: the scan is open again
+    expect(page.locator(".queue li")).to_have_count(2)
+    assert house.person("operator").get(f"/v1/scans/{first}").json()["decisions"][0]["undone_at"]
+    page.keyboard.press("c")
+    page.keyboard.press("Enter")
+    expect(page.locator(".queue li")).to_have_count(1)
+    page.keyboard.press("c")
+    page.keyboard.press("Escape")  # not decided
+    expect(page.locator("dialog")).to_have_count(0)
+    assert house.person("supervisor").get(f"/v1/scans/{other}").json()["decisions"] == []
+
+
+def test_enhancements_are_held_and_computed_from_the_counts(make_house, enter):
+    house = make_house()
+    bag(house)
+    page = enter(house, "operator")
+    page.keyboard.press("n")
+    page.wait_for_selector("canvas")
+    page.keyboard.down("o")  # contours would be in the way of colours
+    organic, metal = (0.2, 0.2), (0.8, 0.8)  # Z 7 and Z 22 of the stand-in's squares
+    standard = colour(page, *organic), colour(page, *metal)
+    assert standard[0][0] > standard[0][2] + 20  # orange
+    assert standard[1][2] > standard[1][0] + 20  # blue
+    for key, text, check in [
+        ("2", "Metal", lambda: grey(colour(page, *organic)) and not grey(colour(page, *metal))),
+        ("1", "Organic", lambda: not grey(colour(page, *organic)) and grey(colour(page, *metal))),
+        ("g", "Grey", lambda: grey(colour(page, *organic)) and grey(colour(page, *metal))),
+        ("i", "Invert", lambda: all(abs(255 - a - b) <= 3 for a, b in zip(colour(page, *metal), standard[1], strict=True))),
+    ]:
+        page.keyboard.down(key)
+        expect(page.locator(".mode")).to_contain_text(text)
+        assert check(), text
+        page.keyboard.up(key)
+        assert (colour(page, *organic), colour(page, *metal)) == standard, f"after {text}"  # released: the standard image
+    page.keyboard.press("]")
+    assert sum(colour(page, *metal)) > sum(standard[1])
+    page.keyboard.press("[")
+    page.keyboard.press("[")
+    assert sum(colour(page, *metal)) < sum(standard[1])
+    page.keyboard.up("o")
+    page.keyboard.press("Space")
+    page.keyboard.down("o")
+    assert colour(page, *metal) == standard[1]
+
+
+def test_both_views_zoom_and_pan_in_step(make_house, enter):
+    house = make_house()
+    bag(house)
+    page = enter(house, "operator")
+    page.keyboard.press("n")
+    page.wait_for_selector("canvas")
+    page.keyboard.down("o")
+    before = [colour(page, 0.35, 0.35, view) for view in (0, 1)]
+    box = page.locator(".view canvas").first.bounding_box()
+    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    page.mouse.wheel(0, -600)
+    page.mouse.down()
+    page.mouse.move(box["x"] + box["width"] / 2 - 260, box["y"] + box["height"] / 2 - 260)
+    page.mouse.up()
+    after = [colour(page, 0.35, 0.35, view) for view in (0, 1)]
+    assert before[0] == before[1]
+    assert after[0] == after[1] != before[0]
+
+
+def test_the_slider_shows_and_changes_nothing(make_house, enter):
+    house = make_house()
+    scan = bag(house)
+    page = enter(house, "operator")
+    page.keyboard.press("n")
+    expect(page.locator(".parts li")).to_have_count(2)
+    slider = page.get_by_label("threshold")
+    slider.fill("-2")  # in log-odds, 0.12: nothing of the stand-in lies between
+    expect(page.locator("text=changes nothing but this view")).to_be_visible()
+    slider.fill("3")
+    expect(page.locator(".parts")).to_contain_text("No part is flagged")
+    assert house.person("operator").get(f"/v1/scans/{scan}").json()["result"]["threshold"] == 0.5
+
+
+def test_two_readers_one_blind(make_house, enter):
+    house = make_house(second_reader="all")
+    scan = bag(house)
+    one, two = enter(house, "operator"), enter(house, "second")
+    one.keyboard.press("n")
+    one.wait_for_selector("canvas")
+    two.wait_for_timeout(300)
+    two.reload()
+    expect(two.locator(".queue li.taken")).to_have_count(1)  # locked while the first reads
+    one.keyboard.press("s")
+    one.locator("dialog textarea").fill("a secret note")
+    one.keyboard.press("Enter")
+    expect(one.locator(".queue .empty")).to_be_visible()  # the same account is not asked twice
+    two.reload()
+    expect(two.locator(".queue li:not(.taken)")).to_have_count(1)
+    two.keyboard.press("n")
+    two.wait_for_selector("canvas")
+    assert "secret" not in two.content()
+    two.keyboard.press("s")
+    two.keyboard.press("Enter")
+    expect(two.locator(".queue .empty")).to_be_visible()
+    assert house.person("supervisor").get(f"/v1/scans/{scan}").json()["outcome"] == "suspect"
+
+
+def test_a_supervisor_changes_a_threshold_and_an_admin_rolls_it_back(make_house, enter):
+    house = make_house()
+    supervisor = enter(house, "supervisor")
+    supervisor.get_by_role("link", name="Models").click()
+    card = supervisor.locator(".card").filter(has_text="low,high,zeff").first
+    card.get_by_label("threshold of").fill("0.77")
+    card.get_by_role("button", name="Set threshold").click()
+    supervisor.locator("dialog").get_by_role("button", name="Change").click()
+    expect(supervisor.locator(".card.wide")).to_contain_text("0.770")
+    assert send(house.machine(), tiff("score 0.7")).json()["decision"] == "CLEAR"
+    expect(supervisor.get_by_role("button", name="Roll back")).to_have_count(0)  # not a supervisor's
+    admin = enter(house, "admin")
+    admin.get_by_role("link", name="Models").click()
+    admin.get_by_role("button", name="Roll back").first.focus()
+    admin.keyboard.press("Enter")
+    expect(admin.locator("dialog")).to_contain_text("Go back")
+    admin.keyboard.press("Enter")
+    expect(admin.locator("dialog")).to_have_count(0)
+    expect(admin.locator("tbody tr")).to_have_count(4)
+    assert send(house.machine(), tiff("score 0.7", 2)).json()["decision"] == "ALARM"
+    admin.get_by_role("link", name="Audit").click()
+    expect(admin.locator("table")).to_contain_text("model.rollback")
+    admin.get_by_role("button", name="Check the chain").click()
+    expect(admin.locator("text=the chain is whole")).to_be_visible()
+
+
+def test_the_first_admin_comes_by_the_one_time_link(make_house, browser, listening):
+    from bagscan.service import accounts
+    from bagscan.service.store import tables
+
+    house = make_house()
+    service = house.service
+    service.store.write(lambda c: c.execute(tables.accounts.update().where(tables.accounts.c.name == "admin").values(role="operator")) and None)
+    token = service.store.write(accounts.offer_setup)
+    page = browser.new_page()
+    page.goto(f"{listening(house)}/#setup={token}")
+    page.get_by_label("Name").fill("first")
+    page.get_by_label("Password").fill("long enough")
+    page.get_by_role("button", name="Make admin").click()
+    expect(page.locator(".who")).to_contain_text("first · admin")
+    page.get_by_role("link", name="Accounts").click()
+    page.get_by_role("button", name="New account").click()
+    page.locator("dialog input").first.fill("gate-1")
+    page.locator("dialog select").select_option("scanner")
+    page.locator("dialog").get_by_role("button", name="Make").click()
+    row = page.locator("tr").filter(has_text="gate-1")
+    row.get_by_role("button", name="New key").click()
+    page.locator("dialog").get_by_role("button", name="Make").click()
+    expect(page.locator("dialog")).to_contain_text("shown this once")
+    assert "bagscan_" in page.locator("dialog .mono").inner_text()
+    page.context.close()
+
+
+@pytest.mark.parametrize("size", [(1366, 768), (2560, 1440)])
+def test_nothing_is_cut_off(make_house, enter, size):
+    house = make_house()
+    bag(house)
+    page = enter(house, "admin")
+    page.set_viewport_size({"width": size[0], "height": size[1]})
+    page.keyboard.press("n")
+    page.wait_for_selector("canvas")
+    for name in ("Review", "Scans", "Statistics", "Models", "Accounts", "Audit"):
+        page.get_by_role("link", name=name, exact=True).click()
+        page.wait_for_timeout(150)
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth && document.documentElement.scrollHeight <= innerHeight"), name
+    page.get_by_role("link", name="Review", exact=True).click()
+    for name in ("Clear C", "Suspect S", "Recheck R"):
+        box = page.get_by_role("button", name=name).bounding_box()
+        assert box["x"] + box["width"] <= size[0]
+        assert box["y"] + box["height"] <= size[1]
