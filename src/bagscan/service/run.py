@@ -9,7 +9,6 @@ import threading
 import uvicorn
 
 from bagscan.core.errors import ConfigError
-from bagscan.service.demo import fill_queue, make_accounts
 from bagscan.service.http.app import create_app
 from bagscan.service.service import Service
 from bagscan.service.settings import ServiceConfig
@@ -33,6 +32,8 @@ def run(config: ServiceConfig, demo: bool = False) -> None:
         socket = _bound(server.config)
         token = service.start()
         if demo:
+            from bagscan.service.demo import fill_queue, make_accounts  # the simulator takes its time to load
+
             make_accounts(service, _say)
             threading.Thread(target=fill_queue, args=(service, _say), daemon=True, name="demo").start()
         _greet(config, address, None if demo else token)

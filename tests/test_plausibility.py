@@ -1,0 +1,67 @@
+"""Faults of scanners and of those who wire them: at least 95 of 100 become REVIEW, and no sound scan does."""
+
+import numpy as np
+import pytest
+
+from bagscan.core import Decision, Scan, View
+from bagscan.formats import read_scan
+from bagscan.formats.quantities import counts_from_view, view_from_counts
+from bagscan.plausibility import unfit
+from bagscan.screening import Screener
+
+
+def faulty(view, fault):
+    """A view with one fault, through its counts, as a file would hold them."""
+    counts = counts_from_view(view).astype(np.int64)
+    energies = [i for i, name in enumerate(view.channels) if name != "zeff"]
+    top = (1 << view.bit_depth) - 1
+    air = int(np.percentile(counts[energies], 99))
+    e = np.ix_(energies)
+    if fault == "swapped":
+        counts[[0, 1]] = counts[[1, 0]]
+    elif fault == "8 in 16":
+        counts[e] //= 256
+    elif fault == "8 in 16, shifted":
+        counts[e] = counts[e] // 256 * 256
+    elif fault == "8 in 16, stretched":
+        counts[e] = counts[e] // 256 * 257
+    elif fault == "inverted":
+        counts[e] = top - counts[e]
+    elif fault == "inverted about air":
+        counts[e] = np.clip(air - counts[e], 0, top)
+    elif fault == "white":
+        counts[e] = top
+    elif fault == "black":
+        counts[e] = 0
+    elif fault == "saturated":
+        counts[e] = np.clip(counts[e] * 4, 0, top)
+    elif fault == "starved":
+        counts[e] = np.clip(counts[e] - int(0.6 * air), 0, top)
+    return view_from_counts(counts.astype(np.uint16 if view.bit_depth == 16 else np.uint8), view.channels)
+
+
+RAW = ["swapped", "8 in 16", "8 in 16, shifted", "8 in 16, stretched", "inverted", "inverted about air", "white", "black", "saturated", "starved"]
+COLOUR = ["inverted", "inverted about air", "white", "black", "starved"]
+
+
+@pytest.mark.parametrize(("kind", "fault"), [("raw", fault) for fault in RAW] + [("colour", fault) for fault in COLOUR])
+def test_injected_faults_are_found(simulated_root, kind, fault):
+    views = [read_scan(path).views[0] for path in sorted((simulated_root / kind).iterdir())]
+    assert len(views) >= 20
+    found = [bool(unfit(faulty(view, fault))) for view in views]
+    assert np.mean(found) >= 0.95
+
+
+@pytest.mark.parametrize("kind", ["raw", "colour"])
+def test_sound_scans_pass(simulated_root, kind):
+    told = [reason for path in sorted((simulated_root / kind).iterdir()) for reason in unfit(read_scan(path).views[0])]
+    assert told == []
+
+
+def test_a_fault_is_review_in_the_report(tiny_model):
+    screener = Screener.load(tiny_model)
+    rng = np.random.default_rng(0)
+    dark = View((rng.random((3, 64, 64)) * 0.02).astype(np.float32), ("red", "green", "blue"), "pseudo_colour", bit_depth=8)
+    report = screener.screen(Scan("x", (dark,)))
+    assert report.decision is Decision.REVIEW
+    assert "no air" in report.reasons[0]
