@@ -11,7 +11,7 @@ from typing import Any
 
 from argon2 import PasswordHasher
 from argon2.exceptions import VerificationError
-from sqlalchemy import Connection, delete, func, insert, select, update
+from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
 
 from bagscan.core.errors import BagscanError
 from bagscan.service.audit import Auditor
@@ -42,6 +42,10 @@ class AccountError(BagscanError):
 
 class LogInError(BagscanError):
     """Name and password do not fit, or the account is locked or disabled."""
+
+
+OF_KEY = select(accounts.c.id, accounts.c.name, accounts.c.role).join(api_keys, api_keys.c.account_id == accounts.c.id)
+OF_KEY = OF_KEY.where(api_keys.c.key_hash == bindparam("hash"), api_keys.c.revoked_at.is_(None), accounts.c.disabled.is_(False))
 
 
 @dataclass(frozen=True)
@@ -221,8 +225,7 @@ def revoke_key(connection: Connection, auditor: Auditor, by: str, number: int) -
 
 def who_has_key(connection: Connection, key: str) -> Who | None:
     """Whose key it is, if it is in use."""
-    found = select(accounts.c.id, accounts.c.name, accounts.c.role).join(api_keys, api_keys.c.account_id == accounts.c.id)
-    row = connection.execute(found.where(api_keys.c.key_hash == hashed(key), api_keys.c.revoked_at.is_(None), accounts.c.disabled.is_(False))).first()
+    row = connection.execute(OF_KEY, {"hash": hashed(key)}).first()
     return Who(row.id, row.name, row.role) if row else None
 
 

@@ -39,7 +39,7 @@ def serve(
     given: dict[str, Any] = {"folder": folder, "database": database, "host": host, "port": port, "workers": workers, "watch": tuple(watch)}
     defaults = {"folder": FOLDER, "database": "", "host": "127.0.0.1", "port": 8765, "workers": 1, "watch": ()}
     read = read_settings(config, settings)
-    shown = {"reviewed": "all", "tip_rate": 0.2} if demo else {}  # so that there is something of everything to see
+    shown: dict[str, Any] = {"reviewed": "all", "tip_rate": 0.2} if demo else {}  # so that there is something of everything to see
     run(replace(read, **shown, **{name: value for name, value in given.items() if value != defaults[name]}), demo)
 
 

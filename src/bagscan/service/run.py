@@ -13,6 +13,7 @@ from bagscan.service.http.app import create_app
 from bagscan.service.service import Service
 from bagscan.service.settings import ServiceConfig
 
+SWITCH_S = 0.0005  # threads wait on each other for short pieces of work: Python's own 5 ms would be most of an answer's time
 LOCAL = ("127.0.0.1", "localhost", "::1")
 
 
@@ -25,6 +26,7 @@ def run(config: ServiceConfig, demo: bool = False) -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
     for noisy in ("alembic", "tifffile", "httpx"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
+    sys.setswitchinterval(SWITCH_S)
     service = Service(config)
     address = f"http://{config.host}:{config.port}"
     try:

@@ -17,7 +17,7 @@ from bagscan.service import accounts
 from bagscan.service.audit import Auditor
 from bagscan.service.inference import models
 from bagscan.service.inference.dispatcher import Dispatcher
-from bagscan.service.inference.intake import Upload, accept, keep_files
+from bagscan.service.inference.intake import Upload, accept, keep_files, new_id
 from bagscan.service.inference.pool import Target
 from bagscan.service.inference.worker import serve_tasks
 from bagscan.service.metrics import Metrics
@@ -57,7 +57,7 @@ class Service:
         self.auditor = Auditor(config.folder)
         self.metrics = Metrics()
         self.dispatcher = Dispatcher(self.store, self.files, config, self.metrics, _instance(config.folder), target)
-        self.started_at = time.time()
+        self.requests_on_their_way = 0  # of scanners; counted on the event loop alone
         self._told: tuple[tuple[str, str], float] = (("none", "none"), -TOLD_S)
         self._stopping = threading.Event()
         self._threads: list[threading.Thread] = []
@@ -85,14 +85,14 @@ class Service:
         self.store.close()
         self._lock.close()
 
-    def take_in(self, upload: Upload, account_id: int | None, key: str | None) -> tuple[str, str, bool]:
+    def take_in(self, upload: Upload, account_id: int | None, key: str | None, job_id: str | None = None) -> tuple[str, str, bool]:
         """Keep an upload and make it a job: (job id, scan id, whether it is new). After this it is never lost.
 
         Raises:
             Busy, Conflict: as :func:`bagscan.service.inference.intake.accept`. StoreFull, StoreError: nothing was kept.
         """
         kept = keep_files(self.files, upload)
-        made = self.store.write(lambda connection: accept(connection, self.config, upload, kept, account_id, key))
+        made = self.store.write(lambda connection: accept(connection, self.config, upload, kept, account_id, key, job_id or new_id()))
         self.dispatcher.wake()
         return made
 
@@ -100,8 +100,7 @@ class Service:
         """Ids and thresholds of what serves now, for the headers of answers that are about no scan; a second old at most."""
         told, at = self._told
         if time.monotonic() - at > TOLD_S:
-            with self.store.read() as connection:
-                serving = models.serving(connection)
+            serving, _ = self.dispatcher.serving()
             told = ",".join(one.model_id for one in serving) or "none", ",".join(f"{one.threshold:.6g}" for one in serving) or "none"
             self._told = told, time.monotonic()
         return told

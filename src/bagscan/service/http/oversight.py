@@ -66,6 +66,7 @@ def activate(model_id: str, request: Request, who: Who = allow("models.change"))
     """Let a model serve its channels from now on."""
     service = service_of(request)
     service.store.write(lambda connection: models.deploy(connection, service.auditor, who.name, model_id, "active"))
+    service.dispatcher.models_changed()
     return Done()
 
 
@@ -74,6 +75,7 @@ def shadow(model_id: str, request: Request, who: Who = allow("models.change")) -
     """Let a model judge every scan of its channels too; nobody acts on what it says, statistics compare it."""
     service = service_of(request)
     service.store.write(lambda connection: models.deploy(connection, service.auditor, who.name, model_id, "shadow"))
+    service.dispatcher.models_changed()
     return Done()
 
 
@@ -82,6 +84,7 @@ def end_shadow(body: Channels, request: Request, who: Who = allow("models.change
     """No shadow for these channels any more."""
     service = service_of(request)
     service.store.write(lambda connection: models.end_shadow(connection, service.auditor, who.name, body.channels))
+    service.dispatcher.models_changed()
     return Done()
 
 
@@ -90,6 +93,7 @@ def roll_back(body: Channels, request: Request, who: Who = allow("models.change"
     """Serve again what served these channels before: model and threshold, in one call."""
     service = service_of(request)
     now = service.store.write(lambda connection: models.roll_back(connection, service.auditor, who.name, body.channels))
+    service.dispatcher.models_changed()
     return {"model_id": now.model_id, "threshold": now.threshold}
 
 
@@ -98,6 +102,7 @@ def threshold(model_id: str, body: Threshold, request: Request, who: Who = allow
     """Change the threshold of a model that serves."""
     service = service_of(request)
     service.store.write(lambda connection: models.set_threshold(connection, service.auditor, who.name, model_id, body.threshold))
+    service.dispatcher.models_changed()
     return Done()
 
 

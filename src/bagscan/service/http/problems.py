@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import random
 from http import HTTPStatus
 from typing import Any
 
@@ -21,7 +22,7 @@ from bagscan.service.review.queue import NotThere, NotYours
 from bagscan.service.store.database import StoreError, StoreFull
 
 log = logging.getLogger("bagscan.service")
-RETRY_S = 2
+RETRY_S = 1, 4  # by chance between these: those who are refused together must not come back together
 
 # What each of our errors is over HTTP; the first that fits.
 STATUS: list[tuple[type[Exception], int]] = [
@@ -54,7 +55,7 @@ def problem(request: Request, status: int, detail: str, **more: Any) -> JSONResp
     """One problem document."""
     request_id = getattr(request.state, "request_id", None)
     body = {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status, "detail": detail, "instance": request.url.path, "request_id": request_id, **more}
-    headers = {"Retry-After": str(RETRY_S)} if status in (429, 503) else {"WWW-Authenticate": "Bearer"} if status == 401 else {}
+    headers = {"Retry-After": str(random.randint(*RETRY_S))} if status in (429, 503) else {"WWW-Authenticate": "Bearer"} if status == 401 else {}
     return JSONResponse(body, status, headers, "application/problem+json")
 
 
@@ -85,5 +86,6 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(Problem, ours)
     for kind, _ in STATUS:
         app.add_exception_handler(kind, ours)
+    app.add_exception_handler(Exception, unforeseen)
     app.add_exception_handler(RequestValidationError, invalid)
     app.add_exception_handler(HTTPException, http)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import AsyncIterator
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Query, Request, Response
@@ -15,7 +16,7 @@ from bagscan.service.http.bodies import files_body, files_of
 from bagscan.service.http.problems import Problem
 from bagscan.service.http.schemas import Job, Screened
 from bagscan.service.http.security import allow, service_of
-from bagscan.service.inference.intake import checked_upload
+from bagscan.service.inference.intake import Busy, checked_upload, new_id
 from bagscan.service.service import Service
 from bagscan.service.store.tables import jobs, results
 
@@ -24,6 +25,7 @@ Key = Annotated[str | None, Header(alias="Idempotency-Key", max_length=128, desc
 Scanner = Annotated[str, Query(max_length=64, description="Name of the machine; the account's own name by default")]
 Name = Annotated[str, Query(max_length=120, description="File name, where the body is one file's bytes")]
 LOOK_S = 5.0
+AGAIN_S = 0.1
 BODY = files_body(one_file_alone=True)
 
 
@@ -34,10 +36,10 @@ async def screen(request: Request, response: Response, key: Key = None, scanner:
     A scan that cannot be judged in time, or at all, comes back as REVIEW with the reason. 422: the files are no scan.
     """
     service = service_of(request)
-    job_id, scan_id, _ = await _accepted(request, service, who, key, scanner, name)
-    row = await _result(service, job_id, scan_id)
+    async with _admitted(request, service):
+        row = await _screened(request, service, who, key, scanner, name)
     if row.get("refused"):
-        raise Problem(422, row["error"], scan_id=scan_id, decision="REVIEW")
+        raise Problem(422, row["error"], scan_id=row["id"], decision="REVIEW")
     tell(response, row)
     return row
 
@@ -46,7 +48,8 @@ async def screen(request: Request, response: Response, key: Key = None, scanner:
 async def create_job(request: Request, response: Response, key: Key = None, scanner: Scanner = "", name: Name = "scan.tif", who: Who = allow("screen")) -> Any:
     """Take one bag in; once this answers, it is on disk and will be judged, whatever happens to the service."""
     service = service_of(request)
-    job_id, _, new = await _accepted(request, service, who, key, scanner, name)
+    async with _admitted(request, service):
+        job_id, _, new = await _accepted(request, service, who, key, scanner, name)
     response.headers["Location"] = f"/v1/jobs/{job_id}"
     response.status_code = 202 if new else 200
     return await run_in_threadpool(_job, service, job_id, who)
@@ -75,30 +78,58 @@ def result_row(connection: Connection, scan_id: str) -> dict[str, Any] | None:
     return {**row.row, "id": scan_id, "model_id": row.model_id, "threshold": row.threshold}
 
 
-async def _accepted(request: Request, service: Service, who: Who, key: str | None, scanner: str, name: str) -> tuple[str, str, bool]:
+@contextlib.asynccontextmanager
+async def _admitted(request: Request, service: Service) -> AsyncIterator[None]:
+    """Bound what is read and waited for at once: what is over it is refused before it costs memory or anybody's time.
+
+    Raises:
+        Busy: as many requests are on their way as may be.
+    """
+    if service.requests_on_their_way >= service.config.max_waiting:
+        service.metrics.refused.labels("Busy").inc()
+        async for _ in request.stream():  # thrown away: a connection that is cut while it sends may never read the answer
+            pass
+        raise Busy(f"{service.requests_on_their_way} requests are on their way, as many as may be")
+    service.requests_on_their_way += 1
+    try:
+        yield
+    finally:
+        service.requests_on_their_way -= 1
+
+
+async def _accepted(request: Request, service: Service, who: Who, key: str | None, scanner: str, name: str, job_id: str | None = None) -> tuple[str, str, bool]:
     try:
         files = await files_of(request, name, service.config.max_upload_mb << 20)
-        return await run_in_threadpool(lambda: service.take_in(checked_upload(files, scanner or who.name, f"api:{who.name}"), who.id, key))
+        return await run_in_threadpool(lambda: service.take_in(checked_upload(files, scanner or who.name, f"api:{who.name}"), who.id, key, job_id))
     except Exception as error:
         service.metrics.refused.labels(type(error).__name__).inc()
         raise
 
 
-async def _result(service: Service, job_id: str, scan_id: str) -> dict[str, Any]:
-    """Wait until a job is done, and read it."""
-    loop, done = asyncio.get_running_loop(), asyncio.Event()
-    service.dispatcher.when_done(job_id, lambda: loop.call_soon_threadsafe(done.set))
-    until = loop.time() + 3 * service.config.screen_timeout_s + 30
+async def _screened(request: Request, service: Service, who: Who, key: str | None, scanner: str, name: str) -> dict[str, Any]:
+    """Accept a scan, and wait for its row."""
+    loop, job_id = asyncio.get_running_loop(), new_id()
+    done: asyncio.Future[dict[str, Any]] = loop.create_future()
+    service.dispatcher.when_done(job_id, lambda row: loop.call_soon_threadsafe(_settle, done, row))
     try:
+        told_id, scan_id, new = await _accepted(request, service, who, key, scanner, name, job_id)
+        until = loop.time() + 3 * service.config.screen_timeout_s + 30
         while loop.time() < until:
-            row = await run_in_threadpool(_read_row, service, scan_id)
+            if new and not done.done():  # another service on the same store may be the one that judges it: look now and then
+                with contextlib.suppress(TimeoutError):
+                    return await asyncio.wait_for(asyncio.shield(done), LOOK_S)
+            row = done.result() if done.done() else await run_in_threadpool(_read_row, service, scan_id)
             if row is not None:
                 return row
-            with contextlib.suppress(TimeoutError):  # another service on the same store may judge it: look now and then
-                await asyncio.wait_for(done.wait(), LOOK_S)
+            await asyncio.sleep(0 if new else AGAIN_S)
     finally:
         service.dispatcher.forget(job_id)
-    raise Problem(503, "the scan is kept and will be judged, but not soon: ask for its job", job=f"/v1/jobs/{job_id}")
+    raise Problem(503, "the scan is kept and will be judged, but not soon: ask for its job", job=f"/v1/jobs/{told_id}")
+
+
+def _settle(done: asyncio.Future[dict[str, Any]], row: dict[str, Any]) -> None:
+    if not done.done():
+        done.set_result(row)
 
 
 def _read_row(service: Service, scan_id: str) -> dict[str, Any] | None:

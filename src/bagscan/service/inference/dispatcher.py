@@ -15,12 +15,14 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
+from sqlalchemy import Connection
+
 from bagscan.core.errors import BagscanError
 from bagscan.reporting.findings import error_row
 from bagscan.service.inference import jobs
 from bagscan.service.inference.drift import Drift
 from bagscan.service.inference.jobs import Job
-from bagscan.service.inference.models import serving
+from bagscan.service.inference.models import Serving, serving
 from bagscan.service.inference.pool import Target, Worker, WorkerLost
 from bagscan.service.metrics import Metrics
 from bagscan.service.settings import ServiceConfig
@@ -29,6 +31,7 @@ from bagscan.service.store.files import Files
 
 log = logging.getLogger("bagscan.service")
 WARM_UP_S = 300.0
+SERVING_S = 1.0
 IDLE_S = 1.0
 MOST_WAIT_S = 30.0  # between two tries to start a worker
 
@@ -47,7 +50,9 @@ class Dispatcher:
         self._stopping = threading.Event()
         self._awake = threading.Semaphore(0)
         self._tasks: queue.SimpleQueue[tuple[dict[str, Any], float, Future[dict[str, Any]]]] = queue.SimpleQueue()
-        self._listeners: dict[str, list[Callable[[], object]]] = {}
+        self._listeners: dict[str, Callable[[dict[str, Any]], object]] = {}
+        self._serving: tuple[list[Serving], list[Serving]] = ([], [])
+        self._serving_at = -SERVING_S
         self._lock = threading.Lock()
         self._workers: list[Worker | None] = [None] * config.workers
         self._threads: list[threading.Thread] = []
@@ -90,15 +95,27 @@ class Dispatcher:
         """Say that a job waits."""
         self._awake.release()
 
-    def when_done(self, job_id: str, call: Callable[[], object]) -> None:
-        """Call, on a thread of this class, once a job is done; the caller looks at the job after this, not before."""
+    def when_done(self, job_id: str, call: Callable[[dict[str, Any]], object]) -> None:
+        """Call, on a thread of this class and with its row, once a job is done here; to be said before the job is accepted."""
         with self._lock:
-            self._listeners.setdefault(job_id, []).append(call)
+            self._listeners[job_id] = call
 
     def forget(self, job_id: str) -> None:
         """Call nobody for this job any more."""
         with self._lock:
             self._listeners.pop(job_id, None)
+
+    def serving(self) -> tuple[list[Serving], list[Serving]]:
+        """Active models and shadows; as they were a second ago at most, and at once after :meth:`models_changed`."""
+        if time.monotonic() - self._serving_at > SERVING_S:
+            with self.store.read() as connection:
+                self._serving = serving(connection), serving(connection, "shadow")
+            self._serving_at = time.monotonic()
+        return self._serving
+
+    def models_changed(self) -> None:
+        """Look anew which models serve: another service on the same store is a second behind at most."""
+        self._serving_at = -SERVING_S
 
     def ask(self, task: dict[str, Any], timeout_s: float) -> Future[dict[str, Any]]:
         """Have a worker do something else than a job."""
@@ -133,24 +150,30 @@ class Dispatcher:
         threads = self.config.worker_threads or max(1, _cores() // self.config.workers)
         worker = Worker(self._target, threads)
         self.metrics.worker_starts.inc()
-        with self.store.read() as connection:
-            models = [one.task() for one in serving(connection)]
-        answer = worker.ask({"kind": "warm", "models": models}, WARM_UP_S)
+        models, _ = self.serving()
+        answer = worker.ask({"kind": "warm", "models": [one.task() for one in models]}, WARM_UP_S)
         if not answer["ok"]:
             worker.stop()
             raise WorkerLost(f"the warm-up failed: {answer['error']}")
         return worker
 
     def _one(self, worker: Worker) -> bool:
-        """Do one thing, if there is any."""
+        """Do one thing, if there is any; one job leads to the next."""
+        if self._other_task(worker):
+            return True
+        job = self.store.write(lambda connection: jobs.take(connection, self.instance))
+        if job is None:
+            return False
+        while job is not None:
+            job = self._do(worker, job)
+            self._other_task(worker)
+        return True
+
+    def _other_task(self, worker: Worker) -> bool:
         try:
             task, timeout_s, future = self._tasks.get_nowait()
         except queue.Empty:
-            job = self.store.write(lambda connection: jobs.take(connection, self.instance))
-            if job is None:
-                return False
-            self._do(worker, job)
-            return True
+            return False
         try:
             future.set_result(worker.ask(task, timeout_s))
         except WorkerLost as error:
@@ -158,11 +181,10 @@ class Dispatcher:
             raise
         return True
 
-    def _do(self, worker: Worker, job: Job) -> None:
-        """Judge a scan, with one retry in a new process, and write what came of it."""
+    def _do(self, worker: Worker, job: Job) -> Job | None:
+        """Judge a scan, with one retry in a new process, and write what came of it; the next job, taken in the same transaction."""
         started, slot = time.perf_counter(), self._workers.index(worker)
-        with self.store.read() as connection:
-            active, shadows = serving(connection), serving(connection, "shadow")
+        active, shadows = self.serving()
         task = {
             "kind": "screen",
             "files": {file["name"]: str(self.files.path(file["sha256"])) for file in job.files},
@@ -188,39 +210,43 @@ class Dispatcher:
             if answer["ok"] or answer.get("refused"):
                 break
         seconds = time.perf_counter() - started
-        while not self._kept(job, answer, seconds) and not self._stopping.wait(IDLE_S):
-            pass
+        while True:
+            try:
+                following = self._keep(job, answer, seconds, more=lost is None and worker is self._workers[slot] and not self._stopping.is_set())
+                break
+            except StoreError as error:  # one that is full or gone is asked again until it takes the result
+                self.trouble = str(error)
+                log.error("the result of scan %s is not kept yet: %s", job.scan_id, error)
+                if self._stopping.wait(IDLE_S):
+                    return None
         if lost is not None:
             raise lost
+        return following
 
-    def _kept(self, job: Job, answer: dict[str, Any], seconds: float) -> bool:
-        """Whether the store took the result; one that is full or gone is asked again until it does."""
-        try:
-            self._keep(job, answer, seconds)
-        except StoreError as error:
-            self.trouble = str(error)
-            log.error("the result of scan %s is not kept yet: %s", job.scan_id, error)
-            return False
-        return True
-
-    def _keep(self, job: Job, answer: dict[str, Any], seconds: float) -> None:
+    def _keep(self, job: Job, answer: dict[str, Any], seconds: float, more: bool) -> Job | None:
         row = answer["row"] if answer["ok"] else error_row(Path(job.source_id), answer["error"]) | {"refused": bool(answer.get("refused"))}
         row = self._doubted(job, row)
         top = answer.get("stats", {}).get("top_score")
         review = self.config.reviewed == "all" or row["decision"] != "CLEAR" or job.is_tip
         artifacts = answer.get("artifacts", {})
-        written = self.store.write(lambda connection: jobs.finish(connection, job, row, artifacts, seconds, top, review))
-        for shadow in answer.get("shadows", []) if written else []:
-            self.store.write(lambda connection, shadow=shadow: jobs.keep_shadow(connection, job.scan_id, shadow))  # type: ignore[misc]
+
+        def write(connection: Connection) -> tuple[bool, Job | None]:
+            written = jobs.finish(connection, job, row, artifacts, seconds, top, review)
+            for shadow in answer.get("shadows", []) if written else []:
+                jobs.keep_shadow(connection, job.scan_id, shadow)
+            return written, jobs.take(connection, self.instance) if more else None
+
+        written, following = self.store.write(write)
         if written:
             self.metrics.screened.labels(row["decision"], "error" if not answer["ok"] else "").inc()
             self.metrics.screen_seconds.observe(seconds)
             if top is not None and row.get("model_id") and not job.is_tip:
                 self.drift.add(row["model_id"], top)
         with self._lock:
-            listeners = self._listeners.pop(job.id, [])
-        for call in listeners:
-            call()
+            listener = self._listeners.pop(job.id, None)
+        if listener is not None:
+            listener({**row, "id": job.scan_id, "model_id": row.get("model_id"), "threshold": row.get("threshold")})
+        return following
 
     def _doubted(self, job: Job, row: dict[str, Any]) -> dict[str, Any]:
         """The row as REVIEW where scanner or scores are not those that the service knows."""

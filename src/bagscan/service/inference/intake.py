@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, func, insert, select
+from sqlalchemy import Connection, bindparam, func, insert, select
 
 from bagscan.core.errors import BagscanError, ReadError
 from bagscan.formats.scans import READERS
@@ -22,6 +22,13 @@ SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._ -]{0,119}")
 MOST_FILES = 12  # two views of low, high and effective Z, twice over
 MAGIC: dict[str, tuple[bytes, ...]] = {".png": (b"\x89PNG\r\n\x1a\n",), ".jpg": (b"\xff\xd8\xff",), ".jpeg": (b"\xff\xd8\xff",), ".npz": (b"PK\x03\x04",)}
 MAGIC[".tif"] = MAGIC[".tiff"] = (b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+")
+
+
+# Built once: under load, building statements would cost as much as running them.
+WAITING = select(func.count()).where(jobs.c.state != "done")
+OF_KEY = select(jobs.c.id, jobs.c.scan_id, scans.c.digest).join(scans, scans.c.id == jobs.c.scan_id).where(jobs.c.idempotency_key == bindparam("key"))
+OF_ACCOUNT, OF_NOBODY = OF_KEY.where(jobs.c.account_id == bindparam("account")), OF_KEY.where(jobs.c.account_id.is_(None))
+NEW_SCAN, NEW_JOB = insert(scans), insert(jobs)
 
 
 class Busy(BagscanError):
@@ -37,10 +44,11 @@ class Upload:
     """One bag's files as they came, checked.
 
     Attributes:
-        files: contents by name, sorted. digest: of names and contents.
+        files: contents by name, sorted. sums: their SHA-256 by name. digest: of names and contents.
     """
 
     files: Mapping[str, bytes]
+    sums: Mapping[str, str]
     digest: str
     scanner: str = "unknown"
     source: str = ""
@@ -73,49 +81,46 @@ def checked_upload(files: Sequence[tuple[str, bytes]], scanner: str, source: str
             raise ReadError(f"{name} came twice")
         taken[name] = content
     ordered = dict(sorted(taken.items()))
-    digest = hashlib.sha256()
-    for name, content in ordered.items():
-        digest.update(f"{name}\0{hashlib.sha256(content).hexdigest()}\n".encode())
-    return Upload(ordered, digest.hexdigest(), scanner[:64] or "unknown", source[:160], tip)
+    sums = {name: hashlib.sha256(content).hexdigest() for name, content in ordered.items()}
+    digest = hashlib.sha256("".join(f"{name}\0{one}\n" for name, one in sums.items()).encode())
+    return Upload(ordered, sums, digest.hexdigest(), scanner[:64] or "unknown", source[:160], tip)
 
 
 def keep_files(files: Files, upload: Upload) -> list[dict[str, Any]]:
     """Keep an upload's files on disk; what the scan's row says of them."""
-    return [{"name": name, "sha256": files.put(content), "bytes": len(content)} for name, content in upload.files.items()]
+    return [{"name": name, "sha256": files.put(content, upload.sums[name]), "bytes": len(content)} for name, content in upload.files.items()]
 
 
-def accept(connection: Connection, config: ServiceConfig, upload: Upload, kept: list[dict[str, Any]], account_id: int | None, key: str | None) -> tuple[str, str, bool]:
+def new_id() -> str:
+    """A name for a job or a scan that nothing else has."""
+    return uuid.uuid4().hex
+
+
+def accept(
+    connection: Connection, config: ServiceConfig, upload: Upload, kept: list[dict[str, Any]], account_id: int | None, key: str | None, job_id: str
+) -> tuple[str, str, bool]:
     """Take a scan whose files are kept: (job id, scan id, whether it is new). Once this is committed it is never lost.
 
     Args:
-        key: of the caller; the same key with the same scan is the same job.
+        key: of the caller; the same key with the same scan is the same job. job_id: for the job, where it is a new one.
 
     Raises:
         Busy: too many wait. Conflict: the key belongs to another scan.
     """
     if key is not None:
-        found = select(jobs.c.id, jobs.c.scan_id, scans.c.digest).join(scans, scans.c.id == jobs.c.scan_id)
-        row = connection.execute(found.where(jobs.c.account_id.is_(account_id) if account_id is None else jobs.c.account_id == account_id, jobs.c.idempotency_key == key)).first()
+        row = connection.execute(OF_NOBODY if account_id is None else OF_ACCOUNT, {"key": key} | ({} if account_id is None else {"account": account_id})).first()
         if row is not None:
             if row.digest != upload.digest:
                 raise Conflict("this idempotency key was used for another scan")
             return row.id, row.scan_id, False
-    waiting = connection.execute(select(func.count()).where(jobs.c.state.in_(("queued", "running")))).scalar_one()
+    waiting = connection.execute(WAITING).scalar_one()
     if waiting >= config.max_waiting and upload.tip is None:
         raise Busy(f"{waiting} scans wait, as many as may")
-    scan_id, job_id, now = uuid.uuid4().hex, uuid.uuid4().hex, time.time()
+    scan_id, now = new_id(), time.time()
     stem = next(iter(upload.files)).rpartition(".")[0]
-    connection.execute(
-        insert(scans).values(
-            id=scan_id,
-            source_id=stem,
-            digest=upload.digest,
-            files=kept,
-            scanner=upload.scanner,
-            source=upload.source,
-            received_at=now,
-            tip=dict(upload.tip) if upload.tip else None,
-        )
-    )
-    connection.execute(insert(jobs).values(id=job_id, scan_id=scan_id, account_id=account_id, idempotency_key=key, state="queued", attempts=0, created_at=now))
+    tip = dict(upload.tip) if upload.tip else None
+    scan = {"id": scan_id, "source_id": stem, "digest": upload.digest, "files": kept, "scanner": upload.scanner, "source": upload.source, "received_at": now, "tip": tip}
+    connection.execute(NEW_SCAN, scan)
+    job = {"id": job_id, "scan_id": scan_id, "account_id": account_id, "idempotency_key": key, "state": "queued", "attempts": 0, "created_at": now}
+    connection.execute(NEW_JOB, job)
     return job_id, scan_id, True

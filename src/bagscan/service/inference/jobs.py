@@ -7,12 +7,21 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, and_, insert, select, update
+from sqlalchemy import Connection, and_, bindparam, insert, select, update
 
 from bagscan.service.store.tables import jobs, results, reviews, scans, shadow_results
 
 TRIES = 2
 PRIORITY = {"ALARM": 2.0, "REVIEW": 1.0, "CLEAR": 0.0}
+
+
+# Built once: under load, building statements would cost as much as running them.
+OLDEST = select(jobs.c.id, jobs.c.scan_id, jobs.c.attempts, scans.c.files, scans.c.scanner, scans.c.source_id, scans.c.tip).join(scans, scans.c.id == jobs.c.scan_id)
+OLDEST = OLDEST.where(jobs.c.state == "queued").order_by(jobs.c.created_at).limit(1)
+OLDEST_SHARED = OLDEST.with_for_update(skip_locked=True, of=jobs)  # services side by side take different ones
+START = update(jobs).where(jobs.c.id == bindparam("job")).values(state="running", attempts=jobs.c.attempts + 1, instance=bindparam("by"), started_at=bindparam("now"))
+END = update(jobs).where(jobs.c.id == bindparam("job"), jobs.c.state == "running").values(state="done", finished_at=bindparam("now"))
+RESULT, REVIEW, SHADOW = insert(results), insert(reviews), insert(shadow_results)
 
 
 @dataclass(frozen=True)
@@ -30,16 +39,11 @@ class Job:
 
 def take(connection: Connection, instance: str) -> Job | None:
     """The oldest job that waits, now this instance's; None where nothing waits."""
-    waiting = select(jobs.c.id).where(jobs.c.state == "queued").order_by(jobs.c.created_at).limit(1)
-    if connection.dialect.name == "postgresql":
-        waiting = waiting.with_for_update(skip_locked=True)  # services side by side take different ones
-    row = connection.execute(waiting).first()
+    row = connection.execute(OLDEST_SHARED if connection.dialect.name == "postgresql" else OLDEST).first()
     if row is None:
         return None
-    connection.execute(update(jobs).where(jobs.c.id == row.id).values(state="running", attempts=jobs.c.attempts + 1, instance=instance, started_at=time.time()))
-    found = select(jobs.c.id, jobs.c.scan_id, jobs.c.attempts, scans.c.files, scans.c.scanner, scans.c.source_id, scans.c.tip).join(scans, scans.c.id == jobs.c.scan_id)
-    job = connection.execute(found.where(jobs.c.id == row.id)).one()
-    return Job(job.id, job.scan_id, job.attempts, tuple(job.files), job.scanner, job.source_id, job.tip is not None)
+    connection.execute(START, {"job": row.id, "by": instance, "now": time.time()})
+    return Job(row.id, row.scan_id, row.attempts + 1, tuple(row.files), row.scanner, row.source_id, row.tip is not None)
 
 
 def tried_again(connection: Connection, job_id: str) -> None:
@@ -59,19 +63,18 @@ def finish(connection: Connection, job: Job, row: Mapping[str, Any], artifacts: 
         review: whether the scan goes to reviewers.
     """
     now = time.time()
-    done = connection.execute(update(jobs).where(jobs.c.id == job.id, jobs.c.state == "running").values(state="done", finished_at=now))
+    done = connection.execute(END, {"job": job.id, "now": now})
     if not done.rowcount:
         return False
     values = {"decision": row["decision"], "row": dict(row), "artifacts": dict(artifacts), "model_id": row.get("model_id"), "threshold": row.get("threshold")}
-    connection.execute(insert(results).values(scan_id=job.scan_id, **values, top_score=top_score, seconds=seconds, created_at=now))
+    connection.execute(RESULT, {"scan_id": job.scan_id, **values, "top_score": top_score, "seconds": seconds, "created_at": now})
     if review:
         priority = PRIORITY[row["decision"]] + (top_score or 0.0)
-        connection.execute(insert(reviews).values(scan_id=job.scan_id, state="first", priority=priority, created_at=now))
+        connection.execute(REVIEW, {"scan_id": job.scan_id, "state": "first", "priority": priority, "created_at": now})
     return True
 
 
 def keep_shadow(connection: Connection, scan_id: str, shadow: Mapping[str, Any]) -> None:
     """Keep what a shadow model said; nobody acts on it."""
-    connection.execute(
-        insert(shadow_results).values(scan_id=scan_id, model_id=shadow["model_id"], decision=shadow["decision"], top_score=shadow["top_score"], created_at=time.time())
-    )
+    told = {"model_id": shadow["model_id"], "decision": shadow["decision"], "top_score": shadow["top_score"]}
+    connection.execute(SHADOW, {"scan_id": scan_id, **told, "created_at": time.time()})

@@ -14,7 +14,7 @@ from sqlalchemy import Connection, func, or_, select
 
 from bagscan.service.audit import Auditor
 from bagscan.service.inference.dispatcher import Dispatcher
-from bagscan.service.inference.intake import Upload, accept, checked_upload, keep_files
+from bagscan.service.inference.intake import Upload, accept, checked_upload, keep_files, new_id
 from bagscan.service.settings import ServiceConfig
 from bagscan.service.store.database import Store
 from bagscan.service.store.files import Files
@@ -77,6 +77,6 @@ def make_test_image(store: Store, files: Files, auditor: Auditor, config: Servic
 
 
 def _accepted(connection: Connection, config: ServiceConfig, auditor: Auditor, upload: Upload, rows: list[dict[str, Any]]) -> tuple[str, str, bool]:
-    made = accept(connection, config, upload, rows, None, None)
+    made = accept(connection, config, upload, rows, None, None, new_id())
     auditor.append(connection, "bagscan", "tip", made[1], {"kind": (upload.tip or {}).get("kind")})
     return made

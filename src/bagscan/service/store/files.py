@@ -27,13 +27,16 @@ class Files:
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
 
-    def put(self, content: bytes) -> str:
+    def put(self, content: bytes, digest: str | None = None) -> str:
         """Keep these bytes, synced to disk under their final name or not at all; returns their SHA-256.
+
+        Args:
+            digest: their SHA-256, where it was computed before.
 
         Raises:
             StoreFull: no space is left.
         """
-        digest = hashlib.sha256(content).hexdigest()
+        digest = digest or hashlib.sha256(content).hexdigest()
         path = self.path(digest)
         if path.exists():
             return digest
