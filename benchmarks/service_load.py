@@ -82,6 +82,10 @@ class Served:
     def start(self) -> None:
         log = (self.folder / "log").open("ab")
         self.process = subprocess.Popen([sys.executable, __file__, "serve", str(self.folder), str(self.port), str(self.waiting)], stderr=log, start_new_session=True)
+        self.wait_until_ready()
+
+    def wait_until_ready(self) -> None:
+        assert self.process
         while True:
             try:
                 if httpx.get(f"{self.url}/v2/health/ready", timeout=5).status_code == 200:
@@ -214,7 +218,8 @@ def kills(workers: int, services: int) -> None:
         sender.start()
         killed_workers = 0
         while killed_workers < workers:
-            time.sleep(float(rng.uniform(0.05, 0.4)))
+            served.wait_until_ready()
+            time.sleep(float(rng.uniform(0.02, 0.3)))
             assert served.process
             for pid in _children(served.process.pid):
                 try:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from bagscan.model import InputConfig, ModelConfig
 from bagscan.registry import KINDS, names, part
+from bagscan.service.settings import ServiceConfig
 from bagscan.simulate.scene import Recipe
 from bagscan.training.augment import AugmentConfig
 from bagscan.training.data import DataConfig, SourceConfig
@@ -44,7 +45,11 @@ CLASSES = {
 
 def tables() -> str:
     """Every class of settings, a table each."""
-    classes = CLASSES | {f"{kind}: `{name}`": part(kind, name).Config for kind in KINDS for name in names(kind)} | {"recipes of `bagscan simulate`": Recipe}
+    classes = (
+        CLASSES
+        | {f"{kind}: `{name}`": part(kind, name).Config for kind in KINDS for name in names(kind)}
+        | {"recipes of `bagscan simulate`": Recipe, "`bagscan serve`": ServiceConfig}
+    )
     lines = ["Meanings, units and ranges stand in the docstring of each class, beside the code that uses it.", ""]
     for title, config in classes.items():
         lines += [f"### {title}", "", "| setting | default |", "|---|---|", *(f"| `{f.name}` | `{_default(f)}` |" for f in dataclasses.fields(config)), ""]

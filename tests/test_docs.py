@@ -10,6 +10,7 @@ from typer.main import get_command
 from bagscan.cli import app
 from bagscan.model import InputConfig
 from bagscan.registry import KINDS, names, part
+from bagscan.service.settings import ServiceConfig
 from bagscan.training.augment import AugmentConfig
 from bagscan.training.data import DataConfig, SourceConfig
 from bagscan.training.detection import DetectionTrainingConfig
@@ -25,6 +26,7 @@ REFERENCE = (ROOT / "docs" / "reference.md").read_text()
 CONFIGS = [Experiment, InputConfig, DataConfig, SourceConfig, JointConfig, AugmentConfig, LoopConfig]
 CONFIGS += [OneClassExperiment, OneClassConfig, MultiLabelExperiment, MultiLabelConfig]
 CONFIGS += [SegmentationExperiment, SSNTrainingConfig, DetectionExperiment, DetectionTrainingConfig]
+CONFIGS += [ServiceConfig]
 CONFIGS += [part(kind, name).Config for kind in KINDS for name in names(kind)]
 
 
@@ -90,3 +92,10 @@ def test_result_page_is_generated_from_the_records():
     import sys
 
     assert subprocess.run([sys.executable, ROOT / "benchmarks" / "tables.py", "--check"], check=False).returncode == 0
+
+
+def test_api_page_is_what_the_service_says_of_itself():
+    import subprocess
+    import sys
+
+    assert subprocess.run([sys.executable, ROOT / "docs" / "api.py", "--check"], check=False).returncode == 0

@@ -33,7 +33,7 @@ log = logging.getLogger("bagscan.service")
 WARM_UP_S = 300.0
 SERVING_S = 1.0
 IDLE_S = 1.0
-MOST_WAIT_S = 30.0  # between two tries to start a worker
+MOST_WAIT_S = 5.0  # between two tries to start a worker
 
 
 class Dispatcher:
@@ -227,7 +227,7 @@ class Dispatcher:
         row = answer["row"] if answer["ok"] else error_row(Path(job.source_id), answer["error"]) | {"refused": bool(answer.get("refused"))}
         row = self._doubted(job, row)
         top = answer.get("stats", {}).get("top_score")
-        review = self.config.reviewed == "all" or row["decision"] != "CLEAR" or job.is_tip
+        review = self.config.reviewed == "all" or row["decision"] != "CLEAR"  # test images alike, or their being there would tell
         artifacts = answer.get("artifacts", {})
 
         def write(connection: Connection) -> tuple[bool, Job | None]:

@@ -37,6 +37,7 @@ def statistics(connection: Connection, days: int = 30) -> dict[str, Any]:
         "seconds_percentiles": dict(zip(("50", "95", "99"), np.percentile(seconds, [50, 95, 99]).round(4).tolist(), strict=True)) if len(seconds) else {},
         "outcomes": _outcomes(connection, since),
         "readers": _readers(connection, since),
+        "machine_tip_hits": _machine_tip_hits(connection, since),
         "agreement": _agreement(connection, since),
         "shadows": _shadows(connection, since),
     }
@@ -76,6 +77,13 @@ def _readers(connection: Connection, since: float) -> list[dict[str, Any]]:
             }
         )
     return told
+
+
+def _machine_tip_hits(connection: Connection, since: float) -> dict[str, Any]:
+    """How many test images the machine flags by itself."""
+    found = select(results.c.decision).join(scans, scans.c.id == results.c.scan_id).where(scans.c.tip.is_not(None), results.c.created_at >= since)
+    told = list(connection.execute(found).scalars())
+    return _rate(sum(decision != "CLEAR" for decision in told), len(told))
 
 
 def _agreement(connection: Connection, since: float) -> dict[str, Any]:

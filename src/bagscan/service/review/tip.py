@@ -1,6 +1,8 @@
 """Test images in the queue (threat image projection): a threat in a scan that the machine found clear, among the real ones.
 
-Readers are not told before they have decided. Hits and misses are counted in :mod:`bagscan.service.review.statistics`.
+Readers are not told before they have decided. What the machine does not flag goes the way of every other scan that it does not
+flag. Hits and misses, of readers and of the machine, are counted in :mod:`bagscan.service.review.statistics`. The threat is
+projected into one view; the other shows the bag as it was.
 """
 
 from __future__ import annotations
@@ -29,7 +31,9 @@ def is_due(connection: Connection, rate: float) -> bool:
     if not rate:
         return False
     real = connection.execute(select(func.count()).select_from(reviews).join(scans, scans.c.id == reviews.c.scan_id).where(scans.c.tip.is_(None))).scalar_one()
-    tests = connection.execute(select(func.count()).where(scans.c.tip.is_not(None))).scalar_one()  # those that are not judged yet, too
+    # Those count that readers see, or may come to see.
+    found = select(func.count()).select_from(scans).outerjoin(reviews, reviews.c.scan_id == scans.c.id).outerjoin(results, results.c.scan_id == scans.c.id)
+    tests = connection.execute(found.where(scans.c.tip.is_not(None), or_(reviews.c.scan_id.is_not(None), results.c.scan_id.is_(None)))).scalar_one()
     return real > 0 and tests < rate * (real + tests)
 
 

@@ -27,7 +27,7 @@ export async function statisticsPage(me, place) {
     ), h("div.cards.plots", {},
       h("section.card", {}, h("h2", {}, "By day"), stacked(told.by_day.map((row) => ({ ...row, label: time(row.day).slice(5, 10) })), ["CLEAR", "REVIEW", "ALARM"])),
       h("section.card", {}, h("h2", {}, "Highest score of each scan (root scale)"), histogram(told.score_histogram)),
-      h("section.card", {}, h("h2", {}, "Rates, 95 % intervals"), intervals([{ label: "alarms confirmed", ...told.outcomes.alarms_confirmed }, { label: "readers agree", ...told.agreement }, ...told.shadows.map((one) => ({ label: `shadow ${one.model_id.slice(0, 6)} agrees`, ...one.same }))])),
+      h("section.card", {}, h("h2", {}, "Rates, 95 % intervals"), intervals([{ label: "alarms confirmed", ...told.outcomes.alarms_confirmed }, { label: "readers agree", ...told.agreement }, { label: "machine, test images", ...told.machine_tip_hits }, ...told.shadows.map((one) => ({ label: `shadow ${one.model_id.slice(0, 6)} agrees`, ...one.same }))])),
       wide("Readers", told.readers.length ? table(["Reader", "Decisions", "Median time", "Test images found", "False alarms on what was cleared"], told.readers.map((one) => [one.name, String(one.decisions), `${one.median_seconds.toFixed(0)} s`, percent(one.tip_hits), percent(one.false_alarms)])) : h("p.muted", {}, "Nobody has decided yet.")),
       wide("Scanners", table(["Scanner", ...KINDS], Object.entries(told.by_scanner).map(([name, counts]) => [name, ...KINDS.map((kind) => String(counts[kind] || 0))]))),
     ));
