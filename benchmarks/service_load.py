@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import signal
 import ssl
 import subprocess
@@ -21,9 +20,12 @@ import tempfile
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import httpx
 import numpy as np
+
+from bagscan.evaluation.results import make_record, write_record
 
 RESULTS = Path(__file__).parent / "results"
 CLIENTS = 32
@@ -31,7 +33,7 @@ SECONDS = 15.0
 MEGABYTE = 1 << 20
 
 
-def instant_worker(pipe, threads):  # type: ignore[no-untyped-def]
+def instant_worker(pipe):  # type: ignore[no-untyped-def]
     """A worker process that finds every scan clear in no time; what it is asked to do with ``slow`` in it takes 50 ms."""
     from bagscan.service.inference.protocol import receive, send
 
@@ -111,8 +113,12 @@ class Served:
         return {"Authorization": f"Bearer {(self.folder / 'key').read_text()}", "Content-Type": "application/octet-stream"}
 
 
-def hammer(served: Served, clients: int, seconds: float, scan: bytes) -> dict[str, object]:
-    """Closed loop: every client sends its next scan as soon as it has an answer, or after the time that it was told to wait."""
+def hammer(served: Served, clients: int, seconds: float, scan: bytes, within_s: float = 0.0) -> dict[str, Any]:
+    """Closed loop: every client sends its next scan as soon as it has an answer, or after the time that it was told to wait.
+
+    Args:
+        within_s: over which the clients begin; 0 for all in the same moment.
+    """
     codes: list[int] = []
     latencies: list[float] = []
     lock, ready, stop = threading.Lock(), threading.Barrier(clients + 1), float("inf")
@@ -121,6 +127,7 @@ def hammer(served: Served, clients: int, seconds: float, scan: bytes) -> dict[st
     def one(number: int) -> None:
         with httpx.Client(base_url=served.url, headers=served.headers, timeout=60, verify=context) as client:
             ready.wait()
+            time.sleep(within_s * number / clients)
             count = 0
             while time.perf_counter() < stop:
                 body = scan + f"{number} {count}".encode()
@@ -164,8 +171,10 @@ def load(scan_bytes: int, clients: int, seconds: float) -> None:
         hammer(served, clients, 2, scan)
         normal = hammer(served, clients, seconds, scan)
         print("normal", normal, flush=True)
-        over = hammer(served, 5 * clients, seconds, scan)
+        over = hammer(served, 5 * clients, seconds, scan, within_s=2.0)
         print("overload", over, flush=True)
+        at_once = hammer(served, 5 * clients, seconds, scan)
+        print("overload at once", at_once, flush=True)
         after = []
         started = time.perf_counter()
         while time.perf_counter() - started < 10:
@@ -176,17 +185,28 @@ def load(scan_bytes: int, clients: int, seconds: float) -> None:
         small = hammer(served, clients, seconds / 2, b"II*\x00" + bytes(10_000))
         print("small scans", small, flush=True)
         served.kill()
-    record = {
-        "scan_bytes": scan_bytes,
-        "normal": normal,
-        "overload_5x": over,
-        "normal_again_after_s": again,
-        "scans_of_10_kB": small,
-        "machine": f"{len(os.sched_getaffinity(0))} cores, shared by service and clients; {platform.system()}; SQLite, every commit synced",
-        "load_average_at_start": round(os.getloadavg()[0], 1),
+    _write(
+        "service_load",
+        {
+            "32 clients, 1 MB scans": normal,
+            "5 times as many, beginning within 2 s": over,
+            "5 times as many, in the same moment": at_once,
+            "after overload": {"normal again after s": again},
+            "32 clients, 10 kB scans": small,
+        },
+        {"clients": clients, "scan_bytes": scan_bytes},
+    )
+
+
+def _write(name: str, results: dict[str, Any], config: dict[str, Any]) -> None:
+    flat = {
+        group: {key: value for key, value in row.items() if not isinstance(value, dict)} | {f"answers {code}": n for code, n in row.get("codes", {}).items()}
+        for group, row in results.items()
     }
-    (RESULTS / "service_load.json").write_text(json.dumps(record, indent=1))
-    print(json.dumps(record, indent=1))
+    notes = ["Service and clients on the same cores; a worker that answers at once; SQLite, every commit synced to disk."]
+    record = make_record("service", flat, data={"name": "made up", "hash": "-", "counts": {}}, config=config, seeds=[0], notes=notes)
+    write_record(RESULTS / f"{name}.json", record)
+    print(json.dumps(flat, indent=1))
 
 
 def kills(workers: int, services: int) -> None:
@@ -238,11 +258,10 @@ def kills(workers: int, services: int) -> None:
         sender.join()
         record = _counted(served, accepted, killed_workers, services)
         served.kill()
-        record["audit_verify"] = subprocess.run(
+        record["audit verify"] = subprocess.run(
             [sys.executable, "-c", "from bagscan.cli import main; main()", "audit", "verify", "--folder", folder], capture_output=True, text=True, check=False
         ).stdout.strip()
-    (RESULTS / "service_kills.json").write_text(json.dumps(record, indent=1))
-    print(json.dumps(record, indent=1))
+    _write("service_kills", {"kill -9 at random": record}, {"workers": workers, "services": services})
 
 
 def _children(pid: int) -> list[int]:
@@ -255,7 +274,7 @@ def _children(pid: int) -> list[int]:
     return found
 
 
-def _counted(served: Served, accepted: dict[str, str], workers: int, services: int) -> dict[str, object]:
+def _counted(served: Served, accepted: dict[str, str], workers: int, services: int) -> dict[str, Any]:
     """Wait for every accepted job, then count jobs and results in the store itself."""
     import sqlite3
 

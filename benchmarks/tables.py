@@ -111,7 +111,16 @@ def render() -> str:
     for path in sorted(RESULTS.glob("*.json")):
         record = json.loads(path.read_text())
         check_record(record)
-        kinds = {"scorer_cost": costs, "peers": peer_rows, "real_transfer": transfer, "superpixels": superpixels, "speed": speed, "ablation": ablation, "simulator": speed}
+        kinds = {
+            "scorer_cost": costs,
+            "peers": peer_rows,
+            "real_transfer": transfer,
+            "superpixels": superpixels,
+            "speed": speed,
+            "ablation": ablation,
+            "simulator": speed,
+            "service": speed,
+        }
         kind = detection if record["name"].startswith("detection-") else kinds.get(record["name"], evaluation)
         machine, data = record["machine"], record["data"]
         lines += [

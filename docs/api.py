@@ -33,8 +33,8 @@ $ curl -H "Authorization: Bearer $KEY" -H "Idempotency-Key: bag-7" -F files=@7_b
 from bagscan.service.client import Client
 
 with Client("http://127.0.0.1:8765", key) as client:
-    row = client.screen(["7_below.tif", "7_side.tif"])          # the row of findings.json
-    job = client.submit(["8_below.tif"])                        # however often it is sent, one job
+    row = client.screen(["7_below.tif", "7_side.tif"])  # the row of findings.json
+    job = client.submit(["8_below.tif"])  # however often it is sent, one job
     row = client.wait(job["job_id"])
 ```
 
@@ -56,7 +56,7 @@ def page() -> str:
     for path, methods in described["paths"].items():
         for method, operation in methods.items():
             lines += _operation(method.upper(), path, operation, permission_of(routes[method.upper(), path]) or "")
-    return "\n".join(lines)
+    return "\n".join(lines).rstrip() + "\n"
 
 
 def _operation(method: str, path: str, operation: dict[str, Any], permission: str) -> list[str]:

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 
 from bagscan.core import Decision, Scan, View
 from bagscan.formats import read_scan
@@ -56,6 +57,21 @@ def test_injected_faults_are_found(simulated_root, kind, fault):
 def test_sound_scans_pass(simulated_root, kind):
     told = [reason for path in sorted((simulated_root / kind).iterdir()) for reason in unfit(read_scan(path).views[0])]
     assert told == []
+
+
+def test_scores_do_not_depend_on_the_number_of_threads(simulated_root):
+    from bagscan.model_folder import SHIPPED
+
+    screener = Screener.load(SHIPPED / "raw", 0.9)
+    scan = read_scan(simulated_root / "raw" / "00001_below.tif")
+    before = torch.get_num_threads()
+    told = []
+    for threads in (1, 2):
+        torch.set_num_threads(threads)
+        told.append(screener.screen(scan).scores["0"])
+        assert torch.get_num_threads() == threads  # left as it was
+    torch.set_num_threads(before)
+    assert np.array_equal(*told)
 
 
 def test_a_fault_is_review_in_the_report(tiny_model):

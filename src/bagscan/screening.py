@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import torch
 from skimage.measure import find_contours
 
 from bagscan.core import Decision, Finding, Report, Scan, View
@@ -53,6 +56,10 @@ class Screener:
             ``ALARM`` with findings, ``CLEAR`` without, or ``REVIEW`` with the reason when a view
             cannot be judged; never an exception for a scan's own faults, never ``CLEAR`` for them.
         """
+        with on_one_thread():
+            return self._screen(scan)
+
+    def _screen(self, scan: Scan) -> Report:
         started = time.perf_counter()
         findings: list[Finding] = []
         scores: dict[str, np.ndarray] = {}
@@ -106,6 +113,21 @@ class Screener:
         """Share of benign calibration segments that score at least this much."""
         n = len(self._benign)
         return float((n - np.searchsorted(self._benign, score)) / n) if n else None
+
+
+@contextmanager
+def on_one_thread() -> Iterator[None]:
+    """Compute on one thread, so that the last bit of a score does not depend on how many there are.
+
+    Sums are split among threads, and floating point is not associative. A second thread would save an eighth of the time; more
+    scans at a time take more processes.
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def upsample_labels(labels: np.ndarray, height: int, width: int) -> np.ndarray:

@@ -25,7 +25,7 @@ def tiff(word, number=0):
     return b"II*\x00" + f"{word} {number}".encode()
 
 
-def stub_worker(pipe, threads):
+def stub_worker(pipe):
     while True:
         try:
             task = receive(pipe)

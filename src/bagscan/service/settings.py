@@ -19,7 +19,7 @@ class ServiceConfig:
         folder: of the embedded store, of scans by content, of models and of the audit key.
         database: SQLAlchemy URL; empty for SQLite within the folder.
         host, port: where to listen. secure_cookie: cookies over HTTPS alone; set it behind a proxy that ends TLS.
-        workers: processes that screen. worker_threads: of each; 0 shares the cores among them.
+        workers: processes that screen, each on one core.
         screen_timeout_s: after which a worker that has not answered is stopped, and the scan tried once more.
         max_waiting: scans accepted and not yet judged; more get 429. max_upload_mb: of all files of a scan.
         known_scanners: names; a scan from any other is REVIEW. Empty: every scanner is known.
@@ -39,7 +39,6 @@ class ServiceConfig:
     port: int = 8765
     secure_cookie: bool = False
     workers: int = 1
-    worker_threads: int = 0
     screen_timeout_s: float = 60.0
     max_waiting: int = 64
     max_upload_mb: int = 64
@@ -69,8 +68,8 @@ class ServiceConfig:
             raise ValueError(f"tip_rate must be 0 to 0.5, got {self.tip_rate}")
         if min(self.screen_timeout_s, self.claim_s, self.session_hours, self.lock_minutes) <= 0:
             raise ValueError("screen_timeout_s, claim_s, session_hours and lock_minutes must be above 0")
-        if min(self.drift_window, self.undo_s, self.keep_clear_days, self.keep_decided_days, self.settle_s, self.worker_threads) < 0:
-            raise ValueError("drift_window, undo_s, keep_clear_days, keep_decided_days, settle_s and worker_threads must be 0 or more")
+        if min(self.drift_window, self.undo_s, self.keep_clear_days, self.keep_decided_days, self.settle_s) < 0:
+            raise ValueError("drift_window, undo_s, keep_clear_days, keep_decided_days and settle_s must be 0 or more")
 
     @property
     def database_url(self) -> str:

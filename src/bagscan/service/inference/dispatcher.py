@@ -6,7 +6,6 @@ A scan that cannot be judged ends as an error row of decision ``REVIEW``: never 
 from __future__ import annotations
 
 import logging
-import os
 import queue
 import threading
 import time
@@ -147,8 +146,7 @@ class Dispatcher:
                 self._stopping.wait(1)
 
     def _started(self) -> Worker:
-        threads = self.config.worker_threads or max(1, _cores() // self.config.workers)
-        worker = Worker(self._target, threads)
+        worker = Worker(self._target)
         self.metrics.worker_starts.inc()
         models, _ = self.serving()
         answer = worker.ask({"kind": "warm", "models": [one.task() for one in models]}, WARM_UP_S)
@@ -273,7 +271,3 @@ def checked_answer(answer: dict[str, Any]) -> dict[str, Any]:
     if row["decision"] == "CLEAR" and (row["findings"] or not row["views"]):
         return {"ok": False, "error": "the model's answer contradicts itself: CLEAR with findings, or of no view"}
     return answer
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

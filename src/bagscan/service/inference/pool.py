@@ -11,7 +11,7 @@ from typing import Any
 from bagscan.core.errors import BagscanError
 from bagscan.service.inference.protocol import receive, send
 
-Target = Callable[[Connection, int], None]
+Target = Callable[[Connection], None]
 STOP_S = 5
 
 
@@ -23,13 +23,13 @@ class Worker:
     """One process, one pipe.
 
     Args:
-        target: what the process runs, ``target(pipe, threads)``; a function of a module, as the process imports it anew.
+        target: what the process runs, ``target(pipe)``; a function of a module, as the process imports it anew.
     """
 
-    def __init__(self, target: Target, threads: int) -> None:
+    def __init__(self, target: Target) -> None:
         context = get_context("spawn")  # a fork would share the database's connections
         self._pipe, theirs = context.Pipe()
-        self._process = context.Process(target=target, args=(theirs, threads), daemon=True, name="bagscan worker")
+        self._process = context.Process(target=target, args=(theirs,), daemon=True, name="bagscan worker")
         self._process.start()
         theirs.close()
 

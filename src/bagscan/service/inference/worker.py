@@ -26,12 +26,9 @@ from bagscan.service.store.files import Files
 VIEWS = ("below", "side")
 
 
-def serve_tasks(pipe: Connection, threads: int) -> None:
+def serve_tasks(pipe: Connection) -> None:
     """Do tasks until the pipe closes; entry point of the process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the service's to handle
-    import torch
-
-    torch.set_num_threads(max(1, threads))
     tasks: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {"warm": _warm, "screen": _screen, "project": _project, "check": _check}
     while True:
         try:
