@@ -161,6 +161,48 @@ def test_what_ran_when_the_service_ended_is_taken_up_again(make_house, tmp_path)
         assert connection.execute(select(results.c.decision).join(jobs, jobs.c.scan_id == results.c.scan_id).where(jobs.c.id == job)).scalar_one() == "ALARM"
 
 
+def test_a_store_that_fails_for_a_while_loses_nothing(house, monkeypatch):
+    from bagscan.service.inference import jobs as life
+    from bagscan.service.store.database import StoreError
+
+    failing = {"finish": 3, "tried_again": 1, "take": 2}
+
+    def flaky(name):
+        real = getattr(life, name)
+
+        def call(*arguments):
+            if failing[name]:
+                failing[name] -= 1
+                raise StoreError("the store does not answer")
+            return real(*arguments)
+
+        monkeypatch.setattr(life, name, call)
+
+    for name in failing:
+        flaky(name)
+    machine = house.machine()
+    assert send(machine, tiff("once alarm")).json()["decision"] == "ALARM"
+    assert send(machine, tiff("clear", 2)).json()["decision"] == "CLEAR"
+    assert not any(failing.values())
+    assert count(house, results) == count(house, jobs, jobs.c.state == "done") == 2
+
+
+def test_what_can_never_be_kept_ends_as_review(house, monkeypatch):
+    from bagscan.service.inference.dispatcher import Dispatcher
+
+    real = Dispatcher._doubted
+
+    def broken(self, job, row):
+        if row["decision"] == "ALARM":
+            raise RuntimeError("a flaw of our own")
+        return real(self, job, row)
+
+    monkeypatch.setattr(Dispatcher, "_doubted", broken)
+    told = send(house.machine(), tiff("alarm")).json()
+    assert told["decision"] == "REVIEW"
+    assert "never done" in told["reasons"][0]
+
+
 def test_a_scanner_that_is_not_known_is_review(make_house):
     house = make_house(known_scanners=("gate 1",))
     machine = house.machine()

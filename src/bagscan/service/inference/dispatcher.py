@@ -54,6 +54,7 @@ class Dispatcher:
         self._serving_at = -SERVING_S
         self._lock = threading.Lock()
         self._workers: list[Worker | None] = [None] * config.workers
+        self._doing: list[str | None] = [None] * config.workers
         self._threads: list[threading.Thread] = []
         self.trouble = "workers are starting"
 
@@ -126,12 +127,12 @@ class Dispatcher:
     def _serve(self, slot: int) -> None:
         failures = 0
         while not self._stopping.is_set():
-            worker = self._workers[slot]
             try:
-                if worker is None:
-                    worker = self._started()
-                    self._workers[slot], self.trouble, failures = worker, "", 0
-                if not self._one(worker):
+                self._put_back(slot)
+                if self._workers[slot] is None:
+                    self._workers[slot] = self._started()
+                    self.trouble, failures = "", 0
+                if not self._one(slot):
                     self._awake.acquire(timeout=IDLE_S)
             except (BagscanError, OSError) as error:
                 if self._stopping.is_set():
@@ -155,33 +156,48 @@ class Dispatcher:
             raise WorkerLost(f"the warm-up failed: {answer['error']}")
         return worker
 
-    def _one(self, worker: Worker) -> bool:
+    def _put_back(self, slot: int) -> None:
+        """Queue again what this slot was at when something unforeseen came between, for example a store that did not answer."""
+        job_id = self._doing[slot]
+        if job_id is not None:
+            self.store.write(lambda connection: jobs.put_back(connection, job_id))
+            self._doing[slot] = None
+
+    def _worker(self, slot: int) -> Worker:
+        worker = self._workers[slot]
+        if worker is None:
+            raise WorkerLost("no process")
+        return worker
+
+    def _one(self, slot: int) -> bool:
         """Do one thing, if there is any; one job leads to the next."""
-        if self._other_task(worker):
+        if self._other_task(slot):
             return True
         job = self.store.write(lambda connection: jobs.take(connection, self.instance))
         if job is None:
             return False
         while job is not None:
-            job = self._do(worker, job)
-            self._other_task(worker)
+            job = self._do(slot, job)
+            if job is None:
+                self._other_task(slot)
         return True
 
-    def _other_task(self, worker: Worker) -> bool:
+    def _other_task(self, slot: int) -> bool:
         try:
             task, timeout_s, future = self._tasks.get_nowait()
         except queue.Empty:
             return False
         try:
-            future.set_result(worker.ask(task, timeout_s))
+            future.set_result(self._worker(slot).ask(task, timeout_s))
         except WorkerLost as error:
             future.set_exception(error)
             raise
         return True
 
-    def _do(self, worker: Worker, job: Job) -> Job | None:
+    def _do(self, slot: int, job: Job) -> Job | None:
         """Judge a scan, with one retry in a new process, and write what came of it; the next job, taken in the same transaction."""
-        started, slot = time.perf_counter(), self._workers.index(worker)
+        started = time.perf_counter()
+        self._doing[slot] = job.id
         active, shadows = self.serving()
         task = {
             "kind": "screen",
@@ -193,14 +209,16 @@ class Dispatcher:
         answer: dict[str, Any] = {"ok": False, "error": "not tried"}
         lost: WorkerLost | None = None
         for attempt in range(jobs.TRIES):
+            if job.attempts > jobs.MOST_TAKEN:  # whatever it is that comes between, it comes every time
+                answer = {"ok": False, "error": f"taken up {job.attempts} times and never done"}
+                break
             if attempt:
                 self.metrics.retries.inc()
                 self.store.write(lambda connection: jobs.tried_again(connection, job.id))
             try:
                 if lost is not None:
-                    self._workers[slot] = worker = self._started()
-                    lost = None
-                answer = checked_answer(worker.ask(task, self.config.screen_timeout_s))
+                    self._workers[slot], lost = self._started(), None
+                answer = checked_answer(self._worker(slot).ask(task, self.config.screen_timeout_s))
             except WorkerLost as error:
                 if self._stopping.is_set():
                     raise
@@ -210,13 +228,14 @@ class Dispatcher:
         seconds = time.perf_counter() - started
         while True:
             try:
-                following = self._keep(job, answer, seconds, more=lost is None and worker is self._workers[slot] and not self._stopping.is_set())
+                following = self._keep(job, answer, seconds, more=lost is None and self._tasks.empty() and not self._stopping.is_set())
                 break
             except StoreError as error:  # one that is full or gone is asked again until it takes the result
                 self.trouble = str(error)
                 log.error("the result of scan %s is not kept yet: %s", job.scan_id, error)
                 if self._stopping.wait(IDLE_S):
                     return None
+        self._doing[slot] = None
         if lost is not None:
             raise lost
         return following

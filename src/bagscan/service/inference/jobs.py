@@ -12,6 +12,7 @@ from sqlalchemy import Connection, and_, bindparam, insert, select, update
 from bagscan.service.store.tables import jobs, results, reviews, scans, shadow_results
 
 TRIES = 2
+MOST_TAKEN = 5
 PRIORITY = {"ALARM": 2.0, "REVIEW": 1.0, "CLEAR": 0.0}
 
 
@@ -49,6 +50,11 @@ def take(connection: Connection, instance: str) -> Job | None:
 def tried_again(connection: Connection, job_id: str) -> None:
     """Count one more try of a job that runs."""
     connection.execute(update(jobs).where(jobs.c.id == job_id).values(attempts=jobs.c.attempts + 1))
+
+
+def put_back(connection: Connection, job_id: str) -> None:
+    """Queue a job again that was taken and not done."""
+    connection.execute(update(jobs).where(jobs.c.id == job_id, jobs.c.state == "running").values(state="queued", instance=None))
 
 
 def give_back(connection: Connection, instance: str) -> int:
