@@ -35,7 +35,7 @@ MEGABYTE = 1 << 20
 
 def instant_worker(pipe):  # type: ignore[no-untyped-def]
     """A worker process that finds every scan clear in no time; what it is asked to do with ``slow`` in it takes 50 ms."""
-    from bagscan.service.inference.protocol import receive, send
+    from bagscan.workers.protocol import receive, send
 
     row = {"scan_id": "x", "decision": "CLEAR", "reasons": [], "findings": [], "views": {"0": {"height": 1, "width": 1}}, "model_id": "stub", "threshold": 0.5, "path": "x"}
     while True:

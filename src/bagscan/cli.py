@@ -147,6 +147,36 @@ def screen(
 
 
 @app.command()
+def batch(
+    sources: Annotated[list[Path], typer.Argument(help="Folders of scans, or scans.")],
+    out: Annotated[Path, typer.Option(help="Folder of Parquet parts, which DuckDB, Polars and Arrow read as one table.")] = Path("results.parquet"),
+    model: Annotated[
+        Path | None, typer.Option("--model", help="A model folder; by default those that come with bagscan; each scan goes to the one that takes its channels.")
+    ] = None,
+    workers: Annotated[int, typer.Option(min=1, help="Processes, each on one core. Any number writes the same bytes.")] = 1,
+    timeout: Annotated[float, typer.Option(help="Seconds for one bag; one that takes longer is an error row.")] = 60.0,
+    part_size: Annotated[int, typer.Option(min=1, help="Bags in each Parquet file.")] = 1000,
+    views: Annotated[str, typer.Option(help="Names of views, as for screen.")] = "below,side",
+    index_only: Annotated[bool, typer.Option("--index-only", help="List the bags, judge none.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Screen an archive of any size into Parquet; the same line goes on after a kill, and nothing is judged twice."""
+    from bagscan.batch.run import BatchConfig, prepare, screen_archive
+    from bagscan.model_folder import shipped_models
+
+    config = BatchConfig(workers, timeout, part_size, tuple(v for v in views.split(",") if v))
+    models = [model] if model else shipped_models()
+    count = prepare(sources, models, out, config, _say)
+    if index_only:
+        _print({"bags": count, "out": str(out)}, as_json, lambda: f"{count:,} bags in {out / 'index.arrow'}")
+        return
+    told = screen_archive(out, models, config, _say)
+    _print(told, as_json, lambda: ", ".join(f"{told[k]:,} {k}" for k in ("ALARM", "CLEAR", "REVIEW", "errors")) + f"; {out}")
+    if told["errors"]:
+        raise typer.Exit(EXIT_BAD_ITEMS)
+
+
+@app.command()
 def simulate(
     preset: Annotated[str, typer.Option(help="deei, visible, twins, smoke, pairs or demo, or a recipe's YAML file.")] = "smoke",
     count: Annotated[int | None, typer.Option(help="Scans (pairs: scenes); the preset's own number by default.")] = None,

@@ -13,8 +13,8 @@ import numpy as np
 from bagscan.core import View
 from bagscan.formats.coco import encode_mask
 from bagscan.service.inference.artifacts import packed_pixels, packed_regions
-from bagscan.service.inference.protocol import receive, send
 from bagscan.service.store.files import Files
+from bagscan.workers.protocol import receive, send
 
 SIDE = 48
 MODEL = "stub"

@@ -18,7 +18,6 @@ from bagscan.service.audit import Auditor
 from bagscan.service.inference import models
 from bagscan.service.inference.dispatcher import Dispatcher
 from bagscan.service.inference.intake import Upload, accept, keep_files, new_id
-from bagscan.service.inference.pool import Target
 from bagscan.service.inference.worker import serve_tasks
 from bagscan.service.metrics import Metrics
 from bagscan.service.review.tip import make_test_image
@@ -28,6 +27,7 @@ from bagscan.service.store.database import Store, StoreError, connect
 from bagscan.service.store.files import Files
 from bagscan.service.store.migrate import migrate
 from bagscan.service.watch import Watcher
+from bagscan.workers.process import Target
 
 log = logging.getLogger("bagscan.service")
 HOUSE_S = 2.0

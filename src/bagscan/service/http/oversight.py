@@ -15,10 +15,10 @@ from bagscan.service.http.problems import Problem
 from bagscan.service.http.schemas import Channels, Done, Threshold
 from bagscan.service.http.security import allow, service_of
 from bagscan.service.inference import models
-from bagscan.service.inference.pool import WorkerLost
 from bagscan.service.review import statistics as figures
 from bagscan.service.service import Service
 from bagscan.service.store import tables
+from bagscan.workers.process import WorkerLost
 
 router = APIRouter(prefix="/v1", tags=["oversight"])
 CHECK_S = 300.0

@@ -17,9 +17,9 @@ from bagscan.core.errors import BagscanError, ModelError, ReadError
 from bagscan.service.accounts import AccountError, LogInError
 from bagscan.service.inference.intake import Busy, Conflict
 from bagscan.service.inference.models import UnknownModel
-from bagscan.service.inference.pool import WorkerLost
 from bagscan.service.review.queue import NotThere, NotYours
 from bagscan.service.store.database import StoreError, StoreFull
+from bagscan.workers.process import WorkerLost
 
 log = logging.getLogger("bagscan.service")
 RETRY_S = 1, 4  # by chance between these: those who are refused together must not come back together

@@ -22,11 +22,11 @@ from bagscan.service.inference import jobs
 from bagscan.service.inference.drift import Drift
 from bagscan.service.inference.jobs import Job
 from bagscan.service.inference.models import Serving, serving
-from bagscan.service.inference.pool import Target, Worker, WorkerLost
 from bagscan.service.metrics import Metrics
 from bagscan.service.settings import ServiceConfig
 from bagscan.service.store.database import Store, StoreError
 from bagscan.service.store.files import Files
+from bagscan.workers.process import Target, Worker, WorkerLost
 
 log = logging.getLogger("bagscan.service")
 WARM_UP_S = 300.0

@@ -9,7 +9,7 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 from bagscan.core.errors import BagscanError
-from bagscan.service.inference.protocol import receive, send
+from bagscan.workers.protocol import receive, send
 
 Target = Callable[[Connection], None]
 STOP_S = 5

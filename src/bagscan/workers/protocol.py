@@ -1,12 +1,8 @@
-"""What service and worker processes say to each other: JSON lines over a pipe, never pickles.
+"""What a parent and its worker processes say to each other: JSON lines over a pipe, never pickles.
 
 A task is a dictionary with ``kind``; the answer has ``ok`` and, where it is false, ``error``.
 
-``warm``: ``models`` → ``seconds``. Loads every model and screens a drawn scan with each.
-``screen``: ``files`` (name → path), ``models``, ``shadows``, ``objects`` → ``row``, ``artifacts``, ``seconds``, ``shadows``.
-``project``: ``path``, ``out``, ``seed`` → ``told``. Projects a threat of any kind into a raw scan.
-``check``: ``model`` → ``seconds``. Loads one model and screens a drawn scan with it.
-
+Which kinds there are, the entry points say: :mod:`bagscan.service.inference.worker` and :mod:`bagscan.batch.task`.
 A model is ``{"folder", "threshold"}``; a threshold of none is the model's own.
 """
 

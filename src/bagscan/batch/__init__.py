@@ -1,0 +1,10 @@
+"""Archives of scans: an index, parts of it judged by worker processes or cluster nodes, Parquet out.
+
+::
+
+    OUT/index.arrow                 every bag and its files, in a fixed order, written once
+    OUT/ledger/part-00000.jsonl     rows of a part that is not finished, as they are judged
+    OUT/part-00000.parquet          a finished part; written whole or not at all
+
+A part's bytes follow from its scans and the models alone: any number of workers, machines and kills gives the same.
+"""

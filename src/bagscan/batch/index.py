@@ -1,0 +1,111 @@
+"""The index of an archive: every bag with its files, in a fixed order, in Arrow; memory does not grow with the archive."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from bagscan.core.errors import DataError
+from bagscan.formats.scans import READERS, set_at
+
+VIEW = pa.struct([("view_id", pa.string()), ("path", pa.string())])
+SCHEMA = pa.schema([("bag", pa.string()), ("views", pa.list_(VIEW))])
+CHUNK = 4096
+Report = Callable[[str], None]
+
+
+def write_index(sources: Sequence[Path], path: Path, views: Sequence[str], report: Report = print) -> int:
+    """List every bag in files and folders; returns how many. Written whole or not at all.
+
+    Raises:
+        DataError: a source that does not exist, or no scan at all.
+    """
+    missing = [str(source) for source in sources if not source.exists()]
+    if missing:
+        raise DataError(f"no such file or folder: {', '.join(missing)}")
+    temporary, count = path.with_suffix(".new"), 0
+    with pa.OSFile(str(temporary), "wb") as file, pa.ipc.new_stream(file, SCHEMA) as writer:
+        for chunk in _chunks(_bags(sources, views)):
+            writer.write_batch(pa.RecordBatch.from_pylist(chunk, SCHEMA))
+            count += len(chunk)
+            if count % (25 * CHUNK) == 0:
+                report(f"index: {count:,} bags")
+    if not count:
+        temporary.unlink()
+        raise DataError(f"no scans in {', '.join(map(str, sources))}")
+    os.replace(temporary, path)
+    return count
+
+
+def read_index(path: Path, size: int) -> Iterator[list[dict[str, Any]]]:
+    """Slices of ``size`` bags, in order; one slice in memory at a time."""
+    waiting: list[dict[str, Any]] = []
+    with pa.OSFile(str(path), "rb") as file, pa.ipc.open_stream(file) as reader:
+        for batch in reader:
+            waiting += batch.to_pylist()
+            while len(waiting) >= size:
+                yield waiting[:size]
+                waiting = waiting[size:]
+    if waiting:
+        yield waiting
+
+
+def count_index(path: Path) -> int:
+    """How many bags an index holds."""
+    with pa.OSFile(str(path), "rb") as file, pa.ipc.open_stream(file) as reader:
+        return sum(batch.num_rows for batch in reader)
+
+
+def index_hash(path: Path) -> str:
+    """SHA-256 of an index."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _chunks(rows: Iterable[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
+    chunk: list[dict[str, Any]] = []
+    for row in rows:
+        chunk.append(row)
+        if len(chunk) == CHUNK:
+            yield chunk
+            chunk = []
+    if chunk:
+        yield chunk
+
+
+def _bags(sources: Sequence[Path], views: Sequence[str]) -> Iterator[dict[str, Any]]:
+    for source in sources:
+        if source.is_file():
+            yield _row(source.stem, {"0": str(source)})
+            continue
+        for folder, folders, files in os.walk(source):
+            folders.sort()
+            yield from _bags_of(folder, files, views)
+
+
+def _bags_of(folder: str, files: list[str], views: Sequence[str]) -> Iterator[dict[str, Any]]:
+    """Bags of one folder: files that differ in the name of a view alone belong together, as on the command line."""
+    files.sort()
+    groups: dict[tuple[str, str], dict[str, str]] = {}
+    for name in files:
+        stem, ending = os.path.splitext(name)
+        if ending.lower() not in READERS:
+            continue
+        if ending.lower() == ".png":
+            members = set_at(Path(folder, name))
+            if members and next(iter(members.values())).name != name:
+                continue  # one path stands for a set of channels
+        view = next((v for v in views if stem.endswith(f"_{v}")), None)
+        key = (stem.removesuffix(f"_{view}") if view else stem, ending if view else name)
+        groups.setdefault(key, {})[view or "0"] = name
+    for (bag, _), found in groups.items():
+        yield _row(bag, {view: os.path.join(folder, name) for view, name in found.items()})
+
+
+def _row(bag: str, files: dict[str, str]) -> dict[str, Any]:
+    return {"bag": bag, "views": [{"view_id": view, "path": path} for view, path in files.items()]}

@@ -1,0 +1,62 @@
+"""Rows of an archive's findings, as Parquet holds them: flat where people filter, nested where they look."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+FINDING = pa.struct(
+    [
+        ("view_id", pa.string()),
+        ("label", pa.string()),
+        ("score", pa.float64()),
+        ("expected_false_positive_rate", pa.float64()),
+        ("box_xyxy", pa.list_(pa.float64())),
+        ("mask_size", pa.list_(pa.int32())),
+        ("mask_counts", pa.string()),  # COCO's compressed run lengths
+    ]
+)
+VIEW = pa.struct([("view_id", pa.string()), ("height", pa.int32()), ("width", pa.int32()), ("path", pa.string())])
+SCHEMA = pa.schema(
+    [
+        ("number", pa.int64()),  # of the bag within the index
+        ("bag", pa.string()),
+        ("path", pa.string()),
+        ("sha256", pa.string()),
+        ("decision", pa.string()),
+        ("n_findings", pa.int32()),
+        ("top_score", pa.float64()),
+        ("model_id", pa.string()),
+        ("threshold", pa.float64()),
+        ("error", pa.string()),
+        ("reasons", pa.list_(pa.string())),
+        ("views", pa.list_(VIEW)),
+        ("findings", pa.list_(FINDING)),
+    ]
+)
+
+
+def flat_row(number: int, bag: str, row: dict[str, Any], top_score: float | None) -> dict[str, Any]:
+    """A row of ``findings.json`` as a row of the table; what differs from run to run, such as seconds, stays out."""
+    views = [{"view_id": name, "height": view["height"], "width": view["width"], "path": view.get("path", row["path"])} for name, view in row["views"].items()]
+    findings = [
+        {key: found[key] for key in ("view_id", "label", "score", "expected_false_positive_rate", "box_xyxy")}
+        | {"mask_size": found["mask"]["size"], "mask_counts": found["mask"]["counts"]}
+        for found in row["findings"]
+    ]
+    told = {key: row.get(key) for key in ("path", "sha256", "decision", "model_id", "threshold", "error")}
+    return {"number": number, "bag": bag, **told, "n_findings": len(findings), "top_score": top_score, "reasons": row["reasons"], "views": views, "findings": findings}
+
+
+def write_part(path: Path, rows: Sequence[dict[str, Any]]) -> None:
+    """Write a part whole, or not at all; the same rows give the same bytes."""
+    temporary = path.with_name(f".{path.name}.new")
+    pq.write_table(pa.Table.from_pylist(sorted(rows, key=lambda row: row["number"]), SCHEMA), temporary, compression="zstd")
+    with temporary.open("rb") as file:
+        os.fsync(file.fileno())
+    os.replace(temporary, path)

@@ -1,0 +1,35 @@
+"""What a worker process of an archive does: bags from their files to their rows."""
+
+from __future__ import annotations
+
+import signal
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+from bagscan.workers.screeners import screener, top_score, try_out
+from bagscan.workers.tasks import serve
+
+
+def judge_bags(pipe: Connection) -> None:
+    """Do tasks until the pipe closes; entry point of the process."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
+    serve(pipe, {"warm": _warm, "judge": _judge})
+
+
+def _warm(task: dict[str, Any]) -> dict[str, Any]:
+    for model in task["models"]:
+        try_out(screener(model["folder"], model["threshold"]))
+    return {}
+
+
+def _judge(task: dict[str, Any]) -> dict[str, Any]:
+    return judge_bag(task["models"], task["views"])
+
+
+def judge_bag(models: list[str], views: list[dict[str, str]]) -> dict[str, Any]:
+    """One bag: its row as in ``findings.json`` and its highest score. The pure function that every way past one process calls."""
+    from bagscan.reporting.judged import judge_files
+
+    judged = judge_files([screener(folder) for folder in models], {view["view_id"]: Path(view["path"]) for view in views})
+    return {"row": judged.row, "top_score": top_score(judged.report)}

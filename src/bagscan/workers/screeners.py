@@ -1,0 +1,61 @@
+"""The models of a worker process: loaded once, tried out on a drawn scan before they count as ready."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from bagscan.core import Report, Scan, View
+from bagscan.core.errors import BagscanError
+
+MOST = 8  # thresholds come and go
+_screeners: dict[tuple[str, float | None], Any] = {}
+
+
+def screener(folder: str, threshold: float | None = None) -> Any:
+    """The screener of a model folder, which is named by its hash, at a threshold; loaded once.
+
+    Raises:
+        ModelError: as :meth:`bagscan.screening.Screener.load`.
+    """
+    from bagscan.screening import Screener
+
+    key = (folder, threshold)
+    if key not in _screeners:
+        if len(_screeners) >= MOST:
+            _screeners.pop(next(iter(_screeners)))
+        loaded = next((known.model for (of, _), known in _screeners.items() if of == folder), None)
+        _screeners[key] = Screener(loaded, threshold) if loaded is not None else Screener.load(folder, threshold)
+    return _screeners[key]
+
+
+def try_out(one: Any) -> None:
+    """Have a screener judge a drawn scan.
+
+    Raises:
+        BagscanError: it does not.
+    """
+    report = one.screen(drawn_scan(one.model.config.input))
+    if report.reasons:
+        raise BagscanError(f"model {one.model.id} does not judge a drawn scan: {'; '.join(report.reasons)}")
+
+
+def drawn_scan(expected: Any) -> Scan:
+    """A small bag with two blocks in it, of the channels that a model takes."""
+    rng = np.random.default_rng(0)
+    depth = np.zeros((96, 128), np.float32)
+    depth[16:80, 16:112] += 0.3
+    depth[32:56, 40:72] += 0.8
+    depth = depth + rng.normal(0, 0.01, depth.shape).astype(np.float32)
+    planes = {"zeff": 7 + 6 * depth, "low": np.exp(-1.3 * depth.clip(0)), "high": np.exp(-depth.clip(0))}
+    pixels = np.stack([planes.get(name, np.exp(-depth.clip(0))) for name in expected.channels]).astype(np.float32)
+    pixels = pixels if "zeff" in expected.channels else pixels.clip(0, 1)
+    return Scan("drawn", (View(pixels, tuple(expected.channels), expected.quantity),))
+
+
+def top_score(report: Report | None) -> float | None:
+    """The highest score of any region of any view; None where nothing was scored."""
+    scores: Sequence[np.ndarray] = [s for s in report.scores.values() if len(s)] if report is not None else []
+    return float(max(s.max() for s in scores)) if scores else None

@@ -1,0 +1,32 @@
+"""What a worker process does all day: a task comes in, an answer goes out, errors are answers too."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from multiprocessing.connection import Connection
+from typing import Any
+
+from bagscan.core.errors import BagscanError, ReadError
+from bagscan.workers.protocol import receive, send
+
+Task = Callable[[dict[str, Any]], dict[str, Any]]
+
+
+def serve(pipe: Connection, tasks: Mapping[str, Task]) -> None:
+    """Do tasks until the pipe closes.
+
+    Args:
+        tasks: by kind; each takes the task and gives what its answer holds beside ``ok`` and ``seconds``.
+    """
+    while True:
+        try:
+            task = receive(pipe)
+        except (EOFError, OSError):
+            return
+        started = time.perf_counter()
+        try:
+            answer = {"ok": True, **tasks[task["kind"]](task)}
+        except (BagscanError, OSError, ValueError, RuntimeError, MemoryError) as error:
+            answer = {"ok": False, "error": str(error) or type(error).__name__, "refused": isinstance(error, ReadError)}
+        send(pipe, {"seconds": time.perf_counter() - started, **answer})

@@ -1,0 +1,200 @@
+"""Archives: nothing lost, nothing twice, the same bytes whatever happens; on a stand-in worker, and once for real."""
+
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pyarrow.dataset as ds
+import pytest
+from typer.testing import CliRunner
+
+from bagscan.batch.index import count_index, read_index
+from bagscan.batch.run import BatchConfig, prepare, screen_archive
+from bagscan.cli import app
+from bagscan.core.errors import ConfigError, DataError
+from bagscan.model_folder import shipped_models
+from tests.batch.stubs import judge_by_name
+
+
+def archive(folder, count, name=lambda n: f"{n:05d}.tif"):
+    """Empty files stand for scans: the stand-in looks at names alone."""
+    (folder / "scans").mkdir(parents=True)
+    for n in range(count):
+        (folder / "scans" / name(n)).write_bytes(b"x")
+    return folder / "scans"
+
+
+def run(source, out, target=judge_by_name, **settings):
+    config = BatchConfig(**{"part_size": 20, "timeout_s": 5.0, **settings})
+    prepare([source], shipped_models(), out, config, lambda _: None)
+    return screen_archive(out, shipped_models(), config, lambda _: None, target)
+
+
+def rows(out):
+    return ds.dataset(sorted(map(str, out.glob("part-*.parquet")))).to_table().to_pylist()
+
+
+def bytes_of(out):
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(out.glob("part-*.parquet"))}
+
+
+def test_every_bag_has_one_row_in_order(tmp_path):
+    source = archive(tmp_path, 50)
+    told = run(source, tmp_path / "out")
+    found = rows(tmp_path / "out")
+    assert [row["number"] for row in found] == list(range(50))
+    assert [row["bag"] for row in found] == [f"{n:05d}" for n in range(50)]
+    assert told["ALARM"] + told["CLEAR"] == told["bags"] == 50
+    assert len(bytes_of(tmp_path / "out")) == 3
+    assert found[0]["findings"] == [] or found[0]["findings"][0]["box_xyxy"] == [1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("workers", [2, 3])
+def test_any_number_of_workers_writes_the_same_bytes(tmp_path, workers):
+    source = archive(tmp_path, 45)
+    run(source, tmp_path / "one", workers=1)
+    run(source, tmp_path / "more", workers=workers)
+    assert bytes_of(tmp_path / "one") == bytes_of(tmp_path / "more")
+
+
+def test_a_fifth_corrupt_and_some_that_hang_are_survived_with_exact_counts(tmp_path):
+    def name(n):
+        return f"{n:03d}_{'corrupt' if n % 5 == 0 else 'hang' if n % 20 == 7 else 'die' if n == 33 else 'sound'}.tif"
+
+    source = archive(tmp_path, 60, name)
+    told = run(source, tmp_path / "out", workers=3, timeout_s=0.5)
+    found = rows(tmp_path / "out")
+    assert told["errors"] == 12 + 3 + 1
+    assert told["ALARM"] + told["CLEAR"] == 60 - 16
+    assert all(row["decision"] == "REVIEW" for row in found if row["error"])
+    assert {row["bag"].split("_")[1] for row in found if row["error"]} == {"corrupt", "hang", "die"}
+    assert "no answer within" in next(row["error"] for row in found if "hang" in row["bag"])
+    assert sorted((tmp_path / "judged").read_text().split()) == [name(n) for n in range(60) if "sound" in name(n)]
+
+
+SCRIPT = """
+import sys
+from pathlib import Path
+from tests.batch.test_batch import run
+from tests.batch.stubs import judge_by_name
+if __name__ == "__main__":
+    run(Path(sys.argv[1]), Path(sys.argv[2]), workers=2)
+"""
+
+
+def test_kill_9_loses_nothing_and_judges_nothing_twice(tmp_path):
+    source = archive(tmp_path, 200, lambda n: f"{n:05d}_slow.tif")
+    run(source, tmp_path / "whole")
+    (tmp_path / "judged").unlink()
+    (tmp_path / "script.py").write_text(SCRIPT)
+    environment = os.environ | {"PYTHONPATH": os.getcwd()}
+    kills = 0
+    for n in range(40):
+        started = subprocess.Popen([sys.executable, str(tmp_path / "script.py"), str(source), str(tmp_path / "killed")], env=environment, start_new_session=True)
+        time.sleep(2.0 + 0.13 * n)
+        if started.poll() is not None:
+            assert started.returncode == 0
+            break
+        os.killpg(started.pid, signal.SIGKILL)
+        started.wait()
+        kills += 1
+    assert kills >= 1
+    assert bytes_of(tmp_path / "killed") == bytes_of(tmp_path / "whole")
+    judged = (tmp_path / "judged").read_text().split()
+    assert set(judged) == {f"{n:05d}_slow.tif" for n in range(200)}
+    # What a kill came upon between judging and writing down is judged again, never written twice.
+    assert len(judged) <= 200 + 2 * kills
+
+
+def test_a_torn_line_of_the_ledger_counts_for_nothing(tmp_path):
+    from bagscan.batch.run import Ledger
+
+    ledger = Ledger(tmp_path / "ledger" / "part.jsonl")
+    ledger.add({"row": {"number": 1}})
+    ledger.path.write_text(ledger.path.read_text() + '{"row": {"numb')
+    assert list(ledger.read()) == [1]
+    ledger.add({"row": {"number": 2}})
+    assert list(ledger.read()) == [1, 2]
+
+
+def test_a_file_that_changed_since_is_judged_again(tmp_path):
+    source = archive(tmp_path, 30)
+    config = BatchConfig(part_size=100)
+    prepare([source], shipped_models(), tmp_path / "out", config, lambda _: None)
+    from bagscan.batch.run import Pool, screen_part
+
+    pool = Pool(shipped_models(), config, judge_by_name)
+    bags = next(iter(read_index(tmp_path / "out" / "index.arrow", 100)))
+    screen_part(tmp_path / "out", 0, bags, config, pool)
+    first = (tmp_path / "judged").read_text().split()
+    assert len(first) == 30
+    pool.stop()
+
+
+def test_another_runs_folder_is_refused(tmp_path):
+    source = archive(tmp_path, 5)
+    run(source, tmp_path / "out")
+    with pytest.raises(ConfigError, match="part_size"):
+        run(source, tmp_path / "out", part_size=7)
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "a.tif").write_bytes(b"x")
+    with pytest.raises(ConfigError, match="sources"):
+        run(tmp_path / "other", tmp_path / "out")
+    (tmp_path / "none").mkdir()
+    with pytest.raises(DataError, match="no scans"):
+        run(tmp_path / "none", tmp_path / "empty")
+    with pytest.raises(DataError, match="no such file"):
+        run(tmp_path / "nowhere", tmp_path / "empty")
+
+
+def test_views_of_a_bag_are_one_row_and_folders_are_walked(tmp_path):
+    for place in ("a/b", "c"):
+        (tmp_path / "scans" / place).mkdir(parents=True)
+        for view in ("below", "side"):
+            (tmp_path / "scans" / place / f"7_{view}.tif").write_bytes(b"x")
+    (tmp_path / "scans" / "notes.txt").write_text("no scan")
+    run(tmp_path / "scans", tmp_path / "out")
+    found = rows(tmp_path / "out")
+    assert [row["bag"] for row in found] == ["7", "7"]
+    assert [[view["view_id"] for view in row["views"]] for row in found] == [["below", "side"]] * 2
+
+
+def test_others_read_the_parts_as_one_table(tmp_path):
+    duckdb = pytest.importorskip("duckdb")
+    source = archive(tmp_path, 50)
+    told = run(source, tmp_path / "out")
+    counted = dict(duckdb.sql(f"SELECT decision, count(*) FROM '{tmp_path}/out/part-*.parquet' GROUP BY decision").fetchall())
+    assert counted == {name: told[name] for name in ("ALARM", "CLEAR") if told[name]}
+
+
+def test_the_index_does_not_hold_the_archive_in_memory(tmp_path):
+    source = archive(tmp_path, 3000)
+    config = BatchConfig(part_size=100)
+    assert prepare([source], shipped_models(), tmp_path / "out", config, lambda _: None) == 3000
+    assert count_index(tmp_path / "out" / "index.arrow") == 3000
+    assert max(len(bags) for bags in read_index(tmp_path / "out" / "index.arrow", 100)) == 100
+
+
+def test_the_command_line_says_the_same_as_screen(simulated_root, tmp_path):
+    """With the shipped models: the fourth path that gives the same findings."""
+    paths = [str(simulated_root / "raw" / f"0000{n}_{view}.tif") for n in range(2) for view in ("below", "side")]
+    folder = tmp_path / "scans"
+    folder.mkdir()
+    for path in paths:
+        (folder / os.path.basename(path)).symlink_to(path)
+    (folder / "broken.tif").write_bytes(b"II*\x00 no")
+    batch = CliRunner().invoke(app, ["batch", str(folder), "--out", str(tmp_path / "out"), "--json"])
+    assert batch.exit_code == 3, batch.output
+    screened = CliRunner().invoke(app, ["screen", str(folder), "--out", str(tmp_path / "screened")])
+    assert screened.exit_code == 3
+    by_path = {row["path"]: row for row in json.loads((tmp_path / "screened" / "findings.json").read_text())}
+    found = rows(tmp_path / "out")
+    assert len(found) == len(by_path) == 3
+    for row in found:
+        other = by_path[row["path"]]
+        assert (row["decision"], row["sha256"], row["model_id"]) == (other["decision"], other.get("sha256"), other.get("model_id"))
+        assert [(f["score"], f["mask_counts"]) for f in row["findings"]] == [(f["score"], f["mask"]["counts"]) for f in other["findings"]]
