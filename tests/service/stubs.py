@@ -33,6 +33,8 @@ def stub_worker(pipe):
             return
         if task["kind"] == "screen":
             send(pipe, _screen(task))
+        elif task["kind"] == "shadow":
+            send(pipe, {"ok": True, "shadows": [{"model_id": "shadow", "decision": "CLEAR", "top_score": 0.1} for _ in task["shadows"]], "errors": []})
         elif task["kind"] == "project":
             Path(task["out"]).write_bytes(tiff("alarm", task["seed"]))
             send(pipe, {"ok": True, "told": {"kind": "sharp", "at": [3, 4], "pixels": 7}})
@@ -65,8 +67,7 @@ def _screen(task):
     if "lie" in content:
         row["decision"] = "CLEAR"
     stats = {"top_score": float("nan") if "nan" in content else score}
-    shadows = [{"model_id": "shadow", "decision": "CLEAR", "top_score": 0.1} for _ in task.get("shadows", [])]
-    return {"ok": True, "row": row, "artifacts": artifacts, "stats": stats, "shadows": shadows, "seconds": 0.01}
+    return {"ok": True, "row": row, "artifacts": artifacts, "stats": stats, "seconds": 0.01}
 
 
 def judged(files, score, threshold, names):

@@ -20,7 +20,7 @@ def chain(make_house):
     house = make_house()
     service = house.service
     for n in range(20):
-        service.store.write(lambda c, n=n: service.auditor.append(c, "olga", "decision", f"scan {n}", {"value": "clear", "n": n}))
+        service.store.write(lambda c, n=n: service.auditor.append(c, "olga", "threshold", f"scan {n}", {"value": "clear", "n": n}))
     service.keep_head()
     with service.store.read() as connection:
         records = audit.read_records(connection)
@@ -80,7 +80,12 @@ def test_tampering_is_found_every_time(chain, tamper):
 def test_a_head_of_another_key_is_found(chain, tmp_path):
     records, key, head, _ = chain
     assert audit.verify(records, key, {**head, "signature": "00" * 64})
-    other = audit.Auditor(tmp_path)
+    from bagscan.service.store.database import Store, connect
+    from bagscan.service.store.migrate import migrate
+
+    engine = connect(f"sqlite:///{tmp_path}/other.sqlite")
+    migrate(engine)
+    other = audit.Auditor(tmp_path, Store(engine))
     assert audit.verify(records, audit.read_public_key(other.folder), head)
 
 
@@ -93,6 +98,7 @@ def test_verify_off_line_says_so_and_exits_with_3(chain, tmp_path):
     assert run(app, ["audit", "export", str(exported), "--folder", str(folder)]).exit_code == 0
     there = ["audit", "verify", "--records", str(exported), "--key", str(folder / "audit.pub"), "--head", str(folder / "audit.head")]
     assert run(app, there).exit_code == 0
+    assert "no such file" in str(run(app, ["audit", "verify", "--folder", str(folder), "--head", str(tmp_path / "typo")]).exception)
     exported.write_text("\n".join(exported.read_text().splitlines()[:-1]) + "\n")
     told = run(app, there)
     assert told.exit_code == 3
@@ -108,8 +114,15 @@ def test_a_decision_without_its_record_is_found(house):
     assert reader.post(f"/v1/scans/{scan}/decisions", json={"value": "clear", "reason": "benign part"}).status_code == 201
     supervisor = house.person("supervisor")
     assert supervisor.get("/v1/audit/verify").json()["wrong"] == []
-    house.service.store.write(lambda c: c.execute(update(tables.decisions).values(value="suspect")))
-    assert "no audit record that says the same" in supervisor.get("/v1/audit/verify").json()["wrong"][0]
+    store = house.service.store
+    for change in ({"value": "suspect"}, {"account_id": 1}, {"parts": [0]}, {"undone_at": 1.0}, {"note": "x"}):
+        before = {"value": "clear", "account_id": house.ids["operator"], "parts": [], "undone_at": None, "note": ""}
+        store.write(lambda c, change=change: c.execute(update(tables.decisions).values(**change)) and None)
+        assert "no audit record that says the same" in supervisor.get("/v1/audit/verify").json()["wrong"][0], change
+        store.write(lambda c, before=before: c.execute(update(tables.decisions).values(**before)) and None)
+        assert supervisor.get("/v1/audit/verify").json()["wrong"] == []
+    store.write(lambda c: c.execute(delete(tables.decisions)) and None)
+    assert "is not there any more" in supervisor.get("/v1/audit/verify").json()["wrong"][0]
 
 
 def test_no_decision_is_kept_whose_record_cannot_be(house, monkeypatch):
@@ -159,3 +172,20 @@ def test_an_emptied_chain_does_not_pass_for_a_new_one(chain):
     _, key, head, house = chain
     house.service.store.write(lambda c: c.execute(delete(tables.audit)))
     assert "tail was cut off" in audit.verify([], key, head)[0]
+
+
+def test_a_key_that_is_lost_or_torn_is_told_and_no_new_one_made(house, make_house):
+    folder, store = house.service.config.folder, house.service.store
+    with pytest.raises(audit.AuditError, match="has records"):
+        audit.Auditor(folder / "objects", store)
+    assert not (folder / "objects" / "audit.key").exists()
+    (folder / "audit.key").write_text("")
+    with pytest.raises(audit.AuditError, match="not a key"):
+        audit.Auditor(folder, store)
+
+
+def test_every_try_to_log_in_is_on_record(house):
+    for name, password in (("nobody", "x"), ("operator", "wrong")):
+        house.anyone().post("/v1/sessions", json={"name": name, "password": password})
+    records = house.person("supervisor").get("/v1/audit?limit=1000").json()["records"]
+    assert [one["subject"] for one in records if one["action"] == "login.fail"] == ["nobody", "operator"]

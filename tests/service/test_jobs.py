@@ -234,3 +234,78 @@ def test_not_ready_before_a_worker_is_warm(make_house):
     assert house.anyone().get("/v2/health/live").status_code == 200
     house.service.start()
     until(lambda: house.anyone().get("/v2/health/ready").status_code == 200)
+
+
+def test_a_relative_folder_is_as_good_as_any(make_house, tmp_path, monkeypatch):
+    from bagscan.service.settings import ServiceConfig
+
+    monkeypatch.chdir(tmp_path)
+    config = ServiceConfig(folder="here", watch=("there",))
+    assert config.folder == tmp_path / "here"
+    assert config.watch == (tmp_path / "there",)
+
+
+def test_a_worker_that_dies_while_it_has_nothing_to_do_is_replaced_before_a_scan_comes(house):
+    send(house.machine(), tiff("clear"))
+    (pid,) = house.service.dispatcher.worker_pids()
+    os.kill(pid, signal.SIGKILL)
+    until(lambda: house.service.dispatcher.worker_pids() not in ([pid], []))
+    assert send(house.machine(), tiff("alarm")).json()["decision"] == "ALARM"
+    assert count(house, jobs, jobs.c.attempts > 1) == 0
+
+
+def test_a_job_of_a_service_that_never_comes_back_is_taken_up_by_another(house):
+    from sqlalchemy import update
+
+    job = send(house.machine(), tiff("alarm"), path="/v1/jobs").json()["job_id"]
+    until(lambda: count(house, jobs, jobs.c.state == "done") == 1)
+    store = house.service.store
+    store.write(lambda c: c.execute(results.delete()) and None)
+    store.write(lambda c: c.execute(update(jobs).values(state="running", instance="gone", started_at=time.time() - 5)) and None)
+    time.sleep(1.5)
+    assert count(house, jobs, jobs.c.state == "running") == 1  # it may still be at work
+    from bagscan.service.store.tables import reviews
+
+    store.write(lambda c: c.execute(reviews.delete()) and None)
+    store.write(lambda c: c.execute(update(jobs).values(started_at=time.time() - 10 * house.service.dispatcher.lease_s)) and None)
+    until(lambda: count(house, jobs, jobs.c.id == job, jobs.c.state == "done") == 1)
+
+
+def test_a_body_is_capped_before_it_is_parsed_whoever_asks(house):
+    def drip():
+        for _ in range(40):
+            yield b" " * 4096
+
+    told = house.anyone().post("/v1/sessions", content=b" " * 100_000, headers={"Content-Type": "application/json"})
+    assert told.status_code == 413
+    untold = house.anyone().post("/v1/sessions", content=drip(), headers={"Content-Type": "application/json"})
+    assert untold.status_code in (400, 413)
+    for answer in (told, untold):
+        assert answer.headers["content-type"] == "application/problem+json"
+        assert len(answer.headers["X-Request-Id"]) == 32
+
+
+def test_a_store_that_is_gone_is_503_with_all_that_an_answer_carries(house, monkeypatch):
+    from bagscan.service.store.database import Store, StoreError
+
+    def gone(self):
+        raise StoreError("the store does not answer")
+
+    key = house.machine()
+    monkeypatch.setattr(Store, "read", gone)
+    live, me = house.anyone().get("/v2/health/live"), key.get("/v1/jobs/x")
+    monkeypatch.undo()
+    assert live.status_code == 200
+    assert me.status_code == 503
+    assert int(me.headers["Retry-After"]) > 0
+    for answer in (live, me):
+        assert len(answer.headers["X-Request-Id"]) == 32
+        assert "default-src 'none'" in answer.headers["content-security-policy"]
+
+
+def test_values_that_the_store_cannot_hold_are_422(make_house, database_url):
+    house = make_house(database=database_url)
+    assert house.anyone().post("/v1/sessions", json={"name": "a\0b", "password": "x"}).status_code == 422
+    assert house.person("operator").get("/v1/scans/%00").status_code in (404, 422)
+    assert house.person("admin").patch(f"/v1/accounts/{10**23}", json={"unlock": True}).status_code == 422
+    assert send(house.machine(), tiff("clear"), path="/v1/screen?scanner=%00").status_code == 422

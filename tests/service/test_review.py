@@ -65,6 +65,39 @@ def test_the_second_reader_is_somebody_else_and_blind(make_house):
     assert {one["by"] for one in told["decisions"]} == {"operator", "second"}
 
 
+def test_a_second_reading_stands(make_house):
+    """Its answer tells whether the first said the same: decide, look, take back, decide again would be reading along."""
+    house = make_house(second_reader="all")
+    scan = send(house.machine(), tiff("alarm")).json()["id"]
+    one, two = house.person("operator"), house.person("second")
+    claim(one)
+    decide(one, scan, SUSPECT)
+    claim(two)
+    made = decide(two, scan, CLEAR).json()
+    assert two.delete(f"/v1/scans/{scan}/decisions/{made['decision']}").status_code == 409
+
+
+def test_who_may_read_the_audit_log_is_no_second_reader(make_house):
+    house = make_house(second_reader="all")
+    scan = send(house.machine(), tiff("alarm")).json()["id"]
+    one = house.person("operator")
+    claim(one)
+    decide(one, scan, SUSPECT)
+    assert claim(house.person("supervisor"), scan).status_code == 404
+    assert claim(house.person("second"), scan).status_code == 200
+
+
+@pytest.mark.parametrize("name", ["00017", "belt-A_2026-11-21_0018", "e", "scan"])
+def test_a_test_image_is_called_like_any_other(name):
+    from bagscan.service.review.tip import renamed
+
+    other = renamed(name, random.Random(0))
+    assert other != name
+    if any(c.isdigit() for c in name):
+        assert len(other) == len(name)
+        assert [c.isdigit() for c in other] == [c.isdigit() for c in name]
+
+
 def test_a_disagreement_goes_to_a_supervisor_who_sees_both(make_house):
     house = make_house(second_reader="suspect")
     scan = send(house.machine(), tiff("alarm")).json()["id"]
@@ -99,7 +132,7 @@ def test_a_decision_can_be_taken_back_for_a_while_by_who_made_it(make_house):
     claim(one)
     made = decide(one, scan).json()
     path = f"/v1/scans/{scan}/decisions/{made['decision']}"
-    assert two.delete(path).status_code == 409
+    assert two.delete(path).status_code == 404  # that there is one is not theirs to know
     assert one.delete(path).status_code == 200
     assert one.delete(path).status_code == 404
     assert one.get(f"/v1/scans/{scan}").json()["decisions"][0]["undone_at"] is not None  # it stays on record
@@ -159,6 +192,7 @@ def test_test_images_are_hidden_until_they_are_decided_and_counted(make_house, m
     shown = {one["scan_id"]: one for one in one.get("/v1/queue").json()["scans"]}
     assert made in shown
     assert "00017" not in shown[made]["source_id"]
+    assert len(shown[made]["source_id"]) == len("00017_below")
     scan = one.get(f"/v1/scans/{made}")
     assert "tip" not in scan.text
     assert "project" not in scan.text
@@ -166,6 +200,8 @@ def test_test_images_are_hidden_until_they_are_decided_and_counted(make_house, m
     answer = decide(one, made, SUSPECT).json()
     assert answer["tip"] == {"hit": True, "kind": "sharp", "at": [3, 4], "pixels": 7, "of": answer["tip"]["of"], "file": answer["tip"]["file"]}
     assert answer["closed"]  # a test image needs no second reader
+    taken_back = one.delete(f"/v1/scans/{made}/decisions/{answer['decision']}")
+    assert taken_back.status_code == 409  # told what it was, nobody earns a hit
     told = house.person("supervisor").get("/v1/statistics").json()
     assert told["readers"][0]["tip_hits"]["k"] == told["readers"][0]["tip_hits"]["n"] == 1
     assert told["scans"] == 2  # test images are not in the figures of the machine

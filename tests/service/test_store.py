@@ -81,7 +81,7 @@ def test_what_a_reader_sees_does_not_change_under_it(store):
 
 
 def test_the_audit_chain_holds_under_many_writers(store, tmp_path):
-    auditor = audit.Auditor(tmp_path)
+    auditor = audit.Auditor(tmp_path, store)
     threads = [threading.Thread(target=lambda n=n: [store.write(lambda c: auditor.append(c, f"t{n}", "x", "y")) for _ in range(25)]) for n in range(6)]
     for thread in threads:
         thread.start()
@@ -102,12 +102,14 @@ def test_services_side_by_side_on_one_postgresql_take_different_jobs(make_house,
     admin.dispose()
     url, objects = f"{postgres_server}/side_by_side", tmp_path / "one"
     one = make_house(database=url, folder=objects)
-    two = make_house(database=url, folder=tmp_path / "two")
-    (tmp_path / "two" / "objects").rmdir()
-    (tmp_path / "two" / "objects").symlink_to(objects / "objects")  # as a shared disk would be
-    for name in ("audit.key", "audit.pub"):
-        (tmp_path / "two" / name).write_bytes((objects / name).read_bytes())
-    two.service.auditor = audit.Auditor(tmp_path / "two")
+    (tmp_path / "two").mkdir()
+    with pytest.raises(audit.AuditError, match="has records"):  # a key of its own would fork the chain
+        make_house(database=url, folder=tmp_path / "two")
+    for name in ("objects", "audit.key", "audit.pub"):  # as on a shared disk
+        if (tmp_path / "two" / name).is_dir():
+            (tmp_path / "two" / name).rmdir()
+        (tmp_path / "two" / name).symlink_to(objects / name)
+    make_house(database=url, folder=tmp_path / "two")
     one.ids["scanner"] = 1
     machine = one.machine("scanner")
     for n in range(40):
@@ -200,7 +202,7 @@ def test_retention_removes_images_that_nothing_needs_and_keeps_the_record(make_h
     service.store.write(lambda c: c.execute(update(results).where(results.c.scan_id.in_([old, shared])).values(created_at=time.time() - month)) and None)
     with service.store.read() as connection:
         before = retention.referenced(connection)
-    retention.remove(service.files, service.store.write(lambda c: retention.purge(c, service.config, service.auditor)))
+    service.clean_up(older_than_s=-1)
     with service.store.read() as connection:
         assert set(connection.execute(select(scans.c.id).where(scans.c.purged_at.is_not(None))).scalars()) == {old, shared}
         needed = retention.referenced(connection, [same_bytes])
@@ -245,17 +247,19 @@ class TestFiles:
         with pytest.raises(StoreFull, match="no space"):
             files.put(b"abc")
         monkeypatch.undo()
-        assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+        assert [path for path in tmp_path.rglob("*") if path.is_file() and path.name != ".lock"] == []
         assert files.get(files.put(b"abc")) == b"abc"
 
-    def test_what_a_kill_left_is_swept(self, tmp_path):
+    def test_what_a_kill_left_and_what_nothing_names_is_swept_when_it_is_old(self, tmp_path):
         files = Files(tmp_path)
-        files.put(b"abc")
+        kept, orphan = files.put(b"abc"), files.put(b"orphan")
         (tmp_path / "ab").mkdir(exist_ok=True)
         (tmp_path / "ab" / ".new-1").write_bytes(b"half")
-        files.sweep()
+        assert files.sweep({kept}) == 0  # too young: its row may be on its way
+        assert files.sweep({kept}, older_than_s=-1) == 1
         assert not list(tmp_path.rglob(".new-*"))
-        assert len(list(files.digests())) == 1
+        assert list(files.digests()) == [kept]
+        assert not files.path(orphan).exists()
 
 
 def test_a_full_disk_answers_507_and_keeps_nothing(house, monkeypatch):
@@ -326,3 +330,63 @@ def test_exports_name_what_they_hold(make_house, tmp_path):
     from bagscan.datasets.coco_folder import load
 
     assert len(load(tmp_path / "out" / "annotations.json").records) == 2
+
+
+def test_the_other_view_of_a_suspect_scan_is_no_negative(make_house, tmp_path):
+    from bagscan.service.review.export import export_decided
+
+    house = make_house(second_reader="none")
+    files = [("files", (f"7_{view}.tif", tiff("alarm", view))) for view in ("below", "side")]
+    scan = house.machine().post("/v1/screen", files=files).json()["id"]
+    reader = house.person("operator")
+    reader.post("/v1/queue/claim", json={})
+    reader.post(f"/v1/scans/{scan}/decisions", json={"value": "suspect", "reason": "dense block", "parts": [0]})
+    with house.service.store.read() as connection:
+        told = export_decided(connection, house.service.files, tmp_path / "out", lambda _: None)
+    assert (told["images"], told["annotations"]) == (1, 1)
+
+
+def test_what_is_refused_leaves_no_files(make_house):
+    house = make_house(max_waiting=1)
+    machine = house.machine()
+    codes = [send(machine, tiff("slow", n), path="/v1/jobs").status_code for n in range(8)]
+    assert 429 in codes
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        with house.service.store.read() as connection:
+            needed = retention.referenced(connection)
+            done = connection.execute(select(func.count()).select_from(results)).scalar_one()
+        if done == codes.count(202):
+            break
+        time.sleep(0.05)
+    assert set(house.service.files.digests()) == needed
+
+
+def test_a_restored_service_screens_with_the_model_that_was_added(make_house, tmp_path):
+    import shutil
+
+    from bagscan.model_folder import SHIPPED, write_manifest
+
+    house = make_house()
+    folder = tmp_path / "another"
+    shutil.copytree(SHIPPED / "raw", folder)
+    (folder / "MODEL_CARD.md").write_text("another")
+    (folder / "model.json").write_text((folder / "model.json").read_text() + " ")
+    identity = write_manifest(folder)
+    admin = house.person("admin")
+    files = [("files", (name, (folder / name).read_bytes())) for name in ("weights.safetensors", "model.json", "MODEL_CARD.md", "SHA256SUMS")]
+    assert admin.post("/v1/models", files=files).status_code == 201
+    admin.post(f"/v1/models/{identity}/activate")
+    backup.back_up(house.service.store, house.service.config.folder, tmp_path / "b.tar", lambda _: None)
+    house.service.stop()
+    engine = connect(f"sqlite:///{tmp_path}/new/store.sqlite")
+    (tmp_path / "new").mkdir()
+    assert backup.restore(tmp_path / "b.tar", tmp_path / "new", engine, lambda _: None)["lost"] == 0
+    engine.dispose()
+    again = make_house(folder=tmp_path / "new")
+    active, _ = again.service.dispatcher.serving()
+    tasks = {one.model_id: one.task(again.service.models_folder) for one in active}
+    assert (tmp_path / "new" / "models" / identity).samefile(tasks[identity]["folder"])
+    from bagscan.model_folder import verified_id
+
+    assert all(verified_id(task["folder"]) == task["id"] for task in tasks.values())

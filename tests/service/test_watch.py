@@ -14,7 +14,7 @@ from tests.service.stubs import tiff
 def watched(make_house, tmp_path):
     folder = tmp_path / "gate 1"
     folder.mkdir()
-    return folder, lambda **more: make_house(watch=(folder,), settle_s=0.3, **more)
+    return folder, lambda **more: make_house(**{"watch": (folder,), "settle_s": 0.3, "pair_s": 1.5, **more})
 
 
 def wait_for(path, seconds=15):
@@ -94,3 +94,42 @@ def test_a_verdict_that_a_kill_held_up_is_laid_out_at_the_next_start_once(watche
     again.service.stop()
     make(folder=tmp_path / "store")
     assert json.loads(wait_for(result).read_text())["decision"] == "ALARM"
+
+
+def test_a_view_waits_for_another_that_comes_later(watched):
+    folder, make = watched
+    house = make()
+    (folder / "7_below.tif").write_bytes(tiff("alarm", 1))
+    time.sleep(0.9)
+    (folder / "7_side.tif").write_bytes(tiff("clear", 2))
+    assert sorted(json.loads(wait_for(folder / "results" / "7.json").read_text())["views"]) == ["below", "side"]
+    (folder / "8_below.tif").write_bytes(tiff("alarm", 1))  # and not for ever
+    wait_for(folder / "results" / "8_below.json")
+    assert count(house) == 2
+
+
+def test_verdicts_come_while_the_queue_is_full_and_none_is_overwritten(watched):
+    folder, make = watched
+    make(max_waiting=2)
+    for n in range(12):
+        (folder / f"{n}.tif").write_bytes(tiff("slow alarm", n))
+    for n in range(12):
+        wait_for(folder / "results" / f"{n}.json", 30)
+    assert len(list((folder / "results").iterdir())) == 12
+    (folder / "3.tif").write_bytes(tiff("clear", "again"))
+    end = time.monotonic() + 10
+    while len(list((folder / "results").iterdir())) < 13 and time.monotonic() < end:
+        time.sleep(0.05)
+    told = {path.name: json.loads(path.read_text())["decision"] for path in (folder / "results").iterdir() if path.name.startswith("3")}
+    assert sorted(told.values()) == ["ALARM", "CLEAR"]
+
+
+def test_two_gates_may_call_their_folders_alike(make_house, tmp_path):
+    gates = [tmp_path / f"gate-{n}" / "in" for n in (1, 2)]
+    for n, gate in enumerate(gates):
+        gate.mkdir(parents=True)
+        (gate / f"{n}.tif").write_bytes(tiff("alarm"))
+    make_house(watch=tuple(gates), settle_s=0.3)
+    for n, gate in enumerate(gates):
+        wait_for(gate / "results" / f"{n}.json")
+        assert len(list((gate / "results").iterdir())) == 1

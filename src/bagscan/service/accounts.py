@@ -148,6 +148,7 @@ def log_in(store: Store, auditor: Auditor, config: ServiceConfig, name: str, pas
     known = row is not None and row.password_hash is not None
     fits = _fits(row.password_hash if row is not None and known else _nobody, password)
     if not known:
+        store.write(lambda connection: auditor.append(connection, "nobody", "login.fail", name, {"account": "unknown"}))
         raise LogInError("name and password do not fit")
     answer = store.write(lambda connection: _tried(connection, auditor, config, name, fits))
     if isinstance(answer, str):
@@ -160,6 +161,7 @@ def _tried(connection: Connection, auditor: Auditor, config: ServiceConfig, name
     now = time.time()
     row = connection.execute(select(accounts).where(accounts.c.name == name)).one()
     if row.locked_until and row.locked_until > now:
+        auditor.append(connection, name, "login.fail", name, {"account": "locked"})
         return f"the account is locked for {(row.locked_until - now) / 60:.0f} more minutes after {config.lock_after} failed tries; an admin can unlock it"
     if not fits:
         failed = row.failed + 1
@@ -168,6 +170,7 @@ def _tried(connection: Connection, auditor: Auditor, config: ServiceConfig, name
         auditor.append(connection, name, "login.lock" if locked else "login.fail", name, {"tries": failed})
         return "name and password do not fit"
     if row.disabled:
+        auditor.append(connection, name, "login.fail", name, {"account": "disabled"})
         return "the account is disabled"
     connection.execute(update(accounts).where(accounts.c.id == row.id).values(failed=0, locked_until=None))
     auditor.append(connection, name, "login", name)
@@ -249,6 +252,7 @@ def set_up(connection: Connection, auditor: Auditor, config: ServiceConfig, toke
     if not used.rowcount:
         raise LogInError("this link was used, or is too old; start the service again for a new one")
     number = create_account(connection, auditor, "setup", name, "admin", password_hash)
+    auditor.append(connection, name, "login", name)
     return _start_session(connection, config, number, name, "admin")
 
 

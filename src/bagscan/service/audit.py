@@ -21,6 +21,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from sqlalchemy import Connection, insert, select, text
 
 from bagscan.core.errors import BagscanError
+from bagscan.service.store.database import Store
 from bagscan.service.store.tables import audit
 
 START = "0" * 64
@@ -36,12 +37,17 @@ class Auditor:
     """Appends to the chain, within the transaction of what it records.
 
     Args:
-        folder: of ``audit.key`` (made where absent, readable by its owner alone), ``audit.pub`` and ``audit.head``.
+        folder: of ``audit.key`` (made with the chain, readable by its owner alone), ``audit.pub`` and ``audit.head``. store: of the chain.
+
+    Raises:
+        AuditError: the chain has records and its key is not here.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, store: Store) -> None:
         self.folder = folder
-        self._key = _key(folder)
+        with store.read() as connection:
+            begun = connection.execute(select(audit.c.seq).limit(1)).first() is not None
+        self._key = _key(folder, begun)
 
     def append(self, connection: Connection, actor: str, action: str, subject: str, detail: Mapping[str, Any] | None = None) -> int:
         """Add one record; returns its number. It stands or falls with the caller's transaction."""
@@ -131,13 +137,17 @@ def read_public_key(path: Path) -> str:
     return told
 
 
-def read_head(path: Path) -> dict[str, Any] | None:
+def read_head(path: Path, must: bool = False) -> dict[str, Any] | None:
     """A head that was kept; None where the file is absent.
 
+    It is read before the records: the chain only grows, and must reach it.
+
     Raises:
-        AuditError: it is no head.
+        AuditError: it is no head, or absent where it must not be.
     """
     if not path.is_file():
+        if must:
+            raise AuditError(f"{path}: no such file")
         return None
     try:
         head = json.loads(path.read_text())
@@ -154,15 +164,25 @@ def _signed(key: Ed25519PublicKey, digest: Any, signature: Any) -> bool:
     return True
 
 
-def _key(folder: Path) -> Ed25519PrivateKey:
+def _key(folder: Path, begun: bool) -> Ed25519PrivateKey:
     path = folder / "audit.key"
     if path.is_file():
-        return Ed25519PrivateKey.from_private_bytes(bytes.fromhex(path.read_text().strip()))
+        try:
+            return Ed25519PrivateKey.from_private_bytes(bytes.fromhex(path.read_text().strip()))
+        except ValueError as error:
+            raise AuditError(f"{path}: not a key; restore it from a back-up") from error
+    if begun:
+        raise AuditError(f"{folder}: the audit chain has records, and its audit.key is not here; give the folder that the service runs in, or restore the key")
     key = Ed25519PrivateKey.generate()
     raw = key.private_bytes(serialization.Encoding.Raw, serialization.PrivateFormat.Raw, serialization.NoEncryption())
-    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    temporary = folder / f"audit.key.{os.getpid()}"
+    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(handle, "w") as file:
         file.write(raw.hex())
+        file.flush()
+        os.fsync(file.fileno())
+    os.link(temporary, path)  # whole or not at all, and never over another
+    temporary.unlink()
     public = key.public_key().public_bytes(serialization.Encoding.Raw, serialization.PublicFormat.Raw)
     (folder / "audit.pub").write_text(public.hex() + "\n")
     return key

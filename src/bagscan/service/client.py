@@ -88,6 +88,8 @@ class Client:
         return self._asked("GET", f"/v1/scans/{scan_id}")
 
     def _send(self, path: str, files: Sequence[str | Path], scanner: str) -> dict[str, Any]:
+        if isinstance(files, str | Path) or not files:
+            raise ValueError("files is a list of the paths of one bag")
         digest = hashlib.sha256()
         for file in sorted(map(Path, files)):
             digest.update(file.name.encode() + file.read_bytes())

@@ -20,27 +20,27 @@ EXIT_BROKEN = 3
 
 
 def serve(
-    folder: Folder = FOLDER,
-    database: Database = "",
-    host: Annotated[str, typer.Option(help="Address to listen on; others than 127.0.0.1 belong behind a proxy that ends TLS.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=1, max=65535, help="Port to listen on.")] = 8765,
-    workers: Annotated[int, typer.Option(min=1, help="Processes that screen.")] = 1,
+    folder: Annotated[Path | None, typer.Option(help="The service's folder; bagscan-service by default.")] = None,
+    database: Annotated[str | None, typer.Option(help="SQLAlchemy URL; SQLite within the folder by default.")] = None,
+    host: Annotated[str | None, typer.Option(help="Address to listen on; others than 127.0.0.1 belong behind a proxy that ends TLS. 127.0.0.1 by default.")] = None,
+    port: Annotated[int | None, typer.Option(min=1, max=65535, help="Port to listen on; 8765 by default.")] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="Processes that screen, each on one core; 1 by default.")] = None,
     watch: Annotated[list[Path], typer.Option(help="A folder that a scanner writes into; may be given several times.")] = [],  # noqa: B006
-    demo: Annotated[bool, typer.Option("--demo", help="Fill the queue with simulated bags, and make three accounts to try.")] = False,
+    demo: Annotated[bool, typer.Option("--demo", help="Fill the queue with simulated bags, and make four accounts to try.")] = False,
     config: Annotated[Path | None, typer.Option(help="A YAML file of settings.")] = None,
     settings: Annotated[list[str], typer.Option("--set", help="Change one setting, for example --set second_reader=all.")] = [],  # noqa: B006
 ) -> None:
     """Screen scans over HTTP and from watched folders, with a page for reviewers."""
     from dataclasses import replace
 
-    from bagscan.service.run import run
     from bagscan.service.settings import read_settings
 
-    given: dict[str, Any] = {"folder": folder, "database": database, "host": host, "port": port, "workers": workers, "watch": tuple(watch)}
-    defaults = {"folder": FOLDER, "database": "", "host": "127.0.0.1", "port": 8765, "workers": 1, "watch": ()}
+    given: dict[str, Any] = {"folder": folder, "database": database, "host": host, "port": port, "workers": workers, "watch": tuple(watch) or None}
     read = read_settings(config, settings)
+    from bagscan.service.run import run  # late: settings are checked before anything heavy is loaded
+
     shown: dict[str, Any] = {"reviewed": "all", "tip_rate": 0.2} if demo else {}  # so that there is something of everything to see
-    run(replace(read, **shown, **{name: value for name, value in given.items() if value != defaults[name]}), demo)
+    run(replace(read, **shown, **{name: value for name, value in given.items() if value is not None}), demo)
 
 
 @audit_app.command("verify")
@@ -56,12 +56,12 @@ def audit_verify(
     from bagscan.service import audit
 
     public_key = audit.read_public_key(key or folder)
+    kept = audit.read_head(head or folder / "audit.head", must=head is not None)
     wrong: list[str] = []
     if records is not None:
         read = _read_records(records)
     else:
         read, wrong = _stored_records(folder, database)
-    kept = audit.read_head(head or folder / "audit.head")
     wrong = audit.verify(read, public_key, kept) + wrong
     told = {"records": len(read), "head": kept["seq"] if kept else None, "wrong": wrong}
     text = f"{len(read)} records, the chain is whole" + (f" and reaches head {kept['seq']}" if kept else "; no head was kept, so a cut tail cannot be told")
@@ -146,7 +146,7 @@ def store_export(
 @store_app.command("account")
 def store_account(
     name: Annotated[str, typer.Argument(help="Of the account.")],
-    role: Annotated[str, typer.Option(help="scanner, operator, supervisor or admin; for a new account.")] = "scanner",
+    role: Annotated[str, typer.Option(help="scanner, operator, supervisor or admin; for a new account, which is a scanner's by default.")] = "",
     key: Annotated[str, typer.Option(help="Make an API key of this name, and print it.")] = "",
     password: Annotated[bool, typer.Option("--password", help="Ask for a password; of an account that exists, it is changed and the account unlocked.")] = False,
     folder: Folder = FOLDER,
@@ -156,20 +156,25 @@ def store_account(
     from sqlalchemy import select
 
     from bagscan.service import accounts
+    from bagscan.service.accounts import AccountError
     from bagscan.service.audit import Auditor
     from bagscan.service.store import tables
 
     password_hash = accounts.hash_password(typer.prompt("password", hide_input=True, confirmation_prompt=True, err=True)) if password else None
-    auditor = Auditor(folder)
     with _opened(folder, database) as store:
+        auditor = Auditor(folder, store)
         with store.read() as connection:
             known = connection.execute(select(tables.accounts.c.id).where(tables.accounts.c.name == name)).scalar()
         if known is None:
-            known = store.write(lambda connection: accounts.create_account(connection, auditor, "command line", name, role, password_hash))
-            _say(f"account {name}, {role}")
+            known = store.write(lambda connection: accounts.create_account(connection, auditor, "command line", name, role or "scanner", password_hash))
+            _say(f"account {name}, {role or 'scanner'}" + ("" if password_hash or key else "; it cannot log in yet: give it a password with --password, or a key with --key"))
+        elif role:
+            raise AccountError(f"{name} exists; its role is changed under Accounts, by an admin")
         elif password_hash:
             store.write(lambda connection: accounts.change_account(connection, auditor, "command line", known, password_hash=password_hash, unlock=True))
             _say(f"account {name}: the password is changed")
+        elif not key:
+            _say(f"{name} exists: nothing to do; see --key and --password")
         if key:
             typer.echo(store.write(lambda connection: accounts.create_key(connection, auditor, "command line", known, key))[1])
 

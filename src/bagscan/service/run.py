@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 import threading
 
@@ -26,7 +27,10 @@ def run(config: ServiceConfig, demo: bool = False) -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
     for noisy in ("alembic", "tifffile", "httpx"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
+    if demo and config.host not in LOCAL:
+        raise ConfigError("--demo makes accounts of a password that everybody knows: it listens on 127.0.0.1 alone")
     sys.setswitchinterval(SWITCH_S)
+    os.umask(0o077)  # scans, notes, keys: nobody else's
     service = Service(config)
     address = f"http://{config.host}:{config.port}"
     try:
@@ -55,8 +59,8 @@ def _bound(config: uvicorn.Config):  # type: ignore[no-untyped-def]
 def _greet(config: ServiceConfig, address: str, token: str | None) -> None:
     _say(f"bagscan listens on {address} · store: {config.database.split('@')[-1] or config.folder.absolute()} · {config.workers} worker{'s' * (config.workers > 1)}")
     if token:
-        host = address if config.host in LOCAL else f"http://127.0.0.1:{config.port}"
-        _say(f"No admin yet. Make the first one within an hour, with this one-time link:\n\n  {host}/#setup={token}\n")
+        reached = address if config.host != "0.0.0.0" else f"http://127.0.0.1:{config.port}"
+        _say(f"No admin yet. Make the first one within an hour, with this one-time link:\n\n  {reached}/#setup={token}\n")
     if config.host not in LOCAL:
         _say("Passwords and scans go over the network in the clear unless a proxy before this ends TLS; see docs/service.md.")
 

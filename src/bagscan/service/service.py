@@ -12,19 +12,23 @@ import uuid
 from pathlib import Path
 from typing import IO
 
+from anyio import CapacityLimiter
+from sqlalchemy import Connection
+from sqlalchemy.exc import IntegrityError
+
 from bagscan.core.errors import BagscanError
 from bagscan.service import accounts
 from bagscan.service.audit import Auditor
 from bagscan.service.inference import models
 from bagscan.service.inference.dispatcher import Dispatcher
-from bagscan.service.inference.intake import Upload, accept, keep_files, new_id
+from bagscan.service.inference.intake import Upload, accept, check_room, keep_files, new_id
 from bagscan.service.inference.worker import serve_tasks
 from bagscan.service.metrics import Metrics
 from bagscan.service.review.tip import make_test_image
 from bagscan.service.settings import ServiceConfig
 from bagscan.service.store import retention
 from bagscan.service.store.database import Store, StoreError, connect
-from bagscan.service.store.files import Files
+from bagscan.service.store.files import OLD_S, Files
 from bagscan.service.store.migrate import migrate
 from bagscan.service.watch import Watcher
 from bagscan.workers.process import Target
@@ -47,16 +51,17 @@ class Service:
 
     def __init__(self, config: ServiceConfig, target: Target = serve_tasks) -> None:
         self.config = config
-        config.folder.mkdir(parents=True, exist_ok=True)
+        config.folder.mkdir(parents=True, exist_ok=True, mode=0o700)  # scans, notes, keys: nobody else's
         self._lock = _locked(config.folder)
         engine = connect(config.database_url)
         migrate(engine)
         self.store = Store(engine)
         self.files = Files(config.folder / "objects")
         self.models_folder = config.folder / "models"
-        self.auditor = Auditor(config.folder)
+        self.auditor = Auditor(config.folder, self.store)
         self.metrics = Metrics()
         self.dispatcher = Dispatcher(self.store, self.files, config, self.metrics, _instance(config.folder), target)
+        self.passwords = CapacityLimiter(2)  # argon2 takes 64 MB and a tenth of a second each
         self.requests_on_their_way = 0  # of scanners; counted on the event loop alone
         self._told: tuple[tuple[str, str], float] = (("none", "none"), -TOLD_S)
         self._stopping = threading.Event()
@@ -64,7 +69,6 @@ class Service:
 
     def start(self) -> str | None:
         """Bring everything up; returns the one-time token for the first admin, where there is none yet."""
-        self.files.sweep()
         self.store.write(lambda connection: models.add_shipped(connection, self.auditor))
         token = self.store.write(accounts.offer_setup)
         self.dispatcher.start()
@@ -91,8 +95,17 @@ class Service:
         Raises:
             Busy, Conflict: as :func:`bagscan.service.inference.intake.accept`. StoreFull, StoreError: nothing was kept.
         """
+        with self.store.read() as connection:  # what is refused leaves nothing behind
+            check_room(connection, self.config, upload, account_id, key)
         kept = keep_files(self.files, upload)
-        made = self.store.write(lambda connection: accept(connection, self.config, upload, kept, account_id, key, job_id or new_id()))
+
+        def write(connection: Connection) -> tuple[str, str, bool]:
+            return accept(connection, self.config, upload, kept, account_id, key, job_id or new_id())
+
+        try:
+            made = self.store.write(write)
+        except IntegrityError:  # another service on the same store was first with this key
+            made = self.store.write(write)
         self.dispatcher.wake()
         return made
 
@@ -100,7 +113,10 @@ class Service:
         """Ids and thresholds of what serves now, for the headers of answers that are about no scan; a second old at most."""
         told, at = self._told
         if time.monotonic() - at > TOLD_S:
-            serving, _ = self.dispatcher.serving()
+            try:
+                serving, _ = self.dispatcher.serving()
+            except StoreError:  # an answer that says so must not fail for want of a header
+                return told
             told = ",".join(one.model_id for one in serving) or "none", ",".join(f"{one.threshold:.6g}" for one in serving) or "none"
             self._told = told, time.monotonic()
         return told
@@ -121,9 +137,19 @@ class Service:
                 make_test_image(self.store, self.files, self.auditor, self.config, self.dispatcher, rng)
                 if time.monotonic() - purged > PURGE_S or not purged:
                     purged = time.monotonic()
-                    retention.remove(self.files, self.store.write(lambda connection: retention.purge(connection, self.config, self.auditor)))
+                    self.clean_up()
             except (BagscanError, OSError, TimeoutError) as error:
                 log.error("housekeeping: %s", error)
+            except Exception:
+                log.exception("housekeeping")
+
+    def clean_up(self, older_than_s: float = OLD_S) -> None:
+        """Mark what is kept long enough, and remove files that nothing needs."""
+        while self.store.write(lambda connection: retention.purge(connection, self.config, self.auditor)):
+            pass
+        with self.store.read() as connection:
+            needed = retention.referenced(connection)
+        self.files.sweep(needed, older_than_s)
 
 
 def _locked(folder: Path) -> IO[str]:

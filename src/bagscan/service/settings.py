@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
 from bagscan.config import apply_settings, fill, read_yaml
+from bagscan.core.errors import ConfigError
 
 SECOND_READERS = ("none", "suspect", "all")
 REVIEWED = ("flagged", "all")
@@ -31,6 +33,7 @@ class ServiceConfig:
         session_hours: until a log-in ends. lock_after: failed log-ins, and lock_minutes: for how long.
         keep_clear_days, keep_decided_days: after which images of clear and of decided scans are removed; 0 for never.
         watch: folders that scanners write into. settle_s: for which a file there must not have changed.
+        pair_s: for which one view of a bag waits there for another.
     """
 
     folder: Path = Path("bagscan-service")
@@ -56,8 +59,15 @@ class ServiceConfig:
     keep_decided_days: int = 365
     watch: tuple[Path, ...] = ()
     settle_s: float = 2.0
+    pair_s: float = 10.0
 
     def __post_init__(self) -> None:
+        # Worker processes and links know no working folder.
+        object.__setattr__(self, "folder", Path(self.folder).absolute())
+        object.__setattr__(self, "watch", tuple(Path(folder).absolute() for folder in self.watch))
+        numbers = (self.screen_timeout_s, self.claim_s, self.undo_s, self.tip_rate, self.session_hours, self.lock_minutes, self.settle_s, self.pair_s)
+        if not all(map(math.isfinite, numbers)):
+            raise ValueError("times and rates must be finite numbers")
         if self.second_reader not in SECOND_READERS:
             raise ValueError(f"second_reader must be one of {SECOND_READERS}, got {self.second_reader!r}")
         if self.reviewed not in REVIEWED:
@@ -68,8 +78,8 @@ class ServiceConfig:
             raise ValueError(f"tip_rate must be 0 to 0.5, got {self.tip_rate}")
         if min(self.screen_timeout_s, self.claim_s, self.session_hours, self.lock_minutes) <= 0:
             raise ValueError("screen_timeout_s, claim_s, session_hours and lock_minutes must be above 0")
-        if min(self.drift_window, self.undo_s, self.keep_clear_days, self.keep_decided_days, self.settle_s) < 0:
-            raise ValueError("drift_window, undo_s, keep_clear_days, keep_decided_days and settle_s must be 0 or more")
+        if min(self.drift_window, self.undo_s, self.keep_clear_days, self.keep_decided_days, self.settle_s, self.pair_s) < 0:
+            raise ValueError("drift_window, undo_s, keep_clear_days, keep_decided_days, settle_s and pair_s must be 0 or more")
 
     @property
     def database_url(self) -> str:
@@ -89,5 +99,7 @@ def read_settings(path: Path | None, settings: list[str]) -> ServiceConfig:
         if key in data:
             data[key] = Path(data[key])
     if "watch" in data:
+        if not isinstance(data["watch"], list):
+            raise ConfigError(f"watch must be a list of folders, got {data['watch']!r}")
         data["watch"] = tuple(Path(folder) for folder in data["watch"])
     return fill(ServiceConfig, data, str(path or "--set"), lines)

@@ -7,16 +7,19 @@
     watched/refused/                    where they go with a .txt of the reason
     watched/results/7.json              the row, as in findings.json; written whole or not at all
 
-The job's key is the content's hash: a kill between taking a file in and moving it away makes no second job.
+The job's key is the content's hash: a kill between taking a file in and moving it away makes no second job. Folders within are not looked at.
+What is of a known type is accepted even if it turns out to be torn: its verdict is then REVIEW.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import os
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +27,7 @@ from sqlalchemy import select, update
 
 from bagscan.core.errors import BagscanError, ReadError
 from bagscan.formats.scans import READERS, group_views, set_at
-from bagscan.service.inference.intake import Busy, checked_upload
+from bagscan.service.inference.intake import Busy, bag_name, checked_upload
 from bagscan.service.store.database import StoreError
 from bagscan.service.store.tables import jobs, results, scans
 
@@ -34,6 +37,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("bagscan.service")
 VIEWS = ("below", "side")
 EVERY_S = 0.5
+BUSY = object()
 
 
 class Watcher:
@@ -45,6 +49,7 @@ class Watcher:
 
     def __init__(self, service: Service, folder: Path) -> None:
         self.service, self.folder = service, folder
+        self.source = f"watch:{hashlib.sha256(str(folder).encode()).hexdigest()[:12]}:{folder.name}"[:160]  # two gates may both call theirs "in"
         for name in ("accepted", "refused", "results"):
             (folder / name).mkdir(parents=True, exist_ok=True)
         self._seen: dict[Path, tuple[tuple[int, int], float]] = {}
@@ -54,14 +59,22 @@ class Watcher:
         """Until the service stops."""
         self._waiting = self._unanswered()
         while not stopping.wait(EVERY_S):
-            try:
-                for bag in self._at_rest():
-                    self._take(bag)
-                self._answer()
-            except Busy:
-                continue  # the files lie where they lie: the queue is bounded, the folder is the buffer
-            except (BagscanError, OSError) as error:
-                log.error("watch %s: %s", self.folder, error)
+            self._try(self._answer)
+            for bag in self._try(self._at_rest) or []:
+                if self._try(self._take, bag) is BUSY:
+                    break  # the files lie where they lie: the queue is bounded, the folder is the buffer
+
+    def _try(self, work: Callable[..., Any], *arguments: Any) -> Any:
+        """What one file does must not keep the others."""
+        try:
+            return work(*arguments)
+        except Busy:
+            return BUSY
+        except (BagscanError, OSError) as error:
+            log.error("watch %s: %s", self.folder, error)
+        except Exception:
+            log.exception("watch %s", self.folder)
+        return None
 
     def _at_rest(self) -> list[list[Path]]:
         """Files of bags none of whose files has changed for a while."""
@@ -79,19 +92,25 @@ class Watcher:
         for path in present:
             if path.suffix.lower() not in READERS and now - self._seen[path][1] >= self.service.config.settle_s:
                 self._refuse([path], f"unknown type {path.suffix!r}; known: {', '.join(sorted(READERS))}")
-        return [files for files in bags.values() if all(now - self._seen[file][1] >= self.service.config.settle_s for file in files if file in self._seen)]
+        return [files for files in bags.values() if self._rested(files, now)]
+
+    def _rested(self, files: list[Path], now: float) -> bool:
+        """Whether a bag is whole: nothing of it has changed for a while, and a lone view has waited for another."""
+        age = min(now - self._seen[file][1] for file in files if file in self._seen)
+        lone = len({view for file in files for view in VIEWS if f"_{view}" in file.stem}) == 1
+        return age >= (max(self.service.config.settle_s, self.service.config.pair_s) if lone else self.service.config.settle_s)
 
     def _take(self, bag: list[Path]) -> None:
         most = self.service.config.max_upload_mb << 20
         try:
             if sum(path.stat().st_size for path in bag) > most:
                 raise ReadError(f"more than the {most >> 20} MB allowed")
-            upload = checked_upload([(path.name, path.read_bytes()) for path in bag], self.folder.name, f"watch:{self.folder.name}")
+            upload = checked_upload([(path.name, path.read_bytes()) for path in bag], self.folder.name, self.source)
         except ReadError as error:
             self._refuse(bag, str(error))
             return
-        job_id, _, _ = self.service.take_in(upload, None, f"watch:{upload.digest}")
-        self._waiting[job_id] = _bag_name(bag)
+        job_id, _, _ = self.service.take_in(upload, None, f"{self.source[:60]}:{upload.digest[:60]}")
+        self._waiting[job_id] = bag_name([path.name for path in bag])
         for path in bag:
             os.replace(path, self.folder / "accepted" / path.name)
 
@@ -109,22 +128,18 @@ class Watcher:
             found = select(jobs.c.id, results.c.row, results.c.scan_id).join(results, results.c.scan_id == jobs.c.scan_id)
             rows = connection.execute(found.where(jobs.c.id.in_(list(self._waiting)))).all()
         for row in rows:
-            _write(self.folder / "results" / f"{self._waiting[row.id]}.json", row.row | {"id": row.scan_id})
+            place = self.folder / "results" / f"{self._waiting[row.id]}.json"
+            if place.exists():  # a bag of the same name whose verdict nobody has taken yet
+                place = place.with_name(f"{place.stem}_{row.scan_id[:8]}.json")
+            _write(place, row.row | {"id": row.scan_id})
             self.service.store.write(lambda connection, job=row.id: connection.execute(update(jobs).where(jobs.c.id == job).values(answered_at=time.time())))  # type: ignore[misc]
             del self._waiting[row.id]
 
     def _unanswered(self) -> dict[str, str]:
         """Jobs of this folder whose verdict is not laid out yet: a kill may have come between."""
         with self.service.store.read() as connection:
-            found = select(jobs.c.id, scans.c.files).join(scans, scans.c.id == jobs.c.scan_id).where(scans.c.source == f"watch:{self.folder.name}", jobs.c.answered_at.is_(None))
-            return {row.id: _bag_name([Path(file["name"]) for file in row.files]) for row in connection.execute(found)}
-
-
-def _bag_name(bag: list[Path]) -> str:
-    stem = bag[0].stem
-    for view in (*VIEWS, "low", "high", "zeff"):
-        stem = stem.removesuffix(f"_{view}") if len(bag) > 1 else stem
-    return stem
+            found = select(jobs.c.id, scans.c.files).join(scans, scans.c.id == jobs.c.scan_id).where(scans.c.source == self.source, jobs.c.answered_at.is_(None))
+            return {row.id: bag_name([file["name"] for file in row.files]) for row in connection.execute(found)}
 
 
 def _write(path: Path, told: dict[str, Any]) -> None:

@@ -38,6 +38,11 @@ class Worker:
         """Of the process."""
         return self._process.pid
 
+    @property
+    def alive(self) -> bool:
+        """Whether the process runs."""
+        return self._process.is_alive()
+
     def ask(self, task: dict[str, Any], timeout_s: float) -> dict[str, Any]:
         """Send a task and wait for its answer.
 

@@ -6,17 +6,21 @@ import time
 import uuid
 from pathlib import Path
 
-from fastapi import FastAPI
+from fastapi import FastAPI, Request
 from fastapi.responses import FileResponse
-from starlette.datastructures import MutableHeaders
+from starlette.datastructures import Headers, MutableHeaders
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from bagscan import __version__
 from bagscan.service.http import health, oversight, people, problems, scans, screening
+from bagscan.service.http.problems import Problem, problem, unforeseen
 from bagscan.service.http.security import PAGE_HEADERS, anyone, refuse_open_routes
 from bagscan.service.service import Service
 
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+UPLOADS = ("/v1/screen", "/v1/jobs", "/v1/models")  # these have caps of their own
+MOST_BODY_BYTES = 64 << 10
 WEB = Path(__file__).parents[1] / "web"
 ABOUT = (
     "First-stage screening of X-ray scans, and the readers' queue. Errors are RFC 9457 problem documents. "
@@ -61,21 +65,40 @@ class Around:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        started, status = time.perf_counter(), 500
+        started, status, begun, left = time.perf_counter(), 500, False, MOST_BODY_BYTES
+        capped = scope["path"] not in UPLOADS
         request_id = scope.setdefault("state", {})["request_id"] = uuid.uuid4().hex
 
         async def finish(message: Message) -> None:
-            nonlocal status
+            nonlocal status, begun
             if message["type"] == "http.response.start":
-                status = message["status"]
+                status, begun = message["status"], True
                 self._complete(MutableHeaders(scope=message), scope["path"], request_id)
             await send(message)
 
+        async def limited() -> Message:
+            nonlocal left
+            message = await receive()
+            left -= len(message.get("body", b""))
+            if capped and left < 0:  # before anything is parsed, and whoever asks
+                raise Problem(413, f"more than {MOST_BODY_BYTES:,} bytes")
+            return message
+
+        told = Headers(scope=scope).get("content-length", "0")
         try:
-            await self.app(scope, receive, finish)
+            if capped and (not told.isdigit() or int(told) > MOST_BODY_BYTES):
+                raise Problem(413, f"more than {MOST_BODY_BYTES:,} bytes")
+            await self.app(scope, limited, finish)
+        except Exception as error:  # what no handler knows; the store may be gone, and an answer still has its form
+            if begun:
+                raise
+            request = Request(scope)
+            answer = problem(request, error.status, error.detail) if isinstance(error, Problem) else await unforeseen(request, error)
+            await answer(scope, receive, finish)
         finally:
             route = getattr(scope.get("route"), "path", "unknown")
-            self.service.metrics.requests.labels(route, scope["method"], status).inc()
+            method = scope["method"] if scope["method"] in METHODS else "other"
+            self.service.metrics.requests.labels(route, method, status).inc()
             self.service.metrics.request_seconds.labels(route).observe(time.perf_counter() - started)
 
     def _complete(self, headers: MutableHeaders, path: str, request_id: str) -> None:

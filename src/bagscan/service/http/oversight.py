@@ -48,14 +48,17 @@ async def add_model(request: Request, who: Who = allow("models.change")) -> dict
 
 
 def _add_model(service: Service, who: Who, contents: dict[str, bytes]) -> dict[str, Any]:
-    folder = models.keep_folder(contents, service.models_folder)
+    folder, made = models.keep_folder(contents, service.models_folder)
     try:
         described = models.describe(folder)
-        answer = service.dispatcher.ask({"kind": "check", "model": {"folder": str(folder.absolute()), "threshold": None}}, CHECK_S).result(2 * CHECK_S)
+        answer = service.dispatcher.ask({"kind": "check", "model": {"folder": str(folder.absolute())}}, CHECK_S).result(2 * CHECK_S)
         if not answer["ok"]:
             raise Problem(422, f"the model does not work: {answer['error']}")
-    except (Problem, models.ModelError, WorkerLost):
-        models.forget_folder(folder)
+    except (Problem, models.ModelError, WorkerLost, TimeoutError) as error:
+        if made:  # one that was there before may be serving
+            models.forget_folder(folder)
+        if isinstance(error, TimeoutError):
+            raise Problem(503, "no worker had time to try the model") from error
         raise
     service.store.write(lambda connection: models.add(connection, service.auditor, who.name, described))
     return {"id": described["id"], "channels": described["channels"]}
@@ -131,10 +134,11 @@ def read_audit(
 def verify_audit(request: Request, who: Who = allow("audit.read")) -> dict[str, Any]:
     """Check the whole chain here and now; off line: ``bagscan audit verify``."""
     service = service_of(request)
+    head = audit.read_head(service.config.folder / "audit.head")
     with service.store.read() as connection:
         records = audit.read_records(connection)
         missing = figures.decisions_without_record(connection)
-    wrong = audit.verify(records, audit.read_public_key(service.config.folder), audit.read_head(service.config.folder / "audit.head"))
+    wrong = audit.verify(records, audit.read_public_key(service.config.folder), head)
     return {"records": len(records), "wrong": wrong + missing}
 
 

@@ -2,37 +2,43 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from collections.abc import Callable
+from typing import Annotated, Any, TypeVar
 
+from anyio import to_thread
 from fastapi import APIRouter, Depends, Request, Response
-from sqlalchemy import select
+from sqlalchemy import Connection, select
+from starlette.concurrency import run_in_threadpool
 
 from bagscan.service import accounts
 from bagscan.service.accounts import Who
 from bagscan.service.http.problems import Problem
 from bagscan.service.http.schemas import Account, AccountChange, Done, KeyName, LogIn, Password, SetUp
 from bagscan.service.http.security import COOKIE, allow, anyone, asking, service_of
+from bagscan.service.inference.intake import Busy
 from bagscan.service.review.queue import REASONS
 from bagscan.service.service import Service
 from bagscan.service.store import tables
 
 router = APIRouter(prefix="/v1", tags=["accounts"])
+T = TypeVar("T")
+MOST_WAITING = 30
 
 
 @router.post("/setup", status_code=201, dependencies=[anyone()])
-def set_up(body: SetUp, request: Request, response: Response) -> dict[str, Any]:
+async def set_up(body: SetUp, request: Request, response: Response) -> dict[str, Any]:
     """Make the first admin, with the one-time token of the link that the service prints."""
     service = service_of(request)
-    password_hash = accounts.hash_password(body.password)
-    token, who = service.store.write(lambda connection: accounts.set_up(connection, service.auditor, service.config, body.token, body.name, password_hash))
+    password_hash = await slowly(service, accounts.hash_password, body.password)
+    token, who = await run_in_threadpool(service.store.write, lambda connection: accounts.set_up(connection, service.auditor, service.config, body.token, body.name, password_hash))
     return _session(service, response, token, who)
 
 
 @router.post("/sessions", status_code=201, dependencies=[anyone()])
-def log_in(body: LogIn, request: Request, response: Response) -> dict[str, Any]:
+async def log_in(body: LogIn, request: Request, response: Response) -> dict[str, Any]:
     """Log in: a cookie that scripts cannot read, and the token that changes must bring along."""
     service = service_of(request)
-    token, who = accounts.log_in(service.store, service.auditor, service.config, body.name, body.password)
+    token, who = await slowly(service, accounts.log_in, service.store, service.auditor, service.config, body.name, body.password)
     return _session(service, response, token, who)
 
 
@@ -54,12 +60,12 @@ def me(request: Request, who: Annotated[Who | None, Depends(asking)] = None) -> 
 
 
 @router.put("/me/password", response_model=Done)
-def change_password(body: Password, request: Request, who: Who = allow("self")) -> Done:
+async def change_password(body: Password, request: Request, who: Who = allow("self")) -> Done:
     """Change one's own password; all one's sessions end."""
     service = service_of(request)
-    accounts.log_in(service.store, service.auditor, service.config, who.name, body.old)
-    password_hash = accounts.hash_password(body.new)
-    service.store.write(lambda connection: accounts.change_account(connection, service.auditor, who.name, who.id, password_hash=password_hash))
+    password_hash = await slowly(service, accounts.hash_password, body.new)
+    await slowly(service, accounts.log_in, service.store, service.auditor, service.config, who.name, body.old)
+    await run_in_threadpool(service.store.write, lambda connection: accounts.change_account(connection, service.auditor, who.name, who.id, password_hash=password_hash))
     return Done()
 
 
@@ -75,19 +81,24 @@ def list_accounts(request: Request, who: Who = allow("accounts")) -> dict[str, A
 
 
 @router.post("/accounts", status_code=201)
-def create_account(body: Account, request: Request, who: Who = allow("accounts")) -> dict[str, Any]:
+async def create_account(body: Account, request: Request, who: Who = allow("accounts")) -> dict[str, Any]:
     """Make an account."""
     service = service_of(request)
-    password_hash = accounts.hash_password(body.password) if body.password is not None else None
-    return {"id": service.store.write(lambda connection: accounts.create_account(connection, service.auditor, who.name, body.name, body.role, password_hash))}
+    password_hash = await slowly(service, accounts.hash_password, body.password) if body.password is not None else None
+    made = await run_in_threadpool(service.store.write, lambda connection: accounts.create_account(connection, service.auditor, who.name, body.name, body.role, password_hash))
+    return {"id": made}
 
 
 @router.patch("/accounts/{account_id}", response_model=Done)
-def change_account(account_id: int, body: AccountChange, request: Request, who: Who = allow("accounts")) -> Done:
+async def change_account(account_id: int, body: AccountChange, request: Request, who: Who = allow("accounts")) -> Done:
     """Change role, password or state of an account, or unlock it."""
     service = service_of(request)
-    password_hash = accounts.hash_password(body.password) if body.password is not None else None
-    service.store.write(lambda connection: accounts.change_account(connection, service.auditor, who.name, account_id, body.role, password_hash, body.disabled, body.unlock))
+    password_hash = await slowly(service, accounts.hash_password, body.password) if body.password is not None else None
+
+    def change(connection: Connection) -> None:
+        accounts.change_account(connection, service.auditor, who.name, account_id, body.role, password_hash, body.disabled, body.unlock)
+
+    await run_in_threadpool(service.store.write, change)
     return Done()
 
 
@@ -105,6 +116,17 @@ def revoke_key(number: int, request: Request, who: Who = allow("accounts")) -> D
     service = service_of(request)
     service.store.write(lambda connection: accounts.revoke_key(connection, service.auditor, who.name, number))
     return Done()
+
+
+async def slowly(service: Service, work: Callable[..., T], *arguments: Any) -> T:
+    """Do what is slow on purpose, two at a time and apart from everything else: a flood of log-ins must not keep scans waiting.
+
+    Raises:
+        Busy: too many wait for it.
+    """
+    if service.passwords.statistics().tasks_waiting >= MOST_WAITING:
+        raise Busy("too many log-ins at once")
+    return await to_thread.run_sync(work, *arguments, limiter=service.passwords)
 
 
 def _session(service: Service, response: Response, token: str, who: Who) -> dict[str, Any]:

@@ -87,15 +87,15 @@ def regions(scan_id: str, view_id: str, request: Request, who: Who = allow("self
 @router.get("/scans/{scan_id}/views/{view_id}/image.png", responses={200: {"content": {"image/png": {}}}})
 def image(scan_id: str, view_id: str, request: Request, who: Who = allow("self")) -> Response:
     """A view as an 8-bit picture."""
-    content, _, _ = _kept(request, scan_id, view_id, "pixels", who)
-    return Response(picture_png(content), media_type="image/png", headers=_cached())
+    content, row = _kept(request, scan_id, view_id, "pixels", who)
+    return Response(picture_png(content), media_type="image/png", headers=_about(row))
 
 
 @router.get("/scans/{scan_id}/views/{view_id}/overlay.svg", responses={200: {"content": {"image/svg+xml": {}}}})
 def overlay(scan_id: str, view_id: str, request: Request, who: Who = allow("self")) -> Response:
     """Contours of a view's sub-components: green and solid benign, red and dashed anomalous."""
-    content, threshold, _ = _kept(request, scan_id, view_id, "regions", who)
-    return Response(overlay_svg(content, threshold), media_type="image/svg+xml", headers=_cached())
+    content, row = _kept(request, scan_id, view_id, "regions", who)
+    return Response(overlay_svg(content, 1.0 if row.threshold is None else row.threshold), media_type="image/svg+xml", headers=_about(row))
 
 
 @router.get("/queue")
@@ -121,10 +121,11 @@ def release(scan_id: str, request: Request, who: Who = allow("decide")) -> Done:
 
 
 @router.get("/scans/{scan_id}/decisions")
-def read_decisions(scan_id: str, request: Request, who: Who = allow("queue.read")) -> dict[str, Any]:
+def read_decisions(scan_id: str, request: Request, response: Response, who: Who = allow("queue.read")) -> dict[str, Any]:
     """The decisions on a scan that this account may know: a second reader does not see the first."""
     with service_of(request).store.read() as connection:
         _visible(connection, scan_id, who)
+        tell(response, result_row(connection, scan_id) or {})
         return {"decisions": queue.seen_decisions(connection, who, scan_id)}
 
 
@@ -156,27 +157,28 @@ def _visible(connection: Connection, scan_id: str, who: Who) -> Any:
     return row
 
 
-def _kept(request: Request, scan_id: str, view_id: str, kind: str, who: Who) -> tuple[bytes, float, str]:
-    """Packed bytes of a view, the threshold, and their hash."""
+def _kept(request: Request, scan_id: str, view_id: str, kind: str, who: Who) -> tuple[bytes, Any]:
+    """Packed bytes of a view, and its result's row."""
     service = service_of(request)
     with service.store.read() as connection:
         scan = _visible(connection, scan_id, who)
-        row = connection.execute(select(results.c.artifacts, results.c.threshold).where(results.c.scan_id == scan_id)).first()
+        row = connection.execute(select(results.c.artifacts, results.c.threshold, results.c.model_id).where(results.c.scan_id == scan_id)).first()
     digest = (row.artifacts.get(view_id) or {}).get(kind) if row else None
     if digest is None:
         raise Problem(404, f"no {kind} of view {view_id!r}")
     if scan.purged_at is not None:
         raise Problem(410, "the images of this scan were removed by retention")
     try:
-        return service.files.get(digest), row.threshold if row and row.threshold is not None else 1.0, digest
+        return service.files.get(digest), row
     except StoreError as error:
         raise Problem(500, str(error)) from error
 
 
 def _packed(request: Request, scan_id: str, view_id: str, kind: str, who: Who) -> Response:
-    content, _, digest = _kept(request, scan_id, view_id, kind, who)
-    return Response(content, media_type="application/octet-stream", headers={"Content-Encoding": "gzip", "ETag": f'"{digest}"', **_cached()})
+    content, row = _kept(request, scan_id, view_id, kind, who)
+    return Response(content, media_type="application/octet-stream", headers={"Content-Encoding": "gzip", **_about(row)})
 
 
-def _cached() -> dict[str, str]:
-    return {"Cache-Control": "private, max-age=3600"}  # a scan's images never change
+def _about(row: Any) -> dict[str, str]:
+    """Model and threshold of a scan, as headers."""
+    return {"X-Model-Id": row.model_id or "none", "X-Threshold": "none" if row.threshold is None else str(row.threshold)}

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 
 class Strict(BaseModel):
@@ -13,45 +13,54 @@ class Strict(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
+def _no_nul(value: str) -> str:
+    if "\0" in value:
+        raise ValueError("must not hold the character NUL")
+    return value
+
+
+Text = Annotated[str, AfterValidator(_no_nul)]
+
+
 class LogIn(Strict):
-    name: str = Field(max_length=64)
-    password: str = Field(max_length=256)
+    name: Text = Field(max_length=64)
+    password: Text = Field(max_length=256)
 
 
 class SetUp(LogIn):
-    token: str = Field(max_length=128, description="From the one-time link")
+    token: Text = Field(max_length=128, description="From the one-time link")
 
 
 class Account(Strict):
-    name: str = Field(max_length=64)
+    name: Text = Field(max_length=64)
     role: Literal["scanner", "operator", "supervisor", "admin"]
-    password: str | None = Field(None, max_length=256, description="None for an account that uses keys alone")
+    password: Text | None = Field(None, max_length=256, description="None for an account that uses keys alone")
 
 
 class AccountChange(Strict):
     role: Literal["scanner", "operator", "supervisor", "admin"] | None = None
-    password: str | None = Field(None, max_length=256)
+    password: Text | None = Field(None, max_length=256)
     disabled: bool | None = None
     unlock: bool = False
 
 
 class KeyName(Strict):
-    name: str = Field(max_length=64)
+    name: Text = Field(max_length=64)
 
 
 class Password(Strict):
-    old: str = Field(max_length=256)
-    new: str = Field(max_length=256)
+    old: Text = Field(max_length=256)
+    new: Text = Field(max_length=256)
 
 
 class Claim(Strict):
-    scan_id: str | None = Field(None, max_length=32, description="None: the most urgent scan")
+    scan_id: Text | None = Field(None, max_length=32, description="None: the most urgent scan")
 
 
 class Decision(Strict):
     value: Literal["clear", "suspect", "recheck"]
-    reason: str = Field(max_length=32)
-    note: str = Field("", max_length=2000)
+    reason: Text = Field(max_length=32)
+    note: Text = Field("", max_length=2000)
     parts: list[int] = Field([], max_length=1000, description="Numbers of the findings that hold it, from 0")
 
 
@@ -60,7 +69,7 @@ class Threshold(Strict):
 
 
 class Channels(Strict):
-    channels: str = Field(max_length=64, description="As in /v1/models, for example low,high,zeff")
+    channels: Text = Field(max_length=64, description="As in /v1/models, for example low,high,zeff")
 
 
 class Job(BaseModel):

@@ -21,8 +21,8 @@ from bagscan.service.service import Service
 from bagscan.service.store.tables import jobs, results
 
 router = APIRouter(prefix="/v1", tags=["screening"])
-Key = Annotated[str | None, Header(alias="Idempotency-Key", max_length=128, description="The same key with the same scan is the same job, however often it is sent")]
-Scanner = Annotated[str, Query(max_length=64, description="Name of the machine; the account's own name by default")]
+Key = Annotated[str | None, Header(alias="Idempotency-Key", min_length=1, max_length=128, description="The same key with the same scan is the same job, however often it is sent")]
+Scanner = Annotated[str, Query(max_length=64, pattern="^[^\\x00]*$", description="Name of the machine; the account's own name by default")]
 Name = Annotated[str, Query(max_length=120, description="File name, where the body is one file's bytes")]
 LOOK_S = 5.0
 AGAIN_S = 0.1
@@ -52,7 +52,10 @@ async def create_job(request: Request, response: Response, key: Key = None, scan
         job_id, _, new = await _accepted(request, service, who, key, scanner, name)
     response.headers["Location"] = f"/v1/jobs/{job_id}"
     response.status_code = 202 if new else 200
-    return await run_in_threadpool(_job, service, job_id, who)
+    job = await run_in_threadpool(_job, service, job_id, who)
+    if job["result"]:
+        tell(response, job["result"])
+    return job
 
 
 @router.get("/jobs/{job_id}", response_model=Job)

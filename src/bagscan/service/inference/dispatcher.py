@@ -45,6 +45,7 @@ class Dispatcher:
 
     def __init__(self, store: Store, files: Files, config: ServiceConfig, metrics: Metrics, instance: str, target: Target) -> None:
         self.store, self.files, self.config, self.metrics, self.instance, self._target = store, files, config, metrics, instance, target
+        self.models_folder = config.folder / "models"
         self.drift = Drift(config.drift_window)
         self._stopping = threading.Event()
         self._awake = threading.Semaphore(0)
@@ -86,6 +87,11 @@ class Dispatcher:
     def ready(self) -> bool:
         """Whether a worker has screened its warm-up scan and lives."""
         return any(self._workers)
+
+    @property
+    def lease_s(self) -> float:
+        """After which a job that runs belongs to nobody any more: all its tries, and the start of a worker for each, would be over."""
+        return jobs.TRIES * (self.config.screen_timeout_s + WARM_UP_S)
 
     def worker_pids(self) -> list[int]:
         """Of the workers that live."""
@@ -129,9 +135,13 @@ class Dispatcher:
         while not self._stopping.is_set():
             try:
                 self._put_back(slot)
+                worker = self._workers[slot]
+                if worker is not None and not worker.alive:
+                    self._workers[slot] = None
+                    log.error("worker %d: the process is gone", slot)
                 if self._workers[slot] is None:
                     self._workers[slot] = self._started()
-                    self.trouble, failures = "", 0
+                    self.trouble, failures = "a worker is being replaced", 0
                 if not self._one(slot):
                     self._awake.acquire(timeout=IDLE_S)
             except (BagscanError, OSError) as error:
@@ -150,7 +160,7 @@ class Dispatcher:
         worker = Worker(self._target)
         self.metrics.worker_starts.inc()
         models, _ = self.serving()
-        answer = worker.ask({"kind": "warm", "models": [one.task() for one in models]}, WARM_UP_S)
+        answer = worker.ask({"kind": "warm", "models": [one.task(self.models_folder) for one in models]}, WARM_UP_S)
         if not answer["ok"]:
             worker.stop()
             raise WorkerLost(f"the warm-up failed: {answer['error']}")
@@ -173,7 +183,7 @@ class Dispatcher:
         """Do one thing, if there is any; one job leads to the next."""
         if self._other_task(slot):
             return True
-        job = self.store.write(lambda connection: jobs.take(connection, self.instance))
+        job = self.store.write(lambda connection: jobs.take(connection, self.instance, self.lease_s))
         if job is None:
             return False
         while job is not None:
@@ -181,6 +191,23 @@ class Dispatcher:
             if job is None:
                 self._other_task(slot)
         return True
+
+    def _shadow(self, slot: int, job: Job, task: dict[str, Any], shadows: list[Serving]) -> None:
+        """Have shadow models judge a scan after its verdict is written; whatever they do, nobody acts on it."""
+        if not shadows:
+            return
+        try:
+            answer = self._worker(slot).ask({**task, "kind": "shadow", "shadows": [one.task(self.models_folder) for one in shadows]}, self.config.screen_timeout_s)
+            told = answer.get("shadows", []) if answer["ok"] else []
+            for one in told:
+                self.store.write(lambda connection, one=one: jobs.keep_shadow(connection, job.scan_id, one))  # type: ignore[misc]
+            errors = [answer["error"]] if not answer["ok"] else answer["errors"]
+        except WorkerLost as error:
+            self._workers[slot], errors = None, [str(error)]
+        except StoreError as error:
+            errors = [str(error)]
+        for reason in errors:
+            log.error("a shadow model did not judge scan %s: %s", job.scan_id, reason)
 
     def _other_task(self, slot: int) -> bool:
         try:
@@ -202,8 +229,7 @@ class Dispatcher:
         task = {
             "kind": "screen",
             "files": {file["name"]: str(self.files.path(file["sha256"])) for file in job.files},
-            "models": [one.task() for one in active],
-            "shadows": [one.task() for one in shadows],
+            "models": [one.task(self.models_folder) for one in active],
             "objects": str(self.files.folder),
         }
         answer: dict[str, Any] = {"ok": False, "error": "not tried"}
@@ -235,9 +261,11 @@ class Dispatcher:
                 log.error("the result of scan %s is not kept yet: %s", job.scan_id, error)
                 if self._stopping.wait(IDLE_S):
                     return None
-        self._doing[slot] = None
+        self._doing[slot] = following.id if following else None
         if lost is not None:
             raise lost
+        if answer["ok"]:
+            self._shadow(slot, job, task, shadows)
         return following
 
     def _keep(self, job: Job, answer: dict[str, Any], seconds: float, more: bool) -> Job | None:
@@ -249,9 +277,7 @@ class Dispatcher:
 
         def write(connection: Connection) -> tuple[bool, Job | None]:
             written = jobs.finish(connection, job, row, artifacts, seconds, top, review)
-            for shadow in answer.get("shadows", []) if written else []:
-                jobs.keep_shadow(connection, job.scan_id, shadow)
-            return written, jobs.take(connection, self.instance) if more else None
+            return written, jobs.take(connection, self.instance, self.lease_s) if more else None
 
         written, following = self.store.write(write)
         if written:

@@ -19,6 +19,7 @@ from bagscan.service.store.files import Files
 from bagscan.service.store.tables import jobs, scans
 
 SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._ -]{0,119}")
+PARTS = ("low", "high", "zeff", "below", "side")
 MOST_FILES = 12  # two views of low, high and effective Z, twice over
 MAGIC: dict[str, tuple[bytes, ...]] = {".png": (b"\x89PNG\r\n\x1a\n",), ".jpg": (b"\xff\xd8\xff",), ".jpeg": (b"\xff\xd8\xff",), ".npz": (b"PK\x03\x04",)}
 MAGIC[".tif"] = MAGIC[".tiff"] = (b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+")
@@ -86,6 +87,14 @@ def checked_upload(files: Sequence[tuple[str, bytes]], scanner: str, source: str
     return Upload(ordered, sums, digest.hexdigest(), scanner[:64] or "unknown", source[:160], tip)
 
 
+def bag_name(names: Sequence[str]) -> str:
+    """What a bag is called: its files' names without the parts that tell views and channels."""
+    stem = names[0].rpartition(".")[0]
+    for part in PARTS if len(names) > 1 else ():
+        stem = stem.removesuffix(f"_{part}")
+    return stem
+
+
 def keep_files(files: Files, upload: Upload) -> list[dict[str, Any]]:
     """Keep an upload's files on disk; what the scan's row says of them."""
     return [{"name": name, "sha256": files.put(content, upload.sums[name]), "bytes": len(content)} for name, content in upload.files.items()]
@@ -94,6 +103,24 @@ def keep_files(files: Files, upload: Upload) -> list[dict[str, Any]]:
 def new_id() -> str:
     """A name for a job or a scan that nothing else has."""
     return uuid.uuid4().hex
+
+
+def check_room(connection: Connection, config: ServiceConfig, upload: Upload, account_id: int | None, key: str | None) -> tuple[str, str] | None:
+    """Whether a scan may come in: job and scan where it is known by its key, None where it is new.
+
+    Raises:
+        Busy: too many wait. Conflict: the key belongs to another scan.
+    """
+    if key is not None:
+        row = connection.execute(OF_NOBODY if account_id is None else OF_ACCOUNT, {"key": key} | ({} if account_id is None else {"account": account_id})).first()
+        if row is not None:
+            if row.digest != upload.digest:
+                raise Conflict("this idempotency key was used for another scan")
+            return row.id, row.scan_id
+    waiting = connection.execute(WAITING).scalar_one()
+    if waiting >= config.max_waiting and upload.tip is None:
+        raise Busy(f"{waiting} scans wait, as many as may")
+    return None
 
 
 def accept(
@@ -107,17 +134,11 @@ def accept(
     Raises:
         Busy: too many wait. Conflict: the key belongs to another scan.
     """
-    if key is not None:
-        row = connection.execute(OF_NOBODY if account_id is None else OF_ACCOUNT, {"key": key} | ({} if account_id is None else {"account": account_id})).first()
-        if row is not None:
-            if row.digest != upload.digest:
-                raise Conflict("this idempotency key was used for another scan")
-            return row.id, row.scan_id, False
-    waiting = connection.execute(WAITING).scalar_one()
-    if waiting >= config.max_waiting and upload.tip is None:
-        raise Busy(f"{waiting} scans wait, as many as may")
+    known = check_room(connection, config, upload, account_id, key)
+    if known is not None:
+        return *known, False
     scan_id, now = new_id(), time.time()
-    stem = next(iter(upload.files)).rpartition(".")[0]
+    stem = bag_name(list(upload.files))
     tip = dict(upload.tip) if upload.tip else None
     scan = {"id": scan_id, "source_id": stem, "digest": upload.digest, "files": kept, "scanner": upload.scanner, "source": upload.source, "received_at": now, "tip": tip}
     connection.execute(NEW_SCAN, scan)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, and_, bindparam, insert, select, update
+from sqlalchemy import Connection, and_, bindparam, insert, or_, select, update
 
 from bagscan.service.store.tables import jobs, results, reviews, scans, shadow_results
 
@@ -18,7 +18,8 @@ PRIORITY = {"ALARM": 2.0, "REVIEW": 1.0, "CLEAR": 0.0}
 
 # Built once: under load, building statements would cost as much as running them.
 OLDEST = select(jobs.c.id, jobs.c.scan_id, jobs.c.attempts, scans.c.files, scans.c.scanner, scans.c.source_id, scans.c.tip).join(scans, scans.c.id == jobs.c.scan_id)
-OLDEST = OLDEST.where(jobs.c.state == "queued").order_by(jobs.c.created_at).limit(1)
+OLDEST = OLDEST.where(or_(jobs.c.state == "queued", and_(jobs.c.state == "running", jobs.c.started_at < bindparam("over"))))
+OLDEST = OLDEST.order_by(jobs.c.created_at).limit(1)
 OLDEST_SHARED = OLDEST.with_for_update(skip_locked=True, of=jobs)  # services side by side take different ones
 START = update(jobs).where(jobs.c.id == bindparam("job")).values(state="running", attempts=jobs.c.attempts + 1, instance=bindparam("by"), started_at=bindparam("now"))
 END = update(jobs).where(jobs.c.id == bindparam("job"), jobs.c.state == "running").values(state="done", finished_at=bindparam("now"))
@@ -38,9 +39,14 @@ class Job:
     is_tip: bool
 
 
-def take(connection: Connection, instance: str) -> Job | None:
-    """The oldest job that waits, now this instance's; None where nothing waits."""
-    row = connection.execute(OLDEST_SHARED if connection.dialect.name == "postgresql" else OLDEST).first()
+def take(connection: Connection, instance: str, lease_s: float) -> Job | None:
+    """The oldest job that waits, now this instance's; None where nothing waits.
+
+    Args:
+        lease_s: a job that has run for longer is nobody's any more: its service is gone for good.
+    """
+    found = OLDEST_SHARED if connection.dialect.name == "postgresql" else OLDEST
+    row = connection.execute(found, {"over": time.time() - lease_s}).first()
     if row is None:
         return None
     connection.execute(START, {"job": row.id, "by": instance, "now": time.time()})
@@ -59,7 +65,7 @@ def put_back(connection: Connection, job_id: str) -> None:
 
 def give_back(connection: Connection, instance: str) -> int:
     """Queue again what this instance ran when it was killed; returns how many."""
-    return connection.execute(update(jobs).where(and_(jobs.c.state == "running", jobs.c.instance == instance)).values(state="queued", attempts=0, instance=None)).rowcount
+    return connection.execute(update(jobs).where(and_(jobs.c.state == "running", jobs.c.instance == instance)).values(state="queued", instance=None)).rowcount
 
 
 def finish(connection: Connection, job: Job, row: Mapping[str, Any], artifacts: Mapping[str, Any], seconds: float, top_score: float | None, review: bool) -> bool:

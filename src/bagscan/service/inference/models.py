@@ -14,7 +14,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, func, insert, select
 
 from bagscan.core.errors import BagscanError, ModelError
-from bagscan.model_folder import HASHED, MANIFEST, read_description, shipped_models, verified_id
+from bagscan.model_folder import HASHED, MANIFEST, SHIPPED, read_description, shipped_models, verified_id
 from bagscan.service.audit import Auditor
 from bagscan.service.store.files import full_disk_told
 from bagscan.service.store.tables import deployments, models
@@ -40,9 +40,19 @@ class Serving:
     threshold: float
     own: bool
 
-    def task(self) -> dict[str, Any]:
-        """As worker processes take it."""
-        return {"folder": self.folder, "threshold": None if self.own else self.threshold}
+    def task(self, kept: Path) -> dict[str, Any]:
+        """As worker processes take it, who check the id.
+
+        Args:
+            kept: folder of the models that were added.
+        """
+        return {"id": self.model_id, "folder": str(place_of(self.folder, kept)), "threshold": None if self.own else self.threshold}
+
+
+def place_of(folder: str, kept: Path) -> Path:
+    """Where a model lies: those that come along with the package, wherever that is installed now; others in the service's folder."""
+    kind, _, name = folder.partition(":")
+    return SHIPPED / name if kind == "shipped" else kept.absolute() / name
 
 
 def serving(connection: Connection, mode: str = "active") -> list[Serving]:
@@ -75,18 +85,28 @@ def describe(folder: Path) -> dict[str, Any]:
         raise ModelError(f"{folder.name}: model.json lacks {error}") from error
     told = description.get("about") or {}
     about = {key: value for key, value in told.items() if not isinstance(value, list | dict)}
-    return {"id": identity, "channels": channels, "folder": str(folder.absolute()), "name": folder.name, "point": point, "about": about, "added_at": time.time()}
+    return {
+        "id": identity,
+        "channels": channels,
+        "folder": f"{'shipped' if folder.parent == SHIPPED else 'kept'}:{folder.name}",
+        "name": folder.name,
+        "point": point,
+        "about": about,
+        "added_at": time.time(),
+    }
 
 
 def add_shipped(connection: Connection, auditor: Auditor) -> None:
-    """Know the models that come along; each serves where nothing else does its channels."""
-    for folder in shipped_models():
-        _add(connection, auditor, "bagscan", describe(folder))
-    active = {one.channels for one in serving(connection)}
-    for row in connection.execute(select(models).order_by(models.c.added_at)):
-        if row.channels not in active:
-            deploy(connection, auditor, "bagscan", row.id, "active")
-            active.add(row.channels)
+    """Know the models that come along; each serves where nothing else does its channels, or where its predecessor did before an upgrade."""
+    coming = {row["folder"]: row for row in map(describe, shipped_models())}
+    for row in coming.values():
+        _add(connection, auditor, "bagscan", row)
+    active = {one.channels: one for one in serving(connection)}
+    for row in coming.values():
+        one = active.get(row["channels"])
+        replaced = one is not None and one.folder.startswith("shipped:") and coming.get(one.folder, {}).get("id") != one.model_id
+        if one is None or replaced:
+            deploy(connection, auditor, "bagscan", row["id"], "active")
 
 
 def add(connection: Connection, auditor: Auditor, by: str, described: Mapping[str, Any]) -> None:
@@ -100,8 +120,8 @@ def _add(connection: Connection, auditor: Auditor, by: str, described: Mapping[s
         auditor.append(connection, by, "model.add", described["id"], {"name": described["name"], "channels": described["channels"]})
 
 
-def keep_folder(contents: Mapping[str, bytes], models_folder: Path) -> Path:
-    """Write an uploaded model's files under its id; hashes are checked before it gets there.
+def keep_folder(contents: Mapping[str, bytes], models_folder: Path) -> tuple[Path, bool]:
+    """Write an uploaded model's files under its id; hashes are checked before it gets there. Whether it was not there before comes along.
 
     Raises:
         ModelError: other files than a model's, or altered ones.
@@ -119,9 +139,9 @@ def keep_folder(contents: Mapping[str, bytes], models_folder: Path) -> Path:
         final = models_folder / identity
         if final.exists():
             verified_id(final)
-        else:
-            os.rename(place, final)
-    return final
+            return final, False
+        os.rename(place, final)
+    return final, True
 
 
 def forget_folder(folder: Path) -> None:

@@ -3,7 +3,8 @@
 Whatever a scan or a model does to it, the service itself goes on. Its tasks:
 
 ``warm``: ``models``. Loads every model and screens a drawn scan with each.
-``screen``: ``files`` (name → path), ``models``, ``shadows``, ``objects`` → ``row``, ``artifacts``, ``stats``, ``shadows``.
+``screen``: ``files`` (name → path), ``models``, ``objects`` → ``row``, ``artifacts``, ``stats``.
+``shadow``: ``files``, ``shadows`` → ``shadows``, ``errors``. Judges with models that nobody acts on.
 ``project``: ``path``, ``out``, ``seed`` → ``told``. Projects a threat of any kind into a raw scan.
 ``check``: ``model``. Loads one model and screens a drawn scan with it.
 """
@@ -18,9 +19,8 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from bagscan.core import Scan
-from bagscan.core.errors import ReadError
-from bagscan.formats.scans import find_scans, group_views
+from bagscan.core.errors import BagscanError, ModelError, ReadError
+from bagscan.formats.scans import find_scans, group_views, read_views
 from bagscan.service.inference.artifacts import keep_artifacts
 from bagscan.service.store.files import Files
 from bagscan.workers.screeners import screener, top_score, try_out
@@ -32,12 +32,12 @@ VIEWS = ("below", "side")
 def serve_tasks(pipe: Connection) -> None:
     """Do tasks until the pipe closes; entry point of the process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the service's to handle
-    serve(pipe, {"warm": _warm, "screen": _screen, "project": _project, "check": _check})
+    serve(pipe, {"warm": _warm, "screen": _screen, "shadow": _shadow, "project": _project, "check": _check})
 
 
 def _warm(task: dict[str, Any]) -> dict[str, Any]:
     for model in task["models"]:
-        try_out(screener(model["folder"], model["threshold"]))
+        try_out(_pinned(model))
     return {}
 
 
@@ -54,13 +54,12 @@ def _screen(task: dict[str, Any]) -> dict[str, Any]:
     files = {str(name): Path(path) for name, path in task["files"].items()}
     with tempfile.TemporaryDirectory(prefix="bagscan-") as folder:
         views = bag_in(Path(folder), files)
-        judged = judge_files([screener(model["folder"], model["threshold"]) for model in task["models"]], views)
+        judged = judge_files([_pinned(model) for model in task["models"]], views)
         if judged.scan is None:
             raise ReadError(_without(judged.row["error"], folder))
         row = _plain(judged.row, folder)
         artifacts = keep_artifacts(Files(Path(task["objects"])), judged.scan, judged.report)
-        shadows = [_shadow(model, judged.scan) for model in task.get("shadows", [])]
-    return {"row": row, "artifacts": artifacts, "shadows": [shadow for shadow in shadows if shadow], "stats": {"top_score": top_score(judged.report)}}
+    return {"row": row, "artifacts": artifacts, "stats": {"top_score": top_score(judged.report)}}
 
 
 def bag_in(folder: Path, files: Mapping[str, Path]) -> dict[str, Path]:
@@ -89,12 +88,32 @@ def _without(text: str, folder: str) -> str:
     return str(text).replace(f"{folder}/", "")
 
 
-def _shadow(model: Mapping[str, Any], scan: Scan) -> dict[str, Any] | None:
-    shadow = screener(model["folder"], model["threshold"])
-    if not shadow.takes(scan):
-        return None
-    report = shadow.screen(scan)
-    return {"model_id": report.model_id, "decision": report.decision.value, "top_score": top_score(report)}
+def _pinned(model: Mapping[str, Any]) -> Any:
+    """The screener of a model, which must be the one that was asked for, by its hash.
+
+    Raises:
+        ModelError: another model lies there.
+    """
+    found = screener(model["folder"], model["threshold"])
+    if found.model.id != model["id"]:
+        raise ModelError(f"{model['folder']}: model {found.model.id} lies there, not {model['id']}")
+    return found
+
+
+def _shadow(task: dict[str, Any]) -> dict[str, Any]:
+    files = {str(name): Path(path) for name, path in task["files"].items()}
+    found, errors = [], []
+    with tempfile.TemporaryDirectory(prefix="bagscan-") as folder:
+        scan, _ = read_views(bag_in(Path(folder), files))
+        for model in task["shadows"] if scan is not None else []:
+            try:
+                one = _pinned(model)
+                if one.takes(scan):
+                    report = one.screen(scan)
+                    found.append({"model_id": report.model_id, "decision": report.decision.value, "top_score": top_score(report)})
+            except BagscanError as error:
+                errors.append(str(error))
+    return {"shadows": found, "errors": errors}
 
 
 def _project(task: dict[str, Any]) -> dict[str, Any]:

@@ -19,8 +19,8 @@ def export_decided(connection: Connection, files: Files, out: Path, report: Call
     """Write every closed scan whose images are kept: ``images/``, ``annotations.json``, ``decisions.json``.
 
     A suspect scan's confirmed parts become annotations with their masks (all flagged parts where the readers named none);
-    a cleared one has none, so that it is negative. Left out are test images, scans for recheck, and suspect ones of which no
-    part was flagged: they would pass for negatives.
+    a cleared one has none, so that it is negative. Left out are test images, scans for recheck, and views of
+    suspect ones in which no part is confirmed: they would pass for negatives.
 
     Raises:
         DataError: nothing is decided yet, or the folder is not empty.
@@ -47,10 +47,12 @@ def export_decided(connection: Connection, files: Files, out: Path, report: Call
         parts = confirmed.get(row["id"], set())
         for view_id, view in row["row"]["views"].items():
             image = _file_of(row, view, names)
+            held = [f for i, f in enumerate(row["row"]["findings"]) if row["outcome"] == "suspect" and f["view_id"] == view_id and (not parts or i in parts)]
+            if row["outcome"] == "suspect" and not held:
+                continue  # the threat may be in this view too, unmarked
             images.append({"id": len(images) + 1, "file_name": image, "view_id": view_id, "scan_id": row["id"], "height": view["height"], "width": view["width"]})
-            for index, finding in enumerate(row["row"]["findings"]):
-                if row["outcome"] == "suspect" and finding["view_id"] == view_id and (not parts or index in parts):
-                    annotations.append(coco_entry(len(annotations) + 1, len(images), number["anomaly"], finding["box_xyxy"], finding["mask"]))
+            for finding in held:
+                annotations.append(coco_entry(len(annotations) + 1, len(images), number["anomaly"], finding["box_xyxy"], finding["mask"]))
     (out / "annotations.json").write_text(json.dumps({"images": images, "annotations": annotations, "categories": categories}))
     (out / "decisions.json").write_text(json.dumps(told, indent=1))
     report(f"{len(told)} decided scans, {len(images)} views, {len(annotations)} confirmed parts in {out}")

@@ -57,7 +57,8 @@ class Reading:
 def _open_to(who: Who) -> Any:
     """What an account may claim: not what it has read itself, and disputes only for those who resolve them."""
     mine = select(decisions.c.scan_id).where(decisions.c.account_id == who.id, decisions.c.undone_at.is_(None))
-    states = ("first", "second", "dispute") if who.role in RESOLVERS else ("first", "second")
+    # Who may read the audit log, and so the first reader's verdict, is no blind second reader.
+    states = ("first", "dispute") if who.role in RESOLVERS else ("first", "second")
     return and_(reviews.c.state.in_(states), reviews.c.scan_id.not_in(mine))
 
 
@@ -113,7 +114,8 @@ def claim(connection: Connection, config: ServiceConfig, who: Who, scan_id: str 
         if row is None:
             raise NotThere("nothing waits for you")
     chosen = and_(reviews.c.scan_id == row.scan_id, or_(_free(now), reviews.c.claimed_by == who.id))
-    taken = connection.execute(update(reviews).where(chosen).values(claimed_by=who.id, claimed_until=now + config.claim_s))
+    begins = {} if row.claimed_by == who.id and (row.claimed_until or 0) > now else {"claimed_at": now}
+    taken = connection.execute(update(reviews).where(chosen).values(claimed_by=who.id, claimed_until=now + config.claim_s, **begins))
     if not taken.rowcount:
         raise NotYours("somebody else has claimed this scan")
     return str(row.scan_id)
@@ -154,13 +156,19 @@ def decide(connection: Connection, config: ServiceConfig, auditor: Auditor, who:
         "threshold": result.threshold,
     }
     seq = auditor.append(connection, who.name, "decision", scan_id, told)
-    seconds = now - (row.claimed_until - config.claim_s)
+    seconds = now - (row.claimed_at or now)
     values = {"value": reading.value, "reason": reading.reason, "note": reading.note, "parts": list(reading.parts), "seconds": seconds}
     made = connection.execute(insert(decisions).values(scan_id=scan_id, account_id=who.id, round=row.state, **values, created_at=now, audit_seq=seq))
     state, outcome = _after(connection, config, row.state, scan_id, is_tip=result.tip is not None)
     closed = {"state": state, "outcome": outcome, "closed_at": now if state == "closed" else None, "claimed_by": None, "claimed_until": None}
     connection.execute(update(reviews).where(reviews.c.scan_id == scan_id).values(**closed))
-    answer: dict[str, Any] = {"decision": int(made.inserted_primary_key[0]), "closed": state == "closed", "undo_until": now + config.undo_s, "audit_seq": seq}  # type: ignore[index]
+    answer: dict[str, Any] = {
+        "decision": int(made.inserted_primary_key[0]),
+        "closed": state == "closed",
+        "undoable": row.state == "first" and result.tip is None,
+        "undo_until": now + config.undo_s,
+        "audit_seq": seq,
+    }  # type: ignore[index]
     if result.tip is not None:
         answer["tip"] = {"hit": reading.value == "suspect", **result.tip}
     return answer
@@ -185,24 +193,26 @@ def _standing(connection: Connection, scan_id: str) -> Sequence[Row[Any]]:
 
 
 def undo(connection: Connection, config: ServiceConfig, auditor: Auditor, who: Who, scan_id: str, number: int) -> None:
-    """Take one's own decision back, for a while and while nobody has built on it; it stays on record as undone.
+    """Take one's own first reading back, for a while and while nobody has built on it; it stays on record as undone.
+
+    Second readings, those of disputes and of test images stand: their answer tells something.
 
     Raises:
-        NotThere: no such decision. NotYours: another's, too old, or read on by somebody else.
+        NotThere: no such decision of this account. NotYours: too old, or not to be taken back.
     """
     now = time.time()
     row = connection.execute(select(decisions).where(decisions.c.id == number, decisions.c.scan_id == scan_id, decisions.c.undone_at.is_(None))).first()
-    if row is None:
-        raise NotThere("no such decision that stands")
-    if row.account_id != who.id:
-        raise NotYours("only who made a decision takes it back")
+    if row is None or row.account_id != who.id:
+        raise NotThere("no such decision of yours that stands")
+    if row.round != "first" or connection.execute(select(scans.c.tip).where(scans.c.id == scan_id)).scalar() is not None:
+        raise NotYours("this decision stands: by now you may know what others said, or what the image was")
     if now > row.created_at + config.undo_s:
         raise NotYours(f"a decision can be taken back for {config.undo_s:g} s")
     review = connection.execute(select(reviews).where(reviews.c.scan_id == scan_id)).one()
     if (review.claimed_until or 0) > now or connection.execute(select(decisions.c.id).where(decisions.c.scan_id == scan_id, decisions.c.id > number)).first():
         raise NotYours("another reader has the scan already")
     connection.execute(update(decisions).where(decisions.c.id == number).values(undone_at=now))
-    back = {"state": row.round, "outcome": None, "closed_at": None, "claimed_by": who.id, "claimed_until": now + config.claim_s}
+    back = {"state": row.round, "outcome": None, "closed_at": None, "claimed_by": who.id, "claimed_at": now, "claimed_until": now + config.claim_s}
     connection.execute(update(reviews).where(reviews.c.scan_id == scan_id).values(**back))
     auditor.append(connection, who.name, "decision.undo", scan_id, {"decision": number, "value": row.value})
 

@@ -113,11 +113,16 @@ def _shadows(connection: Connection, since: float) -> list[dict[str, Any]]:
 
 
 def decisions_without_record(connection: Connection) -> list[str]:
-    """Decisions whose audit record is not there or tells another story; empty where all is well."""
-    found = select(decisions.c.id, decisions.c.scan_id, decisions.c.value, decisions.c.reason, decisions.c.note, audit.c.action, audit.c.subject, audit.c.detail)
-    wrong = []
-    for row in connection.execute(found.outerjoin(audit, audit.c.seq == decisions.c.audit_seq)):
-        told = json.loads(row.detail) if row.detail else {}
-        if row.action != "decision" or row.subject != row.scan_id or any(told.get(key) != getattr(row, key) for key in ("value", "reason", "note")):
+    """Where decisions and their audit records tell different stories, either way; empty where all is well."""
+    found = select(decisions, accounts.c.name).join(accounts, accounts.c.id == decisions.c.account_id)
+    standing = {row.audit_seq: row for row in connection.execute(found)}
+    records = connection.execute(select(audit).where(audit.c.action.in_(("decision", "decision.undo")))).all()
+    undone = {json.loads(record.detail)["decision"] for record in records if record.action == "decision.undo"}
+    told, wrong = {record.seq: record for record in records if record.action == "decision"}, []
+    for seq, row in standing.items():
+        record = told.get(seq)
+        detail = json.loads(record.detail) if record else {}
+        same = record is not None and (record.actor, record.subject) == (row.name, row.scan_id)
+        if not same or any(detail.get(key) != getattr(row, key) for key in ("round", "value", "reason", "note", "parts")) or (row.undone_at is not None) != (row.id in undone):
             wrong.append(f"decision {row.id} on scan {row.scan_id} has no audit record that says the same")
-    return wrong
+    return wrong + [f"record {seq} is of a decision on scan {record.subject} that is not there any more" for seq, record in told.items() if seq not in standing]

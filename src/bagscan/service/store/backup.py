@@ -19,8 +19,10 @@ from sqlalchemy import Engine, func, insert, select, text
 
 from bagscan import __version__
 from bagscan.service.store.database import Store, StoreError
+from bagscan.service.store.files import Files
 from bagscan.service.store.migrate import migrate, newest, revision
-from bagscan.service.store.tables import metadata
+from bagscan.service.store.retention import referenced
+from bagscan.service.store.tables import audit, metadata
 
 FORMAT = 1
 KEYS = ("audit.key", "audit.pub", "audit.head")
@@ -40,14 +42,20 @@ def back_up(store: Store, folder: Path, out: Path, report: Report = print) -> di
     handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(handle, "wb") as file, tarfile.open(fileobj=file, mode="w") as tar:
         with store.read() as connection:
+            last = connection.execute(select(audit).order_by(audit.c.seq.desc()).limit(1)).mappings().first()
             for table in metadata.sorted_tables:
                 rows = [json.dumps(dict(row)) for row in connection.execute(select(table)).mappings()]
                 manifest["rows"][table.name] = len(rows)
                 _add(tar, f"tables/{table.name}.jsonl", "\n".join(rows).encode())
-        # Files are only ever added while the service runs, but for retention: what a table names and is gone is told at restore.
+        # Files are only ever added while the service runs, but for the sweep: what a row names and is gone is told at restore.
         for path in _kept_files(folder):
             name = path.relative_to(folder).as_posix()
-            content = path.read_bytes()
+            try:
+                content = path.read_bytes()
+            except FileNotFoundError:  # retention was faster
+                continue
+            if name == "audit.head" and last is not None:  # of the same moment as the records
+                content = json.dumps({key: last[key] for key in ("seq", "at", "hash", "signature")}).encode()
             manifest["files"][name] = hashlib.sha256(content).hexdigest()
             _add(tar, name, content)
         _add(tar, "manifest.json", json.dumps(manifest).encode())
@@ -70,8 +78,6 @@ def restore(path: Path, folder: Path, engine: Engine, report: Report = print) ->
             manifest = json.loads(_read(tar, "manifest.json"))
             if manifest.get("format") != FORMAT or manifest.get("revision") != newest():
                 raise StoreError(f"{path}: of revision {manifest.get('revision')}, this bagscan restores {newest()}; restore it with the bagscan that wrote it, then upgrade")
-            migrate(engine)
-            rows = _restore_tables(tar, engine, manifest)
             for name, digest in manifest["files"].items():
                 content = _read(tar, name)
                 if hashlib.sha256(content).hexdigest() != digest:
@@ -83,10 +89,16 @@ def restore(path: Path, folder: Path, engine: Engine, report: Report = print) ->
                 handle = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600 if target.suffix == ".key" else 0o644)
                 with os.fdopen(handle, "wb") as file:
                     file.write(content)
+            migrate(engine)
+            rows = _restore_tables(tar, engine, manifest)  # last: it stands for all that lies beside it
+    except FileNotFoundError as error:
+        raise StoreError(f"{path}: no such file") from error
     except (tarfile.TarError, KeyError, ValueError, OSError) as error:
-        raise StoreError(f"{path}: not a whole back-up of bagscan: {error}") from error
-    report(f"{rows} rows, {len(manifest['files'])} files restored into {folder}")
-    return {"folder": str(folder), "rows": rows, "files": len(manifest["files"])}
+        raise StoreError(f"{path}: not a whole back-up of bagscan: {str(error).splitlines()[0]}") from error
+    with engine.connect() as connection:
+        lost = sorted(referenced(connection) - set(Files(folder / "objects").digests()))
+    report(f"{rows} rows, {len(manifest['files'])} files restored into {folder}" + (f"; {len(lost)} files that scans need are not in the back-up" if lost else ""))
+    return {"folder": str(folder), "rows": rows, "files": len(manifest["files"]), "lost": len(lost)}
 
 
 def _restore_tables(tar: tarfile.TarFile, engine: Engine, manifest: dict[str, Any]) -> int:
@@ -98,9 +110,6 @@ def _restore_tables(tar: tarfile.TarFile, engine: Engine, manifest: dict[str, An
             rows = [json.loads(line) for line in _read(tar, f"tables/{table.name}.jsonl").splitlines()]
             if len(rows) != manifest["rows"][table.name]:
                 raise StoreError(f"table {table.name} is damaged")
-            for row in rows:  # a model's folder is told as it lay on the other machine
-                if table.name == "models" and "/models/" in row["folder"]:
-                    row["folder"] = row["folder"].rpartition("/")[2]
             if rows:
                 connection.execute(insert(table), rows)
             total += len(rows)

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Engine, create_engine, event
-from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import DataError, DBAPIError, OperationalError
 
 from bagscan.core.errors import BagscanError
 
@@ -40,7 +40,7 @@ def connect(url: str) -> Engine:
     """
     try:
         if not url.startswith("sqlite"):
-            return create_engine(url, pool_pre_ping=True, pool_size=8, max_overflow=24)
+            return create_engine(url, pool_pre_ping=True, pool_size=8, max_overflow=24, connect_args={"connect_timeout": 10} if url.startswith("postgresql") else {})
         engine = create_engine(url, connect_args={"timeout": 30, "check_same_thread": False}, pool_size=8, max_overflow=24)
     except (ImportError, ValueError, DBAPIError) as error:
         raise StoreError(f"the database {url.split('@')[-1]} cannot be used: {error}") from error
@@ -138,7 +138,7 @@ class Store:
             with naming_faults(), self.engine.connect().execution_options(writes=True) as connection, connection.begin():
                 for write, future in batch:
                     try:
-                        with connection.begin_nested():
+                        with naming_values(), connection.begin_nested():
                             done.append((future, write(connection)))
                     except Exception as error:
                         if isinstance(error, DBAPIError) and _is_fatal(error):
@@ -171,10 +171,20 @@ def _is_full(error: BaseException | None) -> bool:
 
 
 @contextmanager
+def naming_values() -> Iterator[None]:
+    """Turn a driver's complaint about a value into a :class:`ValueError`."""
+    try:
+        yield
+    except (DataError, OverflowError) as error:
+        raise ValueError("a value that the store cannot hold") from error
+
+
+@contextmanager
 def naming_faults() -> Iterator[None]:
     """Turn a driver's complaint about the database itself into one of ours."""
     try:
-        yield
+        with naming_values():
+            yield
     except OperationalError as error:
         reason = str(error.orig).strip().split("\n")[0]
         raise StoreFull(f"no space is left in the store: {reason}") if _is_full(error) else StoreError(f"the store does not answer: {reason}") from error

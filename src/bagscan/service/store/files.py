@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import fcntl
 import hashlib
 import os
 import re
 import tempfile
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Set
 from contextlib import contextmanager
 from pathlib import Path
 
 from bagscan.service.store.database import StoreError, StoreFull
 
+OLD_S = 3600.0
 DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
@@ -38,10 +42,13 @@ class Files:
         """
         digest = digest or hashlib.sha256(content).hexdigest()
         path = self.path(digest)
-        if path.exists():
-            return digest
-        with full_disk_told(path):
-            path.parent.mkdir(exist_ok=True)
+        with full_disk_told(path), self._locked(fcntl.LOCK_SH):
+            if path.exists():
+                os.utime(path)  # younger than what a sweep removes
+                return digest
+            if not path.parent.is_dir():
+                path.parent.mkdir(exist_ok=True)
+                _sync_folder(self.folder)
             handle, name = tempfile.mkstemp(prefix=".new-", dir=path.parent)
             try:
                 with os.fdopen(handle, "wb") as file:
@@ -90,10 +97,28 @@ class Files:
             if DIGEST.fullmatch(path.name):
                 yield path.name
 
-    def sweep(self) -> None:
-        """Remove what a kill left half-written."""
-        for path in self.folder.glob("??/.new-*"):
-            path.unlink(missing_ok=True)
+    def sweep(self, needed: Set[str], older_than_s: float = OLD_S) -> int:
+        """Remove what a kill left half-written, and files that no row names; returns how many of these.
+
+        Args:
+            needed: SHA-256 of the files that rows name. older_than_s: what is younger may belong to a row that is being written.
+        """
+        removed, before = 0, time.time() - older_than_s
+        for path in self.folder.glob("??/*"):
+            if path.name in needed:
+                continue
+            with self._locked(fcntl.LOCK_EX), contextlib.suppress(FileNotFoundError):
+                if path.stat().st_mtime < before:
+                    path.unlink()
+                    removed += DIGEST.fullmatch(path.name) is not None
+        return removed
+
+    @contextmanager
+    def _locked(self, how: int) -> Iterator[None]:
+        """Writers side by side, or a sweep alone; of all processes that share the folder."""
+        with (self.folder / ".lock").open("w") as lock:
+            fcntl.flock(lock, how)
+            yield
 
 
 def _sync_folder(folder: Path) -> None:

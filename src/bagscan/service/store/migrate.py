@@ -10,7 +10,7 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Engine
 
-from bagscan.service.store.database import StoreError
+from bagscan.service.store.database import StoreError, naming_faults
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 
@@ -23,7 +23,7 @@ def migrate(engine: Engine) -> None:
     """
     config = _config()
     known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
-    with engine.connect().execution_options(writes=True) as connection, connection.begin():
+    with naming_faults(), engine.connect().execution_options(writes=True) as connection, connection.begin():
         at = MigrationContext.configure(connection).get_current_revision()
         if at is not None and at not in known:
             raise StoreError(f"the store is of revision {at}, which this bagscan does not know: it was written by a newer one")

@@ -8,17 +8,16 @@ from sqlalchemy import Connection, and_, or_, select, update
 
 from bagscan.service.audit import Auditor
 from bagscan.service.settings import ServiceConfig
-from bagscan.service.store.files import Files
 from bagscan.service.store.tables import results, reviews, scans
 
 DAY_S = 86_400.0
 AT_ONCE = 500
 
 
-def purge(connection: Connection, config: ServiceConfig, auditor: Auditor, by: str = "retention") -> list[str]:
-    """Mark scans whose time is over; returns the hashes of files that nothing needs any more.
+def purge(connection: Connection, config: ServiceConfig, auditor: Auditor, by: str = "retention") -> int:
+    """Mark scans whose time is over, some hundred at once; returns how many, 0 when there are no more.
 
-    The files themselves are removed once this is committed (:func:`remove`): a kill in between leaves files, never rows without.
+    Their files are removed by the next sweep (:meth:`bagscan.service.store.files.Files.sweep`), once no other scan needs them.
     """
     now = time.time()
     clear = or_(reviews.c.outcome == "clear", and_(reviews.c.scan_id.is_(None), results.c.decision == "CLEAR"))
@@ -29,15 +28,14 @@ def purge(connection: Connection, config: ServiceConfig, auditor: Auditor, by: s
     if config.keep_decided_days:
         over.append(and_(closed, reviews.c.closed_at < now - DAY_S * config.keep_decided_days))
     if not over:
-        return []
+        return 0
     found = select(scans.c.id).join(results, results.c.scan_id == scans.c.id).outerjoin(reviews, reviews.c.scan_id == scans.c.id)
     ids = list(connection.execute(found.where(scans.c.purged_at.is_(None), or_(*over)).limit(AT_ONCE)).scalars())
     if not ids:
-        return []
-    freed = referenced(connection, ids)
+        return 0
     connection.execute(update(scans).where(scans.c.id.in_(ids)).values(purged_at=now))
     auditor.append(connection, by, "retention", f"{len(ids)} scans", {"scans": ids})
-    return sorted(freed - referenced(connection))
+    return len(ids)
 
 
 def referenced(connection: Connection, ids: list[str] | None = None) -> set[str]:
@@ -50,9 +48,3 @@ def referenced(connection: Connection, ids: list[str] | None = None) -> set[str]
         for view in (row.artifacts or {}).values():
             hashes |= {view[key] for key in ("pixels", "regions") if key in view}
     return hashes
-
-
-def remove(files: Files, hashes: list[str]) -> None:
-    """Remove files that nothing needs."""
-    for digest in hashes:
-        files.remove(digest)

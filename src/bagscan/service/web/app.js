@@ -1,7 +1,7 @@
 // Which page is shown, and to whom.
 
 import { get, keepToken, ask } from "./api.js";
-import { h, show, toast } from "./dom.js";
+import { dialog, h, show, toast } from "./dom.js";
 import { loginPage } from "./login.js";
 import { reviewPage } from "./review.js";
 import { auditPage, historyPage, modelsPage, peoplePage, statisticsPage } from "./oversight.js";
@@ -19,6 +19,21 @@ const app = document.getElementById("app");
 let leave = null;
 let shown = null;
 
+async function changePassword() {
+  const made = await dialog((close) => {
+    const old = h("input", { type: "password", autocomplete: "current-password", required: true }), next = h("input", { type: "password", autocomplete: "new-password", required: true, minlength: 10 });
+    const form = h("form", { method: "dialog" }, h("h1", {}, "Change your password"), h("label.field", {}, h("span", {}, "Old"), old), h("label.field", {}, h("span", {}, "New, at least 10 characters"), next),
+      h("div.row.apart", {}, h("button", { type: "button", onclick: () => close(null) }, "Cancel"), h("button.primary", {}, "Change")));
+    form.addEventListener("submit", (event) => { event.preventDefault(); close({ old: old.value, new: next.value }); });
+    return form;
+  });
+  if (!made) return;
+  try {
+    await ask("PUT", "/v1/me/password", made);
+    location.reload(); // every session has ended, this one too
+  } catch (error) { toast(error.message, { kind: "fault" }); }
+}
+
 async function start() {
   const [page, token] = location.hash.slice(1).split("=");
   const me = await get("/v1/me").catch(() => ({ name: null }));
@@ -32,7 +47,7 @@ function enter(me) {
   place.className = "place";
   const links = mine.map(([name, text]) => h("a", { href: `#${name}` }, text));
   const out = h("button.plain", { onclick: async () => { await ask("DELETE", "/v1/sessions").catch(() => {}); location.hash = ""; location.reload(); } }, "Log out");
-  show(app, h("div.frame", {}, h("header.bar", {}, h("span.brand", {}, h("img", { src: "static/icon.svg", alt: "" }), "bagscan"), h("nav", {}, links), h("span.who.muted", {}, `${me.name} · ${me.role}`), out), place));
+  show(app, h("div.frame", {}, h("header.bar", {}, h("span.brand", {}, h("img", { src: "static/icon.svg", alt: "" }), "bagscan"), h("nav", {}, links), h("button.who.plain", { title: "change your password", onclick: changePassword }, `${me.name} · ${me.role}`), out), place));
   const turn = async () => {
     const [wanted, detail] = location.hash.slice(1).split("/");
     const page = mine.find(([name]) => name === wanted) || mine[0];

@@ -75,7 +75,7 @@ export function reviewPage(me, place, wanted) {
       const here = state.scan && state.scan.id === one.scan_id;
       const taken = one.claim === "taken";
       return h(`li${here ? ".here" : ""}${taken ? ".taken" : ""}`, { "aria-current": here, title: taken ? "somebody else reads this scan" : "read this scan", onclick: () => !taken && !here && open(one.scan_id) },
-        h(`span.chip.${one.decision}`, {}, one.decision), h("span", {}, one.source_id.replace(/_(below|side|low|high|zeff)$/, "")), h("span.number.small", {}, taken ? "locked" : score(one.top_score)),
+        h(`span.chip.${one.decision}`, {}, one.decision), h("span", {}, one.source_id), h("span.number.small", {}, taken ? "locked" : score(one.top_score)),
         h("span.age", {}, `${age(now - one.received_at)} ago${one.state === "dispute" ? " · readers disagree" : ""}`));
     }) : h("li.empty", {}, "Nothing waits."));
   }
@@ -94,8 +94,9 @@ export function reviewPage(me, place, wanted) {
     if (state.busy) return;
     state.busy = true;
     try {
-      if (state.scan && !state.done) await post(`/v1/queue/${state.scan.id}/release`);
+      const before = state.scan && !state.done ? state.scan.id : null;
       await post("/v1/queue/claim", { scan_id: id });
+      if (before) await post(`/v1/queue/${before}/release`);
       await load(id);
     } catch (error) {
       fault(error);
@@ -131,7 +132,7 @@ export function reviewPage(me, place, wanted) {
       return;
     }
     const reasons = scan.result.reasons.join(" · ");
-    show(head, h(`span.chip.${scan.result.decision}`, {}, scan.result.decision), h("strong", {}, scan.source_id.replace(/_(below|side)$/, "")), h("span.muted.small", {}, `scanner ${scan.scanner}`),
+    show(head, h(`span.chip.${scan.result.decision}`, {}, scan.result.decision), h("strong", {}, scan.source_id), h("span.muted.small", {}, `scanner ${scan.scanner}`),
       h("span.reasons", { title: reasons }, scan.review === "dispute" ? "Two readers disagree: " + scan.decisions.map((d) => `${d.by}: ${d.value} (${d.reason})${d.note ? ", " + d.note : ""}`).join("; ") : reasons));
     about.textContent = scan.result.model_id ? `model ${scan.result.model_id.slice(0, 8)} · operating point ${score(scan.result.threshold)}` : "not judged by a model";
   }
@@ -214,6 +215,7 @@ export function reviewPage(me, place, wanted) {
   // decisions
 
   async function decide(value) {
+    if (!state.scan) toast("No scan is open. Press N.");
     if (!state.scan || state.done || buttons[value].disabled) return;
     const asked = await askReason(value);
     if (!asked) return;
@@ -221,10 +223,11 @@ export function reviewPage(me, place, wanted) {
     try {
       const made = await post(`/v1/scans/${id}/decisions`, { value, ...asked, parts: [...state.ticked].sort((a, b) => a - b) });
       state.done = true;
-      state.undo = { id, number: made.decision, until: made.undo_until };
-      const action = { text: "Take back (U)", do: undo };
-      if (made.tip) toast(`Test image: a threat of kind “${made.tip.kind.replace(/_/g, " ")}” was projected into this scan. ${made.tip.hit ? "You found it." : "It was missed."}`, { kind: made.tip.hit ? "hit" : "miss", seconds: 9 });
-      else toast(`Decided: ${value}.`, { action, seconds: me.undo_s });
+      state.told?.();
+      state.undo = made.tip || made.closed === undefined || !made.undoable ? null : { id, number: made.decision, until: made.undo_until };
+      const action = state.undo && { text: "Take back (U)", do: undo };
+      if (made.tip) state.told = toast(`Test image: a threat of kind “${made.tip.kind.replace(/_/g, " ")}” was projected into this scan. ${made.tip.hit ? "You found it." : "It was missed."}`, { kind: made.tip.hit ? "hit" : "miss", seconds: 9 });
+      else state.told = toast(`Decided: ${value}.`, { action, seconds: action ? me.undo_s : 5 });
       clear();
       await refresh();
       const free = state.queue.find((one) => one.claim !== "taken");
@@ -272,6 +275,7 @@ export function reviewPage(me, place, wanted) {
   async function undo() {
     if (!state.undo || Date.now() / 1000 > state.undo.until) return toast("There is nothing to take back.");
     const { id, number } = state.undo;
+    state.told?.();
     try {
       await ask("DELETE", `/v1/scans/${id}/decisions/${number}`);
       state.undo = null;
@@ -293,6 +297,7 @@ export function reviewPage(me, place, wanted) {
 
   // keys
 
+  const held = new Map();
   const typing = (event) => document.querySelector("dialog[open]") || (event.target.closest("input:not([type=range]):not([type=checkbox]), textarea, select") !== null);
   const down = (event) => {
     if (typing(event) || event.ctrlKey || event.metaKey || event.altKey) return;
@@ -300,19 +305,26 @@ export function reviewPage(me, place, wanted) {
     const act = {
       n: next, u: undo, "?": help, z: () => state.parts[Math.max(0, state.chosen)] && choose(Math.max(0, state.chosen), true), x: () => tick(state.chosen),
       "+": () => viewer.zoomBy(1.4), "-": () => viewer.zoomBy(1 / 1.4), "=": () => { viewer.reset(); viewer.draw(); }, "[": () => setDensity(-1), "]": () => setDensity(1), " ": standard,
-      Tab: () => state.parts.length && choose((state.chosen + (event.shiftKey ? state.parts.length - 1 : 1) + (state.chosen < 0 && event.shiftKey ? 1 : 0)) % state.parts.length, true),
+      Tab: () => choose(state.chosen + (event.shiftKey ? -1 : 1), true),
       o: () => setOverlay(false),
     }[key];
-    if (PEEKS[key]) { if (!event.repeat) setPeek(PEEKS[key][0], true); }
+    if (PEEKS[key]) { if (!event.repeat) { held.set(event.code, PEEKS[key][0]); setPeek(PEEKS[key][0], true); } }
     else if (VALUES[key]) decide(VALUES[key]);
-    else if (!act || (key === "Tab" && !state.parts.length)) return;
+    else if (!act || (key === "Tab" && !withinParts(event))) return;
     else if (!event.repeat || "+-[]".includes(key)) act();
     event.preventDefault();
   };
-  const up = (event) => {
-    const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
-    if (PEEKS[key]) setPeek(PEEKS[key][0], false);
-    if (key === "o") setOverlay(true);
+  const up = (event) => { // by the key itself: what it means may have changed with Shift meanwhile
+    if (held.has(event.code)) { setPeek(held.get(event.code), false); held.delete(event.code); }
+    if (event.key.toLowerCase() === "o") setOverlay(true);
+  };
+  // Tab goes from part to part, and after the last one, or before the first, on through the page.
+  const withinParts = (event) => {
+    const to = state.chosen + (event.shiftKey ? -1 : 1);
+    if (document.activeElement !== document.body && !partList.contains(document.activeElement)) return false;
+    if (to >= 0 && to < state.parts.length) return true;
+    if (state.chosen >= 0) choose(-1, false);
+    return false;
   };
   const blur = () => { for (const [name] of Object.values(PEEKS)) viewer.how[name] && setPeek(name, false); if (!viewer.overlay) setOverlay(true); };
   document.addEventListener("keydown", down);
@@ -329,6 +341,7 @@ export function reviewPage(me, place, wanted) {
     document.removeEventListener("keydown", down);
     document.removeEventListener("keyup", up);
     window.removeEventListener("blur", blur);
+    state.told?.();
     if (state.scan && !state.done) post(`/v1/queue/${state.scan.id}/release`).catch(() => {});
   };
 }

@@ -160,6 +160,7 @@ def upgrade() -> None:
         sa.Column("state", sa.String(length=8), nullable=False),
         sa.Column("priority", sa.Float(), nullable=False),
         sa.Column("claimed_by", sa.Integer(), nullable=True),
+        sa.Column("claimed_at", sa.Float(), nullable=True),
         sa.Column("claimed_until", sa.Float(), nullable=True),
         sa.Column("outcome", sa.String(length=8), nullable=True),
         sa.Column("created_at", sa.Float(), nullable=False),
