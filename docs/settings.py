@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import re
 import sys
 from pathlib import Path
 
@@ -45,15 +46,30 @@ CLASSES = {
 
 def tables() -> str:
     """Every class of settings, a table each."""
-    classes = (
-        CLASSES
-        | {f"{kind}: `{name}`": part(kind, name).Config for kind in KINDS for name in names(kind)}
-        | {"recipes of `bagscan simulate`": Recipe, "`bagscan serve`": ServiceConfig}
-    )
+    classes = CLASSES | {f"{kind}: `{name}`": part(kind, name).Config for kind in KINDS for name in names(kind)} | {"recipes of `bagscan simulate`": Recipe}
     lines = ["Meanings, units and ranges stand in the docstring of each class, beside the code that uses it.", ""]
     for title, config in classes.items():
         lines += [f"### {title}", "", "| setting | default |", "|---|---|", *(f"| `{f.name}` | `{_default(f)}` |" for f in dataclasses.fields(config)), ""]
+    lines += ["### `bagscan serve`", "", *explained(ServiceConfig)]
     return "\n".join(lines)
+
+
+def _meanings(config: type) -> dict[str, str]:
+    """What a docstring's Attributes say of each setting, where it says it name by name."""
+    text = re.sub(r"\s+", " ", (config.__doc__ or "").partition("Attributes:")[2])
+    name = "|".join(field.name for field in dataclasses.fields(config))
+    found = list(re.finditer(rf"(?:^| )((?:(?:{name}), )*(?:{name})): ", text))
+    meanings = {}
+    for one, after in zip(found, [*found[1:], None], strict=True):
+        told = text[one.end() : after.start() if after else len(text)].strip()
+        meanings |= dict.fromkeys(one.group(1).split(", "), told)
+    return meanings
+
+
+def explained(config: type) -> list[str]:
+    """A table of settings with their meanings."""
+    meanings = _meanings(config)
+    return ["| setting | default | meaning |", "|---|---|---|", *(f"| `{f.name}` | `{_default(f)}` | {meanings.get(f.name, '')} |" for f in dataclasses.fields(config)), ""]
 
 
 def _default(field: dataclasses.Field) -> str:

@@ -20,7 +20,7 @@ class ServiceConfig:
     Attributes:
         folder: of the embedded store, of scans by content, of models and of the audit key.
         database: SQLAlchemy URL; empty for SQLite within the folder.
-        host, port: where to listen. secure_cookie: cookies over HTTPS alone; set it behind a proxy that ends TLS.
+        host: address to listen on. port: of that address. secure_cookie: cookies over HTTPS alone; set it behind a proxy that ends TLS.
         workers: processes that screen, each on one core.
         screen_timeout_s: after which a worker that has not answered is stopped, and the scan tried once more.
         max_waiting: scans accepted and not yet judged; more get 429. max_upload_mb: of all files of a scan.
@@ -30,7 +30,7 @@ class ServiceConfig:
         second_reader: which decisions need another account's, blind: none, suspect or all.
         claim_s: how long a claimed scan is locked. undo_s: how long a decision can be taken back by who made it.
         tip_rate: share of the queue that is test images, with a projected threat; raw scans alone.
-        session_hours: until a log-in ends. lock_after: failed log-ins, and lock_minutes: for how long.
+        session_hours: until a log-in ends. lock_after: failed log-ins that lock an account. lock_minutes: for how long.
         keep_clear_days, keep_decided_days: after which images of clear and of decided scans are removed; 0 for never.
         watch: folders that scanners write into. settle_s: for which a file there must not have changed.
         pair_s: for which one view of a bag waits there for another.

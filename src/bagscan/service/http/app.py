@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 import uuid
 from pathlib import Path
+from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.responses import FileResponse
@@ -22,6 +23,18 @@ METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 UPLOADS = ("/v1/screen", "/v1/jobs", "/v1/models")  # these have caps of their own
 MOST_BODY_BYTES = 64 << 10
 WEB = Path(__file__).parents[1] / "web"
+PROBLEM = {
+    "type": "object",
+    "required": ["type", "title", "status", "detail", "instance", "request_id"],
+    "properties": {
+        "type": {"type": "string"},
+        "title": {"type": "string"},
+        "status": {"type": "integer"},
+        "detail": {"type": "string", "description": "What was expected, what came, what to do"},
+        "instance": {"type": "string"},
+        "request_id": {"type": "string"},
+    },
+}
 ABOUT = (
     "First-stage screening of X-ray scans, and the readers' queue. Errors are RFC 9457 problem documents. "
     "Every answer carries X-Request-Id, X-Model-Id and X-Threshold: of the scan that it is about, or of what serves now."
@@ -47,12 +60,26 @@ def create_app(service: Service) -> FastAPI:
 
     @app.get("/v1/openapi.json", include_in_schema=False, dependencies=[anyone()])
     def openapi() -> dict[str, object]:
-        return app.openapi()
+        return described(app)
 
     app.mount("/static", StaticFiles(directory=WEB), name="static")
     refuse_open_routes(app)
     app.add_middleware(Around, service=service)
     return app
+
+
+def described(app: FastAPI) -> dict[str, Any]:
+    """The application in OpenAPI, with its errors as they are: problem documents, on every operation."""
+    told = app.openapi()
+    told["components"]["schemas"]["Problem"] = PROBLEM
+    for wrong in ("HTTPValidationError", "ValidationError"):
+        told["components"]["schemas"].pop(wrong, None)
+    answer = {"description": "A problem document (RFC 9457)", "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}}
+    for path in told["paths"].values():
+        for operation in path.values():
+            operation["responses"].pop("422", None)
+            operation["responses"]["default"] = answer
+    return told
 
 
 class Around:
