@@ -168,7 +168,7 @@ def decide(connection: Connection, config: ServiceConfig, auditor: Auditor, who:
         "undoable": row.state == "first" and result.tip is None,
         "undo_until": now + config.undo_s,
         "audit_seq": seq,
-    }  # type: ignore[index]
+    }
     if result.tip is not None:
         answer["tip"] = {"hit": reading.value == "suspect", **result.tip}
     return answer
