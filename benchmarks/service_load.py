@@ -198,18 +198,18 @@ def load(scan_bytes: int, clients: int, seconds: float) -> None:
     )
 
 
-def _write(name: str, results: dict[str, Any], config: dict[str, Any]) -> None:
+def _write(name: str, results: dict[str, Any], config: dict[str, Any], out: Path = RESULTS) -> None:
     flat = {
         group: {key: value for key, value in row.items() if not isinstance(value, dict)} | {f"answers {code}": n for code, n in row.get("codes", {}).items()}
         for group, row in results.items()
     }
     notes = ["Service and clients on the same cores; a worker that answers at once; SQLite, every commit synced to disk."]
     record = make_record("service", flat, data={"name": "made up", "hash": "-", "counts": {}}, config=config, seeds=[0], notes=notes)
-    write_record(RESULTS / f"{name}.json", record)
+    write_record(out / f"{name}.json", record)
     print(json.dumps(flat, indent=1))
 
 
-def kills(workers: int, services: int) -> None:
+def kills(workers: int, services: int, out: Path) -> None:
     """Send scans all the time, kill at random, and count: every accepted job once, store and audit whole."""
     rng = np.random.default_rng(0)
     with tempfile.TemporaryDirectory(prefix="bagscan-kills-") as folder:
@@ -261,7 +261,7 @@ def kills(workers: int, services: int) -> None:
         record["audit verify"] = subprocess.run(
             [sys.executable, "-c", "from bagscan.cli import main; main()", "audit", "verify", "--folder", folder], capture_output=True, text=True, check=False
         ).stdout.strip()
-    _write("service_kills", {"kill -9 at random": record}, {"workers": workers, "services": services})
+    _write("service_kills", {"kill -9 at random": record}, {"workers": workers, "services": services}, out)
 
 
 def _children(pid: int) -> list[int]:
@@ -315,6 +315,7 @@ def main() -> None:
     one = commands.add_parser("kills")
     one.add_argument("--workers", type=int, default=100)
     one.add_argument("--services", type=int, default=50)
+    one.add_argument("--out", type=Path, default=RESULTS)
     arguments = vars(parser.parse_args())
     {"serve": serve, "load": load, "kills": kills}[arguments.pop("command")](**arguments)
 

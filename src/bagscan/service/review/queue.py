@@ -162,8 +162,9 @@ def decide(connection: Connection, config: ServiceConfig, auditor: Auditor, who:
     state, outcome = _after(connection, config, row.state, scan_id, is_tip=result.tip is not None)
     closed = {"state": state, "outcome": outcome, "closed_at": now if state == "closed" else None, "claimed_by": None, "claimed_until": None}
     connection.execute(update(reviews).where(reviews.c.scan_id == scan_id).values(**closed))
+    number = int(made.inserted_primary_key[0])  # type: ignore[index]
     answer: dict[str, Any] = {
-        "decision": int(made.inserted_primary_key[0]),
+        "decision": number,
         "closed": state == "closed",
         "undoable": row.state == "first" and result.tip is None,
         "undo_until": now + config.undo_s,

@@ -1,0 +1,19 @@
+"""kill -9 of workers and of the whole service while scans come in, as the benchmark does it a hundred times."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+BENCHMARK = Path(__file__).parents[2] / "benchmarks" / "service_load.py"
+
+
+def test_no_accepted_job_is_lost_or_done_twice(tmp_path):
+    subprocess.run([sys.executable, BENCHMARK, "kills", "--workers", "2", "--services", "2", "--out", tmp_path], check=True, timeout=500, stdout=subprocess.DEVNULL)
+    told = json.loads((tmp_path / "service_kills.json").read_text())["results"]["kill -9 at random"]
+    assert told["workers_killed"] >= 2
+    assert told["accepted"] > 5
+    assert told["lost"] == told["jobs_twice"] == 0
+    assert told["results"] == told["accepted"]
+    assert told["store"] == "ok"
+    assert "the chain is whole" in told["audit verify"]
