@@ -1,6 +1,8 @@
 """Training resumes to the same weights, learns what can be learned, and refuses what it cannot."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -46,6 +48,60 @@ def test_killed_and_resumed_gives_the_same_weights(tiny_config, tmp_path, mode):
     steps = [json.loads(line)["step"] for line in (tmp_path / "cut" / "log.jsonl").read_text().splitlines()]
     assert steps == sorted(steps)
     assert (tmp_path / "cut" / "config.yaml").exists()
+
+
+TRAIN = """
+import sys
+from pathlib import Path
+from bagscan.training.experiment import read_experiment, train
+train(read_experiment(Path(sys.argv[1]), ["training.loop.steps=40"]), Path(sys.argv[2]), lambda text: print(text, flush=True))
+"""
+
+
+@pytest.mark.slow
+def test_kill_9_ten_times_and_resumed_gives_the_same_weights(tiny_config, tmp_path):
+    def start(out):
+        return subprocess.Popen([sys.executable, "-c", TRAIN, str(tiny_config), str(out)], stdout=subprocess.PIPE, text=True)
+
+    whole = start(tmp_path / "whole")
+    whole.communicate()
+    assert whole.returncode == 0
+    kills, rng = 0, np.random.default_rng(0)
+    while kills < 10:
+        process, lines = start(tmp_path / "cut"), int(rng.integers(1, 4))
+        for line in process.stdout:  # killed once it has gone a little further
+            lines -= line.startswith("step")
+            if lines == 0:
+                break
+        process.kill()
+        process.wait()
+        kills += 1
+    start(tmp_path / "cut").communicate()
+    one, other = weights(tmp_path / "whole"), weights(tmp_path / "cut")
+    assert all(torch.equal(one[k], other[k]) for k in one)
+
+
+def test_a_full_disk_leaves_the_last_checkpoint_whole(tiny_config, tmp_path, monkeypatch):
+    from bagscan.training import checkpoint
+
+    real, saves = checkpoint.save_file, []
+
+    def fills_up(tensors, path, **more):
+        saves.append(path)
+        if len(saves) == 2:
+            path.write_bytes(b"half")
+            raise OSError(28, "No space left on device")
+        real(tensors, path, **more)
+
+    train(read_experiment(tiny_config), tmp_path / "whole", lambda _: None)
+    with monkeypatch.context() as patched:
+        patched.setattr(checkpoint, "save_file", fills_up)
+        with pytest.raises(OSError, match="No space left"):
+            train(read_experiment(tiny_config), tmp_path / "full", lambda _: None)
+    assert len(saves) == 2
+    train(read_experiment(tiny_config), tmp_path / "full", lambda _: None)  # from the checkpoint before
+    one, other = weights(tmp_path / "whole"), weights(tmp_path / "full")
+    assert all(torch.equal(one[k], other[k]) for k in one)
 
 
 def test_joint_training_moves_the_regioner_and_two_stage_does_not(tiny_config, tmp_path):
