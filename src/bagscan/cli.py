@@ -157,6 +157,7 @@ def batch(
     timeout: Annotated[float, typer.Option(help="Seconds for one bag; one that takes longer is an error row.")] = 60.0,
     part_size: Annotated[int, typer.Option(min=1, help="Bags in each Parquet file.")] = 1000,
     views: Annotated[str, typer.Option(help="Names of views, as for screen.")] = "below,side",
+    cluster: Annotated[str, typer.Option(help="Judge on a Ray cluster: its address, auto for the one that this machine is of, local for one made here.")] = "",
     index_only: Annotated[bool, typer.Option("--index-only", help="List the bags, judge none.")] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -170,10 +171,20 @@ def batch(
     if index_only:
         _print({"bags": count, "out": str(out)}, as_json, lambda: f"{count:,} bags in {out / 'index.arrow'}")
         return
-    told = screen_archive(out, models, config, _say)
+    told = screen_archive(out, config, _judges(models, config, cluster), _say)
     _print(told, as_json, lambda: ", ".join(f"{told[k]:,} {k}" for k in ("ALARM", "CLEAR", "REVIEW", "errors")) + f"; {out}")
     if told["errors"]:
         raise typer.Exit(EXIT_BAD_ITEMS)
+
+
+def _judges(models: list[Path], config: Any, cluster: str) -> Any:
+    if not cluster:
+        from bagscan.batch.run import Pool
+
+        return Pool(models, config)
+    from bagscan.cluster.pool import RayPool
+
+    return RayPool(models, config, None if cluster == "local" else cluster)
 
 
 @app.command()

@@ -13,7 +13,7 @@ import pytest
 from typer.testing import CliRunner
 
 from bagscan.batch.index import count_index, read_index
-from bagscan.batch.run import BatchConfig, prepare, screen_archive
+from bagscan.batch.run import BatchConfig, Pool, prepare, screen_archive
 from bagscan.cli import app
 from bagscan.core.errors import ConfigError, DataError
 from bagscan.model_folder import shipped_models
@@ -31,7 +31,7 @@ def archive(folder, count, name=lambda n: f"{n:05d}.tif"):
 def run(source, out, target=judge_by_name, **settings):
     config = BatchConfig(**{"part_size": 20, "timeout_s": 5.0, **settings})
     prepare([source], shipped_models(), out, config, lambda _: None)
-    return screen_archive(out, shipped_models(), config, lambda _: None, target)
+    return screen_archive(out, config, Pool(shipped_models(), config, target), lambda _: None)
 
 
 def rows(out):
@@ -125,7 +125,7 @@ def test_a_file_that_changed_since_is_judged_again(tmp_path):
     source = archive(tmp_path, 30)
     config = BatchConfig(part_size=100)
     prepare([source], shipped_models(), tmp_path / "out", config, lambda _: None)
-    from bagscan.batch.run import Pool, screen_part
+    from bagscan.batch.run import screen_part
 
     pool = Pool(shipped_models(), config, judge_by_name)
     bags = next(iter(read_index(tmp_path / "out" / "index.arrow", 100)))

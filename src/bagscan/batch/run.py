@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from bagscan.batch.index import count_index, index_hash, read_index, write_index
 from bagscan.batch.rows import flat_row, write_part
@@ -77,15 +77,20 @@ def prepare(sources: Sequence[Path], models: Sequence[Path], out: Path, config: 
     return count
 
 
-def screen_archive(out: Path, models: Sequence[Path], config: BatchConfig, report: Report = print, target: Target = judge_bags) -> dict[str, Any]:
-    """Screen every part of a prepared archive that is not there yet; counts of all.
+class Judges(Protocol):
+    """What judges bags side by side: worker processes of this machine, or a cluster."""
 
-    Args:
-        target: what a worker process runs; tests give stand-ins.
-    """
+    def judge(self, bags: Sequence[tuple[int, dict[str, Any]]]) -> Iterator[tuple[int, dict[str, Any], dict[str, Any]]]:
+        """(number, bag, answer), as they are done."""
+
+    def stop(self) -> None:
+        """End them."""
+
+
+def screen_archive(out: Path, config: BatchConfig, pool: Judges, report: Report = print) -> dict[str, Any]:
+    """Screen every part of a prepared archive that is not there yet; counts of all. The pool is stopped at the end."""
     total, started = count_index(out / "index.arrow"), time.monotonic()
     progress = _Progress(total, report, started)
-    pool = Pool(models, config, target)
     try:
         for number, bags in missing_parts(out, config):
             screen_part(out, number, bags, config, pool, progress.step)
@@ -107,7 +112,7 @@ def missing_parts(out: Path, config: BatchConfig) -> Iterator[tuple[int, list[di
             yield number, bags
 
 
-def screen_part(out: Path, number: int, bags: Sequence[dict[str, Any]], config: BatchConfig, pool: Pool, step: Callable[[int], None] = lambda n: None) -> None:
+def screen_part(out: Path, number: int, bags: Sequence[dict[str, Any]], config: BatchConfig, pool: Judges, step: Callable[[int], None] = lambda n: None) -> None:
     """Judge a part's bags and write its Parquet; what a killed run judged of it is taken from its ledger."""
     first = number * config.part_size
     ledger = Ledger(out / "ledger" / f"part-{number:05d}.jsonl")

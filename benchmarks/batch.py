@@ -1,0 +1,118 @@
+"""What archives cost: workers side by side, and memory against the number of scans.
+
+    python benchmarks/batch.py simulated/lab/raw --bags 120
+
+The first part screens real simulated bags with the shipped model, by one and by two workers in one run; the second lists and "judges" empty
+files with a worker that answers at once, so that only what surrounds the judging is measured.
+"""
+
+from __future__ import annotations
+
+import argparse
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from bagscan.batch.run import BatchConfig, Pool, prepare, screen_archive
+from bagscan.evaluation.results import make_record, write_record
+from bagscan.model_folder import SHIPPED, shipped_models
+
+RESULTS = Path(__file__).parent / "results"
+SIZES = (1_000, 10_000, 100_000)
+MILLION = 1_000_000
+
+
+def instant(pipe):  # type: ignore[no-untyped-def]
+    """A worker that finds every bag clear."""
+    from bagscan.workers.protocol import receive, send
+
+    while True:
+        try:
+            task = receive(pipe)
+        except EOFError:
+            return
+        row = {"path": task["views"][0]["path"] if "views" in task else "", "decision": "CLEAR", "reasons": [], "views": {}, "findings": []}
+        send(pipe, {"ok": True, "row": row, "top_score": 0.1})
+
+
+def workers(scans: Path, bags: int, folder: Path) -> dict[str, dict[str, float]]:
+    """Bags a second by one and two workers; the time until workers are warm counts."""
+    source = folder / "scans"
+    source.mkdir()
+    for path in sorted(scans.glob("*_below.tif"))[:bags]:
+        for view in ("below", "side"):
+            one = path.with_name(path.name.replace("_below", f"_{view}"))
+            (source / one.name).symlink_to(one.absolute())
+    told: dict[str, dict[str, float]] = {}
+    for count in (1, 2, 1, 2):
+        config = BatchConfig(workers=count)
+        out = folder / f"out{len(list(folder.iterdir()))}"
+        total = prepare([source], [SHIPPED / "raw"], out, config, lambda _: None)
+        started = time.perf_counter()
+        screen_archive(out, config, Pool([SHIPPED / "raw"], config), lambda _: None)
+        rate = total / (time.perf_counter() - started)
+        told.setdefault(f"{count} workers", {"bags a second": 0.0})
+        told[f"{count} workers"]["bags a second"] = max(told[f"{count} workers"]["bags a second"], round(rate, 3))
+        print(count, "workers", round(rate, 3), "bags a second", flush=True)
+    ratio = told["2 workers"]["bags a second"] / told["1 workers"]["bags a second"]
+    return told | {"2 workers against 1": {"ratio": round(ratio, 2)}}
+
+
+def memory(size: int, index_only: bool) -> dict[str, float]:
+    """Peak memory and time of the parent process, in a process of its own."""
+    command = [sys.executable, __file__, "--one", str(size), *(["--index-only"] if index_only else [])]
+    seconds, megabytes = map(float, subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()[-2:])
+    return {"seconds": seconds, "peak MB of the parent": megabytes}
+
+
+def one(size: int, index_only: bool) -> None:
+    """Make empty files, and list or judge them."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        for start in range(0, size, 1000):  # a thousand to a folder, as archives lie
+            place = folder / "scans" / f"{start // 1000:04d}"
+            place.mkdir(parents=True)
+            for number in range(start, min(size, start + 1000)):
+                (place / f"{number:07d}.tif").touch()
+        config, started = BatchConfig(), time.perf_counter()
+        prepare([folder / "scans"], shipped_models(), folder / "out", config, lambda _: None)
+        if not index_only:
+            screen_archive(folder / "out", config, Pool(shipped_models(), config, instant), lambda _: None)
+        print(round(time.perf_counter() - started, 1), round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("scans", type=Path, nargs="?")
+    parser.add_argument("--bags", type=int, default=120)
+    parser.add_argument("--one", type=int)
+    parser.add_argument("--index-only", action="store_true")
+    arguments = parser.parse_args()
+    if arguments.one:
+        one(arguments.one, arguments.index_only)
+        return
+    results: dict[str, dict[str, float]] = {}
+    for size in SIZES:
+        results[f"{size:,} bags judged at once"] = memory(size, index_only=False)
+        print(size, results[f"{size:,} bags judged at once"], flush=True)
+    results[f"{MILLION:,} bags listed"] = memory(MILLION, index_only=True)
+    print(MILLION, results[f"{MILLION:,} bags listed"], flush=True)
+    with tempfile.TemporaryDirectory() as name:
+        results |= workers(arguments.scans, arguments.bags, Path(name))
+    data = {"name": "simulated lab", "hash": "-", "counts": {"bags": arguments.bags}}
+    record = make_record(
+        "batch",
+        results,
+        data=data,
+        config={"model": "shipped raw"},
+        seeds=[0],
+        notes=["Workers are counted with the time that they take to start. The instant worker judges nothing: what is left is the parent's own."],
+    )
+    write_record(RESULTS / "batch.json", record)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,127 @@
+"""Bags judged by the actors of a Ray cluster, in the place of worker processes of one machine.
+
+An actor that dies, with its node or alone, is started again elsewhere and its bag is judged once more; rows are still written by who
+asked, into the same ledger and the same parts, so that nothing is lost, nothing doubled, and the bytes are those of one machine.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from bagscan.batch.run import BatchConfig
+from bagscan.batch.task import judge_bag
+from bagscan.core.errors import BagscanError
+
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is told to anybody
+os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+
+import ray
+from ray.exceptions import RayActorError, RayError
+
+Judge = Callable[[list[str], list[dict[str, str]]], dict[str, Any]]
+TRIES = 3
+LOOK_S = 0.5
+START_S = 300.0
+AGAIN_S = 1.0
+
+
+class _Actor:
+    """What runs on a node: models loaded once, bags judged one by one."""
+
+    def __init__(self, models: list[str], judge: Judge) -> None:
+        self._models, self._judge = models, judge
+
+    def ready(self) -> bool:
+        return True
+
+    def judge(self, views: list[dict[str, str]]) -> dict[str, Any]:
+        try:
+            return {"ok": True, **self._judge(self._models, views)}
+        except (BagscanError, OSError, ValueError, RuntimeError, MemoryError) as error:
+            return {"ok": False, "error": str(error) or type(error).__name__}
+
+
+class RayPool:
+    """As :class:`bagscan.batch.run.Pool`, over a Ray cluster. Scans and models must lie where every node sees them.
+
+    Args:
+        address: of a running cluster, as Ray takes it; None for one on this machine alone.
+        judge: what judges a bag; tests give stand-ins.
+    """
+
+    def __init__(self, models: Sequence[Path], config: BatchConfig, address: str | None = None, judge: Judge = judge_bag) -> None:
+        self._config = config
+        self._models = [str(Path(model).absolute()) for model in models]
+        self._judge = judge
+        if not ray.is_initialized():
+            ray.init(address=address, log_to_driver=False, include_dashboard=False, configure_logging=False)
+        self._actor = ray.remote(num_cpus=1, max_restarts=0)(_Actor)
+        self._idle = deque(self._started() for _ in range(config.workers))
+        try:
+            ray.get([actor.ready.remote() for actor in self._idle], timeout=START_S)
+        except RayError as error:
+            raise BagscanError(f"the cluster has no room for {config.workers} workers of one core each: {error}") from error
+
+    def _started(self) -> Any:
+        return self._actor.remote(self._models, self._judge)
+
+    def _replacement(self) -> Any:
+        """A new actor that lives: a node that has just died is offered as room for a while.
+
+        Raises:
+            BagscanError: the cluster has no room any more.
+        """
+        until = time.monotonic() + START_S
+        while time.monotonic() < until:
+            actor = self._started()
+            try:
+                ray.get(actor.ready.remote(), timeout=START_S)
+                return actor
+            except RayActorError:
+                time.sleep(AGAIN_S)
+        raise BagscanError(f"the cluster has had no room for a worker for {START_S:g} s")
+
+    def judge(self, bags: Sequence[tuple[int, dict[str, Any]]]) -> Iterator[tuple[int, dict[str, Any], dict[str, Any]]]:
+        """Judge bags side by side: (number, bag, answer), as they are done."""
+        waiting = deque((number, bag, 1) for number, bag in bags)
+        flying: dict[Any, tuple[int, dict[str, Any], int, Any, float]] = {}
+        while waiting or flying:
+            while waiting and self._idle:
+                number, bag, attempt = waiting.popleft()
+                actor = self._idle.popleft()
+                flying[actor.judge.remote(bag["views"])] = (number, bag, attempt, actor, time.monotonic())
+            done, _ = ray.wait(list(flying), num_returns=1, timeout=LOOK_S)
+            for reference in done:
+                number, bag, attempt, actor, _ = flying.pop(reference)
+                try:
+                    answer = ray.get(reference)
+                except RayActorError as error:  # the process or its node is gone: another is started, wherever there is room
+                    self._idle.append(self._replacement())
+                    if attempt < TRIES:
+                        waiting.appendleft((number, bag, attempt + 1))
+                        continue
+                    answer = {"ok": False, "error": f"the process ended in the middle of its work, {TRIES} times: {type(error).__name__}"}
+                else:
+                    self._idle.append(actor)
+                yield number, bag, answer
+            yield from self._overdue(flying)
+
+    def _overdue(self, flying: dict[Any, tuple[int, dict[str, Any], int, Any, float]]) -> Iterator[tuple[int, dict[str, Any], dict[str, Any]]]:
+        """Stop what takes too long, and say so."""
+        before = time.monotonic() - self._config.timeout_s
+        for reference in [one for one, (*_, started) in flying.items() if started < before]:
+            number, bag, _, actor, _ = flying.pop(reference)
+            ray.kill(actor)
+            self._idle.append(self._replacement())
+            yield number, bag, {"ok": False, "error": f"no answer within {self._config.timeout_s:g} s; the process was stopped"}
+
+    def stop(self) -> None:
+        """End the actors; the cluster stays."""
+        for actor in self._idle:
+            ray.kill(actor)
+        self._idle.clear()

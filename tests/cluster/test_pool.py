@@ -1,0 +1,78 @@
+"""Archives on a real Ray cluster of several nodes on this machine: the same bytes as on one, one node killed in mid-run."""
+
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from bagscan.batch.run import BatchConfig, prepare, screen_archive
+from bagscan.model_folder import shipped_models
+from tests.batch.test_batch import archive, bytes_of, rows, run
+
+pytestmark = pytest.mark.slow
+
+
+def judge_by_name(models, views):
+    """As the stand-in process of tests/batch/stubs.py, as a function; every bag takes a while."""
+    from tests.batch.stubs import _answer
+
+    path = Path(views[0]["path"])
+    if "hang" in path.name:
+        time.sleep(60)
+    time.sleep(0.03)
+    answer = _answer({"kind": "judge", "views": views})
+    return {"row": answer["row"], "top_score": answer["top_score"]}
+
+
+@pytest.fixture
+def cluster(monkeypatch):
+    """A head without room for work, and two nodes of two cores."""
+    pytest.importorskip("ray", reason="pip install 'bagscan[cluster]'")
+    monkeypatch.setenv("PYTHONPATH", os.getcwd())
+    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+    import ray
+    from ray.cluster_utils import Cluster
+
+    made = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
+    nodes = [made.add_node(num_cpus=2) for _ in range(2)]
+    ray.init(address=made.address, log_to_driver=False)
+    yield made, nodes
+    ray.shutdown()
+    made.shutdown()
+
+
+def on_cluster(source, out, **settings):
+    from bagscan.cluster.pool import RayPool
+
+    config = BatchConfig(**{"part_size": 20, "workers": 2, "timeout_s": 5.0, **settings})
+    prepare([source], shipped_models(), out, config, lambda _: None)
+    return screen_archive(out, config, RayPool(shipped_models(), config, judge=judge_by_name), lambda _: None)
+
+
+def test_a_cluster_writes_the_same_bytes_with_a_node_killed_in_mid_run(cluster, tmp_path):
+    import threading
+
+    made, nodes = cluster
+    source = archive(tmp_path, 300)
+    run(source, tmp_path / "one")
+
+    def kill():
+        while not (tmp_path / "many" / "part-00002.parquet").exists():
+            time.sleep(0.05)
+        made.remove_node(nodes[0], allow_graceful=False)
+
+    thread = threading.Thread(target=kill)
+    thread.start()
+    told = on_cluster(source, tmp_path / "many")
+    thread.join()
+    assert told["errors"] == 0
+    assert bytes_of(tmp_path / "many") == bytes_of(tmp_path / "one")
+    assert len(rows(tmp_path / "many")) == 300
+
+
+def test_corrupt_and_hanging_bags_are_rows(cluster, tmp_path):
+    source = archive(tmp_path, 40, lambda n: f"{n:03d}_{'corrupt' if n % 5 == 0 else 'hang' if n == 7 else 'sound'}.tif")
+    told = on_cluster(source, tmp_path / "out", timeout_s=2.0)
+    assert told["errors"] == 8 + 1
+    assert told["ALARM"] + told["CLEAR"] == 31
