@@ -120,6 +120,7 @@ def render() -> str:
             "ablation": ablation,
             "simulator": speed,
             "service": speed,
+            "batch": speed,
         }
         kind = detection if record["name"].startswith("detection-") else kinds.get(record["name"], evaluation)
         machine, data = record["machine"], record["data"]
