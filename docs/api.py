@@ -96,8 +96,13 @@ def _operation(method: str, path: str, operation: dict[str, Any], permission: st
             "Body: " + "; ".join(f"`{kind}`" + (f" {content['schema']['$ref'].rpartition('/')[2]}" if "$ref" in content["schema"] else "") for kind, content in body.items()) + ".",
             "",
         ]
-    answers = ", ".join(status for status in operation["responses"] if status != "default")
+    answers = ", ".join(status + _names(told) for status, told in operation["responses"].items() if status != "default")
     return [*lines, f"Answers: {answers}; a problem document otherwise.", ""]
+
+
+def _names(answer: dict[str, Any]) -> str:
+    kinds = [content["schema"]["$ref"].rpartition("/")[2] for content in answer.get("content", {}).values() if "$ref" in content.get("schema", {})]
+    return f" {', '.join(kinds)}" if kinds else ""
 
 
 def _default(parameter: dict[str, Any]) -> str:

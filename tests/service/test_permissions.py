@@ -177,3 +177,16 @@ def test_settings_are_checked():
         ServiceConfig(port=0)
     assert Service.__init__.__defaults__[0].__name__ == "serve_tasks"
     assert stub_worker.__name__ != "serve_tasks"
+
+
+def test_the_description_is_complete(house):
+    """Every operation says what it gives, in a schema or a kind of file, and that its errors are problem documents."""
+    told = house.anyone().get("/v1/openapi.json").json()
+    bare = []
+    for path, methods in told["paths"].items():
+        for method, operation in methods.items():
+            content = next(answer for status, answer in operation["responses"].items() if status.startswith("2"))["content"]
+            schemas = [kind for kind, one in content.items() if kind != "application/json" or one.get("schema", {}).get("$ref")]
+            if not schemas or "application/problem+json" not in operation["responses"]["default"]["content"] or not operation.get("description"):
+                bare.append(f"{method} {path}")
+    assert bare == []

@@ -10,6 +10,7 @@ from sqlalchemy import func, select
 from bagscan import __version__
 from bagscan.service.accounts import Who
 from bagscan.service.http.problems import problem
+from bagscan.service.http.schemas import Live, Ready
 from bagscan.service.http.security import allow, anyone, service_of
 from bagscan.service.inference.models import serving
 from bagscan.service.review.queue import count_open
@@ -18,13 +19,13 @@ from bagscan.service.store import tables
 router = APIRouter(tags=["health"])
 
 
-@router.get("/v2/health/live", dependencies=[anyone()])
+@router.get("/v2/health/live", response_model=Live, dependencies=[anyone()])
 def live() -> dict[str, Any]:
     """Whether the service runs."""
     return {"live": True, "bagscan": __version__}
 
 
-@router.get("/v2/health/ready", dependencies=[anyone()])
+@router.get("/v2/health/ready", response_model=Ready, dependencies=[anyone()])
 def ready(request: Request) -> Any:
     """Whether it can screen: the store answers, and a worker has passed its warm-up screening. 503 otherwise."""
     service = service_of(request)

@@ -12,7 +12,7 @@ from bagscan.service import audit
 from bagscan.service.accounts import Who
 from bagscan.service.http.bodies import files_body, files_of
 from bagscan.service.http.problems import Problem
-from bagscan.service.http.schemas import Channels, Done, Threshold
+from bagscan.service.http.schemas import AuditPage, Channels, Done, ModelList, ModelMade, Serving, Statistics, Threshold, Verified
 from bagscan.service.http.security import allow, service_of
 from bagscan.service.inference import models
 from bagscan.service.review import statistics as figures
@@ -25,7 +25,7 @@ CHECK_S = 300.0
 MOST_MODEL_BYTES = 1 << 30
 
 
-@router.get("/models")
+@router.get("/models", response_model=ModelList)
 def list_models(request: Request, who: Who = allow("models.read")) -> dict[str, Any]:
     """Every model that is known, which serve, and what served before."""
     with service_of(request).store.read() as connection:
@@ -39,7 +39,7 @@ def list_models(request: Request, who: Who = allow("models.read")) -> dict[str, 
     return {"models": known, "history": [dict(row) for row in history]}
 
 
-@router.post("/models", status_code=201, openapi_extra=files_body())
+@router.post("/models", status_code=201, response_model=ModelMade, openapi_extra=files_body())
 async def add_model(request: Request, who: Who = allow("models.change")) -> dict[str, Any]:
     """Add a model: the files of its folder. Hashes are checked, and it must screen a drawn scan; it does not serve yet."""
     service = service_of(request)
@@ -91,7 +91,7 @@ def end_shadow(body: Channels, request: Request, who: Who = allow("models.change
     return Done()
 
 
-@router.post("/models/rollback")
+@router.post("/models/rollback", response_model=Serving)
 def roll_back(body: Channels, request: Request, who: Who = allow("models.change")) -> dict[str, Any]:
     """Serve again what served these channels before: model and threshold, in one call."""
     service = service_of(request)
@@ -109,7 +109,7 @@ def threshold(model_id: str, body: Threshold, request: Request, who: Who = allow
     return Done()
 
 
-@router.get("/audit")
+@router.get("/audit", response_model=AuditPage)
 def read_audit(
     request: Request,
     after: int = Query(0, ge=0),
@@ -130,7 +130,7 @@ def read_audit(
     }
 
 
-@router.get("/audit/verify")
+@router.get("/audit/verify", response_model=Verified)
 def verify_audit(request: Request, who: Who = allow("audit.read")) -> dict[str, Any]:
     """Check the whole chain here and now; off line: ``bagscan audit verify``."""
     service = service_of(request)
@@ -142,7 +142,7 @@ def verify_audit(request: Request, who: Who = allow("audit.read")) -> dict[str, 
     return {"records": len(records), "wrong": wrong + missing}
 
 
-@router.get("/statistics")
+@router.get("/statistics", response_model=Statistics)
 def statistics(request: Request, days: int = Query(30, ge=1, le=3650), who: Who = allow("statistics")) -> dict[str, Any]:
     """Scans, readers, test images, models beside their shadows; rates with counts and intervals."""
     service = service_of(request)

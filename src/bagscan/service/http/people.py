@@ -13,7 +13,7 @@ from starlette.concurrency import run_in_threadpool
 from bagscan.service import accounts
 from bagscan.service.accounts import Who
 from bagscan.service.http.problems import Problem
-from bagscan.service.http.schemas import Account, AccountChange, Done, KeyName, LogIn, Password, SetUp
+from bagscan.service.http.schemas import Account, AccountChange, AccountList, Done, KeyMade, KeyName, LogIn, Made, Me, Password, SetUp
 from bagscan.service.http.security import COOKIE, allow, anyone, asking, service_of
 from bagscan.service.inference.intake import Busy
 from bagscan.service.review.queue import REASONS
@@ -25,7 +25,7 @@ T = TypeVar("T")
 MOST_WAITING = 30
 
 
-@router.post("/setup", status_code=201, dependencies=[anyone()])
+@router.post("/setup", status_code=201, response_model=Me, dependencies=[anyone()])
 async def set_up(body: SetUp, request: Request, response: Response) -> dict[str, Any]:
     """Make the first admin, with the one-time token of the link that the service prints."""
     service = service_of(request)
@@ -34,7 +34,7 @@ async def set_up(body: SetUp, request: Request, response: Response) -> dict[str,
     return _session(service, response, token, who)
 
 
-@router.post("/sessions", status_code=201, dependencies=[anyone()])
+@router.post("/sessions", status_code=201, response_model=Me, dependencies=[anyone()])
 async def log_in(body: LogIn, request: Request, response: Response) -> dict[str, Any]:
     """Log in: a cookie that scripts cannot read, and the token that changes must bring along."""
     service = service_of(request)
@@ -53,7 +53,7 @@ def log_out(request: Request, response: Response, who: Who = allow("self")) -> D
     return Done()
 
 
-@router.get("/me", dependencies=[anyone()])
+@router.get("/me", response_model=Me, dependencies=[anyone()])
 def me(request: Request, who: Annotated[Who | None, Depends(asking)] = None) -> dict[str, Any]:
     """Who asks; what the page needs to know of the service."""
     return _told(service_of(request), who) if who else {"name": None}
@@ -69,7 +69,7 @@ async def change_password(body: Password, request: Request, who: Who = allow("se
     return Done()
 
 
-@router.get("/accounts")
+@router.get("/accounts", response_model=AccountList)
 def list_accounts(request: Request, who: Who = allow("accounts")) -> dict[str, Any]:
     """Every account, and its keys without their secrets."""
     shown = ("id", "name", "role", "disabled", "locked_until", "created_at")
@@ -80,7 +80,7 @@ def list_accounts(request: Request, who: Who = allow("accounts")) -> dict[str, A
     return {"accounts": [person | {"keys": [key for key in found if key["account_id"] == person["id"]]} for person in people]}
 
 
-@router.post("/accounts", status_code=201)
+@router.post("/accounts", status_code=201, response_model=Made)
 async def create_account(body: Account, request: Request, who: Who = allow("accounts")) -> dict[str, Any]:
     """Make an account."""
     service = service_of(request)
@@ -102,7 +102,7 @@ async def change_account(account_id: int, body: AccountChange, request: Request,
     return Done()
 
 
-@router.post("/accounts/{account_id}/keys", status_code=201)
+@router.post("/accounts/{account_id}/keys", status_code=201, response_model=KeyMade)
 def create_key(account_id: int, body: KeyName, request: Request, who: Who = allow("accounts")) -> dict[str, Any]:
     """A new API key for an account; it is shown this once."""
     service = service_of(request)

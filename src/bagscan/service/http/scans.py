@@ -11,7 +11,7 @@ from sqlalchemy import Connection, select
 from bagscan.service.accounts import Who
 from bagscan.service.http.pictures import overlay_svg, picture_png
 from bagscan.service.http.problems import Problem
-from bagscan.service.http.schemas import Claim, Decision, Done
+from bagscan.service.http.schemas import Claim, Claimed, Decided, Decision, Decisions, Done, Queue, ScanList, ScanTold
 from bagscan.service.http.screening import result_row, tell
 from bagscan.service.http.security import allow, service_of
 from bagscan.service.review import queue
@@ -24,7 +24,7 @@ PACKED: dict[int | str, dict[str, Any]] = {
 }
 
 
-@router.get("/scans")
+@router.get("/scans", response_model=ScanList)
 def list_scans(
     request: Request,
     decision: str = Query("", pattern="^(|ALARM|CLEAR|REVIEW)$"),
@@ -43,7 +43,7 @@ def list_scans(
         return {"scans": [dict(row) for row in connection.execute(found.order_by(scans.c.received_at.desc()).limit(limit)).mappings()]}
 
 
-@router.get("/scans/{scan_id}")
+@router.get("/scans/{scan_id}", response_model=ScanTold)
 def read_scan(scan_id: str, request: Request, response: Response, who: Who = allow("self")) -> dict[str, Any]:
     """One scan: what was found, its views, and the decisions that this account may know."""
     with service_of(request).store.read() as connection:
@@ -98,14 +98,14 @@ def overlay(scan_id: str, view_id: str, request: Request, who: Who = allow("self
     return Response(overlay_svg(content, 1.0 if row.threshold is None else row.threshold), media_type="image/svg+xml", headers=_about(row))
 
 
-@router.get("/queue")
+@router.get("/queue", response_model=Queue)
 def read_queue(request: Request, limit: int = Query(100, ge=1, le=500), who: Who = allow("queue.read")) -> dict[str, Any]:
     """The queue as this account sees it, most urgent first; it does not tell which scans are read a second time, or are tests."""
     with service_of(request).store.read() as connection:
         return {"scans": queue.waiting(connection, who, limit), "now": time.time()}
 
 
-@router.post("/queue/claim")
+@router.post("/queue/claim", response_model=Claimed)
 def claim(body: Claim, request: Request, who: Who = allow("decide")) -> dict[str, Any]:
     """Lock the most urgent scan, or a given one, for this account; again to keep it."""
     service = service_of(request)
@@ -120,7 +120,7 @@ def release(scan_id: str, request: Request, who: Who = allow("decide")) -> Done:
     return Done()
 
 
-@router.get("/scans/{scan_id}/decisions")
+@router.get("/scans/{scan_id}/decisions", response_model=Decisions)
 def read_decisions(scan_id: str, request: Request, response: Response, who: Who = allow("queue.read")) -> dict[str, Any]:
     """The decisions on a scan that this account may know: a second reader does not see the first."""
     with service_of(request).store.read() as connection:
@@ -129,7 +129,7 @@ def read_decisions(scan_id: str, request: Request, response: Response, who: Who 
         return {"decisions": queue.seen_decisions(connection, who, scan_id)}
 
 
-@router.post("/scans/{scan_id}/decisions", status_code=201)
+@router.post("/scans/{scan_id}/decisions", status_code=201, response_model=Decided, response_model_exclude_none=True)
 def decide(scan_id: str, body: Decision, request: Request, response: Response, who: Who = allow("decide")) -> dict[str, Any]:
     """Decide on a claimed scan. It is kept together with its audit record, or not at all."""
     service = service_of(request)

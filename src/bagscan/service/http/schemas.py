@@ -105,3 +105,152 @@ class Done(BaseModel):
     """An answer that only says that it is done."""
 
     done: bool = True
+
+
+class Answer(BaseModel):
+    """What is named here is always there; more may be."""
+
+    model_config = ConfigDict(extra="allow")
+
+
+class QueueEntry(Answer):
+    scan_id: str
+    source_id: str
+    received_at: float
+    decision: Literal["ALARM", "CLEAR", "REVIEW"] = Field(description="Of the machine")
+    top_score: float | None
+    state: Literal["open", "dispute"]
+    claim: Literal["free", "yours", "taken"]
+
+
+class Queue(Answer):
+    scans: list[QueueEntry]
+    now: float
+
+
+class Claimed(Answer):
+    scan_id: str
+    claimed_until: float
+
+
+class Decided(Answer):
+    decision: int = Field(description="Number of the decision")
+    closed: bool = Field(description="Whether nobody else reads the scan")
+    undoable: bool
+    undo_until: float
+    audit_seq: int
+    tip: dict[str, Any] | None = Field(None, description="Where it was a test image: hit, kind, place")
+
+
+class DecisionTold(Answer):
+    by: str
+    id: int
+    round: Literal["first", "second", "dispute"]
+    value: Literal["clear", "suspect", "recheck"]
+    reason: str
+    note: str
+    parts: list[int]
+    created_at: float
+    undone_at: float | None
+    audit_seq: int
+
+
+class Decisions(Answer):
+    decisions: list[DecisionTold]
+
+
+class ScanTold(Answer):
+    id: str
+    source_id: str
+    scanner: str
+    received_at: float
+    purged: bool = Field(description="Whether retention has removed its images")
+    result: Screened | None
+    views: dict[str, dict[str, Any]] = Field(description="By view: height, width, channels, and where pixels, regions, image.png and overlay.svg are")
+    decisions: list[DecisionTold]
+    review: Literal["open", "dispute", "closed"] | None
+    outcome: Literal["clear", "suspect", "recheck"] | None
+    claimed_until: float | None
+
+
+class ScanList(Answer):
+    scans: list[dict[str, Any]]
+
+
+class ModelList(Answer):
+    models: list[dict[str, Any]] = Field(description="id, channels, name, point, about, active, shadow, threshold")
+    history: list[dict[str, Any]] = Field(description="What served, newest first")
+
+
+class ModelMade(Answer):
+    id: str
+    channels: str
+
+
+class Serving(Answer):
+    model_id: str
+    threshold: float
+
+
+class AuditPage(Answer):
+    records: list[dict[str, Any]] = Field(description="seq, at, actor, action, subject, detail, previous, hash, signature")
+    head: dict[str, Any] | None
+    public_key: str
+
+
+class Verified(Answer):
+    records: int
+    wrong: list[str] = Field(description="Empty where the chain is whole")
+
+
+class Rate(Answer):
+    k: int
+    n: int
+    rate: float | None
+    low: float
+    high: float
+
+
+class Statistics(Answer):
+    days: int
+    scans: int
+    by_decision: dict[str, int]
+    by_scanner: dict[str, dict[str, int]]
+    by_day: list[dict[str, Any]]
+    score_histogram: list[int]
+    seconds_percentiles: dict[str, float]
+    outcomes: dict[str, Any]
+    readers: list[dict[str, Any]]
+    machine_tip_hits: Rate
+    agreement: Rate
+    shadows: list[dict[str, Any]]
+    drift_p: dict[str, float]
+
+
+class AccountList(Answer):
+    accounts: list[dict[str, Any]]
+
+
+class Made(Answer):
+    id: int
+
+
+class KeyMade(Made):
+    key: str = Field(description="Shown this once")
+
+
+class Me(Answer):
+    name: str | None = Field(description="null: nobody is logged in")
+    role: str | None = None
+    permissions: list[str] = []
+    csrf: str | None = None
+
+
+class Live(Answer):
+    live: bool
+    bagscan: str
+
+
+class Ready(Answer):
+    ready: bool
+    models: list[dict[str, Any]]
