@@ -267,7 +267,7 @@ def kills(workers: int, services: int, out: Path) -> None:
 def _children(pid: int) -> list[int]:
     """Worker processes of a service: multiprocessing's spawned ones, not its resource tracker."""
     found = []
-    for line in subprocess.run(["ps", "-eo", "pid,ppid,args"], capture_output=True, text=True, check=True).stdout.splitlines()[1:]:
+    for line in subprocess.run(["ps", "-ww", "-eo", "pid,ppid,args"], capture_output=True, text=True, check=True).stdout.splitlines()[1:]:
         child, parent, args = line.split(None, 2)
         if int(parent) == pid and "spawn_main" in args:
             found.append(int(child))

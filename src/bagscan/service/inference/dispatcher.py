@@ -131,6 +131,14 @@ class Dispatcher:
         return future
 
     def _serve(self, slot: int) -> None:
+        try:
+            self._serve_until_stopped(slot)
+        finally:
+            worker = self._workers[slot]
+            if worker is not None:  # one that was starting when the others were stopped
+                worker.stop()
+
+    def _serve_until_stopped(self, slot: int) -> None:
         failures = 0
         while not self._stopping.is_set():
             try:
