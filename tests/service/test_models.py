@@ -116,7 +116,7 @@ def test_hostile_folders_are_refused_and_nothing_of_them_stays(house, another, h
     answer = upload(admin, folder, names)
     assert answer.status_code == 422, answer.text
     assert len(admin.get("/v1/models").json()["models"]) == 2
-    kept = house.service.models_folder
+    kept = house.service.config.models_folder
     assert not kept.exists() or list(kept.iterdir()) == []
 
 

@@ -385,7 +385,7 @@ def test_a_restored_service_screens_with_the_model_that_was_added(make_house, tm
     engine.dispose()
     again = make_house(folder=tmp_path / "new")
     active, _ = again.service.dispatcher.serving()
-    tasks = {one.model_id: one.task(again.service.models_folder) for one in active}
+    tasks = {one.model_id: one.task(again.service.config.models_folder) for one in active}
     assert (tmp_path / "new" / "models" / identity).samefile(tasks[identity]["folder"])
     from bagscan.model_folder import verified_id
 

@@ -21,9 +21,10 @@ from bagscan.batch.index import count_index, index_hash, read_index, write_index
 from bagscan.batch.rows import flat_row, write_part
 from bagscan.batch.task import judge_bags
 from bagscan.core.errors import ConfigError
+from bagscan.formats.scans import VIEWS
 from bagscan.model_folder import verified_id
 from bagscan.reporting.findings import error_row
-from bagscan.workers.process import Target, Worker, WorkerLost
+from bagscan.workers.process import Target, Worker, WorkerHung, WorkerLost
 
 SAY_EVERY_S = 5.0
 START_S = 300.0
@@ -42,7 +43,7 @@ class BatchConfig:
     workers: int = 1
     timeout_s: float = 60.0
     part_size: int = 1000
-    views: tuple[str, ...] = ("below", "side")
+    views: tuple[str, ...] = VIEWS
 
     def __post_init__(self) -> None:
         if min(self.workers, self.part_size) < 1 or self.timeout_s <= 0:
@@ -216,7 +217,7 @@ class Pool:
                 return worker.ask({"kind": "judge", "models": self._models, "views": bag["views"]}, self._config.timeout_s)
             except WorkerLost as error:
                 self._workers[slot], told = None, str(error)
-                if "no answer" in told:
+                if isinstance(error, WorkerHung):
                     break
         return {"ok": False, "error": told}
 

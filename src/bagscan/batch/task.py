@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,6 @@ from bagscan.workers.tasks import serve
 
 def judge_bags(pipe: Connection) -> None:
     """Do tasks until the pipe closes; entry point of the process."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
     serve(pipe, {"warm": _warm, "judge": _judge})
 
 

@@ -16,9 +16,9 @@ from typing import Any
 from bagscan.batch.run import BatchConfig
 from bagscan.batch.task import judge_bag
 from bagscan.core.errors import BagscanError
+from bagscan.workers.tasks import answered
 
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is told to anybody
-os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
 
 import ray
 from ray.exceptions import RayActorError, RayError
@@ -40,10 +40,7 @@ class _Actor:
         return True
 
     def judge(self, views: list[dict[str, str]]) -> dict[str, Any]:
-        try:
-            return {"ok": True, **self._judge(self._models, views)}
-        except (BagscanError, OSError, ValueError, RuntimeError, MemoryError) as error:
-            return {"ok": False, "error": str(error) or type(error).__name__}
+        return answered(self._judge, self._models, views)
 
 
 class RayPool:

@@ -13,6 +13,7 @@ from bagscan.formats.images import png_header, png_set_of, read_image, read_png_
 from bagscan.formats.limits import check_size
 from bagscan.formats.stacks import read_npz, read_tiff
 
+VIEWS = ("below", "side")  # as files' names end in them
 READERS: dict[str, Callable[[Path], View]] = {
     ".png": read_image,
     ".jpg": read_image,

@@ -16,7 +16,7 @@ from typing import Any
 
 from bagscan.core.errors import ReadError
 from bagscan.formats import find_scans
-from bagscan.formats.scans import group_views
+from bagscan.formats.scans import VIEWS, group_views
 from bagscan.reporting.findings import coco_of_rows
 from bagscan.reporting.html import error_section, render_page, report_section
 from bagscan.reporting.judged import judge_files
@@ -25,9 +25,6 @@ from bagscan.screening import Screener
 MOST_IN_PAGE = 200  # a page of thousands of scans is no page; JSON and COCO hold all
 SAY_EVERY_S = 5
 DECISIONS = ("ALARM", "REVIEW", "CLEAR")
-
-
-VIEWS = ("below", "side")
 
 
 def screen_folder(paths: Sequence[Path], models: Sequence[Path], out: Path, report: Callable[[str], None] = print, views: Sequence[str] = VIEWS) -> dict[str, Any]:

@@ -20,9 +20,8 @@ from bagscan.service.store.database import Store
 from bagscan.service.store.tables import accounts, api_keys, sessions, setup_tokens
 
 # What each role may do. What is not named here, nobody may.
-READ, DECIDE = frozenset({"self", "scan.read", "queue.read"}), frozenset({"decide"})
-OPERATOR = READ | DECIDE
-SUPERVISOR = OPERATOR | {"threshold", "audit.read", "statistics", "export", "models.read", "metrics"}
+OPERATOR = frozenset({"self", "scan.read", "queue.read", "decide"})
+SUPERVISOR = OPERATOR | {"threshold", "audit.read", "statistics", "models.read", "metrics"}
 ROLES: dict[str, frozenset[str]] = {
     "scanner": frozenset({"self", "screen", "own.read", "metrics"}),
     "operator": OPERATOR,

@@ -70,15 +70,20 @@ class Auditor:
 
     def keep_head(self, connection: Connection) -> dict[str, Any] | None:
         """Write the newest record's number, hash and signature beside the store; returns them."""
-        last = connection.execute(select(audit).order_by(audit.c.seq.desc()).limit(1)).mappings().first()
-        if last is None:
+        head = newest_head(connection)
+        if head is None:
             return None
-        head = {"seq": last["seq"], "at": last["at"], "hash": last["hash"], "signature": last["signature"]}
         path = self.folder / "audit.head"
         temporary = path.with_suffix(".new")
         temporary.write_text(json.dumps(head))
         os.replace(temporary, path)
         return head
+
+
+def newest_head(connection: Connection) -> dict[str, Any] | None:
+    """Number, time, hash and signature of the newest record; None where there is none."""
+    last = connection.execute(select(audit.c.seq, audit.c.at, audit.c.hash, audit.c.signature).order_by(audit.c.seq.desc()).limit(1)).mappings().first()
+    return dict(last) if last else None
 
 
 def record_hash(record: Mapping[str, Any]) -> str:

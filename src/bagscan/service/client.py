@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Sequence
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -90,11 +89,9 @@ class Client:
     def _send(self, path: str, files: Sequence[str | Path], scanner: str) -> dict[str, Any]:
         if isinstance(files, str | Path) or not files:
             raise ValueError("files is a list of the paths of one bag")
-        digest = hashlib.sha256()
-        for file in sorted(map(Path, files)):
-            digest.update(file.name.encode() + file.read_bytes())
-        with ExitStack() as stack:
-            parts = [("files", (Path(file).name, stack.enter_context(Path(file).open("rb")).read())) for file in files]
+        contents = [(path.name, path.read_bytes()) for path in sorted(map(Path, files))]
+        digest = hashlib.sha256(b"".join(name.encode() + content for name, content in contents))
+        parts = [("files", item) for item in contents]
         return self._asked("POST", path, params={"scanner": scanner}, headers={"Idempotency-Key": digest.hexdigest()}, files=parts)
 
     def _asked(self, method: str, path: str, **more: Any) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from sqlalchemy import select
 
 from bagscan.core.errors import BagscanError
-from bagscan.formats.scans import group_views
+from bagscan.formats.scans import VIEWS, group_views
 from bagscan.service import accounts
 from bagscan.service.inference.intake import Busy, checked_upload
 from bagscan.service.service import Service
@@ -43,7 +43,7 @@ def fill_queue(service: Service, report: Report, count: int = 12) -> None:
     folder = service.config.folder / "demo"
     try:
         simulate(load_recipe("demo", count, None, None), folder, 1, None, lambda text: None)
-        for files in group_views(sorted((folder / "raw").glob("*.tif")), ("below", "side")):
+        for files in group_views(sorted((folder / "raw").glob("*.tif")), VIEWS):
             _send(service, list(files.values()))
         report(f"demo: {count} simulated bags are in the queue")
     except BagscanError as error:

@@ -36,7 +36,6 @@ from bagscan.workers.process import Target
 log = logging.getLogger("bagscan.service")
 HOUSE_S = 2.0
 PURGE_S = 3600.0
-TOLD_S = 1.0
 
 
 class Service:
@@ -57,13 +56,11 @@ class Service:
         migrate(engine)
         self.store = Store(engine)
         self.files = Files(config.folder / "objects")
-        self.models_folder = config.folder / "models"
         self.auditor = Auditor(config.folder, self.store)
         self.metrics = Metrics()
         self.dispatcher = Dispatcher(self.store, self.files, config, self.metrics, _instance(config.folder), target)
         self.passwords = CapacityLimiter(2)  # argon2 takes 64 MB and a tenth of a second each
         self.requests_on_their_way = 0  # of scanners; counted on the event loop alone
-        self._told: tuple[tuple[str, str], float] = (("none", "none"), -TOLD_S)
         self._stopping = threading.Event()
         self._threads: list[threading.Thread] = []
 
@@ -110,16 +107,12 @@ class Service:
         return made
 
     def serving_told(self) -> tuple[str, str]:
-        """Ids and thresholds of what serves now, for the headers of answers that are about no scan; a second old at most."""
-        told, at = self._told
-        if time.monotonic() - at > TOLD_S:
-            try:
-                serving, _ = self.dispatcher.serving()
-            except StoreError:  # an answer that says so must not fail for want of a header
-                return told
-            told = ",".join(one.model_id for one in serving) or "none", ",".join(f"{one.threshold:.6g}" for one in serving) or "none"
-            self._told = told, time.monotonic()
-        return told
+        """Ids and thresholds of what serves now, for the headers of answers that are about no scan."""
+        try:
+            serving, _ = self.dispatcher.serving()
+        except StoreError:  # an answer that says so must not fail for want of a header
+            serving, _ = self.dispatcher.last_serving
+        return ",".join(one.model_id for one in serving) or "none", ",".join(f"{one.threshold:.6g}" for one in serving) or "none"
 
     def keep_head(self) -> None:
         """Write the audit chain's head beside the store; one that cannot be written now is written later."""

@@ -82,6 +82,11 @@ class ServiceConfig:
             raise ValueError("drift_window, undo_s, keep_clear_days, keep_decided_days, settle_s and pair_s must be 0 or more")
 
     @property
+    def models_folder(self) -> Path:
+        """Where models that were added lie."""
+        return self.folder / "models"
+
+    @property
     def database_url(self) -> str:
         """SQLAlchemy URL of the store."""
         return self.database or f"sqlite:///{self.folder.absolute() / 'store.sqlite'}"

@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import select, update
 
 from bagscan.core.errors import BagscanError, ReadError
-from bagscan.formats.scans import READERS, group_views, set_at
+from bagscan.formats.scans import READERS, VIEWS, group_views, set_at
 from bagscan.service.inference.intake import Busy, bag_name, checked_upload
 from bagscan.service.store.database import StoreError
 from bagscan.service.store.tables import jobs, results, scans
@@ -35,7 +35,6 @@ if TYPE_CHECKING:
     from bagscan.service.service import Service
 
 log = logging.getLogger("bagscan.service")
-VIEWS = ("below", "side")
 EVERY_S = 0.5
 BUSY = object()
 

@@ -19,6 +19,10 @@ class WorkerLost(BagscanError):
     """The process ended, or said nothing in time and was stopped."""
 
 
+class WorkerHung(WorkerLost):
+    """The process said nothing in time and was stopped."""
+
+
 class Worker:
     """One process, one pipe.
 
@@ -47,13 +51,13 @@ class Worker:
         """Send a task and wait for its answer.
 
         Raises:
-            WorkerLost: the process is gone, or was stopped because it did not answer in time.
+            WorkerLost: the process is gone. WorkerHung: it was stopped because it did not answer in time.
         """
         try:
             send(self._pipe, task)
             if not self._pipe.poll(timeout_s):
                 self.stop()
-                raise WorkerLost(f"no answer within {timeout_s:g} s; the process was stopped")
+                raise WorkerHung(f"no answer within {timeout_s:g} s; the process was stopped")
             return receive(self._pipe)
         except (EOFError, OSError, ValueError) as error:
             self.stop()

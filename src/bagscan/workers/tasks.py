@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import time
 from collections.abc import Callable, Mapping
 from multiprocessing.connection import Connection
@@ -14,19 +15,25 @@ Task = Callable[[dict[str, Any]], dict[str, Any]]
 
 
 def serve(pipe: Connection, tasks: Mapping[str, Task]) -> None:
-    """Do tasks until the pipe closes.
+    """Do tasks until the pipe closes; Ctrl-C is the parent's to handle.
 
     Args:
         tasks: by kind; each takes the task and gives what its answer holds beside ``ok`` and ``seconds``.
     """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     while True:
         try:
             task = receive(pipe)
         except (EOFError, OSError):
             return
         started = time.perf_counter()
-        try:
-            answer = {"ok": True, **tasks[task["kind"]](task)}
-        except (BagscanError, OSError, ValueError, RuntimeError, MemoryError) as error:
-            answer = {"ok": False, "error": str(error) or type(error).__name__, "refused": isinstance(error, ReadError)}
+        answer = answered(tasks[task["kind"]], task)
         send(pipe, {"seconds": time.perf_counter() - started, **answer})
+
+
+def answered(work: Callable[..., dict[str, Any]], *arguments: Any) -> dict[str, Any]:
+    """What came of a piece of work: its own answer, or the error in its place."""
+    try:
+        return {"ok": True, **work(*arguments)}
+    except (BagscanError, OSError, ValueError, RuntimeError, MemoryError) as error:
+        return {"ok": False, "error": str(error) or type(error).__name__, "refused": isinstance(error, ReadError)}

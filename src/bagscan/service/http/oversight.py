@@ -48,7 +48,7 @@ async def add_model(request: Request, who: Who = allow("models.change")) -> dict
 
 
 def _add_model(service: Service, who: Who, contents: dict[str, bytes]) -> dict[str, Any]:
-    folder, made = models.keep_folder(contents, service.models_folder)
+    folder, made = models.keep_folder(contents, service.config.models_folder)
     try:
         described = models.describe(folder)
         answer = service.dispatcher.ask({"kind": "check", "model": {"folder": str(folder.absolute())}}, CHECK_S).result(2 * CHECK_S)
@@ -120,12 +120,12 @@ def read_audit(
     """Records of the audit chain, as they can be checked off line; and the head."""
     service = service_of(request)
     with service.store.read() as connection:
-        head = connection.execute(select(tables.audit).order_by(tables.audit.c.seq.desc()).limit(1)).mappings().first()
+        head = audit.newest_head(connection)
         start = max(0, head["seq"] - limit) if newest and head else after
         records = audit.read_records(connection, start, limit)
     return {
         "records": records[::-1] if newest else records,
-        "head": {key: head[key] for key in ("seq", "at", "hash", "signature")} if head else None,
+        "head": head,
         "public_key": audit.read_public_key(service.config.folder),
     }
 

@@ -12,7 +12,7 @@ from bagscan.service.accounts import Who
 from bagscan.service.http.pictures import overlay_svg, picture_png
 from bagscan.service.http.problems import Problem
 from bagscan.service.http.schemas import Claim, Claimed, Decided, Decision, Decisions, Done, Queue, ScanList, ScanTold
-from bagscan.service.http.screening import result_row, tell
+from bagscan.service.http.screening import about, result_row, tell
 from bagscan.service.http.security import allow, service_of
 from bagscan.service.review import queue
 from bagscan.service.store.database import StoreError
@@ -88,14 +88,14 @@ def regions(scan_id: str, view_id: str, request: Request, who: Who = allow("self
 def image(scan_id: str, view_id: str, request: Request, who: Who = allow("self")) -> Response:
     """A view as an 8-bit picture."""
     content, row = _kept(request, scan_id, view_id, "pixels", who)
-    return Response(picture_png(content), media_type="image/png", headers=_about(row))
+    return Response(picture_png(content), media_type="image/png", headers=about(row._mapping))
 
 
 @router.get("/scans/{scan_id}/views/{view_id}/overlay.svg", responses={200: {"content": {"image/svg+xml": {}}}})
 def overlay(scan_id: str, view_id: str, request: Request, who: Who = allow("self")) -> Response:
     """Contours of a view's sub-components: green and solid benign, red and dashed anomalous."""
     content, row = _kept(request, scan_id, view_id, "regions", who)
-    return Response(overlay_svg(content, 1.0 if row.threshold is None else row.threshold), media_type="image/svg+xml", headers=_about(row))
+    return Response(overlay_svg(content, 1.0 if row.threshold is None else row.threshold), media_type="image/svg+xml", headers=about(row._mapping))
 
 
 @router.get("/queue", response_model=Queue)
@@ -176,9 +176,4 @@ def _kept(request: Request, scan_id: str, view_id: str, kind: str, who: Who) -> 
 
 def _packed(request: Request, scan_id: str, view_id: str, kind: str, who: Who) -> Response:
     content, row = _kept(request, scan_id, view_id, kind, who)
-    return Response(content, media_type="application/octet-stream", headers={"Content-Encoding": "gzip", **_about(row)})
-
-
-def _about(row: Any) -> dict[str, str]:
-    """Model and threshold of a scan, as headers."""
-    return {"X-Model-Id": row.model_id or "none", "X-Threshold": "none" if row.threshold is None else str(row.threshold)}
+    return Response(content, media_type="application/octet-stream", headers={"Content-Encoding": "gzip", **about(row._mapping)})

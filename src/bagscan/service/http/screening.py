@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Query, Request, Response
@@ -17,6 +17,7 @@ from bagscan.service.http.problems import Problem
 from bagscan.service.http.schemas import Job, Screened
 from bagscan.service.http.security import allow, service_of
 from bagscan.service.inference.intake import Busy, checked_upload, new_id
+from bagscan.service.inference.jobs import answered_row
 from bagscan.service.service import Service
 from bagscan.service.store.tables import jobs, results
 
@@ -67,18 +68,21 @@ def read_job(job_id: str, request: Request, response: Response, who: Who = allow
     return job
 
 
-def tell(response: Response, row: dict[str, Any]) -> None:
+def about(row: Mapping[str, Any]) -> dict[str, str]:
     """Model and threshold of a scan, as headers."""
-    response.headers["X-Model-Id"] = str(row.get("model_id") or "none")
-    response.headers["X-Threshold"] = str(row.get("threshold") if row.get("threshold") is not None else "none")
+    threshold = row.get("threshold")
+    return {"X-Model-Id": str(row.get("model_id") or "none"), "X-Threshold": "none" if threshold is None else str(threshold)}
+
+
+def tell(response: Response, row: Mapping[str, Any]) -> None:
+    """Put :func:`about` into an answer."""
+    response.headers.update(about(row))
 
 
 def result_row(connection: Connection, scan_id: str) -> dict[str, Any] | None:
     """A scan's row as it is answered, or None while it is not judged."""
-    row = connection.execute(select(results.c.row, results.c.model_id, results.c.threshold).where(results.c.scan_id == scan_id)).first()
-    if row is None:
-        return None
-    return {**row.row, "id": scan_id, "model_id": row.model_id, "threshold": row.threshold}
+    row = connection.execute(select(results.c.row).where(results.c.scan_id == scan_id)).scalar()
+    return None if row is None else answered_row(scan_id, row)
 
 
 @contextlib.asynccontextmanager

@@ -45,13 +45,12 @@ class Dispatcher:
 
     def __init__(self, store: Store, files: Files, config: ServiceConfig, metrics: Metrics, instance: str, target: Target) -> None:
         self.store, self.files, self.config, self.metrics, self.instance, self._target = store, files, config, metrics, instance, target
-        self.models_folder = config.folder / "models"
         self.drift = Drift(config.drift_window)
         self._stopping = threading.Event()
         self._awake = threading.Semaphore(0)
         self._tasks: queue.SimpleQueue[tuple[dict[str, Any], float, Future[dict[str, Any]]]] = queue.SimpleQueue()
         self._listeners: dict[str, Callable[[dict[str, Any]], object]] = {}
-        self._serving: tuple[list[Serving], list[Serving]] = ([], [])
+        self.last_serving: tuple[list[Serving], list[Serving]] = ([], [])
         self._serving_at = -SERVING_S
         self._lock = threading.Lock()
         self._workers: list[Worker | None] = [None] * config.workers
@@ -115,9 +114,9 @@ class Dispatcher:
         """Active models and shadows; as they were a second ago at most, and at once after :meth:`models_changed`."""
         if time.monotonic() - self._serving_at > SERVING_S:
             with self.store.read() as connection:
-                self._serving = serving(connection), serving(connection, "shadow")
+                self.last_serving = serving(connection), serving(connection, "shadow")
             self._serving_at = time.monotonic()
-        return self._serving
+        return self.last_serving
 
     def models_changed(self) -> None:
         """Look anew which models serve: another service on the same store is a second behind at most."""
@@ -156,7 +155,8 @@ class Dispatcher:
                 if self._stopping.is_set():
                     return
                 failures += isinstance(error, WorkerLost | StoreError) or self._workers[slot] is None
-                self._workers[slot] = None if isinstance(error, WorkerLost) else self._workers[slot]
+                if isinstance(error, WorkerLost):
+                    self._workers[slot] = None
                 self.trouble = str(error)
                 log.error("worker %d: %s", slot, error)
                 self._stopping.wait(min(MOST_WAIT_S, 0.1 * 2**failures) if failures > 1 else 0)
@@ -168,7 +168,7 @@ class Dispatcher:
         worker = Worker(self._target)
         self.metrics.worker_starts.inc()
         models, _ = self.serving()
-        answer = worker.ask({"kind": "warm", "models": [one.task(self.models_folder) for one in models]}, WARM_UP_S)
+        answer = worker.ask({"kind": "warm", "models": [one.task(self.config.models_folder) for one in models]}, WARM_UP_S)
         if not answer["ok"]:
             worker.stop()
             raise WorkerLost(f"the warm-up failed: {answer['error']}")
@@ -205,7 +205,7 @@ class Dispatcher:
         if not shadows:
             return
         try:
-            answer = self._worker(slot).ask({**task, "kind": "shadow", "shadows": [one.task(self.models_folder) for one in shadows]}, self.config.screen_timeout_s)
+            answer = self._worker(slot).ask({**task, "kind": "shadow", "shadows": [one.task(self.config.models_folder) for one in shadows]}, self.config.screen_timeout_s)
             told = answer.get("shadows", []) if answer["ok"] else []
             for one in told:
                 self.store.write(lambda connection, one=one: jobs.keep_shadow(connection, job.scan_id, one))  # type: ignore[misc]
@@ -237,7 +237,7 @@ class Dispatcher:
         task = {
             "kind": "screen",
             "files": {file["name"]: str(self.files.path(file["sha256"])) for file in job.files},
-            "models": [one.task(self.models_folder) for one in active],
+            "models": [one.task(self.config.models_folder) for one in active],
             "objects": str(self.files.folder),
         }
         answer: dict[str, Any] = {"ok": False, "error": "not tried"}
@@ -296,7 +296,7 @@ class Dispatcher:
         with self._lock:
             listener = self._listeners.pop(job.id, None)
         if listener is not None:
-            listener({**row, "id": job.scan_id, "model_id": row.get("model_id"), "threshold": row.get("threshold")})
+            listener(jobs.answered_row(job.scan_id, row))
         return following
 
     def _doubted(self, job: Job, row: dict[str, Any]) -> dict[str, Any]:

@@ -13,13 +13,14 @@ from typing import Any
 from sqlalchemy import Connection, bindparam, func, insert, select
 
 from bagscan.core.errors import BagscanError, ReadError
-from bagscan.formats.scans import READERS
+from bagscan.formats.quantities import CHANNEL_NAMES
+from bagscan.formats.scans import READERS, VIEWS
 from bagscan.service.settings import ServiceConfig
 from bagscan.service.store.files import Files
 from bagscan.service.store.tables import jobs, scans
 
 SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._ -]{0,119}")
-PARTS = ("low", "high", "zeff", "below", "side")
+PARTS = (*CHANNEL_NAMES, *VIEWS)
 MOST_FILES = 12  # two views of low, high and effective Z, twice over
 MAGIC: dict[str, tuple[bytes, ...]] = {".png": (b"\x89PNG\r\n\x1a\n",), ".jpg": (b"\xff\xd8\xff",), ".jpeg": (b"\xff\xd8\xff",), ".npz": (b"PK\x03\x04",)}
 MAGIC[".tif"] = MAGIC[".tiff"] = (b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+")

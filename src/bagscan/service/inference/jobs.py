@@ -68,6 +68,11 @@ def give_back(connection: Connection, instance: str) -> int:
     return connection.execute(update(jobs).where(and_(jobs.c.state == "running", jobs.c.instance == instance)).values(state="queued", instance=None)).rowcount
 
 
+def answered_row(scan_id: str, row: Mapping[str, Any]) -> dict[str, Any]:
+    """A scan's row as it is answered: of an error too it says which model and threshold, none."""
+    return {"model_id": None, "threshold": None, **row, "id": scan_id}
+
+
 def finish(connection: Connection, job: Job, row: Mapping[str, Any], artifacts: Mapping[str, Any], seconds: float, top_score: float | None, review: bool) -> bool:
     """Write a job's result, once; False where another did before.
 

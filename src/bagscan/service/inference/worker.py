@@ -12,7 +12,6 @@ Whatever a scan or a model does to it, the service itself goes on. Its tasks:
 from __future__ import annotations
 
 import os
-import signal
 import tempfile
 from collections.abc import Mapping
 from multiprocessing.connection import Connection
@@ -20,18 +19,15 @@ from pathlib import Path
 from typing import Any
 
 from bagscan.core.errors import BagscanError, ModelError, ReadError
-from bagscan.formats.scans import find_scans, group_views, read_views
+from bagscan.formats.scans import VIEWS, find_scans, group_views, read_views
 from bagscan.service.inference.artifacts import keep_artifacts
 from bagscan.service.store.files import Files
 from bagscan.workers.screeners import screener, top_score, try_out
 from bagscan.workers.tasks import serve
 
-VIEWS = ("below", "side")
-
 
 def serve_tasks(pipe: Connection) -> None:
     """Do tasks until the pipe closes; entry point of the process."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the service's to handle
     serve(pipe, {"warm": _warm, "screen": _screen, "shadow": _shadow, "project": _project, "check": _check})
 
 

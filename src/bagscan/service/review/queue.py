@@ -13,7 +13,7 @@ from bagscan.core.errors import BagscanError
 from bagscan.service.accounts import Who
 from bagscan.service.audit import Auditor
 from bagscan.service.settings import ServiceConfig
-from bagscan.service.store.tables import decisions, results, reviews, scans
+from bagscan.service.store.tables import accounts, decisions, results, reviews, scans
 
 VALUES = ("clear", "suspect", "recheck")
 REASONS = {
@@ -220,8 +220,6 @@ def undo(connection: Connection, config: ServiceConfig, auditor: Auditor, who: W
 
 def seen_decisions(connection: Connection, who: Who, scan_id: str) -> list[dict[str, Any]]:
     """The decisions on a scan that an account may know: its own, and everybody's once it is closed or a dispute of its to resolve."""
-    from bagscan.service.store.tables import accounts
-
     review = connection.execute(select(reviews.c.state).where(reviews.c.scan_id == scan_id)).first()
     found = select(decisions, accounts.c.name).join(accounts, accounts.c.id == decisions.c.account_id).where(decisions.c.scan_id == scan_id).order_by(decisions.c.id)
     whole = review is not None and (review.state == "closed" or (review.state == "dispute" and who.role in RESOLVERS))

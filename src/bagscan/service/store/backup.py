@@ -18,11 +18,12 @@ from typing import Any
 from sqlalchemy import Engine, func, insert, select, text
 
 from bagscan import __version__
+from bagscan.service.audit import newest_head
 from bagscan.service.store.database import Store, StoreError
 from bagscan.service.store.files import Files
 from bagscan.service.store.migrate import migrate, newest, revision
 from bagscan.service.store.retention import referenced
-from bagscan.service.store.tables import audit, metadata
+from bagscan.service.store.tables import metadata
 
 FORMAT = 1
 KEYS = ("audit.key", "audit.pub", "audit.head")
@@ -42,7 +43,7 @@ def back_up(store: Store, folder: Path, out: Path, report: Report = print) -> di
     handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(handle, "wb") as file, tarfile.open(fileobj=file, mode="w") as tar:
         with store.read() as connection:
-            last = connection.execute(select(audit).order_by(audit.c.seq.desc()).limit(1)).mappings().first()
+            head = newest_head(connection)
             for table in metadata.sorted_tables:
                 rows = [json.dumps(dict(row)) for row in connection.execute(select(table)).mappings()]
                 manifest["rows"][table.name] = len(rows)
@@ -54,8 +55,8 @@ def back_up(store: Store, folder: Path, out: Path, report: Report = print) -> di
                 content = path.read_bytes()
             except FileNotFoundError:  # retention was faster
                 continue
-            if name == "audit.head" and last is not None:  # of the same moment as the records
-                content = json.dumps({key: last[key] for key in ("seq", "at", "hash", "signature")}).encode()
+            if name == "audit.head" and head is not None:  # of the same moment as the records
+                content = json.dumps(head).encode()
             manifest["files"][name] = hashlib.sha256(content).hexdigest()
             _add(tar, name, content)
         _add(tar, "manifest.json", json.dumps(manifest).encode())
