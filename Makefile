@@ -2,10 +2,11 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+LIGHT := .venv-light
 BAGSCAN_DATA ?= ../shared/data
 export BAGSCAN_DATA
 
-.PHONY: setup demo test test-slow check format clean
+.PHONY: setup light demo test test-slow check format clean
 
 setup: $(VENV)/.ready
 
@@ -17,10 +18,18 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 	  || $(BIN)/python -m pip install -q -c constraints.txt -e '.[dev]'
 	touch $@
 
-demo: setup
-	$(BIN)/bagscan simulate --preset demo --workers 2 --out demo-out/simulated
-	$(BIN)/bagscan screen demo-out/simulated/raw --out demo-out/screened
-	$(BIN)/python benchmarks/demo_truth.py demo-out
+# All that screens and serves, without torch.
+light: $(LIGHT)/.ready
+
+$(LIGHT)/.ready: pyproject.toml constraints.txt
+	test -x $(LIGHT)/bin/python || $(PYTHON) -m venv $(LIGHT)
+	$(LIGHT)/bin/python -m pip install -q -c constraints.txt -e '.[service]'
+	touch $@
+
+demo: light
+	$(LIGHT)/bin/bagscan simulate --preset demo --workers 2 --out demo-out/simulated
+	$(LIGHT)/bin/bagscan screen demo-out/simulated/raw --out demo-out/screened
+	$(LIGHT)/bin/python benchmarks/demo_truth.py demo-out
 	@echo "Open demo-out/screened/report.html in a browser."
 
 test: setup
@@ -40,4 +49,4 @@ format: setup
 	$(BIN)/ruff format src tests benchmarks
 
 clean:
-	rm -rf $(VENV) demo-out .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) $(LIGHT) demo-out .pytest_cache .mypy_cache .ruff_cache

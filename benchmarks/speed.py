@@ -18,7 +18,8 @@ from torch.nn import functional as F
 
 from bagscan.core import Grid, OperatingPoint, Scan, View
 from bagscan.evaluation.results import make_record, write_record
-from bagscan.model import InputConfig, Model, ModelConfig
+from bagscan.model import Model
+from bagscan.model_config import InputConfig, ModelConfig
 from bagscan.regions import grid
 from bagscan.regions.kernel import iterate_numba
 from bagscan.regions.ssn import soft_slic

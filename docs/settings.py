@@ -8,7 +8,7 @@ import re
 import sys
 from pathlib import Path
 
-from bagscan.model import InputConfig, ModelConfig
+from bagscan.model_config import InputConfig, ModelConfig
 from bagscan.registry import KINDS, names, part
 from bagscan.service.settings import ServiceConfig
 from bagscan.simulate.scene import Recipe

@@ -8,7 +8,7 @@ import pytest
 from typer.main import get_command
 
 from bagscan.cli import app
-from bagscan.model import InputConfig
+from bagscan.model_config import InputConfig
 from bagscan.registry import KINDS, names, part
 from bagscan.service.settings import ServiceConfig
 from bagscan.training.augment import AugmentConfig

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from bagscan import __version__
+from bagscan.export.commands import export
 from bagscan.service.commands import audit_app, serve, store_app
 
 app = typer.Typer(
@@ -32,6 +33,9 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON o
 Settings = Annotated[list[str], typer.Option("--set", help="Change one setting, for example --set training.loop.steps=100.")]
 Config = Annotated[Path, typer.Argument(help="A YAML file, see configs/.")]
 ModelFolder = Annotated[Path, typer.Option("--model", help="A model folder, for example runs/xray_joint/model.")]
+
+
+Runtime = Annotated[str, typer.Option(help="torch, onnxruntime, openvino, or auto: the fastest that is installed and that the model was exported for.", envvar="BAGSCAN_RUNTIME")]
 
 
 def _say(text: str) -> None:
@@ -132,14 +136,16 @@ def screen(
     out: Annotated[Path, typer.Option(help="Folder for findings.json, findings.coco.json and report.html.")] = Path("screened"),
     views: Annotated[str, typer.Option(help="Names of views: ID_below.png and ID_side.png are one bag with one decision. Empty: every file by itself.")] = "below,side",
     fail_on_alarm: Annotated[bool, typer.Option(help="Exit with 1 when a scan raises an alarm.")] = False,
+    runtime: Runtime = "auto",
     as_json: AsJson = False,
 ) -> None:
     """Screen scans: JSON, COCO and one HTML report. A bad file becomes an error row."""
     from bagscan.model_folder import shipped_models
     from bagscan.reporting.folder import screen_folder
 
+    _use(runtime)
     tally = screen_folder(paths, [model] if model else shipped_models(), out, _say, [v for v in views.split(",") if v])
-    _print(tally, as_json, lambda: ", ".join(f"{tally[k]} {k}" for k in ("ALARM", "CLEAR", "REVIEW")) + f"; report: {out / 'report.html'}")
+    _print(tally, as_json, lambda: ", ".join(f"{tally[k]} {k}" for k in ("ALARM", "CLEAR", "REVIEW")) + f"; judged by {tally['runtime']}; report: {out / 'report.html'}")
     if tally["errors"]:
         raise typer.Exit(EXIT_BAD_ITEMS)
     if fail_on_alarm and tally["ALARM"]:
@@ -158,6 +164,7 @@ def batch(
     part_size: Annotated[int, typer.Option(min=1, help="Bags in each Parquet file.")] = 1000,
     views: Annotated[str, typer.Option(help="Names of views, as for screen.")] = "below,side",
     cluster: Annotated[str, typer.Option(help="Judge on a Ray cluster: its address, auto for the one that this machine is of, local for one made here.")] = "",
+    runtime: Runtime = "auto",
     index_only: Annotated[bool, typer.Option("--index-only", help="List the bags, judge none.")] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -165,6 +172,7 @@ def batch(
     from bagscan.batch.run import BatchConfig, prepare, screen_archive
     from bagscan.model_folder import shipped_models
 
+    _use(runtime)
     config = BatchConfig(workers, timeout, part_size, tuple(v for v in views.split(",") if v))
     models = [model] if model else shipped_models()
     count = prepare(sources, models, out, config, _say)
@@ -280,6 +288,9 @@ def gallery(
 
     for path in contact_sheets(out, bags, devices, seed, profile, _say):
         typer.echo(path)
+
+
+app.command()(export)
 
 
 @app.command("export-compass")
@@ -440,13 +451,13 @@ def doctor(as_json: AsJson = False) -> None:
 
     from bagscan.registry import KINDS, names
 
-    packages = ("numpy", "torch", "torchvision", "timm", "scikit-image", "scikit-learn", "tifffile", "imagecodecs", "numba")
+    packages = ("numpy", "torch", "torchvision", "timm", "scikit-image", "scikit-learn", "tifffile", "imagecodecs", "numba", "onnxruntime", "openvino")
     versions = {}
     for package in packages:
         try:
             versions[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:
-            versions[package] = "missing: pip install 'bagscan[train]'"
+            versions[package] = f"missing: pip install 'bagscan[{'openvino' if package == 'openvino' else 'train'}]'"
     from bagscan.datasets.record import data_folder
 
     folder = data_folder()
@@ -466,6 +477,13 @@ def doctor(as_json: AsJson = False) -> None:
         return "\n".join(rows)
 
     _print(result, as_json, text)
+
+
+def _use(runtime: str) -> None:
+    """For this process and the worker processes that it starts."""
+    import os
+
+    os.environ["BAGSCAN_RUNTIME"] = runtime
 
 
 def _joint_experiment(config: Path, settings: list[str]) -> Any:

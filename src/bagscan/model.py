@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import hashlib
 import json
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,64 +18,16 @@ import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from bagscan import __version__
 from bagscan.config import fill
 from bagscan.core import OperatingPoint, Regions, View
 from bagscan.core.calibrated import UNCALIBRATED, platt
 from bagscan.core.errors import ConfigError, ModelError
-from bagscan.formats.quantities import RGB
+from bagscan.encoders.region_means import region_means
+from bagscan.model_config import LEAST_TRANSMISSION, ModelConfig
 from bagscan.model_folder import FORMAT, read_description, verified_id, write_manifest
 from bagscan.registry import part
-
-LEAST_TRANSMISSION = 2e-3  # less is noise
-
-
-@dataclass(frozen=True)
-class InputConfig:
-    """What a view must be, and how it is brought to the network.
-
-    Attributes:
-        quantity, channels: as in :class:`bagscan.core.View`.
-        working_side_px: views are scaled so that sqrt(H * W) is this; 0 keeps them as they are.
-        square: whether views are brought to a square of that side, whatever their own shape, as classifiers of whole
-            images are trained.
-        superpixel_side_px: side of a superpixel at working size, so that windows of any size are
-            cut alike; 0 for the regioner's own number of superpixels a view.
-        log_transmission: whether the network sees -ln of transmissions in place of them; colours and
-            effective Z stay as they are.
-        mean, std: per channel; pixels become (x - mean) / std.
-    """
-
-    quantity: str = "pseudo_colour"
-    channels: tuple[str, ...] = ("red", "green", "blue")
-    working_side_px: int = 400
-    superpixel_side_px: float = 0.0
-    log_transmission: bool = False
-    mean: tuple[float, ...] = (0.8, 0.8, 0.8)
-    std: tuple[float, ...] = (0.25, 0.25, 0.25)
-    square: bool = False
-
-    def __post_init__(self) -> None:
-        if not len(self.mean) == len(self.std) == len(self.channels):
-            raise ValueError(f"mean and std need one value for each of {len(self.channels)} channels")
-        if min(self.std, default=0) <= 0:
-            raise ValueError(f"std must be above 0, got {self.std}")
-        if min(self.working_side_px, self.superpixel_side_px) < 0:
-            raise ValueError("working_side_px and superpixel_side_px must be 0 or more")
-        if self.square and not self.working_side_px:
-            raise ValueError("square needs working_side_px")
-
-
-@dataclass(frozen=True)
-class ModelConfig:
-    """The three parts, each ``{name: ..., its own settings}``, and the input."""
-
-    input: InputConfig = field(default_factory=InputConfig)
-    regioner: dict[str, Any] = field(default_factory=lambda: {"name": "ssn"})
-    encoder: dict[str, Any] = field(default_factory=lambda: {"name": "pooled"})
-    scorer: dict[str, Any] = field(default_factory=lambda: {"name": "softmax"})
 
 
 def _build(kind: str, settings: dict[str, Any], where: str, **forced: Any) -> tuple[nn.Module, dict[str, Any]]:
@@ -96,6 +50,7 @@ class Model(nn.Module):
         ConfigError: settings that no part knows.
     """
 
+    runtime = "torch"
     regioner: Any  # parts are known by their contract (tests/test_registry.py), not by a base class
     encoder: Any
     scorer: Any
@@ -116,9 +71,13 @@ class Model(nn.Module):
         self.half_weights = False  # weights are stored in 16 bits, half the size; arithmetic is always in 32
         self.id = "unsaved"
         self.register_buffer("mean", torch.tensor(config.input.mean)[:, None, None], persistent=False)
-        transmission = [name not in ("zeff", *RGB) for name in config.input.channels]
-        self.register_buffer("is_transmission", torch.tensor(transmission)[:, None, None], persistent=False)
+        self.register_buffer("is_transmission", torch.tensor(config.input.is_transmission)[:, None, None], persistent=False)
         self.register_buffer("std", torch.tensor(config.input.std)[:, None, None], persistent=False)
+
+    @property
+    def kind(self) -> str:
+        """Of its regions, as in :class:`bagscan.core.Regions`."""
+        return str(self.regioner.kind)
 
     @property
     def segments_differentiably(self) -> bool:
@@ -162,53 +121,21 @@ class Model(nn.Module):
             pixels = torch.where(self.is_transmission, -pixels.clamp(min=LEAST_TRANSMISSION).log(), pixels)
         return (pixels - self.mean) / self.std
 
-    def superpixels(self, height: int, width: int) -> int | None:
-        """How many superpixels a window at working size is cut into; None for the regioner's own number."""
-        side = self.config.input.superpixel_side_px
-        return max(4, round(height * width / side**2)) if side else None
+    @contextmanager
+    def judging(self) -> Iterator[None]:
+        """In use: no dropout, and on one thread, so that the last bit of a score does not depend on how many there are.
 
-    def select(self, view: View) -> View:
-        """The channels that the model takes, of a view that may hold more: a model of high energy alone reads any raw scan.
-
-        Raises:
-            ModelError: as :meth:`check`.
+        Sums are split among threads, and floating point is not associative. A second thread would save an eighth of the time;
+        more scans at a time take more processes.
         """
-        expected = self.config.input
-        if view.quantity == "dual_energy" and view.channels != expected.channels and set(expected.channels) <= set(view.channels):
-            index = [view.channels.index(name) for name in expected.channels]
-            quantity = "pseudo_colour" if expected.channels == RGB else "dual_energy"
-            view = dataclasses.replace(view, pixels=np.ascontiguousarray(view.pixels[index]), channels=expected.channels, quantity=quantity)
-        self.check(view)
-        return view
-
-    def check(self, view: View) -> None:
-        """Refuse a view of another kind than the model was trained on.
-
-        Raises:
-            ModelError: other channels or another quantity.
-        """
-        expected = self.config.input
-        if (view.quantity, view.channels) != (expected.quantity, expected.channels):
-            hint = "; bagscan convert makes pseudo_colour of low and high" if expected.quantity == "pseudo_colour" and {"low", "high"} <= set(view.channels) else ""
-            raise ModelError(f"the model takes {expected.quantity} of {', '.join(expected.channels)}; the view is {view.quantity} of {', '.join(view.channels)}{hint}")
-
-    def working_view(self, view: View, whole: tuple[int, int] | None = None) -> View:
-        """The view scaled to the working size.
-
-        Args:
-            whole: (H, W) of the view that this is a window of; scale follows from it.
-        """
-        side = self.config.input.working_side_px
-        height, width = view.shape
-        if not side:
-            return view
-        whole = whole or view.shape
-        even = side / (whole[0] * whole[1]) ** 0.5
-        down, across = (side / whole[0], side / whole[1]) if self.config.input.square else (even, even)
-        size = max(8, round(height * down)), max(8, round(width * across))
-        if size == view.shape:
-            return view
-        return dataclasses.replace(view, pixels=resize(view.pixels, *size), pixel_pitch_mm=None)
+        if self.training:
+            self.eval()
+        before = torch.get_num_threads()
+        torch.set_num_threads(1)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(before)
 
     @torch.no_grad()
     def judge(self, view: View, n_superpixels: int | None = None) -> tuple[Regions, np.ndarray]:
@@ -219,8 +146,8 @@ class Model(nn.Module):
 
     def regions(self, view: View, n_superpixels: int | None = None) -> Regions:
         """Regions of a view already at working size."""
-        self.check(view)
-        found: Regions = self.regioner.regions(view, n_superpixels or self.superpixels(*view.shape))
+        self.config.input.check(view)
+        found: Regions = self.regioner.regions(view, n_superpixels or self.config.input.superpixels(*view.shape))
         return found
 
     @torch.no_grad()
@@ -233,15 +160,27 @@ class Model(nn.Module):
         """(n, dim) descriptions of given regions of one normalised image (1, C, H, W)."""
         if not regions.n:
             return image.new_zeros(0, self.encoder.dim)
+        if hasattr(self.encoder, "maps"):  # pooled in the kernel that all runtimes share
+            described: Tensor = self.encoder.in_context(torch.from_numpy(region_means(_channels_last(self.encoder.maps(image))[0], regions)))
+            return described
         if regions.labels.ndim == 3:  # instances overlap: each is the only region of an image of its own
-            masks = torch.tensor(regions.labels)
+            labels, images = torch.tensor(regions.labels).long() - 1, image.expand(regions.n, -1, -1, -1)
             chosen = torch.stack([torch.arange(regions.n), torch.zeros(regions.n, dtype=torch.long)], 1)
-            described: Tensor = self.encoder(image.expand(regions.n, -1, -1, -1), masks.long() - 1, chosen)
-            return described.float()
-        labels = torch.from_numpy(regions.labels.astype(np.int64))[None]
-        chosen = torch.stack([torch.zeros(regions.n, dtype=torch.long), torch.arange(regions.n)], 1)
-        described = self.encoder(image, labels, chosen)
+        else:
+            labels, images = torch.from_numpy(regions.labels.astype(np.int64))[None], image
+            chosen = torch.stack([torch.zeros(regions.n, dtype=torch.long), torch.arange(regions.n)], 1)
+        described = self.encoder(images, labels, chosen)
         return described.float()
+
+    @torch.no_grad()
+    def maps(self, pixels: np.ndarray) -> np.ndarray:
+        """(B, C, H, W) pixels of views -> (B, h, w, D) feature maps, of an encoder that pools them."""
+        return _channels_last(self.encoder.maps(self.normalise(torch.from_numpy(np.array(pixels)))))
+
+    @torch.no_grad()
+    def score_means(self, means: np.ndarray) -> np.ndarray:
+        """(n,) scores, not calibrated, of (n, D) means of maps in regions."""
+        return np.asarray(self.scorer.score(self.encoder.in_context(torch.from_numpy(means))).float().numpy())
 
     @torch.no_grad()
     def score(self, embeddings: Tensor) -> np.ndarray:
@@ -252,6 +191,7 @@ class Model(nn.Module):
         """Write the model folder; returns its id, the hash of weights and description."""
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
+        before = _networks(folder)
         stored = {k: v.half() if self.half_weights and v.is_floating_point() else v for k, v in self.state_dict().items()}
         save_file({k: v.contiguous() for k, v in stored.items()}, folder / "weights.safetensors")
         description = {
@@ -264,6 +204,9 @@ class Model(nn.Module):
         }
         (folder / "model.json").write_text(json.dumps(description, indent=1))
         (folder / "MODEL_CARD.md").write_text(_card(self))
+        if _networks(folder) != before:  # exported graphs are of other weights
+            for graph in folder.glob("*.onnx"):
+                graph.unlink()
         self.id = write_manifest(folder)
         return self.id
 
@@ -298,18 +241,23 @@ class Model(nn.Module):
         return model.eval()
 
 
+def _channels_last(maps: Tensor) -> np.ndarray:
+    """(B, D, h, w) -> (B, h, w, D) float32."""
+    return maps.float().permute(0, 2, 3, 1).contiguous().numpy()
+
+
+def _networks(folder: Path) -> tuple[bytes, Any] | None:
+    """What exported graphs follow from: weights and settings."""
+    if not all((folder / name).is_file() for name in ("weights.safetensors", "model.json")):
+        return None
+    return hashlib.sha256((folder / "weights.safetensors").read_bytes()).digest(), json.loads((folder / "model.json").read_text())["model"]
+
+
 def _without_start(settings: dict[str, Any]) -> None:
     """Settings of a part, and of parts within it, that start from no other weights."""
     settings |= {key: default for key, default in (("pretrained", False), ("weights", None)) if key in settings}
     for inner in (value for value in settings.values() if isinstance(value, dict)):
         _without_start(inner)
-
-
-def resize(pixels: np.ndarray, height: int, width: int) -> np.ndarray:
-    """(C, H, W) float32 to another size, antialiased bilinear."""
-    tensor = torch.from_numpy(np.array(pixels))[None]
-    scaled = F.interpolate(tensor, size=(height, width), mode="bilinear", align_corners=False, antialias=True)
-    return np.asarray(scaled[0].numpy())
 
 
 def _card(model: Model) -> str:

@@ -1,6 +1,7 @@
 """What a model folder is, without loading it: hashes, identity, description. No torch.
 
-The folder holds ``weights.safetensors``, ``model.json``, ``MODEL_CARD.md`` and ``SHA256SUMS``.
+The folder holds ``weights.safetensors``, ``model.json``, ``MODEL_CARD.md``, ``SHA256SUMS`` and, once exported, the
+same networks as ``*.onnx`` (:mod:`bagscan.runtime`).
 Nothing in it is ever pickled.
 """
 
@@ -26,7 +27,7 @@ def shipped_models() -> list[Path]:
 
 def write_manifest(folder: Path) -> str:
     """Hash the files of a model folder into its manifest; returns the model's id."""
-    sums = {name: _sha256(folder / name) for name in HASHED}
+    sums = {name: _sha256(folder / name) for name in (*HASHED, *sorted(path.name for path in folder.glob("*.onnx")))}
     (folder / MANIFEST).write_text("".join(f"{digest}  {name}\n" for name, digest in sums.items()))
     return _identity(sums)
 

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from skimage.measure import find_contours
 
 from bagscan.core import Decision, Finding, Report, Scan, View
 from bagscan.core.errors import BagscanError, ModelError
-from bagscan.model import Model
 from bagscan.plausibility import unfit
+from bagscan.runtime.load import load_model, runtime_of
+
+if TYPE_CHECKING:
+    from bagscan.runtime.load import Usable
 
 
 class Screener:
@@ -28,23 +29,28 @@ class Screener:
         ModelError: the model has no operating point yet.
     """
 
-    def __init__(self, model: Model, threshold: float | None = None) -> None:
+    def __init__(self, model: Usable, threshold: float | None = None) -> None:
         if model.operating_point is None:
             raise ModelError("the model has no operating point: choose one with bagscan calibrate CONFIG --model FOLDER --max-fpr 0.05")
-        self.model = model.eval()
+        self.model = model
         self.point = model.operating_point if threshold is None else replace(model.operating_point, threshold=threshold, criterion="set by hand")
         # Falling scores of benign calibration segments; empty where the model keeps none.
         self._benign = np.sort(np.asarray(model.about.get("benign_score_quantiles", []), np.float64))
 
     @classmethod
-    def load(cls, folder: str | Path, threshold: float | None = None) -> Screener:
-        """A screener from a model folder. Raises :class:`ModelError` as :meth:`Model.load`."""
-        return cls(Model.load(folder), threshold)
+    def load(cls, folder: str | Path, threshold: float | None = None, runtime: str | None = None, late: bool = False) -> Screener:
+        """A screener from a model folder. Arguments and errors as :func:`bagscan.runtime.load.load_model`."""
+        return cls(load_model(folder, runtime, late), threshold)
+
+    @property
+    def runtime(self) -> str:
+        """Name and version of what runs the model."""
+        return runtime_of(self.model)
 
     def takes(self, scan: Scan) -> bool:
         """Whether the model knows what to do with the scan's channels."""
         try:
-            self.model.select(scan.views[0])
+            self.model.config.input.select(scan.views[0])
         except ModelError:
             return False
         return True
@@ -56,7 +62,7 @@ class Screener:
             ``ALARM`` with findings, ``CLEAR`` without, or ``REVIEW`` with the reason when a view
             cannot be judged; never an exception for a scan's own faults, never ``CLEAR`` for them.
         """
-        with on_one_thread():
+        with self.model.judging():
             return self._screen(scan)
 
     def _screen(self, scan: Scan) -> Report:
@@ -86,7 +92,7 @@ class Screener:
 
     def regions_and_scores(self, view: View) -> tuple[np.ndarray, np.ndarray]:
         """(H, W) int32 regions at the view's own size, and (n,) scores; of overlapping instances the worst lies on top."""
-        working = self.model.working_view(self.model.select(view))
+        working = self.model.config.input.working_view(self.model.config.input.select(view))
         regions, scores = self.model.judge(working)
         labels = regions.labels
         if labels.ndim == 3:
@@ -105,7 +111,7 @@ class Screener:
             rows, cols = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
             box = (float(cols[0]), float(rows[0]), float(cols[-1] + 1), float(rows[-1] + 1))
             score = float(scores[index])
-            kind = self.model.regioner.kind
+            kind = self.model.kind
             found.append(Finding(view.view_id, mask, outline(mask, box), box, "anomaly", score, self._expected_fpr(score), kind))
         return found
 
@@ -113,21 +119,6 @@ class Screener:
         """Share of benign calibration segments that score at least this much."""
         n = len(self._benign)
         return float((n - np.searchsorted(self._benign, score)) / n) if n else None
-
-
-@contextmanager
-def on_one_thread() -> Iterator[None]:
-    """Compute on one thread, so that the last bit of a score does not depend on how many there are.
-
-    Sums are split among threads, and floating point is not associative. A second thread would save an eighth of the time; more
-    scans at a time take more processes.
-    """
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def upsample_labels(labels: np.ndarray, height: int, width: int) -> np.ndarray:

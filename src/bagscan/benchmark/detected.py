@@ -20,7 +20,8 @@ from bagscan.core import Annotation, View
 from bagscan.datasets.items import LEAST_VISIBLE_PX, cut, mask_annotation, match
 from bagscan.datasets.record import Record
 from bagscan.formats.coco import decode_mask, encode_mask
-from bagscan.model import InputConfig, Model
+from bagscan.model import Model
+from bagscan.model_config import InputConfig
 from bagscan.training.data import DataConfig, SourceConfig
 from bagscan.training.detection import DetectionTrainingConfig, judge_detections
 from bagscan.training.experiment import DetectionExperiment, detection_samples, load_regioner, train_detection
@@ -67,7 +68,7 @@ def run_detector(place: Place, report: Report = print) -> Path:
 
 
 def _sure(model: Model, record: Record) -> list[np.ndarray]:
-    view = model.working_view(model.select(read_view(record)[0]))
+    view = model.config.input.working_view(model.config.input.select(read_view(record)[0]))
     return [d["mask"] for d in model.regioner.detect(view) if d["score"] >= model.regioner.config.min_score]
 
 

@@ -36,7 +36,8 @@ from bagscan.evaluation.baseline import image_statistics, trivial_baseline
 from bagscan.evaluation.metrics import auroc
 from bagscan.evaluation.multi_label import map_interval, ranking_table
 from bagscan.evaluation.results import make_record, write_record
-from bagscan.model import InputConfig, Model, ModelConfig
+from bagscan.model import Model
+from bagscan.model_config import InputConfig, ModelConfig
 from bagscan.simulate.dataset import load_recipe, simulate
 from bagscan.training.data import DataConfig, SourceConfig, load_records, load_source
 from bagscan.training.loop import LoopConfig, run

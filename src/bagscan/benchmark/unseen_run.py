@@ -20,7 +20,8 @@ from bagscan.benchmark.run import make_sets
 from bagscan.benchmark.unseen import SETTINGS, compare, describe_tests, scorers_of, without
 from bagscan.core.errors import BagscanError, ConfigError
 from bagscan.evaluation.results import check_record, make_record, write_record
-from bagscan.model import Model, ModelConfig
+from bagscan.model import Model
+from bagscan.model_config import ModelConfig
 from bagscan.training.data import load_records, obtain_split, part_records
 from bagscan.training.experiment import Experiment, read_experiment
 from bagscan.training.joint import JointConfig, JointTask

@@ -101,6 +101,10 @@ class PooledEncoder(nn.Module):
             pooled = self.context(pooled, src_key_padding_mask=empty)
         return pooled[chosen[:, 0], chosen[:, 1]]
 
+    def in_context(self, means: Tensor) -> Tensor:
+        """(n, dim) means of all regions of one image, each of which owns a pixel -> (n, dim) descriptions."""
+        return means if self.context is None else self.context(means[None])[0]
+
 
 def build(config: Config) -> PooledEncoder:
     return PooledEncoder(config)

@@ -8,14 +8,11 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
-from scipy.ndimage import binary_dilation
 from torch import Tensor, nn
-from torch.nn import functional as F
 from torchvision.models.detection import FasterRCNN, MaskRCNN
 from torchvision.models.detection.faster_rcnn import FastRCNNPredictor, TwoMLPHead
 from torchvision.models.detection.mask_rcnn import MaskRCNNHeads, MaskRCNNPredictor
@@ -26,6 +23,7 @@ from torchvision.ops.feature_pyramid_network import LastLevelMaxPool
 
 from bagscan.backbones import create_backbone
 from bagscan.core import Regions, View
+from bagscan.regions.instances import Config, Detected, detections, item_regions, prepare
 
 CARD = {
     "paper": "He et al., ICCV 2017; Bhowmik & Breckon, section II-A",
@@ -34,42 +32,6 @@ CARD = {
     "limits": "finds items of the kinds it was trained on; two that lie on one another may be taken for one",
 }
 HEAD = 256
-BRIGHT, Z = (0.8, 0.25), (6.0, 5.0)  # mean and standard deviation of what the network sees
-
-
-@dataclass(frozen=True)
-class Config:
-    """Detector settings.
-
-    Attributes:
-        backbone, pretrained, weights: see :func:`create_backbone`. channels: image channels.
-        deepest_stride: of the backbone's stages that are kept; 0 for all.
-        anchors_px: sides of the boxes that it starts from, in pixels of the view, smallest first.
-        dim: channels of the feature pyramid. stride: pixels averaged before it sees them.
-        classes: what it tells apart. masks: whether it draws masks; boxes alone are Faster R-CNN.
-        min_score: of a detection that is kept. max_items: kept of one view, best first.
-        widen_px: by which masks grow in use, so that what is taped to an item belongs to it.
-        trainable: joint training does not train it; ``bagscan train`` of a detection configuration does.
-    """
-
-    backbone: str = "resnet18"
-    channels: int = 3
-    deepest_stride: int = 0
-    anchors_px: tuple[int, ...] = (32, 64, 128, 256, 512)
-    dim: int = 64
-    stride: int = 2
-    classes: tuple[str, ...] = ("item",)
-    masks: bool = True
-    min_score: float = 0.5
-    max_items: int = 12
-    widen_px: int = 6
-    pretrained: bool = False
-    weights: str | None = None
-    trainable: bool = False
-
-    def __post_init__(self) -> None:
-        if len(self.anchors_px) < 5 or list(self.anchors_px) != sorted(self.anchors_px) or self.anchors_px[0] < self.stride:
-            raise ValueError(f"anchors_px needs five ascending sides of at least stride={self.stride} pixels, got {self.anchors_px}")
 
 
 class _Pyramid(nn.Module):
@@ -132,9 +94,8 @@ class MaskRCNNRegioner(nn.Module):
 
     def prepare(self, pixels: Tensor, channels: Sequence[str]) -> Tensor:
         """(B, C, H, W) pixels of views -> what the detector takes, 1/stride of the size."""
-        stats = np.array([Z if name == "zeff" else BRIGHT for name in channels], np.float32)
-        mean, std = (torch.from_numpy(stats[:, k].copy()).to(pixels.device)[:, None, None] for k in (0, 1))
-        return F.avg_pool2d((pixels - mean) / std, self.config.stride, ceil_mode=True, count_include_pad=False)
+        prepared: Tensor = prepare(pixels, channels, self.config.stride)
+        return prepared
 
     @torch.no_grad()
     def detect(self, view: View) -> list[dict[str, Any]]:
@@ -143,28 +104,13 @@ class MaskRCNNRegioner(nn.Module):
         self.eval()
         found = self.detector(list(self.prepare(torch.from_numpy(np.array(view.pixels))[None], view.channels)))[0]
         self.train(was_training)
-        stride, (height, width) = self.config.stride, view.shape
-        boxes = (found["boxes"] * stride).clamp(min=0).numpy()
-        boxes[:, 2:] = boxes[:, 2:].clip(max=(width, height))
-        masks = found["masks"][:, 0].numpy() > 0.5 if self.config.masks else None
-        kept = []
-        for k, (box, label, score) in enumerate(zip(boxes, found["labels"].tolist(), found["scores"].tolist(), strict=True)):
-            x1, y1, x2, y2 = (round(float(v)) for v in box)
-            if masks is None:
-                mask = np.zeros((height, width), bool)
-                mask[y1:y2, x1:x2] = True
-            else:
-                mask = masks[k].repeat(stride, 0).repeat(stride, 1)[:height, :width]
-            if mask.any():
-                kept.append({"label": self.config.classes[label - 1], "score": score, "box_xyxy": tuple(float(v) for v in box), "mask": mask})
-        return kept
+        masks = found["masks"][:, 0].numpy() if self.config.masks else None
+        detected = Detected(found["boxes"].numpy(), found["labels"].numpy(), found["scores"].numpy(), masks)
+        return detections(detected, self.config, *view.shape)
 
     def regions(self, view: View, n_superpixels: int | None = None) -> Regions:
         """Masks of the items found, widened, as a stack; ``n_superpixels`` is not used."""
-        sure = [d["mask"] for d in self.detect(view) if d["score"] >= self.config.min_score]
-        masks = [binary_dilation(m, iterations=self.config.widen_px) if self.config.widen_px else m for m in sure]
-        stack = np.stack(masks) if masks else np.zeros((0, *view.shape), bool)
-        return Regions(stack, len(stack), self.kind)
+        return item_regions(self.detect(view), self.config, *view.shape)
 
 
 def build(config: Config) -> MaskRCNNRegioner:

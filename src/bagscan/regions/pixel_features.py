@@ -2,12 +2,16 @@
 
 SSN scales CIE Lab by 0.26 against positions scaled to 2.5 per cell. Other quantities have no Lab:
 they are brought to [0, 100] between robust percentiles of the view itself, then scaled the same.
+
+One kernel for training and for every runtime: through the array API standard it takes NumPy arrays and torch
+tensors alike, and imports neither.
 """
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor
+from typing import Any
+
+from array_api_compat import array_namespace
 
 COLOUR_SCALE = 0.26
 _SRGB_TO_XYZ = (
@@ -16,34 +20,63 @@ _SRGB_TO_XYZ = (
     (0.019334, 0.119193, 0.950227),
 )
 _D65_WHITE = (0.95047, 1.0, 1.08883)
+_SAMPLE = 20_000  # pixels are enough for percentiles, and keep them cheap
 
 
-def rgb_to_lab(rgb: Tensor) -> Tensor:
+def average_pool(pixels: Any, stride: int) -> Any:
+    """(B, C, H, W) -> (B, C, ceil(H / stride), ceil(W / stride)); a window cut off by the border averages what is there."""
+    if stride == 1:
+        return pixels
+    xp = array_namespace(pixels)
+    b, c, height, width = pixels.shape
+    down, across = -height % stride, -width % stride
+    if down:
+        pixels = xp.concat([pixels, xp.zeros((b, c, down, width), dtype=pixels.dtype, device=pixels.device)], axis=2)
+    if across:
+        pixels = xp.concat([pixels, xp.zeros((b, c, height + down, across), dtype=pixels.dtype, device=pixels.device)], axis=3)
+    total = sum(pixels[:, :, y::stride, x::stride] for y in range(stride) for x in range(stride))
+    total = total / stride**2
+    if down:
+        total[:, :, -1] *= stride / (stride - down)
+    if across:
+        total[:, :, :, -1] *= stride / (stride - across)
+    return total
+
+
+def rgb_to_lab(rgb: Any) -> Any:
     """(B, 3, H, W) sRGB in [0, 1] -> CIE Lab under D65 (IEC 61966-2-1), L in [0, 100]."""
-    linear = torch.where(rgb > 0.04045, ((rgb + 0.055) / 1.055).clamp(min=0) ** 2.4, rgb / 12.92)
-    matrix = rgb.new_tensor(_SRGB_TO_XYZ) / rgb.new_tensor(_D65_WHITE)[:, None]
-    xyz = torch.einsum("ij,bjhw->bihw", matrix, linear)
-    f = torch.where(xyz > 0.008856, xyz.clamp(min=1e-6) ** (1 / 3), 7.787 * xyz + 16 / 116)
-    x, y, z = f.unbind(1)
-    return torch.stack([116 * y - 16, 500 * (x - y), 200 * (y - z)], 1)
+    xp = array_namespace(rgb)
+    linear = xp.where(rgb > 0.04045, xp.clip((rgb + 0.055) / 1.055, min=0.0) ** 2.4, rgb / 12.92)
+    rows = [sum(m / white * linear[:, k] for k, m in enumerate(row)) for row, white in zip(_SRGB_TO_XYZ, _D65_WHITE, strict=True)]
+    x, y, z = (xp.where(v > 0.008856, xp.clip(v, min=1e-6) ** (1 / 3), 7.787 * v + 16 / 116) for v in rows)
+    return xp.stack([116 * y - 16, 500 * (x - y), 200 * (y - z)], axis=1)
 
 
-def _percentile_scaled(channels: Tensor) -> Tensor:
+def _percentile_scaled(channels: Any) -> Any:
     """(B, C, H, W) -> the same in [0, 100] between each channel's 1st and 99th percentile."""
-    # A strided sample is enough for percentiles and keeps this linear and cheap.
-    step = max(1, int((channels.shape[-1] * channels.shape[-2] / 20_000) ** 0.5))
-    sample = channels[:, :, ::step, ::step].flatten(2)
-    low, high = torch.quantile(sample.float(), sample.new_tensor([0.01, 0.99]).float(), dim=-1)[..., None, None]
-    spread = (high - low).clamp(min=1e-6)
-    scaled = ((channels - low) / spread).clamp(0, 1) * 100
-    return torch.where(high - low > 1e-6, scaled, torch.zeros_like(scaled))
+    xp = array_namespace(channels)
+    b, c, height, width = channels.shape
+    step = max(1, int((height * width / _SAMPLE) ** 0.5))
+    sample = xp.sort(xp.reshape(channels[:, :, ::step, ::step], (b, c, -1)), axis=-1)
+    low, high = (_between(sample, share)[:, :, None, None] for share in (0.01, 0.99))
+    spread = xp.clip(high - low, min=1e-6)
+    scaled = xp.clip((channels - low) / spread, min=0.0, max=1.0) * 100
+    return xp.where(high - low > 1e-6, scaled, xp.zeros_like(scaled))
 
 
-def colour_features(pixels: Tensor, quantity: str, channels: tuple[str, ...] = ()) -> Tensor:
+def _between(ascending: Any, share: float) -> Any:
+    """Quantile along the last axis, by linear interpolation."""
+    at = share * (ascending.shape[-1] - 1)
+    below = int(at)
+    above = min(below + 1, ascending.shape[-1] - 1)
+    return ascending[..., below] + (at - below) * (ascending[..., above] - ascending[..., below])
+
+
+def colour_features(pixels: Any, quantity: str, channels: tuple[str, ...] = ()) -> Any:
     """What SSN and SLIC compare between pixels, from a view's own pixels.
 
     Args:
-        pixels: (B, C, H, W) float, in the units of ``quantity``.
+        pixels: (B, C, H, W) float array or tensor, in the units of ``quantity``.
         quantity: as in :class:`bagscan.core.View`. Three-channel ``pseudo_colour`` becomes Lab,
             ``transmission`` its negative logarithm; everything is then percentile-scaled.
         channels: names, needed for ``dual_energy`` only: all but ``zeff`` are transmission.
@@ -54,6 +87,7 @@ def colour_features(pixels: Tensor, quantity: str, channels: tuple[str, ...] = (
     if quantity == "pseudo_colour" and pixels.shape[1] == 3:
         return rgb_to_lab(pixels) * COLOUR_SCALE
     if quantity in ("transmission", "dual_energy"):
-        is_z = torch.tensor([name == "zeff" for name in channels] or [False] * pixels.shape[1])
-        pixels = torch.where(is_z[:, None, None].to(pixels.device), pixels, -pixels.clamp(min=1e-4).log())
+        xp = array_namespace(pixels)
+        named = channels or ("",) * pixels.shape[1]
+        pixels = xp.stack([pixels[:, k] if name == "zeff" else -xp.log(xp.clip(pixels[:, k], min=1e-4)) for k, name in enumerate(named)], axis=1)
     return _percentile_scaled(pixels) * COLOUR_SCALE

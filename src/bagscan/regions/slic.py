@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from skimage.segmentation import slic
 from torch import nn
 
@@ -42,8 +41,7 @@ class Slic(nn.Module):
 
     def regions(self, view: View, n_superpixels: int | None = None) -> Regions:
         """Cut one view into connected superpixels."""
-        image = colour_features(torch.from_numpy(np.array(view.pixels))[None], view.quantity, view.channels)[0]
-        colour = image.permute(1, 2, 0).numpy() / COLOUR_SCALE
+        colour = colour_features(view.pixels[None], view.quantity, view.channels)[0].transpose(1, 2, 0) / COLOUR_SCALE
         # scikit-image stretches what it is given to [0, 1]; compactness must shrink with it.
         spread = max(float(np.ptp(colour)), 1e-6)
         labels = slic(

@@ -7,8 +7,6 @@ whole image is a batch of cells and each iteration is two small matrix products 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -22,9 +20,7 @@ from bagscan.core.association import (
     pool,
     to_cells,
 )
-from bagscan.regions.connectivity import enforce_connectivity
-from bagscan.regions.kernel import iterate_numba
-from bagscan.regions.pixel_features import COLOUR_SCALE, colour_features
+from bagscan.regions.superpixels import POSITION_SCALE, Config, cut, grid_for, prepare
 
 CARD = {
     "paper": "Jampani et al., Superpixel Sampling Networks, ECCV 2018",
@@ -32,44 +28,6 @@ CARD = {
     "weights": "trained by the user; none shipped",
     "limits": "superpixels cannot reach further than one cell from where they started",
 }
-
-
-@dataclass(frozen=True)
-class Config:
-    """SSN settings.
-
-    Attributes:
-        n_superpixels: how many are wanted; there may be fewer, where limits of size demand it.
-        channels: image channels C.
-        width: convolution channels (64 in both papers; 0 runs plain soft SLIC without a network).
-        backbone: take features from the first stages of this network in place of the papers' seven
-            convolutions; pretrained: with its ImageNet weights. See :func:`create_backbone`.
-        n_features: learned dimensions added to colour and position (15 in SSN).
-        train_iterations, iterations: SLIC iterations in training and in use.
-        stride: segment at 1/stride of the resolution; the labels come back at full size.
-        oversample: cells that start per superpixel wanted; in use the surplus is joined by
-            likeness (see :mod:`bagscan.regions.connectivity`), so flat areas cost few superpixels.
-        min_size, max_size: limits as a fraction of the mean superpixel area.
-        trainable: whether gradients pass through it in joint training.
-    """
-
-    n_superpixels: int = 100
-    channels: int = 3
-    width: int = 64
-    backbone: str | None = None
-    pretrained: bool = False
-    n_features: int = 15
-    train_iterations: int = 5
-    iterations: int = 10
-    stride: int = 1
-    oversample: float = 1.5
-    min_size: float = 0.06
-    max_size: float = 3.0
-    trainable: bool = True
-
-    def __post_init__(self) -> None:
-        if min(self.n_superpixels, self.stride, self.iterations, self.train_iterations) < 1 or self.oversample <= 0:
-            raise ValueError("n_superpixels, stride and iterations must be at least 1, oversample above 0")
 
 
 def _conv(c_in: int, c_out: int) -> nn.Sequential:
@@ -177,24 +135,18 @@ class SSN(nn.Module):
     def prepare(self, pixels: Tensor, quantity: str, channels: tuple[str, ...]) -> Tensor:
         """(B, C, H, W) pixels of a view -> (B, C, h, w) colour features at the working resolution,
         1/stride; for a backbone (B, 2C, h, w), with values in [0, 1] for it behind them."""
-        stride = self.config.stride
-        if stride > 1:  # before the colour conversion, which then costs 1/stride^2
-            pixels = F.avg_pool2d(pixels, stride, ceil_mode=True, count_include_pad=False)
-        colour = colour_features(pixels, quantity, channels)
-        if not self.config.backbone:
-            return colour
-        return torch.cat([colour, pixels if quantity == "pseudo_colour" else colour / (100 * COLOUR_SCALE)], 1)
+        prepared: Tensor = prepare(pixels, quantity, channels, self.config)
+        return prepared
 
     def grid(self, prepared: Tensor, n_superpixels: int | None = None) -> Grid:
         """The grid for an image of :meth:`prepare`."""
-        count = (n_superpixels or self.config.n_superpixels) * self.config.oversample
-        return Grid.for_count(prepared.shape[-2], prepared.shape[-1], max(1, round(count)))
+        return grid_for(prepared.shape[-2], prepared.shape[-1], self.config, n_superpixels)
 
     def features(self, prepared: Tensor, grid: Grid) -> Tensor:
         """An image of :meth:`prepare` -> (B, 2 + C + n_features, h, w)."""
         channels = self.config.channels
         image, pixels = prepared[:, :channels], prepared[:, channels:]
-        scale = 2.5 / min(grid.cell_h, grid.cell_w)
+        scale = POSITION_SCALE / min(grid.cell_h, grid.cell_w)
         ys = torch.arange(grid.height, dtype=image.dtype, device=image.device) * scale
         xs = torch.arange(grid.width, dtype=image.dtype, device=image.device) * scale
         position = torch.stack(torch.meshgrid(ys, xs, indexing="ij")).expand(len(image), -1, -1, -1)
@@ -219,19 +171,11 @@ class SSN(nn.Module):
     @torch.no_grad()
     def regions(self, view: View, n_superpixels: int | None = None) -> Regions:
         """Cut one view into connected superpixels."""
-        height, width = view.shape
-        prepared = self.prepare(torch.from_numpy(np.array(view.pixels))[None], view.quantity, view.channels)
-        grid = self.grid(prepared, n_superpixels)
-        features = self.features(prepared, grid)[0].float().cpu().numpy()
-        labels = iterate_numba(features, grid, self.config.iterations)
-        wanted = n_superpixels or self.config.n_superpixels
-        mean_area = labels.size / wanted
-        limits = round(self.config.min_size * mean_area), round(self.config.max_size * mean_area)
-        labels = enforce_connectivity(labels, features, wanted, *limits)
-        stride = self.config.stride
-        if stride > 1:
-            labels = labels.repeat(stride, 0).repeat(stride, 1)[:height, :width]
-        return Regions.from_labels(np.ascontiguousarray(labels), kind=self.kind)
+        return cut(view, self.config, self._learned if self.net is not None else None, n_superpixels)
+
+    def _learned(self, colour: np.ndarray, pixels: np.ndarray) -> np.ndarray:
+        assert self.net is not None
+        return np.asarray(self.net(torch.from_numpy(colour), torch.from_numpy(pixels)).float().numpy())
 
 
 def build(config: Config) -> SSN:

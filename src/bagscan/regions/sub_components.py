@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from bagscan.config import fill
 from bagscan.core import Grid, Regions, View
+from bagscan.regions.superpixels import on_items
 from bagscan.registry import part
 
 CARD = {
@@ -19,7 +19,6 @@ CARD = {
     "weights": "those of its two parts",
     "limits": "says nothing of what lies outside the items that were found",
 }
-LEAST_ON_ITEM = 0.5
 
 
 @dataclass(frozen=True)
@@ -62,12 +61,7 @@ class SubComponents(nn.Module):
     @torch.no_grad()
     def regions(self, view: View, n_superpixels: int | None = None) -> Regions:
         """Superpixels of the view that lie on an item by half; -1 elsewhere."""
-        items = self.items.regions(view)
-        cut = self.parts.regions(view, n_superpixels)
-        on_item = items.labels.any(0) if items.labels.ndim == 3 else items.labels >= 0
-        kept = cut.overlap(on_item) >= LEAST_ON_ITEM
-        number = np.where(kept, np.cumsum(kept) - 1, -1).astype(np.int32)
-        return Regions(number[cut.labels], int(kept.sum()), self.kind)
+        return on_items(self.items.regions(view), self.parts.regions(view, n_superpixels))
 
 
 def _resolved(settings: dict[str, Any], built: Any) -> dict[str, Any]:

@@ -43,14 +43,15 @@ def screen_folder(paths: Sequence[Path], models: Sequence[Path], out: Path, repo
     bags = group_views(find_scans(paths), views)
     if not bags:
         raise ReadError(f"no scans in {', '.join(map(str, paths))}")
-    screeners = [Screener.load(model) for model in models]
+    screeners = [Screener.load(model, late=len(models) > 1) for model in models]
     ids = " ".join(screener.model.id for screener in screeners)
+    used = " ".join([ids, *(screener.runtime for screener in screeners)])
     partial = out / "partial"
     partial.mkdir(parents=True, exist_ok=True)
     rows, started, judged, said = [], time.monotonic(), 0, time.monotonic()
     for number, files in enumerate(bags, 1):
         stamp = " ".join(f"{name} {file.absolute()} {_stamp(file)}" for name, file in files.items())
-        stored = partial / hashlib.sha256(f"{ids} {stamp}".encode()).hexdigest()[:24]
+        stored = partial / hashlib.sha256(f"{used} {stamp}".encode()).hexdigest()[:24]
         if not stored.with_suffix(".json").exists():
             judged += 1
             _judge(screeners, files, stored)
@@ -67,7 +68,7 @@ def screen_folder(paths: Sequence[Path], models: Sequence[Path], out: Path, repo
     errors = {row["path"]: row["error"] for row, _ in rows if row.get("error")}
     for error in errors.values():
         report(f"REVIEW: {error}")
-    return tally | {"errors": errors, "scans": len(bags), "model_id": ids, "out": str(out)}
+    return tally | {"errors": errors, "scans": len(bags), "model_id": ids, "runtime": screeners[0].runtime, "out": str(out)}
 
 
 def _judge(screeners: Sequence[Screener], files: Mapping[str, Path], stored: Path) -> None:
@@ -103,5 +104,5 @@ def _about(screener: Screener) -> str:
     level = "scans" if "per scan" in point.criterion else "segments"
     return (
         f"Model {screener.model.id} for {', '.join(channels)} · threshold {point.threshold:.4f} · {point.criterion}; "
-        f"on {point.chosen_on_split}: {100 * point.expected_fpr:.2f} % of benign {level}"
+        f"on {point.chosen_on_split}: {100 * point.expected_fpr:.2f} % of benign {level} · judged by {screener.runtime}"
     )

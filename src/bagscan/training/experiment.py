@@ -23,7 +23,8 @@ from bagscan.datasets.record import Record, data_folder
 from bagscan.datasets.splits import Split
 from bagscan.evaluation.items import Judged
 from bagscan.evaluation.within_bag import BagResult
-from bagscan.model import InputConfig, Model, ModelConfig
+from bagscan.model import Model
+from bagscan.model_config import InputConfig, ModelConfig
 from bagscan.regions.ssn import SSN
 from bagscan.regions.ssn import Config as SSNConfig
 from bagscan.training.data import DataConfig, load_records, obtain_split, part_records

@@ -185,7 +185,7 @@ class JointTask:
 
     def _superpixels(self, height: int, width: int) -> int:
         """As many for a crop as leaves a superpixel the size that it has in use."""
-        by_area = self.model.superpixels(height, width)
+        by_area = self.model.config.input.superpixels(height, width)
         if by_area:
             return by_area
         settings = self.model.config.regioner

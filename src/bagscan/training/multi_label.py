@@ -15,7 +15,8 @@ from torch.nn import functional as F
 
 from bagscan.core.errors import ConfigError, DataError
 from bagscan.evaluation.multi_label import UNKNOWN, ranking_table
-from bagscan.model import Model, ModelConfig
+from bagscan.model import Model
+from bagscan.model_config import ModelConfig
 from bagscan.training.data import DataConfig, load_records, obtain_split, part_records
 from bagscan.training.loop import LoopConfig, run
 from bagscan.training.resolved import save_resolved

@@ -21,7 +21,8 @@ from torch import Tensor
 
 from bagscan.core.errors import ConfigError, TrainingError
 from bagscan.evaluation.metrics import auroc
-from bagscan.model import Model, ModelConfig
+from bagscan.model import Model
+from bagscan.model_config import ModelConfig
 from bagscan.training.data import DataConfig, load_records, obtain_split, part_records
 from bagscan.training.joint import as_bag, described
 from bagscan.training.multi_label import UNKNOWN, label_vector

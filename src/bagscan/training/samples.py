@@ -98,11 +98,11 @@ def load_sample(record: Record, model: Model, sha256: str | None = None) -> Samp
     view, found = read_view(record)
     if sha256 not in (None, found):
         raise DataError(f"{record.path}: changed since the split was made")
-    whole, view = view.shape, model.select(view)
+    whole, view = view.shape, model.config.input.select(view)
     if record.window is not None:
         x1, y1, x2, y2 = record.window
         view = replace(view, pixels=np.ascontiguousarray(view.pixels[:, y1:y2, x1:x2]))
-    working = model.working_view(view, whole)
+    working = model.config.input.working_view(view, whole)
     (height, width), (h0, w0) = working.shape, view.shape
     scale = lambda a: scale_annotation(a, height / h0, width / w0, height, width)  # noqa: E731
     region = scale(record.item).mask if record.item is not None else None

@@ -42,12 +42,12 @@ def try_out(one: Any) -> None:
         raise BagscanError(f"model {one.model.id} does not judge a drawn scan: {'; '.join(report.reasons)}")
 
 
-def drawn_scan(expected: Any) -> Scan:
+def drawn_scan(expected: Any, height: int = 96, width: int = 128, seed: int = 0) -> Scan:
     """A small bag with two blocks in it, of the channels that a model takes."""
-    rng = np.random.default_rng(0)
-    depth = np.zeros((96, 128), np.float32)
-    depth[16:80, 16:112] += 0.3
-    depth[32:56, 40:72] += 0.8
+    rng = np.random.default_rng(seed)
+    depth = np.zeros((height, width), np.float32)
+    depth[height // 6 : height - height // 6, width // 8 : width - width // 8] += 0.3
+    depth[height // 3 : height * 7 // 12, width * 5 // 16 : width * 9 // 16] += 0.8
     depth = depth + rng.normal(0, 0.01, depth.shape).astype(np.float32)
     planes = {"zeff": 7 + 6 * depth, "low": np.exp(-1.3 * depth.clip(0)), "high": np.exp(-depth.clip(0))}
     pixels = np.stack([planes.get(name, np.exp(-depth.clip(0))) for name in expected.channels]).astype(np.float32)

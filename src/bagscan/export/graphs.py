@@ -1,0 +1,150 @@
+"""From a trained model to ONNX graphs, one a network; what lies between them is the kernel that all runtimes share.
+
+Graphs leave by torch's tracing exporter: the newer one took minutes for a network whose height and width are free, and cannot
+take detectors. Batch normalisation stays as it is, so that weights which are stored in 16 bits stay such; runtimes fold it.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import warnings
+from pathlib import Path
+from typing import Any
+
+import onnx
+import torch
+from onnx import TensorProto, helper, numpy_helper
+from torch import Tensor, nn
+
+from bagscan.model import Model
+from bagscan.model_folder import verified_id, write_manifest
+from bagscan.runtime.exported import graphs_of
+
+OPSET = 17  # roi_align with half-pixel corners needs 16
+BATCH, HEIGHT, WIDTH, REGIONS = "batch", "height", "width", "regions"
+
+
+class _Maps(nn.Module):
+    """Raw channels to feature maps, preprocessing inside."""
+
+    def __init__(self, model: Model) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        maps: Tensor = self.model.encoder.maps(self.model.normalise(pixels))
+        return maps.permute(0, 2, 3, 1)
+
+
+class _Score(nn.Module):
+    """Means of regions to scores, not yet calibrated."""
+
+    def __init__(self, model: Model) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, means: Tensor) -> Tensor:
+        scores: Tensor = self.model.scorer.score(means).float()
+        return scores
+
+
+class _Items(nn.Module):
+    def __init__(self, regioner: Any) -> None:
+        super().__init__()
+        self.detector, self.masks = regioner.detector, regioner.config.masks
+
+    def forward(self, prepared: Tensor) -> tuple[Tensor, ...]:
+        found = self.detector([prepared])[0]
+        return tuple(found[key] for key in _item_outputs(self.masks))
+
+
+def _item_outputs(masks: bool) -> list[str]:
+    return ["boxes", "labels", "scores", *["masks"] * masks]
+
+
+def export_onnx(folder: str | Path) -> dict[str, int]:
+    """Write the graphs of a model folder into it, and their hashes into its manifest; its id stays.
+
+    Returns:
+        Bytes of every file.
+
+    Raises:
+        ModelError: altered, or made of parts that are not exported.
+    """
+    folder = Path(folder)
+    verified_id(folder)
+    model = Model.load(folder)
+    for name in graphs_of(model.config):
+        graph = _graph(name, model)
+        if model.half_weights:
+            _halve(graph)
+        onnx.checker.check_model(graph)
+        (folder / f"{name}.onnx").write_bytes(graph.SerializeToString())
+    write_manifest(folder)
+    return {path.name: path.stat().st_size for path in sorted(folder.glob("*.onnx"))}
+
+
+def _graph(name: str, model: Model) -> onnx.ModelProto:
+    """One network of a model, traced."""
+    channels = len(model.config.input.channels)
+    items = getattr(model.regioner, "items", model.regioner)
+    parts = getattr(model.regioner, "parts", model.regioner)
+    image = {0: BATCH, 2: HEIGHT, 3: WIDTH}
+    if name == "maps":
+        return _traced(_Maps(model), {"pixels": (torch.rand(2, channels, 96, 130), image)}, ["maps"])
+    if name == "score":
+        return _traced(_Score(model), {"means": (torch.rand(5, model.encoder.dim), {0: REGIONS})}, ["scores"])
+    if name == "items":
+        return _traced(_Items(items), {"prepared": (torch.rand(channels, 96, 130), {1: HEIGHT, 2: WIDTH})}, _item_outputs(items.config.masks))
+    inputs = {"colour": (torch.rand(2, channels, 96, 130), image)}
+    if parts.config.backbone:
+        return _traced(parts.net, inputs | {"values": (torch.rand(2, channels, 96, 130), image)}, ["features"])
+    return _traced(_OfColour(parts.net), inputs, ["features"])
+
+
+class _OfColour(nn.Module):
+    """The superpixel network that needs no pixels beside colour features."""
+
+    def __init__(self, net: nn.Module) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, colour: Tensor) -> Tensor:
+        features: Tensor = self.net(colour, colour)
+        return features
+
+
+@torch.no_grad()
+def _traced(module: nn.Module, inputs: dict[str, tuple[Tensor, dict[int, str]]], outputs: list[str]) -> onnx.ModelProto:
+    with tempfile.TemporaryDirectory(prefix="bagscan-") as folder, warnings.catch_warnings():
+        path = Path(folder) / "traced.onnx"
+        warnings.simplefilter("ignore")  # shapes that tracing calls constants are those of the channels
+        torch.onnx.export(
+            module.eval(),
+            tuple(example for example, _ in inputs.values()),
+            path,
+            dynamo=False,
+            opset_version=OPSET,
+            input_names=list(inputs),
+            output_names=outputs,
+            dynamic_axes={name: axes for name, (_, axes) in inputs.items()},
+            training=torch.onnx.TrainingMode.PRESERVE,
+        )
+        return onnx.load_from_string(path.read_bytes())
+
+
+def _halve(graph: onnx.ModelProto) -> None:
+    """Store weights in 16 bits where these hold them exactly: half the file, the same arithmetic, since they are cast when a runtime loads them."""
+    casts = []
+    for initializer in graph.graph.initializer:
+        if initializer.data_type != TensorProto.FLOAT:
+            continue
+        values = numpy_helper.to_array(initializer)
+        half = values.astype("float16")
+        if values.size < 64 or not (half.astype("float32") == values).all():
+            continue
+        name = initializer.name
+        initializer.CopyFrom(numpy_helper.from_array(half, f"{name}.half"))
+        casts.append(helper.make_node("Cast", [f"{name}.half"], [name], to=TensorProto.FLOAT))
+    for cast in reversed(casts):
+        graph.graph.node.insert(0, cast)

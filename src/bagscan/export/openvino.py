@@ -1,0 +1,32 @@
+"""OpenVINO's own format, for those who run the graphs in programs of their own; bagscan itself reads the ONNX files in either runtime."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from bagscan.core.errors import ModelError
+from bagscan.model_folder import verified_id
+from bagscan.runtime.engines import read_graphs
+
+
+def export_openvino(folder: str | Path, out: str | Path) -> dict[str, int]:
+    """Write the graphs of an exported model folder as ``NAME.xml`` and ``NAME.bin``, in 32 bits.
+
+    Returns:
+        Bytes of every file.
+
+    Raises:
+        ModelError: altered, or never exported.
+    """
+    import openvino
+
+    folder, out = Path(folder), Path(out)
+    verified_id(folder)
+    graphs = read_graphs(folder)
+    if not graphs:
+        raise ModelError(f"{folder}: was never exported")
+    out.mkdir(parents=True, exist_ok=True)
+    core = openvino.Core()
+    for name, graph in graphs.items():
+        openvino.save_model(core.read_model(graph), out / f"{name}.xml", compress_to_fp16=False)
+    return {path.name: path.stat().st_size for path in sorted(out.iterdir()) if path.suffix in (".xml", ".bin")}

@@ -1,0 +1,125 @@
+"""Whether all runtimes agree: on many sizes, on one view and several at once, and on scans of one's own."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bagscan.core import View
+from bagscan.core.errors import ModelError
+from bagscan.formats import find_scans, read_scan
+from bagscan.model import Model
+from bagscan.runtime.engines import installed
+from bagscan.runtime.exported import ExportedModel
+from bagscan.runtime.load import RUNTIMES, TORCH, load_model
+from bagscan.workers.screeners import drawn_scan
+
+SIZES = ((96, 128), (97, 131), (64, 64), (240, 320), (321, 243), (480, 640), (511, 389), (75, 410))  # (H, W), odd ones too
+BATCH = 3
+TOLERANCE = 1e-4
+
+
+def verify(folder: str | Path, scans: Sequence[Path] = (), sizes: Sequence[tuple[int, int]] = SIZES) -> dict[str, Any]:
+    """Hold every installed runtime against torch.
+
+    Args:
+        folder: an exported model. scans: judged beside the drawn ones, where the model takes their channels.
+
+    Returns:
+        ``agree``; ``runtimes``: of each ``views``, ``regions`` scored, ``scores_differ`` (largest difference), ``flipped``
+        (regions on the other side of the threshold), ``pixels_differ`` (share of pixels in another region), ``batch_differs``
+        (largest difference of maps between one view and several at once) and ``ms_per_view``; ``torch alone``: the same for
+        the network as it trains, where torch cuts too.
+
+    Raises:
+        ModelError: it was never exported.
+    """
+    models = {name: load_model(folder, name) for name in (TORCH, *RUNTIMES) if installed(name)}
+    reference = models.pop(TORCH)
+    if not isinstance(reference, ExportedModel):
+        raise ModelError(f"{folder}: was never exported")
+    threshold = reference.operating_point.threshold if reference.operating_point else 0.5
+    views = [reference.config.input.working_view(view) for view in _views(reference, scans, sizes)]
+    # On drawn views no item may be found: the superpixels of the whole view are judged too.
+    told = {name: [_compared(one(reference), one(model), view, threshold) for view in views for one in (_as_it_is, _everywhere)] for name, model in models.items()}
+    alone = [_compared(_everywhere(reference), _everywhere(Model.load(folder)), view, threshold) for view in views]
+    runtimes = {name: _summed(rows) | {"batch_differs": _batch(reference, models[name])} for name, rows in told.items()}
+    agree = all(r["scores_differ"] <= TOLERANCE and not r["flipped"] and not r["pixels_differ"] and r["batch_differs"] <= TOLERANCE for r in runtimes.values())
+    return {"agree": agree, "tolerance": TOLERANCE, "sizes": [list(size) for size in sizes], "runtimes": runtimes, "torch alone": _summed(alone)}
+
+
+def _as_it_is(model: Any) -> Any:
+    return model
+
+
+def _everywhere(model: Any) -> Any:
+    return model.everywhere()
+
+
+def _views(model: ExportedModel, scans: Sequence[Path], sizes: Sequence[tuple[int, int]]) -> list[View]:
+    drawn = [drawn_scan(model.config.input, *size).views[0] for size in sizes]
+    own = []
+    for path in find_scans(scans) if scans else []:
+        try:
+            own += [model.config.input.select(view) for view in read_scan(path).views]
+        except ModelError:
+            continue  # of other channels
+    return drawn + own
+
+
+def _compared(reference: Any, other: Any, view: View, threshold: float) -> dict[str, float]:
+    with other.judging(), reference.judging():
+        expected_regions, expected = reference.judge(view)
+        started = time.perf_counter()
+        regions, scores = other.judge(view)
+        seconds = time.perf_counter() - started
+        same = regions.labels.shape == expected_regions.labels.shape and regions.n == expected_regions.n
+        pixels = float((regions.labels != expected_regions.labels).mean()) if same else 1.0
+        if pixels and isinstance(other, Model):  # how far scores of the same regions are apart
+            image = other.normalise(_tensor(view))
+            scores = other.score_regions(image, expected_regions)
+        comparable = len(scores) == len(expected)
+        return {
+            "regions": len(expected),
+            "scores_differ": float(np.abs(scores - expected).max(initial=0)) if comparable else 1.0,
+            "flipped": int(((scores >= threshold) != (expected >= threshold)).sum()) if comparable else len(expected),
+            "pixels_differ": pixels,
+            "seconds": seconds,
+        }
+
+
+def _tensor(view: View) -> Any:
+    import torch
+
+    return torch.from_numpy(np.array(view.pixels))[None]
+
+
+def _batch(reference: Any, model: Any) -> float:
+    """Largest difference between maps of views that come together and of torch's for each alone."""
+    views = [drawn_scan(model.config.input, 123, 157, seed).views[0].pixels for seed in range(BATCH)]
+    together = model.maps(np.stack(views))
+    return float(max(np.abs(together[k] - reference.maps(one[None])[0]).max() for k, one in enumerate(views)))
+
+
+def _summed(rows: Sequence[dict[str, float]]) -> dict[str, Any]:
+    return {
+        "views": len(rows),
+        "regions": sum(int(row["regions"]) for row in rows),
+        "scores_differ": max(row["scores_differ"] for row in rows),
+        "flipped": sum(int(row["flipped"]) for row in rows),
+        "pixels_differ": float(np.mean([row["pixels_differ"] for row in rows])),
+        "ms_per_view": round(1000 * float(np.median([row["seconds"] for row in rows])), 1),
+    }
+
+
+def table(told: dict[str, Any]) -> str:
+    """What :func:`verify` found, for people."""
+    rows = ["runtime       views  regions  scores differ  flipped  pixels in another region  ms a view"]
+    for name, one in (told["runtimes"] | {"torch alone": told["torch alone"]}).items():
+        rows.append(f"{name:<12}{one['views']:7}{one['regions']:9}{one['scores_differ']:15.1e}{one['flipped']:9}{one['pixels_differ']:26.1e}{one['ms_per_view']:11}")
+    verdict = "all runtimes agree with torch" if told["agree"] else "runtimes disagree"
+    return "\n".join([*rows, f"{verdict}: within {told['tolerance']:g} on {len(told['sizes'])} sizes, one view and {BATCH} at once ('torch alone' cuts by itself, as in training)"])

@@ -1,0 +1,142 @@
+"""A model made of exported graphs: networks run in engines, everything else in one kernel. No torch.
+
+Graphs, each a file of the model folder: ``items`` finds items, ``learned`` gives the superpixel network's features,
+``maps`` takes raw channels to feature maps, ``score`` takes means of regions to scores.
+
+Where to cut is decided pixel by pixel, and one pixel that is a millionth nearer to its neighbour moves a score by a hundredth. So
+what cuts, ``items`` and ``learned``, belongs to the kernel: it runs in ONNX Runtime, which every install has, whatever judges.
+"""
+
+from __future__ import annotations
+
+import copy
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bagscan.config import fill
+from bagscan.core import OperatingPoint, Regions, View
+from bagscan.core.calibrated import UNCALIBRATED, platt
+from bagscan.core.errors import ModelError
+from bagscan.encoders.region_means import region_means
+from bagscan.model_config import ModelConfig
+from bagscan.model_folder import read_description, verified_id
+from bagscan.regions import instances, superpixels
+from bagscan.runtime.engines import Engine
+
+CUTTING = ("items", "learned")
+KINDS = {"ssn": "superpixel", "sub_components": "superpixel", "mask_rcnn": "instance", "faster_rcnn": "instance", "whole_image": "whole_image"}
+
+
+class ExportedModel:
+    """As :class:`bagscan.model.Model` in use, without torch.
+
+    Args:
+        folder: a model folder. cutter: holds the graphs of ``CUTTING``. judge: holds the others.
+
+    Raises:
+        ModelError: a file is missing or altered.
+    """
+
+    def __init__(self, folder: str | Path, cutter: Engine, judge: Engine) -> None:
+        self.id = verified_id(folder)
+        description = read_description(folder)
+        self.config: ModelConfig = fill(ModelConfig, description["model"], f"{folder}/model.json")
+        point = description["operating_point"]
+        self.operating_point = OperatingPoint(**{**point, "interval": tuple(point["interval"])}) if point else None
+        self.calibration: tuple[float, float] = tuple(description.get("calibration", UNCALIBRATED))
+        self.about: dict[str, Any] = description["about"]
+        self._cutter, self._judge = cutter, judge
+        self.runtime = judge.name
+        self.kind = KINDS[self.config.regioner["name"]]
+
+    def judging(self) -> AbstractContextManager[None]:
+        """Nothing to prepare: engines compute on one thread."""
+        return nullcontext()
+
+    def judge(self, view: View, n_superpixels: int | None = None) -> tuple[Regions, np.ndarray]:
+        """Regions of a view already at working size, and their scores (n,)."""
+        found = self.regions(view, n_superpixels)
+        return found, self.score_regions(view, found)
+
+    def regions(self, view: View, n_superpixels: int | None = None) -> Regions:
+        """Regions of a view already at working size."""
+        self.config.input.check(view)
+        return self._cut(self.config.regioner, view, n_superpixels or self.config.input.superpixels(*view.shape))
+
+    def score_regions(self, view: View, regions: Regions) -> np.ndarray:
+        """(n,) calibrated scores of given regions of a view at working size."""
+        if not regions.n:
+            return np.zeros(0, np.float32)
+        means = region_means(self.maps(view.pixels[None])[0], regions)
+        scores = self._judge.run("score", {"means": means})["scores"]
+        if scores.shape != (regions.n,):
+            raise ModelError(f"score.onnx gave {scores.shape} for {regions.n} regions")
+        return platt(scores, self.calibration).astype(np.float32)
+
+    def maps(self, pixels: np.ndarray) -> np.ndarray:
+        """(B, C, H, W) pixels of views -> (B, h, w, D) feature maps."""
+        maps = self._judge.run("maps", {"pixels": pixels})["maps"]
+        if maps.ndim != 4 or len(maps) != len(pixels) or not maps.size:
+            raise ModelError(f"maps.onnx gave {maps.shape} for pixels of {pixels.shape}")
+        return maps
+
+    def everywhere(self) -> ExportedModel:
+        """This model, judging the whole view where its regioner would look on items alone."""
+        settings = self.config.regioner
+        if settings["name"] != "sub_components":
+            return self
+        other = copy.copy(self)
+        other.config = replace(self.config, regioner=settings["parts"])
+        return other
+
+    def _cut(self, settings: dict[str, Any], view: View, n_superpixels: int | None) -> Regions:
+        name = settings["name"]
+        if name == "whole_image":
+            return Regions(np.zeros(view.shape, np.int32), 1, "whole_image")
+        if name == "sub_components":
+            return superpixels.on_items(self._cut(settings["items"], view, None), self._cut(settings["parts"], view, n_superpixels))
+        if name == "ssn":
+            config = _filled(superpixels.Config, settings)
+            return superpixels.cut(view, config, self._learned if config.width else None, n_superpixels)
+        config = _filled(instances.Config, settings)
+        return instances.item_regions(self.detect(view, config), config, *view.shape)
+
+    def detect(self, view: View, config: instances.Config) -> list[dict[str, Any]]:
+        """Every detection of a view, as :meth:`bagscan.regions.mask_rcnn.MaskRCNNRegioner.detect`."""
+        found = self._cutter.run("items", {"prepared": instances.prepare(view.pixels[None], view.channels, config.stride)[0]})
+        masks = found["masks"][:, 0] if config.masks else None
+        return instances.detections(instances.Detected(found["boxes"], found["labels"], found["scores"], masks), config, *view.shape)
+
+    def _learned(self, colour: np.ndarray, pixels: np.ndarray) -> np.ndarray:
+        inputs = {"colour": colour, "values": pixels} if pixels.shape[1] else {"colour": colour}
+        return self._cutter.run("learned", inputs)["features"]
+
+
+def graphs_of(config: ModelConfig) -> list[str]:
+    """Names of the graphs that a model consists of.
+
+    Raises:
+        ModelError: a part of it cannot be exported.
+    """
+    regioner, names = config.regioner, []
+    if regioner["name"] not in KINDS:
+        raise ModelError(f"regioner {regioner['name']} is not exported; those that are: {', '.join(KINDS)}")
+    if config.encoder["name"] != "pooled":
+        raise ModelError(f"encoder {config.encoder['name']} is not exported, only pooled; the model runs on torch")
+    if config.encoder["attention_heads"]:
+        raise ModelError("attention over regions is not exported (tracing fixes their number); the model runs on torch")
+    items, parts = (regioner["items"], regioner["parts"]) if regioner["name"] == "sub_components" else (regioner, regioner)
+    if items["name"] in ("mask_rcnn", "faster_rcnn"):
+        names.append("items")
+    if parts["name"] == "ssn" and parts["width"]:
+        names.append("learned")
+    return [*names, "maps", "score"]
+
+
+def _filled(config: Any, settings: dict[str, Any]) -> Any:
+    known = {f.name for f in fields(config)}
+    return fill(config, {k: v for k, v in settings.items() if k in known}, "model.regioner")

@@ -1,0 +1,83 @@
+"""Load a model for use by the fastest runtime that is installed."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bagscan.core.errors import ConfigError, ModelError
+from bagscan.model_folder import verified_id
+from bagscan.runtime.engines import ENGINES, Late, OnnxRuntime, Torch, installed, read_graphs
+
+if TYPE_CHECKING:
+    from bagscan.model import Model
+    from bagscan.runtime.exported import ExportedModel
+
+    Usable = Model | ExportedModel
+
+AUTO, TORCH = "auto", "torch"
+RUNTIMES = (*ENGINES, TORCH)  # the fastest first
+VARIABLE = "BAGSCAN_RUNTIME"  # the same for every way in, and inherited by worker processes
+
+
+def load_model(folder: str | Path, runtime: str | None = None, late: bool = False) -> Usable:
+    """A model folder, ready to judge.
+
+    Args:
+        runtime: ``torch``, ``onnxruntime``, ``openvino`` or ``auto``, the fastest of those that are installed and that the
+            folder holds graphs for; by default what the environment variable BAGSCAN_RUNTIME says, or ``auto``.
+        late: load exported graphs when the model first judges, since of several models some may never.
+
+    Raises:
+        ConfigError: no such runtime. ModelError: the folder is altered, was not exported, or the runtime is not installed.
+    """
+    folder = Path(folder)
+    name, graphs = _chosen(folder, runtime)
+    if not graphs:
+        from bagscan.model import Model
+
+        return Model.load(folder).eval()
+    from bagscan.runtime.exported import CUTTING, ExportedModel  # late: what only asks for a runtime's name loads no kernel
+
+    cutting = {key: graph for key, graph in graphs.items() if key in CUTTING}
+    judging = {key: graph for key, graph in graphs.items() if key not in CUTTING}
+    cutter, judge = Late(OnnxRuntime.name, lambda: OnnxRuntime(cutting)), Late(name, lambda: Torch(folder) if name == TORCH else ENGINES[name](judging))
+    if not late:
+        for engine in (cutter, judge):
+            engine.load()
+    return ExportedModel(folder, cutter, judge)
+
+
+def chosen_runtime(folder: str | Path, runtime: str | None = None) -> str:
+    """Name and version of what :func:`load_model` would take, for people; the same errors."""
+    return _named(_chosen(Path(folder), runtime)[0])
+
+
+def _chosen(folder: Path, runtime: str | None) -> tuple[str, dict[str, bytes]]:
+    runtime = runtime or os.environ.get(VARIABLE) or AUTO
+    if runtime not in (AUTO, *RUNTIMES):
+        raise ConfigError(f"no runtime {runtime!r}: {AUTO}, {', '.join(RUNTIMES)}")
+    verified_id(folder)
+    graphs = read_graphs(folder)
+    able = [name for name in RUNTIMES if runtime in (name, AUTO) and installed(name) and (graphs or name == TORCH)]
+    if not able:
+        raise ModelError(f"{folder}: {_missing(runtime, bool(graphs))}")
+    return able[0], graphs
+
+
+def _missing(runtime: str, exported: bool) -> str:
+    if exported:
+        return f"{runtime} is not installed: pip install 'bagscan[{'train' if runtime == TORCH else runtime}]'"
+    if runtime in ENGINES or installed(TORCH):
+        return "was never exported; do so with: bagscan export onnx --model FOLDER"
+    return "was never exported, and torch is not installed: pip install 'bagscan[train]'"
+
+
+def runtime_of(model: Usable) -> str:
+    """Name and version of what runs a model, for people."""
+    return _named(model.runtime)
+
+
+def _named(runtime: str) -> str:
+    return f"{runtime} {installed(runtime)}"

@@ -1,0 +1,114 @@
+"""Export: every channel set, many sizes, and a check that can fail."""
+
+import json
+
+import numpy as np
+import onnx
+import pytest
+from onnx import numpy_helper
+from typer.testing import CliRunner
+
+from bagscan.cli import app
+from bagscan.core.errors import ModelError
+from bagscan.export.graphs import export_onnx
+from bagscan.export.parity import SIZES, TOLERANCE, verify
+from bagscan.model import Model
+from bagscan.model_folder import shipped_models, write_manifest
+from tests.runtime.test_runtime import SSN, tiny_model
+
+DETECTOR = {"backbone": "test_resnet", "dim": 16, "stride": 1, "min_score": 0.0, "widen_px": 2}
+CHANNELS = [("red", "green", "blue"), ("low", "high", "zeff"), ("high",), ("red", "green", "blue", "low", "high", "zeff")]
+FEW = ((96, 128), (97, 131), (64, 75))
+
+
+def test_sizes_are_many_and_some_odd():
+    assert len(SIZES) >= 8
+    assert any(height % 2 and width % 2 for height, width in SIZES)
+
+
+@pytest.mark.parametrize("channels", CHANNELS, ids=len)
+def test_all_runtimes_agree_on_every_channel_set(tmp_path, channels):
+    folder = tiny_model(tmp_path / "m", channels)
+    export_onnx(folder)
+    told = verify(folder, sizes=SIZES if len(channels) == 3 else FEW)
+    assert told["agree"]
+    assert set(told["runtimes"]) == {"onnxruntime", "openvino"}
+    for one in told["runtimes"].values():
+        assert one["scores_differ"] <= TOLERANCE
+        assert one["batch_differs"] <= TOLERANCE
+        assert one["flipped"] == one["pixels_differ"] == 0
+        assert one["regions"] > 50
+
+
+REGIONERS = {
+    "items and parts": {"name": "sub_components", "items": {"name": "mask_rcnn", **DETECTOR}, "parts": SSN},
+    "boxes and parts": {"name": "sub_components", "items": {"name": "faster_rcnn", **DETECTOR, "widen_px": 0}, "parts": SSN},
+    "items": {"name": "mask_rcnn", **DETECTOR},
+    "whole image": {"name": "whole_image"},
+    "superpixels on a backbone": SSN | {"backbone": "test_resnet"},
+    "nothing learned": SSN | {"width": 0},
+}
+
+
+@pytest.mark.parametrize("name", REGIONERS)
+def test_all_runtimes_agree_on_every_regioner(tmp_path, name):
+    folder = tiny_model(tmp_path / "m", regioner=REGIONERS[name])
+    export_onnx(folder)
+    told = verify(folder, sizes=FEW)
+    assert told["agree"]
+    assert all(one["regions"] >= 3 for one in told["runtimes"].values())
+
+
+def test_parts_that_are_not_exported_are_named(tmp_path):
+    folder = tiny_model(tmp_path / "slic", regioner={"name": "slic"})
+    with pytest.raises(ModelError, match="regioner slic is not exported"):
+        export_onnx(folder)
+    assert not list(folder.glob("*.onnx"))
+    with pytest.raises(ModelError, match="attention over regions is not exported"):
+        export_onnx(tiny_model(tmp_path / "attention", attention_heads=2))
+
+
+def test_half_weights_stay_half_and_are_exact(tmp_path):
+    folder = tiny_model(tmp_path / "m")
+    full = export_onnx(folder)["maps.onnx"]
+    model = Model.load(folder)
+    model.half_weights = True
+    model.save(folder)
+    assert export_onnx(folder)["maps.onnx"] < 0.8 * full
+    told = verify(folder, sizes=FEW)
+    assert told["agree"]
+    assert told["torch alone"]["scores_differ"] <= TOLERANCE
+
+
+def test_verify_finds_other_weights(tmp_path):
+    """A graph that is a tenth off in one weight matrix is no export of this model."""
+    folder = tiny_model(tmp_path / "m")
+    export_onnx(folder)
+    graph = onnx.load(folder / "score.onnx")
+    weight = next(i for i in graph.graph.initializer if len(i.dims) == 2)
+    weight.CopyFrom(numpy_helper.from_array(np.float32(1.1) * numpy_helper.to_array(weight), weight.name))
+    (folder / "score.onnx").write_bytes(graph.SerializeToString())
+    write_manifest(folder)
+    told = verify(folder, sizes=FEW)
+    assert not told["agree"]
+    assert told["runtimes"]["onnxruntime"]["scores_differ"] > TOLERANCE
+    assert CliRunner().invoke(app, ["export", "--model", str(folder), "--verify"]).exit_code == 3
+
+
+def test_command_writes_both_formats_to_a_copy_and_says_their_size(tmp_path):
+    folder, out = tiny_model(tmp_path / "m"), tmp_path / "out"
+    done = CliRunner().invoke(app, ["export", "openvino", "--model", str(folder), "--out", str(out), "--json"])
+    assert done.exit_code == 0, done.output
+    files = json.loads(done.stdout)[str(out)]["files"]
+    assert {"maps.onnx", "maps.xml", "maps.bin"} <= set(files)
+    assert not list(folder.glob("*.onnx"))
+    text = CliRunner().invoke(app, ["export", "--model", str(out), "--verify"])
+    assert text.exit_code == 0
+    assert "all runtimes agree" in text.stdout
+
+
+@pytest.mark.parametrize("folder", shipped_models(), ids=lambda folder: folder.name)
+def test_shipped_models_are_exported_and_agree(folder):
+    assert verify(folder, sizes=FEW)["agree"]
+    assert (folder / "weights.safetensors").stat().st_size <= 12e6
+    assert sum(path.stat().st_size for path in folder.glob("*.onnx")) <= 12e6
