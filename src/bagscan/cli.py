@@ -35,6 +35,7 @@ Config = Annotated[Path, typer.Argument(help="A YAML file, see configs/.")]
 ModelFolder = Annotated[Path, typer.Option("--model", help="A model folder, for example runs/xray_joint/model.")]
 
 
+Cluster = Annotated[str, typer.Option(help="Work on a Ray cluster: its address, auto for the one that this machine is of, local for one made here; --workers cores of it.")]
 Runtime = Annotated[str, typer.Option(help="torch, onnxruntime, openvino, or auto: the fastest that is installed and that the model was exported for.", envvar="BAGSCAN_RUNTIME")]
 
 
@@ -154,7 +155,7 @@ def screen(
 
 @app.command()
 def batch(
-    sources: Annotated[list[Path], typer.Argument(help="Folders of scans, or scans.")],
+    sources: Annotated[list[str], typer.Argument(help="Folders of scans, or scans; also in object storage: s3://BUCKET/FOLDER, gs://, az://.")],
     out: Annotated[Path, typer.Option(help="Folder of Parquet parts, which DuckDB, Polars and Arrow read as one table.")] = Path("results.parquet"),
     model: Annotated[
         Path | None, typer.Option("--model", help="A model folder; by default those that come with bagscan; each scan goes to the one that takes its channels.")
@@ -163,7 +164,8 @@ def batch(
     timeout: Annotated[float, typer.Option(help="Seconds for one bag; one that takes longer is an error row.")] = 60.0,
     part_size: Annotated[int, typer.Option(min=1, help="Bags in each Parquet file.")] = 1000,
     views: Annotated[str, typer.Option(help="Names of views, as for screen.")] = "below,side",
-    cluster: Annotated[str, typer.Option(help="Judge on a Ray cluster: its address, auto for the one that this machine is of, local for one made here.")] = "",
+    cluster: Cluster = "",
+    to: Annotated[str, typer.Option(help="Copy every finished part to this folder in object storage, s3://BUCKET/FOLDER.")] = "",
     runtime: Runtime = "auto",
     index_only: Annotated[bool, typer.Option("--index-only", help="List the bags, judge none.")] = False,
     as_json: AsJson = False,
@@ -179,10 +181,18 @@ def batch(
     if index_only:
         _print({"bags": count, "out": str(out)}, as_json, lambda: f"{count:,} bags in {out / 'index.arrow'}")
         return
-    told = screen_archive(out, config, _judges(models, config, cluster), _say)
+    told = screen_archive(out, config, _judges(models, config, cluster), _say, to)
     _print(told, as_json, lambda: ", ".join(f"{told[k]:,} {k}" for k in ("ALARM", "CLEAR", "REVIEW", "errors")) + f"; {out}")
     if told["errors"]:
         raise typer.Exit(EXIT_BAD_ITEMS)
+
+
+def _spread(cluster: str) -> Any:
+    if not cluster:
+        return None
+    from bagscan.cluster.simulate import RaySpread
+
+    return RaySpread(None if cluster == "local" else cluster)
 
 
 def _judges(models: list[Path], config: Any, cluster: str) -> Any:
@@ -205,6 +215,7 @@ def simulate(
     profile: Annotated[str | None, typer.Option(help="Another scanner profile than the preset's, by name or YAML file.")] = None,
     insert: Annotated[Path | None, typer.Option(help="Hide this STL mesh (mm) in place of every drawn anomaly.")] = None,
     insert_material: Annotated[str, typer.Option(help="Material of --insert.")] = "stainless_steel",
+    cluster: Cluster = "",
     as_json: AsJson = False,
 ) -> None:
     """Simulate dual-energy scans with masks, with and without anomalies."""
@@ -214,7 +225,7 @@ def simulate(
 
     recipe = load_recipe(preset, count, seed, profile)
     mesh = Import(str(insert), material(insert_material).name) if insert else None
-    summary = make(recipe, out, workers, mesh, _say)
+    summary = make(recipe, out, workers, mesh, _say, _spread(cluster))
     _print(summary, as_json, lambda: f"data set in {out}")
 
 

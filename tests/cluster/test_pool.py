@@ -76,3 +76,31 @@ def test_corrupt_and_hanging_bags_are_rows(cluster, tmp_path):
     told = on_cluster(source, tmp_path / "out", timeout_s=2.0)
     assert told["errors"] == 8 + 1
     assert told["ALARM"] + told["CLEAR"] == 31
+
+
+def test_a_cluster_simulates_the_same_bytes_with_a_node_killed_in_mid_run(cluster, tmp_path):
+    import threading
+
+    from bagscan.cluster.simulate import RaySpread
+    from bagscan.simulate.dataset import load_recipe, simulate
+
+    made, nodes = cluster
+    recipe = load_recipe("smoke", count=8)
+    simulate(recipe, tmp_path / "one", workers=1, report=lambda _: None)
+
+    def kill():
+        while not list((tmp_path / "many" / "scans").glob("*.json")):
+            time.sleep(0.05)
+        made.remove_node(nodes[0], allow_graceful=False)
+
+    thread = threading.Thread(target=kill)
+    thread.start()
+    simulate(recipe, tmp_path / "many", workers=3, report=lambda _: None, spread=RaySpread())
+    thread.join()
+
+    def files(folder):
+        return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+    one, many = files(tmp_path / "one"), files(tmp_path / "many")
+    assert set(one) == set(many)
+    assert [name for name in one if one[name] != many[name]] == []

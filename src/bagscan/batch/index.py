@@ -4,28 +4,29 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
+from bagscan.batch.storage import CHANNELS, is_remote, listed
 from bagscan.core.errors import DataError
 from bagscan.formats.scans import READERS, set_at
 
-VIEW = pa.struct([("view_id", pa.string()), ("path", pa.string())])
+VIEW = pa.struct([("view_id", pa.string()), ("path", pa.string()), ("stamp", pa.string())])  # the stamp of what lies in object storage
 SCHEMA = pa.schema([("bag", pa.string()), ("views", pa.list_(VIEW))])
 CHUNK = 4096
 Report = Callable[[str], None]
 
 
-def write_index(sources: Sequence[Path], path: Path, views: Sequence[str], report: Report = print) -> int:
-    """List every bag in files and folders; returns how many. Written whole or not at all.
+def write_index(sources: Sequence[str | Path], path: Path, views: Sequence[str], report: Report = print) -> int:
+    """List every bag in files, folders and object storage; returns how many. Written whole or not at all.
 
     Raises:
         DataError: a source that does not exist, or no scan at all.
     """
-    missing = [str(source) for source in sources if not source.exists()]
+    missing = [str(source) for source in sources if not is_remote(source) and not Path(source).exists()]
     if missing:
         raise DataError(f"no such file or folder: {', '.join(missing)}")
     temporary, count = path.with_suffix(".new"), 0
@@ -78,34 +79,46 @@ def _chunks(rows: Iterable[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
         yield chunk
 
 
-def _bags(sources: Sequence[Path], views: Sequence[str]) -> Iterator[dict[str, Any]]:
+def _bags(sources: Sequence[str | Path], views: Sequence[str]) -> Iterator[dict[str, Any]]:
     for source in sources:
-        if source.is_file():
-            yield _row(source.stem, {"0": str(source)})
+        if is_remote(source):
+            for url, stamps in listed(str(source)):
+                yield from _bags_of(url, list(stamps), views, stamps)
+            continue
+        if Path(source).is_file():
+            yield _row(Path(source).stem, {"0": str(source)}, {})
             continue
         for folder, folders, files in os.walk(source):
             folders.sort()
-            yield from _bags_of(folder, files, views)
+            yield from _bags_of(folder, files, views, {})
 
 
-def _bags_of(folder: str, files: list[str], views: Sequence[str]) -> Iterator[dict[str, Any]]:
+def _bags_of(folder: str, files: list[str], views: Sequence[str], stamps: Mapping[str, str]) -> Iterator[dict[str, Any]]:
     """Bags of one folder: files that differ in the name of a view alone belong together, as on the command line."""
     files.sort()
+    there = set(files)
     groups: dict[tuple[str, str], dict[str, str]] = {}
     for name in files:
         stem, ending = os.path.splitext(name)
         if ending.lower() not in READERS:
             continue
         if ending.lower() == ".png":
-            members = set_at(Path(folder, name))
-            if members and next(iter(members.values())).name != name:
+            members = _set_of(name, there) if stamps else [path.name for path in set_at(Path(folder, name)).values()]
+            if members and members[0] != name:
                 continue  # one path stands for a set of channels
         view = next((v for v in views if stem.endswith(f"_{v}")), None)
         key = (stem.removesuffix(f"_{view}") if view else stem, ending if view else name)
         groups.setdefault(key, {})[view or "0"] = name
     for (bag, _), found in groups.items():
-        yield _row(bag, {view: os.path.join(folder, name) for view, name in found.items()})
+        yield _row(bag, {view: os.path.join(folder, name) for view, name in found.items()}, stamps)
 
 
-def _row(bag: str, files: dict[str, str]) -> dict[str, Any]:
-    return {"bag": bag, "views": [{"view_id": view, "path": path} for view, path in files.items()]}
+def _set_of(name: str, there: set[str]) -> list[str]:
+    """The files of a PNG set in object storage: by name alone, as looking into each would fetch it."""
+    stem, _, channel = name.removesuffix(".png").rpartition("_")
+    members = [f"{stem}_{c}.png" for c in CHANNELS if f"{stem}_{c}.png" in there]
+    return members if channel in CHANNELS and len(members) > 1 else []
+
+
+def _row(bag: str, files: dict[str, str], stamps: Mapping[str, str]) -> dict[str, Any]:
+    return {"bag": bag, "views": [{"view_id": view, "path": path, "stamp": stamps.get(os.path.basename(path), "")} for view, path in files.items()]}

@@ -19,6 +19,7 @@ from typing import Any, Protocol
 
 from bagscan.batch.index import count_index, index_hash, read_index, write_index
 from bagscan.batch.rows import flat_row, write_part
+from bagscan.batch.storage import is_remote, publish
 from bagscan.batch.task import judge_bags
 from bagscan.core.errors import ConfigError
 from bagscan.formats.scans import VIEWS
@@ -51,7 +52,7 @@ class BatchConfig:
             raise ValueError("workers and part_size must be 1 or more, timeout_s above 0")
 
 
-def prepare(sources: Sequence[Path], models: Sequence[Path], out: Path, config: BatchConfig, report: Report = print) -> int:
+def prepare(sources: Sequence[str | Path], models: Sequence[Path], out: Path, config: BatchConfig, report: Report = print) -> int:
     """Write the index, or find the one that is there; returns how many bags it holds.
 
     Raises:
@@ -59,7 +60,7 @@ def prepare(sources: Sequence[Path], models: Sequence[Path], out: Path, config: 
     """
     out.mkdir(parents=True, exist_ok=True)
     about: dict[str, Any] = {
-        "sources": [str(source.absolute()) for source in sources],
+        "sources": [str(source) if is_remote(source) else str(Path(source).absolute()) for source in sources],
         "models": [verified_id(model) for model in models],
         "runtimes": [chosen_runtime(model) for model in models],
         "part_size": config.part_size,
@@ -90,15 +91,23 @@ class Judges(Protocol):
         """End them."""
 
 
-def screen_archive(out: Path, config: BatchConfig, pool: Judges, report: Report = print) -> dict[str, Any]:
-    """Screen every part of a prepared archive that is not there yet; counts of all. The pool is stopped at the end."""
+def screen_archive(out: Path, config: BatchConfig, pool: Judges, report: Report = print, to: str = "") -> dict[str, Any]:
+    """Screen every part of a prepared archive that is not there yet; counts of all. The pool is stopped at the end.
+
+    Args:
+        to: URL of a folder in object storage that every finished part is copied to.
+    """
     total, started = count_index(out / "index.arrow"), time.monotonic()
     progress = _Progress(total, report, started)
     try:
         for number, bags in missing_parts(out, config):
             screen_part(out, number, bags, config, pool, progress.step)
+            if to:
+                publish([part_path(out, number)], to)
     finally:
         pool.stop()
+    if to:  # those of a run that was killed before it had copied them
+        publish(sorted(out.glob("part-*.parquet")), to, missing_only=True)
     shutil.rmtree(out / "ledger", ignore_errors=True)
     return tally(out) | {"bags": total, "seconds": round(time.monotonic() - started, 1), "config": asdict(config), "out": str(out)}
 
@@ -126,7 +135,8 @@ def screen_part(out: Path, number: int, bags: Sequence[dict[str, Any]], config: 
         if answer["ok"]:
             row = flat_row(index, bag["bag"], answer["row"], answer["top_score"])
         else:
-            row = flat_row(index, bag["bag"], error_row(Path(bag["views"][0]["path"]), answer["error"]), None)
+            path = bag["views"][0]["path"]
+            row = flat_row(index, bag["bag"], error_row(Path(path), answer["error"]) | {"path": path}, None)
         ledger.add({"stamp": _stamp(bag), "row": row})
         known[index] = {"row": row}
         step(1)
@@ -260,6 +270,9 @@ def _stamp(bag: dict[str, Any]) -> str:
     """What changes when a file does, without reading it; a file that is gone has none."""
     told = []
     for view in bag["views"]:
+        if view.get("stamp"):
+            told.append(view["stamp"])
+            continue
         try:
             known = os.stat(view["path"])
             told.append(f"{known.st_size} {known.st_mtime_ns}")

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from multiprocessing.connection import Connection
-from pathlib import Path
 from typing import Any
 
+from bagscan.batch.storage import fetched, renamed
 from bagscan.workers.screeners import screener, top_score, try_out
 from bagscan.workers.tasks import serve
 
@@ -29,5 +29,6 @@ def judge_bag(models: list[str], views: list[dict[str, str]]) -> dict[str, Any]:
     """One bag: its row as in ``findings.json`` and its highest score. The pure function that every way past one process calls."""
     from bagscan.reporting.judged import judge_files
 
-    judged = judge_files([screener(folder) for folder in models], {view["view_id"]: Path(view["path"]) for view in views})
-    return {"row": judged.row, "top_score": top_score(judged.report)}
+    with fetched(views) as (files, names):
+        judged = judge_files([screener(folder) for folder in models], files)
+        return {"row": renamed(judged.row, names) if names else judged.row, "top_score": top_score(judged.report)}

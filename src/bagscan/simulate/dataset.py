@@ -99,8 +99,14 @@ def load_recipe(name: str | Path, count: int | None = None, seed: int | None = N
     return dataclasses.replace(recipe, profile_sha256=found)
 
 
-def simulate(recipe: Recipe, out: Path, workers: int = 1, insert: Import | None = None, report: Report = print) -> dict[str, Any]:
+Spread = Callable[[Job, list[int], int], Iterator[int]]  # (job, numbers of scans, workers) -> numbers, as they are done
+
+
+def simulate(recipe: Recipe, out: Path, workers: int = 1, insert: Import | None = None, report: Report = print, spread: Spread | None = None) -> dict[str, Any]:
     """Make a data set, or the rest of one.
+
+    Args:
+        spread: makes scans side by side, in place of :func:`make_all`.
 
     Returns:
         What ``dataset.json`` holds.
@@ -116,8 +122,8 @@ def simulate(recipe: Recipe, out: Path, workers: int = 1, insert: Import | None 
     todo = [i for i in range(recipe.count) if not _complete(out, i)]
     if len(todo) < recipe.count:
         report(f"{recipe.count - len(todo)} of {recipe.count} scans are there already")
-    job, started, said = Job(recipe, out, insert), monotonic(), 0.0
-    for done, _ in enumerate(_make_all(job, todo, workers), 1):
+    job, started, said = Job(recipe, out.absolute(), insert), monotonic(), 0.0
+    for done, _ in enumerate((spread or make_all)(job, todo, workers), 1):
         spent = monotonic() - started
         if spent - said > 5 or done == len(todo):
             said = spent
@@ -149,7 +155,8 @@ def _keep_recipe(recipe: Recipe, out: Path, insert: Import | None, report: Repor
     _write(path, json.dumps(told, indent=1).encode())
 
 
-def _make_all(job: Job, todo: list[int], workers: int) -> Iterator[int]:
+def make_all(job: Job, todo: list[int], workers: int) -> Iterator[int]:
+    """Make scans in worker processes of this machine; their numbers, as they are done."""
     if workers <= 1 or len(todo) <= 1:
         with threadpool_limits(1):  # matrices here are too small for threads to pay
             for index in todo:

@@ -1,0 +1,127 @@
+"""Scans in object storage, and finished parts to it: anything that fsspec knows (``s3://``, ``gs://``, ``az://``), its own settings and credentials."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from bagscan.core.errors import ConfigError, DataError, ReadError
+
+PACKAGES = {"s3": "s3fs", "gs": "gcsfs", "gcs": "gcsfs", "az": "adlfs", "abfs": "adlfs"}
+CHANNELS = ("low", "high", "zeff")  # PNG files that end in these are one scan
+
+
+def is_remote(source: str | os.PathLike[str]) -> bool:
+    """Whether it is a URL and not a path of this machine."""
+    return "://" in str(source)
+
+
+def file_system(url: str) -> tuple[Any, str]:
+    """The file system of a URL, and the path in it.
+
+    Raises:
+        ConfigError: its package is not installed, or there is no such protocol.
+    """
+    protocol = url.partition("://")[0]
+    try:
+        from fsspec.core import url_to_fs
+
+        return url_to_fs(url)
+    except ImportError as error:
+        raise ConfigError(f"{url}: needs a package: pip install 'bagscan[storage]' {PACKAGES.get(protocol, '')}".rstrip()) from error
+    except ValueError as error:
+        raise ConfigError(f"{url}: {error}") from error
+
+
+def listed(url: str) -> Iterator[tuple[str, dict[str, str]]]:
+    """(URL of a folder, its files: name → what changes when the file does), in a fixed order, below a URL.
+
+    Raises:
+        DataError: nothing is there, or it cannot be listed.
+    """
+    system, root = file_system(url)
+    protocol = url.partition("://")[0]
+    try:
+        if system.isfile(root):
+            yield f"{protocol}://{system._parent(root)}", {os.path.basename(root): _stamp(system.info(root))}
+            return
+        if not system.exists(root):
+            raise DataError(f"{url}: nothing is there")
+        for folder, folders, files in system.walk(root, detail=True):
+            for name in sorted(folders):  # the walk goes on in the order of this mapping
+                folders[name] = folders.pop(name)
+            yield f"{protocol}://{folder}", {name: _stamp(about) for name, about in files.items() if name}
+    except DataError:
+        raise
+    except Exception as error:  # every store has errors of its own
+        raise DataError(f"{url} cannot be listed: {error}") from error
+
+
+def _stamp(about: Mapping[str, Any]) -> str:
+    told = next((about[key] for key in ("ETag", "etag", "md5Hash", "content_md5", "mtime", "LastModified", "created") if about.get(key)), "")
+    return f"{about.get('size')} {told}".replace('"', "")
+
+
+@contextmanager
+def fetched(views: Sequence[Mapping[str, str]]) -> Iterator[tuple[dict[str, Path], dict[str, str]]]:
+    """Files of a bag on this machine: by name of the view, and what local paths begin with → what they stand for.
+
+    Raises:
+        ReadError: one cannot be fetched.
+    """
+    if not any(is_remote(view["path"]) for view in views):
+        yield {view["view_id"]: Path(view["path"]) for view in views}, {}
+        return
+    with tempfile.TemporaryDirectory(prefix="bagscan-") as folder:
+        files = {view["view_id"]: _fetch(view["path"], Path(folder)) for view in views}
+        yield files, {f"{folder}/": views[0]["path"].rpartition("/")[0] + "/"}
+
+
+def _fetch(url: str, folder: Path) -> Path:
+    system, path = file_system(url)
+    parent, _, name = path.rpartition("/")
+    stem, _, channel = name.removesuffix(".png").rpartition("_")
+    members = [f"{stem}_{c}.png" for c in CHANNELS] if name.endswith(".png") and channel in CHANNELS else [name]
+    for member in members:
+        try:
+            system.get_file(f"{parent}/{member}", str(folder / member))
+        except FileNotFoundError as error:
+            if member == name:
+                raise ReadError(f"{url}: no such object") from error
+        except Exception as error:  # every store has errors of its own
+            raise ReadError(f"{url} cannot be fetched: {error}") from error
+    return folder / name
+
+
+def renamed(value: Any, names: Mapping[str, str]) -> Any:
+    """A row with what local paths stand for in place of them."""
+    if isinstance(value, str):
+        for local, remote in names.items():
+            value = value.replace(local, remote)
+        return value
+    if isinstance(value, dict):
+        return {key: renamed(one, names) for key, one in value.items()}
+    return [renamed(one, names) for one in value] if isinstance(value, (list, tuple)) else value
+
+
+def publish(parts: Sequence[Path], url: str, missing_only: bool = False) -> None:
+    """Copy finished parts to a folder in object storage.
+
+    Args:
+        missing_only: leave those that are there in the same size.
+
+    Raises:
+        DataError: it cannot be written there.
+    """
+    system, root = file_system(url)
+    for part in parts:
+        target = f"{root.rstrip('/')}/{part.name}"
+        try:
+            if not (missing_only and system.exists(target) and system.info(target)["size"] == part.stat().st_size):
+                system.put_file(str(part), target)
+        except Exception as error:  # every store has errors of its own
+            raise DataError(f"{url} cannot be written: {error}") from error

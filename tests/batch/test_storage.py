@@ -1,0 +1,148 @@
+"""Archives in object storage: a real S3 protocol, against moto's server on loopback."""
+
+import json
+
+import numpy as np
+import pyarrow.dataset as ds
+import pytest
+
+from bagscan.batch.index import read_index, write_index
+from bagscan.batch.run import BatchConfig, Pool, missing_parts, prepare, screen_archive
+from bagscan.batch.storage import file_system, is_remote, publish, renamed
+from bagscan.core.errors import ConfigError, DataError
+from bagscan.formats.images import write_image, write_png_set
+from bagscan.formats.stacks import write_tiff
+from bagscan.model_folder import shipped_models
+from bagscan.workers.screeners import drawn_scan
+from tests.batch.test_batch import bytes_of, rows
+
+moto_server = pytest.importorskip("moto.server", reason="pip install 'moto[server]'")
+
+
+class Input:
+    def __init__(self, quantity, channels):
+        self.quantity, self.channels = quantity, channels
+
+
+RAW, COLOUR = Input("dual_energy", ("low", "high", "zeff")), Input("pseudo_colour", ("red", "green", "blue"))
+
+
+@pytest.fixture(scope="module")
+def store():
+    server = moto_server.ThreadedMotoServer(port=0)
+    server.start()
+    host, port = server.get_host_and_port()
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_DEFAULT_REGION": "us-east-1", "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}"}.items():
+            patch.setenv(name, value)  # workers inherit them, as they would a user's
+        system, _ = file_system("s3://scans")
+        system.mkdir("scans")
+        yield system
+    server.stop()
+
+
+@pytest.fixture(scope="module")
+def archive(store, tmp_path_factory):
+    """Four raw bags of two views, a colour picture, a PNG set and a broken file, in two folders; the same files here and there."""
+    here = tmp_path_factory.mktemp("archive")
+    (here / "a").mkdir(), (here / "b").mkdir()
+    for bag in range(4):
+        for view in ("below", "side"):
+            write_tiff(here / "a" / f"{bag:03d}_{view}.tif", drawn_scan(RAW, 80 + bag, 100, seed=bag).views[0])
+    write_image(here / "b" / "picture.png", drawn_scan(COLOUR, 90, 90).views[0])
+    write_png_set(here / "b", "set", drawn_scan(RAW, 70, 90, seed=9).views[0])
+    (here / "b" / "torn.tif").write_bytes(b"II*\0torn")
+    store.put(str(here) + "/", "scans/archive", recursive=True)
+    return here
+
+
+def screened(source, out, to="", **settings):
+    config = BatchConfig(**{"part_size": 3, "timeout_s": 60.0, **settings})
+    prepare([source], shipped_models(), out, config, lambda _: None)
+    return screen_archive(out, config, Pool(shipped_models(), config), lambda _: None, to)
+
+
+def test_the_same_findings_as_from_local_files(archive, tmp_path):
+    here, there = screened(archive, tmp_path / "here"), screened("s3://scans/archive", tmp_path / "there", to="s3://scans/out")
+    assert there["bags"] == here["bags"] == 7
+    assert there["errors"] == here["errors"] == 1
+    local, remote = rows(tmp_path / "here"), rows(tmp_path / "there")
+    told = json.dumps(local).replace(str(archive), "s3://scans/archive")
+    assert json.loads(told) == json.loads(json.dumps(remote))
+    assert remote[0]["path"].startswith("s3://scans/archive/a/000")
+    assert next(row for row in remote if row["error"])["bag"] == "torn.tif".removesuffix(".tif")
+
+
+def test_finished_parts_lie_in_object_storage_too(store, archive, tmp_path):
+    screened("s3://scans/archive", tmp_path / "out", to="s3://scans/parts")
+    names = sorted(path.rpartition("/")[2] for path in store.ls("scans/parts"))
+    assert names == sorted(bytes_of(tmp_path / "out"))
+    assert store.cat(f"scans/parts/{names[0]}") == (tmp_path / "out" / names[0]).read_bytes()
+    table = ds.dataset("scans/parts", filesystem=store).to_table()
+    assert table.num_rows == 7
+
+
+def test_what_was_not_copied_before_a_kill_is_copied_in_the_end(store, tmp_path):
+    part = tmp_path / "part-00000.parquet"
+    part.write_bytes(b"whole part")
+    store.pipe("scans/again/part-00000.parquet", b"who")
+    publish([part], "s3://scans/again", missing_only=True)
+    assert store.cat("scans/again/part-00000.parquet") == b"whole part"
+    store.pipe("scans/again/part-00000.parquet", b"WHOLE PART")  # of the same size: taken for what it is
+    publish([part], "s3://scans/again", missing_only=True)
+    assert store.cat("scans/again/part-00000.parquet") == b"WHOLE PART"
+    publish([part], "s3://scans/again")
+    assert store.cat("scans/again/part-00000.parquet") == b"whole part"
+    with pytest.raises(DataError, match="cannot be written"):
+        publish([part], "s3://no-such-bucket-at-all/x")
+
+
+def test_a_resumed_run_judges_only_what_is_missing(archive, tmp_path):
+    out, config = tmp_path / "out", BatchConfig(part_size=3)
+    screened("s3://scans/archive", out)
+    before = bytes_of(out)
+    (out / "part-00001.parquet").unlink()
+    assert [number for number, _ in missing_parts(out, config)] == [1]
+    screened("s3://scans/archive", out)
+    assert bytes_of(out) == before
+
+
+def test_the_index_holds_sets_once_and_what_changes_with_an_object(archive, tmp_path):
+    write_index(["s3://scans/archive"], tmp_path / "index.arrow", ("below", "side"), lambda _: None)
+    bags = next(read_index(tmp_path / "index.arrow", 100))
+    assert [bag["bag"] for bag in bags] == ["000", "001", "002", "003", "picture", "set_low", "torn"]
+    assert all(view["stamp"] for bag in bags for view in bag["views"])
+    assert [view["view_id"] for view in bags[0]["views"]] == ["below", "side"]
+
+
+def test_an_object_that_is_gone_is_an_error_row(store, archive, tmp_path):
+    store.put(str(archive / "a" / "000_below.tif"), "scans/going/one.tif")
+    store.put(str(archive / "a" / "001_below.tif"), "scans/going/two.tif")
+    config = BatchConfig(part_size=3)
+    prepare(["s3://scans/going"], shipped_models(), tmp_path / "out", config, lambda _: None)
+    store.rm("scans/going/one.tif")
+    told = screen_archive(tmp_path / "out", config, Pool(shipped_models(), config), lambda _: None)
+    assert told["errors"] == 1
+    found = rows(tmp_path / "out")
+    assert found[0]["decision"] == "REVIEW"
+    assert "s3://scans/going/one.tif: no such object" in found[0]["error"]
+    assert found[0]["path"] == "s3://scans/going/one.tif"
+
+
+def test_clear_errors(store, tmp_path):
+    with pytest.raises(DataError, match="nothing is there"):
+        prepare(["s3://scans/nothing"], shipped_models(), tmp_path / "a", BatchConfig(), lambda _: None)
+    with pytest.raises(DataError, match="nothing is there"):
+        prepare(["s3://no-such-bucket-at-all"], shipped_models(), tmp_path / "b", BatchConfig(), lambda _: None)
+    with pytest.raises(ConfigError, match="nonsense"):
+        prepare(["nonsense://x/y"], shipped_models(), tmp_path / "c", BatchConfig(), lambda _: None)
+
+
+def test_urls_and_names():
+    assert is_remote("gs://bucket/x")
+    assert not is_remote("/data/scans")
+    row = {"path": "/tmp/x/one.tif", "views": {"0": {"path": "/tmp/x/one.tif", "height": 3}}, "reasons": ["/tmp/x/one.tif: torn"], "scores": (1.0,)}
+    told = renamed(row, {"/tmp/x/": "s3://b/c/"})
+    assert told["views"]["0"] == {"path": "s3://b/c/one.tif", "height": 3}
+    assert told["reasons"] == ["s3://b/c/one.tif: torn"]
+    assert np.isclose(told["scores"][0], 1.0)
