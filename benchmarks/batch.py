@@ -9,6 +9,7 @@ files with a worker that answers at once, so that only what surrounds the judgin
 from __future__ import annotations
 
 import argparse
+import json
 import resource
 import subprocess
 import sys
@@ -23,6 +24,7 @@ from bagscan.model_folder import SHIPPED, shipped_models
 RESULTS = Path(__file__).parent / "results"
 SIZES = (1_000, 10_000, 100_000)
 MILLION = 1_000_000
+BUSY_S = 0.02
 
 
 def instant(pipe):  # type: ignore[no-untyped-def]
@@ -36,6 +38,49 @@ def instant(pipe):  # type: ignore[no-untyped-def]
             return
         row = {"path": task["views"][0]["path"] if "views" in task else "", "decision": "CLEAR", "reasons": [], "views": {}, "findings": []}
         send(pipe, {"ok": True, "row": row, "top_score": 0.1})
+
+
+def busy(models: list[str], views: list[dict[str, str]]) -> dict[str, object]:
+    """Judges a bag by keeping a core busy for as long as a small model would."""
+    until = time.process_time() + BUSY_S
+    while time.process_time() < until:
+        pass
+    return {"row": {"path": views[0]["path"], "decision": "CLEAR", "reasons": [], "views": {}, "findings": []}, "top_score": 0.1}
+
+
+def serve_busy(pipe):  # type: ignore[no-untyped-def]
+    """The same as a worker process of the local pool."""
+    from bagscan.workers.tasks import serve
+
+    serve(pipe, {"warm": lambda task: {}, "judge": lambda task: busy(task["models"], task["views"])})
+
+
+def ray_against_local(size: int) -> dict[str, dict[str, float]]:
+    """Bags a second of two local workers and of two on a Ray cluster of this machine, on the same work, in turns; both warm."""
+    from bagscan.cluster.pool import RayPool
+
+    rates: dict[str, list[float]] = {"local": [], "ray": []}
+    bags = [(number, {"bag": str(number), "views": [{"view_id": "0", "path": f"{number}.tif"}]}) for number in range(size // 2)]
+    config = BatchConfig(workers=2)
+    pools = {"local": Pool(shipped_models(), config, serve_busy), "ray": RayPool(shipped_models(), config, judge=busy)}
+    for pool in pools.values():
+        list(pool.judge(bags[:10]))
+    for _ in range(2):
+        for name, pool in pools.items():
+            started = time.perf_counter()
+            answers = list(pool.judge(bags))
+            assert len(answers) == len(bags)
+            rates[name].append(len(bags) / (time.perf_counter() - started))
+            print(name, round(rates[name][-1], 1), "bags a second", flush=True)
+    for pool in pools.values():
+        pool.stop()
+    told = {name: sum(found) / len(found) for name, found in rates.items()}
+    return {
+        f"{size:,} bags of {1000 * BUSY_S:.0f} ms, two workers": {
+            **{f"{k}, bags a second": round(v, 1) for k, v in told.items()},
+            "overhead of Ray": round(told["local"] / told["ray"] - 1, 3),
+        }
+    }
 
 
 def workers(scans: Path, bags: int, folder: Path) -> dict[str, dict[str, float]]:
@@ -90,7 +135,13 @@ def main() -> None:
     parser.add_argument("--bags", type=int, default=120)
     parser.add_argument("--one", type=int)
     parser.add_argument("--index-only", action="store_true")
+    parser.add_argument("--ray-only", action="store_true", help="only Ray against the local pool; the rest of the record stays")
     arguments = parser.parse_args()
+    if arguments.ray_only:
+        record = json.loads((RESULTS / "batch.json").read_text())
+        record["results"] |= ray_against_local(10_000)
+        write_record(RESULTS / "batch.json", record)
+        return
     if arguments.one:
         one(arguments.one, arguments.index_only)
         return
@@ -102,6 +153,7 @@ def main() -> None:
     print(MILLION, results[f"{MILLION:,} bags listed"], flush=True)
     with tempfile.TemporaryDirectory() as name:
         results |= workers(arguments.scans, arguments.bags, Path(name))
+    results |= ray_against_local(10_000)
     data = {"name": "simulated lab", "hash": "-", "counts": {"bags": arguments.bags}}
     record = make_record(
         "batch",

@@ -121,6 +121,8 @@ def render() -> str:
             "simulator": speed,
             "service": speed,
             "batch": speed,
+            "superpixel_speed": speed,
+            "whole_path": speed,
         }
         kind = detection if record["name"].startswith("detection-") else kinds.get(record["name"], evaluation)
         machine, data = record["machine"], record["data"]

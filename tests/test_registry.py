@@ -12,7 +12,11 @@ from bagscan.core.errors import ConfigError
 from bagscan.registry import KINDS, modules_of, names, part
 
 REGIONERS, ENCODERS, SCORERS = (names(kind) for kind in KINDS)
-NOT_PARTS = {"regions": {"connectivity", "kernel", "pixel_features"}, "encoders": {"cutting", "pooling"}, "scorers": {"dcgan", "fitted"}}
+NOT_PARTS = {
+    "regions": {"connectivity", "instances", "kernel", "pixel_features", "superpixels"},
+    "encoders": {"cutting", "pooling", "region_means"},
+    "scorers": {"dcgan", "fitted"},
+}
 
 
 def build(kind: str, name: str, channels: int | None = None):

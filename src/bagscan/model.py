@@ -26,7 +26,7 @@ from bagscan.core.calibrated import UNCALIBRATED, platt
 from bagscan.core.errors import ConfigError, ModelError
 from bagscan.encoders.region_means import region_means
 from bagscan.model_config import LEAST_TRANSMISSION, ModelConfig
-from bagscan.model_folder import FORMAT, read_description, verified_id, write_manifest
+from bagscan.model_folder import FORMAT, graphs_in, read_description, verified_id, write_manifest
 from bagscan.registry import part
 
 
@@ -188,7 +188,7 @@ class Model(nn.Module):
         return platt(np.asarray(self.scorer.score(embeddings).float().numpy()), self.calibration).astype(np.float32)
 
     def save(self, folder: str | Path) -> str:
-        """Write the model folder; returns its id, the hash of weights and description."""
+        """Write the model folder; returns its id. Exported graphs stay where weights and settings are those that they were made of."""
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         before = _networks(folder)
@@ -205,8 +205,8 @@ class Model(nn.Module):
         (folder / "model.json").write_text(json.dumps(description, indent=1))
         (folder / "MODEL_CARD.md").write_text(_card(self))
         if _networks(folder) != before:  # exported graphs are of other weights
-            for graph in folder.glob("*.onnx"):
-                graph.unlink()
+            for graph in graphs_in(folder):
+                (folder / graph).unlink()
         self.id = write_manifest(folder)
         return self.id
 

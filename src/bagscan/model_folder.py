@@ -18,6 +18,7 @@ FORMAT = 1
 SHIPPED = Path(__file__).parent / "shipped"  # models that come with the package, trained on simulated scans alone
 HASHED = ("weights.safetensors", "model.json", "MODEL_CARD.md")
 MANIFEST = "SHA256SUMS"
+GRAPHS = ("items.onnx", "learned.onnx", "maps.onnx", "score.onnx")  # those of them that a model needs, once it is exported
 
 
 def shipped_models() -> list[Path]:
@@ -27,13 +28,18 @@ def shipped_models() -> list[Path]:
 
 def write_manifest(folder: Path) -> str:
     """Hash the files of a model folder into its manifest; returns the model's id."""
-    sums = {name: _sha256(folder / name) for name in (*HASHED, *sorted(path.name for path in folder.glob("*.onnx")))}
+    sums = {name: _sha256(folder / name) for name in (*HASHED, *graphs_in(folder))}
     (folder / MANIFEST).write_text("".join(f"{digest}  {name}\n" for name, digest in sums.items()))
     return _identity(sums)
 
 
+def graphs_in(folder: Path) -> list[str]:
+    """Names of the exported graphs of a model folder; none where it was never exported."""
+    return [name for name in GRAPHS if (folder / name).is_file()]
+
+
 def verified_id(folder: str | Path) -> str:
-    """The id of a model folder, the hash of weights and description, after checking every file's hash.
+    """The id of a model folder, the hash of weights, description and graphs, after checking every file's hash.
 
     Raises:
         ModelError: a file is missing or altered, or the folder is none of a model.
@@ -52,8 +58,9 @@ def verified_id(folder: str | Path) -> str:
         if _sha256(folder / name) != digest:
             raise ModelError(f"{folder}: {name} was altered: its hash is not the one in {MANIFEST}")
         sums[name] = digest
-    if not {"weights.safetensors", "model.json"} <= set(sums):
-        raise ModelError(f"{folder}: {MANIFEST} does not cover weights.safetensors and model.json")
+    needed = {"weights.safetensors", "model.json", *graphs_in(folder)}
+    if not needed <= set(sums):
+        raise ModelError(f"{folder}: {MANIFEST} does not cover {', '.join(sorted(needed - set(sums)))}")
     return _identity(sums)
 
 
@@ -79,4 +86,6 @@ def _sha256(path: Path) -> str:
 
 
 def _identity(sums: dict[str, str]) -> str:
-    return hashlib.sha256((sums["weights.safetensors"] + sums["model.json"]).encode()).hexdigest()[:16]
+    """Of all that runs: weights, description and graphs. An exported model is another one, so that its graphs are pinned too."""
+    parts = [sums["weights.safetensors"], sums["model.json"], *(sums[name] for name in GRAPHS if name in sums)]
+    return hashlib.sha256("".join(parts).encode()).hexdigest()[:16]

@@ -13,7 +13,7 @@ from bagscan.service.inference import models
 from tests.service.conftest import send
 from tests.service.stubs import tiff
 
-NAMES = ("weights.safetensors", "model.json", "MODEL_CARD.md", "SHA256SUMS")
+NAMES = ("weights.safetensors", "model.json", "MODEL_CARD.md", "items.onnx", "learned.onnx", "maps.onnx", "score.onnx", "SHA256SUMS")
 
 
 @pytest.fixture

@@ -41,12 +41,13 @@ def _export(kind: str, model: Path, out: Path | None, verify: bool, scans: list[
     from bagscan.export.graphs import export_onnx
     from bagscan.export.openvino import export_openvino
     from bagscan.export.parity import verify as hold_together
+    from bagscan.model_folder import graphs_in
 
     if out is not None:
         shutil.copytree(model, out, dirs_exist_ok=True)
         model = out
     told: dict = {}
-    if not verify or not list(model.glob("*.onnx")):
+    if not verify or not graphs_in(model):
         told["files"] = export_onnx(model)
     if kind == "openvino":
         told["files"] = told.get("files", {}) | export_openvino(model, model / "openvino")

@@ -17,7 +17,7 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
 from bagscan.model import Model
-from bagscan.model_folder import verified_id, write_manifest
+from bagscan.model_folder import graphs_in, verified_id, write_manifest
 from bagscan.runtime.exported import graphs_of
 
 OPSET = 17  # roi_align with half-pixel corners needs 16
@@ -63,7 +63,7 @@ def _item_outputs(masks: bool) -> list[str]:
 
 
 def export_onnx(folder: str | Path) -> dict[str, int]:
-    """Write the graphs of a model folder into it, and their hashes into its manifest; its id stays.
+    """Write the graphs of a model folder into it, and their hashes into its manifest. Its id changes: it pins all that runs.
 
     Returns:
         Bytes of every file.
@@ -81,7 +81,7 @@ def export_onnx(folder: str | Path) -> dict[str, int]:
         onnx.checker.check_model(graph)
         (folder / f"{name}.onnx").write_bytes(graph.SerializeToString())
     write_manifest(folder)
-    return {path.name: path.stat().st_size for path in sorted(folder.glob("*.onnx"))}
+    return {path.name: path.stat().st_size for path in map(folder.joinpath, graphs_in(folder))}
 
 
 def _graph(name: str, model: Model) -> onnx.ModelProto:

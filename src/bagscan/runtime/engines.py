@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from bagscan.core.errors import ModelError
+from bagscan.model_folder import graphs_in
 
 
 class Engine(Protocol):
@@ -116,7 +117,7 @@ def read_graphs(folder: Path) -> dict[str, bytes]:
     Raises:
         ModelError: a graph keeps its weights in another file, which could be any file of the machine.
     """
-    graphs = {path.stem: path.read_bytes() for path in sorted(folder.glob("*.onnx"))}
+    graphs = {name.removesuffix(".onnx"): (folder / name).read_bytes() for name in graphs_in(folder)}
     for name, graph in graphs.items():
         if b"external_data" in graph or b"\x0a\x08location" in graph:
             raise ModelError(f"{folder / name}.onnx: refers to another file for its weights; bagscan export keeps them inside")

@@ -14,7 +14,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, func, insert, select
 
 from bagscan.core.errors import BagscanError, ModelError
-from bagscan.model_folder import HASHED, MANIFEST, SHIPPED, read_description, shipped_models, verified_id
+from bagscan.model_folder import GRAPHS, HASHED, MANIFEST, SHIPPED, read_description, shipped_models, verified_id
 from bagscan.service.audit import Auditor
 from bagscan.service.store.files import full_disk_told
 from bagscan.service.store.tables import deployments, models
@@ -126,9 +126,9 @@ def keep_folder(contents: Mapping[str, bytes], models_folder: Path) -> tuple[Pat
     Raises:
         ModelError: other files than a model's, or altered ones.
     """
-    known = {*HASHED, MANIFEST}
-    if set(contents) != known:
-        raise ModelError(f"a model is {', '.join(sorted(known))}; these came: {', '.join(sorted(contents)) or 'none'}")
+    needed = {*HASHED, MANIFEST}
+    if not needed <= set(contents) <= {*needed, *GRAPHS}:
+        raise ModelError(f"a model is {', '.join(sorted(needed))}, and its graphs (*.onnx) where it was exported; these came: {', '.join(sorted(contents)) or 'none'}")
     models_folder.mkdir(parents=True, exist_ok=True)
     with full_disk_told(models_folder), tempfile.TemporaryDirectory(dir=models_folder, prefix=".new-") as new:
         place = Path(new) / "model"

@@ -1,0 +1,92 @@
+"""Superpixels at equal speed: ours without its network against scikit-image's SLIC and OpenCV's LSC and SEEDS, on BSDS500.
+
+    pip install opencv-contrib-python-headless
+    python benchmarks/superpixel_speed.py [--images 100]
+
+One thread; methods take turns on every image, and each is asked for what comes out near the same real count. Writes
+benchmarks/results/superpixel_speed.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from bagscan.core import View
+from bagscan.datasets import bsds500
+from bagscan.evaluation.results import make_record, write_record
+from bagscan.evaluation.superpixels import superpixel_scores
+from bagscan.regions import slic, superpixels
+from bagscan.training.experiment import data_folder
+
+WANTED = (100, 235, 440)
+# What each is asked for, so that about as many come out; found on training images.
+ASKED = {"scikit-image SLIC": {100: 140, 235: 310, 440: 560}, "OpenCV LSC": {100: 110, 235: 260, 440: 470}, "OpenCV SEEDS": {100: 170, 235: 370, 440: 740}}
+Segment = Callable[[View, int], np.ndarray]
+
+
+def ours(view: View, n: int) -> np.ndarray:
+    return superpixels.cut(view, superpixels.Config(width=0), None, n).labels
+
+
+def skimage_slic(view: View, n: int) -> np.ndarray:
+    return slic.build(slic.Config()).regions(view, n).labels
+
+
+def lsc(view: View, n: int) -> np.ndarray:
+    lab = _lab(view)
+    side = max(4, round((view.shape[0] * view.shape[1] / n) ** 0.5))
+    found = cv2.ximgproc.createSuperpixelLSC(lab, side, 0.075)
+    found.iterate(10)
+    found.enforceLabelConnectivity(25)
+    return found.getLabels()
+
+
+def seeds(view: View, n: int) -> np.ndarray:
+    lab = _lab(view)
+    found = cv2.ximgproc.createSuperpixelSEEDS(lab.shape[1], lab.shape[0], 3, n, 4, 2, 5)
+    found.iterate(lab, 10)
+    return found.getLabels()
+
+
+def _lab(view: View) -> np.ndarray:
+    return cv2.cvtColor((view.pixels.transpose(1, 2, 0) * 255).astype(np.uint8), cv2.COLOR_RGB2LAB)
+
+
+METHODS: dict[str, Segment] = {"ours, without network": ours, "scikit-image SLIC": skimage_slic, "OpenCV LSC": lsc, "OpenCV SEEDS": seeds}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--images", type=int, default=100)
+    arguments = parser.parse_args()
+    cv2.setNumThreads(1)
+    images = bsds500.load(data_folder() / "bsds500", "val")[: arguments.images]
+    results = {}
+    for wanted in WANTED:
+        rows: dict[str, list[dict[str, float]]] = {name: [] for name in METHODS}
+        for image in images:
+            view = View(np.ascontiguousarray(image.rgb.transpose(2, 0, 1), dtype=np.float32) / 255, ("red", "green", "blue"), "pseudo_colour")
+            for name, segment in METHODS.items():
+                started = time.perf_counter()
+                labels = segment(view, ASKED.get(name, {}).get(wanted, wanted))
+                seconds = time.perf_counter() - started
+                compact = np.unique(labels, return_inverse=True)[1].reshape(labels.shape)
+                rows[name].append({"ms": 1000 * seconds, "count": float(compact.max() + 1), **superpixel_scores(compact, image.segmentations)})
+        for name, found in rows.items():
+            told = {key: float(np.median([row[key] for row in found]) if key == "ms" else np.mean([row[key] for row in found])) for key in found[0]}
+            results[f"{name}, {wanted}"] = {key: round(value, 4) for key, value in told.items()}
+            print(f"{name:24s}{wanted:5d}", results[f"{name}, {wanted}"], flush=True)
+    data = {"name": "BSDS500 val", "hash": "public", "counts": {"images": len(images)}}
+    notes = ["One thread, milliseconds an image (median), methods in turns; ours without its network, which takes as long again."]
+    record = make_record("superpixel_speed", results, data=data, config={"asked": {k: {str(n): a for n, a in v.items()} for k, v in ASKED.items()}}, seeds=[0], notes=notes)
+    write_record(Path("benchmarks/results/superpixel_speed.json"), record)
+
+
+if __name__ == "__main__":
+    main()
