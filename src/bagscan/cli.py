@@ -332,7 +332,6 @@ def benchmark(
     as_json: AsJson = False,
 ) -> None:
     """The tables and figures of paper A and report B; the same line goes on where it was stopped."""
-    import os
 
     if what in ("gbad", "gbad-figures"):
         _benchmark_gbad(what, scale, dataset, list_of, data, runs, results or Path("benchmarks/results/gbad"), only, out, as_json)
@@ -343,8 +342,9 @@ def benchmark(
     from bagscan.benchmark.run import run_cells
     from bagscan.benchmark.scales import scale_named
     from bagscan.benchmark.tables import markdown, read_cells
+    from bagscan.core.machine import usable_cores
 
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = usable_cores()
     default = Path("benchmarks/results") / ("unseen" if what == "unseen" else "paper_a")
     place = Place(scale_named(scale), data, runs, results or default, max(1, cores // workers))
     if what == "unseen":
@@ -460,7 +460,10 @@ def doctor(as_json: AsJson = False) -> None:
     import os
     import platform
 
+    from bagscan.core.machine import usable_cores
+    from bagscan.model_folder import shipped_models
     from bagscan.registry import KINDS, names
+    from bagscan.runtime.load import chosen_runtime
 
     packages = ("numpy", "torch", "torchvision", "timm", "scikit-image", "scikit-learn", "tifffile", "imagecodecs", "numba", "onnxruntime", "openvino")
     versions = {}
@@ -472,17 +475,20 @@ def doctor(as_json: AsJson = False) -> None:
     from bagscan.datasets.record import data_folder
 
     folder = data_folder()
-    result = {
+    result: dict[str, Any] = {
         "bagscan": __version__,
         "python": platform.python_version(),
-        "cores": os.cpu_count(),
+        "cores": {"of the machine": os.cpu_count(), "usable": usable_cores()},
+        "runtime": {path.name: chosen_runtime(path) for path in shipped_models()},
         "packages": versions,
         "parts": {kind: names(kind) for kind in KINDS},
         "data_folder": f"{folder} ({'present' if folder.is_dir() else 'absent: set BAGSCAN_DATA'})",
     }
 
     def text() -> str:
-        rows = [f"bagscan {__version__}, Python {result['python']}, {result['cores']} cores", f"data folder: {result['data_folder']}"]
+        cores = result["cores"]
+        rows = [f"bagscan {__version__}, Python {result['python']}, {cores['usable']} of {cores['of the machine']} cores", f"data folder: {result['data_folder']}"]
+        rows += [f"model {name}: judged by {runtime}" for name, runtime in result["runtime"].items()]
         rows += [f"  {name}: {version}" for name, version in versions.items()]
         rows += [f"{kind}: {', '.join(names(kind))}" for kind in KINDS]
         return "\n".join(rows)

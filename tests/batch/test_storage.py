@@ -31,7 +31,7 @@ RAW, COLOUR = Input("dual_energy", ("low", "high", "zeff")), Input("pseudo_colou
 def store():
     server = moto_server.ThreadedMotoServer(port=0)
     server.start()
-    host, port = server.get_host_and_port()
+    _, port = server.get_host_and_port()
     with pytest.MonkeyPatch.context() as patch:
         for name, value in {
             "AWS_ACCESS_KEY_ID": "test",

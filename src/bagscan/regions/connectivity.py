@@ -12,6 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numba import njit
 from scipy import ndimage
 from skimage.measure import label as label_components
 
@@ -80,25 +81,16 @@ class _Graph:
         A round joins the pairs that are each other's cheapest, as many as a count halfway to
         ``n_regions`` takes, so that rounds are few and the order is nearly that of one at a time.
         """
-        first, second = self.edges
         small = self.areas < min_size
-        union = self.areas[first] + self.areas[second]
-        surplus = len(self.areas) - n_regions
-        allowed = small[first] | small[second]
+        first, second = self.edges
+        allowed, surplus = small[first] | small[second], len(self.areas) - n_regions
         limit = len(allowed)
         if not allowed.any() and surplus > 0:
-            allowed, limit = union <= max_size, (surplus + 1) // 2
+            allowed, limit = self.areas[first] + self.areas[second] <= max_size, (surplus + 1) // 2
         if not allowed.any():
             return None
-        first, second, union = first[allowed], second[allowed], union[allowed]
-        means = self.sums / self.areas[:, None]
-        ward = self.areas[first] * self.areas[second] / union * np.square(means[first] - means[second]).sum(1)
-        order = np.argsort(ward, kind="stable")
-        first, second = first[order], second[order]
-        rank = np.arange(len(order))
-        cheapest = np.empty(len(self.areas), np.int64)  # rank of every piece's cheapest edge
-        cheapest[np.stack([first, second], 1)[::-1].ravel()] = np.repeat(rank[::-1], 2)
-        chosen = np.flatnonzero((cheapest[first] == rank) & (cheapest[second] == rank))[:limit]
+        chosen, cost = _each_others_cheapest(first, second, allowed, self.areas, self.sums)
+        chosen = chosen[np.argsort(cost, kind="stable")[:limit]]
         keeper = np.arange(len(self.areas))
         keeper[second[chosen]] = first[chosen]
         return self._renamed(keeper)
@@ -114,6 +106,28 @@ class _Graph:
         first, second = renamed[self.edges]
         edges = np.stack([np.minimum(first, second), np.maximum(first, second)])
         return _Graph(areas, sums, edges[:, first != second]), renamed
+
+
+@njit(cache=True)  # type: ignore[untyped-decorator]
+def _each_others_cheapest(first, second, allowed, areas, sums):  # type: ignore[no-untyped-def]
+    """Edges between pieces that are each other's cheapest by Ward's cost, and these costs; of equal ones the first counts."""
+    n_edges, n, dim = len(first), len(areas), sums.shape[1]
+    cost = np.empty(n_edges)
+    best, at = np.full(n, np.inf), np.full(n, -1)
+    for e in range(n_edges):
+        if not allowed[e]:
+            continue
+        a, b = first[e], second[e]
+        apart = 0.0
+        for d in range(dim):
+            gap = sums[a, d] / areas[a] - sums[b, d] / areas[b]
+            apart += gap * gap
+        cost[e] = areas[a] * areas[b] / (areas[a] + areas[b]) * apart
+        for piece in (a, b):
+            if cost[e] < best[piece]:
+                best[piece], at[piece] = cost[e], e
+    chosen = np.array([at[a] for a in range(n) if at[a] >= 0 and first[at[a]] == a and at[second[at[a]]] == at[a]], np.int64)
+    return chosen, cost[chosen]
 
 
 def _unique_edges(pairs: np.ndarray, n: int) -> np.ndarray:

@@ -4,13 +4,14 @@ SSN scales CIE Lab by 0.26 against positions scaled to 2.5 per cell. Other quant
 they are brought to [0, 100] between robust percentiles of the view itself, then scaled the same.
 
 One kernel for training and for every runtime: through the array API standard it takes NumPy arrays and torch
-tensors alike, and imports neither.
+tensors alike.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 from array_api_compat import array_namespace
 
 COLOUR_SCALE = 0.26
@@ -57,19 +58,21 @@ def _percentile_scaled(channels: Any) -> Any:
     xp = array_namespace(channels)
     b, c, height, width = channels.shape
     step = max(1, int((height * width / _SAMPLE) ** 0.5))
-    sample = xp.sort(xp.reshape(channels[:, :, ::step, ::step], (b, c, -1)), axis=-1)
-    low, high = (_between(sample, share)[:, :, None, None] for share in (0.01, 0.99))
+    sample = xp.reshape(channels[:, :, ::step, ::step], (b, c, -1))
+    low, high = (one[:, :, None, None] for one in _quantiles(sample, (0.01, 0.99)))
     spread = xp.clip(high - low, min=1e-6)
     scaled = xp.clip((channels - low) / spread, min=0.0, max=1.0) * 100
     return xp.where(high - low > 1e-6, scaled, xp.zeros_like(scaled))
 
 
-def _between(ascending: Any, share: float) -> Any:
-    """Quantile along the last axis, by linear interpolation."""
-    at = share * (ascending.shape[-1] - 1)
-    below = int(at)
-    above = min(below + 1, ascending.shape[-1] - 1)
-    return ascending[..., below] + (at - below) * (ascending[..., above] - ascending[..., below])
+def _quantiles(values: Any, shares: tuple[float, ...]) -> list[Any]:
+    """Quantiles along the last axis, by linear interpolation."""
+    last = values.shape[-1] - 1
+    below = [int(share * last) for share in shares]
+    needed = sorted({k for at in below for k in (at, min(at + 1, last))})
+    # An array need not be sorted whole, which would take most of the time of all features.
+    ordered = np.partition(values, needed, axis=-1) if isinstance(values, np.ndarray) else array_namespace(values).sort(values, axis=-1)
+    return [ordered[..., at] + (share * last - at) * (ordered[..., min(at + 1, last)] - ordered[..., at]) for share, at in zip(shares, below, strict=True)]
 
 
 def colour_features(pixels: Any, quantity: str, channels: tuple[str, ...] = ()) -> Any:

@@ -18,6 +18,7 @@ from safetensors.torch import load_file, save_file
 
 from bagscan.config import apply_settings, fill, read_yaml
 from bagscan.core.errors import ConfigError
+from bagscan.core.machine import usable_cores
 from bagscan.datasets import bsds500
 from bagscan.datasets.record import Record, data_folder
 from bagscan.datasets.splits import Split
@@ -262,5 +263,4 @@ def benign_quantiles(truth: np.ndarray, scores: np.ndarray, n: int = 1000) -> li
 
 
 def _set_threads(threads: int) -> None:
-    if threads:
-        torch.set_num_threads(threads)
+    torch.set_num_threads(threads or usable_cores())
