@@ -83,7 +83,7 @@ def main() -> None:
             results[f"{name}, {wanted}"] = {key: round(value, 4) for key, value in told.items()}
             print(f"{name:24s}{wanted:5d}", results[f"{name}, {wanted}"], flush=True)
     data = {"name": "BSDS500 val", "hash": "public", "counts": {"images": len(images)}}
-    notes = ["One thread, milliseconds an image (median), methods in turns; ours without its network, which takes as long again."]
+    notes = ["One thread, milliseconds an image (median), methods in turns; ours is soft SLIC and its joins, without the network."]
     record = make_record("superpixel_speed", results, data=data, config={"asked": {k: {str(n): a for n, a in v.items()} for k, v in ASKED.items()}}, seeds=[0], notes=notes)
     write_record(Path("benchmarks/results/superpixel_speed.json"), record)
 

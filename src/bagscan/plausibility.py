@@ -53,34 +53,38 @@ def _transmission(name: str, pixels: np.ndarray, bit_depth: int | None) -> list[
     brightest = float(np.percentile(sample, 99))
     if sample.max() - sample.min() < BLANK_SPREAD * max(abs(float(sample.max())), 1e-6):
         return [f"channel {name} is blank (every pixel about {float(sample.max()):.3g})"]
-    if (pixels <= 0).mean() > MOST_CLIPPED:
-        return [f"{100 * (pixels <= 0).mean():.0f} % of channel {name} are zero: saturated, or the polarity is inverted"]
+    if (sample <= 0).mean() > MOST_CLIPPED:
+        return [f"{100 * (sample <= 0).mean():.0f} % of channel {name} are zero: saturated, or the polarity is inverted"]
     if brightest < AIR_AT_LEAST:
         return [f"no air in channel {name} (brightest hundredth at {brightest:.3g} of it): wrong depth or air value, or the polarity is inverted"]
     if bit_depth == 16:
-        if (pixels >= pixels.max()).mean() > MOST_CLIPPED:
-            return [f"{100 * (pixels >= pixels.max()).mean():.0f} % of channel {name} are at full scale: saturated"]
+        if (sample >= pixels.max()).mean() > MOST_CLIPPED:
+            return [f"{100 * (sample >= pixels.max()).mean():.0f} % of channel {name} are at full scale: saturated"]
         if len(np.unique(sample)) <= STEPS_OF_8_BITS:
             return [f"channel {name} has no more than {STEPS_OF_8_BITS} grey values: 8 bits in a 16-bit file"]
-    return [f"the rim of channel {name} is darker than its middle: the polarity is inverted"] if _dark_rim(pixels) else []
+    return [f"the rim of channel {name} is darker than its middle: the polarity is inverted"] if _dark(_rim(pixels), sample) else []
 
 
 def _colours(view: View) -> list[str]:
-    grey = view.pixels.mean(0)
-    if (grey <= 0).mean() > 2 * MOST_CLIPPED:
-        return [f"{100 * (grey <= 0).mean():.0f} % are black: the polarity is inverted, or nothing was scanned"]
-    if np.percentile(_sample(grey), 99) < AIR_AT_LEAST:
+    sample = np.mean([_sample(channel) for channel in view.pixels], 0)
+    if (sample <= 0).mean() > 2 * MOST_CLIPPED:
+        return [f"{100 * (sample <= 0).mean():.0f} % are black: the polarity is inverted, or nothing was scanned"]
+    if np.percentile(sample, 99) < AIR_AT_LEAST:
         return ["no air: nothing in it is bright"]
-    return ["the rim is darker than the middle: the polarity is inverted"] if _dark_rim(grey) else []
+    rim = np.mean([_rim(channel) for channel in view.pixels], 0)
+    return ["the rim is darker than the middle: the polarity is inverted"] if _dark(rim, sample) else []
 
 
-def _dark_rim(pixels: np.ndarray) -> bool:
+def _rim(pixels: np.ndarray) -> np.ndarray:
+    return np.concatenate([pixels[:4].ravel(), pixels[-4:].ravel(), pixels[:, :4].ravel(), pixels[:, -4:].ravel()])
+
+
+def _dark(rim: np.ndarray, sample: np.ndarray) -> bool:
     """Whether the rim is black and hardly anything bright: air surrounds a bag, and air is bright.
 
     A picture that was padded with black has a dark rim too, but air within.
     """
-    rim = np.concatenate([pixels[:4].ravel(), pixels[-4:].ravel(), pixels[:, :4].ravel(), pixels[:, -4:].ravel()])
-    return bool(np.median(rim) < DARK_RIM and (_sample(pixels) > BRIGHT).mean() < LEAST_AIR)
+    return bool(np.median(rim) < DARK_RIM and (sample > BRIGHT).mean() < LEAST_AIR)
 
 
 def _sample(pixels: np.ndarray) -> np.ndarray:

@@ -1,6 +1,7 @@
 """Contours: as short as they can be, and no shorter."""
 
 import re
+from itertools import pairwise
 
 import numpy as np
 
@@ -20,7 +21,7 @@ def test_nothing_lies_farther_away_than_the_tolerance():
     assert len(short) < 40
     for point in circle:
         away = []
-        for a, b in zip(short[:-1], short[1:], strict=True):
+        for a, b in pairwise(short):
             t = np.clip(np.dot(point - a, b - a) / np.dot(b - a, b - a), 0, 1)
             away.append(np.hypot(*(point - a - t * (b - a))))
         assert min(away) <= 0.6 + 1e-9

@@ -33,7 +33,8 @@ def view_from_counts(counts: np.ndarray, channels: tuple[str, ...], air_counts: 
     if counts.dtype.kind != "u" or bits not in FULL_SCALE:
         raise BagscanError(f"counts must be uint8 or uint16, got {counts.dtype}")
     scale = [ZEFF_PER_COUNT if name == "zeff" else 1 / (air_counts or FULL_SCALE[bits]) for name in channels]
-    pixels = counts.astype(np.float32) * np.array(scale, np.float32)[:, None, None]
+    pixels = counts.astype(np.float32, order="C")  # pictures come with their channels innermost, which all that follows would pay for
+    pixels *= np.array(scale, np.float32)[:, None, None]
     return View(pixels, channels, quantity_of(channels), bit_depth=bits, **fields)  # type: ignore[arg-type]
 
 
