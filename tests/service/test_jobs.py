@@ -234,6 +234,7 @@ def test_not_ready_before_a_worker_is_warm(make_house):
     assert house.anyone().get("/v2/health/live").status_code == 200
     house.service.start()
     until(lambda: house.anyone().get("/v2/health/ready").status_code == 200)
+    assert {one["runtime"].split()[0] for one in house.anyone().get("/v2/health/ready").json()["models"]} == {"onnxruntime"}
 
 
 def test_a_relative_folder_is_as_good_as_any(make_house, tmp_path, monkeypatch):

@@ -11,6 +11,7 @@ import uvicorn
 
 from bagscan.core.errors import ConfigError
 from bagscan.service.http.app import create_app
+from bagscan.service.inference.models import place_of, runtime_here, serving
 from bagscan.service.service import Service
 from bagscan.service.settings import ServiceConfig
 
@@ -42,7 +43,9 @@ def run(config: ServiceConfig, demo: bool = False) -> None:
 
             make_accounts(service, _say)
             threading.Thread(target=fill_queue, args=(service, _say), daemon=True, name="demo").start()
-        _greet(config, address, None if demo else token)
+        with service.store.read() as connection:
+            runtimes = sorted({runtime_here(place_of(one.folder, config.models_folder), one.model_id) for one in serving(connection)})
+        _greet(config, address, None if demo else token, runtimes)
         server.run([socket])
     finally:
         service.stop()
@@ -56,8 +59,9 @@ def _bound(config: uvicorn.Config):  # type: ignore[no-untyped-def]
         raise ConfigError(f"port {config.port} of {config.host} is taken; give another with --port") from error
 
 
-def _greet(config: ServiceConfig, address: str, token: str | None) -> None:
+def _greet(config: ServiceConfig, address: str, token: str | None, runtimes: list[str]) -> None:
     _say(f"bagscan listens on {address} · store: {config.database.split('@')[-1] or config.folder.absolute()} · {config.workers} worker{'s' * (config.workers > 1)}")
+    _say(f"scans are judged by {', '.join(runtimes)}")
     if token:
         reached = address if config.host != "0.0.0.0" else f"http://127.0.0.1:{config.port}"
         _say(f"No admin yet. Make the first one within an hour, with this one-time link:\n\n  {reached}/#setup={token}\n")

@@ -12,7 +12,7 @@ from bagscan.service.accounts import Who
 from bagscan.service.http.problems import problem
 from bagscan.service.http.schemas import Live, Ready
 from bagscan.service.http.security import allow, anyone, service_of
-from bagscan.service.inference.models import serving
+from bagscan.service.inference.models import place_of, runtime_here, serving
 from bagscan.service.review.queue import count_open
 from bagscan.service.store import tables
 
@@ -32,7 +32,9 @@ def ready(request: Request) -> Any:
     if not service.dispatcher.ready:
         return problem(request, 503, f"no worker is ready: {service.dispatcher.trouble}")
     with service.store.read() as connection:
-        models = [{"channels": one.channels, "model_id": one.model_id, "threshold": one.threshold} for one in serving(connection)]
+        active = serving(connection)
+    kept = service.config.models_folder
+    models = [{"channels": one.channels, "model_id": one.model_id, "threshold": one.threshold, "runtime": runtime_here(place_of(one.folder, kept), one.model_id)} for one in active]
     return {"ready": True, "models": models}
 
 

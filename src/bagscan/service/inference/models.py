@@ -8,6 +8,7 @@ import tempfile
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from sqlalchemy import Connection, Row, func, insert, select
 
 from bagscan.core.errors import BagscanError, ModelError
 from bagscan.model_folder import GRAPHS, HASHED, MANIFEST, SHIPPED, read_description, shipped_models, verified_id
+from bagscan.runtime.load import chosen_runtime
 from bagscan.service.audit import Auditor
 from bagscan.service.store.files import full_disk_told
 from bagscan.service.store.tables import deployments, models
@@ -47,6 +49,15 @@ class Serving:
             kept: folder of the models that were added.
         """
         return {"id": self.model_id, "folder": str(place_of(self.folder, kept)), "threshold": None if self.own else self.threshold}
+
+
+@lru_cache(maxsize=64)
+def runtime_here(folder: Path, model_id: str) -> str:
+    """Name and version of what judges by a model on this machine; what is wrong with its folder, where it cannot be judged by."""
+    try:
+        return chosen_runtime(folder)
+    except BagscanError as error:
+        return str(error)
 
 
 def place_of(folder: str, kept: Path) -> Path:
