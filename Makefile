@@ -23,7 +23,7 @@ light: $(LIGHT)/.ready
 
 $(LIGHT)/.ready: pyproject.toml constraints.txt
 	test -x $(LIGHT)/bin/python || $(PYTHON) -m venv $(LIGHT)
-	$(LIGHT)/bin/python -m pip install -q -c constraints.txt -e '.[service]'
+	$(LIGHT)/bin/python -m pip install -q -c constraints.txt -e '.[service,batch]'
 	touch $@
 
 demo: light

@@ -191,7 +191,7 @@ def main() -> None:
             results[kind] |= {"outside the network's arithmetic": round(outside / total, 3), **{f"{stage}, ms": round(ms, 2) for stage, ms in stages.items()}}
             print(results[kind], flush=True)
     notes = [f"Simulated bags at {WIDTH}x{HEIGHT}; {arguments.processes} processes on one thread each; stages by ONNX Runtime on one thread, profiled alone."]
-    data = {"name": "simulate --preset demo", "hash": "seed of the preset", "counts": {kind: row["ms a scan on one thread"] for kind, row in results.items()}}
+    data = {"name": "simulate --preset demo", "hash": "preset demo", "counts": {kind: row["ms a scan on one thread"] for kind, row in results.items()}}
     write_record(RESULTS / "whole_path.json", make_record("whole_path", results, data=data, config={"runtimes": able}, seeds=[0], notes=notes))
 
 

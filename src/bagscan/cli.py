@@ -32,6 +32,11 @@ EXIT_ALARM, EXIT_USAGE, EXIT_BAD_ITEMS = 1, 2, 3
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout; progress goes to stderr.")]
 Settings = Annotated[list[str], typer.Option("--set", help="Change one setting, for example --set training.loop.steps=100.")]
 Config = Annotated[Path, typer.Argument(help="A YAML file, see configs/.")]
+# Packages that an extra other than train brings.
+EXTRAS = {
+    **dict.fromkeys(("fastapi", "uvicorn", "sqlalchemy", "alembic", "argon2", "cryptography", "httpx"), "service"),
+    **{"pyarrow": "batch", "ray": "cluster", "fsspec": "storage", "onnx": "export", "openvino": "openvino", "matplotlib": "benchmark", "psycopg": "postgresql"},
+}
 ModelFolder = Annotated[Path, typer.Option("--model", help="A model folder, for example runs/xray_joint/model.")]
 
 
@@ -156,7 +161,7 @@ def screen(
 @app.command()
 def batch(
     sources: Annotated[list[str], typer.Argument(help="Folders of scans, or scans; also in object storage: s3://BUCKET/FOLDER, gs://, az://.")],
-    out: Annotated[Path, typer.Option(help="Folder of Parquet parts, which DuckDB, Polars and Arrow read as one table.")] = Path("results.parquet"),
+    out: Annotated[Path, typer.Option(help="Folder of Parquet parts: part-*.parquet in it, which DuckDB, Polars and Arrow read as one table.")] = Path("results.parquet"),
     model: Annotated[
         Path | None, typer.Option("--model", help="A model folder; by default those that come with bagscan; each scan goes to the one that takes its channels.")
     ] = None,
@@ -172,11 +177,16 @@ def batch(
 ) -> None:
     """Screen an archive of any size into Parquet; the same line goes on after a kill, and nothing is judged twice."""
     from bagscan.batch.run import BatchConfig, prepare, screen_archive
+    from bagscan.batch.storage import file_system
     from bagscan.model_folder import shipped_models
 
     _use(runtime)
     config = BatchConfig(workers, timeout, part_size, tuple(v for v in views.split(",") if v))
     models = [model] if model else shipped_models()
+    if cluster and not index_only:
+        import ray  # noqa: F401  # missing, it should be told before an archive is listed
+    if to:
+        file_system(to)
     count = prepare(sources, models, out, config, _say)
     if index_only:
         _print({"bags": count, "out": str(out)}, as_json, lambda: f"{count:,} bags in {out / 'index.arrow'}")
@@ -463,15 +473,32 @@ def doctor(as_json: AsJson = False) -> None:
     from bagscan.core.machine import usable_cores
     from bagscan.model_folder import shipped_models
     from bagscan.registry import KINDS, names
-    from bagscan.runtime.load import chosen_runtime
+    from bagscan.runtime.load import runtime_told
 
-    packages = ("numpy", "torch", "torchvision", "timm", "scikit-image", "scikit-learn", "tifffile", "imagecodecs", "numba", "onnxruntime", "openvino")
+    packages = (
+        "numpy",
+        "torch",
+        "torchvision",
+        "timm",
+        "scikit-image",
+        "scikit-learn",
+        "tifffile",
+        "imagecodecs",
+        "numba",
+        "onnxruntime",
+        "openvino",
+        "onnx",
+        "pyarrow",
+        "fastapi",
+        "ray",
+        "s3fs",
+    )
     versions = {}
     for package in packages:
         try:
             versions[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:
-            versions[package] = f"missing: pip install 'bagscan[{'openvino' if package == 'openvino' else 'train'}]'"
+            versions[package] = f"missing: pip install 'bagscan[{EXTRAS.get(package, 'storage' if package == 's3fs' else 'train')}]'"
     from bagscan.datasets.record import data_folder
 
     folder = data_folder()
@@ -479,7 +506,7 @@ def doctor(as_json: AsJson = False) -> None:
         "bagscan": __version__,
         "python": platform.python_version(),
         "cores": {"of the machine": os.cpu_count(), "usable": usable_cores()},
-        "runtime": {path.name: chosen_runtime(path) for path in shipped_models()},
+        "runtime": {path.name: runtime_told(path) for path in shipped_models()},
         "packages": versions,
         "parts": {kind: names(kind) for kind in KINDS},
         "data_folder": f"{folder} ({'present' if folder.is_dir() else 'absent: set BAGSCAN_DATA'})",
@@ -523,7 +550,8 @@ def main() -> None:
         _say(f"bagscan: {error}")
         sys.exit(EXIT_USAGE)
     except ModuleNotFoundError as error:
-        _say(f"bagscan: this needs the package {error.name}, which is not installed: pip install 'bagscan[train]'")
+        package = (error.name or "").partition(".")[0]
+        _say(f"bagscan: this needs the package {package}, which is not installed: pip install 'bagscan[{EXTRAS.get(package, 'train')}]'")
         sys.exit(EXIT_USAGE)
     except OSError as error:  # a full disk, a folder that may not be written
         _say(f"bagscan: {error}")

@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 
 from bagscan.batch.storage import CHANNELS, is_remote, listed
-from bagscan.core.errors import DataError
+from bagscan.core.errors import BagscanError, DataError
 from bagscan.formats.scans import READERS, set_at
 
 VIEW = pa.struct([("view_id", pa.string()), ("path", pa.string()), ("stamp", pa.string())])  # the stamp of what lies in object storage
@@ -30,12 +30,16 @@ def write_index(sources: Sequence[str | Path], path: Path, views: Sequence[str],
     if missing:
         raise DataError(f"no such file or folder: {', '.join(missing)}")
     temporary, count = path.with_suffix(".new"), 0
-    with pa.OSFile(str(temporary), "wb") as file, pa.ipc.new_stream(file, SCHEMA) as writer:
-        for chunk in _chunks(_bags(sources, views)):
-            writer.write_batch(pa.RecordBatch.from_pylist(chunk, SCHEMA))
-            count += len(chunk)
-            if count % (25 * CHUNK) == 0:
-                report(f"index: {count:,} bags")
+    try:
+        with pa.OSFile(str(temporary), "wb") as file, pa.ipc.new_stream(file, SCHEMA) as writer:
+            for chunk in _chunks(_bags(sources, views)):
+                writer.write_batch(pa.RecordBatch.from_pylist(chunk, SCHEMA))
+                count += len(chunk)
+                if count % (25 * CHUNK) == 0:
+                    report(f"index: {count:,} bags")
+    except BagscanError:
+        temporary.unlink()
+        raise
     if not count:
         temporary.unlink()
         raise DataError(f"no scans in {', '.join(map(str, sources))}")

@@ -66,8 +66,9 @@ def screen_folder(paths: Sequence[Path], models: Sequence[Path], out: Path, repo
     _write_page(out / "report.html", rows, tally, screeners)
     shutil.rmtree(partial)
     errors = {row["path"]: row["error"] for row, _ in rows if row.get("error")}
-    for error in errors.values():
-        report(f"REVIEW: {error}")
+    for row, _ in rows:
+        if row["decision"] == "REVIEW":
+            report(f"REVIEW: {row.get('error') or '; '.join([str(row['path']), *row['reasons']])}")
     return tally | {"errors": errors, "scans": len(bags), "model_id": ids, "runtime": screeners[0].runtime, "out": str(out)}
 
 

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bagscan.core.errors import ConfigError, ModelError
+from bagscan.core.errors import BagscanError, ConfigError, ModelError
 from bagscan.model_folder import verified_id
 from bagscan.runtime.engines import ENGINES, Late, OnnxRuntime, Torch, installed, read_graphs
 
@@ -52,6 +52,14 @@ def load_model(folder: str | Path, runtime: str | None = None, late: bool = Fals
 def chosen_runtime(folder: str | Path, runtime: str | None = None) -> str:
     """Name and version of what :func:`load_model` would take, for people; the same errors."""
     return _named(_chosen(Path(folder), runtime)[0])
+
+
+def runtime_told(folder: str | Path) -> str:
+    """As :func:`chosen_runtime`; why there is none, where it raises."""
+    try:
+        return chosen_runtime(folder)
+    except BagscanError as error:
+        return f"nothing: {error}"
 
 
 def _chosen(folder: Path, runtime: str | None) -> tuple[str, dict[str, bytes]]:

@@ -10,6 +10,8 @@ import threading
 import uvicorn
 
 from bagscan.core.errors import ConfigError
+from bagscan.model_folder import shipped_models
+from bagscan.runtime.load import chosen_runtime
 from bagscan.service.http.app import create_app
 from bagscan.service.inference.models import place_of, runtime_here, serving
 from bagscan.service.service import Service
@@ -32,6 +34,8 @@ def run(config: ServiceConfig, demo: bool = False) -> None:
         raise ConfigError("--demo makes accounts of a password that everybody knows: it listens on 127.0.0.1 alone")
     sys.setswitchinterval(SWITCH_S)
     os.umask(0o077)  # scans, notes, keys: nobody else's
+    for folder in shipped_models():
+        chosen_runtime(folder)  # a runtime that is asked for and not there is told before anything starts
     service = Service(config)
     address = f"http://{config.host}:{config.port}"
     try:

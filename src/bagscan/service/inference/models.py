@@ -16,7 +16,7 @@ from sqlalchemy import Connection, Row, func, insert, select
 
 from bagscan.core.errors import BagscanError, ModelError
 from bagscan.model_folder import GRAPHS, HASHED, MANIFEST, SHIPPED, read_description, shipped_models, verified_id
-from bagscan.runtime.load import chosen_runtime
+from bagscan.runtime.load import runtime_told
 from bagscan.service.audit import Auditor
 from bagscan.service.store.files import full_disk_told
 from bagscan.service.store.tables import deployments, models
@@ -53,11 +53,8 @@ class Serving:
 
 @lru_cache(maxsize=64)
 def runtime_here(folder: Path, model_id: str) -> str:
-    """Name and version of what judges by a model on this machine; what is wrong with its folder, where it cannot be judged by."""
-    try:
-        return chosen_runtime(folder)
-    except BagscanError as error:
-        return str(error)
+    """Name and version of what judges by a model on this machine; hashed once for every id."""
+    return runtime_told(folder)
 
 
 def place_of(folder: str, kept: Path) -> Path:
