@@ -234,7 +234,7 @@ def simulate(
     from bagscan.simulate.dataset import simulate as make
 
     recipe = load_recipe(preset, count, seed, profile)
-    mesh = Import(str(insert), material(insert_material).name) if insert else None
+    mesh = Import(str(insert.absolute()), material(insert_material).name) if insert else None
     summary = make(recipe, out, workers, mesh, _say, _spread(cluster))
     _print(summary, as_json, lambda: f"data set in {out}")
 

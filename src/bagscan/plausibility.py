@@ -88,6 +88,6 @@ def _dark(rim: np.ndarray, sample: np.ndarray) -> bool:
 
 
 def _sample(pixels: np.ndarray) -> np.ndarray:
-    """Evenly spread pixels, some ten thousand of them."""
-    flat = pixels.ravel()
-    return np.asarray(flat[:: max(1, len(flat) // SAMPLE)])
+    """Evenly spread pixels of (H, W), some ten thousand of them."""
+    step = max(1, int((pixels.size / SAMPLE) ** 0.5))
+    return pixels[::step, ::step].ravel()

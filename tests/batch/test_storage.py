@@ -80,11 +80,18 @@ def test_the_same_findings_as_from_local_files(archive, tmp_path):
 
 def test_finished_parts_lie_in_object_storage_too(store, archive, tmp_path):
     screened("s3://scans/archive", tmp_path / "out", to="s3://scans/parts")
-    names = sorted(path.rpartition("/")[2] for path in store.ls("scans/parts"))
+    names = sorted(path.rpartition("/")[2] for path in store.ls("scans/parts") if "part-" in path)
     assert names == sorted(bytes_of(tmp_path / "out"))
     assert store.cat(f"scans/parts/{names[0]}") == (tmp_path / "out" / names[0]).read_bytes()
     table = ds.dataset("scans/parts", filesystem=store).to_table()
     assert table.num_rows == 7
+
+
+def test_another_run_does_not_write_over_the_parts_of_this_one(archive, tmp_path):
+    screened("s3://scans/archive/a", tmp_path / "one", to="s3://scans/mine")
+    screened("s3://scans/archive/a", tmp_path / "one", to="s3://scans/mine")
+    with pytest.raises(ConfigError, match="parts of another run"):
+        screened("s3://scans/archive/b", tmp_path / "two", to="s3://scans/mine")
 
 
 def test_what_was_not_copied_before_a_kill_is_copied_in_the_end(store, tmp_path):

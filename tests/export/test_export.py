@@ -9,11 +9,14 @@ from onnx import numpy_helper
 from typer.testing import CliRunner
 
 from bagscan.cli import app
+from bagscan.config import fill
 from bagscan.core.errors import ModelError
 from bagscan.export.graphs import export_onnx
 from bagscan.export.parity import SIZES, TOLERANCE, verify
 from bagscan.model import Model
+from bagscan.model_config import ModelConfig
 from bagscan.model_folder import shipped_models, write_manifest
+from bagscan.runtime.exported import graphs_of
 from tests.runtime.test_runtime import SSN, tiny_model
 
 DETECTOR = {"backbone": "test_resnet", "dim": 16, "stride": 1, "min_score": 0.0, "widen_px": 2}
@@ -93,6 +96,52 @@ def test_verify_finds_other_weights(tmp_path):
     assert not told["agree"]
     assert told["runtimes"]["onnxruntime"]["scores_differ"] > TOLERANCE
     assert CliRunner().invoke(app, ["export", "--model", str(folder), "--verify"]).exit_code == 3
+
+
+@pytest.mark.parametrize("name", ["learned", "items"])
+def test_verify_finds_graphs_of_another_network_that_cuts(tmp_path, name):
+    """What cuts runs in one runtime whatever judges: torch alone tells whether it is the model's."""
+    regioner = REGIONERS["items and parts"]
+    folder, other = tiny_model(tmp_path / "m", regioner=regioner), tiny_model(tmp_path / "other", regioner=regioner, seed=7)
+    export_onnx(folder), export_onnx(other)
+    assert verify(folder, sizes=FEW)["agree"]
+    graph = onnx.load(other / f"{name}.onnx")
+    for weight in graph.graph.initializer:
+        if len(weight.dims) == 4:  # fresh superpixel networks are next to nothing, and so alike
+            weight.CopyFrom(numpy_helper.from_array(np.float32(3) * numpy_helper.to_array(weight), weight.name))
+    (folder / f"{name}.onnx").write_bytes(graph.SerializeToString())
+    write_manifest(folder)
+    assert not verify(folder, sizes=FEW)["agree"]
+
+
+def test_a_failed_export_leaves_the_folder_as_it_was(tmp_path, monkeypatch):
+    from bagscan.export import graphs
+
+    folder = tiny_model(tmp_path / "m")
+    real = graphs._graph
+
+    def torn(name, model):
+        if name == "score":
+            raise ModelError("no")
+        return real(name, model)
+
+    monkeypatch.setattr(graphs, "_graph", torn)
+    with pytest.raises(ModelError, match="no"):
+        export_onnx(folder)
+    assert isinstance(Model.load(folder), Model)
+    assert not list(folder.glob("*.onnx"))
+
+
+def test_scorers_that_were_not_tried_are_not_exported(tmp_path):
+    folder = tiny_model(tmp_path / "m")
+    told = json.loads((folder / "model.json").read_text())
+    told["model"]["scorer"] = {"name": "memory", "dim": 16}
+    with pytest.raises(ModelError, match="scorer memory is not exported"):
+        graphs_of(fill(ModelConfig, told["model"], "test"))
+
+
+def test_without_a_model_nothing_is_written(tmp_path):
+    assert CliRunner().invoke(app, ["export"]).exit_code != 0
 
 
 def test_command_writes_both_formats_to_a_copy_and_says_their_size(tmp_path):

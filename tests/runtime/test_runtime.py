@@ -161,6 +161,59 @@ def test_a_graph_that_reads_another_file_is_refused(exported, tmp_path):
             load_model(folder, runtime)
 
 
+def test_a_place_that_is_written_in_more_bytes_than_it_takes_is_found_too(tmp_path):
+    folder = tiny_model(tmp_path / "m")
+    export_onnx(folder)
+    graph = (folder / "score.onnx").read_bytes()
+    # initializer (5) { external_data (13) { key (1) "location", its length in two bytes } } as a second graph (7) of the file
+    entry = b"\x0a\x88\x00location\x12\x05x.bin"
+    tensor = b"\x6a" + bytes([len(entry)]) + entry
+    inner = b"\x2a" + bytes([len(tensor)]) + tensor
+    (folder / "score.onnx").write_bytes(graph + b"\x3a" + bytes([len(inner)]) + inner)
+    write_manifest(folder)
+    with pytest.raises(ModelError, match="another file"):
+        load_model(folder)
+
+
+@pytest.mark.parametrize("name", ["learned", "maps", "score"])
+def test_a_graph_that_is_missing_is_named(tmp_path, name):
+    folder = tiny_model(tmp_path / "m")
+    export_onnx(folder)
+    (folder / f"{name}.onnx").unlink()
+    write_manifest(folder)
+    with pytest.raises(ModelError, match=rf"{name}\.onnx is missing"):
+        load_model(folder)
+
+
+def test_a_network_that_gives_no_numbers_to_cut_by_is_review(tmp_path):
+    folder = tiny_model(tmp_path / "m")
+    export_onnx(folder)
+    graph = onnx.load(folder / "learned.onnx")
+    for weight in graph.graph.initializer:
+        if len(weight.dims) == 4:
+            weight.CopyFrom(onnx.numpy_helper.from_array(np.full(tuple(weight.dims), np.nan, np.float32), weight.name))
+    (folder / "learned.onnx").write_bytes(graph.SerializeToString())
+    write_manifest(folder)
+    screener = Screener.load(folder)
+    report = screener.screen(drawn_scan(screener.model.config.input))
+    assert report.decision is Decision.REVIEW
+    assert "not numbers" in report.reasons[0]
+
+
+def test_trying_a_model_out_reaches_what_judges_where_no_item_is_found(tmp_path):
+    from bagscan.core.errors import BagscanError
+    from bagscan.workers.screeners import try_out
+
+    items = {"name": "mask_rcnn", "backbone": "test_resnet", "dim": 16, "stride": 1, "min_score": 1.0}
+    folder = tiny_model(tmp_path / "m", regioner={"name": "sub_components", "items": items, "parts": SSN})
+    export_onnx(folder)
+    try_out(Screener.load(folder))
+    (folder / "score.onnx").write_bytes((folder / "maps.onnx").read_bytes())
+    write_manifest(folder)
+    with pytest.raises(BagscanError):
+        try_out(Screener.load(folder))
+
+
 def test_something_that_is_no_graph_is_a_clear_error(tmp_path):
     folder = tiny_model(tmp_path / "m")
     for name in ("learned", "maps", "score"):

@@ -19,7 +19,7 @@ from typing import Any, Protocol
 
 from bagscan.batch.index import count_index, index_hash, read_index, write_index
 from bagscan.batch.rows import flat_row, write_part
-from bagscan.batch.storage import is_remote, publish
+from bagscan.batch.storage import claim, is_remote, publish
 from bagscan.batch.task import judge_bags
 from bagscan.core.errors import ConfigError
 from bagscan.formats.scans import VIEWS
@@ -73,7 +73,7 @@ def prepare(sources: Sequence[str | Path], models: Sequence[Path], out: Path, co
         if differs or known.get("index_sha256") != index_hash(index):
             raise ConfigError(f"{out} is another run's ({', '.join(differs) or 'its index was changed'}); give another --out")
         return int(known["bags"])
-    count = write_index(sources, index, config.views, report)
+    count = write_index(about["sources"], index, config.views, report)  # absolute: other processes and nodes may stand elsewhere
     temporary = path.with_suffix(".new")
     temporary.write_text(json.dumps(about | {"bags": count, "index_sha256": index_hash(index)}, indent=1))
     os.replace(temporary, path)
@@ -98,6 +98,8 @@ def screen_archive(out: Path, config: BatchConfig, pool: Judges, report: Report 
         to: URL of a folder in object storage that every finished part is copied to.
     """
     total, started = count_index(out / "index.arrow"), time.monotonic()
+    if to:
+        claim(to, out / "batch.json")
     progress = _Progress(total, report, started)
     try:
         for number, bags in missing_parts(out, config):

@@ -55,6 +55,7 @@ def listed(url: str) -> Iterator[tuple[str, dict[str, str]]]:
             for name in sorted(folders):  # the walk goes on in the order of this mapping
                 folders[name] = folders.pop(name)
             yield f"{protocol}://{folder}", {name: _stamp(about) for name, about in files.items() if name}
+            system.invalidate_cache()  # it would keep every name that it has listed
     except DataError:
         raise
     except Exception as error:  # every store has errors of its own
@@ -106,6 +107,26 @@ def renamed(value: Any, names: Mapping[str, str]) -> Any:
     if isinstance(value, dict):
         return {key: renamed(one, names) for key, one in value.items()}
     return [renamed(one, names) for one in value] if isinstance(value, (list, tuple)) else value
+
+
+def claim(url: str, about: Path) -> None:
+    """Mark a folder in object storage as that of one run, whose parts have the names of any other run's.
+
+    Raises:
+        ConfigError: it is another run's.
+    """
+    system, root = file_system(url)
+    mark = f"{root.rstrip('/')}/_batch.json"  # readers of Parquet folders pass over what begins with a line
+    try:
+        if system.exists(mark):
+            if system.cat_file(mark) != about.read_bytes():
+                raise ConfigError(f"{url} holds the parts of another run; give another --to")
+            return
+        system.pipe_file(mark, about.read_bytes())
+    except ConfigError:
+        raise
+    except Exception as error:  # every store has errors of its own
+        raise DataError(f"{url} cannot be written: {error}") from error
 
 
 def publish(parts: Sequence[Path], url: str, missing_only: bool = False) -> None:

@@ -15,7 +15,9 @@ from typing import Any
 
 from bagscan.batch.run import BatchConfig
 from bagscan.batch.task import judge_bag
-from bagscan.core.errors import BagscanError
+from bagscan.core.errors import BagscanError, ConfigError
+from bagscan.runtime.load import AUTO, VARIABLE
+from bagscan.workers.screeners import screener, try_out
 from bagscan.workers.tasks import answered
 
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is told to anybody
@@ -33,11 +35,20 @@ AGAIN_S = 1.0
 class _Actor:
     """What runs on a node: models loaded once, bags judged one by one."""
 
-    def __init__(self, models: list[str], judge: Judge) -> None:
+    def __init__(self, models: list[str], judge: Judge, runtime: str) -> None:
         self._models, self._judge = models, judge
+        os.environ[VARIABLE] = runtime  # nodes have environments of their own
 
-    def ready(self) -> bool:
-        return True
+    def ready(self) -> str:
+        """What is wrong with the models here; nothing, once each has judged a drawn scan."""
+        if self._judge is not judge_bag:  # a stand-in
+            return ""
+        try:
+            for folder in self._models:
+                try_out(screener(folder))
+        except BagscanError as error:
+            return str(error)
+        return ""
 
     def judge(self, views: list[dict[str, str]]) -> dict[str, Any]:
         return answered(self._judge, self._models, views)
@@ -60,12 +71,14 @@ class RayPool:
         self._actor = ray.remote(num_cpus=1, max_restarts=0)(_Actor)
         self._idle = deque(self._started() for _ in range(config.workers))
         try:
-            ray.get([actor.ready.remote() for actor in self._idle], timeout=START_S)
+            troubles = [told for told in ray.get([actor.ready.remote() for actor in self._idle], timeout=START_S) if told]
         except RayError as error:
             raise BagscanError(f"the cluster has no room for {config.workers} workers of one core each: {error}") from error
+        if troubles:
+            raise ConfigError(f"the models cannot be used on the cluster: {troubles[0]}")
 
     def _started(self) -> Any:
-        return self._actor.remote(self._models, self._judge)
+        return self._actor.remote(self._models, self._judge, os.environ.get(VARIABLE) or AUTO)
 
     def _replacement(self) -> Any:
         """A new actor that lives: a node that has just died is offered as room for a while.
@@ -103,6 +116,9 @@ class RayPool:
                         waiting.appendleft((number, bag, attempt + 1))
                         continue
                     answer = {"ok": False, "error": f"the process ended in the middle of its work, {TRIES} times: {type(error).__name__}"}
+                except RayError as error:  # of this bag alone: the actor lives
+                    self._idle.append(actor)
+                    answer = {"ok": False, "error": f"{type(error).__name__}: {str(error).strip().splitlines()[-1]}"}
                 else:
                     self._idle.append(actor)
                 yield number, bag, answer
@@ -111,7 +127,9 @@ class RayPool:
     def _overdue(self, flying: dict[Any, tuple[int, dict[str, Any], int, Any, float]]) -> Iterator[tuple[int, dict[str, Any], dict[str, Any]]]:
         """Stop what takes too long, and say so."""
         before = time.monotonic() - self._config.timeout_s
-        for reference in [one for one, (*_, started) in flying.items() if started < before]:
+        late = [one for one, (*_, started) in flying.items() if started < before]
+        done = set(ray.wait(late, num_returns=len(late), timeout=0)[0]) if late else set()  # while a lost actor was replaced, say
+        for reference in (one for one in late if one not in done):
             number, bag, _, actor, _ = flying.pop(reference)
             ray.kill(actor)
             self._idle.append(self._replacement())

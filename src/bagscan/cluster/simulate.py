@@ -43,8 +43,8 @@ class RaySpread:
         """Make scans side by side; their numbers, as they are done."""
         make: Any = ray.remote(num_cpus=1, max_retries=TRIES)(_made)
         waiting = iter(todo)
-        # Twice as many as there are workers, so that none waits for its next scan; a million tasks at once would fill the head's memory.
-        flying = [make.remote(job, index) for _, index in zip(range(2 * workers), waiting, strict=False)]
+        # As many at a time as there are workers: a million tasks at once would fill the head's memory.
+        flying = [make.remote(job, index) for _, index in zip(range(workers), waiting, strict=False)]
         while flying:
             done, flying = ray.wait(flying, num_returns=1)
             for reference in done:

@@ -74,11 +74,12 @@ def export_onnx(folder: str | Path) -> dict[str, int]:
     folder = Path(folder)
     verified_id(folder)
     model = Model.load(folder)
-    for name in graphs_of(model.config):
-        graph = _graph(name, model)
+    graphs = {name: _graph(name, model) for name in graphs_of(model.config)}
+    for graph in graphs.values():
         if model.half_weights:
             _halve(graph)
         onnx.checker.check_model(graph)
+    for name, graph in graphs.items():  # all or none
         (folder / f"{name}.onnx").write_bytes(graph.SerializeToString())
     write_manifest(folder)
     return {path.name: path.stat().st_size for path in map(folder.joinpath, graphs_in(folder))}

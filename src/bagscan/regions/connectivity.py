@@ -90,6 +90,8 @@ class _Graph:
         if not allowed.any():
             return None
         chosen, cost = _each_others_cheapest(first, second, allowed, self.areas, self.sums)
+        if not len(chosen):
+            return None
         chosen = chosen[np.argsort(cost, kind="stable")[:limit]]
         keeper = np.arange(len(self.areas))
         keeper[second[chosen]] = first[chosen]

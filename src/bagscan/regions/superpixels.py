@@ -13,6 +13,7 @@ import numpy as np
 from array_api_compat import array_namespace
 
 from bagscan.core import Grid, Regions, View
+from bagscan.core.errors import ModelError
 from bagscan.regions.connectivity import enforce_connectivity
 from bagscan.regions.kernel import iterate_numba
 from bagscan.regions.pixel_features import COLOUR_SCALE, average_pool, colour_features
@@ -94,6 +95,8 @@ def cut(view: View, config: Config, learned: Learned | None, n_superpixels: int 
     if learned is not None:
         parts.append(learned(colour, pixels)[0])
     features = np.concatenate(parts).astype(np.float32, copy=False)
+    if not np.isfinite(features).all():
+        raise ModelError("the superpixel network gave features that are not numbers")
     labels = iterate_numba(features, grid, config.iterations)
     wanted = n_superpixels or config.n_superpixels
     mean_area = labels.size / wanted

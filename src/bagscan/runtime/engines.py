@@ -11,6 +11,7 @@ import numpy as np
 
 from bagscan.core.errors import ModelError
 from bagscan.model_folder import graphs_in
+from bagscan.runtime.graph_file import refuse_external_data
 
 
 class Engine(Protocol):
@@ -115,12 +116,11 @@ def read_graphs(folder: Path) -> dict[str, bytes]:
     """The exported graphs of a model folder, by name; none where it was never exported.
 
     Raises:
-        ModelError: a graph keeps its weights in another file, which could be any file of the machine.
+        ModelError: a graph keeps its weights in another file, which could be any file of the machine, or is none.
     """
     graphs = {name.removesuffix(".onnx"): (folder / name).read_bytes() for name in graphs_in(folder)}
     for name, graph in graphs.items():
-        if b"external_data" in graph or b"\x0a\x08location" in graph:
-            raise ModelError(f"{folder / name}.onnx: refers to another file for its weights; bagscan export keeps them inside")
+        refuse_external_data(graph, f"{folder / name}.onnx")
     return graphs
 
 

@@ -27,6 +27,7 @@ from bagscan.model_folder import read_description, verified_id
 from bagscan.regions import instances, superpixels
 from bagscan.runtime.engines import Engine
 
+SCORERS = ("softmax",)
 CUTTING = ("items", "learned")
 KINDS = {"ssn": "superpixel", "sub_components": "superpixel", "mask_rcnn": "instance", "faster_rcnn": "instance", "whole_image": "whole_image"}
 
@@ -47,6 +48,7 @@ class ExportedModel:
         self.config: ModelConfig = fill(ModelConfig, description["model"], f"{folder}/model.json")
         point = description["operating_point"]
         self.operating_point = OperatingPoint(**{**point, "interval": tuple(point["interval"])}) if point else None
+        self._needed = graphs_of(self.config)
         self.calibration: tuple[float, float] = tuple(description.get("calibration", UNCALIBRATED))
         self.about: dict[str, Any] = description["about"]
         self._cutter, self._judge = cutter, judge
@@ -72,14 +74,14 @@ class ExportedModel:
         if not regions.n:
             return np.zeros(0, np.float32)
         means = region_means(self.maps(view.pixels[None])[0], regions)
-        scores = self._judge.run("score", {"means": means})["scores"]
+        scores = _output(self._judge.run("score", {"means": means}), "score", "scores")
         if scores.shape != (regions.n,):
             raise ModelError(f"score.onnx gave {scores.shape} for {regions.n} regions")
         return platt(scores, self.calibration).astype(np.float32)
 
     def maps(self, pixels: np.ndarray) -> np.ndarray:
         """(B, C, H, W) pixels of views -> (B, h, w, D) feature maps."""
-        maps = self._judge.run("maps", {"pixels": pixels})["maps"]
+        maps = _output(self._judge.run("maps", {"pixels": pixels}), "maps", "maps")
         if maps.ndim != 4 or len(maps) != len(pixels) or not maps.size:
             raise ModelError(f"maps.onnx gave {maps.shape} for pixels of {pixels.shape}")
         return maps
@@ -100,20 +102,29 @@ class ExportedModel:
         if name == "sub_components":
             return superpixels.on_items(self._cut(settings["items"], view, None), self._cut(settings["parts"], view, n_superpixels))
         if name == "ssn":
-            config = _filled(superpixels.Config, settings)
+            config = filled(superpixels.Config, settings)
             return superpixels.cut(view, config, self._learned if config.width else None, n_superpixels)
-        config = _filled(instances.Config, settings)
+        config = filled(instances.Config, settings)
         return instances.item_regions(self.detect(view, config), config, *view.shape)
 
     def detect(self, view: View, config: instances.Config) -> list[dict[str, Any]]:
         """Every detection of a view, as :meth:`bagscan.regions.mask_rcnn.MaskRCNNRegioner.detect`."""
         found = self._cutter.run("items", {"prepared": instances.prepare(view.pixels[None], view.channels, config.stride)[0]})
-        masks = found["masks"][:, 0] if config.masks else None
-        return instances.detections(instances.Detected(found["boxes"], found["labels"], found["scores"], masks), config, *view.shape)
+        boxes, labels, scores = (_output(found, "items", name) for name in ("boxes", "labels", "scores"))
+        masks = _output(found, "items", "masks")[:, 0] if config.masks else None
+        if len(labels) and not 1 <= labels.min() <= labels.max() <= len(config.classes):
+            raise ModelError(f"items.onnx tells of classes that the model does not have: {labels.tolist()}")
+        return instances.detections(instances.Detected(boxes, labels, scores, masks), config, *view.shape)
 
     def _learned(self, colour: np.ndarray, pixels: np.ndarray) -> np.ndarray:
         inputs = {"colour": colour, "values": pixels} if pixels.shape[1] else {"colour": colour}
-        return self._cutter.run("learned", inputs)["features"]
+        return _output(self._cutter.run("learned", inputs), "learned", "features")
+
+
+def _output(found: dict[str, np.ndarray], graph: str, name: str) -> np.ndarray:
+    if name not in found:
+        raise ModelError(f"{graph}.onnx gives {', '.join(found)}, not {name}")
+    return found[name]
 
 
 def graphs_of(config: ModelConfig) -> list[str]:
@@ -127,6 +138,8 @@ def graphs_of(config: ModelConfig) -> list[str]:
         raise ModelError(f"regioner {regioner['name']} is not exported; those that are: {', '.join(KINDS)}")
     if config.encoder["name"] != "pooled":
         raise ModelError(f"encoder {config.encoder['name']} is not exported, only pooled; the model runs on torch")
+    if config.scorer["name"] not in SCORERS:
+        raise ModelError(f"scorer {config.scorer['name']} is not exported, only {', '.join(SCORERS)}; the model runs on torch")
     if config.encoder["attention_heads"]:
         raise ModelError("attention over regions is not exported (tracing fixes their number); the model runs on torch")
     items, parts = (regioner["items"], regioner["parts"]) if regioner["name"] == "sub_components" else (regioner, regioner)
@@ -137,6 +150,7 @@ def graphs_of(config: ModelConfig) -> list[str]:
     return [*names, "maps", "score"]
 
 
-def _filled(config: Any, settings: dict[str, Any]) -> Any:
+def filled(config: Any, settings: dict[str, Any]) -> Any:
+    """A part's settings, of those in a model folder that it knows."""
     known = {f.name for f in fields(config)}
     return fill(config, {k: v for k, v in settings.items() if k in known}, "model.regioner")

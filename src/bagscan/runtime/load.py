@@ -6,8 +6,10 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bagscan.config import fill
 from bagscan.core.errors import BagscanError, ConfigError, ModelError
-from bagscan.model_folder import verified_id
+from bagscan.model_config import ModelConfig
+from bagscan.model_folder import read_description, verified_id
 from bagscan.runtime.engines import ENGINES, Late, OnnxRuntime, Torch, installed, read_graphs
 
 if TYPE_CHECKING:
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
 
 AUTO, TORCH = "auto", "torch"
 RUNTIMES = (*ENGINES, TORCH)  # the fastest first
+INSTALL = {"onnxruntime": "onnxruntime", "openvino": "'bagscan[openvino]'", TORCH: "'bagscan[train]'"}
 VARIABLE = "BAGSCAN_RUNTIME"  # the same for every way in, and inherited by worker processes
 
 
@@ -38,8 +41,11 @@ def load_model(folder: str | Path, runtime: str | None = None, late: bool = Fals
         from bagscan.model import Model
 
         return Model.load(folder).eval()
-    from bagscan.runtime.exported import CUTTING, ExportedModel  # late: what only asks for a runtime's name loads no kernel
+    from bagscan.runtime.exported import CUTTING, ExportedModel, graphs_of  # late: what only asks for a runtime's name loads no kernel
 
+    missing = [f"{key}.onnx" for key in graphs_of(_config(folder)) if key not in graphs]
+    if missing:
+        raise ModelError(f"{folder}: {', '.join(missing)} is missing; bagscan export writes it")
     cutting = {key: graph for key, graph in graphs.items() if key in CUTTING}
     judging = {key: graph for key, graph in graphs.items() if key not in CUTTING}
     cutter, judge = Late(OnnxRuntime.name, lambda: OnnxRuntime(cutting)), Late(name, lambda: Torch(folder) if name == TORCH else ENGINES[name](judging))
@@ -47,6 +53,10 @@ def load_model(folder: str | Path, runtime: str | None = None, late: bool = Fals
         for engine in (cutter, judge):
             engine.load()
     return ExportedModel(folder, cutter, judge)
+
+
+def _config(folder: Path) -> ModelConfig:
+    return fill(ModelConfig, read_description(folder)["model"], f"{folder}/model.json")
 
 
 def chosen_runtime(folder: str | Path, runtime: str | None = None) -> str:
@@ -76,7 +86,7 @@ def _chosen(folder: Path, runtime: str | None) -> tuple[str, dict[str, bytes]]:
 
 def _missing(runtime: str, exported: bool) -> str:
     if exported:
-        return f"{runtime} is not installed: pip install 'bagscan[{'train' if runtime == TORCH else runtime}]'"
+        return f"{runtime} is not installed: pip install {INSTALL[runtime]}"
     if runtime in ENGINES or installed(TORCH):
         return "was never exported; do so with: bagscan export onnx --model FOLDER"
     return "was never exported, and torch is not installed: pip install 'bagscan[train]'"
