@@ -78,6 +78,41 @@ def test_corrupt_and_hanging_bags_are_rows(cluster, tmp_path):
     assert told["ALARM"] + told["CLEAR"] == 31
 
 
+def judge_or_break(models, views):
+    """Some bags break what judges them, in a way that nobody foresaw."""
+    if "broken" in views[0]["path"]:
+        raise KeyError("unforeseen")
+    return judge_by_name(models, views)
+
+
+def test_a_bag_that_breaks_what_judges_it_is_one_row(cluster, tmp_path):
+    from bagscan.cluster.pool import RayPool
+
+    source = archive(tmp_path, 12, lambda n: f"{n:03d}_{'broken' if n == 5 else 'sound'}.tif")
+    config = BatchConfig(part_size=20, workers=2)
+    prepare([source], shipped_models(), tmp_path / "out", config, lambda _: None)
+    told = screen_archive(tmp_path / "out", config, RayPool(shipped_models(), config, judge=judge_or_break), lambda _: None)
+    assert told["errors"] == 1
+    assert "unforeseen" in next(row["error"] for row in rows(tmp_path / "out") if row["error"])
+
+
+def test_real_models_judge_on_the_cluster_by_the_runtime_that_is_asked_for(cluster, tmp_path, monkeypatch):
+    from bagscan.cluster.pool import RayPool
+    from bagscan.formats.stacks import write_tiff
+    from bagscan.workers.screeners import drawn_scan
+    from tests.batch.test_storage import RAW
+
+    monkeypatch.setenv("BAGSCAN_RUNTIME", "openvino")
+    (tmp_path / "scans").mkdir()
+    write_tiff(tmp_path / "scans" / "one.tif", drawn_scan(RAW, 90, 120).views[0])
+    monkeypatch.chdir(tmp_path)  # nodes stand elsewhere
+    config = BatchConfig(workers=1)
+    prepare(["scans"], shipped_models(), tmp_path / "out", config, lambda _: None)
+    told = screen_archive(tmp_path / "out", config, RayPool(shipped_models(), config), lambda _: None)
+    assert told["errors"] == 0
+    assert told["bags"] == 1
+
+
 def test_a_cluster_simulates_the_same_bytes_with_a_node_killed_in_mid_run(cluster, tmp_path):
     import threading
 
