@@ -6,5 +6,5 @@
     OUT/ledger/part-00000.jsonl     rows of a part that is not finished, as they are judged
     OUT/part-00000.parquet          a finished part; written whole or not at all
 
-A part's bytes follow from its scans and the models alone: any number of workers, machines and kills gives the same.
+A part's bytes follow from its scans, models and runtime: any number of workers, of machines of one kind, and of kills gives the same.
 """
