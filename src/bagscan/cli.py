@@ -192,7 +192,7 @@ def batch(
         _print({"bags": count, "out": str(out)}, as_json, lambda: f"{count:,} bags in {out / 'index.arrow'}")
         return
     told = screen_archive(out, config, _judges(models, config, cluster), _say, to)
-    _print(told, as_json, lambda: ", ".join(f"{told[k]:,} {k}" for k in ("ALARM", "CLEAR", "REVIEW", "errors")) + f"; {out}")
+    _print(told, as_json, lambda: ", ".join(f"{told[k]:,} {k}" for k in ("ALARM", "CLEAR", "REVIEW", "errors")) + f"; judged by {told['runtime']}; {out}")
     if told["errors"]:
         raise typer.Exit(EXIT_BAD_ITEMS)
 

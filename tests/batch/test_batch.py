@@ -49,6 +49,7 @@ def test_every_bag_has_one_row_in_order(tmp_path):
     assert [row["number"] for row in found] == list(range(50))
     assert [row["bag"] for row in found] == [f"{n:05d}" for n in range(50)]
     assert told["ALARM"] + told["CLEAR"] == told["bags"] == 50
+    assert told["runtime"].startswith("onnxruntime ")
     assert len(bytes_of(tmp_path / "out")) == 3
     assert found[0]["findings"] == [] or found[0]["findings"][0]["box_xyxy"] == [1, 2, 3, 4]
 

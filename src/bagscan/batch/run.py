@@ -111,7 +111,8 @@ def screen_archive(out: Path, config: BatchConfig, pool: Judges, report: Report 
     if to:  # those of a run that was killed before it had copied them
         publish(sorted(out.glob("part-*.parquet")), to, missing_only=True)
     shutil.rmtree(out / "ledger", ignore_errors=True)
-    return tally(out) | {"bags": total, "seconds": round(time.monotonic() - started, 1), "config": asdict(config), "out": str(out)}
+    runtime = ", ".join(sorted(set(json.loads((out / "batch.json").read_text())["runtimes"])))
+    return tally(out) | {"bags": total, "runtime": runtime, "seconds": round(time.monotonic() - started, 1), "config": asdict(config), "out": str(out)}
 
 
 def part_path(out: Path, number: int) -> Path:
