@@ -83,7 +83,6 @@ class Stopwatch:
 
 def profile(kind: str, files: list[Path], rounds: int = 3) -> dict[str, float]:
     """Milliseconds a scan of each stage, by the runtime that is taken of itself."""
-    from bagscan.reporting.findings import report_row
     from bagscan.runtime import engines
 
     watch = Stopwatch()
@@ -104,7 +103,6 @@ def profile(kind: str, files: list[Path], rounds: int = 3) -> dict[str, float]:
     watch.watch(bagscan.screening, "upsample_labels", "labels to the view's size")
     watch.watch(bagscan.reporting.judged, "report_row", "writing the row")
     watch.watch(Screener, "screen", "other")
-    assert report_row
     screener = Screener.load(SHIPPED / kind)
     for file in files:
         bagscan.reporting.judged.judge_files([screener], {"below": file})

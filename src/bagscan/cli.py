@@ -202,7 +202,7 @@ def _spread(cluster: str) -> Any:
         return None
     from bagscan.cluster.simulate import RaySpread
 
-    return RaySpread(None if cluster == "local" else cluster)
+    return RaySpread(cluster)
 
 
 def _judges(models: list[Path], config: Any, cluster: str) -> Any:
@@ -212,7 +212,7 @@ def _judges(models: list[Path], config: Any, cluster: str) -> Any:
         return Pool(models, config)
     from bagscan.cluster.pool import RayPool
 
-    return RayPool(models, config, None if cluster == "local" else cluster)
+    return RayPool(models, config, cluster)
 
 
 @app.command()

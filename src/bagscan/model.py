@@ -26,7 +26,7 @@ from bagscan.core.calibrated import UNCALIBRATED, platt
 from bagscan.core.errors import ConfigError, ModelError
 from bagscan.encoders.region_means import region_means
 from bagscan.model_config import LEAST_TRANSMISSION, ModelConfig
-from bagscan.model_folder import FORMAT, graphs_in, read_description, verified_id, write_manifest
+from bagscan.model_folder import FORMAT, calibration_of, graphs_in, operating_point_of, read_description, verified_id, write_manifest
 from bagscan.registry import part
 
 
@@ -220,14 +220,11 @@ class Model(nn.Module):
         folder = Path(folder)
         identity = verified_id(folder)
         description = read_description(folder)
-        point = description["operating_point"]
-        if point:
-            point["interval"] = tuple(point["interval"])
         settings = description["model"]
         # The weights come from the folder: nothing is fetched to be overwritten.
         for part_of in (settings["regioner"], settings["encoder"]):
             _without_start(part_of)
-        model = cls(fill(ModelConfig, settings, str(folder / "model.json")), OperatingPoint(**point) if point else None)
+        model = cls(fill(ModelConfig, settings, str(folder / "model.json")), operating_point_of(description))
         try:
             weights = load_file(folder / "weights.safetensors")
             model.half_weights = any(v.dtype == torch.float16 for v in weights.values())
@@ -235,8 +232,7 @@ class Model(nn.Module):
         except (RuntimeError, ValueError) as error:
             raise ModelError(f"{folder}: weights do not fit model.json: {error}") from error
         model.about = description["about"]
-        slope, offset = description.get("calibration", UNCALIBRATED)
-        model.calibration = (slope, offset)
+        model.calibration = calibration_of(description)
         model.id = identity
         return model.eval()
 

@@ -12,6 +12,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from bagscan.core import OperatingPoint
+from bagscan.core.calibrated import UNCALIBRATED
 from bagscan.core.errors import ModelError
 
 FORMAT = 1
@@ -79,6 +81,18 @@ def read_description(folder: str | Path) -> dict[str, Any]:
         told = description.get("format") if isinstance(description, dict) else None
         raise ModelError(f"{folder}: model format {told}, this bagscan reads {FORMAT}")
     return description
+
+
+def operating_point_of(description: dict[str, Any]) -> OperatingPoint | None:
+    """The operating point that a description tells of; None where none was chosen yet."""
+    point = description["operating_point"]
+    return OperatingPoint(**{**point, "interval": tuple(point["interval"])}) if point else None
+
+
+def calibration_of(description: dict[str, Any]) -> tuple[float, float]:
+    """Slope and offset of calibrated scores; those of older folders are uncalibrated."""
+    slope, offset = description.get("calibration", UNCALIBRATED)
+    return slope, offset
 
 
 def _sha256(path: Path) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from bagscan.batch.storage import CHANNELS, is_remote, listed
+from bagscan.batch.storage import is_remote, listed, set_members
 from bagscan.core.errors import BagscanError, DataError
 from bagscan.formats.scans import READERS, set_at
 
@@ -119,9 +119,8 @@ def _bags_of(folder: str, files: list[str], views: Sequence[str], stamps: Mappin
 
 def _set_of(name: str, there: set[str]) -> list[str]:
     """The files of a PNG set in object storage: by name alone, as looking into each would fetch it."""
-    stem, _, channel = name.removesuffix(".png").rpartition("_")
-    members = [f"{stem}_{c}.png" for c in CHANNELS if f"{stem}_{c}.png" in there]
-    return members if channel in CHANNELS and len(members) > 1 else []
+    members = [member for member in set_members(name) if member in there]
+    return members if len(members) > 1 else []
 
 
 def _row(bag: str, files: dict[str, str], stamps: Mapping[str, str]) -> dict[str, Any]:

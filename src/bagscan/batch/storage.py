@@ -9,10 +9,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from bagscan.core.errors import ConfigError, DataError, ReadError
+from bagscan.core.errors import BagscanError, ConfigError, DataError, ReadError
+from bagscan.formats.quantities import CHANNEL_NAMES
 
 PACKAGES = {"s3": "s3fs", "gs": "gcsfs", "gcs": "gcsfs", "az": "adlfs", "abfs": "adlfs"}
-CHANNELS = ("low", "high", "zeff")  # PNG files that end in these are one scan
 
 
 def is_remote(source: str | os.PathLike[str]) -> bool:
@@ -37,6 +37,23 @@ def file_system(url: str) -> tuple[Any, str]:
         raise ConfigError(f"{url}: {error}") from error
 
 
+@contextmanager
+def _told(kind: type[BagscanError], what: str) -> Iterator[None]:
+    """Errors of a store, each of which has its own, as ours."""
+    try:
+        yield
+    except BagscanError:
+        raise
+    except Exception as error:
+        raise kind(f"{what}: {error}") from error
+
+
+def set_members(name: str) -> list[str]:
+    """Names of the files that make one scan with a PNG of this name, going by names alone; the name itself for any other file."""
+    stem, _, channel = name.removesuffix(".png").rpartition("_")
+    return [f"{stem}_{c}.png" for c in CHANNEL_NAMES] if name.endswith(".png") and channel in CHANNEL_NAMES else [name]
+
+
 def listed(url: str) -> Iterator[tuple[str, dict[str, str]]]:
     """(URL of a folder, its files: name → what changes when the file does), in a fixed order, below a URL.
 
@@ -45,7 +62,7 @@ def listed(url: str) -> Iterator[tuple[str, dict[str, str]]]:
     """
     system, root = file_system(url)
     protocol = url.partition("://")[0]
-    try:
+    with _told(DataError, f"{url} cannot be listed"):
         if system.isfile(root):
             yield f"{protocol}://{system._parent(root)}", {os.path.basename(root): _stamp(system.info(root))}
             return
@@ -56,10 +73,6 @@ def listed(url: str) -> Iterator[tuple[str, dict[str, str]]]:
                 folders[name] = folders.pop(name)
             yield f"{protocol}://{folder}", {name: _stamp(about) for name, about in files.items() if name}
             system.invalidate_cache()  # it would keep every name that it has listed
-    except DataError:
-        raise
-    except Exception as error:  # every store has errors of its own
-        raise DataError(f"{url} cannot be listed: {error}") from error
 
 
 def _stamp(about: Mapping[str, Any]) -> str:
@@ -85,16 +98,13 @@ def fetched(views: Sequence[Mapping[str, str]]) -> Iterator[tuple[dict[str, Path
 def _fetch(url: str, folder: Path) -> Path:
     system, path = file_system(url)
     parent, _, name = path.rpartition("/")
-    stem, _, channel = name.removesuffix(".png").rpartition("_")
-    members = [f"{stem}_{c}.png" for c in CHANNELS] if name.endswith(".png") and channel in CHANNELS else [name]
-    for member in members:
-        try:
-            system.get_file(f"{parent}/{member}", str(folder / member))
-        except FileNotFoundError as error:
-            if member == name:
-                raise ReadError(f"{url}: no such object") from error
-        except Exception as error:  # every store has errors of its own
-            raise ReadError(f"{url} cannot be fetched: {error}") from error
+    for member in set_members(name):
+        with _told(ReadError, f"{url} cannot be fetched"):
+            try:
+                system.get_file(f"{parent}/{member}", str(folder / member))
+            except FileNotFoundError as error:
+                if member == name:
+                    raise ReadError(f"{url}: no such object") from error
     return folder / name
 
 
@@ -117,16 +127,11 @@ def claim(url: str, about: Path) -> None:
     """
     system, root = file_system(url)
     mark = f"{root.rstrip('/')}/_batch.json"  # readers of Parquet folders pass over what begins with a line
-    try:
-        if system.exists(mark):
-            if system.cat_file(mark) != about.read_bytes():
-                raise ConfigError(f"{url} holds the parts of another run; give another --to")
-            return
-        system.pipe_file(mark, about.read_bytes())
-    except ConfigError:
-        raise
-    except Exception as error:  # every store has errors of its own
-        raise DataError(f"{url} cannot be written: {error}") from error
+    with _told(DataError, f"{url} cannot be written"):
+        if not system.exists(mark):
+            system.pipe_file(mark, about.read_bytes())
+        elif system.cat_file(mark) != about.read_bytes():
+            raise ConfigError(f"{url} holds the parts of another run; give another --to")
 
 
 def publish(parts: Sequence[Path], url: str, missing_only: bool = False) -> None:
@@ -141,8 +146,6 @@ def publish(parts: Sequence[Path], url: str, missing_only: bool = False) -> None
     system, root = file_system(url)
     for part in parts:
         target = f"{root.rstrip('/')}/{part.name}"
-        try:
+        with _told(DataError, f"{url} cannot be written"):
             if not (missing_only and system.exists(target) and system.info(target)["size"] == part.stat().st_size):
                 system.put_file(str(part), target)
-        except Exception as error:  # every store has errors of its own
-            raise DataError(f"{url} cannot be written: {error}") from error

@@ -13,17 +13,16 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import ray
+from ray.exceptions import RayActorError, RayError
+
 from bagscan.batch.run import BatchConfig
 from bagscan.batch.task import judge_bag
+from bagscan.cluster.connection import LOCAL, connect
 from bagscan.core.errors import BagscanError, ConfigError
 from bagscan.runtime.load import AUTO, VARIABLE
 from bagscan.workers.screeners import screener, try_out
 from bagscan.workers.tasks import answered
-
-os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is told to anybody
-
-import ray
-from ray.exceptions import RayActorError, RayError
 
 Judge = Callable[[list[str], list[dict[str, str]]], dict[str, Any]]
 TRIES = 3
@@ -58,16 +57,15 @@ class RayPool:
     """As :class:`bagscan.batch.run.Pool`, over a Ray cluster. Scans and models must lie where every node sees them.
 
     Args:
-        address: of a running cluster, as Ray takes it; None for one on this machine alone.
+        address: as :func:`bagscan.cluster.connection.connect`.
         judge: what judges a bag; tests give stand-ins.
     """
 
-    def __init__(self, models: Sequence[Path], config: BatchConfig, address: str | None = None, judge: Judge = judge_bag) -> None:
+    def __init__(self, models: Sequence[Path], config: BatchConfig, address: str = LOCAL, judge: Judge = judge_bag) -> None:
         self._config = config
         self._models = [str(Path(model).absolute()) for model in models]
         self._judge = judge
-        if not ray.is_initialized():
-            ray.init(address=address, log_to_driver=False, include_dashboard=False, configure_logging=False)
+        connect(address)
         self._actor = ray.remote(num_cpus=1, max_restarts=0)(_Actor)
         self._idle = deque(self._started() for _ in range(config.workers))
         try:

@@ -6,19 +6,16 @@ another has died, leaves no trace in the bytes.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from typing import Any
 
-from threadpoolctl import threadpool_limits
-
-from bagscan.core.errors import BagscanError
-from bagscan.simulate.dataset import Job, make_scan
-
-os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is told to anybody
-
 import ray
 from ray.exceptions import RayError
+from threadpoolctl import threadpool_limits
+
+from bagscan.cluster.connection import LOCAL, connect
+from bagscan.core.errors import BagscanError
+from bagscan.simulate.dataset import Job, make_scan
 
 TRIES = 3
 
@@ -32,12 +29,11 @@ class RaySpread:
     """As :func:`bagscan.simulate.dataset.make_all`, over a Ray cluster. The data set's folder must lie where every node sees it.
 
     Args:
-        address: of a running cluster, as Ray takes it; None for one on this machine alone.
+        address: as :func:`bagscan.cluster.connection.connect`.
     """
 
-    def __init__(self, address: str | None = None) -> None:
-        if not ray.is_initialized():
-            ray.init(address=address, log_to_driver=False, include_dashboard=False, configure_logging=False)
+    def __init__(self, address: str = LOCAL) -> None:
+        connect(address)
 
     def __call__(self, job: Job, todo: list[int], workers: int) -> Iterator[int]:
         """Make scans side by side; their numbers, as they are done."""

@@ -8,8 +8,7 @@ from torch.nn import functional as F
 
 from bagscan.core import Grid
 from bagscan.core.association import pool, to_cells
-
-PIXEL_STRIDE = 4  # label pixels sampled when averaging inside hard regions; features are no finer
+from bagscan.encoders.region_means import PIXEL_STRIDE
 
 
 def pool_regions(features: Tensor, regions: tuple[Tensor, Grid] | Tensor) -> Tensor:

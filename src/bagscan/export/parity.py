@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from bagscan.core import View
 from bagscan.core.errors import ModelError
 from bagscan.formats import find_scans, read_scan
 from bagscan.model import Model
 from bagscan.regions import instances
-from bagscan.runtime.engines import installed
+from bagscan.runtime.engines import ENGINES, installed
 from bagscan.runtime.exported import ExportedModel, filled, graphs_of
 from bagscan.runtime.load import RUNTIMES, TORCH, load_model
 from bagscan.workers.screeners import drawn_scan
@@ -40,11 +41,11 @@ def verify(folder: str | Path, scans: Sequence[Path] = (), sizes: Sequence[tuple
     Raises:
         ModelError: it was never exported.
     """
-    models = {name: load_model(folder, name) for name in (TORCH, *RUNTIMES) if installed(name)}
+    models = {name: load_model(folder, name) for name in RUNTIMES if installed(name)}
     reference, plain = models.pop(TORCH), Model.load(folder)
     if not isinstance(reference, ExportedModel):
         raise ModelError(f"{folder}: was never exported")
-    lacking = [name for name in RUNTIMES if name != TORCH and name not in models]
+    lacking = [name for name in ENGINES if name not in models]
     if lacking:
         raise ModelError(f"nothing to hold against torch: {', '.join(lacking)} not installed: pip install 'bagscan[export]'")
     threshold = reference.operating_point.threshold if reference.operating_point else 0.5
@@ -100,7 +101,7 @@ def _compared(reference: Any, other: Any, view: View, threshold: float) -> dict[
         same = regions.labels.shape == expected_regions.labels.shape and regions.n == expected_regions.n
         pixels = float((regions.labels != expected_regions.labels).mean()) if same else 1.0
         if pixels and isinstance(other, Model):  # how far scores of the same regions are apart
-            image = other.normalise(_tensor(view))
+            image = other.normalise(torch.from_numpy(np.array(view.pixels))[None])
             scores = other.score_regions(image, expected_regions)
         comparable = len(scores) == len(expected)
         return {
@@ -110,12 +111,6 @@ def _compared(reference: Any, other: Any, view: View, threshold: float) -> dict[
             "pixels_differ": pixels,
             "seconds": seconds,
         }
-
-
-def _tensor(view: View) -> Any:
-    import torch
-
-    return torch.from_numpy(np.array(view.pixels))[None]
 
 
 def _batch(reference: Any, model: Any) -> float:

@@ -10,6 +10,7 @@ what cuts, ``items`` and ``learned``, belongs to the kernel: it runs in ONNX Run
 from __future__ import annotations
 
 import copy
+from collections.abc import Collection
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import fields, replace
 from pathlib import Path
@@ -18,12 +19,12 @@ from typing import Any
 import numpy as np
 
 from bagscan.config import fill
-from bagscan.core import OperatingPoint, Regions, View
-from bagscan.core.calibrated import UNCALIBRATED, platt
+from bagscan.core import Regions, View
+from bagscan.core.calibrated import platt
 from bagscan.core.errors import ModelError
 from bagscan.encoders.region_means import region_means
 from bagscan.model_config import ModelConfig
-from bagscan.model_folder import read_description, verified_id
+from bagscan.model_folder import calibration_of, operating_point_of, read_description
 from bagscan.regions import instances, superpixels
 from bagscan.runtime.engines import Engine
 
@@ -36,20 +37,22 @@ class ExportedModel:
     """As :class:`bagscan.model.Model` in use, without torch.
 
     Args:
-        folder: a model folder. cutter: holds the graphs of ``CUTTING``. judge: holds the others.
+        folder: a model folder whose hashes were checked. identity: its id. graphs: names of those that it holds.
+        cutter: runs those of ``CUTTING``. judge: runs the others.
 
     Raises:
-        ModelError: a file is missing or altered.
+        ModelError: a graph is missing, or a part of the model is none that is exported.
     """
 
-    def __init__(self, folder: str | Path, cutter: Engine, judge: Engine) -> None:
-        self.id = verified_id(folder)
+    def __init__(self, folder: Path, identity: str, graphs: Collection[str], cutter: Engine, judge: Engine) -> None:
+        self.id = identity
         description = read_description(folder)
         self.config: ModelConfig = fill(ModelConfig, description["model"], f"{folder}/model.json")
-        point = description["operating_point"]
-        self.operating_point = OperatingPoint(**{**point, "interval": tuple(point["interval"])}) if point else None
-        self._needed = graphs_of(self.config)
-        self.calibration: tuple[float, float] = tuple(description.get("calibration", UNCALIBRATED))
+        missing = [f"{name}.onnx" for name in graphs_of(self.config) if name not in graphs]
+        if missing:
+            raise ModelError(f"{folder}: {', '.join(missing)} is missing; bagscan export writes it")
+        self.operating_point = operating_point_of(description)
+        self.calibration = calibration_of(description)
         self.about: dict[str, Any] = description["about"]
         self._cutter, self._judge = cutter, judge
         self.runtime = judge.name

@@ -6,10 +6,8 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bagscan.config import fill
 from bagscan.core.errors import BagscanError, ConfigError, ModelError
-from bagscan.model_config import ModelConfig
-from bagscan.model_folder import read_description, verified_id
+from bagscan.model_folder import verified_id
 from bagscan.runtime.engines import ENGINES, Late, OnnxRuntime, Torch, installed, read_graphs
 
 if TYPE_CHECKING:
@@ -36,27 +34,21 @@ def load_model(folder: str | Path, runtime: str | None = None, late: bool = Fals
         ConfigError: no such runtime. ModelError: the folder is altered, was not exported, or the runtime is not installed.
     """
     folder = Path(folder)
-    name, graphs = _chosen(folder, runtime)
+    name, graphs, identity = _chosen(folder, runtime)
     if not graphs:
         from bagscan.model import Model
 
         return Model.load(folder).eval()
-    from bagscan.runtime.exported import CUTTING, ExportedModel, graphs_of  # late: what only asks for a runtime's name loads no kernel
+    from bagscan.runtime.exported import CUTTING, ExportedModel  # late: what only asks for a runtime's name loads no kernel
 
-    missing = [f"{key}.onnx" for key in graphs_of(_config(folder)) if key not in graphs]
-    if missing:
-        raise ModelError(f"{folder}: {', '.join(missing)} is missing; bagscan export writes it")
     cutting = {key: graph for key, graph in graphs.items() if key in CUTTING}
     judging = {key: graph for key, graph in graphs.items() if key not in CUTTING}
     cutter, judge = Late(OnnxRuntime.name, lambda: OnnxRuntime(cutting)), Late(name, lambda: Torch(folder) if name == TORCH else ENGINES[name](judging))
+    model = ExportedModel(folder, identity, graphs, cutter, judge)
     if not late:
         for engine in (cutter, judge):
             engine.load()
-    return ExportedModel(folder, cutter, judge)
-
-
-def _config(folder: Path) -> ModelConfig:
-    return fill(ModelConfig, read_description(folder)["model"], f"{folder}/model.json")
+    return model
 
 
 def chosen_runtime(folder: str | Path, runtime: str | None = None) -> str:
@@ -72,16 +64,17 @@ def runtime_told(folder: str | Path) -> str:
         return f"nothing: {error}"
 
 
-def _chosen(folder: Path, runtime: str | None) -> tuple[str, dict[str, bytes]]:
+def _chosen(folder: Path, runtime: str | None) -> tuple[str, dict[str, bytes], str]:
+    """A runtime's name, the graphs of a model folder, and its id, hashes checked."""
     runtime = runtime or os.environ.get(VARIABLE) or AUTO
     if runtime not in (AUTO, *RUNTIMES):
         raise ConfigError(f"no runtime {runtime!r}: {AUTO}, {', '.join(RUNTIMES)}")
-    verified_id(folder)
+    identity = verified_id(folder)
     graphs = read_graphs(folder)
     able = [name for name in RUNTIMES if runtime in (name, AUTO) and installed(name) and (graphs or name == TORCH)]
     if not able:
         raise ModelError(f"{folder}: {_missing(runtime, bool(graphs))}")
-    return able[0], graphs
+    return able[0], graphs, identity
 
 
 def _missing(runtime: str, exported: bool) -> str:
