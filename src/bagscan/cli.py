@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -44,6 +45,19 @@ Cluster = Annotated[str, typer.Option(help="Work on a Ray cluster: its address, 
 Runtime = Annotated[str, typer.Option(help="torch, onnxruntime, openvino, or auto: the fastest that is installed and that the model was exported for.", envvar="BAGSCAN_RUNTIME")]
 
 
+Device = Annotated[
+    str,
+    typer.Option(
+        help="What training computes on: cpu, cuda, cuda:1 ..., or auto: the accelerator where there is one.",
+        envvar="BAGSCAN_DEVICE",
+    ),
+]
+
+
+def _compute_on(device: str) -> None:
+    os.environ["BAGSCAN_DEVICE"] = device  # processes that this one starts compute there too
+
+
 def _say(text: str) -> None:
     typer.echo(text, err=True)
 
@@ -67,10 +81,12 @@ def _main(version: Annotated[bool, typer.Option("--version", callback=_version, 
 def train(
     config: Config,
     out: Annotated[Path | None, typer.Option(help="Run folder; default runs/<config name>.")] = None,
+    device: Device = "auto",
     settings: Settings = [],  # noqa: B006 (typer reads the default, nothing changes it)
     as_json: AsJson = False,
 ) -> None:
     """Train the system of a configuration; the same line resumes it after a kill."""
+    _compute_on(device)
     from bagscan.training.experiment import read_experiment, train_any
 
     experiment = read_experiment(config, settings)
@@ -339,10 +355,11 @@ def benchmark(
     out: Annotated[Path, typer.Option(help="figures: folder for the pictures.")] = Path("figures"),
     dataset: Annotated[str, typer.Option(help="gbad: simulated or sixray; unseen: simulated or real.")] = "simulated",
     list_of: Annotated[list[str], typer.Option("--list", help="gbad --dataset sixray: 10, 100 or 1000; may be given several times.")] = [],  # noqa: B006
+    device: Device = "auto",
     as_json: AsJson = False,
 ) -> None:
     """The tables and figures of paper A and report B; the same line goes on where it was stopped."""
-
+    _compute_on(device)
     if what in ("gbad", "gbad-figures"):
         _benchmark_gbad(what, scale, dataset, list_of, data, runs, results or Path("benchmarks/results/gbad"), only, out, as_json)
         return

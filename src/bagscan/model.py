@@ -115,8 +115,14 @@ class Model(nn.Module):
         other.id = "unsaved"
         return other.eval()
 
+    @property
+    def device(self) -> torch.device:
+        """Where its networks compute."""
+        return self.mean.device
+
     def normalise(self, pixels: Tensor) -> Tensor:
-        """(B, C, H, W) pixels -> the network's input."""
+        """(B, C, H, W) pixels -> the network's input, on its device."""
+        pixels = pixels.to(self.device)
         if self.config.input.log_transmission:
             pixels = torch.where(self.is_transmission, -pixels.clamp(min=LEAST_TRANSMISSION).log(), pixels)
         return (pixels - self.mean) / self.std
@@ -161,7 +167,7 @@ class Model(nn.Module):
         if not regions.n:
             return image.new_zeros(0, self.encoder.dim)
         if hasattr(self.encoder, "maps"):  # pooled in the kernel that all runtimes share
-            described: Tensor = self.encoder.in_context(torch.from_numpy(region_means(_channels_last(self.encoder.maps(image))[0], regions)))
+            described: Tensor = self.encoder.in_context(torch.from_numpy(region_means(_channels_last(self.encoder.maps(image))[0], regions)).to(self.device))
             return described
         if regions.labels.ndim == 3:  # instances overlap: each is the only region of an image of its own
             labels, images = torch.tensor(regions.labels).long() - 1, image.expand(regions.n, -1, -1, -1)
@@ -169,7 +175,7 @@ class Model(nn.Module):
         else:
             labels, images = torch.from_numpy(regions.labels.astype(np.int64))[None], image
             chosen = torch.stack([torch.zeros(regions.n, dtype=torch.long), torch.arange(regions.n)], 1)
-        described = self.encoder(images, labels, chosen)
+        described = self.encoder(images, labels.to(self.device), chosen.to(self.device))
         return described.float()
 
     @torch.no_grad()
@@ -180,12 +186,12 @@ class Model(nn.Module):
     @torch.no_grad()
     def score_means(self, means: np.ndarray) -> np.ndarray:
         """(n,) scores, not calibrated, of (n, D) means of maps in regions."""
-        return np.asarray(self.scorer.score(self.encoder.in_context(torch.from_numpy(means))).float().numpy())
+        return np.asarray(self.scorer.score(self.encoder.in_context(torch.from_numpy(means).to(self.device))).float().cpu().numpy())
 
     @torch.no_grad()
     def score(self, embeddings: Tensor) -> np.ndarray:
         """(n,) calibrated scores of descriptions (n, dim)."""
-        return platt(np.asarray(self.scorer.score(embeddings).float().numpy()), self.calibration).astype(np.float32)
+        return platt(np.asarray(self.scorer.score(embeddings).float().cpu().numpy()), self.calibration).astype(np.float32)
 
     def save(self, folder: str | Path) -> str:
         """Write the model folder; returns its id. Exported graphs stay where weights and settings are those that they were made of."""
@@ -239,7 +245,7 @@ class Model(nn.Module):
 
 def _channels_last(maps: Tensor) -> np.ndarray:
     """(B, D, h, w) -> (B, h, w, D) float32."""
-    return maps.float().permute(0, 2, 3, 1).contiguous().numpy()
+    return maps.float().permute(0, 2, 3, 1).contiguous().cpu().numpy()
 
 
 def _networks(folder: Path) -> tuple[bytes, Any] | None:

@@ -26,6 +26,7 @@ from bagscan.evaluation.items import Judged, Thresholds, arrays, evaluate_items,
 from bagscan.evaluation.results import make_record, write_record
 from bagscan.model import Model
 from bagscan.simulate.dataset import load_recipe, simulate
+from bagscan.training.compute import compute
 from bagscan.training.joint import JointTask
 from bagscan.training.judging import as_judged, judge_items
 from bagscan.training.loop import run
@@ -96,7 +97,7 @@ def run_cell(place: Place, cell: Cell, report: Report = print) -> float:
         model.save(folder / "model")
 
     best = run(JointTask(model, train, val, training), training.loop, folder, keep, tell)
-    model = Model.load(folder / "model")
+    model = Model.load(folder / "model").to(compute().device)
     trained = time.monotonic() - started
     thresholds = Thresholds.chosen_on(judge_items(model, chosen_on, training.bf16))
     seen = sorted({s.record.about["layout"] for s in train})

@@ -15,6 +15,7 @@ from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
 from bagscan.core.errors import DataError, ReadError
+from bagscan.core.files import write_whole
 from bagscan.datasets.record import Record
 from bagscan.formats import read_scan
 
@@ -190,7 +191,7 @@ def _fingerprint(record: Record) -> tuple[np.ndarray, str] | None:
 
 def write_split(path: str | Path, split: Split) -> None:
     """Write a split as JSON, its own hash inside."""
-    Path(path).write_text(json.dumps({**asdict(split), "data_hash": split.data_hash}, indent=1, sort_keys=True))
+    write_whole(Path(path), json.dumps({**asdict(split), "data_hash": split.data_hash}, indent=1, sort_keys=True))
 
 
 def read_split(path: str | Path) -> Split:

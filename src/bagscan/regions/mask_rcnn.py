@@ -102,7 +102,9 @@ class MaskRCNNRegioner(nn.Module):
         """Every detection of a view, best first: ``label``, ``score``, ``box_xyxy`` and ``mask`` (H, W) bool, in view pixels."""
         was_training = self.training
         self.eval()
-        found = self.detector(list(self.prepare(torch.from_numpy(np.array(view.pixels))[None], view.channels)))[0]
+        device = next(self.parameters()).device
+        prepared = self.prepare(torch.from_numpy(np.array(view.pixels))[None], view.channels).to(device)
+        found = {name: value.cpu() for name, value in self.detector(list(prepared))[0].items()}
         self.train(was_training)
         masks = found["masks"][:, 0].numpy() if self.config.masks else None
         detected = Detected(found["boxes"].numpy(), found["labels"].numpy(), found["scores"].numpy(), masks)

@@ -175,7 +175,8 @@ class SSN(nn.Module):
 
     def _learned(self, colour: np.ndarray, pixels: np.ndarray) -> np.ndarray:
         assert self.net is not None
-        return np.asarray(self.net(torch.from_numpy(colour), torch.from_numpy(pixels)).float().numpy())
+        device = next(self.net.parameters()).device
+        return np.asarray(self.net(torch.from_numpy(colour).to(device), torch.from_numpy(pixels).to(device)).float().cpu().numpy())
 
 
 def build(config: Config) -> SSN:

@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from bagscan.core.errors import ConfigError
 from bagscan.evaluation.detection import coco_scores
 from bagscan.model import Model
+from bagscan.training.compute import compute
 from bagscan.training.loop import LoopConfig
 from bagscan.training.samples import Sample, spread
 
@@ -43,6 +44,7 @@ class DetectionTask:
     def __init__(self, model: Model, train: Sequence[Sample], val: Sequence[Sample], config: DetectionTrainingConfig) -> None:
         if model.regioner.kind != "instance":
             raise ConfigError(f"regioner {model.config.regioner['name']!r} detects nothing: use mask_rcnn or faster_rcnn")
+        model.to(compute().device)
         self.regioner, self.model, self.config = model.regioner, model, config
         self.modules: dict[str, nn.Module] = {"regioner": model.regioner}
         self.train, self.val = [s for s in train if s.annotations], spread(val, config.validation_scans)

@@ -7,6 +7,7 @@ A run folder holds ``config.yaml`` (resolved), ``split.json``, ``log.jsonl``,
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -263,4 +264,4 @@ def benign_quantiles(truth: np.ndarray, scores: np.ndarray, n: int = 1000) -> li
 
 
 def _set_threads(threads: int) -> None:
-    torch.set_num_threads(threads or usable_cores())
+    torch.set_num_threads(threads or max(1, usable_cores() // int(os.environ.get("LOCAL_WORLD_SIZE", 1))))

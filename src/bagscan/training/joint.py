@@ -22,6 +22,7 @@ from bagscan.evaluation.metrics import auroc
 from bagscan.evaluation.within_bag import FOREGROUND_DARKNESS, ITEM_SHARE, BagResult, darkness_map, judge_bag, summarise
 from bagscan.model import Model
 from bagscan.training.augment import AugmentConfig, draw_crop, recolour
+from bagscan.training.compute import compute
 from bagscan.training.loop import LoopConfig
 from bagscan.training.losses import channel_reconstruction_loss, compactness_loss, label_reconstruction_loss
 from bagscan.training.samples import Sample, spread
@@ -92,6 +93,7 @@ class JointTask:
     def __init__(self, model: Model, train: Sequence[Sample], val: Sequence[Sample], config: JointConfig) -> None:
         if config.mode != "two_stage" and not model.segments_differentiably:
             raise ConfigError(f"regioner {model.config.regioner['name']!r} cannot learn: set training.mode=two_stage")
+        model.to(compute().device)
         self.model, self.train, self.val, self.config = model, list(train), spread(val, config.validation_scans), config
         self.modules = {"encoder": model.encoder, "scorer": model.scorer}
         if config.mode != "two_stage":
@@ -207,13 +209,13 @@ class JointTask:
         truth = segment_truth(share, present, batch.classes, config.positive_from, config.negative_to, config.background_weight, batch.present_from)
         chosen = self._choose(truth)
         rows, columns = chosen[:, 0], chosen[:, 1]
-        with torch.autocast("cpu", torch.bfloat16, enabled=config.bf16):
+        with torch.autocast(image.device.type, torch.bfloat16, enabled=config.bf16):
             logits = self.model.scorer(self.model.encoder(image, regions, chosen)).float()
         target, weight = truth.target[rows, columns], truth.weight[rows, columns]
         each = F.cross_entropy(logits, target, reduction="none", label_smoothing=config.label_smoothing)
         classification = (each * balanced(target, weight)).sum()
         margin = logits[:, 1:].logsumexp(1) - logits[:, 0]
-        margins = torch.full(present.shape, ABSENT).index_put((rows, columns), margin)
+        margins = torch.full_like(present, ABSENT).index_put((rows, columns), margin)
         ranking, verdict = ranking_loss(margins, truth), verdict_loss(margins, truth)
         parts |= {"classification": float(classification.detach()), "ranking": float(ranking.detach()), "verdict": float(verdict.detach())}
         return config.mu * (classification + config.ranking * ranking + config.verdict * verdict) + extra, parts
@@ -244,17 +246,17 @@ class JointTask:
         if not self.model.encoder.needs_choice:
             return counted.nonzero()
         half = max(1, self.config.segments_per_scan // 2)
-        rank = torch.rand(counted.shape).masked_fill(~counted, 2.0)
+        rank = torch.rand(counted.shape, device=counted.device).masked_fill(~counted, 2.0)
         rows = []
         for wanted in (truth.target > 0, truth.target == 0):
             best, index = rank.masked_fill(~wanted, 2.0).topk(min(half, rank.shape[1]), dim=1, largest=False)
-            image = torch.arange(len(rank))[:, None].expand_as(index)
+            image = torch.arange(len(rank), device=rank.device)[:, None].expand_as(index)
             rows.append(torch.stack([image, index], -1)[best < 2])
         return torch.cat(rows)
 
     def validate(self) -> dict[str, float]:
         """Within the bag; of items, how well benign and anomalous ones are told apart too."""
-        with torch.autocast("cpu", torch.bfloat16, enabled=self.config.bf16):
+        with torch.autocast(self.model.device.type, torch.bfloat16, enabled=self.config.bf16):
             bags = judge_samples(self.model, self.val)
         scores = summarise(bags)
         kept = {k: scores[k] for k in ("auroc", "hit_at_1", "hit_at_5")}

@@ -17,7 +17,7 @@ from bagscan.training.samples import Sample
 
 def judge_items(model: Model, samples: Sequence[Sample], bf16: bool = False, report: Callable[[str], None] | None = None) -> list[Judged]:
     """A model's verdict on every sample: items under their masks, or whole views."""
-    with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+    with torch.autocast(model.device.type, torch.bfloat16, enabled=bf16):
         return verdicts(samples, judge_samples(model, samples, report))
 
 

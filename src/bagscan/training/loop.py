@@ -1,7 +1,8 @@
 """One training loop for every task: seeded per step, resumable, validated, early-stopped.
 
 Every random draw of step ``i`` comes from ``SeedSequence(seed, spawn_key=(0, i))``, so a run that
-was killed and resumed gives, on CPU, the same weights as one that was not.
+was killed and resumed gives, on CPU, the same weights as one that was not. Of several processes that train together each but
+the first adds its number to the key.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from torch import Tensor, nn
 
 from bagscan.core.errors import TrainingError
 from bagscan.training.checkpoint import load_checkpoint, save_checkpoint
+from bagscan.training.compute import Compute, compute, moved
 
 
 @dataclass(frozen=True)
@@ -105,16 +107,19 @@ def _average(averaged: dict[str, nn.Module], live: dict[str, nn.Module], decay: 
 
 
 class _Log:
-    """``log.jsonl`` beside the weights: one line per event, cut back to the checkpoint on resume."""
+    """``log.jsonl`` beside the weights: one line per event, cut back to the checkpoint on resume; of several processes the first writes."""
 
-    def __init__(self, path: Path, from_step: int) -> None:
-        kept = []
+    def __init__(self, path: Path, from_step: int, writes: bool) -> None:
+        self.path, self.writes, kept = path, writes, []
+        if not writes:
+            return
         if path.exists() and from_step:
             kept = [line for line in path.read_text().splitlines() if json.loads(line)["step"] <= from_step]
         path.write_text("".join(f"{line}\n" for line in kept))
-        self.path = path
 
     def write(self, **record: Any) -> None:
+        if not self.writes:
+            return
         with self.path.open("a") as file:
             file.write(json.dumps(record) + "\n")
 
@@ -152,6 +157,7 @@ def run(
     Returns:
         The best validation scores.
     """
+    where = compute()
     out.mkdir(parents=True, exist_ok=True)
     optimizer = _optimizer(task, config)
     averaged = deepcopy(task.modules) if config.ema else {}
@@ -165,44 +171,54 @@ def run(
             report(f"it stopped early: no gain in {config.patience} validations")
             stopped: dict[str, float] = progress["best"]
             return stopped
-    log = _Log(out / "log.jsonl", progress["step"])
+    log = _Log(out / "log.jsonl", progress["step"], where.writes)
     started, first = time.monotonic() - progress["seconds"], progress["step"]
     with ThreadPoolExecutor(1) as loader:
-        draw = lambda i: loader.submit(task.batch, np.random.default_rng(np.random.SeedSequence(config.seed, spawn_key=(0, i))))  # noqa: E731
+        draw = lambda i: loader.submit(task.batch, np.random.default_rng(np.random.SeedSequence(config.seed, spawn_key=(0, i, *[where.rank] * bool(where.rank)))))  # noqa: E731
         upcoming = draw(first)
         for step in range(first, config.steps):
-            batch = upcoming.result()
+            batch = moved(upcoming.result(), where.device)
             upcoming = draw(step + 1)
-            parts = _one_step(task, optimizer, batch, step, config)
+            parts = _one_step(task, optimizer, batch, step, config, where)
             if averaged:
                 _average(averaged, task.modules, min(config.ema, (1 + step) / (10 + step)))
             done = step + 1
             progress |= {"step": done, "seconds": time.monotonic() - started}
             log.write(step=done, **parts)
             if done % config.validate_every == 0 or done == config.steps:
-                with _Swap(task.modules, averaged or task.modules):
-                    scores = task.validate()
-                    improved = progress["best"] is None or scores["monitor"] > progress["best"]["monitor"]
-                    if improved:
-                        on_best(scores)
-                progress["stale"] = 0 if improved else progress["stale"] + 1
-                progress["best"] = scores if improved else progress["best"]
-                log.write(step=done, validation=scores)
-                report(_line(done, config.steps, progress["seconds"], parts, scores))
-                if config.patience and progress["stale"] >= config.patience:
+                where.average_buffers(kept)
+                if where.writes:
+                    scores = _validate(task, averaged, progress, on_best)
+                    log.write(step=done, validation=scores)
+                    report(_line(done, config.steps, progress["seconds"], parts, scores))
+                if where.told_by_first(bool(config.patience) and progress["stale"] >= config.patience):
                     report(f"stopped early: no gain in {config.patience} validations")
                     break
-            elif done % 20 == 0:
+            elif done % 20 == 0 and where.writes:
                 report(_line(done, config.steps, progress["seconds"], parts))
-            if done % config.checkpoint_every == 0:
+            if done % config.checkpoint_every == 0 and where.writes:
                 save_checkpoint(path, kept, optimizer, progress)
-    save_checkpoint(path, kept, optimizer, progress)
-    best: dict[str, float] = progress["best"]
+    if where.writes:
+        save_checkpoint(path, kept, optimizer, progress)
+    where.told_by_first(True)  # no process ends before what it trained is written
+    best: dict[str, float] = progress["best"] or {}
     return best
 
 
-def _one_step(task: Task, optimizer: torch.optim.Optimizer, batch: Any, step: int, config: LoopConfig) -> dict[str, float]:
-    torch.manual_seed(config.seed * 1_000_003 + step)  # dropout and the like
+def _validate(task: Task, averaged: dict[str, nn.Module], progress: dict[str, Any], on_best: Callable[[dict[str, float]], None]) -> dict[str, float]:
+    """Scores of the averaged weights, which are kept where they are the best so far."""
+    with _Swap(task.modules, averaged or task.modules):
+        scores = task.validate()
+        improved = progress["best"] is None or scores["monitor"] > progress["best"]["monitor"]
+        if improved:
+            on_best(scores)
+    progress["stale"] = 0 if improved else progress["stale"] + 1
+    progress["best"] = scores if improved else progress["best"]
+    return scores
+
+
+def _one_step(task: Task, optimizer: torch.optim.Optimizer, batch: Any, step: int, config: LoopConfig, where: Compute) -> dict[str, float]:
+    torch.manual_seed((config.seed * 1_000_003 + step) * where.count + where.rank)  # dropout and the like
     for module in task.modules.values():
         module.train()
     for group in optimizer.param_groups:
@@ -212,7 +228,9 @@ def _one_step(task: Task, optimizer: torch.optim.Optimizer, batch: Any, step: in
     if not torch.isfinite(loss):
         raise TrainingError(f"the loss became {loss.item()} at step {step}: lower training.loop.learning_rate, or look at model.input.std")
     torch.autograd.backward(loss)
-    torch.nn.utils.clip_grad_norm_([p for g in optimizer.param_groups for p in g["params"]], config.clip_norm)
+    parameters = [p for g in optimizer.param_groups for p in g["params"]]
+    where.average_gradients(parameters)
+    torch.nn.utils.clip_grad_norm_(parameters, config.clip_norm)
     optimizer.step()
     return {"loss": float(loss.detach()), **parts}
 

@@ -17,6 +17,7 @@ from bagscan.core.errors import ConfigError, DataError
 from bagscan.evaluation.multi_label import UNKNOWN, ranking_table
 from bagscan.model import Model
 from bagscan.model_config import ModelConfig
+from bagscan.training.compute import compute
 from bagscan.training.data import DataConfig, load_records, obtain_split, part_records
 from bagscan.training.loop import LoopConfig, run
 from bagscan.training.resolved import save_resolved
@@ -120,7 +121,7 @@ class MultiLabelTask:
             raise ConfigError("kind multi_label needs a scorer of classes: multi_label or gbad")
         if not model.config.input.square:
             raise ConfigError("kind multi_label needs model.input.square=true: images of a batch are of one shape, in training as in use")
-        self.model, self.config = model, config
+        self.model, self.config = model.to(compute().device), config
         self.classes = tuple(model.scorer.config.classes)
         chosen = ideal_set(label_matrix(train, self.classes), config.negatives, config.draw_seed, config.positives)
         self.train = [train[i] for i in chosen]
@@ -132,7 +133,7 @@ class MultiLabelTask:
         self.val = [s for s, one in zip(val, has, strict=True) if one] + spread([s for s, one in zip(val, has, strict=True) if not one], room)
         self.modules: dict[str, nn.Module] = {"encoder": model.encoder, "scorer": getattr(model.scorer, "known", model.scorer)}
         share = (self.labels == 1).mean(0).clip(1e-3, 1 - 1e-3)
-        self.weight = torch.tensor((1 - share) / share if config.loss == "weighted" else np.ones(len(share)), dtype=torch.float32)
+        self.weight = torch.tensor((1 - share) / share if config.loss == "weighted" else np.ones(len(share)), dtype=torch.float32, device=model.device)
 
     def batch(self, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
         chosen = rng.integers(len(self.train), size=self.config.batch_size)
@@ -170,8 +171,9 @@ def logits_of(model: Model, pixels: Tensor) -> Tensor:
 
 def embed(model: Model, pixels: Tensor) -> Tensor:
     """(B, C, s, s) whole images -> (B, dim)."""
-    chosen = torch.stack([torch.arange(len(pixels)), torch.zeros(len(pixels), dtype=torch.long)], 1)
-    whole = torch.zeros(len(pixels), *pixels.shape[-2:], dtype=torch.long)
+    rows = torch.arange(len(pixels), device=model.device)
+    chosen = torch.stack([rows, torch.zeros_like(rows)], 1)
+    whole = rows.new_zeros(len(pixels), *pixels.shape[-2:])
     found: Tensor = model.encoder(model.normalise(pixels), whole, chosen)
     return found
 
@@ -192,13 +194,13 @@ def embeddings_of(model: Model, samples: Sequence[Sample], batch: int = 32) -> T
     """(n, dim) descriptions of whole images, as they are: nothing is augmented in use."""
     model.eval()
     parts = [embed(model, torch.stack([torch.from_numpy(s.pixels()) for s in samples[i : i + batch]])) for i in range(0, len(samples), batch)]
-    return torch.cat(parts) if parts else torch.zeros(0, model.encoder.dim)
+    return torch.cat(parts) if parts else torch.zeros(0, model.encoder.dim, device=model.device)
 
 
 @torch.no_grad()
 def class_scores(model: Model, samples: Sequence[Sample]) -> np.ndarray:
     """(n, classes) in [0, 1]."""
-    return np.asarray(model.scorer.by_class(embeddings_of(model, samples)).numpy())
+    return np.asarray(model.scorer.by_class(embeddings_of(model, samples)).cpu().numpy())
 
 
 def train_multi_label(experiment: MultiLabelExperiment, out: Path, report: Report = print) -> dict[str, float]:

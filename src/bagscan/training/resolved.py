@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 
 from bagscan.core.errors import ConfigError
+from bagscan.core.files import write_whole
 
 MAY_CHANGE = ("threads", "data.split", "training.loop.steps", "training.loop.patience", "training.loop.validate_every", "training.loop.checkpoint_every")
 
@@ -30,7 +31,7 @@ def save_resolved(experiment: Any, kind: str, out: Path) -> None:
             told = ", ".join(f"{key} was {before.get(key)!r}, now {now.get(key)!r}" for key in changed[:5])
             raise ConfigError(f"{out} holds a run with other settings ({told}): use another --out, or delete it")
     out.mkdir(parents=True, exist_ok=True)
-    path.write_text(yaml.safe_dump(plain, sort_keys=False))
+    write_whole(path, yaml.safe_dump(plain, sort_keys=False))
 
 
 def _flat(tree: Any, at: str = "") -> dict[str, Any]:

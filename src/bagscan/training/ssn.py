@@ -16,6 +16,7 @@ from bagscan.core import View
 from bagscan.datasets.bsds500 import SegmentedImage
 from bagscan.evaluation.superpixels import superpixel_scores
 from bagscan.regions.ssn import SSN
+from bagscan.training.compute import compute
 from bagscan.training.loop import LoopConfig, run
 from bagscan.training.losses import compactness_loss, label_reconstruction_loss
 
@@ -48,7 +49,7 @@ class SSNTask:
     """Patches of segmented images in, reconstruction and compactness losses out."""
 
     def __init__(self, ssn: SSN, train: Sequence[SegmentedImage], val: Sequence[SegmentedImage], config: SSNTrainingConfig) -> None:
-        self.modules: dict[str, nn.Module] = {"ssn": ssn}
+        self.modules: dict[str, nn.Module] = {"ssn": ssn.to(compute().device)}
         self.ssn, self.train, self.val, self.config = ssn, train, val, config
 
     def batch(self, rng: np.random.Generator) -> tuple[Tensor, Tensor, int]:

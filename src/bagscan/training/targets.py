@@ -37,7 +37,7 @@ class Batch:
 
     def planes(self) -> Tensor:
         """(B, A + 1, P, P): a 0/1 plane for every object, and presence."""
-        numbers = torch.arange(1, self.classes.shape[1] + 1)[:, None, None]
+        numbers = torch.arange(1, self.classes.shape[1] + 1, device=self.objects.device)[:, None, None]
         return torch.cat([(self.objects[:, None] == numbers).float(), self.presence[:, None]], 1)
 
 
@@ -70,10 +70,10 @@ def hard_shares(batch: Batch) -> tuple[Tensor, Tensor]:
     """The same of hard regions; presence is -1 where a region does not exist."""
     assert batch.labels is not None
     b, n = len(batch.labels), max(1, int(batch.labels.max()) + 1)
-    index = (torch.arange(b)[:, None, None] * n + batch.labels).reshape(-1)
+    index = (torch.arange(b, device=batch.labels.device)[:, None, None] * n + batch.labels).reshape(-1)
     inside = (batch.labels >= 0).reshape(-1)
     columns = torch.cat([batch.planes(), torch.ones_like(batch.presence)[:, None]], 1).movedim(1, -1).flatten(0, 2)
-    sums = torch.zeros(b * n, columns.shape[1]).index_add_(0, index[inside], columns[inside]).reshape(b, n, -1)
+    sums = columns.new_zeros(b * n, columns.shape[1]).index_add_(0, index[inside], columns[inside]).reshape(b, n, -1)
     means = sums / sums[..., -1:].clamp(min=1)
     return means[..., :-2], torch.where(sums[..., -1] > 0, means[..., -2], means.new_tensor(-1.0))
 

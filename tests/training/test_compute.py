@@ -1,0 +1,122 @@
+"""Several processes train one model as one would on all their batches; batches go to a device whole; unknown devices are refused with words."""
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from bagscan.core.errors import ConfigError
+from bagscan.training.compute import compute, device_named, moved
+from bagscan.training.loop import LoopConfig, learning_rate_at
+
+# A line fitted to points that each process draws for itself: plain gradient descent has a closed form.
+TWO = """
+import sys
+import numpy as np
+import torch
+from pathlib import Path
+from bagscan.training.compute import compute
+from bagscan.training.loop import LoopConfig, run
+
+class Line:
+    def __init__(self):
+        torch.manual_seed(0)
+        self.net = torch.nn.Linear(2, 1)
+        self.unused = torch.nn.Linear(1, 1)
+        self.norm = torch.nn.BatchNorm1d(2, affine=False)
+        self.modules = {"net": self.net, "unused": self.unused, "norm": self.norm}
+        self.validated = 0
+    def batch(self, rng):
+        return torch.from_numpy(rng.standard_normal((4, 2)).astype(np.float32))
+    def loss(self, x):
+        self.norm(x)
+        extra = self.unused(x[:, :1]).mean() if compute().rank else 0.0  # a parameter that one process alone has a gradient for
+        return (self.net(x) - 1).square().mean() + extra, {}
+    def validate(self):
+        self.validated += 1
+        return {"monitor": -float(self.net.weight.detach().square().sum())}
+
+task, out = Line(), Path(sys.argv[1])
+config = LoopConfig(steps=3, learning_rate=0.1, optimizer="sgd", warmup=0, weight_decay=0.0, clip_norm=1e9, validate_every=3, checkpoint_every=2)
+run(task, config, out, lambda s: None, lambda t: None)
+torch.save({**{name: module.state_dict() for name, module in task.modules.items()}, "validated": task.validated}, out / f"rank{compute().rank}.pt")
+"""
+
+
+def start(*command: str) -> None:
+    """Two processes on this machine, as ``torchrun`` starts them."""
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", *command]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"}
+    done = subprocess.run(launch, capture_output=True, text=True, env=environment, timeout=150)
+    assert done.returncode == 0, done.stderr[-3000:]
+
+
+def test_two_processes_step_by_the_mean_of_their_gradients(tmp_path):
+    (tmp_path / "two.py").write_text(TWO)
+    start(str(tmp_path / "two.py"), str(tmp_path))
+    first, second = (torch.load(tmp_path / f"rank{k}.pt", weights_only=True) for k in (0, 1))
+    for part in ("net", "unused", "norm"):
+        assert all(torch.equal(first[part][k], second[part][k]) for k in first[part]), part
+    assert (first["validated"], second["validated"]) == (1, 0), "process 0 validates for all"
+    # The same by hand: one process that sees both batches of every step.
+    torch.manual_seed(0)
+    net, unused = torch.nn.Linear(2, 1), torch.nn.Linear(1, 1)
+    optimizer = torch.optim.SGD([*net.parameters(), *unused.parameters()], lr=0.1, momentum=0.9)
+    config = LoopConfig(steps=3, learning_rate=0.1, warmup=0)
+    for step in range(3):
+        optimizer.param_groups[0]["lr"] = learning_rate_at(step, config)
+        draws = [torch.from_numpy(np.random.default_rng(np.random.SeedSequence(0, spawn_key=key)).standard_normal((4, 2)).astype(np.float32)) for key in ((0, step), (0, step, 1))]
+        optimizer.zero_grad()
+        loss = sum((net(x) - 1).square().mean() for x in draws) / 2 + unused(draws[1][:, :1]).mean() / 2
+        loss.backward()
+        optimizer.step()
+    assert torch.allclose(first["net"]["weight"], net.weight, atol=1e-6)
+    assert torch.allclose(first["unused"]["weight"], unused.weight, atol=1e-6)
+    assert len((tmp_path / "log.jsonl").read_text().splitlines()) == 4, "three steps and a validation, written once"
+
+
+@pytest.mark.slow
+def test_the_command_trains_with_two_processes_and_resumes(tiny_config, tmp_path):
+    command = ["--no-python", str(Path(sys.executable).with_name("bagscan")), "train", str(tiny_config), "--out", str(tmp_path / "run")]
+    start(*command, "--set", "training.loop.steps=4")
+    start(*command, "--set", "training.loop.steps=6")
+    steps = [json.loads(line)["step"] for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
+    assert steps == sorted(steps)
+    assert steps[-1] == 6
+    assert (tmp_path / "run" / "model" / "model.json").exists()
+    assert load_file(tmp_path / "run" / "checkpoint.safetensors")
+
+
+@dataclass(frozen=True)
+class Nested:
+    pixels: torch.Tensor
+    labels: torch.Tensor | None
+    about: tuple
+
+
+def test_batches_go_to_a_device_however_they_are_nested():
+    x = torch.zeros(2)
+    found = moved(Nested(x, None, (x, {"boxes": [x, 3]})), torch.device("meta"))
+    there = [found.pixels, found.about[0], found.about[1]["boxes"][0]]
+    assert all(each.is_meta for each in there)
+    assert (found.labels, found.about[1]["boxes"][1]) == (None, 3)
+
+
+def test_a_device_that_is_not_there_is_refused_with_words(monkeypatch):
+    with pytest.raises(ConfigError, match=r"device 'warp' cannot be used.*auto"):
+        device_named("warp")
+    if not torch.cuda.is_available():
+        assert device_named("auto").type == "cpu"
+        with pytest.raises(ConfigError, match="device 'cuda:3' cannot be used"):
+            device_named("cuda:3")
+    monkeypatch.setenv("BAGSCAN_DEVICE", "cpu")
+    compute.cache_clear()
+    assert (compute().device.type, compute().rank, compute().count) == ("cpu", 0, 1)
+    compute.cache_clear()
