@@ -94,8 +94,12 @@ def evenly(records: list[Record], n: int) -> list[Record]:
 
 
 def batch_of(sample: Sample) -> torch.Tensor:
-    """(1, 3, H, W) with the mean and deviation of ImageNet, sides multiples of 32."""
-    pixels = torch.from_numpy(sample.pixels())[None]
+    """(1, 3, 256, 256) with the mean and deviation of ImageNet."""
+    return normalised(torch.from_numpy(sample.pixels())[None])
+
+
+def normalised(pixels: torch.Tensor) -> torch.Tensor:
+    """(1, 3, H, W) in [0, 1] -> (1, 3, 256, 256) as anomalib's models were made for."""
     mean, std = (torch.tensor(v)[:, None, None] for v in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
     return torch.nn.functional.interpolate((pixels - mean) / std, (256, 256), mode="bilinear", antialias=True, align_corners=False)
 
@@ -112,18 +116,20 @@ def of_map(model: torch.nn.Module) -> Judge:
     return judge
 
 
+def patchcore(benign: list[Sample]) -> torch.nn.Module:
+    """anomalib's PatchCore, fitted."""
+    model = PatchcoreModel(layers=["blocks.2", "blocks.4"], backbone=BACKBONE, pre_trained=False, num_neighbors=9)
+    _load_packaged(model.feature_extractor.feature_extractor, BACKBONE)
+    model.train()
+    model.feature_extractor.eval()
+    for sample in benign:
+        model(batch_of(sample))
+    model.subsample_embedding(CORESET)
+    return model.eval()
+
+
 def peers() -> dict[str, Callable[[list[Sample]], Judge]]:
     """anomalib's models over the same ImageNet backbone as ours."""
-
-    def patchcore(benign: list[Sample]) -> Judge:
-        model = PatchcoreModel(layers=["blocks.2", "blocks.4"], backbone=BACKBONE, pre_trained=False, num_neighbors=9)
-        _load_packaged(model.feature_extractor.feature_extractor, BACKBONE)
-        model.train()
-        model.feature_extractor.eval()
-        for sample in benign:
-            model(batch_of(sample))
-        model.subsample_embedding(CORESET)
-        return of_map(model.eval())
 
     def padim(benign: list[Sample]) -> Judge:
         model = PadimModel(backbone=BACKBONE, layers=["blocks.1", "blocks.2", "blocks.4"], pre_trained=False, n_features=60)
@@ -135,7 +141,7 @@ def peers() -> dict[str, Callable[[list[Sample]], Judge]]:
         model.fit()
         return of_map(model.eval())
 
-    return {"anomalib PatchCore": patchcore, "anomalib PaDiM": padim}
+    return {"anomalib PatchCore": lambda benign: of_map(patchcore(benign)), "anomalib PaDiM": padim}
 
 
 def ours(model: Model) -> dict[str, Callable[[list[Sample]], Judge]]:

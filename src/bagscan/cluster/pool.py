@@ -10,6 +10,7 @@ import os
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -25,10 +26,12 @@ from bagscan.workers.screeners import screener, try_out
 from bagscan.workers.tasks import answered
 
 Judge = Callable[[list[str], list[dict[str, str]]], dict[str, Any]]
+Answer = tuple[int, dict[str, Any], dict[str, Any]]  # number, bag, what came of it
 TRIES = 3
 LOOK_S = 0.5
 START_S = 300.0
 AGAIN_S = 1.0
+AHEAD = 2  # bags that an actor has, the one that it judges among them: it must not wait for the next
 
 
 class _Actor:
@@ -53,6 +56,37 @@ class _Actor:
         return answered(self._judge, self._models, views)
 
 
+@dataclass
+class _Given:
+    """A bag, how often it was tried, and what Ray calls its answer."""
+
+    number: int
+    bag: dict[str, Any]
+    attempt: int = 1
+    reference: Any = None
+
+
+@dataclass
+class _Seat:
+    """Room for one actor: what it was given, in the order in which it judges it, and since when it has judged the first."""
+
+    actor: Any
+    given: deque[_Given] = field(default_factory=deque)
+    since: float = 0.0
+
+    def give(self, one: _Given) -> None:
+        one.reference = self.actor.judge.remote(one.bag["views"])
+        self.since = self.since if self.given else time.monotonic()
+        self.given.append(one)
+
+    def taken(self, reference: Any) -> _Given:
+        """What is done with; the next one has begun."""
+        (one,) = (given for given in self.given if given.reference == reference)
+        self.given.remove(one)
+        self.since = time.monotonic()
+        return one
+
+
 class RayPool:
     """As :class:`bagscan.batch.run.Pool`, over a Ray cluster. Scans and models must lie where every node sees them.
 
@@ -67,9 +101,9 @@ class RayPool:
         self._judge = judge
         connect(address)
         self._actor = ray.remote(num_cpus=1, max_restarts=0)(_Actor)
-        self._idle = deque(self._started() for _ in range(config.workers))
+        self._seats = [_Seat(self._started()) for _ in range(config.workers)]
         try:
-            troubles = [told for told in ray.get([actor.ready.remote() for actor in self._idle], timeout=START_S) if told]
+            troubles = [told for told in ray.get([seat.actor.ready.remote() for seat in self._seats], timeout=START_S) if told]
         except RayError as error:
             raise BagscanError(f"the cluster has no room for {config.workers} workers of one core each: {error}") from error
         if troubles:
@@ -96,45 +130,53 @@ class RayPool:
 
     def judge(self, bags: Sequence[tuple[int, dict[str, Any]]]) -> Iterator[tuple[int, dict[str, Any], dict[str, Any]]]:
         """Judge bags side by side: (number, bag, answer), as they are done."""
-        waiting = deque((number, bag, 1) for number, bag in bags)
-        flying: dict[Any, tuple[int, dict[str, Any], int, Any, float]] = {}
-        while waiting or flying:
-            while waiting and self._idle:
-                number, bag, attempt = waiting.popleft()
-                actor = self._idle.popleft()
-                flying[actor.judge.remote(bag["views"])] = (number, bag, attempt, actor, time.monotonic())
-            done, _ = ray.wait(list(flying), num_returns=1, timeout=LOOK_S)
+        waiting = deque(_Given(number, bag) for number, bag in bags)
+        while waiting or any(seat.given for seat in self._seats):
+            for ahead in range(1, AHEAD + 1):  # nobody gets a second one while another has none
+                for seat in self._seats:
+                    if waiting and len(seat.given) < ahead:
+                        seat.give(waiting.popleft())
+            of = {given.reference: seat for seat in self._seats for given in seat.given}
+            done, _ = ray.wait(list(of), num_returns=1, timeout=LOOK_S)
             for reference in done:
-                number, bag, attempt, actor, _ = flying.pop(reference)
-                try:
-                    answer = ray.get(reference)
-                except RayActorError as error:  # the process or its node is gone: another is started, wherever there is room
-                    self._idle.append(self._replacement())
-                    if attempt < TRIES:
-                        waiting.appendleft((number, bag, attempt + 1))
-                        continue
-                    answer = {"ok": False, "error": f"the process ended in the middle of its work, {TRIES} times: {type(error).__name__}"}
-                except RayError as error:  # of this bag alone: the actor lives
-                    self._idle.append(actor)
-                    answer = {"ok": False, "error": f"{type(error).__name__}: {str(error).strip().splitlines()[-1]}"}
-                else:
-                    self._idle.append(actor)
-                yield number, bag, answer
-            yield from self._overdue(flying)
+                yield from self._answer(of[reference], reference, waiting)
+            for seat in self._seats:
+                yield from self._overdue(seat, waiting)
 
-    def _overdue(self, flying: dict[Any, tuple[int, dict[str, Any], int, Any, float]]) -> Iterator[tuple[int, dict[str, Any], dict[str, Any]]]:
+    def _answer(self, seat: _Seat, reference: Any, waiting: deque[_Given]) -> Iterator[Answer]:
+        """What came of a bag that is done with."""
+        try:
+            answer = ray.get(reference)
+        except RayActorError as error:  # the process or its node is gone: another is started, wherever there is room
+            lost = self._emptied(seat, waiting)
+            if lost.attempt < TRIES:
+                waiting.appendleft(_Given(lost.number, lost.bag, lost.attempt + 1))
+                return
+            yield lost.number, lost.bag, {"ok": False, "error": f"the process ended in the middle of its work, {TRIES} times: {type(error).__name__}"}
+            return
+        except RayError as error:  # of this bag alone: the actor lives
+            answer = {"ok": False, "error": f"{type(error).__name__}: {str(error).strip().splitlines()[-1]}"}
+        given = seat.taken(reference)
+        yield given.number, given.bag, answer
+
+    def _overdue(self, seat: _Seat, waiting: deque[_Given]) -> Iterator[Answer]:
         """Stop what takes too long, and say so."""
-        before = time.monotonic() - self._config.timeout_s
-        late = [one for one, (*_, started) in flying.items() if started < before]
-        done = set(ray.wait(late, num_returns=len(late), timeout=0)[0]) if late else set()  # while a lost actor was replaced, say
-        for reference in (one for one in late if one not in done):
-            number, bag, _, actor, _ = flying.pop(reference)
-            ray.kill(actor)
-            self._idle.append(self._replacement())
-            yield number, bag, {"ok": False, "error": f"no answer within {self._config.timeout_s:g} s; the process was stopped"}
+        if not seat.given or time.monotonic() - seat.since < self._config.timeout_s or ray.wait([seat.given[0].reference], timeout=0)[0]:
+            return  # done with meanwhile, while a lost actor was replaced, say
+        ray.kill(seat.actor)
+        late = self._emptied(seat, waiting)
+        yield late.number, late.bag, {"ok": False, "error": f"no answer within {self._config.timeout_s:g} s; the process was stopped"}
+
+    def _emptied(self, seat: _Seat, waiting: deque[_Given]) -> _Given:
+        """Give a seat a new actor; what it had not begun with waits again, and what it was judging is returned."""
+        first, *others = seat.given
+        waiting.extendleft(reversed([_Given(one.number, one.bag, one.attempt) for one in others]))
+        seat.given.clear()
+        seat.actor = self._replacement()
+        return first
 
     def stop(self) -> None:
         """End the actors; the cluster stays."""
-        for actor in self._idle:
-            ray.kill(actor)
-        self._idle.clear()
+        for seat in self._seats:
+            ray.kill(seat.actor)
+        self._seats.clear()

@@ -1,8 +1,11 @@
 """AnoGAN-style: a generator of benign crops, and the inverse map that finds the code of one.
 
+The discriminator pays for steep gradients at real crops (R1): without that it wins within ten epochs and the generator learns no more.
+
 Sources: Schlegl et al., "Unsupervised anomaly detection with generative adversarial networks to guide
 marker discovery" (AnoGAN, IPMI 2017); the inverse map in place of its search, and the score, as in
-the same authors' f-AnoGAN (Medical Image Analysis 2019).
+the same authors' f-AnoGAN (Medical Image Analysis 2019), which holds its discriminator back by a gradient penalty too; the one
+here is that of Mescheder et al., "Which training methods for GANs do actually converge?" (ICML 2018), equation 9.
 """
 
 from __future__ import annotations
@@ -23,6 +26,7 @@ CARD = {
     "limits": "a benign crop that the generator never makes scores as an anomaly",
 }
 FEATURES = 1.0  # kappa
+STEEPNESS = 1.0  # gamma of R1
 
 
 @dataclass(frozen=True)
@@ -37,7 +41,7 @@ class AnoGAN(PixelScorer):
     def __init__(self, config: Config) -> None:
         super().__init__(config)
         shape = (config.channels, config.side, config.width)
-        self.generator, self.judge, self.inverse = Up(*shape, config.latent), Down(*shape, 1), Down(*shape, config.latent)
+        self.generator, self.judge, self.inverse = Up(*shape, config.latent), Down(*shape, 1, norm=False), Down(*shape, config.latent)
 
     def optimisers(self) -> list[torch.optim.Optimizer]:
         return [self.adam(self.generator), self.adam(self.judge), self.adam(self.inverse)]
@@ -47,8 +51,12 @@ class AnoGAN(PixelScorer):
         z = torch.randn(len(x), self.config.latent, generator=generator)
         made = self.generator(z)
         told = {"G": update(make, F.softplus(-self.judge(made)[0]).mean())}
+        x = x.requires_grad_()
         real, fake = self.judge(x)[0], self.judge(made.detach())[0]
-        told["D"] = update(judge, F.softplus(-real).mean() + F.softplus(fake).mean())
+        (slope,) = torch.autograd.grad(real.sum(), x, create_graph=True)
+        steep = slope.square().sum((1, 2, 3)).mean()
+        x = x.detach()
+        told["D"] = update(judge, F.softplus(-real).mean() + F.softplus(fake).mean() + STEEPNESS / 2 * steep)
         back = self.reconstruct(x)
         features = F.mse_loss(self.judge(back)[1], self.judge(x)[1].detach())
         contextual = F.mse_loss(back, x)

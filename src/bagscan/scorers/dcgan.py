@@ -115,13 +115,16 @@ def steps_down(side: int) -> int:
 
 
 class Down(nn.Module):
-    """(n, C, s, s) -> features (n, f, 4, 4) and what a last convolution makes of them (n, out)."""
+    """(n, C, s, s) -> features (n, f, 4, 4) and what a last convolution makes of them (n, out).
 
-    def __init__(self, channels: int, side: int, width: int, out: int) -> None:
+    ``norm`` False: without batch norm, which mixes the crops of a batch where each one's gradient is wanted.
+    """
+
+    def __init__(self, channels: int, side: int, width: int, out: int, norm: bool = True) -> None:
         super().__init__()
         layers: list[nn.Module] = [nn.Conv2d(channels, width, 4, 2, 1, bias=False), nn.LeakyReLU(SLOPE, inplace=True)]
         for k in range(steps_down(side) - 1):
-            layers += [nn.Conv2d(width << k, width << (k + 1), 4, 2, 1, bias=False), nn.BatchNorm2d(width << (k + 1)), nn.LeakyReLU(SLOPE, inplace=True)]
+            layers += [nn.Conv2d(width << k, width << (k + 1), 4, 2, 1, bias=not norm), *[nn.BatchNorm2d(width << (k + 1))] * norm, nn.LeakyReLU(SLOPE, inplace=True)]
         self.features = nn.Sequential(*layers)
         self.last = nn.Conv2d(width << (steps_down(side) - 1), out, 4)
 

@@ -1,0 +1,259 @@
+"""bagscan beside what a user would pick instead: scans a second, peak memory and within-bag AUROC, on the same scans, in one run.
+
+    pip install 'bagscan[train,export,imagenet,peers]'
+    python benchmarks/peers_speed.py --data simulated/visible
+
+anomalib's PatchCore and EfficientAd go through OpenVINO; Mask R-CNN is torchvision's, trained to find anomalies, in torch. Each contender
+has a process of its own on one thread, and is timed from a file to a map of scores at the view's size; maps are averaged over the same square
+cells and judged by the within-bag protocol. EfficientAd's teacher is fetched from the network by anomalib: here it is drawn at random, so that its speed
+and memory are those of the real one and its AUROC is not. Writes benchmarks/results/peers_speed.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch.nn import functional as F
+
+from bagscan.core import View
+from bagscan.datasets import simulated
+from bagscan.datasets.record import Record
+from bagscan.evaluation.metrics import bootstrap_mean
+from bagscan.evaluation.results import make_record, write_record
+from bagscan.evaluation.within_bag import bag_values, region_means, summarise
+from bagscan.formats import read_scan
+from bagscan.model import Model
+from bagscan.model_folder import SHIPPED
+from bagscan.training.data import DataConfig, SourceConfig
+from bagscan.training.detection import DetectionTrainingConfig
+from bagscan.training.experiment import DetectionExperiment, load_regioner, train_detection
+from bagscan.training.joint import as_bag
+from bagscan.training.loop import LoopConfig
+from bagscan.training.samples import Sample, load_samples
+
+CELL_PX = 16
+SIDE = 256  # what anomalib's models look at
+Heat = Callable[[Path], np.ndarray]  # a file -> (H, W) scores at the view's size
+
+
+def evenly(records: list[Record], n: int) -> list[Record]:
+    """At most so many, spread through the list."""
+    return [records[i] for i in np.unique(np.linspace(0, len(records) - 1, min(n, len(records))).astype(int))]
+
+
+def views_of(data: Path, benign: int, test: int) -> tuple[list[Record], list[Record]]:
+    """Benign training views, and test views with an anomaly."""
+    records = simulated.load(data, views="below").records
+    return evenly([r for r in records if r.part == "train" and not r.annotations], benign), evenly([r for r in records if r.part == "test" and r.annotations], test)
+
+
+# What is fitted, each once, into a folder.
+
+
+def fit_patchcore(benign: list[Sample], folder: Path) -> None:
+    import openvino
+    from peers import patchcore
+
+    openvino.save_model(openvino.convert_model(patchcore(benign), example_input=torch.rand(1, 3, SIDE, SIDE)), folder / "patchcore.xml")
+
+
+def fit_efficient_ad(benign: list[Sample], folder: Path, steps: int) -> None:
+    """Student and autoencoder after a teacher drawn at random, by anomalib's own losses; the penalty on photographs is paid on turned views."""
+    import openvino
+    from anomalib.models.image.efficient_ad.torch_model import EfficientAdModel
+
+    torch.manual_seed(0)
+    rng, model = np.random.default_rng(0), EfficientAdModel()
+    images = torch.cat([F.interpolate(torch.from_numpy(s.pixels())[None], (SIDE, SIDE), mode="bilinear", antialias=True) for s in benign])
+    with torch.no_grad():
+        told = torch.cat([model.teacher(image[None]) for image in images])
+    model.mean_std["mean"].data, model.mean_std["std"].data = told.mean((0, 2, 3), keepdim=True), told.std((0, 2, 3), keepdim=True)
+    del told
+    optimiser = torch.optim.Adam([*model.student.parameters(), *model.ae.parameters()], 1e-4, weight_decay=1e-5)
+    model.train()
+    model.teacher.eval()
+    for step in range(1, steps + 1):
+        image = images[int(rng.integers(len(images)))][None]
+        loss = sum(model(image, torch.rot90(image, int(rng.integers(1, 4)), (2, 3)).flip(1)))
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        if step % 25 == 0:
+            print(f"EfficientAd step {step} of {steps}, loss {float(loss.detach()):.3f}", flush=True)
+    model.eval()
+    with torch.no_grad():
+        maps = [model.get_maps(image[None]) for image in images[:20]]
+        for name, found in (("st", torch.cat([m[0] for m in maps])), ("ae", torch.cat([m[1] for m in maps]))):
+            low, high = (float(np.quantile(found.numpy(), q)) for q in (0.9, 0.995))
+            model.quantiles[f"qa_{name}"].data, model.quantiles[f"qb_{name}"].data = torch.tensor(low), torch.tensor(high)
+    openvino.save_model(openvino.convert_model(model, example_input=torch.rand(1, 3, SIDE, SIDE)), folder / "efficient_ad.xml", compress_to_fp16=False)
+
+
+def detector(data: Path, steps: int) -> DetectionExperiment:
+    """Mask R-CNN that finds anomalies themselves."""
+    source = SourceConfig("simulated", str(data), images="colour", views="below", annotate="anomaly", with_objects_only=True)
+    training = DetectionTrainingConfig(4, loop=LoopConfig(steps, 1e-3, weight_decay=0.01, ema=0.99, validate_every=max(1, steps // 2)))
+    parts = {"name": "mask_rcnn", "backbone": "tf_efficientnet_lite0", "pretrained": True, "stride": 2, "deepest_stride": 16, "anchors_px": [16, 32, 64, 128, 256]}
+    base = DetectionExperiment(DataConfig((source,), fractions=(0.6, 0.1, 0.3)), training=training, threads=1)
+    taken = type(base.input)(working_side_px=512)
+    return DetectionExperiment(base.data, taken, parts, training, 1)
+
+
+# What judges, each in a process of its own.
+
+
+def through_openvino(name: str, folder: Path) -> Heat:
+    import openvino
+
+    settings = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": 1, "NUM_STREAMS": 1, "ENABLE_CPU_PINNING": False}
+    request = openvino.Core().compile_model(folder / f"{name}.xml", "CPU", settings).create_infer_request()
+
+    def heat(path: Path) -> np.ndarray:
+        pixels = torch.from_numpy(read_scan(path).views[0].pixels)[None]
+        small = F.interpolate(pixels, (SIDE, SIDE), mode="bilinear", antialias=True, align_corners=False)
+        if name == "patchcore":  # EfficientAd normalises inside
+            mean, std = (torch.tensor(v)[:, None, None] for v in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
+            small = (small - mean) / std
+        found = next(v for v in request.infer([small.numpy()]).values() if v.size == SIDE * SIDE)
+        return F.interpolate(torch.from_numpy(np.array(found)).reshape(1, 1, SIDE, SIDE), pixels.shape[-2:], mode="bilinear", align_corners=False)[0, 0].numpy()
+
+    return heat
+
+
+def bagscan(everywhere: bool) -> Heat:
+    """The colour model that comes along, by ONNX Runtime; as it comes it looks on the items that it finds, and what lies outside is 0."""
+    from bagscan.runtime.load import load_model
+    from bagscan.screening import upsample_labels
+
+    model = load_model(SHIPPED / "colour", "onnxruntime")
+    model = model.everywhere() if everywhere else model
+
+    def heat(path: Path) -> np.ndarray:
+        view = read_scan(path).views[0]
+        regions, scores = model.judge(model.config.input.working_view(model.config.input.select(view)))
+        return np.concatenate([scores, [0]])[upsample_labels(regions.labels, *view.shape)]
+
+    return heat
+
+
+def mask_rcnn(folder: Path, data: Path) -> Heat:
+    """The trained detector: of every pixel the surest anomaly that covers it."""
+    model = detector(data, 1).model().eval()
+    load_regioner(model, folder / "detector" / "regioner.safetensors")
+
+    def heat(path: Path) -> np.ndarray:
+        view = read_scan(path).views[0]
+        working = model.config.input.working_view(model.config.input.select(view))
+        found = np.zeros(working.shape, np.float32)
+        for one in model.regioner.detect(working):
+            found = np.maximum(found, one["score"] * one["mask"])
+        return F.interpolate(torch.from_numpy(found)[None, None], view.shape, mode="nearest")[0, 0].numpy()
+
+    return heat
+
+
+def plain_mask_rcnn() -> Heat:
+    """torchvision's own, over ResNet-50 at its own 800 pixels, untrained: for its time and memory alone."""
+    from torchvision.models.detection import maskrcnn_resnet50_fpn
+
+    model = maskrcnn_resnet50_fpn(weights=None, weights_backbone=None, num_classes=2).eval()
+
+    @torch.no_grad()
+    def heat(path: Path) -> np.ndarray:
+        view: View = read_scan(path).views[0]
+        model([torch.from_numpy(view.pixels)])
+        return np.zeros(view.shape, np.float32)
+
+    return heat
+
+
+CONTENDERS = {
+    "bagscan colour, ONNX Runtime": lambda folder, data: bagscan(False),
+    "bagscan colour, everywhere": lambda folder, data: bagscan(True),
+    "anomalib PatchCore, OpenVINO": lambda folder, data: through_openvino("patchcore", folder),
+    "anomalib EfficientAd, OpenVINO": lambda folder, data: through_openvino("efficient_ad", folder),
+    "Mask R-CNN of anomalies, torch": mask_rcnn,
+    "torchvision Mask R-CNN ResNet-50, torch": lambda folder, data: plain_mask_rcnn(),
+}
+
+
+def judge(name: str, folder: Path, data: Path, test: list[Record]) -> None:
+    """What one process does: maps of all test views, kept, and what they cost."""
+    torch.set_num_threads(1)
+    torch.set_grad_enabled(False)
+    heat, seconds = CONTENDERS[name](folder, data), []
+    for record in test[:3]:
+        heat(record.path)
+    for number, record in enumerate(test):
+        started = time.perf_counter()
+        found = heat(record.path)
+        seconds.append(time.perf_counter() - started)
+        np.save(folder / f"{list(CONTENDERS).index(name)}_{number}.npy", found.astype(np.float32))
+    told = {"scans_per_s": 1 / float(np.median(seconds)), "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}
+    (folder / f"{list(CONTENDERS).index(name)}.json").write_text(json.dumps(told))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True, help="a simulated set")
+    parser.add_argument("--benign", type=int, default=60, help="training views of the one-class models")
+    parser.add_argument("--test", type=int, default=60, help="test views with an anomaly")
+    parser.add_argument("--steps", type=int, default=400, help="of the detector; EfficientAd takes a third")
+    parser.add_argument("--folder", type=Path, default=Path("runs/peers_speed"), help="of what is fitted, which is not fitted again")
+    parser.add_argument("--one", help="used by the benchmark itself: judge with this contender")
+    arguments = parser.parse_args()
+    benign, test = views_of(arguments.data, arguments.benign, arguments.test)
+    if arguments.one:
+        judge(arguments.one, arguments.folder, arguments.data, test)
+        return
+    folder = arguments.folder
+    folder.mkdir(parents=True, exist_ok=True)
+    model = Model.load(SHIPPED / "colour").everywhere().cut_by({"name": "grid", "cell_px": CELL_PX})
+    samples = load_samples(test, model)
+    if not (folder / "efficient_ad.xml").exists():
+        shown = load_samples(benign, model)
+        fit_patchcore(shown, folder)
+        fit_efficient_ad(shown, folder, arguments.steps // 3)
+    train_detection(detector(arguments.data, arguments.steps), folder / "detector")
+    results = {}
+    for number, name in enumerate(CONTENDERS):
+        subprocess.run([sys.executable, __file__, "--one", name, *sys.argv[1:]], check=True)
+        results[name] = json.loads((folder / f"{number}.json").read_text())
+        bags = []
+        for k, sample in enumerate(samples):
+            regions = model.regions(sample.full_view())
+            found = torch.from_numpy(np.load(folder / f"{number}_{k}.npy"))[None, None]
+            small = F.interpolate(found, regions.shape, mode="bilinear", antialias=True, align_corners=False)[0, 0].numpy()
+            bags.append(as_bag(sample, regions, region_means(regions, small)))
+        if "ResNet-50" not in name:
+            told = summarise(bags)
+            results[name] |= {k: told[k] for k in ("auroc", "hit_at_1", "hit_at_5")} | {"auroc_interval": bootstrap_mean(bag_values(bags)["auroc"])}
+        print(name, results[name], flush=True)
+    control = summarise(bags, control=True)
+    results["darkness"] = {k: control[k] for k in ("auroc", "hit_at_1", "hit_at_5")}
+    data = {
+        "name": arguments.data.name,
+        "hash": hashlib.sha256(",".join(r.id for r in [*benign, *test]).encode()).hexdigest(),
+        "counts": {"benign": len(benign), "test": len(test)},
+    }
+    notes = [
+        "One thread and one process each, in turn, from a file to a map of scores at the view's size; peak memory is the process's, its imports counted.",
+        "EfficientAd's teacher was drawn at random, since anomalib fetches it: its AUROC is not that of the published model. torchvision's ResNet-50 was not trained.",
+    ]
+    write_record(
+        Path("benchmarks/results/peers_speed.json"), make_record("peers_speed", results, data=data, config={"cell_px": CELL_PX, "steps": arguments.steps}, seeds=[0], notes=notes)
+    )
+
+
+if __name__ == "__main__":
+    main()
