@@ -9,8 +9,6 @@ Fewer object borders are lost at the same count, and the count is the one asked 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 from numba import njit
 from scipy import ndimage
@@ -37,12 +35,10 @@ def enforce_connectivity(labels: np.ndarray, features: np.ndarray, n_regions: in
         if sizes.max() <= max_size:
             break
         pieces = _pieces(pieces * 4 + _quadrant(pieces, sizes > max_size))
-    graph = _Graph.of(pieces, features)
-    name = np.arange(len(graph.areas))
-    while (joined := graph.joined(n_regions, min_size, max_size)) is not None:
-        graph, renamed = joined
-        name = renamed[name]
-    return name.astype(np.int32)[pieces]
+    areas = np.bincount(pieces.ravel())
+    first, second = _borders(pieces)
+    name = _joined(areas, _sums(pieces, features, len(areas)), first, second, n_regions, min_size, max_size)
+    return name[pieces]
 
 
 def _pieces(labels: np.ndarray) -> np.ndarray:
@@ -59,62 +55,72 @@ def _quadrant(pieces: np.ndarray, oversized: np.ndarray) -> np.ndarray:
     return np.where(oversized[pieces], quadrant, 0)
 
 
-@dataclass(frozen=True)
-class _Graph:
-    """Pieces and who borders whom: areas (n,), feature sums (n, D), edges (2, E) with first < second, some of them twice."""
+def _borders(pieces: np.ndarray) -> np.ndarray:
+    """(2, E) pieces that touch, the smaller number first, each pair once."""
+    pairs = [(pieces[:, :-1], pieces[:, 1:]), (pieces[:-1], pieces[1:])]
+    one, other = (np.concatenate([pair[k][pair[0] != pair[1]] for pair in pairs]).astype(np.int64) for k in (0, 1))
+    n = int(pieces.max()) + 1
+    keys = np.unique(np.minimum(one, other) * n + np.maximum(one, other))
+    return np.stack([keys // n, keys % n])
 
-    areas: np.ndarray
-    sums: np.ndarray
-    edges: np.ndarray
 
-    @classmethod
-    def of(cls, pieces: np.ndarray, features: np.ndarray) -> _Graph:
-        flat, n = pieces.ravel(), int(pieces.max()) + 1
-        sums = np.stack([np.bincount(flat, channel.ravel(), n) for channel in features], 1)
-        across = np.stack([pieces[:, :-1].ravel(), pieces[:, 1:].ravel()])
-        down = np.stack([pieces[:-1].ravel(), pieces[1:].ravel()])
-        return cls(np.bincount(flat, minlength=n), sums, _unique_edges(np.concatenate([across, down], 1), n))
+@njit(cache=True)  # type: ignore[untyped-decorator]
+def _sums(pieces, features, n):  # type: ignore[no-untyped-def]
+    """(n, D) sums of (D, H, W) features over every piece."""
+    sums = np.zeros((n, len(features)))
+    for d in range(len(features)):
+        for row in range(pieces.shape[0]):
+            for col in range(pieces.shape[1]):
+                sums[pieces[row, col], d] += features[d, row, col]
+    return sums
 
-    def joined(self, n_regions: int, min_size: int, max_size: int) -> tuple[_Graph, np.ndarray] | None:
-        """One round of joins and the new number of every piece; None where nothing is left to do.
 
-        A round joins the pairs that are each other's cheapest, as many as a count halfway to
-        ``n_regions`` takes, so that rounds are few and the order is nearly that of one at a time.
-        """
-        small = self.areas < min_size
-        first, second = self.edges
-        allowed, surplus = small[first] | small[second], len(self.areas) - n_regions
-        limit = len(allowed)
+@njit(cache=True)  # type: ignore[untyped-decorator]
+def _joined(areas, sums, first, second, n_regions, min_size, max_size):  # type: ignore[no-untyped-def]
+    """(n,) int32 region of every piece.
+
+    A round joins the pairs that are each other's cheapest, as many as a count halfway to ``n_regions`` takes,
+    so that rounds are few and the order is nearly that of one at a time. What is too small to stand alone goes first.
+
+    Args:
+        areas: (n,). sums: (n, D) of features. first, second: (E,) pieces that touch, some pairs twice.
+    """
+    name = np.arange(len(areas)).astype(np.int32)
+    while True:
+        n = len(areas)
+        small, surplus, limit = areas < min_size, n - n_regions, len(first)
+        allowed = small[first] | small[second]
         if not allowed.any() and surplus > 0:
-            allowed, limit = self.areas[first] + self.areas[second] <= max_size, (surplus + 1) // 2
+            allowed, limit = areas[first] + areas[second] <= max_size, (surplus + 1) // 2
         if not allowed.any():
-            return None
-        chosen, cost = _each_others_cheapest(first, second, allowed, self.areas, self.sums)
+            return name
+        chosen, cost = _each_others_cheapest(first, second, allowed, areas, sums)
         if not len(chosen):
-            return None
-        chosen = chosen[np.argsort(cost, kind="stable")[:limit]]
-        keeper = np.arange(len(self.areas))
+            return name
+        chosen = chosen[np.argsort(cost, kind="mergesort")[:limit]]  # stable: of equal costs the first
+        keeper = np.arange(n)
         keeper[second[chosen]] = first[chosen]
-        return self._renamed(keeper)
-
-    def _renamed(self, keeper: np.ndarray) -> tuple[_Graph, np.ndarray]:
-        stays = keeper == np.arange(len(keeper))
+        stays = keeper == np.arange(n)
         renamed = (np.cumsum(stays) - 1)[keeper]
-        n = int(stays.sum())
-        areas = np.bincount(renamed, self.areas, n).astype(np.int64)
-        sums = self.sums[stays].copy()
-        np.add.at(sums, renamed[~stays], self.sums[~stays])
+        merged_areas, merged_sums = areas[stays], sums[stays]
+        for piece in np.flatnonzero(~stays):
+            merged_areas[renamed[piece]] += areas[piece]
+            merged_sums[renamed[piece]] += sums[piece]
         # Pieces that now border twice do no harm, and finding them would cost more than all else.
-        first, second = renamed[self.edges]
-        edges = np.stack([np.minimum(first, second), np.maximum(first, second)])
-        return _Graph(areas, sums, edges[:, first != second]), renamed
+        one, other = renamed[first], renamed[second]
+        apart = one != other
+        areas, sums, first, second = merged_areas, merged_sums, np.minimum(one, other)[apart], np.maximum(one, other)[apart]
+        name = renamed[name].astype(np.int32)
 
 
 @njit(cache=True)  # type: ignore[untyped-decorator]
 def _each_others_cheapest(first, second, allowed, areas, sums):  # type: ignore[no-untyped-def]
     """Edges between pieces that are each other's cheapest by Ward's cost, and these costs; of equal ones the first counts."""
     n_edges, n, dim = len(first), len(areas), sums.shape[1]
-    cost = np.empty(n_edges)
+    cost, means = np.empty(n_edges), np.empty((n, dim))
+    for piece in range(n):
+        for d in range(dim):
+            means[piece, d] = sums[piece, d] / areas[piece]
     best, at = np.full(n, np.inf), np.full(n, -1)
     for e in range(n_edges):
         if not allowed[e]:
@@ -122,7 +128,7 @@ def _each_others_cheapest(first, second, allowed, areas, sums):  # type: ignore[
         a, b = first[e], second[e]
         apart = 0.0
         for d in range(dim):
-            gap = sums[a, d] / areas[a] - sums[b, d] / areas[b]
+            gap = means[a, d] - means[b, d]
             apart += gap * gap
         cost[e] = areas[a] * areas[b] / (areas[a] + areas[b]) * apart
         for piece in (a, b):
@@ -130,10 +136,3 @@ def _each_others_cheapest(first, second, allowed, areas, sums):  # type: ignore[
                 best[piece], at[piece] = cost[e], e
     chosen = np.array([at[a] for a in range(n) if at[a] >= 0 and first[at[a]] == a and at[second[at[a]]] == at[a]], np.int64)
     return chosen, cost[chosen]
-
-
-def _unique_edges(pairs: np.ndarray, n: int) -> np.ndarray:
-    """(2, E) pairs of pieces, sorted, each once and none with itself."""
-    pairs = pairs[:, pairs[0] != pairs[1]].astype(np.int64)
-    keys = np.unique(pairs.min(0) * n + pairs.max(0))
-    return np.stack([keys // n, keys % n])
