@@ -23,6 +23,9 @@ RESULTS = Path(__file__).parent / "results"
 PAGE = Path(__file__).parents[1] / "docs" / "results.md"
 
 
+PEER_FIGURES = {"fit_s": "s to fit", "s_per_view": "s a view", "scans_per_s": "scans a second", "peak_mb": "peak MB"}
+
+
 def number(value: Any) -> str:
     if value is None:
         return "-"
@@ -114,6 +117,7 @@ def render() -> str:
         kinds = {
             "scorer_cost": costs,
             "peers": peer_rows,
+            "peers_speed": peer_rows,
             "real_transfer": transfer,
             "superpixels": superpixels,
             "speed": speed,
@@ -176,8 +180,10 @@ def peer_rows(record: dict[str, Any]) -> list[str]:
     rows = []
     for name, r in record["results"].items():
         low, high = r.get("auroc_interval", (None, None))
-        rows.append([name, r["auroc"], f"{low:.3f}-{high:.3f}" if low is not None else "-", r["hit_at_1"], r["hit_at_5"], r.get("fit_s"), r.get("s_per_view")])
-    return table(["", "within-bag AUROC", "95 %", "hit@1", "hit@5", "s to fit", "s a view"], rows)
+        figures = [r.get(key) for key in PEER_FIGURES if any(key in other for other in record["results"].values())]
+        rows.append([name, r.get("auroc"), f"{low:.3f}-{high:.3f}" if low is not None else "-", r.get("hit_at_1"), r.get("hit_at_5"), *figures])
+    heads = [head for key, head in PEER_FIGURES.items() if any(key in r for r in record["results"].values())]
+    return table(["", "within-bag AUROC", "95 %", "hit@1", "hit@5", *heads], rows)
 
 
 def transfer(record: dict[str, Any]) -> list[str]:
