@@ -6,7 +6,7 @@ LIGHT := .venv-light
 BAGSCAN_DATA ?= ../shared/data
 export BAGSCAN_DATA
 
-.PHONY: setup light demo test test-slow check format clean
+.PHONY: setup light demo test test-slow test-cluster check format clean
 
 setup: $(VENV)/.ready
 
@@ -37,6 +37,11 @@ test: setup
 
 test-slow: setup
 	$(BIN)/python -m pytest -m slow
+
+# On a real Ray cluster of several nodes of this machine, and training by two processes.
+test-cluster: setup
+	$(BIN)/uv pip install -q --python $(BIN)/python -c constraints.txt -e '.[cluster]' || $(BIN)/python -m pip install -q -c constraints.txt -e '.[cluster]'
+	$(BIN)/python -m pytest -m slow tests/cluster tests/training/test_compute.py
 
 check: setup
 	$(BIN)/ruff check src tests benchmarks

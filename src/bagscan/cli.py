@@ -87,11 +87,14 @@ def train(
 ) -> None:
     """Train the system of a configuration; the same line resumes it after a kill."""
     _compute_on(device)
+    from bagscan.training.compute import compute
     from bagscan.training.experiment import read_experiment, train_any
 
     experiment = read_experiment(config, settings)
     out = out or Path("runs") / config.stem
     best, written = train_any(experiment, out, _say)
+    if not compute().writes:  # one of several processes tells for all
+        return
     _print({"out": str(written), "best": best}, as_json, lambda: f"best model in {written}: " + ", ".join(f"{k} {v:.4f}" for k, v in best.items()))
 
 

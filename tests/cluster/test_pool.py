@@ -86,14 +86,42 @@ def judge_or_break(models, views):
 
 
 def test_a_bag_that_breaks_what_judges_it_is_one_row(cluster, tmp_path):
-    from bagscan.cluster.pool import RayPool
-
     source = archive(tmp_path, 12, lambda n: f"{n:03d}_{'broken' if n == 5 else 'sound'}.tif")
-    config = BatchConfig(part_size=20, workers=2)
-    prepare([source], shipped_models(), tmp_path / "out", config, lambda _: None)
-    told = screen_archive(tmp_path / "out", config, RayPool(shipped_models(), config, judge=judge_or_break), lambda _: None)
+    told = judged(tmp_path / "out", source, judge_or_break, workers=2)
     assert told["errors"] == 1
     assert "unforeseen" in next(row["error"] for row in rows(tmp_path / "out") if row["error"])
+
+
+def judge_or_die(models, views):
+    """Some bags end the process, some take their time."""
+    if "die" in views[0]["path"]:
+        os._exit(9)
+    if "slow" in views[0]["path"]:
+        time.sleep(1.5)
+    return judge_by_name(models, views)
+
+
+def judged(folder, source, judge, **settings):
+    from bagscan.cluster.pool import RayPool
+
+    config = BatchConfig(part_size=20, **settings)
+    prepare([source], shipped_models(), folder, config, lambda _: None)
+    return screen_archive(folder, config, RayPool(shipped_models(), config, judge=judge), lambda _: None)
+
+
+def test_a_bag_that_ends_its_process_is_one_row_and_the_bag_behind_it_none(cluster, tmp_path):
+    source = archive(tmp_path, 12, lambda n: f"{n:03d}_{'die' if n == 3 else 'sound'}.tif")
+    told = judged(tmp_path / "out", source, judge_or_die, workers=2)
+    assert (told["errors"], told["bags"]) == (1, 12)
+    found = rows(tmp_path / "out")
+    assert sorted(row["number"] for row in found) == list(range(12))
+    assert [row["number"] for row in found if row["error"]] == [3]
+    assert "3 times" in found[3]["error"]
+
+
+def test_a_bag_that_waits_behind_a_slow_one_has_its_own_full_time(cluster, tmp_path):
+    source = archive(tmp_path, 4, lambda n: f"{n:03d}_slow.tif")
+    assert judged(tmp_path / "out", source, judge_or_die, workers=1, timeout_s=2.5)["errors"] == 0
 
 
 def test_real_models_judge_on_the_cluster_by_the_runtime_that_is_asked_for(cluster, tmp_path, monkeypatch):

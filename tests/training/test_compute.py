@@ -29,9 +29,9 @@ class Line:
     def __init__(self):
         torch.manual_seed(0)
         self.net = torch.nn.Linear(2, 1)
-        self.unused = torch.nn.Linear(1, 1)
+        self.unused, self.idle = torch.nn.Linear(1, 1), torch.nn.Linear(3, 3)
         self.norm = torch.nn.BatchNorm1d(2, affine=False)
-        self.modules = {"net": self.net, "unused": self.unused, "norm": self.norm}
+        self.modules = {"net": self.net, "unused": self.unused, "norm": self.norm, "idle": self.idle}
         self.validated = 0
     def batch(self, rng):
         return torch.from_numpy(rng.standard_normal((4, 2)).astype(np.float32))
@@ -44,7 +44,7 @@ class Line:
         return {"monitor": -float(self.net.weight.detach().square().sum())}
 
 task, out = Line(), Path(sys.argv[1])
-config = LoopConfig(steps=3, learning_rate=0.1, optimizer="sgd", warmup=0, weight_decay=0.0, clip_norm=1e9, validate_every=3, checkpoint_every=2)
+config = LoopConfig(steps=3, learning_rate=0.1, optimizer=sys.argv[2], warmup=0, weight_decay=float(sys.argv[3]), clip_norm=1e9, validate_every=3, checkpoint_every=2)
 run(task, config, out, lambda s: None, lambda t: None)
 torch.save({**{name: module.state_dict() for name, module in task.modules.items()}, "validated": task.validated}, out / f"rank{compute().rank}.pt")
 """
@@ -60,7 +60,7 @@ def start(*command: str) -> None:
 
 def test_two_processes_step_by_the_mean_of_their_gradients(tmp_path):
     (tmp_path / "two.py").write_text(TWO)
-    start(str(tmp_path / "two.py"), str(tmp_path))
+    start(str(tmp_path / "two.py"), str(tmp_path), "sgd", "0.0")
     first, second = (torch.load(tmp_path / f"rank{k}.pt", weights_only=True) for k in (0, 1))
     for part in ("net", "unused", "norm"):
         assert all(torch.equal(first[part][k], second[part][k]) for k in first[part]), part
@@ -82,16 +82,41 @@ def test_two_processes_step_by_the_mean_of_their_gradients(tmp_path):
     assert len((tmp_path / "log.jsonl").read_text().splitlines()) == 4, "three steps and a validation, written once"
 
 
+def test_what_no_process_has_a_gradient_for_stands_still(tmp_path):
+    (tmp_path / "two.py").write_text(TWO)
+    start(str(tmp_path / "two.py"), str(tmp_path), "adamw", "0.5")
+    found = torch.load(tmp_path / "rank0.pt", weights_only=True)
+    torch.manual_seed(0)
+    _, unused, idle = torch.nn.Linear(2, 1), torch.nn.Linear(1, 1), torch.nn.Linear(3, 3)
+    assert torch.equal(found["idle"]["weight"], idle.weight), "a weight decay moved it"
+    assert not torch.equal(found["unused"]["weight"], unused.weight)
+
+
 @pytest.mark.slow
-def test_the_command_trains_with_two_processes_and_resumes(tiny_config, tmp_path):
-    command = ["--no-python", str(Path(sys.executable).with_name("bagscan")), "train", str(tiny_config), "--out", str(tmp_path / "run")]
-    start(*command, "--set", "training.loop.steps=4")
-    start(*command, "--set", "training.loop.steps=6")
-    steps = [json.loads(line)["step"] for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
+def test_two_processes_that_were_stopped_go_on_to_the_same_weights(tiny_config, tmp_path):
+    command = ["--no-python", str(Path(sys.executable).with_name("bagscan")), "train", str(tiny_config), "--set", "training.loop.checkpoint_every=2"]
+    start(*command, "--out", str(tmp_path / "whole"), "--set", "training.loop.steps=4")
+    whole = load_file(tmp_path / "whole" / "checkpoint.safetensors")
+    # The learning rate of a step depends on how many there are: stopped by a signal, not by fewer steps.
+    stop = tmp_path / "stop.py"
+    stop.write_text(
+        "import os, sys, bagscan.training.loop as loop\n"
+        "save = loop._save\n"
+        "def save_and_stop(where, *rest):\n"
+        "    save(where, *rest)\n"
+        "    where.told_by_first(True)\n"
+        "    os._exit(0)\n"
+        "loop._save = save_and_stop\n"
+        "from bagscan.cli import main\nmain()\n"
+    )
+    start(str(stop), *command[2:], "--out", str(tmp_path / "cut"), "--set", "training.loop.steps=4")
+    assert load_file(tmp_path / "cut" / "checkpoint.safetensors").keys() == whole.keys()
+    start(*command, "--out", str(tmp_path / "cut"), "--set", "training.loop.steps=4")
+    cut = load_file(tmp_path / "cut" / "checkpoint.safetensors")
+    assert [key for key in whole if not torch.equal(whole[key], cut[key])] == []
+    steps = [json.loads(line)["step"] for line in (tmp_path / "cut" / "log.jsonl").read_text().splitlines()]
     assert steps == sorted(steps)
-    assert steps[-1] == 6
-    assert (tmp_path / "run" / "model" / "model.json").exists()
-    assert load_file(tmp_path / "run" / "checkpoint.safetensors")
+    assert steps[-1] == 4
 
 
 @dataclass(frozen=True)
@@ -112,6 +137,8 @@ def test_batches_go_to_a_device_however_they_are_nested():
 def test_a_device_that_is_not_there_is_refused_with_words(monkeypatch):
     with pytest.raises(ConfigError, match=r"device 'warp' cannot be used.*auto"):
         device_named("warp")
+    with pytest.raises(ConfigError, match="one for several processes"):
+        device_named("cuda:1", number=0)
     if not torch.cuda.is_available():
         assert device_named("auto").type == "cpu"
         with pytest.raises(ConfigError, match="device 'cuda:3' cannot be used"):

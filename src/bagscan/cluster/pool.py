@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import ray
-from ray.exceptions import RayActorError, RayError
+from ray.exceptions import RayError, RayTaskError
 
 from bagscan.batch.run import BatchConfig
 from bagscan.batch.task import judge_bag
@@ -68,11 +68,21 @@ class _Given:
 
 @dataclass
 class _Seat:
-    """Room for one actor: what it was given, in the order in which it judges it, and since when it has judged the first."""
+    """Room for one actor.
 
-    actor: Any
+    Attributes:
+        starting: what Ray calls its being ready; None once it is. given: bags in the order in which it judges them.
+        since: when it was started, and then when it began with the first bag.
+    """
+
+    actor: Any = None
+    starting: Any = None
     given: deque[_Given] = field(default_factory=deque)
     since: float = 0.0
+
+    def references(self) -> list[Any]:
+        """What it may answer to."""
+        return [one.reference for one in self.given] if self.starting is None else [self.starting]
 
     def give(self, one: _Given) -> None:
         one.reference = self.actor.judge.remote(one.bag["views"])
@@ -101,69 +111,74 @@ class RayPool:
         self._judge = judge
         connect(address)
         self._actor = ray.remote(num_cpus=1, max_restarts=0)(_Actor)
-        self._seats = [_Seat(self._started()) for _ in range(config.workers)]
+        self._seats = [_Seat() for _ in range(config.workers)]
+        for seat in self._seats:
+            self._start(seat)
         try:
-            troubles = [told for told in ray.get([seat.actor.ready.remote() for seat in self._seats], timeout=START_S) if told]
+            troubles = [told for told in ray.get([seat.starting for seat in self._seats], timeout=START_S) if told]
         except RayError as error:
+            self.stop()
             raise BagscanError(f"the cluster has no room for {config.workers} workers of one core each: {error}") from error
         if troubles:
+            self.stop()
             raise ConfigError(f"the models cannot be used on the cluster: {troubles[0]}")
+        for seat in self._seats:
+            seat.starting = None
 
-    def _started(self) -> Any:
-        return self._actor.remote(self._models, self._judge, os.environ.get(VARIABLE) or AUTO)
-
-    def _replacement(self) -> Any:
-        """A new actor that lives: a node that has just died is offered as room for a while.
+    def judge(self, bags: Sequence[tuple[int, dict[str, Any]]]) -> Iterator[Answer]:
+        """Judge bags side by side: (number, bag, answer), as they are done.
 
         Raises:
-            BagscanError: the cluster has no room any more.
+            BagscanError: no worker is left, and the cluster has had no room for another.
         """
-        until = time.monotonic() + START_S
-        while time.monotonic() < until:
-            actor = self._started()
-            try:
-                ray.get(actor.ready.remote(), timeout=START_S)
-                return actor
-            except RayActorError:
-                time.sleep(AGAIN_S)
-        raise BagscanError(f"the cluster has had no room for a worker for {START_S:g} s")
-
-    def judge(self, bags: Sequence[tuple[int, dict[str, Any]]]) -> Iterator[tuple[int, dict[str, Any], dict[str, Any]]]:
-        """Judge bags side by side: (number, bag, answer), as they are done."""
         waiting = deque(_Given(number, bag) for number, bag in bags)
         while waiting or any(seat.given for seat in self._seats):
-            for ahead in range(1, AHEAD + 1):  # nobody gets a second one while another has none
-                for seat in self._seats:
-                    if waiting and len(seat.given) < ahead:
-                        seat.give(waiting.popleft())
-            of = {given.reference: seat for seat in self._seats for given in seat.given}
+            self._hand_out(waiting)
+            of = {reference: seat for seat in self._seats for reference in seat.references()}
             done, _ = ray.wait(list(of), num_returns=1, timeout=LOOK_S)
             for reference in done:
-                yield from self._answer(of[reference], reference, waiting)
-            for seat in self._seats:
+                seat = of[reference]
+                if reference == seat.starting:
+                    self._started(seat)
+                else:
+                    yield from self._answer(seat, reference, waiting)
+            for seat in list(self._seats):
                 yield from self._overdue(seat, waiting)
+
+    def _hand_out(self, waiting: deque[_Given]) -> None:
+        """Give every worker that is there what it judges, and the next one; nobody gets a second bag while another has none."""
+        for ahead in range(1, AHEAD + 1):
+            for seat in self._seats:
+                if waiting and seat.starting is None and len(seat.given) < ahead:
+                    seat.give(waiting.popleft())
 
     def _answer(self, seat: _Seat, reference: Any, waiting: deque[_Given]) -> Iterator[Answer]:
         """What came of a bag that is done with."""
         try:
             answer = ray.get(reference)
-        except RayActorError as error:  # the process or its node is gone: another is started, wherever there is room
+        except RayTaskError as error:  # of this bag alone: the worker lives
+            answer = {"ok": False, "error": f"{type(error).__name__}: {str(error).strip().splitlines()[-1]}"}
+        except RayError as error:  # the process or its node is gone, or ran out of memory
             lost = self._emptied(seat, waiting)
             if lost.attempt < TRIES:
                 waiting.appendleft(_Given(lost.number, lost.bag, lost.attempt + 1))
                 return
             yield lost.number, lost.bag, {"ok": False, "error": f"the process ended in the middle of its work, {TRIES} times: {type(error).__name__}"}
             return
-        except RayError as error:  # of this bag alone: the actor lives
-            answer = {"ok": False, "error": f"{type(error).__name__}: {str(error).strip().splitlines()[-1]}"}
         given = seat.taken(reference)
         yield given.number, given.bag, answer
 
     def _overdue(self, seat: _Seat, waiting: deque[_Given]) -> Iterator[Answer]:
-        """Stop what takes too long, and say so."""
+        """Stop what takes too long, and say so; give up a worker for which there is no room."""
+        if seat.starting is not None:
+            if time.monotonic() - seat.since > START_S:
+                self._seats.remove(seat)
+                ray.kill(seat.actor)
+                if not self._seats:
+                    raise BagscanError(f"the cluster has had no room for a worker for {START_S:g} s, and no other is left")
+            return
         if not seat.given or time.monotonic() - seat.since < self._config.timeout_s or ray.wait([seat.given[0].reference], timeout=0)[0]:
-            return  # done with meanwhile, while a lost actor was replaced, say
-        ray.kill(seat.actor)
+            return
         late = self._emptied(seat, waiting)
         yield late.number, late.bag, {"ok": False, "error": f"no answer within {self._config.timeout_s:g} s; the process was stopped"}
 
@@ -172,8 +187,29 @@ class RayPool:
         first, *others = seat.given
         waiting.extendleft(reversed([_Given(one.number, one.bag, one.attempt) for one in others]))
         seat.given.clear()
-        seat.actor = self._replacement()
+        ray.kill(seat.actor)
+        self._start(seat)
         return first
+
+    def _start(self, seat: _Seat) -> None:
+        """An actor that is to be ready; the others go on meanwhile."""
+        seat.actor = self._actor.remote(self._models, self._judge, os.environ.get(VARIABLE) or AUTO)
+        seat.starting, seat.since = seat.actor.ready.remote(), time.monotonic()
+
+    def _started(self, seat: _Seat) -> None:
+        """Look at one that says that it is ready, or another in its place: a node that has just died is offered as room for a while."""
+        try:
+            trouble = ray.get(seat.starting)
+        except RayError as error:
+            trouble = str(error)
+        if not trouble:
+            seat.starting = None
+            return
+        since = seat.since
+        ray.kill(seat.actor)
+        time.sleep(AGAIN_S)
+        self._start(seat)
+        seat.since = since  # it does not go on for ever
 
     def stop(self) -> None:
         """End the actors; the cluster stays."""

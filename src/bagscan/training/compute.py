@@ -11,15 +11,17 @@ import dataclasses
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import lru_cache
 from typing import Any
 
 import torch
 from torch import Tensor, distributed, nn
 
-from bagscan.core.errors import ConfigError
+from bagscan.core.errors import ConfigError, TrainingError
 
 DEVICE = "BAGSCAN_DEVICE"
+LONGEST_VALIDATION = timedelta(hours=12)  # for which the others wait for the first process
 
 
 @dataclass(frozen=True)
@@ -36,13 +38,16 @@ class Compute:
         return self.rank == 0
 
     def average_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
-        """Give every process the mean of all gradients; where a process has none for a parameter, it counts as zero."""
+        """Give every process the mean of all gradients; a process that has none counts as zero, and where nobody has one there is none."""
         if self.count == 1:
             return
         parameters = list(parameters)
-        flat = torch.cat([(torch.zeros_like(p) if p.grad is None else p.grad).reshape(-1) for p in parameters])
+        somebody = torch.tensor([p.grad is not None for p in parameters], dtype=torch.int32, device=self.device)
+        distributed.all_reduce(somebody)
+        moved_by = [p for p, has in zip(parameters, somebody.tolist(), strict=True) if has]  # of others a weight decay would move zeros
+        flat = torch.cat([(torch.zeros_like(p) if p.grad is None else p.grad).reshape(-1) for p in moved_by])
         distributed.all_reduce(flat)
-        for parameter, mean in zip(parameters, (flat / self.count).split([p.numel() for p in parameters]), strict=True):
+        for parameter, mean in zip(moved_by, (flat / self.count).split([p.numel() for p in moved_by]), strict=True):
             parameter.grad = mean.view_as(parameter)
 
     def average_buffers(self, modules: Mapping[str, nn.Module]) -> None:
@@ -54,6 +59,24 @@ class Compute:
                 if buffer.is_floating_point():
                     distributed.all_reduce(buffer)
                     buffer /= self.count
+
+    def start_alike(self, modules: Mapping[str, nn.Module], step: int) -> None:
+        """Give every process the weights of the first.
+
+        Raises:
+            TrainingError: they would go on from different steps, since they do not see the same run folder.
+        """
+        if self.count == 1:
+            return
+        first = torch.tensor([step], device=self.device)
+        distributed.broadcast(first, 0)
+        apart = torch.tensor([int(first.item() != step)], device=self.device)
+        distributed.all_reduce(apart)
+        if apart.item():
+            raise TrainingError(f"process {self.rank} would go on at step {step}, the first one at {int(first.item())}: the run folder must be one that all processes see")
+        for module in modules.values():
+            for tensor in module.state_dict().values():
+                distributed.broadcast(tensor, 0)
 
     def told_by_first(self, value: bool) -> bool:
         """What process 0 has decided; all must call it."""
@@ -72,20 +95,29 @@ def compute() -> Compute:
         ConfigError: no such device.
     """
     rank, count, local = (int(os.environ.get(name, default)) for name, default in (("RANK", 0), ("WORLD_SIZE", 1), ("LOCAL_RANK", 0)))
-    device = device_named(os.environ.get(DEVICE, "auto"), local if count > 1 else 0)
+    device = device_named(os.environ.get(DEVICE, "auto"), local if count > 1 else None)
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
     if count > 1 and not distributed.is_initialized():
-        distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
+        distributed.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=LONGEST_VALIDATION)
     return Compute(device, rank, count)
 
 
-def device_named(name: str, number: int = 0) -> torch.device:
-    """A device by name; ``auto`` is the accelerator of this number where there is one.
+def device_named(name: str, number: int | None = None) -> torch.device:
+    """A device by name; ``auto`` is an accelerator where there is one.
+
+    Args:
+        number: of this process among several on a machine, each of which takes the accelerator of its own number.
 
     Raises:
-        ConfigError: there is no such device.
+        ConfigError: there is no such device, or several processes were told to share it.
     """
     if name == "auto":
-        name = f"cuda:{number}" if torch.cuda.is_available() else "cpu"
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name.startswith("cuda:") and number is not None:
+        raise ConfigError(f"device {name!r} is one for several processes: --device cuda gives each its own")
+    if name == "cuda":
+        name = f"cuda:{number or 0}"
     try:
         device = torch.device(name)
         torch.empty(0, device=device)

@@ -98,7 +98,7 @@ class JointTask:
         self.modules = {"encoder": model.encoder, "scorer": model.scorer}
         if config.mode != "two_stage":
             self.modules["regioner"] = model.regioner
-        model.regioner.requires_grad_(config.mode != "two_stage")
+        getattr(model.regioner, "parts", model.regioner).requires_grad_(config.mode != "two_stage")  # what finds items stands still
         self.classes = list(model.scorer.config.classes)
         self.present_from = FOREGROUND_DARKNESS if self.train[0].region is None else ITEM_SHARE
         self.project = projector() if config.augment.threats else None

@@ -171,6 +171,10 @@ def run(
             report(f"it stopped early: no gain in {config.patience} validations")
             stopped: dict[str, float] = progress["best"]
             return stopped
+    if progress.get("processes", where.count) != where.count:
+        report(f"the run was begun by {progress['processes']} processes and goes on with {where.count}: each step sees another number of batches")
+    where.start_alike(kept, progress["step"])
+    progress["processes"] = where.count
     log = _Log(out / "log.jsonl", progress["step"], where.writes)
     started, first = time.monotonic() - progress["seconds"], progress["step"]
     with ThreadPoolExecutor(1) as loader:
@@ -196,13 +200,19 @@ def run(
                     break
             elif done % 20 == 0 and where.writes:
                 report(_line(done, config.steps, progress["seconds"], parts))
-            if done % config.checkpoint_every == 0 and where.writes:
-                save_checkpoint(path, kept, optimizer, progress)
-    if where.writes:
-        save_checkpoint(path, kept, optimizer, progress)
+            if done % config.checkpoint_every == 0:
+                _save(where, path, kept, optimizer, progress)
+    _save(where, path, kept, optimizer, progress)
     where.told_by_first(True)  # no process ends before what it trained is written
     best: dict[str, float] = progress["best"] or {}
     return best
+
+
+def _save(where: Compute, path: Path, kept: dict[str, nn.Module], optimizer: torch.optim.Optimizer, progress: dict[str, Any]) -> None:
+    """The state of all processes: buffers are averaged, since each would go on with those of the first."""
+    where.average_buffers(kept)
+    if where.writes:
+        save_checkpoint(path, kept, optimizer, progress)
 
 
 def _validate(task: Task, averaged: dict[str, nn.Module], progress: dict[str, Any], on_best: Callable[[dict[str, float]], None]) -> dict[str, float]:

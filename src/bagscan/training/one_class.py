@@ -23,6 +23,7 @@ from bagscan.core.errors import ConfigError, TrainingError
 from bagscan.evaluation.metrics import auroc
 from bagscan.model import Model
 from bagscan.model_config import ModelConfig
+from bagscan.training.compute import compute
 from bagscan.training.data import DataConfig, load_records, obtain_split, part_records
 from bagscan.training.joint import as_bag, described
 from bagscan.training.multi_label import UNKNOWN, label_vector
@@ -200,6 +201,8 @@ def fit(model: Model, train: Descriptions, val: Descriptions, config: OneClassCo
 
 def train_one_class(experiment: OneClassExperiment, out: Path, report: Report = print) -> dict[str, float]:
     """Describe, fit, keep; descriptions that are there are not made again."""
+    if compute().count > 1:
+        raise ConfigError("kind one_class fits in one process: start it without torchrun")
     if experiment.threads:
         torch.set_num_threads(experiment.threads)
     model = start(experiment)
