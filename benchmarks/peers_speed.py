@@ -246,6 +246,10 @@ def main() -> None:
     folder.mkdir(parents=True, exist_ok=True)
     model = Model.load(SHIPPED / "colour").everywhere().cut_by({"name": "grid", "cell_px": CELL_PX})
     samples = load_samples(test, model)
+    settings = {"data": str(arguments.data), "benign": arguments.benign, "steps": arguments.steps}
+    if (folder / "settings.json").exists() and json.loads((folder / "settings.json").read_text()) != settings:
+        raise SystemExit(f"{folder} holds models that were fitted otherwise: take another --folder")
+    (folder / "settings.json").write_text(json.dumps(settings))
     if not (folder / "efficient_ad.xml").exists():
         shown = load_samples(benign, model)
         fit_patchcore(shown, folder)
@@ -253,21 +257,22 @@ def main() -> None:
     train_detection(detector(arguments.data, arguments.steps), folder / "detector")
     if arguments.fit_only:
         return
-    results = {}
+    results, control = {}, {}
     for number, name in enumerate(CONTENDERS):
         subprocess.run([sys.executable, __file__, "--one", name, *sys.argv[1:]], check=True)
         results[name] = json.loads((folder / f"{number}.json").read_text())
+        if "ResNet-50" in name:  # not trained: its maps say nothing
+            print(name, results[name], flush=True)
+            continue
         bags = []
         for k, sample in enumerate(samples):
             regions = model.regions(sample.full_view())
             found = torch.from_numpy(np.load(folder / f"{number}_{k}.npy"))[None, None]
             small = F.interpolate(found, regions.shape, mode="bilinear", antialias=True, align_corners=False)[0, 0].numpy()
             bags.append(as_bag(sample, regions, region_means(regions, small)))
-        if "ResNet-50" not in name:
-            told = summarise(bags)
-            results[name] |= {k: told[k] for k in ("auroc", "hit_at_1", "hit_at_5")} | {"auroc_interval": bootstrap_mean(bag_values(bags)["auroc"])}
+        told, control = summarise(bags), summarise(bags, control=True)
+        results[name] |= {k: told[k] for k in ("auroc", "hit_at_1", "hit_at_5")} | {"auroc_interval": bootstrap_mean(bag_values(bags)["auroc"])}
         print(name, results[name], flush=True)
-    control = summarise(bags, control=True)
     results["darkness"] = {k: control[k] for k in ("auroc", "hit_at_1", "hit_at_5")}
     data = {
         "name": arguments.data.name,

@@ -97,6 +97,12 @@ def _graph(name: str, model: Model) -> onnx.ModelProto:
         return _traced(_Score(model), {"means": (torch.rand(5, model.encoder.dim), {0: REGIONS})}, ["scores"])
     if name == "items":
         return _traced(_Items(items), {"prepared": (torch.rand(channels, 96, 130), {1: HEIGHT, 2: WIDTH})}, _item_outputs(items.config.masks))
+    return superpixel_graph(parts, channels)
+
+
+def superpixel_graph(parts: Any, channels: int) -> onnx.ModelProto:
+    """The network of a superpixel regioner, traced."""
+    image = {0: BATCH, 2: HEIGHT, 3: WIDTH}
     inputs = {"colour": (torch.rand(2, channels, 96, 130), image)}
     if parts.config.backbone:
         return _traced(parts.net, inputs | {"values": (torch.rand(2, channels, 96, 130), image)}, ["features"])
