@@ -80,6 +80,7 @@ class SSNTask:
     def loss(self, batch: tuple[Tensor, Tensor, int]) -> tuple[Tensor, dict[str, float]]:
         rgb, labels, n_superpixels = batch
         q, grid, features = self.ssn(self.ssn.prepare(rgb, "pseudo_colour", ("red", "green", "blue")), n_superpixels)
+        labels = F.interpolate(labels.float(), size=(grid.height, grid.width), mode="nearest").long()  # of a network that works at 1/stride
         reconstruction = torch.stack([label_reconstruction_loss(q, grid, labels[:, a]) for a in range(labels.shape[1])]).mean()
         compact = compactness_loss(q, grid, features[:, :2])
         parts = {"reconstruction": float(reconstruction.detach()), "compactness": float(compact.detach())}
