@@ -129,39 +129,47 @@ def one(size: int, index_only: bool) -> None:
         print(round(time.perf_counter() - started, 1), round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1))
 
 
+def all_memory(scans: Path, bags: int) -> dict[str, dict[str, float]]:
+    """Of a thousand bags to a hundred thousand, and a million listed."""
+    told = {f"{size:,} bags judged at once": memory(size, index_only=False) for size in SIZES}
+    return told | {f"{MILLION:,} bags listed": memory(MILLION, index_only=True)}
+
+
+def all_workers(scans: Path, bags: int) -> dict[str, dict[str, float]]:
+    """One and two."""
+    with tempfile.TemporaryDirectory() as name:
+        return workers(scans, bags, Path(name))
+
+
+def all_ray(scans: Path, bags: int) -> dict[str, dict[str, float]]:
+    """Ray against the local pool."""
+    return {key: row for size, seconds in RAY for key, row in ray_against_local(size, seconds).items()}
+
+
+PARTS = {"memory": all_memory, "workers": all_workers, "ray": all_ray}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("scans", type=Path, nargs="?")
     parser.add_argument("--bags", type=int, default=120)
     parser.add_argument("--one", type=int)
     parser.add_argument("--index-only", action="store_true")
-    parser.add_argument("--ray-only", action="store_true", help="only Ray against the local pool; the rest of the record stays")
+    parser.add_argument("--only", choices=list(PARTS), action="append", help="measure this again; the rest of the record stays")
     arguments = parser.parse_args()
-    if arguments.ray_only:
-        record = json.loads((RESULTS / "batch.json").read_text())
-        for size, seconds in RAY:
-            record["results"] |= ray_against_local(size, seconds)
-        write_record(RESULTS / "batch.json", record)
-        return
     if arguments.one:
         one(arguments.one, arguments.index_only)
         return
-    results: dict[str, dict[str, float]] = {}
-    for size in SIZES:
-        results[f"{size:,} bags judged at once"] = memory(size, index_only=False)
-        print(size, results[f"{size:,} bags judged at once"], flush=True)
-    results[f"{MILLION:,} bags listed"] = memory(MILLION, index_only=True)
-    print(MILLION, results[f"{MILLION:,} bags listed"], flush=True)
-    with tempfile.TemporaryDirectory() as name:
-        results |= workers(arguments.scans, arguments.bags, Path(name))
-    for size, seconds in RAY:
-        results |= ray_against_local(size, seconds)
+    before = json.loads((RESULTS / "batch.json").read_text())["results"] if arguments.only else {}
+    results: dict[str, dict[str, float]] = before
+    for name in arguments.only or PARTS:
+        results |= PARTS[name](arguments.scans, arguments.bags)
     data = {"name": "simulated lab", "hash": "-", "counts": {"bags": arguments.bags}}
     record = make_record(
         "batch",
         results,
         data=data,
-        config={"model": "shipped raw"},
+        config={"model": "shipped raw", "measured": list(arguments.only or PARTS)},
         seeds=[0],
         notes=["Workers are counted with the time that they take to start. The instant worker judges nothing: what is left is the parent's own."],
     )
