@@ -95,11 +95,7 @@ def evenly(records: list[Record], n: int) -> list[Record]:
 
 def batch_of(sample: Sample) -> torch.Tensor:
     """(1, 3, 256, 256) with the mean and deviation of ImageNet."""
-    return normalised(torch.from_numpy(sample.pixels())[None])
-
-
-def normalised(pixels: torch.Tensor) -> torch.Tensor:
-    """(1, 3, H, W) in [0, 1] -> (1, 3, 256, 256) as anomalib's models were made for."""
+    pixels = torch.from_numpy(sample.pixels())[None]
     mean, std = (torch.tensor(v)[:, None, None] for v in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
     return torch.nn.functional.interpolate((pixels - mean) / std, (256, 256), mode="bilinear", antialias=True, align_corners=False)
 

@@ -32,7 +32,9 @@ from bagscan.evaluation.results import make_record, write_record
 from bagscan.evaluation.within_bag import bag_values, region_means, summarise
 from bagscan.formats import read_scan
 from bagscan.model import Model
+from bagscan.model_config import InputConfig
 from bagscan.model_folder import SHIPPED
+from bagscan.runtime.engines import OpenVino
 from bagscan.training.data import DataConfig, SourceConfig
 from bagscan.training.detection import DetectionTrainingConfig
 from bagscan.training.experiment import DetectionExperiment, load_regioner, train_detection
@@ -97,9 +99,7 @@ def detector(data: Path, steps: int) -> DetectionExperiment:
     source = SourceConfig("simulated", str(data), images="colour", views="below", annotate="anomaly", with_objects_only=True)
     training = DetectionTrainingConfig(4, loop=LoopConfig(steps, 1e-3, weight_decay=0.01, ema=0.99, validate_every=max(1, steps // 2)))
     parts = {"name": "mask_rcnn", "backbone": "tf_efficientnet_lite0", "pretrained": True, "stride": 2, "deepest_stride": 16, "anchors_px": [16, 32, 64, 128, 256]}
-    base = DetectionExperiment(DataConfig((source,), fractions=(0.6, 0.1, 0.3)), training=training, threads=1)
-    taken = type(base.input)(working_side_px=512)
-    return DetectionExperiment(base.data, taken, parts, training, 1)
+    return DetectionExperiment(DataConfig((source,), fractions=(0.6, 0.1, 0.3)), InputConfig(working_side_px=512), parts, training, 1)
 
 
 # What judges, each in a process of its own.
@@ -108,8 +108,7 @@ def detector(data: Path, steps: int) -> DetectionExperiment:
 def through_openvino(name: str, folder: Path) -> Heat:
     import openvino
 
-    settings = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": 1, "NUM_STREAMS": 1, "ENABLE_CPU_PINNING": False}
-    request = openvino.Core().compile_model(folder / f"{name}.xml", "CPU", settings).create_infer_request()
+    request = openvino.Core().compile_model(folder / f"{name}.xml", "CPU", OpenVino.SETTINGS).create_infer_request()
 
     def heat(path: Path) -> np.ndarray:
         pixels = torch.from_numpy(read_scan(path).views[0].pixels)[None]

@@ -177,13 +177,11 @@ def costs(record: dict[str, Any]) -> list[str]:
 
 def peer_rows(record: dict[str, Any]) -> list[str]:
     """Our one-class scorers and anomalib's models."""
-    rows = []
+    rows, told = [], {key: head for key, head in PEER_FIGURES.items() if any(key in r for r in record["results"].values())}
     for name, r in record["results"].items():
         low, high = r.get("auroc_interval", (None, None))
-        figures = [r.get(key) for key in PEER_FIGURES if any(key in other for other in record["results"].values())]
-        rows.append([name, r.get("auroc"), f"{low:.3f}-{high:.3f}" if low is not None else "-", r.get("hit_at_1"), r.get("hit_at_5"), *figures])
-    heads = [head for key, head in PEER_FIGURES.items() if any(key in r for r in record["results"].values())]
-    return table(["", "within-bag AUROC", "95 %", "hit@1", "hit@5", *heads], rows)
+        rows.append([name, r.get("auroc"), f"{low:.3f}-{high:.3f}" if low is not None else "-", r.get("hit_at_1"), r.get("hit_at_5"), *(r.get(key) for key in told)])
+    return table(["", "within-bag AUROC", "95 %", "hit@1", "hit@5", *told.values()], rows)
 
 
 def transfer(record: dict[str, Any]) -> list[str]:
