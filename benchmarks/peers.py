@@ -27,7 +27,6 @@ from anomalib.models.image.patchcore.torch_model import PatchcoreModel
 from bagscan.backbones import _load_packaged, create_backbone
 from bagscan.core import Regions
 from bagscan.datasets import simulated
-from bagscan.datasets.record import Record
 from bagscan.encoders.pooling import pool_regions
 from bagscan.evaluation.metrics import bootstrap_mean
 from bagscan.evaluation.results import make_record, write_record
@@ -36,7 +35,7 @@ from bagscan.model import Model
 from bagscan.registry import part
 from bagscan.training.joint import as_bag, described
 from bagscan.training.one_class import describe_samples
-from bagscan.training.samples import Sample, load_samples
+from bagscan.training.samples import Sample, load_samples, spread
 
 BACKBONE = "tf_efficientnet_lite0"
 CELL_PX = 16
@@ -55,8 +54,8 @@ def main() -> None:
     arguments = parser.parse_args()
     model = Model.load(arguments.model).cut_by({"name": "grid", "cell_px": CELL_PX})
     records = simulated.load(arguments.data, views="below").records
-    benign = load_samples(evenly([r for r in records if r.part == "train" and not r.annotations], arguments.benign), model)
-    test = load_samples(evenly([r for r in records if r.part == "test" and r.annotations], arguments.test), model)
+    benign = load_samples(spread([r for r in records if r.part == "train" and not r.annotations], arguments.benign), model)
+    test = load_samples(spread([r for r in records if r.part == "test" and r.annotations], arguments.test), model)
     results = {}
     for name, fit in {**peers(), **ours(model), **on_imagenet(model)}.items():
         started = time.perf_counter()
@@ -86,11 +85,6 @@ def main() -> None:
         notes=["Peak memory is the process's so far, rows in this order.", "EfficientAd fetches weights and images from the network and was left out."],
     )
     write_record(arguments.out, record)
-
-
-def evenly(records: list[Record], n: int) -> list[Record]:
-    """At most so many, spread through the list."""
-    return [records[i] for i in np.unique(np.linspace(0, len(records) - 1, min(n, len(records))).astype(int))]
 
 
 def batch_of(sample: Sample) -> torch.Tensor:

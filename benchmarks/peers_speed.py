@@ -40,22 +40,17 @@ from bagscan.training.detection import DetectionTrainingConfig
 from bagscan.training.experiment import DetectionExperiment, load_regioner, train_detection
 from bagscan.training.joint import as_bag
 from bagscan.training.loop import LoopConfig
-from bagscan.training.samples import Sample, load_samples
+from bagscan.training.samples import Sample, load_samples, spread
 
 CELL_PX = 16
 SIDE = 256  # what anomalib's models look at
 Heat = Callable[[Path], np.ndarray]  # a file -> (H, W) scores at the view's size
 
 
-def evenly(records: list[Record], n: int) -> list[Record]:
-    """At most so many, spread through the list."""
-    return [records[i] for i in np.unique(np.linspace(0, len(records) - 1, min(n, len(records))).astype(int))]
-
-
 def views_of(data: Path, benign: int, test: int) -> tuple[list[Record], list[Record]]:
     """Benign training views, and test views with an anomaly."""
     records = simulated.load(data, views="below").records
-    return evenly([r for r in records if r.part == "train" and not r.annotations], benign), evenly([r for r in records if r.part == "test" and r.annotations], test)
+    return spread([r for r in records if r.part == "train" and not r.annotations], benign), spread([r for r in records if r.part == "test" and r.annotations], test)
 
 
 # What is fitted, each once, into a folder.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import numpy as np
 
@@ -13,6 +14,8 @@ from bagscan.core.errors import BagscanError, DataError
 from bagscan.datasets.record import Record
 from bagscan.formats import read_scan
 from bagscan.model import Model
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -159,6 +162,6 @@ def halved(samples: Sequence[Sample]) -> tuple[list[Sample], list[Sample]]:
     return [s for s, n in zip(samples, number, strict=True) if n % 2 == 0], [s for s, n in zip(samples, number, strict=True) if n % 2]
 
 
-def spread(samples: Sequence[Sample], n: int) -> list[Sample]:
-    """At most ``n`` samples, evenly through the list."""
+def spread(samples: Sequence[T], n: int) -> list[T]:
+    """At most ``n`` samples or records, evenly through the list."""
     return [samples[i] for i in np.unique(np.linspace(0, len(samples) - 1, min(n, len(samples))).astype(int))]
