@@ -10,6 +10,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from bagscan.core.files import whole
+
 FINDING = pa.struct(
     [
         ("view_id", pa.string()),
@@ -55,8 +57,7 @@ def flat_row(number: int, bag: str, row: dict[str, Any], top_score: float | None
 
 def write_part(path: Path, rows: Sequence[dict[str, Any]]) -> None:
     """Write a part whole, or not at all; the same rows give the same bytes."""
-    temporary = path.with_name(f".{path.name}.new")
-    pq.write_table(pa.Table.from_pylist(sorted(rows, key=lambda row: row["number"]), SCHEMA), temporary, compression="zstd")
-    with temporary.open("rb") as file:
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
+    with whole(path) as temporary:
+        pq.write_table(pa.Table.from_pylist(sorted(rows, key=lambda row: row["number"]), SCHEMA), temporary, compression="zstd")
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())

@@ -22,6 +22,7 @@ from bagscan.batch.rows import flat_row, write_part
 from bagscan.batch.storage import claim, is_remote, publish
 from bagscan.batch.task import judge_bags
 from bagscan.core.errors import ConfigError
+from bagscan.core.files import write_whole
 from bagscan.formats.scans import VIEWS
 from bagscan.model_folder import verified_id
 from bagscan.reporting.findings import error_row
@@ -74,9 +75,7 @@ def prepare(sources: Sequence[str | Path], models: Sequence[Path], out: Path, co
             raise ConfigError(f"{out} is another run's ({', '.join(differs) or 'its index was changed'}); give another --out")
         return int(known["bags"])
     count = write_index(about["sources"], index, config.views, report)  # absolute: other processes and nodes may stand elsewhere
-    temporary = path.with_suffix(".new")
-    temporary.write_text(json.dumps(about | {"bags": count, "index_sha256": index_hash(index)}, indent=1))
-    os.replace(temporary, path)
+    write_whole(path, json.dumps(about | {"bags": count, "index_sha256": index_hash(index)}, indent=1))
     report(f"index: {count:,} bags; judged by {', '.join(sorted(set(about['runtimes'])))}")
     return count
 

@@ -2,12 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from uuid import uuid4
 
 
+@contextmanager
+def whole(path: Path) -> Iterator[Path]:
+    """A name beside ``path`` to write under; it becomes ``path`` at the end, and goes where writing fails.
+
+    Whoever reads ``path`` meanwhile, or after a kill, finds the old file or the new one. The name begins with a dot, so that
+    readers of a whole folder pass it over, and is another one every time, so that two who write the same file do not meet.
+    """
+    part = path.with_name(f".{path.name}.{uuid4().hex}.part")
+    try:
+        yield part
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
 def write_whole(path: Path, text: str) -> None:
-    """Write a text file so that whoever reads it meanwhile, or after a kill, finds the old one or the new one."""
-    part = path.with_name(f"{path.name}.{uuid4().hex}.part")
-    part.write_text(text)
-    part.replace(path)
+    """Write a text file, whole or not at all."""
+    with whole(path) as part:
+        part.write_text(text)

@@ -21,6 +21,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from sqlalchemy import Connection, insert, select, text
 
 from bagscan.core.errors import BagscanError
+from bagscan.core.files import write_whole
 from bagscan.service.store.database import Store
 from bagscan.service.store.tables import audit
 
@@ -73,10 +74,7 @@ class Auditor:
         head = newest_head(connection)
         if head is None:
             return None
-        path = self.folder / "audit.head"
-        temporary = path.with_suffix(".new")
-        temporary.write_text(json.dumps(head))
-        os.replace(temporary, path)
+        write_whole(self.folder / "audit.head", json.dumps(head))
         return head
 
 

@@ -17,7 +17,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from dataclasses import dataclass
@@ -33,6 +32,7 @@ from threadpoolctl import threadpool_limits
 from bagscan import __version__
 from bagscan.config import fill, read_yaml
 from bagscan.core.errors import ConfigError, DataError, nearest
+from bagscan.core.files import whole
 from bagscan.formats.stacks import write_counts
 from bagscan.simulate.anomalies import Make, build_anomaly, imported
 from bagscan.simulate.imaging import Calibration, image, write_colour, write_dual_energy
@@ -298,7 +298,5 @@ def _scan_file(out: Path, index: int) -> Path:
 
 
 def _write(path: Path, content: bytes) -> None:
-    """Whole or not at all: a killed run leaves no half file under its final name."""
-    part = path.with_suffix(f".{os.getpid()}.part")
-    part.write_bytes(content)
-    part.replace(path)
+    with whole(path) as part:
+        part.write_bytes(content)

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from bagscan.core.errors import DataError
+from bagscan.core.files import whole
 from bagscan.simulate.render import STRATA
 from bagscan.simulate.scene import Recipe
 
@@ -118,14 +119,13 @@ def _merge(out: Path, part: str, records: list[dict[str, Any]]) -> None:
     names = sorted({e["category"] for _, e in _entries(out, records)})
     number = {name: k + 1 for k, name in enumerate(names)}
     path = out / f"annotations_{part}.json"
-    with path.with_suffix(".part").open("w") as file:
+    with whole(path) as temporary, temporary.open("w") as file:
         images = list(_images(out, records))
         file.write('{"images": ' + json.dumps(images) + ', "categories": ' + json.dumps([{"id": k, "name": name} for name, k in number.items()]) + ', "annotations": [')
         for k, (_, entry) in enumerate(_entries(out, records)):
             entry = {"category_id": number[entry.pop("category")], **entry}
             file.write((",\n" if k else "\n") + json.dumps(entry))
         file.write("\n]}")
-    path.with_suffix(".part").replace(path)
 
 
 def _truths(out: Path, records: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:

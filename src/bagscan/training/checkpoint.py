@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from bagscan.core.errors import ModelError
+from bagscan.core.files import whole
 
 
 def _optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
@@ -40,9 +40,8 @@ def save_checkpoint(path: Path, modules: dict[str, nn.Module], optimizer: torch.
     for name, module in modules.items():
         tensors |= {f"{name}.{key}": value for key, value in module.state_dict().items()}
     tensors = {key: value.detach().contiguous().clone() for key, value in tensors.items()}
-    partial = path.with_suffix(".partial")
-    save_file(tensors, partial, metadata={"progress": json.dumps(progress)})
-    os.replace(partial, path)
+    with whole(path) as part:
+        save_file(tensors, part, metadata={"progress": json.dumps(progress)})
 
 
 def load_checkpoint(path: Path, modules: dict[str, nn.Module], optimizer: torch.optim.Optimizer) -> dict[str, Any]:

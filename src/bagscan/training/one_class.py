@@ -20,6 +20,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from bagscan.core.errors import ConfigError, TrainingError
+from bagscan.core.files import whole
 from bagscan.evaluation.metrics import auroc
 from bagscan.model import Model
 from bagscan.model_config import ModelConfig
@@ -137,9 +138,8 @@ def describe_samples(model: Model, samples: Sequence[Sample], report: Report = p
 
 def save_descriptions(found: Descriptions, path: Path) -> None:
     """As safetensors; whole or not at all."""
-    part = path.with_suffix(".part")
-    save_file({"rows": found.rows.contiguous(), "truth": torch.from_numpy(found.truth), "scan": torch.from_numpy(found.scan)}, part, {"kinds": json.dumps(found.kinds)})
-    part.replace(path)
+    with whole(path) as part:
+        save_file({"rows": found.rows.contiguous(), "truth": torch.from_numpy(found.truth), "scan": torch.from_numpy(found.scan)}, part, {"kinds": json.dumps(found.kinds)})
 
 
 def load_descriptions(path: Path) -> Descriptions:
