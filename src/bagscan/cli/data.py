@@ -1,0 +1,63 @@
+"""Look at data sets before using them."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from bagscan.cli.terminal import EXIT_BAD_ITEMS, AsJson, Config, Settings, show
+
+
+def data_check(
+    config: Config,
+    read: Annotated[bool, typer.Option(help="Read every scan as well, not its annotations alone.")] = False,
+    settings: Settings = [],  # noqa: B006
+    as_json: AsJson = False,
+) -> None:
+    """Say what a configuration's datasets hold, what is absent, and what cannot be read."""
+    from collections import Counter
+
+    from bagscan.core.errors import ReadError
+    from bagscan.formats import read_scan
+    from bagscan.training.data import load_source, read_data
+
+    found: list[dict[str, Any]] = []
+    bad_items = 0
+    for source in read_data(config, settings).sources:
+        collection = load_source(source)
+        bad = dict(collection.bad)
+        if read:
+            for record in collection.records:
+                try:
+                    read_scan(record.path)
+                except ReadError as error:
+                    bad[record.id] = str(error)
+        bad_items += len(bad)
+        objects = Counter(a.label for r in collection.records for a in r.annotations)
+        scanners = Counter(r.scanner for r in collection.records)
+        found.append(
+            {
+                "name": collection.name,
+                "scans": len(collection.records),
+                "absent": len(collection.absent),
+                "objects": dict(objects),
+                "scanners": dict(scanners),
+                "notes": list(collection.notes),
+                "bad": bad,
+            }
+        )
+
+    def text() -> str:
+        blocks = []
+        for one in found:
+            blocks.append(f"{one['name']}: {one['scans']} scans, {one['absent']} absent, {len(one['bad'])} bad")
+            blocks += [f"  {note}" for note in one["notes"]]
+            blocks.append("  objects: " + ", ".join(f"{k} {v}" for k, v in sorted(one["objects"].items())))
+            blocks.append("  scanners: " + ", ".join(f"{k} {v}" for k, v in sorted(one["scanners"].items())))
+            blocks += [f"  bad: {reason}" for reason in one["bad"].values()]
+        return "\n".join(blocks)
+
+    show({"datasets": found}, as_json, text)
+    if bad_items:
+        raise typer.Exit(EXIT_BAD_ITEMS)

@@ -1,0 +1,66 @@
+"""What is installed, and what there is."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+from typing import Any
+
+from bagscan import __version__
+from bagscan.cli.terminal import EXTRAS, AsJson, show
+
+
+def doctor(as_json: AsJson = False) -> None:
+    """Say what is installed, what this machine has, and which parts there are."""
+    from bagscan.core.machine import usable_cores
+    from bagscan.model_folder import shipped_models
+    from bagscan.registry import KINDS, names
+    from bagscan.runtime.load import runtime_told
+
+    packages = (
+        "numpy",
+        "torch",
+        "torchvision",
+        "timm",
+        "scikit-image",
+        "scikit-learn",
+        "tifffile",
+        "imagecodecs",
+        "numba",
+        "onnxruntime",
+        "openvino",
+        "onnx",
+        "pyarrow",
+        "fastapi",
+        "ray",
+        "s3fs",
+    )
+    versions = {}
+    for package in packages:
+        try:
+            versions[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            versions[package] = f"missing: pip install 'bagscan[{EXTRAS.get(package, 'storage' if package == 's3fs' else 'train')}]'"
+    from bagscan.datasets.record import data_folder
+
+    folder = data_folder()
+    result: dict[str, Any] = {
+        "bagscan": __version__,
+        "python": platform.python_version(),
+        "cores": {"of the machine": os.cpu_count(), "usable": usable_cores()},
+        "runtime": {path.name: runtime_told(path) for path in shipped_models()},
+        "packages": versions,
+        "parts": {kind: names(kind) for kind in KINDS},
+        "data_folder": f"{folder} ({'present' if folder.is_dir() else 'absent: set BAGSCAN_DATA'})",
+    }
+
+    def text() -> str:
+        cores = result["cores"]
+        rows = [f"bagscan {__version__}, Python {result['python']}, {cores['usable']} of {cores['of the machine']} cores", f"data folder: {result['data_folder']}"]
+        rows += [f"model {name}: judged by {runtime}" for name, runtime in result["runtime"].items()]
+        rows += [f"  {name}: {version}" for name, version in versions.items()]
+        rows += [f"{kind}: {', '.join(names(kind))}" for kind in KINDS]
+        return "\n".join(rows)
+
+    show(result, as_json, text)

@@ -1,0 +1,92 @@
+"""Train, calibrate and evaluate."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from bagscan.cli.terminal import AsJson, Config, Device, ModelFolder, Settings, compute_on, say, show
+
+
+def train(
+    config: Config,
+    out: Annotated[Path | None, typer.Option(help="Run folder; default runs/<config name>.")] = None,
+    device: Device = "auto",
+    settings: Settings = [],  # noqa: B006 (typer reads the default, nothing changes it)
+    as_json: AsJson = False,
+) -> None:
+    """Train the system of a configuration; the same line resumes it after a kill."""
+    compute_on(device)
+    from bagscan.training.compute import compute
+    from bagscan.training.experiment import read_experiment, train_any
+
+    experiment = read_experiment(config, settings)
+    out = out or Path("runs") / config.stem
+    best, written = train_any(experiment, out, say)
+    if not compute().writes:  # one of several processes tells for all
+        return
+    show({"out": str(written), "best": best}, as_json, lambda: f"best model in {written}: " + ", ".join(f"{k} {v:.4f}" for k, v in best.items()))
+
+
+def calibrate(
+    config: Config,
+    model: ModelFolder,
+    max_fpr: Annotated[float, typer.Option(help="Largest false-positive rate per benign segment or scan.")] = 0.05,
+    level: Annotated[str, typer.Option(help="What is counted: segment, or scan (split conformal: holds for new scans of the same kind).")] = "segment",
+    settings: Settings = [],  # noqa: B006
+    as_json: AsJson = False,
+) -> None:
+    """Choose the operating point on the validation split and store it beside the weights."""
+    from dataclasses import asdict
+
+    from bagscan.training.evaluate import calibrate_model
+
+    judged = calibrate_model(_joint_experiment(config, settings), model, max_fpr, say, level)
+    assert judged.operating_point
+    point = asdict(judged.operating_point)
+    show(
+        {"model": str(model), "model_id": judged.id, "operating_point": point},
+        as_json,
+        lambda: (
+            f"threshold {point['threshold']:.4f}: false-positive rate {point['expected_fpr']:.4f} on val, 95 % interval {point['interval'][0]:.4f} to {point['interval'][1]:.4f}"
+        ),
+    )
+
+
+def evaluate(
+    config: Config,
+    model: ModelFolder,
+    part: Annotated[str, typer.Option(help="train, val or test.")] = "test",
+    out: Annotated[Path | None, typer.Option(help="Result file; default results.json beside the model folder.")] = None,
+    regioner: Annotated[str | None, typer.Option(help="Judge other regions than the model's own, for example '{name: grid, cell_px: 32}'.")] = None,
+    everywhere: Annotated[bool, typer.Option("--everywhere", help="Judge the whole view, where the model would look on the items that it finds.")] = False,
+    as_screened: Annotated[bool, typer.Option("--as-screened", help="Whole views, as screening sees them, where the configuration's data is by items.")] = False,
+    settings: Settings = [],  # noqa: B006
+    as_json: AsJson = False,
+) -> None:
+    """Score a model per segment, object and scan, with intervals and the controls beside them."""
+    from bagscan.config import parse_mapping
+    from bagscan.training.evaluate import detection_summary, evaluate_detection, evaluate_model, summary
+    from bagscan.training.experiment import DetectionExperiment, read_experiment
+
+    detection = read_experiment(config, settings)
+    if isinstance(detection, DetectionExperiment):
+        told = evaluate_detection(detection, model, part, out or model / "results.json", say)
+        show(told, as_json, lambda: detection_summary(told))
+        return
+    experiment = _joint_experiment(config, settings)
+    other = parse_mapping(regioner, "--regioner") if regioner else None
+    record = evaluate_model(experiment, model, part, out or model.parent / "results.json", say, other, everywhere, as_screened)
+    show(record, as_json, lambda: summary(record))
+
+
+def _joint_experiment(config: Path, settings: list[str]) -> Any:
+    from bagscan.core.errors import ConfigError
+    from bagscan.training.experiment import JUDGED, read_experiment
+
+    experiment = read_experiment(config, settings)
+    if not isinstance(experiment, JUDGED):
+        raise ConfigError(f"{config}: this command needs a configuration of kind joint, multi_label or one_class")
+    return experiment

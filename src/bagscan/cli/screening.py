@@ -1,0 +1,82 @@
+"""Screen a folder, or an archive."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from bagscan.cli.terminal import EXIT_ALARM, EXIT_BAD_ITEMS, AsJson, Cluster, Runtime, say, show, use_runtime
+
+
+def screen(
+    paths: Annotated[list[Path], typer.Argument(help="Scans, or folders of scans.")],
+    model: Annotated[
+        Path | None, typer.Option("--model", help="A model folder; by default those that come with bagscan; each scan goes to the one that takes its channels.")
+    ] = None,
+    out: Annotated[Path, typer.Option(help="Folder for findings.json, findings.coco.json and report.html.")] = Path("screened"),
+    views: Annotated[str, typer.Option(help="Names of views: ID_below.png and ID_side.png are one bag with one decision. Empty: every file by itself.")] = "below,side",
+    fail_on_alarm: Annotated[bool, typer.Option(help="Exit with 1 when a scan raises an alarm.")] = False,
+    runtime: Runtime = "auto",
+    as_json: AsJson = False,
+) -> None:
+    """Screen scans: JSON, COCO and one HTML report. A bad file becomes an error row."""
+    from bagscan.model_folder import shipped_models
+    from bagscan.reporting.folder import screen_folder
+
+    use_runtime(runtime)
+    tally = screen_folder(paths, [model] if model else shipped_models(), out, say, [v for v in views.split(",") if v])
+    show(tally, as_json, lambda: ", ".join(f"{tally[k]} {k}" for k in ("ALARM", "CLEAR", "REVIEW")) + f"; judged by {tally['runtime']}; report: {out / 'report.html'}")
+    if tally["errors"]:
+        raise typer.Exit(EXIT_BAD_ITEMS)
+    if fail_on_alarm and tally["ALARM"]:
+        raise typer.Exit(EXIT_ALARM)
+
+
+def batch(
+    sources: Annotated[list[str], typer.Argument(help="Folders of scans, or scans; also in object storage: s3://BUCKET/FOLDER, gs://, az://.")],
+    out: Annotated[Path, typer.Option(help="Folder of Parquet parts: part-*.parquet in it, which DuckDB, Polars and Arrow read as one table.")] = Path("results.parquet"),
+    model: Annotated[
+        Path | None, typer.Option("--model", help="A model folder; by default those that come with bagscan; each scan goes to the one that takes its channels.")
+    ] = None,
+    workers: Annotated[int, typer.Option(min=1, help="Processes, each on one core. Any number writes the same bytes.")] = 1,
+    timeout: Annotated[float, typer.Option(help="Seconds for one bag; one that takes longer is an error row.")] = 60.0,
+    part_size: Annotated[int, typer.Option(min=1, help="Bags in each Parquet file.")] = 1000,
+    views: Annotated[str, typer.Option(help="Names of views, as for screen.")] = "below,side",
+    cluster: Cluster = "",
+    to: Annotated[str, typer.Option(help="Copy every finished part to this folder in object storage, s3://BUCKET/FOLDER.")] = "",
+    runtime: Runtime = "auto",
+    index_only: Annotated[bool, typer.Option("--index-only", help="List the bags, judge none.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Screen an archive of any size into Parquet; the same line goes on after a kill, and nothing is judged twice."""
+    from bagscan.batch.run import BatchConfig, prepare, screen_archive
+    from bagscan.batch.storage import file_system
+    from bagscan.model_folder import shipped_models
+
+    use_runtime(runtime)
+    config = BatchConfig(workers, timeout, part_size, tuple(v for v in views.split(",") if v))
+    models = [model] if model else shipped_models()
+    if cluster and not index_only:
+        import ray  # noqa: F401  # missing, it should be told before an archive is listed
+    if to:
+        file_system(to)
+    count = prepare(sources, models, out, config, say)
+    if index_only:
+        show({"bags": count, "out": str(out)}, as_json, lambda: f"{count:,} bags in {out / 'index.arrow'}")
+        return
+    told = screen_archive(out, config, _judges(models, config, cluster), say, to)
+    show(told, as_json, lambda: ", ".join(f"{told[k]:,} {k}" for k in ("ALARM", "CLEAR", "REVIEW", "errors")) + f"; judged by {told['runtime']}; {out}")
+    if told["errors"]:
+        raise typer.Exit(EXIT_BAD_ITEMS)
+
+
+def _judges(models: list[Path], config: Any, cluster: str) -> Any:
+    if not cluster:
+        from bagscan.batch.run import Pool
+
+        return Pool(models, config)
+    from bagscan.cluster.pool import RayPool
+
+    return RayPool(models, config, cluster)

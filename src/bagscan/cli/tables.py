@@ -1,0 +1,93 @@
+"""The tables and figures of the two sources."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from bagscan.cli.terminal import EXIT_BAD_ITEMS, AsJson, Device, compute_on, say, show
+
+
+def benchmark(
+    what: Annotated[str, typer.Argument(help="table-1 (object level), table-2 (sub-component level), ablation, figures; gbad (report B), gbad-figures; unseen (kinds left out).")],
+    scale: Annotated[str, typer.Option(help="smoke, small or full.")] = "small",
+    data: Annotated[Path, typer.Option(help="Folder of simulated sets; what is missing is simulated.")] = Path("simulated"),
+    runs: Annotated[Path, typer.Option(help="Folder of checkpoints and models.")] = Path("runs/benchmark"),
+    results: Annotated[
+        Path | None, typer.Option(help="Folder of results, one JSON a cell; a cell that is there is not run again. Default benchmarks/results/paper_a, gbad or unseen.")
+    ] = None,
+    only: Annotated[list[str], typer.Option(help="Cells whose name holds this, for example resnet-50; may be given several times.")] = [],  # noqa: B006
+    workers: Annotated[int, typer.Option(min=1, help="Cells at a time, each with its share of the cores.")] = 1,
+    out: Annotated[Path, typer.Option(help="figures: folder for the pictures.")] = Path("figures"),
+    dataset: Annotated[str, typer.Option(help="gbad: simulated or sixray; unseen: simulated or real.")] = "simulated",
+    list_of: Annotated[list[str], typer.Option("--list", help="gbad --dataset sixray: 10, 100 or 1000; may be given several times.")] = [],  # noqa: B006
+    device: Device = "auto",
+    as_json: AsJson = False,
+) -> None:
+    """The tables and figures of paper A and report B; the same line goes on where it was stopped."""
+    compute_on(device)
+    if what in ("gbad", "gbad-figures"):
+        _benchmark_gbad(what, scale, dataset, list_of, data, runs, results or Path("benchmarks/results/gbad"), only, out, as_json)
+        return
+
+    from bagscan.benchmark.cells import cells
+    from bagscan.benchmark.place import Place
+    from bagscan.benchmark.run import run_cells
+    from bagscan.benchmark.scales import scale_named
+    from bagscan.benchmark.tables import markdown, read_cells
+    from bagscan.core.machine import usable_cores
+
+    cores = usable_cores()
+    default = Path("benchmarks/results") / ("unseen" if what == "unseen" else "paper_a")
+    place = Place(scale_named(scale), data, runs, results or default, max(1, cores // workers))
+    if what == "unseen":
+        _benchmark_unseen(place, dataset, only, as_json)
+        return
+    if what == "figures":
+        from bagscan.benchmark.figures import draw_all
+
+        for path in draw_all(place, out, say):
+            typer.echo(path)
+        return
+    wanted = [cell for cell in cells(what, place.scale) if all(word.lower() in cell.slug for word in only)]
+    failed = run_cells(place, wanted, workers, say)
+    found = read_cells(place.results / scale, what)
+    show({"table": what, "scale": scale, "cells": found}, as_json, lambda: markdown(what, scale, found))
+    _end_of_cells(failed, len(wanted))
+
+
+def _benchmark_gbad(what: str, scale: str, dataset: str, lists: list[str], data: Path, runs: Path, results: Path, only: list[str], out: Path, as_json: bool) -> None:
+    from bagscan.benchmark.gbad import SCALES, GBADPlace, cells, run_gbad
+    from bagscan.benchmark.gbad_tables import draw, markdown, read_gbad
+    from bagscan.core.errors import ConfigError, nearest
+
+    if scale not in SCALES:
+        raise ConfigError(f"no scale {scale!r}{nearest(scale, SCALES)}; there are {', '.join(SCALES)}")
+    place = GBADPlace(SCALES[scale], data, runs, results)
+    wanted = [cell for cell in cells(dataset, place.scale, lists) if all(word.lower() in cell.slug for word in only)]
+    if what == "gbad-figures":
+        for path in draw(place, dataset, out, say):
+            typer.echo(path)
+        return
+    failed = run_gbad(place, wanted, say)
+    found = read_gbad(results / scale, dataset)
+    show({"table": what, "scale": scale, "cells": found}, as_json, lambda: markdown(dataset, scale, found))
+    _end_of_cells(failed, len(wanted))
+
+
+def _benchmark_unseen(place: Any, dataset: str, only: list[str], as_json: bool) -> None:
+    from bagscan.benchmark.unseen import markdown
+    from bagscan.benchmark.unseen_run import read_unseen, run_unseen
+
+    failed = run_unseen(place, dataset, only, say)
+    found = read_unseen(place.results / place.scale.name / dataset)
+    show({"table": "unseen", "kinds": found}, as_json, lambda: markdown(found, f"{dataset}, scale {place.scale.name}") if found else "nothing is there yet")
+    _end_of_cells(failed, len(found) + failed)
+
+
+def _end_of_cells(failed: int, wanted: int) -> None:
+    if failed:
+        say(f"bagscan: {failed} of {wanted} cells failed; what they said stands above, and the same line tries them again")
+        raise typer.Exit(EXIT_BAD_ITEMS)

@@ -1,0 +1,52 @@
+"""What commands share: options that mean the same everywhere, and what they say."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+EXIT_ALARM, EXIT_USAGE, EXIT_BAD_ITEMS = 1, 2, 3
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout; progress goes to stderr.")]
+Settings = Annotated[list[str], typer.Option("--set", help="Change one setting, for example --set training.loop.steps=100.")]
+Config = Annotated[Path, typer.Argument(help="A YAML file, see configs/.")]
+ModelFolder = Annotated[Path, typer.Option("--model", help="A model folder, for example runs/xray_joint/model.")]
+Cluster = Annotated[str, typer.Option(help="Work on a Ray cluster: its address, auto for the one that this machine is of, local for one made here; --workers cores of it.")]
+Runtime = Annotated[str, typer.Option(help="torch, onnxruntime, openvino, or auto: the fastest that is installed and that the model was exported for.", envvar="BAGSCAN_RUNTIME")]
+Device = Annotated[
+    str,
+    typer.Option(
+        help="What training computes on: cpu, cuda, cuda:1 ..., or auto: the accelerator where there is one.",
+        envvar="BAGSCAN_DEVICE",
+    ),
+]
+# Packages that an extra other than train brings.
+EXTRAS = {
+    **dict.fromkeys(("fastapi", "uvicorn", "sqlalchemy", "alembic", "argon2", "cryptography", "httpx"), "service"),
+    **{"pyarrow": "batch", "ray": "cluster", "fsspec": "storage", "onnx": "export", "openvino": "openvino", "matplotlib": "benchmark", "psycopg": "postgresql"},
+}
+
+
+def say(text: str) -> None:
+    """Progress and trouble go to stderr; stdout holds the result alone."""
+    typer.echo(text, err=True)
+
+
+def show(result: dict[str, Any], as_json: bool, text: Callable[[], str]) -> None:
+    """The result, as JSON or as text for people."""
+    typer.echo(json.dumps(result, indent=1) if as_json else text())
+
+
+def compute_on(device: str) -> None:
+    """For this process and those that it starts."""
+    os.environ["BAGSCAN_DEVICE"] = device
+
+
+def use_runtime(runtime: str) -> None:
+    """For this process and the worker processes that it starts."""
+    os.environ["BAGSCAN_RUNTIME"] = runtime
