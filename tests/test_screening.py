@@ -209,6 +209,12 @@ def test_a_killed_screening_goes_on_where_it_stopped(tiny_model, scans, tmp_path
     assert rows[0] == rows[1]
 
 
+def test_time_left_is_told_from_the_second_bag_on():
+    """The first waits for models and kernels."""
+    assert folder._left(elapsed_s=0.0, done=0, to_do=9) == ""
+    assert folder._left(elapsed_s=10.0, done=2, to_do=4) == ", 20 s left"
+
+
 def test_a_long_report_shows_alarms_first_and_says_how_many(tiny_model, scans, tmp_path, monkeypatch):
     monkeypatch.setattr(folder, "MOST_IN_PAGE", 1)
     tally = screen_folder(scans, [tiny_model], tmp_path / "out", lambda _: None)
@@ -291,6 +297,10 @@ def test_the_same_model_on_other_regions(tiny_config, tiny_model, tmp_path):
 def test_data_check_and_doctor(tiny_config):
     checked = json.loads(run(app, ["data", "check", str(tiny_config), "--read", "--json"]).stdout)
     assert checked["datasets"][0]["scans"] == 24
+    without = f"import sys; sys.modules['torch'] = None; from bagscan.cli import app; app(['data', 'check', {str(tiny_config)!r}, '--json'])"
+    assert json.loads(subprocess.run([sys.executable, "-c", without], capture_output=True, text=True, check=True).stdout)["datasets"][0]["scans"] == 24
+    nothing = run(app, ["data", "check", str(Path(__file__).parents[1] / "configs" / "ssn_bsds500.yaml")])
+    assert "needs a configuration with data" in str(nothing.exception)
     assert json.loads(run(app, ["doctor", "--json"]).stdout)["parts"]["regions"] == ["whole_image", "grid", "slic", "ssn", "mask_rcnn", "faster_rcnn", "sub_components"]
 
 

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 from bagscan.batch.index import count_index, read_index
 from bagscan.batch.run import BatchConfig, Pool, prepare, screen_archive
 from bagscan.cli import app
-from bagscan.core.errors import ConfigError, DataError
+from bagscan.core.errors import ConfigError, DataError, ReadError
 from bagscan.model_folder import shipped_models
 from tests.batch.stubs import judge_by_name
 
@@ -162,6 +162,11 @@ def test_views_of_a_bag_are_one_row_and_folders_are_walked(tmp_path):
     found = rows(tmp_path / "out")
     assert [row["bag"] for row in found] == ["7", "7"]
     assert [[view["view_id"] for view in row["views"]] for row in found] == [["below", "side"]] * 2
+
+
+def test_a_whole_simulated_set_in_an_archive_is_refused(simulated_root, tmp_path):
+    with pytest.raises(ReadError, match="holds the truth as well"):
+        prepare([simulated_root.parent], shipped_models(), tmp_path / "out", BatchConfig(), lambda _: None)
 
 
 def test_others_read_the_parts_as_one_table(tmp_path):

@@ -155,6 +155,12 @@ def test_find_scans_takes_a_set_once_and_refuses_what_is_not_there(tmp_path):
         find_scans([tmp_path / "nowhere"])
 
 
+def test_a_whole_simulated_set_is_refused_and_its_folders_are_not(simulated_root):
+    with pytest.raises(ReadError, match=r"holds the truth as well: take .*raw or .*colour"):
+        find_scans([simulated_root.parent])
+    assert {p.parent.name for p in find_scans([simulated_root / "raw"])} == {"raw"}
+
+
 def test_log_attenuation_has_no_counts():
     view = View(np.ones((1, 4, 4), np.float32), ("low",), "log_attenuation")
     with pytest.raises(BagscanError, match="log_attenuation"):

@@ -11,8 +11,9 @@ from typing import Any
 import pyarrow as pa
 
 from bagscan.batch.storage import is_remote, listed, set_members
-from bagscan.core.errors import BagscanError, DataError
-from bagscan.formats.scans import READERS, set_at
+from bagscan.core.errors import DataError
+from bagscan.core.files import whole
+from bagscan.formats.scans import READERS, RECIPE, refuse_simulated_set, set_at
 
 VIEW = pa.struct([("view_id", pa.string()), ("path", pa.string()), ("stamp", pa.string())])  # the stamp of what lies in object storage
 SCHEMA = pa.schema([("bag", pa.string()), ("views", pa.list_(VIEW))])
@@ -29,21 +30,16 @@ def write_index(sources: Sequence[str | Path], path: Path, views: Sequence[str],
     missing = [str(source) for source in sources if not is_remote(source) and not Path(source).exists()]
     if missing:
         raise DataError(f"no such file or folder: {', '.join(missing)}")
-    temporary, count = path.with_suffix(".new"), 0
-    try:
+    count = 0
+    with whole(path) as temporary:
         with pa.OSFile(str(temporary), "wb") as file, pa.ipc.new_stream(file, SCHEMA) as writer:
             for chunk in _chunks(_bags(sources, views)):
                 writer.write_batch(pa.RecordBatch.from_pylist(chunk, SCHEMA))
                 count += len(chunk)
                 if count % (25 * CHUNK) == 0:
                     report(f"index: {count:,} bags")
-    except BagscanError:
-        temporary.unlink()
-        raise
-    if not count:
-        temporary.unlink()
-        raise DataError(f"no scans in {', '.join(map(str, sources))}")
-    os.replace(temporary, path)
+        if not count:
+            raise DataError(f"no scans in {', '.join(map(str, sources))}")
     return count
 
 
@@ -94,6 +90,8 @@ def _bags(sources: Sequence[str | Path], views: Sequence[str]) -> Iterator[dict[
             continue
         for folder, folders, files in os.walk(source):
             folders.sort()
+            if RECIPE in files:
+                refuse_simulated_set(folder)
             yield from _bags_of(folder, files, views, {})
 
 

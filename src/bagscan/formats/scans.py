@@ -14,6 +14,7 @@ from bagscan.formats.limits import check_size
 from bagscan.formats.stacks import read_npz, read_tiff
 
 VIEWS = ("below", "side")  # as files' names end in them
+RECIPE = "recipe.json"  # lies in the folder of a simulated data set
 READERS: dict[str, Callable[[Path], View]] = {
     ".png": read_image,
     ".jpg": read_image,
@@ -135,17 +136,33 @@ def find_scans(paths: Iterable[str | Path]) -> list[Path]:
     A file that is named directly is always kept, whatever its type, so that its error is reported.
 
     Raises:
-        ReadError: a path does not exist.
+        ReadError: a path does not exist, or holds a whole simulated data set.
     """
     found: list[Path] = []
     for path in map(Path, paths):
         if path.is_dir():
-            found += sorted(p for p in path.rglob("*") if p.suffix.lower() in READERS and p.is_file())
+            inside = sorted(path.rglob("*"))
+            for recipe in (p for p in inside if p.name == RECIPE):
+                refuse_simulated_set(recipe.parent)
+            found += [p for p in inside if p.suffix.lower() in READERS and p.is_file()]
         elif path.exists():
             found.append(path)
         else:
             raise ReadError(f"{path}: no such file or folder")
     return list(_one_per_set(dict.fromkeys(found)))
+
+
+def refuse_simulated_set(folder: str | Path) -> None:
+    """Of a whole simulated data set one picture of each bag should be taken, and none of its maps of the truth.
+
+    Args:
+        folder: one that holds a ``recipe.json``.
+
+    Raises:
+        ReadError: the folder is such a set; the message names the folders that can be taken.
+    """
+    if (Path(folder) / "truth").is_dir():
+        raise ReadError(f"{folder}: a simulated data set, which shows every bag twice and holds the truth as well: take {Path(folder) / 'raw'} or {Path(folder) / 'colour'}")
 
 
 def _one_per_set(paths: Iterable[Path]) -> Iterator[Path]:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from bagscan.core.errors import ReadError
+from bagscan.core.files import write_whole
 from bagscan.formats import find_scans
 from bagscan.formats.scans import VIEWS, group_views
 from bagscan.reporting.findings import coco_of_rows
@@ -55,11 +56,11 @@ def screen_folder(paths: Sequence[Path], models: Sequence[Path], out: Path, repo
         if not stored.with_suffix(".json").exists():
             judged += 1
             _judge(screeners, files, stored)
+            started = time.monotonic() if judged == 1 else started  # the first bag waits for models to load and kernels to compile
         rows.append((json.loads(stored.with_suffix(".json").read_text()), stored.with_suffix(".html")))
         if time.monotonic() - said > SAY_EVERY_S or number == len(bags):
             said = time.monotonic()
-            left = (said - started) / max(1, judged) * (len(bags) - number)
-            report(f"screened {number} of {len(bags)}, {left:.0f} s left")
+            report(f"screened {number} of {len(bags)}" + _left(said - started, judged - 1, len(bags) - number))
     tally: dict[str, Any] = {name: sum(row["decision"] == name for row, _ in rows) for name in ("ALARM", "CLEAR", "REVIEW")}
     (out / "findings.json").write_text(json.dumps([row for row, _ in rows], indent=1))
     (out / "findings.coco.json").write_text(json.dumps(coco_of_rows([row for row, _ in rows])))
@@ -72,6 +73,10 @@ def screen_folder(paths: Sequence[Path], models: Sequence[Path], out: Path, repo
     return tally | {"errors": errors, "scans": len(bags), "model_id": ids, "runtime": screeners[0].runtime, "out": str(out)}
 
 
+def _left(elapsed_s: float, done: int, to_do: int) -> str:
+    return f", {elapsed_s / done * to_do:.0f} s left" if done > 0 and to_do else ""
+
+
 def _judge(screeners: Sequence[Screener], files: Mapping[str, Path], stored: Path) -> None:
     """Judge one bag and keep its row; the row is written last, so that it stands for all of it."""
     judged = judge_files(screeners, files)
@@ -80,8 +85,7 @@ def _judge(screeners: Sequence[Screener], files: Mapping[str, Path], stored: Pat
     else:
         section = report_section(f"{judged.scan.id} ({', '.join(map(str, files.values()))})", judged.report, judged.scan)
     stored.with_suffix(".html").write_text(section)
-    stored.with_suffix(".tmp").write_text(json.dumps(judged.row))
-    stored.with_suffix(".tmp").rename(stored.with_suffix(".json"))
+    write_whole(stored.with_suffix(".json"), json.dumps(judged.row))
 
 
 def _stamp(file: Path) -> str:

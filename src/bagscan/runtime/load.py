@@ -73,16 +73,16 @@ def _chosen(folder: Path, runtime: str | None) -> tuple[str, dict[str, bytes], s
     graphs = read_graphs(folder)
     able = [name for name in RUNTIMES if runtime in (name, AUTO) and installed(name) and (graphs or name == TORCH)]
     if not able:
-        raise ModelError(f"{folder}: {_missing(runtime, bool(graphs))}")
+        raise ModelError(_missing(folder, runtime, bool(graphs)))
     return able[0], graphs, identity
 
 
-def _missing(runtime: str, exported: bool) -> str:
+def _missing(folder: Path, runtime: str, exported: bool) -> str:
     if exported:
         return f"{runtime} is not installed: pip install {INSTALL[runtime]}"
     if runtime in ENGINES or installed(TORCH):
-        return "was never exported; do so with: bagscan export onnx --model FOLDER"
-    return "was never exported, and torch is not installed: pip install 'bagscan[train]'"
+        return f"{folder}: was never exported; do so with: bagscan export onnx --model {folder}"
+    return f"{folder}: was never exported, and torch is not installed: pip install 'bagscan[train]'"
 
 
 def runtime_of(model: Usable) -> str:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from bagscan.config import apply_settings, fill, read_yaml
 from bagscan.core.errors import ConfigError, DataError
 from bagscan.datasets import coco_folder, simulated, sixray, yolo_folder
 from bagscan.datasets.record import Collection, Record, data_folder
@@ -65,6 +66,19 @@ class DataConfig:
     fractions: tuple[float, float, float] = (0.7, 0.15, 0.15)
     seed: int = 0
     leave_out_scanner: str | None = None
+
+
+def read_data(path: str | Path, settings: Sequence[str] = ()) -> DataConfig:
+    """The ``data`` of a configuration alone, with ``--set`` applied: what trains on it is not looked at, so that torch is not needed.
+
+    Raises:
+        ConfigError: no data, or an unknown key or value in them.
+    """
+    whole, lines = read_yaml(path)
+    apply_settings(whole, settings)
+    if not isinstance(whole.get("data"), dict):
+        raise ConfigError(f"{path}: this command needs a configuration with data, as those of kind joint, detection, multi_label and one_class have")
+    return fill(DataConfig, whole["data"], str(path), lines, ("data",))
 
 
 def load_source(source: SourceConfig) -> Collection:
