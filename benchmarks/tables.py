@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from bagscan.benchmark.cells import TABLE_1, TABLE_2
-from bagscan.benchmark.gbad import SCALES as GBAD_SCALES
+from bagscan.benchmark.gbad_cells import SCALES as GBAD_SCALES
 from bagscan.benchmark.gbad_tables import markdown as gbad_markdown
 from bagscan.benchmark.gbad_tables import read_gbad
 from bagscan.benchmark.scales import SCALES

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from bagscan.benchmark.gbad import SCALES, VARIANTS, cells, skewed, write_labels
+from bagscan.benchmark.gbad_cells import SCALES, VARIANTS, cells
+from bagscan.benchmark.gbad_images import skewed, write_labels
 from bagscan.benchmark.unseen import FALSE_POSITIVES, rates
 from bagscan.cli import app
 from bagscan.core.errors import ConfigError

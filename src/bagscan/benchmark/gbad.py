@@ -1,14 +1,4 @@
-"""GBAD, and what it must beat: one JSON a cell, resumable by phase.
-
-A cell is a data set, a skew (negative images for each positive one in training, as far as the set allows;
-the realised ratio is in the record) and a variant:
-
-- ``plain``, ``weighted``, ``focal``: the network trained on the skewed set as it is;
-- ``resampled``: the same, half of every batch drawn from positive images;
-- ``phase I``: the same on the ideal set, as many negatives as positives;
-- ``GBAD``: phase I, then BiGAN and SVM on its features (``GBAD gate alone``, ``GBAD hard gate`` are ablations);
-- ``gaussian``, ``memory``, ``isolation``: a simple control in the place of BiGAN, behind the same SVM.
-"""
+"""GBAD, and what it must beat: one JSON a cell, resumable by phase."""
 
 from __future__ import annotations
 
@@ -17,9 +7,6 @@ import hashlib
 import json
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -27,217 +14,20 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from bagscan.benchmark.place import is_result_of
-from bagscan.benchmark.scales import ScanSet
-from bagscan.core.errors import ConfigError, DataError, nearest
-from bagscan.datasets.record import Record, data_folder
-from bagscan.datasets.splits import make_split
+from bagscan.benchmark.gbad_cells import GATES, MODES, ON_SKEWED, TABLE, GBADCell, GBADPlace, settings_hash
+from bagscan.benchmark.gbad_images import Images, images_of, input_of, skewed
+from bagscan.core.errors import DataError
 from bagscan.evaluation.baseline import image_statistics, trivial_baseline
 from bagscan.evaluation.metrics import auroc
 from bagscan.evaluation.multi_label import map_interval, ranking_table
 from bagscan.evaluation.results import make_record, write_record
 from bagscan.model import Model
-from bagscan.model_config import InputConfig, ModelConfig
-from bagscan.simulate.dataset import load_recipe, simulate
-from bagscan.training.data import DataConfig, SourceConfig, load_records, load_source
+from bagscan.model_config import ModelConfig
 from bagscan.training.loop import LoopConfig, run
 from bagscan.training.multi_label import MultiLabelConfig, MultiLabelTask, embeddings_of, label_matrix
-from bagscan.training.samples import Sample, load_samples
+from bagscan.training.samples import Sample
 
 Report = Callable[[str], None]
-TABLE = "gbad"
-SIXRAY_CLASSES = ("Gun", "Knife", "Wrench", "Pliers", "Scissors")
-# Of simulated scans: these devices stand for threats, bags with none of them are normal.
-SIMULATED_CLASSES = ("hairdryer", "iron", "toaster")
-LISTS = ("10", "100", "1000")
-ON_SKEWED = {"plain": "bce", "weighted": "weighted", "focal": "focal", "resampled": "bce"}
-GATES = {"GBAD": "bigan", "GBAD hard gate": "bigan", "GBAD gate alone": "bigan", "gaussian": "gaussian", "memory": "memory", "isolation": "isolation"}
-VARIANTS = (*ON_SKEWED, "phase I", *GATES)
-MODES = {"GBAD hard gate": "hard_gate", "GBAD gate alone": "gan_alone"}
-
-
-@dataclass(frozen=True)
-class GBADScale:
-    """Sizes of one scale.
-
-    Attributes:
-        sets: simulated, by preset and count, pooled. backbone, level_dim: of the encoder. pretrained: its ImageNet weights.
-        side_px: of images. batch, steps: of phase I and of the networks beside it. epochs: of BiGAN.
-        skews: negatives for each positive. seeds: of every cell. optimizer, learning_rate: of phase I.
-    """
-
-    name: str
-    sets: tuple[ScanSet, ...]
-    backbone: str
-    level_dim: int
-    pretrained: bool
-    side_px: int
-    batch: int
-    steps: int
-    epochs: int
-    skews: tuple[int, ...]
-    seeds: tuple[int, ...]
-    optimizer: str = "adamw"
-    learning_rate: float = 1e-3
-
-
-SCALES = {
-    "smoke": GBADScale("smoke", (ScanSet("smoke", 60),), "test_resnet", 8, False, 32, 4, 4, 2, (1, 10), (0,)),
-    "small": GBADScale("small", (ScanSet("deei", 2400), ScanSet("lab", 2000)), "tf_efficientnet_lite0", 64, True, 96, 16, 200, 30, (1, 10, 100, 1000), (0, 1, 2)),
-    "full": GBADScale(
-        "full",
-        (ScanSet("deei", 7022), ScanSet("lab", 2000), ScanSet("visible", 1400)),
-        "resnext50_32x4d",
-        256,
-        False,
-        256,
-        32,
-        6000,
-        100,
-        (1, 10, 100, 1000),
-        (0, 1, 2),
-        "sgd",
-        0.01,
-    ),
-}
-
-
-@dataclass(frozen=True)
-class GBADCell:
-    """One training and its judgement. Attributes: dataset: ``simulated`` or ``sixray``. skew: see the module; of SIXray the list."""
-
-    dataset: str
-    skew: int
-    variant: str
-    seed: int = 0
-
-    @property
-    def slug(self) -> str:
-        """File name."""
-        return f"{self.dataset}_{self.skew}_{self.variant.lower().replace(' ', '-')}_seed{self.seed}"
-
-
-@dataclass(frozen=True)
-class GBADPlace:
-    """Where it reads and writes: simulated sets, checkpoints, results."""
-
-    scale: GBADScale
-    data: Path
-    runs: Path
-    results: Path
-
-    def result(self, cell: GBADCell) -> Path:
-        return self.results / self.scale.name / f"{cell.slug}.json"
-
-    def is_done(self, cell: GBADCell) -> bool:
-        """Whether the result is there, of these very settings."""
-        return is_result_of(self.result(cell), settings_hash(cell, self.scale))
-
-
-def settings_hash(cell: GBADCell, scale: GBADScale) -> str:
-    """Of all that a cell's result depends on but the code; of SIXray also how many images are there."""
-    present = len(list((data_folder() / "sixray" / "JPEGImage").glob("*.jpg"))) if cell.dataset == "sixray" else None
-    return hashlib.sha256(json.dumps([dataclasses.asdict(cell), dataclasses.asdict(scale), present], sort_keys=True).encode()).hexdigest()
-
-
-def cells(dataset: str, scale: GBADScale, lists: Sequence[str] = ()) -> list[GBADCell]:
-    """Every cell of a data set, seeds last.
-
-    Raises:
-        ConfigError: no such data set or list.
-    """
-    if dataset not in ("simulated", "sixray"):
-        raise ConfigError(f"no dataset {dataset!r}{nearest(dataset, ('simulated', 'sixray'))}: simulated or sixray")
-    for name in lists:
-        if name not in LISTS:
-            raise ConfigError(f"no list {name!r}: {', '.join(LISTS)}")
-    skews = scale.skews if dataset == "simulated" else tuple(int(name) for name in lists or LISTS[:1])
-    return [GBADCell(dataset, skew, variant, seed) for seed in scale.seeds for skew in skews for variant in VARIANTS]
-
-
-@dataclass(frozen=True)
-class Images:
-    """Samples of one data set by part, its classes, and what a reader must know of it."""
-
-    parts: dict[str, list[Sample]]
-    classes: tuple[str, ...]
-    notes: tuple[str, ...]
-
-
-def images_of(place: GBADPlace, cell: GBADCell, report: Report) -> Images:
-    """The images of a cell's data set, read once a process."""
-    return _simulated(place, report) if cell.dataset == "simulated" else _sixray(place, str(cell.skew), report)
-
-
-def input_of(scale: GBADScale) -> InputConfig:
-    """Colour pictures, squared as report B has them."""
-    return InputConfig(working_side_px=scale.side_px, square=True)
-
-
-def _load(records: Sequence[Record], scale: GBADScale, report: Report) -> list[Sample]:
-    return load_samples(records, Model(ModelConfig(input_of(scale), {"name": "whole_image"}, {"name": "pixels"}, {"name": "softmax"})), report)
-
-
-@lru_cache(maxsize=1)
-def _simulated(place: GBADPlace, report: Report) -> Images:
-    sources = []
-    for one in place.scale.sets:
-        root = place.data / one.name
-        if len(list((root / "scans").glob("*.json"))) < one.count:
-            report(f"simulating {one.name}")
-            simulate(load_recipe(one.preset, one.count), root, report=report)
-        sources.append(SourceConfig("simulated", str(root), views="below", label="device"))
-    records = load_records(DataConfig(tuple(sources)), report)
-    parts = {part: _load([r for r in records if r.part == part], place.scale, report) for part in ("train", "val", "test")}
-    return Images(parts, SIMULATED_CLASSES, ())
-
-
-@lru_cache(maxsize=1)
-def _sixray(place: GBADPlace, name: str, report: Report) -> Images:
-    found = {"train": load_source(SourceConfig("sixray", "sixray", subset=name, list_of="train"))}
-    try:
-        found["test"] = load_source(SourceConfig("sixray", "sixray", subset=name, list_of="test"))
-    except DataError as error:
-        report(f"SIXray{name} test: {error}")
-    for part, collection in found.items():
-        listed = len(collection.records) + len(collection.absent)
-        report(f"SIXray{name} {part}: {len(collection.records)} of {listed} listed images are there ({100 * len(collection.records) / listed:.1f} %)")
-        write_labels(collection.records, SIXRAY_CLASSES, place.runs / TABLE / f"labels_sixray{name}_{part}.json")
-    training = list(found["train"].records)
-    notes = [f"{part}: {note}" for part, c in found.items() for note in c.notes]
-    fractions = {"train": 0.9, "val": 0.1} if "test" in found else {"train": 0.7, "val": 0.1, "test": 0.2}
-    split = make_split(training, fractions, 0)  # near-duplicates stay together
-    parts = {part: split.select(training, part) for part in fractions}
-    if "test" in found:
-        parts["test"] = list(found["test"].records)
-    else:
-        notes.append("No image of the test list is there: a fifth of the training list's stands in for it. Not comparable with published figures.")
-        report(notes[-1])
-    return Images({part: _load(records, place.scale, report) for part, records in parts.items()}, SIXRAY_CLASSES, tuple(notes))
-
-
-def write_labels(records: Sequence[Record], classes: Sequence[str], path: Path) -> None:
-    """``{image: [1, 0, ...]}`` as report B writes its lists; a class that nobody knows of is null."""
-    vectors = {r.id: [None if r.labels.get(c) == 0 else int(r.labels.get(c) == 1) for c in classes] for r in records}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps({"classes": list(classes), "labels": vectors}))
-
-
-def skewed(labels: np.ndarray, skew: int, seed: int) -> np.ndarray:
-    """Indices of a training set of one positive image to ``skew`` negative ones: all negatives that there are, but for 1:1.
-
-    So the skew grows as positives get fewer: what it does and what their number does come together.
-
-    Args:
-        labels: (n, classes). At least one image of every class stays, where there is one; what nobody knows is no negative.
-    """
-    rng = np.random.default_rng(seed)
-    positive, negative = np.flatnonzero((labels == 1).any(1)), np.flatnonzero((labels == 0).all(1))
-    wanted = max(1, min(len(positive), round(len(negative) / max(skew, 1))))
-    order = rng.permutation(positive)
-    first = [next((i for i in order if labels[i, k] == 1), None) for k in range(labels.shape[1])]
-    kept = list(dict.fromkeys([i for i in first if i is not None] + list(order)))[: max(wanted, len({i for i in first if i is not None}))]
-    return np.sort(np.concatenate([np.array(kept, int), negative if skew > 1 else rng.permutation(negative)[: len(kept)]]))
 
 
 def run_gbad(place: GBADPlace, wanted: Sequence[GBADCell], report: Report = print) -> int:

@@ -14,7 +14,8 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
 
-from bagscan.benchmark.gbad import TABLE, VARIANTS, GBADCell, GBADPlace, Report, images_of
+from bagscan.benchmark.gbad_cells import TABLE, VARIANTS, GBADCell, GBADPlace
+from bagscan.benchmark.gbad_images import Report, images_of
 from bagscan.benchmark.tables import interval, spread, table_lines
 from bagscan.core.errors import DataError
 from bagscan.evaluation.results import check_record

@@ -59,7 +59,8 @@ def benchmark(
 
 
 def _benchmark_gbad(what: str, scale: str, dataset: str, lists: list[str], data: Path, runs: Path, results: Path, only: list[str], out: Path, as_json: bool) -> None:
-    from bagscan.benchmark.gbad import SCALES, GBADPlace, cells, run_gbad
+    from bagscan.benchmark.gbad import run_gbad
+    from bagscan.benchmark.gbad_cells import SCALES, GBADPlace, cells
     from bagscan.benchmark.gbad_tables import draw, markdown, read_gbad
     from bagscan.core.errors import ConfigError, nearest
 
