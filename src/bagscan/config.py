@@ -9,6 +9,7 @@ import dataclasses
 import types
 import typing
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -104,7 +105,7 @@ def fill(cls: type[T], data: Mapping[str, Any], where: str = "configuration", li
         ConfigError: an unknown key, a wrong type, or a value that the class itself refuses.
     """
     known = {f.name: f for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
-    hints = typing.get_type_hints(cls)
+    hints = _hints(cls)  # type: ignore[arg-type]
     values = {}
     for key, value in data.items():
         here = (*at, str(key))
@@ -117,6 +118,12 @@ def fill(cls: type[T], data: Mapping[str, Any], where: str = "configuration", li
         return cls(**values)
     except (TypeError, ValueError) as error:
         raise ConfigError(f"{where}: {'.'.join(at) or cls.__name__}: {error}") from error
+
+
+@lru_cache
+def _hints(cls: type) -> dict[str, Any]:
+    """Types of a class's fields; to work them out compiles every annotation, and parts are filled for every scan."""
+    return typing.get_type_hints(cls)
 
 
 def _convert(hint: Any, value: Any, spot: str, where: str, lines: Lines | None, at: tuple[str, ...]) -> Any:

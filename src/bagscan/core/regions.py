@@ -54,7 +54,7 @@ class Regions:
         """(n,) pixels of each region."""
         if self.labels.ndim == 3:
             return np.asarray(self.labels.sum((1, 2)))
-        return np.bincount(self.labels[self.labels >= 0], minlength=self.n)
+        return np.bincount(self.labels.ravel() + 1, minlength=self.n + 1)[1:]
 
     def overlap(self, mask: np.ndarray) -> np.ndarray:
         """(n,) fraction of each region's area that lies inside a (H, W) bool mask."""

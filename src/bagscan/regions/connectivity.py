@@ -56,12 +56,28 @@ def _quadrant(pieces: np.ndarray, oversized: np.ndarray) -> np.ndarray:
 
 
 def _borders(pieces: np.ndarray) -> np.ndarray:
-    """(2, E) pieces that touch, the smaller number first, each pair once."""
-    pairs = [(pieces[:, :-1], pieces[:, 1:]), (pieces[:-1], pieces[1:])]
-    one, other = (np.concatenate([pair[k][pair[0] != pair[1]] for pair in pairs]).astype(np.int64) for k in (0, 1))
+    """(2, E) pieces that touch, the smaller number first, each pair once, in order."""
     n = int(pieces.max()) + 1
-    keys = np.unique(np.minimum(one, other) * n + np.maximum(one, other))
+    keys = np.sort(_border_keys(pieces, n))  # np.unique hashes, which takes three times as long
+    keys = keys[np.diff(keys, prepend=-1) > 0]
     return np.stack([keys // n, keys % n])
+
+
+@njit(cache=True)  # type: ignore[untyped-decorator]
+def _border_keys(pieces, n):  # type: ignore[no-untyped-def]
+    """``smaller * n + larger`` of every two pixels that touch and differ."""
+    height, width = pieces.shape
+    keys, found = np.empty(2 * height * width, np.int64), 0
+    for row in range(height):
+        for col in range(width):
+            one = pieces[row, col]
+            for down, right in ((1, 0), (0, 1)):
+                if row + down < height and col + right < width:
+                    other = pieces[row + down, col + right]
+                    if one != other:
+                        keys[found] = min(one, other) * n + max(one, other)
+                        found += 1
+    return keys[:found]
 
 
 @njit(cache=True)  # type: ignore[untyped-decorator]
@@ -83,56 +99,70 @@ def _joined(areas, sums, first, second, n_regions, min_size, max_size):  # type:
     so that rounds are few and the order is nearly that of one at a time. What is too small to stand alone goes first.
 
     Args:
-        areas: (n,). sums: (n, D) of features. first, second: (E,) pieces that touch, some pairs twice.
+        areas: (n,). sums: (n, D) of features. first, second: (E,) pieces that touch, the smaller number first. All are worked on in place.
     """
-    name = np.arange(len(areas)).astype(np.int32)
+    left, keeper = len(areas), np.arange(len(areas))
+    cost, stale, means = np.empty(len(first)), np.ones(len(areas), np.bool_), sums / areas.reshape(-1, 1)
     while True:
-        n = len(areas)
-        small, surplus, limit = areas < min_size, n - n_regions, len(first)
+        _update(cost, stale, first, second, areas, means)
+        small, limit = areas < min_size, len(first)
         allowed = small[first] | small[second]
-        if not allowed.any() and surplus > 0:
-            allowed, limit = areas[first] + areas[second] <= max_size, (surplus + 1) // 2
-        if not allowed.any():
-            return name
-        chosen, cost = _each_others_cheapest(first, second, allowed, areas, sums)
+        if not allowed.any() and left > n_regions:
+            allowed, limit = areas[first] + areas[second] <= max_size, (left - n_regions + 1) // 2
+        chosen = _each_others_cheapest(first, second, allowed, cost, len(areas))
         if not len(chosen):
-            return name
-        chosen = chosen[np.argsort(cost, kind="mergesort")[:limit]]  # stable: of equal costs the first
-        keeper = np.arange(n)
-        keeper[second[chosen]] = first[chosen]
-        stays = keeper == np.arange(n)
-        renamed = (np.cumsum(stays) - 1)[keeper]
-        merged_areas, merged_sums = areas[stays], sums[stays]
-        for piece in np.flatnonzero(~stays):
-            merged_areas[renamed[piece]] += areas[piece]
-            merged_sums[renamed[piece]] += sums[piece]
-        # Pieces that now border twice do no harm, and finding them would cost more than all else.
-        one, other = renamed[first], renamed[second]
-        apart = one != other
-        areas, sums, first, second = merged_areas, merged_sums, np.minimum(one, other)[apart], np.maximum(one, other)[apart]
-        name = renamed[name].astype(np.int32)
+            return _numbered(keeper)
+        if len(chosen) > limit:
+            chosen = chosen[np.argsort(cost[chosen], kind="mergesort")[:limit]]  # stable: of equal costs the first
+        stale[:] = False
+        for edge in chosen:
+            one, other = first[edge], second[edge]
+            areas[one] += areas[other]
+            sums[one] += sums[other]
+            means[one] = sums[one] / areas[one]
+            keeper[other], stale[one] = one, True
+        left -= len(chosen)
+        kept = 0
+        for edge in range(len(first)):
+            one, other = keeper[first[edge]], keeper[second[edge]]
+            if one != other:  # pieces that now border twice do no harm, and finding them would cost more than all else
+                first[kept], second[kept], cost[kept] = min(one, other), max(one, other), cost[edge]
+                kept += 1
+        first, second, cost = first[:kept], second[:kept], cost[:kept]
 
 
 @njit(cache=True)  # type: ignore[untyped-decorator]
-def _each_others_cheapest(first, second, allowed, areas, sums):  # type: ignore[no-untyped-def]
-    """Edges between pieces that are each other's cheapest by Ward's cost, and these costs; of equal ones the first counts."""
-    n_edges, n, dim = len(first), len(areas), sums.shape[1]
-    cost, means = np.empty(n_edges), np.empty((n, dim))
-    for piece in range(n):
-        for d in range(dim):
-            means[piece, d] = sums[piece, d] / areas[piece]
+def _update(cost, stale, first, second, areas, means):  # type: ignore[no-untyped-def]
+    """Ward's cost of joining two pieces, of every edge of which one has changed."""
+    for edge in range(len(first)):
+        one, other = first[edge], second[edge]
+        if stale[one] or stale[other]:
+            apart = 0.0
+            for d in range(means.shape[1]):
+                gap = means[one, d] - means[other, d]
+                apart += gap * gap
+            cost[edge] = areas[one] * areas[other] / (areas[one] + areas[other]) * apart
+
+
+@njit(cache=True)  # type: ignore[untyped-decorator]
+def _each_others_cheapest(first, second, allowed, cost, n):  # type: ignore[no-untyped-def]
+    """Edges between pieces that are each other's cheapest; of equal ones the first counts."""
     best, at = np.full(n, np.inf), np.full(n, -1)
-    for e in range(n_edges):
-        if not allowed[e]:
-            continue
-        a, b = first[e], second[e]
-        apart = 0.0
-        for d in range(dim):
-            gap = means[a, d] - means[b, d]
-            apart += gap * gap
-        cost[e] = areas[a] * areas[b] / (areas[a] + areas[b]) * apart
-        for piece in (a, b):
-            if cost[e] < best[piece]:
-                best[piece], at[piece] = cost[e], e
-    chosen = np.array([at[a] for a in range(n) if at[a] >= 0 and first[at[a]] == a and at[second[at[a]]] == at[a]], np.int64)
-    return chosen, cost[chosen]
+    for edge in np.flatnonzero(allowed):
+        for piece in (first[edge], second[edge]):
+            if cost[edge] < best[piece]:
+                best[piece], at[piece] = cost[edge], edge
+    return np.array([at[a] for a in range(n) if at[a] >= 0 and first[at[a]] == a and at[second[at[a]]] == at[a]], np.int64)
+
+
+@njit(cache=True)  # type: ignore[untyped-decorator]
+def _numbered(keeper):  # type: ignore[no-untyped-def]
+    """Numbers from 0 without gaps, given what each piece was joined to: itself, or a smaller number."""
+    number, found = np.empty(len(keeper), np.int32), 0
+    for piece in range(len(keeper)):
+        if keeper[piece] == piece:
+            number[piece] = found
+            found += 1
+        else:
+            number[piece] = number[keeper[piece]]
+    return number

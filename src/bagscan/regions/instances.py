@@ -68,8 +68,9 @@ class Detected:
 def prepare(pixels: Any, channels: Sequence[str], stride: int) -> Any:
     """(B, C, H, W) pixels of views -> what the detector takes, 1/stride of the size. Arrays and tensors alike."""
     xp = array_namespace(pixels)
+    pooled = average_pool(pixels, stride)  # first: there is less to scale then
     stats = [Z if name == "zeff" else BRIGHT for name in channels]
-    return average_pool(xp.stack([(pixels[:, k] - mean) / std for k, (mean, std) in enumerate(stats)], axis=1), stride)
+    return xp.stack([(pooled[:, k] - mean) / std for k, (mean, std) in enumerate(stats)], axis=1)
 
 
 def detections(found: Detected, config: Config, height: int, width: int) -> list[dict[str, Any]]:
