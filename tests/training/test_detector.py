@@ -95,6 +95,15 @@ def test_a_superpixel_regioner_detects_nothing(config, tmp_path):
         train_detection(read_experiment(config, ["regioner={name: ssn, width: 4}"]), tmp_path / "run", lambda _: None)
 
 
+def test_where_to_cut_does_not_hang_on_what_it_is_judged_in(config):
+    torch.manual_seed(0)
+    detector = read_experiment(config, ["regioner.min_score=0.0"]).model().regioner
+    view = View(np.random.default_rng(0).random((3, 64, 96), dtype=np.float32), ("low", "high", "zeff"), "dual_energy")
+    with torch.autocast("cpu", torch.bfloat16):
+        halved = detector.regions(view)
+    np.testing.assert_array_equal(halved.labels, detector.regions(view).labels)
+
+
 def test_boxes_alone_refuse_masks(config):
     with pytest.raises(ConfigError, match="mask_rcnn"):
         read_experiment(config, ["regioner={name: faster_rcnn, masks: true}"]).model()

@@ -104,7 +104,8 @@ class MaskRCNNRegioner(nn.Module):
         self.eval()
         device = next(self.parameters()).device
         prepared = self.prepare(torch.from_numpy(np.array(view.pixels))[None], view.channels).to(device)
-        found = {name: value.cpu() for name, value in self.detector(list(prepared))[0].items()}
+        with torch.autocast(device.type, enabled=False):  # where to cut does not hang on what it is judged in
+            found = {name: value.cpu() for name, value in self.detector(list(prepared))[0].items()}
         self.train(was_training)
         masks = found["masks"][:, 0].numpy() if self.config.masks else None
         detected = Detected(found["boxes"].numpy(), found["labels"].numpy(), found["scores"].numpy(), masks)
