@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from bagscan.core.errors import ConfigError
+from bagscan.core.errors import ConfigError, DataError
 from bagscan.datasets import simulated
 from bagscan.datasets.items import MARGIN_PX, cut, match
 
@@ -78,3 +78,9 @@ def test_a_cut_widens_the_mask_by_what_is_taped_to_it(simulated_root):
     assert one.window == (70 - MARGIN_PX, 50 - MARGIN_PX, 90 + MARGIN_PX, 60 + MARGIN_PX)
     assert one.item.mask.sum() > mask.sum()
     assert one.id == f"{whole.id}_x"
+
+
+def test_a_set_that_is_not_there_is_told_with_the_line_that_makes_it(tmp_path):
+    for folder, preset in (("lab", "lab"), ("visible_700", "visible"), ("mine", "deei")):
+        with pytest.raises(DataError, match=f"--preset {preset} --out {tmp_path / folder}"):
+            simulated.load(tmp_path / folder)

@@ -36,7 +36,7 @@ def load(root: str | Path, images: str = "colour", views: str = "both", items: b
         if given not in known:
             raise ConfigError(f"data.sources: {name} must be one of {', '.join(known)}, got {given!r}")
     if not (root / "scans").is_dir():
-        raise DataError(f"{root}: no simulated data set; bagscan simulate --preset deei --out {root} makes one (or another preset: see the configuration)")
+        raise DataError(f"{root}: no simulated data set; bagscan simulate --preset {_preset(root)} --out {root} makes one (how many scans, the configuration says)")
     records: list[Record] = []
     bad, absent = {}, []
     folder, suffix = IMAGES[images]
@@ -106,3 +106,10 @@ def _about(scan: dict[str, Any], view: str) -> dict[str, str]:
     about["ambiguous"] = "yes" if seen["ambiguous"] else "no"
     about["look_alike"] = "yes" if any(thing["role"] == "look_alike" for thing in scan["things"]) else "no"
     return about | ({key: scan["anomaly"][key] for key in ("kind", "way")} | {"stratum": seen["stratum"]} if "anomaly" in scan else {})
+
+
+def _preset(root: Path) -> str:
+    """The preset that a folder is called after, as configurations do."""
+    from bagscan.simulate.dataset import preset_names
+
+    return next((name for name in preset_names() if root.name.split("_")[0] == name), "deei")
