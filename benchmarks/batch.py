@@ -9,6 +9,7 @@ files with a worker that answers at once, so that only what surrounds the judgin
 from __future__ import annotations
 
 import argparse
+import datetime
 import json
 import resource
 import subprocess
@@ -160,16 +161,18 @@ def main() -> None:
     if arguments.one:
         one(arguments.one, arguments.index_only)
         return
-    before = json.loads((RESULTS / "batch.json").read_text())["results"] if arguments.only else {}
-    results: dict[str, dict[str, float]] = before
+    before = json.loads((RESULTS / "batch.json").read_text()) if arguments.only else {"results": {}, "config": {"measured": {}}}
+    results: dict[str, dict[str, float]] = before["results"]
+    measured: dict[str, str] = before["config"]["measured"]  # of each part when, since it may be measured again alone
     for name in arguments.only or PARTS:
         results |= PARTS[name](arguments.scans, arguments.bags)
+        measured[name] = f"{datetime.date.today()}"
     data = {"name": "simulated lab", "hash": "-", "counts": {"bags": arguments.bags}}
     record = make_record(
         "batch",
         results,
         data=data,
-        config={"model": "shipped raw", "measured": list(arguments.only or PARTS)},
+        config={"model": "shipped raw", "measured": measured},
         seeds=[0],
         notes=["Workers are counted with the time that they take to start. The instant worker judges nothing: what is left is the parent's own."],
     )

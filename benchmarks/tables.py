@@ -127,13 +127,15 @@ def render() -> str:
             "batch": speed,
             "superpixel_speed": speed,
             "whole_path": speed,
+            "start_up": speed,
         }
         kind = detection if record["name"].startswith("detection-") else kinds.get(record["name"], evaluation)
         machine, data = record["machine"], record["data"]
         lines += [
             f"## {path.stem}",
             "",
-            f"{record['created'][:10]}, commit {record['commit']}, {machine['cores']} cores, data {data['name']} ({data['hash'][:12]}), seeds {record['seeds']}.",
+            f"{record['created'][:10]}, commit {record['commit']}, {machine['cores']} cores of {machine['processor']}, "
+            f"data {data['name']} ({data['hash'][:12]}), seeds {record['seeds']}.",
             "",
         ]
         lines += kind(record)

@@ -122,18 +122,36 @@ def test_a_torn_line_of_the_ledger_counts_for_nothing(tmp_path):
     assert list(ledger.read()) == [1, 2]
 
 
-def test_a_file_that_changed_since_is_judged_again(tmp_path):
+def test_a_file_that_changed_since_is_judged_again(tmp_path, monkeypatch):
+    """Within the part at work: a kill came when all of it was judged, and nothing of it written."""
     source = archive(tmp_path, 30)
     config = BatchConfig(part_size=100)
     prepare([source], shipped_models(), tmp_path / "out", config, lambda _: None)
-    from bagscan.batch.run import screen_part
+    from bagscan.batch import run as batch_run
+
+    def killed(*_):
+        raise KeyboardInterrupt
 
     pool = Pool(shipped_models(), config, judge_by_name)
     bags = next(iter(read_index(tmp_path / "out" / "index.arrow", 100)))
-    screen_part(tmp_path / "out", 0, bags, config, pool)
-    first = (tmp_path / "judged").read_text().split()
-    assert len(first) == 30
+    with monkeypatch.context() as patch:
+        patch.setattr(batch_run, "write_part", killed)
+        with pytest.raises(KeyboardInterrupt):
+            batch_run.screen_part(tmp_path / "out", 0, bags, config, pool)
+    (source / "00007.tif").write_bytes(b"more")
+    batch_run.screen_part(tmp_path / "out", 0, bags, config, pool)
+    judged = (tmp_path / "judged").read_text().split()
+    assert len(judged) == 31
+    assert judged[-1] == "00007.tif"
+    assert len(rows(tmp_path / "out")) == 30
     pool.stop()
+
+
+def test_a_source_within_another_would_double_its_bags_and_is_refused(tmp_path):
+    source = archive(tmp_path, 3)
+    for sources in ([source, source], [source.parent, source], [source, source / "00001.tif"]):
+        with pytest.raises(ConfigError, match="twice"):
+            prepare(sources, shipped_models(), tmp_path / "out", BatchConfig(), lambda _: None)
 
 
 def test_another_runs_folder_is_refused(tmp_path):

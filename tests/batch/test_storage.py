@@ -9,7 +9,7 @@ import pytest
 from bagscan.batch.index import read_index, write_index
 from bagscan.batch.run import BatchConfig, Pool, missing_parts, prepare, screen_archive
 from bagscan.batch.storage import file_system, is_remote, publish, renamed
-from bagscan.core.errors import ConfigError, DataError
+from bagscan.core.errors import ConfigError, DataError, ReadError
 from bagscan.formats.images import write_image, write_png_set
 from bagscan.formats.stacks import write_tiff
 from bagscan.model_folder import shipped_models
@@ -146,6 +146,10 @@ def test_clear_errors(store, tmp_path):
         prepare(["s3://scans/nothing"], shipped_models(), tmp_path / "a", BatchConfig(), lambda _: None)
     with pytest.raises(DataError, match="nothing is there"):
         prepare(["s3://no-such-bucket-at-all"], shipped_models(), tmp_path / "b", BatchConfig(), lambda _: None)
+    for name in ("recipe.json", "dataset.json", "raw/a.tif"):
+        store.pipe(f"scans/whole/{name}", b"{}")
+    with pytest.raises(ReadError, match="take s3://scans/whole/raw or"):
+        prepare(["s3://scans/whole"], shipped_models(), tmp_path / "d", BatchConfig(), lambda _: None)
     with pytest.raises(ConfigError, match="nonsense"):
         prepare(["nonsense://x/y"], shipped_models(), tmp_path / "c", BatchConfig(), lambda _: None)
 

@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 
 from bagscan.batch.storage import is_remote, listed, set_members
-from bagscan.core.errors import DataError
+from bagscan.core.errors import DataError, ReadError
 from bagscan.core.files import whole
 from bagscan.formats.scans import READERS, RECIPE, refuse_simulated_set, set_at
 
@@ -25,7 +25,7 @@ def write_index(sources: Sequence[str | Path], path: Path, views: Sequence[str],
     """List every bag in files, folders and object storage; returns how many. Written whole or not at all.
 
     Raises:
-        DataError: a source that does not exist, or no scan at all.
+        DataError: a source that does not exist, or no scan at all. ReadError: a whole simulated data set.
     """
     missing = [str(source) for source in sources if not is_remote(source) and not Path(source).exists()]
     if missing:
@@ -83,6 +83,8 @@ def _bags(sources: Sequence[str | Path], views: Sequence[str]) -> Iterator[dict[
     for source in sources:
         if is_remote(source):
             for url, stamps in listed(str(source)):
+                if {RECIPE, "dataset.json"} <= stamps.keys():
+                    raise ReadError(f"{url}: a simulated data set, which shows every bag twice and holds the truth as well: take {url}/raw or {url}/colour")
                 yield from _bags_of(url, list(stamps), views, stamps)
             continue
         if Path(source).is_file():

@@ -57,8 +57,10 @@ def prepare(sources: Sequence[str | Path], models: Sequence[Path], out: Path, co
     """Write the index, or find the one that is there; returns how many bags it holds.
 
     Raises:
-        ConfigError: ``out`` is another run's: other sources, models or sizes of parts. DataError: no scans.
+        ConfigError: ``out`` is another run's: other sources, models or sizes of parts; a source lies within another. DataError: no scans.
+        ReadError: a whole simulated data set.
     """
+    _refuse_doubles(sources)
     out.mkdir(parents=True, exist_ok=True)
     about: dict[str, Any] = {
         "sources": [str(source) if is_remote(source) else str(Path(source).absolute()) for source in sources],
@@ -78,6 +80,15 @@ def prepare(sources: Sequence[str | Path], models: Sequence[Path], out: Path, co
     write_whole(path, json.dumps(about | {"bags": count, "index_sha256": index_hash(index)}, indent=1))
     report(f"index: {count:,} bags; judged by {', '.join(sorted(set(about['runtimes'])))}")
     return count
+
+
+def _refuse_doubles(sources: Sequence[str | Path]) -> None:
+    """Every bag of a source that lies within another would be two rows."""
+    places = [str(source).rstrip("/") if is_remote(source) else str(Path(source).resolve()) for source in sources]
+    for number, place in enumerate(places):
+        for other in places[:number]:
+            if f"{place}/".startswith(f"{other}/") or f"{other}/".startswith(f"{place}/"):
+                raise ConfigError(f"{place} and {other}: bags of the one would be judged twice; name the outer one alone")
 
 
 class Judges(Protocol):

@@ -20,11 +20,17 @@ def data_check(
 
     from bagscan.core.errors import ReadError
     from bagscan.formats import read_scan
+    from bagscan.runtime.engines import installed
     from bagscan.training.data import load_source, read_data
 
+    data = read_data(config, settings)
+    if installed("torch"):  # then what trains on them can be checked too
+        from bagscan.training.experiment import read_experiment
+
+        read_experiment(config, settings)
     found: list[dict[str, Any]] = []
     bad_items = 0
-    for source in read_data(config, settings).sources:
+    for source in data.sources:
         collection = load_source(source)
         bad = dict(collection.bad)
         if read:

@@ -17,7 +17,13 @@ Settings = Annotated[list[str], typer.Option("--set", help="Change one setting, 
 Config = Annotated[Path, typer.Argument(help="A YAML file, see configs/.")]
 ModelFolder = Annotated[Path, typer.Option("--model", help="A model folder, for example runs/xray_joint/model.")]
 Cluster = Annotated[str, typer.Option(help="Work on a Ray cluster: its address, auto for the one that this machine is of, local for one made here; --workers cores of it.")]
-Runtime = Annotated[str, typer.Option(help="torch, onnxruntime, openvino, or auto: the fastest that is installed and that the model was exported for.", envvar="BAGSCAN_RUNTIME")]
+Runtime = Annotated[
+    str,
+    typer.Option(
+        help="torch, onnxruntime, openvino, or auto: the first of onnxruntime, openvino and torch that is installed and that the model was exported for.",
+        envvar="BAGSCAN_RUNTIME",
+    ),
+]
 Device = Annotated[
     str,
     typer.Option(

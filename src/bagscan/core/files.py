@@ -9,13 +9,16 @@ from uuid import uuid4
 
 
 @contextmanager
-def whole(path: Path) -> Iterator[Path]:
+def whole(path: Path, several: bool = False) -> Iterator[Path]:
     """A name beside ``path`` to write under; it becomes ``path`` at the end, and goes where writing fails.
 
     Whoever reads ``path`` meanwhile, or after a kill, finds the old file or the new one. The name begins with a dot, so that
-    readers of a whole folder pass it over, and is another one every time, so that two who write the same file do not meet.
+    readers of a whole folder pass it over, and is the same every time, so that what a kill left is written over.
+
+    Args:
+        several: processes may write the same file at once; each then has a name of its own.
     """
-    part = path.with_name(f".{path.name}.{uuid4().hex}.part")
+    part = path.with_name(f".{path.name}.{uuid4().hex}.part" if several else f".{path.name}.part")
     try:
         yield part
         part.replace(path)
@@ -24,6 +27,6 @@ def whole(path: Path) -> Iterator[Path]:
 
 
 def write_whole(path: Path, text: str) -> None:
-    """Write a text file, whole or not at all."""
-    with whole(path) as part:
+    """Write a small text file, whole or not at all; several processes may."""
+    with whole(path, several=True) as part:
         part.write_text(text)

@@ -55,7 +55,7 @@ def verify(folder: str | Path, scans: Sequence[Path] = (), sizes: Sequence[tuple
     alone = _summed([_compared(_everywhere(reference), _everywhere(plain), view, threshold) for view in views])
     items = max((_items_differ(reference, plain, view) for view in views), default=0.0)
     runtimes = {name: _summed(rows) | {"batch_differs": _batch(reference, models[name])} for name, rows in told.items()}
-    agree = alone["pixels_differ"] <= PIXELS and alone["scores_differ"] <= TOLERANCE and items <= ITEMS
+    agree = alone["pixels_differ"] <= PIXELS and alone["scores_differ"] <= TOLERANCE and not alone["flipped"] and items <= ITEMS
     agree = agree and all(r["scores_differ"] <= TOLERANCE and not r["flipped"] and not r["pixels_differ"] and r["batch_differs"] <= TOLERANCE for r in runtimes.values())
     return {"agree": agree, "tolerance": TOLERANCE, "sizes": [list(size) for size in sizes], "runtimes": runtimes, "torch alone": alone | {"items_differ": items}}
 

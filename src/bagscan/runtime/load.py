@@ -1,4 +1,4 @@
-"""Load a model for use by the fastest runtime that is installed."""
+"""Load a model for use by the first runtime that is installed, in the order of their speed."""
 
 from __future__ import annotations
 

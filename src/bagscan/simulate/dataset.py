@@ -298,5 +298,5 @@ def _scan_file(out: Path, index: int) -> Path:
 
 
 def _write(path: Path, content: bytes) -> None:
-    with whole(path) as part:
+    with whole(path, several=True) as part:  # a worker that was given up may still be at it
         part.write_bytes(content)

@@ -74,11 +74,11 @@ def read_data(path: str | Path, settings: Sequence[str] = ()) -> DataConfig:
     Raises:
         ConfigError: no data, or an unknown key or value in them.
     """
-    whole, lines = read_yaml(path)
-    apply_settings(whole, settings)
-    if not isinstance(whole.get("data"), dict):
+    tree, lines = read_yaml(path)
+    apply_settings(tree, settings)
+    if not isinstance(tree.get("data"), dict):
         raise ConfigError(f"{path}: this command needs a configuration with data, as those of kind joint, detection, multi_label and one_class have")
-    return fill(DataConfig, whole["data"], str(path), lines, ("data",))
+    return fill(DataConfig, tree["data"], str(path), lines, ("data",))
 
 
 def load_source(source: SourceConfig) -> Collection:
