@@ -20,13 +20,14 @@ def data_check(
 
     from bagscan.core.errors import ReadError
     from bagscan.formats import read_scan
-    from bagscan.runtime.engines import installed
     from bagscan.training.data import load_source, read_data
 
     data = read_data(config, settings)
-    if installed("torch"):  # then what trains on them can be checked too
+    try:  # where torch is, what trains on them can be checked too
         from bagscan.training.experiment import read_experiment
-
+    except ModuleNotFoundError:
+        pass
+    else:
         read_experiment(config, settings)
     found: list[dict[str, Any]] = []
     bad_items = 0
