@@ -15,7 +15,7 @@ def main(folder: Path) -> None:
         told.setdefault(scan["label"], []).append(scan["id"] in alarms)
     for label, hits in sorted(told.items()):
         print(f"{label} bags: {sum(hits)} of {len(hits)} with an alarm")
-    print("Devices of families that the model never saw. What its verdicts are worth: docs/results.md#simulated_raw.")
+    print("Devices of families that the model never saw. What its verdicts are worth: docs/results.md#simulated_raw_screened.")
 
 
 if __name__ == "__main__":

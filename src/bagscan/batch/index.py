@@ -11,9 +11,9 @@ from typing import Any
 import pyarrow as pa
 
 from bagscan.batch.storage import is_remote, listed, set_members
-from bagscan.core.errors import DataError, ReadError
+from bagscan.core.errors import DataError
 from bagscan.core.files import whole
-from bagscan.formats.scans import READERS, RECIPE, refuse_simulated_set, set_at
+from bagscan.formats.scans import READERS, RECIPE, refuse_simulated_set, set_at, simulated_set_error
 
 VIEW = pa.struct([("view_id", pa.string()), ("path", pa.string()), ("stamp", pa.string())])  # the stamp of what lies in object storage
 SCHEMA = pa.schema([("bag", pa.string()), ("views", pa.list_(VIEW))])
@@ -84,7 +84,7 @@ def _bags(sources: Sequence[str | Path], views: Sequence[str]) -> Iterator[dict[
         if is_remote(source):
             for url, stamps in listed(str(source)):
                 if {RECIPE, "dataset.json"} <= stamps.keys():
-                    raise ReadError(f"{url}: a simulated data set, which shows every bag twice and holds the truth as well: take {url}/raw or {url}/colour")
+                    raise simulated_set_error(url)
                 yield from _bags_of(url, list(stamps), views, stamps)
             continue
         if Path(source).is_file():

@@ -6,7 +6,7 @@ import dataclasses
 import hashlib
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from bagscan.benchmark.gbad_cells import GATES, MODES, ON_SKEWED, TABLE, GBADCell, GBADPlace, settings_hash
-from bagscan.benchmark.gbad_images import Images, images_of, input_of, skewed
+from bagscan.benchmark.gbad_images import Images, Report, images_of, input_of, skewed
 from bagscan.core.errors import DataError
 from bagscan.evaluation.baseline import image_statistics, trivial_baseline
 from bagscan.evaluation.metrics import auroc
@@ -26,8 +26,6 @@ from bagscan.model_config import ModelConfig
 from bagscan.training.loop import LoopConfig, run
 from bagscan.training.multi_label import MultiLabelConfig, MultiLabelTask, embeddings_of, label_matrix
 from bagscan.training.samples import Sample
-
-Report = Callable[[str], None]
 
 
 def run_gbad(place: GBADPlace, wanted: Sequence[GBADCell], report: Report = print) -> int:

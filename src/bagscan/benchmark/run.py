@@ -24,6 +24,7 @@ from bagscan.benchmark.store import load_items
 from bagscan.evaluation.baseline import image_statistics, trivial_baseline
 from bagscan.evaluation.items import Judged, Thresholds, arrays, evaluate_items, roc_points
 from bagscan.evaluation.results import make_record, write_record
+from bagscan.formats.scans import RECIPE
 from bagscan.model import Model
 from bagscan.simulate.dataset import load_recipe, simulate
 from bagscan.training.compute import compute
@@ -176,5 +177,5 @@ def _baseline(place: Place, one: ScanSet, data: str) -> float:
 
 def _hash(place: Place) -> str:
     """Of the recipes of the training sets: the same recipe gives the same scans."""
-    recipes = [json.loads((place.data / one.name / "recipe.json").read_text()) for one in place.scale.train_on]
+    recipes = [json.loads((place.data / one.name / RECIPE).read_text()) for one in place.scale.train_on]
     return hashlib.sha256(json.dumps(recipes, sort_keys=True).encode()).hexdigest()

@@ -162,7 +162,12 @@ def refuse_simulated_set(folder: str | Path) -> None:
         ReadError: the folder is such a set; the message names the folders that can be taken.
     """
     if (Path(folder) / "truth").is_dir():
-        raise ReadError(f"{folder}: a simulated data set, which shows every bag twice and holds the truth as well: take {Path(folder) / 'raw'} or {Path(folder) / 'colour'}")
+        raise simulated_set_error(folder)
+
+
+def simulated_set_error(folder: str | Path) -> ReadError:
+    """What is said of a whole simulated data set, in a folder or at a URL."""
+    return ReadError(f"{folder}: a simulated data set, which shows every bag twice and holds the truth as well: take {folder}/raw or {folder}/colour")
 
 
 def _one_per_set(paths: Iterable[Path]) -> Iterator[Path]:

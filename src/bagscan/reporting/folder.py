@@ -56,7 +56,8 @@ def screen_folder(paths: Sequence[Path], models: Sequence[Path], out: Path, repo
         if not stored.with_suffix(".json").exists():
             judged += 1
             _judge(screeners, files, stored)
-            started = time.monotonic() if judged == 1 else started  # the first bag waits for models to load and kernels to compile
+            if judged == 1:  # it waited for models to load and kernels to compile
+                started = time.monotonic()
         rows.append((json.loads(stored.with_suffix(".json").read_text()), stored.with_suffix(".html")))
         if time.monotonic() - said > SAY_EVERY_S or number == len(bags):
             said = time.monotonic()

@@ -33,6 +33,7 @@ from bagscan import __version__
 from bagscan.config import fill, read_yaml
 from bagscan.core.errors import ConfigError, DataError, nearest
 from bagscan.core.files import whole
+from bagscan.formats.scans import RECIPE
 from bagscan.formats.stacks import write_counts
 from bagscan.simulate.anomalies import Make, build_anomaly, imported
 from bagscan.simulate.imaging import Calibration, image, write_colour, write_dual_energy
@@ -135,7 +136,7 @@ def _keep_recipe(recipe: Recipe, out: Path, insert: Import | None, report: Repor
     """Write the recipe, or refuse a folder that was started with another; only the count may grow."""
     mesh = insert and {"sha256": hashlib.sha256(Path(insert.path).read_bytes()).hexdigest(), "material": insert.material}
     told = {"bagscan": __version__, **json.loads(json.dumps(dataclasses.asdict(recipe))), "insert": mesh}
-    path = out / "recipe.json"
+    path = out / RECIPE
     if out.exists() and not out.is_dir():
         raise DataError(f"{out} is a file: --out must be a folder")
     if path.exists():

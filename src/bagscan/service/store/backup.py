@@ -18,6 +18,7 @@ from typing import Any
 from sqlalchemy import Engine, func, insert, select, text
 
 from bagscan import __version__
+from bagscan.core.files import whole
 from bagscan.service.audit import newest_head
 from bagscan.service.store.database import Store, StoreError
 from bagscan.service.store.files import Files
@@ -38,10 +39,8 @@ def back_up(store: Store, folder: Path, out: Path, report: Report = print) -> di
     """
     if out.exists():
         raise StoreError(f"{out} exists; give a new name")
-    temporary = out.with_name(out.name + ".new")
     manifest: dict[str, Any] = {"format": FORMAT, "bagscan": __version__, "revision": revision(store.engine), "created_at": time.time(), "rows": {}, "files": {}}
-    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(handle, "wb") as file, tarfile.open(fileobj=file, mode="w") as tar:
+    with whole(out) as temporary, open(temporary, "wb", opener=_for_its_owner) as file, tarfile.open(fileobj=file, mode="w") as tar:
         with store.read() as connection:
             head = newest_head(connection)
             for table in metadata.sorted_tables:
@@ -60,7 +59,6 @@ def back_up(store: Store, folder: Path, out: Path, report: Report = print) -> di
             manifest["files"][name] = hashlib.sha256(content).hexdigest()
             _add(tar, name, content)
         _add(tar, "manifest.json", json.dumps(manifest).encode())
-    os.replace(temporary, out)
     report(f"{sum(manifest['rows'].values())} rows, {len(manifest['files'])} files in {out}")
     return {"out": str(out), "rows": sum(manifest["rows"].values()), "files": len(manifest["files"]), "bytes": out.stat().st_size}
 
@@ -122,6 +120,11 @@ def _restore_tables(tar: tarfile.TarFile, engine: Engine, manifest: dict[str, An
                     {"table": table.name, "column": column.name, "to": max(1, highest), "used": bool(rows)},
                 )
     return total
+
+
+def _for_its_owner(path: str, flags: int) -> int:
+    """Opens a file that nobody else may read: there are keys in it."""
+    return os.open(path, flags, 0o600)
 
 
 def _kept_files(folder: Path) -> list[Path]:
