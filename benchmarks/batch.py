@@ -18,7 +18,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from bagscan.batch.run import BatchConfig, Pool, prepare, screen_archive
+from bagscan.batch.pool import Pool
+from bagscan.batch.run import BatchConfig, prepare, screen_archive
 from bagscan.evaluation.results import make_record, write_record
 from bagscan.model_folder import SHIPPED, shipped_models
 

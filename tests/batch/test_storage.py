@@ -7,7 +7,8 @@ import pyarrow.dataset as ds
 import pytest
 
 from bagscan.batch.index import read_index, write_index
-from bagscan.batch.run import BatchConfig, Pool, missing_parts, prepare, screen_archive
+from bagscan.batch.pool import Pool
+from bagscan.batch.run import BatchConfig, missing_parts, prepare, screen_archive
 from bagscan.batch.storage import file_system, is_remote, publish, renamed
 from bagscan.core.errors import ConfigError, DataError, ReadError
 from bagscan.formats.images import write_image, write_png_set
@@ -120,8 +121,8 @@ def test_a_resumed_run_judges_only_what_is_missing(archive, tmp_path):
 
 
 def test_the_index_holds_sets_once_and_what_changes_with_an_object(archive, tmp_path):
-    write_index(["s3://scans/archive"], tmp_path / "index.arrow", ("below", "side"), lambda _: None)
-    bags = next(read_index(tmp_path / "index.arrow", 100))
+    write_index(["s3://scans/archive"], tmp_path / "_index.arrow", ("below", "side"), lambda _: None)
+    bags = next(read_index(tmp_path / "_index.arrow", 100))
     assert [bag["bag"] for bag in bags] == ["000", "001", "002", "003", "picture", "set_low", "torn"]
     assert all(view["stamp"] for bag in bags for view in bag["views"])
     assert [view["view_id"] for view in bags[0]["views"]] == ["below", "side"]

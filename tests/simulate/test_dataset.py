@@ -274,7 +274,7 @@ def test_convert_images_a_users_scan_and_says_how(made, tmp_path):
     assert both.mean() > 0.05
     assert np.median(np.abs(truth.pixels[2] - found.pixels[2])[both]) < 0.2
     with pytest.raises(DataError, match="nothing is overwritten"):
-        convert_scan(path, path.parent)
+        convert_scan(path, path.parent.parent)
     (tmp_path / "again").mkdir()
     told = convert_scan(path, tmp_path / "again", Calibration.of_profile(load_profile("g640_coarse"))).told
     assert "g640_coarse" in told

@@ -13,7 +13,8 @@ import torch
 from safetensors.torch import load_file
 
 from bagscan.core.errors import ConfigError
-from bagscan.training.compute import compute, device_named, moved
+from bagscan.training import compute as compute_module
+from bagscan.training.compute import compute, device_named, in_16_bits, moved
 from bagscan.training.loop import LoopConfig, learning_rate_at
 
 # A line fitted to points that each process draws for itself: plain gradient descent has a closed form.
@@ -147,3 +148,13 @@ def test_a_device_that_is_not_there_is_refused_with_words(monkeypatch):
     compute.cache_clear()
     assert (compute().device.type, compute().rank, compute().count) == ("cpu", 0, 1)
     compute.cache_clear()
+
+
+@pytest.mark.parametrize("has", [True, False])
+def test_16_bits_are_taken_only_where_the_device_has_them(monkeypatch, has):
+    """Emulated, they would take ten times as long as 32."""
+    monkeypatch.setattr(compute_module, "has_bfloat16", lambda device: has)
+    layer, x = torch.nn.Linear(4, 4), torch.ones(1, 4)
+    for wanted in (True, False):
+        with in_16_bits(torch.device("cpu"), wanted):
+            assert (layer(x).dtype == torch.bfloat16) == (has and wanted)

@@ -31,6 +31,7 @@ SCHEMA = pa.schema(
         ("path", pa.string()),
         ("sha256", pa.string()),
         ("decision", pa.string()),
+        ("n_regions", pa.int32()),  # judged; none in a bag in which no item is found
         ("n_findings", pa.int32()),
         ("top_score", pa.float64()),
         ("model_id", pa.string()),
@@ -51,7 +52,7 @@ def flat_row(number: int, bag: str, row: dict[str, Any], top_score: float | None
         | {"mask_size": found["mask"]["size"], "mask_counts": found["mask"]["counts"]}
         for found in row["findings"]
     ]
-    told = {key: row.get(key) for key in ("path", "sha256", "decision", "model_id", "threshold", "error")}
+    told = {key: row.get(key) for key in ("path", "sha256", "decision", "n_regions", "model_id", "threshold", "error")}
     return {"number": number, "bag": bag, **told, "n_findings": len(findings), "top_score": top_score, "reasons": row["reasons"], "views": views, "findings": findings}
 
 

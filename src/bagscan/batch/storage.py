@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from bagscan.core.errors import BagscanError, ConfigError, DataError, ReadError
+from bagscan.core.extras import how_to_install
 from bagscan.formats.quantities import CHANNEL_NAMES
 
 PACKAGES = {"s3": "s3fs", "gs": "gcsfs", "gcs": "gcsfs", "az": "adlfs", "abfs": "adlfs"}
@@ -32,7 +33,7 @@ def file_system(url: str) -> tuple[Any, str]:
 
         return url_to_fs(url)
     except ImportError as error:
-        raise ConfigError(f"{url}: needs a package: pip install 'bagscan[storage]' {PACKAGES.get(protocol, '')}".rstrip()) from error
+        raise ConfigError(f"{url}: needs a package: {how_to_install('storage')} {PACKAGES.get(protocol, '')}".rstrip()) from error
     except ValueError as error:
         raise ConfigError(f"{url}: {error}") from error
 

@@ -27,7 +27,7 @@ from bagscan.evaluation.results import make_record, write_record
 from bagscan.formats.scans import RECIPE
 from bagscan.model import Model
 from bagscan.simulate.dataset import load_recipe, simulate
-from bagscan.training.compute import compute
+from bagscan.training.compute import compute, has_bfloat16
 from bagscan.training.joint import JointTask
 from bagscan.training.judging import as_judged, judge_items
 from bagscan.training.loop import run
@@ -107,6 +107,7 @@ def run_cell(place: Place, cell: Cell, report: Report = print) -> float:
         results["sets"][one.name] = _judge_set(place, cell, model, one, thresholds, seen, training.bf16, tell)
     seconds = time.monotonic() - started
     results["seconds"] = {"training": trained, "all": seconds}
+    results["precision"] = "bfloat16" if training.bf16 and has_bfloat16(compute().device) else "float32"
     results["parameters"] = sum(p.numel() for p in model.parameters())
     record = make_record(
         f"{cell.table}-{cell.slug}-{scale.name}",

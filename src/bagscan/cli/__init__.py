@@ -14,7 +14,8 @@ from bagscan.cli.models import calibrate, evaluate, train
 from bagscan.cli.scanner import convert, export_compass, gallery, simulate, tip
 from bagscan.cli.screening import batch, screen
 from bagscan.cli.tables import benchmark
-from bagscan.cli.terminal import EXIT_USAGE, EXTRAS, say
+from bagscan.cli.terminal import EXIT_USAGE, say
+from bagscan.core.extras import extra_of, how_to_install
 from bagscan.export.commands import export
 from bagscan.service.commands import audit_app, serve, store_app
 
@@ -56,7 +57,7 @@ def main() -> None:
         sys.exit(EXIT_USAGE)
     except ModuleNotFoundError as error:
         package = (error.name or "").partition(".")[0]
-        say(f"bagscan: this needs the package {package}, which is not installed: pip install 'bagscan[{EXTRAS.get(package, 'train')}]'")
+        say(f"bagscan: this needs the package {package}, which is not installed: {how_to_install(extra_of(package))}")
         sys.exit(EXIT_USAGE)
     except OSError as error:  # a full disk, a folder that may not be written
         say(f"bagscan: {error}")

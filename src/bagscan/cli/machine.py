@@ -8,7 +8,8 @@ import platform
 from typing import Any
 
 from bagscan import __version__
-from bagscan.cli.terminal import EXTRAS, AsJson, show
+from bagscan.cli.terminal import AsJson, show
+from bagscan.core.extras import extra_of, how_to_install
 
 
 def doctor(as_json: AsJson = False) -> None:
@@ -41,7 +42,7 @@ def doctor(as_json: AsJson = False) -> None:
         try:
             versions[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:
-            versions[package] = f"missing: pip install 'bagscan[{EXTRAS.get(package, 'storage' if package == 's3fs' else 'train')}]'"
+            versions[package] = f"missing: {how_to_install(extra_of(package))}"
     from bagscan.datasets.record import data_folder
 
     folder = data_folder()

@@ -43,7 +43,7 @@ def _spread(cluster: str) -> Any:
 
 def convert(
     paths: Annotated[list[Path], typer.Argument(help="Raw scans with low and high energy, or folders of them.")],
-    out: Annotated[Path, typer.Option(help="Folder for one TIFF (low, high, zeff) and one PNG a scan.")] = Path("converted"),
+    out: Annotated[Path, typer.Option(help="Folder for raw/ (one TIFF a scan: low, high, zeff) and colour/ (one PNG a scan).")] = Path("converted"),
     wedges: Annotated[Path | None, typer.Option(help="Your own wedge scans: a YAML file, see docs/simulator.md.")] = None,
     profile: Annotated[str | None, typer.Option(help="Scanner profile by name or YAML file; without it and --wedges, the nearest one.")] = None,
     air: Annotated[float | None, typer.Option(help="Value of air as a share of full scale; found in the scan by default.")] = None,

@@ -27,7 +27,7 @@ def screen(
 
     use_runtime(runtime)
     tally = screen_folder(paths, [model] if model else shipped_models(), out, say, [v for v in views.split(",") if v])
-    show(tally, as_json, lambda: ", ".join(f"{tally[k]} {k}" for k in ("ALARM", "CLEAR", "REVIEW")) + f"; judged by {tally['runtime']}; report: {out / 'report.html'}")
+    show(tally, as_json, lambda: f"{_counts(tally)}; judged by {tally['runtime']}; report: {out / 'report.html'}")
     if tally["errors"]:
         raise typer.Exit(EXIT_BAD_ITEMS)
     if fail_on_alarm and tally["ALARM"]:
@@ -51,7 +51,7 @@ def batch(
     as_json: AsJson = False,
 ) -> None:
     """Screen an archive of any size into Parquet; the same line goes on after a kill, and nothing is judged twice."""
-    from bagscan.batch.run import BatchConfig, prepare, screen_archive
+    from bagscan.batch.run import INDEX, BatchConfig, prepare, screen_archive
     from bagscan.batch.storage import file_system
     from bagscan.model_folder import shipped_models
 
@@ -64,17 +64,22 @@ def batch(
         file_system(to)
     count = prepare(sources, models, out, config, say)
     if index_only:
-        show({"bags": count, "out": str(out)}, as_json, lambda: f"{count:,} bags in {out / 'index.arrow'}")
+        show({"bags": count, "out": str(out)}, as_json, lambda: f"{count:,} bags in {out / INDEX}")
         return
     told = screen_archive(out, config, _judges(models, config, cluster), say, to)
-    show(told, as_json, lambda: ", ".join(f"{told[k]:,} {k}" for k in ("ALARM", "CLEAR", "REVIEW", "errors")) + f"; judged by {told['runtime']}; {out}")
+    show(told, as_json, lambda: f"{_counts(told)}, {told['errors']:,} errors; judged by {told['runtime']}; {out}/part-*.parquet")
     if told["errors"]:
         raise typer.Exit(EXIT_BAD_ITEMS)
 
 
+def _counts(tally: dict[str, Any]) -> str:
+    unjudged = f" ({tally['nothing_judged']:,} with no item found)" if tally["nothing_judged"] else ""
+    return f"{tally['ALARM']:,} ALARM, {tally['CLEAR']:,} CLEAR{unjudged}, {tally['REVIEW']:,} REVIEW"
+
+
 def _judges(models: list[Path], config: Any, cluster: str) -> Any:
     if not cluster:
-        from bagscan.batch.run import Pool
+        from bagscan.batch.pool import Pool
 
         return Pool(models, config)
     from bagscan.cluster.pool import RayPool

@@ -31,11 +31,6 @@ Device = Annotated[
         envvar="BAGSCAN_DEVICE",
     ),
 ]
-# Packages that an extra other than train brings.
-EXTRAS = {
-    **dict.fromkeys(("fastapi", "uvicorn", "sqlalchemy", "alembic", "argon2", "cryptography", "httpx"), "service"),
-    **{"pyarrow": "batch", "ray": "cluster", "fsspec": "storage", "onnx": "export", "openvino": "openvino", "matplotlib": "benchmark", "psycopg": "postgresql"},
-}
 
 
 def say(text: str) -> None:

@@ -98,7 +98,7 @@ class _Seat:
 
 
 class RayPool:
-    """As :class:`bagscan.batch.run.Pool`, over a Ray cluster. Scans and models must lie where every node sees them.
+    """As :class:`bagscan.batch.pool.Pool`, over a Ray cluster. Scans and models must lie where every node sees them.
 
     Args:
         address: as :func:`bagscan.cluster.connection.connect`.

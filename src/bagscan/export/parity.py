@@ -12,6 +12,7 @@ import torch
 
 from bagscan.core import View
 from bagscan.core.errors import ModelError
+from bagscan.core.extras import how_to_install
 from bagscan.formats import find_scans, read_scan
 from bagscan.model import Model
 from bagscan.regions import instances
@@ -47,7 +48,7 @@ def verify(folder: str | Path, scans: Sequence[Path] = (), sizes: Sequence[tuple
         raise ModelError(f"{folder}: was never exported")
     lacking = [name for name in ENGINES if name not in models]
     if lacking:
-        raise ModelError(f"nothing to hold against torch: {', '.join(lacking)} not installed: pip install 'bagscan[export]'")
+        raise ModelError(f"nothing to hold against torch: {', '.join(lacking)} not installed: {how_to_install('export')}")
     threshold = reference.operating_point.threshold if reference.operating_point else 0.5
     views = [reference.config.input.working_view(view) for view in _views(reference, scans, sizes)]
     # On drawn views no item may be found: the superpixels of the whole view are judged too.

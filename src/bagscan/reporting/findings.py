@@ -22,6 +22,7 @@ def report_row(report: Report, scan: Scan, files: Mapping[str, Path] | None = No
         "sha256": scan.provenance.get("sha256"),
         "decision": report.decision.value,
         "reasons": list(report.reasons),
+        "n_regions": sum(map(len, report.scores.values())),  # none: clear, since there was nothing to judge
         "model_id": report.model_id,
         "threshold": report.threshold,
         "timings": dict(report.timings),

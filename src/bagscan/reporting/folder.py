@@ -25,7 +25,7 @@ from bagscan.screening import Screener
 
 MOST_IN_PAGE = 200  # a page of thousands of scans is no page; JSON and COCO hold all
 SAY_EVERY_S = 5
-DECISIONS = ("ALARM", "REVIEW", "CLEAR")
+DECISIONS = ("ALARM", "REVIEW", "CLEAR")  # as a person wants to see them
 
 
 def screen_folder(paths: Sequence[Path], models: Sequence[Path], out: Path, report: Callable[[str], None] = print, views: Sequence[str] = VIEWS) -> dict[str, Any]:
@@ -36,7 +36,7 @@ def screen_folder(paths: Sequence[Path], models: Sequence[Path], out: Path, repo
         views: files whose names end in these, and are alike before, are views of one bag with one decision.
 
     Returns:
-        Counts of each decision, and ``errors``.
+        Counts of each decision, of those clear with ``nothing_judged``, and ``errors``.
 
     Raises:
         ReadError: a path that does not exist, or nothing to screen.
@@ -62,7 +62,8 @@ def screen_folder(paths: Sequence[Path], models: Sequence[Path], out: Path, repo
         if time.monotonic() - said > SAY_EVERY_S or number == len(bags):
             said = time.monotonic()
             report(f"screened {number} of {len(bags)}" + _left(said - started, judged - 1, len(bags) - number))
-    tally: dict[str, Any] = {name: sum(row["decision"] == name for row, _ in rows) for name in ("ALARM", "CLEAR", "REVIEW")}
+    tally: dict[str, Any] = {name: sum(row["decision"] == name for row, _ in rows) for name in DECISIONS}
+    tally["nothing_judged"] = sum(row["decision"] == "CLEAR" and not row["n_regions"] for row, _ in rows)
     (out / "findings.json").write_text(json.dumps([row for row, _ in rows], indent=1))
     (out / "findings.coco.json").write_text(json.dumps(coco_of_rows([row for row, _ in rows])))
     _write_page(out / "report.html", rows, tally, screeners)

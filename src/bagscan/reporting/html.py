@@ -119,8 +119,9 @@ def report_section(title: str, report: Report, scan: Scan) -> str:
     chart = _histogram(np.concatenate(scores), report.threshold or 0.0) if scores else "<p class='muted'>No item was found to judge.</p>" if report.scores else ""
     reasons = "".join(f"<p>{html.escape(reason)}</p>" for reason in report.reasons)
     views = "".join((f"<p class='muted'>{html.escape(v.view_id)}</p>" if several else "") + _overlay(v, pictures[v.view_id], report) for v in scan.views)
+    unjudged = "<span class='muted'>no item found</span>" if report.decision is Decision.CLEAR and not scores else ""
     return (
-        f'<section><div class="head"><span class="tag {report.decision.value}">{report.decision.value}</span>'
+        f'<section><div class="head"><span class="tag {report.decision.value}">{report.decision.value}</span>{unjudged}'
         f"<h2>{html.escape(title)}</h2></div>{reasons}"
         f'<div class="body"><div>{views}</div><div>{parts}{chart}</div></div></section>'
     )
@@ -133,7 +134,8 @@ def render_page(sections: Iterable[str], shown: int, total: int, tally: Mapping[
         sections: of the ``shown`` scans, out of ``total``. tally: scans by decision, of all.
         models: one line on each model and its operating point.
     """
-    summary = " · ".join(f"{tally[d.value]} {d.value}" for d in Decision)
+    unjudged = f" ({tally['nothing_judged']} with no item found)" if tally.get("nothing_judged") else ""
+    summary = " · ".join(f"{tally[d.value]} {d.value}{unjudged if d is Decision.CLEAR else ''}" for d in Decision)
     part = f" The {shown} most in need of a look are shown; findings.json holds all." if shown < total else ""
     yield (
         '<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>bagscan report</title>'

@@ -35,7 +35,7 @@ def convert_scan(path: Path, out: Path, calibration: Calibration | None = None, 
             scale; None to take it from the file, or from the brightest per cent where that is darker.
 
     Returns:
-        What was written: ``NAME.tif`` (low, high, zeff) and ``NAME.png``.
+        What was written: ``raw/NAME.tif`` (low, high, zeff) and ``colour/NAME.png``; apart, so that screening either folder takes a bag once.
 
     Raises:
         ReadError: unreadable, or not low and high energy. DataError: nothing in it to calibrate by, or a
@@ -48,8 +48,9 @@ def convert_scan(path: Path, out: Path, calibration: Calibration | None = None, 
     imaged = image(low, high, calibration)
     name = scan_id_of(path)
     counts = np.rint(np.stack([low, high]) * AIR_COUNTS).clip(0, 65535).astype(np.uint16)
-    files = out / f"{name}.tif", out / f"{name}.png"
+    files = out / "raw" / f"{name}.tif", out / "colour" / f"{name}.png"
     for file in files:
+        file.parent.mkdir(parents=True, exist_ok=True)
         if file.exists():
             raise DataError(f"{path}: {file} is there already; use another --out, nothing is overwritten")
     write_dual_energy(files[0], counts, imaged, AIR_COUNTS)

@@ -126,6 +126,19 @@ def device_named(name: str, number: int | None = None) -> torch.device:
     return device
 
 
+def in_16_bits(device: torch.device, wanted: bool) -> torch.autocast:
+    """Autocast to bfloat16 where it is wanted and the device has it: a processor that has to emulate it takes ten times as long as in 32 bits."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=wanted and has_bfloat16(device))
+
+
+@lru_cache
+def has_bfloat16(device: torch.device) -> bool:
+    """Whether a device multiplies in bfloat16 by itself."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()  # nothing public tells it
+
+
 def moved(batch: Any, device: torch.device) -> Any:
     """A batch of tensors, however nested, on a device."""
     if isinstance(batch, Tensor):

@@ -22,7 +22,7 @@ from bagscan.evaluation.metrics import auroc
 from bagscan.evaluation.within_bag import FOREGROUND_DARKNESS, ITEM_SHARE, BagResult, darkness_map, judge_bag, summarise
 from bagscan.model import Model
 from bagscan.training.augment import AugmentConfig, draw_crop, recolour
-from bagscan.training.compute import compute
+from bagscan.training.compute import compute, in_16_bits
 from bagscan.training.loop import LoopConfig
 from bagscan.training.losses import channel_reconstruction_loss, compactness_loss, label_reconstruction_loss
 from bagscan.training.samples import Sample, spread
@@ -51,7 +51,7 @@ class JointConfig:
         twins: share of crops of anomalous items that are drawn together with the same crop of the scan
             without the anomaly (sets with ``twins: true``), so that nothing else tells the two apart.
         validation_scans: judged while training, spread evenly through the validation split.
-        bf16: whether encoder and scorer calculate in 16 bits, twice as fast for dense convolutions.
+        bf16: whether encoder and scorer calculate in 16 bits, twice as fast for dense convolutions; only where the device has it.
         augment, loop: see :class:`AugmentConfig` and :class:`LoopConfig`.
     """
 
@@ -209,7 +209,7 @@ class JointTask:
         truth = segment_truth(share, present, batch.classes, config.positive_from, config.negative_to, config.background_weight, batch.present_from)
         chosen = self._choose(truth)
         rows, columns = chosen[:, 0], chosen[:, 1]
-        with torch.autocast(image.device.type, torch.bfloat16, enabled=config.bf16):
+        with in_16_bits(image.device, config.bf16):
             logits = self.model.scorer(self.model.encoder(image, regions, chosen)).float()
         target, weight = truth.target[rows, columns], truth.weight[rows, columns]
         each = F.cross_entropy(logits, target, reduction="none", label_smoothing=config.label_smoothing)
@@ -256,7 +256,7 @@ class JointTask:
 
     def validate(self) -> dict[str, float]:
         """Within the bag; of items, how well benign and anomalous ones are told apart too."""
-        with torch.autocast(self.model.device.type, torch.bfloat16, enabled=self.config.bf16):
+        with in_16_bits(self.model.device, self.config.bf16):
             bags = judge_samples(self.model, self.val)
         scores = summarise(bags)
         kept = {k: scores[k] for k in ("auroc", "hit_at_1", "hit_at_5")}

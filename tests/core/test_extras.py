@@ -1,0 +1,34 @@
+"""What is told to those who lack a package."""
+
+import json
+
+import pytest
+
+from bagscan.core import extras
+
+
+class Installed:
+    def __init__(self, told):
+        self.told = told
+
+    def read_text(self, name):
+        assert name == "direct_url.json"
+        return self.told
+
+
+@pytest.mark.parametrize(
+    ("told", "line"),
+    [
+        (None, "pip install 'bagscan[service]'"),
+        (json.dumps({"url": "file:///a/wheel.whl", "archive_info": {}}), "pip install 'bagscan[service]'"),
+        (json.dumps({"url": "file:///my%20clone", "dir_info": {"editable": True}}), "pip install -e '/my clone[service]'"),
+    ],
+)
+def test_a_clone_is_told_to_install_from_itself(monkeypatch, told, line):
+    monkeypatch.setattr(extras, "distribution", lambda name: Installed(told))
+    assert extras.how_to_install("service") == line
+
+
+def test_what_trains_is_brought_by_train():
+    assert extras.extra_of("torch") == extras.extra_of("timm") == "train"
+    assert extras.extra_of("s3fs") == "storage"
