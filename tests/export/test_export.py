@@ -12,7 +12,7 @@ from bagscan.cli import app
 from bagscan.config import fill
 from bagscan.core.errors import ModelError
 from bagscan.export.graphs import export_onnx
-from bagscan.export.parity import SIZES, TOLERANCE, verify
+from bagscan.export.parity import SIZES, TOLERANCE, cut_differently, verify
 from bagscan.model import Model
 from bagscan.model_config import ModelConfig
 from bagscan.model_folder import shipped_models, write_manifest
@@ -157,7 +157,21 @@ def test_command_writes_both_formats_to_a_copy_and_says_their_size(tmp_path):
 
 
 @pytest.mark.parametrize("folder", shipped_models(), ids=lambda folder: folder.name)
-def test_shipped_models_are_exported_and_agree(folder):
-    assert verify(folder, sizes=FEW)["agree"]
+def test_shipped_models_are_exported_and_agree(folder, simulated_root):
+    told = verify(folder, [next((simulated_root / folder.name).glob("00001_below.*"))])  # on every size, and on a scan
+    assert told["agree"]
+    assert all(one["views"] == 2 * (len(SIZES) + 1) for one in told["runtimes"].values())
     assert (folder / "weights.safetensors").stat().st_size <= 12e6
     assert sum(path.stat().st_size for path in folder.glob("*.onnx")) <= 12e6
+
+
+def test_regions_are_held_together_by_where_they_lie_and_not_by_their_numbers():
+    one = np.repeat(np.arange(4), 25).reshape(10, 10)
+    assert cut_differently(one, one) == 0
+    assert cut_differently(one, 3 - one) == 0
+    moved = one.copy()
+    moved[0, :3] = 2  # three pixels of region 0
+    assert cut_differently(one, moved) == pytest.approx(0.03)
+    assert cut_differently(moved, one) == pytest.approx(0.03)
+    assert cut_differently(one, np.zeros_like(one)) == pytest.approx(0.75)
+    assert cut_differently(np.zeros_like(one), one) == pytest.approx(0.75)

@@ -100,7 +100,7 @@ def _compared(reference: Any, other: Any, view: View, threshold: float) -> dict[
         regions, scores = other.judge(view)
         seconds = time.perf_counter() - started
         same = regions.labels.shape == expected_regions.labels.shape and regions.n == expected_regions.n
-        pixels = float((regions.labels != expected_regions.labels).mean()) if same else 1.0
+        pixels = cut_differently(regions.labels, expected_regions.labels) if same else 1.0
         if pixels and isinstance(other, Model):  # how far scores of the same regions are apart
             image = other.normalise(torch.from_numpy(np.array(view.pixels))[None])
             scores = other.score_regions(image, expected_regions)
@@ -112,6 +112,22 @@ def _compared(reference: Any, other: Any, view: View, threshold: float) -> dict[
             "pixels_differ": pixels,
             "seconds": seconds,
         }
+
+
+def cut_differently(one: np.ndarray, other: np.ndarray) -> float:
+    """Share of the pixels of two label maps that lie outside the region which most of their own lies in; numbers of regions do not count.
+
+    A pixel as near to one region as to another may go either way by the last bit of a feature; in a scan of thousands of regions
+    that may give one more to join, and all after it other numbers.
+    """
+    if np.array_equal(one, other):
+        return 0.0
+    pairs, count = np.unique(np.stack([one.ravel(), other.ravel()]), axis=1, return_counts=True)
+    stay = []
+    for side in pairs:
+        order = np.lexsort((-count, side))
+        stay.append(count[order][np.unique(side[order], return_index=True)[1]].sum())
+    return float(1 - min(stay) / one.size)
 
 
 def _batch(reference: Any, model: Any) -> float:
