@@ -1,6 +1,7 @@
 """Archives on a real Ray cluster of several nodes on this machine: the same bytes as on one, one node killed in mid-run."""
 
 import os
+import shutil
 import time
 from pathlib import Path
 
@@ -124,21 +125,24 @@ def test_a_bag_that_waits_behind_a_slow_one_has_its_own_full_time(cluster, tmp_p
     assert judged(tmp_path / "out", source, judge_or_die, workers=1, timeout_s=2.5)["errors"] == 0
 
 
-def test_real_models_judge_on_the_cluster_by_the_runtime_that_is_asked_for(cluster, tmp_path, monkeypatch):
+def test_real_models_judge_on_the_cluster_by_the_runtime_that_is_asked_for_and_write_the_same_bytes(cluster, simulated_root, tmp_path, monkeypatch):
+    from bagscan.batch.pool import Pool
     from bagscan.cluster.pool import RayPool
-    from bagscan.formats.stacks import write_tiff
-    from bagscan.workers.screeners import drawn_scan
-    from tests.batch.test_storage import RAW
 
     monkeypatch.setenv("BAGSCAN_RUNTIME", "openvino")
     (tmp_path / "scans").mkdir()
-    write_tiff(tmp_path / "scans" / "one.tif", drawn_scan(RAW, 90, 120).views[0])
+    for path in sorted((simulated_root / "raw").glob("0000[0-3]_*.tif")):
+        shutil.copy(path, tmp_path / "scans")
+    (tmp_path / "scans" / "torn.tif").write_bytes(b"II*\x00 no")
     monkeypatch.chdir(tmp_path)  # nodes stand elsewhere
-    config = BatchConfig(workers=1)
-    prepare(["scans"], shipped_models(), tmp_path / "out", config, lambda _: None)
-    told = screen_archive(tmp_path / "out", config, RayPool(shipped_models(), config), lambda _: None)
-    assert told["errors"] == 0
-    assert told["bags"] == 1
+    config = BatchConfig(workers=2, part_size=3)
+    for name, pool in (("one", Pool), ("many", RayPool)):
+        prepare(["scans"], shipped_models(), tmp_path / name, config, lambda _: None)
+        told = screen_archive(tmp_path / name, config, pool(shipped_models(), config), lambda _: None)
+        assert (told["bags"], told["errors"]) == (5, 1)
+        assert told["runtime"].startswith("openvino")
+    assert max(row["n_regions"] or 0 for row in rows(tmp_path / "many")) > 20
+    assert bytes_of(tmp_path / "many") == bytes_of(tmp_path / "one")
 
 
 def test_a_cluster_simulates_the_same_bytes_with_a_node_killed_in_mid_run(cluster, tmp_path):
