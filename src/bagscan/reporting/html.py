@@ -62,7 +62,7 @@ def _overlay(view: View, rgb: np.ndarray, report: Report) -> str:
     for number, finding in enumerate((f for f in report.findings if f.view_id == view.view_id), 1):
         lines.append(
             f'<path d="{anomalous_path(finding.mask)}" fill="#ff2020" fill-opacity=".12" stroke="#ff2020" stroke-width="{1.3 * stroke:.2f}" '
-            f'stroke-dasharray="{4 * stroke:.1f} {2.2 * stroke:.1f}"><title>part {number}: score {finding.score:.3f}</title></path>'
+            f'stroke-dasharray="{4 * stroke:.1f} {2.2 * stroke:.1f}"><title>part {number}: score {finding.score:.4f}</title></path>'
         )
     return "".join(lines) + "</svg>"
 
@@ -109,7 +109,7 @@ def report_section(title: str, report: Report, scan: Scan) -> str:
     several = len(pictures) > 1
     rows = "".join(
         f"<tr><td>{_cut_out(pictures[f.view_id], f.box_xyxy)}</td>{f'<td>{html.escape(f.view_id)}</td>' if several else ''}"
-        f"<td>{f.score:.3f}</td><td>{_percent(f.expected_false_positive_rate)}</td></tr>"
+        f"<td>{f.score:.4f}</td><td>{_percent(f.expected_false_positive_rate)}</td></tr>"
         for f in report.findings[:12]
     )
     more = f"<p class='muted'>and {len(report.findings) - 12} more</p>" if len(report.findings) > 12 else ""
