@@ -187,6 +187,9 @@ def test_another_runs_folder_is_refused(tmp_path):
     (tmp_path / "other" / "a.tif").write_bytes(b"x")
     with pytest.raises(ConfigError, match="sources"):
         run(tmp_path / "other", tmp_path / "out")
+    (tmp_path / "out" / "_batch.json").unlink()
+    with pytest.raises(ConfigError, match="does not say of what"):
+        run(source, tmp_path / "out")
     (tmp_path / "none").mkdir()
     with pytest.raises(DataError, match="no scans"):
         run(tmp_path / "none", tmp_path / "empty")

@@ -74,6 +74,8 @@ def prepare(sources: Sequence[str | Path], models: Sequence[Path], out: Path, co
         if differs or known.get("index_sha256") != index_hash(index):
             raise ConfigError(f"{out} is another run's ({', '.join(differs) or 'its index was changed'}); give another --out")
         return int(known["bags"])
+    if next(out.glob("part-*.parquet"), None):
+        raise ConfigError(f"{out} holds parts of a run that does not say of what they are; give another --out")
     with _folder(out):
         count = write_index(about["sources"], index, config.views, report)  # absolute: other processes and nodes may stand elsewhere
     write_whole(path, json.dumps(about | {"bags": count, "index_sha256": index_hash(index)}, indent=1))
