@@ -12,12 +12,12 @@ from bagscan.simulate.truth import ANOMALY
 
 
 def main(folder: Path) -> None:
-    rows = {row["scan_id"]: row for row in json.loads((folder / "screened" / "findings.json").read_text())}
+    rows = {row["scan_id"]: row for row in json.loads((folder / "screened" / "findings.json").read_text()) if row["decision"] == "ALARM"}
     scans = read_scans(folder / "simulated")
     for label in ("anomalous", "benign"):
-        alarms = [rows[scan["id"]] for scan in scans if scan["label"] == label and rows[scan["id"]]["decision"] == "ALARM"]
+        alarms = [rows[scan["id"]] for scan in scans if scan["label"] == label and scan["id"] in rows]
         on_it = sum(touches(row, folder / "simulated" / "truth") for row in alarms)
-        where = f", in {on_it} of them a flagged part lies on the anomaly" if label == "anomalous" and alarms else ""
+        where = f", in {on_it} of them a flagged part touches the anomaly" if label == "anomalous" and alarms else ""
         print(f"{label} bags: {len(alarms)} of {sum(scan['label'] == label for scan in scans)} with an alarm{where}")
     print("Devices of families that the model never saw. What its verdicts are worth: docs/results.md#simulated_raw_screened.")
 

@@ -111,7 +111,7 @@ def main() -> None:
     data = {"name": "BSDS500 val", "hash": "public", "counts": {"images": len(images)}}
     notes = [
         "One thread, milliseconds an image (median), methods in turns; ours without network is soft SLIC and its joins, with network what models in use do, "
-        "at half the pixels a side, or at all of them."
+        "at half the pixels a side, or at all of them (with the same weights, which were trained at half)."
     ]
     record = make_record("superpixel_speed", results, data=data, config={"asked": {k: {str(n): a for n, a in v.items()} for k, v in ASKED.items()}}, seeds=[0], notes=notes)
     write_record(Path("benchmarks/results/superpixel_speed.json"), record)

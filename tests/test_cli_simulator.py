@@ -34,6 +34,11 @@ def test_convert_tip_and_export_on_what_was_simulated(made, tmp_path):
     found = run("convert", raw, "--out", tmp_path / "converted", "--json")
     assert found.exit_code == 0, found.output
     assert "calibrat" in json.loads(found.stdout)["converted"][0]["calibration"] or "profile" in found.stdout
+    for name in ("raw", "colour"):
+        assert len(list((tmp_path / "converted" / name).iterdir())) == 1
+    twice = run_main("screen", tmp_path / "converted", "--out", tmp_path / "screened")
+    assert twice.returncode == 2
+    assert f"take {tmp_path}/converted/raw or" in twice.stderr
     found = run("tip", raw, "--out", tmp_path / "tip.tif", "--kind", "metal_plate", "--size-mm", "40,30,3", "--profile", "g640_coarse")
     assert found.exit_code == 0, found.output
     assert (tmp_path / "tip_mask.png").is_file()
@@ -59,6 +64,7 @@ def test_contact_sheets(tmp_path):
         (("simulate", "--insert-material", "leed", "--insert", "a.stl"), "did you mean 'lead'"),
         (("convert", "absent.tif"), "no such file"),
         (("convert", ".", "--wedges", "a.yaml", "--profile", "g640"), "not both"),
+        (("convert", "tests/core"), "no scans in"),
         (("export-compass", "."), "no simulated data set"),
     ],
 )

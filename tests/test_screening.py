@@ -226,6 +226,75 @@ def test_a_long_report_shows_alarms_first_and_says_how_many(tiny_model, scans, t
     assert 'class="tag CLEAR"' not in text or tally["ALARM"] == 0
 
 
+def test_a_bag_that_is_clear_since_nothing_was_judged_is_told_apart(tiny_model, scans, tmp_path, monkeypatch):
+    """As where a model that looks for items finds none: in one view of the first bag, in both of the second."""
+    (tmp_path / "scans").mkdir()
+    for name, source in (("7_below", 0), ("7_side", 1), ("8_below", 1), ("8_side", 1)):
+        (tmp_path / "scans" / f"{name}.png").write_bytes(scans[source].read_bytes())
+    nothing = read_scan(scans[1]).views[0].pixels
+    judge = Screener.regions_and_scores
+
+    def finds_none_in_one(self, view):
+        if np.array_equal(view.pixels, nothing):
+            return np.full(view.shape, -1, np.int32), np.zeros(0, np.float32)
+        return judge(self, view)
+
+    monkeypatch.setattr(Screener, "regions_and_scores", finds_none_in_one)
+    tally = screen_folder([tmp_path / "scans"], [tiny_model], tmp_path / "out", lambda _: None)
+    assert tally["nothing_judged"] == 1
+    first, second = json.loads((tmp_path / "out" / "findings.json").read_text())
+    assert (first["views"]["below"]["n_regions"], first["views"]["side"]["n_regions"]) == (first["n_regions"], 0)
+    assert (second["decision"], second["n_regions"]) == ("CLEAR", 0)
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert f"{tally['CLEAR']} CLEAR (1 with no item found)" in page
+    assert page.count("<span class='muted'>no item found</span>") == 1
+    assert page.count("side: no item found") == 2
+    told = run(app, ["screen", str(tmp_path / "scans"), "--model", str(tiny_model), "--out", str(tmp_path / "again")])
+    assert f"{tally['CLEAR']} CLEAR (1 with no item found), 0 REVIEW" in told.output
+
+
+def test_a_view_without_its_other_is_told(tiny_model, scans, tmp_path):
+    (tmp_path / "7_below.png").write_bytes(scans[0].read_bytes())
+    said = []
+    screen_folder([tmp_path / "7_below.png"], [tiny_model], tmp_path / "out", said.append)
+    assert any("1 of 1 bags are judged by one view alone" in line for line in said)
+
+
+def test_alarms_come_first_in_the_report(tiny_model, scans, tmp_path, monkeypatch):
+    order = iter([Decision.CLEAR, Decision.ALARM])
+    judge = folder.judge_files
+
+    def decided(*arguments):
+        found = judge(*arguments)
+        found.row["decision"] = next(order).value
+        return found
+
+    monkeypatch.setattr(folder, "judge_files", decided)
+    screen_folder(scans[:2], [tiny_model], tmp_path / "out", lambda _: None)
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert page.index(f"<h2>{scans[1].stem} ") < page.index(f"<h2>{scans[0].stem} ")
+
+
+def test_rows_count_the_regions_that_were_judged(tiny_model, scans, tmp_path):
+    scan = read_scan(scans[0])
+    report = Screener.load(tiny_model).screen(scan)
+    assert report_row(report, scan)["n_regions"] == sum(map(len, report.scores.values())) > 0
+
+
+def test_rows_that_an_earlier_version_left_are_taken(tiny_model, scans, tmp_path, monkeypatch):
+    """A killed run of a version that counted no regions."""
+    earlier = folder.judge_files
+
+    def without(*arguments):
+        found = earlier(*arguments)
+        found.row.pop("n_regions", None)
+        return found
+
+    monkeypatch.setattr(folder, "judge_files", without)
+    tally = screen_folder(scans, [tiny_model], tmp_path / "out", lambda _: None)
+    assert (tally["scans"], tally["nothing_judged"]) == (len(scans), 0)
+
+
 def test_fail_on_alarm(tiny_model, scans, tmp_path):
     alarms = run(app, ["screen", str(scans[0]), "--model", str(tiny_model), "--out", str(tmp_path / "a"), "--fail-on-alarm"])
     decision = Screener.load(tiny_model).screen(read_scan(scans[0])).decision

@@ -30,7 +30,7 @@ def archive(folder, count, name=lambda n: f"{n:05d}.tif"):
     return folder / "scans"
 
 
-def run(source, out, target=judge_by_name, report=lambda _: None, **settings):
+def run(source, out, report=lambda _: None, target=judge_by_name, **settings):
     config = BatchConfig(**{"part_size": 20, "timeout_s": 5.0, **settings})
     prepare([source], shipped_models(), out, config, report)
     return screen_archive(out, config, Pool(shipped_models(), config, target), report)
@@ -85,7 +85,8 @@ def test_a_fifth_corrupt_and_some_that_hang_are_survived_with_exact_counts(tmp_p
         return f"{n:03d}_{'corrupt' if n % 5 == 0 else 'hang' if n % 20 == 7 else 'die' if n == 33 else 'sound'}.tif"
 
     source = archive(tmp_path, 60, name)
-    told = run(source, tmp_path / "out", workers=3, timeout_s=0.5)
+    said = []
+    told = run(source, tmp_path / "out", said.append, workers=3, timeout_s=0.5)
     found = rows(tmp_path / "out")
     assert told["errors"] == 12 + 3 + 1
     assert told["ALARM"] + told["CLEAR"] == 60 - 16
@@ -93,6 +94,9 @@ def test_a_fifth_corrupt_and_some_that_hang_are_survived_with_exact_counts(tmp_p
     assert {row["bag"].split("_")[1] for row in found if row["error"]} == {"corrupt", "hang", "die"}
     assert "no answer within" in next(row["error"] for row in found if "hang" in row["bag"])
     assert sorted((tmp_path / "judged").read_text().split()) == [name(n) for n in range(60) if "sound" in name(n)]
+    assert sum(line.startswith("REVIEW: ") for line in said) == 10
+    assert any("further errors are in the column error" in line for line in said)
+    assert any(line.startswith("60 of 60 bags") for line in said)
 
 
 SCRIPT = """
@@ -144,6 +148,11 @@ def test_a_torn_line_of_the_ledger_counts_for_nothing(tmp_path):
     assert list(ledger.read()) == [1, 2]
     ledger.path.write_text('{"row": {"number": 1}}\n\0\0\0\n{"row": {"number": 3}}\n')  # what a loss of power may leave
     assert list(ledger.read()) == [1, 3]
+    for torn in (b"\xff\xfe\n", b"123\n", b"null\n", b"{}\n", b'{"row": {}}\n', b'{"row"'):
+        ledger.path.write_bytes(b'{"row": {"number": 1}}\n' + torn)
+        assert list(ledger.read()) == [1]
+        ledger.add({"row": {"number": 2}})
+        assert list(ledger.read()) == [1, 2]
 
 
 def test_a_file_that_changed_since_is_judged_again(tmp_path, monkeypatch):
@@ -208,6 +217,18 @@ def test_views_of_a_bag_are_one_row_and_folders_are_walked(tmp_path):
     found = rows(tmp_path / "out")
     assert [row["bag"] for row in found] == ["7", "7"]
     assert [[view["view_id"] for view in row["views"]] for row in found] == [["below", "side"]] * 2
+
+
+def test_a_png_set_has_the_name_of_its_scan(tmp_path):
+    import numpy as np
+
+    from bagscan.core import View
+    from bagscan.formats.images import write_png_set
+
+    (tmp_path / "scans").mkdir()
+    write_png_set(tmp_path / "scans", "7", View(np.full((3, 9, 9), 0.5, np.float32), ("low", "high", "zeff"), "dual_energy"))
+    run(tmp_path / "scans", tmp_path / "out")
+    assert [row["bag"] for row in rows(tmp_path / "out")] == ["7"]
 
 
 def test_a_whole_simulated_set_in_an_archive_is_refused(simulated_root, tmp_path):

@@ -22,6 +22,8 @@ class Installed:
         (None, "pip install 'bagscan[service]'"),
         (json.dumps({"url": "file:///a/wheel.whl", "archive_info": {}}), "pip install 'bagscan[service]'"),
         (json.dumps({"url": "file:///my%20clone", "dir_info": {"editable": True}}), "pip install -e '/my clone[service]'"),
+        (json.dumps({"url": "file:///clone", "dir_info": {}}), "pip install '/clone[service]'"),
+        (json.dumps({"url": "https://host/bagscan", "vcs_info": {"vcs": "git"}}), "pip install 'bagscan[service] @ git+https://host/bagscan'"),
     ],
 )
 def test_a_clone_is_told_to_install_from_itself(monkeypatch, told, line):
@@ -32,3 +34,4 @@ def test_a_clone_is_told_to_install_from_itself(monkeypatch, told, line):
 def test_what_trains_is_brought_by_train():
     assert extras.extra_of("torch") == extras.extra_of("timm") == "train"
     assert extras.extra_of("s3fs") == "storage"
+    assert extras.extra_of("prometheus_client") == "service"

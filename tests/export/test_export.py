@@ -175,3 +175,8 @@ def test_regions_are_held_together_by_where_they_lie_and_not_by_their_numbers():
     assert cut_differently(moved, one) == pytest.approx(0.03)
     assert cut_differently(one, np.zeros_like(one)) == pytest.approx(0.75)
     assert cut_differently(np.zeros_like(one), one) == pytest.approx(0.75)
+    masks = np.zeros((2, 10, 10), bool)
+    masks[0, :3, :3] = masks[1, 6:, 6:] = True
+    assert cut_differently(masks, ~masks) == 1
+    assert cut_differently(masks, masks[::-1]) == pytest.approx(25 / 100)  # which comes first tells which scores higher
+    assert cut_differently(masks, masks[:1]) == 1

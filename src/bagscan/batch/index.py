@@ -13,7 +13,7 @@ import pyarrow as pa
 from bagscan.batch.storage import is_remote, listed, set_members
 from bagscan.core.errors import DataError
 from bagscan.core.files import whole
-from bagscan.formats.scans import READERS, RECIPE, refuse_simulated_set, set_at, simulated_set_error
+from bagscan.formats.scans import CONVERTED, MARKS, READERS, RECIPE, doubled_error, refuse_doubled, set_at
 
 VIEW = pa.struct([("view_id", pa.string()), ("path", pa.string()), ("stamp", pa.string())])  # the stamp of what lies in object storage
 SCHEMA = pa.schema([("bag", pa.string()), ("views", pa.list_(VIEW))])
@@ -25,7 +25,7 @@ def write_index(sources: Sequence[str | Path], path: Path, views: Sequence[str],
     """List every bag in files, folders and object storage; returns how many. Written whole or not at all.
 
     Raises:
-        DataError: a source that does not exist, or no scan at all. ReadError: a whole simulated data set.
+        DataError: a source that does not exist, or no scan at all. ReadError: a set that shows every bag twice.
     """
     missing = [str(source) for source in sources if not is_remote(source) and not Path(source).exists()]
     if missing:
@@ -83,8 +83,8 @@ def _bags(sources: Sequence[str | Path], views: Sequence[str]) -> Iterator[dict[
     for source in sources:
         if is_remote(source):
             for url, stamps in listed(str(source)):
-                if {RECIPE, "dataset.json"} <= stamps.keys():
-                    raise simulated_set_error(url)
+                if {RECIPE, "dataset.json"} <= stamps.keys() or CONVERTED in stamps:
+                    raise doubled_error(url)
                 yield from _bags_of(url, list(stamps), views, stamps)
             continue
         if Path(source).is_file():
@@ -92,8 +92,8 @@ def _bags(sources: Sequence[str | Path], views: Sequence[str]) -> Iterator[dict[
             continue
         for folder, folders, files in os.walk(source):
             folders.sort()
-            if RECIPE in files:
-                refuse_simulated_set(folder)
+            if not set(MARKS).isdisjoint(files):
+                refuse_doubled(folder)
             yield from _bags_of(folder, files, views, {})
 
 
@@ -106,11 +106,14 @@ def _bags_of(folder: str, files: list[str], views: Sequence[str], stamps: Mappin
         stem, ending = os.path.splitext(name)
         if ending.lower() not in READERS:
             continue
+        members: list[str] = []
         if ending.lower() == ".png":
             members = _set_of(name, there) if stamps else [path.name for path in set_at(Path(folder, name)).values()]
             if members and members[0] != name:
                 continue  # one path stands for a set of channels
-        view = next((v for v in views if stem.endswith(f"_{v}")), None)
+        if members:
+            stem = stem.rpartition("_")[0]  # of its channel
+        view = next((v for v in views if stem.endswith(f"_{v}")), None) if not members else None
         key = (stem.removesuffix(f"_{view}") if view else stem, ending if view else name)
         groups.setdefault(key, {})[view or "0"] = name
     for (bag, _), found in groups.items():

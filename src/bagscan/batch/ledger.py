@@ -21,15 +21,16 @@ class Ledger:
         """Rows by number of the bag."""
         found: dict[int, dict[str, Any]] = {}
         if self.path.is_file():
-            whole, _, torn = self.path.read_text().rpartition("\n")
-            for line in whole.splitlines():
+            *lines, torn = self.path.read_bytes().split(b"\n")
+            for line in lines:
                 try:
                     entry = json.loads(line)
-                except ValueError:  # a loss of power may leave anything
+                    found[entry["row"]["number"]] = entry
+                except (ValueError, TypeError, KeyError):  # a loss of power may leave anything
                     continue
-                found[entry["row"]["number"]] = entry
             if torn:  # so that what is added does not stand on its line
-                self.path.write_text(whole + "\n" if whole else "")
+                with self.path.open("ab") as file:
+                    file.write(b"\n")
         return found
 
     def add(self, entry: dict[str, Any]) -> None:

@@ -23,7 +23,7 @@ FINDING = pa.struct(
         ("mask_counts", pa.string()),  # COCO's compressed run lengths
     ]
 )
-VIEW = pa.struct([("view_id", pa.string()), ("height", pa.int32()), ("width", pa.int32()), ("path", pa.string())])
+VIEW = pa.struct([("view_id", pa.string()), ("height", pa.int32()), ("width", pa.int32()), ("n_regions", pa.int32()), ("path", pa.string())])
 SCHEMA = pa.schema(
     [
         ("number", pa.int64()),  # of the bag within the index
@@ -46,7 +46,7 @@ SCHEMA = pa.schema(
 
 def flat_row(number: int, bag: str, row: dict[str, Any], top_score: float | None) -> dict[str, Any]:
     """A row of ``findings.json`` as a row of the table; what differs from run to run, such as seconds, stays out."""
-    views = [{"view_id": name, "height": view["height"], "width": view["width"], "path": view.get("path", row["path"])} for name, view in row["views"].items()]
+    views = [{"view_id": name, **{key: view.get(key) for key in ("height", "width", "n_regions")}, "path": view.get("path", row["path"])} for name, view in row["views"].items()]
     findings = [
         {key: found[key] for key in ("view_id", "label", "score", "expected_false_positive_rate", "box_xyxy")}
         | {"mask_size": found["mask"]["size"], "mask_counts": found["mask"]["counts"]}

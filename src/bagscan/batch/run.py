@@ -27,7 +27,7 @@ from bagscan.model_folder import verified_id
 from bagscan.reporting.findings import error_row
 from bagscan.runtime.load import chosen_runtime
 
-SAY_EVERY_S = 5.0
+SAY_EVERY_S, MOST_ERRORS = 5.0, 10
 # Readers of a whole folder of Parquet pass over names that begin so.
 INDEX, ABOUT, LEDGER = "_index.arrow", "_batch.json", "_ledger"
 Report = Callable[[str], None]
@@ -57,7 +57,7 @@ def prepare(sources: Sequence[str | Path], models: Sequence[Path], out: Path, co
 
     Raises:
         ConfigError: ``out`` is another run's: other sources, models or sizes of parts; a source lies within another. DataError: no scans.
-        ReadError: a whole simulated data set.
+        ReadError: a set that shows every bag twice.
     """
     _refuse_doubles(sources)
     about: dict[str, Any] = {
@@ -73,6 +73,8 @@ def prepare(sources: Sequence[str | Path], models: Sequence[Path], out: Path, co
         differs = [key for key, value in about.items() if known.get(key) != value]
         if differs or known.get("index_sha256") != index_hash(index):
             raise ConfigError(f"{out} is another run's ({', '.join(differs) or 'its index was changed'}); give another --out")
+        made = time.strftime("%Y-%m-%d %H:%M", time.localtime(index.stat().st_mtime))
+        report(f"the index of {made} lists {known['bags']:,} bags; what came since is not in it and needs another --out")
         return int(known["bags"])
     if next(out.glob("part-*.parquet"), None):
         raise ConfigError(f"{out} holds parts of a run that does not say of what they are; give another --out")
@@ -86,6 +88,8 @@ def prepare(sources: Sequence[str | Path], models: Sequence[Path], out: Path, co
 @contextmanager
 def _folder(out: Path) -> Iterator[None]:
     """A run that comes to nothing leaves no empty folder."""
+    if out.is_file():
+        raise ConfigError(f"{out} is a file: --out must be a folder")
     new = not out.exists()
     out.mkdir(parents=True, exist_ok=True)
     try:
@@ -172,7 +176,7 @@ def screen_part(out: Path, number: int, bags: Sequence[dict[str, Any]], config: 
         ledger.add({"stamp": _stamp(bag), "row": row})
         known[index] = {"row": row}
         if progress:
-            progress.judged()
+            progress.judged(row)
     write_part(part_path(out, number), [known[first + i]["row"] for i in range(len(bags))])
     ledger.remove()
 
@@ -182,22 +186,27 @@ class _Progress:
 
     def __init__(self, total: int, report: Report, started: float) -> None:
         self.total, self.report, self.started = total, report, started
-        self.done, self._judged, self._said = 0, 0, started
+        self.done, self._judged, self._errors, self._said = 0, 0, 0, started
 
     def known(self, count: int) -> None:
         """Bags that an earlier run has judged."""
         self.done += count
 
-    def judged(self) -> None:
+    def judged(self, row: dict[str, Any]) -> None:
         """One more bag."""
         self.done += 1
         self._judged += 1
+        if row["error"]:
+            self._errors += 1
+            if self._errors <= MOST_ERRORS:
+                self.report(f"REVIEW: {row['path']}: {row['error']}" + ("; further errors are in the column error alone" if self._errors == MOST_ERRORS else ""))
         now = time.monotonic()
-        if now - self._said > SAY_EVERY_S:
+        if now - self._said > SAY_EVERY_S or self.done == self.total:
             self._said = now
             rate = self._judged / (now - self.started)
             left = (self.total - self.done) / rate
-            self.report(f"{self.done:,} of {self.total:,} bags, {rate:.1f} a second, {left / 60:.0f} min left")
+            told = f", {left:.0f} s left" if 0 < left < 120 else f", {left / 60:.0f} min left" if left else ""
+            self.report(f"{self.done:,} of {self.total:,} bags, {rate:.1f} a second{told}")
 
 
 def tally(out: Path) -> dict[str, Any]:

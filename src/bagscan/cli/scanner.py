@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,7 +12,7 @@ from bagscan.cli.terminal import EXIT_BAD_ITEMS, AsJson, Cluster, say, show
 
 
 def simulate(
-    preset: Annotated[str, typer.Option(help="deei, visible, twins, smoke, pairs or demo, or a recipe's YAML file.")] = "smoke",
+    preset: Annotated[str, typer.Option(help="deei, lab, visible, twins, pairs, smoke or demo, or a recipe's YAML file.")] = "smoke",
     count: Annotated[int | None, typer.Option(help="Scans (pairs: scenes); the preset's own number by default.")] = None,
     seed: Annotated[int | None, typer.Option(help="Root of all random numbers; the preset's own by default.")] = None,
     workers: Annotated[int, typer.Option(min=1, help="Processes. Any number makes the same bytes.")] = 1,
@@ -50,8 +51,10 @@ def convert(
     as_json: AsJson = False,
 ) -> None:
     """Image raw dual-energy scans: effective Z and pseudo-colour."""
-    from bagscan.core.errors import BagscanError, ConfigError
+    from bagscan.core.errors import BagscanError, ConfigError, ReadError
+    from bagscan.core.files import write_whole
     from bagscan.formats import find_scans
+    from bagscan.formats.scans import CONVERTED
     from bagscan.simulate.convert import convert_scan
     from bagscan.simulate.imaging import Calibration, read_wedges
     from bagscan.simulate.scanner import load_profile
@@ -61,9 +64,12 @@ def convert(
     if air is not None and not 0 < air <= 1:
         raise ConfigError(f"--air must be above 0 and at most 1, got {air}")
     calibration = read_wedges(wedges) if wedges else Calibration.of_profile(load_profile(profile)) if profile else None
+    scans = find_scans(paths)
+    if not scans:
+        raise ReadError(f"no scans in {', '.join(map(str, paths))}")
     out.mkdir(parents=True, exist_ok=True)
     done, errors = [], {}
-    for path in find_scans(paths):
+    for path in scans:
         try:
             one = convert_scan(path, out, calibration, air)
             done.append({"scan": str(path), "files": [str(f) for f in one.files], "calibration": one.told})
@@ -71,7 +77,10 @@ def convert(
         except BagscanError as error:
             errors[str(path)] = str(error)
             say(f"bagscan: {error}")
-    show({"converted": done, "errors": errors}, as_json, lambda: f"{len(done)} converted into {out}, {len(errors)} errors")
+    record = out / CONVERTED
+    before = json.loads(record.read_text()) if record.is_file() else {}
+    write_whole(record, json.dumps(before | {one["scan"]: one["calibration"] for one in done}, indent=1))
+    show({"converted": done, "errors": errors}, as_json, lambda: f"{len(done)} converted, {len(errors)} errors; screen {out / 'raw'} or {out / 'colour'}")
     if errors:
         raise typer.Exit(EXIT_BAD_ITEMS)
 

@@ -1,1 +1,1 @@
-"""Past one machine: the only room that imports Ray (``pip install 'bagscan[cluster]'``)."""
+"""Past one machine: the only room that imports Ray (the extra ``cluster``)."""

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 from importlib.metadata import PackageNotFoundError, distribution
+from shlex import quote
+from typing import Any
 from urllib.parse import unquote, urlparse
 
 # Packages that an extra other than train brings.
 EXTRAS = {
-    **dict.fromkeys(("fastapi", "uvicorn", "sqlalchemy", "alembic", "argon2", "cryptography", "httpx"), "service"),
+    **dict.fromkeys(("fastapi", "uvicorn", "sqlalchemy", "alembic", "argon2", "cryptography", "httpx", "prometheus_client", "multipart", "python_multipart"), "service"),
     **dict.fromkeys(("fsspec", "s3fs"), "storage"),
     **{"pyarrow": "batch", "ray": "cluster", "onnx": "export", "openvino": "openvino", "matplotlib": "benchmark", "psycopg": "postgresql"},
 }
@@ -20,15 +22,21 @@ def extra_of(package: str) -> str:
 
 
 def how_to_install(extra: str) -> str:
-    """The line that installs an extra: of the clone, where bagscan was installed from one."""
-    folder = _clone()
-    return f"pip install -e '{folder}[{extra}]'" if folder else f"pip install 'bagscan[{extra}]'"
+    """The line that installs an extra, from where bagscan itself was installed: a clone, a repository, or by name."""
+    origin = _origin()
+    what, editable = f"bagscan[{extra}]", ""
+    if "vcs_info" in origin:
+        what += f" @ {origin['vcs_info']['vcs']}+{origin['url']}"
+    elif "dir_info" in origin:
+        what = f"{unquote(urlparse(origin['url']).path)}[{extra}]"
+        editable = "-e " if origin["dir_info"].get("editable") else ""
+    return f"pip install {editable}{quote(what)}"
 
 
-def _clone() -> str:
+def _origin() -> dict[str, Any]:
     try:
         told = distribution("bagscan").read_text("direct_url.json")
     except PackageNotFoundError:
-        return ""
-    origin = json.loads(told) if told else {}
-    return unquote(urlparse(origin["url"]).path) if origin.get("dir_info", {}).get("editable") else ""
+        return {}
+    found: dict[str, Any] = json.loads(told) if told else {}
+    return found

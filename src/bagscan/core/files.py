@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,7 +19,8 @@ def whole(path: Path, several: bool = False) -> Iterator[Path]:
     Args:
         several: processes may write the same file at once; each then has a name of its own.
     """
-    part = path.with_name(f".{path.name}.{uuid4().hex}.part" if several else f".{path.name}.part")
+    own = uuid4().hex if several else hashlib.sha256(path.name.encode()).hexdigest()[:8]
+    part = path.with_name(f".{path.name[:40]}.{own}.part")  # no longer than file systems take, however long the name
     try:
         yield part
         part.replace(path)

@@ -15,6 +15,8 @@ from bagscan.formats.stacks import read_npz, read_tiff
 
 VIEWS = ("below", "side")  # as files' names end in them
 RECIPE = "recipe.json"  # lies in the folder of a simulated data set
+CONVERTED = "converted.json"  # what convert wrote, and by which calibration
+MARKS = (RECIPE, CONVERTED)  # of folders with a raw and a colour image of every bag
 READERS: dict[str, Callable[[Path], View]] = {
     ".png": read_image,
     ".jpg": read_image,
@@ -136,14 +138,14 @@ def find_scans(paths: Iterable[str | Path]) -> list[Path]:
     A file that is named directly is always kept, whatever its type, so that its error is reported.
 
     Raises:
-        ReadError: a path does not exist, or holds a whole simulated data set.
+        ReadError: a path does not exist, or holds a set that shows every bag twice.
     """
     found: list[Path] = []
     for path in map(Path, paths):
         if path.is_dir():
             inside = sorted(path.rglob("*"))
-            for recipe in (p for p in inside if p.name == RECIPE):
-                refuse_simulated_set(recipe.parent)
+            for mark in (p for p in inside if p.name in MARKS):
+                refuse_doubled(mark.parent)
             found += [p for p in inside if p.suffix.lower() in READERS and p.is_file()]
         elif path.exists():
             found.append(path)
@@ -152,22 +154,22 @@ def find_scans(paths: Iterable[str | Path]) -> list[Path]:
     return list(_one_per_set(dict.fromkeys(found)))
 
 
-def refuse_simulated_set(folder: str | Path) -> None:
-    """Of a whole simulated data set one picture of each bag should be taken, and none of its maps of the truth.
+def refuse_doubled(folder: str | Path) -> None:
+    """Of a whole simulated data set, or of all that ``convert`` wrote, one picture of each bag should be taken.
 
     Args:
-        folder: one that holds a ``recipe.json``.
+        folder: one that holds one of ``MARKS``.
 
     Raises:
         ReadError: the folder is such a set; the message names the folders that can be taken.
     """
-    if (Path(folder) / "truth").is_dir():
-        raise simulated_set_error(folder)
+    if (Path(folder) / "truth").is_dir() or (Path(folder) / CONVERTED).is_file():
+        raise doubled_error(folder)
 
 
-def simulated_set_error(folder: str | Path) -> ReadError:
-    """What is said of a whole simulated data set, in a folder or at a URL."""
-    return ReadError(f"{folder}: a simulated data set, which shows every bag twice and holds the truth as well: take {folder}/raw or {folder}/colour")
+def doubled_error(folder: str | Path) -> ReadError:
+    """What is said of a set that shows every bag in two kinds of image, in a folder or at a URL."""
+    return ReadError(f"{folder}: shows every bag twice, in raw/ and in colour/, and may hold the truth as well: take {folder}/raw or {folder}/colour")
 
 
 def _one_per_set(paths: Iterable[Path]) -> Iterator[Path]:

@@ -26,7 +26,7 @@ def report_row(report: Report, scan: Scan, files: Mapping[str, Path] | None = No
         "model_id": report.model_id,
         "threshold": report.threshold,
         "timings": dict(report.timings),
-        "views": {view.view_id: _view(view, (files or {}).get(view.view_id)) for view in scan.views},
+        "views": {view.view_id: _view(view, report, (files or {}).get(view.view_id)) for view in scan.views},
         "findings": [
             {
                 "view_id": f.view_id,
@@ -43,13 +43,14 @@ def report_row(report: Report, scan: Scan, files: Mapping[str, Path] | None = No
     }
 
 
-def _view(view: View, file: Path | None) -> dict[str, Any]:
-    return {"height": view.shape[0], "width": view.shape[1]} | ({"path": str(file)} if file else {})
+def _view(view: View, report: Report, file: Path | None) -> dict[str, Any]:
+    return {"height": view.shape[0], "width": view.shape[1], "n_regions": len(report.scores.get(view.view_id, ()))} | ({"path": str(file)} if file else {})
 
 
 def error_row(path: Path, error: str) -> dict[str, Any]:
     """The row of a file that could not be read: never CLEAR."""
-    return {"scan_id": path.stem, "path": str(path), "decision": "REVIEW", "reasons": [error], "error": error, "views": {}, "findings": []}
+    unknown: dict[str, Any] = {"sha256": None, "model_id": None, "threshold": None, "timings": {}}
+    return {"scan_id": path.stem, "path": str(path), "decision": "REVIEW", "reasons": [error], "error": error, **unknown, "n_regions": 0, "views": {}, "findings": []}
 
 
 def coco_of_rows(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:

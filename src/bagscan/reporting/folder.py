@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from bagscan.core.errors import ReadError
+from bagscan.core.errors import ConfigError, ReadError
 from bagscan.core.files import write_whole
 from bagscan.formats import find_scans
 from bagscan.formats.scans import VIEWS, group_views
@@ -39,14 +39,19 @@ def screen_folder(paths: Sequence[Path], models: Sequence[Path], out: Path, repo
         Counts of each decision, of those clear with ``nothing_judged``, and ``errors``.
 
     Raises:
-        ReadError: a path that does not exist, or nothing to screen.
+        ReadError: a path that does not exist, or nothing to screen. ConfigError: ``out`` is a file.
     """
     bags = group_views(find_scans(paths), views)
     if not bags:
         raise ReadError(f"no scans in {', '.join(map(str, paths))}")
+    if out.is_file():
+        raise ConfigError(f"{out} is a file: --out must be a folder")
     screeners = [Screener.load(model, late=len(models) > 1) for model in models]
     ids = " ".join(screener.model.id for screener in screeners)
     used = " ".join([ids, *(screener.runtime for screener in screeners)])
+    report(f"{len(bags)} bags, judged by {screeners[0].runtime}; the first may wait a minute for kernels that are compiled once")
+    if lone := sum(len(files) == 1 and next(iter(files)) != "0" for files in bags):
+        report(f"{lone} of {len(bags)} bags are judged by one view alone: no other is beside it")
     partial = out / "partial"
     partial.mkdir(parents=True, exist_ok=True)
     rows, started, judged, said = [], time.monotonic(), 0, time.monotonic()
@@ -63,7 +68,7 @@ def screen_folder(paths: Sequence[Path], models: Sequence[Path], out: Path, repo
             said = time.monotonic()
             report(f"screened {number} of {len(bags)}" + _left(said - started, judged - 1, len(bags) - number))
     tally: dict[str, Any] = {name: sum(row["decision"] == name for row, _ in rows) for name in DECISIONS}
-    tally["nothing_judged"] = sum(row["decision"] == "CLEAR" and not row["n_regions"] for row, _ in rows)
+    tally["nothing_judged"] = sum(row["decision"] == "CLEAR" and row.get("n_regions") == 0 for row, _ in rows)
     (out / "findings.json").write_text(json.dumps([row for row, _ in rows], indent=1))
     (out / "findings.coco.json").write_text(json.dumps(coco_of_rows([row for row, _ in rows])))
     _write_page(out / "report.html", rows, tally, screeners)
@@ -72,7 +77,8 @@ def screen_folder(paths: Sequence[Path], models: Sequence[Path], out: Path, repo
     for row, _ in rows:
         if row["decision"] == "REVIEW":
             report(f"REVIEW: {row.get('error') or '; '.join([str(row['path']), *row['reasons']])}")
-    return tally | {"errors": errors, "scans": len(bags), "model_id": ids, "runtime": screeners[0].runtime, "out": str(out)}
+    used_ids = sorted({row["model_id"] for row, _ in rows if row.get("model_id")})
+    return tally | {"errors": errors, "scans": len(bags), "model_ids": used_ids, "runtime": screeners[0].runtime, "out": str(out)}
 
 
 def _left(elapsed_s: float, done: int, to_do: int) -> str:
@@ -97,10 +103,10 @@ def _stamp(file: Path) -> str:
 
 
 def _write_page(path: Path, rows: list[tuple[dict[str, Any], Path]], tally: dict[str, Any], screeners: Sequence[Screener]) -> None:
-    """The page: alarms first where not all fit, otherwise in the order given."""
+    """The page: alarms first, then what needs a person for other reasons, then what is clear."""
     used = {row.get("model_id") for row, _ in rows}
     told = [_about(screener) for screener in screeners if screener.model.id in used] or [_about(screeners[0])]
-    order = sorted(rows, key=lambda item: DECISIONS.index(item[0]["decision"])) if len(rows) > MOST_IN_PAGE else rows
+    order = sorted(rows, key=lambda item: DECISIONS.index(item[0]["decision"]))
     sections = (section.read_text() for _, section in order[:MOST_IN_PAGE])
     with path.open("w") as page:
         page.writelines(render_page(sections, min(len(rows), MOST_IN_PAGE), len(rows), tally, told))

@@ -118,13 +118,18 @@ def report_section(title: str, report: Report, scan: Scan) -> str:
     scores = [s for s in report.scores.values() if len(s)]
     chart = _histogram(np.concatenate(scores), report.threshold or 0.0) if scores else "<p class='muted'>No item was found to judge.</p>" if report.scores else ""
     reasons = "".join(f"<p>{html.escape(reason)}</p>" for reason in report.reasons)
-    views = "".join((f"<p class='muted'>{html.escape(v.view_id)}</p>" if several else "") + _overlay(v, pictures[v.view_id], report) for v in scan.views)
+    views = "".join((f"<p class='muted'>{html.escape(v.view_id)}{_unjudged(report, v)}</p>" if several else "") + _overlay(v, pictures[v.view_id], report) for v in scan.views)
     unjudged = "<span class='muted'>no item found</span>" if report.decision is Decision.CLEAR and not scores else ""
     return (
         f'<section><div class="head"><span class="tag {report.decision.value}">{report.decision.value}</span>{unjudged}'
         f"<h2>{html.escape(title)}</h2></div>{reasons}"
         f'<div class="body"><div>{views}</div><div>{parts}{chart}</div></div></section>'
     )
+
+
+def _unjudged(report: Report, view: View) -> str:
+    scores = report.scores.get(view.view_id)
+    return ": no item found" if scores is not None and not len(scores) else ""
 
 
 def render_page(sections: Iterable[str], shown: int, total: int, tally: Mapping[str, int], models: Iterable[str]) -> Iterator[str]:

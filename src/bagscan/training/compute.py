@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import platform
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
@@ -133,10 +134,14 @@ def in_16_bits(device: torch.device, wanted: bool) -> torch.autocast:
 
 @lru_cache
 def has_bfloat16(device: torch.device) -> bool:
-    """Whether a device multiplies in bfloat16 by itself."""
+    """Whether a device multiplies in bfloat16 by itself; of other kinds than CUDA and CPU it is taken for granted."""
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
-    return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()  # nothing public tells it
+    if device.type != "cpu":
+        return True
+    if platform.machine().lower() in ("x86_64", "amd64"):
+        return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()  # nothing public tells it
+    return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
 def moved(batch: Any, device: torch.device) -> Any:
