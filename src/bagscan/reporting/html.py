@@ -64,6 +64,11 @@ def _overlay(view: View, rgb: np.ndarray, report: Report) -> str:
             f'<path d="{anomalous_path(finding.mask)}" fill="#ff2020" fill-opacity=".12" stroke="#ff2020" stroke-width="{1.3 * stroke:.2f}" '
             f'stroke-dasharray="{4 * stroke:.1f} {2.2 * stroke:.1f}"><title>part {number}: score {finding.score:.4f}</title></path>'
         )
+        x1, y1, x2, y2 = finding.box_xyxy
+        radius = max(x2 - x1, y2 - y1) / 2 + max(height, width) / 40
+        lines.append(  # a part may be a speck of a whole bag
+            f'<circle cx="{(x1 + x2) / 2:.1f}" cy="{(y1 + y2) / 2:.1f}" r="{radius:.1f}" fill="none" stroke="#ff2020" stroke-opacity=".8" stroke-width="{stroke:.2f}"/>'
+        )
     return "".join(lines) + "</svg>"
 
 
