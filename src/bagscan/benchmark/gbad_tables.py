@@ -52,13 +52,13 @@ def markdown(dataset: str, scale: str, records: Sequence[dict[str, Any]]) -> str
         rates = [spread([r[k] for r in found]) for k in ("micro_precision", "micro_recall", "micro_f1", "macro_f1")]
         first = found[0]
         drawn = first["train"]
-        row = [f"1:{skew}" if dataset == "simulated" else f"list {skew}", f"{drawn['positives']} : {drawn['negatives']}", variant]
+        row = [f"1:{skew}" if dataset == "simulated" else f"list {skew}", f"{drawn['positives']} : {drawn['negatives']}", variant, len(found)]
         row += [spread([r["map"] for r in found]), interval(first["map_interval"])]
         row += [*per_class, *rates, spread([r["any_auroc"] for r in found]), spread([r["trivial_baseline"] for r in found])]
         rows.append([*row, sum("COLLAPSED" in line for r in found for line in r["told"])])
-    head = ["skew asked", "positive : negative", "variant", "mAP", "95 % (first seed)", *[f"AP {c}" for c in classes], "micro P", "micro R", "micro F1", "macro F1"]
+    head = ["skew asked", "positive : negative", "variant", "seeds", "mAP", "95 % (first seed)", *[f"AP {c}" for c in classes], "micro P", "micro R", "micro F1", "macro F1"]
     head += ["AUROC any", "statistics alone", "epochs collapsed"]
-    return "\n".join([f"### GBAD, {dataset}; scale {scale}, {len({r['seeds'][0] for r in records})} seeds", "", *table_lines(head, rows)])
+    return "\n".join([f"### GBAD, {dataset}; scale {scale}", "", *table_lines(head, rows)])
 
 
 def draw(place: GBADPlace, dataset: str, out: Path, report: Report = print) -> list[Path]:
