@@ -81,7 +81,7 @@ class InputConfig:
             ModelError: other channels or another quantity.
         """
         if (view.quantity, view.channels) != (self.quantity, self.channels):
-            hint = "; bagscan convert makes pseudo_colour of low and high" if self.quantity == "pseudo_colour" and {"low", "high"} <= set(view.channels) else ""
+            hint = "; bagscan convert makes effective Z and pseudo-colour of low and high" if {"low", "high"} <= set(view.channels) else ""
             raise ModelError(f"the model takes {self.quantity} of {', '.join(self.channels)}; the view is {view.quantity} of {', '.join(view.channels)}{hint}")
 
     def working_view(self, view: View, whole: tuple[int, int] | None = None) -> View:

@@ -167,8 +167,8 @@ def test_recipes_that_make_no_sense_are_refused():
         ({"devices": ()}, "must not be empty"),
         ({"kinds": ("sharq",)}, "did you mean 'sharp'"),
         ({"anomalous": 1.5}, "0 to 1"),
-        ({"seed": -1}, "seed and pieces 0 or more"),
-        ({"pieces": -1}, "seed and pieces 0 or more"),
+        ({"seed": -1}, "seed must be 0 or more, got -1"),
+        ({"pieces": -1}, "pieces must be 0 or more, got -1"),
     ):
         with pytest.raises(ValueError, match=match):
             dataclasses.replace(RECIPE, **wrong)

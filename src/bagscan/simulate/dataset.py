@@ -124,11 +124,14 @@ def simulate(recipe: Recipe, out: Path, workers: int = 1, insert: Import | None 
     if len(todo) < recipe.count:
         report(f"{recipe.count - len(todo)} of {recipe.count} scans are there already")
     job, started, said = Job(recipe, out.absolute(), insert), monotonic(), 0.0
+    first = 0.0  # the first scans wait for workers to start and kernels to compile
     for done, _ in enumerate((spread or make_all)(job, todo, workers), 1):
         spent = monotonic() - started
+        first = spent if done == workers else first
         if spent - said > 5 or done == len(todo):
             said = spent
-            report(f"{recipe.count - len(todo) + done} of {recipe.count} scans, {spent:.0f} s, {spent / done * (len(todo) - done):.0f} s left")
+            left = f", {(spent - first) / (done - workers) * (len(todo) - done):.0f} s left" if workers < done < len(todo) else ""
+            report(f"{recipe.count - len(todo) + done} of {recipe.count} scans, {spent:.0f} s{left}")
     return summarise(recipe, out, report)
 
 
@@ -143,13 +146,14 @@ def _keep_recipe(recipe: Recipe, out: Path, insert: Import | None, report: Repor
         before = read_json(path)
         if before.get("bagscan") != __version__:
             report(f"warning: {out} was begun with bagscan {before.get('bagscan')}; scans made now, with {__version__}, may differ")
-        if before.get("count", 0) > recipe.count:
-            raise DataError(f"{out} holds a data set of {before['count']} scans: the count may grow, not shrink; use another --out")
         # What a recipe of an older bagscan could not say stood at its default.
         default = json.loads(json.dumps(dataclasses.asdict(Recipe(recipe.devices))))
         changed = [k for k in told if k not in ("count", "bagscan") and before.get(k, default.get(k)) != told[k]]
         if changed:
-            raise DataError(f"{out} holds a data set of another recipe ({', '.join(f'{k} was {before.get(k)!r}, now {told[k]!r}' for k in changed[:3])}): use another --out")
+            how = ", ".join(k if k.endswith("sha256") else f"{k} was {before.get(k)!r}, now {told[k]!r}" for k in changed[:3])
+            raise DataError(f"{out} holds a data set of another recipe ({how}): use another --out")
+        if before.get("count", 0) > recipe.count:
+            raise DataError(f"{out} holds a data set of {before['count']} scans: the count may grow, not shrink; use another --out")
     elif out.exists() and any(out.iterdir()):
         raise DataError(f"{out} is not empty and holds no data set: use another --out")
     out.mkdir(parents=True, exist_ok=True)

@@ -144,7 +144,8 @@ class Recipe:
         if not 0 <= self.sizes[0] <= self.sizes[1] <= 2:
             raise ValueError(f"sizes must ascend within 0 to 2, got {list(self.sizes)}")
         if self.count < 1 or self.seed < 0 or self.pieces < 0:
-            raise ValueError(f"count must be 1 or more, seed and pieces 0 or more, got {self.count}, {self.seed} and {self.pieces}")
+            name, least = next((n, least) for n, least in (("count", 1), ("seed", 0), ("pieces", 0)) if getattr(self, n) < least)
+            raise ValueError(f"{name} must be {least} or more, got {getattr(self, name)}")
 
     def stream(self, index: int, name: str) -> np.random.Generator:
         """Random numbers of one purpose of one scan."""
