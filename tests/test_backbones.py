@@ -1,11 +1,14 @@
 """Backbones by name: their pyramids, ImageNet weights from a package, and clear words where there are none."""
 
+import re
+
 import pytest
 import torch
 
 from bagscan import backbones
 from bagscan.backbones import create_backbone
 from bagscan.core.errors import ConfigError, ModelError
+from bagscan.core.extras import how_to_install
 
 
 @pytest.mark.parametrize("channels", [1, 3, 4])
@@ -41,7 +44,7 @@ def test_packaged_weights_spread_over_other_channels():
 
 def test_a_missing_package_says_what_to_install(monkeypatch):
     monkeypatch.setitem(backbones.PACKAGED, "tf_efficientnet_lite0", "no_such_package")
-    with pytest.raises(ModelError, match=r"bagscan\[imagenet\]"):
+    with pytest.raises(ModelError, match=re.escape(how_to_install("imagenet"))):
         create_backbone("tf_efficientnet_lite0", 3, pretrained=True)
 
 

@@ -232,7 +232,7 @@ def test_a_png_set_has_the_name_of_its_scan(tmp_path):
 
 
 def test_a_whole_simulated_set_in_an_archive_is_refused(simulated_root, tmp_path):
-    with pytest.raises(ReadError, match="holds the truth as well"):
+    with pytest.raises(ReadError, match="shows every bag twice"):
         prepare([simulated_root.parent], shipped_models(), tmp_path / "out", BatchConfig(), lambda _: None)
 
 

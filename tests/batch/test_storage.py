@@ -123,7 +123,7 @@ def test_a_resumed_run_judges_only_what_is_missing(archive, tmp_path):
 def test_the_index_holds_sets_once_and_what_changes_with_an_object(archive, tmp_path):
     write_index(["s3://scans/archive"], tmp_path / "_index.arrow", ("below", "side"), lambda _: None)
     bags = next(read_index(tmp_path / "_index.arrow", 100))
-    assert [bag["bag"] for bag in bags] == ["000", "001", "002", "003", "picture", "set_low", "torn"]
+    assert [bag["bag"] for bag in bags] == ["000", "001", "002", "003", "picture", "set", "torn"]
     assert all(view["stamp"] for bag in bags for view in bag["views"])
     assert [view["view_id"] for view in bags[0]["views"]] == ["below", "side"]
 

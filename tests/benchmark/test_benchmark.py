@@ -127,6 +127,15 @@ def test_every_variant_of_the_ablation_changes_what_it_says(variant):
     Model(model)
 
 
+@pytest.mark.parametrize("scale", ["small", "full"])
+def test_counts_of_superpixels_hold_at_the_scale_that_scans_are_shrunk_to(scale):
+    """Of an item whose window has 80,000 pixels as it was scanned."""
+    for count in (25, 400):
+        model, _ = model_and_training(Cell(ABLATION, "high + low + Z", "ResNet-50", 0, f"K about {count}"), SCALES[scale])
+        side = round(80_000**0.5 / SCALES[scale].shrink)
+        assert model.input.superpixels(side, side) == pytest.approx(count, rel=0.05)
+
+
 def test_spread_of_seeds():
     assert spread([0.5]) == "0.500"
     assert spread([0.4, 0.6]) == "0.500 ± 0.141"

@@ -156,7 +156,7 @@ def test_find_scans_takes_a_set_once_and_refuses_what_is_not_there(tmp_path):
 
 
 def test_a_whole_simulated_set_is_refused_and_its_folders_are_not(simulated_root):
-    with pytest.raises(ReadError, match=r"holds the truth as well: take .*raw or .*colour"):
+    with pytest.raises(ReadError, match=r"hold the truth as well: take .*raw or .*colour"):
         find_scans([simulated_root.parent])
     assert {p.parent.name for p in find_scans([simulated_root / "raw"])} == {"raw"}
 

@@ -34,6 +34,8 @@ TABLE_1, TABLE_2, ABLATION = "table-1", "table-2", "ablation"
 STATISTICS = {"low": (0.9, 0.9), "high": (0.6, 0.7), "zeff": (8.0, 5.0)}
 BRIGHTNESS = (0.8, 0.25)
 TWO_STAGE = ("training.mode=two_stage",)
+# Side of superpixels that cut an item into about so many, in pixels of the scanner; the median window of an item has 80,000.
+COUNTS = {f"K about {k}": (80_000 / k) ** 0.5 for k in (25, 50, 100, 200, 400)}
 # What explains the gain: one thing changed at a time, on the stack, with our network.
 ABLATIONS: dict[str, tuple[str, ...]] = {
     "joint": (),
@@ -42,8 +44,7 @@ ABLATIONS: dict[str, tuple[str, ...]] = {
     "SLIC": (*TWO_STAGE, "model.regioner={name: slic}"),
     "square grid": (*TWO_STAGE, "model.regioner={name: grid}"),
     "context: attention": ("model.encoder.attention_heads=4",),
-    # K of a window of 80,000 pixels, the median of items.
-    **{f"K about {k}": (f"model.input.superpixel_side_px={side}",) for k, side in ((25, 57), (50, 40), (100, 28), (200, 20), (400, 14))},
+    **dict.fromkeys(COUNTS, ()),
     **{f"label threshold {t}": (f"training.positive_from={t}", f"training.negative_to={min(t / 2, 0.1)}") for t in (0.1, 0.3, 0.7, 0.9)},
     **{f"lambda {v}": (f"training.compactness={v}",) for v in ("1e-5", "1e-3")},
     **{f"mu {v}": (f"training.mu={v}",) for v in (0.3, 3.0)},
@@ -98,7 +99,8 @@ def model_and_training(cell: Cell, scale: Scale) -> tuple[ModelConfig, JointConf
     channels = DATA[cell.data]
     stats = [STATISTICS.get(name, BRIGHTNESS) for name in channels]
     quantity = quantity_of_row(cell.data)
-    taken = InputConfig(quantity, channels, 0, scale.superpixel_side_px, quantity == "dual_energy", tuple(m for m, _ in stats), tuple(s for _, s in stats))
+    side = COUNTS[cell.variant] / scale.shrink if cell.variant in COUNTS else scale.superpixel_side_px
+    taken = InputConfig(quantity, channels, 0, side, quantity == "dual_energy", tuple(m for m, _ in stats), tuple(s for _, s in stats))
     backbone = "test_resnet" if scale.tiny_networks else NETWORKS[cell.network]
     net = {"backbone": backbone, "pretrained": not scale.tiny_networks and (scale.pretrained or cell.network == OURS)}
     small_change: dict[str, Any] = {"gain": 0.03, "gamma": 0.06, "noise": 0.003}
