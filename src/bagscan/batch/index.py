@@ -111,9 +111,9 @@ def _bags_of(folder: str, files: list[str], views: Sequence[str], stamps: Mappin
             members = _set_of(name, there) if stamps else [path.name for path in set_at(Path(folder, name)).values()]
             if members and members[0] != name:
                 continue  # one path stands for a set of channels
+        view = next((v for v in views if stem.endswith(f"_{v}")), None)
         if members:
-            stem = stem.rpartition("_")[0]  # of its channel
-        view = next((v for v in views if stem.endswith(f"_{v}")), None) if not members else None
+            stem = stem.rpartition("_")[0]  # without its channel
         key = (stem.removesuffix(f"_{view}") if view else stem, ending if view else name)
         groups.setdefault(key, {})[view or "0"] = name
     for (bag, _), found in groups.items():

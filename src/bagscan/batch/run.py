@@ -21,7 +21,7 @@ from bagscan.batch.ledger import Ledger
 from bagscan.batch.rows import flat_row, write_part
 from bagscan.batch.storage import claim, is_remote, publish
 from bagscan.core.errors import ConfigError
-from bagscan.core.files import write_whole
+from bagscan.core.files import refuse_file, write_whole
 from bagscan.formats.scans import VIEWS
 from bagscan.model_folder import verified_id
 from bagscan.reporting.findings import error_row
@@ -56,7 +56,7 @@ def prepare(sources: Sequence[str | Path], models: Sequence[Path], out: Path, co
     """Write the index, or find the one that is there; returns how many bags it holds.
 
     Raises:
-        ConfigError: ``out`` is another run's: other sources, models or sizes of parts; a source lies within another. DataError: no scans.
+        ConfigError: ``out`` is another run's: other sources, models or sizes of parts; a source lies within another. DataError: no scans; ``out`` is a file.
         ReadError: a set that shows every bag twice.
     """
     _refuse_doubles(sources)
@@ -88,8 +88,7 @@ def prepare(sources: Sequence[str | Path], models: Sequence[Path], out: Path, co
 @contextmanager
 def _folder(out: Path) -> Iterator[None]:
     """A run that comes to nothing leaves no empty folder."""
-    if out.is_file():
-        raise ConfigError(f"{out} is a file: --out must be a folder")
+    refuse_file(out)
     new = not out.exists()
     out.mkdir(parents=True, exist_ok=True)
     try:

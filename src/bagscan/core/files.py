@@ -8,6 +8,18 @@ from contextlib import contextmanager
 from pathlib import Path
 from uuid import uuid4
 
+from bagscan.core.errors import DataError
+
+
+def refuse_file(out: Path) -> None:
+    """Of what is to be a folder.
+
+    Raises:
+        DataError: it is a file.
+    """
+    if out.exists() and not out.is_dir():
+        raise DataError(f"{out} is a file: --out must be a folder")
+
 
 @contextmanager
 def whole(path: Path, several: bool = False) -> Iterator[Path]:

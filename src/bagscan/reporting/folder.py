@@ -14,8 +14,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from bagscan.core.errors import ConfigError, ReadError
-from bagscan.core.files import write_whole
+from bagscan.core.errors import ReadError
+from bagscan.core.files import refuse_file, write_whole
 from bagscan.formats import find_scans
 from bagscan.formats.scans import VIEWS, group_views
 from bagscan.reporting.findings import coco_of_rows
@@ -39,13 +39,12 @@ def screen_folder(paths: Sequence[Path], models: Sequence[Path], out: Path, repo
         Counts of each decision, of those clear with ``nothing_judged``, and ``errors``.
 
     Raises:
-        ReadError: a path that does not exist, or nothing to screen. ConfigError: ``out`` is a file.
+        ReadError: a path that does not exist, or nothing to screen. DataError: ``out`` is a file.
     """
     bags = group_views(find_scans(paths), views)
     if not bags:
         raise ReadError(f"no scans in {', '.join(map(str, paths))}")
-    if out.is_file():
-        raise ConfigError(f"{out} is a file: --out must be a folder")
+    refuse_file(out)
     screeners = [Screener.load(model, late=len(models) > 1) for model in models]
     ids = " ".join(screener.model.id for screener in screeners)
     used = " ".join([ids, *(screener.runtime for screener in screeners)])

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bagscan.core.errors import BagscanError, ConfigError, ModelError
-from bagscan.core.extras import how_to_install
+from bagscan.core.extras import extra_of, how_to_install
 from bagscan.model_folder import verified_id
 from bagscan.runtime.engines import ENGINES, Late, OnnxRuntime, Torch, installed, read_graphs
 
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
 AUTO, TORCH = "auto", "torch"
 RUNTIMES = (*ENGINES, TORCH)  # the fastest first
-EXTRA = {"openvino": "openvino", TORCH: "train"}
 VARIABLE = "BAGSCAN_RUNTIME"  # the same for every way in, and inherited by worker processes
 
 
@@ -80,10 +79,10 @@ def _chosen(folder: Path, runtime: str | None) -> tuple[str, dict[str, bytes], s
 
 def _missing(folder: Path, runtime: str, exported: bool) -> str:
     if exported:
-        return f"{runtime} is not installed: {how_to_install(EXTRA[runtime]) if runtime in EXTRA else f'pip install {runtime}'}"
+        return f"{runtime} is not installed: {'pip install onnxruntime' if runtime == 'onnxruntime' else how_to_install(extra_of(runtime))}"
     if runtime in ENGINES or installed(TORCH):
         return f"{folder}: was never exported; do so with: bagscan export onnx --model {folder}"
-    return f"{folder}: was never exported, and torch is not installed: {how_to_install(EXTRA[TORCH])}"
+    return f"{folder}: was never exported, and torch is not installed: {how_to_install(extra_of(TORCH))}"
 
 
 def runtime_of(model: Usable) -> str:

@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import select, update
 
 from bagscan.core.errors import BagscanError, ReadError
-from bagscan.core.files import write_whole
+from bagscan.core.files import whole
 from bagscan.formats.scans import READERS, VIEWS, group_views, set_at
 from bagscan.service.inference.intake import Busy, bag_name, checked_upload
 from bagscan.service.store.database import StoreError
@@ -144,6 +144,7 @@ class Watcher:
 
 def _write(path: Path, told: dict[str, Any]) -> None:
     try:
-        write_whole(path, json.dumps(told, indent=1))
+        with whole(path) as part:  # one process writes here: what a kill leaves is written over
+            part.write_text(json.dumps(told, indent=1))
     except OSError as error:
         raise StoreError(f"{path}: {error.strerror}") from error

@@ -32,7 +32,7 @@ from threadpoolctl import threadpool_limits
 from bagscan import __version__
 from bagscan.config import fill, read_yaml
 from bagscan.core.errors import ConfigError, DataError, nearest
-from bagscan.core.files import whole
+from bagscan.core.files import refuse_file, whole
 from bagscan.formats.scans import RECIPE
 from bagscan.formats.stacks import write_counts
 from bagscan.simulate.anomalies import Make, build_anomaly, imported
@@ -140,8 +140,7 @@ def _keep_recipe(recipe: Recipe, out: Path, insert: Import | None, report: Repor
     mesh = insert and {"sha256": hashlib.sha256(Path(insert.path).read_bytes()).hexdigest(), "material": insert.material}
     told = {"bagscan": __version__, **json.loads(json.dumps(dataclasses.asdict(recipe))), "insert": mesh}
     path = out / RECIPE
-    if out.exists() and not out.is_dir():
-        raise DataError(f"{out} is a file: --out must be a folder")
+    refuse_file(out)
     if path.exists():
         before = read_json(path)
         if before.get("bagscan") != __version__:
