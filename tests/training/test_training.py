@@ -281,12 +281,40 @@ def test_projected_threats_darken_what_they_cover_and_nothing_else(names):
     for seed in range(6):
         image, mask = project(pixels, names, onto, np.random.default_rng(seed), (0.5, 1.0))
         changed = ((image - pixels).abs() > 1e-4).any(0)
-        assert (changed & ~mask).sum() == 0
+        halo = torch.nn.functional.max_pool2d(mask.float()[None], 9, 1, 4)[0] > 0  # it is blurred as the scanner blurs
+        assert (changed & ~halo).sum() == 0
         assert mask.any()
         for k, name in enumerate(names):
             if name in ("low", "high"):
-                assert (image[k][mask] < values[name] + 1e-3).all()
-                assert (image[k][mask] < values[name]).float().mean() > 0.8
+                assert image[k][mask].mean() < values[name] - 0.002
+                assert (image[k][mask] < values[name]).float().mean() > 0.75
+
+
+def test_projected_threats_have_the_noise_of_fewer_photons_and_leave_no_other_tell():
+    """A slab over an even field: its noise is what the lost photons add; effective Z keeps the offset that the scan has against its crop."""
+    from dataclasses import replace
+
+    from bagscan.physics.basis import compose
+    from bagscan.physics.scatter import add_scatter
+    from bagscan.training.threats import Threat, projector
+
+    project = projector(0, 6)
+    slab = Threat(np.stack([np.full((90, 90), 30.0), np.zeros((90, 90))]).astype(np.float32), np.ones((90, 90), bool))
+    one = replace(project, threats=(slab,))
+    low, high = compose(np.array([20.0, 0.0]), project.spectral)
+    names, here = ("low", "high", "zeff"), torch.ones(160, 160, dtype=torch.bool)
+    share, reach = project.scatter.share, project.scatter.sigma_px
+    even = [add_scatter(np.full((160, 160), v, np.float32), share, reach) for v in (low, high)]
+    found = {}
+    for stored_z in (6.0, 8.0):
+        pixels = torch.stack([*(torch.from_numpy(e).float() for e in even), torch.full((160, 160), stored_z)])
+        image, mask = one(pixels, names, here, np.random.default_rng(5), (1.0, 1.0))
+        inside = ~(torch.nn.functional.max_pool2d((~mask).float()[None], 9, 1, 4)[0] > 0)
+        found[stored_z] = float(image[2][inside].median())
+        for k, photons in enumerate(project.photons):
+            before, after = float(even[k].mean()), float(image[k][inside].mean())
+            assert float(image[k][inside].std()) == pytest.approx(np.sqrt(after * (1 - after / before) / photons), rel=0.15)
+    assert found[8.0] - found[6.0] == pytest.approx(2.0, abs=0.05)
 
 
 def test_a_projected_threat_adds_to_what_is_there_as_the_physics_says():
@@ -332,7 +360,7 @@ def test_benign_items_are_drawn_without_and_with_a_threat(tmp_path, simulated_ro
         assert not none
         assert not nothing.any()
         changed = ((with_threat - without).abs() > 1e-5).any(0)
-        near = torch.nn.functional.max_pool2d((objects > 0).float()[None], 5, 1, 2)[0] > 0  # the crop may be blurred
+        near = torch.nn.functional.max_pool2d((objects > 0).float()[None], 13, 1, 6)[0] > 0  # the crop may be blurred, and so is the threat
         assert not (changed & ~near).any()
         shown += bool(classes) and bool(changed.any())
     assert shown >= 9

@@ -20,12 +20,13 @@ from torch.nn import functional as F
 
 from bagscan.formats.quantities import RGB, ZEFF_PER_COUNT
 from bagscan.physics.basis import compose, decompose
+from bagscan.physics.scatter import remove_scatter
 from bagscan.physics.transmission import Spectral
 from bagscan.simulate.anomalies import KINDS, build_anomaly, wanted_size
 from bagscan.simulate.imaging import Calibration, image
 from bagscan.simulate.mesh import rotation_xyz
 from bagscan.simulate.scanner import Scatter, load_profile
-from bagscan.simulate.tip import render_threat
+from bagscan.simulate.tip import NOTHING, render_threat
 
 BANK = 240
 SIZES = (0.8, 1.5)
@@ -33,12 +34,13 @@ LEAST_PX = 60
 LEAST_SHOWN_PX = 12
 THICKER = (0.6, 1.5)
 LEAST_TRANSMISSION = 1e-3
+LEAST_MM = 1e-3  # of either basis material: less is nothing
 MOST_MM = np.array([600.0, 60.0])  # of plastic and iron: more lets nothing through
 
 
 @dataclass(frozen=True)
 class Threat:
-    """A threat alone, at 1 mm a pixel: (2, h, w) mm of the basis materials, and its (h, w) bool mask."""
+    """A threat alone, at 1 mm a pixel: (2, h, w) mm of the basis materials, blurred as the scanner does, and its (h, w) bool mask."""
 
     thickness_mm: np.ndarray
     mask: np.ndarray
@@ -46,11 +48,22 @@ class Threat:
 
 @dataclass(frozen=True)
 class Projector:
-    """Threats and the scanner that sees them."""
+    """Threats and the scanner that sees them.
+
+    What is projected must differ from what was in the bag by nothing but being there: a network finds
+    any other tell sooner than the threat. So scatter comes off before thicknesses are added, what fewer photons
+    have more of in noise is added, and effective Z and colours change by what the threat changes in them,
+    not by what a crop is imaged otherwise than its scan was.
+
+    Attributes:
+        scatter: share and reach in pixels of 1 mm. photons: effective number of a pixel of 1 mm in air, low and high.
+    """
 
     threats: tuple[Threat, ...]
     spectral: Spectral
     calibration: Calibration
+    scatter: Scatter
+    photons: tuple[float, float]
 
     def __call__(self, pixels: Tensor, names: Sequence[str], onto: Tensor, rng: np.random.Generator, scale: tuple[float, float]) -> tuple[Tensor, Tensor]:
         """Put one threat into a crop.
@@ -63,7 +76,8 @@ class Projector:
         Returns:
             The new pixels and the threat's (P, P) bool mask; empty where it is larger than the crop.
         """
-        thickness, mask = _turned(self.threats[int(rng.integers(len(self.threats)))], rng, scale)
+        size = float(np.exp(rng.uniform(*np.log(scale))))
+        thickness, mask = _turned(self.threats[int(rng.integers(len(self.threats)))], rng, size)
         full = torch.zeros(pixels.shape[-2:], dtype=torch.bool)
         places = onto.nonzero().numpy()
         (height, width), (rows, columns) = mask.shape, full.shape
@@ -73,31 +87,51 @@ class Projector:
         top, left = (int(np.clip(m - s // 2, 0, p - s)) for m, s, p in zip(middle, mask.shape, full.shape, strict=True))
         window = (slice(top, top + height), slice(left, left + width))
         pixels = pixels.clone()
-        patch = pixels[(slice(None), *window)]
-        patch[:, mask] = torch.from_numpy(self._seen(patch.numpy(), names, thickness, mask))
+        pixels[(slice(None), *window)] = torch.from_numpy(self._seen(pixels.numpy(), names, thickness, window, size, rng))
         full[window] = torch.from_numpy(mask)
         return pixels, full
 
-    def _seen(self, patch: np.ndarray, names: Sequence[str], thickness_mm: np.ndarray, mask: np.ndarray) -> np.ndarray:
-        """(C, n) values of a (C, h, w) patch under the mask, with the threat in it."""
-        index = {name: k for k, name in enumerate(names)}
+    def _seen(self, pixels: np.ndarray, names: Sequence[str], thickness_mm: np.ndarray, window: tuple[slice, slice], pixels_per_mm: float, rng: np.random.Generator) -> np.ndarray:
+        """(C, h, w) of the window of (C, P, P) pixels with the threat in it."""
+        there: np.ndarray = (np.abs(thickness_mm) > LEAST_MM).any(0)
+        patch = {name: plane[window].copy() for name, plane in zip(names, pixels, strict=True)}
         if not {"low", "high"} <= set(names):
-            alone = np.ones((2, *mask.shape), np.float32)
-            alone[:, mask] = compose(thickness_mm[:, mask].T, self.spectral).T
-            return np.asarray(patch[:, mask] * image(alone[0], alone[1], self.calibration).colour[:, mask] / np.float32(255), np.float32)
-        pair = patch[[index["low"], index["high"]]].copy()
-        under = np.clip(pair[:, mask], LEAST_TRANSMISSION, 1.0)
-        there = np.clip(decompose(under[0], under[1], self.spectral), -MOST_MM, MOST_MM)
-        pair[:, mask] = compose(there + thickness_mm[:, mask].T, self.spectral).T.clip(LEAST_TRANSMISSION, 1.5)
-        imaged = image(pair[0], pair[1], self.calibration)
-        found = {"low": pair[0], "high": pair[1], "zeff": imaged.zeff_counts * np.float32(ZEFF_PER_COUNT)}
-        found |= dict(zip(RGB, imaged.colour / np.float32(255), strict=True))
-        return np.stack([found[name][mask] for name in names]).astype(np.float32)
+            alone = np.ones((2, *there.shape), np.float32)
+            alone[:, there] = compose(thickness_mm[:, there].T, self.spectral).T
+            tint = image(alone[0], alone[1], self.calibration).colour / np.float32(255)
+            return np.stack([np.where(there, patch[name] * tint[RGB.index(name)], patch[name]) for name in names]).astype(np.float32)
+        measured = [pixels[list(names).index(name)] for name in ("low", "high")]
+        reach_px = max(4, round(self.scatter.sigma_px * pixels_per_mm))
+        without = np.stack([remove_scatter(t, self.scatter.share, reach_px)[window] for t in measured]).clip(LEAST_TRANSMISSION, 1.0)
+        loaded = np.where(there, self._behind(without, thickness_mm, there, pixels_per_mm, rng), without)
+        before, after = (image(low, high, self.calibration) for low, high in (without, loaded))
+        patch |= {name: patch[name] + (now - then) / (1 + self.scatter.share) for name, now, then in zip(("low", "high"), loaded, without, strict=True)}
+        if "zeff" in names:
+            patch["zeff"] = _changed(patch["zeff"], *(i.zeff_counts * np.float32(ZEFF_PER_COUNT) for i in (before, after)))
+        for name, then, now in zip(RGB, before.colour, after.colour, strict=True):
+            if name in names:
+                patch[name] = (patch[name] + (now.astype(np.float32) - then) / 255).clip(0, 1)
+        return np.stack([np.where(there, patch[name], plane[window]) for name, plane in zip(names, pixels, strict=True)]).astype(np.float32)
+
+    def _behind(self, without: np.ndarray, thickness_mm: np.ndarray, there: np.ndarray, pixels_per_mm: float, rng: np.random.Generator) -> np.ndarray:
+        """(2, h, w) transmissions with the threat added where it is ``there``, noise of the fewer photons and all."""
+        out, under = without.copy(), without[:, there]
+        thickness = np.clip(decompose(under[0], under[1], self.spectral), -MOST_MM, MOST_MM) + thickness_mm[:, there].T
+        passed = compose(thickness, self.spectral).T.clip(LEAST_TRANSMISSION, 1.5)
+        missing = np.maximum(passed * (1 - passed / under), 0) * pixels_per_mm**2 / np.array(self.photons)[:, None]
+        out[:, there] = np.maximum(passed + np.sqrt(missing) * rng.standard_normal(passed.shape), LEAST_TRANSMISSION)
+        return out
 
 
-def _turned(threat: Threat, rng: np.random.Generator, scale: tuple[float, float]) -> tuple[np.ndarray, np.ndarray]:
-    """A threat turned any way, scaled, thickened: (2, h, w) mm and (h, w) bool, cut to what is left of it."""
-    angle, size = rng.uniform(0, 2 * np.pi), float(np.exp(rng.uniform(*np.log(scale))))
+def _changed(stored: np.ndarray, before: np.ndarray, after: np.ndarray) -> np.ndarray:
+    """Effective Z as stored, changed as a crop's own changed; 0 where Z now means nothing, the crop's own where it meant nothing."""
+    offset = np.where((stored > 0) & (before > 0), stored - before, 0)
+    return np.asarray(np.where(after > 0, np.maximum(after + offset, 0), 0))
+
+
+def _turned(threat: Threat, rng: np.random.Generator, size: float) -> tuple[np.ndarray, np.ndarray]:
+    """A threat turned any way, ``size`` pixels a mm, thickened: (2, h, w) mm and (h, w) bool, cut to what is left of it."""
+    angle = rng.uniform(0, 2 * np.pi)
     flip, thicker = (1 if rng.random() < 0.5 else -1), float(np.exp(rng.uniform(*np.log(THICKER))))
     height, width = threat.mask.shape
     side = int(np.ceil(np.hypot(height, width) * size)) + 2
@@ -110,8 +144,9 @@ def _turned(threat: Threat, rng: np.random.Generator, scale: tuple[float, float]
         planes = F.avg_pool2d(planes, 2, ceil_mode=True, count_include_pad=False)
     found = F.grid_sample(planes, grid, align_corners=False)[0].numpy()
     mask = found[2] > 0.3
-    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-    if not len(rows):
+    shown = mask | (np.abs(found[:2]) > LEAST_MM).any(0)
+    rows, columns = np.flatnonzero(shown.any(1)), np.flatnonzero(shown.any(0))
+    if not mask.any():
         return np.zeros((2, 1, 1)), np.zeros((1, 1), bool)
     window = (slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1))
     return thicker * found[(slice(0, 2), *window)].astype(float), mask[window]
@@ -136,7 +171,8 @@ def projector(seed: int = 0, count: int = BANK, profile_name: str = "g640") -> P
         if threat.mask.sum() >= LEAST_PX:
             seen = threat.transmission.clip(LEAST_TRANSMISSION, 1.0)
             thickness = np.clip(decompose(seen[0], seen[1], spectral), -MOST_MM, MOST_MM).transpose(2, 0, 1)
-            found.append(Threat((thickness * threat.mask).astype(np.float32), threat.mask))
-    # Of a crop the scatter is not known, and its own is left in.
-    calibration = dataclasses.replace(Calibration.of_profile(profile), scatter=Scatter(share=0.0))
-    return Projector(tuple(found), spectral, calibration)
+            thickness *= (threat.transmission < 1 - NOTHING).any(0)
+            found.append(Threat(thickness.astype(np.float32), threat.mask))
+    calibration = Calibration.of_profile(profile)
+    # Scatter is taken off beforehand, from all of the crop.
+    return Projector(tuple(found), spectral, dataclasses.replace(calibration, scatter=Scatter(share=0.0)), profile.scatter, calibration.photons)
