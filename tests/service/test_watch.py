@@ -1,5 +1,6 @@
 """A folder that a scanner writes into."""
 
+import hashlib
 import json
 import time
 
@@ -133,3 +134,16 @@ def test_two_gates_may_call_their_folders_alike(make_house, tmp_path):
     for n, gate in enumerate(gates):
         wait_for(gate / "results" / f"{n}.json")
         assert len(list((gate / "results").iterdir())) == 1
+
+
+def test_a_verdict_that_cannot_be_laid_down_keeps_no_other(watched):
+    folder, make = watched
+    make()
+    blocked = folder / "results" / f".1.json.{hashlib.sha256(b'1.json').hexdigest()[:8]}.part"  # what it is written under
+    blocked.mkdir()
+    (folder / "1.tif").write_bytes(tiff("alarm"))
+    (folder / "2.tif").write_bytes(tiff("clear"))
+    wait_for(folder / "results" / "2.json")
+    assert not (folder / "results" / "1.json").exists()
+    blocked.rmdir()
+    assert json.loads(wait_for(folder / "results" / "1.json").read_text())["decision"] == "ALARM"

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
+import socket
 import sys
 import threading
 
@@ -25,7 +27,7 @@ def run(config: ServiceConfig, demo: bool = False) -> None:
     """Serve until Ctrl-C or SIGTERM.
 
     Raises:
-        ConfigError: the port is taken. StoreError: the store cannot be used.
+        ConfigError: the port is taken, or may not be used. StoreError: the store cannot be used.
     """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
     for noisy in ("alembic", "tifffile", "httpx"):
@@ -40,7 +42,7 @@ def run(config: ServiceConfig, demo: bool = False) -> None:
     address = f"http://{config.host}:{config.port}"
     try:
         server = uvicorn.Server(uvicorn.Config(create_app(service), host=config.host, port=config.port, log_level="warning", timeout_graceful_shutdown=5, server_header=False))
-        socket = _bound(server.config)
+        listening = _bound(config.host, config.port)
         token = service.start()
         if demo:
             from bagscan.service.demo import fill_queue, make_accounts  # the simulator takes its time to load
@@ -50,17 +52,23 @@ def run(config: ServiceConfig, demo: bool = False) -> None:
         with service.store.read() as connection:
             runtimes = sorted({runtime_here(place_of(one.folder, config.models_folder), one.model_id) for one in serving(connection)})
         _greet(config, address, None if demo else token, runtimes)
-        server.run([socket])
+        server.run([listening])
     finally:
         service.stop()
 
 
-def _bound(config: uvicorn.Config):  # type: ignore[no-untyped-def]
-    """The listening socket, bound before workers start: a port that is taken is told at once."""
+def _bound(host: str, port: int) -> socket.socket:
+    """The listening socket, bound before workers start: a port that cannot be had is told at once."""
+    listening = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        return config.bind_socket()
-    except (OSError, SystemExit) as error:
-        raise ConfigError(f"port {config.port} of {config.host} is taken; give another with --port") from error
+        listening.bind((host, port))
+    except OSError as error:
+        listening.close()
+        if error.errno == errno.EADDRINUSE:
+            raise ConfigError(f"port {port} of {host} is taken; give another with --port") from error
+        raise ConfigError(f"cannot listen on {host}, port {port}: {error.strerror}") from error
+    return listening
 
 
 def _greet(config: ServiceConfig, address: str, token: str | None, runtimes: list[str]) -> None:

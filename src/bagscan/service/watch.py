@@ -23,7 +23,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import select, update
+from sqlalchemy import Row, select, update
 
 from bagscan.core.errors import BagscanError, ReadError
 from bagscan.core.files import whole
@@ -128,12 +128,16 @@ class Watcher:
             found = select(jobs.c.id, results.c.row, results.c.scan_id).join(results, results.c.scan_id == jobs.c.scan_id)
             rows = connection.execute(found.where(jobs.c.id.in_(list(self._waiting)))).all()
         for row in rows:
-            place = self.folder / "results" / f"{self._waiting[row.id]}.json"
-            if place.exists():  # a bag of the same name whose verdict nobody has taken yet
-                place = place.with_name(f"{place.stem}_{row.scan_id[:8]}.json")
-            _write(place, row.row | {"id": row.scan_id})
-            self.service.store.write(lambda connection, job=row.id: connection.execute(update(jobs).where(jobs.c.id == job).values(answered_at=time.time())))  # type: ignore[misc]
-            del self._waiting[row.id]
+            self._try(self._lay, row)
+
+    def _lay(self, row: Row[Any]) -> None:
+        """One verdict beside the folder; the job is answered once it lies there."""
+        place = self.folder / "results" / f"{self._waiting[row.id]}.json"
+        if place.exists():  # a bag of the same name whose verdict nobody has taken yet
+            place = place.with_name(f"{place.stem}_{row.scan_id[:8]}.json")
+        _write(place, row.row | {"id": row.scan_id})
+        self.service.store.write(lambda connection: connection.execute(update(jobs).where(jobs.c.id == row.id).values(answered_at=time.time())))
+        del self._waiting[row.id]
 
     def _unanswered(self) -> dict[str, str]:
         """Jobs of this folder whose verdict is not laid out yet: a kill may have come between."""

@@ -34,7 +34,8 @@ BODY = files_body(one_file_alone=True)
 async def screen(request: Request, response: Response, key: Key = None, scanner: Scanner = "", name: Name = "scan.tif", who: Who = allow("screen")) -> Any:
     """Screen one bag and wait for what is found. Files of one bag: views as ``ID_below`` and ``ID_side``, 16-bit PNG sets as ``ID_low`` and so on.
 
-    A scan that cannot be judged in time, or at all, comes back as REVIEW with the reason. 422: the files are no scan.
+    A scan that cannot be judged in time, or at all, comes back as REVIEW with the reason. 422: the files are no scan, or a torn one;
+    where the store has taken them in, the problem carries their scan_id, and they wait for a reviewer as REVIEW like any other.
     """
     service = service_of(request)
     async with _admitted(request, service):
