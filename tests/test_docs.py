@@ -15,7 +15,7 @@ from bagscan.training.augment import AugmentConfig
 from bagscan.training.data import DataConfig, SourceConfig
 from bagscan.training.detection import DetectionTrainingConfig
 from bagscan.training.experiment import DetectionExperiment, Experiment, SegmentationExperiment
-from bagscan.training.joint import JointConfig
+from bagscan.training.joint_config import JointConfig
 from bagscan.training.loop import LoopConfig
 from bagscan.training.multi_label import MultiLabelConfig, MultiLabelExperiment
 from bagscan.training.one_class import OneClassConfig, OneClassExperiment

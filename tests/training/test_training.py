@@ -353,10 +353,10 @@ def test_benign_items_are_drawn_without_and_with_a_threat(tmp_path, simulated_ro
     samples = load_samples(load_records(experiment.data, lambda _: None), model, lambda _: None)
     benign = [s for s in samples if not s.annotations]
     task = JointTask(model, benign, benign, experiment.training)
-    pairs = [task._draw(np.random.default_rng(seed)) for seed in range(12)]
+    pairs = [task.crops.draw(np.random.default_rng(seed)) for seed in range(12)]
     assert all(len(pair) == 2 for pair in pairs)
     shown = 0
-    for (with_threat, objects, _, classes), (without, nothing, _, none) in pairs:
+    for (with_threat, objects, _, classes, _), (without, nothing, _, none, _) in pairs:
         assert not none
         assert not nothing.any()
         changed = ((with_threat - without).abs() > 1e-5).any(0)
@@ -398,8 +398,8 @@ def test_twins_are_drawn_alike_and_differ_by_the_anomaly_alone(tmp_path):
     records = load_records(experiment.data, lambda _: None)
     samples = load_samples([r for r in records if r.part == "train"], model, lambda _: None)
     task = JointTask(model, samples, samples, experiment.training)
-    pair = next(pair for seed in range(40) if len(pair := task._draw(np.random.default_rng(seed))) == 2)
-    (one, objects, presence, _), (other, nothing, _, _) = pair
+    pair = next(pair for seed in range(40) if len(pair := task.crops.draw(np.random.default_rng(seed))) == 2)
+    (one, objects, presence, *_), (other, nothing, *_) = pair
     assert not nothing.any()
     away = ~torch.nn.functional.max_pool2d((objects > 0).float()[None], 9, 1, 4)[0].bool()
     assert away.any()

@@ -13,7 +13,7 @@ from bagscan.config import apply_settings, fill
 from bagscan.core.errors import ConfigError
 from bagscan.model_config import InputConfig, ModelConfig
 from bagscan.training.augment import AugmentConfig
-from bagscan.training.joint import JointConfig
+from bagscan.training.joint_config import JointConfig
 from bagscan.training.loop import LoopConfig
 
 RAW, COLOUR = ("low", "high", "zeff"), ("red", "green", "blue")

@@ -24,7 +24,8 @@ from bagscan.model import Model
 from bagscan.model_config import ModelConfig
 from bagscan.training.data import load_records, obtain_split, part_records
 from bagscan.training.experiment import Experiment, read_experiment
-from bagscan.training.joint import JointConfig, JointTask
+from bagscan.training.joint import JointTask
+from bagscan.training.joint_config import JointConfig
 from bagscan.training.loop import run
 from bagscan.training.one_class import SEVERAL, Descriptions, describe_samples, kind_of, load_descriptions, save_descriptions
 from bagscan.training.samples import Sample, load_samples, spread

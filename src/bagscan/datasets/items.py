@@ -6,6 +6,7 @@ is its mask, a little wider, so that what is taped to its outside belongs to it.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -69,6 +70,30 @@ def cut(record: Record, mask: np.ndarray, name: str, device: str) -> Record:
     x1, y1, x2, y2 = window
     region = binary_dilation(mask[y1:y2, x1:x2], iterations=WIDEN_PX)
     return replace(record, id=f"{record.id}_{name}", window=window, item=mask_annotation(device, region))
+
+
+def components_of(record: Record) -> tuple[tuple[str, ...], np.ndarray]:
+    """What an item is made of: categories, and (n, h, w) bool masks in the record's window; none where no truth tells.
+
+    What lies under another component, or within one, is there too: an X-ray shows all of them.
+    """
+    if record.truth is None or record.window is None:
+        return (), np.zeros((0, 1, 1), bool)
+    truth = json.loads(record.truth.read_text())
+    height, width = truth["image"]["height"], truth["image"]["width"]
+    parent = {str(e["id"]): str(e["parent_id"]) for e in truth["annotations"]}
+    x1, y1, x2, y2 = record.window
+    item, names, masks = record.id.rpartition("_")[2], [], []
+    for entry in truth["annotations"]:
+        if entry["role"] != "component":
+            continue
+        above = parent[str(entry["id"])]
+        while above != item and above in parent:
+            above = parent[above]
+        if above == item and (mask := decode_mask(entry["segmentation"], height, width)[y1:y2, x1:x2]).any():
+            names.append(entry["category"])
+            masks.append(mask)
+    return tuple(names), np.stack(masks) if masks else np.zeros((0, y2 - y1, x2 - x1), bool)
 
 
 def mask_annotation(label: str, mask: np.ndarray) -> Annotation:

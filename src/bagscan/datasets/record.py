@@ -34,6 +34,7 @@ class Record:
             single items; annotations are then in the window's own pixels. None for the whole view.
         also: a second image of the same view, pixel for pixel, whose channels are appended.
         item: the item that the window shows, its mask in the window.
+        truth: the file that tells what is in the view and what it is made of, of simulated sets.
     """
 
     id: str
@@ -47,6 +48,7 @@ class Record:
     window: tuple[int, int, int, int] | None = None
     also: Path | None = None
     item: Annotation | None = None
+    truth: Path | None = None
 
 
 @dataclass(frozen=True)

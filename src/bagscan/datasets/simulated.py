@@ -87,6 +87,7 @@ def _record(scan: dict[str, Any], view: str, truth: dict[str, Any], path: Path, 
         scan["family"] if scan.get("piece") is None else scan["id"],
         _about(scan, view),
         also=also,
+        truth=path.parent.parent / "truth" / f"{scan['id']}_{view}.json",
     )
 
 

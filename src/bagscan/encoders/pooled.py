@@ -92,8 +92,11 @@ class PooledEncoder(nn.Module):
         Returns:
             (M, dim).
         """
-        features = self.maps(image).float()
-        pooled = pool_regions(features, regions)
+        return self.described(self.maps(image), regions, chosen)
+
+    def described(self, maps: Tensor, regions: tuple[Tensor, Grid] | Tensor, chosen: Tensor) -> Tensor:
+        """The same from maps that are there already."""
+        pooled = pool_regions(maps.float(), regions)
         if self.context is not None:
             # A region that owns nothing is all zeros, and nobody's neighbour; one is always left to look at.
             empty = ~pooled.any(-1)

@@ -31,7 +31,8 @@ from bagscan.regions.ssn import SSN
 from bagscan.regions.ssn import Config as SSNConfig
 from bagscan.training.data import DataConfig, load_records, obtain_split, part_records
 from bagscan.training.detection import DetectionTask, DetectionTrainingConfig
-from bagscan.training.joint import JointConfig, JointTask, judge_samples
+from bagscan.training.joint import JointTask, judge_samples
+from bagscan.training.joint_config import JointConfig
 from bagscan.training.judging import verdicts
 from bagscan.training.loop import run
 from bagscan.training.multi_label import MultiLabelExperiment, train_multi_label

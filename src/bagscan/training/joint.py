@@ -7,7 +7,6 @@ learns by reconstruction and compactness alone; in two-stage training it is left
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -19,72 +18,15 @@ from bagscan.core import Grid, Regions, View
 from bagscan.core.errors import ConfigError
 from bagscan.evaluation.levels import scan_arrays
 from bagscan.evaluation.metrics import auroc
-from bagscan.evaluation.within_bag import FOREGROUND_DARKNESS, ITEM_SHARE, BagResult, darkness_map, judge_bag, summarise
+from bagscan.evaluation.within_bag import BagResult, darkness_map, judge_bag, summarise
 from bagscan.model import Model
-from bagscan.training.augment import AugmentConfig, draw_crop, recolour
+from bagscan.training.components import Components
 from bagscan.training.compute import compute, in_16_bits
-from bagscan.training.loop import LoopConfig
+from bagscan.training.crops import Crops
+from bagscan.training.joint_config import JointConfig
 from bagscan.training.losses import channel_reconstruction_loss, compactness_loss, label_reconstruction_loss
 from bagscan.training.samples import Sample, spread
 from bagscan.training.targets import ABSENT, Batch, SegmentTruth, balanced, hard_shares, ranking_loss, segment_truth, soft_shares, verdict_loss
-from bagscan.training.threats import projector
-
-
-@dataclass(frozen=True)
-class JointConfig:
-    """How the three parts are trained together.
-
-    Attributes:
-        mode: ``joint``, ``separate`` (no gradient of the classification reaches the regioner) or ``two_stage``
-            (the regioner is left as it is). batch_size: crops a step.
-        mu: weight of classification and ranking. compactness: lambda.
-        ranking: weight of an object's best segments against the worst benign ones of its bag.
-        verdict: weight of anomalous crops against benign ones, each by the smooth maximum over its segments.
-        label_reconstruction: weight; 0 where truth is boxes, whose outline is not the object's.
-        channel_reconstruction: weight.
-        positive_from, negative_to: overlap of a segment that makes it anomalous or benign.
-        background_weight: of air segments, which are benign beyond doubt.
-        label_smoothing: share of the truth given to the other classes.
-        segments_per_scan: drawn, balanced, for encoders that pay per region; others take all.
-        balance_scanners: share of crops drawn from all scanners equally often, small ones too.
-        balance_labels: share of crops drawn from scans with and without objects equally often.
-        twins: share of crops of anomalous items that are drawn together with the same crop of the scan
-            without the anomaly (sets with ``twins: true``), so that nothing else tells the two apart.
-        validation_scans: judged while training, spread evenly through the validation split.
-        bf16: whether encoder and scorer calculate in 16 bits, twice as fast for dense convolutions; only where the device has it.
-        augment, loop: see :class:`AugmentConfig` and :class:`LoopConfig`.
-    """
-
-    mode: str = "joint"
-    batch_size: int = 8
-    mu: float = 1.0
-    ranking: float = 0.3
-    verdict: float = 0.0
-    compactness: float = 1e-4
-    label_reconstruction: float = 0.0
-    channel_reconstruction: float = 0.1
-    positive_from: float = 0.5
-    negative_to: float = 0.1
-    background_weight: float = 0.1
-    label_smoothing: float = 0.02
-    segments_per_scan: int = 12
-    balance_scanners: float = 0.5
-    balance_labels: float = 0.0
-    twins: float = 0.0
-    validation_scans: int = 80
-    bf16: bool = False
-    augment: AugmentConfig = field(default_factory=AugmentConfig)
-    loop: LoopConfig = field(default_factory=LoopConfig)
-
-    def __post_init__(self) -> None:
-        if self.mode not in ("joint", "separate", "two_stage"):
-            raise ValueError(f"mode must be joint, separate or two_stage, got {self.mode!r}")
-        if min(self.batch_size, self.validation_scans, self.segments_per_scan) < 1:
-            raise ValueError("batch_size, validation_scans and segments_per_scan must be at least 1")
-        if not 0 <= self.negative_to < self.positive_from <= 1:
-            raise ValueError(f"expected 0 <= negative_to < positive_from <= 1, got {self.negative_to} and {self.positive_from}")
-        if not (0 <= self.balance_scanners <= 1 and 0 <= self.balance_labels <= 1 and 0 <= self.label_smoothing < 1):
-            raise ValueError("balance_scanners, balance_labels and label_smoothing are shares between 0 and 1")
 
 
 class JointTask:
@@ -99,23 +41,19 @@ class JointTask:
         if config.mode != "two_stage":
             self.modules["regioner"] = model.regioner
         getattr(model.regioner, "parts", model.regioner).requires_grad_(config.mode != "two_stage")  # what finds items stands still
-        self.classes = list(model.scorer.config.classes)
-        self.present_from = FOREGROUND_DARKNESS if self.train[0].region is None else ITEM_SHARE
-        self.project = projector() if config.augment.threats else None
+        self.components = None
+        if config.components:
+            if not hasattr(model.encoder, "described"):
+                raise ConfigError("training.components needs encoder pooled, whose maps it is learnt from")
+            self.components = Components(self.train, model.encoder.dim)
+            self.modules["components"] = self.components.layer.to(compute().device)
         # Object level: the item's own mask is the one region.
         self.object_level = judges_whole_items(model) and self.train[0].region is not None
-        self.by_scanner = _members(self.train, lambda sample: sample.record.scanner)
-        self.twin = {_scene(sample): sample for sample in self.train if not sample.annotations} if config.twins else {}
-        if config.twins and not any(_scene(sample) in self.twin for sample in self.train if sample.annotations):
-            raise ConfigError("training.twins needs a set that holds them: bagscan simulate --preset twins")
-        self.by_label = _members(self.train, lambda sample: str(bool(sample.annotations)))
+        self.crops = Crops(self.train, config, model.scorer.config.classes, self.object_level, self.components)
 
     def batch(self, rng: np.random.Generator) -> Batch:
-        drawn: list[tuple[Tensor, Tensor, Tensor, list[int]]] = []
-        while len(drawn) < self.config.batch_size:
-            drawn += self._draw(rng)
-        drawn = drawn[: self.config.batch_size]
-        pixels, objects, presence, own_classes = zip(*drawn, strict=True)
+        drawn = self.crops.batch(self.config.batch_size, rng)
+        pixels, objects, presence, own_classes, made_of = zip(*drawn, strict=True)
         classes = torch.zeros(len(drawn), max(1, *map(len, own_classes)), dtype=torch.long)
         for row, own in zip(classes, own_classes, strict=True):
             row[: len(own)] = torch.tensor(own)
@@ -126,64 +64,7 @@ class JointTask:
             views = [View(p.numpy(), self.train[0].view.channels, self.train[0].view.quantity) for p in pixels]
             count = self._superpixels(*pixels[0].shape[-2:])
             labels = torch.from_numpy(np.stack([self.model.regioner.regions(v, count).labels for v in views])).long()
-        return Batch(torch.stack(pixels), torch.stack(objects), classes, torch.stack(presence), labels, self.present_from)
-
-    def _draw(self, rng: np.random.Generator) -> list[tuple[Tensor, Tensor, Tensor, list[int]]]:
-        """One crop; or two cut and coloured alike: of a pair of twins, or of a benign item without and with a projected threat."""
-        sample = self._pick(rng)
-        seed, aim = int(rng.integers(2**31)), self._aim(sample, sample.masks(), rng)
-        twin = self.twin.get(_scene(sample)) if sample.annotations and rng.random() < self.config.twins else None
-        project = rng.random() < self.config.augment.threats and not (sample.annotations and sample.region is not None)
-        drawn = [(sample, project), *([(twin, False)] if twin is not None else [(sample, False)] if project and sample.region is not None else [])]
-        return [self._crop(s, aim, np.random.default_rng(seed), with_threat) for s, with_threat in drawn]
-
-    def _crop(self, sample: Sample, aim: np.ndarray, rng: np.random.Generator, with_threat: bool = False) -> tuple[Tensor, Tensor, Tensor, list[int]]:
-        """Pixels, object numbers and presence of one crop, and the class of every object."""
-        masks, config, names = sample.masks(), self.config.augment, sample.view.channels
-        region = [] if sample.region is None else [sample.region[None]]
-        # A threat is projected into all channels that there are, whichever of them the model sees.
-        source = sample.whole if with_threat and sample.whole is not None else sample
-        pixels, planes = draw_crop(source.pixels(), np.concatenate([masks, *region]), config, rng, source.view.channels, aim)
-        masks_drawn = planes[: len(masks)]
-        presence = planes[-1].float() if region else torch.from_numpy(darkness_map(pixels.numpy(), source.view.channels)).float()
-        objects = torch.zeros(pixels.shape[-2:], dtype=torch.long)
-        for number, mask in enumerate(masks_drawn, 1):
-            objects[mask] = number
-        classes = [1 + (self.classes.index(a.label) if a.label in self.classes else 0) for a in sample.annotations]
-        # From a stream of its own, so that a pair is coloured alike.
-        colours = np.random.default_rng(int(rng.integers(2**31)))
-        if self.project and with_threat:
-            pixels, projected = self.project(pixels, source.view.channels, presence > self.present_from, rng, config.threat_scale)
-            if projected.any():
-                classes.append(1)
-                objects[projected] = len(classes)
-        pixels = pixels[[source.view.channels.index(name) for name in names]]
-        # Last: what was projected is seen by the same scanner.
-        return recolour(pixels, config, colours, names), objects, presence, classes
-
-    def _aim(self, sample: Sample, masks: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """(n, H, W) what crops are drawn near: the anomaly, or of a benign item any place on it.
-
-        Not its middle: a network would learn that what lies off the middle is anomalous.
-        """
-        if sample.region is None:
-            return masks
-        if self.object_level:
-            return sample.region[None]
-        if len(masks):
-            return masks
-        places = np.argwhere(sample.region)
-        aim = np.zeros((1, *sample.region.shape), bool)
-        aim[(0, *places[int(rng.integers(len(places)))])] = True
-        return aim
-
-    def _pick(self, rng: np.random.Generator) -> Sample:
-        for members, share in ((self.by_label, self.config.balance_labels), (self.by_scanner, self.config.balance_scanners)):
-            if rng.random() < share:
-                names = sorted(members)
-                of_one = members[names[int(rng.integers(len(names)))]]
-                return self.train[of_one[int(rng.integers(len(of_one)))]]
-        return self.train[int(rng.integers(len(self.train)))]
+        return Batch(torch.stack(pixels), torch.stack(objects), classes, torch.stack(presence), labels, self.crops.present_from, torch.stack(made_of) if self.components else None)
 
     def _superpixels(self, height: int, width: int) -> int:
         """As many for a crop as leaves a superpixel the size that it has in use."""
@@ -210,7 +91,14 @@ class JointTask:
         chosen = self._choose(truth)
         rows, columns = chosen[:, 0], chosen[:, 1]
         with in_16_bits(image.device, config.bf16):
-            logits = self.model.scorer(self.model.encoder(image, regions, chosen)).float()
+            if self.components and batch.made_of is not None:
+                maps = self.model.encoder.maps(image)
+                known = self.components.loss(maps.float(), batch.made_of, batch.presence, batch.present_from)
+                extra, parts["components"] = extra + config.components * known, float(known.detach())
+                described = self.model.encoder.described(maps, regions, chosen)
+            else:
+                described = self.model.encoder(image, regions, chosen)
+            logits = self.model.scorer(described).float()
         target, weight = truth.target[rows, columns], truth.weight[rows, columns]
         each = F.cross_entropy(logits, target, reduction="none", label_smoothing=config.label_smoothing)
         classification = (each * balanced(target, weight)).sum()
@@ -268,22 +156,9 @@ class JointTask:
         return {"monitor": float(np.mean(known)) if known else 0.0, **kept}
 
 
-def _scene(sample: Sample) -> tuple[str, str, str, tuple[int, ...]]:
-    """What the two scans of a pair share: set, number of the scene, view, and where the item lies."""
-    about = sample.record.about
-    return sample.record.id.partition(":")[0] if ":" in sample.record.id else "", about.get("scan", sample.record.id)[:5], about.get("view", ""), sample.record.window or ()
-
-
 def judges_whole_items(model: Model) -> bool:
     """Whether one item is one region: the object level of paper A."""
     return model.regioner.kind != "superpixel"
-
-
-def _members(samples: Sequence[Sample], key: Callable[[Sample], str]) -> dict[str, list[int]]:
-    found: dict[str, list[int]] = {}
-    for i, sample in enumerate(samples):
-        found.setdefault(key(sample), []).append(i)
-    return found
 
 
 def judge_samples(model: Model, samples: Sequence[Sample], report: Callable[[str], None] | None = None) -> list[BagResult]:

@@ -65,11 +65,13 @@ def scale_annotation(annotation: Annotation, sy: float, sx: float, height: int, 
     """An annotation of a view that was resized by (sy, sx) to (height, width)."""
     x1, y1, x2, y2 = annotation.box_xyxy
     mask = annotation.mask
-    if mask is not None:
-        rows = ((np.arange(height) + 0.5) / sy).astype(int).clip(0, mask.shape[0] - 1)
-        cols = ((np.arange(width) + 0.5) / sx).astype(int).clip(0, mask.shape[1] - 1)
-        mask = mask[np.ix_(rows, cols)]
-    return replace(annotation, box_xyxy=(x1 * sx, y1 * sy, x2 * sx, y2 * sy), mask=mask)
+    return replace(annotation, box_xyxy=(x1 * sx, y1 * sy, x2 * sx, y2 * sy), mask=None if mask is None else scale_mask(mask, height, width))
+
+
+def scale_mask(mask: np.ndarray, height: int, width: int) -> np.ndarray:
+    """A (H, W) mask, each of (height, width) pixels as the one at its middle."""
+    rows, cols = (((np.arange(n) + 0.5) * had / n).astype(int).clip(0, had - 1) for n, had in zip((height, width), mask.shape, strict=True))
+    return np.asarray(mask[np.ix_(rows, cols)])
 
 
 def read_view(record: Record) -> tuple[View, str]:

@@ -26,6 +26,7 @@ class Batch:
         objects: (B, P, P) int64 number of the object at each pixel, from 1; 0 where there is none.
         classes: (B, A) int64 class of objects 1..A, from 1; 0 where there are fewer.
         labels: (B, P, P) hard regions, from regioners that do not learn.
+        made_of: (B, K, p, p) share of every kind of component, where what items are made of is learnt too.
     """
 
     pixels: Tensor
@@ -34,6 +35,7 @@ class Batch:
     presence: Tensor
     labels: Tensor | None
     present_from: float = FOREGROUND_DARKNESS
+    made_of: Tensor | None = None
 
     def planes(self) -> Tensor:
         """(B, A + 1, P, P): a 0/1 plane for every object, and presence."""
