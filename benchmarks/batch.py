@@ -25,6 +25,7 @@ from bagscan.model_folder import SHIPPED, shipped_models
 
 RESULTS = Path(__file__).parent / "results"
 SIZES = (1_000, 10_000, 100_000)
+JUDGED = (100, 1_000)
 MILLION = 1_000_000
 RAY = ((10_000, 0.02), (1_000, 0.085))  # bags, seconds of a core for each: a model far smaller than ours, and the colour model
 
@@ -108,11 +109,27 @@ def workers(scans: Path, bags: int, folder: Path) -> dict[str, dict[str, float]]
     return told | {"2 workers against 1": {"ratio": round(ratio, 2)}}
 
 
-def memory(size: int, index_only: bool) -> dict[str, float]:
-    """Peak memory and time of the parent process, in a process of its own."""
-    command = [sys.executable, __file__, "--one", str(size), *(["--index-only"] if index_only else [])]
-    seconds, megabytes = map(float, subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()[-2:])
-    return {"seconds": seconds, "peak MB of the parent": megabytes}
+def memory(size: int, *more: str) -> dict[str, float]:
+    """Time, and peak memory of the parent process and of a real worker, in a process of its own."""
+    command = [sys.executable, __file__, "--one", str(size), *more]
+    seconds, parent, worker = map(float, subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()[-3:])
+    return {"seconds": seconds, "peak MB of the parent": parent} | ({"peak MB of the worker": worker} if worker else {})
+
+
+def one_judged(size: int, colour: Path) -> None:
+    """Judge real bags, one view each, by one real worker of the colour model; bags come again once all had their turn."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        (folder / "scans").mkdir()
+        paths = sorted(colour.glob("*_below.png"))
+        for number in range(size):
+            path = paths[number % len(paths)]
+            (folder / "scans" / f"{number:06d}.png").symlink_to(path.absolute())
+        config, started = BatchConfig(), time.perf_counter()
+        prepare([folder / "scans"], [SHIPPED / "colour"], folder / "out", config, lambda _: None)
+        screen_archive(folder / "out", config, Pool([SHIPPED / "colour"], config), lambda _: None)
+        told = [resource.getrusage(of).ru_maxrss / 1024 for of in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+        print(round(time.perf_counter() - started, 1), *(round(v, 1) for v in told))
 
 
 def one(size: int, index_only: bool) -> None:
@@ -128,13 +145,14 @@ def one(size: int, index_only: bool) -> None:
         prepare([folder / "scans"], shipped_models(), folder / "out", config, lambda _: None)
         if not index_only:
             screen_archive(folder / "out", config, Pool(shipped_models(), config, instant), lambda _: None)
-        print(round(time.perf_counter() - started, 1), round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1))
+        print(round(time.perf_counter() - started, 1), round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1), 0)
 
 
 def all_memory(scans: Path, bags: int) -> dict[str, dict[str, float]]:
-    """Of a thousand bags to a hundred thousand, and a million listed."""
-    told = {f"{size:,} bags judged at once": memory(size, index_only=False) for size in SIZES}
-    return told | {f"{MILLION:,} bags listed": memory(MILLION, index_only=True)}
+    """Of a thousand bags to a hundred thousand, a million listed, and some that are really judged."""
+    told = {f"{size:,} bags judged at once": memory(size) for size in SIZES}
+    told |= {f"{MILLION:,} bags listed": memory(MILLION, "--index-only")}
+    return told | {f"{size:,} bags judged by the colour model": memory(size, str(scans.parent / "colour"), "--judged") for size in JUDGED}
 
 
 def all_workers(scans: Path, bags: int) -> dict[str, dict[str, float]]:
@@ -157,8 +175,12 @@ def main() -> None:
     parser.add_argument("--bags", type=int, default=120)
     parser.add_argument("--one", type=int)
     parser.add_argument("--index-only", action="store_true")
+    parser.add_argument("--judged", action="store_true")
     parser.add_argument("--only", choices=list(PARTS), action="append", help="measure this again; the rest of the record stays")
     arguments = parser.parse_args()
+    if arguments.one and arguments.judged:
+        one_judged(arguments.one, arguments.scans)
+        return
     if arguments.one:
         one(arguments.one, arguments.index_only)
         return

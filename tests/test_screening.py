@@ -256,7 +256,8 @@ def test_a_bag_that_is_clear_since_nothing_was_judged_is_told_apart(tiny_model, 
 def test_a_view_without_its_other_is_told(tiny_model, scans, tmp_path):
     (tmp_path / "7_below.png").write_bytes(scans[0].read_bytes())
     said = []
-    screen_folder([tmp_path / "7_below.png"], [tiny_model], tmp_path / "out", said.append)
+    tally = screen_folder([tmp_path / "7_below.png"], [tiny_model], tmp_path / "out", said.append)
+    assert tally["one_view"] == 1
     assert any("1 of 1 bags are judged by one view alone" in line for line in said)
 
 
@@ -292,7 +293,7 @@ def test_rows_that_an_earlier_version_left_are_taken(tiny_model, scans, tmp_path
 
     monkeypatch.setattr(folder, "judge_files", without)
     tally = screen_folder(scans, [tiny_model], tmp_path / "out", lambda _: None)
-    assert (tally["scans"], tally["nothing_judged"]) == (len(scans), 0)
+    assert (tally["scans"], tally["nothing_judged"], tally["one_view"]) == (len(scans), 0, 0)
 
 
 def test_fail_on_alarm(tiny_model, scans, tmp_path):

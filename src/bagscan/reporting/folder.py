@@ -36,7 +36,7 @@ def screen_folder(paths: Sequence[Path], models: Sequence[Path], out: Path, repo
         views: files whose names end in these, and are alike before, are views of one bag with one decision.
 
     Returns:
-        Counts of each decision, of those clear with ``nothing_judged``, and ``errors``.
+        Counts of each decision, of those clear with ``nothing_judged``, of bags judged by ``one_view`` alone though files are named by view, and ``errors``.
 
     Raises:
         ReadError: a path that does not exist, or nothing to screen. DataError: ``out`` is a file.
@@ -49,7 +49,8 @@ def screen_folder(paths: Sequence[Path], models: Sequence[Path], out: Path, repo
     ids = " ".join(screener.model.id for screener in screeners)
     used = " ".join([ids, *(screener.runtime for screener in screeners)])
     report(f"{len(bags)} bags, judged by {screeners[0].runtime}; the first may wait a minute for kernels that are compiled once")
-    if lone := sum(len(files) == 1 and next(iter(files)) != "0" for files in bags):
+    lone = sum(len(files) == 1 and next(iter(files)) != "0" for files in bags)
+    if lone:
         report(f"{lone} of {len(bags)} bags are judged by one view alone: no other is beside it")
     partial = out / "partial"
     partial.mkdir(parents=True, exist_ok=True)
@@ -77,7 +78,7 @@ def screen_folder(paths: Sequence[Path], models: Sequence[Path], out: Path, repo
         if row["decision"] == "REVIEW":
             report(f"REVIEW: {row.get('error') or '; '.join([str(row['path']), *row['reasons']])}")
     used_ids = sorted({row["model_id"] for row, _ in rows if row.get("model_id")})
-    return tally | {"errors": errors, "scans": len(bags), "model_ids": used_ids, "runtime": screeners[0].runtime, "out": str(out)}
+    return tally | {"one_view": lone, "errors": errors, "scans": len(bags), "model_ids": used_ids, "runtime": screeners[0].runtime, "out": str(out)}
 
 
 def _left(elapsed_s: float, done: int, to_do: int) -> str:
