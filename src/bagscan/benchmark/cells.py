@@ -44,6 +44,7 @@ ABLATIONS: dict[str, tuple[str, ...]] = {
     "SLIC": (*TWO_STAGE, "model.regioner={name: slic}"),
     "square grid": (*TWO_STAGE, "model.regioner={name: grid}"),
     "context: attention": ("model.encoder.attention_heads=4",),
+    "components: what it is made of": ("training.components=0.2",),
     **dict.fromkeys(COUNTS, ()),
     **{f"label threshold {t}": (f"training.positive_from={t}", f"training.negative_to={min(t / 2, 0.1)}") for t in (0.1, 0.3, 0.7, 0.9)},
     **{f"lambda {v}": (f"training.compactness={v}",) for v in ("1e-5", "1e-3")},
