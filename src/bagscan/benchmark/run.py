@@ -26,7 +26,7 @@ from bagscan.evaluation.items import Judged, Thresholds, arrays, evaluate_items,
 from bagscan.evaluation.results import make_record, write_record
 from bagscan.formats.scans import RECIPE
 from bagscan.model import Model
-from bagscan.simulate.dataset import load_recipe, simulate
+from bagscan.simulate.dataset import keep_recipe, load_recipe, simulate
 from bagscan.training.compute import compute, has_bfloat16
 from bagscan.training.joint import JointTask
 from bagscan.training.judging import as_judged, judge_items
@@ -37,11 +37,16 @@ Report = Callable[[str], None]
 
 
 def make_sets(place: Place, workers: int, report: Report = print) -> None:
-    """Simulate what is not there yet of the sets of a scale; resumed after a kill."""
+    """Simulate what is not there yet of the sets of a scale; resumed after a kill.
+
+    Raises:
+        DataError: a set of that name is there, of another recipe.
+    """
     for one in (*place.scale.train_on, *place.scale.also_test):
         recipe = load_recipe(one.preset, one.count, profile=one.profile)
         if one.profile:
             recipe = replace(recipe, parts={"test": 1}, seed=recipe.seed + 1000)
+        keep_recipe(recipe, place.data / one.name, None, report)
         if len(list((place.data / one.name / "scans").glob("*.json"))) < one.count:
             report(f"simulating {one.name}")
             simulate(recipe, place.data / one.name, workers, report=report)

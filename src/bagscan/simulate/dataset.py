@@ -117,7 +117,7 @@ def simulate(recipe: Recipe, out: Path, workers: int = 1, insert: Import | None 
     """
     if insert:
         _maker(insert)
-    _keep_recipe(recipe, out, insert, report)
+    keep_recipe(recipe, out, insert, report)
     for folder in ("raw", "colour", "detectability", "truth", "scans"):
         (out / folder).mkdir(exist_ok=True)
     todo = [i for i in range(recipe.count) if not _complete(out, i)]
@@ -135,7 +135,7 @@ def simulate(recipe: Recipe, out: Path, workers: int = 1, insert: Import | None 
     return summarise(recipe, out, report)
 
 
-def _keep_recipe(recipe: Recipe, out: Path, insert: Import | None, report: Report) -> None:
+def keep_recipe(recipe: Recipe, out: Path, insert: Import | None, report: Report) -> None:
     """Write the recipe, or refuse a folder that was started with another; only the count may grow."""
     mesh = insert and {"sha256": hashlib.sha256(Path(insert.path).read_bytes()).hexdigest(), "material": insert.material}
     told = {"bagscan": __version__, **json.loads(json.dumps(dataclasses.asdict(recipe))), "insert": mesh}
@@ -150,11 +150,11 @@ def _keep_recipe(recipe: Recipe, out: Path, insert: Import | None, report: Repor
         changed = [k for k in told if k not in ("count", "bagscan") and before.get(k, default.get(k)) != told[k]]
         if changed:
             how = ", ".join(k if k.endswith("sha256") else f"{k} was {before.get(k)!r}, now {told[k]!r}" for k in changed[:3])
-            raise DataError(f"{out} holds a data set of another recipe ({how}): use another --out")
+            raise DataError(f"{out} holds a data set of another recipe ({how}): use another folder")
         if before.get("count", 0) > recipe.count:
-            raise DataError(f"{out} holds a data set of {before['count']} scans: the count may grow, not shrink; use another --out")
+            raise DataError(f"{out} holds a data set of {before['count']} scans: the count may grow, not shrink; use another folder")
     elif out.exists() and any(out.iterdir()):
-        raise DataError(f"{out} is not empty and holds no data set: use another --out")
+        raise DataError(f"{out} is not empty and holds no data set: use another folder")
     out.mkdir(parents=True, exist_ok=True)
     _write(path, json.dumps(told, indent=1).encode())
 
