@@ -1,6 +1,7 @@
 """The tables at scale smoke: cells train, are judged on true and on detected items, resume and draw."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,9 +11,10 @@ from bagscan.benchmark.cells import ABLATION, ABLATIONS, DATA, NETWORKS, TABLE_1
 from bagscan.benchmark.scales import SCALES, scale_named
 from bagscan.benchmark.tables import comparison, read_cells, spread
 from bagscan.cli import app
-from bagscan.core.errors import ConfigError
+from bagscan.core.errors import ConfigError, DataError
 from bagscan.evaluation.results import check_record
 from bagscan.model import Model
+from bagscan.simulate.dataset import keep_recipe, load_recipe
 
 
 @pytest.fixture(scope="module")
@@ -192,3 +194,12 @@ def test_colours_in_a_stack_are_no_transmissions():
     colour, _ = model_and_training(Cell(TABLE_2, "pseudo-colour", "ResNet-50"), SCALES["smoke"])
     pixels = torch.rand(1, 6, 4, 4)
     assert torch.allclose(Model(model).normalise(pixels)[:, 3:], Model(colour).normalise(pixels[:, 3:]))
+
+
+def test_a_set_of_the_right_name_and_another_recipe_is_refused(tmp_path):
+    """Simulated by hand with another seed: its test scans may be what was trained on elsewhere."""
+    recipe = replace(load_recipe("smoke", 20), seed=9)
+    keep_recipe(recipe, tmp_path / "data" / "smoke_20", None, print)
+    run = bench(tmp_path, "table-1")
+    assert isinstance(run.exception, DataError)
+    assert "smoke_20 holds a data set of another recipe (seed was 9, now " in str(run.exception)
