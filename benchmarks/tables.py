@@ -31,7 +31,7 @@ SCREENED = "As `bagscan screen` works: nothing is told, the model looks for item
 TOLD = "Where the item is, is told (its true mask): what judging parts is worth by itself. Each scan below is one item in one view."
 WHAT = {
     "simulated_raw": f"The raw model that comes along. {TOLD}",
-    "simulated_raw_2mm": f"A raw model at 2 mm a pixel, which does not come along. {TOLD}",
+    "simulated_raw_1mm": f"The raw model that came along before, at 1 mm a pixel. {TOLD}",
     "simulated_raw_screened": f"The raw model that comes along. {SCREENED}",
     "simulated_colour": f"The colour model that comes along. {TOLD}",
     "simulated_colour_screened": f"The colour model that comes along. {SCREENED}",
