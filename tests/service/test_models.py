@@ -94,7 +94,9 @@ def test_hostile_folders_are_refused_and_nothing_of_them_stays(house, another, h
         content[-1] ^= 1
         (folder / "weights.safetensors").write_bytes(content)
     elif how == "altered description":
-        (folder / "model.json").write_text((folder / "model.json").read_text().replace("0.99", "0.01"))
+        told = json.loads((folder / "model.json").read_text())
+        told["operating_point"]["threshold"] /= 2
+        (folder / "model.json").write_text(json.dumps(told))
     elif how == "pickle for weights":
         (folder / "weights.pkl").write_bytes(pickle.dumps(Evil()))
         names = ("weights.pkl", *NAMES[1:])
