@@ -69,15 +69,25 @@ def project(raw: np.ndarray, threat: Threat, at: tuple[int, int], profile: Profi
     before = np.clip(primary[:, there].T.astype(float), 1e-5, 1.5)
     after = overlaid(before, threat.transmission[:, there].T.astype(float), profile.spectral())
     photons = np.array([profile.response.low_photons, profile.response.high_photons])
-    # The bag's noise shrinks with its signal; what the fewer photons have more of is added.
-    missing = np.maximum(after * (1 - after / before), 0) / photons
-    noisy = after + np.sqrt(missing) * rng.standard_normal(after.shape)
+    noisy = with_noise_of_fewer(before, after, photons, rng)
     out, mask = np.array(raw, np.float32), np.zeros(raw.shape[1:], bool)
     patch = out[(slice(None), *window)]
     patch[:, there] += ((noisy - before) / (1 + share)).T
     np.maximum(patch, 0, out=patch)
     mask[window] = threat.mask
     return out, mask
+
+
+def with_noise_of_fewer(before: np.ndarray, after: np.ndarray, photons: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Transmission ``after`` something came into the beam that had ``before``, with noise.
+
+    The bag's noise shrinks with its signal; what the fewer photons have more of is added.
+
+    Args:
+        photons: effective number in air, of whatever shape goes with the transmissions.
+    """
+    missing = np.maximum(after * (1 - after / before), 0) / photons
+    return np.asarray(after + np.sqrt(missing) * rng.standard_normal(after.shape))
 
 
 def project_colour(rgb: np.ndarray, threat: Threat, at: tuple[int, int], profile: Profile) -> tuple[np.ndarray, np.ndarray]:

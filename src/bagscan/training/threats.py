@@ -26,7 +26,7 @@ from bagscan.simulate.anomalies import KINDS, build_anomaly, wanted_size
 from bagscan.simulate.imaging import Calibration, image
 from bagscan.simulate.mesh import rotation_xyz
 from bagscan.simulate.scanner import Scatter, load_profile
-from bagscan.simulate.tip import NOTHING, render_threat
+from bagscan.simulate.tip import NOTHING, render_threat, with_noise_of_fewer
 
 BANK = 240
 SIZES = (0.8, 1.5)
@@ -118,8 +118,8 @@ class Projector:
         out, under = without.copy(), without[:, there]
         thickness = np.clip(decompose(under[0], under[1], self.spectral), -MOST_MM, MOST_MM) + thickness_mm[:, there].T
         passed = compose(thickness, self.spectral).T.clip(LEAST_TRANSMISSION, 1.5)
-        missing = np.maximum(passed * (1 - passed / under), 0) * pixels_per_mm**2 / np.array(self.photons)[:, None]
-        out[:, there] = np.maximum(passed + np.sqrt(missing) * rng.standard_normal(passed.shape), LEAST_TRANSMISSION)
+        photons = np.array(self.photons)[:, None] / pixels_per_mm**2
+        out[:, there] = np.maximum(with_noise_of_fewer(under, passed, photons, rng), LEAST_TRANSMISSION)
         return out
 
 
