@@ -38,11 +38,15 @@ def faulty(view, fault):
         counts[e] = np.clip(counts[e] * 4, 0, top)
     elif fault == "starved":
         counts[e] = np.clip(counts[e] - int(0.6 * air), 0, top)
+    elif fault == "grey":
+        counts[:] = counts.mean(0)
+    elif fault == "noise":
+        counts[:] = np.random.default_rng(0).integers(0, top, counts.shape)
     return view_from_counts(counts.astype(np.uint16 if view.bit_depth == 16 else np.uint8), view.channels)
 
 
 RAW = ["swapped", "8 in 16", "8 in 16, shifted", "8 in 16, stretched", "inverted", "inverted about air", "white", "black", "saturated", "starved"]
-COLOUR = ["inverted", "inverted about air", "white", "black", "starved"]
+COLOUR = ["inverted", "inverted about air", "white", "black", "starved", "grey", "noise"]
 
 
 @pytest.mark.parametrize(("kind", "fault"), [("raw", fault) for fault in RAW] + [("colour", fault) for fault in COLOUR])

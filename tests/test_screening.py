@@ -241,7 +241,7 @@ def test_a_bag_that_is_clear_since_nothing_was_judged_is_told_apart(tiny_model, 
 
     monkeypatch.setattr(Screener, "regions_and_scores", finds_none_in_one)
     tally = screen_folder([tmp_path / "scans"], [tiny_model], tmp_path / "out", lambda _: None)
-    assert tally["nothing_judged"] == 1
+    assert (tally["nothing_judged"], tally["half_judged"]) == (1, 1)
     first, second = json.loads((tmp_path / "out" / "findings.json").read_text())
     assert (first["views"]["below"]["n_regions"], first["views"]["side"]["n_regions"]) == (first["n_regions"], 0)
     assert (second["decision"], second["n_regions"]) == ("CLEAR", 0)
@@ -249,8 +249,9 @@ def test_a_bag_that_is_clear_since_nothing_was_judged_is_told_apart(tiny_model, 
     assert f"{tally['CLEAR']} CLEAR (1 with no item found)" in page
     assert page.count("<span class='muted'>no item found</span>") == 1
     assert page.count("side: no item found") == 2
+    assert page.count("<span class='half'>no item found in view side</span>") == 1
     told = run(app, ["screen", str(tmp_path / "scans"), "--model", str(tiny_model), "--out", str(tmp_path / "again")])
-    assert f"{tally['CLEAR']} CLEAR (1 with no item found), 0 REVIEW" in told.output
+    assert f"{tally['CLEAR']} CLEAR (1 with no item found), 0 REVIEW (1 with an item in one view alone)" in told.output
 
 
 def test_a_view_without_its_other_is_told(tiny_model, scans, tmp_path):

@@ -10,12 +10,14 @@ import numpy as np
 
 from bagscan.core import View
 
-LEAST_SIDE_PX = 16
+LEAST_SIDE_PX = 32
 BLANK_SPREAD = 0.02  # of the largest value: less contrast than that is no bag
 AIR_AT_LEAST = 0.6  # transmission that the brightest hundredth must reach: somewhere there is air
 MOST_CLIPPED = 0.25  # share of 16-bit pixels at full scale, or of any at none
 MOST_SWAPPED = 0.5  # share of absorbing pixels at which low energy passes better
 STEPS_OF_8_BITS = 256
+LEAST_COLOUR = 0.04  # between the largest and the smallest of red, green and blue, in the most coloured hundredth: real scans have .47 and more
+MOST_NOISE = 0.5  # variance between neighbouring pixels over that of the picture: scans have less than .04, noise has 1
 DARK_RIM, BRIGHT, LEAST_AIR = 0.12, 0.85, 0.1  # a rim darker than that, and less of the picture that is as bright as air
 SAMPLE = 40_000  # pixels looked at where a part tells as much as all
 
@@ -72,13 +74,21 @@ def _steps(sample: np.ndarray) -> int:
 
 
 def _colours(view: View) -> list[str]:
-    sample = np.mean([_sample(channel) for channel in view.pixels], 0)
+    colours = np.stack([_sample(channel) for channel in view.pixels])
+    sample = colours.mean(0)
     if (sample <= 0).mean() > 2 * MOST_CLIPPED:
         return [f"{100 * (sample <= 0).mean():.0f} % are black: the polarity is inverted, or nothing was scanned"]
     if np.percentile(sample, 99) < AIR_AT_LEAST:
         return ["no air: nothing in it is bright"]
     rim = np.mean([_rim(channel) for channel in view.pixels], 0)
-    return ["the rim is darker than the middle: the polarity is inverted"] if _dark(rim, sample) else []
+    if _dark(rim, sample):
+        return ["the rim is darker than the middle: the polarity is inverted"]
+    if np.percentile(np.ptp(colours, 0), 99) < LEAST_COLOUR:
+        return ["grey: pseudo-colour tells materials by their colour, and this has none"]
+    grey = view.pixels.mean(0)
+    if np.square(np.diff(grey, axis=1)).mean() > 2 * MOST_NOISE * grey.var():
+        return ["noise: neighbouring pixels have nothing to do with each other"]
+    return []
 
 
 def _rim(pixels: np.ndarray) -> np.ndarray:

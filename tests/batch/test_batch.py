@@ -1,5 +1,6 @@
 """Archives: nothing lost, nothing twice, the same bytes whatever happens; on a stand-in worker, and once for real."""
 
+import fcntl
 import hashlib
 import json
 import os
@@ -7,7 +8,10 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
+import imagecodecs
+import numpy as np
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import pytest
@@ -15,9 +19,10 @@ from typer.testing import CliRunner
 
 from bagscan.batch.index import count_index, read_index
 from bagscan.batch.pool import Pool
-from bagscan.batch.run import BatchConfig, prepare, screen_archive
+from bagscan.batch.run import BatchConfig, _stamp, prepare, screen_archive
 from bagscan.cli import app
 from bagscan.core.errors import ConfigError, DataError, ReadError
+from bagscan.formats import find_scans
 from bagscan.model_folder import shipped_models
 from tests.batch.stubs import judge_by_name
 
@@ -277,3 +282,113 @@ def test_the_command_line_says_the_same_as_screen(simulated_root, tmp_path):
         other = by_path[row["path"]]
         assert (row["decision"], row["sha256"], row["model_id"]) == (other["decision"], other.get("sha256"), other.get("model_id"))
         assert [(f["score"], f["mask_counts"]) for f in row["findings"]] == [(f["score"], f["mask"]["counts"]) for f in other["findings"]]
+
+
+def paths_of(sources, out):
+    prepare(sources, shipped_models(), out, BatchConfig(), lambda _: None)
+    return [[view["path"] for view in bag["views"]] for bags in read_index(out / "_index.arrow", 100) for bag in bags]
+
+
+def png_set(folder, name):
+    for channel in ("low", "high"):
+        (folder / f"{name}_{channel}.png").write_bytes(imagecodecs.png_encode(np.full((40, 50), 30_000, np.uint16)))
+
+
+def test_named_files_are_bags_as_those_of_their_folder_are(tmp_path):
+    source = archive(tmp_path, 4, lambda n: f"{n // 2}_{('below', 'side')[n % 2]}.tif")
+    png_set(source, "7")
+    files = sorted(source.iterdir())
+    assert paths_of(files, tmp_path / "named") == paths_of([source], tmp_path / "folder")
+    assert [len(paths) for paths in paths_of(files, tmp_path / "named")] == [2, 2, 1]
+
+
+def test_one_place_by_two_names_is_no_second_source(tmp_path):
+    source = archive(tmp_path, 1)
+    with pytest.raises(ConfigError, match="judged twice"):
+        prepare([source, f"file://{source}"], shipped_models(), tmp_path / "out", BatchConfig(), lambda _: None)
+    with pytest.raises(ConfigError, match="judged twice"):
+        prepare(["memory://scans", "memory:///scans/"], shipped_models(), tmp_path / "out", BatchConfig(), lambda _: None)
+
+
+def test_any_file_of_a_set_that_changes_is_noticed(tmp_path):
+    png_set(tmp_path, "7")
+    bag = {"views": [{"view_id": "0", "path": str(tmp_path / "7_low.png")}]}
+    before = _stamp(bag)
+    assert _stamp(bag) == before
+    (tmp_path / "7_high.png").write_bytes(b"torn")
+    assert _stamp(bag) != before
+
+
+def test_a_name_that_is_no_text_is_one_row_and_ends_nothing(tmp_path):
+    source = archive(tmp_path, 1)
+    (source / os.fsdecode(b"bad\xff.tif")).write_bytes(b"x")
+    told = run(source, tmp_path / "out")
+    assert told["bags"] == 2
+    assert rows(tmp_path / "out")[1]["path"].endswith(r"bad\xff.tif")
+
+
+def test_a_folder_that_cannot_be_listed_is_not_missed(tmp_path, monkeypatch):
+    source = archive(tmp_path, 1)
+    (source / "locked").mkdir()
+    scandir = os.scandir
+
+    def refusing(path):
+        if str(path).endswith("locked"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refusing)
+    with pytest.raises(ReadError, match="locked: this folder cannot be listed: Permission denied"):
+        run(source, tmp_path / "out")
+    with pytest.raises(ReadError, match="locked"):
+        find_scans([source])
+
+
+def test_types_that_nothing_reads_are_told(tmp_path):
+    source, said = archive(tmp_path, 1), []
+    (source / "a.dcm").write_bytes(b"x")
+    (source / "notes.txt").write_bytes(b"x")
+    run(source, tmp_path / "out", said.append)
+    assert sum("1 files of unknown type passed over (.dcm)" in line for line in said) == 1
+    (source / "00000.tif").unlink()
+    with pytest.raises(DataError, match=r"no scans in .*\(.dcm\); known: .jpeg"):
+        run(source, tmp_path / "none")
+
+
+def test_two_runs_in_one_folder_do_not_judge_the_same(tmp_path):
+    source, out, config = archive(tmp_path, 3), tmp_path / "out", BatchConfig(part_size=20)
+    prepare([source], shipped_models(), out, config, lambda _: None)
+    with (out / "_batch.json").open() as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        with pytest.raises(DataError, match="another run is at work"):
+            run(source, out)
+    assert run(source, out)["bags"] == 3
+
+
+@pytest.mark.parametrize("out", ["s3://bucket/x", "memory://x", "file:///tmp/x"])
+def test_results_are_not_written_to_an_address(tmp_path, out):
+    with pytest.raises(ConfigError, match="--to copies"):
+        prepare([archive(tmp_path, 1)], shipped_models(), Path(out), BatchConfig(), lambda _: None)
+
+
+def test_a_folder_with_a_colon_is_a_folder(tmp_path):
+    assert run(archive(tmp_path, 1), tmp_path / "mem:out")["bags"] == 1
+
+
+@pytest.mark.parametrize("timeout_s", [0.0, -1.0, float("nan"), float("inf")])
+def test_a_time_that_is_none_is_refused(timeout_s):
+    with pytest.raises(ConfigError, match="timeout"):
+        BatchConfig(timeout_s=timeout_s)
+
+
+def test_a_damaged_part_is_named_and_can_be_made_again(tmp_path):
+    source, out = archive(tmp_path, 3), tmp_path / "out"
+    run(source, out)
+    before = bytes_of(out)
+    part = out / "part-00000.parquet"
+    part.write_bytes(b"")
+    with pytest.raises(DataError, match=r"part-00000.parquet is damaged.*delete it"):
+        run(source, out)
+    part.unlink()
+    run(source, out)
+    assert bytes_of(out) == before

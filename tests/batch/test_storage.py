@@ -9,7 +9,7 @@ import pytest
 from bagscan.batch.index import read_index, write_index
 from bagscan.batch.pool import Pool
 from bagscan.batch.run import BatchConfig, missing_parts, prepare, screen_archive
-from bagscan.batch.storage import file_system, is_remote, publish, renamed
+from bagscan.batch.storage import file_system, is_remote, listed, publish, renamed
 from bagscan.core.errors import ConfigError, DataError, ReadError
 from bagscan.formats.images import write_image, write_png_set
 from bagscan.formats.stacks import write_tiff
@@ -163,3 +163,27 @@ def test_urls_and_names():
     assert told["views"]["0"] == {"path": "s3://b/c/one.tif", "height": 3}
     assert told["reasons"] == ["s3://b/c/one.tif: torn"]
     assert np.isclose(told["scores"][0], 1.0)
+
+
+def test_what_a_store_does_not_list_is_not_missed(monkeypatch):
+    system, _ = file_system("memory://arch")
+    for name in ("a/1.tif", "b/2.tif", "c/3.tif"):
+        system.pipe_file(f"/arch/{name}", b"x")
+    assert [folder for folder, _ in listed("memory://arch")] == ["memory:///arch", "memory:///arch/a", "memory:///arch/b", "memory:///arch/c"]
+    whole = type(system).ls
+
+    def failing(self, path, *args, **kwargs):
+        if path.endswith("/b"):
+            raise OSError("503 Slow Down")
+        return whole(self, path, *args, **kwargs)
+
+    monkeypatch.setattr(type(system), "ls", failing)
+    with pytest.raises(DataError, match="503 Slow Down"):
+        list(listed("memory://arch"))
+
+
+def test_parts_are_copied_to_a_folder_too(archive, tmp_path):
+    screened(archive / "b", tmp_path / "here", to=f"file://{tmp_path}/copied")
+    parts = sorted(path.name for path in (tmp_path / "here").glob("part-*"))
+    assert parts
+    assert sorted(path.name for path in (tmp_path / "copied").glob("part-*")) == parts

@@ -1,10 +1,13 @@
 """What is written comes back bit for bit; what is broken says so, fast, and names itself."""
 
+import os
+import signal
 import struct
 import time
 import zlib
 from pathlib import Path
 
+import imagecodecs
 import numpy as np
 import pytest
 import tifffile
@@ -175,3 +178,13 @@ def test_a_tiff_may_say_what_air_counts(tmp_path):
     assert view.pixels == pytest.approx(counts / 60000)
     write_counts(tmp_path / "b.tif", counts, ("low", "high"))
     assert read_scan(tmp_path / "b.tif").views[0].pixels == pytest.approx(counts / 65535)
+
+
+def test_a_pipe_beside_a_set_keeps_nobody_waiting(tmp_path):
+    os.mkfifo(tmp_path / "a_low.png")
+    (tmp_path / "a_high.png").write_bytes(imagecodecs.png_encode(np.full((40, 50), 30_000, np.uint16)))
+    signal.alarm(20)  # it would wait for ever
+    try:
+        assert find_scans([tmp_path])
+    finally:
+        signal.alarm(0)

@@ -1,19 +1,20 @@
-"""The index of an archive: every bag with its files, in a fixed order, in Arrow; memory does not grow with the archive."""
+"""The index of an archive: every bag with its files, in a fixed order, in Arrow; memory grows with the largest folder, not with the archive."""
 
 from __future__ import annotations
 
 import hashlib
 import os
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
-from bagscan.batch.storage import is_remote, listed, set_members
+from bagscan.batch.storage import is_object, is_remote, listed, set_members
 from bagscan.core.errors import DataError
 from bagscan.core.files import whole
-from bagscan.formats.scans import CONVERTED, MARKS, READERS, RECIPE, doubled_error, refuse_doubled, set_at
+from bagscan.formats.scans import BESIDE_SCANS, CONVERTED, MARKS, READERS, RECIPE, doubled_error, no_scans, refuse_doubled, set_at, told_types, walk
 
 VIEW = pa.struct([("view_id", pa.string()), ("path", pa.string()), ("stamp", pa.string())])  # the stamp of what lies in object storage
 SCHEMA = pa.schema([("bag", pa.string()), ("views", pa.list_(VIEW))])
@@ -25,21 +26,23 @@ def write_index(sources: Sequence[str | Path], path: Path, views: Sequence[str],
     """List every bag in files, folders and object storage; returns how many. Written whole or not at all.
 
     Raises:
-        DataError: a source that does not exist, or no scan at all. ReadError: a set that shows every bag twice.
+        DataError: a source that does not exist or cannot be listed, or no scan at all. ReadError: a set that shows every bag twice; a folder that cannot be listed.
     """
     missing = [str(source) for source in sources if not is_remote(source) and not Path(source).exists()]
     if missing:
         raise DataError(f"no such file or folder: {', '.join(missing)}")
-    count = 0
+    count, unknown = 0, Counter[str]()
     with whole(path) as temporary:
         with pa.OSFile(str(temporary), "wb") as file, pa.ipc.new_stream(file, SCHEMA) as writer:
-            for chunk in _chunks(_bags(sources, views)):
+            for chunk in _chunks(_bags(sources, views, unknown)):
                 writer.write_batch(pa.RecordBatch.from_pylist(chunk, SCHEMA))
                 count += len(chunk)
                 if count % (25 * CHUNK) == 0:
                     report(f"index: {count:,} bags")
         if not count:
-            raise DataError(f"no scans in {', '.join(map(str, sources))}")
+            raise DataError(no_scans(sources, unknown))
+    if unknown:
+        report(told_types(unknown))
     return count
 
 
@@ -79,41 +82,56 @@ def _chunks(rows: Iterable[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
         yield chunk
 
 
-def _bags(sources: Sequence[str | Path], views: Sequence[str]) -> Iterator[dict[str, Any]]:
+def _bags(sources: Sequence[str | Path], views: Sequence[str], unknown: Counter[str]) -> Iterator[dict[str, Any]]:
+    """Bags of all sources; files that are named by themselves are put together as those of a folder are, and kept whatever their type."""
+    named: dict[str, dict[str, str]] = {}
+    for source in sources:
+        if Path(source).is_file():
+            named.setdefault(os.path.dirname(source), {})[os.path.basename(source)] = ""
+        elif is_remote(source) and is_object(str(source)):
+            for url, stamps in listed(str(source)):
+                named.setdefault(url, {}).update(stamps)
+    for folder, files in named.items():
+        yield from _bags_of(folder, list(files), views, files if is_remote(folder) else {}, named=True)
     for source in sources:
         if is_remote(source):
-            for url, stamps in listed(str(source)):
+            for url, stamps in listed(str(source)) if not is_object(str(source)) else ():
                 if {RECIPE, "dataset.json"} <= stamps.keys() or CONVERTED in stamps:
                     raise doubled_error(url)
+                _count_unknown(stamps, unknown)
                 yield from _bags_of(url, list(stamps), views, stamps)
-            continue
-        if Path(source).is_file():
-            yield _row(Path(source).stem, {"0": str(source)}, {})
-            continue
-        for folder, folders, files in os.walk(source):
-            folders.sort()
-            if not set(MARKS).isdisjoint(files):
-                refuse_doubled(folder)
-            yield from _bags_of(folder, files, views, {})
+        elif Path(source).is_dir():
+            for folder, _, names in walk(source):
+                if not set(MARKS).isdisjoint(names):
+                    refuse_doubled(folder)
+                _count_unknown(names, unknown)
+                yield from _bags_of(folder, names, views, {})
 
 
-def _bags_of(folder: str, files: list[str], views: Sequence[str], stamps: Mapping[str, str]) -> Iterator[dict[str, Any]]:
-    """Bags of one folder: files that differ in the name of a view alone belong together, as on the command line."""
+def _count_unknown(names: Iterable[str], unknown: Counter[str]) -> None:
+    endings = (os.path.splitext(name)[1].lower() for name in names)
+    unknown.update(ending for ending in endings if ending not in READERS and ending not in BESIDE_SCANS)
+
+
+def _bags_of(folder: str, files: list[str], views: Sequence[str], stamps: Mapping[str, str], named: bool = False) -> Iterator[dict[str, Any]]:
+    """Bags of one folder: files that differ in the name of a view alone belong together, as on the command line.
+
+    Args:
+        stamps: of what lies in object storage. named: files that somebody named: none is passed over.
+    """
     files.sort()
     there = set(files)
     groups: dict[tuple[str, str], dict[str, str]] = {}
     for name in files:
         stem, ending = os.path.splitext(name)
-        if ending.lower() not in READERS:
+        if ending.lower() not in READERS and not named:
             continue
         members: list[str] = []
         if ending.lower() == ".png":
             members = _set_of(name, there) if stamps else [path.name for path in set_at(Path(folder, name)).values()]
-            if members and members[0] != name:
-                continue  # one path stands for a set of channels
-        view = next((v for v in views if stem.endswith(f"_{v}")), None)
         if members:
-            stem = stem.rpartition("_")[0]  # without its channel
+            name, stem = members[0], stem.rpartition("_")[0]  # one path stands for a set of channels
+        view = next((v for v in views if stem.endswith(f"_{v}")), None)
         key = (stem.removesuffix(f"_{view}") if view else stem, ending if view else name)
         groups.setdefault(key, {})[view or "0"] = name
     for (bag, _), found in groups.items():
@@ -126,5 +144,13 @@ def _set_of(name: str, there: set[str]) -> list[str]:
     return members if len(members) > 1 else []
 
 
-def _row(bag: str, files: dict[str, str], stamps: Mapping[str, str]) -> dict[str, Any]:
-    return {"bag": bag, "views": [{"view_id": view, "path": path, "stamp": stamps.get(os.path.basename(path), "")} for view, path in files.items()]}
+def _row(bag: str, files: Mapping[str, str], stamps: Mapping[str, str]) -> dict[str, Any]:
+    def stamp(path: str) -> str:
+        return " ".join(stamps[member] for member in set_members(os.path.basename(path)) if member in stamps)
+
+    return {"bag": utf_8(bag), "views": [{"view_id": view, "path": utf_8(path), "stamp": stamp(path)} for view, path in files.items()]}
+
+
+def utf_8(name: str) -> str:
+    r"""A name as text. Bytes that are no UTF-8, which Arrow does not hold, become ``\xff``: no file of that name is there, and its bag is an error row."""
+    return os.fsencode(name).decode("utf-8", "backslashreplace")

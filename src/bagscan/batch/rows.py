@@ -58,7 +58,7 @@ def flat_row(number: int, bag: str, row: dict[str, Any], top_score: float | None
 
 def write_part(path: Path, rows: Sequence[dict[str, Any]]) -> None:
     """Write a part whole, or not at all; the same rows give the same bytes."""
-    with whole(path) as temporary:
-        pq.write_table(pa.Table.from_pylist(sorted(rows, key=lambda row: row["number"]), SCHEMA), temporary, compression="zstd")
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
+    with whole(path) as temporary, temporary.open("wb") as file:  # of a path, Arrow would take one with a colon for an address
+        pq.write_table(pa.Table.from_pylist(sorted(rows, key=lambda row: row["number"]), SCHEMA), file, compression="zstd")
+        file.flush()
+        os.fsync(file.fileno())

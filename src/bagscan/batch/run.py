@@ -6,8 +6,11 @@ says what belongs to it.
 
 from __future__ import annotations
 
+import fcntl
 import json
+import math
 import os
+import re
 import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -19,10 +22,10 @@ from typing import Any, Protocol
 from bagscan.batch.index import count_index, index_hash, read_index, write_index
 from bagscan.batch.ledger import Ledger
 from bagscan.batch.rows import flat_row, write_part
-from bagscan.batch.storage import claim, is_remote, publish
-from bagscan.core.errors import ConfigError
+from bagscan.batch.storage import claim, is_remote, publish, same_place
+from bagscan.core.errors import ConfigError, DataError
 from bagscan.core.files import refuse_file, write_whole
-from bagscan.formats.scans import VIEWS
+from bagscan.formats.scans import VIEWS, set_at
 from bagscan.model_folder import verified_id
 from bagscan.reporting.findings import error_row
 from bagscan.runtime.load import chosen_runtime
@@ -48,17 +51,19 @@ class BatchConfig:
     views: tuple[str, ...] = VIEWS
 
     def __post_init__(self) -> None:
-        if min(self.workers, self.part_size) < 1 or self.timeout_s <= 0:
-            raise ValueError("workers and part_size must be 1 or more, timeout_s above 0")
+        if min(self.workers, self.part_size) < 1 or not 0 < self.timeout_s < math.inf:
+            raise ConfigError(f"workers and part_size must be 1 or more, timeout a number of seconds above 0, got {self.workers}, {self.part_size} and {self.timeout_s}")
 
 
 def prepare(sources: Sequence[str | Path], models: Sequence[Path], out: Path, config: BatchConfig, report: Report = print) -> int:
     """Write the index, or find the one that is there; returns how many bags it holds.
 
     Raises:
-        ConfigError: ``out`` is another run's: other sources, models or sizes of parts; a source lies within another. DataError: no scans; ``out`` is a file.
-        ReadError: a set that shows every bag twice.
+        ConfigError: ``out`` is another run's: other sources, models or sizes of parts; a source lies within another; ``out`` is an address.
+        DataError: no scans; ``out`` is a file. ReadError: a set that shows every bag twice.
     """
+    if re.match(r"\w+:/", str(out)):
+        raise ConfigError(f"--out {out}: results are written to a folder of this machine; --to copies every finished part to object storage")
     _refuse_doubles(sources)
     about: dict[str, Any] = {
         "sources": [str(source) if is_remote(source) else str(Path(source).absolute()) for source in sources],
@@ -102,11 +107,24 @@ def _folder(out: Path) -> Iterator[None]:
 
 def _refuse_doubles(sources: Sequence[str | Path]) -> None:
     """Every bag of a source that lies within another would be two rows."""
-    places = [str(source).rstrip("/") if is_remote(source) else str(Path(source).resolve()) for source in sources]
+    places = [same_place(source) for source in sources]
     for number, place in enumerate(places):
         for other in places[:number]:
             if f"{place}/".startswith(f"{other}/") or f"{other}/".startswith(f"{place}/"):
                 raise ConfigError(f"{place} and {other}: bags of the one would be judged twice; name the outer one alone")
+
+
+@contextmanager
+def _only_run(out: Path) -> Iterator[None]:
+    """Hold a run's folder against a second run of the same line, which would judge the same bags and take its ledger away."""
+    with (out / ABOUT).open() as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise DataError(f"{out}: another run is at work there; this line goes on where it ends") from None
+        except OSError:
+            pass  # a file system without locks
+        yield
 
 
 class Judges(Protocol):
@@ -124,7 +142,18 @@ def screen_archive(out: Path, config: BatchConfig, pool: Judges, report: Report 
 
     Args:
         to: URL of a folder in object storage that every finished part is copied to.
+
+    Raises:
+        DataError: another run is at work in ``out``; a finished part is damaged; ``to`` cannot be written.
     """
+    try:
+        with _only_run(out):
+            return _screen_parts(out, config, pool, report, to)
+    finally:
+        pool.stop()
+
+
+def _screen_parts(out: Path, config: BatchConfig, pool: Judges, report: Report, to: str) -> dict[str, Any]:
     total, started = count_index(out / INDEX), time.monotonic()
     if to:
         claim(to, out / ABOUT)
@@ -132,13 +161,10 @@ def screen_archive(out: Path, config: BatchConfig, pool: Judges, report: Report 
     if there := sum(min(config.part_size, total - first) for first in range(0, total, config.part_size) if part_path(out, first // config.part_size).is_file()):
         report(f"{there:,} of {total:,} bags are judged already")
         progress.known(there)
-    try:
-        for number, bags in missing_parts(out, config):
-            screen_part(out, number, bags, config, pool, progress)
-            if to:
-                publish([part_path(out, number)], to)
-    finally:
-        pool.stop()
+    for number, bags in missing_parts(out, config):
+        screen_part(out, number, bags, config, pool, progress)
+        if to:
+            publish([part_path(out, number)], to)
     if to:  # those of a run that was killed before it had copied them
         publish(sorted(out.glob("part-*.parquet")), to, missing_only=True)
     shutil.rmtree(out / LEDGER, ignore_errors=True)
@@ -210,15 +236,20 @@ class _Progress:
 
 def tally(out: Path) -> dict[str, Any]:
     """Counts over all parts, a column at a time."""
+    import pyarrow as pa
     import pyarrow.compute as pc
-    import pyarrow.dataset as ds
+    import pyarrow.parquet as pq
 
     counts: dict[str, int] = {"ALARM": 0, "CLEAR": 0, "REVIEW": 0, "nothing_judged": 0, "errors": 0}
-    for batch in ds.dataset(sorted(str(path) for path in out.glob("part-*.parquet"))).to_batches(columns=["decision", "n_regions", "error"]):
-        for entry in pc.value_counts(batch["decision"]).to_pylist():
+    for path in sorted(out.glob("part-*.parquet")):
+        try:
+            columns = pq.read_table(path, columns=["decision", "n_regions", "error"], partitioning=None)
+        except pa.ArrowException as error:
+            raise DataError(f"{path} is damaged ({error}): delete it, and the same line judges its bags again") from error
+        for entry in pc.value_counts(columns["decision"]).to_pylist():
             counts[entry["values"]] += entry["counts"]
-        counts["nothing_judged"] += pc.sum(pc.and_(pc.equal(batch["decision"], "CLEAR"), pc.equal(batch["n_regions"], 0))).as_py() or 0
-        counts["errors"] += len(batch) - batch["error"].null_count
+        counts["nothing_judged"] += pc.sum(pc.and_(pc.equal(columns["decision"], "CLEAR"), pc.equal(columns["n_regions"], 0))).as_py() or 0
+        counts["errors"] += len(columns) - columns["error"].null_count
     return counts
 
 
@@ -229,9 +260,11 @@ def _stamp(bag: dict[str, Any]) -> str:
         if view.get("stamp"):
             told.append(view["stamp"])
             continue
-        try:
-            known = os.stat(view["path"])
-            told.append(f"{known.st_size} {known.st_mtime_ns}")
-        except OSError:
-            told.append("gone")
+        path = Path(view["path"])
+        for file in (set_at(path) or {"": path}).values():
+            try:
+                known = os.stat(file)
+                told.append(f"{known.st_size} {known.st_mtime_ns}")
+            except OSError:
+                told.append("gone")
     return " ".join(told)

@@ -55,6 +55,27 @@ def set_members(name: str) -> list[str]:
     return [f"{stem}_{c}.png" for c in CHANNEL_NAMES] if name.endswith(".png") and channel in CHANNEL_NAMES else [name]
 
 
+def is_object(url: str) -> bool:
+    """Whether a URL is that of one file.
+
+    Raises:
+        DataError: it cannot be told.
+    """
+    system, root = file_system(url)
+    with _told(DataError, f"{url} cannot be listed"):
+        return bool(system.isfile(root))
+
+
+def same_place(source: str | os.PathLike[str]) -> str:
+    """One name for a source, however it is written; a local path for ``file://``."""
+    if not is_remote(source):
+        return str(Path(source).resolve())
+    system, root = file_system(str(source))
+    if "file" in (system.protocol if isinstance(system.protocol, tuple) else (system.protocol,)):
+        return str(Path(root).resolve())
+    return f"{str(source).partition('://')[0]}://{root.strip('/')}"
+
+
 def listed(url: str) -> Iterator[tuple[str, dict[str, str]]]:
     """(URL of a folder, its files: name → what changes when the file does), in a fixed order, below a URL.
 
@@ -69,10 +90,13 @@ def listed(url: str) -> Iterator[tuple[str, dict[str, str]]]:
             return
         if not system.exists(root):
             raise DataError(f"{url}: nothing is there")
-        for folder, folders, files in system.walk(root, detail=True):
-            for name in sorted(folders):  # the walk goes on in the order of this mapping
-                folders[name] = folders.pop(name)
-            yield f"{protocol}://{folder}", {name: _stamp(about) for name, about in files.items() if name}
+        # Not fsspec's own walk, which leaves out what it cannot list without a word.
+        waiting = [root]
+        while waiting:
+            folder = waiting.pop()
+            inside = {about["name"].rstrip("/").rpartition("/")[2]: about for about in system.ls(folder, detail=True) if about["name"].strip("/") != folder.strip("/")}
+            yield f"{protocol}://{folder}", {name: _stamp(about) for name, about in inside.items() if about["type"] == "file"}
+            waiting += [about["name"] for _, about in sorted(inside.items(), reverse=True) if about["type"] == "directory"]
             system.invalidate_cache()  # it would keep every name that it has listed
 
 
@@ -129,6 +153,8 @@ def claim(url: str, about: Path) -> None:
     system, root = file_system(url)
     mark = f"{root.rstrip('/')}/_batch.json"  # readers of Parquet folders pass over what begins with a line
     with _told(DataError, f"{url} cannot be written"):
+        if "file" in (system.protocol if isinstance(system.protocol, tuple) else (system.protocol,)):
+            Path(root).mkdir(parents=True, exist_ok=True)  # object storage has no folders to make
         if not system.exists(mark):
             system.pipe_file(mark, about.read_bytes())
         elif system.cat_file(mark) != about.read_bytes():

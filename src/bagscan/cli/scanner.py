@@ -54,7 +54,7 @@ def convert(
     from bagscan.core.errors import BagscanError, ConfigError, ReadError
     from bagscan.core.files import write_whole
     from bagscan.formats import find_scans
-    from bagscan.formats.scans import CONVERTED
+    from bagscan.formats.scans import CONVERTED, no_scans, told_types, unknown_types
     from bagscan.simulate.convert import convert_scan
     from bagscan.simulate.imaging import Calibration, read_wedges
     from bagscan.simulate.scanner import load_profile
@@ -64,9 +64,11 @@ def convert(
     if air is not None and not 0 < air <= 1:
         raise ConfigError(f"--air must be above 0 and at most 1, got {air}")
     calibration = read_wedges(wedges) if wedges else Calibration.of_profile(load_profile(profile)) if profile else None
-    scans = find_scans(paths)
+    scans, unknown = find_scans(paths), unknown_types(paths)
     if not scans:
-        raise ReadError(f"no scans in {', '.join(map(str, paths))}")
+        raise ReadError(no_scans(paths, unknown))
+    if unknown:
+        say(told_types(unknown))
     out.mkdir(parents=True, exist_ok=True)
     done, errors = [], {}
     for path in scans:
@@ -80,7 +82,8 @@ def convert(
     record = out / CONVERTED
     before = json.loads(record.read_text()) if record.is_file() else {}
     write_whole(record, json.dumps(before | {one["scan"]: one["calibration"] for one in done}, indent=1))
-    show({"converted": done, "errors": errors}, as_json, lambda: f"{len(done)} converted, {len(errors)} errors; screen {out / 'raw'} or {out / 'colour'}")
+    next_step = f"; screen {out / 'raw'} or {out / 'colour'}" if done else ""
+    show({"converted": done, "errors": errors}, as_json, lambda: f"{len(done)} converted, {len(errors)} errors{next_step}")
     if errors:
         raise typer.Exit(EXIT_BAD_ITEMS)
 

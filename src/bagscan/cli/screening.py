@@ -74,7 +74,8 @@ def batch(
 
 def _counts(tally: dict[str, Any]) -> str:
     unjudged = f" ({tally['nothing_judged']:,} with no item found)" if tally["nothing_judged"] else ""
-    return f"{tally['ALARM']:,} ALARM, {tally['CLEAR']:,} CLEAR{unjudged}, {tally['REVIEW']:,} REVIEW"
+    half = f" ({tally['half_judged']:,} with an item in one view alone)" if tally.get("half_judged") else ""
+    return f"{tally['ALARM']:,} ALARM, {tally['CLEAR']:,} CLEAR{unjudged}, {tally['REVIEW']:,} REVIEW{half}"
 
 
 def _judges(models: list[Path], config: Any, cluster: str) -> Any:

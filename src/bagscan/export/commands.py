@@ -43,7 +43,7 @@ def _export(kind: str, model: Path, out: Path | None, verify: bool, scans: list[
     from bagscan.export.parity import verify as hold_together
     from bagscan.model_folder import graphs_in
 
-    if out is not None:
+    if out is not None and out.resolve() != model.resolve():
         shutil.copytree(model, out, dirs_exist_ok=True)
         model = out
     told: dict = {}

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from bagscan.core import View
-from bagscan.core.errors import ModelError
+from bagscan.core.errors import ModelError, ReadError
 from bagscan.core.extras import how_to_install
 from bagscan.formats import find_scans, read_scan
 from bagscan.model import Model
@@ -88,8 +88,8 @@ def _views(model: ExportedModel, scans: Sequence[Path], sizes: Sequence[tuple[in
     for path in find_scans(scans) if scans else []:
         try:
             own += [model.config.input.select(view) for view in read_scan(path).views]
-        except ModelError:
-            continue  # of other channels
+        except (ModelError, ReadError):
+            continue  # of other channels, or torn
     return drawn + own
 
 

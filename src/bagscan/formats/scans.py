@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import os
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +19,7 @@ VIEWS = ("below", "side")  # as files' names end in them
 RECIPE = "recipe.json"  # lies in the folder of a simulated data set
 CONVERTED = "converted.json"  # what convert wrote, and by which calibration
 MARKS = (RECIPE, CONVERTED)  # of folders with a raw and a colour image of every bag
+BESIDE_SCANS = frozenset({"", ".csv", ".html", ".json", ".log", ".md", ".parquet", ".txt", ".xml", ".yaml", ".yml"})  # nobody takes these for scans
 READERS: dict[str, Callable[[Path], View]] = {
     ".png": read_image,
     ".jpg": read_image,
@@ -127,7 +130,7 @@ def _set_name(path: Path) -> str:
 
 def _is_16_bit(file: Path) -> bool:
     try:
-        return png_header(file)[2] == 16
+        return file.is_file() and png_header(file)[2] == 16  # a pipe would keep whoever opens it waiting
     except (ReadError, OSError):
         return False
 
@@ -138,12 +141,12 @@ def find_scans(paths: Iterable[str | Path]) -> list[Path]:
     A file that is named directly is always kept, whatever its type, so that its error is reported.
 
     Raises:
-        ReadError: a path does not exist, or holds a set that shows every bag twice.
+        ReadError: a path does not exist, cannot be listed, or holds a set that shows every bag twice.
     """
     found: list[Path] = []
     for path in map(Path, paths):
         if path.is_dir():
-            inside = sorted(path.rglob("*"))
+            inside = sorted(Path(folder, name) for folder, _, names in walk(path) for name in names)
             for mark in (p for p in inside if p.name in MARKS):
                 refuse_doubled(mark.parent)
             found += [p for p in inside if p.suffix.lower() in READERS and p.is_file()]
@@ -152,6 +155,40 @@ def find_scans(paths: Iterable[str | Path]) -> list[Path]:
         else:
             raise ReadError(f"{path}: no such file or folder")
     return list(_one_per_set(dict.fromkeys(found)))
+
+
+def walk(folder: str | Path) -> Iterator[tuple[str, list[str], list[str]]]:
+    """Every folder below one, with its folders and files, in a fixed order; links to folders are not followed.
+
+    Raises:
+        ReadError: a folder that may not be looked into: what lies there must not be missed without a word.
+    """
+
+    def refuse(error: OSError) -> None:
+        raise ReadError(f"{error.filename}: this folder cannot be listed: {error.strerror}")
+
+    for place, folders, files in os.walk(folder, onerror=refuse):
+        folders.sort()
+        yield place, folders, files
+
+
+def unknown_types(paths: Iterable[str | Path]) -> Counter[str]:
+    """Endings of the files in folders that no reader takes and that may yet be scans, and how many of each."""
+    inside = (name for path in paths if Path(path).is_dir() for _, _, names in walk(path) for name in names)
+    return Counter(ending for name in inside if (ending := Path(name).suffix.lower()) not in READERS and ending not in BESIDE_SCANS)
+
+
+def told_types(unknown: Mapping[str, int]) -> str:
+    """What is said of files that are passed over; empty for none."""
+    if not unknown:
+        return ""
+    return f"{sum(unknown.values()):,} files of unknown type passed over ({', '.join(sorted(unknown))}); known: {', '.join(sorted(READERS))}"
+
+
+def no_scans(sources: Iterable[str | Path], unknown: Mapping[str, int]) -> str:
+    """What is said where there is nothing to take."""
+    told = told_types(unknown)
+    return f"no scans in {', '.join(map(str, sources))}" + (f": {told}" if told else "")
 
 
 def refuse_doubled(folder: str | Path) -> None:

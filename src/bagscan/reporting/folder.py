@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -17,7 +18,7 @@ from typing import Any
 from bagscan.core.errors import ReadError
 from bagscan.core.files import refuse_file, write_whole
 from bagscan.formats import find_scans
-from bagscan.formats.scans import VIEWS, group_views
+from bagscan.formats.scans import VIEWS, group_views, no_scans, told_types, unknown_types
 from bagscan.reporting.findings import coco_of_rows
 from bagscan.reporting.html import error_section, render_page, report_section
 from bagscan.reporting.judged import judge_files
@@ -36,14 +37,16 @@ def screen_folder(paths: Sequence[Path], models: Sequence[Path], out: Path, repo
         views: files whose names end in these, and are alike before, are views of one bag with one decision.
 
     Returns:
-        Counts of each decision, of those clear with ``nothing_judged``, of bags judged by ``one_view`` alone though files are named by view, and ``errors``.
+        Counts of each decision, of those clear with ``nothing_judged``, of bags ``half_judged``, with an item in some views alone, of bags
+        judged by ``one_view`` alone though files are named by view, and ``errors``.
 
     Raises:
         ReadError: a path that does not exist, or nothing to screen. DataError: ``out`` is a file.
     """
     bags = group_views(find_scans(paths), views)
+    unknown = unknown_types(paths)
     if not bags:
-        raise ReadError(f"no scans in {', '.join(map(str, paths))}")
+        raise ReadError(no_scans(paths, unknown))
     refuse_file(out)
     screeners = [Screener.load(model, late=len(models) > 1) for model in models]
     ids = " ".join(screener.model.id for screener in screeners)
@@ -52,12 +55,14 @@ def screen_folder(paths: Sequence[Path], models: Sequence[Path], out: Path, repo
     lone = sum(len(files) == 1 and next(iter(files)) != "0" for files in bags)
     if lone:
         report(f"{lone} of {len(bags)} bags are judged by one view alone: no other is beside it")
+    if unknown:
+        report(told_types(unknown))
     partial = out / "partial"
     partial.mkdir(parents=True, exist_ok=True)
     rows, started, judged, said = [], time.monotonic(), 0, time.monotonic()
     for number, files in enumerate(bags, 1):
         stamp = " ".join(f"{name} {file.absolute()} {_stamp(file)}" for name, file in files.items())
-        stored = partial / hashlib.sha256(f"{used} {stamp}".encode()).hexdigest()[:24]
+        stored = partial / hashlib.sha256(os.fsencode(f"{used} {stamp}")).hexdigest()[:24]  # a name may be no UTF-8
         if not stored.with_suffix(".json").exists():
             judged += 1
             _judge(screeners, files, stored)
@@ -69,6 +74,7 @@ def screen_folder(paths: Sequence[Path], models: Sequence[Path], out: Path, repo
             report(f"screened {number} of {len(bags)}" + _left(said - started, judged - 1, len(bags) - number))
     tally: dict[str, Any] = {name: sum(row["decision"] == name for row, _ in rows) for name in DECISIONS}
     tally["nothing_judged"] = sum(row["decision"] == "CLEAR" and row.get("n_regions") == 0 for row, _ in rows)
+    tally["half_judged"] = sum(0 < sum(view["n_regions"] > 0 for view in row["views"].values()) < len(row["views"]) for row, _ in rows)
     (out / "findings.json").write_text(json.dumps([row for row, _ in rows], indent=1))
     (out / "findings.coco.json").write_text(json.dumps(coco_of_rows([row for row, _ in rows])))
     _write_page(out / "report.html", rows, tally, screeners)
@@ -78,7 +84,7 @@ def screen_folder(paths: Sequence[Path], models: Sequence[Path], out: Path, repo
         if row["decision"] == "REVIEW":
             report(f"REVIEW: {row.get('error') or '; '.join([str(row['path']), *row['reasons']])}")
     used_ids = sorted({row["model_id"] for row, _ in rows if row.get("model_id")})
-    return tally | {"one_view": lone, "errors": errors, "scans": len(bags), "model_ids": used_ids, "runtime": screeners[0].runtime, "out": str(out)}
+    return tally | {"one_view": lone, "passed_over": dict(unknown), "errors": errors, "scans": len(bags), "model_ids": used_ids, "runtime": screeners[0].runtime, "out": str(out)}
 
 
 def _left(elapsed_s: float, done: int, to_do: int) -> str:
@@ -92,7 +98,7 @@ def _judge(screeners: Sequence[Screener], files: Mapping[str, Path], stored: Pat
         section = error_section(str(next(iter(files.values()))), judged.row["error"])
     else:
         section = report_section(f"{judged.scan.id} ({', '.join(map(str, files.values()))})", judged.report, judged.scan)
-    stored.with_suffix(".html").write_text(section)
+    stored.with_suffix(".html").write_text(section, errors="backslashreplace")
     write_whole(stored.with_suffix(".json"), json.dumps(judged.row))
 
 

@@ -1,6 +1,6 @@
 """One self-contained HTML page of screened scans: no script, no external request.
 
-Benign contours are green and thin, anomalous ones red and dashed, so that colour is not the only cue.
+Benign contours are green and thin, anomalous ones red and dashed, so that colour is not the only cue; a numbered ring shows where each lies.
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ h1{font-size:24px;margin:0 0 4px}h2{font-size:18px;margin:0;overflow-wrap:anywhe
 .body{display:grid;grid-template-columns:minmax(0,1.9fr) minmax(260px,1fr);gap:18px}svg{display:block;height:auto;width:100%}
 .view{background:#000;border-radius:6px;overflow:hidden}table{border-collapse:collapse;width:100%}
 td,th{padding:3px 8px 3px 0;text-align:right}td:first-child,th:first-child{text-align:left}th{color:#9aa4ad;font-weight:500}
-.part{border-radius:4px;display:block;height:44px;width:66px;object-fit:contain;background:#fff}
+.part{border-radius:4px;display:block;height:88px;width:132px;object-fit:contain;background:#fff}td{vertical-align:middle}
+.half{color:#f2b84b}
 details{margin-top:10px}@media(max-width:760px){.body{grid-template-columns:1fr}}
 """
 
@@ -58,8 +59,8 @@ def _overlay(view: View, rgb: np.ndarray, report: Report) -> str:
         step = max(1, max(labels.shape) // 480)  # contours no finer than they can be seen
         small = labels[::step, ::step]
         path = benign_path(small, scores, threshold)
-        lines.append(f'<path d="{path}" transform="scale({step})" fill="none" stroke="#2fbf5f" stroke-opacity=".55" stroke-width="{0.5 * stroke / step:.2f}"/>')
-    for number, finding in enumerate((f for f in report.findings if f.view_id == view.view_id), 1):
+        lines.append(f'<path d="{path}" transform="scale({step})" fill="none" stroke="#2fbf5f" stroke-opacity=".7" stroke-width="{0.6 * stroke / step:.2f}"/>')
+    for number, finding in ((n, f) for n, f in enumerate(report.findings, 1) if f.view_id == view.view_id):
         lines.append(
             f'<path d="{anomalous_path(finding.mask)}" fill="#ff2020" fill-opacity=".12" stroke="#ff2020" stroke-width="{1.3 * stroke:.2f}" '
             f'stroke-dasharray="{4 * stroke:.1f} {2.2 * stroke:.1f}"><title>part {number}: score {finding.score:.4f}</title></path>'
@@ -68,6 +69,8 @@ def _overlay(view: View, rgb: np.ndarray, report: Report) -> str:
         radius = max(x2 - x1, y2 - y1) / 2 + max(height, width) / 40
         lines.append(  # a part may be a speck of a whole bag
             f'<circle cx="{(x1 + x2) / 2:.1f}" cy="{(y1 + y2) / 2:.1f}" r="{radius:.1f}" fill="none" stroke="#ff2020" stroke-opacity=".8" stroke-width="{stroke:.2f}"/>'
+            f'<text x="{min((x1 + x2) / 2 + 0.75 * radius, width - 12 * stroke):.1f}" y="{max((y1 + y2) / 2 - 0.75 * radius, 10 * stroke):.1f}" font-size="{10 * stroke:.1f}" '
+            f'font-weight="700" fill="#ff2020" stroke="#fff" stroke-width="{2 * stroke:.2f}" paint-order="stroke">{number}</text>'
         )
     return "".join(lines) + "</svg>"
 
@@ -113,18 +116,21 @@ def report_section(title: str, report: Report, scan: Scan) -> str:
     pictures = {view.view_id: displayable(view) for view in scan.views}
     several = len(pictures) > 1
     rows = "".join(
-        f"<tr><td>{_cut_out(pictures[f.view_id], f.box_xyxy)}</td>{f'<td>{html.escape(f.view_id)}</td>' if several else ''}"
+        f"<tr><td>{number}</td><td>{_cut_out(pictures[f.view_id], f.box_xyxy)}</td>{f'<td>{html.escape(f.view_id)}</td>' if several else ''}"
         f"<td>{f.score:.4f}</td><td>{_percent(f.expected_false_positive_rate)}</td></tr>"
-        for f in report.findings[:12]
+        for number, f in enumerate(report.findings[:12], 1)
     )
     more = f"<p class='muted'>and {len(report.findings) - 12} more</p>" if len(report.findings) > 12 else ""
-    head = f"<tr><th>flagged part</th>{'<th>view</th>' if several else ''}<th>score</th><th>expected FPR</th></tr>"
+    head = f"<tr><th></th><th>flagged part</th>{'<th>view</th>' if several else ''}<th>score</th><th>expected FPR</th></tr>"
     parts = f"<table>{head}{rows}</table>{more}" if rows else "<p class='muted'>No flagged parts.</p>"
     scores = [s for s in report.scores.values() if len(s)]
     chart = _histogram(np.concatenate(scores), report.threshold or 0.0) if scores else "<p class='muted'>No item was found to judge.</p>" if report.scores else ""
     reasons = "".join(f"<p>{html.escape(reason)}</p>" for reason in report.reasons)
     views = "".join((f"<p class='muted'>{html.escape(v.view_id)}{_unjudged(report, v)}</p>" if several else "") + _overlay(v, pictures[v.view_id], report) for v in scan.views)
+    nothing_in = [v.view_id for v in scan.views if _unjudged(report, v)]
     unjudged = "<span class='muted'>no item found</span>" if report.decision is Decision.CLEAR and not scores else ""
+    if scores and nothing_in:
+        unjudged = f"<span class='half'>no item found in view {html.escape(', '.join(nothing_in))}</span>"
     return (
         f'<section><div class="head"><span class="tag {report.decision.value}">{report.decision.value}</span>{unjudged}'
         f"<h2>{html.escape(title)}</h2></div>{reasons}"
@@ -145,13 +151,14 @@ def render_page(sections: Iterable[str], shown: int, total: int, tally: Mapping[
         models: one line on each model and its operating point.
     """
     unjudged = f" ({tally['nothing_judged']} with no item found)" if tally.get("nothing_judged") else ""
+    half = f" In {tally['half_judged']} an item was found in some views alone." if tally.get("half_judged") else ""
     summary = " · ".join(f"{tally[d.value]} {d.value}{unjudged if d is Decision.CLEAR else ''}" for d in Decision)
     part = f" The {shown} most in need of a look are shown; findings.json holds all." if shown < total else ""
     yield (
         '<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>bagscan report</title>'
-        f"<style>{STYLE}</style><h1>bagscan report</h1><p>{total} scans: {summary}.{part}</p>"
+        f"<style>{STYLE}</style><h1>bagscan report</h1><p>{total} scans: {summary}.{half}{part}</p>"
         f"<p class='muted'>{'<br>'.join(map(html.escape, models))}<br>"
-        "Green: benign sub-components. Red, dashed: anomalous. Expected FPR: share of benign segments of the validation split "
+        "Green: benign sub-components. Red, dashed, in a numbered ring: anomalous. Expected FPR: share of benign segments of the validation split "
         "that score as high; a bag has some hundred segments. A first-stage aid; a person decides.</p>"
     )
     yield from sections

@@ -176,6 +176,10 @@ def store_account(
         elif not key:
             _say(f"{name} exists: nothing to do; see --key and --password")
         if key:
+            in_use = (tables.api_keys.c.account_id == known, tables.api_keys.c.name == key[:64], tables.api_keys.c.revoked_at.is_(None))
+            with store.read() as connection:
+                if connection.execute(select(tables.api_keys.c.id).where(*in_use)).first():  # nobody could tell the two apart
+                    raise AccountError(f"{name} has a key {key!r} in use: revoke it under Accounts, or choose another name")
             typer.echo(store.write(lambda connection: accounts.create_key(connection, auditor, "command line", known, key))[1])
 
 

@@ -30,7 +30,8 @@ def make_accounts(service: Service, report: Report) -> None:
     with service.store.read() as connection:
         known = set(connection.execute(select(tables.accounts.c.name)).scalars())
     if known and known != set(PEOPLE):
-        raise BagscanError("--demo makes accounts of a password that everybody knows: give it a folder of its own")
+        others = ", ".join(sorted(known - set(PEOPLE))) or "not those of the demo"
+        raise BagscanError(f"--demo makes accounts of a password that everybody knows, and here are others ({others}): start without --demo, or give another --folder")
     if not known:
         password_hash = accounts.hash_password(PASSWORD)
         for name, role in PEOPLE.items():

@@ -128,7 +128,10 @@ def obtain_split(config: DataConfig, records: list[Record], out: Path, report: R
         write_split(path, given_split(records, fractions, config.seed) if own else make_split(records, fractions, config.seed))
     split = read_split(path)
     if not config.split and (split.seed, dict(split.fractions)) != (config.seed, fractions):
-        raise DataError(f"{path} was made with data.seed={split.seed} and fractions {list(split.fractions.values())}, not the ones asked for now: use another folder")
+        before = ", ".join(f"{part} {split.fractions[part]}" for part in fractions if part in split.fractions)
+        raise DataError(
+            f"{path} was made with data.seed={split.seed} and data.fractions {before}, not the ones asked for now: ask for those, or delete it where nothing was trained on it"
+        )
     ids, known = {r.id for r in records}, set(split.sha256)
     if ids - known:
         report(f"{len(ids - known)} scans are new since {path} was made and in no part of it")

@@ -44,8 +44,10 @@ def calibrate_model(experiment: Judgeable, folder: Path, max_fpr: float, report:
             conformal, benign ``scan``; a scan is judged whole, as in use, by its worst segment in any view.
 
     Raises:
-        ConfigError: no such level. DataError: too few benign ones for the rate.
+        ConfigError: no such level, or no such rate. DataError: too few benign ones for the rate.
     """
+    if not 0 < max_fpr < 1:
+        raise ConfigError(f"max_fpr must lie between 0 and 1, got {max_fpr}")
     if level not in LEVELS:
         raise ConfigError(f"level must be one of {', '.join(LEVELS)}, got {level!r}")
     model = Model.load(folder)

@@ -175,6 +175,10 @@ def load_regioner(model: Model, path: str | Path) -> None:
         weights = load_file(path)
         part = getattr(model.regioner, "items", None)
         (model.regioner if part is None or not all(k.startswith("detector.") for k in weights) else part).load_state_dict(weights)
+    except FileNotFoundError as error:
+        raise ConfigError(
+            f"init_regioner {path}: no such file; train it first, as the head of the configuration says (bagscan train configs/{Path(path).parent.name}.yaml)"
+        ) from error
     except (OSError, RuntimeError, ValueError) as error:
         raise ConfigError(f"regioner weights {path}: {error}") from error
 

@@ -131,8 +131,10 @@ def load_samples(records: Sequence[Record], model: Model, report: Callable[[str]
         sha256: of every record's file by id; see :func:`load_sample`.
 
     Raises:
-        DataError: none could be read.
+        DataError: none are asked for, or none could be read.
     """
+    if not records:
+        raise DataError("no scan of the data is in this part of the split: take more scans (a simulated set brings its own parts, whatever data.fractions says)")
 
     def one(record: Record) -> Sample | str:
         try:

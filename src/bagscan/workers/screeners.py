@@ -54,8 +54,9 @@ def drawn_scan(expected: Any, height: int = 96, width: int = 128, seed: int = 0)
     depth[height // 6 : height - height // 6, width // 8 : width - width // 8] += 0.3
     depth[height // 3 : height * 7 // 12, width * 5 // 16 : width * 9 // 16] += 0.8
     depth = depth + rng.normal(0, 0.01, depth.shape).astype(np.float32)
-    planes = {"zeff": 7 + 6 * depth, "low": np.exp(-1.3 * depth.clip(0)), "high": np.exp(-depth.clip(0))}
-    pixels = np.stack([planes.get(name, np.exp(-depth.clip(0))) for name in expected.channels]).astype(np.float32)
+    absorbed = {"low": 1.3, "red": 0.8, "blue": 1.6}  # colours as of organic matter; 1 for all others
+    planes = {"zeff": 7 + 6 * depth} | {name: np.exp(-absorbed.get(name, 1.0) * depth.clip(0)) for name in expected.channels if name != "zeff"}
+    pixels = np.stack([planes[name] for name in expected.channels]).astype(np.float32)
     pixels = pixels if "zeff" in expected.channels else pixels.clip(0, 1)
     return Scan("drawn", (View(pixels, tuple(expected.channels), expected.quantity),))
 
