@@ -85,7 +85,7 @@ def _colours(view: View) -> list[str]:
         return ["the rim is darker than the middle: the polarity is inverted"]
     if np.percentile(np.ptp(colours, 0), 99) < LEAST_COLOUR:
         return ["grey: pseudo-colour tells materials by their colour, and this has none"]
-    grey = view.pixels.mean(0)
+    grey = view.pixels[:, :: max(1, view.shape[0] // 64)].mean(0)  # some rows tell as much as all
     if np.square(np.diff(grey, axis=1)).mean() > 2 * MOST_NOISE * grey.var():
         return ["noise: neighbouring pixels have nothing to do with each other"]
     return []

@@ -95,7 +95,7 @@ def _histogram(scores: np.ndarray, threshold: float) -> str:
 
 def _cut_out(rgb: np.ndarray, box: tuple[float, float, float, float]) -> str:
     x1, y1, x2, y2 = box
-    margin = 0.4 * max(x2 - x1, y2 - y1)
+    margin = 1.2 * max(x2 - x1, y2 - y1)  # what is around it tells what it is
     height, width = rgb.shape[:2]
     window = np.s_[int(max(0, y1 - margin)) : int(min(height, y2 + margin)), int(max(0, x1 - margin)) : int(min(width, x2 + margin))]
     return f'<img class="part" alt="" src="{_data_uri(np.ascontiguousarray(rgb[window]), 132)}">'
