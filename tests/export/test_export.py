@@ -12,7 +12,7 @@ from bagscan.cli import app
 from bagscan.config import fill
 from bagscan.core.errors import ModelError
 from bagscan.export.graphs import export_onnx
-from bagscan.export.parity import SIZES, TOLERANCE, cut_differently, verify
+from bagscan.export.parity import PIXELS, SIZES, TOLERANCE, cut_differently, verify
 from bagscan.model import Model
 from bagscan.model_config import ModelConfig
 from bagscan.model_folder import shipped_models, write_manifest
@@ -39,6 +39,7 @@ def test_all_runtimes_agree_on_every_channel_set(tmp_path, channels):
     for one in told["runtimes"].values():
         assert one["scores_differ"] <= TOLERANCE
         assert one["batch_differs"] <= TOLERANCE
+        assert one["cut_differs"] <= PIXELS
         assert one["flipped"] == one["pixels_differ"] == 0
         assert one["regions"] > 50
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from bagscan.core.extras import how_to_install
 from bagscan.formats import find_scans, read_scan
 from bagscan.model import Model
 from bagscan.regions import instances
-from bagscan.runtime.engines import ENGINES, installed
+from bagscan.runtime.engines import ENGINES, installed, read_graphs
 from bagscan.runtime.exported import ExportedModel, filled, graphs_of
 from bagscan.runtime.load import RUNTIMES, TORCH, load_model
 from bagscan.workers.screeners import drawn_scan
@@ -36,8 +36,9 @@ def verify(folder: str | Path, scans: Sequence[Path] = (), sizes: Sequence[tuple
     Returns:
         ``agree``; ``runtimes``: of each ``views``, ``regions`` scored, ``scores_differ`` (largest difference), ``flipped``
         (regions on the other side of the threshold), ``pixels_differ`` (share of pixels in another region), ``batch_differs``
-        (largest difference of maps between one view and several at once) and ``ms_per_view``; ``torch alone``: the same for
-        the network as it trains, where torch cuts too.
+        (largest difference between scores of several views at once, of every size, and of torch's for each alone), ``cut_differs``
+        and ``items_differ`` (as below, where the runtime cuts and finds items by itself, as in a program that reads the graphs) and
+        ``ms_per_view``; ``torch alone``: the same for the network as it trains, where torch cuts too.
 
     Raises:
         ModelError: it was never exported.
@@ -54,20 +55,32 @@ def verify(folder: str | Path, scans: Sequence[Path] = (), sizes: Sequence[tuple
     # On drawn views no item may be found: the superpixels of the whole view are judged too.
     told = {name: [_compared(one(reference), one(model), view, threshold) for view in views for one in (_as_it_is, _everywhere)] for name, model in models.items()}
     alone = _summed([_compared(_everywhere(reference), _everywhere(plain), view, threshold) for view in views])
-    items = max((_items_differ(reference, plain, view) for view in views), default=0.0)
-    runtimes = {name: _summed(rows) | {"batch_differs": _batch(reference, models[name])} for name, rows in told.items()}
+    detector = getattr(plain.regioner, "items", plain.regioner)
+    items = max((_items_differ(reference, lambda v, _: detector.detect(v), view) for view in views), default=0.0)
+    runtimes = {name: _summed(rows) | _by_itself(reference, folder, name, views) for name, rows in told.items()}
+    for name, model in models.items():
+        runtimes[name]["batch_differs"] = max(_batch(reference.everywhere(), model.everywhere(), size) for size in sizes)
     agree = alone["pixels_differ"] <= PIXELS and alone["scores_differ"] <= TOLERANCE and not alone["flipped"] and items <= ITEMS
     agree = agree and all(r["scores_differ"] <= TOLERANCE and not r["flipped"] and not r["pixels_differ"] and r["batch_differs"] <= TOLERANCE for r in runtimes.values())
+    agree = agree and all(r["cut_differs"] <= PIXELS and r["items_differ"] <= ITEMS for r in runtimes.values())
     return {"agree": agree, "tolerance": TOLERANCE, "sizes": [list(size) for size in sizes], "runtimes": runtimes, "torch alone": alone | {"items_differ": items}}
 
 
-def _items_differ(reference: ExportedModel, plain: Any, view: View) -> float:
-    """Largest difference between scores of what torch and the exported detector find, sure or not; 1 where they find other things."""
+def _by_itself(reference: ExportedModel, folder: str | Path, name: str, views: Sequence[View]) -> dict[str, float]:
+    """How far a runtime that cuts and finds items by itself is from what bagscan cuts in one of them for all."""
+    whole, other = reference.everywhere(), reference.cut_by(ENGINES[name](read_graphs(Path(folder))))
+    cut = [cut_differently(whole.regions(view).labels, other.everywhere().regions(view).labels) for view in views]
+    items = [_items_differ(reference, other.detect, view) for view in views]
+    return {"cut_differs": max(cut, default=0.0), "items_differ": max(items, default=0.0)}
+
+
+def _items_differ(reference: ExportedModel, detect: Callable[[View, Any], list[dict[str, Any]]], view: View) -> float:
+    """Largest difference between scores of what another and the exported detector find, sure or not; 1 where they find other things."""
     settings = reference.config.regioner.get("items", reference.config.regioner)
     if "items" not in graphs_of(reference.config):
         return 0.0
-    detector = getattr(plain.regioner, "items", plain.regioner)
-    found, expected = reference.detect(view, filled(instances.Config, settings)), detector.detect(view)
+    config = filled(instances.Config, settings)
+    found, expected = reference.detect(view, config), detect(view, config)
     if len(found) != len(expected):
         return 1.0
     apart = [abs(a["score"] - b["score"]) + float((a["mask"] != b["mask"]).mean()) for a, b in zip(found, expected, strict=True)]
@@ -133,11 +146,15 @@ def cut_differently(one: np.ndarray, other: np.ndarray) -> float:
     return float(1 - min(stay) / one.size)
 
 
-def _batch(reference: Any, model: Any) -> float:
-    """Largest difference between maps of views that come together and of torch's for each alone."""
-    views = [drawn_scan(model.config.input, 123, 157, seed).views[0].pixels for seed in range(BATCH)]
-    together = model.maps(np.stack(views))
-    return float(max(np.abs(together[k] - reference.maps(one[None])[0]).max() for k, one in enumerate(views)))
+def _batch(reference: ExportedModel, model: Any, size: tuple[int, int]) -> float:
+    """Largest difference between scores of views that come together and of torch's for each alone."""
+    views = [model.config.input.working_view(drawn_scan(model.config.input, *size, seed).views[0]) for seed in range(BATCH)]
+    together = model.maps(np.stack([view.pixels for view in views]))
+    apart = []
+    for maps, view in zip(together, views, strict=True):
+        regions = reference.regions(view)
+        apart.append(np.abs(model.score_maps(maps, regions) - reference.score_regions(view, regions)).max(initial=0) if regions.n else 0.0)
+    return float(max(apart))
 
 
 def _summed(rows: Sequence[dict[str, float]]) -> dict[str, Any]:

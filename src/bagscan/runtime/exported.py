@@ -74,9 +74,11 @@ class ExportedModel:
 
     def score_regions(self, view: View, regions: Regions) -> np.ndarray:
         """(n,) calibrated scores of given regions of a view at working size."""
-        if not regions.n:
-            return np.zeros(0, np.float32)
-        means = region_means(self.maps(view.pixels[None])[0], regions)
+        return self.score_maps(self.maps(view.pixels[None])[0], regions) if regions.n else np.zeros(0, np.float32)
+
+    def score_maps(self, maps: np.ndarray, regions: Regions) -> np.ndarray:
+        """(n,) calibrated scores of given regions from the (h, w, D) feature maps of their view."""
+        means = region_means(maps, regions)
         scores = _output(self._judge.run("score", {"means": means}), "score", "scores")
         if scores.shape != (regions.n,):
             raise ModelError(f"score.onnx gave {scores.shape} for {regions.n} regions")
@@ -96,6 +98,12 @@ class ExportedModel:
             return self
         other = copy.copy(self)
         other.config = replace(self.config, regioner=settings["parts"])
+        return other
+
+    def cut_by(self, engine: Engine) -> ExportedModel:
+        """This model, cutting by another runtime: what a program that reads the graphs by itself would do."""
+        other = copy.copy(self)
+        other._cutter = engine
         return other
 
     def _cut(self, settings: dict[str, Any], view: View, n_superpixels: int | None) -> Regions:
