@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import yaml
 from typer.testing import CliRunner
 
 from bagscan.cli import app
@@ -366,6 +367,12 @@ def test_the_same_model_on_other_regions(tiny_config, tiny_model, tmp_path):
         assert isinstance(refused.exception, ConfigError), refused.output
 
 
+def _source(config):
+    """The one source of a configuration, as ``--set`` takes it."""
+    (source,) = yaml.safe_load(config.read_text())["data"]["sources"]
+    return json.dumps(source)
+
+
 def test_data_check_and_doctor(tiny_config):
     checked = json.loads(run(app, ["data", "check", str(tiny_config), "--read", "--json"]).stdout)
     assert checked["datasets"][0]["scans"] == 24
@@ -373,6 +380,11 @@ def test_data_check_and_doctor(tiny_config):
     assert json.loads(subprocess.run([sys.executable, "-c", without], capture_output=True, text=True, check=True).stdout)["datasets"][0]["scans"] == 24
     nothing = run(app, ["data", "check", str(Path(__file__).parents[1] / "configs" / "ssn_bsds500.yaml")])
     assert "needs a configuration with data" in str(nothing.exception)
+    lacking = run(app, ["data", "check", str(tiny_config), "--json", "--set", "data.sources=[{format: simulated, root: nowhere}, " + _source(tiny_config) + "]"])
+    assert lacking.exit_code == 2
+    told = json.loads(lacking.stdout)
+    assert [one["scans"] for one in told["datasets"]] == [24]
+    assert "nowhere: no simulated data set" in told["lacking"][0]
     assert json.loads(run(app, ["doctor", "--json"]).stdout)["parts"]["regions"] == ["whole_image", "grid", "slic", "ssn", "mask_rcnn", "faster_rcnn", "sub_components"]
 
 

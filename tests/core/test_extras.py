@@ -35,3 +35,14 @@ def test_what_trains_is_brought_by_train():
     assert extras.extra_of("torch") == extras.extra_of("timm") == "train"
     assert extras.extra_of("s3fs") == "storage"
     assert extras.extra_of("prometheus_client") == "service"
+
+
+def test_a_clone_offers_its_own_environment_too(monkeypatch, tmp_path):
+    told = json.dumps({"url": f"file://{tmp_path}", "dir_info": {"editable": True}})
+    monkeypatch.setattr(extras, "distribution", lambda name: Installed(told))
+    assert extras.or_make_setup("train") == ""  # no Makefile there
+    (tmp_path / "Makefile").touch()
+    assert extras.or_make_setup("train") == f"; or make setup in {tmp_path}, which brings all of it into {tmp_path / '.venv'}"
+    assert extras.or_make_setup("cluster") == ""
+    monkeypatch.setattr(extras, "distribution", lambda name: Installed(None))
+    assert extras.or_make_setup("train") == ""

@@ -15,7 +15,7 @@ from bagscan.cli.scanner import convert, export_compass, gallery, simulate, tip
 from bagscan.cli.screening import batch, screen
 from bagscan.cli.tables import benchmark
 from bagscan.cli.terminal import EXIT_USAGE, say
-from bagscan.core.extras import extra_of, how_to_install
+from bagscan.core.extras import extra_of, how_to_install, or_make_setup
 from bagscan.export.commands import export
 from bagscan.service.commands import audit_app, serve, store_app
 
@@ -57,7 +57,8 @@ def main() -> None:
         sys.exit(EXIT_USAGE)
     except ModuleNotFoundError as error:
         package = (error.name or "").partition(".")[0]
-        say(f"bagscan: this needs the package {package}, which is not installed: {how_to_install(extra_of(package))}")
+        extra = extra_of(package)
+        say(f"bagscan: this needs the package {package}, which is not installed: {how_to_install(extra)}{or_make_setup(extra)}")
         sys.exit(EXIT_USAGE)
     except OSError as error:  # a full disk, a folder that may not be written
         say(f"bagscan: {error}")

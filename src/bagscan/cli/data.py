@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from bagscan.cli.terminal import EXIT_BAD_ITEMS, AsJson, Config, Settings, show
+from bagscan.cli.terminal import EXIT_BAD_ITEMS, EXIT_USAGE, AsJson, Config, Settings, show
 
 
 def data_check(
@@ -18,7 +18,7 @@ def data_check(
     """Say what a configuration's datasets hold, what is absent, and what cannot be read."""
     from collections import Counter
 
-    from bagscan.core.errors import ReadError
+    from bagscan.core.errors import DataError, ReadError
     from bagscan.formats import read_scan
     from bagscan.training.data import load_source, read_data
 
@@ -30,9 +30,14 @@ def data_check(
     else:
         read_experiment(config, settings)
     found: list[dict[str, Any]] = []
+    lacking: list[str] = []
     bad_items = 0
     for source in data.sources:
-        collection = load_source(source)
+        try:
+            collection = load_source(source)
+        except DataError as error:  # of several sets, one that is not there hides none of the others
+            lacking.append(str(error))
+            continue
         bad = dict(collection.bad)
         if read:
             for record in collection.records:
@@ -63,8 +68,11 @@ def data_check(
             blocks.append("  objects: " + ", ".join(f"{k} {v}" for k, v in sorted(one["objects"].items())))
             blocks.append("  scanners: " + ", ".join(f"{k} {v}" for k, v in sorted(one["scanners"].items())))
             blocks += [f"  bad: {reason}" for reason in one["bad"].values()]
+        blocks += [f"lacking: {reason}" for reason in lacking]
         return "\n".join(blocks)
 
-    show({"datasets": found}, as_json, text)
+    show({"datasets": found, "lacking": lacking}, as_json, text)
+    if lacking:
+        raise typer.Exit(EXIT_USAGE)
     if bad_items:
         raise typer.Exit(EXIT_BAD_ITEMS)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from importlib.metadata import PackageNotFoundError, distribution
+from pathlib import Path
 from shlex import quote
 from typing import Any
 from urllib.parse import unquote, urlparse
@@ -31,6 +32,15 @@ def how_to_install(extra: str) -> str:
         what = f"{unquote(urlparse(origin['url']).path)}[{extra}]"
         editable = "-e " if origin["dir_info"].get("editable") else ""
     return f"pip install {editable}{quote(what)}"
+
+
+def or_make_setup(extra: str) -> str:
+    """Of a clone, the other way to an extra: its own environment, which brings all but the cluster's; empty elsewhere."""
+    origin = _origin()
+    clone = Path(unquote(urlparse(origin.get("url", "")).path))
+    if extra == "cluster" or not origin.get("dir_info", {}).get("editable") or not (clone / "Makefile").is_file():
+        return ""
+    return f"; or make setup in {clone}, which brings all of it into {clone / '.venv'}"
 
 
 def _origin() -> dict[str, Any]:

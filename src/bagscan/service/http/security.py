@@ -72,7 +72,7 @@ def allow(permission: str) -> Any:
 
     async def checked(who: Annotated[Who | None, Depends(asking)]) -> Who:
         if who is None:
-            raise Problem(401, "log in, or send an API key")
+            raise Problem(401, "log in, or send an API key (bagscan store account NAME --key KEY_NAME makes one)")
         if not who.may(permission):
             raise Problem(403, f"the role {who.role} may not do this (it takes {permission})")
         return who
