@@ -78,6 +78,13 @@ def test_scores_do_not_depend_on_the_number_of_threads(simulated_root):
     assert np.array_equal(*told)
 
 
+@pytest.mark.parametrize(("side", "colour"), [(8, (0.9, 0.5, 0.1)), (20, (0.9, 0.5, 0.1)), (200, (0.97, 0.96, 0.95))])
+def test_a_small_or_pale_item_is_no_fault(side, colour):
+    pixels = np.ones((3, 480, 640), np.float32)
+    pixels[:, 100 : 100 + side, 200 : 200 + side] = np.array(colour, np.float32)[:, None, None]
+    assert unfit(View(pixels, ("red", "green", "blue"), "pseudo_colour", bit_depth=8)) == []
+
+
 def test_a_fault_is_review_in_the_report(tiny_model):
     screener = Screener.load(tiny_model)
     rng = np.random.default_rng(0)

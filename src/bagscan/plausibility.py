@@ -16,7 +16,7 @@ AIR_AT_LEAST = 0.6  # transmission that the brightest hundredth must reach: some
 MOST_CLIPPED = 0.25  # share of 16-bit pixels at full scale, or of any at none
 MOST_SWAPPED = 0.5  # share of absorbing pixels at which low energy passes better
 STEPS_OF_8_BITS = 256
-LEAST_COLOUR = 0.04  # between the largest and the smallest of red, green and blue, in the most coloured hundredth: real scans have .47 and more
+LEAST_COLOUR = 0.04  # between the largest and the smallest of red, green and blue, in the most coloured hundredth of what absorbs: full bags have .47 and more
 MOST_NOISE = 0.5  # variance between neighbouring pixels over that of the picture: scans have less than .04, noise has 1
 DARK_RIM, BRIGHT, LEAST_AIR = 0.12, 0.85, 0.1  # a rim darker than that, and less of the picture that is as bright as air
 SAMPLE = 40_000  # pixels looked at where a part tells as much as all
@@ -83,7 +83,8 @@ def _colours(view: View) -> list[str]:
     rim = np.mean([_rim(channel) for channel in view.pixels], 0)
     if _dark(rim, sample):
         return ["the rim is darker than the middle: the polarity is inverted"]
-    if np.percentile(np.ptp(colours, 0), 99) < LEAST_COLOUR:
+    absorbing = sample < 0.9
+    if absorbing.sum() >= 50 and np.percentile(np.ptp(colours, 0)[absorbing], 99) < LEAST_COLOUR:
         return ["grey: pseudo-colour tells materials by their colour, and this has none"]
     grey = view.pixels[:, :: max(1, view.shape[0] // 64)].mean(0)  # some rows tell as much as all
     if np.square(np.diff(grey, axis=1)).mean() > 2 * MOST_NOISE * grey.var():

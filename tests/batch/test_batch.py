@@ -1,6 +1,5 @@
 """Archives: nothing lost, nothing twice, the same bytes whatever happens; on a stand-in worker, and once for real."""
 
-import fcntl
 import hashlib
 import json
 import os
@@ -19,7 +18,7 @@ from typer.testing import CliRunner
 
 from bagscan.batch.index import count_index, read_index
 from bagscan.batch.pool import Pool
-from bagscan.batch.run import BatchConfig, _stamp, prepare, screen_archive
+from bagscan.batch.run import BatchConfig, _stamp, only_run, prepare, screen_archive
 from bagscan.cli import app
 from bagscan.core.errors import ConfigError, DataError, ReadError
 from bagscan.formats import find_scans
@@ -300,6 +299,9 @@ def test_named_files_are_bags_as_those_of_their_folder_are(tmp_path):
     files = sorted(source.iterdir())
     assert paths_of(files, tmp_path / "named") == paths_of([source], tmp_path / "folder")
     assert [len(paths) for paths in paths_of(files, tmp_path / "named")] == [2, 2, 1]
+    png_set(source, "8_below")
+    (source / "8_below.png").write_bytes(b"x")  # a picture of the name of a set: neither takes the place of the other
+    assert len(paths_of([source], tmp_path / "beside")) == 5
 
 
 def test_one_place_by_two_names_is_no_second_source(tmp_path):
@@ -357,12 +359,16 @@ def test_types_that_nothing_reads_are_told(tmp_path):
 
 def test_two_runs_in_one_folder_do_not_judge_the_same(tmp_path):
     source, out, config = archive(tmp_path, 3), tmp_path / "out", BatchConfig(part_size=20)
-    prepare([source], shipped_models(), out, config, lambda _: None)
-    with (out / "_batch.json").open() as held:
-        fcntl.flock(held, fcntl.LOCK_EX)
-        with pytest.raises(DataError, match="another run is at work"):
-            run(source, out)
+    line = ["batch", str(source), "--out", str(out), "--part-size", "20", "--index-only"]
+    with only_run(out):
+        prepare([source], shipped_models(), out, config, lambda _: None)
+        assert "another run is at work" in str(CliRunner().invoke(app, line).exception)
+    assert CliRunner().invoke(app, line).exit_code == 0
     assert run(source, out)["bags"] == 3
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError, match="no scans"), only_run(tmp_path / "nothing"):
+        prepare([tmp_path / "empty"], shipped_models(), tmp_path / "nothing", config, lambda _: None)
+    assert not (tmp_path / "nothing").exists()
 
 
 @pytest.mark.parametrize("out", ["s3://bucket/x", "memory://x", "file:///tmp/x"])
@@ -371,8 +377,9 @@ def test_results_are_not_written_to_an_address(tmp_path, out):
         prepare([archive(tmp_path, 1)], shipped_models(), Path(out), BatchConfig(), lambda _: None)
 
 
-def test_a_folder_with_a_colon_is_a_folder(tmp_path):
-    assert run(archive(tmp_path, 1), tmp_path / "mem:out")["bags"] == 1
+def test_a_folder_with_a_colon_is_a_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert run(archive(tmp_path, 1), Path("mem:out"))["bags"] == 1
 
 
 @pytest.mark.parametrize("timeout_s", [0.0, -1.0, float("nan"), float("inf")])
@@ -386,6 +393,10 @@ def test_a_damaged_part_is_named_and_can_be_made_again(tmp_path):
     run(source, out)
     before = bytes_of(out)
     part = out / "part-00000.parquet"
+    whole = part.read_bytes()
+    part.write_bytes(whole[:4] + bytes(byte ^ 255 for byte in whole[4 : len(whole) // 2]) + whole[len(whole) // 2 :])
+    with pytest.raises(DataError, match=r"part-00000.parquet is damaged"):
+        run(source, out)
     part.write_bytes(b"")
     with pytest.raises(DataError, match=r"part-00000.parquet is damaged.*delete it"):
         run(source, out)

@@ -9,7 +9,7 @@ import pytest
 from bagscan.batch.index import read_index, write_index
 from bagscan.batch.pool import Pool
 from bagscan.batch.run import BatchConfig, missing_parts, prepare, screen_archive
-from bagscan.batch.storage import file_system, is_remote, listed, publish, renamed
+from bagscan.batch.storage import file_system, is_remote, listed, object_at, publish, renamed
 from bagscan.core.errors import ConfigError, DataError, ReadError
 from bagscan.formats.images import write_image, write_png_set
 from bagscan.formats.stacks import write_tiff
@@ -170,6 +170,9 @@ def test_what_a_store_does_not_list_is_not_missed(monkeypatch):
     for name in ("a/1.tif", "b/2.tif", "c/3.tif"):
         system.pipe_file(f"/arch/{name}", b"x")
     assert [folder for folder, _ in listed("memory://arch")] == ["memory:///arch", "memory:///arch/a", "memory:///arch/b", "memory:///arch/c"]
+    assert object_at("memory://arch") is None
+    assert object_at("memory://arch/a/1.tif")[0] == "memory:///arch/a"
+    assert object_at("memory://arch/nothing") is None
     whole = type(system).ls
 
     def failing(self, path, *args, **kwargs):

@@ -11,7 +11,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from bagscan.batch.storage import is_object, is_remote, listed, set_members
+from bagscan.batch.storage import is_remote, listed, object_at, set_members
 from bagscan.core.errors import DataError
 from bagscan.core.files import whole
 from bagscan.formats.scans import BESIDE_SCANS, CONVERTED, MARKS, READERS, RECIPE, doubled_error, no_scans, refuse_doubled, set_at, told_types, walk
@@ -85,22 +85,24 @@ def _chunks(rows: Iterable[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
 def _bags(sources: Sequence[str | Path], views: Sequence[str], unknown: Counter[str]) -> Iterator[dict[str, Any]]:
     """Bags of all sources; files that are named by themselves are put together as those of a folder are, and kept whatever their type."""
     named: dict[str, dict[str, str]] = {}
+    folders: list[str | Path] = []
     for source in sources:
         if Path(source).is_file():
             named.setdefault(os.path.dirname(source), {})[os.path.basename(source)] = ""
-        elif is_remote(source) and is_object(str(source)):
-            for url, stamps in listed(str(source)):
-                named.setdefault(url, {}).update(stamps)
+        elif is_remote(source) and (one := object_at(str(source))):
+            named.setdefault(one[0], {}).update(one[1])
+        else:
+            folders.append(source)
     for folder, files in named.items():
         yield from _bags_of(folder, list(files), views, files if is_remote(folder) else {}, named=True)
-    for source in sources:
+    for source in folders:
         if is_remote(source):
-            for url, stamps in listed(str(source)) if not is_object(str(source)) else ():
+            for url, stamps in listed(str(source)):
                 if {RECIPE, "dataset.json"} <= stamps.keys() or CONVERTED in stamps:
                     raise doubled_error(url)
                 _count_unknown(stamps, unknown)
                 yield from _bags_of(url, list(stamps), views, stamps)
-        elif Path(source).is_dir():
+        else:
             for folder, _, names in walk(source):
                 if not set(MARKS).isdisjoint(names):
                     refuse_doubled(folder)
@@ -133,6 +135,8 @@ def _bags_of(folder: str, files: list[str], views: Sequence[str], stamps: Mappin
             name, stem = members[0], stem.rpartition("_")[0]  # one path stands for a set of channels
         view = next((v for v in views if stem.endswith(f"_{v}")), None)
         key = (stem.removesuffix(f"_{view}") if view else stem, ending if view else name)
+        if (view or "0") in groups.get(key, {}):  # a picture beside a set of the same name
+            key = (stem, name)
         groups.setdefault(key, {})[view or "0"] = name
     for (bag, _), found in groups.items():
         yield _row(bag, {view: os.path.join(folder, name) for view, name in found.items()}, stamps)

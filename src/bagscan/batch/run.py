@@ -7,6 +7,7 @@ says what belongs to it.
 from __future__ import annotations
 
 import fcntl
+import itertools
 import json
 import math
 import os
@@ -32,7 +33,7 @@ from bagscan.runtime.load import chosen_runtime
 
 SAY_EVERY_S, MOST_ERRORS = 5.0, 10
 # Readers of a whole folder of Parquet pass over names that begin so.
-INDEX, ABOUT, LEDGER = "_index.arrow", "_batch.json", "_ledger"
+INDEX, ABOUT, LEDGER, LOCK = "_index.arrow", "_batch.json", "_ledger", "_lock"
 Report = Callable[[str], None]
 
 
@@ -62,11 +63,10 @@ def prepare(sources: Sequence[str | Path], models: Sequence[Path], out: Path, co
         ConfigError: ``out`` is another run's: other sources, models or sizes of parts; a source lies within another; ``out`` is an address.
         DataError: no scans; ``out`` is a file. ReadError: a set that shows every bag twice.
     """
-    if re.match(r"\w+:/", str(out)):
-        raise ConfigError(f"--out {out}: results are written to a folder of this machine; --to copies every finished part to object storage")
+    _refuse_address(out)
     _refuse_doubles(sources)
     about: dict[str, Any] = {
-        "sources": [str(source) if is_remote(source) else str(Path(source).absolute()) for source in sources],
+        "sources": [_absolute(source) for source in sources],
         "models": [verified_id(model) for model in models],
         "runtimes": [chosen_runtime(model) for model in models],
         "part_size": config.part_size,
@@ -107,24 +107,46 @@ def _folder(out: Path) -> Iterator[None]:
 
 def _refuse_doubles(sources: Sequence[str | Path]) -> None:
     """Every bag of a source that lies within another would be two rows."""
-    places = [same_place(source) for source in sources]
-    for number, place in enumerate(places):
-        for other in places[:number]:
-            if f"{place}/".startswith(f"{other}/") or f"{other}/".startswith(f"{place}/"):
-                raise ConfigError(f"{place} and {other}: bags of the one would be judged twice; name the outer one alone")
+    places = sorted(f"{same_place(source)}/" for source in sources)
+    for outer, inner in itertools.pairwise(places):  # what lies within a place comes right after it
+        if inner.startswith(outer):
+            raise ConfigError(f"{inner[:-1]} and {outer[:-1]}: bags of the one would be judged twice; name the outer one alone")
+
+
+def _absolute(source: str | Path) -> str:
+    """A source as other processes and nodes, which may stand elsewhere, find it; ``file://`` is a path of this machine."""
+    if is_remote(source) and not str(source).startswith("file://"):
+        return str(source)
+    return same_place(source) if is_remote(source) else str(Path(source).absolute())
+
+
+def _refuse_address(out: Path) -> None:
+    if re.match(r"\w+:/", str(out)):
+        raise ConfigError(f"--out {out}: results are written to a folder of this machine; --to copies every finished part to object storage")
 
 
 @contextmanager
-def _only_run(out: Path) -> Iterator[None]:
-    """Hold a run's folder against a second run of the same line, which would judge the same bags and take its ledger away."""
-    with (out / ABOUT).open() as lock:
+def only_run(out: Path, report: Report = print) -> Iterator[None]:
+    """Hold a folder from before :func:`prepare` to the end of :func:`screen_archive` against a second run of the same line.
+
+    That one would list again, judge the same bags and take the ledger away. A folder that holds nothing in the end goes again.
+
+    Raises:
+        DataError: another run is at work there; ``out`` is a file. ConfigError: ``out`` is an address.
+    """
+    _refuse_address(out)
+    with _folder(out), (out / LOCK).open("a") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise DataError(f"{out}: another run is at work there; this line goes on where it ends") from None
-        except OSError:
-            pass  # a file system without locks
-        yield
+        except OSError as error:
+            report(f"{out}: its file system gives no locks ({error.strerror}); see to it that no second run works there")
+        try:
+            yield
+        finally:
+            if not (out / INDEX).exists():
+                (out / LOCK).unlink(missing_ok=True)
 
 
 class Judges(Protocol):
@@ -144,16 +166,8 @@ def screen_archive(out: Path, config: BatchConfig, pool: Judges, report: Report 
         to: URL of a folder in object storage that every finished part is copied to.
 
     Raises:
-        DataError: another run is at work in ``out``; a finished part is damaged; ``to`` cannot be written.
+        DataError: a finished part cannot be read; ``to`` cannot be written.
     """
-    try:
-        with _only_run(out):
-            return _screen_parts(out, config, pool, report, to)
-    finally:
-        pool.stop()
-
-
-def _screen_parts(out: Path, config: BatchConfig, pool: Judges, report: Report, to: str) -> dict[str, Any]:
     total, started = count_index(out / INDEX), time.monotonic()
     if to:
         claim(to, out / ABOUT)
@@ -161,15 +175,19 @@ def _screen_parts(out: Path, config: BatchConfig, pool: Judges, report: Report, 
     if there := sum(min(config.part_size, total - first) for first in range(0, total, config.part_size) if part_path(out, first // config.part_size).is_file()):
         report(f"{there:,} of {total:,} bags are judged already")
         progress.known(there)
-    for number, bags in missing_parts(out, config):
-        screen_part(out, number, bags, config, pool, progress)
-        if to:
-            publish([part_path(out, number)], to)
+    try:
+        for number, bags in missing_parts(out, config):
+            screen_part(out, number, bags, config, pool, progress)
+            if to:
+                publish([part_path(out, number)], to)
+    finally:
+        pool.stop()
+    counts = tally(out)  # before more is copied: what cannot be read must not take the place of a sound copy
     if to:  # those of a run that was killed before it had copied them
         publish(sorted(out.glob("part-*.parquet")), to, missing_only=True)
     shutil.rmtree(out / LEDGER, ignore_errors=True)
     runtime = ", ".join(sorted(set(json.loads((out / ABOUT).read_text())["runtimes"])))
-    return tally(out) | {"bags": total, "runtime": runtime, "seconds": round(time.monotonic() - started, 1), "config": asdict(config), "out": str(out)}
+    return counts | {"bags": total, "runtime": runtime, "seconds": round(time.monotonic() - started, 1), "config": asdict(config), "out": str(out)}
 
 
 def part_path(out: Path, number: int) -> Path:
@@ -243,8 +261,9 @@ def tally(out: Path) -> dict[str, Any]:
     counts: dict[str, int] = {"ALARM": 0, "CLEAR": 0, "REVIEW": 0, "nothing_judged": 0, "errors": 0}
     for path in sorted(out.glob("part-*.parquet")):
         try:
-            columns = pq.read_table(path, columns=["decision", "n_regions", "error"], partitioning=None)
-        except pa.ArrowException as error:
+            with path.open("rb") as file:  # of a path, Arrow would take one with a colon for an address
+                columns = pq.read_table(file, columns=["decision", "n_regions", "error"])
+        except (pa.ArrowException, OSError) as error:
             raise DataError(f"{path} is damaged ({error}): delete it, and the same line judges its bags again") from error
         for entry in pc.value_counts(columns["decision"]).to_pylist():
             counts[entry["values"]] += entry["counts"]

@@ -55,15 +55,21 @@ def set_members(name: str) -> list[str]:
     return [f"{stem}_{c}.png" for c in CHANNEL_NAMES] if name.endswith(".png") and channel in CHANNEL_NAMES else [name]
 
 
-def is_object(url: str) -> bool:
-    """Whether a URL is that of one file.
+def object_at(url: str) -> tuple[str, dict[str, str]] | None:
+    """URL of the folder of the one file that a URL is of, and the file as :func:`listed` tells it; None where it is of none.
 
     Raises:
-        DataError: it cannot be told.
+        DataError: it cannot be told. (fsspec's own ``isfile`` says no where a store does not answer.)
     """
     system, root = file_system(url)
     with _told(DataError, f"{url} cannot be listed"):
-        return bool(system.isfile(root))
+        try:
+            about = system.info(root)
+        except FileNotFoundError:
+            return None
+        if about["type"] == "directory":
+            return None
+        return f"{url.partition('://')[0]}://{system._parent(root)}", {os.path.basename(root): _stamp(about)}
 
 
 def same_place(source: str | os.PathLike[str]) -> str:
@@ -84,19 +90,20 @@ def listed(url: str) -> Iterator[tuple[str, dict[str, str]]]:
     """
     system, root = file_system(url)
     protocol = url.partition("://")[0]
+    if one := object_at(url):
+        yield one
+        return
     with _told(DataError, f"{url} cannot be listed"):
-        if system.isfile(root):
-            yield f"{protocol}://{system._parent(root)}", {os.path.basename(root): _stamp(system.info(root))}
-            return
         if not system.exists(root):
             raise DataError(f"{url}: nothing is there")
         # Not fsspec's own walk, which leaves out what it cannot list without a word.
         waiting = [root]
         while waiting:
             folder = waiting.pop()
-            inside = {about["name"].rstrip("/").rpartition("/")[2]: about for about in system.ls(folder, detail=True) if about["name"].strip("/") != folder.strip("/")}
-            yield f"{protocol}://{folder}", {name: _stamp(about) for name, about in inside.items() if about["type"] == "file"}
-            waiting += [about["name"] for _, about in sorted(inside.items(), reverse=True) if about["type"] == "directory"]
+            inside = [about for about in system.ls(folder, detail=True) if about["name"].strip("/") != folder.strip("/")]
+            # An object and a prefix may have one name.
+            yield f"{protocol}://{folder}", {about["name"].rpartition("/")[2]: _stamp(about) for about in inside if about["type"] != "directory"}
+            waiting += sorted((about["name"].rstrip("/") for about in inside if about["type"] == "directory"), reverse=True)
             system.invalidate_cache()  # it would keep every name that it has listed
 
 

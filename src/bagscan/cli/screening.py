@@ -51,7 +51,7 @@ def batch(
     as_json: AsJson = False,
 ) -> None:
     """Screen an archive of any size into Parquet; the same line goes on after a kill, and nothing is judged twice."""
-    from bagscan.batch.run import INDEX, BatchConfig, prepare, screen_archive
+    from bagscan.batch.run import INDEX, BatchConfig, only_run, prepare, screen_archive
     from bagscan.batch.storage import file_system
     from bagscan.model_folder import shipped_models
 
@@ -62,11 +62,12 @@ def batch(
         import ray  # noqa: F401  # missing, it should be told before an archive is listed
     if to:
         file_system(to)
-    count = prepare(sources, models, out, config, say)
-    if index_only:
-        show({"bags": count, "out": str(out)}, as_json, lambda: f"{count:,} bags in {out / INDEX}")
-        return
-    told = screen_archive(out, config, _judges(models, config, cluster), say, to)
+    with only_run(out, say):
+        count = prepare(sources, models, out, config, say)
+        if index_only:
+            show({"bags": count, "out": str(out)}, as_json, lambda: f"{count:,} bags in {out / INDEX}")
+            return
+        told = screen_archive(out, config, _judges(models, config, cluster), say, to)
     show(told, as_json, lambda: f"{_counts(told)}, {told['errors']:,} errors; judged by {told['runtime']}; {out}/part-*.parquet")
     if told["errors"]:
         raise typer.Exit(EXIT_BAD_ITEMS)
@@ -74,7 +75,7 @@ def batch(
 
 def _counts(tally: dict[str, Any]) -> str:
     unjudged = f" ({tally['nothing_judged']:,} with no item found)" if tally["nothing_judged"] else ""
-    half = f" ({tally['half_judged']:,} with an item in one view alone)" if tally.get("half_judged") else ""
+    half = f"; in {tally['half_judged']:,} an item was found in some views alone" if tally.get("half_judged") else ""
     return f"{tally['ALARM']:,} ALARM, {tally['CLEAR']:,} CLEAR{unjudged}, {tally['REVIEW']:,} REVIEW{half}"
 
 
