@@ -14,7 +14,7 @@ import pyarrow as pa
 from bagscan.batch.storage import is_remote, listed, object_at, set_members
 from bagscan.core.errors import DataError
 from bagscan.core.files import whole
-from bagscan.formats.scans import BESIDE_SCANS, CONVERTED, MARKS, READERS, RECIPE, doubled_error, no_scans, refuse_doubled, set_at, told_types, walk
+from bagscan.formats.scans import CONVERTED, MARKS, READERS, RECIPE, doubled_error, no_scans, refuse_doubled, set_at, told_types, unknown_types, walk
 
 VIEW = pa.struct([("view_id", pa.string()), ("path", pa.string()), ("stamp", pa.string())])  # the stamp of what lies in object storage
 SCHEMA = pa.schema([("bag", pa.string()), ("views", pa.list_(VIEW))])
@@ -100,19 +100,14 @@ def _bags(sources: Sequence[str | Path], views: Sequence[str], unknown: Counter[
             for url, stamps in listed(str(source)):
                 if {RECIPE, "dataset.json"} <= stamps.keys() or CONVERTED in stamps:
                     raise doubled_error(url)
-                _count_unknown(stamps, unknown)
+                unknown.update(unknown_types(stamps))
                 yield from _bags_of(url, list(stamps), views, stamps)
         else:
             for folder, _, names in walk(source):
                 if not set(MARKS).isdisjoint(names):
                     refuse_doubled(folder)
-                _count_unknown(names, unknown)
+                unknown.update(unknown_types(names))
                 yield from _bags_of(folder, names, views, {})
-
-
-def _count_unknown(names: Iterable[str], unknown: Counter[str]) -> None:
-    endings = (os.path.splitext(name)[1].lower() for name in names)
-    unknown.update(ending for ending in endings if ending not in READERS and ending not in BESIDE_SCANS)
 
 
 def _bags_of(folder: str, files: list[str], views: Sequence[str], stamps: Mapping[str, str], named: bool = False) -> Iterator[dict[str, Any]]:

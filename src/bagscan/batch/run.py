@@ -23,7 +23,7 @@ from typing import Any, Protocol
 from bagscan.batch.index import count_index, index_hash, read_index, write_index
 from bagscan.batch.ledger import Ledger
 from bagscan.batch.rows import flat_row, write_part
-from bagscan.batch.storage import claim, is_remote, publish, same_place
+from bagscan.batch.storage import absolute, claim, publish, same_place
 from bagscan.core.errors import ConfigError, DataError
 from bagscan.core.files import refuse_file, write_whole
 from bagscan.formats.scans import VIEWS, set_at
@@ -63,10 +63,10 @@ def prepare(sources: Sequence[str | Path], models: Sequence[Path], out: Path, co
         ConfigError: ``out`` is another run's: other sources, models or sizes of parts; a source lies within another; ``out`` is an address.
         DataError: no scans; ``out`` is a file. ReadError: a set that shows every bag twice.
     """
-    _refuse_address(out)
-    _refuse_doubles(sources)
+    places = [absolute(source) for source in sources]
+    _refuse_doubles(places)
     about: dict[str, Any] = {
-        "sources": [_absolute(source) for source in sources],
+        "sources": places,
         "models": [verified_id(model) for model in models],
         "runtimes": [chosen_runtime(model) for model in models],
         "part_size": config.part_size,
@@ -84,7 +84,7 @@ def prepare(sources: Sequence[str | Path], models: Sequence[Path], out: Path, co
     if next(out.glob("part-*.parquet"), None):
         raise ConfigError(f"{out} holds parts of a run that does not say of what they are; give another --out")
     with _folder(out):
-        count = write_index(about["sources"], index, config.views, report)  # absolute: other processes and nodes may stand elsewhere
+        count = write_index(about["sources"], index, config.views, report)
     write_whole(path, json.dumps(about | {"bags": count, "index_sha256": index_hash(index)}, indent=1))
     report(f"index: {count:,} bags; judged by {', '.join(sorted(set(about['runtimes'])))}")
     return count
@@ -92,7 +92,13 @@ def prepare(sources: Sequence[str | Path], models: Sequence[Path], out: Path, co
 
 @contextmanager
 def _folder(out: Path) -> Iterator[None]:
-    """A run that comes to nothing leaves no empty folder."""
+    """A run that comes to nothing leaves no empty folder.
+
+    Raises:
+        ConfigError: it is an address. DataError: it is a file.
+    """
+    if re.match(r"\w+:/", str(out)):
+        raise ConfigError(f"--out {out}: results are written to a folder of this machine; --to copies every finished part to object storage")
     refuse_file(out)
     new = not out.exists()
     out.mkdir(parents=True, exist_ok=True)
@@ -105,24 +111,12 @@ def _folder(out: Path) -> Iterator[None]:
         raise
 
 
-def _refuse_doubles(sources: Sequence[str | Path]) -> None:
+def _refuse_doubles(sources: Sequence[str]) -> None:
     """Every bag of a source that lies within another would be two rows."""
     places = sorted(f"{same_place(source)}/" for source in sources)
     for outer, inner in itertools.pairwise(places):  # what lies within a place comes right after it
         if inner.startswith(outer):
             raise ConfigError(f"{inner[:-1]} and {outer[:-1]}: bags of the one would be judged twice; name the outer one alone")
-
-
-def _absolute(source: str | Path) -> str:
-    """A source as other processes and nodes, which may stand elsewhere, find it; ``file://`` is a path of this machine."""
-    if is_remote(source) and not str(source).startswith("file://"):
-        return str(source)
-    return same_place(source) if is_remote(source) else str(Path(source).absolute())
-
-
-def _refuse_address(out: Path) -> None:
-    if re.match(r"\w+:/", str(out)):
-        raise ConfigError(f"--out {out}: results are written to a folder of this machine; --to copies every finished part to object storage")
 
 
 @contextmanager
@@ -134,7 +128,6 @@ def only_run(out: Path, report: Report = print) -> Iterator[None]:
     Raises:
         DataError: another run is at work there; ``out`` is a file. ConfigError: ``out`` is an address.
     """
-    _refuse_address(out)
     with _folder(out), (out / LOCK).open("a") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

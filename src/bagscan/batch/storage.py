@@ -72,14 +72,23 @@ def object_at(url: str) -> tuple[str, dict[str, str]] | None:
         return f"{url.partition('://')[0]}://{system._parent(root)}", {os.path.basename(root): _stamp(about)}
 
 
-def same_place(source: str | os.PathLike[str]) -> str:
-    """One name for a source, however it is written; a local path for ``file://``."""
+def absolute(source: str | os.PathLike[str]) -> str:
+    """A source as other processes and nodes, which may stand elsewhere, find it; of ``file://`` the path of this machine."""
+    if not is_remote(source):
+        return str(Path(source).absolute())
+    system, root = file_system(str(source))
+    return root if _is_local(system) else str(source)
+
+
+def same_place(source: str) -> str:
+    """One name for what :func:`absolute` gives, however it was written."""
     if not is_remote(source):
         return str(Path(source).resolve())
-    system, root = file_system(str(source))
-    if "file" in (system.protocol if isinstance(system.protocol, tuple) else (system.protocol,)):
-        return str(Path(root).resolve())
-    return f"{str(source).partition('://')[0]}://{root.strip('/')}"
+    return f"{source.partition('://')[0]}://{file_system(source)[1].strip('/')}"
+
+
+def _is_local(system: Any) -> bool:
+    return "file" in (system.protocol if isinstance(system.protocol, tuple) else (system.protocol,))
 
 
 def listed(url: str) -> Iterator[tuple[str, dict[str, str]]]:
@@ -160,7 +169,7 @@ def claim(url: str, about: Path) -> None:
     system, root = file_system(url)
     mark = f"{root.rstrip('/')}/_batch.json"  # readers of Parquet folders pass over what begins with a line
     with _told(DataError, f"{url} cannot be written"):
-        if "file" in (system.protocol if isinstance(system.protocol, tuple) else (system.protocol,)):
+        if _is_local(system):
             Path(root).mkdir(parents=True, exist_ok=True)  # object storage has no folders to make
         if not system.exists(mark):
             system.pipe_file(mark, about.read_bytes())

@@ -51,10 +51,12 @@ def convert(
     as_json: AsJson = False,
 ) -> None:
     """Image raw dual-energy scans: effective Z and pseudo-colour."""
+    from collections import Counter
+
     from bagscan.core.errors import BagscanError, ConfigError, ReadError
     from bagscan.core.files import write_whole
     from bagscan.formats import find_scans
-    from bagscan.formats.scans import CONVERTED, no_scans, told_types, unknown_types
+    from bagscan.formats.scans import CONVERTED, no_scans, told_types
     from bagscan.simulate.convert import convert_scan
     from bagscan.simulate.imaging import Calibration, read_wedges
     from bagscan.simulate.scanner import load_profile
@@ -64,7 +66,8 @@ def convert(
     if air is not None and not 0 < air <= 1:
         raise ConfigError(f"--air must be above 0 and at most 1, got {air}")
     calibration = read_wedges(wedges) if wedges else Calibration.of_profile(load_profile(profile)) if profile else None
-    scans, unknown = find_scans(paths), unknown_types(paths)
+    unknown = Counter[str]()
+    scans = find_scans(paths, unknown)
     if not scans:
         raise ReadError(no_scans(paths, unknown))
     if unknown:

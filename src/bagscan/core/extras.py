@@ -29,7 +29,7 @@ def how_to_install(extra: str) -> str:
     if "vcs_info" in origin:
         what += f" @ {origin['vcs_info']['vcs']}+{origin['url']}"
     elif "dir_info" in origin:
-        what = f"{unquote(urlparse(origin['url']).path)}[{extra}]"
+        what = f"{_path_of(origin)}[{extra}]"
         editable = "-e " if origin["dir_info"].get("editable") else ""
     return f"pip install {editable}{quote(what)}"
 
@@ -37,10 +37,14 @@ def how_to_install(extra: str) -> str:
 def or_make_setup(extra: str) -> str:
     """Of a clone, the other way to an extra: its own environment, which brings all but the cluster's; empty elsewhere."""
     origin = _origin()
-    clone = Path(unquote(urlparse(origin.get("url", "")).path))
+    clone = Path(_path_of(origin))
     if extra == "cluster" or not origin.get("dir_info", {}).get("editable") or not (clone / "Makefile").is_file():
         return ""
     return f"; or make setup in {clone}, which brings all of it into {clone / '.venv'}"
+
+
+def _path_of(origin: dict[str, Any]) -> str:
+    return unquote(urlparse(origin.get("url", "")).path)
 
 
 def _origin() -> dict[str, Any]:

@@ -135,10 +135,13 @@ def _is_16_bit(file: Path) -> bool:
         return False
 
 
-def find_scans(paths: Iterable[str | Path]) -> list[Path]:
+def find_scans(paths: Iterable[str | Path], unknown: Counter[str] | None = None) -> list[Path]:
     """Every scan in the given files and folders (recursive), sorted, one path per PNG set.
 
     A file that is named directly is always kept, whatever its type, so that its error is reported.
+
+    Args:
+        unknown: counts the endings of files in folders that are passed over, see :func:`unknown_types`.
 
     Raises:
         ReadError: a path does not exist, cannot be listed, or holds a set that shows every bag twice.
@@ -150,6 +153,8 @@ def find_scans(paths: Iterable[str | Path]) -> list[Path]:
             for mark in (p for p in inside if p.name in MARKS):
                 refuse_doubled(mark.parent)
             found += [p for p in inside if p.suffix.lower() in READERS and p.is_file()]
+            if unknown is not None:
+                unknown.update(unknown_types(p.name for p in inside))
         elif path.exists():
             found.append(path)
         else:
@@ -172,10 +177,10 @@ def walk(folder: str | Path) -> Iterator[tuple[str, list[str], list[str]]]:
         yield place, folders, files
 
 
-def unknown_types(paths: Iterable[str | Path]) -> Counter[str]:
-    """Endings of the files in folders that no reader takes and that may yet be scans, and how many of each."""
-    inside = (name for path in paths if Path(path).is_dir() for _, _, names in walk(path) for name in names)
-    return Counter(ending for name in inside if (ending := Path(name).suffix.lower()) not in READERS and ending not in BESIDE_SCANS)
+def unknown_types(names: Iterable[str]) -> Counter[str]:
+    """Endings of files that no reader takes and that may yet be scans, and how many of each."""
+    endings = (os.path.splitext(name)[1].lower() for name in names)
+    return Counter(ending for ending in endings if ending not in READERS and ending not in BESIDE_SCANS)
 
 
 def told_types(unknown: Mapping[str, int]) -> str:

@@ -11,6 +11,7 @@ import json
 import os
 import shutil
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from typing import Any
 from bagscan.core.errors import ReadError
 from bagscan.core.files import refuse_file, write_whole
 from bagscan.formats import find_scans
-from bagscan.formats.scans import VIEWS, group_views, no_scans, told_types, unknown_types
+from bagscan.formats.scans import VIEWS, group_views, no_scans, told_types
 from bagscan.reporting.findings import coco_of_rows
 from bagscan.reporting.html import error_section, render_page, report_section
 from bagscan.reporting.judged import judge_files
@@ -43,8 +44,8 @@ def screen_folder(paths: Sequence[Path], models: Sequence[Path], out: Path, repo
     Raises:
         ReadError: a path that does not exist, or nothing to screen. DataError: ``out`` is a file.
     """
-    bags = group_views(find_scans(paths), views)
-    unknown = unknown_types(paths)
+    unknown = Counter[str]()
+    bags = group_views(find_scans(paths, unknown), views)
     if not bags:
         raise ReadError(no_scans(paths, unknown))
     refuse_file(out)
