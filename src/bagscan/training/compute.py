@@ -7,6 +7,7 @@ would need one forward pass for, where losses here call parts of a model one by 
 
 from __future__ import annotations
 
+import atexit
 import dataclasses
 import os
 import platform
@@ -101,6 +102,8 @@ def compute() -> Compute:
         torch.cuda.set_device(device)
     if count > 1 and not distributed.is_initialized():
         distributed.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=LONGEST_VALIDATION)
+        # While the interpreter still stands: Gloo's threads that find it gone abort a process that has done its work.
+        atexit.register(distributed.destroy_process_group)
     return Compute(device, rank, count)
 
 
