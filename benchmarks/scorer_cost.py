@@ -21,9 +21,9 @@ SCORERS = {
     "gaussian": {},
     "memory": {},
     "isolation": {},
-    "svm": {"errors": {"name": "bigan", "epochs": 1}},
-    "fused": {"unseen": {"name": "svm", "errors": {"name": "bigan", "epochs": 1}}},
-    "gbad": {"gate": {"name": "svm", "errors": {"name": "bigan", "epochs": 1}}},
+    "svm": {"errors": {"name": "bigan", "epochs": 1, "least_steps": 0}},
+    "fused": {"unseen": {"name": "svm", "errors": {"name": "bigan", "epochs": 1, "least_steps": 0}}},
+    "gbad": {"gate": {"name": "svm", "errors": {"name": "bigan", "epochs": 1, "least_steps": 0}}},
 }
 
 

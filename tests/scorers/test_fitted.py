@@ -11,10 +11,11 @@ from sklearn.ensemble import IsolationForest
 from bagscan.core.errors import ConfigError
 from bagscan.evaluation.metrics import auroc
 from bagscan.registry import part
+from bagscan.scorers.bigan import _told
 from bagscan.scorers.fitted import held_out
 
 SILENT = lambda _: None  # noqa: E731
-BIGAN = {"name": "bigan", "widths": (32, 16), "latent": 3, "matched": 16, "epochs": 30, "batch_size": 64, "learning_rate": 1e-3}
+BIGAN = {"name": "bigan", "widths": (32, 16), "latent": 3, "matched": 16, "epochs": 30, "batch_size": 64, "learning_rate": 1e-3, "least_steps": 0}
 
 
 def plane(n: int, seed: int, off: float = 0.0) -> torch.Tensor:
@@ -144,9 +145,27 @@ def test_bigan_tells_every_epoch_and_says_when_it_collapses():
     with torch.no_grad():
         for p in scorer.generator.parameters():
             p.zero_()
-    told = scorer._epoch(3, plane(100, 0), np.array([1.0, 1, 1, 1, 1.0]), torch.Generator())
-    assert "COLLAPSED" in told
-    assert "tells all pairs apart" in told
+    assert scorer._spread(plane(100, 0), torch.Generator()) == 0
+    losses = np.array([1.0, 1, 1, 1, 1.0])
+    assert "COLLAPSED" in _told(losses, 0.0, widest=0.8, epoch=3)
+    assert "tells all pairs apart" in _told(losses, 0.0, widest=0.8, epoch=3)
+    young = _told(losses, 0.1, widest=0.1, epoch=3)
+    assert "NOT LEARNT YET" in young, "what never varied has not collapsed"
+    assert "COLLAPSED" not in young
+
+
+def test_bigan_goes_over_few_rows_until_its_steps_are_made():
+    said: list[str] = []
+    built("bigan", **{k: v for k, v in BIGAN.items() if k != "name"} | {"epochs": 3, "least_steps": 100}).fit(plane(100, 0), plane(0, 1), 0, said.append)
+    assert len(said) == 3
+    assert int(said[-1].split("step ")[1].split()[0]) >= 100
+
+
+def test_bigan_takes_its_sizes_from_what_it_describes():
+    module = part("scorers", "bigan")
+    assert module.Config(dim=1024).sizes() == ((512, 256), 64, 256), "methods page 3"
+    assert module.Config(dim=192).sizes() == ((96, 48), 12, 48)
+    assert module.Config(dim=192, widths=(7,), latent=3, matched=5).sizes() == ((7,), 3, 5)
 
 
 def test_bigan_matching_and_reconstruction_move_encoder_and_generator_alone(monkeypatch):

@@ -117,7 +117,7 @@ def test_gbad_goes_from_phase_one_to_a_report_by_configuration_alone(tmp_path, s
     one, two = tmp_path / "one.yaml", tmp_path / "two.yaml"
     data = "data: {sources: [{format: sixray, root: sixray}], fractions: [0.6, 0.2, 0.2]}\n"
     one.write_text(f"kind: multi_label\n{data}{model}scorer: {{name: multi_label, classes: [Gun, Wrench]}}}}\ntraining: {{batch_size: 4, loop: {{steps: 4}}}}\n")
-    gate = "{name: svm, errors: {name: bigan, widths: [16, 8], latent: 4, matched: 8, epochs: 2}}"
+    gate = "{name: svm, errors: {name: bigan, widths: [16, 8], latent: 4, matched: 8, epochs: 2, least_steps: 0}}"
     two.write_text(f"kind: one_class\n{data}init: {tmp_path}/one/model\nscorer: {{name: gbad, classes: [Gun, Wrench], gate: {gate}}}\n")
     cli, folder = CliRunner(), tmp_path / "two" / "model"
     for words in (
@@ -170,7 +170,7 @@ SCORERS = [
     "{name: gaussian}",
     "{name: memory, cap_mb: 0.05}",
     "{name: isolation, trees: 5}",
-    "{name: svm, errors: {name: bigan, widths: [16, 8], latent: 4, matched: 8, epochs: 2}}",
+    "{name: svm, errors: {name: bigan, widths: [16, 8], latent: 4, matched: 8, epochs: 2, least_steps: 0}}",
     "{name: fused, known: {name: softmax, hidden: 8}, unseen: {name: memory, cap_mb: 0.05}}",
 ]
 

@@ -14,7 +14,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from bagscan.benchmark.gbad_cells import GATES, MODES, ON_SKEWED, TABLE, GBADCell, GBADPlace, settings_hash
+from bagscan.benchmark.gbad_cells import GATES, MODES, ON_SKEWED, TABLE, GBADCell, GBADPlace, errors_of, settings_hash
 from bagscan.benchmark.gbad_images import Images, Report, images_of, input_of, skewed
 from bagscan.core.errors import DataError
 from bagscan.evaluation.baseline import image_statistics, trivial_baseline
@@ -109,10 +109,9 @@ def _network(place: GBADPlace, cell: GBADCell, train: list[Sample], images: Imag
 def _gated(place: GBADPlace, cell: GBADCell, phase_1: Model, train: list[Sample], classes: Sequence[str], report: Report) -> Model:
     """Phases II and III on the features of phase I: the gate sees all negatives of the skewed set, and is kept beside phase I."""
     scale, name = place.scale, GATES[cell.variant]
-    errors: dict[str, Any] = {"name": name} | ({"epochs": scale.epochs, "batch_size": min(256, 16 * scale.batch)} if name == "bigan" else {})
     mode = MODES.get(cell.variant, "product")
     torch.manual_seed(cell.seed)
-    model = Model(dataclasses.replace(phase_1.config, scorer={"name": "gbad", "classes": list(classes), "mode": mode, "gate": {"name": "svm", "errors": errors}}))
+    model = Model(dataclasses.replace(phase_1.config, scorer={"name": "gbad", "classes": list(classes), "mode": mode, "gate": {"name": "svm", "errors": errors_of(name, scale)}}))
     model.encoder.load_state_dict(phase_1.encoder.state_dict())
     model.scorer.known.load_state_dict(phase_1.scorer.state_dict())
     model.eval()

@@ -41,18 +41,25 @@ class Config:
     Attributes:
         dim: length of a region's description. widths: units of the encoder's hidden layers; the
             generator mirrors them. latent: length of z. matched: units of the discriminator's last hidden layer.
-        epochs, batch_size, learning_rate, ema: of the adversarial training. max_rows: benign rows used at most.
+            Where they are not given they follow from ``dim``, as 512 and 256, 64 and 256 from the 1024 of methods page 3.
+        epochs, batch_size, learning_rate, ema: of the adversarial training. least_steps: of all epochs; where rows are
+            few, an epoch goes over them more than once. max_rows: benign rows used at most.
     """
 
     dim: int = 192
-    widths: tuple[int, ...] = (512, 256)
-    latent: int = 64
-    matched: int = 256
+    widths: tuple[int, ...] = ()
+    latent: int = 0
+    matched: int = 0
     epochs: int = 40
     batch_size: int = 256
+    least_steps: int = 2000
     learning_rate: float = 1e-4
     ema: float = 0.999
     max_rows: int = 50_000
+
+    def sizes(self) -> tuple[tuple[int, ...], int, int]:
+        """Widths, latent and matched, resolved."""
+        return self.widths or (max(16, self.dim // 2), max(8, self.dim // 4)), self.latent or max(4, self.dim // 16), self.matched or max(8, self.dim // 4)
 
 
 class BiGAN(Fitted):
@@ -66,12 +73,12 @@ class BiGAN(Fitted):
     def __init__(self, config: Config) -> None:
         super().__init__()
         self.config = config
-        sizes = [config.dim, *config.widths, config.latent]
+        widths, self.latent, matched = config.sizes()
+        sizes = [config.dim, *widths, self.latent]
         self.encoder, self.generator = _stack(sizes), _stack(sizes[::-1])
-        both = config.dim + config.latent
-        wide = config.widths[0]
-        self.features = nn.Sequential(spectral_norm(nn.Linear(both, wide)), nn.LeakyReLU(SLOPE), spectral_norm(nn.Linear(wide, config.matched)), nn.LeakyReLU(SLOPE))
-        self.verdict = spectral_norm(nn.Linear(config.matched, 1))
+        both, wide = config.dim + self.latent, widths[0]
+        self.features = nn.Sequential(spectral_norm(nn.Linear(both, wide)), nn.LeakyReLU(SLOPE), spectral_norm(nn.Linear(wide, matched)), nn.LeakyReLU(SLOPE))
+        self.verdict = spectral_norm(nn.Linear(matched, 1))
         for name in ("mean", "error_middle"):
             self.register_buffer(name, torch.zeros(config.dim if name == "mean" else 2))
         for name in ("deviation", "error_spread"):
@@ -108,14 +115,17 @@ class BiGAN(Fitted):
         optimisers = [torch.optim.Adam(p, config.learning_rate, betas=(0.5, 0.999)) for p in (makers, judges)]
         generator = torch.Generator().manual_seed(seed)
         self.train()
-        steps = 0
+        steps, widest = 0, 0.0
+        passes = -(-config.least_steps // (config.epochs * -(-len(x) // config.batch_size))) if config.least_steps else 1
         for epoch in range(1, config.epochs + 1):
             told: list[tuple[float, ...]] = []
-            for batch in _batches(x, config.batch_size, generator):
+            for batch in _batches(x, config.batch_size, generator, max(1, passes)):
                 told.append(self._step(batch, optimisers, generator))
                 steps += 1
                 _average(averaged, self, min(config.ema, (1 + steps) / (10 + steps)))
-            report(self._epoch(epoch, x, np.mean(told, 0), generator))
+            spread = self._spread(x, generator)
+            widest = max(widest, spread)
+            report(f"bigan epoch {epoch}/{config.epochs}  step {steps}  {_told(np.mean(told, 0), spread, widest, epoch)}")
         self.load_state_dict(averaged.state_dict())
         with torch.no_grad():
             for _ in range(POWER_ITERATIONS):  # the norms of spectral norm are those of the live weights, not of their averages
@@ -129,7 +139,7 @@ class BiGAN(Fitted):
     def _step(self, x: Tensor, optimisers: Sequence[torch.optim.Optimizer], generator: torch.Generator) -> tuple[float, ...]:
         """One update of the discriminator and one of encoder and generator."""
         make, judge = optimisers
-        z = torch.randn(len(x), self.config.latent, generator=generator)
+        z = torch.randn(len(x), self.latent, generator=generator)
         with torch.no_grad():
             coded, made = self.encoder(x), self.generator(z)
         real, fake = (self.verdict(self.features(torch.cat(pair, 1)))[:, 0] for pair in ((x, coded), (made, z)))
@@ -149,17 +159,25 @@ class BiGAN(Fitted):
         return float(loss_d.detach()), float(fooled.detach()), float(reconstruction.detach()), float(matching.detach()), float(right)
 
     @torch.no_grad()
-    def _epoch(self, epoch: int, x: Tensor, losses: np.ndarray, generator: torch.Generator) -> str:
-        """What an epoch came to, and whether it went wrong."""
-        loss_d, fooled, reconstruction, matching, right = (float(v) for v in losses)
-        made = self.generator(torch.randn(512, self.config.latent, generator=generator))
-        spread = float(made.std(0).mean() / x.std(0).mean().clamp(min=1e-9))
-        text = f"bigan epoch {epoch}/{self.config.epochs}  D {loss_d:.3f}  EG {fooled:.3f}  R {reconstruction:.3f}  FM {matching:.3f}  D right {right:.2f}  spread {spread:.2f}"
-        if epoch > 2 and spread < COLLAPSED:
-            text += f"  COLLAPSED: what it makes varies {spread:.0%} as much as what is real"
-        if epoch > 2 and right > OVERPOWERED:
-            text += "  D tells all pairs apart: E and G learn from the reconstruction alone"
-        return text
+    def _spread(self, x: Tensor, generator: torch.Generator) -> float:
+        """How much what it makes varies, as a share of what is real."""
+        made = self.generator(torch.randn(512, self.latent, generator=generator))
+        return float(made.std(0).mean() / x.std(0).mean().clamp(min=1e-9))
+
+
+def _told(losses: np.ndarray, spread: float, widest: float, epoch: int) -> str:
+    """What an epoch came to, and whether it went wrong.
+
+    Args:
+        widest: spread of any epoch so far; what never varied has not collapsed, but has not learnt yet.
+    """
+    loss_d, fooled, reconstruction, matching, right = (float(v) for v in losses)
+    text = f"D {loss_d:.3f}  EG {fooled:.3f}  R {reconstruction:.3f}  FM {matching:.3f}  D right {right:.2f}  spread {spread:.2f}"
+    if epoch > 2 and spread < COLLAPSED:
+        text += f"  {'COLLAPSED' if widest >= COLLAPSED else 'NOT LEARNT YET'}: what it makes varies {spread:.0%} as much as what is real"
+    if epoch > 2 and right > OVERPOWERED:
+        text += "  D tells all pairs apart: E and G learn from the reconstruction alone"
+    return text
 
 
 def _stack(sizes: list[int]) -> nn.Sequential:
@@ -169,11 +187,12 @@ def _stack(sizes: list[int]) -> nn.Sequential:
     return nn.Sequential(*layers)
 
 
-def _batches(rows: Tensor, size: int, generator: torch.Generator) -> Iterator[Tensor]:
-    """Rows in a new order, in batches; a last one too small for a step is left out."""
-    for chosen in torch.randperm(len(rows), generator=generator).split(size):
-        if len(chosen) > 1:
-            yield rows[chosen]
+def _batches(rows: Tensor, size: int, generator: torch.Generator, passes: int = 1) -> Iterator[Tensor]:
+    """Rows in a new order at every pass, in batches; a last one too small for a step is left out."""
+    for _ in range(passes):
+        for chosen in torch.randperm(len(rows), generator=generator).split(size):
+            if len(chosen) > 1:
+                yield rows[chosen]
 
 
 @torch.no_grad()
@@ -189,4 +208,4 @@ def build(config: Config) -> BiGAN:
 
 
 def tiny() -> Config:
-    return Config(dim=8, widths=(16, 8), latent=4, matched=8, epochs=2, batch_size=16)
+    return Config(dim=8, widths=(16, 8), latent=4, matched=8, epochs=2, batch_size=16, least_steps=0)

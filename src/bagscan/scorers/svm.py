@@ -152,4 +152,4 @@ def build(config: Config) -> SVM:
 
 
 def tiny() -> Config:
-    return Config(dim=8, errors={"name": "bigan", "widths": (16, 8), "latent": 4, "matched": 8, "epochs": 2, "batch_size": 16})
+    return Config(dim=8, errors={"name": "bigan", "widths": (16, 8), "latent": 4, "matched": 8, "epochs": 2, "batch_size": 16, "least_steps": 0})
