@@ -177,19 +177,23 @@ def test_real_scans_are_left_out_by_class_of_box(tmp_path, yolo_root, monkeypatc
         "kind: joint\ndata: {sources: [{format: yolo, root: .}], fractions: [0.5, 0.25, 0.25]}\n"
         "model: {regioner: {name: ssn, n_superpixels: 40, width: 4, n_features: 3, stride: 2}, encoder: {name: pooled}, scorer: {name: softmax, hidden: 8}}\n"
     )
-    classes = ["bar"] * 12 + ["rod"] * 12
+    classes = [0] * 6 + [1] * 6 + [2] * 12
     data = tmp_path / "data"
     shutil.copytree(yolo_root, data)
-    (data / "classes.txt").write_text("bar\nrod\n")
+    (data / "classes.txt").write_text("bar\nBar\nrod\n")  # as two data sets write one class
     for path, name in zip(sorted((data / "labels").glob("*.txt")), classes, strict=True):
-        path.write_text(path.read_text().replace("0 ", f"{int(name == 'rod')} ", 1))
+        path.write_text(path.read_text().replace("0 ", f"{name} ", 1))
     monkeypatch.setenv("BAGSCAN_DATA", str(data))
     monkeypatch.setattr(module, "REAL", config)
     run = bench(tmp_path, "unseen", "--dataset", "real")
     assert run.exit_code == 0, run.output
     records = [json.loads(path.read_text()) for path in (tmp_path / "results" / "smoke" / "real").glob("*.json")]
-    assert {r["results"]["left_out"] for r in records} <= {"bar", "rod"}
-    assert records
+    assert {r["results"]["left_out"] for r in records} == {"bar", "rod"}
+    trained = {r["results"]["left_out"]: r["data"]["counts"]["train"] for r in records}
+    split = json.loads(next((tmp_path / "runs").rglob("split.json")).read_text())["parts"]["train"]
+    names = {path.stem: int(path.read_text().split()[0]) for path in (data / "labels").glob("*.txt")}
+    assert trained["bar"] == sum(names[Path(one).stem] == 2 for one in split), "both spellings are left out"
+    assert sum(trained.values()) == len(split)
     for record in records:
         assert record["results"]["scorers"]["softmax"]["at_0.05"]["n"] >= 1
         assert record["results"]["scorers"]["memory"]["auroc"] is not None

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,6 +30,7 @@ Report = Callable[[str], None]
 FALSE_POSITIVES = (0.01, 0.05)
 ALONE = {"gaussian": "gaussian", "memory": "memory", "isolation": "isolation", "BiGAN + SVM": "svm"}
 SETTINGS: dict[str, dict[str, Any]] = {"svm": {"errors": {"name": "bigan"}}}
+TINY: dict[str, dict[str, Any]] = {"svm": {"errors": {"name": "bigan", "epochs": 2, "least_steps": 0}}}  # to prove that it runs
 BENIGN_A_SAMPLE = 40
 DRAWS = 200
 
@@ -48,14 +49,18 @@ def describe_tests(model: Model, samples: Sequence[Sample]) -> list[Tested]:
     return [Tested(sample, as_bag(sample, regions, np.zeros(regions.n, np.float32)), rows) for sample, regions, rows in described(model, samples)]
 
 
-def scorers_of(model: Model, train: Descriptions, val: Descriptions, left_out: str, seed: int, report: Report) -> dict[str, Any]:
-    """Every scorer to compare, fitted to what is benign and, where it takes any, to anomalies of the other kinds; on one scale by validation scans."""
+def scorers_of(model: Model, train: Descriptions, val: Descriptions, left_out: str, seed: int, report: Report, settings: Mapping[str, dict[str, Any]] = SETTINGS) -> dict[str, Any]:
+    """Every scorer to compare, fitted to what is benign and, where it takes any, to anomalies of the other kinds; on one scale by validation scans.
+
+    Args:
+        settings: of scorers that are not to have their defaults.
+    """
     benign, anomalous, rest = train.benign(BENIGN_A_SAMPLE, seed), train.anomalous([left_out]), val.benign(BENIGN_A_SAMPLE, seed)
     fitted: dict[str, Any] = {"softmax": model.scorer.eval()}
     module = part("scorers", "fused")
     for told, name in ALONE.items():
         torch.manual_seed(seed)
-        fused = module.build(module.Config(dim=model.encoder.dim, known=dict(model.config.scorer), unseen={"name": name, **SETTINGS.get(name, {})}))
+        fused = module.build(module.Config(dim=model.encoder.dim, known=dict(model.config.scorer), unseen={"name": name, **settings.get(name, {})}))
         fused.known.load_state_dict(model.scorer.state_dict())
         fused.fit(benign, anomalous, seed, report)
         fused.standardise(rest)

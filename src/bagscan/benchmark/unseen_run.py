@@ -17,37 +17,41 @@ import torch
 from bagscan.benchmark.cells import OURS, TABLE_2, Cell, model_and_training
 from bagscan.benchmark.place import Place, is_result_of, samples_of, test_items, trainable
 from bagscan.benchmark.run import make_sets
-from bagscan.benchmark.unseen import SETTINGS, compare, describe_tests, scorers_of, without
+from bagscan.benchmark.unseen import ALONE, SETTINGS, TINY, compare, describe_tests, scorers_of, without
 from bagscan.core.errors import BagscanError, ConfigError
 from bagscan.evaluation.results import check_record, make_record, write_record
 from bagscan.model import Model
 from bagscan.model_config import ModelConfig
+from bagscan.registry import part
 from bagscan.training.data import load_records, obtain_split, part_records
 from bagscan.training.experiment import Experiment, read_experiment
 from bagscan.training.joint import JointTask
 from bagscan.training.joint_config import JointConfig
 from bagscan.training.loop import run
-from bagscan.training.one_class import SEVERAL, Descriptions, describe_samples, kind_of, load_descriptions, save_descriptions
+from bagscan.training.one_class import Descriptions, describe_samples, load_descriptions, save_descriptions
 from bagscan.training.samples import Sample, load_samples, spread
 
 Report = Callable[[str], None]
 DESCRIBED = {"train": 500, "val": 150}  # samples that scorers are fitted to, and brought to one scale by
+FITTED = (*ALONE.values(), "bigan")
 LEAST_OBJECTS = 8  # of a kind in the test part: fewer say nothing
 REAL = Path("configs/xray_joint.yaml")
 
 
 @dataclass(frozen=True)
 class Material:
-    """What a data set gives: samples by part, the model before training, and its training."""
+    """What a data set gives: samples by part, the model before training, its training, and settings of the scorers."""
 
     parts: dict[str, list[Sample]]
     model: ModelConfig
     training: JointConfig
+    fitted: dict[str, dict[str, Any]]
 
     def settings(self, kind: str) -> str:
         """Hash of all that a result depends on but the code."""
         ids = {name: [s.record.id for s in samples] for name, samples in self.parts.items()}
-        told = [kind, dataclasses.asdict(self.model), dataclasses.asdict(self.training), ids, SETTINGS, DESCRIBED]
+        scorers = {name: dataclasses.asdict(part("scorers", name).Config()) for name in FITTED}
+        told = [kind, dataclasses.asdict(self.model), dataclasses.asdict(self.training), ids, self.fitted, DESCRIBED, scorers]
         return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
 
 
@@ -65,14 +69,16 @@ def run_unseen(place: Place, dataset: str, only: Sequence[str] = (), report: Rep
     steps = max(1, place.scale.steps // 4)  # eight kinds are eight trainings
     material = _simulated(place, report) if dataset == "simulated" else _real(place, report)
     loop = dataclasses.replace(material.training.loop, steps=steps, warmup=min(50, steps), validate_every=max(1, steps // 2), checkpoint_every=max(1, steps // 4))
-    there = Counter(kind_of(s) for s in material.parts["test"])
+    there = objects_by_kind(material.parts["test"])
     least = 1 if place.scale.tiny_networks else LEAST_OBJECTS
-    kinds = [kind for kind in sorted(there) if kind not in ("", SEVERAL) and there[kind] >= least]
+    kinds = [kind for kind in sorted(there) if there[kind] >= least]
+    if len(kinds) < len(there):
+        report(f"not left out, fewer than {least} objects in the test part: {', '.join(f'{k} ({there[k]})' for k in sorted(there) if k not in kinds)}")
     failed = 0
     for seed in place.scale.seeds:
         own = dataclasses.replace(material, training=dataclasses.replace(material.training, loop=dataclasses.replace(loop, seed=seed)))
         for kind in kinds:
-            name = f"{kind.lower().replace(' ', '_')}_seed{seed}"
+            name = f"{kind.replace(' ', '_')}_seed{seed}"
             result = place.results / place.scale.name / dataset / f"{name}.json"
             if any(word.lower() not in name for word in only):
                 continue
@@ -105,8 +111,13 @@ def run_left_out(material: Material, left_out: str, folder: Path, result: Path, 
     model = Model.load(folder / "model")
     described = {name: _described(model, spread(parts[name], most), folder / f"descriptions_{name}.safetensors", report) for name, most in DESCRIBED.items()}
     told: list[str] = []
-    scorers = scorers_of(model, described["train"], described["val"], left_out, seed, told.append)
-    results: dict[str, Any] = {"left_out": left_out, "scorers": compare(scorers, describe_tests(model, parts["test"]), left_out, seed), "told": told[-3:]}
+
+    def tell(text: str) -> None:
+        told.append(text)
+        report(f"[without {left_out}] {text}")
+
+    scorers = scorers_of(model, described["train"], described["val"], left_out, seed, tell, material.fitted)
+    results: dict[str, Any] = {"left_out": left_out, "scorers": compare(scorers, describe_tests(model, parts["test"]), left_out, seed), "told": told}
     identity = hashlib.sha256(",".join(s.record.id for s in parts["train"]).encode()).hexdigest()
     record = make_record(
         f"unseen-{left_out}-{scale}",
@@ -117,6 +128,24 @@ def run_left_out(material: Material, left_out: str, folder: Path, result: Path, 
     )
     write_record(result, record)
     return time.monotonic() - started
+
+
+def _fitted(place: Place) -> dict[str, dict[str, Any]]:
+    return TINY if place.scale.tiny_networks else SETTINGS
+
+
+def objects_by_kind(samples: Sequence[Sample]) -> Counter[str]:
+    """How many there are of every kind: simulated anomalies by the sample, real objects by the box."""
+    found: Counter[str] = Counter()
+    for sample in samples:
+        kind = sample.record.about.get("kind")
+        found.update([kind] if kind and sample.annotations else [a.label for a in sample.annotations])
+    return found
+
+
+def _folded(sample: Sample) -> Sample:
+    """Labels in lower case: of two data sets one has ``Knife``, the other ``knife``, and a kind must be left out of both."""
+    return dataclasses.replace(sample, annotations=tuple(dataclasses.replace(a, label=a.label.lower()) for a in sample.annotations))
 
 
 def _described(model: Model, samples: Sequence[Sample], path: Path, report: Report) -> Descriptions:
@@ -143,7 +172,7 @@ def _simulated(place: Place, report: Report) -> Material:
         parts["val"] += samples_of(place, one, "val", cell.data)
         parts["test"] += test_items(place, one, cell.data)
     # Projected threats are of every kind, and would show the kind that is left out.
-    return Material(parts, config, dataclasses.replace(training, augment=dataclasses.replace(training.augment, threats=0.0)))
+    return Material(parts, config, dataclasses.replace(training, augment=dataclasses.replace(training.augment, threats=0.0)), _fitted(place))
 
 
 def _real(place: Place, report: Report) -> Material:
@@ -154,5 +183,5 @@ def _real(place: Place, report: Report) -> Material:
     model = Model(experiment.model)
     records = load_records(experiment.data, report)
     split = obtain_split(experiment.data, records, place.runs / place.scale.name / "unseen" / "real", report)
-    parts = {part: load_samples(part_records(experiment.data, records, split, part), model, report, split.sha256) for part in ("train", "val", "test")}
-    return Material(parts, model.config, experiment.training)
+    parts = {name: [_folded(s) for s in load_samples(part_records(experiment.data, records, split, name), model, report, split.sha256)] for name in ("train", "val", "test")}
+    return Material(parts, model.config, experiment.training, _fitted(place))

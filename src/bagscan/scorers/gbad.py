@@ -93,4 +93,5 @@ def build(config: Config) -> GBAD:
 
 
 def tiny() -> Config:
-    return Config(dim=8, classes=("Gun", "Knife"), gate={"name": "svm", "errors": {"name": "bigan", "widths": (16, 8), "latent": 4, "matched": 8, "epochs": 2, "batch_size": 16, "least_steps": 0}})
+    errors = {"name": "bigan", "widths": (16, 8), "latent": 4, "matched": 8, "epochs": 2, "batch_size": 16, "least_steps": 0}
+    return Config(dim=8, classes=("Gun", "Knife"), gate={"name": "svm", "errors": errors})
