@@ -9,12 +9,13 @@ from typer.testing import CliRunner
 
 from bagscan.benchmark.cells import ABLATION, ABLATIONS, DATA, NETWORKS, TABLE_1, TABLE_2, Cell, cells, model_and_training
 from bagscan.benchmark.scales import SCALES, scale_named
-from bagscan.benchmark.tables import comparison, read_cells, spread
+from bagscan.benchmark.tables import comparison, markdown, read_cells, spread
 from bagscan.cli import app
 from bagscan.core.errors import ConfigError, DataError
 from bagscan.evaluation.results import check_record
 from bagscan.model import Model
 from bagscan.simulate.dataset import keep_recipe, load_recipe
+from bagscan.simulate.summary import read_scans
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +49,14 @@ def test_a_cell_leaves_one_record_with_every_level(ran):
         assert counts.pop("50 and above") == counts["50-500"] + counts["above 500"]
         assert sum(counts.values()) == found["per_item"]["positives"]
         # Under the detector's masks and under the true ones: the same views.
-        assert set(found["detected"]) == {"detected", "true masks"}
+        of = found["detected"]
+        assert set(of) == {"detected", "true masks", "detected, what is no device too", "no_device_per_view"}
+        assert of["detected"]["per_item"]["n"] <= of["detected, what is no device too"]["per_item"]["n"]
+        # Every view of an anomalous test scan is either shown by an item or counted as not shown.
+        shown = [found["strata"][s] for s in ("below 5", "5-50", "50-500", "above 500")]
+        scans = [scan for scan in read_scans(ran / "data" / "smoke_20") if scan["part"] == "test" and "anomaly" in scan]
+        assert sum(s["tp"]["n"] + s["not_shown"] for s in shown) == sum(len(scan["views"]) for scan in scans)
+        assert found["per_scan"]["positives"] == len(scans)
         assert record["config"]["scale"] == "smoke"
 
 
@@ -60,6 +68,7 @@ def test_what_is_there_is_not_run_again_and_the_rest_is_listed(ran):
     assert "1 of 1 cells" in run.output
     assert path.stat().st_mtime_ns == before
     assert "| pseudo-colour | ResNet-50 | item |" in run.output
+    assert "| pseudo-colour | ResNet-50 | scan |" in run.output
     assert "statistics alone" in run.output
 
 
@@ -78,6 +87,37 @@ def test_a_cell_that_fails_is_told_and_the_others_go_on(ran, monkeypatch):
     assert run.exit_code == 3
     assert "high_squeezenet_seed0 failed: RuntimeError: no room on the disk" in run.output
     assert (ran / "results" / "smoke" / "table-2" / "high-low-z_squeezenet_seed0.json").exists()
+
+
+def test_seeds_of_other_settings_are_a_row_of_their_own(ran):
+    (record,) = (r for r in read_cells(ran / "results" / "smoke", "table-2") if r["config"]["cell"]["data"] == "pseudo-colour")
+    again, other = (json.loads(json.dumps(record)) for _ in range(2))
+    for one, seed, auroc, created in ((again, 1, 0.8, "2100"), (other, 2, 0.1, "2000")):
+        one["config"]["cell"]["seed"] = one["config"]["training"]["loop"]["seed"] = seed
+        one["created"] = created
+        found = one["results"]["sets"]["smoke_20"]["per_item"]
+        found["auroc"], found["intervals"]["auroc"] = auroc, [auroc - 0.1, auroc + 0.1]
+    record["created"], record["results"]["sets"]["smoke_20"]["per_item"]["auroc"] = "2100", 0.6
+    record["results"]["sets"]["smoke_20"]["per_item"]["intervals"]["auroc"] = [0.5, 0.65]
+    other["config"]["training"]["batch_size"] += 4
+    told = markdown(TABLE_2, "smoke", [record, again, other])
+    assert "| pseudo-colour | ResNet-50 | 0.700 ± 0.141 | 0.500-0.900 |" in told, "the interval is of both seeds"
+    assert "| pseudo-colour | ResNet-50, older settings | 0.100 | 0.000-0.200 |" in told
+
+
+def test_where_only_the_judgement_changes_the_weights_are_judged_anew(ran, monkeypatch):
+    import bagscan.benchmark.place as module
+
+    path = ran / "results" / "smoke" / "table-2" / "pseudo-colour_resnet-50_seed0.json"
+    before = json.loads(path.read_text())
+    monkeypatch.setattr(module, "JUDGEMENT", -1)
+    run = bench(ran, "table-2", "--only", "resnet", "--only", "seed0", "--only", "pseudo-colour_")
+    after = json.loads(path.read_text())
+    path.write_text(json.dumps(before))
+    assert "resuming at step 2 of 2" in run.output
+    assert after["config"]["settings"] != before["config"]["settings"]
+    assert after["results"]["sets"]["smoke_20"]["per_item"] == before["results"]["sets"]["smoke_20"]["per_item"]
+    assert after["results"]["seconds"]["training"] == before["results"]["seconds"]["training"]
 
 
 def test_levels_are_compared_at_equal_tp(ran):

@@ -6,7 +6,7 @@ import pytest
 from bagscan.core.calibrated import log_odds, platt
 from bagscan.core.errors import DataError
 from bagscan.evaluation.calibration import conformal_point, fit_platt, reliability
-from bagscan.evaluation.items import Judged, Thresholds, arrays, best_threshold, evaluate_items, fused, roc_points, segment_arrays
+from bagscan.evaluation.items import Hidden, Judged, Thresholds, arrays, best_threshold, evaluate_items, fused, roc_points, segment_arrays
 
 
 def item(name: str, scan: str, view: str, anomalous: bool, score: float, found: bool = True, **about: str) -> Judged:
@@ -47,6 +47,25 @@ def test_tables_show_every_stratum_and_group():
     assert found["views"] == {"below alone": 1.0, "side alone": 0.0, "both, maximum": 1.0, "both, mean": 1.0}
     low, high = found["strata"]["above 500"]["tp"]["interval"]
     assert (low, high) == pytest.approx((2.5, 100), abs=0.1)  # 1 of 1: Clopper-Pearson
+
+
+def test_an_anomaly_that_no_item_shows_is_counted_and_makes_no_scan_benign():
+    """Three bags with an anomaly: one shows it, one shows other items alone, one no item at all; and a benign one."""
+    items = [
+        item("a1", "a", "below", True, 0.9, stratum="above 500", holds="yes"),
+        item("b1", "b", "below", False, 0.3, holds="yes", look_alike="yes"),
+        item("d1", "d", "below", False, 0.4, holds="no", look_alike="yes"),
+    ]
+    hidden = [Hidden("b", "below", "5-50"), Hidden("c", "below", "5-50")]
+    assert [v.tolist() for v in fused(items, hidden=hidden)] == [[1, 1, 0, 1], [0.9, 0.3, 0.4, -1.0]]
+    assert fused(items)[0].tolist() == [1, 1, 0], "the bag's own word"
+    found = evaluate_items(items, Thresholds(0.5, 0.5, 0.5), hidden=hidden)
+    assert found["per_scan"]["confusion"]["fn"] == 2
+    assert found["strata"]["5-50"]["not_shown"] == 2
+    assert found["strata"]["5-50"]["tp"]["n"] == 0
+    assert found["strata"]["5-50"]["tp_of_all"]["percent"] == 0
+    assert found["strata"]["above 500"]["tp_of_all"] == found["strata"]["above 500"]["tp"]
+    assert found["groups"]["benign bags with look-alikes"]["n"] == 1, "of bag b nothing is known to be benign but the item"
 
 
 def test_a_missed_item_is_a_miss_whatever_the_threshold():

@@ -30,6 +30,7 @@ from bagscan.training.samples import Sample, read_view, spread_scans
 
 Report = Callable[[str], None]
 TRAINING_VIEWS = 2000
+NO_DEVICE = "none"
 
 
 def detector_experiment(scale: Scale, root: Path, threads: int) -> DetectionExperiment:
@@ -57,10 +58,10 @@ def run_detector(place: Place, report: Report = print) -> Path:
         (folder / "scores.json").write_text(json.dumps(judge_detections(model, samples[: 2 * scale.detected_scans], report), indent=1))
     for one in scale.train_on:
         found = folder / f"found_{one.name}.json"
-        if not found.exists():
+        views = {view: records[0] for view, records in _test_views(place, one).items()}
+        if not found.exists() or json.loads(found.read_text()).keys() != views.keys():
             model = experiment.model()
             load_regioner(model, folder / "regioner.safetensors")
-            views = {view: records[0] for view, records in _test_views(place, one).items()}
             # Undilated: what is cut out around a found mask is what is cut out around a true one.
             found.write_text(json.dumps({view: [encode_mask(m) for m in _sure(model, record)] for view, record in views.items()}))
             report(f"items found in {len(views)} views of {one.name}")
@@ -84,7 +85,7 @@ def _test_views(place: Place, one: ScanSet) -> dict[str, list[Record]]:
 def detected_items(place: Place, one: ScanSet, data: str) -> list[tuple[Sample, bool]]:
     """Items of the detector's views: found ones under its masks, and missed ones with False.
 
-    A detection that is no device counts as a benign item; one that holds an anomaly of another item is left out.
+    A detection that is no device is a benign item whose layout is ``NO_DEVICE``; one that holds an anomaly of another item is left out.
     """
     return [(sample.select(DATA[data], quantity_of_row(data)), found) for sample, found in _all_channels(place, one)]
 
@@ -106,7 +107,7 @@ def _of_view(true: list[Record], encoded: list[dict[str, Any]], shrink: int) -> 
     stands_for = match(found, [_in_view(r.window, r.item.mask if r.item else None, height, width) for r in true])
     rows = [(_sample(record, view, shrink), False) for k, record in enumerate(true) if k not in stands_for]
     for mask, k in zip(found, stands_for, strict=True):
-        base = true[k] if k >= 0 else replace(true[0], about={**true[0].about, "layout": "none"})
+        base = true[k] if k >= 0 else replace(true[0], about={**true[0].about, "layout": NO_DEVICE})
         one = cut(base, mask, "found", base.item.label if base.item else "item")
         x1, y1, x2, y2 = one.window or (0, 0, width, height)
         inside = anomaly[y1:y2, x1:x2]

@@ -9,11 +9,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 from bagscan.benchmark.cells import DATA, Cell, model_and_training, quantity_of_row
 from bagscan.benchmark.scales import Scale, ScanSet
 from bagscan.benchmark.store import load_items
-from bagscan.training.samples import Sample, spread_scans
+from bagscan.evaluation.items import Hidden, Judged
+from bagscan.simulate.summary import read_scans
+from bagscan.training.samples import Sample, spread
+
+# Fields of a scale that weights depend on beside a cell's own settings, and those that only its judgement does.
+TRAINED_ON = ("train_on", "shrink", "validation_scans")
+JUDGED_ON = ("also_test", "test_scans", "detected_scans", "detector_steps")
+JUDGEMENT = 2  # raised where the code judges something else
 
 
 @dataclass(frozen=True)
@@ -32,8 +40,8 @@ class Place:
     threads: int = 1
 
     def run_folder(self, cell: Cell) -> Path:
-        """Of other settings there is another folder: no run goes on from a checkpoint of other settings."""
-        return self.runs / self.scale.name / cell.table / f"{cell.slug}_{settings_hash(cell, self.scale)[:8]}"
+        """Of other settings of training there is another folder: no run goes on from a checkpoint of other settings."""
+        return self.runs / self.scale.name / cell.table / f"{cell.slug}_{training_hash(cell, self.scale)[:8]}"
 
     def result(self, cell: Cell) -> Path:
         return self.results / self.scale.name / cell.table / f"{cell.slug}.json"
@@ -48,11 +56,20 @@ def is_result_of(path: Path, settings: str) -> bool:
     return path.exists() and json.loads(path.read_text())["config"].get("settings") == settings
 
 
-def settings_hash(cell: Cell, scale: Scale) -> str:
-    """Of all that a cell's result depends on but the code."""
+def training_hash(cell: Cell, scale: Scale) -> str:
+    """Of all that a cell's weights depend on but the code."""
     model, training = model_and_training(cell, scale)
-    told = {"cell": dataclasses.asdict(cell), "scale": dataclasses.asdict(scale), "model": dataclasses.asdict(model), "training": dataclasses.asdict(training)}
-    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
+    return _hash(cell, model, training, *(getattr(scale, name) for name in TRAINED_ON))
+
+
+def settings_hash(cell: Cell, scale: Scale) -> str:
+    """Of all that a cell's result depends on but the code: where only what is judged changes, the weights are judged anew."""
+    return _hash(training_hash(cell, scale), JUDGEMENT, *(getattr(scale, name) for name in JUDGED_ON))
+
+
+def _hash(*told: Any) -> str:
+    plain = [dataclasses.asdict(each) if dataclasses.is_dataclass(each) and not isinstance(each, type) else each for each in told]
+    return hashlib.sha256(json.dumps(plain, sort_keys=True, default=dataclasses.asdict).encode()).hexdigest()
 
 
 @lru_cache(maxsize=4)
@@ -70,6 +87,24 @@ def trainable(samples: Sequence[Sample]) -> list[Sample]:
     return [s for s in samples if s.record.about.get("stratum") != "below 5"]
 
 
+@lru_cache(maxsize=8)
+def _scans(root: Path, part: str) -> tuple[dict[str, Any], ...]:
+    return tuple(scan for scan in read_scans(root) if scan["part"] == part)
+
+
+def test_scans(place: Place, one: ScanSet) -> list[dict[str, Any]]:
+    """What the simulator wrote of the test scans of a set that a scale judges: evenly through all, whatever they show."""
+    return spread(_scans(place.data / one.name, "test"), place.scale.test_scans or one.count)
+
+
 def test_items(place: Place, one: ScanSet, data: str) -> list[Sample]:
     """Items of the test scans of a set that a scale judges."""
-    return spread_scans(samples_of(place, one, "test", data), place.scale.test_scans)
+    chosen = {scan["id"] for scan in test_scans(place, one)}
+    return [s for s in samples_of(place, one, "test", data) if s.record.about["scan"] in chosen]
+
+
+def hidden_views(place: Place, one: ScanSet, judged: Sequence[Judged]) -> list[Hidden]:
+    """Views of test scans whose anomaly none of the judged items shows."""
+    shown = {(item.scan, item.view) for item in judged if item.anomalous}
+    scans = [scan for scan in test_scans(place, one) if "anomaly" in scan]
+    return [Hidden(scan["id"], view, seen["stratum"]) for scan in scans for view, seen in scan["views"].items() if (scan["id"], view) not in shown]

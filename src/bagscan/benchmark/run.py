@@ -17,8 +17,8 @@ import numpy as np
 import torch
 
 from bagscan.benchmark.cells import Cell, model_and_training
-from bagscan.benchmark.detected import detected_items, run_detector
-from bagscan.benchmark.place import Place, samples_of, settings_hash, test_items, trainable
+from bagscan.benchmark.detected import NO_DEVICE, detected_items, run_detector
+from bagscan.benchmark.place import Place, hidden_views, samples_of, settings_hash, test_items, trainable
 from bagscan.benchmark.scales import ScanSet
 from bagscan.benchmark.store import load_items
 from bagscan.evaluation.baseline import image_statistics, trivial_baseline
@@ -30,7 +30,7 @@ from bagscan.simulate.dataset import keep_recipe, load_recipe, simulate
 from bagscan.training.compute import compute, has_bfloat16
 from bagscan.training.joint import JointTask
 from bagscan.training.judging import as_judged, judge_items
-from bagscan.training.loop import run
+from bagscan.training.loop import run, trained_s
 from bagscan.training.samples import Sample, halved, spread_scans
 
 Report = Callable[[str], None]
@@ -44,7 +44,7 @@ def make_sets(place: Place, workers: int, report: Report = print) -> None:
     """
     for one in (*place.scale.train_on, *place.scale.also_test):
         recipe = load_recipe(one.preset, one.count, profile=one.profile)
-        if one.profile:
+        if one in place.scale.also_test:  # of every profile the same bags, none of them trained on
             recipe = replace(recipe, parts={"test": 1}, seed=recipe.seed + 1000)
         keep_recipe(recipe, place.data / one.name, None, report)
         if len(list((place.data / one.name / "scans").glob("*.json"))) < one.count:
@@ -104,14 +104,14 @@ def run_cell(place: Place, cell: Cell, report: Report = print) -> float:
 
     best = run(JointTask(model, train, val, training), training.loop, folder, keep, tell)
     model = Model.load(folder / "model").to(compute().device)
-    trained = time.monotonic() - started
+    trained = trained_s(folder)
+    judging = time.monotonic()
     thresholds = Thresholds.chosen_on(judge_items(model, chosen_on, training.bf16))
     seen = sorted({s.record.about["layout"] for s in train})
     results: dict[str, Any] = {"validation": best, "thresholds": dataclasses.asdict(thresholds), "sets": {}}
     for one in (*scale.train_on, *scale.also_test):
         results["sets"][one.name] = _judge_set(place, cell, model, one, thresholds, seen, training.bf16, tell)
-    seconds = time.monotonic() - started
-    results["seconds"] = {"training": trained, "all": seconds}
+    results["seconds"] = {"training": trained, "all": trained + time.monotonic() - judging}
     results["precision"] = "bfloat16" if training.bf16 and has_bfloat16(compute().device) else "float32"
     results["parameters"] = sum(p.numel() for p in model.parameters())
     record = make_record(
@@ -128,7 +128,7 @@ def run_cell(place: Place, cell: Cell, report: Report = print) -> float:
         seeds=[cell.seed],
     )
     write_record(place.result(cell), record)
-    return seconds
+    return time.monotonic() - started
 
 
 def _judge_set(place: Place, cell: Cell, model: Model, one: ScanSet, thresholds: Thresholds, seen: Sequence[str], bf16: bool, report: Report) -> dict[str, Any]:
@@ -137,7 +137,7 @@ def _judge_set(place: Place, cell: Cell, model: Model, one: ScanSet, thresholds:
     started = time.monotonic()
     judged = judge_items(model, test, bf16)
     spent = (time.monotonic() - started) / max(1, len(test))
-    results = evaluate_items(judged, thresholds, seen) | {"seconds_per_item": spent}
+    results = evaluate_items(judged, thresholds, seen, hidden_views(place, one, judged)) | {"seconds_per_item": spent}
     results["roc"] = roc_points(*arrays(judged)[:2])
     results["trivial_baseline"] = _baseline(place, one, cell.data)
     if one in place.scale.train_on and place.scale.detected_scans:
@@ -146,7 +146,10 @@ def _judge_set(place: Place, cell: Cell, model: Model, one: ScanSet, thresholds:
         # The same views under their true masks, so that the two differ by localisation alone.
         views = {(j.scan, j.view) for j in under}
         same = [j for j in judged if (j.scan, j.view) in views]
-        results["detected"] = {name: _short(evaluate_items(items, thresholds)) for name, items in (("detected", under), ("true masks", same))}
+        devices = [j for j in under if j.about["layout"] != NO_DEVICE]
+        judgements = {"detected": devices, "true masks": same, "detected, what is no device too": under}
+        results["detected"] = {name: _short(evaluate_items(items, thresholds)) for name, items in judgements.items()}
+        results["detected"]["no_device_per_view"] = (len(under) - len(devices)) / max(1, len(views))
     return results
 
 

@@ -9,7 +9,7 @@ from bagscan.core.errors import ConfigError, nearest
 
 @dataclass(frozen=True)
 class ScanSet:
-    """A simulated set: ``preset`` and its first ``count`` scans; with another ``profile`` all of them for test."""
+    """A simulated set: ``preset`` and its first ``count`` scans, of the home scanner or another ``profile``."""
 
     preset: str
     count: int
@@ -26,7 +26,7 @@ class Scale:
     """Sizes of one scale.
 
     Attributes:
-        train_on: sets whose training items are pooled; each is tested apart. also_test: tested alone.
+        train_on: sets whose training items are pooled; each is tested apart. also_test: tested alone, all scans of them.
         seeds: of every cell. window_px: side of training windows.
         object_px: side that masked items are resized to. object_window_px: window around a whole item.
         segment_px: side that segments are resized to in ``crop`` mode. superpixel_side_px: their side.
@@ -97,7 +97,7 @@ SCALES = {
     "small": Scale(
         "small",
         train_on=(ScanSet("deei", 2400), ScanSet("lab", 2000)),
-        also_test=(ScanSet("visible", 120, "g640_140kv"),),
+        also_test=(ScanSet("visible", 120), ScanSet("visible", 120, "g640_140kv")),
         seeds=(0, 1, 2),
         window_px=144,
         object_px=96,
@@ -124,7 +124,7 @@ SCALES = {
     "full": Scale(
         "full",
         train_on=(ScanSet("deei", 7022), ScanSet("lab", 2000), ScanSet("visible", 1400)),
-        also_test=(ScanSet("visible", 120, "g640_140kv"), ScanSet("visible", 120, "g640_cu")),
+        also_test=(ScanSet("visible", 120), ScanSet("visible", 120, "g640_140kv"), ScanSet("visible", 120, "g640_cu")),
         seeds=(0, 1, 2),
         window_px=224,
         object_px=224,

@@ -42,8 +42,9 @@ def markdown(table: str, scale: str, records: Sequence[dict[str, Any]]) -> str:
         return f"No cell of {table} at scale {scale} is there yet: bagscan benchmark {table} --scale {scale}"
     out = [f"### {TITLES[table]}; scale {scale}", ""]
     groups = _by_row(records)
-    for name in records[0]["results"]["sets"]:
-        out += [f"#### Test items of `{name}`", "", *_paper_rows(groups, name), *_beyond(groups, name)]
+    for name in dict.fromkeys(name for record in records for name in record["results"]["sets"]):
+        there = {key: members for key, members in groups.items() if name in members[0]["results"]["sets"]}
+        out += [f"#### Test items of `{name}`", "", *_paper_rows(there, name), *_beyond(there, name)]
     return "\n".join(out)
 
 
@@ -53,18 +54,26 @@ def comparison(scale: str, whole: Sequence[dict[str, Any]], parts: Sequence[dict
     Args:
         whole, parts: records of ``table-1`` and ``table-2``; rows that both have.
     """
-    one, other = ({key[:2]: members for key, members in _by_row(records).items()} for records in (whole, parts))
+    one, other = ({key[:2]: members for key, members in _by_row(records).items() if not key[2]} for records in (whole, parts))
     rows = []
     for key in (k for k in one if k in other):
-        for name in one[key][0]["results"]["sets"]:
+        for name in (n for n in one[key][0]["results"]["sets"] if n in other[key][0]["results"]["sets"]):
             levels = [[m["results"]["sets"][name]["per_item"] for m in members] for members in (one[key], other[key])]
             cells = [
                 str(x)
                 for of in ("fpr_at_95_tpr", "fpr_at_99_tpr")
                 for sets in levels
-                for x in (spread([s[of] for s in sets]), interval(sets[0]["intervals"].get(of, (None, None))))
+                for x in (spread([s[of] for s in sets]), interval(over_seeds([s["intervals"].get(of, (None, None)) for s in sets])))
             ]
-            rows.append([*key, name, *cells, *(spread([s["auroc"] for s in sets]) for sets in levels), _apart(*(sets[0]["intervals"]["fpr_at_95_tpr"] for sets in levels))])
+            rows.append(
+                [
+                    *key,
+                    name,
+                    *cells,
+                    *(spread([s["auroc"] for s in sets]) for sets in levels),
+                    _apart(*(over_seeds([s["intervals"]["fpr_at_95_tpr"] for s in sets]) for sets in levels)),
+                ]
+            )
     if not rows:
         return f"No row is in both tables at scale {scale} yet."
     head = ["data", "network", "set"]
@@ -81,12 +90,31 @@ def _apart(one: Sequence[float | None], other: Sequence[float | None]) -> str:
 
 
 def _by_row(records: Sequence[dict[str, Any]]) -> dict[tuple[str, str, str], list[dict[str, Any]]]:
-    """Seeds of one row together."""
-    groups: dict[tuple[str, str, str], list[dict[str, Any]]] = {}
-    for record in records:
+    """Seeds of one row together; what was trained or judged otherwise is a row of its own, and called older."""
+    newest, groups = sorted(records, key=lambda r: r["created"], reverse=True), dict[tuple[str, str, str], dict[str, list[dict[str, Any]]]]()
+    for record in newest:
         cell = _cell(record)
-        groups.setdefault((cell["data"], cell["network"], cell["variant"]), []).append(record)
-    return groups
+        groups.setdefault((cell["data"], cell["network"], cell["variant"]), {}).setdefault(_settings(record), []).append(record)
+    found: dict[tuple[str, str, str], list[dict[str, Any]]] = {}
+    for record in records:
+        data, network, variant = key = tuple(_cell(record)[name] for name in ("data", "network", "variant"))
+        for age, members in enumerate(groups[key].values()):
+            name = variant if not age else f"{variant}, older settings".removeprefix(", ")
+            found.setdefault((data, network, name), sorted(members, key=lambda r: r["config"]["cell"]["seed"]))
+    return found
+
+
+def _settings(record: dict[str, Any]) -> str:
+    """All that a record depends on but its seed."""
+    training = record["config"]["training"]
+    training = training | {"loop": training["loop"] | {"seed": None}}
+    return json.dumps([record["config"]["model"], training, record["data"]["hash"], list(record["results"]["sets"])], sort_keys=True)
+
+
+def over_seeds(intervals: Sequence[Sequence[float | None]]) -> tuple[float | None, float | None]:
+    """From the lowest to the highest bound of all seeds: each interval is of the scans alone."""
+    bounds = [(low, high) for low, high in intervals if low is not None and high is not None]
+    return (min(low for low, _ in bounds), max(high for _, high in bounds)) if bounds else (None, None)
 
 
 Pick = Callable[[dict[str, Any]], Any]
@@ -97,16 +125,16 @@ def _paper_rows(groups: dict[tuple[str, str, str], list[dict[str, Any]]], name: 
     rows = []
     for key, members in groups.items():
         sets = [m["results"]["sets"][name] for m in members]
-        for level, of in (("item", "per_item"), ("segment", "per_segment")):
+        for level, of in (("item", "per_item"), ("segment", "per_segment"), ("scan", "per_scan")):
             if of == "per_segment" and sets[0][of]["n"] == sets[0]["per_item"]["n"]:
                 continue  # object level: the segment is the item
-            intervals = [interval(sets[0][of]["intervals"][c]) for c in ("tp_percent", "fp_percent")]
+            intervals = [interval(over_seeds([s[of]["intervals"][c] for s in sets])) for c in ("tp_percent", "fp_percent")]
             rows.append([*_names(key), level, *(spread([s[of][c] for s in sets]) for c in columns), *intervals])
     return table_lines(["data", "network", "level", "A", "P", "F1", "TP %", "FP %", "95 % of TP", "95 % of FP"], rows)
 
 
 def _beyond(groups: dict[tuple[str, str, str], list[dict[str, Any]]], name: str) -> list[str]:
-    rows, parts, apart, views = [], [], [], []
+    rows, levels, parts, apart, views = [], [], [], [], []
     rows_of = [*STRATA, "50 and above"]
     for key, members in groups.items():
         sets = [m["results"]["sets"][name] for m in members]
@@ -116,22 +144,39 @@ def _beyond(groups: dict[tuple[str, str, str], list[dict[str, Any]]], name: str)
             [
                 *_names(key),
                 spread([item(s)["auroc"] for s in sets]),
-                interval(item(first)["intervals"]["auroc"]),
+                interval(over_seeds([item(s)["intervals"]["auroc"] for s in sets])),
                 spread([s["trivial_baseline"] for s in sets]),
                 spread([item(s)["average_precision"] for s in sets]),
                 spread([item(s)["fpr_at_95_tpr"] for s in sets]),
-                interval(item(first)["intervals"]["fpr_at_95_tpr"]),
+                interval(over_seeds([item(s)["intervals"]["fpr_at_95_tpr"] for s in sets])),
                 spread([item(s)["fpr_at_99_tpr"] for s in sets]),
-                spread([s["per_segment"]["auroc"] for s in sets]),
-                spread([s["per_scan"]["auroc"] for s in sets]),
                 _localised(sets),
+                spread([s["reliability"]["ece"] for s in sets]),
                 spread([s["seconds_per_item"] for s in sets]),
                 spread([m["results"]["seconds"]["all"] / 60 for m in members]),
             ]
         )
+        of_level: Callable[[str, str], str] = lambda level, what: spread([s[level][what] for s in sets])  # noqa: E731, B023
+        levels.append(
+            [
+                *_names(key),
+                *(
+                    text
+                    for level in ("per_segment", "per_scan")
+                    for text in (
+                        f"{of_level(level, 'auroc')} ({interval(over_seeds([s[level]['intervals']['auroc'] for s in sets]))})",
+                        *(of_level(level, what) for what in ("average_precision", "fpr_at_95_tpr", "fpr_at_99_tpr")),
+                    )
+                ),
+            ]
+        )
         views.append([*_names(key), *(spread([s["views"][v] for s in sets]) for v in first["views"])])
         of = lambda x, name: spread([s["strata"][x][name] for s in sets])  # noqa: E731, B023
-        parts.append([*_names(key), *(f"{spread([s['strata'][x]['tp']['percent'] for s in sets])} ({of(x, 'auroc')}, {of(x, 'fpr_at_99_tpr')})" for x in rows_of)])
+        lost: Callable[[str], Any] = lambda x: first["strata"][x].get("not_shown", "?")  # noqa: E731, B023
+        shown: Callable[[str], Any] = lambda x: first["strata"][x]["tp"]["n"]  # noqa: E731, B023
+        parts.append(
+            [*_names(key), *(f"{spread([s['strata'][x]['tp']['percent'] for s in sets])} of {shown(x)} + {lost(x)} ({of(x, 'auroc')}, {of(x, 'fpr_at_99_tpr')})" for x in rows_of)]
+        )
         apart.append([*_names(key), *(_group([s["groups"][g] for s in sets]) for g in first["groups"])])
     out = table_lines(
         [
@@ -144,17 +189,21 @@ def _beyond(groups: dict[tuple[str, str, str], list[dict[str, Any]]], name: str)
             "FPR@95",
             "95 %",
             "FPR@99",
-            "AUROC segment",
-            "AUROC scan",
             "AUROC item, detected (true masks)",
+            "ECE item",
             "s an item",
             "minutes",
         ],
         rows,
     )
+    out += ["By segment, and by scan:", ""]
+    out += table_lines(["data", "network", *(f"{what} {level}" for level in ("segment", "scan") for what in ("AUROC (95 %)", "AP", "FPR@95", "FPR@99"))], levels)
     out += ["AUROC of scans by one view, and by both:", ""]
     out += table_lines(["data", "network", *next(iter(groups.values()))[0]["results"]["sets"][name]["views"]], views)
-    out += ["TP % (AUROC, FPR at 99 % TPR) of items by area CNR of their anomaly, at the threshold of the table above:", ""]
+    out += [
+        "TP % of items (AUROC, FPR at 99 % TPR) by area CNR of their anomaly, at the threshold of the table above, of n items that show it + m views in which none does:",
+        "",
+    ]
     out += table_lines(["data", "network", *rows_of], parts)
     titles = list(next(iter(groups.values()))[0]["results"]["sets"][name]["groups"])
     out += ["TP % / FP % (AUROC) of items, apart:", ""]

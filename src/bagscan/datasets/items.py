@@ -21,13 +21,14 @@ from bagscan.formats.coco import decode_mask
 MARGIN_PX = 24  # of the window around an item's box: context for the network
 WIDEN_PX = 6  # of an item's mask: what is taped to it
 LEAST_PX = 200  # a device that shows fewer pixels is not an item
-LEAST_VISIBLE_PX = 20  # of an anomaly inside its item
+LEAST_VISIBLE_PX = 20  # of an anomaly inside its item: of fewer the item is neither benign nor, in that view, anomalous
 
 
 def item_records(record: Record, truth: Mapping[str, Any]) -> list[Record]:
     """The items of one view, given its truth file.
 
-    Another device that the anomaly's shadow falls on is left out: it is neither benign nor its host.
+    Another device that the anomaly's shadow falls on is left out: it is neither benign nor its host. So is a host
+    that shows next to nothing of its anomaly; ``about["holds"]`` of the other items tells that the bag has one.
 
     Args:
         record: of the whole view. truth: COCO entries of the view.

@@ -103,6 +103,7 @@ def _about(scan: dict[str, Any], view: str) -> dict[str, str]:
     """What tables tell apart: by anomaly, by view, and by what lies around."""
     seen = scan["views"][view]
     about = {"scan": scan["id"], "view": view, "layout": "/".join(scan["family"].split("/")[:2])}
+    about["holds"] = "yes" if "anomaly" in scan else "no"  # the bag, in whatever view
     about["piece"] = "new" if scan.get("piece") is None else "known"
     about["ambiguous"] = "yes" if seen["ambiguous"] else "no"
     about["look_alike"] = "yes" if any(thing["role"] == "look_alike" for thing in scan["things"]) else "no"

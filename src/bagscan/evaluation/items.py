@@ -17,6 +17,7 @@ from bagscan.evaluation.calibration import fit_platt, reliability
 from bagscan.evaluation.metrics import auroc, fpr_at_tpr, roc_curve, score_table
 from bagscan.evaluation.operating_point import clopper_pearson
 
+MISSED = -1.0  # a score below every threshold
 STRATA = ("below 5", "5-50", "50-500", "above 500")
 FUSIONS: dict[str, Callable[[np.ndarray], float]] = {"maximum": lambda s: float(s.max()), "mean": lambda s: float(s.mean())}
 
@@ -27,7 +28,8 @@ class Judged:
 
     Attributes:
         id, scan, view: of the item; scans have several. anomalous: whether it hides an anomaly.
-        score: of the item. about: ``stratum``, ``layout``, ``ambiguous``, ``look_alike``, ``kind`` ... where known.
+        score: of the item. about: ``stratum``, ``layout``, ``ambiguous``, ``look_alike``, ``kind`` ... where known;
+            ``holds`` says whether anything in the bag does, in whatever view.
         segment_truth, segment_scores: (n,) of the segments on it; truth is 1, 0, or -1 for left out.
         found: whether the item was detected; a missed one cannot raise an alarm.
     """
@@ -41,6 +43,19 @@ class Judged:
     segment_truth: np.ndarray
     segment_scores: np.ndarray
     found: bool = True
+
+    @property
+    def of_anomalous_scan(self) -> bool:
+        return self.anomalous or self.about.get("holds") == "yes"
+
+
+@dataclass(frozen=True)
+class Hidden:
+    """A view of a scan with an anomaly, of which no item shows it: nothing there to find, and not to be passed over."""
+
+    scan: str
+    view: str
+    stratum: str
 
 
 def arrays(items: Sequence[Judged]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -61,11 +76,13 @@ def segment_arrays(items: Sequence[Judged]) -> tuple[np.ndarray, np.ndarray, np.
     return np.concatenate(truth), np.concatenate(scores), np.concatenate(number)
 
 
-def fused(items: Sequence[Judged], how: str = "maximum", views: Sequence[str] | None = None) -> tuple[np.ndarray, np.ndarray]:
+def fused(items: Sequence[Judged], how: str = "maximum", views: Sequence[str] | None = None, hidden: Sequence[Hidden] = ()) -> tuple[np.ndarray, np.ndarray]:
     """(truth, scores) of scans: their items' scores, per view the worst, over views fused.
 
+    A scan is anomalous where its bag is, whether or not the views that are looked at show it.
+
     Args:
-        how: one of ``FUSIONS``. views: only these.
+        how: one of ``FUSIONS``. views: only these. hidden: views of anomalous scans that show nothing; where no item is left, the scan is missed.
     """
     scans: dict[str, dict[str, float]] = {}
     truth: dict[str, bool] = {}
@@ -73,7 +90,11 @@ def fused(items: Sequence[Judged], how: str = "maximum", views: Sequence[str] | 
         if views is None or item.view in views:
             worst = scans.setdefault(item.scan, {})
             worst[item.view] = max(worst.get(item.view, -np.inf), item.score)
-            truth[item.scan] = truth.get(item.scan, False) or item.anomalous
+            truth[item.scan] = truth.get(item.scan, False) or item.of_anomalous_scan
+    for lost in hidden:
+        if views is None or lost.view in views:
+            scans.setdefault(lost.scan, {lost.view: MISSED})
+            truth[lost.scan] = True
     names = list(scans)
     return np.array([int(truth[n]) for n in names]), np.array([FUSIONS[how](np.array(list(scans[n].values()))) for n in names])
 
@@ -102,20 +123,20 @@ class Thresholds:
         return cls(best_threshold(truth, scores), best_threshold(item_truth, item_scores), best_threshold(*fused(items)), fit_platt(item_truth, item_scores))
 
 
-def evaluate_items(items: Sequence[Judged], thresholds: Thresholds, seen_layouts: Sequence[str] = ()) -> dict[str, Any]:
+def evaluate_items(items: Sequence[Judged], thresholds: Thresholds, seen_layouts: Sequence[str] = (), hidden: Sequence[Hidden] = ()) -> dict[str, Any]:
     """Every level, and what a single figure would hide.
 
     Args:
-        seen_layouts: layouts of devices in training; others are reported apart.
+        seen_layouts: layouts of devices in training; others are reported apart. hidden: see :func:`fused`.
     """
     truth, scores, number = arrays(items)
     segments, segment_scores, segment_number = segment_arrays(items)
     results: dict[str, Any] = {
         "per_segment": score_table(segments, segment_scores, thresholds.segment, segment_number),
         "per_item": score_table(truth, scores, thresholds.item, number),
-        "per_scan": score_table(*fused(items), thresholds.scan),
-        "views": view_table(items),
-        "strata": stratum_table(items, thresholds.item),
+        "per_scan": score_table(*fused(items, hidden=hidden), thresholds.scan),
+        "views": view_table(items, hidden),
+        "strata": stratum_table(items, thresholds.item, hidden),
         "groups": {name: _group(list(members), thresholds.item) for name, members in _groups(items, seen_layouts).items()},
         "reliability": reliability(truth, platt(scores, thresholds.platt)),
         "missed_by_the_detector": int(sum(not i.found and i.anomalous for i in items)),
@@ -125,7 +146,7 @@ def evaluate_items(items: Sequence[Judged], thresholds: Thresholds, seen_layouts
 
 def _groups(items: Sequence[Judged], seen: Sequence[str]) -> dict[str, list[Judged]]:
     """Subsets that a table shows beside the whole."""
-    hiding = {i.scan for i in items if i.anomalous}
+    hiding = {i.scan for i in items if i.of_anomalous_scan}
     tests: dict[str, Callable[[Judged], bool]] = {
         "no clutter wholly inside a device": lambda i: i.about.get("ambiguous") == "no",
         "clutter wholly inside a device (ambiguous)": lambda i: i.about.get("ambiguous") == "yes",
@@ -153,10 +174,11 @@ def rate(called: np.ndarray) -> dict[str, Any]:
     return {"percent": 100 * k / n if n else float("nan"), "interval": [100 * low, 100 * high], "n": n}
 
 
-def stratum_table(items: Sequence[Judged], threshold: float) -> dict[str, Any]:
+def stratum_table(items: Sequence[Judged], threshold: float, hidden: Sequence[Hidden] = ()) -> dict[str, Any]:
     """TP % of items by contrast to noise of their anomaly; AUROC, and FPR at 95 and 99 % TPR, against all benign items.
 
-    ``50 and above`` is the two upper strata together.
+    ``50 and above`` is the two upper strata together. ``not_shown`` counts views whose anomaly no item shows,
+    ``tp_of_all`` takes these as missed.
     """
     benign = np.array([i.score for i in items if not i.anomalous])
     table = {}
@@ -164,16 +186,17 @@ def stratum_table(items: Sequence[Judged], threshold: float) -> dict[str, Any]:
         own = np.array([i.score for i in items if i.anomalous and i.about.get("stratum") in members])
         both = np.concatenate([own, benign])
         truth = np.arange(len(both)) < len(own)
-        table[name] = {"tp": rate(own >= threshold), "auroc": auroc(truth, both)}
+        lost = sum(h.stratum in members for h in hidden)
+        table[name] = {"tp": rate(own >= threshold), "auroc": auroc(truth, both), "not_shown": lost, "tp_of_all": rate(np.concatenate([own >= threshold, np.zeros(lost, bool)]))}
         table[name] |= {f"fpr_at_{int(100 * t)}_tpr": fpr_at_tpr(truth, both, t) for t in (0.95, 0.99)}
     return table
 
 
-def view_table(items: Sequence[Judged]) -> dict[str, Any]:
+def view_table(items: Sequence[Judged], hidden: Sequence[Hidden] = ()) -> dict[str, Any]:
     """AUROC of scans by each view alone and by both, for every fusion."""
     views = sorted({i.view for i in items})
-    table: dict[str, Any] = {f"{view} alone": auroc(*fused(items, views=[view])) for view in views}
-    return table | ({f"both, {how}": auroc(*fused(items, how)) for how in FUSIONS} if len(views) > 1 else {})
+    table: dict[str, Any] = {f"{view} alone": auroc(*fused(items, views=[view], hidden=hidden)) for view in views}
+    return table | ({f"both, {how}": auroc(*fused(items, how, hidden=hidden)) for how in FUSIONS} if len(views) > 1 else {})
 
 
 def roc_points(truth: np.ndarray, scores: np.ndarray, most: int = 200) -> dict[str, list[float]]:

@@ -44,6 +44,13 @@ def save_checkpoint(path: Path, modules: dict[str, nn.Module], optimizer: torch.
         save_file(tensors, part, metadata={"progress": json.dumps(progress)})
 
 
+def read_progress(path: Path) -> dict[str, Any]:
+    """The progress alone of what :func:`save_checkpoint` wrote."""
+    with safe_open(path, framework="pt") as file:
+        progress: dict[str, Any] = json.loads(file.metadata()["progress"])
+    return progress
+
+
 def load_checkpoint(path: Path, modules: dict[str, nn.Module], optimizer: torch.optim.Optimizer) -> dict[str, Any]:
     """Restore what :func:`save_checkpoint` wrote, in place; returns the progress.
 

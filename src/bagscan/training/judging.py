@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from bagscan.datasets.record import Record
-from bagscan.evaluation.items import Judged
+from bagscan.evaluation.items import MISSED, Judged
 from bagscan.evaluation.within_bag import BagResult
 from bagscan.model import Model
 from bagscan.training.compute import in_16_bits
@@ -39,7 +39,7 @@ def as_judged(sample: Sample, truth: np.ndarray, scores: np.ndarray, foreground:
         scan=scan_of(record),
         view=record.about.get("view", "0"),
         anomalous=bool(record.annotations),
-        score=float(scores[kept].max(initial=0)) if found else -1.0,
+        score=float(scores[kept].max(initial=0)) if found else MISSED,
         about=record.about,
         segment_truth=truth[kept],
         segment_scores=scores[kept],

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from bagscan.core.errors import TrainingError
-from bagscan.training.checkpoint import load_checkpoint, save_checkpoint
+from bagscan.training.checkpoint import load_checkpoint, read_progress, save_checkpoint
 from bagscan.training.compute import Compute, compute, moved
 
 
@@ -206,6 +206,11 @@ def run(
     where.told_by_first(True)  # no process ends before what it trained is written
     best: dict[str, float] = progress["best"] or {}
     return best
+
+
+def trained_s(out: Path) -> float:
+    """Seconds that a run in ``out`` has trained for, over all its pieces."""
+    return float(read_progress(out / "checkpoint.safetensors")["seconds"])
 
 
 def _save(where: Compute, path: Path, kept: dict[str, nn.Module], optimizer: torch.optim.Optimizer, progress: dict[str, Any]) -> None:
