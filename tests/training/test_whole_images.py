@@ -1,6 +1,7 @@
 """Multi-label training and one-class fitting: what they draw, what they keep, and that they run from configuration alone."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -111,27 +112,24 @@ def test_phase_one_trains_resumes_and_tells_curves(phase_1, tmp_path):
     assert any("resuming at step 4" in text for text in said)
 
 
-def test_gbad_goes_from_phase_one_to_a_report_by_configuration_alone(tmp_path, sixray_root, monkeypatch):
+@pytest.mark.parametrize("mode", ["product", "hard_gate", "cnn_alone", "gan_alone"])
+def test_gbad_goes_from_phase_one_to_a_report_by_configuration_alone(mode, tmp_path, sixray_root, monkeypatch):
     monkeypatch.setenv("BAGSCAN_DATA", str(sixray_root))
     model = "model: {input: {working_side_px: 64, square: true}, regioner: {name: whole_image}, encoder: {name: fpn, backbone: test_resnet, level_dim: 8}, "
     one, two = tmp_path / "one.yaml", tmp_path / "two.yaml"
     data = "data: {sources: [{format: sixray, root: sixray}], fractions: [0.6, 0.2, 0.2]}\n"
     one.write_text(f"kind: multi_label\n{data}{model}scorer: {{name: multi_label, classes: [Gun, Wrench]}}}}\ntraining: {{batch_size: 4, loop: {{steps: 4}}}}\n")
     gate = "{name: svm, errors: {name: bigan, widths: [16, 8], latent: 4, matched: 8, epochs: 2, least_steps: 0}}"
-    two.write_text(f"kind: one_class\n{data}init: {tmp_path}/one/model\nscorer: {{name: gbad, classes: [Gun, Wrench], gate: {gate}}}\n")
-    cli, folder = CliRunner(), tmp_path / "two" / "model"
-    for words in (
-        ["train", str(one), "--out", str(tmp_path / "one")],
-        ["train", str(two), "--out", str(tmp_path / "two")],
-        ["calibrate", str(two), "--model", str(folder), "--max-fpr", "0.5"],
-        ["evaluate", str(two), "--model", str(folder)],
-        ["screen", str(sixray_root / "sixray" / "JPEGImage" / "Pra000.jpg"), "--model", str(folder), "--out", str(tmp_path / "report")],
-    ):
-        told = cli.invoke(app, words)
-        assert told.exit_code == 0, told.output
-    assert (tmp_path / "report" / "report.html").exists()
+    two.write_text(f"kind: one_class\n{data}init: {tmp_path}/one/model\nscorer: {{name: gbad, classes: [Gun, Wrench], mode: {mode}, gate: {gate}}}\n")
+    train_any(read_experiment(one), tmp_path / "one", SILENT)
+    folder = tmp_path / "two" / "model"
+    goes_all_the_way(two, tmp_path / "two", sixray_root / "sixray" / "JPEGImage" / "Pra000.jpg")
     phase_1, gbad = Model.load(tmp_path / "one" / "model"), Model.load(folder)
     assert all(torch.equal(a, b) for a, b in zip(phase_1.scorer.state_dict().values(), gbad.scorer.known.state_dict().values(), strict=True)), "phase I stays as it is"
+
+
+def test_phase_one_alone_goes_all_the_way(phase_1, tmp_path, simulated_root):
+    goes_all_the_way(phase_1, tmp_path / "run", next((simulated_root / "colour").glob("*_below.png")))
 
 
 @pytest.mark.parametrize("loss", ["bce", "weighted", "focal"])
@@ -157,6 +155,29 @@ def test_every_loss_meets_imbalance_in_its_own_way(phase_1, loss):
         assert float(sure) == pytest.approx(plain, rel=1e-4)
 
 
+def goes_all_the_way(config: Path, run: Path, scan: Path) -> dict:
+    """Train, calibrate, evaluate, screen and show by configuration alone; the findings of the scan."""
+    folder, report = run / "model", run / "report"
+    for words in (
+        ["train", str(config), "--out", str(run)],
+        ["calibrate", str(config), "--model", str(folder), "--max-fpr", "0.3"],
+        ["evaluate", str(config), "--model", str(folder), "--out", str(run / "results.json")],
+        ["screen", str(scan), "--model", str(folder), "--out", str(report)],
+    ):
+        told = CliRunner().invoke(app, words)
+        assert told.exit_code == 0, told.output
+    assert Model.load(folder).operating_point is not None
+    assert json.loads((run / "results.json").read_text())["results"]["operating_point"]
+    (row,) = json.loads((report / "findings.json").read_text())
+    assert row["n_regions"] >= 1
+    assert all(row["threshold"] <= one["score"] <= 1 for one in row["findings"])
+    assert (row["decision"] == "ALARM") is bool(row["findings"])
+    page = (report / "report.html").read_text()
+    assert scan.stem in page
+    assert row["decision"] in page
+    return row
+
+
 ONE_CLASS = """
 kind: one_class
 data:
@@ -172,6 +193,8 @@ SCORERS = [
     "{name: isolation, trees: 5}",
     "{name: svm, errors: {name: bigan, widths: [16, 8], latent: 4, matched: 8, epochs: 2, least_steps: 0}}",
     "{name: fused, known: {name: softmax, hidden: 8}, unseen: {name: memory, cap_mb: 0.05}}",
+    "{name: bigan, widths: [16, 8], latent: 4, matched: 8, epochs: 2, least_steps: 0}",
+    "{name: fused, known: {name: softmax, hidden: 8}, unseen: {name: svm, errors: {name: bigan, epochs: 2, least_steps: 0}}}",
 ]
 
 
@@ -180,24 +203,13 @@ def test_every_one_class_scorer_trains_calibrates_evaluates_and_screens_from_con
     config = tmp_path / "one.yaml"
     config.write_text(ONE_CLASS.format(root=simulated_root, scorer=scorer, init=tiny_model))
     run, folder = tmp_path / "run", tmp_path / "run" / "model"
-    cli = CliRunner()
-    for words in (
-        ["train", str(config), "--out", str(run)],
-        ["calibrate", str(config), "--model", str(folder), "--max-fpr", "0.1"],
-        ["evaluate", str(config), "--model", str(folder)],
-    ):
-        told = cli.invoke(app, words)
-        assert told.exit_code == 0, told.output
-    scan = next((simulated_root / "colour").glob("*_below.png"))
-    told = cli.invoke(app, ["screen", str(scan), "--model", str(folder), "--out", str(tmp_path / "report")])
-    assert told.exit_code == 0, told.output
-    assert (tmp_path / "report" / "report.html").exists()
+    goes_all_the_way(config, run, next((simulated_root / "colour").glob("*_below.png")))
     assert Model.load(folder).about["described by"] == Model.load(tiny_model).id
     # Descriptions are kept: fitting again needs no encoder.
     kept = sorted(run.glob("descriptions_*.safetensors"))
     assert len(kept) == 2
     before = [p.stat().st_mtime_ns for p in kept]
-    assert cli.invoke(app, ["train", str(config), "--out", str(run)]).exit_code == 0
+    assert CliRunner().invoke(app, ["train", str(config), "--out", str(run)]).exit_code == 0
     assert [p.stat().st_mtime_ns for p in kept] == before
 
 
@@ -208,9 +220,8 @@ def test_models_of_pixels_need_no_trained_encoder(name, tmp_path, simulated_root
         ONE_CLASS.format(root=simulated_root, scorer=f"{{name: {name}, latent: 8, width: 4, epochs: 1, batch_size: 8}}", init="null")
         + "model: {input: {working_side_px: 96}, regioner: {name: grid, cell_px: 24}, encoder: {name: pixels, size_px: 16}}\n"
     )
-    best, model = train_any(read_experiment(config), tmp_path / "run", SILENT)
-    assert np.isfinite(best["auroc"])
-    assert Model.load(model).scorer.config.channels == 3
+    goes_all_the_way(config, tmp_path / "run", next((simulated_root / "colour").glob("*_below.png")))
+    assert Model.load(tmp_path / "run" / "model").scorer.config.channels == 3
 
 
 def test_fitting_says_what_is_wrong(tmp_path, simulated_root, tiny_model):
