@@ -12,7 +12,7 @@ from bagscan.core.errors import ConfigError
 from bagscan.evaluation.metrics import auroc
 from bagscan.registry import part
 from bagscan.scorers.bigan import _told
-from bagscan.scorers.fitted import held_out
+from bagscan.scorers.fitted import held_out, keep_phases
 
 SILENT = lambda _: None  # noqa: E731
 BIGAN = {"name": "bigan", "widths": (32, 16), "latent": 3, "matched": 16, "epochs": 30, "batch_size": 64, "learning_rate": 1e-3, "least_steps": 0}
@@ -134,6 +134,35 @@ def test_svm_needs_anomalies_and_a_scorer_with_errors():
         built("svm", errors={"name": "gaussian"}).fit(plane(100, 0), plane(0, 1), 0, SILENT)
     with pytest.raises(ConfigError, match="no errors"):
         built("svm", errors={"name": "softmax"})
+
+
+def test_a_stop_after_phase_two_costs_no_second_phase_two(tmp_path, monkeypatch):
+    """The SVM fails at first; the run that goes on takes the BiGAN that is kept, and of other rows it does not."""
+    import bagscan.scorers.svm as module
+
+    rows = plane(200, 0), plane(40, 1, off=3)
+    whole = built("svm", errors=BIGAN | {"epochs": 2})
+    whole.fit(*rows, 0, SILENT)
+
+    def stopped(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    first = built("svm", errors=BIGAN | {"epochs": 2})
+    keep_phases(first, tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr(module.SVM, "_whole", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            first.fit(*rows, 0, SILENT)
+    (kept,) = tmp_path.glob("bigan_*.safetensors")
+    before, said = kept.stat().st_mtime_ns, list[str]()
+    again = built("svm", errors=BIGAN | {"epochs": 2})
+    keep_phases(again, tmp_path)
+    again.fit(*rows, 0, said.append)
+    assert kept.stat().st_mtime_ns == before
+    assert any("bigan epoch 2/2" in text for text in said), "what was told is told again"
+    assert torch.equal(again.score(plane(20, 5)), whole.score(plane(20, 5)))
+    again.fit(plane(200, 7), rows[1], 0, SILENT)
+    assert len(list(tmp_path.glob("bigan_*.safetensors"))) == 2
 
 
 def test_bigan_tells_every_epoch_and_says_when_it_collapses():

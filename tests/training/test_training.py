@@ -238,6 +238,22 @@ def test_a_changed_or_new_scan_is_not_taken(tiny_config, tmp_path, yolo_root, mo
     assert any("1 scans are new" in line for line in said)
 
 
+def test_checkpoints_are_written_by_the_clock_too(tiny_config, tmp_path, monkeypatch):
+    """A piece of a run that is cut short between two checkpoints loses no more than that."""
+    import bagscan.training.loop as loop
+
+    saved: list[int] = []
+    real = loop.save_checkpoint
+    monkeypatch.setattr(loop, "save_checkpoint", lambda path, kept, optimizer, progress: (saved.append(progress["step"]), real(path, kept, optimizer, progress)))
+    rare = ["training.loop.steps=4", "training.loop.checkpoint_every=100"]
+    train(read_experiment(tiny_config, rare), tmp_path / "a", lambda _: None)
+    assert saved == [4]
+    saved.clear()
+    monkeypatch.setattr(loop, "CHECKPOINT_S", 0.0)
+    train(read_experiment(tiny_config, rare), tmp_path / "b", lambda _: None)
+    assert saved == [1, 2, 3, 4, 4]
+
+
 def test_a_loss_that_is_no_number_stops_with_advice(tiny_config, tmp_path):
     with pytest.raises(TrainingError, match="learning_rate"):
         train(read_experiment(tiny_config, ["training.loop.learning_rate=1e30", "training.loop.clip_norm=1e30", "training.loop.warmup=0"]), tmp_path / "a", lambda _: None)

@@ -23,6 +23,7 @@ from bagscan.evaluation.multi_label import map_interval, ranking_table
 from bagscan.evaluation.results import make_record, write_record
 from bagscan.model import Model
 from bagscan.model_config import ModelConfig
+from bagscan.scorers.fitted import keep_phases
 from bagscan.training.loop import LoopConfig, run
 from bagscan.training.multi_label import MultiLabelConfig, MultiLabelTask, embeddings_of, label_matrix
 from bagscan.training.samples import Sample
@@ -134,6 +135,7 @@ def _gated(place: GBADPlace, cell: GBADCell, phase_1: Model, train: list[Sample]
         told.append(text)
         report(text)
 
+    keep_phases(model.scorer, kept.parent / "phases")
     model.scorer.fit(features[negative], features[positive], cell.seed, tell)
     kept.parent.mkdir(parents=True, exist_ok=True)
     save_file({k: v.contiguous() for k, v in model.scorer.state_dict().items()}, kept, {"told": json.dumps(told)})

@@ -52,12 +52,15 @@ def make_sets(place: Place, workers: int, report: Report = print) -> None:
             simulate(recipe, place.data / one.name, workers, report=report)
 
 
-def run_cells(place: Place, cells: Sequence[Cell], workers: int = 1, report: Report = print) -> int:
+def run_cells(place: Place, cells: Sequence[Cell], workers: int = 1, report: Report = print, simulating: int = 0) -> int:
     """Run what is missing of a list of cells; returns how many failed.
 
     An error in one cell is reported, and the others go on.
+
+    Args:
+        workers: cells at a time. simulating: processes that simulate sets; 0 for as many.
     """
-    make_sets(place, workers, report)
+    make_sets(place, simulating or workers, report)
     for one in (*place.scale.train_on, *place.scale.also_test):
         load_items(place.data / one.name, place.scale.shrink, report)  # packed once, before several processes would
     if place.scale.detected_scans:

@@ -19,7 +19,7 @@ def benchmark(
         Path | None, typer.Option(help="Folder of results, one JSON a cell; a cell that is there is not run again. Default benchmarks/results/paper_a, gbad or unseen.")
     ] = None,
     only: Annotated[list[str], typer.Option(help="Cells whose name holds this, for example resnet-50; may be given several times.")] = [],  # noqa: B006
-    workers: Annotated[int, typer.Option(min=1, help="Cells at a time, each with its share of the cores.")] = 1,
+    workers: Annotated[int, typer.Option(min=1, help="Processes that simulate; cells at a time, each with its share of the cores, but one on an accelerator.")] = 1,
     out: Annotated[Path, typer.Option(help="figures: folder for the pictures.")] = Path("figures"),
     dataset: Annotated[str, typer.Option(help="gbad: simulated or sixray; unseen: simulated or real.")] = "simulated",
     list_of: Annotated[list[str], typer.Option("--list", help="gbad --dataset sixray: 10, 100 or 1000; may be given several times.")] = [],  # noqa: B006
@@ -38,10 +38,12 @@ def benchmark(
     from bagscan.benchmark.scales import scale_named
     from bagscan.benchmark.tables import markdown, read_cells
     from bagscan.core.machine import usable_cores
+    from bagscan.training.compute import device_named
 
     cores = usable_cores()
     default = Path("benchmarks/results") / ("unseen" if what == "unseen" else "paper_a")
-    place = Place(scale_named(scale), data, runs, results or default, max(1, cores // workers))
+    at_a_time = workers if device_named(device).type == "cpu" else 1
+    place = Place(scale_named(scale), data, runs, results or default, max(1, cores // at_a_time))
     if what == "unseen":
         _benchmark_unseen(place, dataset, only, as_json)
         return
@@ -52,7 +54,7 @@ def benchmark(
             typer.echo(path)
         return
     wanted = [cell for cell in cells(what, place.scale) if all(word.lower() in cell.slug for word in only)]
-    failed = run_cells(place, wanted, workers, say)
+    failed = run_cells(place, wanted, at_a_time, say, simulating=workers)
     found = read_cells(place.results / scale, what)
     show({"table": what, "scale": scale, "cells": found}, as_json, lambda: markdown(what, scale, found))
     _end_of_cells(failed, len(wanted))

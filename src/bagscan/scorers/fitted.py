@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from bagscan.config import fill
+from bagscan.core.files import whole
 from bagscan.registry import part
 
 Report = Callable[[str], None]
@@ -28,6 +34,7 @@ class Fitted(nn.Module):
 
     middle: Tensor
     spread: Tensor
+    keep_in: Path | None = None  # folder where a fit in several phases keeps those that are done
 
     def __init__(self) -> None:
         super().__init__()
@@ -41,6 +48,10 @@ class Fitted(nn.Module):
             if stored is not None and buffer is not None and stored.shape != buffer.shape:
                 self._buffers[name] = torch.empty_like(stored, device=buffer.device)
         super()._load_from_state_dict(state_dict, prefix, *rest)
+
+    def fit(self, benign: Tensor, anomalous: Tensor, seed: int = 0, report: Report = print) -> None:
+        """Fit to rows (n, dim) and, where it takes any, (m, dim)."""
+        raise NotImplementedError
 
     def distance(self, embeddings: Tensor) -> Tensor:
         """(n, dim) -> (n,), 0 or more."""
@@ -62,6 +73,40 @@ class Fitted(nn.Module):
     def score(self, embeddings: Tensor) -> Tensor:
         """(n, dim) -> (n,) in [0, 1]."""
         return to_unit(self.standardised(embeddings))
+
+
+def fitted_once(scorer: Fitted, settings: Mapping[str, Any], benign: Tensor, anomalous: Tensor, seed: int, report: Report, folder: Path | None) -> None:
+    """Fit a scorer, or take what a run that was stopped later has kept in ``folder``: of the same rows, settings and seed."""
+    if folder is None:
+        scorer.fit(benign, anomalous, seed, report)
+        return
+    rows = [t.detach().contiguous().numpy().tobytes() for t in (benign, anomalous)]
+    identity = hashlib.sha256(b"".join([json.dumps([settings, seed], sort_keys=True).encode(), *rows])).hexdigest()[:12]
+    path = folder / f"{settings['name']}_{identity}.safetensors"
+    if path.exists():
+        scorer.load_state_dict(load_file(path))
+        with safe_open(path, "pt") as file:
+            for text in json.loads(file.metadata()["told"]):
+                report(text)
+        scorer.eval()
+        return
+    told: list[str] = []
+
+    def tell(text: str) -> None:
+        told.append(text)
+        report(text)
+
+    scorer.fit(benign, anomalous, seed, tell)
+    folder.mkdir(parents=True, exist_ok=True)
+    with whole(path) as part_of:
+        save_file({k: v.detach().contiguous().clone() for k, v in scorer.state_dict().items()}, part_of, {"told": json.dumps(told)})
+
+
+def keep_phases(scorer: torch.nn.Module, folder: Path) -> None:
+    """Let what is fitted in several phases keep those that are done in ``folder``."""
+    for module in scorer.modules():
+        if isinstance(module, Fitted):
+            module.keep_in = folder
 
 
 def built(settings: Mapping[str, Any], dim: int, where: str) -> Any:

@@ -19,7 +19,7 @@ from sklearn.svm import SVC, LinearSVC
 from torch import Tensor
 
 from bagscan.core.errors import ConfigError
-from bagscan.scorers.fitted import Fitted, Report, built, drawn, held_out, scale_of
+from bagscan.scorers.fitted import Fitted, Report, built, drawn, fitted_once, held_out, scale_of
 
 CARD = {
     "paper": "Dumagpi, Jung & Jeong 2020, phase III",
@@ -82,7 +82,7 @@ class SVM(Fitted):
         if len(anomalous) < 2:
             raise ValueError("phase III needs anomalous descriptions to learn from, and there are none")
         for_inner, for_errors = held_out(benign, seed, SHARE_OF_ERRORS)
-        self.inner.fit(for_inner, anomalous, seed, report)
+        fitted_once(self.inner, config.errors, for_inner, anomalous, seed, report, self.keep_in)
         with torch.no_grad():
             logs = [self._log_errors(rows) for rows in (drawn(for_errors, config.max_rows, seed), drawn(anomalous, config.max_rows, seed))]
         self.error_mean, self.error_deviation = scale_of(torch.cat(logs))

@@ -61,6 +61,9 @@ class LoopConfig:
             raise ValueError("expected 0 <= ema < 1, learning_rate and clip_norm above 0, the others not below 0")
 
 
+CHECKPOINT_S = 120.0
+
+
 class Task(Protocol):
     """What is trained: supplies batches and losses, and knows how good it is."""
 
@@ -175,6 +178,7 @@ def run(
         report(f"the run was begun by {progress['processes']} processes and goes on with {where.count}: each step sees another number of batches")
     where.start_alike(kept, progress["step"])
     progress["processes"] = where.count
+    saved = time.monotonic()
     log = _Log(out / "log.jsonl", progress["step"], where.writes)
     started, first = time.monotonic() - progress["seconds"], progress["step"]
     with ThreadPoolExecutor(1) as loader:
@@ -200,8 +204,10 @@ def run(
                     break
             elif done % 20 == 0 and where.writes:
                 report(_line(done, config.steps, progress["seconds"], parts))
-            if done % config.checkpoint_every == 0:
+            # By the clock too, where no other process would have to agree: of a piece that is cut short little is lost.
+            if done % config.checkpoint_every == 0 or (where.count == 1 and time.monotonic() - saved > CHECKPOINT_S):
                 _save(where, path, kept, optimizer, progress)
+                saved = time.monotonic()
     _save(where, path, kept, optimizer, progress)
     where.told_by_first(True)  # no process ends before what it trained is written
     best: dict[str, float] = progress["best"] or {}

@@ -24,6 +24,7 @@ from bagscan.core.files import whole
 from bagscan.evaluation.metrics import auroc
 from bagscan.model import Model
 from bagscan.model_config import ModelConfig
+from bagscan.scorers.fitted import keep_phases
 from bagscan.training.compute import compute
 from bagscan.training.data import DataConfig, load_records, obtain_split, part_records
 from bagscan.training.joint import as_bag, described
@@ -223,6 +224,7 @@ def train_one_class(experiment: OneClassExperiment, out: Path, report: Report = 
             report(text)
             log.write(json.dumps({"told": text}) + "\n")
 
+        keep_phases(model.scorer, out / "phases")
         best = fit(model, parts["train"], parts["val"], experiment.training, tell)
     model.about |= {"training data": split.data_hash, "validation": {k: round(v, 4) for k, v in best.items()}}
     if experiment.training.leave_out:
