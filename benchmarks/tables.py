@@ -141,6 +141,7 @@ def render() -> str:
             "superpixel_speed": speed,
             "whole_path": speed,
             "start_up": speed,
+            "pooled_speed": speed,
         }
         kind = detection if record["name"].startswith("detection-") else kinds.get(record["name"], evaluation)
         machine, data = record["machine"], record["data"]
@@ -161,6 +162,13 @@ def paper_a() -> list[str]:
     """Every table of every scale of which a cell is there."""
     lines = ["## Paper A's tables on simulated scans", "", "`bagscan benchmark`; thresholds chosen on validation by Youden's index. Every test set has its own tables.", ""]
     for scale in (name for name in SCALES if (RESULTS / "paper_a" / name).is_dir()):
+        detector = RESULTS / "paper_a" / scale / "detector.json"
+        if detector.exists():
+            record = json.loads(detector.read_text())
+            check_record(record)
+            regioner, data = record["config"]["regioner"], record["data"]
+            told = f"{regioner['name']} over {regioner['backbone']}, {data['counts']['test views']} test views of `{data['name']}`"
+            lines += [f"### The item detector; scale {scale}", "", f"{told}, AP as COCO has it:", "", *detection(record)]
         cells = {name: read_cells(RESULTS / "paper_a" / scale, name) for name in TITLES}
         for table_name, records in cells.items():
             if records:

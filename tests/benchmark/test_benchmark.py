@@ -60,6 +60,14 @@ def test_a_cell_leaves_one_record_with_every_level(ran):
         assert record["config"]["scale"] == "smoke"
 
 
+def test_the_item_detector_leaves_a_record(ran):
+    record = json.loads((ran / "results" / "smoke" / "detector.json").read_text())
+    check_record(record)
+    assert set(record["results"]) == {"box", "mask"}
+    assert 0 <= record["results"]["box"]["ap_50"] <= 1
+    assert record["data"]["counts"]["test views"] >= 1
+
+
 def test_what_is_there_is_not_run_again_and_the_rest_is_listed(ran):
     path = ran / "results" / "smoke" / "table-2" / "pseudo-colour_resnet-50_seed0.json"
     before = path.stat().st_mtime_ns

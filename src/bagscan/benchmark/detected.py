@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import replace
@@ -19,7 +20,9 @@ from bagscan.benchmark.store import as_sample, shrunk
 from bagscan.core import Annotation, View
 from bagscan.datasets.items import LEAST_VISIBLE_PX, cut, mask_annotation, match
 from bagscan.datasets.record import Record
+from bagscan.evaluation.results import make_record, write_record
 from bagscan.formats.coco import decode_mask, encode_mask
+from bagscan.formats.scans import RECIPE
 from bagscan.model import Model
 from bagscan.model_config import InputConfig
 from bagscan.training.data import DataConfig, SourceConfig
@@ -55,7 +58,9 @@ def run_detector(place: Place, report: Report = print) -> Path:
     if not (folder / "scores.json").exists():
         train_detection(experiment, folder, report)
         model, samples = detection_samples(experiment, folder, "test", report)
-        (folder / "scores.json").write_text(json.dumps(judge_detections(model, samples[: 2 * scale.detected_scans], report), indent=1))
+        judged = samples[: 2 * scale.detected_scans]
+        (folder / "scores.json").write_text(json.dumps(judge_detections(model, judged, report) | {"views": len(judged)}, indent=1))
+    _tell(place, experiment, json.loads((folder / "scores.json").read_text()))
     for one in scale.train_on:
         found = folder / f"found_{one.name}.json"
         views = {view: records[0] for view, records in _test_views(place, one).items()}
@@ -66,6 +71,22 @@ def run_detector(place: Place, report: Report = print) -> Path:
             found.write_text(json.dumps({view: [encode_mask(m) for m in _sure(model, record)] for view, record in views.items()}))
             report(f"items found in {len(views)} views of {one.name}")
     return folder
+
+
+def _tell(place: Place, experiment: DetectionExperiment, scores: dict[str, Any]) -> None:
+    """The detector's own record: box and mask AP as COCO has them, on test views."""
+    path = place.results / place.scale.name / "detector.json"
+    if path.exists() and json.loads(path.read_text())["results"] == {k: scores[k] for k in ("box", "mask")}:
+        return
+    root = place.data / place.scale.train_on[0].name
+    record = make_record(
+        f"detection-{experiment.regioner['name']}-{place.scale.name}",
+        {k: scores[k] for k in ("box", "mask")},
+        data={"name": root.name, "hash": hashlib.sha256((root / RECIPE).read_bytes()).hexdigest(), "counts": {"test views": scores.get("views", 2 * place.scale.detected_scans)}},
+        config=json.loads(json.dumps(dataclasses.asdict(experiment) | {"data": root.name})),
+        seeds=[experiment.training.loop.seed],
+    )
+    write_record(path, record)
 
 
 def _sure(model: Model, record: Record) -> list[np.ndarray]:

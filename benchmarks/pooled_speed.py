@@ -1,0 +1,68 @@
+"""Judging an item's parts in one backbone pass beside showing each to the network alone: the same items, in turn, one thread.
+
+python benchmarks/pooled_speed.py --data simulated
+"""
+
+import argparse
+import hashlib
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from bagscan.benchmark.cells import ABLATION, OURS, Cell, model_and_training
+from bagscan.benchmark.place import Place, test_items
+from bagscan.benchmark.scales import SCALES
+from bagscan.evaluation.results import make_record, write_record
+from bagscan.model import Model
+from bagscan.training.joint import judge_samples
+from bagscan.training.samples import Sample, spread
+
+ITEMS = 30
+
+
+def seconds_of(model: Model, sample: Sample) -> float:
+    started = time.perf_counter()
+    judge_samples(model, [sample])
+    return time.perf_counter() - started
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, default=Path("simulated"))
+    parser.add_argument("--out", type=Path, default=Path("benchmarks/results/pooled_speed.json"))
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    scale = SCALES["small"]
+    place = Place(scale, arguments.data, Path(), Path())
+    # Untrained: what a verdict costs does not depend on what it is.
+    models = {name: Model(model_and_training(Cell(ABLATION, "high + low + Z", OURS, 0, variant), scale)[0]).eval() for name, variant in (("pooled", "joint"), ("crop", "crop"))}
+    results: dict[str, dict[str, Any]] = {}
+    ids: list[str] = []
+    for one in scale.train_on:
+        items = spread(test_items(place, one, "high + low + Z"), ITEMS)
+        ids += [item.record.id for item in items]
+        parts = [int(next(iter(judge_samples(models["pooled"], [item]))).scores.size) for item in items]
+        for model in models.values():
+            seconds_of(model, items[0])
+        times = {name: np.array([seconds_of(model, item) for item in items]) for name, model in models.items()}
+        ratios = times["crop"] / times["pooled"]
+        results[one.name] = {
+            "items": len(items),
+            "parts_median": float(np.median(parts)),
+            **{f"{name}_s_per_item": float(t.mean()) for name, t in times.items()},
+            "crop_over_pooled": float(times["crop"].sum() / times["pooled"].sum()),
+            "crop_over_pooled_quartiles": f"{np.quantile(ratios, 0.25):.1f}-{np.quantile(ratios, 0.75):.1f}",
+        }
+        print(one.name, results[one.name])
+    identity = hashlib.sha256(",".join(ids).encode()).hexdigest()
+    record = make_record(
+        "pooled_speed", results, data={"name": "+".join(results), "hash": identity, "counts": {k: r["items"] for k, r in results.items()}}, config={"scale": scale.name}, seeds=[0]
+    )
+    write_record(arguments.out, record)
+
+
+if __name__ == "__main__":
+    main()
