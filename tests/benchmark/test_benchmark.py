@@ -4,6 +4,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
@@ -149,6 +150,29 @@ def test_figures_are_drawn_of_what_is_there(ran):
     assert all((ran / "figures" / name).stat().st_size > 5000 for name in drawn)
 
 
+def test_contours_are_red_where_a_segment_is_above_the_threshold_and_green_elsewhere(ran):
+    import matplotlib.pyplot as plt
+
+    from bagscan.benchmark.figures import RED, _contour
+    from bagscan.benchmark.place import Place, samples_of
+
+    place = Place(SCALES["smoke"], ran / "data", ran / "runs", ran / "results")
+    model = Model.load(place.run_folder(Cell(TABLE_2, "pseudo-colour", "ResNet-50")) / "model")
+    sample = samples_of(place, SCALES["smoke"].train_on[0], "test", "pseudo-colour")[0]
+    drawn = {}
+    for threshold in (-1.0, 2.0):
+        figure, axes = plt.subplots()
+        _contour(axes, model, sample, threshold)
+        drawn[threshold] = np.asarray(axes.images[0].get_array())
+        plt.close(figure)
+    red = {threshold: np.abs(picture - RED).max(-1) < 1e-3 for threshold, picture in drawn.items()}
+    assert red[-1.0].any()
+    assert not red[2.0].any()
+    outlines = drawn[2.0][red[-1.0]]  # the same, where nothing is above the threshold
+    assert (outlines[:, 1] - outlines[:, 0]).mean() > 0.2
+    assert (drawn[2.0][~red[-1.0]] == drawn[-1.0][~red[-1.0]]).all()
+
+
 def test_figures_without_cells_say_what_to_run(tmp_path):
     run = bench(tmp_path, "figures")
     assert "bagscan benchmark table-2" in str(run.output) + str(run.exception)
@@ -221,8 +245,6 @@ def test_other_settings_are_another_cell(ran):
 
 
 def test_shrinking_keeps_means_and_thin_masks():
-    import numpy as np
-
     from bagscan.benchmark.store import shrunk, shrunk_mask
     from bagscan.core import View
 

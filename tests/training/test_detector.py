@@ -48,6 +48,17 @@ def test_train_and_evaluate_from_the_command_line(config, tmp_path, name):
     assert (tmp_path / "run" / "results.json").is_file()
 
 
+@pytest.mark.parametrize(("images", "quantity", "channels"), [("raw", "dual_energy", ["high"]), ("all", "dual_energy", ["low", "high", "zeff", "red", "green", "blue"])])
+def test_any_number_of_channels_is_taken(config, tmp_path, simulated_root, images, quantity, channels):
+    source = f"data.sources=[{{format: simulated, root: {simulated_root}, images: {images}, views: below, annotate: device}}]"
+    taken = f"input={{quantity: {quantity}, channels: [{', '.join(channels)}], working_side_px: 0, mean: {[0.8] * len(channels)}, std: {[0.25] * len(channels)}}}"
+    experiment = read_experiment(config, [source, taken])
+    train_detection(experiment, tmp_path / "run", lambda _: None)
+    weights = load_file(tmp_path / "run" / "regioner.safetensors")
+    first = next(w for name, w in weights.items() if w.ndim == 4 and w.shape[1] == len(channels))
+    assert first.shape[2] > 1, "the first kernels"
+
+
 def test_what_it_learnt_finds_items_in_a_model(config, tmp_path, simulated_root):
     experiment = read_experiment(config)
     assert isinstance(experiment, DetectionExperiment)

@@ -46,6 +46,10 @@ def draw_all(place: Place, out: Path, report: Callable[[str], None] = print) -> 
     return drawn + ([contours_drawn] if contours_drawn else [])
 
 
+def _scale(records: Sequence[dict[str, Any]]) -> str:
+    return str(records[0]["config"]["scale"])
+
+
 def _label(record: dict[str, Any]) -> str:
     cell = record["config"]["cell"]
     return f"{cell['data']}, {cell['network'].split(' (')[0]}"
@@ -62,7 +66,7 @@ def roc_and_det(tables: dict[str, list[dict[str, Any]]], name: str, path: Path) 
             axes[0].plot(fpr, tpr, style, lw=1.3, label=f"{where}: {_label(record)}")
             axes[1].plot(_probit(fpr), _probit(1 - tpr), style, lw=1.3)
     axes[0].plot([0, 1], [0, 1], color="0.7", lw=0.8)
-    axes[0].set(xlabel="false-positive rate of items", ylabel="true-positive rate", title=f"ROC, test items of {name}")
+    axes[0].set(xlabel="false-positive rate of items", ylabel="true-positive rate", title=f"ROC, test items of {name}, scale {_scale(tables[TABLE_1] or tables[TABLE_2])}")
     ticks = np.array([0.01, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 0.95])
     axes[1].set(xlabel="false-positive rate, %", ylabel="miss rate, %", title="DET", xticks=_probit(ticks), yticks=_probit(ticks))
     for axis in (axes[1].xaxis, axes[1].yaxis):
@@ -92,7 +96,13 @@ def strata(records: Sequence[dict[str, Any]], name: str, path: Path) -> Path:
         middle = np.array([t["percent"] for _, t in rows])
         ends = np.array([t["interval"] for _, t in rows]).reshape(-1, 2)
         axes.errorbar(at, middle, np.abs(ends.T - middle), fmt="o", ms=4, lw=1, capsize=2, label=_label(record))
-    axes.set(xticks=range(len(STRATA)), ylim=(0, 102), ylabel="TP %", xlabel="area contrast-to-noise ratio", title=f"True positives by stratum, test items of {name}")
+    axes.set(
+        xticks=range(len(STRATA)),
+        ylim=(0, 102),
+        ylabel="TP %",
+        xlabel="area contrast-to-noise ratio",
+        title=f"True positives by stratum, test items of {name}, scale {_scale(records)}",
+    )
     axes.set_xticklabels(STRATA)
     axes.legend(fontsize=7)
     return _save(figure, path)
@@ -105,7 +115,7 @@ def reliability(records: Sequence[dict[str, Any]], name: str, path: Path) -> Pat
     for record in _first_seed(records):
         table = record["results"]["sets"][name]["reliability"]
         axes.plot(table["score"], table["anomalous"], "o-", ms=4, lw=1.2, label=f"{_label(record)} (ECE {table['ece']:.2f})")
-    axes.set(xlabel="calibrated score of an item", ylabel="share that is anomalous", xlim=(0, 1), ylim=(0, 1), title=f"Reliability, {name}")
+    axes.set(xlabel="calibrated score of an item", ylabel="share that is anomalous", xlim=(0, 1), ylim=(0, 1), title=f"Reliability, {name}, scale {_scale(records)}")
     axes.legend(fontsize=7)
     return _save(figure, path)
 
@@ -144,7 +154,7 @@ def contours(place: Place, records: Sequence[dict[str, Any]], path: Path, report
     axes[0, 0].set_title("truth", fontsize=9)
     for axis in axes.flat:
         axis.set(xticks=[], yticks=[])
-    figure.suptitle(f"{network}: segments judged benign (green) and anomalous (red)", fontsize=10, y=1.0)
+    figure.suptitle(f"{network}, scale {place.scale.name}: segments judged benign (green) and anomalous (red)", fontsize=10, y=1.0)
     figure.tight_layout()
     return _save(figure, path)
 
