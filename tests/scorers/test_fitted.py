@@ -161,7 +161,9 @@ def test_a_stop_after_phase_two_costs_no_second_phase_two(tmp_path, monkeypatch)
     assert kept.stat().st_mtime_ns == before
     assert any("bigan epoch 2/2" in text for text in said), "what was told is told again"
     assert torch.equal(again.score(plane(20, 5)), whole.score(plane(20, 5)))
-    again.fit(plane(200, 7), rows[1], 0, SILENT)
+    assert not any("too few" in text for text in said)
+    again.fit(plane(40, 7), rows[1], 0, said.append)
+    assert any("learnt from 20 rows, too few" in text for text in said)
     assert len(list(tmp_path.glob("bigan_*.safetensors"))) == 2
 
 

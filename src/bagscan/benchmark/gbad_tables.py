@@ -16,7 +16,7 @@ import numpy as np
 
 from bagscan.benchmark.gbad_cells import TABLE, VARIANTS, GBADCell, GBADPlace
 from bagscan.benchmark.gbad_images import Report, images_of
-from bagscan.benchmark.tables import interval, spread, table_lines
+from bagscan.benchmark.tables import interval, over_seeds, spread, table_lines
 from bagscan.core.errors import DataError
 from bagscan.evaluation.results import check_record
 from bagscan.model import Model
@@ -25,6 +25,7 @@ from bagscan.training.multi_label import class_scores, label_matrix
 PNG = {"dpi": 110, "bbox_inches": "tight", "metadata": {"Software": None}}
 EXAMPLES = 8
 MARKERS = "os^vDP"
+RATES = {f"{average}_{what}": f"{average} {short}" for average in ("micro", "macro") for what, short in (("precision", "P"), ("recall", "R"), ("f1", "F1"))}
 
 
 def read_gbad(folder: Path, dataset: str) -> list[dict[str, Any]]:
@@ -49,15 +50,15 @@ def markdown(dataset: str, scale: str, records: Sequence[dict[str, Any]]) -> str
     rows = []
     for (skew, variant), found in groups.items():
         per_class = [spread([r["ap"][c] for r in found]) for c in classes]
-        rates = [spread([r[k] for r in found]) for k in ("micro_precision", "micro_recall", "micro_f1", "macro_f1")]
+        rates = [spread([r[k] for r in found]) for k in RATES]
         first = found[0]
         drawn = first["train"]
         row = [f"1:{skew}" if dataset == "simulated" else f"list {skew}", f"{drawn['positives']} : {drawn['negatives']}", variant, len(found)]
-        row += [spread([r["map"] for r in found]), interval(first["map_interval"])]
+        row += [spread([r["map"] for r in found]), interval(over_seeds([r["map_interval"] for r in found]))]
         row += [*per_class, *rates, spread([r["any_auroc"] for r in found]), spread([r["trivial_baseline"] for r in found])]
-        rows.append([*row, sum("COLLAPSED" in line for r in found for line in r["told"])])
-    head = ["skew asked", "positive : negative", "variant", "seeds", "mAP", "95 % (first seed)", *[f"AP {c}" for c in classes], "micro P", "micro R", "micro F1", "macro F1"]
-    head += ["AUROC any", "statistics alone", "epochs collapsed"]
+        rows.append([*row, *(sum(word in line for r in found for line in r["told"]) for word in ("COLLAPSED", "NOT LEARNT YET"))])
+    head = ["skew asked", "positive : negative", "variant", "seeds", "mAP", "95 %, all seeds", *[f"AP {c}" for c in classes], *RATES.values()]
+    head += ["AUROC any", "statistics alone", "epochs collapsed", "epochs not learnt yet"]
     return "\n".join([f"### GBAD, {dataset}; scale {scale}", "", *table_lines(head, rows)])
 
 

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bagscan.benchmark.tables import interval, spread, table_lines
+from bagscan.benchmark.tables import interval, over_seeds, spread, table_lines
 from bagscan.evaluation.within_bag import BagResult, only_class, summarise
 from bagscan.model import Model
 from bagscan.registry import part
@@ -185,7 +185,7 @@ def markdown(records: Sequence[dict[str, Any]], title: str) -> str:
     for fpr in FALSE_POSITIVES:
         key, rows = f"at_{fpr}", []
         for name in names:
-            cells = [f"{spread([one[key]['tp'] for one in of(name, kind)])} ({interval(of(name, kind)[0][key]['interval'])})" for kind in kinds]
+            cells = [f"{spread([one[key]['tp'] for one in of(name, kind)])} ({interval(over_seeds([one[key]['interval'] for one in of(name, kind)]))})" for kind in kinds]
             ones = [one for kind in kinds for one in of(name, kind)]
             softmax = [one for kind in kinds for one in of("softmax", kind)]
             better, worse = sum((o[key]["gain"][0] or 0) > 0 for o in ones), sum((o[key]["gain"][1] or 0) < 0 for o in ones)

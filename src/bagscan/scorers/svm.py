@@ -27,6 +27,7 @@ CARD = {
     "weights": "fitted by the user; none shipped",
     "limits": "what errors two kinds of region share, it cannot tell apart",
 }
+FEW_ROWS = 50
 SHARE_OF_ERRORS = 0.5  # benign rows that phase II does not see
 
 
@@ -82,6 +83,8 @@ class SVM(Fitted):
         if len(anomalous) < 2:
             raise ValueError("phase III needs anomalous descriptions to learn from, and there are none")
         for_inner, for_errors = held_out(benign, seed, SHARE_OF_ERRORS)
+        if len(for_inner) < FEW_ROWS:
+            report(f"svm: what is normal is learnt from {len(for_inner)} rows, too few to say much of it")
         fitted_once(self.inner, config.errors, for_inner, anomalous, seed, report, self.keep_in)
         with torch.no_grad():
             logs = [self._log_errors(rows) for rows in (drawn(for_errors, config.max_rows, seed), drawn(anomalous, config.max_rows, seed))]
