@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from bagscan.evaluation.results import make_record, write_record
+from bagscan.model import Model
 from bagscan.training.evaluate import evaluate_model
 from bagscan.training.experiment import Experiment, read_experiment, train
 
@@ -59,7 +60,8 @@ def main() -> None:
             within = record["results"]["within_bag"]
             results[name] = {g: {**within[g]["model"], "interval": within[g]["intervals"]["auroc"], "darkness": within[g]["darkness"]} for g in GROUPS if g in within}
             notes = [f"All of {CONFIG.name}; 'simulated alone' saw no real scan. AUROC within the bag, per segment, averaged over bags."]
-            write_record(arguments.out, make_record("real_transfer", results, data=record["data"], config={"variants": list(results)}, seeds=[0], notes=notes))
+            config = {"variants": list(results), "simulated_model": Model.load(arguments.simulated).id}
+            write_record(arguments.out, make_record("real_transfer", results, data=record["data"], config=config, seeds=[0], notes=notes))
 
 
 if __name__ == "__main__":
