@@ -24,6 +24,7 @@ from bagscan.training.joint import judge_samples
 from bagscan.training.samples import Sample
 
 GREEN, RED = (0.1, 0.75, 0.3), (0.95, 0.1, 0.1)
+COLOURS = plt.get_cmap("tab20").colors  # type: ignore[attr-defined]  # a table has more rows than the usual ten
 EXAMPLES = 4
 PNG = {"dpi": 110, "bbox_inches": "tight", "metadata": {"Software": None}}
 
@@ -58,6 +59,8 @@ def _label(record: dict[str, Any]) -> str:
 def roc_and_det(tables: dict[str, list[dict[str, Any]]], name: str, path: Path) -> Path:
     """ROC of items of every cell of the first seed, and the same as detection error trade-off (Martin et al. 1997)."""
     figure, axes = plt.subplots(1, 2, figsize=(12, 5.4))
+    for axis in axes:
+        axis.set_prop_cycle(color=COLOURS)
     for table, style in ((TABLE_1, "--"), (TABLE_2, "-")):
         for record in _first_seed(tables[table]):
             curve = record["results"]["sets"][name]["roc"]
@@ -88,6 +91,7 @@ def _first_seed(records: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 def strata(records: Sequence[dict[str, Any]], name: str, path: Path) -> Path:
     """TP % of items by area CNR, with intervals, at the threshold chosen on validation."""
     figure, axes = plt.subplots(figsize=(8, 4.2))
+    axes.set_prop_cycle(color=COLOURS)
     chosen = _first_seed(records)
     for k, record in enumerate(chosen):
         table = record["results"]["sets"][name]["strata"]
@@ -104,19 +108,20 @@ def strata(records: Sequence[dict[str, Any]], name: str, path: Path) -> Path:
         title=f"True positives by stratum, test items of {name}, scale {_scale(records)}",
     )
     axes.set_xticklabels(STRATA)
-    axes.legend(fontsize=7)
+    axes.legend(fontsize=7, loc="upper left", bbox_to_anchor=(1.01, 1.0))
     return _save(figure, path)
 
 
 def reliability(records: Sequence[dict[str, Any]], name: str, path: Path) -> Path:
     """What share of items with a score of about p is anomalous (DeGroot & Fienberg 1983)."""
     figure, axes = plt.subplots(figsize=(4.6, 4.4))
+    axes.set_prop_cycle(color=COLOURS)
     axes.plot([0, 1], [0, 1], color="0.7", lw=0.8)
     for record in _first_seed(records):
         table = record["results"]["sets"][name]["reliability"]
         axes.plot(table["score"], table["anomalous"], "o-", ms=4, lw=1.2, label=f"{_label(record)} (ECE {table['ece']:.2f})")
     axes.set(xlabel="calibrated score of an item", ylabel="share that is anomalous", xlim=(0, 1), ylim=(0, 1), title=f"Reliability, {name}, scale {_scale(records)}")
-    axes.legend(fontsize=7)
+    axes.legend(fontsize=7, loc="upper left", bbox_to_anchor=(1.01, 1.0))
     return _save(figure, path)
 
 

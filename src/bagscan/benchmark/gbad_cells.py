@@ -63,7 +63,7 @@ class GBADScale:
 
 
 SCALES = {
-    "smoke": GBADScale("smoke", (ScanSet("smoke", 60),), "test_resnet", 8, False, 32, 4, 4, 2, (1, 10), (0,)),
+    "smoke": GBADScale("smoke", (ScanSet("smoke", 60),), "test_resnet", 8, False, 32, 4, 4, 2, (2, 10), (0,)),
     "small": GBADScale("small", (ScanSet("deei", 2400), ScanSet("lab", 2000)), "tf_efficientnet_lite0", 64, True, 96, 16, 200, 30, (1, 10, 100, 1000), (0, 1, 2)),
     "full": GBADScale(
         "full",

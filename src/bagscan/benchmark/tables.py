@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from bagscan.benchmark.cells import ABLATION, DATA, NETWORKS, TABLE_1, TABLE_2
+from bagscan.benchmark.scales import SCALES
 from bagscan.evaluation.items import STRATA
 from bagscan.evaluation.results import check_record
 
@@ -41,6 +42,8 @@ def markdown(table: str, scale: str, records: Sequence[dict[str, Any]]) -> str:
     if not records:
         return f"No cell of {table} at scale {scale} is there yet: bagscan benchmark {table} --scale {scale}"
     out = [f"### {TITLES[table]}; scale {scale}", ""]
+    if scale in SCALES and SCALES[scale].tiny_networks:
+        out += [f"At scale {scale} one tiny network stands in the place of all that are named: that it runs is all that this shows.", ""]
     groups = _by_row(records)
     for name in dict.fromkeys(name for record in records for name in record["results"]["sets"]):
         there = {key: members for key, members in groups.items() if name in members[0]["results"]["sets"]}

@@ -62,7 +62,7 @@ def run_unseen(place: Place, dataset: str, only: Sequence[str] = (), report: Rep
         place: of paper A's benchmark, whose scale and sets it shares. only: words that ``KIND_seedN`` must hold.
 
     Raises:
-        ConfigError: no such data set.
+        ConfigError: no such data set, or no such kind.
     """
     if dataset not in ("simulated", "real"):
         raise ConfigError(f"no dataset {dataset!r}: simulated or real")
@@ -74,13 +74,16 @@ def run_unseen(place: Place, dataset: str, only: Sequence[str] = (), report: Rep
     kinds = [kind for kind in sorted(there) if there[kind] >= least]
     if len(kinds) < len(there):
         report(f"not left out, fewer than {least} objects in the test part: {', '.join(f'{k} ({there[k]})' for k in sorted(there) if k not in kinds)}")
+    names = [f"{kind.replace(' ', '_')}_seed{seed}" for seed in place.scale.seeds for kind in kinds]
+    if not any(all(word.lower() in name for word in only) for name in names):
+        raise ConfigError(f"--only {' --only '.join(only)}: no kind's name holds all of it; there are {', '.join(names)}")
     failed = 0
     for seed in place.scale.seeds:
         own = dataclasses.replace(material, training=dataclasses.replace(material.training, loop=dataclasses.replace(loop, seed=seed)))
         for kind in kinds:
             name = f"{kind.replace(' ', '_')}_seed{seed}"
             result = place.results / place.scale.name / dataset / f"{name}.json"
-            if any(word.lower() not in name for word in only):
+            if not all(word.lower() in name for word in only):
                 continue
             if is_result_of(result, own.settings(kind)):
                 report(f"{name}: there already")

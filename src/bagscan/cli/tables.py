@@ -18,7 +18,7 @@ def benchmark(
     results: Annotated[
         Path | None, typer.Option(help="Folder of results, one JSON a cell; a cell that is there is not run again. Default benchmarks/results/paper_a, gbad or unseen.")
     ] = None,
-    only: Annotated[list[str], typer.Option(help="Cells whose name holds this, for example resnet-50; may be given several times.")] = [],  # noqa: B006
+    only: Annotated[list[str], typer.Option(help="Cells whose name holds this, for example resnet-50; given several times, all of them.")] = [],  # noqa: B006
     workers: Annotated[int, typer.Option(min=1, help="Processes that simulate; cells at a time, each with its share of the cores, but one on an accelerator.")] = 1,
     out: Annotated[Path, typer.Option(help="figures: folder for the pictures.")] = Path("figures"),
     dataset: Annotated[str, typer.Option(help="gbad: simulated or sixray; unseen: simulated or real.")] = "simulated",
@@ -53,7 +53,7 @@ def benchmark(
         for path in draw_all(place, out, say):
             typer.echo(path)
         return
-    wanted = [cell for cell in cells(what, place.scale) if all(word.lower() in cell.slug for word in only)]
+    wanted = _chosen(cells(what, place.scale), only)
     failed = run_cells(place, wanted, at_a_time, say, simulating=workers)
     found = read_cells(place.results / scale, what)
     show({"table": what, "scale": scale, "cells": found}, as_json, lambda: markdown(what, scale, found))
@@ -69,7 +69,7 @@ def _benchmark_gbad(what: str, scale: str, dataset: str, lists: list[str], data:
     if scale not in SCALES:
         raise ConfigError(f"no scale {scale!r}{nearest(scale, SCALES)}; there are {', '.join(SCALES)}")
     place = GBADPlace(SCALES[scale], data, runs, results)
-    wanted = [cell for cell in cells(dataset, place.scale, lists) if all(word.lower() in cell.slug for word in only)]
+    wanted = _chosen(cells(dataset, place.scale, lists), only)
     if what == "gbad-figures":
         for path in draw(place, dataset, out, say):
             typer.echo(path)
@@ -88,6 +88,20 @@ def _benchmark_unseen(place: Any, dataset: str, only: list[str], as_json: bool) 
     found = read_unseen(place.results / place.scale.name / dataset)
     show({"table": "unseen", "kinds": found}, as_json, lambda: markdown(found, f"{dataset}, scale {place.scale.name}") if found else "nothing is there yet")
     _end_of_cells(failed, len(found) + failed)
+
+
+def _chosen(cells: list[Any], only: list[str]) -> list[Any]:
+    """Cells whose name holds every word.
+
+    Raises:
+        ConfigError: none does.
+    """
+    from bagscan.core.errors import ConfigError
+
+    found = [cell for cell in cells if all(word.lower() in cell.slug for word in only)]
+    if not found:
+        raise ConfigError(f"--only {' --only '.join(only)}: no cell's name holds all of it; there are {', '.join(cell.slug for cell in cells[:12])}{' ...' * (len(cells) > 12)}")
+    return found
 
 
 def _end_of_cells(failed: int, wanted: int) -> None:
