@@ -112,6 +112,10 @@ def test_seeds_of_other_settings_are_a_row_of_their_own(ran):
     told = markdown(TABLE_2, "smoke", [record, again, other])
     assert "| pseudo-colour | ResNet-50 | 0.700 ± 0.141 | 0.500-0.900 |" in told, "the interval is of both seeds"
     assert "| pseudo-colour | ResNet-50, older settings | 0.100 | 0.000-0.200 |" in told
+    oldest = json.loads(json.dumps(other))
+    oldest["created"], oldest["config"]["training"]["batch_size"] = "1990", 1
+    told = markdown(TABLE_2, "smoke", [record, again, other, oldest])
+    assert "| pseudo-colour | ResNet-50, older settings 2 | 0.100 | 0.000-0.200 |" in told, "nor is a third age lost"
 
 
 def test_where_only_the_judgement_changes_the_weights_are_judged_anew(ran, monkeypatch):

@@ -90,6 +90,18 @@ def cells(table: str, scale: Scale) -> list[Cell]:
     return [Cell(table, data, network, seed) for seed in scale.seeds for network in reversed(NETWORKS) for data in rows]
 
 
+def names_with(names: Sequence[str], words: Sequence[str]) -> list[str]:
+    """The names that hold every word of ``--only``.
+
+    Raises:
+        ConfigError: none does.
+    """
+    found = [name for name in names if all(word.lower() in name for word in words)]
+    if not found:
+        raise ConfigError(f"--only {' --only '.join(words)}: no name holds all of it; there are {', '.join(names[:12])}{' ...' * (len(names) > 12)}")
+    return found
+
+
 def quantity_of_row(data: str) -> str:
     """Quantity of the views of a row: a key of ``DATA``."""
     return "pseudo_colour" if DATA[data] == COLOUR else "dual_energy"

@@ -55,12 +55,15 @@ def run_detector(place: Place, report: Report = print) -> Path:
     """Train the detector of a scale, and find the items of its test scans; the folder of both. Resumed after a kill."""
     scale, folder = place.scale, place.runs / place.scale.name / "detector"
     experiment = detector_experiment(scale, place.data / scale.train_on[0].name, place.threads)
-    if not (folder / "scores.json").exists():
+    record, scores = place.results / scale.name / "detector.json", folder / "scores.json"
+    if not scores.exists():
         train_detection(experiment, folder, report)
         model, samples = detection_samples(experiment, folder, "test", report)
         judged = samples[: 2 * scale.detected_scans]
-        (folder / "scores.json").write_text(json.dumps(judge_detections(model, judged, report) | {"views": len(judged)}, indent=1))
-    _tell(place, experiment, json.loads((folder / "scores.json").read_text()))
+        scores.write_text(json.dumps(judge_detections(model, judged, report) | {"views": len(judged)}, indent=1))
+        record.unlink(missing_ok=True)  # of another detector
+    if not record.exists():
+        _write_record(record, place, experiment, json.loads(scores.read_text()))
     for one in scale.train_on:
         found = folder / f"found_{one.name}.json"
         views = {view: records[0] for view, records in _test_views(place, one).items()}
@@ -73,11 +76,8 @@ def run_detector(place: Place, report: Report = print) -> Path:
     return folder
 
 
-def _tell(place: Place, experiment: DetectionExperiment, scores: dict[str, Any]) -> None:
+def _write_record(path: Path, place: Place, experiment: DetectionExperiment, scores: dict[str, Any]) -> None:
     """The detector's own record: box and mask AP as COCO has them, on test views."""
-    path = place.results / place.scale.name / "detector.json"
-    if path.exists() and json.loads(path.read_text())["results"] == {k: scores[k] for k in ("box", "mask")}:
-        return
     root = place.data / place.scale.train_on[0].name
     record = make_record(
         f"detection-{experiment.regioner['name']}-{place.scale.name}",

@@ -11,8 +11,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors import safe_open
-from safetensors.torch import load_file, save_file
 
 from bagscan.benchmark.gbad_cells import GATES, MODES, ON_SKEWED, TABLE, GBADCell, GBADPlace, errors_of, settings_hash
 from bagscan.benchmark.gbad_images import Images, Report, images_of, input_of, skewed
@@ -23,7 +21,7 @@ from bagscan.evaluation.multi_label import map_interval, ranking_table
 from bagscan.evaluation.results import make_record, write_record
 from bagscan.model import Model
 from bagscan.model_config import ModelConfig
-from bagscan.scorers.fitted import keep_phases
+from bagscan.scorers.fitted import Told, keep_phases, load_fitted, save_fitted
 from bagscan.training.loop import LoopConfig, run
 from bagscan.training.multi_label import MultiLabelConfig, MultiLabelTask, embeddings_of, label_matrix
 from bagscan.training.samples import Sample
@@ -49,14 +47,9 @@ def run_cell(place: GBADPlace, cell: GBADCell, report: Report) -> float:
     if cell.dataset == "simulated":
         train = [train[i] for i in skewed(label_matrix(train, images.classes), cell.skew, cell.seed)]
     model, curves = _network(place, cell, train, images, report)
-    told: list[str] = []
+    told = Told(lambda text: report(f"[{cell.slug}] {text}"))
     if cell.variant in GATES:
-
-        def tell(text: str) -> None:
-            told.append(text)
-            report(f"[{cell.slug}] {text}")
-
-        model = _gated(place, cell, model, train, images.classes, tell)
+        model = _gated(place, cell, model, train, images.classes, told)
     truth = label_matrix(test, images.classes)
     embeddings = embeddings_of(model, test)
     with torch.no_grad():
@@ -119,26 +112,17 @@ def _gated(place: GBADPlace, cell: GBADCell, phase_1: Model, train: list[Sample]
     shared = dataclasses.replace(cell, variant=f"gate {name}")
     kept = place.runs / TABLE / scale.name / shared.slug / f"{settings_hash(shared, scale)[:8]}.safetensors"
     if kept.exists():
-        model.scorer.load_state_dict(load_file(kept))
-        with safe_open(kept, "pt") as file:
-            for text in json.loads(file.metadata()["told"]):
-                report(text)
+        load_fitted(model.scorer, kept, report)
         return model.eval()
     labels = label_matrix(train, classes)
     features = embeddings_of(model, train)
     positive, negative = (torch.from_numpy(found) for found in ((labels == 1).any(1), (labels == 0).all(1)))
     if not positive.any():
         raise DataError("phase III needs positive images")
-    told: list[str] = []
-
-    def tell(text: str) -> None:
-        told.append(text)
-        report(text)
-
+    told = Told(report)
     keep_phases(model.scorer, kept.parent / "phases")
-    model.scorer.fit(features[negative], features[positive], cell.seed, tell)
-    kept.parent.mkdir(parents=True, exist_ok=True)
-    save_file({k: v.contiguous() for k, v in model.scorer.state_dict().items()}, kept, {"told": json.dumps(told)})
+    model.scorer.fit(features[negative], features[positive], cell.seed, told)
+    save_fitted(model.scorer, kept, told)
     return model.eval()
 
 

@@ -68,8 +68,7 @@ def settings_hash(cell: Cell, scale: Scale) -> str:
 
 
 def _hash(*told: Any) -> str:
-    plain = [dataclasses.asdict(each) if dataclasses.is_dataclass(each) and not isinstance(each, type) else each for each in told]
-    return hashlib.sha256(json.dumps(plain, sort_keys=True, default=dataclasses.asdict).encode()).hexdigest()
+    return hashlib.sha256(json.dumps(told, sort_keys=True, default=dataclasses.asdict).encode()).hexdigest()
 
 
 @lru_cache(maxsize=4)

@@ -94,17 +94,24 @@ def _apart(one: Sequence[float | None], other: Sequence[float | None]) -> str:
 
 def _by_row(records: Sequence[dict[str, Any]]) -> dict[tuple[str, str, str], list[dict[str, Any]]]:
     """Seeds of one row together; what was trained or judged otherwise is a row of its own, and called older."""
-    newest, groups = sorted(records, key=lambda r: r["created"], reverse=True), dict[tuple[str, str, str], dict[str, list[dict[str, Any]]]]()
-    for record in newest:
-        cell = _cell(record)
-        groups.setdefault((cell["data"], cell["network"], cell["variant"]), {}).setdefault(_settings(record), []).append(record)
-    found: dict[tuple[str, str, str], list[dict[str, Any]]] = {}
-    for record in records:
-        data, network, variant = key = tuple(_cell(record)[name] for name in ("data", "network", "variant"))
-        for age, members in enumerate(groups[key].values()):
-            name = variant if not age else f"{variant}, older settings".removeprefix(", ")
-            found.setdefault((data, network, name), sorted(members, key=lambda r: r["config"]["cell"]["seed"]))
-    return found
+    settings = [_settings(record) for record in records]
+    known: dict[tuple[str, str, str], list[str]] = {}  # of a row, newest first
+    for number in sorted(range(len(records)), key=lambda n: records[n]["created"], reverse=True):
+        ages = known.setdefault(_row(records[number]), [])
+        if settings[number] not in ages:
+            ages.append(settings[number])
+    groups: dict[tuple[str, str, str], list[dict[str, Any]]] = {}
+    for record, own in zip(records, settings, strict=True):
+        data, network, variant = _row(record)
+        age = known[data, network, variant].index(own)
+        words = [variant] * bool(variant) + [f"older settings{f' {age}' * (age > 1)}"] * bool(age)
+        groups.setdefault((data, network, ", ".join(words)), []).append(record)
+    return groups
+
+
+def _row(record: dict[str, Any]) -> tuple[str, str, str]:
+    cell = _cell(record)
+    return cell["data"], cell["network"], cell["variant"]
 
 
 def _settings(record: dict[str, Any]) -> str:

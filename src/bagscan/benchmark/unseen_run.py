@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from bagscan.benchmark.cells import OURS, TABLE_2, Cell, model_and_training
+from bagscan.benchmark.cells import OURS, TABLE_2, Cell, model_and_training, names_with
 from bagscan.benchmark.place import Place, is_result_of, samples_of, test_items, trainable
 from bagscan.benchmark.run import make_sets
 from bagscan.benchmark.unseen import ALONE, SETTINGS, TINY, compare, describe_tests, scorers_of, without
@@ -23,6 +23,7 @@ from bagscan.evaluation.results import check_record, make_record, write_record
 from bagscan.model import Model
 from bagscan.model_config import ModelConfig
 from bagscan.registry import part
+from bagscan.scorers.fitted import Told
 from bagscan.training.data import load_records, obtain_split, part_records
 from bagscan.training.experiment import Experiment, read_experiment
 from bagscan.training.joint import JointTask
@@ -74,27 +75,21 @@ def run_unseen(place: Place, dataset: str, only: Sequence[str] = (), report: Rep
     kinds = [kind for kind in sorted(there) if there[kind] >= least]
     if len(kinds) < len(there):
         report(f"not left out, fewer than {least} objects in the test part: {', '.join(f'{k} ({there[k]})' for k in sorted(there) if k not in kinds)}")
-    names = [f"{kind.replace(' ', '_')}_seed{seed}" for seed in place.scale.seeds for kind in kinds]
-    if not any(all(word.lower() in name for word in only) for name in names):
-        raise ConfigError(f"--only {' --only '.join(only)}: no kind's name holds all of it; there are {', '.join(names)}")
+    every = {f"{kind.replace(' ', '_')}_seed{seed}": (kind, seed) for seed in place.scale.seeds for kind in kinds}
     failed = 0
-    for seed in place.scale.seeds:
+    for name in names_with(list(every), only):
+        kind, seed = every[name]
         own = dataclasses.replace(material, training=dataclasses.replace(material.training, loop=dataclasses.replace(loop, seed=seed)))
-        for kind in kinds:
-            name = f"{kind.replace(' ', '_')}_seed{seed}"
-            result = place.results / place.scale.name / dataset / f"{name}.json"
-            if not all(word.lower() in name for word in only):
-                continue
-            if is_result_of(result, own.settings(kind)):
-                report(f"{name}: there already")
-                continue
-            try:
-                folder = place.runs / place.scale.name / "unseen" / dataset / f"{name}_{own.settings(kind)[:8]}"
-                spent = run_left_out(own, kind, folder, result, dataset, place.scale.name, report)
-                report(f"{name}: {spent / 60:.1f} min")
-            except BagscanError as error:
-                report(f"{name} failed: {error}")
-                failed += 1
+        settings, result = own.settings(kind), place.results / place.scale.name / dataset / f"{name}.json"
+        if is_result_of(result, settings):
+            report(f"{name}: there already")
+            continue
+        try:
+            spent = run_left_out(own, kind, place.runs / place.scale.name / "unseen" / dataset / f"{name}_{settings[:8]}", result, dataset, place.scale.name, report)
+            report(f"{name}: {spent / 60:.1f} min")
+        except BagscanError as error:
+            report(f"{name} failed: {error}")
+            failed += 1
     return failed
 
 
@@ -113,13 +108,8 @@ def run_left_out(material: Material, left_out: str, folder: Path, result: Path, 
         (folder / "done").touch()
     model = Model.load(folder / "model")
     described = {name: _described(model, spread(parts[name], most), folder / f"descriptions_{name}.safetensors", report) for name, most in DESCRIBED.items()}
-    told: list[str] = []
-
-    def tell(text: str) -> None:
-        told.append(text)
-        report(f"[without {left_out}] {text}")
-
-    scorers = scorers_of(model, described["train"], described["val"], left_out, seed, tell, material.fitted)
+    told = Told(lambda text: report(f"[without {left_out}] {text}"))
+    scorers = scorers_of(model, described["train"], described["val"], left_out, seed, told, material.fitted)
     results: dict[str, Any] = {"left_out": left_out, "scorers": compare(scorers, describe_tests(model, parts["test"]), left_out, seed), "told": told}
     identity = hashlib.sha256(",".join(s.record.id for s in parts["train"]).encode()).hexdigest()
     record = make_record(

@@ -91,17 +91,10 @@ def _benchmark_unseen(place: Any, dataset: str, only: list[str], as_json: bool) 
 
 
 def _chosen(cells: list[Any], only: list[str]) -> list[Any]:
-    """Cells whose name holds every word.
+    from bagscan.benchmark.cells import names_with
 
-    Raises:
-        ConfigError: none does.
-    """
-    from bagscan.core.errors import ConfigError
-
-    found = [cell for cell in cells if all(word.lower() in cell.slug for word in only)]
-    if not found:
-        raise ConfigError(f"--only {' --only '.join(only)}: no cell's name holds all of it; there are {', '.join(cell.slug for cell in cells[:12])}{' ...' * (len(cells) > 12)}")
-    return found
+    names = names_with([cell.slug for cell in cells], only)
+    return [cell for cell in cells if cell.slug in names]
 
 
 def _end_of_cells(failed: int, wanted: int) -> None:

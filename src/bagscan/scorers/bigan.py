@@ -116,10 +116,10 @@ class BiGAN(Fitted):
         generator = torch.Generator().manual_seed(seed)
         self.train()
         steps, widest = 0, 0.0
-        passes = -(-config.least_steps // (config.epochs * -(-len(x) // config.batch_size))) if config.least_steps else 1
+        passes = max(1, -(-config.least_steps // (config.epochs * -(-len(x) // config.batch_size))))
         for epoch in range(1, config.epochs + 1):
             told: list[tuple[float, ...]] = []
-            for batch in _batches(x, config.batch_size, generator, max(1, passes)):
+            for batch in _batches(x, config.batch_size, generator, passes):
                 told.append(self._step(batch, optimisers, generator))
                 steps += 1
                 _average(averaged, self, min(config.ema, (1 + steps) / (10 + steps)))

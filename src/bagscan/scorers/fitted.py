@@ -75,6 +75,34 @@ class Fitted(nn.Module):
         return to_unit(self.standardised(embeddings))
 
 
+class Told(list[str]):
+    """Lines on their way to a report, kept."""
+
+    def __init__(self, report: Report) -> None:
+        super().__init__()
+        self.report = report
+
+    def __call__(self, text: str) -> None:
+        self.append(text)
+        self.report(text)
+
+
+def save_fitted(scorer: nn.Module, path: Path, told: list[str]) -> None:
+    """What was fitted, and what was told while it was; whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with whole(path) as part_of:
+        save_file({k: v.detach().contiguous().clone() for k, v in scorer.state_dict().items()}, part_of, {"told": json.dumps(told)})
+
+
+def load_fitted(scorer: nn.Module, path: Path, report: Report) -> None:
+    """What :func:`save_fitted` wrote; what was told is told again."""
+    scorer.load_state_dict(load_file(path))
+    with safe_open(path, "pt") as file:
+        for text in json.loads(file.metadata()["told"]):
+            report(text)
+    scorer.eval()
+
+
 def fitted_once(scorer: Fitted, settings: Mapping[str, Any], benign: Tensor, anomalous: Tensor, seed: int, report: Report, folder: Path | None) -> None:
     """Fit a scorer, or take what a run that was stopped later has kept in ``folder``: of the same rows, settings and seed."""
     if folder is None:
@@ -84,22 +112,11 @@ def fitted_once(scorer: Fitted, settings: Mapping[str, Any], benign: Tensor, ano
     identity = hashlib.sha256(b"".join([json.dumps([settings, seed], sort_keys=True).encode(), *rows])).hexdigest()[:12]
     path = folder / f"{settings['name']}_{identity}.safetensors"
     if path.exists():
-        scorer.load_state_dict(load_file(path))
-        with safe_open(path, "pt") as file:
-            for text in json.loads(file.metadata()["told"]):
-                report(text)
-        scorer.eval()
+        load_fitted(scorer, path, report)
         return
-    told: list[str] = []
-
-    def tell(text: str) -> None:
-        told.append(text)
-        report(text)
-
-    scorer.fit(benign, anomalous, seed, tell)
-    folder.mkdir(parents=True, exist_ok=True)
-    with whole(path) as part_of:
-        save_file({k: v.detach().contiguous().clone() for k, v in scorer.state_dict().items()}, part_of, {"told": json.dumps(told)})
+    told = Told(report)
+    scorer.fit(benign, anomalous, seed, told)
+    save_fitted(scorer, path, told)
 
 
 def keep_phases(scorer: torch.nn.Module, folder: Path) -> None:
