@@ -1,9 +1,12 @@
 """Judging an item's parts in one backbone pass beside showing each to the network alone: the same items, in turn, one thread.
 
+Parts are shown at the size that the tables train at, and at the size of paper A.
+
 python benchmarks/pooled_speed.py --data simulated
 """
 
 import argparse
+import dataclasses
 import hashlib
 import time
 from pathlib import Path
@@ -20,6 +23,8 @@ from bagscan.model import Model
 from bagscan.training.samples import Sample, spread
 
 ITEMS = 30
+ITEMS_OF_PAPER = 5  # shown to the network at the size of paper A: seconds each
+PAPER_PX = 224
 
 
 def seconds_of(models: dict[str, Model], sample: Sample) -> dict[str, float]:
@@ -36,6 +41,13 @@ def seconds_of(models: dict[str, Model], sample: Sample) -> dict[str, float]:
     return found
 
 
+def at_size_of_paper(rows: list[dict[str, float]]) -> dict[str, Any]:
+    """What showing each part at 224 pixels a side, as paper A does, costs beside one pass."""
+    cut, pooled, crop = (np.array([row[name] for row in rows]) for name in ("cut", "pooled", "crop_of_paper"))
+    ratio = float((cut + crop).sum() / (cut + pooled).sum())
+    return {f"items_at_{PAPER_PX}_px": len(rows), f"crop_at_{PAPER_PX}_px_s_per_item": float(crop.mean()), f"cut_and_described_crop_at_{PAPER_PX}_px_over_pooled": ratio}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=Path("simulated"))
@@ -45,14 +57,17 @@ def main() -> None:
     scale = SCALES["small"]
     place = Place(scale, arguments.data, Path(), Path())
     # Untrained: what a verdict costs does not depend on what it is.
-    models = {name: Model(model_and_training(Cell(ABLATION, "high + low + Z", OURS, 0, variant), scale)[0]).eval() for name, variant in (("pooled", "joint"), ("crop", "crop"))}
+    of_paper = dataclasses.replace(scale, segment_px=PAPER_PX)
+    variants = {"pooled": ("joint", scale), "crop": ("crop", scale), "crop_of_paper": ("crop", of_paper)}
+    models = {name: Model(model_and_training(Cell(ABLATION, "high + low + Z", OURS, 0, variant), size)[0]).eval() for name, (variant, size) in variants.items()}
+    here = {name: models[name] for name in ("pooled", "crop")}
     results: dict[str, dict[str, Any]] = {}
     ids: list[str] = []
     for one in scale.train_on:
         items = spread(test_items(place, one, "high + low + Z"), ITEMS)
         ids += [item.record.id for item in items]
-        seconds_of(models, items[0])
-        rows = [seconds_of(models, item) for item in items]
+        seconds_of(here, items[0])
+        rows = [seconds_of(here, item) for item in items]
         cut, pooled, crop, parts = (np.array([row[name] for row in rows]) for name in ("cut", "pooled", "crop", "parts"))
         results[one.name] = {
             "items": len(items),
@@ -61,7 +76,7 @@ def main() -> None:
             "describing_crop_over_pooled": float(crop.sum() / pooled.sum()),
             "describing_crop_over_pooled_quartiles": "-".join(f"{np.quantile(crop / pooled, q):.1f}" for q in (0.25, 0.75)),
             "cut_and_described_crop_over_pooled": float((cut + crop).sum() / (cut + pooled).sum()),
-        }
+        } | at_size_of_paper([seconds_of(models, item) for item in spread(items, ITEMS_OF_PAPER)])
         print(one.name, results[one.name])
     identity = hashlib.sha256(",".join(ids).encode()).hexdigest()
     record = make_record(

@@ -1,10 +1,10 @@
 """How far simulation carries over to real scans, within the bag, darkness beside it.
 
-    python benchmarks/real_transfer.py --simulated runs/simulated_colour/model --split SPLIT [--only NAME ...]
+    python benchmarks/real_transfer.py [--simulated MODEL] [--split SPLIT] [--only NAME ...]
 
-The simulated model first without any training on real scans; then the same network trained on them
-from ImageNet, from the simulated model, and both with projected threats. Variants that are there
-are not run again. Writes benchmarks/results/real_transfer.json.
+The simulated model first (by default the colour model that comes along) without any training on real scans; then the
+same network trained on them from nothing, from ImageNet, from the simulated model, and the last two with projected
+threats. Variants that are there are not run again. Writes benchmarks/results/real_transfer.json.
 """
 
 import argparse
@@ -14,12 +14,14 @@ from typing import Any
 
 from bagscan.evaluation.results import make_record, write_record
 from bagscan.model import Model
+from bagscan.model_folder import SHIPPED
+from bagscan.training.data import load_records, obtain_split
 from bagscan.training.evaluate import evaluate_model
 from bagscan.training.experiment import Experiment, read_experiment, train
 
 CONFIG = Path(__file__).parents[1] / "configs" / "xray_transfer.yaml"
 THREATS = "training.augment.threats=0.3"
-VARIANTS = ("simulated alone", "real alone", "simulated, then real", "real, with threats", "simulated, then real, with threats")
+VARIANTS = ("simulated alone", "real, from scratch", "real, from ImageNet", "simulated, then real", "real, from ImageNet, with threats", "simulated, then real, with threats")
 GROUPS = ("all", "scanner:sixray", "scanner:other than sixray")
 
 
@@ -29,7 +31,8 @@ def judged(name: str, simulated: Path, runs: Path, common: list[str]) -> dict[st
     done = folder / "results.json"
     if not done.exists():
         print(f"== {name}", flush=True)
-        settings = common + [THREATS] * ("threats" in name) + [f"init={simulated}"] * name.startswith("simulated, ")
+        start = ["model.encoder.pretrained=false"] * name.endswith("scratch") + [f"init={simulated}"] * name.startswith("simulated, ")
+        settings = common + start + [THREATS] * ("threats" in name)
         experiment = read_experiment(CONFIG, settings)
         assert isinstance(experiment, Experiment)
         if name == "simulated alone":
@@ -43,16 +46,23 @@ def judged(name: str, simulated: Path, runs: Path, common: list[str]) -> dict[st
     return record
 
 
+def own_split(runs: Path) -> Path:
+    """One split for all variants, written where it is not there."""
+    data = read_experiment(CONFIG).data
+    obtain_split(data, load_records(data), runs)
+    return runs / "split.json"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--simulated", type=Path, required=True, help="model folder trained on simulated scans alone")
-    parser.add_argument("--split", type=Path, required=True, help="split file; made by: bagscan train configs/xray_joint.yaml")
+    parser.add_argument("--simulated", type=Path, default=SHIPPED / "colour", help="model folder trained on simulated scans alone")
+    parser.add_argument("--split", type=Path, help="split file, for example of another run; by default one is made beside the runs")
     parser.add_argument("--only", nargs="*", choices=VARIANTS, default=list(VARIANTS))
     parser.add_argument("--runs", type=Path, default=Path("runs/real_transfer"))
     parser.add_argument("--threads", type=int, default=0)
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results/real_transfer.json"))
     arguments = parser.parse_args()
-    common = [f"threads={arguments.threads}", f"data.split={arguments.split}"]
+    common = [f"threads={arguments.threads}", f"data.split={arguments.split or own_split(arguments.runs)}"]
     results: dict[str, Any] = {}
     for name in VARIANTS:
         if name in arguments.only or (arguments.runs / name.replace(",", "").replace(" ", "_") / "results.json").exists():

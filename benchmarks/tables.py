@@ -60,6 +60,13 @@ def speed(record: dict[str, Any]) -> list[str]:
     return table(["benchmark", "figure", "value"], [[group, name, value] for group, row in record["results"].items() for name, value in row.items()])
 
 
+def visibility(record: dict[str, Any]) -> list[str]:
+    """One row a set and band, both levels."""
+    told = lambda row: "-" if row["auroc"] is None else f"{row['auroc']:.3f} ({row['least']:.3f}-{row['largest']:.3f})"  # noqa: E731
+    rows = [[name, band, row["n"], told(row), told(found["whole"][band])] for name, found in record["results"].items() for band, row in found["parts"].items()]
+    return table(["test set", "stands out by, in spreads of its surroundings", "anomalous items", "item AUROC by parts", "by the whole item"], rows)
+
+
 def evaluation(record: dict[str, Any]) -> list[str]:
     results = record["results"]
     columns = ("n", "tp_percent", "fp_percent", "accuracy", "precision", "f1", "auroc", "average_precision", "fpr_at_95_tpr", "fpr_at_99_tpr")
@@ -142,6 +149,7 @@ def render() -> str:
             "whole_path": speed,
             "start_up": speed,
             "pooled_speed": speed,
+            "visibility": visibility,
         }
         kind = detection if record["name"].startswith("detection-") else kinds.get(record["name"], evaluation)
         machine, data = record["machine"], record["data"]

@@ -373,6 +373,12 @@ def _source(config):
     return json.dumps(source)
 
 
+def test_a_simulated_set_is_told_by_its_devices_not_by_scanners(tiny_config, simulated_root):
+    told = run(app, ["data", "check", str(tiny_config), "--set", f"data.sources=[{{format: simulated, root: {simulated_root}}}]"]).stdout
+    assert re.search(r"devices: phone \d+", told)
+    assert "scanners" not in told
+
+
 def test_data_check_and_doctor(tiny_config):
     checked = json.loads(run(app, ["data", "check", str(tiny_config), "--read", "--json"]).stdout)
     assert checked["datasets"][0]["scans"] == 24
@@ -432,6 +438,8 @@ def test_outline_encloses_the_mask_and_labels_upsample_to_centres():
     polygon = outline(mask, (8, 5, 20, 10))
     assert polygon.min(0).tolist() == pytest.approx([8, 5], abs=0.6)
     assert polygon.max(0).tolist() == pytest.approx([20, 10], abs=0.6)
+    assert len(polygon) <= 9  # straight stretches have no points between their ends: of a whole image's outline 9, not thousands
+    assert polygon[0].tolist() == polygon[-1].tolist()
     assert upsample_labels(np.array([[0, 1], [2, 3]]), 4, 6).tolist() == [[0, 0, 0, 1, 1, 1]] * 2 + [[2, 2, 2, 3, 3, 3]] * 2
 
 

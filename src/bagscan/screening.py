@@ -129,7 +129,7 @@ def upsample_labels(labels: np.ndarray, height: int, width: int) -> np.ndarray:
 
 
 def outline(mask: np.ndarray, box: tuple[float, float, float, float]) -> np.ndarray:
-    """(N, 2) float xy polygon of the largest part of a mask, in pixel-corner coordinates.
+    """(N, 2) float xy polygon of the largest part of a mask, closed, in pixel-corner coordinates; on straight stretches their ends alone.
 
     Args:
         box: of the mask; only that window is searched.
@@ -137,5 +137,8 @@ def outline(mask: np.ndarray, box: tuple[float, float, float, float]) -> np.ndar
     x1, y1, x2, y2 = (int(v) for v in box)
     window = np.pad(mask[y1:y2, x1:x2], 1).astype(np.float32)
     longest = max(find_contours(window, 0.5), key=len)
+    along = np.diff(longest, axis=0)
+    turns = along[:-1, 0] * along[1:, 1] != along[:-1, 1] * along[1:, 0]
+    corners = longest[np.concatenate([[True], turns, [True]])]
     # find_contours gives (row, col) of pixel centres in the padded window.
-    return np.asarray(longest[:, ::-1] + [x1 - 0.5, y1 - 0.5])
+    return np.asarray(corners[:, ::-1] + [x1 - 0.5, y1 - 0.5])

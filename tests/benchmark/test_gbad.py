@@ -91,6 +91,14 @@ def test_sixray_without_its_test_images_holds_out_training_images_and_says_so(tm
     assert any("Not comparable" in note for note in record["notes"])
 
 
+def test_no_images_of_sixray_are_told_once_and_not_by_every_cell(tmp_path, monkeypatch):
+    monkeypatch.setenv("BAGSCAN_DATA", str(tmp_path))
+    run = bench(tmp_path, "gbad", "--dataset", "sixray", "--list", "10")
+    assert run.exit_code != 0
+    assert "set BAGSCAN_DATA" in str(run.exception)
+    assert "failed:" not in run.output
+
+
 def test_a_skewed_set_keeps_every_class_and_the_share_asked_for():
     rng = np.random.default_rng(0)
     labels = np.zeros((3000, 3), int)

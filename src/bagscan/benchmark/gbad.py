@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from bagscan.benchmark.gbad_cells import GATES, MODES, ON_SKEWED, TABLE, GBADCell, GBADPlace, errors_of, settings_hash
-from bagscan.benchmark.gbad_images import Images, Report, images_of, input_of, skewed
+from bagscan.benchmark.gbad_images import Images, Report, images_of, input_of, require_sixray, skewed
 from bagscan.core.errors import DataError
 from bagscan.evaluation.baseline import image_statistics, trivial_baseline
 from bagscan.evaluation.metrics import auroc
@@ -28,8 +28,14 @@ from bagscan.training.samples import Sample
 
 
 def run_gbad(place: GBADPlace, wanted: Sequence[GBADCell], report: Report = print) -> int:
-    """Run what is missing; returns how many failed. An error in one cell is told, and the others go on."""
+    """Run what is missing; returns how many failed. An error in one cell is told, and the others go on.
+
+    Raises:
+        DataError: cells of SIXray, and no images of it: told once, and not by every cell.
+    """
     todo = [cell for cell in wanted if not place.is_done(cell)]
+    if any(cell.dataset == "sixray" for cell in todo):
+        require_sixray()
     report(f"{len(wanted) - len(todo)} of {len(wanted)} cells of scale {place.scale.name} are there")
     for cell in todo:
         try:

@@ -12,7 +12,7 @@ import numpy as np
 
 from bagscan.benchmark.gbad_cells import SIMULATED_CLASSES, SIXRAY_CLASSES, TABLE, GBADCell, GBADPlace, GBADScale
 from bagscan.core.errors import DataError
-from bagscan.datasets.record import Record
+from bagscan.datasets.record import Record, data_folder
 from bagscan.datasets.splits import make_split
 from bagscan.model import Model
 from bagscan.model_config import InputConfig, ModelConfig
@@ -58,6 +58,13 @@ def _simulated(place: GBADPlace, report: Report) -> Images:
     records = load_records(DataConfig(tuple(sources)), report)
     parts = {part: _load([r for r in records if r.part == part], place.scale, report) for part in ("train", "val", "test")}
     return Images(parts, SIMULATED_CLASSES, ())
+
+
+def require_sixray() -> None:
+    """Raises :class:`DataError` where there are no images of SIXray at all."""
+    images = data_folder() / "sixray" / "JPEGImage"
+    if not images.is_dir():
+        raise DataError(f"{images}: no such folder; set BAGSCAN_DATA to the folder that holds sixray")
 
 
 @lru_cache(maxsize=1)

@@ -47,14 +47,15 @@ def data_check(
                     bad[record.id] = str(error)
         bad_items += len(bad)
         objects = Counter(a.label for r in collection.records for a in r.annotations)
-        scanners = Counter(r.scanner for r in collection.records)
+        # Of a simulated set one scanner made all, and its groups are the devices.
+        groups = "devices" if source.format == "simulated" else "scanners"
         found.append(
             {
                 "name": collection.name,
                 "scans": len(collection.records),
                 "absent": len(collection.absent),
                 "objects": dict(objects),
-                "scanners": dict(scanners),
+                groups: dict(Counter(r.scanner for r in collection.records)),
                 "notes": list(collection.notes),
                 "bad": bad,
             }
@@ -66,7 +67,7 @@ def data_check(
             blocks.append(f"{one['name']}: {one['scans']} scans, {one['absent']} absent, {len(one['bad'])} bad")
             blocks += [f"  {note}" for note in one["notes"]]
             blocks.append("  objects: " + ", ".join(f"{k} {v}" for k, v in sorted(one["objects"].items())))
-            blocks.append("  scanners: " + ", ".join(f"{k} {v}" for k, v in sorted(one["scanners"].items())))
+            blocks += [f"  {groups}: " + ", ".join(f"{k} {v}" for k, v in sorted(one[groups].items())) for groups in ("devices", "scanners") if groups in one]
             blocks += [f"  bad: {reason}" for reason in one["bad"].values()]
         blocks += [f"lacking: {reason}" for reason in lacking]
         return "\n".join(blocks)
