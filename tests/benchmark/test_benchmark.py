@@ -9,14 +9,18 @@ import pytest
 from typer.testing import CliRunner
 
 from bagscan.benchmark.cells import ABLATION, ABLATIONS, DATA, NETWORKS, TABLE_1, TABLE_2, Cell, cells, model_and_training
+from bagscan.benchmark.detected import NO_DEVICE
+from bagscan.benchmark.judgement import compare_masks
 from bagscan.benchmark.scales import SCALES, scale_named
 from bagscan.benchmark.tables import comparison, markdown, read_cells, spread
 from bagscan.cli import app
 from bagscan.core.errors import ConfigError, DataError
+from bagscan.evaluation.items import MISSED, Judged, Thresholds
 from bagscan.evaluation.results import check_record
 from bagscan.model import Model
 from bagscan.simulate.dataset import keep_recipe, load_recipe
 from bagscan.simulate.summary import read_scans
+from bagscan.training.samples import halved
 
 
 @pytest.fixture(scope="module")
@@ -49,10 +53,11 @@ def test_a_cell_leaves_one_record_with_every_level(ran):
         counts = {name: row["tp"]["n"] for name, row in found["strata"].items()}
         assert counts.pop("50 and above") == counts["50-500"] + counts["above 500"]
         assert sum(counts.values()) == found["per_item"]["positives"]
-        # Under the detector's masks and under the true ones: the same views.
+        # Under the detector's masks and under the true ones: the same devices.
         of = found["detected"]
-        assert set(of) == {"detected", "true masks", "detected, what is no device too", "no_device_per_view"}
-        assert of["detected"]["per_item"]["n"] <= of["detected, what is no device too"]["per_item"]["n"]
+        assert set(of) == {"detected", "true masks", "end to end", "missed", "no_device_per_view"}
+        assert of["detected"]["n"] == of["true masks"]["n"]
+        assert of["detected"]["n"] + sum(of["missed"][label]["missed"] for label in ("anomalous", "benign")) <= of["end to end"]["per_item"]["n"]
         # Every view of an anomalous test scan is either shown by an item or counted as not shown.
         shown = [found["strata"][s] for s in ("below 5", "5-50", "50-500", "above 500")]
         scans = [scan for scan in read_scans(ran / "data" / "smoke_20") if scan["part"] == "test" and "anomaly" in scan]
@@ -116,6 +121,9 @@ def test_seeds_of_other_settings_are_a_row_of_their_own(ran):
     oldest["created"], oldest["config"]["training"]["batch_size"] = "1990", 1
     told = markdown(TABLE_2, "smoke", [record, again, other, oldest])
     assert "| pseudo-colour | ResNet-50, older settings 2 | 0.100 | 0.000-0.200 |" in told, "nor is a third age lost"
+    again["config"]["judgement"], again["created"] = "another", "2000"
+    told = markdown(TABLE_2, "smoke", [record, again])
+    assert "| pseudo-colour | ResNet-50, older settings | 0.800 | 0.700-0.900 |" in told, "what was judged otherwise is not averaged"
 
 
 def test_where_only_the_judgement_changes_the_weights_are_judged_anew(ran, monkeypatch):
@@ -131,6 +139,94 @@ def test_where_only_the_judgement_changes_the_weights_are_judged_anew(ran, monke
     assert after["config"]["settings"] != before["config"]["settings"]
     assert after["results"]["sets"]["smoke_20"]["per_item"] == before["results"]["sets"]["smoke_20"]["per_item"]
     assert after["results"]["seconds"]["training"] == before["results"]["seconds"]["training"]
+
+
+def test_a_cell_that_is_killed_while_it_is_judged_goes_on_with_the_next_set(ran, monkeypatch):
+    import bagscan.benchmark.judgement as judgement
+    import bagscan.benchmark.place as module
+    from bagscan.benchmark.place import Place
+    from bagscan.benchmark.run import run_cell
+
+    monkeypatch.setattr(module, "JUDGEMENT", -2)
+    cell, place = Cell(TABLE_2, "pseudo-colour", "ResNet-50"), Place(SCALES["smoke"], ran / "data", ran / "runs", ran / "results_of_killed")
+
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(judgement, "_judge_set", killed)
+        with pytest.raises(KeyboardInterrupt):
+            run_cell(place, cell, lambda _: None)
+    assert [path.name for path in place.judged_folder(cell).iterdir()] == ["thresholds.json"]
+    assert not place.is_done(cell)
+    with monkeypatch.context() as patch:  # what was kept is not worked out again
+        patch.setattr(judgement.Thresholds, "chosen_on", killed)
+        run_cell(place, cell, lambda _: None)
+    assert place.is_done(cell)
+    assert not place.judged_folder(cell).exists()
+    before = json.loads((ran / "results" / "smoke" / TABLE_2 / "pseudo-colour_resnet-50_seed0.json").read_text())
+    after = json.loads(place.result(cell).read_text())
+    assert after["results"]["thresholds"] == before["results"]["thresholds"]
+    assert after["results"]["sets"]["smoke_20"]["per_item"] == before["results"]["sets"]["smoke_20"]["per_item"]
+
+
+def judged_item(name: str, anomalous: bool, score: float, **changes) -> Judged:
+    about = {"layout": "a", "true_id": name} | changes.pop("about", {})
+    return Judged(name, name, "below", anomalous, score, about, np.array([int(anomalous)]), np.array([score]), **changes)
+
+
+def test_masks_are_compared_on_the_same_devices():
+    """A benign device that is missed raises no alarm: that must not look as if found masks were judged better."""
+    thresholds = Thresholds(0.5, 0.5, 0.5)
+    true = [judged_item("a", True, 0.6), judged_item("b", False, 0.7), judged_item("c", False, 0.2), judged_item("d", True, 0.9)]
+    under = [
+        judged_item("found", True, 0.6, about={"true_id": "a"}),
+        replace(true[1], score=MISSED, found=False),
+        judged_item("found", False, 0.2, about={"true_id": "c"}),
+        replace(true[3], score=MISSED, found=False),
+        judged_item("found", False, 0.8, about={"layout": NO_DEVICE}),
+    ]
+    told = compare_masks(under, true, thresholds)
+    assert told["detected"]["n"] == told["true masks"]["n"] == 2
+    assert told["detected"]["auroc"] == told["true masks"]["auroc"] == 1.0
+    assert told["missed"] == {"anomalous": {"missed": 1, "of": 2}, "benign": {"missed": 1, "of": 2}}
+    assert told["end to end"]["per_item"]["n"] == 5
+    assert told["end to end"]["per_item"]["auroc"] == pytest.approx((2 / 3 + 0.5 / 3) / 2)  # the missed anomaly ties with the missed benign one
+    assert told["no_device_per_view"] == pytest.approx(1 / 3)
+
+
+def test_what_a_detector_finds_stands_for_a_device_or_for_none(ran):
+    from bagscan.benchmark.detected import TRUE_ID, _in_view, _of_view
+    from bagscan.datasets import simulated
+    from bagscan.formats.coco import encode_mask
+    from bagscan.training.samples import read_view
+
+    records = simulated.load(ran / "data" / "smoke_20", "all", "both", items=True).records
+    hosts = [r for r in records if r.annotations]
+    for host in hosts[:3]:
+        height, width = read_view(host)[0].shape
+        mask = _in_view(host.window, host.item.mask, height, width)
+        nothing = np.zeros_like(mask)
+        nothing[:30, :30] = ~mask[:30, :30]
+        ((sample, found),) = _of_view([host], [encode_mask(mask)], 1)
+        assert found
+        assert sample.record.about[TRUE_ID] == host.id
+        assert sample.masks().sum() == host.annotations[0].mask.sum()
+        rows = _of_view([host], [encode_mask(nothing)], 1)
+        assert [(s.record.about.get(TRUE_ID), s.record.about["layout"] == NO_DEVICE, found) for s, found in rows] == [(None, False, False), (None, True, True)]
+    # A device that is no item, since it is neither benign nor shows its anomaly, is left out: what is found of it is not nothing.
+    other = replace(host, id=f"{host.id.rpartition('_')[0]}_none", item=replace(host.item, mask=np.zeros_like(host.item.mask)))
+    assert [found for _, found in _of_view([other], [encode_mask(mask)], 1)] == [False]
+
+
+def test_halves_of_validation_share_no_scan(ran):
+    from bagscan.benchmark.place import Place, samples_of
+
+    place = Place(SCALES["smoke"], ran / "data", ran / "runs", ran / "results")
+    one, other = halved(samples_of(place, SCALES["smoke"].train_on[0], "train", "high"))
+    scans = [{s.record.about["scan"] for s in half} for half in (one, other)]
+    assert all(scans)
+    assert not scans[0] & scans[1]
 
 
 def test_levels_are_compared_at_equal_tp(ran):
@@ -196,12 +292,30 @@ def test_tables_have_the_rows_of_the_paper_and_more():
         scale_named("smal")
 
 
+SET_BY_ABLATION = {
+    "crop": lambda model, _: (model.encoder["name"], "crop"),
+    "two-stage": lambda _, training: (training.mode, "separate"),
+    "SLIC": lambda model, _: (model.regioner["name"], "slic"),
+    "square grid": lambda model, _: (model.regioner["name"], "grid"),
+    "context: attention": lambda model, _: (model.encoder["attention_heads"], 4),
+    "components: what it is made of": lambda _, training: (training.components, 0.2),
+    "without verdict loss": lambda _, training: (training.verdict, 0.0),
+    **{f"label threshold {t}": lambda _, training, t=t: (training.positive_from, t) for t in (0.1, 0.3, 0.7, 0.9)},
+    **{f"lambda {v}": lambda _, training, v=v: (training.compactness, float(v)) for v in ("1e-5", "1e-3")},
+    **{f"mu {v}": lambda _, training, v=v: (training.mu, v) for v in (0.3, 3.0)},
+    **{f"K about {k}": lambda model, _, k=k: (model.input.superpixel_side_px, pytest.approx((80_000 / k) ** 0.5)) for k in (25, 50, 100, 200, 400)},
+}
+
+
 @pytest.mark.parametrize("variant", list(ABLATIONS))
 def test_every_variant_of_the_ablation_changes_what_it_says(variant):
     scale = SCALES["smoke"]
     plain = model_and_training(Cell(ABLATION, "high + low + Z", "ResNet-50", 0, "joint"), scale)
     model, training = model_and_training(Cell(ABLATION, "high + low + Z", "ResNet-50", 0, variant), scale)
     assert ((model, training) == plain) is (variant == "joint")
+    if variant != "joint":
+        found, expected = SET_BY_ABLATION[variant](model, training)
+        assert found == expected
     Model(model)
 
 

@@ -18,6 +18,7 @@ from bagscan.benchmark.place import Place, test_items
 from bagscan.benchmark.scales import Scale, ScanSet
 from bagscan.benchmark.store import as_sample, shrunk
 from bagscan.core import Annotation, View
+from bagscan.core.files import write_whole
 from bagscan.datasets.items import LEAST_VISIBLE_PX, cut, mask_annotation, match
 from bagscan.datasets.record import Record
 from bagscan.evaluation.results import make_record, write_record
@@ -34,6 +35,7 @@ from bagscan.training.samples import Sample, read_view, spread_scans
 Report = Callable[[str], None]
 TRAINING_VIEWS = 2000
 NO_DEVICE = "none"
+TRUE_ID = "true_id"  # of a found item's record: the item that it stands for
 
 
 def detector_experiment(scale: Scale, root: Path, threads: int) -> DetectionExperiment:
@@ -51,17 +53,25 @@ def detector_experiment(scale: Scale, root: Path, threads: int) -> DetectionExpe
     return DetectionExperiment(DataConfig((source,), fractions=(0.6, 0.1, 0.3)), taken, {"name": "mask_rcnn", **backbone}, training, threads)
 
 
+def detector_folder(place: Place) -> Path:
+    """Of other settings of training there is another folder, as of cells."""
+    experiment = detector_experiment(place.scale, Path(place.scale.train_on[0].name), 1)
+    told = json.dumps([dataclasses.asdict(experiment), dataclasses.asdict(place.scale.train_on[0])], sort_keys=True)
+    return place.runs / place.scale.name / f"detector_{hashlib.sha256(told.encode()).hexdigest()[:8]}"
+
+
 def run_detector(place: Place, report: Report = print) -> Path:
     """Train the detector of a scale, and find the items of its test scans; the folder of both. Resumed after a kill."""
-    scale, folder = place.scale, place.runs / place.scale.name / "detector"
+    scale, folder = place.scale, detector_folder(place)
     experiment = detector_experiment(scale, place.data / scale.train_on[0].name, place.threads)
     record, scores = place.results / scale.name / "detector.json", folder / "scores.json"
     if not scores.exists():
         train_detection(experiment, folder, report)
         model, samples = detection_samples(experiment, folder, "test", report)
         judged = samples[: 2 * scale.detected_scans]
-        scores.write_text(json.dumps(judge_detections(model, judged, report) | {"views": len(judged)}, indent=1))
-        record.unlink(missing_ok=True)  # of another detector
+        write_whole(scores, json.dumps(judge_detections(model, judged, report) | {"views": len(judged)}, indent=1))
+        for stale in (record, *folder.glob("found_*.json")):  # of another detector
+            stale.unlink(missing_ok=True)
     if not record.exists():
         _write_record(record, place, experiment, json.loads(scores.read_text()))
     for one in scale.train_on:
@@ -71,7 +81,7 @@ def run_detector(place: Place, report: Report = print) -> Path:
             model = experiment.model()
             load_regioner(model, folder / "regioner.safetensors")
             # Undilated: what is cut out around a found mask is what is cut out around a true one.
-            found.write_text(json.dumps({view: [encode_mask(m) for m in _sure(model, record)] for view, record in views.items()}))
+            write_whole(found, json.dumps({view: [encode_mask(m) for m in _sure(model, record)] for view, record in views.items()}))
             report(f"items found in {len(views)} views of {one.name}")
     return folder
 
@@ -106,14 +116,15 @@ def _test_views(place: Place, one: ScanSet) -> dict[str, list[Record]]:
 def detected_items(place: Place, one: ScanSet, data: str) -> list[tuple[Sample, bool]]:
     """Items of the detector's views: found ones under its masks, and missed ones with False.
 
-    A detection that is no device is a benign item whose layout is ``NO_DEVICE``; one that holds an anomaly of another item is left out.
+    A detection that is no device is a benign item whose layout is ``NO_DEVICE``; one that holds an anomaly of another item is left out,
+    and so is a device that is neither benign nor shows its anomaly, as it is under true masks.
     """
     return [(sample.select(DATA[data], quantity_of_row(data)), found) for sample, found in _all_channels(place, one)]
 
 
 @lru_cache(maxsize=2)
 def _all_channels(place: Place, one: ScanSet) -> tuple[tuple[Sample, bool], ...]:
-    found = json.loads((place.runs / place.scale.name / "detector" / f"found_{one.name}.json").read_text())
+    found = json.loads((detector_folder(place) / f"found_{one.name}.json").read_text())
     return tuple(row for view, records in _test_views(place, one).items() for row in _of_view(records, found[view], place.scale.shrink))
 
 
@@ -125,10 +136,13 @@ def _of_view(true: list[Record], encoded: list[dict[str, Any]], shrink: int) -> 
     for record in true:
         for annotation in record.annotations:
             anomaly |= _in_view(record.window, annotation.mask, height, width)
-    stands_for = match(found, [_in_view(r.window, r.item.mask if r.item else None, height, width) for r in true])
+    stands_for = match(found, [*(_in_view(r.window, r.item.mask if r.item else None, height, width) for r in true), *_no_items(true, height, width)])
     rows = [(_sample(record, view, shrink), False) for k, record in enumerate(true) if k not in stands_for]
     for mask, k in zip(found, stands_for, strict=True):
-        base = true[k] if k >= 0 else replace(true[0], about={**true[0].about, "layout": NO_DEVICE})
+        if k >= len(true):
+            continue
+        about = {**true[k].about, TRUE_ID: true[k].id} if k >= 0 else {**true[0].about, "layout": NO_DEVICE}
+        base = replace(true[max(k, 0)], about=about)
         one = cut(base, mask, "found", base.item.label if base.item else "item")
         x1, y1, x2, y2 = one.window or (0, 0, width, height)
         inside = anomaly[y1:y2, x1:x2]
@@ -144,6 +158,15 @@ def _of_view(true: list[Record], encoded: list[dict[str, Any]], shrink: int) -> 
             annotations = ()
         rows.append((_sample(replace(one, annotations=annotations), view, shrink), True))
     return rows
+
+
+def _no_items(items: list[Record], height: int, width: int) -> list[np.ndarray]:
+    """(H, W) masks of a view's devices that are no items of it."""
+    if items[0].truth is None:
+        return []
+    known = {record.id.rpartition("_")[2] for record in items}
+    entries = json.loads(items[0].truth.read_text())["annotations"]
+    return [decode_mask(e["segmentation"], height, width) for e in entries if e["role"] == "device" and str(e["id"]) not in known and e["area"]]
 
 
 def _in_view(window: tuple[int, int, int, int] | None, mask: np.ndarray | None, height: int, width: int) -> np.ndarray:

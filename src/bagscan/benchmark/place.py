@@ -21,7 +21,7 @@ from bagscan.training.samples import Sample, spread
 # Fields of a scale that weights depend on beside a cell's own settings, and those that only its judgement does.
 TRAINED_ON = ("train_on", "shrink", "validation_scans")
 JUDGED_ON = ("also_test", "test_scans", "detected_scans", "detector_steps")
-JUDGEMENT = 2  # raised where the code judges something else
+JUDGEMENT = 3  # raised where the code judges something else
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,10 @@ class Place:
     def run_folder(self, cell: Cell) -> Path:
         """Of other settings of training there is another folder: no run goes on from a checkpoint of other settings."""
         return self.runs / self.scale.name / cell.table / f"{cell.slug}_{training_hash(cell, self.scale)[:8]}"
+
+    def judged_folder(self, cell: Cell) -> Path:
+        """Of what is judged so far of a cell whose record is not there yet."""
+        return self.run_folder(cell) / f"judged_{settings_hash(cell, self.scale)[:8]}"
 
     def result(self, cell: Cell) -> Path:
         return self.results / self.scale.name / cell.table / f"{cell.slug}.json"
@@ -64,7 +68,12 @@ def training_hash(cell: Cell, scale: Scale) -> str:
 
 def settings_hash(cell: Cell, scale: Scale) -> str:
     """Of all that a cell's result depends on but the code: where only what is judged changes, the weights are judged anew."""
-    return _hash(training_hash(cell, scale), JUDGEMENT, *(getattr(scale, name) for name in JUDGED_ON))
+    return _hash(training_hash(cell, scale), judgement_hash(scale))
+
+
+def judgement_hash(scale: Scale) -> str:
+    """Of all that a judgement depends on beside the weights: what was judged otherwise is not to be averaged with it."""
+    return _hash(JUDGEMENT, *(getattr(scale, name) for name in JUDGED_ON))
 
 
 def _hash(*told: Any) -> str:

@@ -5,33 +5,29 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import shutil
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import replace
-from functools import lru_cache
 from multiprocessing import get_context
 from typing import Any
 
-import numpy as np
 import torch
 
 from bagscan.benchmark.cells import Cell, model_and_training
-from bagscan.benchmark.detected import NO_DEVICE, detected_items, run_detector
-from bagscan.benchmark.place import Place, hidden_views, samples_of, settings_hash, test_items, trainable
-from bagscan.benchmark.scales import ScanSet
+from bagscan.benchmark.detected import run_detector
+from bagscan.benchmark.judgement import judge_cell
+from bagscan.benchmark.place import Place, judgement_hash, samples_of, settings_hash, trainable
 from bagscan.benchmark.store import load_items
-from bagscan.evaluation.baseline import image_statistics, trivial_baseline
-from bagscan.evaluation.items import Judged, Thresholds, arrays, evaluate_items, roc_points
 from bagscan.evaluation.results import make_record, write_record
 from bagscan.formats.scans import RECIPE
 from bagscan.model import Model
 from bagscan.simulate.dataset import keep_recipe, load_recipe, simulate
 from bagscan.training.compute import compute, has_bfloat16
 from bagscan.training.joint import JointTask
-from bagscan.training.judging import as_judged, judge_items
 from bagscan.training.loop import run, trained_s
-from bagscan.training.samples import Sample, halved, spread_scans
+from bagscan.training.samples import halved, spread_scans
 
 Report = Callable[[str], None]
 
@@ -88,7 +84,7 @@ def _guarded(place: Place, cell: Cell, report: Report = print) -> str:
 
 
 def run_cell(place: Place, cell: Cell, report: Report = print) -> float:
-    """Train and judge one cell; resumed from its last checkpoint. Returns seconds."""
+    """Train and judge one cell; resumed from its last checkpoint, or the last set that was judged. Returns seconds."""
     started, scale, folder = time.monotonic(), place.scale, place.run_folder(cell)
     torch.set_num_threads(place.threads)
     torch.manual_seed(cell.seed)
@@ -108,13 +104,9 @@ def run_cell(place: Place, cell: Cell, report: Report = print) -> float:
     best = run(JointTask(model, train, val, training), training.loop, folder, keep, tell)
     model = Model.load(folder / "model").to(compute().device)
     trained = trained_s(folder)
-    judging = time.monotonic()
-    thresholds = Thresholds.chosen_on(judge_items(model, chosen_on, training.bf16))
     seen = sorted({s.record.about["layout"] for s in train})
-    results: dict[str, Any] = {"validation": best, "thresholds": dataclasses.asdict(thresholds), "sets": {}}
-    for one in (*scale.train_on, *scale.also_test):
-        results["sets"][one.name] = _judge_set(place, cell, model, one, thresholds, seen, training.bf16, tell)
-    results["seconds"] = {"training": trained, "all": trained + time.monotonic() - judging}
+    results: dict[str, Any] = {"validation": best} | judge_cell(place, cell, model, chosen_on, seen, training.bf16, tell)
+    results["seconds"] = {"training": trained, "all": trained + results.pop("judging_s")}
     results["precision"] = "bfloat16" if training.bf16 and has_bfloat16(compute().device) else "float32"
     results["parameters"] = sum(p.numel() for p in model.parameters())
     record = make_record(
@@ -125,66 +117,15 @@ def run_cell(place: Place, cell: Cell, report: Report = print) -> float:
             "cell": dataclasses.asdict(cell),
             "scale": scale.name,
             "settings": settings_hash(cell, scale),
+            "judgement": judgement_hash(scale),
             "model": dataclasses.asdict(model.config),
             "training": dataclasses.asdict(training),
         },
         seeds=[cell.seed],
     )
     write_record(place.result(cell), record)
+    shutil.rmtree(place.judged_folder(cell), ignore_errors=True)  # the record holds it all
     return time.monotonic() - started
-
-
-def _judge_set(place: Place, cell: Cell, model: Model, one: ScanSet, thresholds: Thresholds, seen: Sequence[str], bf16: bool, report: Report) -> dict[str, Any]:
-    test = test_items(place, one, cell.data)
-    report(f"judging {len(test)} items of {one.name}")
-    started = time.monotonic()
-    judged = judge_items(model, test, bf16)
-    spent = (time.monotonic() - started) / max(1, len(test))
-    results = evaluate_items(judged, thresholds, seen, hidden_views(place, one, judged)) | {"seconds_per_item": spent}
-    results["roc"] = roc_points(*arrays(judged)[:2])
-    results["trivial_baseline"] = _baseline(place, one, cell.data)
-    if one in place.scale.train_on and place.scale.detected_scans:
-        found = detected_items(place, one, cell.data)
-        under = [j for s, there in found for j in judge_detected(model, s, there, bf16)]
-        # The same views under their true masks, so that the two differ by localisation alone.
-        views = {(j.scan, j.view) for j in under}
-        same = [j for j in judged if (j.scan, j.view) in views]
-        devices = [j for j in under if j.about["layout"] != NO_DEVICE]
-        judgements = {"detected": devices, "true masks": same, "detected, what is no device too": under}
-        results["detected"] = {name: _short(evaluate_items(items, thresholds)) for name, items in judgements.items()}
-        results["detected"]["no_device_per_view"] = (len(under) - len(devices)) / max(1, len(views))
-    return results
-
-
-def _short(results: dict[str, Any]) -> dict[str, Any]:
-    """What the comparison of detected and true masks needs."""
-    return {key: results[key] for key in ("per_item", "per_scan", "missed_by_the_detector")}
-
-
-def judge_detected(model: Model, sample: Sample, found: bool, bf16: bool = False) -> list[Judged]:
-    """The verdict on an item under the detector's mask, or on one that it missed."""
-    nothing = np.zeros(0)
-    return judge_items(model, [sample], bf16) if found else [as_judged(sample, nothing, nothing, nothing, found=False)]
-
-
-def item_statistics(sample: Sample) -> np.ndarray:
-    """Size, brightness and sharpness of an item, channel by channel, and how many pixels it covers."""
-    pixels = sample.pixels()
-    covered = [0.0 if sample.region is None else float(sample.region.sum())]
-    return np.concatenate([*(image_statistics(channel[None]) for channel in pixels), covered])
-
-
-@lru_cache(maxsize=16)
-def _statistics(place: Place, one: ScanSet, part: str, data: str) -> tuple[np.ndarray, np.ndarray]:
-    samples = test_items(place, one, data) if part == "test" else trainable(samples_of(place, one, part, data))
-    return np.array([item_statistics(s) for s in samples]), np.array([int(bool(s.annotations)) for s in samples])
-
-
-def _baseline(place: Place, one: ScanSet, data: str) -> float:
-    """AUROC per item of plain statistics with a linear model, on the very items that the network has."""
-    parts = [_statistics(place, other, "train", data) for other in place.scale.train_on]
-    x, y = (np.concatenate([p[k] for p in parts]) for k in (0, 1))
-    return trivial_baseline(x, y, *_statistics(place, one, "test", data))["auroc"]
 
 
 def _hash(place: Place) -> str:

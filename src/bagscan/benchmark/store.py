@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -15,12 +14,15 @@ import numpy as np
 from bagscan.benchmark.cells import ALL
 from bagscan.core import View
 from bagscan.core.errors import DataError
+from bagscan.core.files import whole, write_whole
+from bagscan.core.machine import usable_cores
 from bagscan.datasets import simulated
 from bagscan.datasets.items import mask_annotation
 from bagscan.datasets.record import Record
 from bagscan.training.samples import Sample, read_view, to_counts
 
 Report = Callable[[str], None]
+READ_AT_ONCE = 100  # views, of some 7 MB each
 
 
 def load_items(root: Path, shrink: int = 1, report: Report = print) -> list[Sample]:
@@ -40,7 +42,7 @@ def load_items(root: Path, shrink: int = 1, report: Report = print) -> list[Samp
     made_of = [[record.id, record.window and list(record.window), record.path.stat().st_mtime_ns] for record in records]
     if not index.exists() or json.loads(index.read_text())["made_of"] != made_of:
         entries = _pack(records, packed, shrink, report)
-        index.write_text(json.dumps({"made_of": made_of, "entries": entries}))
+        write_whole(index, json.dumps({"made_of": made_of, "entries": entries}))
     counts = np.memmap(packed, np.uint16, "r")
     return [_sample(record, entry, counts, shrink) for record, entry in zip(records, json.loads(index.read_text())["entries"], strict=True)]
 
@@ -82,21 +84,21 @@ def shrunk_mask(mask: np.ndarray, shrink: int) -> np.ndarray:
 def _pack(records: Sequence[Record], packed: Path, shrink: int, report: Report) -> list[dict[str, Any]]:
     """Write all windows behind one another; nothing is left half done under the final name."""
     entries, offset = [], 0
-    part = packed.with_name(f"{packed.name}.{os.getpid()}")
     by_view: dict[Path, list[Record]] = {}
     for record in records:
         by_view.setdefault(record.path, []).append(record)
-    with part.open("wb") as file, ThreadPoolExecutor(2) as pool:
-        for done, (view, own) in enumerate(zip(pool.map(lambda rs: read_view(rs[0])[0], by_view.values()), by_view.values(), strict=True), 1):
-            if view.channels != ALL:
-                raise DataError(f"{own[0].path}: channels {', '.join(view.channels)}, expected {', '.join(ALL)}")
-            for record in own:
-                assert record.window is not None
-                counts, unit = shrunk(view, record.window, shrink)
-                file.write(counts.tobytes())
-                entries.append({"id": record.id, "offset": offset, "shape": counts.shape, "unit": [float(u) for u in unit]})
-                offset += counts.size
-            if done % 500 == 0:
-                report(f"items of {done} of {len(by_view)} views packed")
-    part.replace(packed)
+    views = list(by_view.values())
+    with whole(packed, several=True) as part, part.open("wb") as file, ThreadPoolExecutor(usable_cores()) as pool:
+        for first in range(0, len(views), READ_AT_ONCE):  # no more in memory than that
+            some = views[first : first + READ_AT_ONCE]
+            for view, own in zip(pool.map(lambda rs: read_view(rs[0])[0], some), some, strict=True):
+                if view.channels != ALL:
+                    raise DataError(f"{own[0].path}: channels {', '.join(view.channels)}, expected {', '.join(ALL)}")
+                for record in own:
+                    assert record.window is not None
+                    counts, unit = shrunk(view, record.window, shrink)
+                    file.write(counts.tobytes())
+                    entries.append({"id": record.id, "offset": offset, "shape": counts.shape, "unit": [float(u) for u in unit]})
+                    offset += counts.size
+            report(f"items of {first + len(some)} of {len(views)} views packed")
     return entries

@@ -118,7 +118,7 @@ def _settings(record: dict[str, Any]) -> str:
     """All that a record depends on but its seed."""
     training = record["config"]["training"]
     training = training | {"loop": training["loop"] | {"seed": None}}
-    return json.dumps([record["config"]["model"], training, record["data"]["hash"], list(record["results"]["sets"])], sort_keys=True)
+    return json.dumps([record["config"]["model"], training, record["data"]["hash"], list(record["results"]["sets"]), record["config"].get("judgement")], sort_keys=True)
 
 
 def over_seeds(intervals: Sequence[Sequence[float | None]]) -> tuple[float | None, float | None]:
@@ -160,6 +160,7 @@ def _beyond(groups: dict[tuple[str, str, str], list[dict[str, Any]]], name: str)
                 spread([item(s)["fpr_at_95_tpr"] for s in sets]),
                 interval(over_seeds([item(s)["intervals"]["fpr_at_95_tpr"] for s in sets])),
                 spread([item(s)["fpr_at_99_tpr"] for s in sets]),
+                spread([s["per_segment"]["n"] / item(s)["n"] for s in sets]),
                 _localised(sets),
                 spread([s["reliability"]["ece"] for s in sets]),
                 spread([s["seconds_per_item"] for s in sets]),
@@ -182,10 +183,17 @@ def _beyond(groups: dict[tuple[str, str, str], list[dict[str, Any]]], name: str)
         )
         views.append([*_names(key), *(spread([s["views"][v] for s in sets]) for v in first["views"])])
         of = lambda x, name: spread([s["strata"][x][name] for s in sets])  # noqa: E731, B023
+        percent = lambda x, name: spread([s["strata"][x].get(name, {"percent": None})["percent"] for s in sets])  # noqa: E731, B023
         lost: Callable[[str], Any] = lambda x: first["strata"][x].get("not_shown", "?")  # noqa: E731, B023
         shown: Callable[[str], Any] = lambda x: first["strata"][x]["tp"]["n"]  # noqa: E731, B023
         parts.append(
-            [*_names(key), *(f"{spread([s['strata'][x]['tp']['percent'] for s in sets])} of {shown(x)} + {lost(x)} ({of(x, 'auroc')}, {of(x, 'fpr_at_99_tpr')})" for x in rows_of)]
+            [
+                *_names(key),
+                *(
+                    f"{percent(x, 'tp')} of {shown(x)}, {percent(x, 'tp_of_all')} of {shown(x)} + {lost(x)} ({of(x, 'auroc')}, {of(x, 'fpr_at_99_tpr')})" if shown(x) else "-"
+                    for x in rows_of
+                ),
+            ]
         )
         apart.append([*_names(key), *(_group([s["groups"][g] for s in sets]) for g in first["groups"])])
     out = table_lines(
@@ -199,7 +207,8 @@ def _beyond(groups: dict[tuple[str, str, str], list[dict[str, Any]]], name: str)
             "FPR@95",
             "95 %",
             "FPR@99",
-            "AUROC item, detected (true masks)",
+            "parts an item that count",
+            "AUROC item, detected (true masks of the same)",
             "ECE item",
             "s an item",
             "minutes",
@@ -211,7 +220,8 @@ def _beyond(groups: dict[tuple[str, str, str], list[dict[str, Any]]], name: str)
     out += ["AUROC of scans by one view, and by both:", ""]
     out += table_lines(["data", "network", *next(iter(groups.values()))[0]["results"]["sets"][name]["views"]], views)
     out += [
-        "TP % of items (AUROC, FPR at 99 % TPR) by area CNR of their anomaly, at the threshold of the table above, of n items that show it + m views in which none does:",
+        "By area CNR of the anomaly, at the threshold of the table above: TP % of the n items that show it, TP % of these + the m views in which none does, all of them "
+        "missed (AUROC and FPR at 99 % TPR, of items that show it):",
         "",
     ]
     out += table_lines(["data", "network", *rows_of], parts)
@@ -226,10 +236,10 @@ def _group(found: Sequence[dict[str, Any]]) -> str:
 
 
 def _localised(sets: Sequence[dict[str, Any]]) -> str:
-    """AUROC of items under the detector's masks, and of the same views under the true ones."""
-    if "detected" not in sets[0]:
+    """AUROC of the devices that the detector found under its masks, and of the same devices under the true ones."""
+    if "missed" not in sets[0].get("detected", {}):  # judged before the two were the same devices
         return "-"
-    found, true = (spread([s["detected"][name]["per_item"]["auroc"] for s in sets]) for name in ("detected", "true masks"))
+    found, true = (spread([s["detected"][name]["auroc"] for s in sets]) for name in ("detected", "true masks"))
     return f"{found} ({true})"
 
 
