@@ -12,7 +12,7 @@ from bagscan.benchmark.cells import ABLATION, ABLATIONS, DATA, NETWORKS, TABLE_1
 from bagscan.benchmark.detected import NO_DEVICE
 from bagscan.benchmark.judgement import compare_masks
 from bagscan.benchmark.scales import SCALES, scale_named
-from bagscan.benchmark.tables import comparison, markdown, read_cells, spread
+from bagscan.benchmark.tables import comparison, markdown, newest, read_cells, spread
 from bagscan.cli import app
 from bagscan.core.errors import ConfigError, DataError
 from bagscan.evaluation.items import MISSED, Judged, Thresholds
@@ -124,6 +124,7 @@ def test_seeds_of_other_settings_are_a_row_of_their_own(ran):
     again["config"]["judgement"], again["created"] = "another", "2000"
     told = markdown(TABLE_2, "smoke", [record, again])
     assert "| pseudo-colour | ResNet-50, older settings | 0.800 | 0.700-0.900 |" in told, "what was judged otherwise is not averaged"
+    assert newest([record, again, other]) == [record], "nor drawn beside it"
 
 
 def test_where_only_the_judgement_changes_the_weights_are_judged_anew(ran, monkeypatch):

@@ -16,7 +16,7 @@ from skimage.segmentation import find_boundaries
 
 from bagscan.benchmark.cells import TABLE_1, TABLE_2, Cell
 from bagscan.benchmark.place import Place, samples_of
-from bagscan.benchmark.tables import read_cells
+from bagscan.benchmark.tables import newest, read_cells
 from bagscan.core.errors import DataError
 from bagscan.evaluation.items import STRATA
 from bagscan.model import Model
@@ -35,7 +35,7 @@ def draw_all(place: Place, out: Path, report: Callable[[str], None] = print) -> 
     Raises:
         DataError: no cell is there yet.
     """
-    tables = {table: read_cells(place.results / place.scale.name, table) for table in (TABLE_1, TABLE_2)}
+    tables = {table: newest(read_cells(place.results / place.scale.name, table)) for table in (TABLE_1, TABLE_2)}
     if not any(tables.values()):
         raise DataError(f"no finished cell of scale {place.scale.name} in {place.results}: bagscan benchmark table-2 --scale {place.scale.name} first")
     out.mkdir(parents=True, exist_ok=True)

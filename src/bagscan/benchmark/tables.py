@@ -14,6 +14,7 @@ from bagscan.benchmark.scales import SCALES
 from bagscan.evaluation.items import STRATA
 from bagscan.evaluation.results import check_record
 
+OLDER = "older settings"
 TITLES = {
     TABLE_1: "Object level: the item's masked crop, {benign, anomaly} (paper A, Table I)",
     TABLE_2: "Sub-component level: joint superpixels, pooled (paper A, Table II)",
@@ -104,9 +105,15 @@ def _by_row(records: Sequence[dict[str, Any]]) -> dict[tuple[str, str, str], lis
     for record, own in zip(records, settings, strict=True):
         data, network, variant = _row(record)
         age = known[data, network, variant].index(own)
-        words = [variant] * bool(variant) + [f"older settings{f' {age}' * (age > 1)}"] * bool(age)
+        words = [variant] * bool(variant) + [f"{OLDER}{f' {age}' * (age > 1)}"] * bool(age)
         groups.setdefault((data, network, ", ".join(words)), []).append(record)
     return groups
+
+
+def newest(records: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Records of each row's newest settings: what a figure, which has no room to tell ages apart, may show side by side."""
+    kept = {id(member) for (_, _, words), members in _by_row(records).items() if OLDER not in words for member in members}
+    return [record for record in records if id(record) in kept]
 
 
 def _row(record: dict[str, Any]) -> tuple[str, str, str]:
