@@ -60,11 +60,15 @@ def speed(record: dict[str, Any]) -> list[str]:
     return table(["benchmark", "figure", "value"], [[group, name, value] for group, row in record["results"].items() for name, value in row.items()])
 
 
-def visibility(record: dict[str, Any]) -> list[str]:
-    """One row a set and band, both levels."""
-    told = lambda row: "-" if row["auroc"] is None else f"{row['auroc']:.3f} ({row['least']:.3f}-{row['largest']:.3f})"  # noqa: E731
-    rows = [[name, band, row["n"], told(row), told(found["whole"][band])] for name, found in record["results"].items() for band, row in found["parts"].items()]
-    return table(["test set", "stands out by, in spreads of its surroundings", "anomalous items", "item AUROC by parts", "by the whole item"], rows)
+def levels(record: dict[str, Any]) -> list[str]:
+    """Parts against whole items: differences on the same items, and both by how far an anomaly stands out."""
+    told = lambda row: f"{row['auroc']:.3f} ({row['least']:.3f}-{row['largest']:.3f})"  # noqa: E731
+    differs = lambda row: f"{row['difference']:+.3f} ({row['interval'][0]:+.3f} to {row['interval'][1]:+.3f})"  # noqa: E731
+    found = [(name, network, row) for name, networks in record["results"].items() for network, row in networks.items()]
+    pairs = [[name, network, row["paired"]["n"], differs(row["paired"]["auroc"]), differs(row["paired"]["fpr_at_95_tpr"])] for name, network, row in found]
+    bands = [[name, network, band, one["n"], told(one), told(row["whole"][band])] for name, network, row in found for band, one in row["parts"].items()]
+    out = table(["test set", "network", "items", "item AUROC, parts less whole", "FPR@95, parts less whole"], pairs)
+    return out + table(["test set", "network", "stands out by, in spreads of its surroundings", "anomalous items", "item AUROC by parts", "by the whole item"], bands)
 
 
 def evaluation(record: dict[str, Any]) -> list[str]:
@@ -149,7 +153,7 @@ def render() -> str:
             "whole_path": speed,
             "start_up": speed,
             "pooled_speed": speed,
-            "visibility": visibility,
+            "levels": levels,
         }
         kind = detection if record["name"].startswith("detection-") else kinds.get(record["name"], evaluation)
         machine, data = record["machine"], record["data"]
