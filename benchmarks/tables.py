@@ -33,7 +33,7 @@ WHAT = {
     "simulated_raw": f"The raw model that comes along. {TOLD}",
     "simulated_raw_1mm": f"The raw model that came along before, at 1 mm a pixel. {TOLD}",
     "simulated_raw_screened": f"The raw model that comes along. {SCREENED}",
-    "items_faster_rcnn": "Faster R-CNN over EfficientNet-Lite0 (`configs/items_faster_rcnn.yaml`), 600 test views; the AP of masks is that of its boxes taken for masks.",
+    "items_faster_rcnn": "Faster R-CNN over EfficientNet-Lite0 (`configs/items_faster_rcnn.yaml`); the AP of masks is that of its boxes taken for masks.",
     "simulated_colour": f"The colour model that comes along. {TOLD}",
     "simulated_colour_screened": f"The colour model that comes along. {SCREENED}",
 }

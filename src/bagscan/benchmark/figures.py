@@ -74,7 +74,7 @@ def roc_and_det(tables: dict[str, list[dict[str, Any]]], name: str, path: Path) 
     axes[1].set(xlabel="false-positive rate, %", ylabel="miss rate, %", title="DET", xticks=_probit(ticks), yticks=_probit(ticks))
     for axis in (axes[1].xaxis, axes[1].yaxis):
         axis.set_ticklabels([f"{100 * t:g}" for t in ticks])
-    figure.legend(*axes[0].get_legend_handles_labels(), loc="lower center", ncols=3, fontsize=7, bbox_to_anchor=(0.5, -0.16))
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="upper center", ncols=3, fontsize=7, bbox_to_anchor=(0.5, 0.02))  # below, however many rows
     return _save(figure, path)
 
 
