@@ -21,7 +21,7 @@ from bagscan.benchmark.place import Place, hidden_views, samples_of, test_items,
 from bagscan.benchmark.scales import ScanSet
 from bagscan.core.files import write_whole
 from bagscan.evaluation.baseline import image_statistics, trivial_baseline
-from bagscan.evaluation.items import Judged, Thresholds, arrays, evaluate_items, roc_points
+from bagscan.evaluation.items import Judged, Thresholds, arrays, evaluate_items, item_table, roc_points, scan_table
 from bagscan.model import Model
 from bagscan.training.judging import as_judged, judge_items
 from bagscan.training.samples import Sample
@@ -92,12 +92,11 @@ def compare_masks(under: Sequence[Judged], judged: Sequence[Judged], thresholds:
     devices = [j for j in under if j.about["layout"] != NO_DEVICE]
     found = [j for j in devices if j.found]
     known = {j.about[TRUE_ID] for j in found}
-    whole = evaluate_items(under, thresholds)
     views = {(j.scan, j.view) for j in under}
     return {
-        "detected": evaluate_items(found, thresholds)["per_item"],
-        "true masks": evaluate_items([j for j in judged if j.id in known], thresholds)["per_item"],
-        "end to end": {level: whole[level] for level in ("per_item", "per_scan")},
+        "detected": item_table(found, thresholds),
+        "true masks": item_table([j for j in judged if j.id in known], thresholds),
+        "end to end": {"per_item": item_table(under, thresholds), "per_scan": scan_table(under, thresholds)},
         "missed": {
             label: {"missed": sum(not j.found for j in own), "of": len(own)}
             for label, own in (("anomalous", [j for j in devices if j.anomalous]), ("benign", [j for j in devices if not j.anomalous]))

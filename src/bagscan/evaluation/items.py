@@ -129,12 +129,12 @@ def evaluate_items(items: Sequence[Judged], thresholds: Thresholds, seen_layouts
     Args:
         seen_layouts: layouts of devices in training; others are reported apart. hidden: see :func:`fused`.
     """
-    truth, scores, number = arrays(items)
+    truth, scores, _ = arrays(items)
     segments, segment_scores, segment_number = segment_arrays(items)
     results: dict[str, Any] = {
         "per_segment": score_table(segments, segment_scores, thresholds.segment, segment_number),
-        "per_item": score_table(truth, scores, thresholds.item, number),
-        "per_scan": score_table(*fused(items, hidden=hidden), thresholds.scan),
+        "per_item": item_table(items, thresholds),
+        "per_scan": scan_table(items, thresholds, hidden),
         "views": view_table(items, hidden),
         "strata": stratum_table(items, thresholds.item, hidden),
         "groups": {name: _group(list(members), thresholds.item) for name, members in _groups(items, seen_layouts).items()},
@@ -142,6 +142,17 @@ def evaluate_items(items: Sequence[Judged], thresholds: Thresholds, seen_layouts
         "missed_by_the_detector": int(sum(not i.found and i.anomalous for i in items)),
     }
     return results
+
+
+def item_table(items: Sequence[Judged], thresholds: Thresholds) -> dict[str, Any]:
+    """Scores of items alone."""
+    truth, scores, number = arrays(items)
+    return score_table(truth, scores, thresholds.item, number)
+
+
+def scan_table(items: Sequence[Judged], thresholds: Thresholds, hidden: Sequence[Hidden] = ()) -> dict[str, Any]:
+    """Scores of scans alone, by the worst item of any view."""
+    return score_table(*fused(items, hidden=hidden), thresholds.scan)
 
 
 def _groups(items: Sequence[Judged], seen: Sequence[str]) -> dict[str, list[Judged]]:
