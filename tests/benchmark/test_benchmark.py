@@ -392,3 +392,14 @@ def test_a_set_of_the_right_name_and_another_recipe_is_refused(tmp_path):
     run = bench(tmp_path, "table-1")
     assert isinstance(run.exception, DataError)
     assert "smoke_20 holds a data set of another recipe (seed was 9, now " in str(run.exception)
+
+
+@pytest.mark.parametrize(
+    ("network", "from_scratch", "published"), [("VGG-16", "vgg16_bn", "vgg16"), ("SqueezeNet", "squeezenet1_1_bn", "squeezenet1_1"), ("ResNet-50", "resnet50", "resnet50")]
+)
+@pytest.mark.parametrize("table", [TABLE_1, TABLE_2])
+def test_networks_without_normalisation_get_it_where_they_start_from_nothing(table, network, from_scratch, published):
+    cell = Cell(table, "high", network)
+    for scale, expected in ((SCALES["small"], from_scratch), (replace(SCALES["small"], pretrained=True), published)):
+        encoder = model_and_training(cell, scale)[0].encoder
+        assert (encoder["backbone"], encoder["pretrained"]) == (expected, scale.pretrained)

@@ -28,6 +28,8 @@ DATA: dict[str, tuple[str, ...]] = {
     "pseudo-colour + high + low + Z": ALL,
 }
 NETWORKS = {"SqueezeNet": "squeezenet1_1", "VGG-16": "vgg16", "ResNet-50": "resnet50", "EfficientNet-Lite0 (ImageNet)": "tf_efficientnet_lite0"}
+# The same with batch normalisation, where there are no ImageNet weights: from random ones the plain forms end at one score for every image.
+FROM_SCRATCH = {"squeezenet1_1": "squeezenet1_1_bn", "vgg16": "vgg16_bn"}
 OURS = "EfficientNet-Lite0 (ImageNet)"  # not in the paper: its ImageNet weights come as a package
 TABLE_1, TABLE_2, ABLATION = "table-1", "table-2", "ablation"
 # Mean and standard deviation of what a network sees: -ln of transmissions, Z, brightness.
@@ -114,8 +116,9 @@ def model_and_training(cell: Cell, scale: Scale) -> tuple[ModelConfig, JointConf
     quantity = quantity_of_row(cell.data)
     side = COUNTS[cell.variant] / scale.shrink if cell.variant in COUNTS else scale.superpixel_side_px
     taken = InputConfig(quantity, channels, 0, side, quantity == "dual_energy", tuple(m for m, _ in stats), tuple(s for _, s in stats))
-    backbone = "test_resnet" if scale.tiny_networks else NETWORKS[cell.network]
-    net = {"backbone": backbone, "pretrained": not scale.tiny_networks and (scale.pretrained or cell.network == OURS)}
+    published = "test_resnet" if scale.tiny_networks else NETWORKS[cell.network]
+    pretrained = not scale.tiny_networks and (scale.pretrained or cell.network == OURS)
+    net = {"backbone": published if pretrained else FROM_SCRATCH.get(published, published), "pretrained": pretrained}
     small_change: dict[str, Any] = {"gain": 0.03, "gamma": 0.06, "noise": 0.003}
     loop = LoopConfig(scale.steps, scale.learning_rate, weight_decay=0.02, warmup=min(50, scale.steps), ema=0.99 if scale.steps > 50 else 0.0, seed=cell.seed)
     pixels_a_mm = (0.75 / scale.shrink, 1.33 / scale.shrink)
