@@ -1,6 +1,7 @@
 """The tables at scale smoke: cells train, are judged on true and on detected items, resume and draw."""
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -218,6 +219,66 @@ def test_what_a_detector_finds_stands_for_a_device_or_for_none(ran):
     # A device that is no item, since it is neither benign nor shows its anomaly, is left out: what is found of it is not nothing.
     other = replace(host, id=f"{host.id.rpartition('_')[0]}_none", item=replace(host.item, mask=np.zeros_like(host.item.mask)))
     assert [found for _, found in _of_view([other], [encode_mask(mask)], 1)] == [False]
+
+
+def test_packing_that_was_killed_goes_on_with_its_piece_and_gives_the_same_items(ran, tmp_path, monkeypatch):
+    import bagscan.benchmark.store as store
+
+    root = tmp_path / "set"
+    shutil.copytree(ran / "data" / "smoke_20", root, ignore=shutil.ignore_patterns("items_*"))
+    monkeypatch.setattr(store, "VIEWS_A_PIECE", 3)
+    reads, read_view = [], store.read_view
+
+    def killed_at_the_fifth(record):
+        reads.append(record.path)
+        if len(reads) == 5:
+            raise KeyboardInterrupt
+        return read_view(record)
+
+    told: list[str] = []
+    with monkeypatch.context() as patch:
+        patch.setattr(store, "usable_cores", lambda: 1)
+        patch.setattr(store, "read_view", killed_at_the_fifth)
+        with pytest.raises(KeyboardInterrupt):
+            store.load_items(root, report=told.append)
+    assert sorted(p.name for p in (root / "items_1").iterdir()) == ["00000.json", "00000.u16"]
+    first = (root / "items_1" / "00000.u16").stat().st_mtime_ns
+    items = store.load_items(root, report=told.append)
+    assert (root / "items_1" / "00000.u16").stat().st_mtime_ns == first
+    assert len(told) == len({line.split()[2] for line in told}) == -(-int(told[0].split()[4]) // 3)
+    store.load_items(root, report=told.append)
+    assert len(told) == len(list((root / "items_1").glob("*.u16"))), "what is packed is not packed again"
+    monkeypatch.setattr(store, "VIEWS_A_PIECE", 100)
+    at_once = store.load_items(ran / "data" / "smoke_20")
+    assert [s.record.id for s in items] == [s.record.id for s in at_once]
+    assert all((a.pixels() == b.pixels()).all() for a, b in zip(items, at_once, strict=True))
+
+
+def test_finding_that_was_killed_searches_no_view_twice(ran, tmp_path, monkeypatch):
+    import bagscan.benchmark.detected as module
+    from bagscan.benchmark.place import Place
+
+    place = Place(SCALES["smoke"], ran / "data", ran / "runs", tmp_path)
+    views = {view: records[0] for view, records in module._test_views(place, SCALES["smoke"].train_on[0]).items()}
+    before, path = module._found(module._found_path(place, SCALES["smoke"].train_on[0])), tmp_path / "found.jsonl"
+    assert before.keys() == views.keys()
+    searched: list[str] = []
+
+    def sure(_, record):
+        if len(searched) == 2:
+            raise KeyboardInterrupt
+        searched.append(record.id)
+        return [record.item.mask]
+
+    monkeypatch.setattr(module, "_sure", sure)
+    with pytest.raises(KeyboardInterrupt):
+        module._find(None, views, path)
+    with path.open("a") as file:
+        file.write('{"view": "cut o')
+    assert list(module._found(path)) == list(views)[:2]
+    searched.clear()
+    module._find(None, dict(list(views.items())[2:4]), path)
+    assert list(module._found(path)) == list(views)[:4]
 
 
 def test_halves_of_validation_share_no_scan(ran):

@@ -70,20 +70,44 @@ def run_detector(place: Place, report: Report = print) -> Path:
         model, samples = detection_samples(experiment, folder, "test", report)
         judged = samples[: 2 * scale.detected_scans]
         write_whole(scores, json.dumps(judge_detections(model, judged, report) | {"views": len(judged)}, indent=1))
-        for stale in (record, *folder.glob("found_*.json")):  # of another detector
+        for stale in (record, *folder.glob("found_*.jsonl")):  # of another detector
             stale.unlink(missing_ok=True)
     if not record.exists():
         _write_record(record, place, experiment, json.loads(scores.read_text()))
     for one in scale.train_on:
-        found = folder / f"found_{one.name}.json"
-        views = {view: records[0] for view, records in _test_views(place, one).items()}
-        if not found.exists() or json.loads(found.read_text()).keys() != views.keys():
+        found = _found_path(place, one)
+        known = _found(found)
+        missing = {view: records[0] for view, records in _test_views(place, one).items() if view not in known}
+        if missing:
             model = experiment.model()
             load_regioner(model, folder / "regioner.safetensors")
-            # Undilated: what is cut out around a found mask is what is cut out around a true one.
-            write_whole(found, json.dumps({view: [encode_mask(m) for m in _sure(model, record)] for view, record in views.items()}))
-            report(f"items found in {len(views)} views of {one.name}")
+            _find(model, missing, found)
+            report(f"items found in {len(missing)} views of {one.name}")
     return folder
+
+
+def _found_path(place: Place, one: ScanSet) -> Path:
+    return detector_folder(place) / f"found_{one.name}.jsonl"
+
+
+def _find(model: Model, views: dict[str, Record], path: Path) -> None:
+    """Add a line for every view as soon as it is searched, so that a kill loses one at most."""
+    with path.open("a") as file:
+        for view, record in views.items():
+            # Undilated: what is cut out around a found mask is what is cut out around a true one.
+            file.write(json.dumps({"view": view, "masks": [encode_mask(m) for m in _sure(model, record)]}) + "\n")
+            file.flush()
+
+
+def _found(path: Path) -> dict[str, list[dict[str, Any]]]:
+    """Encoded masks by view; a last line that a kill cut off is taken out of the file, so that the next begins a line of its own."""
+    if not path.exists():
+        return {}
+    text = path.read_text()
+    kept = text[: text.rfind("\n") + 1]
+    if kept != text:
+        write_whole(path, kept)
+    return {row["view"]: row["masks"] for row in map(json.loads, kept.splitlines())}
 
 
 def _write_record(path: Path, place: Place, experiment: DetectionExperiment, scores: dict[str, Any]) -> None:
@@ -124,7 +148,7 @@ def detected_items(place: Place, one: ScanSet, data: str) -> list[tuple[Sample, 
 
 @lru_cache(maxsize=2)
 def _all_channels(place: Place, one: ScanSet) -> tuple[tuple[Sample, bool], ...]:
-    found = json.loads((detector_folder(place) / f"found_{one.name}.json").read_text())
+    found = _found(_found_path(place, one))
     return tuple(row for view, records in _test_views(place, one).items() for row in _of_view(records, found[view], place.scale.shrink))
 
 

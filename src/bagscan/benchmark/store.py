@@ -1,4 +1,4 @@
-"""Items of a simulated set, all channels, in one file that every process maps: a cell starts at once."""
+"""Items of a simulated set, all channels, in few files that every process maps: a cell starts at once."""
 
 from __future__ import annotations
 
@@ -22,13 +22,14 @@ from bagscan.datasets.record import Record
 from bagscan.training.samples import Sample, read_view, to_counts
 
 Report = Callable[[str], None]
-READ_AT_ONCE = 100  # views, of some 7 MB each
+VIEWS_A_PIECE = 100  # of some 7 MB each: no more are in memory at once, or lost by a kill
 
 
 def load_items(root: Path, shrink: int = 1, report: Report = print) -> list[Sample]:
     """Every item of a simulated set as a sample of all channels.
 
-    The first call writes ``items_N.u16`` and ``items_N.json`` beside the scans; later ones map them.
+    The first call writes pieces, ``items_N/00000.u16`` and ``.json`` and so on, beside the scans; later ones map them. One
+    that is killed goes on with the piece that it was at.
 
     Args:
         shrink: N, pixels of the scan that one pixel is the mean of, along each side.
@@ -36,15 +37,32 @@ def load_items(root: Path, shrink: int = 1, report: Report = print) -> list[Samp
     Raises:
         DataError: no simulated set there, or a scan of it cannot be read.
     """
-    records = simulated.load(root, "all", "both", items=True).records
-    packed, index = root / f"items_{shrink}.u16", root / f"items_{shrink}.json"
-    # Windows and scans that the file was made of: of others it is made anew.
+    by_view: dict[Path, list[Record]] = {}
+    for record in simulated.load(root, "all", "both", items=True).records:
+        by_view.setdefault(record.path, []).append(record)
+    views, samples = list(by_view.values()), []
+    for number, first in enumerate(range(0, len(views), VIEWS_A_PIECE)):
+        some = views[first : first + VIEWS_A_PIECE]
+        packed, kept = _piece(root / f"items_{shrink}" / f"{number:05d}", some, shrink)
+        samples += kept
+        if packed:
+            report(f"items of {first + len(some)} of {len(views)} views packed")
+    return samples
+
+
+def _piece(path: Path, views: Sequence[Sequence[Record]], shrink: int) -> tuple[bool, list[Sample]]:
+    """Samples of some views, from their piece, and whether that had to be made."""
+    pixels, index = path.with_suffix(".u16"), path.with_suffix(".json")
+    records = [record for own in views for record in own]
+    # Windows and scans that the piece was made of: of others it is made anew.
     made_of = [[record.id, record.window and list(record.window), record.path.stat().st_mtime_ns] for record in records]
-    if not index.exists() or json.loads(index.read_text())["made_of"] != made_of:
-        entries = _pack(records, packed, shrink, report)
+    missing = not index.exists() or json.loads(index.read_text())["made_of"] != made_of
+    if missing:
+        path.parent.mkdir(exist_ok=True)
+        entries = _pack(views, pixels, shrink)
         write_whole(index, json.dumps({"made_of": made_of, "entries": entries}))
-    counts = np.memmap(packed, np.uint16, "r")
-    return [_sample(record, entry, counts, shrink) for record, entry in zip(records, json.loads(index.read_text())["entries"], strict=True)]
+    counts = np.memmap(pixels, np.uint16, "r")
+    return missing, [_sample(record, entry, counts, shrink) for record, entry in zip(records, json.loads(index.read_text())["entries"], strict=True)]
 
 
 def _sample(record: Record, entry: dict[str, Any], counts: np.ndarray, shrink: int) -> Sample:
@@ -81,24 +99,17 @@ def shrunk_mask(mask: np.ndarray, shrink: int) -> np.ndarray:
     return np.asarray(padded.reshape(h, shrink, w, shrink).any((1, 3)))
 
 
-def _pack(records: Sequence[Record], packed: Path, shrink: int, report: Report) -> list[dict[str, Any]]:
+def _pack(views: Sequence[Sequence[Record]], packed: Path, shrink: int) -> list[dict[str, Any]]:
     """Write all windows behind one another; nothing is left half done under the final name."""
     entries, offset = [], 0
-    by_view: dict[Path, list[Record]] = {}
-    for record in records:
-        by_view.setdefault(record.path, []).append(record)
-    views = list(by_view.values())
     with whole(packed, several=True) as part, part.open("wb") as file, ThreadPoolExecutor(usable_cores()) as pool:
-        for first in range(0, len(views), READ_AT_ONCE):  # no more in memory than that
-            some = views[first : first + READ_AT_ONCE]
-            for view, own in zip(pool.map(lambda rs: read_view(rs[0])[0], some), some, strict=True):
-                if view.channels != ALL:
-                    raise DataError(f"{own[0].path}: channels {', '.join(view.channels)}, expected {', '.join(ALL)}")
-                for record in own:
-                    assert record.window is not None
-                    counts, unit = shrunk(view, record.window, shrink)
-                    file.write(counts.tobytes())
-                    entries.append({"id": record.id, "offset": offset, "shape": counts.shape, "unit": [float(u) for u in unit]})
-                    offset += counts.size
-            report(f"items of {first + len(some)} of {len(views)} views packed")
+        for view, own in zip(pool.map(lambda rs: read_view(rs[0])[0], views), views, strict=True):
+            if view.channels != ALL:
+                raise DataError(f"{own[0].path}: channels {', '.join(view.channels)}, expected {', '.join(ALL)}")
+            for record in own:
+                assert record.window is not None
+                counts, unit = shrunk(view, record.window, shrink)
+                file.write(counts.tobytes())
+                entries.append({"id": record.id, "offset": offset, "shape": counts.shape, "unit": [float(u) for u in unit]})
+                offset += counts.size
     return entries
