@@ -180,8 +180,9 @@ def paper_a() -> list[str]:
             record = json.loads(detector.read_text())
             check_record(record)
             regioner, data = record["config"]["regioner"], record["data"]
-            told = f"{regioner['name']} over {regioner['backbone']}, {data['counts']['test views']} test views of `{data['name']}`"
-            lines += [f"### The item detector; scale {scale}", "", f"{told}, AP as COCO has it:", "", *detection(record)]
+            told = f"{regioner['name']} over {regioner['backbone']}, trained on `{data['name']}`, on " + ", ".join(f"{n} {of}" for of, n in data["counts"].items())
+            lines += [f"### The item detector; scale {scale}", "", f"{told}; AP as COCO has it:", ""]
+            lines += ap_table({f"`{name}`, {kind}": scores for name, found in record["results"].items() for kind, scores in found.items()})
         cells = {name: read_cells(RESULTS / "paper_a" / scale, name) for name in TITLES}
         for table_name, records in cells.items():
             if records:
@@ -232,7 +233,11 @@ def transfer(record: dict[str, Any]) -> list[str]:
 
 
 def detection(record: dict[str, Any]) -> list[str]:
-    return table(["", "AP", "AP50", "AP75", "small", "medium", "large"], [[kind, *scores.values()] for kind, scores in record["results"].items()])
+    return ap_table(record["results"])
+
+
+def ap_table(found: dict[str, dict[str, float]]) -> list[str]:
+    return table(["", "AP", "AP50", "AP75", "small", "medium", "large"], [[kind, *scores.values()] for kind, scores in found.items()])
 
 
 def main() -> None:

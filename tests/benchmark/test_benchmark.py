@@ -70,9 +70,29 @@ def test_a_cell_leaves_one_record_with_every_level(ran):
 def test_the_item_detector_leaves_a_record(ran):
     record = json.loads((ran / "results" / "smoke" / "detector.json").read_text())
     check_record(record)
-    assert set(record["results"]) == {"box", "mask"}
-    assert 0 <= record["results"]["box"]["ap_50"] <= 1
-    assert record["data"]["counts"]["test views"] >= 1
+    (found,) = record["results"].values()
+    assert set(record["results"]) == {"smoke_20"}
+    assert set(found) == {"box", "mask"}
+    assert 0 <= found["box"]["ap_50"] <= 1
+    assert record["data"]["counts"]["test views of smoke_20"] >= 1
+
+
+def test_a_detector_that_is_judged_is_not_trained_again(ran, monkeypatch):
+    import bagscan.benchmark.detected as module
+    from bagscan.benchmark.place import Place
+
+    def trained(*_):
+        raise AssertionError("trained again")
+
+    monkeypatch.setattr(module, "train_detection", trained)
+    place, record = Place(SCALES["smoke"], ran / "data", ran / "runs", ran / "results"), ran / "results" / "smoke" / "detector.json"
+    before, found = json.loads(record.read_text()), module._found_path(place, SCALES["smoke"].train_on[0])
+    masks = module._found(found)
+    record.unlink()
+    found.unlink()
+    module.run_detector(place, lambda _: None)
+    assert json.loads(record.read_text())["results"] == before["results"]
+    assert module._found(found) == masks
 
 
 def test_what_is_there_is_not_run_again_and_the_rest_is_listed(ran):

@@ -26,14 +26,15 @@ from bagscan.formats.coco import decode_mask, encode_mask
 from bagscan.formats.scans import RECIPE
 from bagscan.model import Model
 from bagscan.model_config import InputConfig
-from bagscan.training.data import DataConfig, SourceConfig
+from bagscan.training.data import DataConfig, SourceConfig, load_records
 from bagscan.training.detection import DetectionTrainingConfig, judge_detections
-from bagscan.training.experiment import DetectionExperiment, detection_samples, load_regioner, train_detection
+from bagscan.training.experiment import DetectionExperiment, load_regioner, train_detection
 from bagscan.training.loop import LoopConfig
-from bagscan.training.samples import Sample, read_view, spread_scans
+from bagscan.training.samples import Sample, load_samples, read_view, spread, spread_scans
 
 Report = Callable[[str], None]
 TRAINING_VIEWS = 2000
+TEST_VIEWS = 300  # of a set, that the detector itself is judged on
 NO_DEVICE = "none"
 TRUE_ID = "true_id"  # of a found item's record: the item that it stands for
 
@@ -61,29 +62,41 @@ def detector_folder(place: Place) -> Path:
 
 
 def run_detector(place: Place, report: Report = print) -> Path:
-    """Train the detector of a scale, and find the items of its test scans; the folder of both. Resumed after a kill."""
+    """Train the detector of a scale, judge it, and find the items of its test scans; the folder of it all. Resumed after a kill."""
     scale, folder = place.scale, detector_folder(place)
     experiment = detector_experiment(scale, place.data / scale.train_on[0].name, place.threads)
-    record, scores = place.results / scale.name / "detector.json", folder / "scores.json"
-    if not scores.exists():
+    record, scores = place.results / scale.name / "detector.json", {one.name: folder / f"scores_{one.name}.json" for one in scale.train_on}
+    if not scores[scale.train_on[0].name].exists():
         train_detection(experiment, folder, report)
-        model, samples = detection_samples(experiment, folder, "test", report)
-        judged = samples[: 2 * scale.detected_scans]
-        write_whole(scores, json.dumps(judge_detections(model, judged, report) | {"views": len(judged)}, indent=1))
-        for stale in (record, *folder.glob("found_*.jsonl")):  # of another detector
+        for stale in (record, *scores.values(), *folder.glob("found_*.jsonl")):  # of another detector
             stale.unlink(missing_ok=True)
+    for one in scale.train_on:
+        if not scores[one.name].exists():
+            report(f"judging the detector on {one.name}")
+            write_whole(scores[one.name], json.dumps(_judge(_trained(experiment, folder), place, one, report), indent=1))
     if not record.exists():
-        _write_record(record, place, experiment, json.loads(scores.read_text()))
+        _write_record(record, place, experiment, {name: json.loads(path.read_text()) for name, path in scores.items()})
     for one in scale.train_on:
         found = _found_path(place, one)
         known = _found(found)
         missing = {view: records[0] for view, records in _test_views(place, one).items() if view not in known}
         if missing:
-            model = experiment.model()
-            load_regioner(model, folder / "regioner.safetensors")
-            _find(model, missing, found)
+            _find(_trained(experiment, folder), missing, found)
             report(f"items found in {len(missing)} views of {one.name}")
     return folder
+
+
+def _trained(experiment: DetectionExperiment, folder: Path) -> Model:
+    model = experiment.model()
+    load_regioner(model, folder / "regioner.safetensors")
+    return model
+
+
+def _judge(model: Model, place: Place, one: ScanSet, report: Report) -> dict[str, Any]:
+    """Box and mask AP on test views of a set, evenly through it, and how many they are; the detector learnt from those of the first set."""
+    records = load_records(detector_experiment(place.scale, place.data / one.name, place.threads).data, report)
+    samples = load_samples(spread([r for r in records if r.part == "test"], TEST_VIEWS), model, report)
+    return judge_detections(model, samples, report) | {"views": len(samples)}
 
 
 def _found_path(place: Place, one: ScanSet) -> Path:
@@ -110,13 +123,17 @@ def _found(path: Path) -> dict[str, list[dict[str, Any]]]:
     return {row["view"]: row["masks"] for row in map(json.loads, kept.splitlines())}
 
 
-def _write_record(path: Path, place: Place, experiment: DetectionExperiment, scores: dict[str, Any]) -> None:
-    """The detector's own record: box and mask AP as COCO has them, on test views."""
+def _write_record(path: Path, place: Place, experiment: DetectionExperiment, scores: dict[str, dict[str, Any]]) -> None:
+    """The detector's own record: box and mask AP as COCO has them, on test views of every set that cells are trained on."""
     root = place.data / place.scale.train_on[0].name
     record = make_record(
         f"detection-{experiment.regioner['name']}-{place.scale.name}",
-        {k: scores[k] for k in ("box", "mask")},
-        data={"name": root.name, "hash": hashlib.sha256((root / RECIPE).read_bytes()).hexdigest(), "counts": {"test views": scores.get("views", 2 * place.scale.detected_scans)}},
+        {name: {k: found[k] for k in ("box", "mask")} for name, found in scores.items()},
+        data={
+            "name": root.name,
+            "hash": hashlib.sha256((root / RECIPE).read_bytes()).hexdigest(),
+            "counts": {f"test views of {name}": found["views"] for name, found in scores.items()},
+        },
         config=json.loads(json.dumps(dataclasses.asdict(experiment) | {"data": root.name})),
         seeds=[experiment.training.loop.seed],
     )

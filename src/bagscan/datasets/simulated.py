@@ -56,7 +56,7 @@ def load(root: str | Path, images: str = "colour", views: str = "both", items: b
             except (OSError, ValueError, KeyError) as error:
                 bad[name] = f"{root / 'truth' / name}.json: {error}"
     positive = sum(bool(r.annotations) for r in records)
-    notes = [f"{len(records)} simulated {'items' if items else 'views'}, {positive} with an anomaly."]
+    notes = [f"{len(records)} simulated {'items' if items else 'views'}, {positive} with {'an anomaly' if annotate == 'anomaly' else 'a device'}."]
     if absent:
         notes.append(f"{len(absent)} views are absent.")
     return Collection(root.name, tuple(records), tuple(notes), tuple(absent), bad)
