@@ -192,6 +192,48 @@ def test_a_cell_that_is_killed_while_it_is_judged_goes_on_with_the_next_set(ran,
     assert after["results"]["sets"]["smoke_20"]["per_item"] == before["results"]["sets"]["smoke_20"]["per_item"]
 
 
+def test_sets_that_number_their_scans_alike_are_kept_apart(ran, tmp_path):
+    """Thresholds are chosen on items of several sets together: scan 3 of one is not scan 3 of the other."""
+    from bagscan.benchmark.place import Place, hidden_views, samples_of
+    from bagscan.benchmark.scales import ScanSet
+    from bagscan.evaluation.items import fused
+    from bagscan.training.judging import as_judged
+
+    (tmp_path / "smoke_20").symlink_to(ran / "data" / "smoke_20")
+    (tmp_path / "lab_20").symlink_to(ran / "data" / "smoke_20")
+    place, nothing = Place(SCALES["smoke"], tmp_path, tmp_path, tmp_path), np.zeros(0)
+    pooled = []
+    for preset in ("smoke", "lab"):
+        one = ScanSet(preset, 20)
+        judged = [as_judged(s, nothing, nothing, nothing, nothing) for s in samples_of(place, one, "test", "high")]
+        lost = hidden_views(place, one, [])  # of nothing judged, every view of an anomalous scan
+        assert {j.scan for j in judged if j.anomalous} <= {view.scan for view in lost}, "what is hidden is of scans of the same names"
+        pooled += judged
+    assert len(fused(pooled)[0]) == 2 * len(fused(judged)[0])
+
+
+def test_darkness_stands_beside_segments(ran):
+    """Of a blank image every segment is as dark as the next; where the anomaly is darkest, darkness finds it."""
+    from bagscan.evaluation.items import darkness_of_segments
+
+    items = [judged_item("a", True, 0.1, segment_darkness=np.array([0.9])), judged_item("b", False, 0.8, segment_darkness=np.array([0.2]))]
+    assert darkness_of_segments(items) == 1.0
+    assert darkness_of_segments([replace(i, segment_darkness=np.array([0.5])) for i in items]) == 0.5
+    assert np.isnan(darkness_of_segments([judged_item("a", True, 0.1), judged_item("b", False, 0.8)]))
+    record = json.loads((ran / "results" / "smoke" / "table-2" / "pseudo-colour_resnet-50_seed0.json").read_text())
+    (found,) = record["results"]["sets"].values()
+    assert 0 <= found["per_segment"]["darkness"] <= 1
+    assert 0 <= found["per_scan"]["trivial_baseline"] <= 1
+
+
+@pytest.mark.parametrize("scale", list(SCALES))
+def test_whole_items_are_shown_whole_at_object_level(ran, scale):
+    """Of items as long as the longest one of a hundred, in the largest drawing, at the scale's pixels."""
+    longest_px = 289 * 2  # of 6,806 training items of deei and lab, with their margin, in pixels of the scan
+    augment = model_and_training(Cell(TABLE_1, "high", "ResNet-50"), SCALES[scale])[1].augment
+    assert augment.crop_px / np.sqrt(np.prod(augment.scale)) >= longest_px / SCALES[scale].shrink or SCALES[scale].tiny_networks
+
+
 def judged_item(name: str, anomalous: bool, score: float, **changes) -> Judged:
     about = {"layout": "a", "true_id": name} | changes.pop("about", {})
     return Judged(name, name, "below", anomalous, score, about, np.array([int(anomalous)]), np.array([score]), **changes)

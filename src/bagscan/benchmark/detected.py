@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from bagscan.benchmark.cells import DATA, RAW, STATISTICS, quantity_of_row
-from bagscan.benchmark.place import Place, test_items
+from bagscan.benchmark.place import Place, judged_scans, test_items
 from bagscan.benchmark.scales import Scale, ScanSet
 from bagscan.benchmark.store import as_sample, shrunk
 from bagscan.core import Annotation, View
@@ -30,7 +30,7 @@ from bagscan.training.data import DataConfig, SourceConfig, load_records
 from bagscan.training.detection import DetectionTrainingConfig, judge_detections
 from bagscan.training.experiment import DetectionExperiment, load_regioner, train_detection
 from bagscan.training.loop import LoopConfig
-from bagscan.training.samples import Sample, load_samples, read_view, spread, spread_scans
+from bagscan.training.samples import Sample, load_samples, read_view, spread
 
 Report = Callable[[str], None]
 TRAINING_VIEWS = 2000
@@ -147,9 +147,9 @@ def _sure(model: Model, record: Record) -> list[np.ndarray]:
 
 def _test_views(place: Place, one: ScanSet) -> dict[str, list[Record]]:
     """Items of both views of the scans that are judged under detected masks too, by view."""
-    chosen = spread_scans(test_items(place, one, "high + low + Z"), place.scale.detected_scans)
+    chosen = {scan["id"] for scan in judged_scans(place, one, place.scale.detected_scans)}
     views: dict[str, list[Record]] = {}
-    for sample in chosen:
+    for sample in (s for s in test_items(place, one, "high + low + Z") if s.record.about["scan"] in chosen):
         views.setdefault(f"{sample.record.about['scan']}_{sample.record.about['view']}", []).append(sample.record)
     return views
 

@@ -9,6 +9,7 @@ import dataclasses
 import json
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -17,11 +18,12 @@ import numpy as np
 
 from bagscan.benchmark.cells import Cell
 from bagscan.benchmark.detected import NO_DEVICE, TRUE_ID, detected_items
-from bagscan.benchmark.place import Place, hidden_views, samples_of, test_items, trainable
+from bagscan.benchmark.place import Place, hidden_views, judged_scans, samples_of, test_items, trainable
 from bagscan.benchmark.scales import ScanSet
 from bagscan.core.files import write_whole
-from bagscan.evaluation.baseline import image_statistics, trivial_baseline
-from bagscan.evaluation.items import Judged, Thresholds, arrays, evaluate_items, item_table, roc_points, scan_table
+from bagscan.evaluation.baseline import image_statistics, statistics_scores
+from bagscan.evaluation.items import Hidden, Judged, Thresholds, arrays, evaluate_items, fused, item_table, roc_points, scan_table
+from bagscan.evaluation.metrics import auroc
 from bagscan.model import Model
 from bagscan.training.judging import as_judged, judge_items
 from bagscan.training.samples import Sample
@@ -64,22 +66,26 @@ def _judge_set(place: Place, cell: Cell, model: Model, one: ScanSet, thresholds:
     started = time.monotonic()
     judged = judge_items(model, test, bf16)
     spent = (time.monotonic() - started) / max(1, len(test))
-    results = evaluate_items(judged, thresholds, seen, hidden_views(place, one, judged)) | {"seconds_per_item": spent}
+    hidden = hidden_views(place, one, judged)
+    results = evaluate_items(judged, thresholds, seen, hidden) | {"seconds_per_item": spent}
     results["roc"] = roc_points(*arrays(judged)[:2])
-    results["trivial_baseline"] = _baseline(place, one, cell.data)
+    by_statistics = [replace(j, score=float(score)) for j, score in zip(judged, _by_statistics(place, one, cell.data), strict=True)]
+    results["trivial_baseline"] = auroc(*arrays(by_statistics)[:2])
+    results["per_scan"]["trivial_baseline"] = auroc(*fused(by_statistics, hidden=hidden))
     if one in place.scale.train_on and place.scale.detected_scans:
         under = [judge_detected(model, sample, found, bf16) for sample, found in detected_items(place, one, cell.data)]
-        results["detected"] = compare_masks(under, judged, thresholds)
+        scans = [scan["id"] for scan in judged_scans(place, one, place.scale.detected_scans)]
+        results["detected"] = compare_masks(under, judged, thresholds, hidden_views(place, one, under, scans))
     return results
 
 
 def judge_detected(model: Model, sample: Sample, found: bool, bf16: bool = False) -> Judged:
     """The verdict on an item under the detector's mask, or on one that it missed."""
     nothing = np.zeros(0)
-    return judge_items(model, [sample], bf16)[0] if found else as_judged(sample, nothing, nothing, nothing, found=False)
+    return judge_items(model, [sample], bf16)[0] if found else as_judged(sample, nothing, nothing, nothing, nothing, found=False)
 
 
-def compare_masks(under: Sequence[Judged], judged: Sequence[Judged], thresholds: Thresholds) -> dict[str, Any]:
+def compare_masks(under: Sequence[Judged], judged: Sequence[Judged], thresholds: Thresholds, hidden: Sequence[Hidden] = ()) -> dict[str, Any]:
     """Judgement under the detector's masks beside that under the true ones, and all that the detector costs.
 
     ``detected`` and ``true masks`` are the same devices, those that it found: they differ by their masks alone. ``end to end``
@@ -87,7 +93,8 @@ def compare_masks(under: Sequence[Judged], judged: Sequence[Judged], thresholds:
     raises no alarm, and so looks well judged there: ``missed`` counts both kinds.
 
     Args:
-        under: verdicts under the detector's masks. judged: under the true ones, of those views at least.
+        under: verdicts under the detector's masks. judged: under the true ones, of those views at least. hidden: views of the
+            same scans whose anomaly no item shows.
     """
     devices = [j for j in under if j.about["layout"] != NO_DEVICE]
     found = [j for j in devices if j.found]
@@ -96,7 +103,7 @@ def compare_masks(under: Sequence[Judged], judged: Sequence[Judged], thresholds:
     return {
         "detected": item_table(found, thresholds),
         "true masks": item_table([j for j in judged if j.id in known], thresholds),
-        "end to end": {"per_item": item_table(under, thresholds), "per_scan": scan_table(under, thresholds)},
+        "end to end": {"per_item": item_table(under, thresholds), "per_scan": scan_table(under, thresholds, hidden)},
         "missed": {
             label: {"missed": sum(not j.found for j in own), "of": len(own)}
             for label, own in (("anomalous", [j for j in devices if j.anomalous]), ("benign", [j for j in devices if not j.anomalous]))
@@ -118,8 +125,9 @@ def _statistics(place: Place, one: ScanSet, part: str, data: str) -> tuple[np.nd
     return np.array([item_statistics(s) for s in samples]), np.array([int(bool(s.annotations)) for s in samples])
 
 
-def _baseline(place: Place, one: ScanSet, data: str) -> float:
-    """AUROC per item of plain statistics with a linear model, on the very items that the network has."""
+@lru_cache(maxsize=32)
+def _by_statistics(place: Place, one: ScanSet, data: str) -> np.ndarray:
+    """(n,) scores of test items by plain statistics with a linear model, trained on the very items that the network has."""
     parts = [_statistics(place, other, "train", data) for other in place.scale.train_on]
     x, y = (np.concatenate([p[k] for p in parts]) for k in (0, 1))
-    return trivial_baseline(x, y, *_statistics(place, one, "test", data))["auroc"]
+    return statistics_scores(x, y, _statistics(place, one, "test", data)[0])

@@ -21,7 +21,7 @@ from bagscan.training.samples import Sample, spread
 # Fields of a scale that weights depend on beside a cell's own settings, and those that only its judgement does.
 TRAINED_ON = ("train_on", "shrink", "validation_scans")
 JUDGED_ON = ("also_test", "test_scans", "detected_scans", "detector_steps")
-JUDGEMENT = 3  # raised where the code judges something else
+JUDGEMENT = 4  # raised where the code judges something else
 
 
 @dataclass(frozen=True)
@@ -86,8 +86,10 @@ def _items(root: Path, shrink: int) -> tuple[Sample, ...]:
 
 
 def samples_of(place: Place, one: ScanSet, part: str, data: str) -> list[Sample]:
-    """Items of one part of a set, with the channels of a row."""
-    return [s.select(DATA[data], quantity_of_row(data)) for s in _items(place.data / one.name, place.scale.shrink) if s.record.part == part]
+    """Items of one part of a set, with the channels of a row. Ids begin with the set's name, since sets number their scans alike."""
+    own = (s for s in _items(place.data / one.name, place.scale.shrink) if s.record.part == part)
+    named = (dataclasses.replace(s, record=dataclasses.replace(s.record, id=f"{one.name}:{s.record.id}")) for s in own)
+    return [s.select(DATA[data], quantity_of_row(data)) for s in named]
 
 
 def trainable(samples: Sequence[Sample]) -> list[Sample]:
@@ -100,19 +102,25 @@ def _scans(root: Path, part: str) -> tuple[dict[str, Any], ...]:
     return tuple(scan for scan in read_scans(root) if scan["part"] == part)
 
 
-def test_scans(place: Place, one: ScanSet) -> list[dict[str, Any]]:
-    """What the simulator wrote of the test scans of a set that a scale judges: evenly through all, whatever they show."""
-    return spread(_scans(place.data / one.name, "test"), place.scale.test_scans or one.count)
+def judged_scans(place: Place, one: ScanSet, most: int = 0) -> list[dict[str, Any]]:
+    """What the simulator wrote of the test scans of a set that a scale judges, evenly through all, whatever they show.
+
+    Args:
+        most: evenly through these; 0 for all of them.
+    """
+    chosen = spread(_scans(place.data / one.name, "test"), place.scale.test_scans or one.count)
+    return spread(chosen, most or len(chosen))
 
 
 def test_items(place: Place, one: ScanSet, data: str) -> list[Sample]:
     """Items of the test scans of a set that a scale judges."""
-    chosen = {scan["id"] for scan in test_scans(place, one)}
+    chosen = {scan["id"] for scan in judged_scans(place, one)}
     return [s for s in samples_of(place, one, "test", data) if s.record.about["scan"] in chosen]
 
 
-def hidden_views(place: Place, one: ScanSet, judged: Sequence[Judged]) -> list[Hidden]:
-    """Views of test scans whose anomaly none of the judged items shows."""
+def hidden_views(place: Place, one: ScanSet, judged: Sequence[Judged], among: Sequence[str] = ()) -> list[Hidden]:
+    """Views of test scans, all or those ``among`` some ids, whose anomaly none of the judged items shows."""
     shown = {(item.scan, item.view) for item in judged if item.anomalous}
-    scans = [scan for scan in test_scans(place, one) if "anomaly" in scan]
-    return [Hidden(scan["id"], view, seen["stratum"]) for scan in scans for view, seen in scan["views"].items() if (scan["id"], view) not in shown]
+    scans = [scan for scan in judged_scans(place, one) if "anomaly" in scan and (not among or scan["id"] in among)]
+    every = [Hidden(f"{one.name}:{scan['id']}", view, seen["stratum"]) for scan in scans for view, seen in scan["views"].items()]
+    return [lost for lost in every if (lost.scan, lost.view) not in shown]

@@ -28,7 +28,8 @@ class Scale:
     Attributes:
         train_on: sets whose training items are pooled; each is tested apart. also_test: tested alone, all scans of them.
         seeds: of every cell. window_px: side of training windows.
-        object_px: side that masked items are resized to. object_window_px: window around a whole item.
+        object_px: side that masked items are resized to. object_window_px: window around a whole
+            item, which at most one in a hundred is larger than (0.5 % at ``small``).
         segment_px: side that segments are resized to in ``crop`` mode. superpixel_side_px: their side.
         ssn_width, ssn_stride: of the superpixel network. dim: channels of the pooled encoder's pathway.
         steps, object_steps, crop_steps, detector_steps: training, by kind of cell. batch: windows a step.
@@ -79,7 +80,7 @@ SCALES = {
         seeds=(0,),
         window_px=48,
         object_px=32,
-        object_window_px=64,
+        object_window_px=160,
         segment_px=32,
         superpixel_side_px=12,
         ssn_width=4,
@@ -101,7 +102,7 @@ SCALES = {
         seeds=(0, 1, 2),
         window_px=144,
         object_px=96,
-        object_window_px=192,
+        object_window_px=320,
         segment_px=48,
         superpixel_side_px=8,
         ssn_width=12,
@@ -128,7 +129,7 @@ SCALES = {
         seeds=(0, 1, 2),
         window_px=224,
         object_px=224,
-        object_window_px=448,
+        object_window_px=640,
         segment_px=96,
         superpixel_side_px=12,
         ssn_width=64,

@@ -7,7 +7,7 @@ of its worst item in any view.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -32,6 +32,7 @@ class Judged:
             ``holds`` says whether anything in the bag does, in whatever view.
         segment_truth, segment_scores: (n,) of the segments on it; truth is 1, 0, or -1 for left out.
         found: whether the item was detected; a missed one cannot raise an alarm.
+        segment_darkness: (n,) of the same segments, the control that their scores stand beside; none where it is not known.
     """
 
     id: str
@@ -43,6 +44,7 @@ class Judged:
     segment_truth: np.ndarray
     segment_scores: np.ndarray
     found: bool = True
+    segment_darkness: np.ndarray = field(default_factory=lambda: np.zeros(0))
 
     @property
     def of_anomalous_scan(self) -> bool:
@@ -74,6 +76,13 @@ def segment_arrays(items: Sequence[Judged]) -> tuple[np.ndarray, np.ndarray, np.
         scores.append(item.segment_scores[counted])
         number.append(np.full(int(counted.sum()), n))
     return np.concatenate(truth), np.concatenate(scores), np.concatenate(number)
+
+
+def darkness_of_segments(items: Sequence[Judged]) -> float:
+    """AUROC of how dark a segment is, on all that count: what segments' scores must beat before they mean anything. NaN where it is not known."""
+    if any(len(i.segment_darkness) != len(i.segment_truth) for i in items):
+        return float("nan")
+    return auroc(*segment_arrays([replace(i, segment_scores=i.segment_darkness) for i in items])[:2])
 
 
 def fused(items: Sequence[Judged], how: str = "maximum", views: Sequence[str] | None = None, hidden: Sequence[Hidden] = ()) -> tuple[np.ndarray, np.ndarray]:
@@ -132,7 +141,7 @@ def evaluate_items(items: Sequence[Judged], thresholds: Thresholds, seen_layouts
     truth, scores, _ = arrays(items)
     segments, segment_scores, segment_number = segment_arrays(items)
     results: dict[str, Any] = {
-        "per_segment": score_table(segments, segment_scores, thresholds.segment, segment_number),
+        "per_segment": score_table(segments, segment_scores, thresholds.segment, segment_number) | {"darkness": darkness_of_segments(items)},
         "per_item": item_table(items, thresholds),
         "per_scan": scan_table(items, thresholds, hidden),
         "views": view_table(items, hidden),

@@ -23,14 +23,14 @@ def judge_items(model: Model, samples: Sequence[Sample], bf16: bool = False, rep
 
 def verdicts(samples: Sequence[Sample], bags: Sequence[BagResult]) -> list[Judged]:
     """What was judged under the within-bag protocol, by item, view and scan."""
-    return [as_judged(sample, bag.truth, bag.scores, bag.foreground) for sample, bag in zip(samples, bags, strict=True)]
+    return [as_judged(sample, bag.truth, bag.scores, bag.foreground, bag.darkness) for sample, bag in zip(samples, bags, strict=True)]
 
 
-def as_judged(sample: Sample, truth: np.ndarray, scores: np.ndarray, foreground: np.ndarray, found: bool = True) -> Judged:
+def as_judged(sample: Sample, truth: np.ndarray, scores: np.ndarray, foreground: np.ndarray, darkness: np.ndarray, found: bool = True) -> Judged:
     """One verdict.
 
     Args:
-        truth, scores, foreground: (n,) of its regions. found: False for an item that no detector found; it is below every threshold.
+        truth, scores, foreground, darkness: (n,) of its regions. found: False for an item that no detector found; it is below every threshold.
     """
     record = sample.record
     kept = foreground.astype(bool)
@@ -44,6 +44,7 @@ def as_judged(sample: Sample, truth: np.ndarray, scores: np.ndarray, foreground:
         segment_truth=truth[kept],
         segment_scores=scores[kept],
         found=found,
+        segment_darkness=darkness[kept],
     )
 
 
