@@ -374,6 +374,31 @@ def test_figures_are_drawn_of_what_is_there(ran):
     assert all((ran / "figures" / name).stat().st_size > 5000 for name in drawn)
 
 
+def test_curves_are_those_of_the_records_by_network_level_and_kind_of_image(ran, monkeypatch):
+    from bagscan.benchmark import figures
+
+    drawn = []
+    monkeypatch.setattr(figures, "_save", lambda figure, path: drawn.append(figure))
+    tables = {table: read_cells(ran / "results" / "smoke", table)[:1] for table in (TABLE_1, TABLE_2)}
+    other = json.loads(json.dumps(tables[TABLE_2][0]))
+    other["config"]["cell"] |= {"network": "VGG-16", "data": "effective Z"}
+    tables[TABLE_2].append(other)
+    figures.roc_and_det(tables, "smoke_20", Path())
+    assert [axis.get_title() for axis in drawn[0].axes[:2]] == ["VGG-16", "ResNet-50"]
+    vgg, resnet = ([line for line in axis.lines if line.get_color() != "0.75"] for axis in drawn[0].axes[:2])
+    (curve,) = [line for line in vgg if line.get_color() == figures.COLOURS["effective Z"]]
+    assert list(curve.get_ydata()) == other["results"]["sets"]["smoke_20"]["roc"]["tpr"]
+    whole, parts = ([line for line in resnet if line.get_linestyle() == style] for style in ("--", "-"))
+    for lines, table in ((whole, TABLE_1), (parts, TABLE_2)):
+        assert [list(line.get_xdata()) for line in lines] == [tables[table][0]["results"]["sets"]["smoke_20"]["roc"]["fpr"]]
+    monkeypatch.setattr(figures, "LEAST_ITEMS", 1)
+    figures.strata(tables[TABLE_2], "smoke_20", Path())
+    axis = drawn[1].axes[1]
+    found = tables[TABLE_2][0]["results"]["sets"]["smoke_20"]
+    shown = [row["tp"]["percent"] for name, row in found["strata"].items() if name != "50 and above" and row["tp"]["n"]]
+    assert list(axis.containers[0].lines[0].get_ydata()) == [*shown, found["per_item"]["fp_percent"]], "TP % of every stratum, and the FP % that it costs"
+
+
 def test_contours_are_red_where_a_segment_is_above_the_threshold_and_green_elsewhere(ran):
     import matplotlib.pyplot as plt
 

@@ -12,9 +12,11 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from skimage.segmentation import find_boundaries
 
-from bagscan.benchmark.cells import TABLE_1, TABLE_2, Cell
+from bagscan.benchmark.cells import DATA, NETWORKS, TABLE_1, TABLE_2, Cell
 from bagscan.benchmark.place import Place, samples_of
 from bagscan.benchmark.tables import newest, read_cells
 from bagscan.core.errors import DataError
@@ -24,8 +26,13 @@ from bagscan.training.joint import judge_samples
 from bagscan.training.samples import Sample
 
 GREEN, RED = (0.1, 0.75, 0.3), (0.95, 0.1, 0.1)
-COLOURS = plt.get_cmap("tab20").colors  # type: ignore[attr-defined]  # a table has more rows than the usual ten
+# Of a kind of image, in every figure; no two that red-green blind eyes take for one another (Okabe & Ito 2008).
+COLOURS = dict(zip(DATA, ("#d55e00", "#0072b2", "#56b4e9", "#009e73", "#cc79a7", "#000000"), strict=True))
+STYLES = {TABLE_1: "--", TABLE_2: "-"}
+LEVELS = {TABLE_1: "whole item", TABLE_2: "parts"}
+LEAST_ITEMS = 5  # of a stratum that is drawn: the interval of fewer is nearly all there is
 EXAMPLES = 4
+MAGNIFIED = 3  # pixels that one of an item is drawn as, so that outlines are thinner than what they outline
 PNG = {"dpi": 110, "bbox_inches": "tight", "metadata": {"Software": None}}
 
 
@@ -51,31 +58,53 @@ def _scale(records: Sequence[dict[str, Any]]) -> str:
     return str(records[0]["config"]["scale"])
 
 
-def _label(record: dict[str, Any]) -> str:
-    cell = record["config"]["cell"]
-    return f"{cell['data']}, {cell['network'].split(' (')[0]}"
+def _panels(records: Sequence[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
+    """Cells of the first seed by network, in the order of the tables."""
+    chosen = [r for r in records if r["config"]["cell"]["seed"] == min(x["config"]["cell"]["seed"] for x in records)]
+    by_network = {name: [r for r in chosen if _cell(r)["network"] == name] for name in NETWORKS}
+    return {name.split(" (")[0]: own for name, own in by_network.items() if own}
+
+
+def _cell(record: dict[str, Any]) -> dict[str, Any]:
+    cell: dict[str, Any] = record["config"]["cell"]
+    return cell
 
 
 def roc_and_det(tables: dict[str, list[dict[str, Any]]], name: str, path: Path) -> Path:
-    """ROC of items of every cell of the first seed, and the same as detection error trade-off (Martin et al. 1997)."""
-    figure, axes = plt.subplots(1, 2, figsize=(12, 5.4))
-    for axis in axes:
-        axis.set_prop_cycle(color=COLOURS)
-    for table, style in ((TABLE_1, "--"), (TABLE_2, "-")):
-        for record in _first_seed(tables[table]):
-            curve = record["results"]["sets"][name]["roc"]
+    """ROC of items of every cell of the first seed, and the same as detection error trade-off (Martin et al. 1997): a column a network."""
+    every = [r for records in tables.values() for r in records]
+    panels = _panels(every)
+    figure, axes = plt.subplots(2, len(panels), figsize=(max(6.0, 3.3 * len(panels)), 7.0), squeeze=False, sharey="row")
+    ticks = np.array([0.01, 0.05, 0.2, 0.5, 0.8, 0.95])
+    for column, (network, records) in enumerate(panels.items()):
+        roc, det = axes[:, column]
+        for record in records:
+            curve, cell = record["results"]["sets"][name]["roc"], _cell(record)
             fpr, tpr = np.array(curve["fpr"]), np.array(curve["tpr"])
-            where = "object" if table == TABLE_1 else "sub-component"
-            axes[0].plot(fpr, tpr, style, lw=1.3, label=f"{where}: {_label(record)}")
-            axes[1].plot(_probit(fpr), _probit(1 - tpr), style, lw=1.3)
-    axes[0].plot([0, 1], [0, 1], color="0.7", lw=0.8)
-    axes[0].set(xlabel="false-positive rate of items", ylabel="true-positive rate", title=f"ROC, test items of {name}, scale {_scale(tables[TABLE_1] or tables[TABLE_2])}")
-    ticks = np.array([0.01, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 0.95])
-    axes[1].set(xlabel="false-positive rate, %", ylabel="miss rate, %", title="DET", xticks=_probit(ticks), yticks=_probit(ticks))
-    for axis in (axes[1].xaxis, axes[1].yaxis):
-        axis.set_ticklabels([f"{100 * t:g}" for t in ticks])
-    figure.legend(*axes[0].get_legend_handles_labels(), loc="upper center", ncols=3, fontsize=7, bbox_to_anchor=(0.5, 0.02))  # below, however many rows
+            look = {"color": COLOURS[cell["data"]], "ls": STYLES[cell["table"]], "lw": 1.3}
+            roc.plot(fpr, tpr, **look)
+            det.plot(_probit(fpr), _probit(1 - tpr), **look)
+        roc.plot([0, 1], [0, 1], color="0.75", lw=0.8)
+        det.plot(_probit(np.linspace(0, 1, 200)), _probit(1 - np.linspace(0, 1, 200)), color="0.75", lw=0.8)
+        roc.set(title=network, xlabel="false-positive rate")
+        det.set(xlabel="false-positive rate, %", xticks=_probit(ticks), yticks=_probit(ticks))
+        for axis in (det.xaxis, det.yaxis):
+            axis.set_ticklabels([f"{100 * t:g}" for t in ticks])
+    axes[0, 0].set_ylabel("true-positive rate")
+    axes[1, 0].set_ylabel("miss rate, %")
+    figure.suptitle(f"ROC above, detection error trade-off below; test items of {name}, scale {_scale(every)}, first seed; grey: chance", fontsize=10)
+    levels = [Line2D([], [], color="0.3", ls=STYLES[table], label=LEVELS[table]) for table in STYLES if tables.get(table)]
+    _legend(figure, every, levels)
     return _save(figure, path)
+
+
+def _legend(figure: Figure, records: Sequence[dict[str, Any]], more: Sequence[Line2D] = ()) -> None:
+    """One for all panels, below them: kinds of image by colour."""
+    there = {_cell(r)["data"] for r in records}
+    figure.tight_layout(rect=(0, 0.06, 1, 1))
+    figure.legend(
+        handles=[*(Line2D([], [], color=c, lw=2, label=name) for name, c in COLOURS.items() if name in there), *more], loc="lower center", ncols=8, fontsize=8, frameon=False
+    )
 
 
 def _probit(rate: np.ndarray) -> np.ndarray:
@@ -84,44 +113,44 @@ def _probit(rate: np.ndarray) -> np.ndarray:
     return np.asarray(norm.ppf(np.clip(rate, 2e-3, 1 - 2e-3)))
 
 
-def _first_seed(records: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    return [r for r in records if r["config"]["cell"]["seed"] == min(x["config"]["cell"]["seed"] for x in records)]
-
-
 def strata(records: Sequence[dict[str, Any]], name: str, path: Path) -> Path:
-    """TP % of items by area CNR, with intervals, at the threshold chosen on validation."""
-    figure, axes = plt.subplots(figsize=(8, 4.2))
-    axes.set_prop_cycle(color=COLOURS)
-    chosen = _first_seed(records)
-    for k, record in enumerate(chosen):
-        table = record["results"]["sets"][name]["strata"]
-        rows = [(i, table[s]["tp"]) for i, s in enumerate(STRATA) if table[s]["tp"]["n"]]
-        at = np.array([i for i, _ in rows]) + (k - len(chosen) / 2) * 0.8 / max(1, len(chosen))
-        middle = np.array([t["percent"] for _, t in rows])
-        ends = np.array([t["interval"] for _, t in rows]).reshape(-1, 2)
-        axes.errorbar(at, middle, np.abs(ends.T - middle), fmt="o", ms=4, lw=1, capsize=2, label=_label(record))
-    axes.set(
-        xticks=range(len(STRATA)),
-        ylim=(0, 102),
-        ylabel="TP %",
-        xlabel="area contrast-to-noise ratio",
-        title=f"True positives by stratum, test items of {name}, scale {_scale(records)}",
-    )
-    axes.set_xticklabels(STRATA)
-    axes.legend(fontsize=7, loc="upper left", bbox_to_anchor=(1.01, 1.0))
+    """TP % of items by area CNR with intervals, at the threshold chosen on validation, and the FP % that it costs: a panel a network."""
+    panels = _panels(records)
+    first = next(iter(panels.values()))[0]["results"]["sets"][name]["strata"]
+    shown = [s for s in STRATA if first[s]["tp"]["n"] >= LEAST_ITEMS]
+    figure, axes = plt.subplots(1, len(panels), figsize=(max(5.0, 3.4 * len(panels)), 4.0), squeeze=False, sharey=True)
+    for axis, (network, own) in zip(axes[0], panels.items(), strict=True):
+        for k, record in enumerate(own):
+            results = record["results"]["sets"][name]
+            rates = [results["strata"][s]["tp"] for s in shown] + [{"percent": results["per_item"]["fp_percent"], "interval": results["per_item"]["intervals"]["fp_percent"]}]
+            at = np.arange(len(rates)) + (k - (len(own) - 1) / 2) * 0.8 / max(1, len(own))
+            middle, ends = np.array([r["percent"] for r in rates]), np.array([r["interval"] for r in rates], float)
+            axis.errorbar(at, middle, np.abs(ends.T - middle), fmt="o", ms=3.5, lw=1, capsize=2, color=COLOURS[_cell(record)["data"]])
+        axis.axvspan(len(shown) - 0.5, len(shown) + 0.5, color="0.93", lw=0)
+        axis.set(title=network, xticks=range(len(shown) + 1), xlim=(-0.5, len(shown) + 0.5), ylim=(0, 102))
+        axis.set_xticklabels([*(f"{s}\n{first[s]['tp']['n']} items" for s in shown), "benign\n(FP %)"], fontsize=8)
+    axes[0, 0].set_ylabel("items called anomalous, %")
+    level = LEVELS[_cell(records[0])["table"]]
+    figure.suptitle(f"True positives by area contrast-to-noise ratio; {level}, test items of {name}, scale {_scale(records)}, first seed", fontsize=10)
+    _legend(figure, records)
     return _save(figure, path)
 
 
 def reliability(records: Sequence[dict[str, Any]], name: str, path: Path) -> Path:
-    """What share of items with a score of about p is anomalous (DeGroot & Fienberg 1983)."""
-    figure, axes = plt.subplots(figsize=(4.6, 4.4))
-    axes.set_prop_cycle(color=COLOURS)
-    axes.plot([0, 1], [0, 1], color="0.7", lw=0.8)
-    for record in _first_seed(records):
-        table = record["results"]["sets"][name]["reliability"]
-        axes.plot(table["score"], table["anomalous"], "o-", ms=4, lw=1.2, label=f"{_label(record)} (ECE {table['ece']:.2f})")
-    axes.set(xlabel="calibrated score of an item", ylabel="share that is anomalous", xlim=(0, 1), ylim=(0, 1), title=f"Reliability, {name}, scale {_scale(records)}")
-    axes.legend(fontsize=7, loc="upper left", bbox_to_anchor=(1.01, 1.0))
+    """What share of items with a score of about p is anomalous (DeGroot & Fienberg 1983): a panel a network."""
+    panels = _panels(records)
+    figure, axes = plt.subplots(1, len(panels), figsize=(max(5.0, 3.2 * len(panels)), 3.9), squeeze=False, sharey=True)
+    for axis, (network, own) in zip(axes[0], panels.items(), strict=True):
+        axis.plot([0, 1], [0, 1], color="0.75", lw=0.8)
+        errors = []
+        for record in own:
+            table = record["results"]["sets"][name]["reliability"]
+            axis.plot(table["score"], table["anomalous"], "o-", ms=3.5, lw=1.2, color=COLOURS[_cell(record)["data"]])
+            errors.append(table["ece"])
+        axis.set(title=f"{network}\nECE {min(errors):.2f}-{max(errors):.2f}", xlabel="calibrated score", xlim=(0, 1), ylim=(0, 1))
+    axes[0, 0].set_ylabel("share that is anomalous")
+    figure.suptitle(f"Reliability of items' scores; {LEVELS[_cell(records[0])['table']]}, {name}, scale {_scale(records)}, first seed", fontsize=10)
+    _legend(figure, records)
     return _save(figure, path)
 
 
@@ -130,11 +159,11 @@ def contours(place: Place, records: Sequence[dict[str, Any]], path: Path, report
 
     One network, that of the last finished row; models are read from the run folders, where they are there.
     """
-    own = [r for r in _first_seed(records) if not r["config"]["cell"]["variant"]]
-    if not own:
+    panels = _panels(records)
+    if not panels:
+        report("no cell of table-2 is there: contours are not drawn")
         return None
-    network = own[-1]["config"]["cell"]["network"]
-    rows = [r for r in own if r["config"]["cell"]["network"] == network]
+    network, rows = list(panels.items())[-1]
     models = {r["config"]["cell"]["data"]: (place.run_folder(Cell(**r["config"]["cell"])) / "model", r["results"]["thresholds"]["segment"]) for r in rows}
     models = {data: found for data, found in models.items() if found[0].is_dir()}
     if not models:
@@ -145,6 +174,7 @@ def contours(place: Place, records: Sequence[dict[str, Any]], path: Path, report
     figure, axes = plt.subplots(len(shown), 1 + len(models), figsize=(2.7 * (1 + len(models)), 2.7 * len(shown)), squeeze=False)
     pictures = {s.record.id: s for s in samples_of(place, one, "test", "pseudo-colour")}
     for column, (data, (folder, threshold)) in enumerate(models.items(), 1):
+        report(f"outlining items of {one.name}, {data}")
         model = Model.load(folder)
         for row, sample in enumerate(s for s in samples_of(place, one, "test", data) if s.record.id in {x.record.id for x in shown}):
             _contour(axes[row, column], model, sample, threshold)
@@ -186,10 +216,11 @@ def _contour(axes: Axes, model: Model, sample: Sample, threshold: float) -> None
             pixels[k] = 1 - (pixels[k] / 30).clip(0, 1)
     grey = pixels[:3].transpose(1, 2, 0) if view.quantity == "pseudo_colour" else np.repeat(pixels.mean(0)[..., None], 3, 2)
     picture = grey.clip(0, 1).copy()
-    flagged = (bag.scores >= threshold) & bag.foreground
-    edges = find_boundaries(np.where(bag.foreground[regions.labels], regions.labels, -1), mode="inner")
-    picture[edges & bag.foreground[regions.labels]] = 0.45 * picture[edges & bag.foreground[regions.labels]] + 0.55 * np.array(GREEN)
-    picture[edges & flagged[regions.labels]] = RED
+    picture, labels = (np.repeat(np.repeat(a, MAGNIFIED, 0), MAGNIFIED, 1) for a in (picture, regions.labels))
+    flagged, shown = (bag.scores >= threshold) & bag.foreground, bag.foreground[labels]
+    edges = shown & find_boundaries(np.where(shown, labels, -1), mode="inner")
+    picture[edges] = 0.6 * picture[edges] + 0.4 * np.array(GREEN)
+    picture[edges & flagged[labels]] = RED
     axes.imshow(picture)
 
 

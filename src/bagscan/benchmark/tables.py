@@ -43,6 +43,8 @@ def markdown(table: str, scale: str, records: Sequence[dict[str, Any]]) -> str:
     if not records:
         return f"No cell of {table} at scale {scale} is there yet: bagscan benchmark {table} --scale {scale}"
     out = [f"### {TITLES[table]}; scale {scale}", ""]
+    if any(_cell(record)["seed"] for record in records):
+        out += ["Of rows with several seeds: mean ± standard deviation, and from the lowest to the highest bound of the seeds' 95 % intervals.", ""]
     if scale in SCALES and SCALES[scale].tiny_networks:
         out += [f"At scale {scale} one tiny network stands in the place of all that are named: that it runs is all that this shows.", ""]
     groups = _by_row(records)
@@ -180,9 +182,10 @@ def _beyond(groups: dict[tuple[str, str, str], list[dict[str, Any]]], name: str)
                 *_names(key),
                 *(
                     text
-                    for level in ("per_segment", "per_scan")
+                    for level, control in (("per_segment", "darkness"), ("per_scan", "trivial_baseline"))
                     for text in (
                         f"{of_level(level, 'auroc')} ({interval(over_seeds([s[level]['intervals']['auroc'] for s in sets]))})",
+                        spread([s[level].get(control) for s in sets]),
                         *(of_level(level, what) for what in ("average_precision", "fpr_at_95_tpr", "fpr_at_99_tpr")),
                     )
                 ),
@@ -223,7 +226,8 @@ def _beyond(groups: dict[tuple[str, str, str], list[dict[str, Any]]], name: str)
         rows,
     )
     out += ["By segment, and by scan:", ""]
-    out += table_lines(["data", "network", *(f"{what} {level}" for level in ("segment", "scan") for what in ("AUROC (95 %)", "AP", "FPR@95", "FPR@99"))], levels)
+    controls = (("segment", "darkness alone"), ("scan", "statistics alone"))
+    out += table_lines(["data", "network", *(f"{what} {level}" for level, control in controls for what in ("AUROC (95 %)", control, "AP", "FPR@95", "FPR@99"))], levels)
     out += ["AUROC of scans by one view, and by both:", ""]
     out += table_lines(["data", "network", *next(iter(groups.values()))[0]["results"]["sets"][name]["views"]], views)
     out += [
