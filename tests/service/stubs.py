@@ -1,7 +1,7 @@
 """Stand-ins for the worker process: they speak its protocol and judge by a word in the file, in no time.
 
 What a file holds tells what becomes of it: ``alarm``, ``clear``, ``hang``, ``die``, ``once`` (dies the first time), ``nan``,
-``torn`` (an answer that is none), ``lie`` (CLEAR with findings), ``refuse``, ``broken`` (an error of the model).
+``torn`` (an answer that is none), ``lie`` (CLEAR with findings), ``refuse``, ``broken`` (an error of the model), ``nothing`` (no item found, so nothing judged).
 """
 
 import os
@@ -64,10 +64,18 @@ def _screen(task):
     if "score" in content:
         score = float(content.split("score ")[1].split()[0])
     row, artifacts = judged(Files(Path(task["objects"])), score, threshold, list(task["files"]))
+    if "nothing" in content:
+        row, artifacts, score = *unjudged(Files(Path(task["objects"])), row, artifacts), None
     if "lie" in content:
         row["decision"] = "CLEAR"
     stats = {"top_score": float("nan") if "nan" in content else score}
     return {"ok": True, "row": row, "artifacts": artifacts, "stats": stats, "seconds": 0.01}
+
+
+def unjudged(files, row, artifacts):
+    """The same bag, where no item was found in any view."""
+    empty = {"regions": files.put(packed_regions(np.full((SIDE, SIDE), -1, np.int32), np.zeros(0, np.float32)))}
+    return row | {"decision": "CLEAR", "findings": []}, {view: kept | empty for view, kept in artifacts.items()}
 
 
 def judged(files, score, threshold, names):

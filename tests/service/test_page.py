@@ -188,6 +188,21 @@ def test_the_slider_shows_and_changes_nothing(make_house, enter):
     assert house.person("operator").get(f"/v1/scans/{scan}").json()["result"]["threshold"] == 0.5
 
 
+def test_a_bag_of_which_nothing_was_judged_does_not_look_judged_and_clear(make_house, enter):
+    house = make_house(reviewed="all")
+    bag(house, "nothing")
+    bag(house, "clear", 1)
+    page = enter(house, "operator")
+    expect(page.locator(".queue li")).to_have_count(2)
+    expect(page.locator(".queue li", has_text="no item found")).to_have_count(1)
+    page.locator(".queue li", has_text="no item found").click()
+    expect(page.locator(".view .name.unjudged")).to_have_count(2)
+    expect(page.locator(".parts")).to_contain_text("nothing of this bag was judged")
+    page.locator(".queue li", has_not_text="no item found").click()
+    expect(page.locator(".parts")).to_contain_text("No part is flagged")
+    expect(page.locator(".view .name.unjudged")).to_have_count(0)
+
+
 def test_two_readers_one_blind(make_house, enter):
     house = make_house(second_reader="all")
     scan = bag(house)

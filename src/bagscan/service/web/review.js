@@ -4,7 +4,7 @@ import { get, packed, post, ask } from "./api.js";
 import { age, dialog, h, score, show, toast } from "./dom.js";
 import { STANDARD } from "./console.js";
 import { flaggedParts } from "./regions.js";
-import { Viewer } from "./viewer.js";
+import { Viewer, isUnjudged } from "./viewer.js";
 
 const PEEKS = { i: ["invert", "Invert"], g: ["grey", "Grey"], 1: ["organic", "Organic"], 2: ["metal", "Metal"], e: ["edges", "Edges"] };
 const VALUES = { c: "clear", s: "suspect", r: "recheck" };
@@ -75,7 +75,7 @@ export function reviewPage(me, place, wanted) {
       const here = state.scan && state.scan.id === one.scan_id;
       const taken = one.claim === "taken";
       return h(`li${here ? ".here" : ""}${taken ? ".taken" : ""}`, { "aria-current": here, title: taken ? "somebody else reads this scan" : "read this scan", onclick: () => !taken && !here && open(one.scan_id) },
-        h(`span.chip.${one.decision}`, {}, one.decision), h("span", {}, one.source_id), h("span.number.small", {}, taken ? "locked" : score(one.top_score)),
+        h(`span.chip.${one.decision}`, {}, one.decision), h("span", {}, one.source_id), h("span.number.small", {}, taken ? "locked" : one.decision === "CLEAR" && one.top_score === null ? "no item found" : score(one.top_score)),
         h("span.age", {}, `${age(now - one.received_at)} ago${one.state === "dispute" ? " · readers disagree" : ""}`));
     }) : h("li.empty", {}, "Nothing waits."));
   }
@@ -160,7 +160,7 @@ export function reviewPage(me, place, wanted) {
       return h(`li${index === state.chosen ? ".here" : ""}`, { "aria-current": index === state.chosen, onclick: () => choose(index, true) }, box,
         h("span", {}, `Part ${index + 1}`, several ? h("span.muted", {}, ` · ${part.view}`) : null), h("span.number", {}, score(part.score)), h("span.scale", {}, bar, mark),
         h("span.small.muted.rate", {}, part.rate === null ? "below the operating point" : `as high in ${part.rate < 0.001 ? "under 0.1" : (100 * part.rate).toFixed(1)} % of benign parts`));
-    }) : h("li.empty", {}, "No part is flagged at this threshold."));
+    }) : h("li.empty", {}, viewer.views.length && viewer.views.every(isUnjudged) ? "No item was found: nothing of this bag was judged." : "No part is flagged at this threshold."));
   }
 
   function choose(index, look) {

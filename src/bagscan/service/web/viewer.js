@@ -7,6 +7,9 @@ import { benignPath, outline, readRegions } from "./regions.js";
 const MOST_ZOOM = 24;
 const GREEN = "#2fbf6f", RED = "#ff4040", CHOSEN = "#ffffff";
 
+// Where no item is found nothing is judged, which must not look like judged and clear.
+export const isUnjudged = (view) => Boolean(view.regions) && !view.regions.scores.length;
+
 export class Viewer {
   constructor() {
     this.element = h("div.views");
@@ -29,7 +32,10 @@ export class Viewer {
       this.listen(view);
       return view;
     });
-    this.element.replaceChildren(...this.views.map((view) => h("div.view", {}, view.canvas, this.views.length > 1 ? h("span.name", {}, view.name) : null)));
+    this.element.replaceChildren(...this.views.map((view) => {
+      const told = [this.views.length > 1 ? view.name : null, isUnjudged(view) ? "no item found: nothing judged" : null].filter(Boolean).join(" · ");
+      return h("div.view", {}, view.canvas, told ? h(`span.name${isUnjudged(view) ? ".unjudged" : ""}`, {}, told) : null);
+    }));
     this.reset();
     this.develop();
   }
