@@ -2,6 +2,7 @@
 
 import dataclasses
 import re
+import unicodedata
 from pathlib import Path
 
 import pytest
@@ -68,6 +69,21 @@ def test_links_and_configurations_exist(page):
         assert (page.parent / target).exists(), target
     for target in re.findall(r"configs/\w+\.yaml", text):
         assert (ROOT / target).exists(), target
+
+
+def anchors(page):
+    """Of a page's headings, as GitHub makes them: letters, digits, hyphens and underscores, spaces as hyphens."""
+    headings = re.findall(r"^#+ (.+)$", re.sub(r"```.*?```", "", page.read_text(), flags=re.DOTALL), re.MULTILINE)
+    return {
+        "".join(c for c in heading.lower().replace(" ", "-") if unicodedata.category(c)[0] == "L" or unicodedata.category(c) in ("Nd", "Mn", "Pc") or c == "-")
+        for heading in headings
+    }
+
+
+@pytest.mark.parametrize("page", [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))], ids=lambda p: p.name)
+def test_anchors_exist(page):
+    for target, anchor in re.findall(r"\]\(([^)#:]*)#([^)]+)\)", page.read_text()):
+        assert anchor in anchors(page.parent / target if target else page), f"{target}#{anchor}"
 
 
 def test_every_shipped_configuration_and_ablation_is_valid():

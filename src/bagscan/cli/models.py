@@ -34,7 +34,7 @@ def calibrate(
     config: Config,
     model: ModelFolder,
     max_fpr: Annotated[float, typer.Option(help="Largest false-positive rate per benign segment or scan.")] = 0.05,
-    level: Annotated[str, typer.Option(help="What is counted: segment, or scan (split conformal: holds for new scans of the same kind).")] = "segment",
+    level: Annotated[str, typer.Option(help="What is counted: segment, or scan (split conformal, on the scans that the best step was chosen on too).")] = "segment",
     settings: Settings = [],  # noqa: B006
     as_json: AsJson = False,
 ) -> None:
@@ -50,7 +50,8 @@ def calibrate(
         {"model": str(model), "model_id": judged.id, "operating_point": point},
         as_json,
         lambda: (
-            f"threshold {point['threshold']:.4f}: false-positive rate {point['expected_fpr']:.4f} on val, 95 % interval {point['interval'][0]:.4f} to {point['interval'][1]:.4f}"
+            f"threshold {point['threshold']:.4f}: false-positive rate {point['expected_fpr']:.4f} per benign {level} on val, "
+            f"95 % interval {point['interval'][0]:.4f} to {point['interval'][1]:.4f}"
         ),
     )
 

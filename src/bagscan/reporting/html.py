@@ -77,19 +77,21 @@ def _overlay(view: View, rgb: np.ndarray, report: Report) -> str:
 
 def _histogram(scores: np.ndarray, threshold: float) -> str:
     """Score histogram on the fixed scale 0 to 1, with the operating point."""
-    counts, _ = np.histogram(scores.clip(0, 1), HISTOGRAM_BINS, (0, 1))
-    top = np.sqrt(max(1, counts.max()))  # square root: few high scores must stay visible beside many low ones
+    edges = np.linspace(0, 1, HISTOGRAM_BINS + 1)
+    over = scores >= threshold
+    counts = [np.histogram(scores[side].clip(0, 1), edges)[0] for side in (~over, over)]
+    top = np.sqrt(max(1, *(c.max() for c in counts)))  # square root: few high scores must stay visible beside many low ones
     bars = []
-    for i, count in enumerate(counts):
-        tall = 60 * np.sqrt(count) / top
-        colour = "#ff5050" if (i + 0.5) / HISTOGRAM_BINS >= threshold else "#2fbf5f"
-        bars.append(f'<rect x="{i * 300 / HISTOGRAM_BINS:.1f}" y="{64 - tall:.1f}" width="6.5" height="{tall:.1f}" fill="{colour}"/>')
+    for below, above, colour in ((0.0, threshold, "#2fbf5f"), (threshold, 1.0, "#ff5050")):  # the bin of the threshold is cut there: what is red is flagged
+        for left, right, count in zip(edges[:-1].clip(below, max(below, above)), edges[1:].clip(below, max(below, above)), counts[colour == "#ff5050"], strict=True):
+            tall, wide = 60 * np.sqrt(count) / top, max(300 * (right - left) - 1.0, 0.8)
+            bars += [f'<rect x="{300 * left:.1f}" y="{64 - tall:.1f}" width="{wide:.1f}" height="{tall:.1f}" fill="{colour}"/>'] if count else []
     mark = 300 * min(max(threshold, 0), 1)
     return (
         f'<svg viewBox="0 0 300 84" role="img" aria-label="histogram of segment scores">{"".join(bars)}'
         f'<line x1="{mark:.1f}" x2="{mark:.1f}" y1="0" y2="66" stroke="#fff" stroke-dasharray="3 2"/>'
         '<text x="0" y="78" fill="#9aa4ad" font-size="11">0</text><text x="293" y="78" fill="#9aa4ad" font-size="11">1</text>'
-        '<text x="150" y="78" fill="#9aa4ad" font-size="11" text-anchor="middle">segment scores; dashed: operating point</text></svg>'
+        '<text x="150" y="78" fill="#9aa4ad" font-size="11" text-anchor="middle">scores of parts (heights: square root); dashed: operating point</text></svg>'
     )
 
 

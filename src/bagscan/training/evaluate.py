@@ -41,7 +41,8 @@ def calibrate_model(experiment: Judgeable, folder: Path, max_fpr: float, report:
 
     Args:
         max_fpr: largest false-positive rate. level: what is counted: benign ``segment`` or, by split
-            conformal, benign ``scan``; a scan is judged whole, as in use, by its worst segment in any view.
+            conformal, benign ``scan``; a scan is judged whole, as in use, by its worst segment in any view. The promise of
+            split conformal is for scans that nothing was chosen on, and the model's best step was chosen on these: mind it where benign scans are few.
 
     Raises:
         ConfigError: no such level, or no such rate. DataError: too few benign ones for the rate.
@@ -51,7 +52,7 @@ def calibrate_model(experiment: Judgeable, folder: Path, max_fpr: float, report:
     if level not in LEVELS:
         raise ConfigError(f"level must be one of {', '.join(LEVELS)}, got {level!r}")
     model = Model.load(folder)
-    model.calibration = UNCALIBRATED
+    model.calibration, before = UNCALIBRATED, model.operating_point
     data, split_folder, same = _as_screened(experiment.data, folder.parent) if level == "scan" else (experiment.data, folder.parent, True)
     judged = judge_part(model, data, "val", split_folder, report, same)
     # In use any region may raise the alarm, what the protocol calls background among them.
@@ -65,6 +66,11 @@ def calibrate_model(experiment: Judgeable, folder: Path, max_fpr: float, report:
         model.operating_point = choose_operating_point(truth, scores, max_fpr, "val")
     else:
         model.operating_point = conformal_point(scan_scores[scan_truth == 0], max_fpr, "val", "scan")
+    benign = scan_scores[scan_truth == 0]
+    if len(benign):  # of which a segment's rate says nothing: a scan has hundreds
+        report(f"of {len(benign)} benign scans on val {int((benign >= model.operating_point.threshold).sum())} would alarm")
+    if before is not None and before.threshold != model.operating_point.threshold:
+        report(f"the threshold before, {before.threshold:.4f} ({before.criterion}), is replaced")
     model.about["benign_score_quantiles"] = benign_quantiles(truth, scores)
     model.save(folder)
     return model
