@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from scipy.ndimage import binary_dilation
 
-from bagscan.benchmark.cells import DATA, OURS, TABLE_1, TABLE_2, Cell
+from bagscan.benchmark.cells import DATA, NETWORKS, TABLE_1, TABLE_2, Cell, model_and_training
 from bagscan.benchmark.place import Place, test_items
 from bagscan.benchmark.scales import SCALES, ScanSet
 from bagscan.evaluation.metrics import auroc, fpr_at_tpr
@@ -35,7 +35,6 @@ LEAST_TRANSMISSION = 1e-3
 BANDS = {"below 0.5": (0.0, 0.5), "0.5-1": (0.5, 1.0), "1-2": (1.0, 2.0), "2 and above": (2.0, np.inf)}
 LEVELS = {"parts": TABLE_2, "whole": TABLE_1}
 ROWS = tuple(DATA)[:4]  # of both tables
-NETWORKS = ("ResNet-50", OURS)
 
 
 def stands_out(sample: Sample) -> float:
@@ -91,9 +90,9 @@ def judged_set(place: Place, one: ScanSet, network: str) -> tuple[dict[str, Any]
     for level, table in LEVELS.items():
         rows = []
         for data in ROWS:
-            items = test_items(place, one, data)
-            model = Model.load(place.run_folder(Cell(table, data, network)) / "model")
-            rows.append(np.array([j.score for j in judge_items(model, items)]))
+            items, cell = test_items(place, one, data), Cell(table, data, network)
+            model = Model.load(place.run_folder(cell) / "model")
+            rows.append(np.array([j.score for j in judge_items(model, items, model_and_training(cell, place.scale)[1].bf16)]))
             print(one.name, network, level, data, flush=True)
         scores[level] = np.stack(rows)
     truth = np.array([bool(item.annotations) for item in items])
