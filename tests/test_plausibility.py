@@ -92,3 +92,22 @@ def test_a_fault_is_review_in_the_report(tiny_model):
     report = screener.screen(Scan("x", (dark,)))
     assert report.decision is Decision.REVIEW
     assert "no air" in report.reasons[0]
+
+
+def test_a_photograph_is_not_a_scan_that_is_clear():
+    """Bright and colourful all over, as a picture of a lawn under a sky: nothing in it is air."""
+    pixels = np.ones((3, 200, 300), np.float32) * np.array([0.45, 0.65, 0.95], np.float32)[:, None, None]
+    pixels[:, 120:] = np.array([0.35, 0.6, 0.2], np.float32)[:, None, None]
+    pixels *= 1 - 0.1 * np.random.default_rng(0).random((1, 200, 300)).astype(np.float32).cumsum(1) / 100
+    photograph = View(pixels.clip(0, 1), ("red", "green", "blue"), "pseudo_colour", bit_depth=8)
+    (reason,) = unfit(photograph)
+    assert "hardly any air" in reason
+
+
+@pytest.mark.parametrize("air", [1.0, 0.8])
+def test_a_bag_that_fills_the_picture_shows_air_at_its_rim(air):
+    """As white as the scanner makes it, or grey: real machines have both."""
+    pixels = np.full((3, 200, 300), air, np.float32)
+    pixels[:, 4:-4, 4:-4] *= np.array([0.9, 0.6, 0.25], np.float32)[:, None, None]
+    pixels[:, 50:90, 50:90] *= 0.6
+    assert unfit(View(pixels, ("red", "green", "blue"), "pseudo_colour", bit_depth=8)) == []

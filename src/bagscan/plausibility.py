@@ -19,6 +19,8 @@ STEPS_OF_8_BITS = 256
 LEAST_COLOUR = 0.04  # between the largest and the smallest of red, green and blue, in the most coloured hundredth of what absorbs: full bags have .47 and more
 MOST_NOISE = 0.5  # variance between neighbouring pixels over that of the picture: scans have less than .04, noise has 1
 DARK_RIM, BRIGHT, LEAST_AIR = 0.12, 0.85, 0.1  # a rim darker than that, and less of the picture that is as bright as air
+# Air: nearly as bright as the brightest hundredth in every colour, and nearly without one. Of 1,100 real scans 2 have less than a tenth of it both in all and at the rim, of 300 photographs 259.
+AIR_BRIGHTNESS, AIR_COLOUR, LEAST_AIR_SEEN = 0.9, 0.12, 0.1
 SAMPLE = 40_000  # pixels looked at where a part tells as much as all
 
 
@@ -80,9 +82,13 @@ def _colours(view: View) -> list[str]:
         return [f"{100 * (sample <= 0).mean():.0f} % are black: the polarity is inverted, or nothing was scanned"]
     if np.percentile(sample, 99) < AIR_AT_LEAST:
         return ["no air: nothing in it is bright"]
-    rim = np.mean([_rim(channel) for channel in view.pixels], 0)
-    if _dark(rim, sample):
+    rims = np.stack([_rim(channel) for channel in view.pixels])
+    if _dark(rims.mean(0), sample):
         return ["the rim is darker than the middle: the polarity is inverted"]
+    bright = AIR_BRIGHTNESS * np.percentile(colours.min(0), 99)
+    air = max(float(((part.min(0) > bright) & (np.ptp(part, 0) < AIR_COLOUR)).mean()) for part in (colours, rims))
+    if air < LEAST_AIR_SEEN:
+        return [f"hardly any air ({100 * air:.0f} %): a scan of a bag shows some within it or around it, a photograph none"]
     absorbing = sample < 0.9
     if absorbing.sum() >= 50 and np.percentile(np.ptp(colours, 0)[absorbing], 99) < LEAST_COLOUR:
         return ["grey: pseudo-colour tells materials by their colour, and this has none"]
