@@ -168,7 +168,16 @@ def render() -> str:
         lines += [WHAT[path.stem], ""] if path.stem in WHAT else []
         lines += kind(record)
         lines += [f"- {note}" for note in record["notes"]] + [""] * bool(record["notes"])
-    return "\n".join(lines + paper_a() + report_b())
+    tables = paper_a() + report_b()
+    return "\n".join(with_contents(lines + tables, tables))
+
+
+def with_contents(lines: list[str], first: list[str]) -> list[str]:
+    """The page with links to its sections below its title, those of ``first`` on top: they are what most readers come for."""
+    headings = [line for text in (first, lines[: len(lines) - len(first)]) for line in "\n".join(text).splitlines() if line.startswith(("## ", "### "))]
+    anchor = lambda title: "".join(c for c in title.lower().replace(" ", "-") if c.isalnum() or c in "-_")  # noqa: E731
+    told = [(level, title) for level, _, title in (line.partition(" ") for line in headings)]
+    return [*lines[:4], "", *(f"{'  ' * (len(level) - 2)}- [{title}](#{anchor(title)})" for level, title in told), "", *lines[4:]]
 
 
 def paper_a() -> list[str]:
