@@ -19,7 +19,8 @@ STEPS_OF_8_BITS = 256
 LEAST_COLOUR = 0.04  # between the largest and the smallest of red, green and blue, in the most coloured hundredth of what absorbs: full bags have .47 and more
 MOST_NOISE = 0.5  # variance between neighbouring pixels over that of the picture: scans have less than .04, noise has 1
 DARK_RIM, BRIGHT, LEAST_AIR = 0.12, 0.85, 0.1  # a rim darker than that, and less of the picture that is as bright as air
-# Air: nearly as bright as the brightest hundredth in every colour, and nearly without one. Of 1,100 real scans 2 have less than a tenth of it both in all and at the rim, of 300 photographs 259.
+# Air: nearly as bright as the brightest hundredth in every colour, and nearly without one. Of 1,100 real scans 2 have less
+# than a tenth of it both in all and at the rim, of 300 photographs 259.
 AIR_BRIGHTNESS, AIR_COLOUR, LEAST_AIR_SEEN = 0.9, 0.12, 0.1
 SAMPLE = 40_000  # pixels looked at where a part tells as much as all
 
