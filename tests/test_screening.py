@@ -248,7 +248,7 @@ def test_a_bag_that_is_clear_since_nothing_was_judged_is_told_apart(tiny_model, 
     assert (second["decision"], second["n_regions"]) == ("CLEAR", 0)
     page = (tmp_path / "out" / "report.html").read_text()
     assert f"{tally['CLEAR']} CLEAR (1 with no item found)" in page
-    assert page.count("<span class='muted'>no item found</span>") == 1
+    assert page.count("<span class='half'>no item found: nothing judged</span>") == 1
     assert page.count("side: no item found") == 2
     assert page.count("<span class='half'>no item found in view side</span>") == 1
     told = run(app, ["screen", str(tmp_path / "scans"), "--model", str(tiny_model), "--out", str(tmp_path / "again")])

@@ -5,7 +5,8 @@ import re
 import numpy as np
 import pytest
 
-from bagscan.reporting.html import _histogram
+from bagscan.core import View
+from bagscan.reporting.html import _histogram, displayable
 
 
 def bars(scores, threshold, colour):
@@ -28,3 +29,20 @@ def test_a_score_at_the_threshold_is_red_and_one_below_it_green_in_the_same_bin(
     assert not bars([0.98], 0.981, "#ff5050")
     assert not bars([0.981], 0.981, "#2fbf5f")
     assert [len(bars([0.98, 0.981], 0.981, colour)) for colour in ("#ff5050", "#2fbf5f")] == [1, 1]
+
+
+def test_raw_scans_are_shown_in_the_colours_that_operators_know():
+    low, high, zeff = (np.full((60, 60), value, np.float32) for value in (1.0, 1.0, 0.0))
+    for rows, values in ((np.s_[:20], (0.4, 0.5, 7.0)), (np.s_[40:], (0.1, 0.3, 26.0))):
+        for plane, value in zip((low, high, zeff), values, strict=True):
+            plane[rows] = value
+    picture = displayable(View(np.stack([low, high, zeff]), ("low", "high", "zeff"), "dual_energy", bit_depth=16)).astype(int)
+    plastic, air, metal = picture[10, 30], picture[30, 30], picture[50, 30]
+    assert plastic[0] > plastic[1] > plastic[2], "orange"
+    assert air.min() > 250
+    assert metal[2] > metal[0] + 50, "blue"
+
+
+def test_channels_without_effective_z_are_grey():
+    view = View(np.linspace(0, 1, 200, dtype=np.float32).reshape(2, 10, 10), ("low", "high"), "dual_energy", bit_depth=16)
+    assert np.ptp(displayable(view), -1).max() == 0

@@ -12,7 +12,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.optimize import nnls
 
 from bagscan.physics.detector import Response
 from bagscan.physics.materials import Material, library
@@ -60,6 +59,8 @@ def grouped(response: Response, width_kev: float = 4.0, n_stacks: int = 4000, se
         width_kev: of a group at most.
         n_stacks: random stacks of 1-6 library materials that the weights are fitted to.
     """
+    from scipy.optimize import nnls  # most of a second to import, for those who look at colours alone
+
     used = np.flatnonzero(response.weights.any(1))
     edges = group_edges(response.energy_kev[used[0]] - 0.5, response.energy_kev[used[-1]] + 0.5, width_kev)
     both = response.weights.mean(1)

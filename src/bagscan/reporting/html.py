@@ -18,6 +18,7 @@ from bagscan.reporting.contours import anomalous_path, benign_path
 
 IMAGE_SIDE_PX = 720
 HISTOGRAM_BINS = 40
+SIGMA_Z, IMPENETRABLE = 0.5, 0.01  # of a Z that is told; transmission below which one that is not means too dense
 STYLE = """
 body{background:#14171a;color:#e6e8ea;font:15px/1.45 system-ui,sans-serif;margin:0 auto;max-width:1180px;padding:24px}
 h1{font-size:24px;margin:0 0 4px}h2{font-size:18px;margin:0;overflow-wrap:anywhere}a{color:#9cc9ff}
@@ -34,10 +35,21 @@ details{margin-top:10px}@media(max-width:760px){.body{grid-template-columns:1fr}
 
 
 def displayable(view: View) -> np.ndarray:
-    """(H, W, 3) uint8: pseudo-colour as it is, anything else as grey of its first channel."""
+    """(H, W, 3) uint8: pseudo-colour as it is or, of low, high and effective Z, as operators know it; anything else as grey of its first channel."""
+    if {"low", "high", "zeff"} <= set(view.channels):
+        return _coloured(*(view.pixels[view.channels.index(name)] for name in ("low", "high", "zeff")))
     pixels = view.pixels if view.quantity == "pseudo_colour" and len(view.pixels) == 3 else view.pixels[:1].repeat(3, 0)
     low, high = (0.0, 1.0) if view.quantity in ("pseudo_colour", "transmission", "dual_energy") else np.percentile(pixels, [0.5, 99.5])
     return (((pixels - low) / max(high - low, 1e-6)).clip(0, 1) * 255).astype(np.uint8).transpose(1, 2, 0)
+
+
+def _coloured(low: np.ndarray, high: np.ndarray, zeff: np.ndarray) -> np.ndarray:
+    from bagscan.physics.effective_z import ZImage
+    from bagscan.physics.pseudo_colour import pseudo_colour
+
+    # A Z of 0 is one that is not known: through air, or through what lets nothing pass.
+    known = ZImage(zeff, np.full_like(zeff, SIGMA_Z), (zeff == 0) & (high < IMPENETRABLE))
+    return pseudo_colour(low, high, known).transpose(1, 2, 0)
 
 
 def _data_uri(rgb: np.ndarray, side: int) -> str:
@@ -130,7 +142,7 @@ def report_section(title: str, report: Report, scan: Scan) -> str:
     reasons = "".join(f"<p>{html.escape(reason)}</p>" for reason in report.reasons)
     views = "".join((f"<p class='muted'>{html.escape(v.view_id)}{_unjudged(report, v)}</p>" if several else "") + _overlay(v, pictures[v.view_id], report) for v in scan.views)
     nothing_in = [v.view_id for v in scan.views if _unjudged(report, v)]
-    unjudged = "<span class='muted'>no item found</span>" if report.decision is Decision.CLEAR and not scores else ""
+    unjudged = "<span class='half'>no item found: nothing judged</span>" if report.decision is Decision.CLEAR and not scores else ""
     if scores and nothing_in:
         unjudged = f"<span class='half'>no item found in view {html.escape(', '.join(nothing_in))}</span>"
     return (
