@@ -107,20 +107,21 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=Path("simulated"))
     parser.add_argument("--runs", type=Path, default=Path("runs/benchmark"), help="of bagscan benchmark: its models are judged")
+    parser.add_argument("--network", action="append", choices=NETWORKS, help="of those whose rows are there; default all")
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results/levels.json"))
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    scale = SCALES["small"]
+    scale, networks = SCALES["small"], arguments.network or list(NETWORKS)
     place = Place(scale, arguments.data, arguments.runs, Path())
     results: dict[str, dict[str, Any]] = {}
     ids: list[str] = []
     for one in (*scale.train_on, scale.also_test[0]):
-        for network in NETWORKS:
+        for network in networks:
             found, own = judged_set(place, one, network)
             results.setdefault(one.name, {})[network] = found
         ids += own
     identity = hashlib.sha256(",".join(ids).encode()).hexdigest()
-    cells = [dataclasses.asdict(Cell(table, data, network)) for table in LEVELS.values() for data in ROWS for network in NETWORKS]
+    cells = [dataclasses.asdict(Cell(table, data, network)) for table in LEVELS.values() for data in ROWS for network in networks]
     record = make_record(
         "levels",
         results,
