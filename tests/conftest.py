@@ -73,6 +73,7 @@ def sixray_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
             if i % 10 != 9:
                 pixels = rng.integers(120, 255, (48, 64, 3), dtype=np.uint8)
                 pixels[10:30, 10:40] = 20 if positive else 200
+                pixels[:5], pixels[-5:], pixels[:, :5], pixels[:, -5:] = 255, 255, 255, 255  # air: without any it is no scan
                 Image.fromarray(pixels).save(root / "JPEGImage" / f"{stem}.jpg")
         (root / "ImageSet" / "10" / f"{part}.csv").write_text("\n".join(rows) + "\n")
     return data
