@@ -18,7 +18,7 @@ from skimage.segmentation import find_boundaries
 
 from bagscan.benchmark.cells import DATA, NETWORKS, TABLE_1, TABLE_2, Cell
 from bagscan.benchmark.place import Place, samples_of
-from bagscan.benchmark.tables import newest, read_cells
+from bagscan.benchmark.tables import cell_of, newest, read_cells
 from bagscan.core.errors import DataError
 from bagscan.evaluation.items import STRATA
 from bagscan.model import Model
@@ -61,13 +61,8 @@ def _scale(records: Sequence[dict[str, Any]]) -> str:
 def _panels(records: Sequence[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
     """Cells of the first seed by network, in the order of the tables."""
     chosen = [r for r in records if r["config"]["cell"]["seed"] == min(x["config"]["cell"]["seed"] for x in records)]
-    by_network = {name: [r for r in chosen if _cell(r)["network"] == name] for name in NETWORKS}
+    by_network = {name: [r for r in chosen if cell_of(r)["network"] == name] for name in NETWORKS}
     return {name.split(" (")[0]: own for name, own in by_network.items() if own}
-
-
-def _cell(record: dict[str, Any]) -> dict[str, Any]:
-    cell: dict[str, Any] = record["config"]["cell"]
-    return cell
 
 
 def roc_and_det(tables: dict[str, list[dict[str, Any]]], name: str, path: Path) -> Path:
@@ -79,7 +74,7 @@ def roc_and_det(tables: dict[str, list[dict[str, Any]]], name: str, path: Path) 
     for column, (network, records) in enumerate(panels.items()):
         roc, det = axes[:, column]
         for record in records:
-            curve, cell = record["results"]["sets"][name]["roc"], _cell(record)
+            curve, cell = record["results"]["sets"][name]["roc"], cell_of(record)
             fpr, tpr = np.array(curve["fpr"]), np.array(curve["tpr"])
             look = {"color": COLOURS[cell["data"]], "ls": STYLES[cell["table"]], "lw": 1.3}
             roc.plot(fpr, tpr, **look)
@@ -100,7 +95,7 @@ def roc_and_det(tables: dict[str, list[dict[str, Any]]], name: str, path: Path) 
 
 def _legend(figure: Figure, records: Sequence[dict[str, Any]], more: Sequence[Line2D] = ()) -> None:
     """One for all panels, below them: kinds of image by colour."""
-    there = {_cell(r)["data"] for r in records}
+    there = {cell_of(r)["data"] for r in records}
     figure.tight_layout(rect=(0, 0.06, 1, 1))
     figure.legend(
         handles=[*(Line2D([], [], color=c, lw=2, label=name) for name, c in COLOURS.items() if name in there), *more], loc="lower center", ncols=8, fontsize=8, frameon=False
@@ -125,12 +120,12 @@ def strata(records: Sequence[dict[str, Any]], name: str, path: Path) -> Path:
             rates = [results["strata"][s]["tp"] for s in shown] + [{"percent": results["per_item"]["fp_percent"], "interval": results["per_item"]["intervals"]["fp_percent"]}]
             at = np.arange(len(rates)) + (k - (len(own) - 1) / 2) * 0.8 / max(1, len(own))
             middle, ends = np.array([r["percent"] for r in rates]), np.array([r["interval"] for r in rates], float)
-            axis.errorbar(at, middle, np.abs(ends.T - middle), fmt="o", ms=3.5, lw=1, capsize=2, color=COLOURS[_cell(record)["data"]])
+            axis.errorbar(at, middle, np.abs(ends.T - middle), fmt="o", ms=3.5, lw=1, capsize=2, color=COLOURS[cell_of(record)["data"]])
         axis.axvspan(len(shown) - 0.5, len(shown) + 0.5, color="0.93", lw=0)
         axis.set(title=network, xticks=range(len(shown) + 1), xlim=(-0.5, len(shown) + 0.5), ylim=(0, 102))
         axis.set_xticklabels([*(f"{s}\n{first[s]['tp']['n']} items" for s in shown), "benign\n(FP %)"], fontsize=8)
     axes[0, 0].set_ylabel("items called anomalous, %")
-    level = LEVELS[_cell(records[0])["table"]]
+    level = LEVELS[cell_of(records[0])["table"]]
     figure.suptitle(f"True positives by area contrast-to-noise ratio; {level}, test items of {name}, scale {_scale(records)}, first seed", fontsize=10)
     _legend(figure, records)
     return _save(figure, path)
@@ -145,11 +140,11 @@ def reliability(records: Sequence[dict[str, Any]], name: str, path: Path) -> Pat
         errors = []
         for record in own:
             table = record["results"]["sets"][name]["reliability"]
-            axis.plot(table["score"], table["anomalous"], "o-", ms=3.5, lw=1.2, color=COLOURS[_cell(record)["data"]])
+            axis.plot(table["score"], table["anomalous"], "o-", ms=3.5, lw=1.2, color=COLOURS[cell_of(record)["data"]])
             errors.append(table["ece"])
         axis.set(title=f"{network}\nECE {min(errors):.2f}-{max(errors):.2f}", xlabel="calibrated score", xlim=(0, 1), ylim=(0, 1))
     axes[0, 0].set_ylabel("share that is anomalous")
-    figure.suptitle(f"Reliability of items' scores; {LEVELS[_cell(records[0])['table']]}, {name}, scale {_scale(records)}, first seed", fontsize=10)
+    figure.suptitle(f"Reliability of items' scores; {LEVELS[cell_of(records[0])['table']]}, {name}, scale {_scale(records)}, first seed", fontsize=10)
     _legend(figure, records)
     return _save(figure, path)
 

@@ -30,10 +30,11 @@ def read_cells(folder: Path, table: str) -> list[dict[str, Any]]:
         check_record(record)
         found.append(record)
     data, networks = list(DATA), list(NETWORKS)
-    return sorted(found, key=lambda r: (data.index(_cell(r)["data"]), networks.index(_cell(r)["network"]), _cell(r)["variant"], _cell(r)["seed"]))
+    return sorted(found, key=lambda r: (data.index(cell_of(r)["data"]), networks.index(cell_of(r)["network"]), cell_of(r)["variant"], cell_of(r)["seed"]))
 
 
-def _cell(record: dict[str, Any]) -> dict[str, Any]:
+def cell_of(record: dict[str, Any]) -> dict[str, Any]:
+    """The cell that a record is of, as :class:`Cell` has it."""
     cell: dict[str, Any] = record["config"]["cell"]
     return cell
 
@@ -43,7 +44,7 @@ def markdown(table: str, scale: str, records: Sequence[dict[str, Any]]) -> str:
     if not records:
         return f"No cell of {table} at scale {scale} is there yet: bagscan benchmark {table} --scale {scale}"
     out = [f"### {TITLES[table]}; scale {scale}", ""]
-    if any(_cell(record)["seed"] for record in records):
+    if any(cell_of(record)["seed"] for record in records):
         out += ["Of rows with several seeds: mean ± standard deviation, and from the lowest to the highest bound of the seeds' 95 % intervals.", ""]
     if scale in SCALES and SCALES[scale].tiny_networks:
         out += [f"At scale {scale} one tiny network stands in the place of all that are named: that it runs is all that this shows.", ""]
@@ -119,7 +120,7 @@ def newest(records: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _row(record: dict[str, Any]) -> tuple[str, str, str]:
-    cell = _cell(record)
+    cell = cell_of(record)
     return cell["data"], cell["network"], cell["variant"]
 
 

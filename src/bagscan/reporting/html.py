@@ -90,12 +90,12 @@ def _overlay(view: View, rgb: np.ndarray, report: Report) -> str:
 def _histogram(scores: np.ndarray, threshold: float) -> str:
     """Score histogram on the fixed scale 0 to 1, with the operating point."""
     edges = np.linspace(0, 1, HISTOGRAM_BINS + 1)
-    over = scores >= threshold
-    counts = [np.histogram(scores[side].clip(0, 1), edges)[0] for side in (~over, over)]
-    top = np.sqrt(max(1, *(c.max() for c in counts)))  # square root: few high scores must stay visible beside many low ones
+    over, cut = scores >= threshold, min(threshold, 1.0)
+    benign, flagged = (np.histogram(scores[side].clip(0, 1), edges)[0] for side in (~over, over))
+    top = np.sqrt(max(1, benign.max(), flagged.max()))  # square root: few high scores must stay visible beside many low ones
     bars = []
-    for below, above, colour in ((0.0, threshold, "#2fbf5f"), (threshold, 1.0, "#ff5050")):  # the bin of the threshold is cut there: what is red is flagged
-        for left, right, count in zip(edges[:-1].clip(below, max(below, above)), edges[1:].clip(below, max(below, above)), counts[colour == "#ff5050"], strict=True):
+    for counts, sides, colour in ((benign, edges.clip(0, cut), "#2fbf5f"), (flagged, edges.clip(cut, 1), "#ff5050")):  # the bin of the threshold is cut there
+        for left, right, count in zip(sides[:-1], sides[1:], counts, strict=True):
             tall, wide = 60 * np.sqrt(count) / top, max(300 * (right - left) - 1.0, 0.8)
             bars += [f'<rect x="{300 * left:.1f}" y="{64 - tall:.1f}" width="{wide:.1f}" height="{tall:.1f}" fill="{colour}"/>'] if count else []
     mark = 300 * min(max(threshold, 0), 1)

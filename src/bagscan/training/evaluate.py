@@ -62,11 +62,8 @@ def calibrate_model(experiment: Judgeable, folder: Path, max_fpr: float, report:
     truth, scores, _ = segment_arrays(judged.bags)
     # As float32, since that is what the model gives: a threshold must not fall between the two.
     scores, scan_scores = (platt(s, model.calibration).astype(np.float32) for s in (scores, scan_scores))
-    if level == "segment":
-        model.operating_point = choose_operating_point(truth, scores, max_fpr, "val")
-    else:
-        model.operating_point = conformal_point(scan_scores[scan_truth == 0], max_fpr, "val", "scan")
     benign = scan_scores[scan_truth == 0]
+    model.operating_point = choose_operating_point(truth, scores, max_fpr, "val") if level == "segment" else conformal_point(benign, max_fpr, "val", "scan")
     if len(benign):  # of which a segment's rate says nothing: a scan has hundreds
         report(f"of {len(benign)} benign scans on val {int((benign >= model.operating_point.threshold).sum())} would alarm")
     if before is not None and before.threshold != model.operating_point.threshold:
