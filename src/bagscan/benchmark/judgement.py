@@ -18,7 +18,7 @@ import numpy as np
 
 from bagscan.benchmark.cells import Cell
 from bagscan.benchmark.detected import NO_DEVICE, TRUE_ID, detected_items
-from bagscan.benchmark.place import Place, hidden_views, judged_scans, samples_of, test_items, trainable
+from bagscan.benchmark.place import Place, hidden_views, samples_of, test_items, trainable
 from bagscan.benchmark.scales import ScanSet
 from bagscan.core.files import write_whole
 from bagscan.evaluation.baseline import image_statistics, statistics_scores
@@ -74,8 +74,7 @@ def _judge_set(place: Place, cell: Cell, model: Model, one: ScanSet, thresholds:
     results["per_scan"]["trivial_baseline"] = auroc(*fused(by_statistics, hidden=hidden))
     if one in place.scale.train_on and place.scale.detected_scans:
         under = [judge_detected(model, sample, found, bf16) for sample, found in detected_items(place, one, cell.data)]
-        scans = [scan["id"] for scan in judged_scans(place, one, place.scale.detected_scans)]
-        results["detected"] = compare_masks(under, judged, thresholds, hidden_views(place, one, under, scans))
+        results["detected"] = compare_masks(under, judged, thresholds, hidden_views(place, one, under, place.scale.detected_scans))
     return results
 
 

@@ -118,9 +118,9 @@ def test_items(place: Place, one: ScanSet, data: str) -> list[Sample]:
     return [s for s in samples_of(place, one, "test", data) if s.record.about["scan"] in chosen]
 
 
-def hidden_views(place: Place, one: ScanSet, judged: Sequence[Judged], among: Sequence[str] = ()) -> list[Hidden]:
-    """Views of test scans, all or those ``among`` some ids, whose anomaly none of the judged items shows."""
+def hidden_views(place: Place, one: ScanSet, judged: Sequence[Judged], most: int = 0) -> list[Hidden]:
+    """Views of test scans whose anomaly none of the judged items shows; ``most`` as of :func:`judged_scans`."""
     shown = {(item.scan, item.view) for item in judged if item.anomalous}
-    scans = [scan for scan in judged_scans(place, one) if "anomaly" in scan and (not among or scan["id"] in among)]
+    scans = [scan for scan in judged_scans(place, one, most) if "anomaly" in scan]
     every = [Hidden(f"{one.name}:{scan['id']}", view, seen["stratum"]) for scan in scans for view, seen in scan["views"].items()]
     return [lost for lost in every if (lost.scan, lost.view) not in shown]

@@ -56,13 +56,14 @@ def _piece(path: Path, views: Sequence[Sequence[Record]], shrink: int) -> tuple[
     records = [record for own in views for record in own]
     # Windows and scans that the piece was made of: of others it is made anew.
     made_of = [[record.id, record.window and list(record.window), record.path.stat().st_mtime_ns] for record in records]
-    missing = not index.exists() or json.loads(index.read_text())["made_of"] != made_of
+    kept = json.loads(index.read_text()) if index.exists() else {}
+    missing = kept.get("made_of") != made_of
     if missing:
         path.parent.mkdir(exist_ok=True)
-        entries = _pack(views, pixels, shrink)
-        write_whole(index, json.dumps({"made_of": made_of, "entries": entries}))
+        kept = {"made_of": made_of, "entries": _pack(views, pixels, shrink)}
+        write_whole(index, json.dumps(kept))
     counts = np.memmap(pixels, np.uint16, "r")
-    return missing, [_sample(record, entry, counts, shrink) for record, entry in zip(records, json.loads(index.read_text())["entries"], strict=True)]
+    return missing, [_sample(record, entry, counts, shrink) for record, entry in zip(records, kept["entries"], strict=True)]
 
 
 def _sample(record: Record, entry: dict[str, Any], counts: np.ndarray, shrink: int) -> Sample:
