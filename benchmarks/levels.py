@@ -3,16 +3,17 @@
     python benchmarks/levels.py --data simulated --runs runs/benchmark
 
 Two intervals that overlap say little of two levels that judged the very same items: here their difference is resampled,
-scan by scan, averaged over the channels that both tables have. And the contrast to noise of the simulator's strata knows
+scan by scan, averaged over the channels that both tables have and over seeds. And the contrast to noise of the simulator's strata knows
 photon noise alone, where an image shows an anomaly beside the structure of the item and of the bag: so anomalous items are
 also sorted by the difference between the anomaly's mean and that of the ring around it, in standard deviations of the ring
-(-ln of low transmission), and each band is judged against all benign items. Writes benchmarks/results/levels.json.
+(-ln of low transmission), and each band is judged against all benign items. Scores are kept beside the models and not judged twice. Writes benchmarks/results/levels.json.
 """
 
 import argparse
 import dataclasses
 import hashlib
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from scipy.ndimage import binary_dilation
 from bagscan.benchmark.cells import DATA, NETWORKS, TABLE_1, TABLE_2, Cell, model_and_training
 from bagscan.benchmark.place import Place, test_items
 from bagscan.benchmark.scales import SCALES, ScanSet
+from bagscan.core.files import write_whole
 from bagscan.evaluation.metrics import auroc, fpr_at_tpr
 from bagscan.evaluation.results import make_record, write_record
 from bagscan.model import Model
@@ -84,17 +86,37 @@ def paired(truth: np.ndarray, scans: np.ndarray, parts: np.ndarray, whole: np.nd
     return told
 
 
-def judged_set(place: Place, one: ScanSet, network: str) -> tuple[dict[str, Any], list[str]]:
+def seeds_of(place: Place, network: str) -> list[int]:
+    """Seeds with a record of every channel at both levels: a mean over others would not compare like with like."""
+    rows = [(table, data) for table in LEVELS.values() for data in ROWS]
+    found = [seed for seed in place.scale.seeds if all(place.is_done(Cell(*row, network, seed)) for row in rows)]
+    if not found:
+        raise SystemExit(f"levels: {network} has no seed with all rows of both tables in {place.results}; run these cells first, or name other networks by --network")
+    return found
+
+
+def scores_of(place: Place, one: ScanSet, cell: Cell, items: Sequence[Sample]) -> np.ndarray:
+    """(n,) scores of items by the model of a cell, kept beside it, so that a run that was stopped goes on where it was."""
+    model = place.run_folder(cell) / "model"
+    weights = hashlib.sha256((model / "weights.safetensors").read_bytes()).hexdigest()
+    path = model.parent / f"scores_{one.name}_{identity_of([weights, *(item.record.id for item in items)])[:8]}.json"
+    if not path.exists():
+        judged = judge_items(Model.load(model), items, model_and_training(cell, place.scale)[1].bf16)
+        write_whole(path, json.dumps([float(j.score) for j in judged]))
+        print(one.name, cell.table, cell.slug, flush=True)
+    return np.array(json.loads(path.read_text()))
+
+
+def identity_of(ids: Iterable[str]) -> str:
+    """Of these names in this order."""
+    return hashlib.sha256(",".join(ids).encode()).hexdigest()
+
+
+def judged_set(place: Place, one: ScanSet, network: str, seeds: Sequence[int]) -> tuple[dict[str, Any], list[str]]:
     """One test set at both levels by one network, and the ids of its items."""
-    scores: dict[str, np.ndarray] = {}
-    for level, table in LEVELS.items():
-        rows = []
-        for data in ROWS:
-            items, cell = test_items(place, one, data), Cell(table, data, network)
-            model = Model.load(place.run_folder(cell) / "model")
-            rows.append(np.array([j.score for j in judge_items(model, items, model_and_training(cell, place.scale)[1].bf16)]))
-            print(one.name, network, level, data, flush=True)
-        scores[level] = np.stack(rows)
+    by_row = {data: test_items(place, one, data) for data in ROWS}
+    scores = {level: np.stack([scores_of(place, one, Cell(t, d, network, k), by_row[d]) for d in ROWS for k in seeds]) for level, t in LEVELS.items()}
+    items = by_row[ROWS[0]]
     truth = np.array([bool(item.annotations) for item in items])
     contrast = np.array([stands_out(item) for item in items])
     told = ~truth | ~np.isnan(contrast)  # of a few anomalous items too little surrounds the anomaly to tell
@@ -107,30 +129,32 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=Path("simulated"))
     parser.add_argument("--runs", type=Path, default=Path("runs/benchmark"), help="of bagscan benchmark: its models are judged")
+    parser.add_argument("--results", type=Path, default=Path("benchmarks/results/paper_a"), help="of bagscan benchmark: which cells are there")
     parser.add_argument("--network", action="append", choices=NETWORKS, help="of those whose rows are there; default all")
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results/levels.json"))
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     scale, networks = SCALES["small"], arguments.network or list(NETWORKS)
-    place = Place(scale, arguments.data, arguments.runs, Path())
+    place = Place(scale, arguments.data, arguments.runs, arguments.results)
+    seeds = {network: seeds_of(place, network) for network in networks}
     results: dict[str, dict[str, Any]] = {}
     ids: list[str] = []
     for one in (*scale.train_on, scale.also_test[0]):
         for network in networks:
-            found, own = judged_set(place, one, network)
+            found, own = judged_set(place, one, network, seeds[network])
             results.setdefault(one.name, {})[network] = found
         ids += own
-    identity = hashlib.sha256(",".join(ids).encode()).hexdigest()
-    cells = [dataclasses.asdict(Cell(table, data, network)) for table in LEVELS.values() for data in ROWS for network in networks]
+    cells = [dataclasses.asdict(Cell(t, data, network, seed)) for t in LEVELS.values() for data in ROWS for network in networks for seed in seeds[network]]
     record = make_record(
         "levels",
         results,
-        data={"name": "+".join(results), "hash": identity, "counts": {"items": len(ids)}},
+        data={"name": "+".join(results), "hash": identity_of(ids), "counts": {"items": len(ids)}},
         config={"scale": scale.name, "cells": cells, "ring_px": RING_PX},
-        seeds=[0],
+        seeds=sorted({seed for own in seeds.values() for seed in own}),
         notes=[
-            "Means over the four channels of both tables, first seed. Differences: parts less whole items, on the same items, with the 95 % interval of resampled scans.",
-            "Bands: mean (least-largest) over the channels, each band against all benign items of the set.",
+            "Means over the four channels of both tables and the seeds that have them all: " + ", ".join(f"{name} {len(own)}" for name, own in seeds.items()) + ".",
+            "Differences: parts less whole items, on the same items, with the 95 % interval of resampled scans.",
+            "Bands: mean (least-largest) over channels and seeds, each band against all benign items of the set.",
         ],
     )
     write_record(arguments.out, record)

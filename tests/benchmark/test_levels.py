@@ -1,12 +1,17 @@
 """What the comparison of levels says of scores that are known."""
 
 import importlib.util
+import json
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from bagscan.benchmark.cells import TABLE_1, Cell
+from bagscan.benchmark.place import Place, settings_hash
+from bagscan.benchmark.scales import SCALES
 from bagscan.core import View
 from bagscan.datasets.items import mask_annotation
 from bagscan.datasets.record import Record
@@ -65,3 +70,39 @@ def test_an_anomaly_stands_out_by_its_distance_in_spreads_of_what_surrounds_it()
     sample = Sample(Record("a", Path("a.tif")), view, counts, (mask_annotation("anomaly", mask),), unit)
     assert levels.stands_out(sample) == pytest.approx(3.0, rel=0.05)
     assert np.isnan(levels.stands_out(replace(sample, annotations=())))
+
+
+def place_at(folder: Path) -> Place:
+    return Place(SCALES["small"], folder / "data", folder / "runs", folder / "results")
+
+
+def test_a_seed_counts_once_every_channel_of_both_levels_is_there(tmp_path):
+    place, network = place_at(tmp_path), "ResNet-50"
+    with pytest.raises(SystemExit, match="ResNet-50 has no seed with all rows"):
+        levels.seeds_of(place, network)
+    for seed, rows in ((0, levels.ROWS), (1, levels.ROWS[:3]), (2, levels.ROWS)):
+        for cell in (Cell(table, data, network, seed) for table in levels.LEVELS.values() for data in rows):
+            place.result(cell).parent.mkdir(parents=True, exist_ok=True)
+            place.result(cell).write_text(json.dumps({"config": {"settings": settings_hash(cell, place.scale)}}))
+    assert levels.seeds_of(place, network) == [0, 2]
+    place.result(Cell(TABLE_1, "high", network, 2)).write_text(json.dumps({"config": {"settings": "of another day"}}))
+    assert levels.seeds_of(place, network) == [0]
+
+
+def test_scores_are_kept_beside_the_model_until_its_weights_change(tmp_path, monkeypatch):
+    place, cell = place_at(tmp_path), Cell(TABLE_1, "high", "ResNet-50")
+    weights = place.run_folder(cell) / "model" / "weights.safetensors"
+    weights.parent.mkdir(parents=True)
+    weights.write_bytes(b"first")
+    items = [SimpleNamespace(record=SimpleNamespace(id=name), score=score) for name, score in (("a", 0.25), ("b", 0.75))]
+    judged = []
+    monkeypatch.setattr(levels.Model, "load", lambda folder: folder)
+    monkeypatch.setattr(levels, "judge_items", lambda model, asked, bf16: judged.append(len(asked)) or list(asked))
+    one = place.scale.train_on[0]
+    for _ in range(2):
+        assert levels.scores_of(place, one, cell, items).tolist() == [0.25, 0.75]
+    assert judged == [2], "the second time they are read"
+    assert levels.scores_of(place, one, cell, items[1:]).tolist() == [0.75]
+    weights.write_bytes(b"second")
+    levels.scores_of(place, one, cell, items)
+    assert judged == [2, 1, 2], "other items and other weights are judged anew"
