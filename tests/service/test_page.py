@@ -188,6 +188,31 @@ def test_the_slider_shows_and_changes_nothing(make_house, enter):
     assert house.person("operator").get(f"/v1/scans/{scan}").json()["result"]["threshold"] == 0.5
 
 
+def test_a_ring_shows_where_a_small_flagged_part_lies(make_house, enter):
+    house = make_house()
+    bag(house)
+    page = enter(house, "operator")
+    page.keyboard.press("n")
+    expect(page.locator(".parts li")).to_have_count(2)  # the lower right quarter of each view
+
+    def ringed(view):
+        box = page.locator(".view canvas").first.bounding_box()
+        side = min(box["width"], box["height"])
+        seen = [colour(page, 0.75 - 0.5**0.5 / 2 - (7 + off) / side, 0.75, view) for off in (-1, -0.5, 0, 0.5, 1)]
+        return any(red > 180 and green < 130 and blue < 130 for red, green, blue in seen)
+
+    assert not ringed(0), "large enough to be seen without"
+    page.set_viewport_size({"width": 650, "height": 700})
+    assert ringed(0)
+    assert ringed(1)
+    page.keyboard.down("o")
+    assert not ringed(0), "bare: nothing is drawn over the view"
+    page.keyboard.up("o")
+    assert ringed(0)
+    page.get_by_label("threshold").fill("3")
+    assert not ringed(0), "no part is flagged there"
+
+
 def test_a_bag_of_which_nothing_was_judged_does_not_look_judged_and_clear(make_house, enter):
     house = make_house(reviewed="all")
     bag(house, "nothing")

@@ -113,6 +113,7 @@ export function reviewPage(me, place, wanted) {
     const views = await Promise.all(Object.entries(scan.views).map(async ([name, view]) => ({ name, pixels: await packed(view.pixels), regions: await packed(view.regions).catch(() => null) })));
     Object.assign(state, { scan, done: false, ticked: new Set(), chosen: -1, threshold: scan.result.threshold ?? 1 });
     viewer.chosen = null;
+    viewer.parts = [];
     viewer.how = { ...STANDARD };
     viewer.threshold = state.threshold;
     viewer.load(views);
@@ -145,6 +146,8 @@ export function reviewPage(me, place, wanted) {
       part.rate = part.finding >= 0 ? findings[part.finding].expected_false_positive_rate : null;
     }
     if (state.chosen >= state.parts.length) state.chosen = -1;
+    viewer.parts = state.parts;
+    viewer.draw();
     drawParts();
   }
 
@@ -186,7 +189,6 @@ export function reviewPage(me, place, wanted) {
     viewer.chosen = null;
     state.chosen = -1;
     listParts();
-    viewer.draw();
     told();
   });
 
@@ -239,7 +241,7 @@ export function reviewPage(me, place, wanted) {
 
   function clear() {
     state.scan = null;
-    state.parts = [];
+    state.parts = viewer.parts = [];
     viewer.views = [];
     viewer.element.replaceChildren();
     slider.disabled = true;

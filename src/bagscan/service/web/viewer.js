@@ -5,6 +5,8 @@ import { prepare, render, STANDARD } from "./console.js";
 import { benignPath, outline, readRegions } from "./regions.js";
 
 const MOST_ZOOM = 24;
+const MOST_RINGS = 20; // at a low threshold half the view is flagged: rings round all of it would hide it
+const RINGED_PX = 40; // half the size on the screen from which a part is seen without a ring
 const GREEN = "#2fbf6f", RED = "#ff4040", CHOSEN = "#ffffff";
 
 // Where no item is found nothing is judged, which must not look like judged and clear.
@@ -18,6 +20,7 @@ export class Viewer {
     this.threshold = 1;
     this.overlay = true;
     this.chosen = null;
+    this.parts = [];
     this.reset();
     new ResizeObserver(() => this.draw()).observe(this.element);
   }
@@ -131,6 +134,28 @@ export class Viewer {
       }
     }
     context.setLineDash([]);
+    this.rings(context, view, scale);
+  }
+
+  // A part may be a few pixels: a ring shows where to look, and a number which of the list it is. The highest score lies on top.
+  rings(context, view, scale) {
+    context.font = `600 ${12 / scale}px system-ui, sans-serif`;
+    context.textBaseline = "middle";
+    context.lineJoin = "round";
+    const named = this.parts.slice(0, MOST_RINGS).map((part, index) => ({ ...part, number: index + 1 }));
+    for (const { box: [x1, y1, x2, y2], number } of named.filter((part) => part.view === view.name).reverse()) {
+      const [x, y] = [(x1 + x2) / 2, (y1 + y2) / 2], size = Math.hypot(x2 - x1, y2 - y1) / 2;
+      const radius = size + 7 / scale, at = [x + 0.71 * radius + 2 / scale, y - 0.71 * radius - 5 / scale];
+      const ring = new Path2D();
+      if (size * scale < RINGED_PX) ring.arc(x, y, radius, 0, 2 * Math.PI);
+      for (const [colour, width] of [["#ffffff", 3.5], [RED, 1.5]]) { // seen on dark steel too
+        context.strokeStyle = context.fillStyle = colour;
+        context.lineWidth = width / scale;
+        context.stroke(ring);
+        if (colour === RED) context.fillText(number, ...at);
+        else context.strokeText(number, ...at);
+      }
+    }
   }
 
   listen(view) {
