@@ -19,6 +19,7 @@ from bagscan.cli import app
 from bagscan.core import Decision, OperatingPoint, Scan, View
 from bagscan.core.errors import ConfigError, DataError, ModelError, ReadError
 from bagscan.core.extras import how_to_install
+from bagscan.evaluation.operating_point import choose_operating_point
 from bagscan.formats import read_scan
 from bagscan.formats.coco import read_coco
 from bagscan.model import Model
@@ -53,6 +54,29 @@ def test_findings_are_the_regions_over_the_threshold(tiny_model, scans):
         for finding in report.findings:
             x1, y1, x2, y2 = (int(v) for v in finding.box_xyxy)
             assert finding.mask[y1:y2, x1:x2].sum() == finding.mask.sum()
+
+
+def test_a_score_that_ties_with_the_benign_one_below_the_threshold_is_not_called(tiny_model, scans):
+    """A threshold lies one step of a float64 above the last benign score that may not be called; scores are float32."""
+    screener, scan = Screener.load(tiny_model), read_scan(scans[0])
+    scores = screener.screen(scan).scores["0"]
+    highest = float(scores.max())
+    point = choose_operating_point(np.zeros(40), np.full(40, highest), 0.05, "val")
+    screener.point = point
+    assert point.threshold > highest
+    assert float(np.float32(point.threshold)) == highest, "or this would test nothing"
+    assert screener.screen(scan).decision is Decision.CLEAR
+    screener.point = replace(point, threshold=highest)
+    assert screener.screen(scan).decision is Decision.ALARM
+
+
+@pytest.mark.parametrize("order", [("blank", "good"), ("good", "blank")])
+def test_a_view_that_cannot_be_judged_does_not_keep_the_other_from_being_judged(tiny_model, scans, order):
+    good = read_scan(scans[0]).views[0]
+    views = {"good": replace(good, view_id="good"), "blank": replace(good, view_id="blank", pixels=np.full_like(good.pixels, 0.5))}
+    report = Screener.load(tiny_model).screen(Scan("a", tuple(views[name] for name in order)))
+    assert report.decision is Decision.REVIEW
+    assert list(report.scores) == ["good"]
 
 
 def test_the_bar_is_found_more_often_than_not(tiny_model, yolo_root):

@@ -72,8 +72,9 @@ class Screener:
         labels: dict[str, np.ndarray] = {}
         reasons: list[str] = []
         for view in scan.views:
-            reasons += unfit(view)
-            if reasons:
+            wrong = unfit(view)
+            reasons += wrong
+            if wrong:
                 continue
             try:
                 labels[view.view_id], scores[view.view_id] = self.regions_and_scores(view)
@@ -91,7 +92,7 @@ class Screener:
         return Report(scan.id, decision, tuple(findings), self.model.id, self.point.threshold, tuple(reasons), scores, labels, timings)
 
     def regions_and_scores(self, view: View) -> tuple[np.ndarray, np.ndarray]:
-        """(H, W) int32 regions at the view's own size, and (n,) scores; of overlapping instances the worst lies on top."""
+        """(H, W) int32 regions at the view's own size, and (n,) float64 scores; of overlapping instances the worst lies on top."""
         working = self.model.config.input.working_view(self.model.config.input.select(view))
         regions, scores = self.model.judge(working)
         labels = regions.labels
@@ -100,7 +101,8 @@ class Screener:
             for index in np.argsort(scores, kind="stable"):
                 flat[labels[index]] = index
             labels = flat
-        return upsample_labels(labels, *view.shape), scores
+        # A threshold may lie a float64's step above a benign score: compared in float32 it would be that score.
+        return upsample_labels(labels, *view.shape), np.asarray(scores, np.float64)
 
     def _findings(self, view: View, labels: np.ndarray, scores: np.ndarray) -> list[Finding]:
         found = []

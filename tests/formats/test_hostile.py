@@ -45,14 +45,14 @@ def page(width=8, height=8, **more):
     return [(tag, kind, 1, value) for tag, (kind, value) in sorted(tags.items())]
 
 
-def npz_bomb():
+def npz_bomb(name="pixels.npy", kind="<u2", shape=(3, 50_000, 50_000), filled=20_000_000):
     buffer = io.BytesIO()
     import zipfile
 
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         head = io.BytesIO()
-        np.lib.format.write_array_header_1_0(head, {"descr": "<u2", "fortran_order": False, "shape": (3, 50_000, 50_000)})
-        archive.writestr("pixels.npy", head.getvalue() + bytes(20_000_000))
+        np.lib.format.write_array_header_1_0(head, {"descr": kind, "fortran_order": False, "shape": shape})
+        archive.writestr(name, head.getvalue() + bytes(filled))
     return buffer.getvalue()
 
 
@@ -72,6 +72,9 @@ BOMBS = {
     "loop.tif": tiff_of(page(), next_ifd=8),
     "wide.tif": tiff_of(page(50_000, 50_000)),
     "npz.npz": npz_bomb(),
+    "row.npz": npz_bomb("low.npy", "<u2", (150_000_000,), 300_000_000),
+    "wide_values.npz": npz_bomb("low.npy", "|V200000000", (1, 1), 200_000_000),
+    "text.npz": npz_bomb("meta.npy", "<U50000000", (), 200_000_000),
 }
 PROBE = """
 import resource, sys, time

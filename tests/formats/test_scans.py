@@ -5,6 +5,7 @@ import signal
 import struct
 import time
 import zlib
+from collections import Counter
 from pathlib import Path
 
 import imagecodecs
@@ -16,6 +17,7 @@ from bagscan.core import View
 from bagscan.core.errors import BagscanError, ReadError
 from bagscan.formats import find_scans, read_scan, write_image, write_npz, write_png_set, write_tiff
 from bagscan.formats.quantities import counts_from_view, view_from_counts
+from bagscan.formats.scans import group_views, read_views
 from bagscan.formats.stacks import write_counts
 
 RAMP = np.arange(65536, dtype=np.uint16).reshape(1, 256, 256)
@@ -122,6 +124,21 @@ def test_a_broken_member_of_a_set_is_named_whichever_is_read(tmp_path, broken):
             read_scan(tmp_path / name)
 
 
+def test_two_views_of_sets_are_one_bag_everywhere(tmp_path):
+    """On the command line, in the service, and in the index of an archive, where one set was once three bags."""
+    from bagscan.batch.index import _bags
+
+    for view in ("below", "side"):
+        write_png_set(tmp_path, f"7_{view}", view_from_counts(np.concatenate([RAMP, RAMP, RAMP]), ("low", "high", "zeff")))
+    bags = group_views(find_scans([tmp_path]), ("below", "side"))
+    assert bags == [{"below": tmp_path / "7_below_low.png", "side": tmp_path / "7_side_low.png"}]
+    scan, errors = read_views(bags[0])
+    assert (scan.id, [view.view_id for view in scan.views], errors) == ("7", ["below", "side"], {})
+    assert {view.channels for view in scan.views} == {("low", "high", "zeff")}
+    rows = list(_bags([tmp_path], ("below", "side"), Counter()))
+    assert [(row["bag"], [view["view_id"] for view in row["views"]]) for row in rows] == [("7", ["below", "side"])]
+
+
 def test_8_bit_pictures_called_low_and_high_are_two_scans(tmp_path):
     picture = view_from_counts(np.zeros((3, 20, 20), np.uint8), ("red", "green", "blue"))
     for name in ("shelf_low.png", "shelf_high.png"):
@@ -141,6 +158,25 @@ def test_arrays_that_are_too_large_together_are_refused(tmp_path):
             archive.writestr(name, head.getvalue())
     with pytest.raises(ReadError, match="more than the 50,000,000 values"):
         read_scan(tmp_path / "a.npz")
+
+
+@pytest.mark.parametrize(
+    ("told", "arrays"),
+    [
+        ("counts must be uint8 or uint16, got float32", {"low": np.zeros((8, 8), np.float32)}),
+        ("counts must be uint8 or uint16, got int32", {"low": np.zeros((8, 8), np.int32)}),
+        ("view_id must be a name", {"low": np.zeros((8, 8), np.uint16), "meta": np.array('{"view_id": [1]}')}),
+        ("view_id must be a name", {"low": np.zeros((8, 8), np.uint16), "meta": np.array('{"view_id": 3}')}),
+        ("channels must be names", {"pixels": np.zeros((1, 8, 8), np.float32), "meta": np.array('{"channels": [1]}')}),
+        ("images are of whole or real numbers", {"low": np.zeros((8, 8), np.complex64)}),
+        ("is no image", {"low": np.zeros((8, 8), np.uint16), "notes": np.zeros(200_000)}),
+    ],
+)
+def test_an_npz_that_is_no_view_is_one_unreadable_file(tmp_path, told, arrays):
+    """And not an error that ends the run on a whole folder."""
+    np.savez(tmp_path / "odd.npz", **arrays)
+    with pytest.raises(ReadError, match=f"odd.npz.*{told}"):
+        read_scan(tmp_path / "odd.npz")
 
 
 def test_png_set_of_different_sizes_is_refused(tmp_path):

@@ -119,6 +119,7 @@ def _bags_of(folder: str, files: list[str], views: Sequence[str], stamps: Mappin
     files.sort()
     there = set(files)
     groups: dict[tuple[str, str], dict[str, str]] = {}
+    sets: set[str] = set()
     for name in files:
         stem, ending = os.path.splitext(name)
         if ending.lower() not in READERS and not named:
@@ -128,6 +129,9 @@ def _bags_of(folder: str, files: list[str], views: Sequence[str], stamps: Mappin
             members = _set_of(name, there) if stamps else [path.name for path in set_at(Path(folder, name)).values()]
         if members:
             name, stem = members[0], stem.rpartition("_")[0]  # one path stands for a set of channels
+            if name in sets:
+                continue
+            sets.add(name)
         view = next((v for v in views if stem.endswith(f"_{v}")), None)
         key = (stem.removesuffix(f"_{view}") if view else stem, ending if view else name)
         if (view or "0") in groups.get(key, {}):  # a picture beside a set of the same name

@@ -40,6 +40,8 @@ class View:
         require(len(shape) == 3, f"pixels must be (C, H, W), got {shape}")
         require(min(shape) > 0, f"pixels must not be empty, got {shape}")
         require(self.pixels.dtype == np.float32, f"pixels must be float32, got {self.pixels.dtype}")
+        require(isinstance(self.view_id, str), f"view_id must be a name, got {self.view_id!r}")
+        require(all(isinstance(name, str) for name in self.channels), f"channels must be names, got {self.channels}")
         require(len(self.channels) == shape[0], f"{len(self.channels)} channel names for {shape[0]} channels")
         require(len(set(self.channels)) == shape[0], f"channel names repeat: {self.channels}")
         require(self.quantity in QUANTITIES, f"quantity must be one of {QUANTITIES}, got {self.quantity!r}")

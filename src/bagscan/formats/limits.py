@@ -13,6 +13,7 @@ MAX_FILE_BYTES = 1 << 30
 MAX_SAMPLES = 50_000_000  # pixels × channels: ten times what a baggage scanner writes, 200 MB as float32
 MAX_CHANNELS = 64
 MAX_TEXT_BYTES = 256 << 20
+MAX_META_BYTES = 1 << 20
 
 
 def check_size(path: Path, most: int = MAX_FILE_BYTES) -> None:
@@ -39,8 +40,10 @@ def naming(path: Path, what: str) -> Iterator[None]:
     """Turn whatever a decoder raises on a bad file into a :class:`ReadError` that names it."""
     try:
         yield
-    except BagscanError:
+    except ReadError:
         raise
+    except BagscanError as error:  # of what was decoded well, and is no view
+        raise ReadError(f"{path}: {error}") from error
     except MemoryError as error:
         raise ReadError(f"{path}: not enough memory to read this {what}") from error
     except RecursionError as error:

@@ -83,19 +83,20 @@ def read_views(files: Mapping[str, Path]) -> tuple[Scan | None, dict[str, str]]:
 
 
 def bag_of(path: Path, names: Iterable[str]) -> str:
-    """Id of the bag that a view's file belongs to: its stem without the name of the view."""
-    return next((path.stem.removesuffix(f"_{name}") for name in names if path.stem.endswith(f"_{name}")), path.stem)
+    """Id of the bag that a view's file belongs to: its stem, or that of its set, without the name of the view."""
+    scan = scan_id_of(path)
+    return next((scan.removesuffix(f"_{name}") for name in names if scan.endswith(f"_{name}")), scan)
 
 
 def group_views(files: Sequence[Path], names: Sequence[str]) -> list[dict[str, Path]]:
     """Files of one bag together: ``7_below.png`` and ``7_side.png`` of one folder; every other file by itself.
 
     Args:
-        names: of views, as they end the files' names.
+        files: one of each PNG set, as :func:`find_scans` gives them. names: of views, as they end the names of files or sets.
     """
     groups: dict[tuple[Path, str, str], dict[str, Path]] = {}
     for path in files:
-        name = next((n for n in names if path.stem.endswith(f"_{n}")), None)
+        name = next((n for n in names if scan_id_of(path).endswith(f"_{n}")), None)
         key = (path.parent, bag_of(path, names), path.suffix) if name else (path, "", "")
         groups.setdefault(key, {})[name or "0"] = path
     return list(groups.values())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import threading
 import zipfile
 from collections.abc import Iterator, Sequence
@@ -15,8 +16,10 @@ import tifffile
 
 from bagscan.core import QUANTITIES, View
 from bagscan.core.errors import ReadError
-from bagscan.formats.limits import MAX_CHANNELS, check_pixels, check_size, naming
+from bagscan.formats.limits import MAX_CHANNELS, MAX_META_BYTES, check_pixels, check_size, naming
 from bagscan.formats.quantities import RGB, counts_from_view, default_channels, view_from_counts
+
+LARGEST_NUMBER_BYTES = 8
 
 
 def read_tiff(path: str | Path) -> View:
@@ -152,8 +155,8 @@ def read_npz(path: str | Path) -> View:
 
 
 def _check_npz_headers(path: Path) -> None:
-    """Read every array's header, not its data, and check the size that they announce together."""
-    planes = 0
+    """Read every array's header, not its data: what they announce together, what they hold, and that little lies beside the images."""
+    planes = beside = 0
     with zipfile.ZipFile(path) as archive:
         for name in archive.namelist():
             with archive.open(name) as member:
@@ -162,9 +165,15 @@ def _check_npz_headers(path: Path) -> None:
                 shape, _, dtype = read(member)
             if dtype.hasobject:
                 raise ReadError(f"{path}: {name} holds pickled objects, which are never loaded")
-            if len(shape) >= 2:
-                planes += int(np.prod(shape[:-2]))
-                check_pixels(path, shape[-2], shape[-1], planes)
+            if len(shape) < 2:
+                beside += math.prod(shape) * dtype.itemsize
+                if beside > MAX_META_BYTES:
+                    raise ReadError(f"{path}: {name} takes more than {MAX_META_BYTES >> 20} MB and is no image")
+                continue
+            if dtype.kind not in "uif" or dtype.itemsize > LARGEST_NUMBER_BYTES:
+                raise ReadError(f"{path}: {name} is of type {dtype}, images are of whole or real numbers")
+            planes += math.prod(shape[:-2])
+            check_pixels(path, shape[-2], shape[-1], planes)
 
 
 def write_npz(path: str | Path, view: View) -> None:

@@ -27,7 +27,7 @@ from sqlalchemy import Row, select, update
 
 from bagscan.core.errors import BagscanError, ReadError
 from bagscan.core.files import whole
-from bagscan.formats.scans import READERS, VIEWS, group_views, set_at
+from bagscan.formats.scans import READERS, VIEWS, find_scans, group_views, set_at
 from bagscan.service.inference.intake import Busy, bag_name, checked_upload
 from bagscan.service.store.database import StoreError
 from bagscan.service.store.tables import jobs, results, scans
@@ -86,7 +86,7 @@ class Watcher:
                 self._seen[path] = (stamp, now)
         self._seen = {path: seen for path, seen in self._seen.items() if path in present}
         bags: dict[tuple[str, ...], list[Path]] = {}
-        for group in group_views([path for path in present if path.suffix.lower() in READERS], VIEWS):
+        for group in group_views(find_scans([path for path in present if path.suffix.lower() in READERS]), VIEWS):
             files = sorted({file for path in group.values() for file in (set_at(path).values() or [path])})
             bags.setdefault(tuple(map(str, files)), files)
         for path in present:

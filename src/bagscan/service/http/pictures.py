@@ -31,7 +31,7 @@ def overlay_svg(packed: bytes, threshold: float) -> str:
     size = 2 * height * width
     plain = np.frombuffer(body[:size], "<u2").reshape(height, width)
     labels = np.where(plain == 65535, -1, plain.astype(np.int32))
-    scores = np.frombuffer(body[size:], "<f4")
+    scores = np.frombuffer(body[size:], "<f4").astype(np.float64)  # as a threshold is
     stroke = max(height, width) / 400
     flagged = []
     for index, place in enumerate(ndimage.find_objects(labels + 1)):  # a window each: the whole picture for each of thousands of parts takes long
