@@ -6,10 +6,12 @@ import shutil
 
 import pytest
 from safetensors import SafetensorError
+from sqlalchemy import insert, select
 
 from bagscan.core.errors import ModelError
 from bagscan.model_folder import SHIPPED, write_manifest
 from bagscan.service.inference import models
+from bagscan.service.store import tables
 from tests.service.conftest import send
 from tests.service.stubs import tiff
 
@@ -47,6 +49,24 @@ def test_add_activate_and_roll_back_in_one_call(house, another):
     assert serving(admin)["low,high,zeff"]["id"] == before["id"]
     assert admin.post("/v1/models/rollback", json={"channels": "none"}).status_code == 404
     assert admin.post("/v1/models/nothing/activate").status_code == 404
+
+
+def test_a_model_of_an_earlier_version_does_not_come_back_to_serve(house):
+    """Its folder of the package holds another model since: every scan of its channels would end in REVIEW."""
+    admin = house.person("admin")
+    now = serving(admin)["low,high,zeff"]
+
+    def earlier(connection):
+        row = dict(connection.execute(select(tables.models).where(tables.models.c.id == now["id"])).mappings().one())
+        connection.execute(insert(tables.models).values(**row | {"id": "0" * 32}))
+        for one in ("0" * 32, now["id"]):
+            connection.execute(insert(tables.deployments).values(channels="low,high,zeff", mode="active", model_id=one, by="bagscan", created_at=0.0))
+
+    house.service.store.write(earlier)
+    for told in (admin.post("/v1/models/rollback", json={"channels": "low,high,zeff"}), admin.post(f"/v1/models/{'0' * 32}/activate")):
+        assert told.status_code == 422
+        assert "another version of bagscan" in told.text
+    assert serving(admin)["low,high,zeff"]["id"] == now["id"]
 
 
 def test_a_threshold_changes_what_is_flagged_and_comes_back(house):

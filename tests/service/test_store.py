@@ -174,6 +174,25 @@ def house_client(house):
     return house.machine("new-scanner")
 
 
+def test_a_restore_over_a_service_that_is_there_changes_nothing_of_it(make_house, tmp_path):
+    """It may hold accounts and a key, and no scan yet: without that key its audit log could not be verified any more."""
+    house = make_house()
+    send(house.machine(), tiff("alarm"))
+    backup.back_up(house.service.store, house.service.config.folder, tmp_path / "b.tar", lambda _: None)
+    other = make_house(folder=tmp_path / "other", database=f"sqlite:///{tmp_path}/other.sqlite")
+    other.person("admin")
+    other.service.stop()
+    key = (tmp_path / "other" / "audit.key").read_bytes()
+    engine = connect(f"sqlite:///{tmp_path}/other.sqlite")
+    with pytest.raises(StoreError, match="holds a store already"):
+        backup.restore(tmp_path / "b.tar", tmp_path / "other", engine, lambda _: None)
+    assert (tmp_path / "other" / "audit.key").read_bytes() == key
+    with pytest.raises(StoreError, match="the database is not empty"):
+        backup.restore(tmp_path / "b.tar", tmp_path / "new", engine, lambda _: None)
+    assert not any((tmp_path / "new").iterdir()), "nothing was written"
+    engine.dispose()
+
+
 def test_a_damaged_back_up_is_refused(make_house, tmp_path):
     house = make_house()
     send(house.machine(), tiff("alarm"))

@@ -161,11 +161,9 @@ def deploy(connection: Connection, auditor: Auditor, by: str, model_id: str, mod
     """Let a model serve, as the active one of its channels or as a shadow.
 
     Raises:
-        UnknownModel: none of that id. ModelError: a threshold that is none.
+        UnknownModel: none of that id. ModelError: a threshold that is none, or a model that came along with another version.
     """
-    row = connection.execute(select(models).where(models.c.id == model_id)).first()
-    if row is None:
-        raise UnknownModel(f"no model {model_id}")
+    row = _known(connection, model_id)
     if threshold is not None and not 0 < threshold < 1:
         raise ModelError(f"a threshold lies between 0 and 1, got {threshold}")
     _deployed(connection, row.channels, mode, model_id, threshold, by)
@@ -204,16 +202,27 @@ def roll_back(connection: Connection, auditor: Auditor, by: str, channels: str) 
     """Serve again what served these channels before, model and threshold; a second time comes back.
 
     Raises:
-        UnknownModel: nothing served before.
+        UnknownModel: nothing served before. ModelError: what did came along with another version.
     """
     found = select(deployments).where(deployments.c.channels == channels, deployments.c.mode == "active").order_by(deployments.c.id.desc()).limit(2)
     rows = connection.execute(found).all()
     if len(rows) < 2:
         raise UnknownModel(f"nothing served {channels} before")
     now, before = rows
+    _known(connection, before.model_id)
     _deployed(connection, channels, "active", before.model_id, before.threshold, by)
     auditor.append(connection, by, "model.rollback", before.model_id, {"from": now.model_id, "threshold": before.threshold, "channels": channels})
     return next(one for one in serving(connection) if one.channels == channels)
+
+
+def _known(connection: Connection, model_id: str | None) -> Row[Any]:
+    """A model that can serve: after an upgrade a folder of the package holds another model than the one that was known."""
+    row = connection.execute(select(models).where(models.c.id == model_id)).first()
+    if row is None:
+        raise UnknownModel(f"no model {model_id}")
+    if row.folder.startswith("shipped:") and verified_id(place_of(row.folder, Path())) != model_id:
+        raise ModelError(f"model {model_id} came along with another version of bagscan: {row.name} is another model now")
+    return row
 
 
 def _deployed(connection: Connection, channels: str, mode: str, model_id: str | None, threshold: float | None, by: str) -> None:

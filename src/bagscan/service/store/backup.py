@@ -69,7 +69,8 @@ def restore(path: Path, folder: Path, engine: Engine, report: Report = print) ->
     Raises:
         StoreError: not a back-up, a damaged one, one of another revision, or a store that is not empty.
     """
-    if (folder / "objects").exists() and any((folder / "objects").iterdir()):
+    used = ((folder / "objects").exists() and any((folder / "objects").iterdir())) or any((folder / name).exists() for name in KEYS)
+    if used:
         raise StoreError(f"{folder}: holds a store already; restore into a new folder")
     folder.mkdir(parents=True, exist_ok=True)
     try:
@@ -77,6 +78,8 @@ def restore(path: Path, folder: Path, engine: Engine, report: Report = print) ->
             manifest = json.loads(_read(tar, "manifest.json"))
             if manifest.get("format") != FORMAT or manifest.get("revision") != newest():
                 raise StoreError(f"{path}: of revision {manifest.get('revision')}, this bagscan restores {newest()}; restore it with the bagscan that wrote it, then upgrade")
+            migrate(engine)
+            _refuse_rows(engine)  # before a file is written
             for name, digest in manifest["files"].items():
                 content = _read(tar, name)
                 if hashlib.sha256(content).hexdigest() != digest:
@@ -88,7 +91,6 @@ def restore(path: Path, folder: Path, engine: Engine, report: Report = print) ->
                 handle = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600 if target.suffix == ".key" else 0o644)
                 with os.fdopen(handle, "wb") as file:
                     file.write(content)
-            migrate(engine)
             rows = _restore_tables(tar, engine, manifest)  # last: it stands for all that lies beside it
     except FileNotFoundError as error:
         raise StoreError(f"{path}: no such file") from error
@@ -100,12 +102,17 @@ def restore(path: Path, folder: Path, engine: Engine, report: Report = print) ->
     return {"folder": str(folder), "rows": rows, "files": len(manifest["files"]), "lost": len(lost)}
 
 
+def _refuse_rows(engine: Engine) -> None:
+    with engine.connect() as connection:
+        for table in metadata.sorted_tables:
+            if connection.execute(select(func.count()).select_from(table)).scalar_one():
+                raise StoreError(f"the database is not empty: table {table.name} has rows")
+
+
 def _restore_tables(tar: tarfile.TarFile, engine: Engine, manifest: dict[str, Any]) -> int:
     total = 0
     with engine.connect().execution_options(writes=True) as connection, connection.begin():
         for table in metadata.sorted_tables:
-            if connection.execute(select(func.count()).select_from(table)).scalar_one():
-                raise StoreError(f"the database is not empty: table {table.name} has rows")
             rows = [json.loads(line) for line in _read(tar, f"tables/{table.name}.jsonl").splitlines()]
             if len(rows) != manifest["rows"][table.name]:
                 raise StoreError(f"table {table.name} is damaged")
