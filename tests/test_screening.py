@@ -23,11 +23,12 @@ from bagscan.evaluation.operating_point import choose_operating_point
 from bagscan.formats import read_scan
 from bagscan.formats.coco import read_coco
 from bagscan.model import Model
-from bagscan.model_folder import shipped_models
+from bagscan.model_folder import shipped_models, write_files
 from bagscan.reporting import folder
 from bagscan.reporting.findings import report_row
 from bagscan.reporting.folder import screen_folder
 from bagscan.screening import Screener, outline, upsample_labels
+from bagscan.training.experiment import read_experiment
 
 run = CliRunner().invoke
 
@@ -154,6 +155,40 @@ def test_model_folder_comes_back_and_notices_changes(tiny_model, tmp_path):
         Model.load(tmp_path / "m")
     with pytest.raises(ModelError, match="bagscan train"):
         Model.load(tmp_path)
+
+
+def test_a_save_that_fails_leaves_the_model_that_was_there(tiny_model, tmp_path, monkeypatch):
+    model = Model.load(tiny_model)
+    folder = tmp_path / "m"
+    before = model.save(folder)
+    write, written = Path.write_bytes, []
+
+    def full_disk(self, content):
+        if len(written) == 1:
+            raise OSError(28, "No space left on device")
+        written.append(self)
+        return write(self, content)
+
+    model.about["note"] = "changed"
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "write_bytes", full_disk)
+        with pytest.raises(OSError, match="No space"):
+            model.save(folder)
+    assert Model.load(folder).id == before
+    assert sorted(path.name for path in folder.iterdir()) == ["MODEL_CARD.md", "SHA256SUMS", "model.json", "weights.safetensors"]
+    (folder / "model.json").write_text("")  # of an older bagscan that was killed
+    assert model.save(folder) != before
+    assert Model.load(folder).about["note"] == "changed"
+
+
+@pytest.mark.parametrize(("change", "told"), [({"about": None}, "a mapping"), ({"about": ...}, "lacks about"), ({"operating_point": ...}, "lacks operating_point")])
+def test_a_description_that_lacks_something_is_told(tiny_model, tmp_path, change, told):
+    Model.load(tiny_model).save(tmp_path / "m")
+    description = json.loads((tmp_path / "m" / "model.json").read_text()) | change
+    (tmp_path / "m" / "model.json").write_text(json.dumps({key: value for key, value in description.items() if value is not ...}))
+    write_files(tmp_path / "m", {})
+    with pytest.raises(ModelError, match=told):
+        Model.load(tmp_path / "m")
 
 
 class Page(HTMLParser):
@@ -446,6 +481,13 @@ def test_wrong_settings_name_the_nearest(tiny_config, setting, message, tmp_path
 
     with pytest.raises(ConfigError, match=message):
         train(read_experiment(tiny_config, [setting]), tmp_path / "a", lambda _: None)
+
+
+@pytest.mark.parametrize(("content", "told"), [(b"\x89PNG\r\n\x1a\n\xff\xfe", "not YAML"), (b"kind: [1]", "kind must be one of"), (b"- a", "expected a mapping")])
+def test_a_file_that_is_no_configuration_is_told(tmp_path, content, told):
+    (tmp_path / "bad.yaml").write_bytes(content)
+    with pytest.raises(ConfigError, match=rf"bad.yaml: {told}"):
+        read_experiment(tmp_path / "bad.yaml")
 
 
 def test_unknown_key_names_file_and_line(tiny_config):

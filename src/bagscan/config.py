@@ -30,12 +30,12 @@ def read_yaml(path: str | Path) -> tuple[dict[str, Any], Lines]:
     path = Path(path)
     if not path.is_file():
         raise ConfigError(f"{path}: no such configuration file")
-    text = path.read_text()
     try:
+        text = path.read_text()
         data = yaml.safe_load(text)
         lines: Lines = {}
         _collect_lines(yaml.compose(text, Loader=yaml.SafeLoader), (), lines)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: not YAML: {error}") from error
     if not isinstance(data, dict):
         raise ConfigError(f"{path}: expected a mapping of settings")

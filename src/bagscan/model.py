@@ -7,16 +7,16 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
+from safetensors.torch import save as tensor_bytes
 from torch import Tensor, nn
 
 from bagscan import __version__
@@ -26,7 +26,7 @@ from bagscan.core.calibrated import UNCALIBRATED, platt
 from bagscan.core.errors import ConfigError, ModelError
 from bagscan.encoders.region_means import region_means
 from bagscan.model_config import LEAST_TRANSMISSION, ModelConfig
-from bagscan.model_folder import FORMAT, calibration_of, graphs_in, operating_point_of, read_description, verified_id, write_manifest
+from bagscan.model_folder import FORMAT, calibration_of, operating_point_of, read_description, verified_id, write_files
 from bagscan.registry import part
 
 
@@ -196,10 +196,7 @@ class Model(nn.Module):
     def save(self, folder: str | Path) -> str:
         """Write the model folder; returns its id. Exported graphs stay where weights and settings are those that they were made of."""
         folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        before = _networks(folder)
         stored = {k: v.half() if self.half_weights and v.is_floating_point() else v for k, v in self.state_dict().items()}
-        save_file({k: v.contiguous() for k, v in stored.items()}, folder / "weights.safetensors")
         description = {
             "format": FORMAT,
             "code_version": __version__,
@@ -208,12 +205,12 @@ class Model(nn.Module):
             "calibration": self.calibration,
             "about": self.about,
         }
-        (folder / "model.json").write_text(json.dumps(description, indent=1))
-        (folder / "MODEL_CARD.md").write_text(_card(self))
-        if _networks(folder) != before:  # exported graphs are of other weights
-            for graph in graphs_in(folder):
-                (folder / graph).unlink()
-        self.id = write_manifest(folder)
+        contents = {
+            "weights.safetensors": tensor_bytes({k: v.contiguous() for k, v in stored.items()}),
+            "model.json": json.dumps(description, indent=1).encode(),
+            "MODEL_CARD.md": _card(self).encode(),
+        }
+        self.id = write_files(folder, contents, keep_graphs=_same_networks(folder, contents))
         return self.id
 
     @classmethod
@@ -248,11 +245,14 @@ def _channels_last(maps: Tensor) -> np.ndarray:
     return maps.float().permute(0, 2, 3, 1).contiguous().cpu().numpy()
 
 
-def _networks(folder: Path) -> tuple[bytes, Any] | None:
-    """What exported graphs follow from: weights and settings."""
-    if not all((folder / name).is_file() for name in ("weights.safetensors", "model.json")):
-        return None
-    return hashlib.sha256((folder / "weights.safetensors").read_bytes()).digest(), json.loads((folder / "model.json").read_text())["model"]
+def _same_networks(folder: Path, contents: Mapping[str, bytes]) -> bool:
+    """Whether what exported graphs follow from, weights and settings, is what lies in the folder."""
+    try:
+        there = [(folder / name).read_bytes() for name in ("weights.safetensors", "model.json")]
+        settings = [json.loads(text)["model"] for text in (there[1], contents["model.json"])]
+    except (OSError, ValueError, KeyError, TypeError):  # none, or a torn one
+        return False
+    return there[0] == contents["weights.safetensors"] and settings[0] == settings[1]
 
 
 def _without_start(settings: dict[str, Any]) -> None:

@@ -9,17 +9,21 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 from bagscan.core import OperatingPoint
 from bagscan.core.calibrated import UNCALIBRATED
 from bagscan.core.errors import ModelError
+from bagscan.core.files import whole
 
 FORMAT = 1
 SHIPPED = Path(__file__).parent / "shipped"  # models that come with the package, trained on simulated scans alone
 HASHED = ("weights.safetensors", "model.json", "MODEL_CARD.md")
 MANIFEST = "SHA256SUMS"
+DESCRIBED = ("model", "operating_point", "about")
 GRAPHS = ("items.onnx", "learned.onnx", "maps.onnx", "score.onnx")  # those of them that a model needs, once it is exported
 
 
@@ -28,10 +32,27 @@ def shipped_models() -> list[Path]:
     return sorted(path.parent for path in SHIPPED.glob("*/model.json"))
 
 
-def write_manifest(folder: Path) -> str:
-    """Hash the files of a model folder into its manifest; returns the model's id."""
-    sums = {name: _sha256(folder / name) for name in (*HASHED, *graphs_in(folder))}
-    (folder / MANIFEST).write_text("".join(f"{digest}  {name}\n" for name, digest in sums.items()))
+def write_files(folder: Path, contents: Mapping[str, bytes], keep_graphs: bool = True) -> str:
+    """Write files of a model folder and its manifest; returns the model's id.
+
+    All are written beside the old ones before the first takes its place, the manifest last: a full disk or a kill leaves the
+    model that was there.
+
+    Args:
+        contents: by name; other files of the folder stay. keep_graphs: False where exported graphs are of other networks.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    staying = [name for name in (*HASHED, *GRAPHS) if name not in contents and (folder / name).is_file()]
+    stale = [] if keep_graphs else [name for name in staying if name in GRAPHS]
+    with ExitStack() as put_in_place:  # last in, first out
+        manifest = put_in_place.enter_context(whole(folder / MANIFEST))
+        sums = {name: _sha256(folder / name) for name in staying if name not in stale}
+        for name, content in contents.items():
+            put_in_place.enter_context(whole(folder / name)).write_bytes(content)
+            sums[name] = hashlib.sha256(content).hexdigest()
+        manifest.write_text("".join(f"{sums[name]}  {name}\n" for name in (*HASHED, *GRAPHS) if name in sums))
+        for name in stale:
+            (folder / name).unlink()
     return _identity(sums)
 
 
@@ -80,6 +101,9 @@ def read_description(folder: str | Path) -> dict[str, Any]:
     if not isinstance(description, dict) or description.get("format") != FORMAT:
         told = description.get("format") if isinstance(description, dict) else None
         raise ModelError(f"{folder}: model format {told}, this bagscan reads {FORMAT}")
+    lacking = [key for key in DESCRIBED if key not in description]
+    if lacking or not isinstance(description["about"], dict):
+        raise ModelError(f"{folder}: model.json lacks {', '.join(lacking) or 'a mapping of what it is about'}")
     return description
 
 

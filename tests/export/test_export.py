@@ -15,7 +15,7 @@ from bagscan.export.graphs import export_onnx
 from bagscan.export.parity import PIXELS, SIZES, TOLERANCE, cut_differently, verify
 from bagscan.model import Model
 from bagscan.model_config import ModelConfig
-from bagscan.model_folder import shipped_models, write_manifest
+from bagscan.model_folder import shipped_models, write_files
 from bagscan.runtime.exported import graphs_of
 from tests.runtime.test_runtime import SSN, tiny_model
 
@@ -92,7 +92,7 @@ def test_verify_finds_other_weights(tmp_path):
     weight = next(i for i in graph.graph.initializer if len(i.dims) == 2)
     weight.CopyFrom(numpy_helper.from_array(np.float32(1.1) * numpy_helper.to_array(weight), weight.name))
     (folder / "score.onnx").write_bytes(graph.SerializeToString())
-    write_manifest(folder)
+    write_files(folder, {})
     told = verify(folder, sizes=FEW)
     assert not told["agree"]
     assert told["runtimes"]["onnxruntime"]["scores_differ"] > TOLERANCE
@@ -111,7 +111,7 @@ def test_verify_finds_graphs_of_another_network_that_cuts(tmp_path, name):
         if len(weight.dims) == 4:  # fresh superpixel networks are next to nothing, and so alike
             weight.CopyFrom(numpy_helper.from_array(np.float32(3) * numpy_helper.to_array(weight), weight.name))
     (folder / f"{name}.onnx").write_bytes(graph.SerializeToString())
-    write_manifest(folder)
+    write_files(folder, {})
     assert not verify(folder, sizes=FEW)["agree"]
 
 

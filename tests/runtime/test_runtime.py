@@ -18,7 +18,7 @@ from bagscan.encoders.region_means import region_means
 from bagscan.export.graphs import export_onnx
 from bagscan.model import Model
 from bagscan.model_config import InputConfig, ModelConfig, resize
-from bagscan.model_folder import shipped_models, verified_id, write_manifest
+from bagscan.model_folder import shipped_models, verified_id, write_files
 from bagscan.runtime.load import chosen_runtime, load_model
 from bagscan.screening import Screener
 from bagscan.workers.screeners import drawn_scan
@@ -106,7 +106,7 @@ def test_the_id_covers_the_graphs(tmp_path):
     (folder / "maps.onnx").write_bytes((folder / "maps.onnx").read_bytes() + b"\0")
     with pytest.raises(ModelError, match="altered"):
         load_model(folder)
-    write_manifest(folder)
+    write_files(folder, {})
     assert verified_id(folder) not in (before, exported_id)
     lines = (folder / "SHA256SUMS").read_text().splitlines(keepends=True)
     (folder / "SHA256SUMS").write_text("".join(line for line in lines if "maps" not in line))
@@ -156,7 +156,7 @@ def test_a_graph_that_reads_another_file_is_refused(exported, tmp_path):
     weight.data_location = TensorProto.EXTERNAL
     weight.external_data.add(key="location", value="/etc/hostname")
     (folder / "score.onnx").write_bytes(graph.SerializeToString())
-    write_manifest(folder)
+    write_files(folder, {})
     for runtime in ("onnxruntime", "openvino", "torch"):
         with pytest.raises(ModelError, match="another file"):
             load_model(folder, runtime)
@@ -171,7 +171,7 @@ def test_a_place_that_is_written_in_more_bytes_than_it_takes_is_found_too(tmp_pa
     tensor = b"\x6a" + bytes([len(entry)]) + entry
     inner = b"\x2a" + bytes([len(tensor)]) + tensor
     (folder / "score.onnx").write_bytes(graph + b"\x3a" + bytes([len(inner)]) + inner)
-    write_manifest(folder)
+    write_files(folder, {})
     with pytest.raises(ModelError, match="another file"):
         load_model(folder)
 
@@ -181,7 +181,7 @@ def test_a_graph_that_is_missing_is_named(tmp_path, name):
     folder = tiny_model(tmp_path / "m")
     export_onnx(folder)
     (folder / f"{name}.onnx").unlink()
-    write_manifest(folder)
+    write_files(folder, {})
     with pytest.raises(ModelError, match=rf"{name}\.onnx is missing"):
         load_model(folder)
 
@@ -194,7 +194,7 @@ def test_a_network_that_gives_no_numbers_to_cut_by_is_review(tmp_path):
         if len(weight.dims) == 4:
             weight.CopyFrom(onnx.numpy_helper.from_array(np.full(tuple(weight.dims), np.nan, np.float32), weight.name))
     (folder / "learned.onnx").write_bytes(graph.SerializeToString())
-    write_manifest(folder)
+    write_files(folder, {})
     screener = Screener.load(folder)
     report = screener.screen(drawn_scan(screener.model.config.input))
     assert report.decision is Decision.REVIEW
@@ -210,7 +210,7 @@ def test_trying_a_model_out_reaches_what_judges_where_no_item_is_found(tmp_path)
     export_onnx(folder)
     try_out(Screener.load(folder))
     (folder / "score.onnx").write_bytes((folder / "maps.onnx").read_bytes())
-    write_manifest(folder)
+    write_files(folder, {})
     with pytest.raises(BagscanError):
         try_out(Screener.load(folder))
 
@@ -219,7 +219,7 @@ def test_something_that_is_no_graph_is_a_clear_error(tmp_path):
     folder = tiny_model(tmp_path / "m")
     for name in ("learned", "maps", "score"):
         (folder / f"{name}.onnx").write_bytes(b"not a graph")
-    write_manifest(folder)
+    write_files(folder, {})
     for runtime in ("onnxruntime", "openvino"):
         with pytest.raises(ModelError, match="cannot load"):
             load_model(folder, runtime)
@@ -230,7 +230,7 @@ def test_a_graph_of_another_network_is_review_and_never_clear(tmp_path):
     three, one = tiny_model(tmp_path / "three"), tiny_model(tmp_path / "one", ("high",))
     export_onnx(three), export_onnx(one)
     (one / "maps.onnx").write_bytes((three / "maps.onnx").read_bytes())
-    write_manifest(one)
+    write_files(one, {})
     for runtime in ("onnxruntime", "openvino"):
         screener = Screener.load(one, runtime=runtime)
         report = screener.screen(drawn_scan(screener.model.config.input))
@@ -252,7 +252,7 @@ def test_scores_that_are_not_numbers_are_review(tmp_path):
         node.output[:] = ["was" if name == "scores" else "scores" if name == "told" else name for name in node.output]
     graph.graph.output[0].name = "scores"
     (folder / "score.onnx").write_bytes(graph.SerializeToString())
-    write_manifest(folder)
+    write_files(folder, {})
     screener = Screener.load(folder, runtime="onnxruntime")
     report = screener.screen(drawn_scan(screener.model.config.input))
     assert report.decision is Decision.REVIEW

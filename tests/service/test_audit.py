@@ -107,6 +107,18 @@ def test_verify_off_line_says_so_and_exits_with_3(chain, tmp_path):
     assert "record 3 was altered" in run(app, ["audit", "verify", "--folder", str(folder)]).output
 
 
+def test_a_decision_s_record_that_cannot_be_read_any_more_is_named(house):
+    send(house.machine(), tiff("alarm"))
+    reader = house.person("operator")
+    scan = reader.post("/v1/queue/claim", json={}).json()["scan_id"]
+    assert reader.post(f"/v1/scans/{scan}/decisions", json={"value": "clear", "reason": "benign part"}).status_code == 201
+    for detail in ("{", "[1]"):
+        house.service.store.write(lambda c, detail=detail: c.execute(update(tables.audit).where(tables.audit.c.action == "decision").values(detail=detail)) and None)
+        told = house.person("supervisor").get("/v1/audit/verify")
+        assert told.status_code == 200
+        assert any("was altered" in line for line in told.json()["wrong"]), detail
+
+
 def test_a_decision_without_its_record_is_found(house):
     send(house.machine(), tiff("alarm"))
     reader = house.person("operator")

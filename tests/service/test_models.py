@@ -9,7 +9,7 @@ from safetensors import SafetensorError
 from sqlalchemy import insert, select
 
 from bagscan.core.errors import ModelError
-from bagscan.model_folder import SHIPPED, write_manifest
+from bagscan.model_folder import SHIPPED, write_files
 from bagscan.service.inference import models
 from bagscan.service.store import tables
 from tests.service.conftest import send
@@ -26,7 +26,7 @@ def another(tmp_path):
     told = json.loads((folder / "model.json").read_text())
     told["about"]["note"] = "another"
     (folder / "model.json").write_text(json.dumps(told))
-    return folder, write_manifest(folder)
+    return folder, write_files(folder, {})
 
 
 def upload(client, folder, names=NAMES):
@@ -131,10 +131,10 @@ def test_hostile_folders_are_refused_and_nothing_of_them_stays(house, another, h
         told = json.loads((folder / "model.json").read_text())
         told["operating_point"] = None
         (folder / "model.json").write_text(json.dumps(told))
-        write_manifest(folder)
+        write_files(folder, {})
     else:
         (folder / "model.json").write_text("[" * 100_000)
-        write_manifest(folder)
+        write_files(folder, {})
     answer = upload(admin, folder, names)
     assert answer.status_code == 422, answer.text
     assert len(admin.get("/v1/models").json()["models"]) == 2
@@ -147,7 +147,7 @@ def test_weights_that_are_a_pickle_are_not_loaded_even_with_their_hash(capsys, a
 
     folder, _ = another
     (folder / "weights.safetensors").write_bytes(pickle.dumps(Evil()))
-    write_manifest(folder)
+    write_files(folder, {})
     with pytest.raises(SafetensorError):
         Model.load(folder)
     assert "loaded" not in capsys.readouterr().out  # what the pickle would print

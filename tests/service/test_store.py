@@ -384,14 +384,14 @@ def test_what_is_refused_leaves_no_files(make_house):
 def test_a_restored_service_screens_with_the_model_that_was_added(make_house, tmp_path):
     import shutil
 
-    from bagscan.model_folder import SHIPPED, write_manifest
+    from bagscan.model_folder import SHIPPED, write_files
 
     house = make_house()
     folder = tmp_path / "another"
     shutil.copytree(SHIPPED / "raw", folder)
     (folder / "MODEL_CARD.md").write_text("another")
     (folder / "model.json").write_text((folder / "model.json").read_text() + " ")
-    identity = write_manifest(folder)
+    identity = write_files(folder, {})
     admin = house.person("admin")
     files = [("files", (name, (folder / name).read_bytes())) for name in sorted(path.name for path in folder.iterdir())]
     assert admin.post("/v1/models", files=files).status_code == 201

@@ -41,6 +41,8 @@ def test_killed_and_resumed_gives_the_same_weights(tiny_config, tmp_path, mode):
 
     with pytest.raises(Killed):
         train(read_experiment(tiny_config, settings), tmp_path / "cut", kill)
+    with (tmp_path / "cut" / "log.jsonl").open("a") as log:
+        log.write('{"step": 1')  # torn, as a full disk leaves it
     train(read_experiment(tiny_config, settings), tmp_path / "cut", lambda _: None)
     whole, cut = weights(tmp_path / "whole"), weights(tmp_path / "cut")
     assert whole.keys() == cut.keys()

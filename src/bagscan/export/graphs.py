@@ -16,9 +16,8 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
-from bagscan.core.files import whole
 from bagscan.model import Model
-from bagscan.model_folder import graphs_in, verified_id, write_manifest
+from bagscan.model_folder import graphs_in, verified_id, write_files
 from bagscan.runtime.exported import graphs_of
 
 OPSET = 17  # roi_align with half-pixel corners needs 16
@@ -80,10 +79,7 @@ def export_onnx(folder: str | Path) -> dict[str, int]:
         if model.half_weights:
             _halve(graph)
         onnx.checker.check_model(graph)
-    for name, graph in graphs.items():
-        with whole(folder / f"{name}.onnx") as part:
-            part.write_bytes(graph.SerializeToString())
-    write_manifest(folder)
+    write_files(folder, {f"{name}.onnx": graph.SerializeToString() for name, graph in graphs.items()})
     return {path.name: path.stat().st_size for path in map(folder.joinpath, graphs_in(folder))}
 
 

@@ -119,7 +119,7 @@ def read_experiment(path: str | Path, settings: list[str] | None = None) -> AnyE
     kind = data.pop("kind", "joint")
     kinds: dict[str, Any] = {"joint": Experiment, "ssn": SegmentationExperiment, "detection": DetectionExperiment}
     kinds |= {"one_class": OneClassExperiment, "multi_label": MultiLabelExperiment}
-    if kind not in kinds:
+    if not isinstance(kind, str) or kind not in kinds:
         raise ConfigError(f"{path}: kind must be one of {', '.join(kinds)}, got {kind!r}")
     experiment: AnyExperiment = fill(kinds[kind], data, str(path), lines)
     return experiment

@@ -22,6 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from bagscan.core.errors import TrainingError
+from bagscan.core.files import write_whole
 from bagscan.training.checkpoint import load_checkpoint, read_progress, save_checkpoint
 from bagscan.training.compute import Compute, compute, moved
 
@@ -117,14 +118,22 @@ class _Log:
         if not writes:
             return
         if path.exists() and from_step:
-            kept = [line for line in path.read_text().splitlines() if json.loads(line)["step"] <= from_step]
-        path.write_text("".join(f"{line}\n" for line in kept))
+            kept = [line for line in path.read_text().splitlines() if _step_of(line) <= from_step]
+        write_whole(path, "".join(f"{line}\n" for line in kept))
 
     def write(self, **record: Any) -> None:
         if not self.writes:
             return
         with self.path.open("a") as file:
             file.write(json.dumps(record) + "\n")
+
+
+def _step_of(line: str) -> float:
+    """Step of a line of the log; beyond any of one that a kill or a full disk has torn."""
+    try:
+        return float(json.loads(line)["step"])
+    except (ValueError, KeyError, TypeError):
+        return math.inf
 
 
 class _Swap:

@@ -8,7 +8,7 @@ from collections import Counter
 from typing import Any
 
 import numpy as np
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, Row, func, select
 
 from bagscan.evaluation.operating_point import clopper_pearson
 from bagscan.service.store.tables import accounts, audit, decisions, results, reviews, scans, shadow_results
@@ -117,12 +117,21 @@ def decisions_without_record(connection: Connection) -> list[str]:
     found = select(decisions, accounts.c.name).join(accounts, accounts.c.id == decisions.c.account_id)
     standing = {row.audit_seq: row for row in connection.execute(found)}
     records = connection.execute(select(audit).where(audit.c.action.in_(("decision", "decision.undo")))).all()
-    undone = {json.loads(record.detail)["decision"] for record in records if record.action == "decision.undo"}
+    undone = {_detail(record).get("decision") for record in records if record.action == "decision.undo"}
     told, wrong = {record.seq: record for record in records if record.action == "decision"}, []
     for seq, row in standing.items():
         record = told.get(seq)
-        detail = json.loads(record.detail) if record else {}
+        detail = _detail(record) if record else {}
         same = record is not None and (record.actor, record.subject) == (row.name, row.scan_id)
         if not same or any(detail.get(key) != getattr(row, key) for key in ("round", "value", "reason", "note", "parts")) or (row.undone_at is not None) != (row.id in undone):
             wrong.append(f"decision {row.id} on scan {row.scan_id} has no audit record that says the same")
     return wrong + [f"record {seq} is of a decision on scan {record.subject} that is not there any more" for seq, record in told.items() if seq not in standing]
+
+
+def _detail(record: Row[Any]) -> dict[str, Any]:
+    """What a record tells; nothing where somebody has made it unreadable, which its hash shows."""
+    try:
+        told = json.loads(record.detail)
+    except ValueError:
+        return {}
+    return told if isinstance(told, dict) else {}
