@@ -28,7 +28,7 @@ from bagscan.core.files import write_whole
 from bagscan.evaluation.metrics import auroc, fpr_at_tpr
 from bagscan.evaluation.results import make_record, write_record
 from bagscan.model import Model
-from bagscan.training.judging import judge_items, scan_of
+from bagscan.training.judging import judge_items
 from bagscan.training.samples import Sample
 
 RING_PX = 8  # of an item at the tables' size: 16 mm
@@ -121,7 +121,7 @@ def judged_set(place: Place, one: ScanSet, network: str, seeds: Sequence[int]) -
     contrast = np.array([stands_out(item) for item in items])
     told = ~truth | ~np.isnan(contrast)  # of a few anomalous items too little surrounds the anomaly to tell
     found: dict[str, Any] = {level: by_band(contrast[told], s[:, told]) for level, s in scores.items()}
-    found["paired"] = paired(truth, np.array([scan_of(item.record) for item in items]), scores["parts"], scores["whole"])
+    found["paired"] = paired(truth, np.array([item.record.scan for item in items]), scores["parts"], scores["whole"])
     return found, [item.record.id for item in items]
 
 

@@ -108,6 +108,22 @@ def test_split_keeps_duplicates_together_and_fractions_true(tmp_path):
     assert make_split(made, {"train": 0.6, "val": 0.2, "test": 0.2}, seed=2) != split
 
 
+def test_views_of_a_bag_stay_together_however_unlike_they_look(tmp_path):
+    rng = np.random.default_rng(0)
+    names = [f"{k}_{view}" for k in range(30) for view in ("below", "side")] + ["lone"]
+    for name in names:
+        save(tmp_path / "images" / f"{name}.png", made_up_bag(rng)[0])
+    write_coco(tmp_path / "annotations.json", [CocoImage(f"{name}.png", 96, 128) for name in names])
+    (tmp_path / "classes.txt").write_text("a")
+    for found in (coco_folder.load(tmp_path / "annotations.json"), yolo_folder.load(tmp_path)):
+        assert {r.scan for r in found.records} == {*map(str, range(30)), "lone"}
+        assert {r.about.get("view") for r in found.records} == {"below", "side", None}
+        split = make_split(found.records, {"train": 0.5, "val": 0.25, "test": 0.25})
+        part = {name: p for p, ids in split.parts.items() for name in ids}
+        assert all(part[f"{k}_below"] == part[f"{k}_side"] for k in range(30))
+        assert {part[f"{k}_below"] for k in range(30)} == {"train", "val", "test"}
+
+
 def test_split_file_comes_back_and_notices_changes(tmp_path):
     split = make_split(records(tmp_path, 6), {"train": 0.5, "test": 0.5})
     write_split(tmp_path / "split.json", split)

@@ -11,9 +11,11 @@ import torch
 from safetensors.torch import load_file
 
 from bagscan.core.errors import ConfigError, DataError, ModelError, TrainingError
+from bagscan.datasets.splits import make_split, read_split, write_split
 from bagscan.model import Model
 from bagscan.training.augment import AugmentConfig, draw_crop, recolour
-from bagscan.training.data import load_records
+from bagscan.training.data import DataConfig, SourceConfig, load_records
+from bagscan.training.evaluate import _as_screened
 from bagscan.training.experiment import read_experiment, train
 from bagscan.training.joint import JointTask
 from bagscan.training.loop import LoopConfig, learning_rate_at
@@ -220,6 +222,39 @@ def test_a_run_is_not_resumed_with_other_settings(tiny_config, tmp_path):
         train(read_experiment(tiny_config, ["training.loop.seed=9"]), tmp_path / "a", lambda _: None)
     assert (tmp_path / "a" / "config.yaml").read_text() == kept
     train(read_experiment(tiny_config, ["training.loop.steps=7"]), tmp_path / "a", lambda _: None)  # longer is no other
+
+
+def test_a_run_is_not_resumed_on_another_split(tiny_config, tmp_path):
+    """Training scans of the first could be test scans of the second, and nothing would say so."""
+    records = load_records(read_experiment(tiny_config).data, lambda _: None)
+    for seed in (1, 2):
+        write_split(tmp_path / f"{seed}.json", make_split(records, {"train": 0.5, "val": 0.25, "test": 0.25}, seed))
+    train(read_experiment(tiny_config, [f"data.split={tmp_path}/1.json"]), tmp_path / "a", lambda _: None)
+    assert read_split(tmp_path / "a" / "split.json") == read_split(tmp_path / "1.json"), "kept with the run"
+    with pytest.raises(ConfigError, match="another split"):
+        train(read_experiment(tiny_config, [f"data.split={tmp_path}/2.json"]), tmp_path / "a", lambda _: None)
+    (tmp_path / "1.json").rename(tmp_path / "moved.json")
+    train(read_experiment(tiny_config, [f"data.split={tmp_path}/moved.json", "training.loop.steps=7"]), tmp_path / "a", lambda _: None)
+
+
+def test_items_of_a_split_of_one_s_own_are_not_judged_as_whole_views():
+    source = SourceConfig("simulated", "s", items=True)
+    with pytest.raises(DataError, match=r"own.json splits items"):
+        _as_screened(DataConfig((source,), split="own.json"), Path("run"))
+    screened, folder, same = _as_screened(DataConfig((source,)), Path("run"))
+    assert (screened.sources[0].items, screened.split, folder, same) == (False, None, Path("run/whole_views"), False)
+
+
+def test_training_starts_from_the_weights_that_init_names(tiny_config, tmp_path):
+    train(read_experiment(tiny_config, ["training.loop.seed=5"]), tmp_path / "start", lambda _: None)
+    still = ["training.loop.learning_rate=1e-12", "training.loop.weight_decay=0.0", "training.loop.steps=1"]
+    train(read_experiment(tiny_config, [*still, f"init={tmp_path}/start/model"]), tmp_path / "from", lambda _: None)
+    train(read_experiment(tiny_config, still), tmp_path / "scratch", lambda _: None)
+    start, begun, scratch = (Model.load(tmp_path / name / "model").state_dict() for name in ("start", "from", "scratch"))
+    trained = [name for name, value in start.items() if name.endswith("weight") and value.ndim > 1]
+    assert trained
+    assert all(torch.allclose(start[name], begun[name], atol=1e-6) for name in trained)
+    assert not any(torch.allclose(start[name], scratch[name], atol=1e-3) for name in trained)
 
 
 def test_a_changed_or_new_scan_is_not_taken(tiny_config, tmp_path, yolo_root, monkeypatch):

@@ -22,7 +22,6 @@ from bagscan.evaluation.within_bag import BagResult, only_class, summarise
 from bagscan.model import Model
 from bagscan.registry import part
 from bagscan.training.joint import as_bag, described
-from bagscan.training.judging import scan_of
 from bagscan.training.one_class import Descriptions, kind_of
 from bagscan.training.samples import Sample
 
@@ -125,7 +124,7 @@ def compare(scorers: dict[str, Any], tests: Sequence[Tested], left_out: str, see
         By scorer: TP at every share of false positives with intervals, ``gain`` on softmax on the same
         draws, by CNR stratum; within-bag AUROC and hits on the kind; seconds a sample.
     """
-    objects, scans = objects_of(tests, left_out), [scan_of(t.sample.record) for t in tests]
+    objects, scans = objects_of(tests, left_out), [t.sample.record.scan for t in tests]
     sizes = [len(t.rows) for t in tests]
     every = torch.cat([t.rows for t in tests])
     scored: dict[str, np.ndarray] = {}

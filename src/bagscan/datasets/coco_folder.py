@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from bagscan.core.errors import DataError
-from bagscan.datasets.record import Collection, Record
+from bagscan.datasets.record import Collection, Record, view_named
 from bagscan.formats.coco import read_coco
 
 
@@ -26,7 +26,8 @@ def load(annotations: str | Path, images: str | Path | None = None) -> Collectio
     entries = read_coco(annotations, bad)
     present = [entry for entry in entries if (Path(images) / entry.file_name).is_file()]
     absent = tuple(entry.file_name for entry in entries if not (Path(images) / entry.file_name).is_file())
-    records = tuple(Record(Path(e.file_name).with_suffix("").as_posix(), Path(images) / e.file_name, e.annotations) for e in present)
+    named = [(Path(e.file_name).with_suffix("").as_posix(), e) for e in present]
+    records = tuple(Record(name, Path(images) / e.file_name, e.annotations, about=view_named(name)) for name, e in named)
     notes = [f"{len(records)} images, {sum(len(r.annotations) for r in records)} annotations."]
     if absent:
         notes.append(f"{len(absent)} of {len(entries)} listed images are absent from {images}.")

@@ -12,6 +12,7 @@ from PIL import Image
 from bagscan.core import Annotation
 from bagscan.core.errors import DataError
 from bagscan.formats import read_scan
+from bagscan.formats.scans import VIEWS
 
 
 def data_folder() -> Path:
@@ -49,6 +50,20 @@ class Record:
     also: Path | None = None
     item: Annotation | None = None
     truth: Path | None = None
+
+    @property
+    def scan(self) -> str:
+        """The scan that this is a view or an item of, where that is known; else its own id."""
+        scan = self.about.get("scan")
+        if scan is None:
+            return self.id
+        before, several_sets, _ = self.id.partition(":")
+        return f"{before}:{scan}" if several_sets else scan
+
+
+def view_named(scan_id: str) -> dict[str, str]:
+    """``scan`` and ``view`` of a file that is called as a view of a bag is (``7_below``), for :attr:`Record.about`; empty for others."""
+    return next(({"scan": scan_id.removesuffix(f"_{view}"), "view": view} for view in VIEWS if scan_id.endswith(f"_{view}")), {})
 
 
 @dataclass(frozen=True)

@@ -70,6 +70,14 @@ def group_near_duplicates(hashes: np.ndarray, bits: int = NEAR_DUPLICATE_BITS) -
     return np.asarray(connected_components(joined, directed=False)[1])
 
 
+def _joined(group: np.ndarray, together: Sequence[str]) -> np.ndarray:
+    """(n,) groups with those joined that share a name: views of one bag look unlike and belong together."""
+    name = np.unique(np.array(together), return_inverse=True)[1]
+    n = int(group.max()) + 1
+    pairs = coo_matrix((np.ones(len(group), bool), (group, n + name)), shape=(n + len(group),) * 2)
+    return np.asarray(connected_components(pairs, directed=False)[1])[group]
+
+
 _BITS = np.array([bin(i).count("1") for i in range(256)], np.uint8)
 
 
@@ -135,7 +143,7 @@ def given_split(records: Sequence[Record], fractions: Mapping[str, float], seed:
 
 
 def make_split(records: Sequence[Record], fractions: Mapping[str, float], seed: int = 0, bits: int = NEAR_DUPLICATE_BITS) -> Split:
-    """Split whole near-duplicate groups at random, each scanner in the same proportions.
+    """Split whole groups of near-duplicates and of views of one bag at random, each scanner in the same proportions.
 
     Args:
         fractions: share of each part; they sum to 1.
@@ -151,7 +159,7 @@ def make_split(records: Sequence[Record], fractions: Mapping[str, float], seed: 
         read = [(r, found) for r, found in zip(records, pool.map(_fingerprint, records), strict=True) if found]
     if not read:
         raise DataError("none of the scans could be read")
-    group = group_near_duplicates(np.stack([found[0] for _, found in read]), bits)
+    group = _joined(group_near_duplicates(np.stack([found[0] for _, found in read]), bits), [r.group or r.scan for r, _ in read])
     parts: dict[str, list[str]] = {name: [] for name in fractions}
     rng = np.random.default_rng(np.random.SeedSequence(seed))
     for scanner in sorted({record.scanner for record, _ in read}):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from bagscan.core.errors import DataError, ReadError
-from bagscan.datasets.record import Collection, Record, image_size
+from bagscan.datasets.record import Collection, Record, image_size, view_named
 from bagscan.formats.limits import naming
 from bagscan.formats.scans import READERS, find_scans, scan_id_of
 from bagscan.formats.yolo import read_classes, read_yolo
@@ -36,7 +36,7 @@ def load(root: str | Path, scanner_digits: int = 0) -> Collection:
             bad[scan_id] = str(error)
             continue
         scanner = scan_id[:scanner_digits] if scanner_digits else "unknown"
-        records.append(Record(scan_id, path, annotations, scanner=f"{root.name}-{scanner}" if scanner_digits else scanner))
+        records.append(Record(scan_id, path, annotations, scanner=f"{root.name}-{scanner}" if scanner_digits else scanner, about=view_named(scan_id)))
     notes = [f"{len(records)} images, {sum(len(r.annotations) for r in records)} boxes of {len(classes)} classes."]
     if unlabelled:
         notes.append(f"{unlabelled} images have no label file: taken as without annotations.")

@@ -24,8 +24,8 @@ class SourceConfig:
 
     Attributes:
         format: ``simulated``, ``sixray``, ``yolo`` or ``coco``.
-        root: folder (COCO: the JSON file); relative to the data folder, ``BAGSCAN_DATA``; of
-            simulated scans relative to where bagscan is run.
+        root: folder (COCO: the JSON file); relative to the data folder, ``BAGSCAN_DATA``, or absolute;
+            of simulated scans relative to where bagscan is run.
         images, views: simulated: ``colour``, ``raw`` or ``all`` channels; ``below``, ``side`` or ``both``.
         items: simulated: every device of a view apart, with what is around it, in place of whole views.
         annotate: simulated: ``anomaly``, or ``device`` for detectors of items.

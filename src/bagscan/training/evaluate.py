@@ -11,7 +11,7 @@ import numpy as np
 
 from bagscan.core import OperatingPoint
 from bagscan.core.calibrated import UNCALIBRATED, platt
-from bagscan.core.errors import BagscanError, ConfigError
+from bagscan.core.errors import BagscanError, ConfigError, DataError
 from bagscan.datasets.record import Record
 from bagscan.datasets.splits import read_split
 from bagscan.evaluation.baseline import image_statistics, trivial_baseline
@@ -77,9 +77,14 @@ def _as_screened(data: DataConfig, run_folder: Path) -> tuple[DataConfig, Path, 
     """The same data by whole views where it was by items, the folder of its split, and whether that is the model's own.
 
     The split by views is the simulated set's own, and so of the same scans as that by items.
+
+    Raises:
+        DataError: a split of items that somebody made: which views are whose is not told in it.
     """
     if not any(source.items for source in data.sources):
         return data, run_folder, True
+    if data.split:
+        raise DataError(f"{data.split} splits items, and whole views are judged here: their part cannot be told from it. Train with the set's own split (data.split: null)")
     sources = tuple(dataclasses.replace(source, items=False) for source in data.sources)
     return dataclasses.replace(data, split=None, sources=sources), run_folder / "whole_views", False
 
@@ -112,7 +117,7 @@ def evaluate_model(
     judged = judge_part(model, data, part, split_folder, report, same)
     point = model.operating_point
     results = evaluate_levels(judged.bags, point.threshold if point else 0.5)
-    if any(item.about for item in judged.items):
+    if any(item.about.keys() - {"scan", "view"} for item in judged.items):
         results["simulated"] = _simulated(judged.items, point)
     if hasattr(model.scorer, "by_class") and model.config.input.square:
         results["classes"] = _classes(model, judged.samples)

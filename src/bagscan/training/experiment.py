@@ -147,7 +147,7 @@ def train(experiment: Experiment, out: Path, report: Report = print) -> dict[str
     records = load_records(experiment.data, report)
     split = obtain_split(experiment.data, records, out, report)
     resolved = dataclasses.replace(experiment, model=model.config)
-    save_resolved(resolved, "joint", out)
+    save_resolved(resolved, "joint", out, split)
     samples = {part: load_samples(part_records(experiment.data, records, split, part), model, report, split.sha256) for part in ("train", "val")}
     report(", ".join(f"{len(s)} {part}" for part, s in samples.items()) + f"; data hash {split.data_hash[:12]}")
 
@@ -190,7 +190,7 @@ def train_detection(experiment: DetectionExperiment, out: Path, report: Report =
     model = experiment.model()
     records = load_records(experiment.data, report)
     split = obtain_split(experiment.data, records, out, report)
-    save_resolved(experiment, "detection", out)
+    save_resolved(experiment, "detection", out, split)
     samples = {part: load_samples(part_records(experiment.data, records, split, part), model, report, split.sha256) for part in ("train", "val")}
 
     def keep(scores: dict[str, float]) -> None:

@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from bagscan.datasets.record import Record
 from bagscan.evaluation.items import MISSED, Judged
 from bagscan.evaluation.within_bag import BagResult
 from bagscan.model import Model
@@ -36,7 +35,7 @@ def as_judged(sample: Sample, truth: np.ndarray, scores: np.ndarray, foreground:
     kept = foreground.astype(bool)
     return Judged(
         id=record.id,
-        scan=scan_of(record),
+        scan=record.scan,
         view=record.about.get("view", "0"),
         anomalous=bool(record.annotations),
         score=float(scores[kept].max(initial=0)) if found else MISSED,
@@ -46,12 +45,3 @@ def as_judged(sample: Sample, truth: np.ndarray, scores: np.ndarray, foreground:
         found=found,
         segment_darkness=darkness[kept],
     )
-
-
-def scan_of(record: Record) -> str:
-    """The scan that a record is a view or an item of: told by simulated sets, else the record itself."""
-    scan = record.about.get("scan")
-    if scan is None:
-        return record.id
-    before, several_sets, _ = record.id.partition(":")
-    return f"{before}:{scan}" if several_sets else scan

@@ -211,7 +211,7 @@ def train_multi_label(experiment: MultiLabelExperiment, out: Path, report: Repor
     model = Model(experiment.model)
     records = load_records(experiment.data, report)
     split = obtain_split(experiment.data, records, out, report)
-    save_resolved(dataclasses.replace(experiment, model=model.config), "multi_label", out)
+    save_resolved(dataclasses.replace(experiment, model=model.config), "multi_label", out, split)
     parts: dict[str, Any] = {part: load_samples(part_records(experiment.data, records, split, part), model, report, split.sha256) for part in ("train", "val")}
     task = MultiLabelTask(model, parts["train"], parts["val"], experiment.training)
     positive = int((task.labels == 1).any(1).sum())

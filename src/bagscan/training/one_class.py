@@ -209,10 +209,11 @@ def train_one_class(experiment: OneClassExperiment, out: Path, report: Report = 
     model = start(experiment)
     records = load_records(experiment.data, report)
     split = obtain_split(experiment.data, records, out, report)
-    save_resolved(dataclasses.replace(experiment, model=model.config), "one_class", out)
+    save_resolved(dataclasses.replace(experiment, model=model.config), "one_class", out, split)
     parts = {}
     for part in ("train", "val"):
-        path = out / f"descriptions_{part}_{experiment_id(model, experiment.data, split.data_hash)}.safetensors"
+        shown = f"_{experiment.training.validation_scans}" if part == "val" and experiment.training.validation_scans else ""
+        path = out / f"descriptions_{part}_{experiment_id(model, experiment.data, split.data_hash)}{shown}.safetensors"
         if not path.exists():
             samples = load_samples(part_records(experiment.data, records, split, part), model, report, split.sha256)
             samples = spread(samples, experiment.training.validation_scans) if part == "val" else samples

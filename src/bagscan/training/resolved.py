@@ -11,15 +11,16 @@ import yaml
 
 from bagscan.core.errors import ConfigError
 from bagscan.core.files import write_whole
+from bagscan.datasets.splits import Split, read_split, write_split
 
 MAY_CHANGE = ("threads", "data.split", "training.loop.steps", "training.loop.patience", "training.loop.validate_every", "training.loop.checkpoint_every")
 
 
-def save_resolved(experiment: Any, kind: str, out: Path) -> None:
-    """Write ``config.yaml`` with every default filled in.
+def save_resolved(experiment: Any, kind: str, out: Path, split: Split | None = None) -> None:
+    """Write ``config.yaml`` with every default filled in, and the split that is trained on, wherever it was read from.
 
     Raises:
-        ConfigError: a run was started there with other settings, so that going on would make a
+        ConfigError: a run was started there with other settings or on another split, so that going on would make a
             record of neither.
     """
     plain = json.loads(json.dumps({"kind": kind, **dataclasses.asdict(experiment)}))
@@ -31,7 +32,16 @@ def save_resolved(experiment: Any, kind: str, out: Path) -> None:
             told = ", ".join(f"{key} was {before.get(key)!r}, now {now.get(key)!r}" for key in changed[:5])
             raise ConfigError(f"{out} holds a run with other settings ({told}): use another --out, or delete it")
     out.mkdir(parents=True, exist_ok=True)
+    if split is not None:
+        _keep_split(split, out)
     write_whole(path, yaml.safe_dump(plain, sort_keys=False))
+
+
+def _keep_split(split: Split, out: Path) -> None:
+    own = out / "split.json"
+    if own.exists() and (out / "checkpoint.safetensors").exists() and read_split(own).data_hash != split.data_hash:
+        raise ConfigError(f"{out} holds a run on another split, {own}, whose training scans may be in a test part of this one: use another --out, or delete it")
+    write_split(own, split)
 
 
 def _flat(tree: Any, at: str = "") -> dict[str, Any]:
