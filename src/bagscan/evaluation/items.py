@@ -148,7 +148,6 @@ def evaluate_items(items: Sequence[Judged], thresholds: Thresholds, seen_layouts
         "strata": stratum_table(items, thresholds.item, hidden),
         "groups": {name: _group(list(members), thresholds.item) for name, members in _groups(items, seen_layouts).items()},
         "reliability": reliability(truth, platt(scores, thresholds.platt)),
-        "missed_by_the_detector": int(sum(not i.found and i.anomalous for i in items)),
     }
     return results
 

@@ -135,7 +135,7 @@ def evaluate_model(
             "hash": judged.split.data_hash,
             "counts": {"scans": len(judged.bags), "left_out_scanner": experiment.data.leave_out_scanner},
         },
-        config=dataclasses.asdict(model.config),
+        config={"model_id": model.id, **dataclasses.asdict(model.config)},
         seeds=[experiment.seed],
         notes=notes,
     )
