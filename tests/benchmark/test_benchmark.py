@@ -2,6 +2,10 @@
 
 import json
 import shutil
+import subprocess
+import sys
+from concurrent.futures import Future
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
 from pathlib import Path
 
@@ -122,6 +126,52 @@ def test_a_cell_that_fails_is_told_and_the_others_go_on(ran, monkeypatch):
     assert run.exit_code == 3
     assert "high_squeezenet_seed0 failed: RuntimeError: no room on the disk" in run.output
     assert (ran / "results" / "smoke" / "table-2" / "high-low-z_squeezenet_seed0.json").exists()
+
+
+def test_a_worker_that_is_killed_takes_no_traceback_with_it(ran, monkeypatch):
+    import bagscan.benchmark.run as run_module
+
+    class Killed:
+        def __init__(self, *_, **__): ...
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_): ...
+        def submit(self, *_):
+            dead = Future()
+            dead.set_exception(BrokenProcessPool("killed"))
+            return dead
+
+    monkeypatch.setattr(run_module, "ProcessPoolExecutor", Killed)
+    run = bench(ran, "table-2", "--only", "vgg", "--only", "seed0", "--workers", "2")
+    assert run.exit_code == 3
+    assert "a worker died" in run.output
+    assert "6 of 6 cells failed" in run.output
+
+
+def test_two_cells_at_a_time_leave_stdout_to_the_result(ran):
+    words = ["benchmark", "table-1", "--scale", "smoke", "--only", "resnet", "--only", "seed0", "--workers", "2", "--json"]
+    places = ["--data", str(ran / "data"), "--runs", str(ran / "runs"), "--results", str(ran / "results")]
+    run = subprocess.run([sys.executable, "-c", "from bagscan.cli import main; main()", *words, *places], capture_output=True, text=True, check=True)
+    told = json.loads(run.stdout)
+    assert {record["config"]["cell"]["data"] for record in told["cells"]} >= {"pseudo-colour", "high", "low", "effective Z"}
+    assert "[high_resnet-50_seed0] judging" in run.stderr
+
+
+@pytest.mark.parametrize(("content", "told"), [("{", "no result record"), ("{}", "no result record"), (None, "something else than a cell of table-1")])
+def test_a_file_that_is_no_record_is_named(ran, tmp_path, content, told):
+    shutil.copytree(ran / "results", tmp_path / "results")
+    odd = tmp_path / "results" / "smoke" / "table-1" / "odd.json"
+    odd.write_text(content or (ran / "results" / "smoke" / "table-2" / "pseudo-colour_resnet-50_seed0.json").read_text())
+    with pytest.raises(DataError, match=f"odd.json: .*{told}"):
+        read_cells(tmp_path / "results" / "smoke", "table-1")
+
+
+def test_what_is_asked_of_the_benchmark_is_checked(folder):
+    for words, told in ((["tabel-1"], "did you mean 'table-1'"), (["figures", "--only", "resnet"], "leave out --only")):
+        run = bench(folder, *words)
+        assert isinstance(run.exception, ConfigError)
+        assert told in str(run.exception)
 
 
 def test_seeds_of_other_settings_are_a_row_of_their_own(ran):

@@ -1,7 +1,6 @@
 """What the comparison of levels says of scores that are known."""
 
 import importlib.util
-import json
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,6 +14,7 @@ from bagscan.benchmark.scales import SCALES
 from bagscan.core import View
 from bagscan.datasets.items import mask_annotation
 from bagscan.datasets.record import Record
+from bagscan.evaluation.results import make_record, write_record
 from bagscan.training.samples import Sample, to_counts
 
 spec = importlib.util.spec_from_file_location("levels", Path(__file__).parents[2] / "benchmarks" / "levels.py")
@@ -72,6 +72,10 @@ def test_an_anomaly_stands_out_by_its_distance_in_spreads_of_what_surrounds_it()
     assert np.isnan(levels.stands_out(replace(sample, annotations=())))
 
 
+def record_of(settings: str):
+    return make_record("a", {"n": 1}, data={"name": "a", "hash": "0", "counts": {}}, config={"settings": settings}, seeds=[0])
+
+
 def place_at(folder: Path) -> Place:
     return Place(SCALES["small"], folder / "data", folder / "runs", folder / "results")
 
@@ -82,10 +86,9 @@ def test_a_seed_counts_once_every_channel_of_both_levels_is_there(tmp_path):
         levels.seeds_of(place, network)
     for seed, rows in ((0, levels.ROWS), (1, levels.ROWS[:3]), (2, levels.ROWS)):
         for cell in (Cell(table, data, network, seed) for table in levels.LEVELS.values() for data in rows):
-            place.result(cell).parent.mkdir(parents=True, exist_ok=True)
-            place.result(cell).write_text(json.dumps({"config": {"settings": settings_hash(cell, place.scale)}}))
+            write_record(place.result(cell), record_of(settings_hash(cell, place.scale)))
     assert levels.seeds_of(place, network) == [0, 2]
-    place.result(Cell(TABLE_1, "high", network, 2)).write_text(json.dumps({"config": {"settings": "of another day"}}))
+    write_record(place.result(Cell(TABLE_1, "high", network, 2)), record_of("of another day"))
     assert levels.seeds_of(place, network) == [0]
 
 

@@ -87,7 +87,7 @@ def cells(table: str, scale: Scale) -> list[Cell]:
     if table == ABLATION:
         return [Cell(ABLATION, "high + low + Z", OURS, 0, name) for name in ABLATIONS]
     if table not in (TABLE_1, TABLE_2):
-        raise ConfigError(f"no table {table!r}: table-1, table-2 or ablation")
+        raise ConfigError(f"no table {table!r}: {TABLE_1}, {TABLE_2} or {ABLATION}")
     rows = rows if table == TABLE_2 else rows[:4]
     return [Cell(table, data, network, seed) for seed in scale.seeds for network in reversed(NETWORKS) for data in rows]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,7 @@ from bagscan.benchmark.gbad_cells import TABLE, VARIANTS, GBADCell, GBADPlace
 from bagscan.benchmark.gbad_images import Report, images_of
 from bagscan.benchmark.tables import interval, over_seeds, spread, table_lines
 from bagscan.core.errors import DataError
-from bagscan.evaluation.results import check_record
+from bagscan.evaluation.results import read_record
 from bagscan.model import Model
 from bagscan.training.multi_label import class_scores, label_matrix
 
@@ -30,11 +29,7 @@ RATES = {f"{average}_{what}": f"{average} {short}" for average in ("micro", "mac
 
 def read_gbad(folder: Path, dataset: str) -> list[dict[str, Any]]:
     """Records of the finished cells of one data set, in the order of the table."""
-    found = []
-    for path in sorted(folder.glob(f"{dataset}_*.json")):
-        record = json.loads(path.read_text())
-        check_record(record)
-        found.append(record)
+    found = [read_record(path) for path in sorted(folder.glob(f"{dataset}_*.json"))]
     return sorted(found, key=lambda r: (r["config"]["cell"]["skew"], VARIANTS.index(r["config"]["cell"]["variant"]), r["seeds"][0]))
 
 

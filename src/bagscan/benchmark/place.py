@@ -15,6 +15,7 @@ from bagscan.benchmark.cells import DATA, Cell, model_and_training, quantity_of_
 from bagscan.benchmark.scales import Scale, ScanSet
 from bagscan.benchmark.store import load_items
 from bagscan.evaluation.items import Hidden, Judged
+from bagscan.evaluation.results import read_record
 from bagscan.simulate.summary import read_scans
 from bagscan.training.samples import Sample, spread
 
@@ -57,7 +58,7 @@ class Place:
 
 def is_result_of(path: Path, settings: str) -> bool:
     """Whether a result record is there, of settings with this hash."""
-    return path.exists() and json.loads(path.read_text())["config"].get("settings") == settings
+    return path.exists() and read_record(path)["config"].get("settings") == settings
 
 
 def training_hash(cell: Cell, scale: Scale) -> str:

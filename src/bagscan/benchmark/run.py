@@ -9,6 +9,7 @@ import shutil
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
 from multiprocessing import get_context
 from typing import Any
@@ -51,10 +52,11 @@ def make_sets(place: Place, workers: int, report: Report = print) -> None:
 def run_cells(place: Place, cells: Sequence[Cell], workers: int = 1, report: Report = print, simulating: int = 0) -> int:
     """Run what is missing of a list of cells; returns how many failed.
 
-    An error in one cell is reported, and the others go on.
+    An error in one cell is reported, and the others go on. Where the system kills a worker, for want of memory for example, all
+    stop: the same line goes on at their checkpoints.
 
     Args:
-        workers: cells at a time. simulating: processes that simulate sets; 0 for as many.
+        report: of several workers a function of a module, which they find by its name. workers: cells at a time. simulating: processes that simulate sets; 0 for as many.
     """
     make_sets(place, simulating or workers, report)
     for one in (*place.scale.train_on, *place.scale.also_test):
@@ -68,8 +70,12 @@ def run_cells(place: Place, cells: Sequence[Cell], workers: int = 1, report: Rep
             _guarded(place, cell, report)
     elif todo:
         with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-            for done in as_completed([pool.submit(_guarded, place, cell) for cell in todo]):
-                report(done.result())
+            running = [pool.submit(_guarded, place, cell, report) for cell in todo]
+            try:
+                for done in as_completed(running):
+                    report(done.result())
+            except BrokenProcessPool:
+                report("a worker died, perhaps for want of memory (--workers 1 takes less): the same line goes on where they all were")
     return sum(not place.is_done(cell) for cell in cells)
 
 

@@ -11,8 +11,9 @@ import numpy as np
 
 from bagscan.benchmark.cells import ABLATION, DATA, NETWORKS, TABLE_1, TABLE_2
 from bagscan.benchmark.scales import SCALES
+from bagscan.core.errors import DataError
 from bagscan.evaluation.items import STRATA
-from bagscan.evaluation.results import check_record
+from bagscan.evaluation.results import read_record
 
 OLDER = "older settings"
 TITLES = {
@@ -23,11 +24,16 @@ TITLES = {
 
 
 def read_cells(folder: Path, table: str) -> list[dict[str, Any]]:
-    """The records of the finished cells of one table, in its order."""
+    """The records of the finished cells of one table, in its order.
+
+    Raises:
+        DataError: a file there is no record, or one of something else; it is named.
+    """
     found = []
     for path in sorted((folder / table).glob("*.json")):
-        record = json.loads(path.read_text())
-        check_record(record)
+        record = read_record(path)
+        if record["config"].get("cell", {}).get("table") != table:
+            raise DataError(f"{path}: a record of something else than a cell of {table}; move it away")
         found.append(record)
     data, networks = list(DATA), list(NETWORKS)
     return sorted(found, key=lambda r: (data.index(cell_of(r)["data"]), networks.index(cell_of(r)["network"]), cell_of(r)["variant"], cell_of(r)["seed"]))

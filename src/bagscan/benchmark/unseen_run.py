@@ -19,7 +19,7 @@ from bagscan.benchmark.place import Place, is_result_of, samples_of, test_items,
 from bagscan.benchmark.run import make_sets
 from bagscan.benchmark.unseen import ALONE, SETTINGS, TINY, compare, describe_tests, scorers_of, without
 from bagscan.core.errors import BagscanError, ConfigError
-from bagscan.evaluation.results import check_record, make_record, write_record
+from bagscan.evaluation.results import make_record, read_record, write_record
 from bagscan.model import Model
 from bagscan.model_config import ModelConfig
 from bagscan.registry import part
@@ -149,10 +149,7 @@ def _described(model: Model, samples: Sequence[Sample], path: Path, report: Repo
 
 def read_unseen(folder: Path) -> list[dict[str, Any]]:
     """Records of the kinds that are done."""
-    found = [json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))]
-    for record in found:
-        check_record(record)
-    return found
+    return [read_record(path) for path in sorted(folder.glob("*.json"))]
 
 
 def _simulated(place: Place, report: Report) -> Material:

@@ -8,6 +8,9 @@ from typing import Annotated, Any
 import typer
 
 from bagscan.cli.terminal import EXIT_BAD_ITEMS, AsJson, Device, compute_on, say, show
+from bagscan.core.errors import ConfigError, nearest
+
+WHAT = ("table-1", "table-2", "ablation", "figures", "gbad", "gbad-figures", "unseen")
 
 
 def benchmark(
@@ -27,6 +30,11 @@ def benchmark(
     as_json: AsJson = False,
 ) -> None:
     """The tables and figures of paper A and report B; the same line goes on where it was stopped."""
+
+    if what not in WHAT:
+        raise ConfigError(f"nothing is called {what!r}{nearest(what, WHAT)}; there are {', '.join(WHAT)}")
+    if only and what.endswith("figures"):
+        raise ConfigError(f"{what} draws every cell that is there: leave out --only")
     compute_on(device)
     if what in ("gbad", "gbad-figures"):
         _benchmark_gbad(what, scale, dataset, list_of, data, runs, results or Path("benchmarks/results/gbad"), only, out, as_json)
@@ -64,7 +72,6 @@ def _benchmark_gbad(what: str, scale: str, dataset: str, lists: list[str], data:
     from bagscan.benchmark.gbad import run_gbad
     from bagscan.benchmark.gbad_cells import SCALES, GBADPlace, cells
     from bagscan.benchmark.gbad_tables import draw, markdown, read_gbad
-    from bagscan.core.errors import ConfigError, nearest
 
     if scale not in SCALES:
         raise ConfigError(f"no scale {scale!r}{nearest(scale, SCALES)}; there are {', '.join(SCALES)}")
