@@ -1,5 +1,6 @@
 """A detector trains, is judged and kept, and its weights take their place in a model."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -133,3 +134,36 @@ def test_a_model_loads_without_the_weights_that_its_parts_started_from(config, t
     monkeypatch.setattr("bagscan.regions.mask_rcnn.create_backbone", lambda *a: (asked.append(a[2]), build(*a))[1])
     Model.load(tmp_path / "model")
     assert asked == [False]
+
+
+@pytest.mark.parametrize("name", ["mask_rcnn", "faster_rcnn"])
+def test_whole_items_are_trained_calibrated_and_screened(config, tmp_path, simulated_root, name):
+    """Strategy 1 of paper A: a detector's items, one verdict on each."""
+    train_detection(read_experiment(config, [f"regioner.name={name}"]), tmp_path / "found", lambda _: None)
+    small = {
+        "data.sources": f"[{{format: simulated, root: {simulated_root}, images: raw, views: both, items: true}}]",
+        "data.fractions": "[0.34, 0.33, 0.33]",
+        "model.input.working_side_px": 0,
+        "model.regioner": f"{{name: {name}, backbone: test_resnet, dim: 16, stride: 2, min_score: 0.0}}",
+        "model.encoder": "{name: crop, backbone: test_resnet, size_px: 32}",
+        "training.batch_size": 4,
+        "training.validation_scans": 4,
+        "training.augment.crop_px": 64,
+        "training.augment.threats": 0.0,
+        "training.loop": "{steps: 2, warmup: 1, validate_every: 2}",
+        "init_regioner": str(tmp_path / "found" / "regioner.safetensors"),
+    }
+    settings = [word for key, value in small.items() for word in ("--set", f"{key}={value}")]
+    model, run = tmp_path / "run" / "model", CliRunner().invoke
+    whole = str(Path(__file__).parents[2] / "configs" / "items_whole.yaml")
+    trained = run(app, ["train", whole, "--out", str(tmp_path / "run"), *settings])
+    assert trained.exit_code == 0, trained.output
+    calibrated = run(app, ["calibrate", whole, "--model", str(model), "--level", "scan", "--max-fpr", "0.5", *settings])
+    assert calibrated.exit_code == 0, calibrated.output
+    screened = run(app, ["screen", str(simulated_root / "raw"), "--model", str(model), "--out", str(tmp_path / "out"), "--json"])
+    assert screened.exit_code == 0, screened.output
+    rows = json.loads((tmp_path / "out" / "findings.json").read_text())
+    assert sum(row["n_regions"] for row in rows) > 0
+    found = [finding for row in rows for finding in row["findings"]]
+    assert all(finding["kind"] == "instance" for finding in found)
+    assert {row["decision"] for row in rows} <= {"ALARM", "CLEAR"}
