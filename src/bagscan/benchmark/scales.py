@@ -110,7 +110,7 @@ SCALES = {
         dim=64,
         steps=600,
         object_steps=600,
-        crop_steps=150,
+        crop_steps=375,  # about as many minutes as the pooled cells' 600
         detector_steps=800,
         batch=16,  # on one thread torch takes a slower way through 1x1 convolutions below 16
         learning_rate=1e-3,
@@ -120,7 +120,7 @@ SCALES = {
         validation_scans=120,
         threats=0.5,
         shrink=2,
-        network_share=(("VGG-16", 0.25), ("ResNet-50", 0.8)),  # within 40 minutes of one core in 32 bits
+        network_share=(("VGG-16", 0.25), ("ResNet-50", 0.8)),  # so that a core without 16 bits is done in some 40 minutes too
     ),
     "full": Scale(
         "full",
