@@ -152,7 +152,7 @@ def reliability(records: Sequence[dict[str, Any]], name: str, path: Path) -> Pat
 def contours(place: Place, records: Sequence[dict[str, Any]], path: Path, report: Callable[[str], None]) -> Path | None:
     """Items of the test set under each kind of image: benign segments green, anomalous red (paper A, Figs. 4 and 5).
 
-    One network, that of the last finished row; models are read from the run folders, where they are there.
+    One network, the last of the table that has rows; models are read from the run folders, where they are there.
     """
     panels = _panels(records)
     if not panels:
