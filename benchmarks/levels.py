@@ -22,6 +22,7 @@ import torch
 from scipy.ndimage import binary_dilation
 
 from bagscan.benchmark.cells import DATA, NETWORKS, TABLE_1, TABLE_2, Cell, model_and_training
+from bagscan.benchmark.judgement import scores_path
 from bagscan.benchmark.place import Place, test_items
 from bagscan.benchmark.scales import SCALES, ScanSet
 from bagscan.core.files import write_whole
@@ -96,12 +97,10 @@ def seeds_of(place: Place, network: str) -> list[int]:
 
 
 def scores_of(place: Place, one: ScanSet, cell: Cell, items: Sequence[Sample]) -> np.ndarray:
-    """(n,) scores of items by the model of a cell, kept beside it, so that a run that was stopped goes on where it was."""
-    model = place.run_folder(cell) / "model"
-    weights = hashlib.sha256((model / "weights.safetensors").read_bytes()).hexdigest()
-    path = model.parent / f"scores_{one.name}_{identity_of([weights, *(item.record.id for item in items)])[:8]}.json"
+    """(n,) scores of items by the model of a cell: those that its judgement has kept, or as it would."""
+    path = scores_path(place, cell, one.name, items)
     if not path.exists():
-        judged = judge_items(Model.load(model), items, model_and_training(cell, place.scale)[1].bf16)
+        judged = judge_items(Model.load(place.run_folder(cell) / "model"), items, model_and_training(cell, place.scale)[1].bf16)
         write_whole(path, json.dumps([float(j.score) for j in judged]))
         print(one.name, cell.table, cell.slug, flush=True)
     return np.array(json.loads(path.read_text()))

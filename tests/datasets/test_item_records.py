@@ -1,13 +1,16 @@
 """Items of simulated scans: where they are, what they hide, and which mask stands for which."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
+from pycocotools import mask as rle
 
 from bagscan.core.errors import ConfigError, DataError
 from bagscan.datasets import simulated
-from bagscan.datasets.items import MARGIN_PX, cut, match
+from bagscan.datasets.items import MARGIN_PX, cut, item_records, match
+from bagscan.datasets.record import Record
 
 
 def test_every_device_of_every_view_is_an_item_with_its_anomaly_on_it(simulated_root):
@@ -38,6 +41,30 @@ def test_window_holds_the_device_that_the_truth_tells_of(simulated_root):
     assert (x1, y1) == (max(0, x - MARGIN_PX), max(0, y - MARGIN_PX))
     assert x2 >= x + w
     assert y2 >= y + h
+
+
+def test_another_device_of_the_bag_has_its_own_class_layout_and_piece():
+    def square(number, category, left):
+        mask = np.zeros((60, 120), np.uint8, order="F")
+        mask[10:40, left : left + 30] = 1
+        coded = rle.encode(mask)
+        return {"id": number, "role": "device", "category": category, "area": 900, "parent_id": None, "segmentation": {"size": coded["size"], "counts": coded["counts"].decode()}}
+
+    truth = {"image": {"height": 60, "width": 120}, "annotations": [square(1, "phone", 5), square(2, "laptop", 45), square(3, "phone", 85)]}
+    about = {"scan": "a", "layout": "phone/slab", "piece": "known"}
+    devices = [
+        {"name": "phone", "family": "phone/slab/01", "piece": 3},
+        {"name": "toaster", "family": "toaster/two_slots/02", "piece": None},  # which shows nothing in this view
+        {"name": "laptop", "family": "laptop/drive_bay/02", "piece": None},
+        {"name": "phone", "family": "phone/fold/04", "piece": 1},
+    ]
+    items = item_records(Record("a_below", Path("a.tif"), scanner="phone", about=about), truth, devices)
+    assert [(i.scanner, i.about["layout"], i.about["piece"]) for i in items] == [
+        ("phone", "phone/slab", "known"),
+        ("laptop", "laptop/drive_bay", "new"),
+        ("phone", "phone/fold", "known"),
+    ]
+    assert all(i.about["scan"] == "a" for i in items)
 
 
 def test_devices_are_annotated_for_detectors(simulated_root):

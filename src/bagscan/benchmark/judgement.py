@@ -6,6 +6,7 @@ Each set is kept once it is judged, so that a cell that is killed goes on with t
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import time
 from collections.abc import Callable, Sequence
@@ -66,6 +67,7 @@ def _judge_set(place: Place, cell: Cell, model: Model, one: ScanSet, thresholds:
     started = time.monotonic()
     judged = judge_items(model, test, bf16)
     spent = (time.monotonic() - started) / max(1, len(test))
+    write_whole(scores_path(place, cell, one.name, test), json.dumps([float(j.score) for j in judged]))
     hidden = hidden_views(place, one, judged)
     results = evaluate_items(judged, thresholds, seen, hidden) | {"seconds_per_item": spent}
     results["roc"] = roc_points(*arrays(judged)[:2])
@@ -76,6 +78,14 @@ def _judge_set(place: Place, cell: Cell, model: Model, one: ScanSet, thresholds:
         under = [judge_detected(model, sample, found, bf16) for sample, found in detected_items(place, one, cell.data)]
         results["detected"] = compare_masks(under, judged, thresholds, hidden_views(place, one, under, place.scale.detected_scans))
     return results
+
+
+def scores_path(place: Place, cell: Cell, set_name: str, items: Sequence[Sample]) -> Path:
+    """Where the scores of these items by the weights of a cell are kept, as a list, beside its model."""
+    folder = place.run_folder(cell)
+    weights = hashlib.sha256((folder / "model" / "weights.safetensors").read_bytes()).hexdigest()
+    identity = hashlib.sha256(",".join([weights, *(item.record.id for item in items)]).encode()).hexdigest()
+    return folder / f"scores_{set_name}_{identity[:8]}.json"
 
 
 def judge_detected(model: Model, sample: Sample, found: bool, bf16: bool = False) -> Judged:

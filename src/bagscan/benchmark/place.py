@@ -22,7 +22,7 @@ from bagscan.training.samples import Sample, spread
 # Fields of a scale that weights depend on beside a cell's own settings, and those that only its judgement does.
 TRAINED_ON = ("train_on", "shrink", "validation_scans")
 JUDGED_ON = ("also_test", "test_scans", "detected_scans", "detector_steps")
-JUDGEMENT = 4  # raised where the code judges something else
+JUDGEMENT = 5  # raised where the code judges something else
 
 
 @dataclass(frozen=True)

@@ -24,25 +24,29 @@ LEAST_PX = 200  # a device that shows fewer pixels is not an item
 LEAST_VISIBLE_PX = 20  # of an anomaly inside its item: of fewer the item is neither benign nor, in that view, anomalous
 
 
-def item_records(record: Record, truth: Mapping[str, Any]) -> list[Record]:
+def item_records(record: Record, truth: Mapping[str, Any], devices: Sequence[Mapping[str, Any]] = ()) -> list[Record]:
     """The items of one view, given its truth file.
 
     Another device that the anomaly's shadow falls on is left out: it is neither benign nor its host. So is a host
     that shows next to nothing of its anomaly; ``about["holds"]`` of the other items tells that the bag has one.
 
     Args:
-        record: of the whole view. truth: COCO entries of the view.
+        record: of the whole view. truth: COCO entries of the view. devices: what the simulator tells of each device of the bag,
+            in the order of the entries: of which class, layout and piece every item is, not the device under test alone.
     """
     height, width = truth["image"]["height"], truth["image"]["width"]
     entries = truth["annotations"]
     hidden = next((e for e in entries if e["category"] == "anomaly"), None)
     anomaly = decode_mask(hidden["segmentation"], height, width) if hidden else np.zeros((height, width), bool)
-    found = []
-    for entry in entries:
-        if entry["role"] != "device" or entry["area"] < LEAST_PX:
+    found, told = [], iter(devices)
+    for entry in (e for e in entries if e["role"] == "device"):
+        device = next((d for d in told if d["name"] == entry["category"]), None)  # one that shows nothing has no entry
+        if entry["area"] < LEAST_PX:
             continue
         mask = decode_mask(entry["segmentation"], height, width)
         one = cut(record, mask, str(entry["id"]), entry["category"])
+        if device is not None:
+            one = replace(one, scanner=device["name"], about={**one.about, **kin(device)})
         host = hidden is not None and hidden["parent_id"] == entry["id"]
         x1, y1, x2, y2 = one.window or (0, 0, width, height)
         assert one.item is not None
@@ -53,9 +57,18 @@ def item_records(record: Record, truth: Mapping[str, Any]) -> list[Record]:
         if host and shown.sum() > LEAST_VISIBLE_PX:
             found.append(replace(one, annotations=(mask_annotation("anomaly", shown),), labels={"anomaly": 1}))
         elif not host:
-            about = {k: v for k, v in record.about.items() if k not in ("kind", "way", "stratum")}
+            about = {k: v for k, v in one.about.items() if k not in ("kind", "way", "stratum")}
             found.append(replace(one, annotations=(), labels={"anomaly": -1}, about=about))
     return found
+
+
+def kin(device: Mapping[str, Any]) -> dict[str, str]:
+    """Layout of a device, and whether it is one of the pieces that a laboratory scans again and again.
+
+    Args:
+        device: with its ``family`` (class/layout/number) and ``piece``, as the simulator tells.
+    """
+    return {"layout": "/".join(device["family"].split("/")[:2]), "piece": "new" if device.get("piece") is None else "known"}
 
 
 def cut(record: Record, mask: np.ndarray, name: str, device: str) -> Record:

@@ -8,7 +8,7 @@ from typing import Any
 
 from bagscan.core import Annotation
 from bagscan.core.errors import ConfigError, DataError
-from bagscan.datasets.items import LEAST_PX, item_records
+from bagscan.datasets.items import LEAST_PX, item_records, kin
 from bagscan.datasets.record import Collection, Record
 from bagscan.formats.coco import decode_mask
 from bagscan.simulate.summary import read_scans
@@ -52,7 +52,8 @@ def load(root: str | Path, images: str = "colour", views: str = "both", items: b
             try:
                 truth = json.loads((root / "truth" / f"{name}.json").read_text())
                 whole = _record(scan, view, truth, path, root / "colour" / f"{name}.png" if images == "all" else None, annotate, label)
-                records += item_records(whole, truth) if items else [whole]
+                devices = [thing for thing in scan["things"] if thing["role"] == "device"]
+                records += item_records(whole, truth, devices) if items else [whole]
             except (OSError, ValueError, KeyError) as error:
                 bad[name] = f"{root / 'truth' / name}.json: {error}"
     positive = sum(bool(r.annotations) for r in records)
@@ -102,9 +103,8 @@ def _labels(scan: dict[str, Any], label: str) -> dict[str, int]:
 def _about(scan: dict[str, Any], view: str) -> dict[str, str]:
     """What tables tell apart: by anomaly, by view, and by what lies around."""
     seen = scan["views"][view]
-    about = {"scan": scan["id"], "view": view, "layout": "/".join(scan["family"].split("/")[:2])}
+    about = {"scan": scan["id"], "view": view} | kin(scan)
     about["holds"] = "yes" if "anomaly" in scan else "no"  # the bag, in whatever view
-    about["piece"] = "new" if scan.get("piece") is None else "known"
     about["ambiguous"] = "yes" if seen["ambiguous"] else "no"
     about["look_alike"] = "yes" if any(thing["role"] == "look_alike" for thing in scan["things"]) else "no"
     return about | ({key: scan["anomaly"][key] for key in ("kind", "way")} | {"stratum": seen["stratum"]} if "anomaly" in scan else {})
