@@ -1,6 +1,7 @@
 """The review page in a real browser: by mouse where people click, by keyboard alone where they read."""
 
 import os
+import re
 import shutil
 
 import pytest
@@ -211,6 +212,96 @@ def test_a_ring_shows_where_a_small_flagged_part_lies(make_house, enter):
     assert ringed(0)
     page.get_by_label("threshold").fill("3")
     assert not ringed(0), "no part is flagged there"
+
+
+def test_enter_on_a_button_of_the_dialog_does_what_the_button_says(make_house, enter):
+    house = make_house()
+    scan = bag(house)
+    page = enter(house, "operator")
+    page.keyboard.press("n")
+    page.wait_for_selector("canvas")
+    page.keyboard.press("s")
+    page.get_by_role("button", name="Cancel").focus()
+    page.keyboard.press("Enter")
+    expect(page.locator("dialog[open]")).to_have_count(0)
+    page.keyboard.press("s")
+    page.get_by_role("button", name="dense block").focus()
+    page.keyboard.press("Enter")
+    expect(page.locator("dialog[open]")).to_have_count(1)
+    page.get_by_role("button", name="Decide").focus()
+    page.keyboard.press("Enter")
+    expect(page.locator("text=Decided: suspect")).to_be_visible()
+    (made,) = house.person("operator").get(f"/v1/scans/{scan}").json()["decisions"]
+    assert (made["value"], made["reason"]) == ("suspect", "dense block")
+
+
+def test_nothing_is_decided_while_the_next_scan_is_on_its_way(make_house, enter):
+    house = make_house()
+    first, second = bag(house), bag(house, number=1)
+    page = enter(house, "operator")
+    page.keyboard.press("n")
+    page.wait_for_selector("canvas")
+    shown = page.url.rpartition("/")[2]
+    coming = second if shown == first else first
+    waiting = []
+    page.route(re.compile(coming + ".*pixels"), lambda route: waiting.append(route))
+    page.keyboard.press("n")
+    page.wait_for_timeout(300)
+    assert waiting
+    page.keyboard.press("c")
+    page.wait_for_timeout(200)
+    expect(page.locator("dialog[open]")).to_have_count(0)
+    for route in waiting:
+        route.continue_()
+    expect(page.locator(".queue li.here")).to_have_count(1)
+    expect(page).to_have_url(re.compile(coming))
+    assert all(not house.person("operator").get(f"/v1/scans/{one}").json()["decisions"] for one in (first, second))
+
+
+def test_a_page_that_answers_late_leaves_the_one_that_is_looked_at_alone(make_house, enter):
+    house = make_house()
+    scan = bag(house)
+    page = enter(house, "supervisor")
+    waiting = []
+    page.route(re.compile("v1/scans.limit"), lambda route: waiting.append(route))
+    page.locator("nav a", has_text="Scans").click()
+    page.locator("nav a", has_text="Review").click()
+    expect(page.locator(".queue li")).to_have_count(1)
+    page.keyboard.press("n")
+    page.wait_for_selector("canvas")
+    for route in waiting:
+        route.continue_()
+    page.wait_for_timeout(300)
+    expect(page.locator("canvas")).to_have_count(2)
+    page.locator("nav a", has_text="Statistics").click()
+    expect(page.locator("h1", has_text="Statistics")).to_be_visible()
+    page.keyboard.press("c")
+    expect(page.locator("dialog[open]")).to_have_count(0)
+    assert house.person("operator").post("/v1/queue/claim", json={"scan_id": scan}).status_code == 200, "it was released"
+
+
+def test_what_nothing_penetrates_is_metal_to_the_console(make_house, enter):
+    """Effective Z is 0 there by convention, which must not make it organic."""
+    page = enter(make_house(), "operator")
+    shown = page.evaluate(
+        """async () => {
+          const { prepare, render, STANDARD } = await import("/static/console.js");
+          const [height, width] = [9, 27]; // thirds: organic, air, and what nothing passes
+          const planes = [[20000, 65535, 300], [30000, 65535, 400], [7000, 0, 0]];
+          const counts = new Uint16Array(3 * height * width);
+          planes.forEach((values, c) => { for (let i = 0; i < height * width; i++) counts[c * height * width + i] = values[Math.floor((i % width) / 9)]; });
+          const view = prepare({ head: { channels: ["low", "high", "zeff"], height, width, bits: 16, quantity: "dual_energy" }, buffer: counts.buffer, start: 0 });
+          const at = (how) => [4, 13, 22].map((x) => Array.from(render(view, { ...STANDARD, ...how }).data.slice(4 * (4 * width + x), 4 * (4 * width + x) + 3)));
+          return { metal: at({ metal: true }), organic: at({ organic: true }), plain: at({}) };
+        }"""
+    )
+    dark, shadow = (lambda rgb: max(rgb) < 60), (lambda rgb: min(rgb) > 190)
+    assert dark(shown["metal"][2])
+    assert shadow(shown["organic"][2])
+    assert shadow(shown["metal"][0])
+    assert not shadow(shown["organic"][0])
+    assert min(shown["metal"][1] + shown["organic"][1]) > 240, "air is air"
+    assert shown["plain"][2][2] >= shown["plain"][2][0], "dark blue, no orange"
 
 
 def test_a_bag_of_which_nothing_was_judged_does_not_look_judged_and_clear(make_house, enter):

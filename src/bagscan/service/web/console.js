@@ -5,6 +5,7 @@ const ANCHORS = [[7.4, 0.9, 0.52, 0.15], [9.8, 0.58, 0.6, 0.18], [12.6, 0.2, 0.6
 const DEPTH = 1.3;
 const BLACK_FROM = 2, BLACK_AT = 5.5;
 const N_Z = 128, N_A = 512, Z_FROM = 5, Z_TO = 32, A_TO = 6;
+const DENSE = 0.05, DENSE_Z = 24; // low transmission below which a Z that is not told means that next to nothing passes: metal
 export const ORGANIC_BELOW = 10.5, METAL_FROM = 17;
 
 let table = null;
@@ -59,9 +60,13 @@ export function prepare({ head, buffer, start }) {
       attenuation[i] = used.length ? Math.max(0, sum / used.length) : 0;
     }
     const zeff = plane("zeff");
-    if (zeff) z = Float32Array.from(zeff, (count) => count / 1000);
+    if (zeff) {
+      z = smoothed(Float32Array.from(zeff, (count) => count / 1000), height, width);
+      const low = plane("low");
+      if (low) for (let i = 0; i < n; i++) if (!zeff[i] && low[i] < DENSE * full) z[i] = DENSE_Z;
+    }
   }
-  return { height, width, attenuation, z: z && colour ? z : z && smoothed(z, height, width), colour, full };
+  return { height, width, attenuation, z, colour, full };
 }
 
 // Effective Z of neighbours together: where little absorbs it is noise.

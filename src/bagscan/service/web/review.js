@@ -14,6 +14,7 @@ const KEYS = [
   ["=", "whole bag"], ["Space", "standard image"], ["C", "clear"], ["S", "suspect"], ["R", "recheck"], ["U", "take back"], ["?", "these keys"],
 ];
 const EVERY_MS = 4000;
+const none = (error) => { if (error.status === 404) return null; throw error; }; // of a scan that was judged by no model no regions are kept
 const LOG_ODDS = (p) => Math.log(Math.min(1 - 1e-6, Math.max(1e-6, p)) / (1 - Math.min(1 - 1e-6, Math.max(1e-6, p))));
 const SCALE = [-2, 10]; // log-odds: one fixed scale for every scan and model
 
@@ -96,8 +97,8 @@ export function reviewPage(me, place, wanted) {
     try {
       const before = state.scan && !state.done ? state.scan.id : null;
       await post("/v1/queue/claim", { scan_id: id });
+      await loadOrRelease(id);
       if (before) await post(`/v1/queue/${before}/release`);
-      await load(id);
     } catch (error) {
       fault(error);
     } finally {
@@ -108,9 +109,19 @@ export function reviewPage(me, place, wanted) {
 
   // a scan
 
+  // What cannot be shown is not kept from others.
+  async function loadOrRelease(id) {
+    try {
+      await load(id);
+    } catch (error) {
+      post(`/v1/queue/${id}/release`).catch(() => {});
+      throw error;
+    }
+  }
+
   async function load(id) {
     const scan = await get(`/v1/scans/${id}`);
-    const views = await Promise.all(Object.entries(scan.views).map(async ([name, view]) => ({ name, pixels: await packed(view.pixels), regions: await packed(view.regions).catch(() => null) })));
+    const views = await Promise.all(Object.entries(scan.views).map(async ([name, view]) => ({ name, pixels: await packed(view.pixels), regions: await packed(view.regions).catch(none) })));
     Object.assign(state, { scan, done: false, ticked: new Set(), chosen: -1, threshold: scan.result.threshold ?? 1 });
     viewer.chosen = null;
     viewer.parts = [];
@@ -122,6 +133,7 @@ export function reviewPage(me, place, wanted) {
     for (const button of Object.values(buttons)) button.disabled = !me.permissions.includes("decide");
     location.replace(`#review/${id}`);
     drawHead();
+    drawMode();
     listParts();
     told();
   }
@@ -218,10 +230,12 @@ export function reviewPage(me, place, wanted) {
 
   async function decide(value) {
     if (!state.scan) toast("No scan is open. Press N.");
-    if (!state.scan || state.done || buttons[value].disabled) return;
-    const asked = await askReason(value);
-    if (!asked) return;
+    if (!state.scan || state.done || state.busy || buttons[value].disabled) return;
     const { id } = state.scan;
+    const asked = await askReason(value);
+    if (!asked || state.busy || state.scan?.id !== id) return; // the scan was lost meanwhile: nothing is decided on another
+    state.busy = true;
+    let free = null;
     try {
       const made = await post(`/v1/scans/${id}/decisions`, { value, ...asked, parts: [...state.ticked].sort((a, b) => a - b) });
       state.done = true;
@@ -232,11 +246,13 @@ export function reviewPage(me, place, wanted) {
       else state.told = toast(`Decided: ${value}.`, { action, seconds: action ? me.undo_s : 5 });
       clear();
       await refresh();
-      const free = state.queue.find((one) => one.claim !== "taken");
-      if (free) await open(free.scan_id);
+      free = state.queue.find((one) => one.claim !== "taken");
     } catch (error) {
       fault(error);
+    } finally {
+      state.busy = false;
     }
+    if (free) await open(free.scan_id);
   }
 
   function clear() {
@@ -248,6 +264,8 @@ export function reviewPage(me, place, wanted) {
     show(sliderTold);
     show(partList);
     about.textContent = "";
+    viewer.how = { ...STANDARD };
+    drawMode();
     for (const button of Object.values(buttons)) button.disabled = true;
     location.replace("#review");
     drawHead();
@@ -262,6 +280,7 @@ export function reviewPage(me, place, wanted) {
       const pick = (index) => { chosen = index; rows.forEach((row, i) => row.classList.toggle("on", i === index)); };
       const done = () => close({ reason: reasons[chosen], note: note.value.trim() });
       box.addEventListener("keydown", (event) => {
+        if (event.key === "Enter" && event.target.closest("button")) return; // it does what it says
         if (event.key === "Enter" && !(event.target === note && event.shiftKey)) { event.preventDefault(); done(); }
         else if (event.target === note) return;
         else if (/^[1-9]$/.test(event.key) && reasons[event.key - 1]) { event.preventDefault(); pick(event.key - 1); }
@@ -275,18 +294,22 @@ export function reviewPage(me, place, wanted) {
   }
 
   async function undo() {
+    if (state.busy) return;
     if (!state.undo || Date.now() / 1000 > state.undo.until) return toast("There is nothing to take back.");
     const { id, number } = state.undo;
     state.told?.();
+    state.busy = true;
     try {
       await ask("DELETE", `/v1/scans/${id}/decisions/${number}`);
       state.undo = null;
       toast("Taken back.");
-      if (state.scan && !state.done) await post(`/v1/queue/${state.scan.id}/release`);
-      await load(id);
+      const before = state.scan && !state.done ? state.scan.id : null;
+      await loadOrRelease(id);
+      if (before) await post(`/v1/queue/${before}/release`);
     } catch (error) {
       fault(error);
     } finally {
+      state.busy = false;
       refresh();
     }
   }
