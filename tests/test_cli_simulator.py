@@ -42,6 +42,11 @@ def test_convert_tip_and_export_on_what_was_simulated(made, tmp_path):
     found = run("tip", raw, "--out", tmp_path / "tip.tif", "--kind", "metal_plate", "--size-mm", "40,30,3", "--profile", "g640_coarse")
     assert found.exit_code == 0, found.output
     assert (tmp_path / "tip_mask.png").is_file()
+    for air in ("0", "-1", "nan"):
+        refused = run_main("tip", raw, "--out", tmp_path / "no.tif", "--kind", "metal_plate", "--air", air)
+        assert refused.returncode == 2
+        assert "--air must be above 0" in refused.stderr
+    assert not (tmp_path / "no.tif").exists()
     assert run("export-compass", made, "--out", tmp_path / "compass").exit_code == 0
     assert (tmp_path / "compass" / "meta.txt").is_file()
 

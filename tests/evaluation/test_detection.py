@@ -54,3 +54,14 @@ def test_boxes_without_masks_are_judged_by_boxes_alone():
     scores = coco_scores(truth, [[found(square(10, 10), 0.9)]], [SHAPE])
     assert set(scores) == {"box"}
     assert scores["box"]["ap"] == pytest.approx(1)
+
+
+def test_how_large_a_thing_is_goes_by_its_mask():
+    """COCO's small is below 32 x 32 pixels of the mask: a thin thing across a large box is small."""
+    thin = np.zeros(SHAPE, bool)
+    for i in range(80):
+        thin[20 + i, 20 + i : 25 + i] = True
+    assert thin.sum() < 32**2 < 80 * 80
+    scores = coco_scores([[true(thin)]], [[found(thin, 0.9)]], [SHAPE])
+    assert scores["mask"]["ap_small"] == pytest.approx(1)
+    assert np.isnan(scores["mask"]["ap_large"])

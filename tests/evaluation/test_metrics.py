@@ -103,3 +103,12 @@ def test_score_table_of_a_perfect_classifier():
     table = score_table(truth, truth.astype(float), 0.5)
     assert (table["tp_percent"], table["fp_percent"], table["auroc"], table["fpr_at_99_tpr"]) == (100, 0, 1, 0)
     assert table["intervals"]["auroc"] == [1, 1]
+
+
+def test_copies_of_a_scan_tell_nothing_new():
+    """Two views of every scan with the same values: the interval is that of the scans, not a narrower one."""
+    values = np.random.default_rng(0).random(40)
+    one, both = bootstrap_mean(values), bootstrap_mean(np.repeat(values, 2), np.repeat(np.arange(40), 2))
+    assert both == pytest.approx(one)
+    apart = bootstrap_mean(np.repeat(values, 2))
+    assert apart[1] - apart[0] < 0.85 * (one[1] - one[0])

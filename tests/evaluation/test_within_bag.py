@@ -1,5 +1,7 @@
 """The within-bag protocol on bags small enough to count by hand."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -129,3 +131,17 @@ def test_superpixel_scores_by_hand():
     stripes = np.repeat(np.arange(4), 2)[None].repeat(8, 0)
     assert boundary_precision(stripes, truth, 0) == pytest.approx(1 / 3)
     assert compactness(np.zeros((10, 10), int)) == pytest.approx(np.pi / 4)
+
+
+def test_intervals_resample_scans_whose_views_go_together():
+    rng = np.random.default_rng(0)
+    one = [bag(rng.random(6), [1, 0, 0, 0, 0, 0]) for _ in range(30)] + [replace(bag(rng.random(6), np.zeros((6, 0))), labels=()) for _ in range(30)]
+    views = [replace(b, scan=str(i)) for i, b in enumerate(one) for _ in range(2)]  # the same view twice
+    apart = [replace(b, scan="") for b in views]
+    once, copied, loose = (evaluate_levels(bags, 0.5) for bags in (one, views, apart))
+    for level in ("per_segment", "per_object", "per_scan"):
+        assert copied[level]["intervals"]["auroc"] == pytest.approx(once[level]["intervals"]["auroc"]), level
+        low, high = loose[level]["intervals"]["auroc"]
+        assert high - low < 0.9 * (once[level]["intervals"]["auroc"][1] - once[level]["intervals"]["auroc"][0]), level
+    for value in ("auroc", "hit_at_1"):
+        assert copied["within_bag"]["all"]["intervals"][value] == pytest.approx(once["within_bag"]["all"]["intervals"][value])

@@ -159,6 +159,7 @@ def test_a_back_up_restores_into_either(make_house, database_url, tmp_path):
     assert after == before
     assert sorted(Files(new / "objects").digests()) == sorted(Files(folder / "objects").digests())
     assert (new / "audit.key").read_bytes() == (folder / "audit.key").read_bytes()
+    assert {path.stat().st_mode & 0o077 for path in new.rglob("*") if path.is_file() and path.parent != new} == {0}, "nobody else's"
     with pytest.raises(StoreError, match="holds a store already"):
         backup.restore(tmp_path / "b.tar", new, engine, lambda _: None)
     engine.dispose()

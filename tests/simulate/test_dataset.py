@@ -6,6 +6,7 @@ import json
 
 import numpy as np
 import pytest
+import yaml
 
 from bagscan.core.errors import ConfigError, DataError, ReadError
 from bagscan.datasets import simulated
@@ -206,6 +207,7 @@ def test_a_baseline_on_statistics_sees_a_short_cut():
     assert statistics_auc(records(0)) < 0.6
     assert statistics_auc(records(2)) > 0.95
     assert statistics_auc(records(0)[:20]) is None
+    assert statistics_auc([r | {"family": "f1"} for r in records(0)]) is None, "one family cannot be kept apart"
 
 
 def test_compass_layout(made, tmp_path):
@@ -314,6 +316,17 @@ def test_wedges_of_a_users_own(tmp_path):
     low, high = spectral.transmission(np.array([[8.0]]), [material("aluminium")])[0]
     assert calibration.table(-np.log(low), -np.log(high)) == pytest.approx(13, abs=0.3)
     assert "4 wedges" in calibration.told
+    for change, told in (
+        ({"scatter": {"share": 0.02, "sigma_px": 0}}, "sigma_px above 0"),
+        ({"scatter": {"share": -0.5, "sigma_px": 20}}, "scatter.share"),
+        ({"electronic": -3}, "electronic"),
+        ({"photons": [float("nan"), 1e4]}, "photons"),
+        ({"wedges": [rows[0] | {"low": [93, 80, 62]}, *rows[1:]]}, "as shares of air"),
+        ({"wedges": [rows[0] | {"low": [float("nan"), *rows[0]["low"][1:]]}, *rows[1:]]}, "as shares of air"),
+    ):
+        path.write_text(yaml.safe_dump({"wedges": rows} | change))
+        with pytest.raises(ConfigError, match=told):
+            read_wedges(path)
     path.write_text("wedges: [{z: 7}]\n")
     with pytest.raises(ConfigError, match="not a wedge file"):
         read_wedges(path)

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from bagscan.cli.terminal import EXIT_BAD_ITEMS, AsJson, Cluster, say, show
+from bagscan.core.errors import ConfigError
 
 
 def simulate(
@@ -53,7 +54,7 @@ def convert(
     """Image raw dual-energy scans: effective Z and pseudo-colour."""
     from collections import Counter
 
-    from bagscan.core.errors import BagscanError, ConfigError, ReadError
+    from bagscan.core.errors import BagscanError, ReadError
     from bagscan.core.files import write_whole
     from bagscan.formats import find_scans
     from bagscan.formats.scans import CONVERTED, no_scans, told_types
@@ -63,8 +64,7 @@ def convert(
 
     if wedges and profile:
         raise ConfigError("give --wedges or --profile, not both")
-    if air is not None and not 0 < air <= 1:
-        raise ConfigError(f"--air must be above 0 and at most 1, got {air}")
+    _check_air(air)
     calibration = read_wedges(wedges) if wedges else Calibration.of_profile(load_profile(profile)) if profile else None
     unknown = Counter[str]()
     scans = find_scans(paths, unknown)
@@ -107,6 +107,7 @@ def tip(
     """Project a simulated threat into a scan that was taken (threat image projection)."""
     from bagscan.simulate.tip_file import project_file
 
+    _check_air(air)
     told = project_file(scan, out, kind, size_mm, mesh, material, at, profile, seed, air)
     show(told, as_json, lambda: f"{told['kind']} at row {told['at'][0]}, column {told['at'][1]}, {told['pixels']} pixels, {told['method']}: {out}")
 
@@ -133,3 +134,8 @@ def export_compass(
     from bagscan.simulate.compass import export
 
     export(dataset, out, say)
+
+
+def _check_air(air: float | None) -> None:
+    if air is not None and not 0 < air <= 1:
+        raise ConfigError(f"--air must be above 0 and at most 1, got {air}")

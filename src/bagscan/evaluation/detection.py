@@ -32,7 +32,12 @@ def coco_scores(truth: Sequence[Sequence[Annotation]], found: Sequence[Sequence[
     images = [{"id": i, "height": h, "width": w} for i, (h, w) in enumerate(shapes)]
     masked = all(a.mask is not None for view in truth for a in view)
     entries = [
-        {**_entry(i, number[a.label], a.box_xyxy), "id": n + 1, "iscrowd": 0, **({"segmentation": encode_mask(a.mask)} if masked and a.mask is not None else {})}
+        {
+            **_entry(i, number[a.label], a.box_xyxy),
+            "id": n + 1,
+            "iscrowd": 0,
+            **({"segmentation": encode_mask(a.mask), "area": int(a.mask.sum())} if masked and a.mask is not None else {}),
+        }
         for n, (i, a) in enumerate((i, a) for i, view in enumerate(truth) for a in view)
     ]
     results = [{**_entry(i, number[d["label"]], d["box_xyxy"]), "score": d["score"], "segmentation": encode_mask(d["mask"])} for i, view in enumerate(found) for d in view]

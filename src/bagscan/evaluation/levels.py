@@ -8,22 +8,22 @@ from typing import Any
 import numpy as np
 
 from bagscan.evaluation.metrics import bootstrap_mean, score_table
-from bagscan.evaluation.within_bag import BagResult, bag_values, only_class, summarise
+from bagscan.evaluation.within_bag import BagResult, bag_values, only_class, scan_numbers, summarise, value_scans
 
 
 def segment_arrays(bags: Sequence[BagResult]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(truth, scores, bag number) of every segment that counts."""
+    """(truth, scores, number of the scan) of every segment that counts."""
     kept = [bag.truth >= 0 for bag in bags]
     truth = np.concatenate([bag.truth[k] for bag, k in zip(bags, kept, strict=True)])
     scores = np.concatenate([bag.scores[k] for bag, k in zip(bags, kept, strict=True)])
-    number = np.concatenate([np.full(int(k.sum()), i) for i, k in enumerate(kept)])
+    number = np.concatenate([np.full(int(k.sum()), i) for i, k in zip(scan_numbers(bags), kept, strict=True)])
     return truth, scores, number
 
 
 def object_arrays(bags: Sequence[BagResult]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(truth, scores, bag number): every object by its best segment, every bag's best benign one."""
+    """(truth, scores, number of the scan): every object by its best segment, every bag's best benign one."""
     truth, scores, number = [], [], []
-    for i, bag in enumerate(bags):
+    for i, bag in zip(scan_numbers(bags), bags, strict=True):
         benign = bag.truth == 0
         if benign.any():
             truth.append(0)
@@ -45,14 +45,18 @@ def scan_arrays(bags: Sequence[BagResult]) -> tuple[np.ndarray, np.ndarray]:
 
 
 def evaluate_levels(bags: Sequence[BagResult], threshold: float) -> dict[str, Any]:
-    """Scores at every level at one threshold, and the within-bag protocol with its control."""
+    """Scores at every level at one threshold, and the within-bag protocol with its control; intervals resample whole scans.
+
+    ``per_scan`` counts what was judged at a time: a view, or an item in one, where the data are those.
+    """
     truth, scores, number = segment_arrays(bags)
     results: dict[str, Any] = {"per_segment": score_table(truth, scores, threshold, number)}
     truth, scores, number = object_arrays(bags)
     results["per_object"] = score_table(truth, scores, threshold, number)
-    results["per_scan"] = score_table(*scan_arrays(bags), threshold)
+    results["per_scan"] = score_table(*scan_arrays(bags), threshold, scan_numbers(bags))
+    holding = np.array([bool(bag.labels) for bag in bags], bool)
     ious = np.array([bag.pixel_iou(threshold) for bag in bags if bag.labels])
-    results["per_pixel"] = {"iou": float(ious.mean()) if len(ious) else float("nan"), "interval": bootstrap_mean(ious), "n": len(ious)}
+    results["per_pixel"] = {"iou": float(ious.mean()) if len(ious) else float("nan"), "interval": bootstrap_mean(ious, scan_numbers(bags)[holding]), "n": len(ious)}
     results["within_bag"] = within_bag_table(bags)
     return results
 
@@ -73,5 +77,6 @@ def within_bag_table(bags: Sequence[BagResult]) -> dict[str, Any]:
 
 def _row(bags: Sequence[BagResult]) -> dict[str, Any]:
     row: dict[str, Any] = {"model": summarise(bags), "darkness": summarise(bags, control=True)}
-    row["intervals"] = {key: bootstrap_mean(values) for key, values in bag_values(bags).items()}
+    scans = value_scans(bags)
+    row["intervals"] = {key: bootstrap_mean(values, scans[key]) for key, values in bag_values(bags).items()}
     return row

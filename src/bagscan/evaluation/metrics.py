@@ -111,14 +111,22 @@ def _ratio(part: float, whole: float) -> float:
     return part / whole if whole else float("nan")
 
 
-def bootstrap_mean(values: np.ndarray, n: int = 500, seed: int = 0) -> list[float]:
-    """95 % percentile interval of the mean of (n,) values (Efron 1979); NaN values are left out."""
+def bootstrap_mean(values: np.ndarray, groups: np.ndarray | None = None, n: int = 500, seed: int = 0) -> list[float]:
+    """95 % percentile interval of the mean of (n,) values (Efron 1979); NaN values are left out.
+
+    Args:
+        groups: (n,) integers: values of one group, such as the views of a scan, are drawn together. Each by itself where None.
+    """
     values = np.asarray(values, np.float64)
-    values = values[np.isfinite(values)]
-    if not len(values):
+    told = np.isfinite(values)
+    if not told.any():
         return [float("nan"), float("nan")]
+    member = np.arange(told.sum()) if groups is None else np.unique(np.asarray(groups)[told], return_inverse=True)[1]
+    values = values[told]
+    total, count = np.bincount(member, values), np.bincount(member)
     rng = np.random.default_rng(np.random.SeedSequence(seed))
-    return _interval(values[rng.integers(len(values), size=(n, len(values)))].mean(1))
+    drawn = rng.integers(len(total), size=(n, len(total)))
+    return _interval(total[drawn].sum(1) / count[drawn].sum(1))
 
 
 class Ranked:

@@ -29,6 +29,7 @@ class BagResult:
         overlap: (n, n_objects) share of each region inside each object's box.
         inside: (n,) share inside any of them. areas: (n,) pixels.
         foreground: (n,) bool. labels: class of each object. group: scanner.
+        scan: that this is a view or an item of: what intervals resample. Empty for one of its own.
     """
 
     scores: np.ndarray
@@ -39,6 +40,7 @@ class BagResult:
     foreground: np.ndarray
     labels: tuple[str, ...]
     group: str
+    scan: str = ""
 
     @property
     def truth(self) -> np.ndarray:
@@ -118,7 +120,7 @@ def judge_bag(regions: Regions, scores: np.ndarray, darkness: np.ndarray, annota
     inside = regions.overlap(np.any(masks, axis=0)) if masks else np.zeros(regions.n)
     dark = region_means(regions, darkness)
     return BagResult(
-        scores=np.asarray(scores),
+        scores=np.asarray(scores, np.float64),  # as a threshold is
         darkness=dark,
         overlap=overlap,
         inside=inside,
@@ -165,6 +167,20 @@ def bag_values(bags: Sequence[BagResult], control: bool = False) -> dict[str, np
     return {key: np.array(found, float) for key, found in values.items()}
 
 
+def value_scans(bags: Sequence[BagResult]) -> dict[str, np.ndarray]:
+    """The scan, by number, of every value of :func:`bag_values`."""
+    number = scan_numbers(bags)
+    per_bag = np.array([k for k, bag in zip(number, bags, strict=True) if (bag.truth == 1).any() and (bag.truth == 0).any()], int)
+    per_object = np.repeat(number, [bag.overlap.shape[1] for bag in bags])
+    return {"auroc": per_bag, "average_precision": per_bag, "hit_at_1": per_object, "hit_at_5": per_object}
+
+
+def scan_numbers(bags: Sequence[BagResult]) -> np.ndarray:
+    """(n,) number of the scan of each bag: views and items of one have the same."""
+    known: dict[str, int] = {}
+    return np.array([known.setdefault(bag.scan or f"of its own {i}", len(known)) for i, bag in enumerate(bags)], int)
+
+
 def summarise(bags: Sequence[BagResult], control: bool = False) -> dict[str, float]:
     """AUROC and AP per segment averaged over bags, hit@1 and hit@5 averaged over objects.
 
@@ -193,4 +209,5 @@ def only_class(bag: BagResult, label: str) -> BagResult | None:
         foreground=bag.foreground[clean],
         labels=(label,) * int(mine.sum()),
         group=bag.group,
+        scan=bag.scan,
     )

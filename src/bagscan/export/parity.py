@@ -121,7 +121,7 @@ def _compared(reference: Any, other: Any, view: View, threshold: float) -> dict[
         return {
             "regions": len(expected),
             "scores_differ": float(np.abs(scores - expected).max(initial=0)) if comparable else 1.0,
-            "flipped": int(((scores >= threshold) != (expected >= threshold)).sum()) if comparable else len(expected),
+            "flipped": int(((scores.astype(np.float64) >= threshold) != (expected.astype(np.float64) >= threshold)).sum()) if comparable else len(expected),
             "pixels_differ": pixels,
             "seconds": seconds,
         }

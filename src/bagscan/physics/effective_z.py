@@ -35,7 +35,8 @@ class ZImage:
 
     Attributes:
         z: (H, W) float32, 0 where there is next to nothing in the beam.
-        sigma_z: (H, W) float32, standard deviation expected from the noise.
+        sigma_z: (H, W) float32, standard deviation expected from the noise; on flat material the real one is 1.3 to 1.6 times
+            that, since the median that is counted on sees pixels that have just been smoothed together.
         impenetrable: (H, W) bool, too little left for Z to mean anything, or too dense for what it reads.
     """
 

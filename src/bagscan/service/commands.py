@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -120,6 +121,7 @@ def store_restore(
     from bagscan.service.store.backup import restore
     from bagscan.service.store.database import connect
 
+    os.umask(0o077)  # as serve does: nobody else's
     folder.mkdir(parents=True, exist_ok=True)
     engine = connect(ServiceConfig(folder=folder, database=database).database_url)
     told = restore(path, folder, engine, _say)

@@ -6,6 +6,7 @@ It never touches the raw data, and is the same for simulated scans and for a use
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -92,8 +93,16 @@ def read_wedges(path: str | Path) -> Calibration:
         electronic = float(told.get("electronic", 8.0))
     except (OSError, KeyError, TypeError, ValueError, AttributeError, yaml.YAMLError) as error:
         raise ConfigError(f"{path}: not a wedge file ({error}); it needs wedges: [{{z: 7.4, low: [0.9, 0.8], high: [0.95, 0.9]}}, ...]") from error
-    if len(photons) != 2 or min(photons) <= 0:
+    if len(photons) != 2 or not all(0 < n < math.inf for n in photons):
         raise ConfigError(f"{path}: photons must be two numbers above 0, got {photons}")
+    if not 0 <= electronic < math.inf or not 0 <= scatter.share < 1 or not 0 < scatter.sigma_px < math.inf:
+        raise ConfigError(
+            f"{path}: electronic must be 0 or more, scatter.share from 0 to below 1 and scatter.sigma_px above 0; got {electronic}, {scatter.share} and {scatter.sigma_px}"
+        )
+    for wedge in wedges:
+        steps = np.concatenate([np.asarray(wedge[name], float) for name in ("low", "high")])
+        if not ((steps > 0) & (steps <= 1)).all():
+            raise ConfigError(f"{path}: transmissions of the wedge of Z {wedge['z']} must be above 0 and at most 1, as shares of air; got {[float(v) for v in steps]}")
     table = table_from_curves([float(w["z"]) for w in wedges], curves)
     return Calibration(table, (photons[0], photons[1]), electronic, scatter, f"{len(wedges)} wedges of {path}")
 

@@ -93,7 +93,7 @@ def _table(records: list[dict[str, Any]], key: str) -> dict[str, dict[str, int]]
 
 
 def statistics_auc(records: list[dict[str, Any]]) -> float | None:
-    """Cross-validated AUROC of the better of two classifiers on size, brightness and histogram of all views.
+    """Cross-validated AUROC of the better of two classifiers on size, brightness and histogram of all views; None of too few scans or families.
 
     Folds keep the families of devices apart, and the two of a pair together.
     """
@@ -109,6 +109,8 @@ def statistics_auc(records: list[dict[str, Any]]) -> float | None:
         return None
     features = np.array([[value for view in r["views"].values() for value in view["statistics"]] for r in records])
     groups = np.array([r["family"] for r in records])
+    if len(set(groups)) < FOLDS:
+        return None
     models = make_pipeline(StandardScaler(), LogisticRegression(max_iter=2000)), RandomForestClassifier(200, min_samples_leaf=3, random_state=0)
     scores = [cross_val_predict(m, features, truth, groups=groups, cv=GroupKFold(FOLDS), method="predict_proba")[:, 1] for m in models]
     return float(max(roc_auc_score(truth, s) for s in scores))

@@ -60,8 +60,8 @@ def calibrate_model(experiment: Judgeable, folder: Path, max_fpr: float, report:
     scan_truth, scan_scores = fused(worst)
     model.calibration = fit_platt(scan_truth, scan_scores)
     truth, scores, _ = segment_arrays(judged.bags)
-    # As float32, since that is what the model gives: a threshold must not fall between the two.
-    scores, scan_scores = (platt(s, model.calibration).astype(np.float32) for s in (scores, scan_scores))
+    # Through float32, since that is what the model gives: a threshold must not fall between the two.
+    scores, scan_scores = (platt(s, model.calibration).astype(np.float32).astype(np.float64) for s in (scores, scan_scores))
     benign = scan_scores[scan_truth == 0]
     model.operating_point = choose_operating_point(truth, scores, max_fpr, "val") if level == "segment" else conformal_point(benign, max_fpr, "val", "scan")
     if len(benign):  # of which a segment's rate says nothing: a scan has hundreds
@@ -195,11 +195,23 @@ def _statistics(records: list[Record]) -> tuple[np.ndarray, np.ndarray]:
     rows, truth = [], []
     for record in records:
         try:
-            rows.append(image_statistics(read_scan(record.path).views[0].pixels))
+            rows.append(statistics_of(record))
         except BagscanError:
             continue
         truth.append(int(bool(record.annotations)))
     return np.array(rows), np.array(truth)
+
+
+def statistics_of(record: Record) -> np.ndarray:
+    """Image statistics of what a record shows: of an item the window around it and how many pixels it covers; colours as grey, other channels one by one."""
+    view = read_scan(record.path).views[0]
+    pixels, covered = view.pixels, []
+    if record.window is not None:
+        x1, y1, x2, y2 = record.window
+        pixels = pixels[:, y1:y2, x1:x2]
+        covered = [float(record.item.mask.sum())] if record.item is not None and record.item.mask is not None else []
+    parts = [pixels] if view.quantity == "pseudo_colour" else [channel[None] for channel in pixels]
+    return np.concatenate([*(image_statistics(part) for part in parts), covered])
 
 
 def _told(value: float | None, digits: int = 3) -> str:

@@ -6,6 +6,7 @@ learns by reconstruction and compactness alone; in two-stage training it is left
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -188,4 +189,5 @@ def described(model: Model, samples: Sequence[Sample]) -> Iterator[tuple[Sample,
 def as_bag(sample: Sample, regions: Regions, scores: np.ndarray) -> BagResult:
     """Scores (n,) of a sample's regions in the form of the within-bag protocol."""
     view = sample.full_view()
-    return judge_bag(regions, scores, darkness_map(view.pixels, view.channels), sample.annotations, sample.record.scanner, sample.region)
+    bag = judge_bag(regions, scores, darkness_map(view.pixels, view.channels), sample.annotations, sample.record.scanner, sample.region)
+    return dataclasses.replace(bag, scan=sample.record.scan)

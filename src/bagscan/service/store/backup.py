@@ -11,7 +11,7 @@ import json
 import os
 import tarfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,7 @@ from bagscan.service.store.tables import metadata
 FORMAT = 1
 KEYS = ("audit.key", "audit.pub", "audit.head")
 Report = Callable[[str], None]
+Members = Mapping[str, tarfile.TarInfo]
 
 
 def back_up(store: Store, folder: Path, out: Path, report: Report = print) -> dict[str, Any]:
@@ -75,23 +76,23 @@ def restore(path: Path, folder: Path, engine: Engine, report: Report = print) ->
     folder.mkdir(parents=True, exist_ok=True)
     try:
         with tarfile.open(path) as tar:
-            manifest = json.loads(_read(tar, "manifest.json"))
+            members = {member.name: member for member in tar}
+            manifest = json.loads(_read(tar, members, "manifest.json"))
             if manifest.get("format") != FORMAT or manifest.get("revision") != newest():
                 raise StoreError(f"{path}: of revision {manifest.get('revision')}, this bagscan restores {newest()}; restore it with the bagscan that wrote it, then upgrade")
             migrate(engine)
             _refuse_rows(engine)  # before a file is written
             for name, digest in manifest["files"].items():
-                content = _read(tar, name)
+                content = _read(tar, members, name)
                 if hashlib.sha256(content).hexdigest() != digest:
                     raise StoreError(f"{path}: {name} is damaged")
                 target = (folder / name).resolve()
                 if not target.is_relative_to(folder.resolve()):
                     raise StoreError(f"{path}: {name} would lie outside the folder")
                 target.parent.mkdir(parents=True, exist_ok=True)
-                handle = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600 if target.suffix == ".key" else 0o644)
-                with os.fdopen(handle, "wb") as file:
+                with open(target, "wb", opener=_for_its_owner) as file:
                     file.write(content)
-            rows = _restore_tables(tar, engine, manifest)  # last: it stands for all that lies beside it
+            rows = _restore_tables(tar, members, engine, manifest)  # last: it stands for all that lies beside it
     except FileNotFoundError as error:
         raise StoreError(f"{path}: no such file") from error
     except (tarfile.TarError, KeyError, ValueError, OSError) as error:
@@ -109,11 +110,11 @@ def _refuse_rows(engine: Engine) -> None:
                 raise StoreError(f"the database is not empty: table {table.name} has rows")
 
 
-def _restore_tables(tar: tarfile.TarFile, engine: Engine, manifest: dict[str, Any]) -> int:
+def _restore_tables(tar: tarfile.TarFile, members: Members, engine: Engine, manifest: dict[str, Any]) -> int:
     total = 0
     with engine.connect().execution_options(writes=True) as connection, connection.begin():
         for table in metadata.sorted_tables:
-            rows = [json.loads(line) for line in _read(tar, f"tables/{table.name}.jsonl").splitlines()]
+            rows = [json.loads(line) for line in _read(tar, members, f"tables/{table.name}.jsonl").splitlines()]
             if len(rows) != manifest["rows"][table.name]:
                 raise StoreError(f"table {table.name} is damaged")
             if rows:
@@ -147,8 +148,8 @@ def _add(tar: tarfile.TarFile, name: str, content: bytes) -> None:
     tar.addfile(info, io.BytesIO(content))
 
 
-def _read(tar: tarfile.TarFile, name: str) -> bytes:
-    file = tar.extractfile(name)
+def _read(tar: tarfile.TarFile, members: Members, name: str) -> bytes:
+    file = tar.extractfile(members[name])  # by name it would go through all of them each time
     if file is None:
         raise StoreError(f"the back-up lacks {name}")
     return file.read()
