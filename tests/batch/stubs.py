@@ -46,3 +46,12 @@ def _answer(task):
     }
     views = {view["view_id"]: {"height": 8, "width": 8, "path": view["path"]} for view in task["views"]}
     return {"ok": True, "row": row | {"views": views, "findings": found if alarm else []}, "top_score": score}
+
+
+def dies_while_it_loads(pipe):
+    """The second process that is started, of those that write to one file, does not come up."""
+    with Path(os.environ["STUB_STARTS"]).open("a") as file:
+        file.write("started\n")
+    if len(Path(os.environ["STUB_STARTS"]).read_text().splitlines()) == 2:
+        os._exit(9)
+    judge_by_name(pipe)

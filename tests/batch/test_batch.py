@@ -23,7 +23,7 @@ from bagscan.cli import app
 from bagscan.core.errors import ConfigError, DataError, ReadError
 from bagscan.formats import find_scans
 from bagscan.model_folder import shipped_models
-from tests.batch.stubs import judge_by_name
+from tests.batch.stubs import dies_while_it_loads, judge_by_name
 
 
 def archive(folder, count, name=lambda n: f"{n:05d}.tif"):
@@ -107,7 +107,7 @@ SCRIPT = """
 import sys
 from pathlib import Path
 from tests.batch.test_batch import run
-from tests.batch.stubs import judge_by_name
+from tests.batch.stubs import dies_while_it_loads, judge_by_name
 if __name__ == "__main__":
     run(Path(sys.argv[1]), Path(sys.argv[2]), workers=2)
 """
@@ -182,6 +182,15 @@ def test_a_file_that_changed_since_is_judged_again(tmp_path, monkeypatch):
     assert judged[-1] == "00007.tif"
     assert len(rows(tmp_path / "out")) == 30
     pool.stop()
+
+
+def test_a_worker_that_dies_while_it_loads_takes_its_bag_alone_with_it(tmp_path, monkeypatch):
+    monkeypatch.setenv("STUB_STARTS", str(tmp_path / "starts"))
+    source = archive(tmp_path, 4, name=lambda n: f"{'die' if n == 0 else 'ok'}_{n}.tif")
+    run(source, tmp_path / "out", target=dies_while_it_loads, workers=1)
+    found = rows(tmp_path / "out")
+    assert len(found) == 4
+    assert [bool(row["error"]) for row in sorted(found, key=lambda row: row["path"])] == [True, False, False, False]
 
 
 def test_a_source_within_another_would_double_its_bags_and_is_refused(tmp_path):

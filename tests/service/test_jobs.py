@@ -220,7 +220,10 @@ def test_drifting_scores_end_what_is_clear(make_house):
     late = [send(machine, tiff(f"score {0.40 + 0.001 * n}"), path="/v1/screen").json() for n in range(25)]
     assert late[-1]["decision"] == "REVIEW"
     assert "differ from those of the first" in late[-1]["reasons"][0]
-    assert min(house.service.dispatcher.drift.p_values().values()) < 1e-4
+    drift = house.service.dispatcher.drift
+    assert min(drift.p_values({late[-1]["model_id"]}).values()) < 1e-4
+    assert drift.p_values({"another that serves now"}) == {}, "what does not serve any more raises no alert"
+    assert house.person("supervisor").get("/v1/statistics").json()["drift_p"] == {}, "the stand-in is none of the models that serve"
 
 
 def test_two_services_do_not_share_a_folder(house, make_house):

@@ -11,8 +11,12 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import event, func, insert, select, text, update
+from typer.testing import CliRunner
 
+from bagscan.cli import app
+from bagscan.core.errors import ConfigError
 from bagscan.service import audit
+from bagscan.service.settings import read_settings
 from bagscan.service.store import backup, retention
 from bagscan.service.store.database import Store, StoreError, StoreFull, connect
 from bagscan.service.store.files import Files
@@ -410,3 +414,23 @@ def test_a_restored_service_screens_with_the_model_that_was_added(make_house, tm
     from bagscan.model_folder import verified_id
 
     assert all(verified_id(task["folder"]) == task["id"] for task in tasks.values())
+
+
+@pytest.mark.parametrize("url", ["foo", "nosuch://a/b"])
+def test_what_is_no_database_is_told(url):
+    with pytest.raises(StoreError, match="cannot be used"):
+        connect(url)
+
+
+def test_a_file_that_is_no_database_is_told(make_house, tmp_path):
+    (tmp_path / "store.sqlite").write_bytes(b"no database at all, whatever its name says, and long enough to be one " * 20)
+    with pytest.raises(StoreError, match="not a database"):
+        make_house(folder=tmp_path)
+    told = CliRunner().invoke(app, ["store", "backup", str(tmp_path / "b.tar"), "--folder", str(tmp_path)])
+    assert isinstance(told.exception, StoreError)
+
+
+@pytest.mark.parametrize("setting", ["folder=5", "watch=[5]"])
+def test_settings_that_are_no_paths_are_told(setting):
+    with pytest.raises(ConfigError, match=setting.partition("=")[0]):
+        read_settings(None, [setting])

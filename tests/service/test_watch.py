@@ -5,9 +5,9 @@ import json
 import time
 
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import func, select, update
 
-from bagscan.service.store.tables import scans
+from bagscan.service.store.tables import jobs, scans
 from tests.service.stubs import tiff
 
 
@@ -74,6 +74,40 @@ def test_a_kill_between_taking_in_and_moving_makes_no_second_job(watched, tmp_pa
     again = make(folder=tmp_path / "store")
     wait_for(folder / "accepted" / "7.tif")
     assert count(again) == 1
+
+
+def test_a_kill_between_the_moves_of_a_pair_makes_no_second_bag_of_what_is_left(watched, tmp_path):
+    folder, make = watched
+    house = make(folder=tmp_path / "store")
+    for view, number in (("below", 1), ("side", 2)):
+        (folder / f"7_{view}.tif").write_bytes(tiff("alarm", number))
+    wait_for(folder / "results" / "7.json")
+    house.service.store.write(lambda connection: connection.execute(update(jobs).values(answered_at=None)) and None)
+    house.service.stop()
+    (folder / "accepted" / "7_side.tif").rename(folder / "7_side.tif")
+    (folder / "results" / "7.json").unlink()
+    again = make(folder=tmp_path / "store")
+    wait_for(folder / "results" / "7.json")
+    wait_for(folder / "accepted" / "7_side.tif")
+    time.sleep(2.5)  # longer than a lone view waits for another
+    assert count(again) == 1
+
+
+def test_a_scan_that_takes_the_place_of_one_that_is_taken_in_is_the_next(watched, monkeypatch):
+    folder, make = watched
+    house = make()
+    take_in = type(house.service).take_in
+
+    def slowly(self, upload, *more):
+        if (folder / "belt.tif").read_bytes() == tiff("alarm", 1):
+            (folder / "belt.tif").write_bytes(tiff("clear", 2) + b"a little longer")
+        return take_in(self, upload, *more)
+
+    monkeypatch.setattr(type(house.service), "take_in", slowly)
+    (folder / "belt.tif").write_bytes(tiff("alarm", 1))
+    wait_for(folder / "results" / "belt.json")
+    wait_for(folder / "accepted" / "belt.tif")
+    assert count(house) == 2
 
 
 def test_a_verdict_that_a_kill_held_up_is_laid_out_at_the_next_start_once(watched, tmp_path):

@@ -60,13 +60,13 @@ class Pool:
         """One bag's answer; a worker that died is replaced and the bag tried once more, one that hung is not asked again."""
         told = ""
         for _ in range(2):
-            worker = self._workers[slot]
-            if worker is None:
-                worker = self._workers[slot] = Worker(self._target)
-                answer = worker.ask({"kind": "warm", "models": [{"folder": folder, "threshold": None} for folder in self._models]}, START_S)
-                if not answer["ok"]:
-                    raise ConfigError(f"the models cannot be used: {answer['error']}")
             try:
+                worker = self._workers[slot]
+                if worker is None:
+                    worker = self._workers[slot] = Worker(self._target)
+                    answer = worker.ask({"kind": "warm", "models": [{"folder": folder, "threshold": None} for folder in self._models]}, START_S)
+                    if not answer["ok"]:
+                        raise ConfigError(f"the models cannot be used: {answer['error']}")
                 return worker.ask({"kind": "judge", "models": self._models, "views": bag["views"]}, self._config.timeout_s)
             except WorkerLost as error:
                 self._workers[slot], told = None, str(error)

@@ -19,7 +19,7 @@ from typing import Any
 from bagscan.core.errors import ReadError
 from bagscan.core.files import refuse_file, write_whole
 from bagscan.formats import find_scans
-from bagscan.formats.scans import VIEWS, group_views, no_scans, told_types
+from bagscan.formats.scans import VIEWS, group_views, no_scans, set_at, told_types
 from bagscan.reporting.findings import coco_of_rows
 from bagscan.reporting.html import error_section, render_page, report_section
 from bagscan.reporting.judged import judge_files
@@ -104,9 +104,15 @@ def _judge(screeners: Sequence[Screener], files: Mapping[str, Path], stored: Pat
 
 
 def _stamp(file: Path) -> str:
-    """What changes when a file does, without reading it."""
-    known = file.stat()
-    return f"{known.st_size} {known.st_mtime_ns}"
+    """What changes when a file, or one of its set, does, without reading it; a file that is gone has none."""
+    told = []
+    for one in (set_at(file) or {"": file}).values():
+        try:
+            known = one.stat()
+            told.append(f"{known.st_size} {known.st_mtime_ns}")
+        except OSError:
+            told.append("gone")
+    return " ".join(told)
 
 
 def _write_page(path: Path, rows: list[tuple[dict[str, Any], Path]], tally: dict[str, Any], screeners: Sequence[Screener]) -> None:

@@ -194,14 +194,16 @@ def _opened(folder: Path, database: str) -> Any:
     from contextlib import closing
 
     from bagscan.service.settings import ServiceConfig
-    from bagscan.service.store.database import Store, StoreError, connect
+    from bagscan.service.store.database import Store, StoreError, connect, naming_faults
     from bagscan.service.store.migrate import newest, revision
 
     if not database and not (folder / "store.sqlite").is_file():
         raise StoreError(f"{folder}: no store here; has bagscan serve run in this folder?")
     engine = connect(ServiceConfig(folder=folder, database=database).database_url)
-    if revision(engine) != newest():
-        raise StoreError(f"the store is of revision {revision(engine)}, this bagscan needs {newest()}; bagscan serve brings it there")
+    with naming_faults():
+        there = revision(engine)
+    if there != newest():
+        raise StoreError(f"the store is of revision {there}, this bagscan needs {newest()}; bagscan serve brings it there")
     return closing(Store(engine))
 
 

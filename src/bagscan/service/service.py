@@ -27,7 +27,7 @@ from bagscan.service.metrics import Metrics
 from bagscan.service.review.tip import make_test_image
 from bagscan.service.settings import ServiceConfig
 from bagscan.service.store import retention
-from bagscan.service.store.database import Store, StoreError, connect
+from bagscan.service.store.database import Store, StoreError, connect, naming_faults
 from bagscan.service.store.files import OLD_S, Files
 from bagscan.service.store.migrate import migrate
 from bagscan.service.watch import Watcher
@@ -53,7 +53,8 @@ class Service:
         config.folder.mkdir(parents=True, exist_ok=True, mode=0o700)  # scans, notes, keys: nobody else's
         self._lock = _locked(config.folder)
         engine = connect(config.database_url)
-        migrate(engine)
+        with naming_faults():
+            migrate(engine)
         self.store = Store(engine)
         self.files = Files(config.folder / "objects")
         self.auditor = Auditor(config.folder, self.store)

@@ -100,11 +100,12 @@ def read_settings(path: Path | None, settings: list[str]) -> ServiceConfig:
     """
     data, lines = read_yaml(path) if path else ({}, None)
     apply_settings(data, settings)
-    for key in ("folder",):
-        if key in data:
-            data[key] = Path(data[key])
+    if "folder" in data:
+        if not isinstance(data["folder"], str):
+            raise ConfigError(f"folder must be a path, got {data['folder']!r}")
+        data["folder"] = Path(data["folder"])
     if "watch" in data:
-        if not isinstance(data["watch"], list):
+        if not isinstance(data["watch"], list) or not all(isinstance(folder, str) for folder in data["watch"]):
             raise ConfigError(f"watch must be a list of folders, got {data['watch']!r}")
         data["watch"] = tuple(Path(folder) for folder in data["watch"])
     return fill(ServiceConfig, data, str(path or "--set"), lines)

@@ -7,7 +7,8 @@
     watched/refused/                    where they go with a .txt of the reason
     watched/results/7.json              the row, as in findings.json; written whole or not at all
 
-The job's key is the content's hash: a kill between taking a file in and moving it away makes no second job. Folders within are not looked at.
+The job's key is the content's hash, and the next start moves what a kill has left: no bag, and no half of one, is a second job. A file that is
+written anew while its bag is taken in stays, and is the next. Folders within are not looked at.
 What is of a known type is accepted even if it turns out to be torn: its verdict is then REVIEW.
 """
 
@@ -57,7 +58,7 @@ class Watcher:
 
     def run(self, stopping: threading.Event) -> None:
         """Until the service stops."""
-        self._waiting = self._unanswered()
+        self._try(self._take_up)
         while not stopping.wait(EVERY_S):
             self._try(self._answer)
             for bag in self._try(self._at_rest) or []:
@@ -81,7 +82,7 @@ class Watcher:
         now = time.monotonic()
         present = [path for path in sorted(self.folder.iterdir()) if path.is_file() and not path.name.startswith(".")]
         for path in present:
-            stamp = (path.stat().st_size, path.stat().st_mtime_ns)
+            stamp = _stamp(path)
             if self._seen.get(path, (None, 0))[0] != stamp:
                 self._seen[path] = (stamp, now)
         self._seen = {path: seen for path, seen in self._seen.items() if path in present}
@@ -102,6 +103,7 @@ class Watcher:
 
     def _take(self, bag: list[Path]) -> None:
         most = self.service.config.max_upload_mb << 20
+        stamps = {path: _stamp(path) for path in bag}
         try:
             if sum(path.stat().st_size for path in bag) > most:
                 raise ReadError(f"more than the {most >> 20} MB allowed")
@@ -112,7 +114,8 @@ class Watcher:
         job_id, _, _ = self.service.take_in(upload, None, f"{self.source[:60]}:{upload.digest[:60]}")
         self._waiting[job_id] = bag_name([path.name for path in bag])
         for path in bag:
-            os.replace(path, self.folder / "accepted" / path.name)
+            if _stamp(path) == stamps[path]:
+                os.replace(path, self.folder / "accepted" / path.name)
 
     def _refuse(self, bag: list[Path], why: str) -> None:
         for path in bag:
@@ -139,11 +142,22 @@ class Watcher:
         self.service.store.write(lambda connection: connection.execute(update(jobs).where(jobs.c.id == row.id).values(answered_at=time.time())))
         del self._waiting[row.id]
 
-    def _unanswered(self) -> dict[str, str]:
-        """Jobs of this folder whose verdict is not laid out yet: a kill may have come between."""
+    def _take_up(self) -> None:
+        """Jobs of this folder whose verdict is not laid out yet: a kill may have come between, and before all their files were moved away."""
         with self.service.store.read() as connection:
             found = select(jobs.c.id, scans.c.files).join(scans, scans.c.id == jobs.c.scan_id).where(scans.c.source == self.source, jobs.c.answered_at.is_(None))
-            return {row.id: bag_name([file["name"] for file in row.files]) for row in connection.execute(found)}
+            rows = connection.execute(found).all()
+        self._waiting = {row.id: bag_name([file["name"] for file in row.files]) for row in rows}
+        for file in (file for row in rows for file in row.files):
+            path = self.folder / file["name"]
+            if path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() == file["sha256"]:
+                os.replace(path, self.folder / "accepted" / path.name)
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    """What tells that a file was written since."""
+    told = path.stat()
+    return told.st_size, told.st_mtime_ns
 
 
 def _write(path: Path, told: dict[str, Any]) -> None:

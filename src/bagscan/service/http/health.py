@@ -45,8 +45,10 @@ def metrics(request: Request, who: Who = allow("metrics")) -> Response:
     with service.store.read() as connection:
         service.metrics.waiting.set(connection.execute(select(func.count()).where(tables.jobs.c.state != "done")).scalar_one())
         service.metrics.to_review.set(count_open(connection))
+        served_by = {one.model_id for one in serving(connection)}
         service.metrics.audit_seq.set(connection.execute(select(func.max(tables.audit.c.seq))).scalar() or 0)
     service.metrics.ready.set(service.dispatcher.ready)
-    for model_id, p in service.dispatcher.drift.p_values().items():
+    service.metrics.drift_p.clear()  # of models that served before
+    for model_id, p in service.dispatcher.drift.p_values(served_by).items():
         service.metrics.drift_p.labels(model_id).set(p)
     return Response(service.metrics.exposed(), media_type="text/plain; version=0.0.4")

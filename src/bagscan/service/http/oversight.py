@@ -148,4 +148,5 @@ def statistics(request: Request, days: int = Query(30, ge=1, le=3650), who: Who 
     service = service_of(request)
     with service.store.read() as connection:
         told = figures.statistics(connection, days)
-    return told | {"drift_p": service.dispatcher.drift.p_values()}
+        served_by = {one.model_id for one in models.serving(connection)}
+    return told | {"drift_p": service.dispatcher.drift.p_values(served_by)}

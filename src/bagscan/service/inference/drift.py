@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
+from collections.abc import Collection
 
 from scipy.stats import ks_2samp
 from sqlalchemy import Connection, select
@@ -62,7 +63,7 @@ class Drift:
         p = self._p.get(model_id, 1.0)
         return f"scores of the last {self.window} scans differ from those of the first (p = {p:.1e}): scanner or luggage has changed" if p < LEAST_P else None
 
-    def p_values(self) -> dict[str, float]:
-        """By model, where both windows are full."""
+    def p_values(self, of: Collection[str]) -> dict[str, float]:
+        """Of these models, by id, where both windows are full."""
         with self._lock:
-            return dict(self._p)
+            return {model_id: p for model_id, p in self._p.items() if model_id in of}

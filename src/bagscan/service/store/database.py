@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Engine, create_engine, event
-from sqlalchemy.exc import DataError, DBAPIError, OperationalError
+from sqlalchemy.exc import DatabaseError, DataError, DBAPIError, OperationalError, SQLAlchemyError
 
 from bagscan.core.errors import BagscanError
 
@@ -42,7 +42,7 @@ def connect(url: str) -> Engine:
         if not url.startswith("sqlite"):
             return create_engine(url, pool_pre_ping=True, pool_size=8, max_overflow=24, connect_args={"connect_timeout": 10} if url.startswith("postgresql") else {})
         engine = create_engine(url, connect_args={"timeout": 30, "check_same_thread": False}, pool_size=8, max_overflow=24)
-    except (ImportError, ValueError, DBAPIError) as error:
+    except (ImportError, ValueError, SQLAlchemyError) as error:
         raise StoreError(f"the database {url.split('@')[-1]} cannot be used: {error}") from error
     event.listen(engine, "connect", _prepare_sqlite)
     event.listen(engine, "begin", _begin_sqlite)
@@ -185,6 +185,8 @@ def naming_faults() -> Iterator[None]:
     try:
         with naming_values():
             yield
-    except OperationalError as error:
+    except DatabaseError as error:
+        if type(error) not in (OperationalError, DatabaseError):  # the latter where what lies there is no database
+            raise
         reason = str(error.orig).strip().split("\n")[0]
         raise StoreFull(f"no space is left in the store: {reason}") if _is_full(error) else StoreError(f"the store does not answer: {reason}") from error
