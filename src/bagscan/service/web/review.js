@@ -1,18 +1,14 @@
 // The reader's page: queue, scan, decision. Everything has a key.
 
 import { get, packed, post, ask } from "./api.js";
-import { age, dialog, h, score, show, toast } from "./dom.js";
+import { age, h, score, show, toast } from "./dom.js";
 import { STANDARD } from "./console.js";
 import { flaggedParts } from "./regions.js";
+import { askReason, showKeys } from "./questions.js";
 import { Viewer, isUnjudged } from "./viewer.js";
 
 const PEEKS = { i: ["invert", "Invert"], g: ["grey", "Grey"], 1: ["organic", "Organic"], 2: ["metal", "Metal"], e: ["edges", "Edges"] };
 const VALUES = { c: "clear", s: "suspect", r: "recheck" };
-const KEYS = [
-  ["N", "next scan"], ["Tab", "next part"], ["X", "tick the part"], ["O", "hold: no contours"], ["I", "hold: invert"], ["G", "hold: grey"],
-  ["1", "hold: organic only"], ["2", "hold: metal only"], ["E", "hold: edges"], ["[ ]", "denser, thinner"], ["Z", "look at the part"], ["+ −", "zoom"],
-  ["=", "whole bag"], ["Space", "standard image"], ["C", "clear"], ["S", "suspect"], ["R", "recheck"], ["U", "take back"], ["?", "these keys"],
-];
 const EVERY_MS = 4000;
 const none = (error) => { if (error.status === 404) return null; throw error; }; // of a scan that was judged by no model no regions are kept
 const LOG_ODDS = (p) => Math.log(Math.min(1 - 1e-6, Math.max(1e-6, p)) / (1 - Math.min(1 - 1e-6, Math.max(1e-6, p))));
@@ -46,7 +42,7 @@ export function reviewPage(me, place, wanted) {
   const console_ = h("div.console", {}, Object.keys(PEEKS).sort((a, b) => (a > b ? 1 : -1)).map(peek), off,
     h("span.small.muted", {}, "Density"), h("button", { title: "denser: see what is faint", onclick: () => setDensity(-1) }, h("kbd", {}, "[")), h("button", { title: "thinner: see into what is dense", onclick: () => setDensity(1) }, h("kbd", {}, "]")), density,
     h("span.gap"), h("button", { title: "zoom out", onclick: () => viewer.zoomBy(1 / 1.4) }, "−"), h("button", { title: "zoom in", onclick: () => viewer.zoomBy(1.4) }, "+"),
-    h("button", { onclick: standard }, "Standard ", h("kbd", {}, "␣")), h("button", { onclick: help, title: "all keys" }, "?"));
+    h("button", { onclick: standard }, "Standard ", h("kbd", {}, "␣")), h("button", { onclick: showKeys, title: "all keys" }, "?"));
 
   const middle = h("div.view", {}, viewer.element, mode);
   viewer.element.classList.add("fill");
@@ -232,7 +228,7 @@ export function reviewPage(me, place, wanted) {
     if (!state.scan) toast("No scan is open. Press N.");
     if (!state.scan || state.done || state.busy || buttons[value].disabled) return;
     const { id } = state.scan;
-    const asked = await askReason(value);
+    const asked = await askReason(value, me.reasons[value], state.ticked.size);
     if (!asked || state.busy || state.scan?.id !== id) return; // the scan was lost meanwhile: nothing is decided on another
     state.busy = true;
     let free = null;
@@ -271,28 +267,6 @@ export function reviewPage(me, place, wanted) {
     drawHead();
   }
 
-  function askReason(value) {
-    const reasons = me.reasons[value];
-    let chosen = 0;
-    return dialog((close, box) => {
-      const note = h("textarea", { placeholder: "Note (T)", maxlength: 2000, "aria-label": "note" });
-      const rows = reasons.map((reason, index) => h("button", { type: "button", onclick: () => pick(index) }, h("kbd", {}, String(index + 1)), reason));
-      const pick = (index) => { chosen = index; rows.forEach((row, i) => row.classList.toggle("on", i === index)); };
-      const done = () => close({ reason: reasons[chosen], note: note.value.trim() });
-      box.addEventListener("keydown", (event) => {
-        if (event.key === "Enter" && event.target.closest("button")) return; // it does what it says
-        if (event.key === "Enter" && !(event.target === note && event.shiftKey)) { event.preventDefault(); done(); }
-        else if (event.target === note) return;
-        else if (/^[1-9]$/.test(event.key) && reasons[event.key - 1]) { event.preventDefault(); pick(event.key - 1); }
-        else if (event.key.toLowerCase() === "t") { event.preventDefault(); note.focus(); }
-      });
-      pick(0);
-      const ticked = state.ticked.size ? `${state.ticked.size} part${state.ticked.size > 1 ? "s" : ""} ticked` : "no part ticked";
-      return h("div", {}, h("h1", {}, value[0].toUpperCase() + value.slice(1)), h("p.muted.small", {}, value === "suspect" ? ticked : ""), h("div.list", {}, rows), note,
-        h("div.row.apart", {}, h("button", { type: "button", onclick: () => close(null) }, "Cancel ", h("kbd", {}, "Esc")), h("button.primary", { type: "button", onclick: done, autofocus: true }, "Decide ", h("kbd", {}, "Enter"))));
-    });
-  }
-
   async function undo() {
     if (state.busy) return;
     if (!state.undo || Date.now() / 1000 > state.undo.until) return toast("There is nothing to take back.");
@@ -314,10 +288,6 @@ export function reviewPage(me, place, wanted) {
     }
   }
 
-  function help() {
-    dialog((close) => h("div", {}, h("h1", {}, "Keys"), h("div.keys", {}, KEYS.map(([key, text]) => [h("kbd", {}, key), h("span.small", {}, text)])), h("div.right", {}, h("button.primary", { autofocus: true, onclick: () => close() }, "Back"))));
-  }
-
   function fault(error) { toast(error.message, { kind: "fault", seconds: 8 }); }
 
   // keys
@@ -328,7 +298,7 @@ export function reviewPage(me, place, wanted) {
     if (typing(event) || event.ctrlKey || event.metaKey || event.altKey) return;
     const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
     const act = {
-      n: next, u: undo, "?": help, z: () => state.parts[Math.max(0, state.chosen)] && choose(Math.max(0, state.chosen), true), x: () => tick(state.chosen),
+      n: next, u: undo, "?": showKeys, z: () => state.parts[Math.max(0, state.chosen)] && choose(Math.max(0, state.chosen), true), x: () => tick(state.chosen),
       "+": () => viewer.zoomBy(1.4), "-": () => viewer.zoomBy(1 / 1.4), "=": () => { viewer.reset(); viewer.draw(); }, "[": () => setDensity(-1), "]": () => setDensity(1), " ": standard,
       Tab: () => choose(state.chosen + (event.shiftKey ? -1 : 1), true),
       o: () => setOverlay(false),
