@@ -35,6 +35,8 @@ def test_configuration_trains_one_step(path, yolo_root, simulated_root, tmp_path
     smaller = ["model.encoder.size_px=32"] if "size_px" in wanted.encoder else []
     if wanted.regioner["name"] == "sub_components":
         smaller += ["model.regioner.items={name: mask_rcnn, backbone: test_resnet, dim: 8}", "model.regioner.parts={name: ssn, width: 4, n_features: 3, stride: 2}"]
+    elif wanted.regioner["name"] == "mask_rcnn":
+        smaller += ["model.regioner={name: mask_rcnn, backbone: test_resnet, dim: 8}", "model.input.working_side_px=0"]
     else:
         smaller.append("model.regioner.n_superpixels=16")
     source = experiment.data.sources[0]
