@@ -149,6 +149,7 @@ def test_every_answer_keeps_the_page_to_itself(house):
         assert "default-src 'none'" in headers["content-security-policy"]
         assert headers["x-content-type-options"] == "nosniff"
         assert headers["x-frame-options"] == "DENY"
+        assert headers["cache-control"] == ("no-store" if path.startswith("/v1") else "no-cache"), "scripts of two versions must not meet"
 
 
 def test_a_session_survives_a_restart_and_ends_when_the_account_does(make_house, tmp_path):

@@ -136,3 +136,5 @@ class Around:
             headers.setdefault(name, value)
         if path.startswith("/v1"):
             headers.setdefault("Cache-Control", "no-store")
+        elif path.startswith("/static"):
+            headers.setdefault("Cache-Control", "no-cache")  # asked for each time: after an upgrade old scripts must not meet new ones
