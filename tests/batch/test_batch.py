@@ -176,10 +176,21 @@ def test_a_file_that_changed_since_is_judged_again(tmp_path, monkeypatch):
         with pytest.raises(KeyboardInterrupt):
             batch_run.screen_part(tmp_path / "out", 0, bags, config, pool)
     (source / "00007.tif").write_bytes(b"more")
+
+    class ChangesMeanwhile:
+        def judge(self, todo):
+            for answered in pool.judge(todo):
+                (source / "00007.tif").write_bytes(b"and more, while it is judged")
+                yield answered
+
+    with monkeypatch.context() as patch:
+        patch.setattr(batch_run, "write_part", killed)
+        with pytest.raises(KeyboardInterrupt):
+            batch_run.screen_part(tmp_path / "out", 0, bags, config, ChangesMeanwhile())
     batch_run.screen_part(tmp_path / "out", 0, bags, config, pool)
     judged = (tmp_path / "judged").read_text().split()
-    assert len(judged) == 31
-    assert judged[-1] == "00007.tif"
+    assert len(judged) == 32
+    assert judged[-2:] == ["00007.tif", "00007.tif"]
     assert len(rows(tmp_path / "out")) == 30
     pool.stop()
 

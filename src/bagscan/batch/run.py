@@ -200,7 +200,8 @@ def screen_part(out: Path, number: int, bags: Sequence[dict[str, Any]], config: 
     first = number * config.part_size
     ledger = Ledger(out / LEDGER / f"part-{number:05d}.jsonl")
     known = ledger.read()
-    todo = [(first + i, bag) for i, bag in enumerate(bags) if known.get(first + i, {}).get("stamp") != _stamp(bag)]
+    stamps = {first + i: _stamp(bag) for i, bag in enumerate(bags)}  # of before: what changes while it is judged is judged again
+    todo = [(first + i, bag) for i, bag in enumerate(bags) if known.get(first + i, {}).get("stamp") != stamps[first + i]]
     if progress:
         progress.known(len(bags) - len(todo))
     for index, bag, answer in pool.judge(todo):
@@ -209,7 +210,7 @@ def screen_part(out: Path, number: int, bags: Sequence[dict[str, Any]], config: 
         else:
             path = bag["views"][0]["path"]
             row = flat_row(index, bag["bag"], error_row(Path(path), answer["error"]) | {"path": path}, None)
-        ledger.add({"stamp": _stamp(bag), "row": row})
+        ledger.add({"stamp": stamps[index], "row": row})
         known[index] = {"row": row}
         if progress:
             progress.judged(row)

@@ -32,8 +32,8 @@ class SourceConfig:
         label: simulated: classes of a whole scan, for kind ``multi_label``: ``anomaly``, its ``kind``, or the ``device`` classes in the bag.
         subset, list_of: SIXray: list ``10``, ``100`` or ``1000``, and ``train`` or ``test`` of it.
         scanner_digits: YOLO: leading characters of a file name that tell the scanner.
-        with_objects_only: leave out scans without annotations. limit: use at most so many scans,
-            spread evenly through the set; 0 for all.
+        with_objects_only: leave out scans without annotations. limit: use at most so many records (views of
+            simulated bags, or items in them), spread evenly through the set; 0 for all.
     """
 
     format: str
