@@ -22,10 +22,9 @@ import torch
 from scipy.ndimage import binary_dilation
 
 from bagscan.benchmark.cells import DATA, NETWORKS, TABLE_1, TABLE_2, Cell, model_and_training
-from bagscan.benchmark.judgement import scores_path
+from bagscan.benchmark.judgement import keep_scores, scores_path
 from bagscan.benchmark.place import Place, test_items
 from bagscan.benchmark.scales import SCALES, ScanSet
-from bagscan.core.files import write_whole
 from bagscan.evaluation.metrics import auroc, fpr_at_tpr
 from bagscan.evaluation.results import make_record, write_record
 from bagscan.model import Model
@@ -100,8 +99,7 @@ def scores_of(place: Place, one: ScanSet, cell: Cell, items: Sequence[Sample]) -
     """(n,) scores of items by the model of a cell: those that its judgement has kept, or as it would."""
     path = scores_path(place, cell, one.name, items)
     if not path.exists():
-        judged = judge_items(Model.load(place.run_folder(cell) / "model"), items, model_and_training(cell, place.scale)[1].bf16)
-        write_whole(path, json.dumps([float(j.score) for j in judged]))
+        keep_scores(path, judge_items(Model.load(place.run_folder(cell) / "model"), items, model_and_training(cell, place.scale)[1].bf16))
         print(one.name, cell.table, cell.slug, flush=True)
     return np.array(json.loads(path.read_text()))
 

@@ -10,7 +10,6 @@ import fcntl
 import itertools
 import json
 import math
-import os
 import re
 import shutil
 import time
@@ -26,7 +25,7 @@ from bagscan.batch.rows import flat_row, write_part
 from bagscan.batch.storage import absolute, claim, publish, same_place
 from bagscan.core.errors import ConfigError, DataError
 from bagscan.core.files import refuse_file, write_whole
-from bagscan.formats.scans import VIEWS, set_at
+from bagscan.formats.scans import VIEWS, stamp_of
 from bagscan.model_folder import verified_id
 from bagscan.reporting.findings import error_row
 from bagscan.runtime.load import chosen_runtime
@@ -267,17 +266,5 @@ def tally(out: Path) -> dict[str, Any]:
 
 
 def _stamp(bag: dict[str, Any]) -> str:
-    """What changes when a file does, without reading it; a file that is gone has none."""
-    told = []
-    for view in bag["views"]:
-        if view.get("stamp"):
-            told.append(view["stamp"])
-            continue
-        path = Path(view["path"])
-        for file in (set_at(path) or {"": path}).values():
-            try:
-                known = os.stat(file)
-                told.append(f"{known.st_size} {known.st_mtime_ns}")
-            except OSError:
-                told.append("gone")
-    return " ".join(told)
+    """What changes when a file of a bag does, without reading it."""
+    return " ".join(view.get("stamp") or stamp_of(Path(view["path"])) for view in bag["views"])

@@ -67,7 +67,7 @@ def _judge_set(place: Place, cell: Cell, model: Model, one: ScanSet, thresholds:
     started = time.monotonic()
     judged = judge_items(model, test, bf16)
     spent = (time.monotonic() - started) / max(1, len(test))
-    write_whole(scores_path(place, cell, one.name, test), json.dumps([float(j.score) for j in judged]))
+    keep_scores(scores_path(place, cell, one.name, test), judged)
     hidden = hidden_views(place, one, judged)
     results = evaluate_items(judged, thresholds, seen, hidden) | {"seconds_per_item": spent}
     results["roc"] = roc_points(*arrays(judged)[:2])
@@ -86,6 +86,11 @@ def scores_path(place: Place, cell: Cell, set_name: str, items: Sequence[Sample]
     weights = hashlib.sha256((folder / "model" / "weights.safetensors").read_bytes()).hexdigest()
     identity = hashlib.sha256(",".join([weights, *(item.record.id for item in items)]).encode()).hexdigest()
     return folder / f"scores_{set_name}_{identity[:8]}.json"
+
+
+def keep_scores(path: Path, judged: Sequence[Judged]) -> None:
+    """Write what :func:`scores_path` names."""
+    write_whole(path, json.dumps([float(item.score) for item in judged]))
 
 
 def judge_detected(model: Model, sample: Sample, found: bool, bf16: bool = False) -> Judged:

@@ -120,6 +120,18 @@ def set_at(path: Path) -> dict[str, Path]:
     return files if files and any(_is_16_bit(file) for file in files.values()) else {}
 
 
+def stamp_of(path: Path) -> str:
+    """What changes when a file, or one of its set, does, without reading it; a file that is gone has none."""
+    told = []
+    for file in (set_at(path) or {"": path}).values():
+        try:
+            known = file.stat()
+            told.append(f"{known.st_size} {known.st_mtime_ns}")
+        except OSError:
+            told.append("gone")
+    return " ".join(told)
+
+
 def scan_id_of(path: Path) -> str:
     """The file's stem, without ``_low`` and the like where it is one of a set."""
     return _set_name(path) if set_at(path) else path.stem

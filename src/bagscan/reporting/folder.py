@@ -19,7 +19,7 @@ from typing import Any
 from bagscan.core.errors import ReadError
 from bagscan.core.files import refuse_file, write_whole
 from bagscan.formats import find_scans
-from bagscan.formats.scans import VIEWS, group_views, no_scans, set_at, told_types
+from bagscan.formats.scans import VIEWS, group_views, no_scans, stamp_of, told_types
 from bagscan.reporting.findings import coco_of_rows
 from bagscan.reporting.html import error_section, render_page, report_section
 from bagscan.reporting.judged import judge_files
@@ -62,7 +62,7 @@ def screen_folder(paths: Sequence[Path], models: Sequence[Path], out: Path, repo
     partial.mkdir(parents=True, exist_ok=True)
     rows, started, judged, said = [], time.monotonic(), 0, time.monotonic()
     for number, files in enumerate(bags, 1):
-        stamp = " ".join(f"{name} {file.absolute()} {_stamp(file)}" for name, file in files.items())
+        stamp = " ".join(f"{name} {file.absolute()} {stamp_of(file)}" for name, file in files.items())
         stored = partial / hashlib.sha256(os.fsencode(f"{used} {stamp}")).hexdigest()[:24]  # a name may be no UTF-8
         if not stored.with_suffix(".json").exists():
             judged += 1
@@ -101,18 +101,6 @@ def _judge(screeners: Sequence[Screener], files: Mapping[str, Path], stored: Pat
         section = report_section(f"{judged.scan.id} ({', '.join(map(str, files.values()))})", judged.report, judged.scan)
     stored.with_suffix(".html").write_text(section, errors="backslashreplace")
     write_whole(stored.with_suffix(".json"), json.dumps(judged.row))
-
-
-def _stamp(file: Path) -> str:
-    """What changes when a file, or one of its set, does, without reading it; a file that is gone has none."""
-    told = []
-    for one in (set_at(file) or {"": file}).values():
-        try:
-            known = one.stat()
-            told.append(f"{known.st_size} {known.st_mtime_ns}")
-        except OSError:
-            told.append("gone")
-    return " ".join(told)
 
 
 def _write_page(path: Path, rows: list[tuple[dict[str, Any], Path]], tally: dict[str, Any], screeners: Sequence[Screener]) -> None:

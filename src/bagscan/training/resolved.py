@@ -39,7 +39,9 @@ def save_resolved(experiment: Any, kind: str, out: Path, split: Split | None = N
 
 def _keep_split(split: Split, out: Path) -> None:
     own = out / "split.json"
-    if own.exists() and (out / "checkpoint.safetensors").exists() and read_split(own).data_hash != split.data_hash:
+    if own.exists() and read_split(own).data_hash == split.data_hash:
+        return
+    if own.exists() and (out / "checkpoint.safetensors").exists():
         raise ConfigError(f"{out} holds a run on another split, {own}, whose training scans may be in a test part of this one: use another --out, or delete it")
     write_split(own, split)
 
