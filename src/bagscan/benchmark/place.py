@@ -81,7 +81,7 @@ def _hash(*told: Any) -> str:
     return hashlib.sha256(json.dumps(told, sort_keys=True, default=dataclasses.asdict).encode()).hexdigest()
 
 
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=8)  # more than a scale has sets
 def _items(root: Path, shrink: int) -> tuple[Sample, ...]:
     return tuple(load_items(root, shrink, lambda _: None))
 

@@ -20,6 +20,7 @@ from bagscan.benchmark.cells import Cell, model_and_training
 from bagscan.benchmark.detected import run_detector
 from bagscan.benchmark.judgement import judge_cell
 from bagscan.benchmark.place import Place, judgement_hash, samples_of, settings_hash, trainable
+from bagscan.benchmark.scales import ScanSet
 from bagscan.benchmark.store import load_items
 from bagscan.evaluation.results import make_record, write_record
 from bagscan.formats.scans import RECIPE
@@ -40,13 +41,18 @@ def make_sets(place: Place, workers: int, report: Report = print) -> None:
         DataError: a set of that name is there, of another recipe.
     """
     for one in (*place.scale.train_on, *place.scale.also_test):
-        recipe = load_recipe(one.preset, one.count, profile=one.profile)
-        if one in place.scale.also_test:  # of every profile the same bags, none of them trained on
-            recipe = replace(recipe, parts={"test": 1}, seed=recipe.seed + 1000)
-        keep_recipe(recipe, place.data / one.name, None, report)
-        if len(list((place.data / one.name / "scans").glob("*.json"))) < one.count:
-            report(f"simulating {one.name}")
-            simulate(recipe, place.data / one.name, workers, report=report)
+        make_set(place, one, workers, report)
+
+
+def make_set(place: Place, one: ScanSet, workers: int, report: Report = print) -> None:
+    """The same of one set."""
+    recipe = load_recipe(one.preset, one.count, profile=one.profile)
+    if one in place.scale.also_test:  # of every profile the same bags, none of them trained on
+        recipe = replace(recipe, parts={"test": 1}, seed=recipe.seed + 1000)
+    keep_recipe(recipe, place.data / one.name, None, report)
+    if len(list((place.data / one.name / "scans").glob("*.json"))) < one.count:
+        report(f"simulating {one.name}")
+        simulate(recipe, place.data / one.name, workers, report=report)
 
 
 def run_cells(place: Place, cells: Sequence[Cell], workers: int = 1, report: Report = print, simulating: int = 0) -> int:

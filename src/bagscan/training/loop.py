@@ -11,7 +11,7 @@ import json
 import math
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +25,7 @@ from bagscan.core.errors import TrainingError
 from bagscan.core.files import write_whole
 from bagscan.training.checkpoint import load_checkpoint, read_progress, save_checkpoint
 from bagscan.training.compute import Compute, compute, moved
+from bagscan.training.drawing import drawn_ahead, loaders
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,7 @@ class Task(Protocol):
     modules: dict[str, nn.Module]
 
     def batch(self, rng: np.random.Generator) -> Any:
-        """Draw one training batch; called in a thread, must not touch the modules."""
+        """Draw one training batch; called in a thread or another process, must not touch the modules."""
 
     def loss(self, batch: Any) -> tuple[Tensor, dict[str, float]]:
         """The loss to minimise and its parts, to be logged."""
@@ -190,12 +191,9 @@ def run(
     saved = time.monotonic()
     log = _Log(out / "log.jsonl", progress["step"], where.writes)
     started, first = time.monotonic() - progress["seconds"], progress["step"]
-    with ThreadPoolExecutor(1) as loader:
-        draw = lambda i: loader.submit(task.batch, np.random.default_rng(np.random.SeedSequence(config.seed, spawn_key=(0, i, *[where.rank] * bool(where.rank)))))  # noqa: E731
-        upcoming = draw(first)
-        for step in range(first, config.steps):
-            batch = moved(upcoming.result(), where.device)
-            upcoming = draw(step + 1)
+    with closing(drawn_ahead(task.batch, config.seed, range(first, config.steps), where.rank, loaders(where.device))) as batches:
+        for step, upcoming in enumerate(batches, first):
+            batch = moved(upcoming, where.device)
             parts = _one_step(task, optimizer, batch, step, config, where)
             if averaged:
                 _average(averaged, task.modules, min(config.ema, (1 + step) / (10 + step)))
