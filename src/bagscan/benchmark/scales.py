@@ -126,7 +126,7 @@ SCALES = {
     "small": SMALL,
     # What of the figures of small is for want of training: rows in ten minutes of an accelerator. Whole items come in batches
     # of twice as many, and so both levels are shown as many windows.
-    "medium": replace(SMALL, name="medium", steps=3000, object_steps=1500, crop_steps=1500, batch=32, network_share=(), detected_scans=0),
+    "medium": replace(SMALL, name="medium", steps=2000, object_steps=1000, crop_steps=1250, batch=32, network_share=(), detected_scans=0),
     "full": Scale(
         "full",
         train_on=(ScanSet("deei", 7022), ScanSet("lab", 2000), ScanSet("visible", 1400)),

@@ -93,19 +93,20 @@ def gather_neighbours(centres: Any) -> Any:
     b, rows, cols, d = centres.shape
     framed = centres.new_zeros(b, rows + 2, cols + 2, d)
     framed[:, 1:-1, 1:-1] = centres
-    out = centres.new_zeros(b, rows, cols, 9, d)
-    for j, (dr, dc) in enumerate(NEIGHBOURS):
-        out[:, :, :, j] = framed[:, 1 + dr : 1 + dr + rows, 1 + dc : 1 + dc + cols]
-    return out
+    # Windows of 3 x 3 cells, all at once: nine slices put in one by one would each copy the whole gradient.
+    return framed.unfold(1, 3, 1).unfold(2, 3, 1).permute(0, 1, 2, 4, 5, 3).reshape(b, rows, cols, 9, d)
 
 
 def scatter_neighbours(sums: Any) -> Any:
     """(B, rows, cols, 9, D) -> (B, rows, cols, D): add each cell's shares to its candidates."""
     b, rows, cols, _, d = sums.shape
-    framed = sums.new_zeros(b, rows + 2, cols + 2, d)
-    for j, (dr, dc) in enumerate(NEIGHBOURS):
-        framed[:, 1 + dr : 1 + dr + rows, 1 + dc : 1 + dc + cols] += sums[:, :, :, j]
-    return framed[:, 1:-1, 1:-1]
+    total = sums.new_zeros(b, rows + 2, cols + 2, d)
+    for share, (dr, dc) in zip(sums.unbind(3), NEIGHBOURS, strict=True):
+        # Each into a frame of its own, for the same reason.
+        moved = sums.new_zeros(b, rows + 2, cols + 2, d)
+        moved[:, 1 + dr : 1 + dr + rows, 1 + dc : 1 + dc + cols] = share
+        total = total + moved
+    return total[:, 1:-1, 1:-1]
 
 
 def pool(q: Any, cells: Any) -> Any:
