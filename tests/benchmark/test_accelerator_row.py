@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -25,8 +26,16 @@ def row(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
 def test_cells_side_by_side_are_those_that_run_one_by_one(tmp_path):
     cut_off = row(tmp_path, "--minutes", "0")
     assert (cut_off.returncode, "0 of 2 cells are done" in cut_off.stdout) == (1, True), cut_off.stderr
+    assert "stopped at the deadline" in cut_off.stdout
+    shutil.rmtree(tmp_path / "side_by_side", ignore_errors=True)
+    (tmp_path / "side_by_side").write_text("a file where a folder should be")
+    failed = row(tmp_path, "--minutes", "4")
+    assert (failed.returncode, "detector.log: failed, as told there" in failed.stdout) == (1, True), failed.stdout
+    (tmp_path / "side_by_side").unlink()
     done = row(tmp_path, "--minutes", "4")
     assert (done.returncode, "2 of 2 cells are done" in done.stdout) == (0, True), done.stdout + done.stderr
+    again = row(tmp_path, "--minutes", "0", "--data", str(tmp_path / "nowhere"))
+    assert (again.returncode, (tmp_path / "nowhere").exists()) == (0, False), "what is done needs no sets"
     for table in ("table-1", "table-2"):
         places = ["--data", str(tmp_path / "data"), "--runs", str(tmp_path / "runs"), "--results", str(tmp_path / "results")]
         alone = CliRunner().invoke(app, ["benchmark", table, "--scale", "smoke", "--only", NAME, *places])
@@ -44,3 +53,5 @@ def test_an_unknown_cell_is_named_with_those_there_are(tmp_path):
     assert refused.returncode != 0
     assert "no cell 'table-1:high_resnet-18_seed0'" in refused.stderr
     assert "table-1:high_resnet-50_seed0" in refused.stderr
+    assert "Traceback" not in refused.stderr
+    assert not (tmp_path / "data").exists()

@@ -32,8 +32,11 @@ class Killed(Exception):
     pass
 
 
-@pytest.mark.parametrize("mode", ["joint", "two_stage"])
-def test_killed_and_resumed_gives_the_same_weights(tiny_config, tmp_path, mode):
+@pytest.mark.parametrize(
+    ("mode", "loaders"), [("joint", "0"), ("two_stage", "0"), pytest.param("joint", "2", marks=pytest.mark.skipif(sys.platform != "linux", reason="processes draw on Linux alone"))]
+)
+def test_killed_and_resumed_gives_the_same_weights(tiny_config, tmp_path, monkeypatch, mode, loaders):
+    """Whoever draws the batches."""
     settings = [f"training.mode={mode}"]
     train(read_experiment(tiny_config, settings), tmp_path / "whole", lambda _: None)
 
@@ -41,6 +44,7 @@ def test_killed_and_resumed_gives_the_same_weights(tiny_config, tmp_path, mode):
         if text.startswith("step 3/"):
             raise Killed
 
+    monkeypatch.setenv("BAGSCAN_LOADERS", loaders)
     with pytest.raises(Killed):
         train(read_experiment(tiny_config, settings), tmp_path / "cut", kill)
     with (tmp_path / "cut" / "log.jsonl").open("a") as log:

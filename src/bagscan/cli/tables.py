@@ -15,7 +15,7 @@ WHAT = ("table-1", "table-2", "ablation", "figures", "gbad", "gbad-figures", "un
 
 def benchmark(
     what: Annotated[str, typer.Argument(help="table-1 (object level), table-2 (sub-component level), ablation, figures; gbad (report B), gbad-figures; unseen (kinds left out).")],
-    scale: Annotated[str, typer.Option(help="smoke, small, medium (minutes of an accelerator; paper A alone) or full.")] = "small",
+    scale: Annotated[str, typer.Option(help="smoke, small, medium (minutes of an accelerator) or full; report B has no medium.")] = "small",
     data: Annotated[Path, typer.Option(help="Folder of simulated sets; what is missing is simulated.")] = Path("simulated"),
     runs: Annotated[Path, typer.Option(help="Folder of checkpoints and models.")] = Path("runs/benchmark"),
     results: Annotated[

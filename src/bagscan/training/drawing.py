@@ -12,11 +12,14 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from bagscan.core.errors import ConfigError
+from bagscan.core.errors import ConfigError, TrainingError
 from bagscan.core.machine import usable_cores
 
 LOADERS = "BAGSCAN_LOADERS"
-MOST_LOADERS = 8  # a network that keeps more of them busy is rare, and each has some hundred MB of its own
+MOST_LOADERS = 8  # a network that keeps more of them busy is rare
+SHARED = "/dev/shm"  # where batches of processes lie, two ahead of each
+ROOM_BYTES = 4 << 30  # for eight processes with batches of whole items, the largest there are
+STALLED_S = 600
 
 Draw = Callable[[np.random.Generator], Any]
 
@@ -27,7 +30,10 @@ def generator_of(seed: int, step: int, rank: int = 0) -> np.random.Generator:
 
 
 def loaders(device: torch.device) -> int:
-    """Processes that draw batches: ``BAGSCAN_LOADERS``, else none on a processor, which they would take from the network, and on an accelerator one a core, 8 at most.
+    """Processes that draw batches: ``BAGSCAN_LOADERS``, or what is best.
+
+    That is none on a processor, which they would take from the network. On an accelerator it is one a core of this process's share, 8 at most,
+    where there is shared memory enough for their batches (a container often has 64 MB).
 
     Raises:
         ConfigError: it is no number, or processes are asked for where they cannot be forked.
@@ -35,12 +41,20 @@ def loaders(device: torch.device) -> int:
     told = os.environ.get(LOADERS, "auto")
     if told == "auto":
         cores = usable_cores() // int(os.environ.get("LOCAL_WORLD_SIZE", 1))
-        return max(1, min(cores, MOST_LOADERS)) if device.type == "cuda" and sys.platform == "linux" else 0
-    if not told.isdigit():
+        return max(1, min(cores, MOST_LOADERS)) if device.type == "cuda" and sys.platform == "linux" and _free_bytes(SHARED) >= ROOM_BYTES else 0
+    if not told.isdecimal():
         raise ConfigError(f"{LOADERS} must be auto or a number of processes, got {told!r}")
     if int(told) and sys.platform != "linux":
         raise ConfigError(f"{LOADERS}={told}: batches are drawn by processes on Linux alone; 0 draws them in a thread")
     return int(told)
+
+
+def _free_bytes(folder: str) -> int:
+    try:
+        found = os.statvfs(folder)
+    except OSError:
+        return 0
+    return found.f_bavail * found.f_frsize
 
 
 def drawn_ahead(draw: Draw, seed: int, steps: range, rank: int = 0, processes: int = 0) -> Generator[Any, None, None]:
@@ -48,10 +62,12 @@ def drawn_ahead(draw: Draw, seed: int, steps: range, rank: int = 0, processes: i
 
     Args:
         draw: makes a batch from a generator; must touch no accelerator. processes: that draw; 0 for a thread of this one.
+
+    Raises:
+        TrainingError: processes draw nothing for ten minutes. Whatever ``draw`` raises.
     """
     if processes and len(steps):
-        # Forked: they share the samples in memory. A step goes to them by its number, so that their count changes nothing.
-        yield from DataLoader(_Steps(draw, seed, rank), None, sampler=steps, num_workers=processes, multiprocessing_context="fork", prefetch_factor=2)
+        yield from _by_processes(_Steps(draw, seed, rank), steps, processes)
         return
     with ThreadPoolExecutor(1) as thread:
         of = lambda step: thread.submit(draw, generator_of(seed, step, rank))  # noqa: E731
@@ -62,11 +78,31 @@ def drawn_ahead(draw: Draw, seed: int, steps: range, rank: int = 0, processes: i
             yield batch
 
 
+def _by_processes(of: _Steps, steps: range, processes: int) -> Generator[Any, None, None]:
+    # Forked: they share the samples in memory. A step goes to them by its number, so that their count changes nothing.
+    batches = iter(DataLoader(of, None, sampler=steps, num_workers=processes, collate_fn=_as_it_is, multiprocessing_context="fork", prefetch_factor=2, timeout=STALLED_S))
+    for _ in steps:
+        try:
+            batch = next(batches)
+        except RuntimeError as error:
+            raise TrainingError(f"the processes that draw batches draw no more ({error}): perhaps {SHARED} or memory is full; {LOADERS}=0 draws in a thread") from error
+        if isinstance(batch, Exception):
+            raise batch
+        yield batch
+
+
 class _Steps(Dataset[Any]):
-    """Batches by the number of their step."""
+    """Batches by the number of their step; an error is handed over as it is, not as the text of a trace."""
 
     def __init__(self, draw: Draw, seed: int, rank: int) -> None:
         self.draw, self.seed, self.rank = draw, seed, rank
 
     def __getitem__(self, step: int) -> Any:
-        return self.draw(generator_of(self.seed, step, self.rank))
+        try:
+            return self.draw(generator_of(self.seed, step, self.rank))
+        except Exception as error:
+            return error
+
+
+def _as_it_is(batch: Any) -> Any:
+    return batch

@@ -67,12 +67,16 @@ CHECKPOINT_S = 120.0
 
 
 class Task(Protocol):
-    """What is trained: supplies batches and losses, and knows how good it is."""
+    """What is trained: supplies batches and losses, and knows how good it is.
+
+    Attributes:
+        modules: whose weights are. draws_apart: False where drawing needs the accelerator, which other processes cannot share; True where it is not there.
+    """
 
     modules: dict[str, nn.Module]
 
     def batch(self, rng: np.random.Generator) -> Any:
-        """Draw one training batch; called in a thread or another process, must not touch the modules."""
+        """Draw one training batch; called in a thread or another process, must not change the modules."""
 
     def loss(self, batch: Any) -> tuple[Tensor, dict[str, float]]:
         """The loss to minimise and its parts, to be logged."""
@@ -191,7 +195,8 @@ def run(
     saved = time.monotonic()
     log = _Log(out / "log.jsonl", progress["step"], where.writes)
     started, first = time.monotonic() - progress["seconds"], progress["step"]
-    with closing(drawn_ahead(task.batch, config.seed, range(first, config.steps), where.rank, loaders(where.device))) as batches:
+    processes = loaders(where.device) if getattr(task, "draws_apart", True) else 0
+    with closing(drawn_ahead(task.batch, config.seed, range(first, config.steps), where.rank, processes)) as batches:
         for step, upcoming in enumerate(batches, first):
             batch = moved(upcoming, where.device)
             parts = _one_step(task, optimizer, batch, step, config, where)
