@@ -499,6 +499,7 @@ SET_BY_ABLATION = {
     "context: attention": lambda model, _: (model.encoder["attention_heads"], 4),
     "components: what it is made of": lambda _, training: (training.components, 0.2),
     "without verdict loss": lambda _, training: (training.verdict, 0.0),
+    "five times the steps": lambda _, training: (training.loop.steps, 5 * SCALES["smoke"].steps),
     **{f"label threshold {t}": lambda _, training, t=t: (training.positive_from, t) for t in (0.1, 0.3, 0.7, 0.9)},
     **{f"lambda {v}": lambda _, training, v=v: (training.compactness, float(v)) for v in ("1e-5", "1e-3")},
     **{f"mu {v}": lambda _, training, v=v: (training.mu, v) for v in (0.3, 3.0)},
