@@ -57,7 +57,7 @@ def prepare(place: Place, workers: int) -> None:
 
     with ThreadPoolExecutor(1) as loader:
         loading = []
-        for one in sorted((*place.scale.train_on, *place.scale.also_test), key=lambda one: one.count):
+        for one in sorted(place.scale.sets, key=lambda one: one.count):
             make_set(place, one, workers, say)
             loading.append(loader.submit(load, one))
         for done in loading:
@@ -66,7 +66,7 @@ def prepare(place: Place, workers: int) -> None:
 
 def run_until(place: Place, todo: Sequence[Cell], deadline: float, logs: Path) -> None:
     """Run cells side by side until the clock says ``deadline``; those that are not done by then are stopped, at their last checkpoint."""
-    if place.scale.detected_scans and not _side_by_side({logs / "detector.log": lambda: run_detector(place, say)}, deadline):
+    if place.scale.detected_scans and not _side_by_side({logs / "detector.log": partial(run_detector, place, say)}, deadline):
         say("without the item detector no cell can be judged")
         return
     _side_by_side({logs / f"{cell.table}_{cell.slug}.log": partial(run_cell, place, cell, say) for cell in todo}, deadline)

@@ -38,10 +38,10 @@ def judge_cell(place: Place, cell: Cell, model: Model, chosen_on: Sequence[Sampl
     Args:
         chosen_on: validation items that thresholds are chosen on. seen: layouts of devices in training.
     """
-    folder, sets = place.judged_folder(cell), (*place.scale.train_on, *place.scale.also_test)
+    folder = place.judged_folder(cell)
     chosen = _kept(folder / "thresholds.json", lambda: dataclasses.asdict(Thresholds.chosen_on(judge_items(model, chosen_on, bf16))))
     thresholds = Thresholds(**{**chosen["found"], "platt": tuple(chosen["found"]["platt"])})
-    pieces = {one.name: _kept(folder / f"{one.name}.json", lambda one=one: _judge_set(place, cell, model, one, thresholds, seen, bf16, report)) for one in sets}  # type: ignore[misc]
+    pieces = {one.name: _kept(folder / f"{one.name}.json", lambda one=one: _judge_set(place, cell, model, one, thresholds, seen, bf16, report)) for one in place.scale.sets}  # type: ignore[misc]
     return {
         "thresholds": chosen["found"],
         "sets": {name: piece["found"] for name, piece in pieces.items()},

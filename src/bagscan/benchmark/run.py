@@ -40,7 +40,7 @@ def make_sets(place: Place, workers: int, report: Report = print) -> None:
     Raises:
         DataError: a set of that name is there, of another recipe.
     """
-    for one in (*place.scale.train_on, *place.scale.also_test):
+    for one in place.scale.sets:
         make_set(place, one, workers, report)
 
 
@@ -65,7 +65,7 @@ def run_cells(place: Place, cells: Sequence[Cell], workers: int = 1, report: Rep
         report: of several workers a function of a module, which they find by its name. workers: cells at a time. simulating: processes that simulate sets; 0 for as many.
     """
     make_sets(place, simulating or workers, report)
-    for one in (*place.scale.train_on, *place.scale.also_test):
+    for one in place.scale.sets:
         load_items(place.data / one.name, place.scale.shrink, report)  # packed once, before several processes would
     if place.scale.detected_scans:
         run_detector(replace(place, threads=place.threads * workers), report)

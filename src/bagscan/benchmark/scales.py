@@ -71,6 +71,11 @@ class Scale:
     pretrained: bool = False
     tiny_networks: bool = False
 
+    @property
+    def sets(self) -> tuple[ScanSet, ...]:
+        """All that are simulated, packed and judged."""
+        return (*self.train_on, *self.also_test)
+
 
 SMALL = Scale(
     "small",

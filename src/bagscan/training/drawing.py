@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
@@ -51,10 +52,9 @@ def loaders(device: torch.device) -> int:
 
 def _free_bytes(folder: str) -> int:
     try:
-        found = os.statvfs(folder)
+        return shutil.disk_usage(folder).free
     except OSError:
         return 0
-    return found.f_bavail * found.f_frsize
 
 
 def drawn_ahead(draw: Draw, seed: int, steps: range, rank: int = 0, processes: int = 0) -> Generator[Any, None, None]:

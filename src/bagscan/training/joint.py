@@ -52,7 +52,7 @@ class JointTask:
         self.object_level = judges_whole_items(model) and self.train[0].region is not None
         self.crops = Crops(self.train, config, model.scorer.config.classes, self.object_level, self.components)
         # Regions that no gradient reaches are cut while drawing, by a network that lies on the accelerator where there is one.
-        self.draws_apart = self.object_level or model.segments_differentiably or not any(True for _ in model.regioner.parameters())
+        self.draws_apart = self.object_level or model.segments_differentiably or next(model.regioner.parameters(), None) is None
 
     def batch(self, rng: np.random.Generator) -> Batch:
         drawn = self.crops.batch(self.config.batch_size, rng)
