@@ -94,6 +94,24 @@ def test_findings_do_not_depend_on_the_runtime(exported, runtime):
     np.testing.assert_allclose(found.scores["below" if "below" in found.scores else next(iter(found.scores))], next(iter(expected.scores.values())), atol=1e-4)
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
+@pytest.mark.parametrize("runtime", ["onnxruntime", "openvino", "torch"])
+def test_a_signal_is_handled_after_another_thread_has_dropped_the_model(exported, runtime):
+    code = f"""
+import os, signal, threading
+from bagscan.runtime.load import load_model
+signal.signal(signal.SIGTERM, lambda *_: print("handled", flush=True))
+held = [load_model({str(exported)!r}, {runtime!r})]
+dropping = threading.Thread(target=held.clear)
+dropping.start()
+dropping.join()
+os.kill(os.getpid(), signal.SIGTERM)
+print("alive")
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout.split()) == (0, ["handled", "alive"]), done.stderr
+
+
 def test_the_id_covers_the_graphs(tmp_path):
     """What runs is pinned: graphs of other weights make another model, even where the manifest was written anew."""
     folder = tiny_model(tmp_path / "m")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from bagscan.core.errors import ModelError
 from bagscan.model_folder import verified_id
-from bagscan.runtime.engines import read_graphs
+from bagscan.runtime.engines import openvino_core, read_graphs
 
 
 def export_openvino(folder: str | Path, out: str | Path) -> dict[str, int]:
@@ -26,7 +26,6 @@ def export_openvino(folder: str | Path, out: str | Path) -> dict[str, int]:
     if not graphs:
         raise ModelError(f"{folder}: was never exported")
     out.mkdir(parents=True, exist_ok=True)
-    core = openvino.Core()
     for name, graph in graphs.items():
-        openvino.save_model(core.read_model(graph), out / f"{name}.xml", compress_to_fp16=False)
+        openvino.save_model(openvino_core().read_model(graph), out / f"{name}.xml", compress_to_fp16=False)
     return {path.name: path.stat().st_size for path in sorted(out.iterdir()) if path.suffix in (".xml", ".bin")}

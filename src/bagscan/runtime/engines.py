@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Mapping
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Protocol
@@ -60,9 +62,7 @@ class OpenVino:
     SETTINGS: dict[str, Any] = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": 1, "NUM_STREAMS": 1, "ENABLE_CPU_PINNING": False}
 
     def __init__(self, graphs: Mapping[str, bytes]) -> None:
-        import openvino
-
-        core = openvino.Core()
+        core = openvino_core()
         try:
             compiled = {name: core.compile_model(core.read_model(graph), "CPU", self.SETTINGS) for name, graph in graphs.items()}
         except Exception as error:
@@ -76,6 +76,26 @@ class OpenVino:
             raise ModelError(f"{graph}.onnx: {error}") from error
         # Its buffers are written over by the next inference; a port goes by every name that the graph has for it.
         return {alias: value for port, buffer in found.items() for value in [np.array(buffer)] for alias in port.names}
+
+
+_FIRST_TO_ASK = threading.Lock()
+
+
+def openvino_core() -> Any:
+    """The one ``openvino.Core`` of this process, kept to its end.
+
+    OpenVINO gives the thread that first uses it a stack for its signal handlers and takes that memory back when the core goes. Where another
+    thread drops the core, the first keeps the address: its next signal, a stop of the service for one, would end the process without a word.
+    """
+    with _FIRST_TO_ASK:
+        return _made_once()
+
+
+@cache
+def _made_once() -> Any:
+    import openvino
+
+    return openvino.Core()
 
 
 class Torch:
