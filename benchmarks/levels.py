@@ -6,7 +6,9 @@ Two intervals that overlap say little of two levels that judged the very same it
 scan by scan, averaged over the channels that both tables have and over seeds. And the contrast to noise of the simulator's strata knows
 photon noise alone, where an image shows an anomaly beside the structure of the item and of the bag: so anomalous items are
 also sorted by the difference between the anomaly's mean and that of the ring around it, in standard deviations of the ring
-(-ln of low transmission), and each band is judged against all benign items. Scores are kept beside the models and not judged twice. Writes benchmarks/results/levels.json.
+(-ln of low transmission), and each band is judged against all benign items. Bags do not all have the same number of items to be
+judged by, so that chance is not .5 for scans: what random scores of items have stands beside them. Scores are kept beside the
+models and not judged twice. Writes benchmarks/results/levels.json.
 """
 
 import argparse
@@ -23,12 +25,13 @@ from scipy.ndimage import binary_dilation
 
 from bagscan.benchmark.cells import DATA, NETWORKS, TABLE_1, TABLE_2, Cell, model_and_training
 from bagscan.benchmark.judgement import keep_scores, scores_path
-from bagscan.benchmark.place import Place, test_items
+from bagscan.benchmark.place import Place, hidden_views, test_items
 from bagscan.benchmark.scales import SCALES, ScanSet
+from bagscan.evaluation.items import chance_table
 from bagscan.evaluation.metrics import auroc, fpr_at_tpr
 from bagscan.evaluation.results import make_record, write_record
 from bagscan.model import Model
-from bagscan.training.judging import judge_items
+from bagscan.training.judging import as_judged, judge_items
 from bagscan.training.samples import Sample
 
 RING_PX = 8  # of an item at the tables' size: 16 mm
@@ -122,6 +125,13 @@ def judged_set(place: Place, one: ScanSet, network: str, seeds: Sequence[int]) -
     return found, [item.record.id for item in items]
 
 
+def by_chance(place: Place, one: ScanSet) -> dict[str, Any]:
+    """AUROC of the scans of a test set, by view and fusion, where items are scored at random."""
+    nothing = np.zeros(0)
+    items = [as_judged(item, nothing, nothing, nothing, nothing) for item in test_items(place, one, ROWS[0])]
+    return chance_table(items, hidden_views(place, one, items))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=Path("simulated"))
@@ -139,7 +149,8 @@ def main() -> None:
     for one in (*scale.train_on, scale.also_test[0]):
         for network in networks:
             found, own = judged_set(place, one, network, seeds[network])
-            results.setdefault(one.name, {})[network] = found
+            results.setdefault(one.name, {"networks": {}})["networks"][network] = found
+        results[one.name]["scans by chance"] = by_chance(place, one)
         ids += own
     cells = [dataclasses.asdict(Cell(t, data, network, seed)) for t in LEVELS.values() for data in ROWS for network in networks for seed in seeds[network]]
     record = make_record(
@@ -151,6 +162,7 @@ def main() -> None:
         notes=[
             "Means over the four channels of both tables and the seeds that have them all: " + ", ".join(f"{name} {len(own)}" for name, own in seeds.items()) + ".",
             "Differences: parts less whole items, on the same items, with the 95 % interval of resampled scans.",
+            "Scans by chance: AUROC where items are scored at random, mean and 95 % of 200 draws.",
             "Bands: mean (least-largest) over channels and seeds, each band against all benign items of the set.",
         ],
     )

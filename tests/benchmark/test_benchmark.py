@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
@@ -11,11 +12,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.ndimage import binary_dilation, binary_erosion
 from typer.testing import CliRunner
 
 from bagscan.benchmark.cells import ABLATION, ABLATIONS, DATA, NETWORKS, TABLE_1, TABLE_2, Cell, cells, model_and_training
 from bagscan.benchmark.detected import NO_DEVICE
 from bagscan.benchmark.judgement import compare_masks
+from bagscan.benchmark.place import Place, samples_of
 from bagscan.benchmark.scales import SCALES, scale_named
 from bagscan.benchmark.tables import comparison, markdown, newest, read_cells, spread
 from bagscan.cli import app
@@ -25,7 +28,7 @@ from bagscan.evaluation.results import check_record
 from bagscan.model import Model
 from bagscan.simulate.dataset import keep_recipe, load_recipe
 from bagscan.simulate.summary import read_scans
-from bagscan.training.samples import halved
+from bagscan.training.samples import Sample, halved
 
 
 @pytest.fixture(scope="module")
@@ -124,7 +127,9 @@ def test_a_cell_that_fails_is_told_and_the_others_go_on(ran, monkeypatch):
     monkeypatch.setattr(run_module, "run_cell", fails_on_high)
     run = bench(ran, "table-2", "--only", "squeezenet", "--only", "seed0", "--only", "h")
     assert run.exit_code == 3
-    assert "high_squeezenet_seed0 failed: RuntimeError: no room on the disk" in run.output
+    (told,) = [line for line in run.output.splitlines() if "high_squeezenet_seed0 failed: RuntimeError: no room on the disk" in line]
+    trace = Path(told.rpartition("(trace: ")[2].rstrip(")")).read_text()
+    assert "fails_on_high" in trace
     assert (ran / "results" / "smoke" / "table-2" / "high-low-z_squeezenet_seed0.json").exists()
 
 
@@ -167,11 +172,19 @@ def test_a_file_that_is_no_record_is_named(ran, tmp_path, content, told):
         read_cells(tmp_path / "results" / "smoke", "table-1")
 
 
-def test_what_is_asked_of_the_benchmark_is_checked(folder):
-    for words, told in ((["tabel-1"], "did you mean 'table-1'"), (["figures", "--only", "resnet"], "leave out --only")):
-        run = bench(folder, *words)
-        assert isinstance(run.exception, ConfigError)
-        assert told in str(run.exception)
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["tabel-1"], "did you mean 'table-1'"),
+        (["figures", "--only", "resnet"], "leave out --only"),
+        (["table-1", "--dataset", "sixray"], "leave out --dataset"),
+        (["unseen", "--list", "10"], "leave out --list"),
+    ],
+)
+def test_what_is_asked_of_the_benchmark_is_checked(folder, words, told):
+    run = bench(folder, *words)
+    assert isinstance(run.exception, ConfigError)
+    assert told in str(run.exception)
 
 
 def test_seeds_of_other_settings_are_a_row_of_their_own(ran):
@@ -420,7 +433,7 @@ def test_figures_are_drawn_of_what_is_there(ran):
     run = bench(ran, "figures")
     assert run.exit_code == 0, run.output
     drawn = {Path(line).name for line in run.output.splitlines() if line.endswith(".png")}
-    assert {"roc_smoke_20.png", "strata_smoke_20.png", "reliability.png", "contours.png"} <= drawn
+    assert {"roc_smoke_20.png", "strata_smoke_20.png", "reliability.png", "contours.png", "contours_whole.png"} <= drawn
     assert all((ran / "figures" / name).stat().st_size > 5000 for name in drawn)
 
 
@@ -441,35 +454,67 @@ def test_curves_are_those_of_the_records_by_network_level_and_kind_of_image(ran,
     whole, parts = ([line for line in resnet if line.get_linestyle() == style] for style in ("--", "-"))
     for lines, table in ((whole, TABLE_1), (parts, TABLE_2)):
         assert [list(line.get_xdata()) for line in lines] == [tables[table][0]["results"]["sets"]["smoke_20"]["roc"]["fpr"]]
-    monkeypatch.setattr(figures, "LEAST_ITEMS", 1)
-    figures.strata(tables[TABLE_2], "smoke_20", Path())
-    axis = drawn[1].axes[1]
-    found = tables[TABLE_2][0]["results"]["sets"]["smoke_20"]
-    shown = [row["tp"]["percent"] for name, row in found["strata"].items() if name != "50 and above" and row["tp"]["n"]]
-    assert list(axis.containers[0].lines[0].get_ydata()) == [*shown, found["per_item"]["fp_percent"]], "TP % of every stratum, and the FP % that it costs"
+    figures.strata(tables, "smoke_20", Path())
+    for axis, table in ((drawn[1].axes[1], TABLE_2), (drawn[1].axes[3], TABLE_1)):
+        found = tables[table][0]["results"]["sets"]["smoke_20"]
+        shown = [row["tp"]["percent"] for name, row in found["strata"].items() if name != "50 and above"]
+        expected = [*shown, found["per_item"]["fp_percent"]]
+        np.testing.assert_equal(axis.containers[0].lines[0].get_ydata(), np.array(expected, float), "TP % of every stratum, however few its items, and the FP % that it costs")
+        assert [label.get_text().split()[-2] for label in axis.get_xticklabels()[:4]] == [str(row["tp"]["n"]) for row in list(found["strata"].values())[:4]]
+    figures.reliability(tables[TABLE_2], "smoke_20", Path())
+    table = tables[TABLE_2][0]["results"]["sets"]["smoke_20"]["reliability"]
+    curve = drawn[2].axes[1].lines[1]
+    assert (list(curve.get_xdata()), list(curve.get_ydata())) == (table["score"], table["anomalous"])
+    assert f"ECE {table['ece']:.2f}" in drawn[2].axes[1].get_title()
+
+
+def outlines_of(ran: Path, table: str, outline: Callable[[Model, Sample, float], np.ndarray]) -> tuple[Sample, dict[float, np.ndarray]]:
+    """One test item as a figure shows it, where every score is above the threshold and where none is."""
+    place = Place(SCALES["smoke"], ran / "data", ran / "runs", ran / "results")
+    model = Model.load(place.run_folder(Cell(table, "pseudo-colour", "ResNet-50")) / "model")
+    sample = samples_of(place, SCALES["smoke"].train_on[0], "test", "pseudo-colour")[0]
+    return sample, {threshold: outline(model, sample, threshold) for threshold in (-1.0, 2.0)}
 
 
 def test_contours_are_red_where_a_segment_is_above_the_threshold_and_green_elsewhere(ran):
-    import matplotlib.pyplot as plt
+    from bagscan.benchmark.figures import RED, _outlined_segments
 
-    from bagscan.benchmark.figures import RED, _contour
-    from bagscan.benchmark.place import Place, samples_of
-
-    place = Place(SCALES["smoke"], ran / "data", ran / "runs", ran / "results")
-    model = Model.load(place.run_folder(Cell(TABLE_2, "pseudo-colour", "ResNet-50")) / "model")
-    sample = samples_of(place, SCALES["smoke"].train_on[0], "test", "pseudo-colour")[0]
-    drawn = {}
-    for threshold in (-1.0, 2.0):
-        figure, axes = plt.subplots()
-        _contour(axes, model, sample, threshold)
-        drawn[threshold] = np.asarray(axes.images[0].get_array())
-        plt.close(figure)
+    _, drawn = outlines_of(ran, TABLE_2, _outlined_segments)
     red = {threshold: np.abs(picture - RED).max(-1) < 1e-3 for threshold, picture in drawn.items()}
     assert red[-1.0].any()
     assert not red[2.0].any()
     outlines = drawn[2.0][red[-1.0]]  # the same, where nothing is above the threshold
     assert (outlines[:, 1] - outlines[:, 0]).mean() > 0.2
     assert (drawn[2.0][~red[-1.0]] == drawn[-1.0][~red[-1.0]]).all()
+
+
+def test_a_whole_item_has_one_outline_in_the_colour_of_its_verdict(ran):
+    from bagscan.benchmark.figures import GREEN, MAGNIFIED, RED, _outlined_item
+
+    sample, drawn = outlines_of(ran, TABLE_1, _outlined_item)
+    for threshold, colour in ((-1.0, RED), (2.0, GREEN)):
+        edge = np.abs(drawn[threshold] - colour).max(-1) < 1e-3
+        assert edge.any()
+        within = np.repeat(np.repeat(sample.region, MAGNIFIED, 0), MAGNIFIED, 1)
+        assert not edge[binary_erosion(within, iterations=3)].any(), "nothing is drawn inside an item"
+        assert not edge[~binary_dilation(within, iterations=3)].any()
+
+
+def test_a_kind_of_image_without_its_model_is_named_and_the_others_are_drawn(ran, tmp_path):
+    from bagscan.benchmark.figures import contours
+
+    place = Place(SCALES["smoke"], ran / "data", ran / "runs", ran / "results")
+    records = read_cells(ran / "results" / "smoke", TABLE_2)
+    lost = json.loads(json.dumps(records[0]))
+    lost["config"]["cell"] |= {"data": "low", "seed": 0}
+    only = [r for r in records if r["config"]["cell"]["data"] == "pseudo-colour"] + [lost]
+    told: list[str] = []
+    elsewhere = replace(place, runs=tmp_path / "nowhere")
+    assert contours(elsewhere, TABLE_2, only, tmp_path / "none.png", told.append) is None
+    assert [line for line in told if "low" in line]
+    assert [line for line in told if "pseudo-colour" in line]
+    assert contours(place, TABLE_2, [], tmp_path / "none.png", told.append) is None
+    assert "no cell of table-2" in told[-1]
 
 
 def test_figures_without_cells_say_what_to_run(tmp_path):

@@ -6,7 +6,7 @@ import pytest
 from bagscan.core.calibrated import log_odds, platt
 from bagscan.core.errors import DataError
 from bagscan.evaluation.calibration import conformal_point, fit_platt, reliability
-from bagscan.evaluation.items import Hidden, Judged, Thresholds, arrays, best_threshold, evaluate_items, fused, roc_points, segment_arrays
+from bagscan.evaluation.items import Hidden, Judged, Thresholds, arrays, best_threshold, chance_table, evaluate_items, fused, roc_points, segment_arrays
 
 
 def item(name: str, scan: str, view: str, anomalous: bool, score: float, found: bool = True, **about: str) -> Judged:
@@ -66,6 +66,18 @@ def test_an_anomaly_that_no_item_shows_is_counted_and_makes_no_scan_benign():
     assert found["strata"]["5-50"]["tp_of_all"]["percent"] == 0
     assert found["strata"]["above 500"]["tp_of_all"] == found["strata"]["above 500"]["tp"]
     assert found["groups"]["benign bags with look-alikes"]["n"] == 1, "of bag b nothing is known to be benign but the item"
+
+
+def test_chance_of_scans_follows_from_how_many_items_each_has():
+    """Of the worst of three against the one of another the first is larger three times in four; a bag that shows no item never is."""
+    benign = [item(f"d{k}{i}", f"d{k}", "below", False, 0.0) for k in range(40) for i in range(3)]
+    shown = [item(f"a{k}", f"a{k}", "below", True, 0.0) for k in range(40)]
+    found = chance_table([*benign, *shown])
+    assert found["below alone"]["auroc"] == pytest.approx(0.25, abs=0.01)
+    low, high = found["below alone"]["interval"]
+    assert 0.1 < low < 0.25 < high < 0.4
+    lost = [Hidden(f"h{k}", "below", "5-50") for k in range(40)]
+    assert chance_table([*benign, *shown], lost)["below alone"]["auroc"] == pytest.approx(0.125, abs=0.01)
 
 
 def test_a_missed_item_is_a_miss_whatever_the_threshold():

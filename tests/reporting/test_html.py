@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from bagscan.core import View
-from bagscan.reporting.html import _histogram, displayable
+from bagscan.reporting.html import _free_spot, _histogram, displayable
 
 
 def bars(scores, threshold, colour):
@@ -46,3 +46,13 @@ def test_raw_scans_are_shown_in_the_colours_that_operators_know():
 def test_channels_without_effective_z_are_grey():
     view = View(np.linspace(0, 1, 200, dtype=np.float32).reshape(2, 10, 10), ("low", "high"), "dual_energy", bit_depth=16)
     assert np.ptp(displayable(view), -1).max() == 0
+
+
+def test_numbers_of_rings_on_one_spot_stand_apart_and_within_the_picture():
+    for centre in ((100.0, 80.0), (2.0, 2.0), (198.0, 158.0)):
+        taken: list[tuple[float, float]] = []
+        for _ in range(4):
+            taken.append(_free_spot(centre, 20.0, (160, 200), 6.0, taken))
+        assert all(6 <= x <= 194 and 6 <= y <= 154 for x, y in taken)
+        assert min(np.hypot(a[0] - b[0], a[1] - b[1]) for i, a in enumerate(taken) for b in taken[:i]) >= 6
+    assert _free_spot((100.0, 80.0), 20.0, (160, 200), 6.0, [(0.0, 0.0)]) == pytest.approx((100 + 20 / 2**0.5, 80 - 20 / 2**0.5)), "upper right where it is free"

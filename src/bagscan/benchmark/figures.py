@@ -20,10 +20,12 @@ from skimage.segmentation import find_boundaries
 from bagscan.benchmark.cells import DATA, NETWORKS, TABLE_1, TABLE_2, Cell
 from bagscan.benchmark.place import Place, samples_of
 from bagscan.benchmark.tables import cell_of, newest, read_cells
+from bagscan.core import View
 from bagscan.core.errors import DataError
 from bagscan.evaluation.items import STRATA
 from bagscan.model import Model
 from bagscan.training.joint import judge_samples
+from bagscan.training.judging import judge_items
 from bagscan.training.samples import Sample
 
 GREEN, RED = (0.1, 0.75, 0.3), (0.95, 0.1, 0.1)
@@ -31,7 +33,6 @@ GREEN, RED = (0.1, 0.75, 0.3), (0.95, 0.1, 0.1)
 COLOURS = dict(zip(DATA, ("#d55e00", "#0072b2", "#56b4e9", "#009e73", "#cc79a7", "#000000"), strict=True))
 STYLES = {TABLE_1: "--", TABLE_2: "-"}
 LEVELS = {TABLE_1: "whole item", TABLE_2: "parts"}
-LEAST_ITEMS = 5  # of a stratum that is drawn: the interval of fewer is nearly all there is
 EXAMPLES = 4
 MAGNIFIED = 3  # pixels that one of an item is drawn as, so that outlines are thinner than what they outline
 PNG = {"dpi": 110, "bbox_inches": "tight", "metadata": {"Software": None}}
@@ -49,10 +50,10 @@ def draw_all(place: Place, out: Path, report: Callable[[str], None] = print) -> 
     out.mkdir(parents=True, exist_ok=True)
     drawn = []
     for one in place.scale.train_on:
-        drawn += [roc_and_det(tables, one.name, out / f"roc_{one.name}.png"), strata(tables[TABLE_2] or tables[TABLE_1], one.name, out / f"strata_{one.name}.png")]
+        drawn += [roc_and_det(tables, one.name, out / f"roc_{one.name}.png"), strata(tables, one.name, out / f"strata_{one.name}.png")]
     drawn.append(reliability(tables[TABLE_2] or tables[TABLE_1], place.scale.train_on[-1].name, out / "reliability.png"))
-    contours_drawn = contours(place, tables[TABLE_2], out / "contours.png", report)
-    return drawn + ([contours_drawn] if contours_drawn else [])
+    outlined = [contours(place, table, tables[table], out / name, report) for table, name in ((TABLE_1, "contours_whole.png"), (TABLE_2, "contours.png"))]
+    return drawn + [path for path in outlined if path]
 
 
 def _scale(records: Sequence[dict[str, Any]]) -> str:
@@ -109,27 +110,34 @@ def _probit(rate: np.ndarray) -> np.ndarray:
     return np.asarray(norm.ppf(np.clip(rate, 2e-3, 1 - 2e-3)))
 
 
-def strata(records: Sequence[dict[str, Any]], name: str, path: Path) -> Path:
-    """TP % of items by area CNR with intervals, at the threshold chosen on validation, and the FP % that it costs: a panel a network."""
-    panels = _panels(records)
-    first = next(iter(panels.values()))[0]["results"]["sets"][name]["strata"]
-    shown = [s for s in STRATA if first[s]["tp"]["n"] >= LEAST_ITEMS]
-    figure, axes = plt.subplots(1, len(panels), figsize=(max(5.0, 3.4 * len(panels)), 4.0), squeeze=False, sharey=True)
-    for axis, (network, own) in zip(axes[0], panels.items(), strict=True):
-        for k, record in enumerate(own):
-            results = record["results"]["sets"][name]
-            rates = [results["strata"][s]["tp"] for s in shown] + [{"percent": results["per_item"]["fp_percent"], "interval": results["per_item"]["intervals"]["fp_percent"]}]
-            at = np.arange(len(rates)) + (k - (len(own) - 1) / 2) * 0.8 / max(1, len(own))
-            middle, ends = np.array([r["percent"] for r in rates]), np.array([r["interval"] for r in rates], float)
-            axis.errorbar(at, middle, np.abs(ends.T - middle), fmt="o", ms=3.5, lw=1, capsize=2, color=COLOURS[cell_of(record)["data"]])
-        axis.axvspan(len(shown) - 0.5, len(shown) + 0.5, color="0.93", lw=0)
-        axis.set(title=network, xticks=range(len(shown) + 1), xlim=(-0.5, len(shown) + 0.5), ylim=(0, 102))
-        axis.set_xticklabels([*(f"{s}\n{first[s]['tp']['n']} items" for s in shown), "benign\n(FP %)"], fontsize=8)
-    axes[0, 0].set_ylabel("items called anomalous, %")
-    level = LEVELS[cell_of(records[0])["table"]]
-    figure.suptitle(f"True positives by area contrast-to-noise ratio; {level}, test items of {name}, scale {_scale(records)}, first seed", fontsize=10)
-    _legend(figure, records)
+def strata(tables: dict[str, list[dict[str, Any]]], name: str, path: Path) -> Path:
+    """TP % of items by area CNR with intervals, at the threshold chosen on validation, and the FP % that it costs: a column a network, a row a level."""
+    levels = {table: _panels(tables[table]) for table in (TABLE_2, TABLE_1) if tables.get(table)}
+    networks = [n for n in (name.split(" (")[0] for name in NETWORKS) if any(n in own for own in levels.values())]
+    figure, axes = plt.subplots(len(levels), len(networks), figsize=(max(5.0, 3.4 * len(networks)), 0.6 + 3.4 * len(levels)), squeeze=False, sharey=True)
+    for row, (table, panels) in zip(axes, levels.items(), strict=True):
+        for axis, network in zip(row, networks, strict=True):
+            _stratum_rates(axis, panels.get(network, []), name)
+            axis.set_title(network, fontsize=10)
+        row[0].set_ylabel(f"items called anomalous by {LEVELS[table]}, %")
+    every = [r for records in tables.values() for r in records]
+    figure.suptitle(f"True positives by area contrast-to-noise ratio; test items of {name}, scale {_scale(every)}, first seed", fontsize=10)
+    _legend(figure, every)
     return _save(figure, path)
+
+
+def _stratum_rates(axis: Axes, records: Sequence[dict[str, Any]], name: str) -> None:
+    """One panel: every stratum, however few its items are, and the benign items."""
+    for k, record in enumerate(records):
+        results = record["results"]["sets"][name]
+        rates = [results["strata"][s]["tp"] for s in STRATA] + [{"percent": results["per_item"]["fp_percent"], "interval": results["per_item"]["intervals"]["fp_percent"]}]
+        at = np.arange(len(rates)) + (k - (len(records) - 1) / 2) * 0.8 / len(records)
+        middle, ends = np.array([r["percent"] for r in rates], float), np.array([r["interval"] for r in rates], float)
+        axis.errorbar(at, middle, np.abs(ends.T - middle), fmt="o", ms=3.5, lw=1, capsize=2, color=COLOURS[cell_of(record)["data"]])
+    axis.axvspan(len(STRATA) - 0.5, len(STRATA) + 0.5, color="0.93", lw=0)
+    axis.set(xticks=range(len(STRATA) + 1), xlim=(-0.5, len(STRATA) + 0.5), ylim=(0, 102))
+    counts = [records[0]["results"]["sets"][name]["strata"][s]["tp"]["n"] if records else 0 for s in STRATA]
+    axis.set_xticklabels([*(f"{s}\n{n} item{'s' * (n != 1)}" for s, n in zip(STRATA, counts, strict=True)), "benign\n(FP %)"], fontsize=7)
 
 
 def reliability(records: Sequence[dict[str, Any]], name: str, path: Path) -> Path:
@@ -150,20 +158,22 @@ def reliability(records: Sequence[dict[str, Any]], name: str, path: Path) -> Pat
     return _save(figure, path)
 
 
-def contours(place: Place, records: Sequence[dict[str, Any]], path: Path, report: Callable[[str], None]) -> Path | None:
-    """Items of the test set under each kind of image: benign segments green, anomalous red (paper A, Figs. 4 and 5).
+def contours(place: Place, table: str, records: Sequence[dict[str, Any]], path: Path, report: Callable[[str], None]) -> Path | None:
+    """Items of the test set under each kind of image, benign green and anomalous red: whole ones, or their segments (paper A, Figs. 4 and 5).
 
     One network, the last of the table that has rows; models are read from the run folders, where they are there.
     """
     panels = _panels(records)
     if not panels:
-        report("no cell of table-2 is there: contours are not drawn")
+        report(f"no cell of {table} is there: its contours are not drawn")
         return None
+    level, outline = ("segment", _outlined_segments) if table == TABLE_2 else ("item", _outlined_item)
     network, rows = list(panels.items())[-1]
-    models = {r["config"]["cell"]["data"]: (place.run_folder(Cell(**r["config"]["cell"])) / "model", r["results"]["thresholds"]["segment"]) for r in rows}
-    models = {data: found for data, found in models.items() if found[0].is_dir()}
+    models = {r["config"]["cell"]["data"]: (place.run_folder(Cell(**r["config"]["cell"])) / "model", r["results"]["thresholds"][level]) for r in rows}
+    for data in [data for data, (folder, _) in models.items() if not folder.is_dir()]:
+        report(f"no model of {table}, {data}, {network} in {place.runs}: its contours are not drawn")
+        del models[data]
     if not models:
-        report(f"no model of {network} in {place.runs}: contours are not drawn")
         return None
     one = place.scale.train_on[-1]
     shown = _examples(samples_of(place, one, "test", next(iter(models))))
@@ -173,7 +183,7 @@ def contours(place: Place, records: Sequence[dict[str, Any]], path: Path, report
         report(f"outlining items of {one.name}, {data}")
         model = Model.load(folder)
         for row, sample in enumerate(s for s in samples_of(place, one, "test", data) if s.record.id in {x.record.id for x in shown}):
-            _contour(axes[row, column], model, sample, threshold)
+            axes[row, column].imshow(outline(model, sample, threshold))
             axes[0, column].set_title(data, fontsize=9)
     for row, sample in enumerate(shown):
         picture = pictures[sample.record.id].pixels().transpose(1, 2, 0)
@@ -185,7 +195,7 @@ def contours(place: Place, records: Sequence[dict[str, Any]], path: Path, report
     axes[0, 0].set_title("truth", fontsize=9)
     for axis in axes.flat:
         axis.set(xticks=[], yticks=[])
-    figure.suptitle(f"{network}, scale {place.scale.name}: segments judged benign (green) and anomalous (red)", fontsize=10, y=1.0)
+    figure.suptitle(f"{network}, scale {place.scale.name}: {'segments' if table == TABLE_2 else 'whole items'} judged benign (green) and anomalous (red)", fontsize=10, y=1.0)
     figure.tight_layout()
     _save(figure, path)
     Image.open(path).convert("RGB").quantize(256, kmeans=2, dither=Image.Dither.NONE).save(path, optimize=True)  # a third of the size, and nobody sees it
@@ -203,23 +213,40 @@ def _examples(samples: Sequence[Sample]) -> list[Sample]:
     return [s for s in samples if s.record.id in kept]
 
 
-def _contour(axes: Axes, model: Model, sample: Sample, threshold: float) -> None:
-    """One item in grey with its segments outlined."""
+def _outlined_segments(model: Model, sample: Sample, threshold: float) -> np.ndarray:
+    """(3 H, 3 W, 3) one item in grey, its segments outlined."""
     bag = judge_samples(model, [sample])[0]
     view = sample.full_view()
     regions, _ = model.judge(view)
-    pixels = view.pixels.copy()
-    for k, name in enumerate(view.channels):
-        if name == "zeff":
-            pixels[k] = 1 - (pixels[k] / 30).clip(0, 1)
-    grey = pixels[:3].transpose(1, 2, 0) if view.quantity == "pseudo_colour" else np.repeat(pixels.mean(0)[..., None], 3, 2)
-    picture = grey.clip(0, 1).copy()
-    picture, labels = (np.repeat(np.repeat(a, MAGNIFIED, 0), MAGNIFIED, 1) for a in (picture, regions.labels))
+    picture, labels = _magnified(_grey(view)), _magnified(regions.labels)
     flagged, shown = (bag.scores >= threshold) & bag.foreground, bag.foreground[labels]
     edges = shown & find_boundaries(np.where(shown, labels, -1), mode="inner")
     picture[edges] = 0.6 * picture[edges] + 0.4 * np.array(GREEN)
     picture[edges & flagged[labels]] = RED
-    axes.imshow(picture)
+    return picture
+
+
+def _outlined_item(model: Model, sample: Sample, threshold: float) -> np.ndarray:
+    """(3 H, 3 W, 3) one item in grey, outlined whole."""
+    picture = _magnified(_grey(sample.full_view()))
+    region = np.ones(picture.shape[:2], bool) if sample.region is None else _magnified(sample.region)
+    edges = find_boundaries(np.pad(region, 1), mode="thick")[1:-1, 1:-1]
+    picture[edges] = RED if judge_items(model, [sample])[0].score >= threshold else GREEN
+    return picture
+
+
+def _grey(view: View) -> np.ndarray:
+    """(H, W, 3) of a view as people look at it: colour as it is, other channels averaged, effective Z dark where it is high."""
+    pixels = view.pixels.copy()
+    for k, name in enumerate(view.channels):
+        if name == "zeff":
+            pixels[k] = 1 - (pixels[k] / 30).clip(0, 1)
+    seen = pixels[:3].transpose(1, 2, 0) if view.quantity == "pseudo_colour" else np.repeat(pixels.mean(0)[..., None], 3, 2)
+    return np.asarray(seen.clip(0, 1))
+
+
+def _magnified(image: np.ndarray) -> np.ndarray:
+    return np.repeat(np.repeat(image, MAGNIFIED, 0), MAGNIFIED, 1)
 
 
 def _save(figure: Any, path: Path) -> Path:

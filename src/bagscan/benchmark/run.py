@@ -7,11 +7,13 @@ import hashlib
 import json
 import shutil
 import time
+import traceback
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
 from multiprocessing import get_context
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -22,6 +24,7 @@ from bagscan.benchmark.judgement import judge_cell
 from bagscan.benchmark.place import Place, judgement_hash, samples_of, settings_hash, trainable
 from bagscan.benchmark.scales import ScanSet
 from bagscan.benchmark.store import load_items
+from bagscan.core.files import write_whole
 from bagscan.evaluation.results import make_record, write_record
 from bagscan.formats.scans import RECIPE
 from bagscan.model import Model
@@ -73,7 +76,7 @@ def run_cells(place: Place, cells: Sequence[Cell], workers: int = 1, report: Rep
     report(f"{len(cells) - len(todo)} of {len(cells)} cells of scale {place.scale.name} are there")
     if workers <= 1:
         for cell in todo:
-            _guarded(place, cell, report)
+            report(_guarded(place, cell, report))
     elif todo:
         with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
             running = [pool.submit(_guarded, place, cell, report) for cell in todo]
@@ -89,10 +92,18 @@ def _guarded(place: Place, cell: Cell, report: Report = print) -> str:
     try:
         seconds = run_cell(place, cell, report)
     except Exception as error:  # one cell must not take the table with it
-        told = f"{cell.table} {cell.slug} failed: {type(error).__name__}: {error}"
-        report(told)
-        return told
+        return f"{cell.table} {cell.slug} failed: {type(error).__name__}: {error}{_trace_kept(place.run_folder(cell))}"
     return f"{cell.table} {cell.slug}: {seconds / 60:.1f} min"
+
+
+def _trace_kept(folder: Path) -> str:
+    """Where the trace of the error at hand lies, for whoever mends it; nothing where it cannot be written."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        write_whole(folder / "failed.txt", traceback.format_exc())
+    except OSError:
+        return ""
+    return f" (trace: {folder / 'failed.txt'})"
 
 
 def run_cell(place: Place, cell: Cell, report: Report = print) -> float:

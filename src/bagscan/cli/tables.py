@@ -35,6 +35,8 @@ def benchmark(
         raise ConfigError(f"nothing is called {what!r}{nearest(what, WHAT)}; there are {', '.join(WHAT)}")
     if only and what.endswith("figures"):
         raise ConfigError(f"{what} draws every cell that is there: leave out --only")
+    if (dataset != "simulated" and not what.startswith(("gbad", "unseen"))) or (list_of and not what.startswith("gbad")):
+        raise ConfigError(f"{what} is of simulated scans alone: leave out {'--list' if list_of else '--dataset'}")
     compute_on(device)
     if what in ("gbad", "gbad-figures"):
         _benchmark_gbad(what, scale, dataset, list_of, data, runs, results or Path("benchmarks/results/gbad"), only, out, as_json)

@@ -218,6 +218,17 @@ def view_table(items: Sequence[Judged], hidden: Sequence[Hidden] = ()) -> dict[s
     return table | ({f"both, {how}": auroc(*fused(items, how, hidden=hidden)) for how in FUSIONS} if len(views) > 1 else {})
 
 
+def chance_table(items: Sequence[Judged], hidden: Sequence[Hidden] = (), draws: int = 200) -> dict[str, dict[str, Any]]:
+    """What :func:`view_table` has of items with random scores: ``auroc``, the mean of ``draws``, and 95 % of them as ``interval``.
+
+    It is not .5: the worst of many items is larger than that of a few, and a bag whose anomaly no item shows has fewer to be judged by, or none.
+    """
+    rng = np.random.default_rng(0)
+    found = [view_table([replace(i, score=float(s)) for i, s in zip(items, rng.random(len(items)), strict=True)], hidden) for _ in range(draws)]
+    drawn = {name: np.array([table[name] for table in found]) for name in found[0]}
+    return {name: {"auroc": float(own.mean()), "interval": [float(v) for v in np.quantile(own, (0.025, 0.975))]} for name, own in drawn.items()}
+
+
 def roc_points(truth: np.ndarray, scores: np.ndarray, most: int = 200) -> dict[str, list[float]]:
     """Points of the ROC curve for a figure, no more than ``most``."""
     fpr, tpr, _ = roc_curve(truth, scores)

@@ -52,7 +52,7 @@ def screen_folder(paths: Sequence[Path], models: Sequence[Path], out: Path, repo
     screeners = [Screener.load(model, late=len(models) > 1) for model in models]
     ids = " ".join(screener.model.id for screener in screeners)
     used = " ".join([ids, *(screener.runtime for screener in screeners)])
-    report(f"{len(bags)} bags, judged by {screeners[0].runtime}; the first may wait a minute for kernels that are compiled once")
+    report(f"{len(bags)} bag{'s' * (len(bags) != 1)}, judged by {screeners[0].runtime}; the first may wait a minute for kernels that are compiled once")
     lone = sum(len(files) == 1 and next(iter(files)) != "0" for files in bags)
     if lone:
         report(f"{lone} of {len(bags)} bags are judged by one view alone: no other is beside it")
@@ -98,7 +98,7 @@ def _judge(screeners: Sequence[Screener], files: Mapping[str, Path], stored: Pat
     if judged.scan is None or judged.report is None:
         section = error_section(str(next(iter(files.values()))), judged.row["error"])
     else:
-        section = report_section(f"{judged.scan.id} ({', '.join(map(str, files.values()))})", judged.report, judged.scan)
+        section = report_section(judged.scan.id, judged.report, judged.scan, [str(file) for file in files.values()])
     stored.with_suffix(".html").write_text(section, errors="backslashreplace")
     write_whole(stored.with_suffix(".json"), json.dumps(judged.row))
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 import html
 import io
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 from PIL import Image
@@ -27,9 +27,9 @@ h1{font-size:24px;margin:0 0 4px}h2{font-size:18px;margin:0;overflow-wrap:anywhe
 .ALARM{background:#c62f2f}.CLEAR{background:#1f7a3d}.REVIEW{background:#a56a00}
 .body{display:grid;grid-template-columns:minmax(0,1.9fr) minmax(260px,1fr);gap:18px}svg{display:block;height:auto;width:100%}
 .view{background:#000;border-radius:6px;overflow:hidden}table{border-collapse:collapse;width:100%}
-td,th{padding:3px 8px 3px 0;text-align:right}td:first-child,th:first-child{text-align:left}th{color:#9aa4ad;font-weight:500}
+td,th{padding:3px 8px 3px 0;text-align:right}td:nth-child(-n+2),th:nth-child(-n+2){text-align:left}th{color:#9aa4ad;font-weight:500}
 .part{border-radius:4px;display:block;height:88px;width:132px;object-fit:contain;background:#fff}td{vertical-align:middle}
-.half{color:#f2b84b}
+.half{color:#f2b84b}.files{margin:-8px 0 12px;font-size:13px;overflow-wrap:anywhere}
 details{margin-top:10px}@media(max-width:760px){.body{grid-template-columns:1fr}}
 """
 
@@ -72,19 +72,37 @@ def _overlay(view: View, rgb: np.ndarray, report: Report) -> str:
         small = labels[::step, ::step]
         path = benign_path(small, scores, threshold)
         lines.append(f'<path d="{path}" transform="scale({step})" fill="none" stroke="#2fbf5f" stroke-opacity=".7" stroke-width="{0.6 * stroke / step:.2f}"/>')
+    taken: list[tuple[float, float]] = []
     for number, finding in ((n, f) for n, f in enumerate(report.findings, 1) if f.view_id == view.view_id):
         lines.append(
             f'<path d="{anomalous_path(finding.mask)}" fill="#ff2020" fill-opacity=".12" stroke="#ff2020" stroke-width="{1.3 * stroke:.2f}" '
             f'stroke-dasharray="{4 * stroke:.1f} {2.2 * stroke:.1f}"><title>part {number}: score {finding.score:.4f}</title></path>'
         )
-        x1, y1, x2, y2 = finding.box_xyxy
-        radius = max(x2 - x1, y2 - y1) / 2 + max(height, width) / 40
-        lines.append(  # a part may be a speck of a whole bag
-            f'<circle cx="{(x1 + x2) / 2:.1f}" cy="{(y1 + y2) / 2:.1f}" r="{radius:.1f}" fill="none" stroke="#ff2020" stroke-opacity=".8" stroke-width="{stroke:.2f}"/>'
-            f'<text x="{min((x1 + x2) / 2 + 0.75 * radius, width - 12 * stroke):.1f}" y="{max((y1 + y2) / 2 - 0.75 * radius, 10 * stroke):.1f}" font-size="{10 * stroke:.1f}" '
+        x, y, radius = _ring(finding.box_xyxy, view.shape)
+        at = _free_spot((x, y), radius, view.shape, 12 * stroke, taken)
+        taken.append(at)
+        lines.append(
+            f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{radius:.1f}" fill="none" stroke="#ff2020" stroke-opacity=".8" stroke-width="{stroke:.2f}"/>'
+            f'<text x="{at[0]:.1f}" y="{at[1]:.1f}" font-size="{10 * stroke:.1f}" text-anchor="middle" dominant-baseline="central" '
             f'font-weight="700" fill="#ff2020" stroke="#fff" stroke-width="{2 * stroke:.2f}" paint-order="stroke">{number}</text>'
         )
     return "".join(lines) + "</svg>"
+
+
+def _ring(box: tuple[float, float, float, float], shape: tuple[int, int]) -> tuple[float, float, float]:
+    """(x, y, radius) of the ring around a part, which may be a speck of a whole bag."""
+    x1, y1, x2, y2 = box
+    return (x1 + x2) / 2, (y1 + y2) / 2, max(x2 - x1, y2 - y1) / 2 + max(shape) / 40
+
+
+def _free_spot(centre: tuple[float, float], radius: float, shape: tuple[int, int], apart: float, taken: Sequence[tuple[float, float]]) -> tuple[float, float]:
+    """Where on its ring a number is written: upper right, or the next place around it that is within the picture and as far as ``apart`` from other numbers."""
+    height, width = shape
+    turns = np.deg2rad(-45 + 30 * np.arange(12))
+    spots = [(float(centre[0] + radius * np.cos(a)), float(centre[1] + radius * np.sin(a))) for a in turns]
+    clipped = [(min(max(x, apart), width - apart), min(max(y, apart), height - apart)) for x, y in spots]
+    clear = [min((np.hypot(x - u, y - v) for u, v in taken), default=np.inf) for x, y in clipped]
+    return next((spot for spot, far in zip(clipped, clear, strict=True) if far >= apart), clipped[int(np.argmax(clear))])
 
 
 def _histogram(scores: np.ndarray, threshold: float) -> str:
@@ -100,10 +118,11 @@ def _histogram(scores: np.ndarray, threshold: float) -> str:
             bars += [f'<rect x="{300 * left:.1f}" y="{64 - tall:.1f}" width="{wide:.1f}" height="{tall:.1f}" fill="{colour}"/>'] if count else []
     mark = 300 * min(max(threshold, 0), 1)
     return (
-        f'<svg viewBox="0 0 300 84" role="img" aria-label="histogram of segment scores">{"".join(bars)}'
+        f'<svg viewBox="0 0 300 96" role="img" aria-label="histogram of segment scores">{"".join(bars)}'
         f'<line x1="{mark:.1f}" x2="{mark:.1f}" y1="0" y2="66" stroke="#fff" stroke-dasharray="3 2"/>'
         '<text x="0" y="78" fill="#9aa4ad" font-size="11">0</text><text x="293" y="78" fill="#9aa4ad" font-size="11">1</text>'
-        '<text x="150" y="78" fill="#9aa4ad" font-size="11" text-anchor="middle">scores of parts (heights: square root); dashed: operating point</text></svg>'
+        '<text x="150" y="78" fill="#9aa4ad" font-size="11" text-anchor="middle">scores of parts</text>'
+        '<text x="150" y="92" fill="#9aa4ad" font-size="10" text-anchor="middle">height: square root of the count; dashed: operating point</text></svg>'
     )
 
 
@@ -125,8 +144,12 @@ def error_section(title: str, error: str) -> str:
     return f'<section><div class="head"><span class="tag REVIEW">REVIEW</span><h2>{html.escape(title)}</h2></div><p>{html.escape(error)}</p></section>'
 
 
-def report_section(title: str, report: Report, scan: Scan) -> str:
-    """One bag: the picture of every view with contours, flagged parts by score, histogram."""
+def report_section(title: str, report: Report, scan: Scan, files: Sequence[str] = ()) -> str:
+    """One bag: the picture of every view with contours, flagged parts by score, histogram.
+
+    Args:
+        files: that the views were read from, told in small print.
+    """
     pictures = {view.view_id: displayable(view) for view in scan.views}
     several = len(pictures) > 1
     rows = "".join(
@@ -139,6 +162,7 @@ def report_section(title: str, report: Report, scan: Scan) -> str:
     parts = f"<table>{head}{rows}</table>{more}" if rows else "<p class='muted'>No flagged parts.</p>"
     scores = [s for s in report.scores.values() if len(s)]
     chart = _histogram(np.concatenate(scores), report.threshold or 0.0) if scores else "<p class='muted'>No item was found to judge.</p>" if report.scores else ""
+    told = f"<p class='muted files'>{html.escape(', '.join(files))}</p>" if files else ""
     reasons = "".join(f"<p>{html.escape(reason)}</p>" for reason in report.reasons)
     views = "".join((f"<p class='muted'>{html.escape(v.view_id)}{_unjudged(report, v)}</p>" if several else "") + _overlay(v, pictures[v.view_id], report) for v in scan.views)
     nothing_in = [v.view_id for v in scan.views if _unjudged(report, v)]
@@ -147,7 +171,7 @@ def report_section(title: str, report: Report, scan: Scan) -> str:
         unjudged = f"<span class='half'>no item found in view {html.escape(', '.join(nothing_in))}</span>"
     return (
         f'<section><div class="head"><span class="tag {report.decision.value}">{report.decision.value}</span>{unjudged}'
-        f"<h2>{html.escape(title)}</h2></div>{reasons}"
+        f"<h2>{html.escape(title)}</h2></div>{told}{reasons}"
         f'<div class="body"><div>{views}</div><div>{parts}{chart}</div></div></section>'
     )
 
