@@ -13,9 +13,10 @@ from safetensors.torch import load_file
 from bagscan.core.errors import ConfigError, DataError, ModelError, TrainingError
 from bagscan.datasets.splits import make_split, read_split, write_split
 from bagscan.model import Model
+from bagscan.model_folder import SHIPPED
 from bagscan.training.augment import AugmentConfig, draw_crop, recolour
 from bagscan.training.data import DataConfig, SourceConfig, load_records
-from bagscan.training.evaluate import _as_screened
+from bagscan.training.evaluate import _as_screened, evaluate_model, run_folder_of
 from bagscan.training.experiment import read_experiment, train
 from bagscan.training.joint import JointTask
 from bagscan.training.loop import LoopConfig, learning_rate_at
@@ -466,3 +467,13 @@ def test_twins_are_drawn_alike_and_differ_by_the_anomaly_alone(tmp_path):
     assert presence.any()
     with pytest.raises(ConfigError, match="preset twins"):
         JointTask(model, [s for s in samples if s.annotations], samples, experiment.training)
+
+
+def test_a_model_that_comes_along_is_evaluated_without_a_trace_in_the_package(tiny_config, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    before = sorted(SHIPPED.rglob("*"))
+    record = evaluate_model(read_experiment(tiny_config), SHIPPED / "colour", "test", tmp_path / "record.json", lambda _: None, everywhere=True)
+    assert record["results"]["per_scan"]["n"] > 0
+    assert sorted(SHIPPED.rglob("*")) == before
+    assert (tmp_path / "runs" / "shipped_colour" / "split.json").exists()
+    assert run_folder_of(tmp_path / "run" / "model") == tmp_path / "run"

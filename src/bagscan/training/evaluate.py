@@ -23,6 +23,7 @@ from bagscan.evaluation.operating_point import choose_operating_point
 from bagscan.evaluation.results import make_record, write_record
 from bagscan.formats import read_scan
 from bagscan.model import Model
+from bagscan.model_folder import SHIPPED
 from bagscan.training.data import DataConfig, part_records
 from bagscan.training.detection import judge_detections
 from bagscan.training.experiment import DetectionExperiment, Experiment, MultiLabelExperiment, OneClassExperiment, benign_quantiles, detection_samples, judge_part
@@ -53,7 +54,7 @@ def calibrate_model(experiment: Judgeable, folder: Path, max_fpr: float, report:
         raise ConfigError(f"level must be one of {', '.join(LEVELS)}, got {level!r}")
     model = Model.load(folder)
     model.calibration, before = UNCALIBRATED, model.operating_point
-    data, split_folder, same = _as_screened(experiment.data, folder.parent) if level == "scan" else (experiment.data, folder.parent, True)
+    data, split_folder, same = _as_screened(experiment.data, run_folder_of(folder)) if level == "scan" else (experiment.data, run_folder_of(folder), True)
     judged = judge_part(model, data, "val", split_folder, report, same)
     # In use any region may raise the alarm, what the protocol calls background among them.
     worst = [dataclasses.replace(item, score=float(bag.scores.max(initial=0))) for item, bag in zip(judged.items, judged.bags, strict=True)]
@@ -71,6 +72,12 @@ def calibrate_model(experiment: Judgeable, folder: Path, max_fpr: float, report:
     model.about["benign_score_quantiles"] = benign_quantiles(truth, scores)
     model.save(folder)
     return model
+
+
+def run_folder_of(folder: str | Path) -> Path:
+    """Where the split of a model lies: beside it; for those that come along, which must not write into the package, in ``runs``."""
+    folder = Path(folder)
+    return Path("runs") / f"shipped_{folder.name}" if folder.resolve().parent == SHIPPED.resolve() else folder.parent
 
 
 def _as_screened(data: DataConfig, run_folder: Path) -> tuple[DataConfig, Path, bool]:
@@ -113,7 +120,7 @@ def evaluate_model(
         model = model.everywhere()
     if regioner:
         model = model.cut_by(regioner)
-    data, split_folder, same = _as_screened(experiment.data, folder.parent) if as_screened else (experiment.data, folder.parent, True)
+    data, split_folder, same = _as_screened(experiment.data, run_folder_of(folder)) if as_screened else (experiment.data, run_folder_of(folder), True)
     judged = judge_part(model, data, part, split_folder, report, same)
     point = model.operating_point
     results = evaluate_levels(judged.bags, point.threshold if point else 0.5)
