@@ -30,7 +30,7 @@ if __name__ != "__mp_main__":  # processes that simulate read this file too, and
     from bagscan.benchmark.place import Place, samples_of
     from bagscan.benchmark.run import make_set, run_cell
     from bagscan.benchmark.scales import SCALES, ScanSet
-    from bagscan.core.errors import BagscanError, ConfigError
+    from bagscan.core.errors import BagscanError, ConfigError, nearest
     from bagscan.core.machine import usable_cores
     from bagscan.training.drawing import LOADERS, loaders
 
@@ -128,7 +128,7 @@ def cells_named(names: Sequence[str], scale: str) -> list[Cell]:
     known = {f"{table}:{cell.slug}": cell for table in (TABLE_1, TABLE_2) for cell in cells(table, SCALES[scale])}
     for name in names:
         if name not in known:
-            raise ConfigError(f"no cell {name!r}; there are {', '.join(known)}")
+            raise ConfigError(f"no cell {name!r}{nearest(name, known)}; there are {', '.join(list(known)[:12])} ...")
     return [known[name] for name in names]
 
 
