@@ -334,7 +334,7 @@ def test_alarms_come_first_in_the_report(tiny_model, scans, tmp_path, monkeypatc
     monkeypatch.setattr(folder, "judge_files", decided)
     screen_folder(scans[:2], [tiny_model], tmp_path / "out", lambda _: None)
     page = (tmp_path / "out" / "report.html").read_text()
-    assert page.index(f"<h2>{scans[1].stem} ") < page.index(f"<h2>{scans[0].stem} ")
+    assert page.index(f"<h2>{scans[1].stem}</h2>") < page.index(f"<h2>{scans[0].stem}</h2>")
 
 
 def test_rows_count_the_regions_that_were_judged(tiny_model, scans, tmp_path):
