@@ -34,7 +34,7 @@ from bagscan.formats import read_scan
 from bagscan.model import Model
 from bagscan.model_config import InputConfig
 from bagscan.model_folder import SHIPPED
-from bagscan.runtime.engines import OpenVino
+from bagscan.runtime.engines import OpenVino, openvino_core
 from bagscan.training.data import DataConfig, SourceConfig
 from bagscan.training.detection import DetectionTrainingConfig
 from bagscan.training.experiment import DetectionExperiment, load_regioner, train_detection
@@ -101,9 +101,7 @@ def detector(data: Path, steps: int) -> DetectionExperiment:
 
 
 def through_openvino(name: str, folder: Path) -> Heat:
-    import openvino
-
-    request = openvino.Core().compile_model(folder / f"{name}.xml", "CPU", OpenVino.SETTINGS).create_infer_request()
+    request = openvino_core().compile_model(folder / f"{name}.xml", "CPU", OpenVino.SETTINGS).create_infer_request()
 
     def heat(path: Path) -> np.ndarray:
         pixels = torch.from_numpy(read_scan(path).views[0].pixels)[None]

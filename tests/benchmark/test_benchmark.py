@@ -36,6 +36,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("benchmark")
 
 
+def place_of(ran: Path) -> Place:
+    return Place(SCALES["smoke"], ran / "data", ran / "runs", ran / "results")
+
+
 def bench(folder: Path, *words: str):
     places = ["--data", str(folder / "data"), "--runs", str(folder / "runs"), "--results", str(folder / "results"), "--out", str(folder / "figures")]
     return CliRunner().invoke(app, ["benchmark", *words, "--scale", "smoke", *places])
@@ -86,13 +90,12 @@ def test_the_item_detector_leaves_a_record(ran):
 
 def test_a_detector_that_is_judged_is_not_trained_again(ran, monkeypatch):
     import bagscan.benchmark.detected as module
-    from bagscan.benchmark.place import Place
 
     def trained(*_):
         raise AssertionError("trained again")
 
     monkeypatch.setattr(module, "train_detection", trained)
-    place, record = Place(SCALES["smoke"], ran / "data", ran / "runs", ran / "results"), ran / "results" / "smoke" / "detector.json"
+    place, record = place_of(ran), ran / "results" / "smoke" / "detector.json"
     before, found = json.loads(record.read_text()), module._found_path(place, SCALES["smoke"].train_on[0])
     masks = module._found(found)
     record.unlink()
@@ -407,9 +410,9 @@ def test_finding_that_was_killed_searches_no_view_twice(ran, tmp_path, monkeypat
 
 
 def test_halves_of_validation_share_no_scan(ran):
-    from bagscan.benchmark.place import Place, samples_of
+    from bagscan.benchmark.place import samples_of
 
-    place = Place(SCALES["smoke"], ran / "data", ran / "runs", ran / "results")
+    place = place_of(ran)
     one, other = halved(samples_of(place, SCALES["smoke"].train_on[0], "train", "high"))
     scans = [{s.record.about["scan"] for s in half} for half in (one, other)]
     assert all(scans)
@@ -470,7 +473,7 @@ def test_curves_are_those_of_the_records_by_network_level_and_kind_of_image(ran,
 
 def outlines_of(ran: Path, table: str, outline: Callable[[Model, Sample, float], np.ndarray]) -> tuple[Sample, dict[float, np.ndarray]]:
     """One test item as a figure shows it, where every score is above the threshold and where none is."""
-    place = Place(SCALES["smoke"], ran / "data", ran / "runs", ran / "results")
+    place = place_of(ran)
     model = Model.load(place.run_folder(Cell(table, "pseudo-colour", "ResNet-50")) / "model")
     sample = samples_of(place, SCALES["smoke"].train_on[0], "test", "pseudo-colour")[0]
     return sample, {threshold: outline(model, sample, threshold) for threshold in (-1.0, 2.0)}
@@ -503,18 +506,21 @@ def test_a_whole_item_has_one_outline_in_the_colour_of_its_verdict(ran):
 def test_a_kind_of_image_without_its_model_is_named_and_the_others_are_drawn(ran, tmp_path):
     from bagscan.benchmark.figures import contours
 
-    place = Place(SCALES["smoke"], ran / "data", ran / "runs", ran / "results")
-    records = read_cells(ran / "results" / "smoke", TABLE_2)
-    lost = json.loads(json.dumps(records[0]))
-    lost["config"]["cell"] |= {"data": "low", "seed": 0}
-    only = [r for r in records if r["config"]["cell"]["data"] == "pseudo-colour"] + [lost]
+    place, (there,) = place_of(ran), [r for r in read_cells(ran / "results" / "smoke", TABLE_2) if r["config"]["cell"]["data"] == "pseudo-colour"]
+    lost = json.loads(json.dumps(there))
+    lost["config"]["cell"] |= {"data": "low", "variant": "SLIC"}  # which was never trained
     told: list[str] = []
-    elsewhere = replace(place, runs=tmp_path / "nowhere")
-    assert contours(elsewhere, TABLE_2, only, tmp_path / "none.png", told.append) is None
+    assert contours(place, TABLE_2, [there, lost], tmp_path / "drawn.png", told.append) == tmp_path / "drawn.png"
+    assert (tmp_path / "drawn.png").stat().st_size > 5000
+    assert [line for line in told if line.startswith("no model of table-2, low")]
+    assert not [line for line in told if line.startswith("no model of table-2, pseudo-colour")]
+    told.clear()
+    assert contours(replace(place, runs=tmp_path / "nowhere"), TABLE_2, [there, lost], tmp_path / "none.png", told.append) is None
     assert [line for line in told if "low" in line]
     assert [line for line in told if "pseudo-colour" in line]
     assert contours(place, TABLE_2, [], tmp_path / "none.png", told.append) is None
     assert "no cell of table-2" in told[-1]
+    assert not (tmp_path / "none.png").exists()
 
 
 def test_figures_without_cells_say_what_to_run(tmp_path):
@@ -582,10 +588,10 @@ def test_spread_of_seeds():
 
 def test_scans_are_judged_whole(ran):
     """Of a scan that is chosen, every item and both views are."""
-    from bagscan.benchmark.place import Place, samples_of
+    from bagscan.benchmark.place import samples_of
     from bagscan.training.samples import spread_scans
 
-    place = Place(SCALES["smoke"], ran / "data", ran / "runs", ran / "results")
+    place = place_of(ran)
     every = samples_of(place, SCALES["smoke"].train_on[0], "train", "high")
     chosen = spread_scans(every, 3)
     scans = {s.record.about["scan"] for s in chosen}
@@ -597,10 +603,8 @@ def test_scans_are_judged_whole(ran):
 def test_other_settings_are_another_cell(ran):
     from dataclasses import replace
 
-    from bagscan.benchmark.place import Place
-
     cell = Cell(TABLE_2, "pseudo-colour", "ResNet-50")
-    place = Place(SCALES["smoke"], ran / "data", ran / "runs", ran / "results")
+    place = place_of(ran)
     other = replace(place, scale=replace(SCALES["smoke"], batch=3))
     assert place.is_done(cell)
     assert not other.is_done(cell)

@@ -112,15 +112,14 @@ def _probit(rate: np.ndarray) -> np.ndarray:
 
 def strata(tables: dict[str, list[dict[str, Any]]], name: str, path: Path) -> Path:
     """TP % of items by area CNR with intervals, at the threshold chosen on validation, and the FP % that it costs: a column a network, a row a level."""
-    levels = {table: _panels(tables[table]) for table in (TABLE_2, TABLE_1) if tables.get(table)}
-    networks = [n for n in (name.split(" (")[0] for name in NETWORKS) if any(n in own for own in levels.values())]
-    figure, axes = plt.subplots(len(levels), len(networks), figsize=(max(5.0, 3.4 * len(networks)), 0.6 + 3.4 * len(levels)), squeeze=False, sharey=True)
-    for row, (table, panels) in zip(axes, levels.items(), strict=True):
-        for axis, network in zip(row, networks, strict=True):
-            _stratum_rates(axis, panels.get(network, []), name)
+    every = [r for records in tables.values() for r in records]
+    panels, levels = _panels(every), [table for table in (TABLE_2, TABLE_1) if tables.get(table)]
+    figure, axes = plt.subplots(len(levels), len(panels), figsize=(max(5.0, 3.4 * len(panels)), 0.6 + 3.4 * len(levels)), squeeze=False, sharey=True)
+    for row, table in zip(axes, levels, strict=True):
+        for axis, (network, own) in zip(row, panels.items(), strict=True):
+            _stratum_rates(axis, [r for r in own if cell_of(r)["table"] == table], name)
             axis.set_title(network, fontsize=10)
         row[0].set_ylabel(f"items called anomalous by {LEVELS[table]}, %")
-    every = [r for records in tables.values() for r in records]
     figure.suptitle(f"True positives by area contrast-to-noise ratio; test items of {name}, scale {_scale(every)}, first seed", fontsize=10)
     _legend(figure, every)
     return _save(figure, path)

@@ -98,7 +98,7 @@ def _judge(screeners: Sequence[Screener], files: Mapping[str, Path], stored: Pat
     if judged.scan is None or judged.report is None:
         section = error_section(str(next(iter(files.values()))), judged.row["error"])
     else:
-        section = report_section(judged.scan.id, judged.report, judged.scan, [str(file) for file in files.values()])
+        section = report_section(judged.report, judged.scan, files.values())
     stored.with_suffix(".html").write_text(section, errors="backslashreplace")
     write_whole(stored.with_suffix(".json"), json.dumps(judged.row))
 

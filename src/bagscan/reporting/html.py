@@ -144,7 +144,7 @@ def error_section(title: str, error: str) -> str:
     return f'<section><div class="head"><span class="tag REVIEW">REVIEW</span><h2>{html.escape(title)}</h2></div><p>{html.escape(error)}</p></section>'
 
 
-def report_section(title: str, report: Report, scan: Scan, files: Sequence[str] = ()) -> str:
+def report_section(report: Report, scan: Scan, files: Iterable[object]) -> str:
     """One bag: the picture of every view with contours, flagged parts by score, histogram.
 
     Args:
@@ -162,7 +162,6 @@ def report_section(title: str, report: Report, scan: Scan, files: Sequence[str] 
     parts = f"<table>{head}{rows}</table>{more}" if rows else "<p class='muted'>No flagged parts.</p>"
     scores = [s for s in report.scores.values() if len(s)]
     chart = _histogram(np.concatenate(scores), report.threshold or 0.0) if scores else "<p class='muted'>No item was found to judge.</p>" if report.scores else ""
-    told = f"<p class='muted files'>{html.escape(', '.join(files))}</p>" if files else ""
     reasons = "".join(f"<p>{html.escape(reason)}</p>" for reason in report.reasons)
     views = "".join((f"<p class='muted'>{html.escape(v.view_id)}{_unjudged(report, v)}</p>" if several else "") + _overlay(v, pictures[v.view_id], report) for v in scan.views)
     nothing_in = [v.view_id for v in scan.views if _unjudged(report, v)]
@@ -171,7 +170,7 @@ def report_section(title: str, report: Report, scan: Scan, files: Sequence[str] 
         unjudged = f"<span class='half'>no item found in view {html.escape(', '.join(nothing_in))}</span>"
     return (
         f'<section><div class="head"><span class="tag {report.decision.value}">{report.decision.value}</span>{unjudged}'
-        f"<h2>{html.escape(title)}</h2></div>{told}{reasons}"
+        f"<h2>{html.escape(scan.id)}</h2></div><p class='muted files'>{html.escape(', '.join(map(str, files)))}</p>{reasons}"
         f'<div class="body"><div>{views}</div><div>{parts}{chart}</div></div></section>'
     )
 

@@ -54,7 +54,7 @@ def calibrate_model(experiment: Judgeable, folder: Path, max_fpr: float, report:
         raise ConfigError(f"level must be one of {', '.join(LEVELS)}, got {level!r}")
     model = Model.load(folder)
     model.calibration, before = UNCALIBRATED, model.operating_point
-    data, split_folder, same = _as_screened(experiment.data, run_folder_of(folder)) if level == "scan" else (experiment.data, run_folder_of(folder), True)
+    data, split_folder, same = _judged_data(experiment.data, folder, whole_views=level == "scan")
     judged = judge_part(model, data, "val", split_folder, report, same)
     # In use any region may raise the alarm, what the protocol calls background among them.
     worst = [dataclasses.replace(item, score=float(bag.scores.max(initial=0))) for item, bag in zip(judged.items, judged.bags, strict=True)]
@@ -78,6 +78,12 @@ def run_folder_of(folder: str | Path) -> Path:
     """Where the split of a model lies: beside it; for those that come along, which must not write into the package, in ``runs``."""
     folder = Path(folder)
     return Path("runs") / f"shipped_{folder.name}" if folder.resolve().parent == SHIPPED.resolve() else folder.parent
+
+
+def _judged_data(data: DataConfig, folder: str | Path, whole_views: bool) -> tuple[DataConfig, Path, bool]:
+    """What a model is judged on, the folder of its split, and whether that is the model's own."""
+    run_folder = run_folder_of(folder)
+    return _as_screened(data, run_folder) if whole_views else (data, run_folder, True)
 
 
 def _as_screened(data: DataConfig, run_folder: Path) -> tuple[DataConfig, Path, bool]:
@@ -120,7 +126,7 @@ def evaluate_model(
         model = model.everywhere()
     if regioner:
         model = model.cut_by(regioner)
-    data, split_folder, same = _as_screened(experiment.data, run_folder_of(folder)) if as_screened else (experiment.data, run_folder_of(folder), True)
+    data, split_folder, same = _judged_data(experiment.data, folder, as_screened)
     judged = judge_part(model, data, part, split_folder, report, same)
     point = model.operating_point
     results = evaluate_levels(judged.bags, point.threshold if point else 0.5)
