@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import atexit
 import dataclasses
+import importlib
 import os
 import platform
 from collections.abc import Iterable, Mapping
@@ -101,6 +102,8 @@ def compute() -> Compute:
     if device.type == "cuda":
         torch.cuda.set_device(device)
     if count > 1 and not distributed.is_initialized():
+        # Its functions take the group of their import for a default, for ever: imported later, as optimizers do, it would keep the group's threads.
+        importlib.import_module("torch.distributed.nn.functional")
         distributed.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=LONGEST_VALIDATION)
         # While the interpreter still stands: Gloo's threads that find it gone abort a process that has done its work.
         atexit.register(distributed.destroy_process_group)
