@@ -2,9 +2,9 @@
 
 import json
 import re
+import resource
 import subprocess
 import sys
-import time
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -364,10 +364,11 @@ def test_fail_on_alarm(tiny_model, scans, tmp_path):
 
 
 def test_help_answers_at_once():
-    started = time.monotonic()
+    spent = lambda: sum(resource.getrusage(resource.RUSAGE_CHILDREN)[:2])  # noqa: E731 — seconds of the processor: a busy machine takes longer
+    before = spent()
     told = subprocess.run([str(Path(sys.executable).with_name("bagscan")), "--help"], capture_output=True, text=True, timeout=60, check=False)
     assert "screen" in told.stdout
-    assert time.monotonic() - started < 5  # half a second on an idle machine
+    assert spent() - before < 3  # half a second
 
 
 def test_without_torch_the_command_line_says_what_to_install(tiny_config):

@@ -125,14 +125,17 @@ def test_a_cell_that_fails_is_told_and_the_others_go_on(ran, monkeypatch):
     def fails_on_high(place, cell, report=print):
         if cell.data == "high":
             raise RuntimeError("no room on the disk")
+        place.run_folder(cell).mkdir(parents=True, exist_ok=True)
+        (place.run_folder(cell) / "failed.txt").write_text("of a try before")
         return whole(place, cell, report)
 
     monkeypatch.setattr(run_module, "run_cell", fails_on_high)
     run = bench(ran, "table-2", "--only", "squeezenet", "--only", "seed0", "--only", "h")
     assert run.exit_code == 3
     (told,) = [line for line in run.output.splitlines() if "high_squeezenet_seed0 failed: RuntimeError: no room on the disk" in line]
-    trace = Path(told.rpartition("(trace: ")[2].rstrip(")")).read_text()
-    assert "fails_on_high" in trace
+    trace = Path(told.rpartition("(trace: ")[2].rstrip(")"))
+    assert "fails_on_high" in trace.read_text()
+    assert not (trace.parents[1] / "high-low-z_squeezenet_seed0" / trace.name).exists(), "of a cell that is done now"
     assert (ran / "results" / "smoke" / "table-2" / "high-low-z_squeezenet_seed0.json").exists()
 
 

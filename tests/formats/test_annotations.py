@@ -86,7 +86,7 @@ BOMB = '<?xml version="1.0"?><!DOCTYPE l [<!ENTITY a "aaaaaaaaaa"><!ENTITY b "&a
 )
 def test_bad_annotations_name_themselves_quickly(tmp_path, name, content, read):
     (tmp_path / name).write_text(content)
-    started = time.monotonic()
+    started = time.process_time()  # of the processor: a busy machine is no bad file
     with pytest.raises(ReadError, match=name):
         read(tmp_path / name)
-    assert time.monotonic() - started < 1
+    assert time.process_time() - started < 1

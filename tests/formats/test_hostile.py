@@ -81,14 +81,14 @@ import resource, sys, time
 from bagscan.core.errors import ReadError
 from bagscan.formats.scans import read_scan
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-started = time.perf_counter()
+started = time.process_time()
 try:
     read_scan(sys.argv[1])
 except ReadError:
     pass
 else:
     sys.exit("was read")
-print(time.perf_counter() - started, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
+print(time.process_time() - started, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
 """
 
 
@@ -154,7 +154,7 @@ def test_thousands_of_broken_files_are_read_or_refused(tmp_path, name):
     refused, slowest = 0, 0.0
     for case in range(CASES):
         place.write_bytes(broken(content, rng))
-        started = time.perf_counter()
+        started = time.process_time()
         try:
             read(place)
         except ReadError:
@@ -162,7 +162,7 @@ def test_thousands_of_broken_files_are_read_or_refused(tmp_path, name):
         except Exception as error:  # what a user would see as a crash
             kept = place.read_bytes()
             pytest.fail(f"case {case}: {type(error).__name__}: {error}; {len(kept)} bytes")
-        slowest = max(slowest, time.perf_counter() - started)
+        slowest = max(slowest, time.process_time() - started)
     assert refused > CASES // 20  # the files were broken indeed
     assert slowest <= SLOWEST_S
     assert (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024 <= 512

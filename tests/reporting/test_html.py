@@ -48,6 +48,12 @@ def test_channels_without_effective_z_are_grey():
     assert np.ptp(displayable(view), -1).max() == 0
 
 
+def test_a_logarithm_is_drawn_as_what_passes():
+    passes = np.linspace(0.01, 1, 64, dtype=np.float32).reshape(1, 8, 8)
+    plain, of_logarithm = (displayable(View(pixels, ("low",), quantity)).astype(int) for pixels, quantity in ((passes, "transmission"), (-np.log(passes), "log_attenuation")))
+    assert np.abs(plain - of_logarithm).max() <= 1
+
+
 def test_numbers_of_rings_on_one_spot_stand_apart_and_within_the_picture():
     for centre in ((100.0, 80.0), (2.0, 2.0), (198.0, 158.0)):
         taken: list[tuple[float, float]] = []

@@ -1,5 +1,6 @@
 """The review page in a real browser: by mouse where people click, by keyboard alone where they read."""
 
+import math
 import os
 import re
 import shutil
@@ -302,6 +303,26 @@ def test_what_nothing_penetrates_is_metal_to_the_console(make_house, enter):
     assert not shadow(shown["organic"][0])
     assert min(shown["metal"][1] + shown["organic"][1]) > 240, "air is air"
     assert shown["plain"][2][2] >= shown["plain"][2][0], "dark blue, no orange"
+
+
+def test_numbers_of_parts_that_lie_on_one_another_are_told_apart(make_house, enter):
+    page = enter(make_house(), "operator")
+    written = page.evaluate(
+        """async () => {
+          const { Viewer } = await import("/static/viewer.js");
+          const viewer = new Viewer(), written = {};
+          viewer.parts = [0, 1, 2, 3, 4].map((k) => ({ view: "below", box: [100 + k, 100, 110 + k, 112] }));
+          const context = { stroke() {}, strokeText() {}, fillText(number, x, y) { written[number] = [x, y]; } };
+          viewer.rings(context, { name: "below" }, 1);
+          viewer.rings(context, { name: "side" }, 1); // which has none
+          return written;
+        }"""
+    )
+    assert sorted(written) == ["1", "2", "3", "4", "5"]
+    places = list(written.values())
+    assert min(math.dist(a, b) for n, a in enumerate(places) for b in places[:n]) >= 15, "a number of two digits is 14 pixels wide"
+    assert all(20 < math.dist(place, (107, 106)) < 30 for place in places), "each at its own ring"
+    assert math.degrees(math.atan2(106 - written["1"][1], written["1"][0] - 105)) == pytest.approx(45), "the first where one looks for it: upper right"
 
 
 def test_a_bag_of_which_nothing_was_judged_does_not_look_judged_and_clear(make_house, enter):

@@ -1,10 +1,16 @@
 """The readers' queue: locks, second readers, disputes, test images."""
 
+import io
 import random
 import time
 
+import numpy as np
 import pytest
+from PIL import Image
 
+from bagscan.core import View
+from bagscan.service.http.pictures import picture_png
+from bagscan.service.inference.artifacts import packed_pixels
 from bagscan.service.review.tip import make_test_image
 from tests.service.conftest import send
 from tests.service.stubs import tiff
@@ -231,6 +237,16 @@ def test_pictures_and_packed_pixels_of_a_scan(house):
     pixels = reader.get(views["0"]["pixels"])
     assert pixels.content[:4] == b"BSP1"
     assert reader.get(f"/v1/scans/{scan}/views/9/pixels").status_code == 404
+
+
+def test_a_logarithm_is_shown_as_what_passes():
+    passes = np.linspace(0.01, 1, 64, dtype=np.float32).reshape(1, 8, 8)
+    shown = [
+        np.asarray(Image.open(io.BytesIO(picture_png(packed_pixels(View(pixels, ("low",), quantity, bit_depth=16))))))
+        for pixels, quantity in ((passes, "transmission"), (-np.log(passes), "log_attenuation"))
+    ]
+    assert np.abs(shown[0].astype(int) - shown[1]).max() <= 1
+    assert shown[0][0, 0] < 10 < 250 < shown[0][-1, -1], "what absorbs is dark"
 
 
 def test_uploads_are_checked_before_anything_is_kept(house):

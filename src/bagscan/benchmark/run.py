@@ -35,6 +35,7 @@ from bagscan.training.loop import run, trained_s
 from bagscan.training.samples import halved, spread_scans
 
 Report = Callable[[str], None]
+TRACE = "failed.txt"
 
 
 def make_sets(place: Place, workers: int, report: Report = print) -> None:
@@ -93,6 +94,7 @@ def _guarded(place: Place, cell: Cell, report: Report = print) -> str:
         seconds = run_cell(place, cell, report)
     except Exception as error:  # one cell must not take the table with it
         return f"{cell.table} {cell.slug} failed: {type(error).__name__}: {error}{_trace_kept(place.run_folder(cell))}"
+    (place.run_folder(cell) / TRACE).unlink(missing_ok=True)  # of a try before, which would tell of what is mended
     return f"{cell.table} {cell.slug}: {seconds / 60:.1f} min"
 
 
@@ -100,10 +102,10 @@ def _trace_kept(folder: Path) -> str:
     """Where the trace of the error at hand lies, for whoever mends it; nothing where it cannot be written."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        write_whole(folder / "failed.txt", traceback.format_exc())
+        write_whole(folder / TRACE, traceback.format_exc())
     except OSError:
         return ""
-    return f" (trace: {folder / 'failed.txt'})"
+    return f" (trace: {folder / TRACE})"
 
 
 def run_cell(place: Place, cell: Cell, report: Report = print) -> float:

@@ -39,7 +39,9 @@ def displayable(view: View) -> np.ndarray:
     if {"low", "high", "zeff"} <= set(view.channels):
         return _coloured(*(view.pixels[view.channels.index(name)] for name in ("low", "high", "zeff")))
     pixels = view.pixels if view.quantity == "pseudo_colour" and len(view.pixels) == 3 else view.pixels[:1].repeat(3, 0)
-    low, high = (0.0, 1.0) if view.quantity in ("pseudo_colour", "transmission", "dual_energy") else np.percentile(pixels, [0.5, 99.5])
+    if view.quantity == "log_attenuation":
+        pixels = np.exp(-pixels)  # what absorbs is dark, as readers know it
+    low, high = np.percentile(pixels, [0.5, 99.5]) if view.quantity == "effective_z" else (0.0, 1.0)
     return (((pixels - low) / max(high - low, 1e-6)).clip(0, 1) * 255).astype(np.uint8).transpose(1, 2, 0)
 
 

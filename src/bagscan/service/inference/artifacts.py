@@ -28,7 +28,8 @@ def keep_artifacts(files: Files, scan: Scan, report: Report | None) -> dict[str,
 
 def packed_pixels(view: View) -> bytes:
     """``BSP1``, length of a JSON header, the header, then (C, H, W) uint8 or uint16 counts; gzipped."""
-    counts = counts_from_view(view) if view.quantity != "log_attenuation" else np.rint(view.pixels.clip(0, 6) * 10000).astype(np.uint16)
+    # The page draws transmission: what passes of a logarithm, which is what its console computes with again.
+    counts = counts_from_view(view) if view.quantity != "log_attenuation" else np.rint(np.exp(-view.pixels.clip(0)) * 65535).astype(np.uint16)
     bits = counts.dtype.itemsize * 8
     head = {"channels": list(view.channels), "height": view.shape[0], "width": view.shape[1], "bits": bits, "quantity": view.quantity}
     return _packed(head, np.ascontiguousarray(counts, counts.dtype.newbyteorder("<")).tobytes())

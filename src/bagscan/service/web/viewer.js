@@ -12,6 +12,14 @@ const GREEN = "#2fbf6f", RED = "#ff4040", CHOSEN = "#ffffff";
 // Where no item is found nothing is judged, which must not look like judged and clear.
 export const isUnjudged = (view) => Boolean(view.regions) && !view.regions.scores.length;
 
+// Where around a part its number is written: upper right, or the next place round it that is clear of the other numbers, or the one that is clearest.
+export function freeSpot(x, y, radius, apart, taken) {
+  const spots = Array.from({ length: 12 }, (_, k) => (k * 30 - 45) * Math.PI / 180).map((turn) => [x + radius * Math.cos(turn), y + radius * Math.sin(turn)]);
+  const clear = spots.map(([u, v]) => Math.min(...taken.map(([a, b]) => Math.hypot(u - a, v - b))));
+  const first = clear.findIndex((far) => far >= apart);
+  return spots[first >= 0 ? first : clear.indexOf(Math.max(...clear))];
+}
+
 export class Viewer {
   constructor() {
     this.element = h("div.views");
@@ -141,13 +149,18 @@ export class Viewer {
   rings(context, view, scale) {
     context.font = `600 ${12 / scale}px system-ui, sans-serif`;
     context.textBaseline = "middle";
+    context.textAlign = "center";
     context.lineJoin = "round";
-    const named = this.parts.slice(0, MOST_RINGS).map((part, index) => ({ ...part, number: index + 1 }));
-    for (const { box: [x1, y1, x2, y2], number } of named.filter((part) => part.view === view.name).reverse()) {
-      const [x, y] = [(x1 + x2) / 2, (y1 + y2) / 2], size = Math.hypot(x2 - x1, y2 - y1) / 2;
-      const radius = size + 7 / scale, at = [x + 0.71 * radius + 2 / scale, y - 0.71 * radius - 5 / scale];
-      const ring = new Path2D();
+    const taken = [];
+    const named = this.parts.slice(0, MOST_RINGS).map((part, index) => ({ ...part, number: index + 1 })).filter((part) => part.view === view.name);
+    const drawn = named.map(({ box: [x1, y1, x2, y2], number }) => {
+      const [x, y] = [(x1 + x2) / 2, (y1 + y2) / 2], size = Math.hypot(x2 - x1, y2 - y1) / 2, radius = size + 7 / scale;
+      const ring = new Path2D(), at = freeSpot(x, y, radius + 8 / scale, 15 / scale, taken);
+      taken.push(at);
       if (size * scale < RINGED_PX) ring.arc(x, y, radius, 0, 2 * Math.PI);
+      return { ring, number, at };
+    });
+    for (const { ring, number, at } of drawn.reverse()) {
       for (const [colour, width] of [["#ffffff", 3.5], [RED, 1.5]]) { // seen on dark steel too
         context.strokeStyle = context.fillStyle = colour;
         context.lineWidth = width / scale;
