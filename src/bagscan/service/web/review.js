@@ -16,7 +16,7 @@ const SCALE = [-2, 10]; // log-odds: one fixed scale for every scan and model
 
 export function reviewPage(me, place, wanted) {
   const viewer = new Viewer();
-  const state = { queue: [], scan: null, parts: [], ticked: new Set(), chosen: -1, threshold: 1, until: 0, undo: null, busy: false };
+  const state = { queue: [], scan: null, parts: [], ticked: new Set(), chosen: -1, threshold: 1, undo: null, busy: false };
   const list = h("ul.queue", { "aria-label": "queue" });
   const counted = h("span.muted.number");
   const head = h("div.head");
@@ -236,7 +236,7 @@ export function reviewPage(me, place, wanted) {
       const made = await post(`/v1/scans/${id}/decisions`, { value, ...asked, parts: [...state.ticked].sort((a, b) => a - b) });
       state.done = true;
       state.told?.();
-      state.undo = made.tip || made.closed === undefined || !made.undoable ? null : { id, number: made.decision, until: made.undo_until };
+      state.undo = made.tip || made.closed === undefined || !made.undoable ? null : { id, number: made.decision, until: performance.now() + 1000 * me.undo_s };
       const action = state.undo && { text: "Take back (U)", do: undo };
       if (made.tip) state.told = toast(`Test image: a threat of kind “${made.tip.kind.replace(/_/g, " ")}” was projected into this scan. ${made.tip.hit ? "You found it." : "It was missed."}`, { kind: made.tip.hit ? "hit" : "miss", seconds: 9 });
       else state.told = toast(`Decided: ${value}.`, { action, seconds: action ? me.undo_s : 5 });
@@ -269,7 +269,7 @@ export function reviewPage(me, place, wanted) {
 
   async function undo() {
     if (state.busy) return;
-    if (!state.undo || Date.now() / 1000 > state.undo.until) return toast("There is nothing to take back.");
+    if (!state.undo || performance.now() > state.undo.until) return toast("There is nothing to take back.");
     const { id, number } = state.undo;
     state.told?.();
     state.busy = true;
