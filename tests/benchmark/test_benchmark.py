@@ -19,7 +19,8 @@ from bagscan.benchmark.cells import ABLATION, ABLATIONS, DATA, NETWORKS, TABLE_1
 from bagscan.benchmark.detected import NO_DEVICE
 from bagscan.benchmark.judgement import compare_masks
 from bagscan.benchmark.place import Place, samples_of
-from bagscan.benchmark.scales import SCALES, scale_named
+from bagscan.benchmark.run import make_sets
+from bagscan.benchmark.scales import SCALES, ScanSet, scale_named
 from bagscan.benchmark.tables import comparison, markdown, newest, read_cells, spread
 from bagscan.cli import app
 from bagscan.core.errors import ConfigError, DataError
@@ -42,7 +43,7 @@ def place_of(ran: Path) -> Place:
 
 def bench(folder: Path, *words: str):
     places = ["--data", str(folder / "data"), "--runs", str(folder / "runs"), "--results", str(folder / "results"), "--out", str(folder / "figures")]
-    return CliRunner().invoke(app, ["benchmark", *words, "--scale", "smoke", *places])
+    return CliRunner().invoke(app, ["benchmark", "--scale", "smoke", *places, *words])  # of an option that is given twice the last one counts
 
 
 @pytest.fixture(scope="module")
@@ -185,12 +186,46 @@ def test_a_file_that_is_no_record_is_named(ran, tmp_path, content, told):
         (["figures", "--only", "resnet"], "leave out --only"),
         (["table-1", "--dataset", "sixray"], "leave out --dataset"),
         (["unseen", "--list", "10"], "leave out --list"),
+        (["unseen", "--only", "screw_driver"], "no name holds all of it; there are liquid_seed0"),
+        (["table-1", "--only", "alexnet"], "no name holds all of it"),
     ],
 )
 def test_what_is_asked_of_the_benchmark_is_checked(folder, words, told):
     run = bench(folder, *words)
     assert isinstance(run.exception, ConfigError)
     assert told in str(run.exception)
+
+
+@pytest.mark.parametrize(("option", "what"), [("--data", "table-1"), ("--runs", "table-2"), ("--results", "unseen"), ("--results", "gbad"), ("--out", "figures")])
+def test_what_can_be_no_folder_is_told_before_anything_is_simulated(tmp_path, option, what):
+    (tmp_path / "taken").write_text("")
+    run = bench(tmp_path, what, option, str(tmp_path / "taken" / "below"))
+    assert isinstance(run.exception, ConfigError)
+    assert f"{option} {tmp_path / 'taken' / 'below'}: {tmp_path / 'taken'} is no folder" in str(run.exception)
+    assert [path.name for path in tmp_path.iterdir()] == ["taken"]
+
+
+def test_a_file_that_is_no_record_is_told_before_anything_is_simulated(tmp_path):
+    (tmp_path / "results" / "smoke" / "table-1").mkdir(parents=True)
+    (tmp_path / "results" / "smoke" / "table-1" / "odd.json").write_text("{}")
+    run = bench(tmp_path, "table-1")
+    assert isinstance(run.exception, DataError)
+    assert not (tmp_path / "data").exists()
+
+
+def test_sets_that_are_tested_alone_are_other_bags_and_all_of_them_test(tmp_path, monkeypatch):
+    """Of two profiles the same bags: what differs in their figures is the scanner."""
+    made = {}
+    monkeypatch.setattr("bagscan.benchmark.run.simulate", lambda recipe, out, workers, report: made.update({out.name: (recipe, workers)}))
+    home, other = ScanSet("smoke", 6), ScanSet("smoke", 6, "g640_140kv")
+    place = replace(place_of(tmp_path), scale=replace(SCALES["smoke"], also_test=(home, other)))
+    make_sets(place, 2, lambda _: None)
+    assert {name: workers for name, (_, workers) in made.items()} == {"smoke_20": 2, "smoke_6": 2, "smoke_6_g640_140kv": 2}
+    trained_on, at_home, elsewhere = (recipe for recipe, _ in made.values())
+    assert at_home.parts == elsewhere.parts == {"test": 1}
+    assert at_home.seed == elsewhere.seed != trained_on.seed
+    assert len(trained_on.parts) == 3
+    assert (at_home.profile, elsewhere.profile) == (trained_on.profile, "g640_140kv")
 
 
 def test_seeds_of_other_settings_are_a_row_of_their_own(ran):
@@ -441,6 +476,8 @@ def test_figures_are_drawn_of_what_is_there(ran):
     drawn = {Path(line).name for line in run.output.splitlines() if line.endswith(".png")}
     assert {"roc_smoke_20.png", "strata_smoke_20.png", "reliability.png", "contours.png", "contours_whole.png"} <= drawn
     assert all((ran / "figures" / name).stat().st_size > 5000 for name in drawn)
+    told = json.loads(bench(ran, "figures", "--json").stdout)
+    assert {Path(path).name for path in told["figures"]} == drawn
 
 
 def test_curves_are_those_of_the_records_by_network_level_and_kind_of_image(ran, monkeypatch):
@@ -571,6 +608,18 @@ def test_every_variant_of_the_ablation_changes_what_it_says(variant):
         found, expected = SET_BY_ABLATION[variant](model, training)
         assert found == expected
     Model(model)
+
+
+def test_every_variant_of_the_ablation_is_trained_and_judged(ran):
+    run = bench(ran, "ablation", "--json")
+    assert run.exit_code == 0, run.output
+    cells = {one["config"]["cell"]["variant"]: one for one in json.loads(run.stdout)["cells"]}
+    assert set(cells) == set(ABLATIONS)
+    segments = {variant: one["results"]["sets"]["smoke_20"]["per_segment"]["n"] for variant, one in cells.items()}
+    counts = [segments[f"K about {k}"] for k in (25, 50, 100, 200, 400)]
+    assert counts == sorted(set(counts)), "more superpixels are more segments"
+    scores = {variant: one["results"]["sets"]["smoke_20"]["per_item"]["auroc"] for variant, one in cells.items()}
+    assert len({(segments[v], scores[v]) for v in ("joint", "crop", "SLIC", "square grid")}) == 4, "each is judged on its own segments, or by its own network"
 
 
 @pytest.mark.parametrize("scale", ["small", "full"])

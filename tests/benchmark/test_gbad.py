@@ -66,6 +66,7 @@ def test_pictures_of_the_report_are_drawn(ran):
     assert run.exit_code == 0, run.output
     drawn = {Path(line).name for line in run.output.splitlines() if line.endswith(".png")}
     assert drawn == {f"gbad_simulated_{name}.png" for name in ("skew", "curves", "labels", "examples")}
+    assert len(json.loads(bench(ran, "gbad-figures", "--json").stdout)["figures"]) == 4
 
 
 def test_cells_are_those_of_every_skew_or_list():

@@ -145,7 +145,7 @@ def test_batches_go_to_a_device_however_they_are_nested():
 
 
 def test_a_device_that_is_not_there_is_refused_with_words(monkeypatch):
-    with pytest.raises(ConfigError, match=r"device 'warp' cannot be used.*auto"):
+    with pytest.raises(ConfigError, match=r"device 'warp' cannot be used: there is no such kind; auto"):
         device_named("warp")
     with pytest.raises(ConfigError, match="one for several processes"):
         device_named("cuda:1", number=0)

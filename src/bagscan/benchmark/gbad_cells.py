@@ -100,12 +100,13 @@ class GBADCell:
 
 @dataclass(frozen=True)
 class GBADPlace:
-    """Where it reads and writes: simulated sets, checkpoints, results."""
+    """Where it reads and writes: simulated sets, checkpoints, results; ``workers`` processes simulate what is missing."""
 
     scale: GBADScale
     data: Path
     runs: Path
     results: Path
+    workers: int = 1
 
     def result(self, cell: GBADCell) -> Path:
         return self.results / self.scale.name / f"{cell.slug}.json"

@@ -53,7 +53,7 @@ def _simulated(place: GBADPlace, report: Report) -> Images:
         root = place.data / one.name
         if len(list((root / "scans").glob("*.json"))) < one.count:
             report(f"simulating {one.name}")
-            simulate(load_recipe(one.preset, one.count), root, report=report)
+            simulate(load_recipe(one.preset, one.count), root, place.workers, report=report)
         sources.append(SourceConfig("simulated", str(root), views="below", label="device"))
     records = load_records(DataConfig(tuple(sources)), report)
     parts = {part: _load([r for r in records if r.part == part], place.scale, report) for part in ("train", "val", "test")}

@@ -24,6 +24,7 @@ from bagscan.model import Model
 from bagscan.model_config import ModelConfig
 from bagscan.registry import part
 from bagscan.scorers.fitted import Told
+from bagscan.simulate.anomalies import KINDS
 from bagscan.training.data import load_records, obtain_split, part_records
 from bagscan.training.experiment import Experiment, read_experiment
 from bagscan.training.joint import JointTask
@@ -56,26 +57,29 @@ class Material:
         return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
 
 
-def run_unseen(place: Place, dataset: str, only: Sequence[str] = (), report: Report = print) -> int:
+def run_unseen(place: Place, dataset: str, only: Sequence[str] = (), report: Report = print, workers: int = 1) -> int:
     """Every kind of a data set left out in turn, seeds last; what is there already is not run again. Returns how many failed.
 
     Args:
         place: of paper A's benchmark, whose scale and sets it shares. only: words that ``KIND_seedN`` must hold.
+        workers: processes that simulate what is missing.
 
     Raises:
         ConfigError: no such data set, or no such kind.
     """
     if dataset not in ("simulated", "real"):
         raise ConfigError(f"no dataset {dataset!r}: simulated or real")
+    if dataset == "simulated":  # before hours of simulation
+        names_with([_name(kind, seed) for seed in place.scale.seeds for kind in sorted(KINDS)], only)
     steps = max(1, place.scale.steps // 4)  # eight kinds are eight trainings
-    material = _simulated(place, report) if dataset == "simulated" else _real(place, report)
+    material = _simulated(place, workers, report) if dataset == "simulated" else _real(place, report)
     loop = dataclasses.replace(material.training.loop, steps=steps, warmup=min(50, steps), validate_every=max(1, steps // 2), checkpoint_every=max(1, steps // 4))
     there = objects_by_kind(material.parts["test"])
     least = 1 if place.scale.tiny_networks else LEAST_OBJECTS
     kinds = [kind for kind in sorted(there) if there[kind] >= least]
     if len(kinds) < len(there):
         report(f"not left out, fewer than {least} objects in the test part: {', '.join(f'{k} ({there[k]})' for k in sorted(there) if k not in kinds)}")
-    every = {f"{kind.replace(' ', '_')}_seed{seed}": (kind, seed) for seed in place.scale.seeds for kind in kinds}
+    every = {_name(kind, seed): (kind, seed) for seed in place.scale.seeds for kind in kinds}
     failed = 0
     for name in names_with(list(every), only):
         kind, seed = every[name]
@@ -91,6 +95,10 @@ def run_unseen(place: Place, dataset: str, only: Sequence[str] = (), report: Rep
             report(f"{name} failed: {error}")
             failed += 1
     return failed
+
+
+def _name(kind: str, seed: int) -> str:
+    return f"{kind.replace(' ', '_')}_seed{seed}"
 
 
 def run_left_out(material: Material, left_out: str, folder: Path, result: Path, data: str, scale: str, report: Report = print) -> float:
@@ -152,8 +160,8 @@ def read_unseen(folder: Path) -> list[dict[str, Any]]:
     return [read_record(path) for path in sorted(folder.glob("*.json"))]
 
 
-def _simulated(place: Place, report: Report) -> Material:
-    make_sets(place, 1, report)
+def _simulated(place: Place, workers: int, report: Report) -> Material:
+    make_sets(place, workers, report)
     cell = Cell(TABLE_2, "high + low + Z", OURS)
     config, training = model_and_training(cell, place.scale)
     parts: dict[str, list[Sample]] = {"train": [], "val": [], "test": []}

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from bagscan.cli.terminal import EXIT_BAD_ITEMS, AsJson, Device, compute_on, say, show
+from bagscan.cli.terminal import EXIT_BAD_ITEMS, AsJson, Device, check_folders, compute_on, say, show
 from bagscan.core.errors import ConfigError, nearest
 
 WHAT = ("table-1", "table-2", "ablation", "figures", "gbad", "gbad-figures", "unseen")
@@ -22,7 +23,7 @@ def benchmark(
         Path | None, typer.Option(help="Folder of results, one JSON a cell; a cell that is there is not run again. Default benchmarks/results/paper_a, gbad or unseen.")
     ] = None,
     only: Annotated[list[str], typer.Option(help="Cells whose name holds this, for example resnet-50; given several times, all of them.")] = [],  # noqa: B006
-    workers: Annotated[int, typer.Option(min=1, help="Processes that simulate; cells at a time, each with its share of the cores, but one on an accelerator.")] = 1,
+    workers: Annotated[int, typer.Option(min=1, help="Processes that simulate; cells of paper A at a time, each with its share of the cores, but one on an accelerator.")] = 1,
     out: Annotated[Path, typer.Option(help="figures: folder for the pictures.")] = Path("figures"),
     dataset: Annotated[str, typer.Option(help="gbad: simulated or sixray; unseen: simulated or real.")] = "simulated",
     list_of: Annotated[list[str], typer.Option("--list", help="gbad --dataset sixray: 10, 100 or 1000; may be given several times.")] = [],  # noqa: B006
@@ -37,9 +38,11 @@ def benchmark(
         raise ConfigError(f"{what} draws every cell that is there: leave out --only")
     if (dataset != "simulated" and not what.startswith(("gbad", "unseen"))) or (list_of and not what.startswith("gbad")):
         raise ConfigError(f"{what} is of simulated scans alone: leave out {'--list' if list_of else '--dataset'}")
+    results = results or Path("benchmarks/results") / {"gbad": "gbad", "gbad-figures": "gbad", "unseen": "unseen"}.get(what, "paper_a")
+    check_folders({"--data": data, "--runs": runs, "--results": results, "--out": out}, written=("--out",) if what.endswith("figures") else ("--runs", "--results"))
     compute_on(device)
     if what in ("gbad", "gbad-figures"):
-        _benchmark_gbad(what, scale, dataset, list_of, data, runs, results or Path("benchmarks/results/gbad"), only, out, as_json)
+        _benchmark_gbad(what, scale, dataset, list_of, data, runs, results, only, workers, out, as_json)
         return
 
     from bagscan.benchmark.cells import cells
@@ -51,18 +54,17 @@ def benchmark(
     from bagscan.training.compute import device_named
 
     cores = usable_cores()
-    default = Path("benchmarks/results") / ("unseen" if what == "unseen" else "paper_a")
     at_a_time = workers if device_named(device).type == "cpu" else 1
-    place = Place(scale_named(scale), data, runs, results or default, max(1, cores // at_a_time))
+    place = Place(scale_named(scale), data, runs, results, max(1, cores // at_a_time))
     if what == "unseen":
-        _benchmark_unseen(place, dataset, only, as_json)
+        _benchmark_unseen(place, dataset, only, workers, as_json)
         return
     if what == "figures":
         from bagscan.benchmark.figures import draw_all
 
-        for path in draw_all(place, out, say):
-            typer.echo(path)
+        _show_drawn(draw_all(place, out, say), as_json)
         return
+    read_cells(place.results / scale, what)  # what does not belong there is told before hours of training
     wanted = _chosen(cells(what, place.scale), only)
     failed = run_cells(place, wanted, at_a_time, say, simulating=workers)
     found = read_cells(place.results / scale, what)
@@ -70,18 +72,17 @@ def benchmark(
     _end_of_cells(failed, len(wanted))
 
 
-def _benchmark_gbad(what: str, scale: str, dataset: str, lists: list[str], data: Path, runs: Path, results: Path, only: list[str], out: Path, as_json: bool) -> None:
+def _benchmark_gbad(what: str, scale: str, dataset: str, lists: list[str], data: Path, runs: Path, results: Path, only: list[str], workers: int, out: Path, as_json: bool) -> None:
     from bagscan.benchmark.gbad import run_gbad
     from bagscan.benchmark.gbad_cells import SCALES, GBADPlace, cells
     from bagscan.benchmark.gbad_tables import draw, markdown, read_gbad
 
     if scale not in SCALES:
         raise ConfigError(f"no scale {scale!r}{nearest(scale, SCALES)}; there are {', '.join(SCALES)}")
-    place = GBADPlace(SCALES[scale], data, runs, results)
+    place = GBADPlace(SCALES[scale], data, runs, results, workers)
     wanted = _chosen(cells(dataset, place.scale, lists), only)
     if what == "gbad-figures":
-        for path in draw(place, dataset, out, say):
-            typer.echo(path)
+        _show_drawn(draw(place, dataset, out, say), as_json)
         return
     failed = run_gbad(place, wanted, say)
     found = read_gbad(results / scale, dataset)
@@ -89,11 +90,15 @@ def _benchmark_gbad(what: str, scale: str, dataset: str, lists: list[str], data:
     _end_of_cells(failed, len(wanted))
 
 
-def _benchmark_unseen(place: Any, dataset: str, only: list[str], as_json: bool) -> None:
+def _show_drawn(paths: Sequence[Path], as_json: bool) -> None:
+    show({"figures": [str(path) for path in paths]}, as_json, lambda: "\n".join(map(str, paths)))
+
+
+def _benchmark_unseen(place: Any, dataset: str, only: list[str], workers: int, as_json: bool) -> None:
     from bagscan.benchmark.unseen import markdown
     from bagscan.benchmark.unseen_run import read_unseen, run_unseen
 
-    failed = run_unseen(place, dataset, only, say)
+    failed = run_unseen(place, dataset, only, say, workers)
     found = read_unseen(place.results / place.scale.name / dataset)
     show({"table": "unseen", "kinds": found}, as_json, lambda: markdown(found, f"{dataset}, scale {place.scale.name}") if found else "nothing is there yet")
     _end_of_cells(failed, len(found) + failed)

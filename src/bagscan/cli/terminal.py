@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+
+from bagscan.core.errors import ConfigError
 
 EXIT_ALARM, EXIT_USAGE, EXIT_BAD_ITEMS = 1, 2, 3
 
@@ -41,6 +43,23 @@ def say(text: str) -> None:
 def show(result: dict[str, Any], as_json: bool, text: Callable[[], str]) -> None:
     """The result, as JSON or as text for people."""
     typer.echo(json.dumps(result, indent=1) if as_json else text())
+
+
+def check_folders(named: Mapping[str, Path], written: Sequence[str] = ()) -> None:
+    """Refuse at once what can be no folder, which long work would find out at its end.
+
+    Args:
+        named: by their options; they may be absent. written: options of those that are written to.
+
+    Raises:
+        ConfigError: the option and what is in the way.
+    """
+    for option, folder in named.items():
+        there = next(path for path in (folder, *folder.parents) if path.exists())
+        if not there.is_dir():
+            raise ConfigError(f"{option} {folder}: {there} is no folder")
+        if option in written and not os.access(there, os.W_OK):
+            raise ConfigError(f"{option} {folder}: {there} may not be written to")
 
 
 def compute_on(device: str) -> None:

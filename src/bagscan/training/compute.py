@@ -129,7 +129,9 @@ def device_named(name: str, number: int | None = None) -> torch.device:
         device = torch.device(name)
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
-        raise ConfigError(f"device {name!r} cannot be used: {str(error).strip().splitlines()[0]}; auto takes what there is") from error
+        told = str(error).strip().splitlines()[0]
+        why = "there is no such kind" if "Expected one of" in told else told  # followed by two dozen that nobody has
+        raise ConfigError(f"device {name!r} cannot be used: {why}; auto takes what there is") from error
     return device
 
 
