@@ -38,8 +38,9 @@ def benchmark(
         raise ConfigError(f"{what} draws every cell that is there: leave out --only")
     if (dataset != "simulated" and not what.startswith(("gbad", "unseen"))) or (list_of and not what.startswith("gbad")):
         raise ConfigError(f"{what} is of simulated scans alone: leave out {'--list' if list_of else '--dataset'}")
-    results = results or Path("benchmarks/results") / {"gbad": "gbad", "gbad-figures": "gbad", "unseen": "unseen"}.get(what, "paper_a")
-    check_folders({"--data": data, "--runs": runs, "--results": results, "--out": out}, written=("--out",) if what.endswith("figures") else ("--runs", "--results"))
+    results = results or Path("benchmarks/results") / (what.removesuffix("-figures") if what.startswith(("gbad", "unseen")) else "paper_a")
+    written = {"--out": out} if what.endswith("figures") else {"--runs": runs, "--results": results}
+    check_folders({"--data": data, "--runs": runs, "--results": results, **written}, written)
     compute_on(device)
     if what in ("gbad", "gbad-figures"):
         _benchmark_gbad(what, scale, dataset, list_of, data, runs, results, only, workers, out, as_json)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -45,7 +45,7 @@ def show(result: dict[str, Any], as_json: bool, text: Callable[[], str]) -> None
     typer.echo(json.dumps(result, indent=1) if as_json else text())
 
 
-def check_folders(named: Mapping[str, Path], written: Sequence[str] = ()) -> None:
+def check_folders(named: Mapping[str, Path], written: Container[str] = ()) -> None:
     """Refuse at once what can be no folder, which long work would find out at its end.
 
     Args:
