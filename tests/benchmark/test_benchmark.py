@@ -687,11 +687,14 @@ def test_colours_in_a_stack_are_no_transmissions():
 
 def test_a_set_of_the_right_name_and_another_recipe_is_refused(tmp_path):
     """Simulated by hand with another seed: its test scans may be what was trained on elsewhere."""
-    recipe = replace(load_recipe("smoke", 20), seed=9)
-    keep_recipe(recipe, tmp_path / "data" / "smoke_20", None, print)
+    for count in (20, 60):
+        keep_recipe(replace(load_recipe("smoke", count), seed=9), tmp_path / "data" / f"smoke_{count}", None, print)
     run = bench(tmp_path, "table-1")
     assert isinstance(run.exception, DataError)
     assert "smoke_20 holds a data set of another recipe (seed was 9, now " in str(run.exception)
+    run = bench(tmp_path, "gbad")  # each of whose cells fails by itself
+    assert run.exit_code == 3
+    assert "smoke_60 holds a data set of another recipe (seed was 9, now " in run.output
 
 
 @pytest.mark.parametrize(

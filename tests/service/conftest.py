@@ -5,7 +5,7 @@ import time
 
 import pytest
 import uvicorn
-from sqlalchemy import create_engine, text
+from sqlalchemy import create_engine, func, select, text
 from starlette.testclient import TestClient
 
 from bagscan.service import accounts
@@ -128,6 +128,20 @@ def listening():
 
 def send(client, content, name="bag.tif", path="/v1/screen", **headers):
     return client.post(path, files=[("files", (name, content))], headers=headers)
+
+
+def count(house, table, *where):
+    """Rows of a table."""
+    with house.service.store.read() as connection:
+        return connection.execute(select(func.count()).select_from(table).where(*where)).scalar_one()
+
+
+def until(true, seconds=20, told="it did not happen in time"):
+    """Wait for what comes after an answer."""
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end, told
+        time.sleep(0.02)
 
 
 def a_model(service):

@@ -6,23 +6,11 @@ import threading
 import time
 
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import select
 
 from bagscan.service.store.tables import jobs, results, scans
-from tests.service.conftest import send
+from tests.service.conftest import count, send, until
 from tests.service.stubs import stub_worker, tiff
-
-
-def count(house, table, *where):
-    with house.service.store.read() as connection:
-        return connection.execute(select(func.count()).select_from(table).where(*where)).scalar_one()
-
-
-def until(true, seconds=20):
-    end = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < end, "it did not happen in time"
-        time.sleep(0.02)
 
 
 def test_a_scan_is_screened_and_the_answer_says_by_what(house):

@@ -3,7 +3,6 @@
 import json
 import pickle
 import shutil
-import time
 
 import pytest
 from safetensors import SafetensorError
@@ -13,7 +12,7 @@ from bagscan.core.errors import ModelError
 from bagscan.model_folder import SHIPPED, write_files
 from bagscan.service.inference import models
 from bagscan.service.store import tables
-from tests.service.conftest import send
+from tests.service.conftest import send, until
 from tests.service.stubs import tiff
 
 NAMES = ("weights.safetensors", "model.json", "MODEL_CARD.md", "items.onnx", "learned.onnx", "maps.onnx", "score.onnx", "SHA256SUMS")
@@ -91,9 +90,8 @@ def test_a_shadow_is_compared_and_nobody_acts_on_it(house, another):
     admin.post(f"/v1/models/{identity}/shadow")
     assert send(house.machine(), tiff("alarm")).json()["decision"] == "ALARM"  # the stub's shadow says CLEAR
     shadows = lambda: admin.get("/v1/statistics").json()["shadows"]  # noqa: E731
-    end = time.monotonic() + 10
-    while not (told := shadows()) and time.monotonic() < end:  # it judges once the verdict is out
-        time.sleep(0.02)
+    until(shadows, 10)  # it judges once the verdict is out
+    told = shadows()
     assert told[0]["same"] == {**told[0]["same"], "k": 0, "n": 1}
     assert told[0]["active_alarms"] == 1
     admin.post("/v1/models/end-shadow", json={"channels": "low,high,zeff"})

@@ -12,7 +12,7 @@ from bagscan.core import View
 from bagscan.service.http.pictures import picture_png
 from bagscan.service.inference.artifacts import packed_pixels
 from bagscan.service.review.tip import make_test_image
-from tests.service.conftest import send
+from tests.service.conftest import send, until
 from tests.service.stubs import tiff
 
 CLEAR = {"value": "clear", "reason": "clutter"}
@@ -192,9 +192,7 @@ def test_test_images_are_hidden_until_they_are_decided_and_counted(make_house, m
     assert made
     assert make_test_image(service.store, service.files, service.auditor, service.config, service.dispatcher, random.Random(0)) is None  # half of the queue is enough
     one = house.person("operator")
-    end = time.monotonic() + 10
-    while len(one.get("/v1/queue").json()["scans"]) < 2 and time.monotonic() < end:
-        time.sleep(0.05)
+    until(lambda: len(one.get("/v1/queue").json()["scans"]) >= 2, 10)
     shown = {one["scan_id"]: one for one in one.get("/v1/queue").json()["scans"]}
     assert made in shown
     assert "00017" not in shown[made]["source_id"]

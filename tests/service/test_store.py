@@ -22,7 +22,7 @@ from bagscan.service.store.database import Store, StoreError, StoreFull, connect
 from bagscan.service.store.files import Files
 from bagscan.service.store.migrate import migrate, newest, revision
 from bagscan.service.store.tables import decisions, metadata, results, reviews, scans
-from tests.service.conftest import send
+from tests.service.conftest import count, send, until
 from tests.service.stubs import tiff
 
 
@@ -118,14 +118,7 @@ def test_services_side_by_side_on_one_postgresql_take_different_jobs(make_house,
     machine = one.machine("scanner")
     for n in range(40):
         assert send(machine, tiff("alarm", n), path="/v1/jobs").status_code == 202
-    end = time.monotonic() + 30
-    while time.monotonic() < end:
-        with one.service.store.read() as connection:
-            done = connection.execute(select(func.count()).select_from(results)).scalar_one()
-        if done == 40:
-            break
-        time.sleep(0.05)
-    assert done == 40
+    until(lambda: count(one, results) == 40, 30)
 
 
 def test_the_whole_service_works_on_either(make_house, database_url):
@@ -375,14 +368,9 @@ def test_what_is_refused_leaves_no_files(make_house):
     machine = house.machine()
     codes = [send(machine, tiff("slow", n), path="/v1/jobs").status_code for n in range(8)]
     assert 429 in codes
-    deadline = time.monotonic() + 20
-    while time.monotonic() < deadline:
-        with house.service.store.read() as connection:
-            needed = retention.referenced(connection)
-            done = connection.execute(select(func.count()).select_from(results)).scalar_one()
-        if done == codes.count(202):
-            break
-        time.sleep(0.05)
+    until(lambda: count(house, results) == codes.count(202))
+    with house.service.store.read() as connection:
+        needed = retention.referenced(connection)
     assert set(house.service.files.digests()) == needed
 
 

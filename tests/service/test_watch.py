@@ -5,9 +5,10 @@ import json
 import time
 
 import pytest
-from sqlalchemy import func, select, update
+from sqlalchemy import update
 
 from bagscan.service.store.tables import jobs, scans
+from tests.service.conftest import count, until
 from tests.service.stubs import tiff
 
 
@@ -19,16 +20,8 @@ def watched(make_house, tmp_path):
 
 
 def wait_for(path, seconds=15):
-    end = time.monotonic() + seconds
-    while not path.exists():
-        assert time.monotonic() < end, f"{path.name} did not come"
-        time.sleep(0.05)
+    until(path.exists, seconds, f"{path.name} did not come")
     return path
-
-
-def count(house):
-    with house.service.store.read() as connection:
-        return connection.execute(select(func.count()).select_from(scans)).scalar_one()
 
 
 def test_both_views_of_a_bag_get_one_verdict(watched):
@@ -40,7 +33,7 @@ def test_both_views_of_a_bag_get_one_verdict(watched):
     assert told["decision"] == "ALARM"
     assert sorted(told["views"]) == ["below", "side"]
     assert sorted(path.name for path in (folder / "accepted").iterdir()) == ["7_below.tif", "7_side.tif"]
-    assert count(house) == 1
+    assert count(house, scans) == 1
 
 
 def test_a_file_that_still_grows_is_left_alone(watched):
@@ -51,7 +44,7 @@ def test_a_file_that_still_grows_is_left_alone(watched):
             file.write(tiff("clear") if n == 0 else b"more")
             file.flush()
             time.sleep(0.1)
-            assert count(house) == 0
+            assert count(house, scans) == 0
     wait_for(folder / "results" / "8.json")
 
 
@@ -73,7 +66,7 @@ def test_a_kill_between_taking_in_and_moving_makes_no_second_job(watched, tmp_pa
     (folder / "accepted" / "7.tif").rename(folder / "7.tif")  # as if the kill had come before the move
     again = make(folder=tmp_path / "store")
     wait_for(folder / "accepted" / "7.tif")
-    assert count(again) == 1
+    assert count(again, scans) == 1
 
 
 def test_a_kill_between_the_moves_of_a_pair_makes_no_second_bag_of_what_is_left(watched, tmp_path):
@@ -90,7 +83,7 @@ def test_a_kill_between_the_moves_of_a_pair_makes_no_second_bag_of_what_is_left(
     wait_for(folder / "results" / "7.json")
     wait_for(folder / "accepted" / "7_side.tif")
     time.sleep(2.5)  # longer than a lone view waits for another
-    assert count(again) == 1
+    assert count(again, scans) == 1
 
 
 def test_a_scan_that_takes_the_place_of_one_that_is_taken_in_is_the_next(watched, monkeypatch):
@@ -107,7 +100,7 @@ def test_a_scan_that_takes_the_place_of_one_that_is_taken_in_is_the_next(watched
     (folder / "belt.tif").write_bytes(tiff("alarm", 1))
     wait_for(folder / "results" / "belt.json")
     wait_for(folder / "accepted" / "belt.tif")
-    assert count(house) == 2
+    assert count(house, scans) == 2
 
 
 def test_a_verdict_that_a_kill_held_up_is_laid_out_at_the_next_start_once(watched, tmp_path):
@@ -140,7 +133,7 @@ def test_a_view_waits_for_another_that_comes_later(watched):
     assert sorted(json.loads(wait_for(folder / "results" / "7.json").read_text())["views"]) == ["below", "side"]
     (folder / "8_below.tif").write_bytes(tiff("alarm", 1))  # and not for ever
     wait_for(folder / "results" / "8_below.json")
-    assert count(house) == 2
+    assert count(house, scans) == 2
 
 
 def test_verdicts_come_while_the_queue_is_full_and_none_is_overwritten(watched):
@@ -152,10 +145,9 @@ def test_verdicts_come_while_the_queue_is_full_and_none_is_overwritten(watched):
         wait_for(folder / "results" / f"{n}.json", 30)
     assert len(list((folder / "results").iterdir())) == 12
     (folder / "3.tif").write_bytes(tiff("clear", "again"))
-    end = time.monotonic() + 10
-    while not (second := list((folder / "results").glob("3_*.json"))) and time.monotonic() < end:  # by its name: the one it is written under comes first
-        time.sleep(0.05)
-    assert [json.loads(path.read_text())["decision"] for path in (folder / "results" / "3.json", *second)] == ["ALARM", "CLEAR"]
+    second = lambda: list((folder / "results").glob("3_*.json"))  # noqa: E731 — by its name: the one it is written under comes first
+    until(second, 10)
+    assert [json.loads(path.read_text())["decision"] for path in (folder / "results" / "3.json", *second())] == ["ALARM", "CLEAR"]
 
 
 def test_two_gates_may_call_their_folders_alike(make_house, tmp_path):

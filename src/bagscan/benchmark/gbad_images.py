@@ -11,12 +11,13 @@ from pathlib import Path
 import numpy as np
 
 from bagscan.benchmark.gbad_cells import SIMULATED_CLASSES, SIXRAY_CLASSES, TABLE, GBADCell, GBADPlace, GBADScale
+from bagscan.benchmark.run import complete
 from bagscan.core.errors import DataError
 from bagscan.datasets.record import Record, data_folder
 from bagscan.datasets.splits import make_split
 from bagscan.model import Model
 from bagscan.model_config import InputConfig, ModelConfig
-from bagscan.simulate.dataset import load_recipe, simulate
+from bagscan.simulate.dataset import load_recipe
 from bagscan.training.data import DataConfig, SourceConfig, load_records, load_source
 from bagscan.training.samples import Sample, load_samples
 
@@ -51,9 +52,7 @@ def _simulated(place: GBADPlace, report: Report) -> Images:
     sources = []
     for one in place.scale.sets:
         root = place.data / one.name
-        if len(list((root / "scans").glob("*.json"))) < one.count:
-            report(f"simulating {one.name}")
-            simulate(load_recipe(one.preset, one.count), root, place.workers, report=report)
+        complete(load_recipe(one.preset, one.count), root, place.workers, report)
         sources.append(SourceConfig("simulated", str(root), views="below", label="device"))
     records = load_records(DataConfig(tuple(sources)), report)
     parts = {part: _load([r for r in records if r.part == part], place.scale, report) for part in ("train", "val", "test")}

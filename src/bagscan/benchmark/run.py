@@ -28,7 +28,7 @@ from bagscan.core.files import write_whole
 from bagscan.evaluation.results import make_record, write_record
 from bagscan.formats.scans import RECIPE
 from bagscan.model import Model
-from bagscan.simulate.dataset import keep_recipe, load_recipe, simulate
+from bagscan.simulate.dataset import Recipe, keep_recipe, load_recipe, simulate
 from bagscan.training.compute import compute, has_bfloat16
 from bagscan.training.joint import JointTask
 from bagscan.training.loop import run, trained_s
@@ -49,14 +49,23 @@ def make_sets(place: Place, workers: int, report: Report = print) -> None:
 
 
 def make_set(place: Place, one: ScanSet, workers: int, report: Report = print) -> None:
-    """The same of one set."""
+    """The same of one set of paper A's."""
     recipe = load_recipe(one.preset, one.count, profile=one.profile)
     if one in place.scale.also_test:  # of every profile the same bags, none of them trained on
         recipe = replace(recipe, parts={"test": 1}, seed=recipe.seed + 1000)
-    keep_recipe(recipe, place.data / one.name, None, report)
-    if len(list((place.data / one.name / "scans").glob("*.json"))) < one.count:
-        report(f"simulating {one.name}")
-        simulate(recipe, place.data / one.name, workers, report=report)
+    complete(recipe, place.data / one.name, workers, report)
+
+
+def complete(recipe: Recipe, root: Path, workers: int, report: Report = print) -> None:
+    """Simulate what is not there yet of a set; of one that is whole its recipe alone is looked at.
+
+    Raises:
+        DataError: as :func:`make_sets`.
+    """
+    keep_recipe(recipe, root, None, report)
+    if len(list((root / "scans").glob("*.json"))) < recipe.count:
+        report(f"simulating {root.name}")
+        simulate(recipe, root, workers, report=report)
 
 
 def run_cells(place: Place, cells: Sequence[Cell], workers: int = 1, report: Report = print, simulating: int = 0) -> int:

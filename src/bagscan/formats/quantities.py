@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 
 from bagscan.core import View
@@ -38,11 +40,18 @@ def view_from_counts(counts: np.ndarray, channels: tuple[str, ...], air_counts: 
     return View(pixels, channels, quantity_of(channels), bit_depth=bits, **fields)  # type: ignore[arg-type]
 
 
+def transmission_of(view: View) -> View:
+    """What passes, of a ``log_attenuation`` view: as 16 bits where it becomes counts; of all others the view itself."""
+    if view.quantity != "log_attenuation":
+        return view
+    return dataclasses.replace(view, pixels=np.exp(-view.pixels.clip(0)), quantity="transmission", bit_depth=None)
+
+
 def counts_from_view(view: View) -> np.ndarray:
     """(C, H, W) uint16 (uint8 for an 8-bit view): the exact inverse of :func:`view_from_counts`.
 
     Raises:
-        BagscanError: a ``log_attenuation`` view, which has no counts.
+        BagscanError: a ``log_attenuation`` view, which has no counts; those of :func:`transmission_of` it has.
     """
     if view.quantity == "log_attenuation":
         raise BagscanError("log_attenuation is not written as counts; write the transmission, or NPZ")

@@ -14,6 +14,7 @@ import numpy as np
 from PIL import Image
 
 from bagscan.core import Decision, Report, Scan, View
+from bagscan.formats.quantities import transmission_of
 from bagscan.reporting.contours import anomalous_path, benign_path
 
 IMAGE_SIDE_PX = 720
@@ -38,9 +39,8 @@ def displayable(view: View) -> np.ndarray:
     """(H, W, 3) uint8: pseudo-colour as it is or, of low, high and effective Z, as operators know it; anything else as grey of its first channel."""
     if {"low", "high", "zeff"} <= set(view.channels):
         return _coloured(*(view.pixels[view.channels.index(name)] for name in ("low", "high", "zeff")))
+    view = transmission_of(view)  # what absorbs is dark, as readers know it
     pixels = view.pixels if view.quantity == "pseudo_colour" and len(view.pixels) == 3 else view.pixels[:1].repeat(3, 0)
-    if view.quantity == "log_attenuation":
-        pixels = np.exp(-pixels)  # what absorbs is dark, as readers know it
     low, high = np.percentile(pixels, [0.5, 99.5]) if view.quantity == "effective_z" else (0.0, 1.0)
     return (((pixels - low) / max(high - low, 1e-6)).clip(0, 1) * 255).astype(np.uint8).transpose(1, 2, 0)
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from bagscan.core import Report, Scan, View
-from bagscan.formats.quantities import counts_from_view
+from bagscan.formats.quantities import counts_from_view, transmission_of
 from bagscan.service.store.files import Files
 
 MAGIC = b"BSP1"
@@ -28,8 +28,7 @@ def keep_artifacts(files: Files, scan: Scan, report: Report | None) -> dict[str,
 
 def packed_pixels(view: View) -> bytes:
     """``BSP1``, length of a JSON header, the header, then (C, H, W) uint8 or uint16 counts; gzipped."""
-    # The page draws transmission: what passes of a logarithm, which is what its console computes with again.
-    counts = counts_from_view(view) if view.quantity != "log_attenuation" else np.rint(np.exp(-view.pixels.clip(0)) * 65535).astype(np.uint16)
+    counts = counts_from_view(transmission_of(view))  # which the page's console takes the logarithm of
     bits = counts.dtype.itemsize * 8
     head = {"channels": list(view.channels), "height": view.shape[0], "width": view.shape[1], "bits": bits, "quantity": view.quantity}
     return _packed(head, np.ascontiguousarray(counts, counts.dtype.newbyteorder("<")).tobytes())

@@ -13,7 +13,7 @@ const GREEN = "#2fbf6f", RED = "#ff4040", CHOSEN = "#ffffff";
 export const isUnjudged = (view) => Boolean(view.regions) && !view.regions.scores.length;
 
 // Where around a part its number is written: upper right, or the next place round it that is clear of the other numbers, or the one that is clearest.
-export function freeSpot(x, y, radius, apart, taken) {
+function freeSpot(x, y, radius, apart, taken) {
   const spots = Array.from({ length: 12 }, (_, k) => (k * 30 - 45) * Math.PI / 180).map((turn) => [x + radius * Math.cos(turn), y + radius * Math.sin(turn)]);
   const clear = spots.map(([u, v]) => Math.min(...taken.map(([a, b]) => Math.hypot(u - a, v - b))));
   const first = clear.findIndex((far) => far >= apart);
