@@ -8,7 +8,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from bagscan.core import OperatingPoint, Regions, View
 from bagscan.core.calibrated import UNCALIBRATED, platt
 from bagscan.core.errors import ConfigError, ModelError
 from bagscan.encoders.region_means import region_means
+from bagscan.examining import examine_one
 from bagscan.model_config import LEAST_TRANSMISSION, ModelConfig
 from bagscan.model_folder import FORMAT, calibration_of, operating_point_of, read_description, verified_id, write_files
 from bagscan.registry import part
@@ -149,6 +150,10 @@ class Model(nn.Module):
         regions = self.regions(view, n_superpixels)
         image = self.normalise(torch.from_numpy(np.array(view.pixels))[None])
         return regions, self.score_regions(image, regions)
+
+    def examine(self, views: Sequence[View]) -> list[tuple[np.ndarray, np.ndarray]]:
+        """(H, W) int32 regions and (n,) scores of every view of one bag, at its own size."""
+        return [examine_one(self, view) for view in views]
 
     def regions(self, view: View, n_superpixels: int | None = None) -> Regions:
         """Regions of a view already at working size."""

@@ -24,7 +24,7 @@ SHIPPED = Path(__file__).parent / "shipped"  # models that come with the package
 HASHED = ("weights.safetensors", "model.json", "MODEL_CARD.md")
 MANIFEST = "SHA256SUMS"
 DESCRIBED = ("model", "operating_point", "about")
-GRAPHS = ("items.onnx", "learned.onnx", "maps.onnx", "score.onnx")  # those of them that a model needs, once it is exported
+GRAPHS = ("items.onnx", "learned.onnx", "maps.onnx", "score.onnx", "verdict.onnx")  # those of them that a model needs, once it is exported
 
 
 def shipped_models() -> list[Path]:

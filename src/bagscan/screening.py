@@ -18,6 +18,8 @@ from bagscan.runtime.load import load_model, runtime_of
 if TYPE_CHECKING:
     from bagscan.runtime.load import Usable
 
+ERRORS = (BagscanError, ValueError, RuntimeError, MemoryError)  # of a scan's own faults and of what they do to a runtime
+
 
 class Screener:
     """A model with an operating point, ready to judge scans.
@@ -71,38 +73,32 @@ class Screener:
         scores: dict[str, np.ndarray] = {}
         labels: dict[str, np.ndarray] = {}
         reasons: list[str] = []
+        fit = []
         for view in scan.views:
             wrong = unfit(view)
             reasons += wrong
-            if wrong:
-                continue
-            try:
-                labels[view.view_id], scores[view.view_id] = self.regions_and_scores(view)
-            except (BagscanError, ValueError, RuntimeError, MemoryError) as error:
-                reasons.append(f"view {view.view_id}: {error}")
-                continue
-            if not np.isfinite(scores[view.view_id]).all():
-                del scores[view.view_id], labels[view.view_id]
+            if not wrong:
+                fit.append(view)
+        for view, own_labels, own_scores in self._examined(fit, reasons):
+            if not np.isfinite(own_scores).all():
                 reasons.append(f"view {view.view_id}: the model gave scores that are not numbers")
                 continue
-            findings += self._findings(view, labels[view.view_id], scores[view.view_id])
+            labels[view.view_id], scores[view.view_id] = own_labels, own_scores
+            findings += self._findings(view, own_labels, own_scores)
         findings.sort(key=lambda finding: -finding.score)
         decision = Decision.REVIEW if reasons else Decision.ALARM if findings else Decision.CLEAR
         timings = {"total_s": time.perf_counter() - started}
         return Report(scan.id, decision, tuple(findings), self.model.id, self.point.threshold, tuple(reasons), scores, labels, timings)
 
-    def regions_and_scores(self, view: View) -> tuple[np.ndarray, np.ndarray]:
-        """(H, W) int32 regions at the view's own size, and (n,) float64 scores; of overlapping instances the worst lies on top."""
-        working = self.model.config.input.working_view(self.model.config.input.select(view))
-        regions, scores = self.model.judge(working)
-        labels = regions.labels
-        if labels.ndim == 3:
-            flat = np.full(regions.shape, -1, np.int32)
-            for index in np.argsort(scores, kind="stable"):
-                flat[labels[index]] = index
-            labels = flat
-        # A threshold may lie a float64's step above a benign score: compared in float32 it would be that score.
-        return upsample_labels(labels, *view.shape), np.asarray(scores, np.float64)
+    def _examined(self, views: list[View], reasons: list[str]) -> list[tuple[View, np.ndarray, np.ndarray]]:
+        """Views of one bag, judged together, with regions and scores; those that cannot be judged leave a reason."""
+        try:
+            return [(view, *found) for view, found in zip(views, self.model.examine(views), strict=True)]
+        except ERRORS as error:
+            if len(views) == 1:
+                reasons.append(f"view {views[0].view_id}: {error}")
+                return []
+        return [found for view in views for found in self._examined([view], reasons)]
 
     def _findings(self, view: View, labels: np.ndarray, scores: np.ndarray) -> list[Finding]:
         found = []
@@ -121,13 +117,6 @@ class Screener:
         """Share of benign calibration segments that score at least this much."""
         n = len(self._benign)
         return float((n - np.searchsorted(self._benign, score)) / n) if n else None
-
-
-def upsample_labels(labels: np.ndarray, height: int, width: int) -> np.ndarray:
-    """(h, w) labels -> (height, width) by nearest pixel centre."""
-    rows = ((np.arange(height) + 0.5) * labels.shape[0] / height).astype(int)
-    cols = ((np.arange(width) + 0.5) * labels.shape[1] / width).astype(int)
-    return np.ascontiguousarray(labels[np.ix_(rows, cols)])
 
 
 def outline(mask: np.ndarray, box: tuple[float, float, float, float]) -> np.ndarray:

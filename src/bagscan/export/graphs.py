@@ -16,8 +16,11 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
+from bagscan.detector.exported import KIND
+from bagscan.detector.model import Detector
+from bagscan.detector.network import judged
 from bagscan.model import Model
-from bagscan.model_folder import graphs_in, verified_id, write_files
+from bagscan.model_folder import graphs_in, read_description, verified_id, write_files
 from bagscan.runtime.exported import graphs_of
 
 OPSET = 17  # roi_align with half-pixel corners needs 16
@@ -73,14 +76,54 @@ def export_onnx(folder: str | Path) -> dict[str, int]:
     """
     folder = Path(folder)
     verified_id(folder)
-    model = Model.load(folder)
-    graphs = {name: _graph(name, model) for name in graphs_of(model.config)}
+    if read_description(folder)["model"].get("kind") == KIND:
+        graphs, in_half = _detector_graphs(Detector.load(folder)), True
+    else:
+        model = Model.load(folder)
+        graphs, in_half = {name: _graph(name, model) for name in graphs_of(model.config)}, model.half_weights
     for graph in graphs.values():
-        if model.half_weights:
+        if in_half:
             _halve(graph)
         onnx.checker.check_model(graph)
     write_files(folder, {f"{name}.onnx": graph.SerializeToString() for name, graph in graphs.items()})
     return {path.name: path.stat().st_size for path in map(folder.joinpath, graphs_in(folder))}
+
+
+class _DetectorMaps(nn.Module):
+    """Features of a view to what the kernel needs of the maps."""
+
+    def __init__(self, detector: Detector) -> None:
+        super().__init__()
+        self.network, self.named = detector.network, detector.kinds + detector.devices
+
+    def forward(self, features: Tensor) -> tuple[Tensor, ...]:
+        maps = self.network(features)
+        return maps.categories[:, : self.named], maps.anomaly, maps.contact, maps.fine, maps.coarse
+
+
+class _Verdict(nn.Module):
+    def __init__(self, detector: Detector) -> None:
+        super().__init__()
+        self.head = detector.network.verdict
+
+    def forward(self, anomaly: Tensor, fine: Tensor, coarse: Tensor, device: Tensor) -> Tensor:
+        return judged(self.head, anomaly, fine, coarse, device)
+
+
+def _detector_graphs(detector: Detector) -> dict[str, onnx.ModelProto]:
+    """``maps`` and ``verdict`` of a detector, traced."""
+    maps = _DetectorMaps(detector)
+    features = torch.rand(1, detector.network.config.channels, 128, 192)
+    with torch.no_grad():
+        _, anomaly, _, fine, coarse = maps.eval()(features)
+    cells = {2: "rows", 3: "columns"}
+    given = {"anomaly": (anomaly, cells), "fine": (fine, cells), "coarse": (coarse, {2: "coarse_rows", 3: "coarse_columns"})}
+    device = torch.zeros(3, 1, *anomaly.shape[-2:])
+    device[:, :, 2:9, 3:8] = 1
+    return {
+        "maps": _traced(maps, {"features": (features, {0: BATCH, 2: HEIGHT, 3: WIDTH})}, ["categories", "anomaly", "contact", "fine", "coarse"]),
+        "verdict": _traced(_Verdict(detector), given | {"device": (device, {0: "devices"} | cells)}, ["logit"]),
+    }
 
 
 def _graph(name: str, model: Model) -> onnx.ModelProto:

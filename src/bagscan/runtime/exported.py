@@ -10,7 +10,7 @@ what cuts, ``items`` and ``learned``, belongs to the kernel: it runs in ONNX Run
 from __future__ import annotations
 
 import copy
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import fields, replace
 from pathlib import Path
@@ -23,6 +23,7 @@ from bagscan.core import Regions, View
 from bagscan.core.calibrated import platt
 from bagscan.core.errors import ModelError
 from bagscan.encoders.region_means import region_means
+from bagscan.examining import examine_one
 from bagscan.model_config import ModelConfig
 from bagscan.model_folder import calibration_of, operating_point_of, read_description
 from bagscan.regions import instances, superpixels
@@ -66,6 +67,10 @@ class ExportedModel:
         """Regions of a view already at working size, and their scores (n,)."""
         found = self.regions(view, n_superpixels)
         return found, self.score_regions(view, found)
+
+    def examine(self, views: Sequence[View]) -> list[tuple[np.ndarray, np.ndarray]]:
+        """(H, W) int32 regions and (n,) scores of every view of one bag, at its own size."""
+        return [examine_one(self, view) for view in views]
 
     def regions(self, view: View, n_superpixels: int | None = None) -> Regions:
         """Regions of a view already at working size."""

@@ -8,14 +8,15 @@ from typing import TYPE_CHECKING
 
 from bagscan.core.errors import BagscanError, ConfigError, ModelError
 from bagscan.core.extras import extra_of, how_to_install
-from bagscan.model_folder import verified_id
-from bagscan.runtime.engines import ENGINES, Late, OnnxRuntime, Torch, installed, read_graphs
+from bagscan.model_folder import read_description, verified_id
+from bagscan.runtime.engines import ENGINES, Engine, Late, OnnxRuntime, Torch, installed, read_graphs
 
 if TYPE_CHECKING:
+    from bagscan.detector.exported import UsableDetector
     from bagscan.model import Model
     from bagscan.runtime.exported import ExportedModel
 
-    Usable = Model | ExportedModel
+    Usable = Model | ExportedModel | UsableDetector
 
 AUTO, TORCH = "auto", "torch"
 RUNTIMES = (*ENGINES, TORCH)  # the fastest first
@@ -35,6 +36,8 @@ def load_model(folder: str | Path, runtime: str | None = None, late: bool = Fals
     """
     folder = Path(folder)
     name, graphs, identity = _chosen(folder, runtime)
+    if read_description(folder)["model"].get("kind") == "detector":
+        return _detector(folder, name, graphs, identity, late)
     if not graphs:
         from bagscan.model import Model
 
@@ -49,6 +52,20 @@ def load_model(folder: str | Path, runtime: str | None = None, late: bool = Fals
         for engine in (cutter, judge):
             engine.load()
     return model
+
+
+def _detector(folder: Path, name: str, graphs: dict[str, bytes], identity: str, late: bool) -> UsableDetector:
+    from bagscan.detector.exported import UsableDetector
+
+    def by_torch() -> Engine:
+        from bagscan.detector.torch_engine import TorchEngine
+
+        return TorchEngine.load(folder)
+
+    engine = Late(name, by_torch if name == TORCH else lambda: ENGINES[name](graphs))
+    if not late:
+        engine.load()
+    return UsableDetector(read_description(folder), identity, engine)
 
 
 def chosen_runtime(folder: str | Path, runtime: str | None = None) -> str:

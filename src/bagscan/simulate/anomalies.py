@@ -6,7 +6,8 @@ nothing: it is an anomaly where it is in or on a device.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -96,7 +97,7 @@ def metal_plate(b: Builder, size: Size) -> bool:
 
 
 def screws(b: Builder, size: Size) -> bool:
-    """3 to 40 screws lying about."""
+    """10 to 40 screws lying about; 3 or more where there is room for no more."""
     radius = min(float(b.rng.uniform(0.5, 1.7)), size[2] * 0.22, size[1] * 0.2)
     length = min(radius * b.rng.uniform(4, 10), size[0] * 0.85)
     if radius < 0.3:
@@ -106,7 +107,7 @@ def screws(b: Builder, size: Size) -> bool:
     there = int(np.prod(cells))
     if there < 3:
         return False
-    wanted = min(there, int(b.rng.integers(3, 41)))
+    wanted = min(there, int(b.rng.integers(10, 41)))
     material = str(b.rng.choice(["stainless_steel", "brass", "zamak"]))
     for cell in b.rng.choice(there, wanted, replace=False):
         where = (np.array(np.unravel_index(cell, cells)) + 0.5 - cells / 2) * step
@@ -172,21 +173,6 @@ BUILDERS: dict[str, Callable[[Builder, Size], bool]] = {
     "metal_tube": metal_tube,
 }
 KINDS = tuple(BUILDERS)
-TOWARDS_SMALL = 1.7
-Sizes = tuple[float, float]  # from and to, on the logarithmic scale of VOLUMES_MM3: 0 its smallest, 1 its largest
-ALL_SIZES: Sizes = (0.0, 1.0)
-# Volume of the place that each kind looks for, mm³: drawn over decades, so that anomalies of every
-# degree of difficulty come up, from a crumb in the noise to a block that nobody overlooks.
-VOLUMES_MM3 = {
-    "organic_block": (3.0, 9000.0),
-    "powder": (6.0, 10000.0),
-    "liquid": (6.0, 10000.0),
-    "metal_plate": (0.8, 1500.0),
-    "screws": (20.0, 2500.0),
-    "sharp": (1.5, 900.0),
-    "wires_and_battery": (30.0, 4000.0),
-    "metal_tube": (3.0, 2000.0),
-}
 # Longest against middle, and middle against shortest side of the place looked for.
 SHAPES = {
     "organic_block": ((1.0, 2.5), (1.0, 5.0)),
@@ -200,11 +186,103 @@ SHAPES = {
 }
 
 
-def wanted_size(kind: str, rng: np.random.Generator, sizes: Sizes = ALL_SIZES) -> np.ndarray:
-    """(3,) mm of the place that an anomaly of this kind looks for, longest first."""
-    low, high = VOLUMES_MM3[kind]
-    # Small ones more often: what is large stands out wherever it lies.
-    volume = low * (high / low) ** (sizes[0] + (sizes[1] - sizes[0]) * rng.random() ** TOWARDS_SMALL)
+@dataclass(frozen=True)
+class Least:
+    """What an anomaly must measure at least, as built.
+
+    Attributes:
+        sides_mm: longest, middle and shortest side of its box. volume_mm3: of its box.
+        solids: that it is made of; a screw is two.
+    """
+
+    sides_mm: tuple[float, float, float]
+    volume_mm3: float = 0.0
+    solids: int = 1
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """How large the anomalies of a data set are.
+
+    Attributes:
+        volumes_mm3: smallest and largest place that each kind looks for, drawn evenly on a logarithmic scale.
+        towards_small: 1 for evenly; above, small ones come more often.
+        least: by kind; none where everything counts. fill: lowest and highest level that a hollow is poured full to.
+    """
+
+    volumes_mm3: Mapping[str, tuple[float, float]]
+    towards_small: float = 1.0
+    least: Mapping[str, Least] = field(default_factory=dict)
+    fill: tuple[float, float] = (0.1, 0.9)
+
+
+BULK = Least((30.0, 20.0, 3.0), 25e3)
+SIZES = {
+    # What an operator is asked to find.
+    "operational": Sizes(
+        volumes_mm3={
+            "organic_block": (50e3, 600e3),
+            "powder": (50e3, 600e3),
+            "liquid": (50e3, 600e3),
+            "metal_plate": (2e3, 30e3),
+            "screws": (12e3, 80e3),
+            "sharp": (2.5e3, 16e3),
+            "wires_and_battery": (20e3, 100e3),
+            "metal_tube": (10e3, 150e3),
+        },
+        least={
+            "organic_block": BULK,
+            "powder": BULK,
+            "liquid": BULK,
+            "metal_plate": Least((45.0, 28.0, 0.0)),
+            "screws": Least((25.0, 12.0, 0.0), solids=20),
+            "sharp": Least((60.0, 10.0, 0.0)),
+            "wires_and_battery": Least((30.0, 14.0, 0.0)),
+            "metal_tube": Least((55.0, 7.0, 0.0)),
+        },
+    ),
+    # Over decades, down to a crumb in the noise: a stress test, in no headline figure.
+    "specks": Sizes(
+        volumes_mm3={
+            "organic_block": (3.0, 9000.0),
+            "powder": (6.0, 10000.0),
+            "liquid": (6.0, 10000.0),
+            "metal_plate": (0.8, 1500.0),
+            "screws": (20.0, 2500.0),
+            "sharp": (1.5, 900.0),
+            "wires_and_battery": (30.0, 4000.0),
+            "metal_tube": (3.0, 2000.0),
+        },
+        towards_small=1.7,
+        fill=(0.01, 0.8),
+    ),
+}
+OPERATIONAL = SIZES["operational"]
+# Small devices hold less: volumes shrink with the device below this, to a fifth, and lengths to six tenths.
+ROOMY_MM3, LEAST_ROOM, LEAST_LENGTH = 6e5, 0.2, 0.6
+
+
+def room_share(device: Assembly) -> float:
+    """By how much anomalies shrink for a device: 1 from 600 cm³ of its box on."""
+    low, high = device.bounds
+    return float(np.clip(np.prod(high - low) / ROOMY_MM3, LEAST_ROOM, 1.0))
+
+
+def wanted_size(kind: str, rng: np.random.Generator, sizes: Sizes = OPERATIONAL, room: float = 1.0) -> np.ndarray:
+    """(3,) mm of the place that an anomaly of this kind looks for, longest first; ``room``: see :func:`room_share`."""
+    low, high = sizes.volumes_mm3[kind]
+    volume = room * low * (high / low) ** (rng.random() ** sizes.towards_small)
     first, second = (np.exp(rng.uniform(*np.log(pair))) for pair in SHAPES[kind])
     middle = (volume * second / first) ** (1 / 3)
     return np.array([middle * first, middle, middle / second])
+
+
+def large_enough(anomaly: Assembly, kind: str, sizes: Sizes = OPERATIONAL, room: float = 1.0) -> bool:
+    """Whether an anomaly measures what its kind must."""
+    least = sizes.least.get(kind)
+    if least is None:
+        return True
+    low, high = anomaly.bounds
+    sides = np.sort(high - low)[::-1]
+    long_enough = (sides >= max(LEAST_LENGTH, room) * np.array(least.sides_mm)).all()
+    return bool(long_enough and np.prod(sides) >= room * least.volume_mm3 and len(anomaly) >= least.solids)

@@ -6,13 +6,14 @@ that overlaps any solid by more than 0.5 % of its volume is refused all the same
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from scipy import ndimage
 
-from bagscan.simulate.anomalies import ALL_SIZES, LIQUIDS, POWDERS, Make, Sizes, build_anomaly, wanted_size
+from bagscan.simulate.anomalies import LIQUIDS, OPERATIONAL, POWDERS, Make, Sizes, build_anomaly, large_enough, room_share, wanted_size
 from bagscan.simulate.assembly import AIR, OUTSIDE, Assembly, Builder, filled, join
 from bagscan.simulate.occupancy import BoxFinder, Grid, Occupancy, free_voxels, occupy
 
@@ -52,19 +53,106 @@ class Concealed:
     removed: Assembly | None = None
 
 
+@dataclass(frozen=True)
+class Wanted:
+    """What is to be hidden.
+
+    Attributes:
+        kind: one of :data:`bagscan.simulate.anomalies.KINDS`. sizes: how large it may be.
+        make: builds it, from kind, size and random numbers; a user's own mesh needs its own.
+        room: by how much it shrinks for a small device; see :func:`bagscan.simulate.anomalies.room_share`.
+    """
+
+    kind: str
+    sizes: Sizes = field(default=OPERATIONAL)
+    make: Make = build_anomaly
+    room: float = 1.0
+
+    def size_mm(self, rng: np.random.Generator) -> np.ndarray:
+        """(3,) of the place to look for, longest first."""
+        return wanted_size(self.kind, rng, self.sizes, self.room)
+
+    def fits(self, anomaly: Assembly) -> bool:
+        """Whether it measures what its kind must; a user's own mesh is as large as it is."""
+        return self.make is not build_anomaly or large_enough(anomaly, self.kind, self.sizes, self.room)
+
+
+@dataclass(frozen=True)
+class Search:
+    """Where to look: voxels, boxes of free ones, and (n, 3) voxels to start from."""
+
+    occupancy: Occupancy
+    finder: BoxFinder
+    starts: np.ndarray
+
+
+class Rooms:
+    """A device and where there is room in it, each way looked for once, however often something is hidden."""
+
+    def __init__(self, device: Assembly) -> None:
+        self.device = device
+        self.hollow = functools.cache(self._hollow)
+        self.bay = functools.cache(self._bay)
+
+    @functools.cached_property
+    def inside(self) -> Search:
+        """Air that a case has left."""
+        occupancy = occupy(self.device, Grid.around(*self.device.bounds, _grid_pitch(self.device)))
+        free = free_voxels(occupancy, self.device)
+        return Search(occupancy, BoxFinder(free), np.argwhere(free))
+
+    @functools.cached_property
+    def layers(self) -> Search:
+        """Thin gaps: under a lid, over a board, behind a screen."""
+        pitch = _grid_pitch(self.device)
+        pitch[2] = np.clip(pitch[2], 0.25, 0.5)
+        occupancy = occupy(self.device, Grid.around(*self.device.bounds, pitch))
+        free = free_voxels(occupancy, self.device)
+        run = _run_along_z(free) * pitch[2]
+        thin = run <= LAYER_MM[1]
+        return Search(occupancy, BoxFinder(free & thin), np.argwhere((run >= LAYER_MM[0]) & thin))
+
+    @functools.cached_property
+    def outside(self) -> Search:
+        """What lies around, touching the device."""
+        low, high = self.device.bounds
+        occupancy = occupy(self.device, Grid.around(low, high, np.clip((high - low) / 110, 0.8, 3.0), 24.0))
+        free = occupancy.owner == OUTSIDE
+        return Search(occupancy, BoxFinder(free), np.argwhere(free & ndimage.binary_dilation(~free)))
+
+    def _hollow(self, cavity: int) -> Search:
+        """The floor of a hollow."""
+        low, high = self.device.solid_bounds()[cavity]
+        occupancy = occupy(self.device, Grid.around(low, high, np.clip((high - low) / 110, 0.4, 2.0)))
+        free = occupancy.owner == cavity
+        return Search(occupancy, BoxFinder(free), np.argwhere(free & (np.cumsum(free, axis=2) <= 2)))
+
+    def _bay(self, component: int) -> tuple[Assembly, Search, np.ndarray]:
+        """The device without a component, the room around the middle of its place, and (3,) mm of its size."""
+        left = self.device.without(component)
+        bounds = self.device.solid_bounds()[self.device.component == component]
+        low, high = bounds[:, 0].min(0), bounds[:, 1].max(0)
+        occupancy = occupy(left, Grid.around(low, high, np.clip((high - low) / 40, 0.25, 2.0)))
+        free = free_voxels(occupancy, left)
+        starts = np.argwhere(free)
+        middle = (np.array(free.shape) - 1) / 2
+        near = starts[np.argsort(np.square((starts - middle) / np.maximum(middle, 1)).sum(1))[:40]]
+        return left, Search(occupancy, BoxFinder(free), near), high - low
+
+
 def conceal(
-    device: Assembly, way: str, kind: str, rng: np.random.Generator, around: Assembly | None = None, make: Make = build_anomaly, sizes: Sizes = ALL_SIZES
+    device: Assembly | Rooms, way: str, kind: str, rng: np.random.Generator, sizes: Sizes = OPERATIONAL, make: Make = build_anomaly
 ) -> Concealed | None:
-    """Hide one anomaly in a device; None where no place is found.
+    """Hide one anomaly in a device that stands alone; None where no place is found.
 
     Args:
-        way: one of ``WAYS``. kind: one of :data:`bagscan.simulate.anomalies.KINDS`.
-        around: what stands around the device, in its frame: nothing taped outside may reach into it.
-        make: builds the anomaly, from kind, size and random numbers; a user's own mesh needs its own.
-        sizes: range of volumes, see :data:`bagscan.simulate.anomalies.VOLUMES_MM3`.
+        device: its :class:`Rooms` where several things are tried. way: one of ``WAYS``.
+        kind, sizes, make: see :class:`Wanted`.
     """
+    rooms = device if isinstance(device, Rooms) else Rooms(device)
+    wanted = Wanted(kind, sizes, make, room_share(rooms.device))
     for _ in range(3):
-        found = WAYS[way](device, kind, rng, around, make, sizes)
+        found = WAYS[way](rooms, wanted, rng)
         if found is not None:
             return found
     return None
@@ -75,10 +163,19 @@ def _grid_pitch(device: Assembly) -> np.ndarray:
     return np.clip(extent / 150, 0.5, 2.0)
 
 
-def _placed(device: Assembly, place: Place, way: str, kind: str, make: Make, rng: np.random.Generator, removed: Assembly | None = None) -> Concealed | None:
-    """An anomaly built for a place, unless it does not fit."""
-    anomaly = make(kind, place.size_mm, rng)
-    return None if anomaly is None else _checked(Concealed(device, anomaly.moved(None, place.centre_mm), place.host, kind, way, removed))
+def _placed(device: Assembly, place: Place, way: str, wanted: Wanted, rng: np.random.Generator, removed: Assembly | None = None) -> Concealed | None:
+    """An anomaly built for a place, unless it does not fit, is too small, or is a liquid where a liquid belongs."""
+    if wanted.kind == "liquid" and _usually_holds_liquid(device, place.host):
+        return None
+    anomaly = wanted.make(wanted.kind, place.size_mm, rng)
+    if anomaly is None or not wanted.fits(anomaly):
+        return None
+    return _checked(Concealed(device, anomaly.moved(None, place.centre_mm), place.host, wanted.kind, way, removed))
+
+
+def _usually_holds_liquid(device: Assembly, cavity: int) -> bool:
+    """Whether a hollow holds contents: another liquid in their place is no anomaly, whatever it is."""
+    return cavity >= 0 and any(device.components[c].name in CONTENTS for c in np.unique(device.component[device.inside == cavity]) if c >= 0)
 
 
 def _checked(found: Concealed) -> Concealed | None:
@@ -90,73 +187,50 @@ def _checked(found: Concealed) -> Concealed | None:
     return None if overlaps else found
 
 
-def _grow(occupancy: Occupancy, finder: BoxFinder, starts: np.ndarray, wanted_mm: np.ndarray, rng: np.random.Generator, least: float = 0.3, turned: bool = True) -> Place | None:
-    """The first box that reaches ``least`` of the wanted volume, from some of the starts (n, 3).
+def _grow(search: Search, wanted_mm: np.ndarray, rng: np.random.Generator, least: float = 0.3, turned: bool = True) -> Place | None:
+    """The first box that reaches ``least`` of the wanted volume, from some of the starts.
 
     Args:
         wanted_mm: (3,) along x, y and z; along any axes where ``turned``.
     """
-    grid = occupancy.grid
-    for start in starts[rng.permutation(len(starts))[:TRIES]]:
+    grid, starts = search.occupancy.grid, search.starts
+    for k in rng.integers(0, len(starts), TRIES) if len(starts) else ():
         wanted = rng.permutation(wanted_mm) if turned else wanted_mm
-        low, end = finder.grow(start, np.ceil(wanted / grid.pitch_mm).astype(int) + 1, rng)
+        low, end = search.finder.grow(starts[k], np.ceil(wanted / grid.pitch_mm).astype(int) + 1, rng)
         # Half a voxel off all round: surfaces lie between centres.
         size = np.minimum((end - low - 1) * grid.pitch_mm, wanted)
         if (size > 0.25).all() and np.prod(size) >= least * np.prod(wanted_mm):
-            return Place((grid.centre(low) + grid.centre(end - 1)) / 2, size, int(occupancy.owner[tuple(start)]))
+            return Place((grid.centre(low) + grid.centre(end - 1)) / 2, size, int(search.occupancy.owner[tuple(starts[k])]))
     return None
 
 
-def cavity_insert(device: Assembly, kind: str, rng: np.random.Generator, around: Assembly | None, make: Make, sizes: Sizes) -> Concealed | None:
+def cavity_insert(rooms: Rooms, wanted: Wanted, rng: np.random.Generator) -> Concealed | None:
     """In the empty room that a case has left."""
-    occupancy = occupy(device, Grid.around(*device.bounds, _grid_pitch(device)))
-    free = free_voxels(occupancy, device)
-    starts = np.argwhere(free)
-    if not len(starts):
-        return None
-    place = _grow(occupancy, BoxFinder(free), starts, wanted_size(kind, rng, sizes), rng)
-    return _placed(device, place, "cavity_insert", kind, make, rng) if place else None
+    place = _grow(rooms.inside, wanted.size_mm(rng), rng)
+    return _placed(rooms.device, place, "cavity_insert", wanted, rng) if place else None
 
 
-def replaced_component(device: Assembly, kind: str, rng: np.random.Generator, around: Assembly | None, make: Make, sizes: Sizes) -> Concealed | None:
+def replaced_component(rooms: Rooms, wanted: Wanted, rng: np.random.Generator) -> Concealed | None:
     """In the place of a cell, a disk, a motor that was taken out."""
+    device = rooms.device
     there = [k for k, c in enumerate(device.components) if c.replaceable and (device.component == k).any()]
     if not there:
         return None
     gone = there[int(rng.integers(len(there)))]
-    left = device.without(gone)
-    taken = np.flatnonzero(device.component == gone)
-    bounds = device.solid_bounds()[taken]
-    low, high = bounds[:, 0].min(0), bounds[:, 1].max(0)
-    pitch = np.clip((high - low) / 40, 0.25, 2.0)
-    occupancy = occupy(left, Grid.around(low, high, pitch))
-    free = free_voxels(occupancy, left)
-    starts = np.argwhere(free)
-    if not len(starts):
-        return None
-    middle = (np.array(free.shape) - 1) / 2
-    near = starts[np.argsort(np.square((starts - middle) / np.maximum(middle, 1)).sum(1))[:40]]
-    wanted = np.minimum(np.sort(high - low)[::-1] * rng.uniform(0.45, 1.0, 3), 400)
-    place = _grow(occupancy, BoxFinder(free), near, wanted, rng, 0.15)
-    return _placed(left, place, "replaced_component", kind, make, rng, removed=device.alone(device.part_of(gone))) if place else None
+    left, search, bay_mm = rooms.bay(gone)
+    size = np.minimum(np.sort(bay_mm)[::-1] * rng.uniform(0.45, 1.0, 3), 400)
+    place = _grow(search, size, rng, 0.15)
+    return _placed(left, place, "replaced_component", wanted, rng, removed=device.alone(device.part_of(gone))) if place else None
 
 
-def between_layers(device: Assembly, kind: str, rng: np.random.Generator, around: Assembly | None, make: Make, sizes: Sizes) -> Concealed | None:
-    """In a thin gap: under a lid, over a board, behind a screen."""
-    pitch = _grid_pitch(device)
-    pitch[2] = np.clip(pitch[2], 0.25, 0.5)
-    occupancy = occupy(device, Grid.around(*device.bounds, pitch))
-    free = free_voxels(occupancy, device)
-    run = _run_along_z(free) * pitch[2]
-    starts = np.argwhere((run >= LAYER_MM[0]) & (run <= LAYER_MM[1]))
-    if not len(starts):
-        return None
-    wanted = wanted_size(kind, rng, sizes)
+def between_layers(rooms: Rooms, wanted: Wanted, rng: np.random.Generator) -> Concealed | None:
+    """In a thin gap."""
+    size = wanted.size_mm(rng)
     # A gap is wide and thin: what is wanted is pressed flat.
-    thin = min(rng.uniform(*LAYER_MM), float(np.cbrt(np.prod(wanted))))
-    flat = np.minimum(np.sqrt(np.prod(wanted) / thin) * np.exp([0.3, -0.3]), 200)
-    place = _grow(occupancy, BoxFinder(free & (run <= LAYER_MM[1])), starts, np.append(rng.permutation(flat), thin), rng, 0.1, turned=False)
-    return _placed(device, place, "between_layers", kind, make, rng) if place else None
+    thin = min(rng.uniform(*LAYER_MM), float(np.cbrt(np.prod(size))))
+    flat = np.minimum(np.sqrt(np.prod(size) / thin) * np.exp([0.3, -0.3]), 200)
+    place = _grow(rooms.layers, np.append(rng.permutation(flat), thin), rng, 0.1, turned=False)
+    return _placed(rooms.device, place, "between_layers", wanted, rng) if place else None
 
 
 def _run_along_z(free: np.ndarray) -> np.ndarray:
@@ -167,28 +241,23 @@ def _run_along_z(free: np.ndarray) -> np.ndarray:
     return np.where(free, after - before - 1, 0)
 
 
-def partial_fill(device: Assembly, kind: str, rng: np.random.Generator, around: Assembly | None, make: Make, sizes: Sizes) -> Concealed | None:
+def partial_fill(rooms: Rooms, wanted: Wanted, rng: np.random.Generator) -> Concealed | None:
     """Poured into a hollow up to some level, or lying on its floor."""
+    device = rooms.device
     if not device.hollows:
         return None
     cavity = device.hollows[int(rng.integers(len(device.hollows)))]
-    if kind in ("powder", "liquid") and make is build_anomaly:
-        poured = _pour(device, cavity, kind, rng, sizes)
+    if wanted.kind == "liquid" and _usually_holds_liquid(device, cavity):
+        return None
+    if wanted.kind in ("powder", "liquid") and wanted.make is build_anomaly:
+        poured = _pour(device, cavity, wanted, rng)
         if poured is not None:
             return poured
-    bounds = device.solid_bounds()[cavity]
-    pitch = np.clip((bounds[1] - bounds[0]) / 110, 0.4, 2.0)
-    occupancy = occupy(device, Grid.around(bounds[0], bounds[1], pitch))
-    free = occupancy.owner == cavity
-    floor = free & (np.cumsum(free, axis=2) <= 2)
-    starts = np.argwhere(floor)
-    if not len(starts):
-        return None
-    place = _grow(occupancy, BoxFinder(free), starts, wanted_size(kind, rng, sizes), rng, 0.2)
-    return _placed(device, place, "partial_fill", kind, make, rng) if place else None
+    place = _grow(rooms.hollow(cavity), wanted.size_mm(rng), rng, 0.2)
+    return _placed(device, place, "partial_fill", wanted, rng) if place else None
 
 
-def _pour(device: Assembly, cavity: int, kind: str, rng: np.random.Generator, sizes: Sizes) -> Concealed | None:
+def _pour(device: Assembly, cavity: int, wanted: Wanted, rng: np.random.Generator) -> Concealed | None:
     """The lowest part of a hollow, whatever held it before emptied out."""
     held = [int(c) for c in np.unique(device.component[device.inside == cavity]) if device.components[c].name in CONTENTS]
     removed = None
@@ -196,34 +265,21 @@ def _pour(device: Assembly, cavity: int, kind: str, rng: np.random.Generator, si
         gone = device.part_of(held[0])
         removed, cavity, device = device.alone(gone), cavity - int(gone[:cavity].sum()), device.without(held[0])
     b = Builder(rng)
-    level = float(np.exp(rng.uniform(*(np.log(0.01) * (1 - s) + np.log(0.8) * s for s in np.clip(sizes, 0, 1)))))
-    choices = [m for m in (POWDERS if kind == "powder" else LIQUIDS) if removed is None or m not in removed.material]
-    density = float(rng.uniform(0.85, 1.15)) if kind == "powder" else 1.0
+    level = float(np.exp(rng.uniform(*np.log(wanted.sizes.fill))))
+    density = float(rng.uniform(0.85, 1.15)) if wanted.kind == "powder" else 1.0
     with b.part("anomaly"):
-        b.add(filled(device.mesh(cavity), level), str(rng.choice(choices)), density=density)
-    return _checked(Concealed(device, b.build(), cavity, kind, "partial_fill", removed))
+        b.add(filled(device.mesh(cavity), level), str(rng.choice(POWDERS if wanted.kind == "powder" else LIQUIDS)), density=density)
+    anomaly = b.build()
+    return _checked(Concealed(device, anomaly, cavity, wanted.kind, "partial_fill", removed)) if wanted.fits(anomaly) else None
 
 
-def taped_outside(device: Assembly, kind: str, rng: np.random.Generator, around: Assembly | None, make: Make, sizes: Sizes) -> Concealed | None:
-    """On the outside, touching it, clear of what is packed around."""
-    low, high = device.bounds
-    extent = high - low
-    seen = device if around is None else join([around, device])
-    occupancy = occupy(seen, Grid.around(low, high, np.clip(extent / 110, 0.8, 3.0), 24.0))
-    own = occupancy.owner >= len(seen) - len(device)
-    # Free is what lies outside of everything, and the air of the bag that the device is in.
-    air = np.array([name == AIR for name in seen.material] + [True])
-    free = air[occupancy.owner] & ~own
-    starts = np.argwhere(free & ndimage.binary_dilation(own))
-    if not len(starts):
-        return None
-    place = _grow(occupancy, BoxFinder(free), starts, wanted_size(kind, rng, sizes), rng)
-    if place is None:
-        return None
-    return _placed(device, Place(place.centre_mm, place.size_mm, OUTSIDE), "taped_outside", kind, make, rng)
+def taped_outside(rooms: Rooms, wanted: Wanted, rng: np.random.Generator) -> Concealed | None:
+    """On the outside, touching it. What is packed around later is packed around both."""
+    place = _grow(rooms.outside, wanted.size_mm(rng), rng)
+    return _placed(rooms.device, place, "taped_outside", wanted, rng) if place else None
 
 
-WAYS: dict[str, Callable[[Assembly, str, np.random.Generator, Assembly | None, Make, Sizes], Concealed | None]] = {
+WAYS: dict[str, Callable[[Rooms, Wanted, np.random.Generator], Concealed | None]] = {
     "cavity_insert": cavity_insert,
     "replaced_component": replaced_component,
     "partial_fill": partial_fill,

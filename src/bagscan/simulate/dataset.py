@@ -120,9 +120,9 @@ def simulate(recipe: Recipe, out: Path, workers: int = 1, insert: Import | None 
     keep_recipe(recipe, out, insert, report)
     for folder in ("raw", "colour", "detectability", "truth", "scans"):
         (out / folder).mkdir(exist_ok=True)
-    todo = [i for i in range(recipe.count) if not _complete(out, i)]
-    if len(todo) < recipe.count:
-        report(f"{recipe.count - len(todo)} of {recipe.count} scans are there already")
+    todo = [i for i in range(recipe.scenes) if not _complete(out, i)]
+    if len(todo) < recipe.scenes:
+        report(f"{recipe.scenes - len(todo)} of {recipe.scenes} scenes are there already")
     job, started, said = Job(recipe, out.absolute(), insert), monotonic(), 0.0
     first = 0.0  # the first scans wait for workers to start and kernels to compile
     for done, _ in enumerate((spread or make_all)(job, todo, workers), 1):
@@ -131,7 +131,7 @@ def simulate(recipe: Recipe, out: Path, workers: int = 1, insert: Import | None 
         if spent - said > 5 or done == len(todo):
             said = spent
             left = f", {(spent - first) / (done - workers) * (len(todo) - done):.0f} s left" if workers < done < len(todo) else ""
-            report(f"{recipe.count - len(todo) + done} of {recipe.count} scans, {spent:.0f} s{left}")
+            report(f"{recipe.scenes - len(todo) + done} of {recipe.scenes} scenes, {spent:.0f} s{left}")
     return summarise(recipe, out, report)
 
 
@@ -193,25 +193,16 @@ def make_scan(job: Job, index: int) -> int:
     what = plan(recipe, index)
     scene = build_scene(recipe, what, profile.tunnel_mm, _maker(job.insert) if job.insert else build_anomaly)
     seed = int(recipe.stream(index, "noise_seed").integers(2**31))
-    pair = recipe.stream(index, "pair")
-    members = _members(recipe, what, scene, pair)
-    # Which of a pair is called a, and which b, is drawn, so that a name tells nothing.
-    names = dict(zip(("benign", "anomalous"), ("ab", "ba")[int(pair.integers(2))], strict=True)) if recipe.pairs else {}
-    views = render(scene, profile, seed, both="benign" in members and scene.anomalous is not None)
-    records = [_write_member(job, profile, what, scene, views[name], name, names.get(name, "")) | {"noise_seed": seed} for name in members]
+    # Which of the two scans is called a, and which b, is drawn, so that a name tells nothing.
+    letters = "ab" if recipe.stream(index, "pair").integers(2) else "ba"
+    views = render(scene, profile, seed, both=scene.anomalous is not None)
+    records = [
+        _write_member(job, profile, what, scene, views[name], name, letter) | {"noise_seed": seed}
+        for name, letter in zip(("benign", "anomalous"), letters, strict=True)
+        if name in views
+    ]
     _write(_scan_file(job.out, index), json.dumps({"index": index, "scans": records}).encode())
     return index
-
-
-def _members(recipe: Recipe, what: Plan, scene: Scene, pair: np.random.Generator) -> list[str]:
-    """Which of the two scans of a scene are written: of a training pair only one, drawn at random, unless twins are asked for."""
-    if scene.anomalous is None:
-        return ["benign"]
-    if not recipe.pairs:
-        return ["anomalous"]
-    if what.part == "train" and not recipe.twins:
-        return [["benign", "anomalous"][int(pair.integers(2))]]
-    return ["benign", "anomalous"]
 
 
 def _write_member(job: Job, profile: Profile, what: Plan, scene: Scene, views: list[RenderedView], member: str, suffix: str) -> dict[str, Any]:
@@ -219,13 +210,16 @@ def _write_member(job: Job, profile: Profile, what: Plan, scene: Scene, views: l
     scan_id = f"{what.index:05d}{suffix}"
     record: dict[str, Any] = {
         "id": scan_id,
+        "scene": f"{what.index:05d}",
         "part": what.part,
+        "group": what.told_group,
         "label": member,
         "family": what.family.name,
         "device": what.family.device,
         "piece": what.family.piece,
+        "staging": what.staging,
         "solids": len(scene.benign),
-        "no_place_found": what.anomalous and scene.concealed is None,
+        "no_place_found": scene.concealed is None,
         "things": [{"name": t.name, "role": t.role, **_plain(t.about)} for t in scene.things],
         "views": {},
     }
@@ -238,8 +232,9 @@ def _write_member(job: Job, profile: Profile, what: Plan, scene: Scene, views: l
             job.out, f"{scan_id}_{view.view.name}", profile, calibration, view, scene, what.index * VIEWS_PER_SCAN + number + 5 * (suffix == "b")
         )
     if member == "anomalous":
-        best = max(v["area_cnr"] for v in record["views"].values())
-        record["anomaly"] |= {"area_cnr": best, "stratum": stratum(best)}
+        seen = record["views"].values()
+        best = max(v["area_cnr"] for v in seen)
+        record["anomaly"] |= {"area_cnr": best, "stratum": stratum(best), "visible": any(v["visible"] for v in seen)}
     return record
 
 
@@ -264,6 +259,13 @@ def _write_view(out: Path, name: str, profile: Profile, calibration: Calibration
     }
     if view.detectability is not None:
         told |= {"area_cnr": round(view.detectability.area_cnr, 3), "stratum": view.detectability.stratum}
+        assert view.shown is not None
+        told |= {
+            "visible": view.shown.visible,
+            "area_mm2": round(view.shown.area_mm2, 1),
+            "change": round(view.shown.change, 5),
+            "standing_out": round(view.shown.standing_out, 4),
+        }
         hundredths = np.rint(view.detectability.cnr * 100).clip(0, 65535).astype(np.uint16)
         write_counts(out / "detectability" / f"{name}.tif", hundredths[None], ("cnr_hundredths",))
     return told

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from bagscan.simulate.anomalies import ALL_SIZES, Sizes, build_anomaly, wanted_size
+from bagscan.simulate.anomalies import OPERATIONAL, Sizes, build_anomaly, wanted_size
 from bagscan.simulate.assembly import AIR, Assembly, Builder, Component
 from bagscan.simulate.mesh import ribbon, rotation_xyz
 from bagscan.simulate.parts import helix
@@ -24,7 +24,7 @@ LOOK_ALIKES = {
 }
 
 
-def build_item(name: str, rng: np.random.Generator, sizes: Sizes = ALL_SIZES) -> Assembly:
+def build_item(name: str, rng: np.random.Generator, sizes: Sizes = OPERATIONAL) -> Assembly:
     """One thing, standing on z = 0 or thereabouts; one component of its own name.
 
     Args:

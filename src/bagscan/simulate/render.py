@@ -13,6 +13,7 @@ from bagscan.simulate.noise import blurred, measure
 from bagscan.simulate.raster import Rasteriser, Silhouette
 from bagscan.simulate.scanner import Profile, ViewGeometry
 from bagscan.simulate.scene import Scene
+from bagscan.simulate.staging import Shown, pixel_mm, shown
 
 PER_PIXEL = 2
 STRATA = ((5.0, "below 5"), (50.0, "5-50"), (500.0, "50-500"), (np.inf, "above 500"))
@@ -24,13 +25,14 @@ class RenderedView:
 
     Attributes:
         counts: (2, H, W) uint16 low and high. components: one per component of the scene, then the
-            anomaly where there is one. detectability: of the anomaly; None without one.
+            anomaly where there is one. detectability, shown: of the anomaly; None without one.
     """
 
     view: ViewGeometry
     counts: np.ndarray
     components: tuple[Silhouette, ...]
     detectability: Detectability | None = None
+    shown: Shown | None = None
 
 
 @dataclass(frozen=True)
@@ -85,7 +87,11 @@ def _render_view(scene: Scene, profile: Profile, view: ViewGeometry, seed: int, 
         assert scene.changed is not None
         edited = _edited(scene, profile, view, clean, fan)
         seen = detectability(clean, edited, profile, view)
-        found["anomalous"] = RenderedView(view, measure(edited, profile, view, seed), component_silhouettes(scene.anomalous, fan), seen)
+        components = component_silhouettes(scene.anomalous, fan)
+        of_anomaly = scene.anomalous.component == len(scene.anomalous.components) - 1
+        middle = np.mean(scene.anomalous.alone(of_anomaly).bounds, 0)
+        shows = shown(clean, edited, components[-1], pixel_mm(view, profile.line_pitch_mm, middle))
+        found["anomalous"] = RenderedView(view, measure(edited, profile, view, seed), components, seen, shows)
     return found
 
 

@@ -66,11 +66,17 @@ class ViewGeometry:
 
 @dataclass(frozen=True)
 class Noise:
-    """Electronic noise in photons; per-channel gain left after calibration, and per-line tube flicker, relative."""
+    """What a blank scan shows.
+
+    Attributes:
+        electronic: in photons. gain: per channel, left after calibration, relative. flicker: of the tube, per line, relative.
+        spread_px: σ along the line over which light spreads in the scintillator: what makes photon noise of neighbours alike.
+    """
 
     electronic: float = 8.0
     gain: float = 0.002
     flicker: float = 0.002
+    spread_px: float = 0.55
 
 
 @dataclass(frozen=True)
@@ -168,7 +174,7 @@ def varied(profile: Profile, rng: np.random.Generator) -> Profile:
     blur = rng.uniform(0.3, 0.6)
     return replace(
         profile,
-        noise=Noise(electronic=float(rng.uniform(4, 20)), gain=profile.noise.gain, flicker=profile.noise.flicker),
+        noise=replace(profile.noise, electronic=float(rng.uniform(4, 20))),
         blur_px=(0.8 * blur, blur),
         scatter=Scatter(float(rng.uniform(0.005, 0.03)), profile.scatter.sigma_px),
         faults=replace(

@@ -1,12 +1,14 @@
 """One scene of a data set: what is drawn, in which order, from which random stream.
 
-The benign scene comes first and in full. An anomaly is an edit of it from its own stream, so that
-nothing but the anomaly itself tells the two apart.
+A device is staged first: something is hidden in it, alone and in its own frame. Bag, clutter and
+noise are then drawn for the staged device, and the scene is scanned twice, without and with what is
+hidden: nothing but the anomaly tells the two apart.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,39 +16,45 @@ from typing import Any
 import numpy as np
 
 from bagscan.core.errors import nearest
-from bagscan.simulate.anomalies import ALL_SIZES, KINDS, Make, build_anomaly
+from bagscan.simulate.anomalies import KINDS, SIZES, Make, build_anomaly
 from bagscan.simulate.assembly import OUTSIDE, Assembly, join
 from bagscan.simulate.bags import KINDS as BAGS
 from bagscan.simulate.bags import Bag, build_bag
-from bagscan.simulate.concealment import WAYS, Concealed, conceal
-from bagscan.simulate.devices import NAMES, Family, build_device, draw_family, draw_piece
+from bagscan.simulate.concealment import WAYS, Concealed
+from bagscan.simulate.devices import NAMES, Family, build_device, draw_family, owned_piece
 from bagscan.simulate.items import COMMON, ITEMS, LOOK_ALIKES, build_item
 from bagscan.simulate.mesh import rotation_xyz
 from bagscan.simulate.packing import Heap
+from bagscan.simulate.staging import MAY_LIE, stage, usual_poses
 
 # Streams of one scan; a new one is added at the end, so that the others stay as they are.
 STREAMS = ("plan", "device", "bag", "items", "anomaly", "noise_seed", "belt", "pair", "machine")
 GARMENTS = {"cotton": 1.0, "polyester": 1.0, "wool": 1.0, "leather": 0.5}
-# Devices that are as often packed lying on their back or side.
-MAY_LIE = ("toaster", "kettle", "iron", "router", "camera")
+# How the scenes of a data set are staged: a piece of the collection in one of its fixed stagings, such a
+# piece with something hidden anew, or another family with something hidden anew.
+GROUPS = ("known_stagings", "new_stagings", "other_families")
 TALLEST_MM, WIDEST_MM, LONGEST_MM = 330.0, 520.0, 440.0
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What scan ``index`` of a data set is to be.
+    """What one scene of a data set is to be.
 
     Attributes:
         part: ``train``, ``val`` or ``test``. family: of the device under test.
-        anomalous: whether an anomaly is hidden in it. kind, way: of the anomaly.
+        group: one of ``GROUPS``. staging: its number, of ``known_stagings`` alone.
     """
 
     index: int
     part: str
     family: Family
-    anomalous: bool
-    kind: str
-    way: str
+    group: str
+    staging: int | None = None
+
+    @property
+    def told_group(self) -> str:
+        """The group that results are reported by: families that training never saw are ``unseen_families``."""
+        return "unseen_families" if self.group == "other_families" and self.part != "train" else self.group
 
 
 @dataclass(frozen=True)
@@ -89,40 +97,47 @@ class Recipe:
     """What scenes of a data set are made of; the fields of a preset's YAML file.
 
     Attributes:
-        count: scans (pairs: scenes). seed: root of all streams. profile: scanner, by name or file.
-        profile_sha256: hash that the profile must have, or null.
+        count: scans; a scene makes two, without and with its anomaly. seed: root of all streams but the collection's.
+        collection: seed of the pieces that a laboratory owns and of their stagings: the same in sets of any seed.
+        pieces: owned of each device. stagings: of each piece.
+        groups: relative frequency of each of ``GROUPS``.
+        profile: scanner, by name or file. profile_sha256: hash that the profile must have, or null.
         devices: classes under test, taken in turn. parts: relative sizes.
-        anomalous: share of scans with an anomaly. pairs: whether each scene is scanned without and
-            with its anomaly. twins: of a pair for training, too, both are written; otherwise one. bags: relative frequency by kind. items: fewest and most.
+        bags: relative frequency by kind. items: fewest and most other things in a bag.
         look_alikes: chance of each of up to three look-alikes. more_devices: chance of each of two more devices.
-        kinds, ways: of anomalies. sizes: smallest and largest, on the logarithmic scale of volumes
-            (0 to 1 is all of it; 1.3 is larger than any of it). vary_machine: whether noise, blur, scatter and faults differ from
-            scan to scan within the ranges of real machines, in place of the profile's own.
-        pieces: of every device, scanned again and again as in a laboratory: they are in training, validation
-            and half of the test scans; 0 for a new piece in every scan, and families apart by part.
+        kinds, ways: of anomalies. sizes: one of :data:`bagscan.simulate.anomalies.SIZES`.
+        vary_machine: whether noise, blur, scatter and faults differ from scan to scan within the ranges of
+            real machines, in place of the profile's own.
     """
 
     devices: tuple[str, ...]
     count: int = 100
     seed: int = 0
+    collection: int = 2019
+    pieces: int = 6
+    stagings: int = 3
+    groups: Mapping[str, float] = field(default_factory=lambda: {"new_stagings": 1, "other_families": 1})
     profile: str = "g640"
     profile_sha256: str | None = None
     parts: Mapping[str, int] = field(default_factory=lambda: {"train": 6, "val": 1, "test": 3})
-    anomalous: float = 0.5
-    pairs: bool = False
-    twins: bool = False
     bags: Mapping[str, float] = field(default_factory=lambda: {"tray": 0.4, "soft_bag": 0.35, "hard_case": 0.25})
-    items: tuple[int, int] = (5, 20)
+    items: tuple[int, int] = (0, 15)
     look_alikes: float = 0.35
     more_devices: float = 0.35
     kinds: tuple[str, ...] = KINDS
     ways: tuple[str, ...] = tuple(WAYS)
+    sizes: str = "operational"
     vary_machine: bool = False
-    sizes: tuple[float, float] = ALL_SIZES
-    pieces: int = 0
 
     def __post_init__(self) -> None:
-        known = {"devices": NAMES, "kinds": KINDS, "ways": tuple(WAYS), "bags": BAGS, "parts": ("train", "val", "test")}
+        known = {
+            "devices": NAMES,
+            "kinds": KINDS,
+            "ways": tuple(WAYS),
+            "bags": BAGS,
+            "parts": ("train", "val", "test"),
+            "groups": GROUPS,
+        }
         for name, allowed in known.items():
             given = tuple(getattr(self, name))
             if not given:
@@ -130,83 +145,116 @@ class Recipe:
             for one in given:
                 if one not in allowed:
                     raise ValueError(f"{name}: unknown {one!r}{nearest(str(one), allowed)}; there are {', '.join(allowed)}")
-        for name in ("parts", "bags"):
-            sizes = list(getattr(self, name).values())
-            if min(sizes) < 0 or sum(sizes) <= 0:
+        for name in ("parts", "bags", "groups"):
+            shares = list(getattr(self, name).values())
+            if min(shares) < 0 or sum(shares) <= 0:
                 raise ValueError(f"{name}: sizes must be 0 or more and not all 0, got {dict(getattr(self, name))}")
-        for name in ("anomalous", "look_alikes", "more_devices"):
+        for name in ("look_alikes", "more_devices"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} must lie in 0 to 1, got {getattr(self, name)}")
         if len(set(self.devices)) < len(self.devices):
             raise ValueError(f"devices repeat: {self.devices}")
         if len(self.items) != 2 or not 0 <= self.items[0] <= self.items[1]:
             raise ValueError(f"items must be the fewest and the most, got {list(self.items)}")
-        if not 0 <= self.sizes[0] <= self.sizes[1] <= 2:
-            raise ValueError(f"sizes must ascend within 0 to 2, got {list(self.sizes)}")
-        if self.count < 1 or self.seed < 0 or self.pieces < 0:
-            name, least = next((n, least) for n, least in (("count", 1), ("seed", 0), ("pieces", 0)) if getattr(self, n) < least)
-            raise ValueError(f"{name} must be {least} or more, got {getattr(self, name)}")
+        if self.sizes not in SIZES:
+            raise ValueError(f"sizes: unknown {self.sizes!r}{nearest(self.sizes, SIZES)}; there are {', '.join(SIZES)}")
+        for name, least in (("count", 1), ("seed", 0), ("collection", 0), ("pieces", 1), ("stagings", 1)):
+            if getattr(self, name) < least:
+                raise ValueError(f"{name} must be {least} or more, got {getattr(self, name)}")
+
+    @property
+    def scenes(self) -> int:
+        """Scenes that make ``count`` scans; of an odd number, the last scene is scanned twice all the same."""
+        return -(-self.count // 2)
 
     def stream(self, index: int, name: str) -> np.random.Generator:
-        """Random numbers of one purpose of one scan."""
+        """Random numbers of one purpose of one scene."""
         return np.random.default_rng(np.random.SeedSequence(self.seed, spawn_key=(index, STREAMS.index(name))))
 
-    def family(self, device: str, part: str, rng: np.random.Generator) -> Family:
-        """A family of a device, or a piece of it from the collection."""
-        return draw_piece(device, part, self.pieces, rng) if self.pieces else draw_family(device, part, rng)
+    def family(self, device: str, part: str, group: str, rng: np.random.Generator) -> Family:
+        """A piece of the collection, or a family that belongs to a part."""
+        if group == "other_families":
+            return draw_family(device, part, rng)
+        return owned_piece(device, self.collection, self.pieces, int(rng.integers(self.pieces)))
 
     def build(self, family: Family, rng: np.random.Generator) -> tuple[Assembly, dict[str, Any]]:
         """A device; a piece of the collection is the same in every scan, whatever ``rng``."""
         if family.piece is None:
             return build_device(family, rng)
-        return build_device(family, np.random.default_rng(np.random.SeedSequence(self.seed, spawn_key=(0, len(STREAMS) + 3, NAMES.index(family.device), family.piece))))
+        return _piece(self.collection, family)
+
+
+def collection_stream(collection: int, *key: int) -> np.random.Generator:
+    """Random numbers of one thing of a laboratory's collection."""
+    return np.random.default_rng(np.random.SeedSequence(collection, spawn_key=key))
+
+
+@functools.lru_cache(maxsize=128)
+def _piece(collection: int, family: Family) -> tuple[Assembly, dict[str, Any]]:
+    assert family.piece is not None
+    return build_device(family, collection_stream(collection, 0, NAMES.index(family.device), family.piece))
+
+
+@functools.lru_cache(maxsize=512)  # 6 devices × 6 pieces × 3 stagings, and then some: each is drawn once a process
+def known_staging(collection: int, family: Family, staging: int, kinds: tuple[str, ...], ways: tuple[str, ...], sizes: str) -> Concealed | None:
+    """One of the stagings of a piece of the collection, the same in sets of any seed."""
+    assert family.piece is not None
+    rng = collection_stream(collection, 1, NAMES.index(family.device), family.piece, staging)
+    return _stage(_piece(collection, family)[0], family.device, kinds, ways, sizes, rng, build_anomaly)
+
+
+def _stage(
+    device: Assembly, name: str, kinds: tuple[str, ...], ways: tuple[str, ...], sizes: str, rng: np.random.Generator, make: Make
+) -> Concealed | None:
+    return stage(device, usual_poses(name), kinds, ways, rng, SIZES[sizes], make, least_visible=sizes != "specks")
 
 
 def plan(recipe: Recipe, index: int) -> Plan:
-    """What one scan is to be: balanced, in an order that tells nothing.
+    """What one scene is to be: balanced, in an order that tells nothing.
 
-    Every run of as many scans as there are classes holds each class once. A block of 2 × the sum of
-    ``parts`` such runs holds, for each class, every part in proportion and in each the share of
-    anomalies; which comes when is shuffled, so that an index says nothing of the label.
+    Every run of as many scenes as there are classes holds each class once. A block of the sum of
+    ``parts`` such runs holds, for each class, every part in proportion; which comes when is shuffled.
     """
     devices, cycle = recipe.devices, [name for name, n in recipe.parts.items() for _ in range(n)]
-    rounds = 2 * len(cycle)
-    block, within = divmod(index, rounds * len(devices))
+    block, within = divmod(index, len(cycle) * len(devices))
     turn, place = divmod(within, len(devices))
     shuffle = np.random.default_rng(np.random.SeedSequence(recipe.seed, spawn_key=(block, len(STREAMS), turn)))
     device = devices[shuffle.permutation(len(devices))[place]]
-    order = np.random.default_rng(np.random.SeedSequence(recipe.seed, spawn_key=(block, len(STREAMS) + 1, devices.index(device)))).permutation(rounds)
-    slot, half = divmod(int(order[turn]), 2)
-    # Anomalies are dealt evenly within each class and part, from a phase of its own.
-    phase = np.random.default_rng(np.random.SeedSequence(recipe.seed, spawn_key=(len(STREAMS) + 2, devices.index(device), slot))).random()
-    count = 2 * block + half
-    anomalous = bool(np.floor((count + 1) * recipe.anomalous + phase) > np.floor(count * recipe.anomalous + phase))
+    key = (block, len(STREAMS) + 1, devices.index(device))
+    order = np.random.default_rng(np.random.SeedSequence(recipe.seed, spawn_key=key)).permutation(len(cycle))
+    part = cycle[int(order[turn])]
     rng = recipe.stream(index, "plan")
-    family = recipe.family(device, cycle[slot], rng)
-    return Plan(index, cycle[slot], family, anomalous, recipe.kinds[int(rng.integers(len(recipe.kinds)))], recipe.ways[int(rng.integers(len(recipe.ways)))])
+    weights = np.array(list(recipe.groups.values()), float)
+    group = str(rng.choice(list(recipe.groups), p=weights / weights.sum()))
+    family = recipe.family(device, part, group, rng)
+    return Plan(index, part, family, group, int(rng.integers(recipe.stagings)) if group == "known_stagings" else None)
 
 
 def build_scene(recipe: Recipe, what: Plan, tunnel_mm: Sequence[float], make: Make = build_anomaly) -> Scene:
-    """The scene of a plan, in the tunnel's frame.
+    """The scene of a plan, in the tunnel's frame; without an anomaly where none could be hidden.
 
     Args:
         tunnel_mm: width and height. make: builds every anomaly in place of its kind's own builder.
     """
     rng = recipe.stream(what.index, "device")
     device, drawn = recipe.build(what.family, rng)
+    if what.staging is not None and make is build_anomaly:
+        found = known_staging(recipe.collection, what.family, what.staging, recipe.kinds, recipe.ways, recipe.sizes)
+    else:
+        found = _stage(device, what.family.device, recipe.kinds, recipe.ways, recipe.sizes, recipe.stream(what.index, "anomaly"), make)
+    # What is taped to a device is packed with it; the benign twin keeps the same room free.
+    staged = join([device, found.anomaly]) if found and found.way == "taped_outside" else device
     lying = rotation_xyz(np.pi / 2, 0, 0) if what.family.device in MAY_LIE and rng.random() < 0.5 else np.eye(3)
-    turn = _fitting_turn(device, rotation_xyz(rng.normal(0, 0.045), rng.normal(0, 0.045), 0) @ lying, rng)
-    bag, heap = _bag(recipe, device.moved(turn), recipe.stream(what.index, "bag"))
-    placed, things = _pack(recipe, what, bag, heap, device, turn, drawn)
+    turn = _fitting_turn(staged, rotation_xyz(rng.normal(0, 0.045), rng.normal(0, 0.045), 0) @ lying, rng)
+    bag, heap = _bag(recipe, staged.moved(turn), recipe.stream(what.index, "bag"))
+    placed, things = _pack(recipe, what, bag, heap, device, staged, turn, drawn)
     parts = [bag.assembly, *(a for a, _, _ in placed)]
     hosts = [OUTSIDE, *[bag.host] * len(placed)]
     inside = join(parts, hosts)
     yaw, at = _on_the_belt(inside, tunnel_mm[0], recipe.stream(what.index, "belt"))
     benign = inside.moved(yaw, at)
     scene = Scene(benign, things, (0.0, float(np.ptp(benign.vertices[:, 1]) + 60.0)))
-    if not what.anomalous:
-        return scene
-    return _with_anomaly(recipe, what, scene, device, parts, hosts, placed, yaw, at, make)
+    return scene if found is None else _with_anomaly(scene, found, parts, hosts, placed, yaw, at)
 
 
 def _on_the_belt(bag: Assembly, tunnel_width_mm: float, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
@@ -246,8 +294,14 @@ def _bag(recipe: Recipe, device: Assembly, rng: np.random.Generator) -> tuple[Ba
 Placed = tuple[Assembly, np.ndarray, np.ndarray]  # in the bag's frame, its turn and shift
 
 
-def _pack(recipe: Recipe, what: Plan, bag: Bag, heap: Heap, device: Assembly, turn: np.ndarray, drawn: Mapping[str, Any]) -> tuple[list[Placed], tuple[Thing, ...]]:
-    """Clothes, the device, other things, clothes: in this order from below."""
+def _pack(
+    recipe: Recipe, what: Plan, bag: Bag, heap: Heap, device: Assembly, staged: Assembly, turn: np.ndarray, drawn: Mapping[str, Any]
+) -> tuple[list[Placed], tuple[Thing, ...]]:
+    """Clothes, the device, other things, clothes: in this order from below.
+
+    Args:
+        staged: the device with what is taped to it, which needs the room.
+    """
     rng = recipe.stream(what.index, "items")
     placed: list[Placed] = []
     things: list[Thing] = []
@@ -271,25 +325,27 @@ def _pack(recipe: Recipe, what: Plan, bag: Bag, heap: Heap, device: Assembly, tu
             if garment is not None:
                 add(garment, np.zeros(3), np.eye(3), "garment", "item")
 
-    def drop(assembly: Assembly, turned: np.ndarray, name: str, role: str, about: Mapping[str, Any] | None = None, tries: int = 30) -> bool:
-        shift = heap.drop(assembly.moved(turned), rng, tries)
+    def drop(
+        assembly: Assembly, turned: np.ndarray, name: str, role: str, about: Mapping[str, Any] | None = None, tries: int = 30, room: Assembly | None = None
+    ) -> bool:
+        shift = heap.drop((room or assembly).moved(turned), rng, tries)
         if shift is not None:
             add(assembly, shift, turned, name, role, about)
         return shift is not None
 
     drape(0 if bag.kind == "tray" else int(rng.integers(0, 4)))
     about = {"family": what.family.name, "layout": what.family.layout, "piece": what.family.piece, "under_test": True, **drawn}
-    if not drop(device, turn, what.family.device, "device", about, 60):
+    if not drop(device, turn, what.family.device, "device", about, 60, staged):
         things_before = list(things)
         heap.height[np.isfinite(heap.height)] = 0.0  # the device goes in first where clothes left no room
         placed.clear()
         things[:] = things_before[:1]
-        if not drop(device, turn, what.family.device, "device", about, 400):
-            centre = -np.array(device.moved(turn).bounds).mean(0)
-            add(device, np.append(centre[:2], -device.moved(turn).bounds[0][2] + 0.4), turn, what.family.device, "device", about)
+        if not drop(device, turn, what.family.device, "device", about, 400, staged):
+            centre = -np.array(staged.moved(turn).bounds).mean(0)
+            add(device, np.append(centre[:2], -staged.moved(turn).bounds[0][2] + 0.4), turn, what.family.device, "device", about)
     for _ in range(2):
         if rng.random() < recipe.more_devices:
-            other = recipe.family(str(rng.choice(recipe.devices)), what.part, rng)
+            other = recipe.family(str(rng.choice(recipe.devices)), what.part, what.group, rng)
             assembly, dims = recipe.build(other, rng)
             drop(assembly, _any_turn(rng), other.device, "device", {"family": other.name, "layout": other.layout, "piece": other.piece, "under_test": False, **dims})
     wanted = int(rng.integers(recipe.items[0], recipe.items[1] + 1))
@@ -297,7 +353,7 @@ def _pack(recipe: Recipe, what: Plan, bag: Bag, heap: Heap, device: Assembly, tu
     weight = np.array([COMMON.get(n, 1.0) for n in ITEMS])
     common = [str(n) for n in rng.choice(list(ITEMS), max(0, wanted - len(loose)), p=weight / weight.sum())]
     for name in rng.permutation([*loose, *common]):
-        drop(build_item(str(name), rng, recipe.sizes), _any_turn(rng), str(name), "look_alike" if name in LOOK_ALIKES else "item")
+        drop(build_item(str(name), rng, SIZES[recipe.sizes]), _any_turn(rng), str(name), "look_alike" if name in LOOK_ALIKES else "item")
     drape(int(rng.integers(1, 5)) if bag.kind != "tray" else int(rng.random() < 0.3))
     return placed, tuple(things)
 
@@ -309,23 +365,11 @@ def _any_turn(rng: np.random.Generator) -> np.ndarray:
 
 
 def _with_anomaly(
-    recipe: Recipe, what: Plan, scene: Scene, device: Assembly, parts: list[Assembly], hosts: list[int], placed: list[Placed], yaw: np.ndarray, belt: np.ndarray, make: Make
+    scene: Scene, found: Concealed, parts: list[Assembly], hosts: list[int], placed: list[Placed], yaw: np.ndarray, belt: np.ndarray
 ) -> Scene:
-    """The scene with its device changed; kinds and ways are tried in the plan's order first, then at random."""
-    rng = recipe.stream(what.index, "anomaly")
+    """The scene with its device staged."""
     k = next(i for i, thing in enumerate(scene.things) if thing.about.get("under_test"))
     _, turn, at = placed[k - 1]
-    back = (join([*parts[:k], *parts[k + 1 :]]) if what.way == "taped_outside" else join(parts[:1])).moved(None, -at).moved(turn.T)
-    found = conceal(device, what.way, what.kind, rng, back, make, recipe.sizes)
-    for _ in range(40):
-        if found is not None:
-            break
-        way, kind = str(rng.choice(recipe.ways)), str(rng.choice(recipe.kinds))
-        if way == "taped_outside" and what.way != "taped_outside":
-            continue  # what stands around was not looked at
-        found = conceal(device, way, kind, rng, back, make, recipe.sizes)
-    if found is None:
-        return scene
     start = sum(len(a) for a in parts[:k])
     host = hosts[k] if found.host == OUTSIDE else start + found.host
     in_bag = [*parts[:k], found.device.moved(turn, at), *parts[k + 1 :], found.anomaly.moved(turn, at)]

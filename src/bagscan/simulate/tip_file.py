@@ -75,9 +75,7 @@ def _built(kind: str, size_mm: str | None, mesh: Path | None, mesh_material: str
     if kind not in BUILDERS:
         raise ConfigError(f"unknown kind {kind!r}{nearest(kind, BUILDERS)}; there are {', '.join(BUILDERS)}")
     for _ in range(20):
-        # Of several draws the largest: a threat to be looked at, not a crumb.
-        drawn = max((wanted_size(kind, rng) for _ in range(12)), key=np.prod)
-        found = build_anomaly(kind, _numbers(size_mm, 3, "--size-mm") if size_mm else drawn, rng)
+        found = build_anomaly(kind, _numbers(size_mm, 3, "--size-mm") if size_mm else wanted_size(kind, rng), rng)
         if found is not None:
             return found.moved(turn)
     raise DataError(f"a {kind} needs more room than {size_mm} mm")

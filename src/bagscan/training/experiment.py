@@ -31,6 +31,7 @@ from bagscan.regions.ssn import SSN
 from bagscan.regions.ssn import Config as SSNConfig
 from bagscan.training.data import DataConfig, load_records, obtain_split, part_records
 from bagscan.training.detection import DetectionTask, DetectionTrainingConfig
+from bagscan.training.detector_experiment import DetectorExperiment, train_detector
 from bagscan.training.joint import JointTask, judge_samples
 from bagscan.training.joint_config import JointConfig
 from bagscan.training.judging import verdicts
@@ -104,12 +105,12 @@ class DetectionExperiment:
         return Model(ModelConfig(self.input, self.regioner, {"name": "crop", "backbone": "test_resnet", "size_px": 32}))
 
 
-AnyExperiment = Experiment | SegmentationExperiment | DetectionExperiment | OneClassExperiment | MultiLabelExperiment
+AnyExperiment = Experiment | SegmentationExperiment | DetectionExperiment | OneClassExperiment | MultiLabelExperiment | DetectorExperiment
 JUDGED = (Experiment, OneClassExperiment, MultiLabelExperiment)  # kinds whose result is a model
 
 
 def read_experiment(path: str | Path, settings: list[str] | None = None) -> AnyExperiment:
-    """The experiment of a YAML file whose ``kind`` is ``joint``, ``ssn``, ``detection``, ``multi_label`` or ``one_class``, with ``--set`` applied.
+    """The experiment of a YAML file whose ``kind`` is ``joint``, ``ssn``, ``detection``, ``detector``, ``multi_label`` or ``one_class``, with ``--set`` applied.
 
     Raises:
         ConfigError: an unknown kind, key or value.
@@ -118,7 +119,7 @@ def read_experiment(path: str | Path, settings: list[str] | None = None) -> AnyE
     apply_settings(data, settings or [])
     kind = data.pop("kind", "joint")
     kinds: dict[str, Any] = {"joint": Experiment, "ssn": SegmentationExperiment, "detection": DetectionExperiment}
-    kinds |= {"one_class": OneClassExperiment, "multi_label": MultiLabelExperiment}
+    kinds |= {"one_class": OneClassExperiment, "multi_label": MultiLabelExperiment, "detector": DetectorExperiment}
     if not isinstance(kind, str) or kind not in kinds:
         raise ConfigError(f"{path}: kind must be one of {', '.join(kinds)}, got {kind!r}")
     experiment: AnyExperiment = fill(kinds[kind], data, str(path), lines)
@@ -133,6 +134,9 @@ def train_any(experiment: AnyExperiment, out: Path, report: Report = print) -> t
         return train_detection(experiment, out, report), out / "regioner.safetensors"
     if isinstance(experiment, OneClassExperiment):
         return train_one_class(experiment, out, report), out / "model"
+    if isinstance(experiment, DetectorExperiment):
+        _set_threads(experiment.threads)
+        return train_detector(experiment, out, report), out / "model"
     if isinstance(experiment, MultiLabelExperiment):
         return train_multi_label(experiment, out, report), out / "model"
     return train(experiment, out, report), out / "model"

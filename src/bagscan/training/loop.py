@@ -33,7 +33,9 @@ class LoopConfig:
     """How long and how fast to train.
 
     Attributes:
-        steps: optimizer steps. learning_rate: peak, after ``warmup`` steps, then cosine to 0.
+        steps: optimizer steps. learning_rate: peak, after ``warmup`` steps, then cosine to 0; or, with ``cooldown``,
+            constant until so many steps before the end and then linearly to 0. What was reached before the
+            cooldown is kept in ``stable.safetensors``, from which a run with more steps goes on.
         optimizer: ``adamw`` or ``sgd`` (momentum 0.9, as paper A).
         weight_decay: of matrices and kernels. clip_norm: largest norm of the gradient.
         ema: decay of the averaged weights that are validated and kept; 0 for none.
@@ -46,6 +48,7 @@ class LoopConfig:
     optimizer: str = "adamw"
     weight_decay: float = 1e-4
     warmup: int = 50
+    cooldown: int = 0
     clip_norm: float = 1.0
     ema: float = 0.0
     validate_every: int = 200
@@ -59,11 +62,12 @@ class LoopConfig:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
         if self.optimizer not in ("adamw", "sgd"):
             raise ValueError(f"optimizer must be adamw or sgd, got {self.optimizer!r}")
-        if not 0 <= self.ema < 1 or self.learning_rate <= 0 or self.clip_norm <= 0 or min(self.warmup, self.patience, self.weight_decay) < 0:
+        if not 0 <= self.ema < 1 or self.learning_rate <= 0 or self.clip_norm <= 0 or min(self.warmup, self.cooldown, self.patience, self.weight_decay) < 0:
             raise ValueError("expected 0 <= ema < 1, learning_rate and clip_norm above 0, the others not below 0")
 
 
 CHECKPOINT_S = 120.0
+STABLE = "stable.safetensors"
 
 
 class Task(Protocol):
@@ -86,9 +90,11 @@ class Task(Protocol):
 
 
 def learning_rate_at(step: int, config: LoopConfig) -> float:
-    """Linear warm-up, then half a cosine to 0 at ``config.steps``."""
+    """Linear warm-up, then half a cosine to 0 at ``config.steps``; or constant and a linear cooldown."""
     if step < config.warmup:
         return config.learning_rate * (step + 1) / config.warmup
+    if config.cooldown:
+        return config.learning_rate * min(1.0, (config.steps - step) / config.cooldown)
     done = (step - config.warmup) / max(1, config.steps - config.warmup)
     return config.learning_rate * 0.5 * (1 + math.cos(math.pi * min(done, 1.0)))
 
@@ -108,10 +114,10 @@ def _optimizer(task: Task, config: LoopConfig) -> torch.optim.Optimizer:
 @torch.no_grad()
 def _average(averaged: dict[str, nn.Module], live: dict[str, nn.Module], decay: float) -> None:
     for name, module in live.items():
-        for mean, value in zip(averaged[name].state_dict().values(), module.state_dict().values(), strict=True):
-            if mean.is_floating_point():
-                mean.lerp_(value, 1 - decay)
-            else:
+        pairs = list(zip(averaged[name].state_dict().values(), module.state_dict().values(), strict=True))
+        torch._foreach_lerp_(*([pair[k] for pair in pairs if pair[0].is_floating_point()] for k in (0, 1)), 1 - decay)
+        for mean, value in pairs:
+            if not mean.is_floating_point():
                 mean.copy_(value)
 
 
@@ -182,7 +188,7 @@ def run(
     path = out / "checkpoint.safetensors"
     progress: dict[str, Any] = {"step": 0, "best": None, "stale": 0, "seconds": 0.0}
     if path.exists():
-        progress = load_checkpoint(path, kept, optimizer)
+        progress = load_checkpoint(_start_of(path, out / STABLE, config), kept, optimizer)
         report(f"resuming at step {progress['step']} of {config.steps}")
         if config.patience and progress["stale"] >= config.patience:
             report(f"it stopped early: no gain in {config.patience} validations")
@@ -191,7 +197,7 @@ def run(
     if progress.get("processes", where.count) != where.count:
         report(f"the run was begun by {progress['processes']} processes and goes on with {where.count}: each step sees another number of batches")
     where.start_alike(kept, progress["step"])
-    progress["processes"] = where.count
+    progress |= {"processes": where.count, "steps": config.steps}
     saved = time.monotonic()
     log = _Log(out / "log.jsonl", progress["step"], where.writes)
     started, first = time.monotonic() - progress["seconds"], progress["step"]
@@ -205,6 +211,8 @@ def run(
             done = step + 1
             progress |= {"step": done, "seconds": time.monotonic() - started}
             log.write(step=done, **parts)
+            if config.cooldown and done == config.steps - config.cooldown:
+                _save(where, out / STABLE, kept, optimizer, progress)
             if done % config.validate_every == 0 or done == config.steps:
                 where.average_buffers(kept)
                 if where.writes:
@@ -224,6 +232,12 @@ def run(
     where.told_by_first(True)  # no process ends before what it trained is written
     best: dict[str, float] = progress["best"] or {}
     return best
+
+
+def _start_of(path: Path, stable: Path, config: LoopConfig) -> Path:
+    """The checkpoint to go on from: where less was planned before, the one from before that plan's cooldown."""
+    longer = read_progress(path).get("steps", config.steps) < config.steps
+    return stable if config.cooldown and longer and stable.exists() else path
 
 
 def trained_s(out: Path) -> float:

@@ -29,7 +29,6 @@ from bagscan.simulate.scanner import Scatter, load_profile
 from bagscan.simulate.tip import NOTHING, render_threat, with_noise_of_fewer
 
 BANK = 240
-SIZES = (0.8, 1.5)
 LEAST_PX = 60
 LEAST_SHOWN_PX = 12
 THICKER = (0.6, 1.5)
@@ -163,7 +162,7 @@ def projector(seed: int = 0, count: int = BANK, profile_name: str = "g640") -> P
         rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(index,)))
         kind = KINDS[index % len(KINDS)]
         index += 1
-        built = build_anomaly(kind, wanted_size(kind, rng, SIZES), rng)
+        built = build_anomaly(kind, wanted_size(kind, rng), rng)
         if built is None:
             continue
         turn = rotation_xyz(rng.normal(0, 0.3), rng.normal(0, 0.3), rng.uniform(0, 2 * np.pi))

@@ -42,7 +42,7 @@ def try_out(one: Any) -> None:
     if report.reasons:
         raise BagscanError(f"model {model.id} does not judge a drawn scan: {'; '.join(report.reasons)}")
     with model.judging():  # where no item is found the scan says nothing of what judges
-        _, scores = model.everywhere().judge(model.config.input.working_view(scan.views[0]))
+        _, scores = model.everywhere().examine(scan.views)[0]
     if not len(scores) or not np.isfinite(scores).all():
         raise BagscanError(f"model {model.id} does not judge a drawn scan: {len(scores)} scores, some of them not numbers")
 

@@ -84,14 +84,12 @@ def draw_family(device: str, part: str | None, rng: np.random.Generator) -> Fami
     return there[int(rng.integers(len(there)))]
 
 
-def draw_piece(device: str, part: str, pieces: int, rng: np.random.Generator) -> Family:
-    """One of a laboratory's pieces of a device; half of the test part is of the layout that the laboratory has none of."""
-    if part == "test" and rng.random() < 0.5:
-        return Family(device, device_module(device).LAYOUTS[-1], int(rng.integers(FAMILIES_PER_LAYOUT)))
+def owned_piece(device: str, collection: int, pieces: int, piece: int) -> Family:
+    """The family of one of the pieces that a laboratory's collection holds; a collection's seed says which it bought."""
     owned = families(device, "train")
-    piece = int(rng.integers(pieces))
+    first = int(np.random.default_rng(np.random.SeedSequence([collection, zlib.crc32(device.encode())])).integers(len(owned)))
     # Spread over layouts first: neighbours in the list differ by number alone.
-    return dataclasses.replace(owned[piece * len(owned) // pieces % len(owned)], piece=piece)
+    return dataclasses.replace(owned[(first + piece * len(owned) // pieces) % len(owned)], piece=piece)
 
 
 def dimensions(family: Family, rng: np.random.Generator | None = None) -> dict[str, Any]:

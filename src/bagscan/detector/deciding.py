@@ -1,0 +1,185 @@
+"""From the maps of a bag's views to scores of its regions: the same code for every runtime. No torch.
+
+A device's verdict is the sum of its views' log-odds. A region of a device scores as its device does where it
+is the device's best, and less the further it falls behind; what lies on no device is judged by the map alone,
+against a threshold of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from bagscan.core import Regions, View
+from bagscan.core.errors import ModelError
+from bagscan.detector.devices import FoundDevice, find_devices, match_views
+from bagscan.detector.features import features
+from bagscan.encoders.region_means import region_means
+from bagscan.formats.quantities import RGB
+from bagscan.regions import superpixels
+from bagscan.runtime.engines import Engine
+
+MULTIPLE_PX, CELL_PX = 64, 8
+GROWN_CELLS = 2  # by which a device's regions may lie outside of it, taped to it
+ON_DEVICE = 0.5  # share of a region
+REGION_SIDE_PX = 16.0
+SUPERPIXELS = superpixels.Config(width=0, stride=2, min_size=0.25)
+
+
+@dataclass(frozen=True)
+class Thresholds:
+    """How scores come about; chosen on validation scenes (see :class:`bagscan.training.detector_calibration`).
+
+    Attributes:
+        slope, offset: of a view's log-odds. device: log-odds over both views from which on a device alarms.
+        outside: logit of the map, averaged over a region on no device, from which on that alarms.
+        margin: by how much a region may fall behind its device's best and still be pointed at.
+        lesser: by how much the weaker view of an alarming device may fall behind the stronger and still be pointed at.
+    """
+
+    slope: float = 1.0
+    offset: float = 0.0
+    device: float = 0.0
+    outside: float = 4.0
+    margin: float = 0.5
+    lesser: float = 2.0
+
+
+@dataclass(frozen=True)
+class SeenView:
+    """What one view shows.
+
+    Attributes:
+        anomaly: (h, w) logits of the map. devices: found in it. logits: (D,) of their verdicts, not calibrated.
+        regions: of the view at its own size. heights: (n,) mean of the map in each. device_of: (n,) device of each, -1 for none.
+        kinds: (k, h, w) logits of the kinds of anomaly.
+    """
+
+    anomaly: np.ndarray
+    devices: tuple[FoundDevice, ...]
+    logits: np.ndarray
+    regions: Regions
+    heights: np.ndarray
+    device_of: np.ndarray
+    kinds: np.ndarray
+
+
+@dataclass(frozen=True)
+class BagDevice:
+    """One device of a bag: its number in every view that shows it, and its log-odds over all of them."""
+
+    numbers: tuple[int | None, ...]
+    log_odds: float
+
+
+def look(view: View, engine: Engine, n_kinds: int) -> SeenView:
+    """Pass one raw view through the network and cut it into regions.
+
+    Raises:
+        ModelError: the engine gives something else than maps.
+    """
+    height, width = view.shape
+    maps = _maps(view, engine)
+    categories = maps["categories"][0]
+    h, w = -(-height // CELL_PX), -(-width // CELL_PX)
+    devices = find_devices(_sigmoid(categories[n_kinds:, :h, :w]), _sigmoid(maps["contact"][0, 0, :h, :w]))
+    logits = _verdicts(devices, maps, engine)
+    anomaly = maps["anomaly"][0, 0, :h, :w]
+    # Regions are cut without a network here: superpixels of the view itself.
+    regions = superpixels.cut(view, SUPERPIXELS, None, max(4, round(height * width / REGION_SIDE_PX**2)))
+    heights = region_means(_finer(anomaly)[..., None][: height // 2 + 1, : width // 2 + 1], regions)[:, 0]
+    return SeenView(anomaly, tuple(devices), logits, regions, heights, _device_of(regions, devices, logits), categories[:n_kinds, :h, :w])
+
+
+def _maps(view: View, engine: Engine) -> dict[str, np.ndarray]:
+    low, high, zeff = (view.pixels[view.channels.index(name)] for name in ("low", "high", "zeff"))
+    seen = features(np.ascontiguousarray(low), np.ascontiguousarray(high), np.ascontiguousarray(zeff))
+    height, width = view.shape
+    padded = np.zeros((1, len(seen), *(-(-n // MULTIPLE_PX) * MULTIPLE_PX for n in (height, width))), np.float32)
+    padded[0, :, :height, :width] = seen
+    found = engine.run("maps", {"features": padded})
+    for name in ("categories", "anomaly", "contact", "fine", "coarse"):
+        if name not in found or found[name].ndim != 4:
+            raise ModelError(f"the network gave {', '.join(found)}, and not {name} as (1, n, h, w)")
+    return found
+
+
+def _verdicts(devices: Sequence[FoundDevice], maps: Mapping[str, np.ndarray], engine: Engine) -> np.ndarray:
+    if not devices:
+        return np.zeros(0, np.float32)
+    masks = np.zeros((len(devices), 1, *maps["anomaly"].shape[-2:]), np.float32)
+    for mask, device in zip(masks, devices, strict=True):
+        mask[0, : device.mask.shape[0], : device.mask.shape[1]] = device.mask
+    found = engine.run("verdict", {name: maps[name] for name in ("anomaly", "fine", "coarse")} | {"device": masks})
+    return np.asarray(found["logit"], np.float32)
+
+
+def _finer(cells: np.ndarray, times: int = 4) -> np.ndarray:
+    """(h, w) -> (h · times, w · times), bilinear between the cells' middles."""
+    for axis in (0, 1):
+        n = cells.shape[axis]
+        at = np.clip((np.arange(n * times) + 0.5) / times - 0.5, 0, n - 1)
+        low = np.minimum(at.astype(int), max(n - 2, 0))
+        part = (at - low).astype(np.float32)
+        part = part[:, None] if axis == 0 else part[None]
+        cells = cells.take(low, axis) * (1 - part) + cells.take(np.minimum(low + 1, n - 1), axis) * part
+    return cells
+
+
+def _device_of(regions: Regions, devices: Sequence[FoundDevice], logits: np.ndarray) -> np.ndarray:
+    """The device that each region lies on or next to; of several the most suspicious, since it must not be missed."""
+    owner = np.full(regions.n, -1)
+    for k in np.argsort(logits, kind="stable"):
+        near = _grown(devices[k].mask, GROWN_CELLS).repeat(CELL_PX, 0).repeat(CELL_PX, 1)
+        owner[regions.overlap(near[: regions.shape[0], : regions.shape[1]]) >= ON_DEVICE] = k
+    return owner
+
+
+def _grown(mask: np.ndarray, by: int) -> np.ndarray:
+    from scipy.ndimage import binary_dilation
+
+    return np.asarray(binary_dilation(mask, np.ones((3, 3), bool), iterations=by))
+
+
+def devices_of(views: Sequence[SeenView], thresholds: Thresholds) -> list[BagDevice]:
+    """The devices of a bag, matched between its first two views; more views stand alone."""
+    odds = [thresholds.slope * seen.logits + thresholds.offset for seen in views]
+    if len(views) < 2:
+        return [BagDevice((k,), float(odds[0][k])) for k in range(len(odds[0]))] if views else []
+    blank: tuple[int | None, ...] = (None,) * len(views)
+    found = []
+    for pair in match_views(views[0].devices, views[1].devices):
+        together = sum(float(o[k]) for o, k in zip(odds, pair, strict=False) if k is not None)
+        found.append(BagDevice((*pair, *blank[2:]), together))
+    for number, own in enumerate(odds[2:], 2):
+        found += [BagDevice((*blank[:number], k, *blank[number + 1 :]), float(value)) for k, value in enumerate(own)]
+    return found
+
+
+def region_scores(views: Sequence[SeenView], thresholds: Thresholds) -> list[np.ndarray]:
+    """(n,) scores of the regions of every view, in [0, 1]; from 0.5 on a region is pointed at."""
+    logits = [np.where(seen.device_of < 0, seen.heights - thresholds.outside, -np.inf) for seen in views]
+    for device in devices_of(views, thresholds):
+        beyond = device.log_odds - thresholds.device
+        own = {v: thresholds.slope * float(views[v].logits[k]) for v, k in enumerate(device.numbers) if k is not None}
+        for v, height in own.items():
+            behind_view = max(own.values()) - height
+            of_device = np.flatnonzero(views[v].device_of == device.numbers[v])
+            if not len(of_device):
+                continue
+            behind = views[v].heights[of_device].max() - views[v].heights[of_device]
+            behind = np.where(behind > thresholds.margin, behind + max(0.0, beyond), 0.0)
+            lesser = max(0.0, beyond) + behind_view if behind_view > thresholds.lesser else 0.0
+            logits[v][of_device] = beyond - behind - lesser
+    return [_sigmoid(np.nan_to_num(of_view, neginf=-12.0)).astype(np.float64) for of_view in logits]
+
+
+def takes(view: View) -> bool:
+    """Whether a view has what the raw detector needs."""
+    return {"low", "high", "zeff"} <= set(view.channels) and view.quantity == "dual_energy" and view.channels[:3] != RGB
+
+
+def _sigmoid(x: np.ndarray) -> np.ndarray:
+    return np.asarray(1 / (1 + np.exp(-np.clip(x, -30, 30))))

@@ -1,0 +1,57 @@
+"""A detector in use, whatever runs its networks. No torch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import numpy as np
+
+from bagscan.core import OperatingPoint, View
+from bagscan.detector.deciding import SeenView, Thresholds, look, region_scores
+from bagscan.model_config import InputConfig, ModelConfig
+from bagscan.model_folder import operating_point_of
+from bagscan.runtime.engines import Engine
+
+KIND = "detector"
+CHANNELS = ("low", "high", "zeff")
+INPUT = InputConfig("dual_energy", CHANNELS, working_side_px=0, mean=(0.0,) * 3, std=(1.0,) * 3)
+
+
+class UsableDetector:
+    """As :class:`bagscan.runtime.exported.ExportedModel` in use, but all views of a bag are judged together.
+
+    Args:
+        description: of the model folder. identity: its id. engine: runs ``maps`` and ``verdict``.
+    """
+
+    kind = "superpixel"
+
+    def __init__(self, description: dict[str, Any], identity: str, engine: Engine) -> None:
+        self.id = identity
+        self.config = ModelConfig(INPUT, {"name": KIND}, {"name": KIND}, {"name": KIND})
+        self.operating_point: OperatingPoint | None = operating_point_of(description)
+        self.about: dict[str, Any] = description["about"]
+        self.n_kinds: int = description["model"]["kinds"]
+        self.thresholds = Thresholds(**description["model"].get("thresholds", {}))
+        self.engine = engine
+        self.runtime = engine.name
+
+    def judging(self) -> AbstractContextManager[None]:
+        """Nothing to prepare: engines compute on one thread."""
+        return nullcontext()
+
+    def everywhere(self) -> UsableDetector:
+        """Itself: it judges the whole view."""
+        return self
+
+    def look(self, view: View) -> SeenView:
+        """What one view shows."""
+        return look(self.config.input.select(view), self.engine, self.n_kinds)
+
+    def examine(self, views: Sequence[View]) -> list[tuple[np.ndarray, np.ndarray]]:
+        """(H, W) int32 regions and (n,) scores of every view of one bag, judged together."""
+        seen = [self.look(view) for view in views]
+        scores = region_scores(seen, self.thresholds)
+        return [(one.regions.labels, own) for one, own in zip(seen, scores, strict=True)]

@@ -1,0 +1,39 @@
+"""What the detector sees of a view: log attenuations, their ratio and effective Z, each in its own scale and 0 in air."""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+LEAST_TRANSMISSION = 1e-3
+LEAST_HIGH = 0.02  # log attenuation of the high channel below which the ratio means nothing
+RATIO_OF_NOTHING, LEAST_RATIO, MOST_RATIO = 1.3, 0.8, 3.0
+LOW_SCALE, HIGH_SCALE, RATIO_SCALE, Z_SCALE = 0.6, 0.8, 2.0, 1 / 15
+N_FEATURES = 4
+
+
+@njit(inline="always")
+def ratio_of(log_low, log_high):  # type: ignore[no-untyped-def]
+    """Ratio of log attenuations where the high one is enough, else that of nothing."""
+    if log_high <= LEAST_HIGH:
+        return np.float32(RATIO_OF_NOTHING)
+    return min(max(log_low / log_high, np.float32(LEAST_RATIO)), np.float32(MOST_RATIO))
+
+
+@njit(cache=True, nogil=True)
+def features(low: np.ndarray, high: np.ndarray, zeff: np.ndarray) -> np.ndarray:
+    """(4, H, W) float32 network input of (H, W) transmissions (air = 1) and effective Z (0 where unknown).
+
+    Transmission above 1 is noise of air and counts as 1, so that a scanner which clips air at full scale sees the same.
+    """
+    height, width = low.shape
+    out = np.empty((N_FEATURES, height, width), np.float32)
+    for i in range(height):
+        for j in range(width):
+            log_low = -np.log(min(max(low[i, j], np.float32(LEAST_TRANSMISSION)), np.float32(1)))
+            log_high = -np.log(min(max(high[i, j], np.float32(LEAST_TRANSMISSION)), np.float32(1)))
+            out[0, i, j] = log_low * np.float32(LOW_SCALE)
+            out[1, i, j] = log_high * np.float32(HIGH_SCALE)
+            out[2, i, j] = (ratio_of(log_low, log_high) - np.float32(RATIO_OF_NOTHING)) * np.float32(RATIO_SCALE)
+            out[3, i, j] = zeff[i, j] * np.float32(Z_SCALE)
+    return out

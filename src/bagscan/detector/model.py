@@ -1,0 +1,80 @@
+"""The trained detector as a model folder."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import load_file
+from safetensors.torch import save as tensor_bytes
+
+from bagscan import __version__
+from bagscan.config import fill
+from bagscan.core import OperatingPoint
+from bagscan.core.errors import ModelError
+from bagscan.detector.deciding import Thresholds
+from bagscan.detector.exported import KIND
+from bagscan.detector.network import DetectorNetwork, NetworkConfig
+from bagscan.model_folder import FORMAT, operating_point_of, read_description, verified_id, write_files
+
+
+@dataclass
+class Detector:
+    """Attributes:
+    network: the trained network. kinds, devices: how many of its first categories are kinds of anomaly, and then of devices.
+    thresholds: of devices and regions, see :class:`bagscan.detector.deciding.Thresholds`.
+    operating_point: None before calibration. about: what it was trained on and how good it is.
+    """
+
+    network: DetectorNetwork
+    kinds: int
+    devices: int
+    thresholds: Thresholds = field(default_factory=Thresholds)
+    operating_point: OperatingPoint | None = None
+    about: dict[str, Any] = field(default_factory=dict)
+    id: str = "unsaved"
+
+    @classmethod
+    def new(cls, config: NetworkConfig, categories: tuple[str, ...], kinds: int, devices: int) -> Detector:
+        """An untrained one."""
+        return cls(DetectorNetwork(dataclasses.replace(config, categories=categories)), kinds, devices)
+
+    def save(self, folder: Path) -> str:
+        """Write the model folder, weights in 16 bits; returns its id."""
+        weights = {k: (v.half() if v.is_floating_point() else v).contiguous() for k, v in self.network.state_dict().items()}
+        network = dataclasses.asdict(self.network.config) | {"pretrained": False}
+        description = {
+            "format": FORMAT,
+            "code_version": __version__,
+            "model": {"kind": KIND, "network": network, "kinds": self.kinds, "devices": self.devices, "thresholds": dataclasses.asdict(self.thresholds)},
+            "operating_point": dataclasses.asdict(self.operating_point) if self.operating_point else None,
+            "about": self.about,
+        }
+        card = "\n".join(["# Model card", "", *(f"- {key}: {value}" for key, value in self.about.items()), ""])
+        contents = {"weights.safetensors": tensor_bytes(weights), "model.json": json.dumps(description, indent=1).encode(), "MODEL_CARD.md": card.encode()}
+        self.id = write_files(folder, contents, keep_graphs=False)
+        return self.id
+
+    @classmethod
+    def load(cls, folder: str | Path) -> Detector:
+        """Read a model folder, checking every hash first.
+
+        Raises:
+            ModelError: a file is missing or altered, or it is no detector.
+        """
+        folder = Path(folder)
+        identity = verified_id(folder)
+        description = read_description(folder)
+        settings = description["model"]
+        if settings.get("kind") != KIND:
+            raise ModelError(f"{folder}: not a detector")
+        network = DetectorNetwork(fill(NetworkConfig, settings["network"], f"{folder}/model.json"))
+        try:
+            network.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in load_file(folder / "weights.safetensors").items()})
+        except (RuntimeError, ValueError) as error:
+            raise ModelError(f"{folder}: weights do not fit model.json: {error}") from error
+        thresholds, point = Thresholds(**settings["thresholds"]), operating_point_of(description)
+        return cls(network.eval(), settings["kinds"], settings["devices"], thresholds, point, description["about"], identity)

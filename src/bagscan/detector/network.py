@@ -1,0 +1,109 @@
+"""The network of the detector: one pass from a view to maps, and a head from a device's part of them to its verdict.
+
+Backbone with ImageNet weights where a package has them, a pathway from coarse to fine (Lin et al. 2017,
+feature pyramid networks), and maps at a stride of 8 pixels of the view.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from bagscan.backbones import create_backbone
+from bagscan.detector.features import N_FEATURES
+
+TOP_PLACES = 4
+COARSE_CELLS = 8  # cells of the finest maps to one of the coarsest
+NEAR_CELLS = 5  # a device's verdict looks this wide around each of its cells, so that what is taped to it counts
+FIRST_BIAS = -3.0  # of maps of what is rare
+
+
+@dataclass(frozen=True)
+class NetworkConfig:
+    """Attributes:
+    backbone, pretrained: see :func:`bagscan.backbones.create_backbone`. channels: of the input.
+    fold: pixels of each side that become channels before the first convolution.
+    width: channels of the pathway. categories: what a pixel may belong to.
+    """
+
+    backbone: str = "tf_efficientnet_lite0"
+    pretrained: bool = True
+    channels: int = N_FEATURES
+    fold: int = 2
+    width: int = 96
+    categories: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Maps:
+    """What one pass gives, each (B, n, h, w): logits of categories, of anomaly (n = 1) and of where two
+    devices of one class touch (n = 1); features of the finest and of the coarsest stage."""
+
+    categories: Tensor
+    anomaly: Tensor
+    contact: Tensor
+    fine: Tensor
+    coarse: Tensor
+
+
+def _block(inputs: int, outputs: int) -> nn.Sequential:
+    return nn.Sequential(nn.Conv2d(inputs, outputs, 3, padding=1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU(inplace=True))
+
+
+class DetectorNetwork(nn.Module):
+    """See :class:`NetworkConfig`; the input's sides must be multiples of 64 pixels."""
+
+    def __init__(self, config: NetworkConfig) -> None:
+        super().__init__()
+        self.config = config
+        inputs = config.channels * config.fold**2
+        self.backbone, widths, strides = create_backbone(config.backbone, inputs, config.pretrained)
+        self.levels = [k for k, stride in enumerate(strides) if stride >= 4]
+        widths = [widths[k] for k in self.levels]
+        self.lateral = nn.ModuleList(nn.Conv2d(w, config.width, 1) for w in widths)
+        self.mix = nn.ModuleList(_block(config.width, config.width) for _ in widths[:-1])
+        self.categories = nn.Conv2d(config.width, len(config.categories), 1)
+        self.last = _block(config.width, config.width)
+        self.maps = nn.Conv2d(config.width, 2, 1)
+        for head in (self.categories, self.maps):
+            nn.init.constant_(head.bias, FIRST_BIAS)  # type: ignore[arg-type]
+        self.verdict = nn.Sequential(nn.Linear(2 * config.width + widths[-1] + 2, 128), nn.ReLU(inplace=True), nn.Linear(128, 1))
+
+    def forward(self, features: Tensor) -> Maps:
+        """(B, C, H, W) features, 0 in air -> maps of (H / 8, W / 8)."""
+        folded = F.pixel_unshuffle(features, self.config.fold).contiguous(memory_format=torch.channels_last)
+        stages = self.backbone(folded)
+        stages = [stages[k] for k in self.levels]
+        merged = self.lateral[-1](stages[-1])
+        for lateral, mix, stage in zip(reversed(self.lateral[:-1]), reversed(self.mix), reversed(stages[:-1]), strict=True):
+            merged = mix(lateral(stage) + F.interpolate(merged, size=stage.shape[-2:], mode="bilinear", align_corners=False))
+        fine = self.last(merged)
+        both = self.maps(fine)
+        return Maps(self.categories(merged), both[:, :1], both[:, 1:], fine, stages[-1])
+
+    def judge(self, maps: Maps, device: Tensor) -> Tensor:
+        """(B,) logits that something is hidden in a device, of its (B, 1, h, w) mask."""
+        return judged(self.verdict, maps.anomaly, maps.fine, maps.coarse, device)
+
+
+def judged(head: nn.Module, anomaly: Tensor, fine: Tensor, coarse: Tensor, device: Tensor) -> Tensor:
+    """Verdicts from devices' pooled features and their best places, on top of these.
+
+    Args:
+        anomaly, fine, coarse: maps of one view for all devices, or of as many views. device: (D, 1, h, w) masks.
+    """
+    near = F.max_pool2d(device.float(), NEAR_CELLS, 1, NEAR_CELLS // 2)
+    inside = (near > 0.3).float()
+    area = inside.sum((2, 3)).clamp(min=1)
+    anomaly, fine, coarse = anomaly.float(), fine.float(), coarse.float()
+    elsewhere = anomaly.masked_fill(inside < 0.5, -30.0).flatten(1)
+    soft_most = torch.logsumexp(elsewhere, 1, keepdim=True) - area.log()
+    top = elsewhere.topk(TOP_PLACES, 1).values.clamp(min=-12).mean(1, keepdim=True)
+    mean, most = (fine * inside).sum((2, 3)) / area, fine.masked_fill(inside < 0.5, 0).amax((2, 3))
+    share = F.avg_pool2d(near, COARSE_CELLS)
+    deep = (coarse * share).sum((2, 3)) / share.sum((2, 3)).clamp(min=0.1)
+    found: Tensor = top + head(torch.cat([mean, most, deep, soft_most, top], 1))
+    return found[:, 0]

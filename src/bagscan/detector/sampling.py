@@ -1,0 +1,126 @@
+"""Crops of packed scenes, turned, mirrored and scaled, with what lies under them. One compiled kernel; no torch."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numba import njit
+
+from bagscan.datasets.packed import LABEL_STRIDE, NONE, PackedView
+from bagscan.detector.features import HIGH_SCALE, LEAST_TRANSMISSION, LOW_SCALE, N_FEATURES, RATIO_OF_NOTHING, RATIO_SCALE, Z_SCALE, ratio_of
+
+CELL = 8  # pixels of a view to one of the network's output
+N_BITS = 128
+AIR_COUNTS, Z_PER_COUNT = 60000.0, 1e-3
+GAIN = 0.03
+
+
+def _log_table() -> np.ndarray:
+    counts = np.arange(65536, dtype=np.float64)
+    return (-np.log(np.clip(counts / AIR_COUNTS, LEAST_TRANSMISSION, 1.0))).astype(np.float32)
+
+
+LOG_TABLE = _log_table()
+
+
+@dataclass(frozen=True)
+class Pose:
+    """Where a crop lies and how it is turned: (2, 3) from (row, column) of the crop to that of the view; and gains of low and high."""
+
+    matrix: np.ndarray
+    gains: tuple[float, float]
+
+
+def draw_pose(place: np.ndarray, side_px: int, rng: np.random.Generator, scale: float, off_centre: float = 0.35) -> Pose:
+    """A crop that holds a place of the view somewhere, turned any way.
+
+    Args:
+        place: row and column. side_px: of the crop. scale: log of the largest change of size. off_centre: how far the
+            place may lie from the middle, as a share of the side.
+    """
+    size = math.exp(rng.uniform(-scale, scale))
+    turn = rng.uniform(0, 2 * math.pi)
+    mirrored = 1 if rng.random() < 0.5 else -1
+    rotation = np.array([[math.cos(turn), -math.sin(turn)], [math.sin(turn), math.cos(turn)]]) @ np.diag([1.0, mirrored]) * size
+    at = rotation @ (rng.uniform(-off_centre, off_centre, 2) * side_px)
+    centre = np.asarray(place, float) - at
+    shift = centre - rotation @ np.full(2, side_px / 2 - 0.5)
+    matrix = np.concatenate([rotation, shift[:, None]], 1)
+    return Pose(matrix, (float(1 + rng.normal(0, GAIN)), float(1 + rng.normal(0, GAIN))))
+
+
+def cut(view: PackedView, anomalous: bool, pose: Pose, side_px: int, out: np.ndarray, counts: np.ndarray) -> None:
+    """Cut a crop.
+
+    Args:
+        out: (4, side, side) float32, filled with features. counts: (128, side / 8, side / 8) uint8, filled with how many
+            of the 16 label pixels under each cell belong to each category.
+    """
+    patch = view.patch if anomalous and view.patch.size else view.pixels[:, :0, :0]
+    _cut_pixels(view.pixels, patch, view.patch_at[0], view.patch_at[1], pose.matrix, pose.gains[0], pose.gains[1], LOG_TABLE, out)
+    counts[:] = 0
+    _count_labels(view.labels[int(anomalous)], view.sets, pose.matrix, counts)
+
+
+@njit(cache=True, nogil=True, fastmath=True)
+def _cut_pixels(pixels, patch, top, left, matrix, gain_low, gain_high, log_table, out):  # type: ignore[no-untyped-def]
+    height, width = pixels.shape[1], pixels.shape[2]
+    bottom, right = top + patch.shape[1], left + patch.shape[2]
+    side = out.shape[1]
+    for i in range(side):
+        for j in range(side):
+            y = matrix[0, 0] * i + matrix[0, 1] * j + matrix[0, 2]
+            x = matrix[1, 0] * i + matrix[1, 1] * j + matrix[1, 2]
+            y0, x0 = int(math.floor(y)), int(math.floor(x))
+            if y0 < 0 or x0 < 0 or y0 + 1 >= height or x0 + 1 >= width:
+                for k in range(out.shape[0]):
+                    out[k, i, j] = 0
+                continue
+            fy, fx = np.float32(y - y0), np.float32(x - x0)
+            a, b = (np.float32(1) - fy) * (np.float32(1) - fx), (np.float32(1) - fy) * fx
+            c, d = fy * (np.float32(1) - fx), fy * fx
+            if y0 >= top and y0 + 1 < bottom and x0 >= left and x0 + 1 < right:
+                source, u, v = patch, y0 - top, x0 - left
+            else:
+                source, u, v = pixels, y0, x0
+            low = a * source[0, u, v] + b * source[0, u, v + 1] + c * source[0, u + 1, v] + d * source[0, u + 1, v + 1]
+            high = a * source[1, u, v] + b * source[1, u, v + 1] + c * source[1, u + 1, v] + d * source[1, u + 1, v + 1]
+            log_low = log_table[int(low)] * np.float32(gain_low)
+            log_high = log_table[int(high)] * np.float32(gain_high)
+            out[0, i, j] = log_low * np.float32(LOW_SCALE)
+            out[1, i, j] = log_high * np.float32(HIGH_SCALE)
+            out[2, i, j] = (ratio_of(log_low, log_high) - np.float32(RATIO_OF_NOTHING)) * np.float32(RATIO_SCALE)
+            out[3, i, j] = np.float32(source[2, u + (fy > 0.5), v + (fx > 0.5)]) * np.float32(Z_PER_COUNT * Z_SCALE)
+
+
+@njit(cache=True, nogil=True)
+def _count_labels(labels, sets, matrix, counts):  # type: ignore[no-untyped-def]
+    height, width = labels.shape
+    cells, most = counts.shape[1], sets.shape[1]
+    step = CELL // 4
+    for i in range(cells * 4):
+        for j in range(cells * 4):
+            r, s = i * step + 0.5 * (step - 1), j * step + 0.5 * (step - 1)
+            y = (matrix[0, 0] * r + matrix[0, 1] * s + matrix[0, 2]) / LABEL_STRIDE
+            x = (matrix[1, 0] * r + matrix[1, 1] * s + matrix[1, 2]) / LABEL_STRIDE
+            y0, x0 = int(math.floor(y + 0.5)), int(math.floor(x + 0.5))
+            if y0 < 0 or x0 < 0 or y0 >= height or x0 >= width:
+                continue
+            row = labels[y0, x0]
+            for k in range(most):
+                category = sets[row, k]
+                if category == NONE:
+                    break
+                counts[category, i // 4, j // 4] += 1
+
+
+def whole_view(view: PackedView, anomalous: bool, multiple_px: int = 64) -> tuple[np.ndarray, np.ndarray]:
+    """A whole view as it is: (4, H, W) features and (128, H / 8, W / 8) counts, filled up with air to a multiple of ``multiple_px``."""
+    height, width = (-(-n // multiple_px) * multiple_px for n in view.pixels.shape[1:])
+    side = max(height, width)
+    out, counts = np.zeros((N_FEATURES, side, side), np.float32), np.zeros((N_BITS, side // CELL, side // CELL), np.uint8)
+    straight = Pose(np.array([[1.0, 0, 0], [0, 1.0, 0]]), (1.0, 1.0))
+    cut(view, anomalous, straight, side, out, counts)
+    return out[:, :height, :width], counts[:, : height // CELL, : width // CELL]

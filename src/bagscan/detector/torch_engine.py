@@ -1,0 +1,42 @@
+"""The detector's networks run by torch, in place of its exported graphs; what the others are held against."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from bagscan.detector.model import Detector
+from bagscan.detector.network import judged
+
+
+class TorchEngine:
+    """Runs ``maps`` and ``verdict`` of a trained detector on one thread.
+
+    Args:
+        in_16_bits: compute in bfloat16 where that is faster; scores differ in the third digit.
+    """
+
+    name = "torch"
+
+    def __init__(self, detector: Detector, in_16_bits: bool = False) -> None:
+        self.network, self.named = detector.network.eval(), detector.kinds + detector.devices
+        self.in_16_bits = in_16_bits
+
+    @classmethod
+    def load(cls, folder: Path) -> TorchEngine:
+        """Of a model folder."""
+        return cls(Detector.load(folder))
+
+    @torch.inference_mode()
+    def run(self, graph: str, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        given = {name: torch.from_numpy(np.ascontiguousarray(value)) for name, value in inputs.items()}
+        if graph == "verdict":
+            logit = judged(self.network.verdict, given["anomaly"], given["fine"], given["coarse"], given["device"])
+            return {"logit": logit.float().numpy()}
+        with torch.autocast("cpu", torch.bfloat16, enabled=self.in_16_bits):
+            maps = self.network(given["features"].to(memory_format=torch.channels_last))
+        found = {"categories": maps.categories[:, : self.named]} | {n: getattr(maps, n) for n in ("anomaly", "contact", "fine", "coarse")}
+        return {name: value.float().contiguous().numpy() for name, value in found.items()}
