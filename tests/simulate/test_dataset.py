@@ -23,7 +23,7 @@ from bagscan.simulate.scene import Recipe, plan
 from bagscan.simulate.stl import read_stl
 from bagscan.simulate.summary import read_scans, statistics_auc
 
-RECIPE = Recipe(devices=("phone", "bottle"), count=4, seed=3, profile="g640_coarse", items=(1, 2), more_devices=0.0)
+RECIPE = Recipe(devices=("phone", "bottle"), count=8, seed=3, profile="g640_coarse", items=(1, 2), more_devices=0.0)
 
 
 def quiet(_):
@@ -49,13 +49,13 @@ def test_two_workers_write_the_same_bytes_as_one(made, tmp_path, monkeypatch):
 
 def test_a_killed_run_goes_on_and_ends_the_same(made, tmp_path):
     out = tmp_path / "killed"
-    simulate(dataclasses.replace(RECIPE, count=2), out, report=quiet)
+    simulate(dataclasses.replace(RECIPE, count=4), out, report=quiet)
     (out / "scans" / "00001.json").unlink()  # killed before it was done
-    (out / "raw" / "00001_below.tif").write_bytes(b"half")
+    (out / "raw" / "00001a_below.tif").write_bytes(b"half")
     said = []
     simulate(RECIPE, out, report=said.append)
-    assert "1 of 4 scans are there already" in said[0]
-    assert said[1].startswith("4 of 4 scans, ")
+    assert "1 of 4 scenes" in said[0]
+    assert said[1].startswith("4 of 4 scenes, ")
     ours, theirs = hashes(out), hashes(made)
     assert ours == theirs
 
@@ -69,16 +69,26 @@ def test_a_folder_holds_one_recipe(made, tmp_path):
 
 
 def test_presets_load_and_deei_is_that_of_the_paper():
-    assert {"deei", "smoke", "pairs"} <= set(preset_names())
+    assert {"deei", "operational", "second_scanner", "pairs", "smoke", "demo"} <= set(preset_names())
     for name in preset_names():
-        recipe = load_recipe(name)
-        assert recipe.profile_sha256 == load_profile(recipe.profile).hash
+        load_recipe(name)
     deei = load_recipe("deei")
     assert deei.count == 7022
     assert set(deei.devices) == {"bottle", "hairdryer", "iron", "toaster", "phone", "laptop"}
-    plans = [plan(deei, k) for k in range(deei.count)]
+    plans = [plan(deei, k) for k in range(deei.scenes)]
     assert np.mean([p.part == "test" for p in plans]) == pytest.approx(0.3, abs=0.005)
-    assert np.mean([p.anomalous for p in plans]) == pytest.approx(0.5, abs=0.005)
+    # Six pieces of each class in three stagings each, in every part: the paper's random split.
+    for part in ("train", "val", "test"):
+        seen = {(p.family.device, p.family.piece, p.staging) for p in plans if p.part == part}
+        every = {(device, piece, staging) for device in deei.devices for piece in range(6) for staging in range(3)}
+        assert seen == every if part != "val" else seen <= every
+
+
+def test_sets_of_the_same_collection_show_the_same_pieces_and_stagings():
+    deei, other = load_recipe("deei"), load_recipe("demo", seed=77)
+    assert deei.collection == load_recipe("operational").collection == other.collection
+    known = next(p for p in (plan(other, k) for k in range(60)) if p.group == "known_stagings")
+    assert known.family in {p.family for p in (plan(deei, k) for k in range(600))}
 
 
 def test_wrong_recipes_are_told(tmp_path):
@@ -90,14 +100,15 @@ def test_wrong_recipes_are_told(tmp_path):
     mine.write_text("devices: [phone]\nprofile: g640\nprofile_sha256: abc\n")
     with pytest.raises(ConfigError, match="would not be the same"):
         load_recipe(mine)
-    mine.write_text("devices: [phone]\nanomalus: 0.5\n")
-    with pytest.raises(ConfigError, match="did you mean 'anomalous'"):
+    mine.write_text("devices: [phone]\nstaggings: 5\n")
+    with pytest.raises(ConfigError, match="did you mean 'stagings'"):
         load_recipe(mine)
 
 
 def test_what_was_written_reads_back(made):
     records = read_scans(made)
-    assert len(records) == 4
+    assert len(records) == 8
+    assert [r["label"] for r in records].count("anomalous") == 4
     for record in records:
         for name, view in record["views"].items():
             raw = read_scan(made / "raw" / f"{record['id']}_{name}.tif").views[0]
@@ -110,7 +121,7 @@ def test_what_was_written_reads_back(made):
             assert colour.shape == raw.shape
     total = {p: read_coco(made / f"annotations_{p}.json") for p in sorted({r["part"] for r in records})}
     images = [image for part in total.values() for image in part]
-    assert len(images) == 8
+    assert len(images) == 16
     ids = {a.id for image in images for a in image.annotations}
     assert all(a.parent_id in ids for image in images for a in image.annotations if a.parent_id)
     anomalies = [a for image in images for a in image.annotations if a.label == "anomaly"]
@@ -119,14 +130,14 @@ def test_what_was_written_reads_back(made):
 
 def test_the_collection_gives_anomalies_and_its_own_split(made):
     colour, raw = simulated.load(made), simulated.load(made, "raw", "below")
-    assert len(colour.records) == 8
-    assert len(raw.records) == 4
+    assert len(colour.records) == 16
+    assert len(raw.records) == 8
     assert {r.labels["anomaly"] for r in colour.records} == {1, -1}
     for record in colour.records:
-        assert bool(record.annotations) == (record.labels["anomaly"] == 1)
+        assert not record.annotations or record.labels["anomaly"] == 1
         assert all(a.mask is not None and a.mask.any() for a in record.annotations)
     split = given_split(colour.records, {"train": 0.6, "val": 0.1, "test": 0.3})
-    assert sum(map(len, split.parts.values())) == 8
+    assert sum(map(len, split.parts.values())) == 16
     with pytest.raises(ConfigError, match="images must be one of"):
         simulated.load(made, "grey")
     with pytest.raises(DataError, match="bagscan simulate"):
@@ -140,35 +151,38 @@ def test_a_family_in_two_parts_is_refused(made):
         given_split(records, {"train": 0.6, "val": 0.1, "test": 0.3})
 
 
-def test_pairs_share_everything_but_the_anomaly(tmp_path):
-    recipe = dataclasses.replace(RECIPE, pairs=True, anomalous=1.0, count=3, parts={"train": 1, "test": 2})
-    simulate(recipe, tmp_path / "pairs", report=quiet)
-    records = read_scans(tmp_path / "pairs")
+def test_twins_share_everything_but_the_anomaly(made):
+    records = read_scans(made)
     by_scene = {}
     for record in records:
-        by_scene.setdefault(record["id"][:-1], []).append(record)
-    for members in by_scene.values():
-        assert len(members) == (1 if members[0]["part"] == "train" else 2)
-        if len(members) == 2:
-            a, b = (read_scan(tmp_path / "pairs" / "raw" / f"{m['id']}_below.tif").views[0].pixels[:2] for m in members)
-            assert 0 < (a != b).mean() < 1
-            assert members[0]["things"] == members[1]["things"]
-            assert members[0]["noise_seed"] == members[1]["noise_seed"]
+        by_scene.setdefault(record["scene"], {})[record["label"]] = record
+    assert len(by_scene) == 4
+    for twins in by_scene.values():
+        benign, anomalous = twins["benign"], twins["anomalous"]
+        a, b = (read_scan(made / "raw" / f"{m['id']}_below.tif").views[0].pixels[:2] for m in (benign, anomalous))
+        assert 0 < (a != b).mean() < 1
+        for shared in ("things", "noise_seed", "part", "group"):
+            assert benign[shared] == anomalous[shared]
     ids = [v["image_id"] for r in records for v in r["views"].values()]
     assert len(set(ids)) == len(ids)
 
 
-def test_neither_names_nor_ids_nor_seeds_tell_the_label():
-    """Of pairs too: which is written, and which is called a, has nothing to do with anything that is stored."""
-    recipe = dataclasses.replace(RECIPE, pairs=True, anomalous=1.0, count=400)
-    letters, members, seeds = [], [], []
-    for k in range(recipe.count):
-        pair = recipe.stream(k, "pair")
-        members.append(int(pair.integers(2)))
-        letters.append(int(pair.integers(2)))
-        seeds.append(int(recipe.stream(k, "noise_seed").integers(2**31)))
-    for a, b in ((letters, members), (members, np.array(seeds) % 2), (letters, np.array(seeds) % 2)):
-        assert abs(np.corrcoef(a, b)[0, 1]) < 0.2
+def test_views_of_an_anomaly_tell_how_it_shows(made):
+    anomalous = [r for r in read_scans(made) if r["label"] == "anomalous"]
+    for record in anomalous:
+        views = record["views"].values()
+        assert record["anomaly"]["visible"] == any(v["visible"] for v in views)
+        for view in views:
+            assert view["visible"] == (view["area_mm2"] >= 150 and view["change"] >= 0.08)
+            assert view["standing_out"] >= 0
+    assert any(r["anomaly"]["visible"] for r in anomalous)
+
+
+def test_neither_names_nor_seeds_tell_the_label():
+    letters = [int(RECIPE.stream(k, "pair").integers(2)) for k in range(400)]
+    seeds = [int(RECIPE.stream(k, "noise_seed").integers(2**31)) % 2 for k in range(400)]
+    assert abs(np.mean(letters) - 0.5) < 0.1
+    assert abs(np.corrcoef(letters, seeds)[0, 1]) < 0.2
 
 
 def test_a_missing_file_is_made_again_and_a_torn_record_is_named(made, tmp_path):
@@ -176,7 +190,7 @@ def test_a_missing_file_is_made_again_and_a_torn_record_is_named(made, tmp_path)
 
     out = tmp_path / "copy"
     shutil.copytree(made, out)
-    (out / "raw" / "00002_side.tif").unlink()
+    (out / "raw" / "00002b_side.tif").unlink()
     simulate(RECIPE, out, report=quiet)
     assert hashes(out) == hashes(made)
     with pytest.raises(DataError, match="may grow, not shrink"):
@@ -189,7 +203,7 @@ def test_a_missing_file_is_made_again_and_a_torn_record_is_named(made, tmp_path)
 def test_a_mesh_that_fits_nowhere_is_told(tmp_path):
     write_stl(tmp_path / "big.stl", box((300, 300, 300)))
     said = []
-    recipe = dataclasses.replace(RECIPE, anomalous=1.0, count=1)
+    recipe = dataclasses.replace(RECIPE, count=1)
     summary = simulate(recipe, tmp_path / "set", insert=Import(str(tmp_path / "big.stl")), report=said.append)
     assert summary["no_place_found"] == 1
     assert "no place for one was found" in said[-1]
@@ -211,9 +225,9 @@ def test_a_baseline_on_statistics_sees_a_short_cut():
 
 
 def test_compass_layout(made, tmp_path):
-    assert compass.export(made, tmp_path, quiet) == 8
+    assert compass.export(made, tmp_path, quiet) == 16
     rows = (tmp_path / "meta.txt").read_text().splitlines()
-    assert len(rows) == 9
+    assert len(rows) == 17
     name = rows[1].split("\t")[0]
     for folder in compass.FOLDERS:
         assert (tmp_path / folder / f"{name}.png").is_file()
@@ -259,7 +273,7 @@ def test_broken_stl_is_refused(tmp_path):
 
 def test_a_mesh_takes_the_place_of_every_anomaly(tmp_path):
     write_stl(tmp_path / "bar.stl", box((6, 3, 2)))
-    recipe = dataclasses.replace(RECIPE, anomalous=1.0, count=2)
+    recipe = dataclasses.replace(RECIPE, count=2)
     simulate(recipe, tmp_path / "set", insert=Import(str(tmp_path / "bar.stl"), "lead"), report=quiet)
     hidden = [r["anomaly"]["materials"] for r in read_scans(tmp_path / "set") if "anomaly" in r]
     assert hidden

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from bagscan.core.errors import ConfigError, DataError
-from bagscan.simulate.anomalies import KINDS, SHAPES, VOLUMES_MM3, build_anomaly, imported, wanted_size
+from bagscan.simulate.anomalies import KINDS, SHAPES, SIZES, build_anomaly, imported, wanted_size
 from bagscan.simulate.assembly import AIR, OUTSIDE, Builder, join
 from bagscan.simulate.bags import KINDS as BAGS
 from bagscan.simulate.bags import build_bag
@@ -166,7 +166,7 @@ def test_bags_nest_and_hold_their_room(kind):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_anomalies_fit_their_place_and_nest(kind):
-    assert set(VOLUMES_MM3) == set(SHAPES) == set(KINDS)
+    assert set(SIZES["specks"].volumes_mm3) == set(SHAPES) == set(KINDS)
     rng = np.random.default_rng(4)
     built = 0
     for _ in range(40):

@@ -13,7 +13,6 @@ from bagscan.cli.machine import doctor
 from bagscan.cli.models import calibrate, evaluate, train
 from bagscan.cli.scanner import convert, export_compass, gallery, simulate, tip
 from bagscan.cli.screening import batch, screen
-from bagscan.cli.tables import benchmark
 from bagscan.cli.terminal import EXIT_USAGE, say
 from bagscan.core.extras import extra_of, how_to_install, or_make_setup
 from bagscan.export.commands import export
@@ -26,7 +25,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Find what does not belong in a bag's X-ray image, down to the sub-component.",
 )
-for command in (train, calibrate, evaluate, screen, batch, simulate, convert, tip, gallery, export, export_compass, benchmark, doctor, serve):
+for command in (train, calibrate, evaluate, screen, batch, simulate, convert, tip, gallery, export, export_compass, doctor, serve):
     app.command()(command)
 data_app = typer.Typer(no_args_is_help=True, help="Look at datasets before using them.")
 data_app.command("check")(data_check)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -41,9 +42,16 @@ def calibrate(
     """Choose the operating point on the validation split and store it beside the weights."""
     from dataclasses import asdict
 
+    from bagscan.training.detector_experiment import DetectorExperiment, calibrate_detector
     from bagscan.training.evaluate import calibrate_model
+    from bagscan.training.experiment import read_experiment
 
-    judged = calibrate_model(_joint_experiment(config, settings), model, max_fpr, say, level)
+    experiment = read_experiment(config, settings)
+    if isinstance(experiment, DetectorExperiment):
+        judged: Any = calibrate_detector(experiment, model, max_fpr, say)
+        level = "scan"
+    else:
+        judged = calibrate_model(_judged(experiment, config), model, max_fpr, say, level)
     assert judged.operating_point
     point = asdict(judged.operating_point)
     show(
@@ -69,25 +77,31 @@ def evaluate(
 ) -> None:
     """Score a model per segment, object and scan, with intervals and the controls beside them."""
     from bagscan.config import parse_mapping
+    from bagscan.core.files import write_whole
+    from bagscan.training.detector_experiment import DetectorExperiment, detector_summary, evaluate_detector
     from bagscan.training.evaluate import detection_summary, evaluate_detection, evaluate_model, summary
     from bagscan.training.experiment import DetectionExperiment, read_experiment
 
-    detection = read_experiment(config, settings)
-    if isinstance(detection, DetectionExperiment):
-        told = evaluate_detection(detection, model, part, out or model / "results.json", say)
+    given = read_experiment(config, settings)
+    if isinstance(given, DetectionExperiment):
+        told = evaluate_detection(given, model, part, out or model / "results.json", say)
         show(told, as_json, lambda: detection_summary(told))
         return
-    experiment = _joint_experiment(config, settings)
+    if isinstance(given, DetectorExperiment):
+        found = evaluate_detector(given, model, part, say)
+        write_whole(out or model.parent / "results.json", json.dumps(found, indent=1))
+        show(found, as_json, lambda: detector_summary(found))
+        return
+    experiment = _judged(given, config)
     other = parse_mapping(regioner, "--regioner") if regioner else None
     record = evaluate_model(experiment, model, part, out or model.parent / "results.json", say, other, everywhere, as_screened)
     show(record, as_json, lambda: summary(record))
 
 
-def _joint_experiment(config: Path, settings: list[str]) -> Any:
+def _judged(experiment: Any, config: Path) -> Any:
     from bagscan.core.errors import ConfigError
-    from bagscan.training.experiment import JUDGED, read_experiment
+    from bagscan.training.experiment import JUDGED
 
-    experiment = read_experiment(config, settings)
     if not isinstance(experiment, JUDGED):
-        raise ConfigError(f"{config}: this command needs a configuration of kind joint, multi_label or one_class")
+        raise ConfigError(f"{config}: this command needs a configuration of kind joint, multi_label, one_class or detector")
     return experiment

@@ -13,8 +13,8 @@ from bagscan.core.errors import ConfigError
 
 
 def simulate(
-    preset: Annotated[str, typer.Option(help="deei, lab, visible, twins, pairs, smoke or demo, or a recipe's YAML file.")] = "smoke",
-    count: Annotated[int | None, typer.Option(help="Scans (pairs: scenes); the preset's own number by default.")] = None,
+    preset: Annotated[str, typer.Option(help="deei, operational, second_scanner, pairs, smoke, demo or specks, or a recipe's YAML file.")] = "smoke",
+    count: Annotated[int | None, typer.Option(help="Scans, two of every scene, without and with its anomaly; the preset's own number by default.")] = None,
     seed: Annotated[int | None, typer.Option(help="Root of all random numbers; the preset's own by default.")] = None,
     workers: Annotated[int, typer.Option(min=1, help="Processes. Any number makes the same bytes.")] = 1,
     out: Annotated[Path, typer.Option(help="Folder of the data set; the same line resumes it.")] = Path("simulated"),

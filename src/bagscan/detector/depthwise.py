@@ -19,8 +19,7 @@ def quicken(module: nn.Module) -> nn.Module:
     """Give all depthwise convolutions of a module the fast gradients; weights and results stay what they are."""
     for child in module.modules():
         if isinstance(child, nn.Conv2d) and child.groups == child.in_channels == child.out_channels > 1 and child.dilation == (1, 1):
-            child.quick_forward = child.forward  # type: ignore[assignment]
-            child.forward = _Quick(child)  # type: ignore[method-assign]
+            child.forward = _Quick(child)  # type: ignore[method-assign, assignment]
     return module
 
 

@@ -73,7 +73,7 @@ def _cut_pixels(pixels, patch, top, left, matrix, gain_low, gain_high, log_table
         for j in range(side):
             y = matrix[0, 0] * i + matrix[0, 1] * j + matrix[0, 2]
             x = matrix[1, 0] * i + matrix[1, 1] * j + matrix[1, 2]
-            y0, x0 = int(math.floor(y)), int(math.floor(x))
+            y0, x0 = math.floor(y), math.floor(x)
             if y0 < 0 or x0 < 0 or y0 + 1 >= height or x0 + 1 >= width:
                 for k in range(out.shape[0]):
                     out[k, i, j] = 0
@@ -105,7 +105,7 @@ def _count_labels(labels, sets, matrix, counts):  # type: ignore[no-untyped-def]
             r, s = i * step + 0.5 * (step - 1), j * step + 0.5 * (step - 1)
             y = (matrix[0, 0] * r + matrix[0, 1] * s + matrix[0, 2]) / LABEL_STRIDE
             x = (matrix[1, 0] * r + matrix[1, 1] * s + matrix[1, 2]) / LABEL_STRIDE
-            y0, x0 = int(math.floor(y + 0.5)), int(math.floor(x + 0.5))
+            y0, x0 = math.floor(y + 0.5), math.floor(x + 0.5)
             if y0 < 0 or x0 < 0 or y0 >= height or x0 >= width:
                 continue
             row = labels[y0, x0]

@@ -69,6 +69,15 @@ def fpr_at_tpr(truth: np.ndarray, scores: np.ndarray, tpr: float) -> float:
     return float(fprs[np.searchsorted(tprs, tpr - 1e-12)])
 
 
+def tpr_at_fpr(truth: np.ndarray, scores: np.ndarray, fpr: float) -> float:
+    """The largest true-positive rate of any threshold that keeps to ``fpr``; NaN with one class."""
+    truth, scores = _checked(truth, scores)
+    if truth.all() or not truth.any():
+        return float("nan")
+    fprs, tprs, _ = roc_curve(truth, scores)
+    return float(tprs[np.searchsorted(fprs, fpr + 1e-12, side="right") - 1])
+
+
 @dataclass(frozen=True)
 class Confusion:
     """Counts at one threshold; a score at or above it is called anomalous."""

@@ -14,7 +14,7 @@ import numpy as np
 from scipy import ndimage
 
 from bagscan.simulate.anomalies import LIQUIDS, OPERATIONAL, POWDERS, Make, Sizes, build_anomaly, large_enough, room_share, wanted_size
-from bagscan.simulate.assembly import AIR, OUTSIDE, Assembly, Builder, filled, join
+from bagscan.simulate.assembly import OUTSIDE, Assembly, Builder, filled, join
 from bagscan.simulate.occupancy import BoxFinder, Grid, Occupancy, free_voxels, occupy
 
 MOST_OVERLAP = 0.005

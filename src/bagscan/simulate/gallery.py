@@ -33,7 +33,7 @@ def contact_sheets(out: Path, bags: int = 24, devices: int = 32, seed: int = 0, 
     cells = []
     for k in range(bags):
         what = plan(recipe, k)
-        cells.append((picture(build_scene(recipe, what, scanner.tunnel_mm), k), f"{what.family.device}{', anomaly' if what.anomalous else ''}"))
+        cells.append((picture(build_scene(recipe, what, scanner.tunnel_mm), k), f"{what.family.device}, {what.told_group}"))
         report(f"bag {k + 1} of {bags}")
     written = [_sheet(out / "bags.png", cells, 4)]
     cells = []

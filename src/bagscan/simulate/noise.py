@@ -114,7 +114,18 @@ def spread(field: np.ndarray, sigma_px: float) -> np.ndarray:
     if not sigma_px:
         return field
     weights = _pixel_weights(sigma_px)
-    return np.asarray(ndimage.correlate1d(field, weights / np.sqrt(np.square(weights).sum()), -1, mode="reflect"))
+    return np.asarray(ndimage.correlate1d(field, weights / np.sqrt(np.square(weights).sum()), -1, mode="wrap"))
+
+
+def unspread(field: np.ndarray, sigma_px: float) -> np.ndarray:
+    """(..., channels) with the correlation of :func:`spread` taken off: what an observer does who knows the noise (a prewhitening filter)."""
+    if not sigma_px:
+        return field
+    weights = _pixel_weights(sigma_px)
+    kernel = np.zeros(max(field.shape[-1], len(weights)))
+    kernel[: len(weights)] = weights / np.sqrt(np.square(weights).sum())
+    transfer = np.fft.rfft(np.roll(kernel, -(len(weights) // 2)))
+    return np.asarray(np.fft.irfft(np.fft.rfft(field, len(kernel)) / transfer, len(kernel))[..., : field.shape[-1]])
 
 
 def _pixel_weights(sigma_px: float) -> np.ndarray:

@@ -9,7 +9,7 @@ import numpy as np
 
 from bagscan.simulate.assembly import AIR, Assembly
 from bagscan.simulate.forward import line_positions, transmission
-from bagscan.simulate.noise import blurred, measure
+from bagscan.simulate.noise import blurred, measure, unspread
 from bagscan.simulate.raster import Rasteriser, Silhouette
 from bagscan.simulate.scanner import Profile, ViewGeometry
 from bagscan.simulate.scene import Scene
@@ -41,8 +41,8 @@ class Detectability:
 
     Attributes:
         cnr: (H, W) float32 contrast over noise of each pixel, both channels together.
-        area_cnr: of the whole, √Σ cnr²: what an observer reaches who knows the difference image
-            (a matched filter; ICRU Report 54).
+        area_cnr: of the whole: what an observer reaches who knows the difference image and how the noise of
+            neighbouring channels is correlated (a prewhitening matched filter; ICRU Report 54).
     """
 
     cnr: np.ndarray
@@ -125,7 +125,7 @@ def detectability(clean: np.ndarray, edited: np.ndarray, profile: Profile, view:
     """Contrast to noise of the difference of two (2, H, W) transmissions, blurred as the detector blurs."""
     response = profile.response
     distance = view.fan(np.zeros(1)).distance_mm
-    squared = np.zeros(clean.shape[1:])
+    squared, area = np.zeros(clean.shape[1:]), 0.0
     changed = np.flatnonzero((clean != edited).any((0, 2)))
     if not len(changed):
         return Detectability(squared.astype(np.float32), 0.0)
@@ -137,5 +137,7 @@ def detectability(clean: np.ndarray, edited: np.ndarray, profile: Profile, view:
         # left out, since an observer who knows the machine takes them off.
         level = (before + after) / 2 + profile.scatter.share * 0.5
         variance = level / air + (profile.noise.electronic / air) ** 2
-        squared[rows] += (before - after) ** 2 / variance
-    return Detectability(np.sqrt(squared).astype(np.float32), float(np.sqrt(squared.sum())))
+        contrast = (before - after) / np.sqrt(variance)
+        squared[rows] += contrast**2
+        area += float(np.square(unspread(contrast, profile.noise.spread_px)).sum())
+    return Detectability(np.sqrt(squared).astype(np.float32), float(np.sqrt(area)))

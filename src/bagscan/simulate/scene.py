@@ -206,7 +206,9 @@ def known_staging(collection: int, family: Family, staging: int, kinds: tuple[st
 def _stage(
     device: Assembly, name: str, kinds: tuple[str, ...], ways: tuple[str, ...], sizes: str, rng: np.random.Generator, make: Make
 ) -> Concealed | None:
-    return stage(device, usual_poses(name), kinds, ways, rng, SIZES[sizes], make, least_visible=sizes != "specks")
+    # A user's own mesh is as large as it is, and specks need not show.
+    least_visible = sizes != "specks" and make is build_anomaly
+    return stage(device, usual_poses(name), kinds, ways, rng, SIZES[sizes], make, least_visible)
 
 
 def plan(recipe: Recipe, index: int) -> Plan:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from bagscan.datasets.packed import FIRST_DEVICE, IGNORED, LABEL_STRIDE, MOST_DEVICES, PackedScene, PackedView
 from bagscan.detector.depthwise import quicken
@@ -103,9 +103,9 @@ class DetectorTask:
         self, network: DetectorNetwork, config: DetectorTaskConfig, train: Sequence[PackedScene], val: Sequence[PackedScene], kinds: int, devices: int
     ) -> None:
         self.config, self.kinds, self.devices = config, kinds, devices
-        self.network = quicken(network)
-        self.network.to(memory_format=torch.channels_last)
-        self.modules = {"network": self.network}
+        self.network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        quicken(self.network)
+        self.modules: dict[str, nn.Module] = {"network": network}
         self.views = [view for scene in train for view in scene.views]
         self.anomalous = [view for view in self.views if len(view.anomaly_points) and view.host >= 0]
         self.with_devices = [(view, k) for view in self.views for k, points in enumerate(view.device_points) if len(points)]
@@ -195,7 +195,10 @@ class DetectorTask:
     def validate(self) -> dict[str, float]:
         """Of whole views with true device masks: AUROC of devices, within the device, and how often its best place is right."""
         self.network.eval()
-        truth, scores, within, hits = [], [], [], []
+        truth: list[bool] = []
+        scores: list[float] = []
+        within: list[float] = []
+        hits: list[float] = []
         for _, view in self.val:
             if view.host < 0:
                 continue

@@ -5,13 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from bagscan.core.errors import ConfigError
 from bagscan.datasets.packed import PackedScene, pack, packed_categories, read_packed
+from bagscan.detector.calibration import calibrated
+from bagscan.detector.exported import UsableDetector
+from bagscan.detector.judging import judge_set
+from bagscan.detector.measures import measure
 from bagscan.detector.model import Detector
 from bagscan.detector.network import NetworkConfig
+from bagscan.runtime.load import load_model
 from bagscan.simulate.anomalies import KINDS
 from bagscan.simulate.devices import NAMES
 from bagscan.training.detector import DetectorTask, DetectorTaskConfig
@@ -72,3 +78,51 @@ def train_detector(experiment: DetectorExperiment, out: Path, report: Callable[[
         detector.save(out / "model")
 
     return run(task, experiment.loop, out, keep, report)
+
+
+def calibrate_detector(experiment: DetectorExperiment, folder: Path, max_fpr: float, report: Callable[[str], None] = print) -> Detector:
+    """Choose a detector's thresholds on the validation scenes of its sets, and store them beside the weights.
+
+    Args:
+        max_fpr: share of benign bags that may alarm.
+    """
+    usable = load_model(folder)
+    assert isinstance(usable, UsableDetector)
+    bags = [bag for name in experiment.sets for bag in judge_set(Path(name), usable, "val", report=report)]
+    detector = Detector.load(folder)
+    detector.thresholds, detector.operating_point = calibrated(bags, max_fpr)
+    detector.save(folder)
+    return detector
+
+
+def evaluate_detector(experiment: DetectorExperiment, folder: Path, part: str, report: Callable[[str], None] = print) -> dict[str, Any]:
+    """A detector's figures on one part of its sets, by group."""
+    usable = load_model(folder)
+    assert isinstance(usable, UsableDetector)
+    bags = [bag for name in experiment.sets for bag in judge_set(Path(name), usable, part, report=report)]
+    groups = sorted({bag.about["group"] for bag in bags})
+    told = {group: measure([bag for bag in bags if bag.about["group"] == group], usable.thresholds) for group in groups}
+    return {"model_id": usable.id, "part": part, "sets": list(experiment.sets), "groups": told, "all": measure(bags, usable.thresholds)}
+
+
+def detector_summary(told: dict[str, Any]) -> str:
+    """The figures for people: a row a group."""
+    columns = {
+        "scenes": "scenes",
+        "device_recall": "found",
+        "view_auroc": "AUROC view",
+        "device_auroc": "AUROC device",
+        "device_fpr_at_95": "FPR@95",
+        "within_auroc": "within",
+        "hit_at_1": "hit@1",
+        "segment_auroc": "segments",
+        "segment_darkness": "darkness",
+        "segment_tp_at_paper_fp": "TP@4.54",
+        "bag_tp": "bag TP",
+        "bag_fp": "bag FP",
+        "on_the_anomaly": "on it",
+    }
+    rows = [f"{'':18s}" + "".join(f"{title:>13s}" for title in columns.values())]
+    for name, group in (*told["groups"].items(), ("all", told["all"])):
+        rows.append(f"{name:18s}" + "".join(f"{group.get(key, float('nan')):13.3f}" for key in columns))
+    return "\n".join(rows)

@@ -115,7 +115,8 @@ def _optimizer(task: Task, config: LoopConfig) -> torch.optim.Optimizer:
 def _average(averaged: dict[str, nn.Module], live: dict[str, nn.Module], decay: float) -> None:
     for name, module in live.items():
         pairs = list(zip(averaged[name].state_dict().values(), module.state_dict().values(), strict=True))
-        torch._foreach_lerp_(*([pair[k] for pair in pairs if pair[0].is_floating_point()] for k in (0, 1)), 1 - decay)
+        means, values = ([pair[k] for pair in pairs if pair[0].is_floating_point()] for k in (0, 1))
+        torch._foreach_lerp_(means, values, 1 - decay)
         for mean, value in pairs:
             if not mean.is_floating_point():
                 mean.copy_(value)

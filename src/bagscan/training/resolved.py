@@ -13,7 +13,8 @@ from bagscan.core.errors import ConfigError
 from bagscan.core.files import write_whole
 from bagscan.datasets.splits import Split, read_split, write_split
 
-MAY_CHANGE = ("threads", "data.split", "training.loop.steps", "training.loop.patience", "training.loop.validate_every", "training.loop.checkpoint_every")
+OF_LOOP = ("steps", "cooldown", "patience", "validate_every", "checkpoint_every")
+MAY_CHANGE = ("threads", "pack_workers", "data.split", *(f"{of}loop.{name}" for of in ("", "training.") for name in OF_LOOP))
 
 
 def save_resolved(experiment: Any, kind: str, out: Path, split: Split | None = None) -> None:

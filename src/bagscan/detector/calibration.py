@@ -1,0 +1,54 @@
+"""A detector's thresholds, chosen on validation scenes that it was not trained on. No torch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+from sklearn.linear_model import LogisticRegression
+
+from bagscan.core import OperatingPoint
+from bagscan.core.errors import DataError
+from bagscan.detector.deciding import Thresholds
+from bagscan.detector.judging import JudgedBag
+from bagscan.detector.measures import bag_scores
+from bagscan.evaluation.operating_point import choose_operating_point, clopper_pearson
+
+OUTSIDE_SHARE = 0.1  # of the false alarms that may come from what lies on no device
+
+
+def calibrated(bags: Sequence[JudgedBag], max_fpr: float) -> tuple[Thresholds, OperatingPoint]:
+    """Log-odds of a view, and where devices and other regions alarm.
+
+    Args:
+        bags: of validation scenes. max_fpr: share of benign bags that may alarm.
+
+    Raises:
+        DataError: no bags of one of the two labels, or too few benign ones.
+    """
+    slope, offset = _line(bags)
+    thresholds = Thresholds(slope, offset)
+    truth = np.array([bag.anomalous for bag in bags])
+    devices, outside = bag_scores(bags, thresholds)
+    device = choose_operating_point(truth, devices, max_fpr * (1 - OUTSIDE_SHARE), "val", "scan").threshold
+    beyond = choose_operating_point(truth, outside, max(max_fpr * OUTSIDE_SHARE, 1.5 / max(1, (~truth).sum())), "val", "scan").threshold
+    thresholds = replace(thresholds, device=device, outside=beyond)
+    false = int(((devices >= device) | (outside >= beyond))[~truth].sum())
+    n = int((~truth).sum())
+    return thresholds, OperatingPoint(0.5, f"max_fpr={max_fpr} per scan", "val", false / n, clopper_pearson(false, n))
+
+
+def _line(bags: Sequence[JudgedBag]) -> tuple[float, float]:
+    """Slope and offset of log-odds over logits of single views (Platt 1999), of devices that were found."""
+    truth, logits = [], []
+    for bag in bags:
+        for view in bag.views:
+            for device in view.devices:
+                if device.found is not None and (view.visible or not device.host):
+                    truth.append(device.host)
+                    logits.append(float(view.seen.logits[device.found]))
+    if len(set(truth)) < 2:
+        raise DataError("calibration needs devices with and without something hidden that the detector finds: train it longer, or take more scenes")
+    line = LogisticRegression(C=1e3, class_weight="balanced").fit(np.array(logits)[:, None], np.array(truth))
+    return float(line.coef_[0, 0]), float(line.intercept_[0])
