@@ -8,6 +8,7 @@ import re
 import sys
 from pathlib import Path
 
+from bagscan.detector.network import NetworkConfig
 from bagscan.model_config import InputConfig, ModelConfig
 from bagscan.registry import KINDS, names, part
 from bagscan.service.settings import ServiceConfig
@@ -15,6 +16,8 @@ from bagscan.simulate.scene import Recipe
 from bagscan.training.augment import AugmentConfig
 from bagscan.training.data import DataConfig, SourceConfig
 from bagscan.training.detection import DetectionTrainingConfig
+from bagscan.training.detector import DetectorTaskConfig
+from bagscan.training.detector_experiment import DetectorExperiment
 from bagscan.training.experiment import DetectionExperiment, Experiment, SegmentationExperiment
 from bagscan.training.joint import JointConfig
 from bagscan.training.loop import LoopConfig
@@ -37,6 +40,9 @@ CLASSES = {
     "`training`, kind ssn": SSNTrainingConfig,
     "top level, kind detection": DetectionExperiment,
     "`training`, kind detection": DetectionTrainingConfig,
+    "top level, kind detector": DetectorExperiment,
+    "`network`, kind detector": NetworkConfig,
+    "`training`, kind detector": DetectorTaskConfig,
     "top level, kind multi_label": MultiLabelExperiment,
     "`training`, kind multi_label": MultiLabelConfig,
     "top level, kind one_class": OneClassExperiment,

@@ -67,7 +67,7 @@ def test_scores_do_not_depend_on_the_number_of_threads(simulated_root):
     from bagscan.model_folder import SHIPPED
 
     screener = Screener.load(SHIPPED / "raw", 0.9)
-    scan = read_scan(simulated_root / "raw" / "00001_below.tif")
+    scan = read_scan(simulated_root / "raw" / "00001a_below.tif")
     before = torch.get_num_threads()
     told = []
     for threads in (1, 2):

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from safetensors.numpy import load_file
 from typer.testing import CliRunner
 
 from bagscan.cli import app
@@ -27,7 +28,9 @@ from bagscan.model_folder import shipped_models, write_files
 from bagscan.reporting import folder
 from bagscan.reporting.findings import report_row
 from bagscan.reporting.folder import screen_folder
-from bagscan.screening import Screener, outline, upsample_labels
+from bagscan.runtime.load import load_model
+from bagscan.examining import upsample_labels
+from bagscan.screening import Screener, outline
 from bagscan.training.experiment import read_experiment
 
 run = CliRunner().invoke
@@ -292,14 +295,13 @@ def test_a_bag_that_is_clear_since_nothing_was_judged_is_told_apart(tiny_model, 
     for name, source in (("7_below", 0), ("7_side", 1), ("8_below", 1), ("8_side", 1)):
         (tmp_path / "scans" / f"{name}.png").write_bytes(scans[source].read_bytes())
     nothing = read_scan(scans[1]).views[0].pixels
-    judge = Screener.regions_and_scores
+    examine = Model.examine
 
-    def finds_none_in_one(self, view):
-        if np.array_equal(view.pixels, nothing):
-            return np.full(view.shape, -1, np.int32), np.zeros(0, np.float32)
-        return judge(self, view)
+    def finds_none_in_one(self, views):
+        blind = np.full(nothing.shape[1:], -1, np.int32), np.zeros(0, np.float32)
+        return [blind if np.array_equal(view.pixels, nothing) else examine(self, [view])[0] for view in views]
 
-    monkeypatch.setattr(Screener, "regions_and_scores", finds_none_in_one)
+    monkeypatch.setattr(Model, "examine", finds_none_in_one)
     tally = screen_folder([tmp_path / "scans"], [tiny_model], tmp_path / "out", lambda _: None)
     assert (tally["nothing_judged"], tally["half_judged"]) == (1, 1)
     first, second = json.loads((tmp_path / "out" / "findings.json").read_text())
@@ -521,8 +523,8 @@ def test_the_model_that_comes_along_screens_simulated_bags(simulated_root, tmp_p
     """No --model: the shipped one, its weights in 16 bits, its operating point beside them."""
     ids = {}
     for place in shipped_models():
-        shipped = Model.load(place)
-        assert shipped.half_weights
+        shipped = load_model(place)
+        assert {v.dtype for v in load_file(place / "weights.safetensors").values() if v.dtype.kind == "f"} == {np.dtype("float16")}
         assert (place / "weights.safetensors").stat().st_size < 12e6
         assert shipped.operating_point
         ids[place.name] = shipped.id

@@ -284,7 +284,7 @@ def test_the_index_does_not_hold_the_archive_in_memory(tmp_path):
 
 def test_the_command_line_says_the_same_as_screen(simulated_root, tmp_path):
     """With the shipped models: the fourth path that gives the same findings."""
-    paths = [str(simulated_root / "raw" / f"0000{n}_{view}.tif") for n in range(2) for view in ("below", "side")]
+    paths = [str(simulated_root / "raw" / f"00000{n}_{view}.tif") for n in "ab" for view in ("below", "side")]
     folder = tmp_path / "scans"
     folder.mkdir()
     for path in paths:

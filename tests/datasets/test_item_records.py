@@ -108,6 +108,6 @@ def test_a_cut_widens_the_mask_by_what_is_taped_to_it(simulated_root):
 
 
 def test_a_set_that_is_not_there_is_told_with_the_line_that_makes_it(tmp_path):
-    for folder, preset in (("lab", "lab"), ("visible_700", "visible"), ("mine", "deei")):
+    for folder, preset in (("operational", "operational"), ("demo_400", "demo"), ("mine", "deei")):
         with pytest.raises(DataError, match=f"--preset {preset} --out {tmp_path / folder}"):
             simulated.load(tmp_path / folder)

@@ -430,13 +430,10 @@ def test_twins_are_drawn_alike_and_differ_by_the_anomaly_alone(tmp_path):
 
     recipe = Recipe(
         devices=("phone",),
-        count=6,
+        count=12,
         seed=5,
         profile="g640_coarse",
         parts={"train": 2, "val": 1},
-        anomalous=1.0,
-        pairs=True,
-        twins=True,
         ways=("cavity_insert",),
         items=(0, 1),
         more_devices=0.0,
@@ -465,7 +462,7 @@ def test_twins_are_drawn_alike_and_differ_by_the_anomaly_alone(tmp_path):
     assert torch.allclose(one[:2, away], other[:2, away], atol=5e-3)
     assert not torch.allclose(one[:2, ~away], other[:2, ~away], atol=5e-3)
     assert presence.any()
-    with pytest.raises(ConfigError, match="preset twins"):
+    with pytest.raises(ConfigError, match="none are there"):
         JointTask(model, [s for s in samples if s.annotations], samples, experiment.training)
 
 

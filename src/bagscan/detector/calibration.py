@@ -13,8 +13,9 @@ from bagscan.core.errors import DataError
 from bagscan.detector.deciding import Thresholds
 from bagscan.detector.judging import JudgedBag
 from bagscan.detector.measures import bag_scores
-from bagscan.evaluation.operating_point import choose_operating_point, clopper_pearson
+from bagscan.evaluation.operating_point import clopper_pearson
 
+MARGIN = 0.2  # above the highest benign score, where none may alarm
 OUTSIDE_SHARE = 0.1  # of the false alarms that may come from what lies on no device
 
 
@@ -31,12 +32,22 @@ def calibrated(bags: Sequence[JudgedBag], max_fpr: float) -> tuple[Thresholds, O
     thresholds = Thresholds(slope, offset)
     truth = np.array([bag.anomalous for bag in bags])
     devices, outside = bag_scores(bags, thresholds)
-    device = choose_operating_point(truth, devices, max_fpr * (1 - OUTSIDE_SHARE), "val", "scan").threshold
-    beyond = choose_operating_point(truth, outside, max(max_fpr * OUTSIDE_SHARE, 1.5 / max(1, (~truth).sum())), "val", "scan").threshold
+    device = _above(devices[~truth], max_fpr * (1 - OUTSIDE_SHARE))
+    beyond = _above(outside[~truth], max_fpr * OUTSIDE_SHARE)
     thresholds = replace(thresholds, device=device, outside=beyond)
     false = int(((devices >= device) | (outside >= beyond))[~truth].sum())
     n = int((~truth).sum())
     return thresholds, OperatingPoint(0.5, f"max_fpr={max_fpr} per scan", "val", false / n, clopper_pearson(false, n))
+
+
+def _above(benign: np.ndarray, share: float) -> float:
+    """A threshold that at most a share of benign scores reach, midway between two of them: scores pass through a sigmoid."""
+    if not len(benign):
+        raise DataError("calibration needs benign bags")
+    ordered = np.append(np.sort(benign), benign.max() + MARGIN)
+    last_below = len(benign) - int(share * len(benign) + 1e-9) - 1
+    higher = ordered[np.searchsorted(ordered, ordered[last_below], side="right")]
+    return float((ordered[last_below] + higher) / 2)
 
 
 def _line(bags: Sequence[JudgedBag]) -> tuple[float, float]:

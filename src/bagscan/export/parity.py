@@ -13,8 +13,11 @@ import torch
 from bagscan.core import View
 from bagscan.core.errors import ModelError, ReadError
 from bagscan.core.extras import how_to_install
+from bagscan.detector.exported import KIND
+from bagscan.export.detector_parity import verify_detector
 from bagscan.formats import find_scans, read_scan
 from bagscan.model import Model
+from bagscan.model_folder import read_description
 from bagscan.regions import instances
 from bagscan.runtime.engines import ENGINES, installed, read_graphs
 from bagscan.runtime.exported import ExportedModel, filled, graphs_of
@@ -43,6 +46,8 @@ def verify(folder: str | Path, scans: Sequence[Path] = (), sizes: Sequence[tuple
     Raises:
         ModelError: it was never exported.
     """
+    if read_description(folder)["model"].get("kind") == KIND:
+        return verify_detector(Path(folder), scans, sizes)
     models = {name: load_model(folder, name) for name in RUNTIMES if installed(name)}
     reference, plain = models.pop(TORCH), Model.load(folder)
     if not isinstance(reference, ExportedModel):
@@ -171,7 +176,7 @@ def _summed(rows: Sequence[dict[str, float]]) -> dict[str, Any]:
 def table(told: dict[str, Any]) -> str:
     """What :func:`verify` found, for people."""
     rows = ["runtime       views  regions  scores differ  flipped  pixels in another region  ms a view"]
-    for name, one in (told["runtimes"] | {"torch alone": told["torch alone"]}).items():
+    for name, one in (told["runtimes"] | {k: told[k] for k in ("torch alone",) if k in told}).items():
         rows.append(f"{name:<12}{one['views']:7}{one['regions']:9}{one['scores_differ']:15.1e}{one['flipped']:9}{one['pixels_differ']:26.1e}{one['ms_per_view']:11}")
     verdict = "all runtimes agree with torch" if told["agree"] else "runtimes disagree"
     return "\n".join([*rows, f"{verdict}: within {told['tolerance']:g} on {len(told['sizes'])} sizes, one view and {BATCH} at once ('torch alone' cuts by itself, as in training)"])

@@ -3,10 +3,10 @@
 ::
 
     recipe.json                     what the set is made of; a folder holds one recipe
-    raw/00000_below.tif             low, high, zeff: 16 bits, air as in the profile
-    colour/00000_below.png          pseudo-colour
-    detectability/00000_below.tif   contrast to noise of the anomaly, hundredths
-    truth/00000_below.json          COCO: objects, components, anomaly
+    raw/00000a_below.tif             low, high, zeff: 16 bits, air as in the profile
+    colour/00000a_below.png          pseudo-colour
+    detectability/00000a_below.tif   contrast to noise of the anomaly, hundredths
+    truth/00000a_below.json          COCO: objects, components, anomaly
     scans/00000.json                what was drawn, seeds, hashes, statistics; written last
     annotations_train.json ...      COCO of every part, merged
     dataset.json                    counts, strata, the trivial baseline

@@ -45,9 +45,16 @@ def save_checkpoint(path: Path, modules: dict[str, nn.Module], optimizer: torch.
 
 
 def read_progress(path: Path) -> dict[str, Any]:
-    """The progress alone of what :func:`save_checkpoint` wrote."""
-    with safe_open(path, framework="pt") as file:
-        progress: dict[str, Any] = json.loads(file.metadata()["progress"])
+    """The progress alone of what :func:`save_checkpoint` wrote.
+
+    Raises:
+        ModelError: the file is torn.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            progress: dict[str, Any] = json.loads(file.metadata()["progress"])
+    except (SafetensorError, OSError, KeyError) as error:
+        raise ModelError(f"{path} is not a checkpoint: {error}; delete it to start again") from error
     return progress
 
 

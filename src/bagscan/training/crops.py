@@ -50,7 +50,7 @@ class Crops:
         self.by_scanner = _members(self.samples, lambda sample: sample.record.scanner)
         self.twin = {_scene(sample): sample for sample in self.samples if not sample.annotations} if config.twins else {}
         if config.twins and not any(_scene(sample) in self.twin for sample in self.samples if sample.annotations):
-            raise ConfigError("training.twins needs a set that holds them: bagscan simulate --preset twins")
+            raise ConfigError("training.twins needs a simulated set, whose scans come in pairs; none are there")
         self.by_label = _members(self.samples, lambda sample: str(bool(sample.annotations)))
 
     def batch(self, count: int, rng: np.random.Generator) -> list[Crop]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -64,13 +65,18 @@ def packed_scenes(sets: tuple[str, ...], workers: int, report: Callable[[str], N
     return {part: [s for root in roots for s in read_packed(root, (part,))] for part in ("train", "val")}, categories
 
 
+def _devices_among(categories: tuple[str, ...]) -> int:
+    """How many devices stand behind the kinds of anomaly; components of the same names, a phone's camera, come later."""
+    return len(list(itertools.takewhile(NAMES.__contains__, categories[len(KINDS) :])))
+
+
 def train_detector(experiment: DetectorExperiment, out: Path, report: Callable[[str], None] = print) -> dict[str, float]:
     """Train a detector; the best so far is always in ``out/model``."""
     torch.manual_seed(experiment.loop.seed)
     save_resolved(experiment, "detector", out)
     scenes, categories = packed_scenes(experiment.sets, experiment.pack_workers, report)
     report(f"{len(scenes['train'])} scenes to train on, {len(scenes['val'])} to validate on")
-    detector = Detector.new(experiment.network, categories, len(KINDS), sum(name in NAMES for name in categories))
+    detector = Detector.new(experiment.network, categories, len(KINDS), _devices_among(categories))
     task = DetectorTask(detector.network, experiment.training, scenes["train"], scenes["val"], detector.kinds, detector.devices)
 
     def keep(scores: dict[str, float]) -> None:

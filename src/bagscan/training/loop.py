@@ -237,8 +237,9 @@ def run(
 
 def _start_of(path: Path, stable: Path, config: LoopConfig) -> Path:
     """The checkpoint to go on from: where less was planned before, the one from before that plan's cooldown."""
-    longer = read_progress(path).get("steps", config.steps) < config.steps
-    return stable if config.cooldown and longer and stable.exists() else path
+    if not (config.cooldown and stable.exists()):
+        return path
+    return stable if read_progress(path).get("steps", config.steps) < config.steps else path
 
 
 def trained_s(out: Path) -> float:

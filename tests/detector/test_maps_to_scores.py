@@ -1,0 +1,97 @@
+"""From maps to devices, bags and scores: known answers on made-up views."""
+
+import numpy as np
+import pytest
+
+from bagscan.core import Regions
+from bagscan.detector.deciding import SeenView, Thresholds, devices_of, region_scores
+from bagscan.detector.devices import FoundDevice, find_devices, match_views
+
+
+def square(top, left, side=6, shape=(24, 30)):
+    mask = np.zeros(shape, bool)
+    mask[top : top + side, left : left + side] = True
+    return mask
+
+
+def chances(*masks):
+    return np.stack([np.where(mask, 0.9, 0.02) for mask in masks])
+
+
+def test_devices_are_the_connected_cells_of_their_class():
+    found = find_devices(chances(square(2, 2) | square(14, 20), square(2, 20)), np.zeros((24, 30)))
+    assert sorted((d.category, int(d.mask.sum())) for d in found) == [(0, 36), (0, 36), (1, 36)]
+    assert all(d.confidence == pytest.approx(0.9) for d in found)
+
+
+def test_two_that_touch_come_apart_where_the_contact_says_so():
+    both = square(2, 2, 8) | square(2, 10, 8)
+    contact = np.zeros((24, 30))
+    assert len(find_devices(chances(both), contact)) == 1
+    contact[2:10, 9:11] = 0.9
+    found = find_devices(chances(both), contact)
+    assert sorted(int(d.mask.sum()) for d in found) == [64, 64], "the contact's cells go back to the nearer device"
+
+
+def test_specks_are_no_devices_and_one_place_is_one_device():
+    assert find_devices(chances(square(2, 2, 2)), np.zeros((24, 30))) == []
+    twice = np.stack([np.where(square(2, 2), 0.6, 0.0), np.where(square(2, 2), 0.9, 0.0)])
+    assert [d.category for d in find_devices(twice, np.zeros((24, 30)))] == [1]
+
+
+def test_an_empty_view_holds_no_devices():
+    assert find_devices(np.zeros((6, 24, 30)), np.zeros((24, 30))) == []
+    assert match_views([], []) == []
+
+
+def test_devices_are_matched_by_where_they_lie_along_the_belt():
+    first = [FoundDevice(0, square(2, 2), 0.9), FoundDevice(1, square(15, 4), 0.9)]
+    second = [FoundDevice(1, square(15, 20), 0.9), FoundDevice(0, square(3, 11), 0.9)]
+    assert sorted(match_views(first, second)) == [(0, 1), (1, 0)]
+    assert sorted(match_views(first, second[:1]), key=str) == [(0, None), (1, 0)]
+    assert match_views(first[:1], second[:1]) == [(0, None), (None, 0)]
+
+
+def seen(logits, heights, device_of, devices=None):
+    devices = devices if devices is not None else [FoundDevice(0, square(2, 2), 0.9)] * len(logits)
+    n = len(heights)
+    return SeenView(
+        np.zeros((24, 30), np.float32),
+        tuple(devices),
+        np.array(logits, np.float32),
+        Regions(np.zeros((1, 1), np.int32), n, "superpixel"),
+        np.array(heights, np.float32),
+        np.array(device_of),
+        np.zeros((8, 24, 30), np.float32),
+    )
+
+
+AT = Thresholds(slope=1.0, offset=0.0, device=2.0, outside=3.0, margin=0.5, lesser=2.0)
+
+
+def test_both_views_of_a_device_are_added():
+    bag = [seen([1.5], [0.0], [0]), seen([1.0], [0.0], [0])]
+    assert [d.log_odds for d in devices_of(bag, AT)] == [pytest.approx(2.5)]
+    assert [d.log_odds for d in devices_of(bag[:1], AT)] == [pytest.approx(1.5)]
+
+
+def test_an_alarming_device_points_at_its_best_places_alone():
+    one = region_scores([seen([3.0], [1.0, 0.8, -2.0, 5.0], [0, 0, 0, -1])], AT)[0]
+    assert (one >= 0.5).tolist() == [True, True, False, True], "within the margin; far behind; off any device above its own threshold"
+    quiet = region_scores([seen([1.0], [1.0, 0.8, -2.0, 2.0], [0, 0, 0, -1])], AT)[0]
+    assert not (quiet >= 0.5).any()
+    assert quiet[0] == quiet[1] > quiet[2]
+
+
+def test_a_view_pair_alarms_together_and_the_weaker_view_stays_quiet():
+    strong, weak = region_scores([seen([4.0], [1.0], [0]), seen([-1.0], [1.0], [0])], AT)
+    assert strong[0] >= 0.5
+    assert weak[0] < 0.5
+    both = region_scores([seen([1.5], [1.0], [0]), seen([1.0], [1.0], [0])], AT)
+    assert all(scores[0] >= 0.5 for scores in both), "neither alone, but together"
+
+
+def test_a_bag_without_devices_is_judged_all_the_same():
+    scores = region_scores([seen([], [4.0, 1.0], [-1, -1])], AT)[0]
+    assert (scores >= 0.5).tolist() == [True, False]
+    assert np.isfinite(scores).all()

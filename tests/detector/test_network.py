@@ -1,0 +1,81 @@
+"""The network and its fast gradients."""
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from bagscan.backbones import create_backbone
+from bagscan.detector.depthwise import quicken
+from bagscan.detector.network import DetectorNetwork, NetworkConfig, judged
+
+
+@pytest.mark.parametrize(("kernel", "stride", "size"), [(3, 1, 12), (3, 2, 12), (5, 1, 9), (5, 2, 10), (5, 2, 11)])
+def test_fast_depthwise_gradients_are_those_of_torch(kernel, stride, size):
+    torch.manual_seed(0)
+    plain = nn.Conv2d(8, 8, kernel, stride, kernel // 2, groups=8)
+    quick = quicken(nn.Sequential(copy.deepcopy(plain)))
+    x = torch.randn(3, 8, size, size + 2)
+    grads = []
+    for net in (plain, quick):
+        own = x.clone().requires_grad_()
+        out = net(own)
+        (out * torch.linspace(-1, 1, out.numel()).view_as(out)).sum().backward()
+        grads.append((out, own.grad, *(p.grad for p in net.parameters())))
+    for one, other in zip(*grads, strict=True):
+        assert torch.allclose(one, other, atol=1e-4, rtol=1e-4)
+
+
+def test_a_backbone_learns_the_same_with_them():
+    torch.manual_seed(0)
+    plain, _, _ = create_backbone("test_efficientnet", 4)
+    quick = quicken(copy.deepcopy(plain))
+    x = torch.randn(2, 4, 64, 64)
+    for net in (plain, quick):
+        sum(m.square().mean() for m in net(x)).backward()
+    for (name, one), other in zip(plain.named_parameters(), quick.parameters(), strict=True):
+        if one.grad.norm() > 1e-4:
+            assert torch.allclose(one.grad, other.grad, rtol=2e-3, atol=1e-5), name
+
+
+@pytest.fixture(scope="module")
+def network():
+    torch.manual_seed(0)
+    return DetectorNetwork(NetworkConfig("test_efficientnet", pretrained=False, width=16, categories=tuple("abcdef"))).eval()
+
+
+def test_maps_have_a_cell_of_eight_pixels(network):
+    with torch.no_grad():
+        maps = network(torch.zeros(2, 4, 128, 192))
+    assert maps.categories.shape == (2, 6, 16, 24)
+    assert maps.anomaly.shape == maps.contact.shape == (2, 1, 16, 24)
+    assert maps.coarse.shape[-2:] == (2, 3)
+
+
+def test_a_verdict_sees_its_device_and_what_is_near_alone(network):
+    torch.manual_seed(1)
+    anomaly, fine, coarse = torch.randn(1, 1, 16, 24), torch.randn(1, 16, 16, 24), torch.zeros(1, 64, 2, 3)
+    device = torch.zeros(2, 1, 16, 24)
+    device[0, :, 2:6, 2:6] = device[1, :, 8:14, 12:20] = 1
+    with torch.no_grad():
+        both = judged(network.verdict, anomaly, fine, coarse, device)
+        alone = judged(network.verdict, anomaly, fine, coarse, device[1:])
+        anomaly[..., :8, :10] += 5
+        after = judged(network.verdict, anomaly, fine, coarse, device)
+    assert both.shape == (2,)
+    assert both[1] == pytest.approx(float(alone[0]), abs=1e-5)
+    assert after[1] == pytest.approx(float(both[1]), abs=1e-5)
+    assert after[0] > both[0] + 1
+
+
+def test_the_fold_loses_no_pixel(network):
+    """One bright pixel changes what comes out, wherever in its block of two by two it lies."""
+    still = torch.zeros(1, 4, 64, 64)
+    with torch.no_grad():
+        base = network(still).fine
+        for y, x in ((20, 20), (20, 21), (21, 20), (21, 21)):
+            lit = still.clone()
+            lit[0, 0, y, x] = 50
+            assert not np.allclose(network(lit).fine, base)

@@ -1,0 +1,185 @@
+"""A detector from its sets to its findings: packed, trained, resumed, calibrated, exported, screened."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from bagscan.cli import app
+from bagscan.core import Decision, Scan
+from bagscan.core.errors import ConfigError, DataError, ModelError
+from bagscan.datasets.packed import FIRST_DEVICE, packed_categories, read_packed
+from bagscan.detector.judging import judge_set
+from bagscan.detector.measures import measure
+from bagscan.detector.model import Detector
+from bagscan.export.graphs import export_onnx
+from bagscan.export.parity import verify
+from bagscan.formats import read_scan
+from bagscan.runtime.load import load_model
+from bagscan.screening import Screener
+from bagscan.simulate.anomalies import KINDS
+from bagscan.simulate.dataset import simulate
+from bagscan.simulate.scene import Recipe
+from bagscan.training.detector import CropBatch, Targets
+from bagscan.training.detector_experiment import calibrate_detector, packed_scenes, train_detector
+from bagscan.training.experiment import read_experiment
+from bagscan.training.loop import LoopConfig, learning_rate_at
+
+SILENT = lambda _: None  # noqa: E731
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """A set of ten scenes, two devices, a coarse scanner."""
+    root = tmp_path_factory.mktemp("sets") / "set"
+    recipe = Recipe(("phone", "bottle"), count=40, seed=5, profile="g640_coarse", parts={"train": 2, "val": 3}, items=(1, 2), more_devices=0.0)
+    simulate(recipe, root, report=SILENT)
+    return root
+
+
+@pytest.fixture(scope="module")
+def config(made, tmp_path_factory):
+    path = tmp_path_factory.mktemp("config") / "tiny.yaml"
+    path.write_text(
+        f"kind: detector\nsets: [{made}]\npack_workers: 1\nthreads: 1\n"
+        "network: {backbone: test_efficientnet, pretrained: false, width: 16}\n"
+        "training: {crop_px: 64, batch: 8, val_views: 6}\n"
+        "loop: {steps: 4, warmup: 1, cooldown: 2, validate_every: 2, checkpoint_every: 2, ema: 0.5}\n"
+    )
+    return path
+
+
+@pytest.fixture(scope="module")
+def trained(config, tmp_path_factory):
+    """Long enough to find devices, though not what is hidden in them."""
+    out = tmp_path_factory.mktemp("run") / "run"
+    longer = ["loop.steps=160", "loop.cooldown=40", "loop.validate_every=160", "loop.learning_rate=0.004", "loop.ema=0.9", "loop.warmup=10"]
+    train_detector(read_experiment(config, longer), out, SILENT)
+    return out
+
+
+def test_packed_scenes_hold_what_the_set_holds(made):
+    scenes, categories = packed_scenes((str(made),), 1, SILENT)
+    assert categories[: len(KINDS)] == KINDS
+    assert categories[len(KINDS) : len(KINDS) + 2] == ("bottle", "phone")
+    assert {s.about["part"] for part in scenes.values() for s in part} == {"train", "val"}
+    for scene in scenes["train"]:
+        for view in scene.views:
+            assert view.labels.shape[1:] == tuple(-(-n // 2) for n in view.pixels.shape[1:])
+            kind = categories.index(scene.about["kind"])
+            marked = [(view.sets[view.labels[k]] == kind).any(-1) for k in (0, 1)]
+            assert not marked[0].any()
+            assert marked[1].any() == bool(len(view.anomaly_points))
+            host = (view.sets[view.labels[0]] == FIRST_DEVICE + view.host).any(-1)
+            assert host.sum() > 0
+
+
+def test_a_set_is_packed_once_and_named_alike(made):
+    before = {p: p.stat().st_mtime_ns for p in (made / "packed").glob("*.npy")}
+    packed_scenes((str(made),), 1, SILENT)
+    assert before == {p: p.stat().st_mtime_ns for p in (made / "packed").glob("*.npy")}
+    assert packed_categories(made) == tuple(json.loads((made / "packed" / "categories.json").read_text()))
+
+
+def test_sets_of_other_categories_are_refused(made, tmp_path):
+    other = tmp_path / "other"
+    (other / "packed").mkdir(parents=True)
+    (other / "scans").symlink_to(made / "scans")
+    (other / "packed" / "categories.json").write_text('["gun"]')
+    for path in (made / "packed").glob("0*"):
+        (other / "packed" / path.name).symlink_to(path)
+    with pytest.raises(ConfigError):
+        packed_scenes((str(made), str(other)), 1, SILENT)
+    with pytest.raises(DataError):
+        packed_scenes((str(tmp_path / "nothing"),), 1, SILENT)
+
+
+def test_what_changed_beside_the_anomaly_is_ignored_and_devices_of_one_class_touch():
+    counts = torch.zeros(1, 128, 8, 8, dtype=torch.uint8)
+    counts[0, 0, 2, 2] = 16  # an anomaly
+    counts[0, 127, 5, 5] = 16
+    counts[0, 2, :, :] = 16  # class of both devices
+    counts[0, FIRST_DEVICE, :, :4] = counts[0, FIRST_DEVICE + 1, :, 4:] = 16
+    target = Targets.of(CropBatch(torch.zeros(1), counts, torch.tensor([1])), list("abc"), 2, 1)
+    assert target.anomaly[0, 0, 2, 2] == 1
+    assert target.ignored[0, 0, 5, 5] == 1
+    assert target.host[0, 0, 0].tolist() == [0, 0, 0, 0, 1, 1, 1, 1]
+    assert target.contact[0, 0, 3].tolist() == [0, 0, 0, 1, 1, 0, 0, 0]
+
+
+def test_a_run_goes_on_after_a_kill_and_with_more_steps_from_before_the_cooldown(config, tmp_path):
+    rates = [learning_rate_at(i, LoopConfig(steps=10, warmup=2, cooldown=4, learning_rate=1.0)) for i in range(10)]
+    assert rates == pytest.approx([0.5, 1, 1, 1, 1, 1, 1, 0.75, 0.5, 0.25])
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    train_detector(read_experiment(config, ["loop.steps=6"]), whole, SILENT)
+    train_detector(read_experiment(config), parts, SILENT)  # cools down from step 2 on
+    said = []
+    train_detector(read_experiment(config, ["loop.steps=6"]), parts, said.append)
+    assert any("resuming at step 2 of 6" in line for line in said)
+    steps = [[json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()] for out in (whole, parts)]
+    losses = [{line["step"]: line["loss"] for line in lines if "loss" in line} for lines in steps]
+    assert losses[0].keys() == losses[1].keys() == set(range(1, 7))
+    assert list(losses[0].values()) == pytest.approx(list(losses[1].values()), rel=1e-3)
+
+
+def test_a_model_folder_comes_back_and_all_runtimes_agree(trained, made, tmp_path):
+    folder = trained / "model"
+    detector = Detector.load(folder)
+    assert detector.network.config.categories[: len(KINDS)] == KINDS
+    assert (detector.kinds, detector.devices) == (len(KINDS), 2)
+    detector.save(tmp_path / "again")
+    again = Detector.load(tmp_path / "again")
+    assert all(torch.equal(a, b) for a, b in zip(detector.network.state_dict().values(), again.network.state_dict().values(), strict=True))
+    with pytest.raises(ModelError):
+        load_model(tmp_path / "again", "onnxruntime")
+    export_onnx(tmp_path / "again")
+    told = verify(tmp_path / "again", sizes=((96, 128), (75, 131)))
+    assert told["agree"], told
+    (tmp_path / "again" / "weights.safetensors").write_bytes(b"torn")
+    with pytest.raises(ModelError):
+        Detector.load(tmp_path / "again")
+
+
+def test_calibration_keeps_to_its_share_of_false_alarms_and_bags_are_screened(config, trained, made):
+    folder = trained / "model"
+    with pytest.raises(ModelError):
+        Screener.load(folder)
+    calibrate_detector(read_experiment(config), folder, 0.25, SILENT)
+    usable = load_model(folder, "torch")
+    assert usable.operating_point.chosen_on_split == "val"
+    assert usable.operating_point.expected_fpr <= 0.35
+    bags = judge_set(made, usable, "val", report=SILENT)
+    told = measure(bags, usable.thresholds)
+    assert told["bag_fp"] == pytest.approx(usable.operating_point.expected_fpr)
+    assert 0 <= told["on_the_anomaly"] <= told["bag_tp"] <= 1
+    screener = Screener.load(folder, runtime="torch")
+    for bag in bags[:4]:
+        views = tuple(replace(read_scan(made / "raw" / f"{bag.id}_{name}.tif").views[0], view_id=name) for name in ("below", "side"))
+        report = screener.screen(Scan(bag.id, views))
+        alarm = any((s >= 0.5).any() for s in report.scores.values())
+        assert report.decision is (Decision.ALARM if alarm else Decision.CLEAR)
+        for view in views:
+            assert report.regions[view.view_id].shape == view.shape
+            assert np.isfinite(report.scores[view.view_id]).all()
+
+
+def test_commands_calibrate_and_evaluate_a_detector(config, trained, tmp_path):
+    folder = str(trained / "model")
+    done = CliRunner().invoke(app, ["calibrate", str(config), "--model", folder, "--max-fpr", "0.3"])
+    assert done.exit_code == 0, done.output
+    assert "per benign scan" in done.output
+    done = CliRunner().invoke(app, ["evaluate", str(config), "--model", folder, "--part", "val", "--out", str(tmp_path / "figures.json"), "--json"])
+    assert done.exit_code == 0, done.output
+    told = json.loads((tmp_path / "figures.json").read_text())
+    assert set(told["groups"]) == {"new_stagings", "unseen_families"}
+    assert told["all"]["bags"] == sum(group["bags"] for group in told["groups"].values())
+
+
+def test_read_packed_gives_parts_apart(made):
+    parts = {part: {s.id for s in read_packed(made, (part,))} for part in ("train", "val", "test")}
+    assert parts["train"]
+    assert not parts["train"] & parts["val"]
+    assert not parts["test"]
