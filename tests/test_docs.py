@@ -16,9 +16,9 @@ from bagscan.service.settings import ServiceConfig
 from bagscan.training.augment import AugmentConfig
 from bagscan.training.data import DataConfig, SourceConfig
 from bagscan.training.detection import DetectionTrainingConfig
-from bagscan.training.experiment import DetectionExperiment, Experiment, SegmentationExperiment
 from bagscan.training.detector import DetectorTaskConfig
 from bagscan.training.detector_experiment import DetectorExperiment
+from bagscan.training.experiment import DetectionExperiment, Experiment, SegmentationExperiment
 from bagscan.training.joint_config import JointConfig
 from bagscan.training.loop import LoopConfig
 from bagscan.training.multi_label import MultiLabelConfig, MultiLabelExperiment

@@ -21,6 +21,7 @@ from bagscan.core import Decision, OperatingPoint, Scan, View
 from bagscan.core.errors import ConfigError, DataError, ModelError, ReadError
 from bagscan.core.extras import how_to_install
 from bagscan.evaluation.operating_point import choose_operating_point
+from bagscan.examining import upsample_labels
 from bagscan.formats import read_scan
 from bagscan.formats.coco import read_coco
 from bagscan.model import Model
@@ -29,7 +30,6 @@ from bagscan.reporting import folder
 from bagscan.reporting.findings import report_row
 from bagscan.reporting.folder import screen_folder
 from bagscan.runtime.load import load_model
-from bagscan.examining import upsample_labels
 from bagscan.screening import Screener, outline
 from bagscan.training.experiment import read_experiment
 

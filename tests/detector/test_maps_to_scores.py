@@ -1,11 +1,14 @@
 """From maps to devices, bags and scores: known answers on made-up views."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from bagscan.core import Regions
 from bagscan.detector.deciding import SeenView, Thresholds, devices_of, region_scores
 from bagscan.detector.devices import FoundDevice, find_devices, match_views
+from bagscan.detector.exported import _without_the_rest
 
 
 def square(top, left, side=6, shape=(24, 30)):
@@ -95,3 +98,12 @@ def test_a_bag_without_devices_is_judged_all_the_same():
     scores = region_scores([seen([], [4.0, 1.0], [-1, -1])], AT)[0]
     assert (scores >= 0.5).tolist() == [True, False]
     assert np.isfinite(scores).all()
+
+
+def test_the_rest_of_a_bag_is_one_region_of_its_highest_score():
+    view = seen([1.0], [0.0] * 5, [0, -1, -1, 0, -1])
+    labels = np.array([[0, 1, 2], [3, 4, 4]], np.int32)
+    view = replace(view, regions=Regions.from_labels(labels, "superpixel"))
+    found, scores = _without_the_rest(view, np.array([0.2, 0.1, 0.7, 0.6, 0.3]))
+    assert found.tolist() == [[0, 3, 1], [2, 3, 3]]
+    assert scores.tolist() == [0.2, 0.7, 0.6, 0.3]

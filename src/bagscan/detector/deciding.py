@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
@@ -19,13 +20,25 @@ from bagscan.detector.features import features
 from bagscan.encoders.region_means import region_means
 from bagscan.formats.quantities import RGB
 from bagscan.regions import superpixels
-from bagscan.runtime.engines import Engine
 
 MULTIPLE_PX, CELL_PX = 64, 8
 GROWN_CELLS = 2  # by which a device's regions may lie outside of it, taped to it
 ON_DEVICE = 0.5  # share of a region
 REGION_SIDE_PX = 16.0
 SUPERPIXELS = superpixels.Config(width=0, stride=2, min_size=0.25)
+
+
+class Engine(Protocol):
+    """Runs the networks by name, as :class:`bagscan.runtime.engines.Engine` does.
+
+    ``maps``: ``features`` (1, 4, H, W) to ``categories``, ``anomaly``, ``contact``, ``fine`` and ``coarse``;
+    ``verdict``: three of these and ``device`` (D, 1, h, w) to ``logit`` (D,).
+    """
+
+    name: str
+
+    def run(self, graph: str, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Outputs by name."""
 
 
 @dataclass(frozen=True)

@@ -62,9 +62,7 @@ class _Depthwise(torch.autograd.Function):
         slow_x, slow_weight = stride > 1, weight.shape[-1] > 3
         wanted = ctx.needs_input_grad
         direct = [wanted[0] and not slow_x, wanted[1] and not slow_weight, False]
-        to_x, to_weight, _ = torch.ops.aten.convolution_backward(
-            given, x, weight, None, [stride] * 2, list(padding), [1, 1], False, [0, 0], len(weight), direct
-        )
+        to_x, to_weight, _ = torch.ops.aten.convolution_backward(given, x, weight, None, [stride] * 2, list(padding), [1, 1], False, [0, 0], len(weight), direct)
         if wanted[0] and slow_x:
             to_x = _of_input(given, x, weight, stride, padding)
         if wanted[1] and slow_weight:

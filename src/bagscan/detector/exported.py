@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 
 from bagscan.core import OperatingPoint, View
-from bagscan.detector.deciding import SeenView, Thresholds, look, region_scores
+from bagscan.detector.deciding import Engine, SeenView, Thresholds, look, region_scores
 from bagscan.model_config import InputConfig, ModelConfig
 from bagscan.model_folder import operating_point_of
-from bagscan.runtime.engines import Engine
 
 KIND = "detector"
 CHANNELS = ("low", "high", "zeff")
+FLAGGED = 0.5  # the operating point: thresholds are taken off before
 INPUT = InputConfig("dual_energy", CHANNELS, working_side_px=0, mean=(0.0,) * 3, std=(1.0,) * 3)
 
 
@@ -54,4 +54,13 @@ class UsableDetector:
         """(H, W) int32 regions and (n,) scores of every view of one bag, judged together."""
         seen = [self.look(view) for view in views]
         scores = region_scores(seen, self.thresholds)
-        return [(one.regions.labels, own) for one, own in zip(seen, scores, strict=True)]
+        return [_without_the_rest(one, own) for one, own in zip(seen, scores, strict=True)]
+
+
+def _without_the_rest(seen: SeenView, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Regions and scores with all that lies on no device and is not pointed at as one last region, of the highest of their scores."""
+    rest = (seen.device_of < 0) & (scores < FLAGGED)
+    if not rest.any():
+        return seen.regions.labels, scores
+    number = np.where(rest, (~rest).sum(), np.cumsum(~rest) - 1).astype(np.int32)
+    return number[seen.regions.labels], np.append(scores[~rest], scores[rest].max())

@@ -140,9 +140,7 @@ class Rooms:
         return left, Search(occupancy, BoxFinder(free), near), high - low
 
 
-def conceal(
-    device: Assembly | Rooms, way: str, kind: str, rng: np.random.Generator, sizes: Sizes = OPERATIONAL, make: Make = build_anomaly
-) -> Concealed | None:
+def conceal(device: Assembly | Rooms, way: str, kind: str, rng: np.random.Generator, sizes: Sizes = OPERATIONAL, make: Make = build_anomaly) -> Concealed | None:
     """Hide one anomaly in a device that stands alone; None where no place is found.
 
     Args:

@@ -203,9 +203,7 @@ def known_staging(collection: int, family: Family, staging: int, kinds: tuple[st
     return _stage(_piece(collection, family)[0], family.device, kinds, ways, sizes, rng, build_anomaly)
 
 
-def _stage(
-    device: Assembly, name: str, kinds: tuple[str, ...], ways: tuple[str, ...], sizes: str, rng: np.random.Generator, make: Make
-) -> Concealed | None:
+def _stage(device: Assembly, name: str, kinds: tuple[str, ...], ways: tuple[str, ...], sizes: str, rng: np.random.Generator, make: Make) -> Concealed | None:
     # A user's own mesh is as large as it is, and specks need not show.
     least_visible = sizes != "specks" and make is build_anomaly
     return stage(device, usual_poses(name), kinds, ways, rng, SIZES[sizes], make, least_visible)
@@ -327,9 +325,7 @@ def _pack(
             if garment is not None:
                 add(garment, np.zeros(3), np.eye(3), "garment", "item")
 
-    def drop(
-        assembly: Assembly, turned: np.ndarray, name: str, role: str, about: Mapping[str, Any] | None = None, tries: int = 30, room: Assembly | None = None
-    ) -> bool:
+    def drop(assembly: Assembly, turned: np.ndarray, name: str, role: str, about: Mapping[str, Any] | None = None, tries: int = 30, room: Assembly | None = None) -> bool:
         shift = heap.drop((room or assembly).moved(turned), rng, tries)
         if shift is not None:
             add(assembly, shift, turned, name, role, about)
@@ -366,9 +362,7 @@ def _any_turn(rng: np.random.Generator) -> np.ndarray:
     return np.asarray(rotation_xyz(0, 0, rng.uniform(0, 2 * np.pi)) @ rotation_xyz(rng.normal(0, 0.08), rng.normal(0, 0.08), 0) @ side)
 
 
-def _with_anomaly(
-    scene: Scene, found: Concealed, parts: list[Assembly], hosts: list[int], placed: list[Placed], yaw: np.ndarray, belt: np.ndarray
-) -> Scene:
+def _with_anomaly(scene: Scene, found: Concealed, parts: list[Assembly], hosts: list[int], placed: list[Placed], yaw: np.ndarray, belt: np.ndarray) -> Scene:
     """The scene with its device staged."""
     k = next(i for i, thing in enumerate(scene.things) if thing.about.get("under_test"))
     _, turn, at = placed[k - 1]

@@ -99,9 +99,7 @@ class DetectorTask:
         train, val: packed scenes. kinds, devices: how many of the first categories are those.
     """
 
-    def __init__(
-        self, network: DetectorNetwork, config: DetectorTaskConfig, train: Sequence[PackedScene], val: Sequence[PackedScene], kinds: int, devices: int
-    ) -> None:
+    def __init__(self, network: DetectorNetwork, config: DetectorTaskConfig, train: Sequence[PackedScene], val: Sequence[PackedScene], kinds: int, devices: int) -> None:
         self.config, self.kinds, self.devices = config, kinds, devices
         self.network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         quicken(self.network)
