@@ -16,7 +16,7 @@ from bagscan.config import fill
 from bagscan.core import OperatingPoint
 from bagscan.core.errors import ModelError
 from bagscan.detector.deciding import Thresholds
-from bagscan.detector.exported import KIND
+from bagscan.detector.exported import INPUT, KIND
 from bagscan.detector.network import DetectorNetwork, NetworkConfig
 from bagscan.model_folder import FORMAT, operating_point_of, read_description, verified_id, write_files
 
@@ -43,19 +43,28 @@ class Detector:
         return cls(DetectorNetwork(dataclasses.replace(config, categories=categories)), kinds, devices)
 
     def save(self, folder: Path) -> str:
-        """Write the model folder, weights in 16 bits; returns its id."""
+        """Write the model folder, weights in 16 bits; returns its id. Exported graphs stay where the weights do."""
         weights = {k: (v.half() if v.is_floating_point() else v).contiguous() for k, v in self.network.state_dict().items()}
         network = dataclasses.asdict(self.network.config) | {"pretrained": False}
         description = {
             "format": FORMAT,
             "code_version": __version__,
-            "model": {"kind": KIND, "network": network, "kinds": self.kinds, "devices": self.devices, "thresholds": dataclasses.asdict(self.thresholds)},
+            "model": {
+                "kind": KIND,
+                "input": {"quantity": INPUT.quantity, "channels": INPUT.channels},
+                "network": network,
+                "kinds": self.kinds,
+                "devices": self.devices,
+                "thresholds": dataclasses.asdict(self.thresholds),
+            },
             "operating_point": dataclasses.asdict(self.operating_point) if self.operating_point else None,
             "about": self.about,
         }
         card = "\n".join(["# Model card", "", *(f"- {key}: {value}" for key, value in self.about.items()), ""])
         contents = {"weights.safetensors": tensor_bytes(weights), "model.json": json.dumps(description, indent=1).encode(), "MODEL_CARD.md": card.encode()}
-        self.id = write_files(folder, contents, keep_graphs=False)
+        before = folder / "weights.safetensors"
+        same = before.is_file() and before.read_bytes() == contents["weights.safetensors"]
+        self.id = write_files(folder, contents, keep_graphs=same)
         return self.id
 
     @classmethod
