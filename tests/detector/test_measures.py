@@ -1,0 +1,116 @@
+"""Figures of made-up results whose answers are known."""
+
+import importlib.util
+from argparse import Namespace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bagscan.core import Regions
+from bagscan.core.errors import DataError
+from bagscan.detector.calibration import calibrated
+from bagscan.detector.deciding import SeenView, Thresholds
+from bagscan.detector.devices import FoundDevice
+from bagscan.detector.judging import JudgedBag, JudgedView, TrueDevice
+from bagscan.detector.measures import measure
+
+AT = Thresholds(slope=1.0, offset=0.0, device=1.0, outside=9.0)
+
+
+def view(logit, heights, on, host=True, found=True, visible=True):
+    mask = np.zeros((20, 20), bool)
+    mask[4:12, 4:12] = True
+    n = len(heights)
+    devices = (FoundDevice(0, mask, 0.9),) if found else ()
+    seen = SeenView(
+        np.zeros((20, 20), np.float32),
+        devices,
+        np.array([logit] if found else [], np.float32),
+        Regions(np.zeros((1, 1), np.int32), n, "superpixel"),
+        np.array(heights, np.float32),
+        np.full(n, 0 if found else -1),
+        np.zeros((8, 20, 20), np.float32),
+    )
+    on = np.array(on, float)
+    true = TrueDevice("phone", host, 0 if found else None)
+    return JudgedView(seen, np.full(n, 100), on, on, np.arange(n, dtype=float), (true,), visible, {"standing_out": 1.0})
+
+
+def bag(name, anomalous, *views, group="new_stagings"):
+    about = {"part": "test", "group": group, "device": "phone", "family": "phone/slab/01", "kind": "screws", "way": "taped_outside"}
+    return JudgedBag(name, name, anomalous, about, tuple(views))
+
+
+def hit(logit=3.0, **changes):
+    return view(logit, [2.0, -1.0, -2.0], [1.0, 0.0, 0.0], **changes)
+
+
+def clean(logit=-3.0):
+    return view(logit, [-1.0, -2.0, -3.0], [0.0, 0.0, 0.0], host=False, visible=False)
+
+
+def test_a_detector_that_is_right_has_full_marks():
+    told = measure([bag("a", True, hit(), hit()), bag("b", False, clean(), clean())], AT)
+    for name in ("view_auroc", "device_auroc", "within_auroc", "hit_at_1", "segment_auroc", "bag_tp", "on_the_anomaly", "device_recall"):
+        assert told[name] == 1.0, name
+    assert told["bag_fp"] == told["device_fpr_at_95"] == 0.0
+    assert told["segments"] == 12
+
+
+def test_a_device_that_was_not_found_is_missed():
+    lost = [bag(f"l{k}", True, hit(found=False), hit(found=False)) for k in range(2)]
+    benign = [bag(f"b{k}", False, clean(), clean()) for k in range(2)]
+    told = measure([*lost, *benign], AT)
+    assert told["device_recall"] == 0.5
+    assert told["view_auroc"] == told["device_auroc"] == 0.0
+    assert told["bag_tp"] == 0.0
+
+
+def test_what_no_view_shows_is_reported_apart():
+    told = measure([bag("a", True, hit(visible=False), hit(visible=False)), bag("c", True, hit(), hit()), bag("b", False, clean(), clean())], AT)
+    assert (told["anomalous"], told["visible"]) == (2, 1)
+    assert told["device_auroc"] == 1.0
+    half = measure([bag("a", True, hit(), hit(-5.0, visible=False)), bag("b", False, clean(), clean())], AT)
+    assert half["view_auroc"] == 1.0, "the view that shows nothing does not count"
+
+
+def test_an_alarm_at_the_wrong_place_is_found_but_not_on_the_anomaly():
+    wrong = view(3.0, [2.0, -1.0, -2.0], [0.0, 1.0, 0.0])
+    told = measure([bag("a", True, wrong, wrong), bag("b", False, clean(), clean())], AT)
+    assert (told["bag_tp"], told["on_the_anomaly"], told["hit_at_1"]) == (1.0, 0.0, 0.0)
+    many_false = view(3.0, [2.0, 1.9, 1.9, 1.9], [1.0, 0.0, 0.0, 0.0])
+    assert measure([bag("a", True, many_false), bag("b", False, clean())], AT)["on_the_anomaly"] == 0.0, "more than two false regions"
+
+
+def test_thresholds_keep_to_the_share_of_false_alarms():
+    rng = np.random.default_rng(0)
+    benign = [bag(f"b{k}", False, clean(float(rng.normal(-1, 1))), clean(float(rng.normal(-1, 1)))) for k in range(60)]
+    hidden = [bag(f"a{k}", True, hit(float(rng.normal(1, 1))), hit(float(rng.normal(1, 1)))) for k in range(60)]
+    for share in (0.05, 0.1, 0.3):
+        thresholds, point = calibrated([*benign, *hidden], share)
+        assert thresholds.slope > 0
+        told = measure([*benign, *hidden], thresholds)
+        assert told["bag_fp"] == pytest.approx(point.expected_fpr)
+        assert 0.5 * share <= told["bag_fp"] <= share
+    assert told["bag_tp"] > 0.8
+
+
+def test_nothing_to_calibrate_on_is_an_error():
+    with pytest.raises(DataError):
+        calibrated([bag("b", False, clean(), clean())], 0.1)
+
+
+def test_the_card_tells_every_group_and_what_is_found_worst():
+    spec = importlib.util.spec_from_file_location("ship", Path(__file__).parents[2] / "benchmarks" / "ship.py")
+    ship = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(ship)
+    bags = [bag("a", True, hit()), bag("b", False, clean()), bag("c", True, hit(found=False), group="unseen_families"), bag("d", False, clean(), group="unseen_families")]
+    record = ship.figures(bags, AT) | {"batch": 48}
+    assert set(record["groups"]) == {"new_stagings", "unseen_families"}
+    assert record["by"]["kind"]["screws"]["bag_tp"] == 0.5
+    assert record["by"]["standing_out"]["0.5 to 2"]["bags"] == 2
+    told = ship.card(record, Namespace(steps=100))
+    assert "4,800 crops" in told["trained on"]
+    assert "finds 100%" in told["new stagings (preset demo, 2 bags as screened)"]
+    assert "finds 0%" in told["unseen families (preset demo, 2 bags as screened)"]
