@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from bagscan.datasets.packed import NONE, PackedView
-from bagscan.detector.features import HIGH_SCALE, LOW_SCALE, RATIO_OF_NOTHING, RATIO_SCALE, Z_SCALE, features
+from bagscan.detector.features import COLOUR_SCALE, HIGH_SCALE, LOW_SCALE, RATIO_OF_NOTHING, RATIO_SCALE, Z_SCALE, features, features_of, recoloured
 from bagscan.detector.sampling import AIR_COUNTS, Pose, cut, draw_pose, whole_view
+from bagscan.formats import read_scan
 
 
 def test_air_is_nothing_and_known_depths_are_themselves():
@@ -81,3 +82,17 @@ def test_what_lies_beside_the_view_is_air(view):
     cut(view, True, Pose(np.array([[1.0, 0, 500], [0, 1.0, 500]]), (1.0, 1.0)), 64, out, counts)
     assert not out.any()
     assert not counts.any()
+
+
+def test_colours_made_of_a_raw_picture_are_those_of_its_scan(simulated_root):
+    """A detector for colour is trained on crops whose colours are made on the spot; in use it sees the scanner's."""
+    path = sorted((simulated_root / "raw").glob("*_below.tif"))[0]
+    raw = features_of(read_scan(path).views[0])
+    seen = features_of(read_scan(simulated_root / "colour" / f"{path.stem}.png").views[0])
+    made = recoloured(raw)
+    assert made.shape == seen.shape
+    assert made.min() >= 0
+    assert made.max() <= COLOUR_SCALE
+    dark = seen.max(0) > 0.2
+    assert np.abs(made - seen)[:, dark].mean() < 0.08
+    assert np.abs(made - seen)[:, ~dark].mean() < 0.05

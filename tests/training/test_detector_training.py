@@ -178,6 +178,18 @@ def test_commands_calibrate_and_evaluate_a_detector(config, trained, tmp_path):
     assert told["all"]["bags"] == sum(group["bags"] for group in told["groups"].values())
 
 
+def test_a_detector_for_colour_is_trained_and_judged_on_colour(config, made, tmp_path):
+    experiment = read_experiment(config, ["images=colour", "loop.steps=3"])
+    train_detector(experiment, tmp_path, SILENT)
+    detector = Detector.load(tmp_path / "model")
+    assert (detector.images, detector.network.config.channels) == ("colour", 3)
+    usable = load_model(tmp_path / "model", "torch")
+    assert usable.config.input.channels == ("red", "green", "blue")
+    assert len(judge_set(made, usable, "val", 2, SILENT)) == 4
+    with pytest.raises(ConfigError):
+        read_experiment(config, ["images=grey"])
+
+
 def test_read_packed_gives_parts_apart(made):
     parts = {part: {s.id for s in read_packed(made, (part,))} for part in ("train", "val", "test")}
     assert parts["train"]

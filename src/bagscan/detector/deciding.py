@@ -16,9 +16,8 @@ import numpy as np
 from bagscan.core import Regions, View
 from bagscan.core.errors import ModelError
 from bagscan.detector.devices import FoundDevice, find_devices, match_views
-from bagscan.detector.features import features
+from bagscan.detector.features import features_of
 from bagscan.encoders.region_means import region_means
-from bagscan.formats.quantities import RGB
 from bagscan.regions import superpixels
 
 MULTIPLE_PX, CELL_PX = 64, 8
@@ -88,7 +87,7 @@ class BagDevice:
 
 
 def look(view: View, engine: Engine, n_kinds: int) -> SeenView:
-    """Pass one raw view through the network and cut it into regions.
+    """Pass one view through the network and cut it into regions.
 
     Raises:
         ModelError: the engine gives something else than maps.
@@ -107,8 +106,7 @@ def look(view: View, engine: Engine, n_kinds: int) -> SeenView:
 
 
 def _maps(view: View, engine: Engine) -> dict[str, np.ndarray]:
-    low, high, zeff = (view.pixels[view.channels.index(name)] for name in ("low", "high", "zeff"))
-    seen = features(np.ascontiguousarray(low), np.ascontiguousarray(high), np.ascontiguousarray(zeff))
+    seen = features_of(view)
     height, width = view.shape
     padded = np.zeros((1, len(seen), *(-(-n // MULTIPLE_PX) * MULTIPLE_PX for n in (height, width))), np.float32)
     padded[0, :, :height, :width] = seen
@@ -187,11 +185,6 @@ def region_scores(views: Sequence[SeenView], thresholds: Thresholds) -> list[np.
             lesser = max(0.0, beyond) + behind_view if behind_view > thresholds.lesser else 0.0
             logits[v][of_device] = beyond - behind - lesser
     return [_sigmoid(np.nan_to_num(of_view, neginf=-12.0)).astype(np.float64) for of_view in logits]
-
-
-def takes(view: View) -> bool:
-    """Whether a view has what the raw detector needs."""
-    return {"low", "high", "zeff"} <= set(view.channels) and view.quantity == "dual_energy" and view.channels[:3] != RGB
 
 
 def _sigmoid(x: np.ndarray) -> np.ndarray:

@@ -19,6 +19,13 @@ FLAGGED = 0.5  # the operating point: thresholds are taken off before
 INPUT = InputConfig("dual_energy", CHANNELS, working_side_px=0, mean=(0.0,) * 3, std=(1.0,) * 3)
 
 
+def input_of(description: dict[str, Any]) -> InputConfig:
+    """What a view must be for a detector, which looks at it at its own size and scales it by itself."""
+    told = description["model"]["input"]
+    channels = tuple(told["channels"])
+    return InputConfig(told["quantity"], channels, working_side_px=0, mean=(0.0,) * len(channels), std=(1.0,) * len(channels))
+
+
 class UsableDetector:
     """As :class:`bagscan.runtime.exported.ExportedModel` in use, but all views of a bag are judged together.
 
@@ -30,7 +37,7 @@ class UsableDetector:
 
     def __init__(self, description: dict[str, Any], identity: str, engine: Engine) -> None:
         self.id = identity
-        self.config = ModelConfig(INPUT, {"name": KIND}, {"name": KIND}, {"name": KIND})
+        self.config = ModelConfig(input_of(description), {"name": KIND}, {"name": KIND}, {"name": KIND})
         self.operating_point: OperatingPoint | None = operating_point_of(description)
         self.about: dict[str, Any] = description["about"]
         self.n_kinds: int = description["model"]["kinds"]

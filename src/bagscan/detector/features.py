@@ -1,15 +1,44 @@
-"""What the detector sees of a view: log attenuations, their ratio and effective Z, each in its own scale and 0 in air."""
+"""What the detector sees of a view, 0 in air: log attenuations, their ratio and effective Z of raw scans; what a pixel absorbs of each colour of others."""
 
 from __future__ import annotations
 
 import numpy as np
 from numba import njit
 
+from bagscan.core import View
+from bagscan.formats.quantities import CHANNEL_NAMES, RGB
+from bagscan.physics.effective_z import ZImage
+from bagscan.physics.pseudo_colour import pseudo_colour
+
 LEAST_TRANSMISSION = 1e-3
 LEAST_HIGH = 0.02  # log attenuation of the high channel below which the ratio means nothing
 RATIO_OF_NOTHING, LEAST_RATIO, MOST_RATIO = 1.3, 0.8, 3.0
 LOW_SCALE, HIGH_SCALE, RATIO_SCALE, Z_SCALE = 0.6, 0.8, 2.0, 1 / 15
-N_FEATURES = 4
+N_FEATURES = 4  # of raw scans
+COLOUR_SCALE = 1.5
+SIGMA_Z, DENSE = 0.5, 0.05  # of a Z that is known; low transmission below which one that is not means that next to nothing passes
+# What detectors are made for: quantity, channels and number of features.
+IMAGES = {"raw": ("dual_energy", CHANNEL_NAMES, N_FEATURES), "colour": ("pseudo_colour", RGB, 3)}
+
+
+def features_of(view: View) -> np.ndarray:
+    """(C, H, W) float32 of a view with low, high and effective Z, or of one in pseudo-colour."""
+    if view.channels == RGB:
+        return of_colours(view.pixels)
+    return np.asarray(features(*(np.ascontiguousarray(view.pixels[view.channels.index(name)]) for name in CHANNEL_NAMES)))
+
+
+def of_colours(pixels: np.ndarray) -> np.ndarray:
+    """(3, H, W) float32 of colours in [0, 1]."""
+    return np.asarray((1 - pixels) * np.float32(COLOUR_SCALE), np.float32)
+
+
+def recoloured(raw: np.ndarray) -> np.ndarray:
+    """(3, H, W) features in pseudo-colour of the (4, H, W) features of a raw picture."""
+    low, high = np.exp(-raw[0] / LOW_SCALE), np.exp(-raw[1] / HIGH_SCALE)
+    zeff = raw[3] / np.float32(Z_SCALE)
+    known = ZImage(zeff, np.full_like(zeff, SIGMA_Z), (zeff <= 0) & (low < DENSE))
+    return of_colours(pseudo_colour(low, high, known) / np.float32(255))
 
 
 @njit(inline="always")

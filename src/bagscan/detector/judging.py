@@ -20,6 +20,7 @@ from bagscan.detector.exported import UsableDetector
 from bagscan.encoders.region_means import region_means
 from bagscan.formats import read_scan
 from bagscan.formats.coco import decode_mask
+from bagscan.formats.quantities import RGB
 
 NEAR_MM = 10.0  # around an anomaly within which a place still counts as on it
 LEAST_IOU = 0.4  # of a found device with a true one, on cells
@@ -40,7 +41,7 @@ class JudgedView:
 
     Attributes:
         seen: what the detector saw; its regions' labels are left behind. areas: (n,) pixels of the regions.
-        on, near: (n,) share of every region on the anomaly, and on it or within 10 mm. darkness: (n,) mean -ln T of the low channel.
+        on, near: (n,) share of every region on the anomaly, and on it or within 10 mm. darkness: (n,) mean -ln T of the low channel, or -ln of the brightness.
         visible: whether an operator could see the anomaly in this view. about: what the set tells of the view.
     """
 
@@ -100,7 +101,8 @@ def judge_set(
 
 
 def _judge_view(root: Path, record: dict[str, Any], name: str, detector: UsableDetector) -> JudgedView:
-    view = read_scan(root / "raw" / f"{record['id']}_{name}.tif").views[0]
+    raw = detector.config.input.channels != RGB
+    view = read_scan(root / ("raw" if raw else "colour") / f"{record['id']}_{name}.{'tif' if raw else 'png'}").views[0]
     seen = detector.look(view)
     truth = json.loads((root / "truth" / f"{record['id']}_{name}.json").read_text())["annotations"]
     hidden = next((e for e in truth if e["category"] == "anomaly"), None)
@@ -117,8 +119,8 @@ def _judge_view(root: Path, record: dict[str, Any], name: str, detector: UsableD
 
 
 def _darkness(view: View, seen: SeenView) -> np.ndarray:
-    low = view.pixels[view.channels.index("low")]
-    return region_means(-np.log(np.clip(low, 1e-3, 1.0))[..., None], seen.regions)[:, 0]
+    light = view.pixels[view.channels.index("low")] if "low" in view.channels else view.pixels.mean(0)
+    return region_means(-np.log(np.clip(light, 1e-3, 1.0))[..., None], seen.regions)[:, 0]
 
 
 def _cells(mask: np.ndarray) -> np.ndarray:

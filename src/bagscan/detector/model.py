@@ -16,7 +16,8 @@ from bagscan.config import fill
 from bagscan.core import OperatingPoint
 from bagscan.core.errors import ModelError
 from bagscan.detector.deciding import Thresholds
-from bagscan.detector.exported import INPUT, KIND
+from bagscan.detector.exported import KIND
+from bagscan.detector.features import IMAGES
 from bagscan.detector.network import DetectorNetwork, NetworkConfig
 from bagscan.model_folder import FORMAT, operating_point_of, read_description, verified_id, write_files
 
@@ -24,7 +25,7 @@ from bagscan.model_folder import FORMAT, operating_point_of, read_description, v
 @dataclass
 class Detector:
     """Attributes:
-    network: the trained network. kinds, devices: how many of its first categories are kinds of anomaly, and then of devices.
+    network: the trained network. images: ``raw`` or ``colour``. kinds, devices: how many of its first categories are kinds of anomaly, and then of devices.
     thresholds: of devices and regions, see :class:`bagscan.detector.deciding.Thresholds`.
     operating_point: None before calibration. about: what it was trained on and how good it is.
     """
@@ -32,15 +33,17 @@ class Detector:
     network: DetectorNetwork
     kinds: int
     devices: int
+    images: str = "raw"
     thresholds: Thresholds = field(default_factory=Thresholds)
     operating_point: OperatingPoint | None = None
     about: dict[str, Any] = field(default_factory=dict)
     id: str = "unsaved"
 
     @classmethod
-    def new(cls, config: NetworkConfig, categories: tuple[str, ...], kinds: int, devices: int) -> Detector:
+    def new(cls, config: NetworkConfig, categories: tuple[str, ...], kinds: int, devices: int, images: str = "raw") -> Detector:
         """An untrained one."""
-        return cls(DetectorNetwork(dataclasses.replace(config, categories=categories)), kinds, devices)
+        config = dataclasses.replace(config, categories=categories, channels=IMAGES[images][2])
+        return cls(DetectorNetwork(config), kinds, devices, images)
 
     def save(self, folder: Path) -> str:
         """Write the model folder, weights in 16 bits; returns its id. Exported graphs stay where the weights do."""
@@ -51,7 +54,7 @@ class Detector:
             "code_version": __version__,
             "model": {
                 "kind": KIND,
-                "input": {"quantity": INPUT.quantity, "channels": INPUT.channels},
+                "input": {"quantity": IMAGES[self.images][0], "channels": IMAGES[self.images][1]},
                 "network": network,
                 "kinds": self.kinds,
                 "devices": self.devices,
@@ -86,4 +89,5 @@ class Detector:
         except (RuntimeError, ValueError) as error:
             raise ModelError(f"{folder}: weights do not fit model.json: {error}") from error
         thresholds, point = Thresholds(**settings["thresholds"]), operating_point_of(description)
-        return cls(network.eval(), settings["kinds"], settings["devices"], thresholds, point, description["about"], identity)
+        images = next(name for name, (_, channels, _) in IMAGES.items() if list(channels) == list(settings["input"]["channels"]))
+        return cls(network.eval(), settings["kinds"], settings["devices"], images, thresholds, point, description["about"], identity)

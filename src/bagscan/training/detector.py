@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from bagscan.datasets.packed import FIRST_DEVICE, IGNORED, LABEL_STRIDE, MOST_DEVICES, PackedScene, PackedView
 from bagscan.detector.depthwise import quicken
-from bagscan.detector.features import N_FEATURES
+from bagscan.detector.features import N_FEATURES, recoloured
 from bagscan.detector.network import DetectorNetwork, Maps
 from bagscan.detector.sampling import CELL, N_BITS, cut, draw_pose, whole_view
 from bagscan.evaluation.metrics import auroc
@@ -97,10 +97,13 @@ class DetectorTask:
 
     Args:
         train, val: packed scenes. kinds, devices: how many of the first categories are those.
+        images: ``raw`` or ``colour``; colours are made of the raw crop.
     """
 
-    def __init__(self, network: DetectorNetwork, config: DetectorTaskConfig, train: Sequence[PackedScene], val: Sequence[PackedScene], kinds: int, devices: int) -> None:
-        self.config, self.kinds, self.devices = config, kinds, devices
+    def __init__(
+        self, network: DetectorNetwork, config: DetectorTaskConfig, train: Sequence[PackedScene], val: Sequence[PackedScene], kinds: int, devices: int, images: str = "raw"
+    ) -> None:
+        self.config, self.kinds, self.devices, self.images = config, kinds, devices, images
         self.network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         quicken(self.network)
         self.modules: dict[str, nn.Module] = {"network": network}
@@ -133,7 +136,12 @@ class DetectorTask:
             cut(view, False, draw_pose(place, side, rng, config.scale), side, features[row], counts[row])
             device[row] = k
         self._degrade(features, rng)
+        features = self._as_seen(features)
         return CropBatch(torch.from_numpy(features), torch.from_numpy(counts), torch.from_numpy(device))
+
+    def _as_seen(self, features: np.ndarray) -> np.ndarray:
+        """(B, 4, H, W) raw features as the detector's own kind of images."""
+        return features if self.images == "raw" else np.stack([recoloured(crop) for crop in features])
 
     @staticmethod
     def _place(points: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -202,7 +210,7 @@ class DetectorTask:
                 continue
             for is_anomalous in (False, True):
                 features, counts = whole_view(view, is_anomalous)
-                batch = CropBatch(torch.from_numpy(features.copy())[None], torch.from_numpy(counts.copy())[None], torch.tensor([view.host]))
+                batch = CropBatch(torch.from_numpy(self._as_seen(features[None])), torch.from_numpy(counts.copy())[None], torch.tensor([view.host]))
                 target = Targets.of(batch, self.network.config.categories, self.kinds, self.devices)
                 with in_16_bits(compute().device, True):
                     maps = self.network(batch.features.to(memory_format=torch.channels_last))

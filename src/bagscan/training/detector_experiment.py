@@ -14,6 +14,7 @@ from bagscan.core.errors import ConfigError
 from bagscan.datasets.packed import PackedScene, pack, packed_categories, read_packed
 from bagscan.detector.calibration import calibrated
 from bagscan.detector.exported import UsableDetector
+from bagscan.detector.features import IMAGES
 from bagscan.detector.judging import judge_set
 from bagscan.detector.measures import measure
 from bagscan.detector.model import Detector
@@ -32,16 +33,21 @@ class DetectorExperiment:
 
     Attributes:
         sets: folders of simulated sets; the first names the categories. Their scenes' own parts are kept.
-        network, training, loop: see :class:`NetworkConfig`, :class:`DetectorTaskConfig` and :class:`LoopConfig`.
+        images: ``raw`` (low, high, effective Z) or ``colour``. network, training, loop: see :class:`NetworkConfig`, :class:`DetectorTaskConfig` and :class:`LoopConfig`.
         threads: of torch; 0 for all cores. pack_workers: processes that pack sets.
     """
 
     sets: tuple[str, ...]
+    images: str = "raw"
     network: NetworkConfig = field(default_factory=NetworkConfig)
     training: DetectorTaskConfig = field(default_factory=DetectorTaskConfig)
     loop: LoopConfig = field(default_factory=LoopConfig)
     threads: int = 0
     pack_workers: int = 2
+
+    def __post_init__(self) -> None:
+        if self.images not in IMAGES:
+            raise ValueError(f"images must be one of {', '.join(IMAGES)}, got {self.images!r}")
 
     @property
     def seed(self) -> int:
@@ -76,8 +82,8 @@ def train_detector(experiment: DetectorExperiment, out: Path, report: Callable[[
     save_resolved(experiment, "detector", out)
     scenes, categories = packed_scenes(experiment.sets, experiment.pack_workers, report)
     report(f"{len(scenes['train'])} scenes to train on, {len(scenes['val'])} to validate on")
-    detector = Detector.new(experiment.network, categories, len(KINDS), _devices_among(categories))
-    task = DetectorTask(detector.network, experiment.training, scenes["train"], scenes["val"], detector.kinds, detector.devices)
+    detector = Detector.new(experiment.network, categories, len(KINDS), _devices_among(categories), experiment.images)
+    task = DetectorTask(detector.network, experiment.training, scenes["train"], scenes["val"], detector.kinds, detector.devices, experiment.images)
 
     def keep(scores: dict[str, float]) -> None:
         detector.about = {"validation": {k: round(v, 4) for k, v in scores.items()}, "sets": list(experiment.sets)}
