@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
+from scipy.ndimage import binary_dilation
 
 from bagscan.core import Regions, View
 from bagscan.core.errors import ModelError
@@ -142,16 +143,21 @@ def _finer(cells: np.ndarray, times: int = 4) -> np.ndarray:
 def _device_of(regions: Regions, devices: Sequence[FoundDevice], logits: np.ndarray) -> np.ndarray:
     """The device that each region lies on or next to; of several the most suspicious, since it must not be missed."""
     owner = np.full(regions.n, -1)
-    for k in np.argsort(logits, kind="stable"):
-        near = _grown(devices[k].mask, GROWN_CELLS).repeat(CELL_PX, 0).repeat(CELL_PX, 1)
-        owner[regions.overlap(near[: regions.shape[0], : regions.shape[1]]) >= ON_DEVICE] = k
+    order = np.argsort(logits, kind="stable")
+    overlaps = [regions.overlap(_near(devices[k], regions.shape)) for k in order]
+    for k, overlap in zip(order, overlaps, strict=True):
+        owner[overlap >= ON_DEVICE] = k
+    # Every device has a region, however small it is or overlaid, so that it can be pointed at.
+    for k, overlap in zip(order, overlaps, strict=True):
+        if not (owner == k).any() and regions.n:
+            owner[int(np.argmax(overlap))] = k
     return owner
 
 
-def _grown(mask: np.ndarray, by: int) -> np.ndarray:
-    from scipy.ndimage import binary_dilation
-
-    return np.asarray(binary_dilation(mask, np.ones((3, 3), bool), iterations=by))
+def _near(device: FoundDevice, shape: tuple[int, int]) -> np.ndarray:
+    """(H, W) bool pixels on a device or next to it."""
+    grown = binary_dilation(device.mask, np.ones((3, 3), bool), iterations=GROWN_CELLS)
+    return np.asarray(grown.repeat(CELL_PX, 0).repeat(CELL_PX, 1)[: shape[0], : shape[1]])
 
 
 def devices_of(views: Sequence[SeenView], thresholds: Thresholds) -> list[BagDevice]:

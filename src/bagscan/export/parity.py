@@ -14,7 +14,7 @@ from bagscan.core import View
 from bagscan.core.errors import ModelError, ReadError
 from bagscan.core.extras import how_to_install
 from bagscan.detector.exported import KIND
-from bagscan.export.detector_parity import verify_detector
+from bagscan.export.detector_parity import summed, verify_detector
 from bagscan.formats import find_scans, read_scan
 from bagscan.model import Model
 from bagscan.model_folder import read_description
@@ -59,10 +59,10 @@ def verify(folder: str | Path, scans: Sequence[Path] = (), sizes: Sequence[tuple
     views = [reference.config.input.working_view(view) for view in _views(reference, scans, sizes)]
     # On drawn views no item may be found: the superpixels of the whole view are judged too.
     told = {name: [_compared(one(reference), one(model), view, threshold) for view in views for one in (_as_it_is, _everywhere)] for name, model in models.items()}
-    alone = _summed([_compared(_everywhere(reference), _everywhere(plain), view, threshold) for view in views])
+    alone = summed([_compared(_everywhere(reference), _everywhere(plain), view, threshold) for view in views])
     detector = getattr(plain.regioner, "items", plain.regioner)
     items = max((_items_differ(reference, lambda v, _: detector.detect(v), view) for view in views), default=0.0)
-    runtimes = {name: _summed(rows) | _by_itself(reference, folder, name, views) for name, rows in told.items()}
+    runtimes = {name: summed(rows) | _by_itself(reference, folder, name, views) for name, rows in told.items()}
     for name, model in models.items():
         runtimes[name]["batch_differs"] = max(_batch(reference.everywhere(), model.everywhere(), size) for size in sizes)
     agree = alone["pixels_differ"] <= PIXELS and alone["scores_differ"] <= TOLERANCE and not alone["flipped"] and items <= ITEMS
@@ -160,17 +160,6 @@ def _batch(reference: ExportedModel, model: Any, size: tuple[int, int]) -> float
         regions = reference.regions(view)
         apart.append(np.abs(model.score_maps(maps, regions) - reference.score_regions(view, regions)).max(initial=0) if regions.n else 0.0)
     return float(max(apart))
-
-
-def _summed(rows: Sequence[dict[str, float]]) -> dict[str, Any]:
-    return {
-        "views": len(rows),
-        "regions": sum(int(row["regions"]) for row in rows),
-        "scores_differ": max(row["scores_differ"] for row in rows),
-        "flipped": sum(int(row["flipped"]) for row in rows),
-        "pixels_differ": float(np.mean([row["pixels_differ"] for row in rows])),
-        "ms_per_view": round(1000 * float(np.median([row["seconds"] for row in rows])), 1),
-    }
 
 
 def table(told: dict[str, Any]) -> str:
