@@ -229,6 +229,8 @@ class Model(nn.Module):
         identity = verified_id(folder)
         description = read_description(folder)
         settings = description["model"]
+        if "regioner" not in settings:
+            raise ModelError(f"{folder}: not a model of three parts but a {settings.get('kind')}; load_model takes any kind")
         # The weights come from the folder: nothing is fetched to be overwritten.
         for part_of in (settings["regioner"], settings["encoder"]):
             _without_start(part_of)
