@@ -7,8 +7,7 @@ from numba import njit
 
 from bagscan.core import View
 from bagscan.formats.quantities import CHANNEL_NAMES, RGB
-from bagscan.physics.effective_z import ZImage
-from bagscan.physics.pseudo_colour import pseudo_colour
+from bagscan.physics.pseudo_colour import colour_again
 
 LEAST_TRANSMISSION = 1e-3
 LEAST_HIGH = 0.02  # log attenuation of the high channel below which the ratio means nothing
@@ -16,7 +15,6 @@ RATIO_OF_NOTHING, LEAST_RATIO, MOST_RATIO = 1.3, 0.8, 3.0
 LOW_SCALE, HIGH_SCALE, RATIO_SCALE, Z_SCALE = 0.6, 0.8, 2.0, 1 / 15
 N_FEATURES = 4  # of raw scans
 COLOUR_SCALE = 1.5
-SIGMA_Z, DENSE = 0.5, 0.05  # of a Z that is known; low transmission below which one that is not means that next to nothing passes
 # What detectors are made for: quantity, channels and number of features.
 IMAGES = {"raw": ("dual_energy", CHANNEL_NAMES, N_FEATURES), "colour": ("pseudo_colour", RGB, 3)}
 
@@ -36,9 +34,7 @@ def of_colours(pixels: np.ndarray) -> np.ndarray:
 def recoloured(raw: np.ndarray) -> np.ndarray:
     """(3, H, W) features in pseudo-colour of the (4, H, W) features of a raw picture."""
     low, high = np.exp(-raw[0] / LOW_SCALE), np.exp(-raw[1] / HIGH_SCALE)
-    zeff = raw[3] / np.float32(Z_SCALE)
-    known = ZImage(zeff, np.full_like(zeff, SIGMA_Z), (zeff <= 0) & (low < DENSE))
-    return of_colours(pseudo_colour(low, high, known) / np.float32(255))
+    return of_colours(colour_again(low, high, raw[3] / np.float32(Z_SCALE)) / np.float32(255))
 
 
 @njit(inline="always")

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from scipy.ndimage import distance_transform_edt
 
-from bagscan.core import View
+from bagscan.core import Regions, View
 from bagscan.detector.deciding import CELL_PX, SeenView
 from bagscan.detector.exported import UsableDetector
 from bagscan.encoders.region_means import region_means
@@ -114,7 +114,7 @@ def _judge_view(root: Path, record: dict[str, Any], name: str, detector: UsableD
     regions = seen.regions
     areas, on, near = regions.areas(), regions.overlap(anomaly), regions.overlap(around)
     told = record["views"][name]
-    light = SeenView(seen.anomaly, seen.devices, seen.logits, regions.__class__(np.zeros((1, 1), np.int32), regions.n, regions.kind), seen.heights, seen.device_of, seen.kinds)
+    light = replace(seen, regions=Regions(np.zeros((1, 1), np.int32), regions.n, regions.kind))
     return JudgedView(light, areas, on, near, _darkness(view, seen), devices, bool(told.get("visible")), told)
 
 

@@ -13,17 +13,12 @@ from bagscan.detector.network import judged
 
 
 class TorchEngine:
-    """Runs ``maps`` and ``verdict`` of a trained detector on one thread.
-
-    Args:
-        in_16_bits: compute in bfloat16 where that is faster; scores differ in the third digit.
-    """
+    """Runs ``maps`` and ``verdict`` of a trained detector."""
 
     name = "torch"
 
-    def __init__(self, detector: Detector, in_16_bits: bool = False) -> None:
+    def __init__(self, detector: Detector) -> None:
         self.network, self.named = detector.network.eval(), detector.kinds + detector.devices
-        self.in_16_bits = in_16_bits
 
     @classmethod
     def load(cls, folder: Path) -> TorchEngine:
@@ -36,7 +31,6 @@ class TorchEngine:
         if graph == "verdict":
             logit = judged(self.network.verdict, given["anomaly"], given["fine"], given["coarse"], given["device"])
             return {"logit": logit.float().numpy()}
-        with torch.autocast("cpu", torch.bfloat16, enabled=self.in_16_bits):
-            maps = self.network(given["features"].to(memory_format=torch.channels_last))
+        maps = self.network(given["features"].to(memory_format=torch.channels_last))
         found = {"categories": maps.categories[:, : self.named]} | {n: getattr(maps, n) for n in ("anomaly", "contact", "fine", "coarse")}
         return {name: value.float().contiguous().numpy() for name, value in found.items()}

@@ -24,6 +24,7 @@ DEPTH = 1.3
 BLACK_FROM, BLACK_AT = 2.0, 5.5
 METAL_Z = 24.0
 N_Z, N_ATTENUATION = 128, 512
+SIGMA_Z, DENSE = 0.5, 0.05  # of a stored Z; low transmission below which one that is not known means that next to nothing passes
 
 
 def colour_table() -> np.ndarray:
@@ -55,6 +56,14 @@ def pseudo_colour(low: np.ndarray, high: np.ndarray, z: ZImage, sharpen: float =
     i = np.clip(np.rint((shown - 5) / 27 * (N_Z - 1)), 0, N_Z - 1).astype(int)
     j = np.clip(np.rint(attenuation / 6 * (N_ATTENUATION - 1)), 0, N_ATTENUATION - 1).astype(int)
     return np.ascontiguousarray(TABLE[i, j].transpose(2, 0, 1))
+
+
+def colour_again(low: np.ndarray, high: np.ndarray, zeff: np.ndarray) -> np.ndarray:
+    """(3, H, W) uint8 of what a stored scan holds: transmissions and an effective Z of 0 where it is not known.
+
+    It is not known through air, or through what lets nothing pass.
+    """
+    return pseudo_colour(low, high, ZImage(zeff, np.full_like(zeff, SIGMA_Z), (zeff <= 0) & (low < DENSE)))
 
 
 def steadied(z: ZImage) -> np.ndarray:

@@ -19,7 +19,6 @@ from bagscan.reporting.contours import anomalous_path, benign_path
 
 IMAGE_SIDE_PX = 720
 HISTOGRAM_BINS = 40
-SIGMA_Z, DENSE = 0.5, 0.05  # of a Z that is told; low transmission below which one that is not means that next to nothing passes
 STYLE = """
 body{background:#14171a;color:#e6e8ea;font:15px/1.45 system-ui,sans-serif;margin:0 auto;max-width:1180px;padding:24px}
 h1{font-size:24px;margin:0 0 4px}h2{font-size:18px;margin:0;overflow-wrap:anywhere}a{color:#9cc9ff}
@@ -46,12 +45,9 @@ def displayable(view: View) -> np.ndarray:
 
 
 def _coloured(low: np.ndarray, high: np.ndarray, zeff: np.ndarray) -> np.ndarray:
-    from bagscan.physics.effective_z import ZImage
-    from bagscan.physics.pseudo_colour import pseudo_colour
+    from bagscan.physics.pseudo_colour import colour_again
 
-    # A Z of 0 is one that is not known: through air, or through what lets nothing pass.
-    known = ZImage(zeff, np.full_like(zeff, SIGMA_Z), (zeff == 0) & (low < DENSE))
-    return pseudo_colour(low, high, known).transpose(1, 2, 0)
+    return colour_again(low, high, zeff).transpose(1, 2, 0)
 
 
 def _data_uri(rgb: np.ndarray, side: int) -> str:

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from bagscan.datasets.packed import FIRST_DEVICE, IGNORED, LABEL_STRIDE, MOST_DEVICES, PackedScene, PackedView
+from bagscan.datasets.packed import FIRST_DEVICE, IGNORED, LABEL_STRIDE, MOST_DEVICES, PackedScene
 from bagscan.detector.depthwise import quicken
 from bagscan.detector.features import N_FEATURES, recoloured
 from bagscan.detector.network import DetectorNetwork, Maps
@@ -230,8 +230,3 @@ class DetectorTask:
         if len(positive) and len(negative):
             within.append(auroc(np.r_[np.ones(len(positive), bool), np.zeros(len(negative), bool)], np.r_[positive, negative]))
             hits.append(float(positive.max() >= negative.max()))
-
-
-def views_of(scenes: Sequence[PackedScene]) -> list[PackedView]:
-    """All views of some scenes."""
-    return [view for scene in scenes for view in scene.views]
