@@ -29,7 +29,7 @@ $(LIGHT)/.ready: pyproject.toml constraints.txt
 demo: light
 	$(LIGHT)/bin/bagscan simulate --preset demo --workers 2 --out demo-out/simulated
 	$(LIGHT)/bin/bagscan screen demo-out/simulated/raw --out demo-out/screened
-	$(LIGHT)/bin/python benchmarks/demo_truth.py demo-out
+	$(LIGHT)/bin/python -m experiments.demo_truth demo-out
 	@echo "Open demo-out/screened/report.html in a browser."
 
 test: setup
@@ -44,14 +44,14 @@ test-cluster: setup
 	$(BIN)/python -m pytest -m slow tests/cluster tests/training/test_compute.py
 
 check: setup
-	$(BIN)/ruff check src tests benchmarks
-	$(BIN)/ruff format --check src tests benchmarks
+	$(BIN)/ruff check src tests experiments
+	$(BIN)/ruff format --check src tests experiments
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
 format: setup
-	$(BIN)/ruff check --fix src tests benchmarks
-	$(BIN)/ruff format src tests benchmarks
+	$(BIN)/ruff check --fix src tests experiments
+	$(BIN)/ruff format src tests experiments
 
 clean:
 	rm -rf $(VENV) $(LIGHT) demo-out .pytest_cache .mypy_cache .ruff_cache

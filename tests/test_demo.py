@@ -1,17 +1,12 @@
 """What ``make demo`` says of its alarms."""
 
-import importlib.util
 import json
-from pathlib import Path
 
 import numpy as np
 from pycocotools import mask as rle
 
 from bagscan.simulate.summary import read_scans
-
-spec = importlib.util.spec_from_file_location("demo_truth", Path(__file__).parents[1] / "benchmarks" / "demo_truth.py")
-demo_truth = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(demo_truth)
+from experiments import demo_truth
 
 
 def row(scan, decision, *findings):

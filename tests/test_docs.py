@@ -70,7 +70,7 @@ def test_links_and_configurations_exist(page):
     text = page.read_text()
     for target in re.findall(r"\]\(([^)#:]+)\)", text):
         assert (page.parent / target).exists(), target
-    for target in re.findall(r"(?:configs|benchmarks)/[\w/]+\.(?:yaml|py|json)", text):
+    for target in re.findall(r"(?:configs|experiments)/[\w/]+\.(?:yaml|py|jsonl)", text):
         assert (ROOT / target).exists(), target
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import load_file
@@ -65,8 +66,8 @@ class Shallow(nn.Module):
     def __init__(self, net: nn.Module, deepest_stride: int) -> None:
         super().__init__()
         reductions, blocks = getattr(net, "feature_info", None), getattr(net, "blocks", None)
-        if reductions is None or not isinstance(blocks, nn.Sequential):
-            raise ConfigError("deepest_stride is for backbones of timm's EfficientNet family; leave it at 0")
+        assert reductions is not None
+        assert isinstance(blocks, nn.Sequential)
         self.kept = sum(r <= deepest_stride for r in reductions.reduction())
         last = reductions.get_dicts()[self.kept - 1]["stage"]
         net.blocks = blocks[:last]
@@ -107,18 +108,31 @@ def create_backbone(name: str, channels: int, pretrained: bool = False, weights:
             _fetch_squeezenet(net, name, channels)
     else:
         packaged = pretrained and name in PACKAGED
+        kept = _shallow_stages(name, deepest_stride)
         try:
-            net = timm.create_model(name, features_only=True, pretrained=pretrained and not packaged, in_chans=channels)
+            net = timm.create_model(name, features_only=True, pretrained=pretrained and not packaged, in_chans=channels, **kept)
         except (RuntimeError, OSError, ValueError) as error:
             raise ModelError(_unavailable(name, error)) from error
         if packaged:
             _load_packaged(net, name)
     if weights:
         _load_local(net, Path(weights))
-    if deepest_stride:
+    if deepest_stride and name in SQUEEZENETS:
+        raise ConfigError("deepest_stride is for backbones of timm; leave it at 0")
+    if deepest_stride and isinstance(getattr(net, "blocks", None), nn.Sequential):
         net = Shallow(net, deepest_stride)
     widths, strides = _measure(net, channels)
     return net, widths, strides
+
+
+def _shallow_stages(name: str, deepest_stride: int) -> dict[str, Any]:
+    """What timm builds of a network where not all; those that it builds whole are cut by :class:`Shallow`."""
+    if not deepest_stride:
+        return {}
+    import timm
+
+    stages: Any = timm.create_model(name, features_only=True).feature_info
+    return {"out_indices": tuple(k for k, reduction in enumerate(stages.reduction()) if reduction <= deepest_stride)}
 
 
 def _measure(net: nn.Module, channels: int) -> tuple[list[int], list[int]]:

@@ -1,9 +1,5 @@
 """Figures of made-up results whose answers are known."""
 
-import importlib.util
-from argparse import Namespace
-from pathlib import Path
-
 import numpy as np
 import pytest
 
@@ -14,6 +10,7 @@ from bagscan.detector.deciding import SeenView, Thresholds
 from bagscan.detector.devices import FoundDevice
 from bagscan.detector.judging import JudgedBag, JudgedView, TrueDevice
 from bagscan.detector.measures import measure
+from experiments.detector import card, figures
 
 AT = Thresholds(slope=1.0, offset=0.0, device=1.0, outside=9.0)
 
@@ -102,15 +99,12 @@ def test_nothing_to_calibrate_on_is_an_error():
 
 
 def test_the_card_tells_every_group_and_what_is_found_worst():
-    spec = importlib.util.spec_from_file_location("ship", Path(__file__).parents[2] / "benchmarks" / "ship.py")
-    ship = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(ship)
     bags = [bag("a", True, hit()), bag("b", False, clean()), bag("c", True, hit(found=False), group="unseen_families"), bag("d", False, clean(), group="unseen_families")]
-    record = ship.figures(bags, AT) | {"batch": 48}
+    record = figures(bags, AT)
     assert set(record["groups"]) == {"new_stagings", "unseen_families"}
     assert record["by"]["kind"]["screws"]["bag_tp"] == 0.5
     assert record["by"]["standing_out"]["0.5 to 2"]["bags"] == 2
-    told = ship.card(record, Namespace(steps=100))
+    told = card(record, 4800)
     assert "4,800 crops" in told["trained on"]
     assert "finds 100%" in told["new stagings (preset demo, 2 bags as screened)"]
     assert "finds 0%" in told["unseen families (preset demo, 2 bags as screened)"]

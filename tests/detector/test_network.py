@@ -9,7 +9,7 @@ from torch import nn
 
 from bagscan.backbones import create_backbone
 from bagscan.detector.depthwise import quicken
-from bagscan.detector.network import DetectorNetwork, NetworkConfig, judged
+from bagscan.detector.network import DetectorNetwork, NetworkConfig
 
 
 @pytest.mark.parametrize(("kernel", "stride", "size"), [(3, 1, 12), (3, 2, 12), (5, 1, 9), (5, 2, 10), (5, 2, 11)])
@@ -60,10 +60,10 @@ def test_a_verdict_sees_its_device_and_what_is_near_alone(network):
     device = torch.zeros(2, 1, 16, 24)
     device[0, :, 2:6, 2:6] = device[1, :, 8:14, 12:20] = 1
     with torch.no_grad():
-        both = judged(network.verdict, anomaly, fine, coarse, device)
-        alone = judged(network.verdict, anomaly, fine, coarse, device[1:])
-        anomaly[..., :8, :10] += 5
-        after = judged(network.verdict, anomaly, fine, coarse, device)
+        both = network.verdict(anomaly, fine, coarse, device)
+        alone = network.verdict(anomaly, fine, coarse, device[1:])
+        anomaly[..., :4, :8] += 5
+        after = network.verdict(anomaly, fine, coarse, device)
     assert both.shape == (2,)
     assert both[1] == pytest.approx(float(alone[0]), abs=1e-5)
     assert after[1] == pytest.approx(float(both[1]), abs=1e-5)

@@ -16,8 +16,8 @@ from bagscan.backbones import create_backbone
 from bagscan.detector.features import N_FEATURES
 
 TOP_PLACES = 4
-COARSE_CELLS = 8  # cells of the finest maps to one of the coarsest
-NEAR_CELLS = 5  # a device's verdict looks this wide around each of its cells, so that what is taped to it counts
+CELL_PX = 8  # pixels of the view to a cell of the maps
+NEAR_CELLS = 7  # a device's verdict looks this wide around each of its cells, so that what is taped to it counts
 FIRST_BIAS = -3.0  # of maps of what is rare
 
 
@@ -25,6 +25,7 @@ FIRST_BIAS = -3.0  # of maps of what is rare
 class NetworkConfig:
     """Attributes:
     backbone, pretrained: see :func:`bagscan.backbones.create_backbone`. channels: of the input.
+    deepest_stride: of the backbone's stages that are kept; 0 for all.
     fold: pixels of each side that become channels before the first convolution.
     width: channels of the pathway. categories: what a pixel may belong to.
     """
@@ -32,6 +33,7 @@ class NetworkConfig:
     backbone: str = "tf_efficientnet_lite0"
     pretrained: bool = True
     channels: int = N_FEATURES
+    deepest_stride: int = 0
     fold: int = 2
     width: int = 96
     categories: tuple[str, ...] = ()
@@ -53,6 +55,33 @@ def _block(inputs: int, outputs: int) -> nn.Sequential:
     return nn.Sequential(nn.Conv2d(inputs, outputs, 3, padding=1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU(inplace=True))
 
 
+class Verdict(nn.Sequential):
+    """Whether something is hidden in a device, from its pooled features and best places, on top of these.
+
+    Args:
+        width, coarse_width: channels of the finest and coarsest maps. coarse_cells: cells of the finest to one of the coarsest.
+    """
+
+    def __init__(self, width: int, coarse_width: int, coarse_cells: int) -> None:
+        super().__init__(nn.Linear(2 * width + coarse_width + 2, 128), nn.ReLU(inplace=True), nn.Linear(128, 1))
+        self.coarse_cells = coarse_cells
+
+    def forward(self, anomaly: Tensor, fine: Tensor, coarse: Tensor, device: Tensor) -> Tensor:  # type: ignore[override]
+        """(D,) logits of (D, 1, h, w) masks of devices, on the maps of one view for all of them or of as many views."""
+        near = F.max_pool2d(device.float(), NEAR_CELLS, 1, NEAR_CELLS // 2)
+        inside = (near > 0.3).float()
+        area = inside.sum((2, 3)).clamp(min=1)
+        anomaly, fine, coarse = anomaly.float(), fine.float(), coarse.float()
+        elsewhere = anomaly.masked_fill(inside < 0.5, -30.0).flatten(1)
+        soft_most = torch.logsumexp(elsewhere, 1, keepdim=True) - area.log()
+        top = elsewhere.topk(TOP_PLACES, 1).values.clamp(min=-12).mean(1, keepdim=True)
+        mean, most = (fine * inside).sum((2, 3)) / area, fine.masked_fill(inside < 0.5, 0).amax((2, 3))
+        share = F.avg_pool2d(near, self.coarse_cells)
+        deep = (coarse * share).sum((2, 3)) / share.sum((2, 3)).clamp(min=0.1)
+        found: Tensor = top + super().forward(torch.cat([mean, most, deep, soft_most, top], 1))
+        return found[:, 0]
+
+
 class DetectorNetwork(nn.Module):
     """See :class:`NetworkConfig`; the input's sides must be multiples of 64 pixels."""
 
@@ -60,7 +89,7 @@ class DetectorNetwork(nn.Module):
         super().__init__()
         self.config = config
         inputs = config.channels * config.fold**2
-        self.backbone, widths, strides = create_backbone(config.backbone, inputs, config.pretrained)
+        self.backbone, widths, strides = create_backbone(config.backbone, inputs, config.pretrained, deepest_stride=config.deepest_stride)
         self.levels = [k for k, stride in enumerate(strides) if stride >= 4]
         widths = [widths[k] for k in self.levels]
         self.lateral = nn.ModuleList(nn.Conv2d(w, config.width, 1) for w in widths)
@@ -70,11 +99,13 @@ class DetectorNetwork(nn.Module):
         self.maps = nn.Conv2d(config.width, 2, 1)
         for head in (self.categories, self.maps):
             nn.init.constant_(head.bias, FIRST_BIAS)  # type: ignore[arg-type]
-        self.verdict = nn.Sequential(nn.Linear(2 * config.width + widths[-1] + 2, 128), nn.ReLU(inplace=True), nn.Linear(128, 1))
+        self.verdict = Verdict(config.width, widths[-1], strides[-1] * config.fold // CELL_PX)
 
     def forward(self, features: Tensor) -> Maps:
         """(B, C, H, W) features, 0 in air -> maps of (H / 8, W / 8)."""
-        folded = F.pixel_unshuffle(features, self.config.fold).contiguous(memory_format=torch.channels_last)
+        if torch.is_autocast_enabled(features.device.type):
+            features = features.to(torch.get_autocast_dtype(features.device.type))  # before the fold: half as much to move
+        folded = F.pixel_unshuffle(features.contiguous(), self.config.fold).contiguous(memory_format=torch.channels_last)
         stages = self.backbone(folded)
         stages = [stages[k] for k in self.levels]
         merged = self.lateral[-1](stages[-1])
@@ -83,27 +114,3 @@ class DetectorNetwork(nn.Module):
         fine = self.last(merged)
         both = self.maps(fine)
         return Maps(self.categories(merged), both[:, :1], both[:, 1:], fine, stages[-1])
-
-    def judge(self, maps: Maps, device: Tensor) -> Tensor:
-        """(B,) logits that something is hidden in a device, of its (B, 1, h, w) mask."""
-        return judged(self.verdict, maps.anomaly, maps.fine, maps.coarse, device)
-
-
-def judged(head: nn.Module, anomaly: Tensor, fine: Tensor, coarse: Tensor, device: Tensor) -> Tensor:
-    """Verdicts from devices' pooled features and their best places, on top of these.
-
-    Args:
-        anomaly, fine, coarse: maps of one view for all devices, or of as many views. device: (D, 1, h, w) masks.
-    """
-    near = F.max_pool2d(device.float(), NEAR_CELLS, 1, NEAR_CELLS // 2)
-    inside = (near > 0.3).float()
-    area = inside.sum((2, 3)).clamp(min=1)
-    anomaly, fine, coarse = anomaly.float(), fine.float(), coarse.float()
-    elsewhere = anomaly.masked_fill(inside < 0.5, -30.0).flatten(1)
-    soft_most = torch.logsumexp(elsewhere, 1, keepdim=True) - area.log()
-    top = elsewhere.topk(TOP_PLACES, 1).values.clamp(min=-12).mean(1, keepdim=True)
-    mean, most = (fine * inside).sum((2, 3)) / area, fine.masked_fill(inside < 0.5, 0).amax((2, 3))
-    share = F.avg_pool2d(near, COARSE_CELLS)
-    deep = (coarse * share).sum((2, 3)) / share.sum((2, 3)).clamp(min=0.1)
-    found: Tensor = top + head(torch.cat([mean, most, deep, soft_most, top], 1))
-    return found[:, 0]

@@ -9,7 +9,6 @@ import numpy as np
 import torch
 
 from bagscan.detector.model import Detector
-from bagscan.detector.network import judged
 
 
 class TorchEngine:
@@ -29,8 +28,8 @@ class TorchEngine:
     def run(self, graph: str, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         given = {name: torch.from_numpy(np.ascontiguousarray(value)) for name, value in inputs.items()}
         if graph == "verdict":
-            logit = judged(self.network.verdict, given["anomaly"], given["fine"], given["coarse"], given["device"])
+            logit = self.network.verdict(given["anomaly"], given["fine"], given["coarse"], given["device"])
             return {"logit": logit.float().numpy()}
-        maps = self.network(given["features"].to(memory_format=torch.channels_last))
+        maps = self.network(given["features"])
         found = {"categories": maps.categories[:, : self.named]} | {n: getattr(maps, n) for n in ("anomaly", "contact", "fine", "coarse")}
         return {name: value.float().contiguous().numpy() for name, value in found.items()}

@@ -18,7 +18,6 @@ from torch import Tensor, nn
 
 from bagscan.detector.exported import KIND
 from bagscan.detector.model import Detector
-from bagscan.detector.network import judged
 from bagscan.model import Model
 from bagscan.model_folder import graphs_in, read_description, verified_id, write_files
 from bagscan.runtime.exported import graphs_of
@@ -101,15 +100,6 @@ class _DetectorMaps(nn.Module):
         return maps.categories[:, : self.named], maps.anomaly, maps.contact, maps.fine, maps.coarse
 
 
-class _Verdict(nn.Module):
-    def __init__(self, detector: Detector) -> None:
-        super().__init__()
-        self.head = detector.network.verdict
-
-    def forward(self, anomaly: Tensor, fine: Tensor, coarse: Tensor, device: Tensor) -> Tensor:
-        return judged(self.head, anomaly, fine, coarse, device)
-
-
 def _detector_graphs(detector: Detector) -> dict[str, onnx.ModelProto]:
     """``maps`` and ``verdict`` of a detector, traced."""
     maps = _DetectorMaps(detector)
@@ -122,7 +112,7 @@ def _detector_graphs(detector: Detector) -> dict[str, onnx.ModelProto]:
     device[:, :, 2:9, 3:8] = 1
     return {
         "maps": _traced(maps, {"features": (features, {0: BATCH, 2: HEIGHT, 3: WIDTH})}, ["categories", "anomaly", "contact", "fine", "coarse"]),
-        "verdict": _traced(_Verdict(detector), given | {"device": (device, {0: "devices"} | cells)}, ["logit"]),
+        "verdict": _traced(detector.network.verdict, given | {"device": (device, {0: "devices"} | cells)}, ["logit"]),
     }
 
 

@@ -158,9 +158,9 @@ class DetectorTask:
         config = self.config
         target = Targets.of(batch, self.network.config.categories, self.kinds, self.devices)
         with in_16_bits(compute().device, True):
-            maps = self.network(batch.features.to(memory_format=torch.channels_last))
+            maps = self.network(batch.features)
         told = batch.device >= 0
-        verdict = self.network.judge(maps, target.host)
+        verdict = self.network.verdict(maps.anomaly, maps.fine, maps.coarse, target.host)
         holds = (target.anomaly * (target.ignored < 0.5)).sum((1, 2, 3)) > LEAST_CELL
         verdict_loss = F.binary_cross_entropy_with_logits(verdict[told], holds[told].float())
         where, dice = self._map_losses(maps.anomaly.float(), target)
@@ -213,11 +213,11 @@ class DetectorTask:
                 batch = CropBatch(torch.from_numpy(self._as_seen(features[None])), torch.from_numpy(counts.copy())[None], torch.tensor([view.host]))
                 target = Targets.of(batch, self.network.config.categories, self.kinds, self.devices)
                 with in_16_bits(compute().device, True):
-                    maps = self.network(batch.features.to(memory_format=torch.channels_last))
+                    maps = self.network(batch.features)
                 if is_anomalous and not view.about["visible"]:
                     continue
                 truth.append(is_anomalous)
-                scores.append(float(self.network.judge(maps, target.host)[0]))
+                scores.append(float(self.network.verdict(maps.anomaly, maps.fine, maps.coarse, target.host)[0]))
                 if is_anomalous:
                     self._within(maps.anomaly.float()[0, 0].numpy(), target, within, hits)
         by_view = auroc(np.array(truth), np.array(scores))

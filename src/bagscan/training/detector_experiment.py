@@ -34,7 +34,8 @@ class DetectorExperiment:
     Attributes:
         sets: folders of simulated sets; the first names the categories. Their scenes' own parts are kept.
         images: ``raw`` (low, high, effective Z) or ``colour``. network, training, loop: see :class:`NetworkConfig`, :class:`DetectorTaskConfig` and :class:`LoopConfig`.
-        threads: of torch; 0 for all cores. pack_workers: processes that pack sets.
+        start: a trained detector's folder whose weights training begins with, and whose categories it keeps.
+    threads: of torch; 0 for all cores. pack_workers: processes that pack sets.
     """
 
     sets: tuple[str, ...]
@@ -42,6 +43,7 @@ class DetectorExperiment:
     network: NetworkConfig = field(default_factory=NetworkConfig)
     training: DetectorTaskConfig = field(default_factory=DetectorTaskConfig)
     loop: LoopConfig = field(default_factory=LoopConfig)
+    start: str = ""
     threads: int = 0
     pack_workers: int = 2
 
@@ -83,6 +85,8 @@ def train_detector(experiment: DetectorExperiment, out: Path, report: Callable[[
     scenes, categories = packed_scenes(experiment.sets, experiment.pack_workers, report)
     report(f"{len(scenes['train'])} scenes to train on, {len(scenes['val'])} to validate on")
     detector = Detector.new(experiment.network, categories, len(KINDS), _devices_among(categories), experiment.images)
+    if experiment.start:
+        detector.network.load_state_dict(Detector.load(experiment.start).network.state_dict())
     task = DetectorTask(detector.network, experiment.training, scenes["train"], scenes["val"], detector.kinds, detector.devices, experiment.images)
 
     def keep(scores: dict[str, float]) -> None:

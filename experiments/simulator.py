@@ -1,0 +1,197 @@
+"""Speed, memory and audits of the simulator; what made data sets hold.
+
+    python -m experiments.simulator [--audit 200] [--scans 12] [--set deei=DIR ...]
+
+Times are CPU seconds on one core, best of several; ratios are of one run.
+"""
+
+import argparse
+import json
+import multiprocessing
+import resource
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+from bagscan.simulate.assembly import Builder
+from bagscan.simulate.dataset import Job, _one_thread, load_recipe, make_scan
+from bagscan.simulate.devices import NAMES, Family, build_device, device_module
+from bagscan.simulate.forward import transmission
+from bagscan.simulate.mesh import rotation_xyz
+from bagscan.simulate.occupancy import audit
+from bagscan.simulate.raster import Rasteriser
+from bagscan.simulate.scanner import Profile, load_profile
+from bagscan.simulate.scene import Recipe, build_scene, plan
+from bagscan.simulate.summary import read_scans
+from experiments.engine import Run, keep
+
+LINES, CHANNELS, SOLIDS = 512, 640, (1700, 2400)
+
+
+def cpu_seconds(action: Any, repeats: int = 5) -> float:
+    """Least CPU time of several runs after one to warm up."""
+    action()
+    taken = []
+    for _ in range(repeats):
+        started = time.process_time()
+        action()
+        taken.append(time.process_time() - started)
+    return min(taken)
+
+
+def forward(profile: Profile) -> dict[str, Any]:
+    """Forward model of laptop bags of about 2,000 solids at 640 × 512, beside the exact mode."""
+    view = replace(profile.views[0], n_channels=CHANNELS)
+    recipe, found = Recipe(devices=("laptop",), seed=2), []
+    for k in range(60):
+        benign = build_scene(recipe, replace(plan(recipe, k), anomalous=False), profile.tunnel_mm).benign
+        if SOLIDS[0] <= len(benign) <= SOLIDS[1]:
+            found.append(benign)
+        if len(found) == 4:
+            break
+    rows = [(len(s), cpu_seconds(lambda s=s: transmission(s, profile, view, (0.0, float(LINES))))) for s in found]
+    exact = cpu_seconds(lambda: transmission(found[0], profile, view, (0.0, float(LINES)), mode="exact"), 2)
+    grouped, exactly = (transmission(found[0], profile, view, (0.0, float(LINES)), mode=m) for m in ("groups", "exact"))
+    return {
+        "solids (mean of 4 bags)": float(np.mean([n for n, _ in rows])),
+        "forward, CPU s, 640 × 512, 2 × 2 rays (bar 0.15)": float(np.mean([t for _, t in rows])),
+        "exact mode, CPU s": exact,
+        "groups against exact, largest error in transmission": float(np.abs(grouped - exactly).max()),
+        "groups against exact, 99th percentile": float(np.quantile(np.abs(grouped - exactly), 0.99)),
+    }
+
+
+def oracle(profile: Profile) -> dict[str, Any]:
+    """Path lengths through a tilted box against its analytic chords."""
+    fan = profile.views[0].fan(np.linspace(50, 250, 200))
+    turn, place = rotation_xyz(0.3, 0.4, 0.5), np.array([330.0, 150.0, 90.0])
+    b = Builder(np.random.default_rng(0))
+    b.box("iron", (160, 120, 80), place, turn=turn)
+    out = np.zeros((200, 1, len(fan.direction)))
+    Rasteriser(b.build().solids(["iron"]), fan).paths(0, 200, out)
+    origin = np.stack([np.full(200, fan.source_mm[0]), fan.y_mm, np.full(200, fan.source_mm[1])], -1)
+    direction = np.stack([fan.direction[:, 0], np.zeros(len(fan.direction)), fan.direction[:, 1]], -1)
+    o, d = ((origin - place) @ turn)[:, None], (direction @ turn)[None]
+    half = np.array([80, 60, 40.0])
+    a, c = (-half - o) / d, (half - o) / d
+    truth = np.clip(np.maximum(a, c).min(-1) - np.minimum(a, c).max(-1), 0, None)
+    return {"mesh against analytic chord, mm (bar 1e-6)": float(np.abs(out[:, 0] - truth).max())}
+
+
+def samples(scans: int) -> dict[str, Any]:
+    """Complete samples: two views, masks, imaging, files; laptops of about 2,000 solids, with and without an anomaly."""
+    folder = Path(tempfile.mkdtemp())
+    recipe = replace(load_recipe("deei", count=1000), devices=("laptop",))
+    for name in ("raw", "colour", "detectability", "truth", "scans"):
+        (folder / name).mkdir()
+    job = Job(recipe, folder)
+    with threadpool_limits(1):
+        make_scan(job, 0)
+        taken = {}
+        for k in range(1, 3 * scans + 1):
+            started = time.process_time()
+            make_scan(job, k)
+            taken[k] = time.process_time() - started
+        solids = {int(r["id"]): r["solids"] for r in read_scans(folder)}
+        full = [k for k in taken if SOLIDS[0] <= solids[k] <= SOLIDS[1]]
+        recipe = load_recipe("deei", count=1000)
+        started = time.process_time()
+        for k in range(100, 100 + 2 * scans):
+            make_scan(Job(recipe, folder), k)
+        mixed = (time.process_time() - started) / (2 * scans)
+    shutil.rmtree(folder)
+    return {
+        "samples of about 2,000 solids": len(full),
+        "solids of these, mean": float(np.mean([solids[k] for k in full])),
+        "complete sample of about 2,000 solids, CPU s (bar 0.8)": float(np.mean([taken[k] for k in full])),
+        "sample, all six classes, CPU s": mixed,
+        "peak memory of one worker, MB (bar 500)": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+    }
+
+
+def peak_in_fresh_process(scans: int) -> dict[str, Any]:
+    """The sample figures from a process that did nothing else, so that its peak is a worker's."""
+    code = f"import json; from experiments.simulator import samples; print(json.dumps(samples({scans})))"
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=Path(__file__).parents[1])
+    return dict(json.loads(out.stdout.splitlines()[-1]))
+
+
+def workers(scans: int) -> dict[str, Any]:
+    """Wall-clock of two workers against one, after the processes have started."""
+
+    def one_run(n: int) -> float:
+        folder = Path(tempfile.mkdtemp())
+        for name in ("raw", "colour", "detectability", "truth", "scans"):
+            (folder / name).mkdir()
+        job = Job(load_recipe("deei", count=10000), folder)
+        with multiprocessing.get_context("spawn").Pool(n, _one_thread) as pool:
+            pool.starmap(make_scan, [(job, k) for k in range(6 * n)], chunksize=1)
+            started = time.perf_counter()
+            pool.starmap(make_scan, [(job, k) for k in range(100, 100 + scans)], chunksize=1)
+            taken = time.perf_counter() - started
+        shutil.rmtree(folder)
+        return taken
+
+    taken = [one_run(n) for n in (1, 2, 1, 2)]
+    return {"two workers against one (bar 1.8)": (taken[0] + taken[2]) / (taken[1] + taken[3])}
+
+
+def audits(count: int) -> dict[str, Any]:
+    """Share of volume counted twice over random devices of each class."""
+    rows = {}
+    for name in NAMES:
+        layouts = device_module(name).LAYOUTS
+        shares = [audit(build_device(Family(name, layouts[k % len(layouts)], k // len(layouts) % 10), np.random.default_rng(k))[0]).overlap_share for k in range(count)]
+        rows[f"{name}: mean, worst of {count} (bar 0.005)"] = f"{np.mean(shares):.4f}, {max(shares):.4f}"
+        print(name, rows[f"{name}: mean, worst of {count} (bar 0.005)"])
+    return rows
+
+
+def data_sets(named: list[str]) -> dict[str, Any]:
+    """Strata and the trivial baseline of data sets that were made."""
+    out: dict[str, Any] = {}
+    for text in named:
+        name, _, folder = text.partition("=")
+        summary = json.loads((Path(folder) / "dataset.json").read_text())
+        anomalies = sum(summary["strata"].values())
+        out[f"{name}: scans"] = summary["scans"]
+        out[f"{name}: AUROC of whole-image statistics (bar 0.60)"] = summary["statistics_auc"]
+        out |= {f"{name}: anomalies of area CNR {stratum}": f"{n} ({n / anomalies:.0%})" for stratum, n in sorted(summary["strata"].items())}
+        for table in ("strata_by_kind", "strata_by_way"):
+            for label, row in sorted(summary[table].items()):
+                out[f"{name}: {label} (below 5, 5-50, 50-500, above 500)"] = ", ".join(str(row.get(s, 0)) for s in ("below 5", "5-50", "50-500", "above 500"))
+    return out
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--audit", type=int, default=200)
+    parser.add_argument("--scans", type=int, default=12)
+    parser.add_argument("--set", action="append", default=[], help="NAME=FOLDER of a data set that was made")
+    settings = parser.parse_args()
+    profile = load_profile("g640")
+    results: dict[str, dict[str, Any]] = {"forward": forward(profile) | oracle(profile)}
+    results["sample"] = peak_in_fresh_process(settings.scans) | workers(4 * settings.scans)
+    if settings.audit:
+        results["overlap"] = audits(settings.audit)
+    if settings.set:
+        results["data sets"] = data_sets(settings.set)
+    for measured, found in results.items():
+        keep(
+            Run("simulator", {"measured": measured}),
+            found,
+            data={"name": "simulated", "hash": profile.hash, "counts": {"scans": settings.scans}},
+            notes=["CPU seconds on shared cores."],
+        )
+
+
+if __name__ == "__main__":
+    main()
