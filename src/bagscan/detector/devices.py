@@ -9,7 +9,8 @@ import numpy as np
 from scipy import ndimage
 from scipy.optimize import linear_sum_assignment
 
-LEAST_CELLS = 6  # of a device: smaller spots are noise
+INSIDE, SURE = 0.3, 0.5  # chance of a class from which cells belong to a device, and from which they make one
+LEAST_CELLS = 8  # sure ones of a device: smaller spots are noise
 SAME_PLACE = 0.6  # overlap of two finds of different classes above which they are one device
 LEAST_COMMON_ROWS = 0.4  # of the belt that two views of one device must share
 OTHER_CLASS = 0.3  # what it costs to match devices of different classes
@@ -35,7 +36,7 @@ class FoundDevice:
 
 
 def find_devices(chances: np.ndarray, contact: np.ndarray) -> list[FoundDevice]:
-    """Devices of one view.
+    """Devices of one view: connected cells of a class, enough of them sure (hysteresis, Canny 1986), so that a large device stays in one piece.
 
     Args:
         chances: (n, h, w) of every device class, in [0, 1]. contact: (h, w) chance that two of one class touch here.
@@ -43,13 +44,13 @@ def find_devices(chances: np.ndarray, contact: np.ndarray) -> list[FoundDevice]:
     apart = contact < 0.5
     found = []
     for category, chance in enumerate(chances):
-        inside = chance > 0.5
+        inside = chance > INSIDE
         parts, n = ndimage.label(inside & apart, np.ones((3, 3), int))
         if n > 1 or (inside & ~apart).any():
             parts = _grown_back(parts, inside)
         for k in range(1, n + 1):
             mask = parts == k
-            if mask.sum() >= LEAST_CELLS:
+            if (chance[mask] > SURE).sum() >= LEAST_CELLS:
                 found.append(FoundDevice(category, mask, float(chance[mask].mean())))
     return _one_of_each(found)
 
