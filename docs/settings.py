@@ -15,27 +15,27 @@ from bagscan.service.settings import ServiceConfig
 from bagscan.simulate.scene import Recipe
 from bagscan.training.augment import AugmentConfig
 from bagscan.training.data import DataConfig, SourceConfig
-from bagscan.training.detection import DetectionTrainingConfig
+from bagscan.training.detection import DetectionExperiment, DetectionTrainingConfig
 from bagscan.training.detector import DetectorTaskConfig
 from bagscan.training.detector_experiment import DetectorExperiment
-from bagscan.training.experiment import DetectionExperiment, Experiment, SegmentationExperiment
 from bagscan.training.joint import JointConfig
+from bagscan.training.joint_experiment import JointExperiment
 from bagscan.training.loop import LoopConfig
 from bagscan.training.multi_label import MultiLabelConfig, MultiLabelExperiment
 from bagscan.training.one_class import OneClassConfig, OneClassExperiment
-from bagscan.training.ssn import SSNTrainingConfig
+from bagscan.training.ssn import SegmentationExperiment, SSNTrainingConfig
 
 PAGE = Path(__file__).parent / "reference.md"
 START, END = "<!-- settings: written by docs/settings.py -->", "<!-- end of settings -->"
 CLASSES = {
-    "top level, kind joint": Experiment,
+    "top level, kind joint": JointExperiment,
     "`data`": DataConfig,
     "`data.sources`": SourceConfig,
     "`model`": ModelConfig,
     "`model.input`": InputConfig,
     "`training`, kind joint": JointConfig,
     "`training.augment`": AugmentConfig,
-    "`training.loop`": LoopConfig,
+    "`loop`": LoopConfig,
     "top level, kind ssn": SegmentationExperiment,
     "`training`, kind ssn": SSNTrainingConfig,
     "top level, kind detection": DetectionExperiment,

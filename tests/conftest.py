@@ -93,7 +93,7 @@ training:
   batch_size: 2
   validation_scans: 4
   augment: {crop_px: 64}
-  loop: {steps: 6, warmup: 1, validate_every: 3, checkpoint_every: 2, ema: 0.5}
+loop: {steps: 6, warmup: 1, validate_every: 3, checkpoint_every: 2, ema: 0.5}
 """
 
 
@@ -118,7 +118,7 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory, yolo_root: Path) -> Pat
     config.write_text(TINY)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("BAGSCAN_DATA", str(yolo_root))
-        train(read_experiment(config, ["training.loop.steps=60", "training.loop.validate_every=30", "training.loop.learning_rate=0.01"]), folder / "run", lambda _: None)
+        train(read_experiment(config, ["loop.steps=60", "loop.validate_every=30", "loop.learning_rate=0.01"]), folder / "run", lambda _: None)
     model = Model.load(folder / "run" / "model")
     model.operating_point = OperatingPoint(0.6, "by hand", "val", 0.05, (0.0, 0.1))
     model.save(folder / "run" / "model")

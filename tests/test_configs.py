@@ -5,7 +5,9 @@ from pathlib import Path
 import pytest
 
 from bagscan.model import Model
-from bagscan.training.experiment import DetectionExperiment, Experiment, read_experiment, train, train_detection
+from bagscan.training.detection import DetectionExperiment
+from bagscan.training.experiment import read_experiment, train
+from bagscan.training.joint_experiment import JointExperiment
 
 CONFIGS = sorted((Path(__file__).parents[1] / "configs").glob("*.yaml"))
 TINY = [
@@ -16,10 +18,10 @@ TINY = [
     "training.segments_per_scan=2",
     "training.validation_scans=1",
     "training.augment.crop_px=64",
-    "training.loop={steps: 1, warmup: 1, validate_every: 1}",
+    "loop={steps: 1, warmup: 1, validate_every: 1}",
     "init_regioner=null",
 ]
-JOINT = [path for path in CONFIGS if isinstance(read_experiment(path), Experiment)]
+JOINT = [path for path in CONFIGS if isinstance(read_experiment(path), JointExperiment)]
 
 
 def test_there_are_configurations_of_every_kind():
@@ -61,7 +63,7 @@ def test_detector_trains_one_step(path, simulated_root, tmp_path):
         "regioner.stride=2",
         "training.batch_size=2",
         "training.validation_scans=1",
-        "training.loop={steps: 1, warmup: 1, validate_every: 1}",
+        "loop={steps: 1, warmup: 1, validate_every: 1}",
     ]
-    train_detection(read_experiment(path, settings), tmp_path, lambda _: None)
+    train(read_experiment(path, settings), tmp_path, lambda _: None)
     assert (tmp_path / "regioner.safetensors").is_file()

@@ -15,19 +15,19 @@ from bagscan.registry import KINDS, names, part
 from bagscan.service.settings import ServiceConfig
 from bagscan.training.augment import AugmentConfig
 from bagscan.training.data import DataConfig, SourceConfig
-from bagscan.training.detection import DetectionTrainingConfig
+from bagscan.training.detection import DetectionExperiment, DetectionTrainingConfig
 from bagscan.training.detector import DetectorTaskConfig
 from bagscan.training.detector_experiment import DetectorExperiment
-from bagscan.training.experiment import DetectionExperiment, Experiment, SegmentationExperiment
 from bagscan.training.joint_config import JointConfig
+from bagscan.training.joint_experiment import JointExperiment
 from bagscan.training.loop import LoopConfig
 from bagscan.training.multi_label import MultiLabelConfig, MultiLabelExperiment
 from bagscan.training.one_class import OneClassConfig, OneClassExperiment
-from bagscan.training.ssn import SSNTrainingConfig
+from bagscan.training.ssn import SegmentationExperiment, SSNTrainingConfig
 
 ROOT = Path(__file__).parents[1]
 REFERENCE = (ROOT / "docs" / "reference.md").read_text()
-CONFIGS = [Experiment, InputConfig, DataConfig, SourceConfig, JointConfig, AugmentConfig, LoopConfig]
+CONFIGS = [JointExperiment, InputConfig, DataConfig, SourceConfig, JointConfig, AugmentConfig, LoopConfig]
 CONFIGS += [OneClassExperiment, OneClassConfig, MultiLabelExperiment, MultiLabelConfig]
 CONFIGS += [SegmentationExperiment, SSNTrainingConfig, DetectionExperiment, DetectionTrainingConfig]
 CONFIGS += [DetectorExperiment, DetectorTaskConfig, NetworkConfig, ServiceConfig]

@@ -104,8 +104,8 @@ def test_what_no_process_has_a_gradient_for_stands_still(tmp_path):
 
 @pytest.mark.slow
 def test_two_processes_that_were_stopped_go_on_to_the_same_weights(tiny_config, tmp_path):
-    command = ["--no-python", str(Path(sys.executable).with_name("bagscan")), "train", str(tiny_config), "--set", "training.loop.checkpoint_every=2"]
-    start(*command, "--out", str(tmp_path / "whole"), "--set", "training.loop.steps=4")
+    command = ["--no-python", str(Path(sys.executable).with_name("bagscan")), "train", str(tiny_config), "--set", "loop.checkpoint_every=2"]
+    start(*command, "--out", str(tmp_path / "whole"), "--set", "loop.steps=4")
     whole = load_file(tmp_path / "whole" / "checkpoint.safetensors")
     # The learning rate of a step depends on how many there are: stopped by a signal, not by fewer steps.
     stop = tmp_path / "stop.py"
@@ -119,9 +119,9 @@ def test_two_processes_that_were_stopped_go_on_to_the_same_weights(tiny_config, 
         "loop._save = save_and_stop\n"
         "from bagscan.cli import main\nmain()\n"
     )
-    start(str(stop), *command[2:], "--out", str(tmp_path / "cut"), "--set", "training.loop.steps=4")
+    start(str(stop), *command[2:], "--out", str(tmp_path / "cut"), "--set", "loop.steps=4")
     assert load_file(tmp_path / "cut" / "checkpoint.safetensors").keys() == whole.keys()
-    start(*command, "--out", str(tmp_path / "cut"), "--set", "training.loop.steps=4")
+    start(*command, "--out", str(tmp_path / "cut"), "--set", "loop.steps=4")
     cut = load_file(tmp_path / "cut" / "checkpoint.safetensors")
     assert [key for key in whole if not torch.equal(whole[key], cut[key])] == []
     steps = [json.loads(line)["step"] for line in (tmp_path / "cut" / "log.jsonl").read_text().splitlines()]

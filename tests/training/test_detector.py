@@ -14,7 +14,8 @@ from bagscan.core import View
 from bagscan.core.errors import ConfigError
 from bagscan.model import Model
 from bagscan.model_config import ModelConfig
-from bagscan.training.experiment import DetectionExperiment, read_experiment, train, train_detection
+from bagscan.training.detection import DetectionExperiment
+from bagscan.training.experiment import read_experiment, train
 
 CONFIG = """
 kind: detection
@@ -26,7 +27,7 @@ regioner: {name: mask_rcnn, backbone: test_resnet, dim: 16, stride: 2}
 training:
   batch_size: 2
   validation_scans: 2
-  loop: {steps: 2, warmup: 1, validate_every: 2}
+loop: {steps: 2, warmup: 1, validate_every: 2}
 """
 
 
@@ -54,7 +55,7 @@ def test_any_number_of_channels_is_taken(config, tmp_path, simulated_root, image
     source = f"data.sources=[{{format: simulated, root: {simulated_root}, images: {images}, views: below, annotate: device}}]"
     taken = f"input={{quantity: {quantity}, channels: [{', '.join(channels)}], working_side_px: 0, mean: {[0.8] * len(channels)}, std: {[0.25] * len(channels)}}}"
     experiment = read_experiment(config, [source, taken])
-    train_detection(experiment, tmp_path / "run", lambda _: None)
+    train(experiment, tmp_path / "run", lambda _: None)
     weights = load_file(tmp_path / "run" / "regioner.safetensors")
     first = next(w for name, w in weights.items() if w.ndim == 4 and w.shape[1] == len(channels))
     assert first.shape[2] > 1, "the first kernels"
@@ -63,7 +64,7 @@ def test_any_number_of_channels_is_taken(config, tmp_path, simulated_root, image
 def test_what_it_learnt_finds_items_in_a_model(config, tmp_path, simulated_root):
     experiment = read_experiment(config)
     assert isinstance(experiment, DetectionExperiment)
-    train_detection(experiment, tmp_path / "run", lambda _: None)
+    train(experiment, tmp_path / "run", lambda _: None)
     joint = tmp_path / "joint.yaml"
     joint.write_text(
         f"""
@@ -85,7 +86,7 @@ training:
   balance_labels: 1.0
   validation_scans: 2
   augment: {{crop_px: 48}}
-  loop: {{steps: 2, warmup: 1, validate_every: 2}}
+loop: {{steps: 2, warmup: 1, validate_every: 2}}
 init_regioner: {tmp_path / "run" / "regioner.safetensors"}
 """
     )
@@ -104,7 +105,7 @@ init_regioner: {tmp_path / "run" / "regioner.safetensors"}
 
 def test_a_superpixel_regioner_detects_nothing(config, tmp_path):
     with pytest.raises(ConfigError, match="mask_rcnn or faster_rcnn"):
-        train_detection(read_experiment(config, ["regioner={name: ssn, width: 4}"]), tmp_path / "run", lambda _: None)
+        train(read_experiment(config, ["regioner={name: ssn, width: 4}"]), tmp_path / "run", lambda _: None)
 
 
 def test_where_to_cut_does_not_hang_on_what_it_is_judged_in(config):
@@ -139,7 +140,7 @@ def test_a_model_loads_without_the_weights_that_its_parts_started_from(config, t
 @pytest.mark.parametrize("name", ["mask_rcnn", "faster_rcnn"])
 def test_whole_items_are_trained_calibrated_and_screened(config, tmp_path, simulated_root, name):
     """Strategy 1 of paper A: a detector's items, one verdict on each."""
-    train_detection(read_experiment(config, [f"regioner.name={name}"]), tmp_path / "found", lambda _: None)
+    train(read_experiment(config, [f"regioner.name={name}"]), tmp_path / "found", lambda _: None)
     small = {
         "data.sources": f"[{{format: simulated, root: {simulated_root}, images: raw, views: both, items: true}}]",
         "data.fractions": "[0.34, 0.33, 0.33]",
@@ -150,7 +151,7 @@ def test_whole_items_are_trained_calibrated_and_screened(config, tmp_path, simul
         "training.validation_scans": 4,
         "training.augment.crop_px": 64,
         "training.augment.threats": 0.0,
-        "training.loop": "{steps: 2, warmup: 1, validate_every: 2}",
+        "loop": "{steps: 2, warmup: 1, validate_every: 2}",
         "init_regioner": str(tmp_path / "found" / "regioner.safetensors"),
     }
     settings = [word for key, value in small.items() for word in ("--set", f"{key}={value}")]

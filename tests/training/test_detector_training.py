@@ -24,8 +24,8 @@ from bagscan.simulate.anomalies import KINDS
 from bagscan.simulate.dataset import simulate
 from bagscan.simulate.scene import Recipe
 from bagscan.training.detector import CropBatch, Targets
-from bagscan.training.detector_experiment import calibrate_detector, packed_scenes, train_detector
-from bagscan.training.experiment import read_experiment
+from bagscan.training.detector_experiment import calibrate_detector, packed_scenes
+from bagscan.training.experiment import read_experiment, train
 from bagscan.training.loop import LoopConfig, learning_rate_at
 
 SILENT = lambda _: None  # noqa: E731
@@ -57,7 +57,7 @@ def trained(config, tmp_path_factory):
     """Long enough to find devices, though not what is hidden in them."""
     out = tmp_path_factory.mktemp("run") / "run"
     longer = ["loop.steps=160", "loop.cooldown=40", "loop.validate_every=160", "loop.learning_rate=0.004", "loop.ema=0.9", "loop.warmup=10"]
-    train_detector(read_experiment(config, longer), out, SILENT)
+    train(read_experiment(config, longer), out, SILENT)
     return out
 
 
@@ -114,10 +114,10 @@ def test_a_run_goes_on_after_a_kill_and_with_more_steps_from_before_the_cooldown
     rates = [learning_rate_at(i, LoopConfig(steps=10, warmup=2, cooldown=4, learning_rate=1.0)) for i in range(10)]
     assert rates == pytest.approx([0.5, 1, 1, 1, 1, 1, 1, 0.75, 0.5, 0.25])
     whole, parts = tmp_path / "whole", tmp_path / "parts"
-    train_detector(read_experiment(config, ["loop.steps=6"]), whole, SILENT)
-    train_detector(read_experiment(config), parts, SILENT)  # cools down from step 2 on
+    train(read_experiment(config, ["loop.steps=6"]), whole, SILENT)
+    train(read_experiment(config), parts, SILENT)  # cools down from step 2 on
     said = []
-    train_detector(read_experiment(config, ["loop.steps=6"]), parts, said.append)
+    train(read_experiment(config, ["loop.steps=6"]), parts, said.append)
     assert any("resuming at step 2 of 6" in line for line in said)
     steps = [[json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()] for out in (whole, parts)]
     losses = [{line["step"]: line["loss"] for line in lines if "loss" in line} for lines in steps]
@@ -180,7 +180,7 @@ def test_commands_calibrate_and_evaluate_a_detector(config, trained, tmp_path):
 
 def test_a_detector_for_colour_is_trained_and_judged_on_colour(config, made, tmp_path):
     experiment = read_experiment(config, ["images=colour", "loop.steps=3"])
-    train_detector(experiment, tmp_path, SILENT)
+    train(experiment, tmp_path, SILENT)
     detector = Detector.load(tmp_path / "model")
     assert (detector.images, detector.network.config.channels) == ("colour", 3)
     usable = load_model(tmp_path / "model", "torch")

@@ -7,7 +7,6 @@ import torch
 from bagscan.datasets.bsds500 import SegmentedImage
 from bagscan.regions.ssn import SSN
 from bagscan.regions.superpixels import Config
-from bagscan.training.loop import LoopConfig
 from bagscan.training.ssn import SSNTask, SSNTrainingConfig
 
 
@@ -23,7 +22,7 @@ def halves(seed, shift=0):
 def test_borders_that_are_there_cost_little_and_others_much(stride):
     torch.manual_seed(0)
     ssn = SSN(Config(width=4, n_features=4, stride=stride, n_superpixels=30))
-    config = SSNTrainingConfig(batch_size=2, patch_px=64, cell_px=(10, 12), validation_counts=(30,), validation_images=1, loop=LoopConfig(steps=1))
+    config = SSNTrainingConfig(batch_size=2, patch_px=64, cell_px=(10, 12), validation_counts=(30,), validation_images=1)
     parts = {}
     for shift in (0, 6):
         images = [halves(seed, shift) for seed in range(3)]

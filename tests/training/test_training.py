@@ -63,7 +63,7 @@ TRAIN = """
 import sys
 from pathlib import Path
 from bagscan.training.experiment import read_experiment, train
-train(read_experiment(Path(sys.argv[1]), ["training.loop.steps=40"]), Path(sys.argv[2]), lambda text: print(text, flush=True))
+train(read_experiment(Path(sys.argv[1]), ["loop.steps=40"]), Path(sys.argv[2]), lambda text: print(text, flush=True))
 """
 
 
@@ -139,17 +139,17 @@ def test_held_out_scanner_must_exist(tiny_config, tmp_path):
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda p: p.stem)
 def test_every_configuration_loads_and_its_parts_run_tiny(path, tiny_config, tmp_path):
-    from bagscan.training.experiment import Experiment
+    from bagscan.training.joint_experiment import JointExperiment
 
     experiment = read_experiment(path)
-    if not isinstance(experiment, Experiment) or experiment.model.regioner["name"] == "mask_rcnn":
+    if not isinstance(experiment, JointExperiment) or experiment.model.regioner["name"] == "mask_rcnn":
         return  # other kinds, and what judges whole items, have tests of their own; that it was read is enough
     encoder = {"name": experiment.model.encoder["name"], "backbone": "test_resnet"}
     encoder |= {"size_px": 32} if encoder["name"] == "crop" else {"dim": 8}
     wanted = experiment.model.regioner
     regioner = {"n_superpixels": 20, "name": wanted.get("parts", wanted)["name"]}
     regioner |= {"width": 4} if regioner["name"] == "ssn" else {}
-    tiny = read_experiment(tiny_config, [f"model.encoder={encoder}", f"model.regioner={regioner}", f"training.mode={experiment.training.mode}", "training.loop.steps=2"])
+    tiny = read_experiment(tiny_config, [f"model.encoder={encoder}", f"model.regioner={regioner}", f"training.mode={experiment.training.mode}", "loop.steps=2"])
     best = train(tiny, tmp_path / "run", lambda _: None)
     assert np.isfinite(best["monitor"])
 
@@ -211,7 +211,7 @@ def test_separate_training_keeps_the_classification_from_the_regioner(tiny_confi
 
 
 def test_a_run_that_stopped_early_stays_stopped(tiny_config, tmp_path):
-    settings = ["training.loop.patience=1", "training.loop.steps=30", "training.loop.learning_rate=1e-9", "training.loop.validate_every=3"]
+    settings = ["loop.patience=1", "loop.steps=30", "loop.learning_rate=1e-9", "loop.validate_every=3"]
     said: list[str] = []
     train(read_experiment(tiny_config, settings), tmp_path / "a", said.append)
     assert any("stopped early" in line for line in said)
@@ -223,10 +223,10 @@ def test_a_run_that_stopped_early_stays_stopped(tiny_config, tmp_path):
 def test_a_run_is_not_resumed_with_other_settings(tiny_config, tmp_path):
     train(read_experiment(tiny_config), tmp_path / "a", lambda _: None)
     kept = (tmp_path / "a" / "config.yaml").read_text()
-    with pytest.raises(ConfigError, match=r"training.loop.seed was 0, now 9"):
-        train(read_experiment(tiny_config, ["training.loop.seed=9"]), tmp_path / "a", lambda _: None)
+    with pytest.raises(ConfigError, match=r"loop.seed was 0, now 9"):
+        train(read_experiment(tiny_config, ["loop.seed=9"]), tmp_path / "a", lambda _: None)
     assert (tmp_path / "a" / "config.yaml").read_text() == kept
-    train(read_experiment(tiny_config, ["training.loop.steps=7"]), tmp_path / "a", lambda _: None)  # longer is no other
+    train(read_experiment(tiny_config, ["loop.steps=7"]), tmp_path / "a", lambda _: None)  # longer is no other
 
 
 def test_a_run_is_not_resumed_on_another_split(tiny_config, tmp_path):
@@ -239,7 +239,7 @@ def test_a_run_is_not_resumed_on_another_split(tiny_config, tmp_path):
     with pytest.raises(ConfigError, match="another split"):
         train(read_experiment(tiny_config, [f"data.split={tmp_path}/2.json"]), tmp_path / "a", lambda _: None)
     (tmp_path / "1.json").rename(tmp_path / "moved.json")
-    train(read_experiment(tiny_config, [f"data.split={tmp_path}/moved.json", "training.loop.steps=7"]), tmp_path / "a", lambda _: None)
+    train(read_experiment(tiny_config, [f"data.split={tmp_path}/moved.json", "loop.steps=7"]), tmp_path / "a", lambda _: None)
 
 
 def test_items_of_a_split_of_one_s_own_are_not_judged_as_whole_views():
@@ -251,8 +251,8 @@ def test_items_of_a_split_of_one_s_own_are_not_judged_as_whole_views():
 
 
 def test_training_starts_from_the_weights_that_init_names(tiny_config, tmp_path):
-    train(read_experiment(tiny_config, ["training.loop.seed=5"]), tmp_path / "start", lambda _: None)
-    still = ["training.loop.learning_rate=1e-12", "training.loop.weight_decay=0.0", "training.loop.steps=1"]
+    train(read_experiment(tiny_config, ["loop.seed=5"]), tmp_path / "start", lambda _: None)
+    still = ["loop.learning_rate=1e-12", "loop.weight_decay=0.0", "loop.steps=1"]
     train(read_experiment(tiny_config, [*still, f"init={tmp_path}/start/model"]), tmp_path / "from", lambda _: None)
     train(read_experiment(tiny_config, still), tmp_path / "scratch", lambda _: None)
     start, begun, scratch = (Model.load(tmp_path / name / "model").state_dict() for name in ("start", "from", "scratch"))
@@ -287,7 +287,7 @@ def test_checkpoints_are_written_by_the_clock_too(tiny_config, tmp_path, monkeyp
     saved: list[int] = []
     real = loop.save_checkpoint
     monkeypatch.setattr(loop, "save_checkpoint", lambda path, kept, optimizer, progress: (saved.append(progress["step"]), real(path, kept, optimizer, progress)))
-    rare = ["training.loop.steps=4", "training.loop.checkpoint_every=100"]
+    rare = ["loop.steps=4", "loop.checkpoint_every=100"]
     train(read_experiment(tiny_config, rare), tmp_path / "a", lambda _: None)
     assert saved == [4]
     saved.clear()
@@ -298,7 +298,7 @@ def test_checkpoints_are_written_by_the_clock_too(tiny_config, tmp_path, monkeyp
 
 def test_a_loss_that_is_no_number_stops_with_advice(tiny_config, tmp_path):
     with pytest.raises(TrainingError, match="learning_rate"):
-        train(read_experiment(tiny_config, ["training.loop.learning_rate=1e30", "training.loop.clip_norm=1e30", "training.loop.warmup=0"]), tmp_path / "a", lambda _: None)
+        train(read_experiment(tiny_config, ["loop.learning_rate=1e30", "loop.clip_norm=1e30", "loop.warmup=0"]), tmp_path / "a", lambda _: None)
 
 
 def test_effective_z_is_neither_clipped_nor_filled_with_metal():

@@ -13,7 +13,7 @@ from bagscan.core.errors import ConfigError, DataError, TrainingError
 from bagscan.evaluation.multi_label import UNKNOWN, map_interval, ranking_table
 from bagscan.model import Model
 from bagscan.model_config import resize
-from bagscan.training.experiment import read_experiment, train_any
+from bagscan.training.experiment import read_experiment, train
 from bagscan.training.multi_label import MultiLabelConfig, MultiLabelTask, augmented, ideal_set, label_vector
 from bagscan.training.one_class import Descriptions
 
@@ -85,7 +85,8 @@ model:
   regioner: {{name: whole_image}}
   encoder: {{name: fpn, backbone: test_resnet, level_dim: 8}}
   scorer: {{name: multi_label, classes: {kinds}}}
-training: {{batch_size: 4, negatives: 0, loop: {{steps: 4, warmup: 1, validate_every: 2, checkpoint_every: 2}}}}
+training: {{batch_size: 4, negatives: 0}}
+loop: {{steps: 4, warmup: 1, validate_every: 2, checkpoint_every: 2}}
 """
 
 
@@ -98,7 +99,7 @@ def phase_1(tmp_path, simulated_root):
 
 
 def test_phase_one_trains_resumes_and_tells_curves(phase_1, tmp_path):
-    best, model = train_any(read_experiment(phase_1), tmp_path / "run", SILENT)
+    best, model = train(read_experiment(phase_1), tmp_path / "run", SILENT), tmp_path / "run" / "model"
     assert {"map", "micro_f1", "train_map", "train_macro_recall"} <= set(best)
     rows = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
     assert sum("validation" in row for row in rows) == 2
@@ -108,7 +109,7 @@ def test_phase_one_trains_resumes_and_tells_curves(phase_1, tmp_path):
     assert "classes of whole images: mAP" in told.output
     assert set(json.loads((tmp_path / "results.json").read_text())["results"]["classes"]["ap"]) == set(Model.load(model).scorer.config.classes)
     said: list[str] = []
-    train_any(read_experiment(phase_1), tmp_path / "run", said.append)
+    train(read_experiment(phase_1), tmp_path / "run", said.append)
     assert any("resuming at step 4" in text for text in said)
 
 
@@ -118,10 +119,10 @@ def test_gbad_goes_from_phase_one_to_a_report_by_configuration_alone(mode, tmp_p
     model = "model: {input: {working_side_px: 64, square: true}, regioner: {name: whole_image}, encoder: {name: fpn, backbone: test_resnet, level_dim: 8}, "
     one, two = tmp_path / "one.yaml", tmp_path / "two.yaml"
     data = "data: {sources: [{format: sixray, root: sixray}], fractions: [0.6, 0.2, 0.2]}\n"
-    one.write_text(f"kind: multi_label\n{data}{model}scorer: {{name: multi_label, classes: [Gun, Wrench]}}}}\ntraining: {{batch_size: 4, loop: {{steps: 4}}}}\n")
+    one.write_text(f"kind: multi_label\n{data}{model}scorer: {{name: multi_label, classes: [Gun, Wrench]}}}}\ntraining: {{batch_size: 4}}\nloop: {{steps: 4}}\n")
     gate = "{name: svm, errors: {name: bigan, widths: [16, 8], latent: 4, matched: 8, epochs: 2, least_steps: 0}}"
     two.write_text(f"kind: one_class\n{data}init: {tmp_path}/one/model\nscorer: {{name: gbad, classes: [Gun, Wrench], mode: {mode}, gate: {gate}}}\n")
-    train_any(read_experiment(one), tmp_path / "one", SILENT)
+    train(read_experiment(one), tmp_path / "one", SILENT)
     folder = tmp_path / "two" / "model"
     goes_all_the_way(two, tmp_path / "two", sixray_root / "sixray" / "JPEGImage" / "Pra000.jpg")
     phase_1, gbad = Model.load(tmp_path / "one" / "model"), Model.load(folder)
@@ -228,14 +229,14 @@ def test_fitting_says_what_is_wrong(tmp_path, simulated_root, tiny_model):
     config = tmp_path / "one.yaml"
     config.write_text(ONE_CLASS.format(root=simulated_root, scorer="{name: softmax}", init=tiny_model))
     with pytest.raises(ConfigError, match="trained with its encoder"):
-        train_any(read_experiment(config), tmp_path / "a", SILENT)
+        train(read_experiment(config), tmp_path / "a", SILENT)
     config.write_text(ONE_CLASS.format(root=simulated_root, scorer="{name: gaussian}", init="null"))
     with pytest.raises(ConfigError, match="set init"):
-        train_any(read_experiment(config), tmp_path / "b", SILENT)
+        train(read_experiment(config), tmp_path / "b", SILENT)
     kinds = {scan["anomaly"]["kind"] for path in (simulated_root / "scans").glob("*.json") for scan in json.loads(path.read_text())["scans"] if "anomaly" in scan}
     config.write_text(ONE_CLASS.format(root=simulated_root, scorer="{name: svm, errors: {name: gaussian}}", init=tiny_model))
     with pytest.raises(TrainingError, match="phase III needs anomalous"):
-        train_any(read_experiment(config, [f"training.leave_out=[{', '.join(kinds)}]"]), tmp_path / "c", SILENT)
+        train(read_experiment(config, [f"training.leave_out=[{', '.join(kinds)}]"]), tmp_path / "c", SILENT)
 
 
 def test_images_are_squared_in_training_as_in_use(phase_1, simulated_root):
@@ -262,7 +263,7 @@ def test_changed_settings_describe_anew(tmp_path, simulated_root):
         + "model: {input: {working_side_px: 64}, regioner: {name: grid, cell_px: 24}, encoder: {name: pixels, size_px: 4}}\n"
     )
     for number, settings in enumerate(([], ["model.encoder.reach=2"], ["model.regioner.cell_px=16"]), 1):
-        train_any(read_experiment(config, settings), tmp_path / "run", SILENT)
+        train(read_experiment(config, settings), tmp_path / "run", SILENT)
         assert len(list((tmp_path / "run").glob("descriptions_train_*"))) == number
 
 

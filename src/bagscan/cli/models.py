@@ -21,11 +21,12 @@ def train(
     """Train the system of a configuration; the same line resumes it after a kill."""
     compute_on(device)
     from bagscan.training.compute import compute
-    from bagscan.training.experiment import read_experiment, train_any
+    from bagscan.training.experiment import read_experiment
+    from bagscan.training.experiment import train as train_experiment
 
     experiment = read_experiment(config, settings)
     out = out or Path("runs") / config.stem
-    best, written = train_any(experiment, out, say)
+    best, written = train_experiment(experiment, out, say), out / experiment.written
     if not compute().writes:  # one of several processes tells for all
         return
     show({"out": str(written), "best": best}, as_json, lambda: f"best model in {written}: " + ", ".join(f"{k} {v:.4f}" for k, v in best.items()))
@@ -78,9 +79,10 @@ def evaluate(
     """Score a model per segment, object and scan, with intervals and the controls beside them."""
     from bagscan.config import parse_mapping
     from bagscan.core.files import write_whole
+    from bagscan.training.detection import DetectionExperiment
     from bagscan.training.detector_experiment import DetectorExperiment, detector_summary, evaluate_detector
     from bagscan.training.evaluate import detection_summary, evaluate_detection, evaluate_model, summary
-    from bagscan.training.experiment import DetectionExperiment, read_experiment
+    from bagscan.training.experiment import read_experiment
 
     given = read_experiment(config, settings)
     if isinstance(given, DetectionExperiment):
@@ -100,8 +102,8 @@ def evaluate(
 
 def _judged(experiment: Any, config: Path) -> Any:
     from bagscan.core.errors import ConfigError
-    from bagscan.training.experiment import JUDGED
+    from bagscan.training.evaluate import Judgeable
 
-    if not isinstance(experiment, JUDGED):
+    if not isinstance(experiment, Judgeable):
         raise ConfigError(f"{config}: this command needs a configuration of kind joint, multi_label, one_class or detector")
     return experiment

@@ -15,7 +15,7 @@ from bagscan.core.errors import ConfigError
 EXIT_ALARM, EXIT_USAGE, EXIT_BAD_ITEMS = 1, 2, 3
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout; progress goes to stderr.")]
-Settings = Annotated[list[str], typer.Option("--set", help="Change one setting, for example --set training.loop.steps=100.")]
+Settings = Annotated[list[str], typer.Option("--set", help="Change one setting, for example --set loop.steps=100.")]
 Config = Annotated[Path, typer.Argument(help="A YAML file, see configs/.")]
 ModelFolder = Annotated[Path, typer.Option("--model", help="A model folder, for example runs/xray_joint/model.")]
 Cluster = Annotated[str, typer.Option(help="Work on a Ray cluster: its address, auto for the one that this machine is of, local for one made here; --workers cores of it.")]

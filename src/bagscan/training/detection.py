@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,9 +15,14 @@ from torch.nn import functional as F
 from bagscan.core.errors import ConfigError
 from bagscan.evaluation.detection import coco_scores
 from bagscan.model import Model
+from bagscan.model_config import InputConfig, ModelConfig
 from bagscan.training.compute import compute
-from bagscan.training.loop import LoopConfig
-from bagscan.training.samples import Sample, spread
+from bagscan.training.data import DataConfig, load_records, obtain_split, part_records
+from bagscan.training.experiment import LoopExperiment, Report, Scores
+from bagscan.training.joint_experiment import load_regioner
+from bagscan.training.keeping import weights_keeper
+from bagscan.training.parts import read_parts
+from bagscan.training.samples import Sample, load_samples, spread
 
 
 @dataclass(frozen=True)
@@ -25,13 +31,12 @@ class DetectionTrainingConfig:
 
     Attributes:
         batch_size: views a step; each is turned and flipped at random. gain: largest change of brightness.
-        validation_scans: judged while training. loop: see :class:`LoopConfig`.
+        validation_scans: judged while training.
     """
 
     batch_size: int = 4
     gain: float = 0.05
     validation_scans: int = 40
-    loop: LoopConfig = field(default_factory=LoopConfig)
 
     def __post_init__(self) -> None:
         if min(self.batch_size, self.validation_scans) < 1 or self.gain < 0:
@@ -94,3 +99,40 @@ def judge_detections(model: Model, samples: Sequence[Sample], report: Callable[[
         if report and number % 25 == 0:
             report(f"searched {number} of {len(samples)} views")
     return coco_scores([s.annotations for s in samples], found, [s.counts.shape[-2:] for s in samples])
+
+
+@dataclass(frozen=True, kw_only=True)
+class DetectionExperiment(LoopExperiment):
+    """A detector of items, Mask R-CNN or Faster R-CNN; its best weights are ``regioner.safetensors``, for ``init_regioner``.
+
+    Attributes:
+        data: annotations are what it learns to find. input: what a view must be.
+        regioner: ``{name: mask_rcnn, ...}``. training, loop: see :class:`DetectionTrainingConfig` and :class:`LoopConfig`.
+        threads: of torch; 0 for this process's share of the cores.
+    """
+
+    kind = "detection"
+    written = "regioner.safetensors"
+    data: DataConfig
+    input: InputConfig = field(default_factory=InputConfig)
+    regioner: dict[str, Any] = field(default_factory=lambda: {"name": "mask_rcnn"})
+    training: DetectionTrainingConfig = field(default_factory=DetectionTrainingConfig)
+
+    def model(self) -> Model:
+        """The detector as the regioner of a model; its encoder and scorer are the least there is."""
+        return Model(ModelConfig(self.input, self.regioner, {"name": "crop", "backbone": "test_resnet", "size_px": 32}))
+
+    def prepare(self, out: Path, report: Report) -> tuple[DetectionTask, Callable[[Scores], None]]:
+        """See :meth:`LoopExperiment.prepare`."""
+        model = self.model()
+        parts = read_parts(self, self.data, model, out, report)
+        return DetectionTask(model, parts.train, parts.val, self.training), weights_keeper(model.regioner, out / self.written)
+
+
+def detection_samples(experiment: DetectionExperiment, run_folder: Path, part: str, report: Report = print) -> tuple[Model, list[Sample]]:
+    """A trained detector, and the views of one part of its data."""
+    model = experiment.model()
+    load_regioner(model, run_folder / experiment.written)
+    records = load_records(experiment.data, report)
+    split = obtain_split(experiment.data, records, run_folder, report)
+    return model, load_samples(part_records(experiment.data, records, split, part), model, report, split.sha256)

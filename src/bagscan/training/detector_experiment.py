@@ -8,8 +8,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from bagscan.core.errors import ConfigError
 from bagscan.datasets.packed import PackedScene, pack, packed_categories, read_packed
 from bagscan.detector.calibration import calibrated
@@ -23,38 +21,47 @@ from bagscan.runtime.load import load_model
 from bagscan.simulate.anomalies import KINDS
 from bagscan.simulate.devices import NAMES
 from bagscan.training.detector import DetectorTask, DetectorTaskConfig
-from bagscan.training.loop import LoopConfig, run
+from bagscan.training.experiment import LoopExperiment, Report, Scores
 from bagscan.training.resolved import save_resolved
 
 
-@dataclass(frozen=True)
-class DetectorExperiment:
+@dataclass(frozen=True, kw_only=True)
+class DetectorExperiment(LoopExperiment):
     """A detector that is trained on simulated sets.
 
     Attributes:
         sets: folders of simulated sets; the first names the categories. Their scenes' own parts are kept.
         images: ``raw`` (low, high, effective Z) or ``colour``. network, training, loop: see :class:`NetworkConfig`, :class:`DetectorTaskConfig` and :class:`LoopConfig`.
         start: a trained detector's folder whose weights training begins with, and whose categories it keeps.
-    threads: of torch; 0 for all cores. pack_workers: processes that pack sets.
+    threads: of torch; 0 for this process's share of the cores. pack_workers: processes that pack sets.
     """
 
+    kind = "detector"
     sets: tuple[str, ...]
     images: str = "raw"
     network: NetworkConfig = field(default_factory=NetworkConfig)
     training: DetectorTaskConfig = field(default_factory=DetectorTaskConfig)
-    loop: LoopConfig = field(default_factory=LoopConfig)
     start: str = ""
-    threads: int = 0
     pack_workers: int = 2
 
     def __post_init__(self) -> None:
         if self.images not in IMAGES:
             raise ValueError(f"images must be one of {', '.join(IMAGES)}, got {self.images!r}")
 
-    @property
-    def seed(self) -> int:
-        """Of the run."""
-        return self.loop.seed
+    def prepare(self, out: Path, report: Report) -> tuple[DetectorTask, Callable[[Scores], None]]:
+        """See :meth:`LoopExperiment.prepare`."""
+        save_resolved(self, self.kind, out)
+        scenes, categories = packed_scenes(self.sets, self.pack_workers, report)
+        report(f"{len(scenes['train'])} scenes to train on, {len(scenes['val'])} to validate on")
+        detector = Detector.new(self.network, categories, len(KINDS), _devices_among(categories), self.images)
+        if self.start:
+            detector.network.load_state_dict(Detector.load(self.start).network.state_dict())
+
+        def keep(scores: Scores) -> None:
+            detector.about = {"validation": {k: round(v, 4) for k, v in scores.items()}, "sets": list(self.sets)}
+            detector.save(out / self.written)
+
+        return DetectorTask(detector.network, self.training, scenes["train"], scenes["val"], detector.kinds, detector.devices, self.images), keep
 
 
 def packed_scenes(sets: tuple[str, ...], workers: int, report: Callable[[str], None]) -> tuple[dict[str, list[PackedScene]], tuple[str, ...]]:
@@ -76,24 +83,6 @@ def packed_scenes(sets: tuple[str, ...], workers: int, report: Callable[[str], N
 def _devices_among(categories: tuple[str, ...]) -> int:
     """How many devices stand behind the kinds of anomaly; components of the same names, a phone's camera, come later."""
     return len(list(itertools.takewhile(NAMES.__contains__, categories[len(KINDS) :])))
-
-
-def train_detector(experiment: DetectorExperiment, out: Path, report: Callable[[str], None] = print) -> dict[str, float]:
-    """Train a detector; the best so far is always in ``out/model``."""
-    torch.manual_seed(experiment.loop.seed)
-    save_resolved(experiment, "detector", out)
-    scenes, categories = packed_scenes(experiment.sets, experiment.pack_workers, report)
-    report(f"{len(scenes['train'])} scenes to train on, {len(scenes['val'])} to validate on")
-    detector = Detector.new(experiment.network, categories, len(KINDS), _devices_among(categories), experiment.images)
-    if experiment.start:
-        detector.network.load_state_dict(Detector.load(experiment.start).network.state_dict())
-    task = DetectorTask(detector.network, experiment.training, scenes["train"], scenes["val"], detector.kinds, detector.devices, experiment.images)
-
-    def keep(scores: dict[str, float]) -> None:
-        detector.about = {"validation": {k: round(v, 4) for k, v in scores.items()}, "sets": list(experiment.sets)}
-        detector.save(out / "model")
-
-    return run(task, experiment.loop, out, keep, report)
 
 
 def calibrate_detector(experiment: DetectorExperiment, folder: Path, max_fpr: float, report: Callable[[str], None] = print) -> Detector:

@@ -25,13 +25,14 @@ from bagscan.formats import read_scan
 from bagscan.model import Model
 from bagscan.model_folder import SHIPPED
 from bagscan.training.data import DataConfig, part_records
-from bagscan.training.detection import judge_detections
-from bagscan.training.experiment import DetectionExperiment, Experiment, MultiLabelExperiment, OneClassExperiment, benign_quantiles, detection_samples, judge_part
-from bagscan.training.multi_label import class_scores, label_matrix
+from bagscan.training.detection import DetectionExperiment, detection_samples, judge_detections
+from bagscan.training.joint_experiment import JointExperiment, judge_part
+from bagscan.training.multi_label import MultiLabelExperiment, class_scores, label_matrix
+from bagscan.training.one_class import OneClassExperiment
 from bagscan.training.samples import Sample
 
 LEVELS = ("segment", "scan")
-Judgeable = Experiment | OneClassExperiment | MultiLabelExperiment
+Judgeable = JointExperiment | OneClassExperiment | MultiLabelExperiment  # kinds whose result is a model of three parts
 
 
 def calibrate_model(experiment: Judgeable, folder: Path, max_fpr: float, report: Callable[[str], None] = print, level: str = "segment") -> Model:
@@ -84,6 +85,12 @@ def _judged_data(data: DataConfig, folder: str | Path, whole_views: bool) -> tup
     """What a model is judged on, the folder of its split, and whether that is the model's own."""
     run_folder = run_folder_of(folder)
     return _as_screened(data, run_folder) if whole_views else (data, run_folder, True)
+
+
+def benign_quantiles(truth: np.ndarray, scores: np.ndarray, n: int = 1000) -> list[float]:
+    """Quantiles of benign scores, kept with the model so that a finding can tell its expected FPR."""
+    benign = scores[truth == 0]
+    return [float(v) for v in np.quantile(benign, np.linspace(0, 1, min(n, len(benign))))]
 
 
 def _as_screened(data: DataConfig, run_folder: Path) -> tuple[DataConfig, Path, bool]:
@@ -183,7 +190,7 @@ def evaluate_detection(experiment: DetectionExperiment, run_folder: Path, part: 
         judge_detections(model, samples, report),
         data={"name": "+".join(s.root for s in experiment.data.sources), "hash": split.data_hash, "counts": {"scans": len(samples)}},
         config={"regioner": model.config.regioner, "input": dataclasses.asdict(model.config.input)},
-        seeds=[experiment.training.loop.seed],
+        seeds=[experiment.seed],
     )
     write_record(out, record)
     return record

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from bagscan.training.augment import AugmentConfig
-from bagscan.training.loop import LoopConfig
 
 
 @dataclass(frozen=True)
@@ -32,7 +31,7 @@ class JointConfig:
         components: weight of telling what an item is made of (simulated items, encoder ``pooled``); see
             :class:`bagscan.training.components.Components`.
         bf16: whether encoder and scorer calculate in 16 bits, twice as fast for dense convolutions; only where the device has it.
-        augment, loop: see :class:`AugmentConfig` and :class:`LoopConfig`.
+        augment: see :class:`AugmentConfig`.
     """
 
     mode: str = "joint"
@@ -55,7 +54,6 @@ class JointConfig:
     components: float = 0.0
     bf16: bool = False
     augment: AugmentConfig = field(default_factory=AugmentConfig)
-    loop: LoopConfig = field(default_factory=LoopConfig)
 
     def __post_init__(self) -> None:
         if self.mode not in ("joint", "separate", "two_stage"):

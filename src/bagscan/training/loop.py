@@ -275,7 +275,7 @@ def _one_step(task: Task, optimizer: torch.optim.Optimizer, batch: Any, step: in
     optimizer.zero_grad(set_to_none=True)
     loss, parts = task.loss(batch)
     if not torch.isfinite(loss):
-        raise TrainingError(f"the loss became {loss.item()} at step {step}: lower training.loop.learning_rate, or look at model.input.std")
+        raise TrainingError(f"the loss became {loss.item()} at step {step}: lower loop.learning_rate, or look at model.input.std")
     torch.autograd.backward(loss)
     parameters = [p for g in optimizer.param_groups for p in g["params"]]
     where.average_gradients(parameters)

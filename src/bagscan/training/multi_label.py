@@ -6,7 +6,6 @@ import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -18,12 +17,12 @@ from bagscan.evaluation.multi_label import UNKNOWN, ranking_table
 from bagscan.model import Model
 from bagscan.model_config import ModelConfig
 from bagscan.training.compute import compute
-from bagscan.training.data import DataConfig, load_records, obtain_split, part_records
-from bagscan.training.loop import LoopConfig, run
-from bagscan.training.resolved import save_resolved
-from bagscan.training.samples import Sample, load_samples, spread
+from bagscan.training.data import DataConfig
+from bagscan.training.experiment import LoopExperiment, Report, Scores
+from bagscan.training.keeping import model_keeper
+from bagscan.training.parts import read_parts
+from bagscan.training.samples import Sample, spread
 
-Report = Callable[[str], None]
 LOSSES = ("bce", "weighted", "focal")
 CURVES = ("map", "micro_precision", "micro_recall", "micro_f1", "macro_precision", "macro_recall", "macro_f1")
 FOCUS = 2.0  # gamma of Lin et al., "Focal loss for dense object detection" (ICCV 2017)
@@ -40,7 +39,7 @@ class MultiLabelConfig:
         loss: ``bce``, ``weighted`` (classes by the inverse of their share) or ``focal``.
         batch_size: images a step; the model's input must be square.
         turn, zoom, shift: largest rotation in degrees, relative change of scale, and shift as a share of the side; training only.
-        validation_scans: at most. loop: see :class:`LoopConfig`.
+        validation_scans: at most.
     """
 
     negatives: float = 1.0
@@ -53,33 +52,12 @@ class MultiLabelConfig:
     zoom: float = 0.1
     shift: float = 0.05
     validation_scans: int = 400
-    loop: LoopConfig = field(default_factory=LoopConfig)
 
     def __post_init__(self) -> None:
         if self.loss not in LOSSES:
             raise ValueError(f"loss must be one of {', '.join(LOSSES)}, got {self.loss!r}")
         if self.negatives < 0 or self.positives < 0 or min(self.batch_size, self.validation_scans) < 1 or not 0 <= self.balance <= 1:
             raise ValueError("negatives and positives must be 0 or more, batch_size and validation_scans 1 or more, balance a share")
-
-
-@dataclass(frozen=True)
-class MultiLabelExperiment:
-    """Phase I.
-
-    Attributes:
-        data: scans with labels. model: regioner ``whole_image``, encoder ``fpn``, scorer ``multi_label`` with its classes.
-        training: see :class:`MultiLabelConfig`. threads: of torch; 0 for all cores.
-    """
-
-    data: DataConfig
-    model: ModelConfig
-    training: MultiLabelConfig = field(default_factory=MultiLabelConfig)
-    threads: int = 0
-
-    @property
-    def seed(self) -> int:
-        """Of the run."""
-        return self.training.loop.seed
 
 
 def label_vector(labels: Mapping[str, int], classes: Sequence[str]) -> np.ndarray:
@@ -203,22 +181,25 @@ def class_scores(model: Model, samples: Sequence[Sample]) -> np.ndarray:
     return np.asarray(model.scorer.by_class(embeddings_of(model, samples)).cpu().numpy())
 
 
-def train_multi_label(experiment: MultiLabelExperiment, out: Path, report: Report = print) -> dict[str, float]:
-    """Train phase I; the best model so far is always in ``out/model``."""
-    if experiment.threads:
-        torch.set_num_threads(experiment.threads)
-    torch.manual_seed(experiment.seed)
-    model = Model(experiment.model)
-    records = load_records(experiment.data, report)
-    split = obtain_split(experiment.data, records, out, report)
-    save_resolved(dataclasses.replace(experiment, model=model.config), "multi_label", out, split)
-    parts: dict[str, Any] = {part: load_samples(part_records(experiment.data, records, split, part), model, report, split.sha256) for part in ("train", "val")}
-    task = MultiLabelTask(model, parts["train"], parts["val"], experiment.training)
-    positive = int((task.labels == 1).any(1).sum())
-    report(f"{positive} positive and {len(task.labels) - positive} negative images to train on, {len(task.val)} for validation")
+@dataclass(frozen=True, kw_only=True)
+class MultiLabelExperiment(LoopExperiment):
+    """Phase I.
 
-    def keep(scores: dict[str, float]) -> None:
-        model.about = {"training data": split.data_hash, "validation": {k: round(v, 4) for k, v in scores.items()}}
-        model.save(out / "model")
+    Attributes:
+        data: scans with labels. model: regioner ``whole_image``, encoder ``fpn``, scorer ``multi_label`` with its classes.
+        training, loop: see :class:`MultiLabelConfig` and :class:`LoopConfig`. threads: of torch; 0 for this process's share of the cores.
+    """
 
-    return run(task, experiment.training.loop, out, keep, report)
+    kind = "multi_label"
+    data: DataConfig
+    model: ModelConfig
+    training: MultiLabelConfig = field(default_factory=MultiLabelConfig)
+
+    def prepare(self, out: Path, report: Report) -> tuple[MultiLabelTask, Callable[[Scores], None]]:
+        """See :meth:`LoopExperiment.prepare`."""
+        model = Model(self.model)
+        parts = read_parts(dataclasses.replace(self, model=model.config), self.data, model, out, report)
+        task = MultiLabelTask(model, parts.train, parts.val, self.training)
+        positive = int((task.labels == 1).any(1).sum())
+        report(f"{positive} positive and {len(task.labels) - positive} negative images to train on, {len(task.val)} for validation")
+        return task, model_keeper(model, parts.split, out)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,18 +21,20 @@ from torch import Tensor
 
 from bagscan.core.errors import ConfigError, TrainingError
 from bagscan.core.files import whole
+from bagscan.datasets.record import Record
+from bagscan.datasets.splits import Split
 from bagscan.evaluation.metrics import auroc
 from bagscan.model import Model
 from bagscan.model_config import ModelConfig
 from bagscan.scorers.fitted import keep_phases
 from bagscan.training.compute import compute
 from bagscan.training.data import DataConfig, load_records, obtain_split, part_records
+from bagscan.training.experiment import Experiment, Report, Scores
 from bagscan.training.joint import as_bag, described
 from bagscan.training.multi_label import UNKNOWN, label_vector
 from bagscan.training.resolved import save_resolved
 from bagscan.training.samples import Sample, load_samples, spread
 
-Report = Callable[[str], None]
 SEVERAL = "several"
 
 
@@ -55,30 +57,6 @@ class OneClassConfig:
     def __post_init__(self) -> None:
         if min(self.rows_a_scan, self.validation_scans) < 1:
             raise ValueError("rows_a_scan and validation_scans must be at least 1")
-
-
-@dataclass(frozen=True)
-class OneClassExperiment:
-    """A fitted scorer on a trained model.
-
-    Attributes:
-        data: see :class:`DataConfig`. scorer: ``{name: bigan, ...}``; a trained scorer inside it (``known``) takes the
-            weights of the model's own. init: model folder whose regioner and encoder describe. model: in
-            its place, where the encoder needs no training (``pixels``); its scorer is not looked at.
-        training: see :class:`OneClassConfig`. threads: of torch; 0 for all cores.
-    """
-
-    data: DataConfig
-    scorer: dict[str, Any]
-    init: str | None = None
-    model: ModelConfig = field(default_factory=ModelConfig)
-    training: OneClassConfig = field(default_factory=OneClassConfig)
-    threads: int = 0
-
-    @property
-    def seed(self) -> int:
-        """Of the run."""
-        return self.training.seed
 
 
 @dataclass(frozen=True)
@@ -200,42 +178,63 @@ def fit(model: Model, train: Descriptions, val: Descriptions, config: OneClassCo
     return {"auroc": auroc(val.truth, scores), "scan_auroc": auroc(anomalous_scan, worst)}
 
 
-def train_one_class(experiment: OneClassExperiment, out: Path, report: Report = print) -> dict[str, float]:
-    """Describe, fit, keep; descriptions that are there are not made again."""
-    if compute().count > 1:
-        raise ConfigError("kind one_class fits in one process: start it without torchrun")
-    if experiment.threads:
-        torch.set_num_threads(experiment.threads)
-    model = start(experiment)
-    records = load_records(experiment.data, report)
-    split = obtain_split(experiment.data, records, out, report)
-    save_resolved(dataclasses.replace(experiment, model=model.config), "one_class", out, split)
-    parts = {}
-    for part in ("train", "val"):
-        shown = f"_{experiment.training.validation_scans}" if part == "val" and experiment.training.validation_scans else ""
-        path = out / f"descriptions_{part}_{experiment_id(model, experiment.data, split.data_hash)}{shown}.safetensors"
-        if not path.exists():
-            samples = load_samples(part_records(experiment.data, records, split, part), model, report, split.sha256)
-            samples = spread(samples, experiment.training.validation_scans) if part == "val" else samples
-            save_descriptions(describe_samples(model, samples, report), path)
-        parts[part] = load_descriptions(path)
-    with (out / "log.jsonl").open("w") as log:
-
-        def tell(text: str) -> None:
-            report(text)
-            log.write(json.dumps({"told": text}) + "\n")
-
-        keep_phases(model.scorer, out / "phases")
-        best = fit(model, parts["train"], parts["val"], experiment.training, tell)
-    model.about |= {"training data": split.data_hash, "validation": {k: round(v, 4) for k, v in best.items()}}
-    if experiment.training.leave_out:
-        model.about["not shown to the fitted scorer"] = ", ".join(experiment.training.leave_out)
-    model.save(out / "model")
-    return best
-
-
 def experiment_id(model: Model, data: DataConfig, data_hash: str) -> str:
     """Of what the descriptions depend on: the describing model, the data, and how they are read and labelled."""
     classes = getattr(model.scorer.config, "classes", ()) if hasattr(model.scorer, "by_class") else ()
     told = [model.about.get("described by"), dataclasses.asdict(model.config) | {"scorer": classes}, dataclasses.asdict(data), data_hash]
     return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:12]
+
+
+@dataclass(frozen=True, kw_only=True)
+class OneClassExperiment(Experiment):
+    """A fitted scorer on a trained model.
+
+    Attributes:
+        data: see :class:`DataConfig`. scorer: ``{name: bigan, ...}``; a trained scorer inside it (``known``) takes the
+            weights of the model's own. init: model folder whose regioner and encoder describe. model: in
+            its place, where the encoder needs no training (``pixels``); its scorer is not looked at.
+        training: see :class:`OneClassConfig`. threads: of torch; 0 for this process's share of the cores.
+    """
+
+    kind = "one_class"
+    data: DataConfig
+    scorer: dict[str, Any]
+    init: str | None = None
+    model: ModelConfig = field(default_factory=ModelConfig)
+    training: OneClassConfig = field(default_factory=OneClassConfig)
+
+    @property
+    def seed(self) -> int:
+        """Of the run."""
+        return self.training.seed
+
+    def learn(self, out: Path, report: Report) -> Scores:
+        """Describe, fit, keep; descriptions that are there are not made again."""
+        if compute().count > 1:
+            raise ConfigError("kind one_class fits in one process: start it without torchrun")
+        model = start(self)
+        records = load_records(self.data, report)
+        split = obtain_split(self.data, records, out, report)
+        save_resolved(dataclasses.replace(self, model=model.config), self.kind, out, split)
+        train, val = (self._descriptions(part, model, part_records(self.data, records, split, part), split, out, report) for part in ("train", "val"))
+        with (out / "log.jsonl").open("w") as log:
+
+            def tell(text: str) -> None:
+                report(text)
+                log.write(json.dumps({"told": text}) + "\n")
+
+            keep_phases(model.scorer, out / "phases")
+            best = fit(model, train, val, self.training, tell)
+        model.about |= {"training data": split.data_hash, "validation": {k: round(v, 4) for k, v in best.items()}}
+        if self.training.leave_out:
+            model.about["not shown to the fitted scorer"] = ", ".join(self.training.leave_out)
+        model.save(out / self.written)
+        return best
+
+    def _descriptions(self, part: str, model: Model, records: Sequence[Record], split: Split, out: Path, report: Report) -> Descriptions:
+        most = self.training.validation_scans if part == "val" else 0
+        path = out / f"descriptions_{part}_{experiment_id(model, self.data, split.data_hash)}{f'_{most}' if most else ''}.safetensors"
+        if not path.exists():
+            samples = load_samples(records, model, report, split.sha256)
+            save_descriptions(describe_samples(model, spread(samples, most) if most else samples, report), path)
+        return load_descriptions(path)

@@ -14,7 +14,7 @@ from bagscan.core.files import write_whole
 from bagscan.datasets.splits import Split, read_split, write_split
 
 OF_LOOP = ("steps", "cooldown", "patience", "validate_every", "checkpoint_every")
-MAY_CHANGE = ("threads", "pack_workers", "data.split", *(f"{of}loop.{name}" for of in ("", "training.") for name in OF_LOOP))
+MAY_CHANGE = ("threads", "pack_workers", "data.split", *(f"loop.{name}" for name in OF_LOOP))
 
 
 def save_resolved(experiment: Any, kind: str, out: Path, split: Split | None = None) -> None:

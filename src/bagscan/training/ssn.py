@@ -13,12 +13,17 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from bagscan.core import View
+from bagscan.datasets import bsds500
 from bagscan.datasets.bsds500 import SegmentedImage
+from bagscan.datasets.record import data_folder
 from bagscan.evaluation.superpixels import superpixel_scores
 from bagscan.regions.ssn import SSN
+from bagscan.regions.ssn import Config as SSNConfig
 from bagscan.training.compute import compute
-from bagscan.training.loop import LoopConfig, run
+from bagscan.training.experiment import LoopExperiment, Report, Scores
+from bagscan.training.keeping import weights_keeper
 from bagscan.training.losses import compactness_loss, label_reconstruction_loss
+from bagscan.training.resolved import save_resolved
 
 
 @dataclass(frozen=True)
@@ -28,7 +33,7 @@ class SSNTrainingConfig:
     Attributes:
         batch_size, patch_px: patches per step and their side (6 and 201 in SSN).
         cell_px: range of superpixel sides drawn per step, so that one network serves many counts.
-        scale: range of resizing. loop: see :class:`LoopConfig`.
+        scale: range of resizing.
         compactness: lambda (1e-5 in SSN, 1e-4 in paper A).
         annotators: segmentations averaged per patch; SSN draws one.
         validation_counts, validation_images: superpixels and images of the check while training.
@@ -42,7 +47,6 @@ class SSNTrainingConfig:
     annotators: int = 2
     validation_counts: tuple[int, ...] = (235,)
     validation_images: int = 25
-    loop: LoopConfig = field(default_factory=LoopConfig)
 
 
 class SSNTask:
@@ -104,14 +108,25 @@ def evaluate_superpixels(segment: Callable[..., Any], images: Sequence[Segmented
     return {key: float(np.mean([row[key] for row in rows])) for key in rows[0]}
 
 
-def train_ssn(
-    ssn: SSN,
-    train: Sequence[SegmentedImage],
-    val: Sequence[SegmentedImage],
-    config: SSNTrainingConfig,
-    out: Path,
-    on_best: Callable[[dict[str, float]], None],
-    report: Callable[[str], None] = print,
-) -> dict[str, float]:
-    """Train, resuming from ``out``; see :func:`bagscan.training.loop.run`."""
-    return run(SSNTask(ssn, train, val, config), config.loop, out, on_best, report)
+@dataclass(frozen=True, kw_only=True)
+class SegmentationExperiment(LoopExperiment):
+    """An SSN trained on segmented images; its best weights are ``regioner.safetensors``, for ``init_regioner``.
+
+    Attributes:
+        root: holds BSDS500's ``images`` and ``groundTruth``; relative to the data folder.
+        regioner, training, loop: see :class:`bagscan.regions.ssn.Config`, :class:`SSNTrainingConfig` and :class:`LoopConfig`.
+        threads: of torch; 0 for this process's share of the cores.
+    """
+
+    kind = "ssn"
+    written = "regioner.safetensors"
+    root: str
+    regioner: SSNConfig = field(default_factory=SSNConfig)
+    training: SSNTrainingConfig = field(default_factory=SSNTrainingConfig)
+
+    def prepare(self, out: Path, report: Report) -> tuple[SSNTask, Callable[[Scores], None]]:
+        """See :meth:`LoopExperiment.prepare`."""
+        ssn = SSN(self.regioner)
+        save_resolved(self, self.kind, out)
+        root = data_folder() / self.root
+        return SSNTask(ssn, bsds500.load(root, "train"), bsds500.load(root, "val"), self.training), weights_keeper(ssn, out / self.written)
