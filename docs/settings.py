@@ -8,13 +8,13 @@ import re
 import sys
 from pathlib import Path
 
+from bagscan.datasets.config import DataConfig, SourceConfig
 from bagscan.detector.network import NetworkConfig
 from bagscan.model_config import InputConfig, ModelConfig
 from bagscan.registry import KINDS, names, part
 from bagscan.service.settings import ServiceConfig
 from bagscan.simulate.scene import Recipe
 from bagscan.training.augment import AugmentConfig
-from bagscan.training.data import DataConfig, SourceConfig
 from bagscan.training.detection import DetectionExperiment, DetectionTrainingConfig
 from bagscan.training.detector import DetectorTaskConfig
 from bagscan.training.detector_experiment import DetectorExperiment

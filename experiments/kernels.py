@@ -12,7 +12,8 @@ import torch
 from skimage.segmentation import slic as skimage_slic
 from torch.nn import functional as F
 
-from bagscan.core import Grid, View
+from bagscan.association import Grid
+from bagscan.core import View
 from bagscan.model import Model
 from bagscan.model_config import InputConfig, ModelConfig
 from bagscan.regions import grid

@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 from threadpoolctl import threadpool_limits
 
+from bagscan.imaging.scanner import Profile, load_profile
 from bagscan.simulate.assembly import Builder
 from bagscan.simulate.dataset import Job, _one_thread, load_recipe, make_scan
 from bagscan.simulate.devices import NAMES, Family, build_device, device_module
@@ -28,7 +29,6 @@ from bagscan.simulate.forward import transmission
 from bagscan.simulate.mesh import rotation_xyz
 from bagscan.simulate.occupancy import audit
 from bagscan.simulate.raster import Rasteriser
-from bagscan.simulate.scanner import Profile, load_profile
 from bagscan.simulate.scene import Recipe, build_scene, plan
 from bagscan.simulate.summary import read_scans
 from experiments.engine import Run, keep

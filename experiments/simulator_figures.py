@@ -9,12 +9,12 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
 
+from bagscan.imaging.channels import Calibration, image
+from bagscan.imaging.scanner import load_profile
 from bagscan.physics.materials import elements, material
 from bagscan.physics.transmission import exact
 from bagscan.simulate.devices import NAMES, Family, build_device
-from bagscan.simulate.imaging import Calibration, image
 from bagscan.simulate.render import RenderedView, render
-from bagscan.simulate.scanner import load_profile
 from bagscan.simulate.scene import Recipe, Scene, build_scene, plan
 
 OUT = Path(__file__).parents[1] / "docs" / "figures"

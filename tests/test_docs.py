@@ -9,12 +9,12 @@ import pytest
 from typer.main import get_command
 
 from bagscan.cli import app
+from bagscan.datasets.config import DataConfig, SourceConfig
 from bagscan.detector.network import NetworkConfig
 from bagscan.model_config import InputConfig
 from bagscan.registry import KINDS, names, part
 from bagscan.service.settings import ServiceConfig
 from bagscan.training.augment import AugmentConfig
-from bagscan.training.data import DataConfig, SourceConfig
 from bagscan.training.detection import DetectionExperiment, DetectionTrainingConfig
 from bagscan.training.detector import DetectorTaskConfig
 from bagscan.training.detector_experiment import DetectorExperiment

@@ -7,7 +7,8 @@ import pytest
 import torch
 from torch import nn
 
-from bagscan.core import Grid, Regions, View
+from bagscan.association import Grid
+from bagscan.core import Regions, View
 from bagscan.core.errors import ConfigError
 from bagscan.registry import KINDS, modules_of, names, part
 

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
+from bagscan.imaging.scanner import load_profile
 from bagscan.physics.effective_z import table_from_response
 from bagscan.physics.look_up import median_3x3
-from bagscan.simulate.scanner import load_profile
 
 
 def test_median_is_scipys():

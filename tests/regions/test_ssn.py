@@ -5,8 +5,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from bagscan.core import Grid, View
-from bagscan.core.association import candidate_index, from_cells, hard_labels, pool, to_cells
+from bagscan.association import Grid, candidate_index, from_cells, hard_labels, pool, to_cells
+from bagscan.core import View
 from bagscan.regions.kernel import iterate_numba
 from bagscan.regions.pixel_features import colour_features, rgb_to_lab
 from bagscan.regions.ssn import SSN, Config, soft_slic

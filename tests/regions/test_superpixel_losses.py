@@ -5,7 +5,7 @@ import math
 import torch
 from torch.nn import functional as F
 
-from bagscan.core import Grid
+from bagscan.association import Grid
 from bagscan.regions.ssn import soft_slic
 from bagscan.training.losses import channel_reconstruction_loss, compactness_loss, label_reconstruction_loss
 

@@ -89,14 +89,14 @@ def test_a_kill_between_the_moves_of_a_pair_makes_no_second_bag_of_what_is_left(
 def test_a_scan_that_takes_the_place_of_one_that_is_taken_in_is_the_next(watched, monkeypatch):
     folder, make = watched
     house = make()
-    take_in = type(house.service).take_in
+    take_in = type(house.service.intake).take_in
 
     def slowly(self, upload, *more):
         if (folder / "belt.tif").read_bytes() == tiff("alarm", 1):
             (folder / "belt.tif").write_bytes(tiff("clear", 2) + b"a little longer")
         return take_in(self, upload, *more)
 
-    monkeypatch.setattr(type(house.service), "take_in", slowly)
+    monkeypatch.setattr(type(house.service.intake), "take_in", slowly)
     (folder / "belt.tif").write_bytes(tiff("alarm", 1))
     wait_for(folder / "results" / "belt.json")
     wait_for(folder / "accepted" / "belt.tif")

@@ -13,12 +13,12 @@ from bagscan.datasets import simulated
 from bagscan.datasets.splits import given_split
 from bagscan.formats import read_scan
 from bagscan.formats.coco import read_coco
+from bagscan.imaging.channels import Calibration, read_wedges
+from bagscan.imaging.convert import convert_scan
+from bagscan.imaging.scanner import load_profile
 from bagscan.simulate import compass
-from bagscan.simulate.convert import convert_scan
 from bagscan.simulate.dataset import Import, load_recipe, preset_names, simulate
-from bagscan.simulate.imaging import Calibration, read_wedges
 from bagscan.simulate.mesh import box, cylinder
-from bagscan.simulate.scanner import load_profile
 from bagscan.simulate.scene import Recipe, plan
 from bagscan.simulate.stl import read_stl
 from bagscan.simulate.summary import read_scans, statistics_auc

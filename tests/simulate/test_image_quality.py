@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
+from bagscan.imaging.scanner import Faults, Noise, Scatter, load_profile
 from bagscan.simulate.assembly import Builder
 from bagscan.simulate.forward import transmission
 from bagscan.simulate.noise import measure, spread, unspread
 from bagscan.simulate.render import detectability
-from bagscan.simulate.scanner import Faults, Noise, Scatter, load_profile
 
 AWG_40_MM, AWG_36_MM = 0.0799, 0.127
 REPEATS = 40

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from bagscan.core.errors import DataError
+from bagscan.imaging.fan import Fan
 from bagscan.simulate.mesh import Mesh, box, cord, cylinder, ellipsoid, lathe, prism, ribbon, rotation_xyz, rounded_rectangle, tube
-from bagscan.simulate.raster import Fan, Rasteriser, Silhouette, Solids
+from bagscan.simulate.raster import Rasteriser, Silhouette, Solids
 
 SOURCE = (150.0, -420.0)
 TURN = rotation_xyz(0.3, 0.4, 0.5)

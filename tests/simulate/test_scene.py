@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
+from bagscan.imaging.scanner import Faults, Scatter, load_profile
 from bagscan.simulate.anomalies import KINDS, SIZES, large_enough, room_share, wanted_size
 from bagscan.simulate.assembly import AIR, OUTSIDE, Builder, join
 from bagscan.simulate.concealment import CONTENTS, WAYS, conceal
@@ -15,7 +16,6 @@ from bagscan.simulate.occupancy import audit
 from bagscan.simulate.packing import Heap, surfaces
 from bagscan.simulate.raster import Rasteriser
 from bagscan.simulate.render import detectability, render, stratum
-from bagscan.simulate.scanner import Faults, Scatter, load_profile
 from bagscan.simulate.scene import Recipe, build_scene, plan
 from bagscan.simulate.truth import ANOMALY, ambiguous, encode, view_annotations
 

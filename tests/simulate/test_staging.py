@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
+from bagscan.imaging.scanner import load_profile
 from bagscan.simulate.assembly import OUTSIDE, Builder
 from bagscan.simulate.concealment import Concealed
 from bagscan.simulate.raster import Silhouette
-from bagscan.simulate.scanner import load_profile
 from bagscan.simulate.staging import NOT_SHOWN, Shown, can_be_seen, pixel_mm, shown, stage, usual_poses
 
 

@@ -7,13 +7,13 @@ import pytest
 
 from bagscan.core.errors import ConfigError, DataError
 from bagscan.formats import read_scan
+from bagscan.imaging.scanner import Faults, Noise, load_profile
 from bagscan.physics.basis import compose, decompose, overlaid
 from bagscan.physics.materials import material
 from bagscan.physics.transmission import exact
 from bagscan.simulate.assembly import Builder, join
 from bagscan.simulate.forward import transmission
 from bagscan.simulate.noise import measure
-from bagscan.simulate.scanner import Faults, Noise, load_profile
 from bagscan.simulate.tip import project, project_colour, render_threat
 from bagscan.simulate.tip_file import project_file
 

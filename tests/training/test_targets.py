@@ -5,8 +5,7 @@ import math
 import pytest
 import torch
 
-from bagscan.core import Grid
-from bagscan.core.association import to_cells
+from bagscan.association import Grid, to_cells
 from bagscan.regions.ssn import soft_slic
 from bagscan.training.targets import ABSENT, Batch, SegmentTruth, balanced, hard_shares, ranking_loss, segment_truth, soft_shares, verdict_loss
 

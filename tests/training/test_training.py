@@ -11,11 +11,11 @@ import torch
 from safetensors.torch import load_file
 
 from bagscan.core.errors import ConfigError, DataError, ModelError, TrainingError
+from bagscan.datasets.config import DataConfig, SourceConfig, load_records
 from bagscan.datasets.splits import make_split, read_split, write_split
 from bagscan.model import Model
 from bagscan.model_folder import SHIPPED
 from bagscan.training.augment import AugmentConfig, draw_crop, recolour
-from bagscan.training.data import DataConfig, SourceConfig, load_records
 from bagscan.training.evaluate import _as_screened, evaluate_model, run_folder_of
 from bagscan.training.experiment import read_experiment, train
 from bagscan.training.joint import JointTask

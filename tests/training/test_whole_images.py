@@ -135,7 +135,7 @@ def test_phase_one_alone_goes_all_the_way(phase_1, tmp_path, simulated_root):
 
 @pytest.mark.parametrize("loss", ["bce", "weighted", "focal"])
 def test_every_loss_meets_imbalance_in_its_own_way(phase_1, loss):
-    from bagscan.training.data import load_records
+    from bagscan.datasets.config import load_records
     from bagscan.training.samples import load_samples
 
     experiment = read_experiment(phase_1, [f"training.loss={loss}"])
@@ -240,8 +240,8 @@ def test_fitting_says_what_is_wrong(tmp_path, simulated_root, tiny_model):
 
 
 def test_images_are_squared_in_training_as_in_use(phase_1, simulated_root):
+    from bagscan.datasets.config import load_records
     from bagscan.formats import read_scan
-    from bagscan.training.data import load_records
     from bagscan.training.multi_label import class_scores
     from bagscan.training.samples import load_samples
 
@@ -268,7 +268,7 @@ def test_changed_settings_describe_anew(tmp_path, simulated_root):
 
 
 def test_half_of_a_batch_can_be_drawn_from_positives(phase_1):
-    from bagscan.training.data import load_records
+    from bagscan.datasets.config import load_records
     from bagscan.training.samples import load_samples
 
     shares = {}

@@ -19,8 +19,8 @@ def data_check(
     from collections import Counter
 
     from bagscan.core.errors import DataError, ReadError
+    from bagscan.datasets.config import load_source, read_data
     from bagscan.formats import read_scan
-    from bagscan.training.data import load_source, read_data
 
     data = read_data(config, settings)
     try:  # where torch is, what trains on them can be checked too

@@ -58,9 +58,9 @@ def convert(
     from bagscan.core.files import write_whole
     from bagscan.formats import find_scans
     from bagscan.formats.scans import CONVERTED, no_scans, told_types
-    from bagscan.simulate.convert import convert_scan
-    from bagscan.simulate.imaging import Calibration, read_wedges
-    from bagscan.simulate.scanner import load_profile
+    from bagscan.imaging.channels import Calibration, read_wedges
+    from bagscan.imaging.convert import convert_scan
+    from bagscan.imaging.scanner import load_profile
 
     if wedges and profile:
         raise ConfigError("give --wedges or --profile, not both")

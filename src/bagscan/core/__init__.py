@@ -1,7 +1,6 @@
 """The types that every room of the house speaks: numpy only, validated on construction."""
 
 from bagscan.core.annotation import Annotation
-from bagscan.core.association import Grid
 from bagscan.core.findings import Decision, Finding, OperatingPoint, Report
 from bagscan.core.regions import Regions
 from bagscan.core.scan import QUANTITIES, Scan, View
@@ -11,7 +10,6 @@ __all__ = [
     "Annotation",
     "Decision",
     "Finding",
-    "Grid",
     "OperatingPoint",
     "Regions",
     "Report",

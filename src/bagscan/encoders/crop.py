@@ -12,9 +12,8 @@ import torch
 from torch import Tensor, nn
 from torchvision.ops import roi_align
 
+from bagscan.association import Grid, hard_labels
 from bagscan.backbones import create_backbone
-from bagscan.core import Grid
-from bagscan.core.association import hard_labels
 from bagscan.encoders.cutting import Membership, membership, region_boxes
 
 CARD = {

@@ -5,8 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from bagscan.core import Grid
-from bagscan.core.association import NEIGHBOURS, candidate_index, from_cells
+from bagscan.association import NEIGHBOURS, Grid, candidate_index, from_cells
 
 
 def region_boxes(labels: Tensor, chosen: Tensor, context: float) -> Tensor:

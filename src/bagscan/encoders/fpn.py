@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 from torchvision.ops import FeaturePyramidNetwork
 
+from bagscan.association import Grid
 from bagscan.backbones import create_backbone
-from bagscan.core import Grid
 from bagscan.encoders.pooling import pool_regions
 
 CARD = {

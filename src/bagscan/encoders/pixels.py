@@ -12,8 +12,7 @@ import torch
 from torch import Tensor, nn
 from torchvision.ops import roi_align
 
-from bagscan.core import Grid
-from bagscan.core.association import hard_labels
+from bagscan.association import Grid, hard_labels
 from bagscan.encoders.cutting import membership, region_boxes
 
 CARD = {

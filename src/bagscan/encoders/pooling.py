@@ -6,8 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from bagscan.core import Grid
-from bagscan.core.association import pool, to_cells
+from bagscan.association import Grid, pool, to_cells
 from bagscan.encoders.region_means import PIXEL_STRIDE
 
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from torch import nn
 
-from bagscan.core import Grid, Regions, View
+from bagscan.association import Grid
+from bagscan.core import Regions, View
 
 CARD = {"paper": "the plain grid that SLIC and SSN start from", "channels": "any", "weights": "none", "limits": "borders follow nothing in the image"}
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from bagscan.core import Grid
+from bagscan.association import Grid
 
 BLOCK = 64  # most pixels handled together: their features and affinities stay in the L1 cache
 LANES = 16  # blocks are whole vector registers

@@ -12,14 +12,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from bagscan.backbones import create_backbone
-from bagscan.core import Grid, Regions, View
-from bagscan.core.association import (
+from bagscan.association import (
+    Grid,
     candidate_index,
     gather_neighbours,
     pool,
     to_cells,
 )
+from bagscan.backbones import create_backbone
+from bagscan.core import Regions, View
 from bagscan.regions.superpixels import POSITION_SCALE, Config, cut, grid_for, prepare
 
 CARD = {
@@ -102,7 +103,7 @@ def soft_slic(features: Tensor, grid: Grid, iterations: int) -> Tensor:
         iterations: how often centres are re-estimated.
 
     Returns:
-        q (B, rows, cols, 9, p), the soft association of :mod:`bagscan.core.association`.
+        q (B, rows, cols, 9, p), the soft association of :mod:`bagscan.association`.
     """
     cells = to_cells(F.pad(features, grid.padding), grid)
     inside = to_cells(F.pad(torch.ones_like(features[:1, :1]), grid.padding), grid)

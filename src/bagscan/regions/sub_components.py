@@ -8,8 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from bagscan.association import Grid
 from bagscan.config import fill
-from bagscan.core import Grid, Regions, View
+from bagscan.core import Regions, View
 from bagscan.regions.superpixels import on_items
 from bagscan.registry import part
 

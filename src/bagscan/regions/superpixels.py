@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 from array_api_compat import array_namespace
 
-from bagscan.core import Grid, Regions, View
+from bagscan.association import Grid
+from bagscan.core import Regions, View
 from bagscan.core.errors import ModelError
 from bagscan.regions.connectivity import enforce_connectivity
 from bagscan.regions.kernel import iterate_numba

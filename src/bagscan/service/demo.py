@@ -55,7 +55,7 @@ def _send(service: Service, paths: list[Path]) -> None:
     upload = checked_upload([(path.name, path.read_bytes()) for path in paths], "simulated", "demo")
     while True:
         try:
-            service.take_in(upload, None, f"demo:{upload.digest}")
+            service.intake.take_in(upload, None, f"demo:{upload.digest}")
             return
         except Busy:
             time.sleep(1)

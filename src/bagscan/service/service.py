@@ -13,15 +13,13 @@ from pathlib import Path
 from typing import IO
 
 from anyio import CapacityLimiter
-from sqlalchemy import Connection
-from sqlalchemy.exc import IntegrityError
 
 from bagscan.core.errors import BagscanError
 from bagscan.service import accounts
 from bagscan.service.audit import Auditor
 from bagscan.service.inference import models
 from bagscan.service.inference.dispatcher import Dispatcher
-from bagscan.service.inference.intake import Upload, accept, check_room, keep_files, new_id
+from bagscan.service.inference.intake import Intake
 from bagscan.service.inference.worker import serve_tasks
 from bagscan.service.metrics import Metrics
 from bagscan.service.review.tip import make_test_image
@@ -60,6 +58,7 @@ class Service:
         self.auditor = Auditor(config.folder, self.store)
         self.metrics = Metrics()
         self.dispatcher = Dispatcher(self.store, self.files, config, self.metrics, _instance(config.folder), target)
+        self.intake = Intake(self.store, self.files, config, self.metrics, self.dispatcher.wake)
         self.passwords = CapacityLimiter(2)  # argon2 takes 64 MB and a tenth of a second each
         self.requests_on_their_way = 0  # of scanners; counted on the event loop alone
         self._stopping = threading.Event()
@@ -70,7 +69,7 @@ class Service:
         self.store.write(lambda connection: models.add_shipped(connection, self.auditor))
         token = self.store.write(accounts.offer_setup)
         self.dispatcher.start()
-        watchers = [Watcher(self, folder) for folder in self.config.watch]
+        watchers = [Watcher(self.intake, folder) for folder in self.config.watch]
         for work in [self._keep_house, *(watcher.run for watcher in watchers)]:
             thread = threading.Thread(target=work, args=(self._stopping,), daemon=True)
             self._threads.append(thread)
@@ -86,26 +85,6 @@ class Service:
         self.keep_head()
         self.store.close()
         self._lock.close()
-
-    def take_in(self, upload: Upload, account_id: int | None, key: str | None, job_id: str | None = None) -> tuple[str, str, bool]:
-        """Keep an upload and make it a job: (job id, scan id, whether it is new). After this it is never lost.
-
-        Raises:
-            Busy, Conflict: as :func:`bagscan.service.inference.intake.accept`. StoreFull, StoreError: nothing was kept.
-        """
-        with self.store.read() as connection:  # what is refused leaves nothing behind
-            check_room(connection, self.config, upload, account_id, key)
-        kept = keep_files(self.files, upload)
-
-        def write(connection: Connection) -> tuple[str, str, bool]:
-            return accept(connection, self.config, upload, kept, account_id, key, job_id or new_id())
-
-        try:
-            made = self.store.write(write)
-        except IntegrityError:  # another service on the same store was first with this key
-            made = self.store.write(write)
-        self.dispatcher.wake()
-        return made
 
     def serving_told(self) -> tuple[str, str]:
         """Ids and thresholds of what serves now, for the headers of answers that are about no scan."""

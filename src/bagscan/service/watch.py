@@ -22,19 +22,16 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sqlalchemy import Row, select, update
 
 from bagscan.core.errors import BagscanError, ReadError
 from bagscan.core.files import whole
 from bagscan.formats.scans import READERS, VIEWS, find_scans, group_views, set_at
-from bagscan.service.inference.intake import Busy, bag_name, checked_upload
+from bagscan.service.inference.intake import Busy, Intake, bag_name, checked_upload
 from bagscan.service.store.database import StoreError
 from bagscan.service.store.tables import jobs, results, scans
-
-if TYPE_CHECKING:
-    from bagscan.service.service import Service
 
 log = logging.getLogger("bagscan.service")
 EVERY_S = 0.5
@@ -48,8 +45,8 @@ class Watcher:
         folder: made where it is absent, with its three folders.
     """
 
-    def __init__(self, service: Service, folder: Path) -> None:
-        self.service, self.folder = service, folder
+    def __init__(self, intake: Intake, folder: Path) -> None:
+        self.intake, self.folder = intake, folder
         self.source = f"watch:{hashlib.sha256(str(folder).encode()).hexdigest()[:12]}:{folder.name}"[:160]  # two gates may both call theirs "in"
         for name in ("accepted", "refused", "results"):
             (folder / name).mkdir(parents=True, exist_ok=True)
@@ -91,7 +88,7 @@ class Watcher:
             files = sorted({file for path in group.values() for file in (set_at(path).values() or [path])})
             bags.setdefault(tuple(map(str, files)), files)
         for path in present:
-            if path.suffix.lower() not in READERS and now - self._seen[path][1] >= self.service.config.settle_s:
+            if path.suffix.lower() not in READERS and now - self._seen[path][1] >= self.intake.config.settle_s:
                 self._refuse([path], f"unknown type {path.suffix!r}; known: {', '.join(sorted(READERS))}")
         return [files for files in bags.values() if self._rested(files, now)]
 
@@ -99,10 +96,10 @@ class Watcher:
         """Whether a bag is whole: nothing of it has changed for a while, and a lone view has waited for another."""
         age = min(now - self._seen[file][1] for file in files if file in self._seen)
         lone = len({view for file in files for view in VIEWS if f"_{view}" in file.stem}) == 1
-        return age >= (max(self.service.config.settle_s, self.service.config.pair_s) if lone else self.service.config.settle_s)
+        return age >= (max(self.intake.config.settle_s, self.intake.config.pair_s) if lone else self.intake.config.settle_s)
 
     def _take(self, bag: list[Path]) -> None:
-        most = self.service.config.max_upload_mb << 20
+        most = self.intake.config.max_upload_mb << 20
         stamps = {path: _stamp(path) for path in bag}
         try:
             if sum(path.stat().st_size for path in bag) > most:
@@ -111,7 +108,7 @@ class Watcher:
         except ReadError as error:
             self._refuse(bag, str(error))
             return
-        job_id, _, _ = self.service.take_in(upload, None, f"{self.source[:60]}:{upload.digest[:60]}")
+        job_id, _, _ = self.intake.take_in(upload, None, f"{self.source[:60]}:{upload.digest[:60]}")
         self._waiting[job_id] = bag_name([path.name for path in bag])
         for path in bag:
             if _stamp(path) == stamps[path]:
@@ -121,13 +118,13 @@ class Watcher:
         for path in bag:
             os.replace(path, self.folder / "refused" / path.name)
         (self.folder / "refused" / f"{bag[0].name}.txt").write_text(f"{why}\nThis bag was not screened: treat it as REVIEW.\n")
-        self.service.metrics.refused.labels("watch").inc()
+        self.intake.metrics.refused.labels("watch").inc()
 
     def _answer(self) -> None:
         """Lay the verdicts of finished jobs into ``results``."""
         if not self._waiting:
             return
-        with self.service.store.read() as connection:
+        with self.intake.store.read() as connection:
             found = select(jobs.c.id, results.c.row, results.c.scan_id).join(results, results.c.scan_id == jobs.c.scan_id)
             rows = connection.execute(found.where(jobs.c.id.in_(list(self._waiting)))).all()
         for row in rows:
@@ -139,12 +136,12 @@ class Watcher:
         if place.exists():  # a bag of the same name whose verdict nobody has taken yet
             place = place.with_name(f"{place.stem}_{row.scan_id[:8]}.json")
         _write(place, row.row | {"id": row.scan_id})
-        self.service.store.write(lambda connection: connection.execute(update(jobs).where(jobs.c.id == row.id).values(answered_at=time.time())))
+        self.intake.store.write(lambda connection: connection.execute(update(jobs).where(jobs.c.id == row.id).values(answered_at=time.time())))
         del self._waiting[row.id]
 
     def _take_up(self) -> None:
         """Jobs of this folder whose verdict is not laid out yet: a kill may have come between, and before all their files were moved away."""
-        with self.service.store.read() as connection:
+        with self.intake.store.read() as connection:
             found = select(jobs.c.id, scans.c.files).join(scans, scans.c.id == jobs.c.scan_id).where(scans.c.source == self.source, jobs.c.answered_at.is_(None))
             rows = connection.execute(found).all()
         self._waiting = {row.id: bag_name([file["name"] for file in row.files]) for row in rows}

@@ -35,10 +35,10 @@ from bagscan.core.errors import ConfigError, DataError, nearest
 from bagscan.core.files import refuse_file, whole
 from bagscan.formats.scans import RECIPE
 from bagscan.formats.stacks import write_counts
+from bagscan.imaging.channels import Calibration, image, write_colour, write_dual_energy
+from bagscan.imaging.scanner import Profile, load_profile, varied
 from bagscan.simulate.anomalies import Make, build_anomaly, imported
-from bagscan.simulate.imaging import Calibration, image, write_colour, write_dual_energy
 from bagscan.simulate.render import RenderedView, render, stratum
-from bagscan.simulate.scanner import Profile, load_profile, varied
 from bagscan.simulate.scene import Plan, Recipe, Scene, build_scene, plan
 from bagscan.simulate.stl import read_stl
 from bagscan.simulate.summary import read_json, summarise

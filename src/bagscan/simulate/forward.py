@@ -9,11 +9,11 @@ from __future__ import annotations
 import numba
 import numpy as np
 
+from bagscan.imaging.scanner import Profile, ViewGeometry
 from bagscan.physics.materials import material
 from bagscan.physics.transmission import Spectral
 from bagscan.simulate.assembly import AIR, Assembly
 from bagscan.simulate.raster import Rasteriser
-from bagscan.simulate.scanner import Profile, ViewGeometry
 
 TILE_LINES = 16
 NOTHING_MM = np.float32(1e-5)

@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw
 
+from bagscan.imaging.channels import Calibration, image
+from bagscan.imaging.scanner import load_profile
 from bagscan.simulate.devices import NAMES, build_device, draw_family
-from bagscan.simulate.imaging import Calibration, image
 from bagscan.simulate.mesh import rotation_xyz
 from bagscan.simulate.render import render
-from bagscan.simulate.scanner import load_profile
 from bagscan.simulate.scene import Recipe, Scene, build_scene, plan
 
 CELL = (330, 250)  # width and height in pixels

@@ -13,8 +13,8 @@ import numpy as np
 from scipy import ndimage
 from scipy.special import ndtr, pdtrik
 
+from bagscan.imaging.scanner import Profile, ViewGeometry
 from bagscan.physics.scatter import add_scatter
-from bagscan.simulate.scanner import Profile, ViewGeometry
 
 GAUSSIAN_ABOVE = 50.0
 

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from bagscan.imaging.scanner import Profile, ViewGeometry
 from bagscan.simulate.assembly import AIR, Assembly
 from bagscan.simulate.forward import line_positions, transmission
 from bagscan.simulate.noise import blurred, measure, unspread
 from bagscan.simulate.raster import Rasteriser, Silhouette
-from bagscan.simulate.scanner import Profile, ViewGeometry
 from bagscan.simulate.scene import Scene
 from bagscan.simulate.staging import Shown, pixel_mm, shown
 

@@ -13,13 +13,13 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from bagscan.imaging.scanner import Profile, ViewGeometry, load_profile
 from bagscan.simulate.anomalies import OPERATIONAL, Make, Sizes, build_anomaly
 from bagscan.simulate.assembly import OUTSIDE, Assembly, join
 from bagscan.simulate.concealment import Concealed, Rooms, conceal
 from bagscan.simulate.forward import line_positions, transmission
 from bagscan.simulate.mesh import rotation_xyz
 from bagscan.simulate.raster import Rasteriser, Silhouette
-from bagscan.simulate.scanner import Profile, ViewGeometry, load_profile
 
 LEAST_AREA_MM2, LEAST_CHANGE = 150.0, 0.08
 # Whether a staging shows is judged on one scanner, so that every scanner meets the same stagings.

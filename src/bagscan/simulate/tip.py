@@ -12,14 +12,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from bagscan.core.errors import DataError
+from bagscan.imaging.channels import Calibration, image
+from bagscan.imaging.scanner import Profile
 from bagscan.physics.basis import overlaid
 from bagscan.physics.scatter import remove_scatter
 from bagscan.simulate.assembly import Assembly
 from bagscan.simulate.forward import line_positions, transmission
-from bagscan.simulate.imaging import Calibration, image
 from bagscan.simulate.noise import blurred
 from bagscan.simulate.raster import Rasteriser
-from bagscan.simulate.scanner import Profile
 
 NOTHING = 1e-4
 

@@ -11,13 +11,13 @@ from PIL import Image
 
 from bagscan.core.errors import ConfigError, DataError, ReadError, nearest
 from bagscan.formats import read_scan
+from bagscan.imaging.channels import Calibration, image, write_dual_energy
+from bagscan.imaging.convert import normalised
+from bagscan.imaging.scanner import load_profile
 from bagscan.physics.materials import material
 from bagscan.simulate.anomalies import BUILDERS, build_anomaly, wanted_size
 from bagscan.simulate.assembly import Assembly, Builder
-from bagscan.simulate.convert import normalised
-from bagscan.simulate.imaging import Calibration, image, write_dual_energy
 from bagscan.simulate.mesh import rotation_xyz
-from bagscan.simulate.scanner import load_profile
 from bagscan.simulate.stl import read_stl
 from bagscan.simulate.tip import project, project_colour, render_threat
 

@@ -13,11 +13,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from bagscan.core.errors import ConfigError
+from bagscan.datasets.config import DataConfig, load_records, obtain_split, part_records
 from bagscan.evaluation.detection import coco_scores
 from bagscan.model import Model
 from bagscan.model_config import InputConfig, ModelConfig
 from bagscan.training.compute import compute
-from bagscan.training.data import DataConfig, load_records, obtain_split, part_records
 from bagscan.training.experiment import LoopExperiment, Report, Scores
 from bagscan.training.joint_experiment import load_regioner
 from bagscan.training.keeping import weights_keeper

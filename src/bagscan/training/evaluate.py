@@ -12,6 +12,7 @@ import numpy as np
 from bagscan.core import OperatingPoint
 from bagscan.core.calibrated import UNCALIBRATED, platt
 from bagscan.core.errors import BagscanError, ConfigError, DataError
+from bagscan.datasets.config import DataConfig, part_records
 from bagscan.datasets.record import Record
 from bagscan.datasets.splits import read_split
 from bagscan.evaluation.baseline import image_statistics, trivial_baseline
@@ -24,7 +25,6 @@ from bagscan.evaluation.results import make_record, write_record
 from bagscan.formats import read_scan
 from bagscan.model import Model
 from bagscan.model_folder import SHIPPED
-from bagscan.training.data import DataConfig, part_records
 from bagscan.training.detection import DetectionExperiment, detection_samples, judge_detections
 from bagscan.training.joint_experiment import JointExperiment, judge_part
 from bagscan.training.multi_label import MultiLabelExperiment, class_scores, label_matrix

@@ -15,7 +15,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from bagscan.core import Grid, Regions, View
+from bagscan.association import Grid
+from bagscan.core import Regions, View
 from bagscan.core.errors import ConfigError
 from bagscan.evaluation.levels import scan_arrays
 from bagscan.evaluation.metrics import auroc

@@ -10,13 +10,13 @@ from pathlib import Path
 from safetensors.torch import load_file
 
 from bagscan.core.errors import ConfigError
+from bagscan.datasets.config import DataConfig, load_records, obtain_split, part_records
 from bagscan.datasets.record import Record
 from bagscan.datasets.splits import Split
 from bagscan.evaluation.items import Judged
 from bagscan.evaluation.within_bag import BagResult
 from bagscan.model import Model
 from bagscan.model_config import ModelConfig
-from bagscan.training.data import DataConfig, load_records, obtain_split, part_records
 from bagscan.training.experiment import LoopExperiment, Report, Scores
 from bagscan.training.joint import JointTask, judge_samples
 from bagscan.training.joint_config import JointConfig

@@ -6,8 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from bagscan.core import Grid
-from bagscan.core.association import gather_neighbours, pool, to_cells, unpool
+from bagscan.association import Grid, gather_neighbours, pool, to_cells, unpool
 
 
 def label_reconstruction_loss(q: Tensor, grid: Grid, labels: Tensor) -> Tensor:

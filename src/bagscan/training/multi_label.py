@@ -13,11 +13,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from bagscan.core.errors import ConfigError, DataError
+from bagscan.datasets.config import DataConfig
 from bagscan.evaluation.multi_label import UNKNOWN, ranking_table
 from bagscan.model import Model
 from bagscan.model_config import ModelConfig
 from bagscan.training.compute import compute
-from bagscan.training.data import DataConfig
 from bagscan.training.experiment import LoopExperiment, Report, Scores
 from bagscan.training.keeping import model_keeper
 from bagscan.training.parts import read_parts

@@ -21,6 +21,7 @@ from torch import Tensor
 
 from bagscan.core.errors import ConfigError, TrainingError
 from bagscan.core.files import whole
+from bagscan.datasets.config import DataConfig, load_records, obtain_split, part_records
 from bagscan.datasets.record import Record
 from bagscan.datasets.splits import Split
 from bagscan.evaluation.metrics import auroc
@@ -28,7 +29,6 @@ from bagscan.model import Model
 from bagscan.model_config import ModelConfig
 from bagscan.scorers.fitted import keep_phases
 from bagscan.training.compute import compute
-from bagscan.training.data import DataConfig, load_records, obtain_split, part_records
 from bagscan.training.experiment import Experiment, Report, Scores
 from bagscan.training.joint import as_bag, described
 from bagscan.training.multi_label import UNKNOWN, label_vector

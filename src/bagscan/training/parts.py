@@ -6,9 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from bagscan.datasets.config import DataConfig, load_records, obtain_split, part_records
 from bagscan.datasets.splits import Split
 from bagscan.model import Model
-from bagscan.training.data import DataConfig, load_records, obtain_split, part_records
 from bagscan.training.experiment import Experiment
 from bagscan.training.resolved import save_resolved
 from bagscan.training.samples import Sample, load_samples

@@ -8,8 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from bagscan.core import Grid
-from bagscan.core.association import pool, to_cells
+from bagscan.association import Grid, pool, to_cells
 from bagscan.evaluation.within_bag import FOREGROUND_DARKNESS
 
 LEAST_SHARE = 0.02  # of a segment that an object must fill to be found by it

@@ -19,13 +19,13 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from bagscan.formats.quantities import RGB, ZEFF_PER_COUNT
+from bagscan.imaging.channels import Calibration, image
+from bagscan.imaging.scanner import Scatter, load_profile
 from bagscan.physics.basis import compose, decompose
 from bagscan.physics.scatter import remove_scatter
 from bagscan.physics.transmission import Spectral
 from bagscan.simulate.anomalies import KINDS, build_anomaly, wanted_size
-from bagscan.simulate.imaging import Calibration, image
 from bagscan.simulate.mesh import rotation_xyz
-from bagscan.simulate.scanner import Scatter, load_profile
 from bagscan.simulate.tip import NOTHING, render_threat, with_noise_of_fewer
 
 BANK = 240

@@ -108,7 +108,7 @@ async def _admitted(request: Request, service: Service) -> AsyncIterator[None]:
 async def _accepted(request: Request, service: Service, who: Who, key: str | None, scanner: str, name: str, job_id: str | None = None) -> tuple[str, str, bool]:
     try:
         files = await files_of(request, name, service.config.max_upload_mb << 20)
-        return await run_in_threadpool(lambda: service.take_in(checked_upload(files, scanner or who.name, f"api:{who.name}"), who.id, key, job_id))
+        return await run_in_threadpool(lambda: service.intake.take_in(checked_upload(files, scanner or who.name, f"api:{who.name}"), who.id, key, job_id))
     except Exception as error:
         service.metrics.refused.labels(type(error).__name__).inc()
         raise

@@ -6,16 +6,19 @@ import hashlib
 import re
 import time
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Connection, bindparam, func, insert, select
+from sqlalchemy.exc import IntegrityError
 
 from bagscan.core.errors import BagscanError, ReadError
 from bagscan.formats.quantities import CHANNEL_NAMES
 from bagscan.formats.scans import READERS, VIEWS
+from bagscan.service.metrics import Metrics
 from bagscan.service.settings import ServiceConfig
+from bagscan.service.store.database import Store
 from bagscan.service.store.files import Files
 from bagscan.service.store.tables import jobs, scans
 
@@ -146,3 +149,34 @@ def accept(
     job = {"id": job_id, "scan_id": scan_id, "account_id": account_id, "idempotency_key": key, "state": "queued", "attempts": 0, "created_at": now}
     connection.execute(NEW_JOB, job)
     return job_id, scan_id, True
+
+
+class Intake:
+    """Where scans come in, from the API and from watched folders.
+
+    Args:
+        wake: called when a job waits.
+    """
+
+    def __init__(self, store: Store, files: Files, config: ServiceConfig, metrics: Metrics, wake: Callable[[], None]) -> None:
+        self.store, self.files, self.config, self.metrics, self._wake = store, files, config, metrics, wake
+
+    def take_in(self, upload: Upload, account_id: int | None, key: str | None, job_id: str | None = None) -> tuple[str, str, bool]:
+        """Keep an upload and make it a job: (job id, scan id, whether it is new). After this it is never lost.
+
+        Raises:
+            Busy, Conflict: as :func:`accept`. StoreFull, StoreError: nothing was kept.
+        """
+        with self.store.read() as connection:  # what is refused leaves nothing behind
+            check_room(connection, self.config, upload, account_id, key)
+        kept = keep_files(self.files, upload)
+
+        def write(connection: Connection) -> tuple[str, str, bool]:
+            return accept(connection, self.config, upload, kept, account_id, key, job_id or new_id())
+
+        try:
+            made = self.store.write(write)
+        except IntegrityError:  # another service on the same store was first with this key
+            made = self.store.write(write)
+        self._wake()
+        return made

@@ -18,10 +18,10 @@ from PIL import Image
 from bagscan.core.errors import ConfigError, DataError
 from bagscan.formats.quantities import ZEFF_PER_COUNT
 from bagscan.formats.stacks import write_counts
+from bagscan.imaging.scanner import Profile, Scatter, load_profile, profile_names
 from bagscan.physics.effective_z import ZImage, ZTable, effective_z, log_attenuation, table_from_curves
 from bagscan.physics.pseudo_colour import pseudo_colour
 from bagscan.physics.scatter import remove_scatter
-from bagscan.simulate.scanner import Profile, Scatter, load_profile, profile_names
 
 # Brighter pixels hold less than a millimetre of plastic: gain errors alone make their ratio anything.
 NEXT_TO_AIR = 0.98

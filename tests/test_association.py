@@ -5,8 +5,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from bagscan.core import Grid
-from bagscan.core.association import candidate_index, from_cells, gather_neighbours, pool, scatter_neighbours, to_cells, unpool
+from bagscan.association import Grid, candidate_index, from_cells, gather_neighbours, pool, scatter_neighbours, to_cells, unpool
 
 
 @pytest.mark.parametrize(("height", "width", "n"), [(13, 29, 12), (8, 8, 1), (50, 7, 30), (1, 9, 4), (64, 64, 16)])

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from bagscan.core.errors import ConfigError
+from bagscan.imaging.scanner import Faults, Noise, Scatter, load_profile, profile_names, varied
 from bagscan.physics.materials import material
 from bagscan.physics.transmission import exact
 from bagscan.simulate.assembly import Builder
@@ -13,7 +14,6 @@ from bagscan.simulate.forward import _exp_minus, line_positions
 from bagscan.simulate.forward import transmission as transmission_of
 from bagscan.simulate.mesh import box, cylinder, rotation_xyz
 from bagscan.simulate.noise import coupled_poisson, measure
-from bagscan.simulate.scanner import Faults, Noise, Scatter, load_profile, profile_names, varied
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ from bagscan.core import View
 from bagscan.core.errors import DataError, ReadError
 from bagscan.formats import read_scan
 from bagscan.formats.scans import scan_id_of
-from bagscan.simulate.imaging import Calibration, image, nearest_profile, write_colour, write_dual_energy
+from bagscan.imaging.channels import Calibration, image, nearest_profile, write_colour, write_dual_energy
 
 AIR_COUNTS = 60000
 # Brighter than this share of full scale, the brightest per cent of a scan is taken to be air at 1.

@@ -13,10 +13,10 @@ import numpy as np
 
 from bagscan.config import fill, read_yaml
 from bagscan.core.errors import ConfigError, nearest
+from bagscan.imaging.fan import Fan
 from bagscan.physics.detector import Response, Sandwich, Tube, response
 from bagscan.physics.effective_z import ZTable, table_from_response
 from bagscan.physics.transmission import Spectral, exact, grouped
-from bagscan.simulate.raster import Fan
 
 PROFILES = Path(__file__).parent / "profiles"
 
