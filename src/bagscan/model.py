@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from bagscan import __version__
 from bagscan.config import fill
+from bagscan.contracts import Encoder, MapEncoder, Regioner, Scorer
 from bagscan.core import OperatingPoint, Regions, View
 from bagscan.core.calibrated import UNCALIBRATED, platt
 from bagscan.core.errors import ConfigError, ModelError
@@ -30,8 +31,10 @@ from bagscan.model_config import LEAST_TRANSMISSION, ModelConfig
 from bagscan.model_folder import FORMAT, calibration_of, operating_point_of, read_description, verified_id, write_files
 from bagscan.registry import part
 
+CONTRACTS: dict[str, Any] = {"regions": Regioner, "encoders": Encoder, "scorers": Scorer}
 
-def _build(kind: str, settings: dict[str, Any], where: str, **forced: Any) -> tuple[nn.Module, dict[str, Any]]:
+
+def _build(kind: str, settings: dict[str, Any], where: str, **forced: Any) -> tuple[Any, dict[str, Any]]:
     """One part from its settings; ``forced`` fills those that follow from the other parts."""
     settings = dict(settings)
     name = settings.pop("name", None)
@@ -40,8 +43,10 @@ def _build(kind: str, settings: dict[str, Any], where: str, **forced: Any) -> tu
     module = part(kind, name)
     own = {f.name for f in dataclasses.fields(module.Config)}
     config = fill(module.Config, settings | {k: v for k, v in forced.items() if k in own}, where)
-    built: nn.Module = module.build(config)
-    return built, {"name": name, **dataclasses.asdict(built.config)}  # type: ignore[call-overload]
+    built = module.build(config)
+    if not isinstance(built, CONTRACTS[kind]):
+        raise ConfigError(f"{where}: {name!r} is no {CONTRACTS[kind].__name__} (see bagscan.contracts)")
+    return built, {"name": name, **dataclasses.asdict(built.config)}
 
 
 class Model(nn.Module):
@@ -52,9 +57,9 @@ class Model(nn.Module):
     """
 
     runtime = "torch"
-    regioner: Any  # parts are known by their contract (tests/test_registry.py), not by a base class
-    encoder: Any
-    scorer: Any
+    regioner: Regioner
+    encoder: Encoder
+    scorer: Scorer
     mean: Tensor
     std: Tensor
     is_transmission: Tensor
@@ -83,7 +88,7 @@ class Model(nn.Module):
     @property
     def segments_differentiably(self) -> bool:
         """Whether the regioner gives a soft association that gradients pass through."""
-        return bool(self.regioner.config.trainable)
+        return self.regioner.is_soft
 
     def cut_by(self, regioner: dict[str, Any]) -> Model:
         """This model, judging the regions of another regioner: encoder and scorer are shared.
@@ -103,11 +108,11 @@ class Model(nn.Module):
 
         The operating point is left behind, as in :meth:`cut_by`.
         """
-        if not hasattr(self.regioner, "parts"):
+        if self.regioner.cutter is self.regioner:
             return self
-        return self._with(self.regioner.parts, self.config.regioner["parts"])
+        return self._with(self.regioner.cutter, self.config.regioner["parts"])
 
-    def _with(self, regioner: nn.Module, settings: dict[str, Any]) -> Model:
+    def _with(self, regioner: Regioner, settings: dict[str, Any]) -> Model:
         other = copy.copy(self)
         other._modules = dict(self._modules)
         other.regioner = regioner
@@ -171,9 +176,8 @@ class Model(nn.Module):
         """(n, dim) descriptions of given regions of one normalised image (1, C, H, W)."""
         if not regions.n:
             return image.new_zeros(0, self.encoder.dim)
-        if hasattr(self.encoder, "maps"):  # pooled in the kernel that all runtimes share
-            described: Tensor = self.encoder.in_context(torch.from_numpy(region_means(_channels_last(self.encoder.maps(image))[0], regions)).to(self.device))
-            return described
+        if isinstance(self.encoder, MapEncoder):  # pooled in the kernel that all runtimes share
+            return self.encoder.in_context(torch.from_numpy(region_means(_channels_last(self.encoder.maps(image))[0], regions)).to(self.device))
         if regions.labels.ndim == 3:  # instances overlap: each is the only region of an image of its own
             labels, images = torch.tensor(regions.labels).long() - 1, image.expand(regions.n, -1, -1, -1)
             chosen = torch.stack([torch.arange(regions.n), torch.zeros(regions.n, dtype=torch.long)], 1)
@@ -183,15 +187,26 @@ class Model(nn.Module):
         described = self.encoder(images, labels.to(self.device), chosen.to(self.device))
         return described.float()
 
+    @property
+    def of_maps(self) -> MapEncoder:
+        """The encoder, where it averages maps.
+
+        Raises:
+            ModelError: it is one that does not.
+        """
+        if not isinstance(self.encoder, MapEncoder):
+            raise ModelError(f"encoder {self.config.encoder['name']!r} has no maps: it describes region by region")
+        return self.encoder
+
     @torch.no_grad()
     def maps(self, pixels: np.ndarray) -> np.ndarray:
         """(B, C, H, W) pixels of views -> (B, h, w, D) feature maps, of an encoder that pools them."""
-        return _channels_last(self.encoder.maps(self.normalise(torch.from_numpy(np.array(pixels)))))
+        return _channels_last(self.of_maps.maps(self.normalise(torch.from_numpy(np.array(pixels)))))
 
     @torch.no_grad()
     def score_means(self, means: np.ndarray) -> np.ndarray:
         """(n,) scores, not calibrated, of (n, D) means of maps in regions."""
-        return np.asarray(self.scorer.score(self.encoder.in_context(torch.from_numpy(means).to(self.device))).float().cpu().numpy())
+        return np.asarray(self.scorer.score(self.of_maps.in_context(torch.from_numpy(means).to(self.device))).float().cpu().numpy())
 
     @torch.no_grad()
     def score(self, embeddings: Tensor) -> np.ndarray:

@@ -24,6 +24,7 @@ SHIPPED = Path(__file__).parent / "shipped"  # models that come with the package
 HASHED = ("weights.safetensors", "model.json", "MODEL_CARD.md")
 MANIFEST = "SHA256SUMS"
 DESCRIBED = ("model", "operating_point", "about")
+RETIRED = ("trainable",)
 GRAPHS = ("items.onnx", "learned.onnx", "maps.onnx", "score.onnx", "verdict.onnx")  # those of them that a model needs, once it is exported
 
 
@@ -104,7 +105,15 @@ def read_description(folder: str | Path) -> dict[str, Any]:
     lacking = [key for key in DESCRIBED if key not in description]
     if lacking or not isinstance(description["about"], dict):
         raise ModelError(f"{folder}: model.json lacks {', '.join(lacking) or 'a mapping of what it is about'}")
+    description["model"] = _without_retired(description["model"])
     return description
+
+
+def _without_retired(settings: Any) -> Any:
+    """Settings without those that older versions wrote and nothing reads any more."""
+    if not isinstance(settings, dict):
+        return settings
+    return {key: _without_retired(value) for key, value in settings.items() if key not in RETIRED}
 
 
 def operating_point_of(description: dict[str, Any]) -> OperatingPoint | None:

@@ -1,15 +1,24 @@
-"""Parts by name: the registry name is the module name, and nothing is imported before it is asked for."""
+"""Parts by name: the registry name is the module name, and nothing is imported before it is asked for.
+
+Others add theirs by entry points: ``bagscan.regions``, ``bagscan.encoders`` and ``bagscan.scorers`` name modules of parts,
+``bagscan.datasets`` modules with ``load(root) -> Collection``, ``bagscan.formats`` functions ``(path) -> View`` by ending.
+"""
 
 from __future__ import annotations
 
 import importlib
 import pkgutil
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from types import ModuleType
 
 from bagscan.core.errors import ConfigError, nearest
 
 KINDS = ("regions", "encoders", "scorers")
+
+
+def offered(kind: str) -> dict[str, EntryPoint]:
+    """What other packages add to a kind, by name."""
+    return {point.name: point for point in entry_points(group=f"bagscan.{kind}")}
 
 
 def _own(kind: str) -> list[str]:
@@ -22,7 +31,7 @@ def names(kind: str) -> list[str]:
     """Every known part of a kind: ours, then third parties' from the entry point ``bagscan.<kind>``."""
     if kind not in KINDS:
         raise ConfigError(f"unknown kind of part {kind!r}; kinds are {', '.join(KINDS)}")
-    return _own(kind) + [point.name for point in entry_points(group=f"bagscan.{kind}")]
+    return [*_own(kind), *offered(kind)]
 
 
 def part(kind: str, name: str) -> ModuleType:
@@ -33,10 +42,9 @@ def part(kind: str, name: str) -> ModuleType:
     """
     if name in _own(kind):
         return importlib.import_module(f"bagscan.{kind}.{name}")
-    for point in entry_points(group=f"bagscan.{kind}"):
-        if point.name == name:
-            module: ModuleType = point.load()
-            return module
+    if name in (others := offered(kind)):
+        module: ModuleType = others[name].load()
+        return module
     raise ConfigError(f"no part {name!r} in {kind}{nearest(name, names(kind))} (bagscan doctor lists them all)")
 
 

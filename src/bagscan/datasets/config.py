@@ -14,8 +14,10 @@ from bagscan.core.errors import ConfigError, DataError
 from bagscan.datasets import coco_folder, simulated, sixray, yolo_folder
 from bagscan.datasets.record import Collection, Record, data_folder
 from bagscan.datasets.splits import Split, given_split, make_split, read_split, write_split
+from bagscan.registry import offered
 
 Report = Callable[[str], None]
+FORMATS = ("simulated", "sixray", "yolo", "coco")
 
 
 @dataclass(frozen=True)
@@ -23,7 +25,7 @@ class SourceConfig:
     """One dataset.
 
     Attributes:
-        format: ``simulated``, ``sixray``, ``yolo`` or ``coco``.
+        format: ``simulated``, ``sixray``, ``yolo``, ``coco``, or one that another package adds (entry point ``bagscan.datasets``).
         root: folder (COCO: the JSON file); relative to the data folder, ``BAGSCAN_DATA``, or absolute;
             of simulated scans relative to where bagscan is run.
         images, views: simulated: ``colour``, ``raw`` or ``all`` channels; ``below``, ``side`` or ``both``.
@@ -94,7 +96,10 @@ def load_source(source: SourceConfig) -> Collection:
         return yolo_folder.load(root, source.scanner_digits)
     if source.format == "coco":
         return coco_folder.load(root)
-    raise ConfigError(f"data.sources.format must be simulated, sixray, yolo or coco, got {source.format!r}")
+    if source.format in (others := offered("datasets")):
+        found: Collection = others[source.format].load().load(root)
+        return found
+    raise ConfigError(f"data.sources.format must be {', '.join([*FORMATS, *others])}, got {source.format!r}")
 
 
 def load_records(config: DataConfig, report: Report = print) -> list[Record]:

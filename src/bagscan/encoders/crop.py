@@ -9,11 +9,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torchvision.ops import roi_align
 
 from bagscan.association import Grid, hard_labels
 from bagscan.backbones import create_backbone
+from bagscan.contracts import Encoder
 from bagscan.encoders.cutting import Membership, membership, region_boxes
 
 CARD = {
@@ -46,10 +47,10 @@ class Config:
     weights: str | None = None
 
 
-class CropEncoder(nn.Module):
+class CropEncoder(Encoder):
     """Crops, backbone, global average. See :class:`Config`."""
 
-    needs_choice = True  # training describes a balanced sample of the regions
+    draws = True  # training describes a balanced sample of the regions
 
     def __init__(self, config: Config) -> None:
         super().__init__()

@@ -16,6 +16,7 @@ from torchvision.ops import FeaturePyramidNetwork
 
 from bagscan.association import Grid
 from bagscan.backbones import create_backbone
+from bagscan.contracts import Encoder
 from bagscan.encoders.pooling import pool_regions
 
 CARD = {
@@ -45,10 +46,8 @@ class Config:
     weights: str | None = None
 
 
-class FPNEncoder(nn.Module):
+class FPNEncoder(Encoder):
     """Backbone, pyramid, FC1-FC4. See :class:`Config`."""
-
-    needs_choice = False
 
     def __init__(self, config: Config) -> None:
         super().__init__()

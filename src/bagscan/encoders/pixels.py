@@ -9,10 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torchvision.ops import roi_align
 
 from bagscan.association import Grid, hard_labels
+from bagscan.contracts import Encoder
 from bagscan.encoders.cutting import membership, region_boxes
 
 CARD = {
@@ -40,10 +41,10 @@ class Config:
     floor: float = 1.0
 
 
-class PixelEncoder(nn.Module):
+class PixelEncoder(Encoder):
     """Crops and nothing else. See :class:`Config`."""
 
-    needs_choice = True
+    draws = True
 
     def __init__(self, config: Config) -> None:
         super().__init__()

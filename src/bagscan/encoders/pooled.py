@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 from bagscan.association import Grid
 from bagscan.backbones import create_backbone
+from bagscan.contracts import MapEncoder
 from bagscan.encoders.pooling import pool_regions
 
 CARD = {
@@ -49,10 +50,8 @@ def _norm_act(dim: int) -> nn.Sequential:
     return nn.Sequential(nn.BatchNorm2d(dim), nn.ReLU(inplace=True))
 
 
-class PooledEncoder(nn.Module):
+class PooledEncoder(MapEncoder):
     """Backbone, top-down pathway, pooling. See :class:`Config`."""
-
-    needs_choice = False  # describing all regions costs no more than describing a few
 
     def __init__(self, config: Config) -> None:
         super().__init__()

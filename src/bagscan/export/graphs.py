@@ -34,7 +34,7 @@ class _Maps(nn.Module):
         self.model = model
 
     def forward(self, pixels: Tensor) -> Tensor:
-        maps: Tensor = self.model.encoder.maps(self.model.normalise(pixels))
+        maps: Tensor = self.model.of_maps.maps(self.model.normalise(pixels))
         return maps.permute(0, 2, 3, 1)
 
 
@@ -119,8 +119,8 @@ def _detector_graphs(detector: Detector) -> dict[str, onnx.ModelProto]:
 def _graph(name: str, model: Model) -> onnx.ModelProto:
     """One network of a model, traced."""
     channels = len(model.config.input.channels)
-    items = getattr(model.regioner, "items", model.regioner)
-    parts = getattr(model.regioner, "parts", model.regioner)
+    items = model.regioner.finder or model.regioner
+    parts = model.regioner.cutter
     image = {0: BATCH, 2: HEIGHT, 3: WIDTH}
     if name == "maps":
         return _traced(_Maps(model), {"pixels": (torch.rand(2, channels, 96, 130), image)}, ["maps"])

@@ -60,8 +60,8 @@ def verify(folder: str | Path, scans: Sequence[Path] = (), sizes: Sequence[tuple
     # On drawn views no item may be found: the superpixels of the whole view are judged too.
     told = {name: [_compared(one(reference), one(model), view, threshold) for view in views for one in (_as_it_is, _everywhere)] for name, model in models.items()}
     alone = summed([_compared(_everywhere(reference), _everywhere(plain), view, threshold) for view in views])
-    detector = getattr(plain.regioner, "items", plain.regioner)
-    items = max((_items_differ(reference, lambda v, _: detector.detect(v), view) for view in views), default=0.0)
+    finder = plain.regioner.finder
+    items = max((_items_differ(reference, lambda v, _: finder.detect(v), view) for view in views), default=0.0) if finder else 0.0
     runtimes = {name: summed(rows) | _by_itself(reference, folder, name, views) for name, rows in told.items()}
     for name, model in models.items():
         runtimes[name]["batch_differs"] = max(_batch(reference.everywhere(), model.everywhere(), size) for size in sizes)

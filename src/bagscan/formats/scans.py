@@ -7,6 +7,7 @@ import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from importlib.metadata import EntryPoint
 from pathlib import Path
 
 from bagscan.core import Scan, View
@@ -14,6 +15,7 @@ from bagscan.core.errors import ReadError
 from bagscan.formats.images import png_header, png_set_of, read_image, read_png_set
 from bagscan.formats.limits import check_size
 from bagscan.formats.stacks import read_npz, read_tiff
+from bagscan.registry import offered
 
 VIEWS = ("below", "side")  # as files' names end in them
 RECIPE = "recipe.json"  # lies in the folder of a simulated data set
@@ -28,6 +30,14 @@ READERS: dict[str, Callable[[Path], View]] = {
     ".tiff": read_tiff,
     ".npz": read_npz,
 }
+
+
+def _added(point: EntryPoint) -> Callable[[Path], View]:
+    """A reader that another package brings, imported once a file of its ending is read."""
+    return lambda path: point.load()(path)
+
+
+READERS |= {f".{ending}": _added(point) for ending, point in offered("formats").items()}
 
 
 def read_scan(path: str | Path) -> Scan:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from torch import nn
 
 from bagscan.association import Grid
+from bagscan.contracts import Regioner
 from bagscan.core import Regions, View
 
 CARD = {"paper": "the plain grid that SLIC and SSN start from", "channels": "any", "weights": "none", "limits": "borders follow nothing in the image"}
@@ -19,15 +19,13 @@ class Config:
 
     Attributes:
         n_superpixels: about how many cells. cell_px: their side instead; 0 to go by the count.
-        trainable: no; here because joint training asks every regioner.
     """
 
     n_superpixels: int = 100
     cell_px: int = 0
-    trainable: bool = False
 
 
-class Cells(nn.Module):
+class Cells(Regioner):
     """Square cells from the view's top left. See :class:`Config`."""
 
     kind = "superpixel"

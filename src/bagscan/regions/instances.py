@@ -28,7 +28,6 @@ class Config:
         classes: what it tells apart. masks: whether it draws masks; boxes alone are Faster R-CNN.
         min_score: of a detection that is kept. max_items: kept of one view, best first.
         widen_px: by which masks grow in use, so that what is taped to an item belongs to it.
-        trainable: joint training does not train it; ``bagscan train`` of a detection configuration does.
     """
 
     backbone: str = "resnet18"
@@ -44,7 +43,6 @@ class Config:
     widen_px: int = 6
     pretrained: bool = False
     weights: str | None = None
-    trainable: bool = False
 
     def __post_init__(self) -> None:
         if len(self.anchors_px) < 5 or list(self.anchors_px) != sorted(self.anchors_px) or self.anchors_px[0] < self.stride:

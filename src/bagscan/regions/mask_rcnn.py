@@ -22,6 +22,7 @@ from torchvision.ops import FeaturePyramidNetwork, MultiScaleRoIAlign
 from torchvision.ops.feature_pyramid_network import LastLevelMaxPool
 
 from bagscan.backbones import create_backbone
+from bagscan.contracts import Finder
 from bagscan.core import Regions, View
 from bagscan.regions.instances import Config, Detected, detections, item_regions, prepare
 
@@ -57,10 +58,8 @@ class _AsItIs(GeneralizedRCNNTransform):
         return image, target
 
 
-class MaskRCNNRegioner(nn.Module):
+class MaskRCNNRegioner(Finder):
     """Instances of items as overlapping masks. See :class:`Config`."""
-
-    kind = "instance"
 
     def __init__(self, config: Config) -> None:
         super().__init__()

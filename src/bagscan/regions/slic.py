@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from skimage.segmentation import slic
-from torch import nn
 
+from bagscan.contracts import Regioner
 from bagscan.core import Regions, View
 from bagscan.regions.pixel_features import COLOUR_SCALE, colour_features
 
@@ -21,16 +21,14 @@ class Config:
     Attributes:
         n_superpixels: about how many. iterations: of k-means.
         compactness: weight of position against colour, in Lab units.
-        trainable: no; here because joint training asks every regioner.
     """
 
     n_superpixels: int = 100
     compactness: float = 10.0
     iterations: int = 10
-    trainable: bool = False
 
 
-class Slic(nn.Module):
+class Slic(Regioner):
     """Superpixels without anything learned."""
 
     kind = "superpixel"

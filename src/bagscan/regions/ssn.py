@@ -20,6 +20,7 @@ from bagscan.association import (
     to_cells,
 )
 from bagscan.backbones import create_backbone
+from bagscan.contracts import SoftRegioner
 from bagscan.core import Regions, View
 from bagscan.regions.superpixels import POSITION_SCALE, Config, cut, grid_for, prepare
 
@@ -119,7 +120,7 @@ def soft_slic(features: Tensor, grid: Grid, iterations: int) -> Tensor:
     return q
 
 
-class SSN(nn.Module):
+class SSN(SoftRegioner):
     """Features plus differentiable SLIC. See :class:`Config`."""
 
     kind = "superpixel"

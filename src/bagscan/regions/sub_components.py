@@ -6,11 +6,11 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import torch
-from torch import Tensor, nn
 
-from bagscan.association import Grid
 from bagscan.config import fill
+from bagscan.contracts import Finder, Regioner
 from bagscan.core import Regions, View
+from bagscan.core.errors import ConfigError
 from bagscan.regions.superpixels import on_items
 from bagscan.registry import part
 
@@ -28,36 +28,38 @@ class Config:
 
     Attributes:
         items: finds the items. parts: cuts them up, and is what joint training trains.
-        channels: image channels of both. trainable: whether ``parts`` can be trained.
+        channels: image channels of both.
     """
 
     items: dict[str, Any] = field(default_factory=lambda: {"name": "mask_rcnn"})
     parts: dict[str, Any] = field(default_factory=lambda: {"name": "ssn"})
     channels: int = 3
-    trainable: bool = True
 
 
-class SubComponents(nn.Module):
+class SubComponents(Regioner):
     """Superpixels that lie on items. See :class:`Config`."""
 
     kind = "superpixel"
 
     def __init__(self, config: Config) -> None:
         super().__init__()
-        self.items: Any = _regioner(config.items, config.channels, "regioner.items")
-        self.parts: Any = _regioner(config.parts, config.channels, "regioner.parts")
+        items = _regioner(config.items, config.channels, "regioner.items")
+        if not isinstance(items, Finder):
+            raise ConfigError(f"regioner.items: {config.items['name']!r} finds no items: use mask_rcnn or faster_rcnn")
+        self.items = items
+        self.parts = _regioner(config.parts, config.channels, "regioner.parts")
         self.items.requires_grad_(False)
         self.config = replace(config, items=_resolved(config.items, self.items), parts=_resolved(config.parts, self.parts))
 
-    def prepare(self, pixels: Tensor, quantity: str, channels: tuple[str, ...]) -> Tensor:
-        """As the superpixel regioner's."""
-        prepared: Tensor = self.parts.prepare(pixels, quantity, channels)
-        return prepared
+    @property
+    def cutter(self) -> Regioner:
+        """The superpixel regioner: training sees the items that the truth tells of."""
+        return self.parts
 
-    def forward(self, prepared: Tensor, n_superpixels: int | None = None) -> tuple[Tensor, Grid, Tensor]:
-        """As the superpixel regioner's: training sees the items that the truth tells of."""
-        found: tuple[Tensor, Grid, Tensor] = self.parts(prepared, n_superpixels)
-        return found
+    @property
+    def finder(self) -> Finder:
+        """The item detector."""
+        return self.items
 
     @torch.no_grad()
     def regions(self, view: View, n_superpixels: int | None = None) -> Regions:
@@ -65,15 +67,16 @@ class SubComponents(nn.Module):
         return on_items(self.items.regions(view), self.parts.regions(view, n_superpixels))
 
 
-def _resolved(settings: dict[str, Any], built: Any) -> dict[str, Any]:
+def _resolved(settings: dict[str, Any], built: Regioner) -> dict[str, Any]:
     """Settings with every default filled in, as a model folder keeps them."""
     return {"name": settings["name"], **asdict(built.config)}
 
 
-def _regioner(settings: dict[str, Any], channels: int, where: str) -> Any:
+def _regioner(settings: dict[str, Any], channels: int, where: str) -> Regioner:
     module = part("regions", settings["name"])
     own = {k: v for k, v in settings.items() if k != "name"}
-    return module.build(fill(module.Config, own | ({"channels": channels} if "channels" in module.Config.__dataclass_fields__ else {}), where))
+    built: Regioner = module.build(fill(module.Config, own | ({"channels": channels} if "channels" in module.Config.__dataclass_fields__ else {}), where))
+    return built
 
 
 def build(config: Config) -> SubComponents:

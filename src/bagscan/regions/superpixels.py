@@ -41,7 +41,6 @@ class Config:
         oversample: cells that start per superpixel wanted; in use the surplus is joined by
             likeness (see :mod:`bagscan.regions.connectivity`), so flat areas cost few superpixels.
         min_size, max_size: limits as a fraction of the mean superpixel area.
-        trainable: whether gradients pass through it in joint training.
     """
 
     n_superpixels: int = 100
@@ -56,7 +55,6 @@ class Config:
     oversample: float = 1.5
     min_size: float = 0.06
     max_size: float = 3.0
-    trainable: bool = True
 
     def __post_init__(self) -> None:
         if min(self.n_superpixels, self.stride, self.iterations, self.train_iterations) < 1 or self.oversample <= 0:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from torch import nn
 
+from bagscan.contracts import Regioner
 from bagscan.core import Regions, View
 
 CARD = {"paper": "none", "channels": "any", "weights": "none", "limits": "says nothing about where"}
@@ -14,12 +14,10 @@ CARD = {"paper": "none", "channels": "any", "weights": "none", "limits": "says n
 
 @dataclass(frozen=True)
 class Config:
-    """Nothing to set; ``trainable`` is no, and here because joint training asks every regioner."""
-
-    trainable: bool = False
+    """Nothing to set."""
 
 
-class WholeImage(nn.Module):
+class WholeImage(Regioner):
     """One region that covers the view."""
 
     kind = "whole_image"

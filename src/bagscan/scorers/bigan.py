@@ -19,7 +19,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.parametrizations import spectral_norm
 
-from bagscan.scorers.fitted import Fitted, Report, drawn, held_out, scale_of
+from bagscan.contracts import Report
+from bagscan.scorers.fitted import Fitted, drawn, held_out, scale_of
 
 CARD = {
     "paper": "Dumagpi, Jung & Jeong 2020, phase II; Donahue et al. 2017",
@@ -69,6 +70,7 @@ class BiGAN(Fitted):
     deviation: Tensor
     error_middle: Tensor
     error_spread: Tensor
+    n_errors = 2
 
     def __init__(self, config: Config) -> None:
         super().__init__()

@@ -14,7 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from bagscan.scorers.fitted import Fitted, Report, drawn, held_out
+from bagscan.contracts import Report
+from bagscan.scorers.fitted import Fitted, drawn, held_out
 
 SLOPE = 0.2
 COLLAPSED = 0.1  # reconstructions that vary less than this share of the images

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from abc import abstractmethod
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +16,15 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from bagscan.config import fill
+from bagscan.contracts import FittedScorer, Report, Scorer
 from bagscan.core.files import whole
 from bagscan.registry import part
 
-Report = Callable[[str], None]
 LEAST_ROWS = 6
 ALARM_AT = 3.0
 
 
-class Fitted(nn.Module):
+class Fitted(FittedScorer):
     """Buffers whose length follows from the data, and distances brought to [0, 1].
 
     A subclass registers its buffers with any length, has ``distance(embeddings) -> (n,)``, 0 or more and the
@@ -34,6 +35,7 @@ class Fitted(nn.Module):
 
     middle: Tensor
     spread: Tensor
+    n_errors: int = 1  # columns of :meth:`errors`
     keep_in: Path | None = None  # folder where a fit in several phases keeps those that are done
 
     def __init__(self) -> None:
@@ -49,13 +51,13 @@ class Fitted(nn.Module):
                 self._buffers[name] = torch.empty_like(stored, device=buffer.device)
         super()._load_from_state_dict(state_dict, prefix, *rest)
 
-    def fit(self, benign: Tensor, anomalous: Tensor, seed: int = 0, report: Report = print) -> None:
-        """Fit to rows (n, dim) and, where it takes any, (m, dim)."""
-        raise NotImplementedError
-
+    @abstractmethod
     def distance(self, embeddings: Tensor) -> Tensor:
         """(n, dim) -> (n,), 0 or more."""
-        raise NotImplementedError
+
+    def errors(self, embeddings: Tensor) -> Tensor:
+        """(n, dim) -> (n, k), 0 or more: what a second classifier learns from; the distance, unless a scorer has several."""
+        return self.distance(embeddings)[:, None]
 
     def strangeness(self, embeddings: Tensor) -> Tensor:
         """(n,) what is standardised: the logarithm of the distance, unless a scorer has a better scale."""
@@ -126,7 +128,7 @@ def keep_phases(scorer: torch.nn.Module, folder: Path) -> None:
             module.keep_in = folder
 
 
-def built(settings: Mapping[str, Any], dim: int, where: str) -> Any:
+def built(settings: Mapping[str, Any], dim: int, where: str) -> Scorer:
     """A scorer inside another.
 
     Args:
@@ -137,7 +139,8 @@ def built(settings: Mapping[str, Any], dim: int, where: str) -> Any:
     """
     module = part("scorers", str(settings.get("name")))
     own = {k: v for k, v in settings.items() if k != "name"}
-    return module.build(fill(module.Config, own | {"dim": dim}, where))
+    scorer: Scorer = module.build(fill(module.Config, own | {"dim": dim}, where))
+    return scorer
 
 
 def middle_and_spread(values: Tensor) -> tuple[Tensor, Tensor]:

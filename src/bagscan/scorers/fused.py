@@ -6,10 +6,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from bagscan.contracts import OddsScorer, Report
 from bagscan.core.errors import ConfigError
-from bagscan.scorers.fitted import Fitted, Report, built, held_out, middle_and_spread
+from bagscan.scorers.fitted import Fitted, built, held_out, middle_and_spread
 
 CARD = {
     "paper": "ours",
@@ -51,13 +52,17 @@ class Fused(Fitted):
 
     def __init__(self, config: Config) -> None:
         super().__init__()
-        self.known: Any = built(config.known, config.dim, "scorer.known")
-        self.unseen: Any = built(config.unseen, config.dim, "scorer.unseen")
-        if not hasattr(self.known, "log_odds") or isinstance(self.known, Fitted) or not isinstance(self.unseen, Fitted):
+        known, unseen = built(config.known, config.dim, "scorer.known"), built(config.unseen, config.dim, "scorer.unseen")
+        if not isinstance(known, OddsScorer) or isinstance(known, Fitted) or not isinstance(unseen, Fitted):
             raise ConfigError("scorer.known must be one that is trained (softmax), scorer.unseen one that is fitted (memory, gaussian, bigan, svm, isolation)")
-        self.config = config
+        self.known, self.unseen, self.config = known, unseen, config
         self.register_buffer("known_middle", torch.zeros(()))
         self.register_buffer("known_spread", torch.ones(()))
+
+    @property
+    def trained(self) -> nn.Module:
+        """The scorer of known kinds."""
+        return self.known
 
     def fit(self, benign: Tensor, anomalous: Tensor, seed: int = 0, report: Report = print) -> None:
         """Fit the one-class scorer to benign rows (n, dim), and both scales; the trained one stays as it is.

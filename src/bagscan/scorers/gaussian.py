@@ -8,7 +8,8 @@ import torch
 from sklearn.covariance import ledoit_wolf
 from torch import Tensor
 
-from bagscan.scorers.fitted import Fitted, Report, drawn, held_out
+from bagscan.contracts import Report
+from bagscan.scorers.fitted import Fitted, drawn, held_out
 
 CARD = {
     "paper": "Lee et al., A simple unified framework for detecting out-of-distribution samples (NeurIPS 2018); Ledoit & Wolf 2004 for the covariance",

@@ -10,9 +10,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from bagscan.scorers.fitted import Fitted, Report, built
+from bagscan.contracts import ClassScorer, FittedScorer, Report
+from bagscan.core.errors import ConfigError
+from bagscan.scorers.fitted import Fitted, built
 
 CARD = {
     "paper": "Dumagpi, Jung & Jeong 2020",
@@ -43,14 +45,26 @@ class Config:
             raise ValueError(f"mode must be one of {', '.join(MODES)}, got {self.mode!r}")
 
 
-class GBAD(Fitted):
+class GBAD(Fitted, ClassScorer):
     """Class scores and a gate. See :class:`Config`."""
 
     def __init__(self, config: Config) -> None:
         super().__init__()
-        self.known: Any = built({"name": "multi_label", "classes": config.classes}, config.dim, "scorer")
-        self.gate: Any = built(config.gate, config.dim, "scorer.gate")
-        self.config = config
+        known, gate = built({"name": "multi_label", "classes": config.classes}, config.dim, "scorer"), built(config.gate, config.dim, "scorer.gate")
+        assert isinstance(known, ClassScorer)
+        if not isinstance(gate, FittedScorer):
+            raise ConfigError(f"scorer.gate: {config.gate.get('name')!r} is not fitted to benign regions")
+        self.known, self.gate, self.config = known, gate, config
+
+    @property
+    def learnt(self) -> nn.Module:
+        """Phase I."""
+        return self.known
+
+    @property
+    def trained(self) -> nn.Module:
+        """Phase I."""
+        return self.known
 
     def standardise(self, benign: Tensor) -> None:
         """Of the gate."""

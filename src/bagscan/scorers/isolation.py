@@ -9,7 +9,8 @@ import torch
 from sklearn.ensemble import IsolationForest
 from torch import Tensor
 
-from bagscan.scorers.fitted import Fitted, Report, held_out
+from bagscan.contracts import Report
+from bagscan.scorers.fitted import Fitted, held_out
 
 CARD = {
     "paper": "Liu, Ting & Zhou, Isolation forest (ICDM 2008)",

@@ -12,7 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bagscan.scorers.fitted import Fitted, Report, held_out, scale_of
+from bagscan.contracts import Report
+from bagscan.scorers.fitted import Fitted, held_out, scale_of
 
 CARD = {
     "paper": "Roth et al., PatchCore, CVPR 2022",

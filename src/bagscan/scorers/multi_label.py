@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from bagscan.contracts import ClassScorer, OddsScorer
+
 CARD = {
     "paper": "Dumagpi, Jung & Jeong 2020, phase I",
     "channels": "any",
@@ -27,7 +29,7 @@ class Config:
     classes: tuple[str, ...] = ("anomaly",)
 
 
-class MultiLabel(nn.Module):
+class MultiLabel(OddsScorer, ClassScorer):
     """One linear layer. See :class:`Config`."""
 
     def __init__(self, config: Config) -> None:

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
+from bagscan.contracts import OddsScorer
+
 CARD = {
     "paper": "Bhowmik & Breckon, section II-B",
     "channels": "any",
@@ -30,7 +32,7 @@ class Config:
     classes: tuple[str, ...] = ("anomaly",)
 
 
-class SoftmaxScorer(nn.Module):
+class SoftmaxScorer(OddsScorer):
     """A linear classifier, with a hidden layer where asked. See :class:`Config`."""
 
     def __init__(self, config: Config) -> None:

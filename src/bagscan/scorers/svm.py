@@ -18,8 +18,9 @@ from sklearn.model_selection import cross_val_predict
 from sklearn.svm import SVC, LinearSVC
 from torch import Tensor
 
+from bagscan.contracts import OddsScorer, Report
 from bagscan.core.errors import ConfigError
-from bagscan.scorers.fitted import Fitted, Report, built, drawn, fitted_once, held_out, scale_of
+from bagscan.scorers.fitted import Fitted, built, drawn, fitted_once, held_out, scale_of
 
 CARD = {
     "paper": "Dumagpi, Jung & Jeong 2020, phase III",
@@ -49,7 +50,7 @@ class Config:
     max_rows: int = 50_000
 
 
-class SVM(Fitted):
+class SVM(Fitted, OddsScorer):
     """A kernel machine on log errors. See :class:`Config`."""
 
     centre: Tensor
@@ -62,10 +63,10 @@ class SVM(Fitted):
 
     def __init__(self, config: Config) -> None:
         super().__init__()
-        self.inner: Any = built(config.errors, config.dim, "scorer.errors")
-        if not isinstance(self.inner, Fitted):
+        inner = built(config.errors, config.dim, "scorer.errors")
+        if not isinstance(inner, Fitted):
             raise ConfigError(f"scorer.errors: {config.errors.get('name')!r} is not fitted to benign regions, and has no errors")
-        columns = 2 if hasattr(self.inner, "errors") else 1
+        self.inner, columns = inner, inner.n_errors
         self.config = config
         for name, start in (("centre", torch.zeros(1, columns)), ("weight", torch.ones(1)), ("offset", torch.zeros(())), ("gamma", torch.ones(()))):
             self.register_buffer(name, start)
@@ -121,8 +122,7 @@ class SVM(Fitted):
         self.centre, self.weight, self.offset = (torch.tensor(v, dtype=torch.float32) for v in (centres, weights, offset))
 
     def _log_errors(self, embeddings: Tensor) -> Tensor:
-        found: Tensor = self.inner.errors(embeddings) if hasattr(self.inner, "errors") else self.inner.distance(embeddings)[:, None]
-        return found.clamp(min=0).log1p()
+        return self.inner.errors(embeddings).clamp(min=0).log1p()
 
     def margin(self, embeddings: Tensor) -> Tensor:
         """(n, dim) -> (n,) distance from the border, above 0 on the anomalous side."""

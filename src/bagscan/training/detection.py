@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from bagscan.contracts import Finder
 from bagscan.core.errors import ConfigError
 from bagscan.datasets.config import DataConfig, load_records, obtain_split, part_records
 from bagscan.evaluation.detection import coco_scores
@@ -47,7 +48,7 @@ class DetectionTask:
     """Views and the masks of their items in, the detector's losses out; validated by COCO AP."""
 
     def __init__(self, model: Model, train: Sequence[Sample], val: Sequence[Sample], config: DetectionTrainingConfig) -> None:
-        if model.regioner.kind != "instance":
+        if not isinstance(model.regioner, Finder):
             raise ConfigError(f"regioner {model.config.regioner['name']!r} detects nothing: use mask_rcnn or faster_rcnn")
         model.to(compute().device)
         self.regioner, self.model, self.config = model.regioner, model, config
@@ -93,9 +94,10 @@ def _box(mask: Tensor) -> Tensor:
 
 def judge_detections(model: Model, samples: Sequence[Sample], report: Callable[[str], None] | None = None) -> dict[str, Any]:
     """COCO box and mask AP of a model's item detector."""
-    found = []
+    found, finder = [], model.regioner
+    assert isinstance(finder, Finder)
     for number, sample in enumerate(samples, 1):
-        found.append(model.regioner.detect(sample.full_view()))
+        found.append(finder.detect(sample.full_view()))
         if report and number % 25 == 0:
             report(f"searched {number} of {len(samples)} views")
     return coco_scores([s.annotations for s in samples], found, [s.counts.shape[-2:] for s in samples])

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from bagscan.contracts import ClassScorer
 from bagscan.core import OperatingPoint
 from bagscan.core.calibrated import UNCALIBRATED, platt
 from bagscan.core.errors import BagscanError, ConfigError, DataError
@@ -139,7 +140,7 @@ def evaluate_model(
     results = evaluate_levels(judged.bags, point.threshold if point else 0.5)
     if any(item.about.keys() - {"scan", "view"} for item in judged.items):
         results["simulated"] = _simulated(judged.items, point)
-    if hasattr(model.scorer, "by_class") and model.config.input.square:
+    if isinstance(model.scorer, ClassScorer) and model.config.input.square:
         results["classes"] = _classes(model, judged.samples)
     results["operating_point"] = dataclasses.asdict(point) if point else None
     results["per_scan"]["trivial_baseline"] = _baseline(*(part_records(data, judged.records, judged.split, p) for p in ("train", part)))

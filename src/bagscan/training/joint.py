@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from bagscan.association import Grid
+from bagscan.contracts import MapEncoder, SoftRegioner
 from bagscan.core import Regions, View
 from bagscan.core.errors import ConfigError
 from bagscan.evaluation.levels import scan_arrays
@@ -42,10 +43,10 @@ class JointTask:
         self.modules = {"encoder": model.encoder, "scorer": model.scorer}
         if config.mode != "two_stage":
             self.modules["regioner"] = model.regioner
-        getattr(model.regioner, "parts", model.regioner).requires_grad_(config.mode != "two_stage")  # what finds items stands still
+        model.regioner.cutter.requires_grad_(config.mode != "two_stage")  # what finds items stands still
         self.components = None
         if config.components:
-            if not hasattr(model.encoder, "described"):
+            if not isinstance(model.encoder, MapEncoder):
                 raise ConfigError("training.components needs encoder pooled, whose maps it is learnt from")
             self.components = Components(self.train, model.encoder.dim)
             self.modules["components"] = self.components.layer.to(compute().device)
@@ -96,6 +97,7 @@ class JointTask:
         rows, columns = chosen[:, 0], chosen[:, 1]
         with in_16_bits(image.device, config.bf16):
             if self.components and batch.made_of is not None:
+                assert isinstance(self.model.encoder, MapEncoder)
                 maps = self.model.encoder.maps(image)
                 known = self.components.loss(maps.float(), batch.made_of, batch.presence, batch.present_from)
                 extra, parts["components"] = extra + config.components * known, float(known.detach())
@@ -114,7 +116,8 @@ class JointTask:
 
     def _segment(self, batch: Batch) -> tuple[tuple[Tensor, Grid], Tensor, dict[str, float]]:
         """Soft association of the batch with the regioner's own losses."""
-        config, regioner = self.config, self.model.regioner
+        config, regioner = self.config, self.model.regioner.cutter
+        assert isinstance(regioner, SoftRegioner)  # of others labels are drawn
         view = self.train[0].view
         prepared = regioner.prepare(batch.pixels, view.quantity, view.channels)
         count = self._superpixels(*batch.pixels.shape[-2:])
@@ -135,7 +138,7 @@ class JointTask:
     def _choose(self, truth: SegmentTruth) -> Tensor:
         """(M, 2) regions to describe: all that count, or a balanced draw of them."""
         counted = truth.weight > 0
-        if not self.model.encoder.needs_choice:
+        if not self.model.encoder.draws:
             return counted.nonzero()
         half = max(1, self.config.segments_per_scan // 2)
         rank = torch.rand(counted.shape, device=counted.device).masked_fill(~counted, 2.0)

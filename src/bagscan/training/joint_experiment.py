@@ -56,7 +56,7 @@ def _initialise(model: Model, experiment: JointExperiment) -> None:
     if experiment.init:
         start = Model.load(experiment.init)
         try:
-            model.load_state_dict((start if hasattr(model.regioner, "parts") else start.everywhere()).state_dict())
+            model.load_state_dict((start.everywhere() if model.regioner.cutter is model.regioner else start).state_dict())
         except RuntimeError as error:
             raise ConfigError(f"init {experiment.init}: its parts are not those of this configuration: {str(error).splitlines()[0]}") from error
     if experiment.init_regioner:
@@ -67,7 +67,7 @@ def load_regioner(model: Model, path: str | Path) -> None:
     """Weights of a regioner from a file; an item detector's go to the part that finds the items."""
     try:
         weights = load_file(path)
-        part = getattr(model.regioner, "items", None)
+        part = model.regioner.finder
         (model.regioner if part is None or not all(k.startswith("detector.") for k in weights) else part).load_state_dict(weights)
     except FileNotFoundError as error:
         raise ConfigError(

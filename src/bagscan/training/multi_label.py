@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from bagscan.contracts import ClassScorer
 from bagscan.core.errors import ConfigError, DataError
 from bagscan.datasets.config import DataConfig
 from bagscan.evaluation.multi_label import UNKNOWN, ranking_table
@@ -95,7 +96,7 @@ class MultiLabelTask:
     """Augmented squares in, mean binary cross-entropy out; validated by mAP."""
 
     def __init__(self, model: Model, train: Sequence[Sample], val: Sequence[Sample], config: MultiLabelConfig) -> None:
-        if not hasattr(model.scorer, "by_class"):
+        if not isinstance(model.scorer, ClassScorer):
             raise ConfigError("kind multi_label needs a scorer of classes: multi_label or gbad")
         if not model.config.input.square:
             raise ConfigError("kind multi_label needs model.input.square=true: images of a batch are of one shape, in training as in use")
@@ -109,7 +110,7 @@ class MultiLabelTask:
         has = (label_matrix(val, self.classes) == 1).any(1)
         room = max(0, config.validation_scans - int(has.sum()))
         self.val = [s for s, one in zip(val, has, strict=True) if one] + spread([s for s, one in zip(val, has, strict=True) if not one], room)
-        self.modules: dict[str, nn.Module] = {"encoder": model.encoder, "scorer": getattr(model.scorer, "known", model.scorer)}
+        self.modules: dict[str, nn.Module] = {"encoder": model.encoder, "scorer": model.scorer.learnt}
         share = (self.labels == 1).mean(0).clip(1e-3, 1 - 1e-3)
         self.weight = torch.tensor((1 - share) / share if config.loss == "weighted" else np.ones(len(share)), dtype=torch.float32, device=model.device)
 
@@ -178,6 +179,7 @@ def embeddings_of(model: Model, samples: Sequence[Sample], batch: int = 32) -> T
 @torch.no_grad()
 def class_scores(model: Model, samples: Sequence[Sample]) -> np.ndarray:
     """(n, classes) in [0, 1]."""
+    assert isinstance(model.scorer, ClassScorer)
     return np.asarray(model.scorer.by_class(embeddings_of(model, samples)).cpu().numpy())
 
 

@@ -19,6 +19,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from bagscan.contracts import ClassScorer, FittedScorer
 from bagscan.core.errors import ConfigError, TrainingError
 from bagscan.core.files import whole
 from bagscan.datasets.config import DataConfig, load_records, obtain_split, part_records
@@ -98,7 +99,7 @@ def kind_of(sample: Sample) -> str:
 
 def describe_samples(model: Model, samples: Sequence[Sample], report: Report = print) -> Descriptions:
     """Describe the foreground regions of samples."""
-    classes = model.scorer.config.classes if hasattr(model.scorer, "by_class") else ()
+    classes = model.scorer.config.classes if isinstance(model.scorer, ClassScorer) else ()
     rows, truth, scan = [torch.zeros(0, model.encoder.dim)], [np.zeros(0, int)], [np.zeros(0, int)]
     for number, (sample, regions, embeddings) in enumerate(described(model, samples)):
         if classes:  # of a whole scan: what its labels say of the scorer's own classes
@@ -141,7 +142,7 @@ def start(experiment: OneClassExperiment) -> Model:
     trained = Model.load(experiment.init) if experiment.init else None
     config = dataclasses.replace(trained.config if trained else experiment.model, scorer=experiment.scorer)
     model = Model(config)
-    if not hasattr(model.scorer, "fit"):
+    if not isinstance(model.scorer, FittedScorer):
         raise ConfigError(f"scorer {experiment.scorer.get('name')!r} is trained with its encoder, not fitted: use kind joint or multi_label")
     if trained is None:
         if any(True for _ in model.encoder.parameters()):
@@ -149,9 +150,8 @@ def start(experiment: OneClassExperiment) -> Model:
         return model.eval()
     model.regioner.load_state_dict(trained.regioner.state_dict())
     model.encoder.load_state_dict(trained.encoder.state_dict())
-    known = getattr(model.scorer, "known", None)
-    if known is not None:
-        known.load_state_dict(trained.scorer.state_dict())
+    if model.scorer.trained is not None:
+        model.scorer.trained.load_state_dict(trained.scorer.state_dict())
     model.about["described by"] = trained.id
     return model.eval()
 
@@ -162,6 +162,7 @@ def fit(model: Model, train: Descriptions, val: Descriptions, config: OneClassCo
     Raises:
         TrainingError: too few descriptions.
     """
+    assert isinstance(model.scorer, FittedScorer)  # start() has looked
     benign, anomalous = train.benign(config.rows_a_scan, config.seed), train.anomalous(config.leave_out)
     report(f"fitting to {len(benign)} benign and {len(anomalous)} anomalous regions")
     try:
@@ -180,7 +181,7 @@ def fit(model: Model, train: Descriptions, val: Descriptions, config: OneClassCo
 
 def experiment_id(model: Model, data: DataConfig, data_hash: str) -> str:
     """Of what the descriptions depend on: the describing model, the data, and how they are read and labelled."""
-    classes = getattr(model.scorer.config, "classes", ()) if hasattr(model.scorer, "by_class") else ()
+    classes = model.scorer.config.classes if isinstance(model.scorer, ClassScorer) else ()
     told = [model.about.get("described by"), dataclasses.asdict(model.config) | {"scorer": classes}, dataclasses.asdict(data), data_hash]
     return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:12]
 

@@ -1,0 +1,158 @@
+"""What another package adds through entry points: a regioner, an encoder, a scorer, a dataset and a format, trained and screened with."""
+
+import subprocess
+import sys
+
+import pytest
+
+REGIONER = '''
+"""Columns of a view."""
+from dataclasses import dataclass
+import numpy as np
+from bagscan.contracts import Regioner
+from bagscan.core import Regions
+CARD = {"paper": "-", "channels": "any", "weights": "none", "limits": "a toy"}
+@dataclass(frozen=True)
+class Config:
+    width_px: int = 16
+class Columns(Regioner):
+    kind = "superpixel"
+    def __init__(self, config):
+        super().__init__()
+        self.config = config
+    def regions(self, view, n_superpixels=None):
+        return Regions.from_labels(np.broadcast_to(np.arange(view.shape[1]) // self.config.width_px, view.shape).copy(), self.kind)
+build, tiny = Columns, Config
+'''
+ENCODER = '''
+"""Mean colours of regions."""
+from dataclasses import dataclass
+import torch
+from bagscan.association import hard_labels
+from bagscan.contracts import Encoder
+CARD = {"paper": "-", "channels": "any", "weights": "none", "limits": "a toy"}
+@dataclass(frozen=True)
+class Config:
+    channels: int = 3
+class Means(Encoder):
+    def __init__(self, config):
+        super().__init__()
+        self.config, self.dim = config, config.channels
+        self.scale = torch.nn.Parameter(torch.ones(()))
+    def forward(self, image, regions, chosen):
+        labels = hard_labels(*regions) if isinstance(regions, tuple) else regions
+        rows = [image[i][:, labels[i] == k].mean(1) for i, k in chosen.tolist()]
+        return self.scale * (torch.stack(rows) if rows else image.new_zeros(0, self.dim))
+build, tiny = Means, Config
+'''
+SCORER = '''
+"""A plane."""
+from dataclasses import dataclass
+import torch
+from bagscan.contracts import OddsScorer
+CARD = {"paper": "-", "channels": "any", "weights": "none", "limits": "a toy"}
+@dataclass(frozen=True)
+class Config:
+    dim: int = 3
+    classes: tuple[str, ...] = ("anomaly",)
+class Plane(OddsScorer):
+    def __init__(self, config):
+        super().__init__()
+        self.config, self.line = config, torch.nn.Linear(config.dim, 2)
+    def forward(self, embeddings):
+        return self.line(embeddings)
+    def log_odds(self, embeddings):
+        return self(embeddings)[:, 1] - self(embeddings)[:, 0]
+    def score(self, embeddings):
+        return self.log_odds(embeddings).sigmoid()
+build, tiny = Plane, Config
+'''
+DATASET = '''
+"""Scans of a folder, those called odd with an object in the middle."""
+from bagscan.core import Annotation
+from bagscan.datasets.record import Collection, Record
+def load(root):
+    records = []
+    for path in sorted(root.glob("*.toy")):
+        found = (Annotation("0", (16.0, 16.0, 40.0, 40.0), None, "gun", None),) if "odd" in path.stem else ()
+        records.append(Record(path.stem, path, found))
+    return Collection("toys", tuple(records))
+'''
+FORMAT = """
+import numpy as np
+from bagscan.core import View
+def read(path):
+    return View(np.load(path.open("rb")).astype(np.float32), ("red", "green", "blue"), "pseudo_colour")
+"""
+ENTRIES = """[bagscan.regions]
+columns = toy.columns
+[bagscan.encoders]
+means = toy.means
+[bagscan.scorers]
+plane = toy.plane
+[bagscan.datasets]
+toys = toy.toys
+[bagscan.formats]
+toy = toy.reader:read
+"""
+CONFIG = """kind: joint
+data: {sources: [{format: toys, root: toys}], fractions: [0.5, 0.25, 0.25]}
+model:
+  input: {working_side_px: 0}
+  regioner: {name: columns, width_px: 8}
+  encoder: {name: means}
+  scorer: {name: plane}
+training: {mode: two_stage, batch_size: 2, validation_scans: 4, augment: {crop_px: 48}}
+loop: {steps: 4, warmup: 1, validate_every: 2}
+"""
+WORK = """
+import sys
+from pathlib import Path
+import toy.columns, toy.means, toy.plane
+from bagscan import testing
+from bagscan.cli import main
+for check, module in ((testing.check_regioner, toy.columns), (testing.check_encoder, toy.means), (testing.check_scorer, toy.plane)):
+    check(module)
+    testing.check_part(module)
+sys.argv = ["bagscan", *sys.argv[1:]]
+main()
+"""
+
+
+@pytest.fixture
+def package(tmp_path):
+    import numpy as np
+
+    folder = tmp_path / "site" / "toy"
+    folder.mkdir(parents=True)
+    for name, text in {"__init__": "", "columns": REGIONER, "means": ENCODER, "plane": SCORER, "toys": DATASET, "reader": FORMAT}.items():
+        (folder / f"{name}.py").write_text(text)
+    told = tmp_path / "site" / "toy-0.1.dist-info"
+    told.mkdir()
+    (told / "METADATA").write_text("Metadata-Version: 2.1\nName: toy\nVersion: 0.1\n")
+    (told / "entry_points.txt").write_text(ENTRIES)
+    scans, rng = tmp_path / "data" / "toys", np.random.default_rng(0)
+    scans.mkdir(parents=True)
+    for k in range(12):
+        pixels = np.full((3, 56, 64), 0.95, np.float32)
+        pixels[:, 12:44, 12:52] = rng.uniform(0.3, 0.8, (3, 32, 40))
+        with (scans / f"{'odd' if k % 2 else 'even'}{k}.toy").open("wb") as file:
+            np.save(file, pixels)
+    (tmp_path / "toy.yaml").write_text(CONFIG)
+    (tmp_path / "work.py").write_text(WORK)
+    return tmp_path
+
+
+def test_parts_of_others_are_checked_trained_and_screened_with(package, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", str(package / "site"))
+    monkeypatch.setenv("BAGSCAN_DATA", str(package / "data"))
+
+    def bagscan(*arguments):
+        done = subprocess.run([sys.executable, package / "work.py", *map(str, arguments)], cwd=package, capture_output=True, text=True, timeout=180)
+        assert done.returncode == 0, done.stderr[-2000:]
+        return done.stdout
+
+    assert "best model in" in bagscan("train", "toy.yaml", "--out", "run")
+    bagscan("calibrate", "toy.yaml", "--model", "run/model", "--max-fpr", "0.2")
+    bagscan("screen", "data/toys", "--model", "run/model", "--out", "screened", "--runtime", "torch")
+    assert (package / "screened" / "findings.json").read_text().count('"scan_id"') >= 12
