@@ -89,7 +89,7 @@ class Served:
         assert self.process
         while True:
             try:
-                if httpx.get(f"{self.url}/v2/health/ready", timeout=5).status_code == 200:
+                if httpx.get(f"{self.url}/v1/health/ready", timeout=5).status_code == 200:
                     return
             except httpx.TransportError:
                 pass

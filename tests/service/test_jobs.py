@@ -221,11 +221,11 @@ def test_two_services_do_not_share_a_folder(house, make_house):
 
 def test_not_ready_before_a_worker_is_warm(make_house):
     house = make_house(start=False)
-    assert house.anyone().get("/v2/health/ready").status_code == 503
-    assert house.anyone().get("/v2/health/live").status_code == 200
+    assert house.anyone().get("/v1/health/ready").status_code == 503
+    assert house.anyone().get("/v1/health/live").status_code == 200
     house.service.start()
-    until(lambda: house.anyone().get("/v2/health/ready").status_code == 200)
-    assert {one["runtime"].split()[0] for one in house.anyone().get("/v2/health/ready").json()["models"]} == {"onnxruntime"}
+    until(lambda: house.anyone().get("/v1/health/ready").status_code == 200)
+    assert {one["runtime"].split()[0] for one in house.anyone().get("/v1/health/ready").json()["models"]} == {"onnxruntime"}
 
 
 def test_a_relative_folder_is_as_good_as_any(make_house, tmp_path, monkeypatch):
@@ -285,7 +285,7 @@ def test_a_store_that_is_gone_is_503_with_all_that_an_answer_carries(house, monk
 
     key = house.machine()
     monkeypatch.setattr(Store, "read", gone)
-    live, me = house.anyone().get("/v2/health/live"), key.get("/v1/jobs/x")
+    live, me = house.anyone().get("/v1/health/live"), key.get("/v1/jobs/x")
     monkeypatch.undo()
     assert live.status_code == 200
     assert me.status_code == 503

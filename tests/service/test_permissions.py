@@ -21,8 +21,8 @@ ADMIN = {"admin"}
 WHO = {
     "GET /": EVERYBODY,
     "GET /v1/openapi.json": EVERYBODY,
-    "GET /v2/health/live": EVERYBODY,
-    "GET /v2/health/ready": EVERYBODY,
+    "GET /v1/health/live": EVERYBODY,
+    "GET /v1/health/ready": EVERYBODY,
     "GET /metrics": {"scanner", "supervisor", "admin"},
     "POST /v1/setup": EVERYBODY,
     "POST /v1/sessions": EVERYBODY,

@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from bagscan.core import View
+from bagscan.core.errors import ConfigError
 from bagscan.service.http.pictures import picture_png
 from bagscan.service.inference.artifacts import packed_pixels
 from bagscan.service.review.tip import make_test_image
@@ -285,3 +286,20 @@ def test_deeply_nested_json_is_a_problem_and_no_crash(house):
         answer = client.post("/v1/sessions", content=body, headers={"Content-Type": "application/json"})
         assert answer.status_code == (413 if len(body) > 1 << 16 else answer.status_code)
         assert answer.status_code in (400, 413, 422)
+
+
+def test_test_images_are_made_with_the_scanner_of_the_settings(make_house, monkeypatch):
+    monkeypatch.setattr("bagscan.service.service.HOUSE_S", 3600)
+    house = make_house(tip_rate=0.5, tip_profile="g640_cu")
+    service, asked = house.service, []
+    send(house.machine(), tiff("clear"), name="00017_below.tif")
+    send(house.machine(), tiff("alarm"), name="00018_below.tif")
+    ask = service.dispatcher.ask
+    monkeypatch.setattr(service.dispatcher, "ask", lambda task, timeout_s: asked.append(task) or ask(task, timeout_s))
+    assert make_test_image(service.store, service.files, service.auditor, service.config, service.dispatcher, random.Random(0))
+    assert asked[0]["profile"] == "g640_cu"
+
+
+def test_an_unknown_scanner_for_test_images_is_told_at_the_start(make_house):
+    with pytest.raises(ConfigError, match="g640"):
+        make_house(tip_rate=0.5, tip_profile="g64")

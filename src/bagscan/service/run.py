@@ -73,7 +73,7 @@ def _bound(host: str, port: int) -> socket.socket:
 
 def _greet(config: ServiceConfig, address: str, token: str | None, runtimes: list[str]) -> None:
     _say(f"bagscan listens on {address} · store: {config.database.split('@')[-1] or config.folder.absolute()} · {config.workers} worker{'s' * (config.workers > 1)}")
-    _say(f"health: {address}/v2/health/ready · scans are judged by {', '.join(runtimes)}")
+    _say(f"health: {address}/v1/health/ready · scans are judged by {', '.join(runtimes)}")
     if token:
         reached = address if config.host != "0.0.0.0" else f"http://127.0.0.1:{config.port}"
         _say(f"No admin yet. Make the first one within an hour, with this one-time link:\n\n  {reached}/#setup={token}\n")

@@ -15,6 +15,7 @@ from typing import IO
 from anyio import CapacityLimiter
 
 from bagscan.core.errors import BagscanError
+from bagscan.imaging.scanner import load_profile
 from bagscan.service import accounts
 from bagscan.service.audit import Auditor
 from bagscan.service.inference import models
@@ -43,11 +44,13 @@ class Service:
         target: what a worker process runs; tests give stand-ins.
 
     Raises:
-        StoreError: the folder is in use by another service, or the store cannot be used.
+        StoreError: the folder is in use by another service, or the store cannot be used. ConfigError: no profile of ``tip_profile``'s name.
     """
 
     def __init__(self, config: ServiceConfig, target: Target = serve_tasks) -> None:
         self.config = config
+        if config.tip_rate:
+            load_profile(config.tip_profile)  # a wrong one is told now, not when the first test image is due
         config.folder.mkdir(parents=True, exist_ok=True, mode=0o700)  # scans, notes, keys: nobody else's
         self._lock = _locked(config.folder)
         engine = connect(config.database_url)

@@ -29,7 +29,8 @@ class ServiceConfig:
         reviewed: which scans go to reviewers: flagged (ALARM and REVIEW) or all.
         second_reader: which decisions need another account's, blind: none, suspect or all.
         claim_s: how long a claimed scan is locked. undo_s: how long a decision can be taken back by who made it.
-        tip_rate: share of the queue that is test images, with a projected threat; raw scans alone.
+        tip_rate: share of the queue that is test images, with a projected threat; raw scans alone. tip_profile: of the scanner whose
+            scans they are made of, by name or YAML file: its beam decides how a threat darkens them.
         session_hours: until a log-in ends. lock_after: failed log-ins that lock an account. lock_minutes: for how long.
         keep_clear_days, keep_decided_days: after which images of clear and of decided scans are removed; 0 for never.
         watch: folders that scanners write into. settle_s: for which a file there must not have changed.
@@ -52,6 +53,7 @@ class ServiceConfig:
     claim_s: float = 300.0
     undo_s: float = 30.0
     tip_rate: float = 0.0
+    tip_profile: str = "g640"
     session_hours: float = 12.0
     lock_after: int = 10
     lock_minutes: float = 15.0

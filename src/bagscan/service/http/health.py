@@ -19,13 +19,13 @@ from bagscan.service.store import tables
 router = APIRouter(tags=["health"])
 
 
-@router.get("/v2/health/live", response_model=Live, dependencies=[anyone()])
+@router.get("/v1/health/live", response_model=Live, dependencies=[anyone()])
 def live() -> dict[str, Any]:
     """Whether the service runs."""
     return {"live": True, "bagscan": __version__}
 
 
-@router.get("/v2/health/ready", response_model=Ready, dependencies=[anyone()])
+@router.get("/v1/health/ready", response_model=Ready, dependencies=[anyone()])
 def ready(request: Request) -> Any:
     """Whether it can screen: the store answers, and a worker has passed its warm-up screening. 503 otherwise."""
     service = service_of(request)

@@ -117,4 +117,4 @@ def _project(task: dict[str, Any]) -> dict[str, Any]:
     from bagscan.simulate.tip_file import project_file
 
     kind = sorted(BUILDERS)[task["seed"] % len(BUILDERS)]
-    return {"told": project_file(Path(task["path"]), Path(task["out"]), kind, None, None, "", None, "g640", task["seed"])}
+    return {"told": project_file(Path(task["path"]), Path(task["out"]), kind, None, None, "", None, task["profile"], task["seed"])}

@@ -76,7 +76,9 @@ def make_test_image(store: Store, files: Files, auditor: Auditor, config: Servic
         target = next(file for file in kept if str(file["name"]).lower().endswith((".tif", ".tiff")))
         original, made = Path(folder) / str(target["name"]), Path(folder) / "made.tif"
         original.write_bytes(files.get(str(target["sha256"])))
-        told = dispatcher.ask({"kind": "project", "path": str(original), "out": str(made), "seed": rng.randrange(2**31)}, PROJECT_S).result(2 * PROJECT_S)
+        told = dispatcher.ask({"kind": "project", "path": str(original), "out": str(made), "profile": config.tip_profile, "seed": rng.randrange(2**31)}, PROJECT_S).result(
+            2 * PROJECT_S
+        )
         if not told["ok"]:
             return None
         contents = {str(file["name"]): files.get(str(file["sha256"])) for file in kept} | {str(target["name"]): made.read_bytes()}
