@@ -6,7 +6,7 @@ import pytest
 from bagscan.core.calibrated import log_odds, platt
 from bagscan.core.errors import DataError
 from bagscan.evaluation.calibration import conformal_point, fit_platt, reliability
-from bagscan.evaluation.items import Hidden, Judged, Thresholds, arrays, best_threshold, chance_table, evaluate_items, fused, roc_points, segment_arrays
+from bagscan.evaluation.items import Judged, arrays, evaluate_items, fused, segment_arrays
 
 
 def item(name: str, scan: str, view: str, anomalous: bool, score: float, found: bool = True, **about: str) -> Judged:
@@ -36,61 +36,27 @@ def test_items_segments_and_scans_by_hand():
 
 
 def test_tables_show_every_stratum_and_group():
-    found = evaluate_items(ITEMS, Thresholds(0.5, 0.5, 0.5), ["x/1"])
+    found = evaluate_items(ITEMS, 0.5)
     assert found["per_item"]["tp_percent"] == 50
     assert found["per_item"]["fp_percent"] == pytest.approx(100 / 3)
     assert found["strata"]["above 500"]["tp"]["percent"] == 100
     assert found["strata"]["5-50"]["tp"]["percent"] == 0
     assert found["strata"]["below 5"]["tp"]["n"] == 0
     assert found["groups"]["bags with look-alikes"]["fp"]["percent"] == 50
-    assert found["groups"]["layouts never seen"]["n"] == 3
     assert found["views"] == {"below alone": 1.0, "side alone": 0.0, "both, maximum": 1.0, "both, mean": 1.0}
     low, high = found["strata"]["above 500"]["tp"]["interval"]
     assert (low, high) == pytest.approx((2.5, 100), abs=0.1)  # 1 of 1: Clopper-Pearson
 
 
-def test_an_anomaly_that_no_item_shows_is_counted_and_makes_no_scan_benign():
-    """Three bags with an anomaly: one shows it, one shows other items alone, one no item at all; and a benign one."""
-    items = [
-        item("a1", "a", "below", True, 0.9, stratum="above 500", holds="yes"),
-        item("b1", "b", "below", False, 0.3, holds="yes", look_alike="yes"),
-        item("d1", "d", "below", False, 0.4, holds="no", look_alike="yes"),
-    ]
-    hidden = [Hidden("b", "below", "5-50"), Hidden("c", "below", "5-50")]
-    assert [v.tolist() for v in fused(items, hidden=hidden)] == [[1, 1, 0, 1], [0.9, 0.3, 0.4, -1.0]]
-    assert fused(items)[0].tolist() == [1, 1, 0], "the bag's own word"
-    found = evaluate_items(items, Thresholds(0.5, 0.5, 0.5), hidden=hidden)
-    assert found["per_scan"]["confusion"]["fn"] == 2
-    assert found["strata"]["5-50"]["not_shown"] == 2
-    assert found["strata"]["5-50"]["tp"]["n"] == 0
-    assert found["strata"]["5-50"]["tp_of_all"]["percent"] == 0
-    assert found["strata"]["above 500"]["tp_of_all"] == found["strata"]["above 500"]["tp"]
-    assert found["groups"]["benign bags with look-alikes"]["n"] == 1, "of bag b nothing is known to be benign but the item"
-
-
-def test_chance_of_scans_follows_from_how_many_items_each_has():
-    """Of the worst of three against the one of another the first is larger three times in four; a bag that shows no item never is."""
-    benign = [item(f"d{k}{i}", f"d{k}", "below", False, 0.0) for k in range(40) for i in range(3)]
-    shown = [item(f"a{k}", f"a{k}", "below", True, 0.0) for k in range(40)]
-    found = chance_table([*benign, *shown])
-    assert found["below alone"]["auroc"] == pytest.approx(0.25, abs=0.01)
-    low, high = found["below alone"]["interval"]
-    assert 0.1 < low < 0.25 < high < 0.4
-    lost = [Hidden(f"h{k}", "below", "5-50") for k in range(40)]
-    assert chance_table([*benign, *shown], lost)["below alone"]["auroc"] == pytest.approx(0.125, abs=0.01)
+def test_a_scan_is_anomalous_where_its_bag_is_whether_or_not_an_item_shows_it():
+    items = [item("a", "a", "below", True, 0.9, holds="yes"), item("b", "b", "below", False, 0.3, holds="yes"), item("d", "d", "below", False, 0.4, holds="no")]
+    assert [v.tolist() for v in fused(items)] == [[1, 1, 0], [0.9, 0.3, 0.4]]
 
 
 def test_a_missed_item_is_a_miss_whatever_the_threshold():
     missed = [item("m", "c", "below", True, -1.0, found=False, stratum="above 500"), *ITEMS]
-    found = evaluate_items(missed, Thresholds(0, 0, 0))
+    found = evaluate_items(missed, 0.0)
     assert found["per_item"]["confusion"]["fn"] == 1
-
-
-def test_best_threshold_parts_what_can_be_parted():
-    truth, scores = np.array([0, 0, 1, 1]), np.array([0.1, 0.2, 0.7, 0.9])
-    assert best_threshold(truth, scores) == 0.7
-    curve = roc_points(truth, scores)
-    assert (curve["fpr"][0], curve["tpr"][-1]) == (0, 1)
 
 
 def test_platt_brings_overconfident_scores_back_and_keeps_their_order():

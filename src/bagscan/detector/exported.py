@@ -14,9 +14,7 @@ from bagscan.model_config import InputConfig, ModelConfig
 from bagscan.model_folder import operating_point_of
 
 KIND = "detector"
-CHANNELS = ("low", "high", "zeff")
 FLAGGED = 0.5  # the operating point: thresholds are taken off before
-INPUT = InputConfig("dual_energy", CHANNELS, working_side_px=0, mean=(0.0,) * 3, std=(1.0,) * 3)
 
 
 def input_of(description: dict[str, Any]) -> InputConfig:

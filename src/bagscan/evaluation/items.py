@@ -12,9 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from bagscan.core.calibrated import platt
-from bagscan.evaluation.calibration import fit_platt, reliability
-from bagscan.evaluation.metrics import auroc, fpr_at_tpr, roc_curve, score_table
+from bagscan.evaluation.calibration import reliability
+from bagscan.evaluation.metrics import auroc, fpr_at_tpr, score_table
 from bagscan.evaluation.operating_point import clopper_pearson
 
 MISSED = -1.0  # a score below every threshold
@@ -51,15 +50,6 @@ class Judged:
         return self.anomalous or self.about.get("holds") == "yes"
 
 
-@dataclass(frozen=True)
-class Hidden:
-    """A view of a scan with an anomaly, of which no item shows it: nothing there to find, and not to be passed over."""
-
-    scan: str
-    view: str
-    stratum: str
-
-
 def arrays(items: Sequence[Judged]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """(truth, scores, scan number) of items."""
     scans = {name: k for k, name in enumerate(dict.fromkeys(i.scan for i in items))}
@@ -85,13 +75,13 @@ def darkness_of_segments(items: Sequence[Judged]) -> float:
     return auroc(*segment_arrays([replace(i, segment_scores=i.segment_darkness) for i in items])[:2])
 
 
-def fused(items: Sequence[Judged], how: str = "maximum", views: Sequence[str] | None = None, hidden: Sequence[Hidden] = ()) -> tuple[np.ndarray, np.ndarray]:
+def fused(items: Sequence[Judged], how: str = "maximum", views: Sequence[str] | None = None) -> tuple[np.ndarray, np.ndarray]:
     """(truth, scores) of scans: their items' scores, per view the worst, over views fused.
 
     A scan is anomalous where its bag is, whether or not the views that are looked at show it.
 
     Args:
-        how: one of ``FUSIONS``. views: only these. hidden: views of anomalous scans that show nothing; where no item is left, the scan is missed.
+        how: one of ``FUSIONS``. views: only these.
     """
     scans: dict[str, dict[str, float]] = {}
     truth: dict[str, bool] = {}
@@ -100,70 +90,27 @@ def fused(items: Sequence[Judged], how: str = "maximum", views: Sequence[str] | 
             worst = scans.setdefault(item.scan, {})
             worst[item.view] = max(worst.get(item.view, -np.inf), item.score)
             truth[item.scan] = truth.get(item.scan, False) or item.of_anomalous_scan
-    for lost in hidden:
-        if views is None or lost.view in views:
-            scans.setdefault(lost.scan, {lost.view: MISSED})
-            truth[lost.scan] = True
     names = list(scans)
     return np.array([int(truth[n]) for n in names]), np.array([FUSIONS[how](np.array(list(scans[n].values()))) for n in names])
 
 
-def best_threshold(truth: np.ndarray, scores: np.ndarray) -> float:
-    """The threshold with the largest difference of true and false-positive rate (Youden 1950)."""
-    fpr, tpr, thresholds = roc_curve(truth, scores)
-    best = int(np.argmax(tpr - fpr))
-    return float(thresholds[best]) if np.isfinite(thresholds[best]) else float(scores.max(initial=0))
-
-
-@dataclass(frozen=True)
-class Thresholds:
-    """Thresholds chosen on validation, one for each level, and the calibration of items' scores."""
-
-    segment: float
-    item: float
-    scan: float
-    platt: tuple[float, float] = (1.0, 0.0)
-
-    @classmethod
-    def chosen_on(cls, items: Sequence[Judged]) -> Thresholds:
-        """By Youden's index at every level; ``platt`` turns an item's log-odds into those of being anomalous."""
-        truth, scores, _ = segment_arrays(items)
-        item_truth, item_scores, _ = arrays(items)
-        return cls(best_threshold(truth, scores), best_threshold(item_truth, item_scores), best_threshold(*fused(items)), fit_platt(item_truth, item_scores))
-
-
-def evaluate_items(items: Sequence[Judged], thresholds: Thresholds, seen_layouts: Sequence[str] = (), hidden: Sequence[Hidden] = ()) -> dict[str, Any]:
-    """Every level, and what a single figure would hide.
-
-    Args:
-        seen_layouts: layouts of devices in training; others are reported apart. hidden: see :func:`fused`.
-    """
-    truth, scores, _ = arrays(items)
+def evaluate_items(items: Sequence[Judged], threshold: float) -> dict[str, Any]:
+    """Every level at one threshold, as in use, and what a single figure would hide."""
+    truth, scores, number = arrays(items)
     segments, segment_scores, segment_number = segment_arrays(items)
     results: dict[str, Any] = {
-        "per_segment": score_table(segments, segment_scores, thresholds.segment, segment_number) | {"darkness": darkness_of_segments(items)},
-        "per_item": item_table(items, thresholds),
-        "per_scan": scan_table(items, thresholds, hidden),
-        "views": view_table(items, hidden),
-        "strata": stratum_table(items, thresholds.item, hidden),
-        "groups": {name: _group(list(members), thresholds.item) for name, members in _groups(items, seen_layouts).items()},
-        "reliability": reliability(truth, platt(scores, thresholds.platt)),
+        "per_segment": score_table(segments, segment_scores, threshold, segment_number) | {"darkness": darkness_of_segments(items)},
+        "per_item": score_table(truth, scores, threshold, number),
+        "per_scan": score_table(*fused(items), threshold),
+        "views": view_table(items),
+        "strata": stratum_table(items, threshold),
+        "groups": {name: _group(list(members), threshold) for name, members in _groups(items).items()},
+        "reliability": reliability(truth, scores),
     }
     return results
 
 
-def item_table(items: Sequence[Judged], thresholds: Thresholds) -> dict[str, Any]:
-    """Scores of items alone."""
-    truth, scores, number = arrays(items)
-    return score_table(truth, scores, thresholds.item, number)
-
-
-def scan_table(items: Sequence[Judged], thresholds: Thresholds, hidden: Sequence[Hidden] = ()) -> dict[str, Any]:
-    """Scores of scans alone, by the worst item of any view."""
-    return score_table(*fused(items, hidden=hidden), thresholds.scan)
-
-
-def _groups(items: Sequence[Judged], seen: Sequence[str]) -> dict[str, list[Judged]]:
+def _groups(items: Sequence[Judged]) -> dict[str, list[Judged]]:
     """Subsets that a table shows beside the whole."""
     hiding = {i.scan for i in items if i.of_anomalous_scan}
     tests: dict[str, Callable[[Judged], bool]] = {
@@ -173,10 +120,6 @@ def _groups(items: Sequence[Judged], seen: Sequence[str]) -> dict[str, list[Judg
         "benign bags with look-alikes": lambda i: i.about.get("look_alike") == "yes" and i.scan not in hiding,
         "benign bags without look-alikes": lambda i: i.about.get("look_alike") == "no" and i.scan not in hiding,
     }
-    if seen:
-        tests["pieces seen in training"] = lambda i: i.about.get("piece") == "known"
-        tests["layouts seen in training, new families"] = lambda i: i.about.get("layout") in seen and i.about.get("piece") != "known"
-        tests["layouts never seen"] = lambda i: "layout" in i.about and i.about["layout"] not in seen
     return {name: chosen for name, test in tests.items() if (chosen := [i for i in items if test(i)])}
 
 
@@ -193,11 +136,10 @@ def rate(called: np.ndarray) -> dict[str, Any]:
     return {"percent": 100 * k / n if n else float("nan"), "interval": [100 * low, 100 * high], "n": n}
 
 
-def stratum_table(items: Sequence[Judged], threshold: float, hidden: Sequence[Hidden] = ()) -> dict[str, Any]:
+def stratum_table(items: Sequence[Judged], threshold: float) -> dict[str, Any]:
     """TP % of items by contrast to noise of their anomaly; AUROC, and FPR at 95 and 99 % TPR, against all benign items.
 
-    ``50 and above`` is the two upper strata together. ``not_shown`` counts views whose anomaly no item shows,
-    ``tp_of_all`` takes these as missed.
+    ``50 and above`` is the two upper strata together.
     """
     benign = np.array([i.score for i in items if not i.anomalous])
     table = {}
@@ -205,32 +147,13 @@ def stratum_table(items: Sequence[Judged], threshold: float, hidden: Sequence[Hi
         own = np.array([i.score for i in items if i.anomalous and i.about.get("stratum") in members])
         both = np.concatenate([own, benign])
         truth = np.arange(len(both)) < len(own)
-        lost = sum(h.stratum in members for h in hidden)
-        table[name] = {"tp": rate(own >= threshold), "auroc": auroc(truth, both), "not_shown": lost, "tp_of_all": rate(np.concatenate([own >= threshold, np.zeros(lost, bool)]))}
+        table[name] = {"tp": rate(own >= threshold), "auroc": auroc(truth, both)}
         table[name] |= {f"fpr_at_{int(100 * t)}_tpr": fpr_at_tpr(truth, both, t) for t in (0.95, 0.99)}
     return table
 
 
-def view_table(items: Sequence[Judged], hidden: Sequence[Hidden] = ()) -> dict[str, Any]:
+def view_table(items: Sequence[Judged]) -> dict[str, Any]:
     """AUROC of scans by each view alone and by both, for every fusion."""
     views = sorted({i.view for i in items})
-    table: dict[str, Any] = {f"{view} alone": auroc(*fused(items, views=[view], hidden=hidden)) for view in views}
-    return table | ({f"both, {how}": auroc(*fused(items, how, hidden=hidden)) for how in FUSIONS} if len(views) > 1 else {})
-
-
-def chance_table(items: Sequence[Judged], hidden: Sequence[Hidden] = (), draws: int = 200) -> dict[str, dict[str, Any]]:
-    """What :func:`view_table` has of items with random scores: ``auroc``, the mean of ``draws``, and 95 % of them as ``interval``.
-
-    It is not .5: the worst of many items is larger than that of a few, and a bag whose anomaly no item shows has fewer to be judged by, or none.
-    """
-    rng = np.random.default_rng(0)
-    found = [view_table([replace(i, score=float(s)) for i, s in zip(items, rng.random(len(items)), strict=True)], hidden) for _ in range(draws)]
-    drawn = {name: np.array([table[name] for table in found]) for name in found[0]}
-    return {name: {"auroc": float(own.mean()), "interval": [float(v) for v in np.quantile(own, (0.025, 0.975))]} for name, own in drawn.items()}
-
-
-def roc_points(truth: np.ndarray, scores: np.ndarray, most: int = 200) -> dict[str, list[float]]:
-    """Points of the ROC curve for a figure, no more than ``most``."""
-    fpr, tpr, _ = roc_curve(truth, scores)
-    kept = np.unique(np.linspace(0, len(fpr) - 1, most).astype(int))
-    return {"fpr": [round(float(v), 5) for v in fpr[kept]], "tpr": [round(float(v), 5) for v in tpr[kept]]}
+    table: dict[str, Any] = {f"{view} alone": auroc(*fused(items, views=[view])) for view in views}
+    return table | ({f"both, {how}": auroc(*fused(items, how)) for how in FUSIONS} if len(views) > 1 else {})

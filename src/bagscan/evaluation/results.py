@@ -75,20 +75,6 @@ def check_record(record: Any) -> None:
         raise DataError(f"not a result record: {'/'.join(map(str, error.path)) or 'top'}: {error.message}") from error
 
 
-def read_record(path: Path) -> dict[str, Any]:
-    """Read and check one record.
-
-    Raises:
-        DataError: torn, or none; it is named.
-    """
-    try:
-        record: dict[str, Any] = json.loads(path.read_text())
-        check_record(record)
-    except (ValueError, DataError) as error:
-        raise DataError(f"{path}: no result record ({error}); move it away, or delete it to have it made anew") from error
-    return record
-
-
 def write_record(path: str | Path, record: dict[str, Any]) -> None:
     """Check and write one record."""
     check_record(record)

@@ -18,7 +18,7 @@ from bagscan.datasets.record import Record
 from bagscan.datasets.splits import read_split
 from bagscan.evaluation.baseline import image_statistics, trivial_baseline
 from bagscan.evaluation.calibration import conformal_point, fit_platt
-from bagscan.evaluation.items import Judged, Thresholds, evaluate_items, fused
+from bagscan.evaluation.items import Judged, evaluate_items, fused
 from bagscan.evaluation.levels import evaluate_levels, segment_arrays
 from bagscan.evaluation.multi_label import map_interval, ranking_table
 from bagscan.evaluation.operating_point import choose_operating_point
@@ -174,8 +174,7 @@ def _classes(model: Model, samples: list[Sample]) -> dict[str, Any]:
 
 def _simulated(items: list[Judged], point: OperatingPoint | None) -> dict[str, Any]:
     """What simulated scans know of themselves: strata, clutter, views; one threshold for all levels, as in use."""
-    at = point.threshold if point else 0.5
-    return evaluate_items(items, Thresholds(at, at, at))
+    return evaluate_items(items, point.threshold if point else 0.5)
 
 
 def evaluate_detection(experiment: DetectionExperiment, run_folder: Path, part: str, out: Path, report: Callable[[str], None] = print) -> dict[str, Any]:

@@ -2,22 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
 from bagscan.evaluation.items import MISSED, Judged
 from bagscan.evaluation.within_bag import BagResult
-from bagscan.model import Model
-from bagscan.training.compute import in_16_bits
-from bagscan.training.joint import judge_samples
 from bagscan.training.samples import Sample
-
-
-def judge_items(model: Model, samples: Sequence[Sample], bf16: bool = False, report: Callable[[str], None] | None = None) -> list[Judged]:
-    """A model's verdict on every sample: items under their masks, or whole views."""
-    with in_16_bits(model.device, bf16):
-        return verdicts(samples, judge_samples(model, samples, report))
 
 
 def verdicts(samples: Sequence[Sample], bags: Sequence[BagResult]) -> list[Judged]:

@@ -242,11 +242,6 @@ def _start_of(path: Path, stable: Path, config: LoopConfig) -> Path:
     return stable if read_progress(path).get("steps", config.steps) < config.steps else path
 
 
-def trained_s(out: Path) -> float:
-    """Seconds that a run in ``out`` has trained for, over all its pieces."""
-    return float(read_progress(out / "checkpoint.safetensors")["seconds"])
-
-
 def _save(where: Compute, path: Path, kept: dict[str, nn.Module], optimizer: torch.optim.Optimizer, progress: dict[str, Any]) -> None:
     """The state of all processes: buffers are averaged, since each would go on with those of the first."""
     where.average_buffers(kept)

@@ -152,20 +152,6 @@ def load_samples(records: Sequence[Record], model: Model, report: Callable[[str]
     return samples
 
 
-def spread_scans(samples: Sequence[Sample], n: int) -> list[Sample]:
-    """All items and views of at most ``n`` scans, evenly through the list; 0 for all."""
-    scans = list(dict.fromkeys(s.record.scan for s in samples))
-    kept = {scans[i] for i in np.unique(np.linspace(0, len(scans) - 1, n or len(scans)).astype(int))}
-    return [s for s in samples if s.record.scan in kept]
-
-
-def halved(samples: Sequence[Sample]) -> tuple[list[Sample], list[Sample]]:
-    """Two halves that share no scan: every other one."""
-    scans = {name: k for k, name in enumerate(dict.fromkeys(s.record.scan for s in samples))}
-    number = [scans[s.record.scan] for s in samples]
-    return [s for s, n in zip(samples, number, strict=True) if n % 2 == 0], [s for s, n in zip(samples, number, strict=True) if n % 2]
-
-
 def spread(samples: Sequence[T], n: int) -> list[T]:
     """At most ``n`` samples or records, evenly through the list."""
     return [samples[i] for i in np.unique(np.linspace(0, len(samples) - 1, min(n, len(samples))).astype(int))]
