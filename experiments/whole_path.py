@@ -19,7 +19,7 @@ from typing import Any
 
 from bagscan.core.machine import usable_cores
 from bagscan.model_folder import SHIPPED
-from bagscan.reporting.judged import judge_files
+from bagscan.reporting.bags import judge_files
 from bagscan.runtime.engines import installed
 from bagscan.runtime.load import RUNTIMES
 from bagscan.screening import Screener

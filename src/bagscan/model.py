@@ -185,7 +185,8 @@ class Model(nn.Module):
             labels, images = torch.from_numpy(regions.labels.astype(np.int64))[None], image
             chosen = torch.stack([torch.zeros(regions.n, dtype=torch.long), torch.arange(regions.n)], 1)
         described = self.encoder(images, labels.to(self.device), chosen.to(self.device))
-        return described.float()
+        found: Tensor = described.float()
+        return found
 
     @property
     def of_maps(self) -> MapEncoder:

@@ -15,9 +15,8 @@ from typer.testing import CliRunner
 
 from bagscan.cli import app
 from bagscan.core.errors import ConfigError
-from bagscan.service import audit
+from bagscan.service import audit, backup, retention
 from bagscan.service.settings import read_settings
-from bagscan.service.store import backup, retention
 from bagscan.service.store.database import Store, StoreError, StoreFull, connect
 from bagscan.service.store.files import Files
 from bagscan.service.store.migrate import migrate, newest, revision

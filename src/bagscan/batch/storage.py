@@ -31,7 +31,8 @@ def file_system(url: str) -> tuple[Any, str]:
     try:
         from fsspec.core import url_to_fs
 
-        return url_to_fs(url)
+        found: tuple[Any, str] = url_to_fs(url)
+        return found
     except ImportError as error:
         raise ConfigError(f"{url}: needs a package: {how_to_install('storage')} {PACKAGES.get(protocol, '')}".rstrip()) from error
     except ValueError as error:

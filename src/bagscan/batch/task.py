@@ -27,7 +27,7 @@ def _judge(task: dict[str, Any]) -> dict[str, Any]:
 
 def judge_bag(models: list[str], views: list[dict[str, str]]) -> dict[str, Any]:
     """One bag: its row as in ``findings.json`` and its highest score. The pure function that every way past one process calls."""
-    from bagscan.reporting.judged import judge_files
+    from bagscan.reporting.bags import judge_files
 
     with fetched(views) as (files, names):
         judged = judge_files([screener(folder) for folder in models], files)

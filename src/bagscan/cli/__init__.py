@@ -9,14 +9,14 @@ import typer
 
 from bagscan import __version__
 from bagscan.cli.data import data_check
+from bagscan.cli.export import export
 from bagscan.cli.machine import doctor
 from bagscan.cli.models import calibrate, evaluate, train
 from bagscan.cli.scanner import convert, export_compass, gallery, simulate, tip
 from bagscan.cli.screening import batch, screen
+from bagscan.cli.service import audit_app, serve, store_app
 from bagscan.cli.terminal import EXIT_USAGE, say
 from bagscan.core.extras import extra_of, how_to_install, or_make_setup
-from bagscan.export.commands import export
-from bagscan.service.commands import audit_app, serve, store_app
 
 app = typer.Typer(
     add_completion=False,

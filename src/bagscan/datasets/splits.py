@@ -75,7 +75,7 @@ def _joined(group: np.ndarray, together: Sequence[str]) -> np.ndarray:
     name = np.unique(np.array(together), return_inverse=True)[1]
     n = int(group.max()) + 1
     pairs = coo_matrix((np.ones(len(group), bool), (group, n + name)), shape=(n + len(group),) * 2)
-    return np.asarray(connected_components(pairs, directed=False)[1])[group]
+    return np.asarray(np.asarray(connected_components(pairs, directed=False)[1])[group])
 
 
 _BITS = np.array([bin(i).count("1") for i in range(256)], np.uint8)
@@ -83,7 +83,7 @@ _BITS = np.array([bin(i).count("1") for i in range(256)], np.uint8)
 
 def _popcount(words: np.ndarray) -> np.ndarray:
     """(..., 4) uint64 -> (...) set bits."""
-    return _BITS[words.view(np.uint8).reshape(*words.shape[:-1], -1)].sum(-1, dtype=np.int64)
+    return np.asarray(_BITS[words.view(np.uint8).reshape(*words.shape[:-1], -1)].sum(-1, dtype=np.int64))
 
 
 @dataclass(frozen=True)

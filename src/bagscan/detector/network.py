@@ -78,8 +78,10 @@ class Verdict(nn.Sequential):
         mean, most = (fine * inside).sum((2, 3)) / area, fine.masked_fill(inside < 0.5, 0).amax((2, 3))
         share = F.avg_pool2d(near, self.coarse_cells)
         deep = (coarse * share).sum((2, 3)) / share.sum((2, 3)).clamp(min=0.1)
-        found: Tensor = top + super().forward(torch.cat([mean, most, deep, soft_most, top], 1))
-        return found[:, 0]
+        found = torch.cat([mean, most, deep, soft_most, top], 1)
+        for layer in self:
+            found = layer(found)
+        return (top + found)[:, 0]
 
 
 class DetectorNetwork(nn.Module):

@@ -76,7 +76,8 @@ class CropEncoder(Encoder):
         crops = roi_align(image, rois, size, aligned=True, sampling_ratio=1)
         weight = inside(boxes * scale, chosen, size)
         crops = crops * (self.config.floor + (1 - self.config.floor) * weight)[:, None]
-        return self.backbone(crops.contiguous(memory_format=torch.channels_last))[-1].mean((-2, -1), dtype=torch.float32)
+        found: Tensor = self.backbone(crops.contiguous(memory_format=torch.channels_last))[-1].mean((-2, -1), dtype=torch.float32)
+        return found
 
 
 def build(config: Config) -> CropEncoder:

@@ -72,7 +72,8 @@ class SoftMembership:
         dc = region % self.grid.cols - cell % self.grid.cols
         near = (dr.abs() <= 1) & (dc.abs() <= 1) & inside
         j = ((dr + 1) * 3 + dc + 1).clamp(0, 8)
-        return self.q[chosen[:, 0, None, None], j, rows, cols] * near
+        found: Tensor = self.q[chosen[:, 0, None, None], j, rows, cols] * near
+        return found
 
 
 Membership = HardMembership | SoftMembership

@@ -61,7 +61,8 @@ class PixelEncoder(Encoder):
         crops = roi_align(image, rois, size, aligned=True, sampling_ratio=-1)
         weight = membership(regions)(boxes * scale, chosen, size)
         crops = crops * (self.config.floor + (1 - self.config.floor) * weight)[:, None]
-        return (crops / self.config.reach).clamp(-1, 1).flatten(1).float()
+        found: Tensor = (crops / self.config.reach).clamp(-1, 1).flatten(1).float()
+        return found
 
 
 def build(config: Config) -> PixelEncoder:

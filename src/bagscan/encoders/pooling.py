@@ -38,7 +38,8 @@ def pool_soft(features: Tensor, q: Tensor, grid: Grid) -> Tensor:
     iy = (ys * scale_y).long().clamp(0, features.shape[-2] - 1)
     ix = (xs * scale_x).long().clamp(0, features.shape[-1] - 1)
     sampled = features[:, :, iy][:, :, :, ix]
-    return pool(q_coarse, to_cells(sampled, coarse)).reshape(b, grid.n, d)
+    found: Tensor = pool(q_coarse, to_cells(sampled, coarse)).reshape(b, grid.n, d)
+    return found
 
 
 def pool_hard(features: Tensor, labels: Tensor) -> Tensor:

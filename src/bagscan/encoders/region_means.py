@@ -43,7 +43,7 @@ def region_means(features: np.ndarray, regions: Regions) -> np.ndarray:
     return np.asarray(total / np.maximum(mass, 1)[:, None].astype(np.float32))
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
+@njit(cache=True)
 def _add(cells, target, source, total):  # type: ignore[no-untyped-def]
     """Add cell ``source[k]`` to region ``target[k]``, for every k."""
     for k in range(len(target)):

@@ -58,4 +58,4 @@ def counts_from_view(view: View) -> np.ndarray:
     bits = view.bit_depth if view.bit_depth in FULL_SCALE else 16
     scale = [ZEFF_PER_COUNT if name == "zeff" else 1 / FULL_SCALE[bits] for name in view.channels]
     counts = np.rint(view.pixels / np.array(scale)[:, None, None])
-    return counts.clip(0, FULL_SCALE[bits]).astype(np.uint8 if bits == 8 else np.uint16)
+    return np.asarray(counts.clip(0, FULL_SCALE[bits]).astype(np.uint8 if bits == 8 else np.uint16))

@@ -39,7 +39,7 @@ def decompose(low: np.ndarray, high: np.ndarray, spectral: Spectral) -> np.ndarr
         at += step * np.minimum(1, np.min(limit / np.maximum(np.abs(step), 1e-12), -1, keepdims=True))
         if np.abs(step).max() < 1e-7:
             break
-    return at
+    return np.asarray(at)
 
 
 def overlaid(first: np.ndarray, second: np.ndarray, spectral: Spectral) -> np.ndarray:

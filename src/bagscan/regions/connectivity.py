@@ -38,7 +38,7 @@ def enforce_connectivity(labels: np.ndarray, features: np.ndarray, n_regions: in
     areas = np.bincount(pieces.ravel())
     first, second = _borders(pieces)
     name = _joined(areas, _sums(pieces, features, len(areas)), first, second, n_regions, min_size, max_size)
-    return name[pieces]
+    return np.asarray(name[pieces])
 
 
 def _pieces(labels: np.ndarray) -> np.ndarray:
@@ -63,7 +63,7 @@ def _borders(pieces: np.ndarray) -> np.ndarray:
     return np.stack([keys // n, keys % n])
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
+@njit(cache=True)
 def _border_keys(pieces, n):  # type: ignore[no-untyped-def]
     """``smaller * n + larger`` of every two pixels that touch and differ."""
     height, width = pieces.shape
@@ -80,7 +80,7 @@ def _border_keys(pieces, n):  # type: ignore[no-untyped-def]
     return keys[:found]
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
+@njit(cache=True)
 def _sums(pieces, features, n):  # type: ignore[no-untyped-def]
     """(n, D) sums of (D, H, W) features over every piece."""
     sums = np.zeros((n, len(features)))
@@ -91,7 +91,7 @@ def _sums(pieces, features, n):  # type: ignore[no-untyped-def]
     return sums
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
+@njit(cache=True)
 def _joined(areas, sums, first, second, n_regions, min_size, max_size):  # type: ignore[no-untyped-def]
     """(n,) int32 region of every piece.
 
@@ -131,7 +131,7 @@ def _joined(areas, sums, first, second, n_regions, min_size, max_size):  # type:
         first, second, cost = first[:kept], second[:kept], cost[:kept]
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
+@njit(cache=True)
 def _update(cost, stale, first, second, areas, means):  # type: ignore[no-untyped-def]
     """Ward's cost of joining two pieces, of every edge of which one has changed."""
     for edge in range(len(first)):
@@ -144,7 +144,7 @@ def _update(cost, stale, first, second, areas, means):  # type: ignore[no-untype
             cost[edge] = areas[one] * areas[other] / (areas[one] + areas[other]) * apart
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
+@njit(cache=True)
 def _each_others_cheapest(first, second, allowed, cost, n):  # type: ignore[no-untyped-def]
     """Edges between pieces that are each other's cheapest; of equal ones the first counts."""
     best, at = np.full(n, np.inf), np.full(n, -1)
@@ -155,7 +155,7 @@ def _each_others_cheapest(first, second, allowed, cost, n):  # type: ignore[no-u
     return np.array([at[a] for a in range(n) if at[a] >= 0 and first[at[a]] == a and at[second[at[a]]] == at[a]], np.int64)
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
+@njit(cache=True)
 def _numbered(keeper):  # type: ignore[no-untyped-def]
     """Numbers from 0 without gaps, given what each piece was joined to: itself, or a smaller number."""
     number, found = np.empty(len(keeper), np.int32), 0

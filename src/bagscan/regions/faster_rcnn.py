@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from bagscan.regions import mask_rcnn
+from bagscan.regions import instances, mask_rcnn
 from bagscan.regions.mask_rcnn import MaskRCNNRegioner
 
 CARD = {**mask_rcnn.CARD, "paper": "Ren et al., NIPS 2015; Bhowmik & Breckon, section II-A", "limits": "a box holds what lies beside the item too"}
 
 
 @dataclass(frozen=True)
-class Config(mask_rcnn.Config):
-    """As :class:`bagscan.regions.mask_rcnn.Config`, for boxes."""
+class Config(instances.Config):
+    """As :class:`bagscan.regions.instances.Config`, for boxes."""
 
     masks: bool = False
     widen_px: int = 0

@@ -16,7 +16,7 @@ LANES = 16  # blocks are whole vector registers
 TOGETHER = 4  # feature dimensions that a pass over a block takes at a time, so that it is read a quarter as often
 
 
-@njit(fastmath=True, inline="always")  # type: ignore[untyped-decorator]
+@njit(fastmath=True, inline="always")
 def _exp(x):  # type: ignore[no-untyped-def]
     """e**x for x <= 0, relative error < 1e-5, without a branch or a table, so that it vectorises.
 
@@ -40,7 +40,7 @@ def _exp(x):  # type: ignore[no-untyped-def]
     return p32 * p32
 
 
-@njit(fastmath=True, inline="always")  # type: ignore[untyped-decorator]
+@njit(fastmath=True, inline="always")
 def _affinities(block, near, norms, q):  # type: ignore[no-untyped-def]
     """q (J, size) = 2 S.F - |S|^2."""
     n_near, n_dim = near.shape
@@ -56,7 +56,7 @@ def _affinities(block, near, norms, q):  # type: ignore[no-untyped-def]
                 row[i] += s0 * f0[i] + s1 * f1[i] + s2 * f2[i] + s3 * f3[i]
 
 
-@njit(fastmath=True, inline="always")  # type: ignore[untyped-decorator]
+@njit(fastmath=True, inline="always")
 def _shares(q, count, weight, top):  # type: ignore[no-untyped-def]
     """q (J, size) from affinities to shares; times weight they add up to 1 over J, and to 0 behind ``count``."""
     n_near, size = q.shape
@@ -74,7 +74,7 @@ def _shares(q, count, weight, top):  # type: ignore[no-untyped-def]
         weight[i] = np.float32(1.0) / weight[i] if i < count else np.float32(0.0)
 
 
-@njit(fastmath=True, inline="always")  # type: ignore[untyped-decorator]
+@njit(fastmath=True, inline="always")
 def _add(block, q, weight, index, total, mass):  # type: ignore[no-untyped-def]
     """Add a block's pixels, by their shares, to the sums of its candidates."""
     n_near, size = q.shape
@@ -99,7 +99,7 @@ def _add(block, q, weight, index, total, mass):  # type: ignore[no-untyped-def]
             total[k, d + 3] += a3
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
+@njit(cache=True)
 def _candidates(r, c, rows, cols, index):  # type: ignore[no-untyped-def]
     n = 0
     for dr in range(-1, 2):
@@ -110,7 +110,7 @@ def _candidates(r, c, rows, cols, index):  # type: ignore[no-untyped-def]
     return n
 
 
-@njit(fastmath=True, cache=True)  # type: ignore[untyped-decorator]
+@njit(fastmath=True, cache=True)
 def _iterate(blocks, counts, centres, rows, cols, iterations):  # type: ignore[no-untyped-def]
     """blocks (cells, n_blocks, D, size); counts (cells, n_blocks) real pixels; centres (cells, D). -> winners."""
     n_cells, n_blocks, n_dim, size = blocks.shape
@@ -153,7 +153,7 @@ def _iterate(blocks, counts, centres, rows, cols, iterations):  # type: ignore[n
     return winners
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
+@njit(cache=True)
 def _cut(features, offset, top, left, rows, cols, cell_h, cell_w, blocks, counts, centres):  # type: ignore[no-untyped-def]
     """Fill blocks with the pixels of every cell, less ``offset``, and centres with their means."""
     n_dim, height, width = features.shape
@@ -175,7 +175,7 @@ def _cut(features, offset, top, left, rows, cols, cell_h, cell_w, blocks, counts
             centres[cell, d] /= max(slot, 1)
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
+@njit(cache=True)
 def _laid_out(winners, top, left, rows, cols, cell_h, cell_w, labels):  # type: ignore[no-untyped-def]
     """Winners of every slot back to where their pixels lie in the image."""
     height, width = labels.shape

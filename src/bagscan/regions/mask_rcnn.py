@@ -51,7 +51,7 @@ class _Pyramid(nn.Module):
         return found
 
 
-class _AsItIs(GeneralizedRCNNTransform):
+class _AsItIs(GeneralizedRCNNTransform):  # type: ignore[misc]
     """Views keep their size and their values, in training and in use: the regioner sets both."""
 
     def resize(self, image: Tensor, target: dict[str, Tensor] | None = None) -> tuple[Tensor, dict[str, Tensor] | None]:

@@ -117,7 +117,8 @@ def soft_slic(features: Tensor, grid: Grid, iterations: int) -> Tensor:
         affinity = 2 * near @ cells - near.square().sum(-1, keepdim=True)
         q = affinity.masked_fill(outside_grid, -torch.inf).softmax(-2) * inside
         centres = pool(q, cells)
-    return q
+    shares: Tensor = q
+    return shares
 
 
 class SSN(SoftRegioner):

@@ -20,9 +20,9 @@ from bagscan.core.errors import ReadError
 from bagscan.core.files import refuse_file, write_whole
 from bagscan.formats import find_scans
 from bagscan.formats.scans import VIEWS, group_views, no_scans, stamp_of, told_types
+from bagscan.reporting.bags import judge_files
 from bagscan.reporting.findings import coco_of_rows
 from bagscan.reporting.html import error_section, render_page, report_section
-from bagscan.reporting.judged import judge_files
 from bagscan.screening import Screener
 
 MOST_IN_PAGE = 200  # a page of thousands of scans is no page; JSON and COCO hold all

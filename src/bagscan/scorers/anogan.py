@@ -74,7 +74,8 @@ class AnoGAN(PixelScorer):
         x = self.images(embeddings)
         back = self.reconstruct(x)
         features = (self.judge(x)[1] - self.judge(back)[1]).square().mean((1, 2, 3))
-        return (x - back).square().mean((1, 2, 3)) + FEATURES * features
+        found: Tensor = (x - back).square().mean((1, 2, 3)) + FEATURES * features
+        return found
 
 
 def build(config: Config) -> AnoGAN:

@@ -47,7 +47,8 @@ class PixelConfig:
     @property
     def side(self) -> int:
         """Side of a crop, in pixels."""
-        return round((self.dim / self.channels) ** 0.5)
+        side: int = round((self.dim / self.channels) ** 0.5)
+        return side
 
 
 class PixelScorer(Fitted):

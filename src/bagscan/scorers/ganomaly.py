@@ -61,7 +61,8 @@ class GANomaly(PixelScorer):
     def distance(self, embeddings: Tensor) -> Tensor:
         """(n, dim) -> (n,): mean difference of the two codes (equation 6)."""
         code = self.first(self.images(embeddings))[0]
-        return (code - self.second(self.decoder(code))[0]).abs().mean(1)
+        found: Tensor = (code - self.second(self.decoder(code))[0]).abs().mean(1)
+        return found
 
 
 def build(config: Config) -> GANomaly:

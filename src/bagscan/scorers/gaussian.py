@@ -60,7 +60,8 @@ class Gaussian(Fitted):
 
     def distance(self, embeddings: Tensor) -> Tensor:
         """(n, dim) -> (n,) Mahalanobis distances."""
-        return torch.linalg.vector_norm((embeddings - self.mean) @ self.root, dim=1)
+        found: Tensor = torch.linalg.vector_norm((embeddings - self.mean) @ self.root, dim=1)
+        return found
 
 
 def build(config: Config) -> Gaussian:

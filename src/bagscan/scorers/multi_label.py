@@ -48,7 +48,8 @@ class MultiLabel(OddsScorer, ClassScorer):
 
     def log_odds(self, embeddings: Tensor) -> Tensor:
         """(n, dim) -> (n,): of the most likely class."""
-        return self(embeddings).amax(1)
+        found: Tensor = self(embeddings).amax(1)
+        return found
 
     def score(self, embeddings: Tensor) -> Tensor:
         """(n, dim) -> (n,): of the most likely class."""

@@ -75,7 +75,8 @@ class SkipGANomaly(PixelScorer):
         back = self.reconstruct(x)
         pixels = (x - back).abs().mean((1, 2, 3))
         features = (self.judge(x)[1] - self.judge(back)[1]).square().mean((1, 2, 3))
-        return PIXELS * pixels + (1 - PIXELS) * features
+        found: Tensor = PIXELS * pixels + (1 - PIXELS) * features
+        return found
 
 
 def _down(channels: int, width: int, first: bool) -> nn.Sequential:

@@ -57,11 +57,13 @@ class SoftmaxScorer(OddsScorer):
     def log_odds(self, embeddings: Tensor) -> Tensor:
         """(n, dim) -> (n,) of being anomalous: finite however sure it is."""
         logits = self(embeddings)
-        return logits[:, 1:].logsumexp(1) - logits[:, 0]
+        found: Tensor = logits[:, 1:].logsumexp(1) - logits[:, 0]
+        return found
 
     def score(self, embeddings: Tensor) -> Tensor:
         """(n, dim) -> (n,) in [0, 1]: 1 less the probability of benign."""
-        return 1 - self(embeddings).softmax(-1)[:, 0]
+        found: Tensor = 1 - self(embeddings).softmax(-1)[:, 0]
+        return found
 
 
 def build(config: Config) -> SoftmaxScorer:

@@ -3,7 +3,7 @@
 ::
 
     settings.py   every setting, one frozen dataclass
-    store/        database (SQLite or PostgreSQL), files by content hash, back-up, retention
+    store/        database (SQLite or PostgreSQL), files by content hash; above it backup.py and retention.py
     audit.py      who did what: a signed chain
     accounts.py   people, keys, sessions, roles
     inference/    jobs, worker processes, models and their thresholds, drift

@@ -16,7 +16,7 @@ from anyio import CapacityLimiter
 
 from bagscan.core.errors import BagscanError
 from bagscan.imaging.scanner import load_profile
-from bagscan.service import accounts
+from bagscan.service import accounts, retention
 from bagscan.service.audit import Auditor
 from bagscan.service.inference import models
 from bagscan.service.inference.dispatcher import Dispatcher
@@ -25,7 +25,6 @@ from bagscan.service.inference.worker import serve_tasks
 from bagscan.service.metrics import Metrics
 from bagscan.service.review.tip import make_test_image
 from bagscan.service.settings import ServiceConfig
-from bagscan.service.store import retention
 from bagscan.service.store.database import Store, StoreError, connect, naming_faults
 from bagscan.service.store.files import OLD_S, Files
 from bagscan.service.store.migrate import migrate

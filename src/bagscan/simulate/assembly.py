@@ -88,7 +88,7 @@ class Assembly:
         found = self.component == component
         for s in np.flatnonzero(self.inside >= 0):  # parents come first, so one pass finds all descendants
             found[s] |= found[self.inside[s]]
-        return found
+        return np.asarray(found)
 
     def without(self, component: int) -> Assembly:
         """Less one component and whatever lies inside of it."""

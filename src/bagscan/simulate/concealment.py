@@ -158,7 +158,7 @@ def conceal(device: Assembly | Rooms, way: str, kind: str, rng: np.random.Genera
 
 def _grid_pitch(device: Assembly) -> np.ndarray:
     extent = np.ptp(np.array(device.bounds), axis=0)
-    return np.clip(extent / 150, 0.5, 2.0)
+    return np.asarray(np.clip(extent / 150, 0.5, 2.0))
 
 
 def _placed(device: Assembly, place: Place, way: str, wanted: Wanted, rng: np.random.Generator, removed: Assembly | None = None) -> Concealed | None:

@@ -270,11 +270,15 @@ def _convex(outline: np.ndarray) -> bool:
     return bool((turn > 1e-9).all() and turn.sum() < 2.5 * np.pi)
 
 
+def _cross(start: np.ndarray, end: np.ndarray, places: np.ndarray) -> np.ndarray:
+    """Twice the areas of the triangles from an edge to places, above 0 on its left."""
+    return np.asarray((end[0] - start[0]) * (places[..., 1] - start[1]) - (end[1] - start[1]) * (places[..., 0] - start[0]))
+
+
 def _is_ear(outline: np.ndarray, a: int, b: int, c: int, left: list[int]) -> bool:
     p, q, r = outline[a], outline[b], outline[c]
-    cross = lambda o, s, t: (s[0] - o[0]) * (t[..., 1] - o[1]) - (s[1] - o[1]) * (t[..., 0] - o[0])  # noqa: E731
-    if cross(p, q, r) <= 1e-12:
+    if _cross(p, q, r) <= 1e-12:
         return False
     others = outline[[k for k in left if k not in (a, b, c)]]
-    inside = (cross(p, q, others) >= 0) & (cross(q, r, others) >= 0) & (cross(r, p, others) >= 0)
+    inside = (_cross(p, q, others) >= 0) & (_cross(q, r, others) >= 0) & (_cross(r, p, others) >= 0)
     return not inside.any()

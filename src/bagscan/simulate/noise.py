@@ -52,7 +52,7 @@ def measure(transmission: np.ndarray, profile: Profile, view: ViewGeometry, seed
     if noise:
         seen = _detected(seen, profile, view, fields)
         seen = _electronics(seen, profile, fields)
-    return np.clip(np.rint(seen * profile.air_counts), 0, 65535).astype(np.uint16)
+    return np.asarray(np.clip(np.rint(seen * profile.air_counts), 0, 65535).astype(np.uint16))
 
 
 @dataclass(frozen=True)

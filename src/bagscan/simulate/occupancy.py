@@ -83,7 +83,7 @@ def audit(assembly: Assembly, pitch_mm: Sequence[float] = (1.0, 1.0, 0.5)) -> Oc
 
 def free_voxels(occupancy: Occupancy, assembly: Assembly) -> np.ndarray:
     """(X, Y, Z) bool: air inside of something."""
-    return np.array([name == AIR for name in assembly.material] + [False])[occupancy.owner]
+    return np.asarray(np.array([name == AIR for name in assembly.material] + [False])[occupancy.owner])
 
 
 class BoxFinder:

@@ -98,4 +98,4 @@ def _inside(grey: np.ndarray, shape: tuple[int, ...], rng: np.random.Generator) 
     if (room < 0).any():
         raise DataError(f"the threat covers {shape[0]} × {shape[1]} pixels, more than the scan's {grey.shape[0]} × {grey.shape[1]}")
     middle = dark[int(rng.integers(len(dark)))] if len(dark) else np.array(grey.shape) // 2
-    return np.clip(middle - np.array(shape) // 2, 0, room)
+    return np.asarray(np.clip(middle - np.array(shape) // 2, 0, room))

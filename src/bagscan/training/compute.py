@@ -144,7 +144,7 @@ def in_16_bits(device: torch.device, wanted: bool) -> torch.autocast:
 def has_bfloat16(device: torch.device) -> bool:
     """Whether a device multiplies in bfloat16 by itself; of other kinds than CUDA and CPU it is taken for granted."""
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     if device.type != "cpu":
         return True
     if platform.machine().lower() in ("x86_64", "amd64"):

@@ -17,6 +17,7 @@ from bagscan.detector.network import DetectorNetwork, Maps
 from bagscan.detector.sampling import CELL, N_BITS, cut, draw_pose, whole_view
 from bagscan.evaluation.metrics import auroc
 from bagscan.training.compute import compute, in_16_bits
+from bagscan.training.samples import spread
 
 LEAST_CELL = 0.5  # of anomaly, in cells, for a crop to count as one
 PIXELS_A_CELL = 16
@@ -104,13 +105,13 @@ class DetectorTask:
         self, network: DetectorNetwork, config: DetectorTaskConfig, train: Sequence[PackedScene], val: Sequence[PackedScene], kinds: int, devices: int, images: str = "raw"
     ) -> None:
         self.config, self.kinds, self.devices, self.images = config, kinds, devices, images
-        self.network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.network = network.to(memory_format=torch.channels_last)
         quicken(self.network)
         self.modules: dict[str, nn.Module] = {"network": network}
         self.views = [view for scene in train for view in scene.views]
         self.anomalous = [view for view in self.views if len(view.anomaly_points) and view.host >= 0]
         self.with_devices = [(view, k) for view in self.views for k, points in enumerate(view.device_points) if len(points)]
-        self.val = [(scene, view) for scene in val for view in scene.views][: config.val_views]
+        self.val = spread([view for scene in val for view in scene.views if view.host >= 0], config.val_views)  # of every set alike
 
     def batch(self, rng: np.random.Generator) -> CropBatch:
         """Crops in the order twins, anomalous alone, benign."""
@@ -205,9 +206,7 @@ class DetectorTask:
         scores: list[float] = []
         within: list[float] = []
         hits: list[float] = []
-        for _, view in self.val:
-            if view.host < 0:
-                continue
+        for view in self.val:
             for is_anomalous in (False, True):
                 features, counts = whole_view(view, is_anomalous)
                 batch = CropBatch(torch.from_numpy(self._as_seen(features[None])), torch.from_numpy(counts.copy())[None], torch.tensor([view.host]))

@@ -70,11 +70,10 @@ def drawn_ahead(draw: Draw, seed: int, steps: range, rank: int = 0, processes: i
         yield from _by_processes(_Steps(draw, seed, rank), steps, processes)
         return
     with ThreadPoolExecutor(1) as thread:
-        of = lambda step: thread.submit(draw, generator_of(seed, step, rank))  # noqa: E731
-        upcoming = [of(step) for step in steps[:1]]
+        upcoming = [thread.submit(draw, generator_of(seed, step, rank)) for step in steps[:1]]
         for step in steps:
             batch = upcoming.pop().result()
-            upcoming += [of(following) for following in range(step + 1, min(step + 2, steps.stop))]
+            upcoming += [thread.submit(draw, generator_of(seed, following, rank)) for following in range(step + 1, min(step + 2, steps.stop))]
             yield batch
 
 

@@ -272,9 +272,8 @@ def summary(record: dict[str, Any]) -> str:
     lines.append(f"\n{'within bag':28s}  AUROC (darkness)   AP (darkness)     hit@1 (darkness)   hit@5   objects")
     for name, row in results["within_bag"].items():
         m, d = row["model"], row["darkness"]
-        f = lambda v: "-    " if v is None else f"{v:.3f}"  # noqa: E731
         lines.append(
-            f"{name:28s}  {f(m['auroc'])} ({f(d['auroc'])})     {f(m['average_precision'])} ({f(d['average_precision'])})    "
-            f"{f(m['hit_at_1'])} ({f(d['hit_at_1'])})      {f(m['hit_at_5'])}   {m['objects']:.0f}"
+            f"{name:28s}  {_told(m['auroc'])} ({_told(d['auroc'])})     {_told(m['average_precision'])} ({_told(d['average_precision'])})    "
+            f"{_told(m['hit_at_1'])} ({_told(d['hit_at_1'])})      {_told(m['hit_at_5'])}   {m['objects']:.0f}"
         )
     return "\n".join(lines)

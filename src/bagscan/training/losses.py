@@ -21,7 +21,8 @@ def label_reconstruction_loss(q: Tensor, grid: Grid, labels: Tensor) -> Tensor:
     given_back = unpool(q, pool(q, one_hot))
     right = (given_back * one_hot).sum(-2)
     counted = (padded[..., 0, :] >= 0).to(q.dtype)
-    return -(right.clamp(min=1e-6).log() * counted).sum() / counted.sum().clamp(min=1)
+    found: Tensor = -(right.clamp(min=1e-6).log() * counted).sum() / counted.sum().clamp(min=1)
+    return found
 
 
 def channel_reconstruction_loss(q: Tensor, grid: Grid, image: Tensor) -> Tensor:
@@ -32,7 +33,8 @@ def channel_reconstruction_loss(q: Tensor, grid: Grid, image: Tensor) -> Tensor:
     cells = to_cells(F.pad(image, grid.padding), grid)
     inside = q.sum(-2, keepdim=True)
     error = (unpool(q, pool(q, cells)) - cells).square() * inside
-    return error.sum() / (inside.sum() * image.shape[1]).clamp(min=1)
+    found: Tensor = error.sum() / (inside.sum() * image.shape[1]).clamp(min=1)
+    return found
 
 
 def compactness_loss(q: Tensor, grid: Grid, positions: Tensor) -> Tensor:
@@ -48,4 +50,5 @@ def compactness_loss(q: Tensor, grid: Grid, positions: Tensor) -> Tensor:
     best = q.argmax(-2, keepdim=True)
     nearest = centres.transpose(-1, -2).gather(-1, best.expand(*best.shape[:3], 2, -1))
     inside = q.sum(-2, keepdim=True)
-    return ((nearest - cells).square() * inside).sum() / inside.sum().clamp(min=1)
+    found: Tensor = ((nearest - cells).square() * inside).sum() / inside.sum().clamp(min=1)
+    return found

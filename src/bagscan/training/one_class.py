@@ -26,13 +26,14 @@ from bagscan.datasets.config import DataConfig, load_records, obtain_split, part
 from bagscan.datasets.record import Record
 from bagscan.datasets.splits import Split
 from bagscan.evaluation.metrics import auroc
+from bagscan.evaluation.multi_label import UNKNOWN
 from bagscan.model import Model
 from bagscan.model_config import ModelConfig
 from bagscan.scorers.fitted import keep_phases
 from bagscan.training.compute import compute
 from bagscan.training.experiment import Experiment, Report, Scores
 from bagscan.training.joint import as_bag, described
-from bagscan.training.multi_label import UNKNOWN, label_vector
+from bagscan.training.multi_label import label_vector
 from bagscan.training.resolved import save_resolved
 from bagscan.training.samples import Sample, load_samples, spread
 

@@ -109,10 +109,10 @@ def load_sample(record: Record, model: Model, sha256: str | None = None) -> Samp
         view = replace(view, pixels=np.ascontiguousarray(view.pixels[:, y1:y2, x1:x2]))
     working = model.config.input.working_view(view, whole)
     (height, width), (h0, w0) = working.shape, view.shape
-    scale = lambda a: scale_annotation(a, height / h0, width / w0, height, width)  # noqa: E731
-    region = scale(record.item).mask if record.item is not None else None
+    scaled = [scale_annotation(a, height / h0, width / w0, height, width) for a in record.annotations]
+    region = scale_annotation(record.item, height / h0, width / w0, height, width).mask if record.item is not None else None
     counts, unit = to_counts(working)
-    return Sample(record, replace(working, pixels=np.zeros((len(counts), 1, 1), np.float32)), counts, tuple(map(scale, record.annotations)), unit, region)
+    return Sample(record, replace(working, pixels=np.zeros((len(counts), 1, 1), np.float32)), counts, tuple(scaled), unit, region)
 
 
 def to_counts(view: View) -> tuple[np.ndarray, np.ndarray]:

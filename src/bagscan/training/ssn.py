@@ -18,7 +18,7 @@ from bagscan.datasets.bsds500 import SegmentedImage
 from bagscan.datasets.record import data_folder
 from bagscan.evaluation.superpixels import superpixel_scores
 from bagscan.regions.ssn import SSN
-from bagscan.regions.ssn import Config as SSNConfig
+from bagscan.regions.superpixels import Config as SSNConfig
 from bagscan.training.compute import compute
 from bagscan.training.experiment import LoopExperiment, Report, Scores
 from bagscan.training.keeping import weights_keeper

@@ -8,6 +8,7 @@ from fastapi import APIRouter, Query, Request
 from sqlalchemy import select
 from starlette.concurrency import run_in_threadpool
 
+from bagscan.core.errors import ModelError
 from bagscan.service import audit
 from bagscan.service.accounts import Who
 from bagscan.service.http.bodies import files_body, files_of
@@ -54,7 +55,7 @@ def _add_model(service: Service, who: Who, contents: dict[str, bytes]) -> dict[s
         answer = service.dispatcher.ask({"kind": "check", "model": {"folder": str(folder.absolute())}}, CHECK_S).result(2 * CHECK_S)
         if not answer["ok"]:
             raise Problem(422, f"the model does not work: {answer['error']}")
-    except (Problem, models.ModelError, WorkerLost, TimeoutError) as error:
+    except (Problem, ModelError, WorkerLost, TimeoutError) as error:
         if made:  # one that was there before may be serving
             models.forget_folder(folder)
         if isinstance(error, TimeoutError):

@@ -45,7 +45,7 @@ def _check(task: dict[str, Any]) -> dict[str, Any]:
 
 
 def _screen(task: dict[str, Any]) -> dict[str, Any]:
-    from bagscan.reporting.judged import judge_files
+    from bagscan.reporting.bags import judge_files
 
     files = {str(name): Path(path) for name, path in task["files"].items()}
     with tempfile.TemporaryDirectory(prefix="bagscan-") as folder:

@@ -102,7 +102,7 @@ def store_backup(
     as_json: AsJson = False,
 ) -> None:
     """Back up the store, while the service runs or not: rows, images, models, keys."""
-    from bagscan.service.store.backup import back_up
+    from bagscan.service.backup import back_up
 
     with _opened(folder, database) as store:
         told = back_up(store, folder, out, _say)
@@ -117,8 +117,8 @@ def store_restore(
     as_json: AsJson = False,
 ) -> None:
     """Restore a back-up into a new folder and an empty database, SQLite or PostgreSQL."""
+    from bagscan.service.backup import restore
     from bagscan.service.settings import ServiceConfig
-    from bagscan.service.store.backup import restore
     from bagscan.service.store.database import connect
 
     os.umask(0o077)  # as serve does: nobody else's

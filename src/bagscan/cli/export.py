@@ -6,7 +6,7 @@ import json
 import shutil
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -37,7 +37,7 @@ def export(
         sys.exit(EXIT_DISAGREE)
 
 
-def _export(kind: str, model: Path, out: Path | None, verify: bool, scans: list[Path]) -> dict:
+def _export(kind: str, model: Path, out: Path | None, verify: bool, scans: list[Path]) -> dict[str, Any]:
     from bagscan.export.graphs import export_onnx
     from bagscan.export.openvino import export_openvino
     from bagscan.export.parity import verify as hold_together
@@ -46,7 +46,7 @@ def _export(kind: str, model: Path, out: Path | None, verify: bool, scans: list[
     if out is not None and out.resolve() != model.resolve():
         shutil.copytree(model, out, dirs_exist_ok=True)
         model = out
-    told: dict = {}
+    told: dict[str, Any] = {}
     if not verify or not graphs_in(model):
         told["files"] = export_onnx(model)
     if kind == "openvino":
@@ -56,7 +56,7 @@ def _export(kind: str, model: Path, out: Path | None, verify: bool, scans: list[
     return told
 
 
-def _text(folder: str, told: dict) -> str:
+def _text(folder: str, told: dict[str, Any]) -> str:
     from bagscan.export.parity import table
 
     lines = [folder, *(f"  {name}: {size / 1e6:.2f} MB" for name, size in told.get("files", {}).items())]

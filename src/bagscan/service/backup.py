@@ -20,10 +20,10 @@ from sqlalchemy import Engine, func, insert, select, text
 from bagscan import __version__
 from bagscan.core.files import whole
 from bagscan.service.audit import newest_head
+from bagscan.service.retention import referenced
 from bagscan.service.store.database import Store, StoreError
 from bagscan.service.store.files import Files
 from bagscan.service.store.migrate import migrate, newest, revision
-from bagscan.service.store.retention import referenced
 from bagscan.service.store.tables import metadata
 
 FORMAT = 1
