@@ -117,7 +117,7 @@ def test_views_of_a_bag_stay_together_however_unlike_they_look(tmp_path):
     (tmp_path / "classes.txt").write_text("a")
     for found in (coco_folder.load(tmp_path / "annotations.json"), yolo_folder.load(tmp_path)):
         assert {r.scan for r in found.records} == {*map(str, range(30)), "lone"}
-        assert {r.about.get("view") for r in found.records} == {"below", "side", None}
+        assert {r.about.view for r in found.records} == {"below", "side", ""}
         split = make_split(found.records, {"train": 0.5, "val": 0.25, "test": 0.25})
         part = {name: p for p, ids in split.parts.items() for name in ids}
         assert all(part[f"{k}_below"] == part[f"{k}_side"] for k in range(30))

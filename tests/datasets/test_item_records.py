@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from pycocotools import mask as rle
 
+from bagscan.core.about import About
 from bagscan.core.errors import ConfigError, DataError
 from bagscan.datasets import simulated
 from bagscan.datasets.items import MARGIN_PX, cut, item_records, match
@@ -22,14 +23,14 @@ def test_every_device_of_every_view_is_an_item_with_its_anomaly_on_it(simulated_
         x1, y1, x2, y2 = record.window
         assert record.item.mask.shape == (y2 - y1, x2 - x1)
         assert record.item.label == "phone"
-        assert record.about["scan"] in record.id
+        assert record.about.scan in record.id
         for annotation in record.annotations:
             assert annotation.mask.shape == record.item.mask.shape
             assert not (annotation.mask & ~record.item.mask).any()
-    assert {r.about.get("stratum") for r in hiding} - {None}
+    assert {r.about.stratum for r in hiding} - {""}
     benign = [r for r in records if not r.annotations]
     assert all(r.labels == {"anomaly": -1} for r in benign)
-    assert all("stratum" not in r.about for r in benign)
+    assert all(r.about.stratum == r.about.kind == "" for r in benign)
 
 
 def test_window_holds_the_device_that_the_truth_tells_of(simulated_root):
@@ -51,20 +52,20 @@ def test_another_device_of_the_bag_has_its_own_class_layout_and_piece():
         return {"id": number, "role": "device", "category": category, "area": 900, "parent_id": None, "segmentation": {"size": coded["size"], "counts": coded["counts"].decode()}}
 
     truth = {"image": {"height": 60, "width": 120}, "annotations": [square(1, "phone", 5), square(2, "laptop", 45), square(3, "phone", 85)]}
-    about = {"scan": "a", "layout": "phone/slab", "piece": "known"}
+    about = About(scan="a", device="phone", layout="phone/slab", piece="known")
     devices = [
         {"name": "phone", "family": "phone/slab/01", "piece": 3},
         {"name": "toaster", "family": "toaster/two_slots/02", "piece": None},  # which shows nothing in this view
         {"name": "laptop", "family": "laptop/drive_bay/02", "piece": None},
         {"name": "phone", "family": "phone/fold/04", "piece": 1},
     ]
-    items = item_records(Record("a_below", Path("a.tif"), scanner="phone", about=about), truth, devices)
-    assert [(i.scanner, i.about["layout"], i.about["piece"]) for i in items] == [
+    items = item_records(Record("a_below", Path("a.tif"), about=about), truth, devices)
+    assert [(i.origin, i.about.layout, i.about.piece) for i in items] == [
         ("phone", "phone/slab", "known"),
         ("laptop", "laptop/drive_bay", "new"),
         ("phone", "phone/fold", "known"),
     ]
-    assert all(i.about["scan"] == "a" for i in items)
+    assert all(i.about.scan == "a" for i in items)
 
 
 def test_devices_are_annotated_for_detectors(simulated_root):

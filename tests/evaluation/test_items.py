@@ -3,23 +3,24 @@
 import numpy as np
 import pytest
 
+from bagscan.core.about import About
 from bagscan.core.calibrated import log_odds, platt
 from bagscan.core.errors import DataError
 from bagscan.evaluation.calibration import conformal_point, fit_platt, reliability
 from bagscan.evaluation.items import Judged, arrays, evaluate_items, fused, segment_arrays
 
 
-def item(name: str, scan: str, view: str, anomalous: bool, score: float, found: bool = True, **about: str) -> Judged:
+def item(name: str, scan: str, view: str, anomalous: bool, score: float, found: bool = True, **about) -> Judged:
     truth = np.array([1, 0, -1]) if anomalous else np.array([0, 0, -1])
-    return Judged(name, scan, view, anomalous, score, about, truth, np.array([score, score / 2, 0.99]), found)
+    return Judged(name, scan, view, anomalous, score, About(**about), truth, np.array([score, score / 2, 0.99]), found)
 
 
 ITEMS = [
-    item("a1", "a", "below", True, 0.9, stratum="above 500", layout="x/1", ambiguous="no", look_alike="no"),
-    item("a2", "a", "side", True, 0.2, stratum="5-50", layout="x/1", ambiguous="yes", look_alike="no"),
-    item("a3", "a", "below", False, 0.1, layout="x/2", ambiguous="no", look_alike="no"),
-    item("b1", "b", "below", False, 0.3, layout="x/2", ambiguous="no", look_alike="yes"),
-    item("b2", "b", "side", False, 0.6, layout="x/2", ambiguous="yes", look_alike="yes"),
+    item("a1", "a", "below", True, 0.9, stratum="above 500", layout="x/1", ambiguous=False, look_alike=False),
+    item("a2", "a", "side", True, 0.2, stratum="5-50", layout="x/1", ambiguous=True, look_alike=False),
+    item("a3", "a", "below", False, 0.1, layout="x/2", ambiguous=False, look_alike=False),
+    item("b1", "b", "below", False, 0.3, layout="x/2", ambiguous=False, look_alike=True),
+    item("b2", "b", "side", False, 0.6, layout="x/2", ambiguous=True, look_alike=True),
 ]
 
 
@@ -49,7 +50,7 @@ def test_tables_show_every_stratum_and_group():
 
 
 def test_a_scan_is_anomalous_where_its_bag_is_whether_or_not_an_item_shows_it():
-    items = [item("a", "a", "below", True, 0.9, holds="yes"), item("b", "b", "below", False, 0.3, holds="yes"), item("d", "d", "below", False, 0.4, holds="no")]
+    items = [item("a", "a", "below", True, 0.9, holds=True), item("b", "b", "below", False, 0.3, holds=True), item("d", "d", "below", False, 0.4, holds=False)]
     assert [v.tolist() for v in fused(items)] == [[1, 1, 0], [0.9, 0.3, 0.4]]
 
 

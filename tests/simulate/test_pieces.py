@@ -59,5 +59,5 @@ def test_records_tell_the_group(tmp_path):
     recipe = dataclasses.replace(load_recipe("demo", count=24), profile="g640_coarse", profile_sha256=None, parts={"train": 1, "test": 1}, devices=("phone",), items=(0, 1))
     simulate(recipe, tmp_path / "lab", report=lambda _: None)
     records = simulated.load(tmp_path / "lab", items=True).records
-    by_part = {part: {r.about["piece"] for r in records if r.part == part} for part in ("train", "test")}
+    by_part = {part: {r.about.piece for r in records if r.part == part} for part in ("train", "test")}
     assert by_part == {"train": {"known", "new"}, "test": {"known", "new"}}

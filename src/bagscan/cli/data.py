@@ -47,7 +47,7 @@ def data_check(
                     bad[record.id] = str(error)
         bad_items += len(bad)
         objects = Counter(a.label for r in collection.records for a in r.annotations)
-        # Of a simulated set one scanner made all, and its groups are the devices.
+        # Of a simulated set one scanner made all: its devices tell more.
         groups = "devices" if source.format == "simulated" else "scanners"
         found.append(
             {
@@ -55,7 +55,7 @@ def data_check(
                 "scans": len(collection.records),
                 "absent": len(collection.absent),
                 "objects": dict(objects),
-                groups: dict(Counter(r.scanner for r in collection.records)),
+                groups: dict(Counter(r.origin for r in collection.records)),
                 "notes": list(collection.notes),
                 "bad": bad,
             }

@@ -113,9 +113,13 @@ def load_records(config: DataConfig, report: Report = print) -> list[Record]:
         kept = np.unique(np.linspace(0, len(usable) - 1, source.limit or len(usable)).astype(int))
         several = sum(other.format == "simulated" for other in config.sources) > 1
         # Simulated sets number their scans alike.
-        records += [dataclasses.replace(usable[i], id=f"{collection.name}:{usable[i].id}") if several else usable[i] for i in kept]
+        records += [_of_set(usable[i], collection.name) if several else usable[i] for i in kept]
         report(f"{collection.name}: {len(kept)} scans taken")
     return records
+
+
+def _of_set(record: Record, name: str) -> Record:
+    return dataclasses.replace(record, id=f"{name}:{record.id}", about=dataclasses.replace(record.about, collection=name))
 
 
 def obtain_split(config: DataConfig, records: list[Record], out: Path, report: Report = print) -> Split:

@@ -15,6 +15,7 @@ import numpy as np
 from scipy.ndimage import binary_dilation
 
 from bagscan.core import Annotation
+from bagscan.core.about import About
 from bagscan.datasets.record import Record
 from bagscan.formats.coco import decode_mask
 
@@ -28,7 +29,7 @@ def item_records(record: Record, truth: Mapping[str, Any], devices: Sequence[Map
     """The items of one view, given its truth file.
 
     Another device that the anomaly's shadow falls on is left out: it is neither benign nor its host. So is a host
-    that shows next to nothing of its anomaly; ``about["holds"]`` of the other items tells that the bag has one.
+    that shows next to nothing of its anomaly; ``about.holds`` of the other items tells that the bag has one.
 
     Args:
         record: of the whole view. truth: COCO entries of the view. devices: what the simulator tells of each device of the bag,
@@ -46,7 +47,7 @@ def item_records(record: Record, truth: Mapping[str, Any], devices: Sequence[Map
         mask = decode_mask(entry["segmentation"], height, width)
         one = cut(record, mask, str(entry["id"]), entry["category"])
         if device is not None:
-            one = replace(one, scanner=device["name"], about={**one.about, **kin(device)})
+            one = replace(one, about=of_device(one.about, device["family"], device.get("piece")))
         host = hidden is not None and hidden["parent_id"] == entry["id"]
         x1, y1, x2, y2 = one.window or (0, 0, width, height)
         assert one.item is not None
@@ -57,18 +58,18 @@ def item_records(record: Record, truth: Mapping[str, Any], devices: Sequence[Map
         if host and shown.sum() > LEAST_VISIBLE_PX:
             found.append(replace(one, annotations=(mask_annotation("anomaly", shown),), labels={"anomaly": 1}))
         elif not host:
-            about = {k: v for k, v in one.about.items() if k not in ("kind", "way", "stratum")}
-            found.append(replace(one, annotations=(), labels={"anomaly": -1}, about=about))
+            found.append(replace(one, annotations=(), labels={"anomaly": -1}, about=replace(one.about, kind="", way="", stratum="")))
     return found
 
 
-def kin(device: Mapping[str, Any]) -> dict[str, str]:
-    """Layout of a device, and whether it is one of the pieces that a laboratory scans again and again.
+def of_device(about: About, family: str, piece: int | None) -> About:
+    """With what is known of the device.
 
     Args:
-        device: with its ``family`` (class/layout/number) and ``piece``, as the simulator tells.
+        family: class/layout/number. piece: number among those that a laboratory scans again and again; None for others.
     """
-    return {"layout": "/".join(device["family"].split("/")[:2]), "piece": "new" if device.get("piece") is None else "known"}
+    device, layout, _ = family.split("/")
+    return replace(about, device=device, layout=f"{device}/{layout}", piece="new" if piece is None else "known")
 
 
 def cut(record: Record, mask: np.ndarray, name: str, device: str) -> Record:
@@ -83,7 +84,7 @@ def cut(record: Record, mask: np.ndarray, name: str, device: str) -> Record:
     )
     x1, y1, x2, y2 = window
     region = binary_dilation(mask[y1:y2, x1:x2], iterations=WIDEN_PX)
-    return replace(record, id=f"{record.id}_{name}", window=window, item=mask_annotation(device, region))
+    return replace(record, id=f"{record.id}_{name}", window=window, item=replace(mask_annotation(device, region), id=name))
 
 
 def components_of(record: Record) -> tuple[tuple[str, ...], np.ndarray]:
@@ -91,13 +92,13 @@ def components_of(record: Record) -> tuple[tuple[str, ...], np.ndarray]:
 
     What lies under another component, or within one, is there too: an X-ray shows all of them.
     """
-    if record.truth is None or record.window is None:
+    if record.truth is None or record.window is None or record.item is None:
         return (), np.zeros((0, 1, 1), bool)
     truth = json.loads(record.truth.read_text())
     height, width = truth["image"]["height"], truth["image"]["width"]
     parent = {str(e["id"]): str(e["parent_id"]) for e in truth["annotations"]}
     x1, y1, x2, y2 = record.window
-    item, names, masks = record.id.rpartition("_")[2], [], []
+    item, names, masks = record.item.id, [], []
     for entry in truth["annotations"]:
         if entry["role"] != "component":
             continue

@@ -10,6 +10,7 @@ from pathlib import Path
 from PIL import Image
 
 from bagscan.core import Annotation
+from bagscan.core.about import About
 from bagscan.core.errors import DataError
 from bagscan.formats import read_scan
 from bagscan.formats.scans import VIEWS
@@ -30,7 +31,7 @@ class Record:
         scanner: name or number of the machine, where the dataset tells.
         part, group: the part of the dataset's own split that it belongs to, and what must not be
             split apart (a family of devices); None where the dataset has no split.
-        about: what else is known of it and its anomaly (kind, concealment, stratum ...), for tables.
+        about: what else is known of it.
         window: the part of the view (x1, y1, x2, y2 in pixels) that is this record, for records of
             single items; annotations are then in the window's own pixels. None for the whole view.
         also: a second image of the same view, pixel for pixel, whose channels are appended.
@@ -45,7 +46,7 @@ class Record:
     scanner: str = "unknown"
     part: str | None = None
     group: str | None = None
-    about: Mapping[str, str] = field(default_factory=dict)
+    about: About = field(default_factory=About)
     window: tuple[int, int, int, int] | None = None
     also: Path | None = None
     item: Annotation | None = None
@@ -54,16 +55,19 @@ class Record:
     @property
     def scan(self) -> str:
         """The scan that this is a view or an item of, where that is known; else its own id."""
-        scan = self.about.get("scan")
-        if scan is None:
+        if not self.about.scan:
             return self.id
-        before, several_sets, _ = self.id.partition(":")
-        return f"{before}:{scan}" if several_sets else scan
+        return f"{self.about.collection}:{self.about.scan}" if self.about.collection else self.about.scan
+
+    @property
+    def origin(self) -> str:
+        """What crops are balanced over and tables are split by: the class of a simulated device, else the scanner."""
+        return self.about.device or self.scanner
 
 
-def view_named(scan_id: str) -> dict[str, str]:
-    """``scan`` and ``view`` of a file that is called as a view of a bag is (``7_below``), for :attr:`Record.about`; empty for others."""
-    return next(({"scan": scan_id.removesuffix(f"_{view}"), "view": view} for view in VIEWS if scan_id.endswith(f"_{view}")), {})
+def view_named(scan_id: str) -> About:
+    """Scan and view of a file that is called as a view of a bag is (``7_below``); nothing of others."""
+    return next((About(scan=scan_id.removesuffix(f"_{view}"), view=view) for view in VIEWS if scan_id.endswith(f"_{view}")), About())
 
 
 @dataclass(frozen=True)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from bagscan.core import Annotation
+from bagscan.core.about import About
 from bagscan.core.errors import ConfigError, DataError
-from bagscan.datasets.items import LEAST_PX, item_records, kin
+from bagscan.datasets.items import LEAST_PX, item_records, of_device
 from bagscan.datasets.record import Collection, Record
 from bagscan.formats.coco import decode_mask
 from bagscan.simulate.summary import read_scans
@@ -82,7 +84,7 @@ def _record(scan: dict[str, Any], view: str, truth: dict[str, Any], path: Path, 
         path,
         found,
         _labels(scan, label),
-        scan["family"].split("/")[0],
+        "simulated",
         scan["part"],
         # What must stay in one part: a family, but of a laboratory's own pieces, which are in all of them, the scan.
         scan["family"] if scan.get("piece") is None else scan["id"],
@@ -100,14 +102,19 @@ def _labels(scan: dict[str, Any], label: str) -> dict[str, int]:
     return {"anomaly": 1 if "anomaly" in scan else -1}
 
 
-def _about(scan: dict[str, Any], view: str) -> dict[str, str]:
+def _about(scan: dict[str, Any], view: str) -> About:
     """What tables tell apart: by anomaly, by view, and by what lies around."""
-    seen = scan["views"][view]
-    about = {"scan": scan["id"], "view": view} | kin(scan)
-    about["holds"] = "yes" if "anomaly" in scan else "no"  # the bag, in whatever view
-    about["ambiguous"] = "yes" if seen["ambiguous"] else "no"
-    about["look_alike"] = "yes" if any(thing["role"] == "look_alike" for thing in scan["things"]) else "no"
-    return about | ({key: scan["anomaly"][key] for key in ("kind", "way")} | {"stratum": seen["stratum"]} if "anomaly" in scan else {})
+    seen, hidden = scan["views"][view], scan.get("anomaly")
+    about = About(
+        scan=scan["id"],
+        view=view,
+        scene=scan["scene"],
+        holds=hidden is not None,
+        ambiguous=bool(seen["ambiguous"]),
+        look_alike=any(thing["role"] == "look_alike" for thing in scan["things"]),
+    )
+    about = of_device(about, scan["family"], scan.get("piece"))
+    return replace(about, kind=hidden["kind"], way=hidden["way"], stratum=seen["stratum"]) if hidden else about
 
 
 def _preset(root: Path) -> str:

@@ -6,12 +6,13 @@ of its worst item in any view.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
+from bagscan.core.about import About
 from bagscan.evaluation.calibration import reliability
 from bagscan.evaluation.metrics import auroc, fpr_at_tpr, score_table
 from bagscan.evaluation.operating_point import clopper_pearson
@@ -27,8 +28,7 @@ class Judged:
 
     Attributes:
         id, scan, view: of the item; scans have several. anomalous: whether it hides an anomaly.
-        score: of the item. about: ``stratum``, ``layout``, ``ambiguous``, ``look_alike``, ``kind`` ... where known;
-            ``holds`` says whether anything in the bag does, in whatever view.
+        score: of the item. about: what is known of the item and its bag.
         segment_truth, segment_scores: (n,) of the segments on it; truth is 1, 0, or -1 for left out.
         found: whether the item was detected; a missed one cannot raise an alarm.
         segment_darkness: (n,) of the same segments, the control that their scores stand beside; none where it is not known.
@@ -39,7 +39,7 @@ class Judged:
     view: str
     anomalous: bool
     score: float
-    about: Mapping[str, str]
+    about: About
     segment_truth: np.ndarray
     segment_scores: np.ndarray
     found: bool = True
@@ -47,7 +47,7 @@ class Judged:
 
     @property
     def of_anomalous_scan(self) -> bool:
-        return self.anomalous or self.about.get("holds") == "yes"
+        return self.anomalous or bool(self.about.holds)
 
 
 def arrays(items: Sequence[Judged]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -114,11 +114,11 @@ def _groups(items: Sequence[Judged]) -> dict[str, list[Judged]]:
     """Subsets that a table shows beside the whole."""
     hiding = {i.scan for i in items if i.of_anomalous_scan}
     tests: dict[str, Callable[[Judged], bool]] = {
-        "no clutter wholly inside a device": lambda i: i.about.get("ambiguous") == "no",
-        "clutter wholly inside a device (ambiguous)": lambda i: i.about.get("ambiguous") == "yes",
-        "bags with look-alikes": lambda i: i.about.get("look_alike") == "yes",
-        "benign bags with look-alikes": lambda i: i.about.get("look_alike") == "yes" and i.scan not in hiding,
-        "benign bags without look-alikes": lambda i: i.about.get("look_alike") == "no" and i.scan not in hiding,
+        "no clutter wholly inside a device": lambda i: i.about.ambiguous is False,
+        "clutter wholly inside a device (ambiguous)": lambda i: i.about.ambiguous is True,
+        "bags with look-alikes": lambda i: i.about.look_alike is True,
+        "benign bags with look-alikes": lambda i: i.about.look_alike is True and i.scan not in hiding,
+        "benign bags without look-alikes": lambda i: i.about.look_alike is False and i.scan not in hiding,
     }
     return {name: chosen for name, test in tests.items() if (chosen := [i for i in items if test(i)])}
 
@@ -144,7 +144,7 @@ def stratum_table(items: Sequence[Judged], threshold: float) -> dict[str, Any]:
     benign = np.array([i.score for i in items if not i.anomalous])
     table = {}
     for name, members in {**{s: (s,) for s in STRATA}, "50 and above": STRATA[2:]}.items():
-        own = np.array([i.score for i in items if i.anomalous and i.about.get("stratum") in members])
+        own = np.array([i.score for i in items if i.anomalous and i.about.stratum in members])
         both = np.concatenate([own, benign])
         truth = np.arange(len(both)) < len(own)
         table[name] = {"tp": rate(own >= threshold), "auroc": auroc(truth, both)}

@@ -47,7 +47,7 @@ class Crops:
         self.samples, self.config, self.classes, self.whole_items, self.components = list(samples), config, list(classes), whole_items, components
         self.present_from = FOREGROUND_DARKNESS if self.samples[0].region is None else ITEM_SHARE
         self.project = projector() if config.augment.threats else None
-        self.by_scanner = _members(self.samples, lambda sample: sample.record.scanner)
+        self.by_scanner = _members(self.samples, lambda sample: sample.record.origin)
         self.twin = {_scene(sample): sample for sample in self.samples if not sample.annotations} if config.twins else {}
         if config.twins and not any(_scene(sample) in self.twin for sample in self.samples if sample.annotations):
             raise ConfigError("training.twins needs a simulated set, whose scans come in pairs; none are there")
@@ -121,7 +121,7 @@ class Crops:
 def _scene(sample: Sample) -> tuple[str, str, str, tuple[int, ...]]:
     """What the two scans of a pair share: set, number of the scene, view, and where the item lies."""
     about = sample.record.about
-    return sample.record.id.partition(":")[0] if ":" in sample.record.id else "", about.get("scan", sample.record.id)[:5], about.get("view", ""), sample.record.window or ()
+    return about.collection, about.scene or sample.record.id, about.view, sample.record.window or ()
 
 
 def _members(samples: Sequence[Sample], key: Callable[[Sample], str]) -> dict[str, list[int]]:

@@ -138,7 +138,7 @@ def evaluate_model(
     judged = judge_part(model, data, part, split_folder, report, same)
     point = model.operating_point
     results = evaluate_levels(judged.bags, point.threshold if point else 0.5)
-    if any(item.about.keys() - {"scan", "view"} for item in judged.items):
+    if any(item.about.holds is not None for item in judged.items):
         results["simulated"] = _simulated(judged.items, point)
     if isinstance(model.scorer, ClassScorer) and model.config.input.square:
         results["classes"] = _classes(model, judged.samples)

@@ -195,5 +195,5 @@ def described(model: Model, samples: Sequence[Sample]) -> Iterator[tuple[Sample,
 def as_bag(sample: Sample, regions: Regions, scores: np.ndarray) -> BagResult:
     """Scores (n,) of a sample's regions in the form of the within-bag protocol."""
     view = sample.full_view()
-    bag = judge_bag(regions, scores, darkness_map(view.pixels, view.channels), sample.annotations, sample.record.scanner, sample.region)
+    bag = judge_bag(regions, scores, darkness_map(view.pixels, view.channels), sample.annotations, sample.record.origin, sample.region)
     return dataclasses.replace(bag, scan=sample.record.scan)

@@ -27,7 +27,7 @@ def as_judged(sample: Sample, truth: np.ndarray, scores: np.ndarray, foreground:
     return Judged(
         id=record.id,
         scan=record.scan,
-        view=record.about.get("view", "0"),
+        view=record.about.view or "0",
         anomalous=bool(record.annotations),
         score=float(scores[kept].max(initial=0)) if found else MISSED,
         about=record.about,

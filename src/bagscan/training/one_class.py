@@ -95,7 +95,7 @@ def kind_of(sample: Sample) -> str:
     if not sample.annotations:
         return ""
     labels = {a.label for a in sample.annotations}
-    return sample.record.about.get("kind") or (labels.pop() if len(labels) == 1 else SEVERAL)
+    return sample.record.about.kind or (labels.pop() if len(labels) == 1 else SEVERAL)
 
 
 def describe_samples(model: Model, samples: Sequence[Sample], report: Report = print) -> Descriptions:
