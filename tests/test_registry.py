@@ -142,3 +142,17 @@ def test_a_part_of_another_kind_is_refused(monkeypatch):
     monkeypatch.setattr("bagscan.model.part", lambda kind, name: part("scorers", "softmax") if kind == "regions" else part(kind, name))
     with pytest.raises(ConfigError, match="no Regioner"):
         Model(ModelConfig(regioner={"name": "softmax"}))
+
+
+@pytest.mark.parametrize(
+    ("settings", "place"),
+    [
+        ({"scorer": {"name": "softmax", "dim": 3}}, r"scorer\.dim"),
+        ({"regioner": {"name": "ssn", "channels": 5}}, r"regioner\.channels"),
+        ({"scorer": {"name": "fused", "unseen": {"name": "memory", "dim": 3}}}, r"scorer\.unseen\.dim"),
+    ],
+)
+def test_a_setting_that_follows_from_the_rest_is_not_overwritten_in_silence(settings, place):
+    parts = {"regioner": {"name": "grid"}, "encoder": {"name": "pixels"}, "scorer": {"name": "softmax"}}
+    with pytest.raises(ConfigError, match=place):
+        Model(ModelConfig(**parts | settings))

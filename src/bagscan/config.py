@@ -53,6 +53,23 @@ def _collect_lines(node: yaml.Node | None, at: tuple[str, ...], lines: Lines) ->
             _collect_lines(value, (*at, str(i)), lines)
 
 
+def with_given(settings: Mapping[str, Any], given: Mapping[str, Any], config: type, where: str) -> dict[str, Any]:
+    """A part's settings with those that follow from the rest of the model, where it has them.
+
+    Args:
+        given: what follows, by name. config: the part's configuration. where: the part's place, for errors.
+
+    Raises:
+        ConfigError: the settings say something else: it would not be what they say that counts.
+    """
+    own = {field.name for field in dataclasses.fields(config)}
+    filled = dict(settings)
+    for name, value in given.items():
+        if name in own and filled.setdefault(name, value) != value:
+            raise ConfigError(f"{where}.{name} follows from the rest of the model and is {value}, not {filled[name]}: leave it out")
+    return filled
+
+
 def apply_settings(data: dict[str, Any], settings: Sequence[str]) -> None:
     """Apply ``a.b=1`` settings in place; values are YAML."""
     for setting in settings:

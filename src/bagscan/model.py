@@ -20,7 +20,7 @@ from safetensors.torch import save as tensor_bytes
 from torch import Tensor, nn
 
 from bagscan import __version__
-from bagscan.config import fill
+from bagscan.config import fill, with_given
 from bagscan.contracts import Encoder, MapEncoder, Regioner, Scorer
 from bagscan.core import OperatingPoint, Regions, View
 from bagscan.core.calibrated import UNCALIBRATED, platt
@@ -41,8 +41,7 @@ def _build(kind: str, settings: dict[str, Any], where: str, **forced: Any) -> tu
     if not isinstance(name, str):
         raise ConfigError(f"{where}: needs a name")
     module = part(kind, name)
-    own = {f.name for f in dataclasses.fields(module.Config)}
-    config = fill(module.Config, settings | {k: v for k, v in forced.items() if k in own}, where)
+    config = fill(module.Config, with_given(settings, forced, module.Config, where), where)
     built = module.build(config)
     if not isinstance(built, CONTRACTS[kind]):
         raise ConfigError(f"{where}: {name!r} is no {CONTRACTS[kind].__name__} (see bagscan.contracts)")

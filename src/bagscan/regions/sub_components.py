@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from bagscan.config import fill
+from bagscan.config import fill, with_given
 from bagscan.contracts import Finder, Regioner
 from bagscan.core import Regions, View
 from bagscan.core.errors import ConfigError
@@ -75,7 +75,7 @@ def _resolved(settings: dict[str, Any], built: Regioner) -> dict[str, Any]:
 def _regioner(settings: dict[str, Any], channels: int, where: str) -> Regioner:
     module = part("regions", settings["name"])
     own = {k: v for k, v in settings.items() if k != "name"}
-    built: Regioner = module.build(fill(module.Config, own | ({"channels": channels} if "channels" in module.Config.__dataclass_fields__ else {}), where))
+    built: Regioner = module.build(fill(module.Config, with_given(own, {"channels": channels}, module.Config, where), where))
     return built
 
 

@@ -15,7 +15,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from bagscan.config import fill
+from bagscan.config import fill, with_given
 from bagscan.contracts import FittedScorer, Report, Scorer
 from bagscan.core.files import whole
 from bagscan.registry import part
@@ -139,7 +139,7 @@ def built(settings: Mapping[str, Any], dim: int, where: str) -> Scorer:
     """
     module = part("scorers", str(settings.get("name")))
     own = {k: v for k, v in settings.items() if k != "name"}
-    scorer: Scorer = module.build(fill(module.Config, own | {"dim": dim}, where))
+    scorer: Scorer = module.build(fill(module.Config, with_given(own, {"dim": dim}, module.Config, where), where))
     return scorer
 
 
