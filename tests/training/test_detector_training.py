@@ -190,6 +190,22 @@ def test_a_detector_for_colour_is_trained_and_judged_on_colour(config, made, tmp
         read_experiment(config, ["images=grey"])
 
 
+def test_a_training_begins_with_a_trained_detectors_weights_of_the_same_or_other_images(config, trained, tmp_path):
+    before = Detector.load(trained / "model").network.state_dict()
+    still = ["loop.steps=1", "loop.learning_rate=1e-12", "loop.weight_decay=0.0", "loop.ema=0.0", f"start={trained}/model"]
+    train(read_experiment(config, still), tmp_path / "raw", SILENT)
+    after = Detector.load(tmp_path / "raw" / "model").network.state_dict()
+    assert all(torch.allclose(value, after[name], atol=1e-6) for name, value in before.items() if name.endswith("weight"))
+    train(read_experiment(config, [*still, "images=colour"]), tmp_path / "colour", SILENT)
+    colour = Detector.load(tmp_path / "colour" / "model").network.state_dict()
+    differ = [name for name, value in before.items() if value.shape != colour[name].shape]
+    assert len(differ) == 1
+    assert torch.allclose(before["verdict.0.weight"], colour["verdict.0.weight"], atol=1e-6)
+    assert colour[differ[0]].sum((1, 2, 3)) == pytest.approx(before[differ[0]].sum((1, 2, 3)), rel=0.02, abs=1e-3), "as much of a grey picture as before"
+    with pytest.raises(ConfigError, match="another one"):
+        train(read_experiment(config, [*still, "network.width=24"]), tmp_path / "other", SILENT)
+
+
 def test_read_packed_gives_parts_apart(made):
     parts = {part: {s.id for s in read_packed(made, (part,))} for part in ("train", "val", "test")}
     assert parts["train"]

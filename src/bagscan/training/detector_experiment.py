@@ -32,7 +32,7 @@ class DetectorExperiment(LoopExperiment):
     Attributes:
         sets: folders of simulated sets; the first names the categories. Their scenes' own parts are kept.
         images: ``raw`` (low, high, effective Z) or ``colour``. network, training, loop: see :class:`NetworkConfig`, :class:`DetectorTaskConfig` and :class:`LoopConfig`.
-        start: a trained detector's folder whose weights training begins with, and whose categories it keeps.
+        start: a trained detector's folder whose weights training begins with; of other images, all but the first layer's.
     threads: of torch; 0 for this process's share of the cores. pack_workers: processes that pack sets.
     """
 
@@ -55,7 +55,7 @@ class DetectorExperiment(LoopExperiment):
         report(f"{len(scenes['train'])} scenes to train on, {len(scenes['val'])} to validate on")
         detector = Detector.new(self.network, categories, len(KINDS), _devices_among(categories), self.images)
         if self.start:
-            detector.network.load_state_dict(Detector.load(self.start).network.state_dict())
+            begin_with(detector, Detector.load(self.start))
 
         def keep(scores: Scores) -> None:
             detector.about = {"validation": {k: round(v, 4) for k, v in scores.items()}, "sets": list(self.sets)}
@@ -83,6 +83,23 @@ def packed_scenes(sets: tuple[str, ...], workers: int, report: Callable[[str], N
 def _devices_among(categories: tuple[str, ...]) -> int:
     """How many devices stand behind the kinds of anomaly; components of the same names, a phone's camera, come later."""
     return len(list(itertools.takewhile(NAMES.__contains__, categories[len(KINDS) :])))
+
+
+def begin_with(detector: Detector, trained: Detector) -> None:
+    """Give a detector the weights of a trained one. A first layer for other channels takes the mean over channels.
+
+    Raises:
+        ConfigError: they differ in more than that: in the network's settings, or in the sets' categories.
+    """
+    weights = trained.network.state_dict()
+    first = next(name for name, value in weights.items() if value.ndim == 4)
+    wanted = detector.network.state_dict()[first].shape
+    if weights[first].shape[1] != wanted[1]:
+        weights[first] = weights[first].mean(1, keepdim=True).expand(wanted) * (weights[first].shape[1] / wanted[1])
+    try:
+        detector.network.load_state_dict(weights)
+    except RuntimeError as error:
+        raise ConfigError(f"start: its network is another one: {str(error).splitlines()[1].strip()}") from error
 
 
 def calibrate_detector(experiment: DetectorExperiment, folder: Path, max_fpr: float, report: Callable[[str], None] = print) -> Detector:
