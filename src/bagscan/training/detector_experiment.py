@@ -20,6 +20,7 @@ from bagscan.detector.network import NetworkConfig
 from bagscan.runtime.load import load_model
 from bagscan.simulate.anomalies import KINDS
 from bagscan.simulate.devices import NAMES
+from bagscan.training.compute import compute
 from bagscan.training.detector import DetectorTask, DetectorTaskConfig
 from bagscan.training.experiment import LoopExperiment, Report, Scores
 from bagscan.training.resolved import save_resolved
@@ -71,8 +72,10 @@ def packed_scenes(sets: tuple[str, ...], workers: int, report: Callable[[str], N
         ConfigError: sets that were packed with other categories. DataError: no simulated set there.
     """
     roots = [Path(name) for name in sets]
-    for root in roots:
+    where = compute()
+    for root in roots if where.writes else ():
         pack(root, KINDS, packed_categories(roots[0]) if root != roots[0] else None, workers, report)
+    where.told_by_first(True)  # of several processes that train together the others wait for the first
     categories = packed_categories(roots[0])
     for root in roots[1:]:
         if packed_categories(root) != categories:
