@@ -30,6 +30,7 @@ from bagscan.examining import examine_one
 from bagscan.model_config import LEAST_TRANSMISSION, ModelConfig
 from bagscan.model_folder import FORMAT, calibration_of, operating_point_of, read_description, verified_id, write_files
 from bagscan.registry import part
+from bagscan.weights import in_half
 
 CONTRACTS: dict[str, Any] = {"regions": Regioner, "encoders": Encoder, "scorers": Scorer}
 
@@ -216,7 +217,7 @@ class Model(nn.Module):
     def save(self, folder: str | Path) -> str:
         """Write the model folder; returns its id. Exported graphs stay where weights and settings are those that they were made of."""
         folder = Path(folder)
-        stored = {k: v.half() if self.half_weights and v.is_floating_point() else v for k, v in self.state_dict().items()}
+        stored = in_half(self.state_dict()) if self.half_weights else self.state_dict()
         description = {
             "format": FORMAT,
             "code_version": __version__,

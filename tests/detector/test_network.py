@@ -9,6 +9,7 @@ from torch import nn
 
 from bagscan.backbones import create_backbone
 from bagscan.detector.depthwise import quicken
+from bagscan.detector.model import Detector
 from bagscan.detector.network import DetectorNetwork, NetworkConfig
 
 
@@ -79,3 +80,17 @@ def test_the_fold_loses_no_pixel(network):
             lit = still.clone()
             lit[0, 0, y, x] = 50
             assert not np.allclose(network(lit).fine, base)
+
+
+def test_a_stored_detector_sees_what_the_trained_one_saw_however_large_its_variances(tmp_path):
+    torch.manual_seed(0)
+    detector = Detector.new(NetworkConfig("test_efficientnet", pretrained=False, width=16), ("kind", "phone", "chip"), 1, 1)
+    detector.network.mix[0][1].running_var.fill_(2.5e5)  # more than 16 bits hold
+    detector.network.eval()
+    features = torch.rand(1, 4, 128, 128)
+    with torch.no_grad():
+        before = detector.network(features)
+        detector.save(tmp_path / "model")
+        after = Detector.load(tmp_path / "model").network(features)
+    assert torch.allclose(before.anomaly, after.anomaly, atol=0.02)
+    assert torch.allclose(before.fine, after.fine, atol=0.02)

@@ -20,6 +20,7 @@ from bagscan.detector.exported import KIND
 from bagscan.detector.features import IMAGES
 from bagscan.detector.network import DetectorNetwork, NetworkConfig
 from bagscan.model_folder import FORMAT, operating_point_of, read_description, verified_id, write_files
+from bagscan.weights import in_half
 
 
 @dataclass
@@ -47,7 +48,7 @@ class Detector:
 
     def save(self, folder: Path) -> str:
         """Write the model folder, weights in 16 bits; returns its id. Exported graphs stay where the weights do."""
-        weights = {k: (v.half() if v.is_floating_point() else v).contiguous() for k, v in self.network.state_dict().items()}
+        weights = in_half(self.network.state_dict())
         network = dataclasses.asdict(self.network.config) | {"pretrained": False}
         description = {
             "format": FORMAT,

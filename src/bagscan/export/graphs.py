@@ -11,6 +11,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnx
 import torch
 from onnx import TensorProto, helper, numpy_helper
@@ -178,7 +179,8 @@ def _halve(graph: onnx.ModelProto) -> None:
         if initializer.data_type != TensorProto.FLOAT:
             continue
         values = numpy_helper.to_array(initializer)
-        half = values.astype("float16")
+        with np.errstate(over="ignore"):  # what is too large for 16 bits stays in 32
+            half = values.astype("float16")
         if values.size < 64 or not (half.astype("float32") == values).all():
             continue
         name = initializer.name
