@@ -129,8 +129,8 @@ def test_regions_that_a_network_cuts_while_drawing_are_not_cut_apart(tiny_config
     from bagscan.training.experiment import read_experiment
     from bagscan.training.joint import JointTask
 
-    for regioner, apart in (("{name: grid, n_superpixels: 9}", True), ("{name: mask_rcnn, backbone: test_resnet, pretrained: false, trainable: false}", False)):
+    for regioner, apart in (("{name: grid, n_superpixels: 9}", True), ("{name: mask_rcnn, backbone: test_resnet, pretrained: false}", False)):
         experiment = read_experiment(tiny_config, ["training.mode=two_stage", f"model.regioner={regioner}"])
         model = Model(experiment.model)
-        sample = SimpleNamespace(region=None, annotations=(), record=SimpleNamespace(scanner=""))
+        sample = SimpleNamespace(region=None, annotations=(), record=SimpleNamespace(origin=""))
         assert JointTask(model, [sample], [sample], experiment.training).draws_apart is apart, regioner
