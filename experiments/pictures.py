@@ -15,8 +15,9 @@ import numpy as np
 from PIL import Image, ImageDraw
 from scipy.ndimage import binary_dilation, binary_erosion
 
-from bagscan.detector.deciding import CELL_PX, region_scores
+from bagscan.detector.deciding import region_scores
 from bagscan.detector.exported import FLAGGED, UsableDetector
+from bagscan.detector.features import CELL_PX
 from bagscan.formats import read_scan
 from bagscan.formats.coco import decode_mask
 from bagscan.reporting.html import displayable

@@ -139,7 +139,7 @@ def test_a_broken_regioner_is_told_what_is_wrong(broken, told):
 
 
 def test_a_part_of_another_kind_is_refused(monkeypatch):
-    monkeypatch.setattr("bagscan.model.part", lambda kind, name: part("scorers", "softmax") if kind == "regions" else part(kind, name))
+    monkeypatch.setattr("bagscan.building.part", lambda kind, name: part("scorers", "softmax") if kind == "regions" else part(kind, name))
     with pytest.raises(ConfigError, match="no Regioner"):
         Model(ModelConfig(regioner={"name": "softmax"}))
 

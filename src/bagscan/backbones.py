@@ -102,37 +102,35 @@ def create_backbone(name: str, channels: int, pretrained: bool = False, weights:
     if name not in SQUEEZENETS and not timm.is_model(name):
         known = [*timm.list_models(), *SQUEEZENETS]
         raise ConfigError(f"unknown backbone {name!r}{nearest(name, known)} (squeezenet1_1, or any name of timm.list_models())")
+    if name in SQUEEZENETS and deepest_stride:
+        raise ConfigError("deepest_stride is for backbones of timm; leave it at 0")
     if name in SQUEEZENETS:
         net: nn.Module = SqueezeNetPyramid(name, channels)
         if pretrained:
             _fetch_squeezenet(net, name, channels)
     else:
         packaged = pretrained and name in PACKAGED
-        kept = _shallow_stages(name, deepest_stride)
+        settings: dict[str, Any] = {"features_only": True, "pretrained": pretrained and not packaged, "in_chans": channels}
         try:
-            net = timm.create_model(name, features_only=True, pretrained=pretrained and not packaged, in_chans=channels, **kept)
+            net = timm.create_model(name, **settings)
+            if deepest_stride and not _is_in_blocks(net):  # Shallow cuts those that are; timm cuts others as it builds them
+                reductions: Any = net.feature_info
+                net = timm.create_model(name, **settings, out_indices=tuple(k for k, r in enumerate(reductions.reduction()) if r <= deepest_stride))
         except (RuntimeError, OSError, ValueError) as error:
             raise ModelError(_unavailable(name, error)) from error
         if packaged:
             _load_packaged(net, name)
     if weights:
         _load_local(net, Path(weights))
-    if deepest_stride and name in SQUEEZENETS:
-        raise ConfigError("deepest_stride is for backbones of timm; leave it at 0")
-    if deepest_stride and isinstance(getattr(net, "blocks", None), nn.Sequential):
+    if deepest_stride and _is_in_blocks(net):
         net = Shallow(net, deepest_stride)
     widths, strides = _measure(net, channels)
     return net, widths, strides
 
 
-def _shallow_stages(name: str, deepest_stride: int) -> dict[str, Any]:
-    """What timm builds of a network where not all; those that it builds whole are cut by :class:`Shallow`."""
-    if not deepest_stride:
-        return {}
-    import timm
-
-    stages: Any = timm.create_model(name, features_only=True).feature_info
-    return {"out_indices": tuple(k for k, reduction in enumerate(stages.reduction()) if reduction <= deepest_stride)}
+def _is_in_blocks(net: nn.Module) -> bool:
+    """Whether a network of timm is of its EfficientNet family."""
+    return isinstance(getattr(net, "blocks", None), nn.Sequential)
 
 
 def _measure(net: nn.Module, channels: int) -> tuple[list[int], list[int]]:
@@ -182,9 +180,14 @@ def _load_packaged(net: nn.Module, name: str) -> None:
 def _copy_in_order(own: Iterable[Tensor], published: Iterable[Tensor]) -> None:
     """Copy tensors of the same order; a first layer of other channels takes the mean over colours."""
     for target, value in zip(own, published, strict=True):
-        if target.shape != value.shape:
-            value = value.mean(1, keepdim=True).expand(target.shape) * (value.shape[1] / target.shape[1])
-        target.copy_(value)
+        target.copy_(for_channels(value, target.shape))
+
+
+def for_channels(kernels: Tensor, shape: torch.Size) -> Tensor:
+    """Kernels of a first layer for other channels: the mean over the channels, so that a grey picture gives what it gave."""
+    if kernels.shape == shape:
+        return kernels
+    return kernels.mean(1, keepdim=True).expand(shape) * (kernels.shape[1] / shape[1])
 
 
 def _load_local(net: nn.Module, path: Path) -> None:

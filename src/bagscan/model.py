@@ -20,33 +20,23 @@ from safetensors.torch import save as tensor_bytes
 from torch import Tensor, nn
 
 from bagscan import __version__
-from bagscan.config import fill, with_given
+from bagscan.building import build_part
+from bagscan.config import fill
 from bagscan.contracts import Encoder, MapEncoder, Regioner, Scorer
 from bagscan.core import OperatingPoint, Regions, View
 from bagscan.core.calibrated import UNCALIBRATED, platt
-from bagscan.core.errors import ConfigError, ModelError
+from bagscan.core.errors import ModelError
 from bagscan.encoders.region_means import region_means
 from bagscan.examining import examine_one
 from bagscan.model_config import LEAST_TRANSMISSION, ModelConfig
 from bagscan.model_folder import FORMAT, calibration_of, operating_point_of, read_description, verified_id, write_files
-from bagscan.registry import part
 from bagscan.weights import in_half
 
-CONTRACTS: dict[str, Any] = {"regions": Regioner, "encoders": Encoder, "scorers": Scorer}
 
-
-def _build(kind: str, settings: dict[str, Any], where: str, **forced: Any) -> tuple[Any, dict[str, Any]]:
-    """One part from its settings; ``forced`` fills those that follow from the other parts."""
-    settings = dict(settings)
-    name = settings.pop("name", None)
-    if not isinstance(name, str):
-        raise ConfigError(f"{where}: needs a name")
-    module = part(kind, name)
-    config = fill(module.Config, with_given(settings, forced, module.Config, where), where)
-    built = module.build(config)
-    if not isinstance(built, CONTRACTS[kind]):
-        raise ConfigError(f"{where}: {name!r} is no {CONTRACTS[kind].__name__} (see bagscan.contracts)")
-    return built, {"name": name, **dataclasses.asdict(built.config)}
+def _build(kind: str, settings: dict[str, Any], where: str, **given: Any) -> tuple[Any, dict[str, Any]]:
+    """One part, and its settings with every default filled in."""
+    built = build_part(kind, settings, where, **given)
+    return built, {"name": settings["name"], **dataclasses.asdict(built.config)}
 
 
 class Model(nn.Module):
@@ -184,9 +174,8 @@ class Model(nn.Module):
         else:
             labels, images = torch.from_numpy(regions.labels.astype(np.int64))[None], image
             chosen = torch.stack([torch.zeros(regions.n, dtype=torch.long), torch.arange(regions.n)], 1)
-        described = self.encoder(images, labels.to(self.device), chosen.to(self.device))
-        found: Tensor = described.float()
-        return found
+        described: Tensor = self.encoder(images, labels.to(self.device), chosen.to(self.device))
+        return described.float()
 
     @property
     def of_maps(self) -> MapEncoder:

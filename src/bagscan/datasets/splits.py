@@ -75,7 +75,8 @@ def _joined(group: np.ndarray, together: Sequence[str]) -> np.ndarray:
     name = np.unique(np.array(together), return_inverse=True)[1]
     n = int(group.max()) + 1
     pairs = coo_matrix((np.ones(len(group), bool), (group, n + name)), shape=(n + len(group),) * 2)
-    return np.asarray(np.asarray(connected_components(pairs, directed=False)[1])[group])
+    joined: np.ndarray = connected_components(pairs, directed=False)[1]
+    return np.asarray(joined[group])
 
 
 _BITS = np.array([bin(i).count("1") for i in range(256)], np.uint8)

@@ -17,11 +17,11 @@ from scipy.ndimage import binary_dilation
 from bagscan.core import Regions, View
 from bagscan.core.errors import ModelError
 from bagscan.detector.devices import FoundDevice, find_devices, match_views
-from bagscan.detector.features import features_of
+from bagscan.detector.features import CELL_PX, features_of
 from bagscan.encoders.region_means import region_means
 from bagscan.regions import superpixels
 
-MULTIPLE_PX, CELL_PX = 64, 8
+MULTIPLE_PX = 64  # of the network's input
 GROWN_CELLS = 2  # by which a device's regions may lie outside of it, taped to it
 ON_DEVICE = 0.5  # share of a region
 REGION_SIDE_PX = 16.0

@@ -14,6 +14,7 @@ LEAST_HIGH = 0.02  # log attenuation of the high channel below which the ratio m
 RATIO_OF_NOTHING, LEAST_RATIO, MOST_RATIO = 1.3, 0.8, 3.0
 LOW_SCALE, HIGH_SCALE, RATIO_SCALE, Z_SCALE = 0.6, 0.8, 2.0, 1 / 15
 N_FEATURES = 4  # of raw scans
+CELL_PX = 8  # pixels of a view to a cell of the maps
 COLOUR_SCALE = 1.5
 # What detectors are made for: quantity, channels and number of features.
 IMAGES = {"raw": ("dual_energy", CHANNEL_NAMES, N_FEATURES), "colour": ("pseudo_colour", RGB, 3)}

@@ -13,10 +13,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bagscan.backbones import create_backbone
-from bagscan.detector.features import N_FEATURES
+from bagscan.detector.features import CELL_PX, N_FEATURES
 
 TOP_PLACES = 4
-CELL_PX = 8  # pixels of the view to a cell of the maps
 NEAR_CELLS = 7  # a device's verdict looks this wide around each of its cells, so that what is taped to it counts
 FIRST_BIAS = -3.0  # of maps of what is rare
 

@@ -9,9 +9,8 @@ import numpy as np
 from numba import njit
 
 from bagscan.datasets.packed import LABEL_STRIDE, NONE, PackedView
-from bagscan.detector.features import HIGH_SCALE, LEAST_TRANSMISSION, LOW_SCALE, N_FEATURES, RATIO_OF_NOTHING, RATIO_SCALE, Z_SCALE, ratio_of
+from bagscan.detector.features import CELL_PX, HIGH_SCALE, LEAST_TRANSMISSION, LOW_SCALE, N_FEATURES, RATIO_OF_NOTHING, RATIO_SCALE, Z_SCALE, ratio_of
 
-CELL = 8  # pixels of a view to one of the network's output
 N_BITS = 128
 AIR_COUNTS, Z_PER_COUNT = 60000.0, 1e-3
 GAIN = 0.03
@@ -99,7 +98,7 @@ def _cut_pixels(pixels, patch, top, left, matrix, gain_low, gain_high, log_table
 def _count_labels(labels, sets, matrix, counts):  # type: ignore[no-untyped-def]
     height, width = labels.shape
     cells, most = counts.shape[1], sets.shape[1]
-    step = CELL // 4
+    step = CELL_PX // 4
     for i in range(cells * 4):
         for j in range(cells * 4):
             r, s = i * step + 0.5 * (step - 1), j * step + 0.5 * (step - 1)
@@ -120,7 +119,7 @@ def whole_view(view: PackedView, anomalous: bool, multiple_px: int = 64) -> tupl
     """A whole view as it is: (4, H, W) features and (128, H / 8, W / 8) counts, filled up with air to a multiple of ``multiple_px``."""
     height, width = (-(-n // multiple_px) * multiple_px for n in view.pixels.shape[1:])
     side = max(height, width)
-    out, counts = np.zeros((N_FEATURES, side, side), np.float32), np.zeros((N_BITS, side // CELL, side // CELL), np.uint8)
+    out, counts = np.zeros((N_FEATURES, side, side), np.float32), np.zeros((N_BITS, side // CELL_PX, side // CELL_PX), np.uint8)
     straight = Pose(np.array([[1.0, 0, 0], [0, 1.0, 0]]), (1.0, 1.0))
     cut(view, anomalous, straight, side, out, counts)
-    return out[:, :height, :width], counts[:, : height // CELL, : width // CELL]
+    return out[:, :height, :width], counts[:, : height // CELL_PX, : width // CELL_PX]

@@ -110,15 +110,14 @@ def soft_slic(features: Tensor, grid: Grid, iterations: int) -> Tensor:
     inside = to_cells(F.pad(torch.ones_like(features[:1, :1]), grid.padding), grid)
     outside_grid = (candidate_index(grid, features) < 0)[None, ..., None]
     centres = (cells * inside).sum(-1) / inside.sum(-1).clamp(min=1)
-    q = cells
+    q: Tensor = cells
     for _ in range(iterations):
         near = gather_neighbours(centres)
         # |F - S|^2 without |F|^2, which is the same for all 9 candidates and cancels in the softmax.
         affinity = 2 * near @ cells - near.square().sum(-1, keepdim=True)
         q = affinity.masked_fill(outside_grid, -torch.inf).softmax(-2) * inside
         centres = pool(q, cells)
-    shares: Tensor = q
-    return shares
+    return q
 
 
 class SSN(SoftRegioner):

@@ -7,12 +7,11 @@ from typing import Any
 
 import torch
 
-from bagscan.config import fill, with_given
+from bagscan.building import build_part
 from bagscan.contracts import Finder, Regioner
 from bagscan.core import Regions, View
 from bagscan.core.errors import ConfigError
 from bagscan.regions.superpixels import on_items
-from bagscan.registry import part
 
 CARD = {
     "paper": "Bhowmik & Breckon, Fig. 1",
@@ -43,11 +42,11 @@ class SubComponents(Regioner):
 
     def __init__(self, config: Config) -> None:
         super().__init__()
-        items = _regioner(config.items, config.channels, "regioner.items")
+        items = build_part("regions", config.items, "regioner.items", channels=config.channels)
         if not isinstance(items, Finder):
             raise ConfigError(f"regioner.items: {config.items['name']!r} finds no items: use mask_rcnn or faster_rcnn")
         self.items = items
-        self.parts = _regioner(config.parts, config.channels, "regioner.parts")
+        self.parts: Regioner = build_part("regions", config.parts, "regioner.parts", channels=config.channels)
         self.items.requires_grad_(False)
         self.config = replace(config, items=_resolved(config.items, self.items), parts=_resolved(config.parts, self.parts))
 
@@ -70,13 +69,6 @@ class SubComponents(Regioner):
 def _resolved(settings: dict[str, Any], built: Regioner) -> dict[str, Any]:
     """Settings with every default filled in, as a model folder keeps them."""
     return {"name": settings["name"], **asdict(built.config)}
-
-
-def _regioner(settings: dict[str, Any], channels: int, where: str) -> Regioner:
-    module = part("regions", settings["name"])
-    own = {k: v for k, v in settings.items() if k != "name"}
-    built: Regioner = module.build(fill(module.Config, with_given(own, {"channels": channels}, module.Config, where), where))
-    return built
 
 
 def build(config: Config) -> SubComponents:

@@ -15,10 +15,8 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from bagscan.config import fill, with_given
-from bagscan.contracts import FittedScorer, Report, Scorer
+from bagscan.contracts import FittedScorer, Report
 from bagscan.core.files import whole
-from bagscan.registry import part
 
 LEAST_ROWS = 6
 ALARM_AT = 3.0
@@ -126,21 +124,6 @@ def keep_phases(scorer: torch.nn.Module, folder: Path) -> None:
     for module in scorer.modules():
         if isinstance(module, Fitted):
             module.keep_in = folder
-
-
-def built(settings: Mapping[str, Any], dim: int, where: str) -> Scorer:
-    """A scorer inside another.
-
-    Args:
-        settings: ``name`` and its own. where: the setting's place, for errors.
-
-    Raises:
-        ConfigError: no such scorer or setting.
-    """
-    module = part("scorers", str(settings.get("name")))
-    own = {k: v for k, v in settings.items() if k != "name"}
-    scorer: Scorer = module.build(fill(module.Config, with_given(own, {"dim": dim}, module.Config, where), where))
-    return scorer
 
 
 def middle_and_spread(values: Tensor) -> tuple[Tensor, Tensor]:

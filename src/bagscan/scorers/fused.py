@@ -8,9 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from bagscan.building import build_part
 from bagscan.contracts import OddsScorer, Report
 from bagscan.core.errors import ConfigError
-from bagscan.scorers.fitted import Fitted, built, held_out, middle_and_spread
+from bagscan.scorers.fitted import Fitted, held_out, middle_and_spread
 
 CARD = {
     "paper": "ours",
@@ -52,7 +53,7 @@ class Fused(Fitted):
 
     def __init__(self, config: Config) -> None:
         super().__init__()
-        known, unseen = built(config.known, config.dim, "scorer.known"), built(config.unseen, config.dim, "scorer.unseen")
+        known, unseen = build_part("scorers", config.known, "scorer.known", dim=config.dim), build_part("scorers", config.unseen, "scorer.unseen", dim=config.dim)
         if not isinstance(known, OddsScorer) or isinstance(known, Fitted) or not isinstance(unseen, Fitted):
             raise ConfigError("scorer.known must be one that is trained (softmax), scorer.unseen one that is fitted (memory, gaussian, bigan, svm, isolation)")
         self.known, self.unseen, self.config = known, unseen, config

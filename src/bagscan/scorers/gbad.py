@@ -12,9 +12,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from bagscan.building import build_part
 from bagscan.contracts import ClassScorer, FittedScorer, Report
 from bagscan.core.errors import ConfigError
-from bagscan.scorers.fitted import Fitted, built
+from bagscan.scorers.fitted import Fitted
 
 CARD = {
     "paper": "Dumagpi, Jung & Jeong 2020",
@@ -50,7 +51,10 @@ class GBAD(Fitted, ClassScorer):
 
     def __init__(self, config: Config) -> None:
         super().__init__()
-        known, gate = built({"name": "multi_label", "classes": config.classes}, config.dim, "scorer"), built(config.gate, config.dim, "scorer.gate")
+        known, gate = (
+            build_part("scorers", {"name": "multi_label", "classes": config.classes}, "scorer", dim=config.dim),
+            build_part("scorers", config.gate, "scorer.gate", dim=config.dim),
+        )
         assert isinstance(known, ClassScorer)
         if not isinstance(gate, FittedScorer):
             raise ConfigError(f"scorer.gate: {config.gate.get('name')!r} is not fitted to benign regions")

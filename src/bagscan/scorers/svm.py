@@ -18,9 +18,10 @@ from sklearn.model_selection import cross_val_predict
 from sklearn.svm import SVC, LinearSVC
 from torch import Tensor
 
+from bagscan.building import build_part
 from bagscan.contracts import OddsScorer, Report
 from bagscan.core.errors import ConfigError
-from bagscan.scorers.fitted import Fitted, built, drawn, fitted_once, held_out, scale_of
+from bagscan.scorers.fitted import Fitted, drawn, fitted_once, held_out, scale_of
 
 CARD = {
     "paper": "Dumagpi, Jung & Jeong 2020, phase III",
@@ -63,7 +64,7 @@ class SVM(Fitted, OddsScorer):
 
     def __init__(self, config: Config) -> None:
         super().__init__()
-        inner = built(config.errors, config.dim, "scorer.errors")
+        inner = build_part("scorers", config.errors, "scorer.errors", dim=config.dim)
         if not isinstance(inner, Fitted):
             raise ConfigError(f"scorer.errors: {config.errors.get('name')!r} is not fitted to benign regions, and has no errors")
         self.inner, columns = inner, inner.n_errors

@@ -12,9 +12,9 @@ from torch import Tensor, nn
 
 from bagscan.datasets.packed import FIRST_DEVICE, IGNORED, LABEL_STRIDE, MOST_DEVICES, PackedScene
 from bagscan.detector.depthwise import quicken
-from bagscan.detector.features import N_FEATURES, recoloured
+from bagscan.detector.features import CELL_PX, N_FEATURES, recoloured
 from bagscan.detector.network import DetectorNetwork, Maps
-from bagscan.detector.sampling import CELL, N_BITS, cut, draw_pose, whole_view
+from bagscan.detector.sampling import N_BITS, cut, draw_pose, whole_view
 from bagscan.evaluation.metrics import auroc
 from bagscan.training.compute import compute, in_16_bits
 from bagscan.training.samples import spread
@@ -118,7 +118,7 @@ class DetectorTask:
         config = self.config
         side, n = config.crop_px, config.batch
         features = np.empty((n, N_FEATURES, side, side), np.float32)
-        counts = np.empty((n, N_BITS, side // CELL, side // CELL), np.uint8)
+        counts = np.empty((n, N_BITS, side // CELL_PX, side // CELL_PX), np.uint8)
         device = np.full(n, -1)
         pairs, alone = round(n * config.twins / 2), round(n * config.alone)
         for k in range(pairs + alone):

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from bagscan.backbones import for_channels
 from bagscan.core.errors import ConfigError
 from bagscan.datasets.packed import PackedScene, pack, packed_categories, read_packed
 from bagscan.detector.calibration import calibrated
@@ -34,7 +35,7 @@ class DetectorExperiment(LoopExperiment):
         sets: folders of simulated sets; the first names the categories. Their scenes' own parts are kept.
         images: ``raw`` (low, high, effective Z) or ``colour``. network, training, loop: see :class:`NetworkConfig`, :class:`DetectorTaskConfig` and :class:`LoopConfig`.
         start: a trained detector's folder whose weights training begins with; of other images, all but the first layer's.
-    threads: of torch; 0 for this process's share of the cores. pack_workers: processes that pack sets.
+        threads: of torch; 0 for this process's share of the cores. pack_workers: processes that pack sets.
     """
 
     kind = "detector"
@@ -96,9 +97,8 @@ def begin_with(detector: Detector, trained: Detector) -> None:
     """
     weights = trained.network.state_dict()
     first = next(name for name, value in weights.items() if value.ndim == 4)
-    wanted = detector.network.state_dict()[first].shape
-    if weights[first].shape[1] != wanted[1]:
-        weights[first] = weights[first].mean(1, keepdim=True).expand(wanted) * (weights[first].shape[1] / wanted[1])
+    if trained.images != detector.images:
+        weights[first] = for_channels(weights[first], detector.network.state_dict()[first].shape)
     try:
         detector.network.load_state_dict(weights)
     except RuntimeError as error:

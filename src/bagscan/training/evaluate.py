@@ -273,7 +273,7 @@ def summary(record: dict[str, Any]) -> str:
     for name, row in results["within_bag"].items():
         m, d = row["model"], row["darkness"]
         lines.append(
-            f"{name:28s}  {_told(m['auroc'])} ({_told(d['auroc'])})     {_told(m['average_precision'])} ({_told(d['average_precision'])})    "
-            f"{_told(m['hit_at_1'])} ({_told(d['hit_at_1'])})      {_told(m['hit_at_5'])}   {m['objects']:.0f}"
+            f"{name:28s}  {_told(m['auroc']):5s} ({_told(d['auroc']):5s})     {_told(m['average_precision']):5s} ({_told(d['average_precision']):5s})    "
+            f"{_told(m['hit_at_1']):5s} ({_told(d['hit_at_1']):5s})      {_told(m['hit_at_5']):5s}   {m['objects']:.0f}"
         )
     return "\n".join(lines)
