@@ -6,6 +6,8 @@ the weights' gradient of 5 × 5 ones: on a processor with AMX they took 77 % of 
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from typing import Any
 
 import numba
@@ -88,26 +90,38 @@ def _of_weight(given: Tensor, x: Tensor, weight: Tensor, stride: int, padding: t
     k = weight.shape[-1]
     parts = torch.get_num_threads()
     sums = np.zeros((parts, k, k, len(weight)), np.float32)
-    _sum_taps(last[0], last[1], stride, padding[0], padding[1], sums)
+
+    def add(part: int) -> None:
+        _sum_taps(last[0][part::parts], last[1][part::parts], stride, padding[0], padding[1], sums[part])
+
+    if parts == 1:
+        add(0)
+    else:
+        list(_threads(parts).map(add, range(parts)))
     return torch.from_numpy(sums.sum(0)).permute(2, 0, 1)[:, None].to(weight.dtype)
 
 
-@numba.njit(cache=True, parallel=True, fastmath=True)
+@cache
+def _threads(n: int) -> ThreadPoolExecutor:
+    """Threads of our own: numba's parallel loops would run on the TBB that OpenVINO brings along once it is loaded, and crash now and then."""
+    return ThreadPoolExecutor(n, "gradient")
+
+
+@numba.njit(cache=True, nogil=True, fastmath=True)
 def _sum_taps(x, given, stride, pad_y, pad_x, sums):  # type: ignore[no-untyped-def]
-    parts, k = sums.shape[0], sums.shape[1]
+    k = sums.shape[0]
     n, height, width, channels = x.shape
     rows, columns = given.shape[1], given.shape[2]
-    for part in numba.prange(parts):
-        for image in range(part, n, parts):
-            for r in range(rows):
-                for a in range(k):
-                    y = r * stride + a - pad_y
-                    if y < 0 or y >= height:
-                        continue
-                    for c in range(columns):
-                        for b in range(k):
-                            z = c * stride + b - pad_x
-                            if z < 0 or z >= width:
-                                continue
-                            for d in range(channels):
-                                sums[part, a, b, d] += x[image, y, z, d] * given[image, r, c, d]
+    for image in range(n):
+        for r in range(rows):
+            for a in range(k):
+                y = r * stride + a - pad_y
+                if y < 0 or y >= height:
+                    continue
+                for c in range(columns):
+                    for b in range(k):
+                        z = c * stride + b - pad_x
+                        if z < 0 or z >= width:
+                            continue
+                        for d in range(channels):
+                            sums[a, b, d] += x[image, y, z, d] * given[image, r, c, d]

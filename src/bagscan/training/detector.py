@@ -28,6 +28,8 @@ NOISE = np.random.default_rng(0).standard_normal(1 << 21, np.float32)
 class DetectorTaskConfig:
     """Attributes:
     crop_px: side of a crop in pixels of the view, a multiple of 64. batch: crops a step.
+    large_px, large: side of larger crops, which hold whole devices, and share of the steps that show these: as
+        many as make up the area of a batch.
     twins: share of a batch that is pairs of twins. alone: of anomalous crops without their twin; the rest is
         benign, ``clutter`` of it away from devices. scale: log of the largest change of size.
     noise: largest standard deviation added to the features.
@@ -38,6 +40,8 @@ class DetectorTaskConfig:
 
     crop_px: int = 192
     batch: int = 48
+    large_px: int = 320
+    large: float = 0.0
     twins: float = 0.5
     alone: float = 0.25
     clutter: float = 0.2
@@ -117,6 +121,8 @@ class DetectorTask:
         """Crops in the order twins, anomalous alone, benign."""
         config = self.config
         side, n = config.crop_px, config.batch
+        if rng.random() < config.large:
+            side, n = config.large_px, max(round(n * (side / config.large_px) ** 2), 2)
         features = np.empty((n, N_FEATURES, side, side), np.float32)
         counts = np.empty((n, N_BITS, side // CELL_PX, side // CELL_PX), np.uint8)
         device = np.full(n, -1)
