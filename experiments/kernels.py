@@ -104,7 +104,7 @@ def pooled_against_crop(repeats: int) -> dict[str, float]:
     regions = grid.build(grid.Config(n_superpixels=115)).regions(view)
     image = torch.from_numpy(np.array(view.pixels))[None]
     models = {name: Model(ModelConfig(encoder={"name": name, "backbone": "resnet50"})).eval() for name in ("pooled", "crop")}
-    seconds = interleaved(repeats, **{name: lambda m=m: m.score_regions(image, regions) for name, m in models.items()})
+    seconds = interleaved(repeats, **{name: lambda m=m: m.score_image(image, regions) for name, m in models.items()})
     return {"segments": regions.n, **{f"{k}_s": v for k, v in seconds.items()}, "crop_over_pooled": seconds["crop"] / seconds["pooled"]}
 
 

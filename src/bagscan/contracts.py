@@ -48,6 +48,11 @@ class Regioner(nn.Module, ABC):
         return None
 
     @property
+    def graphs(self) -> tuple[str, ...] | None:
+        """Names of the graphs that an exported model cuts with, beside the kernel that all runtimes share; None where it is not exported."""
+        return None
+
+    @property
     def is_soft(self) -> bool:
         """Whether gradients pass through it, so that joint training can train it."""
         return isinstance(self.cutter, SoftRegioner)
@@ -100,6 +105,11 @@ class Encoder(nn.Module, ABC):
     dim: int
     draws: bool = False
 
+    @property
+    def is_exported(self) -> bool:
+        """Whether a :class:`MapEncoder`'s ``maps`` and ``in_context`` can be traced into graphs."""
+        return False
+
     @abstractmethod
     def forward(self, image: Tensor, regions: SoftOrHard, chosen: Tensor) -> Tensor:
         """(B, C, H, W) normalised images to (M, dim) float32 descriptions.
@@ -126,9 +136,14 @@ class MapEncoder(Encoder):
 
 
 class Scorer(nn.Module, ABC):
-    """Judges descriptions."""
+    """Judges descriptions.
+
+    Attributes:
+        is_exported: whether :meth:`score` can be traced into a graph.
+    """
 
     config: Any
+    is_exported: bool = False
 
     @abstractmethod
     def score(self, embeddings: Tensor) -> Tensor:

@@ -1,13 +1,48 @@
-"""Views judged one by one, at their own size: what models that are made of three parts have in common. No torch."""
+"""What a model in use gives, whatever runs it, and views judged one by one at their own size. No torch."""
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from typing import Any, Protocol
 
 import numpy as np
 
-from bagscan.core import Regions, View
+from bagscan.core import OperatingPoint, Regions, View
 from bagscan.model_config import ModelConfig
+
+
+class UsableModel(Protocol):
+    """A model that screens: of three parts, in torch or exported, or a detector.
+
+    Attributes:
+        id: hash of all that runs. kind: of its regions, as in :class:`bagscan.core.Regions`. runtime: what computes.
+        about: what its training told of it.
+    """
+
+    id: str
+    config: ModelConfig
+    operating_point: OperatingPoint | None
+    about: dict[str, Any]
+
+    @property
+    def kind(self) -> str: ...
+
+    @property
+    def runtime(self) -> str: ...
+
+    def judging(self) -> AbstractContextManager[None]:
+        """What surrounds its use."""
+
+    def examine(self, views: Sequence[View]) -> list[tuple[np.ndarray, np.ndarray]]:
+        """(H, W) int32 regions, -1 for none, and (n,) scores in [0, 1] of every view of one bag, at its own size.
+
+        Raises:
+            ModelError: a view has other channels. RuntimeError, MemoryError: of the runtime.
+        """
+
+    def everywhere(self) -> UsableModel:
+        """The model, judging the whole view where it would look on items alone."""
 
 
 class OfOneView(Protocol):

@@ -144,7 +144,7 @@ class Model(nn.Module):
         """Regions of a view already at working size, and their scores (n,)."""
         regions = self.regions(view, n_superpixels)
         image = self.normalise(torch.from_numpy(np.array(view.pixels))[None])
-        return regions, self.score_regions(image, regions)
+        return regions, self.score_image(image, regions)
 
     def examine(self, views: Sequence[View]) -> list[tuple[np.ndarray, np.ndarray]]:
         """(H, W) int32 regions and (n,) scores of every view of one bag, at its own size."""
@@ -157,7 +157,7 @@ class Model(nn.Module):
         return found
 
     @torch.no_grad()
-    def score_regions(self, image: Tensor, regions: Regions) -> np.ndarray:
+    def score_image(self, image: Tensor, regions: Regions) -> np.ndarray:
         """(n,) calibrated scores of given regions of one normalised image (1, C, H, W)."""
         return self.score(self.describe(image, regions))
 

@@ -5,18 +5,15 @@ from __future__ import annotations
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from skimage.measure import find_contours
 
 from bagscan.core import Decision, Finding, Report, Scan, View
 from bagscan.core.errors import BagscanError, ModelError
+from bagscan.examining import UsableModel
 from bagscan.plausibility import unfit
 from bagscan.runtime.load import load_model, runtime_of
-
-if TYPE_CHECKING:
-    from bagscan.runtime.load import Usable
 
 ERRORS = (BagscanError, ValueError, RuntimeError, MemoryError)  # of a scan's own faults and of what they do to a runtime
 
@@ -31,7 +28,7 @@ class Screener:
         ModelError: the model has no operating point yet.
     """
 
-    def __init__(self, model: Usable, threshold: float | None = None) -> None:
+    def __init__(self, model: UsableModel, threshold: float | None = None) -> None:
         if model.operating_point is None:
             raise ModelError("the model has no operating point: choose one with bagscan calibrate CONFIG --model FOLDER --max-fpr 0.05")
         self.model = model

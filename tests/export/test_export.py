@@ -8,15 +8,14 @@ import pytest
 from onnx import numpy_helper
 from typer.testing import CliRunner
 
+from bagscan.building import build_part
 from bagscan.cli import app
-from bagscan.config import fill
 from bagscan.core.errors import ModelError
+from bagscan.export import graphs
 from bagscan.export.graphs import export_onnx
 from bagscan.export.parity import PIXELS, SIZES, TOLERANCE, cut_differently, verify
 from bagscan.model import Model
-from bagscan.model_config import ModelConfig
 from bagscan.model_folder import shipped_models, write_files
-from bagscan.runtime.exported import graphs_of
 from tests.runtime.test_runtime import SSN, tiny_model
 
 DETECTOR = {"backbone": "test_resnet", "dim": 16, "stride": 1, "min_score": 0.0, "widen_px": 2}
@@ -65,10 +64,10 @@ def test_all_runtimes_agree_on_every_regioner(tmp_path, name):
 
 def test_parts_that_are_not_exported_are_named(tmp_path):
     folder = tiny_model(tmp_path / "slic", regioner={"name": "slic"})
-    with pytest.raises(ModelError, match="regioner slic is not exported"):
+    with pytest.raises(ModelError, match="regioner 'slic'"):
         export_onnx(folder)
     assert not list(folder.glob("*.onnx"))
-    with pytest.raises(ModelError, match="attention over regions is not exported"):
+    with pytest.raises(ModelError, match="encoder"):
         export_onnx(tiny_model(tmp_path / "attention", attention_heads=2))
 
 
@@ -116,7 +115,6 @@ def test_verify_finds_graphs_of_another_network_that_cuts(tmp_path, name):
 
 
 def test_a_failed_export_leaves_the_folder_as_it_was(tmp_path, monkeypatch):
-    from bagscan.export import graphs
 
     folder = tiny_model(tmp_path / "m")
     real = graphs._graph
@@ -133,12 +131,12 @@ def test_a_failed_export_leaves_the_folder_as_it_was(tmp_path, monkeypatch):
     assert not list(folder.glob("*.onnx"))
 
 
-def test_scorers_that_were_not_tried_are_not_exported(tmp_path):
-    folder = tiny_model(tmp_path / "m")
-    told = json.loads((folder / "model.json").read_text())
-    told["model"]["scorer"] = {"name": "memory", "dim": 16}
-    with pytest.raises(ModelError, match="scorer memory is not exported"):
-        graphs_of(fill(ModelConfig, told["model"], "test"))
+def test_scorers_that_do_not_say_that_they_can_be_are_not_exported(tmp_path):
+    model = Model.load(tiny_model(tmp_path / "m"))
+    assert graphs.graphs_of(model) == ["learned", "maps", "score"]
+    model.scorer = build_part("scorers", {"name": "memory"}, "test", dim=model.encoder.dim)
+    with pytest.raises(ModelError, match="scorer"):
+        graphs.graphs_of(model)
 
 
 def test_without_a_model_nothing_is_written(tmp_path):

@@ -68,6 +68,11 @@ class PooledEncoder(MapEncoder):
         self.context = nn.TransformerEncoderLayer(self.dim, config.attention_heads, 2 * self.dim, 0.0, batch_first=True, norm_first=True) if config.attention_heads else None
         self.to(memory_format=torch.channels_last)
 
+    @property
+    def is_exported(self) -> bool:
+        """Unless regions attend to each other: tracing would fix their number."""
+        return self.context is None
+
     def maps(self, image: Tensor) -> Tensor:
         """(B, C, H, W) normalised image -> (B, dim, h, w) features at the finest used stride."""
         levels = self.backbone(image.contiguous(memory_format=torch.channels_last))

@@ -17,11 +17,11 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
+from bagscan.core.errors import ModelError
 from bagscan.detector.exported import KIND
 from bagscan.detector.model import Detector
 from bagscan.model import Model
 from bagscan.model_folder import graphs_in, read_description, verified_id, write_files
-from bagscan.runtime.exported import graphs_of
 
 OPSET = 17  # roi_align with half-pixel corners needs 16
 BATCH, HEIGHT, WIDTH, REGIONS = "batch", "height", "width", "regions"
@@ -80,13 +80,26 @@ def export_onnx(folder: str | Path) -> dict[str, int]:
         graphs, in_half = _detector_graphs(Detector.load(folder)), True
     else:
         model = Model.load(folder)
-        graphs, in_half = {name: _graph(name, model) for name in graphs_of(model.config)}, model.half_weights
+        graphs, in_half = {name: _graph(name, model) for name in graphs_of(model)}, model.half_weights
     for graph in graphs.values():
         if in_half:
             _halve(graph)
         onnx.checker.check_model(graph)
     write_files(folder, {f"{name}.onnx": graph.SerializeToString() for name, graph in graphs.items()})
     return {path.name: path.stat().st_size for path in map(folder.joinpath, graphs_in(folder))}
+
+
+def graphs_of(model: Model) -> list[str]:
+    """Names of the graphs that a model is exported as, as its parts have it.
+
+    Raises:
+        ModelError: a part is not exported.
+    """
+    parts = {"regioner": model.regioner.graphs is not None, "encoder": model.encoder.is_exported, "scorer": model.scorer.is_exported}
+    for part, is_exported in parts.items():
+        if not is_exported:
+            raise ModelError(f"{part} {getattr(model.config, part)['name']!r} is not exported as it is set: the model runs on torch")
+    return [*(model.regioner.graphs or ()), "maps", "score"]
 
 
 class _DetectorMaps(nn.Module):

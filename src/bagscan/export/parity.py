@@ -20,7 +20,7 @@ from bagscan.model import Model
 from bagscan.model_folder import read_description
 from bagscan.regions import instances
 from bagscan.runtime.engines import ENGINES, installed, read_graphs
-from bagscan.runtime.exported import ExportedModel, filled, graphs_of
+from bagscan.runtime.exported import ExportedModel, cutting_graphs, filled
 from bagscan.runtime.load import RUNTIMES, TORCH, load_model
 from bagscan.workers.screeners import drawn_scan
 
@@ -73,7 +73,7 @@ def verify(folder: str | Path, scans: Sequence[Path] = (), sizes: Sequence[tuple
 
 def _by_itself(reference: ExportedModel, folder: str | Path, name: str, views: Sequence[View]) -> dict[str, float]:
     """How far a runtime that cuts and finds items by itself is from what bagscan cuts in one of them for all."""
-    whole, other = reference.everywhere(), reference.cut_by(ENGINES[name](read_graphs(Path(folder))))
+    whole, other = reference.everywhere(), reference.cutting_with(ENGINES[name](read_graphs(Path(folder))))
     cut = [cut_differently(whole.regions(view).labels, other.everywhere().regions(view).labels) for view in views]
     items = [_items_differ(reference, other.detect, view) for view in views]
     return {"cut_differs": max(cut, default=0.0), "items_differ": max(items, default=0.0)}
@@ -82,7 +82,7 @@ def _by_itself(reference: ExportedModel, folder: str | Path, name: str, views: S
 def _items_differ(reference: ExportedModel, detect: Callable[[View, Any], list[dict[str, Any]]], view: View) -> float:
     """Largest difference between scores of what another and the exported detector find, sure or not; 1 where they find other things."""
     settings = reference.config.regioner.get("items", reference.config.regioner)
-    if "items" not in graphs_of(reference.config):
+    if "items" not in cutting_graphs(reference.config.regioner):
         return 0.0
     config = filled(instances.Config, settings)
     found, expected = reference.detect(view, config), detect(view, config)
@@ -121,7 +121,7 @@ def _compared(reference: Any, other: Any, view: View, threshold: float) -> dict[
         pixels = 0.0 if same else cut_differently(regions.labels, expected_regions.labels)
         if not same and isinstance(other, Model):  # how far scores of the same regions are apart
             image = other.normalise(torch.from_numpy(np.array(view.pixels))[None])
-            scores = other.score_regions(image, expected_regions)
+            scores = other.score_image(image, expected_regions)
         comparable = len(scores) == len(expected)
         return {
             "regions": len(expected),

@@ -110,6 +110,11 @@ class MaskRCNNRegioner(Finder):
         detected = Detected(found["boxes"].numpy(), found["labels"].numpy(), found["scores"].numpy(), masks)
         return detections(detected, self.config, *view.shape)
 
+    @property
+    def graphs(self) -> tuple[str, ...]:
+        """The whole detector."""
+        return ("items",)
+
     def regions(self, view: View, n_superpixels: int | None = None) -> Regions:
         """Masks of the items found, widened, as a stack; ``n_superpixels`` is not used."""
         return item_regions(self.detect(view), self.config, *view.shape)

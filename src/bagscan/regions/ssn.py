@@ -170,6 +170,11 @@ class SSN(SoftRegioner):
         iterations = self.config.train_iterations if self.training else self.config.iterations
         return soft_slic(features, grid, iterations), grid, features
 
+    @property
+    def graphs(self) -> tuple[str, ...]:
+        """The network's, where it has one."""
+        return ("learned",) if self.config.width else ()
+
     @torch.no_grad()
     def regions(self, view: View, n_superpixels: int | None = None) -> Regions:
         """Cut one view into connected superpixels."""

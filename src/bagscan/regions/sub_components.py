@@ -60,6 +60,12 @@ class SubComponents(Regioner):
         """The item detector."""
         return self.items
 
+    @property
+    def graphs(self) -> tuple[str, ...] | None:
+        """Those of both."""
+        items, parts = self.items.graphs, self.parts.graphs
+        return None if items is None or parts is None else items + parts
+
     @torch.no_grad()
     def regions(self, view: View, n_superpixels: int | None = None) -> Regions:
         """Superpixels of the view that lie on an item by half; -1 elsewhere."""

@@ -26,6 +26,11 @@ class WholeImage(Regioner):
         super().__init__()
         self.config = config
 
+    @property
+    def graphs(self) -> tuple[str, ...]:
+        """None is needed."""
+        return ()
+
     def regions(self, view: View, n_superpixels: int | None = None) -> Regions:
         """One region; ``n_superpixels`` is not used."""
         return Regions(np.zeros(view.shape, np.int32), 1, self.kind)

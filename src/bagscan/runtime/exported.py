@@ -29,7 +29,6 @@ from bagscan.model_folder import calibration_of, operating_point_of, read_descri
 from bagscan.regions import instances, superpixels
 from bagscan.runtime.engines import Engine
 
-SCORERS = ("softmax",)
 CUTTING = ("items", "learned")
 KINDS = {"ssn": "superpixel", "sub_components": "superpixel", "mask_rcnn": "instance", "faster_rcnn": "instance", "whole_image": "whole_image"}
 
@@ -49,7 +48,7 @@ class ExportedModel:
         self.id = identity
         description = read_description(folder)
         self.config: ModelConfig = fill(ModelConfig, description["model"], f"{folder}/model.json")
-        missing = [f"{name}.onnx" for name in graphs_of(self.config) if name not in graphs]
+        missing = [f"{name}.onnx" for name in (*cutting_graphs(self.config.regioner), "maps", "score") if name not in graphs]
         if missing:
             raise ModelError(f"{folder}: {', '.join(missing)} is missing; bagscan export writes it")
         self.operating_point = operating_point_of(description)
@@ -105,7 +104,7 @@ class ExportedModel:
         other.config = replace(self.config, regioner=settings["parts"])
         return other
 
-    def cut_by(self, engine: Engine) -> ExportedModel:
+    def cutting_with(self, engine: Engine) -> ExportedModel:
         """This model, cutting by another runtime: what a program that reads the graphs by itself would do."""
         other = copy.copy(self)
         other._cutter = engine
@@ -143,27 +142,17 @@ def _output(found: dict[str, np.ndarray], graph: str, name: str) -> np.ndarray:
     return found[name]
 
 
-def graphs_of(config: ModelConfig) -> list[str]:
-    """Names of the graphs that a model consists of.
+def cutting_graphs(regioner: dict[str, Any]) -> list[str]:
+    """Names of the graphs that a regioner of these settings needs.
 
     Raises:
-        ModelError: a part of it cannot be exported.
+        ModelError: the kernel does not know it.
     """
-    regioner, names = config.regioner, []
     if regioner["name"] not in KINDS:
-        raise ModelError(f"regioner {regioner['name']} is not exported; those that are: {', '.join(KINDS)}")
-    if config.encoder["name"] != "pooled":
-        raise ModelError(f"encoder {config.encoder['name']} is not exported, only pooled; the model runs on torch")
-    if config.scorer["name"] not in SCORERS:
-        raise ModelError(f"scorer {config.scorer['name']} is not exported, only {', '.join(SCORERS)}; the model runs on torch")
-    if config.encoder["attention_heads"]:
-        raise ModelError("attention over regions is not exported (tracing fixes their number); the model runs on torch")
+        raise ModelError(f"regioner {regioner['name']} runs on torch alone; those that are exported: {', '.join(KINDS)}")
     items, parts = (regioner["items"], regioner["parts"]) if regioner["name"] == "sub_components" else (regioner, regioner)
-    if items["name"] in ("mask_rcnn", "faster_rcnn"):
-        names.append("items")
-    if parts["name"] == "ssn" and parts["width"]:
-        names.append("learned")
-    return [*names, "maps", "score"]
+    needed = ["items"] if items["name"] in ("mask_rcnn", "faster_rcnn") else []
+    return [*needed, *["learned"] * bool(parts["name"] == "ssn" and parts["width"])]
 
 
 def filled(config: Any, settings: dict[str, Any]) -> Any:

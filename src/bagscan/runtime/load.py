@@ -8,22 +8,19 @@ from typing import TYPE_CHECKING
 
 from bagscan.core.errors import BagscanError, ConfigError, ModelError
 from bagscan.core.extras import extra_of, how_to_install
+from bagscan.examining import UsableModel
 from bagscan.model_folder import read_description, verified_id
 from bagscan.runtime.engines import ENGINES, Engine, Late, OnnxRuntime, Torch, installed, read_graphs
 
 if TYPE_CHECKING:
     from bagscan.detector.exported import UsableDetector
-    from bagscan.model import Model
-    from bagscan.runtime.exported import ExportedModel
-
-    Usable = Model | ExportedModel | UsableDetector
 
 AUTO, TORCH = "auto", "torch"
 RUNTIMES = (*ENGINES, TORCH)  # the fastest first
 VARIABLE = "BAGSCAN_RUNTIME"  # the same for every way in, and inherited by worker processes
 
 
-def load_model(folder: str | Path, runtime: str | None = None, late: bool = False) -> Usable:
+def load_model(folder: str | Path, runtime: str | None = None, late: bool = False) -> UsableModel:
     """A model folder, ready to judge.
 
     Args:
@@ -102,7 +99,7 @@ def _missing(folder: Path, runtime: str, exported: bool) -> str:
     return f"{folder}: was never exported, and torch is not installed: {how_to_install(extra_of(TORCH))}"
 
 
-def runtime_of(model: Usable) -> str:
+def runtime_of(model: UsableModel) -> str:
     """Name and version of what runs a model, for people."""
     return _named(model.runtime)
 

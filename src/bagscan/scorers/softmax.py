@@ -35,6 +35,8 @@ class Config:
 class SoftmaxScorer(OddsScorer):
     """A linear classifier, with a hidden layer where asked. See :class:`Config`."""
 
+    is_exported = True
+
     def __init__(self, config: Config) -> None:
         super().__init__()
         self.config = config
