@@ -7,12 +7,14 @@ from bagscan.core.about import About
 from bagscan.core.calibrated import log_odds, platt
 from bagscan.core.errors import DataError
 from bagscan.evaluation.calibration import conformal_point, fit_platt, reliability
-from bagscan.evaluation.items import Judged, arrays, evaluate_items, fused, segment_arrays
+from bagscan.evaluation.items import evaluate_items, fused
+from bagscan.evaluation.within_bag import JudgedView, segment_arrays, view_arrays
 
 
-def item(name: str, scan: str, view: str, anomalous: bool, score: float, found: bool = True, **about) -> Judged:
-    truth = np.array([1, 0, -1]) if anomalous else np.array([0, 0, -1])
-    return Judged(name, scan, view, anomalous, score, About(**about), truth, np.array([score, score / 2, 0.99]), found)
+def item(name: str, scan: str, view: str, anomalous: bool, score: float, **about) -> JudgedView:
+    """Three segments, the last of them left out."""
+    scores, overlap = np.array([score, score / 2, 0.99]), np.array([[1.0], [0], [0]])[:, : int(anomalous)]
+    return JudgedView(scores, scores, overlap, overlap.max(1, initial=0), np.full(3, 9), np.array([True, True, False]), ("gun",) * anomalous, name, scan, view, About(**about))
 
 
 ITEMS = [
@@ -25,7 +27,7 @@ ITEMS = [
 
 
 def test_items_segments_and_scans_by_hand():
-    truth, _scores, scans = arrays(ITEMS)
+    truth, _scores, scans = view_arrays(ITEMS)
     assert truth.tolist() == [1, 1, 0, 0, 0]
     assert scans.tolist() == [0, 0, 0, 1, 1]
     segments, _, number = segment_arrays(ITEMS)
@@ -52,12 +54,6 @@ def test_tables_show_every_stratum_and_group():
 def test_a_scan_is_anomalous_where_its_bag_is_whether_or_not_an_item_shows_it():
     items = [item("a", "a", "below", True, 0.9, holds=True), item("b", "b", "below", False, 0.3, holds=True), item("d", "d", "below", False, 0.4, holds=False)]
     assert [v.tolist() for v in fused(items)] == [[1, 1, 0], [0.9, 0.3, 0.4]]
-
-
-def test_a_missed_item_is_a_miss_whatever_the_threshold():
-    missed = [item("m", "c", "below", True, -1.0, found=False, stratum="above 500"), *ITEMS]
-    found = evaluate_items(missed, 0.0)
-    assert found["per_item"]["confusion"]["fn"] == 1
 
 
 def test_platt_brings_overconfident_scores_back_and_keeps_their_order():

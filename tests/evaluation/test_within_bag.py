@@ -10,7 +10,7 @@ from bagscan.evaluation.baseline import image_statistics, trivial_baseline
 from bagscan.evaluation.levels import evaluate_levels, object_arrays
 from bagscan.evaluation.results import check_record, make_record, write_record
 from bagscan.evaluation.superpixels import achievable_segmentation_accuracy, boundary_precision, boundary_recall, compactness, superpixel_scores
-from bagscan.evaluation.within_bag import BagResult, darkness_map, hits, judge_bag, only_class, segment_truth, summarise
+from bagscan.evaluation.within_bag import JudgedView, darkness_map, hits, judge_bag, only_class, segment_truth, summarise
 
 
 def bag(scores, overlap, foreground=None, labels=("gun",)):
@@ -18,7 +18,7 @@ def bag(scores, overlap, foreground=None, labels=("gun",)):
     overlap = np.asarray(overlap, float).reshape(len(scores), -1)
     foreground = np.ones(len(scores), bool) if foreground is None else np.asarray(foreground, bool)
     areas = np.full(len(scores), 100)
-    return BagResult(scores, 1 - scores, overlap, overlap.max(1, initial=0), areas, foreground, labels, "s")
+    return JudgedView(scores, 1 - scores, overlap, overlap.max(1, initial=0), areas, foreground, labels, "s")
 
 
 def test_truth_positive_benign_border_background_and_best_overlap():

@@ -7,75 +7,20 @@ of its worst item in any view.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
-from bagscan.core.about import About
 from bagscan.evaluation.calibration import reliability
 from bagscan.evaluation.metrics import auroc, fpr_at_tpr, score_table
 from bagscan.evaluation.operating_point import clopper_pearson
+from bagscan.evaluation.within_bag import JudgedView, segment_arrays, view_arrays
 
-MISSED = -1.0  # a score below every threshold
 STRATA = ("below 5", "5-50", "50-500", "above 500")
 FUSIONS: dict[str, Callable[[np.ndarray], float]] = {"maximum": lambda s: float(s.max()), "mean": lambda s: float(s.mean())}
 
 
-@dataclass(frozen=True)
-class Judged:
-    """One item in one view.
-
-    Attributes:
-        id, scan, view: of the item; scans have several. anomalous: whether it hides an anomaly.
-        score: of the item. about: what is known of the item and its bag.
-        segment_truth, segment_scores: (n,) of the segments on it; truth is 1, 0, or -1 for left out.
-        found: whether the item was detected; a missed one cannot raise an alarm.
-        segment_darkness: (n,) of the same segments, the control that their scores stand beside; none where it is not known.
-    """
-
-    id: str
-    scan: str
-    view: str
-    anomalous: bool
-    score: float
-    about: About
-    segment_truth: np.ndarray
-    segment_scores: np.ndarray
-    found: bool = True
-    segment_darkness: np.ndarray = field(default_factory=lambda: np.zeros(0))
-
-    @property
-    def of_anomalous_scan(self) -> bool:
-        return self.anomalous or bool(self.about.holds)
-
-
-def arrays(items: Sequence[Judged]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(truth, scores, scan number) of items."""
-    scans = {name: k for k, name in enumerate(dict.fromkeys(i.scan for i in items))}
-    return np.array([int(i.anomalous) for i in items]), np.array([i.score for i in items]), np.array([scans[i.scan] for i in items])
-
-
-def segment_arrays(items: Sequence[Judged]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(truth, scores, scan number) of all segments that count."""
-    _, _, numbers = arrays(items)
-    truth, scores, number = [np.zeros(0, int)], [np.zeros(0)], [np.zeros(0, int)]
-    for item, n in zip(items, numbers, strict=True):
-        counted = item.segment_truth >= 0
-        truth.append(item.segment_truth[counted])
-        scores.append(item.segment_scores[counted])
-        number.append(np.full(int(counted.sum()), n))
-    return np.concatenate(truth), np.concatenate(scores), np.concatenate(number)
-
-
-def darkness_of_segments(items: Sequence[Judged]) -> float:
-    """AUROC of how dark a segment is, on all that count: what segments' scores must beat before they mean anything. NaN where it is not known."""
-    if any(len(i.segment_darkness) != len(i.segment_truth) for i in items):
-        return float("nan")
-    return auroc(*segment_arrays([replace(i, segment_scores=i.segment_darkness) for i in items])[:2])
-
-
-def fused(items: Sequence[Judged], how: str = "maximum", views: Sequence[str] | None = None) -> tuple[np.ndarray, np.ndarray]:
+def fused(items: Sequence[JudgedView], how: str = "maximum", views: Sequence[str] | None = None) -> tuple[np.ndarray, np.ndarray]:
     """(truth, scores) of scans: their items' scores, per view the worst, over views fused.
 
     A scan is anomalous where its bag is, whether or not the views that are looked at show it.
@@ -94,12 +39,13 @@ def fused(items: Sequence[Judged], how: str = "maximum", views: Sequence[str] | 
     return np.array([int(truth[n]) for n in names]), np.array([FUSIONS[how](np.array(list(scans[n].values()))) for n in names])
 
 
-def evaluate_items(items: Sequence[Judged], threshold: float) -> dict[str, Any]:
+def evaluate_items(items: Sequence[JudgedView], threshold: float) -> dict[str, Any]:
     """Every level at one threshold, as in use, and what a single figure would hide."""
-    truth, scores, number = arrays(items)
+    truth, scores, number = view_arrays(items)
     segments, segment_scores, segment_number = segment_arrays(items)
+    darkness = np.concatenate([i.darkness[i.truth >= 0] for i in items])  # what segments' scores must beat before they mean anything
     results: dict[str, Any] = {
-        "per_segment": score_table(segments, segment_scores, threshold, segment_number) | {"darkness": darkness_of_segments(items)},
+        "per_segment": score_table(segments, segment_scores, threshold, segment_number) | {"darkness": auroc(segments, darkness)},
         "per_item": score_table(truth, scores, threshold, number),
         "per_scan": score_table(*fused(items), threshold),
         "views": view_table(items),
@@ -110,10 +56,10 @@ def evaluate_items(items: Sequence[Judged], threshold: float) -> dict[str, Any]:
     return results
 
 
-def _groups(items: Sequence[Judged]) -> dict[str, list[Judged]]:
+def _groups(items: Sequence[JudgedView]) -> dict[str, list[JudgedView]]:
     """Subsets that a table shows beside the whole."""
     hiding = {i.scan for i in items if i.of_anomalous_scan}
-    tests: dict[str, Callable[[Judged], bool]] = {
+    tests: dict[str, Callable[[JudgedView], bool]] = {
         "no clutter wholly inside a device": lambda i: i.about.ambiguous is False,
         "clutter wholly inside a device (ambiguous)": lambda i: i.about.ambiguous is True,
         "bags with look-alikes": lambda i: i.about.look_alike is True,
@@ -123,8 +69,8 @@ def _groups(items: Sequence[Judged]) -> dict[str, list[Judged]]:
     return {name: chosen for name, test in tests.items() if (chosen := [i for i in items if test(i)])}
 
 
-def _group(items: Sequence[Judged], threshold: float) -> dict[str, Any]:
-    truth, scores, _ = arrays(items)
+def _group(items: Sequence[JudgedView], threshold: float) -> dict[str, Any]:
+    truth, scores, _ = view_arrays(items)
     called = scores >= threshold
     return {"n": len(items), "auroc": auroc(truth, scores), "tp": rate(called[truth == 1]), "fp": rate(called[truth == 0])}
 
@@ -136,7 +82,7 @@ def rate(called: np.ndarray) -> dict[str, Any]:
     return {"percent": 100 * k / n if n else float("nan"), "interval": [100 * low, 100 * high], "n": n}
 
 
-def stratum_table(items: Sequence[Judged], threshold: float) -> dict[str, Any]:
+def stratum_table(items: Sequence[JudgedView], threshold: float) -> dict[str, Any]:
     """TP % of items by contrast to noise of their anomaly; AUROC, and FPR at 95 and 99 % TPR, against all benign items.
 
     ``50 and above`` is the two upper strata together.
@@ -152,7 +98,7 @@ def stratum_table(items: Sequence[Judged], threshold: float) -> dict[str, Any]:
     return table
 
 
-def view_table(items: Sequence[Judged]) -> dict[str, Any]:
+def view_table(items: Sequence[JudgedView]) -> dict[str, Any]:
     """AUROC of scans by each view alone and by both, for every fusion."""
     views = sorted({i.view for i in items})
     table: dict[str, Any] = {f"{view} alone": auroc(*fused(items, views=[view])) for view in views}

@@ -8,19 +8,10 @@ from typing import Any
 import numpy as np
 
 from bagscan.evaluation.metrics import bootstrap_mean, score_table
-from bagscan.evaluation.within_bag import BagResult, bag_values, only_class, scan_numbers, summarise, value_scans
+from bagscan.evaluation.within_bag import JudgedView, bag_values, only_class, scan_numbers, segment_arrays, summarise, value_scans, view_arrays
 
 
-def segment_arrays(bags: Sequence[BagResult]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(truth, scores, number of the scan) of every segment that counts."""
-    kept = [bag.truth >= 0 for bag in bags]
-    truth = np.concatenate([bag.truth[k] for bag, k in zip(bags, kept, strict=True)])
-    scores = np.concatenate([bag.scores[k] for bag, k in zip(bags, kept, strict=True)])
-    number = np.concatenate([np.full(int(k.sum()), i) for i, k in zip(scan_numbers(bags), kept, strict=True)])
-    return truth, scores, number
-
-
-def object_arrays(bags: Sequence[BagResult]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def object_arrays(bags: Sequence[JudgedView]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """(truth, scores, number of the scan): every object by its best segment, every bag's best benign one."""
     truth, scores, number = [], [], []
     for i, bag in zip(scan_numbers(bags), bags, strict=True):
@@ -38,13 +29,7 @@ def object_arrays(bags: Sequence[BagResult]) -> tuple[np.ndarray, np.ndarray, np
     return np.array(truth), np.array(scores), np.array(number)
 
 
-def scan_arrays(bags: Sequence[BagResult]) -> tuple[np.ndarray, np.ndarray]:
-    """(truth, scores): a scan is anomalous when it holds an object; its score is its maximum."""
-    truth = np.array([bool(bag.labels) for bag in bags]).astype(int)
-    return truth, np.array([float(bag.scores[bag.foreground].max(initial=0)) for bag in bags])
-
-
-def evaluate_levels(bags: Sequence[BagResult], threshold: float) -> dict[str, Any]:
+def evaluate_levels(bags: Sequence[JudgedView], threshold: float) -> dict[str, Any]:
     """Scores at every level at one threshold, and the within-bag protocol with its control; intervals resample whole scans.
 
     ``per_scan`` counts what was judged at a time: a view, or an item in one, where the data are those.
@@ -53,7 +38,8 @@ def evaluate_levels(bags: Sequence[BagResult], threshold: float) -> dict[str, An
     results: dict[str, Any] = {"per_segment": score_table(truth, scores, threshold, number)}
     truth, scores, number = object_arrays(bags)
     results["per_object"] = score_table(truth, scores, threshold, number)
-    results["per_scan"] = score_table(*scan_arrays(bags), threshold, scan_numbers(bags))
+    truth, scores, number = view_arrays(bags)
+    results["per_scan"] = score_table(truth, scores, threshold, number)
     holding = np.array([bool(bag.labels) for bag in bags], bool)
     ious = np.array([bag.pixel_iou(threshold) for bag in bags if bag.labels])
     results["per_pixel"] = {"iou": float(ious.mean()) if len(ious) else float("nan"), "interval": bootstrap_mean(ious, scan_numbers(bags)[holding]), "n": len(ious)}
@@ -61,9 +47,9 @@ def evaluate_levels(bags: Sequence[BagResult], threshold: float) -> dict[str, An
     return results
 
 
-def within_bag_table(bags: Sequence[BagResult]) -> dict[str, Any]:
+def within_bag_table(bags: Sequence[JudgedView]) -> dict[str, Any]:
     """The protocol over all bags, per scanner and per class, each with the darkness control."""
-    groups: dict[str, list[BagResult]] = {"all": list(bags)}
+    groups: dict[str, list[JudgedView]] = {"all": list(bags)}
     for bag in bags:
         groups.setdefault(f"scanner:{bag.group}", []).append(bag)
     for label in sorted({name for bag in bags for name in bag.labels}):
@@ -75,7 +61,7 @@ def within_bag_table(bags: Sequence[BagResult]) -> dict[str, Any]:
     return table
 
 
-def _row(bags: Sequence[BagResult]) -> dict[str, Any]:
+def _row(bags: Sequence[JudgedView]) -> dict[str, Any]:
     row: dict[str, Any] = {"model": summarise(bags), "darkness": summarise(bags, control=True)}
     scans = value_scans(bags)
     row["intervals"] = {key: bootstrap_mean(values, scans[key]) for key, values in bag_values(bags).items()}

@@ -7,11 +7,12 @@ the same bag. Only the bag's foreground counts, since background cells make any 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from bagscan.core import Annotation, Regions
+from bagscan.core.about import About
 from bagscan.evaluation.metrics import auroc, average_precision
 
 POSITIVE_FROM, NEGATIVE_TO = 0.5, 0.1
@@ -21,8 +22,8 @@ HIGHEST_Z = 30.0
 
 
 @dataclass(frozen=True)
-class BagResult:
-    """One bag under the protocol.
+class JudgedView:
+    """A view, or one item in it, whose regions were judged.
 
     Attributes:
         scores: (n,) of every region. darkness: (n,) the control's scores.
@@ -30,6 +31,7 @@ class BagResult:
         inside: (n,) share inside any of them. areas: (n,) pixels.
         foreground: (n,) bool. labels: class of each object. group: scanner.
         scan: that this is a view or an item of: what intervals resample. Empty for one of its own.
+        view: name of the view. about: what is known of the item and its bag.
     """
 
     scores: np.ndarray
@@ -41,6 +43,23 @@ class BagResult:
     labels: tuple[str, ...]
     group: str
     scan: str = ""
+    view: str = "0"
+    about: About = field(default_factory=About)
+
+    @property
+    def anomalous(self) -> bool:
+        """Whether it holds an object."""
+        return bool(self.labels)
+
+    @property
+    def of_anomalous_scan(self) -> bool:
+        """Whether its bag does, in this view or another."""
+        return self.anomalous or bool(self.about.holds)
+
+    @property
+    def score(self) -> float:
+        """That of its worst segment (paper A)."""
+        return float(self.scores[self.foreground].max(initial=0))
 
     @property
     def truth(self) -> np.ndarray:
@@ -108,7 +127,7 @@ def on_item(regions: Regions, item: np.ndarray) -> np.ndarray:
     return np.asarray((share >= ITEM_SHARE) | ((share == share.max(initial=0)) & (share > 0)))
 
 
-def judge_bag(regions: Regions, scores: np.ndarray, darkness: np.ndarray, annotations: Sequence[Annotation], group: str, item: np.ndarray | None = None) -> BagResult:
+def judge_bag(regions: Regions, scores: np.ndarray, darkness: np.ndarray, annotations: Sequence[Annotation], group: str, item: np.ndarray | None = None) -> JudgedView:
     """Bring one bag, or one item of it, into the protocol's form.
 
     Args:
@@ -119,7 +138,7 @@ def judge_bag(regions: Regions, scores: np.ndarray, darkness: np.ndarray, annota
     overlap = np.stack([regions.overlap(m) for m in masks], 1) if masks else np.zeros((regions.n, 0))
     inside = regions.overlap(np.any(masks, axis=0)) if masks else np.zeros(regions.n)
     dark = region_means(regions, darkness)
-    return BagResult(
+    return JudgedView(
         scores=np.asarray(scores, np.float64),  # as a threshold is
         darkness=dark,
         overlap=overlap,
@@ -131,7 +150,7 @@ def judge_bag(regions: Regions, scores: np.ndarray, darkness: np.ndarray, annota
     )
 
 
-def hits(bag: BagResult, scores: np.ndarray, n: int) -> np.ndarray:
+def hits(bag: JudgedView, scores: np.ndarray, n: int) -> np.ndarray:
     """(n_objects,) bool: the object's best region scores above the (n + 1)-th best benign one.
 
     At most n benign regions stand before it (methods page, 6). An object without any foreground
@@ -147,7 +166,7 @@ def hits(bag: BagResult, scores: np.ndarray, n: int) -> np.ndarray:
     return np.array(found, bool)
 
 
-def bag_values(bags: Sequence[BagResult], control: bool = False) -> dict[str, np.ndarray]:
+def bag_values(bags: Sequence[JudgedView], control: bool = False) -> dict[str, np.ndarray]:
     """What :func:`summarise` averages: ``auroc`` and ``average_precision`` per bag (only bags with
     both kinds of segment), ``hit_at_1`` and ``hit_at_5`` per object.
 
@@ -167,7 +186,7 @@ def bag_values(bags: Sequence[BagResult], control: bool = False) -> dict[str, np
     return {key: np.array(found, float) for key, found in values.items()}
 
 
-def value_scans(bags: Sequence[BagResult]) -> dict[str, np.ndarray]:
+def value_scans(bags: Sequence[JudgedView]) -> dict[str, np.ndarray]:
     """The scan, by number, of every value of :func:`bag_values`."""
     number = scan_numbers(bags)
     per_bag = np.array([k for k, bag in zip(number, bags, strict=True) if (bag.truth == 1).any() and (bag.truth == 0).any()], int)
@@ -175,13 +194,27 @@ def value_scans(bags: Sequence[BagResult]) -> dict[str, np.ndarray]:
     return {"auroc": per_bag, "average_precision": per_bag, "hit_at_1": per_object, "hit_at_5": per_object}
 
 
-def scan_numbers(bags: Sequence[BagResult]) -> np.ndarray:
+def scan_numbers(bags: Sequence[JudgedView]) -> np.ndarray:
     """(n,) number of the scan of each bag: views and items of one have the same."""
     known: dict[str, int] = {}
     return np.array([known.setdefault(bag.scan or f"of its own {i}", len(known)) for i, bag in enumerate(bags)], int)
 
 
-def summarise(bags: Sequence[BagResult], control: bool = False) -> dict[str, float]:
+def segment_arrays(bags: Sequence[JudgedView]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(truth, scores, number of the scan) of every segment that counts."""
+    kept = [bag.truth >= 0 for bag in bags]
+    truth = np.concatenate([bag.truth[k] for bag, k in zip(bags, kept, strict=True)])
+    scores = np.concatenate([bag.scores[k] for bag, k in zip(bags, kept, strict=True)])
+    number = np.concatenate([np.full(int(k.sum()), i) for i, k in zip(scan_numbers(bags), kept, strict=True)])
+    return truth, scores, number
+
+
+def view_arrays(views: Sequence[JudgedView]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(truth, scores, number of the scan) of views, or of items in them."""
+    return np.array([int(v.anomalous) for v in views]), np.array([v.score for v in views]), scan_numbers(views)
+
+
+def summarise(bags: Sequence[JudgedView], control: bool = False) -> dict[str, float]:
     """AUROC and AP per segment averaged over bags, hit@1 and hit@5 averaged over objects.
 
     Returns:
@@ -193,14 +226,15 @@ def summarise(bags: Sequence[BagResult], control: bool = False) -> dict[str, flo
     return means | {"bags": float(len(values["auroc"])), "objects": float(len(values["hit_at_1"]))}
 
 
-def only_class(bag: BagResult, label: str) -> BagResult | None:
+def only_class(bag: JudgedView, label: str) -> JudgedView | None:
     """The bag with one class's objects; regions of other objects are left out, not benign."""
     mine = np.array([name == label for name in bag.labels], bool)
     if not mine.any():
         return None
     other = bag.overlap[:, ~mine].max(1, initial=0) > NEGATIVE_TO
     clean = ~other | (bag.overlap[:, mine].max(1, initial=0) >= POSITIVE_FROM)
-    return BagResult(
+    return replace(
+        bag,
         scores=bag.scores[clean],
         darkness=bag.darkness[clean],
         overlap=bag.overlap[np.ix_(clean, mine)],
@@ -208,6 +242,4 @@ def only_class(bag: BagResult, label: str) -> BagResult | None:
         areas=bag.areas[clean],
         foreground=bag.foreground[clean],
         labels=(label,) * int(mine.sum()),
-        group=bag.group,
-        scan=bag.scan,
     )

@@ -18,11 +18,12 @@ from bagscan.datasets.record import Record
 from bagscan.datasets.splits import read_split
 from bagscan.evaluation.baseline import image_statistics, trivial_baseline
 from bagscan.evaluation.calibration import conformal_point, fit_platt
-from bagscan.evaluation.items import Judged, evaluate_items, fused
-from bagscan.evaluation.levels import evaluate_levels, segment_arrays
+from bagscan.evaluation.items import evaluate_items, fused
+from bagscan.evaluation.levels import evaluate_levels
 from bagscan.evaluation.multi_label import map_interval, ranking_table
 from bagscan.evaluation.operating_point import choose_operating_point
 from bagscan.evaluation.results import make_record, write_record
+from bagscan.evaluation.within_bag import JudgedView, segment_arrays
 from bagscan.formats import read_scan
 from bagscan.model import Model
 from bagscan.model_folder import SHIPPED
@@ -59,8 +60,7 @@ def calibrate_model(experiment: Judgeable, folder: Path, max_fpr: float, report:
     data, split_folder, same = _judged_data(experiment.data, folder, whole_views=level == "scan")
     judged = judge_part(model, data, "val", split_folder, report, same)
     # In use any region may raise the alarm, what the protocol calls background among them.
-    worst = [dataclasses.replace(item, score=float(bag.scores.max(initial=0))) for item, bag in zip(judged.items, judged.bags, strict=True)]
-    scan_truth, scan_scores = fused(worst)
+    scan_truth, scan_scores = fused([dataclasses.replace(bag, foreground=np.ones_like(bag.foreground)) for bag in judged.bags])
     model.calibration = fit_platt(scan_truth, scan_scores)
     truth, scores, _ = segment_arrays(judged.bags)
     # Through float32, since that is what the model gives: a threshold must not fall between the two.
@@ -138,8 +138,8 @@ def evaluate_model(
     judged = judge_part(model, data, part, split_folder, report, same)
     point = model.operating_point
     results = evaluate_levels(judged.bags, point.threshold if point else 0.5)
-    if any(item.about.holds is not None for item in judged.items):
-        results["simulated"] = _simulated(judged.items, point)
+    if any(item.about.holds is not None for item in judged.bags):
+        results["simulated"] = _simulated(judged.bags, point)
     if isinstance(model.scorer, ClassScorer) and model.config.input.square:
         results["classes"] = _classes(model, judged.samples)
     results["operating_point"] = dataclasses.asdict(point) if point else None
@@ -172,7 +172,7 @@ def _classes(model: Model, samples: list[Sample]) -> dict[str, Any]:
     return ranking_table(truth, scores, names) | {"map_interval": map_interval(truth, scores)}
 
 
-def _simulated(items: list[Judged], point: OperatingPoint | None) -> dict[str, Any]:
+def _simulated(items: list[JudgedView], point: OperatingPoint | None) -> dict[str, Any]:
     """What simulated scans know of themselves: strata, clutter, views; one threshold for all levels, as in use."""
     return evaluate_items(items, point.threshold if point else 0.5)
 

@@ -19,9 +19,8 @@ from bagscan.association import Grid
 from bagscan.contracts import MapEncoder, SoftRegioner
 from bagscan.core import Regions, View
 from bagscan.core.errors import ConfigError
-from bagscan.evaluation.levels import scan_arrays
 from bagscan.evaluation.metrics import auroc
-from bagscan.evaluation.within_bag import BagResult, darkness_map, judge_bag, summarise
+from bagscan.evaluation.within_bag import JudgedView, darkness_map, judge_bag, summarise, view_arrays
 from bagscan.model import Model
 from bagscan.training.components import Components
 from bagscan.training.compute import compute, in_16_bits
@@ -157,7 +156,7 @@ class JointTask:
         kept = {k: scores[k] for k in ("auroc", "hit_at_1", "hit_at_5")}
         if self.val[0].region is None:
             return {"monitor": (kept["auroc"] + kept["hit_at_1"]) / 2, **kept}
-        kept["item_auroc"] = auroc(*scan_arrays(bags))
+        kept["item_auroc"] = auroc(*view_arrays(bags)[:2])
         # Of whole items there is nothing to rank within, of benign ones alone nothing at all.
         known = [v for v in (kept["item_auroc"], kept["auroc"]) if np.isfinite(v)]
         return {"monitor": float(np.mean(known)) if known else 0.0, **kept}
@@ -168,7 +167,7 @@ def judges_whole_items(model: Model) -> bool:
     return model.regioner.kind != "superpixel"
 
 
-def judge_samples(model: Model, samples: Sequence[Sample], report: Callable[[str], None] | None = None) -> list[BagResult]:
+def judge_samples(model: Model, samples: Sequence[Sample], report: Callable[[str], None] | None = None) -> list[JudgedView]:
     """Score every sample's regions, as in use, for the within-bag protocol."""
     results = []
     for number, (sample, regions, embeddings) in enumerate(described(model, samples), 1):
@@ -192,8 +191,8 @@ def described(model: Model, samples: Sequence[Sample]) -> Iterator[tuple[Sample,
         yield sample, regions, model.describe(image, regions)
 
 
-def as_bag(sample: Sample, regions: Regions, scores: np.ndarray) -> BagResult:
+def as_bag(sample: Sample, regions: Regions, scores: np.ndarray) -> JudgedView:
     """Scores (n,) of a sample's regions in the form of the within-bag protocol."""
     view = sample.full_view()
     bag = judge_bag(regions, scores, darkness_map(view.pixels, view.channels), sample.annotations, sample.record.origin, sample.region)
-    return dataclasses.replace(bag, scan=sample.record.scan)
+    return dataclasses.replace(bag, scan=sample.record.scan, view=sample.record.about.view or "0", about=sample.record.about)

@@ -13,14 +13,12 @@ from bagscan.core.errors import ConfigError
 from bagscan.datasets.config import DataConfig, load_records, obtain_split, part_records
 from bagscan.datasets.record import Record
 from bagscan.datasets.splits import Split
-from bagscan.evaluation.items import Judged
-from bagscan.evaluation.within_bag import BagResult
+from bagscan.evaluation.within_bag import JudgedView
 from bagscan.model import Model
 from bagscan.model_config import ModelConfig
 from bagscan.training.experiment import LoopExperiment, Report, Scores
 from bagscan.training.joint import JointTask, judge_samples
 from bagscan.training.joint_config import JointConfig
-from bagscan.training.judging import verdicts
 from bagscan.training.keeping import model_keeper
 from bagscan.training.parts import read_parts
 from bagscan.training.samples import Sample, load_samples
@@ -80,11 +78,10 @@ def load_regioner(model: Model, path: str | Path) -> None:
 @dataclass(frozen=True)
 class JudgedPart:
     """Scores of one part of an experiment's data, the split and all records it is a part of, and
-    what a reader of the scores must be warned of; ``items`` says the same by scan and view."""
+    what a reader of the scores must be warned of."""
 
     samples: list[Sample]
-    bags: list[BagResult]
-    items: list[Judged]
+    bags: list[JudgedView]
     split: Split
     records: list[Record]
     warnings: list[str]
@@ -105,7 +102,7 @@ def judge_part(model: Model, data: DataConfig, part: str, run_folder: Path, repo
     for text in warnings:
         report(f"warning: {text}")
     bags = judge_samples(model, samples, report)
-    return JudgedPart(samples, bags, verdicts(samples, bags), split, records, warnings)
+    return JudgedPart(samples, bags, split, records, warnings)
 
 
 def other_split(model: Model, split: Split) -> list[str]:
