@@ -8,10 +8,10 @@ import re
 import sys
 from pathlib import Path
 
-from bagscan.datasets.config import DataConfig, SourceConfig
+from bagscan.datasets.config import DataConfig
 from bagscan.detector.network import NetworkConfig
 from bagscan.model_config import InputConfig, ModelConfig
-from bagscan.registry import KINDS, names, part
+from bagscan.registry import ALL, names, part
 from bagscan.service.settings import ServiceConfig
 from bagscan.simulate.scene import Recipe
 from bagscan.training.augment import AugmentConfig
@@ -30,7 +30,6 @@ START, END = "<!-- settings: written by docs/settings.py -->", "<!-- end of sett
 CLASSES = {
     "top level, kind joint": JointExperiment,
     "`data`": DataConfig,
-    "`data.sources`": SourceConfig,
     "`model`": ModelConfig,
     "`model.input`": InputConfig,
     "`training`, kind joint": JointConfig,
@@ -52,7 +51,7 @@ CLASSES = {
 
 def tables() -> str:
     """Every class of settings, a table each."""
-    classes = CLASSES | {f"{kind}: `{name}`": part(kind, name).Config for kind in KINDS for name in names(kind)} | {"recipes of `bagscan simulate`": Recipe}
+    classes = CLASSES | {f"{kind}: `{name}`": part(kind, name).Config for kind in ALL for name in names(kind)} | {"recipes of `bagscan simulate`": Recipe}
     lines = ["Meanings, units and ranges stand in the docstring of each class, beside the code that uses it.", ""]
     for title, config in classes.items():
         lines += [f"### {title}", "", "| setting | default |", "|---|---|", *(f"| `{f.name}` | `{_default(f)}` |" for f in dataclasses.fields(config)), ""]

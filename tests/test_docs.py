@@ -9,10 +9,10 @@ import pytest
 from typer.main import get_command
 
 from bagscan.cli import app
-from bagscan.datasets.config import DataConfig, SourceConfig
+from bagscan.datasets.config import DataConfig
 from bagscan.detector.network import NetworkConfig
 from bagscan.model_config import InputConfig
-from bagscan.registry import KINDS, names, part
+from bagscan.registry import ALL, names, part
 from bagscan.service.settings import ServiceConfig
 from bagscan.training.augment import AugmentConfig
 from bagscan.training.detection import DetectionExperiment, DetectionTrainingConfig
@@ -27,11 +27,11 @@ from bagscan.training.ssn import SegmentationExperiment, SSNTrainingConfig
 
 ROOT = Path(__file__).parents[1]
 REFERENCE = (ROOT / "docs" / "reference.md").read_text()
-CONFIGS = [JointExperiment, InputConfig, DataConfig, SourceConfig, JointConfig, AugmentConfig, LoopConfig]
+CONFIGS = [JointExperiment, InputConfig, DataConfig, JointConfig, AugmentConfig, LoopConfig]
 CONFIGS += [OneClassExperiment, OneClassConfig, MultiLabelExperiment, MultiLabelConfig]
 CONFIGS += [SegmentationExperiment, SSNTrainingConfig, DetectionExperiment, DetectionTrainingConfig]
 CONFIGS += [DetectorExperiment, DetectorTaskConfig, NetworkConfig, ServiceConfig]
-CONFIGS += [part(kind, name).Config for kind in KINDS for name in names(kind)]
+CONFIGS += [part(kind, name).Config for kind in ALL for name in names(kind)]
 
 
 def commands(group, path="bagscan"):

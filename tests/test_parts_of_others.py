@@ -77,14 +77,19 @@ build, tiny = Plane, Config
 '''
 DATASET = '''
 """Scans of a folder, those called odd with an object in the middle."""
+from dataclasses import dataclass
 from bagscan.core import Annotation
 from bagscan.datasets.record import Collection, Record
-def load(root):
-    records = []
-    for path in sorted(root.glob("*.toy")):
-        found = (Annotation("0", (16.0, 16.0, 40.0, 40.0), None, "gun", None),) if "odd" in path.stem else ()
-        records.append(Record(path.stem, path, found))
-    return Collection("toys", tuple(records))
+from bagscan.datasets.source import Source
+@dataclass(frozen=True, kw_only=True)
+class Config(Source):
+    odd: str = "odd"
+    def load(self):
+        records = []
+        for path in sorted(self.folder.glob("*.toy")):
+            found = (Annotation("gun", (16.0, 16.0, 40.0, 40.0)),) if self.odd in path.stem else ()
+            records.append(Record(path.stem, path, found))
+        return Collection("toys", tuple(records))
 '''
 FORMAT = """
 import numpy as np
@@ -104,7 +109,7 @@ toys = toy.toys
 toy = toy.reader:read
 """
 CONFIG = """kind: joint
-data: {sources: [{format: toys, root: toys}], fractions: [0.5, 0.25, 0.25]}
+data: {sources: [{format: toys, root: toys, odd: odd}], fractions: [0.5, 0.25, 0.25]}
 model:
   input: {working_side_px: 0}
   regioner: {name: columns, width_px: 8}
@@ -116,12 +121,14 @@ loop: {steps: 4, warmup: 1, validate_every: 2}
 WORK = """
 import sys
 from pathlib import Path
-import toy.columns, toy.means, toy.plane
+import toy.columns, toy.means, toy.plane, toy.reader, toy.toys
 from bagscan import testing
 from bagscan.cli import main
 for check, module in ((testing.check_regioner, toy.columns), (testing.check_encoder, toy.means), (testing.check_scorer, toy.plane)):
     check(module)
     testing.check_part(module)
+testing.check_dataset(toy.toys.Config(format="toys", root="toys"))
+testing.check_format(toy.reader.read, Path("data/toys/even0.toy"))
 sys.argv = ["bagscan", *sys.argv[1:]]
 main()
 """

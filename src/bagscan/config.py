@@ -18,6 +18,21 @@ import yaml
 from bagscan.core.errors import ConfigError, nearest
 
 T = TypeVar("T")
+
+
+class OneOf:
+    """A dataclass whose settings say which of its subclasses is meant."""
+
+    @classmethod
+    def chosen(cls, data: Mapping[str, Any], where: str) -> type:
+        """The subclass that is to be filled.
+
+        Raises:
+            ConfigError: there is none such.
+        """
+        raise NotImplementedError
+
+
 Lines = dict[tuple[str, ...], int]
 
 
@@ -121,6 +136,8 @@ def fill(cls: type[T], data: Mapping[str, Any], where: str = "configuration", li
     Raises:
         ConfigError: an unknown key, a wrong type, or a value that the class itself refuses.
     """
+    if issubclass(cls, OneOf):
+        cls = cls.chosen(data, f"{where}: {'.'.join(at)}")
     known = {f.name: f for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
     hints = _hints(cls)  # type: ignore[arg-type]
     values = {}

@@ -1,7 +1,7 @@
 """Parts by name: the registry name is the module name, and nothing is imported before it is asked for.
 
-Others add theirs by entry points: ``bagscan.regions``, ``bagscan.encoders`` and ``bagscan.scorers`` name modules of parts,
-``bagscan.datasets`` modules with ``load(root) -> Collection``, ``bagscan.formats`` functions ``(path) -> View`` by ending.
+Others add theirs by entry points: ``bagscan.regions``, ``bagscan.encoders``, ``bagscan.scorers`` and ``bagscan.datasets`` name
+modules, ``bagscan.formats`` a :class:`bagscan.formats.scans.ScanFormat` by ending.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ from types import ModuleType
 
 from bagscan.core.errors import ConfigError, nearest
 
-KINDS = ("regions", "encoders", "scorers")
+KINDS = ("regions", "encoders", "scorers")  # of models
+ALL = (*KINDS, "datasets")
 
 
 def offered(kind: str) -> dict[str, EntryPoint]:
@@ -29,13 +30,13 @@ def _own(kind: str) -> list[str]:
 
 def names(kind: str) -> list[str]:
     """Every known part of a kind: ours, then third parties' from the entry point ``bagscan.<kind>``."""
-    if kind not in KINDS:
-        raise ConfigError(f"unknown kind of part {kind!r}; kinds are {', '.join(KINDS)}")
+    if kind not in ALL:
+        raise ConfigError(f"unknown kind of part {kind!r}; kinds are {', '.join(ALL)}")
     return [*_own(kind), *offered(kind)]
 
 
 def part(kind: str, name: str) -> ModuleType:
-    """The module of one part, with ``Config``, ``build``, ``tiny`` and ``CARD``.
+    """The module of one part, with ``Config``, and of a model's with ``build``, ``tiny`` and ``CARD`` too.
 
     Raises:
         ConfigError: an unknown name, with the nearest known one.

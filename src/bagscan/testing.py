@@ -12,7 +12,10 @@ A part is a module with ``Config``, ``build(config)``, ``tiny()`` (a configurati
 from __future__ import annotations
 
 import dataclasses
+import tempfile
+from collections import Counter
 from contextlib import suppress
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -22,6 +25,10 @@ import torch
 from bagscan.association import Grid
 from bagscan.contracts import Encoder, FittedScorer, Regioner, Scorer
 from bagscan.core import Regions, View
+from bagscan.core.errors import ReadError
+from bagscan.datasets.source import Source
+from bagscan.formats import read_scan
+from bagscan.formats.scans import ScanFormat
 
 CARD = {"paper", "channels", "weights", "limits"}
 HEIGHT, WIDTH = 48, 64
@@ -102,6 +109,43 @@ def check_scorer(module: ModuleType) -> None:
     assert scores.shape == (ROWS,), f"scores are {tuple(scores.shape)}, expected {(ROWS,)}"
     assert bool(((scores >= 0) & (scores <= 1)).all()), "scores leave [0, 1]"
     assert not isinstance(scorer, FittedScorer) or scorer.trained is None or isinstance(scorer.trained, torch.nn.Module)
+
+
+def check_dataset(source: Source) -> None:
+    """Records whose ids are unique, whose files can be read, and whose boxes lie on their pictures.
+
+    Raises:
+        AssertionError: what is broken.
+    """
+    records = source.load().records
+    repeated = [name for name, n in Counter(record.id for record in records).items() if n > 1]
+    assert not repeated, f"ids repeat: {repeated[:5]}"
+    for record in records:
+        height, width = read_scan(record.path).views[0].shape if record.window is None else (record.window[3] - record.window[1], record.window[2] - record.window[0])
+        for annotation in record.annotations:
+            x1, y1, x2, y2 = annotation.box_xyxy
+            seen = min(x2, width) > max(x1, 0), min(y2, height) > max(y1, 0)
+            assert all(seen), f"{record.id}: {annotation.label} at {annotation.box_xyxy} lies off its {width}x{height} picture"
+
+
+def check_format(read: ScanFormat, path: Path) -> None:
+    """The same view every time, and an error of the right kind for a file that was cut off.
+
+    Args:
+        path: of a file that can be read.
+
+    Raises:
+        AssertionError: what is broken.
+    """
+    first, again = read(path), read(path)
+    assert isinstance(first, View), "a reader must give bagscan.core.View"
+    assert np.array_equal(first.pixels, again.pixels), "the same file was read in two ways"
+    with tempfile.TemporaryDirectory() as folder:
+        torn = Path(folder) / path.name
+        torn.write_bytes(path.read_bytes()[: path.stat().st_size // 3])
+        with suppress(ReadError, ValueError):
+            read(torn)
+            raise AssertionError("a third of the file was read as a whole one")
 
 
 def check_part(module: ModuleType) -> None:

@@ -8,7 +8,7 @@ from PIL import Image
 
 from bagscan.core import Annotation
 from bagscan.core.errors import DataError
-from bagscan.datasets import coco_folder, sixray, yolo_folder
+from bagscan.datasets import coco, sixray, yolo
 from bagscan.datasets.record import Record
 from bagscan.datasets.splits import group_near_duplicates, make_split, perceptual_hash, read_split, write_split
 from bagscan.formats import write_image, write_png_set, write_tiff
@@ -55,14 +55,14 @@ def test_sixray_without_its_lists_says_what_it_expects(tmp_path):
 
 
 def test_yolo_folder_tells_scanners_and_bad_labels(yolo_root, tmp_path):
-    found = yolo_folder.load(yolo_root, scanner_digits=1)
+    found = yolo.load(yolo_root, scanner_digits=1)
     assert {r.scanner[-1] for r in found.records} == {"1", "2"}
     save(tmp_path / "images" / "a.png", np.ones((3, 8, 8), np.float32))
     save(tmp_path / "images" / "b.png", np.ones((3, 8, 8), np.float32))
     (tmp_path / "labels").mkdir()
     (tmp_path / "labels" / "b.txt").write_text("0 nonsense")
     (tmp_path / "classes.txt").write_text("bar\n")
-    found = yolo_folder.load(tmp_path)
+    found = yolo.load(tmp_path)
     assert [r.id for r in found.records] == ["a"]
     assert list(found.bad) == ["b"]
 
@@ -70,7 +70,7 @@ def test_yolo_folder_tells_scanners_and_bad_labels(yolo_root, tmp_path):
 def test_coco_folder_keeps_negatives_and_counts_absent(tmp_path):
     save(tmp_path / "images" / "a.png", np.ones((3, 8, 8), np.float32))
     write_coco(tmp_path / "all.json", [CocoImage("a.png", 8, 8), CocoImage("gone.png", 8, 8)])
-    found = coco_folder.load(tmp_path / "all.json")
+    found = coco.load(tmp_path / "all.json")
     assert len(found.records) == 1
     assert found.absent == ("gone.png",)
 
@@ -115,7 +115,7 @@ def test_views_of_a_bag_stay_together_however_unlike_they_look(tmp_path):
         save(tmp_path / "images" / f"{name}.png", made_up_bag(rng)[0])
     write_coco(tmp_path / "annotations.json", [CocoImage(f"{name}.png", 96, 128) for name in names])
     (tmp_path / "classes.txt").write_text("a")
-    for found in (coco_folder.load(tmp_path / "annotations.json"), yolo_folder.load(tmp_path)):
+    for found in (coco.load(tmp_path / "annotations.json"), yolo.load(tmp_path)):
         assert {r.scan for r in found.records} == {*map(str, range(30)), "lone"}
         assert {r.about.view for r in found.records} == {"below", "side", ""}
         split = make_split(found.records, {"train": 0.5, "val": 0.25, "test": 0.25})
@@ -148,7 +148,7 @@ def test_coco_with_one_wrong_annotation_loses_one_image(tmp_path):
     images = [{"id": 1, "file_name": "a.png", "height": 20, "width": 20}, {"id": 2, "file_name": "sub/a.png", "height": 20, "width": 20}]
     boxes = [{"id": 1, "image_id": 1, "category_id": 1, "bbox": [1, 1, 5, 5]}, {"id": 2, "image_id": 2, "category_id": 1, "bbox": [1, 1, 0, 5]}]
     (tmp_path / "all.json").write_text(json.dumps({"images": images, "annotations": boxes, "categories": [{"id": 1, "name": "gun"}]}))
-    found = coco_folder.load(tmp_path / "all.json")
+    found = coco.load(tmp_path / "all.json")
     assert [r.id for r in found.records] == ["a"]
     assert list(found.bad) == ["sub/a.png"]
 
@@ -162,6 +162,6 @@ def test_a_yolo_folder_of_16_bit_sets_and_stacks(tmp_path):
     write_tiff(tmp_path / "images" / "stack.tif", view_from_counts(counts, ("low", "high", "zeff")))
     for name in ("bag", "stack"):
         (tmp_path / "labels" / f"{name}.txt").write_text("0 0.5 0.5 0.2 0.2\n")
-    found = yolo_folder.load(tmp_path)
+    found = yolo.load(tmp_path)
     assert [(r.id, len(r.annotations)) for r in found.records] == [("bag", 1), ("stack", 1)]
     assert found.records[0].annotations[0].box_xyxy == pytest.approx((12, 8, 18, 12))

@@ -343,7 +343,7 @@ def test_exports_name_what_they_hold(make_house, tmp_path):
     marked = {a["image_id"] for a in found["annotations"]}
     assert {image["scan_id"] for image in found["images"] if image["id"] in marked} == {suspect}
     assert all((tmp_path / "out" / "images" / image["file_name"]).is_file() for image in found["images"])
-    from bagscan.datasets.coco_folder import load
+    from bagscan.datasets.coco import load
 
     assert len(load(tmp_path / "out" / "annotations.json").records) == 2
 

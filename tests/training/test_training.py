@@ -11,7 +11,8 @@ import torch
 from safetensors.torch import load_file
 
 from bagscan.core.errors import ConfigError, DataError, ModelError, TrainingError
-from bagscan.datasets.config import DataConfig, SourceConfig, load_records
+from bagscan.datasets import simulated
+from bagscan.datasets.config import DataConfig, load_records
 from bagscan.datasets.splits import make_split, read_split, write_split
 from bagscan.model import Model
 from bagscan.model_folder import SHIPPED
@@ -243,7 +244,7 @@ def test_a_run_is_not_resumed_on_another_split(tiny_config, tmp_path):
 
 
 def test_items_of_a_split_of_one_s_own_are_not_judged_as_whole_views():
-    source = SourceConfig("simulated", "s", items=True)
+    source = simulated.Config(format="simulated", root="s", items=True)
     with pytest.raises(DataError, match=r"own.json splits items"):
         _as_screened(DataConfig((source,), split="own.json"), Path("run"))
     screened, folder, same = _as_screened(DataConfig((source,)), Path("run"))

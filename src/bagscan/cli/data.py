@@ -19,7 +19,7 @@ def data_check(
     from collections import Counter
 
     from bagscan.core.errors import DataError, ReadError
-    from bagscan.datasets.config import load_source, read_data
+    from bagscan.datasets.config import read_data
     from bagscan.formats import read_scan
 
     data = read_data(config, settings)
@@ -34,7 +34,7 @@ def data_check(
     bad_items = 0
     for source in data.sources:
         try:
-            collection = load_source(source)
+            collection = source.load()
         except DataError as error:  # of several sets, one that is not there hides none of the others
             lacking.append(str(error))
             continue

@@ -16,7 +16,7 @@ def doctor(as_json: AsJson = False) -> None:
     """Say what is installed, what this machine has, and which parts there are."""
     from bagscan.core.machine import usable_cores
     from bagscan.model_folder import shipped_models
-    from bagscan.registry import KINDS, names
+    from bagscan.registry import ALL, names
     from bagscan.runtime.load import runtime_told
 
     packages = (
@@ -52,7 +52,7 @@ def doctor(as_json: AsJson = False) -> None:
         "cores": {"of the machine": os.cpu_count(), "usable": usable_cores()},
         "runtime": {path.name: runtime_told(path) for path in shipped_models()},
         "packages": versions,
-        "parts": {kind: names(kind) for kind in KINDS},
+        "parts": {kind: names(kind) for kind in ALL},
         "data_folder": f"{folder} ({'present' if folder.is_dir() else 'absent: set BAGSCAN_DATA'})",
     }
 
@@ -61,7 +61,7 @@ def doctor(as_json: AsJson = False) -> None:
         rows = [f"bagscan {__version__}, Python {result['python']}, {cores['usable']} of {cores['of the machine']} cores", f"data folder: {result['data_folder']}"]
         rows += [f"model {name}: judged by {runtime}" for name, runtime in result["runtime"].items()]
         rows += [f"  {name}: {version}" for name, version in versions.items()]
-        rows += [f"{kind}: {', '.join(names(kind))}" for kind in KINDS]
+        rows += [f"{kind}: {', '.join(names(kind))}" for kind in ALL]
         return "\n".join(rows)
 
     show(result, as_json, text)

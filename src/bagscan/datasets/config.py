@@ -11,45 +11,12 @@ import numpy as np
 
 from bagscan.config import apply_settings, fill, read_yaml
 from bagscan.core.errors import ConfigError, DataError
-from bagscan.datasets import coco_folder, simulated, sixray, yolo_folder
-from bagscan.datasets.record import Collection, Record, data_folder
+from bagscan.datasets import simulated
+from bagscan.datasets.record import Record
+from bagscan.datasets.source import Source
 from bagscan.datasets.splits import Split, given_split, make_split, read_split, write_split
-from bagscan.registry import offered
 
 Report = Callable[[str], None]
-FORMATS = ("simulated", "sixray", "yolo", "coco")
-
-
-@dataclass(frozen=True)
-class SourceConfig:
-    """One dataset.
-
-    Attributes:
-        format: ``simulated``, ``sixray``, ``yolo``, ``coco``, or one that another package adds (entry point ``bagscan.datasets``).
-        root: folder (COCO: the JSON file); relative to the data folder, ``BAGSCAN_DATA``, or absolute;
-            of simulated scans relative to where bagscan is run.
-        images, views: simulated: ``colour``, ``raw`` or ``all`` channels; ``below``, ``side`` or ``both``.
-        items: simulated: every device of a view apart, with what is around it, in place of whole views.
-        annotate: simulated: ``anomaly``, or ``device`` for detectors of items.
-        label: simulated: classes of a whole scan, for kind ``multi_label``: ``anomaly``, its ``kind``, or the ``device`` classes in the bag.
-        subset, list_of: SIXray: list ``10``, ``100`` or ``1000``, and ``train`` or ``test`` of it.
-        scanner_digits: YOLO: leading characters of a file name that tell the scanner.
-        with_objects_only: leave out scans without annotations. limit: use at most so many records (views of
-            simulated bags, or items in them), spread evenly through the set; 0 for all.
-    """
-
-    format: str
-    root: str
-    subset: str = "10"
-    list_of: str = "train"
-    scanner_digits: int = 0
-    with_objects_only: bool = False
-    limit: int = 0
-    images: str = "colour"
-    views: str = "both"
-    items: bool = False
-    annotate: str = "anomaly"
-    label: str = "anomaly"
 
 
 @dataclass(frozen=True)
@@ -63,7 +30,7 @@ class DataConfig:
             test part is then that scanner alone.
     """
 
-    sources: tuple[SourceConfig, ...]
+    sources: tuple[Source, ...]
     split: str | None = None
     fractions: tuple[float, float, float] = (0.7, 0.15, 0.15)
     seed: int = 0
@@ -83,35 +50,21 @@ def read_data(path: str | Path, settings: Sequence[str] = ()) -> DataConfig:
     return fill(DataConfig, tree["data"], str(path), lines, ("data",))
 
 
-def load_source(source: SourceConfig) -> Collection:
-    """Read one dataset. Raises :class:`DataError` naming ``BAGSCAN_DATA`` where it is absent."""
-    if source.format == "simulated":
-        return simulated.load(source.root, source.images, source.views, source.items, source.annotate, source.label)
-    root = data_folder() / source.root
-    if not root.exists():
-        raise DataError(f"{root}: no such data; set BAGSCAN_DATA to the folder that holds {source.root}")
-    if source.format == "sixray":
-        return sixray.load(root, source.subset, source.list_of)
-    if source.format == "yolo":
-        return yolo_folder.load(root, source.scanner_digits)
-    if source.format == "coco":
-        return coco_folder.load(root)
-    if source.format in (others := offered("datasets")):
-        found: Collection = others[source.format].load().load(root)
-        return found
-    raise ConfigError(f"data.sources.format must be {', '.join([*FORMATS, *others])}, got {source.format!r}")
+def by_whole_views(data: DataConfig) -> DataConfig:
+    """The same data, simulated items as the whole views that they are in."""
+    return dataclasses.replace(data, sources=tuple(dataclasses.replace(s, items=False) if isinstance(s, simulated.Config) else s for s in data.sources))
 
 
 def load_records(config: DataConfig, report: Report = print) -> list[Record]:
     """All records of all sources; what is absent or odd is reported."""
     records: list[Record] = []
     for source in config.sources:
-        collection = load_source(source)
+        collection = source.load()
         for note in collection.notes:
             report(f"{collection.name}: {note}")
         usable = [r for r in collection.records if r.annotations or not source.with_objects_only]
         kept = np.unique(np.linspace(0, len(usable) - 1, source.limit or len(usable)).astype(int))
-        several = sum(other.format == "simulated" for other in config.sources) > 1
+        several = sum(isinstance(other, simulated.Config) for other in config.sources) > 1
         # Simulated sets number their scans alike.
         records += [_of_set(usable[i], collection.name) if several else usable[i] for i in kept]
         report(f"{collection.name}: {len(kept)} scans taken")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from bagscan.core.about import About
 from bagscan.core.errors import ConfigError, DataError
 from bagscan.datasets.items import LEAST_PX, item_records, of_device
 from bagscan.datasets.record import Collection, Record
+from bagscan.datasets.source import Source
 from bagscan.formats.coco import decode_mask
 from bagscan.simulate.summary import read_scans
 
@@ -19,6 +20,28 @@ IMAGES = {"colour": ("colour", ".png"), "raw": ("raw", ".tif"), "all": ("raw", "
 VIEWS = ("below", "side", "both")
 ANNOTATE = ("anomaly", "device")
 LABEL = ("anomaly", "kind", "device")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config(Source):
+    """Simulated scans.
+
+    Attributes:
+        images: ``colour`` for pseudo-colour, ``raw`` for low, high and effective Z, ``all`` for both.
+        views: ``below``, ``side`` or ``both``. items: every device of a view apart, with what is around it, in place of whole views.
+        annotate: ``anomaly``, or ``device`` for the items, which detectors learn to find.
+        label: classes of a whole scan, for kind ``multi_label``: ``anomaly``, the ``kind`` of its anomaly, or every ``device`` in the bag.
+    """
+
+    images: str = "colour"
+    views: str = "both"
+    items: bool = False
+    annotate: str = "anomaly"
+    label: str = "anomaly"
+
+    def load(self) -> Collection:
+        """See :func:`load`."""
+        return load(self.root, self.images, self.views, self.items, self.annotate, self.label)
 
 
 def load(root: str | Path, images: str = "colour", views: str = "both", items: bool = False, annotate: str = "anomaly", label: str = "anomaly") -> Collection:

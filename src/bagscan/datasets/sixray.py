@@ -8,14 +8,30 @@ Layout: ``JPEGImage/<stem>.jpg``, ``Annotation/<stem>.xml`` for positives, and
 from __future__ import annotations
 
 import csv
+from dataclasses import dataclass
 from pathlib import Path
 
 from bagscan.core.errors import DataError, ReadError
 from bagscan.datasets.record import Collection, Record
+from bagscan.datasets.source import Source
 from bagscan.formats.voc import read_voc
 
 CLASSES = ("Gun", "Knife", "Wrench", "Pliers", "Scissors")
 PUBLISHED_COUNTS = {("10", "train"): 74_960, ("10", "test"): 13_412}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config(Source):
+    """Attributes:
+    subset, list_of: list ``10``, ``100`` or ``1000``, and ``train`` or ``test`` of it.
+    """
+
+    subset: str = "10"
+    list_of: str = "train"
+
+    def load(self) -> Collection:
+        """See :func:`load`."""
+        return load(self.folder, self.subset, self.list_of)
 
 
 def read_list(path: Path) -> dict[str, dict[str, int]]:

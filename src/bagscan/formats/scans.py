@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from importlib.metadata import EntryPoint
 from pathlib import Path
+from typing import Protocol
 
 from bagscan.core import Scan, View
 from bagscan.core.errors import ReadError
@@ -22,7 +23,20 @@ RECIPE = "recipe.json"  # lies in the folder of a simulated data set
 CONVERTED = "converted.json"  # what convert wrote, and by which calibration
 MARKS = (RECIPE, CONVERTED)  # of folders with a raw and a colour image of every bag
 BESIDE_SCANS = frozenset({"", ".csv", ".html", ".json", ".log", ".md", ".parquet", ".txt", ".xml", ".yaml", ".yml"})  # nobody takes these for scans
-READERS: dict[str, Callable[[Path], View]] = {
+
+
+class ScanFormat(Protocol):
+    """Reads the files of one ending."""
+
+    def __call__(self, path: Path, /) -> View:
+        """One view of one file, which exists and is not empty.
+
+        Raises:
+            ReadError, ValueError: it is none.
+        """
+
+
+READERS: dict[str, ScanFormat] = {
     ".png": read_image,
     ".jpg": read_image,
     ".jpeg": read_image,
@@ -32,7 +46,7 @@ READERS: dict[str, Callable[[Path], View]] = {
 }
 
 
-def _added(point: EntryPoint) -> Callable[[Path], View]:
+def _added(point: EntryPoint) -> ScanFormat:
     """A reader that another package brings, imported once a file of its ending is read."""
     return lambda path: point.load()(path)
 
@@ -112,7 +126,7 @@ def group_views(files: Sequence[Path], names: Sequence[str]) -> list[dict[str, P
     return list(groups.values())
 
 
-def _read(reader: Callable[[Path], View], path: Path) -> View:
+def _read(reader: ScanFormat, path: Path) -> View:
     try:
         view = reader(path)
     except ValueError as error:  # a View refused the pixels, for example NaN

@@ -13,7 +13,7 @@ from bagscan.contracts import ClassScorer
 from bagscan.core import OperatingPoint
 from bagscan.core.calibrated import UNCALIBRATED, platt
 from bagscan.core.errors import BagscanError, ConfigError, DataError
-from bagscan.datasets.config import DataConfig, part_records
+from bagscan.datasets.config import DataConfig, by_whole_views, part_records
 from bagscan.datasets.record import Record
 from bagscan.datasets.splits import read_split
 from bagscan.evaluation.baseline import image_statistics, trivial_baseline
@@ -102,12 +102,12 @@ def _as_screened(data: DataConfig, run_folder: Path) -> tuple[DataConfig, Path, 
     Raises:
         DataError: a split of items that somebody made: which views are whose is not told in it.
     """
-    if not any(source.items for source in data.sources):
+    whole = by_whole_views(data)
+    if whole == data:
         return data, run_folder, True
     if data.split:
         raise DataError(f"{data.split} splits items, and whole views are judged here: their part cannot be told from it. Train with the set's own split (data.split: null)")
-    sources = tuple(dataclasses.replace(source, items=False) for source in data.sources)
-    return dataclasses.replace(data, split=None, sources=sources), run_folder / "whole_views", False
+    return dataclasses.replace(whole, split=None), run_folder / "whole_views", False
 
 
 def evaluate_model(

@@ -6,7 +6,16 @@ from pathlib import Path
 
 from bagscan.core.errors import DataError
 from bagscan.datasets.record import Collection, Record, view_named
+from bagscan.datasets.source import Source
 from bagscan.formats.coco import read_coco
+
+
+class Config(Source):
+    """A COCO file."""
+
+    def load(self) -> Collection:
+        """See :func:`load`."""
+        return load(self.folder)
 
 
 def load(annotations: str | Path, images: str | Path | None = None) -> Collection:

@@ -2,13 +2,28 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from bagscan.core.errors import DataError, ReadError
 from bagscan.datasets.record import Collection, Record, image_size, view_named
+from bagscan.datasets.source import Source
 from bagscan.formats.limits import naming
 from bagscan.formats.scans import READERS, find_scans, scan_id_of
 from bagscan.formats.yolo import read_classes, read_yolo
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config(Source):
+    """Attributes:
+    scanner_digits: leading characters of a file name that tell the scanner.
+    """
+
+    scanner_digits: int = 0
+
+    def load(self) -> Collection:
+        """See :func:`load`."""
+        return load(self.folder, self.scanner_digits)
 
 
 def load(root: str | Path, scanner_digits: int = 0) -> Collection:
