@@ -114,18 +114,19 @@ def test_no_threshold_no_screener(tiny_model):
 
 
 @pytest.mark.parametrize(
-    ("scan", "reason"),
+    ("scan", "code"),
     [
         (scan_of(np.full((3, 64, 64), 0.5)), "blank"),
-        (scan_of(np.random.default_rng(0).random((3, 8, 8))), "too few"),
-        (scan_of(np.random.default_rng(0).random((3, 64, 64)) * 255), "expected 0 to 1"),
-        (scan_of(np.random.default_rng(0).random((3, 64, 64)), quantity="transmission"), "the model takes"),
+        (scan_of(np.random.default_rng(0).random((3, 8, 8))), "too_small"),
+        (scan_of(np.random.default_rng(0).random((3, 40, 500))), "too_small"),
+        (scan_of(np.random.default_rng(0).random((3, 64, 64)) * 255), "out_of_range"),
+        (scan_of(np.random.default_rng(0).random((3, 64, 64)), quantity="transmission"), "wrong_channels"),
     ],
 )
-def test_what_is_no_bag_is_reviewed_never_cleared(tiny_model, scan, reason):
+def test_what_is_no_bag_is_reviewed_never_cleared(tiny_model, scan, code):
     report = Screener.load(tiny_model).screen(scan)
     assert report.decision is Decision.REVIEW
-    assert reason in report.reasons[0]
+    assert report.reasons[0].code == code
 
 
 def test_scores_that_are_not_numbers_are_reviewed(tiny_model, scans):
@@ -255,11 +256,11 @@ def test_a_killed_screening_goes_on_where_it_stopped(tiny_model, scans, tmp_path
     screen_folder(scans, [tiny_model], whole, lambda _: None)
     judge, judged = folder._judge, []
 
-    def killed_after_two(screeners, files, stored):
+    def killed_after_two(screeners, *rest):
         if len(judged) == 2:
             raise KeyboardInterrupt
-        judged.append(files)
-        judge(screeners, files, stored)
+        judged.append(rest[0])
+        judge(screeners, *rest)
 
     monkeypatch.setattr(folder, "_judge", killed_after_two)
     with pytest.raises(KeyboardInterrupt):
@@ -289,12 +290,17 @@ def test_a_long_report_shows_alarms_first_and_says_how_many(tiny_model, scans, t
     assert 'class="tag CLEAR"' not in text or tally["ALARM"] == 0
 
 
-def test_a_bag_that_is_clear_since_nothing_was_judged_is_told_apart(tiny_model, scans, tmp_path, monkeypatch):
-    """As where a model that looks for items finds none: in one view of the first bag, in both of the second."""
-    (tmp_path / "scans").mkdir()
+def two_bags(folder, scans):
+    """Two bags of two views; the second picture is the side of the first and both of the second."""
+    folder.mkdir()
     for name, source in (("7_below", 0), ("7_side", 1), ("8_below", 1), ("8_side", 1)):
-        (tmp_path / "scans" / f"{name}.png").write_bytes(scans[source].read_bytes())
-    nothing = read_scan(scans[1]).views[0].pixels
+        (folder / f"{name}.png").write_bytes(scans[source].read_bytes())
+    return read_scan(scans[1]).views[0].pixels
+
+
+def test_what_was_not_examined_is_never_clear(tiny_model, scans, tmp_path, monkeypatch):
+    """As where a model that looks for items finds none: in one view of the first bag, in both of the second."""
+    nothing = two_bags(tmp_path / "scans", scans)
     examine = Model.examine
 
     def finds_none_in_one(self, views):
@@ -303,25 +309,52 @@ def test_a_bag_that_is_clear_since_nothing_was_judged_is_told_apart(tiny_model, 
 
     monkeypatch.setattr(Model, "examine", finds_none_in_one)
     tally = screen_folder([tmp_path / "scans"], [tiny_model], tmp_path / "out", lambda _: None)
-    assert (tally["nothing_judged"], tally["half_judged"]) == (1, 1)
+    assert (tally["REVIEW"], tally["reasons"]) == (2, {"nothing_examined": 3})
     first, second = json.loads((tmp_path / "out" / "findings.json").read_text())
     assert (first["views"]["below"]["n_regions"], first["views"]["side"]["n_regions"]) == (first["n_regions"], 0)
-    assert (second["decision"], second["n_regions"]) == ("CLEAR", 0)
-    page = (tmp_path / "out" / "report.html").read_text()
-    assert f"{tally['CLEAR']} CLEAR (1 with no item found)" in page
-    assert page.count("<span class='half'>no item found: nothing judged</span>") == 1
-    assert page.count("side: no item found") == 2
-    assert page.count("<span class='half'>no item found in view side</span>") == 1
-    told = run(app, ["screen", str(tmp_path / "scans"), "--model", str(tiny_model), "--out", str(tmp_path / "again")])
-    assert f"{tally['CLEAR']} CLEAR (1 with no item found), 0 REVIEW; in 1 an item was found in some views alone" in told.output
+    assert (second["decision"], second["n_regions"], second["reason_codes"]) == ("REVIEW", 0, ["nothing_examined"] * 2)
+    assert (tmp_path / "out" / "report.html").read_text().count("<code>nothing_examined</code>") == 3
 
 
-def test_a_view_without_its_other_is_told(tiny_model, scans, tmp_path):
-    (tmp_path / "7_below.png").write_bytes(scans[0].read_bytes())
-    said = []
-    tally = screen_folder([tmp_path / "7_below.png"], [tiny_model], tmp_path / "out", said.append)
-    assert tally["one_view"] == 1
-    assert any("1 of 1 bags are judged by one view alone" in line for line in said)
+def test_where_no_item_is_found_the_whole_view_is_examined(tiny_model, scans, tmp_path, monkeypatch):
+    nothing = two_bags(tmp_path / "scans", scans)
+    examine, everywhere = Model.examine, Model.everywhere
+
+    def no_items(self, views):
+        if self.id == "everywhere":
+            return examine(self, views)
+        return [(np.full(nothing.shape[1:], -1, np.int32), np.zeros(0, np.float32)) for _ in views]
+
+    def all_of_it(self):
+        other = everywhere(self)
+        other = Model.cut_by(other, other.config.regioner)
+        other.id = "everywhere"
+        return other
+
+    monkeypatch.setattr(Model, "examine", no_items)
+    monkeypatch.setattr(Model, "everywhere", all_of_it)
+    report = Screener.load(tiny_model).screen(read_scan(scans[0]))
+    assert report.decision is not Decision.REVIEW
+    assert len(report.scores["0"]) > 0
+    assert "the whole view was examined" in report.notes[0]
+
+
+def test_a_bag_whose_scanner_makes_two_views_is_review_with_one(tiny_model, scans, tmp_path):
+    """What the scanner makes is seen in the folder where nobody says it."""
+    two_bags(tmp_path / "scans", scans)
+
+    def codes(paths, *scanner_views):
+        tally = screen_folder(paths, [tiny_model], tmp_path / "out", lambda _: None, scanner_views=scanner_views)
+        return tally["reasons"], tally["REVIEW"]
+
+    assert codes([tmp_path / "scans"]) == ({}, 0)
+    (tmp_path / "scans" / "8_side.png").unlink()
+    assert codes([tmp_path / "scans"]) == ({"missing_view": 1}, 1)
+    (tmp_path / "scans" / "7_side.png").unlink()
+    assert codes([tmp_path / "scans"]) == ({}, 0)
+    assert codes([tmp_path / "scans"], "below", "side") == ({"missing_view": 2}, 2)
+    told = run(app, ["screen", str(tmp_path / "scans"), "--model", str(tiny_model), "--out", str(tmp_path / "o"), "--fail-on-alarm", "--scanner-views", "below,side"])
+    assert told.exit_code == 4
 
 
 def test_alarms_come_first_in_the_report(tiny_model, scans, tmp_path, monkeypatch):
@@ -351,12 +384,12 @@ def test_rows_that_an_earlier_version_left_are_taken(tiny_model, scans, tmp_path
 
     def without(*arguments):
         found = earlier(*arguments)
-        found.row.pop("n_regions", None)
+        found.row.pop("reason_codes", None)
         return found
 
     monkeypatch.setattr(folder, "judge_files", without)
     tally = screen_folder(scans, [tiny_model], tmp_path / "out", lambda _: None)
-    assert (tally["scans"], tally["nothing_judged"], tally["one_view"]) == (len(scans), 0, 0)
+    assert (tally["scans"], tally["reasons"]) == (len(scans), {})
 
 
 def test_fail_on_alarm(tiny_model, scans, tmp_path):

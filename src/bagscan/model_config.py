@@ -84,20 +84,22 @@ class InputConfig:
             hint = "; bagscan convert makes effective Z and pseudo-colour of low and high" if {"low", "high"} <= set(view.channels) else ""
             raise ModelError(f"the model takes {self.quantity} of {', '.join(self.channels)}; the view is {view.quantity} of {', '.join(view.channels)}{hint}")
 
+    def working_size(self, shape: tuple[int, int], whole: tuple[int, int]) -> tuple[int, int]:
+        """(H, W) that a window of ``shape`` of a view of size ``whole`` has at working size."""
+        side = self.working_side_px
+        if not side:
+            return shape
+        even = side / (whole[0] * whole[1]) ** 0.5
+        down, across = (side / whole[0], side / whole[1]) if self.square else (even, even)
+        return max(8, round(shape[0] * down)), max(8, round(shape[1] * across))
+
     def working_view(self, view: View, whole: tuple[int, int] | None = None) -> View:
         """The view scaled to the working size.
 
         Args:
             whole: (H, W) of the view that this is a window of; scale follows from it.
         """
-        side = self.working_side_px
-        height, width = view.shape
-        if not side:
-            return view
-        whole = whole or view.shape
-        even = side / (whole[0] * whole[1]) ** 0.5
-        down, across = (side / whole[0], side / whole[1]) if self.square else (even, even)
-        size = max(8, round(height * down)), max(8, round(width * across))
+        size = self.working_size(view.shape, whole or view.shape)
         if size == view.shape:
             return view
         return dataclasses.replace(view, pixels=resize(view.pixels, *size), pixel_pitch_mm=None)

@@ -1,4 +1,4 @@
-"""Whether a view can be a scan of a bag at all: what cannot is ``REVIEW``, never ``CLEAR``.
+"""Whether a view can be a scan of a bag at all: what cannot is ``REVIEW``, never ``CLEAR``. One check for every way in.
 
 Physics tells most faults: low energies are absorbed more than high ones by every material, air absorbs nothing, and a
 16-bit detector counts in more than 256 steps.
@@ -9,8 +9,14 @@ from __future__ import annotations
 import numpy as np
 
 from bagscan.core import View
+from bagscan.core.reasons import Reason, ReasonCode
+from bagscan.formats.quantities import RGB
 
-LEAST_SIDE_PX = 32
+LEAST_SIDE_PX = 32  # of a view, and of what is left of it at the size that a model works at
+MOST_ELONGATED = 10  # longer side to shorter side: no bag is so long, and a strip loses its width when it is scaled
+# What a channel can hold, at its lowest and highest thousandth. Transmission: noise of air, and of air values that drift, lies above 1.
+LIMITS = {"transmission": (-0.05, 1.2), "log attenuation": (-0.2, 16.0), "effective Z": (-1.0, 100.0), "colour": (-0.05, 1.05)}
+LEAST_Z = 1.0  # below hydrogen: thousandths that were taken for units, or nothing at all
 BLANK_SPREAD = 0.02  # of the largest value: less contrast than that is no bag
 AIR_AT_LEAST = 0.6  # transmission that the brightest hundredth must reach: somewhere there is air
 MOST_CLIPPED = 0.25  # share of 16-bit pixels at full scale, or of any at none
@@ -23,51 +29,84 @@ DARK_RIM, BRIGHT, LEAST_AIR = 0.12, 0.85, 0.1  # a rim darker than that, and les
 # than a tenth of it both in all and at the rim, of 300 photographs 259.
 AIR_BRIGHTNESS, AIR_COLOUR, LEAST_AIR_SEEN = 0.9, 0.12, 0.1
 SAMPLE = 40_000  # pixels looked at where a part tells as much as all
+Found = tuple[ReasonCode, str]
 
 
-def unfit(view: View) -> list[str]:
-    """Reasons why a view is not a scan of anything; empty for a scan.
+def unfit(view: View) -> list[Reason]:
+    """Reasons why a view is not a scan of anything; empty for a scan."""
+    found = _unfit(view)
+    return [Reason(code, f"view {view.view_id}: {text}") for code, text in found]
 
-    Blank, too small, out of range, saturated, inverted, its energies swapped, or 8 bits in a 16-bit file.
-    """
+
+def _unfit(view: View) -> list[Found]:
     low, high = float(view.pixels.min()), float(view.pixels.max())
-    where = f"view {view.view_id}"
-    if min(view.shape) < LEAST_SIDE_PX:
-        return [f"{where}: {view.shape[1]}x{view.shape[0]} pixels are too few to judge"]
+    height, width = view.shape
+    if min(height, width) < LEAST_SIDE_PX:
+        return [(ReasonCode.TOO_SMALL, f"{width}x{height} pixels are too few to judge")]
+    if max(height, width) > MOST_ELONGATED * min(height, width):
+        return [(ReasonCode.TOO_SMALL, f"{width}x{height} pixels are a strip, longer than {MOST_ELONGATED} times its width: no bag is")]
     if high - low < BLANK_SPREAD * max(abs(high), 1e-6):
-        return [f"{where}: blank image (every pixel about {low:.3g})"]
-    if view.quantity in ("transmission", "pseudo_colour") and (low < -0.05 or high > 1.05):
-        return [f"{where}: values from {low:.3g} to {high:.3g}, expected 0 to 1"]
-    found = _energies(view) if {"low", "high"} & set(view.channels) else _colours(view) if view.quantity == "pseudo_colour" else []
-    return [f"{where}: {reason}" for reason in found]
+        return [(ReasonCode.BLANK, f"blank image (every pixel about {low:.3g})")]
+    beyond = [reason for name, pixels in zip(view.channels, view.pixels, strict=True) for reason in _beyond(name, holds(view.quantity, name), _sample(pixels))]
+    if beyond:
+        return beyond
+    if view.quantity != "log_attenuation" and {"low", "high"} & set(view.channels):
+        return _energies(view)
+    return _colours(view) if view.quantity == "pseudo_colour" else []
 
 
-def _energies(view: View) -> list[str]:
+def holds(quantity: str, channel: str) -> str:
+    """What a channel holds, by its name and its view's quantity: a key of ``LIMITS``."""
+    if channel == "zeff" or quantity == "effective_z":
+        return "effective Z"
+    if quantity == "pseudo_colour" or channel in RGB:
+        return "colour"
+    return "log attenuation" if quantity == "log_attenuation" else "transmission"
+
+
+def _beyond(name: str, what: str, sample: np.ndarray) -> list[Found]:
+    """Values that what a channel holds cannot have."""
+    low, high = (float(v) for v in np.percentile(sample, (0.1, 99.9)))
+    least, most = LIMITS[what]
+    if low < least or high > most:
+        return [(ReasonCode.OUT_OF_RANGE, f"channel {name} has values from {low:.3g} to {high:.3g}, expected {what} from {max(least, 0):g} to {most:g}")]
+    return []
+
+
+def _energies(view: View) -> list[Found]:
     channels = {name: view.pixels[view.channels.index(name)] for name in ("low", "high") if name in view.channels}
     reasons = [reason for name, pixels in channels.items() for reason in _transmission(name, pixels, view.bit_depth)]
-    if len(channels) == 2 and not reasons:
-        low, high = (_sample(pixels) for pixels in channels.values())
-        absorbing = (high > 0.02) & (high < 0.9)
-        if absorbing.sum() >= 50 and (low > high + 0.005)[absorbing].mean() > MOST_SWAPPED:
-            reasons.append("low energy passes better than high: the channels are swapped, or the polarity is inverted")
-    return reasons
+    if reasons:
+        return reasons
+    samples = {name: _sample(view.pixels[k]) for k, name in enumerate(view.channels)}
+    high = samples.get("high", samples.get("low"))
+    assert high is not None
+    absorbing = (high > 0.02) & (high < 0.9)
+    if absorbing.sum() < 50:
+        return []
+    if len(channels) == 2 and (samples["low"] > samples["high"] + 0.005)[absorbing].mean() > MOST_SWAPPED:
+        return [(ReasonCode.INVERTED, "low energy passes better than high: the channels are swapped, or the polarity is inverted")]
+    if "zeff" in samples and (brightest := float(np.percentile(samples["zeff"][absorbing], 99))) < LEAST_Z:
+        return [(ReasonCode.OUT_OF_RANGE, f"effective Z is at most {brightest:.3g} where something absorbs: it is in other units, or was never worked out")]
+    return []
 
 
-def _transmission(name: str, pixels: np.ndarray, bit_depth: int | None) -> list[str]:
+def _transmission(name: str, pixels: np.ndarray, bit_depth: int | None) -> list[Found]:
     sample = _sample(pixels)
     brightest = float(np.percentile(sample, 99))
     if sample.max() - sample.min() < BLANK_SPREAD * max(abs(float(sample.max())), 1e-6):
-        return [f"channel {name} is blank (every pixel about {float(sample.max()):.3g})"]
+        return [(ReasonCode.BLANK, f"channel {name} is blank (every pixel about {float(sample.max()):.3g})")]
     if (sample <= 0).mean() > MOST_CLIPPED:
-        return [f"{100 * (sample <= 0).mean():.0f} % of channel {name} are zero: saturated, or the polarity is inverted"]
+        return [(ReasonCode.SATURATED, f"{100 * (sample <= 0).mean():.0f} % of channel {name} are zero: saturated, or the polarity is inverted")]
     if brightest < AIR_AT_LEAST:
-        return [f"no air in channel {name} (brightest hundredth at {brightest:.3g} of it): wrong depth or air value, or the polarity is inverted"]
+        return [(ReasonCode.NO_AIR, f"no air in channel {name} (brightest hundredth at {brightest:.3g} of it): wrong depth or air value, or the polarity is inverted")]
     if bit_depth == 16:
         if (sample >= pixels.max()).mean() > MOST_CLIPPED:
-            return [f"{100 * (sample >= pixels.max()).mean():.0f} % of channel {name} are at full scale: saturated"]
+            return [(ReasonCode.SATURATED, f"{100 * (sample >= pixels.max()).mean():.0f} % of channel {name} are at full scale: saturated")]
         if _steps(sample) <= STEPS_OF_8_BITS:
-            return [f"channel {name} has no more than {STEPS_OF_8_BITS} grey values: 8 bits in a 16-bit file"]
-    return [f"the rim of channel {name} is darker than its middle: the polarity is inverted"] if _dark(_rim(pixels), sample) else []
+            return [(ReasonCode.TOO_FEW_LEVELS, f"channel {name} has no more than {STEPS_OF_8_BITS} grey values: 8 bits in a 16-bit file")]
+    dark = _dark(_rim(pixels), sample)
+    return [(ReasonCode.INVERTED, f"the rim of channel {name} is darker than its middle: the polarity is inverted")] if dark else []
 
 
 def _steps(sample: np.ndarray) -> int:
@@ -76,26 +115,26 @@ def _steps(sample: np.ndarray) -> int:
     return few if few > STEPS_OF_8_BITS else len(np.unique(sample))
 
 
-def _colours(view: View) -> list[str]:
+def _colours(view: View) -> list[Found]:
     colours = np.stack([_sample(channel) for channel in view.pixels])
     sample = colours.mean(0)
     if (sample <= 0).mean() > 2 * MOST_CLIPPED:
-        return [f"{100 * (sample <= 0).mean():.0f} % are black: the polarity is inverted, or nothing was scanned"]
+        return [(ReasonCode.INVERTED, f"{100 * (sample <= 0).mean():.0f} % are black: the polarity is inverted, or nothing was scanned")]
     if np.percentile(sample, 99) < AIR_AT_LEAST:
-        return ["no air: nothing in it is bright"]
+        return [(ReasonCode.NO_AIR, "no air: nothing in it is bright")]
     rims = np.stack([_rim(channel) for channel in view.pixels])
     if _dark(rims.mean(0), sample):
-        return ["the rim is darker than the middle: the polarity is inverted"]
+        return [(ReasonCode.INVERTED, "the rim is darker than the middle: the polarity is inverted")]
     bright = AIR_BRIGHTNESS * np.percentile(colours.min(0), 99)
     air = max(float(((part.min(0) > bright) & (np.ptp(part, 0) < AIR_COLOUR)).mean()) for part in (colours, rims))
     if air < LEAST_AIR_SEEN:
-        return [f"hardly any air ({100 * air:.0f} %): a scan of a bag shows some within it or around it, a photograph none"]
+        return [(ReasonCode.NOT_A_BAG, f"hardly any air ({100 * air:.0f} %): a scan of a bag shows some within it or around it, a photograph none")]
     absorbing = sample < 0.9
     if absorbing.sum() >= 50 and np.percentile(np.ptp(colours, 0)[absorbing], 99) < LEAST_COLOUR:
-        return ["grey: pseudo-colour tells materials by their colour, and this has none"]
+        return [(ReasonCode.NOT_A_BAG, "grey: pseudo-colour tells materials by their colour, and this has none")]
     grey = view.pixels[:, :: max(1, view.shape[0] // 64)].mean(0)  # some rows tell as much as all
     if np.square(np.diff(grey, axis=1)).mean() > 2 * MOST_NOISE * grey.var():
-        return ["noise: neighbouring pixels have nothing to do with each other"]
+        return [(ReasonCode.NOT_A_BAG, "noise: neighbouring pixels have nothing to do with each other")]
     return []
 
 

@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 from skimage.measure import find_contours
 
-from bagscan.core import Decision, Finding, Report, Scan, View
+from bagscan.core import Decision, Finding, Reason, ReasonCode, Report, Scan, View
 from bagscan.core.errors import BagscanError, ModelError
 from bagscan.examining import UsableModel
-from bagscan.plausibility import unfit
+from bagscan.plausibility import LEAST_SIDE_PX, unfit
 from bagscan.runtime.load import load_model, runtime_of
 
 ERRORS = (BagscanError, ValueError, RuntimeError, MemoryError)  # of a scan's own faults and of what they do to a runtime
@@ -69,33 +69,58 @@ class Screener:
         findings: list[Finding] = []
         scores: dict[str, np.ndarray] = {}
         labels: dict[str, np.ndarray] = {}
-        reasons: list[str] = []
+        reasons: list[Reason] = []
+        notes: list[str] = []
         fit = []
         for view in scan.views:
-            wrong = unfit(view)
+            wrong = unfit(view) or self._cannot_be_shown(view)
             reasons += wrong
             if not wrong:
                 fit.append(view)
-        for view, own_labels, own_scores in self._examined(fit, reasons):
-            if not np.isfinite(own_scores).all():
-                reasons.append(f"view {view.view_id}: the model gave scores that are not numbers")
-                continue
+        for view, own_labels, own_scores in self._examined(fit, reasons, notes):
             labels[view.view_id], scores[view.view_id] = own_labels, own_scores
             findings += self._findings(view, own_labels, own_scores)
         findings.sort(key=lambda finding: -finding.score)
         decision = Decision.REVIEW if reasons else Decision.ALARM if findings else Decision.CLEAR
         timings = {"total_s": time.perf_counter() - started}
-        return Report(scan.id, decision, tuple(findings), self.model.id, self.point.threshold, tuple(reasons), scores, labels, timings)
+        return Report(scan.id, decision, tuple(findings), self.model.id, self.point.threshold, tuple(reasons), scores, labels, timings, tuple(notes))
 
-    def _examined(self, views: list[View], reasons: list[str]) -> list[tuple[View, np.ndarray, np.ndarray]]:
-        """Views of one bag, judged together, with regions and scores; those that cannot be judged leave a reason."""
+    def _cannot_be_shown(self, view: View) -> list[Reason]:
+        """Why the model cannot look at a view: its channels, or what is left of it at the size that the model works at."""
         try:
-            return [(view, *found) for view, found in zip(views, self.model.examine(views), strict=True)]
+            self.model.config.input.select(view)
+        except ModelError as error:
+            return [Reason(ReasonCode.WRONG_CHANNELS, f"view {view.view_id}: {error}")]
+        height, width = self.model.config.input.working_size(view.shape, view.shape)
+        if min(height, width) < LEAST_SIDE_PX:
+            return [Reason(ReasonCode.TOO_SMALL, f"view {view.view_id}: the model would see {width}x{height} pixels of it, too few to judge")]
+        return []
+
+    def _examined(self, views: list[View], reasons: list[Reason], notes: list[str]) -> list[tuple[View, np.ndarray, np.ndarray]]:
+        """Views of one bag with regions and scores; those that were not examined leave a reason."""
+        found = []
+        for view, labels, scores in self._judged(views, self.model, reasons):
+            if not len(scores):  # no item was found: nothing has been looked at yet
+                for again in self._judged([view], self.model.everywhere(), reasons):
+                    labels, scores = again[1:]
+                notes.append(f"view {view.view_id}: no item was found, and the whole view was examined")
+            if not len(scores):
+                reasons.append(Reason(ReasonCode.NOTHING_EXAMINED, f"view {view.view_id}: the model found no item, and looks at items alone"))
+            elif not np.isfinite(scores).all():
+                reasons.append(Reason(ReasonCode.MODEL_FAILED, f"view {view.view_id}: the model gave scores that are not numbers"))
+            else:
+                found.append((view, labels, scores))
+        return found
+
+    def _judged(self, views: list[View], model: UsableModel, reasons: list[Reason]) -> list[tuple[View, np.ndarray, np.ndarray]]:
+        """Views of one bag, judged together; where that fails one by one, so that one of them hides none of the others."""
+        try:
+            return [(view, *found) for view, found in zip(views, model.examine(views), strict=True)]
         except ERRORS as error:
             if len(views) == 1:
-                reasons.append(f"view {views[0].view_id}: {error}")
+                reasons.append(Reason(ReasonCode.MODEL_FAILED, f"view {views[0].view_id}: {error}"))
                 return []
-        return [found for view in views for found in self._examined([view], reasons)]
+        return [found for view in views for found in self._judged([view], model, reasons)]
 
     def _findings(self, view: View, labels: np.ndarray, scores: np.ndarray) -> list[Finding]:
         found = []

@@ -69,13 +69,6 @@ def test_a_second_run_says_what_is_judged_already(tmp_path):
     assert len((tmp_path / "judged").read_text().split()) == 70
 
 
-def test_bags_with_nothing_to_judge_are_told_apart(tmp_path):
-    source = archive(tmp_path, 30, lambda n: f"{n:03d}_{'bare' if n % 3 == 0 else 'sound'}.tif")
-    told = run(source, tmp_path / "out")
-    assert told["nothing_judged"] == 10
-    assert all((row["n_regions"] == 0) == ("bare" in row["bag"]) for row in rows(tmp_path / "out"))
-
-
 @pytest.mark.parametrize("workers", [2, 3])
 def test_any_number_of_workers_writes_the_same_bytes(tmp_path, workers):
     source = archive(tmp_path, 45)

@@ -14,7 +14,22 @@ import pyarrow as pa
 from bagscan.batch.storage import is_remote, listed, object_at, set_members
 from bagscan.core.errors import DataError
 from bagscan.core.files import whole
-from bagscan.formats.scans import CONVERTED, MARKS, READERS, RECIPE, doubled_error, no_scans, refuse_doubled, set_at, told_types, unknown_types, walk
+from bagscan.formats.scans import (
+    CONVERTED,
+    MARKS,
+    READERS,
+    RECIPE,
+    doubled_error,
+    grouped,
+    is_shadow,
+    no_scans,
+    refuse_doubled,
+    set_at,
+    told_types,
+    unknown_types,
+    views_made,
+    walk,
+)
 
 VIEW = pa.struct([("view_id", pa.string()), ("path", pa.string()), ("stamp", pa.string())])  # the stamp of what lies in object storage
 SCHEMA = pa.schema([("bag", pa.string()), ("views", pa.list_(VIEW))])
@@ -22,8 +37,8 @@ CHUNK = 4096
 Report = Callable[[str], None]
 
 
-def write_index(sources: Sequence[str | Path], path: Path, views: Sequence[str], report: Report = print) -> int:
-    """List every bag in files, folders and object storage; returns how many. Written whole or not at all.
+def write_index(sources: Sequence[str | Path], path: Path, views: Sequence[str], report: Report = print) -> tuple[int, tuple[str, ...]]:
+    """List every bag in files, folders and object storage; returns how many, and the views that bags have. Written whole or not at all.
 
     Raises:
         DataError: a source that does not exist or cannot be listed, or no scan at all. ReadError: a set that shows every bag twice; a folder that cannot be listed.
@@ -31,19 +46,20 @@ def write_index(sources: Sequence[str | Path], path: Path, views: Sequence[str],
     missing = [str(source) for source in sources if not is_remote(source) and not Path(source).exists()]
     if missing:
         raise DataError(f"no such file or folder: {', '.join(missing)}")
-    count, unknown = 0, Counter[str]()
+    count, unknown, made = 0, Counter[str](), tuple[str, ...]()
     with whole(path) as temporary:
         with pa.OSFile(str(temporary), "wb") as file, pa.ipc.new_stream(file, SCHEMA) as writer:
             for chunk in _chunks(_bags(sources, views, unknown)):
                 writer.write_batch(pa.RecordBatch.from_pylist(chunk, SCHEMA))
                 count += len(chunk)
+                made = views_made([made, *([view["view_id"] for view in bag["views"]] for bag in chunk)])
                 if count % (25 * CHUNK) == 0:
                     report(f"index: {count:,} bags")
         if not count:
             raise DataError(no_scans(sources, unknown))
     if unknown:
         report(told_types(unknown))
-    return count
+    return count, made
 
 
 def read_index(path: Path, size: int) -> Iterator[list[dict[str, Any]]]:
@@ -118,26 +134,17 @@ def _bags_of(folder: str, files: list[str], views: Sequence[str], stamps: Mappin
     """
     files.sort()
     there = set(files)
-    groups: dict[tuple[str, str], dict[str, str]] = {}
-    sets: set[str] = set()
+    scans: dict[str, tuple[str, str, bool]] = {}
     for name in files:
         stem, ending = os.path.splitext(name)
-        if ending.lower() not in READERS and not named:
+        if (ending.lower() not in READERS or is_shadow(name)) and not named:
             continue
         members: list[str] = []
         if ending.lower() == ".png":
             members = _set_of(name, there) if stamps else [path.name for path in set_at(Path(folder, name)).values()]
-        if members:
-            name, stem = members[0], stem.rpartition("_")[0]  # one path stands for a set of channels
-            if name in sets:
-                continue
-            sets.add(name)
-        view = next((v for v in views if stem.endswith(f"_{v}")), None)
-        key = (stem.removesuffix(f"_{view}") if view else stem, ending if view else name)
-        if (view or "0") in groups.get(key, {}):  # a picture beside a set of the same name
-            key = (stem, name)
-        groups.setdefault(key, {})[view or "0"] = name
-    for (bag, _), found in groups.items():
+        first = members[0] if members else name  # one path stands for a set of channels
+        scans.setdefault(first, (first, stem.rpartition("_")[0] if members else stem, bool(members)))
+    for bag, found in grouped(scans.values(), views):
         yield _row(bag, {view: os.path.join(folder, name) for view, name in found.items()}, stamps)
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from bagscan.batch.run import BatchConfig
 from bagscan.batch.task import judge_bags
+from bagscan.core import ReasonCode
 from bagscan.core.errors import ConfigError
 from bagscan.workers.process import Target, Worker, WorkerHung, WorkerLost
 
@@ -67,9 +68,9 @@ class Pool:
                     answer = worker.ask({"kind": "warm", "models": [{"folder": folder, "threshold": None} for folder in self._models]}, START_S)
                     if not answer["ok"]:
                         raise ConfigError(f"the models cannot be used: {answer['error']}")
-                return worker.ask({"kind": "judge", "models": self._models, "views": bag["views"]}, self._config.timeout_s)
+                return worker.ask({"kind": "judge", "models": self._models, "views": bag["views"], "expected": bag["expected"]}, self._config.timeout_s)
             except WorkerLost as error:
                 self._workers[slot], told = None, str(error)
                 if isinstance(error, WorkerHung):
                     break
-        return {"ok": False, "error": told}
+        return {"ok": False, "error": told, "code": ReasonCode.NOT_FINISHED}

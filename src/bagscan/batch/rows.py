@@ -31,13 +31,15 @@ SCHEMA = pa.schema(
         ("path", pa.string()),
         ("sha256", pa.string()),
         ("decision", pa.string()),
-        ("n_regions", pa.int32()),  # judged; none in a bag in which no item is found
+        ("n_regions", pa.int32()),  # examined
         ("n_findings", pa.int32()),
         ("top_score", pa.float64()),
         ("model_id", pa.string()),
         ("threshold", pa.float64()),
         ("error", pa.string()),
         ("reasons", pa.list_(pa.string())),
+        ("reason_codes", pa.list_(pa.string())),
+        ("notes", pa.list_(pa.string())),
         ("views", pa.list_(VIEW)),
         ("findings", pa.list_(FINDING)),
     ]
@@ -52,8 +54,8 @@ def flat_row(number: int, bag: str, row: dict[str, Any], top_score: float | None
         | {"mask_size": found["mask"]["size"], "mask_counts": found["mask"]["counts"]}
         for found in row["findings"]
     ]
-    told = {key: row.get(key) for key in ("path", "sha256", "decision", "n_regions", "model_id", "threshold", "error")}
-    return {"number": number, "bag": bag, **told, "n_findings": len(findings), "top_score": top_score, "reasons": row["reasons"], "views": views, "findings": findings}
+    told = {key: row.get(key) for key in ("path", "sha256", "decision", "n_regions", "model_id", "threshold", "error", "reasons", "reason_codes", "notes")}
+    return {"number": number, "bag": bag, **told, "n_findings": len(findings), "top_score": top_score, "views": views, "findings": findings}
 
 
 def write_part(path: Path, rows: Sequence[dict[str, Any]]) -> None:

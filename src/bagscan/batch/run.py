@@ -23,9 +23,10 @@ from bagscan.batch.index import count_index, index_hash, read_index, write_index
 from bagscan.batch.ledger import Ledger
 from bagscan.batch.rows import flat_row, write_part
 from bagscan.batch.storage import absolute, claim, publish, same_place
+from bagscan.core import ReasonCode
 from bagscan.core.errors import ConfigError, DataError
 from bagscan.core.files import refuse_file, write_whole
-from bagscan.formats.scans import VIEWS, stamp_of
+from bagscan.formats.scans import VIEWS, expected_of, stamp_of
 from bagscan.model_folder import verified_id
 from bagscan.reporting.findings import error_row
 from bagscan.runtime.load import chosen_runtime
@@ -43,12 +44,14 @@ class BatchConfig:
     Attributes:
         workers: processes, each on one core. timeout_s: for one bag; over it its worker is stopped, and the bag an error row.
         part_size: bags a Parquet file. views: names of views, as they end files' names.
+        scanner_views: that the scanner makes of every bag; empty for those that any bag of the archive has.
     """
 
     workers: int = 1
     timeout_s: float = 60.0
     part_size: int = 1000
     views: tuple[str, ...] = VIEWS
+    scanner_views: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if min(self.workers, self.part_size) < 1 or not 0 < self.timeout_s < math.inf:
@@ -70,6 +73,7 @@ def prepare(sources: Sequence[str | Path], models: Sequence[Path], out: Path, co
         "runtimes": [chosen_runtime(model) for model in models],
         "part_size": config.part_size,
         "views": list(config.views),
+        "scanner_views": list(config.scanner_views),
     }
     path, index = out / ABOUT, out / INDEX
     if path.is_file() and index.is_file():
@@ -77,14 +81,14 @@ def prepare(sources: Sequence[str | Path], models: Sequence[Path], out: Path, co
         differs = [key for key, value in about.items() if known.get(key) != value]
         if differs or known.get("index_sha256") != index_hash(index):
             raise ConfigError(f"{out} is another run's ({', '.join(differs) or 'its index was changed'}); give another --out")
-        made = time.strftime("%Y-%m-%d %H:%M", time.localtime(index.stat().st_mtime))
-        report(f"the index of {made} lists {known['bags']:,} bags; what came since is not in it and needs another --out")
+        listed_at = time.strftime("%Y-%m-%d %H:%M", time.localtime(index.stat().st_mtime))
+        report(f"the index of {listed_at} lists {known['bags']:,} bags; what came since is not in it and needs another --out")
         return int(known["bags"])
     if next(out.glob("part-*.parquet"), None):
         raise ConfigError(f"{out} holds parts of a run that does not say of what they are; give another --out")
     with _folder(out):
-        count = write_index(about["sources"], index, config.views, report)
-    write_whole(path, json.dumps(about | {"bags": count, "index_sha256": index_hash(index)}, indent=1))
+        count, made = write_index(about["sources"], index, config.views, report)
+    write_whole(path, json.dumps(about | {"bags": count, "views_made": list(made), "index_sha256": index_hash(index)}, indent=1))
     report(f"index: {count:,} bags; judged by {', '.join(sorted(set(about['runtimes'])))}")
     return count
 
@@ -203,12 +207,13 @@ def screen_part(out: Path, number: int, bags: Sequence[dict[str, Any]], config: 
     todo = [(first + i, bag) for i, bag in enumerate(bags) if known.get(first + i, {}).get("stamp") != stamps[first + i]]
     if progress:
         progress.known(len(bags) - len(todo))
-    for index, bag, answer in pool.judge(todo):
+    of_archive = json.loads((out / ABOUT).read_text())["views_made"]
+    for index, bag, answer in pool.judge([(i, bag | {"expected": list(config.scanner_views or expected_of([v["view_id"] for v in bag["views"]], of_archive))}) for i, bag in todo]):
         if answer["ok"]:
             row = flat_row(index, bag["bag"], answer["row"], answer["top_score"])
         else:
             path = bag["views"][0]["path"]
-            row = flat_row(index, bag["bag"], error_row(Path(path), answer["error"]) | {"path": path}, None)
+            row = flat_row(index, bag["bag"], error_row(Path(path), answer["error"], ReasonCode(answer["code"])) | {"path": path}, None)
         ledger.add({"stamp": stamps[index], "row": row})
         known[index] = {"row": row}
         if progress:
@@ -251,16 +256,15 @@ def tally(out: Path) -> dict[str, Any]:
     import pyarrow.compute as pc
     import pyarrow.parquet as pq
 
-    counts: dict[str, int] = {"ALARM": 0, "CLEAR": 0, "REVIEW": 0, "nothing_judged": 0, "errors": 0}
+    counts: dict[str, int] = {"ALARM": 0, "CLEAR": 0, "REVIEW": 0, "errors": 0}
     for path in sorted(out.glob("part-*.parquet")):
         try:
             with path.open("rb") as file:  # of a path, Arrow would take one with a colon for an address
-                columns = pq.read_table(file, columns=["decision", "n_regions", "error"])
+                columns = pq.read_table(file, columns=["decision", "error"])
         except (pa.ArrowException, OSError) as error:
             raise DataError(f"{path} is damaged ({error}): delete it, and the same line judges its bags again") from error
         for entry in pc.value_counts(columns["decision"]).to_pylist():
             counts[entry["values"]] += entry["counts"]
-        counts["nothing_judged"] += pc.sum(pc.and_(pc.equal(columns["decision"], "CLEAR"), pc.equal(columns["n_regions"], 0))).as_py() or 0
         counts["errors"] += len(columns) - columns["error"].null_count
     return counts
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -22,13 +23,17 @@ def _warm(task: dict[str, Any]) -> dict[str, Any]:
 
 
 def _judge(task: dict[str, Any]) -> dict[str, Any]:
-    return judge_bag(task["models"], task["views"])
+    return judge_bag(task["models"], task["views"], task["expected"])
 
 
-def judge_bag(models: list[str], views: list[dict[str, str]]) -> dict[str, Any]:
-    """One bag: its row as in ``findings.json`` and its highest score. The pure function that every way past one process calls."""
+def judge_bag(models: list[str], views: list[dict[str, str]], expected: Sequence[str] = ()) -> dict[str, Any]:
+    """One bag: its row as in ``findings.json`` and its highest score. The pure function that every way past one process calls.
+
+    Args:
+        expected: views that it should have.
+    """
     from bagscan.reporting.bags import judge_files
 
     with fetched(views) as (files, names):
-        judged = judge_files([screener(folder) for folder in models], files)
+        judged = judge_files([screener(folder) for folder in models], files, expected)
         return {"row": renamed(judged.row, names) if names else judged.row, "top_score": top_score(judged.report)}

@@ -7,7 +7,12 @@ from typing import Annotated, Any
 
 import typer
 
-from bagscan.cli.terminal import EXIT_ALARM, EXIT_BAD_ITEMS, AsJson, Cluster, Runtime, say, show, use_runtime
+from bagscan.cli.terminal import EXIT_ALARM, EXIT_BAD_ITEMS, EXIT_REVIEW, AsJson, Cluster, Runtime, say, show, use_runtime
+
+ScannerViews = Annotated[
+    str,
+    typer.Option("--scanner-views", help="Views that the scanner makes of every bag: one of which a view is missing is REVIEW. By default those that any bag here has."),
+]
 
 
 def screen(
@@ -17,7 +22,8 @@ def screen(
     ] = None,
     out: Annotated[Path, typer.Option(help="Folder for findings.json, findings.coco.json and report.html.")] = Path("screened"),
     views: Annotated[str, typer.Option(help="Names of views: ID_below.png and ID_side.png are one bag with one decision. Empty: every file by itself.")] = "below,side",
-    fail_on_alarm: Annotated[bool, typer.Option(help="Exit with 1 when a scan raises an alarm.")] = False,
+    scanner_views: ScannerViews = "",
+    fail_on_alarm: Annotated[bool, typer.Option(help="Exit with 1 when a scan raises an alarm, with 4 when none does and one needs a person (REVIEW).")] = False,
     runtime: Runtime = "auto",
     as_json: AsJson = False,
 ) -> None:
@@ -26,12 +32,14 @@ def screen(
     from bagscan.reporting.folder import screen_folder
 
     use_runtime(runtime)
-    tally = screen_folder(paths, [model] if model else shipped_models(), out, say, [v for v in views.split(",") if v])
+    tally = screen_folder(paths, [model] if model else shipped_models(), out, say, _names(views), _names(scanner_views))
     show(tally, as_json, lambda: f"{_counts(tally)}; judged by {tally['runtime']}; report: {out / 'report.html'}")
-    if tally["errors"]:
-        raise typer.Exit(EXIT_BAD_ITEMS)
     if fail_on_alarm and tally["ALARM"]:
         raise typer.Exit(EXIT_ALARM)
+    if tally["errors"]:
+        raise typer.Exit(EXIT_BAD_ITEMS)
+    if fail_on_alarm and tally["REVIEW"]:
+        raise typer.Exit(EXIT_REVIEW)
 
 
 def batch(
@@ -44,6 +52,7 @@ def batch(
     timeout: Annotated[float, typer.Option(help="Seconds for one bag; one that takes longer is an error row.")] = 60.0,
     part_size: Annotated[int, typer.Option(min=1, help="Bags in each Parquet file.")] = 1000,
     views: Annotated[str, typer.Option(help="Names of views, as for screen.")] = "below,side",
+    scanner_views: ScannerViews = "",
     cluster: Cluster = "",
     to: Annotated[str, typer.Option(help="Copy every finished part to this folder in object storage, s3://BUCKET/FOLDER.")] = "",
     runtime: Runtime = "auto",
@@ -56,7 +65,7 @@ def batch(
     from bagscan.model_folder import shipped_models
 
     use_runtime(runtime)
-    config = BatchConfig(workers, timeout, part_size, tuple(v for v in views.split(",") if v))
+    config = BatchConfig(workers, timeout, part_size, tuple(_names(views)), tuple(_names(scanner_views)))
     models = [model] if model else shipped_models()
     if cluster and not index_only:
         import ray  # noqa: F401  # missing, it should be told before an archive is listed
@@ -74,9 +83,11 @@ def batch(
 
 
 def _counts(tally: dict[str, Any]) -> str:
-    unjudged = f" ({tally['nothing_judged']:,} with no item found)" if tally["nothing_judged"] else ""
-    half = f"; in {tally['half_judged']:,} an item was found in some views alone" if tally.get("half_judged") else ""
-    return f"{tally['ALARM']:,} ALARM, {tally['CLEAR']:,} CLEAR{unjudged}, {tally['REVIEW']:,} REVIEW{half}"
+    return f"{tally['ALARM']:,} ALARM, {tally['CLEAR']:,} CLEAR, {tally['REVIEW']:,} REVIEW"
+
+
+def _names(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",") if name.strip()]
 
 
 def _judges(models: list[Path], config: Any, cluster: str) -> Any:

@@ -12,7 +12,7 @@ import typer
 
 from bagscan.core.errors import ConfigError
 
-EXIT_ALARM, EXIT_USAGE, EXIT_BAD_ITEMS = 1, 2, 3
+EXIT_ALARM, EXIT_USAGE, EXIT_BAD_ITEMS, EXIT_REVIEW = 1, 2, 3, 4  # see docs/reference.md
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout; progress goes to stderr.")]
 Settings = Annotated[list[str], typer.Option("--set", help="Change one setting, for example --set loop.steps=100.")]

@@ -20,12 +20,13 @@ from ray.exceptions import RayError, RayTaskError
 from bagscan.batch.run import BatchConfig
 from bagscan.batch.task import judge_bag
 from bagscan.cluster.connection import LOCAL, connect
+from bagscan.core import ReasonCode
 from bagscan.core.errors import BagscanError, ConfigError
 from bagscan.runtime.load import AUTO, VARIABLE
 from bagscan.workers.screeners import screener, try_out
 from bagscan.workers.tasks import answered
 
-Judge = Callable[[list[str], list[dict[str, str]]], dict[str, Any]]
+Judge = Callable[[list[str], list[dict[str, str]], list[str]], dict[str, Any]]
 Answer = tuple[int, dict[str, Any], dict[str, Any]]  # number, bag, what came of it
 TRIES = 3
 LOOK_S = 0.5
@@ -52,7 +53,7 @@ class _Actor:
             return str(error)
         return ""
 
-    def judge(self, views: list[dict[str, str]]) -> dict[str, Any]:
+    def judge(self, views: list[dict[str, str]], expected: list[str]) -> dict[str, Any]:
         return answered(self._judge, self._models, views)
 
 
@@ -85,7 +86,7 @@ class _Seat:
         return [one.reference for one in self.given] if self.starting is None else [self.starting]
 
     def give(self, one: _Given) -> None:
-        one.reference = self.actor.judge.remote(one.bag["views"])
+        one.reference = self.actor.judge.remote(one.bag["views"], one.bag["expected"])
         self.since = self.since if self.given else time.monotonic()
         self.given.append(one)
 
@@ -157,13 +158,17 @@ class RayPool:
         try:
             answer = ray.get(reference)
         except RayTaskError as error:  # of this bag alone: the worker lives
-            answer = {"ok": False, "error": f"{type(error).__name__}: {str(error).strip().splitlines()[-1]}"}
+            answer = {"ok": False, "error": f"{type(error).__name__}: {str(error).strip().splitlines()[-1]}", "code": ReasonCode.MODEL_FAILED}
         except RayError as error:  # the process or its node is gone, or ran out of memory
             lost = self._emptied(seat, waiting)
             if lost.attempt < TRIES:
                 waiting.appendleft(_Given(lost.number, lost.bag, lost.attempt + 1))
                 return
-            yield lost.number, lost.bag, {"ok": False, "error": f"the process ended in the middle of its work, {TRIES} times: {type(error).__name__}"}
+            yield (
+                lost.number,
+                lost.bag,
+                {"ok": False, "error": f"the process ended in the middle of its work, {TRIES} times: {type(error).__name__}", "code": ReasonCode.NOT_FINISHED},
+            )
             return
         given = seat.taken(reference)
         yield given.number, given.bag, answer
@@ -180,7 +185,7 @@ class RayPool:
         if not seat.given or time.monotonic() - seat.since < self._config.timeout_s or ray.wait([seat.given[0].reference], timeout=0)[0]:
             return
         late = self._emptied(seat, waiting)
-        yield late.number, late.bag, {"ok": False, "error": f"no answer within {self._config.timeout_s:g} s; the process was stopped"}
+        yield late.number, late.bag, {"ok": False, "error": f"no answer within {self._config.timeout_s:g} s; the process was stopped", "code": ReasonCode.NOT_FINISHED}
 
     def _emptied(self, seat: _Seat, waiting: deque[_Given]) -> _Given:
         """Give a seat a new actor; what it had not begun with waits again, and what it was judging is returned."""

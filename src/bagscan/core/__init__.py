@@ -2,6 +2,7 @@
 
 from bagscan.core.annotation import Annotation
 from bagscan.core.findings import Decision, Finding, OperatingPoint, Report
+from bagscan.core.reasons import Reason, ReasonCode
 from bagscan.core.regions import Regions
 from bagscan.core.scan import QUANTITIES, Scan, View
 
@@ -11,6 +12,8 @@ __all__ = [
     "Decision",
     "Finding",
     "OperatingPoint",
+    "Reason",
+    "ReasonCode",
     "Regions",
     "Report",
     "Scan",

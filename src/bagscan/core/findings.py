@@ -10,6 +10,7 @@ import numpy as np
 
 from bagscan.core.annotation import check_box
 from bagscan.core.checks import freeze, require
+from bagscan.core.reasons import Reason
 
 
 class Decision(Enum):
@@ -82,7 +83,7 @@ class Report:
     """The answer for one scan.
 
     Attributes:
-        findings: by falling score. reasons: why a decision is ``REVIEW``.
+        findings: by falling score. reasons: why a decision is ``REVIEW``. notes: what a reader of a decision should know.
         scores: per view id, (n,) score of every region, flagged or not; regions: per view id,
             the (H, W) label map they belong to. Both empty when screening failed.
         model_id: hash of the model folder. timings: seconds per stage.
@@ -93,10 +94,11 @@ class Report:
     findings: tuple[Finding, ...]
     model_id: str
     threshold: float | None = None
-    reasons: tuple[str, ...] = ()
+    reasons: tuple[Reason, ...] = ()
     scores: Mapping[str, np.ndarray] = field(default_factory=dict)
     regions: Mapping[str, np.ndarray] = field(default_factory=dict)
     timings: Mapping[str, float] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         values = [finding.score for finding in self.findings]
@@ -105,5 +107,6 @@ class Report:
             require(bool(self.findings), "ALARM needs at least one finding")
         if self.decision is Decision.CLEAR:
             require(not self.findings, "CLEAR must not have findings")
+            require(bool(self.scores) and all(map(len, self.scores.values())), "CLEAR needs every view examined")
         if self.decision is Decision.REVIEW:
             require(bool(self.reasons), "REVIEW must say why")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from importlib.metadata import EntryPoint
 from pathlib import Path
@@ -19,6 +19,7 @@ from bagscan.formats.stacks import read_npz, read_tiff
 from bagscan.registry import offered
 
 VIEWS = ("below", "side")  # as files' names end in them
+LONE = "0"  # the view of a file that is not named by view
 RECIPE = "recipe.json"  # lies in the folder of a simulated data set
 CONVERTED = "converted.json"  # what convert wrote, and by which calibration
 MARKS = (RECIPE, CONVERTED)  # of folders with a raw and a colour image of every bag
@@ -108,8 +109,7 @@ def read_views(files: Mapping[str, Path]) -> tuple[Scan | None, dict[str, str]]:
 
 def bag_of(path: Path, names: Iterable[str]) -> str:
     """Id of the bag that a view's file belongs to: its stem, or that of its set, without the name of the view."""
-    scan = scan_id_of(path)
-    return next((scan.removesuffix(f"_{name}") for name in names if scan.endswith(f"_{name}")), scan)
+    return _bag_and_view(scan_id_of(path), names)[0]
 
 
 def group_views(files: Sequence[Path], names: Sequence[str]) -> list[dict[str, Path]]:
@@ -118,12 +118,49 @@ def group_views(files: Sequence[Path], names: Sequence[str]) -> list[dict[str, P
     Args:
         files: one of each PNG set, as :func:`find_scans` gives them. names: of views, as they end the names of files or sets.
     """
-    groups: dict[tuple[Path, str, str], dict[str, Path]] = {}
+    folders: dict[Path, list[tuple[str, str, bool]]] = {}
     for path in files:
-        name = next((n for n in names if scan_id_of(path).endswith(f"_{n}")), None)
-        key = (path.parent, bag_of(path, names), path.suffix) if name else (path, "", "")
-        groups.setdefault(key, {})[name or "0"] = path
-    return list(groups.values())
+        folders.setdefault(path.parent, []).append((path.name, scan_id_of(path), bool(set_at(path))))
+    return [{view: folder / name for view, name in found.items()} for folder, inside in folders.items() for _, found in grouped(inside, names)]
+
+
+def grouped(files: Iterable[tuple[str, str, bool]], names: Sequence[str]) -> list[tuple[str, dict[str, str]]]:
+    """The one rule by which files of a folder become bags: (id, file of each view).
+
+    Files that differ in the name of a view alone belong together where they are of one type; a picture beside a set of the same name
+    is another bag, and no file ever takes another's place.
+
+    Args:
+        files: name, id and whether it stands for a 16-bit PNG set.
+    """
+    bags: dict[tuple[str, str], dict[str, str]] = {}
+    for name, scan_id, is_set in files:
+        bag, view = _bag_and_view(scan_id, names)
+        key = (bag, "set" if is_set else os.path.splitext(name)[1].lower()) if view else (scan_id, name)
+        if (view or LONE) in bags.get(key, {}):
+            key = (scan_id, name)
+        bags.setdefault(key, {})[view or LONE] = name
+    return [(bag, found) for (bag, _), found in bags.items()]
+
+
+def _bag_and_view(scan_id: str, names: Iterable[str]) -> tuple[str, str]:
+    """Id of the bag and name of the view that an id tells; no view where nothing would be left of the id."""
+    view = next((name for name in names if scan_id.endswith(f"_{name}") and len(scan_id) > len(name) + 1), "")
+    return (scan_id.removesuffix(f"_{view}") if view else scan_id), view
+
+
+def views_made(bags: Iterable[Iterable[str]]) -> tuple[str, ...]:
+    """Views that a scanner makes of a bag, going by the names of views of the bags that are there: those of the bags that have several."""
+    made: dict[str, None] = {}
+    for views in bags:
+        if len(several := list(views)) > 1:
+            made |= dict.fromkeys(several)
+    return tuple(made)
+
+
+def expected_of(views: Collection[str], made: Sequence[str]) -> tuple[str, ...]:
+    """Views that a bag should have: all that its scanner makes, where its files are named by view."""
+    return tuple(made) if LONE not in views else ()
 
 
 def _read(reader: ScanFormat, path: Path) -> View:
@@ -189,10 +226,10 @@ def find_scans(paths: Iterable[str | Path], unknown: Counter[str] | None = None)
             inside = sorted(Path(folder, name) for folder, _, names in walk(path) for name in names)
             for mark in (p for p in inside if p.name in MARKS):
                 refuse_doubled(mark.parent)
-            found += [p for p in inside if p.suffix.lower() in READERS and p.is_file()]
+            found += [p for p in inside if p.suffix.lower() in READERS and not is_shadow(p.name)]  # links to nothing and pipes are rows, too
             if unknown is not None:
                 unknown.update(unknown_types(p.name for p in inside))
-        elif path.exists():
+        elif path.exists() or path.is_symlink():
             found.append(path)
         else:
             raise ReadError(f"{path}: no such file or folder")
@@ -212,6 +249,11 @@ def walk(folder: str | Path) -> Iterator[tuple[str, list[str], list[str]]]:
     for place, folders, files in os.walk(folder, onerror=refuse):
         folders.sort()
         yield place, folders, files
+
+
+def is_shadow(name: str) -> bool:
+    """Whether a file is what macOS lays beside another on foreign disks (AppleDouble)."""
+    return name.startswith("._")
 
 
 def unknown_types(names: Iterable[str]) -> Counter[str]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from bagscan.core import Decision, Report, Scan
+from bagscan.core import Decision, Reason, ReasonCode, Report, Scan
 from bagscan.formats.scans import read_views
 from bagscan.reporting.findings import error_row, report_row
 from bagscan.screening import Screener
@@ -22,11 +22,12 @@ class Judged:
     report: Report | None = None
 
 
-def judge_files(screeners: Sequence[Screener], files: Mapping[str, Path]) -> Judged:
+def judge_files(screeners: Sequence[Screener], files: Mapping[str, Path], expected: Sequence[str] = ()) -> Judged:
     """Judge one bag.
 
     Args:
         screeners: the first that takes the scan's channels judges it. files: by name of the view, one a view.
+        expected: views that the scanner makes of a bag; one of which a view is missing is never clear.
 
     Returns:
         Its row; where no file could be read an error row of decision ``REVIEW``.
@@ -36,7 +37,11 @@ def judge_files(screeners: Sequence[Screener], files: Mapping[str, Path]) -> Jud
     if scan is None:
         return Judged(error_row(next(iter(files.values())), told))
     report = next((s for s in screeners if s.takes(scan)), screeners[0]).screen(scan)
-    if errors:  # what can be read is judged and shown, but a bag of which a view is missing is never clear
-        report = replace(report, decision=Decision.REVIEW, reasons=(*report.reasons, *errors.values()))
+    missing = [name for name in expected if name not in files]
+    reasons = [Reason(ReasonCode.UNREADABLE, error) for error in errors.values()]
+    if missing:
+        reasons.append(Reason(ReasonCode.MISSING_VIEW, f"view {' and '.join(missing)} of this bag did not come: {len(files)} of {len(expected)} views were examined"))
+    if reasons:  # what can be read is judged and shown
+        report = replace(report, decision=Decision.REVIEW, reasons=(*report.reasons, *reasons))
     row = report_row(report, scan, files if len(files) > 1 else None)
     return Judged(row | ({"error": told} if errors else {}), scan, report)

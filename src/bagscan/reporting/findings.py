@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from bagscan.core import Report, Scan, View
+from bagscan.core import Reason, ReasonCode, Report, Scan, View
 from bagscan.formats.coco import coco_categories, coco_entry, encode_mask
 
 
@@ -21,8 +21,9 @@ def report_row(report: Report, scan: Scan, files: Mapping[str, Path] | None = No
         "path": scan.provenance.get("path"),
         "sha256": scan.provenance.get("sha256"),
         "decision": report.decision.value,
-        "reasons": list(report.reasons),
-        "n_regions": sum(map(len, report.scores.values())),  # none: clear, since there was nothing to judge
+        **reasons_in_row(report.reasons),
+        "notes": list(report.notes),
+        "n_regions": sum(map(len, report.scores.values())),
         "model_id": report.model_id,
         "threshold": report.threshold,
         "timings": dict(report.timings),
@@ -47,10 +48,16 @@ def _view(view: View, report: Report, file: Path | None) -> dict[str, Any]:
     return {"height": view.shape[0], "width": view.shape[1], "n_regions": len(report.scores.get(view.view_id, ()))} | ({"path": str(file)} if file else {})
 
 
-def error_row(path: Path, error: str) -> dict[str, Any]:
-    """The row of a file that could not be read: never CLEAR."""
+def reasons_in_row(reasons: Sequence[Reason]) -> dict[str, list[str]]:
+    """Why a bag is ``REVIEW``: sentences, and a code for each."""
+    return {"reasons": [str(reason) for reason in reasons], "reason_codes": [str(reason.code) for reason in reasons]}
+
+
+def error_row(path: Path, error: str, code: ReasonCode = ReasonCode.UNREADABLE) -> dict[str, Any]:
+    """The row of a bag that could not be judged: never CLEAR."""
     unknown: dict[str, Any] = {"sha256": None, "model_id": None, "threshold": None, "timings": {}}
-    return {"scan_id": path.stem, "path": str(path), "decision": "REVIEW", "reasons": [error], "error": error, **unknown, "n_regions": 0, "views": {}, "findings": []}
+    told = {"decision": "REVIEW", **reasons_in_row([Reason(code, error)]), "notes": [], "error": error}
+    return {"scan_id": path.stem, "path": str(path), **told, **unknown, "n_regions": 0, "views": {}, "findings": []}
 
 
 def coco_of_rows(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from typing import Any
 from bagscan.core.errors import ReadError
 from bagscan.core.files import refuse_file, write_whole
 from bagscan.formats import find_scans
-from bagscan.formats.scans import VIEWS, group_views, no_scans, stamp_of, told_types
+from bagscan.formats.scans import VIEWS, expected_of, group_views, no_scans, stamp_of, told_types, views_made
 from bagscan.reporting.bags import judge_files
 from bagscan.reporting.findings import coco_of_rows
 from bagscan.reporting.html import error_section, render_page, report_section
@@ -30,16 +30,18 @@ SAY_EVERY_S = 5
 DECISIONS = ("ALARM", "REVIEW", "CLEAR")  # as a person wants to see them
 
 
-def screen_folder(paths: Sequence[Path], models: Sequence[Path], out: Path, report: Callable[[str], None] = print, views: Sequence[str] = VIEWS) -> dict[str, Any]:
+def screen_folder(
+    paths: Sequence[Path], models: Sequence[Path], out: Path, report: Callable[[str], None] = print, views: Sequence[str] = VIEWS, scanner_views: Sequence[str] = ()
+) -> dict[str, Any]:
     """Screen every scan found; one that cannot be read becomes an error row of decision REVIEW.
 
     Args:
         models: each scan is judged by the first of them that takes its channels.
         views: files whose names end in these, and are alike before, are views of one bag with one decision.
+        scanner_views: that the scanner makes of every bag; empty for those that any bag here has.
 
     Returns:
-        Counts of each decision, of those clear with ``nothing_judged``, of bags ``half_judged``, with an item in some views alone, of bags
-        judged by ``one_view`` alone though files are named by view, and ``errors``.
+        Counts of each decision, of ``reasons`` by code, and ``errors`` by path.
 
     Raises:
         ReadError: a path that does not exist, or nothing to screen. DataError: ``out`` is a file.
@@ -53,20 +55,19 @@ def screen_folder(paths: Sequence[Path], models: Sequence[Path], out: Path, repo
     ids = " ".join(screener.model.id for screener in screeners)
     used = " ".join([ids, *(screener.runtime for screener in screeners)])
     report(f"{len(bags)} bag{'s' * (len(bags) != 1)}, judged by {screeners[0].runtime}; the first may wait a minute for kernels that are compiled once")
-    lone = sum(len(files) == 1 and next(iter(files)) != "0" for files in bags)
-    if lone:
-        report(f"{lone} of {len(bags)} bags are judged by one view alone: no other is beside it")
+    made = views_made(bags)
     if unknown:
         report(told_types(unknown))
     partial = out / "partial"
     partial.mkdir(parents=True, exist_ok=True)
     rows, started, judged, said = [], time.monotonic(), 0, time.monotonic()
     for number, files in enumerate(bags, 1):
-        stamp = " ".join(f"{name} {file.absolute()} {stamp_of(file)}" for name, file in files.items())
+        expected = scanner_views or expected_of(files, made)
+        stamp = " ".join([*expected, *(f"{name} {file.absolute()} {stamp_of(file)}" for name, file in files.items())])
         stored = partial / hashlib.sha256(os.fsencode(f"{used} {stamp}")).hexdigest()[:24]  # a name may be no UTF-8
         if not stored.with_suffix(".json").exists():
             judged += 1
-            _judge(screeners, files, stored)
+            _judge(screeners, files, expected, stored)
             if judged == 1:  # it waited for models to load and kernels to compile
                 started = time.monotonic()
         rows.append((json.loads(stored.with_suffix(".json").read_text()), stored.with_suffix(".html")))
@@ -74,8 +75,7 @@ def screen_folder(paths: Sequence[Path], models: Sequence[Path], out: Path, repo
             said = time.monotonic()
             report(f"screened {number} of {len(bags)}" + _left(said - started, judged - 1, len(bags) - number))
     tally: dict[str, Any] = {name: sum(row["decision"] == name for row, _ in rows) for name in DECISIONS}
-    tally["nothing_judged"] = sum(row["decision"] == "CLEAR" and row.get("n_regions") == 0 for row, _ in rows)
-    tally["half_judged"] = sum(0 < sum(view["n_regions"] > 0 for view in row["views"].values()) < len(row["views"]) for row, _ in rows)
+    tally["reasons"] = dict(Counter(code for row, _ in rows for code in row.get("reason_codes", ())))
     (out / "findings.json").write_text(json.dumps([row for row, _ in rows], indent=1))
     (out / "findings.coco.json").write_text(json.dumps(coco_of_rows([row for row, _ in rows])))
     _write_page(out / "report.html", rows, tally, screeners)
@@ -85,16 +85,16 @@ def screen_folder(paths: Sequence[Path], models: Sequence[Path], out: Path, repo
         if row["decision"] == "REVIEW":
             report(f"REVIEW: {row.get('error') or '; '.join([str(row['path']), *row['reasons']])}")
     used_ids = sorted({row["model_id"] for row, _ in rows if row.get("model_id")})
-    return tally | {"one_view": lone, "passed_over": dict(unknown), "errors": errors, "scans": len(bags), "model_ids": used_ids, "runtime": screeners[0].runtime, "out": str(out)}
+    return tally | {"passed_over": dict(unknown), "errors": errors, "scans": len(bags), "model_ids": used_ids, "runtime": screeners[0].runtime, "out": str(out)}
 
 
 def _left(elapsed_s: float, done: int, to_do: int) -> str:
     return f", {elapsed_s / done * to_do:.0f} s left" if done > 0 and to_do else ""
 
 
-def _judge(screeners: Sequence[Screener], files: Mapping[str, Path], stored: Path) -> None:
+def _judge(screeners: Sequence[Screener], files: Mapping[str, Path], expected: Sequence[str], stored: Path) -> None:
     """Judge one bag and keep its row; the row is written last, so that it stands for all of it."""
-    judged = judge_files(screeners, files)
+    judged = judge_files(screeners, files, expected)
     if judged.scan is None or judged.report is None:
         section = error_section(str(next(iter(files.values()))), judged.row["error"])
     else:

@@ -29,7 +29,7 @@ h1{font-size:24px;margin:0 0 4px}h2{font-size:18px;margin:0;overflow-wrap:anywhe
 .view{background:#000;border-radius:6px;overflow:hidden}table{border-collapse:collapse;width:100%}
 td,th{padding:3px 8px 3px 0;text-align:right}td:nth-child(-n+2),th:nth-child(-n+2){text-align:left}th{color:#9aa4ad;font-weight:500}
 .part{border-radius:4px;display:block;height:88px;width:132px;object-fit:contain;background:#fff}td{vertical-align:middle}
-.half{color:#f2b84b}.files{margin:-8px 0 12px;font-size:13px;overflow-wrap:anywhere}
+.reason code{color:#f2b84b}.files{margin:-8px 0 12px;font-size:13px;overflow-wrap:anywhere}
 details{margin-top:10px}@media(max-width:760px){.body{grid-template-columns:1fr}}
 """
 
@@ -159,23 +159,15 @@ def report_section(report: Report, scan: Scan, files: Iterable[object]) -> str:
     head = f"<tr><th></th><th>flagged part</th>{'<th>view</th>' if several else ''}<th>score</th><th>expected FPR</th></tr>"
     parts = f"<table>{head}{rows}</table>{more}" if rows else "<p class='muted'>No flagged parts.</p>"
     scores = [s for s in report.scores.values() if len(s)]
-    chart = _histogram(np.concatenate(scores), report.threshold or 0.0) if scores else "<p class='muted'>No item was found to judge.</p>" if report.scores else ""
-    reasons = "".join(f"<p>{html.escape(reason)}</p>" for reason in report.reasons)
-    views = "".join((f"<p class='muted'>{html.escape(v.view_id)}{_unjudged(report, v)}</p>" if several else "") + _overlay(v, pictures[v.view_id], report) for v in scan.views)
-    nothing_in = [v.view_id for v in scan.views if _unjudged(report, v)]
-    unjudged = "<span class='half'>no item found: nothing judged</span>" if report.decision is Decision.CLEAR and not scores else ""
-    if scores and nothing_in:
-        unjudged = f"<span class='half'>no item found in view {html.escape(', '.join(nothing_in))}</span>"
+    chart = _histogram(np.concatenate(scores), report.threshold or 0.0) if scores else ""
+    reasons = "".join(f"<p class='reason'><code>{reason.code}</code> {html.escape(reason)}</p>" for reason in report.reasons)
+    notes = "".join(f"<p class='muted'>{html.escape(note)}</p>" for note in report.notes)
+    views = "".join((f"<p class='muted'>{html.escape(v.view_id)}</p>" if several else "") + _overlay(v, pictures[v.view_id], report) for v in scan.views)
     return (
-        f'<section><div class="head"><span class="tag {report.decision.value}">{report.decision.value}</span>{unjudged}'
-        f"<h2>{html.escape(scan.id)}</h2></div><p class='muted files'>{html.escape(', '.join(map(str, files)))}</p>{reasons}"
+        f'<section><div class="head"><span class="tag {report.decision.value}">{report.decision.value}</span>'
+        f"<h2>{html.escape(scan.id)}</h2></div><p class='muted files'>{html.escape(', '.join(map(str, files)))}</p>{reasons}{notes}"
         f'<div class="body"><div>{views}</div><div>{parts}{chart}</div></div></section>'
     )
-
-
-def _unjudged(report: Report, view: View) -> str:
-    scores = report.scores.get(view.view_id)
-    return ": no item found" if scores is not None and not len(scores) else ""
 
 
 def render_page(sections: Iterable[str], shown: int, total: int, tally: Mapping[str, int], models: Iterable[str]) -> Iterator[str]:
@@ -185,13 +177,11 @@ def render_page(sections: Iterable[str], shown: int, total: int, tally: Mapping[
         sections: of the ``shown`` scans, out of ``total``. tally: scans by decision, of all.
         models: one line on each model and its operating point.
     """
-    unjudged = f" ({tally['nothing_judged']} with no item found)" if tally.get("nothing_judged") else ""
-    half = f" In {tally['half_judged']} an item was found in some views alone." if tally.get("half_judged") else ""
-    summary = " · ".join(f"{tally[d.value]} {d.value}{unjudged if d is Decision.CLEAR else ''}" for d in Decision)
+    summary = " · ".join(f"{tally[d.value]} {d.value}" for d in Decision)
     part = f" The {shown} most in need of a look are shown; findings.json holds all." if shown < total else ""
     yield (
         '<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>bagscan report</title>'
-        f"<style>{STYLE}</style><h1>bagscan report</h1><p>{total} scans: {summary}.{half}{part}</p>"
+        f"<style>{STYLE}</style><h1>bagscan report</h1><p>{total} scans: {summary}.{part}</p>"
         f"<p class='muted'>{'<br>'.join(map(html.escape, models))}<br>"
         "Green: benign sub-components. Red, dashed, in a numbered ring: anomalous. Expected FPR: share of benign segments of the validation split "
         "that score as high; a bag has some hundred segments. A first-stage aid; a person decides.</p>"

@@ -24,6 +24,8 @@ class ServiceConfig:
         workers: processes that screen, each on one core.
         screen_timeout_s: after which a worker that has not answered is stopped, and the scan tried once more.
         max_waiting: scans accepted and not yet judged; more get 429. max_upload_mb: of all files of a scan.
+        scanner_views: names of the views that scanners make of a bag, below and side; a bag of which one did not come is REVIEW.
+            Empty: files say it by their names, ID_below or ID_side being one of two views, any other file a whole bag.
         known_scanners: names; a scan from any other is REVIEW. Empty: every scanner is known.
         drift_window: scans of each model over which scores are compared with its first ones; 0 for never.
         reviewed: which scans go to reviewers: flagged (ALARM and REVIEW) or all.
@@ -46,6 +48,7 @@ class ServiceConfig:
     screen_timeout_s: float = 60.0
     max_waiting: int = 64
     max_upload_mb: int = 64
+    scanner_views: tuple[str, ...] = ()
     known_scanners: tuple[str, ...] = ()
     drift_window: int = 100
     reviewed: str = "flagged"

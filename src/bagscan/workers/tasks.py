@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from multiprocessing.connection import Connection
 from typing import Any
 
+from bagscan.core import ReasonCode
 from bagscan.core.errors import BagscanError, ReadError
 from bagscan.workers.protocol import receive, send
 
@@ -35,5 +36,7 @@ def answered(work: Callable[..., dict[str, Any]], *arguments: Any) -> dict[str, 
     """What came of a piece of work: its own answer, or the error in its place."""
     try:
         return {"ok": True, **work(*arguments)}
-    except (BagscanError, OSError, ValueError, RuntimeError, MemoryError) as error:
-        return {"ok": False, "error": str(error) or type(error).__name__, "refused": isinstance(error, ReadError)}
+    except Exception as error:  # readers and runtimes raise anything; none of it may end the process
+        code = ReasonCode.UNREADABLE if isinstance(error, ReadError) else ReasonCode.MODEL_FAILED
+        told = str(error) if isinstance(error, BagscanError) else f"{type(error).__name__}: {error}"
+        return {"ok": False, "error": told or type(error).__name__, "code": code, "refused": isinstance(error, ReadError)}

@@ -16,8 +16,9 @@ from typing import Any
 
 from sqlalchemy import Connection
 
+from bagscan.core import Reason, ReasonCode
 from bagscan.core.errors import BagscanError
-from bagscan.reporting.findings import error_row
+from bagscan.reporting.findings import error_row, reasons_in_row
 from bagscan.service.inference import jobs
 from bagscan.service.inference.drift import Drift
 from bagscan.service.inference.jobs import Job
@@ -239,12 +240,13 @@ class Dispatcher:
             "files": {file["name"]: str(self.files.path(file["sha256"])) for file in job.files},
             "models": [one.task(self.config.models_folder) for one in active],
             "objects": str(self.files.folder),
+            "scanner_views": list(self.config.scanner_views),
         }
-        answer: dict[str, Any] = {"ok": False, "error": "not tried"}
+        answer: dict[str, Any] = {"ok": False, "error": "not tried", "code": ReasonCode.NOT_FINISHED}
         lost: WorkerLost | None = None
         for attempt in range(jobs.TRIES):
             if job.attempts > jobs.MOST_TAKEN:  # whatever it is that comes between, it comes every time
-                answer = {"ok": False, "error": f"taken up {job.attempts} times and never done"}
+                answer = {"ok": False, "error": f"taken up {job.attempts} times and never done", "code": ReasonCode.NOT_FINISHED}
                 break
             if attempt:
                 self.metrics.retries.inc()
@@ -256,7 +258,7 @@ class Dispatcher:
             except WorkerLost as error:
                 if self._stopping.is_set():
                     raise
-                self._workers[slot], lost, answer = None, error, {"ok": False, "error": str(error)}
+                self._workers[slot], lost, answer = None, error, {"ok": False, "error": str(error), "code": ReasonCode.NOT_FINISHED}
             if answer["ok"] or answer.get("refused"):
                 break
         seconds = time.perf_counter() - started
@@ -277,7 +279,7 @@ class Dispatcher:
         return following
 
     def _keep(self, job: Job, answer: dict[str, Any], seconds: float, more: bool) -> Job | None:
-        row = answer["row"] if answer["ok"] else error_row(Path(job.source_id), answer["error"]) | {"refused": bool(answer.get("refused"))}
+        row = answer["row"] if answer["ok"] else error_row(Path(job.source_id), answer["error"], ReasonCode(answer["code"])) | {"refused": bool(answer.get("refused"))}
         row = self._doubted(job, row)
         top = answer.get("stats", {}).get("top_score")
         review = self.config.reviewed == "all" or row["decision"] != "CLEAR"  # test images alike, or their being there would tell
@@ -302,25 +304,30 @@ class Dispatcher:
     def _doubted(self, job: Job, row: dict[str, Any]) -> dict[str, Any]:
         """The row as REVIEW where scanner or scores are not those that the service knows."""
         known = self.config.known_scanners
-        reasons = [f"unknown scanner {job.scanner!r}; known: {', '.join(known)}"] if known and job.scanner not in known else []
+        reasons = [Reason(ReasonCode.UNKNOWN_SCANNER, f"unknown scanner {job.scanner!r}; known: {', '.join(known)}")] if known and job.scanner not in known else []
         drifted = self.drift.reason(row.get("model_id", ""))
         if drifted and row["decision"] == "CLEAR":
-            reasons.append(drifted)
-        return row | {"decision": "REVIEW", "reasons": [*row["reasons"], *reasons]} if reasons else row
+            reasons.append(Reason(ReasonCode.DRIFT, drifted))
+        added = reasons_in_row(reasons)
+        return row | {"decision": "REVIEW"} | {key: [*row.get(key, []), *told] for key, told in added.items()} if reasons else row
 
 
 def checked_answer(answer: dict[str, Any]) -> dict[str, Any]:
     """A worker's answer, or an error in its place where it is not whole: what says nothing must not pass as CLEAR."""
     if not answer.get("ok"):
-        return {"ok": False, "error": str(answer.get("error", "the worker gave no reason")), "refused": bool(answer.get("refused"))}
+        told = {"error": str(answer.get("error", "the worker gave no reason")), "code": answer.get("code", ReasonCode.MODEL_FAILED)}
+        return {"ok": False, **told, "refused": bool(answer.get("refused"))}
     row, top = answer.get("row"), (answer.get("stats") or {}).get("top_score")
+    wrong = ""
     if (
         not isinstance(row, dict)
         or not {"decision", "reasons", "findings", "views"} <= set(row)
         or row["decision"] not in jobs.PRIORITY
         or (isinstance(top, float) and not 0 <= top <= 1)
     ):
-        return {"ok": False, "error": "the model's answer is not one: decision, findings or scores are missing or no numbers"}
-    if row["decision"] == "CLEAR" and (row["findings"] or not row["views"]):
-        return {"ok": False, "error": "the model's answer contradicts itself: CLEAR with findings, or of no view"}
+        wrong = "the model's answer is not one: decision, findings or scores are missing or no numbers"
+    elif row["decision"] == "CLEAR" and (row["findings"] or not row["views"]):
+        wrong = "the model's answer contradicts itself: CLEAR with findings, or of no view"
+    if wrong:
+        return {"ok": False, "error": wrong, "code": ReasonCode.MODEL_FAILED}
     return answer

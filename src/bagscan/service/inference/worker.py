@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from bagscan.core.errors import BagscanError, ModelError, ReadError
-from bagscan.formats.scans import VIEWS, find_scans, group_views, read_views
+from bagscan.formats.scans import VIEWS, expected_of, find_scans, group_views, read_views
 from bagscan.service.inference.artifacts import keep_artifacts
 from bagscan.service.store.files import Files
 from bagscan.workers.screeners import screener, top_score, try_out
@@ -50,7 +50,7 @@ def _screen(task: dict[str, Any]) -> dict[str, Any]:
     files = {str(name): Path(path) for name, path in task["files"].items()}
     with tempfile.TemporaryDirectory(prefix="bagscan-") as folder:
         views = bag_in(Path(folder), files)
-        judged = judge_files([_pinned(model) for model in task["models"]], views)
+        judged = judge_files([_pinned(model) for model in task["models"]], views, task["scanner_views"] or expected_of(views, VIEWS))
         if judged.scan is None:
             raise ReadError(_without(judged.row["error"], folder))
         row = _plain(judged.row, folder)
