@@ -12,7 +12,7 @@ from bagscan.batch.run import BatchConfig, missing_parts, prepare, screen_archiv
 from bagscan.batch.storage import file_system, is_remote, listed, object_at, publish, renamed
 from bagscan.core.errors import ConfigError, DataError, ReadError
 from bagscan.formats.images import write_image, write_png_set
-from bagscan.formats.stacks import write_tiff
+from bagscan.formats.tiff import write_tiff
 from bagscan.model_folder import shipped_models
 from bagscan.workers.screeners import drawn_scan
 from tests.batch.test_batch import bytes_of, rows

@@ -18,7 +18,7 @@ from bagscan.core.errors import BagscanError, ReadError
 from bagscan.formats import find_scans, read_scan, write_image, write_npz, write_png_set, write_tiff
 from bagscan.formats.quantities import counts_from_view, view_from_counts
 from bagscan.formats.scans import group_views, read_views
-from bagscan.formats.stacks import write_counts
+from bagscan.formats.tiff import write_counts
 
 RAMP = np.arange(65536, dtype=np.uint16).reshape(1, 256, 256)
 

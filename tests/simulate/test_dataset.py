@@ -297,7 +297,7 @@ def test_convert_images_a_users_scan_and_says_how(made, tmp_path):
 
 
 def test_convert_finds_air_where_it_is_not_full_scale(made, tmp_path):
-    from bagscan.formats.stacks import write_counts
+    from bagscan.formats.tiff import write_counts
 
     pixels = read_scan(next((made / "raw").glob("*_below.tif"))).views[0].pixels[:2]
     dim = np.rint(pixels * np.array([30000, 24000])[:, None, None]).clip(0, 65535).astype(np.uint16)

@@ -120,7 +120,7 @@ def test_colour_is_multiplied_with_a_warning(scene):
 def test_from_file_to_file(tmp_path, scene):
     from PIL import Image
 
-    from bagscan.formats.stacks import write_counts
+    from bagscan.formats.tiff import write_counts
 
     write_counts(tmp_path / "raw.tif", np.full((2, 200, 300), 40000, np.uint16), ("low", "high"), 60000)
     told = project_file(tmp_path / "raw.tif", tmp_path / "out.tif", "metal_plate", "30,20,3", None, "lead", "20,30", "g640", 1, air=1.0)

@@ -40,8 +40,10 @@ def naming(path: Path, what: str) -> Iterator[None]:
     """Turn whatever a decoder raises on a bad file into a :class:`ReadError` that names it."""
     try:
         yield
-    except ReadError:
-        raise
+    except ReadError as error:
+        if str(path) in str(error):
+            raise
+        raise ReadError(f"{path}: {error}") from error
     except BagscanError as error:  # of what was decoded well, and is no view
         raise ReadError(f"{path}: {error}") from error
     except MemoryError as error:

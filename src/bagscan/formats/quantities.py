@@ -29,12 +29,16 @@ def quantity_of(channels: tuple[str, ...]) -> str:
     return "pseudo_colour" if channels == RGB else "transmission"
 
 
-def view_from_counts(counts: np.ndarray, channels: tuple[str, ...], air_counts: int | None = None, **fields: object) -> View:
-    """A view of (C, H, W) uint8 or uint16 counts; ``air_counts``, or else full scale, is transmission 1."""
-    bits = counts.dtype.itemsize * 8
-    if counts.dtype.kind != "u" or bits not in FULL_SCALE:
+def view_from_counts(counts: np.ndarray, channels: tuple[str, ...], air_counts: int | None = None, bits: int = 0, **fields: object) -> View:
+    """A view of (C, H, W) uint8 or uint16 counts; ``air_counts``, or else full scale, is transmission 1.
+
+    Args:
+        bits: that full scale is of; 0 for those of the counts' type.
+    """
+    if counts.dtype.kind != "u" or counts.dtype.itemsize > 2:
         raise BagscanError(f"counts must be uint8 or uint16, got {counts.dtype}")
-    scale = [ZEFF_PER_COUNT if name == "zeff" else 1 / (air_counts or FULL_SCALE[bits]) for name in channels]
+    bits = bits or counts.dtype.itemsize * 8
+    scale = [ZEFF_PER_COUNT if name == "zeff" else 1 / (air_counts or (1 << bits) - 1) for name in channels]
     pixels = counts.astype(np.float32, order="C")  # pictures come with their channels innermost, which all that follows would pay for
     pixels *= np.array(scale, np.float32)[:, None, None]
     return View(pixels, channels, quantity_of(channels), bit_depth=bits, **fields)  # type: ignore[arg-type]

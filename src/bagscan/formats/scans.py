@@ -14,8 +14,9 @@ from typing import Protocol
 from bagscan.core import Scan, View
 from bagscan.core.errors import ReadError
 from bagscan.formats.images import png_header, png_set_of, read_image, read_png_set
-from bagscan.formats.limits import check_size
-from bagscan.formats.stacks import read_npz, read_tiff
+from bagscan.formats.limits import check_size, naming
+from bagscan.formats.npz import read_npz
+from bagscan.formats.tiff import read_tiff
 from bagscan.registry import offered
 
 VIEWS = ("below", "side")  # as files' names end in them
@@ -68,18 +69,19 @@ def read_scan(path: str | Path) -> Scan:
     """
     path = Path(path)
     check_size(path)
-    files = set_at(path)
-    if files:
-        view, scan_id = _read(lambda _: read_png_set(files), path), _set_name(path)
-    else:
-        reader = READERS.get(path.suffix.lower())
-        if reader is None:
-            raise ReadError(f"{path}: unknown type {path.suffix!r}; known: {', '.join(sorted(READERS))}")
-        view, scan_id, files = _read(reader, path), path.stem, {"file": path}
-    digest = hashlib.sha256()
-    for file in files.values():
-        digest.update(file.read_bytes())
-    return Scan(scan_id, (view,), provenance={"path": str(path), "sha256": digest.hexdigest()})
+    with naming(path, "scan"):  # whatever a reader meets, a file that went away and a View that refuses its pixels among it
+        files = set_at(path)
+        if files:
+            view, scan_id = read_png_set(files), _set_name(path)
+        else:
+            reader = READERS.get(path.suffix.lower())
+            if reader is None:
+                raise ReadError(f"{path}: unknown type {path.suffix!r}; known: {', '.join(sorted(READERS))}")
+            view, scan_id, files = reader(path), path.stem, {"file": path}
+        digest = hashlib.sha256()
+        for file in files.values():
+            digest.update(file.read_bytes())
+        return Scan(scan_id, (view,), provenance={"path": str(path), "sha256": digest.hexdigest()})
 
 
 def read_views(files: Mapping[str, Path]) -> tuple[Scan | None, dict[str, str]]:
@@ -101,7 +103,8 @@ def read_views(files: Mapping[str, Path]) -> tuple[Scan | None, dict[str, str]]:
         return None, errors
     first = next(iter(read.values()))
     if len(files) == 1:
-        return first, errors
+        view = next(iter(read))
+        return (first if view == LONE else replace(first, id=bag_of(files[view], files), views=(replace(first.views[0], view_id=view),))), errors
     views = tuple(replace(scan.views[0], view_id=name) for name, scan in read.items())
     digest = hashlib.sha256("".join(scan.provenance["sha256"] for scan in read.values()).encode()).hexdigest()
     return Scan(bag_of(next(iter(files.values())), files), views, first.scanner, {"path": str(next(iter(files.values()))), "sha256": digest}), errors
@@ -161,14 +164,6 @@ def views_made(bags: Iterable[Iterable[str]]) -> tuple[str, ...]:
 def expected_of(views: Collection[str], made: Sequence[str]) -> tuple[str, ...]:
     """Views that a bag should have: all that its scanner makes, where its files are named by view."""
     return tuple(made) if LONE not in views else ()
-
-
-def _read(reader: ScanFormat, path: Path) -> View:
-    try:
-        view = reader(path)
-    except ValueError as error:  # a View refused the pixels, for example NaN
-        raise ReadError(f"{path}: {error}") from error
-    return view
 
 
 def set_at(path: Path) -> dict[str, Path]:

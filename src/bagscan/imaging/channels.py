@@ -17,7 +17,7 @@ from PIL import Image
 
 from bagscan.core.errors import ConfigError, DataError
 from bagscan.formats.quantities import ZEFF_PER_COUNT
-from bagscan.formats.stacks import write_counts
+from bagscan.formats.tiff import write_counts
 from bagscan.imaging.scanner import Profile, Scatter, load_profile, profile_names
 from bagscan.physics.effective_z import ZImage, ZTable, effective_z, log_attenuation, table_from_curves
 from bagscan.physics.pseudo_colour import pseudo_colour

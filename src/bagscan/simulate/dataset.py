@@ -34,7 +34,7 @@ from bagscan.config import fill, read_yaml
 from bagscan.core.errors import ConfigError, DataError, nearest
 from bagscan.core.files import refuse_file, whole
 from bagscan.formats.scans import RECIPE
-from bagscan.formats.stacks import write_counts
+from bagscan.formats.tiff import write_counts
 from bagscan.imaging.channels import Calibration, image, write_colour, write_dual_energy
 from bagscan.imaging.scanner import Profile, load_profile, varied
 from bagscan.simulate.anomalies import Make, build_anomaly, imported
