@@ -1,5 +1,7 @@
 """Faults of scanners and of those who wire them: at least 95 of 100 become REVIEW, and no sound scan does."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -55,6 +57,40 @@ def test_injected_faults_are_found(simulated_root, kind, fault):
     assert len(views) >= 20
     found = [bool(unfit(faulty(view, fault))) for view in views]
     assert np.mean(found) >= 0.95
+
+
+def as_floats(view, fault):
+    """The same scan with its numbers in other units, as somebody's converter writes them."""
+    pixels = np.array(view.pixels)
+    energies = np.array([name != "zeff" for name in view.channels])
+    if fault in ("counts", "percent", "twice"):
+        pixels[energies] *= {"counts": 65535, "percent": 100, "twice": 2}[fault]
+    elif fault == "log attenuation":
+        pixels[energies] = -np.log(pixels[energies].clip(1e-4))
+    elif fault == "complement":
+        pixels[energies] = 1 - pixels[energies]
+    else:
+        pixels[~energies] *= {"Z in thousandths": 1000, "Z in thousands": 1e-3, "Z negative": -1, "no Z": 0}[fault]
+    return View(pixels, view.channels, view.quantity)
+
+
+@pytest.mark.parametrize("fault", ["counts", "percent", "twice", "log attenuation", "complement", "Z in thousandths", "Z in thousands", "Z negative", "no Z"])
+def test_values_that_a_channel_cannot_have_are_found_whatever_the_view_is_called(simulated_root, fault):
+    views = [read_scan(path).views[0] for path in sorted((simulated_root / "raw").iterdir())[:10]]
+    codes = [{reason.code for reason in unfit(as_floats(view, fault))} for view in views]
+    assert all(codes)
+    if fault not in ("log attenuation", "complement"):
+        assert all(found == {"out_of_range"} for found in codes)
+
+
+def test_every_quantity_has_limits(simulated_root):
+    view = read_scan(next((simulated_root / "raw").iterdir())).views[0]
+    low_high = View(-np.log(np.array(view.pixels[:2]).clip(1e-4, 1)), ("low", "high"), "log_attenuation")
+    assert unfit(low_high) == []
+    assert unfit(replace(low_high, pixels=np.array(low_high.pixels) * 100))[0].code == "out_of_range"
+    zeff = View(np.array(view.pixels[2:]), ("zeff",), "effective_z")
+    assert unfit(zeff) == []
+    assert unfit(replace(zeff, pixels=np.array(zeff.pixels) * 1000))[0].code == "out_of_range"
 
 
 @pytest.mark.parametrize("kind", ["raw", "colour"])

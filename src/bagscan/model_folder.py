@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+from bagscan.config import fill
 from bagscan.core import OperatingPoint
 from bagscan.core.calibrated import UNCALIBRATED
-from bagscan.core.errors import ModelError
+from bagscan.core.errors import ConfigError, ModelError
 from bagscan.core.files import whole
 
 FORMAT = 1
@@ -117,15 +119,33 @@ def _without_retired(settings: Any) -> Any:
 
 
 def operating_point_of(description: dict[str, Any]) -> OperatingPoint | None:
-    """The operating point that a description tells of; None where none was chosen yet."""
+    """The operating point that a description tells of; None where none was chosen yet.
+
+    Raises:
+        ModelError: it is none, or one that no score can reach or that every score does.
+    """
     point = description["operating_point"]
-    return OperatingPoint(**{**point, "interval": tuple(point["interval"])}) if point else None
+    if not point:
+        return None
+    try:
+        found = fill(OperatingPoint, point, "model.json: operating_point")
+    except (ConfigError, AttributeError) as error:
+        raise ModelError(str(error)) from error
+    if not 0 <= found.threshold <= 1:
+        raise ModelError(f"model.json: a threshold of {found.threshold} flags everything or nothing: scores lie between 0 and 1")
+    return found
 
 
 def calibration_of(description: dict[str, Any]) -> tuple[float, float]:
-    """Slope and offset of calibrated scores; those of older folders are uncalibrated."""
-    slope, offset = description.get("calibration", UNCALIBRATED)
-    return slope, offset
+    """Slope and offset of calibrated scores; those of older folders are uncalibrated.
+
+    Raises:
+        ModelError: they are no line that rises.
+    """
+    told = description.get("calibration", UNCALIBRATED)
+    if not isinstance(told, list | tuple) or len(told) != 2 or not all(isinstance(v, int | float) and math.isfinite(v) for v in told) or told[0] <= 0:
+        raise ModelError(f"model.json: calibration must be a slope above 0 and an offset, got {told!r}")
+    return float(told[0]), float(told[1])
 
 
 def _sha256(path: Path) -> str:

@@ -68,7 +68,7 @@ class Pool:
                     answer = worker.ask({"kind": "warm", "models": [{"folder": folder, "threshold": None} for folder in self._models]}, START_S)
                     if not answer["ok"]:
                         raise ConfigError(f"the models cannot be used: {answer['error']}")
-                return worker.ask({"kind": "judge", "models": self._models, "views": bag["views"], "expected": bag["expected"]}, self._config.timeout_s)
+                return worker.ask({"kind": "judge", "models": self._models, "views": bag["views"], "expected": bag["expected"], "ids": bag["ids"]}, self._config.timeout_s)
             except WorkerLost as error:
                 self._workers[slot], told = None, str(error)
                 if isinstance(error, WorkerHung):

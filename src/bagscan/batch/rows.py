@@ -55,7 +55,17 @@ def flat_row(number: int, bag: str, row: dict[str, Any], top_score: float | None
         for found in row["findings"]
     ]
     told = {key: row.get(key) for key in ("path", "sha256", "decision", "n_regions", "model_id", "threshold", "error", "reasons", "reason_codes", "notes")}
-    return {"number": number, "bag": bag, **told, "n_findings": len(findings), "top_score": top_score, "views": views, "findings": findings}
+    flat: dict[str, Any] = utf_8_all({"number": number, "bag": bag, **told, "n_findings": len(findings), "top_score": top_score, "views": views, "findings": findings})
+    return flat
+
+
+def utf_8_all(value: Any) -> Any:
+    """A row with every text in it as UTF-8, which Arrow demands: a name that is none must not cost a part."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "backslashreplace").decode()
+    if isinstance(value, dict):
+        return {utf_8_all(key): utf_8_all(one) for key, one in value.items()}
+    return [utf_8_all(one) for one in value] if isinstance(value, list | tuple) else value
 
 
 def write_part(path: Path, rows: Sequence[dict[str, Any]]) -> None:

@@ -6,7 +6,6 @@ says what belongs to it.
 
 from __future__ import annotations
 
-import fcntl
 import itertools
 import json
 import math
@@ -24,8 +23,8 @@ from bagscan.batch.ledger import Ledger
 from bagscan.batch.rows import flat_row, write_part
 from bagscan.batch.storage import absolute, claim, publish, same_place
 from bagscan.core import ReasonCode
-from bagscan.core.errors import ConfigError, DataError
-from bagscan.core.files import refuse_file, write_whole
+from bagscan.core.errors import ConfigError, DataError, UnavailableError
+from bagscan.core.files import LOCK, held, refuse_file, write_whole
 from bagscan.formats.scans import VIEWS, expected_of, stamp_of
 from bagscan.model_folder import verified_id
 from bagscan.reporting.findings import error_row
@@ -33,7 +32,7 @@ from bagscan.runtime.load import chosen_runtime
 
 SAY_EVERY_S, MOST_ERRORS = 5.0, 10
 # Readers of a whole folder of Parquet pass over names that begin so.
-INDEX, ABOUT, LEDGER, LOCK = "_index.arrow", "_batch.json", "_ledger", "_lock"
+INDEX, ABOUT, LEDGER = "_index.arrow", "_batch.json", "_ledger"
 Report = Callable[[str], None]
 
 
@@ -131,13 +130,7 @@ def only_run(out: Path, report: Report = print) -> Iterator[None]:
     Raises:
         DataError: another run is at work there; ``out`` is a file. ConfigError: ``out`` is an address.
     """
-    with _folder(out), (out / LOCK).open("a") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise DataError(f"{out}: another run is at work there; this line goes on where it ends") from None
-        except OSError as error:
-            report(f"{out}: its file system gives no locks ({error.strerror}); see to it that no second run works there")
+    with _folder(out), held(out, report):
         try:
             yield
         finally:
@@ -207,8 +200,15 @@ def screen_part(out: Path, number: int, bags: Sequence[dict[str, Any]], config: 
     todo = [(first + i, bag) for i, bag in enumerate(bags) if known.get(first + i, {}).get("stamp") != stamps[first + i]]
     if progress:
         progress.known(len(bags) - len(todo))
-    of_archive = json.loads((out / ABOUT).read_text())["views_made"]
-    for index, bag, answer in pool.judge([(i, bag | {"expected": list(config.scanner_views or expected_of([v["view_id"] for v in bag["views"]], of_archive))}) for i, bag in todo]):
+    about = json.loads((out / ABOUT).read_text())
+
+    def complete(bag: dict[str, Any]) -> dict[str, Any]:
+        views = config.scanner_views or expected_of([view["view_id"] for view in bag["views"]], about["views_made"])
+        return bag | {"expected": list(views), "ids": about["models"]}
+
+    for index, bag, answer in pool.judge([(i, complete(bag)) for i, bag in todo]):
+        if answer.get("surroundings"):  # not the bag's fault, and so not its result
+            raise UnavailableError(f"{answer['error']}; the same line goes on where this stopped")
         if answer["ok"]:
             row = flat_row(index, bag["bag"], answer["row"], answer["top_score"])
         else:

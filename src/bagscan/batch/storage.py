@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import os
 import tempfile
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from bagscan.core.errors import BagscanError, ConfigError, DataError, ReadError
+from bagscan.core.errors import BagscanError, ConfigError, DataError, ReadError, UnavailableError
 from bagscan.core.extras import how_to_install
 from bagscan.formats.quantities import CHANNEL_NAMES
 
+RETRY_S = (1.0, 5.0)  # between tries of a store that does not answer
 PACKAGES = {"s3": "s3fs", "gs": "gcsfs", "gcs": "gcsfs", "az": "adlfs", "abfs": "adlfs"}
 
 
@@ -141,13 +143,30 @@ def _fetch(url: str, folder: Path) -> Path:
     system, path = file_system(url)
     parent, _, name = path.rpartition("/")
     for member in set_members(name):
-        with _told(ReadError, f"{url} cannot be fetched"):
-            try:
-                system.get_file(f"{parent}/{member}", str(folder / member))
-            except FileNotFoundError as error:
-                if member == name:
-                    raise ReadError(f"{url}: no such object") from error
+        try:
+            _get(system, f"{parent}/{member}", folder / member)
+        except FileNotFoundError as error:
+            if member == name:
+                raise ReadError(f"{url}: no such object") from error
     return folder / name
+
+
+def _get(system: Any, path: str, target: Path) -> None:
+    """Fetch an object, three times before the store counts as gone.
+
+    Raises:
+        FileNotFoundError: it is not there. UnavailableError: the store does not answer, or not to us.
+    """
+    for wait_s in (*RETRY_S, None):
+        try:
+            system.get_file(path, str(target))
+            return
+        except FileNotFoundError:
+            raise
+        except Exception as error:  # every store has errors of its own
+            if wait_s is None:
+                raise UnavailableError(f"{path} cannot be fetched: {error}") from error
+            time.sleep(wait_s)
 
 
 def renamed(value: Any, names: Mapping[str, str]) -> Any:

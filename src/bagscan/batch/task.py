@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from multiprocessing.connection import Connection
 from typing import Any
 
 from bagscan.batch.storage import fetched, renamed
-from bagscan.workers.screeners import screener, top_score, try_out
+from bagscan.workers.screeners import pinned, screener, top_score, try_out
 from bagscan.workers.tasks import serve
 
 
@@ -23,17 +24,20 @@ def _warm(task: dict[str, Any]) -> dict[str, Any]:
 
 
 def _judge(task: dict[str, Any]) -> dict[str, Any]:
-    return judge_bag(task["models"], task["views"], task["expected"])
+    return judge_bag(task["models"], task["views"], task["expected"], task.get("ids"))
 
 
-def judge_bag(models: list[str], views: list[dict[str, str]], expected: Sequence[str] = ()) -> dict[str, Any]:
+def judge_bag(models: list[str], views: list[dict[str, str]], expected: Sequence[str] = (), ids: Sequence[str] | None = None) -> dict[str, Any]:
     """One bag: its row as in ``findings.json`` and its highest score. The pure function that every way past one process calls.
 
     Args:
-        expected: views that it should have.
+        expected: views that it should have. ids: of the models that the run began with.
+
+    Raises:
+        ModelChangedError: another model lies in a folder by now.
     """
     from bagscan.reporting.bags import judge_files
 
     with fetched(views) as (files, names):
-        judged = judge_files([screener(folder) for folder in models], files, expected)
+        judged = judge_files([pinned(folder, identity) for folder, identity in zip(models, ids or itertools.repeat(None, len(models)), strict=True)], files, expected)
         return {"row": renamed(judged.row, names) if names else judged.row, "top_score": top_score(judged.report)}

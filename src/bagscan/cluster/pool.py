@@ -26,7 +26,7 @@ from bagscan.runtime.load import AUTO, VARIABLE
 from bagscan.workers.screeners import screener, try_out
 from bagscan.workers.tasks import answered
 
-Judge = Callable[[list[str], list[dict[str, str]], list[str]], dict[str, Any]]
+Judge = Callable[[list[str], list[dict[str, str]], list[str], list[str]], dict[str, Any]]
 Answer = tuple[int, dict[str, Any], dict[str, Any]]  # number, bag, what came of it
 TRIES = 3
 LOOK_S = 0.5
@@ -53,8 +53,8 @@ class _Actor:
             return str(error)
         return ""
 
-    def judge(self, views: list[dict[str, str]], expected: list[str]) -> dict[str, Any]:
-        return answered(self._judge, self._models, views)
+    def judge(self, views: list[dict[str, str]], expected: list[str], ids: list[str]) -> dict[str, Any]:
+        return answered(self._judge, self._models, views, expected, ids)
 
 
 @dataclass
@@ -86,7 +86,7 @@ class _Seat:
         return [one.reference for one in self.given] if self.starting is None else [self.starting]
 
     def give(self, one: _Given) -> None:
-        one.reference = self.actor.judge.remote(one.bag["views"], one.bag["expected"])
+        one.reference = self.actor.judge.remote(one.bag["views"], one.bag["expected"], one.bag["ids"])
         self.since = self.since if self.given else time.monotonic()
         self.given.append(one)
 

@@ -22,6 +22,14 @@ class ModelError(BagscanError):
     """A model folder is missing, altered, or does not fit the scan it was given."""
 
 
+class ModelChangedError(ModelError):
+    """Another model lies where that of a run or of a service lay: nothing may be judged by it in its place."""
+
+
+class UnavailableError(BagscanError):
+    """Something outside a scan is gone for now, a store, a network, a disk: to be tried again, and never a scan's result."""
+
+
 class DataError(BagscanError):
     """A dataset is absent, empty, or not laid out as expected."""
 

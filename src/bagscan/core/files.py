@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from uuid import uuid4
 
 from bagscan.core.errors import DataError
+
+LOCK = "_lock"
 
 
 def refuse_file(out: Path) -> None:
@@ -38,6 +41,23 @@ def whole(path: Path, several: bool = False) -> Iterator[Path]:
         part.replace(path)
     finally:
         part.unlink(missing_ok=True)
+
+
+@contextmanager
+def held(folder: Path, report: Callable[[str], None]) -> Iterator[None]:
+    """Hold a folder against a second run into it; the lock goes with the process that holds it.
+
+    Raises:
+        DataError: another run is at work there.
+    """
+    with (folder / LOCK).open("a") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise DataError(f"{folder}: another run is at work there; this line goes on where it ends") from None
+        except OSError as error:
+            report(f"{folder}: its file system gives no locks ({error.strerror}); see to it that no second run works there")
+        yield
 
 
 def write_whole(path: Path, text: str) -> None:

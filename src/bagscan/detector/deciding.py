@@ -7,15 +7,17 @@ against a threshold of its own.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from scipy.ndimage import binary_dilation
 
+from bagscan.config import fill
 from bagscan.core import Regions, View
-from bagscan.core.errors import ModelError
+from bagscan.core.errors import ConfigError, ModelError
 from bagscan.detector.devices import FoundDevice, find_devices, match_views
 from bagscan.detector.features import CELL_PX, features_of
 from bagscan.encoders.region_means import region_means
@@ -25,6 +27,7 @@ MULTIPLE_PX = 64  # of the network's input
 GROWN_CELLS = 2  # by which a device's regions may lie outside of it, taped to it
 ON_DEVICE = 0.5  # share of a region
 REGION_SIDE_PX = 16.0
+MOST_LOG_ODDS = 50.0
 SUPERPIXELS = superpixels.Config(width=0, stride=2, min_size=0.25)
 
 
@@ -58,6 +61,23 @@ class Thresholds:
     outside: float = 4.0
     margin: float = 0.5
     lesser: float = 2.0
+
+    def __post_init__(self) -> None:
+        values = (self.slope, self.offset, self.device, self.outside, self.margin, self.lesser)
+        if not all(map(math.isfinite, values)) or self.slope <= 0 or max(abs(self.device), abs(self.outside)) > MOST_LOG_ODDS:
+            raise ValueError(f"thresholds must be finite, the slope above 0, and log-odds within {MOST_LOG_ODDS}: nothing would ever alarm; got {values}")
+
+
+def thresholds_of(description: Mapping[str, Any]) -> Thresholds:
+    """The thresholds that a model folder's description tells of.
+
+    Raises:
+        ModelError: they are none.
+    """
+    try:
+        return fill(Thresholds, description["model"].get("thresholds", {}), "model.json: thresholds")
+    except (ConfigError, AttributeError, KeyError) as error:
+        raise ModelError(str(error)) from error
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from bagscan.core import OperatingPoint, View
-from bagscan.detector.deciding import Engine, SeenView, Thresholds, look, region_scores
+from bagscan.detector.deciding import Engine, SeenView, look, region_scores, thresholds_of
 from bagscan.model_config import InputConfig, ModelConfig
 from bagscan.model_folder import operating_point_of
 
@@ -39,7 +39,7 @@ class UsableDetector:
         self.operating_point: OperatingPoint | None = operating_point_of(description)
         self.about: dict[str, Any] = description["about"]
         self.n_kinds: int = description["model"]["kinds"]
-        self.thresholds = Thresholds(**description["model"].get("thresholds", {}))
+        self.thresholds = thresholds_of(description)
         self.engine = engine
         self.runtime = engine.name
 

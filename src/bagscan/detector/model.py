@@ -15,7 +15,7 @@ from bagscan import __version__
 from bagscan.config import fill
 from bagscan.core import OperatingPoint
 from bagscan.core.errors import ModelError
-from bagscan.detector.deciding import Thresholds
+from bagscan.detector.deciding import Thresholds, thresholds_of
 from bagscan.detector.exported import KIND
 from bagscan.detector.features import IMAGES
 from bagscan.detector.network import DetectorNetwork, NetworkConfig
@@ -89,6 +89,6 @@ class Detector:
             network.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in load_file(folder / "weights.safetensors").items()})
         except (RuntimeError, ValueError) as error:
             raise ModelError(f"{folder}: weights do not fit model.json: {error}") from error
-        thresholds, point = Thresholds(**settings["thresholds"]), operating_point_of(description)
+        thresholds, point = thresholds_of(description), operating_point_of(description)
         images = next(name for name, (_, channels, _) in IMAGES.items() if list(channels) == list(settings["input"]["channels"]))
         return cls(network.eval(), settings["kinds"], settings["devices"], images, thresholds, point, description["about"], identity)

@@ -6,13 +6,14 @@ import json
 import math
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from bagscan.core import QUANTITIES, View
 from bagscan.core.errors import ReadError
 from bagscan.formats.limits import MAX_META_BYTES, check_pixels, check_size, naming
-from bagscan.formats.quantities import default_channels, view_from_counts
+from bagscan.formats.quantities import default_channels, quantity_of, view_from_counts
 
 LARGEST_NUMBER_BYTES = 8
 
@@ -29,19 +30,42 @@ def read_npz(path: str | Path) -> View:
         _check_npz_headers(path)
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
-        meta = json.loads(str(arrays.pop("meta"))) if "meta" in arrays else {}
+        meta = _meta(path, arrays.pop("meta")) if "meta" in arrays else {}
         fields = {key: meta[key] for key in ("pixel_pitch_mm", "view_id") if key in meta}
         if "pixels" in arrays:
             channels = tuple(meta.get("channels", default_channels(len(arrays["pixels"]))))
-            quantity = meta.get("quantity", "transmission")
-            if quantity not in QUANTITIES:
-                raise ReadError(f"{path}: quantity {quantity!r} is none of {QUANTITIES}")
+            quantity = meta.get("quantity", quantity_of(channels))
             if arrays["pixels"].dtype.kind == "f":
                 return View(arrays["pixels"].astype(np.float32), channels, quantity, bit_depth=meta.get("bit_depth"), **fields)
+            if quantity != quantity_of(channels):
+                raise ReadError(f"{path}: whole numbers of {', '.join(channels)} are {quantity_of(channels)}, not {quantity}: store {quantity} as floats")
             return view_from_counts(arrays["pixels"], channels, **fields)
         if not arrays:
             raise ReadError(f"{path}: no arrays inside")
         return view_from_counts(np.stack(list(arrays.values())), tuple(arrays), **fields)
+
+
+def _meta(path: Path, told: np.ndarray) -> dict[str, Any]:
+    """What lies beside the pixels, each of the type that it must have.
+
+    Raises:
+        ReadError: it has another.
+    """
+    text = told.item() if told.ndim == 0 else None
+    meta = json.loads(text.decode() if isinstance(text, bytes) else str(text))
+    if not isinstance(meta, dict):
+        raise ReadError(f"{path}: meta must be a mapping, got {type(meta).__name__}")
+    channels, pitch, depth = meta.get("channels", []), meta.get("pixel_pitch_mm"), meta.get("bit_depth")
+    wrong = {
+        "channels": not isinstance(channels, list) or not all(isinstance(name, str) for name in channels),
+        "quantity": meta.get("quantity", QUANTITIES[0]) not in QUANTITIES,
+        "view_id": not isinstance(meta.get("view_id", ""), str),
+        "pixel_pitch_mm": pitch is not None and (isinstance(pitch, bool) or not isinstance(pitch, int | float) or not 0 < pitch < math.inf),
+        "bit_depth": depth is not None and (isinstance(depth, bool) or not isinstance(depth, int) or not 1 <= depth <= 64),
+    }
+    if found := [f"{name}: {meta[name]!r}" for name, is_wrong in wrong.items() if is_wrong]:
+        raise ReadError(f"{path}: meta holds no {', no '.join(found)[:200]}")
+    return meta
 
 
 def _check_npz_headers(path: Path) -> None:

@@ -16,8 +16,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from bagscan.core.errors import ReadError
-from bagscan.core.files import refuse_file, write_whole
+from bagscan.core.errors import ConfigError, ReadError
+from bagscan.core.files import held, refuse_file, write_whole
 from bagscan.formats import find_scans
 from bagscan.formats.scans import VIEWS, expected_of, group_views, no_scans, stamp_of, told_types, views_made
 from bagscan.reporting.bags import judge_files
@@ -44,13 +44,38 @@ def screen_folder(
         Counts of each decision, of ``reasons`` by code, and ``errors`` by path.
 
     Raises:
-        ReadError: a path that does not exist, or nothing to screen. DataError: ``out`` is a file.
+        ReadError: a path that does not exist, or nothing to screen. DataError: ``out`` is a file, or another run is at work there.
+        ConfigError: ``out`` holds the results of other scans.
     """
     unknown = Counter[str]()
     bags = group_views(find_scans(paths, unknown), views)
     if not bags:
         raise ReadError(no_scans(paths, unknown))
     refuse_file(out)
+    out.mkdir(parents=True, exist_ok=True)
+    with held(out, report):
+        _refuse_others(out, bags)
+        return _screen_into(out, bags, models, scanner_views, unknown, report)
+
+
+def _refuse_others(out: Path, bags: Sequence[Mapping[str, Path]]) -> None:
+    """A folder that holds the results of other files keeps them.
+
+    Raises:
+        ConfigError: it does.
+    """
+    try:
+        there = {row.get("path") for row in json.loads((out / "findings.json").read_text())}
+    except (OSError, ValueError, AttributeError):  # none, or of no run that ended
+        return
+    if there and there.isdisjoint(str(path) for files in bags for path in files.values()):
+        raise ConfigError(f"{out} holds the results of other scans ({sorted(map(str, there))[0]} ...): give another --out, or delete it")
+
+
+def _screen_into(
+    out: Path, bags: Sequence[Mapping[str, Path]], models: Sequence[Path], scanner_views: Sequence[str], unknown: Mapping[str, int], report: Callable[[str], None]
+) -> dict[str, Any]:
+    """Judge what is not judged yet, and write what was found."""
     screeners = [Screener.load(model, late=len(models) > 1) for model in models]
     ids = " ".join(screener.model.id for screener in screeners)
     used = " ".join([ids, *(screener.runtime for screener in screeners)])

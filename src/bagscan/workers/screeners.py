@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from bagscan.core import Report, Scan, View
-from bagscan.core.errors import BagscanError
+from bagscan.core.errors import BagscanError, ModelChangedError
 
 MOST = 8  # thresholds come and go
 _screeners: dict[tuple[str, float | None], Any] = {}
@@ -29,6 +29,21 @@ def screener(folder: str, threshold: float | None = None) -> Any:
         loaded = next((known.model for (of, _), known in _screeners.items() if of == folder), None)
         _screeners[key] = Screener(loaded, threshold) if loaded is not None else Screener.load(folder, threshold)
     return _screeners[key]
+
+
+def pinned(folder: str, identity: str | None, threshold: float | None = None) -> Any:
+    """The screener of a model folder, which must be the one of a hash.
+
+    Args:
+        identity: of the model; None for whichever lies there.
+
+    Raises:
+        ModelChangedError: another model lies there. ModelError: as :func:`screener`.
+    """
+    found = screener(folder, threshold)
+    if identity not in (None, found.model.id):
+        raise ModelChangedError(f"{folder}: model {found.model.id} lies there, not {identity}")
+    return found
 
 
 def try_out(one: Any) -> None:

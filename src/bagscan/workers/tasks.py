@@ -9,9 +9,10 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 from bagscan.core import ReasonCode
-from bagscan.core.errors import BagscanError, ReadError
+from bagscan.core.errors import BagscanError, ModelChangedError, ReadError, UnavailableError
 from bagscan.workers.protocol import receive, send
 
+SURROUNDINGS = (ModelChangedError, UnavailableError)  # faults that are no scan's own
 Task = Callable[[dict[str, Any]], dict[str, Any]]
 
 
@@ -39,4 +40,4 @@ def answered(work: Callable[..., dict[str, Any]], *arguments: Any) -> dict[str, 
     except Exception as error:  # readers and runtimes raise anything; none of it may end the process
         code = ReasonCode.UNREADABLE if isinstance(error, ReadError) else ReasonCode.MODEL_FAILED
         told = str(error) if isinstance(error, BagscanError) else f"{type(error).__name__}: {error}"
-        return {"ok": False, "error": told or type(error).__name__, "code": code, "refused": isinstance(error, ReadError)}
+        return {"ok": False, "error": told or type(error).__name__, "code": code, "refused": isinstance(error, ReadError), "surroundings": isinstance(error, SURROUNDINGS)}

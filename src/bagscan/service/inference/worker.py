@@ -18,11 +18,11 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from bagscan.core.errors import BagscanError, ModelError, ReadError
+from bagscan.core.errors import BagscanError, ReadError
 from bagscan.formats.scans import VIEWS, expected_of, find_scans, group_views, read_views
 from bagscan.service.inference.artifacts import keep_artifacts
 from bagscan.service.store.files import Files
-from bagscan.workers.screeners import screener, top_score, try_out
+from bagscan.workers.screeners import pinned, top_score, try_out
 from bagscan.workers.tasks import serve
 
 
@@ -85,15 +85,8 @@ def _without(text: str, folder: str) -> str:
 
 
 def _pinned(model: Mapping[str, Any]) -> Any:
-    """The screener of a model, which must be the one that was asked for, by its hash.
-
-    Raises:
-        ModelError: another model lies there.
-    """
-    found = screener(model["folder"], model["threshold"])
-    if found.model.id != model["id"]:
-        raise ModelError(f"{model['folder']}: model {found.model.id} lies there, not {model['id']}")
-    return found
+    """The screener of a model, which must be the one that was asked for."""
+    return pinned(model["folder"], model["id"], model["threshold"])
 
 
 def _shadow(task: dict[str, Any]) -> dict[str, Any]:

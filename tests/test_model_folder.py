@@ -1,0 +1,60 @@
+"""What a model card says is held against what it can mean."""
+
+import json
+
+import pytest
+
+from bagscan.core.errors import BagscanError
+from bagscan.model_folder import SHIPPED, write_files
+from bagscan.screening import Screener
+
+
+def altered(folder, change):
+    """A copy of the shipped model whose card says something else, with checksums that fit."""
+    source = SHIPPED / "raw"
+    card = json.loads((source / "model.json").read_text())
+    change(card)
+    contents = {path.name: path.read_bytes() for path in source.iterdir() if path.name not in ("SHA256SUMS", "model.json")}
+    write_files(folder, contents | {"model.json": json.dumps(card).encode()})
+    return folder
+
+
+def setting(*path, to):
+    def change(card):
+        for key in path[:-1]:
+            card = card[key]
+        card[path[-1]] = to
+
+    return change
+
+
+WRONG = {
+    "a threshold that no score reaches": setting("operating_point", "threshold", to=50),
+    "a threshold below all scores": setting("operating_point", "threshold", to=-0.1),
+    "a threshold that is text": setting("operating_point", "threshold", to="half"),
+    "a threshold that is none": setting("operating_point", "threshold", to=None),
+    "a key too many": setting("operating_point", "mood", to=1),
+    "a rate above 1": setting("operating_point", "expected_fpr", to=3),
+    "a device threshold out of reach": setting("model", "thresholds", "device", to=1e9),
+    "a threshold of nothing known": setting("model", "thresholds", "mood", to=1),
+    "a slope that turns scores over": setting("model", "thresholds", "slope", to=-1.0),
+}
+
+
+@pytest.mark.parametrize("wrong", WRONG)
+def test_a_card_that_lies_is_refused(tmp_path, wrong):
+    with pytest.raises(BagscanError):
+        Screener.load(altered(tmp_path / "m", WRONG[wrong]))
+
+
+def test_a_card_that_does_not_is_taken(tmp_path):
+    assert Screener.load(altered(tmp_path / "m", setting("operating_point", "threshold", to=0.6))).point.threshold == 0.6
+
+
+@pytest.mark.parametrize("calibration", [[0, 0], [-1, 0], [1], "none", [float("nan"), 0]])
+def test_a_calibration_must_rise(tiny_model, tmp_path, calibration):
+    card = json.loads((tiny_model / "model.json").read_text()) | {"calibration": calibration}
+    contents = {path.name: path.read_bytes() for path in tiny_model.iterdir() if path.is_file() and path.name not in ("SHA256SUMS", "model.json")}
+    write_files(tmp_path / "m", contents | {"model.json": json.dumps(card).encode()})
+    with pytest.raises(BagscanError):
+        Screener.load(tmp_path / "m")
