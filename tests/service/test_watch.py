@@ -6,7 +6,9 @@ import time
 
 import pytest
 from sqlalchemy import update
+from starlette.testclient import TestClient
 
+from bagscan.service import watch
 from bagscan.service.store.tables import jobs, scans
 from tests.service.conftest import count, until
 from tests.service.stubs import tiff
@@ -48,13 +50,48 @@ def test_a_file_that_still_grows_is_left_alone(watched):
     wait_for(folder / "results" / "8.json")
 
 
-def test_what_is_no_scan_is_put_aside_with_the_reason(watched):
+def test_what_cannot_be_taken_in_is_put_aside_and_is_review(watched):
     folder, make = watched
     make()
-    (folder / "notes.txt").write_text("hello")
     (folder / "9.tif").write_bytes(b"no tiff")
-    assert "first bytes" in wait_for(folder / "refused" / "9.tif.txt").read_text()
-    assert "REVIEW" in wait_for(folder / "refused" / "notes.txt.txt").read_text()
+    (folder / "empty.tif").touch()
+    (folder / "dangling.tif").symlink_to(folder / "gone.tif")
+    for name in ("9", "empty", "dangling"):
+        told = json.loads(wait_for(folder / "results" / f"{name}.json").read_text())
+        assert (told["decision"], told["reason_codes"]) == ("REVIEW", ["unreadable"])
+        assert "REVIEW" in wait_for(folder / "refused" / f"{name}.tif.txt").read_text()
+
+
+def test_what_a_scanner_still_writes_under_another_name_is_never_touched(watched, monkeypatch, caplog):
+    folder, make = watched
+    monkeypatch.setattr(watch, "TOLD_AFTER_S", 0.5)
+    make()
+    others = ["slow.tif.part", "7.tmp", "8.tif~", "9.xml", "Thumbs.db"]
+    for name in others:
+        (folder / name).write_bytes(tiff("clear"))
+    until(lambda: sum("left where it is" in line for line in caplog.messages) == len(others), 10, "nothing was said of them")
+    assert sorted(path.name for path in folder.iterdir() if path.is_file()) == sorted(others)
+    (folder / "slow.tif.part").rename(folder / "slow.tif")
+    wait_for(folder / "results" / "slow.json")
+
+
+def test_endings_in_any_case_make_one_bag(watched):
+    folder, make = watched
+    make()
+    (folder / "8_below.TIF").write_bytes(tiff("clear", 1))
+    (folder / "8_side.tif").write_bytes(tiff("clear", 2))
+    assert sorted(json.loads(wait_for(folder / "results" / "8.json").read_text())["views"]) == ["below", "side"]
+
+
+def test_a_watched_folder_that_was_made_anew_is_watched_again(watched):
+    folder, make = watched
+    house = make()
+    folder.rename(folder.with_name("taken away"))
+    until(lambda: TestClient(house.app).get("/v1/health/ready").status_code == 503, 10, "it said that it was ready")
+    folder.mkdir()
+    (folder / "2.tif").write_bytes(tiff("clear"))
+    wait_for(folder / "results" / "2.json")
+    assert TestClient(house.app).get("/v1/health/ready").status_code == 200
 
 
 def test_a_kill_between_taking_in_and_moving_makes_no_second_job(watched, tmp_path):
@@ -112,10 +149,6 @@ def test_a_verdict_that_a_kill_held_up_is_laid_out_at_the_next_start_once(watche
     house.service.stop()
     result.unlink()  # taken by whoever reads it: it must not come again
     again = make(folder=tmp_path / "store")
-    from sqlalchemy import update
-
-    from bagscan.service.store.tables import jobs
-
     time.sleep(1.5)
     assert not result.exists()
     again.service.store.write(lambda c: c.execute(update(jobs).values(answered_at=None)) and None)  # as if the kill had come before

@@ -65,14 +65,15 @@ class Service:
         self.requests_on_their_way = 0  # of scanners; counted on the event loop alone
         self._stopping = threading.Event()
         self._threads: list[threading.Thread] = []
+        self.watchers: list[Watcher] = []
 
     def start(self) -> str | None:
         """Bring everything up; returns the one-time token for the first admin, where there is none yet."""
         self.store.write(lambda connection: models.add_shipped(connection, self.auditor))
         token = self.store.write(accounts.offer_setup)
         self.dispatcher.start()
-        watchers = [Watcher(self.intake, folder) for folder in self.config.watch]
-        for work in [self._keep_house, *(watcher.run for watcher in watchers)]:
+        self.watchers = [Watcher(self.intake, folder) for folder in self.config.watch]
+        for work in [self._keep_house, *(watcher.run for watcher in self.watchers)]:
             thread = threading.Thread(target=work, args=(self._stopping,), daemon=True)
             self._threads.append(thread)
             thread.start()

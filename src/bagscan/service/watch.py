@@ -4,12 +4,13 @@
 
     watched/7_below.tif, 7_side.tif     as the scanner writes them
     watched/accepted/                   where they go once the job is safe in the store
-    watched/refused/                    where they go with a .txt of the reason
+    watched/refused/                    where scans go that cannot be taken in, with a .txt of the reason
     watched/results/7.json              the row, as in findings.json; written whole or not at all
+    watched/7.tif.part, 7.xml           what has no scan's ending is not ours: it is never moved
 
 The job's key is the content's hash, and the next start moves what a kill has left: no bag, and no half of one, is a second job. A file that is
 written anew while its bag is taken in stays, and is the next. Folders within are not looked at.
-What is of a known type is accepted even if it turns out to be torn: its verdict is then REVIEW.
+What is of a known type is accepted even if it turns out to be torn: its verdict is then REVIEW, as is that of what is refused.
 """
 
 from __future__ import annotations
@@ -29,12 +30,14 @@ from sqlalchemy import Row, select, update
 from bagscan.core.errors import BagscanError, ReadError
 from bagscan.core.files import whole
 from bagscan.formats.scans import READERS, VIEWS, find_scans, group_views, set_at
+from bagscan.reporting.findings import error_row
 from bagscan.service.inference.intake import Busy, Intake, bag_name, checked_upload
 from bagscan.service.store.database import StoreError
 from bagscan.service.store.tables import jobs, results, scans
 
 log = logging.getLogger("bagscan.service")
 EVERY_S = 0.5
+TOLD_AFTER_S = 600.0
 BUSY = object()
 
 
@@ -46,21 +49,41 @@ class Watcher:
     """
 
     def __init__(self, intake: Intake, folder: Path) -> None:
-        self.intake, self.folder = intake, folder
+        self.intake, self.folder, self.trouble = intake, folder, ""
         self.source = f"watch:{hashlib.sha256(str(folder).encode()).hexdigest()[:12]}:{folder.name}"[:160]  # two gates may both call theirs "in"
-        for name in ("accepted", "refused", "results"):
-            (folder / name).mkdir(parents=True, exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
+        self._make_folders()
         self._seen: dict[Path, tuple[tuple[int, int], float]] = {}
         self._waiting: dict[str, str] = {}
+        self._told: set[str] = set()
+        self._others: dict[str, float] = {}
 
     def run(self, stopping: threading.Event) -> None:
         """Until the service stops."""
         self._try(self._take_up)
         while not stopping.wait(EVERY_S):
+            if not self._is_there():
+                continue
             self._try(self._answer)
             for bag in self._try(self._at_rest) or []:
                 if self._try(self._take, bag) is BUSY:
                     break  # the files lie where they lie: the queue is bounded, the folder is the buffer
+
+    def _make_folders(self) -> None:
+        for name in ("accepted", "refused", "results"):
+            (self.folder / name).mkdir(exist_ok=True)
+
+    def _is_there(self) -> bool:
+        """Whether the folder can be worked in: one that was taken away, or made anew, may come back at any time. Trouble is said once."""
+        try:
+            self._make_folders()
+            trouble = ""
+        except OSError as error:
+            trouble = f"the watched folder {self.folder} cannot be used: {error.strerror}"
+        if trouble != self.trouble:
+            log.error("%s", trouble) if trouble else log.info("the watched folder %s can be used again", self.folder)
+        self.trouble = trouble
+        return not trouble
 
     def _try(self, work: Callable[..., Any], *arguments: Any) -> Any:
         """What one file does must not keep the others."""
@@ -77,20 +100,26 @@ class Watcher:
     def _at_rest(self) -> list[list[Path]]:
         """Files of bags none of whose files has changed for a while."""
         now = time.monotonic()
-        present = [path for path in sorted(self.folder.iterdir()) if path.is_file() and not path.name.startswith(".")]
+        present = [path for path in sorted(self.folder.iterdir()) if path.suffix.lower() in READERS and not path.name.startswith(".") and not path.is_dir()]
+        self._tell_of_others(now)
         for path in present:
             stamp = _stamp(path)
             if self._seen.get(path, (None, 0))[0] != stamp:
                 self._seen[path] = (stamp, now)
         self._seen = {path: seen for path, seen in self._seen.items() if path in present}
         bags: dict[tuple[str, ...], list[Path]] = {}
-        for group in group_views(find_scans([path for path in present if path.suffix.lower() in READERS]), VIEWS):
+        for group in group_views(find_scans(present), VIEWS):
             files = sorted({file for path in group.values() for file in (set_at(path).values() or [path])})
             bags.setdefault(tuple(map(str, files)), files)
-        for path in present:
-            if path.suffix.lower() not in READERS and now - self._seen[path][1] >= self.intake.config.settle_s:
-                self._refuse([path], f"unknown type {path.suffix!r}; known: {', '.join(sorted(READERS))}")
         return [files for files in bags.values() if self._rested(files, now)]
+
+    def _tell_of_others(self, now: float) -> None:
+        """Say once of each file without a scan's ending that has lain here for long that it is left alone: a scanner may be writing it, or it belongs to somebody."""
+        others = {path.name for path in self.folder.iterdir() if path.suffix.lower() not in READERS and not path.name.startswith(".") and not path.is_dir()}
+        self._others = {name: self._others.get(name, now) for name in others}
+        for name in sorted(name for name, since in self._others.items() if now - since > TOLD_AFTER_S and name not in self._told):
+            self._told.add(name)
+            log.warning("watch %s: %r has none of the endings %s and is left where it is", self.folder, name, ", ".join(sorted(READERS)))
 
     def _rested(self, files: list[Path], now: float) -> bool:
         """Whether a bag is whole: nothing of it has changed for a while, and a lone view has waited for another."""
@@ -105,7 +134,7 @@ class Watcher:
             if sum(path.stat().st_size for path in bag) > most:
                 raise ReadError(f"more than the {most >> 20} MB allowed")
             upload = checked_upload([(path.name, path.read_bytes()) for path in bag], self.folder.name, self.source)
-        except ReadError as error:
+        except (ReadError, OSError) as error:  # a link to nothing among them
             self._refuse(bag, str(error))
             return
         job_id, _, _ = self.intake.take_in(upload, None, f"{self.source[:60]}:{upload.digest[:60]}")
@@ -117,6 +146,8 @@ class Watcher:
     def _refuse(self, bag: list[Path], why: str) -> None:
         for path in bag:
             os.replace(path, self.folder / "refused" / path.name)
+        name = bag_name([path.name for path in bag])
+        _write(self._place(name, hashlib.sha256(why.encode()).hexdigest()), error_row(self.folder / "refused" / bag[0].name, why) | {"scan_id": name})
         (self.folder / "refused" / f"{bag[0].name}.txt").write_text(f"{why}\nThis bag was not screened: treat it as REVIEW.\n")
         self.intake.metrics.refused.labels("watch").inc()
 
@@ -132,12 +163,14 @@ class Watcher:
 
     def _lay(self, row: Row[Any]) -> None:
         """One verdict beside the folder; the job is answered once it lies there."""
-        place = self.folder / "results" / f"{self._waiting[row.id]}.json"
-        if place.exists():  # a bag of the same name whose verdict nobody has taken yet
-            place = place.with_name(f"{place.stem}_{row.scan_id[:8]}.json")
-        _write(place, row.row | {"id": row.scan_id})
+        _write(self._place(self._waiting[row.id], row.scan_id), row.row | {"id": row.scan_id})
         self.intake.store.write(lambda connection: connection.execute(update(jobs).where(jobs.c.id == row.id).values(answered_at=time.time())))
         del self._waiting[row.id]
+
+    def _place(self, name: str, own: str) -> Path:
+        """Where a bag's verdict goes; beside one of the same name that nobody has taken yet."""
+        place = self.folder / "results" / f"{name}.json"
+        return place.with_name(f"{name}_{own[:8]}.json") if place.exists() else place
 
     def _take_up(self) -> None:
         """Jobs of this folder whose verdict is not laid out yet: a kill may have come between, and before all their files were moved away."""
@@ -153,7 +186,7 @@ class Watcher:
 
 def _stamp(path: Path) -> tuple[int, int]:
     """What tells that a file was written since."""
-    told = path.stat()
+    told = path.stat() if path.exists() else path.lstat()  # a link to nothing is a file that does not change
     return told.st_size, told.st_mtime_ns
 
 

@@ -31,6 +31,8 @@ def ready(request: Request) -> Any:
     service = service_of(request)
     if not service.dispatcher.ready:
         return problem(request, 503, f"no worker is ready: {service.dispatcher.trouble}")
+    if trouble := "; ".join(watcher.trouble for watcher in service.watchers if watcher.trouble):
+        return problem(request, 503, trouble)
     with service.store.read() as connection:
         active = serving(connection)
     kept = service.config.models_folder
