@@ -104,25 +104,59 @@ def test_a_reader_works_by_keyboard_alone(make_house, enter):
     page.keyboard.press("s")
     dialog = page.locator("dialog")
     expect(dialog).to_contain_text("1 part ticked")
+    page.keyboard.press("Control+Enter")  # no reason was chosen yet
+    expect(dialog).to_have_count(1)
     page.keyboard.press("2")
     page.keyboard.press("t")
     page.keyboard.type("looks wrong, 2 of them")
-    page.keyboard.press("Enter")
+    page.keyboard.press("Control+Enter")
     expect(dialog).to_have_count(0)
     expect(page.locator(".queue li")).to_have_count(1)
     told = house.person("supervisor").get(f"/v1/scans/{first}").json()["decisions"][0]
     assert (told["value"], told["reason"], told["note"], told["parts"]) == ("suspect", "dense block", "looks wrong, 2 of them", [0])
     page.evaluate("() => { const real = Date.now; Date.now = () => real() + 3600e3; }")  # whatever the clock on the reader's desk says
-    page.keyboard.press("u")  # taken back: the scan is open again
+    page.keyboard.press("Control+z")  # taken back: the scan is open again
     expect(page.locator(".queue li")).to_have_count(2)
     assert house.person("operator").get(f"/v1/scans/{first}").json()["decisions"][0]["undone_at"]
     page.keyboard.press("c")
-    page.keyboard.press("Enter")
+    page.keyboard.press("1")
+    page.keyboard.press("Control+Enter")
     expect(page.locator(".queue li")).to_have_count(1)
     page.keyboard.press("c")
     page.keyboard.press("Escape")  # not decided
     expect(page.locator("dialog")).to_have_count(0)
     assert house.person("supervisor").get(f"/v1/scans/{other}").json()["decisions"] == []
+
+
+@pytest.mark.parametrize("typed", ["LH-C20441", "S1R2C3U", "csr123"])
+def test_what_a_tag_reader_types_decides_nothing(make_house, enter, typed):
+    house = make_house(second_reader="none")
+    scan = bag(house)
+    page = enter(house, "operator")
+    page.keyboard.press("n")
+    page.wait_for_selector("canvas")
+    for _ in range(2):
+        page.keyboard.type(typed)
+        page.keyboard.press("Enter")
+    page.wait_for_timeout(300)
+    assert house.person("supervisor").get(f"/v1/scans/{scan}").json()["decisions"] == []
+
+
+def test_an_input_methods_enter_decides_nothing_and_other_scripts_have_the_same_keys(make_house, enter):
+    house = make_house(second_reader="none")
+    scan = bag(house)
+    page = enter(house, "operator")
+    page.keyboard.press("n")
+    page.wait_for_selector("canvas")
+    press = "(key) => document.activeElement.dispatchEvent(new KeyboardEvent('keydown', { bubbles: true, cancelable: true, ...key }))"
+    page.evaluate(press, {"key": "с", "code": "KeyC"})  # a Cyrillic letter
+    expect(page.locator("dialog[open]")).to_contain_text("Clear")
+    page.keyboard.press("1")
+    page.keyboard.press("t")
+    page.evaluate(press, {"key": "Enter", "code": "Enter", "ctrlKey": True, "isComposing": True})
+    page.wait_for_timeout(200)
+    expect(page.locator("dialog[open]")).to_have_count(1)
+    assert house.person("supervisor").get(f"/v1/scans/{scan}").json()["decisions"] == []
 
 
 def test_enhancements_are_held_and_computed_from_the_counts(make_house, enter):
@@ -351,8 +385,9 @@ def test_two_readers_one_blind(make_house, enter):
     two.reload()
     expect(two.locator(".queue li.taken")).to_have_count(1)  # locked while the first reads
     one.keyboard.press("s")
+    one.keyboard.press("1")
     one.locator("dialog textarea").fill("a secret note")
-    one.keyboard.press("Enter")
+    one.keyboard.press("Control+Enter")
     expect(one.locator(".queue .empty")).to_be_visible()  # the same account is not asked twice
     two.reload()
     expect(two.locator(".queue li:not(.taken)")).to_have_count(1)
@@ -360,7 +395,8 @@ def test_two_readers_one_blind(make_house, enter):
     two.wait_for_selector("canvas")
     assert "secret" not in two.content()
     two.keyboard.press("s")
-    two.keyboard.press("Enter")
+    two.keyboard.press("1")
+    two.keyboard.press("Control+Enter")
     expect(two.locator(".queue .empty")).to_be_visible()
     assert house.person("supervisor").get(f"/v1/scans/{scan}").json()["outcome"] == "suspect"
 

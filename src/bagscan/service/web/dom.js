@@ -47,6 +47,13 @@ export function dialog(build) {
   });
 }
 
+// What a key means: its letter, or on keyboards of other scripts the one that a Latin keyboard has in its place.
+export function keyOf(event) {
+  if (event.key.length !== 1) return event.key;
+  if (/^[\x20-\x7e]$/.test(event.key)) return event.key.toLowerCase();
+  return /^Key[A-Z]$/.test(event.code) ? event.code.slice(3).toLowerCase() : event.key;
+}
+
 export function confirmed(question, doing = "Yes", kind = "primary") {
   return dialog((close) => h("div", {}, h("p", {}, question),
     h("div.row.apart", {}, h("button", { onclick: () => close(null) }, "Cancel"), h(`button.${kind}`, { autofocus: true, onclick: () => close(true) }, doing))));

@@ -1,32 +1,33 @@
 // What the reader's page asks and tells in a dialog: the reason of a decision, and its keys.
 
-import { dialog, h } from "./dom.js";
+import { dialog, h, keyOf } from "./dom.js";
 
 const KEYS = [
   ["N", "next scan"], ["Tab", "next part"], ["X", "tick the part"], ["O", "hold: no contours"], ["I", "hold: invert"], ["G", "hold: grey"],
   ["1", "hold: organic only"], ["2", "hold: metal only"], ["E", "hold: edges"], ["[ ]", "denser, thinner"], ["Z", "look at the part"], ["+ −", "zoom"],
-  ["=", "whole bag"], ["Space", "standard image"], ["C", "clear"], ["S", "suspect"], ["R", "recheck"], ["U", "take back"], ["?", "these keys"],
+  ["=", "whole bag"], ["Space", "standard image"], ["C", "clear"], ["S", "suspect"], ["R", "recheck"], ["Ctrl Enter", "decide"], ["Ctrl Z", "take back"], ["?", "these keys"],
 ];
 
-// The reason and note of a decision, or null where it is given up.
+// The reason and note of a decision, or null where it is given up. It takes a reason that was chosen and Ctrl+Enter or a click: a tag
+// reader that types into the page, or a line that is pasted, ends in Enter and must decide nothing.
 export function askReason(value, reasons, nTicked) {
-  let chosen = 0;
+  let chosen = null;
   return dialog((close, box) => {
     const note = h("textarea", { placeholder: "Note (T)", maxlength: 2000, "aria-label": "note" });
     const rows = reasons.map((reason, index) => h("button", { type: "button", onclick: () => pick(index) }, h("kbd", {}, String(index + 1)), reason));
-    const pick = (index) => { chosen = index; rows.forEach((row, i) => row.classList.toggle("on", i === index)); };
-    const done = () => close({ reason: reasons[chosen], note: note.value.trim() });
+    const decide = h("button.primary", { type: "button", disabled: true, onclick: () => done() }, "Decide ", h("kbd", {}, "Ctrl Enter"));
+    const pick = (index) => { chosen = index; decide.disabled = false; rows.forEach((row, i) => { row.classList.toggle("on", i === index); row.setAttribute("aria-pressed", String(i === index)); }); };
+    const done = () => chosen !== null && close({ reason: reasons[chosen], note: note.value.trim() });
     box.addEventListener("keydown", (event) => {
-      if (event.key === "Enter" && event.target.closest("button")) return; // it does what it says
-      if (event.key === "Enter" && !(event.target === note && event.shiftKey)) { event.preventDefault(); done(); }
-      else if (event.target === note) return;
+      if (event.isComposing || event.keyCode === 229) return; // an input method's own Enter
+      if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) { event.preventDefault(); done(); }
+      else if (event.target === note || event.ctrlKey || event.metaKey || event.altKey) return;
       else if (/^[1-9]$/.test(event.key) && reasons[event.key - 1]) { event.preventDefault(); pick(event.key - 1); }
-      else if (event.key.toLowerCase() === "t") { event.preventDefault(); note.focus(); }
+      else if (keyOf(event) === "t") { event.preventDefault(); note.focus(); }
     });
-    pick(0);
     const ticked = nTicked ? `${nTicked} part${nTicked > 1 ? "s" : ""} ticked` : "no part ticked";
     return h("div", {}, h("h1", {}, value[0].toUpperCase() + value.slice(1)), h("p.muted.small", {}, value === "suspect" ? ticked : ""), h("div.list", {}, rows), note,
-      h("div.row.apart", {}, h("button", { type: "button", onclick: () => close(null) }, "Cancel ", h("kbd", {}, "Esc")), h("button.primary", { type: "button", onclick: done, autofocus: true }, "Decide ", h("kbd", {}, "Enter"))));
+      h("div.row.apart", {}, h("button", { type: "button", onclick: () => close(null) }, "Cancel ", h("kbd", {}, "Esc")), decide));
   });
 }
 

@@ -1,7 +1,7 @@
 // The reader's page: queue, scan, decision. Everything has a key.
 
 import { get, packed, post, ask } from "./api.js";
-import { age, h, score, show, toast } from "./dom.js";
+import { age, h, keyOf, score, show, toast } from "./dom.js";
 import { STANDARD } from "./console.js";
 import { flaggedParts } from "./regions.js";
 import { askReason, showKeys } from "./questions.js";
@@ -237,7 +237,7 @@ export function reviewPage(me, place, wanted) {
       state.done = true;
       state.told?.();
       state.undo = made.tip || made.closed === undefined || !made.undoable ? null : { id, number: made.decision, until: performance.now() + 1000 * me.undo_s };
-      const action = state.undo && { text: "Take back (U)", do: undo };
+      const action = state.undo && { text: "Take back (Ctrl Z)", do: undo };
       if (made.tip) state.told = toast(`Test image: a threat of kind “${made.tip.kind.replace(/_/g, " ")}” was projected into this scan. ${made.tip.hit ? "You found it." : "It was missed."}`, { kind: made.tip.hit ? "hit" : "miss", seconds: 9 });
       else state.told = toast(`Decided: ${value}.`, { action, seconds: action ? me.undo_s : 5 });
       clear();
@@ -295,10 +295,13 @@ export function reviewPage(me, place, wanted) {
   const held = new Map();
   const typing = (event) => document.querySelector("dialog[open]") || (event.target.closest("input:not([type=range]):not([type=checkbox]), textarea, select") !== null);
   const down = (event) => {
-    if (typing(event) || event.ctrlKey || event.metaKey || event.altKey) return;
-    const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
+    if (event.isComposing || event.keyCode === 229 || typing(event)) return;
+    const key = keyOf(event);
+    if ((event.ctrlKey || event.metaKey) && key === "z" && !event.repeat) { event.preventDefault(); return undo(); }
+    // AltGr, which some keyboards need for brackets, comes as Ctrl and Alt.
+    if (!event.getModifierState("AltGraph") && (event.ctrlKey || event.metaKey || event.altKey)) return;
     const act = {
-      n: next, u: undo, "?": showKeys, z: () => state.parts[Math.max(0, state.chosen)] && choose(Math.max(0, state.chosen), true), x: () => tick(state.chosen),
+      n: next, "?": showKeys, z: () => state.parts[Math.max(0, state.chosen)] && choose(Math.max(0, state.chosen), true), x: () => tick(state.chosen),
       "+": () => viewer.zoomBy(1.4), "-": () => viewer.zoomBy(1 / 1.4), "=": () => { viewer.reset(); viewer.draw(); }, "[": () => setDensity(-1), "]": () => setDensity(1), " ": standard,
       Tab: () => choose(state.chosen + (event.shiftKey ? -1 : 1), true),
       o: () => setOverlay(false),
@@ -311,7 +314,7 @@ export function reviewPage(me, place, wanted) {
   };
   const up = (event) => { // by the key itself: what it means may have changed with Shift meanwhile
     if (held.has(event.code)) { setPeek(held.get(event.code), false); held.delete(event.code); }
-    if (event.key.toLowerCase() === "o") setOverlay(true);
+    if (keyOf(event) === "o") setOverlay(true);
   };
   // Tab goes from part to part, and after the last one, or before the first, on through the page.
   const withinParts = (event) => {
