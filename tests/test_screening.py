@@ -20,6 +20,7 @@ from bagscan.cli import app
 from bagscan.core import Decision, OperatingPoint, Scan, View
 from bagscan.core.errors import ConfigError, DataError, ModelError, ReadError
 from bagscan.core.extras import how_to_install
+from bagscan.core.files import held
 from bagscan.evaluation.operating_point import choose_operating_point
 from bagscan.examining import upsample_labels
 from bagscan.formats import read_scan
@@ -355,6 +356,17 @@ def test_a_bag_whose_scanner_makes_two_views_is_review_with_one(tiny_model, scan
     assert codes([tmp_path / "scans"], "below", "side") == ({"missing_view": 2}, 2)
     told = run(app, ["screen", str(tmp_path / "scans"), "--model", str(tiny_model), "--out", str(tmp_path / "o"), "--fail-on-alarm", "--scanner-views", "below,side"])
     assert told.exit_code == 4
+
+
+def test_two_screenings_into_one_folder_do_not_mix(tiny_model, scans, tmp_path):
+    out = tmp_path / "out"
+    out.mkdir()
+    with held(out, print), pytest.raises(DataError):
+        screen_folder(scans[:1], [tiny_model], out, lambda _: None)
+    screen_folder(scans[:1], [tiny_model], out, lambda _: None)
+    with pytest.raises(ConfigError):  # another set's results stay
+        screen_folder(scans[1:2], [tiny_model], out, lambda _: None)
+    screen_folder(scans[:2], [tiny_model], out, lambda _: None)
 
 
 def test_alarms_come_first_in_the_report(tiny_model, scans, tmp_path, monkeypatch):

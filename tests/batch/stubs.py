@@ -25,6 +25,8 @@ def _answer(task):
         time.sleep(60)
     if "die" in path.name:
         os._exit(9)
+    if "away" in path.name and (path.parent.parent / "outage").exists():
+        return {"ok": False, "error": "the store does not answer", "code": "model_failed", "surroundings": True}
     if "corrupt" in path.name:
         row = {
             "scan_id": path.stem,

@@ -18,11 +18,15 @@ from typer.testing import CliRunner
 
 from bagscan.batch.index import count_index, read_index
 from bagscan.batch.pool import Pool
+from bagscan.batch.rows import flat_row, write_part
 from bagscan.batch.run import BatchConfig, _stamp, only_run, prepare, screen_archive
+from bagscan.batch.task import judge_bag
 from bagscan.cli import app
-from bagscan.core.errors import ConfigError, DataError, ReadError
+from bagscan.core.errors import ConfigError, DataError, ReadError, UnavailableError
 from bagscan.formats import find_scans
-from bagscan.model_folder import shipped_models
+from bagscan.model_folder import shipped_models, verified_id
+from bagscan.reporting.findings import error_row
+from bagscan.workers.tasks import answered
 from tests.batch.stubs import dies_while_it_loads, judge_by_name
 
 
@@ -172,9 +176,9 @@ def test_a_file_that_changed_since_is_judged_again(tmp_path, monkeypatch):
 
     class ChangesMeanwhile:
         def judge(self, todo):
-            for answered in pool.judge(todo):
+            for answer in pool.judge(todo):
                 (source / "00007.tif").write_bytes(b"and more, while it is judged")
-                yield answered
+                yield answer
 
     with monkeypatch.context() as patch:
         patch.setattr(batch_run, "write_part", killed)
@@ -382,6 +386,47 @@ def test_two_runs_in_one_folder_do_not_judge_the_same(tmp_path):
     with pytest.raises(DataError, match="no scans"), only_run(tmp_path / "nothing"):
         prepare([tmp_path / "empty"], shipped_models(), tmp_path / "nothing", config, lambda _: None)
     assert not (tmp_path / "nothing").exists()
+
+
+def test_what_is_wrong_around_a_scan_is_never_its_result(tmp_path):
+    """A store that is gone, a model that was replaced: the run stops, and the same line goes on."""
+    source = archive(tmp_path, 25, lambda n: f"{n:03d}_{'away' if n == 12 else 'sound'}.tif")
+    (tmp_path / "outage").touch()
+    with pytest.raises(UnavailableError):
+        run(source, tmp_path / "out")
+    assert not list((tmp_path / "out").glob("part-*"))
+    (tmp_path / "outage").unlink()
+    assert run(source, tmp_path / "out")["bags"] == 25
+    assert {row["decision"] for row in rows(tmp_path / "out")} <= {"ALARM", "CLEAR"}
+    assert (tmp_path / "judged").read_text().split().count("003_sound.tif") == 1  # what was judged before it is kept
+
+
+def test_a_model_that_was_replaced_judges_nothing_more(tmp_path, simulated_root):
+    path = str(next((simulated_root / "raw").iterdir()))
+    views = [{"view_id": "0", "path": path}]
+    models = [str(folder) for folder in shipped_models()]
+    ids = [verified_id(folder) for folder in models]
+    assert answered(judge_bag, models, views, (), ids)["ok"]
+    told = answered(judge_bag, models, views, (), [*ids[:-1], "another"])
+    assert (told["ok"], told["surroundings"]) == (False, True)
+
+
+def test_any_error_of_a_task_is_an_answer():
+    def fails(error):
+        raise error
+
+    for error in (OverflowError("inf"), KeyError("x"), ZeroDivisionError(), TypeError("no"), OSError(5, "Input/output error"), RecursionError()):
+        told = answered(fails, error)
+        assert (told["ok"], told["surroundings"], told["code"]) == (False, False, "model_failed")
+    assert answered(fails, ReadError("torn"))["code"] == "unreadable"
+
+
+def test_names_that_are_no_text_cost_no_part(tmp_path):
+    """As a surrogate in the name of a view, which Arrow refuses."""
+    row = error_row(Path("a\udcff.npz"), "broken \ud800") | {"views": {"\ud800": {"height": 8, "width": 8}}}
+    write_part(tmp_path / "part.parquet", [flat_row(0, "a\udcff", row, None)])
+    (read,) = pq.read_table(tmp_path / "part.parquet").to_pylist()
+    assert (read["decision"], read["reason_codes"]) == ("REVIEW", ["unreadable"])
 
 
 @pytest.mark.parametrize("out", ["s3://bucket/x", "memory://x", "file:///tmp/x"])

@@ -45,8 +45,8 @@ class Config:
     weights: str | None = None
 
     def __post_init__(self) -> None:
-        if not 0 <= self.min_score < 1 or self.max_items < 1:
-            raise ValueError(f"min_score must lie between 0 and 1, below it, and max_items be 1 or more, got {self.min_score} and {self.max_items}: nothing would be found")
+        if not 0 <= self.min_score <= 1 or self.max_items < 1:
+            raise ValueError(f"min_score must lie between 0 and 1, and max_items be 1 or more, got {self.min_score} and {self.max_items}: nothing would be found")
         if len(self.anchors_px) < 5 or list(self.anchors_px) != sorted(self.anchors_px) or self.anchors_px[0] < self.stride:
             raise ValueError(f"anchors_px needs five ascending sides of at least stride={self.stride} pixels, got {self.anchors_px}")
 
