@@ -9,6 +9,7 @@ import pytest
 from typer.main import get_command
 
 from bagscan.cli import app
+from bagscan.core import ReasonCode
 from bagscan.datasets.config import DataConfig
 from bagscan.detector.network import NetworkConfig
 from bagscan.model_config import InputConfig
@@ -101,3 +102,8 @@ def test_api_page_is_what_the_service_says_of_itself():
     import sys
 
     assert subprocess.run([sys.executable, ROOT / "docs" / "api.py", "--check"], check=False).returncode == 0
+
+
+def test_every_reason_is_in_the_reference():
+    for code in ReasonCode:
+        assert f"| `{code}` |" in REFERENCE

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from scipy.ndimage import uniform_filter
 
 from bagscan.core import Decision, Scan, View
 from bagscan.formats import read_scan
@@ -147,3 +148,21 @@ def test_a_bag_that_fills_the_picture_shows_air_at_its_rim(air):
     pixels[:, 4:-4, 4:-4] *= np.array([0.9, 0.6, 0.25], np.float32)[:, None, None]
     pixels[:, 50:90, 50:90] *= 0.6
     assert unfit(View(pixels, ("red", "green", "blue"), "pseudo_colour", bit_depth=8)) == []
+
+
+def test_several_pictures_in_one_are_no_scan(simulated_root):
+    """As a contact sheet, or a figure of a paper."""
+    picture = read_scan(next((simulated_root / "colour").iterdir())).views[0].pixels
+    small = np.pad(picture[:, ::3, ::3], ((0, 0), (20, 20), (20, 20)), constant_values=1)
+    sheet = View(np.tile(small, (1, 2, 3)), ("red", "green", "blue"), "pseudo_colour", bit_depth=8)
+    assert unfit(sheet)[0].code == "not_a_bag"
+
+
+def test_a_street_is_no_scan(simulated_root):
+    """Air above and something coloured below, but grey where a scanner would paint materials."""
+    rng = np.random.default_rng(0)
+    pixels = np.ones((3, 200, 300), np.float32)
+    pixels[:, 80:] = rng.uniform(0.3, 0.7, (1, 120, 300)).astype(np.float32)
+    pixels[:, 150:, :60] = np.array([0.8, 0.4, 0.1], np.float32)[:, None, None]
+    smooth = uniform_filter(pixels, (0, 9, 9)).astype(np.float32)
+    assert unfit(View(smooth, ("red", "green", "blue"), "pseudo_colour", bit_depth=8))[0].code == "not_a_bag"

@@ -29,7 +29,7 @@ DARK_RIM, BRIGHT, LEAST_AIR = 0.12, 0.85, 0.1  # a rim darker than that, and les
 # than a tenth of it both in all and at the rim, of 300 photographs 259.
 AIR_BRIGHTNESS, AIR_COLOUR, LEAST_AIR_SEEN = 0.9, 0.12, 0.1
 # Shares of what is no air. Of 818 real scans the greyest has 7 %, of 200 photographs 140 have more than 8.
-MOST_GREY, SOME_GREY, MOST_PURPLE, MOST_SKY = 0.08, 0.03, 0.03, 0.5
+MOST_GREY, SOME_GREY, MOST_SKY = 0.08, 0.03, 0.5
 LEAST_RIM, FEW_RIM = 0.2, 0.7  # air along the airiest of the four borders
 LEAST_BLOCK, MOST_BLOCKS = 0.05, 6  # of several pictures in one: share of the side, and how many
 SAMPLE = 40_000  # pixels looked at where a part tells as much as all
@@ -153,10 +153,9 @@ def _no_scan(colours: np.ndarray, air: np.ndarray) -> list[Found]:
     red, green, blue = colours
     n = max(int((~air).sum()), 1)
     greys = float((~air & (spread < 0.06) & (mean > 0.25) & (mean < 0.8)).sum()) / n
-    purples = float((~air & (spread > 0.12) & (red > green) & (blue > green) & (blue > 0.6 * red)).sum()) / n
     skies = float((~air & (spread > 0.1) & (mean > 0.72) & (blue > green) & (green >= red)).sum()) / n
     rim = max(line.mean() for line in (air[0], air[-1], air[:, 0], air[:, -1]))
-    for share, most, what in ((greys, MOST_GREY, "grey"), (purples, MOST_PURPLE, "purple"), (skies, MOST_SKY, "pale blue")):
+    for share, most, what in ((greys, MOST_GREY, "grey"), (skies, MOST_SKY, "pale blue")):
         if share > most:
             return [(ReasonCode.NOT_A_BAG, f"{100 * share:.0f} % of what is no air are {what}: no scanner paints materials so")]
     if rim < LEAST_RIM or (rim < FEW_RIM and greys > SOME_GREY):
