@@ -52,7 +52,7 @@ def main() -> None:
     print(detector_summary(record))
     crops = keep_curve(arguments.run, arguments.name, experiment.training.batch * arguments.processes)
     detector = Detector.load(folder)
-    detector.about |= card(record, crops)
+    detector.about |= card(record, crops, detector.images)
     detector.save(folder)
     data = {"name": str(arguments.test), "hash": load_model(folder).id, "counts": {"bags": len(bags)}}
     for group, told in (*record["groups"].items(), ("all", record["all"])):
@@ -96,7 +96,7 @@ def _by(bags: Sequence[JudgedBag], thresholds: Thresholds, key: Callable[[Judged
     return {name: {k: one[k] for k in ("bags", "bag_tp", "on_the_anomaly", "hit_at_1", "within_auroc")} for name, one in told.items()}
 
 
-def card(record: dict[str, Any], crops: int) -> dict[str, Any]:
+def card(record: dict[str, Any], crops: int, images: str) -> dict[str, Any]:
     """What the model card says."""
     told: dict[str, Any] = {
         "trained on": f"simulated scans alone (presets deei and operational), over ImageNet weights (Apache-2.0); {crops:,} crops",
@@ -109,6 +109,8 @@ def card(record: dict[str, Any], crops: int) -> dict[str, Any]:
     for key in ("kind", "way", "device"):
         rows = sorted(record["by"][key].items(), key=lambda row: row[1]["bag_tp"])
         told[f"found by {key}"] = ", ".join(f"{name} {row['bag_tp']:.0%}" for name, row in rows)
+    if images == "colour":
+        told["on real scanners"] = "not shown to be better than plain darkness: colours of scanners differ, and this model knows the simulator's alone"
     return told | {"limits": "simulated scans of one scanner; a first-stage aid, a person decides; no conformance to any security standard is claimed"}
 
 

@@ -168,7 +168,7 @@ def _no_scan(colours: np.ndarray, air: np.ndarray) -> list[Found]:
 
 def _blocks(shown: np.ndarray, axis: int) -> int:
     """Stretches of rows or columns in which anything is shown, each of some length, with nothing between."""
-    line = shown.any(axis)
+    line = np.asarray(shown.any(axis))
     edges = np.diff(np.concatenate([[0], line.astype(int), [0]]))
     lengths = np.flatnonzero(edges == -1) - np.flatnonzero(edges == 1)
     return int((lengths >= LEAST_BLOCK * len(line)).sum())

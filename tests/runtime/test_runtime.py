@@ -1,8 +1,10 @@
 """Runtimes: the shared kernel against what trains, which runtime is taken, and what is refused."""
 
 import json
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -10,6 +12,7 @@ import pytest
 import torch
 from onnx import TensorProto, helper
 
+from bagscan import kernel_cache
 from bagscan.core import Decision, OperatingPoint, Regions
 from bagscan.core.errors import ConfigError, ModelError
 from bagscan.core.extras import how_to_install
@@ -312,3 +315,33 @@ def test_description_says_nothing_that_graphs_need_beside_it(exported):
     description = json.loads((exported / "model.json").read_text())
     assert description["model"]["regioner"]["name"] == "ssn"
     assert not any("onnx" in key for key in description)
+
+
+CALLS_NOBODY = """
+import sys
+from pathlib import Path
+from bagscan.model_folder import SHIPPED
+from bagscan.runtime.load import load_model
+from bagscan.workers.screeners import drawn_scan
+for runtime in ("onnxruntime", "openvino"):
+    model = load_model(SHIPPED / "raw", runtime)
+    model.examine(drawn_scan(model.config.input).views)
+"""
+
+
+def test_runtimes_leave_nothing_in_the_home_folder(tmp_path):
+    """Neither device ids nor events that were to be sent."""
+    env = {**os.environ, "HOME": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path / "kernels"), "CI": "false"}
+    subprocess.run([sys.executable, "-c", CALLS_NOBODY], check=True, env=env, timeout=180)
+    left = {path.relative_to(tmp_path).parts[:2] for path in tmp_path.rglob("*") if path.is_file()}
+    assert left <= {("kernels", "numba")}
+
+
+def test_read_only_package_and_home_keep_kernels_elsewhere(monkeypatch):
+    monkeypatch.setenv("NUMBA_CACHE_DIR", "")
+    monkeypatch.delenv("NUMBA_CACHE_DIR")
+    kernel_cache.choose_place()
+    assert "NUMBA_CACHE_DIR" not in os.environ  # here they can be written
+    monkeypatch.setattr(kernel_cache, "_can_be_written", lambda folder: False)
+    kernel_cache.choose_place()
+    assert Path(os.environ["NUMBA_CACHE_DIR"]).parent.is_dir()

@@ -1,6 +1,7 @@
 """Training resumes to the same weights, learns what can be learned, and refuses what it cannot."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -15,7 +16,7 @@ from bagscan.datasets import simulated
 from bagscan.datasets.config import DataConfig, load_records
 from bagscan.datasets.splits import make_split, read_split, write_split
 from bagscan.model import Model
-from bagscan.model_folder import SHIPPED
+from bagscan.training import evaluate
 from bagscan.training.augment import AugmentConfig, draw_crop, recolour
 from bagscan.training.evaluate import _as_screened, evaluate_model, run_folder_of
 from bagscan.training.experiment import read_experiment, train
@@ -467,11 +468,13 @@ def test_twins_are_drawn_alike_and_differ_by_the_anomaly_alone(tmp_path):
         JointTask(model, [s for s in samples if s.annotations], samples, experiment.training)
 
 
-def test_a_model_that_comes_along_is_evaluated_without_a_trace_in_the_package(tiny_config, tmp_path, monkeypatch):
+def test_a_model_that_comes_along_is_evaluated_without_a_trace_in_the_package(tiny_config, tiny_model, tmp_path, monkeypatch):
+    shipped = shutil.copytree(tiny_model, tmp_path / "package" / "colour").parent
+    monkeypatch.setattr(evaluate, "SHIPPED", shipped)
     monkeypatch.chdir(tmp_path)
-    before = sorted(SHIPPED.rglob("*"))
-    record = evaluate_model(read_experiment(tiny_config), SHIPPED / "colour", "test", tmp_path / "record.json", lambda _: None, everywhere=True)
+    before = sorted(shipped.rglob("*"))
+    record = evaluate_model(read_experiment(tiny_config), shipped / "colour", "test", tmp_path / "record.json", lambda _: None, everywhere=True)
     assert record["results"]["per_scan"]["n"] > 0
-    assert sorted(SHIPPED.rglob("*")) == before
+    assert sorted(shipped.rglob("*")) == before
     assert (tmp_path / "runs" / "shipped_colour" / "split.json").exists()
     assert run_folder_of(tmp_path / "run" / "model") == tmp_path / "run"

@@ -7,6 +7,7 @@ from pathlib import Path
 from bagscan.core.errors import ModelError
 from bagscan.model_folder import verified_id
 from bagscan.runtime.engines import openvino_core, read_graphs
+from bagscan.runtime.quiet import import_openvino
 
 
 def export_openvino(folder: str | Path, out: str | Path) -> dict[str, int]:
@@ -18,8 +19,7 @@ def export_openvino(folder: str | Path, out: str | Path) -> dict[str, int]:
     Raises:
         ModelError: altered, or never exported.
     """
-    import openvino
-
+    openvino = import_openvino()
     folder, out = Path(folder), Path(out)
     verified_id(folder)
     graphs = read_graphs(folder)

@@ -14,6 +14,7 @@ import numpy as np
 from bagscan.core.errors import ModelError
 from bagscan.model_folder import graphs_in
 from bagscan.runtime.graph_file import refuse_external_data
+from bagscan.runtime.quiet import import_onnxruntime, import_openvino
 
 
 class Engine(Protocol):
@@ -35,8 +36,7 @@ class OnnxRuntime:
     name = "onnxruntime"
 
     def __init__(self, graphs: Mapping[str, bytes]) -> None:
-        import onnxruntime
-
+        onnxruntime = import_onnxruntime()
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = options.inter_op_num_threads = 1
         options.enable_mem_pattern = False  # views differ in size
@@ -93,9 +93,7 @@ def openvino_core() -> Any:
 
 @cache
 def _made_once() -> Any:
-    import openvino
-
-    return openvino.Core()
+    return import_openvino().Core()
 
 
 class Torch:
