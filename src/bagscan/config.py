@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 import yaml
 
+from bagscan import plain_yaml
 from bagscan.core.errors import ConfigError, nearest
 
 T = TypeVar("T")
@@ -47,11 +48,10 @@ def read_yaml(path: str | Path) -> tuple[dict[str, Any], Lines]:
         raise ConfigError(f"{path}: no such configuration file")
     try:
         text = path.read_text()
-        data = yaml.safe_load(text)
-        lines: Lines = {}
-        _collect_lines(yaml.compose(text, Loader=yaml.SafeLoader), (), lines)
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: not YAML: {error}") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: cannot be read: {error}") from error
+    data, lines = plain_yaml.load(text, str(path)), dict[tuple[str, ...], int]()
+    _collect_lines(plain_yaml.compose(text, str(path)), (), lines)
     if not isinstance(data, dict):
         raise ConfigError(f"{path}: expected a mapping of settings")
     return data, lines
@@ -124,10 +124,7 @@ def parse_mapping(text: str, where: str) -> dict[str, Any]:
 
 
 def _value(text: str, where: str) -> Any:
-    try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{where}: not a YAML value: {text!r}") from error
+    return plain_yaml.load(text, where)
 
 
 def fill(cls: type[T], data: Mapping[str, Any], where: str = "configuration", lines: Lines | None = None, at: tuple[str, ...] = ()) -> T:

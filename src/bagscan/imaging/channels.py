@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import yaml
 from PIL import Image
 
+from bagscan import plain_yaml
 from bagscan.core.errors import ConfigError, DataError
 from bagscan.formats.quantities import ZEFF_PER_COUNT
 from bagscan.formats.tiff import write_counts
@@ -85,13 +85,13 @@ def read_wedges(path: str | Path) -> Calibration:
         ConfigError: not such a file. DataError: wedges that make no table.
     """
     try:
-        told = yaml.safe_load(Path(path).read_text())
+        told = plain_yaml.load(Path(path).read_text(), str(path))
         wedges = sorted(told["wedges"], key=lambda w: float(w["z"]))
         curves = [(log_attenuation(np.asarray(w["low"], float)), log_attenuation(np.asarray(w["high"], float))) for w in wedges]
         photons = tuple(float(n) for n in told.get("photons", (5e4, 1.7e4)))
         scatter = Scatter(**{key: float(value) for key, value in told.get("scatter", {"share": 0.0}).items()})
         electronic = float(told.get("electronic", 8.0))
-    except (OSError, KeyError, TypeError, ValueError, AttributeError, yaml.YAMLError) as error:
+    except (OSError, KeyError, TypeError, ValueError, AttributeError) as error:
         raise ConfigError(f"{path}: not a wedge file ({error}); it needs wedges: [{{z: 7.4, low: [0.9, 0.8], high: [0.95, 0.9]}}, ...]") from error
     if len(photons) != 2 or not all(0 < n < math.inf for n in photons):
         raise ConfigError(f"{path}: photons must be two numbers above 0, got {photons}")

@@ -13,13 +13,14 @@ from bagscan.simulate.mesh import Mesh
 
 MAX_FACES = 2_000_000
 MERGE_MM = 1e-4
+LEAST_MM, MOST_MM = 2.0, 1000.0  # largest side
 
 
 def read_stl(path: str | Path) -> Mesh:
     """Read a binary or text STL in mm as one closed mesh, faces turned outwards.
 
     Raises:
-        ReadError: not an STL, too many faces, or a surface with holes.
+        ReadError: not an STL, too many faces, a surface with holes, or a size that is not of mm.
     """
     path = Path(path)
     check_size(path)
@@ -34,6 +35,9 @@ def read_stl(path: str | Path) -> Mesh:
     faces = faces.reshape(-1, 3)
     flat = (faces[:, 0] == faces[:, 1]) | (faces[:, 1] == faces[:, 2]) | (faces[:, 2] == faces[:, 0])
     mesh = Mesh(cells * MERGE_MM, faces[~flat])
+    across = float(np.ptp(mesh.vertices, axis=0).max())
+    if not LEAST_MM <= across <= MOST_MM:
+        raise ReadError(f"{path}: the mesh is {across:.3g} mm across; what is hidden in a bag is {LEAST_MM:g} to {MOST_MM:g}. Is it in metres or inches? Scale it to mm")
     if not mesh.watertight:
         raise ReadError(f"{path}: the surface is not closed (an edge without exactly two faces that run against each other); mend it in a mesh editor first")
     if mesh.volume_mm3 < 0:

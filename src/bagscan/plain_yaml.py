@@ -1,0 +1,74 @@
+"""YAML as people expect it: 1.2's numbers, no key twice, no aliases, no dates; whatever else is refused with its line."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import yaml
+
+from bagscan.core.errors import ConfigError
+
+INT, FLOAT, BOOL = "tag:yaml.org,2002:int", "tag:yaml.org,2002:float", "tag:yaml.org,2002:bool"
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML 1.1 reads 0100 as 64, 1:30 as 90, ``no`` as false and 2026-02-30 as a date that there is not."""
+
+    yaml_implicit_resolvers: dict[str, Any] = {
+        first: [(tag, pattern) for tag, pattern in resolvers if tag not in (INT, FLOAT, BOOL, "tag:yaml.org,2002:timestamp")]
+        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.composer.ComposerError(None, None, "aliases are not read: write the value out", self.peek_event().start_mark)  # type: ignore[no-untyped-call]
+        return super().compose_node(parent, index)
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode) and key.value in seen:
+                raise yaml.constructor.ConstructorError(None, None, f"{key.value!r} stands here a second time", key.start_mark)
+            seen.add(str(key.value))
+        return super().construct_mapping(node, deep)
+
+
+def _construct_int(loader: _Loader, node: yaml.ScalarNode) -> int:
+    text = str(node.value)
+    return int(text, 0) if re.match(r"[-+]?0[xo]", text) else int(text)
+
+
+_Loader.add_implicit_resolver(BOOL, re.compile(r"^(?:true|True|TRUE|false|False|FALSE)$"), list("tTfF"))
+_Loader.add_implicit_resolver(INT, re.compile(r"^(?:[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+)$"), list("-+0123456789"))
+_Loader.add_implicit_resolver(FLOAT, re.compile(r"^(?:[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))$"), list("-+0123456789."))
+_Loader.add_constructor(INT, _construct_int)
+
+
+def load(text: str, where: str) -> Any:
+    """Plain data of a YAML text.
+
+    Raises:
+        ConfigError: it is none, or holds what is not read; the line is named.
+    """
+    return _told(text, where, lambda loader: loader.get_single_data())
+
+
+def compose(text: str, where: str) -> yaml.Node | None:
+    """The nodes of a YAML text, with their lines; errors as :func:`load`."""
+    node: yaml.Node | None = _told(text, where, lambda loader: loader.get_single_node())
+    return node
+
+
+def _told(text: str, where: str, read: Any) -> Any:
+    try:
+        loader = _Loader(text)
+        try:
+            return read(loader)
+        finally:
+            loader.dispose()
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        raise ConfigError(f"{where}{f':{mark.line + 1}' if mark else ''}: not YAML: {error.problem or error.context}") from error
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise ConfigError(f"{where}: not YAML: {str(error) or type(error).__name__}") from error
