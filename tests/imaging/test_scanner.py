@@ -58,6 +58,12 @@ def test_a_users_own_profile_and_wrong_ones(tmp_path):
         load_profile("g640-cu")
 
 
+@pytest.mark.parametrize("change", [{"air_counts": 70000}, {"air_counts": 0}, {"line_pitch_mm": -2.0}, {"belt_mm_s": 0.0}, {"tunnel_mm": (0.0, 400.0)}, {"views": ()}])
+def test_a_profile_that_no_scanner_has_is_refused(change):
+    with pytest.raises(ValueError, match=next(iter(change))):
+        dataclasses.replace(load_profile("g640"), **change)
+
+
 def test_views_cover_the_tunnel(profile):
     corners = np.array([[0, 0], [640, 0], [0, 430], [640, 430]], float)
     for view in profile.views:

@@ -271,6 +271,13 @@ def test_broken_stl_is_refused(tmp_path):
         read_stl(tmp_path / "text.stl")
 
 
+@pytest.mark.parametrize("size_mm", [(0.06, 0.03, 0.01), (6000, 30, 10)])
+def test_a_mesh_in_metres_or_inches_is_refused_by_its_size(tmp_path, size_mm):
+    write_stl(tmp_path / "a.stl", box(size_mm))
+    with pytest.raises(ReadError):
+        read_stl(tmp_path / "a.stl")
+
+
 def test_a_mesh_takes_the_place_of_every_anomaly(tmp_path):
     write_stl(tmp_path / "bar.stl", box((6, 3, 2)))
     recipe = dataclasses.replace(RECIPE, count=2)
