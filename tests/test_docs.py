@@ -2,16 +2,20 @@
 
 import dataclasses
 import re
+import sys
+import types
 import unicodedata
 from pathlib import Path
 
 import pytest
 from typer.main import get_command
 
+from bagscan import testing
 from bagscan.cli import app
 from bagscan.core import ReasonCode
 from bagscan.datasets.config import DataConfig
 from bagscan.detector.network import NetworkConfig
+from bagscan.formats import write_image
 from bagscan.model_config import InputConfig
 from bagscan.registry import ALL, names, part
 from bagscan.service.settings import ServiceConfig
@@ -107,3 +111,20 @@ def test_api_page_is_what_the_service_says_of_itself():
 def test_every_reason_is_in_the_reference():
     for code in ReasonCode:
         assert f"| `{code}` |" in REFERENCE
+
+
+def test_the_scorer_and_the_dataset_of_the_guide_keep_to_their_contracts(tmp_path, monkeypatch):
+    scorer, dataset = (module_of(block) for block in re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "add_a_part.md").read_text(), re.DOTALL) if "class " in block)
+    testing.check_scorer(scorer)
+    testing.check_part(scorer)
+    (tmp_path / "my_scans" / "train").mkdir(parents=True)
+    write_image(tmp_path / "my_scans" / "train" / "a.png", testing.drawn_view(3))
+    monkeypatch.setenv("BAGSCAN_DATA", str(tmp_path))
+    assert len(dataset.Config(format="my_scans", root="my_scans").load().records) == 1
+
+
+def module_of(source):
+    module = types.ModuleType("guide")
+    sys.modules["guide"] = module  # where dataclasses look their own module up
+    exec(source, module.__dict__)
+    return module
