@@ -10,13 +10,16 @@ import time
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import event, func, insert, select, text, update
+from sqlalchemy import create_engine, delete, event, func, insert, select, text, update
 from typer.testing import CliRunner
 
 from bagscan.cli import app
 from bagscan.core.errors import ConfigError
 from bagscan.service import audit, backup, retention
+from bagscan.service.audit import AuditError
+from bagscan.service.clock import Clock
 from bagscan.service.settings import read_settings
+from bagscan.service.store import tables
 from bagscan.service.store.database import Store, StoreError, StoreFull, connect
 from bagscan.service.store.files import Files
 from bagscan.service.store.migrate import migrate, newest, revision
@@ -421,3 +424,37 @@ def test_a_file_that_is_no_database_is_told(make_house, tmp_path):
 def test_settings_that_are_no_paths_are_told(setting):
     with pytest.raises(ConfigError, match=setting.partition("=")[0]):
         read_settings(None, [setting])
+
+
+def test_a_store_that_lost_records_does_not_start_and_keeps_its_head(make_house, tmp_path):
+    """As a copy of the folder without SQLite's -wal file."""
+    house = make_house(folder=tmp_path / "store")
+    until(lambda: count(house, tables.audit) > 3, 10, "nothing was recorded")
+    house.service.stop()
+    head = (tmp_path / "store" / "audit.head").read_text()
+    engine = create_engine(f"sqlite:///{tmp_path / 'store' / 'store.sqlite'}")
+    with engine.begin() as connection:
+        last = connection.execute(select(func.max(tables.audit.c.seq))).scalar_one()
+        for trigger in connection.execute(text("SELECT name FROM sqlite_master WHERE type = 'trigger'")).scalars().all():
+            connection.execute(text(f"DROP TRIGGER {trigger}"))
+        connection.execute(delete(tables.audit).where(tables.audit.c.seq == last))
+    engine.dispose()
+    for _ in range(2):
+        with pytest.raises(AuditError):
+            make_house(folder=tmp_path / "store")
+        assert (tmp_path / "store" / "audit.head").read_text() == head
+    (tmp_path / "store" / "audit.head").unlink()
+    make_house(folder=tmp_path / "store")
+
+
+@pytest.mark.parametrize("jump_days", [400, -2])
+def test_a_clock_that_jumped_removes_nothing_until_somebody_has_looked(tmp_path, monkeypatch, jump_days):
+    clock, now = Clock(tmp_path), time.time()
+    assert clock.doubt() == ""
+    monkeypatch.setattr(time, "time", lambda: now + 86_400 * jump_days)
+    assert clock.doubt()
+    assert clock.doubt(), "doubting does not make it right"
+    assert CliRunner().invoke(app, ["store", "clock", "--folder", str(tmp_path)]).exit_code == 0
+    assert clock.doubt() == ""
+    monkeypatch.setattr(time, "time", lambda: now + 86_400 * (jump_days + 1))
+    assert clock.doubt() == ""

@@ -145,6 +145,18 @@ def store_export(
     typer.echo(json.dumps(told) if as_json else f"data set in {out}")
 
 
+@store_app.command("clock")
+def store_clock(folder: Folder = FOLDER) -> None:
+    """Believe this machine's clock after a jump that held up the removal of images by age."""
+    from bagscan.core.errors import DataError
+    from bagscan.service.clock import Clock
+
+    if not folder.is_dir():
+        raise DataError(f"{folder}: no such folder")
+    Clock(folder).keep()
+    typer.echo(f"{folder}: the clock of now is believed")
+
+
 @store_app.command("account")
 def store_account(
     name: Annotated[str, typer.Argument(help="Of the account.")],

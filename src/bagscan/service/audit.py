@@ -28,6 +28,7 @@ from bagscan.service.store.tables import audit
 START = "0" * 64
 FIELDS = ("seq", "at", "actor", "action", "subject", "detail", "previous")
 LOCK = 0x6261677363616E  # any number: PostgreSQL's advisory lock of the chain
+HEAD = "audit.head"
 
 
 class AuditError(BagscanError):
@@ -41,7 +42,7 @@ class Auditor:
         folder: of ``audit.key`` (made with the chain, readable by its owner alone), ``audit.pub`` and ``audit.head``. store: of the chain.
 
     Raises:
-        AuditError: the chain has records and its key is not here.
+        AuditError: the chain has records and its key is not here; or it does not reach the head that was kept: something was lost.
     """
 
     def __init__(self, folder: Path, store: Store) -> None:
@@ -49,6 +50,25 @@ class Auditor:
         with store.read() as connection:
             begun = connection.execute(select(audit.c.seq).limit(1)).first() is not None
         self._key = _key(folder, begun)
+        with store.read() as connection:
+            self.check_head(connection)
+
+    def check_head(self, connection: Connection) -> None:
+        """Hold the chain against the head that was kept of it.
+
+        Raises:
+            AuditError: it ends before that, or is another: nothing may be swept, and no lower head kept, over the loss.
+        """
+        kept = read_head(self.folder / HEAD)
+        if kept is None:
+            return
+        digest = connection.execute(select(audit.c.hash).where(audit.c.seq == kept["seq"])).scalar()
+        if digest != kept["hash"]:
+            newest = newest_head(connection)
+            raise AuditError(
+                f"{self.folder}: the store ends at audit record {newest['seq'] if newest else 0}, and record {kept['seq']} was kept of it: it lost what came between, "
+                "as a copy without SQLite's -wal file does. Put the whole folder or a back-up back; to go on with the loss on record, move audit.head away"
+            )
 
     def append(self, connection: Connection, actor: str, action: str, subject: str, detail: Mapping[str, Any] | None = None) -> int:
         """Add one record; returns its number. It stands or falls with the caller's transaction."""
@@ -70,11 +90,12 @@ class Auditor:
         return int(record["seq"])
 
     def keep_head(self, connection: Connection) -> dict[str, Any] | None:
-        """Write the newest record's number, hash and signature beside the store; returns them."""
+        """Write the newest record's number, hash and signature beside the store; returns them. A head is never lowered; errors as :meth:`check_head`."""
+        self.check_head(connection)
         head = newest_head(connection)
         if head is None:
             return None
-        write_whole(self.folder / "audit.head", json.dumps(head))
+        write_whole(self.folder / HEAD, json.dumps(head))
         return head
 
 

@@ -17,7 +17,8 @@ from anyio import CapacityLimiter
 from bagscan.core.errors import BagscanError
 from bagscan.imaging.scanner import load_profile
 from bagscan.service import accounts, retention
-from bagscan.service.audit import Auditor
+from bagscan.service.audit import AuditError, Auditor
+from bagscan.service.clock import Clock
 from bagscan.service.inference import models
 from bagscan.service.inference.dispatcher import Dispatcher
 from bagscan.service.inference.intake import Intake
@@ -52,12 +53,11 @@ class Service:
             load_profile(config.tip_profile)  # a wrong one is told now, not when the first test image is due
         config.folder.mkdir(parents=True, exist_ok=True, mode=0o700)  # scans, notes, keys: nobody else's
         self._lock = _locked(config.folder)
-        engine = connect(config.database_url)
-        with naming_faults():
-            migrate(engine)
-        self.store = Store(engine)
-        self.files = Files(config.folder / "objects")
-        self.auditor = Auditor(config.folder, self.store)
+        try:
+            self._open(config)
+        except BaseException:
+            self._lock.close()
+            raise
         self.metrics = Metrics()
         self.dispatcher = Dispatcher(self.store, self.files, config, self.metrics, _instance(config.folder), target)
         self.intake = Intake(self.store, self.files, config, self.metrics, self.dispatcher.wake)
@@ -66,6 +66,16 @@ class Service:
         self._stopping = threading.Event()
         self._threads: list[threading.Thread] = []
         self.watchers: list[Watcher] = []
+
+    def _open(self, config: ServiceConfig) -> None:
+        """Store, files and audit chain, checked before anything is written."""
+        engine = connect(config.database_url)
+        with naming_faults():
+            migrate(engine)
+        self.store = Store(engine)
+        self.files = Files(config.folder / "objects")
+        self.auditor = Auditor(config.folder, self.store)
+        self.clock = Clock(config.folder)
 
     def start(self) -> str | None:
         """Bring everything up; returns the one-time token for the first admin, where there is none yet."""
@@ -102,8 +112,8 @@ class Service:
         try:
             with self.store.read() as connection:
                 self.auditor.keep_head(connection)
-        except (StoreError, OSError) as error:
-            log.error("the audit head is not kept yet: %s", error)
+        except (StoreError, AuditError, OSError) as error:
+            log.error("the audit head is not kept: %s", error)
 
     def _keep_house(self, stopping: threading.Event) -> None:
         rng, purged = random.Random(secrets.randbits(64)), 0.0  # what a reader could foresee would be no test
@@ -113,7 +123,10 @@ class Service:
                 make_test_image(self.store, self.files, self.auditor, self.config, self.dispatcher, rng)
                 if time.monotonic() - purged > PURGE_S or not purged:
                     purged = time.monotonic()
-                    self.clean_up()
+                    if doubt := self.clock.doubt():
+                        log.error("%s", doubt)
+                    else:
+                        self.clean_up()
             except (BagscanError, OSError, TimeoutError) as error:
                 log.error("housekeeping: %s", error)
             except Exception:
