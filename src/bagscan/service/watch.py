@@ -29,6 +29,7 @@ from sqlalchemy import Row, select, update
 
 from bagscan.core.errors import BagscanError, ReadError
 from bagscan.core.files import whole
+from bagscan.formats.limits import check_size
 from bagscan.formats.scans import READERS, VIEWS, find_scans, group_views, set_at
 from bagscan.reporting.findings import error_row
 from bagscan.service.inference.intake import Busy, Intake, bag_name, checked_upload
@@ -131,6 +132,8 @@ class Watcher:
         most = self.intake.config.max_upload_mb << 20
         stamps = {path: _stamp(path) for path in bag}
         try:
+            for path in bag:
+                check_size(path)  # reading a pipe would never end
             if sum(path.stat().st_size for path in bag) > most:
                 raise ReadError(f"more than the {most >> 20} MB allowed")
             upload = checked_upload([(path.name, path.read_bytes()) for path in bag], self.folder.name, self.source)
