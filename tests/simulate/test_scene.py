@@ -255,7 +255,8 @@ def test_masks_cover_what_is_seen(scenes, pair):
 
 
 def test_run_lengths_are_those_of_pycocotools(pair):
-    from bagscan.formats.coco import decode_mask, encode_mask
+    from bagscan.formats.coco import encode_mask
+    from bagscan.formats.truth import decode_mask
 
     shape = pair["benign"][0].counts.shape[1:]
     for silhouette in pair["benign"][0].components[:12]:

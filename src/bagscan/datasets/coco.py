@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
-from bagscan.core.errors import DataError
-from bagscan.datasets.record import Collection, Record, view_named
+from bagscan.core.errors import DataError, ReadError
+from bagscan.datasets.record import Collection, Record, data_folder, image_size, view_named
 from bagscan.datasets.source import Source
 from bagscan.formats.coco import read_coco
+from bagscan.formats.truth import check_size_told
 
 
+@dataclass(frozen=True, kw_only=True)
 class Config(Source):
-    """A COCO file."""
+    """Attributes:
+    images: folder of the pictures; empty for ``images/`` beside the JSON file, or the file's own folder.
+    """
+
+    images: str = ""
 
     def load(self) -> Collection:
         """See :func:`load`."""
-        return load(self.folder)
+        return load(self.folder, data_folder() / self.images if self.images else None)
 
 
 def load(annotations: str | Path, images: str | Path | None = None) -> Collection:
@@ -28,18 +35,25 @@ def load(annotations: str | Path, images: str | Path | None = None) -> Collectio
     annotations = Path(annotations)
     if not annotations.is_file():
         raise DataError(f"{annotations}: no such COCO file")
-    if images is None:
-        beside = annotations.parent / "images"
-        images = beside if beside.is_dir() else annotations.parent
+    beside = annotations.parent
+    folders = [Path(images)] if images is not None else [beside / "images", beside, beside.parent]
     bad: dict[str, str] = {}
-    entries = read_coco(annotations, bad)
-    present = [entry for entry in entries if (Path(images) / entry.file_name).is_file()]
-    absent = tuple(entry.file_name for entry in entries if not (Path(images) / entry.file_name).is_file())
-    named = [(Path(e.file_name).with_suffix("").as_posix(), e) for e in present]
-    records = tuple(Record(name, Path(images) / e.file_name, e.annotations, about=view_named(name)) for name, e in named)
+    records, absent = [], []
+    for entry in read_coco(annotations, bad):
+        path = next((folder / entry.file_name for folder in folders if (folder / entry.file_name).is_file()), None)
+        if path is None:
+            absent.append(entry.file_name)
+            continue
+        name = Path(entry.file_name).with_suffix("").as_posix()
+        try:
+            check_size_told((entry.height, entry.width), image_size(path))
+        except (ReadError, ValueError, OSError) as error:
+            bad[name] = f"{path}: {error}"
+            continue
+        records.append(Record(name, path, entry.annotations, about=view_named(name)))
     notes = [f"{len(records)} images, {sum(len(r.annotations) for r in records)} annotations."]
     if absent:
-        notes.append(f"{len(absent)} of {len(entries)} listed images are absent from {images}.")
+        notes.append(f"{len(absent)} listed images are absent: looked for {folders[0] / absent[0]}" + f" and in {len(folders) - 1} folders more." * (len(folders) > 1))
     if bad:
-        notes.append(f"{len(bad)} images have annotations that are wrong: left out.")
-    return Collection(annotations.stem, records, tuple(notes), absent, bad)
+        notes.append(f"{len(bad)} images or annotations are wrong: left out.")
+    return Collection(annotations.stem, tuple(records), tuple(notes), tuple(absent), bad)

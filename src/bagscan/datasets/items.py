@@ -17,7 +17,7 @@ from scipy.ndimage import binary_dilation
 from bagscan.core import Annotation
 from bagscan.core.about import About
 from bagscan.datasets.record import Record
-from bagscan.formats.coco import decode_mask
+from bagscan.formats.truth import decode_mask
 
 MARGIN_PX = 24  # of the window around an item's box: context for the network
 WIDEN_PX = 6  # of an item's mask: what is taped to it

@@ -27,7 +27,7 @@ import tifffile
 
 from bagscan.core.errors import DataError
 from bagscan.core.files import whole, write_whole
-from bagscan.formats.coco import decode_mask
+from bagscan.formats.truth import decode_mask
 
 FOLDER = "packed"
 LABEL_STRIDE = 2  # pixels of the view to one of the labels

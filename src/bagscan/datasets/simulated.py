@@ -13,7 +13,7 @@ from bagscan.core.errors import ConfigError, DataError
 from bagscan.datasets.items import LEAST_PX, item_records, of_device
 from bagscan.datasets.record import Collection, Record
 from bagscan.datasets.source import Source
-from bagscan.formats.coco import decode_mask
+from bagscan.formats.truth import decode_mask
 from bagscan.simulate.summary import read_scans
 
 IMAGES = {"colour": ("colour", ".png"), "raw": ("raw", ".tif"), "all": ("raw", ".tif")}

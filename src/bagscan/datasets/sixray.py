@@ -11,9 +11,11 @@ import csv
 from dataclasses import dataclass
 from pathlib import Path
 
+from bagscan.core import Annotation
 from bagscan.core.errors import DataError, ReadError
-from bagscan.datasets.record import Collection, Record
+from bagscan.datasets.record import Collection, Record, image_size
 from bagscan.datasets.source import Source
+from bagscan.formats.limits import naming
 from bagscan.formats.voc import read_voc
 
 CLASSES = ("Gun", "Knife", "Wrench", "Pliers", "Scissors")
@@ -92,5 +94,9 @@ def load(root: str | Path, subset: str = "10", split: str = "train") -> Collecti
 
 def _record(root: Path, stem: str, labels: dict[str, int]) -> Record:
     truth = root / "Annotation" / f"{stem}.xml"
-    annotations = tuple(read_voc(truth)) if truth.exists() else ()
-    return Record(stem, root / "JPEGImage" / f"{stem}.jpg", annotations, labels, "sixray")
+    path = root / "JPEGImage" / f"{stem}.jpg"
+    annotations: tuple[Annotation, ...] = ()
+    if truth.exists():
+        with naming(path, "image"):
+            annotations = tuple(read_voc(truth, image_size(path)))
+    return Record(stem, path, annotations, labels, "sixray")

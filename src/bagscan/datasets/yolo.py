@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from bagscan.config import read_yaml
 from bagscan.core.errors import DataError, ReadError
 from bagscan.datasets.record import Collection, Record, image_size, view_named
 from bagscan.datasets.source import Source
@@ -29,20 +30,25 @@ class Config(Source):
 def load(root: str | Path, scanner_digits: int = 0) -> Collection:
     """Read every image of a YOLO folder; an image without a label file has no annotations.
 
+    Labels mirror images: that of ``images/train/7.jpg`` is ``labels/train/7.txt``. Names of classes are those of ``classes.txt`` or ``data.yaml``.
+
     Args:
         root: the folder. scanner_digits: how many leading characters of the file name tell the
             scanner; 0 where they do not.
+
+    Raises:
+        DataError: no scans there, or labels that are of none of them. ReadError: no list of classes.
     """
     root = Path(root)
     paths = find_scans([root / "images"]) if (root / "images").is_dir() else []
     if not paths:
         raise DataError(f"{root / 'images'}: no scans ({', '.join(READERS)})")
-    classes = read_classes(root / "classes.txt")
-    records, bad, unlabelled = [], {}, 0
+    classes = _classes(root)
+    records, bad, taken = [], {}, set()
     for path in paths:
-        scan_id = scan_id_of(path)
+        scan_id = (path.parent.relative_to(root / "images") / scan_id_of(path)).as_posix()
         truth = root / "labels" / f"{scan_id}.txt"
-        unlabelled += not truth.exists()
+        taken |= {truth} if truth.exists() else set()
         try:
             with naming(path, "image"):
                 size = image_size(path)
@@ -50,11 +56,28 @@ def load(root: str | Path, scanner_digits: int = 0) -> Collection:
         except ReadError as error:
             bad[scan_id] = str(error)
             continue
-        scanner = scan_id[:scanner_digits] if scanner_digits else "unknown"
+        scanner = path.name[:scanner_digits] if scanner_digits else "unknown"
         records.append(Record(scan_id, path, annotations, scanner=f"{root.name}-{scanner}" if scanner_digits else scanner, about=view_named(scan_id)))
+    lost = sorted(set((root / "labels").rglob("*.txt")) - taken)
+    lost = [path for path in lost if path.name != "classes.txt"]
+    if lost and not taken:
+        raise DataError(f"{root}: {len(lost)} label files and no image of theirs (as {lost[0]}): labels mirror images, labels/a/7.txt is of images/a/7.jpg")
+    bad |= {str(path.relative_to(root)): f"{path}: no image of that name" for path in lost}
     notes = [f"{len(records)} images, {sum(len(r.annotations) for r in records)} boxes of {len(classes)} classes."]
-    if unlabelled:
+    if unlabelled := len(paths) - len(taken):
         notes.append(f"{unlabelled} images have no label file: taken as without annotations.")
     if bad:
         notes.append(f"{len(bad)} images or labels could not be read.")
     return Collection(root.name, tuple(records), tuple(notes), bad=bad)
+
+
+def _classes(root: Path) -> list[str]:
+    """Names of the classes by number."""
+    if (root / "classes.txt").is_file() or not (root / "data.yaml").is_file():
+        return read_classes(root / "classes.txt")
+    names = read_yaml(root / "data.yaml")[0].get("names", [])
+    if isinstance(names, dict) and sorted(names) == list(range(len(names))):
+        names = [names[k] for k in range(len(names))]
+    if not isinstance(names, list) or not names:
+        raise DataError(f"{root / 'data.yaml'}: names must be a list, or be numbered from 0 without a gap")
+    return [str(name) for name in names]

@@ -20,8 +20,8 @@ from bagscan.detector.exported import UsableDetector
 from bagscan.detector.features import CELL_PX
 from bagscan.encoders.region_means import region_means
 from bagscan.formats import read_scan
-from bagscan.formats.coco import decode_mask
 from bagscan.formats.quantities import RGB
+from bagscan.formats.truth import decode_mask
 
 NEAR_MM = 10.0  # around an anomaly within which a place still counts as on it
 LEAST_IOU = 0.4  # of a found device with a true one, on cells

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ from pycocotools import mask as rle
 from bagscan.core import Annotation
 from bagscan.core.errors import ReadError
 from bagscan.formats.limits import MAX_TEXT_BYTES, check_pixels, check_size, naming
+from bagscan.formats.truth import check_on_picture, decode_mask
 
 
 @dataclass(frozen=True)
@@ -40,57 +42,66 @@ def read_coco(path: str | Path, bad: dict[str, str] | None = None) -> list[CocoI
     path = Path(path)
     check_size(path, MAX_TEXT_BYTES)
     with naming(path, "COCO file"):
-        data = json.loads(path.read_text())
-        if not isinstance(data, dict) or "images" not in data:
+        data = json.loads(path.read_text(encoding="utf-8-sig"))
+        if not isinstance(data, dict) or not isinstance(data.get("images"), list):
             raise ReadError(f"{path}: not a COCO file (no 'images')")
-        names = {c["id"]: c["name"] for c in data.get("categories", [])}
-        by_image: dict[Any, list[dict[str, Any]]] = {image["id"]: [] for image in data["images"]}
-        for entry in data.get("annotations", []):
-            if entry["image_id"] not in by_image or entry["category_id"] not in names:
-                raise ReadError(f"{path}: annotation {entry.get('id')} names an unknown image or category")
-            by_image[entry["image_id"]].append(entry)
+        names = {c["id"]: str(c["name"]).strip() for c in data.get("categories") or []}
+        by_image: dict[Any, list[dict[str, Any]]] = {}
+        for entry in data.get("annotations") or []:
+            by_image.setdefault(entry.get("image_id"), []).append(entry)
+        wrong: dict[str, str] = {} if bad is None else bad
+        known = [image.get("id") for image in data["images"]]
+        repeated = {one for one, n in Counter(known).items() if n > 1}
         images = []
         for image in data["images"]:
+            name = str(image.get("file_name", image.get("id")))
             try:
-                images.append(_image(path, image, by_image[image["id"]], names))
-            except (ValueError, KeyError, TypeError, ReadError) as error:
+                if image.get("id") in repeated:
+                    raise ReadError(f"image id {image.get('id')} is given to several images")
+                images.append(_image(path, image, by_image.get(image["id"], []), names))
+            except Exception as error:  # whatever a field of any type leads to
+                wrong[name] = reason_in_words(error)
                 if bad is None:
-                    raise
-                bad[str(image.get("file_name", image["id"]))] = str(error)
+                    raise ReadError(f"{path}: {name}: {wrong[name]}") from error
+        for lost in set(by_image) - set(known):
+            wrong[f"annotation of image {lost}"] = f"{len(by_image[lost])} annotations are of image {lost}, which is not listed"
+            if bad is None:
+                raise ReadError(f"{path}: {wrong[f'annotation of image {lost}']}")
         return images
+
+
+def reason_in_words(error: Exception) -> str:
+    """What is wrong with an entry, for people: a missing field is more than its name in quotes."""
+    if isinstance(error, KeyError):
+        return f"{error.args[0]!r} is missing"
+    return str(error) if isinstance(error, ReadError | ValueError) else f"{type(error).__name__}: {error}"
 
 
 def _image(path: Path, image: dict[str, Any], entries: list[dict[str, Any]], names: dict[Any, str]) -> CocoImage:
     height, width = int(image["height"]), int(image["width"])
     check_pixels(path, height, width)
-    annotations = tuple(_annotation(e, names[e["category_id"]], height, width) for e in entries)
+    annotations = tuple(_annotation(entry, names, height, width) for entry in entries)
     scores = tuple(float(e["score"]) for e in entries if "score" in e)
-    return CocoImage(image["file_name"], height, width, annotations, scores)
+    return CocoImage(str(image["file_name"]).replace("\\", "/"), height, width, annotations, scores)
 
 
-def _annotation(entry: dict[str, Any], label: str, height: int, width: int) -> Annotation:
-    x, y, w, h = (float(v) for v in entry["bbox"])
-    parent = entry.get("parent_id")
-    return Annotation(
-        label,
-        (x, y, x + w, y + h),
-        decode_mask(entry["segmentation"], height, width) if entry.get("segmentation") else None,
-        id=str(entry["id"]),
-        parent_id=None if parent is None else str(parent),
-    )
-
-
-def decode_mask(segmentation: Any, height: int, width: int) -> np.ndarray:
-    """(H, W) bool from polygons, compressed or uncompressed run lengths."""
-    if isinstance(segmentation, list):
-        encoded = rle.merge(rle.frPyObjects(segmentation, height, width))
-    elif isinstance(segmentation["counts"], list):
-        encoded = rle.frPyObjects(segmentation, height, width)
-    else:
-        encoded = segmentation
-    if tuple(encoded["size"]) != (height, width):
-        raise ValueError(f"mask of size {encoded['size']} for an image of {[height, width]}")
-    return np.asarray(rle.decode(encoded), bool)
+def _annotation(entry: dict[str, Any], names: dict[Any, str], height: int, width: int) -> Annotation:
+    try:
+        if entry.get("category_id") not in names:
+            raise ReadError(f"category {entry.get('category_id')} is not listed")
+        x, y, w, h = (float(v) for v in entry["bbox"])
+        parent = entry.get("parent_id")
+        found = Annotation(
+            names[entry["category_id"]],
+            (x, y, x + w, y + h),
+            decode_mask(entry["segmentation"], height, width) if entry.get("segmentation") else None,
+            id=str(entry["id"]),
+            parent_id=None if parent is None else str(parent),
+        )
+        check_on_picture(found, height, width)
+        return found
+    except Exception as error:
+        raise ReadError(f"annotation {entry.get('id')}: {reason_in_words(error)}") from error
 
 
 def encode_mask(mask: np.ndarray) -> dict[str, Any]:

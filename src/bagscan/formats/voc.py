@@ -11,10 +11,14 @@ import defusedxml.ElementTree
 from bagscan.core import Annotation
 from bagscan.core.errors import ReadError
 from bagscan.formats.limits import MAX_TEXT_BYTES, check_size, naming
+from bagscan.formats.truth import check_on_picture, check_size_told
 
 
-def read_voc(path: str | Path) -> list[Annotation]:
+def read_voc(path: str | Path, seen: tuple[int, int] | None = None) -> list[Annotation]:
     """Read the boxes of one image.
+
+    Args:
+        seen: (height, width) of the picture, which boxes and the size that the file tells are held against.
 
     Raises:
         ReadError: not VOC, or XML with entities (a bomb), which are never expanded.
@@ -25,7 +29,14 @@ def read_voc(path: str | Path) -> list[Annotation]:
         root = defusedxml.ElementTree.parse(path, forbid_dtd=True).getroot()
         if root is None or root.tag != "annotation":
             raise ReadError(f"{path}: the root element must be <annotation>")
-        return [_annotation(path, element) for element in root.iter("object")]
+        found = [_annotation(path, element) for element in root.iter("object")]
+        told = tuple(int(float(root.findtext(f"size/{name}", "0"))) for name in ("height", "width"))
+        if seen is not None:
+            if min(told):
+                check_size_told((told[0], told[1]), seen)
+            for annotation in found:
+                check_on_picture(annotation, *seen)
+        return found
 
 
 def _annotation(path: Path, element: ElementTree.Element) -> Annotation:

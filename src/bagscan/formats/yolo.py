@@ -8,6 +8,7 @@ from pathlib import Path
 from bagscan.core import Annotation
 from bagscan.core.errors import ReadError
 from bagscan.formats.limits import MAX_TEXT_BYTES, check_size, naming
+from bagscan.formats.truth import check_on_picture
 
 
 def read_classes(path: str | Path) -> list[str]:
@@ -15,7 +16,12 @@ def read_classes(path: str | Path) -> list[str]:
     path = Path(path)
     check_size(path, MAX_TEXT_BYTES)
     with naming(path, "class list"):
-        return [line.strip() for line in path.read_text().splitlines() if line.strip()]
+        names = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines()]
+        while names and not names[-1]:
+            names.pop()
+        if "" in names or len(set(names)) < len(names):
+            raise ReadError(f"{path}: a line without a name in the middle, or a name twice: the numbers of labels would mean other classes")
+        return names
 
 
 def read_yolo(path: str | Path, classes: Sequence[str], height: int, width: int) -> list[Annotation]:
@@ -43,8 +49,12 @@ def _annotation(path: Path, line: str, classes: Sequence[str], height: int, widt
     if not 0 <= index < len(classes):
         raise ReadError(f"{path}: class {index}, but classes.txt names {len(classes)}")
     x, y, w, h = (float(f) for f in fields[1:])
+    if not all(-0.01 <= v <= 1.01 for v in (x, y, w, h)):
+        raise ReadError(f"{path}: {line[:60]!r}: centre and size are shares of the picture, 0 to 1; these look like pixels")
     box = ((x - w / 2) * width, (y - h / 2) * height, (x + w / 2) * width, (y + h / 2) * height)
-    return Annotation(classes[index], box)
+    found = Annotation(classes[index], box)
+    check_on_picture(found, height, width)
+    return found
 
 
 def write_yolo(path: str | Path, annotations: Sequence[Annotation], classes: Sequence[str], height: int, width: int) -> None:

@@ -1,0 +1,116 @@
+"""One check of what people marked, whatever format it is in: against the picture, and before any number reaches C code."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from pycocotools import mask as rle
+
+from bagscan.core import Annotation
+
+LEAST_INSIDE_PX = 0.5  # of a box or mask on its picture, each way: less is not on it
+FAR = 2.0  # widths of the picture that a polygon may lie off it before it is nonsense
+
+
+def check_on_picture(annotation: Annotation, height: int, width: int) -> None:
+    """Require that an annotation lies on its picture.
+
+    Raises:
+        ValueError: its box does not, by half a pixel or more.
+    """
+    x1, y1, x2, y2 = annotation.box_xyxy
+    if min(x2, width) - max(x1, 0) < LEAST_INSIDE_PX or min(y2, height) - max(y1, 0) < LEAST_INSIDE_PX:
+        raise ValueError(f"{annotation.label}: the box {_short(annotation.box_xyxy)} lies off the picture of {width}x{height}")
+
+
+def check_size_told(told: tuple[int, int], seen: tuple[int, int]) -> None:
+    """Require that the size which a file tells of a picture is the picture's.
+
+    Args:
+        told, seen: (height, width).
+
+    Raises:
+        ValueError: it is another.
+    """
+    if told == seen:
+        return
+    turned = told == seen[::-1]
+    hint = ": the picture is turned by its EXIF tag, which some tools obey and others do not; store it upright and mark it anew" if turned else ""
+    raise ValueError(f"the annotations are of {told[1]}x{told[0]} pixels, the picture has {seen[1]}x{seen[0]}{hint}")
+
+
+def decode_mask(segmentation: Any, height: int, width: int) -> np.ndarray:
+    """(H, W) bool from polygons, compressed or uncompressed run lengths.
+
+    Raises:
+        ValueError: polygons of fewer than three points, not finite or far off the picture; run lengths that do not make up the picture.
+    """
+    if isinstance(segmentation, list):
+        encoded = rle.merge(rle.frPyObjects([_polygon(one, height, width) for one in segmentation], height, width))
+    elif isinstance(segmentation, Mapping):
+        encoded = _run_lengths(segmentation, height, width)
+    else:
+        raise ValueError(f"a segmentation must be polygons or run lengths, got {type(segmentation).__name__}")
+    return np.asarray(rle.decode(encoded), bool)
+
+
+def _polygon(points: Any, height: int, width: int) -> list[float]:
+    if not isinstance(points, list) or len(points) < 6 or len(points) % 2 or not all(_is_number(v) for v in points):
+        raise ValueError("a polygon needs three points or more, x and y of each finite")
+    xy = np.array(points, float).reshape(-1, 2)
+    size = np.array([width, height])
+    if (xy < -FAR * size).any() or (xy > (1 + FAR) * size).any():
+        raise ValueError(f"a polygon reaches to {_short(xy.min(0))} and {_short(xy.max(0))}, far off the picture of {width}x{height}")
+    return [float(v) for v in xy.clip(0, size).ravel()]
+
+
+def _run_lengths(told: Mapping[str, Any], height: int, width: int) -> dict[str, Any]:
+    size, counts = told.get("size"), told.get("counts")
+    if not isinstance(size, Sequence) or list(size) != [height, width]:
+        raise ValueError(f"run lengths of a picture of {size} (height, width), where it is of {[height, width]}")
+    if isinstance(counts, list):
+        if not all(isinstance(n, int) and not isinstance(n, bool) and 0 <= n <= height * width for n in counts):
+            raise ValueError("run lengths must be whole numbers of pixels")
+        runs = counts
+    elif isinstance(counts, str | bytes):
+        runs = _unpacked(counts)
+    else:
+        raise ValueError(f"counts must be a list or text, got {type(counts).__name__}")
+    if sum(runs) != height * width or min(runs, default=0) < 0:
+        raise ValueError(f"run lengths make up {sum(runs)} pixels, the picture has {height * width}")
+    packed: dict[str, Any] = rle.frPyObjects({"size": [height, width], "counts": runs}, height, width)
+    return packed
+
+
+def _unpacked(text: str | bytes) -> list[int]:
+    """The runs of COCO's compressed text: five bits a character, lowest first, differences to the run before the last from the third on."""
+    data = text.encode("ascii", "replace") if isinstance(text, str) else text
+    runs: list[int] = []
+    value = shift = 0
+    for byte in data:
+        piece = byte - 48
+        if not 0 <= piece < 64:
+            raise ValueError("counts hold characters that no run length is written with")
+        value |= (piece & 31) << shift
+        shift += 5
+        if shift > 60:
+            raise ValueError("counts hold a run longer than any picture")
+        if not piece & 32:
+            if piece & 16:
+                value -= 1 << shift
+            runs.append(value + (runs[-2] if len(runs) > 2 else 0))
+            value = shift = 0
+    if shift:
+        raise ValueError("counts end in the middle of a number")
+    return runs
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _short(values: Any) -> str:
+    return "(" + ", ".join(f"{float(v):.4g}" for v in values) + ")"
