@@ -6,7 +6,7 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -45,20 +45,29 @@ def read_coco(path: str | Path, bad: dict[str, str] | None = None) -> list[CocoI
         data = json.loads(path.read_text(encoding="utf-8-sig"))
         if not isinstance(data, dict) or not isinstance(data.get("images"), list):
             raise ReadError(f"{path}: not a COCO file (no 'images')")
-        names = {c["id"]: str(c["name"]).strip() for c in data.get("categories") or []}
+        categories = data.get("categories") or []
+        names = {c["id"]: str(c["name"]).strip() for c in categories}
+        if len(names) < len(categories):
+            raise ReadError(f"{path}: a category id is given to several categories: labels would mean other classes")
         by_image: dict[Any, list[dict[str, Any]]] = {}
         for entry in data.get("annotations") or []:
             by_image.setdefault(entry.get("image_id"), []).append(entry)
         wrong: dict[str, str] = {} if bad is None else bad
         known = [image.get("id") for image in data["images"]]
-        repeated = {one for one, n in Counter(known).items() if n > 1}
+        repeated, files = _repeated(known), _repeated(image.get("file_name") for image in data["images"])
+        twice = _repeated(entry.get("id") for entry in data.get("annotations") or [])
         images = []
         for image in data["images"]:
             name = str(image.get("file_name", image.get("id")))
             try:
                 if image.get("id") in repeated:
                     raise ReadError(f"image id {image.get('id')} is given to several images")
-                images.append(_image(path, image, by_image.get(image["id"], []), names))
+                if image.get("file_name") in files:
+                    raise ReadError("the picture is listed several times")
+                own = by_image.get(image["id"], [])
+                if again := [entry.get("id") for entry in own if entry.get("id") in twice]:
+                    raise ReadError(f"annotation id {again[0]} is given to several annotations")
+                images.append(_image(path, image, own, names))
             except Exception as error:  # whatever a field of any type leads to
                 wrong[name] = reason_in_words(error)
                 if bad is None:
@@ -82,7 +91,17 @@ def _image(path: Path, image: dict[str, Any], entries: list[dict[str, Any]], nam
     check_pixels(path, height, width)
     annotations = tuple(_annotation(entry, names, height, width) for entry in entries)
     scores = tuple(float(e["score"]) for e in entries if "score" in e)
-    return CocoImage(str(image["file_name"]).replace("\\", "/"), height, width, annotations, scores)
+    name = image["file_name"]
+    if not isinstance(name, str) or not name:
+        raise ReadError(f"file_name must be a name, got {name!r}")
+    name = name.replace("\\", "/")
+    if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
+        raise ReadError(f"file_name {name!r} leads out of the folder of images")
+    return CocoImage(name, height, width, annotations, scores)
+
+
+def _repeated(values: Iterable[Any]) -> set[Any]:
+    return {one for one, n in Counter(values).items() if n > 1}
 
 
 def _annotation(entry: dict[str, Any], names: dict[Any, str], height: int, width: int) -> Annotation:
