@@ -9,6 +9,7 @@ from bagscan.core.errors import DataError, ReadError
 from bagscan.datasets.record import Collection, Record, data_folder, image_size, view_named
 from bagscan.datasets.source import Source
 from bagscan.formats.coco import read_coco
+from bagscan.formats.scans import READERS
 from bagscan.formats.truth import check_size_told
 
 
@@ -39,8 +40,12 @@ def load(annotations: str | Path, images: str | Path | None = None) -> Collectio
     folders = [Path(images)] if images is not None else [beside / "images", beside, beside.parent]
     bad: dict[str, str] = {}
     records, absent = [], []
+    elsewhere: dict[str, Path] | None = None
     for entry in read_coco(annotations, bad):
         path = next((folder / entry.file_name for folder in folders if (folder / entry.file_name).is_file()), None)
+        if path is None and images is None:  # train/, images/default/ and the like, which CVAT, PIDray and COCO itself write
+            elsewhere = _by_name(beside.parent if beside.name == "annotations" else beside) if elsewhere is None else elsewhere
+            path = elsewhere.get(Path(entry.file_name).name)
         if path is None:
             absent.append(entry.file_name)
             continue
@@ -57,3 +62,12 @@ def load(annotations: str | Path, images: str | Path | None = None) -> Collectio
     if bad:
         notes.append(f"{len(bad)} images or annotations are wrong: left out.")
     return Collection(annotations.stem, tuple(records), tuple(notes), tuple(absent), bad)
+
+
+def _by_name(folder: Path) -> dict[str, Path]:
+    """Pictures anywhere below a folder by name; those whose name is there twice are none."""
+    found: dict[str, list[Path]] = {}
+    for path in folder.rglob("*"):
+        if path.suffix.lower() in READERS:
+            found.setdefault(path.name, []).append(path)
+    return {name: paths[0] for name, paths in found.items() if len(paths) == 1}

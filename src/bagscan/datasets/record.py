@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -87,7 +88,11 @@ class Collection:
 
     def __post_init__(self) -> None:
         if not self.records:
-            raise DataError(f"{self.name}: no usable scans found. {' '.join(self.notes)}".strip())
+            first = next((f"{name}: {reason}" for name, reason in self.bad.items()), "")
+            raise DataError(f"{self.name}: no usable scans found. {' '.join(self.notes)} {first}".strip())
+        repeated = sorted(name for name, n in Counter(record.id for record in self.records).items() if n > 1)
+        if repeated:
+            raise DataError(f"{self.name}: {len(repeated)} ids are those of several scans, as {repeated[0]!r}: which is which in a split or a result could not be told")
 
 
 def image_size(path: Path) -> tuple[int, int]:

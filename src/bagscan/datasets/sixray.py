@@ -44,11 +44,24 @@ def read_list(path: Path) -> dict[str, dict[str, int]]:
     """
     if not path.exists():
         raise DataError(f"{path}: no such list; expected ImageSet/{{10,100,1000}}/{{train,test}}.csv")
-    with path.open(newline="") as file:
-        rows = csv.DictReader(file)
-        if tuple(rows.fieldnames or ()) != ("name", *CLASSES):
+    with path.open(newline="", encoding="utf-8-sig") as file:
+        rows = csv.DictReader(file, skipinitialspace=True)
+        if tuple(name.strip() for name in rows.fieldnames or ()) != ("name", *CLASSES):
             raise DataError(f"{path}: header {rows.fieldnames}, expected name,{','.join(CLASSES)}")
-        return {row["name"]: {name: int(row[name]) for name in CLASSES} for row in rows}
+        listed = {}
+        for number, row in enumerate(rows, 2):
+            try:
+                listed[row["name"].strip().removesuffix(".jpg")] = {name: _label(row[name]) for name in CLASSES}
+            except (ValueError, AttributeError, TypeError) as error:
+                raise DataError(f"{path}:{number}: expected a name and {len(CLASSES)} labels of 1, -1 or 0 ({error})") from error
+        return listed
+
+
+def _label(text: str) -> int:
+    value = float(text)
+    if value not in (-1, 0, 1):
+        raise ValueError(f"a label of {text}")
+    return int(value)
 
 
 def load(root: str | Path, subset: str = "10", split: str = "train") -> Collection:
@@ -59,7 +72,7 @@ def load(root: str | Path, subset: str = "10", split: str = "train") -> Collecti
     """
     root = Path(root)
     listed = read_list(root / "ImageSet" / subset / f"{split}.csv")
-    present = {path.stem for path in (root / "JPEGImage").glob("*.jpg")}
+    present = {path.stem: path for path in (root / "JPEGImage").glob("*") if path.suffix.lower() in (".jpg", ".jpeg")}
     records, bad, unknown = [], {}, 0
     for stem, values in listed.items():
         if stem not in present:
@@ -68,12 +81,12 @@ def load(root: str | Path, subset: str = "10", split: str = "train") -> Collecti
             values = {name: value or -1 for name, value in values.items()}
         unknown += sum(value == 0 for value in values.values())
         try:
-            records.append(_record(root, stem, values))
+            records.append(_record(root, present[stem], values))
         except ReadError as error:
             bad[stem] = str(error)
     absent = tuple(stem for stem in listed if stem not in present)
     notes = [f"{len(absent)} of {len(listed)} listed images are absent from {root / 'JPEGImage'}; {len(records)} are there."]
-    unlisted = len(present - set(listed))
+    unlisted = len(present.keys() - set(listed))
     if unlisted:
         notes.append(f"{unlisted} images on disk are in other lists or none: not used.")
     expected = PUBLISHED_COUNTS.get((subset, split))
@@ -92,9 +105,9 @@ def load(root: str | Path, subset: str = "10", split: str = "train") -> Collecti
     return Collection("sixray", tuple(records), tuple(notes), absent, bad)
 
 
-def _record(root: Path, stem: str, labels: dict[str, int]) -> Record:
+def _record(root: Path, path: Path, labels: dict[str, int]) -> Record:
+    stem = path.stem
     truth = root / "Annotation" / f"{stem}.xml"
-    path = root / "JPEGImage" / f"{stem}.jpg"
     annotations: tuple[Annotation, ...] = ()
     if truth.exists():
         with naming(path, "image"):

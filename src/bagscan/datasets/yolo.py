@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,11 +46,16 @@ def load(root: str | Path, scanner_digits: int = 0) -> Collection:
         raise DataError(f"{root / 'images'}: no scans ({', '.join(READERS)})")
     classes = _classes(root)
     records, bad, taken = [], {}, set()
+    stems = Counter((path.parent.relative_to(root / "images") / scan_id_of(path)).as_posix() for path in paths)
     for path in paths:
         scan_id = (path.parent.relative_to(root / "images") / scan_id_of(path)).as_posix()
         truth = root / "labels" / f"{scan_id}.txt"
+        if shared := stems[scan_id] > 1:
+            scan_id = (path.parent.relative_to(root / "images") / path.name).as_posix()
         taken |= {truth} if truth.exists() else set()
         try:
+            if shared and truth.exists():
+                raise ReadError(f"{path}: {truth} would be of several pictures that differ in their ending alone")
             with naming(path, "image"):
                 size = image_size(path)
             annotations = tuple(read_yolo(truth, classes, *size)) if truth.exists() else ()
