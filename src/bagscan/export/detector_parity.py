@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import time
 from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +14,7 @@ import numpy as np
 
 from bagscan.core import View
 from bagscan.core.errors import ModelError, ReadError
-from bagscan.detector.exported import UsableDetector
+from bagscan.examining import UsableModel
 from bagscan.formats import find_scans, read_scan
 from bagscan.model_folder import graphs_in
 from bagscan.runtime.engines import installed
@@ -19,6 +22,7 @@ from bagscan.runtime.load import RUNTIMES, TORCH, load_model
 from bagscan.workers.screeners import drawn_scan
 
 TOLERANCE = 1e-3
+Seen = list[tuple[np.ndarray, np.ndarray]]  # regions and scores of every view of a bag
 
 
 def verify_detector(folder: Path, scans: Sequence[Path], sizes: Sequence[tuple[int, int]]) -> dict[str, Any]:
@@ -29,17 +33,17 @@ def verify_detector(folder: Path, scans: Sequence[Path], sizes: Sequence[tuple[i
     """
     if not graphs_in(folder):
         raise ModelError(f"{folder}: was never exported")
-    models = {name: load_model(folder, name) for name in RUNTIMES if installed(name)}
-    reference = models.pop(TORCH)
-    assert isinstance(reference, UsableDetector)
+    reference = load_model(folder, TORCH)
     bags = [drawn_scan(reference.config.input, *size).views for size in sizes]
     bags += [read.views for path in (find_scans(scans) if scans else []) if (read := _read(path, reference)) is not None]
-    runtimes = {name: summed([_compared(reference, model, bag) for bag in bags]) for name, model in models.items()}  # type: ignore[arg-type]
+    expected = [seen for seen, _ in _examined(folder, TORCH, bags)]
+    found = {name: _apart(folder, name, bags) for name in RUNTIMES if name != TORCH and installed(name)}
+    runtimes = {name: summed([_compared(own, seen, seconds) for own, (seen, seconds) in zip(expected, rows, strict=True)]) for name, rows in found.items()}
     agree = all(row["scores_differ"] <= TOLERANCE and not row["flipped"] for row in runtimes.values())
     return {"agree": agree, "tolerance": TOLERANCE, "sizes": [list(size) for size in sizes], "runtimes": runtimes}
 
 
-def _read(path: Path, model: UsableDetector) -> Any:
+def _read(path: Path, model: UsableModel) -> Any:
     try:
         scan = read_scan(path)
         for view in scan.views:
@@ -49,11 +53,31 @@ def _read(path: Path, model: UsableDetector) -> Any:
     return scan
 
 
-def _compared(reference: UsableDetector, other: UsableDetector, bag: Sequence[View]) -> dict[str, float]:
-    expected = reference.examine(bag)
-    started = time.perf_counter()
-    found = other.examine(bag)
-    seconds = (time.perf_counter() - started) / len(bag)
+def _examined(folder: Path, runtime: str, bags: Sequence[Sequence[View]]) -> list[tuple[Seen, float]]:
+    """What a runtime finds in every view of every bag, and seconds a view."""
+    model, found = load_model(folder, runtime), []
+    for bag in bags:
+        started = time.perf_counter()
+        with model.judging():
+            seen = model.examine(bag)
+        found.append((seen, (time.perf_counter() - started) / len(bag)))
+    return found
+
+
+def _apart(folder: Path, runtime: str, bags: Sequence[Sequence[View]]) -> list[tuple[Seen, float]]:
+    """As :func:`_examined`, in a process of its own: a runtime that crashes must not take the one that checks it along.
+
+    Raises:
+        ModelError: the process ended without an answer.
+    """
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+        try:
+            return pool.submit(_examined, folder, runtime, bags).result()
+        except BrokenProcessPool as error:
+            raise ModelError(f"{folder}: {runtime} ended its process in the middle of judging") from error
+
+
+def _compared(expected: Seen, found: Seen, seconds: float) -> dict[str, float]:
     apart = [np.abs(own - told).max(initial=0) for (_, own), (_, told) in zip(found, expected, strict=True)]
     flipped = sum(int(((own >= 0.5) != (told >= 0.5)).sum()) for (_, own), (_, told) in zip(found, expected, strict=True))
     return {
