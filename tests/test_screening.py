@@ -509,7 +509,7 @@ def test_data_check_and_doctor(tiny_config):
         ("model.regioner.name=sssn", "did you mean 'ssn'"),
         ("training.mode=both", "joint, separate or two_stage"),
         ("data.sources=3", "must be a list"),
-        ("training.mu=[1", "not a YAML value"),
+        ("training.mu=[1", "not YAML"),
         ("loop.stepz=3", "--set, over .*did you mean 'steps'"),
         ("loop.steps=0", "at least 1"),
         ("loop.validate_every=0", "at least 1"),
@@ -531,7 +531,7 @@ def test_wrong_settings_name_the_nearest(tiny_config, setting, message, tmp_path
         train(read_experiment(tiny_config, [setting]), tmp_path / "a", lambda _: None)
 
 
-@pytest.mark.parametrize(("content", "told"), [(b"\x89PNG\r\n\x1a\n\xff\xfe", "not YAML"), (b"kind: [1]", "kind must be one of"), (b"- a", "expected a mapping")])
+@pytest.mark.parametrize(("content", "told"), [(b"\x89PNG\r\n\x1a\n\xff\xfe", "cannot be read"), (b"kind: [1]", "kind must be one of"), (b"- a", "expected a mapping")])
 def test_a_file_that_is_no_configuration_is_told(tmp_path, content, told):
     (tmp_path / "bad.yaml").write_bytes(content)
     with pytest.raises(ConfigError, match=rf"bad.yaml: {told}"):

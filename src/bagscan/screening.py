@@ -91,8 +91,9 @@ class Screener:
             self.model.config.input.select(view)
         except ModelError as error:
             return [Reason(ReasonCode.WRONG_CHANNELS, f"view {view.view_id}: {error}")]
-        height, width = self.model.config.input.working_size(view.shape, view.shape)
-        if min(height, width) < LEAST_SIDE_PX:
+        expected = self.model.config.input
+        height, width = expected.working_size(view.shape, view.shape)
+        if min(height, width) < min(LEAST_SIDE_PX, expected.working_side_px or LEAST_SIDE_PX):
             return [Reason(ReasonCode.TOO_SMALL, f"view {view.view_id}: the model would see {width}x{height} pixels of it, too few to judge")]
         return []
 

@@ -165,3 +165,11 @@ def test_a_yolo_folder_of_16_bit_sets_and_stacks(tmp_path):
     found = yolo.load(tmp_path)
     assert [(r.id, len(r.annotations)) for r in found.records] == [("bag", 1), ("stack", 1)]
     assert found.records[0].annotations[0].box_xyxy == pytest.approx((12, 8, 18, 12))
+
+
+@pytest.mark.parametrize("name", ["/etc/passwd", "../a.png"])
+def test_names_that_lead_out_of_the_folder_are_not_followed(tmp_path, name):
+    told = {"images": [{"id": 1, "file_name": name, "height": 4, "width": 4}], "annotations": [], "categories": []}
+    (tmp_path / "a.json").write_text(json.dumps(told))
+    with pytest.raises(DataError, match="leads out"):
+        coco.load(tmp_path / "a.json")

@@ -73,9 +73,9 @@ def by_bag(rows):
 
 def test_four_ways_in_say_the_same(difficult, make_house, tmp_path):
     runner = CliRunner()
-    runner.invoke(app, ["screen", str(difficult), "--out", str(tmp_path / "screened"), "--runtime", "onnxruntime"])
+    runner.invoke(app, ["screen", str(difficult), "--out", str(tmp_path / "screened")])
     screened = by_bag(json.loads((tmp_path / "screened" / "findings.json").read_text()))
-    runner.invoke(app, ["batch", str(difficult), "--out", str(tmp_path / "batch"), "--runtime", "onnxruntime"])
+    runner.invoke(app, ["batch", str(difficult), "--out", str(tmp_path / "batch")])
     assert by_bag(ds.dataset(sorted(map(str, (tmp_path / "batch").glob("part-*")))).to_table().to_pylist()) == screened
 
     decisions = {decision for decision, _ in screened.values()}

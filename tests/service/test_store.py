@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 
 from bagscan.cli import app
 from bagscan.core.errors import ConfigError
+from bagscan.formats.coco import read_coco
 from bagscan.service import audit, backup, retention
 from bagscan.service.audit import AuditError
 from bagscan.service.clock import Clock
@@ -346,9 +347,7 @@ def test_exports_name_what_they_hold(make_house, tmp_path):
     marked = {a["image_id"] for a in found["annotations"]}
     assert {image["scan_id"] for image in found["images"] if image["id"] in marked} == {suspect}
     assert all((tmp_path / "out" / "images" / image["file_name"]).is_file() for image in found["images"])
-    from bagscan.datasets.coco import load
-
-    assert len(load(tmp_path / "out" / "annotations.json").records) == 2
+    assert len(read_coco(tmp_path / "out" / "annotations.json")) == 2
 
 
 def test_the_other_view_of_a_suspect_scan_is_no_negative(make_house, tmp_path):

@@ -42,6 +42,9 @@ def load(annotations: str | Path, images: str | Path | None = None) -> Collectio
     records, absent = [], []
     elsewhere: dict[str, Path] | None = None
     for entry in read_coco(annotations, bad):
+        if Path(entry.file_name).is_absolute() or ".." in Path(entry.file_name).parts:
+            bad[entry.file_name] = f"{annotations}: {entry.file_name!r} leads out of the folder of images"
+            continue
         path = next((folder / entry.file_name for folder in folders if (folder / entry.file_name).is_file()), None)
         if path is None and images is None:  # train/, images/default/ and the like, which CVAT, PIDray and COCO itself write
             elsewhere = _by_name(beside.parent if beside.name == "annotations" else beside) if elsewhere is None else elsewhere

@@ -6,7 +6,7 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -94,10 +94,7 @@ def _image(path: Path, image: dict[str, Any], entries: list[dict[str, Any]], nam
     name = image["file_name"]
     if not isinstance(name, str) or not name:
         raise ReadError(f"file_name must be a name, got {name!r}")
-    name = name.replace("\\", "/")
-    if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
-        raise ReadError(f"file_name {name!r} leads out of the folder of images")
-    return CocoImage(name, height, width, annotations, scores)
+    return CocoImage(name.replace("\\", "/"), height, width, annotations, scores)
 
 
 def _repeated(values: Iterable[Any]) -> set[Any]:
