@@ -114,7 +114,7 @@ def test_phase_one_trains_resumes_and_tells_curves(phase_1, tmp_path):
 
 
 @pytest.mark.parametrize("mode", ["product", "hard_gate", "cnn_alone", "gan_alone"])
-def test_gbad_goes_from_phase_one_to_a_report_by_configuration_alone(mode, tmp_path, sixray_root, monkeypatch):
+def test_gbad_goes_from_phase_one_to_a_report_by_configuration_alone(mode, tmp_path, sixray_root, simulated_root, monkeypatch):
     monkeypatch.setenv("BAGSCAN_DATA", str(sixray_root))
     model = "model: {input: {working_side_px: 64, square: true}, regioner: {name: whole_image}, encoder: {name: fpn, backbone: test_resnet, level_dim: 8}, "
     one, two = tmp_path / "one.yaml", tmp_path / "two.yaml"
@@ -124,7 +124,7 @@ def test_gbad_goes_from_phase_one_to_a_report_by_configuration_alone(mode, tmp_p
     two.write_text(f"kind: one_class\n{data}init: {tmp_path}/one/model\nscorer: {{name: gbad, classes: [Gun, Wrench], mode: {mode}, gate: {gate}}}\n")
     train(read_experiment(one), tmp_path / "one", SILENT)
     folder = tmp_path / "two" / "model"
-    goes_all_the_way(two, tmp_path / "two", sixray_root / "sixray" / "JPEGImage" / "Pra000.jpg")
+    goes_all_the_way(two, tmp_path / "two", next((simulated_root / "colour").glob("*_below.png")))
     phase_1, gbad = Model.load(tmp_path / "one" / "model"), Model.load(folder)
     assert all(torch.equal(a, b) for a, b in zip(phase_1.scorer.state_dict().values(), gbad.scorer.known.state_dict().values(), strict=True)), "phase I stays as it is"
 
@@ -170,7 +170,7 @@ def goes_all_the_way(config: Path, run: Path, scan: Path) -> dict:
     assert Model.load(folder).operating_point is not None
     assert json.loads((run / "results.json").read_text())["results"]["operating_point"]
     (row,) = json.loads((report / "findings.json").read_text())
-    assert row["n_regions"] >= 1
+    assert row["n_regions"] >= 1, row["reasons"]
     assert all(row["threshold"] <= one["score"] <= 1 for one in row["findings"])
     assert (row["decision"] == "ALARM") is bool(row["findings"])
     page = (report / "report.html").read_text()
