@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import types
 import typing
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -21,17 +22,17 @@ from bagscan.core.errors import ConfigError, nearest
 T = TypeVar("T")
 
 
-class OneOf:
+class OneOf(ABC):
     """A dataclass whose settings say which of its subclasses is meant."""
 
     @classmethod
+    @abstractmethod
     def chosen(cls, data: Mapping[str, Any], where: str) -> type:
         """The subclass that is to be filled.
 
         Raises:
             ConfigError: there is none such.
         """
-        raise NotImplementedError
 
 
 Lines = dict[tuple[str, ...], int]
@@ -50,8 +51,9 @@ def read_yaml(path: str | Path) -> tuple[dict[str, Any], Lines]:
         text = path.read_text()
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: cannot be read: {error}") from error
-    data, lines = plain_yaml.load(text, str(path)), dict[tuple[str, ...], int]()
-    _collect_lines(plain_yaml.compose(text, str(path)), (), lines)
+    data, node = plain_yaml.load_with_nodes(text, str(path))
+    lines: Lines = {}
+    _collect_lines(node, (), lines)
     if not isinstance(data, dict):
         raise ConfigError(f"{path}: expected a mapping of settings")
     return data, lines

@@ -51,20 +51,16 @@ def load(text: str, where: str) -> Any:
     Raises:
         ConfigError: it is none, or holds what is not read; the line is named.
     """
-    return _told(text, where, lambda loader: loader.get_single_data())
+    return load_with_nodes(text, where)[0]
 
 
-def compose(text: str, where: str) -> yaml.Node | None:
-    """The nodes of a YAML text, with their lines; errors as :func:`load`."""
-    node: yaml.Node | None = _told(text, where, lambda loader: loader.get_single_node())
-    return node
-
-
-def _told(text: str, where: str, read: Any) -> Any:
+def load_with_nodes(text: str, where: str) -> tuple[Any, yaml.Node | None]:
+    """As :func:`load`, with the nodes that the data were made of, which know their lines."""
     try:
         loader = _Loader(text)
         try:
-            return read(loader)
+            node = loader.get_single_node()
+            return (None if node is None else loader.construct_document(node)), node
         finally:
             loader.dispose()
     except yaml.MarkedYAMLError as error:

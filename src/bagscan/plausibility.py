@@ -6,6 +6,8 @@ Physics tells most faults: low energies are absorbed more than high ones by ever
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from bagscan.core import View
@@ -51,11 +53,12 @@ def _unfit(view: View) -> list[Found]:
         return [(ReasonCode.TOO_SMALL, f"{width}x{height} pixels are a strip, longer than {MOST_ELONGATED} times its width: no bag is")]
     if high - low < BLANK_SPREAD * max(abs(high), 1e-6):
         return [(ReasonCode.BLANK, f"blank image (every pixel about {low:.3g})")]
-    beyond = [reason for name, pixels in zip(view.channels, view.pixels, strict=True) for reason in _beyond(name, holds(view.quantity, name), _sample(pixels))]
+    samples = dict(zip(view.channels, map(_sample, view.pixels), strict=True))
+    beyond = [reason for name, sample in samples.items() for reason in _beyond(name, holds(view.quantity, name), sample)]
     if beyond:
         return beyond
     if view.quantity != "log_attenuation" and {"low", "high"} & set(view.channels):
-        return _energies(view)
+        return _energies(view, samples)
     return _colours(view) if view.quantity == "pseudo_colour" else []
 
 
@@ -77,12 +80,11 @@ def _beyond(name: str, what: str, sample: np.ndarray) -> list[Found]:
     return []
 
 
-def _energies(view: View) -> list[Found]:
+def _energies(view: View, samples: Mapping[str, np.ndarray]) -> list[Found]:
     channels = {name: view.pixels[view.channels.index(name)] for name in ("low", "high") if name in view.channels}
-    reasons = [reason for name, pixels in channels.items() for reason in _transmission(name, pixels, view.bit_depth)]
+    reasons = [reason for name, pixels in channels.items() for reason in _transmission(name, pixels, samples[name], view.bit_depth)]
     if reasons:
         return reasons
-    samples = {name: _sample(view.pixels[k]) for k, name in enumerate(view.channels)}
     high = samples.get("high", samples.get("low"))
     assert high is not None
     absorbing = (high > 0.02) & (high < 0.9)
@@ -95,8 +97,7 @@ def _energies(view: View) -> list[Found]:
     return []
 
 
-def _transmission(name: str, pixels: np.ndarray, bit_depth: int | None) -> list[Found]:
-    sample = _sample(pixels)
+def _transmission(name: str, pixels: np.ndarray, sample: np.ndarray, bit_depth: int | None) -> list[Found]:
     brightest = float(np.percentile(sample, 99))
     if sample.max() - sample.min() < BLANK_SPREAD * max(abs(float(sample.max())), 1e-6):
         return [(ReasonCode.BLANK, f"channel {name} is blank (every pixel about {float(sample.max()):.3g})")]
@@ -120,8 +121,7 @@ def _steps(sample: np.ndarray) -> int:
 
 
 def _colours(view: View) -> list[Found]:
-    step = max(1, int((view.pixels[0].size / SAMPLE) ** 0.5))
-    colours = view.pixels[:, ::step, ::step]
+    colours = _thinned(view.pixels)
     sample = colours.mean(0)
     if (sample <= 0).mean() > 2 * MOST_CLIPPED:
         return [(ReasonCode.INVERTED, f"{100 * (sample <= 0).mean():.0f} % are black: the polarity is inverted, or nothing was scanned")]
@@ -188,5 +188,10 @@ def _dark(rim: np.ndarray, sample: np.ndarray) -> bool:
 
 def _sample(pixels: np.ndarray) -> np.ndarray:
     """Evenly spread pixels of (H, W), some ten thousand of them."""
-    step = max(1, int((pixels.size / SAMPLE) ** 0.5))
-    return pixels[::step, ::step].ravel()
+    return _thinned(pixels).ravel()
+
+
+def _thinned(pixels: np.ndarray) -> np.ndarray:
+    """(..., H, W) at even steps, some ten thousand pixels of it."""
+    step = max(1, int((pixels.shape[-2] * pixels.shape[-1] / SAMPLE) ** 0.5))
+    return pixels[..., ::step, ::step]

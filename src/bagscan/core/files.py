@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -50,6 +49,8 @@ def held(folder: Path, report: Callable[[str], None]) -> Iterator[None]:
     Raises:
         DataError: another run is at work there.
     """
+    import fcntl  # not on every system, where the rest of this module is used
+
     with (folder / LOCK).open("a") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +15,7 @@ from bagscan.registry import part
 
 
 @dataclass(frozen=True, kw_only=True)
-class Source(OneOf, ABC):
+class Source(OneOf):
     """One dataset. A module of one has a subclass ``Config`` with settings of its own.
 
     Attributes:

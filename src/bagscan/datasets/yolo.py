@@ -46,12 +46,12 @@ def load(root: str | Path, scanner_digits: int = 0) -> Collection:
         raise DataError(f"{root / 'images'}: no scans ({', '.join(READERS)})")
     classes = _classes(root)
     records, bad, taken = [], {}, set()
-    stems = Counter((path.parent.relative_to(root / "images") / scan_id_of(path)).as_posix() for path in paths)
-    for path in paths:
-        scan_id = (path.parent.relative_to(root / "images") / scan_id_of(path)).as_posix()
+    ids = {path: (path.parent.relative_to(root / "images") / scan_id_of(path)).as_posix() for path in paths}
+    times = Counter(ids.values())
+    for path, scan_id in ids.items():
         truth = root / "labels" / f"{scan_id}.txt"
-        if shared := stems[scan_id] > 1:
-            scan_id = (path.parent.relative_to(root / "images") / path.name).as_posix()
+        if shared := times[scan_id] > 1:
+            scan_id = path.relative_to(root / "images").as_posix()
         taken |= {truth} if truth.exists() else set()
         try:
             if shared and truth.exists():

@@ -36,7 +36,7 @@ def verify_detector(folder: Path, scans: Sequence[Path], sizes: Sequence[tuple[i
     reference = load_model(folder, TORCH)
     bags = [drawn_scan(reference.config.input, *size).views for size in sizes]
     bags += [read.views for path in (find_scans(scans) if scans else []) if (read := _read(path, reference)) is not None]
-    expected = [seen for seen, _ in _examined(folder, TORCH, bags)]
+    expected = [seen for seen, _ in _examined(reference, bags)]
     found = {name: _apart(folder, name, bags) for name in RUNTIMES if name != TORCH and installed(name)}
     runtimes = {name: summed([_compared(own, seen, seconds) for own, (seen, seconds) in zip(expected, rows, strict=True)]) for name, rows in found.items()}
     agree = all(row["scores_differ"] <= TOLERANCE and not row["flipped"] for row in runtimes.values())
@@ -53,15 +53,19 @@ def _read(path: Path, model: UsableModel) -> Any:
     return scan
 
 
-def _examined(folder: Path, runtime: str, bags: Sequence[Sequence[View]]) -> list[tuple[Seen, float]]:
-    """What a runtime finds in every view of every bag, and seconds a view."""
-    model, found = load_model(folder, runtime), []
+def _examined(model: UsableModel, bags: Sequence[Sequence[View]]) -> list[tuple[Seen, float]]:
+    """What a model finds in every view of every bag, and seconds a view."""
+    found = []
     for bag in bags:
         started = time.perf_counter()
         with model.judging():
             seen = model.examine(bag)
         found.append((seen, (time.perf_counter() - started) / len(bag)))
     return found
+
+
+def _loaded_and_examined(folder: Path, runtime: str, bags: Sequence[Sequence[View]]) -> list[tuple[Seen, float]]:
+    return _examined(load_model(folder, runtime), bags)
 
 
 def _apart(folder: Path, runtime: str, bags: Sequence[Sequence[View]]) -> list[tuple[Seen, float]]:
@@ -72,7 +76,7 @@ def _apart(folder: Path, runtime: str, bags: Sequence[Sequence[View]]) -> list[t
     """
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
         try:
-            return pool.submit(_examined, folder, runtime, bags).result()
+            return pool.submit(_loaded_and_examined, folder, runtime, bags).result()
         except BrokenProcessPool as error:
             raise ModelError(f"{folder}: {runtime} ended its process in the middle of judging") from error
 

@@ -123,7 +123,8 @@ def group_views(files: Sequence[Path], names: Sequence[str]) -> list[dict[str, P
     """
     folders: dict[Path, list[tuple[str, str, bool]]] = {}
     for path in files:
-        folders.setdefault(path.parent, []).append((path.name, scan_id_of(path), bool(set_at(path))))
+        is_set = bool(set_at(path))
+        folders.setdefault(path.parent, []).append((path.name, _set_name(path) if is_set else path.stem, is_set))
     return [{view: folder / name for view, name in found.items()} for folder, inside in folders.items() for _, found in grouped(inside, names)]
 
 

@@ -24,8 +24,8 @@ from bagscan.formats.limits import MAX_CHANNELS, check_pixels, check_size, namin
 from bagscan.formats.quantities import RGB, counts_from_view, default_channels, view_from_counts
 
 MOST_COUNTS = 65535
-WHITE_IS_ZERO, BLACK_IS_ZERO, COLOURS, PALETTE = 0, 1, 2, 3
-NOT_READ = {4: "a transparency mask", 5: "CMYK", 6: "YCbCr", 8: "CIELAB", 9: "ICCLAB", 10: "ITULAB", 32803: "a colour filter array", 34892: "linear raw"}
+WHITE_IS_ZERO, COLOURS, PALETTE, YCBCR = 0, 2, 3, 6  # photometric interpretations
+NOT_READ = {4: "a transparency mask", 5: "CMYK", YCBCR: "YCbCr", 8: "CIELAB", 9: "ICCLAB", 10: "ITULAB", 32803: "a colour filter array", 34892: "linear raw"}
 JPEG_COMPRESSIONS = (6, 7, 33007, 34892)  # whose decoder gives RGB for YCbCr
 Page = tifffile.TiffPage | tifffile.TiffFrame
 
@@ -77,7 +77,7 @@ def _pages(path: Path, file: tifffile.TiffFile) -> list[Page]:
         if pages and header.is_reduced:
             continue
         check_pixels(path, header.imagelength, header.imagewidth, max(1, header.samplesperpixel) * (len(pages) + 1))
-        if header.photometric in NOT_READ and not (header.photometric == 6 and header.compression in JPEG_COMPRESSIONS):
+        if header.photometric in NOT_READ and not (header.photometric == YCBCR and header.compression in JPEG_COMPRESSIONS):
             raise ReadError(f"{path}: its numbers are {NOT_READ[header.photometric]}, which is not read: save it as grey or RGB")
         fit = page.dtype is not None and ((page.dtype.kind in "ub" and _bits(header) <= 16) or page.dtype == np.float32)
         if not fit:
@@ -109,7 +109,7 @@ def _samples(header: tifffile.TiffPage, data: np.ndarray) -> _Planes:
     if extra and header.extrasamples[-1] in (1, 2):
         alpha, premultiplied = planes[-1:] / full, header.extrasamples[-1] == 1
         planes = (planes[:-1] * (1 if premultiplied else alpha) + full * (1 - alpha)).round().astype(planes.dtype)
-    colours = header.photometric in (COLOURS, 6)
+    colours = header.photometric in (COLOURS, YCBCR)
     return _Planes(_turned(header, planes), RGB if colours and len(planes) == 3 else default_channels(len(planes)), bits)
 
 

@@ -21,7 +21,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -101,8 +101,9 @@ class Watcher:
     def _at_rest(self) -> list[list[Path]]:
         """Files of bags none of whose files has changed for a while."""
         now = time.monotonic()
-        present = [path for path in sorted(self.folder.iterdir()) if path.suffix.lower() in READERS and not path.name.startswith(".") and not path.is_dir()]
-        self._tell_of_others(now)
+        files = [path for path in sorted(self.folder.iterdir()) if not path.name.startswith(".") and not path.is_dir()]
+        present = [path for path in files if path.suffix.lower() in READERS]
+        self._tell_of_others([path.name for path in files if path.suffix.lower() not in READERS], now)
         for path in present:
             stamp = _stamp(path)
             if self._seen.get(path, (None, 0))[0] != stamp:
@@ -110,13 +111,12 @@ class Watcher:
         self._seen = {path: seen for path, seen in self._seen.items() if path in present}
         bags: dict[tuple[str, ...], list[Path]] = {}
         for group in group_views(find_scans(present), VIEWS):
-            files = sorted({file for path in group.values() for file in (set_at(path).values() or [path])})
-            bags.setdefault(tuple(map(str, files)), files)
-        return [files for files in bags.values() if self._rested(files, now)]
+            bag = sorted({file for path in group.values() for file in (set_at(path).values() or [path])})
+            bags.setdefault(tuple(map(str, bag)), bag)
+        return [bag for bag in bags.values() if self._rested(bag, now)]
 
-    def _tell_of_others(self, now: float) -> None:
+    def _tell_of_others(self, others: Sequence[str], now: float) -> None:
         """Say once of each file without a scan's ending that has lain here for long that it is left alone: a scanner may be writing it, or it belongs to somebody."""
-        others = {path.name for path in self.folder.iterdir() if path.suffix.lower() not in READERS and not path.name.startswith(".") and not path.is_dir()}
         self._others = {name: self._others.get(name, now) for name in others}
         for name in sorted(name for name, since in self._others.items() if now - since > TOLD_AFTER_S and name not in self._told):
             self._told.add(name)

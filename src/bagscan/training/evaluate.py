@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 
 from bagscan.contracts import ClassScorer
-from bagscan.core import OperatingPoint
 from bagscan.core.calibrated import UNCALIBRATED, platt
 from bagscan.core.errors import BagscanError, ConfigError, DataError
 from bagscan.datasets.config import DataConfig, by_whole_views, part_records
@@ -23,7 +22,7 @@ from bagscan.evaluation.levels import evaluate_levels
 from bagscan.evaluation.multi_label import map_interval, ranking_table
 from bagscan.evaluation.operating_point import choose_operating_point
 from bagscan.evaluation.results import make_record, write_record
-from bagscan.evaluation.within_bag import JudgedView, segment_arrays
+from bagscan.evaluation.within_bag import segment_arrays
 from bagscan.formats import read_scan
 from bagscan.model import Model
 from bagscan.model_folder import SHIPPED
@@ -137,9 +136,10 @@ def evaluate_model(
     data, split_folder, same = _judged_data(experiment.data, folder, as_screened)
     judged = judge_part(model, data, part, split_folder, report, same)
     point = model.operating_point
-    results = evaluate_levels(judged.bags, point.threshold if point else 0.5)
+    threshold = point.threshold if point else 0.5
+    results = evaluate_levels(judged.bags, threshold)
     if any(item.about.holds is not None for item in judged.bags):
-        results["simulated"] = _simulated(judged.bags, point)
+        results["simulated"] = evaluate_items(judged.bags, threshold)
     if isinstance(model.scorer, ClassScorer) and model.config.input.square:
         results["classes"] = _classes(model, judged.samples)
     results["operating_point"] = dataclasses.asdict(point) if point else None
@@ -170,11 +170,6 @@ def _classes(model: Model, samples: list[Sample]) -> dict[str, Any]:
     truth = label_matrix(samples, names)
     scores = class_scores(model, samples)
     return ranking_table(truth, scores, names) | {"map_interval": map_interval(truth, scores)}
-
-
-def _simulated(items: list[JudgedView], point: OperatingPoint | None) -> dict[str, Any]:
-    """What simulated scans know of themselves: strata, clutter, views; one threshold for all levels, as in use."""
-    return evaluate_items(items, point.threshold if point else 0.5)
 
 
 def evaluate_detection(experiment: DetectionExperiment, run_folder: Path, part: str, out: Path, report: Callable[[str], None] = print) -> dict[str, Any]:
