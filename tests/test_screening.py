@@ -229,7 +229,7 @@ def test_screen_command_writes_all_three_and_goes_on_past_bad_files(tiny_model, 
     assert [len(i.annotations) for i in images] == [len(r["findings"]) for r in reports[:-1]]
     assert [i.file_name for i in images] == list(map(str, scans))
     entries = json.loads((out / "findings.coco.json").read_text())["annotations"]
-    assert [e["area"] for e in entries] == [float(a.mask.sum()) for i in images for a in i.annotations]
+    assert [e["area"] for e in entries] == [float(a.mask.area) for i in images for a in i.annotations]
     assert not (out / "partial").exists()
     page = Page()
     text = (out / "report.html").read_text()

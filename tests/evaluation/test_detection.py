@@ -16,8 +16,7 @@ def square(top: int, left: int, side: int = 40) -> np.ndarray:
 
 
 def true(mask: np.ndarray) -> Annotation:
-    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-    return Annotation("item", (float(columns[0]), float(rows[0]), float(columns[-1] + 1), float(rows[-1] + 1)), mask)
+    return Annotation.of_mask("item", mask)
 
 
 def found(mask: np.ndarray, score: float) -> dict:
@@ -26,7 +25,7 @@ def found(mask: np.ndarray, score: float) -> dict:
 
 def test_perfect_detections_have_ap_1_in_boxes_and_masks():
     truth = [[true(square(10, 10)), true(square(60, 90))], [true(square(30, 40))]]
-    answers = [[found(a.mask, 0.9) for a in view] for view in truth]
+    answers = [[found(a.mask.pixels(), 0.9) for a in view] for view in truth]
     scores = coco_scores(truth, answers, [SHAPE, SHAPE])
     assert scores["box"]["ap"] == pytest.approx(1)
     assert scores["mask"]["ap"] == pytest.approx(1)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bagscan.core import Annotation
+from bagscan.core import Annotation, RunLengths
 from bagscan.core.errors import ReadError
 from bagscan.formats.coco import CocoImage, read_coco, write_coco
 from bagscan.formats.voc import read_voc, write_voc
@@ -54,10 +54,10 @@ def test_voc_is_one_based_and_inclusive(tmp_path):
 def test_coco_masks_and_parents_come_back(tmp_path):
     mask = np.random.default_rng(0).random((H, W)) > 0.5
     item = Annotation("knife", (0, 0, W, H), id="7")
-    part = Annotation("gun", (1, 2, 30, 40), mask, id="9", parent_id="7")
+    part = Annotation("gun", (1, 2, 30, 40), RunLengths.of(mask), id="9", parent_id="7")
     write_coco(tmp_path / "a.json", [CocoImage("a.png", H, W, (item, part))])
     whole, back = read_coco(tmp_path / "a.json")[0].annotations
-    assert np.array_equal(back.mask, mask)
+    assert np.array_equal(back.mask.pixels(), mask)
     assert back.parent_id == whole.id
 
 

@@ -47,7 +47,7 @@ def test_components_lie_on_their_item_and_are_none_of_the_anomalys(simulated_roo
         assert len(names) == len(masks) > 0
         assert record.item is not None
         assert masks.shape[1:] == record.item.mask.shape
-        assert (masks & ~record.item.mask).sum() == 0  # the item's mask is wider than the item
+        assert (masks & ~record.item.mask.pixels()).sum() == 0  # the item's mask is wider than the item
         truth = json.loads(record.truth.read_text())
         hidden = {e["id"] for e in truth["annotations"] if e["role"] == "anomaly"}
         of_the_anomaly = {e["category"] for e in truth["annotations"] if e["role"] == "component" and e["parent_id"] in hidden}

@@ -4,6 +4,7 @@ from bagscan.core.annotation import Annotation
 from bagscan.core.findings import Decision, Finding, OperatingPoint, Report
 from bagscan.core.reasons import Reason, ReasonCode
 from bagscan.core.regions import Regions
+from bagscan.core.run_lengths import RunLengths
 from bagscan.core.scan import QUANTITIES, Scan, View
 
 __all__ = [
@@ -16,6 +17,7 @@ __all__ = [
     "ReasonCode",
     "Regions",
     "Report",
+    "RunLengths",
     "Scan",
     "View",
 ]

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bagscan.core.checks import freeze, require
+from bagscan.core.checks import require
+from bagscan.core.run_lengths import RunLengths
 
 
 def check_box(box: tuple[float, float, float, float]) -> None:
@@ -22,29 +23,33 @@ class Annotation:
     Attributes:
         label: class name, for example ``"knife"``.
         box_xyxy: half-open, in pixels, float; pixel (0, 0) covers [0, 1) x [0, 1).
-        mask: (H, W) bool of the whole view, or None where only a box is known.
+        mask: of the whole view, as run lengths since sets hold many; None where only a box is known.
         parent_id: id of the annotation that this one is a part of, or None.
     """
 
     label: str
     box_xyxy: tuple[float, float, float, float]
-    mask: np.ndarray | None = None
+    mask: RunLengths | None = None
     view_id: str = "0"
     id: str | None = None
     parent_id: str | None = None
 
+    @classmethod
+    def of_mask(cls, label: str, mask: np.ndarray) -> Annotation:
+        """Of a (H, W) bool mask that is not empty, in the box around it."""
+        rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+        box = float(columns[0]), float(rows[0]), float(columns[-1] + 1), float(rows[-1] + 1)
+        return cls(label, box, RunLengths.of(mask))
+
     def __post_init__(self) -> None:
         require(bool(self.label), "an annotation needs a label")
         check_box(self.box_xyxy)
-        if self.mask is not None:
-            require(self.mask.ndim == 2 and self.mask.dtype == bool, "mask must be (H, W) bool")
-            object.__setattr__(self, "mask", freeze(self.mask))
 
     def region(self, height: int, width: int) -> np.ndarray:
         """(H, W) bool: the mask, or every pixel whose centre lies in the box."""
         if self.mask is not None:
             require(self.mask.shape == (height, width), f"mask {self.mask.shape} for a view of {(height, width)}")
-            return self.mask
+            return self.mask.pixels()
         x1, y1, x2, y2 = self.box_xyxy
         rows, cols = np.arange(height) + 0.5, np.arange(width) + 0.5
         return np.asarray(((rows >= y1) & (rows < y2))[:, None] & ((cols >= x1) & (cols < x2)))

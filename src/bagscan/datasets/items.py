@@ -51,12 +51,11 @@ def item_records(record: Record, truth: Mapping[str, Any], devices: Sequence[Map
         host = hidden is not None and hidden["parent_id"] == entry["id"]
         x1, y1, x2, y2 = one.window or (0, 0, width, height)
         assert one.item is not None
-        assert one.item.mask is not None
-        shown = anomaly[y1:y2, x1:x2] & one.item.mask
+        shown = anomaly[y1:y2, x1:x2] & one.item.region(y2 - y1, x2 - x1)
         if shown.sum() > LEAST_VISIBLE_PX and not host:
             continue
         if host and shown.sum() > LEAST_VISIBLE_PX:
-            found.append(replace(one, annotations=(mask_annotation("anomaly", shown),), labels={"anomaly": 1}))
+            found.append(replace(one, annotations=(Annotation.of_mask("anomaly", shown),), labels={"anomaly": 1}))
         elif not host:
             found.append(replace(one, annotations=(), labels={"anomaly": -1}, about=replace(one.about, kind="", way="", stratum="")))
     return found
@@ -84,7 +83,7 @@ def cut(record: Record, mask: np.ndarray, name: str, device: str) -> Record:
     )
     x1, y1, x2, y2 = window
     region = binary_dilation(mask[y1:y2, x1:x2], iterations=WIDEN_PX)
-    return replace(record, id=f"{record.id}_{name}", window=window, item=replace(mask_annotation(device, region), id=name))
+    return replace(record, id=f"{record.id}_{name}", window=window, item=replace(Annotation.of_mask(device, region), id=name))
 
 
 def components_of(record: Record) -> tuple[tuple[str, ...], np.ndarray]:
@@ -109,12 +108,6 @@ def components_of(record: Record) -> tuple[tuple[str, ...], np.ndarray]:
             names.append(entry["category"])
             masks.append(mask)
     return tuple(names), np.stack(masks) if masks else np.zeros((0, y2 - y1, x2 - x1), bool)
-
-
-def mask_annotation(label: str, mask: np.ndarray) -> Annotation:
-    """An annotation of a (H, W) bool mask that is not empty."""
-    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-    return Annotation(label, (float(columns[0]), float(rows[0]), float(columns[-1] + 1), float(rows[-1] + 1)), mask)
 
 
 def match(found: Sequence[np.ndarray], truth: Sequence[np.ndarray], least_iou: float = 0.5) -> list[int]:

@@ -13,7 +13,7 @@ from bagscan.core.errors import ConfigError, DataError
 from bagscan.datasets.items import LEAST_PX, item_records, of_device
 from bagscan.datasets.record import Collection, Record
 from bagscan.datasets.source import Source
-from bagscan.formats.truth import decode_mask
+from bagscan.formats.truth import read_mask
 from bagscan.simulate.summary import read_scans
 
 IMAGES = {"colour": ("colour", ".png"), "raw": ("raw", ".tif"), "all": ("raw", ".tif")}
@@ -94,7 +94,7 @@ def _record(scan: dict[str, Any], view: str, truth: dict[str, Any], path: Path, 
         Annotation(
             "anomaly" if annotate == "anomaly" else "item",
             (float(x), float(y), float(x + w), float(y + h)),
-            decode_mask(entry["segmentation"], height, width),
+            read_mask(entry["segmentation"], height, width),
             id=str(entry["id"]),
             parent_id=None if entry["parent_id"] is None else str(entry["parent_id"]),
         )

@@ -36,7 +36,7 @@ def coco_scores(truth: Sequence[Sequence[Annotation]], found: Sequence[Sequence[
             **_entry(i, number[a.label], a.box_xyxy),
             "id": n + 1,
             "iscrowd": 0,
-            **({"segmentation": encode_mask(a.mask), "area": int(a.mask.sum())} if masked and a.mask is not None else {}),
+            **({"segmentation": encode_mask(a.mask), "area": a.mask.area} if masked and a.mask is not None else {}),
         }
         for n, (i, a) in enumerate((i, a) for i, view in enumerate(truth) for a in view)
     ]

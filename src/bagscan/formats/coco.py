@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 from pycocotools import mask as rle
 
-from bagscan.core import Annotation
+from bagscan.core import Annotation, RunLengths
 from bagscan.core.errors import ReadError
 from bagscan.formats.limits import MAX_TEXT_BYTES, check_pixels, check_size, naming
-from bagscan.formats.truth import check_on_picture, decode_mask
+from bagscan.formats.truth import check_on_picture, read_mask
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,7 @@ def _annotation(entry: dict[str, Any], names: dict[Any, str], height: int, width
         found = Annotation(
             names[entry["category_id"]],
             (x, y, x + w, y + h),
-            decode_mask(entry["segmentation"], height, width) if entry.get("segmentation") else None,
+            read_mask(entry["segmentation"], height, width) if entry.get("segmentation") else None,
             id=str(entry["id"]),
             parent_id=None if parent is None else str(parent),
         )
@@ -120,9 +120,12 @@ def _annotation(entry: dict[str, Any], names: dict[Any, str], height: int, width
         raise ReadError(f"annotation {entry.get('id')}: {reason_in_words(error)}") from error
 
 
-def encode_mask(mask: np.ndarray) -> dict[str, Any]:
+def encode_mask(mask: np.ndarray | RunLengths) -> dict[str, Any]:
     """Compressed run lengths of a (H, W) bool mask, JSON-serialisable."""
-    encoded = rle.encode(np.asfortranarray(mask, np.uint8))
+    if isinstance(mask, RunLengths):
+        encoded = rle.frPyObjects({"size": list(mask.shape), "counts": mask.runs.tolist()}, *mask.shape)
+    else:
+        encoded = rle.encode(np.asfortranarray(mask, np.uint8))
     return {"size": list(encoded["size"]), "counts": encoded["counts"].decode()}
 
 

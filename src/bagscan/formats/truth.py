@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from pycocotools import mask as rle
 
-from bagscan.core import Annotation
+from bagscan.core import Annotation, RunLengths
 
 LEAST_INSIDE_PX = 0.5  # of a box or mask on its picture, each way: less is not on it
 MOST_PIECES = 12  # of one run: sixty bits
@@ -44,18 +44,22 @@ def check_size_told(told: tuple[int, int], seen: tuple[int, int]) -> None:
 
 
 def decode_mask(segmentation: Any, height: int, width: int) -> np.ndarray:
-    """(H, W) bool from polygons, compressed or uncompressed run lengths.
+    """(H, W) bool from polygons, compressed or uncompressed run lengths; raises as :func:`read_mask`."""
+    return read_mask(segmentation, height, width).pixels()
+
+
+def read_mask(segmentation: Any, height: int, width: int) -> RunLengths:
+    """A mask from polygons, compressed or uncompressed run lengths.
 
     Raises:
         ValueError: polygons of fewer than three points, not finite or far off the picture; run lengths that do not make up the picture.
     """
     if isinstance(segmentation, list):
         encoded = rle.merge(rle.frPyObjects([_polygon(one, height, width) for one in segmentation], height, width))
-    elif isinstance(segmentation, Mapping):
-        encoded = _run_lengths(segmentation, height, width)
-    else:
-        raise ValueError(f"a segmentation must be polygons or run lengths, got {type(segmentation).__name__}")
-    return np.asarray(rle.decode(encoded), bool)
+        return RunLengths.of_runs(_unpacked(encoded["counts"]), height, width)
+    if isinstance(segmentation, Mapping):
+        return _run_lengths(segmentation, height, width)
+    raise ValueError(f"a segmentation must be polygons or run lengths, got {type(segmentation).__name__}")
 
 
 def _polygon(points: Any, height: int, width: int) -> list[float]:
@@ -68,7 +72,7 @@ def _polygon(points: Any, height: int, width: int) -> list[float]:
     return [float(v) for v in xy.clip(0, size).ravel()]
 
 
-def _run_lengths(told: Mapping[str, Any], height: int, width: int) -> dict[str, Any]:
+def _run_lengths(told: Mapping[str, Any], height: int, width: int) -> RunLengths:
     size, counts = told.get("size"), told.get("counts")
     if not isinstance(size, Sequence) or list(size) != [height, width]:
         raise ValueError(f"run lengths of a picture of {size} (height, width), where it is of {[height, width]}")
@@ -82,8 +86,7 @@ def _run_lengths(told: Mapping[str, Any], height: int, width: int) -> dict[str, 
         raise ValueError(f"counts must be a list or text, got {type(counts).__name__}")
     if sum(runs) != height * width or min(runs, default=0) < 0:
         raise ValueError(f"run lengths make up {sum(runs)} pixels, the picture has {height * width}")
-    packed: dict[str, Any] = rle.frPyObjects({"size": [height, width], "counts": runs}, height, width)
-    return packed
+    return RunLengths.of_runs(runs, height, width)
 
 
 def _unpacked(text: str | bytes) -> list[int]:

@@ -224,7 +224,7 @@ def statistics_of(record: Record) -> np.ndarray:
     if record.window is not None:
         x1, y1, x2, y2 = record.window
         pixels = pixels[:, y1:y2, x1:x2]
-        covered = [float(record.item.mask.sum())] if record.item is not None and record.item.mask is not None else []
+        covered = [float(record.item.mask.area)] if record.item is not None and record.item.mask is not None else []
     parts = [pixels] if view.quantity == "pseudo_colour" else [channel[None] for channel in pixels]
     return np.concatenate([*(image_statistics(part) for part in parts), covered])
 

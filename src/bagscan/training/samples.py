@@ -9,7 +9,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from bagscan.core import Annotation, View
+from bagscan.core import Annotation, RunLengths, View
 from bagscan.core.errors import BagscanError, DataError
 from bagscan.datasets.record import Record
 from bagscan.formats import read_scan
@@ -65,7 +65,7 @@ def scale_annotation(annotation: Annotation, sy: float, sx: float, height: int, 
     """An annotation of a view that was resized by (sy, sx) to (height, width)."""
     x1, y1, x2, y2 = annotation.box_xyxy
     mask = annotation.mask
-    return replace(annotation, box_xyxy=(x1 * sx, y1 * sy, x2 * sx, y2 * sy), mask=None if mask is None else scale_mask(mask, height, width))
+    return replace(annotation, box_xyxy=(x1 * sx, y1 * sy, x2 * sx, y2 * sy), mask=None if mask is None else RunLengths.of(scale_mask(mask.pixels(), height, width)))
 
 
 def scale_mask(mask: np.ndarray, height: int, width: int) -> np.ndarray:
@@ -110,7 +110,7 @@ def load_sample(record: Record, model: Model, sha256: str | None = None) -> Samp
     working = model.config.input.working_view(view, whole)
     (height, width), (h0, w0) = working.shape, view.shape
     scaled = [scale_annotation(a, height / h0, width / w0, height, width) for a in record.annotations]
-    region = scale_annotation(record.item, height / h0, width / w0, height, width).mask if record.item is not None else None
+    region = scale_mask(record.item.region(h0, w0), height, width) if record.item is not None else None
     counts, unit = to_counts(working)
     return Sample(record, replace(working, pixels=np.zeros((len(counts), 1, 1), np.float32)), counts, tuple(scaled), unit, region)
 
