@@ -9,7 +9,7 @@ import pytest
 from bagscan.batch.index import read_index, write_index
 from bagscan.batch.pool import Pool
 from bagscan.batch.run import BatchConfig, missing_parts, prepare, screen_archive
-from bagscan.batch.storage import file_system, is_remote, listed, object_at, publish, renamed
+from bagscan.batch.storage import fetched, file_system, is_remote, join, listed, object_at, publish, renamed
 from bagscan.core.errors import ConfigError, DataError, ReadError
 from bagscan.formats.images import write_image, write_png_set
 from bagscan.formats.tiff import write_tiff
@@ -190,3 +190,83 @@ def test_parts_are_copied_to_a_folder_too(archive, tmp_path):
     parts = sorted(path.name for path in (tmp_path / "here").glob("part-*"))
     assert parts
     assert sorted(path.name for path in (tmp_path / "copied").glob("part-*")) == parts
+
+
+ODD_KEYS = (
+    "1.tif",
+    "/4.tif",
+    "//5.tif",
+    "a//2.tif",
+    "a/b//c/3.tif",
+    "a/b//c//6.tif",
+    "c::d/7.tif",
+    "c/./8.tif",
+    "c/../9.tif",
+    "c/10#.tif",
+    "c/[11].tif",
+    "c/1 2%20.tif",
+)
+
+
+@pytest.fixture
+def bucket(store):
+    """A bucket of its own, and a function that puts bytes under a key exactly as it is written."""
+    boto3 = pytest.importorskip("boto3")
+    client, names = boto3.client("s3"), []
+
+    def make(name, keys):
+        client.create_bucket(Bucket=name)
+        names.append(name)
+        for key in keys:
+            client.put_object(Bucket=name, Key=key, Body=key.encode() * (not key.endswith("folder/")))
+        store.invalidate_cache()
+        return f"s3://{name}"
+
+    return make
+
+
+def test_every_key_is_listed_and_fetched_however_it_is_written(bucket, tmp_path):
+    url = bucket("odd", [*ODD_KEYS, "empty folder/"])
+    found = {join(folder, name) for folder, names in listed(url) for name in names}
+    assert found == {f"{url}/{key}" for key in ODD_KEYS}
+    for key in ODD_KEYS:
+        with fetched([{"view_id": "0", "path": f"{url}/{key}"}]) as (files, _):
+            assert files["0"].read_bytes() == key.encode()
+    write_index([url], tmp_path / "_index.arrow", ("below", "side"), lambda _: None)
+    bags = next(read_index(tmp_path / "_index.arrow", 100))
+    assert {bag["views"][0]["path"] for bag in bags} == found
+    assert all(view["stamp"] for bag in bags for view in bag["views"])
+
+
+def test_a_key_with_an_empty_part_is_judged_like_any_other(store, bucket, archive, tmp_path):
+    url = bucket("judged", [])
+    content = (archive / "a" / "000_below.tif").read_bytes()
+    for key in ("a//000.tif", "/000.tif", "a/000.tif"):
+        store.pipe_file(f"judged/{key}", content)
+    told = screened(url, tmp_path / "out")
+    assert (told["bags"], told["errors"]) == (3, 0)
+    found = rows(tmp_path / "out")
+    assert {row["path"] for row in found} == {f"{url}//000.tif", f"{url}/a/000.tif", f"{url}/a//000.tif"}
+    assert len({row["sha256"] for row in found}) == 1
+    assert screened(f"{url}/a//000.tif", tmp_path / "named")["bags"] == 1
+
+
+@pytest.mark.parametrize("key", ["a/5.tif/", "a//5.tif/", "a/5.tif?versionId=3.tif"])
+def test_a_key_that_cannot_be_fetched_by_its_name_stops_the_index(bucket, key):
+    url = bucket(f"lost{abs(hash(key)) % 10**8}", ["a/1.tif", key])
+    with pytest.raises(DataError, match="rename the object"):
+        list(listed(url))
+
+
+def test_an_empty_part_that_a_store_cannot_list_stops_the_index(store, bucket, monkeypatch):
+    url = bucket("cannot", ["a/1.tif", "a//2.tif"])
+    monkeypatch.setattr(type(store), "find", lambda *_, **__: {})
+    with pytest.raises(DataError, match=r"s3://cannot/a//: .*rename"):
+        list(listed(url))
+
+
+@pytest.mark.parametrize("place", ["/", "/a//", "/a//b"])
+def test_a_source_with_an_empty_part_is_refused_and_not_read_as_another(bucket, place):
+    url = bucket(f"source{abs(hash(place)) % 10**8}", ["/1.tif", "a//b/2.tif", "a/b/3.tif", "4.tif"])
+    with pytest.raises(DataError, match="name the folder above it"):
+        list(listed(f"{url}/{place.removeprefix('/')}" if place != "/" else f"{url}//"))

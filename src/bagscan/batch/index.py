@@ -11,7 +11,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from bagscan.batch.storage import is_remote, listed, object_at, set_members
+from bagscan.batch.storage import is_remote, join, listed, object_at, set_members
 from bagscan.core.errors import DataError
 from bagscan.core.files import whole
 from bagscan.formats.scans import (
@@ -145,7 +145,7 @@ def _bags_of(folder: str, files: list[str], views: Sequence[str], stamps: Mappin
         first = members[0] if members else name  # one path stands for a set of channels
         scans.setdefault(first, (first, stem.rpartition("_")[0] if members else stem, bool(members)))
     for bag, found in grouped(scans.values(), views):
-        yield _row(bag, {view: os.path.join(folder, name) for view, name in found.items()}, stamps)
+        yield _row(bag, {view: join(folder, name) for view, name in found.items()}, stamps)
 
 
 def _set_of(name: str, there: set[str]) -> list[str]:

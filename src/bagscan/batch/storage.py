@@ -14,6 +14,7 @@ from bagscan.core.errors import BagscanError, ConfigError, DataError, ReadError,
 from bagscan.core.extras import how_to_install
 from bagscan.formats.quantities import CHANNEL_NAMES
 
+Listing = Iterator[tuple[str, dict[str, str]]]  # URL of a folder, and its files with their stamps
 RETRY_S = (1.0, 5.0)  # between tries of a store that does not answer
 PACKAGES = {"s3": "s3fs", "gs": "gcsfs", "gcs": "gcsfs", "az": "adlfs", "abfs": "adlfs"}
 
@@ -29,10 +30,13 @@ def file_system(url: str) -> tuple[Any, str]:
     Raises:
         ConfigError: its package is not installed, or there is no such protocol.
     """
-    protocol = url.partition("://")[0]
+    protocol, _, place = url.partition("://")
     try:
         from fsspec.core import url_to_fs
 
+        if "::" in place and "://" not in place:  # part of a key, and no chain of file systems
+            system, _ = url_to_fs(f"{protocol}://{place.partition('/')[0]}")
+            return system, system._strip_protocol(url)
         found: tuple[Any, str] = url_to_fs(url)
         return found
     except ImportError as error:
@@ -72,7 +76,8 @@ def object_at(url: str) -> tuple[str, dict[str, str]] | None:
             return None
         if about["type"] == "directory":
             return None
-        return f"{url.partition('://')[0]}://{system._parent(root)}", {os.path.basename(root): _stamp(about)}
+        folder, _, name = root.rpartition("/")  # not the store's own parent, which drops empty parts
+        return f"{url.partition('://')[0]}://{folder}", {name: _stamp(about)}
 
 
 def absolute(source: str | os.PathLike[str]) -> str:
@@ -94,17 +99,21 @@ def _is_local(system: Any) -> bool:
     return "file" in (system.protocol if isinstance(system.protocol, tuple) else (system.protocol,))
 
 
-def listed(url: str) -> Iterator[tuple[str, dict[str, str]]]:
+def listed(url: str) -> Listing:
     """(URL of a folder, its files: name → what changes when the file does), in a fixed order, below a URL.
 
+    Keys with empty parts (``a//2.tif``) make folders of their own, ``URL/a/`` with the file ``2.tif``.
+
     Raises:
-        DataError: nothing is there, or it cannot be listed.
+        DataError: nothing is there, it cannot be listed, or it holds keys that cannot be fetched by their name.
     """
     system, root = file_system(url)
     protocol = url.partition("://")[0]
     if one := object_at(url):
         yield one
         return
+    if "" in url.partition("://")[2].removesuffix("/").split("/")[1:]:
+        raise DataError(f"{url}: cannot list an empty part alone; name the folder above it")
     with _told(DataError, f"{url} cannot be listed"):
         if not system.exists(root):
             raise DataError(f"{url}: nothing is there")
@@ -112,11 +121,66 @@ def listed(url: str) -> Iterator[tuple[str, dict[str, str]]]:
         waiting = [root]
         while waiting:
             folder = waiting.pop()
-            inside = [about for about in system.ls(folder, detail=True) if about["name"].strip("/") != folder.strip("/")]
+            inside = system.ls(folder, detail=True)
             # An object and a prefix may have one name.
-            yield f"{protocol}://{folder}", {about["name"].rpartition("/")[2]: _stamp(about) for about in inside if about["type"] != "directory"}
-            waiting += sorted((about["name"].rstrip("/") for about in inside if about["type"] == "directory"), reverse=True)
+            files = [about for about in inside if about["type"] != "directory"]
+            yield f"{protocol}://{folder}", _stamps(files, protocol)
+            folders = {about["name"] for about in inside if about["type"] == "directory"}
+            if any(_is_empty_part(name, folder) for name in folders):
+                yield from _below_empty_part(system, folder, protocol)
+            below = (name.rstrip("/") for name in folders)
+            waiting += sorted((name for name in below if name.strip("/") != folder.strip("/")), reverse=True)
             system.invalidate_cache()  # it would keep every name that it has listed
+
+
+def _is_empty_part(name: str, folder: str) -> bool:
+    """True for the folder of the keys that go on with an empty part (``a//``) in a listing of ``a``."""
+    return name.endswith("/") and name.strip("/") == folder.strip("/")
+
+
+def _below_empty_part(system: Any, folder: str, protocol: str) -> Listing:
+    """As :func:`listed`, for keys in which an empty part follows ``folder``.
+
+    A store's ``ls`` drops the empty part, so these are listed by prefix, all at once.
+
+    Raises:
+        DataError: the store lists no such key by its prefix either.
+    """
+    start = f"{folder.rstrip('/')}//"
+    found = system.find(folder, prefix="/", detail=True)
+    folders: dict[str, list[Mapping[str, Any]]] = {}
+    for name, about in sorted(found.items()):
+        if name.startswith(start) and about["type"] != "directory":
+            folders.setdefault(name.rpartition("/")[0], []).append(about)
+    if not folders:
+        raise DataError(f"{protocol}://{start}: the store lists no such keys; rename the objects")
+    for inner, files in folders.items():
+        yield f"{protocol}://{inner}", _stamps(files, protocol)
+
+
+def _stamps(files: Sequence[Mapping[str, Any]], protocol: str) -> dict[str, str]:
+    """Stamps of the objects of one folder by the last part of their key.
+
+    Empty objects whose key ends in ``/`` mark folders and are left out.
+
+    Raises:
+        DataError: a key reads otherwise as a URL: another object, or none, would be fetched by it.
+    """
+    found = {}
+    for about in files:
+        name = about["name"]
+        if name.endswith("/") and not about.get("size"):
+            continue
+        if name.endswith("/") or "?versionId=" in name:
+            why = "a key that ends in / or holds ?versionId= cannot be fetched"
+            raise DataError(f"{protocol}://{name}: {why}; rename the object")
+        found[name.rpartition("/")[2]] = _stamp(about)
+    return found
+
+
+def join(folder: str, name: str) -> str:
+    """Path or URL of a file of a folder; a URL keeps its empty parts."""
+    return f"{folder}/{name}" if is_remote(folder) else os.path.join(folder, name)
 
 
 def _stamp(about: Mapping[str, Any]) -> str:
