@@ -61,15 +61,37 @@ def error_row(path: Path, error: str, code: ReasonCode = ReasonCode.UNREADABLE) 
 
 
 def coco_of_rows(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Findings as COCO detections with masks and scores; one image per view, named by its path."""
+    """Findings as COCO detections with masks and scores.
+
+    Args:
+        rows: of bags, as :func:`report_row` and :func:`error_row` give them.
+
+    Returns:
+        ``images``: one a view, named by its path, with ``scan_id``, ``decision``, ``reasons``,
+        ``reason_codes`` and ``notes`` of its bag; ``annotations`` with ``score``; ``categories``;
+        ``not_examined``: the same of bags of which no view was read, and so no size is known.
+    """
     number, categories = coco_categories(f["label"] for row in rows for f in row["findings"])
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
+    not_examined = []
     for row in rows:
+        bag = _bag(row)
+        if not row["views"]:
+            not_examined.append({"file_name": row["path"], **bag})
         for view_id, size in row["views"].items():
-            file_name = size.get("path", row["path"])
-            images.append({"id": len(images) + 1, "file_name": file_name, "view_id": view_id, "decision": row["decision"], "height": size["height"], "width": size["width"]})
+            name, shape = size.get("path", row["path"]), {k: size[k] for k in ("height", "width")}
+            image_id = len(images) + 1
+            images.append({"id": image_id, "file_name": name, "view_id": view_id, **bag, **shape})
             for found in (f for f in row["findings"] if f["view_id"] == view_id):
-                entry = coco_entry(len(annotations) + 1, len(images), number[found["label"]], found["box_xyxy"], found["mask"])
+                category, place = number[found["label"]], (found["box_xyxy"], found["mask"])
+                entry = coco_entry(len(annotations) + 1, image_id, category, *place)
                 annotations.append(entry | {"score": found["score"]})
-    return {"images": images, "annotations": annotations, "categories": categories}
+    found_in = {"images": images, "annotations": annotations, "categories": categories}
+    return found_in | {"not_examined": not_examined}
+
+
+def _bag(row: Mapping[str, Any]) -> dict[str, Any]:
+    """What a row says of its bag as a whole; a row of an earlier version may lack the lists."""
+    lists = {key: row.get(key, []) for key in ("reasons", "reason_codes", "notes")}
+    return {"scan_id": row["scan_id"], "decision": row["decision"], **lists}
