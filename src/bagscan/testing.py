@@ -12,6 +12,7 @@ A part is a module with ``Config``, ``build(config)``, ``tiny()`` (a configurati
 from __future__ import annotations
 
 import dataclasses
+import shutil
 import tempfile
 from collections import Counter
 from contextlib import suppress
@@ -28,7 +29,7 @@ from bagscan.core import Regions, View
 from bagscan.core.errors import ReadError
 from bagscan.datasets.source import Source
 from bagscan.formats import read_scan
-from bagscan.formats.scans import ScanFormat
+from bagscan.formats.scans import ScanFormat, files_of
 
 CARD = {"paper", "channels", "weights", "limits"}
 HEIGHT, WIDTH = 48, 64
@@ -138,11 +139,19 @@ def check_format(read: ScanFormat, path: Path) -> None:
         AssertionError: what is broken.
     """
     first, again = read(path), read(path)
-    assert isinstance(first, View), "a reader must give bagscan.core.View"
-    assert np.array_equal(first.pixels, again.pixels), "the same file was read in two ways"
+    views, same = (found if isinstance(found, tuple) else (found,) for found in (first, again))
+    assert views, "a reader must give a view"
+    assert all(isinstance(view, View) for view in views), "a reader must give bagscan.core.View"
+    names = [view.view_id for view in views]
+    assert len(set(names)) == len(names), f"views of a file repeat a view_id: {names}"
+    pairs = zip(views, same, strict=True)
+    equal = all(np.array_equal(one.pixels, other.pixels) for one, other in pairs)
+    assert equal, "the same file was read in two ways"
     with tempfile.TemporaryDirectory() as folder:
         torn = Path(folder) / path.name
         torn.write_bytes(path.read_bytes()[: path.stat().st_size // 3])
+        for beside in files_of(path)[1:]:
+            shutil.copy(beside, folder)
         with suppress(ReadError, ValueError):
             read(torn)
             raise AssertionError("a third of the file was read as a whole one")

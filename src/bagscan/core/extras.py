@@ -3,23 +3,40 @@
 from __future__ import annotations
 
 import json
+from importlib import import_module
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from shlex import quote
 from typing import Any
 from urllib.parse import unquote, urlparse
 
+from bagscan.core.errors import BagscanError
+
 # Packages that an extra other than train brings.
 EXTRAS = {
     **dict.fromkeys(("fastapi", "uvicorn", "sqlalchemy", "alembic", "argon2", "cryptography", "httpx", "prometheus_client", "multipart", "python_multipart"), "service"),
     **dict.fromkeys(("fsspec", "s3fs"), "storage"),
-    **{"pyarrow": "batch", "ray": "cluster", "onnx": "export", "openvino": "openvino", "matplotlib": "benchmark", "psycopg": "postgresql"},
+    **{"pyarrow": "batch", "ray": "cluster", "onnx": "export", "openvino": "openvino", "matplotlib": "benchmark", "psycopg": "postgresql", "pydicom": "dicos", "h5py": "hdf5"},
 }
 
 
 def extra_of(package: str) -> str:
     """The extra of bagscan that brings a package."""
     return EXTRAS.get(package, "train")
+
+
+def required(package: str) -> Any:
+    """Import an optional package.
+
+    Raises:
+        BagscanError: the package is not installed; the message is the line that installs it.
+    """
+    try:
+        return import_module(package)
+    except ModuleNotFoundError as error:
+        name = (error.name or package).partition(".")[0]
+        install = how_to_install(extra_of(name))
+        raise BagscanError(f"the package {name} is not installed: {install}") from error
 
 
 def how_to_install(extra: str) -> str:

@@ -1,4 +1,4 @@
-"""Pseudo-colour JPEG and PNG, and 16-bit PNG sets ``<id>_{low,high,zeff}.png``."""
+"""Pseudo-colour JPEG, PNG and BMP, and 16-bit PNG sets ``<id>_{low,high,zeff}.png``."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from bagscan.formats.quantities import CHANNEL_NAMES, RGB, counts_from_view, vie
 
 _PNG = b"\x89PNG\r\n\x1a\n"
 _JPEG = b"\xff\xd8\xff"
+_BMP = b"BM"
 
 
 def png_header(path: Path) -> tuple[int, int, int]:
@@ -28,7 +29,7 @@ def png_header(path: Path) -> tuple[int, int, int]:
 
 
 def read_image(path: str | Path) -> View:
-    """Read an 8-bit JPEG or PNG as pseudo-colour, or a 16-bit PNG as transmission.
+    """Read an 8-bit JPEG, PNG or BMP as pseudo-colour, or a 16-bit PNG as transmission.
 
     Raises:
         ReadError: absent, empty, truncated, too large, or not an image.
@@ -42,15 +43,15 @@ def read_image(path: str | Path) -> View:
         check_pixels(path, height, width, 3)
         if bits == 16:
             return _read_png16(path)
-    elif not magic.startswith(_JPEG):
-        raise ReadError(f"{path}: neither a PNG nor a JPEG file (starts with {magic[:4]!r})")
+    elif not magic.startswith((_JPEG, _BMP)):
+        raise ReadError(f"{path}: not a PNG, JPEG or BMP file (starts with {magic[:4]!r})")
     return _read_8bit(path)
 
 
 def _read_8bit(path: Path) -> View:
     with naming(path, "image"), warnings.catch_warnings():
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # our own cap, next line
-        with Image.open(path, formats=("PNG", "JPEG")) as file:
+        with Image.open(path, formats=("PNG", "JPEG", "BMP")) as file:
             check_pixels(path, file.height, file.width, 3)
             image: Image.Image = file
             if image.mode in ("RGBA", "LA", "P"):
@@ -109,6 +110,6 @@ def write_png_set(folder: str | Path, scan_id: str, view: View) -> list[Path]:
 
 
 def write_image(path: str | Path, view: View) -> None:
-    """Write a three-channel view as an 8-bit RGB PNG or JPEG, by the file's ending."""
+    """Write a three-channel view as an 8-bit RGB PNG, JPEG or BMP, by the file's ending."""
     rgb = (view.pixels.clip(0, 1) * 255).round().astype(np.uint8).transpose(1, 2, 0)
     Image.fromarray(rgb if rgb.shape[2] == 3 else rgb[..., 0]).save(path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -41,6 +42,57 @@ def view_from_counts(counts: np.ndarray, channels: tuple[str, ...], air_counts: 
     scale = [ZEFF_PER_COUNT if name == "zeff" else 1 / (air_counts or (1 << bits) - 1) for name in channels]
     pixels = counts.astype(np.float32, order="C")  # pictures come with their channels innermost, which all that follows would pay for
     pixels *= np.array(scale, np.float32)[:, None, None]
+    return View(pixels, channels, quantity_of(channels), bit_depth=bits, **fields)  # type: ignore[arg-type]
+
+
+Reference = float | np.ndarray | None
+
+
+def referenced_view(
+    counts: np.ndarray,
+    channels: tuple[str, ...],
+    bits: int,
+    air: Sequence[Reference] = (),
+    dark: Sequence[Reference] = (),
+    inverted: bool = False,
+    zeff_per_count: float = ZEFF_PER_COUNT,
+    **fields: object,
+) -> View:
+    """A view of raw counts with air and dark references: (counts - dark) / (air - dark).
+
+    Args:
+        counts: (C, H, W) unsigned integers. bits: significant ones; full scale is 2**bits - 1.
+        air, dark: one per channel, or none at all; each a number of counts, an array that
+            broadcasts to (H, W), or None for full scale (air) and 0 (dark). Effective Z has none.
+        inverted: small counts are air, large ones are dense; None then means 0 for air and full
+            scale for dark.
+        zeff_per_count: effective Z of one count in a channel called ``zeff``.
+        fields: of the view, for example ``pixel_pitch_mm``.
+
+    Returns:
+        Transmission (and effective Z) as float32. Without references the counts can be restored
+        bit for bit by :func:`counts_from_view` where they have 8 or 16 bits.
+
+    Raises:
+        BagscanError: a count above full scale, or a reference that leaves no range.
+    """
+    full = float((1 << bits) - 1)
+    if int(counts.max(initial=0)) > full:
+        raise BagscanError(f"a count is {int(counts.max())}, above the {full:.0f} of {bits} bits")
+    none: tuple[Reference, ...] = (None,) * len(channels)
+    pixels = np.empty(counts.shape, np.float32)
+    for i, (name, a, d) in enumerate(zip(channels, air or none, dark or none, strict=True)):
+        if name == "zeff":
+            pixels[i] = counts[i].astype(np.float32) * np.float32(zeff_per_count)
+        elif a is None and d is None:
+            plane = full - counts[i] if inverted else counts[i]
+            pixels[i] = plane.astype(np.float32) * np.float32(1 / full)
+        else:
+            zero = (full if inverted else 0.0) if d is None else d
+            span = np.asarray((0.0 if inverted else full) if a is None else a) - np.asarray(zero)
+            if not np.isfinite(span).all() or (span == 0).any():
+                raise BagscanError(f"the air and dark references of {name} are equal or not finite")
+            pixels[i] = (counts[i].astype(np.float64) - zero) / span
     return View(pixels, channels, quantity_of(channels), bit_depth=bits, **fields)  # type: ignore[arg-type]
 
 

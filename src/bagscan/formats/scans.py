@@ -7,17 +7,15 @@ import os
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from importlib.metadata import EntryPoint
 from pathlib import Path
-from typing import Protocol
 
 from bagscan.core import Scan, View
 from bagscan.core.errors import ReadError
-from bagscan.formats.images import png_header, png_set_of, read_image, read_png_set
+from bagscan.formats.images import png_header, png_set_of, read_png_set
+from bagscan.formats.known import READERS, ScanFormat, endings_beside
 from bagscan.formats.limits import check_size, naming
-from bagscan.formats.npz import read_npz
-from bagscan.formats.tiff import read_tiff
-from bagscan.registry import offered
+
+__all__ = ["READERS", "ScanFormat", "find_scans", "read_scan", "read_view", "read_views"]
 
 VIEWS = ("below", "side")  # as files' names end in them
 LONE = "0"  # the view of a file that is not named by view
@@ -27,41 +25,12 @@ MARKS = (RECIPE, CONVERTED)  # of folders with a raw and a colour image of every
 BESIDE_SCANS = frozenset({"", ".csv", ".html", ".json", ".log", ".md", ".parquet", ".txt", ".xml", ".yaml", ".yml"})  # nobody takes these for scans
 
 
-class ScanFormat(Protocol):
-    """Reads the files of one ending."""
-
-    def __call__(self, path: Path, /) -> View:
-        """One view of one file, which exists and is not empty.
-
-        Raises:
-            ReadError, ValueError: it is none.
-        """
-
-
-READERS: dict[str, ScanFormat] = {
-    ".png": read_image,
-    ".jpg": read_image,
-    ".jpeg": read_image,
-    ".tif": read_tiff,
-    ".tiff": read_tiff,
-    ".npz": read_npz,
-}
-
-
-def _added(point: EntryPoint) -> ScanFormat:
-    """A reader that another package brings, imported once a file of its ending is read."""
-    return lambda path: point.load()(path)
-
-
-READERS |= {f".{ending}": _added(point) for ending, point in offered("formats").items()}
-
-
 def read_scan(path: str | Path) -> Scan:
-    """Read one scan: an image, a stack, or any one file of a 16-bit PNG set.
+    """Read one scan: an image, a stack, a bag of several views, or any file of a 16-bit PNG set.
 
     Returns:
         A scan whose id is the file's stem (without ``_low`` and the like) and whose provenance
-        holds path and SHA-256 of every file.
+        holds path and SHA-256 of every file. Most files hold one view, HDF5 may hold several.
 
     Raises:
         ReadError: the file is absent, empty, truncated, too large, of an unknown or a wrong type;
@@ -72,20 +41,41 @@ def read_scan(path: str | Path) -> Scan:
     with naming(path, "scan"):  # whatever a reader meets, a file that went away and a View that refuses its pixels among it
         files = set_at(path)
         if files:
-            view, scan_id = read_png_set(files), _set_name(path)
+            read: View | tuple[View, ...] = read_png_set(files)
+            scan_id = _set_name(path)
         else:
             reader = READERS.get(path.suffix.lower())
             if reader is None:
                 raise ReadError(f"{path}: unknown type {path.suffix!r}; known: {', '.join(sorted(READERS))}")
-            view, scan_id, files = reader(path), path.stem, {"file": path}
+            read, scan_id = reader(path), path.stem
         digest = hashlib.sha256()
-        for file in files.values():
+        for file in files_of(path):
             digest.update(file.read_bytes())
-        return Scan(scan_id, (view,), provenance={"path": str(path), "sha256": digest.hexdigest()})
+        views = read if isinstance(read, tuple) else (read,)
+        return Scan(scan_id, views, provenance={"path": str(path), "sha256": digest.hexdigest()})
+
+
+def read_view(path: str | Path) -> View:
+    """The only view of a scan.
+
+    Raises:
+        ReadError: as :func:`read_scan`; also for a file that holds several views.
+    """
+    views = read_scan(path).views
+    if len(views) > 1:
+        names = ", ".join(view.view_id for view in views)
+        raise ReadError(f"{path}: holds the views {names}; expected a file of one view")
+    return views[0]
+
+
+def files_of(path: Path) -> list[Path]:
+    """Every file that a scan is read from: those of its PNG set, or the file and its sidecar."""
+    beside = map(path.with_suffix, endings_beside(path.suffix))
+    return list(set_at(path).values()) or [path, *(file for file in beside if file.is_file())]
 
 
 def read_views(files: Mapping[str, Path]) -> tuple[Scan | None, dict[str, str]]:
-    """One bag from one file a view.
+    """One bag from one file a view, or from one file of all its views.
 
     Args:
         files: by name of the view.
@@ -97,11 +87,16 @@ def read_views(files: Mapping[str, Path]) -> tuple[Scan | None, dict[str, str]]:
     for name, path in files.items():
         try:
             read[name] = read_scan(path)
+            if len(files) > 1 and len(read[name].views) > 1:
+                del read[name]
+                errors[name] = f"{path}: holds several views, and its name says that it is one of {', '.join(files)}"
         except ReadError as error:
             errors[name] = str(error)
     if not read:
         return None, errors
     first = next(iter(read.values()))
+    if len(first.views) > 1:
+        return first, errors
     if len(files) == 1:
         view = next(iter(read))
         return (first if view == LONE else replace(first, id=bag_of(files[view], files), views=(replace(first.views[0], view_id=view),))), errors
@@ -180,7 +175,7 @@ def set_at(path: Path) -> dict[str, Path]:
 def stamp_of(path: Path) -> str:
     """What changes when a file, or one of its set, does, without reading it; a file that is gone has none."""
     told = []
-    for file in (set_at(path) or {"": path}).values():
+    for file in files_of(path):
         try:
             known = file.stat()
             told.append(f"{known.st_size} {known.st_mtime_ns}")

@@ -1,0 +1,275 @@
+"""DICOM DX and DICOS DX (NEMA IIC 1) X-ray images as views.
+
+Standards put one energy into one image. Files with several are read, too: several frames, or several
+images in the items of one sequence. What cannot be brought to transmission, effective Z or colour is
+refused by the name of the attribute. No conformance to either standard is claimed.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bagscan.core import View
+from bagscan.core.errors import ReadError
+from bagscan.formats.dicom_file import (
+    COMPUTED_RADIOGRAPHY,
+    DICOS_PRESENTATION,
+    DICOS_PROCESSING,
+    DICOS_TDR,
+    DX_PRESENTATION,
+    DX_PROCESSING,
+    MAX_FRAMES,
+    frames_of,
+    quiet,
+    read_dataset,
+    uid_name,
+)
+from bagscan.formats.limits import check_size, naming
+from bagscan.formats.quantities import (
+    RGB,
+    ZEFF_PER_COUNT,
+    Reference,
+    default_channels,
+    quantity_of,
+    referenced_view,
+)
+
+READ_CLASSES = {
+    DX_PRESENTATION,
+    DX_PROCESSING,
+    DICOS_PRESENTATION,
+    DICOS_PROCESSING,
+    COMPUTED_RADIOGRAPHY,
+}
+LABELS = {
+    "low": ("low", "le", "low_energy", "lowenergy"),
+    "high": ("high", "he", "high_energy", "highenergy"),
+    "zeff": ("zeff", "z_eff", "effective_z", "effective_atomic_number"),
+}
+CHANNEL_OF = {label: name for name, labels in LABELS.items() for label in labels}
+EFFECTIVE_Z, OPTICAL_DENSITY = "Z_EFF", "OD"  # RescaleType
+MAX_TRANSMISSION = 2.0  # a rescaled full scale up to this is transmission itself
+VIEW_NAME = re.compile(r"[A-Za-z0-9_.-]{1,16}")
+
+
+@dataclass(frozen=True)
+class _Plane:
+    """One channel as stored.
+
+    Attributes:
+        counts: (H, W) uint8 or uint16. label: lower case, empty for none. slope, intercept, unit: of
+            the rescaling.
+    """
+
+    counts: np.ndarray
+    label: str
+    slope: float
+    intercept: float
+    unit: str
+
+
+def read_dicom(path: str | Path) -> View:
+    """Read a DICOM DX, DICOS DX or CR image.
+
+    Pixel Intensity Relationship Sign, or else MONOCHROME1 and 2, says whether air has large or small
+    values. Air Counts and Dark Current Counts are applied; without them full scale of Bits Stored is
+    transmission 1. RescaleType ``Z_EFF`` is effective Z, ``OD`` optical density in thousandths.
+
+    Returns:
+        A view of low, high and zeff (frames by their Frame Label, else in this order), or of red,
+        green and blue.
+
+    Raises:
+        ReadError: as :func:`bagscan.formats.read_scan`; an attribute that is not understood is named.
+    """
+    path = Path(path)
+    check_size(path)
+    with naming(path, "DICOM file"), quiet():
+        dataset, big = read_dataset(path)
+        kind = str(dataset.get("SOPClassUID", ""))
+        if kind == DICOS_TDR:
+            raise ReadError(f"{path}: a DICOS threat detection report, not a scan")
+        if kind not in READ_CLASSES:
+            raise ReadError(f"{path}: SOP class {uid_name(kind)} is not read; expected DX, DICOS DX or CR")
+        images = _images(path, dataset)
+        fields = {"view_id": _view_name(dataset), "pixel_pitch_mm": _pitch(dataset)}
+        if str(images[0].get("PhotometricInterpretation", "")).strip() == "RGB":
+            return _colour(path, images, dataset, big, fields)
+        return _grey(path, images, dataset, big, fields)
+
+
+def _view_name(dataset: Any) -> str:
+    name = str(dataset.get("ViewName", "") or "").strip()
+    return name if VIEW_NAME.fullmatch(name) else "0"
+
+
+def _pitch(dataset: Any) -> float | None:
+    for keyword in ("ImagerPixelSpacing", "PixelSpacing"):
+        spacing = dataset.get(keyword)
+        if spacing:
+            pitch = float(spacing[0])
+            return pitch if 0 < pitch < math.inf else None
+    return None
+
+
+def _images(path: Path, dataset: Any) -> list[Any]:
+    """What holds pixels: the file itself, or the items of one of its sequences."""
+    for keyword in ("FloatPixelData", "DoubleFloatPixelData"):
+        if keyword in dataset:
+            raise ReadError(f"{path}: {keyword} is not read; expected PixelData of 8 or 16 bits")
+    if "PixelData" in dataset:
+        return [dataset]
+    for element in dataset:
+        if element.VR == "SQ" and element.keyword != "IconImageSequence":
+            found = [item for item in element.value if "PixelData" in item]
+            if found:
+                return found[: MAX_FRAMES + 1]
+    raise ReadError(f"{path}: no PixelData")
+
+
+def _colour(path: Path, images: list[Any], dataset: Any, big: bool, fields: dict[str, Any]) -> View:
+    planes, bits = frames_of(path, images[0], big)
+    if len(images) > 1 or planes.shape[:2] != (1, 3):
+        raise ReadError(f"{path}: RGB of {planes.shape[0]} frames and {planes.shape[1]} samples; expected one frame of 3")
+    return referenced_view(planes[0], RGB, bits, **fields)
+
+
+def _grey(path: Path, images: list[Any], dataset: Any, big: bool, fields: dict[str, Any]) -> View:
+    planes: list[_Plane] = []
+    bits = 0
+    for image in images:
+        counts, own_bits = frames_of(path, image, big)
+        if bits not in (0, own_bits):
+            raise ReadError(f"{path}: BitsStored differs between its images, {bits} and {own_bits}")
+        bits = own_bits
+        if counts.shape[1] != 1:
+            raise ReadError(f"{path}: SamplesPerPixel {counts.shape[1]} of a grey image; expected 1")
+        planes += [_plane(path, image, dataset, i, counts[i, 0]) for i in range(len(counts))]
+    if len({plane.counts.shape for plane in planes}) > 1:
+        raise ReadError(f"{path}: its channels differ in size: {[plane.counts.shape for plane in planes]}")
+    inverted = _is_inverted(path, images[0], dataset)
+    names = _channels(path, planes)
+    counts = np.stack([plane.counts for plane in planes])
+    air = _reference(path, dataset, "AirCounts", "GainCorrectionReferenceSequence", counts.shape, big)
+    dark = _reference(path, dataset, "DarkCurrentCounts", "DarkCurrentSequence", counts.shape, big)
+    plain = [_is_plain(plane, name) for plane, name in zip(planes, names, strict=True)]
+    if all(plain):
+        zeff = next((plane.slope for plane in planes if plane.unit == EFFECTIVE_Z), ZEFF_PER_COUNT)
+        return referenced_view(counts, names, bits, air, dark, inverted, zeff, **fields)
+    if any(one is not None for one in (*air, *dark)):
+        raise ReadError(f"{path}: air or dark counts together with RescaleSlope or RescaleType OD are not understood")
+    pixels = np.stack([_rescaled(path, p, name, bits, inverted) for p, name in zip(planes, names, strict=True)])
+    return View(pixels.astype(np.float32), names, quantity_of(names), bit_depth=bits, **fields)
+
+
+def _is_plain(plane: _Plane, name: str) -> bool:
+    """Whether a channel's counts need no more than full scale, or one factor for effective Z."""
+    if name == "zeff":
+        return plane.intercept == 0 and (plane.unit == EFFECTIVE_Z or plane.slope == 1)
+    return plane.slope == 1 and plane.intercept == 0 and plane.unit != OPTICAL_DENSITY
+
+
+def _plane(path: Path, image: Any, dataset: Any, frame: int, counts: np.ndarray) -> _Plane:
+    """One frame with what is said of it: in its own functional group, the shared one, or the image."""
+    own = _item(image.get("PerFrameFunctionalGroupsSequence"), frame)
+    shared = _item(image.get("SharedFunctionalGroupsSequence"), 0)
+    label = _item((own or {}).get("FrameContentSequence"), 0)
+    rescale = next(
+        (found for group in (own, shared) if group is not None and (found := _item(group.get("PixelValueTransformationSequence"), 0)) is not None),
+        image if "RescaleSlope" in image or image is dataset else dataset,
+    )
+    for source in (image, dataset):
+        if "ModalityLUTSequence" in source:
+            raise ReadError(f"{path}: ModalityLUTSequence (a look-up table) is not read")
+    told = (label or image).get("FrameLabel", "") or ""
+    slope, intercept = (float(rescale.get(k, d) or d) for k, d in (("RescaleSlope", 1), ("RescaleIntercept", 0)))
+    if not math.isfinite(slope) or slope == 0 or not math.isfinite(intercept):
+        raise ReadError(f"{path}: RescaleSlope {slope}, RescaleIntercept {intercept} give no values")
+    label_text = re.sub(r"[ -]+", "_", str(told).strip().lower())
+    unit = str(rescale.get("RescaleType", "") or "").strip().upper()
+    return _Plane(counts, label_text, slope, intercept, unit)
+
+
+def _item(sequence: Any, index: int) -> Any:
+    return sequence[index] if sequence is not None and index < len(sequence) else None
+
+
+def _channels(path: Path, planes: list[_Plane]) -> tuple[str, ...]:
+    labels = tuple("zeff" if plane.unit == EFFECTIVE_Z else CHANNEL_OF.get(plane.label, plane.label) for plane in planes)
+    if all(labels) and len(set(labels)) == len(labels):
+        return labels
+    if len(planes) == 1:
+        return ("low",)
+    if len(planes) > len(LABELS):
+        raise ReadError(f"{path}: {len(planes)} frames without FrameLabel; expected low, high and zeff")
+    return default_channels(len(planes))
+
+
+def _is_inverted(path: Path, image: Any, dataset: Any) -> bool:
+    """Whether air has the small values."""
+    relation = str(image.get("PixelIntensityRelationship", dataset.get("PixelIntensityRelationship", "LIN")) or "LIN")
+    if relation.strip() != "LIN":
+        raise ReadError(f"{path}: PixelIntensityRelationship {relation} is not read; expected LIN")
+    shown = str(image.get("PhotometricInterpretation", dataset.get("PhotometricInterpretation", ""))).strip()
+    if shown not in ("MONOCHROME1", "MONOCHROME2"):
+        raise ReadError(f"{path}: PhotometricInterpretation {shown or '(none)'} is not read; expected MONOCHROME1, MONOCHROME2 or RGB")
+    sign = image.get("PixelIntensityRelationshipSign", dataset.get("PixelIntensityRelationshipSign"))
+    if sign in (None, ""):
+        return shown == "MONOCHROME1"
+    if int(sign) not in (1, -1):
+        raise ReadError(f"{path}: PixelIntensityRelationshipSign must be 1 or -1, got {sign}")
+    return int(sign) == -1
+
+
+def _reference(path: Path, dataset: Any, keyword: str, sequence: str, shape: tuple[int, ...], big: bool) -> list[Reference]:
+    """Air or dark counts of every channel: a number, one line, or a whole image; None where not given."""
+    items = [one for one in (dataset, *(dataset.get(sequence) or ())) if keyword in one]
+    channels, height, width = shape
+    if not items:
+        return [None] * channels
+    if len(items) not in (1, channels):
+        raise ReadError(f"{path}: {keyword} is given {len(items)} times for {channels} channels")
+    found: list[Reference] = []
+    for item in items:
+        raw = bytes(item[keyword].value)
+        values = np.frombuffer(raw[: len(raw) // 2 * 2], ">u2" if big else "<u2").astype(np.float64)
+        sizes: dict[int, tuple[int, ...]] = {
+            1: (),
+            width: (width,),
+            height * width: (height, width),
+        }
+        if len(values) not in sizes:
+            raise ReadError(f"{path}: {keyword} has {len(values)} values of 16 bits; expected 1, {width} or {height * width}")
+        found.append(values.reshape(sizes[len(values)]))
+    return found * channels if len(found) == 1 else found
+
+
+def _rescaled(path: Path, plane: _Plane, name: str, bits: int, inverted: bool) -> np.ndarray:
+    """(H, W) transmission, or effective Z, of a channel with RescaleSlope and RescaleIntercept."""
+    full = float((1 << bits) - 1)
+    if _is_plain(plane, name):
+        if name == "zeff":
+            return plane.counts * (plane.slope if plane.unit == EFFECTIVE_Z else ZEFF_PER_COUNT)
+        return (full - plane.counts if inverted else plane.counts) / full
+    values = plane.counts * plane.slope + plane.intercept
+    if plane.unit == OPTICAL_DENSITY:
+        return np.asarray(np.power(10.0, -values.clip(0) / 1000))
+    if plane.unit == EFFECTIVE_Z or name == "zeff":
+        return values
+    if plane.unit not in ("", "US"):
+        raise ReadError(f"{path}: RescaleType {plane.unit} is not understood; expected US, OD or Z_EFF")
+    ends = plane.intercept, full * plane.slope + plane.intercept
+    if inverted is (plane.slope < 0) and min(ends) >= -0.1 and 0 < max(ends) <= MAX_TRANSMISSION:
+        return values
+    if plane.intercept == 0 and plane.slope > 0 and max(ends) > MAX_TRANSMISSION:
+        return (full - plane.counts if inverted else plane.counts) / full
+    raise ReadError(
+        f"{path}: RescaleSlope {plane.slope:g} and RescaleIntercept {plane.intercept:g} give values from "
+        f"{min(ends):g} to {max(ends):g} of no known unit; expected transmission from 0 to 1"
+    )

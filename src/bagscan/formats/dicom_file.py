@@ -1,0 +1,113 @@
+"""DICOM files: their attributes, and their pixels as stored, within limits."""
+
+from __future__ import annotations
+
+import io
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import imagecodecs
+import numpy as np
+
+from bagscan.core.errors import ReadError
+from bagscan.core.extras import required
+from bagscan.formats.limits import check_pixels
+
+DX_PRESENTATION, DX_PROCESSING = "1.2.840.10008.5.1.4.1.1.1.1", "1.2.840.10008.5.1.4.1.1.1.1.1"
+DICOS_PRESENTATION = "1.2.840.10008.5.1.4.1.1.501.2.1"
+DICOS_PROCESSING = "1.2.840.10008.5.1.4.1.1.501.2.2"
+DICOS_TDR = "1.2.840.10008.5.1.4.1.1.501.3"
+COMPUTED_RADIOGRAPHY = "1.2.840.10008.5.1.4.1.1.1"
+IMPLICIT_LITTLE, EXPLICIT_LITTLE = "1.2.840.10008.1.2", "1.2.840.10008.1.2.1"
+EXPLICIT_BIG, RLE = "1.2.840.10008.1.2.2", "1.2.840.10008.1.2.5"
+READ_SYNTAXES = {IMPLICIT_LITTLE, EXPLICIT_LITTLE, EXPLICIT_BIG, RLE}
+MAX_FRAMES = 16
+PREAMBLE = 132
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """pydicom warns of every value that is not to the letter of the standard."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+def read_dataset(path: Path) -> tuple[Any, bool]:
+    """The attributes of a DICOM file, and whether its numbers are big endian.
+
+    Raises:
+        ReadError: not a DICOM file with a preamble, or of a transfer syntax that is not read.
+    """
+    pydicom = required("pydicom")
+    content = path.read_bytes()
+    if content[PREAMBLE - 4 : PREAMBLE] != b"DICM":
+        raise ReadError(f"{path}: not a DICOM file (no DICM after the preamble)")
+    meta = required("pydicom.filereader").read_file_meta_info(path)
+    syntax = str(meta.get("TransferSyntaxUID", ""))
+    if syntax not in READ_SYNTAXES:
+        raise ReadError(f"{path}: transfer syntax {uid_name(syntax)} is not read; write it uncompressed or as RLE Lossless")
+    return pydicom.dcmread(io.BytesIO(content)), syntax == EXPLICIT_BIG
+
+
+def uid_name(uid: str) -> str:
+    return str(required("pydicom").uid.UID(uid).name) if uid else "(none)"
+
+
+def _number(path: Path, image: Any, keyword: str, default: int | None = None) -> int:
+    value = image.get(keyword)
+    if value is None or value == "":
+        if default is None:
+            raise ReadError(f"{path}: {keyword} is missing")
+        return default
+    return int(value)
+
+
+def frames_of(path: Path, image: Any, big: bool) -> tuple[np.ndarray, int]:
+    """(frames, samples, H, W) counts of one image with their significant bits alone, and how many."""
+    rows, columns = _number(path, image, "Rows"), _number(path, image, "Columns")
+    frames, samples = (
+        _number(path, image, "NumberOfFrames", 1),
+        _number(path, image, "SamplesPerPixel", 1),
+    )
+    allocated = _number(path, image, "BitsAllocated")
+    stored = _number(path, image, "BitsStored", allocated)
+    high = _number(path, image, "HighBit", stored - 1)
+    if not 1 <= frames <= MAX_FRAMES:
+        raise ReadError(f"{path}: NumberOfFrames is {frames}; expected 1 to {MAX_FRAMES}, one per channel")
+    check_pixels(path, rows, columns, frames * samples)
+    if allocated not in (8, 16) or not 1 <= stored <= allocated or not stored - 1 <= high < allocated:
+        raise ReadError(f"{path}: BitsAllocated {allocated}, BitsStored {stored}, HighBit {high}; expected 8 or 16 bits")
+    if _number(path, image, "PixelRepresentation", 0):
+        raise ReadError(f"{path}: PixelRepresentation 1 (signed numbers) is not read")
+    dtype = np.dtype("u1" if allocated == 8 else ">u2" if big else "<u2")
+    count = frames * samples * rows * columns
+    flat = _decoded(path, image, dtype, frames, samples * rows * columns)
+    if len(flat) < count * dtype.itemsize or len(flat) > count * dtype.itemsize + 1:
+        raise ReadError(f"{path}: PixelData has {len(flat):,} bytes, expected {count * dtype.itemsize:,}")
+    planes = np.frombuffer(flat, dtype, count).astype(dtype.newbyteorder("="))
+    planes = (planes >> (high + 1 - stored)) & ((1 << stored) - 1)
+    interleaved = samples > 1 and _number(path, image, "PlanarConfiguration", 0) == 0
+    shape = (frames, rows, columns, samples) if interleaved else (frames, samples, rows, columns)
+    planes = planes.reshape(shape)
+    return (planes.transpose(0, 3, 1, 2) if interleaved else planes), stored
+
+
+def _decoded(path: Path, image: Any, dtype: np.dtype[Any], frames: int, values: int) -> bytes:
+    """PixelData as stored, or its RLE frames decoded; a frame never takes more than it should."""
+    data = bytes(image.PixelData)
+    if not image["PixelData"].is_undefined_length:
+        return data
+    parts = []
+    for number, part in enumerate(required("pydicom.encaps").generate_frames(data, number_of_frames=frames)):
+        if number == frames:
+            raise ReadError(f"{path}: PixelData has more frames than NumberOfFrames {frames}")
+        expected = values * dtype.itemsize
+        decoded = imagecodecs.dicomrle_decode(part, dtype, out=bytearray(expected))
+        if len(decoded) != expected:
+            raise ReadError(f"{path}: frame {number + 1} has {len(decoded):,} bytes, expected {expected:,}")
+        parts.append(bytes(decoded))
+    return b"".join(parts)

@@ -1,0 +1,196 @@
+"""DICOS threat detection reports (TDR, NEMA IIC 1): what was found in a bag, written and read.
+
+Fields carry the standard's names. A score is written as ATD Assessment Probability, clipped to
+[0, 1]; it is the model's score, not a probability. No conformance to the standard is claimed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bagscan.core import Decision
+from bagscan.core.annotation import check_box
+from bagscan.core.errors import ReadError
+from bagscan.core.extras import required
+from bagscan.formats.dicom_file import DICOS_TDR, quiet, read_dataset
+from bagscan.formats.dicom_writing import DICOS_VERSION, MAX_LO, new_dataset, text
+from bagscan.formats.limits import MAX_TEXT_BYTES, check_size, naming
+
+ALARM_DECISIONS = {Decision.ALARM: "ALARM", Decision.CLEAR: "CLEAR", Decision.REVIEW: "UNKNOWN"}
+MAX_OBJECTS = 10_000
+MAX_LT, MAX_ST, MAX_CS = 10_240, 1024, 16  # characters of these value representations
+
+
+@dataclass(frozen=True)
+class ThreatObject:
+    """One potential threat object (PTO) in one view.
+
+    Attributes:
+        box_xyxy: half-open, pixels of the view. polygon: (N, 2) float xy outline, or None.
+        label: as Threat Category Description. probability: ATD Assessment Probability, [0, 1].
+        view_id: name of the view that it was found in.
+    """
+
+    box_xyxy: tuple[float, float, float, float]
+    label: str
+    probability: float
+    view_id: str = "0"
+    polygon: np.ndarray | None = None
+
+
+@dataclass(frozen=True)
+class ThreatReport:
+    """What was decided of a bag.
+
+    Attributes:
+        scan_id: OOI ID of the bag. decision: REVIEW is written as UNKNOWN.
+        objects: potential threat objects. algorithm: name and version of what decided.
+        is_aborted: whether the bag could not be examined. reasons: codes of a REVIEW.
+        instances: SOP class and instance UID of the image of each view, where it is a DICOM file.
+        comment: sentences for people.
+    """
+
+    scan_id: str
+    decision: Decision
+    objects: tuple[ThreatObject, ...] = ()
+    algorithm: str = "bagscan"
+    is_aborted: bool = False
+    reasons: tuple[str, ...] = ()
+    instances: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    comment: str = ""
+
+
+def write_threat_report(path: str | Path, report: ThreatReport) -> None:
+    """Write a threat detection report of machine type, Explicit VR Little Endian.
+
+    Raises:
+        BagscanError: the package pydicom is not installed.
+    """
+    with quiet():
+        dataset = new_dataset(DICOS_TDR, report.scan_id, "TDR")
+        now = f"{dataset.ContentDate}{dataset.ContentTime}"
+        dataset.DICOSVersion = DICOS_VERSION
+        dataset.OOIType = "BAGGAGE"
+        dataset.ScanType = "OPERATIONAL"
+        dataset.TDRType = "MACHINE"
+        dataset.AlarmDecision = ALARM_DECISIONS[report.decision]
+        dataset.AlarmDecisionTime = now
+        dataset.ThreatDetectionAlgorithmAndVersion = text(report.algorithm)
+        dataset.AbortFlag = "ABORT" if report.is_aborted else "SUCCESS"
+        if report.reasons:
+            dataset.AbortReason = [text(reason.upper(), MAX_CS) for reason in report.reasons]
+        if report.comment:
+            dataset.ImageComments = text(report.comment, MAX_LT)
+        dataset.NumberOfTotalObjects = dataset.NumberOfAlarmObjects = len(report.objects)
+        items = [_threat(i, one, report.instances) for i, one in enumerate(report.objects, 1)]
+        dataset.ThreatSequence = items
+        dataset.save_as(Path(path), enforce_file_format=True)
+
+
+def _threat(number: int, found: ThreatObject, instances: Mapping[str, tuple[str, str]]) -> Any:
+    """One item of the Threat Sequence."""
+    pydicom = required("pydicom")
+    item, place, assessment = pydicom.Dataset(), pydicom.Dataset(), pydicom.Dataset()
+    x1, y1, x2, y2 = found.box_xyxy
+    region = pydicom.Dataset()
+    region.ThreatROIBase = [x1, y1, 0.0]
+    region.ThreatROIExtents = [x2 - x1, y2 - y1, 0.0]  # of a 2D image, depth is 0
+    region.ThreatROIBitmap = b""  # empty: all of the region
+    place.ThreatROIVoxelSequence = [region]
+    place.PTOLocationDescription = text(found.view_id, MAX_ST)
+    place.CenterOfPTO = [(x1 + x2) / 2, (y1 + y2) / 2, 0.0]
+    if found.polygon is not None and len(found.polygon) >= 2:
+        points = np.column_stack([found.polygon, np.zeros(len(found.polygon))])
+        place.BoundingPolygon = [float(v) for v in points.ravel()]
+    if found.view_id in instances:
+        reference = pydicom.Dataset()
+        reference.ReferencedSOPClassUID, reference.ReferencedSOPInstanceUID = instances[found.view_id]
+        place.ReferencedInstanceSequence = [reference]
+    assessment.ThreatCategory = "ANOMALY"
+    assessment.ThreatCategoryDescription = text(found.label, MAX_LO)
+    assessment.ATDAbilityAssessment = "NO_INTERFERENCE"
+    assessment.ATDAssessmentFlag = "THREAT"
+    assessment.ATDAssessmentProbability = float(np.clip(found.probability, 0, 1))
+    item.PotentialThreatObjectID = number % (1 << 16)
+    item.PTORepresentationSequence = [place]
+    item.ATDAssessmentSequence = [assessment]
+    return item
+
+
+def read_threat_report(path: str | Path) -> ThreatReport:
+    """Read a threat detection report of two-dimensional images.
+
+    Raises:
+        ReadError: not a DICOS TDR, or a field that is missing or not understood; it is named.
+    """
+    path = Path(path)
+    check_size(path, MAX_TEXT_BYTES)
+    with naming(path, "DICOS threat detection report"), quiet():
+        dataset, _ = read_dataset(path)
+        if str(dataset.get("SOPClassUID", "")) != DICOS_TDR:
+            raise ReadError(f"{path}: not a DICOS threat detection report")
+        told = str(dataset.get("AlarmDecision", "")).strip()
+        decision = {name: one for one, name in ALARM_DECISIONS.items()}.get(told)
+        if decision is None:
+            raise ReadError(f"{path}: AlarmDecision is {told or 'missing'}; expected ALARM, CLEAR or UNKNOWN")
+        items = list(dataset.get("ThreatSequence") or ())
+        if len(items) > MAX_OBJECTS:
+            raise ReadError(f"{path}: {len(items):,} objects, more than the {MAX_OBJECTS:,} allowed")
+        instances: dict[str, tuple[str, str]] = {}
+        objects = tuple(_object(path, item, instances) for item in items)
+        reasons = dataset.get("AbortReason") or ()
+        return ThreatReport(
+            str(dataset.get("PatientID", "")),
+            decision,
+            objects,
+            _first(dataset.get("ThreatDetectionAlgorithmAndVersion")),
+            str(dataset.get("AbortFlag", "")).strip() == "ABORT",
+            (str(reasons).lower(),) if isinstance(reasons, str) else tuple(str(r).lower() for r in reasons),
+            instances,
+            str(dataset.get("ImageComments", "") or ""),
+        )
+
+
+def _first(value: Any) -> str:
+    """The first of one or several text values."""
+    return str(value or "") if isinstance(value, str) or not value else str(value[0])
+
+
+def _object(path: Path, item: Any, instances: dict[str, tuple[str, str]]) -> ThreatObject:
+    """One item of the Threat Sequence; its image, where named, is put into ``instances``."""
+    place = _only(path, item, "PTORepresentationSequence")
+    assessment = _only(path, item, "ATDAssessmentSequence")
+    region = _only(path, place, "ThreatROIVoxelSequence")
+    base, extents = (np.asarray(region.get(k), float) for k in ("ThreatROIBase", "ThreatROIExtents"))
+    if base.shape != (3,) or extents.shape != (3,):
+        raise ReadError(f"{path}: ThreatROIBase and ThreatROIExtents must have 3 values each")
+    box = (float(base[0]), float(base[1]), float(base[0] + extents[0]), float(base[1] + extents[1]))
+    check_box(box)
+    polygon = None
+    if place.get("BoundingPolygon"):
+        points = np.asarray(place.BoundingPolygon, float)
+        if len(points) % 3 or not np.isfinite(points).all():
+            raise ReadError(f"{path}: BoundingPolygon must be finite x, y, z of each point")
+        polygon = points.reshape(-1, 3)[:, :2]
+    view_id = str(place.get("PTOLocationDescription", "") or "0")
+    if "ReferencedInstanceSequence" in place:
+        image = _only(path, place, "ReferencedInstanceSequence")
+        instances[view_id] = (str(image.ReferencedSOPClassUID), str(image.ReferencedSOPInstanceUID))
+    probability = float(assessment.get("ATDAssessmentProbability", "nan"))
+    if not 0 <= probability <= 1:
+        raise ReadError(f"{path}: ATDAssessmentProbability must be 0 to 1, got {probability}")
+    label = str(assessment.get("ThreatCategoryDescription") or assessment.get("ThreatCategory") or "")
+    return ThreatObject(box, label, probability, view_id, polygon)
+
+
+def _only(path: Path, item: Any, keyword: str) -> Any:
+    """The first item of a sequence that must have one."""
+    found = item.get(keyword)
+    if not found:
+        raise ReadError(f"{path}: {keyword} is missing")
+    return found[0]

@@ -1,0 +1,174 @@
+"""The table of scan formats: endings, readers, writers, and the extra that each one needs."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import EntryPoint
+from pathlib import Path
+from typing import Protocol
+
+from bagscan.core import View
+from bagscan.formats.dicom import read_dicom
+from bagscan.formats.hdf5 import read_hdf5
+from bagscan.formats.headerless import SIDECAR_ENDINGS, read_headerless
+from bagscan.formats.images import read_image
+from bagscan.formats.npz import read_npz
+from bagscan.formats.tiff import read_tiff
+from bagscan.registry import offered
+
+
+class ScanFormat(Protocol):
+    """Reads the files of one ending."""
+
+    def __call__(self, path: Path, /) -> View | tuple[View, ...]:
+        """The view of one file, which exists and is not empty; or, of a file that holds a whole
+        bag, all its views, each with its own ``view_id``.
+
+        Raises:
+            ReadError, ValueError: the file is not of this format.
+        """
+
+
+@dataclass(frozen=True)
+class KnownFormat:
+    """One row of the table.
+
+    Attributes:
+        name: of the format. endings: lower case, with the dot. channels: channels and quantities.
+        read: reader of one file, or None for a format that is only written.
+        written_by: function or command that writes it; empty for a format that is only read.
+        extra: of bagscan that it needs; empty for none.
+        begins: regular expression of a file's first bytes; empty for a format without a header.
+        beside: endings of files that belong to a scan of this format and lie beside it.
+    """
+
+    name: str
+    endings: tuple[str, ...]
+    channels: str
+    read: ScanFormat | None
+    written_by: str = ""
+    extra: str = ""
+    begins: bytes = b""
+    beside: tuple[str, ...] = ()
+
+
+SCANS = (
+    KnownFormat(
+        "PNG",
+        (".png",),
+        "8 bits: pseudo-colour; 16 bits: a set ID_low.png, ID_high.png, ID_zeff.png",
+        read_image,
+        "write_image, write_png_set",
+        begins=rb"\x89PNG\r\n\x1a\n",
+    ),
+    KnownFormat(
+        "JPEG",
+        (".jpg", ".jpeg"),
+        "pseudo-colour",
+        read_image,
+        "write_image",
+        begins=rb"\xff\xd8\xff",
+    ),
+    KnownFormat("BMP", (".bmp",), "pseudo-colour", read_image, "write_image", begins=b"BM"),
+    KnownFormat(
+        "TIFF",
+        (".tif", ".tiff"),
+        "low, high, zeff, or other names, one page each; RGB",
+        read_tiff,
+        "write_tiff, convert, simulate",
+        begins=rb"II[*+]\x00|MM\x00[*+]",
+    ),
+    KnownFormat("NPZ", (".npz",), "any names; every quantity", read_npz, "write_npz", begins=rb"PK\x03\x04"),
+    KnownFormat(
+        "HDF5",
+        (".h5", ".hdf5"),
+        "/views/VIEW/CHANNEL: any names, every quantity, several views of a bag",
+        read_hdf5,
+        "write_hdf5",
+        "hdf5",
+        rb"\x89HDF\r\n\x1a\n",
+    ),
+    KnownFormat(
+        "DICOM and DICOS DX",
+        (".dcm", ".dcs", ".dicos"),
+        "low, high, zeff, one frame each; RGB",
+        read_dicom,
+        "write_dicom",
+        "dicos",
+        rb"(?s:.{128})DICM",
+    ),
+    KnownFormat(
+        "Headerless raw with a YAML sidecar",
+        (".raw", ".bin", ".img"),
+        "as the sidecar says",
+        read_headerless,
+        "write_headerless",
+        beside=SIDECAR_ENDINGS,
+    ),
+)
+OTHERS = (
+    KnownFormat("COCO", (".json",), "boxes, masks, scores", None, "screen, write_coco"),
+    KnownFormat("PASCAL VOC", (".xml",), "boxes", None, "write_voc"),
+    KnownFormat("YOLO", (".txt",), "boxes", None, "write_yolo"),
+    KnownFormat("DICOS TDR", (".dcs",), "decision, boxes, polygons, scores", None, "screen --dicos", "dicos"),
+)
+OTHERS_READ_BY = {
+    "COCO": "read_coco",
+    "PASCAL VOC": "read_voc",
+    "YOLO": "read_yolo",
+    "DICOS TDR": "read_threat_report",
+}
+
+
+def _added(point: EntryPoint) -> ScanFormat:
+    """A reader of another package, imported when a file of its ending is read."""
+    return lambda path: point.load()(path)
+
+
+ADDED = tuple(KnownFormat(point.value, (f".{ending}",), "as the package says", _added(point)) for ending, point in offered("formats").items())
+BY_ENDING = {ending: known for known in (*SCANS, *ADDED) for ending in known.endings}
+READERS: dict[str, ScanFormat] = {ending: known.read for ending, known in BY_ENDING.items() if known.read is not None}
+
+
+def begins_as_its_ending(ending: str, content: bytes) -> bool:
+    """Whether a file's first bytes are those of its ending; formats without a header pass.
+
+    Args:
+        ending: lower case, with the dot. content: at least the first 200 bytes.
+    """
+    known = BY_ENDING.get(ending)
+    return known is not None and re.match(known.begins, content) is not None
+
+
+def endings_beside(ending: str) -> tuple[str, ...]:
+    """Endings of the files that a scan of this ending may have beside it, such as a sidecar's."""
+    known = BY_ENDING.get(ending.lower())
+    return known.beside if known else ()
+
+
+Row = dict[str, str]
+
+
+def table(installed: Callable[[str], bool]) -> list[Row]:
+    """Every format as plain text, for ``bagscan formats``.
+
+    Args:
+        installed: whether an extra's packages are there.
+    """
+    rows = []
+    for known in (*SCANS, *ADDED, *OTHERS):
+        read = "read_scan" if known.read else OTHERS_READ_BY.get(known.name, "")
+        extra = known.extra and (known.extra if installed(known.extra) else f"{known.extra} (missing)")
+        rows.append(
+            {
+                "format": known.name,
+                "endings": " ".join(known.endings),
+                "holds": known.channels,
+                "read by": read or "-",
+                "written by": known.written_by or "-",
+                "extra": extra or "-",
+            }
+        )
+    return rows
