@@ -23,6 +23,10 @@ def screen(
     out: Annotated[Path, typer.Option(help="Folder for findings.json, findings.coco.json and report.html.")] = Path("screened"),
     views: Annotated[str, typer.Option(help="Names of views: ID_below.png and ID_side.png are one bag with one decision. Empty: every file by itself.")] = "below,side",
     scanner_views: ScannerViews = "",
+    dicos: Annotated[
+        bool,
+        typer.Option("--dicos", help="Write a DICOS threat detection report of every bag, too: OUT/dicos/ID.dcs."),
+    ] = False,
     fail_on_alarm: Annotated[bool, typer.Option(help="Exit with 1 when a scan raises an alarm, with 4 when none does and one needs a person (REVIEW).")] = False,
     runtime: Runtime = "auto",
     as_json: AsJson = False,
@@ -32,7 +36,7 @@ def screen(
     from bagscan.reporting.folder import screen_folder
 
     use_runtime(runtime)
-    tally = screen_folder(paths, [model] if model else shipped_models(), out, say, _names(views), _names(scanner_views))
+    tally = screen_folder(paths, [model] if model else shipped_models(), out, say, _names(views), _names(scanner_views), dicos)
     show(tally, as_json, lambda: f"{_counts(tally)}; judged by {tally['runtime']}; report: {out / 'report.html'}")
     if fail_on_alarm and tally["ALARM"]:
         raise typer.Exit(EXIT_ALARM)

@@ -14,7 +14,7 @@ import numpy as np
 
 from bagscan.core.errors import ReadError
 from bagscan.core.extras import required
-from bagscan.formats.limits import check_pixels
+from bagscan.formats.limits import check_pixels, naming
 
 DX_PRESENTATION, DX_PROCESSING = "1.2.840.10008.5.1.4.1.1.1.1", "1.2.840.10008.5.1.4.1.1.1.1.1"
 DICOS_PRESENTATION = "1.2.840.10008.5.1.4.1.1.501.2.1"
@@ -51,6 +51,17 @@ def read_dataset(path: Path) -> tuple[Any, bool]:
     if syntax not in READ_SYNTAXES:
         raise ReadError(f"{path}: transfer syntax {uid_name(syntax)} is not read; write it uncompressed or as RLE Lossless")
     return pydicom.dcmread(io.BytesIO(content)), syntax == EXPLICIT_BIG
+
+
+def instance_of(path: Path) -> tuple[str, str]:
+    """SOP class UID and SOP instance UID of a DICOM file, from its header alone.
+
+    Raises:
+        ReadError: not a DICOM file.
+    """
+    with naming(path, "DICOM file"), quiet():
+        meta = required("pydicom.filereader").read_file_meta_info(path)
+        return str(meta.MediaStorageSOPClassUID), str(meta.MediaStorageSOPInstanceUID)
 
 
 def uid_name(uid: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from bagscan.formats.scans import scan_id_of
 from bagscan.imaging.channels import Calibration, image, nearest_profile, write_colour, write_dual_energy
 
 AIR_COUNTS = 60000
+KINDS = (("raw", "tif"), ("colour", "png"))  # folder and ending of what is written of a view
 # Brighter than this share of full scale, the brightest per cent of a scan is taken to be air at 1.
 AIR_AT_LEAST = 0.98
 
@@ -36,26 +38,33 @@ def convert_scan(path: Path, out: Path, calibration: Calibration | None = None, 
 
     Returns:
         What was written: ``raw/NAME.tif`` (low, high, zeff) and ``colour/NAME.png``; apart, so that screening either folder takes a bag once.
+        A file of several views gives ``NAME_VIEW`` of each.
 
     Raises:
         ReadError: unreadable, or not low and high energy. DataError: nothing in it to calibrate by, or a
             file of that name is there.
     """
-    view = read_scan(path).views[0]
-    low, high, told = normalised(path, view, air)
-    if calibration is None:
-        calibration = Calibration.of_profile(*nearest_profile(low, high))
-    imaged = image(low, high, calibration)
-    name = scan_id_of(path)
-    counts = np.rint(np.stack([low, high]) * AIR_COUNTS).clip(0, 65535).astype(np.uint16)
-    files = out / "raw" / f"{name}.tif", out / "colour" / f"{name}.png"
+    views, name = read_scan(path).views, scan_id_of(path)
+    names = {view.view_id: f"{name}_{view.view_id}" if len(views) > 1 else name for view in views}
+    files = [out / folder / f"{one}.{ending}" for one in names.values() for folder, ending in KINDS]
     for file in files:
         file.parent.mkdir(parents=True, exist_ok=True)
         if file.exists():
             raise DataError(f"{path}: {file} is there already; use another --out, nothing is overwritten")
+    told = {_convert_view(path, view, files[2 * i : 2 * i + 2], calibration, air): None for i, view in enumerate(views)}
+    return Converted(name, tuple(files), "; ".join(told))
+
+
+def _convert_view(path: Path, view: View, files: Sequence[Path], calibration: Calibration | None, air: float | None) -> str:
+    """Image one view into a TIFF and a PNG; which calibration was used."""
+    low, high, told = normalised(path, view, air)
+    if calibration is None:
+        calibration = Calibration.of_profile(*nearest_profile(low, high))
+    imaged = image(low, high, calibration)
+    counts = np.rint(np.stack([low, high]) * AIR_COUNTS).clip(0, 65535).astype(np.uint16)
     write_dual_energy(files[0], counts, imaged, AIR_COUNTS)
     write_colour(files[1], imaged)
-    return Converted(name, files, f"calibrated by {calibration.told}{told}")
+    return f"calibrated by {calibration.told}{told}"
 
 
 def normalised(path: Path, view: View, air: float | None) -> tuple[np.ndarray, np.ndarray, str]:

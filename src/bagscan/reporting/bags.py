@@ -26,7 +26,7 @@ def judge_files(screeners: Sequence[Screener], files: Mapping[str, Path], expect
     """Judge one bag.
 
     Args:
-        screeners: the first that takes the scan's channels judges it. files: by name of the view, one a view.
+        screeners: the first that takes the scan's channels judges it. files: by name of the view, one a view, or one file of all views.
         expected: views that the scanner makes of a bag; one of which a view is missing is never clear.
 
     Returns:
@@ -37,10 +37,13 @@ def judge_files(screeners: Sequence[Screener], files: Mapping[str, Path], expect
     if scan is None:
         return Judged(error_row(next(iter(files.values())), told))
     report = next((s for s in screeners if s.takes(scan)), screeners[0]).screen(scan)
-    missing = [name for name in expected if name not in files]
+    there = {*files, *(view.view_id for view in scan.views)}  # a file may hold several views
+    missing = [name for name in expected if name not in there]
     reasons = [Reason(ReasonCode.UNREADABLE, error) for error in errors.values()]
     if missing:
-        reasons.append(Reason(ReasonCode.MISSING_VIEW, f"view {' and '.join(missing)} of this bag did not come: {len(files)} of {len(expected)} views were examined"))
+        reasons.append(
+            Reason(ReasonCode.MISSING_VIEW, f"view {' and '.join(missing)} of this bag did not come: {len(expected) - len(missing)} of {len(expected)} views were examined")
+        )
     if reasons:  # what can be read is judged and shown
         report = replace(report, decision=Decision.REVIEW, reasons=(*report.reasons, *reasons))
     row = report_row(report, scan, files if len(files) > 1 else None)

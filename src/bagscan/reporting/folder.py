@@ -1,4 +1,4 @@
-"""Screen many scans into a folder: findings.json, findings.coco.json, report.html.
+"""Screen many scans into a folder: findings.json, findings.coco.json, report.html, dicos/.
 
 Every scan's rows go to ``partial/`` as soon as it is judged. A killed run leaves them there, the same
 line goes on where it stopped, and memory does not grow with the number of scans.
@@ -17,10 +17,12 @@ from pathlib import Path
 from typing import Any
 
 from bagscan.core.errors import ConfigError, ReadError
+from bagscan.core.extras import required
 from bagscan.core.files import held, refuse_file, write_whole
 from bagscan.formats import find_scans
 from bagscan.formats.scans import VIEWS, expected_of, group_views, no_scans, stamp_of, told_types, views_made
 from bagscan.reporting.bags import judge_files
+from bagscan.reporting.dicos import write_threat_reports
 from bagscan.reporting.findings import coco_of_rows
 from bagscan.reporting.html import error_section, render_page, report_section
 from bagscan.screening import Screener
@@ -31,7 +33,13 @@ DECISIONS = ("ALARM", "REVIEW", "CLEAR")  # as a person wants to see them
 
 
 def screen_folder(
-    paths: Sequence[Path], models: Sequence[Path], out: Path, report: Callable[[str], None] = print, views: Sequence[str] = VIEWS, scanner_views: Sequence[str] = ()
+    paths: Sequence[Path],
+    models: Sequence[Path],
+    out: Path,
+    report: Callable[[str], None] = print,
+    views: Sequence[str] = VIEWS,
+    scanner_views: Sequence[str] = (),
+    dicos: bool = False,
 ) -> dict[str, Any]:
     """Screen every scan found; one that cannot be read becomes an error row of decision REVIEW.
 
@@ -39,14 +47,17 @@ def screen_folder(
         models: each scan is judged by the first of them that takes its channels.
         views: files whose names end in these, and are alike before, are views of one bag with one decision.
         scanner_views: that the scanner makes of every bag; empty for those that any bag here has.
+        dicos: write a DICOS threat detection report of every bag, too, into ``dicos/``.
 
     Returns:
         Counts of each decision, of ``reasons`` by code, and ``errors`` by path.
 
     Raises:
         ReadError: a path that does not exist, or nothing to screen. DataError: ``out`` is a file, or another run is at work there.
-        ConfigError: ``out`` holds the results of other scans.
+        ConfigError: ``out`` holds the results of other scans. BagscanError: ``dicos`` without pydicom.
     """
+    if dicos:
+        required("pydicom")
     unknown = Counter[str]()
     bags = group_views(find_scans(paths, unknown), views)
     if not bags:
@@ -55,7 +66,10 @@ def screen_folder(
     out.mkdir(parents=True, exist_ok=True)
     with held(out, report):
         _refuse_others(out, bags)
-        return _screen_into(out, bags, models, scanner_views, unknown, report)
+        tally, rows = _screen_into(out, bags, models, scanner_views, unknown, report)
+        if dicos:
+            write_threat_reports(out / "dicos", rows)
+        return tally
 
 
 def _refuse_others(out: Path, bags: Sequence[Mapping[str, Path]]) -> None:
@@ -74,8 +88,8 @@ def _refuse_others(out: Path, bags: Sequence[Mapping[str, Path]]) -> None:
 
 def _screen_into(
     out: Path, bags: Sequence[Mapping[str, Path]], models: Sequence[Path], scanner_views: Sequence[str], unknown: Mapping[str, int], report: Callable[[str], None]
-) -> dict[str, Any]:
-    """Judge what is not judged yet, and write what was found."""
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Judge what is not judged yet, and write what was found; the counts, and a row of every bag."""
     screeners = [Screener.load(model, late=len(models) > 1) for model in models]
     ids = " ".join(screener.model.id for screener in screeners)
     used = " ".join([ids, *(screener.runtime for screener in screeners)])
@@ -110,7 +124,8 @@ def _screen_into(
         if row["decision"] == "REVIEW":
             report(f"REVIEW: {row.get('error') or '; '.join([str(row['path']), *row['reasons']])}")
     used_ids = sorted({row["model_id"] for row, _ in rows if row.get("model_id")})
-    return tally | {"passed_over": dict(unknown), "errors": errors, "scans": len(bags), "model_ids": used_ids, "runtime": screeners[0].runtime, "out": str(out)}
+    tally |= {"passed_over": dict(unknown), "errors": errors, "scans": len(bags), "model_ids": used_ids, "runtime": screeners[0].runtime, "out": str(out)}
+    return tally, [row for row, _ in rows]
 
 
 def _left(elapsed_s: float, done: int, to_do: int) -> str:

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from bagscan.core.errors import ConfigError, DataError, ReadError, nearest
-from bagscan.formats import read_scan
+from bagscan.formats import read_view
 from bagscan.imaging.channels import Calibration, image, write_dual_energy
 from bagscan.imaging.convert import normalised
 from bagscan.imaging.scanner import load_profile
@@ -38,7 +38,7 @@ def project_file(
     rng = np.random.default_rng(np.random.SeedSequence(seed))
     profile = load_profile(profile_name)
     threat = render_threat(_built(kind, size_mm, mesh, mesh_material, rng), profile)
-    view = read_scan(scan).views[0]
+    view = read_view(scan)
     raw = {"low", "high"} <= set(view.channels)
     if not raw and view.channels != ("red", "green", "blue"):
         raise ReadError(f"{scan}: a threat needs low and high energy, or colour, and this scan has {', '.join(view.channels)}")

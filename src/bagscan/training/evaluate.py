@@ -23,7 +23,7 @@ from bagscan.evaluation.multi_label import map_interval, ranking_table
 from bagscan.evaluation.operating_point import choose_operating_point
 from bagscan.evaluation.results import make_record, write_record
 from bagscan.evaluation.within_bag import segment_arrays
-from bagscan.formats import read_scan
+from bagscan.formats import read_view
 from bagscan.model import Model
 from bagscan.model_folder import SHIPPED
 from bagscan.training.detection import DetectionExperiment, detection_samples, judge_detections
@@ -219,7 +219,7 @@ def _statistics(records: list[Record]) -> tuple[np.ndarray, np.ndarray]:
 
 def statistics_of(record: Record) -> np.ndarray:
     """Image statistics of what a record shows: of an item the window around it and how many pixels it covers; colours as grey, other channels one by one."""
-    view = read_scan(record.path).views[0]
+    view = read_view(record.path)
     pixels, covered = view.pixels, []
     if record.window is not None:
         x1, y1, x2, y2 = record.window
