@@ -10,6 +10,7 @@ import typer
 from bagscan import __version__
 from bagscan.cli.data import data_check
 from bagscan.cli.export import export
+from bagscan.cli.formats import formats
 from bagscan.cli.machine import doctor
 from bagscan.cli.models import calibrate, evaluate, train
 from bagscan.cli.scanner import convert, export_compass, gallery, simulate, tip
@@ -25,7 +26,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Find what does not belong in a bag's X-ray image, down to the sub-component.",
 )
-for command in (train, calibrate, evaluate, screen, batch, simulate, convert, tip, gallery, export, export_compass, doctor, serve):
+for command in (train, calibrate, evaluate, screen, batch, simulate, convert, tip, gallery, export, export_compass, formats, doctor, serve):
     app.command()(command)
 data_app = typer.Typer(no_args_is_help=True, help="Look at datasets before using them.")
 data_app.command("check")(data_check)
