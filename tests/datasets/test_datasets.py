@@ -136,6 +136,16 @@ def test_split_file_comes_back_and_notices_changes(tmp_path):
         read_split(tmp_path / "split.json")
 
 
+def test_what_cannot_be_read_is_named_and_in_no_part(tmp_path):
+    made = records(tmp_path, 6)
+    made[0].path.write_bytes(b"torn")
+    said: list[str] = []
+    split = make_split(made, {"train": 0.5, "test": 0.5}, report=said.append)
+    assert made[0].id not in split.sha256
+    assert len(said) == 1
+    assert str(made[0].path) in said[0]
+
+
 def test_split_refuses_fractions_that_do_not_sum_to_one(tmp_path):
     with pytest.raises(DataError, match="sum to 1"):
         make_split([Record("a", tmp_path / "a.png")], {"train": 0.5})

@@ -478,3 +478,19 @@ def test_a_model_that_comes_along_is_evaluated_without_a_trace_in_the_package(ti
     assert sorted(shipped.rglob("*")) == before
     assert (tmp_path / "runs" / "shipped_colour" / "split.json").exists()
     assert run_folder_of(tmp_path / "run" / "model") == tmp_path / "run"
+
+
+def test_training_without_anything_marked_is_refused(tiny_config, tmp_path, yolo_root, monkeypatch):
+    copy = tmp_path / "unmarked"
+    shutil.copytree(yolo_root, copy)
+    for label in (copy / "labels").glob("*.txt"):
+        label.write_text("")
+    monkeypatch.setenv("BAGSCAN_DATA", str(copy))
+    with pytest.raises(DataError, match="marked"):
+        train(read_experiment(tiny_config), tmp_path / "run", lambda _: None)
+
+
+def test_a_validation_without_a_number_ends_training(tiny_config, tmp_path, monkeypatch):
+    monkeypatch.setattr(JointTask, "validate", lambda self: {"monitor": float("nan")})
+    with pytest.raises(TrainingError, match="nan"):
+        train(read_experiment(tiny_config), tmp_path / "run", lambda _: None)

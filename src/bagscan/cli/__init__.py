@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from bagscan import __version__
-from bagscan.cli.data import data_check
+from bagscan.cli.data import data_check, data_convert
 from bagscan.cli.export import export
 from bagscan.cli.formats import formats
 from bagscan.cli.machine import doctor
@@ -28,8 +28,9 @@ app = typer.Typer(
 )
 for command in (train, calibrate, evaluate, screen, batch, simulate, convert, tip, gallery, export, export_compass, formats, doctor, serve):
     app.command()(command)
-data_app = typer.Typer(no_args_is_help=True, help="Look at datasets before using them.")
+data_app = typer.Typer(no_args_is_help=True, help="Check datasets, and convert them.")
 data_app.command("check")(data_check)
+data_app.command("convert")(data_convert)
 app.add_typer(data_app, name="data")
 app.add_typer(audit_app, name="audit")
 app.add_typer(store_app, name="store")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -77,3 +78,18 @@ def data_check(
         raise typer.Exit(EXIT_USAGE)
     if bad_items:
         raise typer.Exit(EXIT_BAD_ITEMS)
+
+
+def data_convert(
+    config: Config,
+    out: Annotated[Path, typer.Option(help="Folder to write.")],
+    to: Annotated[str, typer.Option(help="coco, voc or yolo.")] = "coco",
+    settings: Settings = [],  # noqa: B006
+) -> None:
+    """Write a configuration's datasets as one folder of COCO, VOC or YOLO."""
+    from bagscan.datasets.config import by_whole_views, load_records, read_data
+    from bagscan.datasets.convert import convert
+
+    records = load_records(by_whole_views(read_data(config, settings)), typer.echo)
+    images = convert(records, to, out, typer.echo)
+    typer.echo(f"{len(images)} images with {sum(len(image.annotations) for image in images)} annotations written to {out}")

@@ -153,7 +153,7 @@ def store_clock(folder: Folder = FOLDER) -> None:
 
     if not folder.is_dir():
         raise DataError(f"{folder}: no such folder")
-    Clock(folder).keep()
+    Clock(folder).believe()
     typer.echo(f"{folder}: the clock of now is believed")
 
 
@@ -206,14 +206,13 @@ def _opened(folder: Path, database: str) -> Any:
     from contextlib import closing
 
     from bagscan.service.settings import ServiceConfig
-    from bagscan.service.store.database import Store, StoreError, connect, naming_faults
+    from bagscan.service.store.database import Store, StoreError, connect
     from bagscan.service.store.migrate import newest, revision
 
     if not database and not (folder / "store.sqlite").is_file():
         raise StoreError(f"{folder}: no store here; has bagscan serve run in this folder?")
     engine = connect(ServiceConfig(folder=folder, database=database).database_url)
-    with naming_faults():
-        there = revision(engine)
+    there = revision(engine)
     if there != newest():
         raise StoreError(f"the store is of revision {there}, this bagscan needs {newest()}; bagscan serve brings it there")
     return closing(Store(engine))

@@ -14,7 +14,7 @@ from bagscan.core.errors import ConfigError, DataError
 from bagscan.datasets import simulated
 from bagscan.datasets.record import Record
 from bagscan.datasets.source import Source
-from bagscan.datasets.splits import Split, given_split, make_split, read_split, write_split
+from bagscan.datasets.splits import Split, fingerprint, given_split, make_split, read_split, write_split
 
 Report = Callable[[str], None]
 
@@ -83,11 +83,12 @@ def obtain_split(config: DataConfig, records: list[Record], out: Path, report: R
     """
     path = Path(config.split) if config.split else out / "split.json"
     fractions = dict(zip(("train", "val", "test"), config.fractions, strict=True))
-    if not path.exists() and not config.split:
+    made = not path.exists() and not config.split
+    if made:
         report("splitting ...")
         out.mkdir(parents=True, exist_ok=True)
         own = all(record.part for record in records)
-        write_split(path, given_split(records, fractions, config.seed) if own else make_split(records, fractions, config.seed))
+        write_split(path, given_split(records, fractions, config.seed) if own else make_split(records, fractions, config.seed, report=report))
     split = read_split(path)
     if not config.split and (split.seed, dict(split.fractions)) != (config.seed, fractions):
         before = ", ".join(f"{part} {split.fractions[part]}" for part in fractions if part in split.fractions)
@@ -95,8 +96,13 @@ def obtain_split(config: DataConfig, records: list[Record], out: Path, report: R
             f"{path} was made with data.seed={split.seed} and data.fractions {before}, not the ones asked for now: ask for those, or delete it where nothing was trained on it"
         )
     ids, known = {r.id for r in records}, set(split.sha256)
-    if ids - known:
-        report(f"{len(ids - known)} scans are new since {path} was made and in no part of it")
+    later = [record for record in records if record.id not in known]
+    unread = [reason for reason in map(fingerprint, later) if isinstance(reason, str)]
+    if later and not made:
+        for reason in unread:
+            report(f"left out: {reason}")
+    if len(later) > len(unread):
+        report(f"{len(later) - len(unread)} scans are new since {path} was made and in no part of it")
     if known - ids:
         report(f"{len(known - ids)} scans of {path} are absent now")
     return split

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from PIL import Image
@@ -93,6 +93,18 @@ class Collection:
         repeated = sorted(name for name, n in Counter(record.id for record in self.records).items() if n > 1)
         if repeated:
             raise DataError(f"{self.name}: {len(repeated)} ids are those of several scans, as {repeated[0]!r}: which is which in a split or a result could not be told")
+
+    def called(self, name: str, published: int | None = None) -> Collection:
+        """The same under the name of its dataset, with a note on what is absent of the images that were published."""
+        named = replace(self, name=name)
+        here = len(self.records) + len(self.bad)
+        if published is None or here == published:
+            return named
+        return named.noting(f"{here} images are here, the published set has {published}.")
+
+    def noting(self, note: str) -> Collection:
+        """The same with one note more."""
+        return replace(self, notes=(*self.notes, note))
 
 
 def image_size(path: Path) -> tuple[int, int]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -143,11 +143,17 @@ def given_split(records: Sequence[Record], fractions: Mapping[str, float], seed:
     return Split(parts, groups, {r.id: hashes[r.path] for r in records}, seed, dict(fractions))
 
 
-def make_split(records: Sequence[Record], fractions: Mapping[str, float], seed: int = 0, bits: int = NEAR_DUPLICATE_BITS) -> Split:
+def make_split(
+    records: Sequence[Record],
+    fractions: Mapping[str, float],
+    seed: int = 0,
+    bits: int = NEAR_DUPLICATE_BITS,
+    report: Callable[[str], None] = print,
+) -> Split:
     """Split whole groups of near-duplicates and of views of one bag at random, each scanner in the same proportions.
 
     Args:
-        fractions: share of each part; they sum to 1.
+        fractions: share of each part; they sum to 1. report: receives a line for each scan that cannot be read and is in no part.
 
     Raises:
         DataError: fractions that do not sum to 1, repeated ids, or no readable scan.
@@ -157,7 +163,10 @@ def make_split(records: Sequence[Record], fractions: Mapping[str, float], seed: 
     if len({record.id for record in records}) < len(records):
         raise DataError("record ids repeat: two scans of these datasets have the same file name; rename one")
     with ThreadPoolExecutor(4) as pool:
-        read = [(r, found) for r, found in zip(records, pool.map(_fingerprint, records), strict=True) if found]
+        tried = list(zip(records, pool.map(fingerprint, records), strict=True))
+    read = [(record, found) for record, found in tried if not isinstance(found, str)]
+    for reason in (found for _, found in tried if isinstance(found, str)):
+        report(f"left out: {reason}")
     if not read:
         raise DataError("none of the scans could be read")
     group = _joined(group_near_duplicates(np.stack([found[0] for _, found in read]), bits), [r.group or r.scan for r, _ in read])
@@ -190,11 +199,12 @@ def _deal(members: dict[int, list[str]], fractions: Mapping[str, float], rng: np
         given[name] += len(members[int(g)])
 
 
-def _fingerprint(record: Record) -> tuple[np.ndarray, str] | None:
+def fingerprint(record: Record) -> tuple[np.ndarray, str] | str:
+    """Perceptual hash and SHA-256 of a scan, or why it cannot be read."""
     try:
         scan = read_scan(record.path)
-    except ReadError:
-        return None
+    except ReadError as error:
+        return str(error)
     return perceptual_hash(scan.views[0].pixels), scan.provenance["sha256"]
 
 

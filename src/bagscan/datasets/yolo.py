@@ -1,4 +1,4 @@
-"""A YOLO folder: ``images/``, ``labels/`` with one text file each, and ``classes.txt``."""
+"""A YOLO folder: ``images/``, ``labels/`` with one text file each, and ``classes.txt``; or both in ``train/`` and the like, as Roboflow writes."""
 
 from __future__ import annotations
 
@@ -41,17 +41,18 @@ def load(root: str | Path, scanner_digits: int = 0) -> Collection:
         DataError: no scans there, or labels that are of none of them. ReadError: no list of classes.
     """
     root = Path(root)
-    paths = find_scans([root / "images"]) if (root / "images").is_dir() else []
+    folders = [root / "images"] if (root / "images").is_dir() else sorted(folder for folder in root.glob("*/images") if folder.is_dir())
+    paths = {path: folder for folder in folders for path in find_scans([folder])}
     if not paths:
         raise DataError(f"{root / 'images'}: no scans ({', '.join(READERS)})")
     classes = _classes(root)
     records, bad, taken = [], {}, set()
-    ids = {path: (path.parent.relative_to(root / "images") / scan_id_of(path)).as_posix() for path in paths}
+    ids = {path: _id_of(path, folder, root) for path, folder in paths.items()}
     times = Counter(ids.values())
     for path, scan_id in ids.items():
-        truth = root / "labels" / f"{scan_id}.txt"
+        truth = paths[path].parent / "labels" / path.parent.relative_to(paths[path]) / f"{scan_id_of(path)}.txt"
         if shared := times[scan_id] > 1:
-            scan_id = path.relative_to(root / "images").as_posix()
+            scan_id += path.suffix
         taken |= {truth} if truth.exists() else set()
         try:
             if shared and truth.exists():
@@ -64,7 +65,7 @@ def load(root: str | Path, scanner_digits: int = 0) -> Collection:
             continue
         scanner = path.name[:scanner_digits] if scanner_digits else "unknown"
         records.append(Record(scan_id, path, annotations, scanner=f"{root.name}-{scanner}" if scanner_digits else scanner, about=view_named(scan_id)))
-    lost = sorted(set((root / "labels").rglob("*.txt")) - taken)
+    lost = sorted({label for folder in folders for label in (folder.parent / "labels").rglob("*.txt")} - taken)
     lost = [path for path in lost if path.name != "classes.txt"]
     if lost and not taken:
         raise DataError(f"{root}: {len(lost)} label files and no image of theirs (as {lost[0]}): labels mirror images, labels/a/7.txt is of images/a/7.jpg")
@@ -75,6 +76,11 @@ def load(root: str | Path, scanner_digits: int = 0) -> Collection:
     if bad:
         notes.append(f"{len(bad)} images or labels could not be read.")
     return Collection(root.name, tuple(records), tuple(notes), bad=bad)
+
+
+def _id_of(path: Path, folder: Path, root: Path) -> str:
+    """Where an image lies within the folder of images, without its ending; with the name of a part, ``train/7``, where each has a folder of its own."""
+    return (folder.parent.relative_to(root) / path.parent.relative_to(folder) / scan_id_of(path)).as_posix()
 
 
 def _classes(root: Path) -> list[str]:

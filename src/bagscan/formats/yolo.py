@@ -1,4 +1,4 @@
-"""YOLO text labels: ``class x_centre y_centre width height``, normalised to the image."""
+"""YOLO text labels: ``class x_centre y_centre width height``, or a class and a polygon's x and y in turn, as shares of the image."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from bagscan.core import Annotation
 from bagscan.core.errors import ReadError
 from bagscan.formats.limits import MAX_TEXT_BYTES, check_size, naming
-from bagscan.formats.truth import check_on_picture
+from bagscan.formats.truth import check_on_picture, read_mask
 
 
 def read_classes(path: str | Path) -> list[str]:
@@ -30,7 +30,7 @@ def read_yolo(path: str | Path, classes: Sequence[str], height: int, width: int)
     An empty file is an image without annotations.
 
     Raises:
-        ReadError: a line that is not five numbers, an unknown class, or an empty box.
+        ReadError: a line that is neither a box nor a polygon, an unknown class, or an empty box.
     """
     path = Path(path)
     if path.is_file() and path.stat().st_size == 0:
@@ -43,16 +43,28 @@ def read_yolo(path: str | Path, classes: Sequence[str], height: int, width: int)
 
 def _annotation(path: Path, line: str, classes: Sequence[str], height: int, width: int) -> Annotation:
     fields = line.split()
-    if len(fields) != 5:
-        raise ReadError(f"{path}: expected 5 numbers in a line, got {line[:60]!r}")
+    is_polygon = len(fields) >= 7 and len(fields) % 2 == 1
+    if len(fields) != 5 and not is_polygon:
+        raise ReadError(f"{path}: expected a class and 4 numbers of a box, or 6 and more of a polygon, in a line, got {line[:60]!r}")
     index = int(fields[0])
     if not 0 <= index < len(classes):
         raise ReadError(f"{path}: class {index}, but classes.txt names {len(classes)}")
-    x, y, w, h = (float(f) for f in fields[1:])
-    if not all(-0.01 <= v <= 1.01 for v in (x, y, w, h)):
-        raise ReadError(f"{path}: {line[:60]!r}: centre and size are shares of the picture, 0 to 1; these look like pixels")
+    shares = [float(field) for field in fields[1:]]
+    if not all(-0.01 <= share <= 1.01 for share in shares):
+        raise ReadError(f"{path}: {line[:60]!r}: numbers are shares of the picture, 0 to 1; these look like pixels")
+    if is_polygon:
+        return _polygon(classes[index], shares, height, width)
+    x, y, w, h = shares
     box = ((x - w / 2) * width, (y - h / 2) * height, (x + w / 2) * width, (y + h / 2) * height)
     found = Annotation(classes[index], box)
+    check_on_picture(found, height, width)
+    return found
+
+
+def _polygon(label: str, shares: Sequence[float], height: int, width: int) -> Annotation:
+    xs, ys = [x * width for x in shares[::2]], [y * height for y in shares[1::2]]
+    mask = read_mask([[value for point in zip(xs, ys, strict=True) for value in point]], height, width)
+    found = Annotation(label, (min(xs), min(ys), max(xs), max(ys)), mask)
     check_on_picture(found, height, width)
     return found
 

@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from bagscan.association import Grid
 from bagscan.contracts import MapEncoder, SoftRegioner
 from bagscan.core import Regions, View
-from bagscan.core.errors import ConfigError
+from bagscan.core.errors import ConfigError, DataError
 from bagscan.evaluation.metrics import auroc
 from bagscan.evaluation.within_bag import JudgedView, darkness_map, judge_bag, summarise, view_arrays
 from bagscan.model import Model
@@ -35,6 +35,8 @@ class JointTask:
     """Crops of scans in, the joint loss out; validated by the within-bag protocol."""
 
     def __init__(self, model: Model, train: Sequence[Sample], val: Sequence[Sample], config: JointConfig) -> None:
+        if not (config.augment.threats or any(sample.annotations for sample in train)):
+            raise DataError(f"none of {len(train)} scans to train on has anything marked: look at the annotations with bagscan data check")
         if config.mode != "two_stage" and not model.segments_differentiably:
             raise ConfigError(f"regioner {model.config.regioner['name']!r} cannot learn: set training.mode=two_stage")
         model.to(compute().device)

@@ -256,6 +256,8 @@ def _validate(task: Task, averaged: dict[str, nn.Module], progress: dict[str, An
     """Scores of the averaged weights, which are kept where they are the best so far."""
     with _Swap(task.modules, averaged or task.modules):
         scores = task.validate()
+        if not math.isfinite(scores["monitor"]):
+            raise TrainingError(f"validation at step {progress['step']} scored {scores['monitor']}: the validation part needs positives and negatives")
         improved = progress["best"] is None or scores["monitor"] > progress["best"]["monitor"]
         if improved:
             on_best(scores)

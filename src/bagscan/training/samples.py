@@ -140,7 +140,7 @@ def load_samples(records: Sequence[Record], model: Model, report: Callable[[str]
         try:
             return load_sample(record, model, sha256.get(record.id) if sha256 else None)
         except BagscanError as error:
-            return str(error)
+            return str(error) if str(record.path) in str(error) else f"{record.path}: {error}"
 
     with ThreadPoolExecutor(2) as pool:
         loaded = list(pool.map(one, records))

@@ -1,0 +1,94 @@
+"""OPIXray: boxes of five kinds of knife and scissors (Wei et al., ACM Multimedia 2020), a text file an image.
+
+Layout: ``{train,test}/{part}_image/<id>.jpg`` and ``{part}_annotation/<id>.txt`` with rows of image, class, x1, y1, x2, y2 in pixels. Lists such
+as ``test/test_knife-1.txt`` (by occlusion) hold ids. Academic use only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from bagscan.core import Annotation
+from bagscan.core.errors import DataError, ReadError
+from bagscan.datasets.record import Collection, Record, image_size
+from bagscan.datasets.source import Source
+from bagscan.formats.limits import MAX_TEXT_BYTES, check_size, naming
+from bagscan.formats.scans import READERS
+from bagscan.formats.truth import check_on_picture
+
+CLASSES = ("Folding_Knife", "Straight_Knife", "Scissor", "Utility_Knife", "Multi-tool_Knife")
+PUBLISHED_COUNTS = {"train": 7_109, "test": 1_776}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config(Source):
+    """Attributes:
+    list_of: part ``train`` or ``test``. ids: a file beside that part's images whose lines are the ids to take, such as ``test_knife-1.txt``;
+        empty for all.
+    """
+
+    list_of: str = "train"
+    ids: str = ""
+
+    def load(self) -> Collection:
+        """See :func:`load_boxes_by_line`."""
+        expected = PUBLISHED_COUNTS.get(self.list_of) if not self.ids else None
+        return load_boxes_by_line(self.folder, self.list_of, CLASSES, self.ids).called("opixray", expected)
+
+
+def load_boxes_by_line(root: Path, list_of: str, classes: Sequence[str], ids: str = "") -> Collection:
+    """Read one part of a set in OPIXray's layout; an image without a text file has no annotations.
+
+    Raises:
+        DataError: no such part, or nothing of it can be used.
+    """
+    folder = root / list_of / f"{list_of}_image"
+    if not folder.is_dir():
+        raise DataError(f"{folder}: no such folder; expected train/train_image and test/test_image")
+    present = {path.stem: path for path in sorted(folder.iterdir()) if path.suffix.lower() in READERS}
+    wanted = _listed(root / list_of / ids) if ids else list(present)
+    records, bad = [], {}
+    for stem in (stem for stem in wanted if stem in present):
+        truth = root / list_of / f"{list_of}_annotation" / f"{stem}.txt"
+        try:
+            with naming(present[stem], "image"):
+                size = image_size(present[stem])
+            annotations = read_boxes_by_line(truth, classes, *size) if truth.exists() else ()
+        except ReadError as error:
+            bad[stem] = str(error)
+            continue
+        records.append(Record(stem, present[stem], annotations))
+    absent = tuple(stem for stem in wanted if stem not in present)
+    notes = [f"{len(records)} images, {sum(len(r.annotations) for r in records)} boxes; {len(absent)} listed images are absent."]
+    return Collection(root.name, tuple(records), tuple(notes), absent, bad)
+
+
+def read_boxes_by_line(path: Path, classes: Sequence[str], height: int, width: int) -> tuple[Annotation, ...]:
+    """Boxes of one image: rows of image, class, x1, y1, x2, y2 in pixels.
+
+    Raises:
+        ReadError: a row of another kind, an unknown class, or a box off the picture.
+    """
+    if path.is_file() and not path.stat().st_size:
+        return ()
+    check_size(path, MAX_TEXT_BYTES)
+    with naming(path, "annotation"):
+        rows = [line.split() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
+        return tuple(_box(path, row, classes, height, width) for row in rows)
+
+
+def _box(path: Path, row: list[str], classes: Sequence[str], height: int, width: int) -> Annotation:
+    if len(row) != 6 or row[1] not in classes:
+        raise ReadError(f"{path}: expected image, class, x1, y1, x2, y2, the class one of {', '.join(classes)}; got {' '.join(row)[:80]!r}")
+    x1, y1, x2, y2 = (float(value) for value in row[2:])
+    found = Annotation(row[1], (x1, y1, x2, y2))
+    check_on_picture(found, height, width)
+    return found
+
+
+def _listed(path: Path) -> list[str]:
+    if not path.is_file():
+        raise DataError(f"{path}: no such list of ids")
+    return [Path(line.strip()).stem for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]

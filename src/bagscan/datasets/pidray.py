@@ -1,0 +1,43 @@
+"""PIDray: COCO boxes and masks of twelve kinds of prohibited item (Wang et al., ICCV 2021).
+
+Layout: ``annotations/xray_{train,test_easy,test_hard,test_hidden}.json`` beside ``train/``, ``easy/``, ``hard/`` and
+``hidden/``. Academic use only.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from bagscan.core.errors import DataError
+from bagscan.datasets import coco
+from bagscan.datasets.record import Collection
+from bagscan.datasets.source import Source
+
+PUBLISHED_COUNTS = {"train": 29_457, "test_easy": 9_482, "test_hard": 3_733, "test_hidden": 5_005}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config(Source):
+    """Attributes:
+    list_of: list ``train``, ``test_easy``, ``test_hard`` or ``test_hidden``.
+    """
+
+    list_of: str = "train"
+
+    def load(self) -> Collection:
+        """See :func:`load`."""
+        return load(self.folder, self.list_of)
+
+
+def load(root: str | Path, list_of: str = "train") -> Collection:
+    """Read one list; images that are absent on disk are counted and left out.
+
+    Raises:
+        DataError: no such list, or nothing of it can be used.
+    """
+    path = Path(root) / "annotations" / f"xray_{list_of}.json"
+    if list_of not in PUBLISHED_COUNTS or not path.is_file():
+        raise DataError(f"{path}: no such list; there are {', '.join(PUBLISHED_COUNTS)}, as annotations/xray_{{list}}.json")
+    images = Path(root) / list_of.removeprefix("test_")
+    return coco.load(path, images if images.is_dir() else None).called("pidray", PUBLISHED_COUNTS[list_of])

@@ -1,0 +1,72 @@
+"""A PASCAL VOC folder: ``JPEGImages/``, ``Annotations/`` with one XML file each, and lists in ``ImageSets/Main/``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from bagscan.core.errors import DataError, ReadError
+from bagscan.datasets.record import Collection, Record, image_size, view_named
+from bagscan.datasets.source import Source
+from bagscan.formats.limits import naming
+from bagscan.formats.scans import find_scans, scan_id_of
+from bagscan.formats.voc import read_voc
+
+IMAGES = ("JPEGImages", "images", "JPEGImage")
+TRUTH = ("Annotations", "annotations", "Annotation")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config(Source):
+    """Attributes:
+    list_of: the list of ``ImageSets/Main`` to take, such as ``train``; empty for every image.
+    """
+
+    list_of: str = ""
+
+    def load(self) -> Collection:
+        """See :func:`load`."""
+        return load(self.folder, self.list_of)
+
+
+def load(root: str | Path, list_of: str = "") -> Collection:
+    """Read a VOC folder; an image without an XML file has no annotations.
+
+    Raises:
+        DataError: no images or no such list, or nothing can be used.
+    """
+    root = Path(root)
+    images, truth = _one_of(root, IMAGES), _one_of(root, TRUTH)
+    present = {(path.parent.relative_to(images) / scan_id_of(path)).as_posix(): path for path in find_scans([images])}
+    wanted = _listed(root / "ImageSets" / "Main" / f"{list_of}.txt") if list_of else list(present)
+    records, bad, unmarked = [], {}, 0
+    for scan_id in (scan_id for scan_id in wanted if scan_id in present):
+        path, marked = present[scan_id], truth / f"{scan_id}.xml"
+        unmarked += not marked.exists()
+        try:
+            with naming(path, "image"):
+                size = image_size(path)
+            annotations = tuple(read_voc(marked, size)) if marked.exists() else ()
+        except ReadError as error:
+            bad[scan_id] = str(error)
+            continue
+        records.append(Record(scan_id, path, annotations, about=view_named(scan_id)))
+    absent = tuple(scan_id for scan_id in wanted if scan_id not in present)
+    notes = [f"{len(records)} images, {sum(len(r.annotations) for r in records)} boxes; {len(absent)} listed images are absent."]
+    if unmarked:
+        notes.append(f"{unmarked} images have no XML file: taken as without annotations.")
+    return Collection(root.name, tuple(records), tuple(notes), absent, bad)
+
+
+def _one_of(root: Path, names: tuple[str, ...]) -> Path:
+    found = next((root / name for name in names if (root / name).is_dir()), None)
+    if found is None:
+        raise DataError(f"{root}: no folder {' or '.join(names)}")
+    return found
+
+
+def _listed(path: Path) -> list[str]:
+    """Ids of a list: the first word of every line, since VOC's lists by class have a second."""
+    if not path.is_file():
+        raise DataError(f"{path}: no such list")
+    return [line.split()[0] for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
