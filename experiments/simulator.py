@@ -29,7 +29,8 @@ from bagscan.simulate.forward import transmission
 from bagscan.simulate.mesh import rotation_xyz
 from bagscan.simulate.occupancy import audit
 from bagscan.simulate.raster import Rasteriser
-from bagscan.simulate.scene import Recipe, build_scene, plan
+from bagscan.simulate.recipe import Recipe
+from bagscan.simulate.scene import build_scene, plan
 from bagscan.simulate.summary import read_scans
 from experiments.engine import Run, keep
 

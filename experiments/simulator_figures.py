@@ -14,8 +14,9 @@ from bagscan.imaging.scanner import load_profile
 from bagscan.physics.materials import elements, material
 from bagscan.physics.transmission import exact
 from bagscan.simulate.devices import NAMES, Family, build_device
+from bagscan.simulate.recipe import Recipe
 from bagscan.simulate.render import RenderedView, render
-from bagscan.simulate.scene import Recipe, Scene, build_scene, plan
+from bagscan.simulate.scene import Scene, build_scene, plan
 
 OUT = Path(__file__).parents[1] / "docs" / "figures"
 PROFILE = load_profile("g640")

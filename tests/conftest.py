@@ -48,7 +48,7 @@ def yolo_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def simulated_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Twelve small simulated scans, four in each part."""
     from bagscan.simulate.dataset import simulate
-    from bagscan.simulate.scene import Recipe
+    from bagscan.simulate.recipe import Recipe
 
     root = tmp_path_factory.mktemp("simulated") / "set"
     recipe = Recipe(devices=("phone",), count=12, seed=5, profile="g640_coarse", parts={"train": 1, "val": 1, "test": 1}, items=(1, 2), more_devices=0.0)

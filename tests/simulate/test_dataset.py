@@ -19,7 +19,8 @@ from bagscan.imaging.scanner import load_profile
 from bagscan.simulate import compass
 from bagscan.simulate.dataset import Import, load_recipe, preset_names, simulate
 from bagscan.simulate.mesh import box, cylinder
-from bagscan.simulate.scene import Recipe, plan
+from bagscan.simulate.recipe import Recipe
+from bagscan.simulate.scene import plan
 from bagscan.simulate.stl import read_stl
 from bagscan.simulate.summary import read_scans, statistics_auc
 

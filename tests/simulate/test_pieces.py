@@ -6,7 +6,8 @@ import numpy as np
 
 from bagscan.datasets import simulated
 from bagscan.simulate.dataset import load_recipe, simulate
-from bagscan.simulate.scene import Recipe, known_staging, plan
+from bagscan.simulate.recipe import Recipe
+from bagscan.simulate.scene import known_staging, plan
 
 LAB = Recipe(("bottle", "phone"), pieces=3, profile="g640_coarse", groups={"known_stagings": 1, "new_stagings": 1, "other_families": 1})
 

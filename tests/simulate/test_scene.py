@@ -15,8 +15,9 @@ from bagscan.simulate.forward import line_positions
 from bagscan.simulate.occupancy import audit
 from bagscan.simulate.packing import Heap, surfaces
 from bagscan.simulate.raster import Rasteriser
+from bagscan.simulate.recipe import Recipe
 from bagscan.simulate.render import detectability, render, stratum
-from bagscan.simulate.scene import Recipe, build_scene, plan
+from bagscan.simulate.scene import build_scene, plan
 from bagscan.simulate.truth import ANOMALY, ambiguous, encode, view_annotations
 
 TUNNEL = (640.0, 430.0)

@@ -22,7 +22,7 @@ from bagscan.runtime.load import load_model
 from bagscan.screening import Screener
 from bagscan.simulate.anomalies import KINDS
 from bagscan.simulate.dataset import simulate
-from bagscan.simulate.scene import Recipe
+from bagscan.simulate.recipe import Recipe
 from bagscan.training.detector import CropBatch, Targets
 from bagscan.training.detector_experiment import calibrate_detector, packed_scenes
 from bagscan.training.experiment import read_experiment, train

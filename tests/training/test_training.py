@@ -428,7 +428,7 @@ def test_benign_items_are_drawn_without_and_with_a_threat(tmp_path, simulated_ro
 
 def test_twins_are_drawn_alike_and_differ_by_the_anomaly_alone(tmp_path):
     from bagscan.simulate.dataset import simulate
-    from bagscan.simulate.scene import Recipe
+    from bagscan.simulate.recipe import Recipe
 
     recipe = Recipe(
         devices=("phone",),

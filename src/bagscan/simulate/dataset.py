@@ -38,8 +38,9 @@ from bagscan.formats.tiff import write_counts
 from bagscan.imaging.channels import Calibration, image, write_colour, write_dual_energy
 from bagscan.imaging.scanner import Profile, load_profile, varied
 from bagscan.simulate.anomalies import Make, build_anomaly, imported
+from bagscan.simulate.recipe import Recipe
 from bagscan.simulate.render import RenderedView, render, stratum
-from bagscan.simulate.scene import Plan, Recipe, Scene, build_scene, plan
+from bagscan.simulate.scene import Plan, Scene, build_scene, plan
 from bagscan.simulate.stl import read_stl
 from bagscan.simulate.summary import read_json, summarise
 from bagscan.simulate.truth import VIEWS_PER_SCAN, ambiguous, view_annotations

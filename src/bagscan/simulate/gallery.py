@@ -12,8 +12,9 @@ from bagscan.imaging.channels import Calibration, image
 from bagscan.imaging.scanner import load_profile
 from bagscan.simulate.devices import NAMES, build_device, draw_family
 from bagscan.simulate.mesh import rotation_xyz
+from bagscan.simulate.recipe import Recipe
 from bagscan.simulate.render import render
-from bagscan.simulate.scene import Recipe, Scene, build_scene, plan
+from bagscan.simulate.scene import Scene, build_scene, plan
 
 CELL = (330, 250)  # width and height in pixels
 

@@ -12,8 +12,8 @@ import numpy as np
 
 from bagscan.core.errors import DataError
 from bagscan.core.files import whole
+from bagscan.simulate.recipe import Recipe
 from bagscan.simulate.render import STRATA
-from bagscan.simulate.scene import Recipe
 
 FOLDS = 5
 ENOUGH_FOR_BASELINE = 100
