@@ -9,15 +9,19 @@ import sys
 import time
 import zlib
 
+import h5py
 import numpy as np
+import pydicom
 import pytest
 import tifffile
 from PIL import Image
 
-from bagscan.core import View
+from bagscan.core import Decision, View
 from bagscan.core.errors import ReadError
-from bagscan.formats import write_npz, write_tiff
+from bagscan.formats import write_dicom, write_hdf5, write_headerless, write_npz, write_tiff
 from bagscan.formats.coco import read_coco
+from bagscan.formats.dicos_report import ThreatObject, ThreatReport, read_threat_report, write_threat_report
+from bagscan.formats.headerless import read_headerless
 from bagscan.formats.scans import read_scan
 from bagscan.formats.voc import read_voc
 from bagscan.formats.yolo import read_yolo
@@ -65,7 +69,56 @@ def jpeg_bomb():
     return bytes(content)
 
 
+def bmp_bomb():
+    return b"BM" + struct.pack("<IHHIIiiHHIIiiII", 1078, 0, 0, 54, 40, 50_000, 50_000, 1, 24, 0, 0, 0, 0, 0, 0) + bytes(1024)
+
+
+def hdf5_bomb(shape=(8, 8), chunks=(8, 8), expands_to=0):
+    """A few bytes that expand to hundreds of megabytes, or a shape that nothing is stored of."""
+    buffer = io.BytesIO()
+    with h5py.File(buffer, "w") as file:
+        made = file.create_dataset("views/0/low", shape, "u2", chunks=chunks, compression="gzip")
+        if expands_to:
+            packer = zlib.compressobj(9)
+            body = b"".join(packer.compress(bytes(1 << 20)) for _ in range(expands_to >> 20)) + packer.flush()
+            made.id.write_direct_chunk((0, 0), body)
+    return buffer.getvalue()
+
+
+def dicom_bomb(rows=50_000, syntax="1.2.840.10008.1.2.1", body=b""):
+    dataset = pydicom.Dataset()
+    dataset.file_meta = pydicom.dataset.FileMetaDataset()
+    dataset.file_meta.TransferSyntaxUID = syntax
+    dataset.SOPClassUID, dataset.SOPInstanceUID = "1.2.840.10008.5.1.4.1.1.1.1.1", "2.25.1"
+    dataset.Rows = dataset.Columns = rows
+    dataset.BitsAllocated = dataset.BitsStored = 16
+    dataset.HighBit, dataset.SamplesPerPixel, dataset.PhotometricInterpretation = 15, 1, "MONOCHROME2"
+    dataset.PixelData = pydicom.encaps.encapsulate([body]) if body else bytes(1000)
+    dataset["PixelData"].VR = "OW"
+    dataset["PixelData"].is_undefined_length = bool(body)
+    buffer = io.BytesIO()
+    dataset.save_as(buffer, enforce_file_format=True)
+    return buffer.getvalue()
+
+
+def deflated_bomb():
+    """A data set that inflates to hundreds of megabytes before any of its attributes is seen."""
+    meta = dicom_bomb(8, "1.2.840.10008.1.2.1.99")
+    head = pydicom.dcmread(io.BytesIO(dicom_bomb(8))).file_meta.FileMetaInformationGroupLength + 132 + 12
+    packer = zlib.compressobj(9, wbits=-15)
+    return meta[: head + 3] + packer.compress(bytes(300_000_000)) + packer.flush()
+
+
+RLE_SEGMENT = b"\x81\x00" * 2_000_000  # 128 zeros from two bytes
+RLE = struct.pack("<16I", 2, 64, 64 + len(RLE_SEGMENT), *[0] * 13) + RLE_SEGMENT * 2
 BOMBS = {
+    "bmp.bmp": bmp_bomb(),
+    "chunk.h5": hdf5_bomb(expands_to=300_000_000),
+    "shape.h5": hdf5_bomb((50_000, 50_000), (64, 64)),
+    "rows.dcm": dicom_bomb(),
+    "rle.dcs": dicom_bomb(8, "1.2.840.10008.1.2.5", RLE),
+    "deflated.dcm": deflated_bomb(),
+    "sidecar.raw": b"x",
     "png.png": png_bomb(),
     "png16.png": png_bomb(16, 0),
     "jpeg.jpg": jpeg_bomb(),
@@ -78,7 +131,10 @@ BOMBS = {
 }
 PROBE = """
 import resource, sys, time
+import h5py, pydicom  # once a process, not once a file
 from bagscan.core.errors import ReadError
+from bagscan.formats.dicos_report import ThreatObject, ThreatReport, read_threat_report, write_threat_report
+from bagscan.formats.headerless import read_headerless
 from bagscan.formats.scans import read_scan
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 started = time.process_time()
@@ -95,6 +151,7 @@ print(time.process_time() - started, (resource.getrusage(resource.RUSAGE_SELF).r
 @pytest.mark.parametrize("name", sorted(BOMBS))
 def test_bombs_are_refused_in_a_second_and_little_memory(tmp_path, name):
     (tmp_path / name).write_bytes(BOMBS[name])
+    (tmp_path / "sidecar.yaml").write_text("width: 50000\nheight: 50000\noffset: 99999999999999999999\n")
     told = subprocess.run([sys.executable, "-c", PROBE, str(tmp_path / name)], capture_output=True, text=True, check=False)
     assert told.returncode == 0, told.stderr
     seconds, megabytes = map(float, told.stdout.split())
@@ -112,6 +169,14 @@ def valid_files(folder):
     Image.fromarray((rng.random((24, 32, 3)) * 255).astype(np.uint8)).save(folder / "a.png")
     Image.fromarray((rng.random((24, 32)) * 65535).astype(np.uint16)).save(folder / "b.png")
     Image.fromarray((rng.random((24, 32, 3)) * 255).astype(np.uint8)).save(folder / "a.jpg")
+    Image.fromarray((rng.random((24, 32, 3)) * 255).astype(np.uint8)).save(folder / "a.bmp")
+    write_hdf5(folder / "a.h5", raw)
+    write_dicom(folder / "a.dcm", raw)
+    compressed = pydicom.dcmread(folder / "a.dcm")
+    compressed.compress("1.2.840.10008.1.2.5", generate_instance_uid=False)
+    compressed.save_as(folder / "b.dcm")
+    write_headerless(folder / "a.raw", raw)
+    write_threat_report(folder / "a.dcs", ThreatReport("a", Decision.ALARM, (ThreatObject((1, 2, 3, 4), "a", 0.5),)))
     box = {"id": 1, "image_id": 1, "category_id": 1, "bbox": [1, 2, 3, 4], "segmentation": [[1, 2, 4, 2, 4, 6]]}
     (folder / "a.json").write_text(json.dumps({"images": [{"id": 1, "file_name": "x", "height": 24, "width": 32}], "categories": [{"id": 1, "name": "a"}], "annotations": [box]}))
     (folder / "a.xml").write_text("<annotation><object><name>a</name><bndbox><xmin>1</xmin><ymin>2</ymin><xmax>9</xmax><ymax>8</ymax></bndbox></object></annotation>")
@@ -137,10 +202,18 @@ def broken(content, rng):
     return bytes(made)
 
 
+def read_beside(path):
+    """A sidecar, through the scan that it belongs to."""
+    return read_headerless(path.with_suffix(".raw"))
+
+
 READERS = {".json": read_coco, ".xml": read_voc, ".txt": lambda path: read_yolo(path, ["a", "b"], 24, 32)}
+READERS |= {".dcs": read_threat_report, ".yaml": read_beside}
+NAMES = ["a.tif", "b.tif", "a.npz", "a.png", "b.png", "a.jpg", "a.json", "a.xml", "a.txt"]
+NAMES += ["a.bmp", "a.h5", "a.dcm", "b.dcm", "a.raw", "a.yaml", "a.dcs"]
 
 
-@pytest.mark.parametrize("name", ["a.tif", "b.tif", "a.npz", "a.png", "b.png", "a.jpg", "a.json", "a.xml", "a.txt"])
+@pytest.mark.parametrize("name", NAMES)
 def test_thousands_of_broken_files_are_read_or_refused(tmp_path, name):
     """Never another error, never slow; and the memory of this process does not grow."""
     import resource
@@ -150,6 +223,9 @@ def test_thousands_of_broken_files_are_read_or_refused(tmp_path, name):
     read(tmp_path / name)  # the control: the whole file is read
     rng = random.Random(name)
     place = tmp_path / f"broken{(tmp_path / name).suffix}"
+    for beside in ({".raw": "a.yaml", ".yaml": "a.raw"}.get(place.suffix),):
+        if beside:
+            (tmp_path / f"broken{(tmp_path / beside).suffix}").write_bytes((tmp_path / beside).read_bytes())
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     refused, slowest = 0, 0.0
     for case in range(CASES):

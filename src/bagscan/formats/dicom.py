@@ -188,12 +188,17 @@ def _plane(path: Path, image: Any, dataset: Any, frame: int, counts: np.ndarray)
         if "ModalityLUTSequence" in source:
             raise ReadError(f"{path}: ModalityLUTSequence (a look-up table) is not read")
     told = (label or image).get("FrameLabel", "") or ""
-    slope, intercept = (float(rescale.get(k, d) or d) for k, d in (("RescaleSlope", 1), ("RescaleIntercept", 0)))
+    slope = _real(rescale.get("RescaleSlope"), 1.0)
+    intercept = _real(rescale.get("RescaleIntercept"), 0.0)
     if not math.isfinite(slope) or slope == 0 or not math.isfinite(intercept):
         raise ReadError(f"{path}: RescaleSlope {slope}, RescaleIntercept {intercept} give no values")
     label_text = re.sub(r"[ -]+", "_", str(told).strip().lower())
     unit = str(rescale.get("RescaleType", "") or "").strip().upper()
     return _Plane(counts, label_text, slope, intercept, unit)
+
+
+def _real(value: Any, default: float) -> float:
+    return default if value is None or value == "" else float(value)
 
 
 def _item(sequence: Any, index: int) -> Any:
