@@ -15,11 +15,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from bagscan.detector.deciding import Thresholds
 from bagscan.detector.exported import UsableDetector
 from bagscan.detector.judging import JudgedBag, judge_set
 from bagscan.detector.measures import measure
 from bagscan.detector.model import Detector
+from bagscan.detector.thresholds import Thresholds
 from bagscan.export.graphs import export_onnx
 from bagscan.model_folder import SHIPPED
 from bagscan.runtime.load import load_model

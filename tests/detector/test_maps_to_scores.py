@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 
 from bagscan.core import Regions
-from bagscan.detector.deciding import SeenView, Thresholds, devices_of, region_scores
+from bagscan.detector.deciding import devices_of, region_scores
 from bagscan.detector.devices import FoundDevice, find_devices, match_views
 from bagscan.detector.exported import _without_the_rest
+from bagscan.detector.looking import SeenView
+from bagscan.detector.thresholds import Pairing, Thresholds
 
 
 def square(top, left, side=6, shape=(24, 30)):
@@ -76,6 +78,29 @@ def test_both_views_of_a_device_are_added():
     bag = [seen([1.5], [0.0], [0]), seen([1.0], [0.0], [0])]
     assert [d.log_odds for d in devices_of(bag, AT)] == [pytest.approx(2.5)]
     assert [d.log_odds for d in devices_of(bag[:1], AT)] == [pytest.approx(1.5)]
+
+
+def spot(view, row, height, outside=False):
+    """The view with a spot of the map at one line of the belt, on its device or away from it."""
+    anomaly = np.full((24, 30), -8.0, np.float32)
+    anomaly[row, 25 if outside else 4] = height
+    return replace(view, anomaly=anomaly)
+
+
+def test_what_both_views_show_at_one_place_of_the_belt_counts_for_more():
+    at = replace(AT, pairing=Pairing(views=0.5, place=0.25, lone=-1.0, offset=0.5))
+    one, other = seen([2.0], [0.0], [0]), seen([1.0], [0.0], [0])
+
+    def log_odds(*views):
+        return devices_of(views, at)[0].log_odds
+
+    same = log_odds(spot(one, 4, 3.0), spot(other, 4, 2.0))
+    assert same == pytest.approx(0.5 * 3.0 + 0.25 * (3.0 + 2.0) + 0.5)
+    apart = log_odds(spot(one, 4, 3.0), spot(other, 6, 2.0))
+    assert apart == pytest.approx(0.5 * 3.0 + 0.25 * (3.0 - 6.0) + 0.5), "what is below -6 counts as -6"
+    beside = log_odds(spot(one, 4, 3.0), spot(other, 4, 2.0, outside=True))
+    assert beside == pytest.approx(apart)
+    assert log_odds(spot(one, 4, 3.0)) == pytest.approx(0.5 * 2.0 + 0.25 * 6.0 - 1.0 + 0.5)
 
 
 def test_an_alarming_device_points_at_its_best_places_alone():

@@ -1,15 +1,18 @@
 """Figures of made-up results whose answers are known."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from bagscan.core import Regions
 from bagscan.core.errors import DataError
 from bagscan.detector.calibration import calibrated
-from bagscan.detector.deciding import SeenView, Thresholds
 from bagscan.detector.devices import FoundDevice
 from bagscan.detector.judging import JudgedBag, JudgedView, TrueDevice
+from bagscan.detector.looking import SeenView
 from bagscan.detector.measures import measure
+from bagscan.detector.thresholds import Pairing, Thresholds
 from experiments.detector import card, figures
 
 AT = Thresholds(slope=1.0, offset=0.0, device=1.0, outside=9.0)
@@ -91,6 +94,27 @@ def test_thresholds_keep_to_the_share_of_false_alarms():
         assert told["bag_fp"] == pytest.approx(point.expected_fpr)
         assert 0.5 * share <= told["bag_fp"] <= share
     assert told["bag_tp"] > 0.8
+
+
+def test_calibration_learns_that_an_anomaly_lies_on_the_same_lines_of_the_belt_in_both_views():
+    """Verdicts that tell nothing, and a spot in each view: on one line where something is hidden, on two where not."""
+    rng = np.random.default_rng(0)
+
+    def spotted(judged, row):
+        anomaly = np.full((20, 20), -8.0, np.float32)
+        anomaly[row, 8] = rng.normal(2, 1)
+        return replace(judged, seen=replace(judged.seen, anomaly=anomaly))
+
+    bags = []
+    for k in range(80):
+        first, other = rng.permutation(np.arange(5, 11))[:2]
+        make = (hit, clean)[k % 2]
+        lines = (first, first) if k % 2 == 0 else (first, other)
+        bags.append(bag(f"{k}", k % 2 == 0, *(spotted(make(float(rng.normal())), line) for line in lines)))
+    thresholds, _ = calibrated(bags, 0.1)
+    assert thresholds.pairing.place > 0.2
+    apart = replace(thresholds, pairing=Pairing())
+    assert measure(bags, thresholds)["device_auroc"] > 0.95 > measure(bags, apart)["device_auroc"] + 0.2
 
 
 def test_nothing_to_calibrate_on_is_an_error():

@@ -10,9 +10,10 @@ from sklearn.linear_model import LogisticRegression
 
 from bagscan.core import OperatingPoint
 from bagscan.core.errors import DataError
-from bagscan.detector.deciding import Thresholds
+from bagscan.detector.deciding import agreement, devices_of
 from bagscan.detector.judging import JudgedBag
 from bagscan.detector.measures import bag_scores
+from bagscan.detector.thresholds import Pairing, Thresholds
 from bagscan.evaluation.operating_point import clopper_pearson
 
 MARGIN = 0.2  # above the highest benign score, where none may alarm
@@ -30,6 +31,7 @@ def calibrated(bags: Sequence[JudgedBag], max_fpr: float) -> tuple[Thresholds, O
     """
     slope, offset = _line(bags)
     thresholds = Thresholds(slope, offset)
+    thresholds = replace(thresholds, pairing=_pairing(bags, thresholds))
     truth = np.array([bag.anomalous for bag in bags])
     devices, outside = bag_scores(bags, thresholds)
     device = _above(devices[~truth], max_fpr * (1 - OUTSIDE_SHARE))
@@ -63,3 +65,23 @@ def _line(bags: Sequence[JudgedBag]) -> tuple[float, float]:
         raise DataError("calibration needs devices with and without something hidden that the detector finds: train it longer, or take more scenes")
     line = LogisticRegression(C=1e3, class_weight="balanced").fit(np.array(logits)[:, None], np.array(truth))
     return float(line.coef_[0, 0]), float(line.intercept_[0])
+
+
+def _pairing(bags: Sequence[JudgedBag], thresholds: Thresholds) -> Pairing:
+    """Weights of what a device's views show each, and of where they agree; as a sum alone where these would be below 0."""
+    truth, rows = [], []
+    for bag in bags:
+        views = [view.seen for view in bag.views]
+        for device in devices_of(views, thresholds):
+            shown = [(v, k) for v, k in enumerate(device.numbers) if k is not None]
+            stands_for = [d for v, k in shown for d in bag.views[v].devices if d.found == k]
+            if stands_for:
+                truth.append(any(d.host for d in stands_for))
+                rows.append((device.log_odds, agreement([(views[v], k) for v, k in shown]), float(len(shown) == 1)))
+    if len(set(truth)) < 2:
+        return Pairing()
+    line = LogisticRegression(class_weight="balanced").fit(np.array(rows), np.array(truth))
+    of_views, place, lone = (float(weight) for weight in line.coef_[0])
+    if of_views <= 0 or place <= 0:
+        return Pairing()
+    return Pairing(of_views, place, lone, float(line.intercept_[0]))

@@ -1,102 +1,23 @@
-"""From the maps of a bag's views to scores of its regions: the same code for every runtime. No torch.
+"""From what the views of a bag show to scores of its regions: the same code for every runtime. No torch.
 
-A device's verdict is the sum of its views' log-odds. A region of a device scores as its device does where it
-is the device's best, and less the further it falls behind; what lies on no device is judged by the map alone,
-against a threshold of its own.
+A device's verdict is made of its views' log-odds and of what both show at one place of the belt. A region of a device scores as
+its device does where it is the device's best, and less the further it falls behind; what lies on no device is judged by the map
+alone, against a threshold of its own.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
 
 import numpy as np
 from scipy.ndimage import binary_dilation
 
-from bagscan.config import fill
-from bagscan.core import Regions, View
-from bagscan.core.errors import ConfigError, ModelError
-from bagscan.detector.devices import FoundDevice, find_devices, match_views
-from bagscan.detector.features import CELL_PX, features_of
-from bagscan.encoders.region_means import region_means
-from bagscan.regions import superpixels
+from bagscan.detector.devices import match_views
+from bagscan.detector.looking import SeenView, sigmoid
+from bagscan.detector.thresholds import Thresholds
 
-MULTIPLE_PX = 64  # of the network's input
-GROWN_CELLS = 2  # by which a device's regions may lie outside of it, taped to it
-ON_DEVICE = 0.5  # share of a region
-REGION_SIDE_PX = 16.0
-MOST_LOG_ODDS = 50.0
-SUPERPIXELS = superpixels.Config(width=0, stride=2, min_size=0.25)
-
-
-class Engine(Protocol):
-    """Runs the networks by name, as :class:`bagscan.runtime.engines.Engine` does.
-
-    ``maps``: ``features`` (1, 4, H, W) to ``categories``, ``anomaly``, ``contact``, ``fine`` and ``coarse``;
-    ``verdict``: three of these and ``device`` (D, 1, h, w) to ``logit`` (D,).
-    """
-
-    name: str
-
-    def run(self, graph: str, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """Outputs by name."""
-
-
-@dataclass(frozen=True)
-class Thresholds:
-    """How scores come about; chosen on validation scenes (see :class:`bagscan.training.detector_calibration`).
-
-    Attributes:
-        slope, offset: of a view's log-odds. device: log-odds over both views from which on a device alarms.
-        outside: logit of the map, averaged over a region on no device, from which on that alarms.
-        margin: by how much a region may fall behind its device's best and still be pointed at.
-        lesser: by how much the weaker view of an alarming device may fall behind the stronger and still be pointed at.
-    """
-
-    slope: float = 1.0
-    offset: float = 0.0
-    device: float = 0.0
-    outside: float = 4.0
-    margin: float = 0.5
-    lesser: float = 2.0
-
-    def __post_init__(self) -> None:
-        values = (self.slope, self.offset, self.device, self.outside, self.margin, self.lesser)
-        if not all(map(math.isfinite, values)) or self.slope <= 0 or max(abs(self.device), abs(self.outside)) > MOST_LOG_ODDS:
-            raise ValueError(f"thresholds must be finite, the slope above 0, and log-odds within {MOST_LOG_ODDS}: nothing would ever alarm; got {values}")
-
-
-def thresholds_of(description: Mapping[str, Any]) -> Thresholds:
-    """The thresholds that a model folder's description tells of.
-
-    Raises:
-        ModelError: they are none.
-    """
-    try:
-        return fill(Thresholds, description["model"].get("thresholds", {}), "model.json: thresholds")
-    except (ConfigError, AttributeError, KeyError) as error:
-        raise ModelError(str(error)) from error
-
-
-@dataclass(frozen=True)
-class SeenView:
-    """What one view shows.
-
-    Attributes:
-        anomaly: (h, w) logits of the map. devices: found in it. logits: (D,) of their verdicts, not calibrated.
-        regions: of the view at its own size. heights: (n,) mean of the map in each. device_of: (n,) device of each, -1 for none.
-        kinds: (k, h, w) logits of the kinds of anomaly.
-    """
-
-    anomaly: np.ndarray
-    devices: tuple[FoundDevice, ...]
-    logits: np.ndarray
-    regions: Regions
-    heights: np.ndarray
-    device_of: np.ndarray
-    kinds: np.ndarray
+LEAST_LOGIT = -6.0  # of the map: below, one nothing is like another
 
 
 @dataclass(frozen=True)
@@ -107,92 +28,43 @@ class BagDevice:
     log_odds: float
 
 
-def look(view: View, engine: Engine, n_kinds: int) -> SeenView:
-    """Pass one view through the network and cut it into regions.
-
-    Raises:
-        ModelError: the engine gives something else than maps.
-    """
-    height, width = view.shape
-    maps = _maps(view, engine)
-    categories = maps["categories"][0]
-    h, w = -(-height // CELL_PX), -(-width // CELL_PX)
-    devices = find_devices(_sigmoid(categories[n_kinds:, :h, :w]), _sigmoid(maps["contact"][0, 0, :h, :w]))
-    logits = _verdicts(devices, maps, engine)
-    anomaly = maps["anomaly"][0, 0, :h, :w]
-    # Regions are cut without a network here: superpixels of the view itself.
-    regions = superpixels.cut(view, SUPERPIXELS, None, max(4, round(height * width / REGION_SIDE_PX**2)))
-    heights = region_means(_finer(anomaly)[..., None][: height // 2 + 1, : width // 2 + 1], regions)[:, 0]
-    return SeenView(anomaly, tuple(devices), logits, regions, heights, _device_of(regions, devices, logits), categories[:n_kinds, :h, :w])
-
-
-def _maps(view: View, engine: Engine) -> dict[str, np.ndarray]:
-    seen = features_of(view)
-    height, width = view.shape
-    padded = np.zeros((1, len(seen), *(-(-n // MULTIPLE_PX) * MULTIPLE_PX for n in (height, width))), np.float32)
-    padded[0, :, :height, :width] = seen
-    found = engine.run("maps", {"features": padded})
-    for name in ("categories", "anomaly", "contact", "fine", "coarse"):
-        if name not in found or found[name].ndim != 4:
-            raise ModelError(f"the network gave {', '.join(found)}, and not {name} as (1, n, h, w)")
-    return found
-
-
-def _verdicts(devices: Sequence[FoundDevice], maps: Mapping[str, np.ndarray], engine: Engine) -> np.ndarray:
-    if not devices:
-        return np.zeros(0, np.float32)
-    masks = np.zeros((len(devices), 1, *maps["anomaly"].shape[-2:]), np.float32)
-    for mask, device in zip(masks, devices, strict=True):
-        mask[0, : device.mask.shape[0], : device.mask.shape[1]] = device.mask
-    found = engine.run("verdict", {name: maps[name] for name in ("anomaly", "fine", "coarse")} | {"device": masks})
-    return np.asarray(found["logit"], np.float32)
-
-
-def _finer(cells: np.ndarray, times: int = 4) -> np.ndarray:
-    """(h, w) -> (h · times, w · times), bilinear between the cells' middles."""
-    for axis in (0, 1):
-        n = cells.shape[axis]
-        at = np.clip((np.arange(n * times) + 0.5) / times - 0.5, 0, n - 1)
-        low = np.minimum(at.astype(int), max(n - 2, 0))
-        part = (at - low).astype(np.float32)
-        part = part[:, None] if axis == 0 else part[None]
-        cells = cells.take(low, axis) * (1 - part) + cells.take(np.minimum(low + 1, n - 1), axis) * part
-    return cells
-
-
-def _device_of(regions: Regions, devices: Sequence[FoundDevice], logits: np.ndarray) -> np.ndarray:
-    """The device that each region lies on or next to; of several the most suspicious, since it must not be missed."""
-    owner = np.full(regions.n, -1)
-    order = np.argsort(logits, kind="stable")
-    overlaps = [regions.overlap(_near(devices[k], regions.shape)) for k in order]
-    for k, overlap in zip(order, overlaps, strict=True):
-        owner[overlap >= ON_DEVICE] = k
-    # Every device has a region, however small it is or overlaid, so that it can be pointed at.
-    for k, overlap in zip(order, overlaps, strict=True):
-        if not (owner == k).any() and regions.n:
-            owner[int(np.argmax(overlap))] = k
-    return owner
-
-
-def _near(device: FoundDevice, shape: tuple[int, int]) -> np.ndarray:
-    """(H, W) bool pixels on a device or next to it."""
-    grown = binary_dilation(device.mask, np.ones((3, 3), bool), iterations=GROWN_CELLS)
-    return np.asarray(grown.repeat(CELL_PX, 0).repeat(CELL_PX, 1)[: shape[0], : shape[1]])
-
-
 def devices_of(views: Sequence[SeenView], thresholds: Thresholds) -> list[BagDevice]:
     """The devices of a bag, matched between its first two views; more views stand alone."""
-    odds = [thresholds.slope * seen.logits + thresholds.offset for seen in views]
     if len(views) < 2:
-        return [BagDevice((k,), float(odds[0][k])) for k in range(len(odds[0]))] if views else []
+        return [_judged((k,), views, thresholds) for k in range(len(views[0].logits))] if views else []
     blank: tuple[int | None, ...] = (None,) * len(views)
-    found = []
-    for pair in match_views(views[0].devices, views[1].devices):
-        together = sum(float(o[k]) for o, k in zip(odds, pair, strict=False) if k is not None)
-        found.append(BagDevice((*pair, *blank[2:]), together))
-    for number, own in enumerate(odds[2:], 2):
-        found += [BagDevice((*blank[:number], k, *blank[number + 1 :]), float(value)) for k, value in enumerate(own)]
-    return found
+    numbers = [(*pair, *blank[2:]) for pair in match_views(views[0].devices, views[1].devices)]
+    for v, seen in enumerate(views[2:], 2):
+        numbers += [(*blank[:v], k, *blank[v + 1 :]) for k in range(len(seen.logits))]
+    return [_judged(own, views, thresholds) for own in numbers]
+
+
+def _judged(numbers: tuple[int | None, ...], views: Sequence[SeenView], thresholds: Thresholds) -> BagDevice:
+    shown = [(seen, k) for seen, k in zip(views, numbers, strict=True) if k is not None]
+    together = sum(thresholds.slope * float(seen.logits[k]) + thresholds.offset for seen, k in shown)
+    pairing = thresholds.pairing
+    log_odds = pairing.views * together + pairing.offset + (pairing.lone if len(shown) == 1 else 0.0)
+    if pairing.place:
+        log_odds += pairing.place * agreement(shown)
+    return BagDevice(numbers, log_odds)
+
+
+def agreement(shown: Sequence[tuple[SeenView, int]]) -> float:
+    """Highest sum over a device's views of what each shows at one place of the belt, in logits of the map; of one view, twice its own.
+
+    An anomaly lies on the same lines of the belt in every view, what is taken for one mostly does not.
+
+    Args:
+        shown: each view with the device's number in it.
+    """
+    profiles = []
+    for seen, k in shown:
+        mask = seen.devices[k].mask
+        near = binary_dilation(mask, np.ones((3, 3), bool))
+        highest = np.where(near, seen.anomaly[: mask.shape[0], : mask.shape[1]], -np.inf).max(1)
+        profiles.append(highest.clip(min=LEAST_LOGIT))
+    lines = min(map(len, profiles))
+    return float(np.mean([profile[:lines] for profile in profiles], 0).max()) * 2
 
 
 def region_scores(views: Sequence[SeenView], thresholds: Thresholds) -> list[np.ndarray]:
@@ -210,8 +82,4 @@ def region_scores(views: Sequence[SeenView], thresholds: Thresholds) -> list[np.
             behind = np.where(behind > thresholds.margin, behind + max(0.0, beyond), 0.0)
             lesser = max(0.0, beyond) + behind_view if behind_view > thresholds.lesser else 0.0
             logits[v][of_device] = beyond - behind - lesser
-    return [_sigmoid(np.nan_to_num(of_view, neginf=-12.0)).astype(np.float64) for of_view in logits]
-
-
-def _sigmoid(x: np.ndarray) -> np.ndarray:
-    return np.asarray(1 / (1 + np.exp(-np.clip(x, -30, 30))))
+    return [sigmoid(np.nan_to_num(of_view, neginf=-12.0)).astype(np.float64) for of_view in logits]

@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 
 from bagscan.core import OperatingPoint, View
-from bagscan.detector.deciding import Engine, SeenView, look, region_scores, thresholds_of
+from bagscan.detector.deciding import region_scores
+from bagscan.detector.looking import Engine, SeenView, look
+from bagscan.detector.thresholds import thresholds_of
 from bagscan.model_config import InputConfig, ModelConfig
 from bagscan.model_folder import operating_point_of
 

@@ -15,9 +15,9 @@ import numpy as np
 from scipy.ndimage import distance_transform_edt
 
 from bagscan.core import Regions, View
-from bagscan.detector.deciding import SeenView
 from bagscan.detector.exported import UsableDetector
 from bagscan.detector.features import CELL_PX
+from bagscan.detector.looking import SeenView
 from bagscan.encoders.region_means import region_means
 from bagscan.formats import read_scan
 from bagscan.formats.quantities import RGB

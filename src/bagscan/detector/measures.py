@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from bagscan.detector.deciding import Thresholds, devices_of, region_scores
+from bagscan.detector.deciding import devices_of, region_scores
 from bagscan.detector.judging import JudgedBag, JudgedView
+from bagscan.detector.thresholds import Thresholds
 from bagscan.evaluation.metrics import auroc, fpr_at_tpr, tpr_at_fpr
 
 NOT_FOUND = -20.0

@@ -15,10 +15,10 @@ from bagscan import __version__
 from bagscan.config import fill
 from bagscan.core import OperatingPoint
 from bagscan.core.errors import ModelError
-from bagscan.detector.deciding import Thresholds, thresholds_of
 from bagscan.detector.exported import KIND
 from bagscan.detector.features import IMAGES
 from bagscan.detector.network import DetectorNetwork, NetworkConfig
+from bagscan.detector.thresholds import Thresholds, thresholds_of
 from bagscan.model_folder import FORMAT, operating_point_of, read_description, verified_id, write_files
 from bagscan.weights import in_half
 
