@@ -42,9 +42,9 @@ def test_passwords_tokens_and_keys_are_kept_as_hashes_alone(house):
 def test_the_one_time_link_works_once(make_house, tmp_path):
     house = make_house(start=False)
     service = house.service
-    assert service.store.write(accounts.offer_setup) is None  # there is an admin
+    assert service.store.write(lambda c: accounts.offer_setup(c, service.clock.now())) is None  # there is an admin
     service.store.write(lambda c: c.execute(tables.accounts.update().where(tables.accounts.c.name == "admin").values(role="operator")))
-    token = service.store.write(accounts.offer_setup)
+    token = service.store.write(lambda c: accounts.offer_setup(c, service.clock.now()))
     made = house.anyone().post("/v1/setup", json={"token": token, "name": "first", "password": "long enough"})
     assert made.status_code == 201
     assert made.json()["role"] == "admin"
@@ -100,4 +100,4 @@ def test_an_account_without_password_cannot_log_in(house):
     service = house.service
     service.store.write(lambda c: accounts.create_account(c, service.auditor, "test", "robot", "scanner", None))
     with pytest.raises(LogInError):
-        accounts.log_in(service.store, service.auditor, service.config, "robot", "")
+        accounts.log_in(service.store, service.auditor, service.config, "robot", "", service.clock.now())

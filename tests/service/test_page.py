@@ -434,7 +434,7 @@ def test_the_first_admin_comes_by_the_one_time_link(make_house, browser, listeni
     house = make_house()
     service = house.service
     service.store.write(lambda c: c.execute(tables.accounts.update().where(tables.accounts.c.name == "admin").values(role="operator")) and None)
-    token = service.store.write(accounts.offer_setup)
+    token = service.store.write(lambda c: accounts.offer_setup(c, service.clock.now()))
     page = browser.new_page()
     page.goto(f"{listening(house)}/#setup={token}")
     page.get_by_label("Name").fill("first")

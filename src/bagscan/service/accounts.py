@@ -136,8 +136,11 @@ def change_account(
     auditor.append(connection, by, "account.change", row.name, told)
 
 
-def log_in(store: Store, auditor: Auditor, config: ServiceConfig, name: str, password: str) -> tuple[str, Who]:
+def log_in(store: Store, auditor: Auditor, config: ServiceConfig, name: str, password: str, now: float) -> tuple[str, Who]:
     """Check a password and start a session: (token, who). Every try is counted and recorded.
+
+    Args:
+        now: the service's own time (:meth:`bagscan.service.clock.Clock.now`), in seconds since 1970.
 
     Raises:
         LogInError: name and password do not fit, or the account is locked or disabled.
@@ -149,15 +152,14 @@ def log_in(store: Store, auditor: Auditor, config: ServiceConfig, name: str, pas
     if not known:
         store.write(lambda connection: auditor.append(connection, "nobody", "login.fail", name, {"account": "unknown"}))
         raise LogInError("name and password do not fit")
-    answer = store.write(lambda connection: _tried(connection, auditor, config, name, fits))
+    answer = store.write(lambda connection: _tried(connection, auditor, config, name, fits, now))
     if isinstance(answer, str):
         raise LogInError(answer)
     return answer
 
 
-def _tried(connection: Connection, auditor: Auditor, config: ServiceConfig, name: str, fits: bool) -> tuple[str, Who] | str:
+def _tried(connection: Connection, auditor: Auditor, config: ServiceConfig, name: str, fits: bool, now: float) -> tuple[str, Who] | str:
     """Count a try: a session, or why there is none. A reason is returned, not raised, or its record would be undone."""
-    now = time.time()
     row = connection.execute(select(accounts).where(accounts.c.name == name)).one()
     if row.locked_until and row.locked_until > now:
         auditor.append(connection, name, "login.fail", name, {"account": "locked"})
@@ -173,11 +175,11 @@ def _tried(connection: Connection, auditor: Auditor, config: ServiceConfig, name
         return "the account is disabled"
     connection.execute(update(accounts).where(accounts.c.id == row.id).values(failed=0, locked_until=None))
     auditor.append(connection, name, "login", name)
-    return _start_session(connection, config, row.id, row.name, row.role)
+    return _start_session(connection, config, row.id, row.name, row.role, now)
 
 
-def _start_session(connection: Connection, config: ServiceConfig, account_id: int, name: str, role: str) -> tuple[str, Who]:
-    token, csrf, now = secrets.token_urlsafe(32), secrets.token_urlsafe(24), time.time()
+def _start_session(connection: Connection, config: ServiceConfig, account_id: int, name: str, role: str, now: float) -> tuple[str, Who]:
+    token, csrf = secrets.token_urlsafe(32), secrets.token_urlsafe(24)
     connection.execute(delete(sessions).where(sessions.c.expires_at < now))
     values = {"token_hash": hashed(token), "account_id": account_id, "csrf": csrf, "created_at": now, "expires_at": now + 3600 * config.session_hours}
     connection.execute(insert(sessions).values(**values))
@@ -190,10 +192,10 @@ def log_out(connection: Connection, auditor: Auditor, token: str, who: Who) -> N
     auditor.append(connection, who.name, "logout", who.name)
 
 
-def who_has_session(connection: Connection, token: str) -> Who | None:
-    """Whose session a token is, if it still runs."""
+def who_has_session(connection: Connection, token: str, now: float) -> Who | None:
+    """Whose session a token is, if it still runs at ``now`` of the service's own time."""
     found = select(accounts.c.id, accounts.c.name, accounts.c.role, sessions.c.csrf).join(sessions, sessions.c.account_id == accounts.c.id)
-    row = connection.execute(found.where(sessions.c.token_hash == hashed(token), sessions.c.expires_at > time.time(), accounts.c.disabled.is_(False))).first()
+    row = connection.execute(found.where(sessions.c.token_hash == hashed(token), sessions.c.expires_at > now, accounts.c.disabled.is_(False))).first()
     return Who(row.id, row.name, row.role, row.csrf) if row else None
 
 
@@ -231,28 +233,35 @@ def who_has_key(connection: Connection, key: str) -> Who | None:
     return Who(row.id, row.name, row.role) if row else None
 
 
-def offer_setup(connection: Connection) -> str | None:
-    """A one-time token with which the first admin is made; None once there is one."""
+def offer_setup(connection: Connection, now: float) -> str | None:
+    """A one-time token with which the first admin is made; None once there is one.
+
+    Args:
+        now: the service's own time; the token is good for an hour from then.
+    """
     if connection.execute(select(accounts.c.id).where(accounts.c.role == "admin")).first():
         return None
     token = secrets.token_urlsafe(24)
     connection.execute(delete(setup_tokens))
-    connection.execute(insert(setup_tokens).values(token_hash=hashed(token), expires_at=time.time() + SETUP_S))
+    connection.execute(insert(setup_tokens).values(token_hash=hashed(token), expires_at=now + SETUP_S))
     return token
 
 
-def set_up(connection: Connection, auditor: Auditor, config: ServiceConfig, token: str, name: str, password_hash: str) -> tuple[str, Who]:
+def set_up(connection: Connection, auditor: Auditor, config: ServiceConfig, token: str, name: str, password_hash: str, now: float) -> tuple[str, Who]:
     """Make the first admin with a one-time token, and start a session.
+
+    Args:
+        now: the service's own time.
 
     Raises:
         LogInError: the token is wrong, used or too old. AccountError: as :func:`create_account`.
     """
-    used = connection.execute(delete(setup_tokens).where(setup_tokens.c.token_hash == hashed(token), setup_tokens.c.expires_at > time.time()))
+    used = connection.execute(delete(setup_tokens).where(setup_tokens.c.token_hash == hashed(token), setup_tokens.c.expires_at > now))
     if not used.rowcount:
         raise LogInError("this link was used, or is too old; start the service again for a new one")
     number = create_account(connection, auditor, "setup", name, "admin", password_hash)
     auditor.append(connection, name, "login", name)
-    return _start_session(connection, config, number, name, "admin")
+    return _start_session(connection, config, number, name, "admin", now)
 
 
 def _fits(password_hash: str, password: str) -> bool:

@@ -21,7 +21,7 @@ from bagscan import __version__
 from bagscan.core.files import whole
 from bagscan.service.audit import newest_head
 from bagscan.service.retention import referenced
-from bagscan.service.store.database import Store, StoreError
+from bagscan.service.store.database import Store, StoreError, naming_faults
 from bagscan.service.store.files import Files
 from bagscan.service.store.migrate import migrate, newest, revision
 from bagscan.service.store.tables import metadata
@@ -97,14 +97,14 @@ def restore(path: Path, folder: Path, engine: Engine, report: Report = print) ->
         raise StoreError(f"{path}: no such file") from error
     except (tarfile.TarError, KeyError, ValueError, OSError) as error:
         raise StoreError(f"{path}: not a whole back-up of bagscan: {str(error).splitlines()[0]}") from error
-    with engine.connect() as connection:
+    with naming_faults(), engine.connect() as connection:
         lost = sorted(referenced(connection) - set(Files(folder / "objects").digests()))
     report(f"{rows} rows, {len(manifest['files'])} files restored into {folder}" + (f"; {len(lost)} files that scans need are not in the back-up" if lost else ""))
     return {"folder": str(folder), "rows": rows, "files": len(manifest["files"]), "lost": len(lost)}
 
 
 def _refuse_rows(engine: Engine) -> None:
-    with engine.connect() as connection:
+    with naming_faults(), engine.connect() as connection:
         for table in metadata.sorted_tables:
             if connection.execute(select(func.count()).select_from(table)).scalar_one():
                 raise StoreError(f"the database is not empty: table {table.name} has rows")
@@ -112,7 +112,7 @@ def _refuse_rows(engine: Engine) -> None:
 
 def _restore_tables(tar: tarfile.TarFile, members: Members, engine: Engine, manifest: dict[str, Any]) -> int:
     total = 0
-    with engine.connect().execution_options(writes=True) as connection, connection.begin():
+    with naming_faults(), engine.connect().execution_options(writes=True) as connection, connection.begin():
         for table in metadata.sorted_tables:
             rows = [json.loads(line) for line in _read(tar, members, f"tables/{table.name}.jsonl").splitlines()]
             if len(rows) != manifest["rows"][table.name]:

@@ -22,7 +22,7 @@ class Metrics:
         self.decisions = Counter("bagscan_decisions", "Decisions of readers", ["value"], registry=self.registry)
         self.waiting = Gauge("bagscan_waiting", "Scans accepted and not yet judged", registry=self.registry)
         self.to_review = Gauge("bagscan_to_review", "Scans that wait for a reader", registry=self.registry)
-        self.ready = Gauge("bagscan_ready", "Whether a worker is warm", registry=self.registry)
+        self.ready = Gauge("bagscan_ready", "Whether scans can be taken and judged", registry=self.registry)
         self.drift_p = Gauge("bagscan_drift_p", "Kolmogorov-Smirnov p of the last scores against the first", ["model"], registry=self.registry)
         self.audit_seq = Gauge("bagscan_audit_seq", "Number of the newest audit record", registry=self.registry)
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 from sqlalchemy import Connection, and_, or_, select, update
 
 from bagscan.service.audit import Auditor
@@ -14,12 +12,14 @@ DAY_S = 86_400.0
 AT_ONCE = 500
 
 
-def purge(connection: Connection, config: ServiceConfig, auditor: Auditor, by: str = "retention") -> int:
+def purge(connection: Connection, config: ServiceConfig, auditor: Auditor, now: float, by: str = "retention") -> int:
     """Mark scans whose time is over, some hundred at once; returns how many, 0 when there are no more.
 
     Their files are removed by the next sweep (:meth:`bagscan.service.store.files.Files.sweep`), once no other scan needs them.
+
+    Args:
+        now: seconds since 1970, the earlier of the service's own time and the machine's.
     """
-    now = time.time()
     clear = or_(reviews.c.outcome == "clear", and_(reviews.c.scan_id.is_(None), results.c.decision == "CLEAR"))
     closed = and_(reviews.c.state == "closed", reviews.c.outcome != "clear")
     over = []

@@ -34,6 +34,7 @@ from bagscan.workers.process import Target
 
 log = logging.getLogger("bagscan.service")
 HOUSE_S = 2.0
+CHECK_S = 10.0  # between two checks that the store takes writes
 PURGE_S = 3600.0
 
 
@@ -51,7 +52,6 @@ class Service:
         self.config = config
         if config.tip_rate:
             load_profile(config.tip_profile)  # a wrong one is told now, not when the first test image is due
-        config.folder.mkdir(parents=True, exist_ok=True, mode=0o700)  # scans, notes, keys: nobody else's
         self._lock = _locked(config.folder)
         try:
             self._open(config)
@@ -59,7 +59,7 @@ class Service:
             self._lock.close()
             raise
         self.metrics = Metrics()
-        self.dispatcher = Dispatcher(self.store, self.files, config, self.metrics, _instance(config.folder), target)
+        self.dispatcher = Dispatcher(self.store, self.files, config, self.metrics, self.clock, _instance(config.folder), target)
         self.intake = Intake(self.store, self.files, config, self.metrics, self.dispatcher.wake)
         self.passwords = CapacityLimiter(2)  # argon2 takes 64 MB and a tenth of a second each
         self.requests_on_their_way = 0  # of scanners; counted on the event loop alone
@@ -80,7 +80,7 @@ class Service:
     def start(self) -> str | None:
         """Bring everything up; returns the one-time token for the first admin, where there is none yet."""
         self.store.write(lambda connection: models.add_shipped(connection, self.auditor))
-        token = self.store.write(accounts.offer_setup)
+        token = self.store.write(lambda connection: accounts.offer_setup(connection, self.clock.now()))
         self.dispatcher.start()
         self.watchers = [Watcher(self.intake, folder) for folder in self.config.watch]
         for work in [self._keep_house, *(watcher.run for watcher in self.watchers)]:
@@ -96,8 +96,16 @@ class Service:
             thread.join(10)
         self.dispatcher.stop()
         self.keep_head()
+        self.clock.keep()
         self.store.close()
         self._lock.close()
+
+    def trouble(self) -> str:
+        """Why it cannot take and judge scans now: store, workers, watched folders; empty where it can."""
+        told = [self.store.trouble, *(watcher.trouble for watcher in self.watchers)]
+        if not self.dispatcher.ready:
+            told.insert(0, f"no worker is ready: {self.dispatcher.trouble}")
+        return "; ".join(one for one in told if one)
 
     def serving_told(self) -> tuple[str, str]:
         """Ids and thresholds of what serves now, for the headers of answers that are about no scan."""
@@ -117,8 +125,14 @@ class Service:
 
     def _keep_house(self, stopping: threading.Event) -> None:
         rng, purged = random.Random(secrets.randbits(64)), 0.0  # what a reader could foresee would be no test
+        checked = time.monotonic()
         while not stopping.wait(HOUSE_S):
+            if jumped := self.clock.tick():
+                log.warning("%s", jumped)
             try:
+                if self.store.trouble or time.monotonic() - checked > CHECK_S:
+                    checked = time.monotonic()
+                    self.store.check()
                 self.keep_head()
                 make_test_image(self.store, self.files, self.auditor, self.config, self.dispatcher, rng)
                 if time.monotonic() - purged > PURGE_S or not purged:
@@ -134,16 +148,26 @@ class Service:
 
     def clean_up(self, older_than_s: float = OLD_S) -> None:
         """Mark what is kept long enough, and remove files that nothing needs."""
-        while self.store.write(lambda connection: retention.purge(connection, self.config, self.auditor)):
+        now = self.clock.earliest()
+        while self.store.write(lambda c: retention.purge(c, self.config, self.auditor, now)):
             pass
         with self.store.read() as connection:
             needed = retention.referenced(connection)
-        self.files.sweep(needed, older_than_s)
+        self.files.sweep(needed, older_than_s, now)
 
 
 def _locked(folder: Path) -> IO[str]:
-    """Hold the folder: two services in one folder would take each other's scans for left-overs of a kill."""
-    lock = (folder / "service.lock").open("w")
+    """Make and hold the folder: two services in one would take each other's scans for left-overs of a kill.
+
+    Raises:
+        StoreError: it cannot be written, or another service holds it.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)  # scans, notes, keys: nobody else's
+        lock = (folder / "service.lock").open("w")
+    except OSError as error:
+        told = f"the service keeps its store in {folder}, which cannot be written"
+        raise StoreError(f"{told}: {error.strerror}") from error
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:

@@ -58,6 +58,7 @@ class Watcher:
         self._waiting: dict[str, str] = {}
         self._told: set[str] = set()
         self._others: dict[str, float] = {}
+        self._said: dict[str, float] = {}
 
     def run(self, stopping: threading.Event) -> None:
         """Until the service stops."""
@@ -93,10 +94,18 @@ class Watcher:
         except Busy:
             return BUSY
         except (BagscanError, OSError) as error:
-            log.error("watch %s: %s", self.folder, error)
+            self._say(str(error))
         except Exception:
             log.exception("watch %s", self.folder)
         return None
+
+    def _say(self, error: str) -> None:
+        """Log an error once, and again every ten minutes while it stays: each look would repeat it."""
+        now = time.monotonic()
+        if now - self._said.get(error, -TOLD_AFTER_S) >= TOLD_AFTER_S:
+            self._said = {told: at for told, at in self._said.items() if now - at < TOLD_AFTER_S}
+            self._said[error] = now
+            log.error("watch %s: %s", self.folder, error)
 
     def _at_rest(self) -> list[list[Path]]:
         """Files of bags none of whose files has changed for a while."""

@@ -27,11 +27,9 @@ def live() -> dict[str, Any]:
 
 @router.get("/v1/health/ready", response_model=Ready, dependencies=[anyone()])
 def ready(request: Request) -> Any:
-    """Whether it can screen: the store answers, and a worker has passed its warm-up screening. 503 otherwise."""
+    """Whether it can screen: the store answers and takes writes, and a worker has passed its warm-up screening. 503 otherwise."""
     service = service_of(request)
-    if not service.dispatcher.ready:
-        return problem(request, 503, f"no worker is ready: {service.dispatcher.trouble}")
-    if trouble := "; ".join(watcher.trouble for watcher in service.watchers if watcher.trouble):
+    if trouble := service.trouble():
         return problem(request, 503, trouble)
     with service.store.read() as connection:
         active = serving(connection)
@@ -49,7 +47,7 @@ def metrics(request: Request, who: Who = allow("metrics")) -> Response:
         service.metrics.to_review.set(count_open(connection))
         served_by = {one.model_id for one in serving(connection)}
         service.metrics.audit_seq.set(connection.execute(select(func.max(tables.audit.c.seq))).scalar() or 0)
-    service.metrics.ready.set(service.dispatcher.ready)
+    service.metrics.ready.set(not service.trouble())
     service.metrics.drift_p.clear()  # of models that served before
     for model_id, p in service.dispatcher.drift.p_values(served_by).items():
         service.metrics.drift_p.labels(model_id).set(p)

@@ -30,7 +30,9 @@ async def set_up(body: SetUp, request: Request, response: Response) -> dict[str,
     """Make the first admin, with the one-time token of the link that the service prints."""
     service = service_of(request)
     password_hash = await slowly(service, accounts.hash_password, body.password)
-    token, who = await run_in_threadpool(service.store.write, lambda connection: accounts.set_up(connection, service.auditor, service.config, body.token, body.name, password_hash))
+    token, who = await run_in_threadpool(
+        service.store.write, lambda connection: accounts.set_up(connection, service.auditor, service.config, body.token, body.name, password_hash, service.clock.now())
+    )
     return _session(service, response, token, who)
 
 
@@ -38,7 +40,7 @@ async def set_up(body: SetUp, request: Request, response: Response) -> dict[str,
 async def log_in(body: LogIn, request: Request, response: Response) -> dict[str, Any]:
     """Log in: a cookie that scripts cannot read, and the token that changes must bring along."""
     service = service_of(request)
-    token, who = await slowly(service, accounts.log_in, service.store, service.auditor, service.config, body.name, body.password)
+    token, who = await slowly(service, accounts.log_in, service.store, service.auditor, service.config, body.name, body.password, service.clock.now())
     return _session(service, response, token, who)
 
 
@@ -64,7 +66,7 @@ async def change_password(body: Password, request: Request, who: Who = allow("se
     """Change one's own password; all one's sessions end."""
     service = service_of(request)
     password_hash = await slowly(service, accounts.hash_password, body.new)
-    await slowly(service, accounts.log_in, service.store, service.auditor, service.config, who.name, body.old)
+    await slowly(service, accounts.log_in, service.store, service.auditor, service.config, who.name, body.old, service.clock.now())
     await run_in_threadpool(service.store.write, lambda connection: accounts.change_account(connection, service.auditor, who.name, who.id, password_hash=password_hash))
     return Done()
 

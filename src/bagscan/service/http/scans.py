@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Header, Query, Request, Response
 from sqlalchemy import Connection, select
 
 from bagscan.service.accounts import Who
@@ -19,6 +19,8 @@ from bagscan.service.store.database import StoreError
 from bagscan.service.store.tables import jobs, results, reviews, scans
 
 router = APIRouter(prefix="/v1", tags=["review"])
+A_TAB = "Name of a tab of the page: a claim belongs to the tab that made it"
+Tab = Annotated[str, Header(alias="X-Tab", pattern="^[A-Za-z0-9-]{0,64}$", description=A_TAB)]
 PACKED: dict[int | str, dict[str, Any]] = {
     200: {"content": {"application/octet-stream": {}}, "description": "`BSP1`, length of a JSON header (uint32), the header, then the planes, little-endian; see docs/api.md"}
 }
@@ -60,7 +62,7 @@ def read_scan(scan_id: str, request: Request, response: Response, who: Who = all
         for name, view in view_files.items()
     }
     known = {"id": scan_id, "source_id": scan.source_id, "scanner": scan.scanner, "received_at": scan.received_at, "purged": scan.purged_at is not None}
-    mine = review is not None and review.claimed_by == who.id and (review.claimed_until or 0) > time.time()
+    mine = review is not None and review.claimed_by == who.id and (review.claimed_until or 0) > service_of(request).clock.now()
     state = None if review is None else "closed" if review.state == "closed" else "dispute" if review.state == "dispute" else "open"
     return known | {
         "result": row,
@@ -99,24 +101,30 @@ def overlay(scan_id: str, view_id: str, request: Request, who: Who = allow("self
 
 
 @router.get("/queue", response_model=Queue)
-def read_queue(request: Request, limit: int = Query(100, ge=1, le=500), who: Who = allow("queue.read")) -> dict[str, Any]:
+def read_queue(request: Request, limit: int = Query(100, ge=1, le=500), tab: Tab = "", who: Who = allow("queue.read")) -> dict[str, Any]:
     """The queue as this account sees it, most urgent first; it does not tell which scans are read a second time, or are tests."""
-    with service_of(request).store.read() as connection:
-        return {"scans": queue.waiting(connection, who, limit), "now": time.time()}
+    service = service_of(request)
+    with service.store.read() as connection:
+        reader = queue.Reader(who, service.clock.now(), tab)
+        return {"scans": queue.waiting(connection, reader, limit), "now": time.time()}
 
 
 @router.post("/queue/claim", response_model=Claimed)
-def claim(body: Claim, request: Request, who: Who = allow("decide")) -> dict[str, Any]:
-    """Lock the most urgent scan, or a given one, for this account; again to keep it."""
+def claim(body: Claim, request: Request, tab: Tab = "", who: Who = allow("decide")) -> dict[str, Any]:
+    """Lock the most urgent scan, or a given one, for this account and tab; again to keep it."""
     service = service_of(request)
-    scan_id = service.store.write(lambda connection: queue.claim(connection, service.config, who, body.scan_id))
-    return {"scan_id": scan_id, "claimed_until": time.time() + service.config.claim_s}
+    reader = queue.Reader(who, service.clock.now(), tab)
+    wanted = (body.scan_id, body.take_over)
+    scan_id = service.store.write(lambda c: queue.claim(c, service.config, reader, *wanted))
+    return {"scan_id": scan_id, "claimed_until": reader.now + service.config.claim_s}
 
 
 @router.post("/queue/{scan_id}/release", response_model=Done)
-def release(scan_id: str, request: Request, who: Who = allow("decide")) -> Done:
+def release(scan_id: str, request: Request, tab: Tab = "", who: Who = allow("decide")) -> Done:
     """Let go of a claimed scan."""
-    service_of(request).store.write(lambda connection: queue.release(connection, who, scan_id))
+    service = service_of(request)
+    reader = queue.Reader(who, service.clock.now(), tab)
+    service.store.write(lambda connection: queue.release(connection, reader, scan_id))
     return Done()
 
 
@@ -130,11 +138,12 @@ def read_decisions(scan_id: str, request: Request, response: Response, who: Who 
 
 
 @router.post("/scans/{scan_id}/decisions", status_code=201, response_model=Decided, response_model_exclude_none=True)
-def decide(scan_id: str, body: Decision, request: Request, response: Response, who: Who = allow("decide")) -> dict[str, Any]:
+def decide(scan_id: str, body: Decision, request: Request, response: Response, tab: Tab = "", who: Who = allow("decide")) -> dict[str, Any]:
     """Decide on a claimed scan. It is kept together with its audit record, or not at all."""
     service = service_of(request)
     reading = queue.Reading(body.value, body.reason, body.note, tuple(body.parts))
-    made = service.store.write(lambda connection: queue.decide(connection, service.config, service.auditor, who, scan_id, reading))
+    reader = queue.Reader(who, service.clock.now(), tab)
+    made = service.store.write(lambda c: queue.decide(c, service.config, service.auditor, reader, scan_id, reading))
     service.metrics.decisions.labels(body.value).inc()
     with service.store.read() as connection:
         tell(response, result_row(connection, scan_id) or {})
@@ -142,10 +151,11 @@ def decide(scan_id: str, body: Decision, request: Request, response: Response, w
 
 
 @router.delete("/scans/{scan_id}/decisions/{number}", response_model=Done)
-def undo(scan_id: str, number: int, request: Request, who: Who = allow("decide")) -> Done:
+def undo(scan_id: str, number: int, request: Request, tab: Tab = "", who: Who = allow("decide")) -> Done:
     """Take one's own decision back, for a short while; it stays on record as undone."""
     service = service_of(request)
-    service.store.write(lambda connection: queue.undo(connection, service.config, service.auditor, who, scan_id, number))
+    reader = queue.Reader(who, service.clock.now(), tab)
+    service.store.write(lambda c: queue.undo(c, service.config, service.auditor, reader, scan_id, number))
     return Done()
 
 

@@ -55,6 +55,7 @@ class Password(Strict):
 
 class Claim(Strict):
     scan_id: Text | None = Field(None, max_length=32, description="None: the most urgent scan")
+    take_over: bool = Field(False, description="Take the claim from another tab of the same account")
 
 
 class Decision(Strict):
@@ -120,7 +121,7 @@ class QueueEntry(Answer):
     decision: Literal["ALARM", "CLEAR", "REVIEW"] = Field(description="Of the machine")
     top_score: float | None
     state: Literal["open", "dispute"]
-    claim: Literal["free", "yours", "taken"]
+    claim: Literal["free", "yours", "elsewhere", "taken"] = Field(description="elsewhere: yours, in another tab")
 
 
 class Queue(Answer):

@@ -56,7 +56,7 @@ async def asking(request: Request, bearer: Any = Depends(_bearer), cookie: Any =
     token = request.cookies.get(COOKIE)
     if not token:
         return None
-    who = await run_in_threadpool(_read, service, accounts.who_has_session, token)
+    who = await run_in_threadpool(_session_of, service, token)
     if who is not None and request.method not in SAFE and not hmac.compare_digest(request.headers.get(CSRF, "").encode(), (who.csrf or "").encode()):
         raise Problem(403, f"the header {CSRF} is missing or wrong: changes come from the page alone")
     return who
@@ -65,6 +65,11 @@ async def asking(request: Request, bearer: Any = Depends(_bearer), cookie: Any =
 def _read(service: Service, find: Callable[..., Who | None], token: str) -> Who | None:
     with service.store.read() as connection:
         return find(connection, token)
+
+
+def _session_of(service: Service, token: str) -> Who | None:
+    with service.store.read() as connection:
+        return accounts.who_has_session(connection, token, service.clock.now())
 
 
 def allow(permission: str) -> Any:

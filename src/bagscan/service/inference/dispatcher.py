@@ -19,6 +19,7 @@ from sqlalchemy import Connection
 from bagscan.core import Reason, ReasonCode
 from bagscan.core.errors import BagscanError
 from bagscan.reporting.findings import error_row, reasons_in_row
+from bagscan.service.clock import Clock
 from bagscan.service.inference import jobs
 from bagscan.service.inference.drift import Drift
 from bagscan.service.inference.jobs import Job
@@ -40,12 +41,14 @@ class Dispatcher:
     """Owns the worker processes.
 
     Args:
+        clock: of the service, by which leases of jobs run out.
         instance: name of this service; what it ran when it was killed is its own to take up again.
         target: what a worker process runs.
     """
 
-    def __init__(self, store: Store, files: Files, config: ServiceConfig, metrics: Metrics, instance: str, target: Target) -> None:
+    def __init__(self, store: Store, files: Files, config: ServiceConfig, metrics: Metrics, clock: Clock, instance: str, target: Target) -> None:
         self.store, self.files, self.config, self.metrics, self.instance, self._target = store, files, config, metrics, instance, target
+        self._clock = clock
         self.drift = Drift(config.drift_window)
         self._stopping = threading.Event()
         self._awake = threading.Semaphore(0)
@@ -192,7 +195,7 @@ class Dispatcher:
         """Do one thing, if there is any; one job leads to the next."""
         if self._other_task(slot):
             return True
-        job = self.store.write(lambda connection: jobs.take(connection, self.instance, self.lease_s))
+        job = self.store.write(lambda connection: jobs.take(connection, self.instance, self.lease_s, self._clock.now()))
         if job is None:
             return False
         while job is not None:
@@ -287,7 +290,7 @@ class Dispatcher:
 
         def write(connection: Connection) -> tuple[bool, Job | None]:
             written = jobs.finish(connection, job, row, artifacts, seconds, top, review)
-            return written, jobs.take(connection, self.instance, self.lease_s) if more else None
+            return written, jobs.take(connection, self.instance, self.lease_s, self._clock.now()) if more else None
 
         written, following = self.store.write(write)
         if written:

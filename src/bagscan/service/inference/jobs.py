@@ -39,17 +39,18 @@ class Job:
     is_tip: bool
 
 
-def take(connection: Connection, instance: str, lease_s: float) -> Job | None:
+def take(connection: Connection, instance: str, lease_s: float, now: float) -> Job | None:
     """The oldest job that waits, now this instance's; None where nothing waits.
 
     Args:
         lease_s: a job that has run for longer is nobody's any more: its service is gone for good.
+        now: the service's own time, in seconds since 1970.
     """
     found = OLDEST_SHARED if connection.dialect.name == "postgresql" else OLDEST
-    row = connection.execute(found, {"over": time.time() - lease_s}).first()
+    row = connection.execute(found, {"over": now - lease_s}).first()
     if row is None:
         return None
-    connection.execute(START, {"job": row.id, "by": instance, "now": time.time()})
+    connection.execute(START, {"job": row.id, "by": instance, "now": now})
     return Job(row.id, row.scan_id, row.attempts + 1, tuple(row.files), row.scanner, row.source_id, row.tip is not None)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -54,6 +53,29 @@ class Reading:
             raise ValueError("a note has at most 2,000 characters")
 
 
+@dataclass(frozen=True)
+class Reader:
+    """Who reads, where and when.
+
+    Attributes:
+        who: the account.
+        now: the service's own time (:meth:`bagscan.service.clock.Clock.now`), in seconds since 1970.
+        tab: name of a tab of the account's browser, each of which has its own claims; empty for others.
+    """
+
+    who: Who
+    now: float
+    tab: str = ""
+
+    def claim_state(self, row: Any) -> str:
+        """``free``, ``yours``, ``elsewhere`` (yours, in another tab) or ``taken``, of a row of reviews."""
+        if (row.claimed_until or 0) <= self.now:
+            return "free"
+        if row.claimed_by != self.who.id:
+            return "taken"
+        return "yours" if (row.claimed_tab or "") == self.tab else "elsewhere"
+
+
 def _open_to(who: Who) -> Any:
     """What an account may claim: not what it has read itself, and disputes only for those who resolve them."""
     mine = select(decisions.c.scan_id).where(decisions.c.account_id == who.id, decisions.c.undone_at.is_(None))
@@ -63,14 +85,19 @@ def _open_to(who: Who) -> Any:
 
 
 def _free(now: float) -> Any:
-    return or_(reviews.c.claimed_until.is_(None), reviews.c.claimed_until < now)
+    return or_(reviews.c.claimed_until.is_(None), reviews.c.claimed_until <= now)
 
 
-def waiting(connection: Connection, who: Who, limit: int = 100) -> list[dict[str, Any]]:
+def _held_by(reader: Reader) -> Any:
+    """Claimed in this tab, whether or not the claim has run out."""
+    tab = func.coalesce(reviews.c.claimed_tab, "") == reader.tab
+    return and_(reviews.c.claimed_by == reader.who.id, tab)
+
+
+def waiting(connection: Connection, reader: Reader, limit: int = 100) -> list[dict[str, Any]]:
     """The queue as an account sees it: what it may claim and what others hold, most urgent first."""
-    now = time.time()
     found = select(reviews, scans.c.source_id, scans.c.received_at, results.c.decision, results.c.top_score)
-    found = found.join(scans, scans.c.id == reviews.c.scan_id).join(results, results.c.scan_id == reviews.c.scan_id).where(_open_to(who))
+    found = found.join(scans, scans.c.id == reviews.c.scan_id).join(results, results.c.scan_id == reviews.c.scan_id).where(_open_to(reader.who))
     rows = connection.execute(found.order_by(reviews.c.priority.desc(), reviews.c.created_at).limit(limit))
     return [
         {
@@ -80,7 +107,7 @@ def waiting(connection: Connection, who: Who, limit: int = 100) -> list[dict[str
             "decision": row.decision,
             "top_score": row.top_score,
             "state": row.state if row.state == "dispute" else "open",  # that a reading is the second would say that there was a first
-            "claim": "yours" if row.claimed_by == who.id and (row.claimed_until or 0) > now else "taken" if (row.claimed_until or 0) > now else "free",
+            "claim": reader.claim_state(row),
         }
         for row in rows
     ]
@@ -91,42 +118,52 @@ def count_open(connection: Connection) -> int:
     return int(connection.execute(select(func.count()).where(reviews.c.state != "closed")).scalar_one())
 
 
-def claim(connection: Connection, config: ServiceConfig, who: Who, scan_id: str | None = None) -> str:
-    """Lock a scan for an account, or lengthen its lock; without an id the most urgent one. Returns the scan's id.
+def claim(connection: Connection, config: ServiceConfig, reader: Reader, scan_id: str | None = None, take_over: bool = False) -> str:
+    """Lock a scan for a tab of an account, or lengthen its lock; without an id the most urgent one. Returns the scan's id.
+
+    Args:
+        take_over: take the claim from another tab of the same account.
 
     Raises:
-        NotThere: nothing waits for this account. NotYours: somebody else holds it.
+        NotThere: nothing waits for this account. NotYours: somebody else holds it, or another tab.
     """
-    now = time.time()
-    found = select(reviews.c.scan_id, reviews.c.claimed_by, reviews.c.claimed_until).where(_open_to(who))
+    who, now = reader.who, reader.now
+    claimed = (reviews.c.claimed_by, reviews.c.claimed_tab, reviews.c.claimed_until)
+    found = select(reviews.c.scan_id, *claimed).where(_open_to(who))
     if scan_id is not None:
         row = connection.execute(found.where(reviews.c.scan_id == scan_id)).first()
         if row is None:
             raise NotThere("this scan does not wait for you")
-        if row.claimed_by != who.id and (row.claimed_until or 0) > now:
+        state = reader.claim_state(row)
+        if state == "taken":
             raise NotYours("somebody else has claimed this scan")
+        if state == "elsewhere" and not take_over:
+            raise NotYours("this scan is open in another tab of yours")
     else:
-        held = connection.execute(found.where(reviews.c.claimed_by == who.id, reviews.c.claimed_until > now).limit(1)).first()
+        held = connection.execute(found.where(_held_by(reader), reviews.c.claimed_until > now).limit(1)).first()
         found = found.where(_free(now)).order_by(reviews.c.priority.desc(), reviews.c.created_at).limit(1)
         if connection.dialect.name == "postgresql":
             found = found.with_for_update(skip_locked=True, of=reviews)
         row = held or connection.execute(found).first()
         if row is None:
             raise NotThere("nothing waits for you")
-    chosen = and_(reviews.c.scan_id == row.scan_id, or_(_free(now), reviews.c.claimed_by == who.id))
-    begins = {} if row.claimed_by == who.id and (row.claimed_until or 0) > now else {"claimed_at": now}
-    taken = connection.execute(update(reviews).where(chosen).values(claimed_by=who.id, claimed_until=now + config.claim_s, **begins))
+    mine = reviews.c.claimed_by == who.id if take_over else _held_by(reader)
+    chosen = and_(reviews.c.scan_id == row.scan_id, or_(_free(now), mine))
+    begins = {} if reader.claim_state(row) in ("yours", "elsewhere") else {"claimed_at": now}
+    values = {"claimed_by": who.id, "claimed_tab": reader.tab, "claimed_until": now + config.claim_s}
+    taken = connection.execute(update(reviews).where(chosen).values(**values, **begins))
     if not taken.rowcount:
         raise NotYours("somebody else has claimed this scan")
     return str(row.scan_id)
 
 
-def release(connection: Connection, who: Who, scan_id: str) -> None:
-    """Let go of a claimed scan; nothing happens where it is not claimed by this account."""
-    connection.execute(update(reviews).where(reviews.c.scan_id == scan_id, reviews.c.claimed_by == who.id).values(claimed_by=None, claimed_until=None))
+def release(connection: Connection, reader: Reader, scan_id: str) -> None:
+    """Let go of a claimed scan; nothing happens where it is not claimed in this tab of this account."""
+    nobody = {"claimed_by": None, "claimed_tab": None, "claimed_until": None}
+    connection.execute(update(reviews).where(reviews.c.scan_id == scan_id, _held_by(reader)).values(**nobody))
 
 
-def decide(connection: Connection, config: ServiceConfig, auditor: Auditor, who: Who, scan_id: str, reading: Reading) -> dict[str, Any]:
+def decide(connection: Connection, config: ServiceConfig, auditor: Auditor, reader: Reader, scan_id: str, reading: Reading) -> dict[str, Any]:
     """Take a reader's decision, with its audit record in the same transaction.
 
     Returns:
@@ -135,12 +172,12 @@ def decide(connection: Connection, config: ServiceConfig, auditor: Auditor, who:
     Raises:
         NotThere: it does not wait. NotYours: it is not claimed by this account. ValueError: parts that are none.
     """
-    now = time.time()
+    who, now = reader.who, reader.now
     row = connection.execute(select(reviews).where(reviews.c.scan_id == scan_id, _open_to(who))).first()
     if row is None:
         raise NotThere("this scan does not wait for you")
-    if row.claimed_by != who.id or (row.claimed_until or 0) < now:
-        raise NotYours("claim the scan first: the claim is somebody else's, or has run out")
+    if reader.claim_state(row) != "yours":
+        raise NotYours("claim the scan first: the claim is somebody else's or another tab's, or has run out")
     result = connection.execute(
         select(results.c.row, results.c.model_id, results.c.threshold, scans.c.tip).join(scans, scans.c.id == results.c.scan_id).where(results.c.scan_id == scan_id)
     ).one()
@@ -160,7 +197,7 @@ def decide(connection: Connection, config: ServiceConfig, auditor: Auditor, who:
     values = {"value": reading.value, "reason": reading.reason, "note": reading.note, "parts": list(reading.parts), "seconds": seconds}
     made = connection.execute(insert(decisions).values(scan_id=scan_id, account_id=who.id, round=row.state, **values, created_at=now, audit_seq=seq))
     state, outcome = _after(connection, config, row.state, scan_id, is_tip=result.tip is not None)
-    closed = {"state": state, "outcome": outcome, "closed_at": now if state == "closed" else None, "claimed_by": None, "claimed_until": None}
+    closed = {"state": state, "outcome": outcome, "closed_at": now if state == "closed" else None, "claimed_by": None, "claimed_tab": None, "claimed_until": None}
     connection.execute(update(reviews).where(reviews.c.scan_id == scan_id).values(**closed))
     number = int(made.inserted_primary_key[0])  # type: ignore[index]
     answer: dict[str, Any] = {
@@ -193,7 +230,7 @@ def _standing(connection: Connection, scan_id: str) -> Sequence[Row[Any]]:
     return connection.execute(select(decisions).where(decisions.c.scan_id == scan_id, decisions.c.undone_at.is_(None)).order_by(decisions.c.id)).all()
 
 
-def undo(connection: Connection, config: ServiceConfig, auditor: Auditor, who: Who, scan_id: str, number: int) -> None:
+def undo(connection: Connection, config: ServiceConfig, auditor: Auditor, reader: Reader, scan_id: str, number: int) -> None:
     """Take one's own first reading back, for a while and while nobody has built on it; it stays on record as undone.
 
     Second readings, those of disputes and of test images stand: their answer tells something.
@@ -201,7 +238,7 @@ def undo(connection: Connection, config: ServiceConfig, auditor: Auditor, who: W
     Raises:
         NotThere: no such decision of this account. NotYours: too old, or not to be taken back.
     """
-    now = time.time()
+    who, now = reader.who, reader.now
     row = connection.execute(select(decisions).where(decisions.c.id == number, decisions.c.scan_id == scan_id, decisions.c.undone_at.is_(None))).first()
     if row is None or row.account_id != who.id:
         raise NotThere("no such decision of yours that stands")
@@ -213,7 +250,8 @@ def undo(connection: Connection, config: ServiceConfig, auditor: Auditor, who: W
     if (review.claimed_until or 0) > now or connection.execute(select(decisions.c.id).where(decisions.c.scan_id == scan_id, decisions.c.id > number)).first():
         raise NotYours("another reader has the scan already")
     connection.execute(update(decisions).where(decisions.c.id == number).values(undone_at=now))
-    back = {"state": row.round, "outcome": None, "closed_at": None, "claimed_by": who.id, "claimed_at": now, "claimed_until": now + config.claim_s}
+    back = {"state": row.round, "outcome": None, "closed_at": None, "claimed_by": who.id, "claimed_tab": reader.tab}
+    back |= {"claimed_at": now, "claimed_until": now + config.claim_s}
     connection.execute(update(reviews).where(reviews.c.scan_id == scan_id).values(**back))
     auditor.append(connection, who.name, "decision.undo", scan_id, {"decision": number, "value": row.value})
 

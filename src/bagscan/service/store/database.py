@@ -14,14 +14,26 @@ from concurrent.futures import Future
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Engine, create_engine, event
-from sqlalchemy.exc import DatabaseError, DataError, DBAPIError, OperationalError, SQLAlchemyError
+from sqlalchemy import Connection, Engine, create_engine, event, text
+from sqlalchemy.exc import (
+    DatabaseError,
+    DataError,
+    DBAPIError,
+    InterfaceError,
+    InternalError,
+    OperationalError,
+    SQLAlchemyError,
+)
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from bagscan.core.errors import BagscanError
 
 T = TypeVar("T")
 Write = Callable[[Connection], T]
 MOST_AT_ONCE = 64
+# SQLSTATEs, or their classes, by which PostgreSQL says that it is the database and no statement of ours.
+REFUSES_WRITES = ("25006", "42501")  # a read-only transaction; no permission
+GONE = ("08", "28", "3D", "42P01", "53", "57", "58", "XX")
 
 
 class StoreError(BagscanError):
@@ -68,6 +80,7 @@ class Store:
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
+        self.trouble = ""  # why the database takes no writes, as of the last try
         self._waiting: queue.SimpleQueue[tuple[Write[Any], Future[Any]] | None] = queue.SimpleQueue()
         self._closed = False
         self._thread = threading.Thread(target=self._write_for_ever, name="store writer", daemon=True)
@@ -76,7 +89,7 @@ class Store:
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """A connection for reading; what it sees does not change."""
-        with self.engine.connect() as connection, naming_faults():
+        with naming_faults(), self.engine.connect() as connection:
             if not self.is_sqlite:
                 connection = connection.execution_options(isolation_level="REPEATABLE READ")
             with connection.begin():
@@ -97,6 +110,15 @@ class Store:
             StoreFull, StoreError: nothing was kept. And whatever ``write`` raises.
         """
         return self.submit(write).result()
+
+    def check(self) -> None:
+        """Write something that changes nothing, to find out whether the database takes writes.
+
+        Raises:
+            StoreFull, StoreError: it does not; ``trouble`` says why until a check succeeds.
+        """
+        self.write(lambda c: c.execute(text("UPDATE alembic_version SET version_num = version_num")))
+        self.trouble = ""
 
     @property
     def is_sqlite(self) -> bool:
@@ -141,10 +163,12 @@ class Store:
                         with naming_values(), connection.begin_nested():
                             done.append((future, write(connection)))
                     except Exception as error:
-                        if isinstance(error, DBAPIError) and _is_fatal(error):
+                        if _fault_of(error) is not None:
                             raise
                         failed.append((future, error))
         except Exception as error:  # the transaction as a whole: nothing of the batch was kept
+            if isinstance(error, StoreError):
+                self.trouble = str(error)
             for future, _ in done:
                 future.set_exception(error)
             told = {id(future) for future, _ in done} | {id(future) for future, _ in failed}
@@ -158,8 +182,22 @@ class Store:
             future.set_exception(reason)
 
 
-def _is_fatal(error: DBAPIError) -> bool:
-    return error.connection_invalidated or _is_full(error) or isinstance(error, OperationalError)
+def _fault_of(error: BaseException) -> StoreError | None:
+    """What an error says of the database itself; None for a mistake in a statement or a value."""
+    if isinstance(error, PoolTimeout):
+        return StoreError("the store does not answer: all its connections are in use")
+    if not isinstance(error, DBAPIError) or isinstance(error, DataError):
+        return None
+    reason = str(error.orig).strip().split("\n")[0]
+    state = getattr(error.orig, "sqlstate", None) or ""
+    ours = type(error) in (OperationalError, InternalError, InterfaceError, DatabaseError)  # the last: no database at all
+    if ours and _is_full(error):
+        return StoreFull(f"no space is left in the store: {reason}")
+    if state in REFUSES_WRITES or (ours and "readonly" in reason):
+        return StoreError(f"the store refuses writes ({reason}): nothing was kept")
+    if ours or error.connection_invalidated or state.startswith(GONE):
+        return StoreError(f"the store does not answer: {reason}")
+    return None
 
 
 def _is_full(error: BaseException | None) -> bool:
@@ -185,8 +223,8 @@ def naming_faults() -> Iterator[None]:
     try:
         with naming_values():
             yield
-    except DatabaseError as error:
-        if type(error) not in (OperationalError, DatabaseError):  # the latter where what lies there is no database
+    except SQLAlchemyError as error:
+        fault = _fault_of(error)
+        if fault is None:
             raise
-        reason = str(error.orig).strip().split("\n")[0]
-        raise StoreFull(f"no space is left in the store: {reason}") if _is_full(error) else StoreError(f"the store does not answer: {reason}") from error
+        raise fault from error

@@ -97,13 +97,14 @@ class Files:
             if DIGEST.fullmatch(path.name):
                 yield path.name
 
-    def sweep(self, needed: Set[str], older_than_s: float = OLD_S) -> int:
+    def sweep(self, needed: Set[str], older_than_s: float = OLD_S, now: float | None = None) -> int:
         """Remove what a kill left half-written, and files that no row names; returns how many of these.
 
         Args:
             needed: SHA-256 of the files that rows name. older_than_s: what is younger may belong to a row that is being written.
+            now: seconds since 1970 that ages are measured from; by default the machine's clock.
         """
-        removed, before = 0, time.time() - older_than_s
+        removed, before = 0, (time.time() if now is None else now) - older_than_s
         for path in self.folder.glob("??/*"):
             if path.name in needed:
                 continue

@@ -32,8 +32,12 @@ def migrate(engine: Engine) -> None:
 
 
 def revision(engine: Engine) -> str | None:
-    """The revision that a database is at."""
-    with engine.connect() as connection:
+    """The revision that a database is at.
+
+    Raises:
+        StoreError: it cannot be read.
+    """
+    with naming_faults(), engine.connect() as connection:
         return MigrationContext.configure(connection).get_current_revision()
 
 

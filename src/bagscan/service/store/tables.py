@@ -108,6 +108,7 @@ reviews = Table(
     Column("state", String(8), nullable=False),  # first, second, dispute, closed
     Column("priority", Float, nullable=False),
     Column("claimed_by", ForeignKey("accounts.id")),
+    Column("claimed_tab", String(64)),  # of the reader's browser
     Column("claimed_at", Float),
     Column("claimed_until", Float),
     Column("outcome", String(8)),  # clear, suspect, recheck

@@ -1,6 +1,6 @@
 // Which page is shown, and to whom.
 
-import { get, keepToken, ask } from "./api.js";
+import { ask, get, keepSession } from "./api.js";
 import { dialog, h, show, toast } from "./dom.js";
 import { loginPage } from "./login.js";
 import { reviewPage } from "./review.js";
@@ -37,7 +37,7 @@ async function changePassword() {
 async function start() {
   const [page, token] = location.hash.slice(1).split("=");
   const me = await get("/v1/me").catch(() => ({ name: null }));
-  if (me.name) { keepToken(me.csrf); return enter(me); }
+  if (me.name) { keepSession(me); return enter(me); }
   loginPage(app, page === "setup" ? token : null, (entered) => { location.hash = "review"; enter(entered); });
 }
 

@@ -1,6 +1,6 @@
 // Log in, or make the first admin with the one-time link.
 
-import { keepToken, post } from "./api.js";
+import { keepSession, post } from "./api.js";
 import { h, show } from "./dom.js";
 
 export function loginPage(place, token, entered) {
@@ -16,7 +16,7 @@ export function loginPage(place, token, entered) {
     try {
       const body = { name: name.value, password: password.value };
       const me = await post(token ? "/v1/setup" : "/v1/sessions", token ? { ...body, token } : body);
-      keepToken(me.csrf);
+      keepSession(me);
       entered(me);
     } catch (error) {
       fault.textContent = error.message;

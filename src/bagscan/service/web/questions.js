@@ -8,15 +8,15 @@ const KEYS = [
   ["=", "whole bag"], ["Space", "standard image"], ["C", "clear"], ["S", "suspect"], ["R", "recheck"], ["Ctrl Enter", "decide"], ["Ctrl Z", "take back"], ["?", "these keys"],
 ];
 
-// The reason and note of a decision, or null where it is given up. It takes a reason that was chosen and Ctrl+Enter or a click: a tag
+// The reason and note of a decision, or null where it is given up; `draft` keeps both meanwhile, so that neither is lost. It takes a reason that was chosen and Ctrl+Enter or a click: a tag
 // reader that types into the page, or a line that is pasted, ends in Enter and must decide nothing.
-export function askReason(value, reasons, nTicked) {
+export function askReason(value, reasons, nTicked, draft) {
   let chosen = null;
   return dialog((close, box) => {
-    const note = h("textarea", { placeholder: "Note (T)", maxlength: 2000, "aria-label": "note" });
+    const note = h("textarea", { placeholder: "Note (T)", maxlength: 2000, "aria-label": "note", value: draft.note, oninput: () => { draft.note = note.value; } });
     const rows = reasons.map((reason, index) => h("button", { type: "button", onclick: () => pick(index) }, h("kbd", {}, String(index + 1)), reason));
     const decide = h("button.primary", { type: "button", disabled: true, onclick: () => done() }, "Decide ", h("kbd", {}, "Ctrl Enter"));
-    const pick = (index) => { chosen = index; decide.disabled = false; rows.forEach((row, i) => { row.classList.toggle("on", i === index); row.setAttribute("aria-pressed", String(i === index)); }); };
+    const pick = (index) => { chosen = index; draft.reason = reasons[index]; decide.disabled = false; rows.forEach((row, i) => { row.classList.toggle("on", i === index); row.setAttribute("aria-pressed", String(i === index)); }); };
     const done = () => chosen !== null && close({ reason: reasons[chosen], note: note.value.trim() });
     box.addEventListener("keydown", (event) => {
       if (event.isComposing || event.keyCode === 229) return; // an input method's own Enter
@@ -25,6 +25,7 @@ export function askReason(value, reasons, nTicked) {
       else if (/^[1-9]$/.test(event.key) && reasons[event.key - 1]) { event.preventDefault(); pick(event.key - 1); }
       else if (keyOf(event) === "t") { event.preventDefault(); note.focus(); }
     });
+    if (reasons.includes(draft.reason)) pick(reasons.indexOf(draft.reason));
     const ticked = nTicked ? `${nTicked} part${nTicked > 1 ? "s" : ""} ticked` : "no part ticked";
     return h("div", {}, h("h1", {}, value[0].toUpperCase() + value.slice(1)), h("p.muted.small", {}, value === "suspect" ? ticked : ""), h("div.list", {}, rows), note,
       h("div.row.apart", {}, h("button", { type: "button", onclick: () => close(null) }, "Cancel ", h("kbd", {}, "Esc")), decide));

@@ -1,8 +1,9 @@
 // The reader's page: queue, scan, decision. Everything has a key.
 
-import { get, packed, post, ask } from "./api.js";
-import { age, h, keyOf, score, show, toast } from "./dom.js";
+import { ask, get, packed, part as partWith, post } from "./api.js";
+import { confirmed, h, keyOf, score, show, toast } from "./dom.js";
 import { STANDARD } from "./console.js";
+import { isFree, queueItems } from "./queue.js";
 import { flaggedParts } from "./regions.js";
 import { askReason, showKeys } from "./questions.js";
 import { Viewer, isUnjudged } from "./viewer.js";
@@ -17,6 +18,8 @@ const SCALE = [-2, 10]; // log-odds: one fixed scale for every scan and model
 export function reviewPage(me, place, wanted) {
   const viewer = new Viewer();
   const state = { queue: [], scan: null, parts: [], ticked: new Set(), chosen: -1, threshold: 1, undo: null, busy: false };
+  const drafts = new Map(); // by scan: ticks, reason and note, kept until it is decided
+  const draftOf = (id) => drafts.get(id) || drafts.set(id, { ticked: new Set(), reason: null, note: "" }).get(id);
   const list = h("ul.queue", { "aria-label": "queue" });
   const counted = h("span.muted.number");
   const head = h("div.head");
@@ -61,25 +64,17 @@ export function reviewPage(me, place, wanted) {
       const found = await get("/v1/queue");
       state.queue = found.scans;
       drawQueue(found.now);
-    } catch (error) {
-      if (error.status === 401) location.reload();
-    }
+    } catch { /* the next look may succeed */ }
   }
 
   function drawQueue(now) {
     counted.textContent = state.queue.length || "";
-    show(list, state.queue.length ? state.queue.map((one) => {
-      const here = state.scan && state.scan.id === one.scan_id;
-      const taken = one.claim === "taken";
-      return h(`li${here ? ".here" : ""}${taken ? ".taken" : ""}`, { "aria-current": here, title: taken ? "somebody else reads this scan" : "read this scan", onclick: () => !taken && !here && open(one.scan_id) },
-        h(`span.chip.${one.decision}`, {}, one.decision), h("span", {}, one.source_id), h("span.number.small", {}, taken ? "locked" : one.decision === "CLEAR" && one.top_score === null ? "no item found" : score(one.top_score)),
-        h("span.age", {}, `${age(now - one.received_at)} ago${one.state === "dispute" ? " · readers disagree" : ""}`));
-    }) : h("li.empty", {}, "Nothing waits."));
+    show(list, queueItems(state.queue, now, state.scan && state.scan.id, open));
   }
 
   async function next() {
     const here = state.queue.findIndex((one) => state.scan && one.scan_id === state.scan.id);
-    const after = [...state.queue.slice(here + 1), ...state.queue.slice(0, Math.max(0, here))].find((one) => one.claim !== "taken");
+    const after = [...state.queue.slice(here + 1), ...state.queue.slice(0, Math.max(0, here))].find(isFree);
     if (after) return open(after.scan_id);
     if (here < 0) {
       try { return open((await post("/v1/queue/claim")).scan_id); } catch (error) { if (error.status !== 404) return fault(error); }
@@ -92,7 +87,7 @@ export function reviewPage(me, place, wanted) {
     state.busy = true;
     try {
       const before = state.scan && !state.done ? state.scan.id : null;
-      await post("/v1/queue/claim", { scan_id: id });
+      if (!(await claimed(id))) return;
       await loadOrRelease(id);
       if (before) await post(`/v1/queue/${before}/release`);
     } catch (error) {
@@ -101,6 +96,19 @@ export function reviewPage(me, place, wanted) {
       state.busy = false;
       refresh();
     }
+  }
+
+  // Whether this tab has the scan now. One that is open in another tab of the reader's stays there unless the reader says otherwise.
+  async function claimed(id) {
+    try {
+      await post("/v1/queue/claim", { scan_id: id });
+    } catch (error) {
+      const { scans } = error.status === 409 ? await get("/v1/queue") : { scans: [] };
+      if (scans.find((one) => one.scan_id === id)?.claim !== "elsewhere") throw error;
+      if (!(await confirmed("This scan is open in another tab of yours. Go on with it here?", "Go on here"))) return false;
+      await post("/v1/queue/claim", { scan_id: id, take_over: true });
+    }
+    return true;
   }
 
   // a scan
@@ -118,7 +126,7 @@ export function reviewPage(me, place, wanted) {
   async function load(id) {
     const scan = await get(`/v1/scans/${id}`);
     const views = await Promise.all(Object.entries(scan.views).map(async ([name, view]) => ({ name, pixels: await packed(view.pixels), regions: await packed(view.regions).catch(none) })));
-    Object.assign(state, { scan, done: false, ticked: new Set(), chosen: -1, threshold: scan.result.threshold ?? 1 });
+    Object.assign(state, { scan, done: false, ticked: draftOf(id).ticked, chosen: -1, threshold: scan.result.threshold ?? 1 });
     viewer.chosen = null;
     viewer.parts = [];
     viewer.how = { ...STANDARD };
@@ -228,27 +236,40 @@ export function reviewPage(me, place, wanted) {
     if (!state.scan) toast("No scan is open. Press N.");
     if (!state.scan || state.done || state.busy || buttons[value].disabled) return;
     const { id } = state.scan;
-    const asked = await askReason(value, me.reasons[value], state.ticked.size);
+    const asked = await askReason(value, me.reasons[value], state.ticked.size, draftOf(id));
     if (!asked || state.busy || state.scan?.id !== id) return; // the scan was lost meanwhile: nothing is decided on another
     state.busy = true;
     let free = null;
     try {
-      const made = await post(`/v1/scans/${id}/decisions`, { value, ...asked, parts: [...state.ticked].sort((a, b) => a - b) });
+      const made = await decided(id, { value, ...asked, parts: [...state.ticked].sort((a, b) => a - b) });
+      const draft = draftOf(id);
+      drafts.delete(id);
       state.done = true;
       state.told?.();
-      state.undo = made.tip || made.closed === undefined || !made.undoable ? null : { id, number: made.decision, until: performance.now() + 1000 * me.undo_s };
+      state.undo = made.tip || made.closed === undefined || !made.undoable ? null : { id, draft, number: made.decision, until: performance.now() + 1000 * me.undo_s };
       const action = state.undo && { text: "Take back (Ctrl Z)", do: undo };
       if (made.tip) state.told = toast(`Test image: a threat of kind “${made.tip.kind.replace(/_/g, " ")}” was projected into this scan. ${made.tip.hit ? "You found it." : "It was missed."}`, { kind: made.tip.hit ? "hit" : "miss", seconds: 9 });
       else state.told = toast(`Decided: ${value}.`, { action, seconds: action ? me.undo_s : 5 });
       clear();
       await refresh();
-      free = state.queue.find((one) => one.claim !== "taken");
+      free = state.queue.find(isFree);
     } catch (error) {
       fault(error);
     } finally {
       state.busy = false;
     }
     if (free) await open(free.scan_id);
+  }
+
+  // A claim may have run out meanwhile, while nobody else took the scan.
+  async function decided(id, reading) {
+    try {
+      return await post(`/v1/scans/${id}/decisions`, reading);
+    } catch (error) {
+      if (error.status !== 409) throw error;
+      await post("/v1/queue/claim", { scan_id: id });
+      return post(`/v1/scans/${id}/decisions`, reading);
+    }
   }
 
   function clear() {
@@ -270,12 +291,13 @@ export function reviewPage(me, place, wanted) {
   async function undo() {
     if (state.busy) return;
     if (!state.undo || performance.now() > state.undo.until) return toast("There is nothing to take back.");
-    const { id, number } = state.undo;
+    const { id, draft, number } = state.undo;
     state.told?.();
     state.busy = true;
     try {
       await ask("DELETE", `/v1/scans/${id}/decisions/${number}`);
       state.undo = null;
+      drafts.set(id, draft);
       toast("Taken back.");
       const before = state.scan && !state.done ? state.scan.id : null;
       await loadOrRelease(id);
@@ -328,6 +350,8 @@ export function reviewPage(me, place, wanted) {
   document.addEventListener("keydown", down);
   document.addEventListener("keyup", up);
   window.addEventListener("blur", blur);
+  const gone = () => state.scan && !state.done && partWith(`/v1/queue/${state.scan.id}/release`);
+  window.addEventListener("pagehide", gone);
 
   const poll = setInterval(refresh, EVERY_MS);
   const hold = setInterval(() => state.scan && !state.done && post("/v1/queue/claim", { scan_id: state.scan.id }).catch((error) => { if (error.status === 409 || error.status === 404) { fault(error); clear(); } }), Math.max(5, me.claim_s / 3) * 1000);
@@ -339,6 +363,7 @@ export function reviewPage(me, place, wanted) {
     document.removeEventListener("keydown", down);
     document.removeEventListener("keyup", up);
     window.removeEventListener("blur", blur);
+    window.removeEventListener("pagehide", gone);
     state.told?.();
     if (state.scan && !state.done) post(`/v1/queue/${state.scan.id}/release`).catch(() => {});
   };

@@ -1,0 +1,41 @@
+// A session that ends while somebody works: log in over the page, which stays as it is.
+
+import { dialog, h } from "./dom.js";
+
+const QUIET_MS = 1500; // a question that comes up while somebody types would swallow letters
+let typedAt = -QUIET_MS;
+document.addEventListener("keydown", () => { typedAt = performance.now(); }, true);
+
+let asked = null; // one question at a time, however many requests wait for its answer
+
+// Log the same account in again. Resolves to what /v1/sessions answers, or null where the reader leaves.
+export function logInAgain(name, logIn) {
+  asked = asked || question(name, logIn).finally(() => { asked = null; });
+  return asked;
+}
+
+async function question(name, logIn) {
+  while (performance.now() - typedAt < QUIET_MS) await new Promise((go) => setTimeout(go, 100));
+  return dialog((close, box) => {
+    const password = h("input", { type: "password", name: "password", autocomplete: "current-password", required: true, maxlength: 256, autofocus: true });
+    const fault = h("div.fault.small", { role: "alert" });
+    const form = h("form", {}, h("h1", {}, "Log in again"),
+      h("p.muted", {}, `The session of ${name} has ended, or this browser has logged in somebody else. What you ticked and wrote is still here.`),
+      h("label.field", {}, h("span", {}, "Password"), password), fault,
+      h("div.row.apart", {}, h("button", { type: "button", onclick: () => close(null) }, "Leave"), h("button.primary", {}, "Log in")));
+    form.addEventListener("submit", async (event) => {
+      event.preventDefault();
+      fault.textContent = "";
+      try {
+        close(await logIn({ name, password: password.value }));
+      } catch (error) {
+        fault.textContent = error.message;
+        password.select();
+      }
+    });
+    box.classList.add("session");
+    box.addEventListener("keydown", (event) => event.key === "Escape" && event.preventDefault()); // it would throw away what is below
+    box.addEventListener("cancel", (event) => event.preventDefault());
+    return form;
+  });
+}
