@@ -123,6 +123,22 @@ def test_the_scorer_and_the_dataset_of_the_guide_keep_to_their_contracts(tmp_pat
     assert len(dataset.Config(format="my_scans", root="my_scans").load().records) == 1
 
 
+def test_the_code_of_the_page_on_scanners_files_runs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    names = {}
+    for block in re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "your_scanners_files.md").read_text(), re.DOTALL):
+        exec(block, names)
+    assert (tmp_path / "7_preview.png").is_file()
+
+
+def test_every_setting_of_a_sidecar_is_on_its_page():
+    from bagscan.formats.headerless import Sidecar
+
+    page = (ROOT / "docs" / "your_scanners_files.md").read_text()
+    for field in dataclasses.fields(Sidecar):
+        assert f"`{field.name}`" in page
+
+
 def module_of(source):
     module = types.ModuleType("guide")
     sys.modules["guide"] = module  # where dataclasses look their own module up
