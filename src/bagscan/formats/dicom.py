@@ -1,8 +1,8 @@
 """DICOM DX and DICOS DX (NEMA IIC 1) X-ray images as views.
 
-Standards put one energy into one image. Files with several are read, too: several frames, or several
-images in the items of one sequence. What cannot be brought to transmission, effective Z or colour is
-refused by the name of the attribute. No conformance to either standard is claimed.
+Standards put one energy into one image. Files with several are read, too: several frames, or
+several images in the items of one sequence. What cannot be brought to transmission, effective Z or
+colour is refused by the name of the attribute. No conformance to either standard is claimed.
 """
 
 from __future__ import annotations
@@ -55,6 +55,8 @@ LABELS = {
 CHANNEL_OF = {label: name for name, labels in LABELS.items() for label in labels}
 EFFECTIVE_Z, OPTICAL_DENSITY = "Z_EFF", "OD"  # RescaleType
 MAX_TRANSMISSION = 2.0  # a rescaled full scale up to this is transmission itself
+AIR = ("AirCounts", "GainCorrectionReferenceSequence")
+DARK = ("DarkCurrentCounts", "DarkCurrentSequence")
 VIEW_NAME = re.compile(r"[A-Za-z0-9_.-]{1,16}")
 
 
@@ -63,8 +65,8 @@ class _Plane:
     """One channel as stored.
 
     Attributes:
-        counts: (H, W) uint8 or uint16. label: lower case, empty for none. slope, intercept, unit: of
-            the rescaling.
+        counts: (H, W) uint8 or uint16. label: lower case, empty for none.
+        slope, intercept, unit: of the rescaling.
     """
 
     counts: np.ndarray
@@ -77,16 +79,17 @@ class _Plane:
 def read_dicom(path: str | Path) -> View:
     """Read a DICOM DX, DICOS DX or CR image.
 
-    Pixel Intensity Relationship Sign, or else MONOCHROME1 and 2, says whether air has large or small
-    values. Air Counts and Dark Current Counts are applied; without them full scale of Bits Stored is
-    transmission 1. RescaleType ``Z_EFF`` is effective Z, ``OD`` optical density in thousandths.
+    Pixel Intensity Relationship Sign, or else MONOCHROME1 and 2, says whether air has large or
+    small values. Air Counts and Dark Current Counts are applied; without them full scale of Bits
+    Stored is transmission 1. RescaleType ``Z_EFF`` is effective Z, ``OD`` optical density in
+    thousandths.
 
     Returns:
         A view of low, high and zeff (frames by their Frame Label, else in this order), or of red,
         green and blue.
 
     Raises:
-        ReadError: as :func:`bagscan.formats.read_scan`; an attribute that is not understood is named.
+        ReadError: as :func:`bagscan.formats.read_scan`; what is not understood is named.
     """
     path = Path(path)
     check_size(path)
@@ -96,7 +99,8 @@ def read_dicom(path: str | Path) -> View:
         if kind == DICOS_TDR:
             raise ReadError(f"{path}: a DICOS threat detection report, not a scan")
         if kind not in READ_CLASSES:
-            raise ReadError(f"{path}: SOP class {uid_name(kind)} is not read; expected DX, DICOS DX or CR")
+            name = uid_name(kind)
+            raise ReadError(f"{path}: SOP class {name} is not read; expected DX, DICOS DX or CR")
         images = _images(path, dataset)
         fields = {"view_id": _view_name(dataset), "pixel_pitch_mm": _pitch(dataset)}
         if str(images[0].get("PhotometricInterpretation", "")).strip() == "RGB":
@@ -136,7 +140,8 @@ def _images(path: Path, dataset: Any) -> list[Any]:
 def _colour(path: Path, images: list[Any], dataset: Any, big: bool, fields: dict[str, Any]) -> View:
     planes, bits = frames_of(path, images[0], big)
     if len(images) > 1 or planes.shape[:2] != (1, 3):
-        raise ReadError(f"{path}: RGB of {planes.shape[0]} frames and {planes.shape[1]} samples; expected one frame of 3")
+        frames, samples = planes.shape[:2]
+        raise ReadError(f"{path}: RGB of {frames} frames, {samples} samples; expected 1 and 3")
     return referenced_view(planes[0], RGB, bits, **fields)
 
 
@@ -149,22 +154,24 @@ def _grey(path: Path, images: list[Any], dataset: Any, big: bool, fields: dict[s
             raise ReadError(f"{path}: BitsStored differs between its images, {bits} and {own_bits}")
         bits = own_bits
         if counts.shape[1] != 1:
-            raise ReadError(f"{path}: SamplesPerPixel {counts.shape[1]} of a grey image; expected 1")
+            raise ReadError(f"{path}: a grey image has SamplesPerPixel {counts.shape[1]}")
         planes += [_plane(path, image, dataset, i, counts[i, 0]) for i in range(len(counts))]
     if len({plane.counts.shape for plane in planes}) > 1:
-        raise ReadError(f"{path}: its channels differ in size: {[plane.counts.shape for plane in planes]}")
+        sizes = [plane.counts.shape for plane in planes]
+        raise ReadError(f"{path}: its channels differ in size: {sizes}")
     inverted = _is_inverted(path, images[0], dataset)
     names = _channels(path, planes)
     counts = np.stack([plane.counts for plane in planes])
-    air = _reference(path, dataset, "AirCounts", "GainCorrectionReferenceSequence", counts.shape, big)
-    dark = _reference(path, dataset, "DarkCurrentCounts", "DarkCurrentSequence", counts.shape, big)
+    air = _reference(path, dataset, *AIR, counts.shape, big)
+    dark = _reference(path, dataset, *DARK, counts.shape, big)
     plain = [_is_plain(plane, name) for plane, name in zip(planes, names, strict=True)]
     if all(plain):
         zeff = next((plane.slope for plane in planes if plane.unit == EFFECTIVE_Z), ZEFF_PER_COUNT)
         return referenced_view(counts, names, bits, air, dark, inverted, zeff, **fields)
     if any(one is not None for one in (*air, *dark)):
-        raise ReadError(f"{path}: air or dark counts together with RescaleSlope or RescaleType OD are not understood")
-    pixels = np.stack([_rescaled(path, p, name, bits, inverted) for p, name in zip(planes, names, strict=True)])
+        raise ReadError(f"{path}: AirCounts or DarkCurrentCounts of rescaled values are not read")
+    named = zip(planes, names, strict=True)
+    pixels = np.stack([_rescaled(path, plane, name, bits, inverted) for plane, name in named])
     return View(pixels.astype(np.float32), names, quantity_of(names), bit_depth=bits, **fields)
 
 
@@ -176,14 +183,14 @@ def _is_plain(plane: _Plane, name: str) -> bool:
 
 
 def _plane(path: Path, image: Any, dataset: Any, frame: int, counts: np.ndarray) -> _Plane:
-    """One frame with what is said of it: in its own functional group, the shared one, or the image."""
+    """One frame with its label and rescaling: of its functional group, or of the image."""
     own = _item(image.get("PerFrameFunctionalGroupsSequence"), frame)
     shared = _item(image.get("SharedFunctionalGroupsSequence"), 0)
     label = _item((own or {}).get("FrameContentSequence"), 0)
-    rescale = next(
-        (found for group in (own, shared) if group is not None and (found := _item(group.get("PixelValueTransformationSequence"), 0)) is not None),
-        image if "RescaleSlope" in image or image is dataset else dataset,
-    )
+    groups = (group for group in (own, shared) if group is not None)
+    found = (_item(group.get("PixelValueTransformationSequence"), 0) for group in groups)
+    whole = image if "RescaleSlope" in image else dataset
+    rescale = next((item for item in found if item is not None), whole)
     for source in (image, dataset):
         if "ModalityLUTSequence" in source:
             raise ReadError(f"{path}: ModalityLUTSequence (a look-up table) is not read")
@@ -191,7 +198,7 @@ def _plane(path: Path, image: Any, dataset: Any, frame: int, counts: np.ndarray)
     slope = _real(rescale.get("RescaleSlope"), 1.0)
     intercept = _real(rescale.get("RescaleIntercept"), 0.0)
     if not math.isfinite(slope) or slope == 0 or not math.isfinite(intercept):
-        raise ReadError(f"{path}: RescaleSlope {slope}, RescaleIntercept {intercept} give no values")
+        raise ReadError(f"{path}: RescaleSlope {slope}, RescaleIntercept {intercept}")
     label_text = re.sub(r"[ -]+", "_", str(told).strip().lower())
     unit = str(rescale.get("RescaleType", "") or "").strip().upper()
     return _Plane(counts, label_text, slope, intercept, unit)
@@ -206,25 +213,32 @@ def _item(sequence: Any, index: int) -> Any:
 
 
 def _channels(path: Path, planes: list[_Plane]) -> tuple[str, ...]:
-    labels = tuple("zeff" if plane.unit == EFFECTIVE_Z else CHANNEL_OF.get(plane.label, plane.label) for plane in planes)
+    given = ("zeff" if plane.unit == EFFECTIVE_Z else plane.label for plane in planes)
+    labels = tuple(CHANNEL_OF.get(label, label) for label in given)
     if all(labels) and len(set(labels)) == len(labels):
         return labels
     if len(planes) == 1:
         return ("low",)
     if len(planes) > len(LABELS):
-        raise ReadError(f"{path}: {len(planes)} frames without FrameLabel; expected low, high and zeff")
+        raise ReadError(f"{path}: {len(planes)} frames without FrameLabel; expected 1 to 3")
     return default_channels(len(planes))
+
+
+def _either(image: Any, dataset: Any, keyword: str) -> Any:
+    """An attribute of an image, or of the file that it lies in."""
+    return image.get(keyword, dataset.get(keyword))
 
 
 def _is_inverted(path: Path, image: Any, dataset: Any) -> bool:
     """Whether air has the small values."""
-    relation = str(image.get("PixelIntensityRelationship", dataset.get("PixelIntensityRelationship", "LIN")) or "LIN")
+    relation = str(_either(image, dataset, "PixelIntensityRelationship") or "LIN")
     if relation.strip() != "LIN":
         raise ReadError(f"{path}: PixelIntensityRelationship {relation} is not read; expected LIN")
-    shown = str(image.get("PhotometricInterpretation", dataset.get("PhotometricInterpretation", ""))).strip()
+    shown = str(_either(image, dataset, "PhotometricInterpretation") or "").strip()
     if shown not in ("MONOCHROME1", "MONOCHROME2"):
-        raise ReadError(f"{path}: PhotometricInterpretation {shown or '(none)'} is not read; expected MONOCHROME1, MONOCHROME2 or RGB")
-    sign = image.get("PixelIntensityRelationshipSign", dataset.get("PixelIntensityRelationshipSign"))
+        known = "expected MONOCHROME1, MONOCHROME2 or RGB"
+        raise ReadError(f"{path}: PhotometricInterpretation {shown or '(none)'}; {known}")
+    sign = _either(image, dataset, "PixelIntensityRelationshipSign")
     if sign in (None, ""):
         return shown == "MONOCHROME1"
     if int(sign) not in (1, -1):
@@ -232,8 +246,15 @@ def _is_inverted(path: Path, image: Any, dataset: Any) -> bool:
     return int(sign) == -1
 
 
-def _reference(path: Path, dataset: Any, keyword: str, sequence: str, shape: tuple[int, ...], big: bool) -> list[Reference]:
-    """Air or dark counts of every channel: a number, one line, or a whole image; None where not given."""
+def _reference(
+    path: Path,
+    dataset: Any,
+    keyword: str,
+    sequence: str,
+    shape: tuple[int, ...],
+    big: bool,
+) -> list[Reference]:
+    """Air or dark counts of every channel: a number, a line, an image, or None."""
     items = [one for one in (dataset, *(dataset.get(sequence) or ())) if keyword in one]
     channels, height, width = shape
     if not items:
@@ -250,7 +271,8 @@ def _reference(path: Path, dataset: Any, keyword: str, sequence: str, shape: tup
             height * width: (height, width),
         }
         if len(values) not in sizes:
-            raise ReadError(f"{path}: {keyword} has {len(values)} values of 16 bits; expected 1, {width} or {height * width}")
+            known = ", ".join(map(str, sizes))
+            raise ReadError(f"{path}: {keyword} has {len(values)} values; expected one of {known}")
         found.append(values.reshape(sizes[len(values)]))
     return found * channels if len(found) == 1 else found
 
@@ -268,13 +290,11 @@ def _rescaled(path: Path, plane: _Plane, name: str, bits: int, inverted: bool) -
     if plane.unit == EFFECTIVE_Z or name == "zeff":
         return values
     if plane.unit not in ("", "US"):
-        raise ReadError(f"{path}: RescaleType {plane.unit} is not understood; expected US, OD or Z_EFF")
+        raise ReadError(f"{path}: RescaleType {plane.unit}; expected US, OD or Z_EFF")
     ends = plane.intercept, full * plane.slope + plane.intercept
     if inverted is (plane.slope < 0) and min(ends) >= -0.1 and 0 < max(ends) <= MAX_TRANSMISSION:
         return values
     if plane.intercept == 0 and plane.slope > 0 and max(ends) > MAX_TRANSMISSION:
         return (full - plane.counts if inverted else plane.counts) / full
-    raise ReadError(
-        f"{path}: RescaleSlope {plane.slope:g} and RescaleIntercept {plane.intercept:g} give values from "
-        f"{min(ends):g} to {max(ends):g} of no known unit; expected transmission from 0 to 1"
-    )
+    told = f"RescaleSlope {plane.slope:g}, RescaleIntercept {plane.intercept:g}"
+    raise ReadError(f"{path}: {told} give values of no known unit; expected 0 to 1")

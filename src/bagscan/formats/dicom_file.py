@@ -49,7 +49,8 @@ def read_dataset(path: Path) -> tuple[Any, bool]:
     meta = required("pydicom.filereader").read_file_meta_info(path)
     syntax = str(meta.get("TransferSyntaxUID", ""))
     if syntax not in READ_SYNTAXES:
-        raise ReadError(f"{path}: transfer syntax {uid_name(syntax)} is not read; write it uncompressed or as RLE Lossless")
+        name = uid_name(syntax)
+        raise ReadError(f"{path}: transfer syntax {name} is not read; expected uncompressed or RLE")
     return pydicom.dcmread(io.BytesIO(content)), syntax == EXPLICIT_BIG
 
 
@@ -78,7 +79,7 @@ def _number(path: Path, image: Any, keyword: str, default: int | None = None) ->
 
 
 def frames_of(path: Path, image: Any, big: bool) -> tuple[np.ndarray, int]:
-    """(frames, samples, H, W) counts of one image with their significant bits alone, and how many."""
+    """(frames, samples, H, W) counts of one image, significant bits alone, and how many bits."""
     rows, columns = _number(path, image, "Rows"), _number(path, image, "Columns")
     frames, samples = (
         _number(path, image, "NumberOfFrames", 1),
@@ -88,17 +89,19 @@ def frames_of(path: Path, image: Any, big: bool) -> tuple[np.ndarray, int]:
     stored = _number(path, image, "BitsStored", allocated)
     high = _number(path, image, "HighBit", stored - 1)
     if not 1 <= frames <= MAX_FRAMES:
-        raise ReadError(f"{path}: NumberOfFrames is {frames}; expected 1 to {MAX_FRAMES}, one per channel")
+        raise ReadError(f"{path}: NumberOfFrames is {frames}; expected 1 to {MAX_FRAMES}")
     check_pixels(path, rows, columns, frames * samples)
-    if allocated not in (8, 16) or not 1 <= stored <= allocated or not stored - 1 <= high < allocated:
-        raise ReadError(f"{path}: BitsAllocated {allocated}, BitsStored {stored}, HighBit {high}; expected 8 or 16 bits")
+    if allocated not in (8, 16) or not 1 <= stored <= high + 1 <= allocated:
+        found = f"BitsAllocated {allocated}, BitsStored {stored}, HighBit {high}"
+        raise ReadError(f"{path}: {found}; expected 8 or 16 bits")
     if _number(path, image, "PixelRepresentation", 0):
         raise ReadError(f"{path}: PixelRepresentation 1 (signed numbers) is not read")
     dtype = np.dtype("u1" if allocated == 8 else ">u2" if big else "<u2")
     count = frames * samples * rows * columns
     flat = _decoded(path, image, dtype, frames, samples * rows * columns)
     if len(flat) < count * dtype.itemsize or len(flat) > count * dtype.itemsize + 1:
-        raise ReadError(f"{path}: PixelData has {len(flat):,} bytes, expected {count * dtype.itemsize:,}")
+        expected = count * dtype.itemsize
+        raise ReadError(f"{path}: PixelData has {len(flat):,} bytes, expected {expected:,}")
     planes = np.frombuffer(flat, dtype, count).astype(dtype.newbyteorder("="))
     planes = (planes >> (high + 1 - stored)) & ((1 << stored) - 1)
     interleaved = samples > 1 and _number(path, image, "PlanarConfiguration", 0) == 0
@@ -113,12 +116,14 @@ def _decoded(path: Path, image: Any, dtype: np.dtype[Any], frames: int, values: 
     if not image["PixelData"].is_undefined_length:
         return data
     parts = []
-    for number, part in enumerate(required("pydicom.encaps").generate_frames(data, number_of_frames=frames)):
+    encaps = required("pydicom.encaps")
+    for number, part in enumerate(encaps.generate_frames(data, number_of_frames=frames)):
         if number == frames:
             raise ReadError(f"{path}: PixelData has more frames than NumberOfFrames {frames}")
         expected = values * dtype.itemsize
         decoded = imagecodecs.dicomrle_decode(part, dtype, out=bytearray(expected))
         if len(decoded) != expected:
-            raise ReadError(f"{path}: frame {number + 1} has {len(decoded):,} bytes, expected {expected:,}")
+            sizes = f"{len(decoded):,} bytes, expected {expected:,}"
+            raise ReadError(f"{path}: frame {number + 1} has {sizes}")
         parts.append(bytes(decoded))
     return b"".join(parts)

@@ -59,8 +59,8 @@ def write_dicom(path: str | Path, view: View, scan_id: str = "", dicos: bool = T
     """Write a view as DICOS DX (or DICOM DX) For Processing, uncompressed.
 
     One frame per channel, with a Frame Label; 8- and 16-bit counts come back bit for bit. The
-    standards' DX has one frame: a file of several channels is an extension, read here and by readers
-    of multi-frame images.
+    standards' DX has one frame: a file of several channels is an extension, read here and by
+    readers of multi-frame images.
 
     Args:
         scan_id: of the bag (Patient ID, which DICOS calls OOI ID); the file's stem by default.
@@ -73,11 +73,13 @@ def write_dicom(path: str | Path, view: View, scan_id: str = "", dicos: bool = T
     if view.quantity == "pseudo_colour":
         raise BagscanError(f"{path}: DX is grey; write pseudo-colour as PNG")
     if not dicos and len(view.channels) > 1:
-        raise BagscanError(f"{path}: a DICOM DX holds one channel, got {', '.join(view.channels)}; write DICOS DX")
+        names = ", ".join(view.channels)
+        raise BagscanError(f"{path}: a DICOM DX holds one channel, got {names}; write DICOS DX")
     counts = counts_from_view(view)
     kind = DICOS_PROCESSING if dicos else DX_PROCESSING
     with quiet():
-        image_dataset(kind, scan_id or path.stem, view, counts).save_as(path, enforce_file_format=True)
+        dataset = image_dataset(kind, scan_id or path.stem, view, counts)
+        dataset.save_as(path, enforce_file_format=True)
 
 
 def image_dataset(sop_class: str, scan_id: str, view: View, counts: np.ndarray) -> Any:

@@ -109,7 +109,8 @@ def _threat(number: int, found: ThreatObject, instances: Mapping[str, tuple[str,
         place.BoundingPolygon = [float(v) for v in points.ravel()]
     if found.view_id in instances:
         reference = pydicom.Dataset()
-        reference.ReferencedSOPClassUID, reference.ReferencedSOPInstanceUID = instances[found.view_id]
+        kind, instance = instances[found.view_id]
+        reference.ReferencedSOPClassUID, reference.ReferencedSOPInstanceUID = kind, instance
         place.ReferencedInstanceSequence = [reference]
     assessment.ThreatCategory = "ANOMALY"
     assessment.ThreatCategoryDescription = text(found.label, MAX_LO)
@@ -137,20 +138,22 @@ def read_threat_report(path: str | Path) -> ThreatReport:
         told = str(dataset.get("AlarmDecision", "")).strip()
         decision = {name: one for one, name in ALARM_DECISIONS.items()}.get(told)
         if decision is None:
-            raise ReadError(f"{path}: AlarmDecision is {told or 'missing'}; expected ALARM, CLEAR or UNKNOWN")
+            known = ", ".join(ALARM_DECISIONS.values())
+            raise ReadError(f"{path}: AlarmDecision is {told or 'missing'}; expected {known}")
         items = list(dataset.get("ThreatSequence") or ())
         if len(items) > MAX_OBJECTS:
-            raise ReadError(f"{path}: {len(items):,} objects, more than the {MAX_OBJECTS:,} allowed")
+            raise ReadError(f"{path}: {len(items):,} objects, more than {MAX_OBJECTS:,}")
         instances: dict[str, tuple[str, str]] = {}
         objects = tuple(_object(path, item, instances) for item in items)
-        reasons = dataset.get("AbortReason") or ()
+        given = dataset.get("AbortReason") or ()
+        reasons = (given,) if isinstance(given, str) else given
         return ThreatReport(
             str(dataset.get("PatientID", "")),
             decision,
             objects,
             _first(dataset.get("ThreatDetectionAlgorithmAndVersion")),
             str(dataset.get("AbortFlag", "")).strip() == "ABORT",
-            (str(reasons).lower(),) if isinstance(reasons, str) else tuple(str(r).lower() for r in reasons),
+            tuple(str(reason).lower() for reason in reasons),
             instances,
             str(dataset.get("ImageComments", "") or ""),
         )
@@ -166,7 +169,8 @@ def _object(path: Path, item: Any, instances: dict[str, tuple[str, str]]) -> Thr
     place = _only(path, item, "PTORepresentationSequence")
     assessment = _only(path, item, "ATDAssessmentSequence")
     region = _only(path, place, "ThreatROIVoxelSequence")
-    base, extents = (np.asarray(region.get(k), float) for k in ("ThreatROIBase", "ThreatROIExtents"))
+    base = np.asarray(region.get("ThreatROIBase"), float)
+    extents = np.asarray(region.get("ThreatROIExtents"), float)
     if base.shape != (3,) or extents.shape != (3,):
         raise ReadError(f"{path}: ThreatROIBase and ThreatROIExtents must have 3 values each")
     box = (float(base[0]), float(base[1]), float(base[0] + extents[0]), float(base[1] + extents[1]))
@@ -184,8 +188,8 @@ def _object(path: Path, item: Any, instances: dict[str, tuple[str, str]]) -> Thr
     probability = float(assessment.get("ATDAssessmentProbability", "nan"))
     if not 0 <= probability <= 1:
         raise ReadError(f"{path}: ATDAssessmentProbability must be 0 to 1, got {probability}")
-    label = str(assessment.get("ThreatCategoryDescription") or assessment.get("ThreatCategory") or "")
-    return ThreatObject(box, label, probability, view_id, polygon)
+    label = assessment.get("ThreatCategoryDescription") or assessment.get("ThreatCategory")
+    return ThreatObject(box, str(label or ""), probability, view_id, polygon)
 
 
 def _only(path: Path, item: Any, keyword: str) -> Any:

@@ -15,6 +15,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -107,8 +108,9 @@ class Sidecar:
         for key in ("offset", "footer"):
             if getattr(self, key) < 0:
                 raise ValueError(f"{key} must be 0 or more bytes, got {getattr(self, key)}")
-        if not 1 <= len(self.channels) <= MAX_CHANNELS or len(set(self.channels)) < len(self.channels):
-            raise ValueError(f"channels must be 1 to {MAX_CHANNELS} different names, got {self.channels}")
+        n = len(self.channels)
+        if not 1 <= n <= MAX_CHANNELS or len(set(self.channels)) < n:
+            raise ValueError(f"channels must be 1 to {MAX_CHANNELS} names, got {self.channels}")
         most = min(8 * self.itemsize, MAX_BITS)
         if not self.is_float and not 0 <= self.bits <= most:
             raise ValueError(f"bits must be 0 to {most} for {self.dtype}, got {self.bits}")
@@ -125,26 +127,30 @@ class Sidecar:
         if not self.is_float:
             own = quantity_of(self.channels)
             if self.quantity not in (None, own):
-                raise ValueError(f"quantity of whole numbers of {', '.join(self.channels)} is {own}, got {self.quantity!r}: leave it out")
+                names = ", ".join(self.channels)
+                raise ValueError(f"quantity of whole numbers of {names} is {own}: leave it out")
             return
         if self.quantity not in QUANTITIES:
-            raise ValueError(f"quantity must be one of {', '.join(QUANTITIES)} for {self.dtype}, got {self.quantity!r}")
+            known = ", ".join(QUANTITIES)
+            raise ValueError(f"quantity of {self.dtype} must be one of {known}")
         if self.bits or self.air or self.dark or self.polarity != POLARITY[0]:
-            raise ValueError(f"bits, air, dark and polarity are of whole numbers, not of {self.dtype}: store the quantity itself")
+            raise ValueError(f"bits, air, dark and polarity are of whole numbers, not {self.dtype}")
 
     def _check_reference(self, key: str, given: Mapping[str, Any] | None) -> None:
         if given is None:
             return
         if not isinstance(given, Mapping):
-            raise ValueError(f"{key} must name channels, for example {{{self.channels[0]}: 60000}}, got {given!r}")
+            example = f"{{{self.channels[0]}: 60000}}"
+            raise ValueError(f"{key} must name channels, for example {example}, got {given!r}")
         for name, value in given.items():
             if name not in self.channels or name == "zeff":
-                raise ValueError(f"{key}.{name} is not a channel of transmission; channels are {', '.join(self.channels)}")
+                known = ", ".join(self.channels)
+                raise ValueError(f"{key}.{name} is no channel of transmission; there are {known}")
             numbers = value if isinstance(value, list) else [value]
             if isinstance(value, list) and len(value) != self.width:
-                raise ValueError(f"{key}.{name} must be one number, or {self.width} (width), got {len(value)}")
+                raise ValueError(f"{key}.{name} must have 1 or {self.width} (width) numbers")
             if not all(_is_number(number) for number in numbers):
-                raise ValueError(f"{key}.{name} must be finite numbers of counts, got {str(value)[:60]}")
+                raise ValueError(f"{key}.{name} must be numbers, got {str(value)[:60]}")
 
     @property
     def is_float(self) -> bool:
@@ -159,7 +165,8 @@ class Sidecar:
     def references(self, key: str) -> list[Reference]:
         """``air`` or ``dark`` of every channel: a number, a (width,) array, or None."""
         given = getattr(self, key) or {}
-        return [np.asarray(given[name], np.float64) if name in given else None for name in self.channels]
+        found = (given.get(name) for name in self.channels)
+        return [None if one is None else np.asarray(one, np.float64) for one in found]
 
 
 def _is_number(value: Any) -> bool:
@@ -167,7 +174,7 @@ def _is_number(value: Any) -> bool:
 
 
 def sidecar_of(path: Path) -> Path | None:
-    """The sidecar of a headerless file: same stem, ``.yaml`` or ``.yml``; None where it is missing."""
+    """The sidecar of a headerless file: ``.yaml`` or ``.yml``; None where it is missing."""
     return next((p for p in map(path.with_suffix, SIDECAR_ENDINGS) if p.is_file()), None)
 
 
@@ -197,7 +204,8 @@ def read_headerless(path: str | Path) -> View:
         beside = sidecar_of(path)
         if beside is None:
             names = " or ".join(path.with_suffix(ending).name for ending in SIDECAR_ENDINGS)
-            raise ReadError(f"{path}: the sidecar {names} is missing; it gives width, height, dtype and channels, see docs/your_scanners_files.md")
+            what = "width, height, channels and dtype, see docs/your_scanners_files.md"
+            raise ReadError(f"{path}: the sidecar {names} is missing; it gives {what}")
         side = read_sidecar(beside)
         check_pixels(path, side.height, side.width, len(side.channels))
         count = side.height * side.width * len(side.channels)
@@ -245,7 +253,7 @@ def _turned(side: Sidecar, view: View) -> View:
         return view
     pixels = view.pixels[..., ::-1] if side.mirror else view.pixels
     pixels = np.ascontiguousarray(np.rot90(pixels, side.rotate_deg // 90, axes=(1, 2)))
-    return View(pixels, view.channels, view.quantity, view.pixel_pitch_mm, view.view_id, view.bit_depth)
+    return dataclasses.replace(view, pixels=pixels)
 
 
 def write_headerless(path: str | Path, view: View) -> Path:

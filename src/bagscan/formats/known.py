@@ -80,7 +80,14 @@ SCANS = (
         "write_tiff, convert, simulate",
         begins=rb"II[*+]\x00|MM\x00[*+]",
     ),
-    KnownFormat("NPZ", (".npz",), "any names; every quantity", read_npz, "write_npz", begins=rb"PK\x03\x04"),
+    KnownFormat(
+        "NPZ",
+        (".npz",),
+        "any names; every quantity",
+        read_npz,
+        "write_npz",
+        begins=rb"PK\x03\x04",
+    ),
     KnownFormat(
         "HDF5",
         (".h5", ".hdf5"),
@@ -112,7 +119,14 @@ OTHERS = (
     KnownFormat("COCO", (".json",), "boxes, masks, scores", None, "screen, write_coco"),
     KnownFormat("PASCAL VOC", (".xml",), "boxes", None, "write_voc"),
     KnownFormat("YOLO", (".txt",), "boxes", None, "write_yolo"),
-    KnownFormat("DICOS TDR", (".dcs",), "decision, boxes, polygons, scores", None, "screen --dicos", "dicos"),
+    KnownFormat(
+        "DICOS TDR",
+        (".dcs",),
+        "decision, boxes, polygons, scores",
+        None,
+        "screen --dicos",
+        "dicos",
+    ),
 )
 OTHERS_READ_BY = {
     "COCO": "read_coco",
@@ -127,9 +141,11 @@ def _added(point: EntryPoint) -> ScanFormat:
     return lambda path: point.load()(path)
 
 
-ADDED = tuple(KnownFormat(point.value, (f".{ending}",), "as the package says", _added(point)) for ending, point in offered("formats").items())
+OFFERED = offered("formats").items()
+HOLDS = "as the package says"
+ADDED = tuple(KnownFormat(one.value, (f".{end}",), HOLDS, _added(one)) for end, one in OFFERED)
 BY_ENDING = {ending: known for known in (*SCANS, *ADDED) for ending in known.endings}
-READERS: dict[str, ScanFormat] = {ending: known.read for ending, known in BY_ENDING.items() if known.read is not None}
+READERS: dict[str, ScanFormat] = {end: one.read for end, one in BY_ENDING.items() if one.read}
 
 
 def begins_as_its_ending(ending: str, content: bytes) -> bool:
@@ -160,7 +176,9 @@ def table(installed: Callable[[str], bool]) -> list[Row]:
     rows = []
     for known in (*SCANS, *ADDED, *OTHERS):
         read = "read_scan" if known.read else OTHERS_READ_BY.get(known.name, "")
-        extra = known.extra and (known.extra if installed(known.extra) else f"{known.extra} (missing)")
+        extra = known.extra
+        if extra and not installed(extra):
+            extra = f"{extra} (missing)"
         rows.append(
             {
                 "format": known.name,

@@ -66,7 +66,8 @@ def write_threat_reports(folder: Path, rows: Sequence[Mapping[str, Any]]) -> lis
     times = Counter(row["scan_id"] for row in rows)
     written = []
     for row in rows:
-        digest = hashlib.sha256(str(row["path"]).encode("utf-8", "backslashreplace")).hexdigest()[:8]
+        path = str(row["path"]).encode("utf-8", "backslashreplace")
+        digest = hashlib.sha256(path).hexdigest()[:8]
         name = row["scan_id"] if times[row["scan_id"]] == 1 else f"{row['scan_id']}_{digest}"
         written.append(folder / f"{name}.dcs")
         write_threat_report(written[-1], threat_report(row))
