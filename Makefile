@@ -29,8 +29,7 @@ $(LIGHT)/.ready: pyproject.toml constraints.txt
 demo: light
 	$(LIGHT)/bin/bagscan simulate --preset demo --workers 2 --out demo-out/simulated
 	$(LIGHT)/bin/bagscan screen demo-out/simulated/raw --out demo-out/screened
-	$(LIGHT)/bin/python -m experiments.demo_truth demo-out
-	@echo "Open demo-out/screened/report.html in a browser."
+	@echo "Open demo-out/screened/report.html in a browser: every bag with what was flagged (red) and what is hidden (yellow)."
 
 test: setup
 	$(BIN)/python -m pytest -n 2

@@ -20,7 +20,7 @@ from bagscan.detector.exported import FLAGGED, UsableDetector
 from bagscan.detector.features import CELL_PX
 from bagscan.formats import read_scan
 from bagscan.formats.truth import decode_mask
-from bagscan.reporting.html import displayable
+from bagscan.reporting.pictures import displayable
 from bagscan.runtime.load import load_model
 from bagscan.simulate.summary import read_scans
 

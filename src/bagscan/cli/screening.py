@@ -37,7 +37,7 @@ def screen(
 
     use_runtime(runtime)
     tally = screen_folder(paths, [model] if model else shipped_models(), out, say, _names(views), _names(scanner_views), dicos)
-    show(tally, as_json, lambda: f"{_counts(tally)}; judged by {tally['runtime']}; report: {out / 'report.html'}")
+    show(tally, as_json, lambda: f"{tally['truth']}\n{_counts(tally)}; judged by {tally['runtime']}; report: {out / 'report.html'}".lstrip())
     if fail_on_alarm and tally["ALARM"]:
         raise typer.Exit(EXIT_ALARM)
     if tally["errors"]:

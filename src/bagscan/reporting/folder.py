@@ -1,4 +1,4 @@
-"""Screen many scans into a folder: findings.json, findings.coco.json, report.html, dicos/.
+"""Screen many scans into a folder: findings.json, findings.coco.json, report.html (and report_images/), dicos/.
 
 Every scan's rows go to ``partial/`` as soon as it is judged. A killed run leaves them there, the same
 line goes on where it stopped, and memory does not grow with the number of scans.
@@ -13,6 +13,7 @@ import shutil
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +25,26 @@ from bagscan.formats.scans import VIEWS, expected_of, group_views, no_scans, sta
 from bagscan.reporting.bags import judge_files
 from bagscan.reporting.dicos import write_threat_reports
 from bagscan.reporting.findings import coco_of_rows
-from bagscan.reporting.html import error_section, render_page, report_section
+from bagscan.reporting.html import error_section, render_page, report_section, summary_row
+from bagscan.reporting.pictures import Pictures, close_up, displayable
+from bagscan.reporting.truth import compared, hidden_in, tally_of
 from bagscan.screening import Screener
 
-MOST_IN_PAGE = 200  # a page of thousands of scans is no page; JSON and COCO hold all
+MOST_IN_PAGE = 500  # a page of thousands of bags is no page; JSON and COCO hold all
+MOST_IN_ONE_FILE = 50  # bags; of more, pictures lie beside the page and are loaded as one scrolls
+IMAGES = "report_images"
+MOST_SAID = 10  # alarms that the command names
 SAY_EVERY_S = 5
 DECISIONS = ("ALARM", "REVIEW", "CLEAR")  # as a person wants to see them
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A bag as the page shows it. Attributes: row: of findings.json. picture: address of its surest finding's close-up. section: file of its part of the page."""
+
+    row: dict[str, Any]
+    picture: str
+    section: Path
 
 
 def screen_folder(
@@ -50,7 +65,7 @@ def screen_folder(
         dicos: write a DICOS threat detection report of every bag, too, into ``dicos/``.
 
     Returns:
-        Counts of each decision, of ``reasons`` by code, and ``errors`` by path.
+        Counts of each decision, of ``reasons`` by code, ``errors`` by path, and how the verdicts compare with the ``truth`` of simulated scans.
 
     Raises:
         ReadError: a path that does not exist, or nothing to screen. DataError: ``out`` is a file, or another run is at work there.
@@ -99,64 +114,94 @@ def _screen_into(
         report(told_types(unknown))
     partial = out / "partial"
     partial.mkdir(parents=True, exist_ok=True)
-    rows, started, judged, said = [], time.monotonic(), 0, time.monotonic()
+    images = out / IMAGES if len(bags) > MOST_IN_ONE_FILE else None
+    found, started, judged, said = [], time.monotonic(), 0, time.monotonic()
     for number, files in enumerate(bags, 1):
         expected = scanner_views or expected_of(files, made)
         stamp = " ".join([*expected, *(f"{name} {file.absolute()} {stamp_of(file)}" for name, file in files.items())])
-        stored = partial / hashlib.sha256(os.fsencode(f"{used} {stamp}")).hexdigest()[:24]  # a name may be no UTF-8
+        stored = partial / hashlib.sha256(os.fsencode(f"{used} {stamp} {images is None}")).hexdigest()[:24]  # a name may be no UTF-8
         if not stored.with_suffix(".json").exists():
             judged += 1
-            _judge(screeners, files, expected, stored)
+            _judge(screeners, files, expected, stored, images)
             if judged == 1:  # it waited for models to load and kernels to compile
                 started = time.monotonic()
-        rows.append((json.loads(stored.with_suffix(".json").read_text()), stored.with_suffix(".html")))
+        told = json.loads(stored.with_suffix(".json").read_text())
+        found.append(Shown(told["row"], told["picture"], stored.with_suffix(".html")))
         if time.monotonic() - said > SAY_EVERY_S or number == len(bags):
             said = time.monotonic()
             report(f"screened {number} of {len(bags)}" + _left(said - started, judged - 1, len(bags) - number))
-    tally: dict[str, Any] = {name: sum(row["decision"] == name for row, _ in rows) for name in DECISIONS}
-    tally["reasons"] = dict(Counter(code for row, _ in rows for code in row.get("reason_codes", ())))
-    (out / "findings.json").write_text(json.dumps([row for row, _ in rows], indent=1))
-    (out / "findings.coco.json").write_text(json.dumps(coco_of_rows([row for row, _ in rows])))
-    _write_page(out / "report.html", rows, tally, screeners)
+    rows = [one.row for one in found]
+    tally: dict[str, Any] = {name: sum(row["decision"] == name for row in rows) for name in DECISIONS}
+    tally["reasons"] = dict(Counter(code for row in rows for code in row.get("reason_codes", ())))
+    (out / "findings.json").write_text(json.dumps(rows, indent=1))
+    (out / "findings.coco.json").write_text(json.dumps(coco_of_rows(rows)))
+    tally["truth"] = tally_of(row["truth"] for row in rows if "truth" in row)
+    _write_page(out / "report.html", found, tally, screeners)
+    _drop_images(out / IMAGES, {one.section.stem for one in found} if images else set())
     shutil.rmtree(partial)
-    errors = {row["path"]: row["error"] for row, _ in rows if row.get("error")}
-    for row, _ in rows:
+    for row in rows:
         if row["decision"] == "REVIEW":
             report(f"REVIEW: {row.get('error') or '; '.join([str(row['path']), *row['reasons']])}")
-    used_ids = sorted({row["model_id"] for row, _ in rows if row.get("model_id")})
+    for row in sorted((row for row in rows if row["decision"] == "ALARM"), key=_score, reverse=True)[:MOST_SAID]:
+        report(f"ALARM: {row['scan_id']}: {len(row['findings'])} flagged, the first in view {row['findings'][0]['view_id']}, score {_score(row):.3f}")
+    errors = {row["path"]: row["error"] for row in rows if row.get("error")}
+    used_ids = sorted({row["model_id"] for row in rows if row.get("model_id")})
     tally |= {"passed_over": dict(unknown), "errors": errors, "scans": len(bags), "model_ids": used_ids, "runtime": screeners[0].runtime, "out": str(out)}
-    return tally, [row for row, _ in rows]
+    return tally, rows
+
+
+def _score(row: Mapping[str, Any]) -> float:
+    return max((found["score"] for found in row["findings"]), default=0.0)
 
 
 def _left(elapsed_s: float, done: int, to_do: int) -> str:
     return f", {elapsed_s / done * to_do:.0f} s left" if done > 0 and to_do else ""
 
 
-def _judge(screeners: Sequence[Screener], files: Mapping[str, Path], expected: Sequence[str], stored: Path) -> None:
+def _judge(screeners: Sequence[Screener], files: Mapping[str, Path], expected: Sequence[str], stored: Path, images: Path | None) -> None:
     """Judge one bag and keep its row; the row is written last, so that it stands for all of it."""
     judged = judge_files(screeners, files, expected)
-    if judged.scan is None or judged.report is None:
-        section = error_section(str(next(iter(files.values()))), judged.row["error"])
+    row, scan, report, picture = judged.row, judged.scan, judged.report, ""
+    if scan is None or report is None:
+        section = error_section(row, stored.name)
     else:
-        section = report_section(judged.report, judged.scan, files.values())
+        pictures = Pictures(images, stored.name)
+        hidden = hidden_in(next(iter(files.values())), scan.id, [view.view_id for view in scan.views])
+        if hidden is not None:
+            row = row | {"truth": compared(row, hidden)}
+        if report.findings:
+            best = report.findings[0]
+            picture = close_up(displayable(next(v for v in scan.views if v.view_id == best.view_id)), best.box_xyxy, pictures)
+        outcome = row["truth"]["outcome"] if hidden is not None else ""
+        section = report_section(report, scan, files.values(), stored.name, pictures, hidden, outcome)
     stored.with_suffix(".html").write_text(section, errors="backslashreplace")
-    write_whole(stored.with_suffix(".json"), json.dumps(judged.row))
+    write_whole(stored.with_suffix(".json"), json.dumps({"row": row, "picture": picture}))
 
 
-def _write_page(path: Path, rows: list[tuple[dict[str, Any], Path]], tally: dict[str, Any], screeners: Sequence[Screener]) -> None:
-    """The page: alarms first, then what needs a person for other reasons, then what is clear."""
-    used = {row.get("model_id") for row, _ in rows}
+def _write_page(path: Path, found: Sequence[Shown], tally: dict[str, Any], screeners: Sequence[Screener]) -> None:
+    """The page: alarms by score, then what needs a person for other reasons, then what is clear."""
+    used = {one.row.get("model_id") for one in found}
     told = [_about(screener) for screener in screeners if screener.model.id in used] or [_about(screeners[0])]
-    order = sorted(rows, key=lambda item: DECISIONS.index(item[0]["decision"]))
-    sections = (section.read_text() for _, section in order[:MOST_IN_PAGE])
-    with path.open("w") as page:
-        page.writelines(render_page(sections, min(len(rows), MOST_IN_PAGE), len(rows), tally, told))
+    order = sorted(found, key=lambda one: (DECISIONS.index(one.row["decision"]), -_score(one.row)))
+    lines: dict[str, list[str]] = {name: [] for name in DECISIONS}
+    for rank, one in enumerate(order):
+        lines[one.row["decision"]].append(summary_row(one.row, one.section.stem, rank < MOST_IN_PAGE, one.picture))
+    sections = (one.section.read_text() for one in order[:MOST_IN_PAGE])
+    with path.open("w", errors="backslashreplace") as page:
+        page.writelines(render_page(sections, lines, min(len(found), MOST_IN_PAGE), tally, told, tally["truth"]))
+
+
+def _drop_images(folder: Path, used: set[str]) -> None:
+    """Delete the pictures of bags that the page no longer shows."""
+    for path in folder.glob("*.jpg"):
+        if path.name.partition("_")[0] not in used:
+            path.unlink()
 
 
 def _about(screener: Screener) -> str:
     point, channels = screener.point, screener.model.config.input.channels
-    level = "scans" if "per scan" in point.criterion else "segments"
+    level = "bags" if "per scan" in point.criterion else "parts"
     return (
-        f"Model {screener.model.id} for {', '.join(channels)} · threshold {point.threshold:.4f} · {point.criterion}; "
-        f"on {point.chosen_on_split}: {100 * point.expected_fpr:.2f} % of benign {level} · judged by {screener.runtime}"
+        f"Model {screener.model.id} for {', '.join(channels)} · operating point {point.threshold:.4f} ({point.criterion}): "
+        f"{100 * point.expected_fpr:.1f} % of benign {level} reached it on {point.chosen_on_split} · judged by {screener.runtime}"
     )

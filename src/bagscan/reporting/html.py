@@ -1,190 +1,159 @@
-"""One self-contained HTML page of screened scans: no script, no external request.
+"""One HTML page of screened scans: a summary that leads to every bag, then the bags. No script, no external request.
 
 Benign contours are green and thin, anomalous ones red and dashed, so that colour is not the only cue; a numbered ring shows where each lies.
 """
 
 from __future__ import annotations
 
-import base64
 import html
-import io
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
-from PIL import Image
 
-from bagscan.core import Decision, Report, Scan, View
-from bagscan.formats.quantities import transmission_of
-from bagscan.reporting.contours import anomalous_path, benign_path
+from bagscan.core import Decision, Finding, Report, Scan
+from bagscan.reporting.pictures import Pictures, close_up, displayable, overlay
+from bagscan.reporting.scale import chart, meter
 
-IMAGE_SIDE_PX = 720
-HISTOGRAM_BINS = 40
+MOST_PARTS = 12  # of one bag
+OUTCOMES = {
+    "found": "Found: something is hidden here, and a flagged part lies on it.",
+    "found elsewhere": "Something is hidden here, and the alarm is at another place.",
+    "missed": "Missed: something is hidden here, outlined in yellow.",
+    "false alarm": "False alarm: nothing is hidden here.",
+    "rightly clear": "Nothing is hidden here.",
+}
+WHAT_TO_DO = {
+    "ALARM": "Look at the numbered places, the first one first; where they cannot be explained, open the bag.",
+    "REVIEW": "No verdict was reached on all of this bag: look at it yourself, or scan it again.",
+    "CLEAR": "Nothing to do: every view was examined and nothing reached the operating point.",
+}
 STYLE = """
-body{background:#14171a;color:#e6e8ea;font:15px/1.45 system-ui,sans-serif;margin:0 auto;max-width:1180px;padding:24px}
-h1{font-size:24px;margin:0 0 4px}h2{font-size:18px;margin:0;overflow-wrap:anywhere}a{color:#9cc9ff}
-.muted{color:#9aa4ad}section{background:#1d2227;border-radius:10px;margin:22px 0;padding:18px}
-.head{display:flex;gap:12px;align-items:baseline;margin-bottom:12px}.tag{border-radius:5px;font-weight:700;padding:2px 9px}
-.ALARM{background:#c62f2f}.CLEAR{background:#1f7a3d}.REVIEW{background:#a56a00}
-.body{display:grid;grid-template-columns:minmax(0,1.9fr) minmax(260px,1fr);gap:18px}svg{display:block;height:auto;width:100%}
-.view{background:#000;border-radius:6px;overflow:hidden}table{border-collapse:collapse;width:100%}
-td,th{padding:3px 8px 3px 0;text-align:right}td:nth-child(-n+2),th:nth-child(-n+2){text-align:left}th{color:#9aa4ad;font-weight:500}
-.part{border-radius:4px;display:block;height:88px;width:132px;object-fit:contain;background:#fff}td{vertical-align:middle}
-.reason code{color:#f2b84b}.files{margin:-8px 0 12px;font-size:13px;overflow-wrap:anywhere}
-details{margin-top:10px}@media(max-width:760px){.body{grid-template-columns:1fr}}
+body{background:#14171a;color:#e6e8ea;font:15px/1.45 system-ui,sans-serif;margin:0 auto;max-width:1240px;padding:20px}
+h1{font-size:24px;margin:0 0 4px}h2{font-size:18px;margin:0;overflow-wrap:anywhere}a{color:#9cc9ff}code{color:#f2b84b}
+.muted{color:#a3adb6}section{background:#1d2227;border-radius:10px;margin:18px 0;padding:16px}p{margin:4px 0}
+.head{display:flex;gap:12px;align-items:baseline;flex-wrap:wrap}.head .top{margin-left:auto}.tag{border-radius:5px;color:#fff;font-weight:700;padding:2px 9px}
+.ALARM{background:#c62f2f}.CLEAR{background:#1f7a3d}.REVIEW{background:#8a5800}.truth{color:#ffd400}
+.body{display:grid;grid-template-columns:minmax(0,1.7fr) minmax(280px,1fr);gap:18px;margin-top:10px}svg{display:block;height:auto;width:100%}
+.view{background:#000;border-radius:6px;overflow:hidden}.others{display:grid;grid-template-columns:repeat(auto-fit,minmax(240px,1fr));gap:10px;margin-top:8px}
+table{border-collapse:collapse;width:100%}td,th{padding:4px 10px 4px 0;text-align:left;vertical-align:middle}th{color:#a3adb6;font-weight:500}
+tr{border-top:1px solid #2c333a}.part{border-radius:4px;display:block;height:130px;width:130px;object-fit:contain;background:#fff}
+.small{height:56px;width:56px}.files{font-size:13px;overflow-wrap:anywhere}.meter{width:150px}details{margin-top:10px}summary{cursor:pointer}
+@media(max-width:760px){.body{grid-template-columns:1fr}}
+@media print{body{background:#fff;color:#000;max-width:none;padding:0}section{background:none;border:1px solid #999;break-inside:avoid}
+.muted,th{color:#444}a{color:#000}code{color:#000}.truth{color:#000;font-weight:700}}
 """
 
 
-def displayable(view: View) -> np.ndarray:
-    """(H, W, 3) uint8: pseudo-colour as it is or, of low, high and effective Z, as operators know it; anything else as grey of its first channel."""
-    if {"low", "high", "zeff"} <= set(view.channels):
-        return _coloured(*(view.pixels[view.channels.index(name)] for name in ("low", "high", "zeff")))
-    view = transmission_of(view)  # what absorbs is dark, as readers know it
-    pixels = view.pixels if view.quantity == "pseudo_colour" and len(view.pixels) == 3 else view.pixels[:1].repeat(3, 0)
-    low, high = np.percentile(pixels, [0.5, 99.5]) if view.quantity == "effective_z" else (0.0, 1.0)
-    return (((pixels - low) / max(high - low, 1e-6)).clip(0, 1) * 255).astype(np.uint8).transpose(1, 2, 0)
-
-
-def _coloured(low: np.ndarray, high: np.ndarray, zeff: np.ndarray) -> np.ndarray:
-    from bagscan.physics.pseudo_colour import colour_again
-
-    return colour_again(low, high, zeff).transpose(1, 2, 0)
-
-
-def _data_uri(rgb: np.ndarray, side: int) -> str:
-    image = Image.fromarray(rgb)
-    image.thumbnail((side, side))
-    buffer = io.BytesIO()
-    image.save(buffer, "JPEG", quality=85)
-    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
-
-
-def _overlay(view: View, rgb: np.ndarray, report: Report) -> str:
-    height, width = view.shape
-    stroke = max(height, width) / 400
-    labels, scores = report.regions.get(view.view_id), report.scores.get(view.view_id)
-    threshold = report.threshold if report.threshold is not None else np.inf
-    lines = [f'<svg class="view" viewBox="0 0 {width} {height}" role="img" aria-label="scan with contours">']
-    lines.append(f'<image href="{_data_uri(rgb, IMAGE_SIDE_PX)}" width="{width}" height="{height}"/>')
-    if labels is not None and scores is not None:
-        step = max(1, max(labels.shape) // 480)  # contours no finer than they can be seen
-        small = labels[::step, ::step]
-        path = benign_path(small, scores, threshold)
-        lines.append(f'<path d="{path}" transform="scale({step})" fill="none" stroke="#2fbf5f" stroke-opacity=".7" stroke-width="{0.6 * stroke / step:.2f}"/>')
-    taken: list[tuple[float, float]] = []
-    for number, finding in ((n, f) for n, f in enumerate(report.findings, 1) if f.view_id == view.view_id):
-        lines.append(
-            f'<path d="{anomalous_path(finding.mask)}" fill="#ff2020" fill-opacity=".12" stroke="#ff2020" stroke-width="{1.3 * stroke:.2f}" '
-            f'stroke-dasharray="{4 * stroke:.1f} {2.2 * stroke:.1f}"><title>part {number}: score {finding.score:.4f}</title></path>'
-        )
-        x, y, radius = _ring(finding.box_xyxy, view.shape)
-        at = _free_spot((x, y), radius, view.shape, 12 * stroke, taken)
-        taken.append(at)
-        lines.append(
-            f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{radius:.1f}" fill="none" stroke="#ff2020" stroke-opacity=".8" stroke-width="{stroke:.2f}"/>'
-            f'<text x="{at[0]:.1f}" y="{at[1]:.1f}" font-size="{10 * stroke:.1f}" text-anchor="middle" dominant-baseline="central" '
-            f'font-weight="700" fill="#ff2020" stroke="#fff" stroke-width="{2 * stroke:.2f}" paint-order="stroke">{number}</text>'
-        )
-    return "".join(lines) + "</svg>"
-
-
-def _ring(box: tuple[float, float, float, float], shape: tuple[int, int]) -> tuple[float, float, float]:
-    """(x, y, radius) of the ring around a part, which may be a speck of a whole bag."""
-    x1, y1, x2, y2 = box
-    return (x1 + x2) / 2, (y1 + y2) / 2, max(x2 - x1, y2 - y1) / 2 + max(shape) / 40
-
-
-def _free_spot(centre: tuple[float, float], radius: float, shape: tuple[int, int], apart: float, taken: Sequence[tuple[float, float]]) -> tuple[float, float]:
-    """Where on its ring a number is written: upper right, or the next place around it that is within the picture and as far as ``apart`` from other numbers."""
-    height, width = shape
-    turns = np.deg2rad(-45 + 30 * np.arange(12))
-    spots = [(float(centre[0] + radius * np.cos(a)), float(centre[1] + radius * np.sin(a))) for a in turns]
-    clipped = [(min(max(x, apart), width - apart), min(max(y, apart), height - apart)) for x, y in spots]
-    clear = [min((np.hypot(x - u, y - v) for u, v in taken), default=np.inf) for x, y in clipped]
-    return next((spot for spot, far in zip(clipped, clear, strict=True) if far >= apart), clipped[int(np.argmax(clear))])
-
-
-def _histogram(scores: np.ndarray, threshold: float) -> str:
-    """Score histogram on the fixed scale 0 to 1, with the operating point."""
-    edges = np.linspace(0, 1, HISTOGRAM_BINS + 1)
-    over, cut = scores >= threshold, min(threshold, 1.0)
-    benign, flagged = (np.histogram(scores[side].clip(0, 1), edges)[0] for side in (~over, over))
-    top = np.sqrt(max(1, benign.max(), flagged.max()))  # square root: few high scores must stay visible beside many low ones
-    bars = []
-    for counts, sides, colour in ((benign, edges.clip(0, cut), "#2fbf5f"), (flagged, edges.clip(cut, 1), "#ff5050")):  # the bin of the threshold is cut there
-        for left, right, count in zip(sides[:-1], sides[1:], counts, strict=True):
-            tall, wide = 60 * np.sqrt(count) / top, max(300 * (right - left) - 1.0, 0.8)
-            bars += [f'<rect x="{300 * left:.1f}" y="{64 - tall:.1f}" width="{wide:.1f}" height="{tall:.1f}" fill="{colour}"/>'] if count else []
-    mark = 300 * min(max(threshold, 0), 1)
+def error_section(row: Mapping[str, Any], anchor: str) -> str:
+    """A bag of which no file could be read."""
     return (
-        f'<svg viewBox="0 0 300 96" role="img" aria-label="histogram of segment scores">{"".join(bars)}'
-        f'<line x1="{mark:.1f}" x2="{mark:.1f}" y1="0" y2="66" stroke="#fff" stroke-dasharray="3 2"/>'
-        '<text x="0" y="78" fill="#9aa4ad" font-size="11">0</text><text x="293" y="78" fill="#9aa4ad" font-size="11">1</text>'
-        '<text x="150" y="78" fill="#9aa4ad" font-size="11" text-anchor="middle">scores of parts</text>'
-        '<text x="150" y="92" fill="#9aa4ad" font-size="10" text-anchor="middle">height: square root of the count; dashed: operating point</text></svg>'
+        f'<section id="{anchor}"><div class="head"><span class="tag REVIEW">REVIEW</span><h2>{html.escape(str(row["path"]))}</h2>{_TOP}</div>'
+        f"<p>{WHAT_TO_DO['REVIEW']}</p><p>{html.escape(row['error'])}</p></section>"
     )
 
 
-def _cut_out(rgb: np.ndarray, box: tuple[float, float, float, float]) -> str:
-    x1, y1, x2, y2 = box
-    margin = 1.2 * max(x2 - x1, y2 - y1)  # what is around it tells what it is
-    height, width = rgb.shape[:2]
-    window = np.s_[int(max(0, y1 - margin)) : int(min(height, y2 + margin)), int(max(0, x1 - margin)) : int(min(width, x2 + margin))]
-    return f'<img class="part" alt="" src="{_data_uri(np.ascontiguousarray(rgb[window]), 132)}">'
+_TOP = '<a class="top" href="#top">back to the summary</a>'
 
 
-def _percent(rate: float | None) -> str:
-    """A rate known from about a thousand quantiles: nothing under a tenth of a percent can be told."""
-    return "-" if rate is None else "under 0.1 %" if rate < 0.001 else f"{100 * rate:.1f} %"
-
-
-def error_section(title: str, error: str) -> str:
-    """A file that could not be read."""
-    return f'<section><div class="head"><span class="tag REVIEW">REVIEW</span><h2>{html.escape(title)}</h2></div><p>{html.escape(error)}</p></section>'
-
-
-def report_section(report: Report, scan: Scan, files: Iterable[object]) -> str:
-    """One bag: the picture of every view with contours, flagged parts by score, histogram.
+def report_section(report: Report, scan: Scan, files: Iterable[object], anchor: str, pictures: Pictures, hidden: Mapping[str, np.ndarray] | None = None, outcome: str = "") -> str:
+    """One bag: what to do, the view with the surest finding first, the others smaller, flagged parts by score.
 
     Args:
-        files: that the views were read from, told in small print.
+        files: that the views were read from, told in small print. anchor: by which the summary leads here.
+        hidden: (H, W) bool masks of what is truly hidden, of simulated scans. outcome: one of ``OUTCOMES``.
     """
-    pictures = {view.view_id: displayable(view) for view in scan.views}
-    several = len(pictures) > 1
-    rows = "".join(
-        f"<tr><td>{number}</td><td>{_cut_out(pictures[f.view_id], f.box_xyxy)}</td>{f'<td>{html.escape(f.view_id)}</td>' if several else ''}"
-        f"<td>{f.score:.4f}</td><td>{_percent(f.expected_false_positive_rate)}</td></tr>"
-        for number, f in enumerate(report.findings[:12], 1)
-    )
-    more = f"<p class='muted'>and {len(report.findings) - 12} more</p>" if len(report.findings) > 12 else ""
-    head = f"<tr><th></th><th>flagged part</th>{'<th>view</th>' if several else ''}<th>score</th><th>expected FPR</th></tr>"
-    parts = f"<table>{head}{rows}</table>{more}" if rows else "<p class='muted'>No flagged parts.</p>"
+    shown = {view.view_id: displayable(view) for view in scan.views}
+    first = report.findings[0].view_id if report.findings else scan.views[0].view_id
+    order = sorted(scan.views, key=lambda view: view.view_id != first)
+    drawn = [(_named(view.view_id, len(order)), overlay(view, shown[view.view_id], report, pictures, (hidden or {}).get(view.view_id))) for view in order]
+    others = "".join(f"<div>{name}{svg}</div>" for name, svg in drawn[1:])
+    views = drawn[0][0] + drawn[0][1] + (f'<div class="others">{others}</div>' if others else "")
     scores = [s for s in report.scores.values() if len(s)]
-    chart = _histogram(np.concatenate(scores), report.threshold or 0.0) if scores else ""
-    reasons = "".join(f"<p class='reason'><code>{reason.code}</code> {html.escape(reason)}</p>" for reason in report.reasons)
+    distribution = chart(np.concatenate(scores), report.threshold) if scores and report.threshold is not None else ""
+    body = f'<div class="body"><div>{views}</div><div>{_parts(report, shown, pictures)}{distribution}</div></div>'
+    told = f"<p class='truth'>{OUTCOMES[outcome]}</p>" if outcome else ""
+    reasons = "".join(f"<p><code>{reason.code}</code> {html.escape(reason)}</p>" for reason in report.reasons)
     notes = "".join(f"<p class='muted'>{html.escape(note)}</p>" for note in report.notes)
-    views = "".join((f"<p class='muted'>{html.escape(v.view_id)}</p>" if several else "") + _overlay(v, pictures[v.view_id], report) for v in scan.views)
+    decision = report.decision.value
     return (
-        f'<section><div class="head"><span class="tag {report.decision.value}">{report.decision.value}</span>'
-        f"<h2>{html.escape(scan.id)}</h2></div><p class='muted files'>{html.escape(', '.join(map(str, files)))}</p>{reasons}{notes}"
-        f'<div class="body"><div>{views}</div><div>{parts}{chart}</div></div></section>'
+        f'<section id="{anchor}"><div class="head"><span class="tag {decision}">{decision}</span><h2>{html.escape(scan.id)}</h2>{_TOP}</div>'
+        f"<p>{WHAT_TO_DO[decision]}</p>{told}{reasons}{notes}<p class='muted files'>{html.escape(', '.join(map(str, files)))}</p>{body}</section>"
     )
 
 
-def render_page(sections: Iterable[str], shown: int, total: int, tally: Mapping[str, int], models: Iterable[str]) -> Iterator[str]:
+def _named(view_id: str, several: int) -> str:
+    return f"<p class='muted'>view {html.escape(view_id)}</p>" if several > 1 else ""
+
+
+def _parts(report: Report, shown: Mapping[str, np.ndarray], pictures: Pictures) -> str:
+    if not report.findings:
+        return "" if report.decision is Decision.REVIEW else "<p class='muted'>No part reached the operating point.</p>"
+    assert report.threshold is not None
+    rows = "".join(_part(number, f, shown[f.view_id], report.threshold, len(shown), pictures) for number, f in enumerate(report.findings[:MOST_PARTS], 1))
+    more = f"<p class='muted'>and {len(report.findings) - MOST_PARTS} more, in findings.json</p>" if len(report.findings) > MOST_PARTS else ""
+    return f"<table><tr><th></th><th>flagged part</th><th>how far above the operating point</th></tr>{rows}</table>{more}"
+
+
+def _part(number: int, finding: Finding, rgb: np.ndarray, threshold: float, several: int, pictures: Pictures) -> str:
+    view = f"<p class='muted'>in view {html.escape(finding.view_id)}</p>" if several > 1 else ""
+    rate = finding.expected_false_positive_rate
+    rare = "" if rate is None else f"<p class='muted'>{_percent(rate)} of benign parts score as high</p>"
+    picture = f'<img class="part" loading="lazy" alt="close-up of part {number}" src="{close_up(rgb, finding.box_xyxy, pictures)}">'
+    return f"<tr><td><b>{number}</b></td><td>{picture}</td><td>{meter(finding.score, threshold)}<p class='muted'>score {finding.score:.3f}</p>{rare}{view}</td></tr>"
+
+
+def _percent(rate: float) -> str:
+    """A rate known from about a thousand quantiles: nothing under a tenth of a percent can be told."""
+    return "under 0.1 %" if rate < 0.001 else f"{100 * rate:.1f} %"
+
+
+def summary_row(row: Mapping[str, Any], anchor: str, linked: bool, address: str = "") -> str:
+    """A bag's line of the summary.
+
+    Args:
+        linked: whether the page shows the bag itself. address: of a small picture of its surest finding.
+    """
+    name = html.escape(str(row["scan_id"] if row["views"] else row["path"]))
+    name = f'<a href="#{anchor}">{name}</a>' if linked else name
+    best = row["findings"][0] if row["findings"] else None
+    if best:
+        told = meter(best["score"], row["threshold"])
+    else:
+        told = html.escape(row.get("error") or "; ".join(row["reasons"]))
+    small = f'<img class="part small" loading="lazy" alt="" src="{address}">' if address else ""
+    truth = f'<td class="truth">{row["truth"]["outcome"]}</td>' if "truth" in row else ""
+    return f'<tr><td><span class="tag {row["decision"]}">{row["decision"]}</span></td><td>{small}</td><td>{name}</td><td>{told}</td>{truth}</tr>'
+
+
+def render_page(sections: Iterable[str], rows: Mapping[str, Sequence[str]], shown: int, tally: Mapping[str, int], models: Iterable[str], truth: str = "") -> Iterator[str]:
     """The whole page, piece by piece.
 
     Args:
-        sections: of the ``shown`` scans, out of ``total``. tally: scans by decision, of all.
-        models: one line on each model and its operating point.
+        sections: of the ``shown`` bags. rows: of the summary by decision, as :func:`summary_row` gives them. tally: bags by decision, of all.
+        models: one line on each model and its operating point. truth: how the verdicts compare with it, of simulated scans.
     """
-    summary = " · ".join(f"{tally[d.value]} {d.value}" for d in Decision)
+    total = sum(map(len, rows.values()))
+    counts = " · ".join(f"{tally[d.value]} {d.value}" for d in Decision)
     part = f" The {shown} most in need of a look are shown; findings.json holds all." if shown < total else ""
+    truth_head = "<th>truth</th>" if truth else ""
     yield (
         '<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>bagscan report</title>'
-        f"<style>{STYLE}</style><h1>bagscan report</h1><p>{total} scans: {summary}.{part}</p>"
-        f"<p class='muted'>{'<br>'.join(map(html.escape, models))}<br>"
-        "Green: benign sub-components. Red, dashed, in a numbered ring: anomalous. Expected FPR: share of benign segments of the validation split "
-        "that score as high; a bag has some hundred segments. A first-stage aid; a person decides.</p>"
+        f'<style>{STYLE}</style><h1 id="top">bagscan report</h1><p>{total} bags: {counts}.{part}</p>'
+        f"<p class='muted'>{'<br>'.join(map(html.escape, models))}</p>"
+    )
+    if truth:
+        yield f"<p class='truth'>{'<br>'.join(map(html.escape, truth.splitlines()))}</p>"
+    head = f"<tr><th>verdict</th><th></th><th>bag</th><th>score, or why</th>{truth_head}</tr>"
+    open_rows = [row for name in ("ALARM", "REVIEW") for row in rows.get(name, ())]
+    if open_rows:
+        yield f"<section><table>{head}{''.join(open_rows)}</table></section>"
+    if clear := rows.get("CLEAR", ()):
+        yield f"<section><details><summary>{len(clear)} CLEAR</summary><table>{head}{''.join(clear)}</table></details></section>"
+    yield (
+        "<p class='muted'>In the pictures: green lines are parts of things that did not reach the operating point; red dashed ones in numbered rings did"
+        f"{'; yellow is what is truly hidden' if truth else ''}. The mark in the middle of a scale is the operating point, each tick three times the odds. "
+        "A first-stage aid; a person decides.</p>"
     )
     yield from sections
     yield "</html>"

@@ -1,0 +1,78 @@
+"""What is hidden in simulated bags, beside what was flagged."""
+
+import json
+
+import numpy as np
+import pytest
+
+from bagscan.formats.coco import encode_mask
+from bagscan.reporting.truth import compared, hidden_in, tally_of
+from bagscan.simulate.summary import read_scans
+
+VIEWS = ("below", "side")
+
+
+def row(decision, *masks):
+    findings = [{"view_id": view, "mask": encode_mask(mask)} for view, mask in masks]
+    return {"decision": decision, "findings": findings}
+
+
+@pytest.fixture
+def hidden(simulated_root):
+    scan = next(s for s in read_scans(simulated_root) if s["label"] == "anomalous")
+    return hidden_in(simulated_root / "raw" / f"{scan['id']}_below.tif", scan["id"], VIEWS)
+
+
+def test_the_truth_lies_beside_simulated_scans_alone(simulated_root, tmp_path, hidden):
+    assert set(hidden) <= set(VIEWS)
+    assert all(mask.any() for mask in hidden.values())
+    benign = next(s for s in read_scans(simulated_root) if s["label"] == "benign")
+    assert hidden_in(simulated_root / "colour" / f"{benign['id']}_side.png", benign["id"], VIEWS) == {}
+    assert hidden_in(tmp_path / "raw" / "7_below.tif", "7", VIEWS) is None
+    assert hidden_in(simulated_root / "raw" / "7_below.tif", "7", ()) is None
+
+
+def test_bags_and_regions_are_counted_against_the_truth(hidden):
+    view, mask = next(iter(hidden.items()))
+    far = np.zeros_like(mask)
+    far[:3, :3] = True
+    found = compared(row("ALARM", (view, mask), (view, far)), hidden)
+    assert found == {"outcome": "found", "on_it": [True, False]}
+    truths = [
+        found,
+        compared(row("ALARM", (view, far)), hidden),
+        compared(row("CLEAR"), hidden),
+        compared(row("REVIEW"), {}),
+        compared(row("CLEAR"), {}),
+        compared(row("ALARM", (view, mask)), {}),
+    ]
+    assert [truth["outcome"] for truth in truths] == ["found", "found elsewhere", "missed", "false alarm", "rightly clear", "false alarm"]
+    told = tally_of(truths)
+    assert "hidden: 3. Found: 2, 1 of them at the right place; missed: 1." in told
+    assert "Benign bags: 3. False alarms: 2." in told
+    assert "Flagged regions: 4, 1 of them" in told
+    assert tally_of([]) == ""
+
+
+def test_the_report_tells_what_was_missed_and_draws_it(simulated_root, tmp_path, monkeypatch):
+    from bagscan.model_folder import shipped_models
+    from bagscan.reporting import folder
+
+    scan = next(s for s in read_scans(simulated_root) if s["label"] == "anomalous")
+    files = sorted((simulated_root / "raw").glob(f"{scan['id']}_*.tif"))
+    for most, pictures in ((50, "data:image/jpeg"), (0, "report_images/")):
+        monkeypatch.setattr(folder, "MOST_IN_ONE_FILE", most)
+        out = tmp_path / str(most)
+        told = folder.screen_folder(files, shipped_models(), out, lambda _: None)
+        page = (out / "report.html").read_text()
+        outcome = json.loads((out / "findings.json").read_text())[0]["truth"]["outcome"]
+        assert outcome in ("found", "found elsewhere", "missed")
+        assert told["truth"] in page.replace("<br>", "\n")
+        assert f">{outcome}<" in page
+        assert "what is hidden here" in page
+        assert pictures in page
+    again = sorted((tmp_path / "0" / "report_images").iterdir())
+    monkeypatch.setattr(folder, "MOST_IN_ONE_FILE", 50)
+    folder.screen_folder(files, shipped_models(), tmp_path / "0", lambda _: None)
+    assert again
+    assert not list((tmp_path / "0" / "report_images").iterdir()), "a page with its pictures inside leaves none beside it"
