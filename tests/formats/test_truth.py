@@ -112,6 +112,26 @@ def test_a_size_that_is_told_must_be_the_pictures():
         check_size_told((H, W), (H * 2, W * 2))
 
 
+@pytest.mark.parametrize("text", [b"gun\x0ctoy\nknife\n", "gun\u2028toy\nknife".encode(), "gun\x85toy\nknife".encode()])
+def test_a_class_list_breaks_at_ends_of_lines_alone(tmp_path, text):
+    (tmp_path / "classes.txt").write_bytes(text)
+    with pytest.raises(ReadError, match="control"):
+        read_classes(tmp_path / "classes.txt")
+
+
+@pytest.mark.parametrize(("text", "boxes"), [(b"\xef\xbb\xbf0 .5 .5 .1 .1\n", 1), (b"0.0 .5 .5 .1 .1\r0 .2 .2 .1 .1\r", 2)])
+def test_labels_with_a_byte_order_mark_or_a_class_as_a_float(tmp_path, text, boxes):
+    (tmp_path / "a.txt").write_bytes(text)
+    assert len(read_yolo(tmp_path / "a.txt", ["gun"], H, W)) == boxes
+
+
+@pytest.mark.parametrize("text", ["0.5 .5 .5 .1 .1", "-1 .5 .5 .1 .1", "1 .5 .5 .1 .1", "nan .5 .5 .1 .1", "inf .5 .5 .1 .1"])
+def test_a_class_that_is_none_is_refused(tmp_path, text):
+    (tmp_path / "a.txt").write_text(text)
+    with pytest.raises(ReadError):
+        read_yolo(tmp_path / "a.txt", ["gun"], H, W)
+
+
 def test_class_lists_and_yolo_boxes(tmp_path):
     (tmp_path / "classes.txt").write_bytes("\ufeffgun\nknife\n\n".encode())
     assert read_classes(tmp_path / "classes.txt") == ["gun", "knife"]

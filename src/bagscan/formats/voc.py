@@ -40,9 +40,10 @@ def read_voc(path: str | Path, seen: tuple[int, int] | None = None) -> list[Anno
 
 
 def _annotation(path: Path, element: ElementTree.Element) -> Annotation:
-    box = element.find("bndbox")
-    if box is None:
-        raise ReadError(f"{path}: an <object> without <bndbox>")
+    boxes = element.findall("bndbox")
+    if len(boxes) != 1:
+        raise ReadError(f"{path}: an <object> with {len(boxes)} <bndbox>, where one is expected")
+    box = boxes[0]
     x1, y1, x2, y2 = (float(box.findtext(name, "nan")) for name in ("xmin", "ymin", "xmax", "ymax"))
     return Annotation(element.findtext("name", "").strip(), (x1 - 1, y1 - 1, x2, y2))
 

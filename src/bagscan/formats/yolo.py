@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,17 +11,22 @@ from bagscan.core.errors import ReadError
 from bagscan.formats.limits import MAX_TEXT_BYTES, check_size, naming
 from bagscan.formats.truth import check_on_picture, read_mask
 
+LINE_END = re.compile(r"\r\n|\r|\n")
+
 
 def read_classes(path: str | Path) -> list[str]:
     """Read ``classes.txt``: one name per line, in the order of their numbers."""
     path = Path(path)
     check_size(path, MAX_TEXT_BYTES)
     with naming(path, "class list"):
-        names = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines()]
+        # Not splitlines(), which also breaks at form feeds and other signs that may stand within a name.
+        names = [line.strip() for line in LINE_END.split(path.read_text(encoding="utf-8-sig"))]
         while names and not names[-1]:
             names.pop()
         if "" in names or len(set(names)) < len(names):
             raise ReadError(f"{path}: a line without a name in the middle, or a name twice: the numbers of labels would mean other classes")
+        if odd := [name for name in names if not name.isprintable()]:
+            raise ReadError(f"{path}: the name {odd[0]!r} holds a control character: two names on one line, perhaps")
         return names
 
 
@@ -37,7 +43,7 @@ def read_yolo(path: str | Path, classes: Sequence[str], height: int, width: int)
         return []
     check_size(path, MAX_TEXT_BYTES)
     with naming(path, "YOLO label file"):
-        lines = [line for line in path.read_text().splitlines() if line.strip()]
+        lines = [line for line in LINE_END.split(path.read_text(encoding="utf-8-sig")) if line.strip()]
         return [_annotation(path, line, classes, height, width) for line in lines]
 
 
@@ -46,12 +52,13 @@ def _annotation(path: Path, line: str, classes: Sequence[str], height: int, widt
     is_polygon = len(fields) >= 7 and len(fields) % 2 == 1
     if len(fields) != 5 and not is_polygon:
         raise ReadError(f"{path}: expected a class and 4 numbers of a box, or 6 and more of a polygon, in a line, got {line[:60]!r}")
-    index = int(fields[0])
-    if not 0 <= index < len(classes):
-        raise ReadError(f"{path}: class {index}, but classes.txt names {len(classes)}")
+    number = float(fields[0])  # some tools write 0.0
+    if number not in range(len(classes)):
+        raise ReadError(f"{path}: class {fields[0][:30]}, but there are {len(classes)}, numbered from 0")
+    index = int(number)
     shares = [float(field) for field in fields[1:]]
     if not all(-0.01 <= share <= 1.01 for share in shares):
-        raise ReadError(f"{path}: {line[:60]!r}: numbers are shares of the picture, 0 to 1; these look like pixels")
+        raise ReadError(f"{path}: {line[:60]!r}: numbers must be shares of the picture, 0 to 1, and not pixels")
     if is_polygon:
         return _polygon(classes[index], shares, height, width)
     x, y, w, h = shares
