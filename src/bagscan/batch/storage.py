@@ -12,6 +12,7 @@ from typing import Any
 
 from bagscan.core.errors import BagscanError, ConfigError, DataError, ReadError, UnavailableError
 from bagscan.core.extras import how_to_install
+from bagscan.formats.known import endings_beside
 from bagscan.formats.quantities import CHANNEL_NAMES
 
 Listing = Iterator[tuple[str, dict[str, str]]]  # URL of a folder, and its files with their stamps
@@ -57,9 +58,12 @@ def _told(kind: type[BagscanError], what: str) -> Iterator[None]:
 
 
 def set_members(name: str) -> list[str]:
-    """Names of the files that make one scan with a PNG of this name, going by names alone; the name itself for any other file."""
+    """Names of the files that may make one scan with a file of this name, going by names alone: a PNG set, or a file and its sidecar."""
     stem, _, channel = name.removesuffix(".png").rpartition("_")
-    return [f"{stem}_{c}.png" for c in CHANNEL_NAMES] if name.endswith(".png") and channel in CHANNEL_NAMES else [name]
+    if name.endswith(".png") and channel in CHANNEL_NAMES:
+        return [f"{stem}_{c}.png" for c in CHANNEL_NAMES]
+    stem, ending = os.path.splitext(name)
+    return [name, *(stem + beside for beside in endings_beside(ending))]
 
 
 def object_at(url: str) -> tuple[str, dict[str, str]] | None:

@@ -6,6 +6,7 @@
     watched/accepted/                   where they go once the job is safe in the store
     watched/refused/                    where scans go that cannot be taken in, with a .txt of the reason
     watched/results/7.json              the row, as in findings.json; written whole or not at all
+    watched/8.raw, 8.yaml               a headerless scan and the sidecar that says how to read it
     watched/7.tif.part, 7.xml           what has no scan's ending is not ours: it is never moved
 
 The job's key is the content's hash, and the next start moves what a kill has left: no bag, and no half of one, is a second job. A file that is
@@ -29,8 +30,9 @@ from sqlalchemy import Row, select, update
 
 from bagscan.core.errors import BagscanError, ReadError
 from bagscan.core.files import whole
+from bagscan.formats.known import endings_beside
 from bagscan.formats.limits import check_size
-from bagscan.formats.scans import READERS, VIEWS, find_scans, group_views, set_at
+from bagscan.formats.scans import READERS, VIEWS, files_of, find_scans, group_views
 from bagscan.reporting.findings import error_row
 from bagscan.service.inference.intake import Busy, Intake, bag_name, checked_upload
 from bagscan.service.store.database import StoreError
@@ -112,15 +114,16 @@ class Watcher:
         now = time.monotonic()
         files = [path for path in sorted(self.folder.iterdir()) if not path.name.startswith(".") and not path.is_dir()]
         present = [path for path in files if path.suffix.lower() in READERS]
-        self._tell_of_others([path.name for path in files if path.suffix.lower() not in READERS], now)
-        for path in present:
+        watched = {*present, *(file for path in present for file in files_of(path))}
+        self._tell_of_others([path.name for path in files if path not in watched], now)
+        for path in watched:
             stamp = _stamp(path)
             if self._seen.get(path, (None, 0))[0] != stamp:
                 self._seen[path] = (stamp, now)
-        self._seen = {path: seen for path, seen in self._seen.items() if path in present}
+        self._seen = {path: seen for path, seen in self._seen.items() if path in watched}
         bags: dict[tuple[str, ...], list[Path]] = {}
         for group in group_views(find_scans(present), VIEWS):
-            bag = sorted({file for path in group.values() for file in (set_at(path).values() or [path])})
+            bag = sorted({file for path in group.values() for file in files_of(path)})
             bags.setdefault(tuple(map(str, bag)), bag)
         return [bag for bag in bags.values() if self._rested(bag, now)]
 
@@ -135,6 +138,7 @@ class Watcher:
         """Whether a bag is whole: nothing of it has changed for a while, and a lone view has waited for another."""
         age = min(now - self._seen[file][1] for file in files if file in self._seen)
         lone = len({view for file in files for view in VIEWS if f"_{view}" in file.stem}) == 1
+        lone |= any(endings_beside(file.suffix) and files_of(file) == [file] for file in files)  # its sidecar may still come
         return age >= (max(self.intake.config.settle_s, self.intake.config.pair_s) if lone else self.intake.config.settle_s)
 
     def _take(self, bag: list[Path]) -> None:

@@ -14,6 +14,7 @@ from sqlalchemy import Connection, bindparam, func, insert, select
 from sqlalchemy.exc import IntegrityError
 
 from bagscan.core.errors import BagscanError, ReadError
+from bagscan.formats.known import begins_as_its_ending, endings_beside
 from bagscan.formats.quantities import CHANNEL_NAMES
 from bagscan.formats.scans import READERS, VIEWS
 from bagscan.service.metrics import Metrics
@@ -24,9 +25,8 @@ from bagscan.service.store.tables import jobs, scans
 
 SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._ -]{0,119}")
 PARTS = (*CHANNEL_NAMES, *VIEWS)
+LONGEST_BEGINNING = 200  # bytes by which a file is known
 MOST_FILES = 12  # two views of low, high and effective Z, twice over
-MAGIC: dict[str, tuple[bytes, ...]] = {".png": (b"\x89PNG\r\n\x1a\n",), ".jpg": (b"\xff\xd8\xff",), ".jpeg": (b"\xff\xd8\xff",), ".npz": (b"PK\x03\x04",)}
-MAGIC[".tif"] = MAGIC[".tiff"] = (b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+")
 
 
 # Built once: under load, building statements would cost as much as running them.
@@ -76,11 +76,12 @@ def checked_upload(files: Sequence[tuple[str, bytes]], scanner: str, source: str
         ending = "." + name.rpartition(".")[2].lower()
         if not SAFE_NAME.fullmatch(name):
             raise ReadError("a file's name has 1 to 120 letters, digits, blanks, dots, dashes and underscores")
-        if ending not in READERS:
+        beside = _lies_beside(name, files)
+        if ending not in READERS and not beside:
             raise ReadError(f"{name}: unknown type {ending!r}; known: {', '.join(sorted(READERS))}")
         if not content:
             raise ReadError(f"{name}: the file is empty (0 bytes)")
-        if not content.startswith(MAGIC[ending]):
+        if not beside and not begins_as_its_ending(ending, content[:LONGEST_BEGINNING]):
             raise ReadError(f"{name}: its first bytes are not those of a {ending} file")
         if name in taken:
             raise ReadError(f"{name} came twice")
@@ -89,6 +90,13 @@ def checked_upload(files: Sequence[tuple[str, bytes]], scanner: str, source: str
     sums = {name: hashlib.sha256(content).hexdigest() for name, content in ordered.items()}
     digest = hashlib.sha256("".join(f"{name}\0{one}\n" for name, one in sums.items()).encode())
     return Upload(ordered, sums, digest.hexdigest(), scanner[:64] or "unknown", source[:160], tip)
+
+
+def _lies_beside(name: str, files: Sequence[tuple[str, bytes]]) -> bool:
+    """Whether a file is the sidecar of a scan that came with it: ``7.yaml`` of ``7.raw``."""
+    stem, _, ending = name.rpartition(".")
+    others = (other.replace("\\", "/").rpartition("/")[2].rpartition(".") for other, _ in files)
+    return any(own == stem and f".{ending.lower()}" in endings_beside(f".{kind}") for own, _, kind in others)
 
 
 def bag_name(names: Sequence[str]) -> str:
