@@ -23,6 +23,8 @@ class Pool:
     def __init__(self, models: Sequence[Path], config: BatchConfig, target: Target = judge_bags) -> None:
         self._models, self._config, self._target = [str(Path(model).absolute()) for model in models], config, target
         self._workers: list[Worker | None] = [None] * config.workers
+        self._task: dict[str, Any] = {"kind": "judge", "models": self._models, "runtime": config.runtime}
+        self._warm = {"kind": "warm", "models": [{"folder": folder, "threshold": None} for folder in self._models], "runtime": config.runtime}
 
     def judge(self, bags: Sequence[tuple[int, dict[str, Any]]]) -> Iterator[tuple[int, dict[str, Any], dict[str, Any]]]:
         """Judge bags side by side: (number, bag, answer), as they are done."""
@@ -65,10 +67,10 @@ class Pool:
                 worker = self._workers[slot]
                 if worker is None:
                     worker = self._workers[slot] = Worker(self._target)
-                    answer = worker.ask({"kind": "warm", "models": [{"folder": folder, "threshold": None} for folder in self._models]}, START_S)
+                    answer = worker.ask(self._warm, START_S)
                     if not answer["ok"]:
                         raise ConfigError(f"the models cannot be used: {answer['error']}")
-                return worker.ask({"kind": "judge", "models": self._models, "views": bag["views"], "expected": bag["expected"], "ids": bag["ids"]}, self._config.timeout_s)
+                return worker.ask(self._task | {name: bag[name] for name in ("views", "expected", "ids")}, self._config.timeout_s)
             except WorkerLost as error:
                 self._workers[slot], told = None, str(error)
                 if isinstance(error, WorkerHung):

@@ -44,6 +44,7 @@ class BatchConfig:
         workers: processes, each on one core. timeout_s: for one bag; over it its worker is stopped, and the bag an error row.
         part_size: bags a Parquet file. views: names of views, as they end files' names.
         scanner_views: that the scanner makes of every bag; empty for those that any bag of the archive has.
+        runtime: as of :func:`bagscan.runtime.load.load_model`.
     """
 
     workers: int = 1
@@ -51,6 +52,7 @@ class BatchConfig:
     part_size: int = 1000
     views: tuple[str, ...] = VIEWS
     scanner_views: tuple[str, ...] = ()
+    runtime: str | None = None
 
     def __post_init__(self) -> None:
         if min(self.workers, self.part_size) < 1 or not 0 < self.timeout_s < math.inf:

@@ -19,19 +19,26 @@ def judge_bags(pipe: Connection) -> None:
 
 def _warm(task: dict[str, Any]) -> dict[str, Any]:
     for model in task["models"]:
-        try_out(screener(model["folder"], model["threshold"]))
+        try_out(screener(model["folder"], model["threshold"], task.get("runtime")))
     return {}
 
 
 def _judge(task: dict[str, Any]) -> dict[str, Any]:
-    return judge_bag(task["models"], task["views"], task["expected"], task.get("ids"))
+    return judge_bag(task["models"], task["views"], task["expected"], task.get("ids"), task.get("runtime"))
 
 
-def judge_bag(models: list[str], views: list[dict[str, str]], expected: Sequence[str] = (), ids: Sequence[str] | None = None) -> dict[str, Any]:
+def judge_bag(
+    models: list[str],
+    views: list[dict[str, str]],
+    expected: Sequence[str] = (),
+    ids: Sequence[str] | None = None,
+    runtime: str | None = None,
+) -> dict[str, Any]:
     """One bag: its row as in ``findings.json`` and its highest score. The pure function that every way past one process calls.
 
     Args:
-        expected: views that it should have. ids: of the models that the run began with.
+        expected: views that it should have. ids: of the models that the run began with. runtime: as of
+            :func:`bagscan.runtime.load.load_model`.
 
     Raises:
         ModelChangedError: another model lies in a folder by now.
@@ -39,5 +46,6 @@ def judge_bag(models: list[str], views: list[dict[str, str]], expected: Sequence
     from bagscan.reporting.bags import judge_files
 
     with fetched(views) as (files, names):
-        judged = judge_files([pinned(folder, identity) for folder, identity in zip(models, ids or itertools.repeat(None, len(models)), strict=True)], files, expected)
+        known = zip(models, ids or itertools.repeat(None, len(models)), strict=True)
+        judged = judge_files([pinned(folder, identity, runtime=runtime) for folder, identity in known], files, expected)
         return {"row": renamed(judged.row, names) if names else judged.row, "top_score": top_score(judged.report)}

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from bagscan.cli.terminal import EXIT_ALARM, EXIT_BAD_ITEMS, EXIT_REVIEW, AsJson, Cluster, Runtime, say, show, use_runtime
+from bagscan.cli.terminal import EXIT_ALARM, EXIT_BAD_ITEMS, EXIT_REVIEW, AsJson, Cluster, Runtime, say, show
 
 ScannerViews = Annotated[
     str,
@@ -35,8 +35,7 @@ def screen(
     from bagscan.model_folder import shipped_models
     from bagscan.reporting.folder import screen_folder
 
-    use_runtime(runtime)
-    tally = screen_folder(paths, [model] if model else shipped_models(), out, say, _names(views), _names(scanner_views), dicos)
+    tally = screen_folder(paths, [model] if model else shipped_models(), out, say, _names(views), _names(scanner_views), dicos, runtime)
     show(tally, as_json, lambda: f"{tally['truth']}\n{_counts(tally)}; judged by {tally['runtime']}; report: {out / 'report.html'}".lstrip())
     if fail_on_alarm and tally["ALARM"]:
         raise typer.Exit(EXIT_ALARM)
@@ -68,8 +67,7 @@ def batch(
     from bagscan.batch.storage import file_system
     from bagscan.model_folder import shipped_models
 
-    use_runtime(runtime)
-    config = BatchConfig(workers, timeout, part_size, tuple(_names(views)), tuple(_names(scanner_views)))
+    config = BatchConfig(workers, timeout, part_size, tuple(_names(views)), tuple(_names(scanner_views)), runtime)
     models = [model] if model else shipped_models()
     if cluster and not index_only:
         import ray  # noqa: F401  # missing, it should be told before an archive is listed

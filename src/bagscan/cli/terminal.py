@@ -65,8 +65,3 @@ def check_folders(named: Mapping[str, Path], written: Container[str] = ()) -> No
 def compute_on(device: str) -> None:
     """For this process and those that it starts."""
     os.environ["BAGSCAN_DEVICE"] = device
-
-
-def use_runtime(runtime: str) -> None:
-    """For this process and the worker processes that it starts."""
-    os.environ["BAGSCAN_RUNTIME"] = runtime

@@ -6,7 +6,7 @@ asked, into the same ledger and the same parts, so that nothing is lost, nothing
 
 from __future__ import annotations
 
-import os
+import functools
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -22,7 +22,6 @@ from bagscan.batch.task import judge_bag
 from bagscan.cluster.connection import LOCAL, connect
 from bagscan.core import ReasonCode
 from bagscan.core.errors import BagscanError, ConfigError
-from bagscan.runtime.load import AUTO, VARIABLE
 from bagscan.workers.screeners import screener, try_out
 from bagscan.workers.tasks import answered
 
@@ -38,9 +37,8 @@ AHEAD = 2  # bags that an actor has, the one that it judges among them: it must 
 class _Actor:
     """What runs on a node: models loaded once, bags judged one by one."""
 
-    def __init__(self, models: list[str], judge: Judge, runtime: str) -> None:
-        self._models, self._judge = models, judge
-        os.environ[VARIABLE] = runtime  # nodes have environments of their own
+    def __init__(self, models: list[str], judge: Judge, runtime: str | None) -> None:
+        self._models, self._judge, self._runtime = models, judge, runtime
 
     def ready(self) -> str:
         """What is wrong with the models here; nothing, once each has judged a drawn scan."""
@@ -48,13 +46,14 @@ class _Actor:
             return ""
         try:
             for folder in self._models:
-                try_out(screener(folder))
+                try_out(screener(folder, runtime=self._runtime))
         except BagscanError as error:
             return str(error)
         return ""
 
     def judge(self, views: list[dict[str, str]], expected: list[str], ids: list[str]) -> dict[str, Any]:
-        return answered(self._judge, self._models, views, expected, ids)
+        judge = functools.partial(judge_bag, runtime=self._runtime) if self._judge is judge_bag else self._judge
+        return answered(judge, self._models, views, expected, ids)
 
 
 @dataclass
@@ -198,7 +197,7 @@ class RayPool:
 
     def _start(self, seat: _Seat) -> None:
         """An actor that is to be ready; the others go on meanwhile."""
-        seat.actor = self._actor.remote(self._models, self._judge, os.environ.get(VARIABLE) or AUTO)
+        seat.actor = self._actor.remote(self._models, self._judge, self._config.runtime)
         seat.starting, seat.since = seat.actor.ready.remote(), time.monotonic()
 
     def _started(self, seat: _Seat) -> None:

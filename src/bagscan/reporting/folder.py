@@ -55,6 +55,7 @@ def screen_folder(
     views: Sequence[str] = VIEWS,
     scanner_views: Sequence[str] = (),
     dicos: bool = False,
+    runtime: str | None = None,
 ) -> dict[str, Any]:
     """Screen every scan found; one that cannot be read becomes an error row of decision REVIEW.
 
@@ -63,6 +64,7 @@ def screen_folder(
         views: files whose names end in these, and are alike before, are views of one bag with one decision.
         scanner_views: that the scanner makes of every bag; empty for those that any bag here has.
         dicos: write a DICOS threat detection report of every bag, too, into ``dicos/``.
+        runtime: as of :func:`bagscan.runtime.load.load_model`.
 
     Returns:
         Counts of each decision, of ``reasons`` by code, ``errors`` by path, and how the verdicts compare with the ``truth`` of simulated scans.
@@ -79,9 +81,10 @@ def screen_folder(
         raise ReadError(no_scans(paths, unknown))
     refuse_file(out)
     out.mkdir(parents=True, exist_ok=True)
+    screeners = [Screener.load(model, runtime=runtime, late=len(models) > 1) for model in models]
     with held(out, report):
         _refuse_others(out, bags)
-        tally, rows = _screen_into(out, bags, models, scanner_views, unknown, report)
+        tally, rows = _screen_into(out, bags, screeners, scanner_views, unknown, report)
         if dicos:
             write_threat_reports(out / "dicos", rows)
         return tally
@@ -102,10 +105,9 @@ def _refuse_others(out: Path, bags: Sequence[Mapping[str, Path]]) -> None:
 
 
 def _screen_into(
-    out: Path, bags: Sequence[Mapping[str, Path]], models: Sequence[Path], scanner_views: Sequence[str], unknown: Mapping[str, int], report: Callable[[str], None]
+    out: Path, bags: Sequence[Mapping[str, Path]], screeners: Sequence[Screener], scanner_views: Sequence[str], unknown: Mapping[str, int], report: Callable[[str], None]
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """Judge what is not judged yet, and write what was found; the counts, and a row of every bag."""
-    screeners = [Screener.load(model, late=len(models) > 1) for model in models]
     ids = " ".join(screener.model.id for screener in screeners)
     used = " ".join([ids, *(screener.runtime for screener in screeners)])
     report(f"{len(bags)} bag{'s' * (len(bags) != 1)}, judged by {screeners[0].runtime}; the first may wait a minute for kernels that are compiled once")

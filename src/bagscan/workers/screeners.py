@@ -11,36 +11,39 @@ from bagscan.core import Report, Scan, View
 from bagscan.core.errors import BagscanError, ModelChangedError
 
 MOST = 8  # thresholds come and go
-_screeners: dict[tuple[str, float | None], Any] = {}
+_screeners: dict[tuple[str, float | None, str | None], Any] = {}
 
 
-def screener(folder: str, threshold: float | None = None) -> Any:
+def screener(folder: str, threshold: float | None = None, runtime: str | None = None) -> Any:
     """The screener of a model folder, which is named by its hash, at a threshold; loaded once.
+
+    Args:
+        runtime: as of :func:`bagscan.runtime.load.load_model`.
 
     Raises:
         ModelError: as :meth:`bagscan.screening.Screener.load`.
     """
     from bagscan.screening import Screener
 
-    key = (folder, threshold)
+    key = (folder, threshold, runtime)
     if key not in _screeners:
         if len(_screeners) >= MOST:
             _screeners.pop(next(iter(_screeners)))
-        loaded = next((known.model for (of, _), known in _screeners.items() if of == folder), None)
-        _screeners[key] = Screener(loaded, threshold) if loaded is not None else Screener.load(folder, threshold)
+        loaded = next((known.model for (of, _, by), known in _screeners.items() if (of, by) == (folder, runtime)), None)
+        _screeners[key] = Screener(loaded, threshold) if loaded is not None else Screener.load(folder, threshold, runtime)
     return _screeners[key]
 
 
-def pinned(folder: str, identity: str | None, threshold: float | None = None) -> Any:
+def pinned(folder: str, identity: str | None, threshold: float | None = None, runtime: str | None = None) -> Any:
     """The screener of a model folder, which must be the one of a hash.
 
     Args:
-        identity: of the model; None for whichever lies there.
+        identity: of the model; None for whichever lies there. threshold, runtime: as of :func:`screener`.
 
     Raises:
         ModelChangedError: another model lies there. ModelError: as :func:`screener`.
     """
-    found = screener(folder, threshold)
+    found = screener(folder, threshold, runtime)
     if identity not in (None, found.model.id):
         raise ModelChangedError(f"{folder}: model {found.model.id} lies there, not {identity}")
     return found
