@@ -4,6 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from bagscan.config import read_yaml
+from bagscan.core.errors import ConfigError
 from bagscan.model import Model
 from bagscan.training.detection import DetectionExperiment
 from bagscan.training.experiment import read_experiment, train
@@ -67,3 +69,9 @@ def test_detector_trains_one_step(path, simulated_root, tmp_path):
     ]
     train(read_experiment(path, settings), tmp_path, lambda _: None)
     assert (tmp_path / "regioner.safetensors").is_file()
+
+
+def test_a_mistyped_configuration_is_told_its_neighbour(tmp_path):
+    (tmp_path / "detector.yaml").write_text("kind: detector")
+    with pytest.raises(ConfigError, match=r"'detector\.yaml'"):
+        read_yaml(tmp_path / "detectr.yaml")

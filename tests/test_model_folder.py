@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from bagscan.core.errors import BagscanError
-from bagscan.model_folder import SHIPPED, write_files
+from bagscan.core.errors import BagscanError, ModelError
+from bagscan.model_folder import SHIPPED, verified_id, write_files
 from bagscan.screening import Screener
 
 
@@ -58,3 +58,8 @@ def test_a_calibration_must_rise(tiny_model, tmp_path, calibration):
     write_files(tmp_path / "m", contents | {"model.json": json.dumps(card).encode()})
     with pytest.raises(BagscanError):
         Screener.load(tmp_path / "m")
+
+
+def test_the_folder_of_a_run_is_told_from_that_of_its_model(tiny_model):
+    with pytest.raises(ModelError, match=str(tiny_model)):
+        verified_id(tiny_model.parent)

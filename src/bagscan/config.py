@@ -46,7 +46,8 @@ def read_yaml(path: str | Path) -> tuple[dict[str, Any], Lines]:
     """
     path = Path(path)
     if not path.is_file():
-        raise ConfigError(f"{path}: no such configuration file")
+        beside = (other.name for other in path.parent.glob("*.y*ml")) if path.parent.is_dir() else ()
+        raise ConfigError(f"{path}: no such configuration file{nearest(path.name, beside)}")
     try:
         text = path.read_text()
     except (OSError, UnicodeDecodeError) as error:

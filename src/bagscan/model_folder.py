@@ -73,7 +73,9 @@ def verified_id(folder: str | Path) -> str:
     folder = Path(folder)
     manifest = folder / MANIFEST
     if not manifest.is_file():
-        raise ModelError(f"{folder}: not a model folder (no {MANIFEST}); train one with: bagscan train CONFIG")
+        below = folder / "model"  # where a run keeps its model
+        hint = f"{below} is one" if (below / MANIFEST).is_file() else "train one with: bagscan train CONFIG"
+        raise ModelError(f"{folder}: not a model folder (no {MANIFEST}); {hint}")
     sums = {}
     for line in manifest.read_text(errors="replace").splitlines():
         digest, found, name = line.partition("  ")

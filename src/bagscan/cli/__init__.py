@@ -24,6 +24,7 @@ app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
     help="Find what does not belong in a bag's X-ray image, down to the sub-component.",
 )
 for command in (train, calibrate, evaluate, screen, batch, simulate, convert, tip, gallery, export, export_compass, formats, doctor, serve):
