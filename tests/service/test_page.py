@@ -192,7 +192,7 @@ def test_enhancements_are_held_and_computed_from_the_counts(make_house, enter):
     assert colour(page, *metal) == standard[1]
 
 
-def test_both_views_zoom_and_pan_in_step(make_house, enter):
+def test_both_views_zoom_together_and_pan_in_step_along_the_belt_alone(make_house, enter):
     house = make_house()
     bag(house)
     page = enter(house, "operator")
@@ -200,15 +200,58 @@ def test_both_views_zoom_and_pan_in_step(make_house, enter):
     page.wait_for_selector("canvas")
     page.keyboard.down("o")
     before = [colour(page, 0.35, 0.35, view) for view in (0, 1)]
-    box = page.locator(".view canvas").first.bounding_box()
-    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
-    page.mouse.wheel(0, -600)
-    page.mouse.down()
-    page.mouse.move(box["x"] + box["width"] / 2 - 260, box["y"] + box["height"] / 2 - 260)
-    page.mouse.up()
-    after = [colour(page, 0.35, 0.35, view) for view in (0, 1)]
     assert before[0] == before[1]
-    assert after[0] == after[1] != before[0]
+    box = page.locator(".view canvas").first.bounding_box()
+    middle = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    page.mouse.move(*middle)
+    page.mouse.wheel(0, -600)
+
+    def drag(dx, dy):
+        page.mouse.move(*middle)
+        page.mouse.down()
+        page.mouse.move(middle[0] + dx, middle[1] + dy)
+        page.mouse.up()
+        return [page.evaluate("n => [...document.querySelectorAll('.view canvas')][n].toDataURL()", view) for view in (0, 1)]
+
+    start = drag(0, 0)
+    along = drag(0, -200)
+    assert all(a != b for a, b in zip(start, along, strict=True)), "one slice of the belt in both"
+    across = drag(-200, 0)
+    assert across[0] != along[0]
+    assert across[1] == along[1], "what lies across the belt is each view's own"
+    page.keyboard.press("ArrowUp")
+    assert all(a != b for a, b in zip(across, drag(0, 0), strict=True))
+
+
+def test_a_scan_that_nobody_could_see_is_not_cleared(make_house, enter):
+    house = make_house()
+    bag(house, "die")  # its worker ends in the middle, twice
+    page = enter(house, "operator")
+    page.keyboard.press("n")
+    page.wait_for_selector(".stage .head strong")
+    assert page.locator("button.clear").is_disabled()
+    page.keyboard.press("c")
+    assert page.locator("dialog[open]").count() == 0
+    page.keyboard.press("s")
+    page.wait_for_selector("dialog[open]")
+
+
+@pytest.mark.parametrize("size", [(1024, 768), (683, 384), (480, 800)])
+def test_every_decision_can_be_reached_in_a_narrow_window(make_house, enter, size):
+    """Also in one that is enlarged to 200 %."""
+    house = make_house()
+    bag(house)
+    page = enter(house, "operator")
+    page.set_viewport_size({"width": size[0], "height": size[1]})
+    page.keyboard.press("n")
+    page.wait_for_selector("canvas")
+    for value in ("clear", "suspect", "recheck"):
+        button = page.locator(f".decide button.{value}")
+        button.scroll_into_view_if_needed()
+        box = button.bounding_box()
+        assert box["x"] >= 0
+        assert box["x"] + box["width"] <= size[0]
+        assert box["y"] + box["height"] <= size[1]
 
 
 def test_the_slider_shows_and_changes_nothing(make_house, enter):
@@ -239,7 +282,7 @@ def test_a_ring_shows_where_a_small_flagged_part_lies(make_house, enter):
         return any(red > 180 and green < 130 and blue < 130 for red, green, blue in seen)
 
     assert not ringed(0), "large enough to be seen without"
-    page.set_viewport_size({"width": 650, "height": 700})
+    page.set_viewport_size({"width": 830, "height": 270})
     assert ringed(0)
     assert ringed(1)
     page.keyboard.down("o")

@@ -303,3 +303,20 @@ def test_test_images_are_made_with_the_scanner_of_the_settings(make_house, monke
 def test_an_unknown_scanner_for_test_images_is_told_at_the_start(make_house):
     with pytest.raises(ConfigError, match="g640"):
         make_house(tip_rate=0.5, tip_profile="g64")
+
+
+def test_the_queue_tells_how_many_wait_whatever_it_shows(house):
+    machine, reader = house.machine(), house.person("operator")
+    for number in range(3):
+        send(machine, tiff(f"alarm {number}"))
+    told = reader.get("/v1/queue?limit=2").json()
+    assert (len(told["scans"]), told["waiting"]) == (2, 3)
+
+
+def test_what_nobody_could_see_is_not_cleared(make_house):
+    house = make_house()
+    scan = send(house.machine(), tiff("die")).json()["id"]
+    reader = house.person("operator")
+    assert claim(reader, scan).status_code == 200
+    assert decide(reader, scan, CLEAR).status_code == 422
+    assert decide(reader, scan, {"value": "suspect", "reason": "dense block"}).status_code == 201

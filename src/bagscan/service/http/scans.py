@@ -106,7 +106,8 @@ def read_queue(request: Request, limit: int = Query(100, ge=1, le=500), tab: Tab
     service = service_of(request)
     with service.store.read() as connection:
         reader = queue.Reader(who, service.clock.now(), tab)
-        return {"scans": queue.waiting(connection, reader, limit), "now": time.time()}
+        found = queue.waiting(connection, reader, limit)
+        return {"scans": found, "waiting": queue.count_waiting(connection, who), "now": time.time()}
 
 
 @router.post("/queue/claim", response_model=Claimed)

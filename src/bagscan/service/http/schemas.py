@@ -126,6 +126,7 @@ class QueueEntry(Answer):
 
 class Queue(Answer):
     scans: list[QueueEntry]
+    waiting: int = Field(description="How many there are, of which these are the most urgent")
     now: float
 
 

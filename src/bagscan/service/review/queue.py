@@ -113,6 +113,12 @@ def waiting(connection: Connection, reader: Reader, limit: int = 100) -> list[di
     ]
 
 
+def count_waiting(connection: Connection, who: Who) -> int:
+    """Scans that wait for an account, those that others hold among them."""
+    found = select(func.count()).select_from(reviews.join(results, results.c.scan_id == reviews.c.scan_id)).where(_open_to(who))
+    return int(connection.execute(found).scalar_one())
+
+
 def count_open(connection: Connection) -> int:
     """Scans that wait for any reader."""
     return int(connection.execute(select(func.count()).where(reviews.c.state != "closed")).scalar_one())
@@ -170,7 +176,7 @@ def decide(connection: Connection, config: ServiceConfig, auditor: Auditor, read
         Number of the decision, and what becomes of the scan; ``tip`` where it was a test image.
 
     Raises:
-        NotThere: it does not wait. NotYours: it is not claimed by this account. ValueError: parts that are none.
+        NotThere: it does not wait. NotYours: it is not claimed by this account. ValueError: parts that are none, or a scan is cleared of which there is no picture.
     """
     who, now = reader.who, reader.now
     row = connection.execute(select(reviews).where(reviews.c.scan_id == scan_id, _open_to(who))).first()
@@ -183,6 +189,8 @@ def decide(connection: Connection, config: ServiceConfig, auditor: Auditor, read
     ).one()
     if any(not 0 <= part < len(result.row["findings"]) for part in reading.parts):
         raise ValueError(f"parts are numbers of findings from 0 to {len(result.row['findings']) - 1}")
+    if reading.value == "clear" and not result.row["views"]:
+        raise ValueError("no view of this scan could be read, so nobody has seen it: it cannot be cleared")
     told = {
         "round": row.state,
         "value": reading.value,

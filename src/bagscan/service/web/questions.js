@@ -4,7 +4,7 @@ import { dialog, h, keyOf } from "./dom.js";
 
 const KEYS = [
   ["N", "next scan"], ["Tab", "next part"], ["X", "tick the part"], ["O", "hold: no contours"], ["I", "hold: invert"], ["G", "hold: grey"],
-  ["1", "hold: organic only"], ["2", "hold: metal only"], ["E", "hold: edges"], ["[ ]", "denser, thinner"], ["Z", "look at the part"], ["+ −", "zoom"],
+  ["1", "hold: organic only"], ["2", "hold: metal only"], ["E", "hold: edges"], ["[ ]", "denser, thinner"], ["Z", "look at the part"], ["+ −", "zoom"], ["← ↑ → ↓", "pan"],
   ["=", "whole bag"], ["Space", "standard image"], ["C", "clear"], ["S", "suspect"], ["R", "recheck"], ["Ctrl Enter", "decide"], ["Ctrl Z", "take back"], ["?", "these keys"],
 ];
 

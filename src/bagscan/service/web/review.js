@@ -15,6 +15,8 @@ const none = (error) => { if (error.status === 404) return null; throw error; };
 const LOG_ODDS = (p) => Math.log(Math.min(1 - 1e-6, Math.max(1e-6, p)) / (1 - Math.min(1 - 1e-6, Math.max(1e-6, p))));
 const SCALE = [-2, 10]; // log-odds: one fixed scale for every scan and model
 
+const marked = ({ parts }) => (parts.length ? `, ticked part${parts.length > 1 ? "s" : ""} ${parts.map((part) => part + 1).join(", ")}` : "");
+
 export function reviewPage(me, place, wanted) {
   const viewer = new Viewer();
   const state = { queue: [], scan: null, parts: [], ticked: new Set(), chosen: -1, threshold: 1, undo: null, busy: false };
@@ -36,6 +38,7 @@ export function reviewPage(me, place, wanted) {
     const [name, text] = PEEKS[key];
     const button = h("button", { "data-peek": name, title: `hold to peek: ${text.toLowerCase()}` }, text, " ", h("kbd", {}, key.toUpperCase()));
     button.addEventListener("pointerdown", () => setPeek(name, true));
+    button.addEventListener("keydown", (event) => { if (event.key === "Enter" || event.key === " ") { event.preventDefault(); event.stopPropagation(); if (!event.repeat) setPeek(name, !viewer.how[name]); } });
     for (const end of ["pointerup", "pointerleave", "pointercancel"]) button.addEventListener(end, () => setPeek(name, false));
     return button;
   };
@@ -63,12 +66,12 @@ export function reviewPage(me, place, wanted) {
     try {
       const found = await get("/v1/queue");
       state.queue = found.scans;
+      counted.textContent = found.waiting || "";
       drawQueue(found.now);
     } catch { /* the next look may succeed */ }
   }
 
   function drawQueue(now) {
-    counted.textContent = state.queue.length || "";
     show(list, queueItems(state.queue, now, state.scan && state.scan.id, open));
   }
 
@@ -135,6 +138,8 @@ export function reviewPage(me, place, wanted) {
     slider.disabled = !views.some((view) => view.regions);
     slider.value = LOG_ODDS(state.threshold);
     for (const button of Object.values(buttons)) button.disabled = !me.permissions.includes("decide");
+    buttons.clear.disabled ||= !views.length;
+    buttons.clear.title = views.length ? "" : "No view of this scan could be read, so nobody has seen it: it cannot be cleared.";
     location.replace(`#review/${id}`);
     drawHead();
     drawMode();
@@ -150,7 +155,7 @@ export function reviewPage(me, place, wanted) {
     }
     const reasons = scan.result.reasons.join(" · ");
     show(head, h(`span.chip.${scan.result.decision}`, {}, scan.result.decision), h("strong", {}, scan.source_id), h("span.muted.small", {}, `scanner ${scan.scanner}`),
-      h("span.reasons", { title: reasons }, scan.review === "dispute" ? "Two readers disagree: " + scan.decisions.map((d) => `${d.by}: ${d.value} (${d.reason})${d.note ? ", " + d.note : ""}`).join("; ") : reasons));
+      h("span.reasons", { title: reasons }, scan.review === "dispute" ? "Two readers disagree: " + scan.decisions.filter((d) => !d.undone_at).map((d) => `${d.by}: ${d.value} (${d.reason})${marked(d)}${d.note ? ", " + d.note : ""}`).join("; ") : reasons));
     about.textContent = scan.result.model_id ? `model ${scan.result.model_id.slice(0, 8)} · operating point ${score(scan.result.threshold)}` : "not judged by a model";
   }
 
@@ -234,6 +239,7 @@ export function reviewPage(me, place, wanted) {
 
   async function decide(value) {
     if (!state.scan) toast("No scan is open. Press N.");
+    if (state.scan && buttons[value].title) toast(buttons[value].title);
     if (!state.scan || state.done || state.busy || buttons[value].disabled) return;
     const { id } = state.scan;
     const asked = await askReason(value, me.reasons[value], state.ticked.size, draftOf(id));
@@ -322,16 +328,18 @@ export function reviewPage(me, place, wanted) {
     if ((event.ctrlKey || event.metaKey) && key === "z" && !event.repeat) { event.preventDefault(); return undo(); }
     // AltGr, which some keyboards need for brackets, comes as Ctrl and Alt.
     if (!event.getModifierState("AltGraph") && (event.ctrlKey || event.metaKey || event.altKey)) return;
+    if (key.startsWith("Arrow") && event.target.matches("input")) return; // the slider's own
     const act = {
       n: next, "?": showKeys, z: () => state.parts[Math.max(0, state.chosen)] && choose(Math.max(0, state.chosen), true), x: () => tick(state.chosen),
       "+": () => viewer.zoomBy(1.4), "-": () => viewer.zoomBy(1 / 1.4), "=": () => { viewer.reset(); viewer.draw(); }, "[": () => setDensity(-1), "]": () => setDensity(1), " ": standard,
+      ArrowUp: () => viewer.panBy(0, -1), ArrowDown: () => viewer.panBy(0, 1), ArrowLeft: () => viewer.panBy(-1, 0), ArrowRight: () => viewer.panBy(1, 0),
       Tab: () => choose(state.chosen + (event.shiftKey ? -1 : 1), true),
       o: () => setOverlay(false),
     }[key];
     if (PEEKS[key]) { if (!event.repeat) { held.set(event.code, PEEKS[key][0]); setPeek(PEEKS[key][0], true); } }
     else if (VALUES[key]) decide(VALUES[key]);
     else if (!act || (key === "Tab" && !withinParts(event))) return;
-    else if (!event.repeat || "+-[]".includes(key)) act();
+    else if (!event.repeat || "+-[]".includes(key) || key.startsWith("Arrow")) act();
     event.preventDefault();
   };
   const up = (event) => { // by the key itself: what it means may have changed with Shift meanwhile

@@ -1,4 +1,4 @@
-// The views of a scan side by side, zoomed and panned in step, with their contours.
+// The views of a scan side by side, zoomed together and panned in step along the belt, with their contours.
 
 import { h } from "./dom.js";
 import { prepare, render, STANDARD } from "./console.js";
@@ -51,7 +51,12 @@ export class Viewer {
     this.develop();
   }
 
-  reset() { this.zoom = 1; this.middle = [0.5, 0.5]; }
+  // What is in the middle: the views share the belt, so one place along it for all, and each its own across it.
+  reset() {
+    this.zoom = 1;
+    this.along = 0.5;
+    for (const view of this.views) view.across = 0.5;
+  }
 
   // Compute the picture of every view anew.
   develop() {
@@ -65,9 +70,13 @@ export class Viewer {
     if (!same) this.develop();
   }
 
-  zoomBy(factor, at = null) {
+  // Towards a place [across, along] of one view, or the middle.
+  zoomBy(factor, view = null, at = null) {
     const zoom = Math.min(MOST_ZOOM, Math.max(1, this.zoom * factor));
-    if (at) for (const axis of [0, 1]) this.middle[axis] = at[axis] + ((this.middle[axis] - at[axis]) * this.zoom) / zoom;
+    if (view) {
+      view.across = at[0] + ((view.across - at[0]) * this.zoom) / zoom;
+      this.along = at[1] + ((this.along - at[1]) * this.zoom) / zoom;
+    }
     this.zoom = zoom;
     this.keepInside();
     this.draw();
@@ -78,7 +87,8 @@ export class Viewer {
     const view = this.views.find((one) => one.name === part.view);
     if (!view) return;
     const [x1, y1, x2, y2] = part.box;
-    this.middle = [(x1 + x2) / 2 / view.image.width, (y1 + y2) / 2 / view.image.height];
+    view.across = (x1 + x2) / 2 / view.image.width;
+    this.along = (y1 + y2) / 2 / view.image.height;
     this.zoom = Math.min(8, Math.max(1.5, 0.3 / Math.max((x2 - x1) / view.image.width, (y2 - y1) / view.image.height)));
     this.keepInside();
     this.draw();
@@ -86,7 +96,17 @@ export class Viewer {
 
   keepInside() {
     const half = 0.5 / this.zoom;
-    this.middle = this.middle.map((m) => Math.min(1 - half, Math.max(half, m)));
+    const inside = (place) => Math.min(1 - half, Math.max(half, place));
+    this.along = inside(this.along);
+    for (const view of this.views) view.across = inside(view.across);
+  }
+
+  // By an eighth of what is seen.
+  panBy(across, along) {
+    for (const view of this.views) view.across += across / 8 / this.zoom;
+    this.along += along / 8 / this.zoom;
+    this.keepInside();
+    this.draw();
   }
 
   // Pixels of the screen per pixel of the view, and where its left upper corner lies.
@@ -94,7 +114,7 @@ export class Viewer {
     const { clientWidth: w, clientHeight: t } = view.canvas;
     const fit = Math.min(w / view.image.width, t / view.image.height);
     const scale = fit * this.zoom;
-    return { scale, x: w / 2 - this.middle[0] * view.image.width * scale, y: t / 2 - this.middle[1] * view.image.height * scale };
+    return { scale, x: w / 2 - view.across * view.image.width * scale, y: t / 2 - this.along * view.image.height * scale };
   }
 
   draw() {
@@ -122,16 +142,22 @@ export class Viewer {
       view.benign = benignPath(regions, this.threshold);
       view.benignAt = this.threshold;
     }
-    context.lineWidth = 0.7 / scale;
-    context.strokeStyle = GREEN;
-    context.globalAlpha = 0.55;
+    // Each line in two tones, so that it is seen on air and on steel.
     context.setLineDash([]);
-    context.stroke(view.benign);
+    for (const [colour, width, alpha] of [["#06250f", 1.8, 0.35], [GREEN, 0.8, 0.8]]) {
+      context.lineWidth = width / scale;
+      context.strokeStyle = colour;
+      context.globalAlpha = alpha;
+      context.stroke(view.benign);
+    }
     context.globalAlpha = 1;
-    context.lineWidth = 2 / scale;
-    context.strokeStyle = RED;
-    context.setLineDash([7 / scale, 4 / scale]);
-    regions.scores.forEach((score, label) => { if (score >= this.threshold) context.stroke(outline(regions, label)); });
+    const flagged = [...regions.scores.keys()].filter((label) => regions.scores[label] >= this.threshold).map((label) => outline(regions, label));
+    for (const [colour, width, dashes] of [["#ffffff", 3.4, []], [RED, 2, [7 / scale, 4 / scale]]]) {
+      context.lineWidth = width / scale;
+      context.strokeStyle = colour;
+      context.setLineDash(dashes);
+      for (const line of flagged) context.stroke(line);
+    }
     if (this.chosen && this.chosen.view === view.name) {
       context.setLineDash([]);
       const [x1, y1, x2, y2] = this.chosen.box, margin = 7 / scale;
@@ -177,14 +203,15 @@ export class Viewer {
       event.preventDefault();
       const { scale, x, y } = this.place(view);
       const at = [(event.offsetX - x) / (scale * view.image.width), (event.offsetY - y) / (scale * view.image.height)];
-      this.zoomBy(Math.exp(-event.deltaY / 400), at);
+      this.zoomBy(Math.exp(-event.deltaY / 400), view, at);
     }, { passive: false });
     canvas.addEventListener("pointerdown", (event) => { canvas.setPointerCapture(event.pointerId); canvas.classList.add("held"); });
     canvas.addEventListener("pointerup", () => canvas.classList.remove("held"));
     canvas.addEventListener("pointermove", (event) => {
       if (!canvas.hasPointerCapture(event.pointerId)) return;
       const { scale } = this.place(view);
-      this.middle = [this.middle[0] - event.movementX / (scale * view.image.width), this.middle[1] - event.movementY / (scale * view.image.height)];
+      view.across -= event.movementX / (scale * view.image.width);
+      this.along -= event.movementY / (scale * view.image.height);
       this.keepInside();
       this.draw();
     });
