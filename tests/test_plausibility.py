@@ -7,7 +7,7 @@ import pytest
 import torch
 from scipy.ndimage import uniform_filter
 
-from bagscan.core import Decision, Scan, View
+from bagscan.core import Decision, ReasonCode, Scan, View
 from bagscan.formats import read_scan
 from bagscan.formats.quantities import counts_from_view, view_from_counts
 from bagscan.plausibility import unfit
@@ -166,3 +166,17 @@ def test_a_street_is_no_scan(simulated_root):
     pixels[:, 150:, :60] = np.array([0.8, 0.4, 0.1], np.float32)[:, None, None]
     smooth = uniform_filter(pixels, (0, 9, 9)).astype(np.float32)
     assert unfit(View(smooth, ("red", "green", "blue"), "pseudo_colour", bit_depth=8))[0].code == "not_a_bag"
+
+
+def test_clipped_air_is_not_saturation_and_overexposure_is(simulated_root):
+    """Noise tells them apart: half of the air lies below a full scale that is its mean."""
+    views = [read_scan(path).views[0] for path in sorted((simulated_root / "raw").iterdir())]
+    saturated = dict.fromkeys((1.0, 1.1, 1.5, 3.0), 0)
+    for view in views:
+        for factor in saturated:
+            pixels = np.array(view.pixels)
+            pixels[:2] = np.minimum(pixels[:2] * factor, 1.0)
+            codes = [one.code for one in unfit(replace(view, pixels=pixels))]
+            saturated[factor] += ReasonCode.SATURATED in codes
+    assert saturated[1.0] == 0
+    assert min(saturated[factor] for factor in (1.1, 1.5, 3.0)) >= 0.9 * len(views)

@@ -21,6 +21,7 @@ LIMITS = {"transmission": (-0.05, 1.2), "log attenuation": (-0.2, 16.0), "effect
 LEAST_Z = 1.0  # below hydrogen: thousandths that were taken for units, or nothing at all
 BLANK_SPREAD = 0.02  # of the largest value: less contrast than that is no bag
 AIR_AT_LEAST = 0.6  # transmission that the brightest hundredth must reach: somewhere there is air
+NEAR_FULL, MOST_OF_NEAR = 0.97, 0.8  # air that is clipped at its mean leaves half of its noise just below
 MOST_CLIPPED = 0.25  # share of 16-bit pixels at full scale, or of any at none
 MOST_SWAPPED = 0.5  # share of absorbing pixels at which low energy passes better
 STEPS_OF_8_BITS = 256
@@ -106,12 +107,18 @@ def _transmission(name: str, pixels: np.ndarray, sample: np.ndarray, bit_depth: 
     if brightest < AIR_AT_LEAST:
         return [(ReasonCode.NO_AIR, f"no air in channel {name} (brightest hundredth at {brightest:.3g} of it): wrong depth or air value, or the polarity is inverted")]
     if bit_depth == 16:
-        if (sample >= pixels.max()).mean() > MOST_CLIPPED:
+        if _is_overexposed(sample, float(pixels.max())):
             return [(ReasonCode.SATURATED, f"{100 * (sample >= pixels.max()).mean():.0f} % of channel {name} are at full scale: saturated")]
         if _steps(sample) <= STEPS_OF_8_BITS:
             return [(ReasonCode.TOO_FEW_LEVELS, f"channel {name} has no more than {STEPS_OF_8_BITS} grey values: 8 bits in a 16-bit file")]
     dark = _dark(_rim(pixels), sample)
     return [(ReasonCode.INVERTED, f"the rim of channel {name} is darker than its middle: the polarity is inverted")] if dark else []
+
+
+def _is_overexposed(sample: np.ndarray, full: float) -> bool:
+    """Whether much is at full scale and hardly anything just below, where the noise of clipped air would be."""
+    at_full, near = float((sample >= full).mean()), float((sample >= NEAR_FULL * full).mean())
+    return at_full > MOST_CLIPPED and at_full > MOST_OF_NEAR * near
 
 
 def _steps(sample: np.ndarray) -> int:

@@ -5,17 +5,24 @@ import json
 import numpy as np
 import onnx
 import pytest
+import torch
 from onnx import numpy_helper
 from typer.testing import CliRunner
 
 from bagscan.building import build_part
 from bagscan.cli import app
 from bagscan.core.errors import ModelError
-from bagscan.export import graphs
+from bagscan.export import detector_parity, graphs, parity
 from bagscan.export.graphs import export_onnx
 from bagscan.export.parity import PIXELS, SIZES, TOLERANCE, cut_differently, verify
+from bagscan.formats.tiff import write_tiff
 from bagscan.model import Model
 from bagscan.model_folder import shipped_models, write_files
+from bagscan.regions import instances
+from bagscan.runtime.engines import ENGINES, read_graphs
+from bagscan.runtime.exported import filled
+from bagscan.runtime.load import load_model
+from bagscan.workers.screeners import drawn_scan
 from tests.runtime.test_runtime import SSN, tiny_model
 
 DETECTOR = {"backbone": "test_resnet", "dim": 16, "stride": 1, "min_score": 0.0, "widen_px": 2}
@@ -162,6 +169,111 @@ def test_shipped_models_are_exported_and_agree(folder, simulated_root):
     assert all(one["views"] >= len(SIZES) + 1 for one in told["runtimes"].values())
     assert (folder / "weights.safetensors").stat().st_size <= 12e6
     assert sum(path.stat().st_size for path in folder.glob("*.onnx")) <= 12e6
+
+
+STRIPS = ((40, 600), (600, 40), (8, 250), (250, 8), (6, 128), (128, 6), (4, 200), (200, 4))
+
+
+def with_sure_items(folder, seed):
+    """A model whose detector tells some boxes from others, which a fresh one hardly does."""
+    items = {**DETECTOR, "stride": 2, "min_score": 0.3}
+    tiny_model(folder, ("red", "green", "blue"), {"name": "mask_rcnn", **items}, seed=seed)
+    model = Model.load(folder)
+    detector = model.regioner.detector
+    heads = (*detector.roi_heads.box_predictor.parameters(), *detector.rpn.head.parameters())
+    with torch.no_grad():
+        for weight in heads:
+            weight.mul_(6)
+    model.save(folder)
+    export_onnx(folder)
+    return folder
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_every_runtime_finds_the_same_items_on_strips(tmp_path, seed):
+    """OpenVINO left old memory in masks of boxes that reach the edge of a view."""
+    folder = with_sure_items(tmp_path / "m", seed)
+    reference = load_model(folder, "torch")
+    config = filled(instances.Config, reference.config.regioner)
+    alone = Model.load(folder).regioner
+    for name in ENGINES:
+        other = reference.cutting_with(ENGINES[name](read_graphs(folder)))
+        for size in (*STRIPS, (96, 128)):
+            view = drawn_scan(reference.config.input, *size).views[0]
+            found, expected = other.detect(view, config), alone.detect(view)
+            assert len(found) == len(expected) > 0, size
+            for one, two in zip(found, expected, strict=True):
+                assert abs(one["score"] - two["score"]) < 1e-4
+                assert (one["mask"] != two["mask"]).mean() < 1e-3, (name, size)
+
+
+def test_a_strip_changes_no_view_that_comes_after_it(tmp_path):
+    """torchvision kept the strides of the maps that it guessed from the first view."""
+    folder = with_sure_items(tmp_path / "m", 0)
+    fresh, used = Model.load(folder).regioner, Model.load(folder).regioner
+    shapes = Model.load(folder).config.input
+    used.detect(drawn_scan(shapes, 8, 250).views[0])
+    view = drawn_scan(shapes, 96, 128).views[0]
+    assert [one["score"] for one in used.detect(view)] == [one["score"] for one in fresh.detect(view)]
+
+
+@pytest.mark.parametrize("masks", ["mask_rcnn", "faster_rcnn"])
+def test_where_no_item_is_found_every_runtime_finds_none(tmp_path, masks):
+    """OpenVINO gave one item of old memory."""
+    folder = tiny_model(tmp_path / "m", regioner={"name": masks, **DETECTOR})
+    model = Model.load(folder)
+    with torch.no_grad():
+        model.regioner.detector.roi_heads.box_predictor.cls_score.bias[0] += 20  # all is background
+    model.save(folder)
+    export_onnx(folder)
+    reference = load_model(folder, "torch")
+    config = filled(instances.Config, reference.config.regioner)
+    for name in ENGINES:
+        other = reference.cutting_with(ENGINES[name](read_graphs(folder)))
+        for size in ((96, 128), (8, 250)):
+            assert other.detect(drawn_scan(reference.config.input, *size).views[0], config) == []
+
+
+@pytest.mark.parametrize("figure", ["scores_differ", "items_differ"])
+def test_verify_names_the_figure_and_the_view_that_fail(tmp_path, monkeypatch, figure):
+    folder = tiny_model(tmp_path / "m", regioner=REGIONERS["items and parts"])
+    export_onnx(folder)
+    write_tiff(tmp_path / "own.tif", drawn_scan(Model.load(folder).config.input, 60, 70).views[0])
+    (tmp_path / "torn.tif").write_bytes(b"II*\0torn")
+    real = {"scores_differ": parity._compared, "items_differ": parity._items_differ}[figure]
+
+    def wrong(*given):
+        view = given[2]
+        told = real(*given)
+        if view.shape != (60, 70):
+            return told
+        return told | {figure: 0.5} if isinstance(told, dict) else 1.0
+
+    monkeypatch.setattr(parity, real.__name__, wrong)
+    told = verify(folder, [tmp_path], sizes=FEW)
+    assert not told["agree"]
+    assert {one["figure"] for one in told["failures"]} == {figure}
+    assert {one["view"] for one in told["failures"]} == {str(tmp_path / "own.tif")}
+    assert {one["runtime"] for one in told["failures"]} == {"onnxruntime", "openvino", "torch alone"}
+    line = ["export", "--model", str(folder), "--verify", "--scans", str(tmp_path)]
+    monkeypatch.setattr(parity, "SIZES", FEW)
+    done = CliRunner().invoke(app, line)
+    assert done.exit_code == 3
+    assert f"openvino, {tmp_path / 'own.tif'}: {figure}" in done.stdout
+    assert f"not compared: {tmp_path / 'torn.tif'}" in done.stdout
+
+
+def test_verify_of_a_detector_names_the_bag(monkeypatch, tmp_path):
+    real = detector_parity._compared
+
+    def wrong(*given):
+        return real(*given) | {"flipped": 3}
+
+    monkeypatch.setattr(detector_parity, "_compared", wrong)
+    told = verify(shipped_models()[0], sizes=FEW[:1])
+    assert not told["agree"]
+    assert {one["view"] for one in told["failures"]} == {"drawn bag of 96 x 128"}
+    assert {(one["figure"], one["value"], one["allowed"]) for one in told["failures"]} == {("flipped", 3, 0)}
 
 
 def test_regions_are_held_together_by_where_they_lie_and_not_by_their_numbers():

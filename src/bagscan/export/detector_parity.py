@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 
 from bagscan.core import View
-from bagscan.core.errors import ModelError, ReadError
+from bagscan.core.errors import ModelError
 from bagscan.examining import UsableModel
-from bagscan.formats import find_scans, read_scan
+from bagscan.export.failures import failures, readable
 from bagscan.model_folder import graphs_in
 from bagscan.runtime.engines import installed
 from bagscan.runtime.load import RUNTIMES, TORCH, load_model
@@ -34,23 +34,19 @@ def verify_detector(folder: Path, scans: Sequence[Path], sizes: Sequence[tuple[i
     if not graphs_in(folder):
         raise ModelError(f"{folder}: was never exported")
     reference = load_model(folder, TORCH)
-    bags = [drawn_scan(reference.config.input, *size).views for size in sizes]
-    bags += [read.views for path in (find_scans(scans) if scans else []) if (read := _read(path, reference)) is not None]
+    read, left_out = readable(scans, reference.config.input.select)
+    drawn = [(f"drawn bag of {h} x {w}", drawn_scan(reference.config.input, h, w)) for h, w in sizes]
+    names, bags = zip(*[(name, scan.views) for name, scan in drawn + read], strict=True)
     expected = [seen for seen, _ in _examined(reference, bags)]
     found = {name: _apart(folder, name, bags) for name in RUNTIMES if name != TORCH and installed(name)}
-    runtimes = {name: summed([_compared(own, seen, seconds) for own, (seen, seconds) in zip(expected, rows, strict=True)]) for name, rows in found.items()}
-    agree = all(row["scores_differ"] <= TOLERANCE and not row["flipped"] for row in runtimes.values())
-    return {"agree": agree, "tolerance": TOLERANCE, "sizes": [list(size) for size in sizes], "runtimes": runtimes}
-
-
-def _read(path: Path, model: UsableModel) -> Any:
-    try:
-        scan = read_scan(path)
-        for view in scan.views:
-            model.config.input.select(view)
-    except (ModelError, ReadError):
-        return None  # of other channels, or torn
-    return scan
+    runtimes, wrong = {}, []
+    for name, seen in found.items():
+        rows = [_compared(own, *one) for own, one in zip(expected, seen, strict=True)]
+        runtimes[name] = summed(rows)
+        limits = {"scores_differ": TOLERANCE, "flipped": 0}
+        wrong += failures(name, zip(names, rows, strict=True), limits)
+    about = {"tolerance": TOLERANCE, "sizes": [list(size) for size in sizes], "left_out": left_out}
+    return {"agree": not wrong, "failures": wrong, **about, "runtimes": runtimes}
 
 
 def _examined(model: UsableModel, bags: Sequence[Sequence[View]]) -> list[tuple[Seen, float]]:

@@ -52,13 +52,26 @@ class _Score(nn.Module):
 
 
 class _Items(nn.Module):
+    """Items of a view.
+
+    Boxes below the least score are dropped at the end and not before boxes suppress one another,
+    which changes nothing, as only a higher score suppresses. OpenVINO passes over nodes whose input
+    is empty, and where no box is sure enough its outputs would hold old memory.
+    """
+
     def __init__(self, regioner: Any) -> None:
         super().__init__()
         self.detector, self.masks = regioner.detector, regioner.config.masks
 
     def forward(self, prepared: Tensor) -> tuple[Tensor, ...]:
-        found = self.detector([prepared])[0]
-        return tuple(found[key] for key in _item_outputs(self.masks))
+        heads = self.detector.roi_heads
+        least, heads.score_thresh = heads.score_thresh, -1.0
+        try:
+            found = self.detector([prepared])[0]
+        finally:
+            heads.score_thresh = least
+        sure = torch.where(found["scores"] > least)[0]
+        return tuple(found[key][sure] for key in _item_outputs(self.masks))
 
 
 def _item_outputs(masks: bool) -> list[str]:

@@ -11,11 +11,11 @@ import numpy as np
 import torch
 
 from bagscan.core import View
-from bagscan.core.errors import ModelError, ReadError
+from bagscan.core.errors import ModelError
 from bagscan.core.extras import how_to_install
 from bagscan.detector.exported import KIND
 from bagscan.export.detector_parity import summed, verify_detector
-from bagscan.formats import find_scans, read_scan
+from bagscan.export.failures import describe, failures, named_view, readable
 from bagscan.model import Model
 from bagscan.model_folder import read_description
 from bagscan.regions import instances
@@ -27,7 +27,16 @@ from bagscan.workers.screeners import drawn_scan
 SIZES = ((96, 128), (97, 131), (64, 64), (240, 320), (321, 243), (480, 640), (511, 389), (75, 410))  # (H, W), odd ones too
 BATCH = 3
 TOLERANCE = 1e-4
+ALONE = "torch alone"
 PIXELS, ITEMS = 1e-3, 1e-3  # share of all pixels that torch cuts otherwise; difference between scores of items found by torch and by the graph
+LIMITS = {
+    "scores_differ": TOLERANCE,
+    "flipped": 0,
+    "pixels_differ": 0,
+    "batch_differs": TOLERANCE,
+    "cut_differs": PIXELS,
+    "items_differ": ITEMS,
+}
 
 
 def verify(folder: str | Path, scans: Sequence[Path] = (), sizes: Sequence[tuple[int, int]] = SIZES) -> dict[str, Any]:
@@ -37,7 +46,8 @@ def verify(folder: str | Path, scans: Sequence[Path] = (), sizes: Sequence[tuple
         folder: an exported model. scans: judged beside the drawn ones, where the model takes their channels.
 
     Returns:
-        ``agree``; ``runtimes``: of each ``views``, ``regions`` scored, ``scores_differ`` (largest difference), ``flipped``
+        ``agree``; ``failures``: each figure over its limit, with ``runtime``, ``value``, ``allowed`` and ``view``; ``left_out``:
+        scans that were not compared, and why; ``runtimes``: of each ``views``, ``regions`` scored, ``scores_differ`` (largest difference), ``flipped``
         (regions on the other side of the threshold), ``pixels_differ`` (share of pixels in another region), ``batch_differs``
         (largest difference between scores of several views at once, of every size, and of torch's for each alone), ``cut_differs``
         and ``items_differ`` (as below, where the runtime cuts and finds items by itself, as in a program that reads the graphs) and
@@ -56,27 +66,49 @@ def verify(folder: str | Path, scans: Sequence[Path] = (), sizes: Sequence[tuple
     if lacking:
         raise ModelError(f"nothing to hold against torch: {', '.join(lacking)} not installed: {how_to_install('export')}")
     threshold = reference.operating_point.threshold if reference.operating_point else 0.5
-    views = [reference.config.input.working_view(view) for view in _views(reference, scans, sizes)]
+    found, left_out = _views(reference, scans, sizes)
+    names, views = list(found), [reference.config.input.working_view(view) for view in found.values()]
+    twice = [name for name in names for _ in range(2)]
     # On drawn views no item may be found: the superpixels of the whole view are judged too.
     told = {name: [_compared(one(reference), one(model), view, threshold) for view in views for one in (_as_it_is, _everywhere)] for name, model in models.items()}
-    alone = summed([_compared(_everywhere(reference), _everywhere(plain), view, threshold) for view in views])
+    by_torch = [_compared(_everywhere(reference), _everywhere(plain), view, threshold) for view in views]
     finder = plain.regioner.finder
-    items = max((_items_differ(reference, lambda v, _: finder.detect(v), view) for view in views), default=0.0) if finder else 0.0
-    runtimes = {name: summed(rows) | _by_itself(reference, folder, name, views) for name, rows in told.items()}
-    for name, model in models.items():
-        runtimes[name]["batch_differs"] = max(_batch(reference.everywhere(), model.everywhere(), size) for size in sizes)
-    agree = alone["pixels_differ"] <= PIXELS and alone["scores_differ"] <= TOLERANCE and not alone["flipped"] and items <= ITEMS
-    agree = agree and all(r["scores_differ"] <= TOLERANCE and not r["flipped"] and not r["pixels_differ"] and r["batch_differs"] <= TOLERANCE for r in runtimes.values())
-    agree = agree and all(r["cut_differs"] <= PIXELS and r["items_differ"] <= ITEMS for r in runtimes.values())
-    return {"agree": agree, "tolerance": TOLERANCE, "sizes": [list(size) for size in sizes], "runtimes": runtimes, "torch alone": alone | {"items_differ": items}}
+    if finder:
+        for row, view in zip(by_torch, views, strict=True):
+            row["items_differ"] = _items_differ(reference, lambda v, _: finder.detect(v), view)
+    alone = summed(by_torch) | {"items_differ": _largest(by_torch, "items_differ")}
+    alone_wrong = failures(ALONE, zip(names, by_torch, strict=True), LIMITS | {"pixels_differ": 1.0})
+    worst = names[int(np.argmax([row["pixels_differ"] for row in by_torch]))] if names else "no view"
+    mean_of = f"mean of {len(names)} views, most on {worst}"
+    alone_wrong += failures(ALONE, [(mean_of, alone)], {"pixels_differ": PIXELS})
+    runtimes, wrong = {}, alone_wrong
+    for name, rows in told.items():
+        own = _by_itself(reference, folder, name, views)
+        model = models[name].everywhere()
+        together = [{"batch_differs": _batch(reference.everywhere(), model, size)} for size in sizes]
+        runtimes[name] = summed(rows) | {key: _largest(own, key) for key in ("cut_differs", "items_differ")}
+        runtimes[name]["batch_differs"] = _largest(together, "batch_differs")
+        wrong += failures(name, zip(twice, rows, strict=True), LIMITS)
+        wrong += failures(name, zip(names, own, strict=True), LIMITS)
+        wrong += failures(name, zip([f"{BATCH} of {_drawn(s)}" for s in sizes], together, strict=True), LIMITS)
+    about = {"tolerance": TOLERANCE, "sizes": [list(size) for size in sizes], "left_out": left_out}
+    return {"agree": not wrong, "failures": wrong, **about, "runtimes": runtimes, ALONE: alone}
 
 
-def _by_itself(reference: ExportedModel, folder: str | Path, name: str, views: Sequence[View]) -> dict[str, float]:
-    """How far a runtime that cuts and finds items by itself is from what bagscan cuts in one of them for all."""
+def _largest(rows: Sequence[dict[str, float]], figure: str) -> float:
+    return max((row.get(figure, 0.0) for row in rows), default=0.0)
+
+
+def _by_itself(reference: ExportedModel, folder: str | Path, name: str, views: Sequence[View]) -> list[dict[str, float]]:
+    """How far, on each view, a runtime that cuts and finds items by itself is from what bagscan cuts in one of them for all."""
     whole, other = reference.everywhere(), reference.cutting_with(ENGINES[name](read_graphs(Path(folder))))
-    cut = [cut_differently(whole.regions(view).labels, other.everywhere().regions(view).labels) for view in views]
-    items = [_items_differ(reference, other.detect, view) for view in views]
-    return {"cut_differs": max(cut, default=0.0), "items_differ": max(items, default=0.0)}
+    return [
+        {
+            "cut_differs": cut_differently(whole.regions(view).labels, other.everywhere().regions(view).labels),
+            "items_differ": _items_differ(reference, other.detect, view),
+        }
+        for view in views
+    ]
 
 
 def _items_differ(reference: ExportedModel, detect: Callable[[View, Any], list[dict[str, Any]]], view: View) -> float:
@@ -100,15 +132,19 @@ def _everywhere(model: Any) -> Any:
     return model.everywhere()
 
 
-def _views(model: ExportedModel, scans: Sequence[Path], sizes: Sequence[tuple[int, int]]) -> list[View]:
-    drawn = [drawn_scan(model.config.input, *size).views[0] for size in sizes]
-    own = []
-    for path in find_scans(scans) if scans else []:
-        try:
-            own += [model.config.input.select(view) for view in read_scan(path).views]
-        except (ModelError, ReadError):
-            continue  # of other channels, or torn
-    return drawn + own
+def _views(model: ExportedModel, scans: Sequence[Path], sizes: Sequence[tuple[int, int]]) -> tuple[dict[str, View], list[str]]:
+    """Views by name: drawn ones, and those of one's own scans; and why other scans are left out."""
+    found = {_drawn(size): drawn_scan(model.config.input, *size).views[0] for size in sizes}
+    read, left_out = readable(scans, model.config.input.select)
+    for path, scan in read:
+        for view in scan.views:
+            own = model.config.input.select(view)
+            found[named_view(path, view, len(scan.views) > 1)] = own
+    return found, left_out
+
+
+def _drawn(size: tuple[int, int]) -> str:
+    return f"drawn view of {size[0]} x {size[1]}"
 
 
 def _compared(reference: Any, other: Any, view: View, threshold: float) -> dict[str, float]:
@@ -167,5 +203,7 @@ def table(told: dict[str, Any]) -> str:
     rows = ["runtime       views  regions  scores differ  flipped  pixels in another region  ms a view"]
     for name, one in (told["runtimes"] | {k: told[k] for k in ("torch alone",) if k in told}).items():
         rows.append(f"{name:<12}{one['views']:7}{one['regions']:9}{one['scores_differ']:15.1e}{one['flipped']:9}{one['pixels_differ']:26.1e}{one['ms_per_view']:11}")
+    rows += [describe(one) for one in told["failures"]]
+    rows += [f"not compared: {one}" for one in told["left_out"]]
     verdict = "all runtimes agree with torch" if told["agree"] else "runtimes disagree"
     return "\n".join([*rows, f"{verdict}: within {told['tolerance']:g} on {len(told['sizes'])} sizes, one view and {BATCH} at once ('torch alone' cuts by itself, as in training)"])

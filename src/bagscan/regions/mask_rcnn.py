@@ -6,12 +6,14 @@ implementation over any backbone and any number of channels.
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import torch
+import torchvision
 from torch import Tensor, nn
 from torchvision.models.detection import FasterRCNN, MaskRCNN
 from torchvision.models.detection.faster_rcnn import FastRCNNPredictor, TwoMLPHead
@@ -20,11 +22,13 @@ from torchvision.models.detection.rpn import AnchorGenerator
 from torchvision.models.detection.transform import GeneralizedRCNNTransform
 from torchvision.ops import FeaturePyramidNetwork, MultiScaleRoIAlign
 from torchvision.ops.feature_pyramid_network import LastLevelMaxPool
+from torchvision.ops.poolers import initLevelMapper
 
 from bagscan.backbones import create_backbone
 from bagscan.contracts import Finder
 from bagscan.core import Regions, View
 from bagscan.regions.instances import Config, Detected, detections, item_regions, prepare
+from bagscan.regions.pasting import paste_masks
 
 CARD = {
     "paper": "He et al., ICCV 2017; Bhowmik & Breckon, section II-A",
@@ -44,6 +48,7 @@ class _Pyramid(nn.Module):
         self.used = [i for i, s in enumerate(strides) if s >= 4][-4:]
         self.fpn = FeaturePyramidNetwork([widths[i] for i in self.used], config.dim, LastLevelMaxPool())
         self.out_channels = config.dim
+        self.strides = [strides[i] for i in self.used]
 
     def forward(self, x: Tensor) -> dict[str, Tensor]:
         maps = self.backbone(x.contiguous(memory_format=torch.channels_last))
@@ -51,11 +56,32 @@ class _Pyramid(nn.Module):
         return found
 
 
+def _pool_of(strides: Sequence[int], size: int) -> MultiScaleRoIAlign:
+    """Pools boxes from maps of these strides.
+
+    torchvision works the strides out of the first view that it sees and keeps them: after a strip,
+    whose maps are rounded to a pixel, every later view would be pooled at the wrong place.
+    """
+    pool = MultiScaleRoIAlign([str(k) for k in range(len(strides))], size, 2)
+    levels = [int(math.log2(stride)) for stride in (strides[0], strides[-1])]
+    pool.scales, pool.map_levels = [1 / stride for stride in strides], initLevelMapper(*levels)
+    return pool
+
+
 class _AsItIs(GeneralizedRCNNTransform):  # type: ignore[misc]
     """Views keep their size and their values, in training and in use: the regioner sets both."""
 
     def resize(self, image: Tensor, target: dict[str, Tensor] | None = None) -> tuple[Tensor, dict[str, Tensor] | None]:
         return image, target
+
+    def postprocess(self, result: list[dict[str, Tensor]], *sizes: Any) -> list[dict[str, Tensor]]:
+        if not torchvision._is_tracing():
+            pasted: list[dict[str, Tensor]] = super().postprocess(result, *sizes)
+            return pasted
+        for found, (height, width) in zip(result, sizes[-1], strict=True):
+            if "masks" in found:
+                found["masks"] = paste_masks(found["masks"], found["boxes"], height, width)
+        return result
 
 
 class MaskRCNNRegioner(Finder):
@@ -69,7 +95,7 @@ class MaskRCNNRegioner(Finder):
         sizes = tuple((s // config.stride,) for s in config.anchors_px[-len(levels) - 1 :])
         shared: dict[str, Any] = {
             "rpn_anchor_generator": AnchorGenerator(sizes, ((0.5, 1.0, 2.0),) * len(sizes)),
-            "box_roi_pool": MultiScaleRoIAlign(levels, 7, 2),
+            "box_roi_pool": _pool_of(pyramid.strides, 7),
             "box_head": TwoMLPHead(config.dim * 49, HEAD),
             "box_predictor": FastRCNNPredictor(HEAD, n),
             "rpn_pre_nms_top_n_train": 500,
@@ -82,7 +108,7 @@ class MaskRCNNRegioner(Finder):
         }
         if config.masks:
             masks = {
-                "mask_roi_pool": MultiScaleRoIAlign(levels, 14, 2),
+                "mask_roi_pool": _pool_of(pyramid.strides, 14),
                 "mask_head": MaskRCNNHeads(config.dim, (config.dim, config.dim), 1),
                 "mask_predictor": MaskRCNNPredictor(config.dim, config.dim, n),
             }

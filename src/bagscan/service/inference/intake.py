@@ -75,7 +75,9 @@ def checked_upload(files: Sequence[tuple[str, bytes]], scanner: str, source: str
         name = given.replace("\\", "/").rpartition("/")[2]
         ending = "." + name.rpartition(".")[2].lower()
         if not SAFE_NAME.fullmatch(name):
-            raise ReadError("a file's name has 1 to 120 letters, digits, blanks, dots, dashes and underscores")
+            rule = "1 to 120 letters, digits, blanks, dots, dashes and underscores"
+            begins = "it begins with a letter or digit"
+            raise ReadError(f"{name[:120]!r}: a file's name has {rule}, and {begins}")
         beside = _lies_beside(name, files)
         if ending not in READERS and not beside:
             raise ReadError(f"{name}: unknown type {ending!r}; known: {', '.join(sorted(READERS))}")
