@@ -43,12 +43,24 @@ def faulty(view, fault):
         counts[e] = np.clip(counts[e] - int(0.6 * air), 0, top)
     elif fault == "grey":
         counts[:] = counts.mean(0)
+    elif fault == "high turned":
+        counts[1] = counts[1, ::-1]
+    elif fault == "one energy twice":
+        counts[1] = counts[0]
+    elif fault == "Z of nothing":
+        counts[2] = 7000
+    elif fault == "cut off":
+        counts[:, :, -counts.shape[2] // 5 :] = 0
+    elif fault == "air alone":
+        counts[e] = np.random.default_rng(0).normal(air, 0.004 * air, counts[e].shape)
+        counts[2] = 0
     elif fault == "noise":
         counts[:] = np.random.default_rng(0).integers(0, top, counts.shape)
     return view_from_counts(counts.astype(np.uint16 if view.bit_depth == 16 else np.uint8), view.channels)
 
 
 RAW = ["swapped", "8 in 16", "8 in 16, shifted", "8 in 16, stretched", "inverted", "inverted about air", "white", "black", "saturated", "starved"]
+RAW += ["high turned", "one energy twice", "Z of nothing", "cut off", "air alone", "noise"]
 COLOUR = ["inverted", "inverted about air", "white", "black", "starved", "grey", "noise"]
 
 

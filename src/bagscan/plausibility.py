@@ -13,6 +13,7 @@ import numpy as np
 from bagscan.core import View
 from bagscan.core.reasons import Reason, ReasonCode
 from bagscan.formats.quantities import RGB
+from bagscan.plausibility_raw import raw_unfit
 
 LEAST_SIDE_PX = 32  # of a view, and of what is left of it at the size that a model works at
 MOST_ELONGATED = 10  # longer side to shorter side: no bag is so long, and a strip loses its width when it is scaled
@@ -90,12 +91,12 @@ def _energies(view: View, samples: Mapping[str, np.ndarray]) -> list[Found]:
     assert high is not None
     absorbing = (high > 0.02) & (high < 0.9)
     if absorbing.sum() < 50:
-        return []
+        return raw_unfit(view)
     if len(channels) == 2 and (samples["low"] > samples["high"] + 0.005)[absorbing].mean() > MOST_SWAPPED:
         return [(ReasonCode.INVERTED, "low energy passes better than high: the channels are swapped, or the polarity is inverted")]
     if "zeff" in samples and (brightest := float(np.percentile(samples["zeff"][absorbing], 99))) < LEAST_Z:
         return [(ReasonCode.OUT_OF_RANGE, f"effective Z is at most {brightest:.3g} where something absorbs: it is in other units, or was never worked out")]
-    return []
+    return raw_unfit(view)
 
 
 def _transmission(name: str, pixels: np.ndarray, sample: np.ndarray, bit_depth: int | None) -> list[Found]:

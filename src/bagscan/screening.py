@@ -15,6 +15,7 @@ from bagscan.examining import UsableModel
 from bagscan.plausibility import LEAST_SIDE_PX, unfit
 from bagscan.runtime.load import load_model, runtime_of
 
+DETECTOR = "detector"  # a model of one pass, as its description calls it
 ERRORS = (BagscanError, ValueError, RuntimeError, MemoryError)  # of a scan's own faults and of what they do to a runtime
 
 
@@ -105,6 +106,8 @@ class Screener:
                 for again in self._judged([view], self.model.everywhere(), reasons):
                     labels, scores = again[1:]
                 notes.append(f"view {view.view_id}: no item was found, and the whole view was examined")
+            elif len(scores) == 1 and self.model.config.regioner["name"] == DETECTOR:  # all that lies on no device is one region
+                notes.append(f"view {view.view_id}: no device was found, and all of it was judged by the map alone")
             if not len(scores):
                 reasons.append(Reason(ReasonCode.NOTHING_EXAMINED, f"view {view.view_id}: the model found no item, and looks at items alone"))
             elif not np.isfinite(scores).all():

@@ -36,6 +36,7 @@ WAYS = {
     "names in capitals": lambda p: pages(p, names=("LOW", "High ", " ZEFF")),
     "planar": lambda p: tifffile.imwrite(p, STACK, photometric="minisblack", planarconfig="separate", metadata=None),
     "interleaved": lambda p: tifffile.imwrite(p, STACK.transpose(1, 2, 0), photometric="minisblack", planarconfig="contig", metadata=None),
+    "imwrite, which calls three planes RGB": lambda p: tifffile.imwrite(p, STACK),
     "imwrite": lambda p: tifffile.imwrite(p, STACK, photometric="minisblack"),
     "truncated": lambda p: tifffile.imwrite(p, STACK, photometric="minisblack", truncate=True),
     "ImageJ": lambda p: tifffile.imwrite(p, STACK, imagej=True, metadata={"axes": "CYX"}),

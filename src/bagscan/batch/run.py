@@ -89,7 +89,7 @@ def prepare(sources: Sequence[str | Path], models: Sequence[Path], out: Path, co
         raise ConfigError(f"{out} holds parts of a run that does not say of what they are; give another --out")
     with _folder(out):
         count, made = write_index(about["sources"], index, config.views, report)
-    write_whole(path, json.dumps(about | {"bags": count, "views_made": list(made), "index_sha256": index_hash(index)}, indent=1))
+    write_whole(path, json.dumps(about | {"bags": count, "views_made": list(made or config.views), "index_sha256": index_hash(index)}, indent=1))
     report(f"index: {count:,} bags; judged by {', '.join(sorted(set(about['runtimes'])))}")
     return count
 

@@ -36,7 +36,7 @@ def data_check(
     for source in data.sources:
         try:
             collection = source.load()
-        except DataError as error:  # of several sets, one that is not there hides none of the others
+        except (DataError, ReadError) as error:  # of several sets, one that is not there hides none of the others
             lacking.append(str(error))
             continue
         bad = dict(collection.bad)
@@ -69,7 +69,7 @@ def data_check(
             blocks += [f"  {note}" for note in one["notes"]]
             blocks.append("  objects: " + ", ".join(f"{k} {v}" for k, v in sorted(one["objects"].items())))
             blocks += [f"  {groups}: " + ", ".join(f"{k} {v}" for k, v in sorted(one[groups].items())) for groups in ("devices", "scanners") if groups in one]
-            blocks += [f"  bad: {reason}" for reason in one["bad"].values()]
+            blocks += [f"  bad: {name}: {reason}" for name, reason in one["bad"].items()]
         blocks += [f"lacking: {reason}" for reason in lacking]
         return "\n".join(blocks)
 
@@ -90,6 +90,11 @@ def data_convert(
     from bagscan.datasets.config import by_whole_views, load_records, read_data
     from bagscan.datasets.convert import convert
 
-    records = load_records(by_whole_views(read_data(config, settings)), typer.echo)
-    images = convert(records, to, out, typer.echo)
+    data = by_whole_views(read_data(config, settings))
+    bad = {name: reason for source in data.sources for name, reason in source.load().bad.items()}
+    images = convert(load_records(data, typer.echo), to, out, typer.echo)
+    for name, reason in bad.items():
+        typer.echo(f"left out: {name}: {reason}")
     typer.echo(f"{len(images)} images with {sum(len(image.annotations) for image in images)} annotations written to {out}")
+    if bad:
+        raise typer.Exit(EXIT_BAD_ITEMS)

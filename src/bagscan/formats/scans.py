@@ -144,12 +144,16 @@ def grouped(files: Iterable[tuple[str, str, bool]], names: Sequence[str]) -> lis
 
 def _bag_and_view(scan_id: str, names: Iterable[str]) -> tuple[str, str]:
     """Id of the bag and name of the view that an id tells; no view where nothing would be left of the id."""
-    view = next((name for name in names if scan_id.endswith(f"_{name}") and len(scan_id) > len(name) + 1), "")
-    return (scan_id.removesuffix(f"_{view}") if view else scan_id), view
+    folded = scan_id.lower()
+    view = next((name for name in names if folded.endswith(f"_{name.lower()}") and len(scan_id) > len(name) + 1), "")
+    return (scan_id[: -len(view) - 1] if view else scan_id), view
 
 
 def views_made(bags: Iterable[Iterable[str]]) -> tuple[str, ...]:
-    """Views that a scanner makes of a bag, going by the names of views of the bags that are there: those of the bags that have several."""
+    """Views that a scanner makes of a bag, going by the names of views of the bags that are there: those of the bags that have several.
+
+    None where no bag has several: a lone ``7_side`` may be half of a bag then, and what its name is one of is expected.
+    """
     made: dict[str, None] = {}
     for views in bags:
         if len(several := list(views)) > 1:

@@ -60,7 +60,9 @@ def read_tiff(path: str | Path) -> View:
         if planes.counts.dtype.kind == "f":
             quantity = told.get("quantity")
             if quantity not in QUANTITIES:
-                raise ReadError(f'{path}: 32-bit floats need a quantity: write {{"quantity": "transmission"}} or another of {", ".join(QUANTITIES)} into ImageDescription')
+                raise ReadError(
+                    f'{path}: 32-bit floats need a quantity: write {{"quantity": "dual_energy"}} for low, high and effective Z, or another of {", ".join(QUANTITIES)} into ImageDescription'
+                )
             return View(np.ascontiguousarray(planes.counts, np.float32), names, quantity)
         return view_from_counts(planes.counts, names, _air_counts(told), planes.bits)
 
@@ -109,7 +111,9 @@ def _samples(header: tifffile.TiffPage, data: np.ndarray) -> _Planes:
     if extra and header.extrasamples[-1] in (1, 2):
         alpha, premultiplied = planes[-1:] / full, header.extrasamples[-1] == 1
         planes = (planes[:-1] * (1 if premultiplied else alpha) + full * (1 - alpha)).round().astype(planes.dtype)
-    colours = header.photometric in (COLOURS, YCBCR)
+    # tifffile marks any stack of three planes as RGB, and says in its description that it was one.
+    stacked = header.planarconfig != 1 and bits > 8 and len(_told(header).get("shape", ())) == 3
+    colours = header.photometric in (COLOURS, YCBCR) and not stacked
     return _Planes(_turned(header, planes), RGB if colours and len(planes) == 3 else default_channels(len(planes)), bits)
 
 

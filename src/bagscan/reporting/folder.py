@@ -84,7 +84,7 @@ def screen_folder(
     screeners = [Screener.load(model, runtime=runtime, late=len(models) > 1) for model in models]
     with held(out, report):
         _refuse_others(out, bags)
-        tally, rows = _screen_into(out, bags, screeners, scanner_views, unknown, report)
+        tally, rows = _screen_into(out, bags, screeners, views, scanner_views, unknown, report)
         if dicos:
             write_threat_reports(out / "dicos", rows)
         return tally
@@ -105,13 +105,19 @@ def _refuse_others(out: Path, bags: Sequence[Mapping[str, Path]]) -> None:
 
 
 def _screen_into(
-    out: Path, bags: Sequence[Mapping[str, Path]], screeners: Sequence[Screener], scanner_views: Sequence[str], unknown: Mapping[str, int], report: Callable[[str], None]
+    out: Path,
+    bags: Sequence[Mapping[str, Path]],
+    screeners: Sequence[Screener],
+    views: Sequence[str],
+    scanner_views: Sequence[str],
+    unknown: Mapping[str, int],
+    report: Callable[[str], None],
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """Judge what is not judged yet, and write what was found; the counts, and a row of every bag."""
     ids = " ".join(screener.model.id for screener in screeners)
     used = " ".join([ids, *(screener.runtime for screener in screeners)])
     report(f"{len(bags)} bag{'s' * (len(bags) != 1)}, judged by {screeners[0].runtime}; the first may wait a minute for kernels that are compiled once")
-    made = views_made(bags)
+    made = views_made(bags) or tuple(views)
     if unknown:
         report(told_types(unknown))
     partial = out / "partial"

@@ -1,0 +1,69 @@
+"""Whether low, high and effective Z can be one scan of a bag: they are three looks at one thing, and have to agree."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from bagscan.core import View
+from bagscan.core.reasons import ReasonCode
+
+ABSORBS = 0.05  # log attenuation from which something is there
+LEAST_MATTER = 0.002  # share of the picture: less is a belt without a bag
+SIDE = 8  # of the blocks whose means are compared: noise averages out
+LEAST_BLOCKS = 30
+LEAST_ALIKE = 0.9  # correlation of both energies' log attenuations: simulated scans of three scanners have more than .94
+LEAST_RATIO = 1.01  # of low to high log attenuation: one energy stored twice has 1
+LEAST_Z_ALIKE = 0.2  # correlation of effective Z with the ratio of log attenuations, from which it is worked out: simulated scans have more than .27
+SEVERAL_MATERIALS = 0.03  # spread of that ratio from which it tells materials apart
+NOISE = 1.0  # squared steps between neighbouring pixels over the variance of what absorbs: scans have less than .2, noise has 2
+DEAD_SHARE, DEAD_BELOW = 0.04, 0.5  # of the rows or columns: those of one value that is no air
+Found = tuple[ReasonCode, str]
+
+
+def raw_unfit(view: View) -> list[Found]:
+    """Why the energies of a view are no scan of a bag; empty for a scan. Transmission is taken to be in range already."""
+    planes = dict(zip(view.channels, view.pixels, strict=True))
+    energies = [planes[name] for name in ("low", "high") if name in planes]
+    for axis, lines in ((0, "columns"), (1, "rows")):
+        dead = (np.ptp(energies[0], axis) == 0) & (energies[0].max(axis) < DEAD_BELOW)
+        if dead.mean() > DEAD_SHARE:
+            return [(ReasonCode.SATURATED, f"{100 * dead.mean():.0f} % of the {lines} hold one value and no air: the file is cut off, or a detector is dead")]
+    logs = [-np.log(np.clip(plane, 1e-3, 1.5)) for plane in energies]
+    matter = logs[0] > ABSORBS
+    if matter.mean() < LEAST_MATTER:
+        return [(ReasonCode.NOT_A_BAG, "nothing absorbs: air, or a belt without a bag")]
+    steps = np.square(np.diff(logs[0], axis=1)).mean()
+    if steps > NOISE * logs[0].var():
+        return [(ReasonCode.NOT_A_BAG, "noise: neighbouring pixels have nothing to do with each other")]
+    if len(logs) < 2:
+        return []
+    return _disagree(*(_blocks(log) for log in logs), _blocks(planes["zeff"]) if "zeff" in planes else None)
+
+
+def _disagree(low: np.ndarray, high: np.ndarray, zeff: np.ndarray | None) -> list[Found]:
+    """Whether means of blocks of both energies, and of effective Z, tell of one thing."""
+    matter = low > ABSORBS
+    if matter.sum() < LEAST_BLOCKS:
+        return []
+    if _alike(low, high) < LEAST_ALIKE:
+        return [(ReasonCode.NOT_A_BAG, "low and high energy show different things: they are of two scans, or one is turned or shifted")]
+    thick = matter & (high > 2 * ABSORBS)
+    if thick.sum() < LEAST_BLOCKS:
+        return []
+    ratio = low[thick] / high[thick]
+    if np.median(ratio) < LEAST_RATIO:
+        return [(ReasonCode.NOT_A_BAG, "low energy is absorbed no more than high: one channel was stored twice")]
+    if zeff is not None and ratio.std() > SEVERAL_MATERIALS and _alike(zeff[thick], ratio) < LEAST_Z_ALIKE:
+        return [(ReasonCode.OUT_OF_RANGE, "effective Z does not go with how low and high energy are absorbed: it is of another scan, turned, or was never worked out")]
+    return []
+
+
+def _alike(a: np.ndarray, b: np.ndarray) -> float:
+    """Correlation; 0 where one of the two is all alike."""
+    return float(np.corrcoef(a.ravel(), b.ravel())[0, 1]) if a.std() > 1e-6 and b.std() > 1e-6 else 0.0
+
+
+def _blocks(plane: np.ndarray) -> np.ndarray:
+    """(H // SIDE, W // SIDE) means."""
+    height, width = (n // SIDE * SIDE for n in plane.shape)
+    return np.asarray(plane[:height, :width].reshape(height // SIDE, SIDE, width // SIDE, SIDE).mean((1, 3)))
