@@ -37,7 +37,7 @@ def raw_unfit(view: View) -> list[Found]:
         return [(ReasonCode.NOT_A_BAG, "noise: neighbouring pixels have nothing to do with each other")]
     if len(logs) < 2:
         return []
-    return _disagree(*(_blocks(log) for log in logs), _blocks(planes["zeff"]) if "zeff" in planes else None)
+    return _disagree(_blocks(logs[0]), _blocks(logs[1]), _blocks(planes["zeff"]) if "zeff" in planes else None)
 
 
 def _disagree(low: np.ndarray, high: np.ndarray, zeff: np.ndarray | None) -> list[Found]:

@@ -60,9 +60,8 @@ def read_tiff(path: str | Path) -> View:
         if planes.counts.dtype.kind == "f":
             quantity = told.get("quantity")
             if quantity not in QUANTITIES:
-                raise ReadError(
-                    f'{path}: 32-bit floats need a quantity: write {{"quantity": "dual_energy"}} for low, high and effective Z, or another of {", ".join(QUANTITIES)} into ImageDescription'
-                )
+                wanted = f'{{"quantity": "dual_energy"}} for low, high and effective Z, or another of {", ".join(QUANTITIES)}'
+                raise ReadError(f"{path}: 32-bit floats need a quantity: write {wanted} into ImageDescription")
             return View(np.ascontiguousarray(planes.counts, np.float32), names, quantity)
         return view_from_counts(planes.counts, names, _air_counts(told), planes.bits)
 
