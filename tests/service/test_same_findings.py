@@ -12,7 +12,7 @@ from bagscan.formats.scans import read_views
 from bagscan.model_folder import SHIPPED
 from bagscan.service.inference.worker import serve_tasks
 
-NOT_COMPARED = {"id", "path", "timings", "views"}
+NOT_COMPARED = {"truth", "id", "path", "timings", "views"}
 
 
 def told(row):
