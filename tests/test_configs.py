@@ -18,7 +18,7 @@ TINY = [
     "model.encoder.pretrained=false",
     "training.batch_size=2",
     "training.segments_per_scan=2",
-    "training.validation_scans=1",
+    "training.validation_scans=12",  # some with something marked
     "training.augment.crop_px=64",
     "loop={steps: 1, warmup: 1, validate_every: 1}",
     "init_regioner=null",
@@ -64,7 +64,7 @@ def test_detector_trains_one_step(path, simulated_root, tmp_path):
         "regioner.deepest_stride=0",
         "regioner.stride=2",
         "training.batch_size=2",
-        "training.validation_scans=1",
+        "training.validation_scans=12",  # some with something marked
         "loop={steps: 1, warmup: 1, validate_every: 1}",
     ]
     train(read_experiment(path, settings), tmp_path, lambda _: None)

@@ -19,7 +19,7 @@ from bagscan.registry import KINDS, modules_of, names, part
 
 REGIONERS, ENCODERS, SCORERS = (names(kind) for kind in KINDS)
 NOT_PARTS = {
-    "regions": {"connectivity", "instances", "kernel", "pixel_features", "superpixels"},
+    "regions": {"connectivity", "instances", "kernel", "pasting", "pixel_features", "superpixels"},
     "encoders": {"cutting", "pooling", "region_means"},
     "scorers": {"dcgan", "fitted"},
 }

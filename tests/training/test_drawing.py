@@ -132,5 +132,5 @@ def test_regions_that_a_network_cuts_while_drawing_are_not_cut_apart(tiny_config
     for regioner, apart in (("{name: grid, n_superpixels: 9}", True), ("{name: mask_rcnn, backbone: test_resnet, pretrained: false}", False)):
         experiment = read_experiment(tiny_config, ["training.mode=two_stage", f"model.regioner={regioner}"])
         model = Model(experiment.model)
-        sample = SimpleNamespace(region=None, annotations=(), record=SimpleNamespace(origin=""))
+        sample = SimpleNamespace(region=None, annotations=("marked",), record=SimpleNamespace(origin=""))
         assert JointTask(model, [sample], [sample], experiment.training).draws_apart is apart, regioner
