@@ -163,7 +163,7 @@ def goes_all_the_way(config: Path, run: Path, scan: Path) -> dict:
         ["train", str(config), "--out", str(run)],
         ["calibrate", str(config), "--model", str(folder), "--max-fpr", "0.3"],
         ["evaluate", str(config), "--model", str(folder), "--out", str(run / "results.json")],
-        ["screen", str(scan), "--model", str(folder), "--out", str(report)],
+        ["screen", str(scan), "--model", str(folder), "--views", "", "--out", str(report)],
     ):
         told = CliRunner().invoke(app, words)
         assert told.exit_code == 0, told.output
