@@ -10,6 +10,7 @@ from scipy.ndimage import uniform_filter
 from bagscan.core import Decision, ReasonCode, Scan, View
 from bagscan.formats import read_scan
 from bagscan.formats.quantities import counts_from_view, view_from_counts
+from bagscan.model_folder import SHIPPED
 from bagscan.plausibility import unfit
 from bagscan.screening import Screener
 
@@ -113,7 +114,6 @@ def test_sound_scans_pass(simulated_root, kind):
 
 
 def test_scores_do_not_depend_on_the_number_of_threads(simulated_root):
-    from bagscan.model_folder import SHIPPED
 
     screener = Screener.load(SHIPPED / "raw", 0.9)
     scan = read_scan(simulated_root / "raw" / "00001a_below.tif")
@@ -192,3 +192,16 @@ def test_clipped_air_is_not_saturation_and_overexposure_is(simulated_root):
             saturated[factor] += ReasonCode.SATURATED in codes
     assert saturated[1.0] == 0
     assert min(saturated[factor] for factor in (1.1, 1.5, 3.0)) >= 0.9 * len(views)
+
+
+def test_a_bag_in_which_no_device_is_found_says_so():
+    """Thin cloth in air."""
+    rng = np.random.default_rng(0)
+    depth = rng.normal(0, 0.004, (240, 320))
+    depth[40:200, 40:280] += 0.15
+    planes = np.stack([np.exp(-1.3 * depth), np.exp(-depth), np.where(depth > 0.1, 7, 0)]).astype(np.float32)
+    screener = Screener.load(SHIPPED / "raw")
+    report = screener.screen(Scan("cloth", (View(planes, ("low", "high", "zeff"), "dual_energy"),)))
+    assert report.decision is Decision.CLEAR, report.reasons
+    assert [len(scores) for scores in report.scores.values()] == [1]
+    assert "no device was found" in report.notes[0]

@@ -32,8 +32,8 @@ def raw_unfit(view: View) -> list[Found]:
     matter = logs[0] > ABSORBS
     if matter.mean() < LEAST_MATTER:
         return [(ReasonCode.NOT_A_BAG, "nothing absorbs: air, or a belt without a bag")]
-    steps = np.square(np.diff(logs[0], axis=1)).mean()
-    if steps > NOISE * logs[0].var():
+    some = logs[0][::SIDE]  # rows tell as much as all
+    if np.square(np.diff(some, axis=1)).mean() > NOISE * some.var():
         return [(ReasonCode.NOT_A_BAG, "noise: neighbouring pixels have nothing to do with each other")]
     if len(logs) < 2:
         return []

@@ -63,6 +63,14 @@ def bag(house, word="alarm", number=0):
     return house.machine().post("/v1/screen", files=files).json()["id"]
 
 
+def scan_in_window(page, size):
+    """The page, with the next scan open in a window of (width, height)."""
+    page.set_viewport_size({"width": size[0], "height": size[1]})
+    page.keyboard.press("n")
+    page.wait_for_selector("canvas")
+    return page
+
+
 def colour(page, x, y, view=0):
     """Colour that is shown at a share of the first view's own width and height."""
     page.wait_for_timeout(60)
@@ -241,10 +249,7 @@ def test_every_decision_can_be_reached_in_a_narrow_window(make_house, enter, siz
     """Also in one that is enlarged to 200 %."""
     house = make_house()
     bag(house)
-    page = enter(house, "operator")
-    page.set_viewport_size({"width": size[0], "height": size[1]})
-    page.keyboard.press("n")
-    page.wait_for_selector("canvas")
+    page = scan_in_window(enter(house, "operator"), size)
     for value in ("clear", "suspect", "recheck"):
         button = page.locator(f".decide button.{value}")
         button.scroll_into_view_if_needed()
@@ -501,10 +506,7 @@ def test_the_first_admin_comes_by_the_one_time_link(make_house, browser, listeni
 def test_nothing_is_cut_off(make_house, enter, size):
     house = make_house()
     bag(house)
-    page = enter(house, "admin")
-    page.set_viewport_size({"width": size[0], "height": size[1]})
-    page.keyboard.press("n")
-    page.wait_for_selector("canvas")
+    page = scan_in_window(enter(house, "admin"), size)
     for name in ("Review", "Scans", "Statistics", "Models", "Accounts", "Audit"):
         page.get_by_role("link", name=name, exact=True).click()
         page.wait_for_timeout(150)

@@ -18,6 +18,15 @@ def another_tab(page):
     return tab
 
 
+def log_in_anew(tab, name):
+    """End the session of the browser, and begin one of an account."""
+    tab.get_by_role("button", name="Log out").click()
+    tab.get_by_label("Name").fill(name)
+    tab.get_by_label("Password").fill(PASSWORD)
+    tab.keyboard.press("Enter")
+    expect(tab.locator(".who")).to_contain_text(name)
+
+
 def next_scan(page):
     page.keyboard.press("n")
     page.wait_for_selector("canvas")
@@ -171,11 +180,7 @@ def test_another_account_in_the_next_tab_decides_nothing_for_this_one(make_house
     page = enter(house, "operator")
     next_scan(page)
     tab = another_tab(page)
-    tab.get_by_role("button", name="Log out").click()
-    tab.get_by_label("Name").fill("second")
-    tab.get_by_label("Password").fill(PASSWORD)
-    tab.keyboard.press("Enter")
-    expect(tab.locator(".who")).to_contain_text("second")
+    log_in_anew(tab, "second")
     page.bring_to_front()
     page.keyboard.press("s")
     page.keyboard.press("1")
@@ -195,11 +200,7 @@ def test_a_new_session_in_the_next_tab_is_this_ones_too(make_house, enter):  # n
     page = enter(house, "operator")
     next_scan(page)
     tab = another_tab(page)
-    tab.get_by_role("button", name="Log out").click()
-    tab.get_by_label("Name").fill("operator")
-    tab.get_by_label("Password").fill(PASSWORD)
-    tab.keyboard.press("Enter")
-    expect(tab.locator(".who")).to_contain_text("operator")
+    log_in_anew(tab, "operator")
     page.bring_to_front()
     decide(page)
     expect(page.locator("text=Decided: suspect")).to_be_visible()

@@ -90,9 +90,8 @@ def data_convert(
     from bagscan.datasets.config import by_whole_views, load_records, read_data
     from bagscan.datasets.convert import convert
 
-    data = by_whole_views(read_data(config, settings))
-    bad = {name: reason for source in data.sources for name, reason in source.load().bad.items()}
-    images = convert(load_records(data, typer.echo), to, out, typer.echo)
+    bad: dict[str, str] = {}
+    images = convert(load_records(by_whole_views(read_data(config, settings)), typer.echo, bad), to, out, typer.echo)
     for name, reason in bad.items():
         typer.echo(f"left out: {name}: {reason}")
     typer.echo(f"{len(images)} images with {sum(len(image.annotations) for image in images)} annotations written to {out}")

@@ -11,9 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bagscan.core.errors import ConfigError, DataError
-from bagscan.datasets.record import Collection, Record
+from bagscan.datasets.record import Collection, Record, scans_in
 from bagscan.datasets.source import Source
-from bagscan.formats.scans import READERS
 
 IMAGES = ("Colour", "Density", "Grey", "High", "Low")
 COLUMNS = {"basename", "class", "dangerous"}
@@ -46,7 +45,7 @@ def load(root: str | Path, images: str = "Colour", with_classes: bool = False) -
         DataError: no ``meta.txt``, or of other columns; nothing can be used.
     """
     rows = _rows(Path(root) / "meta.txt")
-    present = {path.stem: path for path in sorted((Path(root) / images).glob("*")) if path.suffix.lower() in READERS}
+    present = scans_in(Path(root) / images)
     classes = sorted({row["class"] for row in rows}) if with_classes else []
     records, bad, absent = [], {}, []
     for row in rows:

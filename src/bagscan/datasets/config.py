@@ -55,11 +55,17 @@ def by_whole_views(data: DataConfig) -> DataConfig:
     return dataclasses.replace(data, sources=tuple(dataclasses.replace(s, items=False) if isinstance(s, simulated.Config) else s for s in data.sources))
 
 
-def load_records(config: DataConfig, report: Report = print) -> list[Record]:
-    """All records of all sources; what is absent or odd is reported."""
+def load_records(config: DataConfig, report: Report = print, bad: dict[str, str] | None = None) -> list[Record]:
+    """All records of all sources; what is absent or odd is reported.
+
+    Args:
+        bad: where given, receives what could not be read and why, by id.
+    """
     records: list[Record] = []
     for source in config.sources:
         collection = source.load()
+        if bad is not None:
+            bad |= collection.bad
         for note in collection.notes:
             report(f"{collection.name}: {note}")
         usable = [r for r in collection.records if r.annotations or not source.with_objects_only]
@@ -96,11 +102,10 @@ def obtain_split(config: DataConfig, records: list[Record], out: Path, report: R
             f"{path} was made with data.seed={split.seed} and data.fractions {before}, not the ones asked for now: ask for those, or delete it where nothing was trained on it"
         )
     ids, known = {r.id for r in records}, set(split.sha256)
-    later = [record for record in records if record.id not in known]
+    later = [] if made else [record for record in records if record.id not in known]  # of one just made, what is in no part was named
     unread = [reason for reason in map(fingerprint, later) if isinstance(reason, str)]
-    if later and not made:
-        for reason in unread:
-            report(f"left out: {reason}")
+    for reason in unread:
+        report(f"left out: {reason}")
     if len(later) > len(unread):
         report(f"{len(later) - len(unread)} scans are new since {path} was made and in no part of it")
     if known - ids:

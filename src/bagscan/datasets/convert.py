@@ -108,7 +108,7 @@ def _converted(record: Record, name: str, folder: Path) -> Converted:
     height, width = image_size(record.path)
     files = set_at(record.path) or {"": record.path}
     target = folder / name
-    if target.resolve().is_relative_to(folder.resolve()) is False:
+    if not target.resolve().is_relative_to(folder.resolve()):
         raise ReadError(f"{record.id!r} leads out of the folder that is written")
     target.parent.mkdir(parents=True, exist_ok=True)
     for channel, file in files.items():

@@ -12,10 +12,9 @@ from pathlib import Path
 
 from bagscan.core import Annotation
 from bagscan.core.errors import DataError, ReadError
-from bagscan.datasets.record import Collection, Record, image_size
+from bagscan.datasets.record import Collection, Record, image_size, scans_in
 from bagscan.datasets.source import Source
 from bagscan.formats.limits import MAX_TEXT_BYTES, check_size, naming
-from bagscan.formats.scans import READERS
 from bagscan.formats.truth import check_on_picture
 
 CLASSES = ("Folding_Knife", "Straight_Knife", "Scissor", "Utility_Knife", "Multi-tool_Knife")
@@ -47,7 +46,7 @@ def load_boxes_by_line(root: Path, list_of: str, classes: Sequence[str], ids: st
     folder = root / list_of / f"{list_of}_image"
     if not folder.is_dir():
         raise DataError(f"{folder}: no such folder; expected train/train_image and test/test_image")
-    present = {path.stem: path for path in sorted(folder.iterdir()) if path.suffix.lower() in READERS}
+    present = scans_in(folder)
     wanted = _listed(root / list_of / ids) if ids else list(present)
     records, bad = [], {}
     for stem in (stem for stem in wanted if stem in present):

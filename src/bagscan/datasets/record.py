@@ -14,7 +14,7 @@ from bagscan.core import Annotation
 from bagscan.core.about import About
 from bagscan.core.errors import DataError
 from bagscan.formats import read_scan
-from bagscan.formats.scans import VIEWS
+from bagscan.formats.scans import READERS, VIEWS
 
 
 def data_folder() -> Path:
@@ -105,6 +105,11 @@ class Collection:
     def noting(self, note: str) -> Collection:
         """The same with one note more."""
         return replace(self, notes=(*self.notes, note))
+
+
+def scans_in(folder: Path) -> dict[str, Path]:
+    """Files of one folder that a reader takes, by stem, in the order of their names."""
+    return {path.stem: path for path in sorted(folder.glob("*")) if path.suffix.lower() in READERS}
 
 
 def image_size(path: Path) -> tuple[int, int]:

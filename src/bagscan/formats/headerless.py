@@ -27,6 +27,7 @@ import yaml
 
 from bagscan.config import fill, read_yaml
 from bagscan.core import QUANTITIES, View
+from bagscan.core.checks import is_number
 from bagscan.core.errors import BagscanError, ReadError
 from bagscan.formats.limits import MAX_CHANNELS, MAX_META_BYTES, check_pixels, check_size, naming
 from bagscan.formats.quantities import (
@@ -149,7 +150,7 @@ class Sidecar:
             numbers = value if isinstance(value, list) else [value]
             if isinstance(value, list) and len(value) != self.width:
                 raise ValueError(f"{key}.{name} must have 1 or {self.width} (width) numbers")
-            if not all(_is_number(number) for number in numbers):
+            if not all(is_number(number) for number in numbers):
                 raise ValueError(f"{key}.{name} must be numbers, got {str(value)[:60]}")
 
     @property
@@ -167,10 +168,6 @@ class Sidecar:
         given = getattr(self, key) or {}
         found = (given.get(name) for name in self.channels)
         return [None if one is None else np.asarray(one, np.float64) for one in found]
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def sidecar_of(path: Path) -> Path | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,6 +9,7 @@ import numpy as np
 from pycocotools import mask as rle
 
 from bagscan.core import Annotation, RunLengths
+from bagscan.core.checks import is_number
 
 LEAST_INSIDE_PX = 0.5  # of a box or mask on its picture, each way: less is not on it
 MOST_PIECES = 12  # of one run: sixty bits
@@ -63,7 +63,7 @@ def read_mask(segmentation: Any, height: int, width: int) -> RunLengths:
 
 
 def _polygon(points: Any, height: int, width: int) -> list[float]:
-    if not isinstance(points, list) or len(points) < 6 or len(points) % 2 or not all(_is_number(v) for v in points):
+    if not isinstance(points, list) or len(points) < 6 or len(points) % 2 or not all(is_number(v) for v in points):
         raise ValueError("a polygon needs three points or more, x and y of each finite")
     xy = np.array(points, float).reshape(-1, 2)
     size = np.array([width, height])
@@ -108,10 +108,6 @@ def _unpacked(text: str | bytes) -> list[int]:
     for start in (1, 2):
         runs[start::2] = runs[start::2].cumsum()
     return [int(n) for n in runs]
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _short(values: Any) -> str:

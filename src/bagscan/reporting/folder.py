@@ -26,7 +26,7 @@ from bagscan.reporting.bags import judge_files
 from bagscan.reporting.dicos import write_threat_reports
 from bagscan.reporting.findings import coco_of_rows
 from bagscan.reporting.html import error_section, render_page, report_section, summary_row
-from bagscan.reporting.pictures import Pictures, close_up, displayable
+from bagscan.reporting.pictures import Pictures
 from bagscan.reporting.truth import compared, hidden_in, tally_of
 from bagscan.screening import Screener
 
@@ -177,11 +177,8 @@ def _judge(screeners: Sequence[Screener], files: Mapping[str, Path], expected: S
         hidden = hidden_in(next(iter(files.values())), scan.id, [view.view_id for view in scan.views])
         if hidden is not None:
             row = row | {"truth": compared(row, hidden)}
-        if report.findings:
-            best = report.findings[0]
-            picture = close_up(displayable(next(v for v in scan.views if v.view_id == best.view_id)), best.box_xyxy, pictures)
         outcome = row["truth"]["outcome"] if hidden is not None else ""
-        section = report_section(report, scan, files.values(), stored.name, pictures, hidden, outcome)
+        section, picture = report_section(report, scan, files.values(), stored.name, pictures, hidden, outcome)
     stored.with_suffix(".html").write_text(section, errors="backslashreplace")
     write_whole(stored.with_suffix(".json"), json.dumps({"row": row, "picture": picture}))
 

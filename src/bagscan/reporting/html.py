@@ -43,6 +43,7 @@ tr{border-top:1px solid #2c333a}.part{border-radius:4px;display:block;height:130
 @media print{body{background:#fff;color:#000;max-width:none;padding:0}section{background:none;border:1px solid #999;break-inside:avoid}
 .muted,th{color:#444}a{color:#000}code{color:#000}.truth{color:#000;font-weight:700}}
 """
+_TOP = '<a class="top" href="#top">back to the summary</a>'
 
 
 def error_section(row: Mapping[str, Any], anchor: str) -> str:
@@ -53,53 +54,63 @@ def error_section(row: Mapping[str, Any], anchor: str) -> str:
     )
 
 
-_TOP = '<a class="top" href="#top">back to the summary</a>'
-
-
-def report_section(report: Report, scan: Scan, files: Iterable[object], anchor: str, pictures: Pictures, hidden: Mapping[str, np.ndarray] | None = None, outcome: str = "") -> str:
+def report_section(
+    report: Report,
+    scan: Scan,
+    files: Iterable[object],
+    anchor: str,
+    pictures: Pictures,
+    hidden: Mapping[str, np.ndarray] | None = None,
+    outcome: str = "",
+) -> tuple[str, str]:
     """One bag: what to do, the view with the surest finding first, the others smaller, flagged parts by score.
 
     Args:
         files: that the views were read from, told in small print. anchor: by which the summary leads here.
         hidden: (H, W) bool masks of what is truly hidden, of simulated scans. outcome: one of ``OUTCOMES``.
+
+    Returns:
+        The section, and the address of the surest finding's close-up; empty where nothing is flagged.
     """
     shown = {view.view_id: displayable(view) for view in scan.views}
     first = report.findings[0].view_id if report.findings else scan.views[0].view_id
     order = sorted(scan.views, key=lambda view: view.view_id != first)
     drawn = [(_named(view.view_id, len(order)), overlay(view, shown[view.view_id], report, pictures, (hidden or {}).get(view.view_id))) for view in order]
+    close_ups = [close_up(shown[f.view_id], f.box_xyxy, pictures) for f in report.findings[:MOST_PARTS]]
     others = "".join(f"<div>{name}{svg}</div>" for name, svg in drawn[1:])
     views = drawn[0][0] + drawn[0][1] + (f'<div class="others">{others}</div>' if others else "")
     scores = [s for s in report.scores.values() if len(s)]
     distribution = chart(np.concatenate(scores), report.threshold) if scores and report.threshold is not None else ""
-    body = f'<div class="body"><div>{views}</div><div>{_parts(report, shown, pictures)}{distribution}</div></div>'
+    body = f'<div class="body"><div>{views}</div><div>{_parts(report, close_ups, len(order))}{distribution}</div></div>'
     told = f"<p class='truth'>{OUTCOMES[outcome]}</p>" if outcome else ""
     reasons = "".join(f"<p><code>{reason.code}</code> {html.escape(reason)}</p>" for reason in report.reasons)
     notes = "".join(f"<p class='muted'>{html.escape(note)}</p>" for note in report.notes)
     decision = report.decision.value
-    return (
+    section = (
         f'<section id="{anchor}"><div class="head"><span class="tag {decision}">{decision}</span><h2>{html.escape(scan.id)}</h2>{_TOP}</div>'
         f"<p>{WHAT_TO_DO[decision]}</p>{told}{reasons}{notes}<p class='muted files'>{html.escape(', '.join(map(str, files)))}</p>{body}</section>"
     )
+    return section, close_ups[0] if close_ups else ""
 
 
 def _named(view_id: str, several: int) -> str:
     return f"<p class='muted'>view {html.escape(view_id)}</p>" if several > 1 else ""
 
 
-def _parts(report: Report, shown: Mapping[str, np.ndarray], pictures: Pictures) -> str:
+def _parts(report: Report, close_ups: Sequence[str], several: int) -> str:
     if not report.findings:
         return "" if report.decision is Decision.REVIEW else "<p class='muted'>No part reached the operating point.</p>"
     assert report.threshold is not None
-    rows = "".join(_part(number, f, shown[f.view_id], report.threshold, len(shown), pictures) for number, f in enumerate(report.findings[:MOST_PARTS], 1))
+    rows = "".join(_part(number, f, address, report.threshold, several) for number, (f, address) in enumerate(zip(report.findings, close_ups, strict=False), 1))
     more = f"<p class='muted'>and {len(report.findings) - MOST_PARTS} more, in findings.json</p>" if len(report.findings) > MOST_PARTS else ""
     return f"<table><tr><th></th><th>flagged part</th><th>how far above the operating point</th></tr>{rows}</table>{more}"
 
 
-def _part(number: int, finding: Finding, rgb: np.ndarray, threshold: float, several: int, pictures: Pictures) -> str:
+def _part(number: int, finding: Finding, address: str, threshold: float, several: int) -> str:
     view = f"<p class='muted'>in view {html.escape(finding.view_id)}</p>" if several > 1 else ""
     rate = finding.expected_false_positive_rate
     rare = "" if rate is None else f"<p class='muted'>{_percent(rate)} of benign parts score as high</p>"
-    picture = f'<img class="part" loading="lazy" alt="close-up of part {number}" src="{close_up(rgb, finding.box_xyxy, pictures)}">'
+    picture = f'<img class="part" loading="lazy" alt="close-up of part {number}" src="{address}">'
     return f"<tr><td><b>{number}</b></td><td>{picture}</td><td>{meter(finding.score, threshold)}<p class='muted'>score {finding.score:.3f}</p>{rare}{view}</td></tr>"
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from scipy.ndimage import distance_transform_edt
 
-from bagscan.formats.truth import decode_mask, read_mask
+from bagscan.formats.truth import decode_mask
 
 NEAR_PX = 10  # a millimetre each: half of a region on the anomaly or so near counts as on it
 ANOMALY = "anomaly"
@@ -57,7 +57,7 @@ def _lies_on(finding: Mapping[str, Any], near: Mapping[str, np.ndarray]) -> bool
     if finding["view_id"] not in near:
         return False
     around = near[finding["view_id"]]
-    flagged = read_mask(finding["mask"], *around.shape).pixels()
+    flagged = decode_mask(finding["mask"], *around.shape)
     return bool(flagged.any() and around[flagged].mean() >= 0.5)
 
 
