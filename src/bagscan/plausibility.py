@@ -35,6 +35,8 @@ AIR_BRIGHTNESS, AIR_COLOUR, LEAST_AIR_SEEN = 0.9, 0.12, 0.1
 # Shares of what is no air. Of 818 real scans the greyest has 7 %, of 200 photographs 140 have more than 8.
 MOST_GREY, SOME_GREY, MOST_SKY = 0.08, 0.03, 0.5
 LEAST_RIM, FEW_RIM = 0.2, 0.7  # air along the airiest of the four borders
+# Share of neighbours that differ by a grey level at most, where something absorbs: drawings have .97 and more.
+FLAT_STEP, MOST_FLAT = 1.5 / 255, 0.7
 LEAST_BLOCK, MOST_BLOCKS = 0.05, 6  # of several pictures in one: share of the side, and how many
 SAMPLE = 40_000  # pixels looked at where a part tells as much as all
 Found = tuple[ReasonCode, str]
@@ -145,10 +147,21 @@ def _colours(view: View) -> list[Found]:
     absorbing = sample < 0.9
     if absorbing.sum() >= 50 and np.percentile(np.ptp(colours, 0)[absorbing], 99) < LEAST_COLOUR:
         return [(ReasonCode.NOT_A_BAG, "grey: pseudo-colour tells materials by their colour, and this has none")]
-    grey = view.pixels[:, :: max(1, view.shape[0] // 64)].mean(0)  # some rows tell as much as all
+    rows = view.pixels[:, :: max(1, view.shape[0] // 64)]  # some tell as much as all
+    if (flat := _flat(rows, bright)) > MOST_FLAT:
+        return [(ReasonCode.NOT_A_BAG, f"flat: {100 * flat:.0f} % of neighbours that are no air have one colour, as in a drawing; what a scanner sees has noise")]
+    grey = rows.mean(0)
     if np.square(np.diff(grey, axis=1)).mean() > 2 * MOST_NOISE * grey.var():
         return [(ReasonCode.NOT_A_BAG, "noise: neighbouring pixels have nothing to do with each other")]
     return _no_scan(colours, air)
+
+
+def _flat(rows: np.ndarray, bright: float) -> float:
+    """Share of neighbours along (3, h, w) rows that have one colour, of those where neither is air nor padded with black."""
+    same = (np.abs(np.diff(rows, axis=2)) <= FLAT_STEP).all(0)
+    shown = (rows.min(0) < bright) & (rows.max(0) > DARK_RIM)
+    shown = shown[:, 1:] & shown[:, :-1]
+    return float(same[shown].mean()) if shown.any() else 0.0
 
 
 def _no_scan(colours: np.ndarray, air: np.ndarray) -> list[Found]:

@@ -30,6 +30,8 @@ class NetworkConfig:
     width: channels of the pathway. categories: what a pixel may belong to.
     detail_width: channels of a second path of dense convolutions at strides of 4 and 8 pixels of the view, where a
         mobile backbone has 16 to 40; 0 for none. refining_blocks: of the merged finest map.
+    level_stages: whether each stage of the backbone is normalised before the pathway and the verdict take it: a mobile
+        backbone's stages end without a normalisation over their sums, and differ a hundredfold in spread.
     """
 
     backbone: str = "tf_efficientnet_lite0"
@@ -40,6 +42,7 @@ class NetworkConfig:
     width: int = 96
     detail_width: int = 0
     refining_blocks: int = 0
+    level_stages: bool = False
     categories: tuple[str, ...] = ()
 
 
@@ -127,6 +130,7 @@ class DetectorNetwork(nn.Module):
         self.backbone, widths, strides = create_backbone(config.backbone, inputs, config.pretrained, deepest_stride=config.deepest_stride)
         self.levels = [k for k, stride in enumerate(strides) if stride >= 4]
         widths = [widths[k] for k in self.levels]
+        self.level = nn.ModuleList(nn.BatchNorm2d(w) if config.level_stages else nn.Identity() for w in widths)
         self.lateral = nn.ModuleList(nn.Conv2d(w, config.width, 1) for w in widths)
         self.mix = nn.ModuleList(_block(config.width, config.width) for _ in widths[:-1])
         self.detail = _detail(inputs, config.detail_width, config.width) if config.detail_width else None
@@ -144,7 +148,7 @@ class DetectorNetwork(nn.Module):
             features = features.to(torch.get_autocast_dtype(features.device.type))  # before the fold: half as much to move
         folded = F.pixel_unshuffle(features.contiguous(), self.config.fold).contiguous(memory_format=torch.channels_last)
         stages = self.backbone(folded)
-        stages = [stages[k] for k in self.levels]
+        stages = [level(stages[k]) for level, k in zip(self.level, self.levels, strict=True)]
         merged = self.lateral[-1](stages[-1])
         for lateral, mix, stage in zip(reversed(self.lateral[:-1]), reversed(self.mix), reversed(stages[:-1]), strict=True):
             finer = lateral(stage)
