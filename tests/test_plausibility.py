@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from PIL import Image, ImageDraw
 from scipy.ndimage import uniform_filter
 
 from bagscan.core import Decision, ReasonCode, Scan, View
@@ -50,6 +51,16 @@ def faulty(view, fault):
         counts[1] = counts[0]
     elif fault == "Z of nothing":
         counts[2] = 7000
+    elif fault == "Z turned":
+        counts[2] = counts[2, ::-1, ::-1]
+    elif fault == "Z mirrored":
+        counts[2] = counts[2, :, ::-1]
+    elif fault == "a wrong width":
+        width = counts.shape[2] - 3
+        counts = np.stack([np.resize(plane, (plane.size // width, width)) for plane in counts])
+    elif fault == "flat":
+        counts[:, 40:90, 30:120] = np.array([20000, 30000, 7000])[:, None, None]
+        counts[e] = np.where(counts[e] == np.array([20000, 30000])[:, None, None], counts[e], air)
     elif fault == "cut off":
         counts[:, :, -counts.shape[2] // 5 :] = 0
     elif fault == "air alone":
@@ -61,7 +72,7 @@ def faulty(view, fault):
 
 
 RAW = ["swapped", "8 in 16", "8 in 16, shifted", "8 in 16, stretched", "inverted", "inverted about air", "white", "black", "saturated", "starved"]
-RAW += ["high turned", "one energy twice", "Z of nothing", "cut off", "air alone", "noise"]
+RAW += ["high turned", "one energy twice", "Z of nothing", "Z turned", "Z mirrored", "a wrong width", "flat", "cut off", "air alone", "noise"]
 COLOUR = ["inverted", "inverted about air", "white", "black", "starved", "grey", "noise"]
 
 
@@ -130,8 +141,32 @@ def test_scores_do_not_depend_on_the_number_of_threads(simulated_root):
 @pytest.mark.parametrize(("side", "colour"), [(8, (0.9, 0.5, 0.1)), (20, (0.9, 0.5, 0.1)), (200, (0.97, 0.96, 0.95))])
 def test_a_small_or_pale_item_is_no_fault(side, colour):
     pixels = np.ones((3, 480, 640), np.float32)
-    pixels[:, 100 : 100 + side, 200 : 200 + side] = np.array(colour, np.float32)[:, None, None]
+    noise = np.random.default_rng(0).normal(0, 0.01, (3, side, side))
+    pixels[:, 100 : 100 + side, 200 : 200 + side] = np.array(colour, np.float32)[:, None, None] + noise
     assert unfit(View(pixels, ("red", "green", "blue"), "pseudo_colour", bit_depth=8)) == []
+
+
+def drawings():
+    """What people draw: few flat colours on white, without the noise that a detector has."""
+    made = {name: Image.new("RGB", (500, 400), "white") for name in ("a logo", "a chart", "a map", "a pie", "a window")}
+    draw = {name: ImageDraw.Draw(image) for name, image in made.items()}
+    draw["a logo"].ellipse((100, 80, 300, 280), fill=(0, 90, 200))
+    draw["a logo"].rectangle((250, 150, 420, 300), fill=(255, 120, 0))
+    for i, colour in enumerate(["orange", "blue", "green", "red", "purple", "brown"]):
+        draw["a chart"].rectangle((50 + 60 * i, 350 - 40 * i, 90 + 60 * i, 350), fill=(30 + 20 * i, 100, 180))
+        draw["a pie"].pieslice((80, 40, 380, 340), 60 * i, 60 * i + 60, fill=colour)
+        draw["a window"].rectangle((20, 50 + 50 * i, 480, 80 + 50 * i), fill=(230, 240, 255))
+    draw["a window"].rectangle((0, 0, 500, 30), fill=(30, 90, 200))
+    draw["a map"].polygon([(50, 50), (300, 20), (420, 200), (200, 380)], fill=(60, 160, 60))
+    draw["a map"].line((0, 0, 500, 400), fill=(200, 0, 0), width=3)
+    return made
+
+
+@pytest.mark.parametrize(("name", "ending"), [*((name, "png") for name in drawings()), ("a logo", "jpg"), ("a map", "jpg"), ("a pie", "jpg")])
+def test_a_drawing_is_no_scan(tmp_path, name, ending):
+    image = drawings()[name]
+    image.save(tmp_path / f"a.{ending}")
+    assert {reason.code for reason in unfit(read_scan(tmp_path / f"a.{ending}").views[0])} == {ReasonCode.NOT_A_BAG}
 
 
 def test_a_fault_is_review_in_the_report(tiny_model):
@@ -159,6 +194,7 @@ def test_a_bag_that_fills_the_picture_shows_air_at_its_rim(air):
     pixels = np.full((3, 200, 300), air, np.float32)
     pixels[:, 4:-4, 4:-4] *= np.array([0.9, 0.6, 0.25], np.float32)[:, None, None]
     pixels[:, 50:90, 50:90] *= 0.6
+    pixels += np.random.default_rng(0).normal(0, 0.01, pixels.shape).astype(np.float32)
     assert unfit(View(pixels, ("red", "green", "blue"), "pseudo_colour", bit_depth=8)) == []
 
 

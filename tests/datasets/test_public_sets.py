@@ -240,7 +240,9 @@ def test_lists_parts_and_settings_of_their_own(public_sets):
         ("gdxray", "Baggages/B0003/ground_truth.txt", "1 2 3"),
         ("gdxray", "Baggages/B0003/ground_truth.txt", "1 4000 5000 1 9"),
         ("compass_xp", "meta.txt", "basename\tclass\tdangerous\n0\tmug\tperhaps\n1\tmug\tFalse\n"),
+        ("compass_xp", "meta.txt", "basename\tclass\tdangerous\n0\tmug\tTrue\n0\tmug\tFalse\n1\tmug\tFalse\n"),
         ("sixray", "Annotation/P00003.xml", "<annotation>"),
+        ("sixray", "ImageSet/10/train.csv", "name,Gun,Knife,Wrench,Pliers,Scissors\nP00001,1,-1,-1,-1,-1\nP00003,2,-1,-1,-1,-1\nP00005,1\n"),
         ("pidray", "easy/xray_easy00003.png", "no picture"),
     ],
 )
@@ -270,3 +272,67 @@ def test_a_roboflow_folder_and_polygons(tmp_path):
     assert (train_part.id, valid.id) == ("train/a", "valid/a")
     assert train_part.annotations[0].mask.area == 32 * 48
     assert train_part.annotations[0].box_xyxy == (32, 24, 64, 72)
+
+
+def yolo_of(root, names="names: [gun, knife]\n", told="data.yaml", label="1 0.5 0.5 0.5 0.5\n"):
+    bags(root / "images", ["a.jpg"])
+    (root / "labels").mkdir()
+    (root / "labels" / "a.txt").write_text(label)
+    (root / told).write_text(names)
+    return fill(Source, {"format": "yolo", "root": str(root)}, "test")
+
+
+@pytest.mark.parametrize("told", ["data.yaml", "data.yml", "coco8.yaml"])
+def test_classes_in_a_yaml_file_of_any_name(tmp_path, told):
+    assert yolo_of(tmp_path, told=told).load().records[0].annotations[0].label == "knife"
+
+
+def test_classes_in_two_yaml_files_are_no_classes(tmp_path):
+    source = yolo_of(tmp_path)
+    (tmp_path / "other.yaml").write_text("names: [knife, gun]\n")
+    with pytest.raises(DataError):
+        source.load()
+
+
+def test_cvats_yolo_with_labels_beside_pictures(tmp_path):
+    bags(tmp_path / "obj_train_data", ["a.jpg", "b.jpg"])
+    (tmp_path / "obj_train_data" / "a.txt").write_text("1 0.5 0.5 0.5 0.5\n")
+    (tmp_path / "obj.names").write_text("gun\nknife\n")
+    (tmp_path / "obj.data").write_text("classes = 2\n")
+    found = fill(Source, {"format": "yolo", "root": str(tmp_path)}, "test").load()
+    assert [[a.label for a in record.annotations] for record in found.records] == [["knife"], []]
+    assert not found.bad
+
+
+def test_pictures_and_voc_files_side_by_side(tmp_path):
+    boxes = bags(tmp_path, ["a.jpg", "b.jpg"])
+    for name, box in boxes.items():
+        write_voc(tmp_path / f"{name[:-4]}.xml", [Annotation("gun", box)], name, 96, 128)
+    found = fill(Source, {"format": "voc", "root": str(tmp_path)}, "test").load()
+    assert {record.id: record.annotations[0].box_xyxy for record in found.records} == {"a": boxes["a.jpg"], "b": boxes["b.jpg"]}
+
+
+def test_pictures_are_taken_from_the_folder_of_their_part(tmp_path):
+    in_train = bags(tmp_path / "train", ["a.jpg", "b.jpg"])
+    in_val = bags(tmp_path / "val", ["a.jpg", "c.jpg"], 1)
+    coco_file(tmp_path / "annotations" / "instances_train2017.json", in_train | {"c.jpg": in_val["c.jpg"]}, "gun")
+    found = fill(Source, {"format": "coco", "root": str(tmp_path / "annotations" / "instances_train2017.json")}, "test").load()
+    assert {record.path.relative_to(tmp_path).as_posix() for record in found.records} == {"train/a.jpg", "train/b.jpg"}
+    assert found.absent == ("c.jpg",)  # that of val is another picture
+
+
+def test_boxes_that_reach_beyond_are_counted(tmp_path):
+    bags(tmp_path / "images", ["a.jpg"])
+    coco_file(tmp_path / "all.json", {"a.jpg": (100, 10, 140, 40)}, "gun")
+    notes = fill(Source, {"format": "coco", "root": str(tmp_path / "all.json")}, "test").load().notes
+    assert any(note.startswith("1 boxes reach beyond") for note in notes)
+
+
+def test_a_picture_that_its_exif_tag_turns_has_no_annotations_to_trust(tmp_path):
+    source = yolo_of(tmp_path)
+    turned = Image.Exif()
+    turned[0x0112] = 3  # upside down: width and height stay
+    image = Image.open(tmp_path / "images" / "a.jpg")
+    image.save(tmp_path / "images" / "a.jpg", exif=turned)
+    bags(tmp_path / "images", ["b.jpg"])
+    assert set(source.load().bad) == {"a"}

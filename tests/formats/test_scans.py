@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import tifffile
 
+from bagscan.batch.storage import set_members
 from bagscan.core import View
 from bagscan.core.errors import BagscanError, ReadError
 from bagscan.formats import find_scans, read_scan, write_image, write_npz, write_png_set, write_tiff
@@ -284,3 +285,19 @@ def test_whole_numbers_are_not_taken_for_a_quantity_that_they_are_not(tmp_path):
     np.savez(tmp_path / "a.npz", pixels=np.concatenate([RAMP, RAMP]), meta=np.array('{"channels": ["low", "high"], "quantity": "log_attenuation"}'))
     with pytest.raises(ReadError):
         read_scan(tmp_path / "a.npz")
+
+
+def test_sets_and_views_in_any_letters(tmp_path):
+    view = view_from_counts(np.concatenate([RAMP, RAMP]), ("low", "high"))
+    write_png_set(tmp_path, "7", view)
+    (tmp_path / "7_low.png").rename(tmp_path / "7_LOW.PNG")
+    assert [path.name for path in find_scans([tmp_path])] == ["7_LOW.PNG"]
+    for name in ("7_LOW.PNG", "7_high.png"):
+        assert np.array_equal(read_scan(tmp_path / name).views[0].pixels, view.pixels)
+    assert set_members("7_LOW.PNG") == ["7_LOW.PNG", "7_HIGH.PNG", "7_ZEFF.PNG"]  # of a store, each further way would be a request
+
+
+def test_two_endings_of_one_type_are_one_bag(tmp_path):
+    for name in ("7_below.tif", "7_side.tiff"):
+        write_counts(tmp_path / name, np.concatenate([RAMP, RAMP]), ("low", "high"))
+    assert bags(tmp_path) == [("7", {"below": "7_below.tif", "side": "7_side.tiff"})]

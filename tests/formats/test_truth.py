@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 
-from bagscan.core import Annotation
+from bagscan.core import Annotation, RunLengths
 from bagscan.core.errors import ReadError
 from bagscan.formats.coco import encode_mask, read_coco
 from bagscan.formats.truth import check_on_picture, check_size_told, decode_mask
@@ -58,6 +58,9 @@ WRONG = {
     "packed runs of nonsense": {"segmentation": runs("zzzzzzzzzz")},
     "packed runs without an end": {"segmentation": runs("PPPPPPPPPPPPPPPPPPPP")},
     "runs of another size": {"segmentation": runs([100, 20, H * W - 120], (W, H))},
+    "a box far beyond": {"bbox": [1, 1, 1e300, 1e300]},
+    "a mask without a pixel": {"segmentation": runs([H * W])},
+    "a mask off its box": {"segmentation": [[20, 15, 28, 15, 28, 22]]},
     "an id twice": {"id": 2},
 }
 
@@ -92,9 +95,38 @@ def test_a_picture_has_a_name(tmp_path, name):
 def test_ids_that_repeat_are_told(tmp_path):
     assert set(read(tmp_path, [entry()], [image(), image(1, "b.png")])[1]) == {"a.png", "b.png"}
     assert set(read(tmp_path, [], [image(), image(2)])[1]) == {"a.png"}
-    with pytest.raises(ReadError):
-        read(tmp_path, [], categories=[{"id": 1, "name": "gun"}, {"id": 1, "name": "knife"}])
     assert read(tmp_path, [entry(image=9)])[1]  # of no image
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"categories": [{"id": 1, "name": "gun"}, {"id": 3}, None, {"id": [4], "name": "bat"}]},
+        {"categories": [{"id": 1, "name": "gun"}, {"id": 2, "name": "knife"}, {"id": 2, "name": "bat"}]},
+        {"images": [image(), None, image([3], "c.png"), image(4, "d.png", height="tall")]},
+        {"annotations": [entry(), None, entry(7, [1]), entry(8, {})]},
+    ],
+)
+def test_an_entry_that_is_none_costs_itself_alone(tmp_path, more):
+    found, bad = read(tmp_path, **{"annotations": [entry()], **more})
+    assert [a.label for a in found["a.png"]] == ["gun"]
+    assert bad
+    with pytest.raises(ReadError):
+        read_coco(tmp_path / "a.json")
+
+
+def test_sides_written_as_text_and_boxes_left_to_the_mask(tmp_path):
+    found, bad = read(tmp_path, [entry(bbox=None, segmentation=[[1, 2, 9, 2, 9, 9, 1, 9]])], [image(height=str(H), width=float(W))])
+    assert not bad
+    assert found["a.png"][0].box_xyxy == (1, 2, 9, 9)
+
+
+def test_the_box_around_runs_is_that_around_pixels():
+    rng = np.random.default_rng(0)
+    for share in (0.01, 0.1, 0.9):
+        mask = rng.random((H, W)) < share
+        rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+        assert RunLengths.of(mask).box_xyxy == (columns[0], rows[0], columns[-1] + 1, rows[-1] + 1)
 
 
 def test_a_box_must_lie_on_its_picture_by_half_a_pixel():

@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow.dataset as ds
 import pytest
 import tifffile
+from PIL import Image
 from typer.testing import CliRunner
 
 from bagscan.cli import app
@@ -48,6 +49,12 @@ def difficult(tmp_path_factory, simulated_root):
     rng = np.random.default_rng(0)
     write_image(folder / "noise.png", replace(read_scan(folder / "c0_below.png").views[0], pixels=rng.random((3, 80, 90)).astype(np.float32)))
     write_image(folder / "blank.png", replace(read_scan(folder / "c0_below.png").views[0], pixels=np.ones((3, 80, 90), np.float32)))
+    for name in ("tüte", "~x", "_below", "a,b (2)"):
+        write_image(folder / f"{name}.png", read_scan(folder / "c0_below.png").views[0])
+    (folder / "is_a_png.jpg").write_bytes((folder / "c0_below.png").read_bytes())
+    drawn = Image.new("RGB", (300, 200), "white")
+    drawn.paste((0, 90, 200), (50, 50, 200, 150))
+    drawn.save(folder / "drawn.png")
     torn = (folder / "0_below.tif").read_bytes()
     (folder / "torn.tif").write_bytes(torn[: len(torn) // 2])
     (folder / "half_below.tif").write_bytes(torn)

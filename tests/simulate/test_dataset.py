@@ -317,6 +317,16 @@ def test_convert_finds_air_where_it_is_not_full_scale(made, tmp_path):
     assert found == pytest.approx(pixels, abs=0.03)
 
 
+def test_convert_refuses_energies_that_are_swapped(made, tmp_path):
+    from bagscan.formats.tiff import write_counts
+
+    counts = np.rint(read_scan(next((made / "raw").glob("*_below.tif"))).views[0].pixels[1::-1] * 60000).clip(0, 65535).astype(np.uint16)
+    write_counts(tmp_path / "swapped.tif", counts, ("low", "high"), air_counts=60000)
+    with pytest.raises(ReadError, match="swapped"):
+        convert_scan(tmp_path / "swapped.tif", tmp_path / "out")
+    assert not any((tmp_path / "out").rglob("*.*"))
+
+
 def test_convert_refuses_what_has_no_two_energies(made, tmp_path):
     with pytest.raises(ReadError, match="needs low and high energy"):
         convert_scan(next((made / "colour").glob("*.png")), tmp_path)

@@ -12,8 +12,8 @@ from typing import Any
 
 from bagscan.core.errors import BagscanError, ConfigError, DataError, ReadError, UnavailableError
 from bagscan.core.extras import how_to_install
+from bagscan.formats.images import png_set_names
 from bagscan.formats.known import endings_beside
-from bagscan.formats.quantities import CHANNEL_NAMES
 
 Listing = Iterator[tuple[str, dict[str, str]]]  # URL of a folder, and its files with their stamps
 RETRY_S = (1.0, 5.0)  # between tries of a store that does not answer
@@ -59,9 +59,10 @@ def _told(kind: type[BagscanError], what: str) -> Iterator[None]:
 
 def set_members(name: str) -> list[str]:
     """Names of the files that may make one scan with a file of this name, going by names alone: a PNG set, or a file and its sidecar."""
-    stem, _, channel = name.removesuffix(".png").rpartition("_")
-    if name.endswith(".png") and channel in CHANNEL_NAMES:
-        return [f"{stem}_{c}.png" for c in CHANNEL_NAMES]
+    names = png_set_names(name) or {}
+    own = next((spelt for spelt in names.values() if name in spelt), None)
+    if own is not None:  # the others in the same letters alone: every further way to write them would be a request to the store
+        return [spelt[own.index(name)] for spelt in names.values()]
     stem, ending = os.path.splitext(name)
     return [name, *(stem + beside for beside in endings_beside(ending))]
 

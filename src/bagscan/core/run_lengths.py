@@ -56,6 +56,19 @@ class RunLengths:
         """Pixels that are on."""
         return int(self.runs[1::2].sum(dtype=np.int64))
 
+    @property
+    def box_xyxy(self) -> tuple[float, float, float, float]:
+        """Half-open box around the pixels that are on, of which there must be some; rows of a run that goes over several columns are all."""
+        ends = self.runs.cumsum(dtype=np.int64)
+        first, last = ends[:-1:2], ends[1::2] - 1
+        there = last >= first
+        first, last = first[there], last[there]
+        left, right = first // self.height, last // self.height
+        whole = left != right
+        top = np.where(whole, 0, first % self.height)
+        bottom = np.where(whole, self.height - 1, last % self.height)
+        return float(left.min()), float(top.min()), float(right.max() + 1), float(bottom.max() + 1)
+
     def pixels(self) -> np.ndarray:
         """(H, W) bool."""
         on = np.arange(len(self.runs)) % 2 == 1

@@ -7,6 +7,7 @@ not read. Labels are of whole images.
 from __future__ import annotations
 
 import csv
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,10 +49,13 @@ def load(root: str | Path, images: str = "Colour", with_classes: bool = False) -
     present = scans_in(Path(root) / images)
     classes = sorted({row["class"] for row in rows}) if with_classes else []
     records, bad, absent = [], {}, []
+    times = Counter(row["basename"] for row in rows)
     for row in rows:
         name, dangerous = row["basename"], row["dangerous"].lower()
         if name not in present:
             absent.append(name)
+        elif times[name] > 1:
+            bad[name] = f"{Path(root) / 'meta.txt'}: {times[name]} rows are of {name}"
         elif dangerous not in (*TRUE, *FALSE):
             bad[name] = f"{Path(root) / 'meta.txt'}: dangerous is {row['dangerous']!r}, expected True or False"
         else:

@@ -12,9 +12,12 @@ from PIL import Image
 
 from bagscan.core import Annotation
 from bagscan.core.about import About
-from bagscan.core.errors import DataError
+from bagscan.core.errors import DataError, ReadError
 from bagscan.formats import read_scan
+from bagscan.formats.limits import naming
 from bagscan.formats.scans import READERS, VIEWS
+
+EXIF_ORIENTATION = 0x0112
 
 
 def data_folder() -> Path:
@@ -118,3 +121,17 @@ def image_size(path: Path) -> tuple[int, int]:
         return read_scan(path).views[0].shape
     with Image.open(path) as image:
         return image.height, image.width
+
+
+def check_upright(path: Path) -> None:
+    """Require of a picture with annotations that no EXIF tag turns or mirrors it: some tools obey the tag and others do not.
+
+    Raises:
+        ReadError: one does.
+    """
+    if path.suffix.lower() not in (".jpg", ".jpeg", ".png"):
+        return
+    with naming(path, "image"), Image.open(path) as image:
+        turned = image.getexif().get(EXIF_ORIENTATION, 1)
+    if turned not in (0, 1):
+        raise ReadError(f"{path}: its EXIF tag (orientation {turned}) turns or mirrors it, and annotations may be of either; store it upright and mark it anew")

@@ -36,8 +36,11 @@ class Config(Source):
         return load(self.folder, self.subset, self.list_of)
 
 
-def read_list(path: Path) -> dict[str, dict[str, int]]:
+def read_list(path: Path, bad: dict[str, str]) -> dict[str, dict[str, int]]:
     """``{stem: {class: 1, -1 or 0}}`` from one official CSV.
+
+    Args:
+        bad: filled with what is wrong with rows that are left out.
 
     Raises:
         DataError: the file is absent or its header is not the official one.
@@ -48,17 +51,21 @@ def read_list(path: Path) -> dict[str, dict[str, int]]:
         rows = csv.DictReader(file, skipinitialspace=True)
         if tuple(name.strip() for name in rows.fieldnames or ()) != ("name", *CLASSES):
             raise DataError(f"{path}: header {rows.fieldnames}, expected name,{','.join(CLASSES)}")
-        listed = {}
+        listed: dict[str, dict[str, int]] = {}
         for number, row in enumerate(rows, 2):
             try:
-                listed[row["name"].strip().removesuffix(".jpg")] = {name: _label(row[name]) for name in CLASSES}
+                stem, labels = row["name"].strip().removesuffix(".jpg"), {name: _label(row[name]) for name in CLASSES}
             except (ValueError, AttributeError, TypeError) as error:
-                raise DataError(f"{path}:{number}: expected a name and {len(CLASSES)} labels of 1, -1 or 0 ({error})") from error
-        return listed
+                bad[f"{path.name}:{number}"] = f"{path}:{number}: expected a name and {len(CLASSES)} labels of 1, -1 or 0 ({error})"
+                continue
+            if listed.get(stem, labels) != labels:
+                bad[stem] = f"{path}:{number}: listed twice, with other labels"
+            listed[stem] = labels
+        return {stem: labels for stem, labels in listed.items() if stem not in bad}
 
 
 def _label(text: str) -> int:
-    value = float(text)
+    value = float(text or "nan")
     if value not in (-1, 0, 1):
         raise ValueError(f"a label of {text}")
     return int(value)
@@ -71,9 +78,10 @@ def load(root: str | Path, subset: str = "10", split: str = "train") -> Collecti
         root: the folder with ``JPEGImage``. subset: ``10``, ``100`` or ``1000``. split: ``train`` or ``test``.
     """
     root = Path(root)
-    listed = read_list(root / "ImageSet" / subset / f"{split}.csv")
+    bad: dict[str, str] = {}
+    listed = read_list(root / "ImageSet" / subset / f"{split}.csv", bad)
     present = {path.stem: path for path in (root / "JPEGImage").glob("*") if path.suffix.lower() in (".jpg", ".jpeg")}
-    records, bad, unknown = [], {}, 0
+    records, unknown = [], 0
     for stem, values in listed.items():
         if stem not in present:
             continue
@@ -101,7 +109,7 @@ def load(root: str | Path, subset: str = "10", split: str = "train") -> Collecti
     if unknown:
         notes.append(f"{unknown} labels of positives are 0: treated as unknown.")
     if bad:
-        notes.append(f"{len(bad)} annotations could not be read.")
+        notes.append(f"{len(bad)} rows or annotations could not be read.")
     return Collection("sixray", tuple(records), tuple(notes), absent, bad)
 
 

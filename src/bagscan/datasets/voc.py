@@ -1,4 +1,4 @@
-"""A PASCAL VOC folder: ``JPEGImages/``, ``Annotations/`` with one XML file each, and lists in ``ImageSets/Main/``."""
+"""A PASCAL VOC folder: ``JPEGImages/``, ``Annotations/`` with one XML file each, and lists in ``ImageSets/Main/``; or pictures and XML files side by side."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bagscan.core.errors import DataError, ReadError
-from bagscan.datasets.record import Collection, Record, image_size, view_named
+from bagscan.datasets.record import Collection, Record, check_upright, image_size, view_named
 from bagscan.datasets.source import Source
 from bagscan.formats.limits import naming
 from bagscan.formats.scans import find_scans, scan_id_of
+from bagscan.formats.truth import beyond_note, reaches_beyond
 from bagscan.formats.voc import read_voc
 
 IMAGES = ("JPEGImages", "images", "JPEGImage")
@@ -36,10 +37,10 @@ def load(root: str | Path, list_of: str = "") -> Collection:
         DataError: no images or no such list, or nothing can be used.
     """
     root = Path(root)
-    images, truth = _one_of(root, IMAGES), _one_of(root, TRUTH)
+    images, truth = _folders(root)
     present = {(path.parent.relative_to(images) / scan_id_of(path)).as_posix(): path for path in find_scans([images])}
     wanted = _listed(root / "ImageSets" / "Main" / f"{list_of}.txt") if list_of else list(present)
-    records, bad, unmarked = [], {}, 0
+    records, bad, unmarked, beyond = [], {}, 0, 0
     for scan_id in (scan_id for scan_id in wanted if scan_id in present):
         path, marked = present[scan_id], truth / f"{scan_id}.xml"
         unmarked += not marked.exists()
@@ -47,22 +48,29 @@ def load(root: str | Path, list_of: str = "") -> Collection:
             with naming(path, "image"):
                 size = image_size(path)
             annotations = tuple(read_voc(marked, size)) if marked.exists() else ()
+            if annotations:
+                check_upright(path)
         except ReadError as error:
             bad[scan_id] = str(error)
             continue
+        beyond += sum(reaches_beyond(annotation, *size) for annotation in annotations)
         records.append(Record(scan_id, path, annotations, about=view_named(scan_id)))
     absent = tuple(scan_id for scan_id in wanted if scan_id not in present)
-    notes = [f"{len(records)} images, {sum(len(r.annotations) for r in records)} boxes; {len(absent)} listed images are absent."]
+    notes = [f"{len(records)} images, {sum(len(r.annotations) for r in records)} boxes; {len(absent)} listed images are absent.", *beyond_note(beyond)]
     if unmarked:
         notes.append(f"{unmarked} images have no XML file: taken as without annotations.")
     return Collection(root.name, tuple(records), tuple(notes), absent, bad)
 
 
-def _one_of(root: Path, names: tuple[str, ...]) -> Path:
-    found = next((root / name for name in names if (root / name).is_dir()), None)
-    if found is None:
-        raise DataError(f"{root}: no folder {' or '.join(names)}")
-    return found
+def _folders(root: Path) -> tuple[Path, Path]:
+    """Where images and XML files lie; in one folder where they lie side by side, as Roboflow writes them."""
+    images, truth = (next((root / name for name in names if (root / name).is_dir()), None) for names in (IMAGES, TRUTH))
+    if images is None and truth is None and next(root.rglob("*.xml"), None) is not None:
+        return root, root
+    if images is None or truth is None:
+        names = IMAGES if images is None else TRUTH
+        raise DataError(f"{root}: no folder {' or '.join(names)}, and no XML files beside pictures")
+    return images, truth
 
 
 def _listed(path: Path) -> list[str]:

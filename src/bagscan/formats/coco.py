@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ import numpy as np
 from pycocotools import mask as rle
 
 from bagscan.core import Annotation, RunLengths
+from bagscan.core.checks import is_number
 from bagscan.core.errors import ReadError
 from bagscan.formats.limits import MAX_TEXT_BYTES, check_pixels, check_size, naming
 from bagscan.formats.truth import check_on_picture, read_mask
@@ -33,7 +35,7 @@ def read_coco(path: str | Path, bad: dict[str, str] | None = None) -> list[CocoI
     """Read every image of a COCO file, those without annotations too.
 
     Args:
-        bad: where given, an image with a wrong annotation is left out and its reason put here, by
+        bad: where given, an image with a wrong entry or annotation is left out and its reason put here, by
             file name, instead of an error.
 
     Raises:
@@ -41,42 +43,79 @@ def read_coco(path: str | Path, bad: dict[str, str] | None = None) -> list[CocoI
     """
     path = Path(path)
     check_size(path, MAX_TEXT_BYTES)
+    wrong: dict[str, str] = {}
     with naming(path, "COCO file"):
         data = json.loads(path.read_text(encoding="utf-8-sig"))
         if not isinstance(data, dict) or not isinstance(data.get("images"), list):
             raise ReadError(f"{path}: not a COCO file (no 'images')")
-        categories = data.get("categories") or []
-        names = {c["id"]: str(c["name"]).strip() for c in categories}
-        if len(names) < len(categories):
-            raise ReadError(f"{path}: a category id is given to several categories: labels would mean other classes")
-        by_image: dict[Any, list[dict[str, Any]]] = {}
-        for entry in data.get("annotations") or []:
-            by_image.setdefault(entry.get("image_id"), []).append(entry)
-        wrong: dict[str, str] = {} if bad is None else bad
-        known = [image.get("id") for image in data["images"]]
-        repeated, files = _repeated(known), _repeated(image.get("file_name") for image in data["images"])
-        twice = _repeated(entry.get("id") for entry in data.get("annotations") or [])
-        images = []
-        for image in data["images"]:
-            name = str(image.get("file_name", image.get("id")))
-            try:
-                if image.get("id") in repeated:
-                    raise ReadError(f"image id {image.get('id')} is given to several images")
-                if image.get("file_name") in files:
-                    raise ReadError("the picture is listed several times")
-                own = by_image.get(image["id"], [])
-                if again := [entry.get("id") for entry in own if entry.get("id") in twice]:
-                    raise ReadError(f"annotation id {again[0]} is given to several annotations")
-                images.append(_image(path, image, own, names))
-            except Exception as error:  # whatever a field of any type leads to
-                wrong[name] = reason_in_words(error)
-                if bad is None:
-                    raise ReadError(f"{path}: {name}: {wrong[name]}") from error
-        for lost in set(by_image) - set(known):
-            wrong[f"annotation of image {lost}"] = f"{len(by_image[lost])} annotations are of image {lost}, which is not listed"
-            if bad is None:
-                raise ReadError(f"{path}: {wrong[f'annotation of image {lost}']}")
-        return images
+        images = _images(path, data, wrong)
+    if bad is not None:
+        bad |= wrong
+    elif wrong:
+        name, reason = next(iter(wrong.items()))
+        raise ReadError(f"{path}: {name}: {reason}")
+    return images
+
+
+def _images(path: Path, data: dict[str, Any], wrong: dict[str, str]) -> list[CocoImage]:
+    """Every image whose entry and annotations are right; what is wrong with the others, by name."""
+    entries = _listed(data.get("annotations"), "annotation", wrong)
+    listed = _listed(data["images"], "image", wrong)
+    names = _names(_listed(data.get("categories"), "category", wrong), wrong)
+    by_image: dict[Any, list[dict[str, Any]]] = {}
+    for entry in entries:
+        by_image.setdefault(_id(entry.get("image_id")), []).append(entry)
+    known, files, twice = (_repeated(map(_id, values)) for values in ((i.get("id") for i in listed), (i.get("file_name") for i in listed), (e.get("id") for e in entries)))
+    images = []
+    for image in listed:
+        name = str(image.get("file_name", image.get("id")))
+        try:
+            number = _id(image["id"])
+            if number is None:
+                raise ReadError(f"an image's id must be a number or a name, got {image['id']!r:.40}")
+            if number in known:
+                raise ReadError(f"image id {number} is given to several images")
+            if image.get("file_name") in files:
+                raise ReadError("the picture is listed several times")
+            own = by_image.get(number, [])
+            if again := [entry.get("id") for entry in own if _id(entry.get("id")) in twice]:
+                raise ReadError(f"annotation id {again[0]} is given to several annotations")
+            images.append(_image(path, image, own, names))
+        except Exception as error:  # whatever a field of any type leads to
+            wrong[name] = reason_in_words(error)
+    for lost in by_image.keys() - {_id(image.get("id")) for image in listed}:
+        wrong[f"annotation of image {lost}"] = f"{len(by_image[lost])} annotations are of image {lost}, which is not listed"
+    return images
+
+
+def _listed(entries: Any, what: str, wrong: dict[str, str]) -> list[dict[str, Any]]:
+    """The entries of one of COCO's lists that are entries at all."""
+    if not isinstance(entries or [], list):
+        wrong[f"list of {what} entries"] = f"expected a list, got {type(entries).__name__}"
+        return []
+    for k, entry in enumerate(entries or []):
+        if not isinstance(entry, dict):
+            wrong[f"{what} entry {k}"] = f"expected fields and their values, got {entry!r:.40}"
+    return [entry for entry in entries or [] if isinstance(entry, dict)]
+
+
+def _names(categories: list[dict[str, Any]], wrong: dict[str, str]) -> dict[Any, str]:
+    """Name of every category by its id; of an id that is given to several, none: labels would mean other classes."""
+    twice = _repeated(_id(category.get("id")) for category in categories)
+    names = {}
+    for category in categories:
+        number, name = _id(category.get("id")), category.get("name")
+        if number is None or number in twice or not isinstance(name, str) or not name.strip():
+            reason = "its id is given to several categories" if number in twice else f"expected an id and a name, got {number!r} and {name!r:.40}"
+            wrong[f"category {number}"] = reason
+        else:
+            names[number] = name.strip()
+    return names
+
+
+def _id(value: Any) -> int | str | None:
+    """An id as it can be looked up; None for what is none."""
+    return value if isinstance(value, int | str) else None
 
 
 def reason_in_words(error: Exception) -> str:
@@ -87,7 +126,7 @@ def reason_in_words(error: Exception) -> str:
 
 
 def _image(path: Path, image: dict[str, Any], entries: list[dict[str, Any]], names: dict[Any, str]) -> CocoImage:
-    height, width = int(image["height"]), int(image["width"])
+    height, width = (_side(image, name) for name in ("height", "width"))
     check_pixels(path, height, width)
     annotations = tuple(_annotation(entry, names, height, width) for entry in entries)
     scores = tuple(float(e["score"]) for e in entries if "score" in e)
@@ -97,27 +136,46 @@ def _image(path: Path, image: dict[str, Any], entries: list[dict[str, Any]], nam
     return CocoImage(name.replace("\\", "/"), height, width, annotations, scores)
 
 
+def _side(image: dict[str, Any], name: str) -> int:
+    """Height or width; some tools write them as text or with a fraction of zero."""
+    told = image[name]
+    try:
+        side = float(told)
+    except (TypeError, ValueError):
+        side = math.nan
+    if isinstance(told, bool) or not side.is_integer():
+        raise ReadError(f"{name} must be a whole number of pixels, got {told!r:.40}")
+    return int(side)
+
+
 def _repeated(values: Iterable[Any]) -> set[Any]:
-    return {one for one, n in Counter(values).items() if n > 1}
+    return {one for one, n in Counter(value for value in values if value is not None).items() if n > 1}
 
 
 def _annotation(entry: dict[str, Any], names: dict[Any, str], height: int, width: int) -> Annotation:
     try:
-        if entry.get("category_id") not in names:
-            raise ReadError(f"category {entry.get('category_id')} is not listed")
-        x, y, w, h = (float(v) for v in entry["bbox"])
+        category, box = _id(entry.get("category_id")), entry.get("bbox")
+        mask = read_mask(entry["segmentation"], height, width) if entry.get("segmentation") else None
+        if category not in names:
+            raise ReadError(f"category {entry.get('category_id')!r:.40} is not listed")
+        if box is None and mask is not None and mask.area:
+            x1, y1, x2, y2 = mask.box_xyxy
+            box = [x1, y1, x2 - x1, y2 - y1]
+        if not isinstance(box, list) or len(box) != 4 or not all(is_number(v) for v in box):
+            raise ReadError(f"bbox must be x, y, width and height, got {box!r:.60}")
+        x, y, w, h = (float(v) for v in box)
         parent = entry.get("parent_id")
         found = Annotation(
-            names[entry["category_id"]],
+            names[category],
             (x, y, x + w, y + h),
-            read_mask(entry["segmentation"], height, width) if entry.get("segmentation") else None,
+            mask,
             id=str(entry["id"]),
             parent_id=None if parent is None else str(parent),
         )
         check_on_picture(found, height, width)
         return found
     except Exception as error:
-        raise ReadError(f"annotation {entry.get('id')}: {reason_in_words(error)}") from error
+        raise ReadError(f"annotation {str(entry.get('id'))[:40]}: {reason_in_words(error)}") from error
 
 
 def encode_mask(mask: np.ndarray | RunLengths) -> dict[str, Any]:

@@ -64,7 +64,7 @@ def _read_8bit(path: Path) -> View:
 def _read_png16(path: Path) -> View:
     with naming(path, "16-bit PNG"):
         counts = np.asarray(imagecodecs.png_decode(path.read_bytes()))
-    suffix = path.stem.rsplit("_", 1)[-1]
+    suffix = path.stem.rsplit("_", 1)[-1].lower()
     if counts.ndim == 2:
         return view_from_counts(counts[None], (suffix if suffix in CHANNEL_NAMES else "low",))
     if counts.shape[2] == 3:
@@ -74,11 +74,20 @@ def _read_png16(path: Path) -> View:
 
 def png_set_of(path: Path) -> dict[str, Path] | None:
     """The files of the PNG set that ``path`` belongs to, by channel, or None for a lone image."""
-    stem, _, suffix = path.stem.rpartition("_")
-    if path.suffix.lower() != ".png" or suffix not in CHANNEL_NAMES or not stem:
+    if (names := png_set_names(path.name)) is None:
         return None
-    siblings = {name: path.with_name(f"{stem}_{name}{path.suffix}") for name in CHANNEL_NAMES}
-    return {name: file for name, file in siblings.items() if file.exists() or file == path}
+    there = {channel: [path.with_name(name) for name in spelt if name == path.name or path.with_name(name).exists()] for channel, spelt in names.items()}
+    return {channel: path if path in files else files[0] for channel, files in there.items() if files}
+
+
+def png_set_names(name: str) -> dict[str, list[str]] | None:
+    """How the files of the PNG set that one of this name belongs to may be called, by channel: ``7_low.png``, ``7_LOW.PNG``; None for no member of one."""
+    stem, dot, ending = name.rpartition(".")
+    stem, _, suffix = stem.rpartition("_")
+    if ending.lower() != "png" or suffix.lower() not in CHANNEL_NAMES or not stem:
+        return None
+    spelt = dict.fromkeys((ending, "png", "PNG"))
+    return {channel: [f"{stem}_{word}{dot}{end}" for word in (channel, channel.upper(), channel.capitalize()) for end in spelt] for channel in CHANNEL_NAMES}
 
 
 def read_png_set(files: dict[str, Path]) -> View:

@@ -118,7 +118,7 @@ SCANS = (
 OTHERS = (
     KnownFormat("COCO", (".json",), "boxes, masks, scores", None, "screen, write_coco"),
     KnownFormat("PASCAL VOC", (".xml",), "boxes", None, "write_voc"),
-    KnownFormat("YOLO", (".txt",), "boxes", None, "write_yolo"),
+    KnownFormat("YOLO", (".txt",), "boxes; polygons are read", None, "write_yolo"),
     KnownFormat(
         "DICOS TDR",
         (".dcs",),
@@ -149,13 +149,14 @@ READERS: dict[str, ScanFormat] = {end: one.read for end, one in BY_ENDING.items(
 
 
 def begins_as_its_ending(ending: str, content: bytes) -> bool:
-    """Whether a file's first bytes are those of its ending; formats without a header pass.
+    """Whether a file's first bytes are those of its ending, or of another that the same reader takes: a PNG called .jpg is read
+    as what it is. Formats without a header pass.
 
     Args:
         ending: lower case, with the dot. content: at least the first 200 bytes.
     """
     known = BY_ENDING.get(ending)
-    return known is not None and re.match(known.begins, content) is not None
+    return known is not None and any(one.read is known.read and re.match(one.begins, content) for one in SCANS)
 
 
 def endings_beside(ending: str) -> tuple[str, ...]:

@@ -22,6 +22,7 @@ LONE = "0"  # the view of a file that is not named by view
 RECIPE = "recipe.json"  # lies in the folder of a simulated data set
 CONVERTED = "converted.json"  # what convert wrote, and by which calibration
 MARKS = (RECIPE, CONVERTED)  # of folders with a raw and a colour image of every bag
+SAME_TYPE = {".tiff": ".tif", ".jpeg": ".jpg"}
 BESIDE_SCANS = frozenset({"", ".csv", ".html", ".json", ".log", ".md", ".parquet", ".txt", ".xml", ".yaml", ".yml"})  # nobody takes these for scans
 
 
@@ -135,7 +136,8 @@ def grouped(files: Iterable[tuple[str, str, bool]], names: Sequence[str]) -> lis
     bags: dict[tuple[str, str], dict[str, str]] = {}
     for name, scan_id, is_set in files:
         bag, view = _bag_and_view(scan_id, names)
-        key = (bag, "set" if is_set else os.path.splitext(name)[1].lower()) if view else (scan_id, name)
+        ending = os.path.splitext(name)[1].lower()
+        key = (bag, "set" if is_set else SAME_TYPE.get(ending, ending)) if view else (scan_id, name)
         if (view or LONE) in bags.get(key, {}):
             key = (scan_id, name)
         bags.setdefault(key, {})[view or LONE] = name

@@ -20,11 +20,34 @@ def check_on_picture(annotation: Annotation, height: int, width: int) -> None:
     """Require that an annotation lies on its picture.
 
     Raises:
-        ValueError: its box does not, by half a pixel or more.
+        ValueError: its box does not, by half a pixel or more, or reaches far beyond; its mask has no pixel, or none in its box.
     """
     x1, y1, x2, y2 = annotation.box_xyxy
+    if x1 < -FAR * width or y1 < -FAR * height or x2 > (1 + FAR) * width or y2 > (1 + FAR) * height:
+        raise ValueError(f"{annotation.label}: the box {_short(annotation.box_xyxy)} reaches far beyond the picture of {width}x{height}")
     if min(x2, width) - max(x1, 0) < LEAST_INSIDE_PX or min(y2, height) - max(y1, 0) < LEAST_INSIDE_PX:
         raise ValueError(f"{annotation.label}: the box {_short(annotation.box_xyxy)} lies off the picture of {width}x{height}")
+    if annotation.mask is not None:
+        _check_mask_in_box(annotation, annotation.mask)
+
+
+def _check_mask_in_box(annotation: Annotation, mask: RunLengths) -> None:
+    if not mask.area:
+        raise ValueError(f"{annotation.label}: its mask has no pixel")
+    (left, top, right, bottom), (x1, y1, x2, y2) = mask.box_xyxy, annotation.box_xyxy
+    if min(right, x2) <= max(left, x1) or min(bottom, y2) <= max(top, y1):
+        raise ValueError(f"{annotation.label}: its mask lies in {_short(mask.box_xyxy)}, off its box {_short(annotation.box_xyxy)}")
+
+
+def reaches_beyond(annotation: Annotation, height: int, width: int) -> bool:
+    """Whether a box reaches beyond its picture by a pixel or more: what is left of it is taken, and the user hears of it."""
+    x1, y1, x2, y2 = annotation.box_xyxy
+    return x1 <= -1 or y1 <= -1 or x2 >= width + 1 or y2 >= height + 1
+
+
+def beyond_note(count: int) -> list[str]:
+    """A note on boxes that reach beyond their pictures; none where none do."""
+    return [f"{count} boxes reach beyond their pictures: the part on it counts."] if count else []
 
 
 def check_size_told(told: tuple[int, int], seen: tuple[int, int]) -> None:
@@ -39,7 +62,7 @@ def check_size_told(told: tuple[int, int], seen: tuple[int, int]) -> None:
     if told == seen:
         return
     turned = told == seen[::-1]
-    hint = ": the picture is turned by its EXIF tag, which some tools obey and others do not; store it upright and mark it anew" if turned else ""
+    hint = ": width and height are swapped, or an EXIF tag turns the picture, which some tools obey and others do not; store it upright and mark it anew" if turned else ""
     raise ValueError(f"the annotations are of {told[1]}x{told[0]} pixels, the picture has {seen[1]}x{seen[0]}{hint}")
 
 

@@ -13,6 +13,7 @@ from bagscan.core.errors import DataError, ReadError
 from bagscan.formats import read_scan
 from bagscan.formats.scans import scan_id_of
 from bagscan.imaging.channels import Calibration, image, nearest_profile, write_colour, write_dual_energy
+from bagscan.plausibility import unfit
 
 AIR_COUNTS = 60000
 KINDS = (("raw", "tif"), ("colour", "png"))  # folder and ending of what is written of a view
@@ -41,7 +42,7 @@ def convert_scan(path: Path, out: Path, calibration: Calibration | None = None, 
         A file of several views gives ``NAME_VIEW`` of each.
 
     Raises:
-        ReadError: unreadable, or not low and high energy. DataError: nothing in it to calibrate by, or a
+        ReadError: unreadable, not low and high energy, or nothing that can be a scan: of swapped energies colours can be made too. DataError: nothing in it to calibrate by, or a
             file of that name is there.
     """
     views, name = read_scan(path).views, scan_id_of(path)
@@ -58,6 +59,8 @@ def convert_scan(path: Path, out: Path, calibration: Calibration | None = None, 
 def _convert_view(path: Path, view: View, files: Sequence[Path], calibration: Calibration | None, air: float | None) -> str:
     """Image one view into a TIFF and a PNG; which calibration was used."""
     low, high, told = normalised(path, view, air)
+    if reasons := unfit(View(np.stack([low, high]).astype(np.float32), ("low", "high"), quantity="transmission", view_id=view.view_id)):
+        raise ReadError(f"{path}: {'; '.join(reasons)}")
     if calibration is None:
         calibration = Calibration.of_profile(*nearest_profile(low, high))
     imaged = image(low, high, calibration)

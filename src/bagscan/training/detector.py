@@ -17,6 +17,7 @@ from bagscan.detector.network import DetectorNetwork, Maps
 from bagscan.detector.sampling import N_BITS, cut, draw_pose, whole_view
 from bagscan.evaluation.metrics import auroc
 from bagscan.training.compute import compute, in_16_bits
+from bagscan.training.hard_places import HardPlaces
 from bagscan.training.samples import spread
 
 LEAST_CELL = 0.5  # of anomaly, in cells, for a crop to count as one
@@ -31,7 +32,8 @@ class DetectorTaskConfig:
     large_px, large: side of larger crops, which hold whole devices, and share of the steps that show these: as
         many as make up the area of a batch.
     twins: share of a batch that is pairs of twins. alone: of anomalous crops without their twin; the rest is
-        benign, ``clutter`` of it away from devices. scale: log of the largest change of size.
+        benign, ``clutter`` of it away from devices, and ``hard`` of the rest around places that the detector which
+        training starts with takes for an anomaly. scale: log of the largest change of size.
     noise: largest standard deviation added to the features.
     map_weight, dice, category_weight, contact_weight, verdict_weight: of the losses.
     anomaly_weight: of anomalous cells in the map. outside_weight: of cells away from any device.
@@ -45,6 +47,7 @@ class DetectorTaskConfig:
     twins: float = 0.5
     alone: float = 0.25
     clutter: float = 0.2
+    hard: float = 0.0
     scale: float = 0.12
     noise: float = 0.03
     map_weight: float = 1.0
@@ -115,6 +118,7 @@ class DetectorTask:
         self.views = [view for scene in train for view in scene.views]
         self.anomalous = [view for view in self.views if len(view.anomaly_points) and view.host >= 0]
         self.with_devices = [(view, k) for view in self.views for k, points in enumerate(view.device_points) if len(points)]
+        self.hard: HardPlaces | None = None
         self.val = spread([view for scene in val for view in scene.views if view.host >= 0], config.val_views)  # of every set alike
 
     def batch(self, rng: np.random.Generator) -> CropBatch:
@@ -138,6 +142,9 @@ class DetectorTask:
             view, k = self.with_devices[int(rng.integers(len(self.with_devices)))]
             if rng.random() < config.clutter:
                 place, k = rng.random(2) * view.pixels.shape[1:], -1
+            elif self.hard and rng.random() < config.hard:
+                hard = self.hard.draw(rng)
+                view, k, place = hard.view, hard.device, hard.at
             else:
                 place = self._place(view.device_points[k], rng)
             cut(view, False, draw_pose(place, side, rng, config.scale), side, features[row], counts[row])

@@ -24,6 +24,7 @@ from bagscan.simulate.devices import NAMES
 from bagscan.training.compute import compute
 from bagscan.training.detector import DetectorTask, DetectorTaskConfig
 from bagscan.training.experiment import LoopExperiment, Report, Scores
+from bagscan.training.hard_places import hard_places
 from bagscan.training.resolved import save_resolved
 
 
@@ -63,7 +64,11 @@ class DetectorExperiment(LoopExperiment):
             detector.about = {"validation": {k: round(v, 4) for k, v in scores.items()}, "sets": list(self.sets)}
             detector.save(out / self.written)
 
-        return DetectorTask(detector.network, self.training, scenes["train"], scenes["val"], detector.kinds, detector.devices, self.images), keep
+        task = DetectorTask(detector.network, self.training, scenes["train"], scenes["val"], detector.kinds, detector.devices, self.images)
+        if self.training.hard and self.start:
+            own = task.views[compute().rank :: compute().count]  # each process looks through its share, and draws from that
+            task.hard = hard_places(Detector.load(self.start), own, report)
+        return task, keep
 
 
 def packed_scenes(sets: tuple[str, ...], workers: int, report: Callable[[str], None]) -> tuple[dict[str, list[PackedScene]], tuple[str, ...]]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import re
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
@@ -23,7 +22,7 @@ from bagscan.service.store.database import Store
 from bagscan.service.store.files import Files
 from bagscan.service.store.tables import jobs, scans
 
-SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._ -]{0,119}")
+LONGEST_NAME = 120
 PARTS = (*CHANNEL_NAMES, *VIEWS)
 LONGEST_BEGINNING = 200  # bytes by which a file is known
 MOST_FILES = 12  # two views of low, high and effective Z, twice over
@@ -74,10 +73,8 @@ def checked_upload(files: Sequence[tuple[str, bytes]], scanner: str, source: str
     for given, content in files:
         name = given.replace("\\", "/").rpartition("/")[2]
         ending = "." + name.rpartition(".")[2].lower()
-        if not SAFE_NAME.fullmatch(name):
-            rule = "1 to 120 letters, digits, blanks, dots, dashes and underscores"
-            begins = "it begins with a letter or digit"
-            raise ReadError(f"{name[:120]!r}: a file's name has {rule}, and {begins}")
+        if not 0 < len(name) <= LONGEST_NAME or not name.isprintable() or name.startswith("."):
+            raise ReadError(f"{name[:LONGEST_NAME]!r}: a file's name has 1 to {LONGEST_NAME} printable signs, and begins with no dot")
         beside = _lies_beside(name, files)
         if ending not in READERS and not beside:
             raise ReadError(f"{name}: unknown type {ending!r}; known: {', '.join(sorted(READERS))}")
@@ -105,7 +102,8 @@ def bag_name(names: Sequence[str]) -> str:
     """What a bag is called: its files' names without the parts that tell views and channels."""
     stem = names[0].rpartition(".")[0]
     for part in PARTS if len(names) > 1 else ():
-        stem = stem.removesuffix(f"_{part}")
+        if stem.lower().endswith(f"_{part}"):
+            stem = stem[: -len(part) - 1]
     return stem
 
 
