@@ -159,9 +159,9 @@ def _colours(view: View) -> list[Found]:
 
 def _flat(rows: np.ndarray, bright: float) -> float:
     """Share of neighbours along (3, h, w) rows that have one colour, of those where neither is air nor padded with black."""
-    same = (np.abs(np.diff(rows, axis=2)) <= FLAT_STEP).all(0)
-    shown = (rows.min(0) < bright) & (rows.max(0) > DARK_RIM)
-    shown = shown[:, 1:] & shown[:, :-1]
+    same = np.asarray(np.abs(np.diff(rows, axis=2)).max(0) <= FLAT_STEP)
+    there = np.asarray((rows.min(0) < bright) & (rows.max(0) > DARK_RIM))
+    shown = there[:, 1:] & there[:, :-1]
     return float(same[shown].mean()) if shown.sum() >= FEW else 0.0
 
 

@@ -28,7 +28,7 @@ from bagscan.contracts import Encoder, FittedScorer, Regioner, Scorer
 from bagscan.core import Regions, View
 from bagscan.core.errors import ReadError
 from bagscan.datasets.source import Source
-from bagscan.formats import read_scan
+from bagscan.formats import read_view
 from bagscan.formats.scans import ScanFormat, files_of
 
 CARD = {"paper", "channels", "weights", "limits"}
@@ -122,7 +122,7 @@ def check_dataset(source: Source) -> None:
     repeated = [name for name, n in Counter(record.id for record in records).items() if n > 1]
     assert not repeated, f"ids repeat: {repeated[:5]}"
     for record in records:
-        height, width = read_scan(record.path).views[0].shape if record.window is None else (record.window[3] - record.window[1], record.window[2] - record.window[0])
+        height, width = read_view(record.path).shape if record.window is None else (record.window[3] - record.window[1], record.window[2] - record.window[0])
         for annotation in record.annotations:
             x1, y1, x2, y2 = annotation.box_xyxy
             seen = min(x2, width) > max(x1, 0), min(y2, height) > max(y1, 0)

@@ -1,17 +1,18 @@
 """Datasets say what is missing and go on; splits never part near-duplicates."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from bagscan.core import Annotation
-from bagscan.core.errors import DataError
+from bagscan.core.errors import DataError, ReadError
 from bagscan.datasets import coco, sixray, yolo
-from bagscan.datasets.record import Record
-from bagscan.datasets.splits import group_near_duplicates, make_split, perceptual_hash, read_split, write_split
-from bagscan.formats import write_image, write_png_set, write_tiff
+from bagscan.datasets.record import Record, image_size
+from bagscan.datasets.splits import fingerprint, group_near_duplicates, make_split, perceptual_hash, read_split, write_split
+from bagscan.formats import write_hdf5, write_image, write_png_set, write_tiff
 from bagscan.formats.coco import CocoImage, write_coco
 from bagscan.formats.quantities import view_from_counts
 from bagscan.formats.voc import write_voc
@@ -183,3 +184,12 @@ def test_names_that_lead_out_of_the_folder_are_not_followed(tmp_path, name):
     (tmp_path / "a.json").write_text(json.dumps(told))
     with pytest.raises(DataError, match="leads out"):
         coco.load(tmp_path / "a.json")
+
+
+def test_a_file_of_several_views_is_no_picture_to_train_on(tmp_path):
+    """Annotations are of one view; which one could not be told."""
+    view = view_from_counts(np.zeros((3, 20, 30), np.uint8), ("red", "green", "blue"))
+    write_hdf5(tmp_path / "two.h5", [replace(view, view_id="below"), replace(view, view_id="side")])
+    assert "below, side" in fingerprint(Record("two", tmp_path / "two.h5"))
+    with pytest.raises(ReadError):
+        image_size(tmp_path / "two.h5")

@@ -26,6 +26,7 @@ from bagscan.simulate.recipe import Recipe
 from bagscan.training.detector import CropBatch, Targets
 from bagscan.training.detector_experiment import calibrate_detector, packed_scenes
 from bagscan.training.experiment import read_experiment, train
+from bagscan.training.hard_places import hard_places
 from bagscan.training.loop import LoopConfig, learning_rate_at
 
 SILENT = lambda _: None  # noqa: E731
@@ -211,3 +212,28 @@ def test_read_packed_gives_parts_apart(made):
     assert parts["train"]
     assert not parts["train"] & parts["val"]
     assert not parts["test"]
+
+
+def test_hard_places_lie_on_devices_of_scans_without_an_anomaly(trained, made):
+    detector = Detector.load(trained / "model")
+    views = [view for scene in read_packed(made, ("train",)) for view in scene.views]
+    found = hard_places(detector, views, SILENT)
+    assert len(found)
+    for place in found.places:
+        row, column = (place.at / 2).astype(int)
+        near = place.view.labels[0][max(row - 4, 0) : row + 5, max(column - 4, 0) : column + 5]  # the cell: 8 pixels of the view
+        assert (place.view.sets[near] == FIRST_DEVICE + place.device).any()
+    drawn = [found.draw(np.random.default_rng(k)).chance for k in range(400)]
+    chances = np.array([place.chance for place in found.places])
+    assert np.mean(drawn) == pytest.approx((chances**2).sum() / chances.sum(), rel=0.25)  # the surer, the more often
+
+
+def test_a_training_on_hard_places_and_level_stages(config, trained, tmp_path):
+    settings = ["training.hard=1.0", "training.clutter=0.0", "loop.steps=2", "network.level_stages=true"]
+    with pytest.raises(ConfigError):  # the trained one's stages are not level
+        train(read_experiment(config, [*settings, f"start={trained / 'model'}"]), tmp_path / "a", SILENT)
+    train(read_experiment(config, settings), tmp_path / "b", SILENT)
+    experiment = read_experiment(config, [*settings, f"start={tmp_path / 'b' / 'model'}"])
+    task, _ = experiment.prepare(tmp_path / "c", SILENT)
+    assert task.hard is not None
+    train(experiment, tmp_path / "c", SILENT)

@@ -13,7 +13,7 @@ from PIL import Image
 from bagscan.core import Annotation
 from bagscan.core.about import About
 from bagscan.core.errors import DataError, ReadError
-from bagscan.formats import read_scan
+from bagscan.formats import read_view
 from bagscan.formats.limits import naming
 from bagscan.formats.scans import READERS, VIEWS
 
@@ -118,7 +118,7 @@ def scans_in(folder: Path) -> dict[str, Path]:
 def image_size(path: Path) -> tuple[int, int]:
     """(height, width) of a scan; of a JPEG or PNG from its header alone."""
     if path.suffix.lower() not in (".jpg", ".jpeg", ".png"):
-        return read_scan(path).views[0].shape
+        return read_view(path).shape
     with Image.open(path) as image:
         return image.height, image.width
 

@@ -18,6 +18,7 @@ from bagscan.core.errors import DataError, ReadError
 from bagscan.core.files import write_whole
 from bagscan.datasets.record import Record
 from bagscan.formats import read_scan
+from bagscan.formats.scans import only_view
 
 HASH_SIDE = 16  # 256 bits: 64 cannot tell two dark bags on white apart
 NEAR_DUPLICATE_BITS = 56  # of 256: joins one bag with its items moved; by eye on pairs, docs/log.md
@@ -203,9 +204,9 @@ def fingerprint(record: Record) -> tuple[np.ndarray, str] | str:
     """Perceptual hash and SHA-256 of a scan, or why it cannot be read."""
     try:
         scan = read_scan(record.path)
+        return perceptual_hash(only_view(scan).pixels), scan.provenance["sha256"]
     except ReadError as error:
         return str(error)
-    return perceptual_hash(scan.views[0].pixels), scan.provenance["sha256"]
 
 
 def write_split(path: str | Path, split: Split) -> None:

@@ -18,7 +18,6 @@ from bagscan.detector.features import CELL_PX, N_FEATURES
 TOP_PLACES = 4
 NEAR_CELLS = 7  # a device's verdict looks this wide around each of its cells, so that what is taped to it counts
 FIRST_BIAS = -3.0  # of maps of what is rare
-ADDED = ("detail.", "refine.")  # parts by which a trained network can grow
 
 
 @dataclass(frozen=True)
@@ -28,10 +27,8 @@ class NetworkConfig:
     deepest_stride: of the backbone's stages that are kept; 0 for all.
     fold: pixels of each side that become channels before the first convolution.
     width: channels of the pathway. categories: what a pixel may belong to.
-    detail_width: channels of a second path of dense convolutions at strides of 4 and 8 pixels of the view, where a
-        mobile backbone has 16 to 40; 0 for none. refining_blocks: of the merged finest map.
-    level_stages: whether each stage of the backbone is normalised before the pathway and the verdict take it: a mobile
-        backbone's stages end without a normalisation over their sums, and differ a hundredfold in spread.
+    level_stages: whether each stage of the backbone is normalised before the pathway and the verdict take it: stages of a mobile
+        backbone are sums over blocks, whose spreads differ tenfold from stage to stage.
     """
 
     backbone: str = "tf_efficientnet_lite0"
@@ -40,8 +37,6 @@ class NetworkConfig:
     deepest_stride: int = 0
     fold: int = 2
     width: int = 96
-    detail_width: int = 0
-    refining_blocks: int = 0
     level_stages: bool = False
     categories: tuple[str, ...] = ()
 
@@ -60,35 +55,6 @@ class Maps:
 
 def _block(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
     return nn.Sequential(nn.Conv2d(inputs, outputs, 3, stride, padding=1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU(inplace=True))
-
-
-class Residual(nn.Module):
-    """Two convolutions added to what comes in; nothing is added before training, so that a trained network can grow."""
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.first = _block(width, width)
-        self.second = nn.Conv2d(width, width, 3, padding=1, bias=False)
-        self.norm = nn.BatchNorm2d(width)
-        nn.init.zeros_(self.norm.weight)
-
-    def forward(self, features: Tensor) -> Tensor:
-        """(B, width, h, w) to the same."""
-        return F.relu(features + self.norm(self.second(self.first(features))))
-
-
-def _detail(inputs: int, width: int, outputs: int) -> nn.Sequential:
-    """Dense convolutions of the folded view down to the cells of the maps. Adds nothing before training."""
-    path = nn.Sequential(
-        _block(inputs, width, stride=2),
-        Residual(width),
-        _block(width, 2 * width, stride=2),
-        Residual(2 * width),
-        Residual(2 * width),
-        nn.Conv2d(2 * width, outputs, 1, bias=False),
-    )
-    nn.init.zeros_(path[-1].weight)  # type: ignore[arg-type]
-    return path
 
 
 class Verdict(nn.Sequential):
@@ -133,8 +99,6 @@ class DetectorNetwork(nn.Module):
         self.level = nn.ModuleList(nn.BatchNorm2d(w) if config.level_stages else nn.Identity() for w in widths)
         self.lateral = nn.ModuleList(nn.Conv2d(w, config.width, 1) for w in widths)
         self.mix = nn.ModuleList(_block(config.width, config.width) for _ in widths[:-1])
-        self.detail = _detail(inputs, config.detail_width, config.width) if config.detail_width else None
-        self.refine = nn.Sequential(*(Residual(config.width) for _ in range(config.refining_blocks)))
         self.categories = nn.Conv2d(config.width, len(config.categories), 1)
         self.last = _block(config.width, config.width)
         self.maps = nn.Conv2d(config.width, 2, 1)
@@ -151,11 +115,7 @@ class DetectorNetwork(nn.Module):
         stages = [level(stages[k]) for level, k in zip(self.level, self.levels, strict=True)]
         merged = self.lateral[-1](stages[-1])
         for lateral, mix, stage in zip(reversed(self.lateral[:-1]), reversed(self.mix), reversed(stages[:-1]), strict=True):
-            finer = lateral(stage)
-            if mix is self.mix[0] and self.detail is not None:
-                finer = finer + self.detail(folded)
-            merged = mix(finer + F.interpolate(merged, size=stage.shape[-2:], mode="bilinear", align_corners=False))
-        merged = self.refine(merged)
+            merged = mix(lateral(stage) + F.interpolate(merged, size=stage.shape[-2:], mode="bilinear", align_corners=False))
         fine = self.last(merged)
         both = self.maps(fine)
         return Maps(self.categories(merged), both[:, :1], both[:, 1:], fine, stages[-1])

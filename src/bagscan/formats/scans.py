@@ -62,11 +62,19 @@ def read_view(path: str | Path) -> View:
     Raises:
         ReadError: as :func:`read_scan`; also for a file that holds several views.
     """
-    views = read_scan(path).views
-    if len(views) > 1:
-        names = ", ".join(view.view_id for view in views)
-        raise ReadError(f"{path}: holds the views {names}; expected a file of one view")
-    return views[0]
+    return only_view(read_scan(path))
+
+
+def only_view(scan: Scan) -> View:
+    """The view of a scan that has one: annotations, crops and shapes are of one view.
+
+    Raises:
+        ReadError: it has several.
+    """
+    if len(scan.views) > 1:
+        names = ", ".join(view.view_id for view in scan.views)
+        raise ReadError(f"{scan.provenance.get('path', scan.id)}: holds the views {names}; expected a file of one view")
+    return scan.views[0]
 
 
 def files_of(path: Path) -> list[Path]:

@@ -17,7 +17,7 @@ from bagscan.detector.features import IMAGES
 from bagscan.detector.judging import judge_set
 from bagscan.detector.measures import measure
 from bagscan.detector.model import Detector
-from bagscan.detector.network import ADDED, NetworkConfig
+from bagscan.detector.network import NetworkConfig
 from bagscan.runtime.load import load_model
 from bagscan.simulate.anomalies import KINDS
 from bagscan.simulate.devices import NAMES
@@ -97,8 +97,6 @@ def _devices_among(categories: tuple[str, ...]) -> int:
 def begin_with(detector: Detector, trained: Detector) -> None:
     """Give a detector the weights of a trained one. A first layer for other channels takes the mean over channels.
 
-    A path or block that the trained one has not stays as new: it adds nothing before training.
-
     Raises:
         ConfigError: they differ in more than that: in the network's settings, or in the sets' categories.
     """
@@ -106,8 +104,6 @@ def begin_with(detector: Detector, trained: Detector) -> None:
     first = next(name for name, value in weights.items() if value.ndim == 4)
     if trained.images != detector.images:
         weights[first] = for_channels(weights[first], detector.network.state_dict()[first].shape)
-    own = detector.network.state_dict()
-    weights |= {name: value for name, value in own.items() if name.startswith(ADDED) and name not in weights}
     try:
         detector.network.load_state_dict(weights)
     except RuntimeError as error:

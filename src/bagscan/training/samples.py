@@ -13,6 +13,7 @@ from bagscan.core import Annotation, RunLengths, View
 from bagscan.core.errors import BagscanError, DataError
 from bagscan.datasets.record import Record
 from bagscan.formats import read_scan
+from bagscan.formats.scans import only_view
 from bagscan.model import Model
 
 T = TypeVar("T")
@@ -75,15 +76,15 @@ def scale_mask(mask: np.ndarray, height: int, width: int) -> np.ndarray:
 
 
 def read_view(record: Record) -> tuple[View, str]:
-    """The first view of a record's file, with the channels of a second image where it has one, and the file's hash.
+    """The view of a record's file, with the channels of a second image where it has one, and the file's hash.
 
     Raises:
         ReadError, DataError: it cannot be read, or the two images differ in size.
     """
     scan = read_scan(record.path)
-    view = scan.views[0]
+    view = only_view(scan)
     if record.also is not None:
-        second = read_scan(record.also).views[0]
+        second = only_view(read_scan(record.also))
         if second.shape != view.shape:
             raise DataError(f"{record.also}: {second.shape[1]}x{second.shape[0]} pixels, {record.path} has {view.shape[1]}x{view.shape[0]}")
         view = replace(view, pixels=np.concatenate([view.pixels, second.pixels]), channels=view.channels + second.channels, quantity="dual_energy")
@@ -91,7 +92,7 @@ def read_view(record: Record) -> tuple[View, str]:
 
 
 def load_sample(record: Record, model: Model, sha256: str | None = None) -> Sample:
-    """Read one record's first view, or its item's window, and bring it to the model's working size.
+    """Read one record's view, or its item's window, and bring it to the model's working size.
 
     Args:
         sha256: of the file when the split was made.
