@@ -14,6 +14,7 @@ playwright = pytest.importorskip("playwright.sync_api", reason="pip install play
 BROWSER = next((path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None)
 HINT = "no browser: apt-get install chromium"
 QUIET = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
+FORESEEN = re.compile("status of 4|ERR_FAILED")  # requests that are refused, and those that a test cuts off
 expect = playwright.expect
 
 
@@ -41,7 +42,9 @@ def enter(browser, listening):
         page = browser.new_context(viewport={"width": 1366, "height": 768}).new_page()
         page.on("pageerror", lambda error: wrong.append(str(error)))
         page.on("request", lambda request: wrong.append(request.url) if not request.url.startswith((address, "blob:", "data:")) else None)
-        page.on("console", lambda message: wrong.append(message.text) if message.type == "error" and "status of 4" not in message.text else None)
+        page.on(
+            "console", lambda message: wrong.append(message.text) if message.type == "error" and not any(word in message.text for word in ("status of 4", "ERR_FAILED")) else None
+        )
         pages.append(page)
         page.goto(address)
         if log_in:
@@ -347,7 +350,7 @@ def test_a_page_that_answers_late_leaves_the_one_that_is_looked_at_alone(make_ho
     scan = bag(house)
     page = enter(house, "supervisor")
     waiting = []
-    page.route(re.compile("v1/scans.limit"), lambda route: waiting.append(route))
+    page.route(re.compile("v1/scans.order"), lambda route: waiting.append(route))
     page.locator("nav a", has_text="Scans").click()
     page.locator("nav a", has_text="Review").click()
     expect(page.locator(".queue li")).to_have_count(1)

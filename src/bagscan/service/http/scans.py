@@ -11,10 +11,10 @@ from sqlalchemy import Connection, select
 from bagscan.service.accounts import Who
 from bagscan.service.http.pictures import overlay_svg, picture_png
 from bagscan.service.http.problems import Problem
-from bagscan.service.http.schemas import Claim, Claimed, Decided, Decision, Decisions, Done, Queue, ScanList, ScanTold
+from bagscan.service.http.schemas import ArchiveQuery, Claim, Claimed, Decided, Decision, Decisions, Done, Queue, ScanList, ScanTold
 from bagscan.service.http.screening import about, result_row, tell
 from bagscan.service.http.security import allow, service_of
-from bagscan.service.review import queue
+from bagscan.service.review import archive, queue
 from bagscan.service.store.database import StoreError
 from bagscan.service.store.tables import jobs, results, reviews, scans
 
@@ -27,22 +27,11 @@ PACKED: dict[int | str, dict[str, Any]] = {
 
 
 @router.get("/scans", response_model=ScanList)
-def list_scans(
-    request: Request,
-    decision: str = Query("", pattern="^(|ALARM|CLEAR|REVIEW)$"),
-    before: float | None = Query(None, description="Received before this time (seconds since 1970)"),
-    limit: int = Query(50, ge=1, le=500),
-    who: Who = allow("statistics"),
-) -> dict[str, Any]:
-    """Scans, newest first."""
-    found = select(
-        scans.c.id, scans.c.source_id, scans.c.scanner, scans.c.received_at, scans.c.purged_at, results.c.decision, results.c.top_score, reviews.c.state, reviews.c.outcome
-    )
-    found = found.outerjoin(results, results.c.scan_id == scans.c.id).outerjoin(reviews, reviews.c.scan_id == scans.c.id).where(scans.c.received_at < (before or time.time() + 1))
-    if decision:
-        found = found.where(results.c.decision == decision)
+def list_scans(request: Request, wanted: Annotated[ArchiveQuery, Query()], who: Who = allow("statistics")) -> dict[str, Any]:
+    """The archive: scans that fit, newest first unless asked otherwise."""
     with service_of(request).store.read() as connection:
-        return {"scans": [dict(row) for row in connection.execute(found.order_by(scans.c.received_at.desc()).limit(limit)).mappings()]}
+        found, total = archive.find(connection, archive.Wanted(**wanted.model_dump()))
+    return {"scans": found, "total": total}
 
 
 @router.get("/scans/{scan_id}", response_model=ScanTold)

@@ -175,8 +175,25 @@ class ScanTold(Answer):
     claimed_until: float | None
 
 
+class ArchiveQuery(Strict):
+    """What is looked for in the archive; what is empty asks for nothing."""
+
+    text: Text = Field("", max_length=128, description="Part of the scan's id, as the scanner calls it, or the beginning of its id here")
+    scanner: Text = Field("", max_length=64)
+    reader: Text = Field("", max_length=64, description="Who decided on it")
+    since: float | None = Field(None, description="Received at this time (seconds since 1970) or later")
+    before: float | None = Field(None, description="Received before this time")
+    decision: Literal["", "ALARM", "CLEAR", "REVIEW"] = ""
+    outcome: Literal["", "clear", "suspect", "recheck", "open", "dispute"] = ""
+    order: Literal["received", "score", "id"] = "received"
+    falling: bool = Field(True, description="Largest, or newest, first")
+    offset: int = Field(0, ge=0)
+    limit: int = Field(50, ge=1, le=500)
+
+
 class ScanList(Answer):
     scans: list[dict[str, Any]]
+    total: int = Field(description="How many fit, of which `limit` are given from `offset` on")
 
 
 class ModelList(Answer):

@@ -4,11 +4,12 @@ import { ask, get, keepSession } from "./api.js";
 import { dialog, h, show, toast } from "./dom.js";
 import { loginPage } from "./login.js";
 import { reviewPage } from "./review.js";
-import { auditPage, historyPage, modelsPage, peoplePage, statisticsPage } from "./oversight.js";
+import { archivePage } from "./archive.js";
+import { auditPage, modelsPage, peoplePage, statisticsPage } from "./oversight.js";
 
 const PAGES = [
   ["review", "Review", "decide", reviewPage],
-  ["scans", "Scans", "statistics", historyPage],
+  ["scans", "Scans", "statistics", archivePage],
   ["statistics", "Statistics", "statistics", statisticsPage],
   ["models", "Models", "models.read", modelsPage],
   ["accounts", "Accounts", "accounts", peoplePage],

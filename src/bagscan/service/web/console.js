@@ -1,5 +1,7 @@
 // The functions of a scanner's console, computed from the counts of the scan itself: (H, W) arrays in, colours out.
 
+import { locally } from "./contrast.js";
+
 // Colours of materials at a mean log attenuation of DEPTH, by effective Z: as bagscan.physics.pseudo_colour has them.
 const ANCHORS = [[7.4, 0.9, 0.52, 0.15], [9.8, 0.58, 0.6, 0.18], [12.6, 0.2, 0.6, 0.36], [16, 0.14, 0.5, 0.62], [20.5, 0.17, 0.36, 0.76], [30, 0.14, 0.27, 0.76]];
 const DEPTH = 1.3;
@@ -89,15 +91,18 @@ function smoothed(values, height, width) {
   return out;
 }
 
-export const STANDARD = { density: 0, organic: false, metal: false, edges: false, invert: false, grey: false };
+const PENETRATE = 0.3; // of its attenuation everything keeps, so that what is dense comes out of the black
+export const STANDARD = { density: 0, organic: false, metal: false, edges: false, invert: false, grey: false, penetrate: false, local: false };
 
 // RGBA of a prepared view under the console's functions.
 export function render(view, how) {
-  const { height, width, attenuation, z, colour, full } = view;
+  const { height, width, z, colour, full } = view;
+  if (how.local) view.local ||= locally(view); // once: it takes a while
+  const attenuation = how.local ? view.local : view.attenuation;
   const pixels = new Uint8ClampedArray(4 * height * width);
   const t = colours();
-  const gain = Math.pow(2, -how.density / 2); // one step makes everything 1.4 times thinner
-  const plain = !how.organic && !how.metal && !how.edges && !how.grey && how.density === 0;
+  const gain = Math.pow(2, -how.density / 2) * (how.penetrate ? PENETRATE : 1); // one step makes everything 1.4 times thinner
+  const plain = !how.local && !how.penetrate && !how.organic && !how.metal && !how.edges && !how.grey && how.density === 0;
   for (let y = 0, i = 0; y < height; y++) {
     for (let x = 0; x < width; x++, i++) {
       let a = attenuation[i];
@@ -115,7 +120,7 @@ export function render(view, how) {
       } else if (colour && plain) {
         [r, g, b] = colour.map((p) => (255 * p[i]) / full);
       } else if (colour && !how.grey) {
-        const scale = Math.exp(attenuation[i] - a);
+        const scale = Math.exp(view.attenuation[i] - a);
         [r, g, b] = colour.map((p) => Math.min(255, ((255 * p[i]) / full) * scale));
       } else if (how.grey || !z) {
         r = g = b = 255 * Math.exp(-a);

@@ -1,4 +1,4 @@
-// Pages of supervisors and admins: statistics, models and thresholds, accounts, audit, history.
+// Pages of supervisors and admins: statistics, models and thresholds, accounts, audit.
 
 import { ask, get, post } from "./api.js";
 import { confirmed, dialog, h, score, show, time, toast } from "./dom.js";
@@ -33,13 +33,6 @@ export async function statisticsPage(me, place) {
     ));
   }
   await draw();
-}
-
-export async function historyPage(me, place) {
-  const told = await get("/v1/scans?limit=200");
-  show(place, h("div.page", {}, h("h1", {}, "Scans"), h("div.cards", {}, wide("Newest first, times in UTC", told.scans.length ? table(["Received", "Scan", "Scanner", "Machine", "Top score", "Readers"], told.scans.map((one) => [
-    h("span.number", {}, time(one.received_at)), one.source_id, one.scanner, one.decision ? h(`span.chip.${one.decision}`, {}, one.decision) : h("span.muted", {}, "waits"), score(one.top_score),
-    one.purged_at ? "images removed" : one.outcome || (one.state ? "open" : "–")])) : h("p.muted", {}, "No scan has come yet.")))));
 }
 
 export async function modelsPage(me, place) {

@@ -3,10 +3,23 @@
 import { dialog, h, keyOf } from "./dom.js";
 
 const KEYS = [
-  ["N", "next scan"], ["Tab", "next part"], ["X", "tick the part"], ["O", "hold: no contours"], ["I", "hold: invert"], ["G", "hold: grey"],
-  ["1", "hold: organic only"], ["2", "hold: metal only"], ["E", "hold: edges"], ["[ ]", "denser, thinner"], ["Z", "look at the part"], ["+ −", "zoom"], ["← ↑ → ↓", "pan"],
+  ["N", "next scan"], ["Tab", "next part"], ["P", "bag before"], ["X", "tick the part"], ["O", "hold: no contours"], ["I", "hold: invert"], ["G", "hold: grey"],
+  ["1", "hold: organic only"], ["2", "hold: metal only"], ["E", "hold: edges"], ["H", "hold: see into what is dense"], ["L", "hold: local contrast"], ["K", "latch: held keys stay on"], ["V", "layout"], ["[ ]", "denser, thinner"], ["Z", "look at the part"], ["+ −", "zoom"], ["← ↑ → ↓", "pan"],
   ["=", "whole bag"], ["Space", "standard image"], ["C", "clear"], ["S", "suspect"], ["R", "recheck"], ["Ctrl Enter", "decide"], ["Ctrl Z", "take back"], ["?", "these keys"],
 ];
+
+// Drafts by scan (ticks, reason and note), kept until the scan is decided: also over a reload of the page, for this tab and reader.
+export function draftsOf(name) {
+  const place = `bagscan:${name}:drafts`;
+  const drafts = new Map();
+  try {
+    for (const [id, draft] of JSON.parse(sessionStorage.getItem(place) || "[]")) drafts.set(id, { ...draft, ticked: new Set(draft.ticked) });
+  } catch { /* a browser that keeps nothing */ }
+  window.addEventListener("pagehide", () => {
+    try { sessionStorage.setItem(place, JSON.stringify([...drafts].map(([id, draft]) => [id, { ...draft, ticked: [...draft.ticked] }]))); } catch { /* as above */ }
+  });
+  return drafts;
+}
 
 // The reason and note of a decision, or null where it is given up; `draft` keeps both meanwhile, so that neither is lost. It takes a reason that was chosen and Ctrl+Enter or a click: a tag
 // reader that types into the page, or a line that is pasted, ends in Enter and must decide nothing.

@@ -3,14 +3,15 @@
 import { ask, get, packed, part as partWith, post } from "./api.js";
 import { confirmed, h, keyOf, score, show, toast } from "./dom.js";
 import { STANDARD } from "./console.js";
+import { functionsOf } from "./functions.js";
 import { isFree, queueItems } from "./queue.js";
 import { flaggedParts } from "./regions.js";
-import { askReason, showKeys } from "./questions.js";
+import { askReason, draftsOf, showKeys } from "./questions.js";
 import { Viewer, isUnjudged } from "./viewer.js";
 
-const PEEKS = { i: ["invert", "Invert"], g: ["grey", "Grey"], 1: ["organic", "Organic"], 2: ["metal", "Metal"], e: ["edges", "Edges"] };
 const VALUES = { c: "clear", s: "suspect", r: "recheck" };
 const EVERY_MS = 4000;
+const IDLE_MS = 5 * 60 * 1000; // without a key or a movement: then the scan is kept from others no longer
 const none = (error) => { if (error.status === 404) return null; throw error; }; // of a scan that was judged by no model no regions are kept
 const LOG_ODDS = (p) => Math.log(Math.min(1 - 1e-6, Math.max(1e-6, p)) / (1 - Math.min(1 - 1e-6, Math.max(1e-6, p))));
 const SCALE = [-2, 10]; // log-odds: one fixed scale for every scan and model
@@ -19,42 +20,28 @@ const marked = ({ parts }) => (parts.length ? `, ticked part${parts.length > 1 ?
 
 export function reviewPage(me, place, wanted) {
   const viewer = new Viewer();
-  const state = { queue: [], scan: null, parts: [], ticked: new Set(), chosen: -1, threshold: 1, undo: null, busy: false };
-  const drafts = new Map(); // by scan: ticks, reason and note, kept until it is decided
+  const state = { queue: [], scan: null, parts: [], ticked: new Set(), chosen: -1, threshold: 1, undo: null, busy: false, past: [], looking: null };
+  const drafts = draftsOf(me.name);
   const draftOf = (id) => drafts.get(id) || drafts.set(id, { ticked: new Set(), reason: null, note: "" }).get(id);
+  let lostAt = null, touchedAt = performance.now();
   const list = h("ul.queue", { "aria-label": "queue" });
   const counted = h("span.muted.number");
   const head = h("div.head");
-  const mode = h("div.mode.hidden", { role: "status" });
   const partList = h("ul.parts", { "aria-label": "flagged parts" });
   const partsHead = h("h2", {}, "Flagged parts");
   const slider = h("input", { type: "range", min: SCALE[0], max: SCALE[1], step: 0.05, "aria-label": "threshold", disabled: true });
   const sliderTold = h("div.row.apart.small.muted");
   const about = h("div.small.muted");
   const buttons = Object.fromEntries(Object.entries(VALUES).map(([key, value]) => [value, h(`button.${value}`, { disabled: true, onclick: () => decide(value) }, value[0].toUpperCase() + value.slice(1), " ", h("kbd", {}, key.toUpperCase()))]));
-  const density = h("span.small.muted.number", {}, "0");
+  const functions = functionsOf(viewer, me);
+  const console_ = functions.bar(h("button", { title: "the bag before, to look at", onclick: previous }, "Previous ", h("kbd", {}, "P")), h("button", { onclick: showKeys, title: "all keys" }, "?"));
+  const banner = h("div.banner.hidden", { role: "alert" });
 
-  const peek = (key) => {
-    const [name, text] = PEEKS[key];
-    const button = h("button", { "data-peek": name, title: `hold to peek: ${text.toLowerCase()}` }, text, " ", h("kbd", {}, key.toUpperCase()));
-    button.addEventListener("pointerdown", () => setPeek(name, true));
-    button.addEventListener("keydown", (event) => { if (event.key === "Enter" || event.key === " ") { event.preventDefault(); event.stopPropagation(); if (!event.repeat) setPeek(name, !viewer.how[name]); } });
-    for (const end of ["pointerup", "pointerleave", "pointercancel"]) button.addEventListener(end, () => setPeek(name, false));
-    return button;
-  };
-  const off = h("button", { title: "hold: no contours" }, "Bare ", h("kbd", {}, "O"));
-  off.addEventListener("pointerdown", () => setOverlay(false));
-  for (const end of ["pointerup", "pointerleave"]) off.addEventListener(end, () => setOverlay(true));
-  const console_ = h("div.console", {}, Object.keys(PEEKS).sort((a, b) => (a > b ? 1 : -1)).map(peek), off,
-    h("span.small.muted", {}, "Density"), h("button", { title: "denser: see what is faint", onclick: () => setDensity(-1) }, h("kbd", {}, "[")), h("button", { title: "thinner: see into what is dense", onclick: () => setDensity(1) }, h("kbd", {}, "]")), density,
-    h("span.gap"), h("button", { title: "zoom out", onclick: () => viewer.zoomBy(1 / 1.4) }, "−"), h("button", { title: "zoom in", onclick: () => viewer.zoomBy(1.4) }, "+"),
-    h("button", { onclick: standard }, "Standard ", h("kbd", {}, "␣")), h("button", { onclick: showKeys, title: "all keys" }, "?"));
-
-  const middle = h("div.view", {}, viewer.element, mode);
+  const middle = h("div.view", {}, viewer.element, functions.mode);
   viewer.element.classList.add("fill");
   show(place, h("div.reader", {},
     h("aside.side.left", {}, h("header.row.apart", {}, h("h2", {}, "Queue"), counted), h("div.grow", {}, list), h("section", {}, h("button.primary.wide", { onclick: next }, "Next scan ", h("kbd", {}, "N")))),
-    h("main.stage", {}, head, middle, console_),
+    h("main.stage", {}, h("div", {}, banner, head), middle, console_),
     h("aside.side.right", {}, h("header", {}, partsHead, about), h("div.grow", {}, partList),
       h("section", {}, h("h2", {}, "Threshold, for this look"), slider, sliderTold),
       h("section", {}, h("h2", {}, "Decision"), h("div.decide", {}, buttons.clear, buttons.suspect, buttons.recheck))),
@@ -67,8 +54,19 @@ export function reviewPage(me, place, wanted) {
       const found = await get("/v1/queue");
       state.queue = found.scans;
       counted.textContent = found.waiting || "";
+      document.title = found.waiting ? `(${found.waiting}) bagscan` : "bagscan";
       drawQueue(found.now);
-    } catch { /* the next look may succeed */ }
+      reached(true);
+    } catch (error) {
+      reached(error.status !== 0);
+    }
+  }
+
+  // Told at once where the service does not answer: the queue beside it would look as if it were of now.
+  function reached(answers) {
+    lostAt = answers ? null : lostAt || new Date();
+    banner.classList.toggle("hidden", answers);
+    if (lostAt) banner.textContent = `The service has not answered since ${lostAt.toTimeString().slice(0, 8)}. The queue is as it was then; what you tick and write is kept here.`;
   }
 
   function drawQueue(now) {
@@ -114,6 +112,26 @@ export function reviewPage(me, place, wanted) {
     return true;
   }
 
+  // The bag before, and the one before that, as they were read: nothing can be decided there. N goes on in the queue.
+  async function previous() {
+    if (state.busy) return;
+    const here = state.looking ?? state.past.length;
+    const id = state.past.slice(0, here).reverse().find((one) => one !== state.scan?.id);
+    if (!id) return toast("There is no bag before.");
+    state.busy = true;
+    try {
+      const before = state.scan && !state.done ? state.scan.id : null;
+      await load(id, true);
+      state.looking = state.past.lastIndexOf(id, here - 1);
+      if (before) await post(`/v1/queue/${before}/release`);
+    } catch (error) {
+      fault(error);
+    } finally {
+      state.busy = false;
+      refresh();
+    }
+  }
+
   // a scan
 
   // What cannot be shown is not kept from others.
@@ -126,10 +144,11 @@ export function reviewPage(me, place, wanted) {
     }
   }
 
-  async function load(id) {
+  // again: to look at alone.
+  async function load(id, again = false) {
     const scan = await get(`/v1/scans/${id}`);
     const views = await Promise.all(Object.entries(scan.views).map(async ([name, view]) => ({ name, pixels: await packed(view.pixels), regions: await packed(view.regions).catch(none) })));
-    Object.assign(state, { scan, done: false, ticked: draftOf(id).ticked, chosen: -1, threshold: scan.result.threshold ?? 1 });
+    Object.assign(state, { scan, done: again, looking: null, ticked: draftOf(id).ticked, chosen: -1, threshold: scan.result.threshold ?? 1 });
     viewer.chosen = null;
     viewer.parts = [];
     viewer.how = { ...STANDARD };
@@ -137,12 +156,13 @@ export function reviewPage(me, place, wanted) {
     viewer.load(views);
     slider.disabled = !views.some((view) => view.regions);
     slider.value = LOG_ODDS(state.threshold);
-    for (const button of Object.values(buttons)) button.disabled = !me.permissions.includes("decide");
+    if (!again && state.past.at(-1) !== id) state.past.push(id);
+    for (const button of Object.values(buttons)) button.disabled = again || !me.permissions.includes("decide");
     buttons.clear.disabled ||= !views.length;
     buttons.clear.title = views.length ? "" : "No view of this scan could be read, so nobody has seen it: it cannot be cleared.";
-    location.replace(`#review/${id}`);
+    location.replace(again ? "#review" : `#review/${id}`);
     drawHead();
-    drawMode();
+    functions.told();
     listParts();
     told();
   }
@@ -153,7 +173,7 @@ export function reviewPage(me, place, wanted) {
       show(head, h("span.muted", {}, "No scan is open. Press "), h("kbd", {}, "N"));
       return;
     }
-    const reasons = scan.result.reasons.join(" · ");
+    const reasons = (state.done ? "A bag from before, to look at; N goes on. " : "") + scan.result.reasons.join(" · ");
     show(head, h(`span.chip.${scan.result.decision}`, {}, scan.result.decision), h("strong", {}, scan.source_id), h("span.muted.small", {}, `scanner ${scan.scanner}`),
       h("span.reasons", { title: reasons }, scan.review === "dispute" ? "Two readers disagree: " + scan.decisions.filter((d) => !d.undone_at).map((d) => `${d.by}: ${d.value} (${d.reason})${marked(d)}${d.note ? ", " + d.note : ""}`).join("; ") : reasons));
     about.textContent = scan.result.model_id ? `model ${scan.result.model_id.slice(0, 8)} · operating point ${score(scan.result.threshold)}` : "not judged by a model";
@@ -219,22 +239,6 @@ export function reviewPage(me, place, wanted) {
     show(sliderTold, h("span.number", {}, score(state.threshold)), h("span", {}, moved ? `operating point ${score(own)}: changes nothing but this view` : "at the operating point"));
   }
 
-  // console functions
-
-  function drawMode() {
-    const on = Object.values(PEEKS).filter(([name]) => viewer.how[name]).map(([, text]) => text);
-    if (!viewer.overlay) on.push("No contours");
-    mode.textContent = on.join(" · ");
-    mode.classList.toggle("hidden", !on.length);
-    for (const button of console_.querySelectorAll("[data-peek]")) button.classList.toggle("on", viewer.how[button.dataset.peek]);
-    density.textContent = viewer.how.density ? `${viewer.how.density > 0 ? "+" : "−"}${Math.abs(viewer.how.density)}` : "0";
-  }
-
-  function setPeek(name, on) { viewer.set({ [name]: on }); drawMode(); }
-  function setOverlay(on) { viewer.overlay = on; viewer.draw(); drawMode(); }
-  function setDensity(step) { viewer.set({ density: Math.min(6, Math.max(-6, viewer.how.density + step)) }); drawMode(); }
-  function standard() { viewer.set({ ...STANDARD }); viewer.overlay = true; viewer.reset(); viewer.draw(); drawMode(); }
-
   // decisions
 
   async function decide(value) {
@@ -288,7 +292,7 @@ export function reviewPage(me, place, wanted) {
     show(partList);
     about.textContent = "";
     viewer.how = { ...STANDARD };
-    drawMode();
+    functions.told();
     for (const button of Object.values(buttons)) button.disabled = true;
     location.replace("#review");
     drawHead();
@@ -320,31 +324,23 @@ export function reviewPage(me, place, wanted) {
 
   // keys
 
-  const held = new Map();
   const typing = (event) => document.querySelector("dialog[open]") || (event.target.closest("input:not([type=range]):not([type=checkbox]), textarea, select") !== null);
   const down = (event) => {
+    touchedAt = performance.now();
     if (event.isComposing || event.keyCode === 229 || typing(event)) return;
     const key = keyOf(event);
     if ((event.ctrlKey || event.metaKey) && key === "z" && !event.repeat) { event.preventDefault(); return undo(); }
     // AltGr, which some keyboards need for brackets, comes as Ctrl and Alt.
     if (!event.getModifierState("AltGraph") && (event.ctrlKey || event.metaKey || event.altKey)) return;
-    if (key.startsWith("Arrow") && event.target.matches("input")) return; // the slider's own
+    if (functions.down(event)) return event.preventDefault();
     const act = {
-      n: next, "?": showKeys, z: () => state.parts[Math.max(0, state.chosen)] && choose(Math.max(0, state.chosen), true), x: () => tick(state.chosen),
-      "+": () => viewer.zoomBy(1.4), "-": () => viewer.zoomBy(1 / 1.4), "=": () => { viewer.reset(); viewer.draw(); }, "[": () => setDensity(-1), "]": () => setDensity(1), " ": standard,
-      ArrowUp: () => viewer.panBy(0, -1), ArrowDown: () => viewer.panBy(0, 1), ArrowLeft: () => viewer.panBy(-1, 0), ArrowRight: () => viewer.panBy(1, 0),
+      n: next, p: previous, "?": showKeys, z: () => state.parts[Math.max(0, state.chosen)] && choose(Math.max(0, state.chosen), true), x: () => tick(state.chosen),
       Tab: () => choose(state.chosen + (event.shiftKey ? -1 : 1), true),
-      o: () => setOverlay(false),
     }[key];
-    if (PEEKS[key]) { if (!event.repeat) { held.set(event.code, PEEKS[key][0]); setPeek(PEEKS[key][0], true); } }
-    else if (VALUES[key]) decide(VALUES[key]);
+    if (VALUES[key]) decide(VALUES[key]);
     else if (!act || (key === "Tab" && !withinParts(event))) return;
-    else if (!event.repeat || "+-[]".includes(key) || key.startsWith("Arrow")) act();
+    else if (!event.repeat) act();
     event.preventDefault();
-  };
-  const up = (event) => { // by the key itself: what it means may have changed with Shift meanwhile
-    if (held.has(event.code)) { setPeek(held.get(event.code), false); held.delete(event.code); }
-    if (keyOf(event) === "o") setOverlay(true);
   };
   // Tab goes from part to part, and after the last one, or before the first, on through the page.
   const withinParts = (event) => {
@@ -354,23 +350,25 @@ export function reviewPage(me, place, wanted) {
     if (state.chosen >= 0) choose(-1, false);
     return false;
   };
-  const blur = () => { for (const [name] of Object.values(PEEKS)) viewer.how[name] && setPeek(name, false); if (!viewer.overlay) setOverlay(true); };
+  const moved = () => { touchedAt = performance.now(); };
   document.addEventListener("keydown", down);
-  document.addEventListener("keyup", up);
-  window.addEventListener("blur", blur);
+  document.addEventListener("keyup", functions.up);
+  document.addEventListener("pointermove", moved);
+  window.addEventListener("blur", functions.blur);
   const gone = () => state.scan && !state.done && partWith(`/v1/queue/${state.scan.id}/release`);
   window.addEventListener("pagehide", gone);
 
   const poll = setInterval(refresh, EVERY_MS);
-  const hold = setInterval(() => state.scan && !state.done && post("/v1/queue/claim", { scan_id: state.scan.id }).catch((error) => { if (error.status === 409 || error.status === 404) { fault(error); clear(); } }), Math.max(5, me.claim_s / 3) * 1000);
+  const hold = setInterval(() => state.scan && !state.done && performance.now() - touchedAt < IDLE_MS && post("/v1/queue/claim", { scan_id: state.scan.id }).catch((error) => { if (error.status === 409 || error.status === 404) { fault(error); clear(); } }), Math.max(5, me.claim_s / 3) * 1000);
   drawHead();
   refresh().then(() => wanted && open(wanted));
   return () => {
     clearInterval(poll);
     clearInterval(hold);
     document.removeEventListener("keydown", down);
-    document.removeEventListener("keyup", up);
-    window.removeEventListener("blur", blur);
+    document.removeEventListener("keyup", functions.up);
+    document.removeEventListener("pointermove", moved);
+    window.removeEventListener("blur", functions.blur);
     window.removeEventListener("pagehide", gone);
     state.told?.();
     if (state.scan && !state.done) post(`/v1/queue/${state.scan.id}/release`).catch(() => {});

@@ -4,7 +4,9 @@ import { h } from "./dom.js";
 import { prepare, render, STANDARD } from "./console.js";
 import { benignPath, outline, readRegions } from "./regions.js";
 
+export const LAYOUTS = ["beside", "stacked", "one"]; // side by side, one under the other, one large and the others small
 const MOST_ZOOM = 24;
+const OVERVIEW = 0.22; // of the canvas's smaller side
 const MOST_RINGS = 20; // at a low threshold half the view is flagged: rings round all of it would hide it
 const RINGED_PX = 40; // half the size on the screen from which a part is seen without a ring
 const GREEN = "#2fbf6f", RED = "#ff4040", CHOSEN = "#ffffff";
@@ -29,6 +31,8 @@ export class Viewer {
     this.overlay = true;
     this.chosen = null;
     this.parts = [];
+    this.layout = LAYOUTS[0];
+    this.main = null;
     this.reset();
     new ResizeObserver(() => this.draw()).observe(this.element);
   }
@@ -43,11 +47,14 @@ export class Viewer {
       this.listen(view);
       return view;
     });
+    this.main = this.views[0]?.name ?? null;
     this.element.replaceChildren(...this.views.map((view) => {
       const told = [this.views.length > 1 ? view.name : null, isUnjudged(view) ? "no item found: nothing judged" : null].filter(Boolean).join(" · ");
-      return h("div.view", {}, view.canvas, told ? h(`span.name${isUnjudged(view) ? ".unjudged" : ""}`, {}, told) : null);
+      view.frame = h("div.view", {}, view.canvas, told ? h(`span.name${isUnjudged(view) ? ".unjudged" : ""}`, {}, told) : null);
+      return view.frame;
     }));
     this.reset();
+    this.arrange(this.layout);
     this.develop();
   }
 
@@ -56,6 +63,15 @@ export class Viewer {
     this.zoom = 1;
     this.along = 0.5;
     for (const view of this.views) view.across = 0.5;
+  }
+
+  // Show the views side by side, one under the other, or one large; which one is large follows a click on another.
+  arrange(layout, main = this.main) {
+    this.layout = LAYOUTS.includes(layout) ? layout : LAYOUTS[0];
+    this.main = main;
+    for (const name of LAYOUTS) this.element.classList.toggle(name, name === this.layout && this.views.length > 1);
+    for (const view of this.views) view.frame?.classList.toggle("main", view.name === this.main);
+    this.draw();
   }
 
   // Compute the picture of every view anew.
@@ -86,6 +102,7 @@ export class Viewer {
   lookAt(part) {
     const view = this.views.find((one) => one.name === part.view);
     if (!view) return;
+    if (this.layout === "one" && this.main !== view.name) this.arrange(this.layout, view.name);
     const [x1, y1, x2, y2] = part.box;
     view.across = (x1 + x2) / 2 / view.image.width;
     this.along = (y1 + y2) / 2 / view.image.height;
@@ -133,6 +150,28 @@ export class Viewer {
       context.imageSmoothingQuality = "high";
       context.drawImage(view.shown, 0, 0);
       if (this.overlay && view.regions) this.contours(context, view, scale);
+      if (this.zoom > 1) this.overview(context, view, w, t, ratio);
+    }
+  }
+
+  // While zoomed in: the whole view in a corner, and what is seen of it.
+  overview(context, view, w, t, ratio) {
+    const { width, height } = view.image;
+    const fit = (OVERVIEW * Math.min(w, t)) / Math.min(width, height);
+    const shrunk = Math.min(fit, (0.4 * w) / width, (0.4 * t) / height);
+    const [left, top] = [w - width * shrunk - 8, 8];
+    const { scale, x, y } = this.place(view);
+    context.setTransform(ratio, 0, 0, ratio, left * ratio, top * ratio);
+    context.imageSmoothingEnabled = true;
+    context.fillStyle = "#fff";
+    context.fillRect(-1, -1, width * shrunk + 2, height * shrunk + 2);
+    context.drawImage(view.shown, 0, 0, width * shrunk, height * shrunk);
+    const inside = (value, most) => Math.min(most, Math.max(0, value));
+    const [x1, x2] = [inside(-x / scale, width), inside((w - x) / scale, width)], [y1, y2] = [inside(-y / scale, height), inside((t - y) / scale, height)];
+    for (const [colour, line] of [["#000", 3], ["#ffd400", 1.5]]) { // seen on air and on steel
+      context.strokeStyle = colour;
+      context.lineWidth = line;
+      context.strokeRect(x1 * shrunk, y1 * shrunk, (x2 - x1) * shrunk, (y2 - y1) * shrunk);
     }
   }
 
@@ -205,7 +244,7 @@ export class Viewer {
       const at = [(event.offsetX - x) / (scale * view.image.width), (event.offsetY - y) / (scale * view.image.height)];
       this.zoomBy(Math.exp(-event.deltaY / 400), view, at);
     }, { passive: false });
-    canvas.addEventListener("pointerdown", (event) => { canvas.setPointerCapture(event.pointerId); canvas.classList.add("held"); });
+    canvas.addEventListener("pointerdown", (event) => { if (this.layout === "one" && this.main !== view.name) return this.arrange(this.layout, view.name); canvas.setPointerCapture(event.pointerId); canvas.classList.add("held"); });
     canvas.addEventListener("pointerup", () => canvas.classList.remove("held"));
     canvas.addEventListener("pointermove", (event) => {
       if (!canvas.hasPointerCapture(event.pointerId)) return;

@@ -1,0 +1,115 @@
+// The archive: every scan that came, found again by what is known of it, and opened to look at, with what its readers decided.
+
+import { get, packed } from "./api.js";
+import { h, score, show, time, toast } from "./dom.js";
+import { functionsOf } from "./functions.js";
+import { flaggedParts } from "./regions.js";
+import { Viewer } from "./viewer.js";
+
+const PAGE = 50;
+const DAY_S = 86400;
+const COLUMNS = [["", null], ["Received (UTC)", "received"], ["Scan", "id"], ["Scanner", null], ["Machine", null], ["Top score", "score"], ["Readers", null]];
+const none = (error) => { if (error.status === 404 || error.status === 410) return null; throw error; };
+const told = (one) => [one.purged_at ? "images removed" : null, one.outcome || (one.state === "dispute" ? "readers disagree" : one.state ? "open" : "no reader"), one.readers.join(", ")].filter(Boolean).join(" · ");
+
+export async function archivePage(me, place) {
+  const wanted = { order: "received", falling: true, offset: 0 };
+  const field = (label, control) => h("label.field", {}, h("span", {}, label), control);
+  const pick = (...values) => h("select", {}, ["any", ...values].map((value) => h("option", { value: value === "any" ? "" : value }, value)));
+  const inputs = {
+    text: h("input", { type: "search", maxlength: 128, placeholder: "part of its id" }), since: h("input", { type: "date" }), before: h("input", { type: "date" }), scanner: h("input", { maxlength: 64 }),
+    decision: pick("ALARM", "REVIEW", "CLEAR"), outcome: pick("clear", "suspect", "recheck", "open", "dispute"), reader: h("input", { maxlength: 64 }),
+  };
+  const form = h("form.filters", {}, field("Scan", inputs.text), field("From", inputs.since), field("To", inputs.before), field("Scanner", inputs.scanner), field("Machine", inputs.decision), field("Readers", inputs.outcome), field("Read by", inputs.reader),
+    h("button.primary", {}, "Find"), h("button", { type: "button", onclick: () => { form.reset(); find(); } }, "All"));
+  const count = h("span.muted.number", { role: "status" }), body = h("div.scroll"), pager = h("div.row.apart");
+  const list = h("div.page", {}, h("div.row.apart", {}, h("h1", {}, "Scans"), count), form, h("section.card.wide", {}, body, pager));
+  form.addEventListener("submit", (event) => { event.preventDefault(); find(); });
+
+  const find = () => { wanted.offset = 0; return draw(); };
+
+  async function draw() {
+    const query = new URLSearchParams({ order: wanted.order, falling: wanted.falling, offset: wanted.offset, limit: PAGE });
+    for (const [name, input] of Object.entries(inputs)) {
+      const value = input.value.trim();
+      if (!value) continue;
+      if (input.type === "date") query.set(name, Date.parse(`${value}T00:00:00Z`) / 1000 + (name === "before" ? DAY_S : 0)); // to the end of the day
+      else query.set(name, value);
+    }
+    try {
+      const { scans, total } = await get(`/v1/scans?${query}`);
+      const last = Math.min(total, wanted.offset + PAGE);
+      count.textContent = total ? `${wanted.offset + 1}–${last} of ${total}` : "";
+      show(body, scans.length ? rows(scans) : h("p.muted", {}, Object.values(inputs).some((input) => input.value) ? "No scan is like that." : "No scan has come yet."));
+      const turn = (by) => () => { wanted.offset += by; draw(); };
+      show(pager, total > PAGE ? [h("button", { disabled: !wanted.offset, onclick: turn(-PAGE) }, "Newer or higher"), h("button", { disabled: last >= total, onclick: turn(PAGE) }, "Older or lower")] : []);
+    } catch (error) { fault(error); }
+  }
+
+  function rows(scans) {
+    const head = ([text, order]) => {
+      if (!order) return h("th", {}, text);
+      const here = wanted.order === order;
+      const sort = () => { wanted.falling = here ? !wanted.falling : order !== "id"; wanted.order = order; find(); };
+      return h("th", { "aria-sort": here ? (wanted.falling ? "descending" : "ascending") : "none" }, h("button.plain.sort", { onclick: sort }, text, here ? (wanted.falling ? " ▾" : " ▴") : ""));
+    };
+    const link = (one, ...inside) => h("a", { href: `#scans/${one.id}` }, inside);
+    const row = (one) => [
+      one.views.length && !one.purged_at ? link(one, h("img.thumb", { src: `/v1/scans/${one.id}/views/${encodeURIComponent(one.views[0])}/image.png`, loading: "lazy", alt: `view ${one.views[0]} of ${one.source_id}` })) : "",
+      h("span.number", {}, time(one.received_at)), link(one, one.source_id), one.scanner,
+      one.decision ? h(`span.chip.${one.decision}`, {}, one.decision) : h("span.muted", {}, "waits"), h("span.number", {}, score(one.top_score)), told(one),
+    ];
+    return h("table.archive", {}, h("thead", {}, h("tr", {}, COLUMNS.map(head))), h("tbody", {}, scans.map((one) => h("tr", {}, row(one).map((cell) => h("td", {}, cell))))));
+  }
+
+  // Which scan is open stands in the address, so that it can be sent to somebody.
+  let left = null;
+  async function turn() {
+    const [page, id] = location.hash.slice(1).split("/");
+    if (page !== "scans") return;
+    left?.();
+    left = null;
+    if (!id) { show(place, list); return draw(); }
+    try {
+      left = await openScan(me, place, id);
+    } catch (error) { fault(error); location.hash = "scans"; }
+  }
+  window.addEventListener("hashchange", turn);
+  await turn();
+  return () => { window.removeEventListener("hashchange", turn); left?.(); };
+}
+
+const fault = (error) => toast(error.message, { kind: "fault", seconds: 8 });
+
+// One scan to look at: nothing is claimed, nothing can be decided. Resolves to what ends it.
+async function openScan(me, place, id) {
+  const scan = await get(`/v1/scans/${id}`);
+  const data = scan.purged || !scan.result ? [] : await Promise.all(Object.entries(scan.views).map(async ([name, view]) => ({ name, pixels: await packed(view.pixels), regions: await packed(view.regions).catch(none) })));
+  const viewer = new Viewer(), functions = functionsOf(viewer, me);
+  viewer.element.classList.add("fill");
+  const result = scan.result || { decision: "waits", reasons: [], findings: [], threshold: null, model_id: null };
+  viewer.threshold = result.threshold ?? 1;
+  viewer.load(data);
+  viewer.parts = viewer.views.filter((view) => view.regions).flatMap((view) => flaggedParts(view.regions, view.name, viewer.threshold)).sort((a, b) => b.score - a.score);
+  const finding = (part) => result.findings.findIndex((one) => one.view_id === part.view && one.box_xyxy.every((value, i) => value === part.box[i]) && Math.abs(one.score - part.score) < 1e-6);
+  const marks = (part) => scan.decisions.filter((one) => !one.undone_at && one.parts.includes(finding(part))).map((one) => one.by);
+  const parts = viewer.parts.map((part, index) => {
+    const by = marks(part);
+    const look = () => { viewer.chosen = part; viewer.lookAt(part); };
+    return h("li", { role: "button", tabindex: 0, onclick: look, onkeydown: (event) => event.key === "Enter" && look() }, h("span"), h("span", {}, `Part ${index + 1}`, h("span.muted", {}, ` · ${part.view}`)), h("span.number", {}, score(part.score)),
+      h("span.small.muted.rate", {}, by.length ? `ticked by ${by.join(", ")}` : "ticked by nobody"));
+  });
+  const decided = scan.decisions.map((one) => h("p.small", {}, h("strong", {}, `${one.by}: ${one.value}`), ` (${one.reason}), ${time(one.created_at)} UTC`, one.undone_at ? h("span.REVIEW", {}, " · taken back") : "", one.note ? h("span", {}, ` · “${one.note}”`) : ""));
+  const head = h("div.head", {}, h("a", { href: "#scans" }, "‹ Scans"), h(`span.chip.${result.decision}`, {}, result.decision), h("strong", {}, scan.source_id), h("span.muted.small", {}, `scanner ${scan.scanner}, ${time(scan.received_at)} UTC`), h("span.reasons", {}, result.reasons.join(" · ")));
+  show(place, h("div.reader.looking", {},
+    h("main.stage", {}, head, h("div.view", {}, data.length ? viewer.element : h("p.empty", {}, scan.purged ? "The images of this scan were removed by retention." : "No view of this scan can be shown."), functions.mode), functions.bar()),
+    h("aside.side.right", {}, h("header", {}, h("h2", {}, `Flagged parts · ${parts.length}`), h("div.small.muted", {}, result.model_id ? `model ${result.model_id.slice(0, 8)} · operating point ${score(result.threshold)}` : "not judged by a model")),
+      h("div.grow", {}, h("ul.parts", { "aria-label": "flagged parts" }, parts.length ? parts : h("li.empty", {}, "No part is flagged."))),
+      h("section", {}, h("h2", {}, scan.outcome ? `Readers: ${scan.outcome}` : "Readers"), decided.length ? decided : h("p.small.muted", {}, scan.review === "open" ? "Not decided yet; what single readers decided is shown once it is." : "Nobody has decided.")))));
+  viewer.draw();
+  const down = (event) => { if (!event.target.closest("input, textarea, select") && !event.ctrlKey && !event.metaKey && !event.altKey && functions.down(event)) event.preventDefault(); };
+  document.addEventListener("keydown", down);
+  document.addEventListener("keyup", functions.up);
+  window.addEventListener("blur", functions.blur);
+  return () => { document.removeEventListener("keydown", down); document.removeEventListener("keyup", functions.up); window.removeEventListener("blur", functions.blur); };
+}

@@ -1,0 +1,85 @@
+// The functions of the console as a bar of buttons with keys: held to peek, or latched where the reader says so.
+
+import { h, keyOf } from "./dom.js";
+import { STANDARD } from "./console.js";
+import { LAYOUTS } from "./viewer.js";
+
+const PEEKS = {
+  1: ["organic", "Organic"], 2: ["metal", "Metal"], e: ["edges", "Edges"], g: ["grey", "Grey"], i: ["invert", "Invert"],
+  h: ["penetrate", "Penetrate", "see into what is dense"], l: ["local", "Local", "contrast of each place by itself"],
+};
+const AGAIN = "+-[]"; // keys that go on while they are held
+const kept = (name, value) => { try { return value === undefined ? localStorage.getItem(name) : localStorage.setItem(name, value); } catch { return null; } }; // a browser may refuse to keep anything
+
+// Buttons, what is on as text, and keys, for one viewer. `me` is whose layout and latch are remembered.
+export function functionsOf(viewer, me) {
+  const held = new Map();
+  const own = (what) => `bagscan:${me.name}:${what}`;
+  let latching = kept(own("latch")) === "1";
+  viewer.arrange(kept(own("layout")) || LAYOUTS[0]);
+
+  const mode = h("div.mode.hidden", { role: "status" });
+  const density = h("span.small.muted.number", {}, "0");
+  const peek = (key) => {
+    const [name, text, more] = PEEKS[key];
+    const button = h("button", { "data-peek": name, "aria-pressed": false, title: `hold to peek: ${more || text.toLowerCase()}` }, text, " ", h("kbd", {}, key.toUpperCase()));
+    button.addEventListener("pointerdown", () => set(name, !(latching && viewer.how[name])));
+    button.addEventListener("keydown", (event) => { if (event.key === "Enter" || event.key === " ") { event.preventDefault(); event.stopPropagation(); if (!event.repeat) set(name, !viewer.how[name]); } });
+    for (const end of ["pointerup", "pointerleave", "pointercancel"]) button.addEventListener(end, () => !latching && set(name, false));
+    return button;
+  };
+  const bare = h("button", { title: "hold: no contours" }, "Bare ", h("kbd", {}, "O"));
+  bare.addEventListener("pointerdown", () => contours(latching ? !viewer.overlay : false));
+  for (const end of ["pointerup", "pointerleave"]) bare.addEventListener(end, () => !latching && contours(true));
+  const latch = h("button", { title: "functions stay on until they are pressed again", "aria-pressed": latching, onclick: turnLatch }, "Latch ", h("kbd", {}, "K"));
+  const layout = h("button", { title: "side by side, one under the other, or one large", onclick: turnLayout }, "Layout ", h("kbd", {}, "V"));
+  const bar = (...more) => h("div.console", {}, Object.keys(PEEKS).map(peek), bare, latch,
+    h("span.small.muted", {}, "Density"), h("button", { title: "denser: see what is faint", onclick: () => denser(-1) }, h("kbd", {}, "[")), h("button", { title: "thinner: see into what is dense", onclick: () => denser(1) }, h("kbd", {}, "]")), density,
+    h("span.gap"), layout, h("button", { title: "zoom out", onclick: () => viewer.zoomBy(1 / 1.4) }, "−"), h("button", { title: "zoom in", onclick: () => viewer.zoomBy(1.4) }, "+"),
+    h("button", { onclick: standard }, "Standard ", h("kbd", {}, "␣")), more);
+
+  function told() {
+    const on = Object.values(PEEKS).filter(([name]) => viewer.how[name]).map(([, text]) => text);
+    if (!viewer.overlay) on.push("No contours");
+    mode.textContent = on.join(" · ");
+    mode.classList.toggle("hidden", !on.length);
+    for (const button of document.querySelectorAll("[data-peek]")) { button.classList.toggle("on", viewer.how[button.dataset.peek]); button.setAttribute("aria-pressed", String(viewer.how[button.dataset.peek])); }
+    latch.classList.toggle("on", latching);
+    latch.setAttribute("aria-pressed", String(latching));
+    density.textContent = viewer.how.density ? `${viewer.how.density > 0 ? "+" : "−"}${Math.abs(viewer.how.density)}` : "0";
+  }
+
+  function set(name, on) { viewer.set({ [name]: on }); told(); }
+  function contours(on) { viewer.overlay = on; viewer.draw(); told(); }
+  function denser(step) { viewer.set({ density: Math.min(6, Math.max(-6, viewer.how.density + step)) }); told(); }
+  function standard() { viewer.set({ ...STANDARD }); viewer.overlay = true; viewer.reset(); viewer.draw(); told(); }
+  function turnLatch() { latching = !latching; kept(own("latch"), latching ? "1" : "0"); if (!latching) letGo(); told(); }
+  function turnLayout() { viewer.arrange(LAYOUTS[(LAYOUTS.indexOf(viewer.layout) + 1) % LAYOUTS.length]); kept(own("layout"), viewer.layout); }
+  function letGo() { for (const [name] of Object.values(PEEKS)) viewer.how[name] && set(name, false); if (!viewer.overlay) contours(true); }
+
+  const acts = {
+    "+": () => viewer.zoomBy(1.4), "-": () => viewer.zoomBy(1 / 1.4), "=": () => { viewer.reset(); viewer.draw(); }, "[": () => denser(-1), "]": () => denser(1), " ": standard, k: turnLatch, v: turnLayout,
+    ArrowUp: () => viewer.panBy(0, -1), ArrowDown: () => viewer.panBy(0, 1), ArrowLeft: () => viewer.panBy(-1, 0), ArrowRight: () => viewer.panBy(1, 0),
+  };
+
+  // Whether a key that went down was one of these.
+  function down(event) {
+    const key = keyOf(event);
+    if (key.startsWith("Arrow") && event.target.matches("input")) return false; // the slider's own
+    if (PEEKS[key] && !event.repeat) {
+      if (latching) set(PEEKS[key][0], !viewer.how[PEEKS[key][0]]);
+      else { held.set(event.code, PEEKS[key][0]); set(PEEKS[key][0], true); }
+    } else if (key === "o" && !event.repeat) contours(latching ? !viewer.overlay : false);
+    else if (acts[key] && (!event.repeat || AGAIN.includes(key) || key.startsWith("Arrow"))) acts[key]();
+    return Boolean(PEEKS[key] || key === "o" || acts[key]);
+  }
+
+  // By the key itself: what it means may have changed with Shift meanwhile.
+  function up(event) {
+    if (held.has(event.code)) { set(held.get(event.code), false); held.delete(event.code); }
+    if (keyOf(event) === "o" && !latching) contours(true);
+  }
+
+  told();
+  return { bar, mode, down, up, told, blur: () => !latching && letGo() };
+}
