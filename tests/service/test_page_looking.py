@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from tests.service.conftest import send
+from tests.service.conftest import PASSWORD, send
 from tests.service.stubs import tiff
 from tests.service.test_page import bag, browser, colour, enter, expect, scan_in_window  # noqa: F401 (fixtures)
 
@@ -180,3 +180,13 @@ def test_an_opened_scan_fits_the_window(make_house, enter, size):  # noqa: F811
     page.evaluate(f"location.hash = 'scans/{scan}'")
     expect(page.locator("canvas")).to_have_count(2)
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+def test_a_browser_that_keeps_no_session_is_told_why(make_house, enter):  # noqa: F811
+    """As where cookies are for HTTPS alone and the page came over HTTP."""
+    page = enter(make_house(), "operator", log_in=False)
+    page.route("**/v1/me", lambda route: route.fulfill(status=401, json={"detail": "log in"}))
+    page.get_by_label("Name").fill("operator")
+    page.get_by_label("Password").fill(PASSWORD)
+    page.keyboard.press("Enter")
+    expect(page.locator(".fault")).to_contain_text("secure_cookie")

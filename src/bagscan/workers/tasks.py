@@ -30,7 +30,10 @@ def serve(pipe: Connection, tasks: Mapping[str, Task]) -> None:
             return
         started = time.perf_counter()
         answer = answered(tasks[task["kind"]], task)
-        send(pipe, {"seconds": time.perf_counter() - started, **answer})
+        try:
+            send(pipe, {"seconds": time.perf_counter() - started, **answer})
+        except OSError:  # whoever asked is gone, as when the service stops
+            return
 
 
 def answered(work: Callable[..., dict[str, Any]], *arguments: Any) -> dict[str, Any]:

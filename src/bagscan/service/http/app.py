@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import time
 import uuid
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from fastapi import FastAPI, Request
 from fastapi.responses import FileResponse
@@ -19,6 +21,10 @@ from bagscan.service.http.problems import Problem, problem, unforeseen
 from bagscan.service.http.security import PAGE_HEADERS, anyone, refuse_open_routes
 from bagscan.service.service import Service
 
+ACCESS = logging.getLogger("bagscan.access")  # who asked what and what came of it; bodies and queries are never logged
+QUIET = ("/v1/health/live", "/v1/health/ready", "/metrics", "/static", "/v1/queue")  # asked every few seconds
+MULTIPLE_CHOICES = 300
+LONGEST_PATH = 200
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 UPLOADS = ("/v1/screen", "/v1/jobs", "/v1/models")  # these have caps of their own
 MOST_BODY_BYTES = 64 << 10
@@ -126,7 +132,11 @@ class Around:
             route = getattr(scope.get("route"), "path", "unknown")
             method = scope["method"] if scope["method"] in METHODS else "other"
             self.service.metrics.requests.labels(route, method, status).inc()
-            self.service.metrics.request_seconds.labels(route).observe(time.perf_counter() - started)
+            seconds = time.perf_counter() - started
+            self.service.metrics.request_seconds.labels(route).observe(seconds)
+            who = scope["state"].get("who") or "-"
+            level = logging.DEBUG if route in QUIET and status < MULTIPLE_CHOICES else logging.INFO
+            ACCESS.log(level, "%s %s %s %d %.0f ms %s", who, method, quote(scope["path"])[:LONGEST_PATH], status, 1000 * seconds, request_id)
 
     def _complete(self, headers: MutableHeaders, path: str, request_id: str) -> None:
         headers["X-Request-Id"] = request_id

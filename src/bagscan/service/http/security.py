@@ -75,9 +75,10 @@ def _session_of(service: Service, token: str) -> Who | None:
 def allow(permission: str) -> Any:
     """A dependency that lets those with a permission through; the route is marked with it."""
 
-    async def checked(who: Annotated[Who | None, Depends(asking)]) -> Who:
+    async def checked(request: Request, who: Annotated[Who | None, Depends(asking)]) -> Who:
         if who is None:
             raise Problem(401, "log in, or send an API key (bagscan store account NAME --key KEY_NAME makes one)")
+        request.state.who = who.name
         if not who.may(permission):
             raise Problem(403, f"the role {who.role} may not do this (it takes {permission})")
         return who

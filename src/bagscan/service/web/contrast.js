@@ -2,6 +2,7 @@
 
 const TILE_PX = 64, BINS = 256, MOST = 8; // log attenuation of the last bin
 const LIMIT = 3; // times the mean of a bin: what is over it is spread over all, or noise of air would be blown up
+const SHARE = 0.7; // of the equalised scale
 const OUT = 4; // log attenuation that the densest becomes
 
 // (H, W) log attenuation to the same, from 0 to OUT.
@@ -29,7 +30,7 @@ export function locally({ attenuation, height, width }) {
     return { counts, n: Math.max(1, (y2 - y1) * (x2 - x1)) };
   }
 
-  // What each bin becomes: the share of pixels that are no denser. Half of it is the plain scale, so that air stays white in any tile.
+  // What each bin becomes: the share of pixels that are no denser. The rest of it is the plain scale, so that air stays white in any tile.
   function mapOf({ counts, n }) {
     const most = (LIMIT * n) / BINS;
     let over = 0;
@@ -37,7 +38,7 @@ export function locally({ attenuation, height, width }) {
     const map = new Float32Array(BINS);
     for (let k = 0, sum = 0; k < BINS; k++) {
       sum += counts[k] + over / BINS;
-      map[k] = OUT * (0.5 * (sum / n) + 0.5 * (k / BINS)) * Math.min(1, k / 4);
+      map[k] = OUT * (SHARE * (sum / n) + (1 - SHARE) * (k / BINS)) * Math.min(1, k / 4);
     }
     return map;
   }

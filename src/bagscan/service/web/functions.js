@@ -34,7 +34,7 @@ export function functionsOf(viewer, me) {
   const latch = h("button", { title: "functions stay on until they are pressed again", "aria-pressed": latching, onclick: turnLatch }, "Latch ", h("kbd", {}, "K"));
   const layout = h("button", { title: "side by side, one under the other, or one large", onclick: turnLayout }, "Layout ", h("kbd", {}, "V"));
   const bar = (...more) => h("div.console", {}, Object.keys(PEEKS).map(peek), bare, latch,
-    h("span.small.muted", {}, "Density"), h("button", { title: "denser: see what is faint", onclick: () => denser(-1) }, h("kbd", {}, "[")), h("button", { title: "thinner: see into what is dense", onclick: () => denser(1) }, h("kbd", {}, "]")), density,
+    h("span.group", {}, h("span.small.muted", {}, "Density"), h("button", { title: "denser: see what is faint", onclick: () => denser(-1) }, h("kbd", {}, "[")), h("button", { title: "thinner: see into what is dense", onclick: () => denser(1) }, h("kbd", {}, "]")), density),
     h("span.gap"), layout, h("button", { title: "zoom out", onclick: () => viewer.zoomBy(1 / 1.4) }, "−"), h("button", { title: "zoom in", onclick: () => viewer.zoomBy(1.4) }, "+"),
     h("button", { onclick: standard }, "Standard ", h("kbd", {}, "␣")), more);
 

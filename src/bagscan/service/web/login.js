@@ -1,7 +1,9 @@
 // Log in, or make the first admin with the one-time link.
 
-import { keepSession, post } from "./api.js";
+import { get, keepSession, post } from "./api.js";
 import { h, show } from "./dom.js";
+
+const NO_COOKIE = "The password is right, and this browser keeps no session: the service sets secure_cookie, which takes HTTPS. Come over HTTPS, or start it without.";
 
 export function loginPage(place, token, entered) {
   const name = h("input", { name: "name", autocomplete: "username", required: true, maxlength: 64 });
@@ -16,6 +18,7 @@ export function loginPage(place, token, entered) {
     try {
       const body = { name: name.value, password: password.value };
       const me = await post(token ? "/v1/setup" : "/v1/sessions", token ? { ...body, token } : body);
+      await get("/v1/me").catch((error) => { throw error.status === 401 ? new Error(NO_COOKIE) : error; }); // a browser drops what is for HTTPS alone without a word
       keepSession(me);
       entered(me);
     } catch (error) {

@@ -203,7 +203,7 @@ export function reviewPage(me, place, wanted) {
       const box = h("input", { type: "checkbox", checked: state.ticked.has(part.finding), disabled: part.finding < 0, title: part.finding < 0 ? "below the operating point: for looking at" : "this part holds it (X)", onclick: (event) => { event.stopPropagation(); tick(index); } });
       return h(`li${index === state.chosen ? ".here" : ""}`, { "aria-current": index === state.chosen, onclick: () => choose(index, true) }, box,
         h("span", {}, `Part ${index + 1}`, several ? h("span.muted", {}, ` · ${part.view}`) : null), h("span.number", {}, score(part.score)), h("span.scale", {}, bar, mark),
-        h("span.small.muted.rate", {}, part.rate === null ? "below the operating point" : `as high in ${part.rate < 0.001 ? "under 0.1" : (100 * part.rate).toFixed(1)} % of benign parts`));
+        h("span.small.muted.rate", {}, part.finding < 0 ? "below the operating point" : part.rate === null ? "above the operating point" : `as high in ${part.rate < 0.001 ? "under 0.1" : (100 * part.rate).toFixed(1)} % of benign parts`));
     }) : h("li.empty", {}, viewer.views.length && viewer.views.every(isUnjudged) ? "No item was found: nothing of this bag was judged." : "No part is flagged at this threshold."));
   }
 
