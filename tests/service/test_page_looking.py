@@ -190,3 +190,40 @@ def test_a_browser_that_keeps_no_session_is_told_why(make_house, enter):  # noqa
     page.get_by_label("Password").fill(PASSWORD)
     page.keyboard.press("Enter")
     expect(page.locator(".fault")).to_contain_text("secure_cookie")
+
+
+def test_a_reader_marks_what_no_model_flagged(make_house, enter):  # noqa: F811
+    house = make_house(second_reader="none", reviewed="all")
+    scan = bag(house, "clear")
+    page = opened(enter(house, "operator"))
+
+    def drag(key=""):
+        if key:
+            page.keyboard.press(key)
+        box = page.locator(".views canvas").first.bounding_box()
+        x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+        page.mouse.move(x - 40, y - 30)
+        page.mouse.down()
+        page.mouse.move(x + 20, y + 25)
+        page.mouse.up()
+
+    drag()  # pans, and draws nothing
+    expect(page.locator(".parts .drawn")).to_have_count(0)
+    for _ in range(2):
+        drag("b")
+    expect(page.locator(".parts .drawn")).to_have_count(2)
+    page.get_by_role("button", name="take box 2 away").click()
+    expect(page.locator(".parts .drawn")).to_have_count(1)
+    page.reload()
+    page.wait_for_selector("canvas")
+    expect(page.locator(".parts .drawn")).to_have_count(1)  # as ticks and notes are
+    for key in ("c", "1", "Control+Enter"):
+        page.keyboard.press(key)
+    expect(page.locator(".toast.fault")).to_contain_text("not clear")
+    for key in ("s", "1", "Control+Enter"):
+        page.keyboard.press(key)
+    expect(page.locator(".queue .empty")).to_be_visible()
+    (drawn,) = house.person("operator").get(f"/v1/scans/{scan}").json()["decisions"][0]["drawn"]
+    x1, y1, x2, y2 = drawn["box_xyxy"]
+    assert drawn["view_id"] == "below"
+    assert (x2 - x1) / (y2 - y1) == pytest.approx(60 / 55, rel=0.2)

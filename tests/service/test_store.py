@@ -350,6 +350,33 @@ def test_exports_name_what_they_hold(make_house, tmp_path):
     assert len(read_coco(tmp_path / "out" / "annotations.json")) == 2
 
 
+def test_a_box_that_a_reader_drew_is_kept_signed_and_exported(make_house, tmp_path):
+    from bagscan.service.review.export import export_decided
+
+    house = make_house(second_reader="none", reviewed="all")
+    reader, scan = house.person("operator"), send(house.machine(), tiff("clear")).json()["id"]
+    reader.post("/v1/queue/claim", json={"scan_id": scan})
+    view, told = next(iter(reader.get(f"/v1/scans/{scan}").json()["views"].items()))
+    box = [2, 3, told["width"] - 1, 9]
+    reading = {"value": "suspect", "reason": "cannot tell", "drawn": [{"view_id": view, "box_xyxy": box}]}
+    wrong = [
+        {"view_id": "top", "box_xyxy": box},
+        {"view_id": view, "box_xyxy": [2, 3, told["width"] + 1, 9]},
+        {"view_id": view, "box_xyxy": [5, 3, 5.5, 9]},
+        {"view_id": view, "box_xyxy": [9, 3, 2, 9]},
+    ]
+    answers = [reader.post(f"/v1/scans/{scan}/decisions", json=reading | {"drawn": [one]}) for one in wrong]
+    assert [answer.status_code for answer in answers] == [422] * 4
+    assert reader.post(f"/v1/scans/{scan}/decisions", json=reading | {"value": "clear", "reason": "clutter"}).status_code == 422
+    assert reader.post(f"/v1/scans/{scan}/decisions", json=reading).status_code == 201
+    assert reader.get(f"/v1/scans/{scan}").json()["decisions"][0]["drawn"] == reading["drawn"]
+    assert house.person("supervisor").get("/v1/audit/verify").json()["wrong"] == []
+    with house.service.store.read() as connection:
+        assert export_decided(connection, house.service.files, tmp_path / "out", lambda _: None)["annotations"] == 1
+    (image,) = read_coco(tmp_path / "out" / "annotations.json")
+    assert image.annotations[0].box_xyxy == tuple(box)
+
+
 def test_the_other_view_of_a_suspect_scan_is_no_negative(make_house, tmp_path):
     from bagscan.service.review.export import export_decided
 

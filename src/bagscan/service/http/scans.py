@@ -131,7 +131,7 @@ def read_decisions(scan_id: str, request: Request, response: Response, who: Who 
 def decide(scan_id: str, body: Decision, request: Request, response: Response, tab: Tab = "", who: Who = allow("decide")) -> dict[str, Any]:
     """Decide on a claimed scan. It is kept together with its audit record, or not at all."""
     service = service_of(request)
-    reading = queue.Reading(body.value, body.reason, body.note, tuple(body.parts))
+    reading = queue.Reading(body.value, body.reason, body.note, tuple(body.parts), tuple((one.view_id, one.box_xyxy) for one in body.drawn))
     reader = queue.Reader(who, service.clock.now(), tab)
     made = service.store.write(lambda c: queue.decide(c, service.config, service.auditor, reader, scan_id, reading))
     service.metrics.decisions.labels(body.value).inc()

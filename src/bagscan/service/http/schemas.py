@@ -58,11 +58,17 @@ class Claim(Strict):
     take_over: bool = Field(False, description="Take the claim from another tab of the same account")
 
 
+class Drawn(Strict):
+    view_id: Text = Field(max_length=64)
+    box_xyxy: tuple[float, float, float, float] = Field(description="x1, y1, x2, y2 in pixels of the view")
+
+
 class Decision(Strict):
     value: Literal["clear", "suspect", "recheck"]
     reason: Text = Field(max_length=32)
     note: Text = Field("", max_length=2000)
     parts: list[int] = Field([], max_length=1000, description="Numbers of the findings that hold it, from 0")
+    drawn: list[Drawn] = Field([], max_length=100, description="Places that the reader marked where nothing was flagged")
 
 
 class Threshold(Strict):
@@ -152,6 +158,7 @@ class DecisionTold(Answer):
     reason: str
     note: str
     parts: list[int]
+    drawn: list[Drawn] | None
     created_at: float
     undone_at: float | None
     audit_seq: int

@@ -18,8 +18,8 @@ from bagscan.service.store.tables import decisions, results, reviews, scans
 def export_decided(connection: Connection, files: Files, out: Path, report: Callable[[str], None] = print) -> dict[str, Any]:
     """Write every closed scan whose images are kept: ``images/``, ``annotations.json``, ``decisions.json``.
 
-    A suspect scan's confirmed parts become annotations with their masks (all flagged parts where the readers named none);
-    a cleared one has none, so that it is negative. Left out are test images, scans for recheck, and views of
+    A suspect scan's confirmed parts become annotations with their masks, and boxes that readers drew become annotations without
+    (all flagged parts where the readers named and drew none); a cleared one has none, so that it is negative. Left out are test images, scans for recheck, and views of
     suspect ones in which no part is confirmed: they would pass for negatives.
 
     Raises:
@@ -39,32 +39,37 @@ def export_decided(connection: Connection, files: Files, out: Path, report: Call
     annotations: list[dict[str, Any]] = []
     told: list[dict[str, Any]] = []
     for row in rows:
-        if row["outcome"] == "suspect" and not row["row"]["findings"]:
-            report(f"{row['source_id']}: suspect, but no part of it was flagged: left out")
+        parts, drawn = confirmed.get(row["id"], (set(), []))
+        if row["outcome"] == "suspect" and not (row["row"]["findings"] or drawn):
+            report(f"{row['source_id']}: suspect, but no part of it was flagged or marked: left out")
             continue
         names = _write_files(files, row, out / "images")
         told.append({"scan_id": row["id"], "source_id": row["source_id"], "outcome": row["outcome"], "files": list(names.values())})
-        parts = confirmed.get(row["id"], set())
         for view_id, view in row["row"]["views"].items():
             image = _file_of(row, view, names)
-            held = [f for i, f in enumerate(row["row"]["findings"]) if row["outcome"] == "suspect" and f["view_id"] == view_id and (not parts or i in parts)]
-            if row["outcome"] == "suspect" and not held:
+            suspect, named = row["outcome"] == "suspect", bool(parts or drawn)
+            held = [(f["box_xyxy"], f["mask"]) for i, f in enumerate(row["row"]["findings"]) if suspect and f["view_id"] == view_id and (not named or i in parts)]
+            held += [(one["box_xyxy"], None) for one in drawn if suspect and one["view_id"] == view_id]
+            if suspect and not held:
                 continue  # the threat may be in this view too, unmarked
             images.append({"id": len(images) + 1, "file_name": image, "view_id": view_id, "scan_id": row["id"], "height": view["height"], "width": view["width"]})
-            for finding in held:
-                annotations.append(coco_entry(len(annotations) + 1, len(images), number["anomaly"], finding["box_xyxy"], finding["mask"]))
+            for box, mask in held:
+                annotations.append(coco_entry(len(annotations) + 1, len(images), number["anomaly"], box, mask))
     (out / "annotations.json").write_text(json.dumps({"images": images, "annotations": annotations, "categories": categories}))
     (out / "decisions.json").write_text(json.dumps(told, indent=1))
     report(f"{len(told)} decided scans, {len(images)} views, {len(annotations)} confirmed parts in {out}")
     return {"scans": len(told), "images": len(images), "annotations": len(annotations), "out": str(out)}
 
 
-def _confirmed(connection: Connection) -> dict[str, set[int]]:
-    """Numbers of the findings that readers confirmed, by scan."""
-    parts: dict[str, set[int]] = {}
-    for row in connection.execute(select(decisions.c.scan_id, decisions.c.parts).where(decisions.c.undone_at.is_(None), decisions.c.value == "suspect")):
-        parts.setdefault(row.scan_id, set()).update(row.parts)
-    return parts
+def _confirmed(connection: Connection) -> dict[str, tuple[set[int], list[dict[str, Any]]]]:
+    """Numbers of the findings that readers confirmed, and boxes that they drew, by scan."""
+    told: dict[str, tuple[set[int], list[dict[str, Any]]]] = {}
+    columns = (decisions.c.scan_id, decisions.c.parts, decisions.c.drawn)
+    for row in connection.execute(select(*columns).where(decisions.c.undone_at.is_(None), decisions.c.value == "suspect")):
+        parts, drawn = told.setdefault(row.scan_id, (set(), []))
+        parts.update(row.parts)
+        drawn += [one for one in row.drawn or [] if one not in drawn]
+    return told
 
 
 def _write_files(files: Files, row: Any, folder: Path) -> dict[str, str]:

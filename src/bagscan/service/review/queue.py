@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,12 +37,14 @@ class Reading:
 
     Attributes:
         value: clear, suspect or recheck. reason: one of ``REASONS`` of it. parts: numbers of findings, from 0, that hold it.
+        drawn: name of a view and box, x1, y1, x2, y2 in its pixels, of places that the reader marked and no model flagged.
     """
 
     value: str
     reason: str
     note: str = ""
     parts: tuple[int, ...] = ()
+    drawn: tuple[tuple[str, tuple[float, float, float, float]], ...] = ()
 
     def __post_init__(self) -> None:
         if self.value not in VALUES:
@@ -51,6 +53,29 @@ class Reading:
             raise ValueError(f"reasons of {self.value}: {', '.join(REASONS[self.value])}; got {self.reason!r}")
         if len(self.note) > 2000:
             raise ValueError("a note has at most 2,000 characters")
+        if self.value == "clear" and self.drawn:
+            raise ValueError("a scan in which a place is marked is not clear: take the boxes away, or decide otherwise")
+
+    def check_on(self, row: Mapping[str, Any]) -> None:
+        """Require that its parts and boxes are of a scan.
+
+        Args:
+            row: what was found in it.
+
+        Raises:
+            ValueError: they are not; or a scan is cleared of which there is no picture.
+        """
+        if any(not 0 <= part < len(row["findings"]) for part in self.parts):
+            raise ValueError(f"parts are numbers of findings from 0 to {len(row['findings']) - 1}")
+        if self.value == "clear" and not row["views"]:
+            raise ValueError("no view of this scan could be read, so nobody has seen it: it cannot be cleared")
+        for view_id, box in self.drawn:
+            view = row["views"].get(view_id)
+            if view is None:
+                raise ValueError(f"this scan has no view {view_id!r}: {', '.join(row['views']) or 'none could be read'}")
+            x1, y1, x2, y2 = box
+            if not (x1 >= 0 and x1 + 1 <= x2 <= view["width"] and y1 >= 0 and y1 + 1 <= y2 <= view["height"]):
+                raise ValueError(f"the box {box} does not lie on view {view_id} of {view['width']}x{view['height']} pixels, a pixel each way or more")
 
 
 @dataclass(frozen=True)
@@ -187,22 +212,21 @@ def decide(connection: Connection, config: ServiceConfig, auditor: Auditor, read
     result = connection.execute(
         select(results.c.row, results.c.model_id, results.c.threshold, scans.c.tip).join(scans, scans.c.id == results.c.scan_id).where(results.c.scan_id == scan_id)
     ).one()
-    if any(not 0 <= part < len(result.row["findings"]) for part in reading.parts):
-        raise ValueError(f"parts are numbers of findings from 0 to {len(result.row['findings']) - 1}")
-    if reading.value == "clear" and not result.row["views"]:
-        raise ValueError("no view of this scan could be read, so nobody has seen it: it cannot be cleared")
+    reading.check_on(result.row)
+    drawn = [{"view_id": view_id, "box_xyxy": list(box)} for view_id, box in reading.drawn] or None
     told = {
         "round": row.state,
         "value": reading.value,
         "reason": reading.reason,
         "note": reading.note,
         "parts": list(reading.parts),
+        "drawn": drawn,
         "model": result.model_id,
         "threshold": result.threshold,
     }
     seq = auditor.append(connection, who.name, "decision", scan_id, told)
     seconds = now - (row.claimed_at or now)
-    values = {"value": reading.value, "reason": reading.reason, "note": reading.note, "parts": list(reading.parts), "seconds": seconds}
+    values = {"value": reading.value, "reason": reading.reason, "note": reading.note, "parts": list(reading.parts), "drawn": drawn, "seconds": seconds}
     made = connection.execute(insert(decisions).values(scan_id=scan_id, account_id=who.id, round=row.state, **values, created_at=now, audit_seq=seq))
     state, outcome = _after(connection, config, row.state, scan_id, is_tip=result.tip is not None)
     closed = {"state": state, "outcome": outcome, "closed_at": now if state == "closed" else None, "claimed_by": None, "claimed_tab": None, "claimed_until": None}
@@ -271,5 +295,5 @@ def seen_decisions(connection: Connection, who: Who, scan_id: str) -> list[dict[
     whole = review is not None and (review.state == "closed" or (review.state == "dispute" and who.role in RESOLVERS))
     if not whole:
         found = found.where(decisions.c.account_id == who.id)
-    told = ("id", "round", "value", "reason", "note", "parts", "created_at", "undone_at", "audit_seq")
+    told = ("id", "round", "value", "reason", "note", "parts", "drawn", "created_at", "undone_at", "audit_seq")
     return [{"by": row.name} | {key: getattr(row, key) for key in told} for row in connection.execute(found)]

@@ -16,6 +16,8 @@ from bagscan.service.store.tables import accounts, audit, decisions, results, re
 DAY_S = 86_400.0
 SCORE_BINS = 20
 
+SIGNED = ("round", "value", "reason", "note", "parts", "drawn")  # of a decision, as its audit record has them
+
 
 def statistics(connection: Connection, days: int = 30) -> dict[str, Any]:
     """Figures of the last days; rates come with their counts and 95 % intervals (Clopper-Pearson)."""
@@ -123,7 +125,7 @@ def decisions_without_record(connection: Connection) -> list[str]:
         record = told.get(seq)
         detail = _detail(record) if record else {}
         same = record is not None and (record.actor, record.subject) == (row.name, row.scan_id)
-        if not same or any(detail.get(key) != getattr(row, key) for key in ("round", "value", "reason", "note", "parts")) or (row.undone_at is not None) != (row.id in undone):
+        if not same or any(detail.get(key) != getattr(row, key) for key in SIGNED) or (row.undone_at is not None) != (row.id in undone):
             wrong.append(f"decision {row.id} on scan {row.scan_id} has no audit record that says the same")
     return wrong + [f"record {seq} is of a decision on scan {record.subject} that is not there any more" for seq, record in told.items() if seq not in standing]
 

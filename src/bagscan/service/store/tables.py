@@ -128,6 +128,7 @@ decisions = Table(
     Column("reason", String(32), nullable=False),
     Column("note", Text, nullable=False),
     Column("parts", JSON, nullable=False),  # numbers of the findings that the reader confirms
+    Column("drawn", JSON(none_as_null=True)),  # [{view_id, box_xyxy}] that the reader drew where nothing was flagged; none for none
     Column("seconds", Float),  # since the claim
     Column("created_at", Float, nullable=False),
     Column("undone_at", Float),

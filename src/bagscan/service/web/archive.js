@@ -99,7 +99,8 @@ async function openScan(me, place, id) {
     return h("li", { role: "button", tabindex: 0, onclick: look, onkeydown: (event) => event.key === "Enter" && look() }, h("span"), h("span", {}, `Part ${index + 1}`, h("span.muted", {}, ` · ${part.view}`)), h("span.number", {}, score(part.score)),
       h("span.small.muted.rate", {}, by.length ? `ticked by ${by.join(", ")}` : "ticked by nobody"));
   });
-  const decided = scan.decisions.map((one) => h("p.small", {}, h("strong", {}, `${one.by}: ${one.value}`), ` (${one.reason}), ${time(one.created_at)} UTC`, one.undone_at ? h("span.REVIEW", {}, " · taken back") : "", one.note ? h("span", {}, ` · “${one.note}”`) : ""));
+  viewer.drawn = scan.decisions.filter((one) => !one.undone_at).flatMap((one) => (one.drawn || []).map((box) => ({ view: box.view_id, box: box.box_xyxy })));
+  const decided = scan.decisions.map((one) => h("p.small", {}, h("strong", {}, `${one.by}: ${one.value}`), ` (${one.reason}), ${time(one.created_at)} UTC`, one.undone_at ? h("span.REVIEW", {}, " · taken back") : "", one.drawn?.length ? ` · drew ${one.drawn.length} box${one.drawn.length > 1 ? "es" : ""}` : "", one.note ? h("span", {}, ` · “${one.note}”`) : ""));
   const head = h("div.head", {}, h("a", { href: "#scans" }, "‹ Scans"), h(`span.chip.${result.decision}`, {}, result.decision), h("strong", {}, scan.source_id), h("span.muted.small", {}, `scanner ${scan.scanner}, ${time(scan.received_at)} UTC`), h("span.reasons", {}, result.reasons.join(" · ")));
   show(place, h("div.reader.looking", {},
     h("main.stage", {}, head, h("div.view", {}, data.length ? viewer.element : h("p.empty", {}, scan.purged ? "The images of this scan were removed by retention." : "No view of this scan can be shown."), functions.mode), functions.bar()),

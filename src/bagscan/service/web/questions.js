@@ -3,7 +3,7 @@
 import { dialog, h, keyOf } from "./dom.js";
 
 const KEYS = [
-  ["N", "next scan"], ["Tab", "next part"], ["P", "bag before"], ["X", "tick the part"], ["O", "hold: no contours"], ["I", "hold: invert"], ["G", "hold: grey"],
+  ["N", "next scan"], ["Tab", "next part"], ["P", "bag before"], ["X", "tick the part"], ["B", "draw a box on a place that is not flagged"], ["O", "hold: no contours"], ["I", "hold: invert"], ["G", "hold: grey"],
   ["1", "hold: organic only"], ["2", "hold: metal only"], ["E", "hold: edges"], ["H", "hold: see into what is dense"], ["L", "hold: local contrast"], ["K", "latch: held keys stay on"], ["V", "layout"], ["[ ]", "denser, thinner"], ["Z", "look at the part"], ["+ −", "zoom"], ["← ↑ → ↓", "pan"],
   ["=", "whole bag"], ["Space", "standard image"], ["C", "clear"], ["S", "suspect"], ["R", "recheck"], ["Ctrl Enter", "decide"], ["Ctrl Z", "take back"], ["?", "these keys"],
 ];
@@ -13,7 +13,7 @@ export function draftsOf(name) {
   const place = `bagscan:${name}:drafts`;
   const drafts = new Map();
   try {
-    for (const [id, draft] of JSON.parse(sessionStorage.getItem(place) || "[]")) drafts.set(id, { ...draft, ticked: new Set(draft.ticked) });
+    for (const [id, draft] of JSON.parse(sessionStorage.getItem(place) || "[]")) drafts.set(id, { drawn: [], ...draft, ticked: new Set(draft.ticked) });
   } catch { /* a browser that keeps nothing */ }
   window.addEventListener("pagehide", () => {
     try { sessionStorage.setItem(place, JSON.stringify([...drafts].map(([id, draft]) => [id, { ...draft, ticked: [...draft.ticked] }]))); } catch { /* as above */ }

@@ -22,7 +22,7 @@ export function reviewPage(me, place, wanted) {
   const viewer = new Viewer();
   const state = { queue: [], scan: null, parts: [], ticked: new Set(), chosen: -1, threshold: 1, undo: null, busy: false, past: [], looking: null };
   const drafts = draftsOf(me.name);
-  const draftOf = (id) => drafts.get(id) || drafts.set(id, { ticked: new Set(), reason: null, note: "" }).get(id);
+  const draftOf = (id) => drafts.get(id) || drafts.set(id, { ticked: new Set(), drawn: [], reason: null, note: "" }).get(id);
   let lostAt = null, touchedAt = performance.now();
   const list = h("ul.queue", { "aria-label": "queue" });
   const counted = h("span.muted.number");
@@ -34,7 +34,8 @@ export function reviewPage(me, place, wanted) {
   const about = h("div.small.muted");
   const buttons = Object.fromEntries(Object.entries(VALUES).map(([key, value]) => [value, h(`button.${value}`, { disabled: true, onclick: () => decide(value) }, value[0].toUpperCase() + value.slice(1), " ", h("kbd", {}, key.toUpperCase()))]));
   const functions = functionsOf(viewer, me);
-  const console_ = functions.bar(h("button", { title: "the bag before, to look at", onclick: previous }, "Previous ", h("kbd", {}, "P")), h("button", { onclick: showKeys, title: "all keys" }, "?"));
+  const boxButton = h("button", { title: "draw a box on a place that is not flagged", "aria-pressed": false, onclick: turnDrawing }, "Box ", h("kbd", {}, "B"));
+  const console_ = functions.bar(boxButton, h("button", { title: "the bag before, to look at", onclick: previous }, "Previous ", h("kbd", {}, "P")), h("button", { onclick: showKeys, title: "all keys" }, "?"));
   const banner = h("div.banner.hidden", { role: "alert" });
 
   const middle = h("div.view", {}, viewer.element, functions.mode);
@@ -151,6 +152,8 @@ export function reviewPage(me, place, wanted) {
     Object.assign(state, { scan, done: again, looking: null, ticked: draftOf(id).ticked, chosen: -1, threshold: scan.result.threshold ?? 1 });
     viewer.chosen = null;
     viewer.parts = [];
+    viewer.drawn = draftOf(id).drawn;
+    if (viewer.drawing) turnDrawing();
     viewer.how = { ...STANDARD };
     viewer.threshold = state.threshold;
     viewer.load(views);
@@ -204,8 +207,19 @@ export function reviewPage(me, place, wanted) {
       return h(`li${index === state.chosen ? ".here" : ""}`, { "aria-current": index === state.chosen, onclick: () => choose(index, true) }, box,
         h("span", {}, `Part ${index + 1}`, several ? h("span.muted", {}, ` · ${part.view}`) : null), h("span.number", {}, score(part.score)), h("span.scale", {}, bar, mark),
         h("span.small.muted.rate", {}, part.finding < 0 ? "below the operating point" : part.rate === null ? "above the operating point" : `as high in ${part.rate < 0.001 ? "under 0.1" : (100 * part.rate).toFixed(1)} % of benign parts`));
-    }) : h("li.empty", {}, viewer.views.length && viewer.views.every(isUnjudged) ? "No item was found: nothing of this bag was judged." : "No part is flagged at this threshold."));
+    }) : h("li.empty", {}, viewer.views.length && viewer.views.every(isUnjudged) ? "No item was found: nothing of this bag was judged." : "No part is flagged at this threshold."), state.done ? [] : viewer.drawn.map(drawnRow));
   }
+
+  // A place that the model did not flag is the most valuable mark of all: it goes into the export as an annotation.
+  function turnDrawing() {
+    viewer.drawing = viewer.drawing || !state.scan || state.done ? null : (one) => { viewer.drawn.push(one); turnDrawing(); drawParts(); };
+    viewer.element.classList.toggle("drawing", Boolean(viewer.drawing));
+    boxButton.classList.toggle("on", Boolean(viewer.drawing));
+    boxButton.setAttribute("aria-pressed", String(Boolean(viewer.drawing)));
+  }
+
+  const drawnRow = (one, index) => h("li.drawn", {}, h("span"), h("span", {}, `Box ${index + 1}`, h("span.muted", {}, ` · ${one.view}, drawn by you`)),
+    h("button.small", { "aria-label": `take box ${index + 1} away`, onclick: () => { viewer.drawn.splice(index, 1); viewer.draw(); drawParts(); } }, "✕"));
 
   function choose(index, look) {
     state.chosen = index;
@@ -251,7 +265,7 @@ export function reviewPage(me, place, wanted) {
     state.busy = true;
     let free = null;
     try {
-      const made = await decided(id, { value, ...asked, parts: [...state.ticked].sort((a, b) => a - b) });
+      const made = await decided(id, { value, ...asked, parts: [...state.ticked].sort((a, b) => a - b), drawn: viewer.drawn.map(({ view, box }) => ({ view_id: view, box_xyxy: box })) });
       const draft = draftOf(id);
       drafts.delete(id);
       state.done = true;
@@ -286,6 +300,7 @@ export function reviewPage(me, place, wanted) {
     state.scan = null;
     state.parts = viewer.parts = [];
     viewer.views = [];
+    viewer.drawn = [];
     viewer.element.replaceChildren();
     slider.disabled = true;
     show(sliderTold);
@@ -334,7 +349,7 @@ export function reviewPage(me, place, wanted) {
     if (!event.getModifierState("AltGraph") && (event.ctrlKey || event.metaKey || event.altKey)) return;
     if (functions.down(event)) return event.preventDefault();
     const act = {
-      n: next, p: previous, "?": showKeys, z: () => state.parts[Math.max(0, state.chosen)] && choose(Math.max(0, state.chosen), true), x: () => tick(state.chosen),
+      n: next, p: previous, "?": showKeys, z: () => state.parts[Math.max(0, state.chosen)] && choose(Math.max(0, state.chosen), true), x: () => tick(state.chosen), b: turnDrawing,
       Tab: () => choose(state.chosen + (event.shiftKey ? -1 : 1), true),
     }[key];
     if (VALUES[key]) decide(VALUES[key]);

@@ -9,7 +9,7 @@ const MOST_ZOOM = 24;
 const OVERVIEW = 0.22; // of the canvas's smaller side
 const MOST_RINGS = 20; // at a low threshold half the view is flagged: rings round all of it would hide it
 const RINGED_PX = 40; // half the size on the screen from which a part is seen without a ring
-const GREEN = "#2fbf6f", RED = "#ff4040", CHOSEN = "#ffffff";
+const AMBER = "#ffb000", GREEN = "#2fbf6f", RED = "#ff4040", CHOSEN = "#ffffff";
 
 // Where no item is found nothing is judged, which must not look like judged and clear.
 export const isUnjudged = (view) => Boolean(view.regions) && !view.regions.scores.length;
@@ -31,6 +31,8 @@ export class Viewer {
     this.overlay = true;
     this.chosen = null;
     this.parts = [];
+    this.drawn = []; // boxes of the reader: [{view, box}], box as [x1, y1, x2, y2] in pixels of the view
+    this.drawing = null; // what is called with a box that was drawn; null where a drag pans
     this.layout = LAYOUTS[0];
     this.main = null;
     this.reset();
@@ -150,8 +152,20 @@ export class Viewer {
       context.imageSmoothingQuality = "high";
       context.drawImage(view.shown, 0, 0);
       if (this.overlay && view.regions) this.contours(context, view, scale);
+      this.boxes(context, view, scale);
       if (this.zoom > 1) this.overview(context, view, w, t, ratio);
     }
+  }
+
+  boxes(context, view, scale) {
+    const own = [...this.drawn.filter((one) => one.view === view.name).map((one) => one.box), ...(view.begun ? [view.begun] : [])];
+    for (const [colour, width, dashes] of [["#000000", 4, []], [AMBER, 2, [9 / scale, 3 / scale]]]) {
+      context.lineWidth = width / scale;
+      context.strokeStyle = colour;
+      context.setLineDash(dashes);
+      for (const [x1, y1, x2, y2] of own) context.strokeRect(Math.min(x1, x2), Math.min(y1, y2), Math.abs(x2 - x1), Math.abs(y2 - y1));
+    }
+    context.setLineDash([]);
   }
 
   // While zoomed in: the whole view in a corner, and what is seen of it.
@@ -245,9 +259,26 @@ export class Viewer {
       this.zoomBy(Math.exp(-event.deltaY / 400), view, at);
     }, { passive: false });
     canvas.addEventListener("pointerdown", (event) => { if (this.layout === "one" && this.main !== view.name) return this.arrange(this.layout, view.name); canvas.setPointerCapture(event.pointerId); canvas.classList.add("held"); });
-    canvas.addEventListener("pointerup", () => canvas.classList.remove("held"));
+    const pixel = (event) => { // of the view, kept on it
+      const { scale, x, y } = this.place(view);
+      return [Math.min(view.image.width, Math.max(0, (event.offsetX - x) / scale)), Math.min(view.image.height, Math.max(0, (event.offsetY - y) / scale))].map(Math.round);
+    };
+    canvas.addEventListener("pointerdown", (event) => { if (this.drawing && canvas.hasPointerCapture(event.pointerId)) view.begun = [...pixel(event), ...pixel(event)]; });
+    canvas.addEventListener("pointerup", () => {
+      canvas.classList.remove("held");
+      if (!view.begun) return;
+      const [x1, y1, x2, y2] = view.begun;
+      view.begun = null;
+      const box = [Math.min(x1, x2), Math.min(y1, y2), Math.max(x1, x2), Math.max(y1, y2)];
+      if (box[2] - box[0] >= 2 && box[3] - box[1] >= 2) this.drawing?.({ view: view.name, box });
+      this.draw();
+    });
     canvas.addEventListener("pointermove", (event) => {
       if (!canvas.hasPointerCapture(event.pointerId)) return;
+      if (view.begun) {
+        view.begun = [...view.begun.slice(0, 2), ...pixel(event)];
+        return this.draw();
+      }
       const { scale } = this.place(view);
       view.across -= event.movementX / (scale * view.image.width);
       this.along -= event.movementY / (scale * view.image.height);
