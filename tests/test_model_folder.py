@@ -37,6 +37,12 @@ WRONG = {
     "a rate above 1": setting("operating_point", "expected_fpr", to=3),
     "a device threshold out of reach": setting("model", "thresholds", "device", to=1e9),
     "a threshold of nothing known": setting("model", "thresholds", "mood", to=1),
+    "a slope of next to nothing": setting("model", "thresholds", "slope", to=1e-9),
+    "an offset that nothing overcomes": setting("model", "thresholds", "offset", to=-1e9),
+    "a pair that nothing overcomes": setting("model", "thresholds", "pairing", to={"offset": -1e6}),
+    "a pair that counts for nothing": setting("model", "thresholds", "pairing", to={"views": 0.0, "place": 0.0}),
+    "benign scores that are none": setting("about", "benign_score_quantiles", to="abc"),
+    "a point that no score reaches": setting("operating_point", "threshold", to=1.0),
     "a slope that turns scores over": setting("model", "thresholds", "slope", to=-1.0),
 }
 

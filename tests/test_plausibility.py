@@ -51,6 +51,18 @@ def faulty(view, fault):
         counts[1] = counts[0]
     elif fault == "Z of nothing":
         counts[2] = 7000
+    elif fault == "Z of 12 bits":
+        counts[2] //= 16
+    elif fault == "Z in fifths":
+        counts[2] //= 5
+    elif fault == "white is zero, 12 bits in 16":
+        counts = top - counts // 16
+    elif fault == "a frozen belt":
+        counts[:, 60:120] = counts[:, 60:61]
+    elif fault == "Z that stops":
+        counts[2, counts.shape[1] // 2 :] = 0
+    elif fault == "two rows as one":
+        counts = counts[:, : counts.shape[1] // 2 * 2].reshape(len(counts), -1, 2 * counts.shape[2])
     elif fault == "Z turned":
         counts[2] = counts[2, ::-1, ::-1]
     elif fault == "Z mirrored":
@@ -72,8 +84,9 @@ def faulty(view, fault):
 
 
 RAW = ["swapped", "8 in 16", "8 in 16, shifted", "8 in 16, stretched", "inverted", "inverted about air", "white", "black", "saturated", "starved"]
-RAW += ["high turned", "one energy twice", "Z of nothing", "Z turned", "Z mirrored", "a wrong width", "flat", "cut off", "air alone", "noise"]
-COLOUR = ["inverted", "inverted about air", "white", "black", "starved", "grey", "noise"]
+RAW += ["high turned", "one energy twice", "Z of nothing", "Z of 12 bits", "Z in fifths", "Z that stops", "white is zero, 12 bits in 16", "a frozen belt"]
+RAW += ["two rows as one", "Z turned", "Z mirrored", "a wrong width", "flat", "cut off", "air alone", "noise"]
+COLOUR = ["a frozen belt", "inverted", "inverted about air", "white", "black", "starved", "grey", "noise"]
 
 
 @pytest.mark.parametrize(("kind", "fault"), [("raw", fault) for fault in RAW] + [("colour", fault) for fault in COLOUR])
@@ -144,6 +157,15 @@ def test_a_small_or_pale_item_is_no_fault(side, colour):
     noise = np.random.default_rng(0).normal(0, 0.01, (3, side, side))
     pixels[:, 100 : 100 + side, 200 : 200 + side] = np.array(colour, np.float32)[:, None, None] + noise
     assert unfit(View(pixels, ("red", "green", "blue"), "pseudo_colour", bit_depth=8)) == []
+
+
+def test_a_photograph_with_a_fourth_channel_is_a_photograph(simulated_root):
+    colour = read_scan(next((simulated_root / "colour").iterdir())).views[0]
+    zeff = np.zeros((1, *colour.shape), np.float32)
+    four = View(np.concatenate([colour.pixels, zeff]), (*colour.channels, "zeff"), "dual_energy")
+    assert unfit(four) == []
+    grey = np.broadcast_to(np.linspace(0.3, 0.7, colour.shape[1], dtype=np.float32), colour.pixels.shape)
+    assert unfit(replace(four, pixels=np.concatenate([grey, zeff])))
 
 
 def drawings():

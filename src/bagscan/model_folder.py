@@ -133,8 +133,8 @@ def operating_point_of(description: dict[str, Any]) -> OperatingPoint | None:
         found = fill(OperatingPoint, point, "model.json: operating_point")
     except (ConfigError, AttributeError) as error:
         raise ModelError(str(error)) from error
-    if not 0 <= found.threshold <= 1:
-        raise ModelError(f"model.json: a threshold of {found.threshold} flags everything or nothing: scores lie between 0 and 1")
+    if not 0 <= found.threshold < 1:
+        raise ModelError(f"model.json: a threshold of {found.threshold} flags nothing, or everything: scores lie between 0 and 1")
     return found
 
 

@@ -7,13 +7,14 @@ Physics tells most faults: low energies are absorbed more than high ones by ever
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 
 from bagscan.core import View
 from bagscan.core.reasons import Reason, ReasonCode
 from bagscan.formats.quantities import RGB
-from bagscan.plausibility_raw import raw_unfit
+from bagscan.plausibility_raw import frozen, raw_unfit
 
 LEAST_SIDE_PX = 32  # of a view, and of what is left of it at the size that a model works at
 MOST_ELONGATED = 10  # longer side to shorter side: no bag is so long, and a strip loses its width when it is scaled
@@ -64,7 +65,8 @@ def _unfit(view: View) -> list[Found]:
         return beyond
     if view.quantity != "log_attenuation" and {"low", "high"} & set(view.channels):
         return _energies(view, samples)
-    return _colours(view) if view.quantity == "pseudo_colour" else []
+    colours = [view.channels.index(name) for name in RGB if name in view.channels]
+    return _colours(replace(view, pixels=view.pixels[colours], channels=RGB)) if len(colours) == len(RGB) else []
 
 
 def holds(quantity: str, channel: str) -> str:
@@ -138,6 +140,8 @@ def _colours(view: View) -> list[Found]:
         return [(ReasonCode.INVERTED, f"{100 * (sample <= 0).mean():.0f} % are black: the polarity is inverted, or nothing was scanned")]
     if np.percentile(sample, 99) < AIR_AT_LEAST:
         return [(ReasonCode.NO_AIR, "no air: nothing in it is bright")]
+    if lines := frozen(view.pixels):
+        return [(ReasonCode.SATURATED, f"{lines} neighbouring rows are the same: the belt stood still, or a line was written again and again")]
     rims = np.stack([_rim(channel) for channel in view.pixels])
     if _dark(rims.mean(0), sample):
         return [(ReasonCode.INVERTED, "the rim is darker than the middle: the polarity is inverted")]

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from skimage.measure import find_contours
 
 from bagscan.core import Decision, Finding, Reason, ReasonCode, Report, Scan, View
+from bagscan.core.checks import is_number
 from bagscan.core.errors import BagscanError, ModelError
 from bagscan.examining import UsableModel
 from bagscan.plausibility import LEAST_SIDE_PX, unfit
@@ -34,8 +37,7 @@ class Screener:
             raise ModelError("the model has no operating point: choose one with bagscan calibrate CONFIG --model FOLDER --max-fpr 0.05")
         self.model = model
         self.point = model.operating_point if threshold is None else replace(model.operating_point, threshold=threshold, criterion="set by hand")
-        # Falling scores of benign calibration segments; empty where the model keeps none.
-        self._benign = np.sort(np.asarray(model.about.get("benign_score_quantiles", []), np.float64))
+        self._benign = _benign_scores(model.about)
 
     @classmethod
     def load(cls, folder: str | Path, threshold: float | None = None, runtime: str | None = None, late: bool = False) -> Screener:
@@ -143,6 +145,18 @@ class Screener:
         """Share of benign calibration segments that score at least this much."""
         n = len(self._benign)
         return float((n - np.searchsorted(self._benign, score)) / n) if n else None
+
+
+def _benign_scores(about: Mapping[str, Any]) -> np.ndarray:
+    """Rising scores of benign calibration segments; empty where the model keeps none.
+
+    Raises:
+        ModelError: they are no scores.
+    """
+    told = about.get("benign_score_quantiles", [])
+    if not isinstance(told, list) or not all(is_number(score) and 0 <= score <= 1 for score in told):
+        raise ModelError(f"model.json: about.benign_score_quantiles must be scores from 0 to 1, got {told!r:.60}")
+    return np.sort(np.asarray(told, np.float64))
 
 
 def outline(mask: np.ndarray, box: tuple[float, float, float, float]) -> np.ndarray:

@@ -55,6 +55,14 @@ def test_header_and_footer_are_passed_over(tmp_path):
     assert np.array_equal(counts_from_view(read(path)), COUNTS)
 
 
+def test_a_sidecar_may_be_in_capitals(tmp_path):
+    written(tmp_path / "a.raw")
+    (tmp_path / "a.raw").rename(tmp_path / "a.RAW")
+    (tmp_path / "a.yaml").rename(tmp_path / "a.YAML")
+    assert read_scan(tmp_path / "a.RAW").views[0].channels
+    assert [path.name for path in files_of(tmp_path / "a.RAW")] == ["a.RAW", "a.YAML"]
+
+
 def test_a_sidecar_may_end_in_yml(tmp_path):
     path = written(tmp_path / "a.raw")
     path.with_suffix(".yaml").rename(path.with_suffix(".yml"))

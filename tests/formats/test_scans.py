@@ -17,7 +17,7 @@ from bagscan.batch.storage import set_members
 from bagscan.core import View
 from bagscan.core.errors import BagscanError, ReadError
 from bagscan.formats import find_scans, read_scan, write_image, write_npz, write_png_set, write_tiff
-from bagscan.formats.quantities import counts_from_view, view_from_counts
+from bagscan.formats.quantities import counts_from_view, named_channels, view_from_counts
 from bagscan.formats.scans import bag_of, expected_of, group_views, read_views, views_made
 from bagscan.formats.tiff import write_counts
 
@@ -301,3 +301,32 @@ def test_two_endings_of_one_type_are_one_bag(tmp_path):
     for name in ("7_below.tif", "7_side.tiff"):
         write_counts(tmp_path / name, np.concatenate([RAMP, RAMP]), ("low", "high"))
     assert bags(tmp_path) == [("7", {"below": "7_below.tif", "side": "7_side.tiff"})]
+
+
+def test_linked_folders_are_looked_into_once(tmp_path):
+    for name in ("days/a.png", "elsewhere/b.png"):
+        (tmp_path / name).parent.mkdir()
+        write_image(tmp_path / name, view_from_counts(np.zeros((3, 40, 40), np.uint8), ("red", "green", "blue")))
+    (tmp_path / "days" / "linked").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "elsewhere" / "round").symlink_to(tmp_path / "days")
+    assert [path.name for path in find_scans([tmp_path / "days"])] == ["a.png", "b.png"]
+
+
+def test_a_set_with_a_link_to_nothing_is_unreadable_and_not_smaller(tmp_path):
+    write_png_set(tmp_path, "7", view_from_counts(np.concatenate([RAMP, RAMP]), ("low", "high")))
+    (tmp_path / "7_zeff.png").symlink_to(tmp_path / "gone.png")
+    (path,) = find_scans([tmp_path])
+    with pytest.raises(ReadError, match="7_zeff"):
+        read_scan(path)
+
+
+@pytest.mark.parametrize(
+    ("labels", "names"),
+    [(("LE", "High Energy", "Z-eff"), ("low", "high", "zeff")), (("", "", ""), None), (("high", "", ""), ReadError), (("high", "low", "LE"), ReadError), (("a", "b"), ("a", "b"))],
+)
+def test_channels_that_a_file_names_in_part_are_not_taken_in_order(labels, names):
+    if names is ReadError:
+        with pytest.raises(ReadError):
+            named_channels(labels)
+    else:
+        assert named_channels(labels) == names

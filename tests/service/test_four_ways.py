@@ -51,6 +51,7 @@ def difficult(tmp_path_factory, simulated_root):
     write_image(folder / "blank.png", replace(read_scan(folder / "c0_below.png").views[0], pixels=np.ones((3, 80, 90), np.float32)))
     for name in ("tüte", "~x", "_below", "a,b (2)"):
         write_image(folder / f"{name}.png", read_scan(folder / "c0_below.png").views[0])
+    (folder / os.fsdecode(b"no_text\xe9.tif")).write_bytes((folder / "0_below.tif").read_bytes())
     (folder / "is_a_png.jpg").write_bytes((folder / "c0_below.png").read_bytes())
     drawn = Image.new("RGB", (300, 200), "white")
     drawn.paste((0, 90, 200), (50, 50, 200, 150))

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import time
 
 import pytest
@@ -167,6 +168,25 @@ def test_a_view_waits_for_another_that_comes_later(watched):
     (folder / "8_below.tif").write_bytes(tiff("alarm", 1))  # and not for ever
     wait_for(folder / "results" / "8_below.json")
     assert count(house, scans) == 2
+
+
+def test_views_in_capitals_wait_for_each_other_too(watched):
+    folder, make = watched
+    make()
+    (folder / "U_BELOW.TIF").write_bytes(tiff("clear", 1))
+    time.sleep(0.8)  # longer than settle_s, shorter than pair_s
+    (folder / "U_SIDE.TIF").write_bytes(tiff("clear", 2))
+    told = json.loads(wait_for(folder / "results" / "U.json").read_text())
+    assert sorted(told["views"]) == ["below", "side"]
+
+
+def test_a_name_that_is_no_text_is_refused_and_told(watched):
+    folder, make = watched
+    make()
+    (folder / os.fsdecode(b"b\xe9.tif")).write_bytes(tiff("clear"))
+    told = json.loads(wait_for(folder / "results" / "b\\xe9.json").read_text())
+    assert told["decision"] == "REVIEW"
+    until(lambda: len(list((folder / "refused").iterdir())) == 2)
 
 
 def test_verdicts_come_while_the_queue_is_full_and_none_is_overwritten(watched):

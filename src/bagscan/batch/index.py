@@ -19,6 +19,7 @@ from bagscan.formats.scans import (
     MARKS,
     READERS,
     RECIPE,
+    as_text,
     doubled_error,
     grouped,
     is_shadow,
@@ -158,9 +159,4 @@ def _row(bag: str, files: Mapping[str, str], stamps: Mapping[str, str]) -> dict[
     def stamp(path: str) -> str:
         return " ".join(stamps[member] for member in set_members(os.path.basename(path)) if member in stamps)
 
-    return {"bag": utf_8(bag), "views": [{"view_id": view, "path": utf_8(path), "stamp": stamp(path)} for view, path in files.items()]}
-
-
-def utf_8(name: str) -> str:
-    r"""A name as text. Bytes that are no UTF-8, which Arrow does not hold, become ``\xff``: no file of that name is there, and its bag is an error row."""
-    return os.fsencode(name).decode("utf-8", "backslashreplace")
+    return {"bag": as_text(bag), "views": [{"view_id": view, "path": as_text(path), "stamp": stamp(path)} for view, path in files.items()]}

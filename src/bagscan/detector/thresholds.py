@@ -10,7 +10,8 @@ from typing import Any
 from bagscan.config import fill
 from bagscan.core.errors import ConfigError, ModelError
 
-MOST_LOG_ODDS = 50.0
+MOST_LOG_ODDS = 15.0  # a chance of a millionth: beyond it nothing would ever alarm, or everything
+SLOPES = (0.01, 100.0)
 
 
 @dataclass(frozen=True)
@@ -28,8 +29,10 @@ class Pairing:
     offset: float = 0.0
 
     def __post_init__(self) -> None:
-        if not all(map(math.isfinite, astuple(self))) or self.views < 0 or self.place < 0:
-            raise ValueError(f"weights must be finite and those of views and place 0 or more, got {self}")
+        if not all(map(math.isfinite, astuple(self))) or not (0 <= self.views <= SLOPES[1] and 0 <= self.place <= SLOPES[1] and max(self.views, self.place) >= SLOPES[0]):
+            raise ValueError(f"weights must be finite, those of views and place from 0 to {SLOPES[1]:g} and not both nothing, got {self}")
+        if max(abs(self.lone), abs(self.offset)) > MOST_LOG_ODDS:
+            raise ValueError(f"log-odds must lie within {MOST_LOG_ODDS:g}: nothing would ever alarm; got {self}")
 
 
 @dataclass(frozen=True)
@@ -54,8 +57,10 @@ class Thresholds:
 
     def __post_init__(self) -> None:
         values = (self.slope, self.offset, self.device, self.outside, self.margin, self.lesser)
-        if not all(map(math.isfinite, values)) or self.slope <= 0 or max(abs(self.device), abs(self.outside)) > MOST_LOG_ODDS:
-            raise ValueError(f"thresholds must be finite, the slope above 0, and log-odds within {MOST_LOG_ODDS}: nothing would ever alarm; got {values}")
+        if not all(map(math.isfinite, values)) or not SLOPES[0] <= self.slope <= SLOPES[1]:
+            raise ValueError(f"thresholds must be finite, the slope from {SLOPES[0]:g} to {SLOPES[1]:g}, got {values}")
+        if max(self.device, self.outside, abs(self.offset)) > MOST_LOG_ODDS:
+            raise ValueError(f"log-odds above {MOST_LOG_ODDS:g} are reached by nothing: nothing would ever alarm; got {values}")
 
 
 def thresholds_of(description: Mapping[str, Any]) -> Thresholds:

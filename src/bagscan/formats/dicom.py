@@ -32,10 +32,12 @@ from bagscan.formats.dicom_file import (
 )
 from bagscan.formats.limits import check_size, naming
 from bagscan.formats.quantities import (
+    CHANNEL_NAMES,
     RGB,
     ZEFF_PER_COUNT,
     Reference,
     default_channels,
+    named_channels,
     quantity_of,
     referenced_view,
 )
@@ -47,12 +49,6 @@ READ_CLASSES = {
     DICOS_PROCESSING,
     COMPUTED_RADIOGRAPHY,
 }
-LABELS = {
-    "low": ("low", "le", "low_energy", "lowenergy"),
-    "high": ("high", "he", "high_energy", "highenergy"),
-    "zeff": ("zeff", "z_eff", "effective_z", "effective_atomic_number"),
-}
-CHANNEL_OF = {label: name for name, labels in LABELS.items() for label in labels}
 EFFECTIVE_Z, OPTICAL_DENSITY = "Z_EFF", "OD"  # RescaleType
 MAX_TRANSMISSION = 2.0  # a rescaled full scale up to this is transmission itself
 AIR = ("AirCounts", "GainCorrectionReferenceSequence")
@@ -213,13 +209,12 @@ def _item(sequence: Any, index: int) -> Any:
 
 
 def _channels(path: Path, planes: list[_Plane]) -> tuple[str, ...]:
-    given = ("zeff" if plane.unit == EFFECTIVE_Z else plane.label for plane in planes)
-    labels = tuple(CHANNEL_OF.get(label, label) for label in given)
-    if all(labels) and len(set(labels)) == len(labels):
-        return labels
+    labels = ["zeff" if plane.unit == EFFECTIVE_Z else plane.label for plane in planes]
+    if names := named_channels(labels):
+        return names
     if len(planes) == 1:
         return ("low",)
-    if len(planes) > len(LABELS):
+    if len(planes) > len(CHANNEL_NAMES):
         raise ReadError(f"{path}: {len(planes)} frames without FrameLabel; expected 1 to 3")
     return default_channels(len(planes))
 

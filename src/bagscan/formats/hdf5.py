@@ -29,6 +29,7 @@ from bagscan.formats.hdf5_access import (
 from bagscan.formats.limits import MAX_CHANNELS, MAX_SAMPLES, check_pixels, check_size, naming
 from bagscan.formats.quantities import (
     CHANNEL_NAMES,
+    CHANNEL_OF,
     RGB,
     counts_from_view,
     quantity_of,
@@ -80,9 +81,13 @@ class _Group:
     def __init__(self, h5py: Any, path: Path, group: Any) -> None:
         self.path, self.group = path, group
         names = names_in(path, group, MAX_CHANNELS, "channels")
+        channels = {name: CHANNEL_OF.get(name.lower(), name) for name in names}
+        if len(set(channels.values())) < len(names):
+            raise ReadError(f"{path}: several of {', '.join(names)} in {group.name} are one channel")
         order = {name: i for i, name in enumerate(ORDER)}
-        self.names = tuple(sorted(names, key=lambda name: order.get(name, len(ORDER))))
-        self.sets = [dataset_in(h5py, path, group, name) for name in self.names]
+        names = sorted(names, key=lambda name: order.get(channels[name], len(ORDER)))
+        self.names = tuple(channels[name] for name in names)
+        self.sets = [dataset_in(h5py, path, group, name) for name in names]
         shapes = {one.shape for one in self.sets}
         types = {one.dtype.str for one in self.sets}
         if len(shapes) > 1 or len(types) > 1:

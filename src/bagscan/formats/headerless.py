@@ -171,8 +171,9 @@ class Sidecar:
 
 
 def sidecar_of(path: Path) -> Path | None:
-    """The sidecar of a headerless file: ``.yaml`` or ``.yml``; None where it is missing."""
-    return next((p for p in map(path.with_suffix, SIDECAR_ENDINGS) if p.is_file()), None)
+    """The sidecar of a headerless file: ``.yaml`` or ``.yml``, in small letters or capitals; None where it is missing."""
+    spelt = (path.with_suffix(one) for ending in SIDECAR_ENDINGS for one in (ending, ending.upper()))
+    return next((p for p in spelt if p.is_file()), None)
 
 
 def read_sidecar(path: Path) -> Sidecar:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from pathlib import Path
 
@@ -76,7 +77,7 @@ def png_set_of(path: Path) -> dict[str, Path] | None:
     """The files of the PNG set that ``path`` belongs to, by channel, or None for a lone image."""
     if (names := png_set_names(path.name)) is None:
         return None
-    there = {channel: [path.with_name(name) for name in spelt if name == path.name or path.with_name(name).exists()] for channel, spelt in names.items()}
+    there = {channel: [path.with_name(name) for name in spelt if name == path.name or os.path.lexists(path.with_name(name))] for channel, spelt in names.items()}
     return {channel: path if path in files else files[0] for channel, files in there.items() if files}
 
 

@@ -3,17 +3,39 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Sequence
 
 import numpy as np
 
 from bagscan.core import View
-from bagscan.core.errors import BagscanError
+from bagscan.core.errors import BagscanError, ReadError
 
 FULL_SCALE = {8: 255.0, 16: 65535.0}
 ZEFF_PER_COUNT = 1e-3  # effective Z is written as thousandths: 65.535 at most
 CHANNEL_NAMES = ("low", "high", "zeff")
 RGB = ("red", "green", "blue")
+LABELS = {  # as scanners and people call them
+    "low": ("low", "le", "low_energy", "lowenergy"),
+    "high": ("high", "he", "high_energy", "highenergy"),
+    "zeff": ("zeff", "z_eff", "effective_z", "effective_atomic_number"),
+}
+CHANNEL_OF = {label: name for name, labels in LABELS.items() for label in labels}
+
+
+def named_channels(labels: Sequence[str]) -> tuple[str, ...] | None:
+    """Names of channels from what a file calls them, in any letters; None where it does not name them all, each differently.
+
+    Raises:
+        ReadError: some are low, high or effective Z, and the others have no name of their own: taken in order, one would be another.
+    """
+    folded = [re.sub(r"[ -]+", "_", label.strip().lower()) for label in labels]
+    names = tuple(CHANNEL_OF.get(label, label) for label in folded)
+    if all(names) and len(set(names)) == len(names):
+        return names
+    if any(label in CHANNEL_OF for label in folded):
+        raise ReadError(f"channels are called {', '.join(repr(label[:30]) for label in labels)}: each needs a name of its own, or none has one")
+    return None
 
 
 def default_channels(n: int) -> tuple[str, ...]:

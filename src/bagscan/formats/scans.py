@@ -22,6 +22,7 @@ LONE = "0"  # the view of a file that is not named by view
 RECIPE = "recipe.json"  # lies in the folder of a simulated data set
 CONVERTED = "converted.json"  # what convert wrote, and by which calibration
 MARKS = (RECIPE, CONVERTED)  # of folders with a raw and a colour image of every bag
+NO_TEXT = "its name is no text in UTF-8, which no result could be written by; rename it"
 SAME_TYPE = {".tiff": ".tif", ".jpeg": ".jpg"}
 BESIDE_SCANS = frozenset({"", ".csv", ".html", ".json", ".log", ".md", ".parquet", ".txt", ".xml", ".yaml", ".yml"})  # nobody takes these for scans
 
@@ -38,6 +39,8 @@ def read_scan(path: str | Path) -> Scan:
             the message names the file.
     """
     path = Path(path)
+    if as_text(path.name) != path.name or ("\\x" in path.name and not os.path.lexists(path)):  # as it is, or as an archive's index has it
+        raise ReadError(f"{as_text(str(path))}: {NO_TEXT}")
     check_size(path)
     with naming(path, "scan"):  # whatever a reader meets, a file that went away and a View that refuses its pixels among it
         files = set_at(path)
@@ -79,7 +82,7 @@ def only_view(scan: Scan) -> View:
 
 def files_of(path: Path) -> list[Path]:
     """Every file that a scan is read from: those of its PNG set, or the file and its sidecar."""
-    beside = map(path.with_suffix, endings_beside(path.suffix))
+    beside = [path.with_suffix(spelt) for ending in endings_beside(path.suffix) for spelt in (ending, ending.upper())]
     return list(set_at(path).values()) or [path, *(file for file in beside if file.is_file())]
 
 
@@ -157,6 +160,16 @@ def _bag_and_view(scan_id: str, names: Iterable[str]) -> tuple[str, str]:
     folded = scan_id.lower()
     view = next((name for name in names if folded.endswith(f"_{name.lower()}") and len(scan_id) > len(name) + 1), "")
     return (scan_id[: -len(view) - 1] if view else scan_id), view
+
+
+def view_named_by(scan_id: str, names: Iterable[str]) -> str:
+    """Name of the view that an id ends in, ``7_below``, in any letters; empty for none."""
+    return _bag_and_view(scan_id, names)[1]
+
+
+def as_text(name: str) -> str:
+    r"""A name as text that can be written anywhere. Bytes that are no UTF-8 become ``\xff``."""
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
 def views_made(bags: Iterable[Iterable[str]]) -> tuple[str, ...]:
@@ -242,7 +255,7 @@ def find_scans(paths: Iterable[str | Path], unknown: Counter[str] | None = None)
 
 
 def walk(folder: str | Path) -> Iterator[tuple[str, list[str], list[str]]]:
-    """Every folder below one, with its folders and files, in a fixed order; links to folders are not followed.
+    """Every folder below one, with its folders and files, in a fixed order; links to folders are followed, each folder once.
 
     Raises:
         ReadError: a folder that may not be looked into: what lies there must not be missed without a word.
@@ -251,7 +264,13 @@ def walk(folder: str | Path) -> Iterator[tuple[str, list[str], list[str]]]:
     def refuse(error: OSError) -> None:
         raise ReadError(f"{error.filename}: this folder cannot be listed: {error.strerror}")
 
-    for place, folders, files in os.walk(folder, onerror=refuse):
+    seen: set[tuple[int, int]] = set()
+    for place, folders, files in os.walk(folder, onerror=refuse, followlinks=True):
+        here = os.stat(place)
+        if (here.st_dev, here.st_ino) in seen:  # by another way, or round and round
+            folders.clear()
+            continue
+        seen.add((here.st_dev, here.st_ino))
         folders.sort()
         yield place, folders, files
 

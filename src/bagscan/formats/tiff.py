@@ -21,7 +21,7 @@ import tifffile
 from bagscan.core import QUANTITIES, View
 from bagscan.core.errors import ReadError
 from bagscan.formats.limits import MAX_CHANNELS, check_pixels, check_size, naming
-from bagscan.formats.quantities import RGB, counts_from_view, default_channels, view_from_counts
+from bagscan.formats.quantities import RGB, counts_from_view, default_channels, named_channels, view_from_counts
 
 MOST_COUNTS = 65535
 WHITE_IS_ZERO, COLOURS, PALETTE, YCBCR = 0, 2, 3, 6  # photometric interpretations
@@ -186,9 +186,8 @@ def _names(file: tifffile.TiffFile, pages: Sequence[Page], planes: _Planes) -> t
     if planes.names:
         return planes.names
     for named in (_ome_names(file), _imagej_names(file), [_page_name(page) for page in pages]):
-        folded = tuple(name.strip().lower() for name in named)
-        if len(folded) == n == len(set(folded)) and all(folded) and not any("{" in name for name in folded):
-            return folded
+        if len(named) == n and not any("{" in name for name in named) and (names := named_channels(named)):
+            return names
     return default_channels(n)
 
 

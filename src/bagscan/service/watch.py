@@ -32,7 +32,7 @@ from bagscan.core.errors import BagscanError, ReadError
 from bagscan.core.files import whole
 from bagscan.formats.known import endings_beside
 from bagscan.formats.limits import check_size
-from bagscan.formats.scans import READERS, VIEWS, files_of, find_scans, group_views
+from bagscan.formats.scans import READERS, VIEWS, as_text, files_of, find_scans, group_views, scan_id_of, view_named_by
 from bagscan.reporting.findings import error_row
 from bagscan.service.inference.intake import Busy, Intake, bag_name, checked_upload
 from bagscan.service.store.database import StoreError
@@ -137,7 +137,7 @@ class Watcher:
     def _rested(self, files: list[Path], now: float) -> bool:
         """Whether a bag is whole: nothing of it has changed for a while, and a lone view has waited for another."""
         age = min(now - self._seen[file][1] for file in files if file in self._seen)
-        lone = len({view for file in files for view in VIEWS if f"_{view}" in file.stem}) == 1
+        lone = len({view for file in files if (view := view_named_by(scan_id_of(file), VIEWS))}) == 1
         lone |= any(endings_beside(file.suffix) and files_of(file) == [file] for file in files)  # its sidecar may still come
         return age >= (max(self.intake.config.settle_s, self.intake.config.pair_s) if lone else self.intake.config.settle_s)
 
@@ -160,11 +160,13 @@ class Watcher:
                 os.replace(path, self.folder / "accepted" / path.name)
 
     def _refuse(self, bag: list[Path], why: str) -> None:
+        # Told first and moved then: whatever goes wrong with the telling, the bag still lies where it is looked for.
+        name = as_text(bag_name([path.name for path in bag]))
+        row = error_row(self.folder / "refused" / as_text(bag[0].name), as_text(why)) | {"scan_id": name}
+        _write(self._place(name, hashlib.sha256(as_text(why).encode()).hexdigest()), row)
+        (self.folder / "refused" / f"{as_text(bag[0].name)}.txt").write_text(f"{as_text(why)}\nThis bag was not screened: treat it as REVIEW.\n")
         for path in bag:
             os.replace(path, self.folder / "refused" / path.name)
-        name = bag_name([path.name for path in bag])
-        _write(self._place(name, hashlib.sha256(why.encode()).hexdigest()), error_row(self.folder / "refused" / bag[0].name, why) | {"scan_id": name})
-        (self.folder / "refused" / f"{bag[0].name}.txt").write_text(f"{why}\nThis bag was not screened: treat it as REVIEW.\n")
         self.intake.metrics.refused.labels("watch").inc()
 
     def _answer(self) -> None:

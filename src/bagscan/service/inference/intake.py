@@ -22,7 +22,8 @@ from bagscan.service.store.database import Store
 from bagscan.service.store.files import Files
 from bagscan.service.store.tables import jobs, scans
 
-LONGEST_NAME = 120
+LONGEST_NAME = 250  # signs; a file system takes 255 bytes
+LONGEST_ID = 128  # that the store takes
 PARTS = (*CHANNEL_NAMES, *VIEWS)
 LONGEST_BEGINNING = 200  # bytes by which a file is known
 MOST_FILES = 12  # two views of low, high and effective Z, twice over
@@ -104,7 +105,7 @@ def bag_name(names: Sequence[str]) -> str:
     for part in PARTS if len(names) > 1 else ():
         if stem.lower().endswith(f"_{part}"):
             stem = stem[: -len(part) - 1]
-    return stem
+    return stem[:LONGEST_ID]
 
 
 def keep_files(files: Files, upload: Upload) -> list[dict[str, Any]]:
