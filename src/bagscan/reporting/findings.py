@@ -8,6 +8,7 @@ from typing import Any
 
 from bagscan.core import Reason, ReasonCode, Report, Scan, View
 from bagscan.formats.coco import coco_categories, coco_entry, encode_mask
+from bagscan.formats.scans import as_text
 
 
 def report_row(report: Report, scan: Scan, files: Mapping[str, Path] | None = None) -> dict[str, Any]:
@@ -57,7 +58,7 @@ def error_row(path: Path, error: str, code: ReasonCode = ReasonCode.UNREADABLE) 
     """The row of a bag that could not be judged: never CLEAR."""
     unknown: dict[str, Any] = {"sha256": None, "model_id": None, "threshold": None, "timings": {}}
     told = {"decision": "REVIEW", **reasons_in_row([Reason(code, error)]), "notes": [], "error": error}
-    return {"scan_id": path.stem, "path": str(path), **told, **unknown, "n_regions": 0, "views": {}, "findings": []}
+    return {"scan_id": as_text(path.stem), "path": as_text(str(path)), **told, **unknown, "n_regions": 0, "views": {}, "findings": []}
 
 
 def coco_of_rows(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
