@@ -22,8 +22,8 @@ from bagscan.service.http.security import PAGE_HEADERS, anyone, refuse_open_rout
 from bagscan.service.service import Service
 
 ACCESS = logging.getLogger("bagscan.access")  # who asked what and what came of it; bodies and queries are never logged
-QUIET = ("/v1/health/live", "/v1/health/ready", "/metrics", "/static", "/v1/queue")  # asked every few seconds
-MULTIPLE_CHOICES = 300
+QUIET = ("/v1/health/live", "/v1/health/ready", "/metrics", "/v1/queue")  # asked every few seconds
+BAD_REQUEST = 400
 LONGEST_PATH = 200
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 UPLOADS = ("/v1/screen", "/v1/jobs", "/v1/models")  # these have caps of their own
@@ -135,7 +135,7 @@ class Around:
             seconds = time.perf_counter() - started
             self.service.metrics.request_seconds.labels(route).observe(seconds)
             who = scope["state"].get("who") or "-"
-            level = logging.DEBUG if route in QUIET and status < MULTIPLE_CHOICES else logging.INFO
+            level = logging.DEBUG if status < BAD_REQUEST and (route in QUIET or scope["path"].startswith("/static/")) else logging.INFO
             ACCESS.log(level, "%s %s %s %d %.0f ms %s", who, method, quote(scope["path"])[:LONGEST_PATH], status, 1000 * seconds, request_id)
 
     def _complete(self, headers: MutableHeaders, path: str, request_id: str) -> None:
