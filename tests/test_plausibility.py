@@ -51,6 +51,8 @@ def faulty(view, fault):
         counts[1] = counts[0]
     elif fault == "Z of nothing":
         counts[2] = 7000
+    elif fault == "stopped, and black below":
+        counts[:, -counts.shape[1] // 5 :] = 0
     elif fault == "Z of 12 bits":
         counts[2] //= 16
     elif fault == "Z in fifths":
@@ -86,7 +88,7 @@ def faulty(view, fault):
 RAW = ["swapped", "8 in 16", "8 in 16, shifted", "8 in 16, stretched", "inverted", "inverted about air", "white", "black", "saturated", "starved"]
 RAW += ["high turned", "one energy twice", "Z of nothing", "Z of 12 bits", "Z in fifths", "Z that stops", "white is zero, 12 bits in 16", "a frozen belt"]
 RAW += ["two rows as one", "Z turned", "Z mirrored", "a wrong width", "flat", "cut off", "air alone", "noise"]
-COLOUR = ["a frozen belt", "inverted", "inverted about air", "white", "black", "starved", "grey", "noise"]
+COLOUR = ["stopped, and black below", "a frozen belt", "inverted", "inverted about air", "white", "black", "starved", "grey", "noise"]
 
 
 @pytest.mark.parametrize(("kind", "fault"), [("raw", fault) for fault in RAW] + [("colour", fault) for fault in COLOUR])
