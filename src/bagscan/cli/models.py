@@ -85,18 +85,22 @@ def evaluate(
     from bagscan.training.experiment import read_experiment
 
     given = read_experiment(config, settings)
+    place = out or (model if isinstance(given, DetectionExperiment) else model.parent) / "results.json"
     if isinstance(given, DetectionExperiment):
-        told = evaluate_detection(given, model, part, out or model / "results.json", say)
+        told = evaluate_detection(given, model, part, place, say)
+        say(f"written to {place}")
         show(told, as_json, lambda: detection_summary(told))
         return
     if isinstance(given, DetectorExperiment):
         found = evaluate_detector(given, model, part, say)
-        write_whole(out or model.parent / "results.json", json.dumps(found, indent=1))
+        write_whole(place, json.dumps(found, indent=1))
+        say(f"written to {place}")
         show(found, as_json, lambda: detector_summary(found))
         return
     experiment = _judged(given, config)
     other = parse_mapping(regioner, "--regioner") if regioner else None
-    record = evaluate_model(experiment, model, part, out or model.parent / "results.json", say, other, everywhere, as_screened)
+    record = evaluate_model(experiment, model, part, place, say, other, everywhere, as_screened)
+    say(f"written to {place}")
     show(record, as_json, lambda: summary(record))
 
 

@@ -54,6 +54,8 @@ class Watcher:
     def __init__(self, intake: Intake, folder: Path) -> None:
         self.intake, self.folder, self.trouble = intake, folder, ""
         self.source = f"watch:{hashlib.sha256(str(folder).encode()).hexdigest()[:12]}:{folder.name}"[:160]  # two gates may both call theirs "in"
+        if not folder.is_dir():
+            log.warning("the watched folder %s was not there and is made: is it the one that the scanner writes into?", folder)
         folder.mkdir(parents=True, exist_ok=True)
         self._make_folders()
         self._seen: dict[Path, tuple[tuple[int, int], float]] = {}

@@ -95,7 +95,7 @@ export async function peoplePage(me, place) {
   }
   async function create() {
     const made = await dialog((close) => {
-      const name = h("input", { required: true, maxlength: 64 }), password = h("input", { type: "password", autocomplete: "new-password", maxlength: 256 }), role = h("select", {}, roles.map((one) => h("option", { value: one }, one)));
+      const name = h("input", { required: true, maxlength: 64 }), password = h("input", { type: "password", autocomplete: "new-password", minlength: 10, maxlength: 256 }), role = h("select", {}, roles.map((one) => h("option", { value: one }, one)));
       role.value = "operator";
       const form = h("form", { method: "dialog" }, h("h1", {}, "New account"), h("label.field", {}, h("span", {}, "Name"), name), h("label.field", {}, h("span", {}, "Role"), role), h("label.field", {}, h("span", {}, "Password, at least 10 characters; none for a scanner that uses a key"), password),
         h("div.row.apart", {}, h("button", { type: "button", onclick: () => close(null) }, "Cancel"), h("button.primary", {}, "Make")));
