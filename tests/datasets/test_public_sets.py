@@ -1,6 +1,7 @@
 """Made-up sets in the layouts of the public ones: each is read, checked, trained on and converted."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -239,6 +240,11 @@ def test_lists_parts_and_settings_of_their_own(public_sets):
         ("dvxray", "P00003.json", "[1"),
         ("gdxray", "Baggages/B0003/ground_truth.txt", "1 2 3"),
         ("gdxray", "Baggages/B0003/ground_truth.txt", "1 4000 5000 1 9"),
+        ("gdxray", "Baggages/B0001/ground_truth.txt", "1 30 20 10 10"),
+        ("gdxray", "Baggages/B0001/ground_truth.txt", "99 1 20 10 30"),
+        ("opixray", "train/train_annotation/zz.txt", ""),
+        ("opixray", "train/train_annotation/000003.txt", "000004.jpg Folding_Knife 1 2 3 4"),
+        ("dvxray", "P00003.json", "[]"),
         ("compass_xp", "meta.txt", "basename\tclass\tdangerous\n0\tmug\tperhaps\n1\tmug\tFalse\n"),
         ("compass_xp", "meta.txt", "basename\tclass\tdangerous\n0\tmug\tTrue\n0\tmug\tFalse\n1\tmug\tFalse\n"),
         ("sixray", "Annotation/P00003.xml", "<annotation>"),
@@ -336,3 +342,62 @@ def test_a_picture_that_its_exif_tag_turns_has_no_annotations_to_trust(tmp_path)
     image.save(tmp_path / "images" / "a.jpg", exif=turned)
     bags(tmp_path / "images", ["b.jpg"])
     assert set(source.load().bad) == {"a"}
+
+
+def test_truth_that_is_not_there_is_told_and_no_negative_in_silence(tmp_path):
+    SETS["opixray"][0](tmp_path / "opixray")
+    (tmp_path / "opixray" / "train" / "train_annotation").rename(tmp_path / "elsewhere")
+    notes = source_of("opixray", root=str(tmp_path / "opixray")).load().notes
+    assert any("no text file" in note for note in notes)
+    SETS["dvxray"][0](tmp_path / "dvxray")
+    first = sorted((tmp_path / "dvxray").glob("*.json"))[0]
+    first.unlink()
+    (tmp_path / "dvxray" / "meta.json").write_text("{}")  # of something else
+    found = source_of("dvxray", root=str(tmp_path / "dvxray")).load()
+    assert {name.rpartition("_")[0] for name in found.bad} == {first.stem}
+    assert not found.absent
+
+
+def test_one_bad_row_costs_its_image_and_not_the_series(tmp_path):
+    SETS["gdxray"][0](tmp_path / "gdxray")
+    truth = tmp_path / "gdxray" / "Baggages" / "B0001" / "ground_truth.txt"
+    truth.write_text("1 30 20 10 10\n2 1 20 10 30\n")
+    found = source_of("gdxray", root=str(tmp_path / "gdxray")).load()
+    assert set(found.bad) == {"B0001_0001"}
+    assert "row 1" in found.bad["B0001_0001"]
+    with pytest.raises(DataError):
+        source_of("gdxray", root=str(tmp_path / "gdxray"), labels={"B9999": "gun"}).load()
+
+
+def test_xml_of_no_picture_is_told(tmp_path):
+    boxes = bags(tmp_path / "JPEGImages", ["a.jpg", "b.jpg"])
+    (tmp_path / "Annotations").mkdir()
+    for name in ("a.XML", "x.xml"):
+        write_voc(tmp_path / "Annotations" / name, [Annotation("gun", boxes["a.jpg"])], "a.jpg", 96, 128)
+    source = fill(Source, {"format": "voc", "root": str(tmp_path)}, "test")
+    found = source.load()
+    assert [len(record.annotations) for record in found.records] == [1, 0]
+    assert set(found.bad) == {"Annotations/x.xml"}
+    (tmp_path / "Annotations" / "a.XML").unlink()
+    with pytest.raises(DataError):
+        source.load()
+
+
+@pytest.mark.parametrize("names", ["names: [gun, gun]\n", "names: [gun]\nnc: 2\n"])
+def test_classes_that_cannot_be_told_apart_are_refused(tmp_path, names):
+    with pytest.raises(DataError):
+        yolo_of(tmp_path, names, label="0 0.5 0.5 0.5 0.5\n").load()
+
+
+def test_labels_and_pictures_of_another_conversion_do_not_slip_in(tmp_path):
+    boxes = bags(tmp_path / "images", ["a.bmp"])
+    coco_file(tmp_path / "all.json", boxes, "gun")
+    records = fill(Source, {"format": "coco", "root": str(tmp_path / "all.json")}, "test").load().records
+    there = tmp_path / "out" / "images" / "a.bmp"
+    there.parent.mkdir(parents=True)
+    there.write_bytes(bytes(records[0].path.stat().st_size))  # of the same size
+    convert(records, "yolo", tmp_path / "out", SILENT)
+    assert there.read_bytes() == records[0].path.read_bytes()
+    odd = [replace(records[0], annotations=(Annotation("a\nb", (1, 1, 5, 5)),))]
+    with pytest.raises(DataError):
+        convert(odd, "yolo", tmp_path / "odd", SILENT)

@@ -40,6 +40,13 @@ def test_a_sidecar_of_nothing_is_refused(names):
         checked_upload(files, "gate", "test")
 
 
+def test_files_of_two_folders_are_no_bag():
+    """As on the command line, where they would be two halves."""
+    with pytest.raises(ReadError):
+        checked_upload([("a/7_below.tif", tiff("clear")), ("b/7_side.tif", tiff("clear"))], "gate", "test")
+    assert len(checked_upload([("a/7_below.tif", tiff("clear")), ("a/7_side.tif", tiff("clear"))], "gate", "test").files) == 2
+
+
 def test_a_headerless_scan_waits_for_its_sidecar_in_a_watched_folder(watched):  # noqa: F811
     folder, make = watched
     make()

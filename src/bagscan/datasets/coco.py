@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bagscan.core.errors import DataError, ReadError
-from bagscan.datasets.record import Collection, Record, check_upright, data_folder, image_size, view_named
+from bagscan.datasets.record import Collection, Record, checked_marks, data_folder, image_size, view_named
 from bagscan.datasets.source import Source
 from bagscan.formats.coco import read_coco
 from bagscan.formats.scans import READERS
-from bagscan.formats.truth import beyond_note, check_size_told, reaches_beyond
+from bagscan.formats.truth import beyond_note, check_size_told
 
 PARTS = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "test": "test", "testing": "test"}  # words of folders and files
 
@@ -63,12 +63,10 @@ def load(annotations: str | Path, images: str | Path | None = None) -> Collectio
         name = ids[entry.file_name] if times[ids[entry.file_name]] == 1 else entry.file_name  # 7.jpg and 7.png are two
         try:
             check_size_told((entry.height, entry.width), image_size(path))
-            if entry.annotations:
-                check_upright(path)
+            beyond += checked_marks(path, entry.annotations, (entry.height, entry.width))
         except (ReadError, ValueError, OSError) as error:
             bad[name] = f"{path}: {error}"
             continue
-        beyond += sum(reaches_beyond(annotation, entry.height, entry.width) for annotation in entry.annotations)
         records.append(Record(name, path, entry.annotations, about=view_named(name)))
     notes = [f"{len(records)} images, {sum(len(r.annotations) for r in records)} annotations."]
     notes += beyond_note(beyond)

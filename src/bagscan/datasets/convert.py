@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import filecmp
 import json
 import shutil
 from collections import Counter
@@ -93,6 +94,8 @@ def convert(records: Sequence[Record], to: str, out: Path, report: Callable[[str
     names = [record.id.replace(":", "/") for record in records]
     if repeated := [name for name, n in Counter(names).items() if n > 1]:
         raise DataError(f"{len(repeated)} ids are those of several records, as {repeated[0]!r}")
+    if odd := sorted({a.label for record in records for a in record.annotations if not a.label.isprintable()}):
+        raise DataError(f"the label {odd[0]!r} holds a control character: in a list of classes it would be two, in XML none")
     images = []
     for number, (record, name) in enumerate(zip(records, names, strict=True), 1):
         images.append(_converted(record, name, out / folder))
@@ -120,7 +123,7 @@ def _converted(record: Record, name: str, folder: Path) -> Converted:
 
 def _copied(source: Path, target: Path) -> None:
     """Copy a file that is not there yet, whole or not at all."""
-    if target.exists() and target.stat().st_size == source.stat().st_size:
+    if target.exists() and filecmp.cmp(source, target, shallow=False):  # of another set it may have the same name and size
         return
     partial = target.with_name(f".{target.name}.part")
     shutil.copyfile(source, partial)

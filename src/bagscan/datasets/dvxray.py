@@ -14,11 +14,11 @@ from typing import Any
 from bagscan.core import Annotation
 from bagscan.core.about import About
 from bagscan.core.errors import DataError, ReadError
-from bagscan.datasets.record import Collection, Record, image_size
+from bagscan.datasets.record import Collection, Record, checked_marks, image_size
 from bagscan.datasets.source import Source
 from bagscan.formats.coco import reason_in_words
 from bagscan.formats.limits import MAX_TEXT_BYTES, check_size, naming
-from bagscan.formats.truth import check_on_picture
+from bagscan.formats.truth import beyond_note, check_on_picture
 
 VIEWS = ("OL", "SD")
 PUBLISHED_COUNT = 32_000  # images, two of each bag
@@ -39,35 +39,45 @@ def load(root: str | Path) -> Collection:
     Raises:
         DataError: no bag can be used.
     """
-    records, bad, absent = [], {}, []
+    records, bad, absent, beyond = [], {}, [], 0
     for path in sorted(Path(root).rglob("*.json")):
         pictures = {view: path.with_name(f"{path.stem}_{view}.png") for view in VIEWS}
         there = {view: picture for view, picture in pictures.items() if picture.is_file()}
+        if not there:
+            continue  # of something else
         absent += [f"{path.stem}_{view}" for view in VIEWS if view not in there]
         for view, picture in there.items():
             try:
-                records.append(_record(path, view, picture))
+                record, over = _record(path, view, picture)
+                records.append(record)
+                beyond += over
             except ReadError as error:
                 bad[picture.stem] = str(error)
     if not records and not bad:
         raise DataError(f"{root}: no <name>.json with <name>_OL.png and <name>_SD.png beside it")
+    unmarked = [p for p in sorted(Path(root).rglob("*.png")) if p.stem.rpartition("_")[2] in VIEWS and not p.with_name(f"{p.stem.rpartition('_')[0]}.json").is_file()]
+    bad |= {picture.stem: f"{picture}: no {picture.stem.rpartition('_')[0]}.json beside it" for picture in unmarked}
     bags = len({r.about.scan for r in records})
-    notes = [f"{len(records)} views of {bags} bags, {sum(len(r.annotations) for r in records)} boxes; {len(absent)} views are absent."]
+    notes = [f"{len(records)} views of {bags} bags, {sum(len(r.annotations) for r in records)} boxes; {len(absent)} views are absent.", *beyond_note(beyond)]
     return Collection("dvxray", tuple(records), tuple(notes), tuple(absent), bad).called("dvxray", PUBLISHED_COUNT)
 
 
-def _record(path: Path, view: str, picture: Path) -> Record:
+def _record(path: Path, view: str, picture: Path) -> tuple[Record, int]:
+    """A view with its boxes, and how many of these reach beyond it."""
     check_size(path, MAX_TEXT_BYTES)
     with naming(picture, "image"):
         size = image_size(picture)
     with naming(path, "DvXray annotation"):
         try:
-            told = json.loads(path.read_text(encoding="utf-8-sig")).get("objects", [])
+            read = json.loads(path.read_text(encoding="utf-8-sig"))
+            if not isinstance(read, dict):
+                raise ReadError("expected a mapping with objects")
+            told = read.get("objects", [])
             objects = [] if told in (None, "None") else told
             annotations = tuple(found for entry in objects for found in _boxes(entry, view, *size))
         except Exception as error:  # whatever a field of any type leads to
             raise ReadError(f"{path}: {reason_in_words(error)}") from error
-    return Record(f"{path.stem}_{view}", picture, annotations, about=About(scan=path.stem, view=view))
+    return Record(f"{path.stem}_{view}", picture, annotations, about=About(scan=path.stem, view=view)), checked_marks(picture, annotations, size)
 
 
 def _boxes(entry: dict[str, Any], view: str, height: int, width: int) -> list[Annotation]:

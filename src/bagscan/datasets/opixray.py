@@ -12,10 +12,10 @@ from pathlib import Path
 
 from bagscan.core import Annotation
 from bagscan.core.errors import DataError, ReadError
-from bagscan.datasets.record import Collection, Record, image_size, scans_in
+from bagscan.datasets.record import Collection, Record, checked_marks, image_size, missing_truth_note, scans_in
 from bagscan.datasets.source import Source
 from bagscan.formats.limits import MAX_TEXT_BYTES, check_size, naming
-from bagscan.formats.truth import check_on_picture
+from bagscan.formats.truth import beyond_note, check_on_picture
 
 CLASSES = ("Folding_Knife", "Straight_Knife", "Scissor", "Utility_Knife", "Multi-tool_Knife")
 PUBLISHED_COUNTS = {"train": 7_109, "test": 1_776}
@@ -48,20 +48,29 @@ def load_boxes_by_line(root: Path, list_of: str, classes: Sequence[str], ids: st
         raise DataError(f"{folder}: no such folder; expected train/train_image and test/test_image")
     present = scans_in(folder)
     wanted = _listed(root / list_of / ids) if ids else list(present)
-    records, bad = [], {}
+    records, bad, without, beyond = [], {}, 0, 0
+    marked = scans_in_truth(root / list_of / f"{list_of}_annotation")
     for stem in (stem for stem in wanted if stem in present):
-        truth = root / list_of / f"{list_of}_annotation" / f"{stem}.txt"
+        without += stem not in marked
         try:
             with naming(present[stem], "image"):
                 size = image_size(present[stem])
-            annotations = read_boxes_by_line(truth, classes, *size) if truth.exists() else ()
+            annotations = read_boxes_by_line(marked[stem], classes, *size) if stem in marked else ()
+            beyond += checked_marks(present[stem], annotations, size)
         except ReadError as error:
             bad[stem] = str(error)
             continue
         records.append(Record(stem, present[stem], annotations))
     absent = tuple(stem for stem in wanted if stem not in present)
     notes = [f"{len(records)} images, {sum(len(r.annotations) for r in records)} boxes; {len(absent)} listed images are absent."]
+    notes += [*missing_truth_note(without, "text file"), *beyond_note(beyond)]
+    bad |= {f"{path.parent.name}/{path.name}": f"{path}: no image of that name" for stem, path in marked.items() if stem not in present}
     return Collection(root.name, tuple(records), tuple(notes), absent, bad)
+
+
+def scans_in_truth(folder: Path) -> dict[str, Path]:
+    """Text files of a folder by the id of their image, whose ending may be in capitals."""
+    return {path.stem: path for path in sorted(folder.glob("*")) if path.suffix.lower() == ".txt"}
 
 
 def read_boxes_by_line(path: Path, classes: Sequence[str], height: int, width: int) -> tuple[Annotation, ...]:
@@ -81,6 +90,8 @@ def read_boxes_by_line(path: Path, classes: Sequence[str], height: int, width: i
 def _box(path: Path, row: list[str], classes: Sequence[str], height: int, width: int) -> Annotation:
     if len(row) != 6 or row[1] not in classes:
         raise ReadError(f"{path}: expected image, class, x1, y1, x2, y2, the class one of {', '.join(classes)}; got {' '.join(row)[:80]!r}")
+    if Path(row[0]).stem != path.stem:
+        raise ReadError(f"{path}: a row of the image {row[0]}")
     x1, y1, x2, y2 = (float(value) for value in row[2:])
     found = Annotation(row[1], (x1, y1, x2, y2))
     check_on_picture(found, height, width)

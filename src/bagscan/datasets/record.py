@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from bagscan.core.errors import DataError, ReadError
 from bagscan.formats import read_view
 from bagscan.formats.limits import naming
 from bagscan.formats.scans import READERS, VIEWS
+from bagscan.formats.truth import check_on_picture, reaches_beyond
 
 EXIF_ORIENTATION = 0x0112
 
@@ -121,6 +122,29 @@ def image_size(path: Path) -> tuple[int, int]:
         return read_view(path).shape
     with Image.open(path) as image:
         return image.height, image.width
+
+
+def checked_marks(path: Path, annotations: Sequence[Annotation], size: tuple[int, int]) -> int:
+    """How many annotations reach beyond their picture, which has them all upright and on it.
+
+    Args:
+        size: (height, width) of the picture.
+
+    Raises:
+        ReadError: one does not lie on it, or the picture is turned by its EXIF tag.
+    """
+    if not annotations:
+        return 0
+    with naming(path, "annotation"):
+        for annotation in annotations:
+            check_on_picture(annotation, *size)
+    check_upright(path)
+    return sum(reaches_beyond(annotation, *size) for annotation in annotations)
+
+
+def missing_truth_note(without: int, what: str) -> list[str]:
+    """A note on images without a file of annotations, which are taken as having none; none where each has one."""
+    return [f"{without} images have no {what}: taken as without annotations."] if without else []
 
 
 def check_upright(path: Path) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from bagscan.core import Annotation
 from bagscan.core.errors import DataError, ReadError
-from bagscan.datasets.record import Collection, Record, image_size
+from bagscan.datasets.record import Collection, Record, checked_marks, image_size
 from bagscan.datasets.source import Source
 from bagscan.formats.limits import naming
 from bagscan.formats.voc import read_voc
@@ -119,5 +119,7 @@ def _record(root: Path, path: Path, labels: dict[str, int]) -> Record:
     annotations: tuple[Annotation, ...] = ()
     if truth.exists():
         with naming(path, "image"):
-            annotations = tuple(read_voc(truth, image_size(path)))
+            size = image_size(path)
+        annotations = tuple(read_voc(truth, size))
+        checked_marks(path, annotations, size)
     return Record(stem, path, annotations, labels, "sixray")

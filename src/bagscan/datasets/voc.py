@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bagscan.core.errors import DataError, ReadError
-from bagscan.datasets.record import Collection, Record, check_upright, image_size, view_named
+from bagscan.datasets.record import Collection, Record, checked_marks, image_size, missing_truth_note, view_named
 from bagscan.datasets.source import Source
 from bagscan.formats.limits import naming
 from bagscan.formats.scans import find_scans, scan_id_of
-from bagscan.formats.truth import beyond_note, reaches_beyond
+from bagscan.formats.truth import beyond_note
 from bagscan.formats.voc import read_voc
 
 IMAGES = ("JPEGImages", "images", "JPEGImage")
@@ -39,26 +39,28 @@ def load(root: str | Path, list_of: str = "") -> Collection:
     root = Path(root)
     images, truth = _folders(root)
     present = {(path.parent.relative_to(images) / scan_id_of(path)).as_posix(): path for path in find_scans([images])}
+    marks = {(path.parent.relative_to(truth) / path.stem).as_posix(): path for path in sorted(truth.rglob("*")) if path.suffix.lower() == ".xml"}
     wanted = _listed(root / "ImageSets" / "Main" / f"{list_of}.txt") if list_of else list(present)
     records, bad, unmarked, beyond = [], {}, 0, 0
     for scan_id in (scan_id for scan_id in wanted if scan_id in present):
-        path, marked = present[scan_id], truth / f"{scan_id}.xml"
-        unmarked += not marked.exists()
+        path, marked = present[scan_id], marks.get(scan_id)
+        unmarked += marked is None
         try:
             with naming(path, "image"):
                 size = image_size(path)
-            annotations = tuple(read_voc(marked, size)) if marked.exists() else ()
-            if annotations:
-                check_upright(path)
+            annotations = tuple(read_voc(marked, size)) if marked else ()
+            beyond += checked_marks(path, annotations, size)
         except ReadError as error:
             bad[scan_id] = str(error)
             continue
-        beyond += sum(reaches_beyond(annotation, *size) for annotation in annotations)
         records.append(Record(scan_id, path, annotations, about=view_named(scan_id)))
+    lost = [path for name, path in marks.items() if name not in present]
+    if lost and not marks.keys() & present.keys():
+        raise DataError(f"{root}: {len(lost)} XML files and no image of theirs (as {lost[0]}): they are called as their images are")
+    bad |= {path.relative_to(root).as_posix(): f"{path}: no image of that name" for path in lost}
     absent = tuple(scan_id for scan_id in wanted if scan_id not in present)
     notes = [f"{len(records)} images, {sum(len(r.annotations) for r in records)} boxes; {len(absent)} listed images are absent.", *beyond_note(beyond)]
-    if unmarked:
-        notes.append(f"{unmarked} images have no XML file: taken as without annotations.")
+    notes += missing_truth_note(unmarked, "XML file")
     return Collection(root.name, tuple(records), tuple(notes), absent, bad)
 
 

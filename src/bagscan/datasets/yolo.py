@@ -8,7 +8,7 @@ from pathlib import Path
 
 from bagscan.config import read_yaml
 from bagscan.core.errors import DataError, ReadError
-from bagscan.datasets.record import Collection, Record, check_upright, image_size, view_named
+from bagscan.datasets.record import Collection, Record, checked_marks, image_size, view_named
 from bagscan.datasets.source import Source
 from bagscan.formats.limits import naming
 from bagscan.formats.scans import READERS, find_scans, scan_id_of
@@ -64,8 +64,7 @@ def load(root: str | Path, scanner_digits: int = 0) -> Collection:
             with naming(path, "image"):
                 size = image_size(path)
             annotations = tuple(read_yolo(truth, classes, *size)) if truth.exists() else ()
-            if annotations:
-                check_upright(path)
+            checked_marks(path, annotations, size)
         except ReadError as error:
             bad[scan_id] = str(error)
             continue
@@ -111,4 +110,8 @@ def _classes(root: Path) -> list[str]:
         names = [names[k] for k in range(len(names))]
     if not isinstance(names, list) or not names:
         raise DataError(f"{path}: names must be a list, or be numbered from 0 without a gap")
-    return [str(name) for name in names]
+    listed = [str(name) for name in names]
+    many = read_yaml(path)[0].get("nc", len(listed))
+    if len(set(listed)) < len(listed) or many != len(listed):
+        raise DataError(f"{path}: names must be as many as nc says, {many}, each another: {', '.join(listed[:20])}")
+    return listed

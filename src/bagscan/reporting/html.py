@@ -48,9 +48,11 @@ _TOP = '<a class="top" href="#top">back to the summary</a>'
 
 def error_section(row: Mapping[str, Any], anchor: str) -> str:
     """A bag of which no file could be read."""
+    told = zip(row["reason_codes"], row["reasons"], strict=True)
+    codes = "".join(f"<p><code>{code}</code> {html.escape(reason)}</p>" for code, reason in told)
     return (
-        f'<section id="{anchor}"><div class="head"><span class="tag REVIEW">REVIEW</span><h2>{html.escape(str(row["path"]))}</h2>{_TOP}</div>'
-        f"<p>{WHAT_TO_DO['REVIEW']}</p><p>{html.escape(row['error'])}</p></section>"
+        f'<section id="{anchor}"><div class="head"><span class="tag REVIEW">REVIEW</span><h2>{html.escape(str(row["scan_id"]))}</h2>{_TOP}</div>'
+        f'<p>{WHAT_TO_DO["REVIEW"]}</p>{codes}<p class="muted">{html.escape(str(row["path"]))}</p></section>'
     )
 
 

@@ -70,6 +70,9 @@ def checked_upload(files: Sequence[tuple[str, bytes]], scanner: str, source: str
         raise ReadError("no file came")
     if len(files) > MOST_FILES:
         raise ReadError(f"{len(files)} files came, at most {MOST_FILES} make a bag")
+    folders = {given.replace("\\", "/").rpartition("/")[0] for given, _ in files}
+    if len(folders) > 1:
+        raise ReadError(f"files of several folders came ({', '.join(sorted(folders))}): one bag's lie in one")
     taken: dict[str, bytes] = {}
     for given, content in files:
         name = given.replace("\\", "/").rpartition("/")[2]
