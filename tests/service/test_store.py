@@ -25,6 +25,7 @@ from bagscan.service.store.database import Store, StoreError, StoreFull, connect
 from bagscan.service.store.files import Files
 from bagscan.service.store.migrate import migrate, newest, revision
 from bagscan.service.store.tables import decisions, metadata, results, reviews, scans
+from bagscan.service.store.tally import TALLY
 from tests.service.conftest import count, send, until
 from tests.service.stubs import tiff
 
@@ -484,3 +485,23 @@ def test_a_clock_that_jumped_removes_nothing_until_somebody_has_looked(tmp_path,
     assert clock.doubt() == ""
     monkeypatch.setattr(time, "time", lambda: now + 86_400 * (jump_days + 1))
     assert clock.doubt() == ""
+
+
+def test_a_store_that_has_lost_scans_does_not_start(make_house, tmp_path):
+    """As a copy without SQLite's -wal file: judging leaves no audit record, so the chain alone would not tell."""
+    house = make_house(folder=tmp_path / "store")
+    for number in range(2):
+        send(house.machine(), tiff("clear", number))
+    house.service.stop()
+    assert (tmp_path / "store" / TALLY).read_text() == "2\n"
+    engine = connect(house.service.config.database_url)
+    with engine.begin() as connection:
+        last = connection.execute(select(tables.scans.c.id)).scalars().first()
+        for table, column in ((tables.reviews, "scan_id"), (tables.results, "scan_id"), (tables.jobs, "scan_id"), (tables.scans, "id")):
+            connection.execute(table.delete().where(table.c[column] == last))
+    with pytest.raises(StoreError, match="1 scans where 2"):
+        make_house(folder=tmp_path / "store")
+    (tmp_path / "store" / TALLY).rename(tmp_path / "seen")
+    again = make_house(folder=tmp_path / "store")
+    again.service.stop()
+    assert (tmp_path / "store" / TALLY).read_text() == "1\n"

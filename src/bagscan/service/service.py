@@ -29,6 +29,7 @@ from bagscan.service.settings import ServiceConfig
 from bagscan.service.store.database import Store, StoreError, connect, naming_faults
 from bagscan.service.store.files import OLD_S, Files
 from bagscan.service.store.migrate import migrate
+from bagscan.service.store.tally import check_tally, keep_tally
 from bagscan.service.watch import Watcher
 from bagscan.workers.process import Target
 
@@ -75,6 +76,8 @@ class Service:
         self.store = Store(engine)
         self.files = Files(config.folder / "objects")
         self.auditor = Auditor(config.folder, self.store)
+        with self.store.read() as connection:
+            check_tally(config.folder, connection)
         self.clock = Clock(config.folder)
 
     def start(self) -> str | None:
@@ -116,10 +119,11 @@ class Service:
         return ",".join(one.model_id for one in serving) or "none", ",".join(f"{one.threshold:.6g}" for one in serving) or "none"
 
     def keep_head(self) -> None:
-        """Write the audit chain's head beside the store; one that cannot be written now is written later."""
+        """Write the audit chain's head and the number of scans beside the store; what cannot be written now is written later."""
         try:
             with self.store.read() as connection:
                 self.auditor.keep_head(connection)
+                keep_tally(self.config.folder, connection)
         except (StoreError, AuditError, OSError) as error:
             log.error("the audit head is not kept: %s", error)
 
