@@ -3,9 +3,13 @@
 import socket
 
 import pytest
+from sqlalchemy import update
 
 from bagscan.core.errors import ConfigError
+from bagscan.service import accounts
+from bagscan.service.demo import PASSWORD, refuse_demo_accounts
 from bagscan.service.run import _bound
+from bagscan.service.store import tables
 
 
 def test_a_port_that_is_taken_is_told_once_and_in_plain_words(caplog, capfd):
@@ -28,3 +32,14 @@ def test_an_address_that_is_none_of_this_machines_is_not_called_taken():
 def test_a_free_port_is_bound(host):
     with _bound(host, 0) as listening:
         assert listening.getsockname()[1] > 0
+
+
+def test_a_store_of_the_demonstration_is_not_started_as_a_real_one(make_house, tmp_path):
+    """Its admin could be anybody."""
+    service = make_house(folder=tmp_path / "demo", start=False).service
+    refuse_demo_accounts(service)
+    number = service.store.write(lambda c: accounts.create_account(c, service.auditor, "test", "ada", "admin", accounts.hash_password(PASSWORD)))
+    with pytest.raises(ConfigError, match="ada"):
+        refuse_demo_accounts(service)
+    service.store.write(lambda c: c.execute(update(tables.accounts).where(tables.accounts.c.id == number).values(disabled=True)))
+    refuse_demo_accounts(service)

@@ -148,7 +148,7 @@ def log_in(store: Store, auditor: Auditor, config: ServiceConfig, name: str, pas
     with store.read() as connection:
         row = connection.execute(select(accounts.c.password_hash).where(accounts.c.name == name)).first()
     known = row is not None and row.password_hash is not None
-    fits = _fits(row.password_hash if row is not None and known else _nobody, password)
+    fits = is_password(row.password_hash if row is not None and known else _nobody, password)
     if not known:
         store.write(lambda connection: auditor.append(connection, "nobody", "login.fail", name, {"account": "unknown"}))
         raise LogInError("name and password do not fit")
@@ -264,7 +264,8 @@ def set_up(connection: Connection, auditor: Auditor, config: ServiceConfig, toke
     return _start_session(connection, config, number, name, "admin", now)
 
 
-def _fits(password_hash: str, password: str) -> bool:
+def is_password(password_hash: str, password: str) -> bool:
+    """Whether a password is the one that a hash is of; slow on purpose."""
     try:
         return _hasher.verify(password_hash, password)
     except VerificationError:

@@ -8,13 +8,12 @@ from pathlib import Path
 
 from sqlalchemy import select
 
-from bagscan.core.errors import BagscanError
+from bagscan.core.errors import BagscanError, ConfigError
 from bagscan.formats.scans import VIEWS, group_views
 from bagscan.service import accounts
 from bagscan.service.inference.intake import Busy, checked_upload
 from bagscan.service.service import Service
 from bagscan.service.store import tables
-from bagscan.simulate.dataset import load_recipe, simulate
 
 PASSWORD = "demo-bagscan"
 PEOPLE = {"olga": "operator", "omar": "operator", "susan": "supervisor", "ada": "admin"}
@@ -39,8 +38,25 @@ def make_accounts(service: Service, report: Report) -> None:
     report(f"Log in as {', '.join(f'{name} ({role})' for name, role in PEOPLE.items())}; password {PASSWORD}")
 
 
+def refuse_demo_accounts(service: Service) -> None:
+    """Require of a service that is no demonstration that nobody can log in by the password that everybody knows.
+
+    Raises:
+        ConfigError: an account of the demonstration still has it.
+    """
+    there = select(tables.accounts).where(tables.accounts.c.name.in_(PEOPLE), tables.accounts.c.disabled.is_(False), tables.accounts.c.password_hash.is_not(None))
+    with service.store.read() as connection:
+        rows = connection.execute(there).all()
+    open_to_all = [row.name for row in rows if accounts.is_password(row.password_hash, PASSWORD)]
+    if open_to_all:
+        told = "whose password everybody knows. Take another --folder; or start with --demo, change the passwords or disable the accounts, and start again"
+        raise ConfigError(f"this store was made by --demo and has accounts ({', '.join(sorted(open_to_all))}) {told}")
+
+
 def fill_queue(service: Service, report: Report, count: int = 12) -> None:
     """Simulate bags and send them in, both views of each; the same line goes on where it was stopped."""
+    from bagscan.simulate.dataset import load_recipe, simulate  # takes its time to load
+
     folder = service.config.folder / "demo"
     try:
         simulate(load_recipe("demo", count, None, None), folder, 1, None, lambda text: None)

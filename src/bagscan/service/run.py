@@ -14,6 +14,7 @@ import uvicorn
 from bagscan.core.errors import ConfigError
 from bagscan.model_folder import shipped_models
 from bagscan.runtime.load import chosen_runtime
+from bagscan.service.demo import fill_queue, make_accounts, refuse_demo_accounts
 from bagscan.service.http.app import create_app
 from bagscan.service.inference.models import place_of, runtime_here, serving
 from bagscan.service.service import Service
@@ -43,10 +44,10 @@ def run(config: ServiceConfig, demo: bool = False) -> None:
     try:
         server = uvicorn.Server(uvicorn.Config(create_app(service), host=config.host, port=config.port, log_level="warning", timeout_graceful_shutdown=5, server_header=False))
         listening = _bound(config.host, config.port)
+        if not demo:
+            refuse_demo_accounts(service)
         token = service.start()
         if demo:
-            from bagscan.service.demo import fill_queue, make_accounts  # the simulator takes its time to load
-
             make_accounts(service, _say)
             threading.Thread(target=fill_queue, args=(service, _say), daemon=True, name="demo").start()
         with service.store.read() as connection:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import time
 import uuid
@@ -136,7 +137,8 @@ class Around:
             self.service.metrics.request_seconds.labels(route).observe(seconds)
             who = scope["state"].get("who") or "-"
             level = logging.DEBUG if status < BAD_REQUEST and (route in QUIET or scope["path"].startswith("/static/")) else logging.INFO
-            ACCESS.log(level, "%s %s %s %d %.0f ms %s", who, method, quote(scope["path"])[:LONGEST_PATH], status, 1000 * seconds, request_id)
+            line = {"who": who, "method": method, "path": quote(scope["path"])[:LONGEST_PATH], "status": status, "ms": round(1000 * seconds), "request_id": request_id}
+            ACCESS.log(level, "%s", json.dumps(line))
 
     def _complete(self, headers: MutableHeaders, path: str, request_id: str) -> None:
         headers["X-Request-Id"] = request_id
