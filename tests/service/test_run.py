@@ -7,9 +7,11 @@ from sqlalchemy import update
 
 from bagscan.core.errors import ConfigError
 from bagscan.service import accounts
-from bagscan.service.demo import PASSWORD, refuse_demo_accounts
+from bagscan.service.demo import PASSWORD, refuse_demo_accounts, told_truths
 from bagscan.service.run import _bound
 from bagscan.service.store import tables
+from tests.service.conftest import send
+from tests.service.stubs import tiff
 
 
 def test_a_port_that_is_taken_is_told_once_and_in_plain_words(caplog, capfd):
@@ -43,3 +45,18 @@ def test_a_store_of_the_demonstration_is_not_started_as_a_real_one(make_house, t
         refuse_demo_accounts(service)
     service.store.write(lambda c: c.execute(update(tables.accounts).where(tables.accounts.c.id == number).values(disabled=True)))
     refuse_demo_accounts(service)
+
+
+def test_the_demonstration_tells_the_truth_after_a_decision_alone(make_house, simulated_root):
+    truths = told_truths(simulated_root)
+    assert {told == "Nothing is hidden in it." for told in truths.values()} == {True, False}
+    house = make_house(second_reader="none", reviewed="all")
+    reader = house.person("operator")
+    for name, told in (("demo_1", "Hidden in it: powder."), ("real", None)):
+        scan = send(house.machine(), tiff("alarm", name), name=f"{name}.tif").json()["id"]
+        if told:
+            house.service.truths[name] = told
+        assert "truth" not in reader.get(f"/v1/scans/{scan}").json()
+        reader.post("/v1/queue/claim", json={"scan_id": scan})
+        made = reader.post(f"/v1/scans/{scan}/decisions", json={"value": "suspect", "reason": "foreign part"}).json()
+        assert made.get("truth") == told

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from sqlalchemy import select
 
@@ -60,11 +62,25 @@ def fill_queue(service: Service, report: Report, count: int = 12) -> None:
     folder = service.config.folder / "demo"
     try:
         simulate(load_recipe("demo", count, None, None), folder, 1, None, lambda text: None)
+        service.truths |= told_truths(folder)
         for files in group_views(sorted((folder / "raw").glob("*.tif")), VIEWS):
             _send(service, list(files.values()))
         report(f"demo: {count} simulated bags are in the queue")
     except BagscanError as error:
         report(f"demo: {error}")
+
+
+def told_truths(folder: Path) -> dict[str, str]:
+    """What is hidden in every scan of a simulated set, in words, by the scan's id."""
+    records = (json.loads(path.read_text()) for path in sorted((folder / "scans").glob("*.json")))
+    return {scan["id"]: _in_words(scan) for record in records for scan in record["scans"]}
+
+
+def _in_words(scan: dict[str, Any]) -> str:
+    hidden = scan.get("anomaly")
+    if not hidden:
+        return "Nothing is hidden in it."
+    return f"Hidden in it: {hidden['kind'].replace('_', ' ')}, {scan['device'].replace('_', ' ')}, {hidden['way'].replace('_', ' ')}."
 
 
 def _send(service: Service, paths: list[Path]) -> None:

@@ -67,6 +67,7 @@ class Service:
         self._stopping = threading.Event()
         self._threads: list[threading.Thread] = []
         self.watchers: list[Watcher] = []
+        self.truths: dict[str, str] = {}  # what is hidden in scans of the demonstration, in words, by their own id; empty for real ones
 
     def _open(self, config: ServiceConfig) -> None:
         """Store, files and audit chain, checked before anything is written."""

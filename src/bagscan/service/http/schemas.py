@@ -148,6 +148,7 @@ class Decided(Answer):
     undo_until: float
     audit_seq: int
     tip: dict[str, Any] | None = Field(None, description="Where it was a test image: hit, kind, place")
+    truth: str | None = Field(None, description="What was hidden, in words; of the scans of serve --demo alone, after a decision")
 
 
 class DecisionTold(Answer):

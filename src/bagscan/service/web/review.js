@@ -273,7 +273,7 @@ export function reviewPage(me, place, wanted) {
       state.undo = made.tip || made.closed === undefined || !made.undoable ? null : { id, draft, number: made.decision, until: performance.now() + 1000 * me.undo_s };
       const action = state.undo && { text: "Take back (Ctrl Z)", do: undo };
       if (made.tip) state.told = toast(`Test image: a threat of kind “${made.tip.kind.replace(/_/g, " ")}” was projected into this scan. ${made.tip.hit ? "You found it." : "It was missed."}`, { kind: made.tip.hit ? "hit" : "miss", seconds: 9 });
-      else state.told = toast(`Decided: ${value}.`, { action, seconds: action ? me.undo_s : 5 });
+      else state.told = toast(`Decided: ${value}.${made.truth ? " This bag is simulated. " + made.truth : ""}`, { action, seconds: action ? me.undo_s : 5 });
       clear();
       await refresh();
       free = state.queue.find(isFree);
