@@ -67,7 +67,7 @@ def _unfit(view: View) -> list[Found]:
     if view.quantity != "log_attenuation" and {"low", "high"} & set(view.channels):
         return _energies(view, samples)
     colours = [view.channels.index(name) for name in RGB if name in view.channels]
-    return _colours(replace(view, pixels=view.pixels[colours], channels=RGB)) if len(colours) == len(RGB) else []
+    return _colours(replace(view, pixels=view.pixels[colours], channels=RGB)) if len(colours) == len(RGB) and view.quantity in ("pseudo_colour", "dual_energy") else []
 
 
 def holds(quantity: str, channel: str) -> str:

@@ -208,6 +208,7 @@ def test_a_training_begins_with_a_trained_detectors_weights_of_the_same_or_other
 
 
 def test_read_packed_gives_parts_apart(made):
+    packed_scenes((str(made),), 1, SILENT)
     parts = {part: {s.id for s in read_packed(made, (part,))} for part in ("train", "val", "test")}
     assert parts["train"]
     assert not parts["train"] & parts["val"]

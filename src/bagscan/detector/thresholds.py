@@ -11,7 +11,7 @@ from bagscan.config import fill
 from bagscan.core.errors import ConfigError, ModelError
 
 MOST_LOG_ODDS = 15.0  # a chance of a millionth: beyond it nothing would ever alarm, or everything
-SLOPES = (0.01, 100.0)
+SLOPES = (1e-4, 1e4)
 
 
 @dataclass(frozen=True)
