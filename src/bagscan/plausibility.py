@@ -7,7 +7,6 @@ Physics tells most faults: low energies are absorbed more than high ones by ever
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 
 import numpy as np
 
@@ -66,8 +65,9 @@ def _unfit(view: View) -> list[Found]:
         return beyond
     if view.quantity != "log_attenuation" and {"low", "high"} & set(view.channels):
         return _energies(view, samples)
-    colours = [view.channels.index(name) for name in RGB if name in view.channels]
-    return _colours(replace(view, pixels=view.pixels[colours], channels=RGB)) if len(colours) == len(RGB) and view.quantity in ("pseudo_colour", "dual_energy") else []
+    if view.quantity == "dual_energy" and set(RGB) <= set(view.channels):
+        return _colours(view.pixels[[view.channels.index(name) for name in RGB]])
+    return _colours(view.pixels) if view.quantity == "pseudo_colour" else []
 
 
 def holds(quantity: str, channel: str) -> str:
@@ -134,18 +134,19 @@ def _steps(sample: np.ndarray) -> int:
     return few if few > STEPS_OF_8_BITS else len(np.unique(sample))
 
 
-def _colours(view: View) -> list[Found]:
-    colours = _thinned(view.pixels)
+def _colours(pixels: np.ndarray) -> list[Found]:
+    """Why (3, H, W) red, green and blue are no scan's."""
+    colours = _thinned(pixels)
     sample = colours.mean(0)
     if (sample <= 0).mean() > 2 * MOST_CLIPPED:
         return [(ReasonCode.INVERTED, f"{100 * (sample <= 0).mean():.0f} % are black: the polarity is inverted, or nothing was scanned")]
     if np.percentile(sample, 99) < AIR_AT_LEAST:
         return [(ReasonCode.NO_AIR, "no air: nothing in it is bright")]
-    if (share := _cut_off(view.pixels)) > MOST_CUT_OFF:
+    if (share := _cut_off(pixels)) > MOST_CUT_OFF:
         return [(ReasonCode.SATURATED, f"{100 * share:.0f} % at one side are black and nothing at the other: the file is cut off (padding has both)")]
-    if lines := frozen(view.pixels):
-        return [(ReasonCode.SATURATED, f"{lines} neighbouring rows are the same: the belt stood still, or a line was written again and again")]
-    rims = np.stack([_rim(channel) for channel in view.pixels])
+    if stuck := frozen(pixels):
+        return stuck
+    rims = np.stack([_rim(channel) for channel in pixels])
     if _dark(rims.mean(0), sample):
         return [(ReasonCode.INVERTED, "the rim is darker than the middle: the polarity is inverted")]
     bright = AIR_BRIGHTNESS * np.percentile(colours.min(0), 99)
@@ -155,7 +156,7 @@ def _colours(view: View) -> list[Found]:
     absorbing = sample < 0.9
     if absorbing.sum() >= 50 and np.percentile(np.ptp(colours, 0)[absorbing], 99) < LEAST_COLOUR:
         return [(ReasonCode.NOT_A_BAG, "grey: pseudo-colour tells materials by their colour, and this has none")]
-    rows = view.pixels[:, :: max(1, view.shape[0] // 64)]  # some tell as much as all
+    rows = pixels[:, :: max(1, pixels.shape[1] // 64)]  # some tell as much as all
     if (flat := _flat(rows, bright)) > MOST_FLAT:
         return [(ReasonCode.NOT_A_BAG, f"flat: {100 * flat:.0f} % of neighbours that are no air have one colour, as in a drawing; what a scanner sees has noise")]
     grey = rows.mean(0)

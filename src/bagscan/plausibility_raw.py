@@ -41,7 +41,7 @@ def raw_unfit(view: View) -> list[Found]:
     if "zeff" in planes and (typical := float(np.median(planes["zeff"][::SIDE]))) > TYPICAL_Z[1]:
         return [(ReasonCode.OUT_OF_RANGE, f"effective Z is {typical:.3g} in most of the picture, where air has none: it is inverted, or in other units")]
     if stuck := frozen(energies[0]):
-        return [(ReasonCode.SATURATED, f"{stuck} neighbouring rows are the same: the belt stood still, or a line was written again and again")]
+        return stuck
     logs = [-np.log(np.clip(plane, 1e-3, 1.5)) for plane in energies]
     matter = logs[0] > ABSORBS
     if matter.mean() < LEAST_MATTER:
@@ -55,22 +55,23 @@ def raw_unfit(view: View) -> list[Found]:
         return [(ReasonCode.NOT_A_BAG, "flat: neighbours have one value, as in a drawing; what a scanner sees has noise")]
     if _leans(logs[0]):
         return [(ReasonCode.NOT_A_BAG, "every row is shifted against the one above: the file was read with a wrong width")]
-    half = logs[0].shape[1] // 2
     blocks = _blocks(logs[0])
-    if _alike(_blocks(logs[0][:, :half]), _blocks(logs[0][:, half : 2 * half])) > SIDE_BY_SIDE or _alike(logs[0][2:], logs[0][:-2]) > _alike(logs[0][1:-1], logs[0][:-2]):
+    if _shows_twice(logs[0]):
         return [(ReasonCode.NOT_A_BAG, "the picture shows one thing twice: two rows were read as one, or one as two")]
     if len(logs) < 2:
         return []
     return _disagree(blocks, _blocks(logs[1]), _blocks(planes["zeff"]) if "zeff" in planes else None)
 
 
-def frozen(plane: np.ndarray) -> int:
-    """How many neighbouring rows of (H, W), or of (C, H, W), are the same and show something; 0 for so few that it may be chance."""
+def frozen(plane: np.ndarray) -> list[Found]:
+    """Whether more neighbouring rows of (H, W), or of (C, H, W), are the same and show something than chance would make so."""
     planes = plane.reshape(-1, *plane.shape[-2:])
     same = (planes[:, 1:] == planes[:, :-1]).all((0, 2)) & ((np.diff(planes[:, 1:], axis=2) != 0).any(0).mean(1) > LEAST_SHOWN)
     edges = np.flatnonzero(np.diff(np.concatenate([[0], same.astype(int), [0]])))
     longest = int((edges[1::2] - edges[::2]).max(initial=0))
-    return longest + 1 if longest >= max(LEAST_FROZEN, FROZEN_SHARE * planes.shape[1]) else 0
+    if longest < max(LEAST_FROZEN, FROZEN_SHARE * planes.shape[1]):
+        return []
+    return [(ReasonCode.SATURATED, f"{longest + 1} neighbouring rows are the same: the belt stood still, or a line was written again and again")]
 
 
 def _disagree(low: np.ndarray, high: np.ndarray, zeff: np.ndarray | None) -> list[Found]:
@@ -100,6 +101,13 @@ def _disagree(low: np.ndarray, high: np.ndarray, zeff: np.ndarray | None) -> lis
     if alike < LEAST_Z_ALIKE or turned > alike + MOST_TURNED:
         return [(ReasonCode.OUT_OF_RANGE, "effective Z does not go with how low and high energy are absorbed: it is of another scan, turned, or was never worked out")]
     return []
+
+
+def _shows_twice(log: np.ndarray) -> bool:
+    """Whether both halves of (H, W) log attenuation are alike, or rows are more like the next but one than the next."""
+    half = log.shape[1] // 2
+    first, second, third = (log[k : len(log) - 2 + k : SIDE] for k in range(3))  # some rows tell as much as all
+    return _alike(_blocks(log[:, :half]), _blocks(log[:, half : 2 * half])) > SIDE_BY_SIDE or _alike(first, third) > _alike(first, second)
 
 
 def _leans(log: np.ndarray) -> bool:

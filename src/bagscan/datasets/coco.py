@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bagscan.core.errors import DataError, ReadError
-from bagscan.datasets.record import Collection, Record, checked_marks, data_folder, image_size, view_named
+from bagscan.datasets.record import Collection, Record, data_folder, image_size, marks_beyond, view_named
 from bagscan.datasets.source import Source
 from bagscan.formats.coco import read_coco
 from bagscan.formats.scans import READERS
@@ -63,7 +63,7 @@ def load(annotations: str | Path, images: str | Path | None = None) -> Collectio
         name = ids[entry.file_name] if times[ids[entry.file_name]] == 1 else entry.file_name  # 7.jpg and 7.png are two
         try:
             check_size_told((entry.height, entry.width), image_size(path))
-            beyond += checked_marks(path, entry.annotations, (entry.height, entry.width))
+            beyond += marks_beyond(path, entry.annotations, (entry.height, entry.width))
         except (ReadError, ValueError, OSError) as error:
             bad[name] = f"{path}: {error}"
             continue

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bagscan.core.errors import ConfigError, DataError
-from bagscan.datasets.record import Collection, Record, scans_in
+from bagscan.datasets.record import Collection, Record, files_in
 from bagscan.datasets.source import Source
 
 IMAGES = ("Colour", "Density", "Grey", "High", "Low")
@@ -46,7 +46,7 @@ def load(root: str | Path, images: str = "Colour", with_classes: bool = False) -
         DataError: no ``meta.txt``, or of other columns; nothing can be used.
     """
     rows = _rows(Path(root) / "meta.txt")
-    present = scans_in(Path(root) / images)
+    present = files_in(Path(root) / images)
     classes = sorted({row["class"] for row in rows}) if with_classes else []
     records, bad, absent = [], {}, []
     times = Counter(row["basename"] for row in rows)

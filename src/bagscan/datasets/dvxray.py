@@ -14,7 +14,7 @@ from typing import Any
 from bagscan.core import Annotation
 from bagscan.core.about import About
 from bagscan.core.errors import DataError, ReadError
-from bagscan.datasets.record import Collection, Record, checked_marks, image_size
+from bagscan.datasets.record import Collection, Record, image_size, marks_beyond
 from bagscan.datasets.source import Source
 from bagscan.formats.coco import reason_in_words
 from bagscan.formats.limits import MAX_TEXT_BYTES, check_size, naming
@@ -77,7 +77,7 @@ def _record(path: Path, view: str, picture: Path) -> tuple[Record, int]:
             annotations = tuple(found for entry in objects for found in _boxes(entry, view, *size))
         except Exception as error:  # whatever a field of any type leads to
             raise ReadError(f"{path}: {reason_in_words(error)}") from error
-    return Record(f"{path.stem}_{view}", picture, annotations, about=About(scan=path.stem, view=view)), checked_marks(picture, annotations, size)
+    return Record(f"{path.stem}_{view}", picture, annotations, about=About(scan=path.stem, view=view)), marks_beyond(picture, annotations, size)
 
 
 def _boxes(entry: dict[str, Any], view: str, height: int, width: int) -> list[Annotation]:

@@ -12,10 +12,10 @@ from pathlib import Path
 
 from bagscan.core import Annotation
 from bagscan.core.errors import DataError, ReadError
-from bagscan.datasets.record import Collection, Record, checked_marks, image_size
+from bagscan.datasets.record import Collection, Record, image_size, marks_beyond
 from bagscan.datasets.source import Source
 from bagscan.formats.limits import MAX_TEXT_BYTES, check_size, naming
-from bagscan.formats.truth import beyond_note
+from bagscan.formats.truth import beyond_note, check_on_picture
 
 TRUTH = "ground_truth.txt"
 PUBLISHED_COUNT = 8_150
@@ -78,7 +78,9 @@ def _record(path: Path, annotations: list[Annotation]) -> tuple[Record, int]:
     """An image with its boxes, and how many of these reach beyond it."""
     with naming(path, "image"):
         size = image_size(path)
-    return Record(path.stem, path, tuple(annotations), group=path.parent.name), checked_marks(path, annotations, size)
+        for annotation in annotations:
+            check_on_picture(annotation, *size)
+    return Record(path.stem, path, tuple(annotations), group=path.parent.name), marks_beyond(path, annotations, size)
 
 
 def _boxes(path: Path, label: str) -> tuple[dict[int, list[Annotation]], dict[int, str]]:

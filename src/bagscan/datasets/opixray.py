@@ -12,7 +12,7 @@ from pathlib import Path
 
 from bagscan.core import Annotation
 from bagscan.core.errors import DataError, ReadError
-from bagscan.datasets.record import Collection, Record, checked_marks, image_size, missing_truth_note, scans_in
+from bagscan.datasets.record import Collection, Record, files_in, image_size, marks_beyond, missing_truth_note, truth_of_nothing
 from bagscan.datasets.source import Source
 from bagscan.formats.limits import MAX_TEXT_BYTES, check_size, naming
 from bagscan.formats.truth import beyond_note, check_on_picture
@@ -46,17 +46,17 @@ def load_boxes_by_line(root: Path, list_of: str, classes: Sequence[str], ids: st
     folder = root / list_of / f"{list_of}_image"
     if not folder.is_dir():
         raise DataError(f"{folder}: no such folder; expected train/train_image and test/test_image")
-    present = scans_in(folder)
+    present = files_in(folder)
     wanted = _listed(root / list_of / ids) if ids else list(present)
     records, bad, without, beyond = [], {}, 0, 0
-    marked = scans_in_truth(root / list_of / f"{list_of}_annotation")
+    marked = files_in(root / list_of / f"{list_of}_annotation", (".txt",))
     for stem in (stem for stem in wanted if stem in present):
         without += stem not in marked
         try:
             with naming(present[stem], "image"):
                 size = image_size(present[stem])
             annotations = read_boxes_by_line(marked[stem], classes, *size) if stem in marked else ()
-            beyond += checked_marks(present[stem], annotations, size)
+            beyond += marks_beyond(present[stem], annotations, size)
         except ReadError as error:
             bad[stem] = str(error)
             continue
@@ -64,13 +64,8 @@ def load_boxes_by_line(root: Path, list_of: str, classes: Sequence[str], ids: st
     absent = tuple(stem for stem in wanted if stem not in present)
     notes = [f"{len(records)} images, {sum(len(r.annotations) for r in records)} boxes; {len(absent)} listed images are absent."]
     notes += [*missing_truth_note(without, "text file"), *beyond_note(beyond)]
-    bad |= {f"{path.parent.name}/{path.name}": f"{path}: no image of that name" for stem, path in marked.items() if stem not in present}
+    bad |= truth_of_nothing((path for stem, path in marked.items() if stem not in present), root)
     return Collection(root.name, tuple(records), tuple(notes), absent, bad)
-
-
-def scans_in_truth(folder: Path) -> dict[str, Path]:
-    """Text files of a folder by the id of their image, whose ending may be in capitals."""
-    return {path.stem: path for path in sorted(folder.glob("*")) if path.suffix.lower() == ".txt"}
 
 
 def read_boxes_by_line(path: Path, classes: Sequence[str], height: int, width: int) -> tuple[Annotation, ...]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection as Endings
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from bagscan.core.errors import DataError, ReadError
 from bagscan.formats import read_view
 from bagscan.formats.limits import naming
 from bagscan.formats.scans import READERS, VIEWS
-from bagscan.formats.truth import check_on_picture, reaches_beyond
+from bagscan.formats.truth import reaches_beyond
 
 EXIF_ORIENTATION = 0x0112
 
@@ -111,9 +112,13 @@ class Collection:
         return replace(self, notes=(*self.notes, note))
 
 
-def scans_in(folder: Path) -> dict[str, Path]:
-    """Files of one folder that a reader takes, by stem, in the order of their names."""
-    return {path.stem: path for path in sorted(folder.glob("*")) if path.suffix.lower() in READERS}
+def files_in(folder: Path, endings: Endings[str] = READERS) -> dict[str, Path]:
+    """Files of one folder by stem, in the order of their names.
+
+    Args:
+        endings: in small letters, of the files that are taken; those that a reader takes by default.
+    """
+    return {path.stem: path for path in sorted(folder.glob("*")) if path.suffix.lower() in endings}
 
 
 def image_size(path: Path) -> tuple[int, int]:
@@ -124,27 +129,28 @@ def image_size(path: Path) -> tuple[int, int]:
         return image.height, image.width
 
 
-def checked_marks(path: Path, annotations: Sequence[Annotation], size: tuple[int, int]) -> int:
-    """How many annotations reach beyond their picture, which has them all upright and on it.
+def marks_beyond(path: Path, annotations: Sequence[Annotation], size: tuple[int, int]) -> int:
+    """How many annotations reach beyond their picture; that they lie on it at all, their reader has checked.
 
     Args:
         size: (height, width) of the picture.
 
     Raises:
-        ReadError: one does not lie on it, or the picture is turned by its EXIF tag.
+        ReadError: the picture is turned by its EXIF tag.
     """
-    if not annotations:
-        return 0
-    with naming(path, "annotation"):
-        for annotation in annotations:
-            check_on_picture(annotation, *size)
-    check_upright(path)
+    if annotations:
+        check_upright(path)
     return sum(reaches_beyond(annotation, *size) for annotation in annotations)
 
 
 def missing_truth_note(without: int, what: str) -> list[str]:
     """A note on images without a file of annotations, which are taken as having none; none where each has one."""
     return [f"{without} images have no {what}: taken as without annotations."] if without else []
+
+
+def truth_of_nothing(files: Iterable[Path], root: Path) -> dict[str, str]:
+    """Files of annotations that are of no image, as a collection's ``bad`` names them."""
+    return {path.relative_to(root).as_posix(): f"{path}: no image of that name" for path in files}
 
 
 def check_upright(path: Path) -> None:

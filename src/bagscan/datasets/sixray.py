@@ -13,7 +13,7 @@ from pathlib import Path
 
 from bagscan.core import Annotation
 from bagscan.core.errors import DataError, ReadError
-from bagscan.datasets.record import Collection, Record, checked_marks, image_size
+from bagscan.datasets.record import Collection, Record, check_upright, image_size
 from bagscan.datasets.source import Source
 from bagscan.formats.limits import naming
 from bagscan.formats.voc import read_voc
@@ -121,5 +121,6 @@ def _record(root: Path, path: Path, labels: dict[str, int]) -> Record:
         with naming(path, "image"):
             size = image_size(path)
         annotations = tuple(read_voc(truth, size))
-        checked_marks(path, annotations, size)
+        if annotations:
+            check_upright(path)
     return Record(stem, path, annotations, labels, "sixray")

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bagscan.core.errors import DataError, ReadError
-from bagscan.datasets.record import Collection, Record, checked_marks, image_size, missing_truth_note, view_named
+from bagscan.datasets.record import Collection, Record, image_size, marks_beyond, missing_truth_note, truth_of_nothing, view_named
 from bagscan.datasets.source import Source
 from bagscan.formats.limits import naming
 from bagscan.formats.scans import find_scans, scan_id_of
@@ -49,7 +49,7 @@ def load(root: str | Path, list_of: str = "") -> Collection:
             with naming(path, "image"):
                 size = image_size(path)
             annotations = tuple(read_voc(marked, size)) if marked else ()
-            beyond += checked_marks(path, annotations, size)
+            beyond += marks_beyond(path, annotations, size)
         except ReadError as error:
             bad[scan_id] = str(error)
             continue
@@ -57,7 +57,7 @@ def load(root: str | Path, list_of: str = "") -> Collection:
     lost = [path for name, path in marks.items() if name not in present]
     if lost and not marks.keys() & present.keys():
         raise DataError(f"{root}: {len(lost)} XML files and no image of theirs (as {lost[0]}): they are called as their images are")
-    bad |= {path.relative_to(root).as_posix(): f"{path}: no image of that name" for path in lost}
+    bad |= truth_of_nothing(lost, root)
     absent = tuple(scan_id for scan_id in wanted if scan_id not in present)
     notes = [f"{len(records)} images, {sum(len(r.annotations) for r in records)} boxes; {len(absent)} listed images are absent.", *beyond_note(beyond)]
     notes += missing_truth_note(unmarked, "XML file")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from bagscan.config import read_yaml
 from bagscan.core.errors import DataError, ReadError
-from bagscan.datasets.record import Collection, Record, checked_marks, image_size, view_named
+from bagscan.datasets.record import Collection, Record, check_upright, image_size, missing_truth_note, truth_of_nothing, view_named
 from bagscan.datasets.source import Source
 from bagscan.formats.limits import naming
 from bagscan.formats.scans import READERS, find_scans, scan_id_of
@@ -64,7 +64,8 @@ def load(root: str | Path, scanner_digits: int = 0) -> Collection:
             with naming(path, "image"):
                 size = image_size(path)
             annotations = tuple(read_yolo(truth, classes, *size)) if truth.exists() else ()
-            checked_marks(path, annotations, size)
+            if annotations:
+                check_upright(path)
         except ReadError as error:
             bad[scan_id] = str(error)
             continue
@@ -74,10 +75,9 @@ def load(root: str | Path, scanner_digits: int = 0) -> Collection:
     lost = [path for path in lost if path.name != "classes.txt"]
     if lost and not taken:
         raise DataError(f"{root}: {len(lost)} label files and no image of theirs (as {lost[0]}): labels mirror images, labels/a/7.txt is of images/a/7.jpg")
-    bad |= {str(path.relative_to(root)): f"{path}: no image of that name" for path in lost}
+    bad |= truth_of_nothing(lost, root)
     notes = [f"{len(records)} images, {sum(len(r.annotations) for r in records)} boxes of {len(classes)} classes."]
-    if unlabelled := len(paths) - len(taken):
-        notes.append(f"{unlabelled} images have no label file: taken as without annotations.")
+    notes += missing_truth_note(len(paths) - len(taken), "label file")
     if bad:
         notes.append(f"{len(bad)} images or labels could not be read.")
     return Collection(root.name, tuple(records), tuple(notes), bad=bad)

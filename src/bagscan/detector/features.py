@@ -32,6 +32,11 @@ def of_colours(pixels: np.ndarray) -> np.ndarray:
     return np.asarray((1 - pixels) * np.float32(COLOUR_SCALE), np.float32)
 
 
+def as_seen(features: np.ndarray, images: str) -> np.ndarray:
+    """(B, 4, H, W) raw features as those of a kind of images, ``raw`` or ``colour``."""
+    return features if images == "raw" else np.stack([recoloured(crop) for crop in features])
+
+
 def recoloured(raw: np.ndarray) -> np.ndarray:
     """(3, H, W) features in pseudo-colour of the (4, H, W) features of a raw picture."""
     low, high = np.exp(-raw[0] / LOW_SCALE), np.exp(-raw[1] / HIGH_SCALE)

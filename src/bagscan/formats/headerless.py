@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -172,8 +172,13 @@ class Sidecar:
 
 def sidecar_of(path: Path) -> Path | None:
     """The sidecar of a headerless file: ``.yaml`` or ``.yml``, in small letters or capitals; None where it is missing."""
-    spelt = (path.with_suffix(one) for ending in SIDECAR_ENDINGS for one in (ending, ending.upper()))
-    return next((p for p in spelt if p.is_file()), None)
+    return next(iter(beside(path, SIDECAR_ENDINGS)), None)
+
+
+def beside(path: Path, endings: Sequence[str]) -> list[Path]:
+    """Files of a file's name with other endings that are there, in small letters or capitals."""
+    spelt = (path.with_suffix(one) for ending in endings for one in (ending, ending.upper()))
+    return [file for file in spelt if file.is_file()]
 
 
 def read_sidecar(path: Path) -> Sidecar:

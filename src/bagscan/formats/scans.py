@@ -11,6 +11,7 @@ from pathlib import Path
 
 from bagscan.core import Scan, View
 from bagscan.core.errors import ReadError
+from bagscan.formats.headerless import beside
 from bagscan.formats.images import png_header, png_set_of, read_png_set
 from bagscan.formats.known import READERS, ScanFormat, endings_beside
 from bagscan.formats.limits import check_size, naming
@@ -82,8 +83,7 @@ def only_view(scan: Scan) -> View:
 
 def files_of(path: Path) -> list[Path]:
     """Every file that a scan is read from: those of its PNG set, or the file and its sidecar."""
-    beside = [path.with_suffix(spelt) for ending in endings_beside(path.suffix) for spelt in (ending, ending.upper())]
-    return list(set_at(path).values()) or [path, *(file for file in beside if file.is_file())]
+    return list(set_at(path).values()) or [path, *beside(path, endings_beside(path.suffix))]
 
 
 def read_views(files: Mapping[str, Path]) -> tuple[Scan | None, dict[str, str]]:

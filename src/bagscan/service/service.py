@@ -9,10 +9,13 @@ import secrets
 import threading
 import time
 import uuid
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import IO
 
 from anyio import CapacityLimiter
+from sqlalchemy import Connection
 
 from bagscan.core.errors import BagscanError
 from bagscan.imaging.scanner import load_profile
@@ -100,6 +103,7 @@ class Service:
             thread.join(10)
         self.dispatcher.stop()
         self.keep_head()
+        self.keep_tally()
         self.clock.keep()
         self.store.close()
         self._lock.close()
@@ -120,13 +124,20 @@ class Service:
         return ",".join(one.model_id for one in serving) or "none", ",".join(f"{one.threshold:.6g}" for one in serving) or "none"
 
     def keep_head(self) -> None:
-        """Write the audit chain's head and the number of scans beside the store; what cannot be written now is written later."""
+        """Write the audit chain's head beside the store."""
+        self._keep("audit head", self.auditor.keep_head)
+
+    def keep_tally(self) -> None:
+        """Write the number of scans beside the store: less often than the head, since counting goes through all of them."""
+        self._keep("number of scans", partial(keep_tally, self.config.folder))
+
+    def _keep(self, what: str, keep: Callable[[Connection], object]) -> None:
+        """Write something down beside the store; what cannot be written now is written later."""
         try:
             with self.store.read() as connection:
-                self.auditor.keep_head(connection)
-                keep_tally(self.config.folder, connection)
+                keep(connection)
         except (StoreError, AuditError, OSError) as error:
-            log.error("the audit head is not kept: %s", error)
+            log.error("the %s is not kept: %s", what, error)
 
     def _keep_house(self, stopping: threading.Event) -> None:
         rng, purged = random.Random(secrets.randbits(64)), 0.0  # what a reader could foresee would be no test
@@ -138,6 +149,7 @@ class Service:
                 if self.store.trouble or time.monotonic() - checked > CHECK_S:
                     checked = time.monotonic()
                     self.store.check()
+                    self.keep_tally()
                 self.keep_head()
                 make_test_image(self.store, self.files, self.auditor, self.config, self.dispatcher, rng)
                 if time.monotonic() - purged > PURGE_S or not purged:

@@ -163,10 +163,9 @@ class Watcher:
 
     def _refuse(self, bag: list[Path], why: str) -> None:
         # Told first and moved then: whatever goes wrong with the telling, the bag still lies where it is looked for.
-        name = as_text(bag_name([path.name for path in bag]))
-        row = error_row(self.folder / "refused" / as_text(bag[0].name), as_text(why)) | {"scan_id": name}
-        _write(self._place(name, hashlib.sha256(as_text(why).encode()).hexdigest()), row)
-        (self.folder / "refused" / f"{as_text(bag[0].name)}.txt").write_text(f"{as_text(why)}\nThis bag was not screened: treat it as REVIEW.\n")
+        name, why = as_text(bag_name([path.name for path in bag])), as_text(why)
+        _write(self._place(name, hashlib.sha256(why.encode()).hexdigest()), error_row(self.folder / "refused" / bag[0].name, why) | {"scan_id": name})
+        (self.folder / "refused" / f"{as_text(bag[0].name)}.txt").write_text(f"{why}\nThis bag was not screened: treat it as REVIEW.\n")
         for path in bag:
             os.replace(path, self.folder / "refused" / path.name)
         self.intake.metrics.refused.labels("watch").inc()

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from bagscan.datasets.packed import FIRST_DEVICE, IGNORED, LABEL_STRIDE, MOST_DEVICES, PackedScene
 from bagscan.detector.depthwise import quicken
-from bagscan.detector.features import CELL_PX, N_FEATURES, recoloured
+from bagscan.detector.features import CELL_PX, N_FEATURES, as_seen
 from bagscan.detector.network import DetectorNetwork, Maps
 from bagscan.detector.sampling import N_BITS, cut, draw_pose, whole_view
 from bagscan.evaluation.metrics import auroc
@@ -150,12 +150,8 @@ class DetectorTask:
             cut(view, False, draw_pose(place, side, rng, config.scale), side, features[row], counts[row])
             device[row] = k
         self._degrade(features, rng)
-        features = self._as_seen(features)
+        features = as_seen(features, self.images)
         return CropBatch(torch.from_numpy(features), torch.from_numpy(counts), torch.from_numpy(device))
-
-    def _as_seen(self, features: np.ndarray) -> np.ndarray:
-        """(B, 4, H, W) raw features as the detector's own kind of images."""
-        return features if self.images == "raw" else np.stack([recoloured(crop) for crop in features])
 
     @staticmethod
     def _place(points: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -222,7 +218,7 @@ class DetectorTask:
         for view in self.val:
             for is_anomalous in (False, True):
                 features, counts = whole_view(view, is_anomalous)
-                batch = CropBatch(torch.from_numpy(self._as_seen(features[None])), torch.from_numpy(counts.copy())[None], torch.tensor([view.host]))
+                batch = CropBatch(torch.from_numpy(as_seen(features[None], self.images)), torch.from_numpy(counts.copy())[None], torch.tensor([view.host]))
                 target = Targets.of(batch, self.network.config.categories, self.kinds, self.devices)
                 with in_16_bits(compute().device, True):
                     maps = self.network(batch.features)

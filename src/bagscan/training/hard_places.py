@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from bagscan.datasets.packed import FIRST_DEVICE, PackedView
-from bagscan.detector.features import CELL_PX, recoloured
+from bagscan.detector.features import CELL_PX, as_seen
 from bagscan.detector.model import Detector
 from bagscan.detector.sampling import whole_view
 from bagscan.training.compute import compute, in_16_bits
@@ -54,9 +54,9 @@ def hard_places(detector: Detector, views: Sequence[PackedView], report: Callabl
     found: list[HardPlace] = []
     for done, view in enumerate(views, 1):
         features, counts = whole_view(view, False)
-        seen = features if detector.images == "raw" else recoloured(features)
+        seen = as_seen(features[None], detector.images)
         with in_16_bits(compute().device, True):
-            logits = network(torch.from_numpy(np.ascontiguousarray(seen))[None]).anomaly.float()
+            logits = network(torch.from_numpy(np.ascontiguousarray(seen))).anomaly.float()
         for device in range(len(view.device_points)):
             mask = torch.from_numpy(counts[FIRST_DEVICE + device] > 0)
             found += [HardPlace(view, device, at, chance) for at, chance in _peaks(logits, mask)]

@@ -137,8 +137,8 @@ def decide(scan_id: str, body: Decision, request: Request, response: Response, t
     service.metrics.decisions.labels(body.value).inc()
     with service.store.read() as connection:
         tell(response, result_row(connection, scan_id) or {})
-        source_id = connection.execute(select(scans.c.source_id).where(scans.c.id == scan_id)).scalar_one()
-    return made | {"truth": service.truths.get(source_id)}
+        truth = service.truths.get(_visible(connection, scan_id, who).source_id) if service.truths else None
+    return made | {"truth": truth}
 
 
 @router.delete("/scans/{scan_id}/decisions/{number}", response_model=Done)

@@ -63,9 +63,13 @@ export const post = (path, body = {}) => ask("POST", path, body);
 export const part = (path) => { once("POST", path, {}, { keepalive: true }).catch(() => {}); };
 
 // Pixels or regions as the service packs them: a header and typed arrays.
-export async function packed(path) {
+async function packed(path) {
   const buffer = await (await answer("GET", path)).arrayBuffer();
   const length = new DataView(buffer).getUint32(4, true);
   const head = JSON.parse(new TextDecoder().decode(new Uint8Array(buffer, 8, length)));
   return { head, buffer, start: 8 + length };
 }
+
+// Pixels and regions of every view of a scan; of one that was judged by no model no regions are kept.
+export const viewsOf = (scan) => Promise.all(Object.entries(scan.views).map(async ([name, view]) => ({ name, pixels: await packed(view.pixels), regions: await packed(view.regions).catch(none) })));
+const none = (error) => { if (error.status === 404) return null; throw error; };

@@ -1,15 +1,14 @@
 // The archive: every scan that came, found again by what is known of it, and opened to look at, with what its readers decided.
 
-import { get, packed } from "./api.js";
+import { get, viewsOf } from "./api.js";
 import { h, score, show, time, toast } from "./dom.js";
 import { functionsOf } from "./functions.js";
-import { flaggedParts } from "./regions.js";
+import { partsOf } from "./regions.js";
 import { Viewer } from "./viewer.js";
 
 const PAGE = 50;
 const DAY_S = 86400;
 const COLUMNS = [["", null], ["Received (UTC)", "received"], ["Scan", "id"], ["Scanner", null], ["Machine", null], ["Top score", "score"], ["Readers", null]];
-const none = (error) => { if (error.status === 404 || error.status === 410) return null; throw error; };
 const told = (one) => [one.purged_at ? "images removed" : null, one.outcome || (one.state === "dispute" ? "readers disagree" : one.state ? "open" : "no reader"), one.readers.join(", ")].filter(Boolean).join(" · ");
 
 export async function archivePage(me, place) {
@@ -84,15 +83,14 @@ const fault = (error) => toast(error.message, { kind: "fault", seconds: 8 });
 // One scan to look at: nothing is claimed, nothing can be decided. Resolves to what ends it.
 async function openScan(me, place, id) {
   const scan = await get(`/v1/scans/${id}`);
-  const data = scan.purged || !scan.result ? [] : await Promise.all(Object.entries(scan.views).map(async ([name, view]) => ({ name, pixels: await packed(view.pixels), regions: await packed(view.regions).catch(none) })));
+  const data = scan.purged || !scan.result ? [] : await viewsOf(scan);
   const viewer = new Viewer(), functions = functionsOf(viewer, me);
   viewer.element.classList.add("fill");
   const result = scan.result || { decision: "waits", reasons: [], findings: [], threshold: null, model_id: null };
   viewer.threshold = result.threshold ?? 1;
   viewer.load(data);
-  viewer.parts = viewer.views.filter((view) => view.regions).flatMap((view) => flaggedParts(view.regions, view.name, viewer.threshold)).sort((a, b) => b.score - a.score);
-  const finding = (part) => result.findings.findIndex((one) => one.view_id === part.view && one.box_xyxy.every((value, i) => value === part.box[i]) && Math.abs(one.score - part.score) < 1e-6);
-  const marks = (part) => scan.decisions.filter((one) => !one.undone_at && one.parts.includes(finding(part))).map((one) => one.by);
+  viewer.parts = partsOf(viewer.views, viewer.threshold, result.findings);
+  const marks = (part) => scan.decisions.filter((one) => !one.undone_at && one.parts.includes(part.finding)).map((one) => one.by);
   const parts = viewer.parts.map((part, index) => {
     const by = marks(part);
     const look = () => { viewer.chosen = part; viewer.lookAt(part); };

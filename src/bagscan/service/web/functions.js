@@ -18,6 +18,7 @@ export function functionsOf(viewer, me) {
   let latching = kept(own("latch")) === "1";
   viewer.arrange(kept(own("layout")) || LAYOUTS[0]);
 
+  const buttons = {};
   const mode = h("div.mode.hidden", { role: "status" });
   const density = h("span.small.muted.number", {}, "0");
   const peek = (key) => {
@@ -26,6 +27,7 @@ export function functionsOf(viewer, me) {
     button.addEventListener("pointerdown", () => set(name, !(latching && viewer.how[name])));
     button.addEventListener("keydown", (event) => { if (event.key === "Enter" || event.key === " ") { event.preventDefault(); event.stopPropagation(); if (!event.repeat) set(name, !viewer.how[name]); } });
     for (const end of ["pointerup", "pointerleave", "pointercancel"]) button.addEventListener(end, () => !latching && set(name, false));
+    buttons[name] = button;
     return button;
   };
   const bare = h("button", { title: "hold: no contours" }, "Bare ", h("kbd", {}, "O"));
@@ -43,7 +45,7 @@ export function functionsOf(viewer, me) {
     if (!viewer.overlay) on.push("No contours");
     mode.textContent = on.join(" · ");
     mode.classList.toggle("hidden", !on.length);
-    for (const button of document.querySelectorAll("[data-peek]")) { button.classList.toggle("on", viewer.how[button.dataset.peek]); button.setAttribute("aria-pressed", String(viewer.how[button.dataset.peek])); }
+    for (const [name, button] of Object.entries(buttons)) { button.classList.toggle("on", viewer.how[name]); button.setAttribute("aria-pressed", String(viewer.how[name])); }
     latch.classList.toggle("on", latching);
     latch.setAttribute("aria-pressed", String(latching));
     density.textContent = viewer.how.density ? `${viewer.how.density > 0 ? "+" : "−"}${Math.abs(viewer.how.density)}` : "0";

@@ -62,7 +62,7 @@ export function outline(regions, label) {
 }
 
 // Flagged regions at a threshold, by falling score: [{view, label, score, box}].
-export function flaggedParts(regions, view, threshold) {
+function flaggedParts(regions, view, threshold) {
   const found = [];
   regions.scores.forEach((score, label) => { if (score >= threshold) found.push({ view, label, score }); });
   const boxes = new Map(found.map((part) => [part.label, [Infinity, Infinity, -1, -1]]));
@@ -77,4 +77,11 @@ export function flaggedParts(regions, view, threshold) {
   }
   for (const part of found) part.box = boxes.get(part.label);
   return found.filter((part) => part.box[2] > 0);
+}
+
+// Flagged regions of all views by falling score, each with the number of its finding, or -1 where it is below the operating point.
+export function partsOf(views, threshold, findings) {
+  const parts = views.filter((view) => view.regions).flatMap((view) => flaggedParts(view.regions, view.name, threshold)).sort((a, b) => b.score - a.score);
+  for (const part of parts) part.finding = findings.findIndex((one) => one.view_id === part.view && one.box_xyxy.every((value, i) => value === part.box[i]) && Math.abs(one.score - part.score) < 1e-6);
+  return parts;
 }

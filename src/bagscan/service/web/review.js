@@ -1,18 +1,17 @@
 // The reader's page: queue, scan, decision. Everything has a key.
 
-import { ask, get, packed, part as partWith, post } from "./api.js";
+import { ask, get, part as partWith, post, viewsOf } from "./api.js";
 import { confirmed, h, keyOf, score, show, toast } from "./dom.js";
 import { STANDARD } from "./console.js";
 import { functionsOf } from "./functions.js";
 import { isFree, queueItems } from "./queue.js";
-import { flaggedParts } from "./regions.js";
+import { partsOf } from "./regions.js";
 import { askReason, draftsOf, showKeys } from "./questions.js";
 import { Viewer, isUnjudged } from "./viewer.js";
 
 const VALUES = { c: "clear", s: "suspect", r: "recheck" };
 const EVERY_MS = 4000;
 const IDLE_MS = 5 * 60 * 1000; // without a key or a movement: then the scan is kept from others no longer
-const none = (error) => { if (error.status === 404) return null; throw error; }; // of a scan that was judged by no model no regions are kept
 const LOG_ODDS = (p) => Math.log(Math.min(1 - 1e-6, Math.max(1e-6, p)) / (1 - Math.min(1 - 1e-6, Math.max(1e-6, p))));
 const SCALE = [-2, 10]; // log-odds: one fixed scale for every scan and model
 
@@ -84,14 +83,15 @@ export function reviewPage(me, place, wanted) {
     toast(here < 0 ? "Nothing waits for you." : "This is the only scan that waits.");
   }
 
-  async function open(id) {
+  const open = (id) => instead(async () => (await claimed(id)) && loadOrRelease(id));
+
+  // Show another scan, one at a time; what was open is let go of once the other is there. `coming` says false where the reader stays.
+  async function instead(coming) {
     if (state.busy) return;
     state.busy = true;
     try {
       const before = state.scan && !state.done ? state.scan.id : null;
-      if (!(await claimed(id))) return;
-      await loadOrRelease(id);
-      if (before) await post(`/v1/queue/${before}/release`);
+      if ((await coming()) !== false && before) await post(`/v1/queue/${before}/release`);
     } catch (error) {
       fault(error);
     } finally {
@@ -119,18 +119,10 @@ export function reviewPage(me, place, wanted) {
     const here = state.looking ?? state.past.length;
     const id = state.past.slice(0, here).reverse().find((one) => one !== state.scan?.id);
     if (!id) return toast("There is no bag before.");
-    state.busy = true;
-    try {
-      const before = state.scan && !state.done ? state.scan.id : null;
+    await instead(async () => {
       await load(id, true);
       state.looking = state.past.lastIndexOf(id, here - 1);
-      if (before) await post(`/v1/queue/${before}/release`);
-    } catch (error) {
-      fault(error);
-    } finally {
-      state.busy = false;
-      refresh();
-    }
+    });
   }
 
   // a scan
@@ -148,7 +140,7 @@ export function reviewPage(me, place, wanted) {
   // again: to look at alone.
   async function load(id, again = false) {
     const scan = await get(`/v1/scans/${id}`);
-    const views = await Promise.all(Object.entries(scan.views).map(async ([name, view]) => ({ name, pixels: await packed(view.pixels), regions: await packed(view.regions).catch(none) })));
+    const views = await viewsOf(scan);
     Object.assign(state, { scan, done: again, looking: null, ticked: draftOf(id).ticked, chosen: -1, threshold: scan.result.threshold ?? 1 });
     viewer.chosen = null;
     viewer.parts = [];
@@ -184,11 +176,8 @@ export function reviewPage(me, place, wanted) {
 
   function listParts() {
     const findings = state.scan.result.findings;
-    state.parts = viewer.views.filter((view) => view.regions).flatMap((view) => flaggedParts(view.regions, view.name, state.threshold)).sort((a, b) => b.score - a.score);
-    for (const part of state.parts) {
-      part.finding = findings.findIndex((one) => one.view_id === part.view && one.box_xyxy.every((value, i) => value === part.box[i]) && Math.abs(one.score - part.score) < 1e-6);
-      part.rate = part.finding >= 0 ? findings[part.finding].expected_false_positive_rate : null;
-    }
+    state.parts = partsOf(viewer.views, state.threshold, findings);
+    for (const part of state.parts) part.rate = part.finding >= 0 ? findings[part.finding].expected_false_positive_rate : null;
     if (state.chosen >= state.parts.length) state.chosen = -1;
     viewer.parts = state.parts;
     viewer.draw();
@@ -318,21 +307,13 @@ export function reviewPage(me, place, wanted) {
     if (!state.undo || performance.now() > state.undo.until) return toast("There is nothing to take back.");
     const { id, draft, number } = state.undo;
     state.told?.();
-    state.busy = true;
-    try {
+    await instead(async () => {
       await ask("DELETE", `/v1/scans/${id}/decisions/${number}`);
       state.undo = null;
       drafts.set(id, draft);
       toast("Taken back.");
-      const before = state.scan && !state.done ? state.scan.id : null;
       await loadOrRelease(id);
-      if (before) await post(`/v1/queue/${before}/release`);
-    } catch (error) {
-      fault(error);
-    } finally {
-      state.busy = false;
-      refresh();
-    }
+    });
   }
 
   function fault(error) { toast(error.message, { kind: "fault", seconds: 8 }); }
