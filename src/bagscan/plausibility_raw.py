@@ -106,7 +106,7 @@ def _disagree(low: np.ndarray, high: np.ndarray, zeff: np.ndarray | None) -> lis
 def _shows_twice(log: np.ndarray) -> bool:
     """Whether both halves of (H, W) log attenuation are alike, or rows are more like the next but one than the next."""
     half = log.shape[1] // 2
-    first, second, third = (log[k : len(log) - 2 + k : SIDE] for k in range(3))  # some rows tell as much as all
+    first, second, third = (log[k : len(log) - 2 + k, ::SIDE] for k in range(3))  # some columns tell as much as all; edges lie between some rows alone
     return _alike(_blocks(log[:, :half]), _blocks(log[:, half : 2 * half])) > SIDE_BY_SIDE or _alike(first, third) > _alike(first, second)
 
 
