@@ -1,7 +1,7 @@
 """Superpixels at equal speed: ours with and without its network against scikit-image's SLIC and OpenCV's LSC and SEEDS, on BSDS500.
 
     pip install opencv-contrib-python-headless
-    bagscan train configs/ssn_bsds500.yaml --out runs/ssn_small --set regioner='{width: 16, stride: 2}'
+    bagscan train --preset ssn_bsds500 --out runs/ssn_small --set regioner='{width: 16, stride: 2}'
     python -m experiments.superpixel_speed --network runs/ssn_small/regioner.safetensors [--images 100]
 
 The network is of the size that the models which come along have.
@@ -25,7 +25,7 @@ from bagscan.core import View
 from bagscan.datasets import bsds500
 from bagscan.evaluation.superpixels import superpixel_scores
 from bagscan.regions import slic, superpixels
-from bagscan.training.experiment import data_folder
+from bagscan.datasets.record import data_folder
 from experiments.engine import Run, keep
 
 WANTED = (100, 235, 440)

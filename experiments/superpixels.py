@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 from bagscan.config import fill, read_yaml
 from bagscan.datasets import bsds500
 from bagscan.regions import slic, ssn
-from bagscan.training.experiment import data_folder
+from bagscan.datasets.record import data_folder
 from bagscan.training.ssn import evaluate_superpixels
 from experiments.engine import Run, keep
 
@@ -27,7 +27,7 @@ ASKED = {"ssn": (100, 235, 440, 945), "slic": (140, 310, 560, 1100)}
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("runs", type=Path, nargs="+", help="folders of bagscan train configs/ssn_*.yaml")
+    parser.add_argument("runs", type=Path, nargs="+", help="folders of bagscan train --preset ssn_*")
     parser.add_argument("--images", type=int, default=100)
     parser.add_argument("--split", default="val")
     arguments = parser.parse_args()

@@ -1,9 +1,8 @@
-"""Every configuration in configs/ trains: one step, tiny images, its own parts."""
-
-from pathlib import Path
+"""Every preset of training trains: one step, tiny images, its own parts."""
 
 import pytest
 
+from bagscan.cli.terminal import PRESETS
 from bagscan.config import read_yaml
 from bagscan.core.errors import ConfigError
 from bagscan.model import Model
@@ -11,7 +10,7 @@ from bagscan.training.detection import DetectionExperiment
 from bagscan.training.experiment import read_experiment, train
 from bagscan.training.joint_experiment import JointExperiment
 
-CONFIGS = sorted((Path(__file__).parents[1] / "configs").glob("*.yaml"))
+CONFIGS = sorted(PRESETS.glob("*.yaml"))
 TINY = [
     "data.sources=[{format: yolo, root: ., scanner_digits: 1}]",
     "model.input.working_side_px=96",

@@ -12,6 +12,7 @@ from typer.main import get_command
 
 from bagscan import testing
 from bagscan.cli import app
+from bagscan.cli.terminal import PRESETS
 from bagscan.core import ReasonCode
 from bagscan.datasets.config import DataConfig
 from bagscan.detector.network import NetworkConfig
@@ -97,7 +98,7 @@ def test_anchors_exist(page):
 def test_every_shipped_configuration_is_valid():
     from bagscan.training.experiment import read_experiment
 
-    for path in sorted((ROOT / "configs").glob("*.yaml")):
+    for path in sorted(PRESETS.glob("*.yaml")):
         read_experiment(path)
 
 

@@ -491,7 +491,7 @@ def test_data_check_and_doctor(tiny_config):
     assert checked["datasets"][0]["scans"] == 24
     without = f"import sys; sys.modules['torch'] = None; from bagscan.cli import app; app(['data', 'check', {str(tiny_config)!r}, '--json'])"
     assert json.loads(subprocess.run([sys.executable, "-c", without], capture_output=True, text=True, check=True).stdout)["datasets"][0]["scans"] == 24
-    nothing = run(app, ["data", "check", str(Path(__file__).parents[1] / "configs" / "ssn_bsds500.yaml")])
+    nothing = run(app, ["data", "check", "--preset", "ssn_bsds500"])
     assert "needs a configuration with data" in str(nothing.exception)
     lacking = run(app, ["data", "check", str(tiny_config), "--json", "--set", "data.sources=[{format: simulated, root: nowhere}, " + _source(tiny_config) + "]"])
     assert lacking.exit_code == 2

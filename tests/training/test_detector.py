@@ -10,6 +10,7 @@ from safetensors.torch import load_file
 from typer.testing import CliRunner
 
 from bagscan.cli import app
+from bagscan.cli.terminal import PRESETS
 from bagscan.core import View
 from bagscan.core.errors import ConfigError
 from bagscan.model import Model
@@ -156,7 +157,7 @@ def test_whole_items_are_trained_calibrated_and_screened(config, tmp_path, simul
     }
     settings = [word for key, value in small.items() for word in ("--set", f"{key}={value}")]
     model, run = tmp_path / "run" / "model", CliRunner().invoke
-    whole = str(Path(__file__).parents[2] / "configs" / "items_whole.yaml")
+    whole = str(PRESETS / "items_whole.yaml")
     trained = run(app, ["train", whole, "--out", str(tmp_path / "run"), *settings])
     assert trained.exit_code == 0, trained.output
     calibrated = run(app, ["calibrate", whole, "--model", str(model), "--level", "scan", "--max-fpr", "0.5", *settings])

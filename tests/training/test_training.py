@@ -11,6 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from bagscan.cli.terminal import PRESETS
 from bagscan.core.errors import ConfigError, DataError, ModelError, TrainingError
 from bagscan.datasets import simulated
 from bagscan.datasets.config import DataConfig, load_records
@@ -24,7 +25,7 @@ from bagscan.training.joint import JointTask
 from bagscan.training.loop import LoopConfig, learning_rate_at
 from bagscan.training.samples import load_samples
 
-CONFIGS = sorted((Path(__file__).parents[2] / "configs").glob("*.yaml"))
+CONFIGS = sorted(PRESETS.glob("*.yaml"))
 
 
 def weights(folder: Path) -> dict[str, torch.Tensor]:

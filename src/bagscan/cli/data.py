@@ -7,11 +7,12 @@ from typing import Annotated, Any
 
 import typer
 
-from bagscan.cli.terminal import EXIT_BAD_ITEMS, EXIT_USAGE, AsJson, Config, Settings, show
+from bagscan.cli.terminal import EXIT_BAD_ITEMS, EXIT_USAGE, AsJson, Config, Preset, Settings, configuration, show
 
 
 def data_check(
-    config: Config,
+    config: Config = None,
+    preset: Preset = None,
     read: Annotated[bool, typer.Option(help="Read every scan as well, not its annotations alone.")] = False,
     settings: Settings = [],  # noqa: B006
     as_json: AsJson = False,
@@ -23,6 +24,7 @@ def data_check(
     from bagscan.datasets.config import read_data
     from bagscan.formats import read_scan
 
+    config = configuration(config, preset)
     data = read_data(config, settings)
     try:  # where torch is, what trains on them can be checked too
         from bagscan.training.experiment import read_experiment
@@ -81,8 +83,9 @@ def data_check(
 
 
 def data_convert(
-    config: Config,
     out: Annotated[Path, typer.Option(help="Folder to write.")],
+    config: Config = None,
+    preset: Preset = None,
     to: Annotated[str, typer.Option(help="coco, voc or yolo.")] = "coco",
     settings: Settings = [],  # noqa: B006
 ) -> None:
@@ -91,7 +94,7 @@ def data_convert(
     from bagscan.datasets.convert import convert
 
     bad: dict[str, str] = {}
-    images = convert(load_records(by_whole_views(read_data(config, settings)), typer.echo, bad), to, out, typer.echo)
+    images = convert(load_records(by_whole_views(read_data(configuration(config, preset), settings)), typer.echo, bad), to, out, typer.echo)
     for name, reason in bad.items():
         typer.echo(f"left out: {name}: {reason}")
     typer.echo(f"{len(images)} images with {sum(len(image.annotations) for image in images)} annotations written to {out}")

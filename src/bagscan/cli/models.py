@@ -8,11 +8,12 @@ from typing import Annotated, Any
 
 import typer
 
-from bagscan.cli.terminal import AsJson, Config, Device, ModelFolder, Settings, compute_on, say, show
+from bagscan.cli.terminal import AsJson, Config, Device, ModelFolder, Preset, Settings, compute_on, configuration, say, show
 
 
 def train(
-    config: Config,
+    config: Config = None,
+    preset: Preset = None,
     out: Annotated[Path | None, typer.Option(help="Run folder; default runs/<config name>.")] = None,
     device: Device = "auto",
     settings: Settings = [],  # noqa: B006 (typer reads the default, nothing changes it)
@@ -20,21 +21,30 @@ def train(
 ) -> None:
     """Train the system of a configuration; the same line resumes it after a kill."""
     compute_on(device)
+    from bagscan.evaluation.meaning import no_better
     from bagscan.training.compute import compute
     from bagscan.training.experiment import read_experiment
     from bagscan.training.experiment import train as train_experiment
 
+    config = configuration(config, preset)
     experiment = read_experiment(config, settings)
     out = out or Path("runs") / config.stem
     best, written = train_experiment(experiment, out, say), out / experiment.written
     if not compute().writes:  # one of several processes tells for all
         return
-    show({"out": str(written), "best": best}, as_json, lambda: f"best model in {written}: " + ", ".join(f"{k} {v:.4f}" for k, v in best.items()))
+    for warning in no_better("validation", best.get("item_auroc", best.get("auroc")), None, ""):
+        say(f"warning: {warning}: train longer before using it")
+    show(
+        {"out": str(written), "best": best},
+        as_json,
+        lambda: f"best model in {written}: " + ", ".join(f"{k} {v:.4f}" for k, v in best.items()) + f"\n{experiment.figures}",
+    )
 
 
 def calibrate(
-    config: Config,
     model: ModelFolder,
+    config: Config = None,
+    preset: Preset = None,
     max_fpr: Annotated[float, typer.Option(help="Largest false-positive rate per benign segment or scan.")] = 0.05,
     level: Annotated[str, typer.Option(help="What is counted: segment, or scan (split conformal, on the scans that the best step was chosen on too).")] = "segment",
     settings: Settings = [],  # noqa: B006
@@ -43,10 +53,12 @@ def calibrate(
     """Choose the operating point on the validation split and store it beside the weights."""
     from dataclasses import asdict
 
+    from bagscan.evaluation.meaning import of_operating_point
     from bagscan.training.detector_experiment import DetectorExperiment, calibrate_detector
     from bagscan.training.evaluate import calibrate_model
     from bagscan.training.experiment import read_experiment
 
+    config = configuration(config, preset)
     experiment = read_experiment(config, settings)
     if isinstance(experiment, DetectorExperiment):
         judged: Any = calibrate_detector(experiment, model, max_fpr, say)
@@ -58,16 +70,14 @@ def calibrate(
     show(
         {"model": str(model), "model_id": judged.id, "operating_point": point},
         as_json,
-        lambda: (
-            f"threshold {point['threshold']:.4f}: false-positive rate {point['expected_fpr']:.4f} per benign {level} on val, "
-            f"95 % interval {point['interval'][0]:.4f} to {point['interval'][1]:.4f}"
-        ),
+        lambda: f"{of_operating_point(point, level)} Stored in {model}.",
     )
 
 
 def evaluate(
-    config: Config,
     model: ModelFolder,
+    config: Config = None,
+    preset: Preset = None,
     part: Annotated[str, typer.Option(help="train, val or test.")] = "test",
     out: Annotated[Path | None, typer.Option(help="Result file; default results.json beside the model folder.")] = None,
     regioner: Annotated[str | None, typer.Option(help="Judge other regions than the model's own, for example '{name: grid, cell_px: 32}'.")] = None,
@@ -79,11 +89,13 @@ def evaluate(
     """Score a model per segment, object and scan, with intervals and the controls beside them."""
     from bagscan.config import parse_mapping
     from bagscan.core.files import write_whole
+    from bagscan.evaluation.meaning import of_detector, of_levels
     from bagscan.training.detection import DetectionExperiment
     from bagscan.training.detector_experiment import DetectorExperiment, detector_summary, evaluate_detector
     from bagscan.training.evaluate import detection_summary, evaluate_detection, evaluate_model, summary
     from bagscan.training.experiment import read_experiment
 
+    config = configuration(config, preset)
     given = read_experiment(config, settings)
     place = out or (model if isinstance(given, DetectionExperiment) else model.parent) / "results.json"
     if isinstance(given, DetectionExperiment):
@@ -95,13 +107,20 @@ def evaluate(
         found = evaluate_detector(given, model, part, say)
         write_whole(place, json.dumps(found, indent=1))
         say(f"written to {place}")
-        show(found, as_json, lambda: detector_summary(found))
+        _show_with_meaning(found, as_json, detector_summary(found), of_detector(found["all"]))
         return
     experiment = _judged(given, config)
     other = parse_mapping(regioner, "--regioner") if regioner else None
     record = evaluate_model(experiment, model, part, place, say, other, everywhere, as_screened)
     say(f"written to {place}")
-    show(record, as_json, lambda: summary(record))
+    _show_with_meaning(record, as_json, summary(record), of_levels(record["results"]))
+
+
+def _show_with_meaning(record: dict[str, Any], as_json: bool, table: str, meaning: tuple[str, list[str]]) -> None:
+    sentence, warnings = meaning
+    for warning in warnings:
+        say(f"warning: {warning}")
+    show(record, as_json, lambda: f"{table}\n\n{sentence}")
 
 
 def _judged(experiment: Any, config: Path) -> Any:

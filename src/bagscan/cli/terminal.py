@@ -10,13 +10,16 @@ from typing import Annotated, Any
 
 import typer
 
-from bagscan.core.errors import ConfigError
+import bagscan.training
+from bagscan.core.errors import ConfigError, nearest
 
 EXIT_ALARM, EXIT_USAGE, EXIT_BAD_ITEMS, EXIT_REVIEW = 1, 2, 3, 4  # see docs/reference.md
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout; progress goes to stderr.")]
 Settings = Annotated[list[str], typer.Option("--set", help="Change one setting, for example --set loop.steps=100.")]
-Config = Annotated[Path, typer.Argument(help="A YAML file, see configs/.")]
+PRESETS = Path(bagscan.training.__file__).parent / "presets"
+Config = Annotated[Path | None, typer.Argument(help="A configuration: a YAML file.", show_default=False)]
+Preset = Annotated[str | None, typer.Option(help=f"A configuration that comes along, in place of a file: {', '.join(sorted(path.stem for path in PRESETS.glob('*.yaml')))}.")]
 ModelFolder = Annotated[Path, typer.Option("--model", help="A model folder, for example runs/xray_joint/model.")]
 Cluster = Annotated[str, typer.Option(help="Work on a Ray cluster: its address, auto for the one that this machine is of, local for one made here; --workers cores of it.")]
 Runtime = Annotated[
@@ -65,3 +68,23 @@ def check_folders(named: Mapping[str, Path], written: Container[str] = ()) -> No
 def compute_on(device: str) -> None:
     """For this process and those that it starts."""
     os.environ["BAGSCAN_DEVICE"] = device
+
+
+def configuration(config: Path | None, preset: str | None) -> Path:
+    """The YAML file that a command was given, or the one of a preset.
+
+    Raises:
+        ConfigError: none or both were given, or there is no such preset.
+    """
+    names = sorted(path.stem for path in PRESETS.glob("*.yaml"))
+    if config is not None and preset is not None:
+        raise ConfigError(f"{config} and --preset {preset}: give one of them")
+    if config is not None:
+        if not config.exists() and config.name in names:
+            raise ConfigError(f"{config}: no such file; --preset {config.name} is the configuration that comes along")
+        return config
+    if preset is None:
+        raise ConfigError(f"give a YAML file, or --preset and one of {', '.join(names)}")
+    if preset not in names:
+        raise ConfigError(f"no preset {preset!r}{nearest(preset, names)}; there are {', '.join(names)}")
+    return PRESETS / f"{preset}.yaml"

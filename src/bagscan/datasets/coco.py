@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bagscan.core.errors import DataError, ReadError
-from bagscan.datasets.record import Collection, Record, data_folder, image_size, marks_beyond, view_named
+from bagscan.datasets.record import Collection, Record, image_size, located, marks_beyond, view_named
 from bagscan.datasets.source import Source
 from bagscan.formats.coco import read_coco
 from bagscan.formats.scans import READERS
@@ -27,7 +27,7 @@ class Config(Source):
 
     def load(self) -> Collection:
         """See :func:`load`."""
-        return load(self.folder, data_folder() / self.images if self.images else None)
+        return load(self.folder, located(self.images) if self.images else None)
 
 
 def load(annotations: str | Path, images: str | Path | None = None) -> Collection:

@@ -27,6 +27,19 @@ def data_folder() -> Path:
     return Path(os.environ.get("BAGSCAN_DATA", "../shared/data"))
 
 
+def located(root: str | Path) -> Path:
+    """Where data lie that a configuration names: in the data folder, or where bagscan is run.
+
+    Raises:
+        DataError: in neither of the two.
+    """
+    places = list(dict.fromkeys((data_folder() / root, Path(root))))  # one, where it is absolute
+    for place in places:
+        if place.exists():
+            return place
+    raise DataError(f"no such data: {' nor '.join(map(str, places))}; set BAGSCAN_DATA to the folder that holds {root}")
+
+
 @dataclass(frozen=True)
 class Record:
     """One scan on disk.

@@ -11,7 +11,7 @@ from bagscan.core import Annotation
 from bagscan.core.about import About
 from bagscan.core.errors import ConfigError, DataError
 from bagscan.datasets.items import LEAST_PX, item_records, of_device
-from bagscan.datasets.record import Collection, Record
+from bagscan.datasets.record import Collection, Record, data_folder
 from bagscan.datasets.source import Source
 from bagscan.formats.truth import read_mask
 from bagscan.simulate.summary import read_scans
@@ -41,7 +41,8 @@ class Config(Source):
 
     def load(self) -> Collection:
         """See :func:`load`."""
-        return load(self.root, self.images, self.views, self.items, self.annotate, self.label)
+        in_data_folder = data_folder() / self.root
+        return load(in_data_folder if in_data_folder.exists() else self.root, self.images, self.views, self.items, self.annotate, self.label)
 
 
 def load(root: str | Path, images: str = "colour", views: str = "both", items: bool = False, annotate: str = "anomaly", label: str = "anomaly") -> Collection:

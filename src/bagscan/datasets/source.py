@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from bagscan.config import OneOf
-from bagscan.core.errors import ConfigError, DataError
-from bagscan.datasets.record import Collection, data_folder
+from bagscan.core.errors import ConfigError
+from bagscan.datasets.record import Collection, located
 from bagscan.registry import part
 
 
@@ -20,8 +20,8 @@ class Source(OneOf):
 
     Attributes:
         format: the dataset's name, ``simulated``, ``sixray``, ``yolo``, ``coco``, or one that another package adds.
-        root: folder (COCO: the JSON file); relative to the data folder, ``BAGSCAN_DATA``, or absolute;
-            of simulated scans relative to where bagscan is run.
+        root: folder (COCO: the JSON file); absolute, or relative to the data folder, ``BAGSCAN_DATA``, or else to
+            where bagscan is run.
         with_objects_only: leave out scans without annotations. limit: use at most so many records (views of
             simulated bags, or items in them), spread evenly through the set; 0 for all.
     """
@@ -41,15 +41,12 @@ class Source(OneOf):
 
     @property
     def folder(self) -> Path:
-        """``root`` within the data folder.
+        """``root``, see :func:`bagscan.datasets.record.located`.
 
         Raises:
             DataError: it is not there.
         """
-        root = data_folder() / self.root
-        if not root.exists():
-            raise DataError(f"{root}: no such data; set BAGSCAN_DATA to the folder that holds {self.root}")
-        return root
+        return located(self.root)
 
     @classmethod
     def chosen(cls, data: Mapping[str, Any], where: str) -> type:

@@ -114,6 +114,7 @@ class DetectionExperiment(LoopExperiment):
     """
 
     kind = "detection"
+    figures = "The best step is the one with the highest monitor: COCO's average precision of masks, or of boxes where there are no masks."
     written = "regioner.safetensors"
     data: DataConfig
     input: InputConfig = field(default_factory=InputConfig)

@@ -18,6 +18,7 @@ from bagscan.detector.judging import judge_set
 from bagscan.detector.measures import measure
 from bagscan.detector.model import Detector
 from bagscan.detector.network import NetworkConfig
+from bagscan.evaluation.meaning import too_few
 from bagscan.runtime.load import load_model
 from bagscan.simulate.anomalies import KINDS
 from bagscan.simulate.devices import NAMES
@@ -40,6 +41,7 @@ class DetectorExperiment(LoopExperiment):
     """
 
     kind = "detector"
+    figures = "The best step is the one with the highest monitor: the AUROC of devices, view by view."
     sets: tuple[str, ...]
     images: str = "raw"
     network: NetworkConfig = field(default_factory=NetworkConfig)
@@ -120,6 +122,9 @@ def calibrate_detector(experiment: DetectorExperiment, folder: Path, max_fpr: fl
     assert isinstance(usable, UsableDetector)
     bags = [bag for name in experiment.sets for bag in judge_set(Path(name), usable, "val", report=report)]
     detector = Detector.load(folder)
+    anomalous = sum(bag.anomalous for bag in bags)
+    for warning in too_few({"benign bags": len(bags) - anomalous, "anomalous bags": anomalous}):
+        report(f"warning: {warning}")
     detector.thresholds, detector.operating_point = calibrated(bags, max_fpr)
     detector.save(folder)
     return detector

@@ -19,6 +19,7 @@ from bagscan.evaluation.baseline import image_statistics, trivial_baseline
 from bagscan.evaluation.calibration import conformal_point, fit_platt
 from bagscan.evaluation.items import evaluate_items, fused
 from bagscan.evaluation.levels import evaluate_levels
+from bagscan.evaluation.meaning import too_few
 from bagscan.evaluation.multi_label import map_interval, ranking_table
 from bagscan.evaluation.operating_point import choose_operating_point
 from bagscan.evaluation.results import make_record, write_record
@@ -67,7 +68,9 @@ def calibrate_model(experiment: Judgeable, folder: Path, max_fpr: float, report:
     benign = scan_scores[scan_truth == 0]
     model.operating_point = choose_operating_point(truth, scores, max_fpr, "val") if level == "segment" else conformal_point(benign, max_fpr, "val", "scan")
     if len(benign):  # of which a segment's rate says nothing: a scan has hundreds
-        report(f"of {len(benign)} benign scans on val {int((benign >= model.operating_point.threshold).sum())} would alarm")
+        report(f"of the {len(benign)} benign scans of the validation part {int((benign >= model.operating_point.threshold).sum())} raise an alarm")
+    for warning in too_few({"benign scans": len(benign), "anomalous scans": int(scan_truth.sum())}):
+        report(f"warning: {warning}")
     if before is not None and before.threshold != model.operating_point.threshold:
         report(f"the threshold before, {before.threshold:.4f} ({before.criterion}), is replaced")
     model.about["benign_score_quantiles"] = benign_quantiles(truth, scores)

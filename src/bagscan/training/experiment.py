@@ -45,6 +45,7 @@ class Experiment(ABC):
     threads: int = 0
     kind: ClassVar[str]
     written: ClassVar[str] = "model"  # what is left in the run folder
+    figures: ClassVar[str]  # what its validation figures mean, in one sentence
 
     @property
     @abstractmethod

@@ -35,6 +35,7 @@ class JointExperiment(LoopExperiment):
     """
 
     kind = "joint"
+    figures = "The best step is the one with the highest monitor: the mean of the AUROC of regions within a scan and of hit@1 (of items: of the AUROC of items)."
     data: DataConfig
     model: ModelConfig = field(default_factory=ModelConfig)
     training: JointConfig = field(default_factory=JointConfig)
@@ -68,9 +69,7 @@ def load_regioner(model: Model, path: str | Path) -> None:
         part = model.regioner.finder
         (model.regioner if part is None or not all(k.startswith("detector.") for k in weights) else part).load_state_dict(weights)
     except FileNotFoundError as error:
-        raise ConfigError(
-            f"init_regioner {path}: no such file; train it first, as the head of the configuration says (bagscan train configs/{Path(path).parent.name}.yaml)"
-        ) from error
+        raise ConfigError(f"init_regioner {path}: no such file; train it first, as the head of the configuration says (bagscan train --preset {Path(path).parent.name})") from error
     except (OSError, RuntimeError, ValueError) as error:
         raise ConfigError(f"regioner weights {path}: {error}") from error
 

@@ -193,6 +193,7 @@ class MultiLabelExperiment(LoopExperiment):
     """
 
     kind = "multi_label"
+    figures = "The best step is the one with the highest monitor: the mean average precision over classes."
     data: DataConfig
     model: ModelConfig
     training: MultiLabelConfig = field(default_factory=MultiLabelConfig)

@@ -199,6 +199,7 @@ class OneClassExperiment(Experiment):
     """
 
     kind = "one_class"
+    figures = "auroc ranks regions of the validation part, scan_auroc its scans by their most suspicious region."
     data: DataConfig
     scorer: dict[str, Any]
     init: str | None = None

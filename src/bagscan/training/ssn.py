@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from bagscan.core import View
 from bagscan.datasets import bsds500
 from bagscan.datasets.bsds500 import SegmentedImage
-from bagscan.datasets.record import data_folder
+from bagscan.datasets.record import located
 from bagscan.evaluation.superpixels import superpixel_scores
 from bagscan.regions.ssn import SSN
 from bagscan.regions.superpixels import Config as SSNConfig
@@ -119,6 +119,7 @@ class SegmentationExperiment(LoopExperiment):
     """
 
     kind = "ssn"
+    figures = "The best step is the one with the highest monitor: the mean achievable segmentation accuracy (ASA) of its superpixels."
     written = "regioner.safetensors"
     root: str
     regioner: SSNConfig = field(default_factory=SSNConfig)
@@ -128,5 +129,5 @@ class SegmentationExperiment(LoopExperiment):
         """See :meth:`LoopExperiment.prepare`."""
         ssn = SSN(self.regioner)
         save_resolved(self, self.kind, out)
-        root = data_folder() / self.root
+        root = located(self.root)
         return SSNTask(ssn, bsds500.load(root, "train"), bsds500.load(root, "val"), self.training), weights_keeper(ssn, out / self.written)
