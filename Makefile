@@ -12,6 +12,7 @@ setup: $(VENV)/.ready
 
 # uv resolves in seconds where it can be had; pip does the same, slower.
 $(VENV)/.ready: pyproject.toml constraints.txt
+	@echo "Installing everything into $(VENV) (some minutes) ..."
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install -q --upgrade pip
 	$(BIN)/python -m pip install -q uv && $(BIN)/uv pip install -q --python $(BIN)/python -c constraints.txt -e '.[dev]' \
@@ -22,11 +23,13 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 light: $(LIGHT)/.ready
 
 $(LIGHT)/.ready: pyproject.toml constraints.txt
+	@echo "Installing what screens and serves into $(LIGHT) (about a minute) ..."
 	test -x $(LIGHT)/bin/python || $(PYTHON) -m venv $(LIGHT)
 	$(LIGHT)/bin/python -m pip install -q -c constraints.txt -e '.[service,batch]'
 	touch $@
 
 demo: light
+	@echo "Simulating six bags, each without and with something hidden in it (about a minute) ..."
 	$(LIGHT)/bin/bagscan simulate --preset demo --workers 2 --out demo-out/simulated
 	$(LIGHT)/bin/bagscan screen demo-out/simulated/raw --out demo-out/screened
 	@echo "Open demo-out/screened/report.html in a browser: every bag with what was flagged (red) and what is hidden (yellow)."

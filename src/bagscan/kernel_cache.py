@@ -26,6 +26,12 @@ def choose_place() -> None:
         return
 
 
+def is_empty() -> bool:
+    """Whether no kernel was compiled yet, so that the first scan waits for them."""
+    places = [Path(os.environ[VARIABLE])] if VARIABLE in os.environ else [Path(__file__).parent, Path("~/.cache/numba").expanduser()]
+    return not any(next(place.rglob("*.nbi"), None) for place in places)
+
+
 def _can_be_written(folder: Path) -> bool:
     """Whether files can be made in a folder, or in the nearest one above it that is there."""
     there = next(place for place in (folder, *folder.parents) if place.exists())

@@ -11,9 +11,9 @@ from collections.abc import Mapping
 import numpy as np
 
 from bagscan.core import View
-from bagscan.core.reasons import Reason, ReasonCode
+from bagscan.core.reasons import Reason, ReasonCode, in_view
 from bagscan.formats.quantities import RGB
-from bagscan.plausibility_raw import frozen, raw_unfit
+from bagscan.plausibility_raw import OTHER_UNITS, frozen, raw_unfit
 
 LEAST_SIDE_PX = 32  # of a view, and of what is left of it at the size that a model works at
 MOST_ELONGATED = 10  # longer side to shorter side: no bag is so long, and a strip loses its width when it is scaled
@@ -37,6 +37,7 @@ MOST_GREY, SOME_GREY, MOST_SKY = 0.08, 0.03, 0.5
 LEAST_RIM, FEW_RIM = 0.2, 0.7  # air along the airiest of the four borders
 # Share of neighbours that differ by a grey level at most, where something absorbs: drawings have .97 and more
 # (.54 and more as JPEG), 1,456 real scans at most .43, 399 simulated ones .45.
+WRONG_AIR = "wrong depth or air value (bagscan convert finds the air), or inverted polarity"
 FLAT_STEP, MOST_FLAT, FEW = 1.5 / 255, 0.6, 50
 BLACK, MOST_CUT_OFF = 0.05, 0.05  # of 728 real scans 2 have 2 to 3 % of black at one side, none more
 LEAST_BLOCK, MOST_BLOCKS = 0.05, 6  # of several pictures in one: share of the side, and how many
@@ -47,7 +48,7 @@ Found = tuple[ReasonCode, str]
 def unfit(view: View) -> list[Reason]:
     """Reasons why a view is not a scan of anything; empty for a scan."""
     found = _unfit(view)
-    return [Reason(code, f"view {view.view_id}: {text}") for code, text in found]
+    return [Reason(code, in_view(view.view_id, text)) for code, text in found]
 
 
 def _unfit(view: View) -> list[Found]:
@@ -90,9 +91,9 @@ def _beyond(name: str, what: str, sample: np.ndarray) -> list[Found]:
 
 def _energies(view: View, samples: Mapping[str, np.ndarray]) -> list[Found]:
     channels = {name: view.pixels[view.channels.index(name)] for name in ("low", "high") if name in view.channels}
-    reasons = [reason for name, pixels in channels.items() for reason in _transmission(name, pixels, samples[name], view.bit_depth)]
-    if reasons:
-        return reasons
+    for name, pixels in channels.items():
+        if wrong := _transmission(name, pixels, samples[name], view.bit_depth):
+            return wrong  # the other channel mostly has the same fault
     high = samples.get("high", samples.get("low"))
     assert high is not None
     absorbing = (high > 0.02) & (high < 0.9)
@@ -101,7 +102,7 @@ def _energies(view: View, samples: Mapping[str, np.ndarray]) -> list[Found]:
     if len(channels) == 2 and (samples["low"] > samples["high"] + 0.005)[absorbing].mean() > MOST_SWAPPED:
         return [(ReasonCode.INVERTED, "low energy passes better than high: the channels are swapped, or the polarity is inverted")]
     if "zeff" in samples and (brightest := float(np.percentile(samples["zeff"][absorbing], 99))) < LEAST_Z:
-        return [(ReasonCode.OUT_OF_RANGE, f"effective Z is at most {brightest:.3g} where something absorbs: it is in other units, or was never worked out")]
+        return [(ReasonCode.OUT_OF_RANGE, f"effective Z is at most {brightest:.3g} where something absorbs: {OTHER_UNITS}")]
     return raw_unfit(view)
 
 
@@ -112,7 +113,12 @@ def _transmission(name: str, pixels: np.ndarray, sample: np.ndarray, bit_depth: 
     if (sample <= 0).mean() > MOST_CLIPPED:
         return [(ReasonCode.SATURATED, f"{100 * (sample <= 0).mean():.0f} % of channel {name} are zero: saturated, or the polarity is inverted")]
     if brightest < AIR_AT_LEAST:
-        return [(ReasonCode.NO_AIR, f"no air in channel {name} (brightest hundredth at {brightest:.3g} of it): wrong depth or air value, or the polarity is inverted")]
+        return [
+            (
+                ReasonCode.NO_AIR,
+                f"no air in channel {name}: its brightest hundredth reaches {100 * brightest:.3g} % of full scale; {WRONG_AIR}",
+            )
+        ]
     if bit_depth == 16:
         if _is_overexposed(sample, float(pixels.max())):
             return [(ReasonCode.SATURATED, f"{100 * (sample >= pixels.max()).mean():.0f} % of channel {name} are at full scale: saturated")]
@@ -152,13 +158,18 @@ def _colours(pixels: np.ndarray) -> list[Found]:
     bright = AIR_BRIGHTNESS * np.percentile(colours.min(0), 99)
     air, at_rim = (((part.min(0) > bright) & (np.ptp(part, 0) < AIR_COLOUR)) for part in (colours, rims))
     if max(air.mean(), at_rim.mean()) < LEAST_AIR_SEEN:
-        return [(ReasonCode.NOT_A_BAG, f"hardly any air ({100 * air.mean():.0f} %): a scan of a bag shows some within it or around it, a photograph none")]
+        return [
+            (
+                ReasonCode.NOT_A_BAG,
+                f"read as red, green and blue, hardly any of it is air ({100 * air.mean():.0f} %): a scan shows some, a photograph none",
+            )
+        ]
     absorbing = sample < 0.9
     if absorbing.sum() >= 50 and np.percentile(np.ptp(colours, 0)[absorbing], 99) < LEAST_COLOUR:
         return [(ReasonCode.NOT_A_BAG, "grey: pseudo-colour tells materials by their colour, and this has none")]
     rows = pixels[:, :: max(1, pixels.shape[1] // 64)]  # some tell as much as all
     if (flat := _flat(rows, bright)) > MOST_FLAT:
-        return [(ReasonCode.NOT_A_BAG, f"flat: {100 * flat:.0f} % of neighbours that are no air have one colour, as in a drawing; what a scanner sees has noise")]
+        return [(ReasonCode.NOT_A_BAG, f"flat: {100 * flat:.0f} % of what is not air has exactly the colour of the pixel beside it, as in a drawing; a scan has noise")]
     grey = rows.mean(0)
     if np.square(np.diff(grey, axis=1)).mean() > 2 * MOST_NOISE * grey.var():
         return [(ReasonCode.NOT_A_BAG, "noise: neighbouring pixels have nothing to do with each other")]

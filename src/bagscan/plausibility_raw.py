@@ -27,6 +27,7 @@ TYPICAL_Z = (4.0, 30.0)  # median where something absorbs: 5.7 to 20.4 in 130 si
 # Neighbouring rows that are the same to the last bit, which noise never is; those of bars and frames change in few places.
 LEAST_FROZEN, FROZEN_SHARE, LEAST_SHOWN = 8, 0.03, 0.1
 DEAD_SHARE, DEAD_BELOW = 0.04, 0.5  # of the rows or columns: those of one value that is no air
+OTHER_UNITS = "it is not in units (stored as thousandths), or was never worked out; bagscan convert works it out of low and high"
 Found = tuple[ReasonCode, str]
 
 
@@ -39,7 +40,7 @@ def raw_unfit(view: View) -> list[Found]:
         if dead.mean() > DEAD_SHARE:
             return [(ReasonCode.SATURATED, f"{100 * dead.mean():.0f} % of the {lines} hold one value and no air: the file is cut off, or a detector is dead")]
     if "zeff" in planes and (typical := float(np.median(planes["zeff"][::SIDE]))) > TYPICAL_Z[1]:
-        return [(ReasonCode.OUT_OF_RANGE, f"effective Z is {typical:.3g} in most of the picture, where air has none: it is inverted, or in other units")]
+        return [(ReasonCode.OUT_OF_RANGE, f"effective Z is {typical:.3g} in most of the picture, where air has none: inverted, or {OTHER_UNITS}")]
     if stuck := frozen(energies[0]):
         return stuck
     logs = [-np.log(np.clip(plane, 1e-3, 1.5)) for plane in energies]
@@ -52,7 +53,7 @@ def raw_unfit(view: View) -> list[Found]:
         return [(ReasonCode.NOT_A_BAG, "noise: neighbouring pixels have nothing to do with each other")]
     thin = (some > ABSORBS) & (energies[0][::SIDE] > BLACK)
     if thin.any() and (steps[thin[:, 1:]] == 0).mean() > MOST_FLAT:
-        return [(ReasonCode.NOT_A_BAG, "flat: neighbours have one value, as in a drawing; what a scanner sees has noise")]
+        return [(ReasonCode.NOT_A_BAG, "flat: most pixels have exactly the value of the pixel beside them, as in a drawing; a scan has noise")]
     if _leans(logs[0]):
         return [(ReasonCode.NOT_A_BAG, "every row is shifted against the one above: the file was read with a wrong width")]
     blocks = _blocks(logs[0])
@@ -90,7 +91,7 @@ def _disagree(low: np.ndarray, high: np.ndarray, zeff: np.ndarray | None) -> lis
     if zeff is None:
         return []
     if not TYPICAL_Z[0] <= (typical := float(np.median(zeff[thick]))) <= TYPICAL_Z[1]:
-        return [(ReasonCode.OUT_OF_RANGE, f"effective Z is typically {typical:.3g} where something absorbs: it is in other units")]
+        return [(ReasonCode.OUT_OF_RANGE, f"effective Z is typically {typical:.3g} where something absorbs: {OTHER_UNITS}")]
     for axis, which in ((0, "columns"), (1, "rows")):
         if ((np.ptp(zeff, axis) == 0) & thick.any(axis)).mean() > DEAD_SHARE:
             return [(ReasonCode.SATURATED, f"effective Z is one value over many {which} in which something absorbs: the file is cut off, or it was not worked out there")]

@@ -14,6 +14,7 @@ from skimage.measure import find_contours
 from bagscan.core import Decision, Finding, Reason, ReasonCode, Report, Scan, View
 from bagscan.core.checks import is_number
 from bagscan.core.errors import BagscanError, ModelError
+from bagscan.core.reasons import in_view
 from bagscan.examining import UsableModel
 from bagscan.plausibility import LEAST_SIDE_PX, unfit
 from bagscan.runtime.load import load_model, runtime_of
@@ -93,11 +94,11 @@ class Screener:
         try:
             self.model.config.input.select(view)
         except ModelError as error:
-            return [Reason(ReasonCode.WRONG_CHANNELS, f"view {view.view_id}: {error}")]
+            return [Reason(ReasonCode.WRONG_CHANNELS, in_view(view.view_id, str(error)))]
         expected = self.model.config.input
         height, width = expected.working_size(view.shape, view.shape)
         if min(height, width) < min(LEAST_SIDE_PX, expected.working_side_px or LEAST_SIDE_PX):
-            return [Reason(ReasonCode.TOO_SMALL, f"view {view.view_id}: the model would see {width}x{height} pixels of it, too few to judge")]
+            return [Reason(ReasonCode.TOO_SMALL, in_view(view.view_id, f"the model would see {width}x{height} pixels of it, too few to judge"))]
         return []
 
     def _examined(self, views: list[View], reasons: list[Reason], notes: list[str]) -> list[tuple[View, np.ndarray, np.ndarray]]:
@@ -107,13 +108,13 @@ class Screener:
             if not len(scores):  # no item was found: nothing has been looked at yet
                 for again in self._judged([view], self.model.everywhere(), reasons):
                     labels, scores = again[1:]
-                notes.append(f"view {view.view_id}: no item was found, and the whole view was examined")
+                notes.append(in_view(view.view_id, "no item was found, and the whole view was examined"))
             elif len(scores) == 1 and self.model.config.regioner["name"] == DETECTOR:  # all that lies on no device is one region
-                notes.append(f"view {view.view_id}: no device was found, and all of it was judged by the map alone")
+                notes.append(in_view(view.view_id, "no device was found, and all of it was judged by the map alone"))
             if not len(scores):
-                reasons.append(Reason(ReasonCode.NOTHING_EXAMINED, f"view {view.view_id}: the model found no item, and looks at items alone"))
+                reasons.append(Reason(ReasonCode.NOTHING_EXAMINED, in_view(view.view_id, "the model found no item, and looks at items alone")))
             elif not np.isfinite(scores).all():
-                reasons.append(Reason(ReasonCode.MODEL_FAILED, f"view {view.view_id}: the model gave scores that are not numbers"))
+                reasons.append(Reason(ReasonCode.MODEL_FAILED, in_view(view.view_id, "the model gave scores that are not numbers")))
             else:
                 found.append((view, labels, scores))
         return found
@@ -124,7 +125,7 @@ class Screener:
             return [(view, *found) for view, found in zip(views, model.examine(views), strict=True)]
         except ERRORS as error:
             if len(views) == 1:
-                reasons.append(Reason(ReasonCode.MODEL_FAILED, f"view {views[0].view_id}: {error}"))
+                reasons.append(Reason(ReasonCode.MODEL_FAILED, in_view(views[0].view_id, str(error))))
                 return []
         return [found for view in views for found in self._judged([view], model, reasons)]
 

@@ -369,7 +369,7 @@ def test_types_that_nothing_reads_are_told(tmp_path):
     (source / "a.xyz").write_bytes(b"x")
     (source / "notes.txt").write_bytes(b"x")
     run(source, tmp_path / "out", said.append)
-    assert sum("1 files of unknown type passed over (.xyz)" in line for line in said) == 1
+    assert sum("1 file of unknown type passed over (.xyz)" in line for line in said) == 1
     (source / "00000.tif").unlink()
     with pytest.raises(DataError, match=r"no scans in .*\(.xyz\); known: .bin"):
         run(source, tmp_path / "none")

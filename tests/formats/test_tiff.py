@@ -91,6 +91,27 @@ def test_palettes_are_colours_and_alpha_lets_air_through(tmp_path):
     assert read_scan(tmp_path / "grey.tif").views[0].channels == ("low",)
 
 
+@pytest.mark.parametrize(("quantity", "channels"), [("dual_energy", ("low", "high", "zeff")), ("pseudo_colour", ("red", "green", "blue"))])
+def test_three_planes_of_floats_are_what_their_quantity_says(quantity, channels, tmp_path):
+    """tifffile marks any stack of three planes as RGB."""
+    values = np.random.default_rng(0).random((3, 20, 30), np.float32)
+    tifffile.imwrite(tmp_path / "a.tif", values, description=json.dumps({"quantity": quantity}))
+    view = read_scan(tmp_path / "a.tif").views[0]
+    assert (view.quantity, view.channels) == (quantity, channels)
+    assert np.array_equal(view.pixels, values)
+
+
+@pytest.mark.parametrize("shape", [(3, 20, 30), (20, 30, 3)])
+@pytest.mark.parametrize("told", [{"air_counts": 60000}, {"quantity": "dual_energy"}])
+def test_counts_with_a_value_of_air_are_no_colours(told, shape, tmp_path):
+    counts = np.random.default_rng(0).integers(0, 60000, shape, np.uint16)
+    tifffile.imwrite(tmp_path / "a.tif", counts, photometric="rgb", description=json.dumps(told))
+    view = read_scan(tmp_path / "a.tif").views[0]
+    assert (view.quantity, view.channels) == ("dual_energy", NAMES)
+    planes = counts if shape[0] == 3 else counts.transpose(2, 0, 1)
+    assert view.pixels[0] == pytest.approx(planes[0] / told.get("air_counts", 65535), abs=1e-6)
+
+
 def test_floats_need_a_quantity(tmp_path):
     values = np.stack([LOW, LOW]).astype(np.float32) / 65535
     pages(tmp_path / "a.tif", values, NAMES[:2], description=json.dumps({"quantity": "transmission"}))

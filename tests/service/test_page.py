@@ -97,7 +97,7 @@ def test_a_wrong_password_is_told(make_house, enter):
     page.get_by_label("Name").fill("operator")
     page.get_by_label("Password").fill("wrong")
     page.get_by_role("button", name="Log in").click()
-    expect(page.get_by_role("alert")).to_contain_text("do not fit")
+    expect(page.get_by_role("alert")).to_contain_text("wrong name")
 
 
 def test_a_reader_works_by_keyboard_alone(make_house, enter):

@@ -137,7 +137,7 @@ def test_a_session_that_ends_while_somebody_types_costs_nothing(make_house, ente
     page.keyboard.press("Escape")
     again.get_by_label("Password").fill("wrong")
     page.keyboard.press("Enter")
-    expect(again.get_by_role("alert")).to_contain_text("do not fit")
+    expect(again.get_by_role("alert")).to_contain_text("wrong name")
     again.get_by_label("Password").fill(PASSWORD)
     page.keyboard.press("Enter")
     expect(again).to_have_count(0)

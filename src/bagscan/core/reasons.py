@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from enum import StrEnum
 
+LONE_VIEW = "0"  # the only one of its scan, without a name of its own
+
 
 class ReasonCode(StrEnum):
     """Kinds of reasons; new ones may be added, none changes its meaning."""
@@ -24,6 +26,11 @@ class ReasonCode(StrEnum):
     NOT_FINISHED = "not_finished"  # the process that judged it died or took too long
     UNKNOWN_SCANNER = "unknown_scanner"  # not one of the service's known scanners
     DRIFT = "drift"  # scores of late are not distributed as they were when the model was calibrated
+
+
+def in_view(view_id: str, text: str) -> str:
+    """A sentence about one view, which is named where a bag has several."""
+    return text if view_id == LONE_VIEW else f"view {view_id}: {text}"
 
 
 class Reason(str):

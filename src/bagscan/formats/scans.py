@@ -290,7 +290,8 @@ def told_types(unknown: Mapping[str, int]) -> str:
     """What is said of files that are passed over; empty for none."""
     if not unknown:
         return ""
-    return f"{sum(unknown.values()):,} files of unknown type passed over ({', '.join(sorted(unknown))}); known: {', '.join(sorted(READERS))}"
+    n = sum(unknown.values())
+    return f"{n:,} {'file' if n == 1 else 'files'} of unknown type passed over ({', '.join(sorted(unknown))}); known: {', '.join(sorted(READERS))}"
 
 
 def no_scans(sources: Iterable[str | Path], unknown: Mapping[str, int]) -> str:

@@ -110,10 +110,16 @@ def _samples(header: tifffile.TiffPage, data: np.ndarray) -> _Planes:
     if extra and header.extrasamples[-1] in (1, 2):
         alpha, premultiplied = planes[-1:] / full, header.extrasamples[-1] == 1
         planes = (planes[:-1] * (1 if premultiplied else alpha) + full * (1 - alpha)).round().astype(planes.dtype)
-    # tifffile marks any stack of three planes as RGB, and says in its description that it was one.
-    stacked = header.planarconfig != 1 and bits > 8 and len(_told(header).get("shape", ())) == 3
-    colours = header.photometric in (COLOURS, YCBCR) and not stacked
-    return _Planes(_turned(header, planes), RGB if colours and len(planes) == 3 else default_channels(len(planes)), bits)
+    return _Planes(_turned(header, planes), RGB if len(planes) == 3 and _is_colour(header, bits) else default_channels(len(planes)), bits)
+
+
+def _is_colour(header: tifffile.TiffPage, bits: int) -> bool:
+    """Whether three samples are red, green and blue: tifffile marks any stack of three planes so, and its description knows better."""
+    told = _told(header)
+    if "quantity" in told:
+        return bool(told["quantity"] == "pseudo_colour")
+    stacked = "air_counts" in told or (header.planarconfig != 1 and bits > 8 and len(told.get("shape", ())) == 3)
+    return header.photometric in (COLOURS, YCBCR) and not stacked
 
 
 def _stack(path: Path, file: tifffile.TiffFile, pages: Sequence[Page]) -> _Planes:

@@ -36,7 +36,7 @@ def judge_files(screeners: Sequence[Screener], files: Mapping[str, Path], expect
     told = "; ".join(errors.values())
     if scan is None:
         return Judged(error_row(next(iter(files.values())), told))
-    report = next((s for s in screeners if s.takes(scan)), screeners[0]).screen(scan)
+    report = (next((s for s in screeners if s.takes(scan)), None) or _nearest(screeners, scan)).screen(scan)
     there = {*files, *(view.view_id for view in scan.views)}  # a file may hold several views
     if not expected and len(files) == 1 and there & set(VIEWS):
         expected = VIEWS  # a file that names its view itself, as others do in their own names
@@ -50,3 +50,9 @@ def judge_files(screeners: Sequence[Screener], files: Mapping[str, Path], expect
         report = replace(report, decision=Decision.REVIEW, reasons=(*report.reasons, *reasons))
     row = report_row(report, scan, files if len(files) > 1 else None)
     return Judged(row | ({"error": told} if errors else {}), scan, report)
+
+
+def _nearest(screeners: Sequence[Screener], scan: Scan) -> Screener:
+    """The one that lacks the fewest channels, whose answer says what is missing."""
+    there = set(scan.views[0].channels)
+    return min(screeners, key=lambda screener: len(set(screener.model.config.input.channels) - there))

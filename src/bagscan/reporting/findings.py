@@ -25,6 +25,7 @@ def report_row(report: Report, scan: Scan, files: Mapping[str, Path] | None = No
         **reasons_in_row(report.reasons),
         "notes": list(report.notes),
         "n_regions": sum(map(len, report.scores.values())),
+        "highest_score": max((float(scores.max()) for scores in report.scores.values() if len(scores)), default=None),
         "model_id": report.model_id,
         "threshold": report.threshold,
         "timings": dict(report.timings),
@@ -58,7 +59,7 @@ def error_row(path: Path, error: str, code: ReasonCode = ReasonCode.UNREADABLE) 
     """The row of a bag that could not be judged: never CLEAR."""
     unknown: dict[str, Any] = {"sha256": None, "model_id": None, "threshold": None, "timings": {}}
     told = {"decision": "REVIEW", **reasons_in_row([Reason(code, error)]), "notes": [], "error": error}
-    return {"scan_id": as_text(path.stem), "path": as_text(str(path)), **told, **unknown, "n_regions": 0, "views": {}, "findings": []}
+    return {"scan_id": as_text(path.stem), "path": as_text(str(path)), **told, **unknown, "n_regions": 0, "highest_score": None, "views": {}, "findings": []}
 
 
 def coco_of_rows(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:

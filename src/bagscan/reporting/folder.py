@@ -22,6 +22,7 @@ from bagscan.core.extras import required
 from bagscan.core.files import held, refuse_file, write_whole
 from bagscan.formats import find_scans
 from bagscan.formats.scans import VIEWS, expected_of, group_views, no_scans, stamp_of, told_types, views_made
+from bagscan.kernel_cache import is_empty
 from bagscan.reporting.bags import judge_files
 from bagscan.reporting.dicos import write_threat_reports
 from bagscan.reporting.findings import coco_of_rows
@@ -35,6 +36,7 @@ MOST_IN_ONE_FILE = 50  # bags; of more, pictures lie beside the page and are loa
 IMAGES = "report_images"
 MOST_SAID = 10  # alarms that the command names
 SAY_EVERY_S = 5
+FIRST_RUN = "; the first takes up to a minute, since code is compiled once on every machine"
 DECISIONS = ("ALARM", "REVIEW", "CLEAR")  # as a person wants to see them
 
 
@@ -116,7 +118,7 @@ def _screen_into(
     """Judge what is not judged yet, and write what was found; the counts, and a row of every bag."""
     ids = " ".join(screener.model.id for screener in screeners)
     used = " ".join([ids, *(screener.runtime for screener in screeners)])
-    report(f"{len(bags)} bag{'s' * (len(bags) != 1)}, judged by {screeners[0].runtime}; the first may wait a minute for kernels that are compiled once")
+    report(f"{len(bags)} bag{'s' * (len(bags) != 1)}, judged by {screeners[0].runtime}{FIRST_RUN if is_empty() else ''}")
     made = views_made(bags) or tuple(views)
     if unknown:
         report(told_types(unknown))
@@ -205,8 +207,8 @@ def _drop_images(folder: Path, used: set[str]) -> None:
 
 def _about(screener: Screener) -> str:
     point, channels = screener.point, screener.model.config.input.channels
-    level = "bags" if "per scan" in point.criterion else "parts"
+    level = "bags" if "per scan" in point.criterion else "regions"
     return (
-        f"Model {screener.model.id} for {', '.join(channels)} · operating point {point.threshold:.4f} ({point.criterion}): "
-        f"{100 * point.expected_fpr:.1f} % of benign {level} reached it on {point.chosen_on_split} · judged by {screener.runtime}"
+        f"Model for {', '.join(channels)} ({screener.model.id}, {screener.runtime}). Its operating point is a score of {point.threshold:.4g} ({point.criterion}), "
+        f"which {100 * point.expected_fpr:.1f} % of benign {level} reached on the data that it was chosen on ({point.chosen_on_split})."
     )

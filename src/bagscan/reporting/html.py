@@ -7,15 +7,18 @@ from __future__ import annotations
 
 import html
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from bagscan.core import Decision, Finding, Report, Scan
+from bagscan.core import Decision, Report, Scan
 from bagscan.reporting.pictures import Pictures, close_up, displayable, overlay
+from bagscan.reporting.places import Place, places_of
 from bagscan.reporting.scale import chart, meter
 
-MOST_PARTS = 12  # of one bag
+MOST_PLACES = 12  # of one bag
+WRONG = ("found elsewhere", "missed", "false alarm")
 OUTCOMES = {
     "found": "Found: something is hidden here, and a flagged part lies on it.",
     "found elsewhere": "Something is hidden here, and the alarm is at another place.",
@@ -26,7 +29,7 @@ OUTCOMES = {
 WHAT_TO_DO = {
     "ALARM": "Look at the numbered places, the first one first; where they cannot be explained, open the bag.",
     "REVIEW": "No verdict was reached on all of this bag: look at it yourself, or scan it again.",
-    "CLEAR": "Nothing to do: every view was examined and nothing reached the operating point.",
+    "CLEAR": "Nothing to do: every view was judged, on devices and around them, and nothing reached the operating point.",
 }
 STYLE = """
 body{background:#14171a;color:#e6e8ea;font:15px/1.45 system-ui,sans-serif;margin:0 auto;max-width:1240px;padding:20px}
@@ -38,7 +41,7 @@ h1{font-size:24px;margin:0 0 4px}h2{font-size:18px;margin:0;overflow-wrap:anywhe
 .view{background:#000;border-radius:6px;overflow:hidden}.others{display:grid;grid-template-columns:repeat(auto-fit,minmax(240px,1fr));gap:10px;margin-top:8px}
 table{border-collapse:collapse;width:100%}td,th{padding:4px 10px 4px 0;text-align:left;vertical-align:middle}th{color:#a3adb6;font-weight:500}
 tr{border-top:1px solid #2c333a}.part{border-radius:4px;display:block;height:130px;width:130px;object-fit:contain;background:#fff}
-.small{height:56px;width:56px}.files{font-size:13px;overflow-wrap:anywhere}.meter{width:150px}details{margin-top:10px}summary{cursor:pointer}
+.small{height:56px;width:56px}.narrow{width:1px;white-space:nowrap;padding-right:18px}.list{overflow-x:auto}td{overflow-wrap:anywhere}.files{font-size:13px;overflow-wrap:anywhere}.meter{width:150px}details{margin-top:10px}summary{cursor:pointer}
 @media(max-width:760px){.body{grid-template-columns:1fr}}
 @media print{body{background:#fff;color:#000;max-width:none;padding:0}section{background:none;border:1px solid #999;break-inside:avoid}
 .muted,th{color:#444}a{color:#000}code{color:#000}.truth{color:#000;font-weight:700}}
@@ -75,15 +78,16 @@ def report_section(
         The section, and the address of the surest finding's close-up; empty where nothing is flagged.
     """
     shown = {view.view_id: displayable(view) for view in scan.views}
-    first = report.findings[0].view_id if report.findings else scan.views[0].view_id
+    places = places_of(report)
+    first = places[0].view_id if places else scan.views[0].view_id
     order = sorted(scan.views, key=lambda view: view.view_id != first)
-    drawn = [(_named(view.view_id, len(order)), overlay(view, shown[view.view_id], report, pictures, (hidden or {}).get(view.view_id))) for view in order]
-    close_ups = [close_up(shown[f.view_id], f.box_xyxy, pictures) for f in report.findings[:MOST_PARTS]]
+    drawn = [(_named(view.view_id, len(order)), overlay(view, shown[view.view_id], report, places, pictures, (hidden or {}).get(view.view_id))) for view in order]
+    close_ups = [close_up(shown[place.view_id], place.box_xyxy, pictures) for place in places[:MOST_PLACES]]
     others = "".join(f"<div>{name}{svg}</div>" for name, svg in drawn[1:])
     views = drawn[0][0] + drawn[0][1] + (f'<div class="others">{others}</div>' if others else "")
     scores = [s for s in report.scores.values() if len(s)]
     distribution = chart(np.concatenate(scores), report.threshold) if scores and report.threshold is not None else ""
-    body = f'<div class="body"><div>{views}</div><div>{_parts(report, close_ups, len(order))}{distribution}</div></div>'
+    body = f'<div class="body"><div>{views}</div><div>{_listed(report, places, close_ups, len(order))}{distribution}</div></div>'
     told = f"<p class='truth'>{OUTCOMES[outcome]}</p>" if outcome else ""
     reasons = "".join(f"<p><code>{reason.code}</code> {html.escape(reason)}</p>" for reason in report.reasons)
     notes = "".join(f"<p class='muted'>{html.escape(note)}</p>" for note in report.notes)
@@ -99,21 +103,23 @@ def _named(view_id: str, several: int) -> str:
     return f"<p class='muted'>view {html.escape(view_id)}</p>" if several > 1 else ""
 
 
-def _parts(report: Report, close_ups: Sequence[str], several: int) -> str:
-    if not report.findings:
-        return "" if report.decision is Decision.REVIEW else "<p class='muted'>No part reached the operating point.</p>"
+def _listed(report: Report, places: Sequence[Place], close_ups: Sequence[str], several: int) -> str:
+    if not places:
+        return "" if report.decision is Decision.REVIEW else "<p class='muted'>Nothing reached the operating point.</p>"
     assert report.threshold is not None
-    rows = "".join(_part(number, f, address, report.threshold, several) for number, (f, address) in enumerate(zip(report.findings, close_ups, strict=False), 1))
-    more = f"<p class='muted'>and {len(report.findings) - MOST_PARTS} more, in findings.json</p>" if len(report.findings) > MOST_PARTS else ""
-    return f"<table><tr><th></th><th>flagged part</th><th>how far above the operating point</th></tr>{rows}</table>{more}"
+    rows = "".join(_place(number, place, address, report.threshold, several) for number, (place, address) in enumerate(zip(places, close_ups, strict=False), 1))
+    more = f"<p class='muted'>and {len(places) - MOST_PLACES} more, in findings.json</p>" if len(places) > MOST_PLACES else ""
+    return f"<table><tr><th></th><th>flagged place</th><th>how far above the operating point</th></tr>{rows}</table>{more}"
 
 
-def _part(number: int, finding: Finding, address: str, threshold: float, several: int) -> str:
-    view = f"<p class='muted'>in view {html.escape(finding.view_id)}</p>" if several > 1 else ""
-    rate = finding.expected_false_positive_rate
-    rare = "" if rate is None else f"<p class='muted'>{_percent(rate)} of benign parts score as high</p>"
-    picture = f'<img class="part" loading="lazy" alt="close-up of part {number}" src="{address}">'
-    return f"<tr><td><b>{number}</b></td><td>{picture}</td><td>{meter(finding.score, threshold)}<p class='muted'>score {finding.score:.3f}</p>{rare}{view}</td></tr>"
+def _place(number: int, place: Place, address: str, threshold: float, several: int) -> str:
+    told = [f"score {place.score:.3f}"]
+    told += [f"{place.regions} regions side by side"] if place.regions > 1 else []
+    told += [f"{_percent(place.rate)} of benign regions score as high"] if place.rate is not None else []
+    told += [f"in view {html.escape(place.view_id)}"] if several > 1 else []
+    picture = f'<img class="part" loading="lazy" alt="close-up of place {number}" src="{address}">'
+    below = "".join(f"<p class='muted'>{text}</p>" for text in told)
+    return f"<tr><td><b>{number}</b></td><td>{picture}</td><td>{meter(place.score, threshold)}{below}</td></tr>"
 
 
 def _percent(rate: float) -> str:
@@ -127,16 +133,15 @@ def summary_row(row: Mapping[str, Any], anchor: str, linked: bool, address: str 
     Args:
         linked: whether the page shows the bag itself. address: of a small picture of its surest finding.
     """
-    name = html.escape(str(row["scan_id"] if row["views"] else row["path"]))
+    name = html.escape(str(row["scan_id"] if row["views"] else Path(row["path"]).name))
     name = f'<a href="#{anchor}">{name}</a>' if linked else name
-    best = row["findings"][0] if row["findings"] else None
-    if best:
-        told = meter(best["score"], row["threshold"])
-    else:
-        told = html.escape(row.get("error") or "; ".join(row["reasons"]))
+    best = row["findings"][0]["score"] if row["findings"] else row.get("highest_score")
+    reasons = [html.escape(row["error"])] if row.get("error") else [html.escape(reason) for reason in row["reasons"]]
+    told = "<br>".join(([meter(best, row["threshold"])] if best is not None and row["decision"] != "REVIEW" else []) + reasons)
     small = f'<img class="part small" loading="lazy" alt="" src="{address}">' if address else ""
-    truth = f'<td class="truth">{row["truth"]["outcome"]}</td>' if "truth" in row else ""
-    return f'<tr><td><span class="tag {row["decision"]}">{row["decision"]}</span></td><td>{small}</td><td>{name}</td><td>{told}</td>{truth}</tr>'
+    outcome = row["truth"]["outcome"] if "truth" in row else ""
+    truth = f'<td class="{"truth" if outcome in WRONG or outcome == "found" else "muted"}">{outcome}</td>' if outcome else ""
+    return f'<tr><td class="narrow"><span class="tag {row["decision"]}">{row["decision"]}</span></td><td class="narrow">{small}</td><td>{name}</td><td>{told}</td>{truth}</tr>'
 
 
 def render_page(sections: Iterable[str], rows: Mapping[str, Sequence[str]], shown: int, tally: Mapping[str, int], models: Iterable[str], truth: str = "") -> Iterator[str]:
@@ -160,13 +165,15 @@ def render_page(sections: Iterable[str], rows: Mapping[str, Sequence[str]], show
     head = f"<tr><th>verdict</th><th></th><th>bag</th><th>score, or why</th>{truth_head}</tr>"
     open_rows = [row for name in ("ALARM", "REVIEW") for row in rows.get(name, ())]
     if open_rows:
-        yield f"<section><table>{head}{''.join(open_rows)}</table></section>"
+        yield f"<section class='list'><table>{head}{''.join(open_rows)}</table></section>"
     if clear := rows.get("CLEAR", ()):
-        yield f"<section><details><summary>{len(clear)} CLEAR</summary><table>{head}{''.join(clear)}</table></details></section>"
+        missed = sum(">missed<" in row for row in clear)
+        of_these = f", {missed} of them with something hidden" if missed else ""
+        yield f"<section class='list'><details><summary>{len(clear)} CLEAR{of_these}</summary><table>{head}{''.join(clear)}</table></details></section>"
     yield (
-        "<p class='muted'>In the pictures: green lines are parts of things that did not reach the operating point; red dashed ones in numbered rings did"
-        f"{'; yellow is what is truly hidden' if truth else ''}. The mark in the middle of a scale is the operating point, each tick three times the odds. "
-        "A first-stage aid; a person decides.</p>"
+        "<p class='muted'>In the pictures: red dashed outlines in numbered rings reached the operating point. Green outlines did not; they are drawn on the devices that were "
+        f"found. What has no outline was judged too, and did not reach it{'; yellow is what is truly hidden' if truth else ''}. On a score's scale the mark in the middle is the "
+        "operating point, and each tick to the right triples the odds that something is hidden. A first-stage aid: a person decides.</p>"
     )
     yield from sections
     yield "</html>"

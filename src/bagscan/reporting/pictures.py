@@ -14,6 +14,7 @@ from PIL import Image
 from bagscan.core import Report, View
 from bagscan.formats.quantities import transmission_of
 from bagscan.reporting.contours import anomalous_path, benign_path
+from bagscan.reporting.places import Place
 
 SIDE_PX = 900
 CLOSE_UP_PX = 260
@@ -77,11 +78,11 @@ def bag_window(rgb: np.ndarray) -> tuple[int, int, int, int]:
     return x1, y1, min(width, int(columns[-1]) + 1 + margin), min(height, int(rows[-1]) + 1 + margin)
 
 
-def overlay(view: View, rgb: np.ndarray, report: Report, pictures: Pictures, hidden: np.ndarray | None = None) -> str:
-    """SVG of one view, cropped to the bag: benign contours, flagged parts in numbered rings, and what is truly hidden.
+def overlay(view: View, rgb: np.ndarray, report: Report, places: Sequence[Place], pictures: Pictures, hidden: np.ndarray | None = None) -> str:
+    """SVG of one view, cropped to the bag: benign contours, flagged places in numbered rings, and what is truly hidden.
 
     Args:
-        hidden: (H, W) bool, of simulated scans.
+        places: of the whole bag, whose numbers they have. hidden: (H, W) bool, of simulated scans.
     """
     x1, y1, x2, y2 = bag_window(rgb)
     stroke = max(x2 - x1, y2 - y1) / 400
@@ -94,12 +95,12 @@ def overlay(view: View, rgb: np.ndarray, report: Report, pictures: Pictures, hid
     if hidden is not None:
         lines.append(_two_tone(anomalous_path(hidden), TRUTH, "#000", stroke, "what is hidden here"))
     taken: list[tuple[float, float]] = []
-    for number, finding in enumerate(report.findings, 1):
-        if finding.view_id != view.view_id:
+    for number, place in enumerate(places, 1):
+        if place.view_id != view.view_id:
             continue
-        told = f"part {number}: score {finding.score:.4f}"
-        lines.append(_two_tone(anomalous_path(finding.mask), RED, "#fff", stroke, told, dashed=True))
-        x, y, radius = _ring(finding.box_xyxy, view.shape)
+        told = f"place {number}: score {place.score:.4f}"
+        lines.append(_two_tone(anomalous_path(place.mask), RED, "#fff", stroke, told, dashed=True))
+        x, y, radius = _ring(place.box_xyxy, view.shape)
         at = _free_spot((x, y), radius, view.shape, 12 * stroke, taken)
         taken.append(at)
         lines.append(

@@ -151,7 +151,7 @@ def log_in(store: Store, auditor: Auditor, config: ServiceConfig, name: str, pas
     fits = is_password(row.password_hash if row is not None and known else _nobody, password)
     if not known:
         store.write(lambda connection: auditor.append(connection, "nobody", "login.fail", name, {"account": "unknown"}))
-        raise LogInError("name and password do not fit")
+        raise LogInError("wrong name or password")
     answer = store.write(lambda connection: _tried(connection, auditor, config, name, fits, now))
     if isinstance(answer, str):
         raise LogInError(answer)
@@ -169,7 +169,7 @@ def _tried(connection: Connection, auditor: Auditor, config: ServiceConfig, name
         locked = now + 60 * config.lock_minutes if failed >= config.lock_after else None
         connection.execute(update(accounts).where(accounts.c.id == row.id).values(failed=0 if locked else failed, locked_until=locked))
         auditor.append(connection, name, "login.lock" if locked else "login.fail", name, {"tries": failed})
-        return "name and password do not fit"
+        return "wrong name or password"
     if row.disabled:
         auditor.append(connection, name, "login.fail", name, {"account": "disabled"})
         return "the account is disabled"

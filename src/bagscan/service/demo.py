@@ -80,7 +80,8 @@ def _in_words(scan: dict[str, Any]) -> str:
     hidden = scan.get("anomaly")
     if not hidden:
         return "Nothing is hidden in it."
-    return f"Hidden in it: {hidden['kind'].replace('_', ' ')}, {scan['device'].replace('_', ' ')}, {hidden['way'].replace('_', ' ')}."
+    kind, device, way = (name.replace("_", " ") for name in (hidden["kind"], scan["device"], hidden["way"]))
+    return f"Hidden in it: {kind}, in or on a {device} ({way})."
 
 
 def _send(service: Service, paths: list[Path]) -> None:

@@ -67,7 +67,7 @@ def text(summary: dict[str, Any]) -> str:
     """The summary for people."""
     rows = [f"{summary['scans']} scans, {summary['views']} views: " + ", ".join(f"{n} {name}" for name, n in sorted(summary["parts"].items()))]
     names = [name for _, name in STRATA]
-    if summary["strata"]:
+    if sum(summary["strata"].values()) >= ENOUGH_FOR_BASELINE // 2:  # of fewer a table says nothing
         rows.append("anomalies by area contrast-to-noise ratio in their better view:")
         rows.append(f"  {'':20s}" + "".join(f"{name:>12s}" for name in names))
         for table, title in (("strata_by_kind", "by kind"), ("strata_by_way", "by concealment")):
@@ -77,9 +77,7 @@ def text(summary: dict[str, Any]) -> str:
     if summary["no_place_found"]:
         rows.append(f"{summary['no_place_found']} scans were to hold an anomaly, but no place for one was found: they are benign")
     auc = summary["statistics_auc"]
-    if auc is None:
-        rows.append(f"too few scans to say what whole-image statistics alone tell: {ENOUGH_FOR_BASELINE // 2} of each label are needed")
-    else:
+    if auc is not None:
         rows.append(f"whole-image statistics alone tell benign from anomalous with AUROC {auc:.2f}")
     return "\n".join(rows)
 

@@ -29,7 +29,8 @@ export function askReason(value, reasons, nTicked, draft) {
     const note = h("textarea", { placeholder: "Note (T)", maxlength: 2000, "aria-label": "note", value: draft.note, oninput: () => { draft.note = note.value; } });
     const rows = reasons.map((reason, index) => h("button", { type: "button", onclick: () => pick(index) }, h("kbd", {}, String(index + 1)), reason));
     const decide = h("button.primary", { type: "button", disabled: true, onclick: () => done() }, "Decide ", h("kbd", {}, "Ctrl Enter"));
-    const pick = (index) => { chosen = index; draft.reason = reasons[index]; decide.disabled = false; rows.forEach((row, i) => { row.classList.toggle("on", i === index); row.setAttribute("aria-pressed", String(i === index)); }); };
+    const hint = h("p.muted.small", {}, "Choose a reason first: its number, or a click.");
+    const pick = (index) => { chosen = index; hint.hidden = true; draft.reason = reasons[index]; decide.disabled = false; rows.forEach((row, i) => { row.classList.toggle("on", i === index); row.setAttribute("aria-pressed", String(i === index)); }); };
     const done = () => chosen !== null && close({ reason: reasons[chosen], note: note.value.trim() });
     box.addEventListener("keydown", (event) => {
       if (event.isComposing || event.keyCode === 229) return; // an input method's own Enter
@@ -40,7 +41,7 @@ export function askReason(value, reasons, nTicked, draft) {
     });
     if (reasons.includes(draft.reason)) pick(reasons.indexOf(draft.reason));
     const ticked = nTicked ? `${nTicked} part${nTicked > 1 ? "s" : ""} ticked` : "no part ticked";
-    return h("div", {}, h("h1", {}, value[0].toUpperCase() + value.slice(1)), h("p.muted.small", {}, value === "suspect" ? ticked : ""), h("div.list", {}, rows), note,
+    return h("div", {}, h("h1", {}, value[0].toUpperCase() + value.slice(1)), h("p.muted.small", {}, value === "suspect" ? ticked : ""), h("div.list", {}, rows), hint, note,
       h("div.row.apart", {}, h("button", { type: "button", onclick: () => close(null) }, "Cancel ", h("kbd", {}, "Esc")), decide));
   });
 }

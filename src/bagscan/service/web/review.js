@@ -13,7 +13,7 @@ const VALUES = { c: "clear", s: "suspect", r: "recheck" };
 const EVERY_MS = 4000;
 const IDLE_MS = 5 * 60 * 1000; // without a key or a movement: then the scan is kept from others no longer
 const LOG_ODDS = (p) => Math.log(Math.min(1 - 1e-6, Math.max(1e-6, p)) / (1 - Math.min(1 - 1e-6, Math.max(1e-6, p))));
-const SCALE = [-2, 10]; // log-odds: one fixed scale for every scan and model
+const REACH = 4 * Math.log(3); // of a scale, to each side of the operating point: four steps of threefold odds, as in the report
 
 const marked = ({ parts }) => (parts.length ? `, ticked part${parts.length > 1 ? "s" : ""} ${parts.map((part) => part + 1).join(", ")}` : "");
 
@@ -28,7 +28,7 @@ export function reviewPage(me, place, wanted) {
   const head = h("div.head");
   const partList = h("ul.parts", { "aria-label": "flagged parts" });
   const partsHead = h("h2", {}, "Flagged parts");
-  const slider = h("input", { type: "range", min: SCALE[0], max: SCALE[1], step: 0.05, "aria-label": "threshold", disabled: true });
+  const slider = h("input", { type: "range", min: -REACH, max: REACH, step: "any", "aria-label": "threshold", disabled: true });
   const sliderTold = h("div.row.apart.small.muted");
   const about = h("div.small.muted");
   const buttons = Object.fromEntries(Object.entries(VALUES).map(([key, value]) => [value, h(`button.${value}`, { disabled: true, onclick: () => decide(value) }, value[0].toUpperCase() + value.slice(1), " ", h("kbd", {}, key.toUpperCase()))]));
@@ -150,7 +150,7 @@ export function reviewPage(me, place, wanted) {
     viewer.threshold = state.threshold;
     viewer.load(views);
     slider.disabled = !views.some((view) => view.regions);
-    slider.value = LOG_ODDS(state.threshold);
+    Object.assign(slider, { min: LOG_ODDS(state.threshold) - REACH, max: LOG_ODDS(state.threshold) + REACH, value: LOG_ODDS(state.threshold) });
     if (!again && state.past.at(-1) !== id) state.past.push(id);
     for (const button of Object.values(buttons)) button.disabled = again || !me.permissions.includes("decide");
     buttons.clear.disabled ||= !views.length;
@@ -186,16 +186,16 @@ export function reviewPage(me, place, wanted) {
 
   function drawParts() {
     const several = viewer.views.length > 1;
-    const at = (value) => `${(100 * (Math.min(SCALE[1], Math.max(SCALE[0], LOG_ODDS(value))) - SCALE[0])) / (SCALE[1] - SCALE[0])}%`;
+    const middle = LOG_ODDS(state.scan.result.threshold ?? 0.5);
+    const at = (value) => 50 + (50 * Math.min(REACH, Math.max(-REACH, LOG_ODDS(value) - middle))) / REACH;
     partsHead.textContent = `Flagged parts${state.parts.length ? " · " + state.parts.length : ""}`;
     show(partList, state.parts.length ? state.parts.map((part, index) => {
       const bar = h("i"), mark = h("b", { title: "operating point" });
-      bar.style.width = at(part.score);
-      mark.style.left = at(state.scan.result.threshold ?? 1);
+      Object.assign(bar.style, { left: `${Math.min(50, at(part.score))}%`, width: `${Math.max(1, Math.abs(at(part.score) - 50))}%` });
       const box = h("input", { type: "checkbox", checked: state.ticked.has(part.finding), disabled: part.finding < 0, title: part.finding < 0 ? "below the operating point: for looking at" : "this part holds it (X)", onclick: (event) => { event.stopPropagation(); tick(index); } });
       return h(`li${index === state.chosen ? ".here" : ""}`, { "aria-current": index === state.chosen, onclick: () => choose(index, true) }, box,
         h("span", {}, `Part ${index + 1}`, several ? h("span.muted", {}, ` · ${part.view}`) : null), h("span.number", {}, score(part.score)), h("span.scale", {}, bar, mark),
-        h("span.small.muted.rate", {}, part.finding < 0 ? "below the operating point" : part.rate === null ? "above the operating point" : `as high in ${part.rate < 0.001 ? "under 0.1" : (100 * part.rate).toFixed(1)} % of benign parts`));
+        h("span.small.muted.rate", {}, part.finding < 0 ? "below the operating point" : part.rate === null ? "" : `as high in ${part.rate < 0.001 ? "under 0.1" : (100 * part.rate).toFixed(1)} % of benign parts`));
     }) : h("li.empty", {}, viewer.views.length && viewer.views.every(isUnjudged) ? "No item was found: nothing of this bag was judged." : "No part is flagged at this threshold."), state.done ? [] : viewer.drawn.map(drawnRow));
   }
 
