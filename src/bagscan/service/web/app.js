@@ -44,7 +44,7 @@ async function start() {
 
 function enter(me) {
   const mine = PAGES.filter(([, , permission]) => me.permissions.includes(permission));
-  let place = h("div.place", { id: "place" });
+  let place = h("main.place", { id: "place" });
   const links = mine.map(([name, text]) => h("a", { href: `#${name}` }, text));
   const out = h("button.plain", { onclick: async () => { await ask("DELETE", "/v1/sessions").catch(() => {}); location.hash = ""; location.reload(); } }, "Log out");
   show(app, h("div.frame", {}, h("header.bar", {}, h("span.brand", {}, h("img", { src: "static/icon.svg", alt: "" }), "bagscan"), h("nav", {}, links), h("button.who.plain", { title: "change your password", onclick: changePassword }, `${me.name} · ${me.role}`), out), place));
@@ -55,7 +55,7 @@ function enter(me) {
     if (shown === page[0]) return; // the page itself changes what follows the slash
     leave?.();
     shown = page[0];
-    const own = h("div.place", { id: "place" }); // a page that draws late draws where nobody looks any more
+    const own = h("main.place", { id: "place" }); // a page that draws late draws where nobody looks any more
     place.replaceWith(own);
     place = own;
     links.forEach((link, i) => link.classList.toggle("here", mine[i] === page));

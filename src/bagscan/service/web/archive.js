@@ -94,15 +94,15 @@ async function openScan(me, place, id) {
   const parts = viewer.parts.map((part, index) => {
     const by = marks(part);
     const look = () => { viewer.chosen = part; viewer.lookAt(part); };
-    return h("li", { role: "button", tabindex: 0, onclick: look, onkeydown: (event) => event.key === "Enter" && look() }, h("span"), h("span", {}, `Part ${index + 1}`, h("span.muted", {}, ` · ${part.view}`)), h("span.number", {}, score(part.score)),
+    return h("li", { onclick: look }, h("span"), h("button.name", { type: "button" }, `Part ${index + 1}`, h("span.muted", {}, ` · ${part.view}`)), h("span.number", {}, score(part.score)),
       h("span.small.muted.rate", {}, by.length ? `ticked by ${by.join(", ")}` : "ticked by nobody"));
   });
   viewer.drawn = scan.decisions.filter((one) => !one.undone_at).flatMap((one) => (one.drawn || []).map((box) => ({ view: box.view_id, box: box.box_xyxy })));
   const decided = scan.decisions.map((one) => h("p.small", {}, h("strong", {}, `${one.by}: ${one.value}`), ` (${one.reason}), ${time(one.created_at)} UTC`, one.undone_at ? h("span.REVIEW", {}, " · taken back") : "", one.drawn?.length ? ` · drew ${one.drawn.length} box${one.drawn.length > 1 ? "es" : ""}` : "", one.note ? h("span", {}, ` · “${one.note}”`) : ""));
-  const head = h("div.head", {}, h("a", { href: "#scans" }, "‹ Scans"), h(`span.chip.${result.decision}`, {}, result.decision), h("strong", {}, scan.source_id), h("span.muted.small", {}, `scanner ${scan.scanner}, ${time(scan.received_at)} UTC`), h("span.reasons", {}, result.reasons.join(" · ")));
+  const head = h("div.head", {}, h("a", { href: "#scans" }, "‹ Scans"), h(`span.chip.${result.decision}`, {}, result.decision), h("h1.inline", {}, scan.source_id), h("span.muted.small", {}, `scanner ${scan.scanner}, ${time(scan.received_at)} UTC`), h("span.reasons", {}, result.reasons.join(" · ")));
   show(place, h("div.reader.looking", {},
-    h("main.stage", {}, head, h("div.view", {}, data.length ? viewer.element : h("p.empty", {}, scan.purged ? "The images of this scan were removed by retention." : "No view of this scan can be shown."), functions.mode), functions.bar()),
-    h("aside.side.right", {}, h("header", {}, h("h2", {}, `Flagged parts · ${parts.length}`), h("div.small.muted", {}, result.model_id ? `model ${result.model_id.slice(0, 8)} · operating point ${score(result.threshold)}` : "not judged by a model")),
+    h("div.stage", {}, head, h("div.view", {}, data.length ? viewer.element : h("p.empty", {}, scan.purged ? "The images of this scan were removed by retention." : "No view of this scan can be shown."), functions.mode), functions.bar()),
+    h("aside.side.right", { "aria-label": "flagged parts" }, h("header", {}, h("h2", {}, `Flagged parts · ${parts.length}`), h("div.small.muted", {}, result.model_id ? `model ${result.model_id.slice(0, 8)} · operating point ${score(result.threshold)}` : "not judged by a model")),
       h("div.grow", {}, h("ul.parts", { "aria-label": "flagged parts" }, parts.length ? parts : h("li.empty", {}, "No part is flagged."))),
       h("section", {}, h("h2", {}, scan.outcome ? `Readers: ${scan.outcome}` : "Readers"), decided.length ? decided : h("p.small.muted", {}, scan.review === "open" ? "Not decided yet; what single readers decided is shown once it is." : "Nobody has decided.")))));
   viewer.draw();

@@ -26,6 +26,6 @@ export function loginPage(place, token, entered) {
       password.select();
     }
   });
-  show(place, h("div.gate", {}, form));
+  show(place, h("main.gate", {}, form));
   name.focus();
 }

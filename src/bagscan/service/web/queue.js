@@ -12,9 +12,8 @@ export function queueItems(scans, now, current, open) {
   if (!scans.length) return h("li.empty", {}, "Nothing waits.");
   return scans.map((one) => {
     const here = one.scan_id === current;
-    return h(`li${here ? ".here" : ""}${isFree(one) || here ? "" : ".taken"}`, { "aria-current": here, title: LOCKED[one.claim] || "", role: "button", tabindex: one.claim === "taken" ? -1 : 0, "aria-label": `${one.source_id}, ${one.decision}, ${told(one)}`,
-        onclick: () => one.claim !== "taken" && !here && open(one.scan_id), onkeydown: (event) => { if (event.key === "Enter" && one.claim !== "taken" && !here) { event.preventDefault(); event.stopPropagation(); open(one.scan_id); } } },
-      h(`span.chip.${one.decision}`, {}, one.decision), h("span", {}, one.source_id), h("span.number.small", {}, told(one)),
+    return h(`li${here ? ".here" : ""}${isFree(one) || here ? "" : ".taken"}`, { "aria-current": here, title: LOCKED[one.claim] || "", onclick: () => one.claim !== "taken" && !here && open(one.scan_id) },
+      h(`span.chip.${one.decision}`, {}, one.decision), h("button.name", { type: "button", disabled: one.claim === "taken", "aria-label": `${one.source_id}, ${one.decision}, ${told(one)}` }, one.source_id), h("span.number.small", {}, told(one)),
       h("span.age", {}, `${age(now - one.received_at)} ago${one.state === "dispute" ? " · readers disagree" : ""}`));
   });
 }

@@ -40,9 +40,9 @@ export function reviewPage(me, place, wanted) {
   const middle = h("div.view", {}, viewer.element, functions.mode);
   viewer.element.classList.add("fill");
   show(place, h("div.reader", {},
-    h("aside.side.left", {}, h("header.row.apart", {}, h("h2", {}, "Queue"), counted), h("div.grow", {}, list), h("section", {}, h("button.primary.wide", { onclick: next }, "Next scan ", h("kbd", {}, "N")))),
-    h("main.stage", {}, h("div", {}, banner, head), middle, console_),
-    h("aside.side.right", {}, h("header", {}, partsHead, about), h("div.grow", {}, partList),
+    h("aside.side.left", { "aria-label": "queue" }, h("header.row.apart", {}, h("h1.small-head", {}, "Queue"), counted), h("div.grow", {}, list), h("section", {}, h("button.primary.wide", { onclick: next }, "Next scan ", h("kbd", {}, "N")))),
+    h("div.stage", {}, h("div", {}, banner, head), middle, console_),
+    h("aside.side.right", { "aria-label": "flagged parts" }, h("header", {}, partsHead, about), h("div.grow", {}, partList),
       h("section", {}, h("h2", {}, "Threshold, for this look"), slider, sliderTold),
       h("section", {}, h("h2", {}, "Decision"), h("div.decide", {}, buttons.clear, buttons.suspect, buttons.recheck))),
   ));
@@ -192,7 +192,7 @@ export function reviewPage(me, place, wanted) {
     show(partList, state.parts.length ? state.parts.map((part, index) => {
       const bar = h("i"), mark = h("b", { title: "operating point" });
       Object.assign(bar.style, { left: `${Math.min(50, at(part.score))}%`, width: `${Math.max(1, Math.abs(at(part.score) - 50))}%` });
-      const box = h("input", { type: "checkbox", checked: state.ticked.has(part.finding), disabled: part.finding < 0, title: part.finding < 0 ? "below the operating point: for looking at" : "this part holds it (X)", onclick: (event) => { event.stopPropagation(); tick(index); } });
+      const box = h("input", { type: "checkbox", checked: state.ticked.has(part.finding), disabled: part.finding < 0, "aria-label": `part ${index + 1} holds it`, title: part.finding < 0 ? "below the operating point: for looking at" : "this part holds it (X)", onclick: (event) => { event.stopPropagation(); tick(index); } });
       return h(`li${index === state.chosen ? ".here" : ""}`, { "aria-current": index === state.chosen, onclick: () => choose(index, true) }, box,
         h("span", {}, `Part ${index + 1}`, several ? h("span.muted", {}, ` · ${part.view}`) : null), h("span.number", {}, score(part.score)), h("span.scale", {}, bar, mark),
         h("span.small.muted.rate", {}, part.finding < 0 ? "below the operating point" : part.rate === null ? "" : `as high in ${part.rate < 0.001 ? "under 0.1" : (100 * part.rate).toFixed(1)} % of benign parts`));
@@ -271,7 +271,7 @@ export function reviewPage(me, place, wanted) {
     } finally {
       state.busy = false;
     }
-    if (free) await open(free.scan_id);
+    if (free && !state.left) await open(free.scan_id);
   }
 
   // A claim may have run out meanwhile, while nobody else took the scan.
@@ -298,7 +298,7 @@ export function reviewPage(me, place, wanted) {
     viewer.how = { ...STANDARD };
     functions.told();
     for (const button of Object.values(buttons)) button.disabled = true;
-    location.replace("#review");
+    if (!state.left) location.replace("#review");
     drawHead();
   }
 
@@ -359,6 +359,7 @@ export function reviewPage(me, place, wanted) {
   drawHead();
   refresh().then(() => wanted && open(wanted));
   return () => {
+    state.left = true; // what is still on its way must bring nobody back here
     clearInterval(poll);
     clearInterval(hold);
     document.removeEventListener("keydown", down);
