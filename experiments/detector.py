@@ -44,7 +44,7 @@ def main() -> None:
     detector.about = {"validation": detector.about["validation"]}
     detector.save(folder)
     export_onnx(folder)
-    calibrate_detector(experiment, folder, arguments.max_fpr, print)
+    calibrate_detector(experiment.sets, folder, arguments.max_fpr, print)
     usable = load_model(folder)
     assert isinstance(usable, UsableDetector)
     bags = judge_set(arguments.test, usable, "test")

@@ -52,8 +52,8 @@ def _judged(root: Path, record: dict[str, Any], detector: UsableDetector) -> tup
     """What became of a bag, and the picture that shows it."""
     names = list(record["views"])
     views = [read_scan(root / "raw" / f"{record['id']}_{name}.tif").views[0] for name in names]
-    seen = [detector.look(view) for view in views]
-    scores = region_scores(seen, detector.thresholds)
+    bag = detector.look(views)
+    seen, scores = bag.views, region_scores(bag, detector.thresholds)
     flagged = [np.isin(one.regions.labels, np.flatnonzero(own >= FLAGGED)) for one, own in zip(seen, scores, strict=True)]
     truth = [_anomaly(root, record, name, view.shape) for name, view in zip(names, views, strict=True)]
     if record["label"] == "benign":

@@ -23,9 +23,9 @@ from safetensors.torch import load_file
 
 from bagscan.core import View
 from bagscan.datasets import bsds500
+from bagscan.datasets.record import data_folder
 from bagscan.evaluation.superpixels import superpixel_scores
 from bagscan.regions import slic, superpixels
-from bagscan.datasets.record import data_folder
 from experiments.engine import Run, keep
 
 WANTED = (100, 235, 440)

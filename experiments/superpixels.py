@@ -15,8 +15,8 @@ from safetensors.torch import load_file
 
 from bagscan.config import fill, read_yaml
 from bagscan.datasets import bsds500
-from bagscan.regions import slic, ssn
 from bagscan.datasets.record import data_folder
+from bagscan.regions import slic, ssn
 from bagscan.training.ssn import evaluate_superpixels
 from experiments.engine import Run, keep
 

@@ -27,7 +27,7 @@ HASHED = ("weights.safetensors", "model.json", "MODEL_CARD.md")
 MANIFEST = "SHA256SUMS"
 DESCRIBED = ("model", "operating_point", "about")
 RETIRED = ("trainable",)
-GRAPHS = ("items.onnx", "learned.onnx", "maps.onnx", "score.onnx", "verdict.onnx")  # those of them that a model needs, once it is exported
+GRAPHS = ("both_views.onnx", "items.onnx", "learned.onnx", "maps.onnx", "score.onnx", "verdict.onnx")  # those of them that a model needs, once it is exported
 
 
 def shipped_models() -> list[Path]:

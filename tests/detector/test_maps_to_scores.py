@@ -9,7 +9,7 @@ from bagscan.core import Regions
 from bagscan.detector.deciding import devices_of, region_scores
 from bagscan.detector.devices import FoundDevice, find_devices, match_views
 from bagscan.detector.exported import _without_the_rest
-from bagscan.detector.looking import SeenView
+from bagscan.detector.looking import SeenBag, SeenView
 from bagscan.detector.thresholds import Pairing, Thresholds
 
 
@@ -71,13 +71,17 @@ def seen(logits, heights, device_of, devices=None):
     )
 
 
+def bag_of(*views, together=None):
+    return SeenBag(tuple(views), together)
+
+
 AT = Thresholds(slope=1.0, offset=0.0, device=2.0, outside=3.0, margin=0.5, lesser=2.0)
 
 
 def test_both_views_of_a_device_are_added():
     bag = [seen([1.5], [0.0], [0]), seen([1.0], [0.0], [0])]
-    assert [d.log_odds for d in devices_of(bag, AT)] == [pytest.approx(2.5)]
-    assert [d.log_odds for d in devices_of(bag[:1], AT)] == [pytest.approx(1.5)]
+    assert [d.log_odds for d in devices_of(bag_of(*bag), AT)] == [pytest.approx(2.5)]
+    assert [d.log_odds for d in devices_of(bag_of(bag[0]), AT)] == [pytest.approx(1.5)]
 
 
 def spot(view, row, height, outside=False):
@@ -92,7 +96,7 @@ def test_what_both_views_show_at_one_place_of_the_belt_counts_for_more():
     one, other = seen([2.0], [0.0], [0]), seen([1.0], [0.0], [0])
 
     def log_odds(*views):
-        return devices_of(views, at)[0].log_odds
+        return devices_of(bag_of(*views), at)[0].log_odds
 
     same = log_odds(spot(one, 4, 3.0), spot(other, 4, 2.0))
     assert same == pytest.approx(0.5 * 3.0 + 0.25 * (3.0 + 2.0) + 0.5)
@@ -104,23 +108,33 @@ def test_what_both_views_show_at_one_place_of_the_belt_counts_for_more():
 
 
 def test_an_alarming_device_points_at_its_best_places_alone():
-    one = region_scores([seen([3.0], [1.0, 0.8, -2.0, 5.0], [0, 0, 0, -1])], AT)[0]
+    one = region_scores(bag_of(seen([3.0], [1.0, 0.8, -2.0, 5.0], [0, 0, 0, -1])), AT)[0]
     assert (one >= 0.5).tolist() == [True, True, False, True], "within the margin; far behind; off any device above its own threshold"
-    quiet = region_scores([seen([1.0], [1.0, 0.8, -2.0, 2.0], [0, 0, 0, -1])], AT)[0]
+    quiet = region_scores(bag_of(seen([1.0], [1.0, 0.8, -2.0, 2.0], [0, 0, 0, -1])), AT)[0]
     assert not (quiet >= 0.5).any()
     assert quiet[0] == quiet[1] > quiet[2]
 
 
 def test_a_view_pair_alarms_together_and_the_weaker_view_stays_quiet():
-    strong, weak = region_scores([seen([4.0], [1.0], [0]), seen([-1.0], [1.0], [0])], AT)
+    strong, weak = region_scores(bag_of(seen([4.0], [1.0], [0]), seen([-1.0], [1.0], [0])), AT)
     assert strong[0] >= 0.5
     assert weak[0] < 0.5
-    both = region_scores([seen([1.5], [1.0], [0]), seen([1.0], [1.0], [0])], AT)
+    both = region_scores(bag_of(seen([1.5], [1.0], [0]), seen([1.0], [1.0], [0])), AT)
     assert all(scores[0] >= 0.5 for scores in both), "neither alone, but together"
 
 
+def test_a_verdict_over_both_views_stands_in_place_of_their_sum():
+    views = (seen([-9.0], [1.0], [0]), seen([9.0], [-4.0], [0]))
+    bag = bag_of(*views, together=(((0, 0), 1.5),))
+    (device,) = devices_of(bag, replace(AT, slope=2.0, offset=0.5))
+    assert device.log_odds == pytest.approx(2 * 1.5 + 0.5)
+    strong, weak = region_scores(bag, replace(AT, device=1.0))
+    assert strong[0] >= 0.5, "the view whose map is higher is pointed at"
+    assert weak[0] < 0.5
+
+
 def test_a_bag_without_devices_is_judged_all_the_same():
-    scores = region_scores([seen([], [4.0, 1.0], [-1, -1])], AT)[0]
+    scores = region_scores(bag_of(seen([], [4.0, 1.0], [-1, -1])), AT)[0]
     assert (scores >= 0.5).tolist() == [True, False]
     assert np.isfinite(scores).all()
 

@@ -132,3 +132,35 @@ def test_the_card_tells_every_group_and_what_is_found_worst():
     assert "4,800 crops" in told["trained on"]
     assert "finds 100%" in told["new stagings (preset demo, 2 bags as screened)"]
     assert "finds 0%" in told["unseen families (preset demo, 2 bags as screened)"]
+
+
+def judged_together(logits):
+    """Two anomalous bags and two benign ones, with these verdicts over both views."""
+    made = [bag("a", True, hit(), hit()), bag("b", True, hit(), hit()), bag("c", False, clean(), clean()), bag("d", False, clean(), clean())]
+    return [replace(one, together=(((0, 0), logit),)) for one, logit in zip(made, logits, strict=True)]
+
+
+def test_a_verdict_over_both_views_is_what_devices_are_ranked_by():
+    told = measure(judged_together([4.0, 3.0, 1.0, -1.0]), AT)
+    assert told["device_auroc"] == 1.0
+    told = measure(judged_together([4.0, 0.0, 1.0, -1.0]), AT)
+    assert told["device_auroc"] == 0.75
+    assert told["view_auroc"] == 1.0, "views by themselves stay as they are"
+
+
+def test_verdicts_over_both_views_are_calibrated_or_refused():
+    thresholds, point = calibrated(judged_together([4.0, 3.0, -1.0, -2.0]), 0.5)
+    assert thresholds.slope > 0
+    assert thresholds.pairing == Pairing()
+    assert point.expected_fpr <= 0.5
+    with pytest.raises(DataError):
+        calibrated(judged_together([-4.0, -3.0, 1.0, 2.0]), 0.5)
+
+
+def test_regions_are_pointed_at_so_that_most_places_are_right():
+    """Three false regions behind the true one: a narrow margin leaves them out, and none of them counts against it."""
+    crowded = view(3.0, [2.0, 1.7, 1.7, 1.7], [1.0, 0.0, 0.0, 0.0])
+    bags = [bag("a", True, crowded, crowded), bag("b", True, crowded, crowded), bag("c", False, clean(), clean()), bag("d", False, clean(), clean())]
+    thresholds, _ = calibrated(bags, 0.5)
+    assert thresholds.margin < 0.3
+    assert measure(bags, thresholds)["on_the_anomaly"] == 1.0

@@ -9,12 +9,13 @@ import torch
 from typer.testing import CliRunner
 
 from bagscan.cli import app
-from bagscan.core import Decision, Scan
+from bagscan.core import Decision, OperatingPoint, Scan
 from bagscan.core.errors import ConfigError, DataError, ModelError
 from bagscan.datasets.packed import FIRST_DEVICE, packed_categories, read_packed
 from bagscan.detector.judging import judge_set
 from bagscan.detector.measures import measure
 from bagscan.detector.model import Detector
+from bagscan.detector.sampling import whole_view
 from bagscan.export.graphs import export_onnx
 from bagscan.export.parity import verify
 from bagscan.formats import read_scan
@@ -28,6 +29,7 @@ from bagscan.training.detector_experiment import calibrate_detector, packed_scen
 from bagscan.training.experiment import read_experiment, train
 from bagscan.training.hard_places import hard_places
 from bagscan.training.loop import LoopConfig, learning_rate_at
+from bagscan.training.seen_maps import seen_scenes
 
 SILENT = lambda _: None  # noqa: E731
 
@@ -148,7 +150,7 @@ def test_calibration_keeps_to_its_share_of_false_alarms_and_bags_are_screened(co
     folder = trained / "model"
     with pytest.raises(ModelError):
         Screener.load(folder)
-    calibrate_detector(read_experiment(config), folder, 0.25, SILENT)
+    calibrate_detector(read_experiment(config).sets, folder, 0.25, SILENT)
     usable = load_model(folder, "torch")
     assert usable.operating_point.chosen_on_split == "val"
     assert usable.operating_point.expected_fpr <= 0.35
@@ -171,7 +173,7 @@ def test_commands_calibrate_and_evaluate_a_detector(config, trained, tmp_path):
     folder = str(trained / "model")
     done = CliRunner().invoke(app, ["calibrate", str(config), "--model", folder, "--max-fpr", "0.3"])
     assert done.exit_code == 0, done.output
-    assert "per benign scan" in done.output
+    assert "a benign scan raises an alarm" in done.output
     done = CliRunner().invoke(app, ["evaluate", str(config), "--model", folder, "--part", "val", "--out", str(tmp_path / "figures.json"), "--json"])
     assert done.exit_code == 0, done.output
     told = json.loads((tmp_path / "figures.json").read_text())
@@ -238,3 +240,74 @@ def test_a_training_on_hard_places_and_level_stages(config, trained, tmp_path):
     task, _ = experiment.prepare(tmp_path / "c", SILENT)
     assert task.hard is not None
     train(experiment, tmp_path / "c", SILENT)
+
+
+@pytest.fixture(scope="module")
+def together(made, trained, tmp_path_factory):
+    """What looks at both views, on the trained detector."""
+    path = tmp_path_factory.mktemp("two_views") / "two_views.yaml"
+    path.write_text(
+        f"kind: two_views\nsets: [{made}]\nstart: {trained / 'model'}\npack_workers: 1\nthreads: 1\n"
+        "two_views: {width: 8, hidden: 16}\ntraining: {rows: 12, bags: 2, lone: 0.5, val_bags: 4}\n"
+        "loop: {steps: 6, warmup: 1, validate_every: 3, checkpoint_every: 3, ema: 0.5}\n"
+    )
+    out = path.parent / "run"
+    best = train(read_experiment(path), out, SILENT)
+    return path, out, best
+
+
+def test_both_views_are_trained_on_a_detector_that_stays_as_it_is(together, trained):
+    _, out, best = together
+    assert 0 <= best["monitor"] <= 1
+    before, after = Detector.load(trained / "model").network.state_dict(), Detector.load(out / "model").network.state_dict()
+    assert all(torch.equal(value, after[name]) for name, value in before.items())
+    assert any(name.startswith("two_views.") for name in after)
+
+
+def test_maps_that_were_seen_are_what_the_detector_shows(together, trained, made):
+    _, out, _ = together
+    detector = Detector.load(trained / "model")
+    scene = next(s for s in read_packed(made, ("train",)) if s.views[0].host >= 0)
+    (seen,) = seen_scenes(detector, [scene], out / "seen" / detector.id, SILENT)
+    for anomalous in (False, True):
+        for view, shown in zip(scene.views, seen.scans(anomalous), strict=True):
+            features, counts = whole_view(view, anomalous)
+            h, w = shown.anomaly.shape[1:]
+            with torch.inference_mode():
+                maps = detector.network(torch.from_numpy(features.copy())[None])
+            assert shown.anomaly[0] == pytest.approx(maps.anomaly[0, 0, :h, :w].numpy(), abs=0.5)  # in 16 bits
+            assert np.array_equal(shown.truth[2:], counts[FIRST_DEVICE : FIRST_DEVICE + 8, :h, :w])
+            assert len(shown.verdicts) == len(view.devices)
+
+
+def test_bags_are_shown_as_they_are_cut(together):
+    path, out, _ = together
+    task, _ = read_experiment(path).prepare(out, SILENT)
+    batch = task.batch(np.random.default_rng(3))
+    n = len(batch.merged) // 2
+    assert n == 4, "two bags, each without and with its anomaly"
+    for k in range(0, n, 2):
+        assert torch.equal(batch.there[k::n], batch.there[k + 1 :: n]), "both scans of a bag are shown alike"
+        assert not batch.truth[k::n][:, 0].any()
+    for d in range(len(batch.bag)):
+        mask = batch.devices[d] > 0
+        shown = batch.there[int(batch.bag[d]) :: n, 0] > 0
+        assert mask.any()
+        assert not (mask & ~shown).any(), "a view that is missing shows no device"
+        assert not (batch.hidden[d] and batch.bag[d] % 2 == 0)
+
+
+def test_a_bag_is_exported_and_screened_over_both_views(together, made):
+    folder = together[1] / "model"
+    detector = Detector.load(folder)
+    detector.operating_point = OperatingPoint(0.5, "by hand", "val", 0.1)
+    detector.save(folder)
+    export_onnx(folder)
+    assert (folder / "both_views.onnx").is_file()
+    assert verify(folder, sizes=[(160, 200), (120, 264)])["agree"]
+    screener = Screener.load(folder, runtime="onnxruntime")
+    for views in (("below", "side"), ("below",)):
+        scan = Scan("bag", tuple(replace(read_scan(made / "raw" / f"00000a_{view}.tif").views[0], view_id=view) for view in views))
+        assert screener.screen(scan).decision in (Decision.ALARM, Decision.CLEAR)
+    again = tuple(replace(read_scan(made / "raw" / f"00000a_{view}.tif").views[0], view_id=view) for view in ("side", "below"))
+    assert screener.screen(Scan("bag", again)).decision == screener.screen(Scan("bag", again[::-1])).decision

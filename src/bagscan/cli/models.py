@@ -57,11 +57,12 @@ def calibrate(
     from bagscan.training.detector_experiment import DetectorExperiment, calibrate_detector
     from bagscan.training.evaluate import calibrate_model
     from bagscan.training.experiment import read_experiment
+    from bagscan.training.two_views import TwoViewsExperiment
 
     config = configuration(config, preset)
     experiment = read_experiment(config, settings)
-    if isinstance(experiment, DetectorExperiment):
-        judged: Any = calibrate_detector(experiment, model, max_fpr, say)
+    if isinstance(experiment, DetectorExperiment | TwoViewsExperiment):
+        judged: Any = calibrate_detector(experiment.sets, model, max_fpr, say)
         level = "scan"
     else:
         judged = calibrate_model(_judged(experiment, config), model, max_fpr, say, level)
@@ -94,6 +95,7 @@ def evaluate(
     from bagscan.training.detector_experiment import DetectorExperiment, detector_summary, evaluate_detector
     from bagscan.training.evaluate import detection_summary, evaluate_detection, evaluate_model, summary
     from bagscan.training.experiment import read_experiment
+    from bagscan.training.two_views import TwoViewsExperiment
 
     config = configuration(config, preset)
     given = read_experiment(config, settings)
@@ -103,8 +105,8 @@ def evaluate(
         say(f"written to {place}")
         show(told, as_json, lambda: detection_summary(told))
         return
-    if isinstance(given, DetectorExperiment):
-        found = evaluate_detector(given, model, part, say)
+    if isinstance(given, DetectorExperiment | TwoViewsExperiment):
+        found = evaluate_detector(given.sets, model, part, say)
         write_whole(place, json.dumps(found, indent=1))
         say(f"written to {place}")
         _show_with_meaning(found, as_json, detector_summary(found), of_detector(found["all"]))

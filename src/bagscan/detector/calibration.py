@@ -12,11 +12,12 @@ from bagscan.core import OperatingPoint
 from bagscan.core.errors import DataError
 from bagscan.detector.deciding import agreement, devices_of
 from bagscan.detector.judging import JudgedBag
-from bagscan.detector.measures import bag_scores
-from bagscan.detector.thresholds import Pairing, Thresholds
+from bagscan.detector.measures import bag_scores, right_places
+from bagscan.detector.thresholds import SLOPES, Pairing, Thresholds
 from bagscan.evaluation.operating_point import clopper_pearson
 
 MARGIN = 0.2  # above the highest benign score, where none may alarm
+MARGINS, LESSERS = (0.1, 0.25, 0.5, 1.0), (0.5, 2.0)  # of pointing, see Thresholds
 OUTSIDE_SHARE = 0.1  # of the false alarms that may come from what lies on no device
 
 
@@ -29,14 +30,16 @@ def calibrated(bags: Sequence[JudgedBag], max_fpr: float) -> tuple[Thresholds, O
     Raises:
         DataError: no bags of one of the two labels, or too few benign ones.
     """
-    slope, offset = _line(bags)
+    together = all(bag.together is not None for bag in bags)
+    slope, offset = _fitted(*(_together(bags) if together else _by_view(bags)))
     thresholds = Thresholds(slope, offset)
-    thresholds = replace(thresholds, pairing=_pairing(bags, thresholds))
+    if not together:
+        thresholds = replace(thresholds, pairing=_pairing(bags, thresholds))
     truth = np.array([bag.anomalous for bag in bags])
     devices, outside = bag_scores(bags, thresholds)
     device = _above(devices[~truth], max_fpr * (1 - OUTSIDE_SHARE))
     beyond = _above(outside[~truth], max_fpr * OUTSIDE_SHARE)
-    thresholds = replace(thresholds, device=device, outside=beyond)
+    thresholds = _pointing(bags, replace(thresholds, device=device, outside=beyond))
     false = int(((devices >= device) | (outside >= beyond))[~truth].sum())
     n = int((~truth).sum())
     return thresholds, OperatingPoint(0.5, f"max_fpr={max_fpr} per scan", "val", false / n, clopper_pearson(false, n))
@@ -52,8 +55,27 @@ def _above(benign: np.ndarray, share: float) -> float:
     return float((ordered[last_below] + higher) / 2)
 
 
-def _line(bags: Sequence[JudgedBag]) -> tuple[float, float]:
-    """Slope and offset of log-odds over logits of single views (Platt 1999), of devices that were found."""
+def _pointing(bags: Sequence[JudgedBag], thresholds: Thresholds) -> Thresholds:
+    """How far behind the best region others are pointed at, so that most alarms are at the right place with few false regions; which bags alarm stays."""
+    tried = [replace(thresholds, margin=margin, lesser=lesser) for margin in MARGINS for lesser in LESSERS]
+    return max(tried, key=lambda one: right_places(bags, one))  # of equal ones the first, which points at least
+
+
+def _together(bags: Sequence[JudgedBag]) -> tuple[list[bool], list[float]]:
+    """Truth and logit of every device over all views, of those that were found."""
+    truth, logits = [], []
+    for bag in bags:
+        for numbers, logit in bag.together or ():
+            stands_for = [d for view, k in zip(bag.views, numbers, strict=True) if k is not None for d in view.devices if d.found == k]
+            is_host = any(d.host for d in stands_for)
+            if stands_for and (not is_host or any(view.visible for view in bag.views)):
+                truth.append(is_host)
+                logits.append(logit)
+    return truth, logits
+
+
+def _by_view(bags: Sequence[JudgedBag]) -> tuple[list[bool], list[float]]:
+    """Truth and logit of every device in single views, of those that were found."""
     truth, logits = [], []
     for bag in bags:
         for view in bag.views:
@@ -61,23 +83,30 @@ def _line(bags: Sequence[JudgedBag]) -> tuple[float, float]:
                 if device.found is not None and (view.visible or not device.host):
                     truth.append(device.host)
                     logits.append(float(view.seen.logits[device.found]))
+    return truth, logits
+
+
+def _fitted(truth: Sequence[bool], logits: Sequence[float]) -> tuple[float, float]:
+    """Slope and offset of log-odds over logits (Platt 1999)."""
     if len(set(truth)) < 2:
         raise DataError("calibration needs devices with and without something hidden that the detector finds: train it longer, or take more scenes")
     line = LogisticRegression(C=1e3, class_weight="balanced").fit(np.array(logits)[:, None], np.array(truth))
-    return float(line.coef_[0, 0]), float(line.intercept_[0])
+    slope, offset = float(line.coef_[0, 0]), float(line.intercept_[0])
+    if slope < SLOPES[0]:
+        raise DataError("verdicts on validation scenes are no better than chance: train the detector longer before it is calibrated")
+    return slope, offset
 
 
 def _pairing(bags: Sequence[JudgedBag], thresholds: Thresholds) -> Pairing:
     """Weights of what a device's views show each, and of where they agree; as a sum alone where these would be below 0."""
     truth, rows = [], []
     for bag in bags:
-        views = [view.seen for view in bag.views]
-        for device in devices_of(views, thresholds):
+        for device in devices_of(bag.seen, thresholds):
             shown = [(v, k) for v, k in enumerate(device.numbers) if k is not None]
             stands_for = [d for v, k in shown for d in bag.views[v].devices if d.found == k]
             if stands_for:
                 truth.append(any(d.host for d in stands_for))
-                rows.append((device.log_odds, agreement([(views[v], k) for v, k in shown]), float(len(shown) == 1)))
+                rows.append((device.log_odds, agreement([(bag.views[v].seen, k) for v, k in shown]), float(len(shown) == 1)))
     if len(set(truth)) < 2:
         return Pairing()
     line = LogisticRegression(class_weight="balanced").fit(np.array(rows), np.array(truth))

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.ndimage import binary_dilation
 
-from bagscan.detector.devices import match_views
-from bagscan.detector.looking import SeenView, sigmoid
+from bagscan.detector.looking import SeenBag, SeenView, sigmoid
 from bagscan.detector.thresholds import Thresholds
+from bagscan.detector.together import Numbers, matched
 
 LEAST_LOGIT = -6.0  # of the map: below, one nothing is like another
 
@@ -24,26 +24,22 @@ LEAST_LOGIT = -6.0  # of the map: below, one nothing is like another
 class BagDevice:
     """One device of a bag: its number in every view that shows it, and its log-odds over all of them."""
 
-    numbers: tuple[int | None, ...]
+    numbers: Numbers
     log_odds: float
 
 
-def devices_of(views: Sequence[SeenView], thresholds: Thresholds) -> list[BagDevice]:
-    """The devices of a bag, matched between its first two views; more views stand alone."""
-    if len(views) < 2:
-        return [_judged((k,), views, thresholds) for k in range(len(views[0].logits))] if views else []
-    blank: tuple[int | None, ...] = (None,) * len(views)
-    numbers = [(*pair, *blank[2:]) for pair in match_views(views[0].devices, views[1].devices)]
-    for v, seen in enumerate(views[2:], 2):
-        numbers += [(*blank[:v], k, *blank[v + 1 :]) for k in range(len(seen.logits))]
-    return [_judged(own, views, thresholds) for own in numbers]
+def devices_of(bag: SeenBag, thresholds: Thresholds) -> list[BagDevice]:
+    """The devices of a bag: judged over both views together, or matched between its first two views; more views stand alone."""
+    if bag.together is not None:
+        return [BagDevice(numbers, thresholds.slope * logit + thresholds.offset) for numbers, logit in bag.together]
+    return [_judged(numbers, bag.views, thresholds) for numbers in matched([seen.devices for seen in bag.views])]
 
 
-def _judged(numbers: tuple[int | None, ...], views: Sequence[SeenView], thresholds: Thresholds) -> BagDevice:
+def _judged(numbers: Numbers, views: Sequence[SeenView], thresholds: Thresholds) -> BagDevice:
     shown = [(seen, k) for seen, k in zip(views, numbers, strict=True) if k is not None]
-    together = sum(thresholds.slope * float(seen.logits[k]) + thresholds.offset for seen, k in shown)
+    summed = sum(thresholds.slope * float(seen.logits[k]) + thresholds.offset for seen, k in shown)
     pairing = thresholds.pairing
-    log_odds = pairing.views * together + pairing.offset + (pairing.lone if len(shown) == 1 else 0.0)
+    log_odds = pairing.views * summed + pairing.offset + (pairing.lone if len(shown) == 1 else 0.0)
     if pairing.place:
         log_odds += pairing.place * agreement(shown)
     return BagDevice(numbers, log_odds)
@@ -67,12 +63,13 @@ def agreement(shown: Sequence[tuple[SeenView, int]]) -> float:
     return float(np.mean([profile[:lines] for profile in profiles], 0).max()) * 2
 
 
-def region_scores(views: Sequence[SeenView], thresholds: Thresholds) -> list[np.ndarray]:
+def region_scores(bag: SeenBag, thresholds: Thresholds) -> list[np.ndarray]:
     """(n,) scores of the regions of every view, in [0, 1]; from 0.5 on a region is pointed at."""
+    views = bag.views
     logits = [np.where(seen.device_of < 0, seen.heights - thresholds.outside, -np.inf) for seen in views]
-    for device in devices_of(views, thresholds):
+    for device in devices_of(bag, thresholds):
         beyond = device.log_odds - thresholds.device
-        own = {v: thresholds.slope * float(views[v].logits[k]) for v, k in enumerate(device.numbers) if k is not None}
+        own = {v: _in_view(bag, v, k, thresholds) for v, k in enumerate(device.numbers) if k is not None}
         for v, height in own.items():
             behind_view = max(own.values()) - height
             of_device = np.flatnonzero(views[v].device_of == device.numbers[v])
@@ -83,3 +80,11 @@ def region_scores(views: Sequence[SeenView], thresholds: Thresholds) -> list[np.
             lesser = max(0.0, beyond) + behind_view if behind_view > thresholds.lesser else 0.0
             logits[v][of_device] = beyond - behind - lesser
     return [sigmoid(np.nan_to_num(of_view, neginf=-12.0)).astype(np.float64) for of_view in logits]
+
+
+def _in_view(bag: SeenBag, v: int, device: int, thresholds: Thresholds) -> float:
+    """How much one view speaks for something hidden in a device, against other views: its verdict, or its highest region where views are judged together."""
+    seen = bag.views[v]
+    if bag.together is None:
+        return thresholds.slope * float(seen.logits[device])
+    return float(seen.heights[seen.device_of == device].max(initial=LEAST_LOGIT))

@@ -10,7 +10,8 @@ import numpy as np
 
 from bagscan.core import OperatingPoint, View
 from bagscan.detector.deciding import region_scores
-from bagscan.detector.looking import Engine, SeenView, look
+from bagscan.detector.engine import Engine
+from bagscan.detector.looking import SeenBag, SeenView, look
 from bagscan.detector.thresholds import thresholds_of
 from bagscan.model_config import InputConfig, ModelConfig
 from bagscan.model_folder import operating_point_of
@@ -42,6 +43,7 @@ class UsableDetector:
         self.about: dict[str, Any] = description["about"]
         self.n_kinds: int = description["model"]["kinds"]
         self.thresholds = thresholds_of(description)
+        self.together: bool = description["model"]["network"].get("two_views", {}).get("width", 0) > 0
         self.engine = engine
         self.runtime = engine.name
 
@@ -53,15 +55,17 @@ class UsableDetector:
         """Itself: it judges the whole view."""
         return self
 
-    def look(self, view: View) -> SeenView:
-        """What one view shows."""
-        return look(self.config.input.select(view), self.engine, self.n_kinds)
+    def look(self, views: Sequence[View]) -> SeenBag:
+        """What the views of one bag show."""
+        return look([self.config.input.select(view) for view in views], self.engine, self.n_kinds, self.together)
 
     def examine(self, views: Sequence[View]) -> list[tuple[np.ndarray, np.ndarray]]:
         """(H, W) int32 regions and (n,) scores of every view of one bag, judged together."""
-        seen = [self.look(view) for view in views]
+        if not views:
+            return []
+        seen = self.look(views)
         scores = region_scores(seen, self.thresholds)
-        return [_without_the_rest(one, own) for one, own in zip(seen, scores, strict=True)]
+        return [_without_the_rest(one, own) for one, own in zip(seen.views, scores, strict=True)]
 
 
 def _without_the_rest(seen: SeenView, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -17,7 +17,8 @@ from scipy.ndimage import distance_transform_edt
 from bagscan.core import Regions, View
 from bagscan.detector.exported import UsableDetector
 from bagscan.detector.features import CELL_PX
-from bagscan.detector.looking import SeenView
+from bagscan.detector.looking import SeenBag, SeenView
+from bagscan.detector.together import Numbers
 from bagscan.encoders.region_means import region_means
 from bagscan.formats import read_scan
 from bagscan.formats.quantities import RGB
@@ -58,20 +59,30 @@ class JudgedView:
 
 @dataclass(frozen=True)
 class JudgedBag:
-    """One scan of a set. Attributes: about: part, group, device, kind and so on. anomalous: whether something is hidden in it."""
+    """One scan of a set. Attributes: about: part, group, device, kind and so on. anomalous: whether something is hidden in it. together: see :class:`SeenBag`."""
 
     id: str
     scene: str
     anomalous: bool
     about: dict[str, Any]
     views: tuple[JudgedView, ...]
+    together: tuple[tuple[Numbers, float], ...] | None = None
+
+    @property
+    def seen(self) -> SeenBag:
+        """What the detector saw."""
+        return SeenBag(tuple(view.seen for view in self.views), self.together)
 
 
 def judge_bag(root: Path, record: dict[str, Any], detector: UsableDetector) -> JudgedBag:
     """Judge one scan of a simulated set, given its record."""
-    views = tuple(_judge_view(root, record, name, detector) for name in record["views"])
+    raw = detector.config.input.channels != RGB
+    paths = [root / ("raw" if raw else "colour") / f"{record['id']}_{name}.{'tif' if raw else 'png'}" for name in record["views"]]
+    shown = [read_scan(path).views[0] for path in paths]
+    bag = detector.look(shown)
+    views = tuple(_judge_view(root, record, *one) for one in zip(record["views"], shown, bag.views, strict=True))
     about = {key: record.get(key) for key in ("part", "group", "device", "family")} | record.get("anomaly", {})
-    return JudgedBag(record["id"], record["scene"], record["label"] == "anomalous", about, views)
+    return JudgedBag(record["id"], record["scene"], record["label"] == "anomalous", about, views, bag.together)
 
 
 def judge_set(
@@ -101,10 +112,7 @@ def judge_set(
     return bags
 
 
-def _judge_view(root: Path, record: dict[str, Any], name: str, detector: UsableDetector) -> JudgedView:
-    raw = detector.config.input.channels != RGB
-    view = read_scan(root / ("raw" if raw else "colour") / f"{record['id']}_{name}.{'tif' if raw else 'png'}").views[0]
-    seen = detector.look(view)
+def _judge_view(root: Path, record: dict[str, Any], name: str, view: View, seen: SeenView) -> JudgedView:
     truth = json.loads((root / "truth" / f"{record['id']}_{name}.json").read_text())["annotations"]
     hidden = next((e for e in truth if e["category"] == "anomaly"), None)
     anomaly = decode_mask(hidden["segmentation"], *view.shape) if hidden else np.zeros(view.shape, bool)

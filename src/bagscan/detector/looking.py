@@ -1,10 +1,9 @@
-"""One view through the network: its maps, devices, their verdicts, and regions with the mean of the map in each. No torch."""
+"""A bag's views through the network: their maps, devices, verdicts, and regions with the mean of the map in each. No torch."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 from scipy.ndimage import binary_dilation
@@ -12,7 +11,9 @@ from scipy.ndimage import binary_dilation
 from bagscan.core import Regions, View
 from bagscan.core.errors import ModelError
 from bagscan.detector.devices import FoundDevice, find_devices
+from bagscan.detector.engine import Engine
 from bagscan.detector.features import CELL_PX, features_of
+from bagscan.detector.together import Numbers, ViewMaps, seen_together
 from bagscan.encoders.region_means import region_means
 from bagscan.regions import superpixels
 
@@ -21,19 +22,6 @@ GROWN_CELLS = 2  # by which a device's regions may lie outside of it, taped to i
 ON_DEVICE = 0.5  # share of a region
 REGION_SIDE_PX = 16.0
 SUPERPIXELS = superpixels.Config(width=0, stride=2, min_size=0.25)
-
-
-class Engine(Protocol):
-    """Runs the networks by name, as :class:`bagscan.runtime.engines.Engine` does.
-
-    ``maps``: ``features`` (1, 4, H, W) to ``categories``, ``anomaly``, ``contact``, ``fine`` and ``coarse``;
-    ``verdict``: three of these and ``device`` (D, 1, h, w) to ``logit`` (D,).
-    """
-
-    name: str
-
-    def run(self, graph: str, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """Outputs by name."""
 
 
 @dataclass(frozen=True)
@@ -55,23 +43,61 @@ class SeenView:
     kinds: np.ndarray
 
 
-def look(view: View, engine: Engine, n_kinds: int) -> SeenView:
-    """Pass one view through the network and cut it into regions.
+@dataclass(frozen=True)
+class SeenBag:
+    """All views of a bag.
+
+    Attributes:
+        views: in their order. together: every device with its number in each view and its verdict over both, in log-odds that are not
+            calibrated; None of a detector that judges views one by one.
+    """
+
+    views: tuple[SeenView, ...]
+    together: tuple[tuple[Numbers, float], ...] | None = None
+
+
+def look(views: Sequence[View], engine: Engine, n_kinds: int, together: bool) -> SeenBag:
+    """Pass the views of a bag through the network and cut them into regions.
+
+    Args:
+        together: whether the network looks at both views together.
 
     Raises:
         ModelError: the engine gives something else than maps.
     """
+    alone = [_look(view, engine, n_kinds) for view in views]
+    if not together:
+        return SeenBag(tuple(_in_regions(view, one, one.maps.anomaly) for view, one in zip(views, alone, strict=True)))
+    anomaly, devices = seen_together([one.maps for one in alone], engine)
+    seen = tuple(_in_regions(view, one, changed) for view, one, changed in zip(views, alone, anomaly, strict=True))
+    return SeenBag(seen, tuple(devices))
+
+
+@dataclass(frozen=True)
+class _Alone:
+    """A view by itself. Attributes: kinds: (k, h, w) logits."""
+
+    maps: ViewMaps
+    kinds: np.ndarray
+
+
+def _look(view: View, engine: Engine, n_kinds: int) -> _Alone:
     height, width = view.shape
     maps = _maps(view, engine)
     categories = maps["categories"][0]
     h, w = -(-height // CELL_PX), -(-width // CELL_PX)
     devices = find_devices(sigmoid(categories[n_kinds:, :h, :w]), sigmoid(maps["contact"][0, 0, :h, :w]))
-    logits = _verdicts(devices, maps, engine)
-    anomaly = maps["anomaly"][0, 0, :h, :w]
+    merged = maps["merged"][0, :, :h, :w] if "merged" in maps else np.zeros((0, h, w), np.float32)
+    return _Alone(ViewMaps(merged, maps["anomaly"][0, 0, :h, :w], tuple(devices), _verdicts(devices, maps, engine)), categories[:n_kinds, :h, :w])
+
+
+def _in_regions(view: View, alone: _Alone, anomaly: np.ndarray) -> SeenView:
+    height, width = view.shape
     # Regions are cut without a network here: superpixels of the view itself.
     regions = superpixels.cut(view, SUPERPIXELS, None, max(4, round(height * width / REGION_SIDE_PX**2)))
     heights = region_means(_finer(anomaly)[..., None][: height // 2 + 1, : width // 2 + 1], regions)[:, 0]
-    return SeenView(anomaly, tuple(devices), logits, regions, heights, _device_of(regions, devices, logits), categories[:n_kinds, :h, :w])
+    devices, logits = alone.maps.devices, alone.maps.logits
+    return SeenView(anomaly, devices, logits, regions, heights, _device_of(regions, devices, logits), alone.kinds)
 
 
 def _maps(view: View, engine: Engine) -> dict[str, np.ndarray]:

@@ -67,7 +67,7 @@ def _by_device(bags: Sequence[JudgedBag], thresholds: Thresholds) -> tuple[np.nd
         if bag.anomalous and not any(view.visible for view in bag.views):
             continue
         host_found = False
-        for device in devices_of([view.seen for view in bag.views], thresholds):
+        for device in devices_of(bag.seen, thresholds):
             stands_for = [d for view, k in zip(bag.views, device.numbers, strict=True) for d in view.devices if k is not None and d.found == k]
             if not stands_for:
                 continue
@@ -125,21 +125,26 @@ def _segments(bags: Sequence[JudgedBag]) -> dict[str, float]:
 def _bags(bags: Sequence[JudgedBag], thresholds: Thresholds) -> dict[str, float]:
     """Bags as they are screened: alarms, and of those on something hidden, how many point at it."""
     alarms: dict[bool, list[bool]] = {True: [], False: []}
-    right: list[bool] = []
     for bag in bags:
-        flagged = [scores >= FLAGGED for scores in region_scores([view.seen for view in bag.views], thresholds)]
-        alarm = any(f.any() for f in flagged)
-        alarms[bag.anomalous].append(alarm)
+        alarms[bag.anomalous].append(any((scores >= FLAGGED).any() for scores in region_scores(bag.seen, thresholds)))
+    return {"bag_tp": _mean(alarms[True]), "bag_fp": _mean(alarms[False]), "on_the_anomaly": right_places(bags, thresholds)}
+
+
+def right_places(bags: Sequence[JudgedBag], thresholds: Thresholds) -> float:
+    """Share of anomalous bags with a flagged region on what is hidden, and at most two that are not."""
+    right = []
+    for bag in bags:
         if bag.anomalous:
+            flagged = [scores >= FLAGGED for scores in region_scores(bag.seen, thresholds)]
             on = [view.near[f] >= ANOMALOUS_FROM for view, f in zip(bag.views, flagged, strict=True)]
             hits, false = sum(int(o.sum()) for o in on), sum(int((~o).sum()) for o in on)
             right.append(hits > 0 and false <= MOST_FALSE_REGIONS)
-    return {"bag_tp": _mean(alarms[True]), "bag_fp": _mean(alarms[False]), "on_the_anomaly": _mean(right)}
+    return _mean(right)
 
 
 def bag_scores(bags: Sequence[JudgedBag], thresholds: Thresholds) -> tuple[np.ndarray, np.ndarray]:
     """(n,) of each bag: its most suspicious device's log-odds, and its highest region on no device."""
-    devices = [max((d.log_odds for d in devices_of([v.seen for v in bag.views], thresholds)), default=NOT_FOUND) for bag in bags]
+    devices = [max((d.log_odds for d in devices_of(bag.seen, thresholds)), default=NOT_FOUND) for bag in bags]
     outside = [max((float(v.seen.heights[v.seen.device_of < 0].max(initial=NOT_FOUND)) for v in bag.views), default=NOT_FOUND) for bag in bags]
     return np.array(devices), np.array(outside)
 

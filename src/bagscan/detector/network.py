@@ -6,7 +6,7 @@ feature pyramid networks), and maps at a stride of 8 pixels of the view.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 import torch.nn.functional as F
@@ -14,9 +14,9 @@ from torch import Tensor, nn
 
 from bagscan.backbones import create_backbone
 from bagscan.detector.features import CELL_PX, N_FEATURES
+from bagscan.detector.two_views import NEAR_CELLS, TwoViews, TwoViewsConfig
 
 TOP_PLACES = 4
-NEAR_CELLS = 7  # a device's verdict looks this wide around each of its cells, so that what is taped to it counts
 FIRST_BIAS = -3.0  # of maps of what is rare
 
 
@@ -27,6 +27,7 @@ class NetworkConfig:
     deepest_stride: of the backbone's stages that are kept; 0 for all.
     fold: pixels of each side that become channels before the first convolution.
     width: channels of the pathway. categories: what a pixel may belong to.
+    two_views: what looks at both views of a bag together, see :class:`bagscan.detector.two_views.TwoViewsConfig`.
     level_stages: whether each stage of the backbone is normalised before the pathway and the verdict take it: stages of a mobile
         backbone are sums over blocks, whose spreads differ tenfold from stage to stage.
     """
@@ -39,18 +40,20 @@ class NetworkConfig:
     width: int = 96
     level_stages: bool = False
     categories: tuple[str, ...] = ()
+    two_views: TwoViewsConfig = field(default_factory=TwoViewsConfig)
 
 
 @dataclass(frozen=True)
 class Maps:
     """What one pass gives, each (B, n, h, w): logits of categories, of anomaly (n = 1) and of where two
-    devices of one class touch (n = 1); features of the finest and of the coarsest stage."""
+    devices of one class touch (n = 1); features of the finest and of the coarsest stage, and those that categories are told from."""
 
     categories: Tensor
     anomaly: Tensor
     contact: Tensor
     fine: Tensor
     coarse: Tensor
+    merged: Tensor
 
 
 def _block(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
@@ -105,6 +108,7 @@ class DetectorNetwork(nn.Module):
         for head in (self.categories, self.maps):
             nn.init.constant_(head.bias, FIRST_BIAS)  # type: ignore[arg-type]
         self.verdict = Verdict(config.width, widths[-1], strides[-1] * config.fold // CELL_PX)
+        self.two_views = TwoViews(config.two_views, config.width) if config.two_views.width else None
 
     def forward(self, features: Tensor) -> Maps:
         """(B, C, H, W) features, 0 in air -> maps of (H / 8, W / 8)."""
@@ -118,4 +122,4 @@ class DetectorNetwork(nn.Module):
             merged = mix(lateral(stage) + F.interpolate(merged, size=stage.shape[-2:], mode="bilinear", align_corners=False))
         fine = self.last(merged)
         both = self.maps(fine)
-        return Maps(self.categories(merged), both[:, :1], both[:, 1:], fine, stages[-1])
+        return Maps(self.categories(merged), both[:, :1], both[:, 1:], fine, stages[-1], merged)

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from bagscan.detector.model import Detector
+from bagscan.detector.together import GRAPH as BOTH_VIEWS
 
 
 class TorchEngine:
@@ -30,6 +31,10 @@ class TorchEngine:
         if graph == "verdict":
             logit = self.network.verdict(given["anomaly"], given["fine"], given["coarse"], given["device"])
             return {"logit": logit.float().numpy()}
+        if graph == BOTH_VIEWS:
+            assert self.network.two_views is not None
+            changed, logits = self.network.two_views.together(given["merged"], given["anomaly"], given["there"], given["device"], given["of_view"])
+            return {"changed": changed.float().numpy(), "logit": logits.float().numpy()}
         maps = self.network(given["features"])
-        found = {"categories": maps.categories[:, : self.named]} | {n: getattr(maps, n) for n in ("anomaly", "contact", "fine", "coarse")}
+        found = {"categories": maps.categories[:, : self.named]} | {n: getattr(maps, n) for n in ("anomaly", "contact", "fine", "coarse", "merged")}
         return {name: value.float().contiguous().numpy() for name, value in found.items()}

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from bagscan.core.errors import ModelError
 from bagscan.detector.exported import KIND
 from bagscan.detector.model import Detector
+from bagscan.detector.two_views import TwoViews
 from bagscan.model import Model
 from bagscan.model_folder import graphs_in, read_description, verified_id, write_files
 
@@ -124,23 +125,42 @@ class _DetectorMaps(nn.Module):
 
     def forward(self, features: Tensor) -> tuple[Tensor, ...]:
         maps = self.network(features)
-        return maps.categories[:, : self.named], maps.anomaly, maps.contact, maps.fine, maps.coarse
+        found = maps.categories[:, : self.named], maps.anomaly, maps.contact, maps.fine, maps.coarse
+        return found if self.network.two_views is None else (*found, maps.merged)
+
+
+class _BothViews(nn.Module):
+    """Maps of both views of a bag to what they show together."""
+
+    def __init__(self, two_views: TwoViews) -> None:
+        super().__init__()
+        self.two_views = two_views
+
+    def forward(self, merged: Tensor, anomaly: Tensor, there: Tensor, device: Tensor, of_view: Tensor) -> tuple[Tensor, Tensor]:
+        return self.two_views.together(merged, anomaly, there, device, of_view)
 
 
 def _detector_graphs(detector: Detector) -> dict[str, onnx.ModelProto]:
-    """``maps`` and ``verdict`` of a detector, traced."""
+    """``maps`` and ``verdict`` of a detector, traced, and ``both_views`` where it looks at them together."""
     maps = _DetectorMaps(detector)
     features = torch.rand(1, detector.network.config.channels, 128, 192)
     with torch.no_grad():
-        _, anomaly, _, fine, coarse = maps.eval()(features)
+        _, anomaly, _, fine, coarse, *merged = maps.eval()(features)
     cells = {2: "rows", 3: "columns"}
     given = {"anomaly": (anomaly, cells), "fine": (fine, cells), "coarse": (coarse, {2: "coarse_rows", 3: "coarse_columns"})}
     device = torch.zeros(3, 1, *anomaly.shape[-2:])
     device[:, :, 2:9, 3:8] = 1
-    return {
-        "maps": _traced(maps, {"features": (features, {0: BATCH, 2: HEIGHT, 3: WIDTH})}, ["categories", "anomaly", "contact", "fine", "coarse"]),
+    names = ["categories", "anomaly", "contact", "fine", "coarse", *(["merged"] if merged else [])]
+    graphs = {
+        "maps": _traced(maps, {"features": (features, {0: BATCH, 2: HEIGHT, 3: WIDTH})}, names),
         "verdict": _traced(detector.network.verdict, given | {"device": (device, {0: "devices"} | cells)}, ["logit"]),
     }
+    if detector.network.two_views is not None:
+        both = {"merged": merged[0], "anomaly": anomaly, "there": torch.ones_like(anomaly)}
+        inputs = {name: (each.repeat(2, 1, 1, 1), cells) for name, each in both.items()}
+        inputs |= {"device": (device.repeat(1, 2, 1, 1), {0: "devices"} | cells), "of_view": (torch.zeros(len(device), 2), {0: "devices"})}
+        graphs["both_views"] = _traced(_BothViews(detector.network.two_views).eval(), inputs, ["changed", "logit"])
+    return graphs
 
 
 def _graph(name: str, model: Model) -> onnx.ModelProto:

@@ -173,7 +173,7 @@ class DetectorTask:
         verdict = self.network.verdict(maps.anomaly, maps.fine, maps.coarse, target.host)
         holds = (target.anomaly * (target.ignored < 0.5)).sum((1, 2, 3)) > LEAST_CELL
         verdict_loss = F.binary_cross_entropy_with_logits(verdict[told], holds[told].float())
-        where, dice = self._map_losses(maps.anomaly.float(), target)
+        where, dice = map_losses(maps.anomaly.float(), target.anomaly, target.devices, target.ignored, config.anomaly_weight, config.outside_weight)
         parts = {
             "map": where + config.dice * dice,
             "categories": self._category_loss(maps, target),
@@ -184,20 +184,6 @@ class DetectorTask:
         loss = torch.stack([weights[name] * part for name, part in parts.items()]).sum()
         right = ((verdict[told] > 0) == holds[told]).float().mean()
         return loss, {name: float(part.detach()) for name, part in parts.items()} | {"right": float(right)}
-
-    def _map_losses(self, logits: Tensor, target: Targets) -> tuple[Tensor, Tensor]:
-        """Cross-entropy by cell, mostly on devices and around, and Dice of anomalous crops."""
-        config = self.config
-        near = (F.max_pool2d(target.devices, 5, 1, 2) > 0.1).float()
-        weight = torch.maximum(near, torch.full_like(near, config.outside_weight)) * (target.ignored < 0.25)
-        weight = torch.maximum(weight, (target.anomaly > 0.1).float())
-        cross = F.binary_cross_entropy_with_logits(logits, target.anomaly, reduction="none")
-        cross = (cross * weight * (1 + config.anomaly_weight * target.anomaly)).sum((1, 2, 3)) / weight.sum((1, 2, 3)).clamp(min=20)
-        chance = logits.sigmoid() * weight
-        overlap = 2 * (chance * target.anomaly).sum((1, 2, 3)) + 1
-        both = chance.square().sum((1, 2, 3)) + target.anomaly.square().sum((1, 2, 3)) + 1
-        holds = (target.anomaly.sum((1, 2, 3)) > LEAST_CELL).float()
-        return cross.mean(), ((1 - overlap / both) * holds).sum() / holds.sum().clamp(min=1)
 
     def _category_loss(self, maps: Maps, target: Targets) -> Tensor:
         """Cross-entropy of every category in every cell, what is rare weighted up."""
@@ -238,3 +224,21 @@ class DetectorTask:
         if len(positive) and len(negative):
             within.append(auroc(np.r_[np.ones(len(positive), bool), np.zeros(len(negative), bool)], np.r_[positive, negative]))
             hits.append(float(positive.max() >= negative.max()))
+
+
+def map_losses(logits: Tensor, anomaly: Tensor, devices: Tensor, ignored: Tensor, anomaly_weight: float, outside_weight: float) -> tuple[Tensor, Tensor]:
+    """Cross-entropy by cell, mostly on devices and around, and Dice of anomalous crops.
+
+    Args:
+        logits: (B, 1, h, w), as all others. anomaly, devices, ignored: shares of cells. anomaly_weight: of anomalous cells. outside_weight: of cells away from any device.
+    """
+    near = (F.max_pool2d(devices, 5, 1, 2) > 0.1).float()
+    weight = torch.maximum(near, torch.full_like(near, outside_weight)) * (ignored < 0.25)
+    weight = torch.maximum(weight, (anomaly > 0.1).float())
+    cross = F.binary_cross_entropy_with_logits(logits, anomaly, reduction="none")
+    cross = (cross * weight * (1 + anomaly_weight * anomaly)).sum((1, 2, 3)) / weight.sum((1, 2, 3)).clamp(min=20)
+    chance = logits.sigmoid() * weight
+    overlap = 2 * (chance * anomaly).sum((1, 2, 3)) + 1
+    both = chance.square().sum((1, 2, 3)) + anomaly.square().sum((1, 2, 3)) + 1
+    holds = (anomaly.sum((1, 2, 3)) > LEAST_CELL).float()
+    return cross.mean(), ((1 - overlap / both) * holds).sum() / holds.sum().clamp(min=1)

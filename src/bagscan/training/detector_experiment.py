@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -112,15 +112,15 @@ def begin_with(detector: Detector, trained: Detector) -> None:
         raise ConfigError(f"start: its network is another one: {str(error).splitlines()[1].strip()}") from error
 
 
-def calibrate_detector(experiment: DetectorExperiment, folder: Path, max_fpr: float, report: Callable[[str], None] = print) -> Detector:
-    """Choose a detector's thresholds on the validation scenes of its sets, and store them beside the weights.
+def calibrate_detector(sets: Sequence[str], folder: Path, max_fpr: float, report: Callable[[str], None] = print) -> Detector:
+    """Choose a detector's thresholds on the validation scenes of simulated sets, and store them beside the weights.
 
     Args:
         max_fpr: share of benign bags that may alarm.
     """
     usable = load_model(folder)
     assert isinstance(usable, UsableDetector)
-    bags = [bag for name in experiment.sets for bag in judge_set(Path(name), usable, "val", report=report)]
+    bags = [bag for name in sets for bag in judge_set(Path(name), usable, "val", report=report)]
     detector = Detector.load(folder)
     anomalous = sum(bag.anomalous for bag in bags)
     for warning in too_few({"benign bags": len(bags) - anomalous, "anomalous bags": anomalous}):
@@ -130,14 +130,14 @@ def calibrate_detector(experiment: DetectorExperiment, folder: Path, max_fpr: fl
     return detector
 
 
-def evaluate_detector(experiment: DetectorExperiment, folder: Path, part: str, report: Callable[[str], None] = print) -> dict[str, Any]:
-    """A detector's figures on one part of its sets, by group."""
+def evaluate_detector(sets: Sequence[str], folder: Path, part: str, report: Callable[[str], None] = print) -> dict[str, Any]:
+    """A detector's figures on one part of simulated sets, by group."""
     usable = load_model(folder)
     assert isinstance(usable, UsableDetector)
-    bags = [bag for name in experiment.sets for bag in judge_set(Path(name), usable, part, report=report)]
+    bags = [bag for name in sets for bag in judge_set(Path(name), usable, part, report=report)]
     groups = sorted({bag.about["group"] for bag in bags})
     told = {group: measure([bag for bag in bags if bag.about["group"] == group], usable.thresholds) for group in groups}
-    return {"model_id": usable.id, "part": part, "sets": list(experiment.sets), "groups": told, "all": measure(bags, usable.thresholds)}
+    return {"model_id": usable.id, "part": part, "sets": list(sets), "groups": told, "all": measure(bags, usable.thresholds)}
 
 
 def detector_summary(told: dict[str, Any]) -> str:

@@ -26,6 +26,7 @@ Scores = dict[str, float]
 # Where the kinds stand; each is imported when a configuration asks for it.
 KINDS = {
     "detector": "bagscan.training.detector_experiment:DetectorExperiment",
+    "two_views": "bagscan.training.two_views:TwoViewsExperiment",
     "joint": "bagscan.training.joint_experiment:JointExperiment",
     "detection": "bagscan.training.detection:DetectionExperiment",
     "ssn": "bagscan.training.ssn:SegmentationExperiment",

@@ -1,0 +1,125 @@
+"""What a trained detector's maps show of packed scenes, kept on disk: both scans of a scene, both views, with their truth by cell."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from bagscan.core.files import whole, write_whole
+from bagscan.datasets.packed import FIRST_DEVICE, IGNORED, MOST_DEVICES, PackedScene, PackedView
+from bagscan.detector.features import CELL_PX, as_seen
+from bagscan.detector.model import Detector
+from bagscan.detector.sampling import whole_view
+from bagscan.detector.two_views import VIEWS
+from bagscan.training.compute import compute, in_16_bits
+
+HALF_A_CELL = 8  # of its 16 label pixels
+TRUTHS = 2 + MOST_DEVICES  # shares of the anomaly, of what is ignored, and of every device, in sixteenths
+REPORT_EVERY = 100
+
+
+@dataclass(frozen=True)
+class SeenScan:
+    """One view of a scene, without or with its anomaly, in cells.
+
+    Attributes:
+        merged: (n, h, w) float16 features. anomaly: (1, h, w) logits. truth: (10, h, w) shares in sixteenths. verdicts: of every device, by this view alone.
+    """
+
+    merged: np.ndarray
+    anomaly: np.ndarray
+    truth: np.ndarray
+    verdicts: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class SeenScene:
+    """Attributes:
+    path: of the numbers. shapes: (h, w) of both views. verdicts: by view, scan and device. host: number of the device under test.
+    visible: whether the anomaly can be seen, by view.
+    """
+
+    path: Path
+    shapes: tuple[tuple[int, int], ...]
+    verdicts: tuple[tuple[tuple[float, ...], ...], ...]
+    host: int
+    visible: tuple[bool, ...]
+
+    def scans(self, anomalous: bool) -> list[SeenScan]:
+        """Both views of one of the two scans, mapped from disk."""
+        flat, at, found = np.load(self.path, mmap_mode="r"), 0, []
+        features = (len(flat) // (2 * sum(h * w for h, w in self.shapes))) - 1 - TRUTHS
+        for (h, w), of_view in zip(self.shapes, self.verdicts, strict=True):
+            for scan in (False, True):
+                parts = []
+                for channels in (features, 1, TRUTHS):
+                    parts.append(flat[at : at + channels * h * w].reshape(channels, h, w))
+                    at += channels * h * w
+                if scan == anomalous:
+                    found.append(SeenScan(parts[0], parts[1], parts[2], of_view[int(scan)]))
+        return found
+
+
+def seen_scenes(detector: Detector, scenes: Sequence[PackedScene], folder: Path, report: Callable[[str], None]) -> list[SeenScene]:
+    """Scenes as a detector sees them; those that lie in the folder are not looked at again.
+
+    Args:
+        folder: of this detector's maps alone.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    where, network = compute(), detector.network.eval().to(memory_format=torch.channels_last)
+    scenes = [scene for scene in scenes if len(scene.views) >= VIEWS and scene.views[0].host >= 0]
+    todo = [scene for scene in scenes if not _place(folder, scene).with_suffix(".json").is_file()]
+    for done, scene in enumerate(todo if where.writes else (), 1):
+        _keep(detector, network, scene, _place(folder, scene))
+        if done % REPORT_EVERY == 0 or done == len(todo):
+            report(f"looked at {done} of {len(todo)} scenes")
+    where.told_by_first(True)  # of several processes that train together the others wait for the first
+    return [_read(_place(folder, scene)) for scene in scenes]
+
+
+def _place(folder: Path, scene: PackedScene) -> Path:
+    return folder / f"{scene.id.replace('/', '-')}.npy"
+
+
+def _read(path: Path) -> SeenScene:
+    told = json.loads(path.with_suffix(".json").read_text())
+    verdicts = tuple(tuple(tuple(scan) for scan in view) for view in told["verdicts"])
+    return SeenScene(path, tuple((h, w) for h, w in told["shapes"]), verdicts, told["host"], tuple(told["visible"]))
+
+
+@torch.inference_mode()
+def _keep(detector: Detector, network: torch.nn.Module, scene: PackedScene, path: Path) -> None:
+    arrays: list[np.ndarray] = []
+    verdicts = []
+    for view in scene.views[:VIEWS]:
+        of_view = []
+        for anomalous in (False, True):
+            seen, told = _look(detector, network, view, anomalous)
+            arrays += seen
+            of_view.append(told)
+        verdicts.append(of_view)
+    with whole(path) as part, part.open("wb") as file:
+        np.save(file, np.concatenate([array.astype(np.float16).ravel() for array in arrays]))
+    shapes = [[-(-n // CELL_PX) for n in view.pixels.shape[1:]] for view in scene.views[:VIEWS]]
+    visible = [bool(view.about["visible"]) for view in scene.views[:VIEWS]]
+    write_whole(path.with_suffix(".json"), json.dumps({"shapes": shapes, "verdicts": verdicts, "host": scene.views[0].host, "visible": visible}))
+
+
+def _look(detector: Detector, network: torch.nn.Module, view: PackedView, anomalous: bool) -> tuple[list[np.ndarray], list[float]]:
+    """Features, map and truth of one view, and the verdict on each of its devices."""
+    features, counts = whole_view(view, anomalous)
+    devices = counts[FIRST_DEVICE : FIRST_DEVICE + MOST_DEVICES]
+    with in_16_bits(compute().device, True):
+        maps = network(torch.from_numpy(np.ascontiguousarray(as_seen(features[None], detector.images))))
+        masks = torch.from_numpy((devices > HALF_A_CELL).astype(np.float32))[:, None]
+        verdicts = detector.network.verdict(maps.anomaly, maps.fine, maps.coarse, masks).float().tolist()
+    h, w = (-(-n // CELL_PX) for n in view.pixels.shape[1:])
+    truth = np.concatenate([counts[: detector.kinds].max(0, keepdims=True), counts[IGNORED : IGNORED + 1], devices])
+    planes = [maps.merged.float().numpy()[0], maps.anomaly.float().numpy()[0], truth]
+    return [plane[:, :h, :w] for plane in planes], verdicts[: len(view.devices)]
