@@ -10,6 +10,7 @@ from pathlib import Path
 
 from bagscan.datasets.config import DataConfig
 from bagscan.detector.network import NetworkConfig
+from bagscan.detector.two_views import TwoViewsConfig
 from bagscan.model_config import InputConfig, ModelConfig
 from bagscan.registry import ALL, names, part
 from bagscan.service.settings import ServiceConfig
@@ -24,6 +25,7 @@ from bagscan.training.loop import LoopConfig
 from bagscan.training.multi_label import MultiLabelConfig, MultiLabelExperiment
 from bagscan.training.one_class import OneClassConfig, OneClassExperiment
 from bagscan.training.ssn import SegmentationExperiment, SSNTrainingConfig
+from bagscan.training.two_views import TwoViewsExperiment, TwoViewsTaskConfig
 
 PAGE = Path(__file__).parent / "reference.md"
 START, END = "<!-- settings: written by docs/settings.py -->", "<!-- end of settings -->"
@@ -42,6 +44,9 @@ CLASSES = {
     "top level, kind detector": DetectorExperiment,
     "`network`, kind detector": NetworkConfig,
     "`training`, kind detector": DetectorTaskConfig,
+    "top level, kind two_views": TwoViewsExperiment,
+    "`two_views`, kinds detector and two_views": TwoViewsConfig,
+    "`training`, kind two_views": TwoViewsTaskConfig,
     "top level, kind multi_label": MultiLabelExperiment,
     "`training`, kind multi_label": MultiLabelConfig,
     "top level, kind one_class": OneClassExperiment,
@@ -52,20 +57,25 @@ CLASSES = {
 def tables() -> str:
     """Every class of settings, a table each."""
     classes = CLASSES | {f"{kind}: `{name}`": part(kind, name).Config for kind in ALL for name in names(kind)} | {"recipes of `bagscan simulate`": Recipe}
-    lines = ["Meanings, units and ranges stand in the docstring of each class, beside the code that uses it.", ""]
-    for title, config in classes.items():
-        lines += [f"### {title}", "", "| setting | default |", "|---|---|", *(f"| `{f.name}` | `{_default(f)}` |" for f in dataclasses.fields(config)), ""]
-    lines += ["### `bagscan serve`", "", *explained(ServiceConfig)]
+    lines = [line for title, config in (classes | {"`bagscan serve`": ServiceConfig}).items() for line in (f"### {title}", "", *explained(config))]
     return "\n".join(lines)
 
 
 def _meanings(config: type) -> dict[str, str]:
-    """What a docstring's Attributes say of each setting, where it says it name by name."""
-    text = re.sub(r"\s+", " ", (config.__doc__ or "").partition("Attributes:")[2])
-    name = "|".join(field.name for field in dataclasses.fields(config))
+    """What the Attributes in the docstrings of a class, and of those that it inherits from, say of each setting."""
+    meanings: dict[str, str] = {}
+    for one in reversed(config.__mro__):
+        meanings |= _told(one.__doc__ or "", [field.name for field in dataclasses.fields(config)])
+    return meanings
+
+
+def _told(docstring: str, names_of_settings: list[str]) -> dict[str, str]:
+    text = re.sub(r"\s+", " ", docstring.partition("Attributes:")[2])
+    text = re.sub(r":\w+:`[~.]?([^`]*)`", lambda link: f"`{link[1].rpartition('.')[2]}`", text).replace("``", "`").replace("|", "\\|")
+    name = "|".join(names_of_settings)
     found = list(re.finditer(rf"(?:^| )((?:(?:{name}), )*(?:{name})): ", text))
     meanings = {}
-    for one, after in zip(found, [*found[1:], None], strict=True):
+    for one, after in zip(found, [*found[1:], None], strict=False):
         told = text[one.end() : after.start() if after else len(text)].strip()
         meanings |= dict.fromkeys(one.group(1).split(", "), told)
     return meanings

@@ -109,6 +109,13 @@ def test_api_page_is_what_the_service_says_of_itself():
     assert subprocess.run([sys.executable, ROOT / "docs" / "api.py", "--check"], check=False).returncode == 0
 
 
+def test_every_setting_has_a_meaning():
+    settings = REFERENCE.partition("<!-- settings")[2]
+    rows = re.findall(r"^\| `([^`]+)` \| .* \| (.*) \|$", settings, re.M)
+    assert len(rows) > 300
+    assert [name for name, meaning in rows if not meaning.strip()] == []
+
+
 def test_every_reason_is_in_the_reference():
     for code in ReasonCode:
         assert f"| `{code}` |" in REFERENCE

@@ -88,13 +88,19 @@ def with_given(settings: Mapping[str, Any], given: Mapping[str, Any], config: ty
     return filled
 
 
-def apply_settings(data: dict[str, Any], settings: Sequence[str]) -> None:
-    """Apply ``a.b=1`` settings in place; values are YAML."""
+def apply_settings(data: dict[str, Any], settings: Sequence[str], lines: Lines | None = None) -> None:
+    """Apply ``a.b=1`` settings in place; values are YAML.
+
+    Args:
+        lines: of the file's keys, of which those that are set here are left out: an error in them is not the file's.
+    """
     for setting in settings:
         key, equals, value = setting.partition("=")
         if not equals:
             raise ConfigError(f"--set {setting}: expected key=value")
         *parents, last = key.strip().split(".")
+        for known in [place for place in lines or () if place[: len(parents) + 1] == (*parents, last)]:
+            lines.pop(known)  # type: ignore[union-attr]
         node: Any = data
         for parent in parents:
             node = _member(node, parent, setting)

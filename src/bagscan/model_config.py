@@ -107,7 +107,12 @@ class InputConfig:
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """The three parts, each ``{name: ..., its own settings}``, and the input."""
+    """The three parts of a model, and its input.
+
+    Attributes:
+        input: what a view must be, see :class:`InputConfig`. regioner: cuts a view into regions, ``{name: ..., its own settings}``.
+        encoder: describes a region, as above. scorer: gives it a score, as above.
+    """
 
     input: InputConfig = field(default_factory=InputConfig)
     regioner: dict[str, Any] = field(default_factory=lambda: {"name": "ssn"})

@@ -44,7 +44,7 @@ def read_data(path: str | Path, settings: Sequence[str] = ()) -> DataConfig:
         ConfigError: no data, or an unknown key or value in them.
     """
     tree, lines = read_yaml(path)
-    apply_settings(tree, settings)
+    apply_settings(tree, settings, lines)
     if not isinstance(tree.get("data"), dict):
         raise ConfigError(f"{path}: this command needs a configuration with data, as those of kind joint, detection, multi_label and one_class have")
     return fill(DataConfig, tree["data"], str(path), lines, ("data",))

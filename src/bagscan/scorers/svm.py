@@ -40,7 +40,7 @@ class Config:
     Attributes:
         dim: length of a region's description. errors: the scorer whose errors it judges, ``{name: bigan, ...}``;
             any with ``errors``, or else its distance is taken. cost: C. whole_up_to: rows up to which the
-            SVM is fitted whole; above, on ``centres`` of them. max_rows: of each class at most.
+            SVM is fitted whole; above, on some of them. centres: how many. max_rows: of each class at most.
     """
 
     dim: int = 192

@@ -104,7 +104,7 @@ def read_settings(path: Path | None, settings: list[str]) -> ServiceConfig:
         ConfigError: an unknown key or a wrong value.
     """
     data, lines = read_yaml(path) if path else ({}, None)
-    apply_settings(data, settings)
+    apply_settings(data, settings, lines)
     if "folder" in data:
         if not isinstance(data["folder"], str):
             raise ConfigError(f"folder must be a path, got {data['folder']!r}")

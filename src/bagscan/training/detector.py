@@ -32,8 +32,8 @@ class DetectorTaskConfig:
     large_px, large: side of larger crops, which hold whole devices, and share of the steps that show these: as
         many as make up the area of a batch.
     twins: share of a batch that is pairs of twins. alone: of anomalous crops without their twin; the rest is
-        benign, ``clutter`` of it away from devices, and ``hard`` of the rest around places that the detector which
-        training starts with takes for an anomaly. scale: log of the largest change of size.
+        benign. clutter: share of benign crops that lie anywhere. hard: share of the others that lie around places which the
+        detector that training starts with takes for an anomaly. scale: log of the largest change of size.
     noise: largest standard deviation added to the features.
     map_weight, dice, category_weight, contact_weight, verdict_weight: of the losses.
     anomaly_weight: of anomalous cells in the map. outside_weight: of cells away from any device.

@@ -90,7 +90,7 @@ def read_experiment(path: str | Path, settings: list[str] | None = None) -> Expe
         ConfigError: an unknown kind, key or value.
     """
     data, lines = read_yaml(path)
-    apply_settings(data, settings or [])
+    apply_settings(data, settings or [], lines)
     kind = data.pop("kind", "joint")
     if not isinstance(kind, str) or kind not in KINDS:
         raise ConfigError(f"{path}: kind must be one of {', '.join(KINDS)}, got {kind!r}")

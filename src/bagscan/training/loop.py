@@ -33,9 +33,9 @@ class LoopConfig:
     """How long and how fast to train.
 
     Attributes:
-        steps: optimizer steps. learning_rate: peak, after ``warmup`` steps, then cosine to 0; or, with ``cooldown``,
-            constant until so many steps before the end and then linearly to 0. What was reached before the
-            cooldown is kept in ``stable.safetensors``, from which a run with more steps goes on.
+        steps: optimizer steps. learning_rate: the highest. warmup: steps in which it rises to that from 0; then it falls along a cosine to 0.
+        cooldown: in place of the cosine the rate is constant, and falls linearly to 0 over so many steps at the end. What was reached before
+            is kept in ``stable.safetensors``, from which a run with more steps goes on.
         optimizer: ``adamw`` or ``sgd`` (momentum 0.9, as paper A).
         weight_decay: of matrices and kernels. clip_norm: largest norm of the gradient.
         ema: decay of the averaged weights that are validated and kept; 0 for none.
