@@ -25,6 +25,7 @@ from bagscan.model_folder import SHIPPED
 from bagscan.runtime.load import load_model
 from bagscan.training.detector_experiment import DetectorExperiment, calibrate_detector, detector_summary
 from bagscan.training.experiment import read_experiment
+from bagscan.training.two_views import TwoViewsExperiment
 from experiments.engine import Run, keep
 
 SHOWN = ("scenes", "device_recall", "device_auroc", "bag_tp", "bag_fp", "on_the_anomaly")
@@ -33,7 +34,7 @@ SHOWN = ("scenes", "device_recall", "device_auroc", "bag_tp", "bag_fp", "on_the_
 def main() -> None:
     arguments = _arguments()
     experiment = read_experiment(arguments.config)
-    assert isinstance(experiment, DetectorExperiment)
+    assert isinstance(experiment, DetectorExperiment | TwoViewsExperiment)
     folder = SHIPPED / arguments.name
     for stale in folder.glob("*"):
         stale.unlink()
@@ -41,7 +42,7 @@ def main() -> None:
     for graph in folder.glob("*.onnx"):
         graph.unlink()
     detector = Detector.load(folder)
-    detector.about = {"validation": detector.about["validation"]}
+    detector.about = {name: told for name, told in detector.about.items() if name.startswith("validation")}
     detector.save(folder)
     export_onnx(folder)
     calibrate_detector(experiment.sets, folder, arguments.max_fpr, print)
@@ -50,7 +51,9 @@ def main() -> None:
     bags = judge_set(arguments.test, usable, "test")
     record = figures(bags, usable.thresholds)
     print(detector_summary(record))
-    crops = keep_curve(arguments.run, arguments.name, experiment.training.batch * arguments.processes)
+    crops = arguments.crops
+    if isinstance(experiment, DetectorExperiment):
+        crops += keep_curve(arguments.run, arguments.name, experiment.training.batch * arguments.processes)
     detector = Detector.load(folder)
     detector.about |= card(record, crops, detector.images)
     detector.save(folder)
@@ -120,6 +123,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("name")
     parser.add_argument("--config", type=Path, required=True)
     parser.add_argument("--test", type=Path, required=True)
+    parser.add_argument("--crops", type=int, default=0, help="that the detector had seen before this run")
     parser.add_argument("--processes", type=int, default=1, help="that trained together, each with a batch of its own")
     parser.add_argument("--max-fpr", type=float, default=0.1)
     return parser.parse_args()

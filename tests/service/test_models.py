@@ -15,7 +15,7 @@ from bagscan.service.store import tables
 from tests.service.conftest import send, until
 from tests.service.stubs import tiff
 
-NAMES = ("weights.safetensors", "model.json", "MODEL_CARD.md", "maps.onnx", "verdict.onnx", "SHA256SUMS")
+NAMES = ("weights.safetensors", "model.json", "MODEL_CARD.md", "maps.onnx", "verdict.onnx", "both_views.onnx", "SHA256SUMS")
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ take detectors. Batch normalisation stays as it is, so that weights which are st
 
 from __future__ import annotations
 
+import json
 import tempfile
 import warnings
 from pathlib import Path
@@ -23,8 +24,11 @@ from bagscan.detector.model import Detector
 from bagscan.detector.two_views import TwoViews
 from bagscan.model import Model
 from bagscan.model_folder import graphs_in, read_description, verified_id, write_files
+from bagscan.runtime.graph_file import WEIGHTS
 
 OPSET = 17  # roi_align with half-pixel corners needs 16
+STORED_AS = {"F16": TensorProto.FLOAT16, "F32": TensorProto.FLOAT}
+LEAST_BYTES = 256  # of a tensor that is stored once: its place takes some itself
 BATCH, HEIGHT, WIDTH, REGIONS = "batch", "height", "width", "regions"
 
 
@@ -99,6 +103,7 @@ def export_onnx(folder: str | Path) -> dict[str, int]:
         if in_half:
             _halve(graph)
         onnx.checker.check_model(graph)
+        _refer(graph, folder / WEIGHTS)
     write_files(folder, {f"{name}.onnx": graph.SerializeToString() for name, graph in graphs.items()})
     return {path.name: path.stat().st_size for path in map(folder.joinpath, graphs_in(folder))}
 
@@ -197,6 +202,25 @@ class _OfColour(nn.Module):
     def forward(self, colour: Tensor) -> Tensor:
         features: Tensor = self.net(colour, colour)
         return features
+
+
+def _refer(graph: onnx.ModelProto, weights: Path) -> None:
+    """Leave out tensors that lie in the model's own weights to the byte, and name their places there: a model is stored once."""
+    stored = weights.read_bytes()
+    start = 8 + int.from_bytes(stored[:8], "little")  # of the numbers, see the safetensors format
+    places = {}
+    for name, told in json.loads(stored[8:start]).items():
+        if name != "__metadata__":
+            first, last = (start + offset for offset in told["data_offsets"])
+            places[STORED_AS.get(told["dtype"]), tuple(told["shape"]), stored[first:last]] = (first, last - first)
+    for tensor in graph.graph.initializer:
+        place = places.get((tensor.data_type, tuple(tensor.dims), tensor.raw_data)) if len(tensor.raw_data) >= LEAST_BYTES else None
+        if place is None:
+            continue
+        tensor.ClearField("raw_data")
+        tensor.data_location = TensorProto.EXTERNAL
+        for key, value in (("location", WEIGHTS), ("offset", str(place[0])), ("length", str(place[1]))):
+            tensor.external_data.add(key=key, value=value)
 
 
 @torch.no_grad()

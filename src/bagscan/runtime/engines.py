@@ -13,7 +13,7 @@ import numpy as np
 
 from bagscan.core.errors import ModelError
 from bagscan.model_folder import graphs_in
-from bagscan.runtime.graph_file import refuse_external_data
+from bagscan.runtime.graph_file import WEIGHTS, refers_to_weights, refuse_external_data, with_weights
 from bagscan.runtime.quiet import import_onnxruntime, import_openvino
 
 
@@ -67,6 +67,7 @@ class OpenVino:
             compiled = {name: core.compile_model(core.read_model(graph), "CPU", self.SETTINGS) for name, graph in graphs.items()}
         except Exception as error:
             raise ModelError(f"OpenVINO cannot load the exported graphs: {error}") from error
+        self._graphs = graphs  # whose numbers it may go on reading
         self._requests = {name: model.create_infer_request() for name, model in compiled.items()}
 
     def run(self, graph: str, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -134,9 +135,12 @@ def read_graphs(folder: Path) -> dict[str, bytes]:
     """The exported graphs of a model folder, by name; none where it was never exported.
 
     Raises:
-        ModelError: a graph keeps its weights in another file, which could be any file of the machine, or is none.
+        ModelError: a graph keeps weights in a file that is not the folder's own, which could be any file of the machine, or is none.
     """
     graphs = {name.removesuffix(".onnx"): (folder / name).read_bytes() for name in graphs_in(folder)}
+    if any(map(refers_to_weights, graphs.values())):
+        weights = (folder / WEIGHTS).read_bytes()
+        graphs = {name: with_weights(graph, weights, f"{folder / name}.onnx") for name, graph in graphs.items()}
     for name, graph in graphs.items():
         refuse_external_data(graph, f"{folder / name}.onnx")
     return graphs

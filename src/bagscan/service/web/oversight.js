@@ -43,7 +43,7 @@ export async function modelsPage(me, place) {
     const { models, history } = await get("/v1/models");
     const channels = [...new Set(models.filter((one) => one.active).map((one) => one.channels))];
     show(body, h("div.cards", {}, models.map((one) => modelCard(one)),
-      admin ? card("Add a model", h("p.muted.small", {}, "The four files of a model folder. Hashes are checked, and it must screen a drawn scan; it does not serve until it is activated."), upload()) : null,
+      admin ? card("Add a model", h("p.muted.small", {}, "The files of a model folder. Hashes are checked, and it must screen a drawn scan; it does not serve until it is activated."), upload()) : null,
       wide("What served", table(["Since", "By", "Channels", "Mode", "Model", "Threshold", ""], history.map((row, index) => [h("span.number", {}, time(row.created_at)), row.by, row.channels, row.mode, h("span.mono", {}, row.model_id || "none"), row.threshold === null ? "own" : score(row.threshold),
         admin && row.mode === "active" && history.findIndex((other) => other.mode === "active" && other.channels === row.channels) === index && history.filter((other) => other.mode === "active" && other.channels === row.channels).length > 1
           ? h("button.small", { "data-rollback": row.channels, onclick: act(async () => { if (await confirmed(`Go back to what served ${row.channels} before?`, "Roll back", "danger")) await post("/v1/models/rollback", { channels: row.channels }); }, draw) }, "Roll back") : ""])))));
