@@ -131,8 +131,8 @@ def nearest_profile(low: np.ndarray, high: np.ndarray, names: Sequence[str] | No
         lightest, heaviest = (np.interp(h, table.log_h, edge) for edge in table.span.T)
         shares[name] = float(((a / h >= lightest - 0.01) & (a / h <= heaviest + 0.01)).mean())
     as_good = [name for name, share in shares.items() if share > max(shares.values()) - AS_GOOD]
-    others = f"; {' and '.join(as_good[1:])} fit as well; --profile names another" if as_good[1:] else ""
-    return load_profile(as_good[0]), f"nearest profile {as_good[0]} ({shares[as_good[0]]:.0%} of its pixels read as some material{others})"
+    others = f" (as many for {' and '.join(as_good[1:])}; choose with --profile)" if as_good[1:] else ""
+    return load_profile(as_good[0]), f"effective Z by scanner profile {as_good[0]}, the nearest: {shares[as_good[0]]:.0%} of the pixels can be a material that it scans{others}"
 
 
 def write_dual_energy(path: Path, counts: np.ndarray, imaged: Imaged, air_counts: int) -> None:
