@@ -227,3 +227,35 @@ def test_a_reader_marks_what_no_model_flagged(make_house, enter):  # noqa: F811
     x1, y1, x2, y2 = drawn["box_xyxy"]
     assert drawn["view_id"] == "below"
     assert (x2 - x1) / (y2 - y1) == pytest.approx(60 / 55, rel=0.2)
+
+
+def test_space_presses_the_button_that_has_the_focus(make_house, enter):  # noqa: F811
+    house = make_house(second_reader="none")
+    bag(house)
+    page = enter(house, "operator")
+    page.get_by_role("button", name="Next scan").focus()
+    page.keyboard.press("Space")
+    page.wait_for_selector("canvas")
+    latch = page.get_by_role("button", name="Latch")
+    latch.focus()
+    page.keyboard.press("Space")
+    expect(latch).to_have_attribute("aria-pressed", "true")
+    tick = page.locator(".parts input").first
+    tick.focus()
+    page.keyboard.press("Space")
+    expect(tick).to_be_checked()
+
+
+def test_a_scan_that_nobody_looks_at_is_free_again(make_house, enter):  # noqa: F811
+    house = make_house(second_reader="none", claim_s=15.0)
+    bag(house)
+    page = enter(house, "operator")
+    page.clock.install()
+    page.reload()
+    expect(page.locator(".queue li")).to_have_count(1)
+    opened(page)
+    page.clock.run_for(6 * 60 * 1000)
+    expect(page.locator("canvas")).to_have_count(0)
+    other = enter(house, "second")
+    other.keyboard.press("n")
+    other.wait_for_selector("canvas")

@@ -48,16 +48,16 @@ def evaluate_levels(bags: Sequence[JudgedView], threshold: float) -> dict[str, A
 
 
 def within_bag_table(bags: Sequence[JudgedView]) -> dict[str, Any]:
-    """The protocol over all bags, per scanner and per class, each with the darkness control."""
+    """The protocol over all bags, per group (the scanner, or of simulated scans the device) and per class, each with the darkness control."""
     groups: dict[str, list[JudgedView]] = {"all": list(bags)}
     for bag in bags:
-        groups.setdefault(f"scanner:{bag.group}", []).append(bag)
+        groups.setdefault(f"group:{bag.group}", []).append(bag)
     for label in sorted({name for bag in bags for name in bag.labels}):
         groups[f"class:{label}"] = [only for bag in bags if (only := only_class(bag, label)) is not None]
     table = {name: _row(members) for name, members in sorted(groups.items())}
     others = [bag for bag in bags if bag.group != "sixray"]
     if others and len(others) < len(bags):
-        table["scanner:other than sixray"] = _row(others)
+        table["group:other than sixray"] = _row(others)
     return table
 
 

@@ -88,6 +88,8 @@ def report_section(
     scores = [s for s in report.scores.values() if len(s)]
     distribution = chart(np.concatenate(scores), report.threshold) if scores and report.threshold is not None else ""
     body = f'<div class="body"><div>{views}</div><div>{_listed(report, places, close_ups, len(order))}{distribution}</div></div>'
+    if report.decision is Decision.CLEAR:  # there is nothing to do about it; what was missed is shown all the same
+        body = f"<details{' open' if outcome == 'missed' else ''}><summary>pictures</summary>{body}</details>"
     told = f"<p class='truth'>{OUTCOMES[outcome]}</p>" if outcome else ""
     reasons = "".join(f"<p><code>{reason.code}</code> {html.escape(reason)}</p>" for reason in report.reasons)
     notes = "".join(f"<p class='muted'>{html.escape(note)}</p>" for note in report.notes)

@@ -44,19 +44,19 @@ async function renewed() {
   return Boolean(again);
 }
 
-async function answer(method, path, body) {
+async function answer(method, path, body, more) {
   const used = csrf;
   try {
-    return await once(method, path, body);
+    return await once(method, path, body, more);
   } catch (error) {
     if (name === null || OF_A_PASSWORD.includes(path) || !ended(error)) throw error;
     if (used === csrf && !(await renewed())) throw error;
-    return once(method, path, body);
+    return once(method, path, body, more);
   }
 }
 
-export const ask = async (method, path, body) => (await answer(method, path, body)).json();
-export const get = (path) => ask("GET", path);
+export const ask = async (method, path, body, more) => (await answer(method, path, body, more)).json();
+export const get = (path, more) => ask("GET", path, undefined, more);
 export const post = (path, body = {}) => ask("POST", path, body);
 
 // A last word of a page that goes: nobody waits for the answer.

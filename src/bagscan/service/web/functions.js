@@ -68,6 +68,7 @@ export function functionsOf(viewer, me) {
   function down(event) {
     const key = keyOf(event);
     if (key.startsWith("Arrow") && event.target.matches("input")) return false; // the slider's own
+    if (key === " " && event.target.closest("button, a, input[type=checkbox]")) return false; // it presses what has the focus
     if (PEEKS[key] && !event.repeat) {
       if (latching) set(PEEKS[key][0], !viewer.how[PEEKS[key][0]]);
       else { held.set(event.code, PEEKS[key][0]); set(PEEKS[key][0], true); }

@@ -51,7 +51,7 @@ export function reviewPage(me, place, wanted) {
 
   async function refresh() {
     try {
-      const found = await get("/v1/queue");
+      const found = await get("/v1/queue", { signal: AbortSignal.timeout(EVERY_MS) }); // one that hangs is as good as none
       state.queue = found.scans;
       counted.textContent = found.waiting || "";
       document.title = found.waiting ? `(${found.waiting}) bagscan` : "bagscan";
@@ -239,6 +239,7 @@ export function reviewPage(me, place, wanted) {
   function told() {
     const own = state.scan.result.threshold;
     const moved = own !== null && state.threshold !== own;
+    slider.setAttribute("aria-valuetext", `score ${score(state.threshold)}${moved ? "" : ", the operating point"}`);
     show(sliderTold, h("span.number", {}, score(state.threshold)), h("span", {}, moved ? `operating point ${score(own)}: changes nothing but this view` : "at the operating point"));
   }
 
@@ -355,7 +356,14 @@ export function reviewPage(me, place, wanted) {
   window.addEventListener("pagehide", gone);
 
   const poll = setInterval(refresh, EVERY_MS);
-  const hold = setInterval(() => state.scan && !state.done && performance.now() - touchedAt < IDLE_MS && post("/v1/queue/claim", { scan_id: state.scan.id }).catch((error) => { if (error.status === 409 || error.status === 404) { fault(error); clear(); } }), Math.max(5, me.claim_s / 3) * 1000);
+  const hold = setInterval(() => {
+    if (!state.scan || state.done) return;
+    const { id } = state.scan;
+    if (performance.now() - touchedAt < IDLE_MS) return void post("/v1/queue/claim", { scan_id: id }).catch((error) => { if (error.status === 409 || error.status === 404) { fault(error); clear(); } });
+    post(`/v1/queue/${id}/release`).catch(() => {});
+    clear();
+    toast("Nothing moved for five minutes: others can take the scan now. What you ticked and wrote is kept.");
+  }, Math.max(5, me.claim_s / 3) * 1000);
   drawHead();
   refresh().then(() => wanted && open(wanted));
   return () => {

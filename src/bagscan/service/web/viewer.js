@@ -42,7 +42,7 @@ export class Viewer {
   // data: [{name, pixels, regions or null}], as packed() reads them.
   load(data) {
     this.views = data.map(({ name, pixels, regions }) => {
-      const canvas = h("canvas", { "aria-label": `view ${name}` });
+      const canvas = h("canvas", { role: "img", "aria-label": `view ${name}` });
       const view = { name, canvas, image: prepare(pixels), regions: regions && readRegions(regions), shown: document.createElement("canvas") };
       view.shown.width = view.image.width;
       view.shown.height = view.image.height;
