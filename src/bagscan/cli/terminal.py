@@ -18,8 +18,9 @@ EXIT_ALARM, EXIT_USAGE, EXIT_BAD_ITEMS, EXIT_REVIEW = 1, 2, 3, 4  # see docs/ref
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout; progress goes to stderr.")]
 Settings = Annotated[list[str], typer.Option("--set", help="Change one setting, for example --set loop.steps=100.")]
 PRESETS = Path(bagscan.training.__file__).parent / "presets"
+PRESET_NAMES = sorted(path.stem for path in PRESETS.glob("*.yaml"))
 Config = Annotated[Path | None, typer.Argument(help="A configuration: a YAML file.", show_default=False)]
-Preset = Annotated[str | None, typer.Option(help=f"A configuration that comes along, in place of a file: {', '.join(sorted(path.stem for path in PRESETS.glob('*.yaml')))}.")]
+Preset = Annotated[str | None, typer.Option(help=f"A configuration that comes along, in place of a file: {', '.join(PRESET_NAMES)}.")]
 ModelFolder = Annotated[Path, typer.Option("--model", help="A model folder, for example runs/xray_joint/model.")]
 Cluster = Annotated[str, typer.Option(help="Work on a Ray cluster: its address, auto for the one that this machine is of, local for one made here; --workers cores of it.")]
 Runtime = Annotated[
@@ -76,15 +77,14 @@ def configuration(config: Path | None, preset: str | None) -> Path:
     Raises:
         ConfigError: none or both were given, or there is no such preset.
     """
-    names = sorted(path.stem for path in PRESETS.glob("*.yaml"))
     if config is not None and preset is not None:
         raise ConfigError(f"{config} and --preset {preset}: give one of them")
     if config is not None:
-        if not config.exists() and config.name in names:
+        if not config.exists() and config.name in PRESET_NAMES:
             raise ConfigError(f"{config}: no such file; --preset {config.name} is the configuration that comes along")
         return config
     if preset is None:
-        raise ConfigError(f"give a YAML file, or --preset and one of {', '.join(names)}")
-    if preset not in names:
-        raise ConfigError(f"no preset {preset!r}{nearest(preset, names)}; there are {', '.join(names)}")
+        raise ConfigError(f"give a YAML file, or --preset and one of {', '.join(PRESET_NAMES)}")
+    if preset not in PRESET_NAMES:
+        raise ConfigError(f"no preset {preset!r}{nearest(preset, PRESET_NAMES)}; there are {', '.join(PRESET_NAMES)}")
     return PRESETS / f"{preset}.yaml"

@@ -66,7 +66,7 @@ def _together(bags: Sequence[JudgedBag]) -> tuple[list[bool], list[float]]:
     truth, logits = [], []
     for bag in bags:
         for numbers, logit in bag.together or ():
-            stands_for = [d for view, k in zip(bag.views, numbers, strict=True) if k is not None for d in view.devices if d.found == k]
+            stands_for = bag.true_devices(numbers)
             is_host = any(d.host for d in stands_for)
             if stands_for and (not is_host or any(view.visible for view in bag.views)):
                 truth.append(is_host)
@@ -103,7 +103,7 @@ def _pairing(bags: Sequence[JudgedBag], thresholds: Thresholds) -> Pairing:
     for bag in bags:
         for device in devices_of(bag.seen, thresholds):
             shown = [(v, k) for v, k in enumerate(device.numbers) if k is not None]
-            stands_for = [d for v, k in shown for d in bag.views[v].devices if d.found == k]
+            stands_for = bag.true_devices(device.numbers)
             if stands_for:
                 truth.append(any(d.host for d in stands_for))
                 rows.append((device.log_odds, agreement([(bag.views[v].seen, k) for v, k in shown]), float(len(shown) == 1)))

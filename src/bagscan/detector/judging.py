@@ -73,6 +73,10 @@ class JudgedBag:
         """What the detector saw."""
         return SeenBag(tuple(view.seen for view in self.views), self.together)
 
+    def true_devices(self, numbers: Numbers) -> list[TrueDevice]:
+        """What a device that was found stands for, by its number in every view: one true device a view that shows it; none for a false find."""
+        return [device for view, k in zip(self.views, numbers, strict=True) if k is not None for device in view.devices if device.found == k]
+
 
 def judge_bag(root: Path, record: dict[str, Any], detector: UsableDetector) -> JudgedBag:
     """Judge one scan of a simulated set, given its record."""

@@ -66,11 +66,9 @@ def look(views: Sequence[View], engine: Engine, n_kinds: int, together: bool) ->
         ModelError: the engine gives something else than maps.
     """
     alone = [_look(view, engine, n_kinds) for view in views]
-    if not together:
-        return SeenBag(tuple(_in_regions(view, one, one.maps.anomaly) for view, one in zip(views, alone, strict=True)))
-    anomaly, devices = seen_together([one.maps for one in alone], engine)
-    seen = tuple(_in_regions(view, one, changed) for view, one, changed in zip(views, alone, anomaly, strict=True))
-    return SeenBag(seen, tuple(devices))
+    anomaly, devices = seen_together([one.maps for one in alone], engine) if together else ([one.maps.anomaly for one in alone], None)
+    seen = tuple(_in_regions(*one) for one in zip(views, alone, anomaly, strict=True))
+    return SeenBag(seen, None if devices is None else tuple(devices))
 
 
 @dataclass(frozen=True)

@@ -68,7 +68,7 @@ def _by_device(bags: Sequence[JudgedBag], thresholds: Thresholds) -> tuple[np.nd
             continue
         host_found = False
         for device in devices_of(bag.seen, thresholds):
-            stands_for = [d for view, k in zip(bag.views, device.numbers, strict=True) for d in view.devices if k is not None and d.found == k]
+            stands_for = bag.true_devices(device.numbers)
             if not stands_for:
                 continue
             is_host = any(d.host for d in stands_for)

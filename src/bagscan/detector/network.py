@@ -14,9 +14,8 @@ from torch import Tensor, nn
 
 from bagscan.backbones import create_backbone
 from bagscan.detector.features import CELL_PX, N_FEATURES
-from bagscan.detector.two_views import NEAR_CELLS, TwoViews, TwoViewsConfig
+from bagscan.detector.two_views import NEAR_CELLS, TOP_PLACES, TwoViews, TwoViewsConfig
 
-TOP_PLACES = 4
 FIRST_BIAS = -3.0  # of maps of what is rare
 
 

@@ -13,7 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-VIEWS = 2
+from bagscan.detector.together import VIEWS
+
 NEAR_CELLS = 7  # a device's verdict looks this wide around each of its cells, so that what is taped to it counts
 TOP_PLACES = 4
 INSIDE = 0.3

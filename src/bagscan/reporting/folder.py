@@ -194,8 +194,9 @@ def _write_page(path: Path, found: Sequence[Shown], tally: dict[str, Any], scree
     for rank, one in enumerate(order):
         lines[one.row["decision"]].append(summary_row(one.row, one.section.stem, rank < MOST_IN_PAGE, one.picture))
     sections = (one.section.read_text() for one in order[:MOST_IN_PAGE])
+    missed = sum(one.row["decision"] == "CLEAR" and one.row.get("truth", {}).get("outcome") == "missed" for one in found)
     with path.open("w", errors="backslashreplace") as page:
-        page.writelines(render_page(sections, lines, min(len(found), MOST_IN_PAGE), tally, told, tally["truth"]))
+        page.writelines(render_page(sections, lines, min(len(found), MOST_IN_PAGE), tally, told, tally["truth"], missed))
 
 
 def _drop_images(folder: Path, used: set[str]) -> None:

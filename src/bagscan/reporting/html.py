@@ -18,7 +18,6 @@ from bagscan.reporting.places import Place, places_of
 from bagscan.reporting.scale import chart, meter
 
 MOST_PLACES = 12  # of one bag
-WRONG = ("found elsewhere", "missed", "false alarm")
 OUTCOMES = {
     "found": "Found: something is hidden here, and a flagged part lies on it.",
     "found elsewhere": "Something is hidden here, and the alarm is at another place.",
@@ -142,16 +141,18 @@ def summary_row(row: Mapping[str, Any], anchor: str, linked: bool, address: str 
     told = "<br>".join(([meter(best, row["threshold"])] if best is not None and row["decision"] != "REVIEW" else []) + reasons)
     small = f'<img class="part small" loading="lazy" alt="" src="{address}">' if address else ""
     outcome = row["truth"]["outcome"] if "truth" in row else ""
-    truth = f'<td class="{"truth" if outcome in WRONG or outcome == "found" else "muted"}">{outcome}</td>' if outcome else ""
+    truth = f'<td class="{"muted" if outcome == "rightly clear" else "truth"}">{outcome}</td>' if outcome else ""
     return f'<tr><td class="narrow"><span class="tag {row["decision"]}">{row["decision"]}</span></td><td class="narrow">{small}</td><td>{name}</td><td>{told}</td>{truth}</tr>'
 
 
-def render_page(sections: Iterable[str], rows: Mapping[str, Sequence[str]], shown: int, tally: Mapping[str, int], models: Iterable[str], truth: str = "") -> Iterator[str]:
+def render_page(
+    sections: Iterable[str], rows: Mapping[str, Sequence[str]], shown: int, tally: Mapping[str, int], models: Iterable[str], truth: str = "", missed: int = 0
+) -> Iterator[str]:
     """The whole page, piece by piece.
 
     Args:
         sections: of the ``shown`` bags. rows: of the summary by decision, as :func:`summary_row` gives them. tally: bags by decision, of all.
-        models: one line on each model and its operating point. truth: how the verdicts compare with it, of simulated scans.
+        models: one line on each model and its operating point. truth: how the verdicts compare with it, of simulated scans. missed: bags that are clear and have something hidden.
     """
     total = sum(map(len, rows.values()))
     counts = " · ".join(f"{tally[d.value]} {d.value}" for d in Decision)
@@ -169,7 +170,6 @@ def render_page(sections: Iterable[str], rows: Mapping[str, Sequence[str]], show
     if open_rows:
         yield f"<section class='list'><table>{head}{''.join(open_rows)}</table></section>"
     if clear := rows.get("CLEAR", ()):
-        missed = sum(">missed<" in row for row in clear)
         of_these = f", {missed} of them with something hidden" if missed else ""
         yield f"<section class='list'><details><summary>{len(clear)} CLEAR{of_these}</summary><table>{head}{''.join(clear)}</table></details></section>"
     yield (

@@ -15,7 +15,7 @@ from bagscan.datasets.packed import FIRST_DEVICE, IGNORED, MOST_DEVICES, PackedS
 from bagscan.detector.features import CELL_PX, as_seen
 from bagscan.detector.model import Detector
 from bagscan.detector.sampling import whole_view
-from bagscan.detector.two_views import VIEWS
+from bagscan.detector.together import VIEWS
 from bagscan.training.compute import compute, in_16_bits
 
 HALF_A_CELL = 8  # of its 16 label pixels

@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from bagscan.core.errors import ConfigError
 from bagscan.detector.model import Detector
 from bagscan.detector.network import DetectorNetwork
-from bagscan.detector.two_views import VIEWS, TwoViews, TwoViewsConfig
+from bagscan.detector.together import VIEWS
+from bagscan.detector.two_views import TwoViews, TwoViewsConfig
 from bagscan.evaluation.metrics import auroc
 from bagscan.training.compute import compute, in_16_bits
 from bagscan.training.detector import map_losses
