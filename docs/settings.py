@@ -26,6 +26,7 @@ from bagscan.training.multi_label import MultiLabelConfig, MultiLabelExperiment
 from bagscan.training.one_class import OneClassConfig, OneClassExperiment
 from bagscan.training.ssn import SegmentationExperiment, SSNTrainingConfig
 from bagscan.training.two_views import TwoViewsExperiment, TwoViewsTaskConfig
+from bagscan.training.whole_bags import WholeBagsConfig, WholeBagsExperiment
 
 PAGE = Path(__file__).parent / "reference.md"
 START, END = "<!-- settings: written by docs/settings.py -->", "<!-- end of settings -->"
@@ -47,6 +48,8 @@ CLASSES = {
     "top level, kind two_views": TwoViewsExperiment,
     "`two_views`, kinds detector and two_views": TwoViewsConfig,
     "`training`, kind two_views": TwoViewsTaskConfig,
+    "top level, kind whole_bags": WholeBagsExperiment,
+    "`training`, kind whole_bags": WholeBagsConfig,
     "top level, kind multi_label": MultiLabelExperiment,
     "`training`, kind multi_label": MultiLabelConfig,
     "top level, kind one_class": OneClassExperiment,

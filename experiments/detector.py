@@ -24,8 +24,7 @@ from bagscan.export.graphs import export_onnx
 from bagscan.model_folder import SHIPPED
 from bagscan.runtime.load import load_model
 from bagscan.training.detector_experiment import DetectorExperiment, calibrate_detector, detector_summary
-from bagscan.training.experiment import read_experiment
-from bagscan.training.two_views import TwoViewsExperiment
+from bagscan.training.experiment import SimulatedExperiment, read_experiment
 from experiments.engine import Run, keep
 
 SHOWN = ("scenes", "device_recall", "device_auroc", "bag_tp", "bag_fp", "on_the_anomaly")
@@ -34,7 +33,7 @@ SHOWN = ("scenes", "device_recall", "device_auroc", "bag_tp", "bag_fp", "on_the_
 def main() -> None:
     arguments = _arguments()
     experiment = read_experiment(arguments.config)
-    assert isinstance(experiment, DetectorExperiment | TwoViewsExperiment)
+    assert isinstance(experiment, SimulatedExperiment)
     folder = SHIPPED / arguments.name
     for stale in folder.glob("*"):
         stale.unlink()

@@ -30,6 +30,7 @@ from bagscan.training.experiment import read_experiment, train
 from bagscan.training.hard_places import hard_places
 from bagscan.training.loop import LoopConfig, learning_rate_at
 from bagscan.training.seen_maps import seen_scenes
+from bagscan.training.whole_bags import rows_of, shown_bags
 
 SILENT = lambda _: None  # noqa: E731
 
@@ -295,6 +296,59 @@ def test_bags_are_shown_as_they_are_cut(together):
         assert mask.any()
         assert not (mask & ~shown).any(), "a view that is missing shows no device"
         assert not (batch.hidden[d] and batch.bag[d] % 2 == 0)
+
+
+@pytest.fixture(scope="module")
+def whole_bags(made, together):
+    """The experiment that trains all of it."""
+    path = together[0].parent / "whole_bags.yaml"
+    path.write_text(
+        f"kind: whole_bags\nsets: [{made}]\nstart: {together[1] / 'model'}\npack_workers: 1\nthreads: 1\ntraining: {{rows: 12, bags: 2, lone: 0.5, val_bags: 4}}\n"
+        "loop: {steps: 2, warmup: 1, validate_every: 1, checkpoint_every: 1, ema: 0.5}\n"
+    )
+    return read_experiment(path)
+
+
+def test_whole_bags_train_all_of_a_detector(whole_bags, together, trained, tmp_path):
+    assert 0 <= train(whole_bags, tmp_path, SILENT)["monitor"] <= 1
+    before, after = Detector.load(together[1] / "model").network.state_dict(), Detector.load(tmp_path / "model").network.state_dict()
+    for part in ("backbone.", "categories.", "verdict.", "two_views.begin.", "two_views.verdict_layers."):
+        assert any(not torch.equal(value, after[name]) for name, value in before.items() if name.startswith(part) and name.endswith("weight")), part
+    with pytest.raises(ConfigError):  # looks at views one by one
+        replace(whole_bags, start=str(trained / "model")).prepare(tmp_path / "other", SILENT)
+
+
+def test_whole_bags_are_validated_as_their_maps_were(whole_bags, together, tmp_path):
+    of_maps, _ = read_experiment(together[0]).prepare(together[1], SILENT)
+    of_maps.network.load_state_dict({k.removeprefix("two_views."): v for k, v in Detector.load(together[1] / "model").network.state_dict().items() if k.startswith("two_views.")})
+    of_pixels, _ = whole_bags.prepare(tmp_path, SILENT)
+    assert of_pixels.validate() == pytest.approx(of_maps.validate(), abs=0.1)  # maps in 16 bits, of views that are filled up further
+
+
+def test_rows_of_whole_bags_lie_on_the_same_lines(whole_bags, tmp_path):
+    task, _ = whole_bags.prepare(tmp_path, SILENT)
+    batch = task.batch(np.random.default_rng(3))
+    n = len(batch.bags.truth) // 2
+    assert n == 4, "two bags, each without and with its anomaly"
+    below, side = (view.counts[:, FIRST_DEVICE : FIRST_DEVICE + 8].sum((1, 3)) for view in batch.views)
+    for k in range(0, n, 2):
+        assert torch.equal(batch.bags.there[k::n], batch.bags.there[k + 1 :: n]), "both scans of a bag are shown alike"
+        assert not batch.bags.truth[k::n][:, 0].any()
+        rows = [set(np.flatnonzero(profile[k] > 0)) for profile in (below, side)]
+        assert len(rows[0] & rows[1]) >= 0.6 * len(rows[0] | rows[1]), "devices lie on the same lines of both views"
+    for d in range(len(batch.bags.bag)):
+        shown = batch.bags.there[int(batch.bags.bag[d]) :: n, 0] > 0
+        assert not ((batch.bags.devices[d] > 0) & ~shown).any(), "a view that is missing shows no device"
+        assert not (batch.bags.hidden[d] and batch.bags.bag[d] % 2 == 0)
+
+
+def test_mirrored_rows_are_the_rows_mirrored(made):
+    scene = next(s for s in read_packed(made, ("train",)) if s.views[0].host >= 0 and len(s.views) > 1)
+    plain, mirrored = (
+        shown_bags([rows_of(scene, 16, 64, flips, np.ones((2, 2)))], 64, len(KINDS), "raw", 0.0, np.random.default_rng(0)) for flips in ((False,) * 3, (False, False, True))
+    )
+    for one, other in zip(plain.views, mirrored.views, strict=True):
+        assert one.features[0, :2, 1:-1].flip(1) == pytest.approx(other.features[0, :2, 1:-1], abs=1e-5)
 
 
 def test_a_bag_is_exported_and_screened_over_both_views(together, made):

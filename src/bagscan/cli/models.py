@@ -54,14 +54,13 @@ def calibrate(
     from dataclasses import asdict
 
     from bagscan.evaluation.meaning import of_operating_point
-    from bagscan.training.detector_experiment import DetectorExperiment, calibrate_detector
+    from bagscan.training.detector_experiment import calibrate_detector
     from bagscan.training.evaluate import calibrate_model
-    from bagscan.training.experiment import read_experiment
-    from bagscan.training.two_views import TwoViewsExperiment
+    from bagscan.training.experiment import SimulatedExperiment, read_experiment
 
     config = configuration(config, preset)
     experiment = read_experiment(config, settings)
-    if isinstance(experiment, DetectorExperiment | TwoViewsExperiment):
+    if isinstance(experiment, SimulatedExperiment):
         judged: Any = calibrate_detector(experiment.sets, model, max_fpr, say)
         level = "scan"
     else:
@@ -92,10 +91,9 @@ def evaluate(
     from bagscan.core.files import write_whole
     from bagscan.evaluation.meaning import of_detector, of_levels
     from bagscan.training.detection import DetectionExperiment
-    from bagscan.training.detector_experiment import DetectorExperiment, detector_summary, evaluate_detector
+    from bagscan.training.detector_experiment import detector_summary, evaluate_detector
     from bagscan.training.evaluate import detection_summary, evaluate_detection, evaluate_model, summary
-    from bagscan.training.experiment import read_experiment
-    from bagscan.training.two_views import TwoViewsExperiment
+    from bagscan.training.experiment import SimulatedExperiment, read_experiment
 
     config = configuration(config, preset)
     given = read_experiment(config, settings)
@@ -105,7 +103,7 @@ def evaluate(
         say(f"written to {place}")
         show(told, as_json, lambda: detection_summary(told))
         return
-    if isinstance(given, DetectorExperiment | TwoViewsExperiment):
+    if isinstance(given, SimulatedExperiment):
         found = evaluate_detector(given.sets, model, part, say)
         write_whole(place, json.dumps(found, indent=1))
         say(f"written to {place}")

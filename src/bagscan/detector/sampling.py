@@ -50,11 +50,11 @@ def draw_pose(place: np.ndarray, side_px: int, rng: np.random.Generator, scale: 
     return Pose(matrix, (float(1 + rng.normal(0, GAIN)), float(1 + rng.normal(0, GAIN))))
 
 
-def cut(view: PackedView, anomalous: bool, pose: Pose, side_px: int, out: np.ndarray, counts: np.ndarray) -> None:
+def cut(view: PackedView, anomalous: bool, pose: Pose, out: np.ndarray, counts: np.ndarray) -> None:
     """Cut a crop.
 
     Args:
-        out: (4, side, side) float32, filled with features. counts: (128, side / 8, side / 8) uint8, filled with how many
+        out: (4, H, W) float32, filled with features. counts: (128, H / 8, W / 8) uint8, filled with how many
             of the 16 label pixels under each cell belong to each category.
     """
     patch = view.patch if anomalous and view.patch.size else view.pixels[:, :0, :0]
@@ -67,9 +67,8 @@ def cut(view: PackedView, anomalous: bool, pose: Pose, side_px: int, out: np.nda
 def _cut_pixels(pixels, patch, top, left, matrix, gain_low, gain_high, log_table, out):  # type: ignore[no-untyped-def]
     height, width = pixels.shape[1], pixels.shape[2]
     bottom, right = top + patch.shape[1], left + patch.shape[2]
-    side = out.shape[1]
-    for i in range(side):
-        for j in range(side):
+    for i in range(out.shape[1]):
+        for j in range(out.shape[2]):
             y = matrix[0, 0] * i + matrix[0, 1] * j + matrix[0, 2]
             x = matrix[1, 0] * i + matrix[1, 1] * j + matrix[1, 2]
             y0, x0 = math.floor(y), math.floor(x)
@@ -97,10 +96,10 @@ def _cut_pixels(pixels, patch, top, left, matrix, gain_low, gain_high, log_table
 @njit(cache=True, nogil=True)
 def _count_labels(labels, sets, matrix, counts):  # type: ignore[no-untyped-def]
     height, width = labels.shape
-    cells, most = counts.shape[1], sets.shape[1]
+    most = sets.shape[1]
     step = CELL_PX // 4
-    for i in range(cells * 4):
-        for j in range(cells * 4):
+    for i in range(counts.shape[1] * 4):
+        for j in range(counts.shape[2] * 4):
             r, s = i * step + 0.5 * (step - 1), j * step + 0.5 * (step - 1)
             y = (matrix[0, 0] * r + matrix[0, 1] * s + matrix[0, 2]) / LABEL_STRIDE
             x = (matrix[1, 0] * r + matrix[1, 1] * s + matrix[1, 2]) / LABEL_STRIDE
@@ -118,8 +117,6 @@ def _count_labels(labels, sets, matrix, counts):  # type: ignore[no-untyped-def]
 def whole_view(view: PackedView, anomalous: bool, multiple_px: int = 64) -> tuple[np.ndarray, np.ndarray]:
     """A whole view as it is: (4, H, W) features and (128, H / 8, W / 8) counts, filled up with air to a multiple of ``multiple_px``."""
     height, width = (-(-n // multiple_px) * multiple_px for n in view.pixels.shape[1:])
-    side = max(height, width)
-    out, counts = np.zeros((N_FEATURES, side, side), np.float32), np.zeros((N_BITS, side // CELL_PX, side // CELL_PX), np.uint8)
-    straight = Pose(np.array([[1.0, 0, 0], [0, 1.0, 0]]), (1.0, 1.0))
-    cut(view, anomalous, straight, side, out, counts)
-    return out[:, :height, :width], counts[:, : height // CELL_PX, : width // CELL_PX]
+    out, counts = np.zeros((N_FEATURES, height, width), np.float32), np.zeros((N_BITS, height // CELL_PX, width // CELL_PX), np.uint8)
+    cut(view, anomalous, Pose(np.array([[1.0, 0, 0], [0, 1.0, 0]]), (1.0, 1.0)), out, counts)
+    return out, counts

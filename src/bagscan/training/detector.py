@@ -136,7 +136,7 @@ class DetectorTask:
             pose = draw_pose(self._place(view.anomaly_points, rng), side, rng, config.scale)
             rows = (2 * k, 2 * k + 1) if k < pairs else (pairs + k,)
             for row, is_anomalous in zip(rows, (True, False), strict=False):
-                cut(view, is_anomalous, pose, side, features[row], counts[row])
+                cut(view, is_anomalous, pose, features[row], counts[row])
                 device[row] = view.host
         for row in range(2 * pairs + alone, n):
             view, k = self.with_devices[int(rng.integers(len(self.with_devices)))]
@@ -147,9 +147,9 @@ class DetectorTask:
                 view, k, place = hard.view, hard.device, hard.at
             else:
                 place = self._place(view.device_points[k], rng)
-            cut(view, False, draw_pose(place, side, rng, config.scale), side, features[row], counts[row])
+            cut(view, False, draw_pose(place, side, rng, config.scale), features[row], counts[row])
             device[row] = k
-        self._degrade(features, rng)
+        degrade(features, config.noise, rng)
         features = as_seen(features, self.images)
         return CropBatch(torch.from_numpy(features), torch.from_numpy(counts), torch.from_numpy(device))
 
@@ -157,18 +157,16 @@ class DetectorTask:
     def _place(points: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         return np.asarray(points[int(rng.integers(len(points)))].astype(float) * LABEL_STRIDE)
 
-    def _degrade(self, features: np.ndarray, rng: np.random.Generator) -> None:
-        """Add noise: stretches of one long field, since drawing it anew would cost as much as all else."""
-        for crop in features:
-            start = int(rng.integers(len(NOISE) - crop[:3].size))
-            crop[:3] += NOISE[start : start + crop[:3].size].reshape(crop[:3].shape) * np.float32(rng.uniform(0, self.config.noise))
-
     def loss(self, batch: CropBatch) -> tuple[Tensor, dict[str, float]]:
         """The sum of all losses and its parts."""
-        config = self.config
-        target = Targets.of(batch, self.network.config.categories, self.kinds, self.devices)
         with in_16_bits(compute().device, True):
             maps = self.network(batch.features)
+        return self.loss_of(maps, batch)
+
+    def loss_of(self, maps: Maps, batch: CropBatch) -> tuple[Tensor, dict[str, float]]:
+        """The same of maps that are there."""
+        config = self.config
+        target = Targets.of(batch, self.network.config.categories, self.kinds, self.devices)
         told = batch.device >= 0
         verdict = self.network.verdict(maps.anomaly, maps.fine, maps.coarse, target.host)
         holds = (target.anomaly * (target.ignored < 0.5)).sum((1, 2, 3)) > LEAST_CELL
@@ -224,6 +222,13 @@ class DetectorTask:
         if len(positive) and len(negative):
             within.append(auroc(np.r_[np.ones(len(positive), bool), np.zeros(len(negative), bool)], np.r_[positive, negative]))
             hits.append(float(positive.max() >= negative.max()))
+
+
+def degrade(features: np.ndarray, noise: float, rng: np.random.Generator) -> None:
+    """Add up to so much noise to (B, C, H, W) crops: stretches of one long field, since drawing it anew would cost as much as all else."""
+    for crop in features:
+        start = int(rng.integers(len(NOISE) - crop[:3].size))
+        crop[:3] += NOISE[start : start + crop[:3].size].reshape(crop[:3].shape) * np.float32(rng.uniform(0, noise))
 
 
 def map_losses(logits: Tensor, anomaly: Tensor, devices: Tensor, ignored: Tensor, anomaly_weight: float, outside_weight: float) -> tuple[Tensor, Tensor]:

@@ -24,30 +24,26 @@ from bagscan.simulate.anomalies import KINDS
 from bagscan.simulate.devices import NAMES
 from bagscan.training.compute import compute
 from bagscan.training.detector import DetectorTask, DetectorTaskConfig
-from bagscan.training.experiment import LoopExperiment, Report, Scores
+from bagscan.training.experiment import Report, Scores, SimulatedExperiment
 from bagscan.training.hard_places import hard_places
 from bagscan.training.resolved import save_resolved
 
 
 @dataclass(frozen=True, kw_only=True)
-class DetectorExperiment(LoopExperiment):
+class DetectorExperiment(SimulatedExperiment):
     """A detector that is trained on simulated sets.
 
     Attributes:
-        sets: folders of simulated sets; the first names the categories. Their scenes' own parts are kept.
         images: ``raw`` (low, high, effective Z) or ``colour``. network, training, loop: see :class:`NetworkConfig`, :class:`DetectorTaskConfig` and :class:`LoopConfig`.
         start: a trained detector's folder whose weights training begins with; of other images, all but the first layer's.
-        threads: of torch; 0 for this process's share of the cores. pack_workers: processes that pack sets.
     """
 
     kind = "detector"
     figures = "The best step is the one with the highest monitor: the AUROC of devices, view by view."
-    sets: tuple[str, ...]
     images: str = "raw"
     network: NetworkConfig = field(default_factory=NetworkConfig)
     training: DetectorTaskConfig = field(default_factory=DetectorTaskConfig)
     start: str = ""
-    pack_workers: int = 2
 
     def __post_init__(self) -> None:
         if self.images not in IMAGES:

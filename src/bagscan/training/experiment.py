@@ -27,6 +27,7 @@ Scores = dict[str, float]
 KINDS = {
     "detector": "bagscan.training.detector_experiment:DetectorExperiment",
     "two_views": "bagscan.training.two_views:TwoViewsExperiment",
+    "whole_bags": "bagscan.training.whole_bags:WholeBagsExperiment",
     "joint": "bagscan.training.joint_experiment:JointExperiment",
     "detection": "bagscan.training.detection:DetectionExperiment",
     "ssn": "bagscan.training.ssn:SegmentationExperiment",
@@ -81,6 +82,18 @@ class LoopExperiment(Experiment):
         """Train into a run folder, from its last checkpoint if there is one; the best validation scores."""
         task, keep = self.prepare(out, report)
         return run(task, self.loop, out, keep, report)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SimulatedExperiment(LoopExperiment):
+    """What is trained on simulated sets, and judged on the parts of these.
+
+    Attributes:
+        sets: folders of simulated sets; the first names the categories. Their scenes' own parts are kept. pack_workers: processes that pack sets.
+    """
+
+    sets: tuple[str, ...]
+    pack_workers: int = 2
 
 
 def read_experiment(path: str | Path, settings: list[str] | None = None) -> Experiment:

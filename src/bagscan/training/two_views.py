@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from bagscan.evaluation.metrics import auroc
 from bagscan.training.compute import compute, in_16_bits
 from bagscan.training.detector import map_losses
 from bagscan.training.detector_experiment import packed_scenes
-from bagscan.training.experiment import LoopExperiment, Report, Scores
+from bagscan.training.experiment import Report, Scores, SimulatedExperiment
 from bagscan.training.resolved import save_resolved
 from bagscan.training.samples import spread
 from bagscan.training.seen_maps import HALF_A_CELL, TRUTHS, SeenScan, SeenScene, seen_scenes
@@ -154,77 +154,84 @@ class TwoViewsTask:
 
     def loss(self, batch: BagBatch) -> tuple[Tensor, dict[str, float]]:
         """The sum of all losses and its parts."""
-        config = self.config
-        anomaly, verdicts = self._judged(batch)
-        shares = batch.truth / FULL
-        ignored = torch.maximum(shares[:, 1:2], 1 - batch.there)
-        where, dice = map_losses(anomaly, shares[:, :1], shares[:, 2:].amax(1, keepdim=True), ignored, config.anomaly_weight, config.outside_weight)
-        verdict = F.binary_cross_entropy_with_logits(verdicts, batch.hidden) if len(verdicts) else anomaly.sum() * 0
-        right = ((verdicts > 0) == (batch.hidden > 0)).float().mean() if len(verdicts) else torch.tensor(0.5)
-        loss = config.map_weight * (where + config.dice * dice) + config.verdict_weight * verdict
-        return loss, {"map": float((where + config.dice * dice).detach()), "verdict": float(verdict.detach()), "right": float(right)}
-
-    def _judged(self, batch: BagBatch) -> tuple[Tensor, Tensor]:
-        """(2 B, 1, h, w) anomaly maps, and (D,) verdicts."""
-        with in_16_bits(compute().device, True):
-            anomaly, cells = self.network(batch.merged, batch.anomaly, batch.there)
-        if not len(batch.bag):
-            return anomaly.float(), anomaly.new_zeros(0)
-        n = len(batch.merged) // VIEWS
-        of_device = [maps.unflatten(0, (VIEWS, n)).transpose(0, 1)[batch.bag] for maps in (anomaly.float(), batch.anomaly, cells)]
-        return anomaly.float(), self.network.verdict(of_device[0][:, :, 0], of_device[1][:, :, 0], of_device[2], batch.devices, batch.of_view)
+        return losses(self.network, self.config, batch)
 
     @torch.inference_mode()
     def validate(self) -> dict[str, float]:
-        """Of whole bags with true device masks: AUROC of devices over both views, and how often the best place within the device is right."""
+        """Of whole bags with true device masks: see :func:`validated`."""
         self.network.eval()
-        truth: list[float] = []
-        scores: list[float] = []
-        before: list[float] = []
-        hits: list[bool] = []
-        for scene in self.val:
-            height = max(h for h, _ in scene.shapes)
-            for anomalous in (False, True):
-                batch = bags_of([Shown(scene, anomalous, 0, height)])
-                anomaly, verdicts = self._judged(batch)
-                truth += batch.hidden.tolist()
-                scores += verdicts.tolist()
-                before += batch.of_view.sum(1).tolist()
-                if anomalous:
-                    hits += _hits(scene, anomaly, batch)
-        labels = np.array(truth, bool)
-        self.network.train()
-        return {"monitor": auroc(labels, np.array(scores)), "by_view_summed": auroc(labels, np.array(before)), "hit": float(np.mean(hits)) if hits else float("nan")}
+        return validated(self.network, ((s.host, s.visible, [bags_of([Shown(s, scan, 0, max(h for h, _ in s.shapes))]) for scan in (False, True)]) for s in self.val))
 
 
-def _hits(scene: SeenScene, anomaly: Tensor, batch: BagBatch) -> list[bool]:
+def losses(network: TwoViews, config: TwoViewsTaskConfig, batch: BagBatch) -> tuple[Tensor, dict[str, float]]:
+    """The sum of the losses of what looks at both views together, and its parts."""
+    anomaly, verdicts = judged(network, batch)
+    shares = batch.truth / FULL
+    ignored = torch.maximum(shares[:, 1:2], 1 - batch.there)
+    where, dice = map_losses(anomaly, shares[:, :1], shares[:, 2:].amax(1, keepdim=True), ignored, config.anomaly_weight, config.outside_weight)
+    verdict = F.binary_cross_entropy_with_logits(verdicts, batch.hidden) if len(verdicts) else anomaly.sum() * 0
+    right = ((verdicts > 0) == (batch.hidden > 0)).float().mean() if len(verdicts) else torch.tensor(0.5)
+    loss = config.map_weight * (where + config.dice * dice) + config.verdict_weight * verdict
+    return loss, {"map": float((where + config.dice * dice).detach()), "verdict": float(verdict.detach()), "right": float(right)}
+
+
+def judged(network: TwoViews, batch: BagBatch) -> tuple[Tensor, Tensor]:
+    """(2 B, 1, h, w) anomaly maps, and (D,) verdicts."""
+    with in_16_bits(compute().device, True):
+        anomaly, cells = network(batch.merged, batch.anomaly, batch.there)
+    if not len(batch.bag):
+        return anomaly.float(), anomaly.new_zeros(0)
+    n = len(batch.merged) // VIEWS
+    of_device = [maps.unflatten(0, (VIEWS, n)).transpose(0, 1)[batch.bag] for maps in (anomaly.float(), batch.anomaly, cells)]
+    return anomaly.float(), network.verdict(of_device[0][:, :, 0], of_device[1][:, :, 0], of_device[2], batch.devices, batch.of_view)
+
+
+def validated(network: TwoViews, bags: Iterable[tuple[int, Sequence[bool], Sequence[BagBatch]]]) -> dict[str, float]:
+    """AUROC of devices over both views, and how often the best place within the device is right.
+
+    Args:
+        bags: host and visibility by view of each, and it without and with its anomaly, whole.
+    """
+    truth: list[float] = []
+    scores: list[float] = []
+    before: list[float] = []
+    hits: list[bool] = []
+    for host, visible, (benign, anomalous) in bags:
+        for batch in (benign, anomalous):
+            anomaly, verdicts = judged(network, batch)
+            truth += batch.hidden.tolist()
+            scores += verdicts.tolist()
+            before += batch.of_view.sum(1).tolist()
+        hits += _hits(host, visible, anomaly, anomalous)
+    labels = np.array(truth, bool)
+    return {"monitor": auroc(labels, np.array(scores)), "by_view_summed": auroc(labels, np.array(before)), "hit": float(np.mean(hits)) if hits else float("nan")}
+
+
+def _hits(host: int, visible: Sequence[bool], anomaly: Tensor, batch: BagBatch) -> list[bool]:
     """By view that shows the anomaly: whether the highest place of its device lies on it."""
     found = []
-    for v, visible in enumerate(scene.visible):
+    for v, seen in enumerate(visible):
         truth, logits = batch.truth[v], anomaly[v, 0]
-        on, benign = truth[0] > HALF_A_CELL, (truth[0] < 2) & (truth[2 + scene.host] > HALF_A_CELL)
-        if visible and bool(on.any()) and bool(benign.any()):
+        on, benign = truth[0] > HALF_A_CELL, (truth[0] < 2) & (truth[2 + host] > HALF_A_CELL)
+        if seen and bool(on.any()) and bool(benign.any()):
             found.append(bool(logits[on].max() >= logits[benign].max()))
     return found
 
 
 @dataclass(frozen=True, kw_only=True)
-class TwoViewsExperiment(LoopExperiment):
+class TwoViewsExperiment(SimulatedExperiment):
     """What looks at both views together, on a trained detector.
 
     Attributes:
         sets: folders of simulated sets, those that the detector was trained on. start: the detector's model folder.
         two_views, training, loop: see :class:`TwoViewsConfig`, :class:`TwoViewsTaskConfig` and :class:`LoopConfig`.
-        pack_workers: processes that pack sets.
     """
 
     kind = "two_views"
     figures = "The best step is the one with the highest monitor: the AUROC of devices over both views."
-    sets: tuple[str, ...]
     start: str
     two_views: TwoViewsConfig = field(default_factory=lambda: TwoViewsConfig(width=96))
     training: TwoViewsTaskConfig = field(default_factory=TwoViewsTaskConfig)
-    pack_workers: int = 2
 
     def prepare(self, out: Path, report: Report) -> tuple[TwoViewsTask, Callable[[Scores], None]]:
         """See :meth:`LoopExperiment.prepare`."""
