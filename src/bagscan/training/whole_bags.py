@@ -173,7 +173,7 @@ class WholeBagsTask:
     def _seen(self, batch: ShownBags, maps: Sequence[Maps]) -> BagBatch:
         """Bags with their maps, and with the verdicts of each view by itself."""
         bags, width = batch.bags, batch.bags.truth.shape[3]
-        merged, anomaly = (torch.cat([F.pad(plane, (0, width - plane.shape[3])) for plane in planes]).float() for planes in zip(*((m.merged, m.anomaly) for m in maps), strict=True))
+        merged, anomaly = (torch.cat([F.pad(plane, (0, width - plane.shape[3])) for plane in planes]).float() for planes in ([m.merged for m in maps], [m.anomaly for m in maps]))
         of_view = torch.stack([self._verdicts(m, bags.devices[:, v, :, : m.anomaly.shape[3]], bags.bag) for v, m in enumerate(maps)], 1)
         return replace(bags, merged=merged, anomaly=anomaly, of_view=of_view)
 
