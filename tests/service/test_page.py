@@ -359,7 +359,7 @@ def test_a_page_that_answers_late_leaves_the_one_that_is_looked_at_alone(make_ho
     for route in waiting:
         route.continue_()
     page.wait_for_timeout(300)
-    expect(page.locator("canvas")).to_have_count(2)
+    expect(page.locator(".views canvas")).to_have_count(2)
     page.locator("nav a", has_text="Statistics").click()
     expect(page.locator("h1", has_text="Statistics")).to_be_visible()
     page.keyboard.press("c")

@@ -32,10 +32,13 @@ def test_every_page_that_a_role_has(name, make_house, enter):  # noqa: F811
         assert (link.inner_text(), faults(page)) == (link.inner_text(), [])
 
 
-def test_a_scan_that_is_read_decided_and_looked_up(make_house, enter):  # noqa: F811
+@pytest.mark.parametrize("theme", ["dark", "light"])
+def test_a_scan_that_is_read_decided_and_looked_up(theme, make_house, enter):  # noqa: F811
     house = make_house(second_reader="none")
     bag(house)
     page = enter(house, "supervisor")
+    if theme == "light":
+        page.get_by_role("button", name="Light").click()
     page.keyboard.press("n")
     page.wait_for_selector("canvas")
     assert faults(page) == []

@@ -159,7 +159,7 @@ def test_the_archive_is_searched_sorted_and_opened_with_every_readers_marks(make
     expect(page).to_have_url(re.compile(f"#scans/{scan}"))
     expect(page.locator(".side.right")).to_contain_text("look here")
     expect(page.locator(".parts li").first).to_contain_text("ticked by operator")
-    expect(page.locator("canvas")).to_have_count(2)
+    expect(page.locator(".views canvas")).to_have_count(2)
     before = shown(page)
     page.keyboard.down("i")
     assert shown(page) != before
@@ -178,7 +178,7 @@ def test_an_opened_scan_fits_the_window(make_house, enter, size):  # noqa: F811
     page = enter(house, "supervisor")
     page.set_viewport_size({"width": size[0], "height": size[1]})
     page.evaluate(f"location.hash = 'scans/{scan}'")
-    expect(page.locator("canvas")).to_have_count(2)
+    expect(page.locator(".views canvas")).to_have_count(2)
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
 

@@ -82,7 +82,7 @@ def test_the_second_tab_takes_a_scan_over_only_when_told_to(make_house, enter): 
     decide(one)
     expect(one.locator(".queue .empty")).to_be_visible()
     one.keyboard.press("Control+z")
-    expect(one.locator("canvas")).to_have_count(2)
+    expect(one.locator(".views canvas")).to_have_count(2)
     expect(one.locator(".parts input").first).to_be_checked()  # what was ticked is back
     expect(two.locator(".queue li", has_text="other tab")).to_have_count(1, timeout=10_000)
     two.locator(".queue li").click()

@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from sqlalchemy import Connection, insert, select, text
 
-from bagscan.core.errors import BagscanError
+from bagscan.core.errors import BagscanError, absent
 from bagscan.core.files import write_whole
 from bagscan.service.store.database import Store
 from bagscan.service.store.tables import audit
@@ -171,7 +171,7 @@ def read_head(path: Path, must: bool = False) -> dict[str, Any] | None:
     """
     if not path.is_file():
         if must:
-            raise AuditError(f"{path}: no such file")
+            raise AuditError(absent(path, "file"))
         return None
     try:
         head = json.loads(path.read_text())

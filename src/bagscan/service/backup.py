@@ -18,6 +18,7 @@ from typing import Any
 from sqlalchemy import Engine, func, insert, select, text
 
 from bagscan import __version__
+from bagscan.core.errors import absent
 from bagscan.core.files import whole
 from bagscan.service.audit import newest_head
 from bagscan.service.retention import referenced
@@ -94,7 +95,7 @@ def restore(path: Path, folder: Path, engine: Engine, report: Report = print) ->
                     file.write(content)
             rows = _restore_tables(tar, members, engine, manifest)  # last: it stands for all that lies beside it
     except FileNotFoundError as error:
-        raise StoreError(f"{path}: no such file") from error
+        raise StoreError(absent(path, "file")) from error
     except (tarfile.TarError, KeyError, ValueError, OSError) as error:
         raise StoreError(f"{path}: not a whole back-up of bagscan: {str(error).splitlines()[0]}") from error
     with naming_faults(), engine.connect() as connection:

@@ -1,10 +1,11 @@
 // Which page is shown, and to whom.
 
 import { ask, get, keepSession } from "./api.js";
-import { dialog, h, show, toast } from "./dom.js";
+import { filledIn, h, show, toast } from "./dom.js";
 import { loginPage } from "./login.js";
 import { reviewPage } from "./review.js";
 import { archivePage } from "./archive.js";
+import { themeButton } from "./theme.js";
 import { auditPage, modelsPage, peoplePage, statisticsPage } from "./oversight.js";
 
 const PAGES = [
@@ -21,18 +22,9 @@ let leave = null;
 let shown = null;
 
 async function changePassword() {
-  const made = await dialog((close) => {
-    const old = h("input", { type: "password", autocomplete: "current-password", required: true }), next = h("input", { type: "password", autocomplete: "new-password", required: true, minlength: 10 });
-    const form = h("form", { method: "dialog" }, h("h1", {}, "Change your password"), h("label.field", {}, h("span", {}, "Old"), old), h("label.field", {}, h("span", {}, "New, at least 10 characters"), next),
-      h("div.row.apart", {}, h("button", { type: "button", onclick: () => close(null) }, "Cancel"), h("button.primary", {}, "Change")));
-    form.addEventListener("submit", (event) => { event.preventDefault(); close({ old: old.value, new: next.value }); });
-    return form;
-  });
-  if (!made) return;
-  try {
-    await ask("PUT", "/v1/me/password", made);
-    location.reload(); // every session has ended, this one too
-  } catch (error) { toast(error.message, { kind: "fault" }); }
+  const old = h("input", { type: "password", autocomplete: "current-password", required: true }), next = h("input", { type: "password", autocomplete: "new-password", required: true, minlength: 10 });
+  const made = await filledIn("Change your password", [["Old", old], ["New, at least 10 characters", next]], "Change", () => ask("PUT", "/v1/me/password", { old: old.value, new: next.value }));
+  if (made) location.reload(); // every session has ended, this one too
 }
 
 async function start() {
@@ -47,7 +39,7 @@ function enter(me) {
   let place = h("main.place", { id: "place" });
   const links = mine.map(([name, text]) => h("a", { href: `#${name}` }, text));
   const out = h("button.plain", { onclick: async () => { await ask("DELETE", "/v1/sessions").catch(() => {}); location.hash = ""; location.reload(); } }, "Log out");
-  show(app, h("div.frame", {}, h("header.bar", {}, h("span.brand", {}, h("img", { src: "static/icon.svg", alt: "" }), "bagscan"), h("nav", {}, links), h("button.who.plain", { title: "change your password", onclick: changePassword }, `${me.name} · ${me.role}`), out), place));
+  show(app, h("div.frame", {}, h("header.bar", {}, h("span.brand", {}, h("img", { src: "static/icon.svg", alt: "" }), "bagscan"), h("nav", {}, links), themeButton(me), h("button.who.plain", { title: "change your password", onclick: changePassword }, `${me.name} · ${me.role}`), out), place));
   const turn = async () => {
     const [wanted, detail] = location.hash.slice(1).split("/");
     const page = mine.find(([name]) => name === wanted) || mine[0];

@@ -3,6 +3,7 @@
 import { get, viewsOf } from "./api.js";
 import { h, score, show, time, toast } from "./dom.js";
 import { functionsOf } from "./functions.js";
+import { closeUp, named } from "./parts.js";
 import { partsOf } from "./regions.js";
 import { Viewer } from "./viewer.js";
 
@@ -90,11 +91,11 @@ async function openScan(me, place, id) {
   viewer.threshold = result.threshold ?? 1;
   viewer.load(data);
   viewer.parts = partsOf(viewer.views, viewer.threshold, result.findings);
-  const marks = (part) => scan.decisions.filter((one) => !one.undone_at && one.parts.includes(part.finding)).map((one) => one.by);
+  const marks = (part) => scan.decisions.filter((one) => !one.undone_at && one.parts.some((number) => part.findings.includes(number))).map((one) => one.by);
   const parts = viewer.parts.map((part, index) => {
     const by = marks(part);
     const look = () => { viewer.chosen = part; viewer.lookAt(part); };
-    return h("li", { onclick: look }, h("span"), h("button.name", { type: "button" }, `Part ${index + 1}`, h("span.muted", {}, ` · ${part.view}`)), h("span.number", {}, score(part.score)),
+    return h("li", { onclick: look }, h("span"), closeUp(viewer, part), h("button.name", { type: "button" }, `Part ${index + 1}`, h("span.muted", {}, ` · ${named(part)}`)), h("span.number", {}, score(part.score)),
       h("span.small.muted.rate", {}, by.length ? `ticked by ${by.join(", ")}` : "ticked by nobody"));
   });
   viewer.drawn = scan.decisions.filter((one) => !one.undone_at).flatMap((one) => (one.drawn || []).map((box) => ({ view: box.view_id, box: box.box_xyxy })));

@@ -47,6 +47,21 @@ export function dialog(build) {
   });
 }
 
+// A form in a dialog: rows of [label, control]. What is refused is told in it, and nothing that was typed is lost.
+export function filledIn(title, rows, doing, send) {
+  return dialog((close) => {
+    const fault = h("div.fault.small", { role: "alert" });
+    const form = h("form", {}, h("h1", {}, title), rows.map(([label, control]) => h("label.field", {}, h("span", {}, label), control)), fault,
+      h("div.row.apart", {}, h("button", { type: "button", onclick: () => close(null) }, "Cancel"), h("button.primary", {}, doing)));
+    form.addEventListener("submit", async (event) => {
+      event.preventDefault();
+      fault.textContent = "";
+      try { close((await send()) ?? true); } catch (error) { fault.textContent = error.message; }
+    });
+    return form;
+  });
+}
+
 // What a key means: its letter, or on keyboards of other scripts the one that a Latin keyboard has in its place.
 export function keyOf(event) {
   if (event.key.length !== 1) return event.key;

@@ -2,6 +2,7 @@
 
 import { h, keyOf } from "./dom.js";
 import { STANDARD } from "./console.js";
+import { preferencesOf } from "./preferences.js";
 import { LAYOUTS } from "./viewer.js";
 
 const PEEKS = {
@@ -9,14 +10,23 @@ const PEEKS = {
   h: ["penetrate", "Penetrate", "see into what is dense"], l: ["local", "Local", "contrast of each place by itself"],
 };
 const AGAIN = "+-[]"; // keys that go on while they are held
-const kept = (name, value) => { try { return value === undefined ? localStorage.getItem(name) : localStorage.setItem(name, value); } catch { return null; } }; // a browser may refuse to keep anything
+
+// A button that is held by the mouse is turned on and off by the keyboard.
+function pressed(button, turn) {
+  button.addEventListener("keydown", (event) => {
+    if (event.key !== "Enter" && event.key !== " ") return;
+    event.preventDefault();
+    event.stopPropagation();
+    if (!event.repeat) turn();
+  });
+}
 
 // Buttons, what is on as text, and keys, for one viewer. `me` is whose layout and latch are remembered.
 export function functionsOf(viewer, me) {
   const held = new Map();
-  const own = (what) => `bagscan:${me.name}:${what}`;
-  let latching = kept(own("latch")) === "1";
-  viewer.arrange(kept(own("layout")) || LAYOUTS[0]);
+  const kept = preferencesOf(me);
+  let latching = kept.get("latch") === "1";
+  viewer.arrange(kept.get("layout"));
 
   const buttons = {};
   const mode = h("div.mode.hidden", { role: "status" });
@@ -25,12 +35,13 @@ export function functionsOf(viewer, me) {
     const [name, text, more] = PEEKS[key];
     const button = h("button", { "data-peek": name, "aria-pressed": false, title: `hold to peek: ${more || text.toLowerCase()}` }, text, " ", h("kbd", {}, key.toUpperCase()));
     button.addEventListener("pointerdown", () => set(name, !(latching && viewer.how[name])));
-    button.addEventListener("keydown", (event) => { if (event.key === "Enter" || event.key === " ") { event.preventDefault(); event.stopPropagation(); if (!event.repeat) set(name, !viewer.how[name]); } });
+    pressed(button, () => set(name, !viewer.how[name]));
     for (const end of ["pointerup", "pointerleave", "pointercancel"]) button.addEventListener(end, () => !latching && set(name, false));
     buttons[name] = button;
     return button;
   };
   const bare = h("button", { title: "hold: no contours" }, "Bare ", h("kbd", {}, "O"));
+  pressed(bare, () => contours(!viewer.overlay));
   bare.addEventListener("pointerdown", () => contours(latching ? !viewer.overlay : false));
   for (const end of ["pointerup", "pointerleave"]) bare.addEventListener(end, () => !latching && contours(true));
   const latch = h("button", { title: "functions stay on until they are pressed again", "aria-pressed": latching, onclick: turnLatch }, "Latch ", h("kbd", {}, "K"));
@@ -55,8 +66,8 @@ export function functionsOf(viewer, me) {
   function contours(on) { viewer.overlay = on; viewer.draw(); told(); }
   function denser(step) { viewer.set({ density: Math.min(6, Math.max(-6, viewer.how.density + step)) }); told(); }
   function standard() { viewer.set({ ...STANDARD }); viewer.overlay = true; viewer.reset(); viewer.draw(); told(); }
-  function turnLatch() { latching = !latching; kept(own("latch"), latching ? "1" : "0"); if (!latching) letGo(); told(); }
-  function turnLayout() { viewer.arrange(LAYOUTS[(LAYOUTS.indexOf(viewer.layout) + 1) % LAYOUTS.length]); kept(own("layout"), viewer.layout); }
+  function turnLatch() { latching = !latching; kept.set("latch", latching ? "1" : "0"); if (!latching) letGo(); told(); }
+  function turnLayout() { viewer.arrange(LAYOUTS[(LAYOUTS.indexOf(viewer.layout) + 1) % LAYOUTS.length]); kept.set("layout", viewer.layout); }
   function letGo() { for (const [name] of Object.values(PEEKS)) viewer.how[name] && set(name, false); if (!viewer.overlay) contours(true); }
 
   const acts = {

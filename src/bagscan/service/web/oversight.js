@@ -1,7 +1,7 @@
 // Pages of supervisors and admins: statistics, models and thresholds, accounts, audit.
 
 import { ask, get, post } from "./api.js";
-import { confirmed, dialog, h, score, show, time, toast } from "./dom.js";
+import { confirmed, dialog, filledIn, h, score, show, time, toast } from "./dom.js";
 import { histogram, intervals, stacked } from "./plots.js";
 
 const KINDS = ["ALARM", "REVIEW", "CLEAR"];
@@ -94,29 +94,17 @@ export async function peoplePage(me, place) {
     })))));
   }
   async function create() {
-    const made = await dialog((close) => {
-      const name = h("input", { required: true, maxlength: 64 }), password = h("input", { type: "password", autocomplete: "new-password", minlength: 10, maxlength: 256 }), role = h("select", {}, roles.map((one) => h("option", { value: one }, one)));
-      role.value = "operator";
-      const form = h("form", { method: "dialog" }, h("h1", {}, "New account"), h("label.field", {}, h("span", {}, "Name"), name), h("label.field", {}, h("span", {}, "Role"), role), h("label.field", {}, h("span", {}, "Password, at least 10 characters; none for a scanner that uses a key"), password),
-        h("div.row.apart", {}, h("button", { type: "button", onclick: () => close(null) }, "Cancel"), h("button.primary", {}, "Make")));
-      form.addEventListener("submit", (event) => { event.preventDefault(); close({ name: name.value, role: role.value, password: password.value || null }); });
-      return form;
-    });
-    if (made) await act(() => post("/v1/accounts", made), draw)();
+    const name = h("input", { required: true, maxlength: 64 }), password = h("input", { type: "password", autocomplete: "new-password", minlength: 10, maxlength: 256 }), role = h("select", {}, roles.map((one) => h("option", { value: one }, one)));
+    role.value = "operator";
+    const rows = [["Name", name], ["Role", role], ["Password, at least 10 characters; none for a scanner that uses a key", password]];
+    if (await filledIn("New account", rows, "Make", () => post("/v1/accounts", { name: name.value, role: role.value, password: password.value || null }))) draw();
   }
   async function key(one) {
-    const name = await dialog((close) => {
-      const input = h("input", { required: true, maxlength: 64, value: "scanner" });
-      const form = h("form", { method: "dialog" }, h("h1", {}, `New key for ${one.name}`), h("label.field", {}, h("span", {}, "Name of the key"), input), h("div.row.apart", {}, h("button", { type: "button", onclick: () => close(null) }, "Cancel"), h("button.primary", {}, "Make")));
-      form.addEventListener("submit", (event) => { event.preventDefault(); close(input.value); });
-      return form;
-    });
-    if (!name) return;
-    try {
-      const made = await post(`/v1/accounts/${one.id}/keys`, { name });
-      await dialog((close) => h("div", {}, h("h1", {}, "The key"), h("p.muted", {}, "It is shown this once."), h("p.mono", {}, made.key), h("div.right", {}, h("button.primary", { onclick: () => close() }, "I have it"))));
-      draw();
-    } catch (error) { fault(error); }
+    const name = h("input", { required: true, maxlength: 64, value: "scanner" });
+    const made = await filledIn(`New key for ${one.name}`, [["Name of the key", name]], "Make", () => post(`/v1/accounts/${one.id}/keys`, { name: name.value }));
+    if (!made) return;
+    await dialog((close) => h("div", {}, h("h1", {}, "The key"), h("p.muted", {}, "It is shown this once."), h("p.mono", {}, made.key), h("div.right", {}, h("button.primary", { onclick: () => close() }, "I have it"))));
+    draw();
   }
   await draw();
 }

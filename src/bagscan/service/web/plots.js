@@ -2,7 +2,7 @@
 
 import { s } from "./dom.js";
 
-const W = 560, H = 180, LEFT = 40, BOTTOM = 22, TOP = 8;
+const W = 560, H = 180, LEFT = 46, BOTTOM = 26, TOP = 8;
 
 // Stacked bars: rows [{label, KIND: n, ...}].
 export function stacked(rows, kinds, name) {
@@ -28,25 +28,25 @@ export function histogram(counts, name, marks = []) {
   const step = (W - LEFT) / counts.length;
   return s("svg", { class: "plot", viewBox: `0 0 ${W} ${H}`, role: "img", "aria-label": name },
     counts.map((n, i) => s("rect", { class: "fill-accent", x: LEFT + i * step + 1, width: step - 2, y: y(n), height: H - BOTTOM - y(n) }, s("title", {}, `${(i / counts.length).toFixed(2)} to ${((i + 1) / counts.length).toFixed(2)}: ${n}`))),
-    marks.map(({ at }) => s("line", { x1: LEFT + at * (W - LEFT), x2: LEFT + at * (W - LEFT), y1: TOP, y2: H - BOTTOM, stroke: "#dde4ea", "stroke-dasharray": "4 3" })),
+    marks.map(({ at }) => s("line", { x1: LEFT + at * (W - LEFT), x2: LEFT + at * (W - LEFT), y1: TOP, y2: H - BOTTOM, class: "mark", "stroke-dasharray": "4 3" })),
     [0, 0.25, 0.5, 0.75, 1].map((v) => s("text", { x: Math.min(W - 12, LEFT + v * (W - LEFT)), y: H - 6, "text-anchor": "middle" }, String(v))), s("text", { x: LEFT - 6, y: TOP + 10, "text-anchor": "end" }, String(most)));
 }
 
 // Rates with their intervals: rows [{label, k, n, rate, low, high}].
 export function intervals(rows, name) {
-  const tall = 26, height = rows.length * tall + 24, from = 130;
-  const x = (v) => from + v * (W - from - 70);
+  const tall = 26, height = rows.length * tall + 24, from = 176;
+  const x = (v) => from + v * (W - from - 84);
   return s("svg", { class: "plot", viewBox: `0 0 ${W} ${height}`, role: "img", "aria-label": name },
-    [0, 0.5, 1].map((v) => [s("line", { x1: x(v), x2: x(v), y1: 0, y2: height - 18, stroke: "#262e35" }), s("text", { x: x(v), y: height - 4, "text-anchor": "middle" }, `${100 * v} %`)]),
+    [0, 0.5, 1].map((v) => [s("line", { x1: x(v), x2: x(v), y1: 0, y2: height - 18, class: "grid" }), s("text", { x: x(v), y: height - 4, "text-anchor": "middle" }, `${100 * v} %`)]),
     rows.map((row, i) => {
       const y = i * tall + 14;
       const label = s("text", { x: from - 8, y: y + 4, "text-anchor": "end" }, row.label);
       if (!row.n) return [label, s("text", { x: x(0) + 6, y: y + 4 }, "none yet")];
-      return [label, s("line", { x1: x(row.low), x2: x(row.high), y1: y, y2: y, stroke: "#5fa8d3", "stroke-width": 3 }), s("circle", { cx: x(row.rate), cy: y, r: 5, fill: "#dde4ea" }), s("text", { x: W, y: y + 4, "text-anchor": "end" }, `${row.k} of ${row.n}`)];
+      return [label, s("line", { x1: x(row.low), x2: x(row.high), y1: y, y2: y, class: "range" }), s("circle", { cx: x(row.rate), cy: y, r: 5, class: "at" }), s("text", { x: W, y: y + 4, "text-anchor": "end" }, `${row.k} of ${row.n}`)];
     }));
 }
 
 function axis(most, y) {
   const ticks = most < 4 ? [...Array(most + 1).keys()] : [0, Math.round(most / 2), most];
-  return ticks.map((n) => [s("line", { x1: LEFT, x2: W, y1: y(n), y2: y(n), stroke: "#262e35" }), s("text", { x: LEFT - 6, y: y(n) + 4, "text-anchor": "end" }, String(n))]);
+  return ticks.map((n) => [s("line", { x1: LEFT, x2: W, y1: y(n), y2: y(n), class: "grid" }), s("text", { x: LEFT - 6, y: y(n) + 4, "text-anchor": "end" }, String(n))]);
 }

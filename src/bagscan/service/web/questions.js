@@ -3,8 +3,8 @@
 import { dialog, h, keyOf } from "./dom.js";
 
 const KEYS = [
-  ["N", "next scan"], ["Tab", "next part"], ["P", "bag before"], ["X", "tick the part"], ["B", "draw a box on a place that is not flagged"], ["O", "hold: no contours"], ["I", "hold: invert"], ["G", "hold: grey"],
-  ["1", "hold: organic only"], ["2", "hold: metal only"], ["E", "hold: edges"], ["H", "hold: see into what is dense"], ["L", "hold: local contrast"], ["K", "latch: held keys stay on"], ["V", "layout"], ["[ ]", "denser, thinner"], ["Z", "look at the part"], ["+ −", "zoom"], ["← ↑ → ↓", "pan"],
+  ["N", "next scan"], ["Tab", "next part"], ["P", "bag before"], ["X", "tick the part"], ["B", "draw a box: mouse, or arrows and Enter"], ["O", "hold: no contours"], ["I", "hold: invert"], ["G", "hold: grey"],
+  ["1", "hold: organic only"], ["2", "hold: metal only"], ["E", "hold: edges"], ["H", "hold: see into what is dense"], ["L", "hold: local contrast"], ["K", "latch: held keys stay on"], ["V", "layout"], ["W", "fold the panels"], ["F", "whole screen"], ["[ ]", "denser, thinner"], ["Z", "look at the part"], ["+ −", "zoom"], ["← ↑ → ↓", "pan"],
   ["=", "whole bag"], ["Space", "standard image"], ["C", "clear"], ["S", "suspect"], ["R", "recheck"], ["Ctrl Enter", "decide"], ["Ctrl Z", "take back"], ["?", "these keys"],
 ];
 
@@ -26,6 +26,7 @@ export function draftsOf(name) {
 export function askReason(value, reasons, nTicked, draft) {
   let chosen = null;
   return dialog((close, box) => {
+    box.classList.add("docked"); // beside the pictures, which the reader still looks at
     const note = h("textarea", { placeholder: "Note (T)", maxlength: 2000, "aria-label": "note", value: draft.note, oninput: () => { draft.note = note.value; } });
     const rows = reasons.map((reason, index) => h("button", { type: "button", onclick: () => pick(index) }, h("kbd", {}, String(index + 1)), reason));
     const decide = h("button.primary", { type: "button", disabled: true, onclick: () => done() }, "Decide ", h("kbd", {}, "Ctrl Enter"));

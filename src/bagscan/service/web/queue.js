@@ -1,6 +1,7 @@
 // The queue as a list: which scans wait, which one is open here, and which are locked.
 
 import { age, h, score } from "./dom.js";
+import { preferencesOf } from "./preferences.js";
 
 const LOCKED = { taken: "somebody else reads this scan", elsewhere: "open in another tab of yours" };
 const told = (one) => (one.claim === "taken" ? "locked" : one.claim === "elsewhere" ? "other tab" : one.decision === "CLEAR" && one.top_score === null ? "no item found" : score(one.top_score));
@@ -16,4 +17,41 @@ export function queueItems(scans, now, current, open) {
       h(`span.chip.${one.decision}`, {}, one.decision), h("button.name", { type: "button", disabled: one.claim === "taken", "aria-label": `${one.source_id}, ${one.decision}, ${told(one)}` }, one.source_id), h("span.number.small", {}, told(one)),
       h("span.age", {}, `${age(now - one.received_at)} ago${one.state === "dispute" ? " · readers disagree" : ""}`));
   });
+}
+
+// What the reader wants of the queue: the next scan by itself after a decision, and a sound for a new alarm.
+export function wishesOf(me) {
+  const kept = preferencesOf(me);
+  const wish = (name, text, usual) => {
+    const box = h("input", { type: "checkbox", checked: (kept.get(name) ?? usual) === "1", onchange: () => kept.set(name, box.checked ? "1" : "0") });
+    return { box, row: h("label.wish.small", {}, box, text) };
+  };
+  const goesOn = wish("goes-on", "Open the next by itself", "1"), sounds = wish("sounds", "Sound for a new alarm", "0");
+  let known = null;
+  return {
+    rows: [goesOn.row, sounds.row],
+    goesOn: () => goesOn.box.checked,
+    // Told of every queue: those that were there at first are nothing new.
+    heard(scans) {
+      const alarms = scans.filter((one) => one.decision === "ALARM").map((one) => one.scan_id);
+      if (known && sounds.box.checked && alarms.some((id) => !known.has(id))) ring().catch(() => {}); // no sound is no reason to stop
+      known = new Set([...(known || []), ...alarms]);
+    },
+  };
+}
+
+const RING_HZ = [660, 880], TONE_S = 0.16;
+
+async function ring() {
+  const context = new AudioContext();
+  RING_HZ.forEach((hz, k) => {
+    const tone = context.createOscillator(), volume = context.createGain(), at = context.currentTime + k * TONE_S;
+    tone.frequency.value = hz;
+    volume.gain.setValueAtTime(0.15, at);
+    volume.gain.linearRampToValueAtTime(0, at + TONE_S);
+    tone.connect(volume).connect(context.destination);
+    tone.start(at);
+    tone.stop(at + TONE_S);
+  });
+  setTimeout(() => context.close(), 2000);
 }

@@ -1,5 +1,7 @@
 // Sub-components of a view: which pixels, which score, and their outlines as paths in pixels.
 
+const NEAR_PX = 5; // regions with at most four pixels between them are one part, as in the report
+
 export function readRegions({ head, buffer, start }) {
   const { height, width, n } = head;
   const size = 2 * height * width;
@@ -61,8 +63,8 @@ export function outline(regions, label) {
   return path;
 }
 
-// Flagged regions at a threshold, by falling score: [{view, label, score, box}].
-function flaggedParts(regions, view, threshold) {
+// Flagged regions at a threshold: [{view, label, score, box}].
+function flaggedRegions(regions, view, threshold) {
   const found = [];
   regions.scores.forEach((score, label) => { if (score >= threshold) found.push({ view, label, score }); });
   const boxes = new Map(found.map((part) => [part.label, [Infinity, Infinity, -1, -1]]));
@@ -79,9 +81,39 @@ function flaggedParts(regions, view, threshold) {
   return found.filter((part) => part.box[2] > 0);
 }
 
-// Flagged regions of all views by falling score, each with the number of its finding, or -1 where it is below the operating point.
+// Flagged regions of all views that touch are one part, as in the report: a person looks at it once. By falling score:
+// [{view, score, box, regions, findings}], where findings are numbers of those above the operating point, the highest first.
 export function partsOf(views, threshold, findings) {
-  const parts = views.filter((view) => view.regions).flatMap((view) => flaggedParts(view.regions, view.name, threshold)).sort((a, b) => b.score - a.score);
-  for (const part of parts) part.finding = findings.findIndex((one) => one.view_id === part.view && one.box_xyxy.every((value, i) => value === part.box[i]) && Math.abs(one.score - part.score) < 1e-6);
-  return parts;
+  const parts = views.filter((view) => view.regions).flatMap((view) => touching(view.regions, flaggedRegions(view.regions, view.name, threshold)));
+  for (const part of parts) part.findings = part.regions.map((region) => numberOf(region, findings)).filter((number) => number >= 0);
+  return parts.sort((a, b) => b.score - a.score);
+}
+
+const numberOf = (region, findings) => findings.findIndex((one) => one.view_id === region.view && one.box_xyxy.every((value, i) => value === region.box[i]) && Math.abs(one.score - region.score) < 1e-6);
+
+function touching(regions, flagged) {
+  const parent = new Map(flagged.map((region) => [region.label, region.label]));
+  const root = (label) => { while (parent.get(label) !== label) label = parent.get(label); return label; };
+  const { height, width, labels } = regions;
+  for (const region of flagged) {
+    const [x1, y1, x2, y2] = region.box;
+    for (let y = y1; y < y2; y++) {
+      for (let x = x1; x < x2; x++) {
+        if (labels[y * width + x] !== region.label) continue;
+        for (let v = y; v <= Math.min(height - 1, y + NEAR_PX); v++) {
+          for (let u = Math.max(0, x - NEAR_PX); u <= Math.min(width - 1, x + NEAR_PX); u++) {
+            const other = labels[v * width + u];
+            if (other !== region.label && parent.has(other)) parent.set(root(other), root(region.label));
+          }
+        }
+      }
+    }
+  }
+  const groups = new Map();
+  for (const region of flagged) groups.set(root(region.label), [...(groups.get(root(region.label)) || []), region]);
+  return [...groups.values()].map((members) => {
+    members.sort((a, b) => b.score - a.score);
+    const box = [0, 1, 2, 3].map((i) => (i < 2 ? Math.min : Math.max)(...members.map((one) => one.box[i])));
+    return { view: members[0].view, score: members[0].score, box, regions: members };
+  });
 }

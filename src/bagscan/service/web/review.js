@@ -3,23 +3,23 @@
 import { ask, get, part as partWith, post, viewsOf } from "./api.js";
 import { confirmed, h, keyOf, score, show, toast } from "./dom.js";
 import { STANDARD } from "./console.js";
+import { drawingOf } from "./drawing.js";
 import { functionsOf } from "./functions.js";
-import { isFree, queueItems } from "./queue.js";
+import { isTicked, partRows, tickedParts } from "./parts.js";
+import { isFree, queueItems, wishesOf } from "./queue.js";
 import { partsOf } from "./regions.js";
+import { roomOf } from "./room.js";
 import { askReason, draftsOf, showKeys } from "./questions.js";
-import { Viewer, isUnjudged } from "./viewer.js";
+import { thresholdOf } from "./threshold.js";
+import { Viewer } from "./viewer.js";
 
 const VALUES = { c: "clear", s: "suspect", r: "recheck" };
 const EVERY_MS = 4000;
 const IDLE_MS = 5 * 60 * 1000; // without a key or a movement: then the scan is kept from others no longer
-const LOG_ODDS = (p) => Math.log(Math.min(1 - 1e-6, Math.max(1e-6, p)) / (1 - Math.min(1 - 1e-6, Math.max(1e-6, p))));
-const REACH = 4 * Math.log(3); // of a scale, to each side of the operating point: four steps of threefold odds, as in the report
-
-const marked = ({ parts }) => (parts.length ? `, ticked part${parts.length > 1 ? "s" : ""} ${parts.map((part) => part + 1).join(", ")}` : "");
 
 export function reviewPage(me, place, wanted) {
   const viewer = new Viewer();
-  const state = { queue: [], scan: null, parts: [], ticked: new Set(), chosen: -1, threshold: 1, undo: null, busy: false, past: [], looking: null };
+  const state = { queue: [], scan: null, parts: [], ticked: new Set(), chosen: -1, threshold: 1, undo: null, busy: false, past: [], looking: null, truths: new Map() };
   const drafts = draftsOf(me.name);
   const draftOf = (id) => drafts.get(id) || drafts.set(id, { ticked: new Set(), drawn: [], reason: null, note: "" }).get(id);
   let lostAt = null, touchedAt = performance.now();
@@ -28,24 +28,27 @@ export function reviewPage(me, place, wanted) {
   const head = h("div.head");
   const partList = h("ul.parts", { "aria-label": "flagged parts" });
   const partsHead = h("h2", {}, "Flagged parts");
-  const slider = h("input", { type: "range", min: -REACH, max: REACH, step: "any", "aria-label": "threshold", disabled: true });
-  const sliderTold = h("div.row.apart.small.muted");
+  const threshold = thresholdOf(look);
   const about = h("div.small.muted");
   const buttons = Object.fromEntries(Object.entries(VALUES).map(([key, value]) => [value, h(`button.${value}`, { disabled: true, onclick: () => decide(value) }, value[0].toUpperCase() + value.slice(1), " ", h("kbd", {}, key.toUpperCase()))]));
   const functions = functionsOf(viewer, me);
-  const boxButton = h("button", { title: "draw a box on a place that is not flagged", "aria-pressed": false, onclick: turnDrawing }, "Box ", h("kbd", {}, "B"));
-  const console_ = functions.bar(boxButton, h("button", { title: "the bag before, to look at", onclick: previous }, "Previous ", h("kbd", {}, "P")), h("button", { onclick: showKeys, title: "all keys" }, "?"));
+  const drawing = drawingOf(viewer, () => state.scan && !state.done, drawParts);
+  const wishes = wishesOf(me);
+  const reader = h("div.reader");
+  const room = roomOf(me, reader);
+  const console_ = functions.bar(drawing.button, h("button", { title: "the bag before, to look at", onclick: previous }, "Previous ", h("kbd", {}, "P")), room.buttons, h("button", { onclick: showKeys, title: "all keys" }, "?"));
   const banner = h("div.banner.hidden", { role: "alert" });
 
   const middle = h("div.view", {}, viewer.element, functions.mode);
   viewer.element.classList.add("fill");
-  show(place, h("div.reader", {},
-    h("aside.side.left", { "aria-label": "queue" }, h("header.row.apart", {}, h("h1.small-head", {}, "Queue"), counted), h("div.grow", {}, list), h("section", {}, h("button.primary.wide", { onclick: next }, "Next scan ", h("kbd", {}, "N")))),
+  show(place, reader);
+  show(reader,
+    h("aside.side.left", { "aria-label": "queue" }, h("header.row.apart", {}, h("h1.small-head", {}, "Queue"), counted), h("div.grow", {}, list), h("section", {}, wishes.rows, h("button.primary.wide", { onclick: next }, "Next scan ", h("kbd", {}, "N")))),
     h("div.stage", {}, h("div", {}, banner, head), middle, console_),
     h("aside.side.right", { "aria-label": "flagged parts" }, h("header", {}, partsHead, about), h("div.grow", {}, partList),
-      h("section", {}, h("h2", {}, "Threshold, for this look"), slider, sliderTold),
+      h("section", {}, h("h2", {}, "Threshold, for this look"), threshold.rows),
       h("section", {}, h("h2", {}, "Decision"), h("div.decide", {}, buttons.clear, buttons.suspect, buttons.recheck))),
-  ));
+  );
 
   // the queue
 
@@ -56,6 +59,7 @@ export function reviewPage(me, place, wanted) {
       counted.textContent = found.waiting || "";
       document.title = found.waiting ? `(${found.waiting}) bagscan` : "bagscan";
       drawQueue(found.now);
+      wishes.heard(found.scans);
       reached(true);
     } catch (error) {
       reached(error.status !== 0);
@@ -145,21 +149,19 @@ export function reviewPage(me, place, wanted) {
     viewer.chosen = null;
     viewer.parts = [];
     viewer.drawn = draftOf(id).drawn;
-    if (viewer.drawing) turnDrawing();
+    drawing.stop();
     viewer.how = { ...STANDARD };
     viewer.threshold = state.threshold;
     viewer.load(views);
-    slider.disabled = !views.some((view) => view.regions);
-    Object.assign(slider, { min: LOG_ODDS(state.threshold) - REACH, max: LOG_ODDS(state.threshold) + REACH, value: LOG_ODDS(state.threshold) });
+    threshold.load(scan.result.threshold, views.some((view) => view.regions));
     if (!again && state.past.at(-1) !== id) state.past.push(id);
     for (const button of Object.values(buttons)) button.disabled = again || !me.permissions.includes("decide");
     buttons.clear.disabled ||= !views.length;
     buttons.clear.title = views.length ? "" : "No view of this scan could be read, so nobody has seen it: it cannot be cleared.";
     location.replace(again ? "#review" : `#review/${id}`);
-    drawHead();
     functions.told();
     listParts();
-    told();
+    drawHead();
   }
 
   function drawHead() {
@@ -168,16 +170,16 @@ export function reviewPage(me, place, wanted) {
       show(head, h("span.muted", {}, "No scan is open. Press "), h("kbd", {}, "N"));
       return;
     }
-    const reasons = (state.done ? "A bag from before, to look at; N goes on. " : "") + scan.result.reasons.join(" · ");
+    const before = state.done ? `A bag from before, to look at; N goes on. ${state.truths.get(scan.id) || ""} ` : "";
+    const reasons = before + scan.result.reasons.join(" · ");
     show(head, h(`span.chip.${scan.result.decision}`, {}, scan.result.decision), h("strong", {}, scan.source_id), h("span.muted.small", {}, `scanner ${scan.scanner}`),
-      h("span.reasons", { title: reasons }, scan.review === "dispute" ? "Two readers disagree: " + scan.decisions.filter((d) => !d.undone_at).map((d) => `${d.by}: ${d.value} (${d.reason})${marked(d)}${d.note ? ", " + d.note : ""}`).join("; ") : reasons));
+      h("span.reasons", { title: reasons }, scan.review === "dispute" ? "Two readers disagree: " + scan.decisions.filter((d) => !d.undone_at).map((d) => `${d.by}: ${d.value} (${d.reason})${tickedParts(state.parts, d.parts)}${d.note ? ", " + d.note : ""}`).join("; ") : reasons));
     about.textContent = scan.result.model_id ? `model ${scan.result.model_id.slice(0, 8)} · operating point ${score(scan.result.threshold)}` : "not judged by a model";
   }
 
   function listParts() {
     const findings = state.scan.result.findings;
     state.parts = partsOf(viewer.views, state.threshold, findings);
-    for (const part of state.parts) part.rate = part.finding >= 0 ? findings[part.finding].expected_false_positive_rate : null;
     if (state.chosen >= state.parts.length) state.chosen = -1;
     viewer.parts = state.parts;
     viewer.draw();
@@ -185,30 +187,12 @@ export function reviewPage(me, place, wanted) {
   }
 
   function drawParts() {
-    const several = viewer.views.length > 1;
-    const middle = LOG_ODDS(state.scan.result.threshold ?? 0.5);
-    const at = (value) => 50 + (50 * Math.min(REACH, Math.max(-REACH, LOG_ODDS(value) - middle))) / REACH;
-    partsHead.textContent = `Flagged parts${state.parts.length ? " · " + state.parts.length : ""}`;
-    show(partList, state.parts.length ? state.parts.map((part, index) => {
-      const bar = h("i"), mark = h("b", { title: "operating point" });
-      Object.assign(bar.style, { left: `${Math.min(50, at(part.score))}%`, width: `${Math.max(1, Math.abs(at(part.score) - 50))}%` });
-      const box = h("input", { type: "checkbox", checked: state.ticked.has(part.finding), disabled: part.finding < 0, "aria-label": `part ${index + 1} holds it`, title: part.finding < 0 ? "below the operating point: for looking at" : "this part holds it (X)", onclick: (event) => { event.stopPropagation(); tick(index); } });
-      return h(`li${index === state.chosen ? ".here" : ""}`, { "aria-current": index === state.chosen, onclick: () => choose(index, true) }, box,
-        h("span", {}, `Part ${index + 1}`, several ? h("span.muted", {}, ` · ${part.view}`) : null), h("span.number", {}, score(part.score)), h("span.scale", {}, bar, mark),
-        h("span.small.muted.rate", {}, part.finding < 0 ? "below the operating point" : part.rate === null ? "" : `as high in ${part.rate < 0.001 ? "under 0.1" : (100 * part.rate).toFixed(1)} % of benign parts`));
-    }) : h("li.empty", {}, viewer.views.length && viewer.views.every(isUnjudged) ? "No item was found: nothing of this bag was judged." : "No part is flagged at this threshold."), state.done ? [] : viewer.drawn.map(drawnRow));
+    const { scan, parts, ticked, chosen } = state;
+    if (!scan) return;
+    partsHead.textContent = `Flagged parts${parts.length ? " · " + parts.length : ""}`;
+    const rates = scan.result.findings.map((one) => one.expected_false_positive_rate);
+    show(partList, partRows(viewer, { parts, ticked, chosen, own: scan.result.threshold, rates }, { tick, choose: (index) => choose(index, true) }), state.done ? [] : drawing.rows());
   }
-
-  // A place that the model did not flag is the most valuable mark of all: it goes into the export as an annotation.
-  function turnDrawing() {
-    viewer.drawing = viewer.drawing || !state.scan || state.done ? null : (one) => { viewer.drawn.push(one); turnDrawing(); drawParts(); };
-    viewer.element.classList.toggle("drawing", Boolean(viewer.drawing));
-    boxButton.classList.toggle("on", Boolean(viewer.drawing));
-    boxButton.setAttribute("aria-pressed", String(Boolean(viewer.drawing)));
-  }
-
-  const drawnRow = (one, index) => h("li.drawn", {}, h("span"), h("span", {}, `Box ${index + 1}`, h("span.muted", {}, ` · ${one.view}, drawn by you`)),
-    h("button.small", { "aria-label": `take box ${index + 1} away`, onclick: () => { viewer.drawn.splice(index, 1); viewer.draw(); drawParts(); } }, "✕"));
 
   function choose(index, look) {
     state.chosen = index;
@@ -221,26 +205,17 @@ export function reviewPage(me, place, wanted) {
 
   function tick(index) {
     const part = state.parts[index];
-    if (!part || part.finding < 0) return;
-    if (!state.ticked.delete(part.finding)) state.ticked.add(part.finding);
+    if (!part) return;
+    const off = isTicked(part, state.ticked);
+    for (const finding of part.findings) state.ticked[off ? "delete" : "add"](finding);
     drawParts();
   }
 
-  slider.addEventListener("input", () => {
-    const near = state.scan.result.threshold !== null && Math.abs(slider.value - LOG_ODDS(state.scan.result.threshold)) < 0.06;
-    state.threshold = near ? state.scan.result.threshold : 1 / (1 + Math.exp(-slider.value));
-    viewer.threshold = state.threshold;
+  function look(at) {
+    state.threshold = viewer.threshold = at;
     viewer.chosen = null;
     state.chosen = -1;
     listParts();
-    told();
-  });
-
-  function told() {
-    const own = state.scan.result.threshold;
-    const moved = own !== null && state.threshold !== own;
-    slider.setAttribute("aria-valuetext", `score ${score(state.threshold)}${moved ? "" : ", the operating point"}`);
-    show(sliderTold, h("span.number", {}, score(state.threshold)), h("span", {}, moved ? `operating point ${score(own)}: changes nothing but this view` : "at the operating point"));
   }
 
   // decisions
@@ -250,7 +225,7 @@ export function reviewPage(me, place, wanted) {
     if (state.scan && buttons[value].title) toast(buttons[value].title);
     if (!state.scan || state.done || state.busy || buttons[value].disabled) return;
     const { id } = state.scan;
-    const asked = await askReason(value, me.reasons[value], state.ticked.size, draftOf(id));
+    const asked = await askReason(value, me.reasons[value], state.parts.filter((part) => isTicked(part, state.ticked)).length, draftOf(id));
     if (!asked || state.busy || state.scan?.id !== id) return; // the scan was lost meanwhile: nothing is decided on another
     state.busy = true;
     let free = null;
@@ -260,13 +235,14 @@ export function reviewPage(me, place, wanted) {
       drafts.delete(id);
       state.done = true;
       state.told?.();
+      if (made.truth) state.truths.set(id, `This bag is simulated. ${made.truth}`);
       state.undo = made.tip || made.closed === undefined || !made.undoable ? null : { id, draft, number: made.decision, until: performance.now() + 1000 * me.undo_s };
       const action = state.undo && { text: "Take back (Ctrl Z)", do: undo };
       if (made.tip) state.told = toast(`Test image: a threat of kind “${made.tip.kind.replace(/_/g, " ")}” was projected into this scan. ${made.tip.hit ? "You found it." : "It was missed."}`, { kind: made.tip.hit ? "hit" : "miss", seconds: 9 });
-      else state.told = toast(`Decided: ${value}.${made.truth ? " This bag is simulated. " + made.truth : ""}`, { action, seconds: action ? me.undo_s : 5 });
+      else state.told = toast(`Decided: ${value}.${made.truth ? " " + state.truths.get(id) : ""}${wishes.goesOn() ? "" : " N opens the next scan."}`, { action, seconds: action ? me.undo_s : 5 });
       clear();
       await refresh();
-      free = state.queue.find(isFree);
+      free = wishes.goesOn() && state.queue.find(isFree);
     } catch (error) {
       fault(error);
     } finally {
@@ -292,8 +268,7 @@ export function reviewPage(me, place, wanted) {
     viewer.views = [];
     viewer.drawn = [];
     viewer.element.replaceChildren();
-    slider.disabled = true;
-    show(sliderTold);
+    threshold.clear();
     show(partList);
     about.textContent = "";
     viewer.how = { ...STANDARD };
@@ -329,9 +304,9 @@ export function reviewPage(me, place, wanted) {
     if ((event.ctrlKey || event.metaKey) && key === "z" && !event.repeat) { event.preventDefault(); return undo(); }
     // AltGr, which some keyboards need for brackets, comes as Ctrl and Alt.
     if (!event.getModifierState("AltGraph") && (event.ctrlKey || event.metaKey || event.altKey)) return;
-    if (functions.down(event)) return event.preventDefault();
+    if (drawing.down(event) || functions.down(event)) return event.preventDefault();
     const act = {
-      n: next, p: previous, "?": showKeys, z: () => state.parts[Math.max(0, state.chosen)] && choose(Math.max(0, state.chosen), true), x: () => tick(state.chosen), b: turnDrawing,
+      n: next, p: previous, "?": showKeys, z: () => state.parts[Math.max(0, state.chosen)] && choose(Math.max(0, state.chosen), true), x: () => tick(state.chosen), b: drawing.turn, ...room.keys,
       Tab: () => choose(state.chosen + (event.shiftKey ? -1 : 1), true),
     }[key];
     if (VALUES[key]) decide(VALUES[key]);

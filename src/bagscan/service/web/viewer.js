@@ -6,6 +6,7 @@ import { benignPath, outline, readRegions } from "./regions.js";
 
 export const LAYOUTS = ["beside", "stacked", "one"]; // side by side, one under the other, one large and the others small
 const MOST_ZOOM = 24;
+const LEAST_BESIDE = 0.75; // of its pixels: a view that would be smaller side by side has the room to itself, where the reader has chosen no layout
 const OVERVIEW = 0.22; // of the canvas's smaller side
 const MOST_RINGS = 20; // at a low threshold half the view is flagged: rings round all of it would hide it
 const RINGED_PX = 40; // half the size on the screen from which a part is seen without a ring
@@ -33,10 +34,11 @@ export class Viewer {
     this.parts = [];
     this.drawn = []; // boxes of the reader: [{view, box}], box as [x1, y1, x2, y2] in pixels of the view
     this.drawing = null; // what is called with a box that was drawn; null where a drag pans
+    this.wished = null; // the layout that the reader has chosen
     this.layout = LAYOUTS[0];
     this.main = null;
     this.reset();
-    new ResizeObserver(() => this.draw()).observe(this.element);
+    new ResizeObserver(() => this.arrange()).observe(this.element);
   }
 
   // data: [{name, pixels, regions or null}], as packed() reads them.
@@ -56,7 +58,7 @@ export class Viewer {
       return view.frame;
     }));
     this.reset();
-    this.arrange(this.layout);
+    this.arrange();
     this.develop();
   }
 
@@ -68,12 +70,21 @@ export class Viewer {
   }
 
   // Show the views side by side, one under the other, or one large; which one is large follows a click on another.
-  arrange(layout, main = this.main) {
-    this.layout = LAYOUTS.includes(layout) ? layout : LAYOUTS[0];
+  arrange(layout = this.wished, main = this.main) {
+    this.wished = LAYOUTS.includes(layout) ? layout : null;
+    this.layout = this.wished ?? this.fitting();
     this.main = main;
     for (const name of LAYOUTS) this.element.classList.toggle(name, name === this.layout && this.views.length > 1);
     for (const view of this.views) view.frame?.classList.toggle("main", view.name === this.main);
     this.draw();
+  }
+
+  // The layout for a window in which nobody has chosen one.
+  fitting() {
+    const { clientWidth: w, clientHeight: t } = this.element, n = this.views.length;
+    const scale = (across, down) => Math.min(...this.views.map(({ image }) => Math.min(w / across / image.width, t / down / image.height)));
+    if (n < 2 || !w || scale(n, 1) >= LEAST_BESIDE) return LAYOUTS[0];
+    return scale(1, n) >= LEAST_BESIDE ? LAYOUTS[1] : LAYOUTS[2];
   }
 
   // Compute the picture of every view anew.
@@ -104,7 +115,7 @@ export class Viewer {
   lookAt(part) {
     const view = this.views.find((one) => one.name === part.view);
     if (!view) return;
-    if (this.layout === "one" && this.main !== view.name) this.arrange(this.layout, view.name);
+    if (this.layout === "one" && this.main !== view.name) this.arrange(this.wished, view.name);
     const [x1, y1, x2, y2] = part.box;
     view.across = (x1 + x2) / 2 / view.image.width;
     this.along = (y1 + y2) / 2 / view.image.height;
@@ -197,7 +208,7 @@ export class Viewer {
     }
     // Each line in two tones, so that it is seen on air and on steel.
     context.setLineDash([]);
-    for (const [colour, width, alpha] of [["#06250f", 1.8, 0.35], [GREEN, 0.8, 0.8]]) {
+    for (const [colour, width, alpha] of [["#06250f", 2.2, 0.7], [GREEN, 0.8, 1]]) {
       context.lineWidth = width / scale;
       context.strokeStyle = colour;
       context.globalAlpha = alpha;
@@ -258,7 +269,7 @@ export class Viewer {
       const at = [(event.offsetX - x) / (scale * view.image.width), (event.offsetY - y) / (scale * view.image.height)];
       this.zoomBy(Math.exp(-event.deltaY / 400), view, at);
     }, { passive: false });
-    canvas.addEventListener("pointerdown", (event) => { if (this.layout === "one" && this.main !== view.name) return this.arrange(this.layout, view.name); canvas.setPointerCapture(event.pointerId); canvas.classList.add("held"); });
+    canvas.addEventListener("pointerdown", (event) => { if (this.layout === "one" && this.main !== view.name) return this.arrange(this.wished, view.name); canvas.setPointerCapture(event.pointerId); canvas.classList.add("held"); });
     const pixel = (event) => { // of the view, kept on it
       const { scale, x, y } = this.place(view);
       return [Math.min(view.image.width, Math.max(0, (event.offsetX - x) / scale)), Math.min(view.image.height, Math.max(0, (event.offsetY - y) / scale))].map(Math.round);
