@@ -6,7 +6,7 @@ LIGHT := .venv-light
 BAGSCAN_DATA ?= ../shared/data
 export BAGSCAN_DATA
 
-.PHONY: setup light demo test test-slow test-cluster check format clean
+.PHONY: setup light demo test test-slow test-cluster check site format clean
 
 setup: $(VENV)/.ready
 
@@ -50,10 +50,15 @@ check: setup
 	$(BIN)/ruff format --check src tests experiments
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	@$(MAKE) --no-print-directory site
+
+# The documentation, whose links and references must all lead somewhere.
+site: setup
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build -q
 
 format: setup
 	$(BIN)/ruff check --fix src tests experiments
 	$(BIN)/ruff format src tests experiments
 
 clean:
-	rm -rf $(VENV) $(LIGHT) demo-out .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) $(LIGHT) demo-out site .pytest_cache .mypy_cache .ruff_cache
