@@ -1,11 +1,12 @@
 """What a model card says is held against what it can mean."""
 
 import json
+from pathlib import Path
 
 import pytest
 
 from bagscan.core.errors import BagscanError, ModelError
-from bagscan.model_folder import SHIPPED, verified_id, write_files
+from bagscan.model_folder import SHIPPED, model_named, verified_id, write_files
 from bagscan.screening import Screener
 
 
@@ -69,3 +70,17 @@ def test_a_calibration_must_rise(tiny_model, tmp_path, calibration):
 def test_the_folder_of_a_run_is_told_from_that_of_its_model(tiny_model):
     with pytest.raises(ModelError, match=str(tiny_model)):
         verified_id(tiny_model.parent)
+
+
+def test_a_model_that_comes_along_goes_by_its_name_and_a_folder_of_that_name_comes_first(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert model_named("raw") == SHIPPED / "raw"
+    assert model_named("runs/raw") == Path("runs/raw")
+    (tmp_path / "raw").mkdir()
+    assert model_named("raw") == Path("raw")
+
+
+def test_a_folder_that_is_not_there_is_told_with_its_neighbour(tmp_path):
+    (tmp_path / "trained").mkdir()
+    with pytest.raises(ModelError, match="'trained'"):
+        verified_id(tmp_path / "traned")

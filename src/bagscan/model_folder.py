@@ -18,7 +18,7 @@ from typing import Any
 from bagscan.config import fill
 from bagscan.core import OperatingPoint
 from bagscan.core.calibrated import UNCALIBRATED
-from bagscan.core.errors import ConfigError, ModelError
+from bagscan.core.errors import ConfigError, ModelError, absent
 from bagscan.core.files import whole
 
 FORMAT = 1
@@ -33,6 +33,11 @@ GRAPHS = ("both_views.onnx", "items.onnx", "learned.onnx", "maps.onnx", "score.o
 def shipped_models() -> list[Path]:
     """Folders of the models that come with the package, by name."""
     return sorted(path.parent for path in SHIPPED.glob("*/model.json"))
+
+
+def model_named(text: str) -> Path:
+    """A model folder by its path, or by the name of one that comes with the package."""
+    return SHIPPED / text if text in {path.name for path in shipped_models()} and not Path(text).exists() else Path(text)
 
 
 def write_files(folder: Path, contents: Mapping[str, bytes], keep_graphs: bool = True) -> str:
@@ -73,6 +78,8 @@ def verified_id(folder: str | Path) -> str:
     folder = Path(folder)
     manifest = folder / MANIFEST
     if not manifest.is_file():
+        if not folder.exists():
+            raise ModelError(f"{absent(folder, 'folder')}; models that come along are named {' and '.join(path.name for path in shipped_models())}")
         below = folder / "model"  # where a run keeps its model
         hint = f"{below} is one" if (below / MANIFEST).is_file() else "train one with: bagscan train CONFIG"
         raise ModelError(f"{folder}: not a model folder (no {MANIFEST}); {hint}")

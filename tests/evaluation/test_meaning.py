@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from bagscan.evaluation.meaning import LEAST, no_better, of_detector, of_levels, of_operating_point, too_few
+from bagscan.evaluation.meaning import LEAST, no_better, of_detector, of_levels, of_operating_point, of_screening, too_few
 
 
 def test_few_examples_are_warned_of_by_class():
@@ -47,3 +47,10 @@ def test_a_detector_of_few_bags_and_chance_is_warned_of():
     sentence, warnings = of_detector(figures)
     assert re.findall(r"\d+", sentence) == ["50", "20", "25", "10", "30"]
     assert len(warnings) == 2
+
+
+def test_what_came_of_bags_is_counted():
+    told = of_screening({"ALARM": 2, "REVIEW": 1, "CLEAR": 9})
+    assert "2 of 12" in told
+    assert "1 need" in told
+    assert "1 of 1 bag raises" in of_screening({"ALARM": 1, "REVIEW": 0, "CLEAR": 0})

@@ -12,7 +12,7 @@ from typing import Any
 import pyarrow as pa
 
 from bagscan.batch.storage import is_remote, join, listed, object_at, set_members
-from bagscan.core.errors import DataError
+from bagscan.core.errors import DataError, absent
 from bagscan.core.files import whole
 from bagscan.formats.scans import (
     CONVERTED,
@@ -44,9 +44,9 @@ def write_index(sources: Sequence[str | Path], path: Path, views: Sequence[str],
     Raises:
         DataError: a source that does not exist or cannot be listed, or no scan at all. ReadError: a set that shows every bag twice; a folder that cannot be listed.
     """
-    missing = [str(source) for source in sources if not is_remote(source) and not Path(source).exists()]
+    missing = [absent(source) for source in sources if not is_remote(source) and not Path(source).exists()]
     if missing:
-        raise DataError(f"no such file or folder: {', '.join(missing)}")
+        raise DataError("; ".join(missing))
     count, unknown, made = 0, Counter[str](), tuple[str, ...]()
     with whole(path) as temporary:
         with pa.OSFile(str(temporary), "wb") as file, pa.ipc.new_stream(file, SCHEMA) as writer:

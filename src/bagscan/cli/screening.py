@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from bagscan.cli.terminal import EXIT_ALARM, EXIT_BAD_ITEMS, EXIT_REVIEW, AsJson, Cluster, Runtime, say, show
+from bagscan.cli.terminal import EXIT_ALARM, EXIT_BAD_ITEMS, EXIT_REVIEW, AnyModel, AsJson, Cluster, Runtime, say, show
 
 ScannerViews = Annotated[
     str,
@@ -17,9 +17,7 @@ ScannerViews = Annotated[
 
 def screen(
     paths: Annotated[list[Path], typer.Argument(help="Scans, or folders of scans.")],
-    model: Annotated[
-        Path | None, typer.Option("--model", help="A model folder; by default those that come with bagscan; each scan goes to the one that takes its channels.")
-    ] = None,
+    model: AnyModel = None,
     out: Annotated[Path, typer.Option(help="Folder for findings.json, findings.coco.json and report.html.")] = Path("screened"),
     views: Annotated[str, typer.Option(help="Names of views: ID_below.png and ID_side.png are one bag with one decision. Empty: every file by itself.")] = "below,side",
     scanner_views: ScannerViews = "",
@@ -32,11 +30,12 @@ def screen(
     as_json: AsJson = False,
 ) -> None:
     """Screen scans: JSON, COCO and one HTML report. A bad file becomes an error row."""
+    from bagscan.evaluation.meaning import of_screening
     from bagscan.model_folder import shipped_models
     from bagscan.reporting.folder import screen_folder
 
     tally = screen_folder(paths, [model] if model else shipped_models(), out, say, _names(views), _names(scanner_views), dicos, runtime)
-    show(tally, as_json, lambda: f"{tally['truth']}\n{_counts(tally)}; judged by {tally['runtime']}; report: {out / 'report.html'}".lstrip())
+    show(tally, as_json, lambda: f"{tally['truth']}\n{of_screening(tally)}\n{_counts(tally)}; judged by {tally['runtime']}; report: {out / 'report.html'}".lstrip())
     if fail_on_alarm and tally["ALARM"]:
         raise typer.Exit(EXIT_ALARM)
     if tally["errors"]:
@@ -48,9 +47,7 @@ def screen(
 def batch(
     sources: Annotated[list[str], typer.Argument(help="Folders of scans, or scans; also in object storage: s3://BUCKET/FOLDER, gs://, az://.")],
     out: Annotated[Path, typer.Option(help="Folder of Parquet parts: part-*.parquet in it, which DuckDB, Polars and Arrow read as one table.")] = Path("results.parquet"),
-    model: Annotated[
-        Path | None, typer.Option("--model", help="A model folder; by default those that come with bagscan; each scan goes to the one that takes its channels.")
-    ] = None,
+    model: AnyModel = None,
     workers: Annotated[int, typer.Option(min=1, help="Processes, each on one core. Any number writes the same bytes.")] = 1,
     timeout: Annotated[float, typer.Option(help="Seconds for one bag; one that takes longer is an error row.")] = 60.0,
     part_size: Annotated[int, typer.Option(min=1, help="Bags in each Parquet file.")] = 1000,
@@ -65,6 +62,7 @@ def batch(
     """Screen an archive of any size into Parquet; the same line goes on after a kill, and nothing is judged twice."""
     from bagscan.batch.run import INDEX, BatchConfig, only_run, prepare, screen_archive
     from bagscan.batch.storage import file_system
+    from bagscan.evaluation.meaning import of_screening
     from bagscan.model_folder import shipped_models
 
     config = BatchConfig(workers, timeout, part_size, tuple(_names(views)), tuple(_names(scanner_views)), runtime)
@@ -79,7 +77,9 @@ def batch(
             show({"bags": count, "out": str(out)}, as_json, lambda: f"{count:,} bags in {out / INDEX}")
             return
         told = screen_archive(out, config, _judges(models, config, cluster), say, to)
-    show(told, as_json, lambda: f"{_counts(told)}, {told['errors']:,} errors; judged by {told['runtime']}; {out}/part-*.parquet")
+    alarms = f"duckdb -c \"SELECT * FROM '{out}/part-*.parquet' WHERE decision = 'ALARM' ORDER BY top_score DESC\""
+    listed = f"\nThe alarms, the highest first: {alarms}" if told["ALARM"] else ""
+    show(told, as_json, lambda: f"{of_screening(told)}\n{_counts(told)}, {told['errors']:,} errors; judged by {told['runtime']}; {out}/part-*.parquet{listed}")
     if told["errors"]:
         raise typer.Exit(EXIT_BAD_ITEMS)
 

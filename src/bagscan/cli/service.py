@@ -148,11 +148,11 @@ def store_export(
 @store_app.command("clock")
 def store_clock(folder: Folder = FOLDER) -> None:
     """Believe this machine's clock after a jump that held up the removal of images by age."""
-    from bagscan.core.errors import DataError
+    from bagscan.core.errors import DataError, absent
     from bagscan.service.clock import Clock
 
     if not folder.is_dir():
-        raise DataError(f"{folder}: no such folder")
+        raise DataError(absent(folder, "folder"))
     Clock(folder).believe()
     typer.echo(f"{folder}: the clock of now is believed")
 

@@ -11,17 +11,34 @@ from typing import Annotated, Any
 import typer
 
 import bagscan.training
-from bagscan.core.errors import ConfigError, nearest
+from bagscan.core.errors import ConfigError, absent, nearest
 
 EXIT_ALARM, EXIT_USAGE, EXIT_BAD_ITEMS, EXIT_REVIEW = 1, 2, 3, 4  # see docs/reference.md
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout; progress goes to stderr.")]
 Settings = Annotated[list[str], typer.Option("--set", help="Change one setting, for example --set loop.steps=100.")]
+
+
+def _model_named(text: str) -> Path:
+    from bagscan.model_folder import model_named  # numpy comes along, for which --help does not wait
+
+    return model_named(text)
+
+
 PRESETS = Path(bagscan.training.__file__).parent / "presets"
 PRESET_NAMES = sorted(path.stem for path in PRESETS.glob("*.yaml"))
 Config = Annotated[Path | None, typer.Argument(help="A configuration: a YAML file.", show_default=False)]
 Preset = Annotated[str | None, typer.Option(help=f"A configuration that comes along, in place of a file: {', '.join(PRESET_NAMES)}.")]
 ModelFolder = Annotated[Path, typer.Option("--model", help="A model folder, for example runs/xray_joint/model.")]
+AnyModel = Annotated[
+    Path | None,
+    typer.Option(
+        "--model",
+        parser=_model_named,
+        metavar="FOLDER",
+        help="A model folder, or raw or colour, which come with bagscan; by default both of these: each scan goes to the one that takes its channels.",
+    ),
+]
 Cluster = Annotated[str, typer.Option(help="Work on a Ray cluster: its address, auto for the one that this machine is of, local for one made here; --workers cores of it.")]
 Runtime = Annotated[
     str,
@@ -81,7 +98,7 @@ def configuration(config: Path | None, preset: str | None) -> Path:
         raise ConfigError(f"{config} and --preset {preset}: give one of them")
     if config is not None:
         if not config.exists() and config.name in PRESET_NAMES:
-            raise ConfigError(f"{config}: no such file; --preset {config.name} is the configuration that comes along")
+            raise ConfigError(f"{absent(config, 'file')}; --preset {config.name} is the configuration that comes along")
         return config
     if preset is None:
         raise ConfigError(f"give a YAML file, or --preset and one of {', '.join(PRESET_NAMES)}")

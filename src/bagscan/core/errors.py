@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import difflib
+import os
 from collections.abc import Iterable
+from itertools import islice
+from pathlib import Path
+
+MOST_BESIDE = 10_000  # names of a folder that are compared
 
 
 class BagscanError(Exception):
@@ -42,3 +47,14 @@ def nearest(name: str, known: Iterable[str]) -> str:
     """Return ``"; did you mean 'x'?"`` for the closest known name, or an empty string."""
     close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.4)
     return f"; did you mean {close[0]!r}?" if close else ""
+
+
+def absent(path: str | Path, what: str = "file or folder") -> str:
+    """``"PATH: no such file or folder; did you mean 'x'?"``, x being what lies beside it under the nearest name."""
+    path = Path(path)
+    try:
+        with os.scandir(path.parent) as beside:
+            names = [entry.name for entry in islice(beside, MOST_BESIDE)]
+    except OSError:
+        names = []
+    return f"{path}: no such {what}{nearest(path.name, names)}"

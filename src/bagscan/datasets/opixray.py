@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bagscan.core import Annotation
-from bagscan.core.errors import DataError, ReadError
+from bagscan.core.errors import DataError, ReadError, absent
 from bagscan.datasets.record import Collection, Record, files_in, image_size, marks_beyond, missing_truth_note, truth_of_nothing
 from bagscan.datasets.source import Source
 from bagscan.formats.limits import MAX_TEXT_BYTES, check_size, naming
@@ -45,7 +45,7 @@ def load_boxes_by_line(root: Path, list_of: str, classes: Sequence[str], ids: st
     """
     folder = root / list_of / f"{list_of}_image"
     if not folder.is_dir():
-        raise DataError(f"{folder}: no such folder; expected train/train_image and test/test_image")
+        raise DataError(f"{absent(folder, 'folder')}; expected train/train_image and test/test_image")
     present = files_in(folder)
     wanted = _listed(root / list_of / ids) if ids else list(present)
     records, bad, without, beyond = [], {}, 0, 0
@@ -61,11 +61,11 @@ def load_boxes_by_line(root: Path, list_of: str, classes: Sequence[str], ids: st
             bad[stem] = str(error)
             continue
         records.append(Record(stem, present[stem], annotations))
-    absent = tuple(stem for stem in wanted if stem not in present)
-    notes = [f"{len(records)} images, {sum(len(r.annotations) for r in records)} boxes; {len(absent)} listed images are absent."]
+    lost = tuple(stem for stem in wanted if stem not in present)
+    notes = [f"{len(records)} images, {sum(len(r.annotations) for r in records)} boxes; {len(lost)} listed images are absent."]
     notes += [*missing_truth_note(without, "text file"), *beyond_note(beyond)]
     bad |= truth_of_nothing((path for stem, path in marked.items() if stem not in present), root)
-    return Collection(root.name, tuple(records), tuple(notes), absent, bad)
+    return Collection(root.name, tuple(records), tuple(notes), lost, bad)
 
 
 def read_boxes_by_line(path: Path, classes: Sequence[str], height: int, width: int) -> tuple[Annotation, ...]:

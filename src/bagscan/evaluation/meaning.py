@@ -40,6 +40,17 @@ def of_operating_point(point: Mapping[str, Any], level: str) -> str:
     )
 
 
+def of_screening(counts: Mapping[str, Any]) -> str:
+    """What came of bags that were screened.
+
+    Args:
+        counts: by decision.
+    """
+    bags = sum(counts[decision] for decision in ("ALARM", "REVIEW", "CLEAR"))
+    sentence = f"In short: {counts['ALARM']:,} of {bags:,} bag{'s' * (bags != 1)} raise{'s' * (bags == 1)} an alarm"
+    return f"{sentence}, and {counts['REVIEW']:,} need a person since a verdict would mean nothing." if counts["REVIEW"] else f"{sentence}; all could be judged."
+
+
 def of_levels(results: Mapping[str, Any]) -> tuple[str, list[str]]:
     """A model's results by scan: one sentence, and warnings. See :func:`bagscan.evaluation.levels.evaluate_levels`."""
     scans, within = results["per_scan"], results["within_bag"]["all"]

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from bagscan.core.errors import BagscanError, ReadError
+from bagscan.core.errors import BagscanError, ReadError, absent
 
 MAX_FILE_BYTES = 1 << 30
 MAX_SAMPLES = 50_000_000  # pixels × channels: ten times what a baggage scanner writes, 200 MB as float32
@@ -19,7 +19,7 @@ MAX_META_BYTES = 1 << 20
 def check_size(path: Path, most: int = MAX_FILE_BYTES) -> None:
     """Require an existing, non-empty regular file of at most ``most`` bytes."""
     if not path.is_file():
-        raise ReadError(f"{path}: no such file" if not path.exists() else f"{path}: not a regular file")
+        raise ReadError(absent(path, "file") if not path.exists() else f"{path}: not a regular file")
     size = os.path.getsize(path)
     if size == 0:
         raise ReadError(f"{path}: the file is empty (0 bytes)")

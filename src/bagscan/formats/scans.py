@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from bagscan.core import Scan, View
-from bagscan.core.errors import ReadError
+from bagscan.core.errors import ReadError, absent
 from bagscan.formats.headerless import beside
 from bagscan.formats.images import png_header, png_set_of, read_png_set
 from bagscan.formats.known import READERS, ScanFormat, endings_beside
@@ -250,7 +250,7 @@ def find_scans(paths: Iterable[str | Path], unknown: Counter[str] | None = None)
         elif path.exists() or path.is_symlink():
             found.append(path)
         else:
-            raise ReadError(f"{path}: no such file or folder")
+            raise ReadError(absent(path))
     return list(_one_per_set(dict.fromkeys(found)))
 
 
