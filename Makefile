@@ -6,7 +6,7 @@ LIGHT := .venv-light
 BAGSCAN_DATA ?= ../shared/data
 export BAGSCAN_DATA
 
-.PHONY: setup light demo test test-slow test-cluster check site format clean
+.PHONY: setup light demo test test-slow test-cluster check site lock format clean
 
 setup: $(VENV)/.ready
 
@@ -55,6 +55,12 @@ check: setup
 # The documentation, whose links and references must all lead somewhere.
 site: setup
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build -q
+
+# Newer versions of everything, within what pyproject.toml asks for.
+lock: setup
+	head -1 constraints.txt >constraints.new
+	$(BIN)/uv pip compile pyproject.toml --all-extras --upgrade --python-version 3.11 --no-header --no-annotate --no-emit-index-url -q >>constraints.new
+	mv constraints.new constraints.txt
 
 format: setup
 	$(BIN)/ruff check --fix src tests experiments

@@ -5,17 +5,21 @@ import time
 
 import pytest
 import uvicorn
+from argon2 import PasswordHasher
 from sqlalchemy import create_engine, func, select, text
 from starlette.testclient import TestClient
 
 from bagscan.service import accounts
 from bagscan.service.http.app import create_app
-from bagscan.service.inference import models
+from bagscan.service.inference import dispatcher, models
 from bagscan.service.service import Service
 from bagscan.service.settings import ServiceConfig
+from bagscan.workers.process import Worker
 from tests.service import postgres
-from tests.service.stubs import stub_worker
+from tests.service.stubs import ThreadWorker, stub_worker
 
+accounts._hasher = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)  # as strong as tests need, and a hundred times as fast
+accounts._nobody = accounts._hasher.hash("nobody")
 PASSWORD = "correct horse"
 PASSWORD_HASH = accounts.hash_password(PASSWORD)
 ROLES = ("scanner", "operator", "supervisor", "admin")
@@ -77,9 +81,11 @@ class House:
 
 
 @pytest.fixture
-def make_house(tmp_path):
-    """Build houses; all are stopped at the end."""
+def make_house(tmp_path, request, monkeypatch):
+    """Build houses; all are stopped at the end. Stand-ins for workers are threads, but in modules that say REAL_PROCESSES."""
     built = []
+    real = getattr(request.module, "REAL_PROCESSES", False)
+    monkeypatch.setattr(dispatcher, "Worker", lambda target: ThreadWorker(target) if target is stub_worker and not real else Worker(target))
 
     def make(target=stub_worker, folder=None, start=True, **settings):
         config = ServiceConfig(**{"folder": folder or tmp_path / "service", "screen_timeout_s": 5.0, "drift_window": 0, **settings})

@@ -4,8 +4,11 @@ What a file holds tells what becomes of it: ``alarm``, ``clear``, ``hang``, ``di
 ``torn`` (an answer that is none), ``lie`` (CLEAR with findings), ``refuse``, ``broken`` (an error of the model), ``nothing`` (no item found, so nothing judged).
 """
 
+import contextlib
 import os
+import threading
 import time
+from multiprocessing import Pipe
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +17,7 @@ from bagscan.core import View
 from bagscan.formats.coco import encode_mask
 from bagscan.service.inference.artifacts import packed_pixels, packed_regions
 from bagscan.service.store.files import Files
+from bagscan.workers.process import WorkerLost
 from bagscan.workers.protocol import receive, send
 
 SIDE = 48
@@ -23,6 +27,48 @@ MODEL = "stub"
 def tiff(word, number=0):
     """Bytes that pass for a TIFF at the door."""
     return b"II*\x00" + f"{word} {number}".encode()
+
+
+class ThreadWorker:
+    """A worker in a thread of this process, which is there at once; see :class:`bagscan.workers.process.Worker`. It cannot be killed."""
+
+    pid = None
+
+    def __init__(self, target):
+        self._pipe, theirs = Pipe()
+        self._thread = threading.Thread(target=self._run, args=(target, theirs), daemon=True)
+        self._thread.start()
+
+    @staticmethod
+    def _run(target, pipe):
+        with contextlib.suppress(OSError, SystemExit), pipe:
+            target(pipe)
+
+    @property
+    def alive(self):
+        return self._thread.is_alive()
+
+    def ask(self, task, timeout_s):
+        try:
+            send(self._pipe, task)
+            if not self._pipe.poll(timeout_s):
+                raise WorkerLost(f"no answer within {timeout_s:g} s")
+            return receive(self._pipe)
+        except (EOFError, OSError, ValueError) as error:
+            self.stop()
+            raise WorkerLost("the thread ended in the middle of its work") from error
+
+    def stop(self):
+        with contextlib.suppress(OSError):
+            self._pipe.close()
+        self._thread.join(5)
+
+
+def end():
+    """The end of a process, or of a thread that stands for one."""
+    if threading.current_thread() is threading.main_thread():
+        os._exit(9)
+    raise SystemExit
 
 
 def stub_worker(pipe):
@@ -48,10 +94,10 @@ def _screen(task):
     if "hang" in content:
         time.sleep(60)
     if "die" in content:
-        os._exit(9)
+        end()
     if "once" in content and not (mark := Path(task["objects"]) / "died").exists():
         mark.touch()
-        os._exit(9)
+        end()
     if "slow" in content:
         time.sleep(0.2)
     if "refuse" in content:

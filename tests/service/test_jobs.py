@@ -12,6 +12,8 @@ from bagscan.service.store.tables import jobs, results, scans
 from tests.service.conftest import count, send, until
 from tests.service.stubs import stub_worker, tiff
 
+REAL_PROCESSES = True  # some are killed here
+
 
 def test_a_scan_is_screened_and_the_answer_says_by_what(house):
     answer = send(house.machine(), tiff("alarm"))
