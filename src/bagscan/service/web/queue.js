@@ -19,6 +19,18 @@ export function queueItems(scans, now, current, open) {
   });
 }
 
+// Told at once where the service does not answer: the queue beside it would look as if it were of now.
+export function bannerOf() {
+  const element = h("div.banner.hidden", { role: "alert" });
+  let lostAt = null;
+  function reached(answers) {
+    lostAt = answers ? null : lostAt || new Date();
+    element.classList.toggle("hidden", answers);
+    if (lostAt) element.textContent = `The service has not answered since ${lostAt.toTimeString().slice(0, 8)}. The queue is as it was then; what you tick and write is kept here.`;
+  }
+  return { element, reached };
+}
+
 // What the reader wants of the queue: the next scan by itself after a decision, and a sound for a new alarm.
 export function wishesOf(me) {
   const kept = preferencesOf(me);

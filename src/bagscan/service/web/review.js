@@ -6,7 +6,7 @@ import { STANDARD } from "./console.js";
 import { drawingOf } from "./drawing.js";
 import { functionsOf } from "./functions.js";
 import { isTicked, partRows, tickedParts } from "./parts.js";
-import { isFree, queueItems, wishesOf } from "./queue.js";
+import { bannerOf, isFree, queueItems, wishesOf } from "./queue.js";
 import { partsOf } from "./regions.js";
 import { roomOf } from "./room.js";
 import { askReason, draftsOf, showKeys } from "./questions.js";
@@ -22,7 +22,7 @@ export function reviewPage(me, place, wanted) {
   const state = { queue: [], scan: null, parts: [], ticked: new Set(), chosen: -1, threshold: 1, undo: null, busy: false, past: [], looking: null, truths: new Map() };
   const drafts = draftsOf(me.name);
   const draftOf = (id) => drafts.get(id) || drafts.set(id, { ticked: new Set(), drawn: [], reason: null, note: "" }).get(id);
-  let lostAt = null, touchedAt = performance.now();
+  let touchedAt = performance.now();
   const list = h("ul.queue", { "aria-label": "queue" });
   const counted = h("span.muted.number");
   const head = h("div.head");
@@ -37,14 +37,14 @@ export function reviewPage(me, place, wanted) {
   const reader = h("div.reader");
   const room = roomOf(me, reader);
   const console_ = functions.bar(drawing.button, h("button", { title: "the bag before, to look at", onclick: previous }, "Previous ", h("kbd", {}, "P")), room.buttons, h("button", { onclick: showKeys, title: "all keys" }, "?"));
-  const banner = h("div.banner.hidden", { role: "alert" });
+  const banner = bannerOf();
 
   const middle = h("div.view", {}, viewer.element, functions.mode);
   viewer.element.classList.add("fill");
   show(place, reader);
   show(reader,
     h("aside.side.left", { "aria-label": "queue" }, h("header.row.apart", {}, h("h1.small-head", {}, "Queue"), counted), h("div.grow", {}, list), h("section", {}, wishes.rows, h("button.primary.wide", { onclick: next }, "Next scan ", h("kbd", {}, "N")))),
-    h("div.stage", {}, h("div", {}, banner, head), middle, console_),
+    h("div.stage", {}, h("div", {}, banner.element, head), middle, console_),
     h("aside.side.right", { "aria-label": "flagged parts" }, h("header", {}, partsHead, about), h("div.grow", {}, partList),
       h("section", {}, h("h2", {}, "Threshold, for this look"), threshold.rows),
       h("section", {}, h("h2", {}, "Decision"), h("div.decide", {}, buttons.clear, buttons.suspect, buttons.recheck))),
@@ -60,17 +60,10 @@ export function reviewPage(me, place, wanted) {
       document.title = found.waiting ? `(${found.waiting}) bagscan` : "bagscan";
       drawQueue(found.now);
       wishes.heard(found.scans);
-      reached(true);
+      banner.reached(true);
     } catch (error) {
-      reached(error.status !== 0);
+      banner.reached(error.status !== 0);
     }
-  }
-
-  // Told at once where the service does not answer: the queue beside it would look as if it were of now.
-  function reached(answers) {
-    lostAt = answers ? null : lostAt || new Date();
-    banner.classList.toggle("hidden", answers);
-    if (lostAt) banner.textContent = `The service has not answered since ${lostAt.toTimeString().slice(0, 8)}. The queue is as it was then; what you tick and write is kept here.`;
   }
 
   function drawQueue(now) {
