@@ -1,4 +1,4 @@
-"""A configuration is a file, or a preset that comes along: never a guess between the two."""
+"""A configuration is a file, or a bundled preset: never a guess between the two."""
 
 from pathlib import Path
 

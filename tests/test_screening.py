@@ -282,7 +282,7 @@ def test_time_left_is_told_from_the_second_bag_on():
 
 
 def test_a_long_report_shows_alarms_first_and_says_how_many(tiny_model, scans, tmp_path, monkeypatch):
-    monkeypatch.setattr(folder, "MOST_IN_PAGE", 1)
+    monkeypatch.setattr(folder, "MAX_IN_PAGE", 1)
     tally = screen_folder(scans, [tiny_model], tmp_path / "out", lambda _: None)
     text = (tmp_path / "out" / "report.html").read_text()
     assert f"{len(scans)} bags: {tally['ALARM']} ALARM" in text

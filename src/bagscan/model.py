@@ -28,7 +28,7 @@ from bagscan.core.calibrated import UNCALIBRATED, platt
 from bagscan.core.errors import ModelError
 from bagscan.encoders.region_means import region_means
 from bagscan.examining import examine_one
-from bagscan.model_config import LEAST_TRANSMISSION, ModelConfig
+from bagscan.model_config import MIN_TRANSMISSION, ModelConfig
 from bagscan.model_folder import FORMAT, calibration_of, operating_point_of, read_description, verified_id, write_files
 from bagscan.weights import in_half
 
@@ -120,7 +120,7 @@ class Model(nn.Module):
         """(B, C, H, W) pixels -> the network's input, on its device."""
         pixels = pixels.to(self.device)
         if self.config.input.log_transmission:
-            pixels = torch.where(self.is_transmission, -pixels.clamp(min=LEAST_TRANSMISSION).log(), pixels)
+            pixels = torch.where(self.is_transmission, -pixels.clamp(min=MIN_TRANSMISSION).log(), pixels)
         return (pixels - self.mean) / self.std
 
     @contextmanager

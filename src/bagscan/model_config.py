@@ -13,7 +13,7 @@ from bagscan.core import View
 from bagscan.core.errors import ModelError
 from bagscan.formats.quantities import RGB
 
-LEAST_TRANSMISSION = 2e-3  # less is noise
+MIN_TRANSMISSION = 2e-3  # less is noise
 
 
 @dataclass(frozen=True)

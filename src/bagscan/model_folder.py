@@ -79,7 +79,7 @@ def verified_id(folder: str | Path) -> str:
     manifest = folder / MANIFEST
     if not manifest.is_file():
         if not folder.exists():
-            raise ModelError(f"{absent(folder, 'folder')}; models that come along are named {' and '.join(path.name for path in shipped_models())}")
+            raise ModelError(f"{absent(folder, 'folder')}; the bundled models are named {' and '.join(path.name for path in shipped_models())}")
         below = folder / "model"  # where a run keeps its model
         hint = f"{below} is one" if (below / MANIFEST).is_file() else "train one with: bagscan train CONFIG"
         raise ModelError(f"{folder}: not a model folder (no {MANIFEST}); {hint}")

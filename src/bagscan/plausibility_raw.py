@@ -9,23 +9,23 @@ from bagscan.core import View
 from bagscan.core.reasons import ReasonCode
 
 ABSORBS = 0.05  # log attenuation from which something is there
-LEAST_MATTER = 0.002  # share of the picture: less is a belt without a bag
+MIN_MATTER = 0.002  # share of the picture: less is a belt without a bag
 SIDE = 8  # of the blocks whose means are compared: noise averages out
-LEAST_BLOCKS = 30
-LEAST_ALIKE = 0.9  # correlation of both energies' log attenuations: simulated scans of three scanners have more than .94
-LEAST_RATIO = 1.01  # of low to high log attenuation: one energy stored twice has 1
-LEAST_Z_ALIKE = 0.2  # correlation of effective Z with the ratio of log attenuations, from which it is worked out: simulated scans have more than .27
+MIN_BLOCKS = 30
+MIN_ALIKE = 0.9  # correlation of both energies' log attenuations: simulated scans of three scanners have more than .94
+MIN_RATIO = 1.01  # of low to high log attenuation: one energy stored twice has 1
+MIN_Z_ALIKE = 0.2  # correlation of effective Z with the ratio of log attenuations, from which it is worked out: simulated scans have more than .27
 SEVERAL_MATERIALS = 0.03  # spread of that ratio from which it tells materials apart
 NOISE = 1.0  # squared steps between neighbouring pixels over the variance of what absorbs: scans have less than .2, noise has 2
 # Neighbouring rows go together best unshifted: at none they correlate at least .62 times as well as at the best shift in 266
 # simulated scans, at most .28 times where a headerless file was read with a width that is off by two or more.
-LEAST_UPRIGHT = 0.5
-MOST_TURNED = 0.2  # by how much Z may go better with the energies once it is mirrored or turned: .11 in 266 simulated scans, .13 in one of 399
-MOST_FLAT, BLACK = 0.7, 0.02  # share of neighbours of one value where something absorbs: drawings have nearly all, scans hardly any
+MIN_UPRIGHT = 0.5
+MAX_TURNED = 0.2  # by how much Z may go better with the energies once it is mirrored or turned: .11 in 266 simulated scans, .13 in one of 399
+MAX_FLAT, BLACK = 0.7, 0.02  # share of neighbours of one value where something absorbs: drawings have nearly all, scans hardly any
 SIDE_BY_SIDE = 0.8  # correlation of the left with the right half: .34 at most in 130 simulated scans, 1 where two rows were read as one
 TYPICAL_Z = (4.0, 30.0)  # median where something absorbs: 5.7 to 20.4 in 130 simulated scans of five scanners
 # Neighbouring rows that are the same to the last bit, which noise never is; those of bars and frames change in few places.
-LEAST_FROZEN, FROZEN_SHARE, LEAST_SHOWN = 8, 0.03, 0.1
+MIN_FROZEN, FROZEN_SHARE, MIN_SHOWN = 8, 0.03, 0.1
 DEAD_SHARE, DEAD_BELOW = 0.04, 0.5  # of the rows or columns: those of one value that is no air
 OTHER_UNITS = "it is not in units (stored as thousandths), or was never worked out; bagscan convert works it out of low and high"
 Found = tuple[ReasonCode, str]
@@ -45,14 +45,14 @@ def raw_unfit(view: View) -> list[Found]:
         return stuck
     logs = [-np.log(np.clip(plane, 1e-3, 1.5)) for plane in energies]
     matter = logs[0] > ABSORBS
-    if matter.mean() < LEAST_MATTER:
+    if matter.mean() < MIN_MATTER:
         return [(ReasonCode.NOT_A_BAG, "nothing absorbs: air, or a belt without a bag")]
     some = logs[0][::SIDE]  # rows tell as much as all
     steps = np.diff(some, axis=1)
     if np.square(steps).mean() > NOISE * some.var():
         return [(ReasonCode.NOT_A_BAG, "noise: neighbouring pixels have nothing to do with each other")]
     thin = (some > ABSORBS) & (energies[0][::SIDE] > BLACK)
-    if thin.any() and (steps[thin[:, 1:]] == 0).mean() > MOST_FLAT:
+    if thin.any() and (steps[thin[:, 1:]] == 0).mean() > MAX_FLAT:
         return [(ReasonCode.NOT_A_BAG, "flat: most pixels have exactly the value of the pixel beside them, as in a drawing; a scan has noise")]
     if _leans(logs[0]):
         return [(ReasonCode.NOT_A_BAG, "every row is shifted against the one above: the file was read with a wrong width")]
@@ -67,10 +67,10 @@ def raw_unfit(view: View) -> list[Found]:
 def frozen(plane: np.ndarray) -> list[Found]:
     """Whether more neighbouring rows of (H, W), or of (C, H, W), are the same and show something than chance would make so."""
     planes = plane.reshape(-1, *plane.shape[-2:])
-    same = (planes[:, 1:] == planes[:, :-1]).all((0, 2)) & ((np.diff(planes[:, 1:], axis=2) != 0).any(0).mean(1) > LEAST_SHOWN)
+    same = (planes[:, 1:] == planes[:, :-1]).all((0, 2)) & ((np.diff(planes[:, 1:], axis=2) != 0).any(0).mean(1) > MIN_SHOWN)
     edges = np.flatnonzero(np.diff(np.concatenate([[0], same.astype(int), [0]])))
     longest = int((edges[1::2] - edges[::2]).max(initial=0))
-    if longest < max(LEAST_FROZEN, FROZEN_SHARE * planes.shape[1]):
+    if longest < max(MIN_FROZEN, FROZEN_SHARE * planes.shape[1]):
         return []
     return [(ReasonCode.SATURATED, f"{longest + 1} neighbouring rows are the same: the belt stood still, or a line was written again and again")]
 
@@ -78,15 +78,15 @@ def frozen(plane: np.ndarray) -> list[Found]:
 def _disagree(low: np.ndarray, high: np.ndarray, zeff: np.ndarray | None) -> list[Found]:
     """Whether means of blocks of both energies, and of effective Z, tell of one thing."""
     matter = low > ABSORBS
-    if matter.sum() < LEAST_BLOCKS:
+    if matter.sum() < MIN_BLOCKS:
         return []
-    if _alike(low, high) < LEAST_ALIKE:
+    if _alike(low, high) < MIN_ALIKE:
         return [(ReasonCode.NOT_A_BAG, "low and high energy show different things: they are of two scans, or one is turned or shifted")]
     thick = matter & (high > 2 * ABSORBS)
-    if thick.sum() < LEAST_BLOCKS:
+    if thick.sum() < MIN_BLOCKS:
         return []
     ratio = low[thick] / high[thick]
-    if np.median(ratio) < LEAST_RATIO:
+    if np.median(ratio) < MIN_RATIO:
         return [(ReasonCode.NOT_A_BAG, "low energy is absorbed no more than high: one channel was stored twice")]
     if zeff is None:
         return []
@@ -99,7 +99,7 @@ def _disagree(low: np.ndarray, high: np.ndarray, zeff: np.ndarray | None) -> lis
         return []
     alike = _alike(zeff[thick], ratio)
     turned = max(_alike(other[thick], ratio) for other in (zeff[::-1], zeff[:, ::-1], zeff[::-1, ::-1]))
-    if alike < LEAST_Z_ALIKE or turned > alike + MOST_TURNED:
+    if alike < MIN_Z_ALIKE or turned > alike + MAX_TURNED:
         return [(ReasonCode.OUT_OF_RANGE, "effective Z does not go with how low and high energy are absorbed: it is of another scan, turned, or was never worked out")]
     return []
 
@@ -116,7 +116,7 @@ def _leans(log: np.ndarray) -> bool:
     size = fft.next_fast_len(log.shape[1], real=True)
     above, below = (fft.rfft(np.diff(log[k : len(log) - 1 + k : SIDE], axis=1), size, axis=1) for k in (0, 1))
     by_shift = fft.irfft((below * np.conj(above)).sum(0), size)
-    return bool(by_shift[0] < LEAST_UPRIGHT * by_shift.max())
+    return bool(by_shift[0] < MIN_UPRIGHT * by_shift.max())
 
 
 def _alike(a: np.ndarray, b: np.ndarray) -> float:

@@ -16,7 +16,7 @@ from bagscan.core.checks import is_number
 from bagscan.core.errors import BagscanError, ModelError
 from bagscan.core.reasons import in_view
 from bagscan.examining import UsableModel
-from bagscan.plausibility import LEAST_SIDE_PX, unfit
+from bagscan.plausibility import MIN_SIDE_PX, unfit
 from bagscan.runtime.load import load_model, runtime_of
 
 DETECTOR = "detector"  # a model of one pass, as its description calls it
@@ -97,7 +97,7 @@ class Screener:
             return [Reason(ReasonCode.WRONG_CHANNELS, in_view(view.view_id, str(error)))]
         expected = self.model.config.input
         height, width = expected.working_size(view.shape, view.shape)
-        if min(height, width) < min(LEAST_SIDE_PX, expected.working_side_px or LEAST_SIDE_PX):
+        if min(height, width) < min(MIN_SIDE_PX, expected.working_side_px or MIN_SIDE_PX):
             return [Reason(ReasonCode.TOO_SMALL, in_view(view.view_id, f"the model would see {width}x{height} pixels of it, too few to judge"))]
         return []
 

@@ -19,7 +19,7 @@ from bagscan.formats.yolo import read_classes, read_yolo
 
 CASES = 5000
 SLOWEST_S = 2.0
-MOST_MB = 512
+MAX_MB = 512
 HEIGHT, WIDTH = 24, 32
 NUMBERS = [0, -1, 1, 2.5, -0.0, 1e-300, 1e308, float("nan"), float("inf"), -float("inf"), 2**31, 2**63, -(2**64), 10**400, True]
 TEXTS = ["", " ", "nan", "1e999", "0x10", "None", "\u0000", "\ud800", "\u202e", "ä" * 3, "../x", "a\nb", "9" * 5000, "[" * 3000, "{}"]
@@ -154,4 +154,4 @@ def test_thousands_of_odd_values_are_read_or_refused(tmp_path, ending, case, cas
         slowest = max(slowest, time.process_time() - started)
     assert cases // 20 < refused < cases, "odd indeed, and some are read all the same"
     assert slowest <= SLOWEST_S
-    assert (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024 <= MOST_MB
+    assert (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024 <= MAX_MB

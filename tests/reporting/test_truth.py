@@ -61,7 +61,7 @@ def test_the_report_tells_what_was_missed_and_draws_it(simulated_root, tmp_path,
     scan = next(s for s in read_scans(simulated_root) if s["label"] == "anomalous")
     files = sorted((simulated_root / "raw").glob(f"{scan['id']}_*.tif"))
     for most, pictures in ((50, "data:image/jpeg"), (0, "report_images/")):
-        monkeypatch.setattr(folder, "MOST_IN_ONE_FILE", most)
+        monkeypatch.setattr(folder, "MAX_IN_ONE_FILE", most)
         out = tmp_path / str(most)
         told = folder.screen_folder(files, shipped_models(), out, lambda _: None)
         page = (out / "report.html").read_text()
@@ -72,7 +72,7 @@ def test_the_report_tells_what_was_missed_and_draws_it(simulated_root, tmp_path,
         assert "what is hidden here" in page
         assert pictures in page
     again = sorted((tmp_path / "0" / "report_images").iterdir())
-    monkeypatch.setattr(folder, "MOST_IN_ONE_FILE", 50)
+    monkeypatch.setattr(folder, "MAX_IN_ONE_FILE", 50)
     folder.screen_folder(files, shipped_models(), tmp_path / "0", lambda _: None)
     assert again
     assert not list((tmp_path / "0" / "report_images").iterdir()), "a page with its pictures inside leaves none beside it"

@@ -281,7 +281,7 @@ def test_scores_that_are_not_numbers_are_review(tmp_path):
 
 
 def test_every_shipped_model_runs_without_torch(tmp_path):
-    """A process in which torch cannot be imported screens with every model that comes along."""
+    """A process in which torch cannot be imported screens with every bundled model."""
     code = """
 import sys
 sys.modules["torch"] = sys.modules["timm"] = sys.modules["torchvision"] = None

@@ -13,7 +13,7 @@ from bagscan.simulate.items import ITEMS, LOOK_ALIKES, build_item
 from bagscan.simulate.mesh import box, rotation_xyz
 from bagscan.simulate.occupancy import BoxFinder, audit
 
-MOST_OVERLAP = 0.005
+MAX_OVERLAP = 0.005
 
 
 def builder():
@@ -107,7 +107,7 @@ def test_devices_nest_without_overlap(name):
     for number, layout in enumerate(module.LAYOUTS):
         device, drawn = build_device(Family(name, layout, number), np.random.default_rng(number))
         found = audit(device)
-        assert found.overlap_share < MOST_OVERLAP, layout
+        assert found.overlap_share < MAX_OVERLAP, layout
         assert set(drawn) == set(module.DIMENSIONS)
         assert all(device.mesh(k).volume_mm3 > 0 for k in range(len(device)))
         assert (device.inside < np.arange(len(device))).all()
@@ -119,7 +119,7 @@ def test_two_hundred_devices_of_each_class_nest(name):
     layouts = device_module(name).LAYOUTS
     for k in range(200):
         device, _ = build_device(Family(name, layouts[k % len(layouts)], k // len(layouts) % 10), np.random.default_rng(k))
-        assert audit(device).overlap_share < MOST_OVERLAP
+        assert audit(device).overlap_share < MAX_OVERLAP
 
 
 def test_families_differ_and_pieces_of_one_differ_a_little():
@@ -151,14 +151,14 @@ def test_an_unknown_device_is_told():
 def test_items_nest(name):
     for seed in range(3):
         item = build_item(name, np.random.default_rng(seed))
-        assert audit(item, (0.7, 0.7, 0.4)).overlap_share < MOST_OVERLAP
+        assert audit(item, (0.7, 0.7, 0.4)).overlap_share < MAX_OVERLAP
         assert [c.name for c in item.components] == [name]
 
 
 @pytest.mark.parametrize("kind", BAGS)
 def test_bags_nest_and_hold_their_room(kind):
     bag = build_bag(kind, (380, 300, 160), np.random.default_rng(2))
-    assert audit(bag.assembly).overlap_share < MOST_OVERLAP
+    assert audit(bag.assembly).overlap_share < MAX_OVERLAP
     b = builder()
     b.box("food", (300, 200, 20), (0, 0, bag.floor_mm + 12))
     assert audit(join([bag.assembly, b.build()], [OUTSIDE, bag.host])).overlap.sum() == 0
@@ -178,7 +178,7 @@ def test_anomalies_fit_their_place_and_nest(kind):
         low, high = found.bounds
         assert (high - low <= size * 1.02).all()  # a round mesh is grown to its volume
         assert np.abs(high + low).max() <= size.max()
-        assert audit(found, np.clip((high - low) / 40, 0.02, 1)).overlap_share < MOST_OVERLAP
+        assert audit(found, np.clip((high - low) / 40, 0.02, 1)).overlap_share < MAX_OVERLAP
         assert len(found.components) == 1
     assert built > 10
 

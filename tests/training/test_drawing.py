@@ -11,7 +11,7 @@ import torch
 
 from bagscan.core.errors import ConfigError, DataError, TrainingError
 from bagscan.model import Model
-from bagscan.training.drawing import LOADERS, MOST_LOADERS, drawn_ahead, generator_of, loaders
+from bagscan.training.drawing import LOADERS, MAX_LOADERS, drawn_ahead, generator_of, loaders
 from bagscan.training.loop import LoopConfig, run
 
 forks = pytest.mark.skipif(sys.platform != "linux", reason="processes draw on Linux alone")
@@ -86,7 +86,7 @@ def test_on_a_processor_nobody_else_draws_and_on_an_accelerator_the_cores_do(mon
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "4")
     assert loaders(torch.device("cuda", 0)) == 1, "four processes share the cores"
     monkeypatch.setattr("bagscan.training.drawing.usable_cores", lambda: 640)
-    assert loaders(torch.device("cuda", 0)) == MOST_LOADERS
+    assert loaders(torch.device("cuda", 0)) == MAX_LOADERS
     monkeypatch.setattr("bagscan.training.drawing._free_bytes", lambda folder: 64 << 20)
     assert loaders(torch.device("cuda", 0)) == 0, "a container's shared memory has no room for batches"
     monkeypatch.setenv(LOADERS, "3")

@@ -30,7 +30,7 @@ from bagscan.model_folder import verified_id
 from bagscan.reporting.findings import error_row
 from bagscan.runtime.load import chosen_runtime
 
-SAY_EVERY_S, MOST_ERRORS = 5.0, 10
+SAY_EVERY_S, MAX_ERRORS = 5.0, 10
 # Readers of a whole folder of Parquet pass over names that begin so.
 INDEX, ABOUT, LEDGER = "_index.arrow", "_batch.json", "_ledger"
 Report = Callable[[str], None]
@@ -241,8 +241,8 @@ class _Progress:
         self._judged += 1
         if row["error"]:
             self._errors += 1
-            if self._errors <= MOST_ERRORS:
-                self.report(f"REVIEW: {row['path']}: {row['error']}" + ("; further errors are in the column error alone" if self._errors == MOST_ERRORS else ""))
+            if self._errors <= MAX_ERRORS:
+                self.report(f"REVIEW: {row['path']}: {row['error']}" + ("; further errors are in the column error alone" if self._errors == MAX_ERRORS else ""))
         now = time.monotonic()
         if now - self._said > SAY_EVERY_S or self.done == self.total:
             self._said = now

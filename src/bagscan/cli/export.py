@@ -30,7 +30,7 @@ def export(
     if kind not in ("onnx", "openvino"):
         raise ConfigError(f"no format {kind!r}: onnx or openvino")
     if model is None and (out is not None or not verify):
-        raise ConfigError("say which: --model FOLDER; without it only --verify, of the models that come along")
+        raise ConfigError("give --model FOLDER; without it only --verify works, on the bundled models")
     told = {str(out or one): _export(kind, one, out, verify, scans) for one in ([model] if model else shipped_models())}
     typer.echo(json.dumps(told, indent=1) if as_json else "\n\n".join(_text(folder, one) for folder, one in told.items()))
     if not all(one.get("parity", {"agree": True})["agree"] for one in told.values()):

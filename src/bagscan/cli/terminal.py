@@ -20,7 +20,7 @@ Settings = Annotated[list[str], typer.Option("--set", help="Change one setting, 
 
 
 def _model_named(text: str) -> Path:
-    from bagscan.model_folder import model_named  # numpy comes along, for which --help does not wait
+    from bagscan.model_folder import model_named  # imports numpy, which --help need not wait for
 
     return model_named(text)
 
@@ -28,7 +28,7 @@ def _model_named(text: str) -> Path:
 PRESETS = Path(bagscan.training.__file__).parent / "presets"
 PRESET_NAMES = sorted(path.stem for path in PRESETS.glob("*.yaml"))
 Config = Annotated[Path | None, typer.Argument(help="A configuration: a YAML file.", show_default=False)]
-Preset = Annotated[str | None, typer.Option(help=f"A configuration that comes along, in place of a file: {', '.join(PRESET_NAMES)}.")]
+Preset = Annotated[str | None, typer.Option(help=f"A bundled configuration, instead of a file: {', '.join(PRESET_NAMES)}.")]
 ModelFolder = Annotated[Path, typer.Option("--model", help="A model folder, for example runs/xray_joint/model.")]
 AnyModel = Annotated[
     Path | None,
@@ -36,7 +36,7 @@ AnyModel = Annotated[
         "--model",
         parser=_model_named,
         metavar="FOLDER",
-        help="A model folder, or raw or colour, which come with bagscan; by default both of these: each scan goes to the one that takes its channels.",
+        help="A model folder, or the name of a bundled model (raw, colour). By default each scan goes to the bundled model for its channels.",
     ),
 ]
 Cluster = Annotated[str, typer.Option(help="Work on a Ray cluster: its address, auto for the one that this machine is of, local for one made here; --workers cores of it.")]
@@ -78,7 +78,7 @@ def check_folders(named: Mapping[str, Path], written: Container[str] = ()) -> No
     for option, folder in named.items():
         there = next(path for path in (folder, *folder.parents) if path.exists())
         if not there.is_dir():
-            raise ConfigError(f"{option} {folder}: {there} is no folder")
+            raise ConfigError(f"{option} {folder}: {there} is not a directory")
         if option in written and not os.access(there, os.W_OK):
             raise ConfigError(f"{option} {folder}: {there} may not be written to")
 
@@ -98,7 +98,7 @@ def configuration(config: Path | None, preset: str | None) -> Path:
         raise ConfigError(f"{config} and --preset {preset}: give one of them")
     if config is not None:
         if not config.exists() and config.name in PRESET_NAMES:
-            raise ConfigError(f"{absent(config, 'file')}; --preset {config.name} is the configuration that comes along")
+            raise ConfigError(f"{absent(config, 'file')}; --preset {config.name} is the bundled configuration")
         return config
     if preset is None:
         raise ConfigError(f"give a YAML file, or --preset and one of {', '.join(PRESET_NAMES)}")

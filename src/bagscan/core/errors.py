@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from itertools import islice
 from pathlib import Path
 
-MOST_BESIDE = 10_000  # names of a folder that are compared
+MAX_BESIDE = 10_000  # names of a folder that are compared
 
 
 class BagscanError(Exception):
@@ -40,7 +40,7 @@ class DataError(BagscanError):
 
 
 class TrainingError(BagscanError):
-    """Training cannot go on: the loss is no number any more."""
+    """Training cannot continue: the loss became NaN or infinite."""
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
@@ -54,7 +54,7 @@ def absent(path: str | Path, what: str = "file or folder") -> str:
     path = Path(path)
     try:
         with os.scandir(path.parent) as beside:
-            names = [entry.name for entry in islice(beside, MOST_BESIDE)]
+            names = [entry.name for entry in islice(beside, MAX_BESIDE)]
     except OSError:
         names = []
     return f"{path}: no such {what}{nearest(path.name, names)}"

@@ -21,8 +21,8 @@ from bagscan.formats.truth import decode_mask
 
 MARGIN_PX = 24  # of the window around an item's box: context for the network
 WIDEN_PX = 6  # of an item's mask: what is taped to it
-LEAST_PX = 200  # a device that shows fewer pixels is not an item
-LEAST_VISIBLE_PX = 20  # of an anomaly inside its item: of fewer the item is neither benign nor, in that view, anomalous
+MIN_PX = 200  # a device that shows fewer pixels is not an item
+MIN_VISIBLE_PX = 20  # of an anomaly inside its item: of fewer the item is neither benign nor, in that view, anomalous
 
 
 def item_records(record: Record, truth: Mapping[str, Any], devices: Sequence[Mapping[str, Any]] = ()) -> list[Record]:
@@ -42,7 +42,7 @@ def item_records(record: Record, truth: Mapping[str, Any], devices: Sequence[Map
     found, told = [], iter(devices)
     for entry in (e for e in entries if e["role"] == "device"):
         device = next((d for d in told if d["name"] == entry["category"]), None)  # one that shows nothing has no entry
-        if entry["area"] < LEAST_PX:
+        if entry["area"] < MIN_PX:
             continue
         mask = decode_mask(entry["segmentation"], height, width)
         one = cut(record, mask, str(entry["id"]), entry["category"])
@@ -52,9 +52,9 @@ def item_records(record: Record, truth: Mapping[str, Any], devices: Sequence[Map
         x1, y1, x2, y2 = one.window or (0, 0, width, height)
         assert one.item is not None
         shown = anomaly[y1:y2, x1:x2] & one.item.region(y2 - y1, x2 - x1)
-        if shown.sum() > LEAST_VISIBLE_PX and not host:
+        if shown.sum() > MIN_VISIBLE_PX and not host:
             continue
-        if host and shown.sum() > LEAST_VISIBLE_PX:
+        if host and shown.sum() > MIN_VISIBLE_PX:
             found.append(replace(one, annotations=(Annotation.of_mask("anomaly", shown),), labels={"anomaly": 1}))
         elif not host:
             found.append(replace(one, annotations=(), labels={"anomaly": -1}, about=replace(one.about, kind="", way="", stratum="")))

@@ -31,8 +31,8 @@ from bagscan.formats.truth import decode_mask
 
 FOLDER = "packed"
 LABEL_STRIDE = 2  # pixels of the view to one of the labels
-N_CATEGORIES, IGNORED, FIRST_DEVICE, MOST_DEVICES = 112, 127, 112, 8
-MOST_IN_SET = 24  # categories that one pixel belongs to
+N_CATEGORIES, IGNORED, FIRST_DEVICE, MAX_DEVICES = 112, 127, 112, 8
+MAX_IN_SET = 24  # categories that one pixel belongs to
 NONE = 255  # fills a set up
 POINTS = 256  # kept of every anomaly and device, to draw crops around
 CHANGED_COUNTS = 120  # of 60,000: a fifth of a per cent; less is scatter's far reach
@@ -148,7 +148,7 @@ def _packed_view(root: Path, scans: dict[str, Any], name: str, categories: Seque
     hidden = next((m for m, e in zip(masks[1], truths[1], strict=True) if e["category"] == "anomaly"), np.zeros_like(masks[0][0]))
     parent = next((e["parent_id"] for e in truths[1] if e["category"] == "anomaly"), None)
     hosts = [e["id"] for e in truths[1] if e["role"] == "device"]
-    devices = [(e["category"], m) for m, e in zip(masks[0], truths[0], strict=True) if e["role"] == "device"][:MOST_DEVICES]
+    devices = [(e["category"], m) for m, e in zip(masks[0], truths[0], strict=True) if e["role"] == "device"][:MAX_DEVICES]
     bits = np.zeros((2, 128, *hidden.shape), bool)
     for scan, (entries, of_entries) in enumerate(zip(truths, masks, strict=True)):
         for entry, mask in zip(entries, of_entries, strict=True):
@@ -173,7 +173,7 @@ def _packed_view(root: Path, scans: dict[str, Any], name: str, categories: Seque
         "anomaly_points": keep(_points(hidden, rng)),
         "device_points": [keep(_points(mask, rng)) for _, mask in devices],
         "devices": [device for device, _ in devices],
-        "host": hosts.index(parent) if parent in hosts[:MOST_DEVICES] else -1,
+        "host": hosts.index(parent) if parent in hosts[:MAX_DEVICES] else -1,
         "about": {key: told[key] for key in ("visible", "change", "area_mm2", "standing_out", "area_cnr", "ambiguous")},
     }
 
@@ -203,11 +203,11 @@ def _as_sets(bits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     packed = np.packbits(bits.transpose(0, 2, 3, 1).reshape(-1, 128), axis=1)
     unique, inverse = np.unique(np.ascontiguousarray(packed).view("V16").ravel(), return_inverse=True)
     there = np.unpackbits(unique.view(np.uint8).reshape(-1, 16), axis=1).astype(bool)
-    sets = np.full((len(there), MOST_IN_SET), NONE, np.uint8)
+    sets = np.full((len(there), MAX_IN_SET), NONE, np.uint8)
     for row, has in zip(sets, there, strict=True):
         found = np.flatnonzero(has)
         # Of too many, devices and what is ignored stay: they have the highest numbers.
-        row[: min(len(found), MOST_IN_SET)] = found[-MOST_IN_SET:] if len(found) > MOST_IN_SET else found
+        row[: min(len(found), MAX_IN_SET)] = found[-MAX_IN_SET:] if len(found) > MAX_IN_SET else found
     return inverse.reshape(bits.shape[0], *bits.shape[2:]), sets
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from bagscan.core import Annotation
 from bagscan.core.about import About
 from bagscan.core.errors import ConfigError, DataError
-from bagscan.datasets.items import LEAST_PX, item_records, of_device
+from bagscan.datasets.items import MIN_PX, item_records, of_device
 from bagscan.datasets.record import Collection, Record, data_folder
 from bagscan.datasets.source import Source
 from bagscan.formats.truth import read_mask
@@ -100,7 +100,7 @@ def _record(scan: dict[str, Any], view: str, truth: dict[str, Any], path: Path, 
             parent_id=None if entry["parent_id"] is None else str(entry["parent_id"]),
         )
         for entry in truth["annotations"]
-        if entry["role"] == annotate and entry["area"] >= (LEAST_PX if annotate == "device" else 1)
+        if entry["role"] == annotate and entry["area"] >= (MIN_PX if annotate == "device" else 1)
         for x, y, w, h in [entry["bbox"]]
     )
     return Record(

@@ -17,7 +17,7 @@ from bagscan.detector.looking import SeenBag, SeenView, sigmoid
 from bagscan.detector.thresholds import Thresholds
 from bagscan.detector.together import Numbers, matched
 
-LEAST_LOGIT = -6.0  # of the map: below, one nothing is like another
+MIN_LOGIT = -6.0  # of the map: below, one nothing is like another
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ def agreement(shown: Sequence[tuple[SeenView, int]]) -> float:
         mask = seen.devices[k].mask
         near = binary_dilation(mask, np.ones((3, 3), bool))
         highest = np.where(near, seen.anomaly[: mask.shape[0], : mask.shape[1]], -np.inf).max(1)
-        profiles.append(highest.clip(min=LEAST_LOGIT))
+        profiles.append(highest.clip(min=MIN_LOGIT))
     lines = min(map(len, profiles))
     return float(np.mean([profile[:lines] for profile in profiles], 0).max()) * 2
 
@@ -87,4 +87,4 @@ def _in_view(bag: SeenBag, v: int, device: int, thresholds: Thresholds) -> float
     seen = bag.views[v]
     if bag.together is None:
         return thresholds.slope * float(seen.logits[device])
-    return float(seen.heights[seen.device_of == device].max(initial=LEAST_LOGIT))
+    return float(seen.heights[seen.device_of == device].max(initial=MIN_LOGIT))

@@ -10,9 +10,9 @@ from scipy import ndimage
 from scipy.optimize import linear_sum_assignment
 
 INSIDE, SURE = 0.3, 0.5  # chance of a class from which cells belong to a device, and from which they make one
-LEAST_CELLS = 8  # sure ones of a device: smaller spots are noise
+MIN_CELLS = 8  # sure ones of a device: smaller spots are noise
 SAME_PLACE = 0.6  # overlap of two finds of different classes above which they are one device
-LEAST_COMMON_ROWS = 0.4  # of the belt that two views of one device must share
+MIN_COMMON_ROWS = 0.4  # of the belt that two views of one device must share
 OTHER_CLASS = 0.3  # what it costs to match devices of different classes
 
 
@@ -50,7 +50,7 @@ def find_devices(chances: np.ndarray, contact: np.ndarray) -> list[FoundDevice]:
             parts = _grown_back(parts, inside)
         for k in range(1, n + 1):
             mask = parts == k
-            if (chance[mask] > SURE).sum() >= LEAST_CELLS:
+            if (chance[mask] > SURE).sum() >= MIN_CELLS:
                 found.append(FoundDevice(category, mask, float(chance[mask].mean())))
     return _one_of_each(found)
 
@@ -79,7 +79,7 @@ def match_views(first: Sequence[FoundDevice], second: Sequence[FoundDevice]) -> 
     """
     alike = np.array([[_alike(a, b) for b in second] for a in first]).reshape(len(first), len(second))
     rows, columns = linear_sum_assignment(-alike) if alike.size else ((), ())
-    pairs: list[tuple[int | None, int | None]] = [(int(i), int(j)) for i, j in zip(rows, columns, strict=True) if alike[i, j] >= LEAST_COMMON_ROWS]
+    pairs: list[tuple[int | None, int | None]] = [(int(i), int(j)) for i, j in zip(rows, columns, strict=True) if alike[i, j] >= MIN_COMMON_ROWS]
     of_first, of_second = {i for i, _ in pairs}, {j for _, j in pairs}
     pairs += [(i, None) for i in range(len(first)) if i not in of_first]
     return pairs + [(None, j) for j in range(len(second)) if j not in of_second]

@@ -9,9 +9,9 @@ from bagscan.core import View
 from bagscan.formats.quantities import CHANNEL_NAMES, RGB
 from bagscan.physics.pseudo_colour import colour_again
 
-LEAST_TRANSMISSION = 1e-3
-LEAST_HIGH = 0.02  # log attenuation of the high channel below which the ratio means nothing
-RATIO_OF_NOTHING, LEAST_RATIO, MOST_RATIO = 1.3, 0.8, 3.0
+MIN_TRANSMISSION = 1e-3
+MIN_HIGH = 0.02  # log attenuation of the high channel below which the ratio means nothing
+RATIO_OF_NOTHING, MIN_RATIO, MAX_RATIO = 1.3, 0.8, 3.0
 LOW_SCALE, HIGH_SCALE, RATIO_SCALE, Z_SCALE = 0.6, 0.8, 2.0, 1 / 15
 N_FEATURES = 4  # of raw scans
 CELL_PX = 8  # pixels of a view to a cell of the maps
@@ -46,9 +46,9 @@ def recoloured(raw: np.ndarray) -> np.ndarray:
 @njit(inline="always")
 def ratio_of(log_low, log_high):  # type: ignore[no-untyped-def]
     """Ratio of log attenuations where the high one is enough, else that of nothing."""
-    if log_high <= LEAST_HIGH:
+    if log_high <= MIN_HIGH:
         return np.float32(RATIO_OF_NOTHING)
-    return min(max(log_low / log_high, np.float32(LEAST_RATIO)), np.float32(MOST_RATIO))
+    return min(max(log_low / log_high, np.float32(MIN_RATIO)), np.float32(MAX_RATIO))
 
 
 @njit(cache=True, nogil=True)
@@ -61,8 +61,8 @@ def features(low: np.ndarray, high: np.ndarray, zeff: np.ndarray) -> np.ndarray:
     out = np.empty((N_FEATURES, height, width), np.float32)
     for i in range(height):
         for j in range(width):
-            log_low = -np.log(min(max(low[i, j], np.float32(LEAST_TRANSMISSION)), np.float32(1)))
-            log_high = -np.log(min(max(high[i, j], np.float32(LEAST_TRANSMISSION)), np.float32(1)))
+            log_low = -np.log(min(max(low[i, j], np.float32(MIN_TRANSMISSION)), np.float32(1)))
+            log_high = -np.log(min(max(high[i, j], np.float32(MIN_TRANSMISSION)), np.float32(1)))
             out[0, i, j] = log_low * np.float32(LOW_SCALE)
             out[1, i, j] = log_high * np.float32(HIGH_SCALE)
             out[2, i, j] = (ratio_of(log_low, log_high) - np.float32(RATIO_OF_NOTHING)) * np.float32(RATIO_SCALE)

@@ -25,7 +25,7 @@ from bagscan.formats.quantities import RGB
 from bagscan.formats.truth import decode_mask
 
 NEAR_MM = 10.0  # around an anomaly within which a place still counts as on it
-LEAST_IOU = 0.4  # of a found device with a true one, on cells
+MIN_IOU = 0.4  # of a found device with a true one, on cells
 
 
 @dataclass(frozen=True)
@@ -152,7 +152,7 @@ def _matched(truth: Sequence[np.ndarray], seen: SeenView) -> list[int | None]:
     found: list[int | None] = [None] * len(truth)
     taken = set[int]()
     for overlap, i, k in sorted(overlaps, reverse=True):
-        if overlap >= LEAST_IOU and found[i] is None and k not in taken:
+        if overlap >= MIN_IOU and found[i] is None and k not in taken:
             found[i] = k
             taken.add(k)
     return found

@@ -19,7 +19,7 @@ from bagscan.evaluation.metrics import auroc, fpr_at_tpr, tpr_at_fpr
 NOT_FOUND = -20.0
 PAPER_FP, PAPER_TP = 0.0454, 0.9899  # paper A's result
 ANOMALOUS_FROM, BENIGN_TO = 0.5, 0.1  # share of a segment on the anomaly
-MOST_FALSE_REGIONS = 2
+MAX_FALSE_REGIONS = 2
 FLAGGED = 0.5
 
 
@@ -138,7 +138,7 @@ def right_places(bags: Sequence[JudgedBag], thresholds: Thresholds) -> float:
             flagged = [scores >= FLAGGED for scores in region_scores(bag.seen, thresholds)]
             on = [view.near[f] >= ANOMALOUS_FROM for view, f in zip(bag.views, flagged, strict=True)]
             hits, false = sum(int(o.sum()) for o in on), sum(int((~o).sum()) for o in on)
-            right.append(hits > 0 and false <= MOST_FALSE_REGIONS)
+            right.append(hits > 0 and false <= MAX_FALSE_REGIONS)
     return _mean(right)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from numba import njit
 
 from bagscan.datasets.packed import LABEL_STRIDE, NONE, PackedView
-from bagscan.detector.features import CELL_PX, HIGH_SCALE, LEAST_TRANSMISSION, LOW_SCALE, N_FEATURES, RATIO_OF_NOTHING, RATIO_SCALE, Z_SCALE, ratio_of
+from bagscan.detector.features import CELL_PX, HIGH_SCALE, LOW_SCALE, MIN_TRANSMISSION, N_FEATURES, RATIO_OF_NOTHING, RATIO_SCALE, Z_SCALE, ratio_of
 
 N_BITS = 128
 AIR_COUNTS, Z_PER_COUNT = 60000.0, 1e-3
@@ -18,7 +18,7 @@ GAIN = 0.03
 
 def _log_table() -> np.ndarray:
     counts = np.arange(65536, dtype=np.float64)
-    return (-np.log(np.clip(counts / AIR_COUNTS, LEAST_TRANSMISSION, 1.0))).astype(np.float32)
+    return (-np.log(np.clip(counts / AIR_COUNTS, MIN_TRANSMISSION, 1.0))).astype(np.float32)
 
 
 LOG_TABLE = _log_table()

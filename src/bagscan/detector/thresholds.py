@@ -10,7 +10,7 @@ from typing import Any
 from bagscan.config import fill
 from bagscan.core.errors import ConfigError, ModelError
 
-MOST_LOG_ODDS = 15.0  # a chance of a millionth: beyond it nothing would ever alarm, or everything
+MAX_LOG_ODDS = 15.0  # a chance of a millionth: beyond it nothing would ever alarm, or everything
 SLOPES = (1e-4, 1e4)
 
 
@@ -31,8 +31,8 @@ class Pairing:
     def __post_init__(self) -> None:
         if not all(map(math.isfinite, astuple(self))) or not (0 <= self.views <= SLOPES[1] and 0 <= self.place <= SLOPES[1] and max(self.views, self.place) >= SLOPES[0]):
             raise ValueError(f"weights must be finite, those of views and place from 0 to {SLOPES[1]:g} and not both nothing, got {self}")
-        if max(abs(self.lone), abs(self.offset)) > MOST_LOG_ODDS:
-            raise ValueError(f"log-odds must lie within {MOST_LOG_ODDS:g}: nothing would ever alarm; got {self}")
+        if max(abs(self.lone), abs(self.offset)) > MAX_LOG_ODDS:
+            raise ValueError(f"log-odds must lie within {MAX_LOG_ODDS:g}: nothing would ever alarm; got {self}")
 
 
 @dataclass(frozen=True)
@@ -59,8 +59,8 @@ class Thresholds:
         values = (self.slope, self.offset, self.device, self.outside, self.margin, self.lesser)
         if not all(map(math.isfinite, values)) or not SLOPES[0] <= self.slope <= SLOPES[1]:
             raise ValueError(f"thresholds must be finite, the slope from {SLOPES[0]:g} to {SLOPES[1]:g}, got {values}")
-        if max(self.device, self.outside, abs(self.offset)) > MOST_LOG_ODDS:
-            raise ValueError(f"log-odds above {MOST_LOG_ODDS:g} are reached by nothing: nothing would ever alarm; got {values}")
+        if max(self.device, self.outside, abs(self.offset)) > MAX_LOG_ODDS:
+            raise ValueError(f"log-odds above {MAX_LOG_ODDS:g} are reached by nothing: nothing would ever alarm; got {values}")
 
 
 def thresholds_of(description: Mapping[str, Any]) -> Thresholds:

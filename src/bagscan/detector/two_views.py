@@ -18,7 +18,7 @@ from bagscan.detector.together import VIEWS
 NEAR_CELLS = 7  # a device's verdict looks this wide around each of its cells, so that what is taped to it counts
 TOP_PLACES = 4
 INSIDE = 0.3
-LEAST_LOGIT, NOTHING, ABSENT = -6.0, -12.0, -30.0
+MIN_LOGIT, NOTHING, ABSENT = -6.0, -12.0, -30.0
 
 
 @dataclass(frozen=True)
@@ -147,5 +147,5 @@ class TwoViews(nn.Module):
 
 def _agreement(places: Tensor, shown: Tensor) -> Tensor:
     """(D, 1) highest mean over the views that show a device of its highest place on one line of the belt; of (D, 2, h, w) logits, far below 0 elsewhere."""
-    profile = places.amax(3).clamp(min=LEAST_LOGIT) * shown[..., None]
+    profile = places.amax(3).clamp(min=MIN_LOGIT) * shown[..., None]
     return (profile.sum(1) / shown.float().sum(1, keepdim=True).clamp(min=1)).amax(1, keepdim=True)

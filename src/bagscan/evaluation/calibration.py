@@ -18,7 +18,7 @@ from bagscan.core import OperatingPoint
 from bagscan.core.calibrated import UNCALIBRATED, log_odds
 from bagscan.core.errors import DataError
 
-LEAST_SLOPE = 0.02
+MIN_SLOPE = 0.02
 
 
 def fit_platt(truth: np.ndarray, scores: np.ndarray) -> tuple[float, float]:
@@ -32,7 +32,7 @@ def fit_platt(truth: np.ndarray, scores: np.ndarray) -> tuple[float, float]:
     x = log_odds(scores)[:, None]
     fitted = LogisticRegression(C=1e3, class_weight=None, max_iter=1000).fit(x, truth)
     slope = float(fitted.coef_[0, 0])
-    return (slope, float(fitted.intercept_[0])) if slope >= LEAST_SLOPE else UNCALIBRATED
+    return (slope, float(fitted.intercept_[0])) if slope >= MIN_SLOPE else UNCALIBRATED
 
 
 def reliability(truth: np.ndarray, probability: np.ndarray, bins: int = 10) -> dict[str, Any]:

@@ -28,7 +28,7 @@ from bagscan.runtime.graph_file import WEIGHTS
 
 OPSET = 17  # roi_align with half-pixel corners needs 16
 STORED_AS = {"F16": TensorProto.FLOAT16, "F32": TensorProto.FLOAT}
-LEAST_BYTES = 256  # of a tensor that is stored once: its place takes some itself
+MIN_BYTES = 256  # of a tensor that is stored once: its place takes some itself
 BATCH, HEIGHT, WIDTH, REGIONS = "batch", "height", "width", "regions"
 
 
@@ -214,7 +214,7 @@ def _refer(graph: onnx.ModelProto, weights: Path) -> None:
             first, last = (start + offset for offset in told["data_offsets"])
             places[STORED_AS.get(told["dtype"]), tuple(told["shape"]), stored[first:last]] = (first, last - first)
     for tensor in graph.graph.initializer:
-        place = places.get((tensor.data_type, tuple(tensor.dims), tensor.raw_data)) if len(tensor.raw_data) >= LEAST_BYTES else None
+        place = places.get((tensor.data_type, tuple(tensor.dims), tensor.raw_data)) if len(tensor.raw_data) >= MIN_BYTES else None
         if place is None:
             continue
         tensor.ClearField("raw_data")

@@ -23,7 +23,7 @@ from bagscan.core.errors import ReadError
 from bagscan.formats.limits import MAX_CHANNELS, check_pixels, check_size, naming
 from bagscan.formats.quantities import RGB, counts_from_view, default_channels, named_channels, view_from_counts
 
-MOST_COUNTS = 65535
+MAX_COUNTS = 65535
 WHITE_IS_ZERO, COLOURS, PALETTE, YCBCR = 0, 2, 3, 6  # photometric interpretations
 NOT_READ = {4: "a transparency mask", 5: "CMYK", YCBCR: "YCbCr", 8: "CIELAB", 9: "ICCLAB", 10: "ITULAB", 32803: "a colour filter array", 34892: "linear raw"}
 JPEG_COMPRESSIONS = (6, 7, 33007, 34892)  # whose decoder gives RGB for YCbCr
@@ -181,8 +181,8 @@ def _air_counts(told: dict[str, Any]) -> int | None:
     counts = told.get("air_counts")
     if counts is None:
         return None
-    if isinstance(counts, bool) or not isinstance(counts, int) or not 0 < counts <= MOST_COUNTS:
-        raise ReadError(f"air_counts must be a whole number from 1 to {MOST_COUNTS}, got {str(counts)[:40]}")
+    if isinstance(counts, bool) or not isinstance(counts, int) or not 0 < counts <= MAX_COUNTS:
+        raise ReadError(f"air_counts must be a whole number from 1 to {MAX_COUNTS}, got {str(counts)[:40]}")
     return counts
 
 

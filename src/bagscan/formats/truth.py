@@ -11,8 +11,8 @@ from pycocotools import mask as rle
 from bagscan.core import Annotation, RunLengths
 from bagscan.core.checks import is_number
 
-LEAST_INSIDE_PX = 0.5  # of a box or mask on its picture, each way: less is not on it
-MOST_PIECES = 12  # of one run: sixty bits
+MIN_INSIDE_PX = 0.5  # of a box or mask on its picture, each way: less is not on it
+MAX_PIECES = 12  # of one run: sixty bits
 FAR = 2.0  # widths of the picture that a polygon may lie off it before it is nonsense
 
 
@@ -25,7 +25,7 @@ def check_on_picture(annotation: Annotation, height: int, width: int) -> None:
     x1, y1, x2, y2 = annotation.box_xyxy
     if x1 < -FAR * width or y1 < -FAR * height or x2 > (1 + FAR) * width or y2 > (1 + FAR) * height:
         raise ValueError(f"{annotation.label}: the box {_short(annotation.box_xyxy)} reaches far beyond the picture of {width}x{height}")
-    if min(x2, width) - max(x1, 0) < LEAST_INSIDE_PX or min(y2, height) - max(y1, 0) < LEAST_INSIDE_PX:
+    if min(x2, width) - max(x1, 0) < MIN_INSIDE_PX or min(y2, height) - max(y1, 0) < MIN_INSIDE_PX:
         raise ValueError(f"{annotation.label}: the box {_short(annotation.box_xyxy)} lies off the picture of {width}x{height}")
     if annotation.mask is not None:
         _check_mask_in_box(annotation, annotation.mask)
@@ -124,7 +124,7 @@ def _unpacked(text: str | bytes) -> list[int]:
         raise ValueError("counts end in the middle of a number")
     first = np.concatenate([[0], last[:-1] + 1])
     length = last - first + 1
-    if length.max() > MOST_PIECES:
+    if length.max() > MAX_PIECES:
         raise ValueError("counts hold a run longer than any picture")
     runs = np.add.reduceat((pieces & 31) << 5 * (np.arange(len(pieces)) - np.repeat(first, length)), first)
     runs -= np.where(pieces[last] & 16, 1 << 5 * length, 0)

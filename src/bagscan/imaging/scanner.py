@@ -19,7 +19,7 @@ from bagscan.physics.detector import Response, Sandwich, Tube, response
 from bagscan.physics.effective_z import ZTable, table_from_response
 from bagscan.physics.transmission import Spectral, exact, grouped
 
-MOST_AIR_COUNTS = 65000
+MAX_AIR_COUNTS = 65000
 PROFILES = Path(__file__).parent / "profiles"
 
 
@@ -136,12 +136,12 @@ class Profile:
             "line_pitch_mm": not 0.05 <= self.line_pitch_mm <= 20,
             "views": not self.views or len({view.name for view in self.views}) < len(self.views),
             "blur_px": not all(0 <= blur < 10 for blur in self.blur_px),
-            "air_counts": not 1000 <= self.air_counts <= MOST_AIR_COUNTS,
+            "air_counts": not 1000 <= self.air_counts <= MAX_AIR_COUNTS,
         }
         if found := [f"{name}: {getattr(self, name)}" for name, is_wrong in wrong.items() if is_wrong]:
             raise ValueError(
                 f"no scanner has {', '.join(found)[:300]} (lengths above 0, line_pitch_mm 0.05 to 20, views of different names, "
-                f"air_counts 1,000 to {MOST_AIR_COUNTS:,}, so that noise of air stays within 16 bits)"
+                f"air_counts 1,000 to {MAX_AIR_COUNTS:,}, so that noise of air stays within 16 bits)"
             )
 
     @property

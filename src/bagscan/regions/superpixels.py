@@ -22,7 +22,7 @@ from bagscan.regions.pixel_features import COLOUR_SCALE, average_pool, colour_fe
 # (1, C, h, w) colour features, (1, C or 0, h, w) pixels for a backbone -> (1, n_features, h, w)
 Learned = Callable[[np.ndarray, np.ndarray], np.ndarray]
 POSITION_SCALE = 2.5  # of a cell's side (SSN, section 4)
-LEAST_ON_ITEM = 0.5
+MIN_ON_ITEM = 0.5
 
 
 @dataclass(frozen=True)
@@ -114,6 +114,6 @@ def _positions(grid: Grid) -> np.ndarray:
 def on_items(items: Regions, parts: Regions) -> Regions:
     """Those superpixels that lie on an item by half; -1 elsewhere."""
     on_item = np.asarray(items.labels.any(0) if items.labels.ndim == 3 else items.labels >= 0)
-    kept = parts.overlap(on_item) >= LEAST_ON_ITEM
+    kept = parts.overlap(on_item) >= MIN_ON_ITEM
     number = np.where(kept, np.cumsum(kept) - 1, -1).astype(np.int32)
     return Regions(number[parts.labels], int(kept.sum()), parts.kind)

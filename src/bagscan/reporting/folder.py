@@ -31,10 +31,10 @@ from bagscan.reporting.pictures import Pictures
 from bagscan.reporting.truth import compared, hidden_in, tally_of
 from bagscan.screening import Screener
 
-MOST_IN_PAGE = 500  # a page of thousands of bags is no page; JSON and COCO hold all
-MOST_IN_ONE_FILE = 50  # bags; of more, pictures lie beside the page and are loaded as one scrolls
+MAX_IN_PAGE = 500  # a page of thousands of bags is no page; JSON and COCO hold all
+MAX_IN_ONE_FILE = 50  # bags; of more, pictures lie beside the page and are loaded as one scrolls
 IMAGES = "report_images"
-MOST_SAID = 10  # alarms that the command names
+MAX_SAID = 10  # alarms that the command names
 SAY_EVERY_S = 5
 FIRST_RUN = "; the first takes up to a minute, since code is compiled once on every machine"
 DECISIONS = ("ALARM", "REVIEW", "CLEAR")  # as a person wants to see them
@@ -124,7 +124,7 @@ def _screen_into(
         report(told_types(unknown))
     partial = out / "partial"
     partial.mkdir(parents=True, exist_ok=True)
-    images = out / IMAGES if len(bags) > MOST_IN_ONE_FILE else None
+    images = out / IMAGES if len(bags) > MAX_IN_ONE_FILE else None
     found, started, judged, said = [], time.monotonic(), 0, time.monotonic()
     for number, files in enumerate(bags, 1):
         expected = scanner_views or expected_of(files, made)
@@ -152,7 +152,7 @@ def _screen_into(
     for row in rows:
         if row["decision"] == "REVIEW":
             report(f"REVIEW: {row.get('error') or '; '.join([str(row['path']), *row['reasons']])}")
-    for row in sorted((row for row in rows if row["decision"] == "ALARM"), key=_score, reverse=True)[:MOST_SAID]:
+    for row in sorted((row for row in rows if row["decision"] == "ALARM"), key=_score, reverse=True)[:MAX_SAID]:
         report(f"ALARM: {row['scan_id']}: {len(row['findings'])} flagged, the first in view {row['findings'][0]['view_id']}, score {_score(row):.3f}")
     errors = {row["path"]: row["error"] for row in rows if row.get("error")}
     used_ids = sorted({row["model_id"] for row in rows if row.get("model_id")})
@@ -192,11 +192,11 @@ def _write_page(path: Path, found: Sequence[Shown], tally: dict[str, Any], scree
     order = sorted(found, key=lambda one: (DECISIONS.index(one.row["decision"]), -_score(one.row)))
     lines: dict[str, list[str]] = {name: [] for name in DECISIONS}
     for rank, one in enumerate(order):
-        lines[one.row["decision"]].append(summary_row(one.row, one.section.stem, rank < MOST_IN_PAGE, one.picture))
-    sections = (one.section.read_text() for one in order[:MOST_IN_PAGE])
+        lines[one.row["decision"]].append(summary_row(one.row, one.section.stem, rank < MAX_IN_PAGE, one.picture))
+    sections = (one.section.read_text() for one in order[:MAX_IN_PAGE])
     missed = sum(one.row["decision"] == "CLEAR" and one.row.get("truth", {}).get("outcome") == "missed" for one in found)
     with path.open("w", errors="backslashreplace") as page:
-        page.writelines(render_page(sections, lines, min(len(found), MOST_IN_PAGE), tally, told, tally["truth"], missed))
+        page.writelines(render_page(sections, lines, min(len(found), MAX_IN_PAGE), tally, told, tally["truth"], missed))
 
 
 def _drop_images(folder: Path, used: set[str]) -> None:

@@ -17,7 +17,7 @@ from bagscan.reporting.pictures import Pictures, close_up, displayable, overlay
 from bagscan.reporting.places import Place, places_of
 from bagscan.reporting.scale import chart, meter
 
-MOST_PLACES = 12  # of one bag
+MAX_PLACES = 12  # of one bag
 OUTCOMES = {
     "found": "Found: something is hidden here, and a flagged part lies on it.",
     "found elsewhere": "Something is hidden here, and the alarm is at another place.",
@@ -81,7 +81,7 @@ def report_section(
     first = places[0].view_id if places else scan.views[0].view_id
     order = sorted(scan.views, key=lambda view: view.view_id != first)
     drawn = [(_named(view.view_id, len(order)), overlay(view, shown[view.view_id], report, places, pictures, (hidden or {}).get(view.view_id))) for view in order]
-    close_ups = [close_up(shown[place.view_id], place.box_xyxy, pictures) for place in places[:MOST_PLACES]]
+    close_ups = [close_up(shown[place.view_id], place.box_xyxy, pictures) for place in places[:MAX_PLACES]]
     others = "".join(f"<div>{name}{svg}</div>" for name, svg in drawn[1:])
     views = drawn[0][0] + drawn[0][1] + (f'<div class="others">{others}</div>' if others else "")
     scores = [s for s in report.scores.values() if len(s)]
@@ -109,7 +109,7 @@ def _listed(report: Report, places: Sequence[Place], close_ups: Sequence[str], s
         return "" if report.decision is Decision.REVIEW else "<p class='muted'>Nothing reached the operating point.</p>"
     assert report.threshold is not None
     rows = "".join(_place(number, place, address, report.threshold, several) for number, (place, address) in enumerate(zip(places, close_ups, strict=False), 1))
-    more = f"<p class='muted'>and {len(places) - MOST_PLACES} more, in findings.json</p>" if len(places) > MOST_PLACES else ""
+    more = f"<p class='muted'>and {len(places) - MAX_PLACES} more, in findings.json</p>" if len(places) > MAX_PLACES else ""
     return f"<table><tr><th></th><th>flagged place</th><th>how far above the operating point</th></tr>{rows}</table>{more}"
 
 

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from bagscan.contracts import FittedScorer, Report
 from bagscan.core.files import whole
 
-LEAST_ROWS = 6
+MIN_ROWS = 6
 ALARM_AT = 3.0
 
 
@@ -151,8 +151,8 @@ def held_out(benign: Tensor, seed: int, share: float = 0.2) -> tuple[Tensor, Ten
     Raises:
         ValueError: too few rows for both.
     """
-    if len(benign) < LEAST_ROWS:
-        raise ValueError(f"{len(benign)} benign descriptions are too few to fit a scorer on; at least {LEAST_ROWS} are needed")
+    if len(benign) < MIN_ROWS:
+        raise ValueError(f"{len(benign)} benign descriptions are too few to fit a scorer on; at least {MIN_ROWS} are needed")
     order = torch.from_numpy(np.random.default_rng(seed).permutation(len(benign)))
     cut = max(2, round(share * len(benign)))
     return benign[order[cut:]], benign[order[:cut]]

@@ -29,7 +29,7 @@ ROLES: dict[str, frozenset[str]] = {
     "admin": SUPERVISOR | {"accounts", "models.change", "screen"},
 }
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}")
-LEAST_PASSWORD = 10
+MIN_PASSWORD = 10
 SETUP_S = 3600
 _hasher = PasswordHasher()
 _nobody = _hasher.hash("nobody")  # a name that is not known takes as long to refuse as a wrong password
@@ -49,7 +49,7 @@ OF_KEY = OF_KEY.where(api_keys.c.key_hash == bindparam("hash"), api_keys.c.revok
 
 @dataclass(frozen=True)
 class Who:
-    """Who asks. ``csrf`` is set for sessions, where a page's own token must come along with every change."""
+    """Who asks. ``csrf`` is set for sessions, which must send their own token with every change."""
 
     id: int
     name: str
@@ -72,8 +72,8 @@ def hash_password(password: str) -> str:
     Raises:
         AccountError: too short or too long.
     """
-    if not LEAST_PASSWORD <= len(password) <= 256:
-        raise AccountError(f"a password has {LEAST_PASSWORD} to 256 characters")
+    if not MIN_PASSWORD <= len(password) <= 256:
+        raise AccountError(f"a password has {MIN_PASSWORD} to 256 characters")
     return _hasher.hash(password)
 
 

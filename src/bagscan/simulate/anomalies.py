@@ -259,13 +259,13 @@ SIZES = {
 }
 OPERATIONAL = SIZES["operational"]
 # Small devices hold less: volumes shrink with the device below this, to a fifth, and lengths to six tenths.
-ROOMY_MM3, LEAST_ROOM, LEAST_LENGTH = 6e5, 0.2, 0.6
+ROOMY_MM3, MIN_ROOM, MIN_LENGTH = 6e5, 0.2, 0.6
 
 
 def room_share(device: Assembly) -> float:
     """By how much anomalies shrink for a device: 1 from 600 cm³ of its box on."""
     low, high = device.bounds
-    return float(np.clip(np.prod(high - low) / ROOMY_MM3, LEAST_ROOM, 1.0))
+    return float(np.clip(np.prod(high - low) / ROOMY_MM3, MIN_ROOM, 1.0))
 
 
 def wanted_size(kind: str, rng: np.random.Generator, sizes: Sizes = OPERATIONAL, room: float = 1.0) -> np.ndarray:
@@ -284,5 +284,5 @@ def large_enough(anomaly: Assembly, kind: str, sizes: Sizes = OPERATIONAL, room:
         return True
     low, high = anomaly.bounds
     sides = np.sort(high - low)[::-1]
-    long_enough = (sides >= max(LEAST_LENGTH, room) * np.array(least.sides_mm)).all()
+    long_enough = (sides >= max(MIN_LENGTH, room) * np.array(least.sides_mm)).all()
     return bool(long_enough and np.prod(sides) >= room * least.volume_mm3 and len(anomaly) >= least.solids)

@@ -17,7 +17,7 @@ from bagscan.simulate.anomalies import LIQUIDS, OPERATIONAL, POWDERS, Make, Size
 from bagscan.simulate.assembly import OUTSIDE, Assembly, Builder, filled, join
 from bagscan.simulate.occupancy import BoxFinder, Grid, Occupancy, free_voxels, occupy
 
-MOST_OVERLAP = 0.005
+MAX_OVERLAP = 0.005
 TRIES = 14
 LAYER_MM = (0.7, 5.0)
 CONTENTS = ("contents", "water")  # components that a hollow may be emptied of
@@ -181,7 +181,7 @@ def _checked(found: Concealed) -> Concealed | None:
     whole, n = join([found.device, found.anomaly], [OUTSIDE, found.host]), len(found.anomaly)
     low, high = found.anomaly.bounds
     painted = occupy(whole, Grid.around(low, high, np.clip((high - low) / 40, 0.1, 1.0)))
-    overlaps = painted.overlap[-n:].sum() > MOST_OVERLAP * max(1, painted.filled[-n:].sum())
+    overlaps = painted.overlap[-n:].sum() > MAX_OVERLAP * max(1, painted.filled[-n:].sum())
     return None if overlaps else found
 
 

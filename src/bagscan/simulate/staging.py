@@ -21,7 +21,7 @@ from bagscan.simulate.forward import line_positions, transmission
 from bagscan.simulate.mesh import rotation_xyz
 from bagscan.simulate.raster import Rasteriser, Silhouette
 
-LEAST_AREA_MM2, LEAST_CHANGE = 150.0, 0.08
+MIN_AREA_MM2, MIN_CHANGE = 150.0, 0.08
 # Whether a staging shows is judged on one scanner, so that every scanner meets the same stagings.
 JUDGED_ON, JUDGED_LINE_MM = "g640", 2.0
 SURROUNDINGS_MM = 10.0
@@ -47,7 +47,7 @@ class Shown:
     @property
     def visible(self) -> bool:
         """Whether an operator could see it: 150 mm² or more that change by 0.08 or more."""
-        return self.area_mm2 >= LEAST_AREA_MM2 and self.change >= LEAST_CHANGE
+        return self.area_mm2 >= MIN_AREA_MM2 and self.change >= MIN_CHANGE
 
     @property
     def standing_out(self) -> float:

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from bagscan.datasets.packed import FIRST_DEVICE, IGNORED, LABEL_STRIDE, MOST_DEVICES, PackedScene
+from bagscan.datasets.packed import FIRST_DEVICE, IGNORED, LABEL_STRIDE, MAX_DEVICES, PackedScene
 from bagscan.detector.depthwise import quicken
 from bagscan.detector.features import CELL_PX, N_FEATURES, as_seen
 from bagscan.detector.network import DetectorNetwork, Maps
@@ -20,7 +20,7 @@ from bagscan.training.compute import compute, in_16_bits
 from bagscan.training.hard_places import HardPlaces
 from bagscan.training.samples import spread
 
-LEAST_CELL = 0.5  # of anomaly, in cells, for a crop to count as one
+MIN_CELL = 0.5  # of anomaly, in cells, for a crop to count as one
 PIXELS_A_CELL = 16
 NOISE = np.random.default_rng(0).standard_normal(1 << 21, np.float32)
 
@@ -85,7 +85,7 @@ class Targets:
     def of(cls, batch: CropBatch, categories: Sequence[str], kinds: int, device_classes: int) -> Targets:
         """Args: kinds, device_classes: how many of the first categories are of anomalies, and then of devices."""
         shares = batch.counts.float() / PIXELS_A_CELL
-        instances = shares[:, FIRST_DEVICE : FIRST_DEVICE + MOST_DEVICES]
+        instances = shares[:, FIRST_DEVICE : FIRST_DEVICE + MAX_DEVICES]
         host = instances[torch.arange(len(shares)), batch.device.clamp(min=0)][:, None]
         near = (F.max_pool2d(instances, 3, 1, 1) > 0.5).float().sum(1, keepdim=True)
         # Two instances of different classes may overlap: only where fewer classes than devices are near do devices of one class touch.
@@ -169,7 +169,7 @@ class DetectorTask:
         target = Targets.of(batch, self.network.config.categories, self.kinds, self.devices)
         told = batch.device >= 0
         verdict = self.network.verdict(maps.anomaly, maps.fine, maps.coarse, target.host)
-        holds = (target.anomaly * (target.ignored < 0.5)).sum((1, 2, 3)) > LEAST_CELL
+        holds = (target.anomaly * (target.ignored < 0.5)).sum((1, 2, 3)) > MIN_CELL
         verdict_loss = F.binary_cross_entropy_with_logits(verdict[told], holds[told].float())
         where, dice = map_losses(maps.anomaly.float(), target.anomaly, target.devices, target.ignored, config.anomaly_weight, config.outside_weight)
         parts = {
@@ -245,5 +245,5 @@ def map_losses(logits: Tensor, anomaly: Tensor, devices: Tensor, ignored: Tensor
     chance = logits.sigmoid() * weight
     overlap = 2 * (chance * anomaly).sum((1, 2, 3)) + 1
     both = chance.square().sum((1, 2, 3)) + anomaly.square().sum((1, 2, 3)) + 1
-    holds = (anomaly.sum((1, 2, 3)) > LEAST_CELL).float()
+    holds = (anomaly.sum((1, 2, 3)) > MIN_CELL).float()
     return cross.mean(), ((1 - overlap / both) * holds).sum() / holds.sum().clamp(min=1)

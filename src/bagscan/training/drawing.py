@@ -17,7 +17,7 @@ from bagscan.core.errors import ConfigError, TrainingError
 from bagscan.core.machine import usable_cores
 
 LOADERS = "BAGSCAN_LOADERS"
-MOST_LOADERS = 8  # a network that keeps more of them busy is rare
+MAX_LOADERS = 8  # a network that keeps more of them busy is rare
 SHARED = "/dev/shm"  # where batches of processes lie, two ahead of each
 ROOM_BYTES = 4 << 30  # for eight processes with batches of whole items, the largest there are
 STALLED_S = 600
@@ -37,12 +37,12 @@ def loaders(device: torch.device) -> int:
     where there is shared memory enough for their batches (a container often has 64 MB).
 
     Raises:
-        ConfigError: it is no number, or processes are asked for where they cannot be forked.
+        ConfigError: it is not a number, or processes are asked for where they cannot be forked.
     """
     told = os.environ.get(LOADERS, "auto")
     if told == "auto":
         cores = usable_cores() // int(os.environ.get("LOCAL_WORLD_SIZE", 1))
-        return max(1, min(cores, MOST_LOADERS)) if device.type == "cuda" and sys.platform == "linux" and _free_bytes(SHARED) >= ROOM_BYTES else 0
+        return max(1, min(cores, MAX_LOADERS)) if device.type == "cuda" and sys.platform == "linux" and _free_bytes(SHARED) >= ROOM_BYTES else 0
     if not told.isdecimal():
         raise ConfigError(f"{LOADERS} must be auto or a number of processes, got {told!r}")
     if int(told) and sys.platform != "linux":

@@ -79,7 +79,7 @@ def calibrate_model(experiment: Judgeable, folder: Path, max_fpr: float, report:
 
 
 def run_folder_of(folder: str | Path) -> Path:
-    """Where the split of a model lies: beside it; for those that come along, which must not write into the package, in ``runs``."""
+    """Directory of a model's split: beside the model, or ``runs`` for bundled models, since the package is never written to."""
     folder = Path(folder)
     return Path("runs") / f"shipped_{folder.name}" if folder.resolve().parent == SHIPPED.resolve() else folder.parent
 

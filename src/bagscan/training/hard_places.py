@@ -17,8 +17,8 @@ from bagscan.detector.sampling import whole_view
 from bagscan.training.compute import compute, in_16_bits
 
 APART_CELLS = 5  # peaks of the map that are nearer to a higher one are parts of it
-MOST_A_DEVICE = 3
-LEAST_CHANCE = 0.05
+MAX_A_DEVICE = 3
+MIN_CHANCE = 0.05
 REPORT_EVERY = 500
 
 
@@ -68,8 +68,8 @@ def hard_places(detector: Detector, views: Sequence[PackedView], report: Callabl
 def _peaks(logits: Tensor, mask: Tensor) -> list[tuple[np.ndarray, float]]:
     """Row and column in pixels, and chance, of the highest peaks of a (1, 1, h, w) map on a (h, w) mask."""
     chance = logits.sigmoid() * mask
-    is_peak = (chance == F.max_pool2d(chance, APART_CELLS, 1, APART_CELLS // 2)) & (chance > LEAST_CHANCE)
+    is_peak = (chance == F.max_pool2d(chance, APART_CELLS, 1, APART_CELLS // 2)) & (chance > MIN_CHANCE)
     cells = is_peak[0, 0].nonzero().numpy()
     chances = chance[0, 0].numpy()[cells[:, 0], cells[:, 1]]
-    best = np.argsort(-chances)[:MOST_A_DEVICE]
+    best = np.argsort(-chances)[:MAX_A_DEVICE]
     return [((cells[k] + 0.5) * CELL_PX, float(chances[k])) for k in best]

@@ -60,8 +60,8 @@ class LoopConfig:
         for name in ("steps", "validate_every", "checkpoint_every"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
-        if not 0 <= self.seed < MOST_SEED:
-            raise ValueError(f"seed must be 0 to {MOST_SEED - 1}, got {self.seed}")
+        if not 0 <= self.seed < MAX_SEED:
+            raise ValueError(f"seed must be 0 to {MAX_SEED - 1}, got {self.seed}")
         if self.optimizer not in ("adamw", "sgd"):
             raise ValueError(f"optimizer must be adamw or sgd, got {self.optimizer!r}")
         if not 0 <= self.ema < 1 or self.learning_rate <= 0 or self.clip_norm <= 0 or min(self.warmup, self.cooldown, self.patience, self.weight_decay) < 0:
@@ -69,7 +69,7 @@ class LoopConfig:
 
 
 CHECKPOINT_S = 120.0
-MOST_SEED = 1 << 31
+MAX_SEED = 1 << 31
 STABLE = "stable.safetensors"
 
 

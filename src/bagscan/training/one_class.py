@@ -137,7 +137,7 @@ def start(experiment: OneClassExperiment) -> Model:
     """The model that describes, with a new scorer.
 
     Raises:
-        ConfigError: its scorer is one that is trained, not fitted; or ``init`` is no model.
+        ConfigError: its scorer is one that is trained, not fitted; or ``init`` is not a model.
     """
     torch.manual_seed(experiment.seed)
     trained = Model.load(experiment.init) if experiment.init else None

@@ -16,7 +16,7 @@ from bagscan.formats import read_scan
 from bagscan.formats.scans import only_view
 from bagscan.model import Model
 
-MOST_SAID = 5  # scans that were left out, by name
+MAX_SAID = 5  # scans that were left out, by name
 T = TypeVar("T")
 
 
@@ -147,10 +147,10 @@ def load_samples(records: Sequence[Record], model: Model, report: Callable[[str]
     with ThreadPoolExecutor(2) as pool:
         loaded = list(pool.map(one, records))
     wrong = [item for item in loaded if isinstance(item, str)]
-    for text in wrong[:MOST_SAID]:
+    for text in wrong[:MAX_SAID]:
         report(f"left out: {text}")
-    if len(wrong) > MOST_SAID:
-        report(f"left out: {len(wrong) - MOST_SAID} more")
+    if len(wrong) > MAX_SAID:
+        report(f"left out: {len(wrong) - MAX_SAID} more")
     samples = [item for item in loaded if isinstance(item, Sample)]
     if not samples:
         raise DataError(f"none of {len(records)} scans could be used, the first since: {wrong[0] if wrong else 'there are none'}")

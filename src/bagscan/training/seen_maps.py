@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from bagscan.core.files import whole, write_whole
-from bagscan.datasets.packed import FIRST_DEVICE, IGNORED, MOST_DEVICES, PackedScene, PackedView
+from bagscan.datasets.packed import FIRST_DEVICE, IGNORED, MAX_DEVICES, PackedScene, PackedView
 from bagscan.detector.features import CELL_PX, as_seen
 from bagscan.detector.model import Detector
 from bagscan.detector.sampling import whole_view
@@ -19,7 +19,7 @@ from bagscan.detector.together import VIEWS
 from bagscan.training.compute import compute, in_16_bits
 
 HALF_A_CELL = 8  # of its 16 label pixels
-TRUTHS = 2 + MOST_DEVICES  # shares of the anomaly, of what is ignored, and of every device, in sixteenths
+TRUTHS = 2 + MAX_DEVICES  # shares of the anomaly, of what is ignored, and of every device, in sixteenths
 REPORT_EVERY = 100
 
 
@@ -114,7 +114,7 @@ def _keep(detector: Detector, network: torch.nn.Module, scene: PackedScene, path
 def _look(detector: Detector, network: torch.nn.Module, view: PackedView, anomalous: bool) -> tuple[list[np.ndarray], list[float]]:
     """Features, map and truth of one view, and the verdict on each of its devices."""
     features, counts = whole_view(view, anomalous)
-    devices = counts[FIRST_DEVICE : FIRST_DEVICE + MOST_DEVICES]
+    devices = counts[FIRST_DEVICE : FIRST_DEVICE + MAX_DEVICES]
     with in_16_bits(compute().device, True):
         maps = network(torch.from_numpy(np.ascontiguousarray(as_seen(features[None], detector.images))))
         masks = torch.from_numpy((devices > HALF_A_CELL).astype(np.float32))[:, None]

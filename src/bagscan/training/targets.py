@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from bagscan.association import Grid, pool, to_cells
 from bagscan.evaluation.within_bag import FOREGROUND_DARKNESS
 
-LEAST_SHARE = 0.02  # of a segment that an object must fill to be found by it
+MIN_SHARE = 0.02  # of a segment that an object must fill to be found by it
 ABSENT = -1e4  # a score that loses against all others; -inf would give NaN gradients
 
 
@@ -98,7 +98,7 @@ def segment_truth(
     """
     foreground = presence > present_from
     inside = share * foreground[..., None]
-    best = (inside == inside.amax(1, keepdim=True)) & (inside > min(negative_to, LEAST_SHARE))
+    best = (inside == inside.amax(1, keepdim=True)) & (inside > min(negative_to, MIN_SHARE))
     owned = ((inside >= positive_from) | best) & (classes > 0)[:, None]
     positive = owned.any(-1)
     overlapped = share.sum(-1) > negative_to

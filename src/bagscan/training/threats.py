@@ -29,12 +29,12 @@ from bagscan.simulate.mesh import rotation_xyz
 from bagscan.simulate.tip import NOTHING, render_threat, with_noise_of_fewer
 
 BANK = 240
-LEAST_PX = 60
-LEAST_SHOWN_PX = 12
+MIN_PX = 60
+MIN_SHOWN_PX = 12
 THICKER = (0.6, 1.5)
-LEAST_TRANSMISSION = 1e-3
-LEAST_MM = 1e-3  # of either basis material: less is nothing
-MOST_MM = np.array([600.0, 60.0])  # of plastic and iron: more lets nothing through
+MIN_TRANSMISSION = 1e-3
+MIN_MM = 1e-3  # of either basis material: less is nothing
+MAX_MM = np.array([600.0, 60.0])  # of plastic and iron: more lets nothing through
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ class Projector:
         full = torch.zeros(pixels.shape[-2:], dtype=torch.bool)
         places = onto.nonzero().numpy()
         (height, width), (rows, columns) = mask.shape, full.shape
-        if height >= rows or width >= columns or mask.sum() < LEAST_SHOWN_PX:
+        if height >= rows or width >= columns or mask.sum() < MIN_SHOWN_PX:
             return pixels, full
         middle = places[int(rng.integers(len(places)))] if len(places) else rng.integers(min(rows, columns), size=2)
         top, left = (int(np.clip(m - s // 2, 0, p - s)) for m, s, p in zip(middle, mask.shape, full.shape, strict=True))
@@ -92,7 +92,7 @@ class Projector:
 
     def _seen(self, pixels: np.ndarray, names: Sequence[str], thickness_mm: np.ndarray, window: tuple[slice, slice], pixels_per_mm: float, rng: np.random.Generator) -> np.ndarray:
         """(C, h, w) of the window of (C, P, P) pixels with the threat in it."""
-        there: np.ndarray = (np.abs(thickness_mm) > LEAST_MM).any(0)
+        there: np.ndarray = (np.abs(thickness_mm) > MIN_MM).any(0)
         patch = {name: plane[window].copy() for name, plane in zip(names, pixels, strict=True)}
         if not {"low", "high"} <= set(names):
             alone = np.ones((2, *there.shape), np.float32)
@@ -101,7 +101,7 @@ class Projector:
             return np.stack([np.where(there, patch[name] * tint[RGB.index(name)], patch[name]) for name in names]).astype(np.float32)
         measured = [pixels[list(names).index(name)] for name in ("low", "high")]
         reach_px = max(4, round(self.scatter.sigma_px * pixels_per_mm))
-        without = np.stack([remove_scatter(t, self.scatter.share, reach_px)[window] for t in measured]).clip(LEAST_TRANSMISSION, 1.0)
+        without = np.stack([remove_scatter(t, self.scatter.share, reach_px)[window] for t in measured]).clip(MIN_TRANSMISSION, 1.0)
         loaded = np.where(there, self._behind(without, thickness_mm, there, pixels_per_mm, rng), without)
         before, after = (image(low, high, self.calibration) for low, high in (without, loaded))
         patch |= {name: patch[name] + (now - then) / (1 + self.scatter.share) for name, now, then in zip(("low", "high"), loaded, without, strict=True)}
@@ -115,10 +115,10 @@ class Projector:
     def _behind(self, without: np.ndarray, thickness_mm: np.ndarray, there: np.ndarray, pixels_per_mm: float, rng: np.random.Generator) -> np.ndarray:
         """(2, h, w) transmissions with the threat added where it is ``there``, noise of the fewer photons and all."""
         out, under = without.copy(), without[:, there]
-        thickness = np.clip(decompose(under[0], under[1], self.spectral), -MOST_MM, MOST_MM) + thickness_mm[:, there].T
-        passed = compose(thickness, self.spectral).T.clip(LEAST_TRANSMISSION, 1.5)
+        thickness = np.clip(decompose(under[0], under[1], self.spectral), -MAX_MM, MAX_MM) + thickness_mm[:, there].T
+        passed = compose(thickness, self.spectral).T.clip(MIN_TRANSMISSION, 1.5)
         photons = np.array(self.photons)[:, None] / pixels_per_mm**2
-        out[:, there] = np.maximum(with_noise_of_fewer(under, passed, photons, rng), LEAST_TRANSMISSION)
+        out[:, there] = np.maximum(with_noise_of_fewer(under, passed, photons, rng), MIN_TRANSMISSION)
         return out
 
 
@@ -143,7 +143,7 @@ def _turned(threat: Threat, rng: np.random.Generator, size: float) -> tuple[np.n
         planes = F.avg_pool2d(planes, 2, ceil_mode=True, count_include_pad=False)
     found = F.grid_sample(planes, grid, align_corners=False)[0].numpy()
     mask = found[2] > 0.3
-    shown = mask | (np.abs(found[:2]) > LEAST_MM).any(0)
+    shown = mask | (np.abs(found[:2]) > MIN_MM).any(0)
     rows, columns = np.flatnonzero(shown.any(1)), np.flatnonzero(shown.any(0))
     if not mask.any():
         return np.zeros((2, 1, 1)), np.zeros((1, 1), bool)
@@ -167,9 +167,9 @@ def projector(seed: int = 0, count: int = BANK, profile_name: str = "g640") -> P
             continue
         turn = rotation_xyz(rng.normal(0, 0.3), rng.normal(0, 0.3), rng.uniform(0, 2 * np.pi))
         threat = render_threat(built.moved(turn), profile)
-        if threat.mask.sum() >= LEAST_PX:
-            seen = threat.transmission.clip(LEAST_TRANSMISSION, 1.0)
-            thickness = np.clip(decompose(seen[0], seen[1], spectral), -MOST_MM, MOST_MM).transpose(2, 0, 1)
+        if threat.mask.sum() >= MIN_PX:
+            seen = threat.transmission.clip(MIN_TRANSMISSION, 1.0)
+            thickness = np.clip(decompose(seen[0], seen[1], spectral), -MAX_MM, MAX_MM).transpose(2, 0, 1)
             thickness *= (threat.transmission < 1 - NOTHING).any(0)
             found.append(Threat(thickness.astype(np.float32), threat.mask))
     calibration = Calibration.of_profile(profile)

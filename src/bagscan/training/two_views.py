@@ -26,7 +26,7 @@ from bagscan.training.samples import spread
 from bagscan.training.seen_maps import HALF_A_CELL, TRUTHS, SeenScan, SeenScene, seen_scenes
 
 FULL = 16.0  # label pixels of a cell
-LEAST_CELLS = 8  # of a device, for a verdict on it
+MIN_CELLS = 8  # of a device, for a verdict on it
 WHOLE = 0.9  # share of a device that must lie within the rows that are shown
 FAR_BELOW = -8.0
 
@@ -117,7 +117,7 @@ def _devices(k: int, one: Shown, views: Sequence[SeenScan], truth: np.ndarray) -
         whole = np.array([(view.truth[2 + d] > HALF_A_CELL).sum() for view in views])
         mask = truth[:, 2 + d] > HALF_A_CELL
         there = np.array([one.lone in (None, v) for v in range(VIEWS)])
-        if (whole < LEAST_CELLS).any() or (mask.sum((1, 2)) < WHOLE * whole)[there].any():
+        if (whole < MIN_CELLS).any() or (mask.sum((1, 2)) < WHOLE * whole)[there].any():
             continue
         hidden = one.anomalous and d == one.scene.host
         if hidden and not (np.array(one.scene.visible) & there).any():

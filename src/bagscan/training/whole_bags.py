@@ -1,4 +1,4 @@
-"""Training the whole detector on whole bags: its maps of each view, and what looks at both views together, in one."""
+"""Train all weights of a two-view detector on whole bags: the network of single views and the two-view network together."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bagscan.core.errors import ConfigError
-from bagscan.datasets.packed import FIRST_DEVICE, IGNORED, LABEL_STRIDE, MOST_DEVICES, PackedScene, PackedView
+from bagscan.datasets.packed import FIRST_DEVICE, IGNORED, LABEL_STRIDE, MAX_DEVICES, PackedScene, PackedView
 from bagscan.detector.depthwise import quicken
 from bagscan.detector.features import CELL_PX, N_FEATURES, as_seen
 from bagscan.detector.model import Detector
@@ -26,16 +26,16 @@ from bagscan.training.experiment import Report, Scores, SimulatedExperiment
 from bagscan.training.resolved import save_resolved
 from bagscan.training.samples import spread
 from bagscan.training.seen_maps import HALF_A_CELL
-from bagscan.training.two_views import LEAST_CELLS, WHOLE, BagBatch, TwoViewsTaskConfig, losses, validated
+from bagscan.training.two_views import MIN_CELLS, WHOLE, BagBatch, TwoViewsTaskConfig, losses, validated
 
-MULTIPLE_PX = 64  # that the sides of what the network is shown must be
+MULTIPLE_PX = 64  # sides of the network's input are multiples of this
 VERDICTS_AT_ONCE = 16
 
 
 @dataclass(frozen=True)
 class WholeBagsConfig(TwoViewsTaskConfig):
     """Attributes:
-    alone_weight: of the losses of each view by itself. alone: these, see :class:`DetectorTaskConfig`; its crops are not drawn.
+    alone_weight: weight of the single-view losses. alone: the single-view losses, see :class:`DetectorTaskConfig`; no crops are drawn.
     """
 
     alone_weight: float = 0.5
@@ -44,7 +44,7 @@ class WholeBagsConfig(TwoViewsTaskConfig):
 
 @dataclass(frozen=True)
 class ShownBags:
-    """Rows of some bags, by view. Attributes: views: pixels, counts and devices of each; bags: truth over both views, without maps."""
+    """One training batch. Attributes: views: pixels, label counts and host device of each view. bags: truth over both views; its maps are empty."""
 
     views: tuple[CropBatch, ...]
     bags: BagBatch
@@ -52,7 +52,7 @@ class ShownBags:
 
 @dataclass(frozen=True)
 class Rows:
-    """What is shown of one scan. Attributes: poses: of both views. lone: the view that alone is there; None for both. devices: that are shown whole."""
+    """The part of a scan that is used. Attributes: poses: of both views. lone: index of the only available view; None if both are. devices: indices of complete devices."""
 
     scene: PackedScene
     anomalous: bool
@@ -62,10 +62,10 @@ class Rows:
 
 
 def rows_of(scene: PackedScene, first_px: int, rows_px: int, mirrored: tuple[bool, bool, bool], gains: np.ndarray, lone: int | None = None) -> Rows:
-    """Rows of both views of a benign scan.
+    """Select rows of both views of the benign scan.
 
     Args:
-        mirrored: across each of the two views, and along the belt. gains: (2, 2) by view, of low and high.
+        mirrored: across the belt for each view, and along the belt for both. gains: (2, 2) factors, by view, of low and high log attenuation.
     """
     poses = []
     for view, flipped, gain in zip(scene.views, mirrored, gains, strict=False):
@@ -78,18 +78,18 @@ def rows_of(scene: PackedScene, first_px: int, rows_px: int, mirrored: tuple[boo
 
 
 def _share(view: PackedView, device: int, first_px: int, rows_px: int) -> float:
-    """Of a device that lies within some rows."""
+    """Share of a device within the rows."""
     rows = view.device_points[device][:, 0].astype(int) * LABEL_STRIDE
     return float(((rows >= first_px) & (rows < first_px + rows_px)).mean()) if len(rows) else 0.0
 
 
 def shown_bags(shown: Sequence[Rows], rows_px: int, kinds: int, images: str, noise: float, rng: np.random.Generator) -> ShownBags:
-    """A batch of what is shown of some bags."""
+    """Cut the rows and stack them into a batch."""
     n = len(shown)
     rows_px = -(-rows_px // MULTIPLE_PX) * MULTIPLE_PX
     widths = [max(-(-one.scene.views[v].pixels.shape[2] // MULTIPLE_PX) * MULTIPLE_PX for one in shown) for v in range(VIEWS)]
     h, w = rows_px // CELL_PX, max(widths) // CELL_PX
-    truth, there = np.zeros((VIEWS * n, 2 + MOST_DEVICES, h, w), np.float32), np.zeros((VIEWS * n, 1, h, w), np.float32)
+    truth, there = np.zeros((VIEWS * n, 2 + MAX_DEVICES, h, w), np.float32), np.zeros((VIEWS * n, 1, h, w), np.float32)
     views = []
     for v, width in enumerate(widths):
         features, counts = np.zeros((n, N_FEATURES, rows_px, width), np.float32), np.zeros((n, N_BITS, h, width // CELL_PX), np.uint8)
@@ -97,7 +97,7 @@ def shown_bags(shown: Sequence[Rows], rows_px: int, kinds: int, images: str, noi
             view = one.scene.views[v]
             cut(view, one.anomalous, one.poses[v], features[k], counts[k])
             if one.lone in (None, v):
-                cells = np.concatenate([counts[k, :kinds].max(0, keepdims=True), counts[k, IGNORED : IGNORED + 1], counts[k, FIRST_DEVICE : FIRST_DEVICE + MOST_DEVICES]])
+                cells = np.concatenate([counts[k, :kinds].max(0, keepdims=True), counts[k, IGNORED : IGNORED + 1], counts[k, FIRST_DEVICE : FIRST_DEVICE + MAX_DEVICES]])
                 truth[v * n + k, :, :, : cells.shape[2]] = cells
                 there[v * n + k, :, :, : -(-view.pixels.shape[2] // CELL_PX)] = 1
         if noise:
@@ -114,7 +114,7 @@ def _truth_of(shown: Sequence[Rows], truth: Tensor, there: Tensor) -> BagBatch:
         for d in one.devices:
             mask = truth[k::n, 2 + d] > HALF_A_CELL
             is_hidden = one.anomalous and d == one.scene.views[0].host
-            if mask.sum() >= LEAST_CELLS and (any(seen) or not is_hidden):  # one whose anomaly nobody could see has no truth
+            if mask.sum() >= MIN_CELLS and (any(seen) or not is_hidden):  # an invisible anomaly has no truth
                 masks.append(mask)
                 bag.append(k)
                 hidden.append(float(is_hidden))
@@ -142,7 +142,7 @@ class WholeBagsTask:
         self.modules: dict[str, nn.Module] = {"network": network}
 
     def batch(self, rng: np.random.Generator) -> ShownBags:
-        """Some bags, each without and with its anomaly, shown alike."""
+        """Draw bags. Each appears twice with the same rows: without and with its anomaly."""
         drawn = [self._draw(rng) for _ in range(self.config.bags)]
         pairs = [replace(one, anomalous=anomalous) for one in drawn for anomalous in (False, True)]
         return shown_bags(pairs, self.config.rows * CELL_PX, self.kinds, self.images, self.config.alone.noise, rng)
@@ -160,7 +160,7 @@ class WholeBagsTask:
         return rows_of(scene, first, rows_px, (bool(flips[0]), bool(flips[1]), bool(flips[2])), 1 + rng.normal(0, GAIN, (VIEWS, 2)), lone)
 
     def loss(self, batch: ShownBags) -> tuple[Tensor, dict[str, float]]:
-        """The sum of all losses and its parts."""
+        """Return the total loss and its terms."""
         maps = self._maps(batch)
         alone = [self.alone.loss_of(of_view, view) for of_view, view in zip(maps, batch.views, strict=True)]
         loss, parts = losses(self.together, self.config, self._seen(batch, maps))
@@ -171,7 +171,7 @@ class WholeBagsTask:
             return [self.network(view.features) for view in batch.views]
 
     def _seen(self, batch: ShownBags, maps: Sequence[Maps]) -> BagBatch:
-        """Bags with their maps, and with the verdicts of each view by itself."""
+        """Add the maps and single-view verdicts to the truth."""
         bags, width = batch.bags, batch.bags.truth.shape[3]
         merged, anomaly = (torch.cat([F.pad(plane, (0, width - plane.shape[3])) for plane in planes]).float() for planes in ([m.merged for m in maps], [m.anomaly for m in maps]))
         of_view = torch.stack([self._verdicts(m, bags.devices[:, v, :, : m.anomaly.shape[3]], bags.bag) for v, m in enumerate(maps)], 1)
@@ -187,12 +187,12 @@ class WholeBagsTask:
 
     @torch.inference_mode()
     def validate(self) -> dict[str, float]:
-        """Of whole bags with true device masks: see :func:`bagscan.training.two_views.validated`."""
+        """Validate on complete bags with true device masks, see :func:`bagscan.training.two_views.validated`."""
         self.network.eval()
         return validated(self.together, ((s.views[0].host, [bool(v.about["visible"]) for v in s.views], self._whole(s)) for s in self.val))
 
     def _whole(self, scene: PackedScene) -> list[BagBatch]:
-        """A bag without and with its anomaly, as it is."""
+        """Return the complete bag without and with its anomaly."""
         rows_px = max(view.pixels.shape[1] for view in scene.views)
         shown = rows_of(scene, 0, rows_px, (False, False, False), np.ones((VIEWS, 2)))
         found = []
@@ -208,10 +208,10 @@ def _of_two_views(scene: PackedScene) -> bool:
 
 @dataclass(frozen=True, kw_only=True)
 class WholeBagsExperiment(SimulatedExperiment):
-    """A detector of two views, all of it, from one whose parts were trained one after the other.
+    """Train all weights of a two-view detector, starting from a model whose networks were trained one after the other.
 
     Attributes:
-        sets: folders of simulated sets, those that the detector was trained on. start: folder of a detector that looks at both views.
+        sets: directories of simulated sets, those that the starting model was trained on. start: directory of a two-view detector.
         training, loop: see :class:`WholeBagsConfig` and :class:`LoopConfig`.
     """
 
@@ -226,9 +226,9 @@ class WholeBagsExperiment(SimulatedExperiment):
         scenes, categories = packed_scenes(self.sets, self.pack_workers, report)
         detector = Detector.load(self.start)
         if detector.network.config.categories != categories:
-            raise ConfigError(f"{self.start} was trained with other categories than the sets here have")
+            raise ConfigError(f"start: {self.start} was trained with other categories than those of {', '.join(self.sets)}; use the sets it was trained on")
         if detector.network.two_views is None:
-            raise ConfigError(f"{self.start} looks at views one by one: train kind two_views on it first")
+            raise ConfigError(f"start: {self.start} has no two-view network; train kind two_views first")
         detector.operating_point, before = None, dict(detector.about)
 
         def keep(scores: Scores) -> None:

@@ -28,7 +28,7 @@ BAD_REQUEST = 400
 LONGEST_PATH = 200
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 UPLOADS = ("/v1/screen", "/v1/jobs", "/v1/models")  # these have caps of their own
-MOST_BODY_BYTES = 64 << 10
+MAX_BODY_BYTES = 64 << 10
 WEB = Path(__file__).parents[1] / "web"
 PROBLEM = {
     "type": "object",
@@ -99,7 +99,7 @@ class Around:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        started, status, begun, left = time.perf_counter(), 500, False, MOST_BODY_BYTES
+        started, status, begun, left = time.perf_counter(), 500, False, MAX_BODY_BYTES
         capped = scope["path"] not in UPLOADS
         request_id = scope.setdefault("state", {})["request_id"] = uuid.uuid4().hex
 
@@ -115,13 +115,13 @@ class Around:
             message = await receive()
             left -= len(message.get("body", b""))
             if capped and left < 0:  # before anything is parsed, and whoever asks
-                raise Problem(413, f"more than {MOST_BODY_BYTES:,} bytes")
+                raise Problem(413, f"more than {MAX_BODY_BYTES:,} bytes")
             return message
 
         told = Headers(scope=scope).get("content-length", "0")
         try:
-            if capped and (not told.isdigit() or int(told) > MOST_BODY_BYTES):
-                raise Problem(413, f"more than {MOST_BODY_BYTES:,} bytes")
+            if capped and (not told.isdigit() or int(told) > MAX_BODY_BYTES):
+                raise Problem(413, f"more than {MAX_BODY_BYTES:,} bytes")
             await self.app(scope, limited, finish)
         except Exception as error:  # what no handler knows; the store may be gone, and an answer still has its form
             if begun:

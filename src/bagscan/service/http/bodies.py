@@ -11,7 +11,7 @@ from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException
 
 from bagscan.service.http.problems import Problem
-from bagscan.service.inference.intake import MOST_FILES
+from bagscan.service.inference.intake import MAX_FILES
 
 
 def files_body(one_file_alone: bool = False) -> dict[str, Any]:
@@ -49,7 +49,7 @@ async def files_of(request: Request, name: str, most_bytes: int) -> list[tuple[s
 
     receive, request._receive = request._receive, capped
     try:
-        form = await request.form(max_files=MOST_FILES, max_fields=4)
+        form = await request.form(max_files=MAX_FILES, max_fields=4)
     except (MultiPartException, MultipartParseError) as error:
         raise Problem(400, f"not a multipart body: {error}") from error
     try:
@@ -77,6 +77,6 @@ async def body_of(request: Request, most_bytes: int) -> bytes:
 def _check_length(request: Request, most_bytes: int) -> None:
     told = request.headers.get("content-length", "0")
     if not told.isdigit():
-        raise Problem(400, "Content-Length is no number")
+        raise Problem(400, "Content-Length is not a number")
     if int(told) > most_bytes:
         raise Problem(413, f"{int(told):,} bytes, more than the {most_bytes >> 20} MB allowed")

@@ -23,7 +23,7 @@ from bagscan.workers.process import WorkerLost
 
 router = APIRouter(prefix="/v1", tags=["oversight"])
 CHECK_S = 300.0
-MOST_MODEL_BYTES = 1 << 30
+MAX_MODEL_BYTES = 1 << 30
 
 
 @router.get("/models", response_model=ModelList)
@@ -44,7 +44,7 @@ def list_models(request: Request, who: Who = allow("models.read")) -> dict[str, 
 async def add_model(request: Request, who: Who = allow("models.change")) -> dict[str, Any]:
     """Add a model: the files of its folder. Hashes are checked, and it must screen a drawn scan; it does not serve yet."""
     service = service_of(request)
-    contents = dict(await files_of(request, "model", MOST_MODEL_BYTES))
+    contents = dict(await files_of(request, "model", MAX_MODEL_BYTES))
     return await run_in_threadpool(_add_model, service, who, contents)
 
 

@@ -22,7 +22,7 @@ from bagscan.service.store import tables
 
 router = APIRouter(prefix="/v1", tags=["accounts"])
 T = TypeVar("T")
-MOST_WAITING = 30
+MAX_WAITING = 30
 
 
 @router.post("/setup", status_code=201, response_model=Me, dependencies=[anyone()])
@@ -126,7 +126,7 @@ async def slowly(service: Service, work: Callable[..., T], *arguments: Any) -> T
     Raises:
         Busy: too many wait for it.
     """
-    if service.passwords.statistics().tasks_waiting >= MOST_WAITING:
+    if service.passwords.statistics().tasks_waiting >= MAX_WAITING:
         raise Busy("too many log-ins at once")
     return await to_thread.run_sync(work, *arguments, limiter=service.passwords)
 

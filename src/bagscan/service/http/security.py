@@ -45,7 +45,7 @@ def service_of(request: Request) -> Service:
 
 
 async def asking(request: Request, bearer: Any = Depends(_bearer), cookie: Any = Depends(_cookie)) -> Who | None:
-    """Who asks: by API key, or by session, whose own token must come along with every change."""
+    """Who asks: by API key, or by session, which must send its own token with every change."""
     service = service_of(request)
     header = request.headers.get("authorization", "")
     if header.lower().startswith("bearer "):

@@ -34,7 +34,7 @@ log = logging.getLogger("bagscan.service")
 WARM_UP_S = 300.0
 SERVING_S = 1.0
 IDLE_S = 1.0
-MOST_WAIT_S = 5.0  # between two tries to start a worker
+MAX_WAIT_S = 5.0  # between two tries to start a worker
 
 
 class Dispatcher:
@@ -163,7 +163,7 @@ class Dispatcher:
                     self._workers[slot] = None
                 self.trouble = str(error)
                 log.error("worker %d: %s", slot, error)
-                self._stopping.wait(min(MOST_WAIT_S, 0.1 * 2**failures) if failures > 1 else 0)
+                self._stopping.wait(min(MAX_WAIT_S, 0.1 * 2**failures) if failures > 1 else 0)
             except Exception:  # a slot that dies in silence would take no job any more
                 log.exception("worker %d", slot)
                 self._stopping.wait(1)
@@ -248,7 +248,7 @@ class Dispatcher:
         answer: dict[str, Any] = {"ok": False, "error": "not tried", "code": ReasonCode.NOT_FINISHED}
         lost: WorkerLost | None = None
         for attempt in range(jobs.TRIES):
-            if job.attempts > jobs.MOST_TAKEN:  # whatever it is that comes between, it comes every time
+            if job.attempts > jobs.MAX_TAKEN:  # whatever it is that comes between, it comes every time
                 answer = {"ok": False, "error": f"taken up {job.attempts} times and never done", "code": ReasonCode.NOT_FINISHED}
                 break
             if attempt:

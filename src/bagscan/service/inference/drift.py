@@ -11,7 +11,7 @@ from sqlalchemy import Connection, select
 
 from bagscan.service.store.tables import results, scans
 
-LEAST_P = 1e-4  # so seldom by chance that it is looked at
+MIN_P = 1e-4  # so seldom by chance that it is looked at
 
 
 class Drift:
@@ -61,7 +61,7 @@ class Drift:
     def reason(self, model_id: str) -> str | None:
         """Why nothing of this model may be CLEAR just now, or None."""
         p = self._p.get(model_id, 1.0)
-        return f"scores of the last {self.window} scans differ from those of the first (p = {p:.1e}): scanner or luggage has changed" if p < LEAST_P else None
+        return f"scores of the last {self.window} scans differ from those of the first (p = {p:.1e}): scanner or luggage has changed" if p < MIN_P else None
 
     def p_values(self, of: Collection[str]) -> dict[str, float]:
         """Of these models, by id, where both windows are full."""

@@ -26,7 +26,7 @@ LONGEST_NAME = 250  # signs; a file system takes 255 bytes
 LONGEST_ID = 128  # that the store takes
 PARTS = (*CHANNEL_NAMES, *VIEWS)
 LONGEST_BEGINNING = 200  # bytes by which a file is known
-MOST_FILES = 12  # two views of low, high and effective Z, twice over
+MAX_FILES = 12  # two views of low, high and effective Z, twice over
 
 
 # Built once: under load, building statements would cost as much as running them.
@@ -68,8 +68,8 @@ def checked_upload(files: Sequence[tuple[str, bytes]], scanner: str, source: str
     """
     if not files:
         raise ReadError("no file came")
-    if len(files) > MOST_FILES:
-        raise ReadError(f"{len(files)} files came, at most {MOST_FILES} make a bag")
+    if len(files) > MAX_FILES:
+        raise ReadError(f"{len(files)} files came, at most {MAX_FILES} make a bag")
     folders = {given.replace("\\", "/").rpartition("/")[0] for given, _ in files}
     if len(folders) > 1:
         raise ReadError(f"files of several folders came ({', '.join(sorted(folders))}): one bag's lie in one")

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, and_, bindparam, insert, or_, select, update
 from bagscan.service.store.tables import jobs, results, reviews, scans, shadow_results
 
 TRIES = 2
-MOST_TAKEN = 5
+MAX_TAKEN = 5
 PRIORITY = {"ALARM": 2.0, "REVIEW": 1.0, "CLEAR": 0.0}
 
 

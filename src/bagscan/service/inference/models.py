@@ -58,7 +58,7 @@ def runtime_here(folder: Path, model_id: str) -> str:
 
 
 def place_of(folder: str, kept: Path) -> Path:
-    """Where a model lies: those that come along with the package, wherever that is installed now; others in the service's folder."""
+    """Directory of a model: bundled models in the installed package, others in the service's folder."""
     kind, _, name = folder.partition(":")
     return SHIPPED / name if kind == "shipped" else kept.absolute() / name
 
@@ -105,7 +105,7 @@ def describe(folder: Path) -> dict[str, Any]:
 
 
 def add_shipped(connection: Connection, auditor: Auditor) -> None:
-    """Know the models that come along; each serves where nothing else does its channels, or where its predecessor did before an upgrade."""
+    """Register the bundled models. Each serves its channels if no other model does, or if an older bundled model did before an upgrade."""
     coming = {row["folder"]: row for row in map(describe, shipped_models())}
     for row in coming.values():
         _add(connection, auditor, "bagscan", row)
@@ -129,7 +129,7 @@ def _add(connection: Connection, auditor: Auditor, by: str, described: Mapping[s
 
 
 def keep_folder(contents: Mapping[str, bytes], models_folder: Path) -> tuple[Path, bool]:
-    """Write an uploaded model's files under its id; hashes are checked before it gets there. Whether it was not there before comes along.
+    """Write an uploaded model's files under its id; hashes are checked first. Also returns whether the model is new.
 
     Raises:
         ModelError: other files than a model's, or altered ones.
@@ -161,7 +161,7 @@ def deploy(connection: Connection, auditor: Auditor, by: str, model_id: str, mod
     """Let a model serve, as the active one of its channels or as a shadow.
 
     Raises:
-        UnknownModel: none of that id. ModelError: a threshold that is none, or a model that came along with another version.
+        UnknownModel: none of that id. ModelError: threshold outside (0, 1), or a model bundled with a different bagscan version.
     """
     row = _known(connection, model_id)
     if threshold is not None and not 0 < threshold < 1:
@@ -202,7 +202,7 @@ def roll_back(connection: Connection, auditor: Auditor, by: str, channels: str) 
     """Serve again what served these channels before, model and threshold; a second time comes back.
 
     Raises:
-        UnknownModel: nothing served before. ModelError: what did came along with another version.
+        UnknownModel: nothing served before. ModelError: the earlier model was bundled with a different version.
     """
     found = select(deployments).where(deployments.c.channels == channels, deployments.c.mode == "active").order_by(deployments.c.id.desc()).limit(2)
     rows = connection.execute(found).all()
@@ -221,7 +221,7 @@ def _known(connection: Connection, model_id: str | None) -> Row[Any]:
     if row is None:
         raise UnknownModel(f"no model {model_id}")
     if row.folder.startswith("shipped:") and verified_id(place_of(row.folder, Path())) != model_id:
-        raise ModelError(f"model {model_id} came along with another version of bagscan: {row.name} is another model now")
+        raise ModelError(f"model {model_id} was bundled with a different version of bagscan; {row.name} is now another model")
     return row
 
 

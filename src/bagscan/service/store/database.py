@@ -30,7 +30,7 @@ from bagscan.core.errors import BagscanError
 
 T = TypeVar("T")
 Write = Callable[[Connection], T]
-MOST_AT_ONCE = 64
+MAX_AT_ONCE = 64
 # SQLSTATEs, or their classes, by which PostgreSQL says that it is the database and no statement of ours.
 REFUSES_WRITES = ("25006", "42501")  # a read-only transaction; no permission
 GONE = ("08", "28", "3D", "42P01", "53", "57", "58", "XX")
@@ -142,7 +142,7 @@ class Store:
         if first is None:
             return None
         batch = [first]
-        while len(batch) < MOST_AT_ONCE:
+        while len(batch) < MAX_AT_ONCE:
             try:
                 one = self._waiting.get_nowait()
             except queue.Empty:

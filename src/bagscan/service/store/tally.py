@@ -24,7 +24,7 @@ def check_tally(folder: Path, connection: Connection) -> None:
     """Require that the store has every scan that was written down.
 
     Raises:
-        StoreError: it has fewer, or what was written down is no number.
+        StoreError: it has fewer, or the stored count is not a number.
     """
     path, count = folder / TALLY, _count(connection)
     if not path.is_file():

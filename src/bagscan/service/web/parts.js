@@ -4,9 +4,9 @@ import { h, score } from "./dom.js";
 import { isUnjudged } from "./viewer.js";
 
 const CLOSE_UPS = 30; // at a low threshold there are hundreds of parts
-const SIDE_PX = 44, LEAST_PX = 24; // of a close-up on the page, and of the view
-const MOST_LOG_ODDS = Math.log(1e6);
-export const LOG_ODDS = (p) => (p <= 0 ? -MOST_LOG_ODDS : p >= 1 ? MOST_LOG_ODDS : Math.min(MOST_LOG_ODDS, Math.max(-MOST_LOG_ODDS, Math.log(p / (1 - p)))));
+const SIDE_PX = 44, MIN_PX = 24; // of a close-up on the page, and of the view
+const MAX_LOG_ODDS = Math.log(1e6);
+export const LOG_ODDS = (p) => (p <= 0 ? -MAX_LOG_ODDS : p >= 1 ? MAX_LOG_ODDS : Math.min(MAX_LOG_ODDS, Math.max(-MAX_LOG_ODDS, Math.log(p / (1 - p)))));
 export const REACH = 4 * Math.log(3); // of a scale, to each side of the operating point: four steps of threefold odds, as in the report
 
 export const named = (part) => `${part.view}${part.regions.length > 1 ? `, ${part.regions.length} regions` : ""}`;
@@ -15,7 +15,7 @@ export const named = (part) => `${part.view}${part.regions.length > 1 ? `, ${par
 export function closeUp(viewer, part) {
   const canvas = h("canvas.close-up", { "aria-hidden": "true", width: 2 * SIDE_PX, height: 2 * SIDE_PX });
   const view = viewer.views.find((one) => one.name === part.view), context = canvas.getContext("2d");
-  const [x1, y1, x2, y2] = part.box, side = Math.max(LEAST_PX, 1.6 * Math.max(x2 - x1, y2 - y1)), scale = (2 * SIDE_PX) / side;
+  const [x1, y1, x2, y2] = part.box, side = Math.max(MIN_PX, 1.6 * Math.max(x2 - x1, y2 - y1)), scale = (2 * SIDE_PX) / side;
   context.fillStyle = "#fff";
   context.fillRect(0, 0, 2 * SIDE_PX, 2 * SIDE_PX);
   context.setTransform(scale, 0, 0, scale, -scale * ((x1 + x2 - side) / 2), -scale * ((y1 + y2 - side) / 2));

@@ -5,10 +5,10 @@ import { prepare, render, STANDARD } from "./console.js";
 import { benignPath, outline, readRegions } from "./regions.js";
 
 export const LAYOUTS = ["beside", "stacked", "one"]; // side by side, one under the other, one large and the others small
-const MOST_ZOOM = 24;
-const LEAST_BESIDE = 0.75; // of its pixels: a view that would be smaller side by side has the room to itself, where the reader has chosen no layout
+const MAX_ZOOM = 24;
+const MIN_BESIDE = 0.75; // of its pixels: a view that would be smaller side by side has the room to itself, where the reader has chosen no layout
 const OVERVIEW = 0.22; // of the canvas's smaller side
-const MOST_RINGS = 20; // at a low threshold half the view is flagged: rings round all of it would hide it
+const MAX_RINGS = 20; // at a low threshold half the view is flagged: rings round all of it would hide it
 const RINGED_PX = 40; // half the size on the screen from which a part is seen without a ring
 const AMBER = "#ffb000", GREEN = "#2fbf6f", RED = "#ff4040", CHOSEN = "#ffffff";
 
@@ -83,8 +83,8 @@ export class Viewer {
   fitting() {
     const { clientWidth: w, clientHeight: t } = this.element, n = this.views.length;
     const scale = (across, down) => Math.min(...this.views.map(({ image }) => Math.min(w / across / image.width, t / down / image.height)));
-    if (n < 2 || !w || scale(n, 1) >= LEAST_BESIDE) return LAYOUTS[0];
-    return scale(1, n) >= LEAST_BESIDE ? LAYOUTS[1] : LAYOUTS[2];
+    if (n < 2 || !w || scale(n, 1) >= MIN_BESIDE) return LAYOUTS[0];
+    return scale(1, n) >= MIN_BESIDE ? LAYOUTS[1] : LAYOUTS[2];
   }
 
   // Compute the picture of every view anew.
@@ -101,7 +101,7 @@ export class Viewer {
 
   // Towards a place [across, along] of one view, or the middle.
   zoomBy(factor, view = null, at = null) {
-    const zoom = Math.min(MOST_ZOOM, Math.max(1, this.zoom * factor));
+    const zoom = Math.min(MAX_ZOOM, Math.max(1, this.zoom * factor));
     if (view) {
       view.across = at[0] + ((view.across - at[0]) * this.zoom) / zoom;
       this.along = at[1] + ((this.along - at[1]) * this.zoom) / zoom;
@@ -242,7 +242,7 @@ export class Viewer {
     context.textAlign = "center";
     context.lineJoin = "round";
     const taken = [];
-    const named = this.parts.slice(0, MOST_RINGS).map((part, index) => ({ ...part, number: index + 1 })).filter((part) => part.view === view.name);
+    const named = this.parts.slice(0, MAX_RINGS).map((part, index) => ({ ...part, number: index + 1 })).filter((part) => part.view === view.name);
     const drawn = named.map(({ box: [x1, y1, x2, y2], number }) => {
       const [x, y] = [(x1 + x2) / 2, (y1 + y2) / 2], size = Math.hypot(x2 - x1, y2 - y1) / 2, radius = size + 7 / scale;
       const ring = new Path2D(), at = freeSpot(x, y, radius + 8 / scale, 15 / scale, taken);
