@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from bagscan.core.errors import DataError
-from bagscan.core.files import write_whole
+from bagscan.core.files import atomic_write_text
 from bagscan.evaluation.results import check_record, make_record
 
 RESULTS = Path(__file__).parent / "results"
@@ -79,6 +79,6 @@ def keep(
     record = make_record(run.table, dict(results), data=dict(data), config=dict(run.settings), seeds=list(seeds), notes=list(notes))
     others = [other for other in read_table(run.table, folder) if other["config"] != record["config"]]
     folder.mkdir(parents=True, exist_ok=True)
-    write_whole(folder / f"{run.table}.jsonl", "".join(json.dumps(r, allow_nan=False) + "\n" for r in [*others, record]))
+    atomic_write_text(folder / f"{run.table}.jsonl", "".join(json.dumps(r, allow_nan=False) + "\n" for r in [*others, record]))
     print(run.table, "|", run.name, "|", json.dumps(record["results"]), flush=True)
     return record

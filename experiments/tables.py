@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from bagscan.core.files import write_whole
+from bagscan.core.files import atomic_write_text
 from experiments.engine import read_table
 
 PAGE = Path(__file__).parents[1] / "docs" / "results.md"
@@ -150,7 +150,7 @@ def main() -> None:
         "superpixel_speed": table(read_table("superpixel_speed"), ("method", "wanted"), {"ms": ("ms", number(0)), **SUPERPIXELS}),
     }
     tables |= {name: _every(name) for name in ("start_up", "kernels", "batch", "service_load")}
-    write_whole(PAGE, TABLES.format(**tables))
+    atomic_write_text(PAGE, TABLES.format(**tables))
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ from bagscan.config import fill
 from bagscan.core import OperatingPoint
 from bagscan.core.calibrated import UNCALIBRATED
 from bagscan.core.errors import ConfigError, ModelError, absent
-from bagscan.core.files import whole
+from bagscan.core.files import atomic_write
 
 FORMAT = 1
 SHIPPED = Path(__file__).parent / "shipped"  # models that come with the package, trained on simulated scans alone
@@ -53,10 +53,10 @@ def write_files(folder: Path, contents: Mapping[str, bytes], keep_graphs: bool =
     staying = [name for name in (*HASHED, *GRAPHS) if name not in contents and (folder / name).is_file()]
     stale = [] if keep_graphs else [name for name in staying if name in GRAPHS]
     with ExitStack() as put_in_place:  # last in, first out
-        manifest = put_in_place.enter_context(whole(folder / MANIFEST))
+        manifest = put_in_place.enter_context(atomic_write(folder / MANIFEST))
         sums = {name: _sha256(folder / name) for name in staying if name not in stale}
         for name, content in contents.items():
-            put_in_place.enter_context(whole(folder / name)).write_bytes(content)
+            put_in_place.enter_context(atomic_write(folder / name)).write_bytes(content)
             sums[name] = hashlib.sha256(content).hexdigest()
         manifest.write_text("".join(f"{sums[name]}  {name}\n" for name in (*HASHED, *GRAPHS) if name in sums))
         for name in stale:

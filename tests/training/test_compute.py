@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 
 from bagscan.core.errors import ConfigError
 from bagscan.training import compute as compute_module
-from bagscan.training.compute import compute, device_named, in_16_bits, moved
+from bagscan.training.compute import autocast_bf16, compute, device_named, moved
 from bagscan.training.loop import LoopConfig, learning_rate_at
 
 # A line fitted to points that each process draws for itself: plain gradient descent has a closed form.
@@ -114,7 +114,7 @@ def test_two_processes_that_were_stopped_go_on_to_the_same_weights(tiny_config, 
         "save = loop._save\n"
         "def save_and_stop(where, *rest):\n"
         "    save(where, *rest)\n"
-        "    where.told_by_first(True)\n"
+        "    where.broadcast_from_rank0(True)\n"
         "    os._exit(0)\n"
         "loop._save = save_and_stop\n"
         "from bagscan.cli import main\nmain()\n"
@@ -165,5 +165,5 @@ def test_16_bits_are_taken_only_where_the_device_has_them(monkeypatch, has):
     monkeypatch.setattr(compute_module, "has_bfloat16", lambda device: has)
     layer, x = torch.nn.Linear(4, 4), torch.ones(1, 4)
     for wanted in (True, False):
-        with in_16_bits(torch.device("cpu"), wanted):
+        with autocast_bf16(torch.device("cpu"), wanted):
             assert (layer(x).dtype == torch.bfloat16) == (has and wanted)

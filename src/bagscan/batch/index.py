@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from bagscan.batch.storage import is_remote, join, listed, object_at, set_members
 from bagscan.core.errors import DataError, absent
-from bagscan.core.files import whole
+from bagscan.core.files import atomic_write
 from bagscan.formats.scans import (
     CONVERTED,
     MARKS,
@@ -48,7 +48,7 @@ def write_index(sources: Sequence[str | Path], path: Path, views: Sequence[str],
     if missing:
         raise DataError("; ".join(missing))
     count, unknown, made = 0, Counter[str](), tuple[str, ...]()
-    with whole(path) as temporary:
+    with atomic_write(path) as temporary:
         with pa.OSFile(str(temporary), "wb") as file, pa.ipc.new_stream(file, SCHEMA) as writer:
             for chunk in _chunks(_bags(sources, views, unknown)):
                 writer.write_batch(pa.RecordBatch.from_pylist(chunk, SCHEMA))

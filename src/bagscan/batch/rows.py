@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from bagscan.core.files import whole
+from bagscan.core.files import atomic_write
 
 FINDING = pa.struct(
     [
@@ -70,7 +70,7 @@ def utf_8_all(value: Any) -> Any:
 
 def write_part(path: Path, rows: Sequence[dict[str, Any]]) -> None:
     """Write a part whole, or not at all; the same rows give the same bytes."""
-    with whole(path) as temporary, temporary.open("wb") as file:  # of a path, Arrow would take one with a colon for an address
+    with atomic_write(path) as temporary, temporary.open("wb") as file:  # of a path, Arrow would take one with a colon for an address
         pq.write_table(pa.Table.from_pylist(sorted(rows, key=lambda row: row["number"]), SCHEMA), file, compression="zstd")
         file.flush()
         os.fsync(file.fileno())

@@ -24,7 +24,7 @@ from bagscan.batch.rows import flat_row, write_part
 from bagscan.batch.storage import absolute, claim, publish, same_place
 from bagscan.core import ReasonCode
 from bagscan.core.errors import ConfigError, DataError, UnavailableError
-from bagscan.core.files import LOCK, held, refuse_file, write_whole
+from bagscan.core.files import LOCK, atomic_write_text, held, refuse_file
 from bagscan.formats.scans import VIEWS, expected_of, stamp_of
 from bagscan.model_folder import verified_id
 from bagscan.reporting.findings import error_row
@@ -89,7 +89,7 @@ def prepare(sources: Sequence[str | Path], models: Sequence[Path], out: Path, co
         raise ConfigError(f"{out} holds parts of a run that does not say of what they are; give another --out")
     with _folder(out):
         count, made = write_index(about["sources"], index, config.views, report)
-    write_whole(path, json.dumps(about | {"bags": count, "views_made": list(made or config.views), "index_sha256": index_hash(index)}, indent=1))
+    atomic_write_text(path, json.dumps(about | {"bags": count, "views_made": list(made or config.views), "index_sha256": index_hash(index)}, indent=1))
     report(f"index: {count:,} bags; judged by {', '.join(sorted(set(about['runtimes'])))}")
     return count
 

@@ -17,7 +17,7 @@ def doctor(as_json: AsJson = False) -> None:
     from bagscan.core.machine import usable_cores
     from bagscan.model_folder import shipped_models
     from bagscan.registry import ALL, names
-    from bagscan.runtime.load import runtime_told
+    from bagscan.runtime.load import describe_runtime
 
     packages = (
         "numpy",
@@ -50,7 +50,7 @@ def doctor(as_json: AsJson = False) -> None:
         "bagscan": __version__,
         "python": platform.python_version(),
         "cores": {"of the machine": os.cpu_count(), "usable": usable_cores()},
-        "runtime": {path.name: runtime_told(path) for path in shipped_models()},
+        "runtime": {path.name: describe_runtime(path) for path in shipped_models()},
         "packages": versions,
         "parts": {kind: names(kind) for kind in ALL},
         "data_folder": f"{folder} ({'present' if folder.is_dir() else 'absent: set BAGSCAN_DATA'})",

@@ -88,7 +88,7 @@ def evaluate(
 ) -> None:
     """Score a model per segment, object and scan, with intervals and the controls beside them."""
     from bagscan.config import parse_mapping
-    from bagscan.core.files import write_whole
+    from bagscan.core.files import atomic_write_text
     from bagscan.evaluation.meaning import of_detector, of_levels
     from bagscan.training.detection import DetectionExperiment
     from bagscan.training.detector_experiment import detector_summary, evaluate_detector
@@ -105,7 +105,7 @@ def evaluate(
         return
     if isinstance(given, SimulatedExperiment):
         found = evaluate_detector(given.sets, model, part, say)
-        write_whole(place, json.dumps(found, indent=1))
+        atomic_write_text(place, json.dumps(found, indent=1))
         say(f"written to {place}")
         _show_with_meaning(found, as_json, detector_summary(found), of_detector(found["all"]))
         return

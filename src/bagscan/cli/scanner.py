@@ -55,7 +55,7 @@ def convert(
     from collections import Counter
 
     from bagscan.core.errors import BagscanError, ReadError
-    from bagscan.core.files import write_whole
+    from bagscan.core.files import atomic_write_text
     from bagscan.formats import find_scans
     from bagscan.formats.scans import CONVERTED, no_scans, told_types
     from bagscan.imaging.channels import Calibration, read_wedges
@@ -84,7 +84,7 @@ def convert(
             say(f"bagscan: {error}")
     record = out / CONVERTED
     before = json.loads(record.read_text()) if record.is_file() else {}
-    write_whole(record, json.dumps(before | {one["scan"]: one["calibration"] for one in done}, indent=1))
+    atomic_write_text(record, json.dumps(before | {one["scan"]: one["calibration"] for one in done}, indent=1))
     next_step = f"; screen {out / 'raw'} or {out / 'colour'}" if done else ""
     show({"converted": done, "errors": errors}, as_json, lambda: f"{len(done)} converted, {len(errors)} errors{next_step}")
     if errors:

@@ -67,7 +67,7 @@ def show(result: dict[str, Any], as_json: bool, text: Callable[[], str]) -> None
 
 
 def check_folders(named: Mapping[str, Path], written: Container[str] = ()) -> None:
-    """Refuse at once what can be no folder, which long work would find out at its end.
+    """Fail fast if a path that must be a directory is a file or not writable.
 
     Args:
         named: by their options; they may be absent. written: options of those that are written to.
@@ -80,7 +80,7 @@ def check_folders(named: Mapping[str, Path], written: Container[str] = ()) -> No
         if not there.is_dir():
             raise ConfigError(f"{option} {folder}: {there} is not a directory")
         if option in written and not os.access(there, os.W_OK):
-            raise ConfigError(f"{option} {folder}: {there} may not be written to")
+            raise ConfigError(f"{option} {folder}: {there} is not writable")
 
 
 def compute_on(device: str) -> None:

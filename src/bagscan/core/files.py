@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all."""
+"""Atomic file writes and directory locks."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ LOCK = "_lock"
 
 
 def refuse_file(out: Path) -> None:
-    """Of what is to be a folder.
+    """Check that an output directory is not a file.
 
     Raises:
         DataError: it is a file.
     """
     if out.exists() and not out.is_dir():
-        raise DataError(f"{out} is a file: --out must be a folder")
+        raise DataError(f"--out {out}: is a file; give a directory")
 
 
 @contextmanager
-def whole(path: Path, several: bool = False) -> Iterator[Path]:
-    """A name beside ``path`` to write under; it becomes ``path`` at the end, and goes where writing fails.
+def atomic_write(path: Path, several: bool = False) -> Iterator[Path]:
+    """Write a file atomically: yields a temporary path that replaces ``path`` on success and is deleted on failure.
 
-    Whoever reads ``path`` meanwhile, or after a kill, finds the old file or the new one. The name begins with a dot, so that
-    readers of a whole folder pass it over, and is the same every time, so that what a kill left is written over.
+    A reader always finds the old or the new file, even after a kill. The temporary name starts with a dot, so that readers of
+    the directory skip it. It is the same every time, so that a later write replaces the remains of a kill.
 
     Args:
-        several: processes may write the same file at once; each then has a name of its own.
+        several: whether several processes may write the same file at the same time; each then uses its own temporary name.
     """
     own = uuid4().hex if several else hashlib.sha256(path.name.encode()).hexdigest()[:8]
     part = path.with_name(f".{path.name[:40]}.{own}.part")  # no longer than file systems take, however long the name
@@ -44,10 +44,10 @@ def whole(path: Path, several: bool = False) -> Iterator[Path]:
 
 @contextmanager
 def held(folder: Path, report: Callable[[str], None]) -> Iterator[None]:
-    """Hold a folder against a second run into it; the lock goes with the process that holds it.
+    """Lock a directory against a second run. The lock ends with the process.
 
     Raises:
-        DataError: another run is at work there.
+        DataError: another run holds the lock.
     """
     import fcntl  # not on every system, where the rest of this module is used
 
@@ -55,13 +55,13 @@ def held(folder: Path, report: Callable[[str], None]) -> Iterator[None]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise DataError(f"{folder}: another run is at work there; this line goes on where it ends") from None
+            raise DataError(f"{folder}: another run is writing here; wait for it to end, then run the same command to continue") from None
         except OSError as error:
-            report(f"{folder}: its file system gives no locks ({error.strerror}); see to it that no second run works there")
+            report(f"{folder}: the file system does not support locks ({error.strerror}); make sure that no second run writes here")
         yield
 
 
-def write_whole(path: Path, text: str) -> None:
-    """Write a small text file, whole or not at all; several processes may."""
-    with whole(path, several=True) as part:
+def atomic_write_text(path: Path, text: str) -> None:
+    """Write a small text file atomically. Several processes may write it at the same time."""
+    with atomic_write(path, several=True) as part:
         part.write_text(text)

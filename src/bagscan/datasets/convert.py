@@ -13,7 +13,7 @@ from typing import Protocol
 
 from bagscan.core import Annotation
 from bagscan.core.errors import ConfigError, DataError, ReadError
-from bagscan.core.files import write_whole
+from bagscan.core.files import atomic_write_text
 from bagscan.datasets.record import Record, image_size
 from bagscan.formats.coco import CocoImage, coco_document
 from bagscan.formats.scans import set_at
@@ -43,7 +43,7 @@ class Layout(Protocol):
 
 def _coco(out: Path, images: Sequence[Converted]) -> None:
     found = [CocoImage(image.file, image.height, image.width, image.annotations) for image in images]
-    write_whole(out / "annotations.json", json.dumps(coco_document(found)))
+    atomic_write_text(out / "annotations.json", json.dumps(coco_document(found)))
 
 
 def _voc(out: Path, images: Sequence[Converted]) -> None:
@@ -52,7 +52,7 @@ def _voc(out: Path, images: Sequence[Converted]) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_voc(path, image.annotations, image.file, image.height, image.width)
     (out / "ImageSets" / "Main").mkdir(parents=True, exist_ok=True)
-    write_whole(out / "ImageSets" / "Main" / "all.txt", "".join(f"{image.name}\n" for image in images))
+    atomic_write_text(out / "ImageSets" / "Main" / "all.txt", "".join(f"{image.name}\n" for image in images))
 
 
 def _yolo(out: Path, images: Sequence[Converted]) -> None:
@@ -62,8 +62,8 @@ def _yolo(out: Path, images: Sequence[Converted]) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_yolo(path, image.annotations, classes, image.height, image.width)
     # Names are quoted as JSON, which YAML reads the same.
-    write_whole(out / "data.yaml", f"path: .\ntrain: images\nval: images\nnames: {json.dumps(classes)}\n")
-    write_whole(out / "classes.txt", "".join(f"{name}\n" for name in classes))
+    atomic_write_text(out / "data.yaml", f"path: .\ntrain: images\nval: images\nnames: {json.dumps(classes)}\n")
+    atomic_write_text(out / "classes.txt", "".join(f"{name}\n" for name in classes))
 
 
 # How each is written, its folder of images, and the file that is written last.

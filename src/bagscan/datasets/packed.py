@@ -26,7 +26,7 @@ import numpy as np
 import tifffile
 
 from bagscan.core.errors import DataError
-from bagscan.core.files import whole, write_whole
+from bagscan.core.files import atomic_write, atomic_write_text
 from bagscan.formats.truth import decode_mask
 
 FOLDER = "packed"
@@ -104,7 +104,7 @@ def pack(root: Path, kinds: Sequence[str], categories: Sequence[str] | None = No
     out.mkdir(exist_ok=True)
     named = out / "categories.json"
     if not named.is_file():
-        write_whole(named, json.dumps(list(categories or categories_of(root, kinds))))
+        atomic_write_text(named, json.dumps(list(categories or categories_of(root, kinds))))
     names = json.loads(named.read_text())
     todo = [path for path in scenes if not (out / path.name).is_file()]
     with ProcessPoolExecutor(workers, get_context("spawn")) as pool:
@@ -133,9 +133,9 @@ def pack_scene(root: Path, categories: Sequence[str], record: Path) -> None:
     about = {key: anomalous[key] for key in ("part", "group", "device", "family", "piece", "staging")}
     about |= {key: anomalous["anomaly"][key] for key in ("kind", "way", "visible")}
     out = root / FOLDER / record.name
-    with whole(out.with_suffix(".npy")) as part, part.open("wb") as file:
+    with atomic_write(out.with_suffix(".npy")) as part, part.open("wb") as file:
         np.save(file, np.concatenate(arrays))
-    write_whole(out, json.dumps({"id": anomalous["scene"], "about": about, "views": views}))
+    atomic_write_text(out, json.dumps({"id": anomalous["scene"], "about": about, "views": views}))
 
 
 def _packed_view(root: Path, scans: dict[str, Any], name: str, categories: Sequence[str], keep: Callable[[np.ndarray], list[Any]]) -> dict[str, Any]:

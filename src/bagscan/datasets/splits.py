@@ -15,7 +15,7 @@ from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
 from bagscan.core.errors import DataError, ReadError
-from bagscan.core.files import write_whole
+from bagscan.core.files import atomic_write_text
 from bagscan.datasets.record import Record
 from bagscan.formats import read_scan
 from bagscan.formats.scans import only_view
@@ -211,7 +211,7 @@ def fingerprint(record: Record) -> tuple[np.ndarray, str] | str:
 
 def write_split(path: str | Path, split: Split) -> None:
     """Write a split as JSON, its own hash inside."""
-    write_whole(Path(path), json.dumps({**asdict(split), "data_hash": split.data_hash}, indent=1, sort_keys=True))
+    atomic_write_text(Path(path), json.dumps({**asdict(split), "data_hash": split.data_hash}, indent=1, sort_keys=True))
 
 
 def read_split(path: str | Path) -> Split:

@@ -15,7 +15,7 @@ import jsonschema
 
 from bagscan import __version__
 from bagscan.core.errors import DataError
-from bagscan.core.files import write_whole
+from bagscan.core.files import atomic_write_text
 
 SCHEMA: dict[str, Any] = {
     "$schema": "https://json-schema.org/draft/2020-12/schema",
@@ -79,7 +79,7 @@ def write_record(path: str | Path, record: dict[str, Any]) -> None:
     """Check and write one record."""
     check_record(record)
     Path(path).parent.mkdir(parents=True, exist_ok=True)
-    write_whole(Path(path), json.dumps(record, indent=1, allow_nan=False) + "\n")
+    atomic_write_text(Path(path), json.dumps(record, indent=1, allow_nan=False) + "\n")
 
 
 def _without_nan(value: Any) -> Any:

@@ -19,7 +19,7 @@ from typing import Any
 
 from bagscan.core.errors import ConfigError, ReadError
 from bagscan.core.extras import required
-from bagscan.core.files import held, refuse_file, write_whole
+from bagscan.core.files import atomic_write_text, held, refuse_file
 from bagscan.formats import find_scans
 from bagscan.formats.scans import VIEWS, expected_of, group_views, no_scans, stamp_of, told_types, views_made
 from bagscan.kernel_cache import is_empty
@@ -182,7 +182,7 @@ def _judge(screeners: Sequence[Screener], files: Mapping[str, Path], expected: S
         outcome = row["truth"]["outcome"] if hidden is not None else ""
         section, picture = report_section(report, scan, files.values(), stored.name, pictures, hidden, outcome)
     stored.with_suffix(".html").write_text(section, errors="backslashreplace")
-    write_whole(stored.with_suffix(".json"), json.dumps({"row": row, "picture": picture}))
+    atomic_write_text(stored.with_suffix(".json"), json.dumps({"row": row, "picture": picture}))
 
 
 def _write_page(path: Path, found: Sequence[Shown], tally: dict[str, Any], screeners: Sequence[Screener]) -> None:

@@ -70,8 +70,8 @@ def chosen_runtime(folder: str | Path, runtime: str | None = None) -> str:
     return _named(_chosen(Path(folder), runtime)[0])
 
 
-def runtime_told(folder: str | Path) -> str:
-    """As :func:`chosen_runtime`; why there is none, where it raises."""
+def describe_runtime(folder: str | Path) -> str:
+    """Return the name and version of the runtime, or the error message if none can be used."""
     try:
         return chosen_runtime(folder)
     except BagscanError as error:

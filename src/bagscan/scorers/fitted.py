@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from bagscan.contracts import FittedScorer, Report
-from bagscan.core.files import whole
+from bagscan.core.files import atomic_write
 
 MIN_ROWS = 6
 ALARM_AT = 3.0
@@ -75,8 +75,8 @@ class Fitted(FittedScorer):
         return to_unit(self.standardised(embeddings))
 
 
-class Told(list[str]):
-    """Lines on their way to a report, kept."""
+class RecordingLog(list[str]):
+    """Progress callback that also keeps every line."""
 
     def __init__(self, report: Report) -> None:
         super().__init__()
@@ -88,14 +88,14 @@ class Told(list[str]):
 
 
 def save_fitted(scorer: nn.Module, path: Path, told: list[str]) -> None:
-    """What was fitted, and what was told while it was; whole or not at all."""
+    """Save a fitted scorer and its log of the fit, atomically."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with whole(path) as part_of:
+    with atomic_write(path) as part_of:
         save_file({k: v.detach().contiguous().clone() for k, v in scorer.state_dict().items()}, part_of, {"told": json.dumps(told)})
 
 
 def load_fitted(scorer: nn.Module, path: Path, report: Report) -> None:
-    """What :func:`save_fitted` wrote; what was told is told again."""
+    """Load a scorer that :func:`save_fitted` wrote and replay its log of the fit."""
     scorer.load_state_dict(load_file(path))
     with safe_open(path, "pt") as file:
         for text in json.loads(file.metadata()["told"]):
@@ -114,7 +114,7 @@ def fitted_once(scorer: Fitted, settings: Mapping[str, Any], benign: Tensor, ano
     if path.exists():
         load_fitted(scorer, path, report)
         return
-    told = Told(report)
+    told = RecordingLog(report)
     scorer.fit(benign, anomalous, seed, told)
     save_fitted(scorer, path, told)
 

@@ -48,7 +48,7 @@ OF_KEY = OF_KEY.where(api_keys.c.key_hash == bindparam("hash"), api_keys.c.revok
 
 
 @dataclass(frozen=True)
-class Who:
+class Principal:
     """Who asks. ``csrf`` is set for sessions, which must send their own token with every change."""
 
     id: int
@@ -56,7 +56,7 @@ class Who:
     role: str
     csrf: str | None = None
 
-    def may(self, permission: str) -> bool:
+    def has_permission(self, permission: str) -> bool:
         """Whether the role holds a permission."""
         return permission in ROLES.get(self.role, frozenset())
 
@@ -136,7 +136,7 @@ def change_account(
     auditor.append(connection, by, "account.change", row.name, told)
 
 
-def log_in(store: Store, auditor: Auditor, config: ServiceConfig, name: str, password: str, now: float) -> tuple[str, Who]:
+def log_in(store: Store, auditor: Auditor, config: ServiceConfig, name: str, password: str, now: float) -> tuple[str, Principal]:
     """Check a password and start a session: (token, who). Every try is counted and recorded.
 
     Args:
@@ -158,7 +158,7 @@ def log_in(store: Store, auditor: Auditor, config: ServiceConfig, name: str, pas
     return answer
 
 
-def _tried(connection: Connection, auditor: Auditor, config: ServiceConfig, name: str, fits: bool, now: float) -> tuple[str, Who] | str:
+def _tried(connection: Connection, auditor: Auditor, config: ServiceConfig, name: str, fits: bool, now: float) -> tuple[str, Principal] | str:
     """Count a try: a session, or why there is none. A reason is returned, not raised, or its record would be undone."""
     row = connection.execute(select(accounts).where(accounts.c.name == name)).one()
     if row.locked_until and row.locked_until > now:
@@ -178,25 +178,25 @@ def _tried(connection: Connection, auditor: Auditor, config: ServiceConfig, name
     return _start_session(connection, config, row.id, row.name, row.role, now)
 
 
-def _start_session(connection: Connection, config: ServiceConfig, account_id: int, name: str, role: str, now: float) -> tuple[str, Who]:
+def _start_session(connection: Connection, config: ServiceConfig, account_id: int, name: str, role: str, now: float) -> tuple[str, Principal]:
     token, csrf = secrets.token_urlsafe(32), secrets.token_urlsafe(24)
     connection.execute(delete(sessions).where(sessions.c.expires_at < now))
     values = {"token_hash": hashed(token), "account_id": account_id, "csrf": csrf, "created_at": now, "expires_at": now + 3600 * config.session_hours}
     connection.execute(insert(sessions).values(**values))
-    return token, Who(account_id, name, role, csrf)
+    return token, Principal(account_id, name, role, csrf)
 
 
-def log_out(connection: Connection, auditor: Auditor, token: str, who: Who) -> None:
+def log_out(connection: Connection, auditor: Auditor, token: str, who: Principal) -> None:
     """End a session."""
     connection.execute(delete(sessions).where(sessions.c.token_hash == hashed(token)))
     auditor.append(connection, who.name, "logout", who.name)
 
 
-def who_has_session(connection: Connection, token: str, now: float) -> Who | None:
+def who_has_session(connection: Connection, token: str, now: float) -> Principal | None:
     """Whose session a token is, if it still runs at ``now`` of the service's own time."""
     found = select(accounts.c.id, accounts.c.name, accounts.c.role, sessions.c.csrf).join(sessions, sessions.c.account_id == accounts.c.id)
     row = connection.execute(found.where(sessions.c.token_hash == hashed(token), sessions.c.expires_at > now, accounts.c.disabled.is_(False))).first()
-    return Who(row.id, row.name, row.role, row.csrf) if row else None
+    return Principal(row.id, row.name, row.role, row.csrf) if row else None
 
 
 def create_key(connection: Connection, auditor: Auditor, by: str, account_id: int, name: str) -> tuple[int, str]:
@@ -227,10 +227,10 @@ def revoke_key(connection: Connection, auditor: Auditor, by: str, number: int) -
     auditor.append(connection, by, "key.revoke", str(number))
 
 
-def who_has_key(connection: Connection, key: str) -> Who | None:
+def who_has_key(connection: Connection, key: str) -> Principal | None:
     """Whose key it is, if it is in use."""
     row = connection.execute(OF_KEY, {"hash": hashed(key)}).first()
-    return Who(row.id, row.name, row.role) if row else None
+    return Principal(row.id, row.name, row.role) if row else None
 
 
 def offer_setup(connection: Connection, now: float) -> str | None:
@@ -247,7 +247,7 @@ def offer_setup(connection: Connection, now: float) -> str | None:
     return token
 
 
-def set_up(connection: Connection, auditor: Auditor, config: ServiceConfig, token: str, name: str, password_hash: str, now: float) -> tuple[str, Who]:
+def set_up(connection: Connection, auditor: Auditor, config: ServiceConfig, token: str, name: str, password_hash: str, now: float) -> tuple[str, Principal]:
     """Make the first admin with a one-time token, and start a session.
 
     Args:

@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from sqlalchemy import Connection, insert, select, text
 
 from bagscan.core.errors import BagscanError, absent
-from bagscan.core.files import write_whole
+from bagscan.core.files import atomic_write_text
 from bagscan.service.store.database import Store
 from bagscan.service.store.tables import audit
 
@@ -95,7 +95,7 @@ class Auditor:
         head = newest_head(connection)
         if head is None:
             return None
-        write_whole(self.folder / HEAD, json.dumps(head))
+        atomic_write_text(self.folder / HEAD, json.dumps(head))
         return head
 
 

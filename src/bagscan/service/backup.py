@@ -19,7 +19,7 @@ from sqlalchemy import Engine, func, insert, select, text
 
 from bagscan import __version__
 from bagscan.core.errors import absent
-from bagscan.core.files import whole
+from bagscan.core.files import atomic_write
 from bagscan.service.audit import newest_head
 from bagscan.service.retention import referenced
 from bagscan.service.store.database import Store, StoreError, naming_faults
@@ -42,7 +42,7 @@ def back_up(store: Store, folder: Path, out: Path, report: Report = print) -> di
     if out.exists():
         raise StoreError(f"{out} exists; give a new name")
     manifest: dict[str, Any] = {"format": FORMAT, "bagscan": __version__, "revision": revision(store.engine), "created_at": time.time(), "rows": {}, "files": {}}
-    with whole(out) as temporary, open(temporary, "wb", opener=_for_its_owner) as file, tarfile.open(fileobj=file, mode="w") as tar:
+    with atomic_write(out) as temporary, open(temporary, "wb", opener=_for_its_owner) as file, tarfile.open(fileobj=file, mode="w") as tar:
         with store.read() as connection:
             head = newest_head(connection)
             for table in metadata.sorted_tables:

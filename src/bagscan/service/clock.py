@@ -14,7 +14,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-from bagscan.core.files import write_whole
+from bagscan.core.files import atomic_write_text
 
 FORWARD_S, BACK_S = 7 * 86_400.0, 3_600.0  # jumps beyond these need a person before images are removed
 FOLLOW_S = 5.0  # steps of the machine's clock that are followed, as time servers make them
@@ -119,7 +119,7 @@ class Clock:
         self._text = f"{self.now():.3f} {_elapsed():.3f} {self.boot}\n"
         self._kept_at = _elapsed()
         with suppress(OSError):  # on a disk that refuses writes the time in memory goes on
-            write_whole(self.path, self._text)
+            atomic_write_text(self.path, self._text)
 
     def _read(self) -> str:
         try:

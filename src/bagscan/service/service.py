@@ -1,4 +1,4 @@
-"""One service: store, files, audit, workers and the threads that keep house, started and stopped together."""
+"""One service: store, files, audit, workers and background maintenance threads, started and stopped together."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ class Service:
         token = self.store.write(lambda connection: accounts.offer_setup(connection, self.clock.now()))
         self.dispatcher.start()
         self.watchers = [Watcher(self.intake, folder) for folder in self.config.watch]
-        for work in [self._keep_house, *(watcher.run for watcher in self.watchers)]:
+        for work in [self._run_maintenance, *(watcher.run for watcher in self.watchers)]:
             thread = threading.Thread(target=work, args=(self._stopping,), daemon=True)
             self._threads.append(thread)
             thread.start()
@@ -139,7 +139,7 @@ class Service:
         except (StoreError, AuditError, OSError) as error:
             log.error("the %s is not kept: %s", what, error)
 
-    def _keep_house(self, stopping: threading.Event) -> None:
+    def _run_maintenance(self, stopping: threading.Event) -> None:
         rng, purged = random.Random(secrets.randbits(64)), 0.0  # what a reader could foresee would be no test
         checked = time.monotonic()
         while not stopping.wait(HOUSE_S):

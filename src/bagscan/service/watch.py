@@ -29,7 +29,7 @@ from typing import Any
 from sqlalchemy import Row, select, update
 
 from bagscan.core.errors import BagscanError, ReadError
-from bagscan.core.files import whole
+from bagscan.core.files import atomic_write
 from bagscan.formats.known import endings_beside
 from bagscan.formats.limits import check_size
 from bagscan.formats.scans import READERS, VIEWS, as_text, files_of, find_scans, group_views, scan_id_of, view_named_by
@@ -162,7 +162,7 @@ class Watcher:
                 os.replace(path, self.folder / "accepted" / path.name)
 
     def _refuse(self, bag: list[Path], why: str) -> None:
-        # Told first and moved then: whatever goes wrong with the telling, the bag still lies where it is looked for.
+        # RecordingLog first and moved then: whatever goes wrong with the telling, the bag still lies where it is looked for.
         name, why = as_text(bag_name([path.name for path in bag])), as_text(why)
         _write(self._place(name, hashlib.sha256(why.encode()).hexdigest()), error_row(self.folder / "refused" / bag[0].name, why) | {"scan_id": name})
         (self.folder / "refused" / f"{as_text(bag[0].name)}.txt").write_text(f"{why}\nThis bag was not screened: treat it as REVIEW.\n")
@@ -211,7 +211,7 @@ def _stamp(path: Path) -> tuple[int, int]:
 
 def _write(path: Path, told: dict[str, Any]) -> None:
     try:
-        with whole(path) as part:  # one process writes here: what a kill leaves is written over
+        with atomic_write(path) as part:  # one process writes here: what a kill leaves is written over
             part.write_text(json.dumps(told, indent=1))
     except OSError as error:
         raise StoreError(f"{path}: {error.strerror}") from error

@@ -32,7 +32,7 @@ from threadpoolctl import threadpool_limits
 from bagscan import __version__
 from bagscan.config import fill, read_yaml
 from bagscan.core.errors import ConfigError, DataError, nearest
-from bagscan.core.files import refuse_file, whole
+from bagscan.core.files import atomic_write, refuse_file
 from bagscan.formats.scans import RECIPE
 from bagscan.formats.tiff import write_counts
 from bagscan.imaging.channels import Calibration, image, write_colour, write_dual_energy
@@ -305,5 +305,5 @@ def _scan_file(out: Path, index: int) -> Path:
 
 
 def _write(path: Path, content: bytes) -> None:
-    with whole(path, several=True) as part:  # a worker that was given up may still be at it
+    with atomic_write(path, several=True) as part:  # a worker that was given up may still be at it
         part.write_bytes(content)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from bagscan.core.errors import DataError
-from bagscan.core.files import whole
+from bagscan.core.files import atomic_write
 from bagscan.simulate.recipe import Recipe
 from bagscan.simulate.render import STRATA
 
@@ -119,7 +119,7 @@ def _merge(out: Path, part: str, records: list[dict[str, Any]]) -> None:
     names = sorted({e["category"] for _, e in _entries(out, records)})
     number = {name: k + 1 for k, name in enumerate(names)}
     path = out / f"annotations_{part}.json"
-    with whole(path) as temporary, temporary.open("w") as file:
+    with atomic_write(path) as temporary, temporary.open("w") as file:
         images = list(_images(out, records))
         file.write('{"images": ' + json.dumps(images) + ', "categories": ' + json.dumps([{"id": k, "name": name} for name, k in number.items()]) + ', "annotations": [')
         for k, (_, entry) in enumerate(_entries(out, records)):

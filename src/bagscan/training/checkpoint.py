@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from bagscan.core.errors import ModelError
-from bagscan.core.files import whole
+from bagscan.core.files import atomic_write
 
 
 def _optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
@@ -40,7 +40,7 @@ def save_checkpoint(path: Path, modules: dict[str, nn.Module], optimizer: torch.
     for name, module in modules.items():
         tensors |= {f"{name}.{key}": value for key, value in module.state_dict().items()}
     tensors = {key: value.detach().contiguous().clone() for key, value in tensors.items()}
-    with whole(path) as part:
+    with atomic_write(path) as part:
         save_file(tensors, part, metadata={"progress": json.dumps(progress)})
 
 

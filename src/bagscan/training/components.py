@@ -1,4 +1,4 @@
-"""What items are made of, as a second task: features that know a battery know better what is none.
+"""Auxiliary task: segment the components of simulated items.
 
 The truth of simulated items tells their components, pixel by pixel, several over one another. They are learnt from the
 encoder's maps by one layer that is dropped after training. Of an item a few segments in a hundred are

@@ -81,7 +81,7 @@ class Compute:
             for tensor in module.state_dict().values():
                 distributed.broadcast(tensor, 0)
 
-    def told_by_first(self, value: bool) -> bool:
+    def broadcast_from_rank0(self, value: bool) -> bool:
         """What process 0 has decided; all must call it."""
         if self.count == 1:
             return value
@@ -135,7 +135,7 @@ def device_named(name: str, number: int | None = None) -> torch.device:
     return device
 
 
-def in_16_bits(device: torch.device, wanted: bool) -> torch.autocast:
+def autocast_bf16(device: torch.device, wanted: bool) -> torch.autocast:
     """Autocast to bfloat16 where it is wanted and the device has it: a processor that has to emulate it takes ten times as long as in 32 bits."""
     return torch.autocast(device.type, torch.bfloat16, enabled=wanted and has_bfloat16(device))
 

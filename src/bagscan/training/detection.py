@@ -23,7 +23,7 @@ from bagscan.training.experiment import LoopExperiment, Report, Scores
 from bagscan.training.joint_experiment import load_regioner
 from bagscan.training.keeping import weights_keeper
 from bagscan.training.parts import read_parts
-from bagscan.training.samples import Sample, load_samples, spread
+from bagscan.training.samples import Sample, load_samples, subsample_evenly
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class DetectionTask:
         model.to(compute().device)
         self.regioner, self.model, self.config = model.regioner, model, config
         self.modules: dict[str, nn.Module] = {"regioner": model.regioner}
-        self.train, self.val = [s for s in train if s.annotations], spread(val, config.validation_scans)
+        self.train, self.val = [s for s in train if s.annotations], subsample_evenly(val, config.validation_scans)
         self.classes = list(model.regioner.config.classes)
 
     def batch(self, rng: np.random.Generator) -> list[tuple[Tensor, dict[str, Tensor]]]:

@@ -16,9 +16,9 @@ from bagscan.detector.features import CELL_PX, N_FEATURES, as_seen
 from bagscan.detector.network import DetectorNetwork, Maps
 from bagscan.detector.sampling import N_BITS, cut, draw_pose, whole_view
 from bagscan.evaluation.metrics import auroc
-from bagscan.training.compute import compute, in_16_bits
+from bagscan.training.compute import autocast_bf16, compute
 from bagscan.training.hard_places import HardPlaces
-from bagscan.training.samples import spread
+from bagscan.training.samples import subsample_evenly
 
 MIN_CELL = 0.5  # of anomaly, in cells, for a crop to count as one
 PIXELS_A_CELL = 16
@@ -119,7 +119,7 @@ class DetectorTask:
         self.anomalous = [view for view in self.views if len(view.anomaly_points) and view.host >= 0]
         self.with_devices = [(view, k) for view in self.views for k, points in enumerate(view.device_points) if len(points)]
         self.hard: HardPlaces | None = None
-        self.val = spread([view for scene in val for view in scene.views if view.host >= 0], config.val_views)  # of every set alike
+        self.val = subsample_evenly([view for scene in val for view in scene.views if view.host >= 0], config.val_views)  # of every set alike
 
     def batch(self, rng: np.random.Generator) -> CropBatch:
         """Crops in the order twins, anomalous alone, benign."""
@@ -159,7 +159,7 @@ class DetectorTask:
 
     def loss(self, batch: CropBatch) -> tuple[Tensor, dict[str, float]]:
         """The sum of all losses and its parts."""
-        with in_16_bits(compute().device, True):
+        with autocast_bf16(compute().device, True):
             maps = self.network(batch.features)
         return self.loss_of(maps, batch)
 
@@ -204,7 +204,7 @@ class DetectorTask:
                 features, counts = whole_view(view, is_anomalous)
                 batch = CropBatch(torch.from_numpy(as_seen(features[None], self.images)), torch.from_numpy(counts.copy())[None], torch.tensor([view.host]))
                 target = Targets.of(batch, self.network.config.categories, self.kinds, self.devices)
-                with in_16_bits(compute().device, True):
+                with autocast_bf16(compute().device, True):
                     maps = self.network(batch.features)
                 if is_anomalous and not view.about["visible"]:
                     continue

@@ -79,7 +79,7 @@ def packed_scenes(sets: tuple[str, ...], workers: int, report: Callable[[str], N
     where = compute()
     for root in roots if where.writes else ():
         pack(root, KINDS, packed_categories(roots[0]) if root != roots[0] else None, workers, report)
-    where.told_by_first(True)  # of several processes that train together the others wait for the first
+    where.broadcast_from_rank0(True)  # of several processes that train together the others wait for the first
     categories = packed_categories(roots[0])
     for root in roots[1:]:
         if packed_categories(root) != categories:

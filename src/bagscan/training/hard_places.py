@@ -14,7 +14,7 @@ from bagscan.datasets.packed import FIRST_DEVICE, PackedView
 from bagscan.detector.features import CELL_PX, as_seen
 from bagscan.detector.model import Detector
 from bagscan.detector.sampling import whole_view
-from bagscan.training.compute import compute, in_16_bits
+from bagscan.training.compute import autocast_bf16, compute
 
 APART_CELLS = 5  # peaks of the map that are nearer to a higher one are parts of it
 MAX_A_DEVICE = 3
@@ -55,7 +55,7 @@ def hard_places(detector: Detector, views: Sequence[PackedView], report: Callabl
     for done, view in enumerate(views, 1):
         features, counts = whole_view(view, False)
         seen = as_seen(features[None], detector.images)
-        with in_16_bits(compute().device, True):
+        with autocast_bf16(compute().device, True):
             logits = network(torch.from_numpy(np.ascontiguousarray(seen))).anomaly.float()
         for device in range(len(view.device_points)):
             mask = torch.from_numpy(counts[FIRST_DEVICE + device] > 0)

@@ -23,11 +23,11 @@ from bagscan.evaluation.metrics import auroc
 from bagscan.evaluation.within_bag import JudgedView, darkness_map, judge_bag, summarise, view_arrays
 from bagscan.model import Model
 from bagscan.training.components import Components
-from bagscan.training.compute import compute, in_16_bits
+from bagscan.training.compute import autocast_bf16, compute
 from bagscan.training.crops import Crops
 from bagscan.training.joint_config import JointConfig
 from bagscan.training.losses import channel_reconstruction_loss, compactness_loss, label_reconstruction_loss
-from bagscan.training.samples import Sample, spread
+from bagscan.training.samples import Sample, subsample_evenly
 from bagscan.training.targets import ABSENT, Batch, SegmentTruth, balanced, hard_shares, ranking_loss, segment_truth, soft_shares, verdict_loss
 
 
@@ -40,7 +40,7 @@ class JointTask:
         if config.mode != "two_stage" and not model.segments_differentiably:
             raise ConfigError(f"regioner {model.config.regioner['name']!r} cannot learn: set training.mode=two_stage")
         model.to(compute().device)
-        self.model, self.train, self.val, self.config = model, list(train), spread(val, config.validation_scans), config
+        self.model, self.train, self.val, self.config = model, list(train), subsample_evenly(val, config.validation_scans), config
         self.modules = {"encoder": model.encoder, "scorer": model.scorer}
         if config.mode != "two_stage":
             self.modules["regioner"] = model.regioner
@@ -96,7 +96,7 @@ class JointTask:
         truth = segment_truth(share, present, batch.classes, config.positive_from, config.negative_to, config.background_weight, batch.present_from)
         chosen = self._choose(truth)
         rows, columns = chosen[:, 0], chosen[:, 1]
-        with in_16_bits(image.device, config.bf16):
+        with autocast_bf16(image.device, config.bf16):
             if self.components and batch.made_of is not None:
                 assert isinstance(self.model.encoder, MapEncoder)
                 maps = self.model.encoder.maps(image)
@@ -152,7 +152,7 @@ class JointTask:
 
     def validate(self) -> dict[str, float]:
         """Within the bag; of items, how well benign and anomalous ones are told apart too."""
-        with in_16_bits(self.model.device, self.config.bf16):
+        with autocast_bf16(self.model.device, self.config.bf16):
             bags = judge_samples(self.model, self.val)
         scores = summarise(bags)
         kept = {k: scores[k] for k in ("auroc", "hit_at_1", "hit_at_5")}

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from bagscan.core.errors import TrainingError
-from bagscan.core.files import write_whole
+from bagscan.core.files import atomic_write_text
 from bagscan.training.checkpoint import load_checkpoint, read_progress, save_checkpoint
 from bagscan.training.compute import Compute, compute, moved
 from bagscan.training.drawing import drawn_ahead, loaders
@@ -134,7 +134,7 @@ class _Log:
             return
         if path.exists() and from_step:
             kept = [line for line in path.read_text().splitlines() if _step_of(line) <= from_step]
-        write_whole(path, "".join(f"{line}\n" for line in kept))
+        atomic_write_text(path, "".join(f"{line}\n" for line in kept))
 
     def write(self, **record: Any) -> None:
         if not self.writes:
@@ -223,7 +223,7 @@ def run(
                     scores = _validate(task, averaged, progress, on_best)
                     log.write(step=done, validation=scores)
                     report(_line(done, config.steps, progress["seconds"], parts, scores))
-                if where.told_by_first(bool(config.patience) and progress["stale"] >= config.patience):
+                if where.broadcast_from_rank0(bool(config.patience) and progress["stale"] >= config.patience):
                     report(f"stopped early: no gain in {config.patience} validations")
                     break
             elif done % 20 == 0 and where.writes:
@@ -233,7 +233,7 @@ def run(
                 _save(where, path, kept, optimizer, progress)
                 saved = time.monotonic()
     _save(where, path, kept, optimizer, progress)
-    where.told_by_first(True)  # no process ends before what it trained is written
+    where.broadcast_from_rank0(True)  # no process ends before what it trained is written
     best: dict[str, float] = progress["best"] or {}
     return best
 

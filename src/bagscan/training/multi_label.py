@@ -22,7 +22,7 @@ from bagscan.training.compute import compute
 from bagscan.training.experiment import LoopExperiment, Report, Scores
 from bagscan.training.keeping import model_keeper
 from bagscan.training.parts import read_parts
-from bagscan.training.samples import Sample, spread
+from bagscan.training.samples import Sample, subsample_evenly
 
 LOSSES = ("bce", "weighted", "focal")
 CURVES = ("map", "micro_precision", "micro_recall", "micro_f1", "macro_precision", "macro_recall", "macro_f1")
@@ -109,7 +109,7 @@ class MultiLabelTask:
         # All positives, and of the others as many as there is room for: a plain draw from a skewed set would hold none.
         has = (label_matrix(val, self.classes) == 1).any(1)
         room = max(0, config.validation_scans - int(has.sum()))
-        self.val = [s for s, one in zip(val, has, strict=True) if one] + spread([s for s, one in zip(val, has, strict=True) if not one], room)
+        self.val = [s for s, one in zip(val, has, strict=True) if one] + subsample_evenly([s for s, one in zip(val, has, strict=True) if not one], room)
         self.modules: dict[str, nn.Module] = {"encoder": model.encoder, "scorer": model.scorer.learnt}
         share = (self.labels == 1).mean(0).clip(1e-3, 1 - 1e-3)
         self.weight = torch.tensor((1 - share) / share if config.loss == "weighted" else np.ones(len(share)), dtype=torch.float32, device=model.device)
@@ -136,7 +136,7 @@ class MultiLabelTask:
         truth, scores = label_matrix(self.val, self.classes), class_scores(self.model, self.val)
         told = ranking_table(truth, scores, self.classes)
         # Beside them training images as they are, so that curves show where one leaves the other (report B).
-        seen = spread(self.train, len(self.val))
+        seen = subsample_evenly(self.train, len(self.val))
         own = ranking_table(label_matrix(seen, self.classes), class_scores(self.model, seen), self.classes)
         keep = {k: float(told[k]) for k in CURVES} | {f"train_{k}": float(own[k]) for k in CURVES}
         return {"monitor": keep["map"] if np.isfinite(keep["map"]) else 0.0, **keep}

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from bagscan.contracts import ClassScorer, FittedScorer
 from bagscan.core.errors import ConfigError, TrainingError
-from bagscan.core.files import whole
+from bagscan.core.files import atomic_write
 from bagscan.datasets.config import DataConfig, load_records, obtain_split, part_records
 from bagscan.datasets.record import Record
 from bagscan.datasets.splits import Split
@@ -35,7 +35,7 @@ from bagscan.training.experiment import Experiment, Report, Scores
 from bagscan.training.joint import as_bag, described
 from bagscan.training.multi_label import label_vector
 from bagscan.training.resolved import save_resolved
-from bagscan.training.samples import Sample, load_samples, spread
+from bagscan.training.samples import Sample, load_samples, subsample_evenly
 
 SEVERAL = "several"
 
@@ -119,7 +119,7 @@ def describe_samples(model: Model, samples: Sequence[Sample], report: Report = p
 
 def save_descriptions(found: Descriptions, path: Path) -> None:
     """As safetensors; whole or not at all."""
-    with whole(path) as part:
+    with atomic_write(path) as part:
         save_file({"rows": found.rows.contiguous(), "truth": torch.from_numpy(found.truth), "scan": torch.from_numpy(found.scan)}, part, {"kinds": json.dumps(found.kinds)})
 
 
@@ -239,5 +239,5 @@ class OneClassExperiment(Experiment):
         path = out / f"descriptions_{part}_{experiment_id(model, self.data, split.data_hash)}{f'_{most}' if most else ''}.safetensors"
         if not path.exists():
             samples = load_samples(records, model, report, split.sha256)
-            save_descriptions(describe_samples(model, spread(samples, most) if most else samples, report), path)
+            save_descriptions(describe_samples(model, subsample_evenly(samples, most) if most else samples, report), path)
         return load_descriptions(path)

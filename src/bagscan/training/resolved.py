@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 from bagscan.core.errors import ConfigError
-from bagscan.core.files import write_whole
+from bagscan.core.files import atomic_write_text
 from bagscan.datasets.splits import Split, read_split, write_split
 
 OF_LOOP = ("steps", "cooldown", "patience", "validate_every", "checkpoint_every")
@@ -35,7 +35,7 @@ def save_resolved(experiment: Any, kind: str, out: Path, split: Split | None = N
     out.mkdir(parents=True, exist_ok=True)
     if split is not None:
         _keep_split(split, out)
-    write_whole(path, yaml.safe_dump(plain, sort_keys=False))
+    atomic_write_text(path, yaml.safe_dump(plain, sort_keys=False))
 
 
 def _keep_split(split: Split, out: Path) -> None:

@@ -157,6 +157,6 @@ def load_samples(records: Sequence[Record], model: Model, report: Callable[[str]
     return samples
 
 
-def spread(samples: Sequence[T], n: int) -> list[T]:
+def subsample_evenly(samples: Sequence[T], n: int) -> list[T]:
     """At most ``n`` samples or records, evenly through the list."""
     return [samples[i] for i in np.unique(np.linspace(0, len(samples) - 1, min(n, len(samples))).astype(int))]

@@ -10,13 +10,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from bagscan.core.files import whole, write_whole
+from bagscan.core.files import atomic_write, atomic_write_text
 from bagscan.datasets.packed import FIRST_DEVICE, IGNORED, MAX_DEVICES, PackedScene, PackedView
 from bagscan.detector.features import CELL_PX, as_seen
 from bagscan.detector.model import Detector
 from bagscan.detector.sampling import whole_view
 from bagscan.detector.together import VIEWS
-from bagscan.training.compute import compute, in_16_bits
+from bagscan.training.compute import autocast_bf16, compute
 
 HALF_A_CELL = 8  # of its 16 label pixels
 TRUTHS = 2 + MAX_DEVICES  # shares of the anomaly, of what is ignored, and of every device, in sixteenths
@@ -79,7 +79,7 @@ def seen_scenes(detector: Detector, scenes: Sequence[PackedScene], folder: Path,
         _keep(detector, network, scene, _place(folder, scene))
         if done % REPORT_EVERY == 0 or done == len(todo):
             report(f"looked at {done} of {len(todo)} scenes")
-    where.told_by_first(True)  # of several processes that train together the others wait for the first
+    where.broadcast_from_rank0(True)  # of several processes that train together the others wait for the first
     return [_read(_place(folder, scene)) for scene in scenes]
 
 
@@ -104,18 +104,18 @@ def _keep(detector: Detector, network: torch.nn.Module, scene: PackedScene, path
             arrays += seen
             of_view.append(told)
         verdicts.append(of_view)
-    with whole(path) as part, part.open("wb") as file:
+    with atomic_write(path) as part, part.open("wb") as file:
         np.save(file, np.concatenate([array.astype(np.float16).ravel() for array in arrays]))
     shapes = [[-(-n // CELL_PX) for n in view.pixels.shape[1:]] for view in scene.views[:VIEWS]]
     visible = [bool(view.about["visible"]) for view in scene.views[:VIEWS]]
-    write_whole(path.with_suffix(".json"), json.dumps({"shapes": shapes, "verdicts": verdicts, "host": scene.views[0].host, "visible": visible}))
+    atomic_write_text(path.with_suffix(".json"), json.dumps({"shapes": shapes, "verdicts": verdicts, "host": scene.views[0].host, "visible": visible}))
 
 
 def _look(detector: Detector, network: torch.nn.Module, view: PackedView, anomalous: bool) -> tuple[list[np.ndarray], list[float]]:
     """Features, map and truth of one view, and the verdict on each of its devices."""
     features, counts = whole_view(view, anomalous)
     devices = counts[FIRST_DEVICE : FIRST_DEVICE + MAX_DEVICES]
-    with in_16_bits(compute().device, True):
+    with autocast_bf16(compute().device, True):
         maps = network(torch.from_numpy(np.ascontiguousarray(as_seen(features[None], detector.images))))
         masks = torch.from_numpy((devices > HALF_A_CELL).astype(np.float32))[:, None]
         verdicts = detector.network.verdict(maps.anomaly, maps.fine, maps.coarse, masks).float().tolist()

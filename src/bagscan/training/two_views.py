@@ -17,12 +17,12 @@ from bagscan.detector.network import DetectorNetwork
 from bagscan.detector.together import VIEWS
 from bagscan.detector.two_views import TwoViews, TwoViewsConfig
 from bagscan.evaluation.metrics import auroc
-from bagscan.training.compute import compute, in_16_bits
+from bagscan.training.compute import autocast_bf16, compute
 from bagscan.training.detector import map_losses
 from bagscan.training.detector_experiment import packed_scenes
 from bagscan.training.experiment import Report, Scores, SimulatedExperiment
 from bagscan.training.resolved import save_resolved
-from bagscan.training.samples import spread
+from bagscan.training.samples import subsample_evenly
 from bagscan.training.seen_maps import HALF_A_CELL, TRUTHS, SeenScan, SeenScene, seen_scenes
 
 FULL = 16.0  # label pixels of a cell
@@ -131,7 +131,7 @@ class TwoViewsTask:
 
     def __init__(self, network: TwoViews, config: TwoViewsTaskConfig, train: Sequence[SeenScene], val: Sequence[SeenScene]) -> None:
         self.network, self.config, self.train = network.to(memory_format=torch.channels_last), config, list(train)
-        self.val = spread(list(val), config.val_bags)
+        self.val = subsample_evenly(list(val), config.val_bags)
         self.modules: dict[str, nn.Module] = {"network": network}
 
     def batch(self, rng: np.random.Generator) -> BagBatch:
@@ -177,7 +177,7 @@ def losses(network: TwoViews, config: TwoViewsTaskConfig, batch: BagBatch) -> tu
 
 def judged(network: TwoViews, batch: BagBatch) -> tuple[Tensor, Tensor]:
     """(2 B, 1, h, w) anomaly maps, and (D,) verdicts."""
-    with in_16_bits(compute().device, True):
+    with autocast_bf16(compute().device, True):
         anomaly, cells = network(batch.merged, batch.anomaly, batch.there)
     if not len(batch.bag):
         return anomaly.float(), anomaly.new_zeros(0)

@@ -19,12 +19,12 @@ from bagscan.detector.model import Detector
 from bagscan.detector.network import DetectorNetwork, Maps
 from bagscan.detector.sampling import GAIN, N_BITS, Pose, cut
 from bagscan.detector.together import VIEWS
-from bagscan.training.compute import compute, in_16_bits
+from bagscan.training.compute import autocast_bf16, compute
 from bagscan.training.detector import CropBatch, DetectorTask, DetectorTaskConfig, degrade
 from bagscan.training.detector_experiment import packed_scenes
 from bagscan.training.experiment import Report, Scores, SimulatedExperiment
 from bagscan.training.resolved import save_resolved
-from bagscan.training.samples import spread
+from bagscan.training.samples import subsample_evenly
 from bagscan.training.seen_maps import HALF_A_CELL
 from bagscan.training.two_views import MIN_CELLS, WHOLE, BagBatch, TwoViewsTaskConfig, losses, validated
 
@@ -138,7 +138,7 @@ class WholeBagsTask:
         quicken(self.network)
         self.alone = DetectorTask(network, config.alone, [], [], kinds, devices, images)
         self.train = [scene for scene in train if _of_two_views(scene)]
-        self.val = spread([scene for scene in val if _of_two_views(scene)], config.val_bags)
+        self.val = subsample_evenly([scene for scene in val if _of_two_views(scene)], config.val_bags)
         self.modules: dict[str, nn.Module] = {"network": network}
 
     def batch(self, rng: np.random.Generator) -> ShownBags:
@@ -167,7 +167,7 @@ class WholeBagsTask:
         return loss + self.config.alone_weight * torch.stack([each for each, _ in alone]).mean(), parts | {f"alone {k}": v for k, v in alone[0][1].items()}
 
     def _maps(self, batch: ShownBags) -> list[Maps]:
-        with in_16_bits(compute().device, True):
+        with autocast_bf16(compute().device, True):
             return [self.network(view.features) for view in batch.views]
 
     def _seen(self, batch: ShownBags, maps: Sequence[Maps]) -> BagBatch:

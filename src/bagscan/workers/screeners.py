@@ -58,11 +58,11 @@ def try_out(one: Any) -> None:
     scan, model = drawn_scan(one.model.config.input), one.model
     report = one.screen(scan)
     if report.reasons:
-        raise BagscanError(f"model {model.id} does not judge a drawn scan: {'; '.join(report.reasons)}")
+        raise BagscanError(f"model {model.id} failed its warm-up inference on a synthetic scan: {'; '.join(report.reasons)}")
     with model.judging():  # where no item is found the scan says nothing of what judges
         _, scores = model.everywhere().examine(scan.views)[0]
     if not len(scores) or not np.isfinite(scores).all():
-        raise BagscanError(f"model {model.id} does not judge a drawn scan: {len(scores)} scores, some of them not numbers")
+        raise BagscanError(f"model {model.id} failed its warm-up inference on a synthetic scan: {len(scores)} scores, some are NaN")
 
 
 def drawn_scan(expected: Any, height: int = 96, width: int = 128, seed: int = 0) -> Scan:

@@ -1,4 +1,4 @@
-"""What a worker process does all day: a task comes in, an answer goes out, errors are answers too."""
+"""Main loop of a worker process: receive a task, send the answer; errors are answers, too."""
 
 from __future__ import annotations
 

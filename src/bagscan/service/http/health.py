@@ -8,7 +8,7 @@ from fastapi import APIRouter, Request, Response
 from sqlalchemy import func, select
 
 from bagscan import __version__
-from bagscan.service.accounts import Who
+from bagscan.service.accounts import Principal
 from bagscan.service.http.problems import problem
 from bagscan.service.http.schemas import Live, Ready
 from bagscan.service.http.security import allow, anyone, service_of
@@ -39,7 +39,7 @@ def ready(request: Request) -> Any:
 
 
 @router.get("/metrics", responses={200: {"content": {"text/plain": {}}}})
-def metrics(request: Request, who: Who = allow("metrics")) -> Response:
+def metrics(request: Request, who: Principal = allow("metrics")) -> Response:
     """Prometheus' text format; any API key or supervisor may read it."""
     service = service_of(request)
     with service.store.read() as connection:

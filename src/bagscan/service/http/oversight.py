@@ -10,7 +10,7 @@ from starlette.concurrency import run_in_threadpool
 
 from bagscan.core.errors import ModelError
 from bagscan.service import audit
-from bagscan.service.accounts import Who
+from bagscan.service.accounts import Principal
 from bagscan.service.http.bodies import files_body, files_of
 from bagscan.service.http.problems import Problem
 from bagscan.service.http.schemas import AuditPage, Channels, Done, ModelList, ModelMade, Serving, Statistics, Threshold, Verified
@@ -27,7 +27,7 @@ MAX_MODEL_BYTES = 1 << 30
 
 
 @router.get("/models", response_model=ModelList)
-def list_models(request: Request, who: Who = allow("models.read")) -> dict[str, Any]:
+def list_models(request: Request, who: Principal = allow("models.read")) -> dict[str, Any]:
     """Every model that is known, which serve, and what served before."""
     with service_of(request).store.read() as connection:
         known = [{key: value for key, value in row.items() if key != "folder"} for row in connection.execute(select(tables.models).order_by(tables.models.c.added_at)).mappings()]
@@ -41,14 +41,14 @@ def list_models(request: Request, who: Who = allow("models.read")) -> dict[str, 
 
 
 @router.post("/models", status_code=201, response_model=ModelMade, openapi_extra=files_body())
-async def add_model(request: Request, who: Who = allow("models.change")) -> dict[str, Any]:
+async def add_model(request: Request, who: Principal = allow("models.change")) -> dict[str, Any]:
     """Add a model: the files of its folder. Hashes are checked, and it must screen a drawn scan; it does not serve yet."""
     service = service_of(request)
     contents = dict(await files_of(request, "model", MAX_MODEL_BYTES))
     return await run_in_threadpool(_add_model, service, who, contents)
 
 
-def _add_model(service: Service, who: Who, contents: dict[str, bytes]) -> dict[str, Any]:
+def _add_model(service: Service, who: Principal, contents: dict[str, bytes]) -> dict[str, Any]:
     folder, made = models.keep_folder(contents, service.config.models_folder)
     try:
         described = models.describe(folder)
@@ -66,7 +66,7 @@ def _add_model(service: Service, who: Who, contents: dict[str, bytes]) -> dict[s
 
 
 @router.post("/models/{model_id}/activate", response_model=Done)
-def activate(model_id: str, request: Request, who: Who = allow("models.change")) -> Done:
+def activate(model_id: str, request: Request, who: Principal = allow("models.change")) -> Done:
     """Let a model serve its channels from now on."""
     service = service_of(request)
     service.store.write(lambda connection: models.deploy(connection, service.auditor, who.name, model_id, "active"))
@@ -75,7 +75,7 @@ def activate(model_id: str, request: Request, who: Who = allow("models.change"))
 
 
 @router.post("/models/{model_id}/shadow", response_model=Done)
-def shadow(model_id: str, request: Request, who: Who = allow("models.change")) -> Done:
+def shadow(model_id: str, request: Request, who: Principal = allow("models.change")) -> Done:
     """Let a model judge every scan of its channels too; nobody acts on what it says, statistics compare it."""
     service = service_of(request)
     service.store.write(lambda connection: models.deploy(connection, service.auditor, who.name, model_id, "shadow"))
@@ -84,7 +84,7 @@ def shadow(model_id: str, request: Request, who: Who = allow("models.change")) -
 
 
 @router.post("/models/end-shadow", response_model=Done)
-def end_shadow(body: Channels, request: Request, who: Who = allow("models.change")) -> Done:
+def end_shadow(body: Channels, request: Request, who: Principal = allow("models.change")) -> Done:
     """No shadow for these channels any more."""
     service = service_of(request)
     service.store.write(lambda connection: models.end_shadow(connection, service.auditor, who.name, body.channels))
@@ -93,7 +93,7 @@ def end_shadow(body: Channels, request: Request, who: Who = allow("models.change
 
 
 @router.post("/models/rollback", response_model=Serving)
-def roll_back(body: Channels, request: Request, who: Who = allow("models.change")) -> dict[str, Any]:
+def roll_back(body: Channels, request: Request, who: Principal = allow("models.change")) -> dict[str, Any]:
     """Serve again what served these channels before: model and threshold, in one call."""
     service = service_of(request)
     now = service.store.write(lambda connection: models.roll_back(connection, service.auditor, who.name, body.channels))
@@ -102,7 +102,7 @@ def roll_back(body: Channels, request: Request, who: Who = allow("models.change"
 
 
 @router.put("/models/{model_id}/threshold", response_model=Done)
-def threshold(model_id: str, body: Threshold, request: Request, who: Who = allow("threshold")) -> Done:
+def threshold(model_id: str, body: Threshold, request: Request, who: Principal = allow("threshold")) -> Done:
     """Change the threshold of a model that serves."""
     service = service_of(request)
     service.store.write(lambda connection: models.set_threshold(connection, service.auditor, who.name, model_id, body.threshold))
@@ -116,7 +116,7 @@ def read_audit(
     after: int = Query(0, ge=0),
     limit: int = Query(100, ge=1, le=1000),
     newest: bool = Query(False, description="The last ones, newest first"),
-    who: Who = allow("audit.read"),
+    who: Principal = allow("audit.read"),
 ) -> dict[str, Any]:
     """Records of the audit chain, as they can be checked off line; and the head."""
     service = service_of(request)
@@ -132,7 +132,7 @@ def read_audit(
 
 
 @router.get("/audit/verify", response_model=Verified)
-def verify_audit(request: Request, who: Who = allow("audit.read")) -> dict[str, Any]:
+def verify_audit(request: Request, who: Principal = allow("audit.read")) -> dict[str, Any]:
     """Check the whole chain here and now; off line: ``bagscan audit verify``."""
     service = service_of(request)
     head = audit.read_head(service.config.folder / "audit.head")
@@ -144,7 +144,7 @@ def verify_audit(request: Request, who: Who = allow("audit.read")) -> dict[str, 
 
 
 @router.get("/statistics", response_model=Statistics)
-def statistics(request: Request, days: int = Query(30, ge=1, le=3650), who: Who = allow("statistics")) -> dict[str, Any]:
+def statistics(request: Request, days: int = Query(30, ge=1, le=3650), who: Principal = allow("statistics")) -> dict[str, Any]:
     """Scans, readers, test images, models beside their shadows; rates with counts and intervals."""
     service = service_of(request)
     with service.store.read() as connection:

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, select
 from starlette.concurrency import run_in_threadpool
 
 from bagscan.service import accounts
-from bagscan.service.accounts import Who
+from bagscan.service.accounts import Principal
 from bagscan.service.http.problems import Problem
 from bagscan.service.http.schemas import Account, AccountChange, AccountList, Done, KeyMade, KeyName, LogIn, Made, Me, Password, SetUp
 from bagscan.service.http.security import COOKIE, allow, anyone, asking, service_of
@@ -45,7 +45,7 @@ async def log_in(body: LogIn, request: Request, response: Response) -> dict[str,
 
 
 @router.delete("/sessions", response_model=Done)
-def log_out(request: Request, response: Response, who: Who = allow("self")) -> Done:
+def log_out(request: Request, response: Response, who: Principal = allow("self")) -> Done:
     """Log out."""
     service = service_of(request)
     token = request.cookies.get(COOKIE)
@@ -56,13 +56,13 @@ def log_out(request: Request, response: Response, who: Who = allow("self")) -> D
 
 
 @router.get("/me", response_model=Me, dependencies=[anyone()])
-def me(request: Request, who: Annotated[Who | None, Depends(asking)] = None) -> dict[str, Any]:
+def me(request: Request, who: Annotated[Principal | None, Depends(asking)] = None) -> dict[str, Any]:
     """Who asks; what the page needs to know of the service."""
     return _told(service_of(request), who) if who else {"name": None}
 
 
 @router.put("/me/password", response_model=Done)
-async def change_password(body: Password, request: Request, who: Who = allow("self")) -> Done:
+async def change_password(body: Password, request: Request, who: Principal = allow("self")) -> Done:
     """Change one's own password; all one's sessions end."""
     service = service_of(request)
     password_hash = await slowly(service, accounts.hash_password, body.new)
@@ -72,7 +72,7 @@ async def change_password(body: Password, request: Request, who: Who = allow("se
 
 
 @router.get("/accounts", response_model=AccountList)
-def list_accounts(request: Request, who: Who = allow("accounts")) -> dict[str, Any]:
+def list_accounts(request: Request, who: Principal = allow("accounts")) -> dict[str, Any]:
     """Every account, and its keys without their secrets."""
     shown = ("id", "name", "role", "disabled", "locked_until", "created_at")
     with service_of(request).store.read() as connection:
@@ -83,7 +83,7 @@ def list_accounts(request: Request, who: Who = allow("accounts")) -> dict[str, A
 
 
 @router.post("/accounts", status_code=201, response_model=Made)
-async def create_account(body: Account, request: Request, who: Who = allow("accounts")) -> dict[str, Any]:
+async def create_account(body: Account, request: Request, who: Principal = allow("accounts")) -> dict[str, Any]:
     """Make an account."""
     service = service_of(request)
     password_hash = await slowly(service, accounts.hash_password, body.password) if body.password is not None else None
@@ -92,7 +92,7 @@ async def create_account(body: Account, request: Request, who: Who = allow("acco
 
 
 @router.patch("/accounts/{account_id}", response_model=Done)
-async def change_account(account_id: int, body: AccountChange, request: Request, who: Who = allow("accounts")) -> Done:
+async def change_account(account_id: int, body: AccountChange, request: Request, who: Principal = allow("accounts")) -> Done:
     """Change role, password or state of an account, or unlock it."""
     service = service_of(request)
     password_hash = await slowly(service, accounts.hash_password, body.password) if body.password is not None else None
@@ -105,7 +105,7 @@ async def change_account(account_id: int, body: AccountChange, request: Request,
 
 
 @router.post("/accounts/{account_id}/keys", status_code=201, response_model=KeyMade)
-def create_key(account_id: int, body: KeyName, request: Request, who: Who = allow("accounts")) -> dict[str, Any]:
+def create_key(account_id: int, body: KeyName, request: Request, who: Principal = allow("accounts")) -> dict[str, Any]:
     """A new API key for an account; it is shown this once."""
     service = service_of(request)
     number, key = service.store.write(lambda connection: accounts.create_key(connection, service.auditor, who.name, account_id, body.name))
@@ -113,7 +113,7 @@ def create_key(account_id: int, body: KeyName, request: Request, who: Who = allo
 
 
 @router.delete("/keys/{number}", response_model=Done)
-def revoke_key(number: int, request: Request, who: Who = allow("accounts")) -> Done:
+def revoke_key(number: int, request: Request, who: Principal = allow("accounts")) -> Done:
     """Make a key worthless."""
     service = service_of(request)
     service.store.write(lambda connection: accounts.revoke_key(connection, service.auditor, who.name, number))
@@ -131,14 +131,14 @@ async def slowly(service: Service, work: Callable[..., T], *arguments: Any) -> T
     return await to_thread.run_sync(work, *arguments, limiter=service.passwords)
 
 
-def _session(service: Service, response: Response, token: str, who: Who) -> dict[str, Any]:
+def _session(service: Service, response: Response, token: str, who: Principal) -> dict[str, Any]:
     if who.csrf is None:
         raise Problem(500, "a session without its token")
     response.set_cookie(COOKIE, token, max_age=int(3600 * service.config.session_hours), httponly=True, samesite="strict", secure=service.config.secure_cookie)
     return _told(service, who)
 
 
-def _told(service: Service, who: Who) -> dict[str, Any]:
+def _told(service: Service, who: Principal) -> dict[str, Any]:
     config = service.config
     return {
         "name": who.name,

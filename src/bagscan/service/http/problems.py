@@ -44,7 +44,7 @@ STATUS: list[tuple[type[Exception], int]] = [
 
 
 class Problem(Exception):
-    """An answer that is none: a status, and what to do."""
+    """HTTP error response (RFC 9457)."""
 
     def __init__(self, status: int, detail: str, **more: Any) -> None:
         super().__init__(detail)

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Header, Query, Request, Response
 from sqlalchemy import Connection, select
 
-from bagscan.service.accounts import Who
+from bagscan.service.accounts import Principal
 from bagscan.service.http.pictures import overlay_svg, picture_png
 from bagscan.service.http.problems import Problem
 from bagscan.service.http.schemas import ArchiveQuery, Claim, Claimed, Decided, Decision, Decisions, Done, Queue, ScanList, ScanTold
@@ -27,7 +27,7 @@ PACKED: dict[int | str, dict[str, Any]] = {
 
 
 @router.get("/scans", response_model=ScanList)
-def list_scans(request: Request, wanted: Annotated[ArchiveQuery, Query()], who: Who = allow("statistics")) -> dict[str, Any]:
+def list_scans(request: Request, wanted: Annotated[ArchiveQuery, Query()], who: Principal = allow("statistics")) -> dict[str, Any]:
     """The archive: scans that fit, newest first unless asked otherwise."""
     with service_of(request).store.read() as connection:
         found, total = archive.find(connection, archive.Wanted(**wanted.model_dump()))
@@ -35,14 +35,14 @@ def list_scans(request: Request, wanted: Annotated[ArchiveQuery, Query()], who: 
 
 
 @router.get("/scans/{scan_id}", response_model=ScanTold)
-def read_scan(scan_id: str, request: Request, response: Response, who: Who = allow("self")) -> dict[str, Any]:
+def read_scan(scan_id: str, request: Request, response: Response, who: Principal = allow("self")) -> dict[str, Any]:
     """One scan: what was found, its views, and the decisions that this account may know."""
     with service_of(request).store.read() as connection:
         scan = _visible(connection, scan_id, who)
         row = result_row(connection, scan_id)
         view_files = connection.execute(select(results.c.artifacts).where(results.c.scan_id == scan_id)).scalar() or {}
         review = connection.execute(select(reviews).where(reviews.c.scan_id == scan_id)).first()
-        told = queue.seen_decisions(connection, who, scan_id) if who.may("queue.read") else []
+        told = queue.seen_decisions(connection, who, scan_id) if who.has_permission("queue.read") else []
     if row:
         tell(response, row)
     views = {
@@ -64,33 +64,33 @@ def read_scan(scan_id: str, request: Request, response: Response, who: Who = all
 
 
 @router.get("/scans/{scan_id}/views/{view_id}/pixels", responses=PACKED)
-def pixels(scan_id: str, view_id: str, request: Request, who: Who = allow("self")) -> Response:
+def pixels(scan_id: str, view_id: str, request: Request, who: Principal = allow("self")) -> Response:
     """A view's counts at full depth, packed."""
     return _packed(request, scan_id, view_id, "pixels", who)
 
 
 @router.get("/scans/{scan_id}/views/{view_id}/regions", responses=PACKED)
-def regions(scan_id: str, view_id: str, request: Request, who: Who = allow("self")) -> Response:
+def regions(scan_id: str, view_id: str, request: Request, who: Principal = allow("self")) -> Response:
     """A view's sub-components (uint16, 65535 for none) and their scores (float32), packed."""
     return _packed(request, scan_id, view_id, "regions", who)
 
 
 @router.get("/scans/{scan_id}/views/{view_id}/image.png", responses={200: {"content": {"image/png": {}}}})
-def image(scan_id: str, view_id: str, request: Request, who: Who = allow("self")) -> Response:
+def image(scan_id: str, view_id: str, request: Request, who: Principal = allow("self")) -> Response:
     """A view as an 8-bit picture."""
     content, row = _kept(request, scan_id, view_id, "pixels", who)
     return Response(picture_png(content), media_type="image/png", headers=about(row._mapping))
 
 
 @router.get("/scans/{scan_id}/views/{view_id}/overlay.svg", responses={200: {"content": {"image/svg+xml": {}}}})
-def overlay(scan_id: str, view_id: str, request: Request, who: Who = allow("self")) -> Response:
+def overlay(scan_id: str, view_id: str, request: Request, who: Principal = allow("self")) -> Response:
     """Contours of a view's sub-components: green and solid benign, red and dashed anomalous."""
     content, row = _kept(request, scan_id, view_id, "regions", who)
     return Response(overlay_svg(content, 1.0 if row.threshold is None else row.threshold), media_type="image/svg+xml", headers=about(row._mapping))
 
 
 @router.get("/queue", response_model=Queue)
-def read_queue(request: Request, limit: int = Query(100, ge=1, le=500), tab: Tab = "", who: Who = allow("queue.read")) -> dict[str, Any]:
+def read_queue(request: Request, limit: int = Query(100, ge=1, le=500), tab: Tab = "", who: Principal = allow("queue.read")) -> dict[str, Any]:
     """The queue as this account sees it, most urgent first; it does not tell which scans are read a second time, or are tests."""
     service = service_of(request)
     with service.store.read() as connection:
@@ -100,7 +100,7 @@ def read_queue(request: Request, limit: int = Query(100, ge=1, le=500), tab: Tab
 
 
 @router.post("/queue/claim", response_model=Claimed)
-def claim(body: Claim, request: Request, tab: Tab = "", who: Who = allow("decide")) -> dict[str, Any]:
+def claim(body: Claim, request: Request, tab: Tab = "", who: Principal = allow("decide")) -> dict[str, Any]:
     """Lock the most urgent scan, or a given one, for this account and tab; again to keep it."""
     service = service_of(request)
     reader = queue.Reader(who, service.clock.now(), tab)
@@ -110,7 +110,7 @@ def claim(body: Claim, request: Request, tab: Tab = "", who: Who = allow("decide
 
 
 @router.post("/queue/{scan_id}/release", response_model=Done)
-def release(scan_id: str, request: Request, tab: Tab = "", who: Who = allow("decide")) -> Done:
+def release(scan_id: str, request: Request, tab: Tab = "", who: Principal = allow("decide")) -> Done:
     """Let go of a claimed scan."""
     service = service_of(request)
     reader = queue.Reader(who, service.clock.now(), tab)
@@ -119,7 +119,7 @@ def release(scan_id: str, request: Request, tab: Tab = "", who: Who = allow("dec
 
 
 @router.get("/scans/{scan_id}/decisions", response_model=Decisions)
-def read_decisions(scan_id: str, request: Request, response: Response, who: Who = allow("queue.read")) -> dict[str, Any]:
+def read_decisions(scan_id: str, request: Request, response: Response, who: Principal = allow("queue.read")) -> dict[str, Any]:
     """The decisions on a scan that this account may know: a second reader does not see the first."""
     with service_of(request).store.read() as connection:
         _visible(connection, scan_id, who)
@@ -128,7 +128,7 @@ def read_decisions(scan_id: str, request: Request, response: Response, who: Who 
 
 
 @router.post("/scans/{scan_id}/decisions", status_code=201, response_model=Decided, response_model_exclude_none=True)
-def decide(scan_id: str, body: Decision, request: Request, response: Response, tab: Tab = "", who: Who = allow("decide")) -> dict[str, Any]:
+def decide(scan_id: str, body: Decision, request: Request, response: Response, tab: Tab = "", who: Principal = allow("decide")) -> dict[str, Any]:
     """Decide on a claimed scan. It is kept together with its audit record, or not at all."""
     service = service_of(request)
     reading = queue.Reading(body.value, body.reason, body.note, tuple(body.parts), tuple((one.view_id, one.box_xyxy) for one in body.drawn))
@@ -142,7 +142,7 @@ def decide(scan_id: str, body: Decision, request: Request, response: Response, t
 
 
 @router.delete("/scans/{scan_id}/decisions/{number}", response_model=Done)
-def undo(scan_id: str, number: int, request: Request, tab: Tab = "", who: Who = allow("decide")) -> Done:
+def undo(scan_id: str, number: int, request: Request, tab: Tab = "", who: Principal = allow("decide")) -> Done:
     """Take one's own decision back, for a short while; it stays on record as undone."""
     service = service_of(request)
     reader = queue.Reader(who, service.clock.now(), tab)
@@ -150,15 +150,15 @@ def undo(scan_id: str, number: int, request: Request, tab: Tab = "", who: Who = 
     return Done()
 
 
-def _visible(connection: Connection, scan_id: str, who: Who) -> Any:
+def _visible(connection: Connection, scan_id: str, who: Principal) -> Any:
     """A scan's row, for those who may see it: readers all, scanners what they sent."""
     row = connection.execute(select(scans, jobs.c.account_id).join(jobs, jobs.c.scan_id == scans.c.id).where(scans.c.id == scan_id)).first()
-    if row is None or not (who.may("scan.read") or (who.may("own.read") and row.account_id == who.id)):
+    if row is None or not (who.has_permission("scan.read") or (who.has_permission("own.read") and row.account_id == who.id)):
         raise Problem(404, "no such scan")
     return row
 
 
-def _kept(request: Request, scan_id: str, view_id: str, kind: str, who: Who) -> tuple[bytes, Any]:
+def _kept(request: Request, scan_id: str, view_id: str, kind: str, who: Principal) -> tuple[bytes, Any]:
     """Packed bytes of a view, and its result's row."""
     service = service_of(request)
     with service.store.read() as connection:
@@ -175,6 +175,6 @@ def _kept(request: Request, scan_id: str, view_id: str, kind: str, who: Who) -> 
         raise Problem(500, str(error)) from error
 
 
-def _packed(request: Request, scan_id: str, view_id: str, kind: str, who: Who) -> Response:
+def _packed(request: Request, scan_id: str, view_id: str, kind: str, who: Principal) -> Response:
     content, row = _kept(request, scan_id, view_id, kind, who)
     return Response(content, media_type="application/octet-stream", headers={"Content-Encoding": "gzip", **about(row._mapping)})

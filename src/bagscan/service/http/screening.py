@@ -11,7 +11,7 @@ from fastapi import APIRouter, Header, Query, Request, Response
 from sqlalchemy import Connection, select
 from starlette.concurrency import run_in_threadpool
 
-from bagscan.service.accounts import Who
+from bagscan.service.accounts import Principal
 from bagscan.service.http.bodies import files_body, files_of
 from bagscan.service.http.problems import Problem
 from bagscan.service.http.schemas import Job, Screened
@@ -31,7 +31,7 @@ BODY = files_body(one_file_alone=True)
 
 
 @router.post("/screen", response_model=Screened, openapi_extra=BODY)
-async def screen(request: Request, response: Response, key: Key = None, scanner: Scanner = "", name: Name = "scan.tif", who: Who = allow("screen")) -> Any:
+async def screen(request: Request, response: Response, key: Key = None, scanner: Scanner = "", name: Name = "scan.tif", who: Principal = allow("screen")) -> Any:
     """Screen one bag and wait for what is found. Files of one bag: views as ``ID_below`` and ``ID_side``, 16-bit PNG sets as ``ID_low`` and so on.
 
     A scan that cannot be judged in time, or at all, comes back as REVIEW with the reason. 422: the files are no scan, or a torn one;
@@ -47,7 +47,7 @@ async def screen(request: Request, response: Response, key: Key = None, scanner:
 
 
 @router.post("/jobs", response_model=Job, status_code=202, openapi_extra=BODY)
-async def create_job(request: Request, response: Response, key: Key = None, scanner: Scanner = "", name: Name = "scan.tif", who: Who = allow("screen")) -> Any:
+async def create_job(request: Request, response: Response, key: Key = None, scanner: Scanner = "", name: Name = "scan.tif", who: Principal = allow("screen")) -> Any:
     """Take one bag in; once this answers, it is on disk and will be judged, whatever happens to the service."""
     service = service_of(request)
     async with _admitted(request, service):
@@ -61,7 +61,7 @@ async def create_job(request: Request, response: Response, key: Key = None, scan
 
 
 @router.get("/jobs/{job_id}", response_model=Job)
-def read_job(job_id: str, request: Request, response: Response, who: Who = allow("self")) -> Any:
+def read_job(job_id: str, request: Request, response: Response, who: Principal = allow("self")) -> Any:
     """A job, and what was found once it is done. Scanners see their own."""
     job = _job(service_of(request), job_id, who)
     if job["result"]:
@@ -105,7 +105,7 @@ async def _admitted(request: Request, service: Service) -> AsyncIterator[None]:
         service.requests_on_their_way -= 1
 
 
-async def _accepted(request: Request, service: Service, who: Who, key: str | None, scanner: str, name: str, job_id: str | None = None) -> tuple[str, str, bool]:
+async def _accepted(request: Request, service: Service, who: Principal, key: str | None, scanner: str, name: str, job_id: str | None = None) -> tuple[str, str, bool]:
     try:
         files = await files_of(request, name, service.config.max_upload_mb << 20)
         return await run_in_threadpool(lambda: service.intake.take_in(checked_upload(files, scanner or who.name, f"api:{who.name}"), who.id, key, job_id))
@@ -114,7 +114,7 @@ async def _accepted(request: Request, service: Service, who: Who, key: str | Non
         raise
 
 
-async def _screened(request: Request, service: Service, who: Who, key: str | None, scanner: str, name: str) -> dict[str, Any]:
+async def _screened(request: Request, service: Service, who: Principal, key: str | None, scanner: str, name: str) -> dict[str, Any]:
     """Accept a scan, and wait for its row."""
     loop, job_id = asyncio.get_running_loop(), new_id()
     done: asyncio.Future[dict[str, Any]] = loop.create_future()
@@ -145,10 +145,10 @@ def _read_row(service: Service, scan_id: str) -> dict[str, Any] | None:
         return result_row(connection, scan_id)
 
 
-def _job(service: Service, job_id: str, who: Who) -> dict[str, Any]:
+def _job(service: Service, job_id: str, who: Principal) -> dict[str, Any]:
     with service.store.read() as connection:
         row = connection.execute(select(jobs).where(jobs.c.id == job_id)).first()
-        if row is None or not (who.may("scan.read") or row.account_id == who.id):
+        if row is None or not (who.has_permission("scan.read") or row.account_id == who.id):
             raise Problem(404, "no such job")
         found = result_row(connection, row.scan_id)
     return {key: getattr(row, key) for key in ("scan_id", "state", "attempts", "created_at", "finished_at")} | {"job_id": row.id, "result": found}

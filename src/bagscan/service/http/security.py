@@ -13,7 +13,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.routing import BaseRoute, Mount
 
 from bagscan.service import accounts
-from bagscan.service.accounts import Who
+from bagscan.service.accounts import Principal
 from bagscan.service.http.problems import Problem
 from bagscan.service.service import Service
 
@@ -44,7 +44,7 @@ def service_of(request: Request) -> Service:
     return found
 
 
-async def asking(request: Request, bearer: Any = Depends(_bearer), cookie: Any = Depends(_cookie)) -> Who | None:
+async def asking(request: Request, bearer: Any = Depends(_bearer), cookie: Any = Depends(_cookie)) -> Principal | None:
     """Who asks: by API key, or by session, which must send its own token with every change."""
     service = service_of(request)
     header = request.headers.get("authorization", "")
@@ -62,12 +62,12 @@ async def asking(request: Request, bearer: Any = Depends(_bearer), cookie: Any =
     return who
 
 
-def _read(service: Service, find: Callable[..., Who | None], token: str) -> Who | None:
+def _read(service: Service, find: Callable[..., Principal | None], token: str) -> Principal | None:
     with service.store.read() as connection:
         return find(connection, token)
 
 
-def _session_of(service: Service, token: str) -> Who | None:
+def _session_of(service: Service, token: str) -> Principal | None:
     with service.store.read() as connection:
         return accounts.who_has_session(connection, token, service.clock.now())
 
@@ -75,11 +75,11 @@ def _session_of(service: Service, token: str) -> Who | None:
 def allow(permission: str) -> Any:
     """A dependency that lets those with a permission through; the route is marked with it."""
 
-    async def checked(request: Request, who: Annotated[Who | None, Depends(asking)]) -> Who:
+    async def checked(request: Request, who: Annotated[Principal | None, Depends(asking)]) -> Principal:
         if who is None:
             raise Problem(401, "log in, or send an API key (bagscan store account NAME --key KEY_NAME makes one)")
         request.state.who = who.name
-        if not who.may(permission):
+        if not who.has_permission(permission):
             raise Problem(403, f"the role {who.role} may not do this (it takes {permission})")
         return who
 

@@ -94,7 +94,7 @@ class Dispatcher:
     @property
     def lease_s(self) -> float:
         """After which a job that runs belongs to nobody any more: all its tries, and the start of a worker for each, would be over."""
-        return jobs.TRIES * (self.config.screen_timeout_s + WARM_UP_S)
+        return jobs.MAX_ATTEMPTS * (self.config.screen_timeout_s + WARM_UP_S)
 
     def worker_pids(self) -> list[int]:
         """Of the workers that live."""
@@ -247,8 +247,8 @@ class Dispatcher:
         }
         answer: dict[str, Any] = {"ok": False, "error": "not tried", "code": ReasonCode.NOT_FINISHED}
         lost: WorkerLost | None = None
-        for attempt in range(jobs.TRIES):
-            if job.attempts > jobs.MAX_TAKEN:  # whatever it is that comes between, it comes every time
+        for attempt in range(jobs.MAX_ATTEMPTS):
+            if job.attempts > jobs.MAX_LEASES:  # whatever it is that comes between, it comes every time
                 answer = {"ok": False, "error": f"taken up {job.attempts} times and never done", "code": ReasonCode.NOT_FINISHED}
                 break
             if attempt:

@@ -135,7 +135,7 @@ def check_room(connection: Connection, config: ServiceConfig, upload: Upload, ac
             return row.id, row.scan_id
     waiting = connection.execute(WAITING).scalar_one()
     if waiting >= config.max_waiting and upload.tip is None:
-        raise Busy(f"{waiting} scans wait, as many as may")
+        raise Busy(f"the queue is full ({waiting} scans waiting); retry later")
     return None
 
 

@@ -11,8 +11,8 @@ from sqlalchemy import Connection, and_, bindparam, insert, or_, select, update
 
 from bagscan.service.store.tables import jobs, results, reviews, scans, shadow_results
 
-TRIES = 2
-MAX_TAKEN = 5
+MAX_ATTEMPTS = 2
+MAX_LEASES = 5
 PRIORITY = {"ALARM": 2.0, "REVIEW": 1.0, "CLEAR": 0.0}
 
 

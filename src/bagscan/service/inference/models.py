@@ -16,7 +16,7 @@ from sqlalchemy import Connection, Row, func, insert, select
 
 from bagscan.core.errors import BagscanError, ModelError
 from bagscan.model_folder import GRAPHS, HASHED, MANIFEST, SHIPPED, read_description, shipped_models, verified_id
-from bagscan.runtime.load import runtime_told
+from bagscan.runtime.load import describe_runtime
 from bagscan.service.audit import Auditor
 from bagscan.service.store.files import full_disk_told
 from bagscan.service.store.tables import deployments, models
@@ -54,7 +54,7 @@ class Serving:
 @lru_cache(maxsize=64)
 def runtime_here(folder: Path, model_id: str) -> str:
     """Name and version of what judges by a model on this machine; hashed once for every id."""
-    return runtime_told(folder)
+    return describe_runtime(folder)
 
 
 def place_of(folder: str, kept: Path) -> Path:

@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, and_, func, insert, or_, select, update
 
 from bagscan.core.errors import BagscanError
-from bagscan.service.accounts import Who
+from bagscan.service.accounts import Principal
 from bagscan.service.audit import Auditor
 from bagscan.service.settings import ServiceConfig
 from bagscan.service.store.tables import accounts, decisions, results, reviews, scans
@@ -88,7 +88,7 @@ class Reader:
         tab: name of a tab of the account's browser, each of which has its own claims; empty for others.
     """
 
-    who: Who
+    who: Principal
     now: float
     tab: str = ""
 
@@ -101,7 +101,7 @@ class Reader:
         return "yours" if (row.claimed_tab or "") == self.tab else "elsewhere"
 
 
-def _open_to(who: Who) -> Any:
+def _open_to(who: Principal) -> Any:
     """What an account may claim: not what it has read itself, and disputes only for those who resolve them."""
     mine = select(decisions.c.scan_id).where(decisions.c.account_id == who.id, decisions.c.undone_at.is_(None))
     # Who may read the audit log, and so the first reader's verdict, is no blind second reader.
@@ -138,7 +138,7 @@ def waiting(connection: Connection, reader: Reader, limit: int = 100) -> list[di
     ]
 
 
-def count_waiting(connection: Connection, who: Who) -> int:
+def count_waiting(connection: Connection, who: Principal) -> int:
     """Scans that wait for an account, those that others hold among them."""
     found = select(func.count()).select_from(reviews.join(results, results.c.scan_id == reviews.c.scan_id)).where(_open_to(who))
     return int(connection.execute(found).scalar_one())
@@ -288,7 +288,7 @@ def undo(connection: Connection, config: ServiceConfig, auditor: Auditor, reader
     auditor.append(connection, who.name, "decision.undo", scan_id, {"decision": number, "value": row.value})
 
 
-def seen_decisions(connection: Connection, who: Who, scan_id: str) -> list[dict[str, Any]]:
+def seen_decisions(connection: Connection, who: Principal, scan_id: str) -> list[dict[str, Any]]:
     """The decisions on a scan that an account may know: its own, and everybody's once it is closed or a dispute of its to resolve."""
     review = connection.execute(select(reviews.c.state).where(reviews.c.scan_id == scan_id)).first()
     found = select(decisions, accounts.c.name).join(accounts, accounts.c.id == decisions.c.account_id).where(decisions.c.scan_id == scan_id).order_by(decisions.c.id)

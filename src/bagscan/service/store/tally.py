@@ -6,7 +6,7 @@ from pathlib import Path
 
 from sqlalchemy import Connection, func, select
 
-from bagscan.core.files import write_whole
+from bagscan.core.files import atomic_write_text
 from bagscan.service.store.database import StoreError
 from bagscan.service.store.tables import scans
 
@@ -17,7 +17,7 @@ def keep_tally(folder: Path, connection: Connection) -> None:
     """Write down how many scans there are, if that has changed."""
     path, count = folder / TALLY, _count(connection)
     if not path.is_file() or path.read_text().strip() != str(count):
-        write_whole(path, f"{count}\n")
+        atomic_write_text(path, f"{count}\n")
 
 
 def check_tally(folder: Path, connection: Connection) -> None:
