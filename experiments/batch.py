@@ -74,11 +74,11 @@ def ray_against_local(size: int, busy_s: float) -> dict[str, dict[str, float]]:
             print(name, round(rates[name][-1], 1), "bags a second", flush=True)
     for pool in pools.values():
         pool.stop()
-    told = {name: sum(found) / len(found) for name, found in rates.items()}
+    result = {name: sum(found) / len(found) for name, found in rates.items()}
     return {
         f"{size:,} bags of {1000 * busy_s:.0f} ms, two workers": {
-            **{f"{k}, bags a second": round(v, 1) for k, v in told.items()},
-            "overhead of Ray": round(told["local"] / told["ray"] - 1, 3),
+            **{f"{k}, bags a second": round(v, 1) for k, v in result.items()},
+            "overhead of Ray": round(result["local"] / result["ray"] - 1, 3),
         }
     }
 
@@ -91,7 +91,7 @@ def workers(scans: Path, bags: int, folder: Path) -> dict[str, dict[str, float]]
         for view in ("below", "side"):
             one = path.with_name(path.name.replace("_below", f"_{view}"))
             (source / one.name).symlink_to(one.absolute())
-    told: dict[str, dict[str, float]] = {}
+    result: dict[str, dict[str, float]] = {}
     for count in (1, 2, 1, 2):
         config = BatchConfig(workers=count)
         out = folder / f"out{len(list(folder.iterdir()))}"
@@ -99,11 +99,11 @@ def workers(scans: Path, bags: int, folder: Path) -> dict[str, dict[str, float]]
         started = time.perf_counter()
         screen_archive(out, config, Pool([SHIPPED / "raw"], config), lambda _: None)
         rate = total / (time.perf_counter() - started)
-        told.setdefault(f"{count} workers", {"bags a second": 0.0})
-        told[f"{count} workers"]["bags a second"] = max(told[f"{count} workers"]["bags a second"], round(rate, 3))
+        result.setdefault(f"{count} workers", {"bags a second": 0.0})
+        result[f"{count} workers"]["bags a second"] = max(result[f"{count} workers"]["bags a second"], round(rate, 3))
         print(count, "workers", round(rate, 3), "bags a second", flush=True)
-    ratio = told["2 workers"]["bags a second"] / told["1 workers"]["bags a second"]
-    return told | {"2 workers against 1": {"ratio": round(ratio, 2)}}
+    ratio = result["2 workers"]["bags a second"] / result["1 workers"]["bags a second"]
+    return result | {"2 workers against 1": {"ratio": round(ratio, 2)}}
 
 
 def memory(size: int, *more: str) -> dict[str, float]:
@@ -125,8 +125,8 @@ def one_judged(size: int, colour: Path) -> None:
         config, started = BatchConfig(), time.perf_counter()
         prepare([folder / "scans"], [SHIPPED / "colour"], folder / "out", config, lambda _: None)
         screen_archive(folder / "out", config, Pool([SHIPPED / "colour"], config), lambda _: None)
-        told = [resource.getrusage(of).ru_maxrss / 1024 for of in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-        print(round(time.perf_counter() - started, 1), *(round(v, 1) for v in told))
+        result = [resource.getrusage(of).ru_maxrss / 1024 for of in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+        print(round(time.perf_counter() - started, 1), *(round(v, 1) for v in result))
 
 
 def one(size: int, index_only: bool) -> None:
@@ -147,9 +147,9 @@ def one(size: int, index_only: bool) -> None:
 
 def all_memory(scans: Path, bags: int) -> dict[str, dict[str, float]]:
     """Of a thousand bags to a hundred thousand, a million listed, and some that are really judged."""
-    told = {f"{size:,} bags judged at once": memory(size) for size in SIZES}
-    told |= {f"{MILLION:,} bags listed": memory(MILLION, "--index-only")}
-    return told | {f"{size:,} bags judged by the colour model": memory(size, str(scans.parent / "colour"), "--judged") for size in JUDGED}
+    result = {f"{size:,} bags judged at once": memory(size) for size in SIZES}
+    result |= {f"{MILLION:,} bags listed": memory(MILLION, "--index-only")}
+    return result | {f"{size:,} bags judged by the colour model": memory(size, str(scans.parent / "colour"), "--judged") for size in JUDGED}
 
 
 def all_workers(scans: Path, bags: int) -> dict[str, dict[str, float]]:

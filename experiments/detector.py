@@ -41,7 +41,7 @@ def main() -> None:
     for graph in folder.glob("*.onnx"):
         graph.unlink()
     detector = Detector.load(folder)
-    detector.about = {name: told for name, told in detector.about.items() if name.startswith("validation")}
+    detector.about = {name: result for name, result in detector.about.items() if name.startswith("validation")}
     detector.save(folder)
     export_onnx(folder)
     calibrate_detector(experiment.sets, folder, arguments.max_fpr, print)
@@ -57,31 +57,31 @@ def main() -> None:
     detector.about |= card(record, crops, detector.images)
     detector.save(folder)
     data = {"name": str(arguments.test), "hash": load_model(folder).id, "counts": {"bags": len(bags)}}
-    for group, told in (*record["groups"].items(), ("all", record["all"])):
-        keep(Run("detector", {"model": arguments.name, "crops": crops, "group": group}), told, data=data)
+    for group, result in (*record["groups"].items(), ("all", record["all"])):
+        keep(Run("detector", {"model": arguments.name, "crops": crops, "group": group}), result, data=data)
     for by, rows in record["by"].items():
-        for value, told in rows.items():
-            keep(Run("detector_by", {"model": arguments.name, "crops": crops, "by": by, "value": value}), told, data=data)
+        for value, result in rows.items():
+            keep(Run("detector_by", {"model": arguments.name, "crops": crops, "by": by, "value": value}), result, data=data)
 
 
 def keep_curve(run: Path, name: str, batch: int) -> int:
     """Store the validations of a run's log; returns how many crops it saw in all."""
     crops = 0
     for line in (run / "log.jsonl").read_text().splitlines():
-        told = json.loads(line)
-        crops = told["step"] * batch
-        if "validation" in told:
-            keep(Run("detector_curve", {"model": name, "crops": crops}), told["validation"])
+        result = json.loads(line)
+        crops = result["step"] * batch
+        if "validation" in result:
+            keep(Run("detector_curve", {"model": name, "crops": crops}), result["validation"])
     return crops
 
 
 def figures(bags: Sequence[JudgedBag], thresholds: Thresholds) -> dict[str, Any]:
     """All figures by group, and how many bags are found by kind, way and device."""
     groups = sorted({bag.about["group"] for bag in bags})
-    told = {group: measure([bag for bag in bags if bag.about["group"] == group], thresholds) for group in groups}
+    result = {group: measure([bag for bag in bags if bag.about["group"] == group], thresholds) for group in groups}
     by = {key: _by(bags, thresholds, lambda bag, key=key: bag.about[key]) for key in ("kind", "way", "device")}
     standing = _by(bags, thresholds, _standing_out)
-    return {"groups": told, "all": measure(bags, thresholds), "by": by | {"standing_out": standing}}
+    return {"groups": result, "all": measure(bags, thresholds), "by": by | {"standing_out": standing}}
 
 
 def _standing_out(bag: JudgedBag) -> str:
@@ -94,26 +94,26 @@ def _by(bags: Sequence[JudgedBag], thresholds: Thresholds, key: Callable[[Judged
     for bag in bags:
         if bag.anomalous:
             parts[key(bag)].append(bag)
-    told = {name: measure(own, thresholds) for name, own in sorted(parts.items())}
-    return {name: {k: one[k] for k in ("bags", "bag_tp", "on_the_anomaly", "hit_at_1", "within_auroc")} for name, one in told.items()}
+    result = {name: measure(own, thresholds) for name, own in sorted(parts.items())}
+    return {name: {k: one[k] for k in ("bags", "bag_tp", "on_the_anomaly", "hit_at_1", "within_auroc")} for name, one in result.items()}
 
 
 def card(record: dict[str, Any], crops: int, images: str) -> dict[str, Any]:
     """What the model card says."""
-    told: dict[str, Any] = {
+    result: dict[str, Any] = {
         "trained on": f"simulated scans alone (presets deei and operational), over ImageNet weights (Apache-2.0); {crops:,} crops",
     }
     for name, group in record["groups"].items():
-        told[f"{name.replace('_', ' ')} (preset demo, {group['bags']} bags as screened)"] = (
+        result[f"{name.replace('_', ' ')} (preset demo, {group['bags']} bags as screened)"] = (
             f"finds {group['bag_tp']:.0%} of bags with something hidden, {group['on_the_anomaly']:.0%} at the right place, "
             f"at {group['bag_fp']:.0%} false alarms; devices over both views AUROC {group['device_auroc']:.3f}, {group['device_recall']:.0%} of devices found"
         )
     for key in ("kind", "way", "device"):
         rows = sorted(record["by"][key].items(), key=lambda row: row[1]["bag_tp"])
-        told[f"found by {key}"] = ", ".join(f"{name} {row['bag_tp']:.0%}" for name, row in rows)
+        result[f"found by {key}"] = ", ".join(f"{name} {row['bag_tp']:.0%}" for name, row in rows)
     if images == "colour":
-        told["on real scanners"] = "not shown to be better than plain darkness: colours of scanners differ, and this model knows the simulator's alone"
-    return told | {"limits": "simulated scans of one scanner; a first-stage aid, a person decides; no conformance to any security standard is claimed"}
+        result["on real scanners"] = "not shown to be better than plain darkness: colours of scanners differ, and this model knows the simulator's alone"
+    return result | {"limits": "simulated scans of one scanner; a first-stage aid, a person decides; no conformance to any security standard is claimed"}
 
 
 def _arguments() -> argparse.Namespace:

@@ -149,7 +149,7 @@ def hammer(served: Served, clients: int, seconds: float, scan: bytes, within_s: 
     for thread in threads:
         thread.join()
     took = time.perf_counter() - started
-    told = {str(code): codes.count(code) for code in sorted(set(codes))}
+    result = {str(code): codes.count(code) for code in sorted(set(codes))}
     p50, p99 = (float(v) for v in np.percentile(latencies, [50, 99])) if latencies else (0.0, 0.0)
     return {
         "clients": clients,
@@ -157,7 +157,7 @@ def hammer(served: Served, clients: int, seconds: float, scan: bytes, within_s: 
         "requests_per_s": round(len(latencies) / took, 1),
         "p50_ms": round(1000 * p50, 1),
         "p99_ms": round(1000 * p99, 1),
-        "codes": told,
+        "codes": result,
     }
 
 
@@ -269,9 +269,9 @@ def _counted(served: Served, accepted: dict[str, str], workers: int, services: i
     with httpx.Client(base_url=served.url, headers=served.headers, timeout=30) as client:
         for key, job in accepted.items():
             until = time.monotonic() + 60
-            while (told := client.get(f"/v1/jobs/{job}").json())["state"] != "done" and time.monotonic() < until:
+            while (result := client.get(f"/v1/jobs/{job}").json())["state"] != "done" and time.monotonic() < until:
                 time.sleep(0.05)
-            done[key] = told["state"] == "done"
+            done[key] = result["state"] == "done"
     with sqlite3.connect(served.folder / "store.sqlite") as store:
         jobs = store.execute("SELECT COUNT(*), COUNT(DISTINCT idempotency_key) FROM jobs").fetchone()
         results, review = store.execute("SELECT COUNT(*), SUM(decision = 'REVIEW') FROM results").fetchone()

@@ -33,10 +33,10 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         commands = {"--help": ["--help"], **{f"screen one scan, {path.parent.name}": ["screen", str(path), "--out", str(folder / "out")] for path in arguments.scans}}
-        for told, line in commands.items():
+        for result, line in commands.items():
             taken = [seconds([arguments.bagscan, *line]) for _ in range(arguments.rounds)]
             found = {"first, s": round(taken[0], 2), "median, s": round(statistics.median(taken[1:]), 2), "least, s": round(min(taken[1:]), 2)}
-            keep(Run("start_up", {"command": told}), found, data={"name": "simulated demo", "hash": "-", "counts": {"rounds": arguments.rounds}}, notes=["Light install."])
+            keep(Run("start_up", {"command": result}), found, data={"name": "simulated demo", "hash": "-", "counts": {"rounds": arguments.rounds}}, notes=["Light install."])
 
 
 if __name__ == "__main__":

@@ -108,8 +108,8 @@ def main() -> None:
                 compact = np.unique(labels, return_inverse=True)[1].reshape(labels.shape)
                 rows[name].append({"ms": 1000 * seconds, "count": float(compact.max() + 1), **superpixel_scores(compact, image.segmentations)})
         for name, found in rows.items():
-            told = {key: float(np.median([row[key] for row in found]) if key == "ms" else np.mean([row[key] for row in found])) for key in found[0]}
-            keep(Run("superpixel_speed", {"method": name, "wanted": wanted}), {key: round(value, 4) for key, value in told.items()}, data=data, notes=notes)
+            result = {key: float(np.median([row[key] for row in found]) if key == "ms" else np.mean([row[key] for row in found])) for key in found[0]}
+            keep(Run("superpixel_speed", {"method": name, "wanted": wanted}), {key: round(value, 4) for key, value in result.items()}, data=data, notes=notes)
 
 
 if __name__ == "__main__":

@@ -111,8 +111,8 @@ def read_description(folder: str | Path) -> dict[str, Any]:
     except (OSError, ValueError, RecursionError) as error:
         raise ModelError(f"{folder}: model.json cannot be read: {error}") from error
     if not isinstance(description, dict) or description.get("format") != FORMAT:
-        told = description.get("format") if isinstance(description, dict) else None
-        raise ModelError(f"{folder}: model format {told}, this bagscan reads {FORMAT}")
+        result = description.get("format") if isinstance(description, dict) else None
+        raise ModelError(f"{folder}: model format {result}, this bagscan reads {FORMAT}")
     lacking = [key for key in DESCRIBED if key not in description]
     if lacking or not isinstance(description["about"], dict):
         raise ModelError(f"{folder}: model.json lacks {', '.join(lacking) or 'a mapping of what it is about'}")
@@ -151,10 +151,10 @@ def calibration_of(description: dict[str, Any]) -> tuple[float, float]:
     Raises:
         ModelError: they are no line that rises.
     """
-    told = description.get("calibration", UNCALIBRATED)
-    if not isinstance(told, list | tuple) or len(told) != 2 or not all(isinstance(v, int | float) and math.isfinite(v) for v in told) or told[0] <= 0:
-        raise ModelError(f"model.json: calibration must be a slope above 0 and an offset, got {told!r}")
-    return float(told[0]), float(told[1])
+    result = description.get("calibration", UNCALIBRATED)
+    if not isinstance(result, list | tuple) or len(result) != 2 or not all(isinstance(v, int | float) and math.isfinite(v) for v in result) or result[0] <= 0:
+        raise ModelError(f"model.json: calibration must be a slope above 0 and an offset, got {result!r}")
+    return float(result[0]), float(result[1])
 
 
 def _sha256(path: Path) -> str:

@@ -154,10 +154,10 @@ def _benign_scores(about: Mapping[str, Any]) -> np.ndarray:
     Raises:
         ModelError: they are no scores.
     """
-    told = about.get("benign_score_quantiles", [])
-    if not isinstance(told, list) or not all(is_number(score) and 0 <= score <= 1 for score in told):
-        raise ModelError(f"model.json: about.benign_score_quantiles must be scores from 0 to 1, got {told!r:.60}")
-    return np.sort(np.asarray(told, np.float64))
+    result = about.get("benign_score_quantiles", [])
+    if not isinstance(result, list) or not all(is_number(score) and 0 <= score <= 1 for score in result):
+        raise ModelError(f"model.json: about.benign_score_quantiles must be scores from 0 to 1, got {result!r:.60}")
+    return np.sort(np.asarray(result, np.float64))
 
 
 def outline(mask: np.ndarray, box: tuple[float, float, float, float]) -> np.ndarray:

@@ -61,7 +61,7 @@ class Pool:
 
     def _ask(self, slot: int, bag: dict[str, Any]) -> dict[str, Any]:
         """One bag's answer; a worker that died is replaced and the bag tried once more, one that hung is not asked again."""
-        told = ""
+        message = ""
         for _ in range(2):
             try:
                 worker = self._workers[slot]
@@ -72,7 +72,7 @@ class Pool:
                         raise ConfigError(f"the models cannot be used: {answer['error']}")
                 return worker.ask(self._task | {name: bag[name] for name in ("views", "expected", "ids")}, self._config.timeout_s)
             except WorkerLost as error:
-                self._workers[slot], told = None, str(error)
+                self._workers[slot], message = None, str(error)
                 if isinstance(error, WorkerHung):
                     break
-        return {"ok": False, "error": told, "code": ReasonCode.NOT_FINISHED}
+        return {"ok": False, "error": message, "code": ReasonCode.NOT_FINISHED}

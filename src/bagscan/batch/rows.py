@@ -54,8 +54,8 @@ def flat_row(number: int, bag: str, row: dict[str, Any], top_score: float | None
         | {"mask_size": found["mask"]["size"], "mask_counts": found["mask"]["counts"]}
         for found in row["findings"]
     ]
-    told = {key: row.get(key) for key in ("path", "sha256", "decision", "n_regions", "model_id", "threshold", "error", "reasons", "reason_codes", "notes")}
-    flat: dict[str, Any] = utf_8_all({"number": number, "bag": bag, **told, "n_findings": len(findings), "top_score": top_score, "views": views, "findings": findings})
+    result = {key: row.get(key) for key in ("path", "sha256", "decision", "n_regions", "model_id", "threshold", "error", "reasons", "reason_codes", "notes")}
+    flat: dict[str, Any] = utf_8_all({"number": number, "bag": bag, **result, "n_findings": len(findings), "top_score": top_score, "views": views, "findings": findings})
     return flat
 
 

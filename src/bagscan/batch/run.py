@@ -248,8 +248,8 @@ class _Progress:
             self._said = now
             rate = self._judged / (now - self.started)
             left = (self.total - self.done) / rate
-            told = f", {left:.0f} s left" if 0 < left < 120 else f", {left / 60:.0f} min left" if left else ""
-            self.report(f"{self.done:,} of {self.total:,} bags, {rate:.1f} a second{told}")
+            remaining = f", {left:.0f} s left" if 0 < left < 120 else f", {left / 60:.0f} min left" if left else ""
+            self.report(f"{self.done:,} of {self.total:,} bags, {rate:.1f} a second{remaining}")
 
 
 def tally(out: Path) -> dict[str, Any]:

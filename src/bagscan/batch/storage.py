@@ -189,8 +189,8 @@ def join(folder: str, name: str) -> str:
 
 
 def _stamp(about: Mapping[str, Any]) -> str:
-    told = next((about[key] for key in ("ETag", "etag", "md5Hash", "content_md5", "mtime", "LastModified", "created") if about.get(key)), "")
-    return f"{about.get('size')} {told}".replace('"', "")
+    result = next((about[key] for key in ("ETag", "etag", "md5Hash", "content_md5", "mtime", "LastModified", "created") if about.get(key)), "")
+    return f"{about.get('size')} {result}".replace('"', "")
 
 
 @contextmanager

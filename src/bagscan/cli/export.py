@@ -31,9 +31,9 @@ def export(
         raise ConfigError(f"no format {kind!r}: onnx or openvino")
     if model is None and (out is not None or not verify):
         raise ConfigError("give --model FOLDER; without it only --verify works, on the bundled models")
-    told = {str(out or one): _export(kind, one, out, verify, scans) for one in ([model] if model else shipped_models())}
-    typer.echo(json.dumps(told, indent=1) if as_json else "\n\n".join(_text(folder, one) for folder, one in told.items()))
-    if not all(one.get("parity", {"agree": True})["agree"] for one in told.values()):
+    summary = {str(out or one): _export(kind, one, out, verify, scans) for one in ([model] if model else shipped_models())}
+    typer.echo(json.dumps(summary, indent=1) if as_json else "\n\n".join(_text(folder, one) for folder, one in summary.items()))
+    if not all(one.get("parity", {"agree": True})["agree"] for one in summary.values()):
         sys.exit(EXIT_DISAGREE)
 
 
@@ -46,14 +46,14 @@ def _export(kind: str, model: Path, out: Path | None, verify: bool, scans: list[
     if out is not None and out.resolve() != model.resolve():
         shutil.copytree(model, out, dirs_exist_ok=True)
         model = out
-    told: dict[str, Any] = {}
+    summary: dict[str, Any] = {}
     if not verify or not graphs_in(model):
-        told["files"] = export_onnx(model)
+        summary["files"] = export_onnx(model)
     if kind == "openvino":
-        told["files"] = told.get("files", {}) | export_openvino(model, model / "openvino")
+        summary["files"] = summary.get("files", {}) | export_openvino(model, model / "openvino")
     if verify:
-        told["parity"] = hold_together(model, scans)
-    return told
+        summary["parity"] = hold_together(model, scans)
+    return summary
 
 
 def _text(folder: str, told: dict[str, Any]) -> str:

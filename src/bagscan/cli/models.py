@@ -99,9 +99,9 @@ def evaluate(
     given = read_experiment(config, settings)
     place = out or (model if isinstance(given, DetectionExperiment) else model.parent) / "results.json"
     if isinstance(given, DetectionExperiment):
-        told = evaluate_detection(given, model, part, place, say)
+        result = evaluate_detection(given, model, part, place, say)
         say(f"written to {place}")
-        show(told, as_json, lambda: detection_summary(told))
+        show(result, as_json, lambda: detection_summary(result))
         return
     if isinstance(given, SimulatedExperiment):
         found = evaluate_detector(given.sets, model, part, say)

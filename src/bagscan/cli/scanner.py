@@ -108,8 +108,8 @@ def tip(
     from bagscan.simulate.tip_file import project_file
 
     _check_air(air)
-    told = project_file(scan, out, kind, size_mm, mesh, material, at, profile, seed, air)
-    show(told, as_json, lambda: f"{told['kind']} at row {told['at'][0]}, column {told['at'][1]}, {told['pixels']} pixels, {told['method']}: {out}")
+    result = project_file(scan, out, kind, size_mm, mesh, material, at, profile, seed, air)
+    show(result, as_json, lambda: f"{result['kind']} at row {result['at'][0]}, column {result['at'][1]}, {result['pixels']} pixels, {result['method']}: {out}")
 
 
 def gallery(

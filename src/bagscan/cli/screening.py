@@ -76,11 +76,11 @@ def batch(
         if index_only:
             show({"bags": count, "out": str(out)}, as_json, lambda: f"{count:,} bags in {out / INDEX}")
             return
-        told = screen_archive(out, config, _judges(models, config, cluster), say, to)
+        result = screen_archive(out, config, _judges(models, config, cluster), say, to)
     alarms = f"duckdb -c \"SELECT * FROM '{out}/part-*.parquet' WHERE decision = 'ALARM' ORDER BY top_score DESC\""
-    listed = f"\nThe alarms, the highest first: {alarms}" if told["ALARM"] else ""
-    show(told, as_json, lambda: f"{of_screening(told)}\n{_counts(told)}, {told['errors']:,} errors; judged by {told['runtime']}; {out}/part-*.parquet{listed}")
-    if told["errors"]:
+    listed = f"\nThe alarms, the highest first: {alarms}" if result["ALARM"] else ""
+    show(result, as_json, lambda: f"{of_screening(result)}\n{_counts(result)}, {result['errors']:,} errors; judged by {result['runtime']}; {out}/part-*.parquet{listed}")
+    if result["errors"]:
         raise typer.Exit(EXIT_BAD_ITEMS)
 
 

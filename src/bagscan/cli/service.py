@@ -64,9 +64,9 @@ def audit_verify(
     else:
         read, wrong = _stored_records(folder, database)
     wrong = audit.verify(read, public_key, kept) + wrong
-    told = {"records": len(read), "head": kept["seq"] if kept else None, "wrong": wrong}
+    summary = {"records": len(read), "head": kept["seq"] if kept else None, "wrong": wrong}
     text = f"{len(read)} records, the chain is whole" + (f" and reaches head {kept['seq']}" if kept else "; no head was kept, so a cut tail cannot be told")
-    typer.echo(json.dumps(told) if as_json else "\n".join(wrong) if wrong else text)
+    typer.echo(json.dumps(summary) if as_json else "\n".join(wrong) if wrong else text)
     if wrong:
         raise typer.Exit(EXIT_BROKEN)
 
@@ -105,8 +105,8 @@ def store_backup(
     from bagscan.service.backup import back_up
 
     with _opened(folder, database) as store:
-        told = back_up(store, folder, out, _say)
-    typer.echo(json.dumps(told) if as_json else f"back-up in {out}")
+        summary = back_up(store, folder, out, _say)
+    typer.echo(json.dumps(summary) if as_json else f"back-up in {out}")
 
 
 @store_app.command("restore")
@@ -124,9 +124,9 @@ def store_restore(
     os.umask(0o077)  # as serve does: nobody else's
     folder.mkdir(parents=True, exist_ok=True)
     engine = connect(ServiceConfig(folder=folder, database=database).database_url)
-    told = restore(path, folder, engine, _say)
+    summary = restore(path, folder, engine, _say)
     engine.dispose()
-    typer.echo(json.dumps(told) if as_json else f"restored into {folder}")
+    typer.echo(json.dumps(summary) if as_json else f"restored into {folder}")
 
 
 @store_app.command("export")
@@ -141,8 +141,8 @@ def store_export(
     from bagscan.service.store.files import Files
 
     with _opened(folder, database) as store, store.read() as connection:
-        told = export_decided(connection, Files(folder / "objects"), out, _say)
-    typer.echo(json.dumps(told) if as_json else f"data set in {out}")
+        summary = export_decided(connection, Files(folder / "objects"), out, _say)
+    typer.echo(json.dumps(summary) if as_json else f"data set in {out}")
 
 
 @store_app.command("clock")

@@ -115,7 +115,7 @@ class RayPool:
         for seat in self._seats:
             self._start(seat)
         try:
-            troubles = [told for told in ray.get([seat.starting for seat in self._seats], timeout=START_S) if told]
+            troubles = [result for result in ray.get([seat.starting for seat in self._seats], timeout=START_S) if result]
         except RayError as error:
             self.stop()
             raise BagscanError(f"the cluster has no room for {config.workers} workers of one core each: {error}") from error

@@ -66,8 +66,8 @@ def _path_of(origin: dict[str, Any]) -> str:
 
 def _origin() -> dict[str, Any]:
     try:
-        told = distribution("bagscan").read_text("direct_url.json")
+        result = distribution("bagscan").read_text("direct_url.json")
     except PackageNotFoundError:
         return {}
-    found: dict[str, Any] = json.loads(told) if told else {}
+    found: dict[str, Any] = json.loads(result) if result else {}
     return found

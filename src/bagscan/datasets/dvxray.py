@@ -72,8 +72,8 @@ def _record(path: Path, view: str, picture: Path) -> tuple[Record, int]:
             read = json.loads(path.read_text(encoding="utf-8-sig"))
             if not isinstance(read, dict):
                 raise ReadError("expected a mapping with objects")
-            told = read.get("objects", [])
-            objects = [] if told in (None, "None") else told
+            result = read.get("objects", [])
+            objects = [] if result in (None, "None") else result
             annotations = tuple(found for entry in objects for found in _boxes(entry, view, *size))
         except Exception as error:  # whatever a field of any type leads to
             raise ReadError(f"{path}: {reason_in_words(error)}") from error

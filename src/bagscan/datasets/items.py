@@ -39,9 +39,9 @@ def item_records(record: Record, truth: Mapping[str, Any], devices: Sequence[Map
     entries = truth["annotations"]
     hidden = next((e for e in entries if e["category"] == "anomaly"), None)
     anomaly = decode_mask(hidden["segmentation"], height, width) if hidden else np.zeros((height, width), bool)
-    found, told = [], iter(devices)
+    found, names = [], iter(devices)
     for entry in (e for e in entries if e["role"] == "device"):
-        device = next((d for d in told if d["name"] == entry["category"]), None)  # one that shows nothing has no entry
+        device = next((d for d in names if d["name"] == entry["category"]), None)  # one that shows nothing has no entry
         if entry["area"] < MIN_PX:
             continue
         mask = decode_mask(entry["segmentation"], height, width)

@@ -140,7 +140,7 @@ def pack_scene(root: Path, categories: Sequence[str], record: Path) -> None:
 
 def _packed_view(root: Path, scans: dict[str, Any], name: str, categories: Sequence[str], keep: Callable[[np.ndarray], list[Any]]) -> dict[str, Any]:
     number = {c: k for k, c in enumerate(categories)}
-    told = scans["anomalous"]["views"][name]
+    result = scans["anomalous"]["views"][name]
     without, with_it = (tifffile.imread(root / "raw" / f"{scans[label]['id']}_{name}.tif") for label in ("benign", "anomalous"))
     shape = without.shape[1:]
     truths = [json.loads((root / "truth" / f"{scans[label]['id']}_{name}.json").read_text())["annotations"] for label in ("benign", "anomalous")]
@@ -174,7 +174,7 @@ def _packed_view(root: Path, scans: dict[str, Any], name: str, categories: Seque
         "device_points": [keep(_points(mask, rng)) for _, mask in devices],
         "devices": [device for device, _ in devices],
         "host": hosts.index(parent) if parent in hosts[:MAX_DEVICES] else -1,
-        "about": {key: told[key] for key in ("visible", "change", "area_mm2", "standing_out", "area_cnr", "ambiguous")},
+        "about": {key: result[key] for key in ("visible", "change", "area_mm2", "standing_out", "area_cnr", "ambiguous")},
     }
 
 
@@ -216,11 +216,11 @@ def read_packed(root: Path, parts: Sequence[str] = ("train", "val", "test")) -> 
     for path in sorted((root / FOLDER).glob("*.json")):
         if path.name == "categories.json":
             continue
-        told = json.loads(path.read_text())
-        if told["about"]["part"] not in parts:
+        result = json.loads(path.read_text())
+        if result["about"]["part"] not in parts:
             continue
         flat = np.load(path.with_suffix(".npy"), mmap_mode="r")
-        yield PackedScene(f"{root.name}/{told['id']}", told["about"], tuple(_view(flat, view) for view in told["views"]))
+        yield PackedScene(f"{root.name}/{result['id']}", result["about"], tuple(_view(flat, view) for view in result["views"]))
 
 
 def _view(flat: np.ndarray, told: dict[str, Any]) -> PackedView:

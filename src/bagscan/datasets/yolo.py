@@ -101,7 +101,7 @@ def _classes(root: Path) -> list[str]:
     for name in ("classes.txt", "obj.names"):
         if (root / name).is_file():
             return read_classes(root / name)
-    named = {path: told["names"] for path in sorted([*root.glob("*.yaml"), *root.glob("*.yml")]) if "names" in (told := read_yaml(path)[0])}
+    named = {path: result["names"] for path in sorted([*root.glob("*.yaml"), *root.glob("*.yml")]) if "names" in (result := read_yaml(path)[0])}
     if len(named) != 1:
         several = f"; {' and '.join(path.name for path in named)} both have names" if named else ""
         raise DataError(f"{root}: names of classes must be in classes.txt, obj.names or one YAML file, as names: [gun, knife]{several}")

@@ -22,9 +22,9 @@ FLAGGED = 0.5  # the operating point: thresholds are taken off before
 
 def input_of(description: dict[str, Any]) -> InputConfig:
     """What a view must be for a detector, which looks at it at its own size and scales it by itself."""
-    told = description["model"]["input"]
-    channels = tuple(told["channels"])
-    return InputConfig(told["quantity"], channels, working_side_px=0, mean=(0.0,) * len(channels), std=(1.0,) * len(channels))
+    result = description["model"]["input"]
+    channels = tuple(result["channels"])
+    return InputConfig(result["quantity"], channels, working_side_px=0, mean=(0.0,) * len(channels), std=(1.0,) * len(channels))
 
 
 class UsableDetector:

@@ -126,9 +126,9 @@ def _judge_view(root: Path, record: dict[str, Any], name: str, view: View, seen:
     devices = tuple(TrueDevice(e["category"], bool(hidden) and hidden["parent_id"] == e["id"], k) for e, k in zip(entries, found, strict=True))  # type: ignore[index]
     regions = seen.regions
     areas, on, near = regions.areas(), regions.overlap(anomaly), regions.overlap(around)
-    told = record["views"][name]
+    result = record["views"][name]
     light = replace(seen, regions=Regions(np.zeros((1, 1), np.int32), regions.n, regions.kind))
-    return JudgedView(light, areas, on, near, _darkness(view, seen), devices, bool(told.get("visible")), told)
+    return JudgedView(light, areas, on, near, _darkness(view, seen), devices, bool(result.get("visible")), result)
 
 
 def _darkness(view: View, seen: SeenView) -> np.ndarray:

@@ -27,12 +27,12 @@ def measure(bags: Sequence[JudgedBag], thresholds: Thresholds) -> dict[str, Any]
     """All figures of some bags: of one group, or of several together."""
     hidden = [bag for bag in bags if bag.anomalous]
     seen = [bag for bag in hidden if any(view.visible for view in bag.views)]
-    told: dict[str, Any] = {"bags": len(bags), "scenes": len({bag.scene for bag in bags}), "anomalous": len(hidden), "visible": len(seen)}
-    told |= {"device_recall": _recall(bags)}
-    told |= {f"view_{k}": v for k, v in _rates(*_by_view(bags)).items()}
-    told |= {f"device_{k}": v for k, v in _rates(*_by_device(bags, thresholds)).items()}
-    told |= _within(bags) | _segments(bags) | _bags(bags, thresholds)
-    return told
+    summary: dict[str, Any] = {"bags": len(bags), "scenes": len({bag.scene for bag in bags}), "anomalous": len(hidden), "visible": len(seen)}
+    summary |= {"device_recall": _recall(bags)}
+    summary |= {f"view_{k}": v for k, v in _rates(*_by_view(bags)).items()}
+    summary |= {f"device_{k}": v for k, v in _rates(*_by_device(bags, thresholds)).items()}
+    summary |= _within(bags) | _segments(bags) | _bags(bags, thresholds)
+    return summary
 
 
 def _rates(truth: np.ndarray, scores: np.ndarray) -> dict[str, float]:
@@ -91,10 +91,10 @@ def _within(bags: Sequence[JudgedBag]) -> dict[str, float]:
                 continue
             own = view.seen.device_of == host.found
             truth = view.on[own] >= ANOMALOUS_FROM
-            told = truth | (view.on[own] < BENIGN_TO)
+            counted = truth | (view.on[own] < BENIGN_TO)
             if truth.any() and not truth.all():
-                areas.append(auroc(truth[told], view.seen.heights[own][told]))
-                dark.append(auroc(truth[told], view.darkness[own][told]))
+                areas.append(auroc(truth[counted], view.seen.heights[own][counted]))
+                dark.append(auroc(truth[counted], view.darkness[own][counted]))
             if own.any():
                 best = np.flatnonzero(own)[np.argmax(view.seen.heights[own])]
                 hits.append(view.near[best] >= ANOMALOUS_FROM)
@@ -110,15 +110,15 @@ def _segments(bags: Sequence[JudgedBag]) -> dict[str, float]:
             truth.append(view.on[own] >= ANOMALOUS_FROM)
             scores.append(view.seen.heights[own])
             dark.append(view.darkness[own])
-    told, score, control = (np.concatenate(x) if x else np.zeros(0) for x in (truth, scores, dark))
-    if not told.any() or told.all():
+    labels, score, control = (np.concatenate(x) if x else np.zeros(0) for x in (truth, scores, dark))
+    if not labels.any() or labels.all():
         return {}
     return {
-        "segments": len(told),
-        "segment_auroc": auroc(told, score),
-        "segment_darkness": auroc(told, control),
-        "segment_tp_at_paper_fp": tpr_at_fpr(told, score, PAPER_FP),
-        "segment_fp_at_paper_tp": fpr_at_tpr(told, score, PAPER_TP),
+        "segments": len(labels),
+        "segment_auroc": auroc(labels, score),
+        "segment_darkness": auroc(labels, control),
+        "segment_tp_at_paper_fp": tpr_at_fpr(labels, score, PAPER_FP),
+        "segment_fp_at_paper_tp": fpr_at_tpr(labels, score, PAPER_TP),
     }
 
 

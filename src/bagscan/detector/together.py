@@ -57,9 +57,9 @@ def seen_together(maps: Sequence[ViewMaps], engine: Engine) -> tuple[list[np.nda
     for first in (0, *range(VIEWS, len(maps))):
         pair = range(first, min(len(maps), first + (VIEWS if first == 0 else 1)))
         own = [k for k, of_view in enumerate(numbers) if any(of_view[v] is not None for v in pair)]
-        changed, told = _looked([maps[v] for v in pair], [[numbers[k][v] for v in pair] for k in own], engine)
+        changed, result = _looked([maps[v] for v in pair], [[numbers[k][v] for v in pair] for k in own], engine)
         anomaly += changed
-        logits[own] = told
+        logits[own] = result
     return anomaly, list(zip(numbers, logits.tolist(), strict=True))
 
 

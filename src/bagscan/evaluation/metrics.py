@@ -127,11 +127,11 @@ def bootstrap_mean(values: np.ndarray, groups: np.ndarray | None = None, n: int 
         groups: (n,) integers: values of one group, such as the views of a scan, are drawn together. Each by itself where None.
     """
     values = np.asarray(values, np.float64)
-    told = np.isfinite(values)
-    if not told.any():
+    finite = np.isfinite(values)
+    if not finite.any():
         return [float("nan"), float("nan")]
-    member = np.arange(told.sum()) if groups is None else np.unique(np.asarray(groups)[told], return_inverse=True)[1]
-    values = values[told]
+    member = np.arange(finite.sum()) if groups is None else np.unique(np.asarray(groups)[finite], return_inverse=True)[1]
+    values = values[finite]
     total, count = np.bincount(member, values), np.bincount(member)
     rng = np.random.default_rng(np.random.SeedSequence(seed))
     drawn = rng.integers(len(total), size=(n, len(total)))

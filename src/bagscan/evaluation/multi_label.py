@@ -34,10 +34,10 @@ def ranking_table(truth: np.ndarray, scores: np.ndarray, classes: Sequence[str],
     finite = [v for v in ap.values() if np.isfinite(v)]
     macro = np.array([_rates(a, b, c) for a, b, c in zip(tp[there], fp[there], fn[there], strict=True)]).reshape(-1, 3).mean(0) if there.any() else np.zeros(3)
     micro = _rates(tp.sum(), fp.sum(), fn.sum())
-    told = {"ap": ap, "map": float(np.mean(finite)) if finite else float("nan")}
+    result = {"ap": ap, "map": float(np.mean(finite)) if finite else float("nan")}
     for name, values in (("micro", micro), ("macro", macro)):
-        told |= {f"{name}_{what}": float(v) for what, v in zip(("precision", "recall", "f1"), values, strict=True)}
-    return told
+        result |= {f"{name}_{what}": float(v) for what, v in zip(("precision", "recall", "f1"), values, strict=True)}
+    return result
 
 
 def map_interval(truth: np.ndarray, scores: np.ndarray, n: int = 200, seed: int = 0) -> tuple[float, float]:

@@ -43,8 +43,8 @@ SCHEMA: dict[str, Any] = {
 
 def _processor() -> str:
     """Its model, where the system tells; figures of time mean nothing without."""
-    told = Path("/proc/cpuinfo")
-    lines = told.read_text().splitlines() if told.is_file() else []
+    cpu_info = Path("/proc/cpuinfo")
+    lines = cpu_info.read_text().splitlines() if cpu_info.is_file() else []
     return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
 
 

@@ -78,8 +78,8 @@ def _apart(folder: Path, runtime: str, bags: Sequence[Sequence[View]]) -> list[t
 
 
 def _compared(expected: Seen, found: Seen, seconds: float) -> dict[str, float]:
-    apart = [np.abs(own - told).max(initial=0) for (_, own), (_, told) in zip(found, expected, strict=True)]
-    flipped = sum(int(((own >= 0.5) != (told >= 0.5)).sum()) for (_, own), (_, told) in zip(found, expected, strict=True))
+    apart = [np.abs(own - summary).max(initial=0) for (_, own), (_, summary) in zip(found, expected, strict=True)]
+    flipped = sum(int(((own >= 0.5) != (summary >= 0.5)).sum()) for (_, own), (_, summary) in zip(found, expected, strict=True))
     return {
         "regions": sum(len(own) for _, own in found),
         "scores_differ": float(max(apart)),

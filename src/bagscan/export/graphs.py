@@ -209,10 +209,10 @@ def _refer(graph: onnx.ModelProto, weights: Path) -> None:
     stored = weights.read_bytes()
     start = 8 + int.from_bytes(stored[:8], "little")  # of the numbers, see the safetensors format
     places = {}
-    for name, told in json.loads(stored[8:start]).items():
+    for name, result in json.loads(stored[8:start]).items():
         if name != "__metadata__":
-            first, last = (start + offset for offset in told["data_offsets"])
-            places[STORED_AS.get(told["dtype"]), tuple(told["shape"]), stored[first:last]] = (first, last - first)
+            first, last = (start + offset for offset in result["data_offsets"])
+            places[STORED_AS.get(result["dtype"]), tuple(result["shape"]), stored[first:last]] = (first, last - first)
     for tensor in graph.graph.initializer:
         place = places.get((tensor.data_type, tuple(tensor.dims), tensor.raw_data)) if len(tensor.raw_data) >= MIN_BYTES else None
         if place is None:

@@ -70,7 +70,7 @@ def verify(folder: str | Path, scans: Sequence[Path] = (), sizes: Sequence[tuple
     names, views = list(found), [reference.config.input.working_view(view) for view in found.values()]
     twice = [name for name in names for _ in range(2)]
     # On drawn views no item may be found: the superpixels of the whole view are judged too.
-    told = {name: [_compared(one(reference), one(model), view, threshold) for view in views for one in (_as_it_is, _everywhere)] for name, model in models.items()}
+    result = {name: [_compared(one(reference), one(model), view, threshold) for view in views for one in (_as_it_is, _everywhere)] for name, model in models.items()}
     by_torch = [_compared(_everywhere(reference), _everywhere(plain), view, threshold) for view in views]
     finder = plain.regioner.finder
     if finder:
@@ -82,7 +82,7 @@ def verify(folder: str | Path, scans: Sequence[Path] = (), sizes: Sequence[tuple
     mean_of = f"mean of {len(names)} views, most on {worst}"
     alone_wrong += failures(ALONE, [(mean_of, alone)], {"pixels_differ": PIXELS})
     runtimes, wrong = {}, alone_wrong
-    for name, rows in told.items():
+    for name, rows in result.items():
         own = _by_itself(reference, folder, name, views)
         model = models[name].everywhere()
         together = [{"batch_differs": _batch(reference.everywhere(), model, size)} for size in sizes]

@@ -138,13 +138,13 @@ def _image(path: Path, image: dict[str, Any], entries: list[dict[str, Any]], nam
 
 def _side(image: dict[str, Any], name: str) -> int:
     """Height or width; some tools write them as text or with a fraction of zero."""
-    told = image[name]
+    result = image[name]
     try:
-        side = float(told)
+        side = float(result)
     except (TypeError, ValueError):
         side = math.nan
-    if isinstance(told, bool) or not side.is_integer():
-        raise ReadError(f"{name} must be a whole number of pixels, got {told!r:.40}")
+    if isinstance(result, bool) or not side.is_integer():
+        raise ReadError(f"{name} must be a whole number of pixels, got {result!r:.40}")
     return int(side)
 
 

@@ -190,12 +190,12 @@ def _plane(path: Path, image: Any, dataset: Any, frame: int, counts: np.ndarray)
     for source in (image, dataset):
         if "ModalityLUTSequence" in source:
             raise ReadError(f"{path}: ModalityLUTSequence (a look-up table) is not read")
-    told = (label or image).get("FrameLabel", "") or ""
+    result = (label or image).get("FrameLabel", "") or ""
     slope = _real(rescale.get("RescaleSlope"), 1.0)
     intercept = _real(rescale.get("RescaleIntercept"), 0.0)
     if not math.isfinite(slope) or slope == 0 or not math.isfinite(intercept):
         raise ReadError(f"{path}: RescaleSlope {slope}, RescaleIntercept {intercept}")
-    label_text = re.sub(r"[ -]+", "_", str(told).strip().lower())
+    label_text = re.sub(r"[ -]+", "_", str(result).strip().lower())
     unit = str(rescale.get("RescaleType", "") or "").strip().upper()
     return _Plane(counts, label_text, slope, intercept, unit)
 
@@ -291,5 +291,5 @@ def _rescaled(path: Path, plane: _Plane, name: str, bits: int, inverted: bool) -
         return values
     if plane.intercept == 0 and plane.slope > 0 and max(ends) > MAX_TRANSMISSION:
         return (full - plane.counts if inverted else plane.counts) / full
-    told = f"RescaleSlope {plane.slope:g}, RescaleIntercept {plane.intercept:g}"
-    raise ReadError(f"{path}: {told} give values of no known unit; expected 0 to 1")
+    rescaling = f"RescaleSlope {plane.slope:g}, RescaleIntercept {plane.intercept:g}"
+    raise ReadError(f"{path}: {rescaling} give values of no known unit; expected 0 to 1")

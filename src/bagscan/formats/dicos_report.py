@@ -135,11 +135,11 @@ def read_threat_report(path: str | Path) -> ThreatReport:
         dataset, _ = read_dataset(path)
         if str(dataset.get("SOPClassUID", "")) != DICOS_TDR:
             raise ReadError(f"{path}: not a DICOS threat detection report")
-        told = str(dataset.get("AlarmDecision", "")).strip()
-        decision = {name: one for one, name in ALARM_DECISIONS.items()}.get(told)
+        result = str(dataset.get("AlarmDecision", "")).strip()
+        decision = {name: one for one, name in ALARM_DECISIONS.items()}.get(result)
         if decision is None:
             known = ", ".join(ALARM_DECISIONS.values())
-            raise ReadError(f"{path}: AlarmDecision is {told or 'missing'}; expected {known}")
+            raise ReadError(f"{path}: AlarmDecision is {result or 'missing'}; expected {known}")
         items = list(dataset.get("ThreatSequence") or ())
         if len(items) > MAX_OBJECTS:
             raise ReadError(f"{path}: {len(items):,} objects, more than {MAX_OBJECTS:,}")

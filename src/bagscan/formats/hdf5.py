@@ -109,15 +109,15 @@ class _Group:
         if values.dtype.kind == "f":
             if quantity not in QUANTITIES:
                 known = ", ".join(QUANTITIES)
-                told = f"quantity of {self.group.name}, which holds floats, must be one of {known}"
-                raise ReadError(f"{self.path}: {told}, got {quantity!r}")
+                result = f"quantity of {self.group.name}, which holds floats, must be one of {known}"
+                raise ReadError(f"{self.path}: {result}, got {quantity!r}")
             bit_depth = None if depth is None else int(depth)
             fields["bit_depth"] = bit_depth
             return View(values.astype(np.float32), self.names, quantity, **fields)
         own = quantity_of(self.names)
         if quantity not in (None, own):
-            told = f"counts of {', '.join(self.names)} are {own}: store {quantity} as floats"
-            raise ReadError(f"{self.path}: {self.group.name}: {told}")
+            result = f"counts of {', '.join(self.names)} are {own}: store {quantity} as floats"
+            raise ReadError(f"{self.path}: {self.group.name}: {result}")
         bits = int(depth or 8 * values.dtype.itemsize)
         air = [self._number(one, "air_counts") for one in self.sets]
         dark = [self._number(one, "dark_counts") for one in self.sets]
@@ -129,8 +129,8 @@ class _Group:
             return None
         is_number = isinstance(value, int | float) and not isinstance(value, bool)
         if not is_number or not 0 <= value < math.inf:
-            told = f"attribute {name} of {item.name} must be a number, got {value!r}"
-            raise ReadError(f"{self.path}: {told}")
+            result = f"attribute {name} of {item.name} must be a number, got {value!r}"
+            raise ReadError(f"{self.path}: {result}")
         return float(value)
 
 

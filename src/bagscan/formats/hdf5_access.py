@@ -129,8 +129,8 @@ def _check_chunks(path: Path, dataset: Any, nbytes: int) -> None:
     size = math.prod(dataset.chunks) * dataset.dtype.itemsize
     count = math.prod(-(-n // c) for n, c in zip(dataset.shape, dataset.chunks, strict=True))
     if size > 4 * nbytes + (1 << 20) or count > MAX_CHUNKS:
-        told = f"{dataset.shape} in {count:,} chunks of {dataset.chunks}"
-        raise ReadError(f"{path}: {dataset.name} has {told}, more than allowed")
+        message = f"{dataset.shape} in {count:,} chunks of {dataset.chunks}"
+        raise ReadError(f"{path}: {dataset.name} has {message}, more than allowed")
     stored: list[tuple[tuple[int, ...], int, int]] = []
 
     def keep(info: Any) -> bool | None:
@@ -139,20 +139,20 @@ def _check_chunks(path: Path, dataset: Any, nbytes: int) -> None:
 
     dataset.id.chunk_iter(keep)
     if len(stored) != count:
-        told = f"{len(stored)} of {count} chunks: a part of its pixels has no values"
-        raise ReadError(f"{path}: {dataset.name} has {told}")
+        message = f"{len(stored)} of {count} chunks: a part of its pixels has no values"
+        raise ReadError(f"{path}: {dataset.name} has {message}")
     plist = dataset.id.get_create_plist()
     filters = [plist.get_filter(i)[0] for i in range(plist.get_nfilters())]
     packed = next((i for i, number in enumerate(filters) if number in (GZIP, LZF)), None)
     for offset, mask, stored_size in stored:
         if stored_size > 2 * size + 1024:
-            told = f"is stored in {stored_size:,} bytes, and has {size:,}"
-            raise ReadError(f"{path}: a chunk of {dataset.name} {told}")
+            message = f"is stored in {stored_size:,} bytes, and has {size:,}"
+            raise ReadError(f"{path}: a chunk of {dataset.name} {message}")
         if packed is not None and not mask & (1 << packed):
             _, content = dataset.id.read_direct_chunk(offset)
             if not _expands_to(filters[packed], content, size):
-                told = f"is torn, or expands to more than its {size:,} bytes"
-                raise ReadError(f"{path}: a chunk of {dataset.name} {told}")
+                message = f"is torn, or expands to more than its {size:,} bytes"
+                raise ReadError(f"{path}: a chunk of {dataset.name} {message}")
 
 
 def _expands_to(number: int, content: bytes, size: int) -> bool:

@@ -201,14 +201,14 @@ def set_at(path: Path) -> dict[str, Path]:
 
 def stamp_of(path: Path) -> str:
     """What changes when a file, or one of its set, does, without reading it; a file that is gone has none."""
-    told = []
+    summary = []
     for file in files_of(path):
         try:
             known = file.stat()
-            told.append(f"{known.st_size} {known.st_mtime_ns}")
+            summary.append(f"{known.st_size} {known.st_mtime_ns}")
         except OSError:
-            told.append("gone")
-    return " ".join(told)
+            summary.append("gone")
+    return " ".join(summary)
 
 
 def scan_id_of(path: Path) -> str:
@@ -296,8 +296,8 @@ def told_types(unknown: Mapping[str, int]) -> str:
 
 def no_scans(sources: Iterable[str | Path], unknown: Mapping[str, int]) -> str:
     """What is said where there is nothing to take."""
-    told = told_types(unknown)
-    return f"no scans in {', '.join(map(str, sources))}" + (f": {told}" if told else "")
+    summary = told_types(unknown)
+    return f"no scans in {', '.join(map(str, sources))}" + (f": {summary}" if summary else "")
 
 
 def refuse_doubled(folder: str | Path) -> None:

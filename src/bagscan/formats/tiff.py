@@ -54,16 +54,16 @@ def read_tiff(path: str | Path) -> View:
     with naming(path, "TIFF"), _complaints_are_errors(), tifffile.TiffFile(path) as file:
         pages = _pages(path, file)
         first = _header(pages[0])
-        told = _told(first)
+        result = _told(first)
         planes = _samples(first, first.asarray()) if len(pages) == 1 and first.samplesperpixel > 1 else _stack(path, file, pages)
         names = _names(file, pages, planes)
         if planes.counts.dtype.kind == "f":
-            quantity = told.get("quantity")
+            quantity = result.get("quantity")
             if quantity not in QUANTITIES:
                 wanted = f'{{"quantity": "dual_energy"}} for low, high and effective Z, or another of {", ".join(QUANTITIES)}'
                 raise ReadError(f"{path}: 32-bit floats need a quantity: write {wanted} into ImageDescription")
             return View(np.ascontiguousarray(planes.counts, np.float32), names, quantity)
-        return view_from_counts(planes.counts, names, _air_counts(told), planes.bits)
+        return view_from_counts(planes.counts, names, _air_counts(result), planes.bits)
 
 
 def _pages(path: Path, file: tifffile.TiffFile) -> list[Page]:
@@ -97,8 +97,8 @@ def _header(page: Page) -> tifffile.TiffPage:
 
 def _bits(header: tifffile.TiffPage) -> int:
     """Bits a sample, the most of them where samples differ."""
-    told = header.bitspersample
-    return max(told) if isinstance(told, tuple) else int(told)
+    bits = header.bitspersample
+    return max(bits) if isinstance(bits, tuple) else int(bits)
 
 
 def _samples(header: tifffile.TiffPage, data: np.ndarray) -> _Planes:
@@ -115,10 +115,10 @@ def _samples(header: tifffile.TiffPage, data: np.ndarray) -> _Planes:
 
 def _is_colour(header: tifffile.TiffPage, bits: int) -> bool:
     """Whether three samples are red, green and blue: tifffile marks any stack of three planes so, and its description knows better."""
-    told = _told(header)
-    if "quantity" in told:
-        return bool(told["quantity"] == "pseudo_colour")
-    stacked = "air_counts" in told or (header.planarconfig != 1 and bits > 8 and len(told.get("shape", ())) == 3)
+    result = _told(header)
+    if "quantity" in result:
+        return bool(result["quantity"] == "pseudo_colour")
+    stacked = "air_counts" in result or (header.planarconfig != 1 and bits > 8 and len(result.get("shape", ())) == 3)
     return header.photometric in (COLOURS, YCBCR) and not stacked
 
 
@@ -166,10 +166,10 @@ def _turned(header: tifffile.TiffPage, planes: np.ndarray) -> np.ndarray:
 def _told(header: tifffile.TiffPage) -> dict[str, Any]:
     """What the file's description says in JSON; nothing where it is of another program."""
     try:
-        told = json.loads(header.description or "{}")
+        result = json.loads(header.description or "{}")
     except (ValueError, RecursionError):
         return {}
-    return told if isinstance(told, dict) else {}
+    return result if isinstance(result, dict) else {}
 
 
 def _air_counts(told: dict[str, Any]) -> int | None:

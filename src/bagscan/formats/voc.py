@@ -30,10 +30,10 @@ def read_voc(path: str | Path, seen: tuple[int, int] | None = None) -> list[Anno
         if root is None or root.tag != "annotation":
             raise ReadError(f"{path}: the root element must be <annotation>")
         found = [_annotation(path, element) for element in root.iter("object")]
-        told = tuple(int(float(root.findtext(f"size/{name}", "0"))) for name in ("height", "width"))
+        result = tuple(int(float(root.findtext(f"size/{name}", "0"))) for name in ("height", "width"))
         if seen is not None:
-            if min(told):
-                check_size_told((told[0], told[1]), seen)
+            if min(result):
+                check_size_told((result[0], result[1]), seen)
             for annotation in found:
                 check_on_picture(annotation, *seen)
         return found

@@ -85,12 +85,12 @@ def read_wedges(path: str | Path) -> Calibration:
         ConfigError: not such a file. DataError: wedges that make no table.
     """
     try:
-        told = plain_yaml.load(Path(path).read_text(), str(path))
-        wedges = sorted(told["wedges"], key=lambda w: float(w["z"]))
+        result = plain_yaml.load(Path(path).read_text(), str(path))
+        wedges = sorted(result["wedges"], key=lambda w: float(w["z"]))
         curves = [(log_attenuation(np.asarray(w["low"], float)), log_attenuation(np.asarray(w["high"], float))) for w in wedges]
-        photons = tuple(float(n) for n in told.get("photons", (5e4, 1.7e4)))
-        scatter = Scatter(**{key: float(value) for key, value in told.get("scatter", {"share": 0.0}).items()})
-        electronic = float(told.get("electronic", 8.0))
+        photons = tuple(float(n) for n in result.get("photons", (5e4, 1.7e4)))
+        scatter = Scatter(**{key: float(value) for key, value in result.get("scatter", {"share": 0.0}).items()})
+        electronic = float(result.get("electronic", 8.0))
     except (OSError, KeyError, TypeError, ValueError, AttributeError) as error:
         raise ConfigError(f"{path}: not a wedge file ({error}); it needs wedges: [{{z: 7.4, low: [0.9, 0.8], high: [0.95, 0.9]}}, ...]") from error
     if len(photons) != 2 or not all(0 < n < math.inf for n in photons):

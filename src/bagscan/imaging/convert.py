@@ -52,13 +52,13 @@ def convert_scan(path: Path, out: Path, calibration: Calibration | None = None, 
         file.parent.mkdir(parents=True, exist_ok=True)
         if file.exists():
             raise DataError(f"{path}: {file} is there already; use another --out, nothing is overwritten")
-    told = {_convert_view(path, view, files[2 * i : 2 * i + 2], calibration, air): None for i, view in enumerate(views)}
-    return Converted(name, tuple(files), "; ".join(told))
+    result = {_convert_view(path, view, files[2 * i : 2 * i + 2], calibration, air): None for i, view in enumerate(views)}
+    return Converted(name, tuple(files), "; ".join(result))
 
 
 def _convert_view(path: Path, view: View, files: Sequence[Path], calibration: Calibration | None, air: float | None) -> str:
     """Image one view into a TIFF and a PNG; which calibration was used."""
-    low, high, told = normalised(path, view, air)
+    low, high, result = normalised(path, view, air)
     if reasons := unfit(View(np.stack([low, high]).astype(np.float32), ("low", "high"), quantity="transmission", view_id=view.view_id)):
         raise ReadError(f"{path}: {'; '.join(reasons)}")
     if calibration is None:
@@ -67,7 +67,7 @@ def _convert_view(path: Path, view: View, files: Sequence[Path], calibration: Ca
     counts = np.rint(np.stack([low, high]) * AIR_COUNTS).clip(0, 65535).astype(np.uint16)
     write_dual_energy(files[0], counts, imaged, AIR_COUNTS)
     write_colour(files[1], imaged)
-    return f"calibrated by {calibration.told}{told}"
+    return f"calibrated by {calibration.told}{result}"
 
 
 def normalised(path: Path, view: View, air: float | None) -> tuple[np.ndarray, np.ndarray, str]:

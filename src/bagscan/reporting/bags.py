@@ -33,9 +33,9 @@ def judge_files(screeners: Sequence[Screener], files: Mapping[str, Path], expect
         Its row; where no file could be read an error row of decision ``REVIEW``.
     """
     scan, errors = read_views(files)
-    told = "; ".join(errors.values())
+    result = "; ".join(errors.values())
     if scan is None:
-        return Judged(error_row(next(iter(files.values())), told))
+        return Judged(error_row(next(iter(files.values())), result))
     report = (next((s for s in screeners if s.takes(scan)), None) or _nearest(screeners, scan)).screen(scan)
     there = {*files, *(view.view_id for view in scan.views)}  # a file may hold several views
     if not expected and len(files) == 1 and there & set(VIEWS):
@@ -49,7 +49,7 @@ def judge_files(screeners: Sequence[Screener], files: Mapping[str, Path], expect
     if reasons:  # what can be read is judged and shown
         report = replace(report, decision=Decision.REVIEW, reasons=(*report.reasons, *reasons))
     row = report_row(report, scan, files if len(files) > 1 else None)
-    return Judged(row | ({"error": told} if errors else {}), scan, report)
+    return Judged(row | ({"error": result} if errors else {}), scan, report)
 
 
 def _nearest(screeners: Sequence[Screener], scan: Scan) -> Screener:

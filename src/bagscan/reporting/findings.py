@@ -58,8 +58,8 @@ def reasons_in_row(reasons: Sequence[Reason]) -> dict[str, list[str]]:
 def error_row(path: Path, error: str, code: ReasonCode = ReasonCode.UNREADABLE) -> dict[str, Any]:
     """The row of a bag that could not be judged: never CLEAR."""
     unknown: dict[str, Any] = {"sha256": None, "model_id": None, "threshold": None, "timings": {}}
-    told = {"decision": "REVIEW", **reasons_in_row([Reason(code, error)]), "notes": [], "error": error}
-    return {"scan_id": as_text(path.stem), "path": as_text(str(path)), **told, **unknown, "n_regions": 0, "highest_score": None, "views": {}, "findings": []}
+    result = {"decision": "REVIEW", **reasons_in_row([Reason(code, error)]), "notes": [], "error": error}
+    return {"scan_id": as_text(path.stem), "path": as_text(str(path)), **result, **unknown, "n_regions": 0, "highest_score": None, "views": {}, "findings": []}
 
 
 def coco_of_rows(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:

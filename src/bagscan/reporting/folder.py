@@ -135,8 +135,8 @@ def _screen_into(
             _judge(screeners, files, expected, stored, images)
             if judged == 1:  # it waited for models to load and kernels to compile
                 started = time.monotonic()
-        told = json.loads(stored.with_suffix(".json").read_text())
-        found.append(Shown(told["row"], told["picture"], stored.with_suffix(".html")))
+        result = json.loads(stored.with_suffix(".json").read_text())
+        found.append(Shown(result["row"], result["picture"], stored.with_suffix(".html")))
         if time.monotonic() - said > SAY_EVERY_S or number == len(bags):
             said = time.monotonic()
             report(f"screened {number} of {len(bags)}" + _left(said - started, judged - 1, len(bags) - number))
@@ -188,7 +188,7 @@ def _judge(screeners: Sequence[Screener], files: Mapping[str, Path], expected: S
 def _write_page(path: Path, found: Sequence[Shown], tally: dict[str, Any], screeners: Sequence[Screener]) -> None:
     """The page: alarms by score, then what needs a person for other reasons, then what is clear."""
     used = {one.row.get("model_id") for one in found}
-    told = [_about(screener) for screener in screeners if screener.model.id in used] or [_about(screeners[0])]
+    result = [_about(screener) for screener in screeners if screener.model.id in used] or [_about(screeners[0])]
     order = sorted(found, key=lambda one: (DECISIONS.index(one.row["decision"]), -_score(one.row)))
     lines: dict[str, list[str]] = {name: [] for name in DECISIONS}
     for rank, one in enumerate(order):
@@ -196,7 +196,7 @@ def _write_page(path: Path, found: Sequence[Shown], tally: dict[str, Any], scree
     sections = (one.section.read_text() for one in order[:MAX_IN_PAGE])
     missed = sum(one.row["decision"] == "CLEAR" and one.row.get("truth", {}).get("outcome") == "missed" for one in found)
     with path.open("w", errors="backslashreplace") as page:
-        page.writelines(render_page(sections, lines, min(len(found), MAX_IN_PAGE), tally, told, tally["truth"], missed))
+        page.writelines(render_page(sections, lines, min(len(found), MAX_IN_PAGE), tally, result, tally["truth"], missed))
 
 
 def _drop_images(folder: Path, used: set[str]) -> None:

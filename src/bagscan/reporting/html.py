@@ -50,8 +50,8 @@ _TOP = '<a class="top" href="#top">back to the summary</a>'
 
 def error_section(row: Mapping[str, Any], anchor: str) -> str:
     """A bag of which no file could be read."""
-    told = zip(row["reason_codes"], row["reasons"], strict=True)
-    codes = "".join(f"<p><code>{code}</code> {html.escape(reason)}</p>" for code, reason in told)
+    result = zip(row["reason_codes"], row["reasons"], strict=True)
+    codes = "".join(f"<p><code>{code}</code> {html.escape(reason)}</p>" for code, reason in result)
     return (
         f'<section id="{anchor}"><div class="head"><span class="tag REVIEW">REVIEW</span><h2>{html.escape(str(row["scan_id"]))}</h2>{_TOP}</div>'
         f'<p>{WHAT_TO_DO["REVIEW"]}</p>{codes}<p class="muted">{html.escape(str(row["path"]))}</p></section>'
@@ -89,13 +89,13 @@ def report_section(
     body = f'<div class="body"><div>{views}</div><div>{_listed(report, places, close_ups, len(order))}{distribution}</div></div>'
     if report.decision is Decision.CLEAR:  # there is nothing to do about it; what was missed is shown all the same
         body = f"<details{' open' if outcome == 'missed' else ''}><summary>pictures</summary>{body}</details>"
-    told = f"<p class='truth'>{OUTCOMES[outcome]}</p>" if outcome else ""
+    result = f"<p class='truth'>{OUTCOMES[outcome]}</p>" if outcome else ""
     reasons = "".join(f"<p><code>{reason.code}</code> {html.escape(reason)}</p>" for reason in report.reasons)
     notes = "".join(f"<p class='muted'>{html.escape(note)}</p>" for note in report.notes)
     decision = report.decision.value
     section = (
         f'<section id="{anchor}"><div class="head"><span class="tag {decision}">{decision}</span><h2>{html.escape(scan.id)}</h2>{_TOP}</div>'
-        f"<p>{WHAT_TO_DO[decision]}</p>{told}{reasons}{notes}<p class='muted files'>{html.escape(', '.join(map(str, files)))}</p>{body}</section>"
+        f"<p>{WHAT_TO_DO[decision]}</p>{result}{reasons}{notes}<p class='muted files'>{html.escape(', '.join(map(str, files)))}</p>{body}</section>"
     )
     return section, close_ups[0] if close_ups else ""
 
@@ -114,12 +114,12 @@ def _listed(report: Report, places: Sequence[Place], close_ups: Sequence[str], s
 
 
 def _place(number: int, place: Place, address: str, threshold: float, several: int) -> str:
-    told = [f"score {place.score:.3f}"]
-    told += [f"{place.regions} regions side by side"] if place.regions > 1 else []
-    told += [f"{_percent(place.rate)} of benign regions score as high"] if place.rate is not None else []
-    told += [f"in view {html.escape(place.view_id)}"] if several > 1 else []
+    result = [f"score {place.score:.3f}"]
+    result += [f"{place.regions} regions side by side"] if place.regions > 1 else []
+    result += [f"{_percent(place.rate)} of benign regions score as high"] if place.rate is not None else []
+    result += [f"in view {html.escape(place.view_id)}"] if several > 1 else []
     picture = f'<img class="part" loading="lazy" alt="close-up of place {number}" src="{address}">'
-    below = "".join(f"<p class='muted'>{text}</p>" for text in told)
+    below = "".join(f"<p class='muted'>{text}</p>" for text in result)
     return f"<tr><td><b>{number}</b></td><td>{picture}</td><td>{meter(place.score, threshold)}{below}</td></tr>"
 
 
@@ -138,11 +138,11 @@ def summary_row(row: Mapping[str, Any], anchor: str, linked: bool, address: str 
     name = f'<a href="#{anchor}">{name}</a>' if linked else name
     best = row["findings"][0]["score"] if row["findings"] else row.get("highest_score")
     reasons = [html.escape(row["error"])] if row.get("error") else [html.escape(reason) for reason in row["reasons"]]
-    told = "<br>".join(([meter(best, row["threshold"])] if best is not None and row["decision"] != "REVIEW" else []) + reasons)
+    result = "<br>".join(([meter(best, row["threshold"])] if best is not None and row["decision"] != "REVIEW" else []) + reasons)
     small = f'<img class="part small" loading="lazy" alt="" src="{address}">' if address else ""
     outcome = row["truth"]["outcome"] if "truth" in row else ""
     truth = f'<td class="{"muted" if outcome == "rightly clear" else "truth"}">{outcome}</td>' if outcome else ""
-    return f'<tr><td class="narrow"><span class="tag {row["decision"]}">{row["decision"]}</span></td><td class="narrow">{small}</td><td>{name}</td><td>{told}</td>{truth}</tr>'
+    return f'<tr><td class="narrow"><span class="tag {row["decision"]}">{row["decision"]}</span></td><td class="narrow">{small}</td><td>{name}</td><td>{result}</td>{truth}</tr>'
 
 
 def render_page(

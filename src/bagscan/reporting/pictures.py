@@ -98,8 +98,8 @@ def overlay(view: View, rgb: np.ndarray, report: Report, places: Sequence[Place]
     for number, place in enumerate(places, 1):
         if place.view_id != view.view_id:
             continue
-        told = f"place {number}: score {place.score:.4f}"
-        lines.append(_two_tone(anomalous_path(place.mask), RED, "#fff", stroke, told, dashed=True))
+        result = f"place {number}: score {place.score:.4f}"
+        lines.append(_two_tone(anomalous_path(place.mask), RED, "#fff", stroke, result, dashed=True))
         x, y, radius = _ring(place.box_xyxy, view.shape)
         at = _free_spot((x, y), radius, view.shape, 12 * stroke, taken)
         taken.append(at)

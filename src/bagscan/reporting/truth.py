@@ -29,9 +29,9 @@ def hidden_in(path: Path, scan_id: str, views: Iterable[str]) -> dict[str, np.nd
         return None
     masks = {}
     for view, file in files.items():
-        told = json.loads(file.read_text())
-        size = told["image"]["height"], told["image"]["width"]
-        for entry in told["annotations"]:
+        result = json.loads(file.read_text())
+        size = result["image"]["height"], result["image"]["width"]
+        for entry in result["annotations"]:
             if entry["role"] == ANOMALY:
                 masks[view] = decode_mask(entry["segmentation"], *size)
     return masks

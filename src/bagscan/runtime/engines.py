@@ -52,7 +52,7 @@ class OnnxRuntime:
             found = session.run(None, dict(inputs))
         except Exception as error:
             raise ModelError(f"{graph}.onnx: {error}") from error
-        return {told.name: value for told, value in zip(session.get_outputs(), found, strict=True)}
+        return {output.name: value for output, value in zip(session.get_outputs(), found, strict=True)}
 
 
 class OpenVino:

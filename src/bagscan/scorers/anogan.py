@@ -50,20 +50,20 @@ class AnoGAN(PixelScorer):
         make, judge, invert = optimisers
         z = torch.randn(len(x), self.config.latent, generator=generator)
         made = self.generator(z)
-        told = {"G": update(make, F.softplus(-self.judge(made)[0]).mean())}
+        result = {"G": update(make, F.softplus(-self.judge(made)[0]).mean())}
         x = x.requires_grad_()
         real, fake = self.judge(x)[0], self.judge(made.detach())[0]
         (slope,) = torch.autograd.grad(real.sum(), x, create_graph=True)
         steep = slope.square().sum((1, 2, 3)).mean()
         x = x.detach()
-        told["D"] = update(judge, F.softplus(-real).mean() + F.softplus(fake).mean() + STEEPNESS / 2 * steep)
+        result["D"] = update(judge, F.softplus(-real).mean() + F.softplus(fake).mean() + STEEPNESS / 2 * steep)
         back = self.reconstruct(x)
         features = F.mse_loss(self.judge(back)[1], self.judge(x)[1].detach())
         contextual = F.mse_loss(back, x)
         # The generator is not moved by the inverse map's loss: only its own optimiser steps it, and its
         # gradients are cleared before that.
-        told["E"] = update(invert, contextual + FEATURES * features)
-        return told | {"contextual": float(contextual.detach())}
+        result["E"] = update(invert, contextual + FEATURES * features)
+        return result | {"contextual": float(contextual.detach())}
 
     def reconstruct(self, x: Tensor) -> Tensor:
         found: Tensor = self.generator(torch.tanh(self.inverse(x)[0]) * 3)  # codes stay where z is drawn

@@ -120,14 +120,14 @@ class BiGAN(Fitted):
         steps, widest = 0, 0.0
         passes = max(1, -(-config.least_steps // (config.epochs * -(-len(x) // config.batch_size))))
         for epoch in range(1, config.epochs + 1):
-            told: list[tuple[float, ...]] = []
+            result: list[tuple[float, ...]] = []
             for batch in _batches(x, config.batch_size, generator, passes):
-                told.append(self._step(batch, optimisers, generator))
+                result.append(self._step(batch, optimisers, generator))
                 steps += 1
                 _average(averaged, self, min(config.ema, (1 + steps) / (10 + steps)))
             spread = self._spread(x, generator)
             widest = max(widest, spread)
-            report(f"bigan epoch {epoch}/{config.epochs}  step {steps}  {_told(np.mean(told, 0), spread, widest, epoch)}")
+            report(f"bigan epoch {epoch}/{config.epochs}  step {steps}  {_told(np.mean(result, 0), spread, widest, epoch)}")
         self.load_state_dict(averaged.state_dict())
         with torch.no_grad():
             for _ in range(POWER_ITERATIONS):  # the norms of spectral norm are those of the live weights, not of their averages

@@ -97,8 +97,8 @@ class PixelScorer(Fitted):
         for epoch in range(1, self.config.epochs + 1):
             self.train()
             order = torch.randperm(len(rows), generator=generator)
-            told = [self.step(self.images(rows[chosen]), optimisers, generator) for chosen in order.split(self.config.batch_size) if len(chosen) > 1]
-            means = {key: float(np.mean([t[key] for t in told])) for key in told[0]}
+            result = [self.step(self.images(rows[chosen]), optimisers, generator) for chosen in order.split(self.config.batch_size) if len(chosen) > 1]
+            means = {key: float(np.mean([t[key] for t in result])) for key in result[0]}
             report(f"{name} epoch {epoch}/{self.config.epochs}  " + "  ".join(f"{k} {v:.3f}" for k, v in means.items()) + self._health(rest, epoch))
         self.eval()
         self.standardise(rest)

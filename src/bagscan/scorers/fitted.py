@@ -114,9 +114,9 @@ def fitted_once(scorer: Fitted, settings: Mapping[str, Any], benign: Tensor, ano
     if path.exists():
         load_fitted(scorer, path, report)
         return
-    told = RecordingLog(report)
-    scorer.fit(benign, anomalous, seed, told)
-    save_fitted(scorer, path, told)
+    result = RecordingLog(report)
+    scorer.fit(benign, anomalous, seed, result)
+    save_fitted(scorer, path, result)
 
 
 def keep_phases(scorer: torch.nn.Module, folder: Path) -> None:

@@ -49,10 +49,10 @@ class GANomaly(PixelScorer):
         feature_loss = F.mse_loss(self.judge(back)[1], self.judge(x)[1].detach())
         contextual = F.l1_loss(back, x)
         code_loss = F.mse_loss(again, code)
-        told = {"EG": update(make, ADVERSARIAL * feature_loss + CONTEXTUAL * contextual + CODE * code_loss)}
+        result = {"EG": update(make, ADVERSARIAL * feature_loss + CONTEXTUAL * contextual + CODE * code_loss)}
         real, fake = self.judge(x)[0], self.judge(back.detach())[0]
-        told["D"] = update(judge, F.softplus(-real).mean() + F.softplus(fake).mean())
-        return told | {"contextual": float(contextual.detach()), "code": float(code_loss.detach())}
+        result["D"] = update(judge, F.softplus(-real).mean() + F.softplus(fake).mean())
+        return result | {"contextual": float(contextual.detach()), "code": float(code_loss.detach())}
 
     def reconstruct(self, x: Tensor) -> Tensor:
         found: Tensor = self.decoder(self.first(x)[0])

@@ -64,10 +64,10 @@ class SkipGANomaly(PixelScorer):
         fooled, features = self.judge(back)
         latent = F.mse_loss(features, self.judge(x)[1].detach())
         contextual = F.l1_loss(back, x)
-        told = {"EG": update(make, ADVERSARIAL * F.softplus(-fooled).mean() + CONTEXTUAL * contextual + LATENT * latent)}
+        result = {"EG": update(make, ADVERSARIAL * F.softplus(-fooled).mean() + CONTEXTUAL * contextual + LATENT * latent)}
         real, fake = self.judge(x)[0], self.judge(back.detach())[0]
-        told["D"] = update(judge, F.softplus(-real).mean() + F.softplus(fake).mean())
-        return told | {"contextual": float(contextual.detach()), "latent": float(latent.detach())}
+        result["D"] = update(judge, F.softplus(-real).mean() + F.softplus(fake).mean())
+        return result | {"contextual": float(contextual.detach()), "latent": float(latent.detach())}
 
     def distance(self, embeddings: Tensor) -> Tensor:
         """(n, dim) -> (n,): 0.9 of the difference in pixels, 0.1 of that in features (equation 7)."""

@@ -128,12 +128,12 @@ def change_account(
         raise AccountError("the last admin cannot be disabled or given another role")
     if values.keys() & {"role", "disabled", "password_hash"}:
         connection.execute(delete(sessions).where(sessions.c.account_id == account_id))
-    told = (
+    result = (
         {key: value for key, value in values.items() if key in ("role", "disabled")}
         | ({"password": "changed"} if password_hash is not None else {})
         | ({"unlocked": True} if unlock else {})
     )
-    auditor.append(connection, by, "account.change", row.name, told)
+    auditor.append(connection, by, "account.change", row.name, result)
 
 
 def log_in(store: Store, auditor: Auditor, config: ServiceConfig, name: str, password: str, now: float) -> tuple[str, Principal]:

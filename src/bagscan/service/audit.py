@@ -154,11 +154,11 @@ def read_public_key(path: Path) -> str:
     """
     path = path / "audit.pub" if path.is_dir() else path
     try:
-        told = path.read_text().strip()
-        Ed25519PublicKey.from_public_bytes(bytes.fromhex(told))
+        result = path.read_text().strip()
+        Ed25519PublicKey.from_public_bytes(bytes.fromhex(result))
     except (OSError, ValueError) as error:
         raise AuditError(f"{path}: no public key of an audit chain") from error
-    return told
+    return result
 
 
 def read_head(path: Path, must: bool = False) -> dict[str, Any] | None:

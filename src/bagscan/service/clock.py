@@ -74,8 +74,8 @@ class Clock:
             now, last = time.time(), self.now()
         if -BACK_S <= now - last <= FORWARD_S:
             return ""
-        told = f"the clock says {_day(now)}, and the service's own time is {_day(last)}"
-        return f"{told}: no image is removed by age; {self._what_to_do()}"
+        message = f"the clock says {_day(now)}, and the service's own time is {_day(last)}"
+        return f"{message}: no image is removed by age; {self._what_to_do()}"
 
     def keep(self) -> None:
         """Write the service's time to its file, as a service does when it stops."""

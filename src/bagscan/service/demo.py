@@ -51,8 +51,8 @@ def refuse_demo_accounts(service: Service) -> None:
         rows = connection.execute(there).all()
     open_to_all = [row.name for row in rows if accounts.is_password(row.password_hash, PASSWORD)]
     if open_to_all:
-        told = "whose password everybody knows. Take another --folder; or start with --demo, change the passwords or disable the accounts, and start again"
-        raise ConfigError(f"this store was made by --demo and has accounts ({', '.join(sorted(open_to_all))}) {told}")
+        message = "whose password everybody knows. Take another --folder; or start with --demo, change the passwords or disable the accounts, and start again"
+        raise ConfigError(f"this store was made by --demo and has accounts ({', '.join(sorted(open_to_all))}) {message}")
 
 
 def fill_queue(service: Service, report: Report, count: int = 12) -> None:

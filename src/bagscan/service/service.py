@@ -110,10 +110,10 @@ class Service:
 
     def trouble(self) -> str:
         """Why it cannot take and judge scans now: store, workers, watched folders; empty where it can."""
-        told = [self.store.trouble, *(watcher.trouble for watcher in self.watchers)]
+        result = [self.store.trouble, *(watcher.trouble for watcher in self.watchers)]
         if not self.dispatcher.ready:
-            told.insert(0, f"no worker is ready: {self.dispatcher.trouble}")
-        return "; ".join(one for one in told if one)
+            result.insert(0, f"no worker is ready: {self.dispatcher.trouble}")
+        return "; ".join(one for one in result if one)
 
     def serving_told(self) -> tuple[str, str]:
         """Ids and thresholds of what serves now, for the headers of answers that are about no scan."""
@@ -183,8 +183,8 @@ def _locked(folder: Path) -> IO[str]:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)  # scans, notes, keys: nobody else's
         lock = (folder / "service.lock").open("w")
     except OSError as error:
-        told = f"the service keeps its store in {folder}, which cannot be written"
-        raise StoreError(f"{told}: {error.strerror}") from error
+        message = f"the service keeps its store in {folder}, which cannot be written"
+        raise StoreError(f"{message}: {error.strerror}") from error
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:

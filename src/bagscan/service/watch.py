@@ -107,7 +107,7 @@ class Watcher:
         """Log an error once, and again every ten minutes while it stays: each look would repeat it."""
         now = time.monotonic()
         if now - self._said.get(error, -TOLD_AFTER_S) >= TOLD_AFTER_S:
-            self._said = {told: at for told, at in self._said.items() if now - at < TOLD_AFTER_S}
+            self._said = {text: at for text, at in self._said.items() if now - at < TOLD_AFTER_S}
             self._said[error] = now
             log.error("watch %s: %s", self.folder, error)
 
@@ -205,8 +205,8 @@ class Watcher:
 
 def _stamp(path: Path) -> tuple[int, int]:
     """What tells that a file was written since."""
-    told = path.stat() if path.exists() else path.lstat()  # a link to nothing is a file that does not change
-    return told.st_size, told.st_mtime_ns
+    result = path.stat() if path.exists() else path.lstat()  # a link to nothing is a file that does not change
+    return result.st_size, result.st_mtime_ns
 
 
 def _write(path: Path, told: dict[str, Any]) -> None:

@@ -139,7 +139,7 @@ def simulate(recipe: Recipe, out: Path, workers: int = 1, insert: Import | None 
 def keep_recipe(recipe: Recipe, out: Path, insert: Import | None, report: Report) -> None:
     """Write the recipe, or refuse a folder that was started with another; only the count may grow."""
     mesh = insert and {"sha256": hashlib.sha256(Path(insert.path).read_bytes()).hexdigest(), "material": insert.material}
-    told = {"bagscan": __version__, **json.loads(json.dumps(dataclasses.asdict(recipe))), "insert": mesh}
+    outcome = {"bagscan": __version__, **json.loads(json.dumps(dataclasses.asdict(recipe))), "insert": mesh}
     path = out / RECIPE
     refuse_file(out)
     if path.exists():
@@ -148,16 +148,16 @@ def keep_recipe(recipe: Recipe, out: Path, insert: Import | None, report: Report
             report(f"warning: {out} was begun with bagscan {before.get('bagscan')}; scans made now, with {__version__}, may differ")
         # What a recipe of an older bagscan could not say stood at its default.
         default = json.loads(json.dumps(dataclasses.asdict(Recipe(recipe.devices))))
-        changed = [k for k in told if k not in ("count", "bagscan") and before.get(k, default.get(k)) != told[k]]
+        changed = [k for k in outcome if k not in ("count", "bagscan") and before.get(k, default.get(k)) != outcome[k]]
         if changed:
-            how = ", ".join(k if k.endswith("sha256") else f"{k} was {before.get(k)!r}, now {told[k]!r}" for k in changed[:3])
+            how = ", ".join(k if k.endswith("sha256") else f"{k} was {before.get(k)!r}, now {outcome[k]!r}" for k in changed[:3])
             raise DataError(f"{out} holds a data set of another recipe ({how}): use another folder")
         if before.get("count", 0) > recipe.count:
             raise DataError(f"{out} holds a data set of {before['count']} scans: the count may grow, not shrink; use another folder")
     elif out.exists() and any(out.iterdir()):
         raise DataError(f"{out} is not empty and holds no data set: use another folder")
     out.mkdir(parents=True, exist_ok=True)
-    _write(path, json.dumps(told, indent=1).encode())
+    _write(path, json.dumps(outcome, indent=1).encode())
 
 
 def make_all(job: Job, todo: list[int], workers: int) -> Iterator[int]:
@@ -249,7 +249,7 @@ def _write_view(out: Path, name: str, profile: Profile, calibration: Calibration
     entries = view_annotations(view, scene.things, image_id)
     shown = {"id": image_id, "file_name": f"{name}.tif", "height": height, "width": width, "view": view.view.name}
     files["truth"].write_text(json.dumps({"image": shown, "annotations": entries}))
-    told: dict[str, Any] = {
+    outcome: dict[str, Any] = {
         "image_id": image_id,
         "height": height,
         "width": width,
@@ -259,9 +259,9 @@ def _write_view(out: Path, name: str, profile: Profile, calibration: Calibration
         "statistics": whole_image_statistics(imaged.low, imaged.high),
     }
     if view.detectability is not None:
-        told |= {"area_cnr": round(view.detectability.area_cnr, 3), "stratum": view.detectability.stratum}
+        outcome |= {"area_cnr": round(view.detectability.area_cnr, 3), "stratum": view.detectability.stratum}
         assert view.shown is not None
-        told |= {
+        outcome |= {
             "visible": view.shown.visible,
             "area_mm2": round(view.shown.area_mm2, 1),
             "change": round(view.shown.change, 5),
@@ -269,7 +269,7 @@ def _write_view(out: Path, name: str, profile: Profile, calibration: Calibration
         }
         hundredths = np.rint(view.detectability.cnr * 100).clip(0, 65535).astype(np.uint16)
         write_counts(out / "detectability" / f"{name}.tif", hundredths[None], ("cnr_hundredths",))
-    return told
+    return outcome
 
 
 def whole_image_statistics(low: np.ndarray, high: np.ndarray) -> list[float]:

@@ -36,16 +36,16 @@ class Components:
     """
 
     def __init__(self, samples: Sequence[Sample], dim: int) -> None:
-        told: dict[Key, tuple[str, ...]] = {}
+        result: dict[Key, tuple[str, ...]] = {}
         self._packed: dict[Key, np.ndarray] = {}
         for sample in samples:  # one at a time: unpacked, the masks of a set are gigabytes
-            told[_key(sample)], masks = components_of(sample.record)
+            result[_key(sample)], masks = components_of(sample.record)
             self._packed[_key(sample)] = np.packbits(_at_working_size(masks, sample))
-        self.names = sorted({name for names in told.values() for name in names})
+        self.names = sorted({name for names in result.values() for name in names})
         if not self.names:
             raise ConfigError("training.components needs simulated items, whose truth tells what they are made of: data.sources with items: true")
         number = {name: k for k, name in enumerate(self.names)}
-        self._ids = {key: np.array([number[name] for name in names], np.int64) for key, names in told.items()}
+        self._ids = {key: np.array([number[name] for name in names], np.int64) for key, names in result.items()}
         self.layer = nn.Conv2d(dim, len(self.names), 1)
         assert self.layer.bias is not None
         nn.init.constant_(self.layer.bias, RARE)

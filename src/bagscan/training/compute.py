@@ -85,9 +85,9 @@ class Compute:
         """What process 0 has decided; all must call it."""
         if self.count == 1:
             return value
-        told = torch.tensor([value], dtype=torch.uint8, device=self.device)
-        distributed.broadcast(told, 0)
-        return bool(told.item())
+        result = torch.tensor([value], dtype=torch.uint8, device=self.device)
+        distributed.broadcast(result, 0)
+        return bool(result.item())
 
 
 @lru_cache(maxsize=1)
@@ -129,8 +129,8 @@ def device_named(name: str, number: int | None = None) -> torch.device:
         device = torch.device(name)
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
-        told = str(error).strip().splitlines()[0]
-        why = "there is no such kind" if "Expected one of" in told else told  # followed by two dozen that nobody has
+        message = str(error).strip().splitlines()[0]
+        why = "there is no such kind" if "Expected one of" in message else message  # followed by two dozen that nobody has
         raise ConfigError(f"device {name!r} cannot be used: {why}; auto takes what there is") from error
     return device
 

@@ -167,10 +167,10 @@ class DetectorTask:
         """The same of maps that are there."""
         config = self.config
         target = Targets.of(batch, self.network.config.categories, self.kinds, self.devices)
-        told = batch.device >= 0
+        has_device = batch.device >= 0
         verdict = self.network.verdict(maps.anomaly, maps.fine, maps.coarse, target.host)
         holds = (target.anomaly * (target.ignored < 0.5)).sum((1, 2, 3)) > MIN_CELL
-        verdict_loss = F.binary_cross_entropy_with_logits(verdict[told], holds[told].float())
+        verdict_loss = F.binary_cross_entropy_with_logits(verdict[has_device], holds[has_device].float())
         where, dice = map_losses(maps.anomaly.float(), target.anomaly, target.devices, target.ignored, config.anomaly_weight, config.outside_weight)
         parts = {
             "map": where + config.dice * dice,
@@ -180,7 +180,7 @@ class DetectorTask:
         }
         weights = {"map": config.map_weight, "categories": config.category_weight, "contact": config.contact_weight, "verdict": config.verdict_weight}
         loss = torch.stack([weights[name] * part for name, part in parts.items()]).sum()
-        right = ((verdict[told] > 0) == holds[told]).float().mean()
+        right = ((verdict[has_device] > 0) == holds[has_device]).float().mean()
         return loss, {name: float(part.detach()) for name, part in parts.items()} | {"right": float(right)}
 
     def _category_loss(self, maps: Maps, target: Targets) -> Tensor:

@@ -132,8 +132,8 @@ def evaluate_detector(sets: Sequence[str], folder: Path, part: str, report: Call
     assert isinstance(usable, UsableDetector)
     bags = [bag for name in sets for bag in judge_set(Path(name), usable, part, report=report)]
     groups = sorted({bag.about["group"] for bag in bags})
-    told = {group: measure([bag for bag in bags if bag.about["group"] == group], usable.thresholds) for group in groups}
-    return {"model_id": usable.id, "part": part, "sets": list(sets), "groups": told, "all": measure(bags, usable.thresholds)}
+    result = {group: measure([bag for bag in bags if bag.about["group"] == group], usable.thresholds) for group in groups}
+    return {"model_id": usable.id, "part": part, "sets": list(sets), "groups": result, "all": measure(bags, usable.thresholds)}
 
 
 def detector_summary(told: dict[str, Any]) -> str:

@@ -39,15 +39,15 @@ def loaders(device: torch.device) -> int:
     Raises:
         ConfigError: it is not a number, or processes are asked for where they cannot be forked.
     """
-    told = os.environ.get(LOADERS, "auto")
-    if told == "auto":
+    wanted = os.environ.get(LOADERS, "auto")
+    if wanted == "auto":
         cores = usable_cores() // int(os.environ.get("LOCAL_WORLD_SIZE", 1))
         return max(1, min(cores, MAX_LOADERS)) if device.type == "cuda" and sys.platform == "linux" and _free_bytes(SHARED) >= ROOM_BYTES else 0
-    if not told.isdecimal():
-        raise ConfigError(f"{LOADERS} must be auto or a number of processes, got {told!r}")
-    if int(told) and sys.platform != "linux":
-        raise ConfigError(f"{LOADERS}={told}: batches are drawn by processes on Linux alone; 0 draws them in a thread")
-    return int(told)
+    if not wanted.isdecimal():
+        raise ConfigError(f"{LOADERS} must be auto or a number of processes, got {wanted!r}")
+    if int(wanted) and sys.platform != "linux":
+        raise ConfigError(f"{LOADERS}={wanted}: batches are drawn by processes on Linux alone; 0 draws them in a thread")
+    return int(wanted)
 
 
 def _free_bytes(folder: str) -> int:

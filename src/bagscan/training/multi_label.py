@@ -63,8 +63,8 @@ class MultiLabelConfig:
 
 def label_vector(labels: Mapping[str, int], classes: Sequence[str]) -> np.ndarray:
     """(classes,) 1 where there is one, 0 where there is none, ``UNKNOWN`` where nobody knows."""
-    told = [labels.get(name, -1) for name in classes]
-    return np.array([1 if v == 1 else UNKNOWN if v == 0 else 0 for v in told])
+    result = [labels.get(name, -1) for name in classes]
+    return np.array([1 if v == 1 else UNKNOWN if v == 0 else 0 for v in result])
 
 
 def label_matrix(samples: Sequence[Sample], classes: Sequence[str]) -> np.ndarray:
@@ -134,11 +134,11 @@ class MultiLabelTask:
 
     def validate(self) -> dict[str, float]:
         truth, scores = label_matrix(self.val, self.classes), class_scores(self.model, self.val)
-        told = ranking_table(truth, scores, self.classes)
+        result = ranking_table(truth, scores, self.classes)
         # Beside them training images as they are, so that curves show where one leaves the other (report B).
         seen = subsample_evenly(self.train, len(self.val))
         own = ranking_table(label_matrix(seen, self.classes), class_scores(self.model, seen), self.classes)
-        keep = {k: float(told[k]) for k in CURVES} | {f"train_{k}": float(own[k]) for k in CURVES}
+        keep = {k: float(result[k]) for k in CURVES} | {f"train_{k}": float(own[k]) for k in CURVES}
         return {"monitor": keep["map"] if np.isfinite(keep["map"]) else 0.0, **keep}
 
 

@@ -183,8 +183,8 @@ def fit(model: Model, train: Descriptions, val: Descriptions, config: OneClassCo
 def experiment_id(model: Model, data: DataConfig, data_hash: str) -> str:
     """Of what the descriptions depend on: the describing model, the data, and how they are read and labelled."""
     classes = model.scorer.config.classes if isinstance(model.scorer, ClassScorer) else ()
-    told = [model.about.get("described by"), dataclasses.asdict(model.config) | {"scorer": classes}, dataclasses.asdict(data), data_hash]
-    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:12]
+    result = [model.about.get("described by"), dataclasses.asdict(model.config) | {"scorer": classes}, dataclasses.asdict(data), data_hash]
+    return hashlib.sha256(json.dumps(result, sort_keys=True).encode()).hexdigest()[:12]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -30,8 +30,8 @@ def save_resolved(experiment: Any, kind: str, out: Path, split: Split | None = N
         before, now = (_flat(tree) for tree in (yaml.safe_load(path.read_text()), plain))
         changed = [key for key in sorted(before.keys() | now.keys()) if before.get(key) != now.get(key) and key not in MAY_CHANGE]
         if changed:
-            told = ", ".join(f"{key} was {before.get(key)!r}, now {now.get(key)!r}" for key in changed[:5])
-            raise ConfigError(f"{out} holds a run with other settings ({told}): use another --out, or delete it")
+            result = ", ".join(f"{key} was {before.get(key)!r}, now {now.get(key)!r}" for key in changed[:5])
+            raise ConfigError(f"{out} holds a run with other settings ({result}): use another --out, or delete it")
     out.mkdir(parents=True, exist_ok=True)
     if split is not None:
         _keep_split(split, out)

@@ -88,9 +88,9 @@ def _place(folder: Path, scene: PackedScene) -> Path:
 
 
 def _read(path: Path) -> SeenScene:
-    told = json.loads(path.with_suffix(".json").read_text())
-    verdicts = tuple(tuple(tuple(scan) for scan in view) for view in told["verdicts"])
-    return SeenScene(path, tuple((h, w) for h, w in told["shapes"]), verdicts, told["host"], tuple(told["visible"]))
+    result = json.loads(path.with_suffix(".json").read_text())
+    verdicts = tuple(tuple(tuple(scan) for scan in view) for view in result["verdicts"])
+    return SeenScene(path, tuple((h, w) for h, w in result["shapes"]), verdicts, result["host"], tuple(result["visible"]))
 
 
 @torch.inference_mode()
@@ -100,9 +100,9 @@ def _keep(detector: Detector, network: torch.nn.Module, scene: PackedScene, path
     for view in scene.views[:VIEWS]:
         of_view = []
         for anomalous in (False, True):
-            seen, told = _look(detector, network, view, anomalous)
+            seen, result = _look(detector, network, view, anomalous)
             arrays += seen
-            of_view.append(told)
+            of_view.append(result)
         verdicts.append(of_view)
     with atomic_write(path) as part, part.open("wb") as file:
         np.save(file, np.concatenate([array.astype(np.float16).ravel() for array in arrays]))

@@ -94,11 +94,11 @@ def bags_of(shown: Sequence[Shown]) -> BagBatch:
         for v, view in enumerate(views):
             if one.lone in (None, v):
                 _place(one, view, v, (merged[v * n + k], anomaly[v * n + k], truth[v * n + k], there[v * n + k]))
-    told = [device for k, (one, views) in enumerate(zip(shown, scans, strict=True)) for device in _devices(k, one, views, truth[k::n])]
-    masks = np.array([mask for mask, *_ in told], bool).reshape(-1, VIEWS, rows, width)
+    result = [device for k, (one, views) in enumerate(zip(shown, scans, strict=True)) for device in _devices(k, one, views, truth[k::n])]
+    masks = np.array([mask for mask, *_ in result], bool).reshape(-1, VIEWS, rows, width)
     images = [torch.from_numpy(array).float() for array in (merged, anomaly, truth, there, masks)]
-    bag = torch.tensor([k for _, k, *_ in told], dtype=torch.long)
-    hidden, of_view = (torch.tensor([row[i] for row in told], dtype=torch.float32) for i in (2, 3))
+    bag = torch.tensor([k for _, k, *_ in result], dtype=torch.long)
+    hidden, of_view = (torch.tensor([row[i] for row in result], dtype=torch.float32) for i in (2, 3))
     return BagBatch(images[0], images[1], images[2], images[3], images[4], bag, hidden, of_view.reshape(-1, VIEWS))
 
 

@@ -42,5 +42,5 @@ def answered(work: Callable[..., dict[str, Any]], *arguments: Any) -> dict[str, 
         return {"ok": True, **work(*arguments)}
     except Exception as error:  # readers and runtimes raise anything; none of it may end the process
         code = ReasonCode.UNREADABLE if isinstance(error, ReadError) else ReasonCode.MODEL_FAILED
-        told = str(error) if isinstance(error, BagscanError) else f"{type(error).__name__}: {error}"
-        return {"ok": False, "error": told or type(error).__name__, "code": code, "refused": isinstance(error, ReadError), "surroundings": isinstance(error, SURROUNDINGS)}
+        message = str(error) if isinstance(error, BagscanError) else f"{type(error).__name__}: {error}"
+        return {"ok": False, "error": message or type(error).__name__, "code": code, "refused": isinstance(error, ReadError), "surroundings": isinstance(error, SURROUNDINGS)}

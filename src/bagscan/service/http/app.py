@@ -77,16 +77,16 @@ def create_app(service: Service) -> FastAPI:
 
 def described(app: FastAPI) -> dict[str, Any]:
     """The application in OpenAPI, with its errors as they are: problem documents, on every operation."""
-    told = app.openapi()
-    told["components"]["schemas"]["Problem"] = PROBLEM
+    result = app.openapi()
+    result["components"]["schemas"]["Problem"] = PROBLEM
     for wrong in ("HTTPValidationError", "ValidationError"):
-        told["components"]["schemas"].pop(wrong, None)
+        result["components"]["schemas"].pop(wrong, None)
     answer = {"description": "A problem document (RFC 9457)", "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}}
-    for path in told["paths"].values():
+    for path in result["paths"].values():
         for operation in path.values():
             operation["responses"].pop("422", None)
             operation["responses"]["default"] = answer
-    return told
+    return result
 
 
 class Around:
@@ -118,9 +118,9 @@ class Around:
                 raise Problem(413, f"more than {MAX_BODY_BYTES:,} bytes")
             return message
 
-        told = Headers(scope=scope).get("content-length", "0")
+        length = Headers(scope=scope).get("content-length", "0")
         try:
-            if capped and (not told.isdigit() or int(told) > MAX_BODY_BYTES):
+            if capped and (not length.isdigit() or int(length) > MAX_BODY_BYTES):
                 raise Problem(413, f"more than {MAX_BODY_BYTES:,} bytes")
             await self.app(scope, limited, finish)
         except Exception as error:  # what no handler knows; the store may be gone, and an answer still has its form

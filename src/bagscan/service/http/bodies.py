@@ -33,9 +33,9 @@ async def files_of(request: Request, name: str, most_bytes: int) -> list[tuple[s
     kind = request.headers.get("content-type", "")
     if not kind.startswith("multipart/form-data"):
         return [(name, await body_of(request, most_bytes))]
-    told = Message()
-    told["content-type"] = kind
-    if not told.get_param("boundary"):
+    result = Message()
+    result["content-type"] = kind
+    if not result.get_param("boundary"):
         raise Problem(400, "a multipart body needs a boundary")
     left = most_bytes
 
@@ -75,8 +75,8 @@ async def body_of(request: Request, most_bytes: int) -> bytes:
 
 
 def _check_length(request: Request, most_bytes: int) -> None:
-    told = request.headers.get("content-length", "0")
-    if not told.isdigit():
+    length = request.headers.get("content-length", "0")
+    if not length.isdigit():
         raise Problem(400, "Content-Length is not a number")
-    if int(told) > most_bytes:
-        raise Problem(413, f"{int(told):,} bytes, more than the {most_bytes >> 20} MB allowed")
+    if int(length) > most_bytes:
+        raise Problem(413, f"{int(length):,} bytes, more than the {most_bytes >> 20} MB allowed")

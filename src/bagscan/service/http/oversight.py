@@ -148,6 +148,6 @@ def statistics(request: Request, days: int = Query(30, ge=1, le=3650), who: Prin
     """Scans, readers, test images, models beside their shadows; rates with counts and intervals."""
     service = service_of(request)
     with service.store.read() as connection:
-        told = figures.statistics(connection, days)
+        summary = figures.statistics(connection, days)
         served_by = {one.model_id for one in models.serving(connection)}
-    return told | {"drift_p": service.dispatcher.drift.p_values(served_by)}
+    return summary | {"drift_p": service.dispatcher.drift.p_values(served_by)}

@@ -42,7 +42,7 @@ def read_scan(scan_id: str, request: Request, response: Response, who: Principal
         row = result_row(connection, scan_id)
         view_files = connection.execute(select(results.c.artifacts).where(results.c.scan_id == scan_id)).scalar() or {}
         review = connection.execute(select(reviews).where(reviews.c.scan_id == scan_id)).first()
-        told = queue.seen_decisions(connection, who, scan_id) if who.has_permission("queue.read") else []
+        summary = queue.seen_decisions(connection, who, scan_id) if who.has_permission("queue.read") else []
     if row:
         tell(response, row)
     views = {
@@ -56,7 +56,7 @@ def read_scan(scan_id: str, request: Request, response: Response, who: Principal
     return known | {
         "result": row,
         "views": views,
-        "decisions": told,
+        "decisions": summary,
         "review": state,
         "outcome": review.outcome if review else None,
         "claimed_until": review.claimed_until if mine and review else None,

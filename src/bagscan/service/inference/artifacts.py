@@ -51,6 +51,6 @@ def unpacked(content: bytes) -> tuple[dict[str, Any], bytes]:
 
 
 def _packed(head: dict[str, Any], body: bytes) -> bytes:
-    told = json.dumps(head).encode()
-    told += b" " * (-(8 + len(told)) % 4)  # the body starts at a multiple of four, as typed arrays want it
-    return gzip.compress(MAGIC + struct.pack("<I", len(told)) + told + body, 1, mtime=0)
+    result = json.dumps(head).encode()
+    result += b" " * (-(8 + len(result)) % 4)  # the body starts at a multiple of four, as typed arrays want it
+    return gzip.compress(MAGIC + struct.pack("<I", len(result)) + result + body, 1, mtime=0)

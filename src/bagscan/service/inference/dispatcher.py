@@ -210,8 +210,8 @@ class Dispatcher:
             return
         try:
             answer = self._worker(slot).ask({**task, "kind": "shadow", "shadows": [one.task(self.config.models_folder) for one in shadows]}, self.config.screen_timeout_s)
-            told = answer.get("shadows", []) if answer["ok"] else []
-            for one in told:
+            summary = answer.get("shadows", []) if answer["ok"] else []
+            for one in summary:
                 self.store.write(lambda connection, one=one: jobs.keep_shadow(connection, job.scan_id, one))  # type: ignore[misc]
             errors = [answer["error"]] if not answer["ok"] else answer["errors"]
         except WorkerLost as error:
@@ -312,14 +312,14 @@ class Dispatcher:
         if drifted and row["decision"] == "CLEAR":
             reasons.append(Reason(ReasonCode.DRIFT, drifted))
         added = reasons_in_row(reasons)
-        return row | {"decision": "REVIEW"} | {key: [*row.get(key, []), *told] for key, told in added.items()} if reasons else row
+        return row | {"decision": "REVIEW"} | {key: [*row.get(key, []), *summary] for key, summary in added.items()} if reasons else row
 
 
 def checked_answer(answer: dict[str, Any]) -> dict[str, Any]:
     """A worker's answer, or an error in its place where it is not whole: what says nothing must not pass as CLEAR."""
     if not answer.get("ok"):
-        told = {"error": str(answer.get("error", "the worker gave no reason")), "code": answer.get("code", ReasonCode.MODEL_FAILED)}
-        return {"ok": False, **told, "refused": bool(answer.get("refused"))}
+        summary = {"error": str(answer.get("error", "the worker gave no reason")), "code": answer.get("code", ReasonCode.MODEL_FAILED)}
+        return {"ok": False, **summary, "refused": bool(answer.get("refused"))}
     row, top = answer.get("row"), (answer.get("stats") or {}).get("top_score")
     wrong = ""
     if (

@@ -94,5 +94,5 @@ def finish(connection: Connection, job: Job, row: Mapping[str, Any], artifacts: 
 
 def keep_shadow(connection: Connection, scan_id: str, shadow: Mapping[str, Any]) -> None:
     """Keep what a shadow model said; nobody acts on it."""
-    told = {"model_id": shadow["model_id"], "decision": shadow["decision"], "top_score": shadow["top_score"]}
-    connection.execute(SHADOW, {"scan_id": scan_id, **told, "created_at": time.time()})
+    summary = {"model_id": shadow["model_id"], "decision": shadow["decision"], "top_score": shadow["top_score"]}
+    connection.execute(SHADOW, {"scan_id": scan_id, **summary, "created_at": time.time()})

@@ -91,8 +91,8 @@ def describe(folder: Path) -> dict[str, Any]:
         point = {"threshold": float(point["threshold"]), "criterion": str(point["criterion"]), "expected_fpr": float(point["expected_fpr"])}
     except (KeyError, TypeError, ValueError) as error:
         raise ModelError(f"{folder.name}: model.json lacks {error}") from error
-    told = description.get("about") or {}
-    about = {key: value for key, value in told.items() if not isinstance(value, list | dict)}
+    result = description.get("about") or {}
+    about = {key: value for key, value in result.items() if not isinstance(value, list | dict)}
     return {
         "id": identity,
         "channels": channels,

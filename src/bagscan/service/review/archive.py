@@ -77,9 +77,9 @@ def _only(found: Select[Any], wanted: Wanted) -> Select[Any]:
 
 def _readers(connection: Connection, scan_ids: list[str]) -> dict[str, list[str]]:
     """Who decided on each scan, in order; decisions that were taken back do not count."""
-    told: dict[str, list[str]] = {}
+    result: dict[str, list[str]] = {}
     rows = select(decisions.c.scan_id, accounts.c.name).join(accounts, accounts.c.id == decisions.c.account_id)
     for scan_id, name in connection.execute(rows.where(decisions.c.scan_id.in_(scan_ids), decisions.c.undone_at.is_(None)).order_by(decisions.c.id)):
-        if name not in told.setdefault(scan_id, []):
-            told[scan_id].append(name)
-    return told
+        if name not in result.setdefault(scan_id, []):
+            result[scan_id].append(name)
+    return result

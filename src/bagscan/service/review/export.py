@@ -37,14 +37,14 @@ def export_decided(connection: Connection, files: Files, out: Path, report: Call
     number, categories = coco_categories(["anomaly"])
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
-    told: list[dict[str, Any]] = []
+    result: list[dict[str, Any]] = []
     for row in rows:
         parts, drawn = confirmed.get(row["id"], (set(), []))
         if row["outcome"] == "suspect" and not (row["row"]["findings"] or drawn):
             report(f"{row['source_id']}: suspect, but no part of it was flagged or marked: left out")
             continue
         names = _write_files(files, row, out / "images")
-        told.append({"scan_id": row["id"], "source_id": row["source_id"], "outcome": row["outcome"], "files": list(names.values())})
+        result.append({"scan_id": row["id"], "source_id": row["source_id"], "outcome": row["outcome"], "files": list(names.values())})
         for view_id, view in row["row"]["views"].items():
             image = _file_of(row, view, names)
             suspect, named = row["outcome"] == "suspect", bool(parts or drawn)
@@ -56,20 +56,20 @@ def export_decided(connection: Connection, files: Files, out: Path, report: Call
             for box, mask in held:
                 annotations.append(coco_entry(len(annotations) + 1, len(images), number["anomaly"], box, mask))
     (out / "annotations.json").write_text(json.dumps({"images": images, "annotations": annotations, "categories": categories}))
-    (out / "decisions.json").write_text(json.dumps(told, indent=1))
-    report(f"{len(told)} decided scans, {len(images)} views, {len(annotations)} confirmed parts in {out}")
-    return {"scans": len(told), "images": len(images), "annotations": len(annotations), "out": str(out)}
+    (out / "decisions.json").write_text(json.dumps(result, indent=1))
+    report(f"{len(result)} decided scans, {len(images)} views, {len(annotations)} confirmed parts in {out}")
+    return {"scans": len(result), "images": len(images), "annotations": len(annotations), "out": str(out)}
 
 
 def _confirmed(connection: Connection) -> dict[str, tuple[set[int], list[dict[str, Any]]]]:
     """Numbers of the findings that readers confirmed, and boxes that they drew, by scan."""
-    told: dict[str, tuple[set[int], list[dict[str, Any]]]] = {}
+    result: dict[str, tuple[set[int], list[dict[str, Any]]]] = {}
     columns = (decisions.c.scan_id, decisions.c.parts, decisions.c.drawn)
     for row in connection.execute(select(*columns).where(decisions.c.undone_at.is_(None), decisions.c.value == "suspect")):
-        parts, drawn = told.setdefault(row.scan_id, (set(), []))
+        parts, drawn = result.setdefault(row.scan_id, (set(), []))
         parts.update(row.parts)
         drawn += [one for one in row.drawn or [] if one not in drawn]
-    return told
+    return result
 
 
 def _write_files(files: Files, row: Any, folder: Path) -> dict[str, str]:

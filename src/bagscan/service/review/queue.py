@@ -214,7 +214,7 @@ def decide(connection: Connection, config: ServiceConfig, auditor: Auditor, read
     ).one()
     reading.check_on(result.row)
     drawn = [{"view_id": view_id, "box_xyxy": list(box)} for view_id, box in reading.drawn] or None
-    told = {
+    summary = {
         "round": row.state,
         "value": reading.value,
         "reason": reading.reason,
@@ -224,7 +224,7 @@ def decide(connection: Connection, config: ServiceConfig, auditor: Auditor, read
         "model": result.model_id,
         "threshold": result.threshold,
     }
-    seq = auditor.append(connection, who.name, "decision", scan_id, told)
+    seq = auditor.append(connection, who.name, "decision", scan_id, summary)
     seconds = now - (row.claimed_at or now)
     values = {"value": reading.value, "reason": reading.reason, "note": reading.note, "parts": list(reading.parts), "drawn": drawn, "seconds": seconds}
     made = connection.execute(insert(decisions).values(scan_id=scan_id, account_id=who.id, round=row.state, **values, created_at=now, audit_seq=seq))
@@ -295,5 +295,5 @@ def seen_decisions(connection: Connection, who: Principal, scan_id: str) -> list
     whole = review is not None and (review.state == "closed" or (review.state == "dispute" and who.role in RESOLVERS))
     if not whole:
         found = found.where(decisions.c.account_id == who.id)
-    told = ("id", "round", "value", "reason", "note", "parts", "drawn", "created_at", "undone_at", "audit_seq")
-    return [{"by": row.name} | {key: getattr(row, key) for key in told} for row in connection.execute(found)]
+    columns = ("id", "round", "value", "reason", "note", "parts", "drawn", "created_at", "undone_at", "audit_seq")
+    return [{"by": row.name} | {key: getattr(row, key) for key in columns} for row in connection.execute(found)]

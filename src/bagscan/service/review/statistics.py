@@ -64,12 +64,12 @@ def _readers(connection: Connection, since: float) -> list[dict[str, Any]]:
     found = select(accounts.c.name, decisions.c.value, decisions.c.seconds, decisions.c.round, scans.c.tip, reviews.c.outcome)
     found = found.join(accounts, accounts.c.id == decisions.c.account_id).join(scans, scans.c.id == decisions.c.scan_id).join(reviews, reviews.c.scan_id == decisions.c.scan_id)
     rows = connection.execute(found.where(decisions.c.undone_at.is_(None), decisions.c.created_at >= since)).all()
-    told = []
+    result = []
     for name in sorted({row.name for row in rows}):
         mine = [row for row in rows if row.name == name]
         tips = [row for row in mine if row.tip is not None]
         cleared = [row for row in mine if row.tip is None and row.outcome == "clear"]
-        told.append(
+        result.append(
             {
                 "name": name,
                 "decisions": len(mine),
@@ -78,14 +78,14 @@ def _readers(connection: Connection, since: float) -> list[dict[str, Any]]:
                 "false_alarms": _rate(sum(row.value != "clear" for row in cleared), len(cleared)),
             }
         )
-    return told
+    return result
 
 
 def _machine_tip_hits(connection: Connection, since: float) -> dict[str, Any]:
     """How many test images the machine flags by itself; REVIEW, as of a scan that took too long or came while scores drift, is no find."""
     found = select(results.c.decision).join(scans, scans.c.id == results.c.scan_id).where(scans.c.tip.is_not(None), results.c.created_at >= since)
-    told = list(connection.execute(found).scalars())
-    return _rate(sum(decision == "ALARM" for decision in told), len(told))
+    result = list(connection.execute(found).scalars())
+    return _rate(sum(decision == "ALARM" for decision in result), len(result))
 
 
 def _agreement(connection: Connection, since: float) -> dict[str, Any]:
@@ -120,20 +120,20 @@ def decisions_without_record(connection: Connection) -> list[str]:
     standing = {row.audit_seq: row for row in connection.execute(found)}
     records = connection.execute(select(audit).where(audit.c.action.in_(("decision", "decision.undo")))).all()
     undone = {_detail(record).get("decision") for record in records if record.action == "decision.undo"}
-    told, wrong = {record.seq: record for record in records if record.action == "decision"}, []
+    result, wrong = {record.seq: record for record in records if record.action == "decision"}, []
     for seq, row in standing.items():
-        record = told.get(seq)
+        record = result.get(seq)
         detail = _detail(record) if record else {}
         same = record is not None and (record.actor, record.subject) == (row.name, row.scan_id)
         if not same or any(detail.get(key) != getattr(row, key) for key in SIGNED) or (row.undone_at is not None) != (row.id in undone):
             wrong.append(f"decision {row.id} on scan {row.scan_id} has no audit record that says the same")
-    return wrong + [f"record {seq} is of a decision on scan {record.subject} that is not there any more" for seq, record in told.items() if seq not in standing]
+    return wrong + [f"record {seq} is of a decision on scan {record.subject} that is not there any more" for seq, record in result.items() if seq not in standing]
 
 
 def _detail(record: Row[Any]) -> dict[str, Any]:
     """What a record tells; nothing where somebody has made it unreadable, which its hash shows."""
     try:
-        told = json.loads(record.detail)
+        result = json.loads(record.detail)
     except ValueError:
         return {}
-    return told if isinstance(told, dict) else {}
+    return result if isinstance(result, dict) else {}

@@ -76,15 +76,15 @@ def make_test_image(store: Store, files: Files, auditor: Auditor, config: Servic
         target = next(file for file in kept if str(file["name"]).lower().endswith((".tif", ".tiff")))
         original, made = Path(folder) / str(target["name"]), Path(folder) / "made.tif"
         original.write_bytes(files.get(str(target["sha256"])))
-        told = dispatcher.ask({"kind": "project", "path": str(original), "out": str(made), "profile": config.tip_profile, "seed": rng.randrange(2**31)}, PROJECT_S).result(
+        summary = dispatcher.ask({"kind": "project", "path": str(original), "out": str(made), "profile": config.tip_profile, "seed": rng.randrange(2**31)}, PROJECT_S).result(
             2 * PROJECT_S
         )
-        if not told["ok"]:
+        if not summary["ok"]:
             return None
         contents = {str(file["name"]): files.get(str(file["sha256"])) for file in kept} | {str(target["name"]): made.read_bytes()}
     # It must not be known by its name: the scan that it was made of may lie in the history.
     files_of_it = [(other + name.removeprefix(base), content) for name, content in contents.items()]
-    truth = {key: told["told"][key] for key in ("kind", "at", "pixels")} | {"of": source, "file": other + str(target["name"]).removeprefix(base)}
+    truth = {key: summary["told"][key] for key in ("kind", "at", "pixels")} | {"of": source, "file": other + str(target["name"]).removeprefix(base)}
     upload = checked_upload(files_of_it, scanner, "scanner", truth)
     rows = keep_files(files, upload)
     _, scan_id, _ = store.write(lambda connection: _accepted(connection, config, auditor, upload, rows))

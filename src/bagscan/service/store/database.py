@@ -171,9 +171,9 @@ class Store:
                 self.trouble = str(error)
             for future, _ in done:
                 future.set_exception(error)
-            told = {id(future) for future, _ in done} | {id(future) for future, _ in failed}
+            answered = {id(future) for future, _ in done} | {id(future) for future, _ in failed}
             for _, future in batch:
-                if id(future) not in told:
+                if id(future) not in answered:
                     future.set_exception(error)
         else:
             for future, answer in done:
@@ -202,10 +202,10 @@ def _fault_of(error: BaseException) -> StoreError | None:
 
 def _is_full(error: BaseException | None) -> bool:
     """Whether this error, or one that it came of, says so: a full SQLite drops its savepoints, and the driver then complains of these."""
-    told = str(error).lower()
+    message = str(error).lower()
     if error is not None and error.__context__ is not None and _is_full(error.__context__):
         return True
-    return any(sign in told for sign in ("is full", "no space left", "disk i/o error", "could not extend file", "diskfull"))
+    return any(sign in message for sign in ("is full", "no space left", "disk i/o error", "could not extend file", "diskfull"))
 
 
 @contextmanager

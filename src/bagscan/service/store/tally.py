@@ -29,12 +29,12 @@ def check_tally(folder: Path, connection: Connection) -> None:
     path, count = folder / TALLY, _count(connection)
     if not path.is_file():
         return
-    told = path.read_text().strip()
-    if not told.isdigit():
-        raise StoreError(f"{path}: expected a number of scans, got {told[:40]!r}; move it away to go on")
-    if count < int(told):
+    result = path.read_text().strip()
+    if not result.isdigit():
+        raise StoreError(f"{path}: expected a number of scans, got {result[:40]!r}; move it away to go on")
+    if count < int(result):
         raise StoreError(
-            f"the store in {folder} has {count} scans where {told} were accepted, as a copy without SQLite's -wal file has. "
+            f"the store in {folder} has {count} scans where {result} were accepted, as a copy without SQLite's -wal file has. "
             f"Put the whole folder or a back-up back; to go on with the loss, move {TALLY} away"
         )
 
