@@ -43,7 +43,12 @@ def enter(browser, listening):
         page.on("pageerror", lambda error: wrong.append(str(error)))
         page.on("request", lambda request: wrong.append(request.url) if not request.url.startswith((address, "blob:", "data:")) else None)
         page.on(
-            "console", lambda message: wrong.append(message.text) if message.type == "error" and not any(word in message.text for word in ("status of 4", "ERR_FAILED")) else None
+            "console",
+            lambda message: (
+                wrong.append(message.text)
+                if message.type == "error" and not any(word in message.text for word in ("status of 4", "status of 502", "status of 503", "ERR_FAILED"))
+                else None
+            ),
         )
         pages.append(page)
         page.goto(address)
@@ -420,7 +425,7 @@ def test_a_bag_of_which_nothing_was_judged_does_not_look_judged_and_clear(make_h
     expect(page.locator(".queue li", has_text="no item found")).to_have_count(1)
     page.locator(".queue li", has_text="no item found").click()
     expect(page.locator(".view .name.unjudged")).to_have_count(2)
-    expect(page.locator(".parts")).to_contain_text("nothing of this bag was judged")
+    expect(page.locator(".parts")).to_contain_text("Nothing of this bag was judged")
     page.locator(".queue li", has_not_text="no item found").click()
     expect(page.locator(".parts")).to_contain_text("No part is flagged")
     expect(page.locator(".view .name.unjudged")).to_have_count(0)

@@ -249,3 +249,76 @@ def test_long_reasons_wrap_and_cover_nothing(size, make_house, enter):  # noqa: 
         box = page.locator(part).bounding_box()
         assert box["x"] >= stage["x"] - 1
         assert box["x"] + box["width"] <= stage["x"] + stage["width"] + 1
+
+
+@pytest.mark.parametrize("status", [502, 503])
+def test_a_proxy_without_a_service_behind_it_is_a_service_that_is_gone(status, make_house, enter):  # noqa: F811
+    page = enter(make_house(), "operator")
+    page.route("**/v1/queue", lambda route: route.fulfill(status=status, body="<html>bad gateway</html>"))
+    expect(page.locator(".banner")).to_be_visible(timeout=6000)
+    page.unroute("**/v1/queue")
+    expect(page.locator(".banner")).to_be_hidden(timeout=6000)
+
+
+def test_the_focus_stays_in_the_queue_and_in_the_list_of_parts(make_house, enter):  # noqa: F811
+    house = make_house(second_reader="none")
+    bag(house), bag(house, number=1)
+    page = opened(enter(house, "operator"))
+    focused = "document.activeElement.dataset.key"
+    page.locator(".queue button").last.focus()
+    key = page.evaluate(focused)
+    page.wait_for_timeout(6000)
+    assert page.evaluate(focused) == key, "the queue was asked for twice meanwhile"
+    page.locator(".parts input").first.focus()
+    page.keyboard.press("Space")
+    expect(page.locator(".parts input").first).to_be_checked()
+    page.keyboard.press("Space")
+    expect(page.locator(".parts input").first).not_to_be_checked()
+
+
+def test_what_was_ticked_outlives_a_visit_to_another_page(make_house, enter):  # noqa: F811
+    house = make_house(second_reader="none")
+    bag(house)
+    page = opened(enter(house, "supervisor"))
+    page.keyboard.press("Tab")
+    page.keyboard.press("x")
+    page.get_by_role("link", name="Scans").click()
+    expect(page.locator("tbody tr")).to_have_count(1)
+    page.get_by_role("link", name="Review").click()
+    expect(page.locator(".queue li")).to_have_count(1)
+    opened(page)
+    expect(page.locator(".parts input").first).to_be_checked()
+
+
+def test_a_box_by_keyboard_goes_to_any_view(make_house, enter):  # noqa: F811
+    house = make_house(second_reader="none", reviewed="all")
+    scan = bag(house, "clear")
+    page = opened(enter(house, "operator"))
+    press(page, "b", "ArrowRight", "Tab", "ArrowDown", "Enter", "s", "1", "Control+Enter")
+    expect(page.locator(".queue .empty")).to_be_visible()
+    (drawn,) = house.person("operator").get(f"/v1/scans/{scan}").json()["decisions"][0]["drawn"]
+    assert drawn["view_id"] == "side"
+
+
+def test_the_bag_before_shows_what_its_reader_ticked_and_changes_nothing(make_house, enter):  # noqa: F811
+    house = make_house(second_reader="none")
+    bag(house), bag(house, number=1)
+    page = opened(enter(house, "operator"))
+    press(page, "Tab", "x", "s", "1", "Control+Enter")
+    expect(page.locator(".queue li")).to_have_count(1)
+    page.wait_for_selector(".views canvas")
+    page.keyboard.press("p")
+    expect(page.locator(".head")).to_contain_text("from before")
+    tick = page.locator(".parts input").first
+    expect(tick).to_be_checked()
+    expect(tick).to_be_disabled()
+
+
+def test_a_scan_that_no_model_judged_does_not_look_judged(make_house, enter):  # noqa: F811
+    house = make_house()
+    bag(house, "broken")  # an error of the model
+    page = enter(house, "operator")
+    page.keyboard.press("n")
+    expect(page.locator(".head")).to_contain_text("REVIEW")
+    expect(page.locator(".parts")).to_contain_text("Nothing of this bag was judged")
+    expect(page.locator(".side.right")).to_contain_text("nothing was judged")

@@ -28,7 +28,7 @@ OUTCOMES = {
 WHAT_TO_DO = {
     "ALARM": "Look at the numbered places, the first one first; where they cannot be explained, open the bag.",
     "REVIEW": "No verdict was reached on all of this bag: look at it yourself, or scan it again.",
-    "CLEAR": "Nothing to do: every view was judged, on devices and around them, and nothing reached the operating point.",
+    "CLEAR": "Nothing to do: every view was judged, and nothing reached the operating point.",
 }
 STYLE = """
 body{background:#14171a;color:#e6e8ea;font:15px/1.45 system-ui,sans-serif;margin:0 auto;max-width:1240px;padding:20px}
@@ -173,8 +173,8 @@ def render_page(
         of_these = f", {missed} of them with something hidden" if missed else ""
         yield f"<section class='list'><details><summary>{len(clear)} CLEAR{of_these}</summary><table>{head}{''.join(clear)}</table></details></section>"
     yield (
-        "<p class='muted'>In the pictures: red dashed outlines in numbered rings reached the operating point. Green outlines did not; they are drawn on the devices that were "
-        f"found. What has no outline was judged too, and did not reach it{'; yellow is what is truly hidden' if truth else ''}. On a score's scale the mark in the middle is the "
+        "<p class='muted'>In the pictures: red dashed outlines in numbered rings reached the operating point. Green outlines were judged and did not "
+        f"reach it{'; yellow is what is truly hidden' if truth else ''}. On a score's scale the mark in the middle is the "
         "operating point, and each tick to the right triples the odds that something is hidden. A first-stage aid: a person decides.</p>"
     )
     yield from sections

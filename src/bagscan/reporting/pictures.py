@@ -121,8 +121,8 @@ def _benign(report: Report, view_id: str, stroke: float) -> str:
     path = benign_path(labels[::step, ::step], scores, threshold)
     wide = 0.6 * stroke / step
     return (
-        f'<g transform="scale({step})" fill="none"><path d="{path}" stroke="#0b3d1c" stroke-opacity=".35" stroke-width="{2 * wide:.2f}"/>'
-        f'<path d="{path}" stroke="{GREEN}" stroke-opacity=".8" stroke-width="{wide:.2f}"/></g>'
+        f'<g transform="scale({step})" fill="none"><path d="{path}" stroke="#06250f" stroke-opacity=".7" stroke-width="{2.4 * wide:.2f}"/>'
+        f'<path d="{path}" stroke="{GREEN}" stroke-width="{wide:.2f}"/></g>'
     )
 
 

@@ -32,7 +32,7 @@ def make_accounts(service: Service, report: Report) -> None:
         known = set(connection.execute(select(tables.accounts.c.name)).scalars())
     if known and known != set(PEOPLE):
         others = ", ".join(sorted(known - set(PEOPLE))) or "not those of the demo"
-        raise BagscanError(f"--demo makes accounts of a password that everybody knows, and here are others ({others}): start without --demo, or give another --folder")
+        raise BagscanError(f"--demo uses accounts with a publicly known password, and this store has other accounts ({others}); give another --folder, or start without --demo")
     if not known:
         password_hash = accounts.hash_password(PASSWORD)
         for name, role in PEOPLE.items():
@@ -51,7 +51,7 @@ def refuse_demo_accounts(service: Service) -> None:
         rows = connection.execute(there).all()
     open_to_all = [row.name for row in rows if accounts.is_password(row.password_hash, PASSWORD)]
     if open_to_all:
-        message = "whose password everybody knows. Take another --folder; or start with --demo, change the passwords or disable the accounts, and start again"
+        message = "with a publicly known password. Give another --folder, or set new passwords: bagscan store account NAME --password"
         raise ConfigError(f"this store was made by --demo and has accounts ({', '.join(sorted(open_to_all))}) {message}")
 
 

@@ -31,6 +31,8 @@ def run(config: ServiceConfig, demo: bool = False) -> None:
         ConfigError: the port is taken, or may not be used. StoreError: the store cannot be used.
     """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+    access, lines = logging.getLogger("bagscan.access"), logging.StreamHandler(sys.stderr)  # each line is a JSON document and nothing else
+    access.propagate, access.handlers = False, [lines]
     for noisy in ("alembic", "tifffile", "httpx"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     if demo and config.host not in LOCAL:

@@ -140,6 +140,8 @@ class WholeBagsTask:
         self.train = [scene for scene in train if _of_two_views(scene)]
         self.val = subsample_evenly([scene for scene in val if _of_two_views(scene)], config.val_bags)
         self.modules: dict[str, nn.Module] = {"network": network}
+        # A step shows rows of a few bags, mostly air: their statistics say little about other bags, so the stored ones are used.
+        self.normalisations = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
 
     def batch(self, rng: np.random.Generator) -> ShownBags:
         """Draw bags. Each appears twice with the same rows: without and with its anomaly."""
@@ -161,6 +163,8 @@ class WholeBagsTask:
 
     def loss(self, batch: ShownBags) -> tuple[Tensor, dict[str, float]]:
         """Return the total loss and its terms."""
+        for normalisation in self.normalisations:
+            normalisation.eval()
         maps = self._maps(batch)
         alone = [self.alone.loss_of(of_view, view) for of_view, view in zip(maps, batch.views, strict=True)]
         loss, parts = losses(self.together, self.config, self._seen(batch, maps))

@@ -19,12 +19,13 @@ let name = null;
 // Whom the page was made for: nobody else may go on in it.
 export const keepSession = (me) => { csrf = me.csrf; name = me.name; };
 
-async function once(method, path, body, more = {}) {
+async function once(method, path, body, { timeoutMs, ...more } = {}) {
   const headers = { "X-Tab": tab };
   if (csrf && method !== "GET") headers["X-CSRF-Token"] = csrf;
   if (body !== undefined && !(body instanceof FormData)) headers["Content-Type"] = "application/json";
   let response;
   try {
+    if (timeoutMs) more.signal = AbortSignal.timeout(timeoutMs);
     response = await fetch(path, { method, headers, body: body === undefined ? undefined : body instanceof FormData ? body : JSON.stringify(body), credentials: "same-origin", ...more });
   } catch {
     throw new Refused(0, { detail: "the service does not answer" });

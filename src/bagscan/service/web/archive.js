@@ -5,7 +5,7 @@ import { h, score, show, time, toast } from "./dom.js";
 import { functionsOf } from "./functions.js";
 import { closeUp, named } from "./parts.js";
 import { partsOf } from "./regions.js";
-import { Viewer } from "./viewer.js";
+import { Viewer, isUnjudged } from "./viewer.js";
 
 const PAGE = 50;
 const DAY_S = 86400;
@@ -42,7 +42,7 @@ export async function archivePage(me, place) {
       count.textContent = total ? `${wanted.offset + 1}–${last} of ${total}` : "";
       show(body, scans.length ? rows(scans) : h("p.muted", {}, Object.values(inputs).some((input) => input.value) ? "No scan is like that." : "No scan has come yet."));
       const turn = (by) => () => { wanted.offset += by; draw(); };
-      show(pager, total > PAGE ? [h("button", { disabled: !wanted.offset, onclick: turn(-PAGE) }, "Newer or higher"), h("button", { disabled: last >= total, onclick: turn(PAGE) }, "Older or lower")] : []);
+      show(pager, total > PAGE ? [h("button", { disabled: !wanted.offset, onclick: turn(-PAGE) }, "Previous"), h("button", { disabled: last >= total, onclick: turn(PAGE) }, "Next")] : []);
     } catch (error) { fault(error); }
   }
 
@@ -51,7 +51,7 @@ export async function archivePage(me, place) {
       if (!order) return h("th", {}, text);
       const here = wanted.order === order;
       const sort = () => { wanted.falling = here ? !wanted.falling : order !== "id"; wanted.order = order; find(); };
-      return h("th", { "aria-sort": here ? (wanted.falling ? "descending" : "ascending") : "none" }, h("button.plain.sort", { onclick: sort }, text, here ? (wanted.falling ? " ▾" : " ▴") : ""));
+      return h("th", { "aria-sort": here ? (wanted.falling ? "descending" : "ascending") : "none" }, h("button.plain.sort", { "data-key": order, onclick: sort }, text, here ? (wanted.falling ? " ▾" : " ▴") : ""));
     };
     const link = (one, ...inside) => h("a", { href: `#scans/${one.id}` }, inside);
     const row = (one) => [
@@ -63,28 +63,35 @@ export async function archivePage(me, place) {
   }
 
   // Which scan is open stands in the address, so that it can be sent to somebody.
-  let left = null;
+  let left = null, turns = 0;
   async function turn() {
-    const [page, id] = location.hash.slice(1).split("/");
+    const [page, id] = location.hash.slice(1).split("/"), own = ++turns;
     if (page !== "scans") return;
     left?.();
     left = null;
     if (!id) { show(place, list); return draw(); }
     try {
-      left = await openScan(me, place, id);
-    } catch (error) { fault(error); location.hash = "scans"; }
+      const end = await openScan(me, place, id, () => own === turns);
+      if (own === turns) left = end;
+      else end?.();
+    } catch (error) {
+      if (own !== turns) return;
+      fault(error);
+      location.hash = "scans";
+    }
   }
   window.addEventListener("hashchange", turn);
   await turn();
-  return () => { window.removeEventListener("hashchange", turn); left?.(); };
+  return () => { turns++; window.removeEventListener("hashchange", turn); left?.(); };
 }
 
 const fault = (error) => toast(error.message, { kind: "fault", seconds: 8 });
 
 // One scan to look at: nothing is claimed, nothing can be decided. Resolves to what ends it.
-async function openScan(me, place, id) {
+async function openScan(me, place, id, isWanted) {
   const scan = await get(`/v1/scans/${id}`);
   const data = scan.purged || !scan.result ? [] : await viewsOf(scan);
+  if (!isWanted()) return null;
   const viewer = new Viewer(), functions = functionsOf(viewer, me);
   viewer.element.classList.add("fill");
   const result = scan.result || { decision: "waits", reasons: [], findings: [], threshold: null, model_id: null };
@@ -104,7 +111,7 @@ async function openScan(me, place, id) {
   show(place, h("div.reader.looking", {},
     h("div.stage", {}, head, h("div.view", {}, data.length ? viewer.element : h("p.empty", {}, scan.purged ? "The images of this scan were removed by retention." : "No view of this scan can be shown."), functions.mode), functions.bar()),
     h("aside.side.right", { "aria-label": "flagged parts" }, h("header", {}, h("h2", {}, `Flagged parts · ${parts.length}`), h("div.small.muted", {}, result.model_id ? `model ${result.model_id.slice(0, 8)} · operating point ${score(result.threshold)}` : "not judged by a model")),
-      h("div.grow", {}, h("ul.parts", { "aria-label": "flagged parts" }, parts.length ? parts : h("li.empty", {}, "No part is flagged."))),
+      h("div.grow", {}, h("ul.parts", { "aria-label": "flagged parts" }, parts.length ? parts : h("li.empty", {}, viewer.views.some((view) => !isUnjudged(view)) ? "No part is flagged." : "Nothing of this bag was judged."))),
       h("section", {}, h("h2", {}, scan.outcome ? `Readers: ${scan.outcome}` : "Readers"), decided.length ? decided : h("p.small.muted", {}, scan.review === "open" ? "Not decided yet; what single readers decided is shown once it is." : "Nobody has decided.")))));
   viewer.draw();
   const down = (event) => { if (!event.target.closest("input, textarea, select") && !event.ctrlKey && !event.metaKey && !event.altKey && functions.down(event)) event.preventDefault(); };

@@ -40,13 +40,14 @@ export function functionsOf(viewer, me) {
     buttons[name] = button;
     return button;
   };
-  const bare = h("button", { title: "hold: no contours" }, "Bare ", h("kbd", {}, "O"));
+  const bare = h("button", { title: "hold: no contours", "aria-pressed": false }, "Bare ", h("kbd", {}, "O"));
   pressed(bare, () => contours(!viewer.overlay));
   bare.addEventListener("pointerdown", () => contours(latching ? !viewer.overlay : false));
   for (const end of ["pointerup", "pointerleave"]) bare.addEventListener(end, () => !latching && contours(true));
   const latch = h("button", { title: "functions stay on until they are pressed again", "aria-pressed": latching, onclick: turnLatch }, "Latch ", h("kbd", {}, "K"));
   const layout = h("button", { title: "side by side, one under the other, or one large", onclick: turnLayout }, "Layout ", h("kbd", {}, "V"));
-  const bar = (...more) => h("div.console", {}, Object.keys(PEEKS).map(peek), bare, latch,
+  // A click leaves the focus where it is, or Tab and Space would mean the button from then on.
+  const bar = (...more) => h("div.console", { onmousedown: (event) => event.preventDefault() }, Object.keys(PEEKS).map(peek), bare, latch,
     h("span.group", {}, h("span.small.muted", {}, "Density"), h("button", { title: "denser: see what is faint", onclick: () => denser(-1) }, h("kbd", {}, "[")), h("button", { title: "thinner: see into what is dense", onclick: () => denser(1) }, h("kbd", {}, "]")), density),
     h("span.gap"), layout, h("button", { title: "zoom out", onclick: () => viewer.zoomBy(1 / 1.4) }, "−"), h("button", { title: "zoom in", onclick: () => viewer.zoomBy(1.4) }, "+"),
     h("button", { onclick: standard }, "Standard ", h("kbd", {}, "␣")), more);
@@ -57,6 +58,7 @@ export function functionsOf(viewer, me) {
     mode.textContent = on.join(" · ");
     mode.classList.toggle("hidden", !on.length);
     for (const [name, button] of Object.entries(buttons)) { button.classList.toggle("on", viewer.how[name]); button.setAttribute("aria-pressed", String(viewer.how[name])); }
+    bare.setAttribute("aria-pressed", String(!viewer.overlay));
     latch.classList.toggle("on", latching);
     latch.setAttribute("aria-pressed", String(latching));
     density.textContent = viewer.how.density ? `${viewer.how.density > 0 ? "+" : "−"}${Math.abs(viewer.how.density)}` : "0";

@@ -18,7 +18,7 @@ export function loginPage(place, token, entered) {
     try {
       const body = { name: name.value, password: password.value };
       const me = await post(token ? "/v1/setup" : "/v1/sessions", token ? { ...body, token } : body);
-      await get("/v1/me").catch((error) => { throw error.status === 401 ? new Error(NO_COOKIE) : error; }); // a browser drops what is for HTTPS alone without a word
+      if (!(await get("/v1/me")).name) throw new Error(NO_COOKIE); // a browser silently drops cookies that are for HTTPS only
       keepSession(me);
       entered(me);
     } catch (error) {

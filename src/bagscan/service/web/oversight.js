@@ -48,10 +48,11 @@ export async function modelsPage(me, place) {
         admin && row.mode === "active" && history.findIndex((other) => other.mode === "active" && other.channels === row.channels) === index && history.filter((other) => other.mode === "active" && other.channels === row.channels).length > 1
           ? h("button.small", { "data-rollback": row.channels, onclick: act(async () => { if (await confirmed(`Go back to what served ${row.channels} before?`, "Roll back", "danger")) await post("/v1/models/rollback", { channels: row.channels }); }, draw) }, "Roll back") : ""])))));
     function modelCard(one) {
-      const threshold = h("input.number", { type: "number", min: 0.0001, max: 0.99999999, step: "any", value: String(one.threshold), "aria-label": `threshold of ${one.id}` });
+      const threshold = h("input.number", { type: "number", min: 0.0001, max: 0.99999999, step: "any", value: String(Number(one.threshold.toPrecision(6))), "aria-label": `threshold of ${one.id}` });
       const change = act(async () => {
         const to = Number(threshold.value);
-        if (to === one.threshold || !(await confirmed(`Change the threshold from ${score(one.threshold)} to ${score(to)}? Every scan from now on is judged by it.`, "Change"))) return;
+        if (!(to > 0 && to < 1)) return toast("A threshold lies between 0 and 1.", { kind: "fault" });
+        if (to === Number(one.threshold.toPrecision(6)) || !(await confirmed(`Change the threshold from ${score(one.threshold)} to ${score(to)}? Every scan from now on is judged by it.`, "Change"))) return;
         await ask("PUT", `/v1/models/${one.id}/threshold`, { threshold: to });
         toast("The threshold is changed.");
       }, draw);

@@ -29,16 +29,16 @@ export function closeUp(viewer, part) {
 }
 
 // Rows of the reader's list. `own` is the operating point; `rates` of findings; `acts` what clicks do.
-export function partRows(viewer, { parts, ticked, chosen, own, rates }, acts) {
-  if (!parts.length) return h("li.empty", {}, viewer.views.length && viewer.views.every(isUnjudged) ? "No item was found: nothing of this bag was judged." : "No part is flagged at this threshold.");
+export function partRows(viewer, { parts, ticked, chosen, own, rates, closed }, acts) {
+  if (!parts.length) return h("li.empty", {}, viewer.views.every(isUnjudged) ? "Nothing of this bag was judged." : "No part is flagged at this threshold.");
   const at = (value) => 50 + (50 * Math.min(REACH, Math.max(-REACH, LOG_ODDS(value) - LOG_ODDS(own ?? 0.5)))) / REACH;
   return parts.map((part, index) => {
     const bar = h("i"), mark = h("b", { title: "operating point" });
     Object.assign(bar.style, { left: `${Math.min(50, at(part.score))}%`, width: `${Math.max(1, Math.abs(at(part.score) - 50))}%` });
     const below = !part.findings.length;
-    const box = h("input", { type: "checkbox", checked: isTicked(part, ticked), disabled: below, "aria-label": `part ${index + 1} holds it`, title: below ? "below the operating point: for looking at" : "this part holds it (X)", onclick: (event) => { event.stopPropagation(); acts.tick(index); } });
+    const box = h("input", { type: "checkbox", checked: isTicked(part, ticked), disabled: below || closed, "data-key": `part ${index}`, "aria-label": `part ${index + 1} holds it`, title: below ? "below the operating point: for looking at" : "this part holds it (X)", onclick: (event) => { event.stopPropagation(); acts.tick(index); } });
     return h(`li${index === chosen ? ".here" : ""}`, { "aria-current": index === chosen, onclick: () => acts.choose(index) }, box, index < CLOSE_UPS ? closeUp(viewer, part) : h("span.close-up"),
-      h("span", {}, `Part ${index + 1}`, h("span.muted", {}, ` · ${named(part)}`)), h("span.number", {}, score(part.score)), h("span.scale", {}, bar, mark),
+      h("button.name", { type: "button", "data-key": `look ${index}` }, `Part ${index + 1}`, h("span.muted", {}, ` · ${named(part)}`)), h("span.number", {}, score(part.score)), h("span.scale", {}, bar, mark),
       h("span.small.muted.rate", {}, below ? "below the operating point" : rateOf(rates[part.findings[0]])));
   });
 }

@@ -8,8 +8,15 @@ const KEYS = [
   ["=", "whole bag"], ["Space", "standard image"], ["C", "clear"], ["S", "suspect"], ["R", "recheck"], ["Ctrl Enter", "decide"], ["Ctrl Z", "take back"], ["?", "these keys"],
 ];
 
+const draftsByReader = new Map(); // the reader may leave the page and come back to it
+
 // Drafts by scan (ticks, reason and note), kept until the scan is decided: also over a reload of the page, for this tab and reader.
 export function draftsOf(name) {
+  if (!draftsByReader.has(name)) draftsByReader.set(name, restored(name));
+  return draftsByReader.get(name);
+}
+
+function restored(name) {
   const place = `bagscan:${name}:drafts`;
   const drafts = new Map();
   try {

@@ -14,7 +14,7 @@ export function queueItems(scans, now, current, open) {
   return scans.map((one) => {
     const here = one.scan_id === current;
     return h(`li${here ? ".here" : ""}${isFree(one) || here ? "" : ".taken"}`, { "aria-current": here, title: LOCKED[one.claim] || "", onclick: () => one.claim !== "taken" && !here && open(one.scan_id) },
-      h(`span.chip.${one.decision}`, {}, one.decision), h("button.name", { type: "button", disabled: one.claim === "taken", "aria-label": `${one.source_id}, ${one.decision}, ${told(one)}` }, one.source_id), h("span.number.small", {}, told(one)),
+      h(`span.chip.${one.decision}`, {}, one.decision), h("button.name", { type: "button", "data-key": one.scan_id, disabled: one.claim === "taken", "aria-label": `${one.source_id}, ${one.decision}, ${told(one)}` }, one.source_id), h("span.number.small", {}, told(one)),
       h("span.age", {}, `${age(now - one.received_at)} ago${one.state === "dispute" ? " · readers disagree" : ""}`));
   });
 }

@@ -99,7 +99,9 @@ function touching(regions, flagged) {
     const [x1, y1, x2, y2] = region.box;
     for (let y = y1; y < y2; y++) {
       for (let x = x1; x < x2; x++) {
-        if (labels[y * width + x] !== region.label) continue;
+        const at = y * width + x;
+        if (labels[at] !== region.label) continue;
+        if (x > 0 && x + 1 < width && y + 1 < height && labels[at - 1] === region.label && labels[at + 1] === region.label && labels[at + width] === region.label) continue; // not at its border
         for (let v = y; v <= Math.min(height - 1, y + NEAR_PX); v++) {
           for (let u = Math.max(0, x - NEAR_PX); u <= Math.min(width - 1, x + NEAR_PX); u++) {
             const other = labels[v * width + u];

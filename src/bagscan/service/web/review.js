@@ -1,11 +1,13 @@
 // The reader's page: queue, scan, decision. Everything has a key.
 
-import { ask, get, part as partWith, post, viewsOf } from "./api.js";
+import { ask, get, post, viewsOf } from "./api.js";
 import { confirmed, h, keyOf, score, show, toast } from "./dom.js";
 import { STANDARD } from "./console.js";
+import { claimOf } from "./claim.js";
 import { drawingOf } from "./drawing.js";
 import { functionsOf } from "./functions.js";
-import { isTicked, partRows, tickedParts } from "./parts.js";
+import { headOf } from "./head.js";
+import { isTicked, partRows } from "./parts.js";
 import { bannerOf, isFree, queueItems, wishesOf } from "./queue.js";
 import { partsOf } from "./regions.js";
 import { roomOf } from "./room.js";
@@ -14,15 +16,13 @@ import { thresholdOf } from "./threshold.js";
 import { Viewer } from "./viewer.js";
 
 const VALUES = { c: "clear", s: "suspect", r: "recheck" };
-const EVERY_MS = 4000;
-const IDLE_MS = 5 * 60 * 1000; // without a key or a movement: then the scan is kept from others no longer
+const EVERY_MS = 2500, ANSWER_MS = 2300; // a service that hangs is reported within five seconds
 
 export function reviewPage(me, place, wanted) {
   const viewer = new Viewer();
   const state = { queue: [], scan: null, parts: [], ticked: new Set(), chosen: -1, threshold: 1, undo: null, busy: false, past: [], looking: null, truths: new Map() };
   const drafts = draftsOf(me.name);
   const draftOf = (id) => drafts.get(id) || drafts.set(id, { ticked: new Set(), drawn: [], reason: null, note: "" }).get(id);
-  let touchedAt = performance.now();
   const list = h("ul.queue", { "aria-label": "queue" });
   const counted = h("span.muted.number");
   const head = h("div.head");
@@ -47,14 +47,14 @@ export function reviewPage(me, place, wanted) {
     h("div.stage", {}, h("div", {}, banner.element, head), middle, console_),
     h("aside.side.right", { "aria-label": "flagged parts" }, h("header", {}, partsHead, about), h("div.grow", {}, partList),
       h("section", {}, h("h2", {}, "Threshold, for this look"), threshold.rows),
-      h("section", {}, h("h2", {}, "Decision"), h("div.decide", {}, buttons.clear, buttons.suspect, buttons.recheck))),
+      h("section.decision", {}, h("h2", {}, "Decision"), h("div.decide", {}, buttons.clear, buttons.suspect, buttons.recheck))),
   );
 
   // the queue
 
   async function refresh() {
     try {
-      const found = await get("/v1/queue", { signal: AbortSignal.timeout(EVERY_MS) }); // one that hangs is as good as none
+      const found = await get("/v1/queue", { timeoutMs: ANSWER_MS });
       state.queue = found.scans;
       counted.textContent = found.waiting || "";
       document.title = found.waiting ? `(${found.waiting}) bagscan` : "bagscan";
@@ -62,12 +62,12 @@ export function reviewPage(me, place, wanted) {
       wishes.heard(found.scans);
       banner.reached(true);
     } catch (error) {
-      banner.reached(error.status !== 0);
+      banner.reached(error.status > 0 && error.status < 500); // a proxy answers 502 for a service that is gone
     }
   }
 
   function drawQueue(now) {
-    show(list, queueItems(state.queue, now, state.scan && state.scan.id, open));
+    show(list, queueItems(state.queue, now, state.scan && !state.done ? state.scan.id : null, open));
   }
 
   async function next() {
@@ -138,12 +138,17 @@ export function reviewPage(me, place, wanted) {
   async function load(id, again = false) {
     const scan = await get(`/v1/scans/${id}`);
     const views = await viewsOf(scan);
-    Object.assign(state, { scan, done: again, looking: null, ticked: draftOf(id).ticked, chosen: -1, threshold: scan.result.threshold ?? 1 });
+    if (state.left) return void (again || post(`/v1/queue/${id}/release`).catch(() => {})); // the reader is on another page by now
+    const standing = scan.decisions.filter((one) => !one.undone_at), own = standing.filter((one) => again && one.by === me.name);
+    const boxes = (decisions) => decisions.flatMap((one) => (one.drawn || []).map((box) => ({ view: box.view_id, box: box.box_xyxy })));
+    Object.assign(state, { scan, done: again, looking: null, ticked: again ? new Set(own.flatMap((one) => one.parts)) : draftOf(id).ticked, chosen: -1, threshold: scan.result.threshold ?? 1 });
     viewer.chosen = null;
     viewer.parts = [];
-    viewer.drawn = draftOf(id).drawn;
+    viewer.drawn = again ? [] : draftOf(id).drawn;
+    viewer.marks = boxes(again ? own : standing);
     drawing.stop();
     viewer.how = { ...STANDARD };
+    viewer.overlay = true;
     viewer.threshold = state.threshold;
     viewer.load(views);
     threshold.load(scan.result.threshold, views.some((view) => view.regions));
@@ -154,20 +159,14 @@ export function reviewPage(me, place, wanted) {
     location.replace(again ? "#review" : `#review/${id}`);
     functions.told();
     listParts();
+    if (state.parts.length && viewer.layout === "one") viewer.arrange(viewer.wished, state.parts[0].view);
     drawHead();
   }
 
   function drawHead() {
-    const { scan } = state;
-    if (!scan) {
-      show(head, h("span.muted", {}, "No scan is open. Press "), h("kbd", {}, "N"));
-      return;
-    }
-    const before = state.done ? `A bag from before, to look at; N goes on. ${state.truths.get(scan.id) || ""} ` : "";
-    const reasons = before + scan.result.reasons.join(" · ");
-    show(head, h(`span.chip.${scan.result.decision}`, {}, scan.result.decision), h("strong", {}, scan.source_id), h("span.muted.small", {}, `scanner ${scan.scanner}`),
-      h("span.reasons", { title: reasons }, scan.review === "dispute" ? "Two readers disagree: " + scan.decisions.filter((d) => !d.undone_at).map((d) => `${d.by}: ${d.value} (${d.reason})${tickedParts(state.parts, d.parts)}${d.note ? ", " + d.note : ""}`).join("; ") : reasons));
-    about.textContent = scan.result.model_id ? `model ${scan.result.model_id.slice(0, 8)} · operating point ${score(scan.result.threshold)}` : "not judged by a model";
+    const { scan, done, parts } = state;
+    show(head, headOf(scan, { done, parts, truth: scan && state.truths.get(scan.id) }));
+    if (scan) about.textContent = scan.result.model_id ? `model ${scan.result.model_id.slice(0, 8)} · operating point ${score(scan.result.threshold)}` : "not judged by a model";
   }
 
   function listParts() {
@@ -182,9 +181,10 @@ export function reviewPage(me, place, wanted) {
   function drawParts() {
     const { scan, parts, ticked, chosen } = state;
     if (!scan) return;
-    partsHead.textContent = `Flagged parts${parts.length ? " · " + parts.length : ""}`;
+    const flagged = parts.filter((part) => part.findings.length).length;
+    partsHead.textContent = `Flagged parts${flagged ? " · " + flagged : ""}${parts.length > flagged ? `, ${parts.length - flagged} below the operating point` : ""}`;
     const rates = scan.result.findings.map((one) => one.expected_false_positive_rate);
-    show(partList, partRows(viewer, { parts, ticked, chosen, own: scan.result.threshold, rates }, { tick, choose: (index) => choose(index, true) }), state.done ? [] : drawing.rows());
+    show(partList, partRows(viewer, { parts, ticked, chosen, own: scan.result.threshold, rates, closed: state.done }, { tick, choose: (index) => choose(index, true) }), state.done ? [] : drawing.rows());
   }
 
   function choose(index, look) {
@@ -198,7 +198,7 @@ export function reviewPage(me, place, wanted) {
 
   function tick(index) {
     const part = state.parts[index];
-    if (!part) return;
+    if (!part || state.done) return;
     const off = isTicked(part, state.ticked);
     for (const finding of part.findings) state.ticked[off ? "delete" : "add"](finding);
     drawParts();
@@ -291,7 +291,6 @@ export function reviewPage(me, place, wanted) {
 
   const typing = (event) => document.querySelector("dialog[open]") || (event.target.closest("input:not([type=range]):not([type=checkbox]), textarea, select") !== null);
   const down = (event) => {
-    touchedAt = performance.now();
     if (event.isComposing || event.keyCode === 229 || typing(event)) return;
     const key = keyOf(event);
     if ((event.ctrlKey || event.metaKey) && key === "z" && !event.repeat) { event.preventDefault(); return undo(); }
@@ -315,34 +314,24 @@ export function reviewPage(me, place, wanted) {
     if (state.chosen >= 0) choose(-1, false);
     return false;
   };
-  const moved = () => { touchedAt = performance.now(); };
   document.addEventListener("keydown", down);
   document.addEventListener("keyup", functions.up);
-  document.addEventListener("pointermove", moved);
   window.addEventListener("blur", functions.blur);
-  const gone = () => state.scan && !state.done && partWith(`/v1/queue/${state.scan.id}/release`);
-  window.addEventListener("pagehide", gone);
-
   const poll = setInterval(refresh, EVERY_MS);
-  const hold = setInterval(() => {
-    if (!state.scan || state.done) return;
-    const { id } = state.scan;
-    if (performance.now() - touchedAt < IDLE_MS) return void post("/v1/queue/claim", { scan_id: id }).catch((error) => { if (error.status === 409 || error.status === 404) { fault(error); clear(); } });
-    post(`/v1/queue/${id}/release`).catch(() => {});
+  const claim = claimOf(() => (state.scan && !state.done ? state.scan.id : null), Math.max(5, me.claim_s / 3) * 1000, (error) => { fault(error); clear(); }, () => {
     clear();
-    toast("Nothing moved for five minutes: others can take the scan now. What you ticked and wrote is kept.");
-  }, Math.max(5, me.claim_s / 3) * 1000);
+    toast("Nothing moved for five minutes: others can take the scan now. What you ticked and wrote is kept.", { seconds: 3600 }); // for somebody who is away
+  });
   drawHead();
   refresh().then(() => wanted && open(wanted));
   return () => {
     state.left = true; // what is still on its way must bring nobody back here
+    document.title = "bagscan";
     clearInterval(poll);
-    clearInterval(hold);
+    claim.end();
     document.removeEventListener("keydown", down);
     document.removeEventListener("keyup", functions.up);
-    document.removeEventListener("pointermove", moved);
     window.removeEventListener("blur", functions.blur);
-    window.removeEventListener("pagehide", gone);
     state.told?.();
     if (state.scan && !state.done) post(`/v1/queue/${state.scan.id}/release`).catch(() => {});
   };

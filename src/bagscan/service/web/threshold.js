@@ -18,6 +18,7 @@ export function thresholdOf(moved) {
   });
 
   function told(threshold) {
+    if (own === null) return show(text, "nothing was judged");
     const away = own !== null && threshold !== own;
     slider.setAttribute("aria-valuetext", `score ${score(threshold)}${away ? "" : ", the operating point"}`);
     show(text, h("span.number", {}, score(threshold)), h("span", {}, away ? `operating point ${score(own)}: changes nothing but this view` : "at the operating point"));
@@ -30,7 +31,7 @@ export function thresholdOf(moved) {
       own = point;
       const middle = LOG_ODDS(point ?? 1);
       Object.assign(slider, { disabled: !enabled, min: middle - REACH, max: middle + REACH, value: middle });
-      told(point ?? 1);
+      told(point);
     },
     clear() { slider.disabled = true; show(text); },
   };

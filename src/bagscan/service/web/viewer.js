@@ -8,12 +8,12 @@ export const LAYOUTS = ["beside", "stacked", "one"]; // side by side, one under 
 const MAX_ZOOM = 24;
 const MIN_BESIDE = 0.75; // of its pixels: a view that would be smaller side by side has the room to itself, where the reader has chosen no layout
 const OVERVIEW = 0.22; // of the canvas's smaller side
-const MAX_RINGS = 20; // at a low threshold half the view is flagged: rings round all of it would hide it
+const MAX_RINGS = 10; // at a low threshold half the view is flagged: rings round all of it would hide it
 const RINGED_PX = 40; // half the size on the screen from which a part is seen without a ring
 const AMBER = "#ffb000", GREEN = "#2fbf6f", RED = "#ff4040", CHOSEN = "#ffffff";
 
 // Where no item is found nothing is judged, which must not look like judged and clear.
-export const isUnjudged = (view) => Boolean(view.regions) && !view.regions.scores.length;
+export const isUnjudged = (view) => !view.regions?.scores.length;
 
 // Where around a part its number is written: upper right, or the next place round it that is clear of the other numbers, or the one that is clearest.
 function freeSpot(x, y, radius, apart, taken) {
@@ -33,6 +33,7 @@ export class Viewer {
     this.chosen = null;
     this.parts = [];
     this.drawn = []; // boxes of the reader: [{view, box}], box as [x1, y1, x2, y2] in pixels of the view
+    this.marks = []; // boxes of other readers, of the same form
     this.drawing = null; // what is called with a box that was drawn; null where a drag pans
     this.wished = null; // the layout that the reader has chosen
     this.layout = LAYOUTS[0];
@@ -53,7 +54,7 @@ export class Viewer {
     });
     this.main = this.views[0]?.name ?? null;
     this.element.replaceChildren(...this.views.map((view) => {
-      const told = [this.views.length > 1 ? view.name : null, isUnjudged(view) ? "no item found: nothing judged" : null].filter(Boolean).join(" · ");
+      const told = [this.views.length > 1 ? view.name : null, isUnjudged(view) ? "nothing judged" : null].filter(Boolean).join(" · ");
       view.frame = h("div.view", {}, view.canvas, told ? h(`span.name${isUnjudged(view) ? ".unjudged" : ""}`, {}, told) : null);
       return view.frame;
     }));
@@ -169,7 +170,7 @@ export class Viewer {
   }
 
   boxes(context, view, scale) {
-    const own = [...this.drawn.filter((one) => one.view === view.name).map((one) => one.box), ...(view.begun ? [view.begun] : [])];
+    const own = [...this.drawn, ...this.marks].filter((one) => one.view === view.name).map((one) => one.box).concat(view.begun ? [view.begun] : []);
     for (const [colour, width, dashes] of [["#000000", 4, []], [AMBER, 2, [9 / scale, 3 / scale]]]) {
       context.lineWidth = width / scale;
       context.strokeStyle = colour;
