@@ -14,7 +14,7 @@ playwright = pytest.importorskip("playwright.sync_api", reason="pip install play
 BROWSER = next((path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None)
 HINT = "no browser: apt-get install chromium"
 QUIET = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
-FORESEEN = re.compile("status of 4|ERR_FAILED")  # requests that are refused, and those that a test cuts off
+FORESEEN = re.compile("status of (4|502|503)|ERR_FAILED")  # requests that are refused, and those that a test cuts off
 expect = playwright.expect
 
 
@@ -44,11 +44,7 @@ def enter(browser, listening):
         page.on("request", lambda request: wrong.append(request.url) if not request.url.startswith((address, "blob:", "data:")) else None)
         page.on(
             "console",
-            lambda message: (
-                wrong.append(message.text)
-                if message.type == "error" and not any(word in message.text for word in ("status of 4", "status of 502", "status of 503", "ERR_FAILED"))
-                else None
-            ),
+            lambda message: wrong.append(message.text) if message.type == "error" and not FORESEEN.search(message.text) else None,
         )
         pages.append(page)
         page.goto(address)
