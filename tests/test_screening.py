@@ -227,7 +227,7 @@ def test_screen_command_writes_all_three_and_goes_on_past_bad_files(tiny_model, 
     assert str(bad) in reports[-1]["error"]
     images = read_coco(out / "findings.coco.json")
     assert [len(i.annotations) for i in images] == [len(r["findings"]) for r in reports[:-1]]
-    assert [i.file_name for i in images] == list(map(str, scans))
+    assert [(out / i.file_name).resolve() for i in images] == [scan.resolve() for scan in scans], "relative to the file, wherever it was screened"
     entries = json.loads((out / "findings.coco.json").read_text())["annotations"]
     assert [e["area"] for e in entries] == [float(a.mask.area) for i in images for a in i.annotations]
     assert not (out / "partial").exists()

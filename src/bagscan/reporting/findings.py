@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -62,11 +63,12 @@ def error_row(path: Path, error: str, code: ReasonCode = ReasonCode.UNREADABLE) 
     return {"scan_id": as_text(path.stem), "path": as_text(str(path)), **result, **unknown, "n_regions": 0, "highest_score": None, "views": {}, "findings": []}
 
 
-def coco_of_rows(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
+def coco_of_rows(rows: Sequence[dict[str, Any]], folder: Path | None = None) -> dict[str, Any]:
     """Findings as COCO detections with masks and scores.
 
     Args:
         rows: of bags, as :func:`report_row` and :func:`error_row` give them.
+        folder: directory of the COCO file, which its file names are relative to; None keeps the paths of the rows.
 
     Returns:
         ``images``: one a view, named by its path, with ``scan_id``, ``decision``, ``reasons``,
@@ -77,12 +79,16 @@ def coco_of_rows(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
     not_examined = []
+
+    def named(path: str) -> str:
+        return path if folder is None else os.path.relpath(path, folder)
+
     for row in rows:
         bag = _bag(row)
         if not row["views"]:
-            not_examined.append({"file_name": row["path"], **bag})
+            not_examined.append({"file_name": named(row["path"]), **bag})
         for view_id, size in row["views"].items():
-            name, shape = size.get("path", row["path"]), {k: size[k] for k in ("height", "width")}
+            name, shape = named(size.get("path", row["path"])), {k: size[k] for k in ("height", "width")}
             image_id = len(images) + 1
             images.append({"id": image_id, "file_name": name, "view_id": view_id, **bag, **shape})
             for found in (f for f in row["findings"] if f["view_id"] == view_id):

@@ -144,7 +144,7 @@ def _screen_into(
     tally: dict[str, Any] = {name: sum(row["decision"] == name for row in rows) for name in DECISIONS}
     tally["reasons"] = dict(Counter(code for row in rows for code in row.get("reason_codes", ())))
     (out / "findings.json").write_text(json.dumps(rows, indent=1))
-    (out / "findings.coco.json").write_text(json.dumps(coco_of_rows(rows)))
+    (out / "findings.coco.json").write_text(json.dumps(coco_of_rows(rows, out)))
     tally["truth"] = tally_of(row["truth"] for row in rows if "truth" in row)
     _write_page(out / "report.html", found, tally, screeners)
     _drop_images(out / IMAGES, {one.section.stem for one in found} if images else set())
