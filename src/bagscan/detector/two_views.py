@@ -51,7 +51,7 @@ class OtherView(nn.Module):
     def forward(self, cells: Tensor, there: Tensor) -> Tensor:
         """(2 B, c, h, w) cells of both views, those of the second behind those of the first, and (2 B, 1, h, w) whether they are there."""
         known = self.before(cells)
-        key, value = self._rows(self.other(known)).chunk(2, -1)
+        key, value = self._rows(self.other(known)).chunk(2, 3)
         seen = self._attend(self._rows(self.query(known)), _swapped(key), _swapped(value), _swapped(there))
         cells = (cells + self.seen(seen)) * there
         cells = (cells + self.think(cells)) * there
@@ -59,19 +59,19 @@ class OtherView(nn.Module):
         return mixed
 
     def _rows(self, cells: Tensor) -> Tensor:
-        """(n, m c, h, w) -> (n, h, heads, w, m c / heads)."""
+        """(n, m c, h, w) -> (n, h, heads, m c / heads, w). Rows stay in one piece: moving single values costs more than the products."""
         n, channels, h, w = cells.shape
-        return cells.view(n, self.heads, channels // self.heads, h, w).permute(0, 3, 1, 4, 2)
+        return cells.reshape(n, self.heads, channels // self.heads, h, w).permute(0, 3, 1, 2, 4)
 
     def _attend(self, query: Tensor, key: Tensor, value: Tensor, there: Tensor) -> Tensor:
-        n, h, heads, w, channels = query.shape
-        nothing = self.nothing.to(key.dtype)[:, None, None, :, None].expand(2, n, h, heads, 1, channels)
-        key, value = torch.cat([key, nothing[0]], 3), torch.cat([value, nothing[1]], 3)
-        alike = torch.matmul(query.reshape(-1, w, channels), key.reshape(-1, w + 1, channels).transpose(1, 2)) * channels**-0.5
+        n, h, heads, channels, w = query.shape
+        nothing = self.nothing.to(key.dtype)[:, None, None, :, :, None].expand(2, n, h, heads, channels, 1)
+        key, value = torch.cat([key, nothing[0]], 4), torch.cat([value, nothing[1]], 4)
+        alike = torch.matmul(query.reshape(-1, channels, w).transpose(1, 2), key.reshape(-1, channels, w + 1)) * channels**-0.5
         absent = F.pad((1 - there[:, 0]) * ABSENT, (0, 1))[:, :, None, None].expand(n, h, heads, 1, w + 1).reshape(-1, 1, w + 1)
         weight = (alike.float() + absent).softmax(-1).to(value.dtype)
-        found = torch.matmul(weight, value.reshape(-1, w + 1, channels)).view(n, h, heads, w, channels)
-        return found.permute(0, 2, 4, 1, 3).reshape(n, heads * channels, h, w)
+        found = torch.matmul(value.reshape(-1, channels, w + 1), weight.transpose(1, 2)).view(n, h, heads, channels, w)
+        return found.permute(0, 2, 3, 1, 4).reshape(n, heads * channels, h, w)
 
 
 def _swapped(both: Tensor) -> Tensor:
