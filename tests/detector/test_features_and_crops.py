@@ -69,7 +69,7 @@ def test_a_turned_crop_carries_its_labels_along(view):
     out, counts = np.empty((4, 128, 128), np.float32), np.empty((128, 16, 16), np.uint8)
     for _ in range(20):
         pose = draw_pose(view.anomaly_points[int(rng.integers(len(view.anomaly_points)))] * 2.0, 128, rng, 0.1, 0.2)
-        cut(view, True, pose, 128, out, counts)
+        cut(view, True, pose, out, counts)
         dark = out[0].reshape(16, 8, 16, 8).mean((1, 3)) > LOW_SCALE * 1.4
         marked = counts[1] >= 12
         assert marked.any()
@@ -79,7 +79,7 @@ def test_a_turned_crop_carries_its_labels_along(view):
 
 def test_what_lies_beside_the_view_is_air(view):
     out, counts = np.ones((4, 64, 64), np.float32), np.ones((128, 8, 8), np.uint8)
-    cut(view, True, Pose(np.array([[1.0, 0, 500], [0, 1.0, 500]]), (1.0, 1.0)), 64, out, counts)
+    cut(view, True, Pose(np.array([[1.0, 0, 500], [0, 1.0, 500]]), (1.0, 1.0)), out, counts)
     assert not out.any()
     assert not counts.any()
 

@@ -65,7 +65,6 @@ def test_a_model_of_an_earlier_version_does_not_come_back_to_serve(house):
     house.service.store.write(earlier)
     for told in (admin.post("/v1/models/rollback", json={"channels": "low,high,zeff"}), admin.post(f"/v1/models/{'0' * 32}/activate")):
         assert told.status_code == 422
-        assert "another version of bagscan" in told.text
     assert serving(admin)["low,high,zeff"]["id"] == now["id"]
 
 
