@@ -69,8 +69,11 @@ def test_the_report_tells_what_was_missed_and_draws_it(simulated_root, tmp_path,
         assert outcome in ("found", "found elsewhere", "missed")
         assert told["truth"] in page.replace("<br>", "\n")
         assert f">{outcome}<" in page
-        assert "what is hidden here" in page
+        drawings = [path.read_text() for path in out.glob("report_images/*.svg")]
+        assert all("<script" not in drawing and "data:image/jpeg" in drawing for drawing in drawings), "a file that is shown as a picture loads no other"
+        assert "what is hidden here" in "".join([page, *drawings])
         assert pictures in page
+        assert page.count('<img class="view" loading="lazy"') == len(drawings) == (0 if most else len(files))
     again = sorted((tmp_path / "0" / "report_images").iterdir())
     monkeypatch.setattr(folder, "MAX_IN_ONE_FILE", 50)
     folder.screen_folder(files, shipped_models(), tmp_path / "0", lambda _: None)

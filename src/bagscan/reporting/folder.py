@@ -201,8 +201,8 @@ def _write_page(path: Path, found: Sequence[Shown], tally: dict[str, Any], scree
 
 def _drop_images(folder: Path, used: set[str]) -> None:
     """Delete the pictures of bags that the page no longer shows."""
-    for path in folder.glob("*.jpg"):
-        if path.name.partition("_")[0] not in used:
+    for path in folder.glob("*"):
+        if path.suffix in (".jpg", ".svg") and path.name.partition("_")[0] not in used:
             path.unlink()
 
 

@@ -36,7 +36,7 @@ h1{font-size:24px;margin:0 0 4px}h2{font-size:18px;margin:0;overflow-wrap:anywhe
 .muted{color:#a3adb6}section{background:#1d2227;border-radius:10px;margin:18px 0;padding:16px}p{margin:4px 0}
 .head{display:flex;gap:12px;align-items:baseline;flex-wrap:wrap}.head .top{margin-left:auto}.tag{border-radius:5px;color:#fff;font-weight:700;padding:2px 9px}
 .ALARM{background:#c62f2f}.CLEAR{background:#1f7a3d}.REVIEW{background:#8a5800}.truth{color:#ffd400}
-.body{display:grid;grid-template-columns:minmax(0,1.7fr) minmax(280px,1fr);gap:18px;margin-top:10px}svg{display:block;height:auto;width:100%}
+.body{display:grid;grid-template-columns:minmax(0,1.7fr) minmax(280px,1fr);gap:18px;margin-top:10px}svg,img.view{display:block;height:auto;width:100%}
 .view{background:#000;border-radius:6px;overflow:hidden}.others{display:grid;grid-template-columns:repeat(auto-fit,minmax(240px,1fr));gap:10px;margin-top:8px}
 table{border-collapse:collapse;width:100%}td,th{padding:4px 10px 4px 0;text-align:left;vertical-align:middle}th{color:#a3adb6;font-weight:500}
 tr{border-top:1px solid #2c333a}.part{border-radius:4px;display:block;height:130px;width:130px;object-fit:contain;background:#fff}

@@ -6,6 +6,7 @@ import base64
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
+from html import escape
 from pathlib import Path
 
 import numpy as np
@@ -37,17 +38,45 @@ class Pictures:
 
     def put(self, rgb: np.ndarray, side: int) -> str:
         """Address of a (H, W, 3) uint8 picture that is made no larger than ``side`` pixels."""
-        image = Image.fromarray(np.ascontiguousarray(rgb))
-        image.thumbnail((side, side))
-        buffer = io.BytesIO()
-        image.save(buffer, "JPEG", quality=85)
+        encoded = _jpeg(rgb, side)
+        return _data_address(encoded) if self.folder is None else self._write(encoded, "jpg")
+
+    def draw(self, rgb: np.ndarray, side: int, window: tuple[int, int, int, int], contours: str, label: str) -> str:
+        """HTML of a picture with contours over it.
+
+        A file beside the page holds both, so that a page of many bags stays small and loads a drawing when it is scrolled to.
+
+        Args:
+            window: x1, y1, x2, y2 of the view that the picture shows. contours: SVG elements in pixels of the view.
+        """
+        x1, y1, x2, y2 = window
+        image = f'<image href="{_data_address(_jpeg(rgb, side))}" x="{x1}" y="{y1}" width="{x2 - x1}" height="{y2 - y1}"/>'
+        label = escape(label)
+        head = f'viewBox="{x1} {y1} {x2 - x1} {y2 - y1}"'
         if self.folder is None:
-            return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
+            return f'<svg class="view" {head} role="img" aria-label="{label}">{image}{contours}</svg>'
+        address = self._write(f'<svg xmlns="http://www.w3.org/2000/svg" {head} font-family="sans-serif">{image}{contours}</svg>'.encode(), "svg")
+        return f'<img class="view" loading="lazy" width="{x2 - x1}" height="{y2 - y1}" src="{address}" alt="{label}">'
+
+    def _write(self, content: bytes, ending: str) -> str:
+        assert self.folder is not None
         self.folder.mkdir(parents=True, exist_ok=True)
-        name = f"{self.prefix}_{self.count}.jpg"
+        name = f"{self.prefix}_{self.count}.{ending}"
         self.count += 1
-        (self.folder / name).write_bytes(buffer.getvalue())
+        (self.folder / name).write_bytes(content)
         return f"{self.folder.name}/{name}"
+
+
+def _jpeg(rgb: np.ndarray, side: int) -> bytes:
+    image = Image.fromarray(np.ascontiguousarray(rgb))
+    image.thumbnail((side, side))
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", quality=85)
+    return buffer.getvalue()
+
+
+def _data_address(jpeg: bytes) -> str:
+    return "data:image/jpeg;base64," + base64.b64encode(jpeg).decode()
 
 
 def displayable(view: View) -> np.ndarray:
@@ -79,19 +108,14 @@ def bag_window(rgb: np.ndarray) -> tuple[int, int, int, int]:
 
 
 def overlay(view: View, rgb: np.ndarray, report: Report, places: Sequence[Place], pictures: Pictures, hidden: np.ndarray | None = None) -> str:
-    """SVG of one view, cropped to the bag: benign contours, flagged places in numbered rings, and what is truly hidden.
+    """HTML of one view, cropped to the bag: benign contours, flagged places in numbered rings, and what is truly hidden.
 
     Args:
         places: of the whole bag, whose numbers they have. hidden: (H, W) bool, of simulated scans.
     """
     x1, y1, x2, y2 = bag_window(rgb)
     stroke = max(x2 - x1, y2 - y1) / 400
-    address = pictures.put(rgb[y1:y2, x1:x2], SIDE_PX)
-    lines = [
-        f'<svg class="view" viewBox="{x1} {y1} {x2 - x1} {y2 - y1}" role="img" aria-label="view {view.view_id} with contours">'
-        f'<image href="{address}" x="{x1}" y="{y1}" width="{x2 - x1}" height="{y2 - y1}"/>',
-        _benign(report, view.view_id, stroke),
-    ]
+    lines = [_benign(report, view.view_id, stroke)]
     if hidden is not None:
         lines.append(_two_tone(anomalous_path(hidden), TRUTH, "#000", stroke, "what is hidden here"))
     taken: list[tuple[float, float]] = []
@@ -109,7 +133,7 @@ def overlay(view: View, rgb: np.ndarray, report: Report, places: Sequence[Place]
             f'<text x="{at[0]:.1f}" y="{at[1]:.1f}" font-size="{11 * stroke:.1f}" text-anchor="middle" dominant-baseline="central" '
             f'font-weight="700" fill="{RED}" stroke="#fff" stroke-width="{2 * stroke:.2f}" paint-order="stroke">{number}</text>'
         )
-    return "".join(lines) + "</svg>"
+    return pictures.draw(rgb[y1:y2, x1:x2], SIDE_PX, (x1, y1, x2, y2), "".join(lines), f"view {view.view_id} with contours")
 
 
 def _benign(report: Report, view_id: str, stroke: float) -> str:
