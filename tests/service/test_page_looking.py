@@ -109,6 +109,7 @@ def test_the_bag_before_is_shown_and_cannot_be_decided_again(make_house, enter):
     page.keyboard.press("s")
     expect(page.locator("dialog[open]")).to_have_count(0)
     assert house.person("second").post("/v1/queue/claim", json={"scan_id": other}).status_code == 200, "what was open is let go of"
+    page.wait_for_timeout(500)  # until the page knows that, too: meanwhile keys do nothing
     page.keyboard.press("p")
     expect(page.locator(".toast").last).to_contain_text("no bag before")
 

@@ -92,6 +92,18 @@ def _devices_among(categories: tuple[str, ...]) -> int:
     return len(list(itertools.takewhile(NAMES.__contains__, categories[len(KINDS) :])))
 
 
+def trained_before(start: str, sets: Sequence[str], categories: tuple[str, ...]) -> Detector:
+    """Load the detector that training continues from.
+
+    Raises:
+        ConfigError: it was trained with other categories than those of the sets.
+    """
+    detector = Detector.load(start)
+    if detector.network.config.categories != categories:
+        raise ConfigError(f"start: {start} was trained with other categories than those of {', '.join(sets)}; use the sets it was trained on")
+    return detector
+
+
 def begin_with(detector: Detector, trained: Detector) -> None:
     """Give a detector the weights of a trained one. A first layer for other channels takes the mean over channels.
 

@@ -93,6 +93,15 @@ def _read(path: Path) -> SeenScene:
     return SeenScene(path, tuple((h, w) for h, w in result["shapes"]), verdicts, result["host"], tuple(result["visible"]))
 
 
+def truth_of(counts: np.ndarray, kinds: int) -> np.ndarray:
+    """(10, h, w) sixteenths of each cell that are anomalous, ignored, and of every device, from (128, h, w) counts of labels.
+
+    Args:
+        kinds: number of kinds of anomaly, the first labels.
+    """
+    return np.concatenate([counts[:kinds].max(0, keepdims=True), counts[IGNORED : IGNORED + 1], counts[FIRST_DEVICE : FIRST_DEVICE + MAX_DEVICES]])
+
+
 @torch.inference_mode()
 def _keep(detector: Detector, network: torch.nn.Module, scene: PackedScene, path: Path) -> None:
     arrays: list[np.ndarray] = []
@@ -120,6 +129,5 @@ def _look(detector: Detector, network: torch.nn.Module, view: PackedView, anomal
         masks = torch.from_numpy((devices > HALF_A_CELL).astype(np.float32))[:, None]
         verdicts = detector.network.verdict(maps.anomaly, maps.fine, maps.coarse, masks).float().tolist()
     h, w = (-(-n // CELL_PX) for n in view.pixels.shape[1:])
-    truth = np.concatenate([counts[: detector.kinds].max(0, keepdims=True), counts[IGNORED : IGNORED + 1], devices])
-    planes = [maps.merged.float().numpy()[0], maps.anomaly.float().numpy()[0], truth]
+    planes = [maps.merged.float().numpy()[0], maps.anomaly.float().numpy()[0], truth_of(counts, detector.kinds)]
     return [plane[:, :h, :w] for plane in planes], verdicts[: len(view.devices)]

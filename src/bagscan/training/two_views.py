@@ -12,14 +12,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bagscan.core.errors import ConfigError
-from bagscan.detector.model import Detector
 from bagscan.detector.network import DetectorNetwork
 from bagscan.detector.together import VIEWS
 from bagscan.detector.two_views import TwoViews, TwoViewsConfig
 from bagscan.evaluation.metrics import auroc
 from bagscan.training.compute import autocast_bf16, compute
 from bagscan.training.detector import map_losses
-from bagscan.training.detector_experiment import packed_scenes
+from bagscan.training.detector_experiment import packed_scenes, trained_before
 from bagscan.training.experiment import Report, Scores, SimulatedExperiment
 from bagscan.training.resolved import save_resolved
 from bagscan.training.samples import subsample_evenly
@@ -239,9 +238,7 @@ class TwoViewsExperiment(SimulatedExperiment):
             raise ConfigError("two_views.width must be above 0")
         save_resolved(self, self.kind, out)
         scenes, categories = packed_scenes(self.sets, self.pack_workers, report)
-        trained = Detector.load(self.start)
-        if trained.network.config.categories != categories:
-            raise ConfigError(f"{self.start} was trained with other categories than the sets here have")
+        trained = trained_before(self.start, self.sets, categories)
         seen = {part: seen_scenes(trained, scenes[part], out / "seen" / trained.id, report) for part in ("train", "val")}
         report(f"{len(seen['train'])} scenes to train on, {len(seen['val'])} to validate on")
         network = DetectorNetwork(replace(trained.network.config, pretrained=False, two_views=self.two_views))

@@ -12,20 +12,19 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bagscan.core.errors import ConfigError
-from bagscan.datasets.packed import FIRST_DEVICE, IGNORED, LABEL_STRIDE, MAX_DEVICES, PackedScene, PackedView
+from bagscan.datasets.packed import LABEL_STRIDE, PackedScene, PackedView
 from bagscan.detector.depthwise import quicken
 from bagscan.detector.features import CELL_PX, N_FEATURES, as_seen
-from bagscan.detector.model import Detector
 from bagscan.detector.network import DetectorNetwork, Maps
 from bagscan.detector.sampling import GAIN, N_BITS, Pose, cut
 from bagscan.detector.together import VIEWS
 from bagscan.training.compute import autocast_bf16, compute
 from bagscan.training.detector import CropBatch, DetectorTask, DetectorTaskConfig, degrade
-from bagscan.training.detector_experiment import packed_scenes
+from bagscan.training.detector_experiment import packed_scenes, trained_before
 from bagscan.training.experiment import Report, Scores, SimulatedExperiment
 from bagscan.training.resolved import save_resolved
 from bagscan.training.samples import subsample_evenly
-from bagscan.training.seen_maps import HALF_A_CELL
+from bagscan.training.seen_maps import HALF_A_CELL, TRUTHS, truth_of
 from bagscan.training.two_views import MIN_CELLS, WHOLE, BagBatch, TwoViewsTaskConfig, losses, validated
 
 MULTIPLE_PX = 64  # sides of the network's input are multiples of this
@@ -89,7 +88,7 @@ def shown_bags(shown: Sequence[Rows], rows_px: int, kinds: int, images: str, noi
     rows_px = -(-rows_px // MULTIPLE_PX) * MULTIPLE_PX
     widths = [max(-(-one.scene.views[v].pixels.shape[2] // MULTIPLE_PX) * MULTIPLE_PX for one in shown) for v in range(VIEWS)]
     h, w = rows_px // CELL_PX, max(widths) // CELL_PX
-    truth, there = np.zeros((VIEWS * n, 2 + MAX_DEVICES, h, w), np.float32), np.zeros((VIEWS * n, 1, h, w), np.float32)
+    truth, there = np.zeros((VIEWS * n, TRUTHS, h, w), np.float32), np.zeros((VIEWS * n, 1, h, w), np.float32)
     views = []
     for v, width in enumerate(widths):
         features, counts = np.zeros((n, N_FEATURES, rows_px, width), np.float32), np.zeros((n, N_BITS, h, width // CELL_PX), np.uint8)
@@ -97,8 +96,7 @@ def shown_bags(shown: Sequence[Rows], rows_px: int, kinds: int, images: str, noi
             view = one.scene.views[v]
             cut(view, one.anomalous, one.poses[v], features[k], counts[k])
             if one.lone in (None, v):
-                cells = np.concatenate([counts[k, :kinds].max(0, keepdims=True), counts[k, IGNORED : IGNORED + 1], counts[k, FIRST_DEVICE : FIRST_DEVICE + MAX_DEVICES]])
-                truth[v * n + k, :, :, : cells.shape[2]] = cells
+                truth[v * n + k, :, :, : counts.shape[3]] = truth_of(counts[k], kinds)
                 there[v * n + k, :, :, : -(-view.pixels.shape[2] // CELL_PX)] = 1
         if noise:
             degrade(features, noise, rng)
@@ -228,9 +226,7 @@ class WholeBagsExperiment(SimulatedExperiment):
         """See :meth:`LoopExperiment.prepare`."""
         save_resolved(self, self.kind, out)
         scenes, categories = packed_scenes(self.sets, self.pack_workers, report)
-        detector = Detector.load(self.start)
-        if detector.network.config.categories != categories:
-            raise ConfigError(f"start: {self.start} was trained with other categories than those of {', '.join(self.sets)}; use the sets it was trained on")
+        detector = trained_before(self.start, self.sets, categories)
         if detector.network.two_views is None:
             raise ConfigError(f"start: {self.start} has no two-view network; train kind two_views first")
         detector.operating_point, before = None, dict(detector.about)

@@ -3,6 +3,7 @@
 import { get, viewsOf } from "./api.js";
 import { h, score, show, time, toast } from "./dom.js";
 import { functionsOf } from "./functions.js";
+import { boxesOf, drew, standing } from "./head.js";
 import { closeUp, named } from "./parts.js";
 import { partsOf } from "./regions.js";
 import { Viewer, isUnjudged } from "./viewer.js";
@@ -98,15 +99,15 @@ async function openScan(me, place, id, isWanted) {
   viewer.threshold = result.threshold ?? 1;
   viewer.load(data);
   viewer.parts = partsOf(viewer.views, viewer.threshold, result.findings);
-  const marks = (part) => scan.decisions.filter((one) => !one.undone_at && one.parts.some((number) => part.findings.includes(number))).map((one) => one.by);
+  const marks = (part) => standing(scan.decisions).filter((one) => one.parts.some((number) => part.findings.includes(number))).map((one) => one.by);
   const parts = viewer.parts.map((part, index) => {
     const by = marks(part);
     const look = () => { viewer.chosen = part; viewer.lookAt(part); };
     return h("li", { onclick: look }, h("span"), closeUp(viewer, part), h("button.name", { type: "button" }, `Part ${index + 1}`, h("span.muted", {}, ` · ${named(part)}`)), h("span.number", {}, score(part.score)),
       h("span.small.muted.rate", {}, by.length ? `ticked by ${by.join(", ")}` : "ticked by nobody"));
   });
-  viewer.drawn = scan.decisions.filter((one) => !one.undone_at).flatMap((one) => (one.drawn || []).map((box) => ({ view: box.view_id, box: box.box_xyxy })));
-  const decided = scan.decisions.map((one) => h("p.small", {}, h("strong", {}, `${one.by}: ${one.value}`), ` (${one.reason}), ${time(one.created_at)} UTC`, one.undone_at ? h("span.REVIEW", {}, " · taken back") : "", one.drawn?.length ? ` · drew ${one.drawn.length} box${one.drawn.length > 1 ? "es" : ""}` : "", one.note ? h("span", {}, ` · “${one.note}”`) : ""));
+  viewer.drawn = boxesOf(standing(scan.decisions));
+  const decided = scan.decisions.map((one) => h("p.small", {}, h("strong", {}, `${one.by}: ${one.value}`), ` (${one.reason}), ${time(one.created_at)} UTC`, one.undone_at ? h("span.REVIEW", {}, " · taken back") : "", drew(one, " · "), one.note ? h("span", {}, ` · “${one.note}”`) : ""));
   const head = h("div.head", {}, h("a", { href: "#scans" }, "‹ Scans"), h(`span.chip.${result.decision}`, {}, result.decision), h("h1.inline", {}, scan.source_id), h("span.muted.small", {}, `scanner ${scan.scanner}, ${time(scan.received_at)} UTC`), h("span.reasons", {}, result.reasons.join(" · ")));
   show(place, h("div.reader.looking", {},
     h("div.stage", {}, head, h("div.view", {}, data.length ? viewer.element : h("p.empty", {}, scan.purged ? "The images of this scan were removed by retention." : "No view of this scan can be shown."), functions.mode), functions.bar()),

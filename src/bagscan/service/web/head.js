@@ -1,14 +1,22 @@
-// The line above the pictures: verdict, bag, scanner, and why a person must look.
+// The line above the pictures: verdict, bag, scanner, and why a person must look; and what readers decided, in words and boxes.
 
 import { h } from "./dom.js";
 import { tickedParts } from "./parts.js";
 
-const drew = ({ drawn }) => (drawn?.length ? `, drew ${drawn.length} box${drawn.length > 1 ? "es" : ""}` : "");
-const opinion = (one, parts) => `${one.by}: ${one.value} (${one.reason})${tickedParts(parts, one.parts)}${drew(one)}${one.note ? `, ${one.note}` : ""}`;
+// Decisions that were not taken back.
+export const standing = (decisions) => decisions.filter((one) => !one.undone_at);
+
+// Boxes that readers drew, as the viewer shows them.
+export const boxesOf = (decisions) => decisions.flatMap((one) => (one.drawn || []).map((box) => ({ view: box.view_id, box: box.box_xyxy })));
+
+// "drew 2 boxes", after what comes before it; nothing where none was drawn.
+export const drew = ({ drawn }, before) => (drawn?.length ? `${before}drew ${drawn.length} box${drawn.length > 1 ? "es" : ""}` : "");
+
+const opinion = (one, parts) => `${one.by}: ${one.value} (${one.reason})${tickedParts(parts, one.parts)}${drew(one, ", ")}${one.note ? `, ${one.note}` : ""}`;
 
 export function headOf(scan, { done, parts, truth }) {
   if (!scan) return [h("span.muted", {}, "No scan is open. Press "), h("kbd", {}, "N")];
-  const dispute = () => `Two readers disagree: ${scan.decisions.filter((one) => !one.undone_at).map((one) => opinion(one, parts)).join("; ")}`;
+  const dispute = () => `Two readers disagree: ${standing(scan.decisions).map((one) => opinion(one, parts)).join("; ")}`;
   const before = done ? `A bag from before, to look at; N goes on. ${truth || ""} ` : "";
   const reasons = before + (scan.review === "dispute" ? dispute() : scan.result.reasons.join(" · "));
   return [h(`span.chip.${scan.result.decision}`, {}, scan.result.decision), h("strong", {}, scan.source_id), h("span.muted.small", {}, `scanner ${scan.scanner}`), h("span.reasons", { title: reasons, tabindex: 0 }, reasons)];

@@ -6,7 +6,7 @@ import { isUnjudged } from "./viewer.js";
 const CLOSE_UPS = 30; // at a low threshold there are hundreds of parts
 const SIDE_PX = 44, MIN_PX = 24; // of a close-up on the page, and of the view
 const MAX_LOG_ODDS = Math.log(1e6);
-export const LOG_ODDS = (p) => (p <= 0 ? -MAX_LOG_ODDS : p >= 1 ? MAX_LOG_ODDS : Math.min(MAX_LOG_ODDS, Math.max(-MAX_LOG_ODDS, Math.log(p / (1 - p)))));
+export const LOG_ODDS = (p) => Math.min(MAX_LOG_ODDS, Math.max(-MAX_LOG_ODDS, Math.log(p / (1 - p))));
 export const REACH = 4 * Math.log(3); // of a scale, to each side of the operating point: four steps of threefold odds, as in the report
 
 export const named = (part) => `${part.view}${part.regions.length > 1 ? `, ${part.regions.length} regions` : ""}`;

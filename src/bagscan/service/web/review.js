@@ -6,7 +6,7 @@ import { STANDARD } from "./console.js";
 import { claimOf } from "./claim.js";
 import { drawingOf } from "./drawing.js";
 import { functionsOf } from "./functions.js";
-import { headOf } from "./head.js";
+import { boxesOf, headOf, standing } from "./head.js";
 import { isTicked, partRows } from "./parts.js";
 import { bannerOf, isFree, queueItems, wishesOf } from "./queue.js";
 import { partsOf } from "./regions.js";
@@ -139,13 +139,12 @@ export function reviewPage(me, place, wanted) {
     const scan = await get(`/v1/scans/${id}`);
     const views = await viewsOf(scan);
     if (state.left) return void (again || post(`/v1/queue/${id}/release`).catch(() => {})); // the reader is on another page by now
-    const standing = scan.decisions.filter((one) => !one.undone_at), own = standing.filter((one) => again && one.by === me.name);
-    const boxes = (decisions) => decisions.flatMap((one) => (one.drawn || []).map((box) => ({ view: box.view_id, box: box.box_xyxy })));
+    const decisions = standing(scan.decisions), own = decisions.filter((one) => again && one.by === me.name);
     Object.assign(state, { scan, done: again, looking: null, ticked: again ? new Set(own.flatMap((one) => one.parts)) : draftOf(id).ticked, chosen: -1, threshold: scan.result.threshold ?? 1 });
     viewer.chosen = null;
     viewer.parts = [];
     viewer.drawn = again ? [] : draftOf(id).drawn;
-    viewer.marks = boxes(again ? own : standing);
+    viewer.marks = boxesOf(again ? own : decisions);
     drawing.stop();
     viewer.how = { ...STANDARD };
     viewer.overlay = true;

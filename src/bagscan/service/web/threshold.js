@@ -19,7 +19,7 @@ export function thresholdOf(moved) {
 
   function told(threshold) {
     if (own === null) return show(text, "nothing was judged");
-    const away = own !== null && threshold !== own;
+    const away = threshold !== own;
     slider.setAttribute("aria-valuetext", `score ${score(threshold)}${away ? "" : ", the operating point"}`);
     show(text, h("span.number", {}, score(threshold)), h("span", {}, away ? `operating point ${score(own)}: changes nothing but this view` : "at the operating point"));
   }
