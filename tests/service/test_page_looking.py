@@ -1,10 +1,11 @@
 """What readers look with: console functions, layouts, bags from before, the archive; and what they are told when the service is gone."""
 
 import re
+from functools import partial
 
 import pytest
 
-from tests.service.conftest import PASSWORD, send
+from tests.service.conftest import PASSWORD, send, until
 from tests.service.stubs import tiff
 from tests.service.test_page import bag, browser, colour, enter, expect, scan_in_window  # noqa: F401 (fixtures)
 
@@ -248,15 +249,15 @@ def test_space_presses_the_button_that_has_the_focus(make_house, enter):  # noqa
 
 
 def test_a_scan_that_nobody_looks_at_is_free_again(make_house, enter):  # noqa: F811
-    house = make_house(second_reader="none", claim_s=15.0)
-    bag(house)
+    house = make_house(second_reader="none", claim_s=300.0)
+    scan = bag(house)
     page = enter(house, "operator")
     page.clock.install()
     page.reload()
     expect(page.locator(".queue li")).to_have_count(1)
     opened(page)
-    page.clock.run_for(6 * 60 * 1000)
+    claim = partial(house.person("second").post, "/v1/queue/claim", json={"scan_id": scan})
+    assert claim().status_code == 409
+    page.clock.run_for(8 * 60 * 1000)
     expect(page.locator("canvas")).to_have_count(0)
-    other = enter(house, "second")
-    other.keyboard.press("n")
-    other.wait_for_selector("canvas")
+    until(lambda: claim().status_code == 200, told="it is free well before the claim runs out by itself")
