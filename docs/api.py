@@ -54,12 +54,19 @@ def page() -> str:
         service = Service(ServiceConfig(folder=Path(folder)))
         app = create_app(service)
         told = described(app)
-        routes = {(method, route.path): route for route in app.routes if isinstance(route, APIRoute) for method in route.methods}
+        routes = {
+            (method, route.path): route
+            for route in app.routes
+            if isinstance(route, APIRoute)
+            for method in route.methods
+        }
         service.stop()
     lines = [HEAD]
     for path, methods in told["paths"].items():
         for method, operation in methods.items():
-            lines += _operation(method.upper(), path, operation, permission_of(routes[method.upper(), path]) or "")
+            lines += _operation(
+                method.upper(), path, operation, permission_of(routes[method.upper(), path]) or ""
+            )
     lines += ["## Bodies", ""]
     for name, schema in sorted(told["components"]["schemas"].items()):
         lines += _schema(name, schema)
@@ -71,7 +78,20 @@ def _schema(name: str, schema: dict[str, Any]) -> list[str]:
         f"| `{field}` | {_kind(told)} | {'yes' if field in schema.get('required', []) else ''} | {told.get('description', '')} |"
         for field, told in schema.get("properties", {}).items()
     ]
-    return [f"### {name}", "", schema.get("description", ""), "", "| field | kind | required | meaning |", "|---|---|---|---|", *rows, ""] if rows else []
+    return (
+        [
+            f"### {name}",
+            "",
+            schema.get("description", ""),
+            "",
+            "| field | kind | required | meaning |",
+            "|---|---|---|---|",
+            *rows,
+            "",
+        ]
+        if rows
+        else []
+    )
 
 
 def _kind(told: dict[str, Any]) -> str:
@@ -80,28 +100,64 @@ def _kind(told: dict[str, Any]) -> str:
     if "anyOf" in told:
         return " or ".join(map(_kind, told["anyOf"]))
     kind = told["$ref"].rpartition("/")[2] if "$ref" in told else told.get("type", "anything")
-    return kind + (f" of {_kind(told['items'])}" if "items" in told else "") + (f", at most {told['maxLength']} characters" if "maxLength" in told else "")
+    return (
+        kind
+        + (f" of {_kind(told['items'])}" if "items" in told else "")
+        + (f", at most {told['maxLength']} characters" if "maxLength" in told else "")
+    )
 
 
 def _operation(method: str, path: str, operation: dict[str, Any], permission: str) -> list[str]:
-    who = "anybody" if permission == PUBLIC else ", ".join(role for role, held in ROLES.items() if permission in held)
-    lines = [f"## `{method} {path}`", "", operation.get("description", operation["summary"]), "", f"For: {who}.", ""]
+    who = (
+        "anybody"
+        if permission == PUBLIC
+        else ", ".join(role for role, held in ROLES.items() if permission in held)
+    )
+    lines = [
+        f"## `{method} {path}`",
+        "",
+        operation.get("description", operation["summary"]),
+        "",
+        f"For: {who}.",
+        "",
+    ]
     given = [p for p in operation.get("parameters", []) if p["in"] in ("query", "header")]
     if given:
         lines += ["| parameter | in | meaning |", "|---|---|---|"]
-        lines += [f"| `{p['name']}` | {p['in']} | {p.get('description', '')}{_default(p)} |" for p in given] + [""]
+        lines += [
+            f"| `{p['name']}` | {p['in']} | {p.get('description', '')}{_default(p)} |"
+            for p in given
+        ] + [""]
     body = operation.get("requestBody", {}).get("content", {})
     if body:
         lines += [
-            "Body: " + "; ".join(f"`{kind}`" + (f" {content['schema']['$ref'].rpartition('/')[2]}" if "$ref" in content["schema"] else "") for kind, content in body.items()) + ".",
+            "Body: "
+            + "; ".join(
+                f"`{kind}`"
+                + (
+                    f" {content['schema']['$ref'].rpartition('/')[2]}"
+                    if "$ref" in content["schema"]
+                    else ""
+                )
+                for kind, content in body.items()
+            )
+            + ".",
             "",
         ]
-    answers = ", ".join(status + _names(told) for status, told in operation["responses"].items() if status != "default")
+    answers = ", ".join(
+        status + _names(told)
+        for status, told in operation["responses"].items()
+        if status != "default"
+    )
     return [*lines, f"Answers: {answers}; a problem document otherwise.", ""]
 
 
 def _names(answer: dict[str, Any]) -> str:
-    kinds = [content["schema"]["$ref"].rpartition("/")[2] for content in answer.get("content", {}).values() if "$ref" in content.get("schema", {})]
+    kinds = [
+        content["schema"]["$ref"].rpartition("/")[2]
+        for content in answer.get("content", {}).values()
+        if "$ref" in content.get("schema", {})
+    ]
     return f" {', '.join(kinds)}" if kinds else ""
 
 

@@ -16,9 +16,26 @@ from PIL import Image
 from playwright.sync_api import Page, sync_playwright
 
 FIGURES = Path(__file__).parent / "figures"
-QUIET = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
+QUIET = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
 PASSWORD = "demo-bagscan"
-DECISIONS = [("olga", "s"), ("olga", "c"), ("olga", "c"), ("olga", "r"), ("omar", "s"), ("omar", "c"), ("omar", "s"), ("omar", "c")]
+DECISIONS = [
+    ("olga", "s"),
+    ("olga", "c"),
+    ("olga", "c"),
+    ("olga", "r"),
+    ("omar", "s"),
+    ("omar", "c"),
+    ("omar", "s"),
+    ("omar", "c"),
+]
 
 
 def main() -> None:
@@ -29,15 +46,30 @@ def main() -> None:
         probe.bind(("127.0.0.1", 0))
         address = f"http://127.0.0.1:{probe.getsockname()[1]}"
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as started:
-        command = [sys.executable, "-c", "from bagscan.cli import main; main()", "serve", "--demo", "--folder", folder, "--port", address.rpartition(":")[2]]
+        command = [
+            sys.executable,
+            "-c",
+            "from bagscan.cli import main; main()",
+            "serve",
+            "--demo",
+            "--folder",
+            folder,
+            "--port",
+            address.rpartition(":")[2],
+        ]
         service = subprocess.Popen(command)
         try:
-            browser = started.chromium.launch(executable_path=shutil.which("chromium") or shutil.which("google-chrome"), args=QUIET)
+            browser = started.chromium.launch(
+                executable_path=shutil.which("chromium") or shutil.which("google-chrome"),
+                args=QUIET,
+            )
             _wait_for_queue(address)
             _shoot(browser, address, out)
             browser.close()
             for path in out.glob("service_*.png"):  # a quarter of the size, and nobody sees it
-                Image.open(path).convert("RGB").quantize(256, kmeans=10, dither=Image.Dither.NONE).save(path, optimize=True)
+                Image.open(path).convert("RGB").quantize(
+                    256, kmeans=10, dither=Image.Dither.NONE
+                ).save(path, optimize=True)
         finally:
             service.terminate()
             service.wait(30)
@@ -47,7 +79,12 @@ def _wait_for_queue(address: str) -> None:
     with httpx.Client(base_url=address) as client:
         while True:
             try:
-                if client.post("/v1/sessions", json={"name": "susan", "password": PASSWORD}).is_success and len(client.get("/v1/queue").json()["scans"]) >= 12:
+                if (
+                    client.post(
+                        "/v1/sessions", json={"name": "susan", "password": PASSWORD}
+                    ).is_success
+                    and len(client.get("/v1/queue").json()["scans"]) >= 12
+                ):
                     return
             except httpx.TransportError:
                 pass

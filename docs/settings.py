@@ -59,8 +59,16 @@ CLASSES = {
 
 def tables() -> str:
     """Every class of settings, a table each."""
-    classes = CLASSES | {f"{kind}: `{name}`": part(kind, name).Config for kind in ALL for name in names(kind)} | {"recipes of `bagscan simulate`": Recipe}
-    lines = [line for title, config in (classes | {"`bagscan serve`": ServiceConfig}).items() for line in (f"### {title}", "", *explained(config))]
+    classes = (
+        CLASSES
+        | {f"{kind}: `{name}`": part(kind, name).Config for kind in ALL for name in names(kind)}
+        | {"recipes of `bagscan simulate`": Recipe}
+    )
+    lines = [
+        line
+        for title, config in (classes | {"`bagscan serve`": ServiceConfig}).items()
+        for line in (f"### {title}", "", *explained(config))
+    ]
     return "\n".join(lines)
 
 
@@ -74,7 +82,11 @@ def _meanings(config: type) -> dict[str, str]:
 
 def _told(docstring: str, names_of_settings: list[str]) -> dict[str, str]:
     text = re.sub(r"\s+", " ", docstring.partition("Attributes:")[2])
-    text = re.sub(r":\w+:`[~.]?([^`]*)`", lambda link: f"`{link[1].rpartition('.')[2]}`", text).replace("``", "`").replace("|", "\\|")
+    text = (
+        re.sub(r":\w+:`[~.]?([^`]*)`", lambda link: f"`{link[1].rpartition('.')[2]}`", text)
+        .replace("``", "`")
+        .replace("|", "\\|")
+    )
     name = "|".join(names_of_settings)
     found = list(re.finditer(rf"(?:^| )((?:(?:{name}), )*(?:{name})): ", text))
     meanings = {}
@@ -87,7 +99,15 @@ def _told(docstring: str, names_of_settings: list[str]) -> dict[str, str]:
 def explained(config: type) -> list[str]:
     """A table of settings with their meanings."""
     meanings = _meanings(config)
-    return ["| setting | default | meaning |", "|---|---|---|", *(f"| `{f.name}` | `{_default(f)}` | {meanings.get(f.name, '')} |" for f in dataclasses.fields(config)), ""]
+    return [
+        "| setting | default | meaning |",
+        "|---|---|---|",
+        *(
+            f"| `{f.name}` | `{_default(f)}` | {meanings.get(f.name, '')} |"
+            for f in dataclasses.fields(config)
+        ),
+        "",
+    ]
 
 
 def _default(field: dataclasses.Field) -> str:
@@ -101,7 +121,9 @@ def _default(field: dataclasses.Field) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--check", action="store_true", help="fail when the page is not what the classes say")
+    parser.add_argument(
+        "--check", action="store_true", help="fail when the page is not what the classes say"
+    )
     check = parser.parse_args().check
     page = PAGE.read_text()
     before, rest = page.split(START)

@@ -10,7 +10,9 @@ ROLE = re.compile(r":(?:class|func|mod|meth|attr|data):<code>[~.]?(?:[^<]*\.)?([
 
 def on_page_markdown(markdown: str, **_: object) -> str:
     """Called by mkdocs for every page."""
-    return OUTSIDE.sub(lambda link: f"{link[1]} (`{link[2].removeprefix('../')}` in the repository)", markdown)
+    return OUTSIDE.sub(
+        lambda link: f"{link[1]} (`{link[2].removeprefix('../')}` in the repository)", markdown
+    )
 
 
 def on_page_content(html: str, **_: object) -> str:

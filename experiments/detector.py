@@ -23,7 +23,11 @@ from bagscan.detector.thresholds import Thresholds
 from bagscan.export.graphs import export_onnx
 from bagscan.model_folder import SHIPPED
 from bagscan.runtime.load import load_model
-from bagscan.training.detector_experiment import DetectorExperiment, calibrate_detector, detector_summary
+from bagscan.training.detector_experiment import (
+    DetectorExperiment,
+    calibrate_detector,
+    detector_summary,
+)
 from bagscan.training.experiment import SimulatedExperiment, read_experiment
 from experiments.engine import Run, keep
 
@@ -41,7 +45,9 @@ def main() -> None:
     for graph in folder.glob("*.onnx"):
         graph.unlink()
     detector = Detector.load(folder)
-    detector.about = {name: result for name, result in detector.about.items() if name.startswith("validation")}
+    detector.about = {
+        name: result for name, result in detector.about.items() if name.startswith("validation")
+    }
     detector.save(folder)
     export_onnx(folder)
     calibrate_detector(experiment.sets, folder, arguments.max_fpr, print)
@@ -52,16 +58,33 @@ def main() -> None:
     print(detector_summary(record))
     crops = arguments.crops
     if isinstance(experiment, DetectorExperiment):
-        crops += keep_curve(arguments.run, arguments.name, experiment.training.batch * arguments.processes)
+        crops += keep_curve(
+            arguments.run, arguments.name, experiment.training.batch * arguments.processes
+        )
     detector = Detector.load(folder)
     detector.about |= card(record, crops, detector.images)
     detector.save(folder)
-    data = {"name": str(arguments.test), "hash": load_model(folder).id, "counts": {"bags": len(bags)}}
+    data = {
+        "name": str(arguments.test),
+        "hash": load_model(folder).id,
+        "counts": {"bags": len(bags)},
+    }
     for group, result in (*record["groups"].items(), ("all", record["all"])):
-        keep(Run("detector", {"model": arguments.name, "crops": crops, "group": group}), result, data=data)
+        keep(
+            Run("detector", {"model": arguments.name, "crops": crops, "group": group}),
+            result,
+            data=data,
+        )
     for by, rows in record["by"].items():
         for value, result in rows.items():
-            keep(Run("detector_by", {"model": arguments.name, "crops": crops, "by": by, "value": value}), result, data=data)
+            keep(
+                Run(
+                    "detector_by",
+                    {"model": arguments.name, "crops": crops, "by": by, "value": value},
+                ),
+                result,
+                data=data,
+            )
 
 
 def keep_curve(run: Path, name: str, batch: int) -> int:
@@ -78,10 +101,20 @@ def keep_curve(run: Path, name: str, batch: int) -> int:
 def figures(bags: Sequence[JudgedBag], thresholds: Thresholds) -> dict[str, Any]:
     """All figures by group, and how many bags are found by kind, way and device."""
     groups = sorted({bag.about["group"] for bag in bags})
-    result = {group: measure([bag for bag in bags if bag.about["group"] == group], thresholds) for group in groups}
-    by = {key: _by(bags, thresholds, lambda bag, key=key: bag.about[key]) for key in ("kind", "way", "device")}
+    result = {
+        group: measure([bag for bag in bags if bag.about["group"] == group], thresholds)
+        for group in groups
+    }
+    by = {
+        key: _by(bags, thresholds, lambda bag, key=key: bag.about[key])
+        for key in ("kind", "way", "device")
+    }
     standing = _by(bags, thresholds, _standing_out)
-    return {"groups": result, "all": measure(bags, thresholds), "by": by | {"standing_out": standing}}
+    return {
+        "groups": result,
+        "all": measure(bags, thresholds),
+        "by": by | {"standing_out": standing},
+    }
 
 
 def _standing_out(bag: JudgedBag) -> str:
@@ -89,13 +122,18 @@ def _standing_out(bag: JudgedBag) -> str:
     return "under 0.5" if best < 0.5 else "0.5 to 2" if best < 2 else "over 2"
 
 
-def _by(bags: Sequence[JudgedBag], thresholds: Thresholds, key: Callable[[JudgedBag], str]) -> dict[str, dict[str, float]]:
+def _by(
+    bags: Sequence[JudgedBag], thresholds: Thresholds, key: Callable[[JudgedBag], str]
+) -> dict[str, dict[str, float]]:
     parts: dict[str, list[JudgedBag]] = defaultdict(list)
     for bag in bags:
         if bag.anomalous:
             parts[key(bag)].append(bag)
     result = {name: measure(own, thresholds) for name, own in sorted(parts.items())}
-    return {name: {k: one[k] for k in ("bags", "bag_tp", "on_the_anomaly", "hit_at_1", "within_auroc")} for name, one in result.items()}
+    return {
+        name: {k: one[k] for k in ("bags", "bag_tp", "on_the_anomaly", "hit_at_1", "within_auroc")}
+        for name, one in result.items()
+    }
 
 
 def card(record: dict[str, Any], crops: int, images: str) -> dict[str, Any]:
@@ -112,18 +150,31 @@ def card(record: dict[str, Any], crops: int, images: str) -> dict[str, Any]:
         rows = sorted(record["by"][key].items(), key=lambda row: row[1]["bag_tp"])
         result[f"found by {key}"] = ", ".join(f"{name} {row['bag_tp']:.0%}" for name, row in rows)
     if images == "colour":
-        result["on real scanners"] = "not shown to be better than plain darkness: colours of scanners differ, and this model knows the simulator's alone"
-    return result | {"limits": "simulated scans of one scanner; a first-stage aid, a person decides; no conformance to any security standard is claimed"}
+        result["on real scanners"] = (
+            "not shown to be better than plain darkness: colours of scanners differ, and this model knows the simulator's alone"
+        )
+    return result | {
+        "limits": "simulated scans of one scanner; a first-stage aid, a person decides; no conformance to any security standard is claimed"
+    }
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("run", type=Path, help="a folder of bagscan train")
     parser.add_argument("name")
     parser.add_argument("--config", type=Path, required=True)
     parser.add_argument("--test", type=Path, required=True)
-    parser.add_argument("--crops", type=int, default=0, help="that the detector had seen before this run")
-    parser.add_argument("--processes", type=int, default=1, help="that trained together, each with a batch of its own")
+    parser.add_argument(
+        "--crops", type=int, default=0, help="that the detector had seen before this run"
+    )
+    parser.add_argument(
+        "--processes",
+        type=int,
+        default=1,
+        help="that trained together, each with a batch of its own",
+    )
     parser.add_argument("--max-fpr", type=float, default=0.1)
     return parser.parse_args()
 

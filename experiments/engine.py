@@ -40,7 +40,10 @@ class Run:
 
 def grid(table: str, **axes: Iterable[Any]) -> list[Run]:
     """Every combination of settings, the last changing first."""
-    return [Run(table, dict(zip(axes, values, strict=True))) for values in itertools.product(*axes.values())]
+    return [
+        Run(table, dict(zip(axes, values, strict=True)))
+        for values in itertools.product(*axes.values())
+    ]
 
 
 def read_table(table: str, folder: Path = RESULTS) -> list[dict[str, Any]]:
@@ -56,7 +59,9 @@ def read_table(table: str, folder: Path = RESULTS) -> list[dict[str, Any]]:
             record = json.loads(line)
             check_record(record)
         except (ValueError, DataError) as error:
-            raise DataError(f"{path}:{number}: no result record ({error}); delete the line to have it made anew") from error
+            raise DataError(
+                f"{path}:{number}: no result record ({error}); delete the line to have it made anew"
+            ) from error
         records.append(record)
     return records
 
@@ -64,21 +69,42 @@ def read_table(table: str, folder: Path = RESULTS) -> list[dict[str, Any]]:
 def remaining(runs: Iterable[Run], again: bool = False, folder: Path = RESULTS) -> list[Run]:
     """Those that have no record yet; all, where they are to be made ``again``."""
     wanted = list(runs)
-    there = {table: [record["config"] for record in read_table(table, folder)] for table in {run.table for run in wanted}}
+    there = {
+        table: [record["config"] for record in read_table(table, folder)]
+        for table in {run.table for run in wanted}
+    }
     return [run for run in wanted if again or dict(run.settings) not in there[run.table]]
 
 
 def keep(
-    run: Run, results: Mapping[str, Any], *, data: Mapping[str, Any] = NOTHING, seeds: Iterable[int] = (0,), notes: Iterable[str] = (), folder: Path = RESULTS
+    run: Run,
+    results: Mapping[str, Any],
+    *,
+    data: Mapping[str, Any] = NOTHING,
+    seeds: Iterable[int] = (0,),
+    notes: Iterable[str] = (),
+    folder: Path = RESULTS,
 ) -> dict[str, Any]:
     """Store what a run has found, in place of what it found before; returns the record.
 
     Args:
         results: figures by name. data: what was measured on: name, hash and counts.
     """
-    record = make_record(run.table, dict(results), data=dict(data), config=dict(run.settings), seeds=list(seeds), notes=list(notes))
-    others = [other for other in read_table(run.table, folder) if other["config"] != record["config"]]
+    record = make_record(
+        run.table,
+        dict(results),
+        data=dict(data),
+        config=dict(run.settings),
+        seeds=list(seeds),
+        notes=list(notes),
+    )
+    others = [
+        other for other in read_table(run.table, folder) if other["config"] != record["config"]
+    ]
     folder.mkdir(parents=True, exist_ok=True)
-    atomic_write_text(folder / f"{run.table}.jsonl", "".join(json.dumps(r, allow_nan=False) + "\n" for r in [*others, record]))
+    atomic_write_text(
+        folder / f"{run.table}.jsonl",
+        "".join(json.dumps(r, allow_nan=False) + "\n" for r in [*others, record]),
+    )
     print(run.table, "|", run.name, "|", json.dumps(record["results"]), flush=True)
     return record

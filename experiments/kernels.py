@@ -38,7 +38,11 @@ def interleaved(repeats: int, **contenders: Callable[[], object]) -> dict[str, f
 def textured(channels: int, height: int, width: int) -> np.ndarray:
     """(C, H, W) float32 in [0, 1]: soft blobs with some grain, like packed clutter."""
     generator = torch.Generator().manual_seed(0)
-    blobs = F.interpolate(torch.rand(1, channels, height // 16, width // 16, generator=generator), size=(height, width), mode="bicubic")
+    blobs = F.interpolate(
+        torch.rand(1, channels, height // 16, width // 16, generator=generator),
+        size=(height, width),
+        mode="bicubic",
+    )
     grain = 0.02 * torch.randn(1, channels, height, width, generator=generator)
     return (blobs + grain).clamp(0, 1)[0].numpy()
 
@@ -52,7 +56,9 @@ def sparse_soft_slic(features: torch.Tensor, grid: Grid, iterations: int) -> tor
     pixel, candidate = [], []
     for dr in (-1, 0, 1):
         for dc in (-1, 0, 1):
-            inside = (row + dr >= 0) & (row + dr < grid.rows) & (col + dc >= 0) & (col + dc < grid.cols)
+            inside = (
+                (row + dr >= 0) & (row + dr < grid.rows) & (col + dc >= 0) & (col + dc < grid.cols)
+            )
             candidate.append(((row + dr) * grid.cols + col + dc)[inside])
             pixel.append(inside.reshape(-1).nonzero()[:, 0])
     pixels, candidates = torch.cat(pixel), torch.cat(candidate)
@@ -64,9 +70,13 @@ def sparse_soft_slic(features: torch.Tensor, grid: Grid, iterations: int) -> tor
     for _ in range(iterations):
         distance = (flat[pixels] - centres[candidates]).square().sum(1)
         raw = (-distance).exp()
-        weight = raw / torch.zeros(height * width).index_add_(0, pixels, raw)[pixels].clamp(min=1e-30)
+        weight = raw / torch.zeros(height * width).index_add_(0, pixels, raw)[pixels].clamp(
+            min=1e-30
+        )
         mass = torch.zeros(grid.n).index_add_(0, candidates, weight)
-        centres = torch.zeros(grid.n, dim).index_add_(0, candidates, weight[:, None] * flat[pixels]) / mass[:, None].clamp(min=1e-8)
+        centres = torch.zeros(grid.n, dim).index_add_(
+            0, candidates, weight[:, None] * flat[pixels]
+        ) / mass[:, None].clamp(min=1e-8)
     return weight
 
 
@@ -85,7 +95,14 @@ def iterations_speed(repeats: int) -> dict[str, float]:
             fused=lambda: iterate_numba(features, cells, 10),
             batched=lambda: soft_slic(tensor, cells, 10),
             sparse=lambda: sparse_soft_slic(tensor, cells, 10),
-            skimage=lambda: skimage_slic(rgb, cells.n, max_num_iter=10, channel_axis=-1, enforce_connectivity=False, start_label=0),
+            skimage=lambda: skimage_slic(
+                rgb,
+                cells.n,
+                max_num_iter=10,
+                channel_axis=-1,
+                enforce_connectivity=False,
+                start_label=0,
+            ),
         )
     return {
         **{f"{name}_s": value for name, value in seconds.items()},
@@ -103,18 +120,33 @@ def pooled_against_crop(repeats: int) -> dict[str, float]:
     view = View(textured(3, height, width), ("red", "green", "blue"), "pseudo_colour")
     regions = grid.build(grid.Config(n_superpixels=115)).regions(view)
     image = torch.from_numpy(np.array(view.pixels))[None]
-    models = {name: Model(ModelConfig(encoder={"name": name, "backbone": "resnet50"})).eval() for name in ("pooled", "crop")}
-    seconds = interleaved(repeats, **{name: lambda m=m: m.score_image(image, regions) for name, m in models.items()})
-    return {"segments": regions.n, **{f"{k}_s": v for k, v in seconds.items()}, "crop_over_pooled": seconds["crop"] / seconds["pooled"]}
+    models = {
+        name: Model(ModelConfig(encoder={"name": name, "backbone": "resnet50"})).eval()
+        for name in ("pooled", "crop")
+    }
+    seconds = interleaved(
+        repeats, **{name: lambda m=m: m.score_image(image, regions) for name, m in models.items()}
+    )
+    return {
+        "segments": regions.n,
+        **{f"{k}_s": v for k, v in seconds.items()},
+        "crop_over_pooled": seconds["crop"] / seconds["pooled"],
+    }
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--quick", action="store_true", help="few repeats")
     quick = parser.parse_args().quick
     data = {"name": "made-up textures", "hash": "seed 0", "counts": {}}
     keep(Run("kernels", {"measured": "iterations"}), iterations_speed(3 if quick else 9), data=data)
-    keep(Run("kernels", {"measured": "pooled_against_crop"}), pooled_against_crop(1 if quick else 3), data=data)
+    keep(
+        Run("kernels", {"measured": "pooled_against_crop"}),
+        pooled_against_crop(1 if quick else 3),
+        data=data,
+    )
 
 
 if __name__ == "__main__":

@@ -35,19 +35,31 @@ def reviewed(folder: Path, most: int = 0) -> dict[str, Any]:
         codes.update(found)
         flagged += bool(found)
         examples += [path.name] if found and len(examples) < 40 else []
-    return {"files": len(files), "review_percent": 100 * flagged / max(1, len(files)), "codes": dict(codes), "examples": examples}
+    return {
+        "files": len(files),
+        "review_percent": 100 * flagged / max(1, len(files)),
+        "codes": dict(codes),
+        "examples": examples,
+    }
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--set", action="append", default=[], help="NAME=FOLDER", dest="sets")
-    parser.add_argument("--most", type=int, default=0, help="files of each folder, spread evenly; 0 for all")
+    parser.add_argument(
+        "--most", type=int, default=0, help="files of each folder, spread evenly; 0 for all"
+    )
     arguments = parser.parse_args()
     for text in arguments.sets:
         name, _, folder = text.partition("=")
         found = reviewed(Path(folder), arguments.most)
-        keep(Run("not_a_bag", {"set": name}), {key: value for key, value in found.items() if key != "examples"})
-        print(f"{name}: {found['files']} files, {found['review_percent']:.2f} % REVIEW, {found['codes']} {found['examples']}")
+        keep(
+            Run("not_a_bag", {"set": name}),
+            {key: value for key, value in found.items() if key != "examples"},
+        )
+        print(
+            f"{name}: {found['files']} files, {found['review_percent']:.2f} % REVIEW, {found['codes']} {found['examples']}"
+        )
 
 
 if __name__ == "__main__":

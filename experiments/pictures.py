@@ -29,7 +29,9 @@ RED, BLACK, GREEN = (230, 0, 0), (0, 0, 0), (0, 150, 60)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     for name in ("model", "set", "out"):
         parser.add_argument(name, type=Path)
     arguments = parser.parse_args()
@@ -54,26 +56,57 @@ def _judged(root: Path, record: dict[str, Any], detector: UsableDetector) -> tup
     views = [read_scan(root / "raw" / f"{record['id']}_{name}.tif").views[0] for name in names]
     bag = detector.look(views)
     seen, scores = bag.views, region_scores(bag, detector.thresholds)
-    flagged = [np.isin(one.regions.labels, np.flatnonzero(own >= FLAGGED)) for one, own in zip(seen, scores, strict=True)]
-    truth = [_anomaly(root, record, name, view.shape) for name, view in zip(names, views, strict=True)]
+    flagged = [
+        np.isin(one.regions.labels, np.flatnonzero(own >= FLAGGED))
+        for one, own in zip(seen, scores, strict=True)
+    ]
+    truth = [
+        _anomaly(root, record, name, view.shape) for name, view in zip(names, views, strict=True)
+    ]
     if record["label"] == "benign":
         worst = int(np.argmax([own.max() for own in scores]))
-        return ("false_alarms", _picture(record, views[worst], seen[worst], flagged[worst], truth[worst])) if any(f.any() for f in flagged) else (None, None)
+        return (
+            (
+                "false_alarms",
+                _picture(record, views[worst], seen[worst], flagged[worst], truth[worst]),
+            )
+            if any(f.any() for f in flagged)
+            else (None, None)
+        )
     best = int(np.argmax([record["views"][name]["standing_out"] for name in names]))
-    hit = any((binary_dilation(t, iterations=NEAR_PX) & f).sum() >= 0.5 * f.sum() for t, f in zip(truth, flagged, strict=True) if f.any())
-    return ("hits" if hit else "misses"), _picture(record, views[best], seen[best], flagged[best], truth[best])
+    hit = any(
+        (binary_dilation(t, iterations=NEAR_PX) & f).sum() >= 0.5 * f.sum()
+        for t, f in zip(truth, flagged, strict=True)
+        if f.any()
+    )
+    return ("hits" if hit else "misses"), _picture(
+        record, views[best], seen[best], flagged[best], truth[best]
+    )
 
 
 def _anomaly(root: Path, record: dict[str, Any], name: str, shape: tuple[int, int]) -> np.ndarray:
-    entries = json.loads((root / "truth" / f"{record['id']}_{name}.json").read_text())["annotations"]
-    return next((decode_mask(e["segmentation"], *shape).astype(bool) for e in entries if e["category"] == "anomaly"), np.zeros(shape, bool))
+    entries = json.loads((root / "truth" / f"{record['id']}_{name}.json").read_text())[
+        "annotations"
+    ]
+    return next(
+        (
+            decode_mask(e["segmentation"], *shape).astype(bool)
+            for e in entries
+            if e["category"] == "anomaly"
+        ),
+        np.zeros(shape, bool),
+    )
 
 
-def _picture(record: dict[str, Any], view: Any, seen: Any, flagged: np.ndarray, truth: np.ndarray) -> Image.Image:
+def _picture(
+    record: dict[str, Any], view: Any, seen: Any, flagged: np.ndarray, truth: np.ndarray
+) -> Image.Image:
     rgb = displayable(view).copy()
     devices = np.zeros(view.shape, bool)
     for device in seen.devices:
-        devices |= device.mask.repeat(CELL_PX, 0).repeat(CELL_PX, 1)[: view.shape[0], : view.shape[1]]
+        devices |= device.mask.repeat(CELL_PX, 0).repeat(CELL_PX, 1)[
+            : view.shape[0], : view.shape[1]
+        ]
     for mask, colour in ((devices, GREEN), (flagged, BLACK), (truth, RED)):
         rgb[mask & ~binary_erosion(mask, iterations=2)] = colour
     look_at = truth | flagged if (truth | flagged).any() else np.ones(view.shape, bool)

@@ -36,7 +36,16 @@ def instant_worker(pipe):  # type: ignore[no-untyped-def]
     """A worker process that finds every scan clear in no time; what it is asked to do with ``slow`` in it takes 50 ms."""
     from bagscan.workers.protocol import receive, send
 
-    row = {"scan_id": "x", "decision": "CLEAR", "reasons": [], "findings": [], "views": {"0": {"height": 1, "width": 1}}, "model_id": "stub", "threshold": 0.5, "path": "x"}
+    row = {
+        "scan_id": "x",
+        "decision": "CLEAR",
+        "reasons": [],
+        "findings": [],
+        "views": {"0": {"height": 1, "width": 1}},
+        "model_id": "stub",
+        "threshold": 0.5,
+        "path": "x",
+    }
     while True:
         try:
             task = receive(pipe)
@@ -44,7 +53,10 @@ def instant_worker(pipe):  # type: ignore[no-untyped-def]
             return
         if task["kind"] == "screen" and any("slow" in name for name in task["files"]):
             time.sleep(0.05)
-        send(pipe, {"ok": True, "row": row, "artifacts": {}, "stats": {"top_score": 0.1}, "seconds": 0.0})
+        send(
+            pipe,
+            {"ok": True, "row": row, "artifacts": {}, "stats": {"top_score": 0.1}, "seconds": 0.0},
+        )
 
 
 def serve(folder: str, port: int, waiting: int) -> None:
@@ -56,15 +68,30 @@ def serve(folder: str, port: int, waiting: int) -> None:
     from bagscan.service.run import SWITCH_S
     from bagscan.service.service import Service
     from bagscan.service.settings import ServiceConfig
-    from experiments.service_load import instant_worker as target  # by the name under which workers import it
+    from experiments.service_load import (
+        instant_worker as target,
+    )  # by the name under which workers import it
 
     sys.setswitchinterval(SWITCH_S)
-    service = Service(ServiceConfig(folder=Path(folder), port=port, max_waiting=waiting, drift_window=0, screen_timeout_s=10), target)
+    service = Service(
+        ServiceConfig(
+            folder=Path(folder), port=port, max_waiting=waiting, drift_window=0, screen_timeout_s=10
+        ),
+        target,
+    )
     service.start()
     place = Path(folder) / "key"
     if not place.exists():
-        number = service.store.write(lambda c: accounts.create_account(c, service.auditor, "benchmark", "scanner", "scanner", None))
-        place.write_text(service.store.write(lambda c: accounts.create_key(c, service.auditor, "benchmark", number, "benchmark"))[1])
+        number = service.store.write(
+            lambda c: accounts.create_account(
+                c, service.auditor, "benchmark", "scanner", "scanner", None
+            )
+        )
+        place.write_text(
+            service.store.write(
+                lambda c: accounts.create_key(c, service.auditor, "benchmark", number, "benchmark")
+            )[1]
+        )
     try:
         uvicorn.run(create_app(service), port=port, log_level="error")
     finally:
@@ -81,7 +108,17 @@ class Served:
     def start(self) -> None:
         log = (self.folder / "log").open("ab")
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "experiments.service_load", "serve", str(self.folder), str(self.port), str(self.waiting)], stderr=log, start_new_session=True
+            [
+                sys.executable,
+                "-m",
+                "experiments.service_load",
+                "serve",
+                str(self.folder),
+                str(self.port),
+                str(self.waiting),
+            ],
+            stderr=log,
+            start_new_session=True,
         )
         self.wait_until_ready()
 
@@ -109,10 +146,15 @@ class Served:
 
     @property
     def headers(self) -> dict[str, str]:
-        return {"Authorization": f"Bearer {(self.folder / 'key').read_text()}", "Content-Type": "application/octet-stream"}
+        return {
+            "Authorization": f"Bearer {(self.folder / 'key').read_text()}",
+            "Content-Type": "application/octet-stream",
+        }
 
 
-def hammer(served: Served, clients: int, seconds: float, scan: bytes, within_s: float = 0.0) -> dict[str, Any]:
+def hammer(
+    served: Served, clients: int, seconds: float, scan: bytes, within_s: float = 0.0
+) -> dict[str, Any]:
     """Closed loop: every client sends its next scan as soon as it has an answer, or after the time that it was told to wait.
 
     Args:
@@ -121,10 +163,14 @@ def hammer(served: Served, clients: int, seconds: float, scan: bytes, within_s: 
     codes: list[int] = []
     latencies: list[float] = []
     lock, ready, stop = threading.Lock(), threading.Barrier(clients + 1), float("inf")
-    context = ssl.create_default_context()  # one for all: a client builds one of its own otherwise, for 40 ms
+    context = (
+        ssl.create_default_context()
+    )  # one for all: a client builds one of its own otherwise, for 40 ms
 
     def one(number: int) -> None:
-        with httpx.Client(base_url=served.url, headers=served.headers, timeout=60, verify=context) as client:
+        with httpx.Client(
+            base_url=served.url, headers=served.headers, timeout=60, verify=context
+        ) as client:
             ready.wait()
             time.sleep(within_s * number / clients)
             count = 0
@@ -162,7 +208,9 @@ def hammer(served: Served, clients: int, seconds: float, scan: bytes, within_s: 
 
 
 def load(scan_bytes: int, clients: int, seconds: float) -> None:
-    sys.setswitchinterval(0.0005)  # the clients are threads of one process, and wait on each other too
+    sys.setswitchinterval(
+        0.0005
+    )  # the clients are threads of one process, and wait on each other too
     scan = b"II*\x00" + os.urandom(scan_bytes)
     with tempfile.TemporaryDirectory(prefix="bagscan-load-") as folder:
         served = Served(Path(folder), waiting=clients)
@@ -180,7 +228,11 @@ def load(scan_bytes: int, clients: int, seconds: float) -> None:
             after.append(hammer(served, clients, 1.5, scan)["p99_ms"])
             if after[-1] <= 1.5 * float(str(normal["p99_ms"])):
                 break
-        again = round(time.perf_counter() - started, 1) if after[-1] <= 1.5 * float(str(normal["p99_ms"])) else None
+        again = (
+            round(time.perf_counter() - started, 1)
+            if after[-1] <= 1.5 * float(str(normal["p99_ms"]))
+            else None
+        )
         small = hammer(served, clients, seconds / 2, b"II*\x00" + bytes(10_000))
         print("small scans", small, flush=True)
         served.kill()
@@ -193,7 +245,11 @@ def load(scan_bytes: int, clients: int, seconds: float) -> None:
     }
     for name, found in loads.items():
         flat = {key: value for key, value in found.items() if not isinstance(value, dict)}
-        keep(Run("service_load", {"load": name}), flat | {f"answers {code}": n for code, n in found.get("codes", {}).items()}, notes=[NOTE])
+        keep(
+            Run("service_load", {"load": name}),
+            flat | {f"answers {code}": n for code, n in found.get("codes", {}).items()},
+            notes=[NOTE],
+        )
 
 
 def kills(workers: int, services: int, out: Path) -> None:
@@ -210,9 +266,16 @@ def kills(workers: int, services: int, out: Path) -> None:
             while not stop.is_set():
                 number += 1
                 key, name = f"k{number}", "slow.tif" if number % 2 else "a.tif"
-                while not stop.is_set():  # as the client does: the same key until there is an answer
+                while (
+                    not stop.is_set()
+                ):  # as the client does: the same key until there is an answer
                     try:
-                        answer = httpx.post(f"{served.url}/v1/jobs?name={name}", content=b"II*\x00" + key.encode(), headers=served.headers | {"Idempotency-Key": key}, timeout=10)
+                        answer = httpx.post(
+                            f"{served.url}/v1/jobs?name={name}",
+                            content=b"II*\x00" + key.encode(),
+                            headers=served.headers | {"Idempotency-Key": key},
+                            timeout=10,
+                        )
                     except (httpx.TransportError, OSError):
                         time.sleep(0.05)
                         continue
@@ -246,7 +309,18 @@ def kills(workers: int, services: int, out: Path) -> None:
         record = _counted(served, accepted, killed_workers, services)
         served.kill()
         record["audit verify"] = subprocess.run(
-            [sys.executable, "-c", "from bagscan.cli import main; main()", "audit", "verify", "--folder", folder], capture_output=True, text=True, check=False
+            [
+                sys.executable,
+                "-c",
+                "from bagscan.cli import main; main()",
+                "audit",
+                "verify",
+                "--folder",
+                folder,
+            ],
+            capture_output=True,
+            text=True,
+            check=False,
         ).stdout.strip()
     keep(Run("service_kills", {"killed": "kill -9 at random"}), record, notes=[NOTE], folder=out)
 
@@ -254,14 +328,18 @@ def kills(workers: int, services: int, out: Path) -> None:
 def _children(pid: int) -> list[int]:
     """Worker processes of a service: multiprocessing's spawned ones, not its resource tracker."""
     found = []
-    for line in subprocess.run(["ps", "-ww", "-eo", "pid,ppid,args"], capture_output=True, text=True, check=True).stdout.splitlines()[1:]:
+    for line in subprocess.run(
+        ["ps", "-ww", "-eo", "pid,ppid,args"], capture_output=True, text=True, check=True
+    ).stdout.splitlines()[1:]:
         child, parent, args = line.split(None, 2)
         if int(parent) == pid and "spawn_main" in args:
             found.append(int(child))
     return found
 
 
-def _counted(served: Served, accepted: dict[str, str], workers: int, services: int) -> dict[str, Any]:
+def _counted(
+    served: Served, accepted: dict[str, str], workers: int, services: int
+) -> dict[str, Any]:
     """Wait for every accepted job, then count jobs and results in the store itself."""
     import sqlite3
 
@@ -269,12 +347,18 @@ def _counted(served: Served, accepted: dict[str, str], workers: int, services: i
     with httpx.Client(base_url=served.url, headers=served.headers, timeout=30) as client:
         for key, job in accepted.items():
             until = time.monotonic() + 60
-            while (result := client.get(f"/v1/jobs/{job}").json())["state"] != "done" and time.monotonic() < until:
+            while (result := client.get(f"/v1/jobs/{job}").json())[
+                "state"
+            ] != "done" and time.monotonic() < until:
                 time.sleep(0.05)
             done[key] = result["state"] == "done"
     with sqlite3.connect(served.folder / "store.sqlite") as store:
-        jobs = store.execute("SELECT COUNT(*), COUNT(DISTINCT idempotency_key) FROM jobs").fetchone()
-        results, review = store.execute("SELECT COUNT(*), SUM(decision = 'REVIEW') FROM results").fetchone()
+        jobs = store.execute(
+            "SELECT COUNT(*), COUNT(DISTINCT idempotency_key) FROM jobs"
+        ).fetchone()
+        results, review = store.execute(
+            "SELECT COUNT(*), SUM(decision = 'REVIEW') FROM results"
+        ).fetchone()
         whole = store.execute("PRAGMA integrity_check").fetchone()[0]
     return {
         "workers_killed": workers,
@@ -289,7 +373,9 @@ def _counted(served: Served, accepted: dict[str, str], workers: int, services: i
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     commands = parser.add_subparsers(dest="command", required=True)
     one = commands.add_parser("serve")
     one.add_argument("folder")

@@ -53,20 +53,34 @@ def forward(profile: Profile) -> dict[str, Any]:
     view = replace(profile.views[0], n_channels=CHANNELS)
     recipe, found = Recipe(devices=("laptop",), seed=2), []
     for k in range(60):
-        benign = build_scene(recipe, replace(plan(recipe, k), anomalous=False), profile.tunnel_mm).benign
+        benign = build_scene(
+            recipe, replace(plan(recipe, k), anomalous=False), profile.tunnel_mm
+        ).benign
         if SOLIDS[0] <= len(benign) <= SOLIDS[1]:
             found.append(benign)
         if len(found) == 4:
             break
-    rows = [(len(s), cpu_seconds(lambda s=s: transmission(s, profile, view, (0.0, float(LINES))))) for s in found]
-    exact = cpu_seconds(lambda: transmission(found[0], profile, view, (0.0, float(LINES)), mode="exact"), 2)
-    grouped, exactly = (transmission(found[0], profile, view, (0.0, float(LINES)), mode=m) for m in ("groups", "exact"))
+    rows = [
+        (len(s), cpu_seconds(lambda s=s: transmission(s, profile, view, (0.0, float(LINES)))))
+        for s in found
+    ]
+    exact = cpu_seconds(
+        lambda: transmission(found[0], profile, view, (0.0, float(LINES)), mode="exact"), 2
+    )
+    grouped, exactly = (
+        transmission(found[0], profile, view, (0.0, float(LINES)), mode=m)
+        for m in ("groups", "exact")
+    )
     return {
         "solids (mean of 4 bags)": float(np.mean([n for n, _ in rows])),
         "forward, CPU s, 640 × 512, 2 × 2 rays (bar 0.15)": float(np.mean([t for _, t in rows])),
         "exact mode, CPU s": exact,
-        "groups against exact, largest error in transmission": float(np.abs(grouped - exactly).max()),
-        "groups against exact, 99th percentile": float(np.quantile(np.abs(grouped - exactly), 0.99)),
+        "groups against exact, largest error in transmission": float(
+            np.abs(grouped - exactly).max()
+        ),
+        "groups against exact, 99th percentile": float(
+            np.quantile(np.abs(grouped - exactly), 0.99)
+        ),
     }
 
 
@@ -78,8 +92,12 @@ def oracle(profile: Profile) -> dict[str, Any]:
     b.box("iron", (160, 120, 80), place, turn=turn)
     out = np.zeros((200, 1, len(fan.direction)))
     Rasteriser(b.build().solids(["iron"]), fan).paths(0, 200, out)
-    origin = np.stack([np.full(200, fan.source_mm[0]), fan.y_mm, np.full(200, fan.source_mm[1])], -1)
-    direction = np.stack([fan.direction[:, 0], np.zeros(len(fan.direction)), fan.direction[:, 1]], -1)
+    origin = np.stack(
+        [np.full(200, fan.source_mm[0]), fan.y_mm, np.full(200, fan.source_mm[1])], -1
+    )
+    direction = np.stack(
+        [fan.direction[:, 0], np.zeros(len(fan.direction)), fan.direction[:, 1]], -1
+    )
     o, d = ((origin - place) @ turn)[:, None], (direction @ turn)[None]
     half = np.array([80, 60, 40.0])
     a, c = (-half - o) / d, (half - o) / d
@@ -112,16 +130,27 @@ def samples(scans: int) -> dict[str, Any]:
     return {
         "samples of about 2,000 solids": len(full),
         "solids of these, mean": float(np.mean([solids[k] for k in full])),
-        "complete sample of about 2,000 solids, CPU s (bar 0.8)": float(np.mean([taken[k] for k in full])),
+        "complete sample of about 2,000 solids, CPU s (bar 0.8)": float(
+            np.mean([taken[k] for k in full])
+        ),
         "sample, all six classes, CPU s": mixed,
-        "peak memory of one worker, MB (bar 500)": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        "peak memory of one worker, MB (bar 500)": resource.getrusage(
+            resource.RUSAGE_SELF
+        ).ru_maxrss
+        / 1024,
     }
 
 
 def peak_in_fresh_process(scans: int) -> dict[str, Any]:
     """The sample figures from a process that did nothing else, so that its peak is a worker's."""
     code = f"import json; from experiments.simulator import samples; print(json.dumps(samples({scans})))"
-    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=Path(__file__).parents[1])
+    out = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=Path(__file__).parents[1],
+    )
     return dict(json.loads(out.stdout.splitlines()[-1]))
 
 
@@ -150,8 +179,18 @@ def audits(count: int) -> dict[str, Any]:
     rows = {}
     for name in NAMES:
         layouts = device_module(name).LAYOUTS
-        shares = [audit(build_device(Family(name, layouts[k % len(layouts)], k // len(layouts) % 10), np.random.default_rng(k))[0]).overlap_share for k in range(count)]
-        rows[f"{name}: mean, worst of {count} (bar 0.005)"] = f"{np.mean(shares):.4f}, {max(shares):.4f}"
+        shares = [
+            audit(
+                build_device(
+                    Family(name, layouts[k % len(layouts)], k // len(layouts) % 10),
+                    np.random.default_rng(k),
+                )[0]
+            ).overlap_share
+            for k in range(count)
+        ]
+        rows[f"{name}: mean, worst of {count} (bar 0.005)"] = (
+            f"{np.mean(shares):.4f}, {max(shares):.4f}"
+        )
         print(name, rows[f"{name}: mean, worst of {count} (bar 0.005)"])
     return rows
 
@@ -165,10 +204,15 @@ def data_sets(named: list[str]) -> dict[str, Any]:
         anomalies = sum(summary["strata"].values())
         out[f"{name}: scans"] = summary["scans"]
         out[f"{name}: AUROC of whole-image statistics (bar 0.60)"] = summary["statistics_auc"]
-        out |= {f"{name}: anomalies of area CNR {stratum}": f"{n} ({n / anomalies:.0%})" for stratum, n in sorted(summary["strata"].items())}
+        out |= {
+            f"{name}: anomalies of area CNR {stratum}": f"{n} ({n / anomalies:.0%})"
+            for stratum, n in sorted(summary["strata"].items())
+        }
         for table in ("strata_by_kind", "strata_by_way"):
             for label, row in sorted(summary[table].items()):
-                out[f"{name}: {label} (below 5, 5-50, 50-500, above 500)"] = ", ".join(str(row.get(s, 0)) for s in ("below 5", "5-50", "50-500", "above 500"))
+                out[f"{name}: {label} (below 5, 5-50, 50-500, above 500)"] = ", ".join(
+                    str(row.get(s, 0)) for s in ("below 5", "5-50", "50-500", "above 500")
+                )
     return out
 
 
@@ -176,7 +220,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--audit", type=int, default=200)
     parser.add_argument("--scans", type=int, default=12)
-    parser.add_argument("--set", action="append", default=[], help="NAME=FOLDER of a data set that was made")
+    parser.add_argument(
+        "--set", action="append", default=[], help="NAME=FOLDER of a data set that was made"
+    )
     settings = parser.parse_args()
     profile = load_profile("g640")
     results: dict[str, dict[str, Any]] = {"forward": forward(profile) | oracle(profile)}

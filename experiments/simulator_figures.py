@@ -27,18 +27,49 @@ def spectra() -> None:
     energy, response = elements().energy_kev, PROFILE.response
     figure, axes = plt.subplots(1, 3, figsize=(13, 3.6))
     fluence = PROFILE.tube.fluence()
-    axes[0].fill_between(energy, fluence / fluence.max(), color="#bbbbbb", label="tube, 160 kV, 3 mm Al")
-    for name, weight, colour in (("low", response.low, "#d2691e"), ("high", response.high, "#1f5fa8")):
-        axes[0].plot(energy, weight / max(response.low.max(), response.high.max()), color=colour, label=f"{name} signal, mean {weight @ energy:.0f} keV")
+    axes[0].fill_between(
+        energy, fluence / fluence.max(), color="#bbbbbb", label="tube, 160 kV, 3 mm Al"
+    )
+    for name, weight, colour in (
+        ("low", response.low, "#d2691e"),
+        ("high", response.high, "#1f5fa8"),
+    ):
+        axes[0].plot(
+            energy,
+            weight / max(response.low.max(), response.high.max()),
+            color=colour,
+            label=f"{name} signal, mean {weight @ energy:.0f} keV",
+        )
     axes[0].set(xlabel="energy (keV)", ylabel="relative", xlim=(10, 165))
     for name in ("polyethylene", "water", "aluminium", "iron", "copper", "lead"):
         axes[1].plot(energy, material(name).attenuation_per_mm, label=name)
-    axes[1].set(yscale="log", xlim=(15, 160), ylim=(1e-3, 100), xlabel="energy (keV)", ylabel="attenuation (1/mm)")
+    axes[1].set(
+        yscale="log",
+        xlim=(15, 160),
+        ylim=(1e-3, 100),
+        xlabel="energy (keV)",
+        ylabel="attenuation (1/mm)",
+    )
     spectral = exact(response)
-    for name in ("polyethylene", "pmma", "water", "ptfe", "aluminium", "titanium", "iron", "copper"):
-        log = -np.log(spectral.transmission(np.geomspace(0.01, 300, 200)[:, None], [material(name)]))
+    for name in (
+        "polyethylene",
+        "pmma",
+        "water",
+        "ptfe",
+        "aluminium",
+        "titanium",
+        "iron",
+        "copper",
+    ):
+        log = -np.log(
+            spectral.transmission(np.geomspace(0.01, 300, 200)[:, None], [material(name)])
+        )
         keep = log[:, 1] < 6
-        axes[2].plot(log[keep, 1], log[keep, 0] / log[keep, 1], label=f"{name}, Z {material(name).effective_z:.1f}")
+        axes[2].plot(
+            log[keep, 1],
+            log[keep, 0] / log[keep, 1],
+            label=f"{name}, Z {material(name).effective_z:.1f}",
+        )
     axes[2].set(xlabel="log attenuation, high", ylabel="R = low / high", xlim=(0, 6))
     for axis in axes:
         axis.legend(fontsize=7, frameon=False)
@@ -51,11 +82,21 @@ def spectra() -> None:
 def chain() -> None:
     """One bag from raw counts to colour, and its pair."""
     recipe = Recipe(
-        devices=("laptop",), seed=12, items=(5, 9), anomalous=1.0, ways=("cavity_insert", "taped_outside"), kinds=("organic_block", "wires_and_battery"), more_devices=0.0
+        devices=("laptop",),
+        seed=12,
+        items=(5, 9),
+        anomalous=1.0,
+        ways=("cavity_insert", "taped_outside"),
+        kinds=("organic_block", "wires_and_battery"),
+        more_devices=0.0,
     )
     both: dict[str, list[RenderedView]] = {}
-    for index in range(40):  # the first whose anomaly is neither lost in the noise nor plain at a glance
-        both = render(build_scene(recipe, plan(recipe, index), PROFILE.tunnel_mm), PROFILE, 4, both=True)
+    for index in range(
+        40
+    ):  # the first whose anomaly is neither lost in the noise nor plain at a glance
+        both = render(
+            build_scene(recipe, plan(recipe, index), PROFILE.tunnel_mm), PROFILE, 4, both=True
+        )
         found = both.get("anomalous", both["benign"])[0].detectability
         if found and 150 < found.area_cnr < 600:
             break
@@ -70,7 +111,11 @@ def chain() -> None:
         (np.where(made[1].zeff_counts > 0, made[1].z.z, np.nan), "effective Z", "turbo"),
         (made[1].colour.transpose(1, 2, 0), "pseudo-colour, with an anomaly", None),
         (made[0].colour.transpose(1, 2, 0), "the same scene and noise without it", None),
-        (np.minimum(seen.cnr, 10), f"contrast to noise of the difference; area CNR {seen.area_cnr:.0f}", "magma"),
+        (
+            np.minimum(seen.cnr, 10),
+            f"contrast to noise of the difference; area CNR {seen.area_cnr:.0f}",
+            "magma",
+        ),
     ]
     figure, axes = plt.subplots(2, 3, figsize=(13, 7.4))
     for axis, (pixels, title, colours) in zip(axes.ravel(), panels, strict=True):
@@ -91,8 +136,14 @@ def devices() -> None:
         alone, _ = build_device(Family(name, layout, 3), np.random.default_rng(1))
         low, high = alone.bounds
         shift = np.array([320 - (low[0] + high[0]) / 2, 20 - low[1], 5 - low[2]])
-        view = render(Scene(alone.moved(None, shift), (), (0.0, float(high[1] - low[1] + 40))), PROFILE, 1)["benign"][0]
-        axis.imshow(image(*(view.counts / PROFILE.air_counts).astype(np.float32), calibration).colour.transpose(1, 2, 0))
+        view = render(
+            Scene(alone.moved(None, shift), (), (0.0, float(high[1] - low[1] + 40))), PROFILE, 1
+        )["benign"][0]
+        axis.imshow(
+            image(
+                *(view.counts / PROFILE.air_counts).astype(np.float32), calibration
+            ).colour.transpose(1, 2, 0)
+        )
         axis.set_title(name.replace("_", " "), fontsize=9)
         axis.axis("off")
     figure.tight_layout()
@@ -108,7 +159,11 @@ def bags() -> None:
     for k, axis in enumerate(axes.ravel()):
         what = replace(plan(recipe, 3 * k), anomalous=False)
         view = render(build_scene(recipe, what, PROFILE.tunnel_mm), PROFILE, k)["benign"][0]
-        axis.imshow(image(*(view.counts / PROFILE.air_counts).astype(np.float32), calibration).colour.transpose(1, 2, 0))
+        axis.imshow(
+            image(
+                *(view.counts / PROFILE.air_counts).astype(np.float32), calibration
+            ).colour.transpose(1, 2, 0)
+        )
         axis.axis("off")
     figure.tight_layout()
     figure.savefig(OUT / "bags.png", dpi=75)

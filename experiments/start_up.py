@@ -25,18 +25,49 @@ def seconds(command: list[str]) -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("scans", type=Path, nargs="+", help="each is screened by a process of its own; best ones in which an item is found")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "scans",
+        type=Path,
+        nargs="+",
+        help="each is screened by a process of its own; best ones in which an item is found",
+    )
     parser.add_argument("--bagscan", default=".venv-light/bin/bagscan")
     parser.add_argument("--rounds", type=int, default=9)
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        commands = {"--help": ["--help"], **{f"screen one scan, {path.parent.name}": ["screen", str(path), "--out", str(folder / "out")] for path in arguments.scans}}
+        commands = {
+            "--help": ["--help"],
+            **{
+                f"screen one scan, {path.parent.name}": [
+                    "screen",
+                    str(path),
+                    "--out",
+                    str(folder / "out"),
+                ]
+                for path in arguments.scans
+            },
+        }
         for result, line in commands.items():
             taken = [seconds([arguments.bagscan, *line]) for _ in range(arguments.rounds)]
-            found = {"first, s": round(taken[0], 2), "median, s": round(statistics.median(taken[1:]), 2), "least, s": round(min(taken[1:]), 2)}
-            keep(Run("start_up", {"command": result}), found, data={"name": "simulated demo", "hash": "-", "counts": {"rounds": arguments.rounds}}, notes=["Light install."])
+            found = {
+                "first, s": round(taken[0], 2),
+                "median, s": round(statistics.median(taken[1:]), 2),
+                "least, s": round(min(taken[1:]), 2),
+            }
+            keep(
+                Run("start_up", {"command": result}),
+                found,
+                data={
+                    "name": "simulated demo",
+                    "hash": "-",
+                    "counts": {"rounds": arguments.rounds},
+                },
+                notes=["Light install."],
+            )
 
 
 if __name__ == "__main__":

@@ -30,7 +30,11 @@ from experiments.engine import Run, keep
 
 WANTED = (100, 235, 440)
 # What each is asked for, so that about as many come out; found on training images. SEEDS knows 260 and 530 or 600 there, nothing between.
-ASKED = {"scikit-image SLIC": {100: 140, 235: 310, 440: 560}, "OpenCV LSC": {100: 110, 235: 260, 440: 470}, "OpenCV SEEDS": {100: 170, 235: 370, 440: 740}}
+ASKED = {
+    "scikit-image SLIC": {100: 140, 235: 310, 440: 560},
+    "OpenCV LSC": {100: 110, 235: 260, 440: 470},
+    "OpenCV SEEDS": {100: 170, 235: 370, 440: 740},
+}
 Segment = Callable[[View, int], np.ndarray]
 
 
@@ -51,7 +55,11 @@ def with_network(path: Path, stride: int) -> Segment:
     built.load_state_dict(load_file(path))
     torch.set_num_threads(1)
     engine = OnnxRuntime({"learned": superpixel_graph(built.eval(), 3).SerializeToString()})
-    return lambda view, n: superpixels.cut(view, config, lambda colour, _: engine.run("learned", {"colour": colour})["features"], n).labels
+    return lambda view, n: (
+        superpixels.cut(
+            view, config, lambda colour, _: engine.run("learned", {"colour": colour})["features"], n
+        ).labels
+    )
 
 
 def skimage_slic(view: View, n: int) -> np.ndarray:
@@ -79,17 +87,29 @@ def _lab(view: View) -> np.ndarray:
 
 
 SLIC = "scikit-image SLIC"
-METHODS: dict[str, Segment] = {SLIC: skimage_slic, "ours, without network": ours, "OpenCV LSC": lsc, "OpenCV SEEDS": seeds}
+METHODS: dict[str, Segment] = {
+    SLIC: skimage_slic,
+    "ours, without network": ours,
+    "OpenCV LSC": lsc,
+    "OpenCV SEEDS": seeds,
+}
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--images", type=int, default=100)
-    parser.add_argument("--network", type=Path, help="regioner.safetensors of width 16 and stride 2")
+    parser.add_argument(
+        "--network", type=Path, help="regioner.safetensors of width 16 and stride 2"
+    )
     arguments = parser.parse_args()
     methods = dict(METHODS)
     if arguments.network:
-        methods |= {"ours, with network": with_network(arguments.network, 2), "ours, with network at full size": with_network(arguments.network, 1)}
+        methods |= {
+            "ours, with network": with_network(arguments.network, 2),
+            "ours, with network at full size": with_network(arguments.network, 1),
+        }
     cv2.setNumThreads(1)
     images = bsds500.load(data_folder() / "bsds500", "val")[: arguments.images]
     data = {"name": "BSDS500 val", "hash": "public", "counts": {"images": len(images)}}
@@ -100,16 +120,40 @@ def main() -> None:
     for wanted in WANTED:
         rows: dict[str, list[dict[str, float]]] = {name: [] for name in methods}
         for image in images:
-            view = View(np.ascontiguousarray(image.rgb.transpose(2, 0, 1), dtype=np.float32) / 255, ("red", "green", "blue"), "pseudo_colour")
+            view = View(
+                np.ascontiguousarray(image.rgb.transpose(2, 0, 1), dtype=np.float32) / 255,
+                ("red", "green", "blue"),
+                "pseudo_colour",
+            )
             for name, segment in methods.items():
                 started = time.perf_counter()
-                labels = segment(view, ASKED[name][wanted] if name in ASKED else int(rows[SLIC][-1]["count"]))
+                labels = segment(
+                    view, ASKED[name][wanted] if name in ASKED else int(rows[SLIC][-1]["count"])
+                )
                 seconds = time.perf_counter() - started
                 compact = np.unique(labels, return_inverse=True)[1].reshape(labels.shape)
-                rows[name].append({"ms": 1000 * seconds, "count": float(compact.max() + 1), **superpixel_scores(compact, image.segmentations)})
+                rows[name].append(
+                    {
+                        "ms": 1000 * seconds,
+                        "count": float(compact.max() + 1),
+                        **superpixel_scores(compact, image.segmentations),
+                    }
+                )
         for name, found in rows.items():
-            result = {key: float(np.median([row[key] for row in found]) if key == "ms" else np.mean([row[key] for row in found])) for key in found[0]}
-            keep(Run("superpixel_speed", {"method": name, "wanted": wanted}), {key: round(value, 4) for key, value in result.items()}, data=data, notes=notes)
+            result = {
+                key: float(
+                    np.median([row[key] for row in found])
+                    if key == "ms"
+                    else np.mean([row[key] for row in found])
+                )
+                for key in found[0]
+            }
+            keep(
+                Run("superpixel_speed", {"method": name, "wanted": wanted}),
+                {key: round(value, 4) for key, value in result.items()},
+                data=data,
+                notes=notes,
+            )
 
 
 if __name__ == "__main__":

@@ -27,28 +27,44 @@ ASKED = {"ssn": (100, 235, 440, 945), "slic": (140, 310, 560, 1100)}
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("runs", type=Path, nargs="+", help="folders of bagscan train --preset ssn_*")
+    parser.add_argument(
+        "runs", type=Path, nargs="+", help="folders of bagscan train --preset ssn_*"
+    )
     parser.add_argument("--images", type=int, default=100)
     parser.add_argument("--split", default="val")
     arguments = parser.parse_args()
     methods: dict[str, Any] = {}
     digests = {}
     for run in arguments.runs:
-        config = fill(ssn.Config, read_yaml(run / "config.yaml")[0]["regioner"] | {"pretrained": False})
+        config = fill(
+            ssn.Config, read_yaml(run / "config.yaml")[0]["regioner"] | {"pretrained": False}
+        )
         trained = ssn.build(config).eval()
         weights = run / "regioner.safetensors"
         trained.load_state_dict(load_file(weights))
         name = f"ssn over {config.backbone}" if config.backbone else "ssn"
         methods[name] = trained.regions
-        digests[name] = {"regioner": dataclasses.asdict(config), "weights_sha256": hashlib.sha256(weights.read_bytes()).hexdigest()}
+        digests[name] = {
+            "regioner": dataclasses.asdict(config),
+            "weights_sha256": hashlib.sha256(weights.read_bytes()).hexdigest(),
+        }
     methods["ssn without network"] = ssn.build(ssn.Config(width=0)).eval().regions
     methods["slic"] = slic.build(slic.Config()).regions
     images = bsds500.load(data_folder() / "bsds500", arguments.split)[: arguments.images]
     note = "Boundary scores at a radius of 1 px; every score is the mean over annotators, then over images."
-    data = {"name": f"BSDS500 {arguments.split}", "hash": "public", "counts": {"images": len(images)}} | digests
+    data = {
+        "name": f"BSDS500 {arguments.split}",
+        "hash": "public",
+        "counts": {"images": len(images)},
+    } | digests
     for name, segment in methods.items():
         for asked in ASKED["slic" if name == "slic" else "ssn"]:
-            keep(Run("superpixels", {"method": name, "asked": asked}), evaluate_superpixels(segment, images, asked), data=data, notes=[note])
+            keep(
+                Run("superpixels", {"method": name, "asked": asked}),
+                evaluate_superpixels(segment, images, asked),
+                data=data,
+                notes=[note],
+            )
 
 
 if __name__ == "__main__":

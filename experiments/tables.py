@@ -14,7 +14,11 @@ FIGURES = PAGE.parent / "figures"
 Cell = Callable[[Any], str]
 
 
-def table(records: Sequence[Mapping[str, Any]], rows: Sequence[str], columns: Mapping[str, tuple[str, Cell]]) -> str:
+def table(
+    records: Sequence[Mapping[str, Any]],
+    rows: Sequence[str],
+    columns: Mapping[str, tuple[str, Cell]],
+) -> str:
     """A table of Markdown.
 
     Args:
@@ -24,7 +28,9 @@ def table(records: Sequence[Mapping[str, Any]], rows: Sequence[str], columns: Ma
     lines = [head, ["---"] * len(head)]
     for record in records:
         named = [str(record["config"].get(key, "")) for key in rows]
-        lines.append([*named, *(_shown(record["results"], key, show) for key, show in columns.values())])
+        lines.append(
+            [*named, *(_shown(record["results"], key, show) for key, show in columns.values())]
+        )
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
@@ -44,7 +50,9 @@ def number(decimals: int) -> Cell:
     return lambda value: f"{value:,.{decimals}f}"
 
 
-def chart(path: Path, curves: Mapping[str, tuple[Sequence[float], Sequence[float]]], x: str, y: str) -> None:
+def chart(
+    path: Path, curves: Mapping[str, tuple[Sequence[float], Sequence[float]]], x: str, y: str
+) -> None:
     """Curves in one picture.
 
     Args:
@@ -115,7 +123,11 @@ def _every(name: str) -> str:
     lines = ["| what | figure | value |", "|---|---|---|"]
     for record in read_table(name):
         named = ", ".join(map(str, record["config"].values()))
-        lines += [f"| {named} | {key} | {value:,.4g} |" for key, value in record["results"].items() if isinstance(value, int | float)]
+        lines += [
+            f"| {named} | {key} | {value:,.4g} |"
+            for key, value in record["results"].items()
+            if isinstance(value, int | float)
+        ]
     return "\n".join(lines)
 
 
@@ -132,8 +144,17 @@ DETECTOR = {
     "segments": ("segment_auroc", number(3)),
     "TP at FP 4.54 %": ("segment_tp_at_paper_fp", percent),
 }
-SUPERPIXELS = {"regions": ("count", number(0)), "ASA": ("asa", number(3)), "boundary recall": ("boundary_recall", number(3)), "precision": ("boundary_precision", number(3))}
-SPEED = {"views a second": ("views a second", number(1)), "ms a view, one thread": ("ms a view", number(0)), "outside the networks": ("share outside the networks", percent)}
+SUPERPIXELS = {
+    "regions": ("count", number(0)),
+    "ASA": ("asa", number(3)),
+    "boundary recall": ("boundary_recall", number(3)),
+    "precision": ("boundary_precision", number(3)),
+}
+SPEED = {
+    "views a second": ("views a second", number(1)),
+    "ms a view, one thread": ("ms a view", number(0)),
+    "outside the networks": ("share outside the networks", percent),
+}
 
 
 def main() -> None:
@@ -142,12 +163,18 @@ def main() -> None:
         across, up = curves.setdefault(record["config"]["model"], ([], []))
         across.append(record["config"]["crops"] / 1000)
         up.append(record["results"]["monitor"])
-    chart(FIGURES / "detector_curve.svg", curves, "crops seen, thousands", "AUROC of devices by view")
+    chart(
+        FIGURES / "detector_curve.svg", curves, "crops seen, thousands", "AUROC of devices by view"
+    )
     tables = {
         "detector": table(read_table("detector"), ("model", "crops", "group"), DETECTOR),
         "whole_path": table(read_table("whole_path"), ("model", "runtime"), SPEED),
         "superpixels": table(read_table("superpixels"), ("method", "asked"), SUPERPIXELS),
-        "superpixel_speed": table(read_table("superpixel_speed"), ("method", "wanted"), {"ms": ("ms", number(0)), **SUPERPIXELS}),
+        "superpixel_speed": table(
+            read_table("superpixel_speed"),
+            ("method", "wanted"),
+            {"ms": ("ms", number(0)), **SUPERPIXELS},
+        ),
     }
     tables |= {name: _every(name) for name in ("start_up", "kernels", "batch", "service_load")}
     atomic_write_text(PAGE, TABLES.format(**tables))

@@ -33,16 +33,24 @@ def bags(folder: Path) -> dict[str, list[Bag]]:
     """Files of simulated bags by kind of image: one path a view."""
     from bagscan.cli import app  # the command, as its user would run it
 
-    app(["simulate", "--preset", "demo", "--out", str(folder), "--count", str(BAGS)], standalone_mode=False)
+    app(
+        ["simulate", "--preset", "demo", "--out", str(folder), "--count", str(BAGS)],
+        standalone_mode=False,
+    )
     found: dict[str, list[Bag]] = {}
     for kind, ending in (("raw", ".tif"), ("colour", ".png")):
         paths = sorted((folder / kind).glob(f"*{ending}"))
         ids = sorted({path.stem.rpartition("_")[0] for path in paths})
-        found[kind] = [{path.stem.rpartition("_")[2]: path for path in paths if path.stem.startswith(one)} for one in ids]
+        found[kind] = [
+            {path.stem.rpartition("_")[2]: path for path in paths if path.stem.startswith(one)}
+            for one in ids
+        ]
     return found
 
 
-def views_a_second(runtime: str, kind: str, files: Sequence[Bag], seconds: float, start: Any, counts: Any) -> None:
+def views_a_second(
+    runtime: str, kind: str, files: Sequence[Bag], seconds: float, start: Any, counts: Any
+) -> None:
     """What one process does: judge until the time is up."""
     screener = Screener.load(SHIPPED / kind, runtime=runtime)
     judge_files([screener], files[0])
@@ -58,7 +66,10 @@ def rate(runtime: str, kind: str, files: Sequence[Bag], seconds: float, processe
     """Views a second of so many processes together."""
     context = get_context("spawn")
     start, counts = context.Barrier(processes), context.Queue()
-    workers = [context.Process(target=views_a_second, args=(runtime, kind, files, seconds, start, counts)) for _ in range(processes)]
+    workers = [
+        context.Process(target=views_a_second, args=(runtime, kind, files, seconds, start, counts))
+        for _ in range(processes)
+    ]
     for worker in workers:
         worker.start()
     total = sum(counts.get() for _ in workers)
@@ -91,11 +102,17 @@ def outside(runtime: str, kind: str, files: Sequence[Bag]) -> dict[str, float]:
             judge_files([screener], files_of_bag)
     views = ROUNDS * sum(map(len, files))
     total = time.perf_counter() - began
-    return {"ms a view": 1000 * total / views, "ms outside the networks": 1000 * (total - within[0]) / views, "share outside the networks": 1 - within[0] / total}
+    return {
+        "ms a view": 1000 * total / views,
+        "ms outside the networks": 1000 * (total - within[0]) / views,
+        "share outside the networks": 1 - within[0] / total,
+    }
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--seconds", type=float, default=10.0, help="of each measurement")
     parser.add_argument("--processes", type=int, default=usable_cores())
     arguments = parser.parse_args()
@@ -103,15 +120,29 @@ def main() -> None:
     runtimes = [name for name in RUNTIMES if installed(name)]
     with tempfile.TemporaryDirectory(prefix="bagscan-") as folder:
         for kind, files in bags(Path(folder)).items():
-            turns = [{name: rate(name, kind, files, arguments.seconds, arguments.processes) for name in runtimes} for _ in range(REPEATS)]
+            turns = [
+                {
+                    name: rate(name, kind, files, arguments.seconds, arguments.processes)
+                    for name in runtimes
+                }
+                for _ in range(REPEATS)
+            ]
             best = {name: max(turn[name] for turn in turns) for name in runtimes}
             for name in runtimes:
                 found = {"views a second": best[name]}
                 if name != "torch":
                     with get_context("spawn").Pool(1) as pool:  # what is timed is patched
                         found |= pool.apply(outside, (name, kind, files))
-                data = {"name": "simulate --preset demo", "hash": "preset demo", "counts": {"bags": len(files), "processes": arguments.processes}}
-                keep(Run("whole_path", {"model": kind, "runtime": name}), {key: round(value, 3) for key, value in found.items()}, data=data)
+                data = {
+                    "name": "simulate --preset demo",
+                    "hash": "preset demo",
+                    "counts": {"bags": len(files), "processes": arguments.processes},
+                }
+                keep(
+                    Run("whole_path", {"model": kind, "runtime": name}),
+                    {key: round(value, 3) for key, value in found.items()},
+                    data=data,
+                )
 
 
 if __name__ == "__main__":

@@ -14,7 +14,9 @@ import torch
 torch.set_num_threads(1)
 
 
-def made_up_bag(rng: np.random.Generator, height: int = 96, width: int = 128) -> tuple[np.ndarray, tuple[int, int, int, int]]:
+def made_up_bag(
+    rng: np.random.Generator, height: int = 96, width: int = 128
+) -> tuple[np.ndarray, tuple[int, int, int, int]]:
     """(3, H, W) float32 bag with clutter and one dark blue bar, and the bar's xyxy box."""
     image = np.ones((3, height, width), np.float32)
     image[:, 8:-8, 8:-8] = np.array([0.95, 0.85, 0.7], np.float32)[:, None, None]
@@ -38,9 +40,13 @@ def yolo_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for i in range(24):
         image, (x1, y1, x2, y2) = made_up_bag(rng)
         name = f"{1 + i % 2}{i:04d}"
-        Image.fromarray((image.transpose(1, 2, 0) * 255).astype(np.uint8)).save(root / "images" / f"{name}.png")
+        Image.fromarray((image.transpose(1, 2, 0) * 255).astype(np.uint8)).save(
+            root / "images" / f"{name}.png"
+        )
         box = ((x1 + x2) / 256, (y1 + y2) / 192, (x2 - x1) / 128, (y2 - y1) / 96)
-        (root / "labels" / f"{name}.txt").write_text("0 " + " ".join(f"{v:.6f}" for v in box) + "\n")
+        (root / "labels" / f"{name}.txt").write_text(
+            "0 " + " ".join(f"{v:.6f}" for v in box) + "\n"
+        )
     return root
 
 
@@ -51,7 +57,15 @@ def simulated_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from bagscan.simulate.recipe import Recipe
 
     root = tmp_path_factory.mktemp("simulated") / "set"
-    recipe = Recipe(devices=("phone",), count=12, seed=5, profile="g640_coarse", parts={"train": 1, "val": 1, "test": 1}, items=(1, 2), more_devices=0.0)
+    recipe = Recipe(
+        devices=("phone",),
+        count=12,
+        seed=5,
+        profile="g640_coarse",
+        parts={"train": 1, "val": 1, "test": 1},
+        items=(1, 2),
+        more_devices=0.0,
+    )
     simulate(recipe, root, report=lambda _: None)
     return root
 
@@ -73,7 +87,12 @@ def sixray_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
             if i % 10 != 9:
                 pixels = rng.integers(120, 255, (48, 64, 3), dtype=np.uint8)
                 pixels[10:30, 10:40] = 20 if positive else 200
-                pixels[:5], pixels[-5:], pixels[:, :5], pixels[:, -5:] = 255, 255, 255, 255  # air: without any it is no scan
+                pixels[:5], pixels[-5:], pixels[:, :5], pixels[:, -5:] = (
+                    255,
+                    255,
+                    255,
+                    255,
+                )  # air: without any it is no scan
                 Image.fromarray(pixels).save(root / "JPEGImage" / f"{stem}.jpg")
         (root / "ImageSet" / "10" / f"{part}.csv").write_text("\n".join(rows) + "\n")
     return data
@@ -118,7 +137,13 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory, yolo_root: Path) -> Pat
     config.write_text(TINY)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("BAGSCAN_DATA", str(yolo_root))
-        train(read_experiment(config, ["loop.steps=60", "loop.validate_every=30", "loop.learning_rate=0.01"]), folder / "run", lambda _: None)
+        train(
+            read_experiment(
+                config, ["loop.steps=60", "loop.validate_every=30", "loop.learning_rate=0.01"]
+            ),
+            folder / "run",
+            lambda _: None,
+        )
     model = Model.load(folder / "run" / "model")
     model.operating_point = OperatingPoint(0.6, "by hand", "val", 0.05, (0.0, 0.1))
     model.save(folder / "run" / "model")

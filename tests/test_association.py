@@ -5,10 +5,21 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from bagscan.association import Grid, candidate_index, from_cells, gather_neighbours, pool, scatter_neighbours, to_cells, unpool
+from bagscan.association import (
+    Grid,
+    candidate_index,
+    from_cells,
+    gather_neighbours,
+    pool,
+    scatter_neighbours,
+    to_cells,
+    unpool,
+)
 
 
-@pytest.mark.parametrize(("height", "width", "n"), [(13, 29, 12), (8, 8, 1), (50, 7, 30), (1, 9, 4), (64, 64, 16)])
+@pytest.mark.parametrize(
+    ("height", "width", "n"), [(13, 29, 12), (8, 8, 1), (50, 7, 30), (1, 9, 4), (64, 64, 16)]
+)
 def test_cells_round_trip(height, width, n):
     grid = Grid.for_count(height, width, n)
     image = torch.arange(2 * height * width, dtype=torch.float32).reshape(1, 2, height, width)
@@ -25,7 +36,9 @@ def test_candidates_are_the_nine_neighbours():
 def test_scatter_is_the_transpose_of_gather():
     torch.manual_seed(0)
     a, b = torch.randn(1, 3, 4, 2), torch.randn(1, 3, 4, 9, 2)
-    assert torch.allclose((gather_neighbours(a) * b).sum(), (a * scatter_neighbours(b)).sum(), atol=1e-4)
+    assert torch.allclose(
+        (gather_neighbours(a) * b).sum(), (a * scatter_neighbours(b)).sum(), atol=1e-4
+    )
 
 
 def test_pool_of_hard_association_is_the_mean_and_unpool_gives_it_back():

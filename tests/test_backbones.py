@@ -13,7 +13,9 @@ from bagscan.core.extras import how_to_install
 
 
 @pytest.mark.parametrize("channels", [1, 3, 4])
-@pytest.mark.parametrize("name", ["squeezenet", "squeezenet1_1_bn", "resnet10t", "tf_efficientnet_lite0"])
+@pytest.mark.parametrize(
+    "name", ["squeezenet", "squeezenet1_1_bn", "resnet10t", "tf_efficientnet_lite0"]
+)
 def test_maps_have_the_widths_and_strides_that_are_told(name, channels):
     net, widths, strides = create_backbone(name, channels)
     maps = net.eval()(torch.zeros(1, channels, 96, 128))
@@ -22,10 +24,17 @@ def test_maps_have_the_widths_and_strides_that_are_told(name, channels):
 
 
 def test_normalised_squeezenet_has_a_norm_after_every_convolution_and_the_same_kernels():
-    plain, normalised = (create_backbone(name, 3)[0] for name in ("squeezenet1_1", "squeezenet1_1_bn"))
-    convolutions, norms = ([m for m in normalised.modules() if isinstance(m, kind)] for kind in (nn.Conv2d, nn.BatchNorm2d))
+    plain, normalised = (
+        create_backbone(name, 3)[0] for name in ("squeezenet1_1", "squeezenet1_1_bn")
+    )
+    convolutions, norms = (
+        [m for m in normalised.modules() if isinstance(m, kind)]
+        for kind in (nn.Conv2d, nn.BatchNorm2d)
+    )
     assert [c.out_channels for c in convolutions] == [n.num_features for n in norms]
-    assert [c.weight.shape for c in convolutions] == [m.weight.shape for m in plain.modules() if isinstance(m, nn.Conv2d)]
+    assert [c.weight.shape for c in convolutions] == [
+        m.weight.shape for m in plain.modules() if isinstance(m, nn.Conv2d)
+    ]
     x = 100 * torch.rand(4, 3, 64, 64)
     with torch.no_grad():  # what norms are for: features of the size of one, whatever comes in
         assert normalised.train()(x)[-1].abs().mean() < 2

@@ -20,7 +20,10 @@ def test_a_file_is_taken_as_it_is(tmp_path):
     assert configuration(own, None) == own
 
 
-@pytest.mark.parametrize(("config", "preset"), [(None, None), (Path("own.yaml"), "detector"), (None, "detectr"), (Path("detector"), None)])
+@pytest.mark.parametrize(
+    ("config", "preset"),
+    [(None, None), (Path("own.yaml"), "detector"), (None, "detectr"), (Path("detector"), None)],
+)
 def test_none_both_or_an_unknown_one_is_refused(config, preset, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ConfigError):

@@ -17,7 +17,12 @@ def run(*line):
 
 def run_main(*line):
     """In a process of its own, through the entry point that turns errors into one line."""
-    return subprocess.run([sys.executable, "-c", "from bagscan.cli import main; main()", *map(str, line)], capture_output=True, text=True, check=False)
+    return subprocess.run(
+        [sys.executable, "-c", "from bagscan.cli import main; main()", *map(str, line)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
 
 
 @pytest.fixture(scope="module")
@@ -33,17 +38,33 @@ def test_convert_tip_and_export_on_what_was_simulated(made, tmp_path):
     raw = sorted((made / "raw").glob("*_below.tif"))[0]
     found = run("convert", raw, "--out", tmp_path / "converted", "--json")
     assert found.exit_code == 0, found.output
-    assert "calibrat" in json.loads(found.stdout)["converted"][0]["calibration"] or "profile" in found.stdout
+    assert (
+        "calibrat" in json.loads(found.stdout)["converted"][0]["calibration"]
+        or "profile" in found.stdout
+    )
     for name in ("raw", "colour"):
         assert len(list((tmp_path / "converted" / name).iterdir())) == 1
     twice = run_main("screen", tmp_path / "converted", "--out", tmp_path / "screened")
     assert twice.returncode == 2
     assert f"take {tmp_path}/converted/raw or" in twice.stderr
-    found = run("tip", raw, "--out", tmp_path / "tip.tif", "--kind", "metal_plate", "--size-mm", "40,30,3", "--profile", "g640_coarse")
+    found = run(
+        "tip",
+        raw,
+        "--out",
+        tmp_path / "tip.tif",
+        "--kind",
+        "metal_plate",
+        "--size-mm",
+        "40,30,3",
+        "--profile",
+        "g640_coarse",
+    )
     assert found.exit_code == 0, found.output
     assert (tmp_path / "tip_mask.png").is_file()
     for air in ("0", "-1", "nan"):
-        refused = run_main("tip", raw, "--out", tmp_path / "no.tif", "--kind", "metal_plate", "--air", air)
+        refused = run_main(
+            "tip", raw, "--out", tmp_path / "no.tif", "--kind", "metal_plate", "--air", air
+        )
         assert refused.returncode == 2
         assert "--air must be above 0" in refused.stderr
     assert not (tmp_path / "no.tif").exists()
@@ -52,7 +73,9 @@ def test_convert_tip_and_export_on_what_was_simulated(made, tmp_path):
 
 
 def test_contact_sheets(tmp_path):
-    found = run("gallery", "--out", tmp_path, "--bags", 1, "--devices", 2, "--profile", "g640_coarse")
+    found = run(
+        "gallery", "--out", tmp_path, "--bags", 1, "--devices", 2, "--profile", "g640_coarse"
+    )
     assert found.exit_code == 0, found.output
     for name in ("bags.png", "devices.png"):
         with Image.open(tmp_path / name) as sheet:

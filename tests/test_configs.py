@@ -37,17 +37,28 @@ def test_configuration_trains_one_step(path, yolo_root, simulated_root, tmp_path
     wanted = experiment.model
     smaller = ["model.encoder.size_px=32"] if "size_px" in wanted.encoder else []
     if wanted.regioner["name"] == "sub_components":
-        smaller += ["model.regioner.items={name: mask_rcnn, backbone: test_resnet, dim: 8}", "model.regioner.parts={name: ssn, width: 4, n_features: 3, stride: 2}"]
+        smaller += [
+            "model.regioner.items={name: mask_rcnn, backbone: test_resnet, dim: 8}",
+            "model.regioner.parts={name: ssn, width: 4, n_features: 3, stride: 2}",
+        ]
     elif wanted.regioner["name"] == "mask_rcnn":
-        smaller += ["model.regioner={name: mask_rcnn, backbone: test_resnet, dim: 8}", "model.input.working_side_px=0"]
+        smaller += [
+            "model.regioner={name: mask_rcnn, backbone: test_resnet, dim: 8}",
+            "model.input.working_side_px=0",
+        ]
     else:
         smaller.append("model.regioner.n_superpixels=16")
     source = experiment.data.sources[0]
     if source.format == "simulated":
-        smaller.append(f"data.sources=[{{format: simulated, root: {simulated_root}, images: {source.images}, views: below, items: {str(source.items).lower()}}}]")
+        smaller.append(
+            f"data.sources=[{{format: simulated, root: {simulated_root}, images: {source.images}, views: below, items: {str(source.items).lower()}}}]"
+        )
     train(read_experiment(path, TINY + smaller), tmp_path, lambda _: None)
     model = Model.load(tmp_path / "model")
-    assert (model.config.regioner["name"], model.config.encoder["backbone"]) == (wanted.regioner["name"], wanted.encoder["backbone"])
+    assert (model.config.regioner["name"], model.config.encoder["backbone"]) == (
+        wanted.regioner["name"],
+        wanted.encoder["backbone"],
+    )
 
 
 DETECTION = [path for path in CONFIGS if isinstance(read_experiment(path), DetectionExperiment)]

@@ -10,7 +10,10 @@ from packaging.utils import canonicalize_name
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 LINES = (ROOT / "constraints.txt").read_text().splitlines()[1:]
-PINS = {canonicalize_name(name): pinned for name, _, pinned in (line.partition(" ")[0].partition("==") for line in LINES)}
+PINS = {
+    canonicalize_name(name): pinned
+    for name, _, pinned in (line.partition(" ")[0].partition("==") for line in LINES)
+}
 
 
 def test_lines_are_versions_alone():
@@ -25,4 +28,6 @@ def test_every_requirement_of_an_extra_is_pinned_within_its_bounds(extra):
     for requirement in map(Requirement, wanted):
         if requirement.name == PROJECT["name"]:  # it takes in other extras
             continue
-        assert requirement.specifier.contains(PINS[canonicalize_name(requirement.name)]), requirement
+        assert requirement.specifier.contains(PINS[canonicalize_name(requirement.name)]), (
+            requirement
+        )

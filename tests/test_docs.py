@@ -48,7 +48,11 @@ def commands(group, path="bagscan"):
             yield f"{path} {name}", command
 
 
-@pytest.mark.parametrize(("name", "command"), list(commands(get_command(app))), ids=lambda c: c if isinstance(c, str) else "")
+@pytest.mark.parametrize(
+    ("name", "command"),
+    list(commands(get_command(app))),
+    ids=lambda c: c if isinstance(c, str) else "",
+)
 def test_every_command_and_option_is_in_the_reference(name, command):
     assert f"`{name}`" in REFERENCE
     row = next(line for line in REFERENCE.splitlines() if line.startswith(f"| `{name}`"))
@@ -67,11 +71,19 @@ def test_every_setting_is_in_the_reference_with_its_default(config):
 @pytest.mark.parametrize("config", CONFIGS, ids=lambda c: f"{c.__module__}.{c.__name__}")
 def test_every_setting_is_explained_in_its_docstring(config):
     told = " ".join(parent.__doc__ or "" for parent in config.__mro__)
-    unexplained = [field.name for field in dataclasses.fields(config) if not re.search(rf"\b{field.name}\b", told)]
+    unexplained = [
+        field.name
+        for field in dataclasses.fields(config)
+        if not re.search(rf"\b{field.name}\b", told)
+    ]
     assert not unexplained
 
 
-@pytest.mark.parametrize("page", [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))], ids=lambda p: p.name)
+@pytest.mark.parametrize(
+    "page",
+    [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))],
+    ids=lambda p: p.name,
+)
 def test_links_and_configurations_exist(page):
     text = page.read_text()
     for target in re.findall(r"\]\(([^)#:]+)\)", text):
@@ -82,14 +94,26 @@ def test_links_and_configurations_exist(page):
 
 def anchors(page):
     """Of a page's headings, as GitHub makes them: letters, digits, hyphens and underscores, spaces as hyphens."""
-    headings = re.findall(r"^#+ (.+)$", re.sub(r"```.*?```", "", page.read_text(), flags=re.DOTALL), re.MULTILINE)
+    headings = re.findall(
+        r"^#+ (.+)$", re.sub(r"```.*?```", "", page.read_text(), flags=re.DOTALL), re.MULTILINE
+    )
     return {
-        "".join(c for c in heading.lower().replace(" ", "-") if unicodedata.category(c)[0] == "L" or unicodedata.category(c) in ("Nd", "Mn", "Pc") or c == "-")
+        "".join(
+            c
+            for c in heading.lower().replace(" ", "-")
+            if unicodedata.category(c)[0] == "L"
+            or unicodedata.category(c) in ("Nd", "Mn", "Pc")
+            or c == "-"
+        )
         for heading in headings
     }
 
 
-@pytest.mark.parametrize("page", [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))], ids=lambda p: p.name)
+@pytest.mark.parametrize(
+    "page",
+    [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))],
+    ids=lambda p: p.name,
+)
 def test_anchors_exist(page):
     for target, anchor in re.findall(r"\]\(([^)#:]*)#([^)]+)\)", page.read_text()):
         assert anchor in anchors(page.parent / target if target else page), f"{target}#{anchor}"
@@ -106,7 +130,12 @@ def test_api_page_is_what_the_service_says_of_itself():
     import subprocess
     import sys
 
-    assert subprocess.run([sys.executable, ROOT / "docs" / "api.py", "--check"], check=False).returncode == 0
+    assert (
+        subprocess.run(
+            [sys.executable, ROOT / "docs" / "api.py", "--check"], check=False
+        ).returncode
+        == 0
+    )
 
 
 def test_every_setting_has_a_meaning():
@@ -122,7 +151,13 @@ def test_every_reason_is_in_the_reference():
 
 
 def test_the_scorer_and_the_dataset_of_the_guide_keep_to_their_contracts(tmp_path, monkeypatch):
-    scorer, dataset = (module_of(block) for block in re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "add_a_part.md").read_text(), re.DOTALL) if "class " in block)
+    scorer, dataset = (
+        module_of(block)
+        for block in re.findall(
+            r"```python\n(.*?)```", (ROOT / "docs" / "add_a_part.md").read_text(), re.DOTALL
+        )
+        if "class " in block
+    )
     testing.check_scorer(scorer)
     testing.check_part(scorer)
     (tmp_path / "my_scans" / "train").mkdir(parents=True)
@@ -134,7 +169,9 @@ def test_the_scorer_and_the_dataset_of_the_guide_keep_to_their_contracts(tmp_pat
 def test_the_code_of_the_page_on_scanners_files_runs(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     names = {}
-    for block in re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "your_scanners_files.md").read_text(), re.DOTALL):
+    for block in re.findall(
+        r"```python\n(.*?)```", (ROOT / "docs" / "your_scanners_files.md").read_text(), re.DOTALL
+    ):
         exec(block, names)
     assert (tmp_path / "7_preview.png").is_file()
 

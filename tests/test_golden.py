@@ -21,7 +21,9 @@ PARTS = [(kind, name) for kind in KINDS for name in names(kind)]
 def by_formula(module: torch.nn.Module) -> torch.nn.Module:
     """Weights that no random generator, and so no version of one, has a say in."""
     for value in module.parameters():
-        wave = torch.sin(1.7 * torch.arange(value.numel(), dtype=torch.float64)).reshape(value.shape)
+        wave = torch.sin(1.7 * torch.arange(value.numel(), dtype=torch.float64)).reshape(
+            value.shape
+        )
         fan_in = value[0].numel() if value.ndim > 1 else 0
         value.copy_(wave * (3 / fan_in) ** 0.5 if fan_in else 1 + 0.1 * wave)
     return module.eval()
@@ -42,17 +44,27 @@ def output(kind: str, name: str) -> list[float]:
     torch.manual_seed(0)  # buffers of spectral norm
     built = by_formula(module.build(module.tiny()))
     view = View(pixels(), ("red", "green", "blue"), "pseudo_colour")
-    if hasattr(built, "detector"):  # with such weights it is sure of nothing: what its proposals rest on stands for it
-        maps = built.detector.backbone(built.prepare(torch.from_numpy(pixels())[None], view.channels))
+    if hasattr(
+        built, "detector"
+    ):  # with such weights it is sure of nothing: what its proposals rest on stands for it
+        maps = built.detector.backbone(
+            built.prepare(torch.from_numpy(pixels())[None], view.channels)
+        )
         found = torch.cat([o.flatten() for o in built.detector.rpn.head(list(maps.values()))[0]])
         return [float(v) for v in found[:: max(1, len(found) // 32)][:32]]
     if kind == "regions":
-        found = getattr(built, "parts", built).regions(view)  # of items and parts, the parts: no item is found
+        found = getattr(built, "parts", built).regions(
+            view
+        )  # of items and parts, the parts: no item is found
         return [float(found.n), *np.sort(found.areas())[::-1][:31].astype(float)]
     if kind == "encoders":
-        labels = torch.from_numpy((np.arange(48)[:, None] // 12 * 4 + np.arange(64)[None] // 16).astype(np.int64))[None]
+        labels = torch.from_numpy(
+            (np.arange(48)[:, None] // 12 * 4 + np.arange(64)[None] // 16).astype(np.int64)
+        )[None]
         found = built(torch.from_numpy(pixels())[None], labels, torch.tensor([[0, 5], [0, 9]]))
-        return [float(v) for v in found.flatten()[:: (found.numel() // 32) | 1][:32]]  # odd, so as not to walk along one column
+        return [
+            float(v) for v in found.flatten()[:: (found.numel() // 32) | 1][:32]
+        ]  # odd, so as not to walk along one column
     dim = built.config.dim
     return [float(v) for v in built.score(torch.sin(torch.arange(dim * 4.0)).reshape(4, dim))]
 
@@ -67,8 +79,18 @@ def test_stored_outputs_are_small_and_of_parts_that_exist():
     assert STORED.stat().st_size < 50_000
     stored = json.loads(STORED.read_text())
     assert set(stored) == {f"{kind}.{name}" for kind, name in PARTS}
-    assert all(np.ptp(values) > 0 for key, values in stored.items() if key not in ("regions.whole_image", "scorers.isolation"))  # an empty forest says one thing
+    assert all(
+        np.ptp(values) > 0
+        for key, values in stored.items()
+        if key not in ("regions.whole_image", "scorers.isolation")
+    )  # an empty forest says one thing
 
 
 if __name__ == "__main__":
-    STORED.write_text(json.dumps({f"{kind}.{name}": [round(v, 6) for v in output(kind, name)] for kind, name in PARTS}, indent=1) + "\n")
+    STORED.write_text(
+        json.dumps(
+            {f"{kind}.{name}": [round(v, 6) for v in output(kind, name)] for kind, name in PARTS},
+            indent=1,
+        )
+        + "\n"
+    )

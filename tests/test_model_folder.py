@@ -15,7 +15,11 @@ def altered(folder, change):
     source = SHIPPED / "raw"
     card = json.loads((source / "model.json").read_text())
     change(card)
-    contents = {path.name: path.read_bytes() for path in source.iterdir() if path.name not in ("SHA256SUMS", "model.json")}
+    contents = {
+        path.name: path.read_bytes()
+        for path in source.iterdir()
+        if path.name not in ("SHA256SUMS", "model.json")
+    }
     write_files(folder, contents | {"model.json": json.dumps(card).encode()})
     return folder
 
@@ -41,7 +45,9 @@ WRONG = {
     "a slope of next to nothing": setting("model", "thresholds", "slope", to=1e-9),
     "an offset that nothing overcomes": setting("model", "thresholds", "offset", to=-1e9),
     "a pair that nothing overcomes": setting("model", "thresholds", "pairing", to={"offset": -1e6}),
-    "a pair that counts for nothing": setting("model", "thresholds", "pairing", to={"views": 0.0, "place": 0.0}),
+    "a pair that counts for nothing": setting(
+        "model", "thresholds", "pairing", to={"views": 0.0, "place": 0.0}
+    ),
     "benign scores that are none": setting("about", "benign_score_quantiles", to="abc"),
     "a point that no score reaches": setting("operating_point", "threshold", to=1.0),
     "a slope that turns scores over": setting("model", "thresholds", "slope", to=-1.0),
@@ -55,13 +61,22 @@ def test_a_card_that_lies_is_refused(tmp_path, wrong):
 
 
 def test_a_card_that_does_not_is_taken(tmp_path):
-    assert Screener.load(altered(tmp_path / "m", setting("operating_point", "threshold", to=0.6))).point.threshold == 0.6
+    assert (
+        Screener.load(
+            altered(tmp_path / "m", setting("operating_point", "threshold", to=0.6))
+        ).point.threshold
+        == 0.6
+    )
 
 
 @pytest.mark.parametrize("calibration", [[0, 0], [-1, 0], [1], "none", [float("nan"), 0]])
 def test_a_calibration_must_rise(tiny_model, tmp_path, calibration):
     card = json.loads((tiny_model / "model.json").read_text()) | {"calibration": calibration}
-    contents = {path.name: path.read_bytes() for path in tiny_model.iterdir() if path.is_file() and path.name not in ("SHA256SUMS", "model.json")}
+    contents = {
+        path.name: path.read_bytes()
+        for path in tiny_model.iterdir()
+        if path.is_file() and path.name not in ("SHA256SUMS", "model.json")
+    }
     write_files(tmp_path / "m", contents | {"model.json": json.dumps(card).encode()})
     with pytest.raises(BagscanError):
         Screener.load(tmp_path / "m")
@@ -72,7 +87,9 @@ def test_the_folder_of_a_run_is_told_from_that_of_its_model(tiny_model):
         verified_id(tiny_model.parent)
 
 
-def test_a_model_that_comes_along_goes_by_its_name_and_a_folder_of_that_name_comes_first(tmp_path, monkeypatch):
+def test_a_model_that_comes_along_goes_by_its_name_and_a_folder_of_that_name_comes_first(
+    tmp_path, monkeypatch
+):
     monkeypatch.chdir(tmp_path)
     assert model_named("raw") == SHIPPED / "raw"
     assert model_named("runs/raw") == Path("runs/raw")

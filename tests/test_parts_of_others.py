@@ -140,7 +140,14 @@ def package(tmp_path):
 
     folder = tmp_path / "site" / "toy"
     folder.mkdir(parents=True)
-    for name, text in {"__init__": "", "columns": REGIONER, "means": ENCODER, "plane": SCORER, "toys": DATASET, "reader": FORMAT}.items():
+    for name, text in {
+        "__init__": "",
+        "columns": REGIONER,
+        "means": ENCODER,
+        "plane": SCORER,
+        "toys": DATASET,
+        "reader": FORMAT,
+    }.items():
         (folder / f"{name}.py").write_text(text)
     told = tmp_path / "site" / "toy-0.1.dist-info"
     told.mkdir()
@@ -163,15 +170,30 @@ def test_parts_of_others_are_checked_trained_and_screened_with(package, monkeypa
     monkeypatch.setenv("BAGSCAN_DATA", str(package / "data"))
 
     def bagscan(*arguments, fails=False):
-        done = subprocess.run([sys.executable, package / "work.py", *map(str, arguments)], cwd=package, capture_output=True, text=True, timeout=180)
+        done = subprocess.run(
+            [sys.executable, package / "work.py", *map(str, arguments)],
+            cwd=package,
+            capture_output=True,
+            text=True,
+            timeout=180,
+        )
         assert (done.returncode != 0) is fails, done.stderr[-2000:]
         return done.stderr if fails else done.stdout
 
     assert "best model in" in bagscan("train", "toy.yaml", "--out", "run")
     bagscan("calibrate", "toy.yaml", "--model", "run/model", "--max-fpr", "0.2")
-    bagscan("screen", "data/toys", "--model", "run/model", "--out", "screened", "--runtime", "torch")
+    bagscan(
+        "screen", "data/toys", "--model", "run/model", "--out", "screened", "--runtime", "torch"
+    )
     assert (package / "screened" / "findings.json").read_text().count('"scan_id"') >= 12
     # The regioner does not say how it is exported; with one that does, the other two are.
     assert bagscan("export", "onnx", "--model", "run/model", fails=True)
-    bagscan("train", "toy.yaml", "--out", "cut", "--set", "model.regioner={name: ssn, width: 0, n_superpixels: 16}")
+    bagscan(
+        "train",
+        "toy.yaml",
+        "--out",
+        "cut",
+        "--set",
+        "model.regioner={name: ssn, width: 0, n_superpixels: 16}",
+    )
     assert "all runtimes agree" in bagscan("export", "onnx", "--model", "cut/model", "--verify")

@@ -29,7 +29,17 @@ def test_values_are_what_they_look_like(text, value):
     assert (found, type(found)) == (value, type(value))
 
 
-@pytest.mark.parametrize("text", ["a: 1\nb: 2\na: 3", "a: &x [1]\nb: *x", "a: &x\n  b: *x", "a: [", "!!python/object:os.system x", "a: b: c"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a: 1\nb: 2\na: 3",
+        "a: &x [1]\nb: *x",
+        "a: &x\n  b: *x",
+        "a: [",
+        "!!python/object:os.system x",
+        "a: b: c",
+    ],
+)
 def test_what_is_ambiguous_or_unsafe_is_refused(tmp_path, text):
     (tmp_path / "c.yaml").write_text(text)
     with pytest.raises(ConfigError, match=r"c\.yaml"):
@@ -37,7 +47,9 @@ def test_what_is_ambiguous_or_unsafe_is_refused(tmp_path, text):
 
 
 def test_nested_aliases_cannot_fill_the_memory():
-    bomb = "a0: &a0 [x]\n" + "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]\n" for n in range(1, 12))
+    bomb = "a0: &a0 [x]\n" + "".join(
+        f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]\n" for n in range(1, 12)
+    )
     with pytest.raises(ConfigError):
         plain_yaml.load(bomb, "bomb")
 

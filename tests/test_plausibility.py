@@ -82,16 +82,59 @@ def faulty(view, fault):
         counts[2] = 0
     elif fault == "noise":
         counts[:] = np.random.default_rng(0).integers(0, top, counts.shape)
-    return view_from_counts(counts.astype(np.uint16 if view.bit_depth == 16 else np.uint8), view.channels)
+    return view_from_counts(
+        counts.astype(np.uint16 if view.bit_depth == 16 else np.uint8), view.channels
+    )
 
 
-RAW = ["swapped", "8 in 16", "8 in 16, shifted", "8 in 16, stretched", "inverted", "inverted about air", "white", "black", "saturated", "starved"]
-RAW += ["high turned", "one energy twice", "Z of nothing", "Z of 12 bits", "Z in fifths", "Z that stops", "white is zero, 12 bits in 16", "a frozen belt"]
-RAW += ["two rows as one", "Z turned", "Z mirrored", "a wrong width", "flat", "cut off", "air alone", "noise"]
-COLOUR = ["stopped, and black below", "a frozen belt", "inverted", "inverted about air", "white", "black", "starved", "grey", "noise"]
+RAW = [
+    "swapped",
+    "8 in 16",
+    "8 in 16, shifted",
+    "8 in 16, stretched",
+    "inverted",
+    "inverted about air",
+    "white",
+    "black",
+    "saturated",
+    "starved",
+]
+RAW += [
+    "high turned",
+    "one energy twice",
+    "Z of nothing",
+    "Z of 12 bits",
+    "Z in fifths",
+    "Z that stops",
+    "white is zero, 12 bits in 16",
+    "a frozen belt",
+]
+RAW += [
+    "two rows as one",
+    "Z turned",
+    "Z mirrored",
+    "a wrong width",
+    "flat",
+    "cut off",
+    "air alone",
+    "noise",
+]
+COLOUR = [
+    "stopped, and black below",
+    "a frozen belt",
+    "inverted",
+    "inverted about air",
+    "white",
+    "black",
+    "starved",
+    "grey",
+    "noise",
+]
 
 
-@pytest.mark.parametrize(("kind", "fault"), [("raw", fault) for fault in RAW] + [("colour", fault) for fault in COLOUR])
+@pytest.mark.parametrize(
+    ("kind", "fault"), [("raw", fault) for fault in RAW] + [("colour", fault) for fault in COLOUR]
+)
 def test_injected_faults_are_found(simulated_root, kind, fault):
     views = [read_scan(path).views[0] for path in sorted((simulated_root / kind).iterdir())]
     assert len(views) >= 20
@@ -110,12 +153,32 @@ def as_floats(view, fault):
     elif fault == "complement":
         pixels[energies] = 1 - pixels[energies]
     else:
-        pixels[~energies] *= {"Z in thousandths": 1000, "Z in thousands": 1e-3, "Z negative": -1, "no Z": 0}[fault]
+        pixels[~energies] *= {
+            "Z in thousandths": 1000,
+            "Z in thousands": 1e-3,
+            "Z negative": -1,
+            "no Z": 0,
+        }[fault]
     return View(pixels, view.channels, view.quantity)
 
 
-@pytest.mark.parametrize("fault", ["counts", "percent", "twice", "log attenuation", "complement", "Z in thousandths", "Z in thousands", "Z negative", "no Z"])
-def test_values_that_a_channel_cannot_have_are_found_whatever_the_view_is_called(simulated_root, fault):
+@pytest.mark.parametrize(
+    "fault",
+    [
+        "counts",
+        "percent",
+        "twice",
+        "log attenuation",
+        "complement",
+        "Z in thousandths",
+        "Z in thousands",
+        "Z negative",
+        "no Z",
+    ],
+)
+def test_values_that_a_channel_cannot_have_are_found_whatever_the_view_is_called(
+    simulated_root, fault
+):
     views = [read_scan(path).views[0] for path in sorted((simulated_root / "raw").iterdir())[:10]]
     codes = [{reason.code for reason in unfit(as_floats(view, fault))} for view in views]
     assert all(codes)
@@ -125,9 +188,13 @@ def test_values_that_a_channel_cannot_have_are_found_whatever_the_view_is_called
 
 def test_every_quantity_has_limits(simulated_root):
     view = read_scan(next((simulated_root / "raw").iterdir())).views[0]
-    low_high = View(-np.log(np.array(view.pixels[:2]).clip(1e-4, 1)), ("low", "high"), "log_attenuation")
+    low_high = View(
+        -np.log(np.array(view.pixels[:2]).clip(1e-4, 1)), ("low", "high"), "log_attenuation"
+    )
     assert unfit(low_high) == []
-    assert unfit(replace(low_high, pixels=np.array(low_high.pixels) * 100))[0].code == "out_of_range"
+    assert (
+        unfit(replace(low_high, pixels=np.array(low_high.pixels) * 100))[0].code == "out_of_range"
+    )
     zeff = View(np.array(view.pixels[2:]), ("zeff",), "effective_z")
     assert unfit(zeff) == []
     assert unfit(replace(zeff, pixels=np.array(zeff.pixels) * 1000))[0].code == "out_of_range"
@@ -135,7 +202,11 @@ def test_every_quantity_has_limits(simulated_root):
 
 @pytest.mark.parametrize("kind", ["raw", "colour"])
 def test_sound_scans_pass(simulated_root, kind):
-    told = [reason for path in sorted((simulated_root / kind).iterdir()) for reason in unfit(read_scan(path).views[0])]
+    told = [
+        reason
+        for path in sorted((simulated_root / kind).iterdir())
+        for reason in unfit(read_scan(path).views[0])
+    ]
     assert told == []
 
 
@@ -153,11 +224,15 @@ def test_scores_do_not_depend_on_the_number_of_threads(simulated_root):
     assert np.array_equal(*told)
 
 
-@pytest.mark.parametrize(("side", "colour"), [(8, (0.9, 0.5, 0.1)), (20, (0.9, 0.5, 0.1)), (200, (0.97, 0.96, 0.95))])
+@pytest.mark.parametrize(
+    ("side", "colour"), [(8, (0.9, 0.5, 0.1)), (20, (0.9, 0.5, 0.1)), (200, (0.97, 0.96, 0.95))]
+)
 def test_a_small_or_pale_item_is_no_fault(side, colour):
     pixels = np.ones((3, 480, 640), np.float32)
     noise = np.random.default_rng(0).normal(0, 0.01, (3, side, side))
-    pixels[:, 100 : 100 + side, 200 : 200 + side] = np.array(colour, np.float32)[:, None, None] + noise
+    pixels[:, 100 : 100 + side, 200 : 200 + side] = (
+        np.array(colour, np.float32)[:, None, None] + noise
+    )
     assert unfit(View(pixels, ("red", "green", "blue"), "pseudo_colour", bit_depth=8)) == []
 
 
@@ -166,18 +241,25 @@ def test_a_photograph_with_a_fourth_channel_is_a_photograph(simulated_root):
     zeff = np.zeros((1, *colour.shape), np.float32)
     four = View(np.concatenate([colour.pixels, zeff]), (*colour.channels, "zeff"), "dual_energy")
     assert unfit(four) == []
-    grey = np.broadcast_to(np.linspace(0.3, 0.7, colour.shape[1], dtype=np.float32), colour.pixels.shape)
+    grey = np.broadcast_to(
+        np.linspace(0.3, 0.7, colour.shape[1], dtype=np.float32), colour.pixels.shape
+    )
     assert unfit(replace(four, pixels=np.concatenate([grey, zeff])))
 
 
 def drawings():
     """What people draw: few flat colours on white, without the noise that a detector has."""
-    made = {name: Image.new("RGB", (500, 400), "white") for name in ("a logo", "a chart", "a map", "a pie", "a window")}
+    made = {
+        name: Image.new("RGB", (500, 400), "white")
+        for name in ("a logo", "a chart", "a map", "a pie", "a window")
+    }
     draw = {name: ImageDraw.Draw(image) for name, image in made.items()}
     draw["a logo"].ellipse((100, 80, 300, 280), fill=(0, 90, 200))
     draw["a logo"].rectangle((250, 150, 420, 300), fill=(255, 120, 0))
     for i, colour in enumerate(["orange", "blue", "green", "red", "purple", "brown"]):
-        draw["a chart"].rectangle((50 + 60 * i, 350 - 40 * i, 90 + 60 * i, 350), fill=(30 + 20 * i, 100, 180))
+        draw["a chart"].rectangle(
+            (50 + 60 * i, 350 - 40 * i, 90 + 60 * i, 350), fill=(30 + 20 * i, 100, 180)
+        )
         draw["a pie"].pieslice((80, 40, 380, 340), 60 * i, 60 * i + 60, fill=colour)
         draw["a window"].rectangle((20, 50 + 50 * i, 480, 80 + 50 * i), fill=(230, 240, 255))
     draw["a window"].rectangle((0, 0, 500, 30), fill=(30, 90, 200))
@@ -186,17 +268,32 @@ def drawings():
     return made
 
 
-@pytest.mark.parametrize(("name", "ending"), [*((name, "png") for name in drawings()), ("a logo", "jpg"), ("a map", "jpg"), ("a pie", "jpg")])
+@pytest.mark.parametrize(
+    ("name", "ending"),
+    [
+        *((name, "png") for name in drawings()),
+        ("a logo", "jpg"),
+        ("a map", "jpg"),
+        ("a pie", "jpg"),
+    ],
+)
 def test_a_drawing_is_no_scan(tmp_path, name, ending):
     image = drawings()[name]
     image.save(tmp_path / f"a.{ending}")
-    assert {reason.code for reason in unfit(read_scan(tmp_path / f"a.{ending}").views[0])} == {ReasonCode.NOT_A_BAG}
+    assert {reason.code for reason in unfit(read_scan(tmp_path / f"a.{ending}").views[0])} == {
+        ReasonCode.NOT_A_BAG
+    }
 
 
 def test_a_fault_is_review_in_the_report(tiny_model):
     screener = Screener.load(tiny_model)
     rng = np.random.default_rng(0)
-    dark = View((rng.random((3, 64, 64)) * 0.02).astype(np.float32), ("red", "green", "blue"), "pseudo_colour", bit_depth=8)
+    dark = View(
+        (rng.random((3, 64, 64)) * 0.02).astype(np.float32),
+        ("red", "green", "blue"),
+        "pseudo_colour",
+        bit_depth=8,
+    )
     report = screener.screen(Scan("x", (dark,)))
     assert report.decision is Decision.REVIEW
     assert "no air" in report.reasons[0]
@@ -204,9 +301,13 @@ def test_a_fault_is_review_in_the_report(tiny_model):
 
 def test_a_photograph_is_not_a_scan_that_is_clear():
     """Bright and colourful all over, as a picture of a lawn under a sky: nothing in it is air."""
-    pixels = np.ones((3, 200, 300), np.float32) * np.array([0.45, 0.65, 0.95], np.float32)[:, None, None]
+    pixels = (
+        np.ones((3, 200, 300), np.float32) * np.array([0.45, 0.65, 0.95], np.float32)[:, None, None]
+    )
     pixels[:, 120:] = np.array([0.35, 0.6, 0.2], np.float32)[:, None, None]
-    pixels *= 1 - 0.1 * np.random.default_rng(0).random((1, 200, 300)).astype(np.float32).cumsum(1) / 100
+    pixels *= (
+        1 - 0.1 * np.random.default_rng(0).random((1, 200, 300)).astype(np.float32).cumsum(1) / 100
+    )
     photograph = View(pixels.clip(0, 1), ("red", "green", "blue"), "pseudo_colour", bit_depth=8)
     (reason,) = unfit(photograph)
     assert reason.code == ReasonCode.NOT_A_BAG
@@ -237,7 +338,10 @@ def test_a_street_is_no_scan(simulated_root):
     pixels[:, 80:] = rng.uniform(0.3, 0.7, (1, 120, 300)).astype(np.float32)
     pixels[:, 150:, :60] = np.array([0.8, 0.4, 0.1], np.float32)[:, None, None]
     smooth = uniform_filter(pixels, (0, 9, 9)).astype(np.float32)
-    assert unfit(View(smooth, ("red", "green", "blue"), "pseudo_colour", bit_depth=8))[0].code == "not_a_bag"
+    assert (
+        unfit(View(smooth, ("red", "green", "blue"), "pseudo_colour", bit_depth=8))[0].code
+        == "not_a_bag"
+    )
 
 
 def test_clipped_air_is_not_saturation_and_overexposure_is(simulated_root):
@@ -259,7 +363,9 @@ def test_a_bag_in_which_no_device_is_found_says_so():
     rng = np.random.default_rng(0)
     depth = rng.normal(0, 0.004, (240, 320))
     depth[40:200, 40:280] += 0.15
-    planes = np.stack([np.exp(-1.3 * depth), np.exp(-depth), np.where(depth > 0.1, 7, 0)]).astype(np.float32)
+    planes = np.stack([np.exp(-1.3 * depth), np.exp(-depth), np.where(depth > 0.1, 7, 0)]).astype(
+        np.float32
+    )
     screener = Screener.load(SHIPPED / "raw")
     report = screener.screen(Scan("cloth", (View(planes, ("low", "high", "zeff"), "dual_energy"),)))
     assert report.decision is Decision.CLEAR, report.reasons

@@ -62,7 +62,9 @@ def test_grid_cells_by_side_and_by_count():
     assert module.build(module.Config(n_superpixels=12)).regions(testing.drawn_view()).n == 12
 
 
-REGIONS = torch.from_numpy((np.arange(48)[:, None] // 12 * 4 + np.arange(64)[None] // 16).astype(np.int64))
+REGIONS = torch.from_numpy(
+    (np.arange(48)[:, None] // 12 * 4 + np.arange(64)[None] // 16).astype(np.int64)
+)
 
 
 @pytest.mark.parametrize("channels", [1, 2, 3, 4])
@@ -102,7 +104,9 @@ def test_what_lies_in_no_region_says_nothing_of_one(name):
     other[:, :, 40:, 56:] += 5
     chosen = torch.zeros(1, 2, dtype=torch.long)
     with torch.no_grad():
-        assert torch.allclose(encoder(image, labels, chosen), encoder(other, labels, chosen), atol=2e-2)
+        assert torch.allclose(
+            encoder(image, labels, chosen), encoder(other, labels, chosen), atol=2e-2
+        )
 
 
 @pytest.mark.parametrize("name", SCORERS)
@@ -131,7 +135,14 @@ class NeverTheSame(OfAnotherSize):
         return Regions.from_labels(np.random.default_rng().integers(0, 2, view.shape), self.kind)
 
 
-@pytest.mark.parametrize(("broken", "told"), [(OfNoContract, "no bagscan.contracts.Regioner"), (OfAnotherSize, "regions are of"), (NeverTheSame, "two ways")])
+@pytest.mark.parametrize(
+    ("broken", "told"),
+    [
+        (OfNoContract, "no bagscan.contracts.Regioner"),
+        (OfAnotherSize, "regions are of"),
+        (NeverTheSame, "two ways"),
+    ],
+)
 def test_a_broken_regioner_is_told_what_is_wrong(broken, told):
     module = SimpleNamespace(__name__="broken", tiny=Nothing, build=lambda config: broken())
     with pytest.raises(AssertionError, match=told):
@@ -139,7 +150,10 @@ def test_a_broken_regioner_is_told_what_is_wrong(broken, told):
 
 
 def test_a_part_of_another_kind_is_refused(monkeypatch):
-    monkeypatch.setattr("bagscan.building.part", lambda kind, name: part("scorers", "softmax") if kind == "regions" else part(kind, name))
+    monkeypatch.setattr(
+        "bagscan.building.part",
+        lambda kind, name: part("scorers", "softmax") if kind == "regions" else part(kind, name),
+    )
     with pytest.raises(ConfigError, match="no Regioner"):
         Model(ModelConfig(regioner={"name": "softmax"}))
 
@@ -149,10 +163,17 @@ def test_a_part_of_another_kind_is_refused(monkeypatch):
     [
         ({"scorer": {"name": "softmax", "dim": 3}}, r"scorer\.dim"),
         ({"regioner": {"name": "ssn", "channels": 5}}, r"regioner\.channels"),
-        ({"scorer": {"name": "fused", "unseen": {"name": "memory", "dim": 3}}}, r"scorer\.unseen\.dim"),
+        (
+            {"scorer": {"name": "fused", "unseen": {"name": "memory", "dim": 3}}},
+            r"scorer\.unseen\.dim",
+        ),
     ],
 )
 def test_a_setting_that_follows_from_the_rest_is_not_overwritten_in_silence(settings, place):
-    parts = {"regioner": {"name": "grid"}, "encoder": {"name": "pixels"}, "scorer": {"name": "softmax"}}
+    parts = {
+        "regioner": {"name": "grid"},
+        "encoder": {"name": "pixels"},
+        "scorer": {"name": "softmax"},
+    }
     with pytest.raises(ConfigError, match=place):
         Model(ModelConfig(**parts | settings))

@@ -7,7 +7,10 @@ from pathlib import Path
 import pytest
 
 SOURCE = Path(__file__).parents[1] / "src"
-MODULES = {".".join(path.with_suffix("").relative_to(SOURCE).parts).removesuffix(".__init__"): path for path in SOURCE.rglob("*.py")}
+MODULES = {
+    ".".join(path.with_suffix("").relative_to(SOURCE).parts).removesuffix(".__init__"): path
+    for path in SOURCE.rglob("*.py")
+}
 MAX_LINES, MAX_LINES_OF_A_FUNCTION = 350, 80
 
 
@@ -18,17 +21,26 @@ def needed(name):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
-            found |= {inside if (inside := f"{node.module}.{alias.name}") in MODULES else node.module for alias in node.names}
+            found |= {
+                inside if (inside := f"{node.module}.{alias.name}") in MODULES else node.module
+                for alias in node.names
+            }
     return {one for one in found if one in MODULES and one != name}
 
 
 def test_no_module_needs_itself_by_a_detour():
-    assert len(list(TopologicalSorter({name: needed(name) for name in MODULES}).static_order())) == len(MODULES)
+    assert len(
+        list(TopologicalSorter({name: needed(name) for name in MODULES}).static_order())
+    ) == len(MODULES)
 
 
 @pytest.mark.parametrize("ending", ["py", "js"])
 def test_no_file_is_longer_than_one_reads(ending):
-    assert {path.name: n for path in SOURCE.rglob(f"*.{ending}") if (n := len(path.read_text().splitlines())) > MAX_LINES} == {}
+    assert {
+        path.name: n
+        for path in SOURCE.rglob(f"*.{ending}")
+        if (n := len(path.read_text().splitlines())) > MAX_LINES
+    } == {}
 
 
 def test_no_function_is_longer_than_one_reads():

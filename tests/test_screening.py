@@ -54,7 +54,9 @@ def test_findings_are_the_regions_over_the_threshold(tiny_model, scans):
         scores, labels = report.scores["0"], report.regions["0"]
         assert labels.shape == (96, 128)
         assert labels.max() == len(scores) - 1
-        assert [f.score for f in report.findings] == sorted((float(s) for s in scores if s >= 0.6), reverse=True)
+        assert [f.score for f in report.findings] == sorted(
+            (float(s) for s in scores if s >= 0.6), reverse=True
+        )
         assert report.decision is (Decision.ALARM if report.findings else Decision.CLEAR)
         for finding in report.findings:
             x1, y1, x2, y2 = (int(v) for v in finding.box_xyxy)
@@ -76,9 +78,14 @@ def test_a_score_that_ties_with_the_benign_one_below_the_threshold_is_not_called
 
 
 @pytest.mark.parametrize("order", [("blank", "good"), ("good", "blank")])
-def test_a_view_that_cannot_be_judged_does_not_keep_the_other_from_being_judged(tiny_model, scans, order):
+def test_a_view_that_cannot_be_judged_does_not_keep_the_other_from_being_judged(
+    tiny_model, scans, order
+):
     good = read_scan(scans[0]).views[0]
-    views = {"good": replace(good, view_id="good"), "blank": replace(good, view_id="blank", pixels=np.full_like(good.pixels, 0.5))}
+    views = {
+        "good": replace(good, view_id="good"),
+        "blank": replace(good, view_id="blank", pixels=np.full_like(good.pixels, 0.5)),
+    }
     report = Screener.load(tiny_model).screen(Scan("a", tuple(views[name] for name in order)))
     assert report.decision is Decision.REVIEW
     assert list(report.scores) == ["good"]
@@ -121,7 +128,10 @@ def test_no_threshold_no_screener(tiny_model):
         (scan_of(np.random.default_rng(0).random((3, 8, 8))), "too_small"),
         (scan_of(np.random.default_rng(0).random((3, 40, 500))), "too_small"),
         (scan_of(np.random.default_rng(0).random((3, 64, 64)) * 255), "out_of_range"),
-        (scan_of(np.random.default_rng(0).random((3, 64, 64)), quantity="transmission"), "wrong_channels"),
+        (
+            scan_of(np.random.default_rng(0).random((3, 64, 64)), quantity="transmission"),
+            "wrong_channels",
+        ),
     ],
 )
 def test_what_is_no_bag_is_reviewed_never_cleared(tiny_model, scan, code):
@@ -180,17 +190,31 @@ def test_a_save_that_fails_leaves_the_model_that_was_there(tiny_model, tmp_path,
         with pytest.raises(OSError, match="No space"):
             model.save(folder)
     assert Model.load(folder).id == before
-    assert sorted(path.name for path in folder.iterdir()) == ["MODEL_CARD.md", "SHA256SUMS", "model.json", "weights.safetensors"]
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "MODEL_CARD.md",
+        "SHA256SUMS",
+        "model.json",
+        "weights.safetensors",
+    ]
     (folder / "model.json").write_text("")  # of an older bagscan that was killed
     assert model.save(folder) != before
     assert Model.load(folder).about["note"] == "changed"
 
 
-@pytest.mark.parametrize(("change", "told"), [({"about": None}, "a mapping"), ({"about": ...}, "lacks about"), ({"operating_point": ...}, "lacks operating_point")])
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"about": None}, "a mapping"),
+        ({"about": ...}, "lacks about"),
+        ({"operating_point": ...}, "lacks operating_point"),
+    ],
+)
 def test_a_description_that_lacks_something_is_told(tiny_model, tmp_path, change, told):
     Model.load(tiny_model).save(tmp_path / "m")
     description = json.loads((tmp_path / "m" / "model.json").read_text()) | change
-    (tmp_path / "m" / "model.json").write_text(json.dumps({key: value for key, value in description.items() if value is not ...}))
+    (tmp_path / "m" / "model.json").write_text(
+        json.dumps({key: value for key, value in description.items() if value is not ...})
+    )
     write_files(tmp_path / "m", {})
     with pytest.raises(ModelError, match=told):
         Model.load(tmp_path / "m")
@@ -213,7 +237,19 @@ def test_screen_command_writes_all_three_and_goes_on_past_bad_files(tiny_model, 
     bad = tmp_path / "bad.png"
     bad.write_bytes(b"nonsense")
     out = tmp_path / "out"
-    result = run(app, ["screen", *map(str, scans), str(bad), "--model", str(tiny_model), "--out", str(out), "--json"])
+    result = run(
+        app,
+        [
+            "screen",
+            *map(str, scans),
+            str(bad),
+            "--model",
+            str(tiny_model),
+            "--out",
+            str(out),
+            "--json",
+        ],
+    )
     assert result.exit_code == 3, result.output
     reports = json.loads((out / "findings.json").read_text())
     assert len(reports) == len(scans) + 1
@@ -227,9 +263,13 @@ def test_screen_command_writes_all_three_and_goes_on_past_bad_files(tiny_model, 
     assert str(bad) in reports[-1]["error"]
     images = read_coco(out / "findings.coco.json")
     assert [len(i.annotations) for i in images] == [len(r["findings"]) for r in reports[:-1]]
-    assert [(out / i.file_name).resolve() for i in images] == [scan.resolve() for scan in scans], "relative to the file, wherever it was screened"
+    assert [(out / i.file_name).resolve() for i in images] == [scan.resolve() for scan in scans], (
+        "relative to the file, wherever it was screened"
+    )
     entries = json.loads((out / "findings.coco.json").read_text())["annotations"]
-    assert [e["area"] for e in entries] == [float(a.mask.area) for i in images for a in i.annotations]
+    assert [e["area"] for e in entries] == [
+        float(a.mask.area) for i in images for a in i.annotations
+    ]
     assert not (out / "partial").exists()
     page = Page()
     text = (out / "report.html").read_text()
@@ -247,9 +287,14 @@ def test_scans_of_one_name_keep_their_own_findings(tiny_model, scans, tmp_path):
         (tmp_path / name / "bag.png").write_bytes(source.read_bytes())
     screen_folder([tmp_path / "x", tmp_path / "y"], [tiny_model], tmp_path / "out", lambda _: None)
     rows = json.loads((tmp_path / "out" / "findings.json").read_text())
-    assert [row["path"] for row in rows] == [str(tmp_path / "x" / "bag.png"), str(tmp_path / "y" / "bag.png")]
+    assert [row["path"] for row in rows] == [
+        str(tmp_path / "x" / "bag.png"),
+        str(tmp_path / "y" / "bag.png"),
+    ]
     assert len({row["sha256"] for row in rows}) == 2
-    assert len({image.file_name for image in read_coco(tmp_path / "out" / "findings.coco.json")}) == 2
+    assert (
+        len({image.file_name for image in read_coco(tmp_path / "out" / "findings.coco.json")}) == 2
+    )
 
 
 def test_a_killed_screening_goes_on_where_it_stopped(tiny_model, scans, tmp_path, monkeypatch):
@@ -281,7 +326,9 @@ def test_time_left_is_told_from_the_second_bag_on():
     assert folder._left(elapsed_s=10.0, done=2, to_do=4) == ", 20 s left"
 
 
-def test_a_long_report_shows_alarms_first_and_says_how_many(tiny_model, scans, tmp_path, monkeypatch):
+def test_a_long_report_shows_alarms_first_and_says_how_many(
+    tiny_model, scans, tmp_path, monkeypatch
+):
     monkeypatch.setattr(folder, "MAX_IN_PAGE", 1)
     tally = screen_folder(scans, [tiny_model], tmp_path / "out", lambda _: None)
     text = (tmp_path / "out" / "report.html").read_text()
@@ -306,18 +353,32 @@ def test_what_was_not_examined_is_never_clear(tiny_model, scans, tmp_path, monke
 
     def finds_none_in_one(self, views):
         blind = np.full(nothing.shape[1:], -1, np.int32), np.zeros(0, np.float32)
-        return [blind if np.array_equal(view.pixels, nothing) else examine(self, [view])[0] for view in views]
+        return [
+            blind if np.array_equal(view.pixels, nothing) else examine(self, [view])[0]
+            for view in views
+        ]
 
     monkeypatch.setattr(Model, "examine", finds_none_in_one)
     tally = screen_folder([tmp_path / "scans"], [tiny_model], tmp_path / "out", lambda _: None)
     assert (tally["REVIEW"], tally["reasons"]) == (2, {"nothing_examined": 3})
     first, second = json.loads((tmp_path / "out" / "findings.json").read_text())
-    assert (first["views"]["below"]["n_regions"], first["views"]["side"]["n_regions"]) == (first["n_regions"], 0)
-    assert (second["decision"], second["n_regions"], second["reason_codes"]) == ("REVIEW", 0, ["nothing_examined"] * 2)
-    assert (tmp_path / "out" / "report.html").read_text().count("<code>nothing_examined</code>") == 3
+    assert (first["views"]["below"]["n_regions"], first["views"]["side"]["n_regions"]) == (
+        first["n_regions"],
+        0,
+    )
+    assert (second["decision"], second["n_regions"], second["reason_codes"]) == (
+        "REVIEW",
+        0,
+        ["nothing_examined"] * 2,
+    )
+    assert (tmp_path / "out" / "report.html").read_text().count(
+        "<code>nothing_examined</code>"
+    ) == 3
 
 
-def test_where_no_item_is_found_the_whole_view_is_examined(tiny_model, scans, tmp_path, monkeypatch):
+def test_where_no_item_is_found_the_whole_view_is_examined(
+    tiny_model, scans, tmp_path, monkeypatch
+):
     nothing = two_bags(tmp_path / "scans", scans)
     examine, everywhere = Model.examine, Model.everywhere
 
@@ -345,7 +406,9 @@ def test_a_bag_whose_scanner_makes_two_views_is_review_with_one(tiny_model, scan
     two_bags(tmp_path / "scans", scans)
 
     def codes(paths, *scanner_views):
-        tally = screen_folder(paths, [tiny_model], tmp_path / "out", lambda _: None, scanner_views=scanner_views)
+        tally = screen_folder(
+            paths, [tiny_model], tmp_path / "out", lambda _: None, scanner_views=scanner_views
+        )
         return tally["reasons"], tally["REVIEW"]
 
     assert codes([tmp_path / "scans"]) == ({}, 0)
@@ -354,7 +417,20 @@ def test_a_bag_whose_scanner_makes_two_views_is_review_with_one(tiny_model, scan
     (tmp_path / "scans" / "7_side.png").unlink()
     assert codes([tmp_path / "scans"]) == ({"missing_view": 2}, 2), "called as one of two"
     assert codes([tmp_path / "scans"], "below", "side") == ({"missing_view": 2}, 2)
-    told = run(app, ["screen", str(tmp_path / "scans"), "--model", str(tiny_model), "--out", str(tmp_path / "o"), "--fail-on-alarm", "--scanner-views", "below,side"])
+    told = run(
+        app,
+        [
+            "screen",
+            str(tmp_path / "scans"),
+            "--model",
+            str(tiny_model),
+            "--out",
+            str(tmp_path / "o"),
+            "--fail-on-alarm",
+            "--scanner-views",
+            "below,side",
+        ],
+    )
     assert told.exit_code == 4
 
 
@@ -405,7 +481,18 @@ def test_rows_that_an_earlier_version_left_are_taken(tiny_model, scans, tmp_path
 
 
 def test_fail_on_alarm(tiny_model, scans, tmp_path):
-    alarms = run(app, ["screen", str(scans[0]), "--model", str(tiny_model), "--out", str(tmp_path / "a"), "--fail-on-alarm"])
+    alarms = run(
+        app,
+        [
+            "screen",
+            str(scans[0]),
+            "--model",
+            str(tiny_model),
+            "--out",
+            str(tmp_path / "a"),
+            "--fail-on-alarm",
+        ],
+    )
     decision = Screener.load(tiny_model).screen(read_scan(scans[0])).decision
     assert alarms.exit_code == (1 if decision is Decision.ALARM else 0)
 
@@ -413,16 +500,34 @@ def test_fail_on_alarm(tiny_model, scans, tmp_path):
 def test_help_answers_at_once():
     spent = lambda: sum(resource.getrusage(resource.RUSAGE_CHILDREN)[:2])  # noqa: E731 — seconds of the processor: a busy machine takes longer
     before = spent()
-    told = subprocess.run([str(Path(sys.executable).with_name("bagscan")), "--help"], capture_output=True, text=True, timeout=60, check=False)
+    told = subprocess.run(
+        [str(Path(sys.executable).with_name("bagscan")), "--help"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
     assert "screen" in told.stdout
     assert spent() - before < 3  # half a second
 
 
 def test_without_torch_the_command_line_says_what_to_install(tiny_config):
     code = "import sys; sys.modules['torch'] = None; sys.argv = ['bagscan', *sys.argv[1:]]; from bagscan.cli import main; main()"
-    doctor = subprocess.run([sys.executable, "-c", code, "doctor"], capture_output=True, text=True, timeout=120, check=False)
+    doctor = subprocess.run(
+        [sys.executable, "-c", code, "doctor"],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
     assert doctor.returncode == 0, doctor.stderr
-    train = subprocess.run([sys.executable, "-c", code, "train", str(tiny_config)], capture_output=True, text=True, timeout=120, check=False)
+    train = subprocess.run(
+        [sys.executable, "-c", code, "train", str(tiny_config)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
     assert train.returncode == 2
     assert how_to_install("train") in train.stderr
     assert "Traceback" not in train.stderr
@@ -432,7 +537,19 @@ def test_another_split_is_warned_of_and_recorded(tiny_config, tiny_model, tmp_pa
     Model.load(tiny_model).save(tmp_path / "run" / "model")
     folder = str(tmp_path / "run" / "model")
     out = tmp_path / "results.json"
-    result = run(app, ["evaluate", str(tiny_config), "--model", folder, "--out", str(out), "--set", "data.seed=5"])
+    result = run(
+        app,
+        [
+            "evaluate",
+            str(tiny_config),
+            "--model",
+            folder,
+            "--out",
+            str(out),
+            "--set",
+            "data.seed=5",
+        ],
+    )
     assert "trained with another split" in result.output
     assert any("another split" in note for note in json.loads(out.read_text())["notes"])
     with pytest.raises(DataError, match=r"made with data\.seed=5"):
@@ -464,13 +581,27 @@ def test_the_same_model_on_other_regions(tiny_config, tiny_model, tmp_path):
     assert model.operating_point is not None
     assert model.config.regioner["name"] == "ssn"
     out = tmp_path / "cells.json"
-    result = run(app, ["evaluate", str(tiny_config), "--model", str(tiny_model), "--out", str(out), "--regioner", "{name: grid, cell_px: 16}"])
+    result = run(
+        app,
+        [
+            "evaluate",
+            str(tiny_config),
+            "--model",
+            str(tiny_model),
+            "--out",
+            str(out),
+            "--regioner",
+            "{name: grid, cell_px: 16}",
+        ],
+    )
     assert result.exit_code == 0, result.output
     record = json.loads(out.read_text())
     assert record["config"]["regioner"]["cell_px"] == 16
     assert record["results"]["operating_point"] is None
     for wrong in ("grid", "{name: gird}", "{name: ["):
-        refused = run(app, ["evaluate", str(tiny_config), "--model", str(tiny_model), "--regioner", wrong])
+        refused = run(
+            app, ["evaluate", str(tiny_config), "--model", str(tiny_model), "--regioner", wrong]
+        )
         assert isinstance(refused.exception, ConfigError), refused.output
 
 
@@ -481,7 +612,16 @@ def _source(config):
 
 
 def test_a_simulated_set_is_told_by_its_devices_not_by_scanners(tiny_config, simulated_root):
-    told = run(app, ["data", "check", str(tiny_config), "--set", f"data.sources=[{{format: simulated, root: {simulated_root}}}]"]).stdout
+    told = run(
+        app,
+        [
+            "data",
+            "check",
+            str(tiny_config),
+            "--set",
+            f"data.sources=[{{format: simulated, root: {simulated_root}}}]",
+        ],
+    ).stdout
     assert re.search(r"devices: phone \d+", told)
     assert "scanners" not in told
 
@@ -490,15 +630,40 @@ def test_data_check_and_doctor(tiny_config):
     checked = json.loads(run(app, ["data", "check", str(tiny_config), "--read", "--json"]).stdout)
     assert checked["datasets"][0]["scans"] == 24
     without = f"import sys; sys.modules['torch'] = None; from bagscan.cli import app; app(['data', 'check', {str(tiny_config)!r}, '--json'])"
-    assert json.loads(subprocess.run([sys.executable, "-c", without], capture_output=True, text=True, check=True).stdout)["datasets"][0]["scans"] == 24
+    assert (
+        json.loads(
+            subprocess.run(
+                [sys.executable, "-c", without], capture_output=True, text=True, check=True
+            ).stdout
+        )["datasets"][0]["scans"]
+        == 24
+    )
     nothing = run(app, ["data", "check", "--preset", "ssn_bsds500"])
     assert "needs a configuration with data" in str(nothing.exception)
-    lacking = run(app, ["data", "check", str(tiny_config), "--json", "--set", "data.sources=[{format: simulated, root: nowhere}, " + _source(tiny_config) + "]"])
+    lacking = run(
+        app,
+        [
+            "data",
+            "check",
+            str(tiny_config),
+            "--json",
+            "--set",
+            "data.sources=[{format: simulated, root: nowhere}, " + _source(tiny_config) + "]",
+        ],
+    )
     assert lacking.exit_code == 2
     told = json.loads(lacking.stdout)
     assert [one["scans"] for one in told["datasets"]] == [24]
     assert "nowhere: no simulated data set" in told["lacking"][0]
-    assert json.loads(run(app, ["doctor", "--json"]).stdout)["parts"]["regions"] == ["whole_image", "grid", "slic", "ssn", "mask_rcnn", "faster_rcnn", "sub_components"]
+    assert json.loads(run(app, ["doctor", "--json"]).stdout)["parts"]["regions"] == [
+        "whole_image",
+        "grid",
+        "slic",
+        "ssn",
+        "mask_rcnn",
+        "faster_rcnn",
+        "sub_components",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -531,7 +696,14 @@ def test_wrong_settings_name_the_nearest(tiny_config, setting, message, tmp_path
         train(read_experiment(tiny_config, [setting]), tmp_path / "a", lambda _: None)
 
 
-@pytest.mark.parametrize(("content", "told"), [(b"\x89PNG\r\n\x1a\n\xff\xfe", "cannot be read"), (b"kind: [1]", "kind must be one of"), (b"- a", "expected a mapping")])
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (b"\x89PNG\r\n\x1a\n\xff\xfe", "cannot be read"),
+        (b"kind: [1]", "kind must be one of"),
+        (b"- a", "expected a mapping"),
+    ],
+)
 def test_a_file_that_is_no_configuration_is_told(tmp_path, content, told):
     (tmp_path / "bad.yaml").write_bytes(content)
     with pytest.raises(ConfigError, match=rf"bad.yaml: {told}"):
@@ -542,7 +714,10 @@ def test_unknown_key_names_file_and_line(tiny_config):
     from bagscan.training.experiment import read_experiment
 
     tiny_config.write_text(tiny_config.read_text().replace("  batch_size: 2", "  batchsize: 2"))
-    with pytest.raises(ConfigError, match=r"tiny.yaml:12: unknown key 'training.batchsize'; did you mean 'batch_size'"):
+    with pytest.raises(
+        ConfigError,
+        match=r"tiny.yaml:12: unknown key 'training.batchsize'; did you mean 'batch_size'",
+    ):
         read_experiment(tiny_config)
 
 
@@ -552,9 +727,14 @@ def test_outline_encloses_the_mask_and_labels_upsample_to_centres():
     polygon = outline(mask, (8, 5, 20, 10))
     assert polygon.min(0).tolist() == pytest.approx([8, 5], abs=0.6)
     assert polygon.max(0).tolist() == pytest.approx([20, 10], abs=0.6)
-    assert len(polygon) <= 9  # straight stretches have no points between their ends: of a whole image's outline 9, not thousands
+    assert (
+        len(polygon) <= 9
+    )  # straight stretches have no points between their ends: of a whole image's outline 9, not thousands
     assert polygon[0].tolist() == polygon[-1].tolist()
-    assert upsample_labels(np.array([[0, 1], [2, 3]]), 4, 6).tolist() == [[0, 0, 0, 1, 1, 1]] * 2 + [[2, 2, 2, 3, 3, 3]] * 2
+    assert (
+        upsample_labels(np.array([[0, 1], [2, 3]]), 4, 6).tolist()
+        == [[0, 0, 0, 1, 1, 1]] * 2 + [[2, 2, 2, 3, 3, 3]] * 2
+    )
 
 
 def test_nothing_to_screen_is_an_error(tiny_model, tmp_path):
@@ -569,18 +749,26 @@ def test_the_model_that_comes_along_screens_simulated_bags(simulated_root, tmp_p
     ids = {}
     for place in shipped_models():
         shipped = load_model(place)
-        weights = [v for v in load_file(place / "weights.safetensors").values() if v.dtype.kind == "f"]
+        weights = [
+            v for v in load_file(place / "weights.safetensors").values() if v.dtype.kind == "f"
+        ]
         assert {v.dtype for v in weights if v.ndim > 1} == {np.dtype("float16")}
         assert all(np.isfinite(v).all() for v in weights)
         assert (place / "weights.safetensors").stat().st_size < 12e6
         assert shipped.operating_point
         ids[place.name] = shipped.id
     assert "colour" in ids
-    run = CliRunner().invoke(app, ["screen", *(str(simulated_root / name) for name in ids), "--out", str(tmp_path), "--json"])
+    run = CliRunner().invoke(
+        app,
+        ["screen", *(str(simulated_root / name) for name in ids), "--out", str(tmp_path), "--json"],
+    )
     assert run.exit_code == 0, run.output
     # Twelve bags of two views, in the images of every model.
     assert sum(json.loads(run.stdout)[k] for k in ("ALARM", "CLEAR")) == 12 * len(ids)
-    judged_by = {(Path(row["path"]).parent.name, row["model_id"]) for row in json.loads((tmp_path / "findings.json").read_text())}
+    judged_by = {
+        (Path(row["path"]).parent.name, row["model_id"])
+        for row in json.loads((tmp_path / "findings.json").read_text())
+    }
     assert judged_by == set(ids.items())
     assert all(model_id in (tmp_path / "report.html").read_text() for model_id in ids.values())
 
@@ -592,7 +780,9 @@ def test_half_weights_come_back_as_they_were_stored(tiny_model, tmp_path):
     again = Model.load(tmp_path / "half")
     assert again.half_weights
     again.save(tmp_path / "twice")
-    assert (tmp_path / "half" / "weights.safetensors").read_bytes() == (tmp_path / "twice" / "weights.safetensors").read_bytes()
+    assert (tmp_path / "half" / "weights.safetensors").read_bytes() == (
+        tmp_path / "twice" / "weights.safetensors"
+    ).read_bytes()
     for name, value in model.state_dict().items():
         assert torch.allclose(value.float(), again.state_dict()[name].float(), rtol=1e-3, atol=1e-3)
 
@@ -605,9 +795,19 @@ def test_two_views_of_a_bag_get_one_decision(tiny_model, scans, tmp_path):
     assert (bag["scan_id"], alone["scan_id"]) == ("7", "8")
     assert set(bag["views"]) == {"below", "side"}
     assert bag["views"]["side"]["path"].endswith("7_side.png")
-    single = [report_row(Screener.load(tiny_model).screen(read_scan(tmp_path / f"7_{v}.png")), read_scan(tmp_path / f"7_{v}.png")) for v in ("below", "side")]
-    assert sorted(f["score"] for f in bag["findings"]) == sorted(f["score"] for row in single for f in row["findings"])
-    assert bag["decision"] == ("ALARM" if any(row["decision"] == "ALARM" for row in single) else "CLEAR")
+    single = [
+        report_row(
+            Screener.load(tiny_model).screen(read_scan(tmp_path / f"7_{v}.png")),
+            read_scan(tmp_path / f"7_{v}.png"),
+        )
+        for v in ("below", "side")
+    ]
+    assert sorted(f["score"] for f in bag["findings"]) == sorted(
+        f["score"] for row in single for f in row["findings"]
+    )
+    assert bag["decision"] == (
+        "ALARM" if any(row["decision"] == "ALARM" for row in single) else "CLEAR"
+    )
     names = [image.file_name for image in read_coco(tmp_path / "out" / "findings.coco.json")]
     assert len(set(names)) == 3
     tally = screen_folder([tmp_path], [tiny_model], tmp_path / "apart", lambda _: None, views=())

@@ -94,7 +94,12 @@ def gather_neighbours(centres: Any) -> Any:
     framed = centres.new_zeros(b, rows + 2, cols + 2, d)
     framed[:, 1:-1, 1:-1] = centres
     # Windows of 3 x 3 cells, all at once: nine slices put in one by one would each copy the whole gradient.
-    return framed.unfold(1, 3, 1).unfold(2, 3, 1).permute(0, 1, 2, 4, 5, 3).reshape(b, rows, cols, 9, d)
+    return (
+        framed.unfold(1, 3, 1)
+        .unfold(2, 3, 1)
+        .permute(0, 1, 2, 4, 5, 3)
+        .reshape(b, rows, cols, 9, d)
+    )
 
 
 def scatter_neighbours(sums: Any) -> Any:

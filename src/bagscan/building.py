@@ -30,5 +30,7 @@ def build_part(kind: str, settings: Mapping[str, Any], where: str, **given: Any)
     own = {key: value for key, value in settings.items() if key != "name"}
     built = module.build(fill(module.Config, with_given(own, given, module.Config, where), where))
     if not isinstance(built, CONTRACTS[kind]):
-        raise ConfigError(f"{where}: {name!r} is no {CONTRACTS[kind].__name__} (see bagscan.contracts)")
+        raise ConfigError(
+            f"{where}: {name!r} is no {CONTRACTS[kind].__name__} (see bagscan.contracts)"
+        )
     return built

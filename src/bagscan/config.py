@@ -46,7 +46,9 @@ def read_yaml(path: str | Path) -> tuple[dict[str, Any], Lines]:
     """
     path = Path(path)
     if not path.is_file():
-        beside = (other.name for other in path.parent.glob("*.y*ml")) if path.parent.is_dir() else ()
+        beside = (
+            (other.name for other in path.parent.glob("*.y*ml")) if path.parent.is_dir() else ()
+        )
         raise ConfigError(f"{path}: no such configuration file{nearest(path.name, beside)}")
     try:
         text = path.read_text()
@@ -71,7 +73,9 @@ def _collect_lines(node: yaml.Node | None, at: tuple[str, ...], lines: Lines) ->
             _collect_lines(value, (*at, str(i)), lines)
 
 
-def with_given(settings: Mapping[str, Any], given: Mapping[str, Any], config: type, where: str) -> dict[str, Any]:
+def with_given(
+    settings: Mapping[str, Any], given: Mapping[str, Any], config: type, where: str
+) -> dict[str, Any]:
     """A part's settings with those that follow from the rest of the model, where it has them.
 
     Args:
@@ -84,11 +88,15 @@ def with_given(settings: Mapping[str, Any], given: Mapping[str, Any], config: ty
     filled = dict(settings)
     for name, value in given.items():
         if name in own and filled.setdefault(name, value) != value:
-            raise ConfigError(f"{where}.{name} follows from the rest of the model and is {value}, not {filled[name]}: leave it out")
+            raise ConfigError(
+                f"{where}.{name} follows from the rest of the model and is {value}, not {filled[name]}: leave it out"
+            )
     return filled
 
 
-def apply_settings(data: dict[str, Any], settings: Sequence[str], lines: Lines | None = None) -> None:
+def apply_settings(
+    data: dict[str, Any], settings: Sequence[str], lines: Lines | None = None
+) -> None:
     """Apply ``a.b=1`` settings in place; values are YAML.
 
     Args:
@@ -99,7 +107,9 @@ def apply_settings(data: dict[str, Any], settings: Sequence[str], lines: Lines |
         if not equals:
             raise ConfigError(f"--set {setting}: expected key=value")
         *parents, last = key.strip().split(".")
-        for known in [place for place in lines or () if place[: len(parents) + 1] == (*parents, last)]:
+        for known in [
+            place for place in lines or () if place[: len(parents) + 1] == (*parents, last)
+        ]:
             lines.pop(known)  # type: ignore[union-attr]
         node: Any = data
         for parent in parents:
@@ -115,7 +125,9 @@ def _member(node: Any, name: str, setting: str, any_kind: bool = False) -> Any:
     """A group of settings inside another, made where it is absent, or a member of a list."""
     if isinstance(node, list):
         if not name.isdigit() or int(name) >= len(node):
-            raise ConfigError(f"--set {setting}: there is no member {name}; the list has 0 to {len(node) - 1}")
+            raise ConfigError(
+                f"--set {setting}: there is no member {name}; the list has 0 to {len(node) - 1}"
+            )
         found = node[int(name)]
     else:
         found = node.setdefault(name, {})
@@ -136,7 +148,13 @@ def _value(text: str, where: str) -> Any:
     return plain_yaml.load(text, where)
 
 
-def fill(cls: type[T], data: Mapping[str, Any], where: str = "configuration", lines: Lines | None = None, at: tuple[str, ...] = ()) -> T:
+def fill(
+    cls: type[T],
+    data: Mapping[str, Any],
+    where: str = "configuration",
+    lines: Lines | None = None,
+    at: tuple[str, ...] = (),
+) -> T:
     """Build a dataclass from plain data, checking every key and type, nested ones too.
 
     Raises:
@@ -150,7 +168,13 @@ def fill(cls: type[T], data: Mapping[str, Any], where: str = "configuration", li
     for key, value in data.items():
         here = (*at, str(key))
         # A key without a line in a file that was read can only come from the command line.
-        spot = where if lines is None else f"{where}:{lines[here]}" if here in lines else f"--set, over {where}"
+        spot = (
+            where
+            if lines is None
+            else f"{where}:{lines[here]}"
+            if here in lines
+            else f"--set, over {where}"
+        )
         if key not in known:
             raise ConfigError(f"{spot}: unknown key {'.'.join(here)!r}{nearest(str(key), known)}")
         values[key] = _convert(hints[key], value, spot, where, lines, here)
@@ -166,7 +190,9 @@ def _hints(cls: type) -> dict[str, Any]:
     return typing.get_type_hints(cls)
 
 
-def _convert(hint: Any, value: Any, spot: str, where: str, lines: Lines | None, at: tuple[str, ...]) -> Any:
+def _convert(
+    hint: Any, value: Any, spot: str, where: str, lines: Lines | None, at: tuple[str, ...]
+) -> Any:
     origin, args = typing.get_origin(hint), typing.get_args(hint)
     if origin in (types.UnionType, typing.Union):
         if value is None and type(None) in args:
@@ -181,8 +207,13 @@ def _convert(hint: Any, value: Any, spot: str, where: str, lines: Lines | None, 
             raise ConfigError(f"{spot}: {'.'.join(at)} must be a list, got {value!r}")
         inner = [args[0]] * len(value) if args[-1] is Ellipsis else list(args)
         if len(inner) != len(value):
-            raise ConfigError(f"{spot}: {'.'.join(at)} must have {len(inner)} values, got {value!r}")
-        return tuple(_convert(h, v, spot, where, lines, (*at, str(i))) for i, (h, v) in enumerate(zip(inner, value, strict=True)))
+            raise ConfigError(
+                f"{spot}: {'.'.join(at)} must have {len(inner)} values, got {value!r}"
+            )
+        return tuple(
+            _convert(h, v, spot, where, lines, (*at, str(i)))
+            for i, (h, v) in enumerate(zip(inner, value, strict=True))
+        )
     if origin in (dict, Mapping) or hint is Any or origin is not None:
         return value
     if hint is float and isinstance(value, int | float) and not isinstance(value, bool):
@@ -192,6 +223,8 @@ def _convert(hint: Any, value: Any, spot: str, where: str, lines: Lines | None, 
             return float(value)
         except ValueError:
             pass
-    if isinstance(hint, type) and (not isinstance(value, hint) or (hint is int and isinstance(value, bool))):
+    if isinstance(hint, type) and (
+        not isinstance(value, hint) or (hint is int and isinstance(value, bool))
+    ):
         raise ConfigError(f"{spot}: {'.'.join(at)} must be {hint.__name__}, got {value!r}")
     return value

@@ -90,7 +90,9 @@ class SoftRegioner(Regioner):
         """(B, C, H, W) pixels of views to what :meth:`forward` takes."""
 
     @abstractmethod
-    def forward(self, prepared: Tensor, n_superpixels: int | None = None) -> tuple[Tensor, Grid, Tensor]:
+    def forward(
+        self, prepared: Tensor, n_superpixels: int | None = None
+    ) -> tuple[Tensor, Grid, Tensor]:
         """The association q (B, rows, cols, 9, p), its grid, and the features (B, D, H, W) that pixels were told apart by."""
 
 

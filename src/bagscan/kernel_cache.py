@@ -28,7 +28,11 @@ def choose_place() -> None:
 
 def is_empty() -> bool:
     """Whether no kernel was compiled yet, so that the first scan waits for them."""
-    places = [Path(os.environ[VARIABLE])] if VARIABLE in os.environ else [Path(__file__).parent, Path("~/.cache/numba").expanduser()]
+    places = (
+        [Path(os.environ[VARIABLE])]
+        if VARIABLE in os.environ
+        else [Path(__file__).parent, Path("~/.cache/numba").expanduser()]
+    )
     return not any(next(place.rglob("*.nbi"), None) for place in places)
 
 

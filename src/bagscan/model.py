@@ -29,11 +29,20 @@ from bagscan.core.errors import ModelError
 from bagscan.encoders.region_means import region_means
 from bagscan.examining import examine_one
 from bagscan.model_config import MIN_TRANSMISSION, ModelConfig
-from bagscan.model_folder import FORMAT, calibration_of, operating_point_of, read_description, verified_id, write_files
+from bagscan.model_folder import (
+    FORMAT,
+    calibration_of,
+    operating_point_of,
+    read_description,
+    verified_id,
+    write_files,
+)
 from bagscan.weights import in_half
 
 
-def _build(kind: str, settings: dict[str, Any], where: str, **given: Any) -> tuple[Any, dict[str, Any]]:
+def _build(
+    kind: str, settings: dict[str, Any], where: str, **given: Any
+) -> tuple[Any, dict[str, Any]]:
     """One part, and its settings with every default filled in."""
     built = build_part(kind, settings, where, **given)
     return built, {"name": settings["name"], **dataclasses.asdict(built.config)}
@@ -57,17 +66,33 @@ class Model(nn.Module):
     def __init__(self, config: ModelConfig, operating_point: OperatingPoint | None = None) -> None:
         super().__init__()
         channels = len(config.input.channels)
-        self.regioner, regioner = _build("regions", config.regioner, "model.regioner", channels=channels)
-        self.encoder, encoder = _build("encoders", config.encoder, "model.encoder", channels=channels)
-        self.scorer, scorer = _build("scorers", config.scorer, "model.scorer", dim=self.encoder.dim, channels=channels)
+        self.regioner, regioner = _build(
+            "regions", config.regioner, "model.regioner", channels=channels
+        )
+        self.encoder, encoder = _build(
+            "encoders", config.encoder, "model.encoder", channels=channels
+        )
+        self.scorer, scorer = _build(
+            "scorers", config.scorer, "model.scorer", dim=self.encoder.dim, channels=channels
+        )
         self.config = ModelConfig(config.input, regioner, encoder, scorer)
         self.operating_point = operating_point
-        self.calibration = UNCALIBRATED  # of scores: they leave as probabilities, see bagscan.core.calibrated
+        self.calibration = (
+            UNCALIBRATED  # of scores: they leave as probabilities, see bagscan.core.calibrated
+        )
         self.about: dict[str, Any] = {}
-        self.half_weights = False  # weights are stored in 16 bits, half the size; arithmetic is always in 32
+        self.half_weights = (
+            False  # weights are stored in 16 bits, half the size; arithmetic is always in 32
+        )
         self.id = "unsaved"
-        self.register_buffer("mean", torch.tensor(config.input.mean)[:, None, None], persistent=False)
-        self.register_buffer("is_transmission", torch.tensor(config.input.is_transmission)[:, None, None], persistent=False)
+        self.register_buffer(
+            "mean", torch.tensor(config.input.mean)[:, None, None], persistent=False
+        )
+        self.register_buffer(
+            "is_transmission",
+            torch.tensor(config.input.is_transmission)[:, None, None],
+            persistent=False,
+        )
         self.register_buffer("std", torch.tensor(config.input.std)[:, None, None], persistent=False)
 
     @property
@@ -91,7 +116,9 @@ class Model(nn.Module):
         Raises:
             ConfigError: no such regioner or setting.
         """
-        return self._with(*_build("regions", regioner, "regioner", channels=len(self.config.input.channels)))
+        return self._with(
+            *_build("regions", regioner, "regioner", channels=len(self.config.input.channels))
+        )
 
     def everywhere(self) -> Model:
         """This model, judging the whole view where its regioner would look on items alone.
@@ -120,7 +147,9 @@ class Model(nn.Module):
         """(B, C, H, W) pixels -> the network's input, on its device."""
         pixels = pixels.to(self.device)
         if self.config.input.log_transmission:
-            pixels = torch.where(self.is_transmission, -pixels.clamp(min=MIN_TRANSMISSION).log(), pixels)
+            pixels = torch.where(
+                self.is_transmission, -pixels.clamp(min=MIN_TRANSMISSION).log(), pixels
+            )
         return (pixels - self.mean) / self.std
 
     @contextmanager
@@ -153,7 +182,9 @@ class Model(nn.Module):
     def regions(self, view: View, n_superpixels: int | None = None) -> Regions:
         """Regions of a view already at working size."""
         self.config.input.check(view)
-        found: Regions = self.regioner.regions(view, n_superpixels or self.config.input.superpixels(*view.shape))
+        found: Regions = self.regioner.regions(
+            view, n_superpixels or self.config.input.superpixels(*view.shape)
+        )
         return found
 
     @torch.no_grad()
@@ -167,13 +198,26 @@ class Model(nn.Module):
         if not regions.n:
             return image.new_zeros(0, self.encoder.dim)
         if isinstance(self.encoder, MapEncoder):  # pooled in the kernel that all runtimes share
-            return self.encoder.in_context(torch.from_numpy(region_means(_channels_last(self.encoder.maps(image))[0], regions)).to(self.device))
-        if regions.labels.ndim == 3:  # instances overlap: each is the only region of an image of its own
-            labels, images = torch.tensor(regions.labels).long() - 1, image.expand(regions.n, -1, -1, -1)
-            chosen = torch.stack([torch.arange(regions.n), torch.zeros(regions.n, dtype=torch.long)], 1)
+            return self.encoder.in_context(
+                torch.from_numpy(
+                    region_means(_channels_last(self.encoder.maps(image))[0], regions)
+                ).to(self.device)
+            )
+        if (
+            regions.labels.ndim == 3
+        ):  # instances overlap: each is the only region of an image of its own
+            labels, images = (
+                torch.tensor(regions.labels).long() - 1,
+                image.expand(regions.n, -1, -1, -1),
+            )
+            chosen = torch.stack(
+                [torch.arange(regions.n), torch.zeros(regions.n, dtype=torch.long)], 1
+            )
         else:
             labels, images = torch.from_numpy(regions.labels.astype(np.int64))[None], image
-            chosen = torch.stack([torch.zeros(regions.n, dtype=torch.long), torch.arange(regions.n)], 1)
+            chosen = torch.stack(
+                [torch.zeros(regions.n, dtype=torch.long), torch.arange(regions.n)], 1
+            )
         described: Tensor = self.encoder(images, labels.to(self.device), chosen.to(self.device))
         return described.float()
 
@@ -185,7 +229,9 @@ class Model(nn.Module):
             ModelError: it is one that does not.
         """
         if not isinstance(self.encoder, MapEncoder):
-            raise ModelError(f"encoder {self.config.encoder['name']!r} has no maps: it describes region by region")
+            raise ModelError(
+                f"encoder {self.config.encoder['name']!r} has no maps: it describes region by region"
+            )
         return self.encoder
 
     @torch.no_grad()
@@ -196,12 +242,19 @@ class Model(nn.Module):
     @torch.no_grad()
     def score_means(self, means: np.ndarray) -> np.ndarray:
         """(n,) scores, not calibrated, of (n, D) means of maps in regions."""
-        return np.asarray(self.scorer.score(self.of_maps.in_context(torch.from_numpy(means).to(self.device))).float().cpu().numpy())
+        return np.asarray(
+            self.scorer.score(self.of_maps.in_context(torch.from_numpy(means).to(self.device)))
+            .float()
+            .cpu()
+            .numpy()
+        )
 
     @torch.no_grad()
     def score(self, embeddings: Tensor) -> np.ndarray:
         """(n,) calibrated scores of descriptions (n, dim)."""
-        return platt(np.asarray(self.scorer.score(embeddings).float().cpu().numpy()), self.calibration).astype(np.float32)
+        return platt(
+            np.asarray(self.scorer.score(embeddings).float().cpu().numpy()), self.calibration
+        ).astype(np.float32)
 
     def save(self, folder: str | Path) -> str:
         """Write the model folder; returns its id. Exported graphs stay where weights and settings are those that they were made of."""
@@ -211,7 +264,9 @@ class Model(nn.Module):
             "format": FORMAT,
             "code_version": __version__,
             "model": dataclasses.asdict(self.config),
-            "operating_point": dataclasses.asdict(self.operating_point) if self.operating_point else None,
+            "operating_point": dataclasses.asdict(self.operating_point)
+            if self.operating_point
+            else None,
             "calibration": self.calibration,
             "about": self.about,
         }
@@ -235,11 +290,15 @@ class Model(nn.Module):
         description = read_description(folder)
         settings = description["model"]
         if "regioner" not in settings:
-            raise ModelError(f"{folder}: not a model of three parts but a {settings.get('kind')}; load_model takes any kind")
+            raise ModelError(
+                f"{folder}: not a model of three parts but a {settings.get('kind')}; load_model takes any kind"
+            )
         # The weights come from the folder: nothing is fetched to be overwritten.
         for part_of in (settings["regioner"], settings["encoder"]):
             _without_start(part_of)
-        model = cls(fill(ModelConfig, settings, str(folder / "model.json")), operating_point_of(description))
+        model = cls(
+            fill(ModelConfig, settings, str(folder / "model.json")), operating_point_of(description)
+        )
         try:
             weights = load_file(folder / "weights.safetensors")
             model.half_weights = any(v.dtype == torch.float16 for v in weights.values())
@@ -269,7 +328,11 @@ def _same_networks(folder: Path, contents: Mapping[str, bytes]) -> bool:
 
 def _without_start(settings: dict[str, Any]) -> None:
     """Settings of a part, and of parts within it, that start from no other weights."""
-    settings |= {key: default for key, default in (("pretrained", False), ("weights", None)) if key in settings}
+    settings |= {
+        key: default
+        for key, default in (("pretrained", False), ("weights", None))
+        if key in settings
+    }
     for inner in (value for value in settings.values() if isinstance(value, dict)):
         _without_start(inner)
 

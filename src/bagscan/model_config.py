@@ -43,7 +43,9 @@ class InputConfig:
 
     def __post_init__(self) -> None:
         if not len(self.mean) == len(self.std) == len(self.channels):
-            raise ValueError(f"mean and std need one value for each of {len(self.channels)} channels")
+            raise ValueError(
+                f"mean and std need one value for each of {len(self.channels)} channels"
+            )
         if min(self.std, default=0) <= 0:
             raise ValueError(f"std must be above 0, got {self.std}")
         if min(self.working_side_px, self.superpixel_side_px) < 0:
@@ -67,10 +69,19 @@ class InputConfig:
         Raises:
             ModelError: as :meth:`check`.
         """
-        if view.quantity == "dual_energy" and view.channels != self.channels and set(self.channels) <= set(view.channels):
+        if (
+            view.quantity == "dual_energy"
+            and view.channels != self.channels
+            and set(self.channels) <= set(view.channels)
+        ):
             index = [view.channels.index(name) for name in self.channels]
             quantity = "pseudo_colour" if self.channels == RGB else "dual_energy"
-            view = dataclasses.replace(view, pixels=np.ascontiguousarray(view.pixels[index]), channels=self.channels, quantity=quantity)
+            view = dataclasses.replace(
+                view,
+                pixels=np.ascontiguousarray(view.pixels[index]),
+                channels=self.channels,
+                quantity=quantity,
+            )
         self.check(view)
         return view
 
@@ -81,8 +92,14 @@ class InputConfig:
             ModelError: other channels or another quantity.
         """
         if (view.quantity, view.channels) != (self.quantity, self.channels):
-            hint = "; bagscan convert makes effective Z and pseudo-colour of low and high" if {"low", "high"} <= set(view.channels) else ""
-            raise ModelError(f"the model takes {self.quantity} of {', '.join(self.channels)}; the view is {view.quantity} of {', '.join(view.channels)}{hint}")
+            hint = (
+                "; bagscan convert makes effective Z and pseudo-colour of low and high"
+                if {"low", "high"} <= set(view.channels)
+                else ""
+            )
+            raise ModelError(
+                f"the model takes {self.quantity} of {', '.join(self.channels)}; the view is {view.quantity} of {', '.join(view.channels)}{hint}"
+            )
 
     def working_size(self, shape: tuple[int, int], whole: tuple[int, int]) -> tuple[int, int]:
         """(H, W) that a window of ``shape`` of a view of size ``whole`` has at working size."""
@@ -122,4 +139,9 @@ class ModelConfig:
 
 def resize(pixels: np.ndarray, height: int, width: int) -> np.ndarray:
     """(C, H, W) float32 to another size, antialiased bilinear."""
-    return np.stack([np.asarray(Image.fromarray(plane).resize((width, height), Image.Resampling.BILINEAR)) for plane in pixels])
+    return np.stack(
+        [
+            np.asarray(Image.fromarray(plane).resize((width, height), Image.Resampling.BILINEAR))
+            for plane in pixels
+        ]
+    )

@@ -22,12 +22,21 @@ from bagscan.core.errors import ConfigError, ModelError, absent
 from bagscan.core.files import atomic_write
 
 FORMAT = 1
-SHIPPED = Path(__file__).parent / "shipped"  # models that come with the package, trained on simulated scans alone
+SHIPPED = (
+    Path(__file__).parent / "shipped"
+)  # models that come with the package, trained on simulated scans alone
 HASHED = ("weights.safetensors", "model.json", "MODEL_CARD.md")
 MANIFEST = "SHA256SUMS"
 DESCRIBED = ("model", "operating_point", "about")
 RETIRED = ("trainable",)
-GRAPHS = ("both_views.onnx", "items.onnx", "learned.onnx", "maps.onnx", "score.onnx", "verdict.onnx")  # those of them that a model needs, once it is exported
+GRAPHS = (
+    "both_views.onnx",
+    "items.onnx",
+    "learned.onnx",
+    "maps.onnx",
+    "score.onnx",
+    "verdict.onnx",
+)  # those of them that a model needs, once it is exported
 
 
 def shipped_models() -> list[Path]:
@@ -37,7 +46,11 @@ def shipped_models() -> list[Path]:
 
 def model_named(text: str) -> Path:
     """A model folder by its path, or by the name of one that comes with the package."""
-    return SHIPPED / text if text in {path.name for path in shipped_models()} and not Path(text).exists() else Path(text)
+    return (
+        SHIPPED / text
+        if text in {path.name for path in shipped_models()} and not Path(text).exists()
+        else Path(text)
+    )
 
 
 def write_files(folder: Path, contents: Mapping[str, bytes], keep_graphs: bool = True) -> str:
@@ -50,7 +63,9 @@ def write_files(folder: Path, contents: Mapping[str, bytes], keep_graphs: bool =
         contents: by name; other files of the folder stay. keep_graphs: False where exported graphs are of other networks.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    staying = [name for name in (*HASHED, *GRAPHS) if name not in contents and (folder / name).is_file()]
+    staying = [
+        name for name in (*HASHED, *GRAPHS) if name not in contents and (folder / name).is_file()
+    ]
     stale = [] if keep_graphs else [name for name in staying if name in GRAPHS]
     with ExitStack() as put_in_place:  # last in, first out
         manifest = put_in_place.enter_context(atomic_write(folder / MANIFEST))
@@ -58,7 +73,9 @@ def write_files(folder: Path, contents: Mapping[str, bytes], keep_graphs: bool =
         for name, content in contents.items():
             put_in_place.enter_context(atomic_write(folder / name)).write_bytes(content)
             sums[name] = hashlib.sha256(content).hexdigest()
-        manifest.write_text("".join(f"{sums[name]}  {name}\n" for name in (*HASHED, *GRAPHS) if name in sums))
+        manifest.write_text(
+            "".join(f"{sums[name]}  {name}\n" for name in (*HASHED, *GRAPHS) if name in sums)
+        )
         for name in stale:
             (folder / name).unlink()
     return _identity(sums)
@@ -79,9 +96,15 @@ def verified_id(folder: str | Path) -> str:
     manifest = folder / MANIFEST
     if not manifest.is_file():
         if not folder.exists():
-            raise ModelError(f"{absent(folder, 'folder')}; the bundled models are named {' and '.join(path.name for path in shipped_models())}")
+            raise ModelError(
+                f"{absent(folder, 'folder')}; the bundled models are named {' and '.join(path.name for path in shipped_models())}"
+            )
         below = folder / "model"  # where a run keeps its model
-        hint = f"{below} is one" if (below / MANIFEST).is_file() else "train one with: bagscan train CONFIG"
+        hint = (
+            f"{below} is one"
+            if (below / MANIFEST).is_file()
+            else "train one with: bagscan train CONFIG"
+        )
         raise ModelError(f"{folder}: not a model folder (no {MANIFEST}); {hint}")
     sums = {}
     for line in manifest.read_text(errors="replace").splitlines():
@@ -95,7 +118,9 @@ def verified_id(folder: str | Path) -> str:
         sums[name] = digest
     needed = {"weights.safetensors", "model.json", *graphs_in(folder)}
     if not needed <= set(sums):
-        raise ModelError(f"{folder}: {MANIFEST} does not cover {', '.join(sorted(needed - set(sums)))}")
+        raise ModelError(
+            f"{folder}: {MANIFEST} does not cover {', '.join(sorted(needed - set(sums)))}"
+        )
     return _identity(sums)
 
 
@@ -115,7 +140,9 @@ def read_description(folder: str | Path) -> dict[str, Any]:
         raise ModelError(f"{folder}: model format {result}, this bagscan reads {FORMAT}")
     lacking = [key for key in DESCRIBED if key not in description]
     if lacking or not isinstance(description["about"], dict):
-        raise ModelError(f"{folder}: model.json lacks {', '.join(lacking) or 'a mapping of what it is about'}")
+        raise ModelError(
+            f"{folder}: model.json lacks {', '.join(lacking) or 'a mapping of what it is about'}"
+        )
     description["model"] = _without_retired(description["model"])
     return description
 
@@ -141,7 +168,9 @@ def operating_point_of(description: dict[str, Any]) -> OperatingPoint | None:
     except (ConfigError, AttributeError) as error:
         raise ModelError(str(error)) from error
     if not 0 <= found.threshold < 1:
-        raise ModelError(f"model.json: a threshold of {found.threshold} flags nothing, or everything: scores lie between 0 and 1")
+        raise ModelError(
+            f"model.json: a threshold of {found.threshold} flags nothing, or everything: scores lie between 0 and 1"
+        )
     return found
 
 
@@ -152,8 +181,15 @@ def calibration_of(description: dict[str, Any]) -> tuple[float, float]:
         ModelError: they are no line that rises.
     """
     result = description.get("calibration", UNCALIBRATED)
-    if not isinstance(result, list | tuple) or len(result) != 2 or not all(isinstance(v, int | float) and math.isfinite(v) for v in result) or result[0] <= 0:
-        raise ModelError(f"model.json: calibration must be a slope above 0 and an offset, got {result!r}")
+    if (
+        not isinstance(result, list | tuple)
+        or len(result) != 2
+        or not all(isinstance(v, int | float) and math.isfinite(v) for v in result)
+        or result[0] <= 0
+    ):
+        raise ModelError(
+            f"model.json: calibration must be a slope above 0 and an offset, got {result!r}"
+        )
     return float(result[0]), float(result[1])
 
 
@@ -163,5 +199,9 @@ def _sha256(path: Path) -> str:
 
 def _identity(sums: dict[str, str]) -> str:
     """Of all that runs: weights, description and graphs. An exported model is another one, so that its graphs are pinned too."""
-    parts = [sums["weights.safetensors"], sums["model.json"], *(sums[name] for name in GRAPHS if name in sums)]
+    parts = [
+        sums["weights.safetensors"],
+        sums["model.json"],
+        *(sums[name] for name in GRAPHS if name in sums),
+    ]
     return hashlib.sha256("".join(parts).encode()).hexdigest()[:16]

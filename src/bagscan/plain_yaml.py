@@ -16,20 +16,31 @@ class _Loader(yaml.SafeLoader):
     """YAML 1.1 reads 0100 as 64, 1:30 as 90, ``no`` as false and 2026-02-30 as a date that there is not."""
 
     yaml_implicit_resolvers: dict[str, Any] = {
-        first: [(tag, pattern) for tag, pattern in resolvers if tag not in (INT, FLOAT, BOOL, "tag:yaml.org,2002:timestamp")]
+        first: [
+            (tag, pattern)
+            for tag, pattern in resolvers
+            if tag not in (INT, FLOAT, BOOL, "tag:yaml.org,2002:timestamp")
+        ]
         for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
     }
 
     def compose_node(self, parent: Any, index: Any) -> Any:
         if self.check_event(yaml.AliasEvent):
-            raise yaml.composer.ComposerError(None, None, "aliases are not read: write the value out", self.peek_event().start_mark)  # type: ignore[no-untyped-call]
+            raise yaml.composer.ComposerError(
+                None,
+                None,
+                "aliases are not read: write the value out",
+                self.peek_event().start_mark,
+            )  # type: ignore[no-untyped-call]
         return super().compose_node(parent, index)
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: set[str] = set()
         for key, _ in node.value:
             if isinstance(key, yaml.ScalarNode) and key.value in seen:
-                raise yaml.constructor.ConstructorError(None, None, f"{key.value!r} stands here a second time", key.start_mark)
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"{key.value!r} stands here a second time", key.start_mark
+                )
             seen.add(str(key.value))
         return super().construct_mapping(node, deep)
 
@@ -39,9 +50,19 @@ def _construct_int(loader: _Loader, node: yaml.ScalarNode) -> int:
     return int(text, 0) if re.match(r"[-+]?0[xo]", text) else int(text)
 
 
-_Loader.add_implicit_resolver(BOOL, re.compile(r"^(?:true|True|TRUE|false|False|FALSE)$"), list("tTfF"))
-_Loader.add_implicit_resolver(INT, re.compile(r"^(?:[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+)$"), list("-+0123456789"))
-_Loader.add_implicit_resolver(FLOAT, re.compile(r"^(?:[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))$"), list("-+0123456789."))
+_Loader.add_implicit_resolver(
+    BOOL, re.compile(r"^(?:true|True|TRUE|false|False|FALSE)$"), list("tTfF")
+)
+_Loader.add_implicit_resolver(
+    INT, re.compile(r"^(?:[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+)$"), list("-+0123456789")
+)
+_Loader.add_implicit_resolver(
+    FLOAT,
+    re.compile(
+        r"^(?:[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))$"
+    ),
+    list("-+0123456789."),
+)
 _Loader.add_constructor(INT, _construct_int)
 
 
@@ -65,6 +86,8 @@ def load_with_nodes(text: str, where: str) -> tuple[Any, yaml.Node | None]:
             loader.dispose()
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        raise ConfigError(f"{where}{f':{mark.line + 1}' if mark else ''}: not YAML: {error.problem or error.context}") from error
+        raise ConfigError(
+            f"{where}{f':{mark.line + 1}' if mark else ''}: not YAML: {error.problem or error.context}"
+        ) from error
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise ConfigError(f"{where}: not YAML: {str(error) or type(error).__name__}") from error

@@ -46,7 +46,9 @@ def part(kind: str, name: str) -> ModuleType:
     if name in (others := offered(kind)):
         module: ModuleType = others[name].load()
         return module
-    raise ConfigError(f"no part {name!r} in {kind}{nearest(name, names(kind))} (bagscan doctor lists them all)")
+    raise ConfigError(
+        f"no part {name!r} in {kind}{nearest(name, names(kind))} (bagscan doctor lists them all)"
+    )
 
 
 def modules_of(kind: str) -> list[str]:

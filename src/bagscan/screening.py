@@ -20,7 +20,12 @@ from bagscan.plausibility import MIN_SIDE_PX, unfit
 from bagscan.runtime.load import load_model, runtime_of
 
 DETECTOR = "detector"  # a model of one pass, as its description calls it
-ERRORS = (BagscanError, ValueError, RuntimeError, MemoryError)  # of a scan's own faults and of what they do to a runtime
+ERRORS = (
+    BagscanError,
+    ValueError,
+    RuntimeError,
+    MemoryError,
+)  # of a scan's own faults and of what they do to a runtime
 
 
 class Screener:
@@ -35,13 +40,25 @@ class Screener:
 
     def __init__(self, model: UsableModel, threshold: float | None = None) -> None:
         if model.operating_point is None:
-            raise ModelError("the model has no operating point: choose one with bagscan calibrate CONFIG --model FOLDER --max-fpr 0.05")
+            raise ModelError(
+                "the model has no operating point: choose one with bagscan calibrate CONFIG --model FOLDER --max-fpr 0.05"
+            )
         self.model = model
-        self.point = model.operating_point if threshold is None else replace(model.operating_point, threshold=threshold, criterion="set by hand")
+        self.point = (
+            model.operating_point
+            if threshold is None
+            else replace(model.operating_point, threshold=threshold, criterion="set by hand")
+        )
         self._benign = _benign_scores(model.about)
 
     @classmethod
-    def load(cls, folder: str | Path, threshold: float | None = None, runtime: str | None = None, late: bool = False) -> Screener:
+    def load(
+        cls,
+        folder: str | Path,
+        threshold: float | None = None,
+        runtime: str | None = None,
+        late: bool = False,
+    ) -> Screener:
         """A screener from a model folder. Arguments and errors as :func:`bagscan.runtime.load.load_model`."""
         return cls(load_model(folder, runtime, late), threshold)
 
@@ -87,7 +104,18 @@ class Screener:
         findings.sort(key=lambda finding: -finding.score)
         decision = Decision.REVIEW if reasons else Decision.ALARM if findings else Decision.CLEAR
         timings = {"total_s": time.perf_counter() - started}
-        return Report(scan.id, decision, tuple(findings), self.model.id, self.point.threshold, tuple(reasons), scores, labels, timings, tuple(notes))
+        return Report(
+            scan.id,
+            decision,
+            tuple(findings),
+            self.model.id,
+            self.point.threshold,
+            tuple(reasons),
+            scores,
+            labels,
+            timings,
+            tuple(notes),
+        )
 
     def _cannot_be_shown(self, view: View) -> list[Reason]:
         """Why the model cannot look at a view: its channels, or what is left of it at the size that the model works at."""
@@ -98,34 +126,67 @@ class Screener:
         expected = self.model.config.input
         height, width = expected.working_size(view.shape, view.shape)
         if min(height, width) < min(MIN_SIDE_PX, expected.working_side_px or MIN_SIDE_PX):
-            return [Reason(ReasonCode.TOO_SMALL, in_view(view.view_id, f"the model would see {width}x{height} pixels of it, too few to judge"))]
+            return [
+                Reason(
+                    ReasonCode.TOO_SMALL,
+                    in_view(
+                        view.view_id,
+                        f"the model would see {width}x{height} pixels of it, too few to judge",
+                    ),
+                )
+            ]
         return []
 
-    def _examined(self, views: list[View], reasons: list[Reason], notes: list[str]) -> list[tuple[View, np.ndarray, np.ndarray]]:
+    def _examined(
+        self, views: list[View], reasons: list[Reason], notes: list[str]
+    ) -> list[tuple[View, np.ndarray, np.ndarray]]:
         """Views of one bag with regions and scores; those that were not examined leave a reason."""
         found = []
         for view, labels, scores in self._judged(views, self.model, reasons):
             if not len(scores):  # no item was found: nothing has been looked at yet
                 for again in self._judged([view], self.model.everywhere(), reasons):
                     labels, scores = again[1:]
-                notes.append(in_view(view.view_id, "no item was found, and the whole view was examined"))
-            elif len(scores) == 1 and self.model.config.regioner["name"] == DETECTOR:  # all that lies on no device is one region
-                notes.append(in_view(view.view_id, "no device was found, and all of it was judged by the map alone"))
+                notes.append(
+                    in_view(view.view_id, "no item was found, and the whole view was examined")
+                )
+            elif (
+                len(scores) == 1 and self.model.config.regioner["name"] == DETECTOR
+            ):  # all that lies on no device is one region
+                notes.append(
+                    in_view(
+                        view.view_id,
+                        "no device was found, and all of it was judged by the map alone",
+                    )
+                )
             if not len(scores):
-                reasons.append(Reason(ReasonCode.NOTHING_EXAMINED, in_view(view.view_id, "the model found no item, and looks at items alone")))
+                reasons.append(
+                    Reason(
+                        ReasonCode.NOTHING_EXAMINED,
+                        in_view(view.view_id, "the model found no item, and looks at items alone"),
+                    )
+                )
             elif not np.isfinite(scores).all():
-                reasons.append(Reason(ReasonCode.MODEL_FAILED, in_view(view.view_id, "the model gave scores that are not numbers")))
+                reasons.append(
+                    Reason(
+                        ReasonCode.MODEL_FAILED,
+                        in_view(view.view_id, "the model gave scores that are not numbers"),
+                    )
+                )
             else:
                 found.append((view, labels, scores))
         return found
 
-    def _judged(self, views: list[View], model: UsableModel, reasons: list[Reason]) -> list[tuple[View, np.ndarray, np.ndarray]]:
+    def _judged(
+        self, views: list[View], model: UsableModel, reasons: list[Reason]
+    ) -> list[tuple[View, np.ndarray, np.ndarray]]:
         """Views of one bag, judged together; where that fails one by one, so that one of them hides none of the others."""
         try:
             return [(view, *found) for view, found in zip(views, model.examine(views), strict=True)]
         except ERRORS as error:
             if len(views) == 1:
-                reasons.append(Reason(ReasonCode.MODEL_FAILED, in_view(views[0].view_id, str(error))))
+                reasons.append(
+                    Reason(ReasonCode.MODEL_FAILED, in_view(views[0].view_id, str(error)))
+                )
                 return []
         return [found for view in views for found in self._judged([view], model, reasons)]
 
@@ -139,7 +200,18 @@ class Screener:
             box = (float(cols[0]), float(rows[0]), float(cols[-1] + 1), float(rows[-1] + 1))
             score = float(scores[index])
             kind = self.model.kind
-            found.append(Finding(view.view_id, mask, outline(mask, box), box, "anomaly", score, self._expected_fpr(score), kind))
+            found.append(
+                Finding(
+                    view.view_id,
+                    mask,
+                    outline(mask, box),
+                    box,
+                    "anomaly",
+                    score,
+                    self._expected_fpr(score),
+                    kind,
+                )
+            )
         return found
 
     def _expected_fpr(self, score: float) -> float | None:
@@ -155,8 +227,12 @@ def _benign_scores(about: Mapping[str, Any]) -> np.ndarray:
         ModelError: they are no scores.
     """
     result = about.get("benign_score_quantiles", [])
-    if not isinstance(result, list) or not all(is_number(score) and 0 <= score <= 1 for score in result):
-        raise ModelError(f"model.json: about.benign_score_quantiles must be scores from 0 to 1, got {result!r:.60}")
+    if not isinstance(result, list) or not all(
+        is_number(score) and 0 <= score <= 1 for score in result
+    ):
+        raise ModelError(
+            f"model.json: about.benign_score_quantiles must be scores from 0 to 1, got {result!r:.60}"
+        )
     return np.sort(np.asarray(result, np.float64))
 
 

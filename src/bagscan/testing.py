@@ -43,14 +43,22 @@ def check_regioner(module: ModuleType, channels: int = 3) -> None:
         AssertionError: what is broken.
     """
     regioner = _built(module, channels)
-    assert isinstance(regioner, Regioner), f"{module.__name__}.build gives no bagscan.contracts.Regioner"
+    assert isinstance(regioner, Regioner), (
+        f"{module.__name__}.build gives no bagscan.contracts.Regioner"
+    )
     view = drawn_view(channels)
     found = regioner.regions(view)
     assert isinstance(found, Regions), "regions() must give bagscan.core.Regions"
-    assert found.shape == (HEIGHT, WIDTH), f"regions are of {found.shape}, the view of {(HEIGHT, WIDTH)}"
-    assert found.kind == regioner.kind, f"regions are of kind {found.kind!r}, the regioner of {regioner.kind!r}"
+    assert found.shape == (HEIGHT, WIDTH), (
+        f"regions are of {found.shape}, the view of {(HEIGHT, WIDTH)}"
+    )
+    assert found.kind == regioner.kind, (
+        f"regions are of kind {found.kind!r}, the regioner of {regioner.kind!r}"
+    )
     assert found.areas().min(initial=1) > 0, "a region is empty"
-    assert np.array_equal(found.labels, regioner.regions(view).labels), "the same view was cut in two ways"
+    assert np.array_equal(found.labels, regioner.regions(view).labels), (
+        "the same view was cut in two ways"
+    )
     flat = regioner.regions(drawn_view(channels, seed=None))
     # A detector may find nothing, and then there is nothing to cut up.
     assert flat.n >= 1 or regioner.finder is not None, "a view of one colour has no region"
@@ -64,18 +72,32 @@ def check_encoder(module: ModuleType, channels: int = 3) -> None:
         AssertionError: what is broken.
     """
     encoder = _built(module, channels)
-    assert isinstance(encoder, Encoder), f"{module.__name__}.build gives no bagscan.contracts.Encoder"
+    assert isinstance(encoder, Encoder), (
+        f"{module.__name__}.build gives no bagscan.contracts.Encoder"
+    )
     torch.manual_seed(1)
     images = torch.randn(2, channels, HEIGHT, WIDTH)
-    labels = torch.from_numpy((np.arange(HEIGHT)[:, None] // 12 * 4 + np.arange(WIDTH)[None] // 16).astype(np.int64)).expand(2, -1, -1).contiguous()
+    labels = (
+        torch.from_numpy(
+            (np.arange(HEIGHT)[:, None] // 12 * 4 + np.arange(WIDTH)[None] // 16).astype(np.int64)
+        )
+        .expand(2, -1, -1)
+        .contiguous()
+    )
     found = encoder(images, labels, torch.tensor([[0, 3], [1, 15], [1, 0]]))
-    assert found.shape == (3, encoder.dim), f"descriptions are {tuple(found.shape)}, expected {(3, encoder.dim)}"
+    assert found.shape == (3, encoder.dim), (
+        f"descriptions are {tuple(found.shape)}, expected {(3, encoder.dim)}"
+    )
     assert found.dtype == torch.float32, f"descriptions are {found.dtype}"
     swapped = encoder(images.flip(0), labels, torch.tensor([[1, 3], [0, 15], [0, 0]]))
-    assert torch.allclose(found, swapped, atol=1e-4), "descriptions depend on the order of the batch"
+    assert torch.allclose(found, swapped, atol=1e-4), (
+        "descriptions depend on the order of the batch"
+    )
     alone = encoder(images[1:], labels[1:], torch.tensor([[0, 15], [0, 0]]))
     assert torch.allclose(found[1:], alone, atol=1e-4), "descriptions depend on the other image"
-    assert encoder(images, labels, torch.zeros(0, 2, dtype=torch.long)).shape == (0, encoder.dim), "no region asked for, and something given"
+    assert encoder(images, labels, torch.zeros(0, 2, dtype=torch.long)).shape == (0, encoder.dim), (
+        "no region asked for, and something given"
+    )
 
 
 def check_gradient(module: ModuleType) -> None:
@@ -88,7 +110,11 @@ def check_gradient(module: ModuleType) -> None:
     grid = Grid.for_count(HEIGHT, WIDTH, 12)
     torch.manual_seed(2)
     raw = torch.randn(2, grid.rows, grid.cols, 9, grid.cell_h * grid.cell_w, requires_grad=True)
-    described = encoder(torch.randn(2, 3, HEIGHT, WIDTH), (raw.softmax(-2), grid), torch.tensor([[0, 1], [1, 5], [0, 7]]))
+    described = encoder(
+        torch.randn(2, 3, HEIGHT, WIDTH),
+        (raw.softmax(-2), grid),
+        torch.tensor([[0, 1], [1, 5], [0, 7]]),
+    )
     torch.autograd.backward(described.square().sum())
     assert raw.grad is not None, "no gradient reaches the association"
     assert raw.grad.abs().max() > 0, "no gradient reaches the association"
@@ -106,10 +132,16 @@ def check_scorer(module: ModuleType) -> None:
     rows = torch.randn(ROWS, scorer.config.dim)
     with torch.no_grad():
         scores, order = scorer.score(rows), torch.randperm(ROWS)
-        assert torch.allclose(scorer.score(rows[order]), scores[order], atol=1e-6), "scores depend on the order of rows"
+        assert torch.allclose(scorer.score(rows[order]), scores[order], atol=1e-6), (
+            "scores depend on the order of rows"
+        )
     assert scores.shape == (ROWS,), f"scores are {tuple(scores.shape)}, expected {(ROWS,)}"
     assert bool(((scores >= 0) & (scores <= 1)).all()), "scores leave [0, 1]"
-    assert not isinstance(scorer, FittedScorer) or scorer.trained is None or isinstance(scorer.trained, torch.nn.Module)
+    assert (
+        not isinstance(scorer, FittedScorer)
+        or scorer.trained is None
+        or isinstance(scorer.trained, torch.nn.Module)
+    )
 
 
 def check_dataset(source: Source) -> None:
@@ -122,11 +154,17 @@ def check_dataset(source: Source) -> None:
     repeated = [name for name, n in Counter(record.id for record in records).items() if n > 1]
     assert not repeated, f"ids repeat: {repeated[:5]}"
     for record in records:
-        height, width = read_view(record.path).shape if record.window is None else (record.window[3] - record.window[1], record.window[2] - record.window[0])
+        height, width = (
+            read_view(record.path).shape
+            if record.window is None
+            else (record.window[3] - record.window[1], record.window[2] - record.window[0])
+        )
         for annotation in record.annotations:
             x1, y1, x2, y2 = annotation.box_xyxy
             seen = min(x2, width) > max(x1, 0), min(y2, height) > max(y1, 0)
-            assert all(seen), f"{record.id}: {annotation.label} at {annotation.box_xyxy} lies off its {width}x{height} picture"
+            assert all(seen), (
+                f"{record.id}: {annotation.label} at {annotation.box_xyxy} lies off its {width}x{height} picture"
+            )
 
 
 def check_format(read: ScanFormat, path: Path) -> None:
@@ -175,7 +213,9 @@ def check_part(module: ModuleType) -> None:
     torch.manual_seed(99)
     other = module.build(one.config)
     other.load_state_dict(state)
-    assert all(torch.equal(value, state[key]) for key, value in other.state_dict().items()), "weights did not come back"
+    assert all(torch.equal(value, state[key]) for key, value in other.state_dict().items()), (
+        "weights did not come back"
+    )
 
 
 def drawn_view(channels: int = 3, seed: int | None = 0) -> View:
@@ -183,7 +223,11 @@ def drawn_view(channels: int = 3, seed: int | None = 0) -> View:
     pixels = np.full((channels, HEIGHT, WIDTH), 0.9, np.float32)
     if seed is not None:
         pixels *= np.random.default_rng(seed).random(pixels.shape, dtype=np.float32)
-    return View(pixels, tuple(f"c{i}" for i in range(channels)), "pseudo_colour" if channels == 3 else "transmission")
+    return View(
+        pixels,
+        tuple(f"c{i}" for i in range(channels)),
+        "pseudo_colour" if channels == 3 else "transmission",
+    )
 
 
 def _built(module: ModuleType, channels: int | None = None) -> Any:

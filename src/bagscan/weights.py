@@ -13,4 +13,7 @@ def in_half(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     Vectors stay in 32: they weigh nothing, and variances of normalised layers reach beyond what 16 bits hold (65,504),
     where they would become infinite and silence the layer.
     """
-    return {name: (value.half() if value.is_floating_point() and value.ndim > 1 else value).contiguous() for name, value in state.items()}
+    return {
+        name: (value.half() if value.is_floating_point() and value.ndim > 1 else value).contiguous()
+        for name, value in state.items()
+    }

@@ -26,7 +26,12 @@ def _answer(task):
     if "die" in path.name:
         os._exit(9)
     if "away" in path.name and (path.parent.parent / "outage").exists():
-        return {"ok": False, "error": "the store does not answer", "code": "model_failed", "surroundings": True}
+        return {
+            "ok": False,
+            "error": "the store does not answer",
+            "code": "model_failed",
+            "surroundings": True,
+        }
     if "corrupt" in path.name:
         row = {
             "scan_id": path.stem,
@@ -44,7 +49,16 @@ def _answer(task):
         file.write(path.name + "\n")
     time.sleep(0.01 if "slow" in path.name else 0)
     score = int(hashlib.sha256(path.name.encode()).hexdigest()[:4], 16) / 65536
-    found = [{"view_id": "0", "label": "anomaly", "score": score, "expected_false_positive_rate": 0.01, "box_xyxy": [1.0, 2.0, 3.0, 4.0], "mask": {"size": [8, 8], "counts": "x"}}]
+    found = [
+        {
+            "view_id": "0",
+            "label": "anomaly",
+            "score": score,
+            "expected_false_positive_rate": 0.01,
+            "box_xyxy": [1.0, 2.0, 3.0, 4.0],
+            "mask": {"size": [8, 8], "counts": "x"},
+        }
+    ]
     alarm = score > 0.5
     row = {
         "scan_id": path.stem,
@@ -58,8 +72,14 @@ def _answer(task):
         "threshold": 0.5,
         "n_regions": 9,
     }
-    views = {view["view_id"]: {"height": 8, "width": 8, "path": view["path"]} for view in task["views"]}
-    return {"ok": True, "row": row | {"views": views, "findings": found if alarm else []}, "top_score": score}
+    views = {
+        view["view_id"]: {"height": 8, "width": 8, "path": view["path"]} for view in task["views"]
+    }
+    return {
+        "ok": True,
+        "row": row | {"views": views, "findings": found if alarm else []},
+        "top_score": score,
+    }
 
 
 def dies_while_it_loads(pipe):

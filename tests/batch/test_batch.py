@@ -49,7 +49,10 @@ def rows(out):
 
 
 def bytes_of(out):
-    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(out.glob("part-*.parquet"))}
+    return {
+        path.name: hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(out.glob("part-*.parquet"))
+    }
 
 
 def test_every_bag_has_one_row_in_order(tmp_path):
@@ -94,7 +97,9 @@ def test_a_fifth_corrupt_and_some_that_hang_are_survived_with_exact_counts(tmp_p
     assert all(row["decision"] == "REVIEW" for row in found if row["error"])
     assert {row["bag"].split("_")[1] for row in found if row["error"]} == {"corrupt", "hang", "die"}
     assert "no answer within" in next(row["error"] for row in found if "hang" in row["bag"])
-    assert sorted((tmp_path / "judged").read_text().split()) == [name(n) for n in range(60) if "sound" in name(n)]
+    assert sorted((tmp_path / "judged").read_text().split()) == [
+        name(n) for n in range(60) if "sound" in name(n)
+    ]
     assert sum(line.startswith("REVIEW: ") for line in said) == 10
     assert any("further errors are in the column error" in line for line in said)
     assert any(line.startswith("60 of 60 bags") for line in said)
@@ -120,8 +125,14 @@ def test_kill_9_loses_nothing_and_judges_nothing_twice(tmp_path):
     log = tmp_path / "judged"
     for n in range(40):
         before = log.stat().st_size if log.exists() else 0
-        started = subprocess.Popen([sys.executable, str(tmp_path / "script.py"), str(source), str(tmp_path / "killed")], env=environment, start_new_session=True)
-        while started.poll() is None and (log.stat().st_size if log.exists() else 0) == before:  # it judges: the machine may be slow to start it
+        started = subprocess.Popen(
+            [sys.executable, str(tmp_path / "script.py"), str(source), str(tmp_path / "killed")],
+            env=environment,
+            start_new_session=True,
+        )
+        while (
+            started.poll() is None and (log.stat().st_size if log.exists() else 0) == before
+        ):  # it judges: the machine may be slow to start it
             time.sleep(0.01)
         time.sleep(0.05 + 0.13 * n)
         if started.poll() is not None:
@@ -148,7 +159,9 @@ def test_a_torn_line_of_the_ledger_counts_for_nothing(tmp_path):
     assert list(ledger.read()) == [1]
     ledger.add({"row": {"number": 2}})
     assert list(ledger.read()) == [1, 2]
-    ledger.path.write_text('{"row": {"number": 1}}\n\0\0\0\n{"row": {"number": 3}}\n')  # what a loss of power may leave
+    ledger.path.write_text(
+        '{"row": {"number": 1}}\n\0\0\0\n{"row": {"number": 3}}\n'
+    )  # what a loss of power may leave
     assert list(ledger.read()) == [1, 3]
     for torn in (b"\xff\xfe\n", b"123\n", b"null\n", b"{}\n", b'{"row": {}}\n', b'{"row"'):
         ledger.path.write_bytes(b'{"row": {"number": 1}}\n' + torn)
@@ -199,7 +212,12 @@ def test_a_worker_that_dies_while_it_loads_takes_its_bag_alone_with_it(tmp_path,
     run(source, tmp_path / "out", target=dies_while_it_loads, workers=1)
     found = rows(tmp_path / "out")
     assert len(found) == 4
-    assert [bool(row["error"]) for row in sorted(found, key=lambda row: row["path"])] == [True, False, False, False]
+    assert [bool(row["error"]) for row in sorted(found, key=lambda row: row["path"])] == [
+        True,
+        False,
+        False,
+        False,
+    ]
 
 
 def test_a_source_within_another_would_double_its_bags_and_is_refused(tmp_path):
@@ -248,21 +266,35 @@ def test_a_png_set_has_the_name_of_its_scan(tmp_path):
     from bagscan.formats.images import write_png_set
 
     (tmp_path / "scans").mkdir()
-    write_png_set(tmp_path / "scans", "7", View(np.full((3, 9, 9), 0.5, np.float32), ("low", "high", "zeff"), "dual_energy"))
+    write_png_set(
+        tmp_path / "scans",
+        "7",
+        View(np.full((3, 9, 9), 0.5, np.float32), ("low", "high", "zeff"), "dual_energy"),
+    )
     run(tmp_path / "scans", tmp_path / "out")
     assert [row["bag"] for row in rows(tmp_path / "out")] == ["7"]
 
 
 def test_a_whole_simulated_set_in_an_archive_is_refused(simulated_root, tmp_path):
     with pytest.raises(ReadError, match="shows every bag twice"):
-        prepare([simulated_root.parent], shipped_models(), tmp_path / "out", BatchConfig(), lambda _: None)
+        prepare(
+            [simulated_root.parent],
+            shipped_models(),
+            tmp_path / "out",
+            BatchConfig(),
+            lambda _: None,
+        )
 
 
 def test_others_read_the_parts_as_one_table(tmp_path):
     duckdb = pytest.importorskip("duckdb")
     source = archive(tmp_path, 50)
     told = run(source, tmp_path / "out")
-    counted = dict(duckdb.sql(f"SELECT decision, count(*) FROM '{tmp_path}/out/part-*.parquet' GROUP BY decision").fetchall())
+    counted = dict(
+        duckdb.sql(
+            f"SELECT decision, count(*) FROM '{tmp_path}/out/part-*.parquet' GROUP BY decision"
+        ).fetchall()
+    )
     assert counted == {name: told[name] for name in ("ALARM", "CLEAR") if told[name]}
 
 
@@ -282,33 +314,54 @@ def test_the_index_does_not_hold_the_archive_in_memory(tmp_path):
 
 def test_the_command_line_says_the_same_as_screen(simulated_root, tmp_path):
     """With the shipped models: the fourth path that gives the same findings."""
-    paths = [str(simulated_root / "raw" / f"00000{n}_{view}.tif") for n in "ab" for view in ("below", "side")]
+    paths = [
+        str(simulated_root / "raw" / f"00000{n}_{view}.tif")
+        for n in "ab"
+        for view in ("below", "side")
+    ]
     folder = tmp_path / "scans"
     folder.mkdir()
     for path in paths:
         (folder / os.path.basename(path)).symlink_to(path)
     (folder / "broken.tif").write_bytes(b"II*\x00 no")
-    batch = CliRunner().invoke(app, ["batch", str(folder), "--out", str(tmp_path / "out"), "--json"])
+    batch = CliRunner().invoke(
+        app, ["batch", str(folder), "--out", str(tmp_path / "out"), "--json"]
+    )
     assert batch.exit_code == 3, batch.output
     screened = CliRunner().invoke(app, ["screen", str(folder), "--out", str(tmp_path / "screened")])
     assert screened.exit_code == 3
-    by_path = {row["path"]: row for row in json.loads((tmp_path / "screened" / "findings.json").read_text())}
+    by_path = {
+        row["path"]: row
+        for row in json.loads((tmp_path / "screened" / "findings.json").read_text())
+    }
     found = rows(tmp_path / "out")
     assert len(found) == len(by_path) == 3
     for row in found:
         other = by_path[row["path"]]
-        assert (row["decision"], row["sha256"], row["model_id"]) == (other["decision"], other.get("sha256"), other.get("model_id"))
-        assert [(f["score"], f["mask_counts"]) for f in row["findings"]] == [(f["score"], f["mask"]["counts"]) for f in other["findings"]]
+        assert (row["decision"], row["sha256"], row["model_id"]) == (
+            other["decision"],
+            other.get("sha256"),
+            other.get("model_id"),
+        )
+        assert [(f["score"], f["mask_counts"]) for f in row["findings"]] == [
+            (f["score"], f["mask"]["counts"]) for f in other["findings"]
+        ]
 
 
 def paths_of(sources, out):
     prepare(sources, shipped_models(), out, BatchConfig(), lambda _: None)
-    return [[view["path"] for view in bag["views"]] for bags in read_index(out / "_index.arrow", 100) for bag in bags]
+    return [
+        [view["path"] for view in bag["views"]]
+        for bags in read_index(out / "_index.arrow", 100)
+        for bag in bags
+    ]
 
 
 def png_set(folder, name):
     for channel in ("low", "high"):
-        (folder / f"{name}_{channel}.png").write_bytes(imagecodecs.png_encode(np.full((40, 50), 30_000, np.uint16)))
+        (folder / f"{name}_{channel}.png").write_bytes(
+            imagecodecs.png_encode(np.full((40, 50), 30_000, np.uint16))
+        )
 
 
 def test_named_files_are_bags_as_those_of_their_folder_are(tmp_path):
@@ -318,16 +371,30 @@ def test_named_files_are_bags_as_those_of_their_folder_are(tmp_path):
     assert paths_of(files, tmp_path / "named") == paths_of([source], tmp_path / "folder")
     assert [len(paths) for paths in paths_of(files, tmp_path / "named")] == [2, 2, 1]
     png_set(source, "8_below")
-    (source / "8_below.png").write_bytes(b"x")  # a picture of the name of a set: neither takes the place of the other
+    (source / "8_below.png").write_bytes(
+        b"x"
+    )  # a picture of the name of a set: neither takes the place of the other
     assert len(paths_of([source], tmp_path / "beside")) == 5
 
 
 def test_one_place_by_two_names_is_no_second_source(tmp_path):
     source = archive(tmp_path, 1)
     with pytest.raises(ConfigError, match="judged twice"):
-        prepare([source, f"file://{source}"], shipped_models(), tmp_path / "out", BatchConfig(), lambda _: None)
+        prepare(
+            [source, f"file://{source}"],
+            shipped_models(),
+            tmp_path / "out",
+            BatchConfig(),
+            lambda _: None,
+        )
     with pytest.raises(ConfigError, match="judged twice"):
-        prepare(["memory://scans", "memory:///scans/"], shipped_models(), tmp_path / "out", BatchConfig(), lambda _: None)
+        prepare(
+            ["memory://scans", "memory:///scans/"],
+            shipped_models(),
+            tmp_path / "out",
+            BatchConfig(),
+            lambda _: None,
+        )
 
 
 def test_any_file_of_a_set_that_changes_is_noticed(tmp_path):
@@ -385,7 +452,9 @@ def test_two_runs_in_one_folder_do_not_judge_the_same(tmp_path):
     assert run(source, out)["bags"] == 3
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match="no scans"), only_run(tmp_path / "nothing"):
-        prepare([tmp_path / "empty"], shipped_models(), tmp_path / "nothing", config, lambda _: None)
+        prepare(
+            [tmp_path / "empty"], shipped_models(), tmp_path / "nothing", config, lambda _: None
+        )
     assert not (tmp_path / "nothing").exists()
 
 
@@ -399,7 +468,9 @@ def test_what_is_wrong_around_a_scan_is_never_its_result(tmp_path):
     (tmp_path / "outage").unlink()
     assert run(source, tmp_path / "out")["bags"] == 25
     assert {row["decision"] for row in rows(tmp_path / "out")} <= {"ALARM", "CLEAR"}
-    assert (tmp_path / "judged").read_text().split().count("003_sound.tif") == 1  # what was judged before it is kept
+    assert (tmp_path / "judged").read_text().split().count(
+        "003_sound.tif"
+    ) == 1  # what was judged before it is kept
 
 
 def test_a_model_that_was_replaced_judges_nothing_more(tmp_path, simulated_root):
@@ -416,7 +487,14 @@ def test_any_error_of_a_task_is_an_answer():
     def fails(error):
         raise error
 
-    for error in (OverflowError("inf"), KeyError("x"), ZeroDivisionError(), TypeError("no"), OSError(5, "Input/output error"), RecursionError()):
+    for error in (
+        OverflowError("inf"),
+        KeyError("x"),
+        ZeroDivisionError(),
+        TypeError("no"),
+        OSError(5, "Input/output error"),
+        RecursionError(),
+    ):
         told = answered(fails, error)
         assert (told["ok"], told["surroundings"], told["code"]) == (False, False, "model_failed")
     assert answered(fails, ReadError("torn"))["code"] == "unreadable"
@@ -424,7 +502,9 @@ def test_any_error_of_a_task_is_an_answer():
 
 def test_names_that_are_no_text_cost_no_part(tmp_path):
     """As a surrogate in the name of a view, which Arrow refuses."""
-    row = error_row(Path("a\udcff.npz"), "broken \ud800") | {"views": {"\ud800": {"height": 8, "width": 8}}}
+    row = error_row(Path("a\udcff.npz"), "broken \ud800") | {
+        "views": {"\ud800": {"height": 8, "width": 8}}
+    }
     write_part(tmp_path / "part.parquet", [flat_row(0, "a\udcff", row, None)])
     (read,) = pq.read_table(tmp_path / "part.parquet").to_pylist()
     assert (read["decision"], read["reason_codes"]) == ("REVIEW", ["unreadable"])
@@ -453,7 +533,11 @@ def test_a_damaged_part_is_named_and_can_be_made_again(tmp_path):
     before = bytes_of(out)
     part = out / "part-00000.parquet"
     whole = part.read_bytes()
-    part.write_bytes(whole[:4] + bytes(byte ^ 255 for byte in whole[4 : len(whole) // 2]) + whole[len(whole) // 2 :])
+    part.write_bytes(
+        whole[:4]
+        + bytes(byte ^ 255 for byte in whole[4 : len(whole) // 2])
+        + whole[len(whole) // 2 :]
+    )
     with pytest.raises(DataError, match=r"part-00000.parquet is damaged"):
         run(source, out)
     part.write_bytes(b"")

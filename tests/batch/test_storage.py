@@ -9,7 +9,16 @@ import pytest
 from bagscan.batch.index import read_index, write_index
 from bagscan.batch.pool import Pool
 from bagscan.batch.run import BatchConfig, missing_parts, prepare, screen_archive
-from bagscan.batch.storage import fetched, file_system, is_remote, join, listed, object_at, publish, renamed
+from bagscan.batch.storage import (
+    fetched,
+    file_system,
+    is_remote,
+    join,
+    listed,
+    object_at,
+    publish,
+    renamed,
+)
 from bagscan.core.errors import ConfigError, DataError, ReadError
 from bagscan.formats.images import write_image, write_png_set
 from bagscan.formats.tiff import write_tiff
@@ -25,7 +34,10 @@ class Input:
         self.quantity, self.channels = quantity, channels
 
 
-RAW, COLOUR = Input("dual_energy", ("low", "high", "zeff")), Input("pseudo_colour", ("red", "green", "blue"))
+RAW, COLOUR = (
+    Input("dual_energy", ("low", "high", "zeff")),
+    Input("pseudo_colour", ("red", "green", "blue")),
+)
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +66,10 @@ def archive(store, tmp_path_factory):
     (here / "a").mkdir(), (here / "b").mkdir()
     for bag in range(4):
         for view in ("below", "side"):
-            write_tiff(here / "a" / f"{bag:03d}_{view}.tif", drawn_scan(RAW, 80 + bag, 100, seed=bag).views[0])
+            write_tiff(
+                here / "a" / f"{bag:03d}_{view}.tif",
+                drawn_scan(RAW, 80 + bag, 100, seed=bag).views[0],
+            )
     write_image(here / "b" / "picture.png", drawn_scan(COLOUR, 90, 90).views[0])
     write_png_set(here / "b", "set", drawn_scan(RAW, 70, 90, seed=9).views[0])
     (here / "b" / "torn.tif").write_bytes(b"II*\0torn")
@@ -69,7 +84,10 @@ def screened(source, out, to="", **settings):
 
 
 def test_the_same_findings_as_from_local_files(archive, tmp_path):
-    here, there = screened(archive, tmp_path / "here"), screened("s3://scans/archive", tmp_path / "there", to="s3://scans/out")
+    here, there = (
+        screened(archive, tmp_path / "here"),
+        screened("s3://scans/archive", tmp_path / "there", to="s3://scans/out"),
+    )
     assert there["bags"] == here["bags"] == 7
     assert there["errors"] == here["errors"] == 1
     local, remote = rows(tmp_path / "here"), rows(tmp_path / "there")
@@ -101,7 +119,9 @@ def test_what_was_not_copied_before_a_kill_is_copied_in_the_end(store, tmp_path)
     store.pipe("scans/again/part-00000.parquet", b"who")
     publish([part], "s3://scans/again", missing_only=True)
     assert store.cat("scans/again/part-00000.parquet") == b"whole part"
-    store.pipe("scans/again/part-00000.parquet", b"WHOLE PART")  # of the same size: taken for what it is
+    store.pipe(
+        "scans/again/part-00000.parquet", b"WHOLE PART"
+    )  # of the same size: taken for what it is
     publish([part], "s3://scans/again", missing_only=True)
     assert store.cat("scans/again/part-00000.parquet") == b"WHOLE PART"
     publish([part], "s3://scans/again")
@@ -121,7 +141,9 @@ def test_a_resumed_run_judges_only_what_is_missing(archive, tmp_path):
 
 
 def test_the_index_holds_sets_once_and_what_changes_with_an_object(archive, tmp_path):
-    write_index(["s3://scans/archive"], tmp_path / "_index.arrow", ("below", "side"), lambda _: None)
+    write_index(
+        ["s3://scans/archive"], tmp_path / "_index.arrow", ("below", "side"), lambda _: None
+    )
     bags = next(read_index(tmp_path / "_index.arrow", 100))
     assert [bag["bag"] for bag in bags] == ["000", "001", "002", "003", "picture", "set", "torn"]
     assert all(view["stamp"] for bag in bags for view in bag["views"])
@@ -144,13 +166,23 @@ def test_an_object_that_is_gone_is_an_error_row(store, archive, tmp_path):
 
 def test_clear_errors(store, tmp_path):
     with pytest.raises(DataError, match="nothing is there"):
-        prepare(["s3://scans/nothing"], shipped_models(), tmp_path / "a", BatchConfig(), lambda _: None)
+        prepare(
+            ["s3://scans/nothing"], shipped_models(), tmp_path / "a", BatchConfig(), lambda _: None
+        )
     with pytest.raises(DataError, match="nothing is there"):
-        prepare(["s3://no-such-bucket-at-all"], shipped_models(), tmp_path / "b", BatchConfig(), lambda _: None)
+        prepare(
+            ["s3://no-such-bucket-at-all"],
+            shipped_models(),
+            tmp_path / "b",
+            BatchConfig(),
+            lambda _: None,
+        )
     for name in ("recipe.json", "dataset.json", "raw/a.tif"):
         store.pipe(f"scans/whole/{name}", b"{}")
     with pytest.raises(ReadError, match="take s3://scans/whole/raw or"):
-        prepare(["s3://scans/whole"], shipped_models(), tmp_path / "d", BatchConfig(), lambda _: None)
+        prepare(
+            ["s3://scans/whole"], shipped_models(), tmp_path / "d", BatchConfig(), lambda _: None
+        )
     with pytest.raises(ConfigError, match="nonsense"):
         prepare(["nonsense://x/y"], shipped_models(), tmp_path / "c", BatchConfig(), lambda _: None)
 
@@ -158,7 +190,12 @@ def test_clear_errors(store, tmp_path):
 def test_urls_and_names():
     assert is_remote("gs://bucket/x")
     assert not is_remote("/data/scans")
-    row = {"path": "/tmp/x/one.tif", "views": {"0": {"path": "/tmp/x/one.tif", "height": 3}}, "reasons": ["/tmp/x/one.tif: torn"], "scores": (1.0,)}
+    row = {
+        "path": "/tmp/x/one.tif",
+        "views": {"0": {"path": "/tmp/x/one.tif", "height": 3}},
+        "reasons": ["/tmp/x/one.tif: torn"],
+        "scores": (1.0,),
+    }
     told = renamed(row, {"/tmp/x/": "s3://b/c/"})
     assert told["views"]["0"] == {"path": "s3://b/c/one.tif", "height": 3}
     assert told["reasons"] == ["s3://b/c/one.tif: torn"]
@@ -169,7 +206,12 @@ def test_what_a_store_does_not_list_is_not_missed(monkeypatch):
     system, _ = file_system("memory://arch")
     for name in ("a/1.tif", "b/2.tif", "c/3.tif"):
         system.pipe_file(f"/arch/{name}", b"x")
-    assert [folder for folder, _ in listed("memory://arch")] == ["memory:///arch", "memory:///arch/a", "memory:///arch/b", "memory:///arch/c"]
+    assert [folder for folder, _ in listed("memory://arch")] == [
+        "memory:///arch",
+        "memory:///arch/a",
+        "memory:///arch/b",
+        "memory:///arch/c",
+    ]
     assert object_at("memory://arch") is None
     assert object_at("memory://arch/a/1.tif")[0] == "memory:///arch/a"
     assert object_at("memory://arch/nothing") is None
@@ -218,7 +260,9 @@ def bucket(store):
         client.create_bucket(Bucket=name)
         names.append(name)
         for key in keys:
-            client.put_object(Bucket=name, Key=key, Body=key.encode() * (not key.endswith("folder/")))
+            client.put_object(
+                Bucket=name, Key=key, Body=key.encode() * (not key.endswith("folder/"))
+            )
         store.invalidate_cache()
         return f"s3://{name}"
 
@@ -246,7 +290,11 @@ def test_a_key_with_an_empty_part_is_judged_like_any_other(store, bucket, archiv
     told = screened(url, tmp_path / "out")
     assert (told["bags"], told["errors"]) == (3, 0)
     found = rows(tmp_path / "out")
-    assert {row["path"] for row in found} == {f"{url}//000.tif", f"{url}/a/000.tif", f"{url}/a//000.tif"}
+    assert {row["path"] for row in found} == {
+        f"{url}//000.tif",
+        f"{url}/a/000.tif",
+        f"{url}/a//000.tif",
+    }
     assert len({row["sha256"] for row in found}) == 1
     assert screened(f"{url}/a//000.tif", tmp_path / "named")["bags"] == 1
 
@@ -267,6 +315,8 @@ def test_an_empty_part_that_a_store_cannot_list_stops_the_index(store, bucket, m
 
 @pytest.mark.parametrize("place", ["/", "/a//", "/a//b"])
 def test_a_source_with_an_empty_part_is_refused_and_not_read_as_another(bucket, place):
-    url = bucket(f"source{abs(hash(place)) % 10**8}", ["/1.tif", "a//b/2.tif", "a/b/3.tif", "4.tif"])
+    url = bucket(
+        f"source{abs(hash(place)) % 10**8}", ["/1.tif", "a//b/2.tif", "a/b/3.tif", "4.tif"]
+    )
     with pytest.raises(DataError, match="name the folder above it"):
         list(listed(f"{url}/{place.removeprefix('/')}" if place != "/" else f"{url}//"))

@@ -48,7 +48,9 @@ def on_cluster(source, out, **settings):
 
     config = BatchConfig(**{"part_size": 20, "workers": 2, "timeout_s": 5.0, **settings})
     prepare([source], shipped_models(), out, config, lambda _: None)
-    return screen_archive(out, config, RayPool(shipped_models(), config, judge=judge_by_name), lambda _: None)
+    return screen_archive(
+        out, config, RayPool(shipped_models(), config, judge=judge_by_name), lambda _: None
+    )
 
 
 def test_a_cluster_writes_the_same_bytes_with_a_node_killed_in_mid_run(cluster, tmp_path):
@@ -73,7 +75,11 @@ def test_a_cluster_writes_the_same_bytes_with_a_node_killed_in_mid_run(cluster, 
 
 
 def test_corrupt_and_hanging_bags_are_rows(cluster, tmp_path):
-    source = archive(tmp_path, 40, lambda n: f"{n:03d}_{'corrupt' if n % 5 == 0 else 'hang' if n == 7 else 'sound'}.tif")
+    source = archive(
+        tmp_path,
+        40,
+        lambda n: f"{n:03d}_{'corrupt' if n % 5 == 0 else 'hang' if n == 7 else 'sound'}.tif",
+    )
     told = on_cluster(source, tmp_path / "out", timeout_s=2.0)
     assert told["errors"] == 8 + 1
     assert told["ALARM"] + told["CLEAR"] == 31
@@ -107,7 +113,9 @@ def judged(folder, source, judge, **settings):
 
     config = BatchConfig(part_size=20, **settings)
     prepare([source], shipped_models(), folder, config, lambda _: None)
-    return screen_archive(folder, config, RayPool(shipped_models(), config, judge=judge), lambda _: None)
+    return screen_archive(
+        folder, config, RayPool(shipped_models(), config, judge=judge), lambda _: None
+    )
 
 
 def test_a_bag_that_ends_its_process_is_one_row_and_the_bag_behind_it_none(cluster, tmp_path):
@@ -125,7 +133,9 @@ def test_a_bag_that_waits_behind_a_slow_one_has_its_own_full_time(cluster, tmp_p
     assert judged(tmp_path / "out", source, judge_or_die, workers=1, timeout_s=2.5)["errors"] == 0
 
 
-def test_real_models_judge_on_the_cluster_by_the_runtime_that_is_asked_for_and_write_the_same_bytes(cluster, simulated_root, tmp_path, monkeypatch):
+def test_real_models_judge_on_the_cluster_by_the_runtime_that_is_asked_for_and_write_the_same_bytes(
+    cluster, simulated_root, tmp_path, monkeypatch
+):
     from bagscan.batch.pool import Pool
     from bagscan.cluster.pool import RayPool
 
@@ -138,7 +148,9 @@ def test_real_models_judge_on_the_cluster_by_the_runtime_that_is_asked_for_and_w
     config = BatchConfig(workers=2, part_size=3)
     for name, pool in (("one", Pool), ("many", RayPool)):
         prepare(["scans"], shipped_models(), tmp_path / name, config, lambda _: None)
-        told = screen_archive(tmp_path / name, config, pool(shipped_models(), config), lambda _: None)
+        told = screen_archive(
+            tmp_path / name, config, pool(shipped_models(), config), lambda _: None
+        )
         assert (told["bags"], told["errors"]) == (5, 1)
         assert told["runtime"].startswith("openvino")
     assert max(row["n_regions"] or 0 for row in rows(tmp_path / "many")) > 20
@@ -166,7 +178,11 @@ def test_a_cluster_simulates_the_same_bytes_with_a_node_killed_in_mid_run(cluste
     thread.join()
 
     def files(folder):
-        return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+        return {
+            str(path.relative_to(folder)): path.read_bytes()
+            for path in sorted(folder.rglob("*"))
+            if path.is_file()
+        }
 
     one, many = files(tmp_path / "one"), files(tmp_path / "many")
     assert set(one) == set(many)

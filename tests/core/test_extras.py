@@ -20,10 +20,19 @@ class Installed:
     ("told", "line"),
     [
         (None, "pip install 'bagscan[service]'"),
-        (json.dumps({"url": "file:///a/wheel.whl", "archive_info": {}}), "pip install 'bagscan[service]'"),
-        (json.dumps({"url": "file:///my%20clone", "dir_info": {"editable": True}}), "pip install -e '/my clone[service]'"),
+        (
+            json.dumps({"url": "file:///a/wheel.whl", "archive_info": {}}),
+            "pip install 'bagscan[service]'",
+        ),
+        (
+            json.dumps({"url": "file:///my%20clone", "dir_info": {"editable": True}}),
+            "pip install -e '/my clone[service]'",
+        ),
         (json.dumps({"url": "file:///clone", "dir_info": {}}), "pip install '/clone[service]'"),
-        (json.dumps({"url": "https://host/bagscan", "vcs_info": {"vcs": "git"}}), "pip install 'bagscan[service] @ git+https://host/bagscan'"),
+        (
+            json.dumps({"url": "https://host/bagscan", "vcs_info": {"vcs": "git"}}),
+            "pip install 'bagscan[service] @ git+https://host/bagscan'",
+        ),
     ],
 )
 def test_a_clone_is_told_to_install_from_itself(monkeypatch, told, line):
@@ -42,7 +51,10 @@ def test_a_clone_offers_its_own_environment_too(monkeypatch, tmp_path):
     monkeypatch.setattr(extras, "distribution", lambda name: Installed(told))
     assert extras.or_make_setup("train") == ""  # no Makefile there
     (tmp_path / "Makefile").touch()
-    assert extras.or_make_setup("train") == f"; or make setup in {tmp_path}, which brings all of it into {tmp_path / '.venv'}"
+    assert (
+        extras.or_make_setup("train")
+        == f"; or make setup in {tmp_path}, which brings all of it into {tmp_path / '.venv'}"
+    )
     assert extras.or_make_setup("cluster") == ""
     monkeypatch.setattr(extras, "distribution", lambda name: Installed(None))
     assert extras.or_make_setup("train") == ""

@@ -10,7 +10,11 @@ from bagscan.core import Annotation, Decision, Finding, OperatingPoint, Regions,
 
 
 def view(**changes):
-    fields = {"pixels": np.zeros((2, 4, 5), np.float32), "channels": ("low", "high"), "quantity": "transmission"}
+    fields = {
+        "pixels": np.zeros((2, 4, 5), np.float32),
+        "channels": ("low", "high"),
+        "quantity": "transmission",
+    }
     return View(**(fields | changes))
 
 
@@ -59,7 +63,10 @@ def test_regions_refuse_labels_beyond_n():
 
 
 def test_box_region_counts_pixel_centres():
-    assert Annotation("gun", (0.6, 0, 2.5, 1)).region(2, 4).astype(int).tolist() == [[0, 1, 0, 0], [0, 0, 0, 0]]
+    assert Annotation("gun", (0.6, 0, 2.5, 1)).region(2, 4).astype(int).tolist() == [
+        [0, 1, 0, 0],
+        [0, 0, 0, 0],
+    ]
     with pytest.raises(ValueError, match="x1 < x2"):
         Annotation("gun", (2, 0, 2, 1))
 

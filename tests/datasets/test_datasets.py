@@ -11,7 +11,14 @@ from bagscan.core import Annotation
 from bagscan.core.errors import DataError, ReadError
 from bagscan.datasets import coco, sixray, yolo
 from bagscan.datasets.record import Record, image_size
-from bagscan.datasets.splits import fingerprint, group_near_duplicates, make_split, perceptual_hash, read_split, write_split
+from bagscan.datasets.splits import (
+    fingerprint,
+    group_near_duplicates,
+    make_split,
+    perceptual_hash,
+    read_split,
+    write_split,
+)
 from bagscan.formats import write_hdf5, write_image, write_png_set, write_tiff
 from bagscan.formats.coco import CocoImage, write_coco
 from bagscan.formats.quantities import view_from_counts
@@ -30,9 +37,21 @@ def sixray_root(tmp_path):
     for stem in ("P00001", "P00002", "N0000001"):
         save(tmp_path / "JPEGImage" / f"{stem}.jpg", made_up_bag(rng)[0])
     (tmp_path / "Annotation").mkdir()
-    write_voc(tmp_path / "Annotation" / "P00001.xml", [Annotation("Gun", (1, 2, 30, 40))], "P00001.jpg", 96, 128)
+    write_voc(
+        tmp_path / "Annotation" / "P00001.xml",
+        [Annotation("Gun", (1, 2, 30, 40))],
+        "P00001.jpg",
+        96,
+        128,
+    )
     (tmp_path / "Annotation" / "P00002.xml").write_text("<broken")
-    rows = ["name,Gun,Knife,Wrench,Pliers,Scissors", "P00001,1,0,-1,-1,-1", "P00002,-1,1,-1,-1,-1", "N0000001,0,-1,-1,-1,-1", "P09999,1,-1,-1,-1,-1"]
+    rows = [
+        "name,Gun,Knife,Wrench,Pliers,Scissors",
+        "P00001,1,0,-1,-1,-1",
+        "P00002,-1,1,-1,-1,-1",
+        "N0000001,0,-1,-1,-1,-1",
+        "P09999,1,-1,-1,-1,-1",
+    ]
     (tmp_path / "ImageSet" / "10").mkdir(parents=True)
     (tmp_path / "ImageSet" / "10" / "train.csv").write_text("\n".join(rows))
     return tmp_path
@@ -80,7 +99,12 @@ def test_hash_survives_compression_and_scale_but_not_another_bag():
     rng = np.random.default_rng(3)
     one, _ = made_up_bag(rng, 192, 256)
     other, _ = made_up_bag(rng, 192, 256)
-    scaled = np.asarray(Image.fromarray((one.transpose(1, 2, 0) * 255).astype(np.uint8)).resize((200, 150))).transpose(2, 0, 1) / 255
+    scaled = (
+        np.asarray(
+            Image.fromarray((one.transpose(1, 2, 0) * 255).astype(np.uint8)).resize((200, 150))
+        ).transpose(2, 0, 1)
+        / 255
+    )
     noisy = (one + rng.normal(0, 0.02, one.shape)).clip(0, 1)
     hashes = np.stack([perceptual_hash(p) for p in (one, scaled, noisy, other)])
     groups = group_near_duplicates(hashes)
@@ -155,10 +179,23 @@ def test_split_refuses_fractions_that_do_not_sum_to_one(tmp_path):
 def test_coco_with_one_wrong_annotation_loses_one_image(tmp_path):
     for name in ("a.png", "sub/a.png"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
-        write_image(tmp_path / name, view_from_counts(np.zeros((3, 20, 20), np.uint8), ("red", "green", "blue")))
-    images = [{"id": 1, "file_name": "a.png", "height": 20, "width": 20}, {"id": 2, "file_name": "sub/a.png", "height": 20, "width": 20}]
-    boxes = [{"id": 1, "image_id": 1, "category_id": 1, "bbox": [1, 1, 5, 5]}, {"id": 2, "image_id": 2, "category_id": 1, "bbox": [1, 1, 0, 5]}]
-    (tmp_path / "all.json").write_text(json.dumps({"images": images, "annotations": boxes, "categories": [{"id": 1, "name": "gun"}]}))
+        write_image(
+            tmp_path / name,
+            view_from_counts(np.zeros((3, 20, 20), np.uint8), ("red", "green", "blue")),
+        )
+    images = [
+        {"id": 1, "file_name": "a.png", "height": 20, "width": 20},
+        {"id": 2, "file_name": "sub/a.png", "height": 20, "width": 20},
+    ]
+    boxes = [
+        {"id": 1, "image_id": 1, "category_id": 1, "bbox": [1, 1, 5, 5]},
+        {"id": 2, "image_id": 2, "category_id": 1, "bbox": [1, 1, 0, 5]},
+    ]
+    (tmp_path / "all.json").write_text(
+        json.dumps(
+            {"images": images, "annotations": boxes, "categories": [{"id": 1, "name": "gun"}]}
+        )
+    )
     found = coco.load(tmp_path / "all.json")
     assert [r.id for r in found.records] == ["a"]
     assert list(found.bad) == ["sub/a.png"]
@@ -180,7 +217,11 @@ def test_a_yolo_folder_of_16_bit_sets_and_stacks(tmp_path):
 
 @pytest.mark.parametrize("name", ["/etc/passwd", "../a.png"])
 def test_names_that_lead_out_of_the_folder_are_not_followed(tmp_path, name):
-    told = {"images": [{"id": 1, "file_name": name, "height": 4, "width": 4}], "annotations": [], "categories": []}
+    told = {
+        "images": [{"id": 1, "file_name": name, "height": 4, "width": 4}],
+        "annotations": [],
+        "categories": [],
+    }
     (tmp_path / "a.json").write_text(json.dumps(told))
     with pytest.raises(DataError, match="leads out"):
         coco.load(tmp_path / "a.json")

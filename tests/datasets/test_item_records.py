@@ -49,13 +49,27 @@ def test_another_device_of_the_bag_has_its_own_class_layout_and_piece():
         mask = np.zeros((60, 120), np.uint8, order="F")
         mask[10:40, left : left + 30] = 1
         coded = rle.encode(mask)
-        return {"id": number, "role": "device", "category": category, "area": 900, "parent_id": None, "segmentation": {"size": coded["size"], "counts": coded["counts"].decode()}}
+        return {
+            "id": number,
+            "role": "device",
+            "category": category,
+            "area": 900,
+            "parent_id": None,
+            "segmentation": {"size": coded["size"], "counts": coded["counts"].decode()},
+        }
 
-    truth = {"image": {"height": 60, "width": 120}, "annotations": [square(1, "phone", 5), square(2, "laptop", 45), square(3, "phone", 85)]}
+    truth = {
+        "image": {"height": 60, "width": 120},
+        "annotations": [square(1, "phone", 5), square(2, "laptop", 45), square(3, "phone", 85)],
+    }
     about = About(scan="a", device="phone", layout="phone/slab", piece="known")
     devices = [
         {"name": "phone", "family": "phone/slab/01", "piece": 3},
-        {"name": "toaster", "family": "toaster/two_slots/02", "piece": None},  # which shows nothing in this view
+        {
+            "name": "toaster",
+            "family": "toaster/two_slots/02",
+            "piece": None,
+        },  # which shows nothing in this view
         {"name": "laptop", "family": "laptop/drive_bay/02", "piece": None},
         {"name": "phone", "family": "phone/fold/04", "piece": 1},
     ]
@@ -93,7 +107,12 @@ def test_masks_are_matched_once_best_first():
 
     truth = [box(0, 40), box(50, 90)]
     found = [box(0, 30), box(2, 40), box(60, 100), box(95, 100)]
-    assert match(found, truth) == [-1, 0, 1, -1]  # two on one: the better one; IoU 30/50 counts, 0 does not
+    assert match(found, truth) == [
+        -1,
+        0,
+        1,
+        -1,
+    ]  # two on one: the better one; IoU 30/50 counts, 0 does not
     assert match([], truth) == []
     assert match(found, []) == [-1] * 4
 

@@ -40,7 +40,9 @@ def bags(folder, names, seed=0, grey=False):
 
 def coco_file(path, boxes, label):
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_coco(path, [CocoImage(name, 96, 128, (Annotation(label, box),)) for name, box in boxes.items()])
+    write_coco(
+        path, [CocoImage(name, 96, 128, (Annotation(label, box),)) for name, box in boxes.items()]
+    )
 
 
 def sixray(root):
@@ -49,8 +51,17 @@ def sixray(root):
     (root / "Annotation").mkdir()
     for stem in stems:
         if stem.startswith("P"):
-            write_voc(root / "Annotation" / f"{stem}.xml", [Annotation("Gun", boxes[f"{stem}.jpg"])], f"{stem}.jpg", 96, 128)
-    rows = ["name,Gun,Knife,Wrench,Pliers,Scissors", *(f"{stem},{1 if stem.startswith('P') else -1},-1,-1,-1,-1" for stem in stems)]
+            write_voc(
+                root / "Annotation" / f"{stem}.xml",
+                [Annotation("Gun", boxes[f"{stem}.jpg"])],
+                f"{stem}.jpg",
+                96,
+                128,
+            )
+    rows = [
+        "name,Gun,Knife,Wrench,Pliers,Scissors",
+        *(f"{stem},{1 if stem.startswith('P') else -1},-1,-1,-1,-1" for stem in stems),
+    ]
     (root / "ImageSet" / "10").mkdir(parents=True)
     (root / "ImageSet" / "10" / "train.csv").write_text("\n".join(rows) + "\n")
 
@@ -62,7 +73,11 @@ def pidray(root):
 
 def clcxray(root):
     for seed, part in enumerate(("train", "val")):
-        coco_file(root / "annotations" / f"instances_{part}2017.json", bags(root / f"{part}2017", [f"{part}{i}.jpg" for i in range(N)], seed), "blade")
+        coco_file(
+            root / "annotations" / f"instances_{part}2017.json",
+            bags(root / f"{part}2017", [f"{part}{i}.jpg" for i in range(N)], seed),
+            "blade",
+        )
 
 
 def by_line(label):
@@ -71,7 +86,9 @@ def by_line(label):
         folder = root / "train" / "train_annotation"
         folder.mkdir()
         for name, box in boxes.items():
-            (folder / f"{name[:-4]}.txt").write_text(f"{name} {label} " + " ".join(map(str, box)) + "\n")
+            (folder / f"{name[:-4]}.txt").write_text(
+                f"{name} {label} " + " ".join(map(str, box)) + "\n"
+            )
         (root / "train" / "few.txt").write_text("000001\n000002.jpg\n000099\n")
 
     return made
@@ -81,7 +98,10 @@ def compass_xp(root):
     for images in ("Colour", "Low"):
         bags(root / images, [f"{i}.png" for i in range(N)], grey=images == "Low")
     bags(root / "Photo", ["0.jpg"])
-    rows = ["basename\tclass\tinstance\tpose\tscan_tray\tdangerous", *(f"{i}\t{'hatchet' if i % 2 else 'mug'}\t{i}\t0\tTrue\t{bool(i % 2)}" for i in range(N))]
+    rows = [
+        "basename\tclass\tinstance\tpose\tscan_tray\tdangerous",
+        *(f"{i}\t{'hatchet' if i % 2 else 'mug'}\t{i}\t0\tTrue\t{bool(i % 2)}" for i in range(N)),
+    ]
     (root / "meta.txt").write_text("\n".join(rows) + "\n")
 
 
@@ -89,15 +109,24 @@ def dvxray(root):
     for bag in range(N):
         for view, seed in (("OL", 0), ("SD", 1)):
             boxes = bags(root, [f"P{bag:05d}_{view}.png"], 100 * seed + bag)
-        told = [{"label": "Gun", "ol_bb": [], "sd_bb": list(boxes[f"P{bag:05d}_SD.png"])}] if bag % 2 else "None"
+        told = (
+            [{"label": "Gun", "ol_bb": [], "sd_bb": list(boxes[f"P{bag:05d}_SD.png"])}]
+            if bag % 2
+            else "None"
+        )
         (root / f"P{bag:05d}.json").write_text(json.dumps({"name": f"P{bag:05d}", "objects": told}))
 
 
 def gdxray(root):
     for series in range(1, 7):
         name = f"B{series:04d}"
-        boxes = bags(root / "Baggages" / name, [f"{name}_{i:04d}.png" for i in (1, 2)], series, grey=True)
-        rows = [f"{int(k[-8:-4])}.0 {x1 + 1}.0 {x2} {y1 + 1} {y2}" for k, (x1, y1, x2, y2) in boxes.items()]
+        boxes = bags(
+            root / "Baggages" / name, [f"{name}_{i:04d}.png" for i in (1, 2)], series, grey=True
+        )
+        rows = [
+            f"{int(k[-8:-4])}.0 {x1 + 1}.0 {x2} {y1 + 1} {y2}"
+            for k, (x1, y1, x2, y2) in boxes.items()
+        ]
         (root / "Baggages" / name / "ground_truth.txt").write_text("\n".join(rows) + "\n")
 
 
@@ -185,10 +214,14 @@ def test_each_is_converted_and_read_again_within_half_a_pixel(name, to, tmp_path
     records = source_of(name).load().records
     convert(records, to, tmp_path / "out", SILENT)
     root = tmp_path / "out" / "annotations.json" if to == "coco" else tmp_path / "out"
-    again = {r.id: r for r in fill(Source, {"format": to, "root": str(root)}, "test").load().records}
+    again = {
+        r.id: r for r in fill(Source, {"format": to, "root": str(root)}, "test").load().records
+    }
     assert set(again) == {r.id for r in records}
     for record in records:
-        assert [a.label for a in again[record.id].annotations] == [a.label for a in record.annotations]
+        assert [a.label for a in again[record.id].annotations] == [
+            a.label for a in record.annotations
+        ]
         for a, b in zip(record.annotations, again[record.id].annotations, strict=True):
             assert np.abs(np.subtract(a.box_xyxy, b.box_xyxy)).max() < 0.5
 
@@ -208,8 +241,12 @@ def test_a_conversion_goes_on_where_it_stopped_and_never_over_a_finished_one(tmp
 
 def test_data_convert_writes_several_sets_into_one_folder(tmp_path):
     config = tmp_path / "a.yaml"
-    config.write_text("data: {sources: [{format: opixray, root: opixray}, {format: dvxray, root: dvxray}]}")
-    told = CliRunner().invoke(app, ["data", "convert", str(config), "--to", "voc", "--out", str(tmp_path / "out")])
+    config.write_text(
+        "data: {sources: [{format: opixray, root: opixray}, {format: dvxray, root: dvxray}]}"
+    )
+    told = CliRunner().invoke(
+        app, ["data", "convert", str(config), "--to", "voc", "--out", str(tmp_path / "out")]
+    )
     assert told.exit_code == 0, told.output
     assert len(list((tmp_path / "out" / "Annotations").glob("*.xml"))) == N + 2 * N
 
@@ -223,10 +260,20 @@ def test_lists_parts_and_settings_of_their_own(public_sets):
     with pytest.raises(ConfigError):
         source_of("compass_xp", images="Photo")
     series = source_of("gdxray", series=["B0001", "B0002"]).load().records
-    assert {(r.group, r.annotations[0].label) for r in series} == {("B0001", "gun"), ("B0002", "object")}
+    assert {(r.group, r.annotations[0].label) for r in series} == {
+        ("B0001", "gun"),
+        ("B0002", "object"),
+    }
     views = source_of("dvxray").load().records
-    assert {r.scan for r in views if r.id.endswith("_OL")} == {r.scan for r in views if r.id.endswith("_SD")}
-    for name, setting in (("pidray", {"list_of": "test"}), ("clcxray", {"list_of": "test"}), ("opixray", {"list_of": "val"}), ("gdxray", {"series": ["B0099"]})):
+    assert {r.scan for r in views if r.id.endswith("_OL")} == {
+        r.scan for r in views if r.id.endswith("_SD")
+    }
+    for name, setting in (
+        ("pidray", {"list_of": "test"}),
+        ("clcxray", {"list_of": "test"}),
+        ("opixray", {"list_of": "val"}),
+        ("gdxray", {"series": ["B0099"]}),
+    ):
         with pytest.raises(DataError):
             source_of(name, **setting).load()
 
@@ -246,9 +293,17 @@ def test_lists_parts_and_settings_of_their_own(public_sets):
         ("opixray", "train/train_annotation/000003.txt", "000004.jpg Folding_Knife 1 2 3 4"),
         ("dvxray", "P00003.json", "[]"),
         ("compass_xp", "meta.txt", "basename\tclass\tdangerous\n0\tmug\tperhaps\n1\tmug\tFalse\n"),
-        ("compass_xp", "meta.txt", "basename\tclass\tdangerous\n0\tmug\tTrue\n0\tmug\tFalse\n1\tmug\tFalse\n"),
+        (
+            "compass_xp",
+            "meta.txt",
+            "basename\tclass\tdangerous\n0\tmug\tTrue\n0\tmug\tFalse\n1\tmug\tFalse\n",
+        ),
         ("sixray", "Annotation/P00003.xml", "<annotation>"),
-        ("sixray", "ImageSet/10/train.csv", "name,Gun,Knife,Wrench,Pliers,Scissors\nP00001,1,-1,-1,-1,-1\nP00003,2,-1,-1,-1,-1\nP00005,1\n"),
+        (
+            "sixray",
+            "ImageSet/10/train.csv",
+            "name,Gun,Knife,Wrench,Pliers,Scissors\nP00001,1,-1,-1,-1,-1\nP00003,2,-1,-1,-1,-1\nP00005,1\n",
+        ),
         ("pidray", "easy/xray_easy00003.png", "no picture"),
     ],
 )
@@ -271,10 +326,14 @@ def test_a_roboflow_folder_and_polygons(tmp_path):
     for part in ("train", "valid"):
         bags(tmp_path / part / "images", ["a.jpg"], len(part))
         (tmp_path / part / "labels").mkdir()
-    (tmp_path / "train" / "labels" / "a.txt").write_text("0 0.25 0.25 0.5 0.25 0.5 0.75 0.25 0.75\n")
+    (tmp_path / "train" / "labels" / "a.txt").write_text(
+        "0 0.25 0.25 0.5 0.25 0.5 0.75 0.25 0.75\n"
+    )
     (tmp_path / "valid" / "labels" / "a.txt").write_text("1 0.5 0.5 0.5 0.5\n")
     (tmp_path / "data.yaml").write_text("names: [gun, knife]\nnc: 2\n")
-    train_part, valid = fill(Source, {"format": "yolo", "root": str(tmp_path)}, "test").load().records
+    train_part, valid = (
+        fill(Source, {"format": "yolo", "root": str(tmp_path)}, "test").load().records
+    )
     assert (train_part.id, valid.id) == ("train/a", "valid/a")
     assert train_part.annotations[0].mask.area == 32 * 48
     assert train_part.annotations[0].box_xyxy == (32, 24, 64, 72)
@@ -315,22 +374,38 @@ def test_pictures_and_voc_files_side_by_side(tmp_path):
     for name, box in boxes.items():
         write_voc(tmp_path / f"{name[:-4]}.xml", [Annotation("gun", box)], name, 96, 128)
     found = fill(Source, {"format": "voc", "root": str(tmp_path)}, "test").load()
-    assert {record.id: record.annotations[0].box_xyxy for record in found.records} == {"a": boxes["a.jpg"], "b": boxes["b.jpg"]}
+    assert {record.id: record.annotations[0].box_xyxy for record in found.records} == {
+        "a": boxes["a.jpg"],
+        "b": boxes["b.jpg"],
+    }
 
 
 def test_pictures_are_taken_from_the_folder_of_their_part(tmp_path):
     in_train = bags(tmp_path / "train", ["a.jpg", "b.jpg"])
     in_val = bags(tmp_path / "val", ["a.jpg", "c.jpg"], 1)
-    coco_file(tmp_path / "annotations" / "instances_train2017.json", in_train | {"c.jpg": in_val["c.jpg"]}, "gun")
-    found = fill(Source, {"format": "coco", "root": str(tmp_path / "annotations" / "instances_train2017.json")}, "test").load()
-    assert {record.path.relative_to(tmp_path).as_posix() for record in found.records} == {"train/a.jpg", "train/b.jpg"}
+    coco_file(
+        tmp_path / "annotations" / "instances_train2017.json",
+        in_train | {"c.jpg": in_val["c.jpg"]},
+        "gun",
+    )
+    found = fill(
+        Source,
+        {"format": "coco", "root": str(tmp_path / "annotations" / "instances_train2017.json")},
+        "test",
+    ).load()
+    assert {record.path.relative_to(tmp_path).as_posix() for record in found.records} == {
+        "train/a.jpg",
+        "train/b.jpg",
+    }
     assert found.absent == ("c.jpg",)  # that of val is another picture
 
 
 def test_boxes_that_reach_beyond_are_counted(tmp_path):
     bags(tmp_path / "images", ["a.jpg"])
     coco_file(tmp_path / "all.json", {"a.jpg": (100, 10, 140, 40)}, "gun")
-    notes = fill(Source, {"format": "coco", "root": str(tmp_path / "all.json")}, "test").load().notes
+    notes = (
+        fill(Source, {"format": "coco", "root": str(tmp_path / "all.json")}, "test").load().notes
+    )
     assert any(note.startswith("1 boxes reach beyond") for note in notes)
 
 
@@ -373,7 +448,9 @@ def test_xml_of_no_picture_is_told(tmp_path):
     boxes = bags(tmp_path / "JPEGImages", ["a.jpg", "b.jpg"])
     (tmp_path / "Annotations").mkdir()
     for name in ("a.XML", "x.xml"):
-        write_voc(tmp_path / "Annotations" / name, [Annotation("gun", boxes["a.jpg"])], "a.jpg", 96, 128)
+        write_voc(
+            tmp_path / "Annotations" / name, [Annotation("gun", boxes["a.jpg"])], "a.jpg", 96, 128
+        )
     source = fill(Source, {"format": "voc", "root": str(tmp_path)}, "test")
     found = source.load()
     assert [len(record.annotations) for record in found.records] == [1, 0]
@@ -392,7 +469,9 @@ def test_classes_that_cannot_be_told_apart_are_refused(tmp_path, names):
 def test_labels_and_pictures_of_another_conversion_do_not_slip_in(tmp_path):
     boxes = bags(tmp_path / "images", ["a.bmp"])
     coco_file(tmp_path / "all.json", boxes, "gun")
-    records = fill(Source, {"format": "coco", "root": str(tmp_path / "all.json")}, "test").load().records
+    records = (
+        fill(Source, {"format": "coco", "root": str(tmp_path / "all.json")}, "test").load().records
+    )
     there = tmp_path / "out" / "images" / "a.bmp"
     there.parent.mkdir(parents=True)
     there.write_bytes(bytes(records[0].path.stat().st_size))  # of the same size

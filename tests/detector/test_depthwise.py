@@ -11,7 +11,9 @@ from bagscan.detector.depthwise import quicken
 
 
 @pytest.mark.parametrize("threads", [1, 2])
-@pytest.mark.parametrize(("kernel", "stride", "size"), [(3, 1, 12), (3, 2, 12), (5, 1, 9), (5, 2, 10), (5, 2, 11)])
+@pytest.mark.parametrize(
+    ("kernel", "stride", "size"), [(3, 1, 12), (3, 2, 12), (5, 1, 9), (5, 2, 10), (5, 2, 11)]
+)
 def test_fast_depthwise_gradients_are_those_of_torch(kernel, stride, size, threads, monkeypatch):
     monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
     torch.manual_seed(0)
@@ -57,5 +59,7 @@ except ValueError:
 
 def test_training_starts_no_threads_of_numba_which_would_be_those_of_openvino():
     pytest.importorskip("openvino")
-    done = subprocess.run([sys.executable, "-c", NO_LAYER], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", NO_LAYER], capture_output=True, text=True, check=True
+    )
     assert done.stdout.split() == ["none"]

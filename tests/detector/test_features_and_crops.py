@@ -4,7 +4,17 @@ import numpy as np
 import pytest
 
 from bagscan.datasets.packed import NONE, PackedView
-from bagscan.detector.features import COLOUR_SCALE, HIGH_SCALE, LOW_SCALE, RATIO_OF_NOTHING, RATIO_SCALE, Z_SCALE, features, features_of, recoloured
+from bagscan.detector.features import (
+    COLOUR_SCALE,
+    HIGH_SCALE,
+    LOW_SCALE,
+    RATIO_OF_NOTHING,
+    RATIO_SCALE,
+    Z_SCALE,
+    features,
+    features_of,
+    recoloured,
+)
 from bagscan.detector.sampling import AIR_COUNTS, Pose, cut, draw_pose, whole_view
 from bagscan.formats import read_scan
 
@@ -12,15 +22,22 @@ from bagscan.formats import read_scan
 def test_air_is_nothing_and_known_depths_are_themselves():
     full = np.full((4, 5), 1.0, np.float32)
     assert np.allclose(features(full, full, 0 * full), 0)
-    found = features(np.float32(np.exp(-1.0)) * full, np.float32(np.exp(-0.5)) * full, 12 * full)[:, 0, 0]
-    assert found == pytest.approx([LOW_SCALE, 0.5 * HIGH_SCALE, (2.0 - RATIO_OF_NOTHING) * RATIO_SCALE, 12 * Z_SCALE], rel=1e-5)
+    found = features(np.float32(np.exp(-1.0)) * full, np.float32(np.exp(-0.5)) * full, 12 * full)[
+        :, 0, 0
+    ]
+    assert found == pytest.approx(
+        [LOW_SCALE, 0.5 * HIGH_SCALE, (2.0 - RATIO_OF_NOTHING) * RATIO_SCALE, 12 * Z_SCALE],
+        rel=1e-5,
+    )
 
 
 def test_a_scanner_that_clips_air_shows_the_same():
     rng = np.random.default_rng(0)
     low, high = (1 + rng.normal(0, 0.01, (20, 30)).astype(np.float32) for _ in range(2))
     zeff = np.zeros_like(low)
-    assert np.array_equal(features(low, high, zeff), features(low.clip(max=1), high.clip(max=1), zeff))
+    assert np.array_equal(
+        features(low, high, zeff), features(low.clip(max=1), high.clip(max=1), zeff)
+    )
 
 
 @pytest.fixture
@@ -39,13 +56,28 @@ def view():
     sets[1, :2] = (0, 112)
     sets[2, :3] = (0, 1, 112)
     points = np.argwhere(labels[1] == 2).astype(np.uint16)
-    return PackedView("below", pixels, patch, (40, 60), labels, sets, points, (np.argwhere(labels[0] == 1).astype(np.uint16),), ("phone",), 0, {})
+    return PackedView(
+        "below",
+        pixels,
+        patch,
+        (40, 60),
+        labels,
+        sets,
+        points,
+        (np.argwhere(labels[0] == 1).astype(np.uint16),),
+        ("phone",),
+        0,
+        {},
+    )
 
 
 def test_a_whole_view_is_the_view(view):
     found, counts = whole_view(view, anomalous=False)
     assert found.shape == (4, 128, 192)
-    expected = features(*(view.pixels[:2] / np.float32(AIR_COUNTS)).astype(np.float32), np.zeros(view.pixels.shape[1:], np.float32))
+    expected = features(
+        *(view.pixels[:2] / np.float32(AIR_COUNTS)).astype(np.float32),
+        np.zeros(view.pixels.shape[1:], np.float32),
+    )
     assert np.abs(found[:, 1:-1, 1:-1] - expected[:, 1:-1, 1:-1]).max() < 2e-3
     assert counts.shape == (128, 16, 24)
     assert counts[0].sum() == pytest.approx((view.labels[0] == 1).sum(), rel=0.02)
@@ -68,7 +100,13 @@ def test_a_turned_crop_carries_its_labels_along(view):
     rng = np.random.default_rng(3)
     out, counts = np.empty((4, 128, 128), np.float32), np.empty((128, 16, 16), np.uint8)
     for _ in range(20):
-        pose = draw_pose(view.anomaly_points[int(rng.integers(len(view.anomaly_points)))] * 2.0, 128, rng, 0.1, 0.2)
+        pose = draw_pose(
+            view.anomaly_points[int(rng.integers(len(view.anomaly_points)))] * 2.0,
+            128,
+            rng,
+            0.1,
+            0.2,
+        )
         cut(view, True, pose, out, counts)
         dark = out[0].reshape(16, 8, 16, 8).mean((1, 3)) > LOW_SCALE * 1.4
         marked = counts[1] >= 12

@@ -35,7 +35,9 @@ def test_two_that_touch_come_apart_where_the_contact_says_so():
     assert len(find_devices(chances(both), contact)) == 1
     contact[2:10, 9:11] = 0.9
     found = find_devices(chances(both), contact)
-    assert sorted(int(d.mask.sum()) for d in found) == [64, 64], "the contact's cells go back to the nearer device"
+    assert sorted(int(d.mask.sum()) for d in found) == [64, 64], (
+        "the contact's cells go back to the nearer device"
+    )
 
 
 def test_specks_are_no_devices_and_one_place_is_one_device():
@@ -101,7 +103,9 @@ def test_what_both_views_show_at_one_place_of_the_belt_counts_for_more():
     same = log_odds(spot(one, 4, 3.0), spot(other, 4, 2.0))
     assert same == pytest.approx(0.5 * 3.0 + 0.25 * (3.0 + 2.0) + 0.5)
     apart = log_odds(spot(one, 4, 3.0), spot(other, 6, 2.0))
-    assert apart == pytest.approx(0.5 * 3.0 + 0.25 * (3.0 - 6.0) + 0.5), "what is below -6 counts as -6"
+    assert apart == pytest.approx(0.5 * 3.0 + 0.25 * (3.0 - 6.0) + 0.5), (
+        "what is below -6 counts as -6"
+    )
     beside = log_odds(spot(one, 4, 3.0), spot(other, 4, 2.0, outside=True))
     assert beside == pytest.approx(apart)
     assert log_odds(spot(one, 4, 3.0)) == pytest.approx(0.5 * 2.0 + 0.25 * 6.0 - 1.0 + 0.5)
@@ -109,7 +113,9 @@ def test_what_both_views_show_at_one_place_of_the_belt_counts_for_more():
 
 def test_an_alarming_device_points_at_its_best_places_alone():
     one = region_scores(bag_of(seen([3.0], [1.0, 0.8, -2.0, 5.0], [0, 0, 0, -1])), AT)[0]
-    assert (one >= 0.5).tolist() == [True, True, False, True], "within the margin; far behind; off any device above its own threshold"
+    assert (one >= 0.5).tolist() == [True, True, False, True], (
+        "within the margin; far behind; off any device above its own threshold"
+    )
     quiet = region_scores(bag_of(seen([1.0], [1.0, 0.8, -2.0, 2.0], [0, 0, 0, -1])), AT)[0]
     assert not (quiet >= 0.5).any()
     assert quiet[0] == quiet[1] > quiet[2]

@@ -34,11 +34,27 @@ def view(logit, heights, on, host=True, found=True, visible=True):
     )
     on = np.array(on, float)
     true = TrueDevice("phone", host, 0 if found else None)
-    return JudgedView(seen, np.full(n, 100), on, on, np.arange(n, dtype=float), (true,), visible, {"standing_out": 1.0})
+    return JudgedView(
+        seen,
+        np.full(n, 100),
+        on,
+        on,
+        np.arange(n, dtype=float),
+        (true,),
+        visible,
+        {"standing_out": 1.0},
+    )
 
 
 def bag(name, anomalous, *views, group="new_stagings"):
-    about = {"part": "test", "group": group, "device": "phone", "family": "phone/slab/01", "kind": "screws", "way": "taped_outside"}
+    about = {
+        "part": "test",
+        "group": group,
+        "device": "phone",
+        "family": "phone/slab/01",
+        "kind": "screws",
+        "way": "taped_outside",
+    }
     return JudgedBag(name, name, anomalous, about, tuple(views))
 
 
@@ -52,7 +68,16 @@ def clean(logit=-3.0):
 
 def test_a_detector_that_is_right_has_full_marks():
     told = measure([bag("a", True, hit(), hit()), bag("b", False, clean(), clean())], AT)
-    for name in ("view_auroc", "device_auroc", "within_auroc", "hit_at_1", "segment_auroc", "bag_tp", "on_the_anomaly", "device_recall"):
+    for name in (
+        "view_auroc",
+        "device_auroc",
+        "within_auroc",
+        "hit_at_1",
+        "segment_auroc",
+        "bag_tp",
+        "on_the_anomaly",
+        "device_recall",
+    ):
         assert told[name] == 1.0, name
     assert told["bag_fp"] == told["device_fpr_at_95"] == 0.0
     assert told["segments"] == 12
@@ -68,10 +93,19 @@ def test_a_device_that_was_not_found_is_missed():
 
 
 def test_what_no_view_shows_is_reported_apart():
-    told = measure([bag("a", True, hit(visible=False), hit(visible=False)), bag("c", True, hit(), hit()), bag("b", False, clean(), clean())], AT)
+    told = measure(
+        [
+            bag("a", True, hit(visible=False), hit(visible=False)),
+            bag("c", True, hit(), hit()),
+            bag("b", False, clean(), clean()),
+        ],
+        AT,
+    )
     assert (told["anomalous"], told["visible"]) == (2, 1)
     assert told["device_auroc"] == 1.0
-    half = measure([bag("a", True, hit(), hit(-5.0, visible=False)), bag("b", False, clean(), clean())], AT)
+    half = measure(
+        [bag("a", True, hit(), hit(-5.0, visible=False)), bag("b", False, clean(), clean())], AT
+    )
     assert half["view_auroc"] == 1.0, "the view that shows nothing does not count"
 
 
@@ -80,13 +114,21 @@ def test_an_alarm_at_the_wrong_place_is_found_but_not_on_the_anomaly():
     told = measure([bag("a", True, wrong, wrong), bag("b", False, clean(), clean())], AT)
     assert (told["bag_tp"], told["on_the_anomaly"], told["hit_at_1"]) == (1.0, 0.0, 0.0)
     many_false = view(3.0, [2.0, 1.9, 1.9, 1.9], [1.0, 0.0, 0.0, 0.0])
-    assert measure([bag("a", True, many_false), bag("b", False, clean())], AT)["on_the_anomaly"] == 0.0, "more than two false regions"
+    assert (
+        measure([bag("a", True, many_false), bag("b", False, clean())], AT)["on_the_anomaly"] == 0.0
+    ), "more than two false regions"
 
 
 def test_thresholds_keep_to_the_share_of_false_alarms():
     rng = np.random.default_rng(0)
-    benign = [bag(f"b{k}", False, clean(float(rng.normal(-1, 1))), clean(float(rng.normal(-1, 1)))) for k in range(60)]
-    hidden = [bag(f"a{k}", True, hit(float(rng.normal(1, 1))), hit(float(rng.normal(1, 1)))) for k in range(60)]
+    benign = [
+        bag(f"b{k}", False, clean(float(rng.normal(-1, 1))), clean(float(rng.normal(-1, 1))))
+        for k in range(60)
+    ]
+    hidden = [
+        bag(f"a{k}", True, hit(float(rng.normal(1, 1))), hit(float(rng.normal(1, 1))))
+        for k in range(60)
+    ]
     for share in (0.05, 0.1, 0.3):
         thresholds, point = calibrated([*benign, *hidden], share)
         assert thresholds.slope > 0
@@ -110,11 +152,17 @@ def test_calibration_learns_that_an_anomaly_lies_on_the_same_lines_of_the_belt_i
         first, other = rng.permutation(np.arange(5, 11))[:2]
         make = (hit, clean)[k % 2]
         lines = (first, first) if k % 2 == 0 else (first, other)
-        bags.append(bag(f"{k}", k % 2 == 0, *(spotted(make(float(rng.normal())), line) for line in lines)))
+        bags.append(
+            bag(f"{k}", k % 2 == 0, *(spotted(make(float(rng.normal())), line) for line in lines))
+        )
     thresholds, _ = calibrated(bags, 0.1)
     assert thresholds.pairing.place > 0.2
     apart = replace(thresholds, pairing=Pairing())
-    assert measure(bags, thresholds)["device_auroc"] > 0.95 > measure(bags, apart)["device_auroc"] + 0.2
+    assert (
+        measure(bags, thresholds)["device_auroc"]
+        > 0.95
+        > measure(bags, apart)["device_auroc"] + 0.2
+    )
 
 
 def test_nothing_to_calibrate_on_is_an_error():
@@ -123,7 +171,12 @@ def test_nothing_to_calibrate_on_is_an_error():
 
 
 def test_the_card_tells_every_group_and_what_is_found_worst():
-    bags = [bag("a", True, hit()), bag("b", False, clean()), bag("c", True, hit(found=False), group="unseen_families"), bag("d", False, clean(), group="unseen_families")]
+    bags = [
+        bag("a", True, hit()),
+        bag("b", False, clean()),
+        bag("c", True, hit(found=False), group="unseen_families"),
+        bag("d", False, clean(), group="unseen_families"),
+    ]
     record = figures(bags, AT)
     assert set(record["groups"]) == {"new_stagings", "unseen_families"}
     assert record["by"]["kind"]["screws"]["bag_tp"] == 0.5
@@ -136,8 +189,15 @@ def test_the_card_tells_every_group_and_what_is_found_worst():
 
 def judged_together(logits):
     """Two anomalous bags and two benign ones, with these verdicts over both views."""
-    made = [bag("a", True, hit(), hit()), bag("b", True, hit(), hit()), bag("c", False, clean(), clean()), bag("d", False, clean(), clean())]
-    return [replace(one, together=(((0, 0), logit),)) for one, logit in zip(made, logits, strict=True)]
+    made = [
+        bag("a", True, hit(), hit()),
+        bag("b", True, hit(), hit()),
+        bag("c", False, clean(), clean()),
+        bag("d", False, clean(), clean()),
+    ]
+    return [
+        replace(one, together=(((0, 0), logit),)) for one, logit in zip(made, logits, strict=True)
+    ]
 
 
 def test_a_verdict_over_both_views_is_what_devices_are_ranked_by():
@@ -160,7 +220,12 @@ def test_verdicts_over_both_views_are_calibrated_or_refused():
 def test_regions_are_pointed_at_so_that_most_places_are_right():
     """Three false regions behind the true one: a narrow margin leaves them out, and none of them counts against it."""
     crowded = view(3.0, [2.0, 1.7, 1.7, 1.7], [1.0, 0.0, 0.0, 0.0])
-    bags = [bag("a", True, crowded, crowded), bag("b", True, crowded, crowded), bag("c", False, clean(), clean()), bag("d", False, clean(), clean())]
+    bags = [
+        bag("a", True, crowded, crowded),
+        bag("b", True, crowded, crowded),
+        bag("c", False, clean(), clean()),
+        bag("d", False, clean(), clean()),
+    ]
     thresholds, _ = calibrated(bags, 0.5)
     assert thresholds.margin < 0.3
     assert measure(bags, thresholds)["on_the_anomaly"] == 1.0

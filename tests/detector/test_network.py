@@ -11,7 +11,9 @@ from bagscan.detector.network import DetectorNetwork, NetworkConfig
 @pytest.fixture(scope="module")
 def network():
     torch.manual_seed(0)
-    return DetectorNetwork(NetworkConfig("test_efficientnet", pretrained=False, width=16, categories=tuple("abcdef"))).eval()
+    return DetectorNetwork(
+        NetworkConfig("test_efficientnet", pretrained=False, width=16, categories=tuple("abcdef"))
+    ).eval()
 
 
 def test_maps_have_a_cell_of_eight_pixels(network):
@@ -24,7 +26,11 @@ def test_maps_have_a_cell_of_eight_pixels(network):
 
 def test_a_verdict_sees_its_device_and_what_is_near_alone(network):
     torch.manual_seed(1)
-    anomaly, fine, coarse = torch.randn(1, 1, 16, 24), torch.randn(1, 16, 16, 24), torch.zeros(1, 64, 2, 3)
+    anomaly, fine, coarse = (
+        torch.randn(1, 1, 16, 24),
+        torch.randn(1, 16, 16, 24),
+        torch.zeros(1, 64, 2, 3),
+    )
     device = torch.zeros(2, 1, 16, 24)
     device[0, :, 2:6, 2:6] = device[1, :, 8:14, 12:20] = 1
     with torch.no_grad():
@@ -51,7 +57,12 @@ def test_the_fold_loses_no_pixel(network):
 
 def test_a_stored_detector_sees_what_the_trained_one_saw_however_large_its_variances(tmp_path):
     torch.manual_seed(0)
-    detector = Detector.new(NetworkConfig("test_efficientnet", pretrained=False, width=16), ("kind", "phone", "chip"), 1, 1)
+    detector = Detector.new(
+        NetworkConfig("test_efficientnet", pretrained=False, width=16),
+        ("kind", "phone", "chip"),
+        1,
+        1,
+    )
     detector.network.mix[0][1].running_var.fill_(2.5e5)  # more than 16 bits hold
     detector.network.eval()
     features = torch.rand(1, 4, 128, 128)

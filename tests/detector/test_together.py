@@ -15,7 +15,12 @@ def device(rows, columns, shape, category=0):
 
 
 def maps(shape, devices=(), logits=(), level=0.0):
-    return ViewMaps(np.full((3, *shape), level, np.float32), np.full(shape, level, np.float32), tuple(devices), np.array(logits, np.float32))
+    return ViewMaps(
+        np.full((3, *shape), level, np.float32),
+        np.full(shape, level, np.float32),
+        tuple(devices),
+        np.array(logits, np.float32),
+    )
 
 
 class Adding:
@@ -35,7 +40,11 @@ class Adding:
 def test_devices_that_share_the_belt_are_one_and_later_views_stand_alone():
     first = [device((2, 8), (1, 5), (20, 30)), device((12, 18), (1, 5), (20, 30))]
     second = [device((12, 18), (3, 9), (20, 25))]
-    assert sorted(matched([first, second, second]), key=str) == [(0, None, None), (1, 0, None), (None, None, 0)]
+    assert sorted(matched([first, second, second]), key=str) == [
+        (0, None, None),
+        (1, 0, None),
+        (None, None, 0),
+    ]
     assert matched([first]) == [(0,), (1,)]
     assert matched([]) == []
 
@@ -59,7 +68,9 @@ def test_a_lone_view_and_a_third_one_are_looked_at_by_themselves():
     three = [maps((20, 30), [device((2, 8), (1, 5), (20, 30))], [float(k)]) for k in range(3)]
     _, devices = seen_together(three, engine)
     assert [asked["there"][1].any() for asked in engine.asked] == [True, False]
-    assert dict(devices) == {(0, 0, None): 1.0, (None, None, 2): 2.0} or sorted(logit for _, logit in devices) == [1.0, 2.0]
+    assert dict(devices) == {(0, 0, None): 1.0, (None, None, 2): 2.0} or sorted(
+        logit for _, logit in devices
+    ) == [1.0, 2.0]
 
 
 def test_a_bag_without_devices_has_maps_all_the_same():

@@ -12,17 +12,25 @@ H, W = 12, 20
 def network():
     torch.manual_seed(0)
     made = TwoViews(TwoViewsConfig(width=8, hidden=16), 5).eval()
-    for parameter in made.parameters():  # the last layer starts with zeros, which would hide everything
+    for (
+        parameter
+    ) in made.parameters():  # the last layer starts with zeros, which would hide everything
         parameter.data.normal_(0, 0.3)
     return made
 
 
 def bag(width=W, there=(1, 1)):
     generator = torch.Generator().manual_seed(1)
-    merged, anomaly = torch.randn(2, 5, H, W, generator=generator), torch.randn(2, 1, H, W, generator=generator)
+    merged, anomaly = (
+        torch.randn(2, 5, H, W, generator=generator),
+        torch.randn(2, 1, H, W, generator=generator),
+    )
     shown = torch.tensor(there, dtype=torch.float32)[:, None, None, None].expand(2, 1, H, W).clone()
     if width > W:
-        merged, anomaly, shown = (torch.nn.functional.pad(each, (0, width - W), value=value) for each, value in ((merged, 7.0), (anomaly, 5.0), (shown, 0.0)))
+        merged, anomaly, shown = (
+            torch.nn.functional.pad(each, (0, width - W), value=value)
+            for each, value in ((merged, 7.0), (anomaly, 5.0), (shown, 0.0))
+        )
     device = torch.zeros(2, 2, H, width)
     device[0, :, 2:7, 3:9] = 1
     device[1, :, 6:11, 10:16] = 1

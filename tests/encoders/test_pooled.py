@@ -31,9 +31,16 @@ def test_training_and_use_describe_alike(heads):
     """One pools by labels in a batch, the other takes the means of the regions of one view."""
     model = encoder(heads)
     maps = torch.randn(1, model.dim, 8, 8, generator=torch.Generator().manual_seed(0))
-    quarters = np.kron(np.arange(4).reshape(2, 2), np.ones((16, 16), int))  # of a view of four times the side of its maps
+    quarters = np.kron(
+        np.arange(4).reshape(2, 2), np.ones((16, 16), int)
+    )  # of a view of four times the side of its maps
     labels = torch.from_numpy(quarters)[None]
-    means = torch.from_numpy(region_means(maps[0].permute(1, 2, 0).contiguous().numpy(), Regions.from_labels(quarters, "superpixel")))
+    means = torch.from_numpy(
+        region_means(
+            maps[0].permute(1, 2, 0).contiguous().numpy(),
+            Regions.from_labels(quarters, "superpixel"),
+        )
+    )
     chosen = torch.tensor([[0, 3], [0, 1]])
     with torch.no_grad():
         trained, used = model.described(maps, labels, chosen), model.in_context(means)[chosen[:, 1]]

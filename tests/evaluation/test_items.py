@@ -13,13 +13,40 @@ from bagscan.evaluation.within_bag import JudgedView, segment_arrays, view_array
 
 def item(name: str, scan: str, view: str, anomalous: bool, score: float, **about) -> JudgedView:
     """Three segments, the last of them left out."""
-    scores, overlap = np.array([score, score / 2, 0.99]), np.array([[1.0], [0], [0]])[:, : int(anomalous)]
-    return JudgedView(scores, scores, overlap, overlap.max(1, initial=0), np.full(3, 9), np.array([True, True, False]), ("gun",) * anomalous, name, scan, view, About(**about))
+    scores, overlap = (
+        np.array([score, score / 2, 0.99]),
+        np.array([[1.0], [0], [0]])[:, : int(anomalous)],
+    )
+    return JudgedView(
+        scores,
+        scores,
+        overlap,
+        overlap.max(1, initial=0),
+        np.full(3, 9),
+        np.array([True, True, False]),
+        ("gun",) * anomalous,
+        name,
+        scan,
+        view,
+        About(**about),
+    )
 
 
 ITEMS = [
-    item("a1", "a", "below", True, 0.9, stratum="above 500", layout="x/1", ambiguous=False, look_alike=False),
-    item("a2", "a", "side", True, 0.2, stratum="5-50", layout="x/1", ambiguous=True, look_alike=False),
+    item(
+        "a1",
+        "a",
+        "below",
+        True,
+        0.9,
+        stratum="above 500",
+        layout="x/1",
+        ambiguous=False,
+        look_alike=False,
+    ),
+    item(
+        "a2", "a", "side", True, 0.2, stratum="5-50", layout="x/1", ambiguous=True, look_alike=False
+    ),
     item("a3", "a", "below", False, 0.1, layout="x/2", ambiguous=False, look_alike=False),
     item("b1", "b", "below", False, 0.3, layout="x/2", ambiguous=False, look_alike=True),
     item("b2", "b", "side", False, 0.6, layout="x/2", ambiguous=True, look_alike=True),
@@ -46,13 +73,22 @@ def test_tables_show_every_stratum_and_group():
     assert found["strata"]["5-50"]["tp"]["percent"] == 0
     assert found["strata"]["below 5"]["tp"]["n"] == 0
     assert found["groups"]["bags with look-alikes"]["fp"]["percent"] == 50
-    assert found["views"] == {"below alone": 1.0, "side alone": 0.0, "both, maximum": 1.0, "both, mean": 1.0}
+    assert found["views"] == {
+        "below alone": 1.0,
+        "side alone": 0.0,
+        "both, maximum": 1.0,
+        "both, mean": 1.0,
+    }
     low, high = found["strata"]["above 500"]["tp"]["interval"]
     assert (low, high) == pytest.approx((2.5, 100), abs=0.1)  # 1 of 1: Clopper-Pearson
 
 
 def test_a_scan_is_anomalous_where_its_bag_is_whether_or_not_an_item_shows_it():
-    items = [item("a", "a", "below", True, 0.9, holds=True), item("b", "b", "below", False, 0.3, holds=True), item("d", "d", "below", False, 0.4, holds=False)]
+    items = [
+        item("a", "a", "below", True, 0.9, holds=True),
+        item("b", "b", "below", False, 0.3, holds=True),
+        item("d", "d", "below", False, 0.4, holds=False),
+    ]
     assert [v.tolist() for v in fused(items)] == [[1, 1, 0], [0.9, 0.3, 0.4]]
 
 
@@ -63,7 +99,10 @@ def test_platt_brings_overconfident_scores_back_and_keeps_their_order():
     scores = 1 / (1 + np.exp(-(3 * logit + 1)))  # three times too sure, and shifted
     parameters = fit_platt(truth, scores)
     assert parameters[0] == pytest.approx(1 / 3, abs=0.05)
-    before, after = reliability(truth, scores)["ece"], reliability(truth, platt(scores, parameters))["ece"]
+    before, after = (
+        reliability(truth, scores)["ece"],
+        reliability(truth, platt(scores, parameters))["ece"],
+    )
     assert after < 0.03 < before
     assert (np.argsort(platt(scores, parameters)) == np.argsort(log_odds(scores))).all()
     assert fit_platt(np.zeros(5, int), np.ones(5)) == (1, 0)

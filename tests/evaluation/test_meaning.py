@@ -4,7 +4,15 @@ import re
 
 import pytest
 
-from bagscan.evaluation.meaning import LEAST, no_better, of_detector, of_levels, of_operating_point, of_screening, too_few
+from bagscan.evaluation.meaning import (
+    LEAST,
+    no_better,
+    of_detector,
+    of_levels,
+    of_operating_point,
+    of_screening,
+    too_few,
+)
 
 
 def test_few_examples_are_warned_of_by_class():
@@ -15,7 +23,16 @@ def test_few_examples_are_warned_of_by_class():
 
 @pytest.mark.parametrize(
     ("model", "control", "warned"),
-    [(0.9, 0.6, False), (0.6, 0.6, True), (0.44, None, True), (0.55, None, False), (0.45, 0.3, True), (0.55, 0.3, False), (None, 0.6, False), (float("nan"), 0.6, False)],
+    [
+        (0.9, 0.6, False),
+        (0.6, 0.6, True),
+        (0.44, None, True),
+        (0.55, None, False),
+        (0.45, 0.3, True),
+        (0.55, 0.3, False),
+        (None, 0.6, False),
+        (float("nan"), 0.6, False),
+    ],
 )
 def test_a_model_no_better_than_its_control_or_chance_is_warned_of(model, control, warned):
     """A control below chance is no excuse: chance is the floor then."""
@@ -23,14 +40,26 @@ def test_a_model_no_better_than_its_control_or_chance_is_warned_of(model, contro
 
 
 def test_an_operating_point_is_told_in_per_cent():
-    text = of_operating_point({"threshold": 0.525, "expected_fpr": 0.05, "interval": (0.01, 0.2), "chosen_on_split": "val"}, "scan")
+    text = of_operating_point(
+        {
+            "threshold": 0.525,
+            "expected_fpr": 0.05,
+            "interval": (0.01, 0.2),
+            "chosen_on_split": "val",
+        },
+        "scan",
+    )
     assert {"0.5250", "5", "1", "20"} <= set(re.findall(r"[\d.]*\d", text))
 
 
 def _levels(auroc, baseline):
     confusion = {"tp": 20, "fn": 40, "fp": 5, "tn": 45}
     return {
-        "per_scan": {"confusion": confusion, "auroc": auroc, "trivial_baseline": {"auroc": baseline}},
+        "per_scan": {
+            "confusion": confusion,
+            "auroc": auroc,
+            "trivial_baseline": {"auroc": baseline},
+        },
         "within_bag": {"all": {"model": {"auroc": 0.8}, "darkness": {"auroc": 0.7}}},
     }
 
@@ -43,7 +72,16 @@ def test_results_by_scan_are_counted_and_compared_with_their_controls():
 
 
 def test_a_detector_of_few_bags_and_chance_is_warned_of():
-    figures = {"bags": 50, "anomalous": 20, "bag_tp": 0.5, "bag_fp": 0.1, "on_the_anomaly": 0.25, "device_auroc": 0.5, "segment_auroc": 0.8, "segment_darkness": 0.6}
+    figures = {
+        "bags": 50,
+        "anomalous": 20,
+        "bag_tp": 0.5,
+        "bag_fp": 0.1,
+        "on_the_anomaly": 0.25,
+        "device_auroc": 0.5,
+        "segment_auroc": 0.8,
+        "segment_darkness": 0.6,
+    }
     sentence, warnings = of_detector(figures)
     assert re.findall(r"\d+", sentence) == ["50", "20", "25", "10", "30"]
     assert len(warnings) == 2

@@ -40,7 +40,11 @@ def test_a_torn_line_is_named(tmp_path, line):
 def test_a_table_shows_settings_and_figures_and_a_dash_for_what_is_not_there(tmp_path):
     keep(Run("t", {"model": "raw"}), {"share": 0.256, "deep": {"count": 1234.0}}, folder=tmp_path)
     keep(Run("t", {"model": "colour"}), {"share": 1.0}, folder=tmp_path)
-    text = table(read_table("t", tmp_path), ("model",), {"found": ("share", percent), "n": ("deep.count", number(1))})
+    text = table(
+        read_table("t", tmp_path),
+        ("model",),
+        {"found": ("share", percent), "n": ("deep.count", number(1))},
+    )
     assert text.splitlines()[2:] == ["| raw | 26% | 1,234.0 |", "| colour | 100% | - |"]
 
 

@@ -26,7 +26,12 @@ from bagscan.workers.screeners import drawn_scan
 from tests.runtime.test_runtime import SSN, tiny_model
 
 DETECTOR = {"backbone": "test_resnet", "dim": 16, "stride": 1, "min_score": 0.0, "widen_px": 2}
-CHANNELS = [("red", "green", "blue"), ("low", "high", "zeff"), ("high",), ("red", "green", "blue", "low", "high", "zeff")]
+CHANNELS = [
+    ("red", "green", "blue"),
+    ("low", "high", "zeff"),
+    ("high",),
+    ("red", "green", "blue", "low", "high", "zeff"),
+]
 FEW = ((96, 128), (97, 131), (64, 75))
 
 
@@ -51,8 +56,16 @@ def test_all_runtimes_agree_on_every_channel_set(tmp_path, channels):
 
 
 REGIONERS = {
-    "items and parts": {"name": "sub_components", "items": {"name": "mask_rcnn", **DETECTOR}, "parts": SSN},
-    "boxes and parts": {"name": "sub_components", "items": {"name": "faster_rcnn", **DETECTOR, "widen_px": 0}, "parts": SSN},
+    "items and parts": {
+        "name": "sub_components",
+        "items": {"name": "mask_rcnn", **DETECTOR},
+        "parts": SSN,
+    },
+    "boxes and parts": {
+        "name": "sub_components",
+        "items": {"name": "faster_rcnn", **DETECTOR, "widen_px": 0},
+        "parts": SSN,
+    },
     "items": {"name": "mask_rcnn", **DETECTOR},
     "whole image": {"name": "whole_image"},
     "superpixels on a backbone": SSN | {"backbone": "test_resnet"},
@@ -84,7 +97,10 @@ def test_half_weights_stay_half_and_are_exact(tmp_path):
     model = Model.load(folder)
     model.half_weights = True
     model.save(folder)
-    assert export_onnx(folder)["maps.onnx"] + (folder / "weights.safetensors").stat().st_size < 0.8 * full
+    assert (
+        export_onnx(folder)["maps.onnx"] + (folder / "weights.safetensors").stat().st_size
+        < 0.8 * full
+    )
     told = verify(folder, sizes=FEW)
     assert told["agree"]
     assert told["torch alone"]["scores_differ"] <= TOLERANCE
@@ -96,7 +112,9 @@ def test_verify_finds_other_weights(tmp_path):
     export_onnx(folder)
     graph = onnx.load(folder / "score.onnx")
     weight = next(i for i in graph.graph.initializer if len(i.dims) == 2)
-    weight.CopyFrom(numpy_helper.from_array(np.float32(1.1) * numpy_helper.to_array(weight), weight.name))
+    weight.CopyFrom(
+        numpy_helper.from_array(np.float32(1.1) * numpy_helper.to_array(weight), weight.name)
+    )
     (folder / "score.onnx").write_bytes(graph.SerializeToString())
     write_files(folder, {})
     told = verify(folder, sizes=FEW)
@@ -109,13 +127,18 @@ def test_verify_finds_other_weights(tmp_path):
 def test_verify_finds_graphs_of_another_network_that_cuts(tmp_path, name):
     """What cuts runs in one runtime whatever judges: torch alone tells whether it is the model's."""
     regioner = REGIONERS["items and parts"]
-    folder, other = tiny_model(tmp_path / "m", regioner=regioner), tiny_model(tmp_path / "other", regioner=regioner, seed=7)
+    folder, other = (
+        tiny_model(tmp_path / "m", regioner=regioner),
+        tiny_model(tmp_path / "other", regioner=regioner, seed=7),
+    )
     export_onnx(folder), export_onnx(other)
     assert verify(folder, sizes=FEW)["agree"]
     graph = onnx.load(other / f"{name}.onnx")
     for weight in graph.graph.initializer:
         if len(weight.dims) == 4:  # fresh superpixel networks are next to nothing, and so alike
-            weight.CopyFrom(numpy_helper.from_array(np.float32(3) * numpy_helper.to_array(weight), weight.name))
+            weight.CopyFrom(
+                numpy_helper.from_array(np.float32(3) * numpy_helper.to_array(weight), weight.name)
+            )
     (folder / f"{name}.onnx").write_bytes(graph.SerializeToString())
     write_files(folder, {})
     assert not verify(folder, sizes=FEW)["agree"]
@@ -152,7 +175,9 @@ def test_without_a_model_nothing_is_written(tmp_path):
 
 def test_command_writes_both_formats_to_a_copy_and_says_their_size(tmp_path):
     folder, out = tiny_model(tmp_path / "m"), tmp_path / "out"
-    done = CliRunner().invoke(app, ["export", "openvino", "--model", str(folder), "--out", str(out), "--json"])
+    done = CliRunner().invoke(
+        app, ["export", "openvino", "--model", str(folder), "--out", str(out), "--json"]
+    )
     assert done.exit_code == 0, done.output
     files = json.loads(done.stdout)[str(out)]["files"]
     assert {"maps.onnx", "maps.xml", "maps.bin"} <= set(files)
@@ -164,7 +189,9 @@ def test_command_writes_both_formats_to_a_copy_and_says_their_size(tmp_path):
 
 @pytest.mark.parametrize("folder", shipped_models(), ids=lambda folder: folder.name)
 def test_shipped_models_are_exported_and_agree(folder, simulated_root):
-    told = verify(folder, [next((simulated_root / folder.name).glob("00001a_below.*"))])  # on every size, and on a scan
+    told = verify(
+        folder, [next((simulated_root / folder.name).glob("00001a_below.*"))]
+    )  # on every size, and on a scan
     assert told["agree"]
     assert all(one["views"] >= len(SIZES) + 1 for one in told["runtimes"].values())
     assert (folder / "weights.safetensors").stat().st_size <= 12e6
@@ -214,7 +241,9 @@ def test_a_strip_changes_no_view_that_comes_after_it(tmp_path):
     shapes = Model.load(folder).config.input
     used.detect(drawn_scan(shapes, 8, 250).views[0])
     view = drawn_scan(shapes, 96, 128).views[0]
-    assert [one["score"] for one in used.detect(view)] == [one["score"] for one in fresh.detect(view)]
+    assert [one["score"] for one in used.detect(view)] == [
+        one["score"] for one in fresh.detect(view)
+    ]
 
 
 @pytest.mark.parametrize("masks", ["mask_rcnn", "faster_rcnn"])
@@ -254,7 +283,11 @@ def test_verify_names_the_figure_and_the_view_that_fail(tmp_path, monkeypatch, f
     assert not told["agree"]
     assert {one["figure"] for one in told["failures"]} == {figure}
     assert {one["view"] for one in told["failures"]} == {str(tmp_path / "own.tif")}
-    assert {one["runtime"] for one in told["failures"]} == {"onnxruntime", "openvino", "torch alone"}
+    assert {one["runtime"] for one in told["failures"]} == {
+        "onnxruntime",
+        "openvino",
+        "torch alone",
+    }
     line = ["export", "--model", str(folder), "--verify", "--scans", str(tmp_path)]
     monkeypatch.setattr(parity, "SIZES", FEW)
     done = CliRunner().invoke(app, line)
@@ -273,7 +306,9 @@ def test_verify_of_a_detector_names_the_bag(monkeypatch, tmp_path):
     told = verify(shipped_models()[0], sizes=FEW[:1])
     assert not told["agree"]
     assert {one["view"] for one in told["failures"]} == {"drawn bag of 96 x 128"}
-    assert {(one["figure"], one["value"], one["allowed"]) for one in told["failures"]} == {("flipped", 3, 0)}
+    assert {(one["figure"], one["value"], one["allowed"]) for one in told["failures"]} == {
+        ("flipped", 3, 0)
+    }
 
 
 def test_regions_are_held_together_by_where_they_lie_and_not_by_their_numbers():
@@ -289,5 +324,7 @@ def test_regions_are_held_together_by_where_they_lie_and_not_by_their_numbers():
     masks = np.zeros((2, 10, 10), bool)
     masks[0, :3, :3] = masks[1, 6:, 6:] = True
     assert cut_differently(masks, ~masks) == 1
-    assert cut_differently(masks, masks[::-1]) == pytest.approx(25 / 100)  # which comes first tells which scores higher
+    assert cut_differently(masks, masks[::-1]) == pytest.approx(
+        25 / 100
+    )  # which comes first tells which scores higher
     assert cut_differently(masks, masks[:1]) == 1

@@ -20,7 +20,9 @@ H, W, CLASSES = 311, 477, ["gun", "knife"]
 def through(kind, annotations, folder):
     path = folder / f"a.{kind}"
     if kind == "coco":
-        write_coco(path, [CocoImage("a.png", H, W, tuple(annotations)), CocoImage("empty.png", H, W)])
+        write_coco(
+            path, [CocoImage("a.png", H, W, tuple(annotations)), CocoImage("empty.png", H, W)]
+        )
         images = read_coco(path)
         assert [len(i.annotations) for i in images] == [len(annotations), 0]
         return list(images[0].annotations)
@@ -34,7 +36,18 @@ def through(kind, annotations, folder):
 @pytest.mark.parametrize(("a", "b"), itertools.permutations(["coco", "voc", "yolo"], 2))
 def test_a_to_b_to_a(tmp_path_factory, a, b):
     @settings(max_examples=30, deadline=None)
-    @given(st.lists(st.tuples(st.floats(0, W - 3), st.floats(0, H - 3), st.floats(1, 200), st.floats(1, 200), st.sampled_from(CLASSES)), max_size=5))
+    @given(
+        st.lists(
+            st.tuples(
+                st.floats(0, W - 3),
+                st.floats(0, H - 3),
+                st.floats(1, 200),
+                st.floats(1, 200),
+                st.sampled_from(CLASSES),
+            ),
+            max_size=5,
+        )
+    )
     def check(boxes):
         folder = tmp_path_factory.mktemp("formats")
         truth = [Annotation(c, (x, y, min(x + w, W), min(y + h, H))) for x, y, w, h, c in boxes]
@@ -47,7 +60,9 @@ def test_a_to_b_to_a(tmp_path_factory, a, b):
 
 
 def test_voc_is_one_based_and_inclusive(tmp_path):
-    (tmp_path / "a.xml").write_text("<annotation><object><name>Gun</name><bndbox><xmin>1</xmin><ymin>1</ymin><xmax>10</xmax><ymax>5</ymax></bndbox></object></annotation>")
+    (tmp_path / "a.xml").write_text(
+        "<annotation><object><name>Gun</name><bndbox><xmin>1</xmin><ymin>1</ymin><xmax>10</xmax><ymax>5</ymax></bndbox></object></annotation>"
+    )
     assert read_voc(tmp_path / "a.xml")[0].box_xyxy == (0, 0, 10, 5)
 
 
@@ -72,12 +87,24 @@ BOMB = '<?xml version="1.0"?><!DOCTYPE l [<!ENTITY a "aaaaaaaaaa"><!ENTITY b "&a
         ("other.xml", "<html/>", read_voc),
         ("torn.xml", "<annotation><object>", read_voc),
         ("nobox.xml", "<annotation><object><name>a</name></object></annotation>", read_voc),
-        ("nan.xml", "<annotation><object><name>a</name><bndbox><xmin>x</xmin></bndbox></object></annotation>", read_voc),
+        (
+            "nan.xml",
+            "<annotation><object><name>a</name><bndbox><xmin>x</xmin></bndbox></object></annotation>",
+            read_voc,
+        ),
         ("deep.json", "[" * 200_000, read_coco),
         ("list.json", "[]", read_coco),
         ("torn.json", '{"images": [', read_coco),
-        ("orphan.json", '{"images": [], "categories": [], "annotations": [{"id": 1, "image_id": 5, "category_id": 1}]}', read_coco),
-        ("huge.json", '{"images": [{"id": 1, "file_name": "a", "height": 50000, "width": 50000}]}', read_coco),
+        (
+            "orphan.json",
+            '{"images": [], "categories": [], "annotations": [{"id": 1, "image_id": 5, "category_id": 1}]}',
+            read_coco,
+        ),
+        (
+            "huge.json",
+            '{"images": [{"id": 1, "file_name": "a", "height": 50000, "width": 50000}]}',
+            read_coco,
+        ),
         ("words.txt", "one two three four five", lambda p: read_yolo(p, CLASSES, H, W)),
         ("class.txt", "7 .5 .5 .1 .1", lambda p: read_yolo(p, CLASSES, H, W)),
         ("short.txt", "0 .5 .5", lambda p: read_yolo(p, CLASSES, H, W)),

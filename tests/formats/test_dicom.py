@@ -118,7 +118,9 @@ def test_transfer_syntaxes(tmp_path, syntax):
         ("MONOCHROME1", 1, False),
     ],
 )
-def test_sign_says_where_air_is_and_photometric_where_there_is_none(tmp_path, photometric, sign, inverted):
+def test_sign_says_where_air_is_and_photometric_where_there_is_none(
+    tmp_path, photometric, sign, inverted
+):
     dataset = without_labels(dataset_of())
     dataset.PhotometricInterpretation = photometric
     if sign is None:
@@ -147,7 +149,9 @@ def test_unnamed_frames_are_low_high_and_effective_z(tmp_path):
 
 def test_frames_are_named_by_their_label(tmp_path):
     dataset = dataset_of(2)
-    for frame, label in zip(dataset.PerFrameFunctionalGroupsSequence, ("High Energy", "LOW-ENERGY"), strict=True):
+    for frame, label in zip(
+        dataset.PerFrameFunctionalGroupsSequence, ("High Energy", "LOW-ENERGY"), strict=True
+    ):
         frame.FrameContentSequence[0].FrameLabel = label
     view = read(saved(dataset, tmp_path / "a.dcm"))
     assert view.channels == ("high", "low")
@@ -195,7 +199,14 @@ def test_air_and_dark_counts_become_transmission_1_and_0(tmp_path):
     ("settings", "expected"),
     [
         ({"RescaleSlope": "0.0000166667"}, COUNTS[0] * 0.0000166667),
-        ({"RescaleSlope": "-0.0000152590", "RescaleIntercept": "1", "PixelIntensityRelationshipSign": -1}, 1 - COUNTS[0] * 0.0000152590),
+        (
+            {
+                "RescaleSlope": "-0.0000152590",
+                "RescaleIntercept": "1",
+                "PixelIntensityRelationshipSign": -1,
+            },
+            1 - COUNTS[0] * 0.0000152590,
+        ),
         ({"RescaleSlope": "2"}, COUNTS[0] / 65535),
         ({"RescaleType": "OD"}, 10 ** (COUNTS[0] / -1000.0)),
         ({"RescaleType": "HU"}, COUNTS[0] / 65535),
@@ -207,7 +218,14 @@ def test_rescaled_values(tmp_path, settings, expected):
 
 
 def test_effective_z_alone(tmp_path):
-    view = read(saved(without_labels(dataset_of()), tmp_path / "a.dcm", RescaleType="Z_EFF", RescaleSlope="0.001"))
+    view = read(
+        saved(
+            without_labels(dataset_of()),
+            tmp_path / "a.dcm",
+            RescaleType="Z_EFF",
+            RescaleSlope="0.001",
+        )
+    )
     assert (view.channels, view.quantity) == (("zeff",), "effective_z")
     assert view.pixels[0] == pytest.approx(COUNTS[0] / 1000.0)
 
@@ -217,7 +235,11 @@ def test_rgb_is_pseudo_colour(tmp_path, planar):
     rgb = np.random.default_rng(0).integers(0, 256, (3, 12, 10), np.uint8)
     dataset = dataset_of(counts=rgb[:1])
     dataset.PixelData = (rgb if planar else rgb.transpose(1, 2, 0)).tobytes()
-    settings = {"SamplesPerPixel": 3, "PhotometricInterpretation": "RGB", "PlanarConfiguration": planar}
+    settings = {
+        "SamplesPerPixel": 3,
+        "PhotometricInterpretation": "RGB",
+        "PlanarConfiguration": planar,
+    }
     view = read(saved(dataset, tmp_path / "a.dcm", **settings))
     assert view.quantity == "pseudo_colour"
     assert np.array_equal(counts_from_view(view), rgb)
@@ -229,7 +251,10 @@ def test_rgb_is_pseudo_colour(tmp_path, planar):
         ({"SOPClassUID": CT}, "CT Image Storage"),
         ({"PixelIntensityRelationship": "LOG"}, "PixelIntensityRelationship LOG"),
         ({"PhotometricInterpretation": "PALETTE COLOR"}, "PALETTE COLOR"),
-        ({"PhotometricInterpretation": "YBR_FULL", "SamplesPerPixel": 3}, "SamplesPerPixel|PixelData"),
+        (
+            {"PhotometricInterpretation": "YBR_FULL", "SamplesPerPixel": 3},
+            "SamplesPerPixel|PixelData",
+        ),
         ({"PixelRepresentation": 1}, "PixelRepresentation"),
         ({"BitsAllocated": 32, "BitsStored": 32, "HighBit": 31}, "BitsAllocated"),
         ({"HighBit": 5}, "HighBit"),
@@ -259,7 +284,11 @@ def test_a_look_up_table_floats_and_nothing_at_all_are_refused(tmp_path):
     floats, nothing = (without_labels(dataset_of()) for _ in range(2))
     del floats.PixelData, nothing.PixelData
     floats.FloatPixelData = COUNTS[0].astype("<f4").tobytes()
-    for dataset, named in ((with_table, "ModalityLUT"), (floats, "FloatPixelData"), (nothing, "PixelData")):
+    for dataset, named in (
+        (with_table, "ModalityLUT"),
+        (floats, "FloatPixelData"),
+        (nothing, "PixelData"),
+    ):
         with pytest.raises(ReadError, match=named):
             read(saved(dataset, tmp_path / "a.dcm"))
 
@@ -289,7 +318,9 @@ def test_rle_that_expands_to_more_than_a_frame_is_refused(tmp_path):
 
 
 def test_what_dx_cannot_hold_is_not_written(tmp_path):
-    colour = View(np.zeros((3, 4, 4), np.float32), ("red", "green", "blue"), "pseudo_colour", bit_depth=8)
+    colour = View(
+        np.zeros((3, 4, 4), np.float32), ("red", "green", "blue"), "pseudo_colour", bit_depth=8
+    )
     logs = View(np.ones((1, 4, 4), np.float32), ("low",), "log_attenuation")
     for view, dicos in ((colour, True), (logs, True), (view_of(2), False)):
         with pytest.raises(BagscanError):

@@ -9,7 +9,12 @@ from bagscan.core import Decision  # noqa: E402
 from bagscan.core.errors import BagscanError, ReadError  # noqa: E402
 from bagscan.formats import read_scan  # noqa: E402
 from bagscan.formats.dicom_file import DICOS_PROCESSING, DICOS_TDR  # noqa: E402
-from bagscan.formats.dicos_report import ThreatObject, ThreatReport, read_threat_report, write_threat_report  # noqa: E402
+from bagscan.formats.dicos_report import (
+    ThreatObject,
+    ThreatReport,
+    read_threat_report,
+    write_threat_report,
+)
 
 POLYGON = np.array([[10.0, 20.0], [30.5, 20.0], [30.5, 40.25]])
 OBJECTS = (
@@ -21,7 +26,9 @@ OBJECTS = (
 @pytest.fixture
 def written(tmp_path):
     instances = {"below": (DICOS_PROCESSING, "2.25.7")}
-    report = ThreatReport("7", Decision.ALARM, OBJECTS, "bagscan 1 abc", instances=instances, comment="ä note")
+    report = ThreatReport(
+        "7", Decision.ALARM, OBJECTS, "bagscan 1 abc", instances=instances, comment="ä note"
+    )
     write_threat_report(tmp_path / "7.dcs", report)
     return tmp_path / "7.dcs", report
 
@@ -29,27 +36,46 @@ def written(tmp_path):
 def test_a_report_comes_back(written):
     path, report = written
     back = read_threat_report(path)
-    assert (back.scan_id, back.decision, back.algorithm, back.comment) == ("7", Decision.ALARM, "bagscan 1 abc", "ä note")
+    assert (back.scan_id, back.decision, back.algorithm, back.comment) == (
+        "7",
+        Decision.ALARM,
+        "bagscan 1 abc",
+        "ä note",
+    )
     assert dict(back.instances) == dict(report.instances)
     for found, expected in zip(back.objects, OBJECTS, strict=True):
         assert found.box_xyxy == expected.box_xyxy
-        assert (found.label, found.probability, found.view_id) == (expected.label, expected.probability, expected.view_id)
+        assert (found.label, found.probability, found.view_id) == (
+            expected.label,
+            expected.probability,
+            expected.view_id,
+        )
     assert np.array_equal(back.objects[0].polygon, POLYGON)
     assert back.objects[1].polygon is None
 
 
-@pytest.mark.parametrize(("decision", "name"), [(Decision.ALARM, "ALARM"), (Decision.CLEAR, "CLEAR"), (Decision.REVIEW, "UNKNOWN")])
+@pytest.mark.parametrize(
+    ("decision", "name"),
+    [(Decision.ALARM, "ALARM"), (Decision.CLEAR, "CLEAR"), (Decision.REVIEW, "UNKNOWN")],
+)
 def test_decisions_carry_the_names_of_the_standard(tmp_path, decision, name):
     write_threat_report(tmp_path / "a.dcs", ThreatReport("a", decision))
     dataset = pydicom.dcmread(tmp_path / "a.dcs")
     assert dataset.AlarmDecision == name
-    assert (dataset.SOPClassUID, dataset.Modality, dataset.TDRType, dataset.AbortFlag) == (DICOS_TDR, "TDR", "MACHINE", "SUCCESS")
+    assert (dataset.SOPClassUID, dataset.Modality, dataset.TDRType, dataset.AbortFlag) == (
+        DICOS_TDR,
+        "TDR",
+        "MACHINE",
+        "SUCCESS",
+    )
     assert (dataset.NumberOfTotalObjects, dataset.NumberOfAlarmObjects) == (0, 0)
     assert read_threat_report(tmp_path / "a.dcs").decision is decision
 
 
 def test_a_bag_that_was_not_examined_is_aborted_with_its_reasons(tmp_path):
-    report = ThreatReport("a", Decision.REVIEW, is_aborted=True, reasons=("unreadable", "nothing_examined"))
+    report = ThreatReport(
+        "a", Decision.REVIEW, is_aborted=True, reasons=("unreadable", "nothing_examined")
+    )
     write_threat_report(tmp_path / "a.dcs", report)
     back = read_threat_report(tmp_path / "a.dcs")
     assert (back.is_aborted, back.reasons) == (True, report.reasons)

@@ -46,7 +46,9 @@ def test_all_views_of_a_bag_come_back(tmp_path):
     testing.check_format(read_hdf5, tmp_path / "7.h5")
 
 
-@pytest.mark.parametrize("quantity", ["transmission", "log_attenuation", "dual_energy", "effective_z"])
+@pytest.mark.parametrize(
+    "quantity", ["transmission", "log_attenuation", "dual_energy", "effective_z"]
+)
 def test_floats_of_every_quantity_come_back_exactly(tmp_path, quantity):
     pixels = np.random.default_rng(0).normal(1, 0.3, (2, 30, 20)).astype(np.float32)
     write_hdf5(tmp_path / "a.hdf5", View(pixels, ("other", "low"), quantity))
@@ -56,7 +58,9 @@ def test_floats_of_every_quantity_come_back_exactly(tmp_path, quantity):
     assert np.array_equal(view.pixels, pixels[::-1])
 
 
-def test_a_file_of_all_views_is_one_bag_and_its_name_may_not_say_that_it_is_one_of_several(tmp_path):
+def test_a_file_of_all_views_is_one_bag_and_its_name_may_not_say_that_it_is_one_of_several(
+    tmp_path,
+):
     views = (view_of(), view_of("side"))
     for name in ("7", "8_below", "8_side"):
         write_hdf5(tmp_path / f"{name}.h5", views)
@@ -71,7 +75,15 @@ def test_a_file_of_all_views_is_one_bag_and_its_name_may_not_say_that_it_is_one_
 
 
 @pytest.mark.parametrize(
-    "settings", [{}, {"chunks": (50, 60)}, {"compression": "gzip", "shuffle": True}, {"compression": "lzf"}, {"fletcher32": True}, {"compression": "gzip", "fletcher32": True}]
+    "settings",
+    [
+        {},
+        {"chunks": (50, 60)},
+        {"compression": "gzip", "shuffle": True},
+        {"compression": "lzf"},
+        {"fletcher32": True},
+        {"compression": "gzip", "fletcher32": True},
+    ],
 )
 @pytest.mark.parametrize("dtype", ["<u2", ">u2", "u1"])
 def test_counts_of_any_layout(tmp_path, settings, dtype):
@@ -84,7 +96,11 @@ def test_counts_of_any_layout(tmp_path, settings, dtype):
 
 def test_air_dark_and_bit_depth_are_applied(tmp_path):
     counts = np.arange(4096, dtype=np.uint16).reshape(64, 64)
-    path = made(tmp_path / "a.h5", values={"low": counts, "high": counts}, attributes={"bit_depth": 12, "pixel_pitch_mm": 0.8})
+    path = made(
+        tmp_path / "a.h5",
+        values={"low": counts, "high": counts},
+        attributes={"bit_depth": 12, "pixel_pitch_mm": 0.8},
+    )
     with h5py.File(path, "a") as file:
         file["views/0/low"].attrs.update({"air_counts": 4000, "dark_counts": 100.0})
     view = read_view(path)
@@ -106,12 +122,20 @@ WRONG = {
     "no views": lambda p: made(p, group="images/0"),
     "empty": lambda p: h5py.File(p, "w").close(),
     "floats without quantity": lambda p: made(p, values={"low": FLOATS}),
-    "not a quantity": lambda p: made(p, values={"low": FLOATS}, attributes={"quantity": "darkness"}),
+    "not a quantity": lambda p: made(
+        p, values={"low": FLOATS}, attributes={"quantity": "darkness"}
+    ),
     "counts of another quantity": lambda p: made(p, attributes={"quantity": "log_attenuation"}),
-    "NaN": lambda p: made(p, values={"low": np.full((4, 4), np.nan, np.float32)}, attributes={"quantity": "transmission"}),
+    "NaN": lambda p: made(
+        p,
+        values={"low": np.full((4, 4), np.nan, np.float32)},
+        attributes={"quantity": "transmission"},
+    ),
     "signed": lambda p: made(p, values={"low": RAMP.astype(np.int32)}),
     "text": lambda p: made(p, values={"low": np.array([[b"a"]], "S5")}),
-    "objects": lambda p: made(p, values={"low": np.array([["a"]], object)}, dtype=h5py.string_dtype()),
+    "objects": lambda p: made(
+        p, values={"low": np.array([["a"]], object)}, dtype=h5py.string_dtype()
+    ),
     "three dimensions": lambda p: made(p, values={"low": COUNTS}),
     "sizes differ": lambda p: made(p, values={"low": RAMP, "high": RAMP[:8]}),
     "types differ": lambda p: made(p, values={"low": RAMP, "high": RAMP.astype(np.uint8)}),
@@ -119,7 +143,11 @@ WRONG = {
     "pitch is text": lambda p: made(p, attributes={"pixel_pitch_mm": "wide"}),
     "pitch is a list": lambda p: made(p, attributes={"pixel_pitch_mm": [1.0, 2.0]}),
     "pitch is long": lambda p: made(p, attributes={"pixel_pitch_mm": np.zeros(5000)}),
-    "unknown filter": lambda p: made(p, compression="szip") if h5py.h5z.filter_avail(h5py.h5z.FILTER_SZIP) else made(p, scaleoffset=0),
+    "unknown filter": lambda p: (
+        made(p, compression="szip")
+        if h5py.h5z.filter_avail(h5py.h5z.FILTER_SZIP)
+        else made(p, scaleoffset=0)
+    ),
 }
 
 
@@ -136,10 +164,21 @@ def test_nothing_outside_the_file_is_read(tmp_path):
     layout = h5py.VirtualLayout((256, 256), "u2")
     layout[:] = h5py.VirtualSource(str(tmp_path / "other.h5"), "views/0/low", (256, 256))
     ways = {
-        "external link to a group": lambda f: f.__setitem__("views", h5py.ExternalLink("other.h5", "/views")),
-        "external link to a channel": lambda f: f.require_group("views/0").__setitem__("low", h5py.ExternalLink("other.h5", "/views/0/low")),
-        "soft link": lambda f: f.require_group("views/0").__setitem__("low", h5py.SoftLink("/elsewhere")),
-        "external storage": lambda f: f.create_dataset("views/0/low", (256, 256), "u2", external=[(str(tmp_path / "values.raw"), 0, RAMP.nbytes)]),
+        "external link to a group": lambda f: f.__setitem__(
+            "views", h5py.ExternalLink("other.h5", "/views")
+        ),
+        "external link to a channel": lambda f: f.require_group("views/0").__setitem__(
+            "low", h5py.ExternalLink("other.h5", "/views/0/low")
+        ),
+        "soft link": lambda f: f.require_group("views/0").__setitem__(
+            "low", h5py.SoftLink("/elsewhere")
+        ),
+        "external storage": lambda f: f.create_dataset(
+            "views/0/low",
+            (256, 256),
+            "u2",
+            external=[(str(tmp_path / "values.raw"), 0, RAMP.nbytes)],
+        ),
         "virtual": lambda f: f.create_virtual_dataset("views/0/low", layout),
     }
     for make in ways.values():
@@ -152,20 +191,28 @@ def test_nothing_outside_the_file_is_read(tmp_path):
 def chunk_bomb(path, size=200_000_000, name="low", **settings):
     """One chunk of a small image whose gzip stream goes on and on."""
     with h5py.File(path, "w") as file:
-        made_set = file.create_dataset(f"views/0/{name}", (8, 8), "u2", chunks=(8, 8), compression="gzip", **settings)
+        made_set = file.create_dataset(
+            f"views/0/{name}", (8, 8), "u2", chunks=(8, 8), compression="gzip", **settings
+        )
         packer = zlib.compressobj(9)
-        content = b"".join(packer.compress(bytes(1 << 20)) for _ in range(size >> 20)) + packer.flush()
+        content = (
+            b"".join(packer.compress(bytes(1 << 20)) for _ in range(size >> 20)) + packer.flush()
+        )
         made_set.id.write_direct_chunk((0, 0), content)
 
 
 def shape_bomb(path):
     with h5py.File(path, "w") as file:
-        file.create_dataset("views/0/low", (50_000, 50_000), "u2", chunks=(64, 64), compression="gzip")
+        file.create_dataset(
+            "views/0/low", (50_000, 50_000), "u2", chunks=(64, 64), compression="gzip"
+        )
 
 
 def large_chunk(path):
     with h5py.File(path, "w") as file:
-        file.create_dataset("views/0/low", (8, 8), "u2", chunks=(20_000, 20_000), maxshape=(None, None))[:] = 1
+        file.create_dataset(
+            "views/0/low", (8, 8), "u2", chunks=(20_000, 20_000), maxshape=(None, None)
+        )[:] = 1
 
 
 @pytest.mark.parametrize("make", [chunk_bomb, shape_bomb, large_chunk])
@@ -188,7 +235,9 @@ def test_pixels_without_values_are_not_taken_for_zeros(tmp_path, settings):
 def test_channels_of_many_views_are_too_large_together(tmp_path):
     with h5py.File(tmp_path / "a.h5", "w") as file:
         for i in range(3):
-            file.create_dataset(f"views/{i}/low", (5000, 5000), "u1", chunks=(5000, 50), compression="gzip")
+            file.create_dataset(
+                f"views/{i}/low", (5000, 5000), "u1", chunks=(5000, 50), compression="gzip"
+            )
     with pytest.raises(ReadError, match="values"):
         read_scan(tmp_path / "a.h5")
 

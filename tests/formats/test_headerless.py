@@ -22,7 +22,9 @@ def written(path, planes=COUNTS, stored="<u2", order=(0, 1, 2), before=b"", afte
     path.write_bytes(before + content + after)
     _, height, width = planes.shape
     told = {"width": width, "height": height, "channels": list(NAMES[: len(planes)])} | settings
-    path.with_suffix(".yaml").write_text(yaml.safe_dump({k: v for k, v in told.items() if v is not None}))
+    path.with_suffix(".yaml").write_text(
+        yaml.safe_dump({k: v for k, v in told.items() if v is not None})
+    )
     return path
 
 
@@ -38,15 +40,24 @@ def test_counts_survive(tmp_path, ending):
     back = read(path)
     assert np.array_equal(back.pixels, view.pixels)
     assert np.array_equal(counts_from_view(back), COUNTS)
-    assert (back.channels, back.quantity, back.pixel_pitch_mm, back.bit_depth) == (NAMES, "dual_energy", 1.5, 16)
+    assert (back.channels, back.quantity, back.pixel_pitch_mm, back.bit_depth) == (
+        NAMES,
+        "dual_energy",
+        1.5,
+        16,
+    )
     assert find_scans([tmp_path]) == [path]
     testing.check_format(read_headerless, path)
 
 
-@pytest.mark.parametrize(("interleave", "order"), [("bsq", (0, 1, 2)), ("bil", (1, 0, 2)), ("bip", (1, 2, 0))])
+@pytest.mark.parametrize(
+    ("interleave", "order"), [("bsq", (0, 1, 2)), ("bil", (1, 0, 2)), ("bip", (1, 2, 0))]
+)
 @pytest.mark.parametrize(("stored", "endianness"), [("<u2", "little"), (">u2", "big")])
 def test_every_layout_gives_the_same_counts(tmp_path, interleave, order, stored, endianness):
-    path = written(tmp_path / "a.raw", stored=stored, order=order, interleave=interleave, endianness=endianness)
+    path = written(
+        tmp_path / "a.raw", stored=stored, order=order, interleave=interleave, endianness=endianness
+    )
     assert np.array_equal(counts_from_view(read(path)), COUNTS)
 
 
@@ -103,7 +114,13 @@ def test_floats_of_a_quantity(tmp_path, dtype):
 def floats(folder, values, dtype):
     path = folder / "a.raw"
     values.astype(dtype).tofile(path)
-    told = {"width": 12, "height": 10, "channels": ["low", "high"], "dtype": dtype, "quantity": "log_attenuation"}
+    told = {
+        "width": 12,
+        "height": 10,
+        "channels": ["low", "high"],
+        "dtype": dtype,
+        "quantity": "log_attenuation",
+    }
     path.with_suffix(".yaml").write_text(yaml.safe_dump(told))
     return path
 
@@ -180,7 +197,9 @@ def test_the_sidecar_belongs_to_the_scan(tmp_path):
     """Another sidecar makes another scan of the same numbers: its hash and its stamp change."""
     path = written(tmp_path / "a.raw")
     first, stamp = read_scan(path).provenance["sha256"], stamp_of(path)
-    path.with_suffix(".yaml").write_text(path.with_suffix(".yaml").read_text() + "pixel_pitch_mm: 1.0\n")
+    path.with_suffix(".yaml").write_text(
+        path.with_suffix(".yaml").read_text() + "pixel_pitch_mm: 1.0\n"
+    )
     assert read_scan(path).provenance["sha256"] != first
     assert stamp_of(path) != stamp
 
@@ -199,4 +218,6 @@ def test_log_attenuation_has_no_counts_to_write(tmp_path):
     from bagscan.core.errors import BagscanError
 
     with pytest.raises(BagscanError):
-        write_headerless(tmp_path / "a.raw", View(np.ones((1, 4, 4), np.float32), ("low",), "log_attenuation"))
+        write_headerless(
+            tmp_path / "a.raw", View(np.ones((1, 4, 4), np.float32), ("low",), "log_attenuation")
+        )

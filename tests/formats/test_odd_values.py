@@ -21,9 +21,54 @@ CASES = 5000
 SLOWEST_S = 2.0
 MAX_MB = 512
 HEIGHT, WIDTH = 24, 32
-NUMBERS = [0, -1, 1, 2.5, -0.0, 1e-300, 1e308, float("nan"), float("inf"), -float("inf"), 2**31, 2**63, -(2**64), 10**400, True]
-TEXTS = ["", " ", "nan", "1e999", "0x10", "None", "\u0000", "\ud800", "\u202e", "ä" * 3, "../x", "a\nb", "9" * 5000, "[" * 3000, "{}"]
-OTHERS = [None, [], {}, [[]], [[[1]]], {"size": [24, 32]}, {"counts": [1, -2]}, [1, 2, 3], [None] * 4, [["a"] * 6], [[1e300] * 6], [[float("nan")] * 8]]
+NUMBERS = [
+    0,
+    -1,
+    1,
+    2.5,
+    -0.0,
+    1e-300,
+    1e308,
+    float("nan"),
+    float("inf"),
+    -float("inf"),
+    2**31,
+    2**63,
+    -(2**64),
+    10**400,
+    True,
+]
+TEXTS = [
+    "",
+    " ",
+    "nan",
+    "1e999",
+    "0x10",
+    "None",
+    "\u0000",
+    "\ud800",
+    "\u202e",
+    "ä" * 3,
+    "../x",
+    "a\nb",
+    "9" * 5000,
+    "[" * 3000,
+    "{}",
+]
+OTHERS = [
+    None,
+    [],
+    {},
+    [[]],
+    [[[1]]],
+    {"size": [24, 32]},
+    {"counts": [1, -2]},
+    [1, 2, 3],
+    [None] * 4,
+    [["a"] * 6],
+    [[1e300] * 6],
+    [[float("nan")] * 8],
+]
 
 
 def odd(rng):
@@ -37,7 +82,13 @@ def changed(tree, rng):
         places = []
 
         def walk(node, places=places):
-            for key in list(node) if isinstance(node, dict) else range(len(node)) if isinstance(node, list) else ():
+            for key in (
+                list(node)
+                if isinstance(node, dict)
+                else range(len(node))
+                if isinstance(node, list)
+                else ()
+            ):
                 places.append((node, key))
                 walk(node[key], places)
 
@@ -58,10 +109,28 @@ def changed(tree, rng):
 
 
 def coco_tree(rng):
-    mask = rng.choice([[[1, 2, 9, 2, 9, 8]], {"size": [HEIGHT, WIDTH], "counts": [100, 10, 658]}, {"size": [HEIGHT, WIDTH], "counts": "T3:ld0"}])
-    box = {"id": 1, "image_id": 1, "category_id": 1, "bbox": [1, 2, 8, 6], "segmentation": mask, "score": 0.5, "parent_id": 7}
+    mask = rng.choice(
+        [
+            [[1, 2, 9, 2, 9, 8]],
+            {"size": [HEIGHT, WIDTH], "counts": [100, 10, 658]},
+            {"size": [HEIGHT, WIDTH], "counts": "T3:ld0"},
+        ]
+    )
+    box = {
+        "id": 1,
+        "image_id": 1,
+        "category_id": 1,
+        "bbox": [1, 2, 8, 6],
+        "segmentation": mask,
+        "score": 0.5,
+        "parent_id": 7,
+    }
     image = {"id": 1, "file_name": "a.png", "height": HEIGHT, "width": WIDTH}
-    return {"images": [image, {**image, "id": 2, "file_name": "b.png"}], "annotations": [box], "categories": [{"id": 1, "name": "gun"}]}
+    return {
+        "images": [image, {**image, "id": 2, "file_name": "b.png"}],
+        "annotations": [box],
+        "categories": [{"id": 1, "name": "gun"}],
+    }
 
 
 def as_json(tree):
@@ -78,7 +147,9 @@ def coco(path, rng):
 
 
 def voc(path, rng):
-    names = rng.choices(["object", "name", "bndbox", "xmin", "ymin", "xmax", "ymax", "part", "size", "width"], k=3)
+    names = rng.choices(
+        ["object", "name", "bndbox", "xmin", "ymin", "xmax", "ymax", "part", "size", "width"], k=3
+    )
     root = ElementTree.fromstring(
         "<annotation><size><width>32</width><height>24</height></size><object><name>gun</name>"
         "<bndbox><xmin>1</xmin><ymin>2</ymin><xmax>9</xmax><ymax>8</ymax></bndbox></object></annotation>"
@@ -100,7 +171,11 @@ def voc(path, rng):
 
 
 def yolo(path, rng):
-    fields = ["0", ".5", ".5", ".2", ".2"] if rng.random() < 0.5 else ["0", ".1", ".1", ".4", ".1", ".4", ".6"]
+    fields = (
+        ["0", ".5", ".5", ".2", ".2"]
+        if rng.random() < 0.5
+        else ["0", ".1", ".1", ".4", ".1", ".4", ".6"]
+    )
     for _ in range(rng.randint(1, 3)):
         at = rng.randrange(len(fields))
         fields[at] = str(odd(rng)).encode("utf-8", "replace").decode()
@@ -110,20 +185,38 @@ def yolo(path, rng):
 
 def classes(path, rng):
     lines = [str(odd(rng)).encode("utf-8", "replace").decode() for _ in range(rng.randint(0, 4))]
-    path.write_text(rng.choice(["\n", "\r\n", "\n\n"]).join([*lines, "gun"]), encoding=rng.choice(["utf-8", "utf-8-sig", "utf-16"]))
+    path.write_text(
+        rng.choice(["\n", "\r\n", "\n\n"]).join([*lines, "gun"]),
+        encoding=rng.choice(["utf-8", "utf-8-sig", "utf-16"]),
+    )
     read_classes(path)
 
 
 def npz(path, rng):
-    meta = {"channels": ["low", "high", "zeff"], "quantity": "dual_energy", "pixel_pitch_mm": 1.0, "view_id": "0", "bit_depth": 16}
-    arrays = {"pixels": np.ones((3, HEIGHT, WIDTH), rng.choice([np.float32, np.uint16])), "meta": np.array(as_json(changed(meta, rng)))}
+    meta = {
+        "channels": ["low", "high", "zeff"],
+        "quantity": "dual_energy",
+        "pixel_pitch_mm": 1.0,
+        "view_id": "0",
+        "bit_depth": 16,
+    }
+    arrays = {
+        "pixels": np.ones((3, HEIGHT, WIDTH), rng.choice([np.float32, np.uint16])),
+        "meta": np.array(as_json(changed(meta, rng))),
+    }
     with path.open("wb") as file:
         np.savez(file, **arrays)
     read_scan(path)
 
 
 def tiff(path, rng):
-    about = {"channels": ["low", "high", "zeff"], "quantity": "dual_energy", "air_counts": 60000, "pixel_pitch_mm": 1.0, "planes": 3}
+    about = {
+        "channels": ["low", "high", "zeff"],
+        "quantity": "dual_energy",
+        "air_counts": 60000,
+        "pixel_pitch_mm": 1.0,
+        "planes": 3,
+    }
     pixels = np.full((3, HEIGHT, WIDTH), 100, rng.choice([np.uint16, np.uint8, np.float32]))
     text = json.dumps(changed(about, rng)).encode("ascii", "replace")
     with tifffile.TiffWriter(path) as file:
@@ -133,7 +226,14 @@ def tiff(path, rng):
 
 
 # Most of the time of a TIFF goes into writing it: all 5,000 were run once.
-KINDS = [(".json", coco, CASES), (".xml", voc, CASES), (".txt", yolo, CASES), (".classes", classes, CASES), (".npz", npz, 2000), (".tif", tiff, 600)]
+KINDS = [
+    (".json", coco, CASES),
+    (".xml", voc, CASES),
+    (".txt", yolo, CASES),
+    (".classes", classes, CASES),
+    (".npz", npz, 2000),
+    (".tif", tiff, 600),
+]
 
 
 @pytest.mark.parametrize(("ending", "case", "cases"), KINDS)
@@ -150,7 +250,9 @@ def test_thousands_of_odd_values_are_read_or_refused(tmp_path, ending, case, cas
         except ReadError:
             refused += 1
         except Exception as error:  # what a user would see as a crash
-            pytest.fail(f"case {number}: {type(error).__name__}: {error}: {path.read_bytes()[:400]!r}")
+            pytest.fail(
+                f"case {number}: {type(error).__name__}: {error}: {path.read_bytes()[:400]!r}"
+            )
         slowest = max(slowest, time.process_time() - started)
     assert cases // 20 < refused < cases, "odd indeed, and some are read all the same"
     assert slowest <= SLOWEST_S

@@ -67,16 +67,35 @@ def test_8_bit_pseudo_colour(tmp_path, ending):
 
 def bomb(width: int, height: int) -> bytes:
     head = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    chunk = lambda name, body: struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))  # noqa: E731
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(b"\0" * 1000)) + chunk(b"IEND", b"")
+    chunk = lambda name, body: (
+        struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
+    )
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", head)
+        + chunk(b"IDAT", zlib.compress(b"\0" * 1000))
+        + chunk(b"IEND", b"")
+    )
 
 
 def bad_files(folder: Path) -> list[Path]:
     good = folder / "good.png"
-    write_image(good, view_from_counts(np.random.default_rng(0).integers(0, 255, (3, 64, 64), dtype=np.uint8), ("red", "green", "blue")))
+    write_image(
+        good,
+        view_from_counts(
+            np.random.default_rng(0).integers(0, 255, (3, 64, 64), dtype=np.uint8),
+            ("red", "green", "blue"),
+        ),
+    )
     write_tiff(folder / "good.tif", view_from_counts(RAMP, ("low",)))
     write_npz(folder / "good.npz", view_from_counts(RAMP, ("low",)))
-    write_image(folder / "good.jpg", view_from_counts(np.random.default_rng(0).integers(0, 255, (3, 64, 64), dtype=np.uint8), ("red", "green", "blue")))
+    write_image(
+        folder / "good.jpg",
+        view_from_counts(
+            np.random.default_rng(0).integers(0, 255, (3, 64, 64), dtype=np.uint8),
+            ("red", "green", "blue"),
+        ),
+    )
     tifffile.imwrite(folder / "pages.tif", np.stack([RAMP[0]] * 3), photometric="minisblack")
     contents = {
         "zero.png": b"",
@@ -85,7 +104,9 @@ def bad_files(folder: Path) -> list[Path]:
         "truncated.tif": (folder / "good.tif").read_bytes()[:200],
         "truncated.npz": (folder / "good.npz").read_bytes()[:-300],
         "truncated.jpg": (folder / "good.jpg").read_bytes()[:400],
-        "pages.tif": (folder / "pages.tif").read_bytes()[: (folder / "pages.tif").stat().st_size // 2],
+        "pages.tif": (folder / "pages.tif").read_bytes()[
+            : (folder / "pages.tif").stat().st_size // 2
+        ],
         "large.png": bomb(10_000, 9_999),
         "zero.jpg": b"",
         "text.png": b"this is not an image",
@@ -130,14 +151,20 @@ def test_two_views_of_sets_are_one_bag_everywhere(tmp_path):
     from bagscan.batch.index import _bags
 
     for view in ("below", "side"):
-        write_png_set(tmp_path, f"7_{view}", view_from_counts(np.concatenate([RAMP, RAMP, RAMP]), ("low", "high", "zeff")))
+        write_png_set(
+            tmp_path,
+            f"7_{view}",
+            view_from_counts(np.concatenate([RAMP, RAMP, RAMP]), ("low", "high", "zeff")),
+        )
     bags = group_views(find_scans([tmp_path]), ("below", "side"))
     assert bags == [{"below": tmp_path / "7_below_low.png", "side": tmp_path / "7_side_low.png"}]
     scan, errors = read_views(bags[0])
     assert (scan.id, [view.view_id for view in scan.views], errors) == ("7", ["below", "side"], {})
     assert {view.channels for view in scan.views} == {("low", "high", "zeff")}
     rows = list(_bags([tmp_path], ("below", "side"), Counter()))
-    assert [(row["bag"], [view["view_id"] for view in row["views"]]) for row in rows] == [("7", ["below", "side"])]
+    assert [(row["bag"], [view["view_id"] for view in row["views"]]) for row in rows] == [
+        ("7", ["below", "side"])
+    ]
 
 
 def test_8_bit_pictures_called_low_and_high_are_two_scans(tmp_path):
@@ -153,7 +180,9 @@ def test_arrays_that_are_too_large_together_are_refused(tmp_path):
     import zipfile
 
     head = io.BytesIO()
-    np.lib.format.write_array_header_1_0(head, {"descr": "|u1", "fortran_order": False, "shape": (5_000, 5_000)})
+    np.lib.format.write_array_header_1_0(
+        head, {"descr": "|u1", "fortran_order": False, "shape": (5_000, 5_000)}
+    )
     with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
         for name in ("low.npy", "high.npy", "zeff.npy"):
             archive.writestr(name, head.getvalue())
@@ -219,7 +248,9 @@ def test_a_tiff_may_say_what_air_counts(tmp_path):
 
 def test_a_pipe_beside_a_set_keeps_nobody_waiting(tmp_path):
     os.mkfifo(tmp_path / "a_low.png")
-    (tmp_path / "a_high.png").write_bytes(imagecodecs.png_encode(np.full((40, 50), 30_000, np.uint16)))
+    (tmp_path / "a_high.png").write_bytes(
+        imagecodecs.png_encode(np.full((40, 50), 30_000, np.uint16))
+    )
     signal.alarm(20)  # it would wait for ever
     try:
         assert find_scans([tmp_path])
@@ -229,7 +260,13 @@ def test_a_pipe_beside_a_set_keeps_nobody_waiting(tmp_path):
 
 def bags(folder, names=("below", "side")):
     found = group_views(find_scans([folder]), names)
-    told = [(bag_of(next(iter(views.values())), names), {view: path.name for view, path in views.items()}) for views in found]
+    told = [
+        (
+            bag_of(next(iter(views.values())), names),
+            {view: path.name for view, path in views.items()},
+        )
+        for views in found
+    ]
     return sorted(told, key=str)
 
 
@@ -238,16 +275,26 @@ def test_a_picture_beside_a_set_of_the_same_name_is_a_bag_of_its_own(tmp_path):
     raw = view_from_counts(np.concatenate([RAMP, RAMP]), ("low", "high"))
     for view in ("below", "side"):
         write_png_set(tmp_path, f"7_{view}", raw)
-        write_image(tmp_path / f"7_{view}.png", view_from_counts(np.zeros((3, 40, 40), np.uint8), ("red", "green", "blue")))
+        write_image(
+            tmp_path / f"7_{view}.png",
+            view_from_counts(np.zeros((3, 40, 40), np.uint8), ("red", "green", "blue")),
+        )
     found = [set(one.values()) for _, one in bags(tmp_path)]
-    assert sorted(map(sorted, found)) == [["7_below.png", "7_side.png"], ["7_below_low.png", "7_side_low.png"]]
+    assert sorted(map(sorted, found)) == [
+        ["7_below.png", "7_side.png"],
+        ["7_below_low.png", "7_side_low.png"],
+    ]
 
 
 def test_endings_in_any_case_are_of_one_bag_and_bare_names_of_views_are_none(tmp_path):
     for name in ("8_below.TIF", "8_side.tif", "_below.tif", "_side.tif"):
         write_tiff(tmp_path / name.lower(), view_from_counts(RAMP, ("low",)))
         (tmp_path / name.lower()).rename(tmp_path / name)
-    assert bags(tmp_path) == [("8", {"below": "8_below.TIF", "side": "8_side.tif"}), ("_below", {"0": "_below.tif"}), ("_side", {"0": "_side.tif"})]
+    assert bags(tmp_path) == [
+        ("8", {"below": "8_below.TIF", "side": "8_side.tif"}),
+        ("_below", {"0": "_below.tif"}),
+        ("_side", {"0": "_side.tif"}),
+    ]
 
 
 def test_what_has_a_scans_ending_and_is_no_folder_is_listed(tmp_path):
@@ -273,16 +320,32 @@ def test_views_that_a_scanner_makes_are_those_of_the_bags_with_several():
 
 @pytest.mark.parametrize(
     "meta",
-    ["[1]", "null", '{"channels": "lh"}', '{"channels": ["low", "high"], "bit_depth": "sixteen"}', '{"pixel_pitch_mm": Infinity}', '{"view_id": 3}', '{"quantity": "darkness"}'],
+    [
+        "[1]",
+        "null",
+        '{"channels": "lh"}',
+        '{"channels": ["low", "high"], "bit_depth": "sixteen"}',
+        '{"pixel_pitch_mm": Infinity}',
+        '{"view_id": 3}',
+        '{"quantity": "darkness"}',
+    ],
 )
 def test_what_lies_beside_the_pixels_of_an_npz_has_its_type(tmp_path, meta):
-    np.savez(tmp_path / "a.npz", pixels=np.concatenate([RAMP, RAMP]).astype(np.float32) / 65535, meta=np.array(meta))
+    np.savez(
+        tmp_path / "a.npz",
+        pixels=np.concatenate([RAMP, RAMP]).astype(np.float32) / 65535,
+        meta=np.array(meta),
+    )
     with pytest.raises(ReadError):
         read_scan(tmp_path / "a.npz")
 
 
 def test_whole_numbers_are_not_taken_for_a_quantity_that_they_are_not(tmp_path):
-    np.savez(tmp_path / "a.npz", pixels=np.concatenate([RAMP, RAMP]), meta=np.array('{"channels": ["low", "high"], "quantity": "log_attenuation"}'))
+    np.savez(
+        tmp_path / "a.npz",
+        pixels=np.concatenate([RAMP, RAMP]),
+        meta=np.array('{"channels": ["low", "high"], "quantity": "log_attenuation"}'),
+    )
     with pytest.raises(ReadError):
         read_scan(tmp_path / "a.npz")
 
@@ -294,7 +357,11 @@ def test_sets_and_views_in_any_letters(tmp_path):
     assert [path.name for path in find_scans([tmp_path])] == ["7_LOW.PNG"]
     for name in ("7_LOW.PNG", "7_high.png"):
         assert np.array_equal(read_scan(tmp_path / name).views[0].pixels, view.pixels)
-    assert set_members("7_LOW.PNG") == ["7_LOW.PNG", "7_HIGH.PNG", "7_ZEFF.PNG"]  # of a store, each further way would be a request
+    assert set_members("7_LOW.PNG") == [
+        "7_LOW.PNG",
+        "7_HIGH.PNG",
+        "7_ZEFF.PNG",
+    ]  # of a store, each further way would be a request
 
 
 def test_two_endings_of_one_type_are_one_bag(tmp_path):
@@ -306,7 +373,10 @@ def test_two_endings_of_one_type_are_one_bag(tmp_path):
 def test_linked_folders_are_looked_into_once(tmp_path):
     for name in ("days/a.png", "elsewhere/b.png"):
         (tmp_path / name).parent.mkdir()
-        write_image(tmp_path / name, view_from_counts(np.zeros((3, 40, 40), np.uint8), ("red", "green", "blue")))
+        write_image(
+            tmp_path / name,
+            view_from_counts(np.zeros((3, 40, 40), np.uint8), ("red", "green", "blue")),
+        )
     (tmp_path / "days" / "linked").symlink_to(tmp_path / "elsewhere")
     (tmp_path / "elsewhere" / "round").symlink_to(tmp_path / "days")
     assert [path.name for path in find_scans([tmp_path / "days"])] == ["a.png", "b.png"]
@@ -322,7 +392,13 @@ def test_a_set_with_a_link_to_nothing_is_unreadable_and_not_smaller(tmp_path):
 
 @pytest.mark.parametrize(
     ("labels", "names"),
-    [(("LE", "High Energy", "Z-eff"), ("low", "high", "zeff")), (("", "", ""), None), (("high", "", ""), ReadError), (("high", "low", "LE"), ReadError), (("a", "b"), ("a", "b"))],
+    [
+        (("LE", "High Energy", "Z-eff"), ("low", "high", "zeff")),
+        (("", "", ""), None),
+        (("high", "", ""), ReadError),
+        (("high", "low", "LE"), ReadError),
+        (("a", "b"), ("a", "b")),
+    ],
 )
 def test_channels_that_a_file_names_in_part_are_not_taken_in_order(labels, names):
     if names is ReadError:

@@ -25,7 +25,11 @@ def image(number=1, name="a.png", **more):
 
 
 def read(tmp_path, annotations, images=None, categories=None):
-    document = {"images": images or [image(), image(2, "b.png")], "annotations": annotations, "categories": categories or [{"id": 1, "name": "gun"}, {"id": 2, "name": "knife"}]}
+    document = {
+        "images": images or [image(), image(2, "b.png")],
+        "annotations": annotations,
+        "categories": categories or [{"id": 1, "name": "gun"}, {"id": 2, "name": "knife"}],
+    }
     (tmp_path / "a.json").write_text(json.dumps(document))
     bad = {}
     found = read_coco(tmp_path / "a.json", bad)
@@ -67,7 +71,9 @@ WRONG = {
 
 @pytest.mark.parametrize("wrong", WRONG)
 def test_one_bad_entry_costs_its_image_alone(tmp_path, wrong):
-    found, bad = read(tmp_path, [entry() | WRONG[wrong], entry(2, 2, segmentation=[[1, 2, 9, 2, 9, 9]])])
+    found, bad = read(
+        tmp_path, [entry() | WRONG[wrong], entry(2, 2, segmentation=[[1, 2, 9, 2, 9, 9]])]
+    )
     assert "a.png" in bad
     assert "a.png" not in found
     assert wrong == "an id twice" or len(found["b.png"]) == 1
@@ -77,7 +83,9 @@ def test_masks_come_back_from_every_form(tmp_path):
     mask = np.zeros((H, W), bool)
     mask[3:9, 5:20] = True
     packed = encode_mask(mask)
-    flat = np.diff(np.flatnonzero(np.diff(np.concatenate([[0], mask.T.ravel().astype(int), [2]]))), prepend=0)
+    flat = np.diff(
+        np.flatnonzero(np.diff(np.concatenate([[0], mask.T.ravel().astype(int), [2]]))), prepend=0
+    )
     for form in (packed, runs([int(n) for n in flat]), [[5, 3, 20, 3, 20, 9, 5, 9]]):
         assert np.array_equal(decode_mask(form, H, W), mask)
     rng = np.random.default_rng(0)
@@ -102,7 +110,13 @@ def test_ids_that_repeat_are_told(tmp_path):
     "more",
     [
         {"categories": [{"id": 1, "name": "gun"}, {"id": 3}, None, {"id": [4], "name": "bat"}]},
-        {"categories": [{"id": 1, "name": "gun"}, {"id": 2, "name": "knife"}, {"id": 2, "name": "bat"}]},
+        {
+            "categories": [
+                {"id": 1, "name": "gun"},
+                {"id": 2, "name": "knife"},
+                {"id": 2, "name": "bat"},
+            ]
+        },
         {"images": [image(), None, image([3], "c.png"), image(4, "d.png", height="tall")]},
         {"annotations": [entry(), None, entry(7, [1]), entry(8, {})]},
     ],
@@ -116,7 +130,11 @@ def test_an_entry_that_is_none_costs_itself_alone(tmp_path, more):
 
 
 def test_sides_written_as_text_and_boxes_left_to_the_mask(tmp_path):
-    found, bad = read(tmp_path, [entry(bbox=None, segmentation=[[1, 2, 9, 2, 9, 9, 1, 9]])], [image(height=str(H), width=float(W))])
+    found, bad = read(
+        tmp_path,
+        [entry(bbox=None, segmentation=[[1, 2, 9, 2, 9, 9, 1, 9]])],
+        [image(height=str(H), width=float(W))],
+    )
     assert not bad
     assert found["a.png"][0].box_xyxy == (1, 2, 9, 9)
 
@@ -144,20 +162,28 @@ def test_a_size_that_is_told_must_be_the_pictures():
         check_size_told((H, W), (H * 2, W * 2))
 
 
-@pytest.mark.parametrize("text", [b"gun\x0ctoy\nknife\n", "gun\u2028toy\nknife".encode(), "gun\x85toy\nknife".encode()])
+@pytest.mark.parametrize(
+    "text", [b"gun\x0ctoy\nknife\n", "gun\u2028toy\nknife".encode(), "gun\x85toy\nknife".encode()]
+)
 def test_a_class_list_breaks_at_ends_of_lines_alone(tmp_path, text):
     (tmp_path / "classes.txt").write_bytes(text)
     with pytest.raises(ReadError, match="control"):
         read_classes(tmp_path / "classes.txt")
 
 
-@pytest.mark.parametrize(("text", "boxes"), [(b"\xef\xbb\xbf0 .5 .5 .1 .1\n", 1), (b"0.0 .5 .5 .1 .1\r0 .2 .2 .1 .1\r", 2)])
+@pytest.mark.parametrize(
+    ("text", "boxes"),
+    [(b"\xef\xbb\xbf0 .5 .5 .1 .1\n", 1), (b"0.0 .5 .5 .1 .1\r0 .2 .2 .1 .1\r", 2)],
+)
 def test_labels_with_a_byte_order_mark_or_a_class_as_a_float(tmp_path, text, boxes):
     (tmp_path / "a.txt").write_bytes(text)
     assert len(read_yolo(tmp_path / "a.txt", ["gun"], H, W)) == boxes
 
 
-@pytest.mark.parametrize("text", ["0.5 .5 .5 .1 .1", "-1 .5 .5 .1 .1", "1 .5 .5 .1 .1", "nan .5 .5 .1 .1", "inf .5 .5 .1 .1"])
+@pytest.mark.parametrize(
+    "text",
+    ["0.5 .5 .5 .1 .1", "-1 .5 .5 .1 .1", "1 .5 .5 .1 .1", "nan .5 .5 .1 .1", "inf .5 .5 .1 .1"],
+)
 def test_a_class_that_is_none_is_refused(tmp_path, text):
     (tmp_path / "a.txt").write_text(text)
     with pytest.raises(ReadError):
@@ -180,7 +206,12 @@ def test_class_lists_and_yolo_boxes(tmp_path):
 def test_voc_is_held_against_its_picture(tmp_path):
     box = "<object><name>gun</name><bndbox><xmin>{}</xmin><ymin>2</ymin><xmax>{}</xmax><ymax>9</ymax></bndbox></object>"
     size = "<size><width>{}</width><height>{}</height></size>"
-    for text, is_right in ((size.format(W, H) + box.format(2, 9), True), (size.format(H, W) + box.format(2, 9), False), (box.format(400, 409), False), (box.format(2, 9), True)):
+    for text, is_right in (
+        (size.format(W, H) + box.format(2, 9), True),
+        (size.format(H, W) + box.format(2, 9), False),
+        (box.format(400, 409), False),
+        (box.format(2, 9), True),
+    ):
         (tmp_path / "a.xml").write_text(f"<annotation>{text}</annotation>")
         if is_right:
             assert len(read_voc(tmp_path / "a.xml", (H, W))) == 1

@@ -36,7 +36,9 @@ def transmission(meshes, materials, inside, *scan, **settings):
 
 
 def quiet(profile):
-    return dataclasses.replace(profile, noise=Noise(0, 0, 0), scatter=Scatter(0), faults=Faults(), blur_px=(0.0, 0.0))
+    return dataclasses.replace(
+        profile, noise=Noise(0, 0, 0), scatter=Scatter(0), faults=Faults(), blur_px=(0.0, 0.0)
+    )
 
 
 def test_every_profile_loads_and_differs(profile):
@@ -49,7 +51,9 @@ def test_every_profile_loads_and_differs(profile):
 
 def test_a_users_own_profile_and_wrong_ones(tmp_path):
     mine = tmp_path / "mine.yaml"
-    mine.write_text("tunnel_mm: [500, 300]\nbelt_mm_s: 100\nline_pitch_mm: 1\nviews: [{name: a, source_mm: [0, -100], corners_mm: [[-50, 100], [50, 100]], n_channels: 10}]\n")
+    mine.write_text(
+        "tunnel_mm: [500, 300]\nbelt_mm_s: 100\nline_pitch_mm: 1\nviews: [{name: a, source_mm: [0, -100], corners_mm: [[-50, 100], [50, 100]], n_channels: 10}]\n"
+    )
     assert load_profile(mine).name == "mine"
     mine.write_text(mine.read_text() + "tube: {voltage: 3}\n")
     with pytest.raises(ConfigError, match=r"mine.yaml:5.*did you mean 'voltage_kv'"):
@@ -58,7 +62,17 @@ def test_a_users_own_profile_and_wrong_ones(tmp_path):
         load_profile("g640-cu")
 
 
-@pytest.mark.parametrize("change", [{"air_counts": 70000}, {"air_counts": 0}, {"line_pitch_mm": -2.0}, {"belt_mm_s": 0.0}, {"tunnel_mm": (0.0, 400.0)}, {"views": ()}])
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"air_counts": 70000},
+        {"air_counts": 0},
+        {"line_pitch_mm": -2.0},
+        {"belt_mm_s": 0.0},
+        {"tunnel_mm": (0.0, 400.0)},
+        {"views": ()},
+    ],
+)
 def test_a_profile_that_no_scanner_has_is_refused(change):
     with pytest.raises(ValueError, match=next(iter(change))):
         dataclasses.replace(load_profile("g640"), **change)
@@ -83,7 +97,9 @@ def test_slabs_transmit_what_integration_gives(coarse, name):
     seen = np.abs((fan.source_mm[0] + fan.direction[:, 0] / fan.direction[:, 1] * 614) - 320) < 230
     truth = exact(coarse.response).transmission(straight[seen, None], [material(name)])
     for mode, bar in (("exact", 1e-5), ("groups", 3e-3)):  # float32 kernel: 1e-5 of a transmission
-        found = transmission([slab], [material(name)], [-1], coarse, view, (160, 240), per_pixel=1, mode=mode)
+        found = transmission(
+            [slab], [material(name)], [-1], coarse, view, (160, 240), per_pixel=1, mode=mode
+        )
         assert pytest.approx(truth, rel=bar, abs=1e-7) == found[:, 3][:, seen].T
 
 
@@ -96,8 +112,12 @@ def test_a_child_displaces_its_parent(coarse):
     view = coarse.views[0]
     block = box((200, 150, 60)).moved(rotation_xyz(0.1, 0.2, 0.3), (320, 200, 150))
     hole = box((80, 60, 30)).moved(rotation_xyz(0.1, 0.2, 0.3), (320, 200, 150))
-    air = transmission([block, hole], [material("pmma"), material("air")], [-1, 0], coarse, view, (100, 300))
-    same = transmission([block, hole], [material("pmma"), material("pmma")], [-1, 0], coarse, view, (100, 300))
+    air = transmission(
+        [block, hole], [material("pmma"), material("air")], [-1, 0], coarse, view, (100, 300)
+    )
+    same = transmission(
+        [block, hole], [material("pmma"), material("pmma")], [-1, 0], coarse, view, (100, 300)
+    )
     alone = transmission([block], [material("pmma")], [-1], coarse, view, (100, 300))
     assert same == pytest.approx(alone, abs=1e-6)
     assert (air - alone).max() > 0.05
@@ -106,7 +126,12 @@ def test_a_child_displaces_its_parent(coarse):
 
 def test_more_rays_per_pixel_converge(coarse):
     wire = cylinder(1.0, 300).moved(rotation_xyz(0.1, 1.4, 0.2), (320, 200, 150))
-    means = [transmission([wire], [material("copper")], [-1], coarse, coarse.views[0], (100, 300), n).mean() for n in (2, 4, 12)]
+    means = [
+        transmission(
+            [wire], [material("copper")], [-1], coarse, coarse.views[0], (100, 300), n
+        ).mean()
+        for n in (2, 4, 12)
+    ]
     assert abs(means[1] - means[2]) < abs(means[0] - means[2]) + 1e-5
     assert means[1] == pytest.approx(means[2], abs=2e-4)
 
@@ -123,7 +148,15 @@ def test_coupled_poisson_is_poisson(mean):
 
 
 def test_pairs_differ_only_where_the_scene_does(coarse):
-    view, sharp = coarse.views[0], dataclasses.replace(coarse, scatter=Scatter(0), blur_px=(0.0, 0.0), faults=Faults(dead_channels=1, card_gain=0.001))
+    view, sharp = (
+        coarse.views[0],
+        dataclasses.replace(
+            coarse,
+            scatter=Scatter(0),
+            blur_px=(0.0, 0.0),
+            faults=Faults(dead_channels=1, card_gain=0.001),
+        ),
+    )
     plain = np.full((2, 40, 104), 0.6, np.float32)
     edited = plain.copy()
     edited[:, 10:14, 50:56] = 0.02
@@ -151,19 +184,34 @@ def test_noise_has_the_size_of_its_photons(coarse):
 def test_scatter_lifts_shadows_and_leaves_air(coarse):
     shadow = np.ones((2, 100, 104), np.float32)
     shadow[:, 40:60, 40:60] = 0
-    found = measure(shadow, dataclasses.replace(quiet(coarse), scatter=Scatter(0.03, 10)), coarse.views[0], 0, noise=False)
+    found = measure(
+        shadow,
+        dataclasses.replace(quiet(coarse), scatter=Scatter(0.03, 10)),
+        coarse.views[0],
+        0,
+        noise=False,
+    )
     assert found[0, 50, 50] > 100
     assert found[0, 5, 5] == pytest.approx(coarse.air_counts, abs=60)
-    assert measure(np.ones((2, 9, 104)), coarse, coarse.views[0], 0, noise=False).min() == coarse.air_counts
+    assert (
+        measure(np.ones((2, 9, 104)), coarse, coarse.views[0], 0, noise=False).min()
+        == coarse.air_counts
+    )
 
 
 def test_the_machines_own_pattern_stays_from_scan_to_scan(coarse):
     """Gain and dead channels belong to the machine, and to real channels, however a view is cropped."""
-    machine = dataclasses.replace(quiet(coarse), noise=Noise(0, 0.01, 0), faults=Faults(dead_channels=2, card_gain=0.01, card_channels=16))
+    machine = dataclasses.replace(
+        quiet(coarse),
+        noise=Noise(0, 0.01, 0),
+        faults=Faults(dead_channels=2, card_gain=0.01, card_channels=16),
+    )
     view, flat = machine.views[0], np.full((2, 30, 104), 0.6, np.float32)
     patterns = [measure(flat, machine, view, seed).mean(1) for seed in (1, 2)]
     assert np.corrcoef(patterns[0][0], patterns[1][0])[0, 1] > 0.9
-    cropped = measure(flat[..., 30:70], machine, dataclasses.replace(view, channels=(30, 70)), 3).mean(1)
+    cropped = measure(
+        flat[..., 30:70], machine, dataclasses.replace(view, channels=(30, 70)), 3
+    ).mean(1)
     assert np.corrcoef(cropped[0], patterns[0][0, 30:70])[0, 1] > 0.9
 
 

@@ -7,7 +7,12 @@ import pytest
 
 from bagscan.core.errors import DataError
 from bagscan.physics.detector import Sandwich, Tube, response
-from bagscan.physics.effective_z import effective_z, log_attenuation, table_from_curves, table_from_response
+from bagscan.physics.effective_z import (
+    effective_z,
+    log_attenuation,
+    table_from_curves,
+    table_from_response,
+)
 from bagscan.physics.materials import material
 from bagscan.physics.pseudo_colour import TABLE, pseudo_colour
 from bagscan.physics.transmission import exact
@@ -27,7 +32,17 @@ def logs_at(spectral, name, log_high):
     return np.array([np.interp(log_high, log[rising, 1], log[rising, c]) for c in (0, 1)])
 
 
-BARS = [("polyethylene", 0.15), ("abs", 0.15), ("nylon", 0.15), ("pet", 0.15), ("sugar", 0.15), ("ethanol", 0.15), ("marzipan", 0.15), ("aluminium", 0.2), ("iron", 1.0)]
+BARS = [
+    ("polyethylene", 0.15),
+    ("abs", 0.15),
+    ("nylon", 0.15),
+    ("pet", 0.15),
+    ("sugar", 0.15),
+    ("ethanol", 0.15),
+    ("marzipan", 0.15),
+    ("aluminium", 0.2),
+    ("iron", 1.0),
+]
 
 
 @pytest.mark.parametrize(("name", "bar"), BARS)
@@ -39,7 +54,9 @@ def test_noise_free_z(scanner, name, bar):
 
 def test_lead_is_impenetrable_and_not_believed(scanner):
     found, table, spectral = scanner
-    low, high = spectral.transmission(np.full((9, 9, 1), 2.0), [material("lead")]).transpose(2, 0, 1)
+    low, high = spectral.transmission(np.full((9, 9, 1), 2.0), [material("lead")]).transpose(
+        2, 0, 1
+    )
     image = effective_z(low, high, table, (found.low_photons, found.high_photons))
     assert image.impenetrable.all()
     assert (image.confidence == 0).all()
@@ -48,13 +65,19 @@ def test_lead_is_impenetrable_and_not_believed(scanner):
 def test_expected_noise_is_the_noise(scanner):
     found, table, spectral = scanner
     rng = np.random.default_rng(0)
-    transmission = spectral.transmission(np.full((120, 120, 1), 30.0), [material("pmma")]).transpose(2, 0, 1)
+    transmission = spectral.transmission(
+        np.full((120, 120, 1), 30.0), [material("pmma")]
+    ).transpose(2, 0, 1)
     photons = (found.low_photons, found.high_photons)
-    noisy = [rng.normal(t, np.sqrt((t + 64 / n) / n)) for t, n in zip(transmission, photons, strict=True)]
+    noisy = [
+        rng.normal(t, np.sqrt((t + 64 / n) / n)) for t, n in zip(transmission, photons, strict=True)
+    ]
     image = effective_z(*noisy, table, photons)
     assert image.z.mean() == pytest.approx(6.47, abs=0.1)
     assert np.median(image.sigma_z) == pytest.approx(image.z.std(), rel=0.4)
-    thin = effective_z(*(rng.normal(0.995, np.sqrt(0.995 / n), (40, 40)) for n in photons), table, photons)
+    thin = effective_z(
+        *(rng.normal(0.995, np.sqrt(0.995 / n), (40, 40)) for n in photons), table, photons
+    )
     assert np.median(thin.confidence) < 0.3 < np.median(image.confidence)
 
 
@@ -67,17 +90,28 @@ def test_nothing_in_the_beam_has_no_z(scanner):
 
 def test_measured_wedges_calibrate_another_scanner():
     """A scanner whose spectrum nobody told us: its own wedges, five steps each, give its Z."""
-    other = exact(response(Tube(voltage_kv=140, filters_mm={"aluminium": 5, "copper": 0.3}), Sandwich(high_mm=4.0)))
+    other = exact(
+        response(
+            Tube(voltage_kv=140, filters_mm={"aluminium": 5, "copper": 0.3}), Sandwich(high_mm=4.0)
+        )
+    )
     names = ("polyethylene", "pmma", "ptfe", "aluminium", "titanium", "iron", "copper")
     depths = np.array([0.1, 0.3, 0.8, 2.0, 4.0])
-    table = table_from_curves([material(n).effective_z for n in names], [logs_at(other, n, depths) for n in names])
+    table = table_from_curves(
+        [material(n).effective_z for n in names], [logs_at(other, n, depths) for n in names]
+    )
     low, high = logs_at(other, "water", np.array([0.3, 1.0, 2.0]))
     assert table(low, high) == pytest.approx(7.42, abs=0.2)
 
 
 def test_impossible_wedges_are_refused():
     step = (np.array([0.1, 0.2]), np.array([0.1, 0.2]))
-    for z, curves in (([6.0], [step]), ([7.0, 6.0], [step, step]), ([6.0, 7.0], [step]), ([6.0, 7.0], [step, (np.array([0.1]), np.array([0.1]))])):
+    for z, curves in (
+        ([6.0], [step]),
+        ([7.0, 6.0], [step, step]),
+        ([6.0, 7.0], [step]),
+        ([6.0, 7.0], [step, (np.array([0.1]), np.array([0.1]))]),
+    ):
         with pytest.raises(DataError, match="wedge"):
             table_from_curves(z, curves)
 
@@ -86,7 +120,9 @@ def hue_of(scanner, name, log_high=1.0):
     found, table, spectral = scanner
     logs = logs_at(spectral, name, np.array([log_high]))[:, 0]
     low, high = (np.full((12, 12), np.exp(-v)) for v in logs)
-    colour = pseudo_colour(low, high, effective_z(low, high, table, (found.low_photons, found.high_photons)))
+    colour = pseudo_colour(
+        low, high, effective_z(low, high, table, (found.low_photons, found.high_photons))
+    )
     return colorsys.rgb_to_hsv(*(colour[:, 6, 6] / 255))
 
 
@@ -108,16 +144,28 @@ def test_hue_moves_without_steps_and_thickness_darkens():
 def test_impenetrable_is_shown_as_metal_or_black(scanner):
     found, table, _ = scanner
     dark = np.full((9, 9), 1e-4)
-    colour = pseudo_colour(dark, dark, effective_z(dark, dark, table, (found.low_photons, found.high_photons)))
+    colour = pseudo_colour(
+        dark, dark, effective_z(dark, dark, table, (found.low_photons, found.high_photons))
+    )
     assert colour.max() < 30
     assert log_attenuation(np.array([0.0])) == pytest.approx(-np.log(1e-5))
 
 
 @pytest.mark.parametrize(
-    ("name", "mm", "marked"), [("lead", 1.0, True), ("lead", 3.0, True), ("tungsten", 0.6, True), ("water", 150.0, False), ("aluminium", 40.0, False), ("iron", 8.0, False)]
+    ("name", "mm", "marked"),
+    [
+        ("lead", 1.0, True),
+        ("lead", 3.0, True),
+        ("tungsten", 0.6, True),
+        ("water", 150.0, False),
+        ("aluminium", 40.0, False),
+        ("iron", 8.0, False),
+    ],
 )
 def test_what_is_too_dense_for_what_it_reads_is_marked(name, mm, marked):
     seen = response(Tube(), Sandwich())
     low, high = exact(seen).transmission(np.array([[mm]]), [material(name)])[0]
-    found = effective_z(np.full((9, 9), low), np.full((9, 9), high), table_from_response(seen), (5e4, 1.7e4))
+    found = effective_z(
+        np.full((9, 9), low), np.full((9, 9), high), table_from_response(seen), (5e4, 1.7e4)
+    )
     assert found.impenetrable.all() == marked

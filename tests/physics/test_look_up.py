@@ -30,7 +30,9 @@ def test_the_slope_is_that_of_z_over_the_ratio():
     step = table.ratio[1] - table.ratio[0]
     log_h = np.full(50, 0.8)
     ratio = np.linspace(1.25, 1.5, 50)
-    around = (table(log_h * (ratio + step), log_h) - table(log_h * (ratio - step), log_h)) / (2 * step)
+    around = (table(log_h * (ratio + step), log_h) - table(log_h * (ratio - step), log_h)) / (
+        2 * step
+    )
     assert table.read(log_h * ratio, log_h)[1] == pytest.approx(around, rel=1e-3, abs=0.05)
 
 

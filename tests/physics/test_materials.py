@@ -25,7 +25,9 @@ NIST = {
 
 @pytest.mark.parametrize("formula", NIST)
 def test_mass_attenuation_is_nists(formula):
-    per_g = Material("x", parse_formula(formula), 10.0).attenuation_per_mm  # 10 g/cm³: per mm is per cm²/g
+    per_g = Material(
+        "x", parse_formula(formula), 10.0
+    ).attenuation_per_mm  # 10 g/cm³: per mm is per cm²/g
     found = np.exp(np.interp(np.log(NIST_KEV), np.log(elements().energy_kev), np.log(per_g)))
     assert found == pytest.approx(NIST[formula], rel=1e-3)
 
@@ -38,7 +40,17 @@ def test_formula_by_hand():
     assert mixture({"H2O": 2, "NaCl": 2})[11] == pytest.approx(0.5 * parse_formula("NaCl")[11])
 
 
-@pytest.mark.parametrize(("name", "z"), [("water", 7.42), ("pmma", 6.47), ("polyethylene", 5.44), ("ptfe", 8.43), ("marzipan", 6.70), ("aluminium", 13)])
+@pytest.mark.parametrize(
+    ("name", "z"),
+    [
+        ("water", 7.42),
+        ("pmma", 6.47),
+        ("polyethylene", 5.44),
+        ("ptfe", 8.43),
+        ("marzipan", 6.70),
+        ("aluminium", 13),
+    ],
+)
 def test_effective_z_of_known_materials(name, z):
     assert material(name).effective_z == pytest.approx(z, abs=0.02)
 
@@ -49,7 +61,16 @@ def test_the_library_is_large_sourced_and_plausible():
         assert one.source in ("STAR", "PNNL", "CRC", "datasheet", "choice")
         assert (one.attenuation_per_mm > one.absorption_per_mm).all()
     families = {one.family for one in library().values()}
-    assert {"polymer", "textile", "paper", "electronics", "battery", "glass", "metal", "bulk"} == families
+    assert {
+        "polymer",
+        "textile",
+        "paper",
+        "electronics",
+        "battery",
+        "glass",
+        "metal",
+        "bulk",
+    } == families
 
 
 @pytest.mark.parametrize("formula", ["", "water", "C2h4", "H2O!", "Xx2"])

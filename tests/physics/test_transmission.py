@@ -38,7 +38,9 @@ def test_a_spectrum_ends_at_the_tube_voltage():
 def test_filters_follow_beer_lambert_and_harden():
     bare, filtered = Tube(filters_mm={}).fluence(), Tube(filters_mm={"copper": 0.5}).fluence()
     at = int(np.argmin(abs(elements().energy_kev - 60)))
-    assert filtered[at] / bare[at] == pytest.approx(np.exp(-material("copper").attenuation_per_mm[at] * 0.5))
+    assert filtered[at] / bare[at] == pytest.approx(
+        np.exp(-material("copper").attenuation_per_mm[at] * 0.5)
+    )
     mean = [(f @ elements().energy_kev) / f.sum() for f in (bare, filtered)]
     assert mean[1] > mean[0] + 10
 
@@ -62,12 +64,28 @@ def test_effective_photons_are_the_variance_of_a_sampled_pixel():
     from bagscan.physics.detector import _scintillator
 
     stopped, left = _scintillator(detector.low, detector.low_mm * detector.low_packing)
-    arriving = tube.fluence() * detector.pixel_mm[0] * detector.pixel_mm[1] / 100 * (1000 / detector.distance_mm) ** 2
+    arriving = (
+        tube.fluence()
+        * detector.pixel_mm[0]
+        * detector.pixel_mm[1]
+        / 100
+        * (1000 / detector.distance_mm) ** 2
+    )
     signal = rng.poisson(arriving * stopped, size=(20000, len(arriving))) @ left
     assert signal.mean() ** 2 / signal.var() == pytest.approx(gos_in_light.low_photons, rel=0.05)
 
 
-@pytest.mark.parametrize(("name", "thickest_mm"), [("aluminium", 60), ("pmma", 200), ("iron", 30), ("copper", 15), ("titanium", 40), ("water", 200)])
+@pytest.mark.parametrize(
+    ("name", "thickest_mm"),
+    [
+        ("aluminium", 60),
+        ("pmma", 200),
+        ("iron", 30),
+        ("copper", 15),
+        ("titanium", 40),
+        ("water", 200),
+    ],
+)
 def test_wedges_against_integration(default, groups, name, thickest_mm):
     """scipy's quadrature over the piecewise-constant spectrum is the independent sum."""
     thickness = np.linspace(thickest_mm / 12, thickest_mm, 12)
@@ -79,17 +97,35 @@ def test_wedges_against_integration(default, groups, name, thickest_mm):
             i = min(int(at - energy[0] + 0.5), len(energy) - 1)
             return weights[i] * np.exp(-mu[i] * t)
 
-        truth = [quad(integrand, energy[0] - 0.5, energy[-1] + 0.5, args=(t,), points=energy[:-1] + 0.5, limit=2000)[0] for t in thickness[::4]]
-        assert exact(default).transmission(thickness[::4, None], [material(name)])[:, channel] == pytest.approx(truth, rel=1e-6)
+        truth = [
+            quad(
+                integrand,
+                energy[0] - 0.5,
+                energy[-1] + 0.5,
+                args=(t,),
+                points=energy[:-1] + 0.5,
+                limit=2000,
+            )[0]
+            for t in thickness[::4]
+        ]
+        assert exact(default).transmission(thickness[::4, None], [material(name)])[
+            :, channel
+        ] == pytest.approx(truth, rel=1e-6)
     exactly = exact(default).transmission(thickness[:, None], [material(name)])
-    assert groups.transmission(thickness[:, None], [material(name)]) == pytest.approx(exactly, rel=3e-3)
+    assert groups.transmission(thickness[:, None], [material(name)]) == pytest.approx(
+        exactly, rel=3e-3
+    )
 
 
 def test_groups_on_stacks_they_were_not_fitted_to(default, groups):
     assert len(groups.weights) == 39
     materials = [m for m in library().values() if m.name != "air"]
-    paths = random_stacks(np.array([m.attenuation_per_mm for m in materials]), 4000, np.random.default_rng(99))
-    error = np.abs(groups.transmission(paths, materials) - exact(default).transmission(paths, materials))
+    paths = random_stacks(
+        np.array([m.attenuation_per_mm for m in materials]), 4000, np.random.default_rng(99)
+    )
+    error = np.abs(
+        groups.transmission(paths, materials) - exact(default).transmission(paths, materials)
+    )
     assert error.max() <= 3e-3
     assert np.quantile(error, 0.99) <= 5e-4
 
@@ -98,7 +134,9 @@ def test_air_transmits_everything_and_order_is_nothing(groups):
     two = [material("iron"), material("pmma")]
     assert groups.transmission(np.zeros((1, 2)), two) == pytest.approx(1)
     one_way = groups.transmission({"iron": np.array(2.0), "pmma": np.array([5.0, 50.0])}, two)
-    assert one_way == pytest.approx(groups.transmission(np.array([[5.0, 2.0], [50.0, 2.0]]), two[::-1]))
+    assert one_way == pytest.approx(
+        groups.transmission(np.array([[5.0, 2.0], [50.0, 2.0]]), two[::-1])
+    )
 
 
 def test_no_group_straddles_an_edge():

@@ -7,7 +7,11 @@ from torch.nn import functional as F
 
 from bagscan.association import Grid
 from bagscan.regions.ssn import soft_slic
-from bagscan.training.losses import channel_reconstruction_loss, compactness_loss, label_reconstruction_loss
+from bagscan.training.losses import (
+    channel_reconstruction_loss,
+    compactness_loss,
+    label_reconstruction_loss,
+)
 
 
 def cells_of_their_own(grid):
@@ -27,14 +31,22 @@ def test_half_and_half_cells_cost_ln_2():
     grid = Grid(4, 4, 4, 4)
     labels = torch.zeros(1, 4, 4, dtype=torch.long)
     labels[:, :, 2:] = 1
-    assert math.isclose(label_reconstruction_loss(cells_of_their_own(grid), grid, labels), math.log(2), rel_tol=1e-5)
+    assert math.isclose(
+        label_reconstruction_loss(cells_of_their_own(grid), grid, labels), math.log(2), rel_tol=1e-5
+    )
 
 
 def test_channel_reconstruction_is_the_variance_within_cells():
     grid = Grid(4, 8, 4, 4)
     image = torch.randn(1, 2, 4, 8)
-    expected = (image.reshape(2, 4, 2, 4) - image.reshape(2, 4, 2, 4).mean((1, 3), keepdim=True)).square().mean()
-    assert torch.allclose(channel_reconstruction_loss(cells_of_their_own(grid), grid, image), expected, atol=1e-6)
+    expected = (
+        (image.reshape(2, 4, 2, 4) - image.reshape(2, 4, 2, 4).mean((1, 3), keepdim=True))
+        .square()
+        .mean()
+    )
+    assert torch.allclose(
+        channel_reconstruction_loss(cells_of_their_own(grid), grid, image), expected, atol=1e-6
+    )
 
 
 def test_compactness_of_a_square_cell():
@@ -47,7 +59,9 @@ def test_compactness_of_a_square_cell():
 def test_descending_the_gradient_lowers_the_reconstruction_loss():
     torch.manual_seed(0)
     grid = Grid.for_count(24, 24, 9)
-    labels = (F.interpolate(torch.randn(1, 1, 4, 4), size=(24, 24), mode="bicubic") > 0)[:, 0].long()
+    labels = (F.interpolate(torch.randn(1, 1, 4, 4), size=(24, 24), mode="bicubic") > 0)[
+        :, 0
+    ].long()
     ys, xs = torch.meshgrid(torch.arange(24.0) * 0.3, torch.arange(24.0) * 0.3, indexing="ij")
     learned = torch.zeros(1, 2, 24, 24).normal_(0, 0.1).requires_grad_()
     optimizer = torch.optim.Adam([learned], 0.1)

@@ -9,7 +9,10 @@ from bagscan.reporting.contours import anomalous_path, benign_path, simplified
 
 
 def test_points_on_a_line_go_and_corners_stay():
-    square = np.array([[0, 0], [0, 1], [0, 2], [0, 3], [1, 3], [2, 3], [3, 3], [3, 2], [3, 0], [1, 0], [0, 0]], float)
+    square = np.array(
+        [[0, 0], [0, 1], [0, 2], [0, 3], [1, 3], [2, 3], [3, 3], [3, 2], [3, 0], [1, 0], [0, 0]],
+        float,
+    )
     assert simplified(square, 0.1).tolist() == [[0, 0], [0, 3], [3, 3], [3, 0], [0, 0]]
     assert simplified(square[:2], 0.1).tolist() == square[:2].tolist()
 
@@ -37,7 +40,10 @@ def unit_edges(path):
     """Every edge of a pixel that a path of runs covers."""
     found = set()
     for x, y, way, n in re.findall(r"M(\d+),(\d+)([vh])(\d+)", path):
-        found |= {(int(x) + (k if way == "h" else 0), int(y) + (k if way == "v" else 0), way) for k in range(int(n))}
+        found |= {
+            (int(x) + (k if way == "h" else 0), int(y) + (k if way == "v" else 0), way)
+            for k in range(int(n))
+        }
     return found
 
 
@@ -47,7 +53,17 @@ def test_borders_between_benign_regions_are_drawn_and_those_within_anomalies_not
     scores = np.array([0.1, 0.9, 0.9, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1])
     path = benign_path(labels, scores, 0.5)
     flagged = np.append(scores >= 0.5, False)[labels]
-    expected = {(c + 1, r, "v") for r in range(12) for c in range(11) if labels[r, c] != labels[r, c + 1] and not (flagged[r, c] and flagged[r, c + 1])}
-    expected |= {(c, r + 1, "h") for r in range(11) for c in range(12) if labels[r, c] != labels[r + 1, c] and not (flagged[r, c] and flagged[r + 1, c])}
+    expected = {
+        (c + 1, r, "v")
+        for r in range(12)
+        for c in range(11)
+        if labels[r, c] != labels[r, c + 1] and not (flagged[r, c] and flagged[r, c + 1])
+    }
+    expected |= {
+        (c, r + 1, "h")
+        for r in range(11)
+        for c in range(12)
+        if labels[r, c] != labels[r + 1, c] and not (flagged[r, c] and flagged[r + 1, c])
+    }
     assert unit_edges(path) == expected
     assert path.count("M") < len(expected) / 2

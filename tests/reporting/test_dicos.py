@@ -17,11 +17,27 @@ from bagscan.reporting.findings import error_row, reasons_in_row
 
 
 def row_of(path, decision="CLEAR", findings=(), reasons=(), views=None):
-    about = {"scan_id": path.stem, "path": str(path), "decision": decision, "model_id": "abc", "notes": []}
-    return about | {"findings": list(findings), "views": views or {"0": {"height": 8, "width": 9}}} | reasons_in_row(reasons)
+    about = {
+        "scan_id": path.stem,
+        "path": str(path),
+        "decision": decision,
+        "model_id": "abc",
+        "notes": [],
+    }
+    return (
+        about
+        | {"findings": list(findings), "views": views or {"0": {"height": 8, "width": 9}}}
+        | reasons_in_row(reasons)
+    )
 
 
-FOUND = {"view_id": "0", "label": "anomaly", "score": 0.9, "box_xyxy": [3, 2, 6, 4], "polygon": [[3, 2], [6, 2], [6, 4]]}
+FOUND = {
+    "view_id": "0",
+    "label": "anomaly",
+    "score": 0.9,
+    "box_xyxy": [3, 2, 6, 4],
+    "polygon": [[3, 2], [6, 2], [6, 4]],
+}
 
 
 def test_a_finding_is_an_object_of_its_image(tmp_path):
@@ -42,13 +58,25 @@ def test_scores_outside_0_to_1_are_clipped():
 
 
 def test_reviews_say_why_and_bags_of_one_name_keep_apart(tmp_path):
-    unsure = row_of(Path("a/7.tif"), "REVIEW", reasons=[Reason(ReasonCode.NO_AIR, "nothing is as bright as air")])
+    unsure = row_of(
+        Path("a/7.tif"),
+        "REVIEW",
+        reasons=[Reason(ReasonCode.NO_AIR, "nothing is as bright as air")],
+    )
     rows = [unsure, error_row(Path("b/7.tif"), "b/7.tif: the file is empty"), row_of(Path("8.tif"))]
     paths = write_threat_reports(tmp_path, rows)
     assert len(set(paths)) == 3
     first, second, third = map(read_threat_report, paths)
-    assert (first.decision, first.is_aborted, first.reasons) == (Decision.REVIEW, False, ("no_air",))
-    assert (second.decision, second.is_aborted, second.reasons) == (Decision.REVIEW, True, ("unreadable",))
+    assert (first.decision, first.is_aborted, first.reasons) == (
+        Decision.REVIEW,
+        False,
+        ("no_air",),
+    )
+    assert (second.decision, second.is_aborted, second.reasons) == (
+        Decision.REVIEW,
+        True,
+        ("unreadable",),
+    )
     assert (third.decision, third.objects) == (Decision.CLEAR, ())
 
 
@@ -57,8 +85,12 @@ def test_screen_writes_them_where_they_are_asked_for(tmp_path, tiny_model, yolo_
 
     scans = sorted((yolo_root / "images").iterdir())[:2]
     (tmp_path / "bad.png").write_bytes(b"not an image")
-    tally = screen_folder([*scans, tmp_path / "bad.png"], [tiny_model], tmp_path / "out", lambda _: None, dicos=True)
-    reports = {path.stem: read_threat_report(path) for path in (tmp_path / "out" / "dicos").iterdir()}
+    tally = screen_folder(
+        [*scans, tmp_path / "bad.png"], [tiny_model], tmp_path / "out", lambda _: None, dicos=True
+    )
+    reports = {
+        path.stem: read_threat_report(path) for path in (tmp_path / "out" / "dicos").iterdir()
+    }
     assert set(reports) == {*(scan.stem for scan in scans), "bad"}
     assert reports["bad"].decision is Decision.REVIEW
     assert sum(report.decision is Decision.ALARM for report in reports.values()) == tally["ALARM"]
@@ -77,5 +109,7 @@ def test_a_file_of_several_views_is_one_bag_and_misses_none(tmp_path, tiny_model
     judged = judge_files([Screener.load(tiny_model)], {"0": tmp_path / "7.h5"}, ("below", "side"))
     assert set(judged.row["views"]) == {"below", "side"}
     assert "missing_view" not in judged.row["reason_codes"]
-    judged = judge_files([Screener.load(tiny_model)], {"0": tmp_path / "7.h5"}, ("below", "side", "top"))
+    judged = judge_files(
+        [Screener.load(tiny_model)], {"0": tmp_path / "7.h5"}, ("below", "side", "top")
+    )
     assert judged.row["reason_codes"] == ["missing_view"]

@@ -52,7 +52,11 @@ def test_a_bag_without_a_single_view_is_not_missing():
 
 
 def test_it_stays_a_coco_file_that_others_read(tmp_path):
-    rows = [row_of("7", "REVIEW", ReasonCode.BLANK), row_of("8", "ALARM"), error_row(Path("x"), "torn")]
+    rows = [
+        row_of("7", "REVIEW", ReasonCode.BLANK),
+        row_of("8", "ALARM"),
+        error_row(Path("x"), "torn"),
+    ]
     (tmp_path / "f.json").write_text(json.dumps(coco_of_rows(rows)))
     images = read_coco(tmp_path / "f.json")
     assert [len(image.annotations) for image in images] == [0, 0, 1, 0]

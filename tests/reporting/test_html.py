@@ -9,12 +9,23 @@ from bagscan.reporting.html import render_page, summary_row
 
 def row(name, decision, score=None, **told):
     findings = [{"score": score}] if score else []
-    return {"scan_id": name, "path": f"{name}.tif", "views": {"0": {}}, "decision": decision, "findings": findings, "threshold": 0.5, "reasons": [], **told}
+    return {
+        "scan_id": name,
+        "path": f"{name}.tif",
+        "views": {"0": {}},
+        "decision": decision,
+        "findings": findings,
+        "threshold": 0.5,
+        "reasons": [],
+        **told,
+    }
 
 
 def page(rows, shown, truth=""):
     tally = {name: len(rows.get(name, ())) for name in ("ALARM", "REVIEW", "CLEAR")}
-    return "".join(render_page(["<section id=x></section>"], rows, shown, tally, ["a model"], truth))
+    return "".join(
+        render_page(["<section id=x></section>"], rows, shown, tally, ["a model"], truth)
+    )
 
 
 def test_the_summary_leads_to_every_bag_that_is_shown():
@@ -39,7 +50,11 @@ def test_names_and_errors_are_text_and_never_markup():
 
 
 def test_the_page_asks_nothing_of_others():
-    text = page({"ALARM": [summary_row(row("a", "ALARM", 0.9), "x", True, "data:image/jpeg;base64,")]}, 1, "Bags: 1.")
+    text = page(
+        {"ALARM": [summary_row(row("a", "ALARM", 0.9), "x", True, "data:image/jpeg;base64,")]},
+        1,
+        "Bags: 1.",
+    )
     assert not re.search(r"https?://|<script", text)
     assert "Bags: 1." in text
     assert "@media print" in text

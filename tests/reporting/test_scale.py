@@ -11,7 +11,11 @@ from bagscan.reporting.scale import GREEN, RED, chart, meter, steps_above
 def bars(scores, threshold, colour):
     """(x, width) of the bars of a colour; the operating point is at 150."""
     return [
-        (float(x), float(wide)) for x, wide in re.findall(rf'<rect x="([-\d.]+)" y="[\d.]+" width="([\d.]+)" height="[\d.]+" fill="{colour}"', chart(np.array(scores), threshold))
+        (float(x), float(wide))
+        for x, wide in re.findall(
+            rf'<rect x="([-\d.]+)" y="[\d.]+" width="([\d.]+)" height="[\d.]+" fill="{colour}"',
+            chart(np.array(scores), threshold),
+        )
     ]
 
 
@@ -36,7 +40,10 @@ def test_bars_lie_on_their_side_of_the_middle():
 
 
 def test_a_meter_goes_from_the_middle_to_the_score():
-    left, wide = (float(v) for v in re.search(r'<rect x="([\d.]+)" y="4" width="([\d.]+)"', meter(0.9, 0.5)).groups())
+    left, wide = (
+        float(v)
+        for v in re.search(r'<rect x="([\d.]+)" y="4" width="([\d.]+)"', meter(0.9, 0.5)).groups()
+    )
     assert (left, left + wide) == pytest.approx((75, 75 + 75 * 2 / 4), abs=0.1)
     assert RED in meter(0.5, 0.5)
     assert GREEN in meter(0.49, 0.5)

@@ -27,7 +27,9 @@ def test_the_truth_lies_beside_simulated_scans_alone(simulated_root, tmp_path, h
     assert set(hidden) <= set(VIEWS)
     assert all(mask.any() for mask in hidden.values())
     benign = next(s for s in read_scans(simulated_root) if s["label"] == "benign")
-    assert hidden_in(simulated_root / "colour" / f"{benign['id']}_side.png", benign["id"], VIEWS) == {}
+    assert (
+        hidden_in(simulated_root / "colour" / f"{benign['id']}_side.png", benign["id"], VIEWS) == {}
+    )
     assert hidden_in(tmp_path / "raw" / "7_below.tif", "7", VIEWS) is None
     assert hidden_in(simulated_root / "raw" / "7_below.tif", "7", ()) is None
 
@@ -46,7 +48,14 @@ def test_bags_and_regions_are_counted_against_the_truth(hidden):
         compared(row("CLEAR"), {}),
         compared(row("ALARM", (view, mask)), {}),
     ]
-    assert [truth["outcome"] for truth in truths] == ["found", "found elsewhere", "missed", "false alarm", "rightly clear", "false alarm"]
+    assert [truth["outcome"] for truth in truths] == [
+        "found",
+        "found elsewhere",
+        "missed",
+        "false alarm",
+        "rightly clear",
+        "false alarm",
+    ]
     told = tally_of(truths)
     assert "hidden: 3. Found: 2, 1 of them at the right place; missed: 1." in told
     assert "Benign bags: 3. False alarms: 2." in told
@@ -70,12 +79,20 @@ def test_the_report_tells_what_was_missed_and_draws_it(simulated_root, tmp_path,
         assert told["truth"] in page.replace("<br>", "\n")
         assert f">{outcome}<" in page
         drawings = [path.read_text() for path in out.glob("report_images/*.svg")]
-        assert all("<script" not in drawing and "data:image/jpeg" in drawing for drawing in drawings), "a file that is shown as a picture loads no other"
+        assert all(
+            "<script" not in drawing and "data:image/jpeg" in drawing for drawing in drawings
+        ), "a file that is shown as a picture loads no other"
         assert "what is hidden here" in "".join([page, *drawings])
         assert pictures in page
-        assert page.count('<img class="view" loading="lazy"') == len(drawings) == (0 if most else len(files))
+        assert (
+            page.count('<img class="view" loading="lazy"')
+            == len(drawings)
+            == (0 if most else len(files))
+        )
     again = sorted((tmp_path / "0" / "report_images").iterdir())
     monkeypatch.setattr(folder, "MAX_IN_ONE_FILE", 50)
     folder.screen_folder(files, shipped_models(), tmp_path / "0", lambda _: None)
     assert again
-    assert not list((tmp_path / "0" / "report_images").iterdir()), "a page with its pictures inside leaves none beside it"
+    assert not list((tmp_path / "0" / "report_images").iterdir()), (
+        "a page with its pictures inside leaves none beside it"
+    )

@@ -30,12 +30,19 @@ TINY = {"name": "pooled", "backbone": "test_resnet", "dim": 8}
 SSN = {"name": "ssn", "n_superpixels": 30, "width": 8, "n_features": 4}
 
 
-def tiny_model(folder, channels=("low", "high", "zeff"), regioner=SSN, seed=0, threshold=0.5, **encoder):
+def tiny_model(
+    folder, channels=("low", "high", "zeff"), regioner=SSN, seed=0, threshold=0.5, **encoder
+):
     torch.manual_seed(seed)
     n = len(channels)
     quantity = "pseudo_colour" if channels == ("red", "green", "blue") else "dual_energy"
-    taken = InputConfig(quantity, channels, 0, 0.0, quantity == "dual_energy", (0.5,) * n, (0.5,) * n)
-    model = Model(ModelConfig(taken, regioner, TINY | encoder, {"name": "softmax", "hidden": 4}), OperatingPoint(threshold, "test", "val", 0.1, (0.0, 1.0)))
+    taken = InputConfig(
+        quantity, channels, 0, 0.0, quantity == "dual_energy", (0.5,) * n, (0.5,) * n
+    )
+    model = Model(
+        ModelConfig(taken, regioner, TINY | encoder, {"name": "softmax", "hidden": 4}),
+        OperatingPoint(threshold, "test", "val", 0.1, (0.0, 1.0)),
+    )
     model.eval().save(folder)
     return folder
 
@@ -48,7 +55,12 @@ def exported(tmp_path_factory):
 
 
 def random_labels(rng, height, width, n):
-    labels = rng.integers(0, n, (height // 6 + 1, width // 6 + 1)).repeat(6, 0).repeat(6, 1)[:height, :width].astype(np.int32)
+    labels = (
+        rng.integers(0, n, (height // 6 + 1, width // 6 + 1))
+        .repeat(6, 0)
+        .repeat(6, 1)[:height, :width]
+        .astype(np.int32)
+    )
     labels[1, 1] = n  # too thin for the sampling raster
     labels[:, -3:] = -1
     return labels
@@ -59,8 +71,13 @@ def test_region_means_are_those_that_training_takes():
     for height, width, n in ((40, 52, 12), (33, 47, 5)):
         labels = random_labels(rng, height, width, n)
         features = rng.normal(size=(1, 6, 11, 13)).astype(np.float32)
-        expected = pool_hard(torch.from_numpy(features), torch.from_numpy(labels.astype(np.int64))[None])[0].numpy()
-        found = region_means(np.ascontiguousarray(features[0].transpose(1, 2, 0)), Regions(labels, n + 1, "superpixel"))
+        expected = pool_hard(
+            torch.from_numpy(features), torch.from_numpy(labels.astype(np.int64))[None]
+        )[0].numpy()
+        found = region_means(
+            np.ascontiguousarray(features[0].transpose(1, 2, 0)),
+            Regions(labels, n + 1, "superpixel"),
+        )
         np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
@@ -70,12 +87,17 @@ def test_region_means_of_overlapping_instances_are_those_of_each_alone():
     masks[0, 4:20, 4:30], masks[1, 10:35, 20:50], masks[2, 5, 5] = True, True, True
     features = rng.normal(size=(10, 13, 6)).astype(np.float32)
     together = region_means(features, Regions(masks, 3, "instance"))
-    alone = [region_means(features, Regions(np.where(m, 0, -1).astype(np.int32), 1, "superpixel"))[0] for m in masks]
+    alone = [
+        region_means(features, Regions(np.where(m, 0, -1).astype(np.int32), 1, "superpixel"))[0]
+        for m in masks
+    ]
     np.testing.assert_allclose(together, alone, atol=1e-6)
 
 
 def test_region_that_owns_nothing_is_zero():
-    means = region_means(np.ones((5, 5, 2), np.float32), Regions(np.zeros((20, 20), np.int32), 2, "superpixel"))
+    means = region_means(
+        np.ones((5, 5, 2), np.float32), Regions(np.zeros((20, 20), np.int32), 2, "superpixel")
+    )
     assert means.tolist() == [[1, 1], [0, 0]]
 
 
@@ -83,18 +105,27 @@ def test_resize_is_antialiased_and_keeps_means():
     pixels = np.random.default_rng(0).random((2, 60, 80), np.float32)
     assert resize(pixels, 30, 40).shape == (2, 30, 40)
     np.testing.assert_allclose(resize(pixels, 15, 20).mean((1, 2)), pixels.mean((1, 2)), atol=5e-3)
-    torch_way = torch.nn.functional.interpolate(torch.from_numpy(pixels)[None], size=(37, 51), mode="bilinear", antialias=True)[0].numpy()
+    torch_way = torch.nn.functional.interpolate(
+        torch.from_numpy(pixels)[None], size=(37, 51), mode="bilinear", antialias=True
+    )[0].numpy()
     np.testing.assert_allclose(resize(pixels, 37, 51), torch_way, atol=1e-5)
 
 
 @pytest.mark.parametrize("runtime", ["onnxruntime", "openvino", "torch"])
 def test_findings_do_not_depend_on_the_runtime(exported, runtime):
     scan = drawn_scan(Model.load(exported).config.input, 90, 110)
-    expected, found = Screener(Model.load(exported), 0.0).screen(scan), Screener.load(exported, 0.0, runtime).screen(scan)
+    expected, found = (
+        Screener(Model.load(exported), 0.0).screen(scan),
+        Screener.load(exported, 0.0, runtime).screen(scan),
+    )
     assert found.decision is Decision.ALARM
     assert found.model_id == expected.model_id == verified_id(exported)
     assert len(found.findings) == len(expected.findings) > 10
-    np.testing.assert_allclose(found.scores["below" if "below" in found.scores else next(iter(found.scores))], next(iter(expected.scores.values())), atol=1e-4)
+    np.testing.assert_allclose(
+        found.scores["below" if "below" in found.scores else next(iter(found.scores))],
+        next(iter(expected.scores.values())),
+        atol=1e-4,
+    )
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
@@ -135,7 +166,9 @@ def test_the_id_covers_the_graphs(tmp_path):
         load_model(folder)
 
 
-def test_fastest_installed_is_taken_and_torch_where_nothing_was_exported(exported, tmp_path, monkeypatch):
+def test_fastest_installed_is_taken_and_torch_where_nothing_was_exported(
+    exported, tmp_path, monkeypatch
+):
     monkeypatch.delenv("BAGSCAN_RUNTIME", raising=False)
     assert load_model(exported).runtime == "onnxruntime"
     assert chosen_runtime(exported).startswith("onnxruntime 1.")
@@ -213,7 +246,11 @@ def test_a_network_that_gives_no_numbers_to_cut_by_is_review(tmp_path):
     graph = onnx.load(folder / "learned.onnx")
     for weight in graph.graph.initializer:
         if len(weight.dims) == 4:
-            weight.CopyFrom(onnx.numpy_helper.from_array(np.full(tuple(weight.dims), np.nan, np.float32), weight.name))
+            weight.CopyFrom(
+                onnx.numpy_helper.from_array(
+                    np.full(tuple(weight.dims), np.nan, np.float32), weight.name
+                )
+            )
     (folder / "learned.onnx").write_bytes(graph.SerializeToString())
     write_files(folder, {})
     screener = Screener.load(folder)
@@ -226,8 +263,16 @@ def test_trying_a_model_out_reaches_what_judges_where_no_item_is_found(tmp_path)
     from bagscan.core.errors import BagscanError
     from bagscan.workers.screeners import try_out
 
-    items = {"name": "mask_rcnn", "backbone": "test_resnet", "dim": 16, "stride": 1, "min_score": 1.0}
-    folder = tiny_model(tmp_path / "m", regioner={"name": "sub_components", "items": items, "parts": SSN})
+    items = {
+        "name": "mask_rcnn",
+        "backbone": "test_resnet",
+        "dim": 16,
+        "stride": 1,
+        "min_score": 1.0,
+    }
+    folder = tiny_model(
+        tmp_path / "m", regioner={"name": "sub_components", "items": items, "parts": SSN}
+    )
     export_onnx(folder)
     try_out(Screener.load(folder))
     (folder / "score.onnx").write_bytes((folder / "maps.onnx").read_bytes())
@@ -263,14 +308,24 @@ def test_scores_that_are_not_numbers_are_review(tmp_path):
     folder = tiny_model(tmp_path / "m")
     export_onnx(folder)
     graph = onnx.load(folder / "score.onnx")
-    graph.graph.node.append(helper.make_node("Constant", [], ["nan"], value=helper.make_tensor("nan", TensorProto.FLOAT, [], [float("nan")])))
+    graph.graph.node.append(
+        helper.make_node(
+            "Constant",
+            [],
+            ["nan"],
+            value=helper.make_tensor("nan", TensorProto.FLOAT, [], [float("nan")]),
+        )
+    )
     graph.graph.output[0].name = "bad"
     graph.graph.node.append(helper.make_node("Mul", ["scores", "nan"], ["bad"]))
     graph.graph.node.append(helper.make_node("Identity", ["bad"], ["told"]))
     graph.graph.output[0].name = "told"
     for node in graph.graph.node:  # the output keeps its name
         node.input[:] = ["was" if name == "scores" else name for name in node.input]
-        node.output[:] = ["was" if name == "scores" else "scores" if name == "told" else name for name in node.output]
+        node.output[:] = [
+            "was" if name == "scores" else "scores" if name == "told" else name
+            for name in node.output
+        ]
     graph.graph.output[0].name = "scores"
     (folder / "score.onnx").write_bytes(graph.SerializeToString())
     write_files(folder, {})
@@ -296,7 +351,9 @@ for folder in shipped_models():
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert [line.split()[:2] for line in done.stdout.splitlines()] == [[path.name, "onnxruntime"] for path in shipped_models()]
+    assert [line.split()[:2] for line in done.stdout.splitlines()] == [
+        [path.name, "onnxruntime"] for path in shipped_models()
+    ]
 
 
 def test_without_torch_a_model_that_was_never_exported_says_what_to_do(tmp_path):
@@ -331,7 +388,12 @@ for runtime in ("onnxruntime", "openvino"):
 
 def test_runtimes_leave_nothing_in_the_home_folder(tmp_path):
     """Neither device ids nor events that were to be sent."""
-    env = {**os.environ, "HOME": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path / "kernels"), "CI": "false"}
+    env = {
+        **os.environ,
+        "HOME": str(tmp_path),
+        "XDG_CACHE_HOME": str(tmp_path / "kernels"),
+        "CI": "false",
+    }
     subprocess.run([sys.executable, "-c", CALLS_NOBODY], check=True, env=env, timeout=180)
     left = {path.relative_to(tmp_path).parts[:2] for path in tmp_path.rglob("*") if path.is_file()}
     assert left <= {("kernels", "numba")}

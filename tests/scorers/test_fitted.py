@@ -15,7 +15,16 @@ from bagscan.scorers.bigan import _told
 from bagscan.scorers.fitted import held_out, keep_phases
 
 SILENT = lambda _: None  # noqa: E731
-BIGAN = {"name": "bigan", "widths": (32, 16), "latent": 3, "matched": 16, "epochs": 30, "batch_size": 64, "learning_rate": 1e-3, "least_steps": 0}
+BIGAN = {
+    "name": "bigan",
+    "widths": (32, 16),
+    "latent": 3,
+    "matched": 16,
+    "epochs": 30,
+    "batch_size": 64,
+    "learning_rate": 1e-3,
+    "least_steps": 0,
+}
 
 
 def plane(n: int, seed: int, off: float = 0.0) -> torch.Tensor:
@@ -24,7 +33,10 @@ def plane(n: int, seed: int, off: float = 0.0) -> torch.Tensor:
     u, v = rng.uniform(-2, 2, (2, n))
     points = np.stack([u, v, np.sin(u), np.cos(v), u * v / 2, u + v, u - v, np.sin(u + v)], 1)
     direction = rng.standard_normal((n, 8))
-    return torch.tensor(points + off * direction / np.linalg.norm(direction, axis=1, keepdims=True), dtype=torch.float32)
+    return torch.tensor(
+        points + off * direction / np.linalg.norm(direction, axis=1, keepdims=True),
+        dtype=torch.float32,
+    )
 
 
 def built(name: str, **settings):
@@ -39,11 +51,15 @@ def scorers():
     yield built("isolation")
     yield built("bigan", **{k: v for k, v in BIGAN.items() if k != "name"})
     yield built("svm", errors=BIGAN)
-    yield built("fused", known={"name": "softmax", "hidden": 4}, unseen={"name": "memory", "cap_mb": 0.02})
+    yield built(
+        "fused", known={"name": "softmax", "hidden": 4}, unseen={"name": "memory", "cap_mb": 0.02}
+    )
 
 
 @pytest.mark.parametrize("scorer", scorers(), ids=lambda s: type(s).__name__)
-def test_what_lies_off_the_benign_sheet_is_found_and_everything_comes_back_from_disk(scorer, tmp_path):
+def test_what_lies_off_the_benign_sheet_is_found_and_everything_comes_back_from_disk(
+    scorer, tmp_path
+):
     scorer.fit(plane(1500, 0), plane(200, 1, off=2.5), 0, SILENT)
     with torch.no_grad():
         benign, strange = scorer.score(plane(300, 2)), scorer.score(plane(300, 3, off=2.5))
@@ -51,7 +67,9 @@ def test_what_lies_off_the_benign_sheet_is_found_and_everything_comes_back_from_
     least = 0.6 if type(scorer).__name__ in ("Isolation", "Fused") else 0.85
     assert auroc(truth, torch.cat([benign, strange]).numpy()) > least
     assert 0 <= float(benign.min()) <= float(strange.max()) <= 1
-    save_file({k: v.contiguous() for k, v in scorer.state_dict().items()}, tmp_path / "a.safetensors")
+    save_file(
+        {k: v.contiguous() for k, v in scorer.state_dict().items()}, tmp_path / "a.safetensors"
+    )
     other = part("scorers", type(scorer).__module__.rpartition(".")[2]).build(scorer.config)
     other.load_state_dict(load_file(tmp_path / "a.safetensors"))
     with torch.no_grad():
@@ -75,7 +93,9 @@ def test_gaussian_is_the_mahalanobis_distance_under_the_shrunk_covariance():
     covariance, _ = ledoit_wolf(rows.double().numpy())
     inverse = np.linalg.inv(covariance)
     points = plane(5, 7, off=1.0)
-    expected = [mahalanobis(p, rows.double().mean(0).numpy(), inverse) for p in points.double().numpy()]
+    expected = [
+        mahalanobis(p, rows.double().mean(0).numpy(), inverse) for p in points.double().numpy()
+    ]
     assert scorer.distance(points).numpy() == pytest.approx(np.array(expected), rel=1e-3)
 
 
@@ -85,7 +105,9 @@ def test_isolation_scores_are_those_of_scikit_learn():
     rows, _ = held_out(plane(500, 0), 5)
     forest = IsolationForest(n_estimators=20, max_samples=64, random_state=5).fit(rows.numpy())
     points = plane(40, 7, off=1.0)
-    assert scorer.distance(points).numpy() == pytest.approx(-forest.score_samples(points.numpy()), abs=1e-5)
+    assert scorer.distance(points).numpy() == pytest.approx(
+        -forest.score_samples(points.numpy()), abs=1e-5
+    )
 
 
 def test_memory_tells_its_size_keeps_under_its_cap_and_measures_right():
@@ -96,7 +118,12 @@ def test_memory_tells_its_size_keeps_under_its_cap_and_measures_right():
     assert scorer.bank.numel() * 4 <= 4000
     points = plane(6, 1, off=1.0)
     scaled = (points - scorer.mean) / scorer.deviation
-    every = torch.linalg.vector_norm(scaled[:, None] - scorer.bank[None], dim=2).sort(1).values[:, :2].mean(1)
+    every = (
+        torch.linalg.vector_norm(scaled[:, None] - scorer.bank[None], dim=2)
+        .sort(1)
+        .values[:, :2]
+        .mean(1)
+    )
     assert torch.allclose(scorer.distance(points), every, atol=1e-4)
     with pytest.raises(ValueError, match="fewer than neighbours"):
         part("scorers", "memory").Config(dim=1000, cap_mb=0.001)
@@ -104,7 +131,10 @@ def test_memory_tells_its_size_keeps_under_its_cap_and_measures_right():
 
 def test_a_coreset_covers_what_a_random_choice_of_its_size_does_not():
     """Nine in ten rows lie in one heap: a random choice spends itself there."""
-    heap, rest = 0.05 * torch.randn(1800, 8, generator=torch.Generator().manual_seed(0)), plane(200, 0)
+    heap, rest = (
+        0.05 * torch.randn(1800, 8, generator=torch.Generator().manual_seed(0)),
+        plane(200, 0),
+    )
     scorer = built("memory", cap_mb=0.002, neighbours=1)  # 62 rows
     scorer.fit(torch.cat([heap, rest]), plane(0, 1), 0, SILENT)
     in_heap = ((scorer.bank * scorer.deviation + scorer.mean).norm(dim=1) < 0.3).float().mean()
@@ -125,7 +155,10 @@ def test_svm_margins_are_those_of_scikit_learn_whole_and_on_centres(whole_up_to)
         setattr(scorer, method, keep)
     scorer.fit(plane(600, 0), plane(100, 1, off=2.0), 0, SILENT)
     x = torch.tensor(kept["x"][:20], dtype=torch.float32)
-    own = torch.exp(-scorer.gamma * torch.cdist(x, scorer.centre).square()) @ scorer.weight + scorer.offset
+    own = (
+        torch.exp(-scorer.gamma * torch.cdist(x, scorer.centre).square()) @ scorer.weight
+        + scorer.offset
+    )
     assert own.numpy() == pytest.approx(kept["machine"].decision_function(kept["x"][:20]), abs=2e-3)
 
 
@@ -187,7 +220,10 @@ def test_bigan_tells_every_epoch_and_says_when_it_collapses():
 
 def test_bigan_goes_over_few_rows_until_its_steps_are_made():
     said: list[str] = []
-    built("bigan", **{k: v for k, v in BIGAN.items() if k != "name"} | {"epochs": 3, "least_steps": 100}).fit(plane(100, 0), plane(0, 1), 0, said.append)
+    built(
+        "bigan",
+        **{k: v for k, v in BIGAN.items() if k != "name"} | {"epochs": 3, "least_steps": 100},
+    ).fit(plane(100, 0), plane(0, 1), 0, said.append)
     assert len(said) == 3
     assert int(said[-1].split("step ")[1].split()[0]) >= 100
 
@@ -208,10 +244,16 @@ def test_bigan_matching_and_reconstruction_move_encoder_and_generator_alone(monk
         monkeypatch.setattr(module, "RECONSTRUCTION", weights[0])
         monkeypatch.setattr(module, "MATCHING", weights[1])
         scorer = built("bigan", **{k: v for k, v in BIGAN.items() if k != "name"})
-        makers, judges = [*scorer.encoder.parameters(), *scorer.generator.parameters()], [*scorer.features.parameters(), *scorer.verdict.parameters()]
+        makers, judges = (
+            [*scorer.encoder.parameters(), *scorer.generator.parameters()],
+            [*scorer.features.parameters(), *scorer.verdict.parameters()],
+        )
         optimisers = [torch.optim.SGD(p, 0.1) for p in (makers, judges)]
         scorer._step(plane(32, 0), optimisers, torch.Generator().manual_seed(0))
-        found[weights] = ([p.detach().clone() for p in judges], [p.detach().clone() for p in makers])
+        found[weights] = (
+            [p.detach().clone() for p in judges],
+            [p.detach().clone() for p in makers],
+        )
     (judges_a, makers_a), (judges_b, makers_b) = found.values()
     assert all(torch.equal(a, b) for a, b in zip(judges_a, judges_b, strict=True))
     assert any(not torch.equal(a, b) for a, b in zip(makers_a, makers_b, strict=True))
@@ -226,7 +268,9 @@ def test_bigan_losses_are_those_of_the_value_function():
             p.zero_()
     x = plane(64, 0)
     optimisers = [torch.optim.SGD(m.parameters(), 0.0) for m in (scorer.generator, scorer.features)]
-    loss_d, fooled, reconstruction, matching, _ = scorer._step(x, optimisers, torch.Generator().manual_seed(0))
+    loss_d, fooled, reconstruction, matching, _ = scorer._step(
+        x, optimisers, torch.Generator().manual_seed(0)
+    )
     assert loss_d == pytest.approx(2 * np.log(2), rel=1e-4)
     assert fooled == pytest.approx(2 * np.log(2), rel=1e-4)
     assert reconstruction == pytest.approx(float(x.abs().mean()), rel=1e-4)
@@ -245,7 +289,9 @@ def test_a_fused_scorer_keeps_the_trained_one_and_needs_one_of_each():
         part("scorers", "fused").Config(rule="mean")
 
 
-@pytest.mark.parametrize("unseen", [{"name": "svm", "errors": {"name": "gaussian"}}, {"name": "memory", "cap_mb": 0.02}])
+@pytest.mark.parametrize(
+    "unseen", [{"name": "svm", "errors": {"name": "gaussian"}}, {"name": "memory", "cap_mb": 0.02}]
+)
 def test_fused_scores_rank_as_the_sum_of_both_verdicts_however_far_out(unseen):
     """A logistic curve in 32 bits would tie all that lies far out, and an odds scale would drown the trained verdict."""
     scorer = built("fused", known={"name": "softmax", "hidden": 4}, unseen=unseen)
@@ -265,13 +311,22 @@ def test_gbad_modes():
     found = {}
     for mode in ("product", "hard_gate", "cnn_alone", "gan_alone"):
         torch.manual_seed(0)
-        scorer = module.build(module.Config(dim=8, classes=("Gun", "Knife"), gate={"name": "svm", "errors": {"name": "gaussian"}}, mode=mode))
+        scorer = module.build(
+            module.Config(
+                dim=8,
+                classes=("Gun", "Knife"),
+                gate={"name": "svm", "errors": {"name": "gaussian"}},
+                mode=mode,
+            )
+        )
         scorer.fit(plane(300, 0), plane(60, 1, off=2.5), 0, SILENT)
         with torch.no_grad():
             found[mode] = scorer.by_class(plane(40, 2, off=1.2))
     gate = found["gan_alone"][:, :1]
     assert torch.allclose(found["product"], found["cnn_alone"] * gate)
-    assert torch.equal(found["hard_gate"], torch.where(gate >= 0.5, found["cnn_alone"], torch.zeros(())))
+    assert torch.equal(
+        found["hard_gate"], torch.where(gate >= 0.5, found["cnn_alone"], torch.zeros(()))
+    )
     assert (gate < 0.5).any()
     assert (gate >= 0.5).any()
 
@@ -286,14 +341,20 @@ def bars(n: int, seed: int, strange: bool = False) -> torch.Tensor:
         if strange:
             y, x = rng.integers(0, 9, 2)
             image[0, y : y + 7, x : x + 7] = rng.choice([-0.1, 0.1])
-    return torch.from_numpy((images + rng.normal(0, 0.03, images.shape)).clip(-1, 1).astype(np.float32)).flatten(1)
+    return torch.from_numpy(
+        (images + rng.normal(0, 0.03, images.shape)).clip(-1, 1).astype(np.float32)
+    ).flatten(1)
 
 
 @pytest.mark.parametrize("name", ["ganomaly", "skip_ganomaly", "anogan"])
 def test_models_of_pixels_find_what_they_were_never_shown(name):
     torch.manual_seed(0)
     module = part("scorers", name)
-    scorer = module.build(module.Config(dim=256, channels=1, latent=8, width=8, epochs=25, batch_size=32, learning_rate=1e-3))
+    scorer = module.build(
+        module.Config(
+            dim=256, channels=1, latent=8, width=8, epochs=25, batch_size=32, learning_rate=1e-3
+        )
+    )
     said: list[str] = []
     scorer.fit(bars(500, 0), bars(0, 1), 0, said.append)
     assert len(said) == 25

@@ -18,7 +18,9 @@ from bagscan.workers.process import Worker
 from tests.service import postgres
 from tests.service.stubs import ThreadWorker, stub_worker
 
-accounts._hasher = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)  # as strong as tests need, and a hundred times as fast
+accounts._hasher = PasswordHasher(
+    time_cost=1, memory_cost=8, parallelism=1
+)  # as strong as tests need, and a hundred times as fast
 accounts._nobody = accounts._hasher.hash("nobody")
 PASSWORD = "correct horse"
 PASSWORD_HASH = accounts.hash_password(PASSWORD)
@@ -60,7 +62,9 @@ class House:
 
     def add(self, name, role):
         service = self.service
-        self.ids[name] = service.store.write(lambda c: accounts.create_account(c, service.auditor, "test", name, role, PASSWORD_HASH))
+        self.ids[name] = service.store.write(
+            lambda c: accounts.create_account(c, service.auditor, "test", name, role, PASSWORD_HASH)
+        )
 
     def person(self, name):
         """A client logged in as a page is: cookie and token."""
@@ -73,8 +77,12 @@ class House:
     def machine(self, name="scanner"):
         """A client with an API key."""
         service = self.service
-        _, key = service.store.write(lambda c: accounts.create_key(c, service.auditor, "test", self.ids[name], "test"))
-        return TestClient(self.app, headers={"Authorization": f"Bearer {key}"}, raise_server_exceptions=False)
+        _, key = service.store.write(
+            lambda c: accounts.create_key(c, service.auditor, "test", self.ids[name], "test")
+        )
+        return TestClient(
+            self.app, headers={"Authorization": f"Bearer {key}"}, raise_server_exceptions=False
+        )
 
     def anyone(self):
         return TestClient(self.app, raise_server_exceptions=False)
@@ -85,10 +93,23 @@ def make_house(tmp_path, request, monkeypatch):
     """Build houses; all are stopped at the end. Stand-ins for workers are threads, but in modules that say REAL_PROCESSES."""
     built = []
     real = getattr(request.module, "REAL_PROCESSES", False)
-    monkeypatch.setattr(dispatcher, "Worker", lambda target: ThreadWorker(target) if target is stub_worker and not real else Worker(target))
+    monkeypatch.setattr(
+        dispatcher,
+        "Worker",
+        lambda target: (
+            ThreadWorker(target) if target is stub_worker and not real else Worker(target)
+        ),
+    )
 
     def make(target=stub_worker, folder=None, start=True, **settings):
-        config = ServiceConfig(**{"folder": folder or tmp_path / "service", "screen_timeout_s": 5.0, "drift_window": 0, **settings})
+        config = ServiceConfig(
+            **{
+                "folder": folder or tmp_path / "service",
+                "screen_timeout_s": 5.0,
+                "drift_window": 0,
+                **settings,
+            }
+        )
         service = Service(config, target)
         built.append(service)
         house = House(service)
@@ -139,7 +160,9 @@ def send(client, content, name="bag.tif", path="/v1/screen", **headers):
 def count(house, table, *where):
     """Rows of a table."""
     with house.service.store.read() as connection:
-        return connection.execute(select(func.count()).select_from(table).where(*where)).scalar_one()
+        return connection.execute(
+            select(func.count()).select_from(table).where(*where)
+        ).scalar_one()
 
 
 def until(true, seconds=20, told="it did not happen in time"):

@@ -14,7 +14,9 @@ HINT = "PostgreSQL is not installed: apt-get install postgresql"
 
 def programs():
     """Folder of Debian's newest initdb and pg_ctl, or of those on the path; None where there are none."""
-    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda path: int(path.parts[-3]))
+    found = sorted(
+        Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda path: int(path.parts[-3])
+    )
     on_path = shutil.which("initdb")
     return found[-1].parent if found else Path(on_path).parent if on_path else None
 
@@ -24,16 +26,53 @@ def cluster():
     """URL of a running server; an unprivileged user runs it, as it refuses root."""
     bin_folder = programs()
     root = os.geteuid() == 0
-    user = {"user": "postgres"} if root and _known("postgres") else {"user": "nobody"} if root else {}
+    user = (
+        {"user": "postgres"} if root and _known("postgres") else {"user": "nobody"} if root else {}
+    )
     with tempfile.TemporaryDirectory(prefix="bagscan-pg-") as folder:
         if root:
             shutil.chown(folder, user["user"])
         data = Path(folder) / "data"
-        quiet = {"check": True, "stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "cwd": folder, **user, **({"extra_groups": []} if root else {})}
-        subprocess.run([bin_folder / "initdb", "-D", data, "-A", "trust", "-U", "bagscan", "--no-sync", "-E", "UTF8", "--locale=C"], **quiet)
+        quiet = {
+            "check": True,
+            "stdout": subprocess.DEVNULL,
+            "stderr": subprocess.PIPE,
+            "cwd": folder,
+            **user,
+            **({"extra_groups": []} if root else {}),
+        }
+        subprocess.run(
+            [
+                bin_folder / "initdb",
+                "-D",
+                data,
+                "-A",
+                "trust",
+                "-U",
+                "bagscan",
+                "--no-sync",
+                "-E",
+                "UTF8",
+                "--locale=C",
+            ],
+            **quiet,
+        )
         port = _free_port()
         options = f"-p {port} -k {folder} -c listen_addresses=127.0.0.1 -c fsync=off"
-        subprocess.run([bin_folder / "pg_ctl", "-D", data, "-w", "-l", f"{folder}/log", "-o", options, "start"], **quiet)
+        subprocess.run(
+            [
+                bin_folder / "pg_ctl",
+                "-D",
+                data,
+                "-w",
+                "-l",
+                f"{folder}/log",
+                "-o",
+                options,
+                "start",
+            ],
+            **quiet,
+        )
         try:
             yield f"postgresql+psycopg://bagscan@127.0.0.1:{port}"
         finally:

@@ -80,7 +80,17 @@ def stub_worker(pipe):
         if task["kind"] == "screen":
             send(pipe, _screen(task))
         elif task["kind"] == "shadow":
-            send(pipe, {"ok": True, "shadows": [{"model_id": "shadow", "decision": "CLEAR", "top_score": 0.1} for _ in task["shadows"]], "errors": []})
+            send(
+                pipe,
+                {
+                    "ok": True,
+                    "shadows": [
+                        {"model_id": "shadow", "decision": "CLEAR", "top_score": 0.1}
+                        for _ in task["shadows"]
+                    ],
+                    "errors": [],
+                },
+            )
         elif task["kind"] == "project":
             Path(task["out"]).write_bytes(tiff("alarm", task["seed"]))
             send(pipe, {"ok": True, "told": {"kind": "sharp", "at": [3, 4], "pixels": 7}})
@@ -89,8 +99,12 @@ def stub_worker(pipe):
 
 
 def _screen(task):
-    content = b" ".join(Path(path).read_bytes() for path in task["files"].values()).decode(errors="replace")
-    threshold = next((model["threshold"] for model in task["models"] if model["threshold"] is not None), 0.5)
+    content = b" ".join(Path(path).read_bytes() for path in task["files"].values()).decode(
+        errors="replace"
+    )
+    threshold = next(
+        (model["threshold"] for model in task["models"] if model["threshold"] is not None), 0.5
+    )
     if "hang" in content:
         time.sleep(60)
     if "die" in content:
@@ -120,8 +134,14 @@ def _screen(task):
 
 def unjudged(files, row, artifacts):
     """The same bag, where no item was found in any view."""
-    empty = {"regions": files.put(packed_regions(np.full((SIDE, SIDE), -1, np.int32), np.zeros(0, np.float32)))}
-    return row | {"decision": "CLEAR", "findings": []}, {view: kept | empty for view, kept in artifacts.items()}
+    empty = {
+        "regions": files.put(
+            packed_regions(np.full((SIDE, SIDE), -1, np.int32), np.zeros(0, np.float32))
+        )
+    }
+    return row | {"decision": "CLEAR", "findings": []}, {
+        view: kept | empty for view, kept in artifacts.items()
+    }
 
 
 def judged(files, score, threshold, names):
@@ -148,8 +168,27 @@ def judged(files, score, threshold, names):
         if score >= threshold:
             mask = labels == 3
             box = [SIDE / 2, SIDE / 2, float(SIDE), float(SIDE)]
-            finding = {"view_id": view_id, "label": "anomaly", "score": float(np.float32(score)), "expected_false_positive_rate": 0.01, "kind": "superpixel", "box_xyxy": box}
-            findings.append(finding | {"polygon": [[24, 24], [48, 24], [48, 48], [24, 48]], "mask": encode_mask(mask)})
+            finding = {
+                "view_id": view_id,
+                "label": "anomaly",
+                "score": float(np.float32(score)),
+                "expected_false_positive_rate": 0.01,
+                "kind": "superpixel",
+                "box_xyxy": box,
+            }
+            findings.append(
+                finding
+                | {"polygon": [[24, 24], [48, 24], [48, 48], [24, 48]], "mask": encode_mask(mask)}
+            )
     decision = "ALARM" if findings else "CLEAR"
-    row = {"scan_id": "x", "path": sorted(names)[0], "sha256": "0" * 64, "decision": decision, "reasons": [], "model_id": MODEL, "threshold": threshold, "timings": {}}
+    row = {
+        "scan_id": "x",
+        "path": sorted(names)[0],
+        "sha256": "0" * 64,
+        "decision": decision,
+        "reasons": [],
+        "model_id": MODEL,
+        "threshold": threshold,
+        "timings": {},
+    }
     return row | {"views": views, "findings": findings}, artifacts

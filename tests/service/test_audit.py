@@ -20,11 +20,20 @@ def chain(make_house):
     house = make_house()
     service = house.service
     for n in range(20):
-        service.store.write(lambda c, n=n: service.auditor.append(c, "olga", "threshold", f"scan {n}", {"value": "clear", "n": n}))
+        service.store.write(
+            lambda c, n=n: service.auditor.append(
+                c, "olga", "threshold", f"scan {n}", {"value": "clear", "n": n}
+            )
+        )
     service.keep_head()
     with service.store.read() as connection:
         records = audit.read_records(connection)
-    return records, audit.read_public_key(service.config.folder), audit.read_head(service.config.folder / "audit.head"), house
+    return (
+        records,
+        audit.read_public_key(service.config.folder),
+        audit.read_head(service.config.folder / "audit.head"),
+        house,
+    )
 
 
 def test_the_untouched_chain_is_whole(chain):
@@ -36,8 +45,14 @@ def test_the_untouched_chain_is_whole(chain):
 
 def edit(records, rng):
     record = records[rng.randrange(len(records))]
-    field = rng.choice(["at", "actor", "action", "subject", "detail", "previous", "hash", "signature"])
-    record[field] = record[field] + 1 if field == "at" else record[field][:-1] + ("0" if record[field][-1:] != "0" else "1")
+    field = rng.choice(
+        ["at", "actor", "action", "subject", "detail", "previous", "hash", "signature"]
+    )
+    record[field] = (
+        record[field] + 1
+        if field == "at"
+        else record[field][:-1] + ("0" if record[field][-1:] != "0" else "1")
+    )
 
 
 def rewrite(records, rng):
@@ -96,14 +111,31 @@ def test_verify_off_line_says_so_and_exits_with_3(chain, tmp_path):
     assert run(app, ["audit", "verify", "--folder", str(folder)]).exit_code == 0
     exported = tmp_path / "records.jsonl"
     assert run(app, ["audit", "export", str(exported), "--folder", str(folder)]).exit_code == 0
-    there = ["audit", "verify", "--records", str(exported), "--key", str(folder / "audit.pub"), "--head", str(folder / "audit.head")]
+    there = [
+        "audit",
+        "verify",
+        "--records",
+        str(exported),
+        "--key",
+        str(folder / "audit.pub"),
+        "--head",
+        str(folder / "audit.head"),
+    ]
     assert run(app, there).exit_code == 0
-    assert "no such file" in str(run(app, ["audit", "verify", "--folder", str(folder), "--head", str(tmp_path / "typo")]).exception)
+    assert "no such file" in str(
+        run(
+            app, ["audit", "verify", "--folder", str(folder), "--head", str(tmp_path / "typo")]
+        ).exception
+    )
     exported.write_text("\n".join(exported.read_text().splitlines()[:-1]) + "\n")
     told = run(app, there)
     assert told.exit_code == 3
     assert "tail was cut off" in told.output
-    house.service.store.write(lambda c: c.execute(update(tables.audit).where(tables.audit.c.seq == 3).values(actor="nobody")))
+    house.service.store.write(
+        lambda c: c.execute(
+            update(tables.audit).where(tables.audit.c.seq == 3).values(actor="nobody")
+        )
+    )
     assert "record 3 was altered" in run(app, ["audit", "verify", "--folder", str(folder)]).output
 
 
@@ -111,9 +143,23 @@ def test_a_decision_s_record_that_cannot_be_read_any_more_is_named(house):
     send(house.machine(), tiff("alarm"))
     reader = house.person("operator")
     scan = reader.post("/v1/queue/claim", json={}).json()["scan_id"]
-    assert reader.post(f"/v1/scans/{scan}/decisions", json={"value": "clear", "reason": "benign part"}).status_code == 201
+    assert (
+        reader.post(
+            f"/v1/scans/{scan}/decisions", json={"value": "clear", "reason": "benign part"}
+        ).status_code
+        == 201
+    )
     for detail in ("{", "[1]"):
-        house.service.store.write(lambda c, detail=detail: c.execute(update(tables.audit).where(tables.audit.c.action == "decision").values(detail=detail)) and None)
+        house.service.store.write(
+            lambda c, detail=detail: (
+                c.execute(
+                    update(tables.audit)
+                    .where(tables.audit.c.action == "decision")
+                    .values(detail=detail)
+                )
+                and None
+            )
+        )
         told = house.person("supervisor").get("/v1/audit/verify")
         assert told.status_code == 200
         assert any("was altered" in line for line in told.json()["wrong"]), detail
@@ -123,15 +169,39 @@ def test_a_decision_without_its_record_is_found(house):
     send(house.machine(), tiff("alarm"))
     reader = house.person("operator")
     scan = reader.post("/v1/queue/claim", json={}).json()["scan_id"]
-    assert reader.post(f"/v1/scans/{scan}/decisions", json={"value": "clear", "reason": "benign part"}).status_code == 201
+    assert (
+        reader.post(
+            f"/v1/scans/{scan}/decisions", json={"value": "clear", "reason": "benign part"}
+        ).status_code
+        == 201
+    )
     supervisor = house.person("supervisor")
     assert supervisor.get("/v1/audit/verify").json()["wrong"] == []
     store = house.service.store
-    for change in ({"value": "suspect"}, {"account_id": 1}, {"parts": [0]}, {"undone_at": 1.0}, {"note": "x"}):
-        before = {"value": "clear", "account_id": house.ids["operator"], "parts": [], "undone_at": None, "note": ""}
-        store.write(lambda c, change=change: c.execute(update(tables.decisions).values(**change)) and None)
-        assert "no audit record that says the same" in supervisor.get("/v1/audit/verify").json()["wrong"][0], change
-        store.write(lambda c, before=before: c.execute(update(tables.decisions).values(**before)) and None)
+    for change in (
+        {"value": "suspect"},
+        {"account_id": 1},
+        {"parts": [0]},
+        {"undone_at": 1.0},
+        {"note": "x"},
+    ):
+        before = {
+            "value": "clear",
+            "account_id": house.ids["operator"],
+            "parts": [],
+            "undone_at": None,
+            "note": "",
+        }
+        store.write(
+            lambda c, change=change: c.execute(update(tables.decisions).values(**change)) and None
+        )
+        assert (
+            "no audit record that says the same"
+            in supervisor.get("/v1/audit/verify").json()["wrong"][0]
+        ), change
+        store.write(
+            lambda c, before=before: c.execute(update(tables.decisions).values(**before)) and None
+        )
         assert supervisor.get("/v1/audit/verify").json()["wrong"] == []
     store.write(lambda c: c.execute(delete(tables.decisions)) and None)
     assert "is not there any more" in supervisor.get("/v1/audit/verify").json()["wrong"][0]
@@ -146,25 +216,41 @@ def test_no_decision_is_kept_whose_record_cannot_be(house, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(house.service.auditor, "append", fails)
-    answer = reader.post(f"/v1/scans/{scan}/decisions", json={"value": "clear", "reason": "benign part"})
+    answer = reader.post(
+        f"/v1/scans/{scan}/decisions", json={"value": "clear", "reason": "benign part"}
+    )
     assert answer.status_code >= 500
     monkeypatch.undo()
     assert reader.get(f"/v1/scans/{scan}/decisions").json()["decisions"] == []
-    assert reader.post(f"/v1/scans/{scan}/decisions", json={"value": "clear", "reason": "benign part"}).status_code == 201  # the control
+    assert (
+        reader.post(
+            f"/v1/scans/{scan}/decisions", json={"value": "clear", "reason": "benign part"}
+        ).status_code
+        == 201
+    )  # the control
 
 
 def test_every_change_that_matters_is_recorded(house):
     admin = house.person("admin")
     model = admin.get("/v1/models").json()["models"][0]
-    assert admin.put(f"/v1/models/{model['id']}/threshold", json={"threshold": 0.7}).status_code == 200
-    assert admin.post("/v1/models/rollback", json={"channels": model["channels"]}).status_code == 200
+    assert (
+        admin.put(f"/v1/models/{model['id']}/threshold", json={"threshold": 0.7}).status_code == 200
+    )
+    assert (
+        admin.post("/v1/models/rollback", json={"channels": model["channels"]}).status_code == 200
+    )
     admin.post("/v1/sessions", json={"name": "operator", "password": "wrong"})
-    made = admin.post("/v1/accounts", json={"name": "new", "role": "operator", "password": "long enough"}).json()
+    made = admin.post(
+        "/v1/accounts", json={"name": "new", "role": "operator", "password": "long enough"}
+    ).json()
     admin.patch(f"/v1/accounts/{made['id']}", json={"role": "supervisor"})
     key = admin.post(f"/v1/accounts/{made['id']}/keys", json={"name": "k"}).json()
     admin.delete(f"/v1/keys/{key['id']}")
     admin.delete("/v1/sessions")
-    actions = {one["action"] for one in house.person("supervisor").get("/v1/audit?limit=1000").json()["records"]}
+    actions = {
+        one["action"]
+        for one in house.person("supervisor").get("/v1/audit?limit=1000").json()["records"]
+    }
     assert {
         "login",
         "logout",
@@ -200,4 +286,7 @@ def test_every_try_to_log_in_is_on_record(house):
     for name, password in (("nobody", "x"), ("operator", "wrong")):
         house.anyone().post("/v1/sessions", json={"name": name, "password": password})
     records = house.person("supervisor").get("/v1/audit?limit=1000").json()["records"]
-    assert [one["subject"] for one in records if one["action"] == "login.fail"] == ["nobody", "operator"]
+    assert [one["subject"] for one in records if one["action"] == "login.fail"] == [
+        "nobody",
+        "operator",
+    ]

@@ -50,10 +50,16 @@ def test_refusals_are_told(served, tmp_path):
     url, key = served
     bad = tmp_path / "a.tif"
     bad.write_bytes(tiff("refuse"))
-    with Client(url, key) as client, pytest.raises(ServiceError, match="not a readable TIFF") as told:
+    with (
+        Client(url, key) as client,
+        pytest.raises(ServiceError, match="not a readable TIFF") as told,
+    ):
         client.screen([bad])
     assert told.value.status == 422
     with Client(url, "wrong") as client, pytest.raises(ServiceError, match="unknown or revoked"):
         client.screen([bad])
-    with Client("http://127.0.0.1:9", key, patience_s=0.1) as client, pytest.raises(BagscanError, match="no answer"):
+    with (
+        Client("http://127.0.0.1:9", key, patience_s=0.1) as client,
+        pytest.raises(BagscanError, match="no answer"),
+    ):
         client.job("x")

@@ -69,8 +69,12 @@ def test_a_restart_does_not_help_a_wrong_clock(tmp_path, machine, jump):
     assert Clock(tmp_path).now() == pytest.approx(before + 500, abs=0.01)
 
 
-@pytest.mark.parametrize(("jump", "after"), [(400 * DAY, 0), (3 * DAY, 3 * DAY), (-1_000, 0), (-2 * DAY, 0)])
-def test_after_another_boot_time_goes_neither_back_nor_far_ahead(tmp_path, machine, monkeypatch, jump, after):
+@pytest.mark.parametrize(
+    ("jump", "after"), [(400 * DAY, 0), (3 * DAY, 3 * DAY), (-1_000, 0), (-2 * DAY, 0)]
+)
+def test_after_another_boot_time_goes_neither_back_nor_far_ahead(
+    tmp_path, machine, monkeypatch, jump, after
+):
     clock = Clock(tmp_path)
     clock.keep()
     before = clock.now()

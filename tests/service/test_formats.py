@@ -7,7 +7,14 @@ import numpy as np
 import pytest
 
 from bagscan.core.errors import ReadError
-from bagscan.formats import write_dicom, write_hdf5, write_headerless, write_image, write_npz, write_tiff
+from bagscan.formats import (
+    write_dicom,
+    write_hdf5,
+    write_headerless,
+    write_image,
+    write_npz,
+    write_tiff,
+)
 from bagscan.formats.known import SCANS
 from bagscan.formats.quantities import view_from_counts
 from bagscan.service.inference.intake import checked_upload
@@ -15,19 +22,36 @@ from bagscan.service.inference.worker import bag_in
 from tests.service.stubs import tiff
 from tests.service.test_watch import wait_for, watched  # noqa: F401
 
-RAW = view_from_counts(np.random.default_rng(0).integers(0, 65536, (1, 40, 48), np.uint16), ("low",))
-RGB = view_from_counts(np.random.default_rng(0).integers(0, 256, (3, 40, 48), np.uint8), ("red", "green", "blue"))
-WRITERS = {"write_dicom": write_dicom, "write_hdf5": write_hdf5, "write_headerless": write_headerless, "write_npz": write_npz, "write_tiff": write_tiff}
+RAW = view_from_counts(
+    np.random.default_rng(0).integers(0, 65536, (1, 40, 48), np.uint16), ("low",)
+)
+RGB = view_from_counts(
+    np.random.default_rng(0).integers(0, 256, (3, 40, 48), np.uint8), ("red", "green", "blue")
+)
+WRITERS = {
+    "write_dicom": write_dicom,
+    "write_hdf5": write_hdf5,
+    "write_headerless": write_headerless,
+    "write_npz": write_npz,
+    "write_tiff": write_tiff,
+}
 
 
-@pytest.mark.parametrize(("writer", "ending"), [(known.written_by.split(",")[0], ending) for known in SCANS for ending in known.endings])
+@pytest.mark.parametrize(
+    ("writer", "ending"),
+    [(known.written_by.split(",")[0], ending) for known in SCANS for ending in known.endings],
+)
 def test_every_ending_is_taken_in_and_kept_as_one_bag(tmp_path, writer, ending):
     path = tmp_path / f"7{ending}"
     WRITERS[writer](path, RAW) if writer in WRITERS else write_image(path, RGB)
-    upload = checked_upload([(file.name, file.read_bytes()) for file in tmp_path.iterdir()], "gate", "test")
+    upload = checked_upload(
+        [(file.name, file.read_bytes()) for file in tmp_path.iterdir()], "gate", "test"
+    )
     assert path.name in upload.files
     (tmp_path / "kept").mkdir()
-    assert list(bag_in(tmp_path / "kept", {name: tmp_path / name for name in upload.files}).values()) == [tmp_path / "kept" / path.name]
+    assert list(
+        bag_in(tmp_path / "kept", {name: tmp_path / name for name in upload.files}).values()
+    ) == [tmp_path / "kept" / path.name]
     if not path.with_suffix(".yaml").exists():
         with pytest.raises(ReadError):
             checked_upload([(path.name, b"something else" * 20)], "gate", "test")
@@ -43,8 +67,17 @@ def test_a_sidecar_of_nothing_is_refused(names):
 def test_files_of_two_folders_are_no_bag():
     """As on the command line, where they would be two halves."""
     with pytest.raises(ReadError):
-        checked_upload([("a/7_below.tif", tiff("clear")), ("b/7_side.tif", tiff("clear"))], "gate", "test")
-    assert len(checked_upload([("a/7_below.tif", tiff("clear")), ("a/7_side.tif", tiff("clear"))], "gate", "test").files) == 2
+        checked_upload(
+            [("a/7_below.tif", tiff("clear")), ("b/7_side.tif", tiff("clear"))], "gate", "test"
+        )
+    assert (
+        len(
+            checked_upload(
+                [("a/7_below.tif", tiff("clear")), ("a/7_side.tif", tiff("clear"))], "gate", "test"
+            ).files
+        )
+        == 2
+    )
 
 
 def test_a_headerless_scan_waits_for_its_sidecar_in_a_watched_folder(watched):  # noqa: F811

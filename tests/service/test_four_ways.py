@@ -30,25 +30,63 @@ def difficult(tmp_path_factory, simulated_root):
     names = sorted({path.stem.rpartition("_")[0] for path in (simulated_root / "raw").iterdir()})
     for k, name in enumerate(names[:6]):
         for view in VIEWS:
-            (folder / f"{k}_{view}.{'TIF' if k == 1 else 'tif'}").write_bytes((simulated_root / "raw" / f"{name}_{view}.tif").read_bytes())
-            (folder / f"c{k}_{view}.png").write_bytes((simulated_root / "colour" / f"{name}_{view}.png").read_bytes())
+            (folder / f"{k}_{view}.{'TIF' if k == 1 else 'tif'}").write_bytes(
+                (simulated_root / "raw" / f"{name}_{view}.tif").read_bytes()
+            )
+            (folder / f"c{k}_{view}.png").write_bytes(
+                (simulated_root / "colour" / f"{name}_{view}.png").read_bytes()
+            )
     view, other = raw(simulated_root, names[0]), raw(simulated_root, names[0], "side")
     floats = {"counts": 65535, "percent": 100, "twice": 2}
     for name, factor in floats.items():
-        write_npz(folder / f"{name}.npz", replace(view, pixels=np.array(view.pixels) * np.float32(factor), bit_depth=None))
+        write_npz(
+            folder / f"{name}.npz",
+            replace(view, pixels=np.array(view.pixels) * np.float32(factor), bit_depth=None),
+        )
     write_npz(folder / "exact_below.npz", replace(view, bit_depth=None))
     write_npz(folder / "exact_side.npz", replace(other, bit_depth=None))
     write_tiff(folder / "lone_below.tif", view)  # the scanner's other bags have two views
     write_tiff(folder / "alone.tif", view)  # not named by view: a bag by itself
     for own, name in ((view, "set_below"), (other, "set_side")):
         write_png_set(folder, name, own)  # and pictures of the same names beside it
-        write_image(folder / f"{name}.png", read_scan(simulated_root / "colour" / f"{names[1]}_{name[4:]}.png").views[0])
-    write_tiff(folder / "inverted.tif", replace(view, pixels=np.concatenate([1 - np.array(view.pixels[:2]), view.pixels[2:]]).clip(0, 65)))
-    write_tiff(folder / "high.tif", replace(view, pixels=np.array(view.pixels[1:2]), channels=("high",), quantity="transmission"))
-    write_image(folder / "strip.png", replace(read_scan(folder / "c0_below.png").views[0], pixels=np.array(read_scan(folder / "c0_below.png").views[0].pixels[:, 100:133])))
+        write_image(
+            folder / f"{name}.png",
+            read_scan(simulated_root / "colour" / f"{names[1]}_{name[4:]}.png").views[0],
+        )
+    write_tiff(
+        folder / "inverted.tif",
+        replace(
+            view,
+            pixels=np.concatenate([1 - np.array(view.pixels[:2]), view.pixels[2:]]).clip(0, 65),
+        ),
+    )
+    write_tiff(
+        folder / "high.tif",
+        replace(
+            view, pixels=np.array(view.pixels[1:2]), channels=("high",), quantity="transmission"
+        ),
+    )
+    write_image(
+        folder / "strip.png",
+        replace(
+            read_scan(folder / "c0_below.png").views[0],
+            pixels=np.array(read_scan(folder / "c0_below.png").views[0].pixels[:, 100:133]),
+        ),
+    )
     rng = np.random.default_rng(0)
-    write_image(folder / "noise.png", replace(read_scan(folder / "c0_below.png").views[0], pixels=rng.random((3, 80, 90)).astype(np.float32)))
-    write_image(folder / "blank.png", replace(read_scan(folder / "c0_below.png").views[0], pixels=np.ones((3, 80, 90), np.float32)))
+    write_image(
+        folder / "noise.png",
+        replace(
+            read_scan(folder / "c0_below.png").views[0],
+            pixels=rng.random((3, 80, 90)).astype(np.float32),
+        ),
+    )
+    write_image(
+        folder / "blank.png",
+        replace(
+            read_scan(folder / "c0_below.png").views[0], pixels=np.ones((3, 80, 90), np.float32)
+        ),
+    )
     for name in ("tüte", "~x", "_below", "a,b (2)"):
         write_image(folder / f"{name}.png", read_scan(folder / "c0_below.png").views[0])
     (folder / os.fsdecode(b"no_text\xe9.tif")).write_bytes((folder / "0_below.tif").read_bytes())
@@ -64,9 +102,18 @@ def difficult(tmp_path_factory, simulated_root):
     (folder / "empty.tif").touch()
     for name, counts in (("air_true", "true"), ("air_one", "1"), ("air_inf", "Infinity")):
         with tifffile.TiffWriter(folder / f"{name}.tif") as file:
-            for plane in [page.asarray() for page in tifffile.TiffFile(folder / "0_below.tif").pages]:
-                file.write(plane, photometric="minisblack", metadata=None, description=f'{{"air_counts": {counts}}}')
-    tifffile.imwrite(folder / "lab.tif", np.full((80, 90, 3), 120, np.uint8), photometric="cielab", metadata=None)
+            for plane in [
+                page.asarray() for page in tifffile.TiffFile(folder / "0_below.tif").pages
+            ]:
+                file.write(
+                    plane,
+                    photometric="minisblack",
+                    metadata=None,
+                    description=f'{{"air_counts": {counts}}}',
+                )
+    tifffile.imwrite(
+        folder / "lab.tif", np.full((80, 90, 3), 120, np.uint8), photometric="cielab", metadata=None
+    )
     (folder / "gone.tif").symlink_to(folder / "nowhere.tif")
     os.mkfifo(folder / "pipe.png")
     (folder / "notes.txt").write_text("not ours")
@@ -76,7 +123,10 @@ def difficult(tmp_path_factory, simulated_root):
 
 def by_bag(rows):
     """Decision and codes by the first file of each bag."""
-    return {Path(row["path"]).name: (row["decision"], tuple(sorted(row["reason_codes"]))) for row in rows}
+    return {
+        Path(row["path"]).name: (row["decision"], tuple(sorted(row["reason_codes"])))
+        for row in rows
+    }
 
 
 def test_four_ways_in_say_the_same(difficult, make_house, tmp_path):
@@ -84,25 +134,56 @@ def test_four_ways_in_say_the_same(difficult, make_house, tmp_path):
     runner.invoke(app, ["screen", str(difficult), "--out", str(tmp_path / "screened")])
     screened = by_bag(json.loads((tmp_path / "screened" / "findings.json").read_text()))
     runner.invoke(app, ["batch", str(difficult), "--out", str(tmp_path / "batch")])
-    assert by_bag(ds.dataset(sorted(map(str, (tmp_path / "batch").glob("part-*")))).to_table().to_pylist()) == screened
+    assert (
+        by_bag(
+            ds.dataset(sorted(map(str, (tmp_path / "batch").glob("part-*")))).to_table().to_pylist()
+        )
+        == screened
+    )
 
     decisions = {decision for decision, _ in screened.values()}
     assert "REVIEW" in decisions and decisions != {"REVIEW"}  # noqa: PT018
     assert screened["lone_below.tif"] == ("REVIEW", ("missing_view",))
     assert screened["1_below.TIF"][0] != "REVIEW"
-    assert {"torn.tif", "empty.tif", "gone.tif", "pipe.png", "text.png", "set_below.png", "set_below_low.png"} <= screened.keys()
+    assert {
+        "torn.tif",
+        "empty.tif",
+        "gone.tif",
+        "pipe.png",
+        "text.png",
+        "set_below.png",
+        "set_below_low.png",
+    } <= screened.keys()
 
     watched = tmp_path / "gate"
     watched.mkdir()
-    house = make_house(target=serve_tasks, screen_timeout_s=120.0, watch=(watched,), settle_s=0.5, pair_s=1.0, reviewed="all")
+    house = make_house(
+        target=serve_tasks,
+        screen_timeout_s=120.0,
+        watch=(watched,),
+        settle_s=0.5,
+        pair_s=1.0,
+        reviewed="all",
+    )
     machine, answered = house.machine(), {}
     for views in group_views(find_scans([difficult]), VIEWS):
-        files = sorted({file for path in views.values() for file in (set_at(path).values() or [path])})
+        files = sorted(
+            {file for path in views.values() for file in (set_at(path).values() or [path])}
+        )
         name = next(iter(views.values())).name
-        if not all(file.is_file() and file.stat().st_size and as_text(file.name) == file.name for file in files):
+        if not all(
+            file.is_file() and file.stat().st_size and as_text(file.name) == file.name
+            for file in files
+        ):
             continue  # nothing that could be sent
-        answer = machine.post("/v1/screen", files=[("files", (file.name, file.read_bytes())) for file in files])
-        answered[name] = ("REVIEW", ("unreadable",)) if answer.status_code == 422 else (answer.json()["decision"], tuple(sorted(answer.json()["reason_codes"])))
+        answer = machine.post(
+            "/v1/screen", files=[("files", (file.name, file.read_bytes())) for file in files]
+        )
+        answered[name] = (
+            ("REVIEW", ("unreadable",))
+            if answer.status_code == 422
+            else (answer.json()["decision"], tuple(sorted(answer.json()["reason_codes"])))
+        )
     assert answered == {name: told for name, told in screened.items() if name in answered}
     assert len(answered) >= len(screened) - 4
 
@@ -113,7 +194,16 @@ def test_four_ways_in_say_the_same(difficult, make_house, tmp_path):
             os.mkfifo(watched / path.name)
         else:
             (watched / path.name).write_bytes(path.read_bytes())
-    until(lambda: len(list((watched / "results").glob("*.json"))) >= len(screened), 120, "not every bag has a result")
+    until(
+        lambda: len(list((watched / "results").glob("*.json"))) >= len(screened),
+        120,
+        "not every bag has a result",
+    )
     laid = [json.loads(path.read_text()) for path in (watched / "results").glob("*.json")]
-    assert sorted((row["decision"], tuple(sorted(row["reason_codes"]))) for row in laid) == sorted(screened.values())
-    assert sorted(path.name for path in watched.iterdir() if path.is_file()) == ["._0_below.tif", "notes.txt"]
+    assert sorted((row["decision"], tuple(sorted(row["reason_codes"]))) for row in laid) == sorted(
+        screened.values()
+    )
+    assert sorted(path.name for path in watched.iterdir() if path.is_file()) == [
+        "._0_below.tif",
+        "notes.txt",
+    ]

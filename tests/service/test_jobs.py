@@ -28,7 +28,11 @@ def test_a_scan_is_screened_and_the_answer_says_by_what(house):
 
 
 def test_a_raw_body_is_one_file(house):
-    answer = house.machine().post("/v1/screen?name=7.tif", content=tiff("alarm"), headers={"Content-Type": "application/octet-stream"})
+    answer = house.machine().post(
+        "/v1/screen?name=7.tif",
+        content=tiff("alarm"),
+        headers={"Content-Type": "application/octet-stream"},
+    )
     assert answer.json()["decision"] == "ALARM"
 
 
@@ -79,7 +83,12 @@ def test_the_same_key_is_the_same_job(house):
     other = send(machine, tiff("clear"), path="/v1/jobs", **{"Idempotency-Key": "7"})
     assert other.status_code == 409
     # Another account's key of the same name is its own.
-    assert send(house.machine("admin"), tiff("clear"), path="/v1/jobs", **{"Idempotency-Key": "7"}).status_code == 202
+    assert (
+        send(
+            house.machine("admin"), tiff("clear"), path="/v1/jobs", **{"Idempotency-Key": "7"}
+        ).status_code
+        == 202
+    )
 
 
 def test_a_job_can_be_followed_by_who_sent_it(house):
@@ -115,7 +124,9 @@ def test_killing_workers_loses_nothing_and_does_nothing_twice(house):
 
     def kill():
         while not stop.wait(0.05):
-            for pid in house.service.dispatcher.worker_pids():  # of those that are warm: what dies while it starts has no scan to lose
+            for pid in (
+                house.service.dispatcher.worker_pids()
+            ):  # of those that are warm: what dies while it starts has no scan to lose
                 try:
                     os.kill(pid, signal.SIGKILL)
                     killed.append(pid)
@@ -124,7 +135,15 @@ def test_killing_workers_loses_nothing_and_does_nothing_twice(house):
 
     thread = threading.Thread(target=kill)
     thread.start()
-    ids = [send(machine, tiff("slow alarm" if n % 3 else "clear", n), path="/v1/jobs", **{"Idempotency-Key": str(n)}).json()["job_id"] for n in range(sent)]
+    ids = [
+        send(
+            machine,
+            tiff("slow alarm" if n % 3 else "clear", n),
+            path="/v1/jobs",
+            **{"Idempotency-Key": str(n)},
+        ).json()["job_id"]
+        for n in range(sent)
+    ]
     until(lambda: len(set(killed)) >= 3, 60)
     stop.set()
     thread.join()
@@ -148,7 +167,14 @@ def test_what_ran_when_the_service_ended_is_taken_up_again(make_house, tmp_path)
     again = make_house(folder=tmp_path / "one", target=stub_worker)
     until(lambda: count(again, jobs, jobs.c.state == "done") == 2)
     with again.service.store.read() as connection:
-        assert connection.execute(select(results.c.decision).join(jobs, jobs.c.scan_id == results.c.scan_id).where(jobs.c.id == job)).scalar_one() == "ALARM"
+        assert (
+            connection.execute(
+                select(results.c.decision)
+                .join(jobs, jobs.c.scan_id == results.c.scan_id)
+                .where(jobs.c.id == job)
+            ).scalar_one()
+            == "ALARM"
+        )
 
 
 def test_a_store_that_fails_for_a_while_loses_nothing(house, monkeypatch):
@@ -196,7 +222,10 @@ def test_what_can_never_be_kept_ends_as_review(house, monkeypatch):
 def test_a_scanner_that_is_not_known_is_review(make_house):
     house = make_house(known_scanners=("gate 1",))
     machine = house.machine()
-    assert send(machine, tiff("clear"), path="/v1/screen?scanner=gate%201").json()["decision"] == "CLEAR"
+    assert (
+        send(machine, tiff("clear"), path="/v1/screen?scanner=gate%201").json()["decision"]
+        == "CLEAR"
+    )
     told = send(machine, tiff("clear", 2), path="/v1/screen?scanner=gate%209").json()
     assert told["decision"] == "REVIEW"
     assert "unknown scanner 'gate 9'" in told["reasons"][0]
@@ -205,15 +234,25 @@ def test_a_scanner_that_is_not_known_is_review(make_house):
 def test_drifting_scores_end_what_is_clear(make_house):
     house = make_house(drift_window=20)
     machine = house.machine()
-    early = [send(machine, tiff(f"score {0.10 + 0.001 * n}"), path="/v1/screen").json()["decision"] for n in range(20)]
+    early = [
+        send(machine, tiff(f"score {0.10 + 0.001 * n}"), path="/v1/screen").json()["decision"]
+        for n in range(20)
+    ]
     assert set(early) == {"CLEAR"}
-    late = [send(machine, tiff(f"score {0.40 + 0.001 * n}"), path="/v1/screen").json() for n in range(25)]
+    late = [
+        send(machine, tiff(f"score {0.40 + 0.001 * n}"), path="/v1/screen").json()
+        for n in range(25)
+    ]
     assert late[-1]["decision"] == "REVIEW"
     assert "differ from those of the first" in late[-1]["reasons"][0]
     drift = house.service.dispatcher.drift
     assert min(drift.p_values({late[-1]["model_id"]}).values()) < 1e-4
-    assert drift.p_values({"another that serves now"}) == {}, "what does not serve any more raises no alert"
-    assert house.person("supervisor").get("/v1/statistics").json()["drift_p"] == {}, "the stand-in is none of the models that serve"
+    assert drift.p_values({"another that serves now"}) == {}, (
+        "what does not serve any more raises no alert"
+    )
+    assert house.person("supervisor").get("/v1/statistics").json()["drift_p"] == {}, (
+        "the stand-in is none of the models that serve"
+    )
 
 
 def test_two_services_do_not_share_a_folder(house, make_house):
@@ -227,7 +266,9 @@ def test_not_ready_before_a_worker_is_warm(make_house):
     assert house.anyone().get("/v1/health/live").status_code == 200
     house.service.start()
     until(lambda: house.anyone().get("/v1/health/ready").status_code == 200)
-    assert {one["runtime"].split()[0] for one in house.anyone().get("/v1/health/ready").json()["models"]} == {"onnxruntime"}
+    assert {
+        one["runtime"].split()[0] for one in house.anyone().get("/v1/health/ready").json()["models"]
+    } == {"onnxruntime"}
 
 
 def test_a_relative_folder_is_as_good_as_any(make_house, tmp_path, monkeypatch):
@@ -255,13 +296,27 @@ def test_a_job_of_a_service_that_never_comes_back_is_taken_up_by_another(house):
     until(lambda: count(house, jobs, jobs.c.state == "done") == 1)
     store = house.service.store
     store.write(lambda c: c.execute(results.delete()) and None)
-    store.write(lambda c: c.execute(update(jobs).values(state="running", instance="gone", started_at=time.time() - 5)) and None)
+    store.write(
+        lambda c: (
+            c.execute(
+                update(jobs).values(state="running", instance="gone", started_at=time.time() - 5)
+            )
+            and None
+        )
+    )
     time.sleep(1.5)
     assert count(house, jobs, jobs.c.state == "running") == 1  # it may still be at work
     from bagscan.service.store.tables import reviews
 
     store.write(lambda c: c.execute(reviews.delete()) and None)
-    store.write(lambda c: c.execute(update(jobs).values(started_at=time.time() - 10 * house.service.dispatcher.lease_s)) and None)
+    store.write(
+        lambda c: (
+            c.execute(
+                update(jobs).values(started_at=time.time() - 10 * house.service.dispatcher.lease_s)
+            )
+            and None
+        )
+    )
     until(lambda: count(house, jobs, jobs.c.id == job, jobs.c.state == "done") == 1)
 
 
@@ -270,9 +325,13 @@ def test_a_body_is_capped_before_it_is_parsed_whoever_asks(house):
         for _ in range(40):
             yield b" " * 4096
 
-    told = house.anyone().post("/v1/sessions", content=b" " * 100_000, headers={"Content-Type": "application/json"})
+    told = house.anyone().post(
+        "/v1/sessions", content=b" " * 100_000, headers={"Content-Type": "application/json"}
+    )
     assert told.status_code == 413
-    untold = house.anyone().post("/v1/sessions", content=drip(), headers={"Content-Type": "application/json"})
+    untold = house.anyone().post(
+        "/v1/sessions", content=drip(), headers={"Content-Type": "application/json"}
+    )
     assert untold.status_code in (400, 413)
     for answer in (told, untold):
         assert answer.headers["content-type"] == "application/problem+json"
@@ -299,7 +358,13 @@ def test_a_store_that_is_gone_is_503_with_all_that_an_answer_carries(house, monk
 
 def test_values_that_the_store_cannot_hold_are_422(make_house, database_url):
     house = make_house(database=database_url)
-    assert house.anyone().post("/v1/sessions", json={"name": "a\0b", "password": "x"}).status_code == 422
+    assert (
+        house.anyone().post("/v1/sessions", json={"name": "a\0b", "password": "x"}).status_code
+        == 422
+    )
     assert house.person("operator").get("/v1/scans/%00").status_code in (404, 422)
-    assert house.person("admin").patch(f"/v1/accounts/{10**23}", json={"unlock": True}).status_code == 422
+    assert (
+        house.person("admin").patch(f"/v1/accounts/{10**23}", json={"unlock": True}).status_code
+        == 422
+    )
     assert send(house.machine(), tiff("clear"), path="/v1/screen?scanner=%00").status_code == 422

@@ -10,7 +10,18 @@ ROOT = Path(__file__).parents[2]
 
 def test_no_accepted_job_is_lost_or_done_twice(tmp_path):
     subprocess.run(
-        [sys.executable, "-m", "experiments.service_load", "kills", "--workers", "2", "--services", "2", "--out", tmp_path],
+        [
+            sys.executable,
+            "-m",
+            "experiments.service_load",
+            "kills",
+            "--workers",
+            "2",
+            "--services",
+            "2",
+            "--out",
+            tmp_path,
+        ],
         check=True,
         timeout=180,
         cwd=ROOT,

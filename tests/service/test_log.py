@@ -8,7 +8,11 @@ from tests.service.stubs import tiff
 
 
 def logged(caplog):
-    return [json.loads(record.getMessage()) for record in caplog.records if record.name == "bagscan.access"]
+    return [
+        json.loads(record.getMessage())
+        for record in caplog.records
+        if record.name == "bagscan.access"
+    ]
 
 
 def test_every_request_leaves_a_line_and_no_secret(house, caplog):
@@ -20,7 +24,12 @@ def test_every_request_leaves_a_line_and_no_secret(house, caplog):
     house.person("operator").get("/v1/scans/no%0Asuch", params={"text": "private"})
     lines = logged(caplog)
     sent = next(line for line in lines if line["path"] == "/v1/screen")
-    assert (sent["who"], sent["method"], sent["status"], sent["request_id"]) == ("scanner", "POST", 200, answer.headers["X-Request-Id"])
+    assert (sent["who"], sent["method"], sent["status"], sent["request_id"]) == (
+        "scanner",
+        "POST",
+        200,
+        answer.headers["X-Request-Id"],
+    )
     assert [line["who"] for line in lines if line["status"] == 401] == ["-"]
     assert [line["status"] for line in lines if line["path"] == "/v1/scans/no%0Asuch"] == [404]
     told = json.dumps(lines)

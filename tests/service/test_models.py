@@ -15,7 +15,15 @@ from bagscan.service.store import tables
 from tests.service.conftest import send, until
 from tests.service.stubs import tiff
 
-NAMES = ("weights.safetensors", "model.json", "MODEL_CARD.md", "maps.onnx", "verdict.onnx", "both_views.onnx", "SHA256SUMS")
+NAMES = (
+    "weights.safetensors",
+    "model.json",
+    "MODEL_CARD.md",
+    "maps.onnx",
+    "verdict.onnx",
+    "both_views.onnx",
+    "SHA256SUMS",
+)
 
 
 @pytest.fixture
@@ -30,11 +38,15 @@ def another(tmp_path):
 
 
 def upload(client, folder, names=NAMES):
-    return client.post("/v1/models", files=[("files", (name, (folder / name).read_bytes())) for name in names])
+    return client.post(
+        "/v1/models", files=[("files", (name, (folder / name).read_bytes())) for name in names]
+    )
 
 
 def serving(client):
-    return {one["channels"]: one for one in client.get("/v1/models").json()["models"] if one["active"]}
+    return {
+        one["channels"]: one for one in client.get("/v1/models").json()["models"] if one["active"]
+    }
 
 
 def test_add_activate_and_roll_back_in_one_call(house, another):
@@ -45,7 +57,10 @@ def test_add_activate_and_roll_back_in_one_call(house, another):
     assert serving(admin)["low,high,zeff"]["id"] == before["id"]  # known is not serving
     admin.post(f"/v1/models/{identity}/activate")
     assert serving(admin)["low,high,zeff"]["id"] == identity
-    assert admin.post("/v1/models/rollback", json={"channels": "low,high,zeff"}).json() == {"model_id": before["id"], "threshold": before["threshold"]}
+    assert admin.post("/v1/models/rollback", json={"channels": "low,high,zeff"}).json() == {
+        "model_id": before["id"],
+        "threshold": before["threshold"],
+    }
     assert serving(admin)["low,high,zeff"]["id"] == before["id"]
     assert admin.post("/v1/models/rollback", json={"channels": "none"}).status_code == 404
     assert admin.post("/v1/models/nothing/activate").status_code == 404
@@ -57,13 +72,28 @@ def test_a_model_of_an_earlier_version_does_not_come_back_to_serve(house):
     now = serving(admin)["low,high,zeff"]
 
     def earlier(connection):
-        row = dict(connection.execute(select(tables.models).where(tables.models.c.id == now["id"])).mappings().one())
+        row = dict(
+            connection.execute(select(tables.models).where(tables.models.c.id == now["id"]))
+            .mappings()
+            .one()
+        )
         connection.execute(insert(tables.models).values(**row | {"id": "0" * 32}))
         for one in ("0" * 32, now["id"]):
-            connection.execute(insert(tables.deployments).values(channels="low,high,zeff", mode="active", model_id=one, by="bagscan", created_at=0.0))
+            connection.execute(
+                insert(tables.deployments).values(
+                    channels="low,high,zeff",
+                    mode="active",
+                    model_id=one,
+                    by="bagscan",
+                    created_at=0.0,
+                )
+            )
 
     house.service.store.write(earlier)
-    for told in (admin.post("/v1/models/rollback", json={"channels": "low,high,zeff"}), admin.post(f"/v1/models/{'0' * 32}/activate")):
+    for told in (
+        admin.post("/v1/models/rollback", json={"channels": "low,high,zeff"}),
+        admin.post(f"/v1/models/{'0' * 32}/activate"),
+    ):
         assert told.status_code == 422
     assert serving(admin)["low,high,zeff"]["id"] == now["id"]
 
@@ -72,14 +102,20 @@ def test_a_threshold_changes_what_is_flagged_and_comes_back(house):
     supervisor, machine = house.person("supervisor"), house.machine()
     assert send(machine, tiff("score 0.7")).json()["decision"] == "ALARM"
     for one in supervisor.get("/v1/models").json()["models"]:
-        assert supervisor.put(f"/v1/models/{one['id']}/threshold", json={"threshold": 0.8}).status_code == 200
+        assert (
+            supervisor.put(f"/v1/models/{one['id']}/threshold", json={"threshold": 0.8}).status_code
+            == 200
+        )
     told = send(machine, tiff("score 0.7", 2)).json()
     assert (told["decision"], told["threshold"]) == ("CLEAR", 0.8)
     for one in supervisor.get("/v1/models").json()["models"]:
         supervisor.put(f"/v1/models/{one['id']}/threshold", json={"threshold": None})
     assert send(machine, tiff("score 0.7", 3)).json()["decision"] == "ALARM"
     for bad in (0, 1, -1, 2):
-        assert supervisor.put(f"/v1/models/{one['id']}/threshold", json={"threshold": bad}).status_code == 422
+        assert (
+            supervisor.put(f"/v1/models/{one['id']}/threshold", json={"threshold": bad}).status_code
+            == 422
+        )
 
 
 def test_a_shadow_is_compared_and_nobody_acts_on_it(house, another):
@@ -87,7 +123,9 @@ def test_a_shadow_is_compared_and_nobody_acts_on_it(house, another):
     folder, identity = another
     upload(admin, folder)
     admin.post(f"/v1/models/{identity}/shadow")
-    assert send(house.machine(), tiff("alarm")).json()["decision"] == "ALARM"  # the stub's shadow says CLEAR
+    assert (
+        send(house.machine(), tiff("alarm")).json()["decision"] == "ALARM"
+    )  # the stub's shadow says CLEAR
     shadows = lambda: admin.get("/v1/statistics").json()["shadows"]  # noqa: E731
     until(shadows, 10)  # it judges once the verdict is out
     told = shadows()
@@ -105,7 +143,17 @@ class Evil:
 
 
 @pytest.mark.parametrize(
-    "how", ["altered weights", "altered description", "pickle for weights", "more files", "fewer files", "path in the manifest", "no operating point", "deep json"]
+    "how",
+    [
+        "altered weights",
+        "altered description",
+        "pickle for weights",
+        "more files",
+        "fewer files",
+        "path in the manifest",
+        "no operating point",
+        "deep json",
+    ],
 )
 def test_hostile_folders_are_refused_and_nothing_of_them_stays(house, another, how, tmp_path):
     admin = house.person("admin")

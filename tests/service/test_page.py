@@ -11,10 +11,27 @@ from tests.service.conftest import PASSWORD, send
 from tests.service.stubs import tiff
 
 playwright = pytest.importorskip("playwright.sync_api", reason="pip install playwright")
-BROWSER = next((path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None)
+BROWSER = next(
+    (
+        path
+        for name in ("chromium", "chromium-browser", "google-chrome")
+        if (path := shutil.which(name))
+    ),
+    None,
+)
 HINT = "no browser: apt-get install chromium"
-QUIET = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
-FORESEEN = re.compile("status of (4|502|503)|ERR_FAILED")  # requests that are refused, and those that a test cuts off
+QUIET = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+FORESEEN = re.compile(
+    "status of (4|502|503)|ERR_FAILED"
+)  # requests that are refused, and those that a test cuts off
 expect = playwright.expect
 
 
@@ -41,10 +58,21 @@ def enter(browser, listening):
         addresses[id(house)] = address
         page = browser.new_context(viewport={"width": 1366, "height": 768}).new_page()
         page.on("pageerror", lambda error: wrong.append(str(error)))
-        page.on("request", lambda request: wrong.append(request.url) if not request.url.startswith((address, "blob:", "data:")) else None)
+        page.on(
+            "request",
+            lambda request: (
+                wrong.append(request.url)
+                if not request.url.startswith((address, "blob:", "data:"))
+                else None
+            ),
+        )
         page.on(
             "console",
-            lambda message: wrong.append(message.text) if message.type == "error" and not FORESEEN.search(message.text) else None,
+            lambda message: (
+                wrong.append(message.text)
+                if message.type == "error" and not FORESEEN.search(message.text)
+                else None
+            ),
         )
         pages.append(page)
         page.goto(address)
@@ -63,7 +91,10 @@ def enter(browser, listening):
 
 def bag(house, word="alarm", number=0):
     """Both views of a bag; its id."""
-    files = [("files", (f"{number}_{view}.tif", tiff(word, f"{number} {view}"))) for view in ("below", "side")]
+    files = [
+        ("files", (f"{number}_{view}.tif", tiff(word, f"{number} {view}")))
+        for view in ("below", "side")
+    ]
     return house.machine().post("/v1/screen", files=files).json()["id"]
 
 
@@ -125,8 +156,15 @@ def test_a_reader_works_by_keyboard_alone(make_house, enter):
     expect(dialog).to_have_count(0)
     expect(page.locator(".queue li")).to_have_count(1)
     told = house.person("supervisor").get(f"/v1/scans/{first}").json()["decisions"][0]
-    assert (told["value"], told["reason"], told["note"], told["parts"]) == ("suspect", "dense block", "looks wrong, 2 of them", [0])
-    page.evaluate("() => { const real = Date.now; Date.now = () => real() + 3600e3; }")  # whatever the clock on the reader's desk says
+    assert (told["value"], told["reason"], told["note"], told["parts"]) == (
+        "suspect",
+        "dense block",
+        "looks wrong, 2 of them",
+        [0],
+    )
+    page.evaluate(
+        "() => { const real = Date.now; Date.now = () => real() + 3600e3; }"
+    )  # whatever the clock on the reader's desk says
     page.keyboard.press("Control+z")  # taken back: the scan is open again
     expect(page.locator(".queue li")).to_have_count(2)
     assert house.person("operator").get(f"/v1/scans/{first}").json()["decisions"][0]["undone_at"]
@@ -154,7 +192,9 @@ def test_what_a_tag_reader_types_decides_nothing(make_house, enter, typed):
     assert house.person("supervisor").get(f"/v1/scans/{scan}").json()["decisions"] == []
 
 
-def test_an_input_methods_enter_decides_nothing_and_other_scripts_have_the_same_keys(make_house, enter):
+def test_an_input_methods_enter_decides_nothing_and_other_scripts_have_the_same_keys(
+    make_house, enter
+):
     house = make_house(second_reader="none")
     scan = bag(house)
     page = enter(house, "operator")
@@ -186,13 +226,22 @@ def test_enhancements_are_held_and_computed_from_the_counts(make_house, enter):
         ("2", "Metal", lambda: grey(colour(page, *organic)) and not grey(colour(page, *metal))),
         ("1", "Organic", lambda: not grey(colour(page, *organic)) and grey(colour(page, *metal))),
         ("g", "Grey", lambda: grey(colour(page, *organic)) and grey(colour(page, *metal))),
-        ("i", "Invert", lambda: all(abs(255 - a - b) <= 3 for a, b in zip(colour(page, *metal), standard[1], strict=True))),
+        (
+            "i",
+            "Invert",
+            lambda: all(
+                abs(255 - a - b) <= 3
+                for a, b in zip(colour(page, *metal), standard[1], strict=True)
+            ),
+        ),
     ]:
         page.keyboard.down(key)
         expect(page.locator(".mode")).to_contain_text(text)
         assert check(), text
         page.keyboard.up(key)
-        assert (colour(page, *organic), colour(page, *metal)) == standard, f"after {text}"  # released: the standard image
+        assert (colour(page, *organic), colour(page, *metal)) == standard, (
+            f"after {text}"
+        )  # released: the standard image
     page.keyboard.press("]")
     assert sum(colour(page, *metal)) > sum(standard[1])
     page.keyboard.press("[")
@@ -223,7 +272,12 @@ def test_both_views_zoom_together_and_pan_in_step_along_the_belt_alone(make_hous
         page.mouse.down()
         page.mouse.move(middle[0] + dx, middle[1] + dy)
         page.mouse.up()
-        return [page.evaluate("n => [...document.querySelectorAll('.view canvas')][n].toDataURL()", view) for view in (0, 1)]
+        return [
+            page.evaluate(
+                "n => [...document.querySelectorAll('.view canvas')][n].toDataURL()", view
+            )
+            for view in (0, 1)
+        ]
 
     start = drag(0, 0)
     along = drag(0, -200)
@@ -287,7 +341,10 @@ def test_a_ring_shows_where_a_small_flagged_part_lies(make_house, enter):
     def ringed(view):
         box = page.locator(".view canvas").first.bounding_box()
         side = min(box["width"], box["height"])
-        seen = [colour(page, 0.75 - 0.5**0.5 / 2 - (7 + off) / side, 0.75, view) for off in (-1, -0.5, 0, 0.5, 1)]
+        seen = [
+            colour(page, 0.75 - 0.5**0.5 / 2 - (7 + off) / side, 0.75, view)
+            for off in (-1, -0.5, 0, 0.5, 1)
+        ]
         return any(red > 180 and green < 130 and blue < 130 for red, green, blue in seen)
 
     assert not ringed(0), "large enough to be seen without"
@@ -343,7 +400,10 @@ def test_nothing_is_decided_while_the_next_scan_is_on_its_way(make_house, enter)
         route.continue_()
     expect(page.locator(".queue li.here")).to_have_count(1)
     expect(page).to_have_url(re.compile(coming))
-    assert all(not house.person("operator").get(f"/v1/scans/{one}").json()["decisions"] for one in (first, second))
+    assert all(
+        not house.person("operator").get(f"/v1/scans/{one}").json()["decisions"]
+        for one in (first, second)
+    )
 
 
 def test_a_page_that_answers_late_leaves_the_one_that_is_looked_at_alone(make_house, enter):
@@ -365,7 +425,9 @@ def test_a_page_that_answers_late_leaves_the_one_that_is_looked_at_alone(make_ho
     expect(page.locator("h1", has_text="Statistics")).to_be_visible()
     page.keyboard.press("c")
     expect(page.locator("dialog[open]")).to_have_count(0)
-    assert house.person("operator").post("/v1/queue/claim", json={"scan_id": scan}).status_code == 200, "it was released"
+    assert (
+        house.person("operator").post("/v1/queue/claim", json={"scan_id": scan}).status_code == 200
+    ), "it was released"
 
 
 def test_what_nothing_penetrates_is_metal_to_the_console(make_house, enter):
@@ -407,9 +469,13 @@ def test_numbers_of_parts_that_lie_on_one_another_are_told_apart(make_house, ent
     )
     assert sorted(written) == ["1", "2", "3", "4", "5"]
     places = list(written.values())
-    assert min(math.dist(a, b) for n, a in enumerate(places) for b in places[:n]) >= 15, "a number of two digits is 14 pixels wide"
+    assert min(math.dist(a, b) for n, a in enumerate(places) for b in places[:n]) >= 15, (
+        "a number of two digits is 14 pixels wide"
+    )
     assert all(20 < math.dist(place, (107, 106)) < 30 for place in places), "each at its own ring"
-    assert math.degrees(math.atan2(106 - written["1"][1], written["1"][0] - 105)) == pytest.approx(45), "the first where one looks for it: upper right"
+    assert math.degrees(math.atan2(106 - written["1"][1], written["1"][0] - 105)) == pytest.approx(
+        45
+    ), "the first where one looks for it: upper right"
 
 
 def test_a_bag_of_which_nothing_was_judged_does_not_look_judged_and_clear(make_house, enter):
@@ -463,7 +529,9 @@ def test_a_supervisor_changes_a_threshold_and_an_admin_rolls_it_back(make_house,
     supervisor.locator("dialog").get_by_role("button", name="Change").click()
     expect(supervisor.locator(".card.wide")).to_contain_text("0.770")
     assert send(house.machine(), tiff("score 0.7")).json()["decision"] == "CLEAR"
-    expect(supervisor.get_by_role("button", name="Roll back")).to_have_count(0)  # not a supervisor's
+    expect(supervisor.get_by_role("button", name="Roll back")).to_have_count(
+        0
+    )  # not a supervisor's
     admin = enter(house, "admin")
     admin.get_by_role("link", name="Models").click()
     admin.get_by_role("button", name="Roll back").first.focus()
@@ -485,7 +553,16 @@ def test_the_first_admin_comes_by_the_one_time_link(make_house, browser, listeni
 
     house = make_house()
     service = house.service
-    service.store.write(lambda c: c.execute(tables.accounts.update().where(tables.accounts.c.name == "admin").values(role="operator")) and None)
+    service.store.write(
+        lambda c: (
+            c.execute(
+                tables.accounts.update()
+                .where(tables.accounts.c.name == "admin")
+                .values(role="operator")
+            )
+            and None
+        )
+    )
     token = service.store.write(lambda c: accounts.offer_setup(c, service.clock.now()))
     page = browser.new_page()
     page.goto(f"{listening(house)}/#setup={token}")
@@ -514,7 +591,9 @@ def test_nothing_is_cut_off(make_house, enter, size):
     for name in ("Review", "Scans", "Statistics", "Models", "Accounts", "Audit"):
         page.get_by_role("link", name=name, exact=True).click()
         page.wait_for_timeout(150)
-        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth && document.documentElement.scrollHeight <= innerHeight"), name
+        assert page.evaluate(
+            "document.documentElement.scrollWidth <= innerWidth && document.documentElement.scrollHeight <= innerHeight"
+        ), name
     page.get_by_role("link", name="Review", exact=True).click()
     for name in ("Clear C", "Suspect S", "Recheck R"):
         box = page.get_by_role("button", name=name).bounding_box()

@@ -7,14 +7,21 @@ from bagscan.reporting.folder import screen_folder
 from tests.service.conftest import until
 from tests.service.test_page import bag, browser, enter, expect  # noqa: F401 (fixtures)
 
-axe_core = pytest.importorskip("axe_playwright_python.sync_playwright", reason="pip install axe-playwright-python")
+axe_core = pytest.importorskip(
+    "axe_playwright_python.sync_playwright", reason="pip install axe-playwright-python"
+)
 GRAVE = ("serious", "critical")
 
 
 def faults(page):
     """What axe-core calls serious or critical: rule, and where."""
     found = axe_core.Axe().run(page).response["violations"]
-    return [(rule["id"], node["target"]) for rule in found if rule["impact"] in GRAVE for node in rule["nodes"]]
+    return [
+        (rule["id"], node["target"])
+        for rule in found
+        if rule["impact"] in GRAVE
+        for node in rule["nodes"]
+    ]
 
 
 def test_the_log_in_page(make_house, enter):  # noqa: F811

@@ -19,7 +19,9 @@ def opened(page):
 def shown(page):
     """Every canvas as it is drawn."""
     page.wait_for_timeout(80)
-    return page.evaluate("[...document.querySelectorAll('.views canvas')].map(canvas => canvas.toDataURL())")
+    return page.evaluate(
+        "[...document.querySelectorAll('.views canvas')].map(canvas => canvas.toDataURL())"
+    )
 
 
 @pytest.mark.parametrize(("key", "text"), [("h", "Penetrate"), ("l", "Local")])
@@ -61,7 +63,9 @@ def test_layouts_give_one_view_the_room_and_are_remembered(make_house, enter):  
     house = make_house()
     bag(house)
     page = opened(enter(house, "operator"))
-    area = lambda view: (box := page.locator(".views canvas").nth(view).bounding_box())["width"] * box["height"]  # noqa: E731
+    area = lambda view: (
+        (box := page.locator(".views canvas").nth(view).bounding_box())["width"] * box["height"]
+    )
     beside = area(0)
     page.keyboard.press("v")
     first, second = (page.locator(".views canvas").nth(view).bounding_box() for view in (0, 1))
@@ -109,7 +113,9 @@ def test_the_bag_before_is_shown_and_cannot_be_decided_again(make_house, enter):
     expect(page.locator("button.clear")).to_be_disabled()
     page.keyboard.press("s")
     expect(page.locator("dialog[open]")).to_have_count(0)
-    assert house.person("second").post("/v1/queue/claim", json={"scan_id": other}).status_code == 200, "what was open is let go of"
+    assert (
+        house.person("second").post("/v1/queue/claim", json={"scan_id": other}).status_code == 200
+    ), "what was open is let go of"
     page.wait_for_timeout(500)  # until the page knows that, too: meanwhile keys do nothing
     page.keyboard.press("p")
     expect(page.locator(".toast").last).to_contain_text("no bag before")
@@ -134,7 +140,10 @@ def test_a_service_that_is_gone_is_told_and_a_note_outlives_it(make_house, enter
     expect(page.locator("dialog textarea")).to_have_value("under the lid")
     page.keyboard.press("Control+Enter")
     expect(page.locator(".queue .empty")).to_be_visible()
-    assert house.person("supervisor").get(f"/v1/scans/{scan}").json()["decisions"][0]["note"] == "under the lid"
+    assert (
+        house.person("supervisor").get(f"/v1/scans/{scan}").json()["decisions"][0]["note"]
+        == "under the lid"
+    )
 
 
 def test_the_archive_is_searched_sorted_and_opened_with_every_readers_marks(make_house, enter):  # noqa: F811
@@ -143,7 +152,13 @@ def test_the_archive_is_searched_sorted_and_opened_with_every_readers_marks(make
     send(house.machine(), tiff("clear", "another"), name="other_7.tif")
     reader = house.person("operator")
     reader.post("/v1/queue/claim", json={"scan_id": scan})
-    assert reader.post(f"/v1/scans/{scan}/decisions", json={"value": "suspect", "reason": "foreign part", "note": "look here", "parts": [0]}).status_code == 201
+    assert (
+        reader.post(
+            f"/v1/scans/{scan}/decisions",
+            json={"value": "suspect", "reason": "foreign part", "note": "look here", "parts": [0]},
+        ).status_code
+        == 201
+    )
     page = enter(house, "supervisor")
     page.get_by_role("link", name="Scans", exact=True).click()
     rows = page.locator("table.archive tbody tr")
@@ -260,4 +275,7 @@ def test_a_scan_that_nobody_looks_at_is_free_again(make_house, enter):  # noqa: 
     assert claim().status_code == 409
     page.clock.run_for(8 * 60 * 1000)
     expect(page.locator("canvas")).to_have_count(0)
-    until(lambda: claim().status_code == 200, told="it is free well before the claim runs out by itself")
+    until(
+        lambda: claim().status_code == 200,
+        told="it is free well before the claim runs out by itself",
+    )

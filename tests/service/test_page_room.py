@@ -23,7 +23,12 @@ def press(page, *keys):
 
 def apart(one, other):
     """Whether two boxes of the page share no pixel."""
-    return one["x"] + one["width"] <= other["x"] or other["x"] + other["width"] <= one["x"] or one["y"] + one["height"] <= other["y"] or other["y"] + other["height"] <= one["y"]
+    return (
+        one["x"] + one["width"] <= other["x"]
+        or other["x"] + other["width"] <= one["x"]
+        or one["y"] + one["height"] <= other["y"]
+        or other["y"] + other["height"] <= one["y"]
+    )
 
 
 def test_panels_fold_stay_folded_and_leave_the_keys(make_house, enter):  # noqa: F811
@@ -43,12 +48,17 @@ def test_panels_fold_stay_folded_and_leave_the_keys(make_house, enter):  # noqa:
     expect(page.locator(".side.right")).to_be_hidden()
     press(page, "s", "1", "Control+Enter")
     expect(page.locator(".head")).to_contain_text("No scan is open")
-    assert house.person("operator").get(f"/v1/scans/{scan}").json()["decisions"][0]["value"] == "suspect"
+    assert (
+        house.person("operator").get(f"/v1/scans/{scan}").json()["decisions"][0]["value"]
+        == "suspect"
+    )
     page.keyboard.press("w")
     expect(page.locator(".side.left")).to_be_visible()
 
 
-@pytest.mark.parametrize(("size", "layout"), [((1000, 600), "one"), ((1000, 900), "stacked"), ((1700, 600), "beside")])
+@pytest.mark.parametrize(
+    ("size", "layout"), [((1000, 600), "one"), ((1000, 900), "stacked"), ((1700, 600), "beside")]
+)
 def test_views_get_the_room_where_nobody_has_chosen_a_layout(size, layout, make_house, enter):  # noqa: F811
     page = enter(make_house(), "operator", log_in=False)
     fitting = """async ([w, t]) => {
@@ -126,7 +136,9 @@ def test_a_new_alarm_sounds_where_the_reader_wants_it(make_house, enter):  # noq
     bag(house)
     page = enter(house, "operator")
     expect(page.locator(".queue li")).to_have_count(1)
-    page.evaluate("() => { window.rung = 0; window.AudioContext = class { constructor() { window.rung += 1; throw new Error('silent'); } }; }")
+    page.evaluate(
+        "() => { window.rung = 0; window.AudioContext = class { constructor() { window.rung += 1; throw new Error('silent'); } }; }"
+    )
     page.get_by_label("Sound for a new alarm").check()
     bag(house, "clear", 1)
     expect(page.locator(".queue li")).to_have_count(2, timeout=10_000)
@@ -140,7 +152,16 @@ def test_a_box_is_drawn_by_keyboard_alone(make_house, enter):  # noqa: F811
     house = make_house(second_reader="none", reviewed="all")
     scan = bag(house, "clear")
     page = opened(enter(house, "operator"))
-    press(page, "b", "ArrowRight", "ArrowRight", "ArrowDown", "Shift+ArrowRight", "Shift+ArrowRight", "Shift+ArrowRight")
+    press(
+        page,
+        "b",
+        "ArrowRight",
+        "ArrowRight",
+        "ArrowDown",
+        "Shift+ArrowRight",
+        "Shift+ArrowRight",
+        "Shift+ArrowRight",
+    )
     press(page, "Escape")
     expect(page.locator(".parts .drawn")).to_have_count(0)
     press(page, "b", *["ArrowRight"] * 3, *["Shift+ArrowDown"] * 6, "Enter")
@@ -181,7 +202,10 @@ def test_what_is_refused_is_told_in_the_form_and_nothing_typed_is_lost(make_hous
 
 def test_the_page_is_light_where_the_reader_wants_it(make_house, enter):  # noqa: F811
     page = enter(make_house(), "operator")
-    ground = lambda: sum(int(n) for n in page.evaluate("getComputedStyle(document.body).backgroundColor.match(/[0-9]+/g)"))  # noqa: E731
+    ground = lambda: sum(
+        int(n)
+        for n in page.evaluate("getComputedStyle(document.body).backgroundColor.match(/[0-9]+/g)")
+    )
     dark = ground()
     page.get_by_role("button", name="Light").click()
     assert ground() > 650 > dark
@@ -197,7 +221,10 @@ def test_the_truth_of_a_simulated_bag_stands_with_the_bag_before(make_house, ent
 
     def with_truth(route):
         answer = route.fetch()
-        route.fulfill(response=answer, body=json.dumps(answer.json() | {"truth": "A blade was hidden in the phone."}))
+        route.fulfill(
+            response=answer,
+            body=json.dumps(answer.json() | {"truth": "A blade was hidden in the phone."}),
+        )
 
     page.route("**/decisions", with_truth)
     press(page, "s", "1", "Control+Enter")
@@ -209,7 +236,14 @@ def test_the_truth_of_a_simulated_bag_stands_with_the_bag_before(make_house, ent
 
 def test_a_dispute_tells_what_readers_think_now_and_which_parts_they_ticked(make_house, enter):  # noqa: F811
     house = make_house(second_reader="all")
-    scan = house.machine().post("/v1/screen", files=[("files", (f"0_{view}.tif", tiff("alarm", view))) for view in ("below", "side")]).json()["id"]
+    scan = (
+        house.machine()
+        .post(
+            "/v1/screen",
+            files=[("files", (f"0_{view}.tif", tiff("alarm", view))) for view in ("below", "side")],
+        )
+        .json()["id"]
+    )
     one = opened(enter(house, "operator"))
     press(one, "s", "1", "Control+Enter")
     expect(one.locator(".queue .empty")).to_be_visible()
@@ -237,7 +271,9 @@ def test_long_reasons_wrap_and_cover_nothing(size, make_house, enter):  # noqa: 
     def with_reasons(route):
         answer = route.fetch()
         told = answer.json()
-        told["result"]["reasons"] = ["the second view of this bag could not be read since its file ends early"] * 6
+        told["result"]["reasons"] = [
+            "the second view of this bag could not be read since its file ends early"
+        ] * 6
         route.fulfill(response=answer, body=json.dumps(told))
 
     page.route("**/v1/scans/*", with_reasons)
@@ -254,7 +290,9 @@ def test_long_reasons_wrap_and_cover_nothing(size, make_house, enter):  # noqa: 
 @pytest.mark.parametrize("status", [502, 503])
 def test_a_proxy_without_a_service_behind_it_is_a_service_that_is_gone(status, make_house, enter):  # noqa: F811
     page = enter(make_house(), "operator")
-    page.route("**/v1/queue", lambda route: route.fulfill(status=status, body="<html>bad gateway</html>"))
+    page.route(
+        "**/v1/queue", lambda route: route.fulfill(status=status, body="<html>bad gateway</html>")
+    )
     expect(page.locator(".banner")).to_be_visible(timeout=6000)
     page.unroute("**/v1/queue")
     expect(page.locator(".banner")).to_be_hidden(timeout=6000)

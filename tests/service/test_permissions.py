@@ -77,7 +77,12 @@ BODIES = {
 
 
 def routes(app):
-    return {f"{method} {route.path}": route for route in app.routes if isinstance(route, APIRoute) for method in route.methods}
+    return {
+        f"{method} {route.path}": route
+        for route in app.routes
+        if isinstance(route, APIRoute)
+        for method in route.methods
+    }
 
 
 def refused(client, route):
@@ -88,7 +93,11 @@ def refused(client, route):
     path = path.replace("{number}", "999").replace("{account_id}", "999")
     body = {"json": BODIES[route]} if route in BODIES else {}
     answer = client.request(method, path, **body)
-    log_in = answer.status_code == 401 and route in ("POST /v1/setup", "POST /v1/sessions", "PUT /v1/me/password") and ("wrong name" in answer.text or "link" in answer.text)
+    log_in = (
+        answer.status_code == 401
+        and route in ("POST /v1/setup", "POST /v1/sessions", "PUT /v1/me/password")
+        and ("wrong name" in answer.text or "link" in answer.text)
+    )
     log_in = log_in or (answer.status_code == 401 and "this link was used" in answer.text)
     return answer.status_code in (401, 403) and not log_in
 
@@ -137,7 +146,9 @@ def test_a_session_needs_its_token_for_changes_and_only_for_these(house):
 
 
 def test_the_cookie_is_out_of_reach_of_scripts_and_other_sites(house):
-    answer = house.anyone().post("/v1/sessions", json={"name": "operator", "password": "correct horse"})
+    answer = house.anyone().post(
+        "/v1/sessions", json={"name": "operator", "password": "correct horse"}
+    )
     cookie = answer.headers["set-cookie"].lower()
     assert "httponly" in cookie
     assert "samesite=strict" in cookie
@@ -149,7 +160,9 @@ def test_every_answer_keeps_the_page_to_itself(house):
         assert "default-src 'none'" in headers["content-security-policy"]
         assert headers["x-content-type-options"] == "nosniff"
         assert headers["x-frame-options"] == "DENY"
-        assert headers["cache-control"] == ("no-store" if path.startswith("/v1") else "no-cache"), "scripts of two versions must not meet"
+        assert headers["cache-control"] == ("no-store" if path.startswith("/v1") else "no-cache"), (
+            "scripts of two versions must not meet"
+        )
 
 
 def test_a_session_survives_a_restart_and_ends_when_the_account_does(make_house, tmp_path):
@@ -166,7 +179,9 @@ def test_a_session_survives_a_restart_and_ends_when_the_account_does(make_house,
 
         from bagscan.service.store.tables import accounts
 
-        number = connection.execute(select(accounts.c.id).where(accounts.c.name == "operator")).scalar_one()
+        number = connection.execute(
+            select(accounts.c.id).where(accounts.c.name == "operator")
+        ).scalar_one()
     again.person("admin").patch(f"/v1/accounts/{number}", json={"disabled": True})
     assert there.get("/v1/queue").status_code == 401
 
@@ -186,8 +201,20 @@ def test_the_description_is_complete(house):
     bare = []
     for path, methods in told["paths"].items():
         for method, operation in methods.items():
-            content = next(answer for status, answer in operation["responses"].items() if status.startswith("2"))["content"]
-            schemas = [kind for kind, one in content.items() if kind != "application/json" or one.get("schema", {}).get("$ref")]
-            if not schemas or "application/problem+json" not in operation["responses"]["default"]["content"] or not operation.get("description"):
+            content = next(
+                answer
+                for status, answer in operation["responses"].items()
+                if status.startswith("2")
+            )["content"]
+            schemas = [
+                kind
+                for kind, one in content.items()
+                if kind != "application/json" or one.get("schema", {}).get("$ref")
+            ]
+            if (
+                not schemas
+                or "application/problem+json" not in operation["responses"]["default"]["content"]
+                or not operation.get("description")
+            ):
                 bare.append(f"{method} {path}")
     assert bare == []

@@ -56,7 +56,9 @@ def ready(house):
     return house.anyone().get("/v1/health/ready")
 
 
-def test_uploads_get_503_and_the_service_is_not_ready_until_it_takes_writes_again(make_house, database_url, refuse, caplog):
+def test_uploads_get_503_and_the_service_is_not_ready_until_it_takes_writes_again(
+    make_house, database_url, refuse, caplog
+):
     house = make_house(database=database_url)
     machine, reader = house.machine(), house.person("operator")
     scan = send(machine, tiff("alarm")).json()["id"]
@@ -94,7 +96,9 @@ def test_a_store_that_refuses_writes_without_an_upload_is_noticed(make_house, da
 
 
 @pytest.mark.parametrize("fresh", [True, False])
-def test_a_start_on_a_postgresql_that_refuses_writes_says_so(make_house, postgres_server, refuse, tmp_path, fresh):
+def test_a_start_on_a_postgresql_that_refuses_writes_says_so(
+    make_house, postgres_server, refuse, tmp_path, fresh
+):
     name = f"refusing_{fresh}".lower()
     admin = create_engine(f"{postgres_server}/postgres", isolation_level="AUTOCOMMIT")
     with admin.connect() as connection:

@@ -30,7 +30,10 @@ def decide(reader, scan_id, what=CLEAR):
 
 def test_alarms_come_before_review_and_clear_scans_do_not_come(house):
     machine = house.machine()
-    ids = [send(machine, tiff(word)).json().get("id") for word in ("clear", "alarm score 0.6", "torn", "alarm score 0.95")]
+    ids = [
+        send(machine, tiff(word)).json().get("id")
+        for word in ("clear", "alarm score 0.6", "torn", "alarm score 0.95")
+    ]
     waiting = house.person("operator").get("/v1/queue").json()["scans"]
     assert [one["scan_id"] for one in waiting] == [ids[3], ids[1], ids[2]]
 
@@ -65,7 +68,9 @@ def test_the_second_reader_is_somebody_else_and_blind(make_house):
     assert claim(two).json()["scan_id"] == scan
     assert two.get(f"/v1/scans/{scan}").json()["decisions"] == []
     assert two.get(f"/v1/scans/{scan}/decisions").json()["decisions"] == []
-    assert one.get(f"/v1/scans/{scan}/decisions").json()["decisions"][0]["note"] == "see part 1"  # its own it knows
+    assert (
+        one.get(f"/v1/scans/{scan}/decisions").json()["decisions"][0]["note"] == "see part 1"
+    )  # its own it knows
     assert decide(two, scan, SUSPECT).json()["closed"] is True
     told = two.get(f"/v1/scans/{scan}").json()
     assert told["outcome"] == "suspect"
@@ -123,7 +128,15 @@ def test_a_disagreement_goes_to_a_supervisor_who_sees_both(make_house):
     assert supervisor.get("/v1/statistics").json()["agreement"]["k"] == 0
 
 
-@pytest.mark.parametrize(("rule", "what", "closed"), [("none", SUSPECT, True), ("suspect", CLEAR, True), ("suspect", SUSPECT, False), ("all", CLEAR, False)])
+@pytest.mark.parametrize(
+    ("rule", "what", "closed"),
+    [
+        ("none", SUSPECT, True),
+        ("suspect", CLEAR, True),
+        ("suspect", SUSPECT, False),
+        ("all", CLEAR, False),
+    ],
+)
 def test_who_needs_a_second_reader(make_house, rule, what, closed):
     house = make_house(second_reader=rule)
     scan = send(house.machine(), tiff("alarm")).json()["id"]
@@ -142,7 +155,9 @@ def test_a_decision_can_be_taken_back_for_a_while_by_who_made_it(make_house):
     assert two.delete(path).status_code == 404  # that there is one is not theirs to know
     assert one.delete(path).status_code == 200
     assert one.delete(path).status_code == 404
-    assert one.get(f"/v1/scans/{scan}").json()["decisions"][0]["undone_at"] is not None  # it stays on record
+    assert (
+        one.get(f"/v1/scans/{scan}").json()["decisions"][0]["undone_at"] is not None
+    )  # it stays on record
     made = decide(one, scan, CLEAR).json()  # the scan is claimed by it again
     time.sleep(0.6)
     late = one.delete(f"/v1/scans/{scan}/decisions/{made['decision']}")
@@ -183,15 +198,34 @@ def test_decisions_that_are_none(house, body):
 
 
 def test_test_images_are_hidden_until_they_are_decided_and_counted(make_house, monkeypatch):
-    monkeypatch.setattr("bagscan.service.service.HOUSE_S", 3600)  # the service makes none of its own meanwhile
+    monkeypatch.setattr(
+        "bagscan.service.service.HOUSE_S", 3600
+    )  # the service makes none of its own meanwhile
     house = make_house(tip_rate=0.5, second_reader="all")
     service = house.service
     machine = house.machine()
     send(machine, tiff("clear"), name="00017_below.tif")
     send(machine, tiff("alarm"), name="00018_below.tif")
-    made = make_test_image(service.store, service.files, service.auditor, service.config, service.dispatcher, random.Random(0))
+    made = make_test_image(
+        service.store,
+        service.files,
+        service.auditor,
+        service.config,
+        service.dispatcher,
+        random.Random(0),
+    )
     assert made
-    assert make_test_image(service.store, service.files, service.auditor, service.config, service.dispatcher, random.Random(0)) is None  # half of the queue is enough
+    assert (
+        make_test_image(
+            service.store,
+            service.files,
+            service.auditor,
+            service.config,
+            service.dispatcher,
+            random.Random(0),
+        )
+        is None
+    )  # half of the queue is enough
     one = house.person("operator")
     until(lambda: len(one.get("/v1/queue").json()["scans"]) >= 2, 10)
     shown = {one["scan_id"]: one for one in one.get("/v1/queue").json()["scans"]}
@@ -203,7 +237,14 @@ def test_test_images_are_hidden_until_they_are_decided_and_counted(make_house, m
     assert "project" not in scan.text
     claim(one, made)
     answer = decide(one, made, SUSPECT).json()
-    assert answer["tip"] == {"hit": True, "kind": "sharp", "at": [3, 4], "pixels": 7, "of": answer["tip"]["of"], "file": answer["tip"]["file"]}
+    assert answer["tip"] == {
+        "hit": True,
+        "kind": "sharp",
+        "at": [3, 4],
+        "pixels": 7,
+        "of": answer["tip"]["of"],
+        "file": answer["tip"]["file"],
+    }
     assert answer["closed"]  # a test image needs no second reader
     taken_back = one.delete(f"/v1/scans/{made}/decisions/{answer['decision']}")
     assert taken_back.status_code == 409  # told what it was, nobody earns a hit
@@ -219,7 +260,9 @@ def test_false_alarms_of_readers_are_counted(make_house):
         reader = house.person(who)
         claim(reader, scan)
         decide(reader, scan, what)
-    readers = {one["name"]: one for one in house.person("admin").get("/v1/statistics").json()["readers"]}
+    readers = {
+        one["name"]: one for one in house.person("admin").get("/v1/statistics").json()["readers"]
+    }
     assert readers["operator"]["false_alarms"]["k"] == 1
     assert readers["second"]["false_alarms"]["k"] == 0
 
@@ -241,7 +284,13 @@ def test_pictures_and_packed_pixels_of_a_scan(house):
 def test_a_logarithm_is_shown_as_what_passes():
     passes = np.linspace(0.01, 1, 64, dtype=np.float32).reshape(1, 8, 8)
     shown = [
-        np.asarray(Image.open(io.BytesIO(picture_png(packed_pixels(View(pixels, ("low",), quantity, bit_depth=16))))))
+        np.asarray(
+            Image.open(
+                io.BytesIO(
+                    picture_png(packed_pixels(View(pixels, ("low",), quantity, bit_depth=16)))
+                )
+            )
+        )
         for pixels, quantity in ((passes, "transmission"), (-np.log(passes), "log_attenuation"))
     ]
     assert np.abs(shown[0].astype(int) - shown[1]).max() <= 1
@@ -259,11 +308,20 @@ def test_uploads_are_checked_before_anything_is_kept(house):
         ([(f"{n}.tif", tiff("clear")) for n in range(13)], ""),
         ([], ""),
     ]:
-        answer = machine.post("/v1/screen", files=[("files", file) for file in files]) if files else machine.post("/v1/screen", content=b"")
+        answer = (
+            machine.post("/v1/screen", files=[("files", file) for file in files])
+            if files
+            else machine.post("/v1/screen", content=b"")
+        )
         assert answer.status_code in (400, 422), (files, answer.text)
         assert why in answer.json()["detail"]
     assert not list(house.service.files.digests())
-    assert machine.post("/v1/screen", files=[("files", ("folder/../a.tif", tiff("clear")))]).status_code == 200  # the name alone is taken
+    assert (
+        machine.post(
+            "/v1/screen", files=[("files", ("folder/../a.tif", tiff("clear")))]
+        ).status_code
+        == 200
+    )  # the name alone is taken
 
 
 def test_more_bytes_than_may_come_are_refused_whatever_the_header_says(make_house):
@@ -276,14 +334,23 @@ def test_more_bytes_than_may_come_are_refused_whatever_the_header_says(make_hous
         for _ in range(40):
             yield bytes(1 << 15)
 
-    assert machine.post("/v1/screen?name=a.tif", content=drip(), headers={"Content-Type": "application/octet-stream"}).status_code == 413
+    assert (
+        machine.post(
+            "/v1/screen?name=a.tif",
+            content=drip(),
+            headers={"Content-Type": "application/octet-stream"},
+        ).status_code
+        == 413
+    )
     assert send(machine, tiff("clear") + bytes(1 << 19)).status_code == 200
 
 
 def test_deeply_nested_json_is_a_problem_and_no_crash(house):
     client = house.anyone()
     for body in (b"[" * 60_000, b'{"name":' * 8_000, b"\xff\xfe", b"{", b"[" * 200_000):
-        answer = client.post("/v1/sessions", content=body, headers={"Content-Type": "application/json"})
+        answer = client.post(
+            "/v1/sessions", content=body, headers={"Content-Type": "application/json"}
+        )
         assert answer.status_code == (413 if len(body) > 1 << 16 else answer.status_code)
         assert answer.status_code in (400, 413, 422)
 
@@ -295,8 +362,19 @@ def test_test_images_are_made_with_the_scanner_of_the_settings(make_house, monke
     send(house.machine(), tiff("clear"), name="00017_below.tif")
     send(house.machine(), tiff("alarm"), name="00018_below.tif")
     ask = service.dispatcher.ask
-    monkeypatch.setattr(service.dispatcher, "ask", lambda task, timeout_s: asked.append(task) or ask(task, timeout_s))
-    assert make_test_image(service.store, service.files, service.auditor, service.config, service.dispatcher, random.Random(0))
+    monkeypatch.setattr(
+        service.dispatcher,
+        "ask",
+        lambda task, timeout_s: asked.append(task) or ask(task, timeout_s),
+    )
+    assert make_test_image(
+        service.store,
+        service.files,
+        service.auditor,
+        service.config,
+        service.dispatcher,
+        random.Random(0),
+    )
     assert asked[0]["profile"] == "g640_cu"
 
 

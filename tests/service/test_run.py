@@ -19,7 +19,9 @@ def test_a_port_that_is_taken_is_told_once_and_in_plain_words(caplog, capfd):
         other.bind(("127.0.0.1", 0))
         other.listen()
         port = other.getsockname()[1]
-        with pytest.raises(ConfigError, match=f"port {port} of 127.0.0.1 is taken; give another with --port"):
+        with pytest.raises(
+            ConfigError, match=f"port {port} of 127.0.0.1 is taken; give another with --port"
+        ):
             _bound("127.0.0.1", port)
     assert caplog.text == ""
     assert capfd.readouterr() == ("", "")
@@ -40,10 +42,18 @@ def test_a_store_of_the_demonstration_is_not_started_as_a_real_one(make_house, t
     """Its admin could be anybody."""
     service = make_house(folder=tmp_path / "demo", start=False).service
     refuse_demo_accounts(service)
-    number = service.store.write(lambda c: accounts.create_account(c, service.auditor, "test", "ada", "admin", accounts.hash_password(PASSWORD)))
+    number = service.store.write(
+        lambda c: accounts.create_account(
+            c, service.auditor, "test", "ada", "admin", accounts.hash_password(PASSWORD)
+        )
+    )
     with pytest.raises(ConfigError, match="ada"):
         refuse_demo_accounts(service)
-    service.store.write(lambda c: c.execute(update(tables.accounts).where(tables.accounts.c.id == number).values(disabled=True)))
+    service.store.write(
+        lambda c: c.execute(
+            update(tables.accounts).where(tables.accounts.c.id == number).values(disabled=True)
+        )
+    )
     refuse_demo_accounts(service)
 
 
@@ -58,5 +68,7 @@ def test_the_demonstration_tells_the_truth_after_a_decision_alone(make_house, si
             house.service.truths[name] = told
         assert "truth" not in reader.get(f"/v1/scans/{scan}").json()
         reader.post("/v1/queue/claim", json={"scan_id": scan})
-        made = reader.post(f"/v1/scans/{scan}/decisions", json={"value": "suspect", "reason": "foreign part"}).json()
+        made = reader.post(
+            f"/v1/scans/{scan}/decisions", json={"value": "suspect", "reason": "foreign part"}
+        ).json()
         assert made.get("truth") == told

@@ -25,18 +25,31 @@ def test_library_command_line_and_service_say_the_same(make_house, simulated_roo
 
     house = make_house(target=serve_tasks, screen_timeout_s=120.0, workers=1)
     admin = house.person("admin")
-    model = next(one for one in admin.get("/v1/models").json()["models"] if one["channels"] == "low,high,zeff")
-    bags = [{view: simulated_root / "raw" / f"{name}_{view}.tif" for view in ("below", "side")} for name in ("00000a", "00000b", "00001a")]
+    model = next(
+        one
+        for one in admin.get("/v1/models").json()["models"]
+        if one["channels"] == "low,high,zeff"
+    )
+    bags = [
+        {view: simulated_root / "raw" / f"{name}_{view}.tif" for view in ("below", "side")}
+        for name in ("00000a", "00000b", "00001a")
+    ]
     # A threshold at which there is something to compare: the screener of every path takes the same.
     threshold = 0.0005
     screener = Screener.load(SHIPPED / "raw", threshold)
     machine = house.machine()
-    assert admin.put(f"/v1/models/{model['id']}/threshold", json={"threshold": threshold}).status_code == 200
+    assert (
+        admin.put(f"/v1/models/{model['id']}/threshold", json={"threshold": threshold}).status_code
+        == 200
+    )
     found = 0
     for files in bags:
         scan, _ = read_views(files)
         library = report_row(screener.screen(scan), scan, files)
-        answer = machine.post("/v1/screen", files=[("files", (path.name, path.read_bytes())) for path in files.values()])
+        answer = machine.post(
+            "/v1/screen",
+            files=[("files", (path.name, path.read_bytes())) for path in files.values()],
+        )
         assert answer.status_code == 200, answer.text
         assert told(answer.json()) == json.loads(json.dumps(told(library)))
         found += len(library["findings"])
@@ -48,7 +61,10 @@ def test_library_command_line_and_service_say_the_same(make_house, simulated_roo
     assert run.exit_code == 0, run.output
     rows = json.loads((tmp_path / "out" / "findings.json").read_text())
     for files, row in zip(bags, rows, strict=True):
-        answer = machine.post("/v1/screen", files=[("files", (path.name, path.read_bytes())) for path in files.values()])
+        answer = machine.post(
+            "/v1/screen",
+            files=[("files", (path.name, path.read_bytes())) for path in files.values()],
+        )
         assert told(answer.json()) == told(row)
 
 
@@ -61,6 +77,8 @@ def test_the_service_itself_loads_no_torch():
 def test_files_that_are_several_bags_are_refused(make_house, simulated_root):
     house = make_house(target=serve_tasks, screen_timeout_s=120.0)
     paths = [simulated_root / "raw" / f"00000{n}_below.tif" for n in "ab"]
-    answer = house.machine().post("/v1/screen", files=[("files", (Path(path).name, path.read_bytes())) for path in paths])
+    answer = house.machine().post(
+        "/v1/screen", files=[("files", (Path(path).name, path.read_bytes())) for path in paths]
+    )
     assert answer.status_code == 422
     assert "2 bags" in answer.json()["detail"]

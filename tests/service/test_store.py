@@ -46,7 +46,15 @@ def store(engine):
 
 
 def a_scan(number, **more):
-    values = {"id": str(number), "source_id": "bag", "digest": "0" * 64, "files": [], "scanner": "s", "source": "test", "received_at": time.time()}
+    values = {
+        "id": str(number),
+        "source_id": "bag",
+        "digest": "0" * 64,
+        "files": [],
+        "scanner": "s",
+        "source": "test",
+        "received_at": time.time(),
+    }
     return insert(scans).values(**(values | more))
 
 
@@ -69,8 +77,13 @@ def test_a_store_of_a_newer_bagscan_is_refused(engine):
 def test_a_write_that_fails_takes_no_other_with_it(store):
     store.write(lambda c: c.execute(a_scan(0)) and None)
     gate = threading.Event()
-    blocked = store.submit(lambda c: gate.wait(5))  # so that the others wait together and are committed together
-    futures = [store.submit(lambda c, n=n: c.execute(a_scan(0 if n == 3 else n)).rowcount) for n in range(1, 8)]
+    blocked = store.submit(
+        lambda c: gate.wait(5)
+    )  # so that the others wait together and are committed together
+    futures = [
+        store.submit(lambda c, n=n: c.execute(a_scan(0 if n == 3 else n)).rowcount)
+        for n in range(1, 8)
+    ]
     gate.set()
     assert blocked.result(5)
     told = [future.exception(5) for future in futures]
@@ -85,12 +98,21 @@ def test_what_a_reader_sees_does_not_change_under_it(store):
         store.write(lambda c: c.execute(a_scan(1)) and None)
         assert connection.execute(select(func.count()).select_from(scans)).scalar_one() == before
     with store.read() as connection:
-        assert connection.execute(select(func.count()).select_from(scans)).scalar_one() == before + 1
+        assert (
+            connection.execute(select(func.count()).select_from(scans)).scalar_one() == before + 1
+        )
 
 
 def test_the_audit_chain_holds_under_many_writers(store, tmp_path):
     auditor = audit.Auditor(tmp_path, store)
-    threads = [threading.Thread(target=lambda n=n: [store.write(lambda c: auditor.append(c, f"t{n}", "x", "y")) for _ in range(25)]) for n in range(6)]
+    threads = [
+        threading.Thread(
+            target=lambda n=n: [
+                store.write(lambda c: auditor.append(c, f"t{n}", "x", "y")) for _ in range(25)
+            ]
+        )
+        for n in range(6)
+    ]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -101,7 +123,9 @@ def test_the_audit_chain_holds_under_many_writers(store, tmp_path):
     assert audit.verify(records, audit.read_public_key(tmp_path)) == []
 
 
-def test_services_side_by_side_on_one_postgresql_take_different_jobs(make_house, postgres_server, tmp_path):
+def test_services_side_by_side_on_one_postgresql_take_different_jobs(
+    make_house, postgres_server, tmp_path
+):
     from sqlalchemy import create_engine
 
     admin = create_engine(f"{postgres_server}/postgres", isolation_level="AUTOCOMMIT")
@@ -111,7 +135,9 @@ def test_services_side_by_side_on_one_postgresql_take_different_jobs(make_house,
     url, objects = f"{postgres_server}/side_by_side", tmp_path / "one"
     one = make_house(database=url, folder=objects)
     (tmp_path / "two").mkdir()
-    with pytest.raises(audit.AuditError, match="has records"):  # a key of its own would fork the chain
+    with pytest.raises(
+        audit.AuditError, match="has records"
+    ):  # a key of its own would fork the chain
         make_house(database=url, folder=tmp_path / "two")
     for name in ("objects", "audit.key", "audit.pub"):  # as on a shared disk
         if (tmp_path / "two" / name).is_dir():
@@ -131,7 +157,13 @@ def test_the_whole_service_works_on_either(make_house, database_url):
     for who in ("operator", "second"):
         reader = house.person(who)
         scan = reader.post("/v1/queue/claim", json={}).json()["scan_id"]
-        assert reader.post(f"/v1/scans/{scan}/decisions", json={"value": "suspect", "reason": "dense block", "parts": [0]}).status_code == 201
+        assert (
+            reader.post(
+                f"/v1/scans/{scan}/decisions",
+                json={"value": "suspect", "reason": "dense block", "parts": [0]},
+            ).status_code
+            == 201
+        )
     supervisor = house.person("supervisor")
     assert supervisor.get("/v1/audit/verify").json()["wrong"] == []
     told = supervisor.get("/v1/statistics").json()
@@ -144,23 +176,35 @@ def test_a_back_up_restores_into_either(make_house, database_url, tmp_path):
     send(house.machine(), tiff("alarm"))
     reader = house.person("operator")
     scan = reader.post("/v1/queue/claim", json={}).json()["scan_id"]
-    reader.post(f"/v1/scans/{scan}/decisions", json={"value": "clear", "reason": "clutter", "note": "ä ✓"})
+    reader.post(
+        f"/v1/scans/{scan}/decisions", json={"value": "clear", "reason": "clutter", "note": "ä ✓"}
+    )
     house.service.keep_head()
     folder = house.service.config.folder
     told = backup.back_up(house.service.store, folder, tmp_path / "b.tar", lambda _: None)
     assert oct((tmp_path / "b.tar").stat().st_mode & 0o777) == "0o600"  # it holds keys
     with house.service.store.read() as connection:
-        before = {table.name: [dict(row) for row in connection.execute(select(table)).mappings()] for table in metadata.sorted_tables}
+        before = {
+            table.name: [dict(row) for row in connection.execute(select(table)).mappings()]
+            for table in metadata.sorted_tables
+        }
     new = tmp_path / "new"
     engine = connect(database_url or f"sqlite:///{tmp_path}/new.sqlite")
     again = backup.restore(tmp_path / "b.tar", new, engine, lambda _: None)
     assert again["rows"] == told["rows"] == sum(map(len, before.values()))
     with engine.connect() as connection:
-        after = {table.name: [dict(row) for row in connection.execute(select(table)).mappings()] for table in metadata.sorted_tables}
+        after = {
+            table.name: [dict(row) for row in connection.execute(select(table)).mappings()]
+            for table in metadata.sorted_tables
+        }
     assert after == before
     assert sorted(Files(new / "objects").digests()) == sorted(Files(folder / "objects").digests())
     assert (new / "audit.key").read_bytes() == (folder / "audit.key").read_bytes()
-    assert {path.stat().st_mode & 0o077 for path in new.rglob("*") if path.is_file() and path.parent != new} == {0}, "nobody else's"
+    assert {
+        path.stat().st_mode & 0o077
+        for path in new.rglob("*")
+        if path.is_file() and path.parent != new
+    } == {0}, "nobody else's"
     with pytest.raises(StoreError, match="holds a store already"):
         backup.restore(tmp_path / "b.tar", new, engine, lambda _: None)
     engine.dispose()
@@ -180,7 +224,9 @@ def test_a_restore_over_a_service_that_is_there_changes_nothing_of_it(make_house
     """It may hold accounts and a key, and no scan yet: without that key its audit log could not be verified any more."""
     house = make_house()
     send(house.machine(), tiff("alarm"))
-    backup.back_up(house.service.store, house.service.config.folder, tmp_path / "b.tar", lambda _: None)
+    backup.back_up(
+        house.service.store, house.service.config.folder, tmp_path / "b.tar", lambda _: None
+    )
     other = make_house(folder=tmp_path / "other", database=f"sqlite:///{tmp_path}/other.sqlite")
     other.person("admin")
     other.service.stop()
@@ -204,10 +250,19 @@ def test_a_damaged_back_up_is_refused(make_house, tmp_path):
     with tarfile.open(path) as tar:
         member = next(m for m in tar.getmembers() if m.name.startswith("objects/"))
         at = member.offset_data
-    for name, content in {"flipped": whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :], "cut": whole[: len(whole) // 2], "none": b"hello"}.items():
+    for name, content in {
+        "flipped": whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :],
+        "cut": whole[: len(whole) // 2],
+        "none": b"hello",
+    }.items():
         (tmp_path / name).write_bytes(content)
         with pytest.raises(StoreError):
-            backup.restore(tmp_path / name, tmp_path / f"{name}-folder", connect(f"sqlite:///{tmp_path}/{name}.sqlite"), lambda _: None)
+            backup.restore(
+                tmp_path / name,
+                tmp_path / f"{name}-folder",
+                connect(f"sqlite:///{tmp_path}/{name}.sqlite"),
+                lambda _: None,
+            )
 
 
 def test_retention_removes_images_that_nothing_needs_and_keeps_the_record(make_house):
@@ -220,12 +275,23 @@ def test_retention_removes_images_that_nothing_needs_and_keeps_the_record(make_h
     reader.post("/v1/queue/claim", json={"scan_id": shared})
     reader.post(f"/v1/scans/{shared}/decisions", json={"value": "clear", "reason": "clutter"})
     month = 31 * 86400
-    service.store.write(lambda c: c.execute(update(results).where(results.c.scan_id.in_([old, shared])).values(created_at=time.time() - month)) and None)
+    service.store.write(
+        lambda c: (
+            c.execute(
+                update(results)
+                .where(results.c.scan_id.in_([old, shared]))
+                .values(created_at=time.time() - month)
+            )
+            and None
+        )
+    )
     with service.store.read() as connection:
         before = retention.referenced(connection)
     service.clean_up(older_than_s=-1)
     with service.store.read() as connection:
-        assert set(connection.execute(select(scans.c.id).where(scans.c.purged_at.is_not(None))).scalars()) == {old, shared}
+        assert set(
+            connection.execute(select(scans.c.id).where(scans.c.purged_at.is_not(None))).scalars()
+        ) == {old, shared}
         needed = retention.referenced(connection, [same_bytes])
     assert needed < before
     assert set(service.files.digests()) == needed  # what b.tif shares with a.tif is still there
@@ -235,7 +301,10 @@ def test_retention_removes_images_that_nothing_needs_and_keeps_the_record(make_h
     assert told["result"]["decision"] == "CLEAR"
     assert supervisor.get(f"/v1/scans/{old}/views/0/pixels").status_code == 410
     assert supervisor.get(f"/v1/scans/{same_bytes}/views/0/pixels").status_code == 200
-    assert any(one["action"] == "retention" for one in supervisor.get("/v1/audit?limit=1000").json()["records"])
+    assert any(
+        one["action"] == "retention"
+        for one in supervisor.get("/v1/audit?limit=1000").json()["records"]
+    )
 
 
 class TestFiles:
@@ -268,7 +337,9 @@ class TestFiles:
         with pytest.raises(StoreFull, match="no space"):
             files.put(b"abc")
         monkeypatch.undo()
-        assert [path for path in tmp_path.rglob("*") if path.is_file() and path.name != ".lock"] == []
+        assert [
+            path for path in tmp_path.rglob("*") if path.is_file() and path.name != ".lock"
+        ] == []
         assert files.get(files.put(b"abc")) == b"abc"
 
     def test_what_a_kill_left_and_what_nothing_names_is_swept_when_it_is_old(self, tmp_path):
@@ -307,12 +378,17 @@ def test_a_full_database_keeps_no_decision_and_no_record_and_goes_on(house):
 
     @event.listens_for(service.store.engine, "begin")
     def full(connection):
-        connection.exec_driver_sql(f"PRAGMA max_page_count = {connection.exec_driver_sql('PRAGMA page_count').scalar()}")
+        connection.exec_driver_sql(
+            f"PRAGMA max_page_count = {connection.exec_driver_sql('PRAGMA page_count').scalar()}"
+        )
 
     note = "x" * 2000
     codes = []
     for _ in range(30):  # what is left of the last page fills up
-        answer = reader.post(f"/v1/scans/{scan}/decisions", json={"value": "suspect", "reason": "dense block", "note": note})
+        answer = reader.post(
+            f"/v1/scans/{scan}/decisions",
+            json={"value": "suspect", "reason": "dense block", "note": note},
+        )
         codes.append(answer.status_code)
         if answer.status_code != 201:
             break
@@ -327,7 +403,13 @@ def test_a_full_database_keeps_no_decision_and_no_record_and_goes_on(house):
     assert kept == sum(one["action"] == "decision" for one in records)
     assert waits == "first"
     assert audit.verify(records, audit.read_public_key(service.config.folder)) == []
-    assert reader.post(f"/v1/scans/{scan}/decisions", json={"value": "suspect", "reason": "dense block", "note": note}).status_code == 201
+    assert (
+        reader.post(
+            f"/v1/scans/{scan}/decisions",
+            json={"value": "suspect", "reason": "dense block", "note": note},
+        ).status_code
+        == 201
+    )
 
 
 def test_exports_name_what_they_hold(make_house, tmp_path):
@@ -338,16 +420,28 @@ def test_exports_name_what_they_hold(make_house, tmp_path):
     suspect = send(machine, tiff("alarm")).json()["id"]
     cleared = send(machine, tiff("clear")).json()["id"]
     missed = send(machine, tiff("clear", 2)).json()["id"]
-    for scan, value, reason, parts in ((suspect, "suspect", "dense block", [0]), (cleared, "clear", "clutter", []), (missed, "suspect", "cannot tell", [])):
+    for scan, value, reason, parts in (
+        (suspect, "suspect", "dense block", [0]),
+        (cleared, "clear", "clutter", []),
+        (missed, "suspect", "cannot tell", []),
+    ):
         reader.post("/v1/queue/claim", json={"scan_id": scan})
-        assert reader.post(f"/v1/scans/{scan}/decisions", json={"value": value, "reason": reason, "parts": parts}).status_code == 201
+        assert (
+            reader.post(
+                f"/v1/scans/{scan}/decisions",
+                json={"value": value, "reason": reason, "parts": parts},
+            ).status_code
+            == 201
+        )
     with house.service.store.read() as connection:
         told = export_decided(connection, house.service.files, tmp_path / "out", lambda _: None)
     assert told == {"scans": 2, "images": 2, "annotations": 1, "out": str(tmp_path / "out")}
     found = json.loads((tmp_path / "out" / "annotations.json").read_text())
     marked = {a["image_id"] for a in found["annotations"]}
     assert {image["scan_id"] for image in found["images"] if image["id"] in marked} == {suspect}
-    assert all((tmp_path / "out" / "images" / image["file_name"]).is_file() for image in found["images"])
+    assert all(
+        (tmp_path / "out" / "images" / image["file_name"]).is_file() for image in found["images"]
+    )
     assert len(read_coco(tmp_path / "out" / "annotations.json")) == 2
 
 
@@ -359,21 +453,37 @@ def test_a_box_that_a_reader_drew_is_kept_signed_and_exported(make_house, tmp_pa
     reader.post("/v1/queue/claim", json={"scan_id": scan})
     view, told = next(iter(reader.get(f"/v1/scans/{scan}").json()["views"].items()))
     box = [2, 3, told["width"] - 1, 9]
-    reading = {"value": "suspect", "reason": "cannot tell", "drawn": [{"view_id": view, "box_xyxy": box}]}
+    reading = {
+        "value": "suspect",
+        "reason": "cannot tell",
+        "drawn": [{"view_id": view, "box_xyxy": box}],
+    }
     wrong = [
         {"view_id": "top", "box_xyxy": box},
         {"view_id": view, "box_xyxy": [2, 3, told["width"] + 1, 9]},
         {"view_id": view, "box_xyxy": [5, 3, 5.5, 9]},
         {"view_id": view, "box_xyxy": [9, 3, 2, 9]},
     ]
-    answers = [reader.post(f"/v1/scans/{scan}/decisions", json=reading | {"drawn": [one]}) for one in wrong]
+    answers = [
+        reader.post(f"/v1/scans/{scan}/decisions", json=reading | {"drawn": [one]}) for one in wrong
+    ]
     assert [answer.status_code for answer in answers] == [422] * 4
-    assert reader.post(f"/v1/scans/{scan}/decisions", json=reading | {"value": "clear", "reason": "clutter"}).status_code == 422
+    assert (
+        reader.post(
+            f"/v1/scans/{scan}/decisions", json=reading | {"value": "clear", "reason": "clutter"}
+        ).status_code
+        == 422
+    )
     assert reader.post(f"/v1/scans/{scan}/decisions", json=reading).status_code == 201
     assert reader.get(f"/v1/scans/{scan}").json()["decisions"][0]["drawn"] == reading["drawn"]
     assert house.person("supervisor").get("/v1/audit/verify").json()["wrong"] == []
     with house.service.store.read() as connection:
-        assert export_decided(connection, house.service.files, tmp_path / "out", lambda _: None)["annotations"] == 1
+        assert (
+            export_decided(connection, house.service.files, tmp_path / "out", lambda _: None)[
+                "annotations"
+            ]
+            == 1
+        )
     (image,) = read_coco(tmp_path / "out" / "annotations.json")
     assert image.annotations[0].box_xyxy == tuple(box)
 
@@ -386,7 +496,10 @@ def test_the_other_view_of_a_suspect_scan_is_no_negative(make_house, tmp_path):
     scan = house.machine().post("/v1/screen", files=files).json()["id"]
     reader = house.person("operator")
     reader.post("/v1/queue/claim", json={})
-    reader.post(f"/v1/scans/{scan}/decisions", json={"value": "suspect", "reason": "dense block", "parts": [0]})
+    reader.post(
+        f"/v1/scans/{scan}/decisions",
+        json={"value": "suspect", "reason": "dense block", "parts": [0]},
+    )
     with house.service.store.read() as connection:
         told = export_decided(connection, house.service.files, tmp_path / "out", lambda _: None)
     assert (told["images"], told["annotations"]) == (1, 1)
@@ -415,10 +528,15 @@ def test_a_restored_service_screens_with_the_model_that_was_added(make_house, tm
     (folder / "model.json").write_text((folder / "model.json").read_text() + " ")
     identity = write_files(folder, {})
     admin = house.person("admin")
-    files = [("files", (name, (folder / name).read_bytes())) for name in sorted(path.name for path in folder.iterdir())]
+    files = [
+        ("files", (name, (folder / name).read_bytes()))
+        for name in sorted(path.name for path in folder.iterdir())
+    ]
     assert admin.post("/v1/models", files=files).status_code == 201
     admin.post(f"/v1/models/{identity}/activate")
-    backup.back_up(house.service.store, house.service.config.folder, tmp_path / "b.tar", lambda _: None)
+    backup.back_up(
+        house.service.store, house.service.config.folder, tmp_path / "b.tar", lambda _: None
+    )
     house.service.stop()
     engine = connect(f"sqlite:///{tmp_path}/new/store.sqlite")
     (tmp_path / "new").mkdir()
@@ -440,10 +558,14 @@ def test_what_is_no_database_is_told(url):
 
 
 def test_a_file_that_is_no_database_is_told(make_house, tmp_path):
-    (tmp_path / "store.sqlite").write_bytes(b"no database at all, whatever its name says, and long enough to be one " * 20)
+    (tmp_path / "store.sqlite").write_bytes(
+        b"no database at all, whatever its name says, and long enough to be one " * 20
+    )
     with pytest.raises(StoreError, match="not a database"):
         make_house(folder=tmp_path)
-    told = CliRunner().invoke(app, ["store", "backup", str(tmp_path / "b.tar"), "--folder", str(tmp_path)])
+    told = CliRunner().invoke(
+        app, ["store", "backup", str(tmp_path / "b.tar"), "--folder", str(tmp_path)]
+    )
     assert isinstance(told.exception, StoreError)
 
 
@@ -462,7 +584,11 @@ def test_a_store_that_lost_records_does_not_start_and_keeps_its_head(make_house,
     engine = create_engine(f"sqlite:///{tmp_path / 'store' / 'store.sqlite'}")
     with engine.begin() as connection:
         last = connection.execute(select(func.max(tables.audit.c.seq))).scalar_one()
-        for trigger in connection.execute(text("SELECT name FROM sqlite_master WHERE type = 'trigger'")).scalars().all():
+        for trigger in (
+            connection.execute(text("SELECT name FROM sqlite_master WHERE type = 'trigger'"))
+            .scalars()
+            .all()
+        ):
             connection.execute(text(f"DROP TRIGGER {trigger}"))
         connection.execute(delete(tables.audit).where(tables.audit.c.seq == last))
     engine.dispose()
@@ -475,7 +601,9 @@ def test_a_store_that_lost_records_does_not_start_and_keeps_its_head(make_house,
 
 
 @pytest.mark.parametrize("jump_days", [400, -2])
-def test_a_clock_that_jumped_removes_nothing_until_somebody_has_looked(tmp_path, monkeypatch, jump_days):
+def test_a_clock_that_jumped_removes_nothing_until_somebody_has_looked(
+    tmp_path, monkeypatch, jump_days
+):
     clock, now = Clock(tmp_path), time.time()
     assert clock.doubt() == ""
     monkeypatch.setattr(time, "time", lambda: now + 86_400 * jump_days)
@@ -497,7 +625,12 @@ def test_a_store_that_has_lost_scans_does_not_start(make_house, tmp_path):
     engine = connect(house.service.config.database_url)
     with engine.begin() as connection:
         last = connection.execute(select(tables.scans.c.id)).scalars().first()
-        for table, column in ((tables.reviews, "scan_id"), (tables.results, "scan_id"), (tables.jobs, "scan_id"), (tables.scans, "id")):
+        for table, column in (
+            (tables.reviews, "scan_id"),
+            (tables.results, "scan_id"),
+            (tables.jobs, "scan_id"),
+            (tables.scans, "id"),
+        ):
             connection.execute(table.delete().where(table.c[column] == last))
     with pytest.raises(StoreError, match="1 scans where 2"):
         make_house(folder=tmp_path / "store")

@@ -19,7 +19,9 @@ from tests.service.stubs import tiff
 def watched(make_house, tmp_path):
     folder = tmp_path / "gate 1"
     folder.mkdir()
-    return folder, lambda **more: make_house(**{"watch": (folder,), "settle_s": 0.3, "pair_s": 1.5, **more})
+    return folder, lambda **more: make_house(
+        **{"watch": (folder,), "settle_s": 0.3, "pair_s": 1.5, **more}
+    )
 
 
 def wait_for(path, seconds=15):
@@ -35,7 +37,10 @@ def test_both_views_of_a_bag_get_one_verdict(watched):
     told = json.loads(wait_for(folder / "results" / "7.json").read_text())
     assert told["decision"] == "ALARM"
     assert sorted(told["views"]) == ["below", "side"]
-    assert sorted(path.name for path in (folder / "accepted").iterdir()) == ["7_below.tif", "7_side.tif"]
+    assert sorted(path.name for path in (folder / "accepted").iterdir()) == [
+        "7_below.tif",
+        "7_side.tif",
+    ]
     assert count(house, scans) == 1
 
 
@@ -63,14 +68,20 @@ def test_what_cannot_be_taken_in_is_put_aside_and_is_review(watched):
         assert "REVIEW" in wait_for(folder / "refused" / f"{name}.tif.txt").read_text()
 
 
-def test_what_a_scanner_still_writes_under_another_name_is_never_touched(watched, monkeypatch, caplog):
+def test_what_a_scanner_still_writes_under_another_name_is_never_touched(
+    watched, monkeypatch, caplog
+):
     folder, make = watched
     monkeypatch.setattr(watch, "TOLD_AFTER_S", 0.5)
     make()
     others = ["slow.tif.part", "7.tmp", "8.tif~", "9.xml", "Thumbs.db"]
     for name in others:
         (folder / name).write_bytes(tiff("clear"))
-    until(lambda: sum("left where it is" in line for line in caplog.messages) == len(others), 10, "nothing was said of them")
+    until(
+        lambda: sum("left where it is" in line for line in caplog.messages) == len(others),
+        10,
+        "nothing was said of them",
+    )
     assert sorted(path.name for path in folder.iterdir() if path.is_file()) == sorted(others)
     (folder / "slow.tif.part").rename(folder / "slow.tif")
     wait_for(folder / "results" / "slow.json")
@@ -81,14 +92,21 @@ def test_endings_in_any_case_make_one_bag(watched):
     make()
     (folder / "8_below.TIF").write_bytes(tiff("clear", 1))
     (folder / "8_side.tif").write_bytes(tiff("clear", 2))
-    assert sorted(json.loads(wait_for(folder / "results" / "8.json").read_text())["views"]) == ["below", "side"]
+    assert sorted(json.loads(wait_for(folder / "results" / "8.json").read_text())["views"]) == [
+        "below",
+        "side",
+    ]
 
 
 def test_a_watched_folder_that_was_made_anew_is_watched_again(watched):
     folder, make = watched
     house = make()
     folder.rename(folder.with_name("taken away"))
-    until(lambda: TestClient(house.app).get("/v1/health/ready").status_code == 503, 10, "it said that it was ready")
+    until(
+        lambda: TestClient(house.app).get("/v1/health/ready").status_code == 503,
+        10,
+        "it said that it was ready",
+    )
     folder.mkdir()
     (folder / "2.tif").write_bytes(tiff("clear"))
     wait_for(folder / "results" / "2.json")
@@ -101,7 +119,9 @@ def test_a_kill_between_taking_in_and_moving_makes_no_second_job(watched, tmp_pa
     (folder / "7.tif").write_bytes(tiff("alarm"))
     wait_for(folder / "results" / "7.json")
     house.service.stop()
-    (folder / "accepted" / "7.tif").rename(folder / "7.tif")  # as if the kill had come before the move
+    (folder / "accepted" / "7.tif").rename(
+        folder / "7.tif"
+    )  # as if the kill had come before the move
     again = make(folder=tmp_path / "store")
     wait_for(folder / "accepted" / "7.tif")
     assert count(again, scans) == 1
@@ -113,7 +133,9 @@ def test_a_kill_between_the_moves_of_a_pair_makes_no_second_bag_of_what_is_left(
     for view, number in (("below", 1), ("side", 2)):
         (folder / f"7_{view}.tif").write_bytes(tiff("alarm", number))
     wait_for(folder / "results" / "7.json")
-    house.service.store.write(lambda connection: connection.execute(update(jobs).values(answered_at=None)) and None)
+    house.service.store.write(
+        lambda connection: connection.execute(update(jobs).values(answered_at=None)) and None
+    )
     house.service.stop()
     (folder / "accepted" / "7_side.tif").rename(folder / "7_side.tif")
     (folder / "results" / "7.json").unlink()
@@ -152,7 +174,9 @@ def test_a_verdict_that_a_kill_held_up_is_laid_out_at_the_next_start_once(watche
     again = make(folder=tmp_path / "store")
     time.sleep(1.5)
     assert not result.exists()
-    again.service.store.write(lambda c: c.execute(update(jobs).values(answered_at=None)) and None)  # as if the kill had come before
+    again.service.store.write(
+        lambda c: c.execute(update(jobs).values(answered_at=None)) and None
+    )  # as if the kill had come before
     again.service.stop()
     make(folder=tmp_path / "store")
     assert json.loads(wait_for(result).read_text())["decision"] == "ALARM"
@@ -164,7 +188,10 @@ def test_a_view_waits_for_another_that_comes_later(watched):
     (folder / "7_below.tif").write_bytes(tiff("alarm", 1))
     time.sleep(0.9)
     (folder / "7_side.tif").write_bytes(tiff("clear", 2))
-    assert sorted(json.loads(wait_for(folder / "results" / "7.json").read_text())["views"]) == ["below", "side"]
+    assert sorted(json.loads(wait_for(folder / "results" / "7.json").read_text())["views"]) == [
+        "below",
+        "side",
+    ]
     (folder / "8_below.tif").write_bytes(tiff("alarm", 1))  # and not for ever
     wait_for(folder / "results" / "8_below.json")
     assert count(house, scans) == 2
@@ -199,7 +226,10 @@ def test_verdicts_come_while_the_queue_is_full_and_none_is_overwritten(watched):
     (folder / "3.tif").write_bytes(tiff("clear", "again"))
     second = lambda: list((folder / "results").glob("3_*.json"))  # noqa: E731 — by its name: the one it is written under comes first
     until(second, 10)
-    assert [json.loads(path.read_text())["decision"] for path in (folder / "results" / "3.json", *second())] == ["ALARM", "CLEAR"]
+    assert [
+        json.loads(path.read_text())["decision"]
+        for path in (folder / "results" / "3.json", *second())
+    ] == ["ALARM", "CLEAR"]
 
 
 def test_two_gates_may_call_their_folders_alike(make_house, tmp_path):
@@ -216,7 +246,9 @@ def test_two_gates_may_call_their_folders_alike(make_house, tmp_path):
 def test_a_verdict_that_cannot_be_laid_down_keeps_no_other(watched):
     folder, make = watched
     make()
-    blocked = folder / "results" / f".1.json.{hashlib.sha256(b'1.json').hexdigest()[:8]}.part"  # what it is written under
+    blocked = (
+        folder / "results" / f".1.json.{hashlib.sha256(b'1.json').hexdigest()[:8]}.part"
+    )  # what it is written under
     blocked.mkdir()
     (folder / "1.tif").write_bytes(tiff("alarm"))
     (folder / "2.tif").write_bytes(tiff("clear"))

@@ -24,7 +24,14 @@ from bagscan.simulate.scene import plan
 from bagscan.simulate.stl import read_stl
 from bagscan.simulate.summary import read_scans, statistics_auc
 
-RECIPE = Recipe(devices=("phone", "bottle"), count=8, seed=3, profile="g640_coarse", items=(1, 2), more_devices=0.0)
+RECIPE = Recipe(
+    devices=("phone", "bottle"),
+    count=8,
+    seed=3,
+    profile="g640_coarse",
+    items=(1, 2),
+    more_devices=0.0,
+)
 
 
 def quiet(_):
@@ -32,7 +39,11 @@ def quiet(_):
 
 
 def hashes(folder):
-    return {p.relative_to(folder).as_posix(): hashlib.sha256(p.read_bytes()).hexdigest() for p in sorted(folder.rglob("*")) if p.is_file()}
+    return {
+        p.relative_to(folder).as_posix(): hashlib.sha256(p.read_bytes()).hexdigest()
+        for p in sorted(folder.rglob("*"))
+        if p.is_file()
+    }
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +54,9 @@ def made(tmp_path_factory):
 
 
 def test_two_workers_write_the_same_bytes_as_one(made, tmp_path, monkeypatch):
-    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)  # as a user's shell: matrix libraries take all cores unless told
+    monkeypatch.delenv(
+        "OMP_NUM_THREADS", raising=False
+    )  # as a user's shell: matrix libraries take all cores unless told
     simulate(RECIPE, tmp_path / "two", workers=2, report=quiet)
     assert hashes(made) == hashes(tmp_path / "two")
 
@@ -70,7 +83,9 @@ def test_a_folder_holds_one_recipe(made, tmp_path):
 
 
 def test_presets_load_and_deei_is_that_of_the_paper():
-    assert {"deei", "operational", "second_scanner", "pairs", "smoke", "demo"} <= set(preset_names())
+    assert {"deei", "operational", "second_scanner", "pairs", "smoke", "demo"} <= set(
+        preset_names()
+    )
     for name in preset_names():
         load_recipe(name)
     deei = load_recipe("deei")
@@ -81,7 +96,12 @@ def test_presets_load_and_deei_is_that_of_the_paper():
     # Six pieces of each class in three stagings each, in every part: the paper's random split.
     for part in ("train", "val", "test"):
         seen = {(p.family.device, p.family.piece, p.staging) for p in plans if p.part == part}
-        every = {(device, piece, staging) for device in deei.devices for piece in range(6) for staging in range(3)}
+        every = {
+            (device, piece, staging)
+            for device in deei.devices
+            for piece in range(6)
+            for staging in range(3)
+        }
         assert seen == every if part != "val" else seen <= every
 
 
@@ -120,7 +140,9 @@ def test_what_was_written_reads_back(made):
             assert np.quantile(raw.pixels[0], 0.999) == pytest.approx(1, abs=0.03)
             colour = read_scan(made / "colour" / f"{record['id']}_{name}.png").views[0]
             assert colour.shape == raw.shape
-    total = {p: read_coco(made / f"annotations_{p}.json") for p in sorted({r["part"] for r in records})}
+    total = {
+        p: read_coco(made / f"annotations_{p}.json") for p in sorted({r["part"] for r in records})
+    }
     images = [image for part in total.values() for image in part]
     assert len(images) == 16
     ids = {a.id for image in images for a in image.annotations}
@@ -160,7 +182,10 @@ def test_twins_share_everything_but_the_anomaly(made):
     assert len(by_scene) == 4
     for twins in by_scene.values():
         benign, anomalous = twins["benign"], twins["anomalous"]
-        a, b = (read_scan(made / "raw" / f"{m['id']}_below.tif").views[0].pixels[:2] for m in (benign, anomalous))
+        a, b = (
+            read_scan(made / "raw" / f"{m['id']}_below.tif").views[0].pixels[:2]
+            for m in (benign, anomalous)
+        )
         assert 0 < (a != b).mean() < 1
         for shared in ("things", "noise_seed", "part", "group"):
             assert benign[shared] == anomalous[shared]
@@ -205,7 +230,9 @@ def test_a_mesh_that_fits_nowhere_is_told(tmp_path):
     write_stl(tmp_path / "big.stl", box((300, 300, 300)))
     said = []
     recipe = dataclasses.replace(RECIPE, count=1)
-    summary = simulate(recipe, tmp_path / "set", insert=Import(str(tmp_path / "big.stl")), report=said.append)
+    summary = simulate(
+        recipe, tmp_path / "set", insert=Import(str(tmp_path / "big.stl")), report=said.append
+    )
     assert summary["no_place_found"] == 1
     assert "no place for one was found" in said[-1]
 
@@ -215,14 +242,20 @@ def test_a_baseline_on_statistics_sees_a_short_cut():
 
     def records(shift):
         return [
-            {"label": "anomalous" if k % 2 else "benign", "family": f"f{k % 17}", "views": {"below": {"statistics": [*rng.normal(shift * (k % 2), 1, 4).tolist()]}}}
+            {
+                "label": "anomalous" if k % 2 else "benign",
+                "family": f"f{k % 17}",
+                "views": {"below": {"statistics": [*rng.normal(shift * (k % 2), 1, 4).tolist()]}},
+            }
             for k in range(240)
         ]
 
     assert statistics_auc(records(0)) < 0.6
     assert statistics_auc(records(2)) > 0.95
     assert statistics_auc(records(0)[:20]) is None
-    assert statistics_auc([r | {"family": "f1"} for r in records(0)]) is None, "one family cannot be kept apart"
+    assert statistics_auc([r | {"family": "f1"} for r in records(0)]) is None, (
+        "one family cannot be kept apart"
+    )
 
 
 def test_compass_layout(made, tmp_path):
@@ -242,7 +275,12 @@ def test_compass_layout(made, tmp_path):
 def write_stl(path, mesh, text=False):
     corners = mesh.vertices[mesh.faces].astype("<f4")
     if text:
-        facets = "".join("facet normal 0 0 0\nouter loop\n" + "".join(f"vertex {x} {y} {z}\n" for x, y, z in face) + "endloop\nendfacet\n" for face in corners)
+        facets = "".join(
+            "facet normal 0 0 0\nouter loop\n"
+            + "".join(f"vertex {x} {y} {z}\n" for x, y, z in face)
+            + "endloop\nendfacet\n"
+            for face in corners
+        )
         path.write_text(f"solid a\n{facets}endsolid a\n")
         return
     record = np.zeros(len(corners), np.dtype([("n", "<f4", 3), ("c", "<f4", (3, 3)), ("a", "<u2")]))
@@ -282,11 +320,15 @@ def test_a_mesh_in_metres_or_inches_is_refused_by_its_size(tmp_path, size_mm):
 def test_a_mesh_takes_the_place_of_every_anomaly(tmp_path):
     write_stl(tmp_path / "bar.stl", box((6, 3, 2)))
     recipe = dataclasses.replace(RECIPE, count=2)
-    simulate(recipe, tmp_path / "set", insert=Import(str(tmp_path / "bar.stl"), "lead"), report=quiet)
+    simulate(
+        recipe, tmp_path / "set", insert=Import(str(tmp_path / "bar.stl"), "lead"), report=quiet
+    )
     hidden = [r["anomaly"]["materials"] for r in read_scans(tmp_path / "set") if "anomaly" in r]
     assert hidden
     assert all(materials == ["lead"] for materials in hidden)
-    assert {r["anomaly"]["kind"] for r in read_scans(tmp_path / "set") if "anomaly" in r} == {"imported"}
+    assert {r["anomaly"]["kind"] for r in read_scans(tmp_path / "set") if "anomaly" in r} == {
+        "imported"
+    }
 
 
 def test_convert_images_a_users_scan_and_says_how(made, tmp_path):
@@ -300,7 +342,9 @@ def test_convert_images_a_users_scan_and_says_how(made, tmp_path):
     with pytest.raises(DataError, match="nothing is overwritten"):
         convert_scan(path, path.parent.parent)
     (tmp_path / "again").mkdir()
-    told = convert_scan(path, tmp_path / "again", Calibration.of_profile(load_profile("g640_coarse"))).told
+    told = convert_scan(
+        path, tmp_path / "again", Calibration.of_profile(load_profile("g640_coarse"))
+    ).told
     assert "g640_coarse" in told
 
 
@@ -320,7 +364,11 @@ def test_convert_finds_air_where_it_is_not_full_scale(made, tmp_path):
 def test_convert_refuses_energies_that_are_swapped(made, tmp_path):
     from bagscan.formats.tiff import write_counts
 
-    counts = np.rint(read_scan(next((made / "raw").glob("*_below.tif"))).views[0].pixels[1::-1] * 60000).clip(0, 65535).astype(np.uint16)
+    counts = (
+        np.rint(read_scan(next((made / "raw").glob("*_below.tif"))).views[0].pixels[1::-1] * 60000)
+        .clip(0, 65535)
+        .astype(np.uint16)
+    )
     write_counts(tmp_path / "swapped.tif", counts, ("low", "high"), air_counts=60000)
     with pytest.raises(ReadError, match="swapped"):
         convert_scan(tmp_path / "swapped.tif", tmp_path / "out")
@@ -354,7 +402,10 @@ def test_wedges_of_a_users_own(tmp_path):
         ({"electronic": -3}, "electronic"),
         ({"photons": [float("nan"), 1e4]}, "photons"),
         ({"wedges": [rows[0] | {"low": [93, 80, 62]}, *rows[1:]]}, "as shares of air"),
-        ({"wedges": [rows[0] | {"low": [float("nan"), *rows[0]["low"][1:]]}, *rows[1:]]}, "as shares of air"),
+        (
+            {"wedges": [rows[0] | {"low": [float("nan"), *rows[0]["low"][1:]]}, *rows[1:]]},
+            "as shares of air",
+        ),
     ):
         path.write_text(yaml.safe_dump({"wedges": rows} | change))
         with pytest.raises(ConfigError, match=told):

@@ -36,7 +36,11 @@ def wire(diameter_mm, under_mm=0.0):
     def build(b):
         if under_mm:
             b.box("aluminium", (120, 60, under_mm), (330, 30, 60))
-        b.wire("copper", np.column_stack([np.linspace(310, 340, 12), np.full(12, 30.0), np.full(12, 90.0)]), diameter_mm / 2)
+        b.wire(
+            "copper",
+            np.column_stack([np.linspace(310, 340, 12), np.full(12, 30.0), np.full(12, 90.0)]),
+            diameter_mm / 2,
+        )
 
     return build
 
@@ -55,26 +59,45 @@ def matched_filter_cnr(profile, without, with_it):
     view = profile.views[0]
     low, high = np.array([250, 0, 40.0]), np.array([420, 60, 120.0])
     view = view.cropped(low, high)
-    clean, changed = (transmission(scene(b), profile, view, Y_MM, per_pixel=6) for b in (without, with_it))
+    clean, changed = (
+        transmission(scene(b), profile, view, Y_MM, per_pixel=6) for b in (without, with_it)
+    )
     quiet = [np.maximum(measure(t, profile, view, 0, noise=False), 1.0) for t in (clean, changed)]
     difference = quiet[1] / quiet[0] - 1
-    noisy = np.array([[measure(t, profile, view, seed) / quiet[0] - 1 for seed in range(k, k + REPEATS)] for t, k in ((clean, 1), (changed, 1001))])
+    noisy = np.array(
+        [
+            [measure(t, profile, view, seed) / quiet[0] - 1 for seed in range(k, k + REPEATS)]
+            for t, k in ((clean, 1), (changed, 1001))
+        ]
+    )
     # Flicker moves whole lines and gain whole channels: an observer takes both off, from where nothing is.
     empty = np.abs(difference) < 0.02 * np.abs(difference).max()
     for axis in (-1, -2):
-        noisy = noisy - (noisy * empty).sum(axis, keepdims=True) / np.maximum(empty.sum(axis, keepdims=True), 1)
+        noisy = noisy - (noisy * empty).sum(axis, keepdims=True) / np.maximum(
+            empty.sum(axis, keepdims=True), 1
+        )
     deviation = np.sqrt(np.maximum(ndimage.uniform_filter(noisy[0].var(0), (0, 9, 9)), 1e-12))
-    expected, given = (unspread(t / deviation, profile.noise.spread_px) for t in (difference, noisy))
+    expected, given = (
+        unspread(t / deviation, profile.noise.spread_px) for t in (difference, noisy)
+    )
     scores = (given * expected).sum((-3, -2, -1))
     return (scores[1].mean() - scores[0].mean()) / np.sqrt((scores[0].var() + scores[1].var()) / 2)
 
 
 def test_noise_of_neighbouring_channels_is_correlated_as_measured(profile):
     """Lag-1 correlations along a line of .44 to .51 were measured in blanks of a panel system, of independent lines."""
-    blank = measure(np.ones((2, 300, 600), np.float32), profile, dataclasses.replace(profile.views[0], channels=(100, 700)), 5).astype(float)
+    blank = measure(
+        np.ones((2, 300, 600), np.float32),
+        profile,
+        dataclasses.replace(profile.views[0], channels=(100, 700)),
+        5,
+    ).astype(float)
     for channel in blank:
         noise = channel - channel.mean(1, keepdims=True)
-        along, across = ((a * b).mean() / noise.var() for a, b in ((noise[:, 1:], noise[:, :-1]), (noise[1:], noise[:-1])))
+        along, across = (
+            (a * b).mean() / noise.var()
+            for a, b in ((noise[:, 1:], noise[:, :-1]), (noise[1:], noise[:-1]))
+        )
         assert 0.36 < along < 0.52
         assert abs(across) < 0.25  # gain alone
 
@@ -87,7 +110,12 @@ def test_spread_noise_keeps_its_variance_and_comes_off_again():
 
 
 def test_a_hair_of_copper_is_seen_in_air(profile):
-    assert matched_filter_cnr(profile, lambda b: b.box("air", (1, 1, 1), (330, 30, 90)), wire(AWG_40_MM)) >= 5
+    assert (
+        matched_filter_cnr(
+            profile, lambda b: b.box("air", (1, 1, 1), (330, 30, 90)), wire(AWG_40_MM)
+        )
+        >= 5
+    )
 
 
 def test_a_thin_wire_is_seen_under_aluminium(profile):
@@ -114,7 +142,9 @@ def test_area_cnr_is_what_a_matched_filter_reaches(profile):
         bare(b)
         b.box("marzipan", (8, 8, 1.0), (330, 30, 90))
 
-    clean, changed = (transmission(scene(b), plain, view, Y_MM, per_pixel=2) for b in (bare, with_sheet))
+    clean, changed = (
+        transmission(scene(b), plain, view, Y_MM, per_pixel=2) for b in (bare, with_sheet)
+    )
     told = detectability(clean, changed, plain, view).area_cnr
     assert matched_filter_cnr(plain, bare, with_sheet) == pytest.approx(told, rel=0.35)
 
@@ -125,7 +155,12 @@ def test_mtf_of_a_steel_edge(profile, axis):
     view = profile.views[0].cropped(np.array([250, 0, 40.0]), np.array([420, 60, 120.0]))
     # Slanted a little, as an edge is measured: its crossings of many lines sample it finely (ISO 12233).
     slant = np.tan(np.radians(4))
-    corners = [(-40, -20), (40 if axis == 0 else 40 - 20 * slant, -20), (40 if axis == 0 else 40 + 20 * slant, 20), (-40, 20)]
+    corners = [
+        (-40, -20),
+        (40 if axis == 0 else 40 - 20 * slant, -20),
+        (40 if axis == 0 else 40 + 20 * slant, 20),
+        (-40, 20),
+    ]
     if axis == 0:
         corners = [(-40, -20), (40, -20), (40, 20 + 40 * slant), (-40, 20 - 40 * slant)]
     quiet = dataclasses.replace(profile, scatter=Scatter(0.0), faults=Faults())
@@ -143,10 +178,19 @@ def test_mtf_of_a_steel_edge(profile, axis):
             values.append((k, row))
     assert len(positions) > 12
     fit = np.polyval(np.polyfit(np.arange(len(positions)), positions, 1), np.arange(len(positions)))
-    offsets = np.concatenate([np.arange(k - 10, k + 11) - p for (k, _), p in zip(values, fit, strict=True)])
+    offsets = np.concatenate(
+        [np.arange(k - 10, k + 11) - p for (k, _), p in zip(values, fit, strict=True)]
+    )
     samples = np.concatenate([row[k - 10 : k + 11] for k, row in values])
     grid = np.arange(-8, 8.01, 0.25)
-    spread = np.array([samples[np.abs(offsets - g) < 0.2].mean() if (np.abs(offsets - g) < 0.2).any() else np.nan for g in grid])
+    spread = np.array(
+        [
+            samples[np.abs(offsets - g) < 0.2].mean()
+            if (np.abs(offsets - g) < 0.2).any()
+            else np.nan
+            for g in grid
+        ]
+    )
     spread = np.interp(grid, grid[np.isfinite(spread)], spread[np.isfinite(spread)])
     line = np.diff(spread) * np.hanning(len(spread) - 1)
     mtf = np.abs(np.fft.rfft(line, 2048))

@@ -5,7 +5,19 @@ import pytest
 
 from bagscan.core.errors import DataError
 from bagscan.imaging.fan import Fan
-from bagscan.simulate.mesh import Mesh, box, cord, cylinder, ellipsoid, lathe, prism, ribbon, rotation_xyz, rounded_rectangle, tube
+from bagscan.simulate.mesh import (
+    Mesh,
+    box,
+    cord,
+    cylinder,
+    ellipsoid,
+    lathe,
+    prism,
+    ribbon,
+    rotation_xyz,
+    rounded_rectangle,
+    tube,
+)
 from bagscan.simulate.raster import Rasteriser, Silhouette, Solids
 
 SOURCE = (150.0, -420.0)
@@ -27,8 +39,17 @@ def lengths(mesh, rays):
 
 def local_rays(rays, turn, place):
     """Ray origins (J, 1, 3) and directions (1, U, 3) in the frame of a placed shape."""
-    origin = np.stack([np.full(len(rays.y_mm), rays.source_mm[0]), rays.y_mm, np.full(len(rays.y_mm), rays.source_mm[1])], -1)
-    direction = np.stack([rays.direction[:, 0], np.zeros(len(rays.direction)), rays.direction[:, 1]], -1)
+    origin = np.stack(
+        [
+            np.full(len(rays.y_mm), rays.source_mm[0]),
+            rays.y_mm,
+            np.full(len(rays.y_mm), rays.source_mm[1]),
+        ],
+        -1,
+    )
+    direction = np.stack(
+        [rays.direction[:, 0], np.zeros(len(rays.direction)), rays.direction[:, 1]], -1
+    )
     return ((origin - np.asarray(place)) @ turn)[:, None], (direction @ turn)[None]
 
 
@@ -70,8 +91,21 @@ SHAPES = {
     "clockwise L prism": (prism(L_SHAPE[::-1], 12), 600 * 12),
     "cone": (lathe([(0, 0), (30, 0), (0, 40)], 256), np.pi * 900 * 40 / 3),
     "rounded": (prism(rounded_rectangle(40, 30, 8, 60), 10), 10 * (1200 - (4 - np.pi) * 64)),
-    "ribbon": (ribbon(np.column_stack([np.linspace(0, 60, 80), 20 * np.sin(np.linspace(0, 6, 80))]), 2.0, 15), None),
-    "cord": (cord(np.column_stack([np.linspace(0, 60, 50), 20 * np.sin(np.linspace(0, 6, 50)), np.zeros(50)]), 2), None),
+    "ribbon": (
+        ribbon(
+            np.column_stack([np.linspace(0, 60, 80), 20 * np.sin(np.linspace(0, 6, 80))]), 2.0, 15
+        ),
+        None,
+    ),
+    "cord": (
+        cord(
+            np.column_stack(
+                [np.linspace(0, 60, 50), 20 * np.sin(np.linspace(0, 6, 50)), np.zeros(50)]
+            ),
+            2,
+        ),
+        None,
+    ),
 }
 
 
@@ -121,7 +155,10 @@ def test_a_view_from_the_side_sees_the_same_box():
     z = np.linspace(-40, 470, 301)
     rays = Fan.towards((-380.0, 200.0), np.column_stack([np.full(301, 760.0), z]), y)
     found = lengths(box((80, 60, 40)).moved(TURN, PLACE), rays)
-    assert np.abs(found - box_chord(*local_rays(rays, TURN, PLACE), np.array([40, 30, 20.0]))).max() <= 1e-6
+    assert (
+        np.abs(found - box_chord(*local_rays(rays, TURN, PLACE), np.array([40, 30, 20.0]))).max()
+        <= 1e-6
+    )
     assert found.max() > 40
 
 
@@ -139,8 +176,12 @@ def test_silhouettes_are_where_lengths_are():
 
 def test_coarser_silhouettes_keep_every_ray():
     fine = Silhouette(3, 5, np.eye(7, dtype=bool))
-    assert np.array_equal(fine.coarser(2).full((6, 8)), fine.full((12, 16)).reshape(6, 2, 8, 2).any((1, 3)))
-    both = Silhouette.union([fine, Silhouette(0, 0, np.ones((2, 2), bool)), Silhouette(0, 0, np.zeros((0, 0), bool))])
+    assert np.array_equal(
+        fine.coarser(2).full((6, 8)), fine.full((12, 16)).reshape(6, 2, 8, 2).any((1, 3))
+    )
+    both = Silhouette.union(
+        [fine, Silhouette(0, 0, np.ones((2, 2), bool)), Silhouette(0, 0, np.zeros((0, 0), bool))]
+    )
     assert both.full((12, 16)).sum() == 11
 
 
@@ -148,7 +189,9 @@ def test_density_scales_what_is_added_and_what_is_displaced():
     rays = fan()
     outer, inner = box((80, 80, 60)).moved(TURN, PLACE), box((30, 20, 10)).moved(TURN, PLACE)
     out = np.zeros((97, 2, 301))
-    Rasteriser(Solids.pack([outer, inner], [0, 1], [-1, 0], [2.0, 0.5], [1.0, 2.0]), rays).paths(0, 97, out)
+    Rasteriser(Solids.pack([outer, inner], [0, 1], [-1, 0], [2.0, 0.5], [1.0, 2.0]), rays).paths(
+        0, 97, out
+    )
     assert out[:, 0] == pytest.approx(2 * (lengths(outer, rays) - lengths(inner, rays)), abs=1e-9)
     assert out[:, 1] == pytest.approx(0.5 * lengths(inner, rays), abs=1e-9)
 
@@ -165,7 +208,9 @@ def test_a_mesh_cut_level_has_the_volume_below():
 
 def test_bad_geometry_is_refused():
     with pytest.raises(DataError, match="behind the source"):
-        Rasteriser(Solids.pack([box((10, 10, 10)).moved(None, (150, 250, -500))], [0], [-1], [1.0]), fan())
+        Rasteriser(
+            Solids.pack([box((10, 10, 10)).moved(None, (150, 250, -500))], [0], [-1], [1.0]), fan()
+        )
     with pytest.raises(DataError, match="one way"):
         Fan.towards((0, 0), np.array([[-1.0, 1.0], [1.0, 1.0], [0.0, 1.0]]), np.arange(3.0))
     with pytest.raises(DataError, match="crosses itself"):

@@ -47,7 +47,14 @@ def test_heaps_do_not_overlap_and_stay_inside():
     rng = np.random.default_rng(2)
     placed = []
     for k in range(12):
-        device, _ = build_device(Family(NAMES[6 + k % 4], "brick" if k % 4 == 0 else {1: "stick", 2: "compact", 3: "slim"}[k % 4], 1), rng)
+        device, _ = build_device(
+            Family(
+                NAMES[6 + k % 4],
+                "brick" if k % 4 == 0 else {1: "stick", 2: "compact", 3: "slim"}[k % 4],
+                1,
+            ),
+            rng,
+        )
         shift = heap.drop(device, rng)
         if shift is not None:
             placed.append(device.moved(None, shift))
@@ -95,10 +102,16 @@ def room():
 def test_every_kind_hides_in_every_way_without_overlap(way, kind):
     rng = np.random.default_rng(5)
     device = room()
-    found = [f for f in (conceal(device, way, kind, rng, SIZES["specks"]) for _ in range(4)) if f is not None]
+    found = [
+        f
+        for f in (conceal(device, way, kind, rng, SIZES["specks"]) for _ in range(4))
+        if f is not None
+    ]
     if kind == "liquid" and way == "partial_fill":
         flask = device.hollows[1]
-        assert all(one.host != flask for one in found), "a liquid where a liquid belongs is no anomaly"
+        assert all(one.host != flask for one in found), (
+            "a liquid where a liquid belongs is no anomaly"
+        )
     assert found, "no place was found in four times three tries"
     for one in found:
         whole = join([one.device, one.anomaly], [OUTSIDE, one.host])
@@ -116,9 +129,20 @@ def test_every_kind_hides_in_every_way_without_overlap(way, kind):
 def test_operational_anomalies_measure_what_they_must():
     rng = np.random.default_rng(8)
     laptop = build_device(Family("laptop", "battery_rear", 1), rng)[0]
-    least = {"organic_block": 30, "metal_plate": 45, "sharp": 60, "metal_tube": 55, "wires_and_battery": 30, "screws": 25}
+    least = {
+        "organic_block": 30,
+        "metal_plate": 45,
+        "sharp": 60,
+        "metal_tube": 55,
+        "wires_and_battery": 30,
+        "screws": 25,
+    }
     for kind, longest_mm in least.items():
-        found = next(f for f in (conceal(laptop, "taped_outside", kind, rng) for _ in range(40)) if f is not None)
+        found = next(
+            f
+            for f in (conceal(laptop, "taped_outside", kind, rng) for _ in range(40))
+            if f is not None
+        )
         extent = np.ptp(np.array(found.anomaly.bounds), axis=0)
         assert extent.max() >= longest_mm
         if kind == "organic_block":
@@ -129,7 +153,10 @@ def test_operational_anomalies_measure_what_they_must():
 
 
 def test_small_devices_hold_less():
-    phone, toaster = (build_device(Family(name, layout, 1), np.random.default_rng(0))[0] for name, layout in (("phone", "slab"), ("toaster", "two_slots")))
+    phone, toaster = (
+        build_device(Family(name, layout, 1), np.random.default_rng(0))[0]
+        for name, layout in (("phone", "slab"), ("toaster", "two_slots"))
+    )
     assert room_share(phone) == 0.2
     assert room_share(toaster) == 1.0
     sizes = [np.prod(wanted_size("powder", np.random.default_rng(k), room=0.2)) for k in range(50)]
@@ -200,7 +227,10 @@ def test_items_lie_in_their_bag(scenes):
 def test_what_is_inside_a_device_does_not_move_what_lies_around():
     """Of two things hidden inside, the bag and its contents are the same; what is taped outside is packed with its device."""
     inside = tuple(way for way in WAYS if way != "taped_outside")
-    one, two = (dataclasses.replace(RECIPE, ways=inside, kinds=(kind,)) for kind in ("metal_plate", "organic_block"))
+    one, two = (
+        dataclasses.replace(RECIPE, ways=inside, kinds=(kind,))
+        for kind in ("metal_plate", "organic_block")
+    )
     scenes = [build_scene(recipe, plan(recipe, 3), TUNNEL) for recipe in (one, two)]
     assert scenes[0].concealed.kind != scenes[1].concealed.kind
     assert np.array_equal(scenes[0].benign.vertices, scenes[1].benign.vertices)
@@ -217,7 +247,13 @@ def test_what_is_taped_outside_overlaps_nothing_around():
 @pytest.fixture(scope="module")
 def sharp():
     profile = load_profile("g640_coarse")
-    return dataclasses.replace(profile, scatter=Scatter(0), blur_px=(0.0, 0.0), faults=Faults(), noise=dataclasses.replace(profile.noise, spread_px=0.0))
+    return dataclasses.replace(
+        profile,
+        scatter=Scatter(0),
+        blur_px=(0.0, 0.0),
+        faults=Faults(),
+        noise=dataclasses.replace(profile.noise, spread_px=0.0),
+    )
 
 
 @pytest.fixture(scope="module")
@@ -232,7 +268,11 @@ def test_pairs_are_equal_to_the_bit_outside_the_changed_footprint(scenes, sharp,
         assert changed.any()
         # Every changed pixel lies in the outline of what was put in or taken out, one pixel of slack.
         fan = benign.view.fan(line_positions(scene.y_mm, sharp.line_pitch_mm, 2), 2)
-        outline = Rasteriser(scene.changed.solids([]), fan).silhouettes(np.zeros(len(scene.changed), np.int64), 1)[0].coarser(2)
+        outline = (
+            Rasteriser(scene.changed.solids([]), fan)
+            .silhouettes(np.zeros(len(scene.changed), np.int64), 1)[0]
+            .coarser(2)
+        )
         assert not (changed & ~ndimage.binary_dilation(outline.full(changed.shape))).any()
         assert not changed[: outline.top].any()
 
@@ -245,7 +285,11 @@ def test_masks_cover_what_is_seen(scenes, pair):
     assert {"bag", "device", "component", ANOMALY} <= roles
     by_id = {e["id"]: e for e in entries}
     device = next(e for e in entries if e["role"] == "device")
-    assert all(by_id[e["parent_id"]]["role"] == "device" for e in entries if e["role"] in ("component", ANOMALY))
+    assert all(
+        by_id[e["parent_id"]]["role"] == "device"
+        for e in entries
+        if e["role"] in ("component", ANOMALY)
+    )
     union = np.zeros(view.counts.shape[1:], bool)
     for silhouette in view.components:
         union |= silhouette.full(union.shape)
@@ -262,8 +306,12 @@ def test_run_lengths_are_those_of_pycocotools(pair):
     shape = pair["benign"][0].counts.shape[1:]
     for silhouette in pair["benign"][0].components[:12]:
         if silhouette.mask.any():
-            assert np.array_equal(decode_mask(encode(silhouette, shape), *shape), silhouette.full(shape))
-            assert encode(silhouette, shape)["counts"] == encode_mask(silhouette.full(shape))["counts"]
+            assert np.array_equal(
+                decode_mask(encode(silhouette, shape), *shape), silhouette.full(shape)
+            )
+            assert (
+                encode(silhouette, shape)["counts"] == encode_mask(silhouette.full(shape))["counts"]
+            )
 
 
 def test_detectability_grows_with_contrast_and_is_nothing_without(sharp):
@@ -276,7 +324,17 @@ def test_detectability_grows_with_contrast_and_is_nothing_without(sharp):
         edited[:, 10:20, 50:60] = 0.5 - depth
         found.append(detectability(clean, edited, sharp, view).area_cnr)
     assert found[1] == pytest.approx(2 * found[0], rel=0.05)
-    air = np.array([sharp.response.low_photons, sharp.response.high_photons])[:, None] * (sharp.detector.distance_mm / view.fan(np.zeros(1)).distance_mm[50:60]) ** 2
+    air = (
+        np.array([sharp.response.low_photons, sharp.response.high_photons])[:, None]
+        * (sharp.detector.distance_mm / view.fan(np.zeros(1)).distance_mm[50:60]) ** 2
+    )
     by_hand = np.sqrt(10 * (0.01**2 / (0.495 / air + (8 / air) ** 2)).sum())
     assert found[0] == pytest.approx(by_hand, rel=0.02)
-    assert [stratum(v) for v in (1, 5, 49, 50, 499, 500)] == ["below 5", "5-50", "5-50", "50-500", "50-500", "above 500"]
+    assert [stratum(v) for v in (1, 5, 49, 50, 499, 500)] == [
+        "below 5",
+        "5-50",
+        "5-50",
+        "50-500",
+        "50-500",
+        "above 500",
+    ]

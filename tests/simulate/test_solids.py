@@ -8,7 +8,16 @@ from bagscan.simulate.anomalies import KINDS, SHAPES, SIZES, build_anomaly, impo
 from bagscan.simulate.assembly import AIR, OUTSIDE, Builder, join
 from bagscan.simulate.bags import KINDS as BAGS
 from bagscan.simulate.bags import build_bag
-from bagscan.simulate.devices import NAMES, PAPER_A, Family, build_device, device_module, dimensions, draw_family, families
+from bagscan.simulate.devices import (
+    NAMES,
+    PAPER_A,
+    Family,
+    build_device,
+    device_module,
+    dimensions,
+    draw_family,
+    families,
+)
 from bagscan.simulate.items import ITEMS, LOOK_ALIKES, build_item
 from bagscan.simulate.mesh import box, rotation_xyz
 from bagscan.simulate.occupancy import BoxFinder, audit
@@ -86,7 +95,9 @@ def test_pouring_fills_to_the_level():
     cavity = b.case("abs", (64, 44, 34), 2, radius=1)
     poured = b.pour(cavity, "water", 0.25)
     built = b.build()
-    assert built.mesh(poured).volume_mm3 == pytest.approx(0.25 * built.mesh(cavity).volume_mm3, rel=1e-6)
+    assert built.mesh(poured).volume_mm3 == pytest.approx(
+        0.25 * built.mesh(cavity).volume_mm3, rel=1e-6
+    )
     assert audit(built).overlap.sum() == 0
     assert built.hollows == (cavity,)
 
@@ -118,7 +129,10 @@ def test_devices_nest_without_overlap(name):
 def test_two_hundred_devices_of_each_class_nest(name):
     layouts = device_module(name).LAYOUTS
     for k in range(200):
-        device, _ = build_device(Family(name, layouts[k % len(layouts)], k // len(layouts) % 10), np.random.default_rng(k))
+        device, _ = build_device(
+            Family(name, layouts[k % len(layouts)], k // len(layouts) % 10),
+            np.random.default_rng(k),
+        )
         assert audit(device).overlap_share < MAX_OVERLAP
 
 
@@ -126,7 +140,10 @@ def test_families_differ_and_pieces_of_one_differ_a_little():
     one, other = Family("laptop", "drive_bay", 1), Family("laptop", "drive_bay", 2)
     assert dimensions(one) == dimensions(one)
     assert dimensions(one) != dimensions(other)
-    nominal, piece = dimensions(one)["width_mm"], dimensions(one, np.random.default_rng(3))["width_mm"]
+    nominal, piece = (
+        dimensions(one)["width_mm"],
+        dimensions(one, np.random.default_rng(3))["width_mm"],
+    )
     assert 0 < abs(piece / nominal - 1) < 0.02
     a, b = (build_device(one, np.random.default_rng(s))[0] for s in (1, 2))
     assert a.vertices.shape != b.vertices.shape or not np.array_equal(a.vertices, b.vertices)

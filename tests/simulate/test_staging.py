@@ -7,7 +7,15 @@ from bagscan.imaging.scanner import load_profile
 from bagscan.simulate.assembly import OUTSIDE, Builder
 from bagscan.simulate.concealment import Concealed
 from bagscan.simulate.raster import Silhouette
-from bagscan.simulate.staging import NOT_SHOWN, Shown, can_be_seen, pixel_mm, shown, stage, usual_poses
+from bagscan.simulate.staging import (
+    NOT_SHOWN,
+    Shown,
+    can_be_seen,
+    pixel_mm,
+    shown,
+    stage,
+    usual_poses,
+)
 
 
 def box(material, size, at=(0, 0, 0)):
@@ -28,7 +36,9 @@ def test_a_change_is_the_median_over_the_silhouette():
     assert shown(clean, edited, Silhouette(0, 0, np.zeros((0, 0), bool)), (1, 1)) is NOT_SHOWN
 
 
-@pytest.mark.parametrize(("area", "change", "visible"), [(150, 0.08, True), (149, 1.0, False), (1e4, 0.079, False)])
+@pytest.mark.parametrize(
+    ("area", "change", "visible"), [(150, 0.08, True), (149, 1.0, False), (1e4, 0.079, False)]
+)
 def test_visible_is_large_enough_and_changes_enough(area, change, visible):
     assert Shown(area, change, 0.1).visible == visible
 
@@ -52,9 +62,15 @@ def hidden(device, anomaly):
 def test_a_steel_plate_is_seen_and_a_film_is_not():
     device = box("abs", (150, 100, 40))
     poses = usual_poses("phone")
-    assert can_be_seen(device, hidden(device, box("stainless_steel", (60, 40, 1), (0, 0, 21))), poses)
-    assert not can_be_seen(device, hidden(device, box("polyethylene", (60, 40, 0.1), (0, 0, 21))), poses)
-    assert not can_be_seen(device, hidden(device, box("stainless_steel", (5, 5, 5), (0, 0, 23))), poses), "too small"
+    assert can_be_seen(
+        device, hidden(device, box("stainless_steel", (60, 40, 1), (0, 0, 21))), poses
+    )
+    assert not can_be_seen(
+        device, hidden(device, box("polyethylene", (60, 40, 0.1), (0, 0, 21))), poses
+    )
+    assert not can_be_seen(
+        device, hidden(device, box("stainless_steel", (5, 5, 5), (0, 0, 23))), poses
+    ), "too small"
 
 
 def test_devices_have_two_poses_and_some_lie_on_their_side():
@@ -70,6 +86,12 @@ def test_taping_outside_is_the_last_resort():
     """A solid block has no room inside: only what is taped to it can be, and it is found all the same."""
     device = box("abs", (200, 150, 60))
     ways = ("cavity_insert", "between_layers", "taped_outside")
-    found = [stage(device, usual_poses("phone"), ("metal_plate",), ways, np.random.default_rng(seed)) for seed in range(3)]
+    found = [
+        stage(device, usual_poses("phone"), ("metal_plate",), ways, np.random.default_rng(seed))
+        for seed in range(3)
+    ]
     assert {f.way for f in found if f} == {"taped_outside"}
-    assert stage(device, usual_poses("phone"), ("metal_plate",), ways[:2], np.random.default_rng(0)) is None
+    assert (
+        stage(device, usual_poses("phone"), ("metal_plate",), ways[:2], np.random.default_rng(0))
+        is None
+    )

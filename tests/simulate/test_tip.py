@@ -26,7 +26,14 @@ BACKGROUNDS = [
     {"stainless_steel": 5},
     {"copper": 2.2},
 ]
-THREATS = [{"marzipan": 10}, {"marzipan": 40}, {"stainless_steel": 1}, {"stainless_steel": 2.5}, {"aluminium": 3}, {"brass": 4}]
+THREATS = [
+    {"marzipan": 10},
+    {"marzipan": 40},
+    {"stainless_steel": 1},
+    {"stainless_steel": 2.5},
+    {"aluminium": 3},
+    {"brass": 4},
+]
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +42,9 @@ def profile():
 
 
 def stack(spectral, parts):
-    return spectral.transmission(np.array([[float(mm) for mm in parts.values()]]), [material(name) for name in parts])
+    return spectral.transmission(
+        np.array([[float(mm) for mm in parts.values()]]), [material(name) for name in parts]
+    )
 
 
 def test_basis_thicknesses_come_back(profile):
@@ -49,7 +58,9 @@ def test_projection_is_what_joint_simulation_gives(profile, background):
     """Bar: 0.5 % in both channels; multiplying is wrong by far more somewhere."""
     spectral = exact(profile.response)
     for threat in THREATS:
-        joint = stack(spectral, {**background, **{k: v + background.get(k, 0) for k, v in threat.items()}})
+        joint = stack(
+            spectral, {**background, **{k: v + background.get(k, 0) for k, v in threat.items()}}
+        )
         found = overlaid(stack(spectral, background), stack(spectral, threat), profile.spectral())
         assert found == pytest.approx(joint, rel=5e-3)
 
@@ -57,7 +68,14 @@ def test_projection_is_what_joint_simulation_gives(profile, background):
 def test_multiplying_is_wrong_where_the_beam_is_hardened(profile):
     spectral = exact(profile.response)
     errors = [
-        np.abs(stack(spectral, b) * stack(spectral, t) / stack(spectral, {**b, **{k: v + b.get(k, 0) for k, v in t.items()}}) - 1).max() for b in BACKGROUNDS for t in THREATS
+        np.abs(
+            stack(spectral, b)
+            * stack(spectral, t)
+            / stack(spectral, {**b, **{k: v + b.get(k, 0) for k, v in t.items()}})
+            - 1
+        ).max()
+        for b in BACKGROUNDS
+        for t in THREATS
     ]
     assert max(errors) > 0.2
 
@@ -77,9 +95,15 @@ def test_a_projected_scan_is_the_scan_of_both(scene):
     quiet, slab, threat = scene
     view = quiet.views[0]
     patch = render_threat(threat, quiet, height_mm=150)
-    raw = measure(transmission(slab, quiet, view, (0, 160)), quiet, view, 0, noise=False) / quiet.air_counts
+    raw = (
+        measure(transmission(slab, quiet, view, (0, 160)), quiet, view, 0, noise=False)
+        / quiet.air_counts
+    )
     joint = join([slab, threat.moved(None, (320, 80, 150))])
-    truth = measure(transmission(joint, quiet, view, (0, 160)), quiet, view, 0, noise=False) / quiet.air_counts
+    truth = (
+        measure(transmission(joint, quiet, view, (0, 160)), quiet, view, 0, noise=False)
+        / quiet.air_counts
+    )
     changed = np.abs(truth - raw).max(0) > 0.02
     rows, columns = np.flatnonzero(changed.any(1)), np.flatnonzero(changed.any(0))
     inner = np.argwhere(patch.mask).min(0)
@@ -103,7 +127,9 @@ def test_noise_is_that_of_fewer_photons(scene):
     after = np.mean(found, 0)[0][core]
     expected = np.sqrt(np.maximum(after * (1 - after / 0.6), 0) / quiet.response.low_photons)
     middle = patch.transmission[0][patch.mask] < 0.7
-    assert np.std(found, 0)[0][core][middle].mean() == pytest.approx(expected[middle].mean(), rel=0.2)
+    assert np.std(found, 0)[0][core][middle].mean() == pytest.approx(
+        expected[middle].mean(), rel=0.2
+    )
 
 
 def test_colour_is_multiplied_with_a_warning(scene):
@@ -113,7 +139,10 @@ def test_colour_is_multiplied_with_a_warning(scene):
         made, mask = project_colour(np.full((3, 60, 80), 0.8, np.float32), patch, (5, 5), quiet)
     assert made[:, mask].mean() < 0.5
     assert made[:, 50:].min() == pytest.approx(0.8)
-    with pytest.warns(UserWarning, match="colour alone"), pytest.raises(DataError, match="place it elsewhere"):
+    with (
+        pytest.warns(UserWarning, match="colour alone"),
+        pytest.raises(DataError, match="place it elsewhere"),
+    ):
         project_colour(np.ones((3, 60, 80), np.float32), patch, (55, 5), quiet)
 
 
@@ -122,16 +151,56 @@ def test_from_file_to_file(tmp_path, scene):
 
     from bagscan.formats.tiff import write_counts
 
-    write_counts(tmp_path / "raw.tif", np.full((2, 200, 300), 40000, np.uint16), ("low", "high"), 60000)
-    told = project_file(tmp_path / "raw.tif", tmp_path / "out.tif", "metal_plate", "30,20,3", None, "lead", "20,30", "g640", 1, air=1.0)
+    write_counts(
+        tmp_path / "raw.tif", np.full((2, 200, 300), 40000, np.uint16), ("low", "high"), 60000
+    )
+    told = project_file(
+        tmp_path / "raw.tif",
+        tmp_path / "out.tif",
+        "metal_plate",
+        "30,20,3",
+        None,
+        "lead",
+        "20,30",
+        "g640",
+        1,
+        air=1.0,
+    )
     assert "basis-material" in told["method"]
     made = read_scan(tmp_path / "out.tif").views[0]
     assert made.channels == ("low", "high", "zeff")
     assert made.pixels[0].min() < 0.65  # 0.667 before
     assert np.asarray(Image.open(tmp_path / "out_mask.png")).any()
     Image.fromarray(np.full((200, 300, 3), 220, np.uint8)).save(tmp_path / "c.png")
-    assert "multiplied" in project_file(tmp_path / "c.png", tmp_path / "c_out.png", "sharp", "60,12,2", None, "lead", None, "g640", 1)["method"]
-    for wrong, match in (({"kind": "sharq"}, "did you mean 'sharp'"), ({"at": "1"}, "needs 2 numbers"), ({"out": tmp_path / "x.jpg"}, "written as .tif")):
+    assert (
+        "multiplied"
+        in project_file(
+            tmp_path / "c.png",
+            tmp_path / "c_out.png",
+            "sharp",
+            "60,12,2",
+            None,
+            "lead",
+            None,
+            "g640",
+            1,
+        )["method"]
+    )
+    for wrong, match in (
+        ({"kind": "sharq"}, "did you mean 'sharp'"),
+        ({"at": "1"}, "needs 2 numbers"),
+        ({"out": tmp_path / "x.jpg"}, "written as .tif"),
+    ):
         settings = {"out": tmp_path / "o.tif", "kind": "sharp", "at": None} | wrong
         with pytest.raises(ConfigError, match=match):
-            project_file(tmp_path / "raw.tif", settings["out"], settings["kind"], "60,12,2", None, "lead", settings["at"], "g640", 1)
+            project_file(
+                tmp_path / "raw.tif",
+                settings["out"],
+                settings["kind"],
+                "60,12,2",
+                None,
+                "lead",
+                settings["at"],
+                "g640",
+                1,
+            )

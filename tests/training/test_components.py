@@ -47,10 +47,16 @@ def test_components_lie_on_their_item_and_are_none_of_the_anomalys(simulated_roo
         assert len(names) == len(masks) > 0
         assert record.item is not None
         assert masks.shape[1:] == record.item.mask.shape
-        assert (masks & ~record.item.mask.pixels()).sum() == 0  # the item's mask is wider than the item
+        assert (
+            masks & ~record.item.mask.pixels()
+        ).sum() == 0  # the item's mask is wider than the item
         truth = json.loads(record.truth.read_text())
         hidden = {e["id"] for e in truth["annotations"] if e["role"] == "anomaly"}
-        of_the_anomaly = {e["category"] for e in truth["annotations"] if e["role"] == "component" and e["parent_id"] in hidden}
+        of_the_anomaly = {
+            e["category"]
+            for e in truth["annotations"]
+            if e["role"] == "component" and e["parent_id"] in hidden
+        }
         assert not of_the_anomaly & set(names)
 
 
@@ -89,7 +95,9 @@ def test_the_loss_is_none_where_all_is_told_and_counts_the_item_alone(items):
     presence = torch.ones(1, 8, 8)
     assert float(known.loss(features, wanted, presence, 0.5).detach()) < 1e-6
     wanted[0, 0, 1, 1] = 1.0
-    assert float(known.loss(features, wanted, presence, 0.5).detach()) == pytest.approx(30 / 4, rel=1e-3)
+    assert float(known.loss(features, wanted, presence, 0.5).detach()) == pytest.approx(
+        30 / 4, rel=1e-3
+    )
     presence[0, 4:, 4:] = 0
     assert float(known.loss(features, wanted, presence, 0.5).detach()) < 1e-6
 
@@ -109,7 +117,9 @@ def test_it_is_learnt_beside_the_verdict_and_the_model_keeps_nothing_of_it(items
         optimiser.step()
         found.append(parts["components"])
     assert found[-1] < 0.8 * found[0]
-    assert any(p.grad is not None and p.grad.abs().sum() > 0 for p in model.encoder.backbone.parameters())
+    assert any(
+        p.grad is not None and p.grad.abs().sum() > 0 for p in model.encoder.backbone.parameters()
+    )
 
 
 def test_what_cannot_learn_it_is_told(items):

@@ -60,7 +60,15 @@ torch.save({**{name: module.state_dict() for name, module in task.modules.items(
 
 def start(*command: str) -> None:
     """Two processes on this machine, as ``torchrun`` starts them."""
-    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", *command]
+    launch = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        "--nproc-per-node",
+        "2",
+        *command,
+    ]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"}
     done = subprocess.run(launch, capture_output=True, text=True, env=environment, timeout=150)
     assert done.returncode == 0, done.stderr[-3000:]
@@ -74,7 +82,9 @@ def test_two_processes_step_by_the_mean_of_their_gradients(tmp_path):
         assert all(torch.equal(first[part][k], second[part][k]) for k in first[part]), part
     assert (first["validated"], second["validated"]) == (1, 0), "process 0 validates for all"
     if sys.platform == "linux":
-        assert [(tmp_path / f"left{k}").read_text() for k in (0, 1)] == ["", ""], "threads that find the interpreter gone abort a process that has done its work"
+        assert [(tmp_path / f"left{k}").read_text() for k in (0, 1)] == ["", ""], (
+            "threads that find the interpreter gone abort a process that has done its work"
+        )
     # The same by hand: one process that sees both batches of every step.
     torch.manual_seed(0)
     net, unused = torch.nn.Linear(2, 1), torch.nn.Linear(1, 1)
@@ -82,14 +92,26 @@ def test_two_processes_step_by_the_mean_of_their_gradients(tmp_path):
     config = LoopConfig(steps=3, learning_rate=0.1, warmup=0)
     for step in range(3):
         optimizer.param_groups[0]["lr"] = learning_rate_at(step, config)
-        draws = [torch.from_numpy(np.random.default_rng(np.random.SeedSequence(0, spawn_key=key)).standard_normal((4, 2)).astype(np.float32)) for key in ((0, step), (0, step, 1))]
+        draws = [
+            torch.from_numpy(
+                np.random.default_rng(np.random.SeedSequence(0, spawn_key=key))
+                .standard_normal((4, 2))
+                .astype(np.float32)
+            )
+            for key in ((0, step), (0, step, 1))
+        ]
         optimizer.zero_grad()
-        loss = sum((net(x) - 1).square().mean() for x in draws) / 2 + unused(draws[1][:, :1]).mean() / 2
+        loss = (
+            sum((net(x) - 1).square().mean() for x in draws) / 2
+            + unused(draws[1][:, :1]).mean() / 2
+        )
         loss.backward()
         optimizer.step()
     assert torch.allclose(first["net"]["weight"], net.weight, atol=1e-6)
     assert torch.allclose(first["unused"]["weight"], unused.weight, atol=1e-6)
-    assert len((tmp_path / "log.jsonl").read_text().splitlines()) == 4, "three steps and a validation, written once"
+    assert len((tmp_path / "log.jsonl").read_text().splitlines()) == 4, (
+        "three steps and a validation, written once"
+    )
 
 
 def test_what_no_process_has_a_gradient_for_stands_still(tmp_path):
@@ -104,7 +126,14 @@ def test_what_no_process_has_a_gradient_for_stands_still(tmp_path):
 
 @pytest.mark.slow
 def test_two_processes_that_were_stopped_go_on_to_the_same_weights(tiny_config, tmp_path):
-    command = ["--no-python", str(Path(sys.executable).with_name("bagscan")), "train", str(tiny_config), "--set", "loop.checkpoint_every=2"]
+    command = [
+        "--no-python",
+        str(Path(sys.executable).with_name("bagscan")),
+        "train",
+        str(tiny_config),
+        "--set",
+        "loop.checkpoint_every=2",
+    ]
     start(*command, "--out", str(tmp_path / "whole"), "--set", "loop.steps=4")
     whole = load_file(tmp_path / "whole" / "checkpoint.safetensors")
     # The learning rate of a step depends on how many there are: stopped by a signal, not by fewer steps.
@@ -124,7 +153,10 @@ def test_two_processes_that_were_stopped_go_on_to_the_same_weights(tiny_config, 
     start(*command, "--out", str(tmp_path / "cut"), "--set", "loop.steps=4")
     cut = load_file(tmp_path / "cut" / "checkpoint.safetensors")
     assert [key for key in whole if not torch.equal(whole[key], cut[key])] == []
-    steps = [json.loads(line)["step"] for line in (tmp_path / "cut" / "log.jsonl").read_text().splitlines()]
+    steps = [
+        json.loads(line)["step"]
+        for line in (tmp_path / "cut" / "log.jsonl").read_text().splitlines()
+    ]
     assert steps == sorted(steps)
     assert steps[-1] == 4
 
@@ -145,7 +177,9 @@ def test_batches_go_to_a_device_however_they_are_nested():
 
 
 def test_a_device_that_is_not_there_is_refused_with_words(monkeypatch):
-    with pytest.raises(ConfigError, match=r"device 'warp' cannot be used: there is no such kind; auto"):
+    with pytest.raises(
+        ConfigError, match=r"device 'warp' cannot be used: there is no such kind; auto"
+    ):
         device_named("warp")
     with pytest.raises(ConfigError, match="one for several processes"):
         device_named("cuda:1", number=0)

@@ -45,14 +45,24 @@ def test_train_and_evaluate_from_the_command_line(config, tmp_path, name):
     run = CliRunner().invoke(app, ["train", str(config), "--out", str(tmp_path / "run"), *more])
     assert run.exit_code == 0, run.output
     assert (tmp_path / "run" / "regioner.safetensors").is_file()
-    run = CliRunner().invoke(app, ["evaluate", str(config), "--model", str(tmp_path / "run"), *more])
+    run = CliRunner().invoke(
+        app, ["evaluate", str(config), "--model", str(tmp_path / "run"), *more]
+    )
     assert run.exit_code == 0, run.output
     assert "AP50" in run.output
     assert (tmp_path / "run" / "results.json").is_file()
 
 
-@pytest.mark.parametrize(("images", "quantity", "channels"), [("raw", "dual_energy", ["high"]), ("all", "dual_energy", ["low", "high", "zeff", "red", "green", "blue"])])
-def test_any_number_of_channels_is_taken(config, tmp_path, simulated_root, images, quantity, channels):
+@pytest.mark.parametrize(
+    ("images", "quantity", "channels"),
+    [
+        ("raw", "dual_energy", ["high"]),
+        ("all", "dual_energy", ["low", "high", "zeff", "red", "green", "blue"]),
+    ],
+)
+def test_any_number_of_channels_is_taken(
+    config, tmp_path, simulated_root, images, quantity, channels
+):
     source = f"data.sources=[{{format: simulated, root: {simulated_root}, images: {images}, views: below, annotate: device}}]"
     taken = f"input={{quantity: {quantity}, channels: [{', '.join(channels)}], working_side_px: 0, mean: {[0.8] * len(channels)}, std: {[0.25] * len(channels)}}}"
     experiment = read_experiment(config, [source, taken])
@@ -95,7 +105,9 @@ init_regioner: {tmp_path / "run" / "regioner.safetensors"}
     assert np.isfinite(best["monitor"])
     model = Model.load(tmp_path / "model_run" / "model")
     kept = load_file(tmp_path / "run" / "regioner.safetensors")
-    assert all(torch.equal(value, kept[name]) for name, value in model.regioner.items.named_parameters())
+    assert all(
+        torch.equal(value, kept[name]) for name, value in model.regioner.items.named_parameters()
+    )
     view = View(np.full((3, 64, 96), 0.9, np.float32), ("low", "high", "zeff"), "dual_energy")
     regions, scores = model.judge(view)
     assert len(scores) == regions.n
@@ -106,13 +118,21 @@ init_regioner: {tmp_path / "run" / "regioner.safetensors"}
 
 def test_a_superpixel_regioner_detects_nothing(config, tmp_path):
     with pytest.raises(ConfigError, match="mask_rcnn or faster_rcnn"):
-        train(read_experiment(config, ["regioner={name: ssn, width: 4}"]), tmp_path / "run", lambda _: None)
+        train(
+            read_experiment(config, ["regioner={name: ssn, width: 4}"]),
+            tmp_path / "run",
+            lambda _: None,
+        )
 
 
 def test_where_to_cut_does_not_hang_on_what_it_is_judged_in(config):
     torch.manual_seed(0)
     detector = read_experiment(config, ["regioner.min_score=0.0"]).model().regioner
-    view = View(np.random.default_rng(0).random((3, 64, 96), dtype=np.float32), ("low", "high", "zeff"), "dual_energy")
+    view = View(
+        np.random.default_rng(0).random((3, 64, 96), dtype=np.float32),
+        ("low", "high", "zeff"),
+        "dual_energy",
+    )
     with torch.autocast("cpu", torch.bfloat16):
         halved = detector.regions(view)
     np.testing.assert_array_equal(halved.labels, detector.regions(view).labels)
@@ -123,17 +143,29 @@ def test_boxes_alone_refuse_masks(config):
         read_experiment(config, ["regioner={name: faster_rcnn, masks: true}"]).model()
 
 
-def test_a_model_loads_without_the_weights_that_its_parts_started_from(config, tmp_path, monkeypatch):
+def test_a_model_loads_without_the_weights_that_its_parts_started_from(
+    config, tmp_path, monkeypatch
+):
     """Items and parts are parts within a part: nothing is fetched for them either."""
     import bagscan.backbones
 
-    parts = {"items": {"name": "mask_rcnn", "backbone": "test_resnet", "dim": 8}, "parts": {"name": "ssn", "width": 4}}
-    model = Model(ModelConfig(regioner={"name": "sub_components", **parts}, encoder={"name": "pooled", "backbone": "test_resnet", "dim": 8}))
+    parts = {
+        "items": {"name": "mask_rcnn", "backbone": "test_resnet", "dim": 8},
+        "parts": {"name": "ssn", "width": 4},
+    }
+    model = Model(
+        ModelConfig(
+            regioner={"name": "sub_components", **parts},
+            encoder={"name": "pooled", "backbone": "test_resnet", "dim": 8},
+        )
+    )
     model.config.regioner["items"]["pretrained"] = True
     model.save(tmp_path / "model")
     asked = []
     build = bagscan.backbones.create_backbone
-    monkeypatch.setattr("bagscan.regions.mask_rcnn.create_backbone", lambda *a: (asked.append(a[2]), build(*a))[1])
+    monkeypatch.setattr(
+        "bagscan.regions.mask_rcnn.create_backbone", lambda *a: (asked.append(a[2]), build(*a))[1]
+    )
     Model.load(tmp_path / "model")
     assert asked == [False]
 
@@ -160,9 +192,33 @@ def test_whole_items_are_trained_calibrated_and_screened(config, tmp_path, simul
     whole = str(PRESETS / "items_whole.yaml")
     trained = run(app, ["train", whole, "--out", str(tmp_path / "run"), *settings])
     assert trained.exit_code == 0, trained.output
-    calibrated = run(app, ["calibrate", whole, "--model", str(model), "--level", "scan", "--max-fpr", "0.5", *settings])
+    calibrated = run(
+        app,
+        [
+            "calibrate",
+            whole,
+            "--model",
+            str(model),
+            "--level",
+            "scan",
+            "--max-fpr",
+            "0.5",
+            *settings,
+        ],
+    )
     assert calibrated.exit_code == 0, calibrated.output
-    screened = run(app, ["screen", str(simulated_root / "raw"), "--model", str(model), "--out", str(tmp_path / "out"), "--json"])
+    screened = run(
+        app,
+        [
+            "screen",
+            str(simulated_root / "raw"),
+            "--model",
+            str(model),
+            "--out",
+            str(tmp_path / "out"),
+            "--json",
+        ],
+    )
     assert screened.exit_code == 0, screened.output
     rows = json.loads((tmp_path / "out" / "findings.json").read_text())
     assert sum(row["n_regions"] for row in rows) > 0

@@ -39,7 +39,15 @@ SILENT = lambda _: None  # noqa: E731
 def made(tmp_path_factory):
     """A set of ten scenes, two devices, a coarse scanner."""
     root = tmp_path_factory.mktemp("sets") / "set"
-    recipe = Recipe(("phone", "bottle"), count=40, seed=5, profile="g640_coarse", parts={"train": 2, "val": 3}, items=(1, 2), more_devices=0.0)
+    recipe = Recipe(
+        ("phone", "bottle"),
+        count=40,
+        seed=5,
+        profile="g640_coarse",
+        parts={"train": 2, "val": 3},
+        items=(1, 2),
+        more_devices=0.0,
+    )
     simulate(recipe, root, report=SILENT)
     return root
 
@@ -60,7 +68,14 @@ def config(made, tmp_path_factory):
 def trained(config, tmp_path_factory):
     """Long enough to find devices, though not what is hidden in them."""
     out = tmp_path_factory.mktemp("run") / "run"
-    longer = ["loop.steps=160", "loop.cooldown=40", "loop.validate_every=160", "loop.learning_rate=0.004", "loop.ema=0.9", "loop.warmup=10"]
+    longer = [
+        "loop.steps=160",
+        "loop.cooldown=40",
+        "loop.validate_every=160",
+        "loop.learning_rate=0.004",
+        "loop.ema=0.9",
+        "loop.warmup=10",
+    ]
     train(read_experiment(config, longer), out, SILENT)
     return out
 
@@ -85,7 +100,9 @@ def test_a_set_is_packed_once_and_named_alike(made):
     before = {p: p.stat().st_mtime_ns for p in (made / "packed").glob("*.npy")}
     packed_scenes((str(made),), 1, SILENT)
     assert before == {p: p.stat().st_mtime_ns for p in (made / "packed").glob("*.npy")}
-    assert packed_categories(made) == tuple(json.loads((made / "packed" / "categories.json").read_text()))
+    assert packed_categories(made) == tuple(
+        json.loads((made / "packed" / "categories.json").read_text())
+    )
 
 
 def test_sets_of_other_categories_are_refused(made, tmp_path):
@@ -115,7 +132,10 @@ def test_what_changed_beside_the_anomaly_is_ignored_and_devices_of_one_class_tou
 
 
 def test_a_run_goes_on_after_a_kill_and_with_more_steps_from_before_the_cooldown(config, tmp_path):
-    rates = [learning_rate_at(i, LoopConfig(steps=10, warmup=2, cooldown=4, learning_rate=1.0)) for i in range(10)]
+    rates = [
+        learning_rate_at(i, LoopConfig(steps=10, warmup=2, cooldown=4, learning_rate=1.0))
+        for i in range(10)
+    ]
     assert rates == pytest.approx([0.5, 1, 1, 1, 1, 1, 1, 0.75, 0.5, 0.25])
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     train(read_experiment(config, ["loop.steps=6"]), whole, SILENT)
@@ -123,7 +143,10 @@ def test_a_run_goes_on_after_a_kill_and_with_more_steps_from_before_the_cooldown
     said = []
     train(read_experiment(config, ["loop.steps=6"]), parts, said.append)
     assert any("resuming at step 2 of 6" in line for line in said)
-    steps = [[json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()] for out in (whole, parts)]
+    steps = [
+        [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
+        for out in (whole, parts)
+    ]
     losses = [{line["step"]: line["loss"] for line in lines if "loss" in line} for lines in steps]
     assert losses[0].keys() == losses[1].keys() == set(range(1, 7))
     assert list(losses[0].values()) == pytest.approx(list(losses[1].values()), rel=1e-3)
@@ -136,7 +159,12 @@ def test_a_model_folder_comes_back_and_all_runtimes_agree(trained, made, tmp_pat
     assert (detector.kinds, detector.devices) == (len(KINDS), 2)
     detector.save(tmp_path / "again")
     again = Detector.load(tmp_path / "again")
-    assert all(torch.equal(a, b) for a, b in zip(detector.network.state_dict().values(), again.network.state_dict().values(), strict=True))
+    assert all(
+        torch.equal(a, b)
+        for a, b in zip(
+            detector.network.state_dict().values(), again.network.state_dict().values(), strict=True
+        )
+    )
     with pytest.raises(ModelError):
         load_model(tmp_path / "again", "onnxruntime")
     export_onnx(tmp_path / "again")
@@ -147,7 +175,9 @@ def test_a_model_folder_comes_back_and_all_runtimes_agree(trained, made, tmp_pat
         Detector.load(tmp_path / "again")
 
 
-def test_calibration_keeps_to_its_share_of_false_alarms_and_bags_are_screened(config, trained, made):
+def test_calibration_keeps_to_its_share_of_false_alarms_and_bags_are_screened(
+    config, trained, made
+):
     folder = trained / "model"
     with pytest.raises(ModelError):
         Screener.load(folder)
@@ -161,7 +191,10 @@ def test_calibration_keeps_to_its_share_of_false_alarms_and_bags_are_screened(co
     assert 0 <= told["on_the_anomaly"] <= told["bag_tp"] <= 1
     screener = Screener.load(folder, runtime="torch")
     for bag in bags[:4]:
-        views = tuple(replace(read_scan(made / "raw" / f"{bag.id}_{name}.tif").views[0], view_id=name) for name in ("below", "side"))
+        views = tuple(
+            replace(read_scan(made / "raw" / f"{bag.id}_{name}.tif").views[0], view_id=name)
+            for name in ("below", "side")
+        )
         report = screener.screen(Scan(bag.id, views))
         alarm = any((s >= 0.5).any() for s in report.scores.values())
         assert report.decision is (Decision.ALARM if alarm else Decision.CLEAR)
@@ -172,10 +205,25 @@ def test_calibration_keeps_to_its_share_of_false_alarms_and_bags_are_screened(co
 
 def test_commands_calibrate_and_evaluate_a_detector(config, trained, tmp_path):
     folder = str(trained / "model")
-    done = CliRunner().invoke(app, ["calibrate", str(config), "--model", folder, "--max-fpr", "0.3"])
+    done = CliRunner().invoke(
+        app, ["calibrate", str(config), "--model", folder, "--max-fpr", "0.3"]
+    )
     assert done.exit_code == 0, done.output
     assert "a benign scan raises an alarm" in done.output
-    done = CliRunner().invoke(app, ["evaluate", str(config), "--model", folder, "--part", "val", "--out", str(tmp_path / "figures.json"), "--json"])
+    done = CliRunner().invoke(
+        app,
+        [
+            "evaluate",
+            str(config),
+            "--model",
+            folder,
+            "--part",
+            "val",
+            "--out",
+            str(tmp_path / "figures.json"),
+            "--json",
+        ],
+    )
     assert done.exit_code == 0, done.output
     told = json.loads((tmp_path / "figures.json").read_text())
     assert set(told["groups"]) == {"new_stagings", "unseen_families"}
@@ -194,18 +242,32 @@ def test_a_detector_for_colour_is_trained_and_judged_on_colour(config, made, tmp
         read_experiment(config, ["images=grey"])
 
 
-def test_a_training_begins_with_a_trained_detectors_weights_of_the_same_or_other_images(config, trained, tmp_path):
+def test_a_training_begins_with_a_trained_detectors_weights_of_the_same_or_other_images(
+    config, trained, tmp_path
+):
     before = Detector.load(trained / "model").network.state_dict()
-    still = ["loop.steps=1", "loop.learning_rate=1e-12", "loop.weight_decay=0.0", "loop.ema=0.0", f"start={trained}/model"]
+    still = [
+        "loop.steps=1",
+        "loop.learning_rate=1e-12",
+        "loop.weight_decay=0.0",
+        "loop.ema=0.0",
+        f"start={trained}/model",
+    ]
     train(read_experiment(config, still), tmp_path / "raw", SILENT)
     after = Detector.load(tmp_path / "raw" / "model").network.state_dict()
-    assert all(torch.allclose(value, after[name], atol=1e-6) for name, value in before.items() if name.endswith("weight"))
+    assert all(
+        torch.allclose(value, after[name], atol=1e-6)
+        for name, value in before.items()
+        if name.endswith("weight")
+    )
     train(read_experiment(config, [*still, "images=colour"]), tmp_path / "colour", SILENT)
     colour = Detector.load(tmp_path / "colour" / "model").network.state_dict()
     differ = [name for name, value in before.items() if value.shape != colour[name].shape]
     assert len(differ) == 1
     assert torch.allclose(before["verdict.0.weight"], colour["verdict.0.weight"], atol=1e-6)
-    assert colour[differ[0]].sum((1, 2, 3)) == pytest.approx(before[differ[0]].sum((1, 2, 3)), rel=0.02, abs=1e-3), "as much of a grey picture as before"
+    assert colour[differ[0]].sum((1, 2, 3)) == pytest.approx(
+        before[differ[0]].sum((1, 2, 3)), rel=0.02, abs=1e-3
+    ), "as much of a grey picture as before"
     with pytest.raises(ConfigError, match="another one"):
         train(read_experiment(config, [*still, "network.width=24"]), tmp_path / "other", SILENT)
 
@@ -225,17 +287,30 @@ def test_hard_places_lie_on_devices_of_scans_without_an_anomaly(trained, made):
     assert len(found)
     for place in found.places:
         row, column = (place.at / 2).astype(int)
-        near = place.view.labels[0][max(row - 4, 0) : row + 5, max(column - 4, 0) : column + 5]  # the cell: 8 pixels of the view
+        near = place.view.labels[0][
+            max(row - 4, 0) : row + 5, max(column - 4, 0) : column + 5
+        ]  # the cell: 8 pixels of the view
         assert (place.view.sets[near] == FIRST_DEVICE + place.device).any()
     drawn = [found.draw(np.random.default_rng(k)).chance for k in range(400)]
     chances = np.array([place.chance for place in found.places])
-    assert np.mean(drawn) == pytest.approx((chances**2).sum() / chances.sum(), rel=0.25)  # the surer, the more often
+    assert np.mean(drawn) == pytest.approx(
+        (chances**2).sum() / chances.sum(), rel=0.25
+    )  # the surer, the more often
 
 
 def test_a_training_on_hard_places_and_level_stages(config, trained, tmp_path):
-    settings = ["training.hard=1.0", "training.clutter=0.0", "loop.steps=2", "network.level_stages=true"]
+    settings = [
+        "training.hard=1.0",
+        "training.clutter=0.0",
+        "loop.steps=2",
+        "network.level_stages=true",
+    ]
     with pytest.raises(ConfigError):  # the trained one's stages are not level
-        train(read_experiment(config, [*settings, f"start={trained / 'model'}"]), tmp_path / "a", SILENT)
+        train(
+            read_experiment(config, [*settings, f"start={trained / 'model'}"]),
+            tmp_path / "a",
+            SILENT,
+        )
     train(read_experiment(config, settings), tmp_path / "b", SILENT)
     experiment = read_experiment(config, [*settings, f"start={tmp_path / 'b' / 'model'}"])
     task, _ = experiment.prepare(tmp_path / "c", SILENT)
@@ -260,7 +335,10 @@ def together(made, trained, tmp_path_factory):
 def test_both_views_are_trained_on_a_detector_that_stays_as_it_is(together, trained):
     _, out, best = together
     assert 0 <= best["monitor"] <= 1
-    before, after = Detector.load(trained / "model").network.state_dict(), Detector.load(out / "model").network.state_dict()
+    before, after = (
+        Detector.load(trained / "model").network.state_dict(),
+        Detector.load(out / "model").network.state_dict(),
+    )
     assert all(torch.equal(value, after[name]) for name, value in before.items())
     assert any(name.startswith("two_views.") for name in after)
 
@@ -276,7 +354,9 @@ def test_maps_that_were_seen_are_what_the_detector_shows(together, trained, made
             h, w = shown.anomaly.shape[1:]
             with torch.inference_mode():
                 maps = detector.network(torch.from_numpy(features.copy())[None])
-            assert shown.anomaly[0] == pytest.approx(maps.anomaly[0, 0, :h, :w].numpy(), abs=0.5)  # in 16 bits
+            assert shown.anomaly[0] == pytest.approx(
+                maps.anomaly[0, 0, :h, :w].numpy(), abs=0.5
+            )  # in 16 bits
             assert np.array_equal(shown.truth[2:], counts[FIRST_DEVICE : FIRST_DEVICE + 8, :h, :w])
             assert len(shown.verdicts) == len(view.devices)
 
@@ -288,7 +368,9 @@ def test_bags_are_shown_as_they_are_cut(together):
     n = len(batch.merged) // 2
     assert n == 4, "two bags, each without and with its anomaly"
     for k in range(0, n, 2):
-        assert torch.equal(batch.there[k::n], batch.there[k + 1 :: n]), "both scans of a bag are shown alike"
+        assert torch.equal(batch.there[k::n], batch.there[k + 1 :: n]), (
+            "both scans of a bag are shown alike"
+        )
         assert not batch.truth[k::n][:, 0].any()
     for d in range(len(batch.bag)):
         mask = batch.devices[d] > 0
@@ -311,18 +393,39 @@ def whole_bags(made, together):
 
 def test_whole_bags_train_all_of_a_detector(whole_bags, together, trained, tmp_path):
     assert 0 <= train(whole_bags, tmp_path, SILENT)["monitor"] <= 1
-    before, after = Detector.load(together[1] / "model").network.state_dict(), Detector.load(tmp_path / "model").network.state_dict()
-    for part in ("backbone.", "categories.", "verdict.", "two_views.begin.", "two_views.verdict_layers."):
-        assert any(not torch.equal(value, after[name]) for name, value in before.items() if name.startswith(part) and name.endswith("weight")), part
+    before, after = (
+        Detector.load(together[1] / "model").network.state_dict(),
+        Detector.load(tmp_path / "model").network.state_dict(),
+    )
+    for part in (
+        "backbone.",
+        "categories.",
+        "verdict.",
+        "two_views.begin.",
+        "two_views.verdict_layers.",
+    ):
+        assert any(
+            not torch.equal(value, after[name])
+            for name, value in before.items()
+            if name.startswith(part) and name.endswith("weight")
+        ), part
     with pytest.raises(ConfigError):  # looks at views one by one
         replace(whole_bags, start=str(trained / "model")).prepare(tmp_path / "other", SILENT)
 
 
 def test_whole_bags_are_validated_as_their_maps_were(whole_bags, together, tmp_path):
     of_maps, _ = read_experiment(together[0]).prepare(together[1], SILENT)
-    of_maps.network.load_state_dict({k.removeprefix("two_views."): v for k, v in Detector.load(together[1] / "model").network.state_dict().items() if k.startswith("two_views.")})
+    of_maps.network.load_state_dict(
+        {
+            k.removeprefix("two_views."): v
+            for k, v in Detector.load(together[1] / "model").network.state_dict().items()
+            if k.startswith("two_views.")
+        }
+    )
     of_pixels, _ = whole_bags.prepare(tmp_path, SILENT)
-    assert of_pixels.validate() == pytest.approx(of_maps.validate(), abs=0.1)  # maps in 16 bits, of views that are filled up further
+    assert of_pixels.validate() == pytest.approx(
+        of_maps.validate(), abs=0.1
+    )  # maps in 16 bits, of views that are filled up further
 
 
 def test_rows_of_whole_bags_lie_on_the_same_lines(whole_bags, tmp_path):
@@ -330,25 +433,45 @@ def test_rows_of_whole_bags_lie_on_the_same_lines(whole_bags, tmp_path):
     batch = task.batch(np.random.default_rng(3))
     n = len(batch.bags.truth) // 2
     assert n == 4, "two bags, each without and with its anomaly"
-    below, side = (view.counts[:, FIRST_DEVICE : FIRST_DEVICE + 8].sum((1, 3)) for view in batch.views)
+    below, side = (
+        view.counts[:, FIRST_DEVICE : FIRST_DEVICE + 8].sum((1, 3)) for view in batch.views
+    )
     for k in range(0, n, 2):
-        assert torch.equal(batch.bags.there[k::n], batch.bags.there[k + 1 :: n]), "both scans of a bag are shown alike"
+        assert torch.equal(batch.bags.there[k::n], batch.bags.there[k + 1 :: n]), (
+            "both scans of a bag are shown alike"
+        )
         assert not batch.bags.truth[k::n][:, 0].any()
         rows = [set(np.flatnonzero(profile[k] > 0)) for profile in (below, side)]
-        assert len(rows[0] & rows[1]) >= 0.6 * len(rows[0] | rows[1]), "devices lie on the same lines of both views"
+        assert len(rows[0] & rows[1]) >= 0.6 * len(rows[0] | rows[1]), (
+            "devices lie on the same lines of both views"
+        )
     for d in range(len(batch.bags.bag)):
         shown = batch.bags.there[int(batch.bags.bag[d]) :: n, 0] > 0
-        assert not ((batch.bags.devices[d] > 0) & ~shown).any(), "a view that is missing shows no device"
+        assert not ((batch.bags.devices[d] > 0) & ~shown).any(), (
+            "a view that is missing shows no device"
+        )
         assert not (batch.bags.hidden[d] and batch.bags.bag[d] % 2 == 0)
 
 
 def test_mirrored_rows_are_the_rows_mirrored(made):
-    scene = next(s for s in read_packed(made, ("train",)) if s.views[0].host >= 0 and len(s.views) > 1)
+    scene = next(
+        s for s in read_packed(made, ("train",)) if s.views[0].host >= 0 and len(s.views) > 1
+    )
     plain, mirrored = (
-        shown_bags([rows_of(scene, 16, 64, flips, np.ones((2, 2)))], 64, len(KINDS), "raw", 0.0, np.random.default_rng(0)) for flips in ((False,) * 3, (False, False, True))
+        shown_bags(
+            [rows_of(scene, 16, 64, flips, np.ones((2, 2)))],
+            64,
+            len(KINDS),
+            "raw",
+            0.0,
+            np.random.default_rng(0),
+        )
+        for flips in ((False,) * 3, (False, False, True))
     )
     for one, other in zip(plain.views, mirrored.views, strict=True):
-        assert one.features[0, :2, 1:-1].flip(1) == pytest.approx(other.features[0, :2, 1:-1], abs=1e-5)
+        assert one.features[0, :2, 1:-1].flip(1) == pytest.approx(
+            other.features[0, :2, 1:-1], abs=1e-5
+        )
 
 
 def test_a_bag_is_exported_and_screened_over_both_views(together, made):
@@ -361,7 +484,19 @@ def test_a_bag_is_exported_and_screened_over_both_views(together, made):
     assert verify(folder, sizes=[(160, 200), (120, 264)])["agree"]
     screener = Screener.load(folder, runtime="onnxruntime")
     for views in (("below", "side"), ("below",)):
-        scan = Scan("bag", tuple(replace(read_scan(made / "raw" / f"00000a_{view}.tif").views[0], view_id=view) for view in views))
+        scan = Scan(
+            "bag",
+            tuple(
+                replace(read_scan(made / "raw" / f"00000a_{view}.tif").views[0], view_id=view)
+                for view in views
+            ),
+        )
         assert screener.screen(scan).decision in (Decision.ALARM, Decision.CLEAR)
-    again = tuple(replace(read_scan(made / "raw" / f"00000a_{view}.tif").views[0], view_id=view) for view in ("side", "below"))
-    assert screener.screen(Scan("bag", again)).decision == screener.screen(Scan("bag", again[::-1])).decision
+    again = tuple(
+        replace(read_scan(made / "raw" / f"00000a_{view}.tif").views[0], view_id=view)
+        for view in ("side", "below")
+    )
+    assert (
+        screener.screen(Scan("bag", again)).decision
+        == screener.screen(Scan("bag", again[::-1])).decision
+    )

@@ -25,10 +25,19 @@ def numbers(rng: np.random.Generator) -> tuple[torch.Tensor, np.ndarray, float]:
 @pytest.mark.parametrize("rank", [0, 2])
 def test_the_batches_of_a_run_do_not_depend_on_who_draws_them(processes, rank):
     found = list(drawn_ahead(numbers, 7, range(4, 13), rank, processes))
-    expected = [numbers(np.random.default_rng(np.random.SeedSequence(7, spawn_key=(0, step) if rank == 0 else (0, step, rank)))) for step in range(4, 13)]
+    expected = [
+        numbers(
+            np.random.default_rng(
+                np.random.SeedSequence(7, spawn_key=(0, step) if rank == 0 else (0, step, rank))
+            )
+        )
+        for step in range(4, 13)
+    ]
     assert len(found) == 9
     for drawn, told in zip(found, expected, strict=True):
-        assert [type(part) for part in drawn] == [type(part) for part in told], "nothing is converted on the way"
+        assert [type(part) for part in drawn] == [type(part) for part in told], (
+            "nothing is converted on the way"
+        )
         assert all(np.array_equal(a, b) for a, b in zip(drawn, told, strict=True))
 
 
@@ -88,7 +97,9 @@ def test_on_a_processor_nobody_else_draws_and_on_an_accelerator_the_cores_do(mon
     monkeypatch.setattr("bagscan.training.drawing.usable_cores", lambda: 640)
     assert loaders(torch.device("cuda", 0)) == MAX_LOADERS
     monkeypatch.setattr("bagscan.training.drawing._free_bytes", lambda folder: 64 << 20)
-    assert loaders(torch.device("cuda", 0)) == 0, "a container's shared memory has no room for batches"
+    assert loaders(torch.device("cuda", 0)) == 0, (
+        "a container's shared memory has no room for batches"
+    )
     monkeypatch.setenv(LOADERS, "3")
     assert loaders(torch.device("cpu")) == 3
     monkeypatch.setattr("sys.platform", "darwin")
@@ -102,7 +113,9 @@ def test_on_a_processor_nobody_else_draws_and_on_an_accelerator_the_cores_do(mon
 
 @forks
 @pytest.mark.parametrize("apart", [True, False])
-def test_what_needs_the_accelerator_is_drawn_in_the_process_that_trains(tmp_path, monkeypatch, apart):
+def test_what_needs_the_accelerator_is_drawn_in_the_process_that_trains(
+    tmp_path, monkeypatch, apart
+):
     drawn_by: set[int] = set()
 
     class Line:
@@ -121,7 +134,13 @@ def test_what_needs_the_accelerator_is_drawn_in_the_process_that_trains(tmp_path
             return {"monitor": 0.0}
 
     monkeypatch.setenv(LOADERS, "1")
-    run(Line(), LoopConfig(steps=2, validate_every=2), tmp_path, lambda scores: None, lambda text: None)
+    run(
+        Line(),
+        LoopConfig(steps=2, validate_every=2),
+        tmp_path,
+        lambda scores: None,
+        lambda text: None,
+    )
     assert (drawn_by == {os.getpid()}) is not apart
 
 
@@ -129,8 +148,17 @@ def test_regions_that_a_network_cuts_while_drawing_are_not_cut_apart(tiny_config
     from bagscan.training.experiment import read_experiment
     from bagscan.training.joint import JointTask
 
-    for regioner, apart in (("{name: grid, n_superpixels: 9}", True), ("{name: mask_rcnn, backbone: test_resnet, pretrained: false}", False)):
-        experiment = read_experiment(tiny_config, ["training.mode=two_stage", f"model.regioner={regioner}"])
+    for regioner, apart in (
+        ("{name: grid, n_superpixels: 9}", True),
+        ("{name: mask_rcnn, backbone: test_resnet, pretrained: false}", False),
+    ):
+        experiment = read_experiment(
+            tiny_config, ["training.mode=two_stage", f"model.regioner={regioner}"]
+        )
         model = Model(experiment.model)
-        sample = SimpleNamespace(region=None, annotations=("marked",), record=SimpleNamespace(origin=""))
-        assert JointTask(model, [sample], [sample], experiment.training).draws_apart is apart, regioner
+        sample = SimpleNamespace(
+            region=None, annotations=("marked",), record=SimpleNamespace(origin="")
+        )
+        assert JointTask(model, [sample], [sample], experiment.training).draws_apart is apart, (
+            regioner
+        )

@@ -22,7 +22,9 @@ def halves(seed, shift=0):
 def test_borders_that_are_there_cost_little_and_others_much(stride):
     torch.manual_seed(0)
     ssn = SSN(Config(width=4, n_features=4, stride=stride, n_superpixels=30))
-    config = SSNTrainingConfig(batch_size=2, patch_px=64, cell_px=(10, 12), validation_counts=(30,), validation_images=1)
+    config = SSNTrainingConfig(
+        batch_size=2, patch_px=64, cell_px=(10, 12), validation_counts=(30,), validation_images=1
+    )
     parts = {}
     for shift in (0, 6):
         images = [halves(seed, shift) for seed in range(3)]

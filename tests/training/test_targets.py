@@ -7,7 +7,17 @@ import torch
 
 from bagscan.association import Grid, to_cells
 from bagscan.regions.ssn import soft_slic
-from bagscan.training.targets import ABSENT, Batch, SegmentTruth, balanced, hard_shares, ranking_loss, segment_truth, soft_shares, verdict_loss
+from bagscan.training.targets import (
+    ABSENT,
+    Batch,
+    SegmentTruth,
+    balanced,
+    hard_shares,
+    ranking_loss,
+    segment_truth,
+    soft_shares,
+    verdict_loss,
+)
 
 RULE = {"positive_from": 0.5, "negative_to": 0.1, "background_weight": 0.1}
 
@@ -67,7 +77,12 @@ def test_balanced_weights_give_each_side_half():
 
 def ranking_truth():
     owned = torch.tensor([[[True], [True], [False], [False]]])
-    return SegmentTruth(torch.zeros(1, 4, dtype=torch.long), torch.ones(1, 4), owned, torch.tensor([[False, False, True, True]]))
+    return SegmentTruth(
+        torch.zeros(1, 4, dtype=torch.long),
+        torch.ones(1, 4),
+        owned,
+        torch.tensor([[False, False, True, True]]),
+    )
 
 
 def test_ranking_loss_of_known_scores():
@@ -85,7 +100,10 @@ def test_ranking_loss_pulls_the_best_segment_and_pushes_the_worst_clutter():
 def test_ranking_loss_without_objects_or_clutter_is_nothing_and_finite():
     margin = torch.zeros(1, 4, requires_grad=True)
     nothing = torch.zeros(1, 4, dtype=torch.bool)
-    for truth in (SegmentTruth(torch.zeros(1, 4), torch.ones(1, 4), nothing[..., None], ~nothing), SegmentTruth(torch.zeros(1, 4), torch.ones(1, 4), ~nothing[..., None], nothing)):
+    for truth in (
+        SegmentTruth(torch.zeros(1, 4), torch.ones(1, 4), nothing[..., None], ~nothing),
+        SegmentTruth(torch.zeros(1, 4), torch.ones(1, 4), ~nothing[..., None], nothing),
+    ):
         loss = ranking_loss(margin, truth)
         loss.backward()
         assert float(loss.detach()) == pytest.approx(0, abs=1e-6)
@@ -98,8 +116,12 @@ def test_verdict_compares_crops_by_their_worst_segments():
     apart = torch.tensor([[6.0, -9.0], [-9.0, -2.0]])
     assert verdict_loss(apart, truth) == pytest.approx(math.log1p(math.exp(-8)), rel=1e-3)
     # Their level is free: only the difference counts.
-    assert verdict_loss(apart - 20, truth) == pytest.approx(float(verdict_loss(apart, truth)), rel=1e-3)
-    assert verdict_loss(-apart, truth) == pytest.approx(math.log(2), abs=0.01)  # the worst of both is 9
+    assert verdict_loss(apart - 20, truth) == pytest.approx(
+        float(verdict_loss(apart, truth)), rel=1e-3
+    )
+    assert verdict_loss(-apart, truth) == pytest.approx(
+        math.log(2), abs=0.01
+    )  # the worst of both is 9
     # Without both kinds in a batch there is nothing to compare.
     alone = segment_truth(share[1:], torch.full((1, 2), 0.5), torch.tensor([[0]]), **RULE)
     assert verdict_loss(apart[1:], alone) == 0
@@ -118,6 +140,8 @@ def test_labels_outside_every_region_are_in_none():
     objects[:, 0, 0] = 1
     labels = torch.full((1, 4, 4), -1)
     labels[:, :2, :2] = 0
-    share, presence = hard_shares(Batch(torch.zeros(1, 1, 4, 4), objects, torch.tensor([[1]]), torch.ones(1, 4, 4), labels))
+    share, presence = hard_shares(
+        Batch(torch.zeros(1, 1, 4, 4), objects, torch.tensor([[1]]), torch.ones(1, 4, 4), labels)
+    )
     assert share.tolist() == [[[0.25]]]
     assert presence.tolist() == [[1.0]]

@@ -37,9 +37,22 @@ class Killed(Exception):
 
 
 @pytest.mark.parametrize(
-    ("mode", "loaders"), [("joint", "0"), ("two_stage", "0"), pytest.param("joint", "2", marks=pytest.mark.skipif(sys.platform != "linux", reason="processes draw on Linux alone"))]
+    ("mode", "loaders"),
+    [
+        ("joint", "0"),
+        ("two_stage", "0"),
+        pytest.param(
+            "joint",
+            "2",
+            marks=pytest.mark.skipif(
+                sys.platform != "linux", reason="processes draw on Linux alone"
+            ),
+        ),
+    ],
 )
-def test_killed_and_resumed_gives_the_same_weights(tiny_config, tmp_path, monkeypatch, mode, loaders):
+def test_killed_and_resumed_gives_the_same_weights(
+    tiny_config, tmp_path, monkeypatch, mode, loaders
+):
     """Whoever draws the batches."""
     settings = [f"training.mode={mode}"]
     train(read_experiment(tiny_config, settings), tmp_path / "whole", lambda _: None)
@@ -57,7 +70,10 @@ def test_killed_and_resumed_gives_the_same_weights(tiny_config, tmp_path, monkey
     whole, cut = weights(tmp_path / "whole"), weights(tmp_path / "cut")
     assert whole.keys() == cut.keys()
     assert all(torch.equal(whole[k], cut[k]) for k in whole)
-    steps = [json.loads(line)["step"] for line in (tmp_path / "cut" / "log.jsonl").read_text().splitlines()]
+    steps = [
+        json.loads(line)["step"]
+        for line in (tmp_path / "cut" / "log.jsonl").read_text().splitlines()
+    ]
     assert steps == sorted(steps)
     assert (tmp_path / "cut" / "config.yaml").exists()
 
@@ -73,7 +89,11 @@ train(read_experiment(Path(sys.argv[1]), ["loop.steps=40"]), Path(sys.argv[2]), 
 @pytest.mark.slow
 def test_kill_9_ten_times_and_resumed_gives_the_same_weights(tiny_config, tmp_path):
     def start(out):
-        return subprocess.Popen([sys.executable, "-c", TRAIN, str(tiny_config), str(out)], stdout=subprocess.PIPE, text=True)
+        return subprocess.Popen(
+            [sys.executable, "-c", TRAIN, str(tiny_config), str(out)],
+            stdout=subprocess.PIPE,
+            text=True,
+        )
 
     whole = start(tmp_path / "whole")
     whole.communicate()
@@ -111,7 +131,9 @@ def test_a_full_disk_leaves_the_last_checkpoint_whole(tiny_config, tmp_path, mon
         with pytest.raises(OSError, match="No space left"):
             train(read_experiment(tiny_config), tmp_path / "full", lambda _: None)
     assert len(saves) == 2
-    train(read_experiment(tiny_config), tmp_path / "full", lambda _: None)  # from the checkpoint before
+    train(
+        read_experiment(tiny_config), tmp_path / "full", lambda _: None
+    )  # from the checkpoint before
     one, other = weights(tmp_path / "whole"), weights(tmp_path / "full")
     assert all(torch.equal(one[k], other[k]) for k in one)
 
@@ -120,7 +142,9 @@ def test_joint_training_moves_the_regioner_and_two_stage_does_not(tiny_config, t
     for mode, moves in (("joint", True), ("separate", True), ("two_stage", False)):
         torch.manual_seed(0)
         before = Model(read_experiment(tiny_config).model).regioner.state_dict()
-        train(read_experiment(tiny_config, [f"training.mode={mode}"]), tmp_path / mode, lambda _: None)
+        train(
+            read_experiment(tiny_config, [f"training.mode={mode}"]), tmp_path / mode, lambda _: None
+        )
         after = Model.load(tmp_path / mode / "model").regioner.state_dict()
         assert any(not torch.equal(before[k], after[k]) for k in before) is moves
 
@@ -132,12 +156,20 @@ def test_it_learns_to_find_a_dark_bar(tiny_model):
 
 def test_joint_training_refuses_a_regioner_that_cannot_learn(tiny_config, tmp_path):
     with pytest.raises(ConfigError, match="two_stage"):
-        train(read_experiment(tiny_config, ["model.regioner={name: slic}"]), tmp_path / "a", lambda _: None)
+        train(
+            read_experiment(tiny_config, ["model.regioner={name: slic}"]),
+            tmp_path / "a",
+            lambda _: None,
+        )
 
 
 def test_held_out_scanner_must_exist(tiny_config, tmp_path):
     with pytest.raises(DataError, match="no scanner 'x'"):
-        train(read_experiment(tiny_config, ["data.leave_out_scanner=x"]), tmp_path / "a", lambda _: None)
+        train(
+            read_experiment(tiny_config, ["data.leave_out_scanner=x"]),
+            tmp_path / "a",
+            lambda _: None,
+        )
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda p: p.stem)
@@ -145,14 +177,25 @@ def test_every_configuration_loads_and_its_parts_run_tiny(path, tiny_config, tmp
     from bagscan.training.joint_experiment import JointExperiment
 
     experiment = read_experiment(path)
-    if not isinstance(experiment, JointExperiment) or experiment.model.regioner["name"] == "mask_rcnn":
+    if (
+        not isinstance(experiment, JointExperiment)
+        or experiment.model.regioner["name"] == "mask_rcnn"
+    ):
         return  # other kinds, and what judges whole items, have tests of their own; that it was read is enough
     encoder = {"name": experiment.model.encoder["name"], "backbone": "test_resnet"}
     encoder |= {"size_px": 32} if encoder["name"] == "crop" else {"dim": 8}
     wanted = experiment.model.regioner
     regioner = {"n_superpixels": 20, "name": wanted.get("parts", wanted)["name"]}
     regioner |= {"width": 4} if regioner["name"] == "ssn" else {}
-    tiny = read_experiment(tiny_config, [f"model.encoder={encoder}", f"model.regioner={regioner}", f"training.mode={experiment.training.mode}", "loop.steps=2"])
+    tiny = read_experiment(
+        tiny_config,
+        [
+            f"model.encoder={encoder}",
+            f"model.regioner={regioner}",
+            f"training.mode={experiment.training.mode}",
+            "loop.steps=2",
+        ],
+    )
     best = train(tiny, tmp_path / "run", lambda _: None)
     assert np.isfinite(best["monitor"])
 
@@ -190,7 +233,12 @@ def test_crop_keeps_image_and_truth_together():
 
 def test_same_generator_same_crop():
     pixels = np.random.default_rng(0).random((3, 50, 50), dtype=np.float32)
-    one, two = (draw_crop(pixels, np.zeros((0, 50, 50), bool), AugmentConfig(crop_px=32), np.random.default_rng(4))[0] for _ in range(2))
+    one, two = (
+        draw_crop(
+            pixels, np.zeros((0, 50, 50), bool), AugmentConfig(crop_px=32), np.random.default_rng(4)
+        )[0]
+        for _ in range(2)
+    )
     assert torch.equal(one, two)
 
 
@@ -199,10 +247,19 @@ def test_separate_training_keeps_the_classification_from_the_regioner(tiny_confi
     grads = {}
     for mode in ("joint", "separate"):
         for mu in (1.0, 5.0):
-            experiment = read_experiment(tiny_config, [f"training.mode={mode}", f"training.mu={mu}", "training.channel_reconstruction=1.0"])
+            experiment = read_experiment(
+                tiny_config,
+                [
+                    f"training.mode={mode}",
+                    f"training.mu={mu}",
+                    "training.channel_reconstruction=1.0",
+                ],
+            )
             torch.manual_seed(0)
             model = Model(experiment.model)
-            samples = load_samples(load_records(experiment.data, lambda _: None)[:6], model, lambda _: None)
+            samples = load_samples(
+                load_records(experiment.data, lambda _: None)[:6], model, lambda _: None
+            )
             task = JointTask(model, samples, samples, experiment.training)
             torch.manual_seed(0)
             task.loss(task.batch(np.random.default_rng(1)))[0].backward()
@@ -214,7 +271,12 @@ def test_separate_training_keeps_the_classification_from_the_regioner(tiny_confi
 
 
 def test_a_run_that_stopped_early_stays_stopped(tiny_config, tmp_path):
-    settings = ["loop.patience=1", "loop.steps=30", "loop.learning_rate=1e-9", "loop.validate_every=3"]
+    settings = [
+        "loop.patience=1",
+        "loop.steps=30",
+        "loop.learning_rate=1e-9",
+        "loop.validate_every=3",
+    ]
     said: list[str] = []
     train(read_experiment(tiny_config, settings), tmp_path / "a", said.append)
     assert any("stopped early" in line for line in said)
@@ -229,20 +291,39 @@ def test_a_run_is_not_resumed_with_other_settings(tiny_config, tmp_path):
     with pytest.raises(ConfigError, match=r"loop.seed was 0, now 9"):
         train(read_experiment(tiny_config, ["loop.seed=9"]), tmp_path / "a", lambda _: None)
     assert (tmp_path / "a" / "config.yaml").read_text() == kept
-    train(read_experiment(tiny_config, ["loop.steps=7"]), tmp_path / "a", lambda _: None)  # longer is no other
+    train(
+        read_experiment(tiny_config, ["loop.steps=7"]), tmp_path / "a", lambda _: None
+    )  # longer is no other
 
 
 def test_a_run_is_not_resumed_on_another_split(tiny_config, tmp_path):
     """Training scans of the first could be test scans of the second, and nothing would say so."""
     records = load_records(read_experiment(tiny_config).data, lambda _: None)
     for seed in (1, 2):
-        write_split(tmp_path / f"{seed}.json", make_split(records, {"train": 0.5, "val": 0.25, "test": 0.25}, seed))
-    train(read_experiment(tiny_config, [f"data.split={tmp_path}/1.json"]), tmp_path / "a", lambda _: None)
-    assert read_split(tmp_path / "a" / "split.json") == read_split(tmp_path / "1.json"), "kept with the run"
+        write_split(
+            tmp_path / f"{seed}.json",
+            make_split(records, {"train": 0.5, "val": 0.25, "test": 0.25}, seed),
+        )
+    train(
+        read_experiment(tiny_config, [f"data.split={tmp_path}/1.json"]),
+        tmp_path / "a",
+        lambda _: None,
+    )
+    assert read_split(tmp_path / "a" / "split.json") == read_split(tmp_path / "1.json"), (
+        "kept with the run"
+    )
     with pytest.raises(ConfigError, match="another split"):
-        train(read_experiment(tiny_config, [f"data.split={tmp_path}/2.json"]), tmp_path / "a", lambda _: None)
+        train(
+            read_experiment(tiny_config, [f"data.split={tmp_path}/2.json"]),
+            tmp_path / "a",
+            lambda _: None,
+        )
     (tmp_path / "1.json").rename(tmp_path / "moved.json")
-    train(read_experiment(tiny_config, [f"data.split={tmp_path}/moved.json", "loop.steps=7"]), tmp_path / "a", lambda _: None)
+    train(
+        read_experiment(tiny_config, [f"data.split={tmp_path}/moved.json", "loop.steps=7"]),
+        tmp_path / "a",
+        lambda _: None,
+    )
 
 
 def test_items_of_a_split_of_one_s_own_are_not_judged_as_whole_views():
@@ -250,15 +331,26 @@ def test_items_of_a_split_of_one_s_own_are_not_judged_as_whole_views():
     with pytest.raises(DataError, match=r"own.json splits items"):
         _as_screened(DataConfig((source,), split="own.json"), Path("run"))
     screened, folder, same = _as_screened(DataConfig((source,)), Path("run"))
-    assert (screened.sources[0].items, screened.split, folder, same) == (False, None, Path("run/whole_views"), False)
+    assert (screened.sources[0].items, screened.split, folder, same) == (
+        False,
+        None,
+        Path("run/whole_views"),
+        False,
+    )
 
 
 def test_training_starts_from_the_weights_that_init_names(tiny_config, tmp_path):
     train(read_experiment(tiny_config, ["loop.seed=5"]), tmp_path / "start", lambda _: None)
     still = ["loop.learning_rate=1e-12", "loop.weight_decay=0.0", "loop.steps=1"]
-    train(read_experiment(tiny_config, [*still, f"init={tmp_path}/start/model"]), tmp_path / "from", lambda _: None)
+    train(
+        read_experiment(tiny_config, [*still, f"init={tmp_path}/start/model"]),
+        tmp_path / "from",
+        lambda _: None,
+    )
     train(read_experiment(tiny_config, still), tmp_path / "scratch", lambda _: None)
-    start, begun, scratch = (Model.load(tmp_path / name / "model").state_dict() for name in ("start", "from", "scratch"))
+    start, begun, scratch = (
+        Model.load(tmp_path / name / "model").state_dict() for name in ("start", "from", "scratch")
+    )
     trained = [name for name, value in start.items() if name.endswith("weight") and value.ndim > 1]
     assert trained
     assert all(torch.allclose(start[name], begun[name], atol=1e-6) for name in trained)
@@ -289,7 +381,14 @@ def test_checkpoints_are_written_by_the_clock_too(tiny_config, tmp_path, monkeyp
 
     saved: list[int] = []
     real = loop.save_checkpoint
-    monkeypatch.setattr(loop, "save_checkpoint", lambda path, kept, optimizer, progress: (saved.append(progress["step"]), real(path, kept, optimizer, progress)))
+    monkeypatch.setattr(
+        loop,
+        "save_checkpoint",
+        lambda path, kept, optimizer, progress: (
+            saved.append(progress["step"]),
+            real(path, kept, optimizer, progress),
+        ),
+    )
     rare = ["loop.steps=4", "loop.checkpoint_every=100"]
     train(read_experiment(tiny_config, rare), tmp_path / "a", lambda _: None)
     assert saved == [4]
@@ -301,15 +400,25 @@ def test_checkpoints_are_written_by_the_clock_too(tiny_config, tmp_path, monkeyp
 
 def test_a_loss_that_is_no_number_stops_with_advice(tiny_config, tmp_path):
     with pytest.raises(TrainingError, match="learning_rate"):
-        train(read_experiment(tiny_config, ["loop.learning_rate=1e30", "loop.clip_norm=1e30", "loop.warmup=0"]), tmp_path / "a", lambda _: None)
+        train(
+            read_experiment(
+                tiny_config, ["loop.learning_rate=1e30", "loop.clip_norm=1e30", "loop.warmup=0"]
+            ),
+            tmp_path / "a",
+            lambda _: None,
+        )
 
 
 def test_effective_z_is_neither_clipped_nor_filled_with_metal():
     """Its values pass 1, and what lies outside the view is air: Z 0."""
-    pixels = np.stack([np.full((40, 40), 0.4), np.full((40, 40), 0.5), np.full((40, 40), 26.0)]).astype(np.float32)
+    pixels = np.stack(
+        [np.full((40, 40), 0.4), np.full((40, 40), 0.5), np.full((40, 40), 26.0)]
+    ).astype(np.float32)
     config = AugmentConfig(crop_px=64, scale=(1.0, 1.0), near_object=0.0)
     names = ("low", "high", "zeff")
-    image, _ = draw_crop(pixels, np.zeros((0, 40, 40), bool), config, np.random.default_rng(0), names)
+    image, _ = draw_crop(
+        pixels, np.zeros((0, 40, 40), bool), config, np.random.default_rng(0), names
+    )
     image = recolour(image, config, np.random.default_rng(1), names)
     inside = image[2] > 1
     assert inside.any()
@@ -330,7 +439,9 @@ def test_foreground_of_raw_scans_is_told_by_transmission_not_by_z():
     assert darkness_map(pixels[2:], ("zeff",))[7, 7] == pytest.approx(26 / 30)
 
 
-@pytest.mark.parametrize("names", [("low", "high", "zeff", "red", "green", "blue"), ("red", "green", "blue")])
+@pytest.mark.parametrize(
+    "names", [("low", "high", "zeff", "red", "green", "blue"), ("red", "green", "blue")]
+)
 def test_projected_threats_darken_what_they_cover_and_nothing_else(names):
     from bagscan.training.threats import projector
 
@@ -342,7 +453,9 @@ def test_projected_threats_darken_what_they_cover_and_nothing_else(names):
     for seed in range(6):
         image, mask = project(pixels, names, onto, np.random.default_rng(seed), (0.5, 1.0))
         changed = ((image - pixels).abs() > 1e-4).any(0)
-        halo = torch.nn.functional.max_pool2d(mask.float()[None], 9, 1, 4)[0] > 0  # it is blurred as the scanner blurs
+        halo = (
+            torch.nn.functional.max_pool2d(mask.float()[None], 9, 1, 4)[0] > 0
+        )  # it is blurred as the scanner blurs
         assert (changed & ~halo).sum() == 0
         assert mask.any()
         for k, name in enumerate(names):
@@ -360,7 +473,10 @@ def test_projected_threats_have_the_noise_of_fewer_photons_and_leave_no_other_te
     from bagscan.training.threats import Threat, projector
 
     project = projector(0, 6)
-    slab = Threat(np.stack([np.full((90, 90), 30.0), np.zeros((90, 90))]).astype(np.float32), np.ones((90, 90), bool))
+    slab = Threat(
+        np.stack([np.full((90, 90), 30.0), np.zeros((90, 90))]).astype(np.float32),
+        np.ones((90, 90), bool),
+    )
     one = replace(project, threats=(slab,))
     low, high = compose(np.array([20.0, 0.0]), project.spectral)
     names, here = ("low", "high", "zeff"), torch.ones(160, 160, dtype=torch.bool)
@@ -368,13 +484,17 @@ def test_projected_threats_have_the_noise_of_fewer_photons_and_leave_no_other_te
     even = [add_scatter(np.full((160, 160), v, np.float32), share, reach) for v in (low, high)]
     found = {}
     for stored_z in (6.0, 8.0):
-        pixels = torch.stack([*(torch.from_numpy(e).float() for e in even), torch.full((160, 160), stored_z)])
+        pixels = torch.stack(
+            [*(torch.from_numpy(e).float() for e in even), torch.full((160, 160), stored_z)]
+        )
         image, mask = one(pixels, names, here, np.random.default_rng(5), (1.0, 1.0))
         inside = ~(torch.nn.functional.max_pool2d((~mask).float()[None], 9, 1, 4)[0] > 0)
         found[stored_z] = float(image[2][inside].median())
         for k, photons in enumerate(project.photons):
             before, after = float(even[k].mean()), float(image[k][inside].mean())
-            assert float(image[k][inside].std()) == pytest.approx(np.sqrt(after * (1 - after / before) / photons), rel=0.15)
+            assert float(image[k][inside].std()) == pytest.approx(
+                np.sqrt(after * (1 - after / before) / photons), rel=0.15
+            )
     assert found[8.0] - found[6.0] == pytest.approx(2.0, abs=0.05)
 
 
@@ -386,16 +506,23 @@ def test_a_projected_threat_adds_to_what_is_there_as_the_physics_says():
     from bagscan.training.threats import Threat, projector
 
     project = projector(0, 6)
-    slab = Threat(np.stack([np.full((40, 40), 10.0), np.zeros((40, 40))]).astype(np.float32), np.ones((40, 40), bool))
+    slab = Threat(
+        np.stack([np.full((40, 40), 10.0), np.zeros((40, 40))]).astype(np.float32),
+        np.ones((40, 40), bool),
+    )
     one = replace(project, threats=(slab,))
     low, high = compose(np.array([20.0, 0.0]), project.spectral)
     pixels = torch.stack([torch.full((120, 120), float(v)) for v in (low, high, 6.5)])
     rng = np.random.default_rng(3)
-    image, mask = one(pixels, ("low", "high", "zeff"), torch.ones(120, 120, dtype=torch.bool), rng, (1.0, 1.0))
+    image, mask = one(
+        pixels, ("low", "high", "zeff"), torch.ones(120, 120, dtype=torch.bool), rng, (1.0, 1.0)
+    )
     inside = mask.numpy()
     thickness = project.spectral
     found = -np.log(float(image[0][mask].median()))
-    thinnest, thickest = (-np.log(compose(np.array([20 + 10 * t, 0.0]), thickness)[0]) for t in (0.6, 1.5))
+    thinnest, thickest = (
+        -np.log(compose(np.array([20 + 10 * t, 0.0]), thickness)[0]) for t in (0.6, 1.5)
+    )
     assert thinnest <= found <= thickest
     assert np.median(image[2].numpy()[inside]) == pytest.approx(6.5, abs=0.4)
 
@@ -409,7 +536,10 @@ def test_benign_items_are_drawn_without_and_with_a_threat(tmp_path, simulated_ro
         "  regioner: {name: ssn, width: 4, n_features: 3, stride: 2}\n"
         "  encoder: {name: pooled, backbone: test_resnet, dim: 8}\n"
     )
-    experiment = read_experiment(config, ["training.augment.threats=1.0", "training.augment.crop_px=96", "training.augment.noise=0"])
+    experiment = read_experiment(
+        config,
+        ["training.augment.threats=1.0", "training.augment.crop_px=96", "training.augment.noise=0"],
+    )
     model = Model(experiment.model)
     samples = load_samples(load_records(experiment.data, lambda _: None), model, lambda _: None)
     benign = [s for s in samples if not s.annotations]
@@ -421,7 +551,9 @@ def test_benign_items_are_drawn_without_and_with_a_threat(tmp_path, simulated_ro
         assert not none
         assert not nothing.any()
         changed = ((with_threat - without).abs() > 1e-5).any(0)
-        near = torch.nn.functional.max_pool2d((objects > 0).float()[None], 13, 1, 6)[0] > 0  # the crop may be blurred, and so is the threat
+        near = (
+            torch.nn.functional.max_pool2d((objects > 0).float()[None], 13, 1, 6)[0] > 0
+        )  # the crop may be blurred, and so is the threat
         assert not (changed & ~near).any()
         shown += bool(classes) and bool(changed.any())
     assert shown >= 9
@@ -442,7 +574,9 @@ def test_twins_are_drawn_alike_and_differ_by_the_anomaly_alone(tmp_path):
         more_devices=0.0,
     )
     simulate(recipe, tmp_path / "set", report=lambda _: None)
-    source = f"{{format: simulated, root: {tmp_path / 'set'}, images: raw, views: both, items: true}}"
+    source = (
+        f"{{format: simulated, root: {tmp_path / 'set'}, images: raw, views: both, items: true}}"
+    )
     config = tmp_path / "twins.yaml"
     config.write_text(
         f"data: {{sources: [{source}], fractions: [0.7, 0.3, 0.0]}}\n"
@@ -451,12 +585,22 @@ def test_twins_are_drawn_alike_and_differ_by_the_anomaly_alone(tmp_path):
         "  regioner: {name: ssn, width: 4, n_features: 3, stride: 2}\n"
         "  encoder: {name: pooled, backbone: test_resnet, dim: 8}\n"
     )
-    experiment = read_experiment(config, ["training.twins=1.0", "training.balance_labels=1.0", "training.batch_size=4", "training.augment.crop_px=48"])
+    experiment = read_experiment(
+        config,
+        [
+            "training.twins=1.0",
+            "training.balance_labels=1.0",
+            "training.batch_size=4",
+            "training.augment.crop_px=48",
+        ],
+    )
     model = Model(experiment.model)
     records = load_records(experiment.data, lambda _: None)
     samples = load_samples([r for r in records if r.part == "train"], model, lambda _: None)
     task = JointTask(model, samples, samples, experiment.training)
-    pair = next(pair for seed in range(40) if len(pair := task.crops.draw(np.random.default_rng(seed))) == 2)
+    pair = next(
+        pair for seed in range(40) if len(pair := task.crops.draw(np.random.default_rng(seed))) == 2
+    )
     (one, objects, presence, *_), (other, nothing, *_) = pair
     assert not nothing.any()
     away = ~torch.nn.functional.max_pool2d((objects > 0).float()[None], 9, 1, 4)[0].bool()
@@ -469,12 +613,21 @@ def test_twins_are_drawn_alike_and_differ_by_the_anomaly_alone(tmp_path):
         JointTask(model, [s for s in samples if s.annotations], samples, experiment.training)
 
 
-def test_a_model_that_comes_along_is_evaluated_without_a_trace_in_the_package(tiny_config, tiny_model, tmp_path, monkeypatch):
+def test_a_model_that_comes_along_is_evaluated_without_a_trace_in_the_package(
+    tiny_config, tiny_model, tmp_path, monkeypatch
+):
     shipped = shutil.copytree(tiny_model, tmp_path / "package" / "colour").parent
     monkeypatch.setattr(evaluate, "SHIPPED", shipped)
     monkeypatch.chdir(tmp_path)
     before = sorted(shipped.rglob("*"))
-    record = evaluate_model(read_experiment(tiny_config), shipped / "colour", "test", tmp_path / "record.json", lambda _: None, everywhere=True)
+    record = evaluate_model(
+        read_experiment(tiny_config),
+        shipped / "colour",
+        "test",
+        tmp_path / "record.json",
+        lambda _: None,
+        everywhere=True,
+    )
     assert record["results"]["per_scan"]["n"] > 0
     assert sorted(shipped.rglob("*")) == before
     assert (tmp_path / "runs" / "shipped_colour" / "split.json").exists()

@@ -14,7 +14,13 @@ from bagscan.evaluation.multi_label import UNKNOWN, map_interval, ranking_table
 from bagscan.model import Model
 from bagscan.model_config import resize
 from bagscan.training.experiment import read_experiment, train
-from bagscan.training.multi_label import MultiLabelConfig, MultiLabelTask, augmented, ideal_set, label_vector
+from bagscan.training.multi_label import (
+    MultiLabelConfig,
+    MultiLabelTask,
+    augmented,
+    ideal_set,
+    label_vector,
+)
 from bagscan.training.one_class import Descriptions
 
 SILENT = lambda _: None  # noqa: E731
@@ -32,7 +38,13 @@ def test_ap_is_the_mean_precision_at_each_positive_over_all_images():
     assert told["micro_recall"] == pytest.approx(2 / 3)
     assert told["macro_recall"] == pytest.approx((1 / 2 + 1) / 2)
     low, high = map_interval(np.repeat(truth[:4], 20, 0), np.repeat(scores[:4], 20, 0))
-    assert low <= ranking_table(np.repeat(truth[:4], 20, 0), np.repeat(scores[:4], 20, 0), ("a", "b"))["map"] <= high
+    assert (
+        low
+        <= ranking_table(np.repeat(truth[:4], 20, 0), np.repeat(scores[:4], 20, 0), ("a", "b"))[
+            "map"
+        ]
+        <= high
+    )
 
 
 def test_a_class_without_positives_is_undefined_and_not_averaged():
@@ -42,7 +54,9 @@ def test_a_class_without_positives_is_undefined_and_not_averaged():
 
 
 def test_labels_as_sixray_writes_them():
-    assert list(label_vector({"Gun": 1, "Knife": -1, "Wrench": 0}, ("Gun", "Knife", "Wrench", "Pliers"))) == [1, 0, UNKNOWN, 0]
+    assert list(
+        label_vector({"Gun": 1, "Knife": -1, "Wrench": 0}, ("Gun", "Knife", "Wrench", "Pliers"))
+    ) == [1, 0, UNKNOWN, 0]
 
 
 def test_the_ideal_set_holds_as_many_negatives_as_positives_always_the_same():
@@ -70,9 +84,14 @@ def test_images_in_use_are_not_augmented_and_in_training_only_a_little():
     seen = [augmented(pixels, config, np.random.default_rng(seed)) for seed in range(8)]
     assert not any(torch.equal(plain, one) for one in seen)
     for one in seen:
-        assert (one < 0.5).float().mean() == pytest.approx(float((plain < 0.5).float().mean()), rel=0.35)
+        assert (one < 0.5).float().mean() == pytest.approx(
+            float((plain < 0.5).float().mean()), rel=0.35
+        )
     still = MultiLabelConfig(turn=0, zoom=0, shift=0)
-    assert any(torch.allclose(plain, augmented(pixels, still, np.random.default_rng(seed)), atol=0.02) for seed in range(6))
+    assert any(
+        torch.allclose(plain, augmented(pixels, still, np.random.default_rng(seed)), atol=0.02)
+        for seed in range(6)
+    )
 
 
 PHASE_1 = """
@@ -92,45 +111,75 @@ loop: {{steps: 4, warmup: 1, validate_every: 2, checkpoint_every: 2}}
 
 @pytest.fixture
 def phase_1(tmp_path, simulated_root):
-    kinds = sorted({scan["anomaly"]["kind"] for path in (simulated_root / "scans").glob("*.json") for scan in json.loads(path.read_text())["scans"] if "anomaly" in scan})
+    kinds = sorted(
+        {
+            scan["anomaly"]["kind"]
+            for path in (simulated_root / "scans").glob("*.json")
+            for scan in json.loads(path.read_text())["scans"]
+            if "anomaly" in scan
+        }
+    )
     path = tmp_path / "phase_1.yaml"
     path.write_text(PHASE_1.format(root=simulated_root, kinds=kinds))
     return path
 
 
 def test_phase_one_trains_resumes_and_tells_curves(phase_1, tmp_path):
-    best, model = train(read_experiment(phase_1), tmp_path / "run", SILENT), tmp_path / "run" / "model"
+    best, model = (
+        train(read_experiment(phase_1), tmp_path / "run", SILENT),
+        tmp_path / "run" / "model",
+    )
     assert {"map", "micro_f1", "train_map", "train_macro_recall"} <= set(best)
     rows = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
     assert sum("validation" in row for row in rows) == 2
     assert Model.load(model).scorer.config.classes
-    told = CliRunner().invoke(app, ["evaluate", str(phase_1), "--model", str(model), "--out", str(tmp_path / "results.json")])
+    told = CliRunner().invoke(
+        app,
+        ["evaluate", str(phase_1), "--model", str(model), "--out", str(tmp_path / "results.json")],
+    )
     assert told.exit_code == 0, told.output
     assert "classes of whole images: mAP" in told.output
-    assert set(json.loads((tmp_path / "results.json").read_text())["results"]["classes"]["ap"]) == set(Model.load(model).scorer.config.classes)
+    assert set(
+        json.loads((tmp_path / "results.json").read_text())["results"]["classes"]["ap"]
+    ) == set(Model.load(model).scorer.config.classes)
     said: list[str] = []
     train(read_experiment(phase_1), tmp_path / "run", said.append)
     assert any("resuming at step 4" in text for text in said)
 
 
 @pytest.mark.parametrize("mode", ["product", "hard_gate", "cnn_alone", "gan_alone"])
-def test_gbad_goes_from_phase_one_to_a_report_by_configuration_alone(mode, tmp_path, sixray_root, simulated_root, monkeypatch):
+def test_gbad_goes_from_phase_one_to_a_report_by_configuration_alone(
+    mode, tmp_path, sixray_root, simulated_root, monkeypatch
+):
     monkeypatch.setenv("BAGSCAN_DATA", str(sixray_root))
     model = "model: {input: {working_side_px: 64, square: true}, regioner: {name: whole_image}, encoder: {name: fpn, backbone: test_resnet, level_dim: 8}, "
     one, two = tmp_path / "one.yaml", tmp_path / "two.yaml"
     data = "data: {sources: [{format: sixray, root: sixray}], fractions: [0.6, 0.2, 0.2]}\n"
-    one.write_text(f"kind: multi_label\n{data}{model}scorer: {{name: multi_label, classes: [Gun, Wrench]}}}}\ntraining: {{batch_size: 4}}\nloop: {{steps: 4}}\n")
+    one.write_text(
+        f"kind: multi_label\n{data}{model}scorer: {{name: multi_label, classes: [Gun, Wrench]}}}}\ntraining: {{batch_size: 4}}\nloop: {{steps: 4}}\n"
+    )
     gate = "{name: svm, errors: {name: bigan, widths: [16, 8], latent: 4, matched: 8, epochs: 2, least_steps: 0}}"
-    two.write_text(f"kind: one_class\n{data}init: {tmp_path}/one/model\nscorer: {{name: gbad, classes: [Gun, Wrench], mode: {mode}, gate: {gate}}}\n")
+    two.write_text(
+        f"kind: one_class\n{data}init: {tmp_path}/one/model\nscorer: {{name: gbad, classes: [Gun, Wrench], mode: {mode}, gate: {gate}}}\n"
+    )
     train(read_experiment(one), tmp_path / "one", SILENT)
     folder = tmp_path / "two" / "model"
     goes_all_the_way(two, tmp_path / "two", next((simulated_root / "colour").glob("*_below.png")))
     phase_1, gbad = Model.load(tmp_path / "one" / "model"), Model.load(folder)
-    assert all(torch.equal(a, b) for a, b in zip(phase_1.scorer.state_dict().values(), gbad.scorer.known.state_dict().values(), strict=True)), "phase I stays as it is"
+    assert all(
+        torch.equal(a, b)
+        for a, b in zip(
+            phase_1.scorer.state_dict().values(),
+            gbad.scorer.known.state_dict().values(),
+            strict=True,
+        )
+    ), "phase I stays as it is"
 
 
 def test_phase_one_alone_goes_all_the_way(phase_1, tmp_path, simulated_root):
-    goes_all_the_way(phase_1, tmp_path / "run", next((simulated_root / "colour").glob("*_below.png")))
+    goes_all_the_way(
+        phase_1, tmp_path / "run", next((simulated_root / "colour").glob("*_below.png"))
+    )
 
 
 @pytest.mark.parametrize("loss", ["bce", "weighted", "focal"])
@@ -200,7 +249,9 @@ SCORERS = [
 
 
 @pytest.mark.parametrize("scorer", SCORERS)
-def test_every_one_class_scorer_trains_calibrates_evaluates_and_screens_from_configuration(scorer, tmp_path, simulated_root, tiny_model):
+def test_every_one_class_scorer_trains_calibrates_evaluates_and_screens_from_configuration(
+    scorer, tmp_path, simulated_root, tiny_model
+):
     config = tmp_path / "one.yaml"
     config.write_text(ONE_CLASS.format(root=simulated_root, scorer=scorer, init=tiny_model))
     run, folder = tmp_path / "run", tmp_path / "run" / "model"
@@ -218,25 +269,46 @@ def test_every_one_class_scorer_trains_calibrates_evaluates_and_screens_from_con
 def test_models_of_pixels_need_no_trained_encoder(name, tmp_path, simulated_root):
     config = tmp_path / "pixels.yaml"
     config.write_text(
-        ONE_CLASS.format(root=simulated_root, scorer=f"{{name: {name}, latent: 8, width: 4, epochs: 1, batch_size: 8}}", init="null")
+        ONE_CLASS.format(
+            root=simulated_root,
+            scorer=f"{{name: {name}, latent: 8, width: 4, epochs: 1, batch_size: 8}}",
+            init="null",
+        )
         + "model: {input: {working_side_px: 96}, regioner: {name: grid, cell_px: 24}, encoder: {name: pixels, size_px: 16}}\n"
     )
-    goes_all_the_way(config, tmp_path / "run", next((simulated_root / "colour").glob("*_below.png")))
+    goes_all_the_way(
+        config, tmp_path / "run", next((simulated_root / "colour").glob("*_below.png"))
+    )
     assert Model.load(tmp_path / "run" / "model").scorer.config.channels == 3
 
 
 def test_fitting_says_what_is_wrong(tmp_path, simulated_root, tiny_model):
     config = tmp_path / "one.yaml"
-    config.write_text(ONE_CLASS.format(root=simulated_root, scorer="{name: softmax}", init=tiny_model))
+    config.write_text(
+        ONE_CLASS.format(root=simulated_root, scorer="{name: softmax}", init=tiny_model)
+    )
     with pytest.raises(ConfigError, match="trained with its encoder"):
         train(read_experiment(config), tmp_path / "a", SILENT)
     config.write_text(ONE_CLASS.format(root=simulated_root, scorer="{name: gaussian}", init="null"))
     with pytest.raises(ConfigError, match="set init"):
         train(read_experiment(config), tmp_path / "b", SILENT)
-    kinds = {scan["anomaly"]["kind"] for path in (simulated_root / "scans").glob("*.json") for scan in json.loads(path.read_text())["scans"] if "anomaly" in scan}
-    config.write_text(ONE_CLASS.format(root=simulated_root, scorer="{name: svm, errors: {name: gaussian}}", init=tiny_model))
+    kinds = {
+        scan["anomaly"]["kind"]
+        for path in (simulated_root / "scans").glob("*.json")
+        for scan in json.loads(path.read_text())["scans"]
+        if "anomaly" in scan
+    }
+    config.write_text(
+        ONE_CLASS.format(
+            root=simulated_root, scorer="{name: svm, errors: {name: gaussian}}", init=tiny_model
+        )
+    )
     with pytest.raises(TrainingError, match="phase III needs anomalous"):
-        train(read_experiment(config, [f"training.leave_out=[{', '.join(kinds)}]"]), tmp_path / "c", SILENT)
+        train(
+            read_experiment(config, [f"training.leave_out=[{', '.join(kinds)}]"]),
+            tmp_path / "c",
+            SILENT,
+        )
 
 
 def test_images_are_squared_in_training_as_in_use(phase_1, simulated_root):
@@ -250,10 +322,18 @@ def test_images_are_squared_in_training_as_in_use(phase_1, simulated_root):
     records = load_records(experiment.data, SILENT)[:3]
     samples = load_samples(records, model, SILENT)
     assert {s.counts.shape[-2:] for s in samples} == {(64, 64)}
-    by_screening = [float(model.judge(model.config.input.working_view(read_scan(r.path).views[0]))[1][0]) for r in records]
+    by_screening = [
+        float(model.judge(model.config.input.working_view(read_scan(r.path).views[0]))[1][0])
+        for r in records
+    ]
     assert class_scores(model, samples).max(1) == pytest.approx(np.array(by_screening), abs=2e-3)
     with pytest.raises(ConfigError, match="square=true"):
-        MultiLabelTask(Model(read_experiment(phase_1, ["model.input.square=false"]).model), samples, samples, experiment.training)
+        MultiLabelTask(
+            Model(read_experiment(phase_1, ["model.input.square=false"]).model),
+            samples,
+            samples,
+            experiment.training,
+        )
 
 
 def test_changed_settings_describe_anew(tmp_path, simulated_root):
@@ -262,7 +342,9 @@ def test_changed_settings_describe_anew(tmp_path, simulated_root):
         ONE_CLASS.format(root=simulated_root, scorer="{name: gaussian}", init="null")
         + "model: {input: {working_side_px: 64}, regioner: {name: grid, cell_px: 24}, encoder: {name: pixels, size_px: 4}}\n"
     )
-    for number, settings in enumerate(([], ["model.encoder.reach=2"], ["model.regioner.cell_px=16"]), 1):
+    for number, settings in enumerate(
+        ([], ["model.encoder.reach=2"], ["model.regioner.cell_px=16"]), 1
+    ):
         train(read_experiment(config, settings), tmp_path / "run", SILENT)
         assert len(list((tmp_path / "run").glob("descriptions_train_*"))) == number
 
@@ -273,10 +355,14 @@ def test_half_of_a_batch_can_be_drawn_from_positives(phase_1):
 
     shares = {}
     for balance in (0.0, 1.0):
-        experiment = read_experiment(phase_1, [f"training.balance={balance}", "training.batch_size=32"])
+        experiment = read_experiment(
+            phase_1, [f"training.balance={balance}", "training.batch_size=32"]
+        )
         model = Model(experiment.model)
         samples = load_samples(load_records(experiment.data, SILENT), model, SILENT)
-        _, labels = MultiLabelTask(model, samples, samples, experiment.training).batch(np.random.default_rng(0))
+        _, labels = MultiLabelTask(model, samples, samples, experiment.training).batch(
+            np.random.default_rng(0)
+        )
         shares[balance] = float((labels == 1).any(1).float().mean())
     assert shares[1.0] == 1
     assert 0.2 < shares[0.0] < 0.8
@@ -284,8 +370,15 @@ def test_half_of_a_batch_can_be_drawn_from_positives(phase_1):
 
 def test_what_is_left_out_is_not_among_the_rows():
     rows = torch.arange(8.0)[:, None]
-    found = Descriptions(rows, np.array([1, 0, 1, 0, 1, 0, 0, -1]), np.array([0, 0, 1, 1, 2, 2, 2, 2]), ("sharp", "powder", "several"))
+    found = Descriptions(
+        rows,
+        np.array([1, 0, 1, 0, 1, 0, 0, -1]),
+        np.array([0, 0, 1, 1, 2, 2, 2, 2]),
+        ("sharp", "powder", "several"),
+    )
     assert found.anomalous().flatten().tolist() == [0, 2, 4]
-    assert found.anomalous(["sharp"]).flatten().tolist() == [2], "what is of several kinds may be of that one"
+    assert found.anomalous(["sharp"]).flatten().tolist() == [2], (
+        "what is of several kinds may be of that one"
+    )
     assert found.benign(1, 0).numel() == 3
     assert set(found.benign(9, 0).flatten().tolist()) == {1, 3, 5, 6}

@@ -32,19 +32,25 @@ from bagscan.formats.scans import (
     walk,
 )
 
-VIEW = pa.struct([("view_id", pa.string()), ("path", pa.string()), ("stamp", pa.string())])  # the stamp of what lies in object storage
+VIEW = pa.struct(
+    [("view_id", pa.string()), ("path", pa.string()), ("stamp", pa.string())]
+)  # the stamp of what lies in object storage
 SCHEMA = pa.schema([("bag", pa.string()), ("views", pa.list_(VIEW))])
 CHUNK = 4096
 Report = Callable[[str], None]
 
 
-def write_index(sources: Sequence[str | Path], path: Path, views: Sequence[str], report: Report = print) -> tuple[int, tuple[str, ...]]:
+def write_index(
+    sources: Sequence[str | Path], path: Path, views: Sequence[str], report: Report = print
+) -> tuple[int, tuple[str, ...]]:
     """List every bag in files, folders and object storage; returns how many, and the views that bags have. Written whole or not at all.
 
     Raises:
         DataError: a source that does not exist or cannot be listed, or no scan at all. ReadError: a set that shows every bag twice; a folder that cannot be listed.
     """
-    missing = [absent(source) for source in sources if not is_remote(source) and not Path(source).exists()]
+    missing = [
+        absent(source) for source in sources if not is_remote(source) and not Path(source).exists()
+    ]
     if missing:
         raise DataError("; ".join(missing))
     count, unknown, made = 0, Counter[str](), tuple[str, ...]()
@@ -53,7 +59,9 @@ def write_index(sources: Sequence[str | Path], path: Path, views: Sequence[str],
             for chunk in _chunks(_bags(sources, views, unknown)):
                 writer.write_batch(pa.RecordBatch.from_pylist(chunk, SCHEMA))
                 count += len(chunk)
-                made = views_made([made, *([view["view_id"] for view in bag["views"]] for bag in chunk)])
+                made = views_made(
+                    [made, *([view["view_id"] for view in bag["views"]] for bag in chunk)]
+                )
                 if count % (25 * CHUNK) == 0:
                     report(f"index: {count:,} bags")
         if not count:
@@ -99,7 +107,9 @@ def _chunks(rows: Iterable[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
         yield chunk
 
 
-def _bags(sources: Sequence[str | Path], views: Sequence[str], unknown: Counter[str]) -> Iterator[dict[str, Any]]:
+def _bags(
+    sources: Sequence[str | Path], views: Sequence[str], unknown: Counter[str]
+) -> Iterator[dict[str, Any]]:
     """Bags of all sources; files that are named by themselves are put together as those of a folder are, and kept whatever their type."""
     named: dict[str, dict[str, str]] = {}
     folders: list[str | Path] = []
@@ -111,7 +121,9 @@ def _bags(sources: Sequence[str | Path], views: Sequence[str], unknown: Counter[
         else:
             folders.append(source)
     for folder, files in named.items():
-        yield from _bags_of(folder, list(files), views, files if is_remote(folder) else {}, named=True)
+        yield from _bags_of(
+            folder, list(files), views, files if is_remote(folder) else {}, named=True
+        )
     for source in folders:
         if is_remote(source):
             for url, stamps in listed(str(source)):
@@ -127,7 +139,13 @@ def _bags(sources: Sequence[str | Path], views: Sequence[str], unknown: Counter[
                 yield from _bags_of(folder, names, views, {})
 
 
-def _bags_of(folder: str, files: list[str], views: Sequence[str], stamps: Mapping[str, str], named: bool = False) -> Iterator[dict[str, Any]]:
+def _bags_of(
+    folder: str,
+    files: list[str],
+    views: Sequence[str],
+    stamps: Mapping[str, str],
+    named: bool = False,
+) -> Iterator[dict[str, Any]]:
     """Bags of one folder: files that differ in the name of a view alone belong together, as on the command line.
 
     Args:
@@ -142,9 +160,15 @@ def _bags_of(folder: str, files: list[str], views: Sequence[str], stamps: Mappin
             continue
         members: list[str] = []
         if ending.lower() == ".png":
-            members = _set_of(name, there) if stamps else [path.name for path in set_at(Path(folder, name)).values()]
+            members = (
+                _set_of(name, there)
+                if stamps
+                else [path.name for path in set_at(Path(folder, name)).values()]
+            )
         first = members[0] if members else name  # one path stands for a set of channels
-        scans.setdefault(first, (first, stem.rpartition("_")[0] if members else stem, bool(members)))
+        scans.setdefault(
+            first, (first, stem.rpartition("_")[0] if members else stem, bool(members))
+        )
     for bag, found in grouped(scans.values(), views):
         yield _row(bag, {view: join(folder, name) for view, name in found.items()}, stamps)
 
@@ -157,6 +181,14 @@ def _set_of(name: str, there: set[str]) -> list[str]:
 
 def _row(bag: str, files: Mapping[str, str], stamps: Mapping[str, str]) -> dict[str, Any]:
     def stamp(path: str) -> str:
-        return " ".join(stamps[member] for member in set_members(os.path.basename(path)) if member in stamps)
+        return " ".join(
+            stamps[member] for member in set_members(os.path.basename(path)) if member in stamps
+        )
 
-    return {"bag": as_text(bag), "views": [{"view_id": view, "path": as_text(path), "stamp": stamp(path)} for view, path in files.items()]}
+    return {
+        "bag": as_text(bag),
+        "views": [
+            {"view_id": view, "path": as_text(path), "stamp": stamp(path)}
+            for view, path in files.items()
+        ],
+    }

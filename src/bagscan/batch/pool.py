@@ -20,19 +20,40 @@ START_S = 300.0
 class Pool:
     """Worker processes that judge bags, each asked by a thread of its own."""
 
-    def __init__(self, models: Sequence[Path], config: BatchConfig, target: Target = judge_bags) -> None:
-        self._models, self._config, self._target = [str(Path(model).absolute()) for model in models], config, target
+    def __init__(
+        self, models: Sequence[Path], config: BatchConfig, target: Target = judge_bags
+    ) -> None:
+        self._models, self._config, self._target = (
+            [str(Path(model).absolute()) for model in models],
+            config,
+            target,
+        )
         self._workers: list[Worker | None] = [None] * config.workers
-        self._task: dict[str, Any] = {"kind": "judge", "models": self._models, "runtime": config.runtime}
-        self._warm = {"kind": "warm", "models": [{"folder": folder, "threshold": None} for folder in self._models], "runtime": config.runtime}
+        self._task: dict[str, Any] = {
+            "kind": "judge",
+            "models": self._models,
+            "runtime": config.runtime,
+        }
+        self._warm = {
+            "kind": "warm",
+            "models": [{"folder": folder, "threshold": None} for folder in self._models],
+            "runtime": config.runtime,
+        }
 
-    def judge(self, bags: Sequence[tuple[int, dict[str, Any]]]) -> Iterator[tuple[int, dict[str, Any], dict[str, Any]]]:
+    def judge(
+        self, bags: Sequence[tuple[int, dict[str, Any]]]
+    ) -> Iterator[tuple[int, dict[str, Any], dict[str, Any]]]:
         """Judge bags side by side: (number, bag, answer), as they are done."""
         waiting: queue.SimpleQueue[tuple[int, dict[str, Any]]] = queue.SimpleQueue()
         for item in bags:
             waiting.put(item)
-        done: queue.SimpleQueue[tuple[int, dict[str, Any], dict[str, Any]] | BaseException] = queue.SimpleQueue()
-        threads = [threading.Thread(target=self._serve, args=(slot, waiting, done), daemon=True) for slot in range(min(len(self._workers), len(bags)))]
+        done: queue.SimpleQueue[tuple[int, dict[str, Any], dict[str, Any]] | BaseException] = (
+            queue.SimpleQueue()
+        )
+        threads = [
+            threading.Thread(target=self._serve, args=(slot, waiting, done), daemon=True)
+            for slot in range(min(len(self._workers), len(bags)))
+        ]
         for thread in threads:
             thread.start()
         for _ in bags:
@@ -47,7 +68,12 @@ class Pool:
             if worker is not None:
                 worker.stop()
 
-    def _serve(self, slot: int, waiting: queue.SimpleQueue[tuple[int, dict[str, Any]]], done: queue.SimpleQueue[Any]) -> None:
+    def _serve(
+        self,
+        slot: int,
+        waiting: queue.SimpleQueue[tuple[int, dict[str, Any]]],
+        done: queue.SimpleQueue[Any],
+    ) -> None:
         while True:
             try:
                 number, bag = waiting.get_nowait()
@@ -70,7 +96,10 @@ class Pool:
                     answer = worker.ask(self._warm, START_S)
                     if not answer["ok"]:
                         raise ConfigError(f"the models cannot be used: {answer['error']}")
-                return worker.ask(self._task | {name: bag[name] for name in ("views", "expected", "ids")}, self._config.timeout_s)
+                return worker.ask(
+                    self._task | {name: bag[name] for name in ("views", "expected", "ids")},
+                    self._config.timeout_s,
+                )
             except WorkerLost as error:
                 self._workers[slot], message = None, str(error)
                 if isinstance(error, WorkerHung):

@@ -23,7 +23,15 @@ FINDING = pa.struct(
         ("mask_counts", pa.string()),  # COCO's compressed run lengths
     ]
 )
-VIEW = pa.struct([("view_id", pa.string()), ("height", pa.int32()), ("width", pa.int32()), ("n_regions", pa.int32()), ("path", pa.string())])
+VIEW = pa.struct(
+    [
+        ("view_id", pa.string()),
+        ("height", pa.int32()),
+        ("width", pa.int32()),
+        ("n_regions", pa.int32()),
+        ("path", pa.string()),
+    ]
+)
 SCHEMA = pa.schema(
     [
         ("number", pa.int64()),  # of the bag within the index
@@ -48,14 +56,48 @@ SCHEMA = pa.schema(
 
 def flat_row(number: int, bag: str, row: dict[str, Any], top_score: float | None) -> dict[str, Any]:
     """A row of ``findings.json`` as a row of the table; what differs from run to run, such as seconds, stays out."""
-    views = [{"view_id": name, **{key: view.get(key) for key in ("height", "width", "n_regions")}, "path": view.get("path", row["path"])} for name, view in row["views"].items()]
+    views = [
+        {
+            "view_id": name,
+            **{key: view.get(key) for key in ("height", "width", "n_regions")},
+            "path": view.get("path", row["path"]),
+        }
+        for name, view in row["views"].items()
+    ]
     findings = [
-        {key: found[key] for key in ("view_id", "label", "score", "expected_false_positive_rate", "box_xyxy")}
+        {
+            key: found[key]
+            for key in ("view_id", "label", "score", "expected_false_positive_rate", "box_xyxy")
+        }
         | {"mask_size": found["mask"]["size"], "mask_counts": found["mask"]["counts"]}
         for found in row["findings"]
     ]
-    result = {key: row.get(key) for key in ("path", "sha256", "decision", "n_regions", "model_id", "threshold", "error", "reasons", "reason_codes", "notes")}
-    flat: dict[str, Any] = utf_8_all({"number": number, "bag": bag, **result, "n_findings": len(findings), "top_score": top_score, "views": views, "findings": findings})
+    result = {
+        key: row.get(key)
+        for key in (
+            "path",
+            "sha256",
+            "decision",
+            "n_regions",
+            "model_id",
+            "threshold",
+            "error",
+            "reasons",
+            "reason_codes",
+            "notes",
+        )
+    }
+    flat: dict[str, Any] = utf_8_all(
+        {
+            "number": number,
+            "bag": bag,
+            **result,
+            "n_findings": len(findings),
+            "top_score": top_score,
+            "views": views,
+            "findings": findings,
+        }
+    )
     return flat
 
 
@@ -70,7 +112,14 @@ def utf_8_all(value: Any) -> Any:
 
 def write_part(path: Path, rows: Sequence[dict[str, Any]]) -> None:
     """Write a part whole, or not at all; the same rows give the same bytes."""
-    with atomic_write(path) as temporary, temporary.open("wb") as file:  # of a path, Arrow would take one with a colon for an address
-        pq.write_table(pa.Table.from_pylist(sorted(rows, key=lambda row: row["number"]), SCHEMA), file, compression="zstd")
+    with (
+        atomic_write(path) as temporary,
+        temporary.open("wb") as file,
+    ):  # of a path, Arrow would take one with a colon for an address
+        pq.write_table(
+            pa.Table.from_pylist(sorted(rows, key=lambda row: row["number"]), SCHEMA),
+            file,
+            compression="zstd",
+        )
         file.flush()
         os.fsync(file.fileno())

@@ -56,10 +56,18 @@ class BatchConfig:
 
     def __post_init__(self) -> None:
         if min(self.workers, self.part_size) < 1 or not 0 < self.timeout_s < math.inf:
-            raise ConfigError(f"workers and part_size must be 1 or more, timeout a number of seconds above 0, got {self.workers}, {self.part_size} and {self.timeout_s}")
+            raise ConfigError(
+                f"workers and part_size must be 1 or more, timeout a number of seconds above 0, got {self.workers}, {self.part_size} and {self.timeout_s}"
+            )
 
 
-def prepare(sources: Sequence[str | Path], models: Sequence[Path], out: Path, config: BatchConfig, report: Report = print) -> int:
+def prepare(
+    sources: Sequence[str | Path],
+    models: Sequence[Path],
+    out: Path,
+    config: BatchConfig,
+    report: Report = print,
+) -> int:
     """Write the index, or find the one that is there; returns how many bags it holds.
 
     Raises:
@@ -81,15 +89,32 @@ def prepare(sources: Sequence[str | Path], models: Sequence[Path], out: Path, co
         known = json.loads(path.read_text())
         differs = [key for key, value in about.items() if known.get(key) != value]
         if differs or known.get("index_sha256") != index_hash(index):
-            raise ConfigError(f"{out} is another run's ({', '.join(differs) or 'its index was changed'}); give another --out")
+            raise ConfigError(
+                f"{out} is another run's ({', '.join(differs) or 'its index was changed'}); give another --out"
+            )
         listed_at = time.strftime("%Y-%m-%d %H:%M", time.localtime(index.stat().st_mtime))
-        report(f"the index of {listed_at} lists {known['bags']:,} bags; what came since is not in it and needs another --out")
+        report(
+            f"the index of {listed_at} lists {known['bags']:,} bags; what came since is not in it and needs another --out"
+        )
         return int(known["bags"])
     if next(out.glob("part-*.parquet"), None):
-        raise ConfigError(f"{out} holds parts of a run that does not say of what they are; give another --out")
+        raise ConfigError(
+            f"{out} holds parts of a run that does not say of what they are; give another --out"
+        )
     with _folder(out):
         count, made = write_index(about["sources"], index, config.views, report)
-    atomic_write_text(path, json.dumps(about | {"bags": count, "views_made": list(made or config.views), "index_sha256": index_hash(index)}, indent=1))
+    atomic_write_text(
+        path,
+        json.dumps(
+            about
+            | {
+                "bags": count,
+                "views_made": list(made or config.views),
+                "index_sha256": index_hash(index),
+            },
+            indent=1,
+        ),
+    )
     report(f"index: {count:,} bags; judged by {', '.join(sorted(set(about['runtimes'])))}")
     return count
 
@@ -102,7 +127,9 @@ def _folder(out: Path) -> Iterator[None]:
         ConfigError: it is an address. DataError: it is a file.
     """
     if re.match(r"\w+:/", str(out)):
-        raise ConfigError(f"--out {out}: results are written to a folder of this machine; --to copies every finished part to object storage")
+        raise ConfigError(
+            f"--out {out}: results are written to a folder of this machine; --to copies every finished part to object storage"
+        )
     refuse_file(out)
     new = not out.exists()
     out.mkdir(parents=True, exist_ok=True)
@@ -120,7 +147,9 @@ def _refuse_doubles(sources: Sequence[str]) -> None:
     places = sorted(f"{same_place(source)}/" for source in sources)
     for outer, inner in itertools.pairwise(places):  # what lies within a place comes right after it
         if inner.startswith(outer):
-            raise ConfigError(f"{inner[:-1]} and {outer[:-1]}: bags of the one would be judged twice; name the outer one alone")
+            raise ConfigError(
+                f"{inner[:-1]} and {outer[:-1]}: bags of the one would be judged twice; name the outer one alone"
+            )
 
 
 @contextmanager
@@ -143,14 +172,18 @@ def only_run(out: Path, report: Report = print) -> Iterator[None]:
 class Judges(Protocol):
     """What judges bags side by side: worker processes of this machine, or a cluster."""
 
-    def judge(self, bags: Sequence[tuple[int, dict[str, Any]]]) -> Iterator[tuple[int, dict[str, Any], dict[str, Any]]]:
+    def judge(
+        self, bags: Sequence[tuple[int, dict[str, Any]]]
+    ) -> Iterator[tuple[int, dict[str, Any], dict[str, Any]]]:
         """(number, bag, answer), as they are done."""
 
     def stop(self) -> None:
         """End them."""
 
 
-def screen_archive(out: Path, config: BatchConfig, pool: Judges, report: Report = print, to: str = "") -> dict[str, Any]:
+def screen_archive(
+    out: Path, config: BatchConfig, pool: Judges, report: Report = print, to: str = ""
+) -> dict[str, Any]:
     """Screen every part of a prepared archive that is not there yet; counts of all. The pool is stopped at the end.
 
     Args:
@@ -163,7 +196,11 @@ def screen_archive(out: Path, config: BatchConfig, pool: Judges, report: Report 
     if to:
         claim(to, out / ABOUT)
     progress = _Progress(total, report, started)
-    if there := sum(min(config.part_size, total - first) for first in range(0, total, config.part_size) if part_path(out, first // config.part_size).is_file()):
+    if there := sum(
+        min(config.part_size, total - first)
+        for first in range(0, total, config.part_size)
+        if part_path(out, first // config.part_size).is_file()
+    ):
         report(f"{there:,} of {total:,} bags are judged already")
         progress.known(there)
     try:
@@ -173,12 +210,20 @@ def screen_archive(out: Path, config: BatchConfig, pool: Judges, report: Report 
                 publish([part_path(out, number)], to)
     finally:
         pool.stop()
-    counts = tally(out)  # before more is copied: what cannot be read must not take the place of a sound copy
+    counts = tally(
+        out
+    )  # before more is copied: what cannot be read must not take the place of a sound copy
     if to:  # those of a run that was killed before it had copied them
         publish(sorted(out.glob("part-*.parquet")), to, missing_only=True)
     shutil.rmtree(out / LEDGER, ignore_errors=True)
     runtime = ", ".join(sorted(set(json.loads((out / ABOUT).read_text())["runtimes"])))
-    return counts | {"bags": total, "runtime": runtime, "seconds": round(time.monotonic() - started, 1), "config": asdict(config), "out": str(out)}
+    return counts | {
+        "bags": total,
+        "runtime": runtime,
+        "seconds": round(time.monotonic() - started, 1),
+        "config": asdict(config),
+        "out": str(out),
+    }
 
 
 def part_path(out: Path, number: int) -> Path:
@@ -193,19 +238,34 @@ def missing_parts(out: Path, config: BatchConfig) -> Iterator[tuple[int, list[di
             yield number, bags
 
 
-def screen_part(out: Path, number: int, bags: Sequence[dict[str, Any]], config: BatchConfig, pool: Judges, progress: _Progress | None = None) -> None:
+def screen_part(
+    out: Path,
+    number: int,
+    bags: Sequence[dict[str, Any]],
+    config: BatchConfig,
+    pool: Judges,
+    progress: _Progress | None = None,
+) -> None:
     """Judge a part's bags and write its Parquet; what a killed run judged of it is taken from its ledger."""
     first = number * config.part_size
     ledger = Ledger(out / LEDGER / f"part-{number:05d}.jsonl")
     known = ledger.read()
-    stamps = {first + i: _stamp(bag) for i, bag in enumerate(bags)}  # of before: what changes while it is judged is judged again
-    todo = [(first + i, bag) for i, bag in enumerate(bags) if known.get(first + i, {}).get("stamp") != stamps[first + i]]
+    stamps = {
+        first + i: _stamp(bag) for i, bag in enumerate(bags)
+    }  # of before: what changes while it is judged is judged again
+    todo = [
+        (first + i, bag)
+        for i, bag in enumerate(bags)
+        if known.get(first + i, {}).get("stamp") != stamps[first + i]
+    ]
     if progress:
         progress.known(len(bags) - len(todo))
     about = json.loads((out / ABOUT).read_text())
 
     def complete(bag: dict[str, Any]) -> dict[str, Any]:
-        views = config.scanner_views or expected_of([view["view_id"] for view in bag["views"]], about["views_made"])
+        views = config.scanner_views or expected_of(
+            [view["view_id"] for view in bag["views"]], about["views_made"]
+        )
         return bag | {"expected": list(views), "ids": about["models"]}
 
     for index, bag, answer in pool.judge([(i, complete(bag)) for i, bag in todo]):
@@ -215,7 +275,12 @@ def screen_part(out: Path, number: int, bags: Sequence[dict[str, Any]], config: 
             row = flat_row(index, bag["bag"], answer["row"], answer["top_score"])
         else:
             path = bag["views"][0]["path"]
-            row = flat_row(index, bag["bag"], error_row(Path(path), answer["error"], ReasonCode(answer["code"])) | {"path": path}, None)
+            row = flat_row(
+                index,
+                bag["bag"],
+                error_row(Path(path), answer["error"], ReasonCode(answer["code"])) | {"path": path},
+                None,
+            )
         ledger.add({"stamp": stamps[index], "row": row})
         known[index] = {"row": row}
         if progress:
@@ -242,13 +307,26 @@ class _Progress:
         if row["error"]:
             self._errors += 1
             if self._errors <= MAX_ERRORS:
-                self.report(f"REVIEW: {row['path']}: {row['error']}" + ("; further errors are in the column error alone" if self._errors == MAX_ERRORS else ""))
+                self.report(
+                    f"REVIEW: {row['path']}: {row['error']}"
+                    + (
+                        "; further errors are in the column error alone"
+                        if self._errors == MAX_ERRORS
+                        else ""
+                    )
+                )
         now = time.monotonic()
         if now - self._said > SAY_EVERY_S or self.done == self.total:
             self._said = now
             rate = self._judged / (now - self.started)
             left = (self.total - self.done) / rate
-            remaining = f", {left:.0f} s left" if 0 < left < 120 else f", {left / 60:.0f} min left" if left else ""
+            remaining = (
+                f", {left:.0f} s left"
+                if 0 < left < 120
+                else f", {left / 60:.0f} min left"
+                if left
+                else ""
+            )
             self.report(f"{self.done:,} of {self.total:,} bags, {rate:.1f} a second{remaining}")
 
 
@@ -261,10 +339,14 @@ def tally(out: Path) -> dict[str, Any]:
     counts: dict[str, int] = {"ALARM": 0, "CLEAR": 0, "REVIEW": 0, "errors": 0}
     for path in sorted(out.glob("part-*.parquet")):
         try:
-            with path.open("rb") as file:  # of a path, Arrow would take one with a colon for an address
+            with path.open(
+                "rb"
+            ) as file:  # of a path, Arrow would take one with a colon for an address
                 columns = pq.read_table(file, columns=["decision", "error"])
         except (pa.ArrowException, OSError) as error:
-            raise DataError(f"{path} is damaged ({error}): delete it, and the same line judges its bags again") from error
+            raise DataError(
+                f"{path} is damaged ({error}): delete it, and the same line judges its bags again"
+            ) from error
         for entry in pc.value_counts(columns["decision"]).to_pylist():
             counts[entry["values"]] += entry["counts"]
         counts["errors"] += len(columns) - columns["error"].null_count

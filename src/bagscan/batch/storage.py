@@ -41,7 +41,9 @@ def file_system(url: str) -> tuple[Any, str]:
         found: tuple[Any, str] = url_to_fs(url)
         return found
     except ImportError as error:
-        raise ConfigError(f"{url}: needs a package: {how_to_install('storage')} {PACKAGES.get(protocol, '')}".rstrip()) from error
+        raise ConfigError(
+            f"{url}: needs a package: {how_to_install('storage')} {PACKAGES.get(protocol, '')}".rstrip()
+        ) from error
     except ValueError as error:
         raise ConfigError(f"{url}: {error}") from error
 
@@ -61,7 +63,9 @@ def set_members(name: str) -> list[str]:
     """Names of the files that may make one scan with a file of this name, going by names alone: a PNG set, or a file and its sidecar."""
     names = png_set_names(name) or {}
     own = next((spelt for spelt in names.values() if name in spelt), None)
-    if own is not None:  # the others in the same letters alone: every further way to write them would be a request to the store
+    if (
+        own is not None
+    ):  # the others in the same letters alone: every further way to write them would be a request to the store
         return [spelt[own.index(name)] for spelt in names.values()]
     stem, ending = os.path.splitext(name)
     return [name, *(stem + beside for beside in endings_beside(ending))]
@@ -81,7 +85,9 @@ def object_at(url: str) -> tuple[str, dict[str, str]] | None:
             return None
         if about["type"] == "directory":
             return None
-        folder, _, name = root.rpartition("/")  # not the store's own parent, which drops empty parts
+        folder, _, name = root.rpartition(
+            "/"
+        )  # not the store's own parent, which drops empty parts
         return f"{url.partition('://')[0]}://{folder}", {name: _stamp(about)}
 
 
@@ -134,7 +140,9 @@ def listed(url: str) -> Listing:
             if any(_is_empty_part(name, folder) for name in folders):
                 yield from _below_empty_part(system, folder, protocol)
             below = (name.rstrip("/") for name in folders)
-            waiting += sorted((name for name in below if name.strip("/") != folder.strip("/")), reverse=True)
+            waiting += sorted(
+                (name for name in below if name.strip("/") != folder.strip("/")), reverse=True
+            )
             system.invalidate_cache()  # it would keep every name that it has listed
 
 
@@ -189,7 +197,22 @@ def join(folder: str, name: str) -> str:
 
 
 def _stamp(about: Mapping[str, Any]) -> str:
-    result = next((about[key] for key in ("ETag", "etag", "md5Hash", "content_md5", "mtime", "LastModified", "created") if about.get(key)), "")
+    result = next(
+        (
+            about[key]
+            for key in (
+                "ETag",
+                "etag",
+                "md5Hash",
+                "content_md5",
+                "mtime",
+                "LastModified",
+                "created",
+            )
+            if about.get(key)
+        ),
+        "",
+    )
     return f"{about.get('size')} {result}".replace('"', "")
 
 
@@ -279,5 +302,9 @@ def publish(parts: Sequence[Path], url: str, missing_only: bool = False) -> None
     for part in parts:
         target = f"{root.rstrip('/')}/{part.name}"
         with _told(DataError, f"{url} cannot be written"):
-            if not (missing_only and system.exists(target) and system.info(target)["size"] == part.stat().st_size):
+            if not (
+                missing_only
+                and system.exists(target)
+                and system.info(target)["size"] == part.stat().st_size
+            ):
                 system.put_file(str(part), target)

@@ -24,7 +24,9 @@ def _warm(task: dict[str, Any]) -> dict[str, Any]:
 
 
 def _judge(task: dict[str, Any]) -> dict[str, Any]:
-    return judge_bag(task["models"], task["views"], task["expected"], task.get("ids"), task.get("runtime"))
+    return judge_bag(
+        task["models"], task["views"], task["expected"], task.get("ids"), task.get("runtime")
+    )
 
 
 def judge_bag(
@@ -47,5 +49,12 @@ def judge_bag(
 
     with fetched(views) as (files, names):
         known = zip(models, ids or itertools.repeat(None, len(models)), strict=True)
-        judged = judge_files([pinned(folder, identity, runtime=runtime) for folder, identity in known], files, expected)
-        return {"row": renamed(judged.row, names) if names else judged.row, "top_score": top_score(judged.report)}
+        judged = judge_files(
+            [pinned(folder, identity, runtime=runtime) for folder, identity in known],
+            files,
+            expected,
+        )
+        return {
+            "row": renamed(judged.row, names) if names else judged.row,
+            "top_score": top_score(judged.report),
+        }

@@ -27,7 +27,22 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Find what does not belong in a bag's X-ray image, down to the sub-component.",
 )
-for command in (train, calibrate, evaluate, screen, batch, simulate, convert, tip, gallery, export, export_compass, formats, doctor, serve):
+for command in (
+    train,
+    calibrate,
+    evaluate,
+    screen,
+    batch,
+    simulate,
+    convert,
+    tip,
+    gallery,
+    export,
+    export_compass,
+    formats,
+    doctor,
+    serve,
+):
     app.command()(command)
 data_app = typer.Typer(no_args_is_help=True, help="Check datasets, and convert them.")
 data_app.command("check")(data_check)
@@ -44,7 +59,9 @@ def _version(value: bool) -> None:
 
 
 @app.callback()
-def _main(version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True)] = False) -> None:
+def _main(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True)] = False,
+) -> None:
     """Find what does not belong in a bag's X-ray image, down to the sub-component."""
 
 
@@ -60,7 +77,9 @@ def main() -> None:
     except ModuleNotFoundError as error:
         package = (error.name or "").partition(".")[0]
         extra = extra_of(package)
-        say(f"bagscan: this needs the package {package}, which is not installed: {how_to_install(extra)}{or_make_setup(extra)}")
+        say(
+            f"bagscan: this needs the package {package}, which is not installed: {how_to_install(extra)}{or_make_setup(extra)}"
+        )
         sys.exit(EXIT_USAGE)
     except OSError as error:  # a full disk, a folder that may not be written
         say(f"bagscan: {error}")

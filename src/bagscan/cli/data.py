@@ -7,13 +7,24 @@ from typing import Annotated, Any
 
 import typer
 
-from bagscan.cli.terminal import EXIT_BAD_ITEMS, EXIT_USAGE, AsJson, Config, Preset, Settings, configuration, show
+from bagscan.cli.terminal import (
+    EXIT_BAD_ITEMS,
+    EXIT_USAGE,
+    AsJson,
+    Config,
+    Preset,
+    Settings,
+    configuration,
+    show,
+)
 
 
 def data_check(
     config: Config = None,
     preset: Preset = None,
-    read: Annotated[bool, typer.Option(help="Read every scan as well, not its annotations alone.")] = False,
+    read: Annotated[
+        bool, typer.Option(help="Read every scan as well, not its annotations alone.")
+    ] = False,
     settings: Settings = [],  # noqa: B006
     as_json: AsJson = False,
 ) -> None:
@@ -38,7 +49,10 @@ def data_check(
     for source in data.sources:
         try:
             collection = source.load()
-        except (DataError, ReadError) as error:  # of several sets, one that is not there hides none of the others
+        except (
+            DataError,
+            ReadError,
+        ) as error:  # of several sets, one that is not there hides none of the others
             lacking.append(str(error))
             continue
         bad = dict(collection.bad)
@@ -67,10 +81,18 @@ def data_check(
     def text() -> str:
         blocks = []
         for one in found:
-            blocks.append(f"{one['name']}: {one['scans']} scans, {one['absent']} absent, {len(one['bad'])} bad")
+            blocks.append(
+                f"{one['name']}: {one['scans']} scans, {one['absent']} absent, {len(one['bad'])} bad"
+            )
             blocks += [f"  {note}" for note in one["notes"]]
-            blocks.append("  objects: " + ", ".join(f"{k} {v}" for k, v in sorted(one["objects"].items())))
-            blocks += [f"  {groups}: " + ", ".join(f"{k} {v}" for k, v in sorted(one[groups].items())) for groups in ("devices", "scanners") if groups in one]
+            blocks.append(
+                "  objects: " + ", ".join(f"{k} {v}" for k, v in sorted(one["objects"].items()))
+            )
+            blocks += [
+                f"  {groups}: " + ", ".join(f"{k} {v}" for k, v in sorted(one[groups].items()))
+                for groups in ("devices", "scanners")
+                if groups in one
+            ]
             blocks += [f"  bad: {name}: {reason}" for name, reason in one["bad"].items()]
         blocks += [f"lacking: {reason}" for reason in lacking]
         return "\n".join(blocks)
@@ -94,9 +116,18 @@ def data_convert(
     from bagscan.datasets.convert import convert
 
     bad: dict[str, str] = {}
-    images = convert(load_records(by_whole_views(read_data(configuration(config, preset), settings)), typer.echo, bad), to, out, typer.echo)
+    images = convert(
+        load_records(
+            by_whole_views(read_data(configuration(config, preset), settings)), typer.echo, bad
+        ),
+        to,
+        out,
+        typer.echo,
+    )
     for name, reason in bad.items():
         typer.echo(f"left out: {name}: {reason}")
-    typer.echo(f"{len(images)} images with {sum(len(image.annotations) for image in images)} annotations written to {out}")
+    typer.echo(
+        f"{len(images)} images with {sum(len(image.annotations) for image in images)} annotations written to {out}"
+    )
     if bad:
         raise typer.Exit(EXIT_BAD_ITEMS)

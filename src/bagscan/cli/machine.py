@@ -58,8 +58,13 @@ def doctor(as_json: AsJson = False) -> None:
 
     def text() -> str:
         cores = result["cores"]
-        rows = [f"bagscan {__version__}, Python {result['python']}, {cores['usable']} of {cores['of the machine']} cores", f"data folder: {result['data_folder']}"]
-        rows += [f"model {name}: judged by {runtime}" for name, runtime in result["runtime"].items()]
+        rows = [
+            f"bagscan {__version__}, Python {result['python']}, {cores['usable']} of {cores['of the machine']} cores",
+            f"data folder: {result['data_folder']}",
+        ]
+        rows += [
+            f"model {name}: judged by {runtime}" for name, runtime in result["runtime"].items()
+        ]
         rows += [f"  {name}: {version}" for name, version in versions.items()]
         rows += [f"{kind}: {', '.join(names(kind))}" for kind in ALL]
         return "\n".join(rows)

@@ -8,13 +8,26 @@ from typing import Annotated, Any
 
 import typer
 
-from bagscan.cli.terminal import AsJson, Config, Device, ModelFolder, Preset, Settings, compute_on, configuration, say, show
+from bagscan.cli.terminal import (
+    AsJson,
+    Config,
+    Device,
+    ModelFolder,
+    Preset,
+    Settings,
+    compute_on,
+    configuration,
+    say,
+    show,
+)
 
 
 def train(
     config: Config = None,
     preset: Preset = None,
-    out: Annotated[Path | None, typer.Option(help="Run folder; default runs/<config name>.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Run folder; default runs/<config name>.")
+    ] = None,
     device: Device = "auto",
     settings: Settings = [],  # noqa: B006 (typer reads the default, nothing changes it)
     as_json: AsJson = False,
@@ -37,7 +50,11 @@ def train(
     show(
         {"out": str(written), "best": best},
         as_json,
-        lambda: f"best model in {written}: " + ", ".join(f"{k} {v:.4f}" for k, v in best.items()) + f"\n{experiment.figures}",
+        lambda: (
+            f"best model in {written}: "
+            + ", ".join(f"{k} {v:.4f}" for k, v in best.items())
+            + f"\n{experiment.figures}"
+        ),
     )
 
 
@@ -45,8 +62,15 @@ def calibrate(
     model: ModelFolder,
     config: Config = None,
     preset: Preset = None,
-    max_fpr: Annotated[float, typer.Option(help="Largest false-positive rate per benign segment or scan.")] = 0.05,
-    level: Annotated[str, typer.Option(help="What is counted: segment, or scan (split conformal, on the scans that the best step was chosen on too).")] = "segment",
+    max_fpr: Annotated[
+        float, typer.Option(help="Largest false-positive rate per benign segment or scan.")
+    ] = 0.05,
+    level: Annotated[
+        str,
+        typer.Option(
+            help="What is counted: segment, or scan (split conformal, on the scans that the best step was chosen on too)."
+        ),
+    ] = "segment",
     settings: Settings = [],  # noqa: B006
     as_json: AsJson = False,
 ) -> None:
@@ -79,10 +103,29 @@ def evaluate(
     config: Config = None,
     preset: Preset = None,
     part: Annotated[str, typer.Option(help="train, val or test.")] = "test",
-    out: Annotated[Path | None, typer.Option(help="Result file; default results.json beside the model folder.")] = None,
-    regioner: Annotated[str | None, typer.Option(help="Judge other regions than the model's own, for example '{name: grid, cell_px: 32}'.")] = None,
-    everywhere: Annotated[bool, typer.Option("--everywhere", help="Judge the whole view, where the model would look on the items that it finds.")] = False,
-    as_screened: Annotated[bool, typer.Option("--as-screened", help="Whole views, as screening sees them, where the configuration's data is by items.")] = False,
+    out: Annotated[
+        Path | None, typer.Option(help="Result file; default results.json beside the model folder.")
+    ] = None,
+    regioner: Annotated[
+        str | None,
+        typer.Option(
+            help="Judge other regions than the model's own, for example '{name: grid, cell_px: 32}'."
+        ),
+    ] = None,
+    everywhere: Annotated[
+        bool,
+        typer.Option(
+            "--everywhere",
+            help="Judge the whole view, where the model would look on the items that it finds.",
+        ),
+    ] = False,
+    as_screened: Annotated[
+        bool,
+        typer.Option(
+            "--as-screened",
+            help="Whole views, as screening sees them, where the configuration's data is by items.",
+        ),
+    ] = False,
     settings: Settings = [],  # noqa: B006
     as_json: AsJson = False,
 ) -> None:
@@ -92,12 +135,19 @@ def evaluate(
     from bagscan.evaluation.meaning import of_detector, of_levels
     from bagscan.training.detection import DetectionExperiment
     from bagscan.training.detector_experiment import detector_summary, evaluate_detector
-    from bagscan.training.evaluate import detection_summary, evaluate_detection, evaluate_model, summary
+    from bagscan.training.evaluate import (
+        detection_summary,
+        evaluate_detection,
+        evaluate_model,
+        summary,
+    )
     from bagscan.training.experiment import SimulatedExperiment, read_experiment
 
     config = configuration(config, preset)
     given = read_experiment(config, settings)
-    place = out or (model if isinstance(given, DetectionExperiment) else model.parent) / "results.json"
+    place = (
+        out or (model if isinstance(given, DetectionExperiment) else model.parent) / "results.json"
+    )
     if isinstance(given, DetectionExperiment):
         result = evaluate_detection(given, model, part, place, say)
         say(f"written to {place}")
@@ -116,7 +166,9 @@ def evaluate(
     _show_with_meaning(record, as_json, summary(record), of_levels(record["results"]))
 
 
-def _show_with_meaning(record: dict[str, Any], as_json: bool, table: str, meaning: tuple[str, list[str]]) -> None:
+def _show_with_meaning(
+    record: dict[str, Any], as_json: bool, table: str, meaning: tuple[str, list[str]]
+) -> None:
     sentence, warnings = meaning
     for warning in warnings:
         say(f"warning: {warning}")
@@ -128,5 +180,7 @@ def _judged(experiment: Any, config: Path) -> Any:
     from bagscan.training.evaluate import Judgeable
 
     if not isinstance(experiment, Judgeable):
-        raise ConfigError(f"{config}: this command needs a configuration of kind joint, multi_label, one_class or detector")
+        raise ConfigError(
+            f"{config}: this command needs a configuration of kind joint, multi_label, one_class or detector"
+        )
     return experiment

@@ -13,13 +13,34 @@ from bagscan.core.errors import ConfigError
 
 
 def simulate(
-    preset: Annotated[str, typer.Option(help="deei, operational, second_scanner, pairs, smoke, demo or specks, or a recipe's YAML file.")] = "smoke",
-    count: Annotated[int | None, typer.Option(help="Scans, two of every scene, without and with its anomaly; the preset's own number by default.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Root of all random numbers; the preset's own by default.")] = None,
-    workers: Annotated[int, typer.Option(min=1, help="Processes. Any number makes the same bytes.")] = 1,
-    out: Annotated[Path, typer.Option(help="Folder of the data set; the same line resumes it.")] = Path("simulated"),
-    profile: Annotated[str | None, typer.Option(help="Another scanner profile than the preset's, by name or YAML file.")] = None,
-    insert: Annotated[Path | None, typer.Option(help="Hide this STL mesh (mm) in place of every drawn anomaly.")] = None,
+    preset: Annotated[
+        str,
+        typer.Option(
+            help="deei, operational, second_scanner, pairs, smoke, demo or specks, or a recipe's YAML file."
+        ),
+    ] = "smoke",
+    count: Annotated[
+        int | None,
+        typer.Option(
+            help="Scans, two of every scene, without and with its anomaly; the preset's own number by default."
+        ),
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option(help="Root of all random numbers; the preset's own by default.")
+    ] = None,
+    workers: Annotated[
+        int, typer.Option(min=1, help="Processes. Any number makes the same bytes.")
+    ] = 1,
+    out: Annotated[
+        Path, typer.Option(help="Folder of the data set; the same line resumes it.")
+    ] = Path("simulated"),
+    profile: Annotated[
+        str | None,
+        typer.Option(help="Another scanner profile than the preset's, by name or YAML file."),
+    ] = None,
+    insert: Annotated[
+        Path | None, typer.Option(help="Hide this STL mesh (mm) in place of every drawn anomaly.")
+    ] = None,
     insert_material: Annotated[str, typer.Option(help="Material of --insert.")] = "stainless_steel",
     cluster: Cluster = "",
     as_json: AsJson = False,
@@ -44,11 +65,28 @@ def _spread(cluster: str) -> Any:
 
 
 def convert(
-    paths: Annotated[list[Path], typer.Argument(help="Raw scans with low and high energy, or folders of them.")],
-    out: Annotated[Path, typer.Option(help="Folder for raw/ (one TIFF a scan: low, high, zeff) and colour/ (one PNG a scan).")] = Path("converted"),
-    wedges: Annotated[Path | None, typer.Option(help="Your own wedge scans: a YAML file, see docs/simulator.md.")] = None,
-    profile: Annotated[str | None, typer.Option(help="Scanner profile by name or YAML file; without it and --wedges, the nearest one.")] = None,
-    air: Annotated[float | None, typer.Option(help="Value of air as a share of full scale; found in the scan by default.")] = None,
+    paths: Annotated[
+        list[Path], typer.Argument(help="Raw scans with low and high energy, or folders of them.")
+    ],
+    out: Annotated[
+        Path,
+        typer.Option(
+            help="Folder for raw/ (one TIFF a scan: low, high, zeff) and colour/ (one PNG a scan)."
+        ),
+    ] = Path("converted"),
+    wedges: Annotated[
+        Path | None, typer.Option(help="Your own wedge scans: a YAML file, see docs/simulator.md.")
+    ] = None,
+    profile: Annotated[
+        str | None,
+        typer.Option(
+            help="Scanner profile by name or YAML file; without it and --wedges, the nearest one."
+        ),
+    ] = None,
+    air: Annotated[
+        float | None,
+        typer.Option(help="Value of air as a share of full scale; found in the scan by default."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Image raw dual-energy scans: effective Z and pseudo-colour."""
@@ -65,7 +103,13 @@ def convert(
     if wedges and profile:
         raise ConfigError("give --wedges or --profile, not both")
     _check_air(air)
-    calibration = read_wedges(wedges) if wedges else Calibration.of_profile(load_profile(profile)) if profile else None
+    calibration = (
+        read_wedges(wedges)
+        if wedges
+        else Calibration.of_profile(load_profile(profile))
+        if profile
+        else None
+    )
     unknown = Counter[str]()
     scans = find_scans(paths, unknown)
     if not scans:
@@ -77,30 +121,53 @@ def convert(
     for path in scans:
         try:
             one = convert_scan(path, out, calibration, air)
-            done.append({"scan": str(path), "files": [str(f) for f in one.files], "calibration": one.told})
+            done.append(
+                {"scan": str(path), "files": [str(f) for f in one.files], "calibration": one.told}
+            )
             say(f"{path}: {one.told}")
         except BagscanError as error:
             errors[str(path)] = str(error)
             say(f"bagscan: {error}")
     record = out / CONVERTED
     before = json.loads(record.read_text()) if record.is_file() else {}
-    atomic_write_text(record, json.dumps(before | {one["scan"]: one["calibration"] for one in done}, indent=1))
+    atomic_write_text(
+        record, json.dumps(before | {one["scan"]: one["calibration"] for one in done}, indent=1)
+    )
     next_step = f"; screen {out / 'raw'} or {out / 'colour'}" if done else ""
-    show({"converted": done, "errors": errors}, as_json, lambda: f"{len(done)} converted, {len(errors)} errors{next_step}")
+    show(
+        {"converted": done, "errors": errors},
+        as_json,
+        lambda: f"{len(done)} converted, {len(errors)} errors{next_step}",
+    )
     if errors:
         raise typer.Exit(EXIT_BAD_ITEMS)
 
 
 def tip(
-    scan: Annotated[Path, typer.Argument(help="Scan to put a threat into: raw low and high, or a colour picture.")],
-    out: Annotated[Path, typer.Option(help="File to write: .tif for raw, .png for colour. A mask, OUT_mask.png, is written beside it.")],
+    scan: Annotated[
+        Path,
+        typer.Argument(help="Scan to put a threat into: raw low and high, or a colour picture."),
+    ],
+    out: Annotated[
+        Path,
+        typer.Option(
+            help="File to write: .tif for raw, .png for colour. A mask, OUT_mask.png, is written beside it."
+        ),
+    ],
     kind: Annotated[str, typer.Option(help="Kind of anomaly, as in simulate.")] = "sharp",
-    size_mm: Annotated[str | None, typer.Option(help="Room for it in mm, for example 90,25,3; drawn by default.")] = None,
+    size_mm: Annotated[
+        str | None, typer.Option(help="Room for it in mm, for example 90,25,3; drawn by default.")
+    ] = None,
     mesh: Annotated[Path | None, typer.Option(help="An STL mesh (mm) in place of a kind.")] = None,
     material: Annotated[str, typer.Option(help="Material of --mesh.")] = "stainless_steel",
-    at: Annotated[str | None, typer.Option(help="Row,column of its first pixel; drawn by default.")] = None,
+    at: Annotated[
+        str | None, typer.Option(help="Row,column of its first pixel; drawn by default.")
+    ] = None,
     profile: Annotated[str, typer.Option(help="Scanner profile by name or YAML file.")] = "g640",
-    air: Annotated[float | None, typer.Option(help="Value of air as a share of full scale; found in the scan by default.")] = None,
+    air: Annotated[
+        float | None,
+        typer.Option(help="Value of air as a share of full scale; found in the scan by default."),
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of all that is drawn.")] = 0,
     as_json: AsJson = False,
 ) -> None:
@@ -109,11 +176,19 @@ def tip(
 
     _check_air(air)
     result = project_file(scan, out, kind, size_mm, mesh, material, at, profile, seed, air)
-    show(result, as_json, lambda: f"{result['kind']} at row {result['at'][0]}, column {result['at'][1]}, {result['pixels']} pixels, {result['method']}: {out}")
+    show(
+        result,
+        as_json,
+        lambda: (
+            f"{result['kind']} at row {result['at'][0]}, column {result['at'][1]}, {result['pixels']} pixels, {result['method']}: {out}"
+        ),
+    )
 
 
 def gallery(
-    out: Annotated[Path, typer.Option(help="Folder for bags.png and devices.png.")] = Path("gallery"),
+    out: Annotated[Path, typer.Option(help="Folder for bags.png and devices.png.")] = Path(
+        "gallery"
+    ),
     bags: Annotated[int, typer.Option(min=0, help="Bags to show.")] = 24,
     devices: Annotated[int, typer.Option(min=0, help="Devices to show.")] = 32,
     seed: Annotated[int, typer.Option(min=0, help="Root of all random numbers.")] = 0,
@@ -128,7 +203,9 @@ def gallery(
 
 def export_compass(
     dataset: Annotated[Path, typer.Argument(help="Folder of a simulated data set.")],
-    out: Annotated[Path, typer.Option(help="Folder for Low, High, Density, Grey, Colour and meta.txt.")] = Path("compass"),
+    out: Annotated[
+        Path, typer.Option(help="Folder for Low, High, Density, Grey, Colour and meta.txt.")
+    ] = Path("compass"),
 ) -> None:
     """Lay a simulated data set out like COMPASS-XP."""
     from bagscan.simulate.compass import export

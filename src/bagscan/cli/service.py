@@ -11,46 +11,101 @@ from typing import Annotated, Any
 import typer
 
 audit_app = typer.Typer(no_args_is_help=True, help="Check who did what, off line.")
-store_app = typer.Typer(no_args_is_help=True, help="Back up, restore and export what the service keeps.")
+store_app = typer.Typer(
+    no_args_is_help=True, help="Back up, restore and export what the service keeps."
+)
 
 Folder = Annotated[Path, typer.Option(help="The service's folder.")]
-Database = Annotated[str, typer.Option(help="SQLAlchemy URL, as given to serve; SQLite within the folder by default.")]
+Database = Annotated[
+    str,
+    typer.Option(help="SQLAlchemy URL, as given to serve; SQLite within the folder by default."),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
 FOLDER = Path("bagscan-service")
 EXIT_BROKEN = 3
 
 
 def serve(
-    folder: Annotated[Path | None, typer.Option(help="The service's folder; bagscan-service by default.")] = None,
-    database: Annotated[str | None, typer.Option(help="SQLAlchemy URL; SQLite within the folder by default.")] = None,
-    host: Annotated[str | None, typer.Option(help="Address to listen on; others than 127.0.0.1 belong behind a proxy that ends TLS. 127.0.0.1 by default.")] = None,
-    port: Annotated[int | None, typer.Option(min=1, max=65535, help="Port to listen on; 8765 by default.")] = None,
-    workers: Annotated[int | None, typer.Option(min=1, help="Processes that screen, each on one core; 1 by default.")] = None,
-    watch: Annotated[list[Path], typer.Option(help="A folder that a scanner writes into; may be given several times.")] = [],  # noqa: B006
-    demo: Annotated[bool, typer.Option("--demo", help="Fill the queue with simulated bags, and make four accounts to try.")] = False,
+    folder: Annotated[
+        Path | None, typer.Option(help="The service's folder; bagscan-service by default.")
+    ] = None,
+    database: Annotated[
+        str | None, typer.Option(help="SQLAlchemy URL; SQLite within the folder by default.")
+    ] = None,
+    host: Annotated[
+        str | None,
+        typer.Option(
+            help="Address to listen on; others than 127.0.0.1 belong behind a proxy that ends TLS. 127.0.0.1 by default."
+        ),
+    ] = None,
+    port: Annotated[
+        int | None, typer.Option(min=1, max=65535, help="Port to listen on; 8765 by default.")
+    ] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(min=1, help="Processes that screen, each on one core; 1 by default."),
+    ] = None,
+    watch: Annotated[
+        list[Path],
+        typer.Option(help="A folder that a scanner writes into; may be given several times."),
+    ] = [],  # noqa: B006
+    demo: Annotated[
+        bool,
+        typer.Option(
+            "--demo", help="Fill the queue with simulated bags, and make four accounts to try."
+        ),
+    ] = False,
     config: Annotated[Path | None, typer.Option(help="A YAML file of settings.")] = None,
-    settings: Annotated[list[str], typer.Option("--set", help="Change one setting, for example --set second_reader=all.")] = [],  # noqa: B006
+    settings: Annotated[
+        list[str],
+        typer.Option("--set", help="Change one setting, for example --set second_reader=all."),
+    ] = [],  # noqa: B006
 ) -> None:
     """Screen scans over HTTP and from watched folders, with a page for reviewers."""
     from dataclasses import replace
 
     from bagscan.service.settings import read_settings
 
-    given: dict[str, Any] = {"folder": folder, "database": database, "host": host, "port": port, "workers": workers, "watch": tuple(watch) or None}
+    given: dict[str, Any] = {
+        "folder": folder,
+        "database": database,
+        "host": host,
+        "port": port,
+        "workers": workers,
+        "watch": tuple(watch) or None,
+    }
     read = read_settings(config, settings)
-    from bagscan.service.run import run  # late: settings are checked before anything heavy is loaded
+    from bagscan.service.run import (
+        run,
+    )  # late: settings are checked before anything heavy is loaded
 
-    shown: dict[str, Any] = {"reviewed": "all", "tip_rate": 0.2} if demo else {}  # so that there is something of everything to see
-    run(replace(read, **shown, **{name: value for name, value in given.items() if value is not None}), demo)
+    shown: dict[str, Any] = (
+        {"reviewed": "all", "tip_rate": 0.2} if demo else {}
+    )  # so that there is something of everything to see
+    run(
+        replace(
+            read, **shown, **{name: value for name, value in given.items() if value is not None}
+        ),
+        demo,
+    )
 
 
 @audit_app.command("verify")
 def audit_verify(
     folder: Folder = FOLDER,
     database: Database = "",
-    records: Annotated[Path | None, typer.Option(help="Records as bagscan audit export wrote them, in place of the store.")] = None,
-    key: Annotated[Path | None, typer.Option(help="The public key, kept elsewhere; audit.pub of the folder by default.")] = None,
-    head: Annotated[Path | None, typer.Option(help="A head, kept elsewhere; audit.head of the folder by default.")] = None,
+    records: Annotated[
+        Path | None,
+        typer.Option(help="Records as bagscan audit export wrote them, in place of the store."),
+    ] = None,
+    key: Annotated[
+        Path | None,
+        typer.Option(help="The public key, kept elsewhere; audit.pub of the folder by default."),
+    ] = None,
+    head: Annotated[
+        Path | None,
+        typer.Option(help="A head, kept elsewhere; audit.head of the folder by default."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Check the audit chain: numbers, hashes, signatures, and that it reaches the head that was kept."""
@@ -65,7 +120,11 @@ def audit_verify(
         read, wrong = _stored_records(folder, database)
     wrong = audit.verify(read, public_key, kept) + wrong
     summary = {"records": len(read), "head": kept["seq"] if kept else None, "wrong": wrong}
-    text = f"{len(read)} records, the chain is whole" + (f" and reaches head {kept['seq']}" if kept else "; no head was kept, so a cut tail cannot be told")
+    text = f"{len(read)} records, the chain is whole" + (
+        f" and reaches head {kept['seq']}"
+        if kept
+        else "; no head was kept, so a cut tail cannot be told"
+    )
     typer.echo(json.dumps(summary) if as_json else "\n".join(wrong) if wrong else text)
     if wrong:
         raise typer.Exit(EXIT_BROKEN)
@@ -131,7 +190,9 @@ def store_restore(
 
 @store_app.command("export")
 def store_export(
-    out: Annotated[Path, typer.Argument(help="New folder: images/, annotations.json (COCO), decisions.json.")],
+    out: Annotated[
+        Path, typer.Argument(help="New folder: images/, annotations.json (COCO), decisions.json.")
+    ],
     folder: Folder = FOLDER,
     database: Database = "",
     as_json: AsJson = False,
@@ -160,9 +221,20 @@ def store_clock(folder: Folder = FOLDER) -> None:
 @store_app.command("account")
 def store_account(
     name: Annotated[str, typer.Argument(help="Of the account.")],
-    role: Annotated[str, typer.Option(help="scanner, operator, supervisor or admin; for a new account, which is a scanner's by default.")] = "",
+    role: Annotated[
+        str,
+        typer.Option(
+            help="scanner, operator, supervisor or admin; for a new account, which is a scanner's by default."
+        ),
+    ] = "",
     key: Annotated[str, typer.Option(help="Make an API key of this name, and print it.")] = "",
-    password: Annotated[bool, typer.Option("--password", help="Ask for a password; of an account that exists, it is changed and the account unlocked.")] = False,
+    password: Annotated[
+        bool,
+        typer.Option(
+            "--password",
+            help="Ask for a password; of an account that exists, it is changed and the account unlocked.",
+        ),
+    ] = False,
     folder: Folder = FOLDER,
     database: Database = "",
 ) -> None:
@@ -174,27 +246,69 @@ def store_account(
     from bagscan.service.audit import Auditor
     from bagscan.service.store import tables
 
-    password_hash = accounts.hash_password(typer.prompt("password", hide_input=True, confirmation_prompt=True, err=True)) if password else None
+    password_hash = (
+        accounts.hash_password(
+            typer.prompt("password", hide_input=True, confirmation_prompt=True, err=True)
+        )
+        if password
+        else None
+    )
     with _opened(folder, database) as store:
         auditor = Auditor(folder, store)
         with store.read() as connection:
-            known = connection.execute(select(tables.accounts.c.id).where(tables.accounts.c.name == name)).scalar()
+            known = connection.execute(
+                select(tables.accounts.c.id).where(tables.accounts.c.name == name)
+            ).scalar()
         if known is None:
-            known = store.write(lambda connection: accounts.create_account(connection, auditor, "command line", name, role or "scanner", password_hash))
-            _say(f"account {name}, {role or 'scanner'}" + ("" if password_hash or key else "; it cannot log in yet: give it a password with --password, or a key with --key"))
+            known = store.write(
+                lambda connection: accounts.create_account(
+                    connection, auditor, "command line", name, role or "scanner", password_hash
+                )
+            )
+            _say(
+                f"account {name}, {role or 'scanner'}"
+                + (
+                    ""
+                    if password_hash or key
+                    else "; it cannot log in yet: give it a password with --password, or a key with --key"
+                )
+            )
         elif role:
             raise AccountError(f"{name} exists; its role is changed under Accounts, by an admin")
         elif password_hash:
-            store.write(lambda connection: accounts.change_account(connection, auditor, "command line", known, password_hash=password_hash, unlock=True))
+            store.write(
+                lambda connection: accounts.change_account(
+                    connection,
+                    auditor,
+                    "command line",
+                    known,
+                    password_hash=password_hash,
+                    unlock=True,
+                )
+            )
             _say(f"account {name}: the password is changed")
         elif not key:
             _say(f"{name} exists: nothing to do; see --key and --password")
         if key:
-            in_use = (tables.api_keys.c.account_id == known, tables.api_keys.c.name == key[:64], tables.api_keys.c.revoked_at.is_(None))
+            in_use = (
+                tables.api_keys.c.account_id == known,
+                tables.api_keys.c.name == key[:64],
+                tables.api_keys.c.revoked_at.is_(None),
+            )
             with store.read() as connection:
-                if connection.execute(select(tables.api_keys.c.id).where(*in_use)).first():  # nobody could tell the two apart
-                    raise AccountError(f"{name} has a key {key!r} in use: revoke it under Accounts, or choose another name")
-            typer.echo(store.write(lambda connection: accounts.create_key(connection, auditor, "command line", known, key))[1])
+                if connection.execute(
+                    select(tables.api_keys.c.id).where(*in_use)
+                ).first():  # nobody could tell the two apart
+                    raise AccountError(
+                        f"{name} has a key {key!r} in use: revoke it under Accounts, or choose another name"
+                    )
+            typer.echo(
+                store.write(
+                    lambda connection: accounts.create_key(
+                        connection, auditor, "command line", known, key
+                    )
+                )[1]
+            )
 
 
 def _say(text: str) -> None:
@@ -214,7 +328,9 @@ def _opened(folder: Path, database: str) -> Any:
     engine = connect(ServiceConfig(folder=folder, database=database).database_url)
     there = revision(engine)
     if there != newest():
-        raise StoreError(f"the store is of revision {there}, this bagscan needs {newest()}; bagscan serve brings it there")
+        raise StoreError(
+            f"the store is of revision {there}, this bagscan needs {newest()}; bagscan serve brings it there"
+        )
     return closing(Store(engine))
 
 
@@ -233,6 +349,9 @@ def _read_records(path: Path) -> list[dict[str, Any]]:
         read = [json.loads(line) for line in path.read_text().splitlines()]
     except (OSError, ValueError) as error:
         raise AuditError(f"{path}: no exported records: {error}") from error
-    if any(not isinstance(record, dict) or not {*FIELDS, "hash", "signature"} <= set(record) for record in read):
+    if any(
+        not isinstance(record, dict) or not {*FIELDS, "hash", "signature"} <= set(record)
+        for record in read
+    ):
         raise AuditError(f"{path}: a line is no audit record")
     return read

@@ -15,8 +15,13 @@ from bagscan.core.errors import ConfigError, absent, nearest
 
 EXIT_ALARM, EXIT_USAGE, EXIT_BAD_ITEMS, EXIT_REVIEW = 1, 2, 3, 4  # see docs/reference.md
 
-AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout; progress goes to stderr.")]
-Settings = Annotated[list[str], typer.Option("--set", help="Change one setting, for example --set loop.steps=100.")]
+AsJson = Annotated[
+    bool,
+    typer.Option("--json", help="Print the result as JSON on stdout; progress goes to stderr."),
+]
+Settings = Annotated[
+    list[str], typer.Option("--set", help="Change one setting, for example --set loop.steps=100.")
+]
 
 
 def _model_named(text: str) -> Path:
@@ -27,9 +32,16 @@ def _model_named(text: str) -> Path:
 
 PRESETS = Path(bagscan.training.__file__).parent / "presets"
 PRESET_NAMES = sorted(path.stem for path in PRESETS.glob("*.yaml"))
-Config = Annotated[Path | None, typer.Argument(help="A configuration: a YAML file.", show_default=False)]
-Preset = Annotated[str | None, typer.Option(help=f"A bundled configuration, instead of a file: {', '.join(PRESET_NAMES)}.")]
-ModelFolder = Annotated[Path, typer.Option("--model", help="A model folder, for example runs/xray_joint/model.")]
+Config = Annotated[
+    Path | None, typer.Argument(help="A configuration: a YAML file.", show_default=False)
+]
+Preset = Annotated[
+    str | None,
+    typer.Option(help=f"A bundled configuration, instead of a file: {', '.join(PRESET_NAMES)}."),
+]
+ModelFolder = Annotated[
+    Path, typer.Option("--model", help="A model folder, for example runs/xray_joint/model.")
+]
 AnyModel = Annotated[
     Path | None,
     typer.Option(
@@ -39,7 +51,12 @@ AnyModel = Annotated[
         help="A model folder, or the name of a bundled model (raw, colour). By default each scan goes to the bundled model for its channels.",
     ),
 ]
-Cluster = Annotated[str, typer.Option(help="Work on a Ray cluster: its address, auto for the one that this machine is of, local for one made here; --workers cores of it.")]
+Cluster = Annotated[
+    str,
+    typer.Option(
+        help="Work on a Ray cluster: its address, auto for the one that this machine is of, local for one made here; --workers cores of it."
+    ),
+]
 Runtime = Annotated[
     str,
     typer.Option(
@@ -98,10 +115,14 @@ def configuration(config: Path | None, preset: str | None) -> Path:
         raise ConfigError(f"{config} and --preset {preset}: give one of them")
     if config is not None:
         if not config.exists() and config.name in PRESET_NAMES:
-            raise ConfigError(f"{absent(config, 'file')}; --preset {config.name} is the bundled configuration")
+            raise ConfigError(
+                f"{absent(config, 'file')}; --preset {config.name} is the bundled configuration"
+            )
         return config
     if preset is None:
         raise ConfigError(f"give a YAML file, or --preset and one of {', '.join(PRESET_NAMES)}")
     if preset not in PRESET_NAMES:
-        raise ConfigError(f"no preset {preset!r}{nearest(preset, PRESET_NAMES)}; there are {', '.join(PRESET_NAMES)}")
+        raise ConfigError(
+            f"no preset {preset!r}{nearest(preset, PRESET_NAMES)}; there are {', '.join(PRESET_NAMES)}"
+        )
     return PRESETS / f"{preset}.yaml"

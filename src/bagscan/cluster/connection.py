@@ -18,4 +18,9 @@ def connect(address: str = LOCAL) -> None:
         address: of a running cluster, as Ray takes it; ``local`` for one on this machine alone.
     """
     if not ray.is_initialized():
-        ray.init(address=None if address == LOCAL else address, log_to_driver=False, include_dashboard=False, configure_logging=False)
+        ray.init(
+            address=None if address == LOCAL else address,
+            log_to_driver=False,
+            include_dashboard=False,
+            configure_logging=False,
+        )

@@ -31,7 +31,9 @@ TRIES = 3
 LOOK_S = 0.5
 START_S = 300.0
 AGAIN_S = 1.0
-AHEAD = 2  # bags that an actor has, the one that it judges among them: it must not wait for the next
+AHEAD = (
+    2  # bags that an actor has, the one that it judges among them: it must not wait for the next
+)
 
 
 class _Actor:
@@ -51,8 +53,14 @@ class _Actor:
             return str(error)
         return ""
 
-    def judge(self, views: list[dict[str, str]], expected: list[str], ids: list[str]) -> dict[str, Any]:
-        judge = functools.partial(judge_bag, runtime=self._runtime) if self._judge is judge_bag else self._judge
+    def judge(
+        self, views: list[dict[str, str]], expected: list[str], ids: list[str]
+    ) -> dict[str, Any]:
+        judge = (
+            functools.partial(judge_bag, runtime=self._runtime)
+            if self._judge is judge_bag
+            else self._judge
+        )
         return answered(judge, self._models, views, expected, ids)
 
 
@@ -85,7 +93,9 @@ class _Seat:
         return [one.reference for one in self.given] if self.starting is None else [self.starting]
 
     def give(self, one: _Given) -> None:
-        one.reference = self.actor.judge.remote(one.bag["views"], one.bag["expected"], one.bag["ids"])
+        one.reference = self.actor.judge.remote(
+            one.bag["views"], one.bag["expected"], one.bag["ids"]
+        )
         self.since = self.since if self.given else time.monotonic()
         self.given.append(one)
 
@@ -105,7 +115,13 @@ class RayPool:
         judge: what judges a bag; tests give stand-ins.
     """
 
-    def __init__(self, models: Sequence[Path], config: BatchConfig, address: str = LOCAL, judge: Judge = judge_bag) -> None:
+    def __init__(
+        self,
+        models: Sequence[Path],
+        config: BatchConfig,
+        address: str = LOCAL,
+        judge: Judge = judge_bag,
+    ) -> None:
         self._config = config
         self._models = [str(Path(model).absolute()) for model in models]
         self._judge = judge
@@ -115,10 +131,16 @@ class RayPool:
         for seat in self._seats:
             self._start(seat)
         try:
-            troubles = [result for result in ray.get([seat.starting for seat in self._seats], timeout=START_S) if result]
+            troubles = [
+                result
+                for result in ray.get([seat.starting for seat in self._seats], timeout=START_S)
+                if result
+            ]
         except RayError as error:
             self.stop()
-            raise BagscanError(f"the cluster has no room for {config.workers} workers of one core each: {error}") from error
+            raise BagscanError(
+                f"the cluster has no room for {config.workers} workers of one core each: {error}"
+            ) from error
         if troubles:
             self.stop()
             raise ConfigError(f"the models cannot be used on the cluster: {troubles[0]}")
@@ -157,7 +179,11 @@ class RayPool:
         try:
             answer = ray.get(reference)
         except RayTaskError as error:  # of this bag alone: the worker lives
-            answer = {"ok": False, "error": f"{type(error).__name__}: {str(error).strip().splitlines()[-1]}", "code": ReasonCode.MODEL_FAILED}
+            answer = {
+                "ok": False,
+                "error": f"{type(error).__name__}: {str(error).strip().splitlines()[-1]}",
+                "code": ReasonCode.MODEL_FAILED,
+            }
         except RayError as error:  # the process or its node is gone, or ran out of memory
             lost = self._emptied(seat, waiting)
             if lost.attempt < TRIES:
@@ -166,7 +192,11 @@ class RayPool:
             yield (
                 lost.number,
                 lost.bag,
-                {"ok": False, "error": f"the process ended in the middle of its work, {TRIES} times: {type(error).__name__}", "code": ReasonCode.NOT_FINISHED},
+                {
+                    "ok": False,
+                    "error": f"the process ended in the middle of its work, {TRIES} times: {type(error).__name__}",
+                    "code": ReasonCode.NOT_FINISHED,
+                },
             )
             return
         given = seat.taken(reference)
@@ -179,12 +209,26 @@ class RayPool:
                 self._seats.remove(seat)
                 ray.kill(seat.actor)
                 if not self._seats:
-                    raise BagscanError(f"the cluster has had no room for a worker for {START_S:g} s, and no other is left")
+                    raise BagscanError(
+                        f"the cluster has had no room for a worker for {START_S:g} s, and no other is left"
+                    )
             return
-        if not seat.given or time.monotonic() - seat.since < self._config.timeout_s or ray.wait([seat.given[0].reference], timeout=0)[0]:
+        if (
+            not seat.given
+            or time.monotonic() - seat.since < self._config.timeout_s
+            or ray.wait([seat.given[0].reference], timeout=0)[0]
+        ):
             return
         late = self._emptied(seat, waiting)
-        yield late.number, late.bag, {"ok": False, "error": f"no answer within {self._config.timeout_s:g} s; the process was stopped", "code": ReasonCode.NOT_FINISHED}
+        yield (
+            late.number,
+            late.bag,
+            {
+                "ok": False,
+                "error": f"no answer within {self._config.timeout_s:g} s; the process was stopped",
+                "code": ReasonCode.NOT_FINISHED,
+            },
+        )
 
     def _emptied(self, seat: _Seat, waiting: deque[_Given]) -> _Given:
         """Give a seat a new actor; what it had not begun with waits again, and what it was judging is returned."""

@@ -40,14 +40,18 @@ class RaySpread:
         make: Any = ray.remote(num_cpus=1, max_retries=TRIES)(_made)
         waiting = iter(todo)
         # As many at a time as there are workers: a million tasks at once would fill the head's memory.
-        flying = [make.remote(job, index) for _, index in zip(range(workers), waiting, strict=False)]
+        flying = [
+            make.remote(job, index) for _, index in zip(range(workers), waiting, strict=False)
+        ]
         while flying:
             done, flying = ray.wait(flying, num_returns=1)
             for reference in done:
                 try:
                     yield ray.get(reference)
                 except RayError as error:
-                    raise BagscanError(f"a scan could not be made on the cluster: {error}") from error
+                    raise BagscanError(
+                        f"a scan could not be made on the cluster: {error}"
+                    ) from error
                 following = next(waiting, None)
                 if following is not None:
                     flying.append(make.remote(job, following))

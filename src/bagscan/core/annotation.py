@@ -12,8 +12,13 @@ from bagscan.core.run_lengths import RunLengths
 
 def check_box(box: tuple[float, float, float, float]) -> None:
     """Require a finite half-open xyxy box with positive area."""
-    require(len(box) == 4 and bool(np.isfinite(box).all()), f"box_xyxy must be 4 finite numbers, got {box}")
-    require(box[2] > box[0] and box[3] > box[1], f"box_xyxy must have x1 < x2 and y1 < y2, got {box}")
+    require(
+        len(box) == 4 and bool(np.isfinite(box).all()),
+        f"box_xyxy must be 4 finite numbers, got {box}",
+    )
+    require(
+        box[2] > box[0] and box[3] > box[1], f"box_xyxy must have x1 < x2 and y1 < y2, got {box}"
+    )
 
 
 @dataclass(frozen=True)
@@ -48,7 +53,10 @@ class Annotation:
     def region(self, height: int, width: int) -> np.ndarray:
         """(H, W) bool: the mask, or every pixel whose centre lies in the box."""
         if self.mask is not None:
-            require(self.mask.shape == (height, width), f"mask {self.mask.shape} for a view of {(height, width)}")
+            require(
+                self.mask.shape == (height, width),
+                f"mask {self.mask.shape} for a view of {(height, width)}",
+            )
             return self.mask.pixels()
         x1, y1, x2, y2 = self.box_xyxy
         rows, cols = np.arange(height) + 0.5, np.arange(width) + 0.5

@@ -14,9 +14,32 @@ from bagscan.core.errors import BagscanError
 
 # Packages that an extra other than train brings.
 EXTRAS = {
-    **dict.fromkeys(("fastapi", "uvicorn", "sqlalchemy", "alembic", "argon2", "cryptography", "httpx", "prometheus_client", "multipart", "python_multipart"), "service"),
+    **dict.fromkeys(
+        (
+            "fastapi",
+            "uvicorn",
+            "sqlalchemy",
+            "alembic",
+            "argon2",
+            "cryptography",
+            "httpx",
+            "prometheus_client",
+            "multipart",
+            "python_multipart",
+        ),
+        "service",
+    ),
     **dict.fromkeys(("fsspec", "s3fs"), "storage"),
-    **{"pyarrow": "batch", "ray": "cluster", "onnx": "export", "openvino": "openvino", "matplotlib": "benchmark", "psycopg": "postgresql", "pydicom": "dicos", "h5py": "hdf5"},
+    **{
+        "pyarrow": "batch",
+        "ray": "cluster",
+        "onnx": "export",
+        "openvino": "openvino",
+        "matplotlib": "benchmark",
+        "psycopg": "postgresql",
+        "pydicom": "dicos",
+        "h5py": "hdf5",
+    },
 }
 
 
@@ -55,7 +78,11 @@ def or_make_setup(extra: str) -> str:
     """Of a clone, the other way to an extra: its own environment, which brings all but the cluster's; empty elsewhere."""
     origin = _origin()
     clone = Path(_path_of(origin))
-    if extra == "cluster" or not origin.get("dir_info", {}).get("editable") or not (clone / "Makefile").is_file():
+    if (
+        extra == "cluster"
+        or not origin.get("dir_info", {}).get("editable")
+        or not (clone / "Makefile").is_file()
+    ):
         return ""
     return f"; or make setup in {clone}, which brings all of it into {clone / '.venv'}"
 

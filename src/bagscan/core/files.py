@@ -34,7 +34,9 @@ def atomic_write(path: Path, several: bool = False) -> Iterator[Path]:
         several: whether several processes may write the same file at the same time; each then uses its own temporary name.
     """
     own = uuid4().hex if several else hashlib.sha256(path.name.encode()).hexdigest()[:8]
-    part = path.with_name(f".{path.name[:40]}.{own}.part")  # no longer than file systems take, however long the name
+    part = path.with_name(
+        f".{path.name[:40]}.{own}.part"
+    )  # no longer than file systems take, however long the name
     try:
         yield part
         part.replace(path)
@@ -55,9 +57,13 @@ def held(folder: Path, report: Callable[[str], None]) -> Iterator[None]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise DataError(f"{folder}: another run is writing here; wait for it to end, then run the same command to continue") from None
+            raise DataError(
+                f"{folder}: another run is writing here; wait for it to end, then run the same command to continue"
+            ) from None
         except OSError as error:
-            report(f"{folder}: the file system does not support locks ({error.strerror}); make sure that no second run writes here")
+            report(
+                f"{folder}: the file system does not support locks ({error.strerror}); make sure that no second run writes here"
+            )
         yield
 
 

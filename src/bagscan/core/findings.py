@@ -39,11 +39,21 @@ class OperatingPoint:
     interval: tuple[float, float] = (0.0, 1.0)
 
     def __post_init__(self) -> None:
-        require(bool(np.isfinite(self.threshold)), f"threshold must be finite, got {self.threshold}")
-        require(0 <= self.expected_fpr <= 1, f"expected_fpr must be in [0, 1], got {self.expected_fpr}")
+        require(
+            bool(np.isfinite(self.threshold)), f"threshold must be finite, got {self.threshold}"
+        )
+        require(
+            0 <= self.expected_fpr <= 1, f"expected_fpr must be in [0, 1], got {self.expected_fpr}"
+        )
         low, high = self.interval
-        require(0 <= low <= high <= 1, f"interval must satisfy 0 <= low <= high <= 1, got {self.interval}")
-        require(self.chosen_on_split != "test", "an operating point must not be chosen on the test split")
+        require(
+            0 <= low <= high <= 1,
+            f"interval must satisfy 0 <= low <= high <= 1, got {self.interval}",
+        )
+        require(
+            self.chosen_on_split != "test",
+            "an operating point must not be chosen on the test split",
+        )
 
 
 @dataclass(frozen=True)
@@ -71,7 +81,10 @@ class Finding:
     def __post_init__(self) -> None:
         require(self.mask.ndim == 2 and self.mask.dtype == bool, "mask must be (H, W) bool")
         require(bool(self.mask.any()), "a finding needs at least one pixel")
-        require(self.polygon.ndim == 2 and self.polygon.shape[1] == 2, f"polygon must be (N, 2), got {self.polygon.shape}")
+        require(
+            self.polygon.ndim == 2 and self.polygon.shape[1] == 2,
+            f"polygon must be (N, 2), got {self.polygon.shape}",
+        )
         require(bool(np.isfinite(self.score)), f"score must be finite, got {self.score}")
         check_box(self.box_xyxy)
         object.__setattr__(self, "mask", freeze(self.mask))
@@ -107,6 +120,9 @@ class Report:
             require(bool(self.findings), "ALARM needs at least one finding")
         if self.decision is Decision.CLEAR:
             require(not self.findings, "CLEAR must not have findings")
-            require(bool(self.scores) and all(map(len, self.scores.values())), "CLEAR needs every view examined")
+            require(
+                bool(self.scores) and all(map(len, self.scores.values())),
+                "CLEAR needs every view examined",
+            )
         if self.decision is Decision.REVIEW:
             require(bool(self.reasons), "REVIEW must say why")

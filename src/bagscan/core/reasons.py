@@ -22,7 +22,9 @@ class ReasonCode(StrEnum):
     NOT_A_BAG = "not_a_bag"  # a photograph, a drawing, noise, a picture without colours
     WRONG_CHANNELS = "wrong_channels"  # no model here takes these channels
     NOTHING_EXAMINED = "nothing_examined"  # the model looked at no region
-    MODEL_FAILED = "model_failed"  # the model or its runtime gave no scores, or none that are numbers
+    MODEL_FAILED = (
+        "model_failed"  # the model or its runtime gave no scores, or none that are numbers
+    )
     NOT_FINISHED = "not_finished"  # the process that judged it died or took too long
     UNKNOWN_SCANNER = "unknown_scanner"  # not one of the service's known scanners
     DRIFT = "drift"  # scores of late are not distributed as they were when the model was calibrated

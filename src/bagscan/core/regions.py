@@ -25,12 +25,19 @@ class Regions:
     kind: str
 
     def __post_init__(self) -> None:
-        require(self.kind in ("whole_image", "superpixel", "instance"), f"unknown region kind {self.kind!r}")
+        require(
+            self.kind in ("whole_image", "superpixel", "instance"),
+            f"unknown region kind {self.kind!r}",
+        )
         if self.labels.ndim == 3:
-            require(self.labels.dtype == bool, f"a mask stack must be bool, got {self.labels.dtype}")
+            require(
+                self.labels.dtype == bool, f"a mask stack must be bool, got {self.labels.dtype}"
+            )
             require(len(self.labels) == self.n, f"{len(self.labels)} masks for n={self.n} regions")
             return
-        require(self.labels.ndim == 2, f"labels must be (H, W) or (n, H, W), got {self.labels.shape}")
+        require(
+            self.labels.ndim == 2, f"labels must be (H, W) or (n, H, W), got {self.labels.shape}"
+        )
         require(self.labels.dtype == np.int32, f"labels must be int32, got {self.labels.dtype}")
         top = int(self.labels.max(initial=-1))
         require(top < self.n, f"label {top} but only n={self.n} regions")

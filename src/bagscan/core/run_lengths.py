@@ -24,7 +24,10 @@ class RunLengths:
 
     def __post_init__(self) -> None:
         total = int(self.runs.sum(dtype=np.int64))
-        require(total == self.height * self.width, f"runs make up {total} pixels, the picture has {self.height * self.width}")
+        require(
+            total == self.height * self.width,
+            f"runs make up {total} pixels, the picture has {self.height * self.width}",
+        )
 
     @classmethod
     def of(cls, mask: np.ndarray) -> RunLengths:

@@ -41,11 +41,23 @@ class View:
         require(min(shape) > 0, f"pixels must not be empty, got {shape}")
         require(self.pixels.dtype == np.float32, f"pixels must be float32, got {self.pixels.dtype}")
         require(isinstance(self.view_id, str), f"view_id must be a name, got {self.view_id!r}")
-        require(all(isinstance(name, str) for name in self.channels), f"channels must be names, got {self.channels}")
-        require(len(self.channels) == shape[0], f"{len(self.channels)} channel names for {shape[0]} channels")
+        require(
+            all(isinstance(name, str) for name in self.channels),
+            f"channels must be names, got {self.channels}",
+        )
+        require(
+            len(self.channels) == shape[0],
+            f"{len(self.channels)} channel names for {shape[0]} channels",
+        )
         require(len(set(self.channels)) == shape[0], f"channel names repeat: {self.channels}")
-        require(self.quantity in QUANTITIES, f"quantity must be one of {QUANTITIES}, got {self.quantity!r}")
-        require(bool(np.isfinite(self.pixels).all()), f"view {self.view_id!r} holds NaN or infinite pixels")
+        require(
+            self.quantity in QUANTITIES,
+            f"quantity must be one of {QUANTITIES}, got {self.quantity!r}",
+        )
+        require(
+            bool(np.isfinite(self.pixels).all()),
+            f"view {self.view_id!r} holds NaN or infinite pixels",
+        )
         pitch = self.pixel_pitch_mm
         require(pitch is None or pitch > 0, f"pixel_pitch_mm must be positive, got {pitch}")
         object.__setattr__(self, "pixels", freeze(self.pixels))

@@ -43,7 +43,9 @@ def load(root: str | Path, split: str) -> list[SegmentedImage]:
     root = Path(root)
     paths = sorted((root / "images" / split).glob("*.jpg"))
     if not paths:
-        raise DataError(f"no BSDS500 images in {root / 'images' / split}; set data.root to the folder with images/")
+        raise DataError(
+            f"no BSDS500 images in {root / 'images' / split}; set data.root to the folder with images/"
+        )
     return [_load_one(path, root / "groundTruth" / split / f"{path.stem}.mat") for path in paths]
 
 
@@ -52,5 +54,7 @@ def _load_one(image: Path, truth: Path) -> SegmentedImage:
         raise DataError(f"{image.name} has no ground truth at {truth}")
     cells = loadmat(truth)["groundTruth"][0]
     maps = [np.asarray(cell["Segmentation"][0, 0], np.int32) for cell in cells]
-    compact = tuple(np.unique(m, return_inverse=True)[1].reshape(m.shape).astype(np.int32) for m in maps)
+    compact = tuple(
+        np.unique(m, return_inverse=True)[1].reshape(m.shape).astype(np.int32) for m in maps
+    )
     return SegmentedImage(image.stem, np.asarray(Image.open(image).convert("RGB")), compact)

@@ -39,6 +39,8 @@ def load(root: str | Path, list_of: str = "train") -> Collection:
     found = sorted(path for path in Path(root).glob("annotation*/*.json") if list_of in path.stem)
     if len(found) != 1:
         names = ", ".join(path.name for path in found) or "none"
-        raise DataError(f"{root}: expected one JSON file with {list_of!r} in its name in annotations/, found {names}")
+        raise DataError(
+            f"{root}: expected one JSON file with {list_of!r} in its name in annotations/, found {names}"
+        )
     collection = coco.load(found[0]).called("clcxray")
     return collection.noting(f"The published set has {PUBLISHED_COUNT} images in all its parts.")

@@ -8,13 +8,28 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bagscan.core.errors import DataError, ReadError
-from bagscan.datasets.record import Collection, Record, image_size, located, marks_beyond, view_named
+from bagscan.datasets.record import (
+    Collection,
+    Record,
+    image_size,
+    located,
+    marks_beyond,
+    view_named,
+)
 from bagscan.datasets.source import Source
 from bagscan.formats.coco import read_coco
 from bagscan.formats.scans import READERS
 from bagscan.formats.truth import beyond_note, check_size_told
 
-PARTS = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "test": "test", "testing": "test"}  # words of folders and files
+PARTS = {
+    "train": "train",
+    "training": "train",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+    "test": "test",
+    "testing": "test",
+}  # words of folders and files
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,16 +66,35 @@ def load(annotations: str | Path, images: str | Path | None = None) -> Collectio
     times = Counter(ids.values())
     for entry in entries:
         if Path(entry.file_name).is_absolute() or ".." in Path(entry.file_name).parts:
-            bad[entry.file_name] = f"{annotations}: {entry.file_name!r} leads out of the folder of images"
+            bad[entry.file_name] = (
+                f"{annotations}: {entry.file_name!r} leads out of the folder of images"
+            )
             continue
-        path = next((folder / entry.file_name for folder in folders if (folder / entry.file_name).is_file()), None)
-        if path is None and images is None:  # train/, images/default/ and the like, which CVAT, PIDray and COCO itself write
-            elsewhere = _by_name(beside.parent if beside.name == "annotations" else beside, annotations.stem) if elsewhere is None else elsewhere
+        path = next(
+            (
+                folder / entry.file_name
+                for folder in folders
+                if (folder / entry.file_name).is_file()
+            ),
+            None,
+        )
+        if (
+            path is None and images is None
+        ):  # train/, images/default/ and the like, which CVAT, PIDray and COCO itself write
+            elsewhere = (
+                _by_name(
+                    beside.parent if beside.name == "annotations" else beside, annotations.stem
+                )
+                if elsewhere is None
+                else elsewhere
+            )
             path = elsewhere.get(Path(entry.file_name).name)
         if path is None:
             absent.append(entry.file_name)
             continue
-        name = ids[entry.file_name] if times[ids[entry.file_name]] == 1 else entry.file_name  # 7.jpg and 7.png are two
+        name = (
+            ids[entry.file_name] if times[ids[entry.file_name]] == 1 else entry.file_name
+        )  # 7.jpg and 7.png are two
         try:
             check_size_told((entry.height, entry.width), image_size(path))
             beyond += marks_beyond(path, entry.annotations, (entry.height, entry.width))
@@ -71,7 +105,10 @@ def load(annotations: str | Path, images: str | Path | None = None) -> Collectio
     notes = [f"{len(records)} images, {sum(len(r.annotations) for r in records)} annotations."]
     notes += beyond_note(beyond)
     if absent:
-        notes.append(f"{len(absent)} listed images are absent: looked for {folders[0] / absent[0]}" + f" and in {len(folders) - 1} folders more." * (len(folders) > 1))
+        notes.append(
+            f"{len(absent)} listed images are absent: looked for {folders[0] / absent[0]}"
+            + f" and in {len(folders) - 1} folders more." * (len(folders) > 1)
+        )
     if bad:
         notes.append(f"{len(bad)} images or annotations are wrong: left out.")
     return Collection(annotations.stem, tuple(records), tuple(notes), tuple(absent), bad)
@@ -89,7 +126,11 @@ def _by_name(folder: Path, listed_in: str) -> dict[str, Path]:
         of = _parts_of(path.parent.relative_to(folder).as_posix())
         if path.suffix.lower() in READERS and not (own and of and not own & of):
             found.setdefault(path.name, []).append(path)
-    chosen = {name: [p for p in paths if own & _parts_of(p.parent.relative_to(folder).as_posix())] or paths for name, paths in found.items()}
+    chosen = {
+        name: [p for p in paths if own & _parts_of(p.parent.relative_to(folder).as_posix())]
+        or paths
+        for name, paths in found.items()
+    }
     return {name: paths[0] for name, paths in chosen.items() if len(paths) == 1}
 
 

@@ -57,12 +57,25 @@ def load(root: str | Path, images: str = "Colour", with_classes: bool = False) -
         elif times[name] > 1:
             bad[name] = f"{Path(root) / 'meta.txt'}: {times[name]} rows are of {name}"
         elif dangerous not in (*TRUE, *FALSE):
-            bad[name] = f"{Path(root) / 'meta.txt'}: dangerous is {row['dangerous']!r}, expected True or False"
+            bad[name] = (
+                f"{Path(root) / 'meta.txt'}: dangerous is {row['dangerous']!r}, expected True or False"
+            )
         else:
             labels = {label: 1 if label == row["class"] else -1 for label in classes}
-            records.append(Record(name, present[name], labels=labels | {"dangerous": 1 if dangerous in TRUE else -1}, group=row.get("instance") or None))
-    notes = [f"{len(records)} images of {images}, {sum(r.labels['dangerous'] == 1 for r in records)} dangerous; {len(absent)} listed ones are absent."]
-    return Collection("compass_xp", tuple(records), tuple(notes), tuple(absent), bad).called("compass_xp", PUBLISHED_COUNT)
+            records.append(
+                Record(
+                    name,
+                    present[name],
+                    labels=labels | {"dangerous": 1 if dangerous in TRUE else -1},
+                    group=row.get("instance") or None,
+                )
+            )
+    notes = [
+        f"{len(records)} images of {images}, {sum(r.labels['dangerous'] == 1 for r in records)} dangerous; {len(absent)} listed ones are absent."
+    ]
+    return Collection("compass_xp", tuple(records), tuple(notes), tuple(absent), bad).called(
+        "compass_xp", PUBLISHED_COUNT
+    )
 
 
 def _rows(path: Path) -> list[dict[str, str]]:
@@ -72,5 +85,9 @@ def _rows(path: Path) -> list[dict[str, str]]:
         reader = csv.DictReader(file, delimiter="\t")
         columns = {(name or "").strip().lower(): name for name in reader.fieldnames or ()}
         if not columns.keys() >= COLUMNS:
-            raise DataError(f"{path}: its first line must name {', '.join(sorted(COLUMNS))}, separated by tabs; it has {', '.join(columns) or 'nothing'}")
-        return [{short: (row[name] or "").strip() for short, name in columns.items()} for row in reader]
+            raise DataError(
+                f"{path}: its first line must name {', '.join(sorted(COLUMNS))}, separated by tabs; it has {', '.join(columns) or 'nothing'}"
+            )
+        return [
+            {short: (row[name] or "").strip() for short, name in columns.items()} for row in reader
+        ]

@@ -14,7 +14,14 @@ from bagscan.core.errors import ConfigError, DataError
 from bagscan.datasets import simulated
 from bagscan.datasets.record import Record
 from bagscan.datasets.source import Source
-from bagscan.datasets.splits import Split, fingerprint, given_split, make_split, read_split, write_split
+from bagscan.datasets.splits import (
+    Split,
+    fingerprint,
+    given_split,
+    make_split,
+    read_split,
+    write_split,
+)
 
 Report = Callable[[str], None]
 
@@ -46,16 +53,26 @@ def read_data(path: str | Path, settings: Sequence[str] = ()) -> DataConfig:
     tree, lines = read_yaml(path)
     apply_settings(tree, settings, lines)
     if not isinstance(tree.get("data"), dict):
-        raise ConfigError(f"{path}: this command needs a configuration with data, as those of kind joint, detection, multi_label and one_class have")
+        raise ConfigError(
+            f"{path}: this command needs a configuration with data, as those of kind joint, detection, multi_label and one_class have"
+        )
     return fill(DataConfig, tree["data"], str(path), lines, ("data",))
 
 
 def by_whole_views(data: DataConfig) -> DataConfig:
     """The same data, simulated items as the whole views that they are in."""
-    return dataclasses.replace(data, sources=tuple(dataclasses.replace(s, items=False) if isinstance(s, simulated.Config) else s for s in data.sources))
+    return dataclasses.replace(
+        data,
+        sources=tuple(
+            dataclasses.replace(s, items=False) if isinstance(s, simulated.Config) else s
+            for s in data.sources
+        ),
+    )
 
 
-def load_records(config: DataConfig, report: Report = print, bad: dict[str, str] | None = None) -> list[Record]:
+def load_records(
+    config: DataConfig, report: Report = print, bad: dict[str, str] | None = None
+) -> list[Record]:
     """All records of all sources; what is absent or odd is reported.
 
     Args:
@@ -78,10 +95,14 @@ def load_records(config: DataConfig, report: Report = print, bad: dict[str, str]
 
 
 def _of_set(record: Record, name: str) -> Record:
-    return dataclasses.replace(record, id=f"{name}:{record.id}", about=dataclasses.replace(record.about, collection=name))
+    return dataclasses.replace(
+        record, id=f"{name}:{record.id}", about=dataclasses.replace(record.about, collection=name)
+    )
 
 
-def obtain_split(config: DataConfig, records: list[Record], out: Path, report: Report = print) -> Split:
+def obtain_split(
+    config: DataConfig, records: list[Record], out: Path, report: Report = print
+) -> Split:
     """The split file named, the run's own, or a new one written there.
 
     Raises:
@@ -94,30 +115,45 @@ def obtain_split(config: DataConfig, records: list[Record], out: Path, report: R
         report("splitting ...")
         out.mkdir(parents=True, exist_ok=True)
         own = all(record.part for record in records)
-        write_split(path, given_split(records, fractions, config.seed) if own else make_split(records, fractions, config.seed, report=report))
+        write_split(
+            path,
+            given_split(records, fractions, config.seed)
+            if own
+            else make_split(records, fractions, config.seed, report=report),
+        )
     split = read_split(path)
     if not config.split and (split.seed, dict(split.fractions)) != (config.seed, fractions):
-        before = ", ".join(f"{part} {split.fractions[part]}" for part in fractions if part in split.fractions)
+        before = ", ".join(
+            f"{part} {split.fractions[part]}" for part in fractions if part in split.fractions
+        )
         raise DataError(
             f"{path} was made with data.seed={split.seed} and data.fractions {before}, not the ones asked for now: ask for those, or delete it where nothing was trained on it"
         )
     ids, known = {r.id for r in records}, set(split.sha256)
-    later = [] if made else [record for record in records if record.id not in known]  # of one just made, what is in no part was named
+    later = (
+        [] if made else [record for record in records if record.id not in known]
+    )  # of one just made, what is in no part was named
     unread = [reason for reason in map(fingerprint, later) if isinstance(reason, str)]
     for reason in unread:
         report(f"left out: {reason}")
     if len(later) > len(unread):
-        report(f"{len(later) - len(unread)} scans are new since {path} was made and in no part of it")
+        report(
+            f"{len(later) - len(unread)} scans are new since {path} was made and in no part of it"
+        )
     if known - ids:
         report(f"{len(known - ids)} scans of {path} are absent now")
     return split
 
 
-def part_records(config: DataConfig, records: list[Record], split: Split, part: str) -> list[Record]:
+def part_records(
+    config: DataConfig, records: list[Record], split: Split, part: str
+) -> list[Record]:
     """Records of one part; with a scanner left out, ``test`` is every scan of that scanner."""
     held = config.leave_out_scanner
     if held and held not in {r.scanner for r in records}:
-        raise DataError(f"no scanner {held!r}; there are {', '.join(sorted({r.scanner for r in records}))}")
+        raise DataError(
+            f"no scanner {held!r}; there are {', '.join(sorted({r.scanner for r in records}))}"
+        )
     if held and part == "test":
         return [r for r in records if r.scanner == held]
     return [r for r in split.select(records, part) if r.scanner != held]

@@ -42,7 +42,9 @@ class Layout(Protocol):
 
 
 def _coco(out: Path, images: Sequence[Converted]) -> None:
-    found = [CocoImage(image.file, image.height, image.width, image.annotations) for image in images]
+    found = [
+        CocoImage(image.file, image.height, image.width, image.annotations) for image in images
+    ]
     atomic_write_text(out / "annotations.json", json.dumps(coco_document(found)))
 
 
@@ -52,7 +54,9 @@ def _voc(out: Path, images: Sequence[Converted]) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_voc(path, image.annotations, image.file, image.height, image.width)
     (out / "ImageSets" / "Main").mkdir(parents=True, exist_ok=True)
-    atomic_write_text(out / "ImageSets" / "Main" / "all.txt", "".join(f"{image.name}\n" for image in images))
+    atomic_write_text(
+        out / "ImageSets" / "Main" / "all.txt", "".join(f"{image.name}\n" for image in images)
+    )
 
 
 def _yolo(out: Path, images: Sequence[Converted]) -> None:
@@ -62,7 +66,9 @@ def _yolo(out: Path, images: Sequence[Converted]) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_yolo(path, image.annotations, classes, image.height, image.width)
     # Names are quoted as JSON, which YAML reads the same.
-    atomic_write_text(out / "data.yaml", f"path: .\ntrain: images\nval: images\nnames: {json.dumps(classes)}\n")
+    atomic_write_text(
+        out / "data.yaml", f"path: .\ntrain: images\nval: images\nnames: {json.dumps(classes)}\n"
+    )
     atomic_write_text(out / "classes.txt", "".join(f"{name}\n" for name in classes))
 
 
@@ -74,7 +80,9 @@ LAYOUTS: dict[str, tuple[Layout, str, str]] = {
 }
 
 
-def convert(records: Sequence[Record], to: str, out: Path, report: Callable[[str], None] = print) -> list[Converted]:
+def convert(
+    records: Sequence[Record], to: str, out: Path, report: Callable[[str], None] = print
+) -> list[Converted]:
     """Write records as a folder of another format: images are copied as they are, boxes kept within 0.5 px.
 
     A conversion that was interrupted goes on where it stopped. Boxes are clipped to their pictures; VOC and YOLO keep the boxes of masks alone; labels
@@ -94,8 +102,12 @@ def convert(records: Sequence[Record], to: str, out: Path, report: Callable[[str
     names = [record.id.replace(":", "/") for record in records]
     if repeated := [name for name, n in Counter(names).items() if n > 1]:
         raise DataError(f"{len(repeated)} ids are those of several records, as {repeated[0]!r}")
-    if odd := sorted({a.label for record in records for a in record.annotations if not a.label.isprintable()}):
-        raise DataError(f"the label {odd[0]!r} holds a control character: in a list of classes it would be two, in XML none")
+    if odd := sorted(
+        {a.label for record in records for a in record.annotations if not a.label.isprintable()}
+    ):
+        raise DataError(
+            f"the label {odd[0]!r} holds a control character: in a list of classes it would be two, in XML none"
+        )
     images = []
     for number, (record, name) in enumerate(zip(records, names, strict=True), 1):
         images.append(_converted(record, name, out / folder))
@@ -115,15 +127,26 @@ def _converted(record: Record, name: str, folder: Path) -> Converted:
         raise ReadError(f"{record.id!r} leads out of the folder that is written")
     target.parent.mkdir(parents=True, exist_ok=True)
     for channel, file in files.items():
-        _copied(file, target.with_name(f"{target.name}_{channel}{file.suffix}" if channel else f"{target.name}{file.suffix}"))
+        _copied(
+            file,
+            target.with_name(
+                f"{target.name}_{channel}{file.suffix}"
+                if channel
+                else f"{target.name}{file.suffix}"
+            ),
+        )
     first = next(iter(files))
     written = f"{name}_{first}{files[first].suffix}" if first else f"{name}{record.path.suffix}"
-    return Converted(name, written, tuple(_clipped(a, height, width) for a in record.annotations), height, width)
+    return Converted(
+        name, written, tuple(_clipped(a, height, width) for a in record.annotations), height, width
+    )
 
 
 def _copied(source: Path, target: Path) -> None:
     """Copy a file that is not there yet, whole or not at all."""
-    if target.exists() and filecmp.cmp(source, target, shallow=False):  # of another set it may have the same name and size
+    if target.exists() and filecmp.cmp(
+        source, target, shallow=False
+    ):  # of another set it may have the same name and size
         return
     partial = target.with_name(f".{target.name}.part")
     shutil.copyfile(source, partial)
@@ -132,15 +155,28 @@ def _copied(source: Path, target: Path) -> None:
 
 def _clipped(annotation: Annotation, height: int, width: int) -> Annotation:
     x1, y1, x2, y2 = annotation.box_xyxy
-    return replace(annotation, box_xyxy=(max(x1, 0.0), max(y1, 0.0), min(x2, float(width)), min(y2, float(height))))
+    return replace(
+        annotation,
+        box_xyxy=(max(x1, 0.0), max(y1, 0.0), min(x2, float(width)), min(y2, float(height))),
+    )
 
 
 def _lost(records: Sequence[Record], images: Sequence[Converted], to: str) -> list[str]:
     """What the format cannot keep."""
-    pairs = [pair for record, image in zip(records, images, strict=True) for pair in zip(record.annotations, image.annotations, strict=True)]
+    pairs = [
+        pair
+        for record, image in zip(records, images, strict=True)
+        for pair in zip(record.annotations, image.annotations, strict=True)
+    ]
     counts = {
-        "boxes reached beyond their picture: clipped": sum(before.box_xyxy != after.box_xyxy for before, after in pairs),
-        f"masks: {to.upper()} keeps their boxes alone": sum(a.mask is not None for a, _ in pairs) if to != "coco" else 0,
-        "images have labels of the whole image, which have no place there": sum(bool(record.labels) for record in records),
+        "boxes reached beyond their picture: clipped": sum(
+            before.box_xyxy != after.box_xyxy for before, after in pairs
+        ),
+        f"masks: {to.upper()} keeps their boxes alone": sum(a.mask is not None for a, _ in pairs)
+        if to != "coco"
+        else 0,
+        "images have labels of the whole image, which have no place there": sum(
+            bool(record.labels) for record in records
+        ),
     }
     return [f"{n} {what}" for what, n in counts.items() if n]

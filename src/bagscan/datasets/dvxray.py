@@ -55,11 +55,24 @@ def load(root: str | Path) -> Collection:
                 bad[picture.stem] = str(error)
     if not records and not bad:
         raise DataError(f"{root}: no <name>.json with <name>_OL.png and <name>_SD.png beside it")
-    unmarked = [p for p in sorted(Path(root).rglob("*.png")) if p.stem.rpartition("_")[2] in VIEWS and not p.with_name(f"{p.stem.rpartition('_')[0]}.json").is_file()]
-    bad |= {picture.stem: f"{picture}: no {picture.stem.rpartition('_')[0]}.json beside it" for picture in unmarked}
+    unmarked = [
+        p
+        for p in sorted(Path(root).rglob("*.png"))
+        if p.stem.rpartition("_")[2] in VIEWS
+        and not p.with_name(f"{p.stem.rpartition('_')[0]}.json").is_file()
+    ]
+    bad |= {
+        picture.stem: f"{picture}: no {picture.stem.rpartition('_')[0]}.json beside it"
+        for picture in unmarked
+    }
     bags = len({r.about.scan for r in records})
-    notes = [f"{len(records)} views of {bags} bags, {sum(len(r.annotations) for r in records)} boxes; {len(absent)} views are absent.", *beyond_note(beyond)]
-    return Collection("dvxray", tuple(records), tuple(notes), tuple(absent), bad).called("dvxray", PUBLISHED_COUNT)
+    notes = [
+        f"{len(records)} views of {bags} bags, {sum(len(r.annotations) for r in records)} boxes; {len(absent)} views are absent.",
+        *beyond_note(beyond),
+    ]
+    return Collection("dvxray", tuple(records), tuple(notes), tuple(absent), bad).called(
+        "dvxray", PUBLISHED_COUNT
+    )
 
 
 def _record(path: Path, view: str, picture: Path) -> tuple[Record, int]:
@@ -77,12 +90,16 @@ def _record(path: Path, view: str, picture: Path) -> tuple[Record, int]:
             annotations = tuple(found for entry in objects for found in _boxes(entry, view, *size))
         except Exception as error:  # whatever a field of any type leads to
             raise ReadError(f"{path}: {reason_in_words(error)}") from error
-    return Record(f"{path.stem}_{view}", picture, annotations, about=About(scan=path.stem, view=view)), marks_beyond(picture, annotations, size)
+    return Record(
+        f"{path.stem}_{view}", picture, annotations, about=About(scan=path.stem, view=view)
+    ), marks_beyond(picture, annotations, size)
 
 
 def _boxes(entry: dict[str, Any], view: str, height: int, width: int) -> list[Annotation]:
     """The object's box in one view; none where the view does not show it."""
-    box = next((value for key, value in entry.items() if key.lower().startswith(view.lower())), None)
+    box = next(
+        (value for key, value in entry.items() if key.lower().startswith(view.lower())), None
+    )
     if box in (None, "None", []):
         return []
     x1, y1, x2, y2 = (float(value) for value in box)

@@ -35,7 +35,9 @@ class Config(Source):
         return load(self.folder, self.series, self.labels)
 
 
-def load(root: str | Path, series: tuple[str, ...] = (), labels: dict[str, str] | None = None) -> Collection:
+def load(
+    root: str | Path, series: tuple[str, ...] = (), labels: dict[str, str] | None = None
+) -> Collection:
     """Read the series of GDXray's baggage; images of one series stay in one part of a split, since they show one bag turned.
 
     Raises:
@@ -43,11 +45,17 @@ def load(root: str | Path, series: tuple[str, ...] = (), labels: dict[str, str] 
     """
     root = Path(root)
     root = root / "Baggages" if (root / "Baggages").is_dir() else root
-    folders = [folder for folder in sorted(root.glob("B*")) if folder.is_dir() and (not series or folder.name in series)]
+    folders = [
+        folder
+        for folder in sorted(root.glob("B*"))
+        if folder.is_dir() and (not series or folder.name in series)
+    ]
     if missing := set(series) - {folder.name for folder in folders}:
         raise DataError(f"{root}: no series {', '.join(sorted(missing))}")
     if odd := set(labels or {}) - {folder.name for folder in folders}:
-        raise DataError(f"{root}: labels are given for the series {', '.join(sorted(odd))}, which is not taken")
+        raise DataError(
+            f"{root}: labels are given for the series {', '.join(sorted(odd))}, which is not taken"
+        )
     records, bad, boxed, beyond = [], {}, 0, 0
     for folder in folders:
         try:
@@ -69,9 +77,17 @@ def load(root: str | Path, series: tuple[str, ...] = (), labels: dict[str, str] 
             except (ReadError, ValueError) as error:
                 bad[path.stem] = str(error)
         lost = sorted((boxes.keys() | wrong.keys()) - numbers)
-        bad |= {f"{folder.name}/{TRUTH}: {number}": f"{folder / TRUTH}: rows of image {number}, which is not there" for number in lost}
-    notes = [f"{len(records)} images of {len(folders)} series, {boxed} of these with boxes.", *beyond_note(beyond)]
-    return Collection("gdxray", tuple(records), tuple(notes), bad=bad).called("gdxray", None if series else PUBLISHED_COUNT)
+        bad |= {
+            f"{folder.name}/{TRUTH}: {number}": f"{folder / TRUTH}: rows of image {number}, which is not there"
+            for number in lost
+        }
+    notes = [
+        f"{len(records)} images of {len(folders)} series, {boxed} of these with boxes.",
+        *beyond_note(beyond),
+    ]
+    return Collection("gdxray", tuple(records), tuple(notes), bad=bad).called(
+        "gdxray", None if series else PUBLISHED_COUNT
+    )
 
 
 def _record(path: Path, annotations: list[Annotation]) -> tuple[Record, int]:
@@ -80,7 +96,9 @@ def _record(path: Path, annotations: list[Annotation]) -> tuple[Record, int]:
         size = image_size(path)
         for annotation in annotations:
             check_on_picture(annotation, *size)
-    return Record(path.stem, path, tuple(annotations), group=path.parent.name), marks_beyond(path, annotations, size)
+    return Record(path.stem, path, tuple(annotations), group=path.parent.name), marks_beyond(
+        path, annotations, size
+    )
 
 
 def _boxes(path: Path, label: str) -> tuple[dict[int, list[Annotation]], dict[int, str]]:

@@ -8,7 +8,16 @@ from bagscan.datasets.opixray import load_boxes_by_line
 from bagscan.datasets.record import Collection
 from bagscan.datasets.source import Source
 
-CLASSES = ("Portable_Charger_1", "Portable_Charger_2", "Mobile_Phone", "Laptop", "Tablet", "Cosmetic", "Water", "Nonmetallic_Lighter")
+CLASSES = (
+    "Portable_Charger_1",
+    "Portable_Charger_2",
+    "Mobile_Phone",
+    "Laptop",
+    "Tablet",
+    "Cosmetic",
+    "Water",
+    "Nonmetallic_Lighter",
+)
 PUBLISHED_COUNTS = {"train": 36_295, "test": 9_069}
 
 
@@ -22,4 +31,6 @@ class Config(Source):
 
     def load(self) -> Collection:
         """See :func:`bagscan.datasets.opixray.load_boxes_by_line`."""
-        return load_boxes_by_line(self.folder, self.list_of, CLASSES).called("hixray", PUBLISHED_COUNTS.get(self.list_of))
+        return load_boxes_by_line(self.folder, self.list_of, CLASSES).called(
+            "hixray", PUBLISHED_COUNTS.get(self.list_of)
+        )

@@ -25,7 +25,9 @@ MIN_PX = 200  # a device that shows fewer pixels is not an item
 MIN_VISIBLE_PX = 20  # of an anomaly inside its item: of fewer the item is neither benign nor, in that view, anomalous
 
 
-def item_records(record: Record, truth: Mapping[str, Any], devices: Sequence[Mapping[str, Any]] = ()) -> list[Record]:
+def item_records(
+    record: Record, truth: Mapping[str, Any], devices: Sequence[Mapping[str, Any]] = ()
+) -> list[Record]:
     """The items of one view, given its truth file.
 
     Another device that the anomaly's shadow falls on is left out: it is neither benign nor its host. So is a host
@@ -38,10 +40,16 @@ def item_records(record: Record, truth: Mapping[str, Any], devices: Sequence[Map
     height, width = truth["image"]["height"], truth["image"]["width"]
     entries = truth["annotations"]
     hidden = next((e for e in entries if e["category"] == "anomaly"), None)
-    anomaly = decode_mask(hidden["segmentation"], height, width) if hidden else np.zeros((height, width), bool)
+    anomaly = (
+        decode_mask(hidden["segmentation"], height, width)
+        if hidden
+        else np.zeros((height, width), bool)
+    )
     found, names = [], iter(devices)
     for entry in (e for e in entries if e["role"] == "device"):
-        device = next((d for d in names if d["name"] == entry["category"]), None)  # one that shows nothing has no entry
+        device = next(
+            (d for d in names if d["name"] == entry["category"]), None
+        )  # one that shows nothing has no entry
         if entry["area"] < MIN_PX:
             continue
         mask = decode_mask(entry["segmentation"], height, width)
@@ -55,9 +63,20 @@ def item_records(record: Record, truth: Mapping[str, Any], devices: Sequence[Map
         if shown.sum() > MIN_VISIBLE_PX and not host:
             continue
         if host and shown.sum() > MIN_VISIBLE_PX:
-            found.append(replace(one, annotations=(Annotation.of_mask("anomaly", shown),), labels={"anomaly": 1}))
+            found.append(
+                replace(
+                    one, annotations=(Annotation.of_mask("anomaly", shown),), labels={"anomaly": 1}
+                )
+            )
         elif not host:
-            found.append(replace(one, annotations=(), labels={"anomaly": -1}, about=replace(one.about, kind="", way="", stratum="")))
+            found.append(
+                replace(
+                    one,
+                    annotations=(),
+                    labels={"anomaly": -1},
+                    about=replace(one.about, kind="", way="", stratum=""),
+                )
+            )
     return found
 
 
@@ -68,7 +87,9 @@ def of_device(about: About, family: str, piece: int | None) -> About:
         family: class/layout/number. piece: number among those that a laboratory scans again and again; None for others.
     """
     device, layout, _ = family.split("/")
-    return replace(about, device=device, layout=f"{device}/{layout}", piece="new" if piece is None else "known")
+    return replace(
+        about, device=device, layout=f"{device}/{layout}", piece="new" if piece is None else "known"
+    )
 
 
 def cut(record: Record, mask: np.ndarray, name: str, device: str) -> Record:
@@ -83,7 +104,12 @@ def cut(record: Record, mask: np.ndarray, name: str, device: str) -> Record:
     )
     x1, y1, x2, y2 = window
     region = binary_dilation(mask[y1:y2, x1:x2], iterations=WIDEN_PX)
-    return replace(record, id=f"{record.id}_{name}", window=window, item=replace(Annotation.of_mask(device, region), id=name))
+    return replace(
+        record,
+        id=f"{record.id}_{name}",
+        window=window,
+        item=replace(Annotation.of_mask(device, region), id=name),
+    )
 
 
 def components_of(record: Record) -> tuple[tuple[str, ...], np.ndarray]:
@@ -104,13 +130,18 @@ def components_of(record: Record) -> tuple[tuple[str, ...], np.ndarray]:
         above = parent[str(entry["id"])]
         while above != item and above in parent:
             above = parent[above]
-        if above == item and (mask := decode_mask(entry["segmentation"], height, width)[y1:y2, x1:x2]).any():
+        if (
+            above == item
+            and (mask := decode_mask(entry["segmentation"], height, width)[y1:y2, x1:x2]).any()
+        ):
             names.append(entry["category"])
             masks.append(mask)
     return tuple(names), np.stack(masks) if masks else np.zeros((0, y2 - y1, x2 - x1), bool)
 
 
-def match(found: Sequence[np.ndarray], truth: Sequence[np.ndarray], least_iou: float = 0.5) -> list[int]:
+def match(
+    found: Sequence[np.ndarray], truth: Sequence[np.ndarray], least_iou: float = 0.5
+) -> list[int]:
     """Index of the truth mask that each found mask stands for, by falling IoU, each once; -1 for none.
 
     Args:

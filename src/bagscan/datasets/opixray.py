@@ -12,7 +12,15 @@ from pathlib import Path
 
 from bagscan.core import Annotation
 from bagscan.core.errors import DataError, ReadError, absent
-from bagscan.datasets.record import Collection, Record, files_in, image_size, marks_beyond, missing_truth_note, truth_of_nothing
+from bagscan.datasets.record import (
+    Collection,
+    Record,
+    files_in,
+    image_size,
+    marks_beyond,
+    missing_truth_note,
+    truth_of_nothing,
+)
 from bagscan.datasets.source import Source
 from bagscan.formats.limits import MAX_TEXT_BYTES, check_size, naming
 from bagscan.formats.truth import beyond_note, check_on_picture
@@ -34,10 +42,14 @@ class Config(Source):
     def load(self) -> Collection:
         """See :func:`load_boxes_by_line`."""
         expected = PUBLISHED_COUNTS.get(self.list_of) if not self.ids else None
-        return load_boxes_by_line(self.folder, self.list_of, CLASSES, self.ids).called("opixray", expected)
+        return load_boxes_by_line(self.folder, self.list_of, CLASSES, self.ids).called(
+            "opixray", expected
+        )
 
 
-def load_boxes_by_line(root: Path, list_of: str, classes: Sequence[str], ids: str = "") -> Collection:
+def load_boxes_by_line(
+    root: Path, list_of: str, classes: Sequence[str], ids: str = ""
+) -> Collection:
     """Read one part of a set in OPIXray's layout; an image without a text file has no annotations.
 
     Raises:
@@ -45,7 +57,9 @@ def load_boxes_by_line(root: Path, list_of: str, classes: Sequence[str], ids: st
     """
     folder = root / list_of / f"{list_of}_image"
     if not folder.is_dir():
-        raise DataError(f"{absent(folder, 'folder')}; expected train/train_image and test/test_image")
+        raise DataError(
+            f"{absent(folder, 'folder')}; expected train/train_image and test/test_image"
+        )
     present = files_in(folder)
     wanted = _listed(root / list_of / ids) if ids else list(present)
     records, bad, without, beyond = [], {}, 0, 0
@@ -62,13 +76,17 @@ def load_boxes_by_line(root: Path, list_of: str, classes: Sequence[str], ids: st
             continue
         records.append(Record(stem, present[stem], annotations))
     lost = tuple(stem for stem in wanted if stem not in present)
-    notes = [f"{len(records)} images, {sum(len(r.annotations) for r in records)} boxes; {len(lost)} listed images are absent."]
+    notes = [
+        f"{len(records)} images, {sum(len(r.annotations) for r in records)} boxes; {len(lost)} listed images are absent."
+    ]
     notes += [*missing_truth_note(without, "text file"), *beyond_note(beyond)]
     bad |= truth_of_nothing((path for stem, path in marked.items() if stem not in present), root)
     return Collection(root.name, tuple(records), tuple(notes), lost, bad)
 
 
-def read_boxes_by_line(path: Path, classes: Sequence[str], height: int, width: int) -> tuple[Annotation, ...]:
+def read_boxes_by_line(
+    path: Path, classes: Sequence[str], height: int, width: int
+) -> tuple[Annotation, ...]:
     """Boxes of one image: rows of image, class, x1, y1, x2, y2 in pixels.
 
     Raises:
@@ -78,13 +96,19 @@ def read_boxes_by_line(path: Path, classes: Sequence[str], height: int, width: i
         return ()
     check_size(path, MAX_TEXT_BYTES)
     with naming(path, "annotation"):
-        rows = [line.split() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
+        rows = [
+            line.split()
+            for line in path.read_text(encoding="utf-8-sig").splitlines()
+            if line.strip()
+        ]
         return tuple(_box(path, row, classes, height, width) for row in rows)
 
 
 def _box(path: Path, row: list[str], classes: Sequence[str], height: int, width: int) -> Annotation:
     if len(row) != 6 or row[1] not in classes:
-        raise ReadError(f"{path}: expected image, class, x1, y1, x2, y2, the class one of {', '.join(classes)}; got {' '.join(row)[:80]!r}")
+        raise ReadError(
+            f"{path}: expected image, class, x1, y1, x2, y2, the class one of {', '.join(classes)}; got {' '.join(row)[:80]!r}"
+        )
     if Path(row[0]).stem != path.stem:
         raise ReadError(f"{path}: a row of the image {row[0]}")
     x1, y1, x2, y2 = (float(value) for value in row[2:])
@@ -96,4 +120,8 @@ def _box(path: Path, row: list[str], classes: Sequence[str], height: int, width:
 def _listed(path: Path) -> list[str]:
     if not path.is_file():
         raise DataError(f"{path}: no such list of ids")
-    return [Path(line.strip()).stem for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
+    return [
+        Path(line.strip()).stem
+        for line in path.read_text(encoding="utf-8-sig").splitlines()
+        if line.strip()
+    ]

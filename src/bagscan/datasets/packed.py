@@ -85,10 +85,18 @@ def categories_of(root: Path, kinds: Sequence[str]) -> tuple[str, ...]:
             elif entry["role"] in ("component", "item", "look_alike"):
                 counted[entry["category"]] += 1
     names = [*kinds, *sorted(devices)]
-    return tuple([*names, *(name for name, _ in counted.most_common() if name not in names)][:N_CATEGORIES])
+    return tuple(
+        [*names, *(name for name, _ in counted.most_common() if name not in names)][:N_CATEGORIES]
+    )
 
 
-def pack(root: Path, kinds: Sequence[str], categories: Sequence[str] | None = None, workers: int = 2, report: Callable[[str], None] = print) -> int:
+def pack(
+    root: Path,
+    kinds: Sequence[str],
+    categories: Sequence[str] | None = None,
+    workers: int = 2,
+    report: Callable[[str], None] = print,
+) -> int:
     """Pack every scene of a set that is not packed yet; returns how many scenes lie there.
 
     Args:
@@ -128,9 +136,13 @@ def pack_scene(root: Path, categories: Sequence[str], record: Path) -> None:
         size += array.size
         return [size - array.size, *array.shape]
 
-    views = [_packed_view(root, scans, name, categories, keep) for name in scans["anomalous"]["views"]]
+    views = [
+        _packed_view(root, scans, name, categories, keep) for name in scans["anomalous"]["views"]
+    ]
     anomalous = scans["anomalous"]
-    about = {key: anomalous[key] for key in ("part", "group", "device", "family", "piece", "staging")}
+    about = {
+        key: anomalous[key] for key in ("part", "group", "device", "family", "piece", "staging")
+    }
     about |= {key: anomalous["anomaly"][key] for key in ("kind", "way", "visible")}
     out = root / FOLDER / record.name
     with atomic_write(out.with_suffix(".npy")) as part, part.open("wb") as file:
@@ -138,27 +150,57 @@ def pack_scene(root: Path, categories: Sequence[str], record: Path) -> None:
     atomic_write_text(out, json.dumps({"id": anomalous["scene"], "about": about, "views": views}))
 
 
-def _packed_view(root: Path, scans: dict[str, Any], name: str, categories: Sequence[str], keep: Callable[[np.ndarray], list[Any]]) -> dict[str, Any]:
+def _packed_view(
+    root: Path,
+    scans: dict[str, Any],
+    name: str,
+    categories: Sequence[str],
+    keep: Callable[[np.ndarray], list[Any]],
+) -> dict[str, Any]:
     number = {c: k for k, c in enumerate(categories)}
     result = scans["anomalous"]["views"][name]
-    without, with_it = (tifffile.imread(root / "raw" / f"{scans[label]['id']}_{name}.tif") for label in ("benign", "anomalous"))
+    without, with_it = (
+        tifffile.imread(root / "raw" / f"{scans[label]['id']}_{name}.tif")
+        for label in ("benign", "anomalous")
+    )
     shape = without.shape[1:]
-    truths = [json.loads((root / "truth" / f"{scans[label]['id']}_{name}.json").read_text())["annotations"] for label in ("benign", "anomalous")]
-    masks = [[decode_mask(e["segmentation"], *shape)[::LABEL_STRIDE, ::LABEL_STRIDE] for e in entries] for entries in truths]
-    hidden = next((m for m, e in zip(masks[1], truths[1], strict=True) if e["category"] == "anomaly"), np.zeros_like(masks[0][0]))
+    truths = [
+        json.loads((root / "truth" / f"{scans[label]['id']}_{name}.json").read_text())[
+            "annotations"
+        ]
+        for label in ("benign", "anomalous")
+    ]
+    masks = [
+        [decode_mask(e["segmentation"], *shape)[::LABEL_STRIDE, ::LABEL_STRIDE] for e in entries]
+        for entries in truths
+    ]
+    hidden = next(
+        (m for m, e in zip(masks[1], truths[1], strict=True) if e["category"] == "anomaly"),
+        np.zeros_like(masks[0][0]),
+    )
     parent = next((e["parent_id"] for e in truths[1] if e["category"] == "anomaly"), None)
     hosts = [e["id"] for e in truths[1] if e["role"] == "device"]
-    devices = [(e["category"], m) for m, e in zip(masks[0], truths[0], strict=True) if e["role"] == "device"][:MAX_DEVICES]
+    devices = [
+        (e["category"], m)
+        for m, e in zip(masks[0], truths[0], strict=True)
+        if e["role"] == "device"
+    ][:MAX_DEVICES]
     bits = np.zeros((2, 128, *hidden.shape), bool)
     for scan, (entries, of_entries) in enumerate(zip(truths, masks, strict=True)):
         for entry, mask in zip(entries, of_entries, strict=True):
-            category = number.get(scans["anomalous"]["anomaly"]["kind"] if entry["category"] == "anomaly" else entry["category"])
+            category = number.get(
+                scans["anomalous"]["anomaly"]["kind"]
+                if entry["category"] == "anomaly"
+                else entry["category"]
+            )
             if category is not None:
                 bits[scan, category] |= mask
         for k, (_, mask) in enumerate(devices):
             bits[scan, FIRST_DEVICE + k] |= mask
     differs = np.abs(with_it.astype(np.int32) - without).max(0) > CHANGED_COUNTS
-    logs = [np.log(np.maximum(px[0, ::LABEL_STRIDE, ::LABEL_STRIDE], 1)) for px in (without, with_it)]
+    logs = [
+        np.log(np.maximum(px[0, ::LABEL_STRIDE, ::LABEL_STRIDE], 1)) for px in (without, with_it)
+    ]
     bits[1, IGNORED] = (np.abs(logs[1] - logs[0]) > CHANGED_LOG) & ~_grown(hidden, 2)
     labels, sets = _as_sets(bits)
     window = _window(differs)
@@ -174,7 +216,10 @@ def _packed_view(root: Path, scans: dict[str, Any], name: str, categories: Seque
         "device_points": [keep(_points(mask, rng)) for _, mask in devices],
         "devices": [device for device, _ in devices],
         "host": hosts.index(parent) if parent in hosts[:MAX_DEVICES] else -1,
-        "about": {key: result[key] for key in ("visible", "change", "area_mm2", "standing_out", "area_cnr", "ambiguous")},
+        "about": {
+            key: result[key]
+            for key in ("visible", "change", "area_mm2", "standing_out", "area_cnr", "ambiguous")
+        },
     }
 
 
@@ -189,7 +234,12 @@ def _window(differs: np.ndarray, margin: int = 8) -> tuple[int, int, int, int]:
     if not len(rows):
         return 0, 0, 0, 0
     height, width = differs.shape
-    return max(0, int(rows[0]) - margin), min(height, int(rows[-1]) + 1 + margin), max(0, int(columns[0]) - margin), min(width, int(columns[-1]) + 1 + margin)
+    return (
+        max(0, int(rows[0]) - margin),
+        min(height, int(rows[-1]) + 1 + margin),
+        max(0, int(columns[0]) - margin),
+        min(width, int(columns[-1]) + 1 + margin),
+    )
 
 
 def _points(mask: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -201,17 +251,23 @@ def _points(mask: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 def _as_sets(bits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """(S, 128, h, w) bool -> (S, h, w) number of the set at every place, and (n, 24) the categories of each set."""
     packed = np.packbits(bits.transpose(0, 2, 3, 1).reshape(-1, 128), axis=1)
-    unique, inverse = np.unique(np.ascontiguousarray(packed).view("V16").ravel(), return_inverse=True)
+    unique, inverse = np.unique(
+        np.ascontiguousarray(packed).view("V16").ravel(), return_inverse=True
+    )
     there = np.unpackbits(unique.view(np.uint8).reshape(-1, 16), axis=1).astype(bool)
     sets = np.full((len(there), MAX_IN_SET), NONE, np.uint8)
     for row, has in zip(sets, there, strict=True):
         found = np.flatnonzero(has)
         # Of too many, devices and what is ignored stay: they have the highest numbers.
-        row[: min(len(found), MAX_IN_SET)] = found[-MAX_IN_SET:] if len(found) > MAX_IN_SET else found
+        row[: min(len(found), MAX_IN_SET)] = (
+            found[-MAX_IN_SET:] if len(found) > MAX_IN_SET else found
+        )
     return inverse.reshape(bits.shape[0], *bits.shape[2:]), sets
 
 
-def read_packed(root: Path, parts: Sequence[str] = ("train", "val", "test")) -> Iterator[PackedScene]:
+def read_packed(
+    root: Path, parts: Sequence[str] = ("train", "val", "test")
+) -> Iterator[PackedScene]:
     """Scenes of a packed set, mapped from disk, in order."""
     for path in sorted((root / FOLDER).glob("*.json")):
         if path.name == "categories.json":
@@ -220,7 +276,11 @@ def read_packed(root: Path, parts: Sequence[str] = ("train", "val", "test")) -> 
         if result["about"]["part"] not in parts:
             continue
         flat = np.load(path.with_suffix(".npy"), mmap_mode="r")
-        yield PackedScene(f"{root.name}/{result['id']}", result["about"], tuple(_view(flat, view) for view in result["views"]))
+        yield PackedScene(
+            f"{root.name}/{result['id']}",
+            result["about"],
+            tuple(_view(flat, view) for view in result["views"]),
+        )
 
 
 def _view(flat: np.ndarray, told: dict[str, Any]) -> PackedView:

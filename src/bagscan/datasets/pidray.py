@@ -38,6 +38,10 @@ def load(root: str | Path, list_of: str = "train") -> Collection:
     """
     path = Path(root) / "annotations" / f"xray_{list_of}.json"
     if list_of not in PUBLISHED_COUNTS or not path.is_file():
-        raise DataError(f"{path}: no such list; there are {', '.join(PUBLISHED_COUNTS)}, as annotations/xray_{{list}}.json")
+        raise DataError(
+            f"{path}: no such list; there are {', '.join(PUBLISHED_COUNTS)}, as annotations/xray_{{list}}.json"
+        )
     images = Path(root) / list_of.removeprefix("test_")
-    return coco.load(path, images if images.is_dir() else None).called("pidray", PUBLISHED_COUNTS[list_of])
+    return coco.load(path, images if images.is_dir() else None).called(
+        "pidray", PUBLISHED_COUNTS[list_of]
+    )

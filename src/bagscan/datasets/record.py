@@ -37,7 +37,9 @@ def located(root: str | Path) -> Path:
     for place in places:
         if place.exists():
             return place
-    raise DataError(f"no such data: {' nor '.join(map(str, places))}; set BAGSCAN_DATA to the folder that holds {root}")
+    raise DataError(
+        f"no such data: {' nor '.join(map(str, places))}; set BAGSCAN_DATA to the folder that holds {root}"
+    )
 
 
 @dataclass(frozen=True)
@@ -76,7 +78,11 @@ class Record:
         """The scan that this is a view or an item of, where that is known; else its own id."""
         if not self.about.scan:
             return self.id
-        return f"{self.about.collection}:{self.about.scan}" if self.about.collection else self.about.scan
+        return (
+            f"{self.about.collection}:{self.about.scan}"
+            if self.about.collection
+            else self.about.scan
+        )
 
     @property
     def origin(self) -> str:
@@ -86,7 +92,14 @@ class Record:
 
 def view_named(scan_id: str) -> About:
     """Scan and view of a file that is called as a view of a bag is (``7_below``); nothing of others."""
-    return next((About(scan=scan_id.removesuffix(f"_{view}"), view=view) for view in VIEWS if scan_id.endswith(f"_{view}")), About())
+    return next(
+        (
+            About(scan=scan_id.removesuffix(f"_{view}"), view=view)
+            for view in VIEWS
+            if scan_id.endswith(f"_{view}")
+        ),
+        About(),
+    )
 
 
 @dataclass(frozen=True)
@@ -107,10 +120,16 @@ class Collection:
     def __post_init__(self) -> None:
         if not self.records:
             first = next((f"{name}: {reason}" for name, reason in self.bad.items()), "")
-            raise DataError(f"{self.name}: no usable scans found. {' '.join(self.notes)} {first}".strip())
-        repeated = sorted(name for name, n in Counter(record.id for record in self.records).items() if n > 1)
+            raise DataError(
+                f"{self.name}: no usable scans found. {' '.join(self.notes)} {first}".strip()
+            )
+        repeated = sorted(
+            name for name, n in Counter(record.id for record in self.records).items() if n > 1
+        )
         if repeated:
-            raise DataError(f"{self.name}: {len(repeated)} ids are those of several scans, as {repeated[0]!r}: which is which in a split or a result could not be told")
+            raise DataError(
+                f"{self.name}: {len(repeated)} ids are those of several scans, as {repeated[0]!r}: which is which in a split or a result could not be told"
+            )
 
     def called(self, name: str, published: int | None = None) -> Collection:
         """The same under the name of its dataset, with a note on what is absent of the images that were published."""
@@ -177,4 +196,6 @@ def check_upright(path: Path) -> None:
     with naming(path, "image"), Image.open(path) as image:
         turned = image.getexif().get(EXIF_ORIENTATION, 1)
     if turned not in (0, 1):
-        raise ReadError(f"{path}: its EXIF tag (orientation {turned}) turns or mirrors it, and annotations may be of either; store it upright and mark it anew")
+        raise ReadError(
+            f"{path}: its EXIF tag (orientation {turned}) turns or mirrors it, and annotations may be of either; store it upright and mark it anew"
+        )

@@ -42,10 +42,24 @@ class Config(Source):
     def load(self) -> Collection:
         """See :func:`load`."""
         in_data_folder = data_folder() / self.root
-        return load(in_data_folder if in_data_folder.exists() else self.root, self.images, self.views, self.items, self.annotate, self.label)
+        return load(
+            in_data_folder if in_data_folder.exists() else self.root,
+            self.images,
+            self.views,
+            self.items,
+            self.annotate,
+            self.label,
+        )
 
 
-def load(root: str | Path, images: str = "colour", views: str = "both", items: bool = False, annotate: str = "anomaly", label: str = "anomaly") -> Collection:
+def load(
+    root: str | Path,
+    images: str = "colour",
+    views: str = "both",
+    items: bool = False,
+    annotate: str = "anomaly",
+    label: str = "anomaly",
+) -> Collection:
     """Every view, or every device in it, as a record whose annotations are its anomalies, masks and all.
 
     Args:
@@ -58,11 +72,20 @@ def load(root: str | Path, images: str = "colour", views: str = "both", items: b
         DataError: no simulated data set there. ConfigError: unknown images, views, annotate or label.
     """
     root = Path(root)
-    for name, given, known in (("images", images, IMAGES), ("views", views, VIEWS), ("annotate", annotate, ANNOTATE), ("label", label, LABEL)):
+    for name, given, known in (
+        ("images", images, IMAGES),
+        ("views", views, VIEWS),
+        ("annotate", annotate, ANNOTATE),
+        ("label", label, LABEL),
+    ):
         if given not in known:
-            raise ConfigError(f"data.sources: {name} must be one of {', '.join(known)}, got {given!r}")
+            raise ConfigError(
+                f"data.sources: {name} must be one of {', '.join(known)}, got {given!r}"
+            )
     if not (root / "scans").is_dir():
-        raise DataError(f"{root}: no simulated data set; bagscan simulate --preset {_preset(root)} --out {root} makes one (how many scans, the configuration says)")
+        raise DataError(
+            f"{root}: no simulated data set; bagscan simulate --preset {_preset(root)} --out {root} makes one (how many scans, the configuration says)"
+        )
     records: list[Record] = []
     bad, absent = {}, []
     folder, suffix = IMAGES[images]
@@ -77,19 +100,37 @@ def load(root: str | Path, images: str = "colour", views: str = "both", items: b
                 continue
             try:
                 truth = json.loads((root / "truth" / f"{name}.json").read_text())
-                whole = _record(scan, view, truth, path, root / "colour" / f"{name}.png" if images == "all" else None, annotate, label)
+                whole = _record(
+                    scan,
+                    view,
+                    truth,
+                    path,
+                    root / "colour" / f"{name}.png" if images == "all" else None,
+                    annotate,
+                    label,
+                )
                 devices = [thing for thing in scan["things"] if thing["role"] == "device"]
                 records += item_records(whole, truth, devices) if items else [whole]
             except (OSError, ValueError, KeyError) as error:
                 bad[name] = f"{root / 'truth' / name}.json: {error}"
     positive = sum(bool(r.annotations) for r in records)
-    notes = [f"{len(records)} simulated {'items' if items else 'views'}, {positive} with {'an anomaly' if annotate == 'anomaly' else 'a device'}."]
+    notes = [
+        f"{len(records)} simulated {'items' if items else 'views'}, {positive} with {'an anomaly' if annotate == 'anomaly' else 'a device'}."
+    ]
     if absent:
         notes.append(f"{len(absent)} views are absent.")
     return Collection(root.name, tuple(records), tuple(notes), tuple(absent), bad)
 
 
-def _record(scan: dict[str, Any], view: str, truth: dict[str, Any], path: Path, also: Path | None, annotate: str, label: str) -> Record:
+def _record(
+    scan: dict[str, Any],
+    view: str,
+    truth: dict[str, Any],
+    path: Path,
+    also: Path | None,
+    annotate: str,
+    label: str,
+) -> Record:
     height, width = truth["image"]["height"], truth["image"]["width"]
     found = tuple(
         Annotation(
@@ -138,7 +179,11 @@ def _about(scan: dict[str, Any], view: str) -> About:
         look_alike=any(thing["role"] == "look_alike" for thing in scan["things"]),
     )
     about = of_device(about, scan["family"], scan.get("piece"))
-    return replace(about, kind=hidden["kind"], way=hidden["way"], stratum=seen["stratum"]) if hidden else about
+    return (
+        replace(about, kind=hidden["kind"], way=hidden["way"], stratum=seen["stratum"])
+        if hidden
+        else about
+    )
 
 
 def _preset(root: Path) -> str:

@@ -46,7 +46,9 @@ def read_list(path: Path, bad: dict[str, str]) -> dict[str, dict[str, int]]:
         DataError: the file is absent or its header is not the official one.
     """
     if not path.exists():
-        raise DataError(f"{path}: no such list; expected ImageSet/{{10,100,1000}}/{{train,test}}.csv")
+        raise DataError(
+            f"{path}: no such list; expected ImageSet/{{10,100,1000}}/{{train,test}}.csv"
+        )
     with path.open(newline="", encoding="utf-8-sig") as file:
         rows = csv.DictReader(file, skipinitialspace=True)
         if tuple(name.strip() for name in rows.fieldnames or ()) != ("name", *CLASSES):
@@ -54,9 +56,14 @@ def read_list(path: Path, bad: dict[str, str]) -> dict[str, dict[str, int]]:
         listed: dict[str, dict[str, int]] = {}
         for number, row in enumerate(rows, 2):
             try:
-                stem, labels = row["name"].strip().removesuffix(".jpg"), {name: _label(row[name]) for name in CLASSES}
+                stem, labels = (
+                    row["name"].strip().removesuffix(".jpg"),
+                    {name: _label(row[name]) for name in CLASSES},
+                )
             except (ValueError, AttributeError, TypeError) as error:
-                bad[f"{path.name}:{number}"] = f"{path}:{number}: expected a name and {len(CLASSES)} labels of 1, -1 or 0 ({error})"
+                bad[f"{path.name}:{number}"] = (
+                    f"{path}:{number}: expected a name and {len(CLASSES)} labels of 1, -1 or 0 ({error})"
+                )
                 continue
             if listed.get(stem, labels) != labels:
                 bad[stem] = f"{path}:{number}: listed twice, with other labels"
@@ -80,7 +87,11 @@ def load(root: str | Path, subset: str = "10", split: str = "train") -> Collecti
     root = Path(root)
     bad: dict[str, str] = {}
     listed = read_list(root / "ImageSet" / subset / f"{split}.csv", bad)
-    present = {path.stem: path for path in (root / "JPEGImage").glob("*") if path.suffix.lower() in (".jpg", ".jpeg")}
+    present = {
+        path.stem: path
+        for path in (root / "JPEGImage").glob("*")
+        if path.suffix.lower() in (".jpg", ".jpeg")
+    }
     records, unknown = [], 0
     for stem, values in listed.items():
         if stem not in present:
@@ -93,7 +104,9 @@ def load(root: str | Path, subset: str = "10", split: str = "train") -> Collecti
         except ReadError as error:
             bad[stem] = str(error)
     absent = tuple(stem for stem in listed if stem not in present)
-    notes = [f"{len(absent)} of {len(listed)} listed images are absent from {root / 'JPEGImage'}; {len(records)} are there."]
+    notes = [
+        f"{len(absent)} of {len(listed)} listed images are absent from {root / 'JPEGImage'}; {len(records)} are there."
+    ]
     unlisted = len(present.keys() - set(listed))
     if unlisted:
         notes.append(f"{unlisted} images on disk are in other lists or none: not used.")
@@ -103,7 +116,11 @@ def load(root: str | Path, subset: str = "10", split: str = "train") -> Collecti
     unboxed = sum(not r.annotations for r in records if r.id.startswith("P"))
     if unboxed:
         notes.append(f"{unboxed} positives have no box.")
-    disagree = sum({a.label for a in r.annotations} != {name for name, v in r.labels.items() if v == 1} for r in records if r.annotations)
+    disagree = sum(
+        {a.label for a in r.annotations} != {name for name, v in r.labels.items() if v == 1}
+        for r in records
+        if r.annotations
+    )
     if disagree:
         notes.append(f"{disagree} scans have boxes of other classes than the list says.")
     if unknown:

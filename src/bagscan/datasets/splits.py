@@ -46,7 +46,9 @@ def _area_resize(image: np.ndarray, side: int) -> np.ndarray:
         at = np.linspace(0, image.shape[axis], side + 1)
         low = np.minimum(at.astype(int), image.shape[axis] - 1)
         shape = (-1, 1) if axis == 0 else (1, -1)
-        edges = sums.take(low, axis) + (at - low).reshape(shape) * (sums.take(low + 1, axis) - sums.take(low, axis))
+        edges = sums.take(low, axis) + (at - low).reshape(shape) * (
+            sums.take(low + 1, axis) - sums.take(low, axis)
+        )
         image = np.diff(edges, axis=axis) / np.diff(at).reshape(shape)
     return image
 
@@ -85,7 +87,9 @@ _BITS = np.array([bin(i).count("1") for i in range(256)], np.uint8)
 
 def _popcount(words: np.ndarray) -> np.ndarray:
     """(..., 4) uint64 -> (...) set bits."""
-    return np.asarray(_BITS[words.view(np.uint8).reshape(*words.shape[:-1], -1)].sum(-1, dtype=np.int64))
+    return np.asarray(
+        _BITS[words.view(np.uint8).reshape(*words.shape[:-1], -1)].sum(-1, dtype=np.int64)
+    )
 
 
 @dataclass(frozen=True)
@@ -109,14 +113,19 @@ class Split:
         if len(set(everyone)) != len(everyone):
             raise DataError("an id is in more than one part of the split")
         for name, ids in self.parts.items():
-            others = {self.groups[i] for other, them in self.parts.items() if other != name for i in them}
+            others = {
+                self.groups[i] for other, them in self.parts.items() if other != name for i in them
+            }
             if others & {self.groups[i] for i in ids}:
                 raise DataError(f"near-duplicates of {name!r} are in another part")
 
     @property
     def data_hash(self) -> str:
         """One hash over parts and file contents."""
-        content = json.dumps([sorted(self.sha256.items()), {k: sorted(v) for k, v in self.parts.items()}], sort_keys=True)
+        content = json.dumps(
+            [sorted(self.sha256.items()), {k: sorted(v) for k, v in self.parts.items()}],
+            sort_keys=True,
+        )
         return hashlib.sha256(content.encode()).hexdigest()
 
     def select(self, records: Sequence[Record], part: str) -> list[Record]:
@@ -135,11 +144,19 @@ def given_split(records: Sequence[Record], fractions: Mapping[str, float], seed:
     """
     if len({record.id for record in records}) < len(records):
         raise DataError("record ids repeat: two datasets have scans of the same name")
-    number = {name: k for k, name in enumerate(dict.fromkeys(str(r.group or r.id) for r in records))}
+    number = {
+        name: k for k, name in enumerate(dict.fromkeys(str(r.group or r.id) for r in records))
+    }
     parts = {name: tuple(sorted(r.id for r in records if r.part == name)) for name in fractions}
     paths = sorted({r.path for r in records})  # items share their view's file
     with ThreadPoolExecutor(4) as pool:
-        hashes = dict(zip(paths, pool.map(lambda path: hashlib.sha256(path.read_bytes()).hexdigest(), paths), strict=True))
+        hashes = dict(
+            zip(
+                paths,
+                pool.map(lambda path: hashlib.sha256(path.read_bytes()).hexdigest(), paths),
+                strict=True,
+            )
+        )
     groups = {r.id: number[str(r.group or r.id)] for r in records}
     return Split(parts, groups, {r.id: hashes[r.path] for r in records}, seed, dict(fractions))
 
@@ -162,7 +179,9 @@ def make_split(
     if abs(sum(fractions.values()) - 1) > 1e-6:
         raise DataError(f"fractions must sum to 1, got {dict(fractions)}")
     if len({record.id for record in records}) < len(records):
-        raise DataError("record ids repeat: two scans of these datasets have the same file name; rename one")
+        raise DataError(
+            "record ids repeat: two scans of these datasets have the same file name; rename one"
+        )
     with ThreadPoolExecutor(4) as pool:
         tried = list(zip(records, pool.map(fingerprint, records), strict=True))
     read = [(record, found) for record, found in tried if not isinstance(found, str)]
@@ -170,7 +189,10 @@ def make_split(
         report(f"left out: {reason}")
     if not read:
         raise DataError("none of the scans could be read")
-    group = _joined(group_near_duplicates(np.stack([found[0] for _, found in read]), bits), [r.group or r.scan for r, _ in read])
+    group = _joined(
+        group_near_duplicates(np.stack([found[0] for _, found in read]), bits),
+        [r.group or r.scan for r, _ in read],
+    )
     parts: dict[str, list[str]] = {name: [] for name in fractions}
     rng = np.random.default_rng(np.random.SeedSequence(seed))
     for scanner in sorted({record.scanner for record, _ in read}):
@@ -190,7 +212,12 @@ def make_split(
     )
 
 
-def _deal(members: dict[int, list[str]], fractions: Mapping[str, float], rng: np.random.Generator, parts: dict[str, list[str]]) -> None:
+def _deal(
+    members: dict[int, list[str]],
+    fractions: Mapping[str, float],
+    rng: np.random.Generator,
+    parts: dict[str, list[str]],
+) -> None:
     """Give shuffled groups, one by one, to the part that lacks most of its share."""
     total = sum(len(ids) for ids in members.values())
     given = dict.fromkeys(fractions, 0)
@@ -211,7 +238,10 @@ def fingerprint(record: Record) -> tuple[np.ndarray, str] | str:
 
 def write_split(path: str | Path, split: Split) -> None:
     """Write a split as JSON, its own hash inside."""
-    atomic_write_text(Path(path), json.dumps({**asdict(split), "data_hash": split.data_hash}, indent=1, sort_keys=True))
+    atomic_write_text(
+        Path(path),
+        json.dumps({**asdict(split), "data_hash": split.data_hash}, indent=1, sort_keys=True),
+    )
 
 
 def read_split(path: str | Path) -> Split:
@@ -222,11 +252,15 @@ def read_split(path: str | Path) -> Split:
     """
     path = Path(path)
     if not path.exists():
-        raise DataError(f"{path}: no such split; leave data.split out to have one made in the run folder")
+        raise DataError(
+            f"{path}: no such split; leave data.split out to have one made in the run folder"
+        )
     fields = json.loads(path.read_text())
     written = fields.pop("data_hash", None)
     fields["parts"] = {name: tuple(ids) for name, ids in fields["parts"].items()}
     split = Split(**fields)
     if split.data_hash != written:
-        raise DataError(f"{path}: the split was altered: hash {split.data_hash[:12]}, written {str(written)[:12]}")
+        raise DataError(
+            f"{path}: the split was altered: hash {split.data_hash[:12]}, written {str(written)[:12]}"
+        )
     return split

@@ -6,7 +6,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bagscan.core.errors import DataError, ReadError
-from bagscan.datasets.record import Collection, Record, image_size, marks_beyond, missing_truth_note, truth_of_nothing, view_named
+from bagscan.datasets.record import (
+    Collection,
+    Record,
+    image_size,
+    marks_beyond,
+    missing_truth_note,
+    truth_of_nothing,
+    view_named,
+)
 from bagscan.datasets.source import Source
 from bagscan.formats.limits import naming
 from bagscan.formats.scans import find_scans, scan_id_of
@@ -38,8 +46,15 @@ def load(root: str | Path, list_of: str = "") -> Collection:
     """
     root = Path(root)
     images, truth = _folders(root)
-    present = {(path.parent.relative_to(images) / scan_id_of(path)).as_posix(): path for path in find_scans([images])}
-    marks = {(path.parent.relative_to(truth) / path.stem).as_posix(): path for path in sorted(truth.rglob("*")) if path.suffix.lower() == ".xml"}
+    present = {
+        (path.parent.relative_to(images) / scan_id_of(path)).as_posix(): path
+        for path in find_scans([images])
+    }
+    marks = {
+        (path.parent.relative_to(truth) / path.stem).as_posix(): path
+        for path in sorted(truth.rglob("*"))
+        if path.suffix.lower() == ".xml"
+    }
     wanted = _listed(root / "ImageSets" / "Main" / f"{list_of}.txt") if list_of else list(present)
     records, bad, unmarked, beyond = [], {}, 0, 0
     for scan_id in (scan_id for scan_id in wanted if scan_id in present):
@@ -56,17 +71,25 @@ def load(root: str | Path, list_of: str = "") -> Collection:
         records.append(Record(scan_id, path, annotations, about=view_named(scan_id)))
     lost = [path for name, path in marks.items() if name not in present]
     if lost and not marks.keys() & present.keys():
-        raise DataError(f"{root}: {len(lost)} XML files and no image of theirs (as {lost[0]}): they are called as their images are")
+        raise DataError(
+            f"{root}: {len(lost)} XML files and no image of theirs (as {lost[0]}): they are called as their images are"
+        )
     bad |= truth_of_nothing(lost, root)
     absent = tuple(scan_id for scan_id in wanted if scan_id not in present)
-    notes = [f"{len(records)} images, {sum(len(r.annotations) for r in records)} boxes; {len(absent)} listed images are absent.", *beyond_note(beyond)]
+    notes = [
+        f"{len(records)} images, {sum(len(r.annotations) for r in records)} boxes; {len(absent)} listed images are absent.",
+        *beyond_note(beyond),
+    ]
     notes += missing_truth_note(unmarked, "XML file")
     return Collection(root.name, tuple(records), tuple(notes), absent, bad)
 
 
 def _folders(root: Path) -> tuple[Path, Path]:
     """Where images and XML files lie; in one folder where they lie side by side, as Roboflow writes them."""
-    images, truth = (next((root / name for name in names if (root / name).is_dir()), None) for names in (IMAGES, TRUTH))
+    images, truth = (
+        next((root / name for name in names if (root / name).is_dir()), None)
+        for names in (IMAGES, TRUTH)
+    )
     if images is None and truth is None and next(root.rglob("*.xml"), None) is not None:
         return root, root
     if images is None or truth is None:
@@ -79,4 +102,8 @@ def _listed(path: Path) -> list[str]:
     """Ids of a list: the first word of every line, since VOC's lists by class have a second."""
     if not path.is_file():
         raise DataError(f"{path}: no such list")
-    return [line.split()[0] for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
+    return [
+        line.split()[0]
+        for line in path.read_text(encoding="utf-8-sig").splitlines()
+        if line.strip()
+    ]

@@ -8,7 +8,15 @@ from pathlib import Path
 
 from bagscan.config import read_yaml
 from bagscan.core.errors import DataError, ReadError
-from bagscan.datasets.record import Collection, Record, check_upright, image_size, missing_truth_note, truth_of_nothing, view_named
+from bagscan.datasets.record import (
+    Collection,
+    Record,
+    check_upright,
+    image_size,
+    missing_truth_note,
+    truth_of_nothing,
+    view_named,
+)
 from bagscan.datasets.source import Source
 from bagscan.formats.limits import naming
 from bagscan.formats.scans import READERS, find_scans, scan_id_of
@@ -60,7 +68,9 @@ def load(root: str | Path, scanner_digits: int = 0) -> Collection:
         taken |= {truth} if truth.exists() else set()
         try:
             if shared and truth.exists():
-                raise ReadError(f"{path}: {truth} would be of several pictures that differ in their ending alone")
+                raise ReadError(
+                    f"{path}: {truth} would be of several pictures that differ in their ending alone"
+                )
             with naming(path, "image"):
                 size = image_size(path)
             annotations = tuple(read_yolo(truth, classes, *size)) if truth.exists() else ()
@@ -70,13 +80,32 @@ def load(root: str | Path, scanner_digits: int = 0) -> Collection:
             bad[scan_id] = str(error)
             continue
         scanner = path.name[:scanner_digits] if scanner_digits else "unknown"
-        records.append(Record(scan_id, path, annotations, scanner=f"{root.name}-{scanner}" if scanner_digits else scanner, about=view_named(scan_id)))
-    lost = sorted({label for folder in folders for label in (folder if together else folder.parent / "labels").rglob("*.txt")} - taken)
+        records.append(
+            Record(
+                scan_id,
+                path,
+                annotations,
+                scanner=f"{root.name}-{scanner}" if scanner_digits else scanner,
+                about=view_named(scan_id),
+            )
+        )
+    lost = sorted(
+        {
+            label
+            for folder in folders
+            for label in (folder if together else folder.parent / "labels").rglob("*.txt")
+        }
+        - taken
+    )
     lost = [path for path in lost if path.name != "classes.txt"]
     if lost and not taken:
-        raise DataError(f"{root}: {len(lost)} label files and no image of theirs (as {lost[0]}): labels mirror images, labels/a/7.txt is of images/a/7.jpg")
+        raise DataError(
+            f"{root}: {len(lost)} label files and no image of theirs (as {lost[0]}): labels mirror images, labels/a/7.txt is of images/a/7.jpg"
+        )
     bad |= truth_of_nothing(lost, root)
-    notes = [f"{len(records)} images, {sum(len(r.annotations) for r in records)} boxes of {len(classes)} classes."]
+    notes = [
+        f"{len(records)} images, {sum(len(r.annotations) for r in records)} boxes of {len(classes)} classes."
+    ]
     notes += missing_truth_note(len(paths) - len(taken), "label file")
     if bad:
         notes.append(f"{len(bad)} images or labels could not be read.")
@@ -85,7 +114,9 @@ def load(root: str | Path, scanner_digits: int = 0) -> Collection:
 
 def _id_of(path: Path, folder: Path, root: Path) -> str:
     """Where an image lies within the folder of images, without its ending; with the name of a part, ``train/7``, where each has a folder of its own."""
-    return (folder.parent.relative_to(root) / path.parent.relative_to(folder) / scan_id_of(path)).as_posix()
+    return (
+        folder.parent.relative_to(root) / path.parent.relative_to(folder) / scan_id_of(path)
+    ).as_posix()
 
 
 def _image_folders(root: Path) -> list[Path]:
@@ -101,10 +132,16 @@ def _classes(root: Path) -> list[str]:
     for name in ("classes.txt", "obj.names"):
         if (root / name).is_file():
             return read_classes(root / name)
-    named = {path: result["names"] for path in sorted([*root.glob("*.yaml"), *root.glob("*.yml")]) if "names" in (result := read_yaml(path)[0])}
+    named = {
+        path: result["names"]
+        for path in sorted([*root.glob("*.yaml"), *root.glob("*.yml")])
+        if "names" in (result := read_yaml(path)[0])
+    }
     if len(named) != 1:
         several = f"; {' and '.join(path.name for path in named)} both have names" if named else ""
-        raise DataError(f"{root}: names of classes must be in classes.txt, obj.names or one YAML file, as names: [gun, knife]{several}")
+        raise DataError(
+            f"{root}: names of classes must be in classes.txt, obj.names or one YAML file, as names: [gun, knife]{several}"
+        )
     ((path, names),) = named.items()
     if isinstance(names, dict) and sorted(names) == list(range(len(names))):
         names = [names[k] for k in range(len(names))]
@@ -113,5 +150,7 @@ def _classes(root: Path) -> list[str]:
     listed = [str(name) for name in names]
     many = read_yaml(path)[0].get("nc", len(listed))
     if len(set(listed)) < len(listed) or many != len(listed):
-        raise DataError(f"{path}: names must be as many as nc says, {many}, each another: {', '.join(listed[:20])}")
+        raise DataError(
+            f"{path}: names must be as many as nc says, {many}, each another: {', '.join(listed[:20])}"
+        )
     return listed

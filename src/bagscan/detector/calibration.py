@@ -42,7 +42,9 @@ def calibrated(bags: Sequence[JudgedBag], max_fpr: float) -> tuple[Thresholds, O
     thresholds = _pointing(bags, replace(thresholds, device=device, outside=beyond))
     false = int(((devices >= device) | (outside >= beyond))[~truth].sum())
     n = int((~truth).sum())
-    return thresholds, OperatingPoint(0.5, f"max_fpr={max_fpr} per scan", "val", false / n, clopper_pearson(false, n))
+    return thresholds, OperatingPoint(
+        0.5, f"max_fpr={max_fpr} per scan", "val", false / n, clopper_pearson(false, n)
+    )
 
 
 def _above(benign: np.ndarray, share: float) -> float:
@@ -57,8 +59,14 @@ def _above(benign: np.ndarray, share: float) -> float:
 
 def _pointing(bags: Sequence[JudgedBag], thresholds: Thresholds) -> Thresholds:
     """How far behind the best region others are pointed at, so that most alarms are at the right place with few false regions; which bags alarm stays."""
-    tried = [replace(thresholds, margin=margin, lesser=lesser) for margin in MARGINS for lesser in LESSERS]
-    return max(tried, key=lambda one: right_places(bags, one))  # of equal ones the first, which points at least
+    tried = [
+        replace(thresholds, margin=margin, lesser=lesser)
+        for margin in MARGINS
+        for lesser in LESSERS
+    ]
+    return max(
+        tried, key=lambda one: right_places(bags, one)
+    )  # of equal ones the first, which points at least
 
 
 def _together(bags: Sequence[JudgedBag]) -> tuple[list[bool], list[float]]:
@@ -89,11 +97,17 @@ def _by_view(bags: Sequence[JudgedBag]) -> tuple[list[bool], list[float]]:
 def _fitted(truth: Sequence[bool], logits: Sequence[float]) -> tuple[float, float]:
     """Slope and offset of log-odds over logits (Platt 1999)."""
     if len(set(truth)) < 2:
-        raise DataError("calibration needs devices with and without something hidden that the detector finds: train it longer, or take more scenes")
-    line = LogisticRegression(C=1e3, class_weight="balanced").fit(np.array(logits)[:, None], np.array(truth))
+        raise DataError(
+            "calibration needs devices with and without something hidden that the detector finds: train it longer, or take more scenes"
+        )
+    line = LogisticRegression(C=1e3, class_weight="balanced").fit(
+        np.array(logits)[:, None], np.array(truth)
+    )
     slope, offset = float(line.coef_[0, 0]), float(line.intercept_[0])
     if slope < SLOPES[0]:
-        raise DataError("verdicts on validation scenes are no better than chance: train the detector longer before it is calibrated")
+        raise DataError(
+            "verdicts on validation scenes are no better than chance: train the detector longer before it is calibrated"
+        )
     return slope, offset
 
 
@@ -106,7 +120,13 @@ def _pairing(bags: Sequence[JudgedBag], thresholds: Thresholds) -> Pairing:
             stands_for = bag.true_devices(device.numbers)
             if stands_for:
                 truth.append(any(d.host for d in stands_for))
-                rows.append((device.log_odds, agreement([(bag.views[v].seen, k) for v, k in shown]), float(len(shown) == 1)))
+                rows.append(
+                    (
+                        device.log_odds,
+                        agreement([(bag.views[v].seen, k) for v, k in shown]),
+                        float(len(shown) == 1),
+                    )
+                )
     if len(set(truth)) < 2:
         return Pairing()
     line = LogisticRegression(class_weight="balanced").fit(np.array(rows), np.array(truth))

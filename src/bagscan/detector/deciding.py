@@ -31,8 +31,14 @@ class BagDevice:
 def devices_of(bag: SeenBag, thresholds: Thresholds) -> list[BagDevice]:
     """The devices of a bag: judged over both views together, or matched between its first two views; more views stand alone."""
     if bag.together is not None:
-        return [BagDevice(numbers, thresholds.slope * logit + thresholds.offset) for numbers, logit in bag.together]
-    return [_judged(numbers, bag.views, thresholds) for numbers in matched([seen.devices for seen in bag.views])]
+        return [
+            BagDevice(numbers, thresholds.slope * logit + thresholds.offset)
+            for numbers, logit in bag.together
+        ]
+    return [
+        _judged(numbers, bag.views, thresholds)
+        for numbers in matched([seen.devices for seen in bag.views])
+    ]
 
 
 def _judged(numbers: Numbers, views: Sequence[SeenView], thresholds: Thresholds) -> BagDevice:
@@ -66,10 +72,16 @@ def agreement(shown: Sequence[tuple[SeenView, int]]) -> float:
 def region_scores(bag: SeenBag, thresholds: Thresholds) -> list[np.ndarray]:
     """(n,) scores of the regions of every view, in [0, 1]; from 0.5 on a region is pointed at."""
     views = bag.views
-    logits = [np.where(seen.device_of < 0, seen.heights - thresholds.outside, -np.inf) for seen in views]
+    logits = [
+        np.where(seen.device_of < 0, seen.heights - thresholds.outside, -np.inf) for seen in views
+    ]
     for device in devices_of(bag, thresholds):
         beyond = device.log_odds - thresholds.device
-        own = {v: _in_view(bag, v, k, thresholds) for v, k in enumerate(device.numbers) if k is not None}
+        own = {
+            v: _in_view(bag, v, k, thresholds)
+            for v, k in enumerate(device.numbers)
+            if k is not None
+        }
         for v, height in own.items():
             behind_view = max(own.values()) - height
             of_device = np.flatnonzero(views[v].device_of == device.numbers[v])

@@ -9,7 +9,10 @@ import numpy as np
 from scipy import ndimage
 from scipy.optimize import linear_sum_assignment
 
-INSIDE, SURE = 0.3, 0.5  # chance of a class from which cells belong to a device, and from which they make one
+INSIDE, SURE = (
+    0.3,
+    0.5,
+)  # chance of a class from which cells belong to a device, and from which they make one
 MIN_CELLS = 8  # sure ones of a device: smaller spots are noise
 SAME_PLACE = 0.6  # overlap of two finds of different classes above which they are one device
 MIN_COMMON_ROWS = 0.4  # of the belt that two views of one device must share
@@ -57,7 +60,9 @@ def find_devices(chances: np.ndarray, contact: np.ndarray) -> list[FoundDevice]:
 
 def _grown_back(parts: np.ndarray, inside: np.ndarray) -> np.ndarray:
     """Every cell that two parts share goes to the nearest of them."""
-    nearest = ndimage.distance_transform_edt(parts == 0, return_distances=False, return_indices=True)
+    nearest = ndimage.distance_transform_edt(
+        parts == 0, return_distances=False, return_indices=True
+    )
     return np.where(inside, parts[tuple(nearest)], 0)
 
 
@@ -65,21 +70,36 @@ def _one_of_each(found: list[FoundDevice]) -> list[FoundDevice]:
     """Of finds that lie at the same place under different classes, the surest."""
     kept: list[FoundDevice] = []
     for device in sorted(found, key=lambda d: -d.confidence * d.mask.sum()):
-        overlaps = [(device.mask & other.mask).sum() / min(device.mask.sum(), other.mask.sum()) for other in kept]
-        union = [(device.mask & other.mask).sum() / (device.mask | other.mask).sum() for other in kept]
-        if not any(u > SAME_PLACE for u in union) and not any(o > 0.9 and device.confidence < 0.7 for o in overlaps):
+        overlaps = [
+            (device.mask & other.mask).sum() / min(device.mask.sum(), other.mask.sum())
+            for other in kept
+        ]
+        union = [
+            (device.mask & other.mask).sum() / (device.mask | other.mask).sum() for other in kept
+        ]
+        if not any(u > SAME_PLACE for u in union) and not any(
+            o > 0.9 and device.confidence < 0.7 for o in overlaps
+        ):
             kept.append(device)
     return kept
 
 
-def match_views(first: Sequence[FoundDevice], second: Sequence[FoundDevice]) -> list[tuple[int | None, int | None]]:
+def match_views(
+    first: Sequence[FoundDevice], second: Sequence[FoundDevice]
+) -> list[tuple[int | None, int | None]]:
     """Pairs of numbers of the same device in two views, by where it lies along the belt; None where a view has no partner.
 
     Rows of both views are lines of the same belt, so that a device spans the same ones in each.
     """
-    alike = np.array([[_alike(a, b) for b in second] for a in first]).reshape(len(first), len(second))
+    alike = np.array([[_alike(a, b) for b in second] for a in first]).reshape(
+        len(first), len(second)
+    )
     rows, columns = linear_sum_assignment(-alike) if alike.size else ((), ())
-    pairs: list[tuple[int | None, int | None]] = [(int(i), int(j)) for i, j in zip(rows, columns, strict=True) if alike[i, j] >= MIN_COMMON_ROWS]
+    pairs: list[tuple[int | None, int | None]] = [
+        (int(i), int(j))
+        for i, j in zip(rows, columns, strict=True)
+        if alike[i, j] >= MIN_COMMON_ROWS
+    ]
     of_first, of_second = {i for i, _ in pairs}, {j for _, j in pairs}
     pairs += [(i, None) for i in range(len(first)) if i not in of_first]
     return pairs + [(None, j) for j in range(len(second)) if j not in of_second]

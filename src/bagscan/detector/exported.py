@@ -24,7 +24,13 @@ def input_of(description: dict[str, Any]) -> InputConfig:
     """What a view must be for a detector, which looks at it at its own size and scales it by itself."""
     result = description["model"]["input"]
     channels = tuple(result["channels"])
-    return InputConfig(result["quantity"], channels, working_side_px=0, mean=(0.0,) * len(channels), std=(1.0,) * len(channels))
+    return InputConfig(
+        result["quantity"],
+        channels,
+        working_side_px=0,
+        mean=(0.0,) * len(channels),
+        std=(1.0,) * len(channels),
+    )
 
 
 class UsableDetector:
@@ -38,12 +44,16 @@ class UsableDetector:
 
     def __init__(self, description: dict[str, Any], identity: str, engine: Engine) -> None:
         self.id = identity
-        self.config = ModelConfig(input_of(description), {"name": KIND}, {"name": KIND}, {"name": KIND})
+        self.config = ModelConfig(
+            input_of(description), {"name": KIND}, {"name": KIND}, {"name": KIND}
+        )
         self.operating_point: OperatingPoint | None = operating_point_of(description)
         self.about: dict[str, Any] = description["about"]
         self.n_kinds: int = description["model"]["kinds"]
         self.thresholds = thresholds_of(description)
-        self.together: bool = description["model"]["network"].get("two_views", {}).get("width", 0) > 0
+        self.together: bool = (
+            description["model"]["network"].get("two_views", {}).get("width", 0) > 0
+        )
         self.engine = engine
         self.runtime = engine.name
 
@@ -57,7 +67,12 @@ class UsableDetector:
 
     def look(self, views: Sequence[View]) -> SeenBag:
         """What the views of one bag show."""
-        return look([self.config.input.select(view) for view in views], self.engine, self.n_kinds, self.together)
+        return look(
+            [self.config.input.select(view) for view in views],
+            self.engine,
+            self.n_kinds,
+            self.together,
+        )
 
     def examine(self, views: Sequence[View]) -> list[tuple[np.ndarray, np.ndarray]]:
         """(H, W) int32 regions and (n,) scores of every view of one bag, judged together."""

@@ -24,7 +24,14 @@ def features_of(view: View) -> np.ndarray:
     """(C, H, W) float32 of a view with low, high and effective Z, or of one in pseudo-colour."""
     if view.channels == RGB:
         return of_colours(view.pixels)
-    return np.asarray(features(*(np.ascontiguousarray(view.pixels[view.channels.index(name)]) for name in CHANNEL_NAMES)))
+    return np.asarray(
+        features(
+            *(
+                np.ascontiguousarray(view.pixels[view.channels.index(name)])
+                for name in CHANNEL_NAMES
+            )
+        )
+    )
 
 
 def of_colours(pixels: np.ndarray) -> np.ndarray:
@@ -65,6 +72,8 @@ def features(low: np.ndarray, high: np.ndarray, zeff: np.ndarray) -> np.ndarray:
             log_high = -np.log(min(max(high[i, j], np.float32(MIN_TRANSMISSION)), np.float32(1)))
             out[0, i, j] = log_low * np.float32(LOW_SCALE)
             out[1, i, j] = log_high * np.float32(HIGH_SCALE)
-            out[2, i, j] = (ratio_of(log_low, log_high) - np.float32(RATIO_OF_NOTHING)) * np.float32(RATIO_SCALE)
+            out[2, i, j] = (
+                ratio_of(log_low, log_high) - np.float32(RATIO_OF_NOTHING)
+            ) * np.float32(RATIO_SCALE)
             out[3, i, j] = zeff[i, j] * np.float32(Z_SCALE)
     return out

@@ -75,18 +75,34 @@ class JudgedBag:
 
     def true_devices(self, numbers: Numbers) -> list[TrueDevice]:
         """What a device that was found stands for, by its number in every view: one true device a view that shows it; none for a false find."""
-        return [device for view, k in zip(self.views, numbers, strict=True) if k is not None for device in view.devices if device.found == k]
+        return [
+            device
+            for view, k in zip(self.views, numbers, strict=True)
+            if k is not None
+            for device in view.devices
+            if device.found == k
+        ]
 
 
 def judge_bag(root: Path, record: dict[str, Any], detector: UsableDetector) -> JudgedBag:
     """Judge one scan of a simulated set, given its record."""
     raw = detector.config.input.channels != RGB
-    paths = [root / ("raw" if raw else "colour") / f"{record['id']}_{name}.{'tif' if raw else 'png'}" for name in record["views"]]
+    paths = [
+        root / ("raw" if raw else "colour") / f"{record['id']}_{name}.{'tif' if raw else 'png'}"
+        for name in record["views"]
+    ]
     shown = [read_scan(path).views[0] for path in paths]
     bag = detector.look(shown)
-    views = tuple(_judge_view(root, record, *one) for one in zip(record["views"], shown, bag.views, strict=True))
-    about = {key: record.get(key) for key in ("part", "group", "device", "family")} | record.get("anomaly", {})
-    return JudgedBag(record["id"], record["scene"], record["label"] == "anomalous", about, views, bag.together)
+    views = tuple(
+        _judge_view(root, record, *one)
+        for one in zip(record["views"], shown, bag.views, strict=True)
+    )
+    about = {key: record.get(key) for key in ("part", "group", "device", "family")} | record.get(
+        "anomaly", {}
+    )
+    return JudgedBag(
+        record["id"], record["scene"], record["label"] == "anomalous", about, views, bag.together
+    )
 
 
 def judge_set(
@@ -116,23 +132,34 @@ def judge_set(
     return bags
 
 
-def _judge_view(root: Path, record: dict[str, Any], name: str, view: View, seen: SeenView) -> JudgedView:
+def _judge_view(
+    root: Path, record: dict[str, Any], name: str, view: View, seen: SeenView
+) -> JudgedView:
     truth = json.loads((root / "truth" / f"{record['id']}_{name}.json").read_text())["annotations"]
     hidden = next((e for e in truth if e["category"] == "anomaly"), None)
-    anomaly = decode_mask(hidden["segmentation"], *view.shape) if hidden else np.zeros(view.shape, bool)
+    anomaly = (
+        decode_mask(hidden["segmentation"], *view.shape) if hidden else np.zeros(view.shape, bool)
+    )
     around = distance_transform_edt(~anomaly) <= NEAR_MM if hidden else anomaly
     entries = [e for e in truth if e["role"] == "device"]
     found = _matched([_cells(decode_mask(e["segmentation"], *view.shape)) for e in entries], seen)
-    devices = tuple(TrueDevice(e["category"], bool(hidden) and hidden["parent_id"] == e["id"], k) for e, k in zip(entries, found, strict=True))  # type: ignore[index]
+    devices = tuple(
+        TrueDevice(e["category"], bool(hidden) and hidden["parent_id"] == e["id"], k)
+        for e, k in zip(entries, found, strict=True)
+    )  # type: ignore[index]
     regions = seen.regions
     areas, on, near = regions.areas(), regions.overlap(anomaly), regions.overlap(around)
     result = record["views"][name]
     light = replace(seen, regions=Regions(np.zeros((1, 1), np.int32), regions.n, regions.kind))
-    return JudgedView(light, areas, on, near, _darkness(view, seen), devices, bool(result.get("visible")), result)
+    return JudgedView(
+        light, areas, on, near, _darkness(view, seen), devices, bool(result.get("visible")), result
+    )
 
 
 def _darkness(view: View, seen: SeenView) -> np.ndarray:
-    light = view.pixels[view.channels.index("low")] if "low" in view.channels else view.pixels.mean(0)
+    light = (
+        view.pixels[view.channels.index("low")] if "low" in view.channels else view.pixels.mean(0)
+    )
     return region_means(-np.log(np.clip(light, 1e-3, 1.0))[..., None], seen.regions)[:, 0]
 
 

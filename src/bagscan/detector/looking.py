@@ -66,7 +66,11 @@ def look(views: Sequence[View], engine: Engine, n_kinds: int, together: bool) ->
         ModelError: the engine gives something else than maps.
     """
     alone = [_look(view, engine, n_kinds) for view in views]
-    anomaly, devices = seen_together([one.maps for one in alone], engine) if together else ([one.maps.anomaly for one in alone], None)
+    anomaly, devices = (
+        seen_together([one.maps for one in alone], engine)
+        if together
+        else ([one.maps.anomaly for one in alone], None)
+    )
     seen = tuple(_in_regions(*one) for one in zip(views, alone, anomaly, strict=True))
     return SeenBag(seen, None if devices is None else tuple(devices))
 
@@ -84,24 +88,45 @@ def _look(view: View, engine: Engine, n_kinds: int) -> _Alone:
     maps = _maps(view, engine)
     categories = maps["categories"][0]
     h, w = -(-height // CELL_PX), -(-width // CELL_PX)
-    devices = find_devices(sigmoid(categories[n_kinds:, :h, :w]), sigmoid(maps["contact"][0, 0, :h, :w]))
+    devices = find_devices(
+        sigmoid(categories[n_kinds:, :h, :w]), sigmoid(maps["contact"][0, 0, :h, :w])
+    )
     merged = maps["merged"][0, :, :h, :w] if "merged" in maps else np.zeros((0, h, w), np.float32)
-    return _Alone(ViewMaps(merged, maps["anomaly"][0, 0, :h, :w], tuple(devices), _verdicts(devices, maps, engine)), categories[:n_kinds, :h, :w])
+    return _Alone(
+        ViewMaps(
+            merged, maps["anomaly"][0, 0, :h, :w], tuple(devices), _verdicts(devices, maps, engine)
+        ),
+        categories[:n_kinds, :h, :w],
+    )
 
 
 def _in_regions(view: View, alone: _Alone, anomaly: np.ndarray) -> SeenView:
     height, width = view.shape
     # Regions are cut without a network here: superpixels of the view itself.
-    regions = superpixels.cut(view, SUPERPIXELS, None, max(4, round(height * width / REGION_SIDE_PX**2)))
-    heights = region_means(_finer(anomaly)[..., None][: height // 2 + 1, : width // 2 + 1], regions)[:, 0]
+    regions = superpixels.cut(
+        view, SUPERPIXELS, None, max(4, round(height * width / REGION_SIDE_PX**2))
+    )
+    heights = region_means(
+        _finer(anomaly)[..., None][: height // 2 + 1, : width // 2 + 1], regions
+    )[:, 0]
     devices, logits = alone.maps.devices, alone.maps.logits
-    return SeenView(anomaly, devices, logits, regions, heights, _device_of(regions, devices, logits), alone.kinds)
+    return SeenView(
+        anomaly,
+        devices,
+        logits,
+        regions,
+        heights,
+        _device_of(regions, devices, logits),
+        alone.kinds,
+    )
 
 
 def _maps(view: View, engine: Engine) -> dict[str, np.ndarray]:
     seen = features_of(view)
     height, width = view.shape
-    padded = np.zeros((1, len(seen), *(-(-n // MULTIPLE_PX) * MULTIPLE_PX for n in (height, width))), np.float32)
+    padded = np.zeros(
+        (1, len(seen), *(-(-n // MULTIPLE_PX) * MULTIPLE_PX for n in (height, width))), np.float32
+    )
     padded[0, :, :height, :width] = seen
     found = engine.run("maps", {"features": padded})
     for name in ("categories", "anomaly", "contact", "fine", "coarse"):
@@ -110,13 +135,17 @@ def _maps(view: View, engine: Engine) -> dict[str, np.ndarray]:
     return found
 
 
-def _verdicts(devices: Sequence[FoundDevice], maps: Mapping[str, np.ndarray], engine: Engine) -> np.ndarray:
+def _verdicts(
+    devices: Sequence[FoundDevice], maps: Mapping[str, np.ndarray], engine: Engine
+) -> np.ndarray:
     if not devices:
         return np.zeros(0, np.float32)
     masks = np.zeros((len(devices), 1, *maps["anomaly"].shape[-2:]), np.float32)
     for mask, device in zip(masks, devices, strict=True):
         mask[0, : device.mask.shape[0], : device.mask.shape[1]] = device.mask
-    found = engine.run("verdict", {name: maps[name] for name in ("anomaly", "fine", "coarse")} | {"device": masks})
+    found = engine.run(
+        "verdict", {name: maps[name] for name in ("anomaly", "fine", "coarse")} | {"device": masks}
+    )
     return np.asarray(found["logit"], np.float32)
 
 
@@ -128,7 +157,9 @@ def _finer(cells: np.ndarray, times: int = 4) -> np.ndarray:
         low = np.minimum(at.astype(int), max(n - 2, 0))
         part = (at - low).astype(np.float32)
         part = part[:, None] if axis == 0 else part[None]
-        cells = cells.take(low, axis) * (1 - part) + cells.take(np.minimum(low + 1, n - 1), axis) * part
+        cells = (
+            cells.take(low, axis) * (1 - part) + cells.take(np.minimum(low + 1, n - 1), axis) * part
+        )
     return cells
 
 

@@ -27,7 +27,12 @@ def measure(bags: Sequence[JudgedBag], thresholds: Thresholds) -> dict[str, Any]
     """All figures of some bags: of one group, or of several together."""
     hidden = [bag for bag in bags if bag.anomalous]
     seen = [bag for bag in hidden if any(view.visible for view in bag.views)]
-    summary: dict[str, Any] = {"bags": len(bags), "scenes": len({bag.scene for bag in bags}), "anomalous": len(hidden), "visible": len(seen)}
+    summary: dict[str, Any] = {
+        "bags": len(bags),
+        "scenes": len({bag.scene for bag in bags}),
+        "anomalous": len(hidden),
+        "visible": len(seen),
+    }
     summary |= {"device_recall": _recall(bags)}
     summary |= {f"view_{k}": v for k, v in _rates(*_by_view(bags)).items()}
     summary |= {f"device_{k}": v for k, v in _rates(*_by_device(bags, thresholds)).items()}
@@ -36,12 +41,20 @@ def measure(bags: Sequence[JudgedBag], thresholds: Thresholds) -> dict[str, Any]
 
 
 def _rates(truth: np.ndarray, scores: np.ndarray) -> dict[str, float]:
-    return {"auroc": auroc(truth, scores), "fpr_at_95": fpr_at_tpr(truth, scores, 0.95), "tp_at_10": tpr_at_fpr(truth, scores, 0.10)}
+    return {
+        "auroc": auroc(truth, scores),
+        "fpr_at_95": fpr_at_tpr(truth, scores, 0.95),
+        "tp_at_10": tpr_at_fpr(truth, scores, 0.10),
+    }
 
 
 def _recall(bags: Sequence[JudgedBag]) -> float:
     devices = [device for bag in bags for view in bag.views for device in view.devices]
-    return float(np.mean([device.found is not None for device in devices])) if devices else float("nan")
+    return (
+        float(np.mean([device.found is not None for device in devices]))
+        if devices
+        else float("nan")
+    )
 
 
 def _score(view: JudgedView, found: int | None) -> float:
@@ -110,7 +123,9 @@ def _segments(bags: Sequence[JudgedBag]) -> dict[str, float]:
             truth.append(view.on[own] >= ANOMALOUS_FROM)
             scores.append(view.seen.heights[own])
             dark.append(view.darkness[own])
-    labels, score, control = (np.concatenate(x) if x else np.zeros(0) for x in (truth, scores, dark))
+    labels, score, control = (
+        np.concatenate(x) if x else np.zeros(0) for x in (truth, scores, dark)
+    )
     if not labels.any() or labels.all():
         return {}
     return {
@@ -126,8 +141,14 @@ def _bags(bags: Sequence[JudgedBag], thresholds: Thresholds) -> dict[str, float]
     """Bags as they are screened: alarms, and of those on something hidden, how many point at it."""
     alarms: dict[bool, list[bool]] = {True: [], False: []}
     for bag in bags:
-        alarms[bag.anomalous].append(any((scores >= FLAGGED).any() for scores in region_scores(bag.seen, thresholds)))
-    return {"bag_tp": _mean(alarms[True]), "bag_fp": _mean(alarms[False]), "on_the_anomaly": right_places(bags, thresholds)}
+        alarms[bag.anomalous].append(
+            any((scores >= FLAGGED).any() for scores in region_scores(bag.seen, thresholds))
+        )
+    return {
+        "bag_tp": _mean(alarms[True]),
+        "bag_fp": _mean(alarms[False]),
+        "on_the_anomaly": right_places(bags, thresholds),
+    }
 
 
 def right_places(bags: Sequence[JudgedBag], thresholds: Thresholds) -> float:
@@ -136,7 +157,9 @@ def right_places(bags: Sequence[JudgedBag], thresholds: Thresholds) -> float:
     for bag in bags:
         if bag.anomalous:
             flagged = [scores >= FLAGGED for scores in region_scores(bag.seen, thresholds)]
-            on = [view.near[f] >= ANOMALOUS_FROM for view, f in zip(bag.views, flagged, strict=True)]
+            on = [
+                view.near[f] >= ANOMALOUS_FROM for view, f in zip(bag.views, flagged, strict=True)
+            ]
             hits, false = sum(int(o.sum()) for o in on), sum(int((~o).sum()) for o in on)
             right.append(hits > 0 and false <= MAX_FALSE_REGIONS)
     return _mean(right)
@@ -144,8 +167,17 @@ def right_places(bags: Sequence[JudgedBag], thresholds: Thresholds) -> float:
 
 def bag_scores(bags: Sequence[JudgedBag], thresholds: Thresholds) -> tuple[np.ndarray, np.ndarray]:
     """(n,) of each bag: its most suspicious device's log-odds, and its highest region on no device."""
-    devices = [max((d.log_odds for d in devices_of(bag.seen, thresholds)), default=NOT_FOUND) for bag in bags]
-    outside = [max((float(v.seen.heights[v.seen.device_of < 0].max(initial=NOT_FOUND)) for v in bag.views), default=NOT_FOUND) for bag in bags]
+    devices = [
+        max((d.log_odds for d in devices_of(bag.seen, thresholds)), default=NOT_FOUND)
+        for bag in bags
+    ]
+    outside = [
+        max(
+            (float(v.seen.heights[v.seen.device_of < 0].max(initial=NOT_FOUND)) for v in bag.views),
+            default=NOT_FOUND,
+        )
+        for bag in bags
+    ]
     return np.array(devices), np.array(outside)
 
 

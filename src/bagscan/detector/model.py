@@ -19,7 +19,13 @@ from bagscan.detector.exported import KIND
 from bagscan.detector.features import IMAGES
 from bagscan.detector.network import DetectorNetwork, NetworkConfig
 from bagscan.detector.thresholds import Thresholds, thresholds_of
-from bagscan.model_folder import FORMAT, operating_point_of, read_description, verified_id, write_files
+from bagscan.model_folder import (
+    FORMAT,
+    operating_point_of,
+    read_description,
+    verified_id,
+    write_files,
+)
 from bagscan.weights import in_half
 
 
@@ -41,7 +47,14 @@ class Detector:
     id: str = "unsaved"
 
     @classmethod
-    def new(cls, config: NetworkConfig, categories: tuple[str, ...], kinds: int, devices: int, images: str = "raw") -> Detector:
+    def new(
+        cls,
+        config: NetworkConfig,
+        categories: tuple[str, ...],
+        kinds: int,
+        devices: int,
+        images: str = "raw",
+    ) -> Detector:
         """An untrained one."""
         config = dataclasses.replace(config, categories=categories, channels=IMAGES[images][2])
         return cls(DetectorNetwork(config), kinds, devices, images)
@@ -61,11 +74,19 @@ class Detector:
                 "devices": self.devices,
                 "thresholds": dataclasses.asdict(self.thresholds),
             },
-            "operating_point": dataclasses.asdict(self.operating_point) if self.operating_point else None,
+            "operating_point": dataclasses.asdict(self.operating_point)
+            if self.operating_point
+            else None,
             "about": self.about,
         }
-        card = "\n".join(["# Model card", "", *(f"- {key}: {value}" for key, value in self.about.items()), ""])
-        contents = {"weights.safetensors": tensor_bytes(weights), "model.json": json.dumps(description, indent=1).encode(), "MODEL_CARD.md": card.encode()}
+        card = "\n".join(
+            ["# Model card", "", *(f"- {key}: {value}" for key, value in self.about.items()), ""]
+        )
+        contents = {
+            "weights.safetensors": tensor_bytes(weights),
+            "model.json": json.dumps(description, indent=1).encode(),
+            "MODEL_CARD.md": card.encode(),
+        }
         before = folder / "weights.safetensors"
         same = before.is_file() and before.read_bytes() == contents["weights.safetensors"]
         self.id = write_files(folder, contents, keep_graphs=same)
@@ -86,9 +107,27 @@ class Detector:
             raise ModelError(f"{folder}: not a detector")
         network = DetectorNetwork(fill(NetworkConfig, settings["network"], f"{folder}/model.json"))
         try:
-            network.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in load_file(folder / "weights.safetensors").items()})
+            network.load_state_dict(
+                {
+                    k: v.float() if v.is_floating_point() else v
+                    for k, v in load_file(folder / "weights.safetensors").items()
+                }
+            )
         except (RuntimeError, ValueError) as error:
             raise ModelError(f"{folder}: weights do not fit model.json: {error}") from error
         thresholds, point = thresholds_of(description), operating_point_of(description)
-        images = next(name for name, (_, channels, _) in IMAGES.items() if list(channels) == list(settings["input"]["channels"]))
-        return cls(network.eval(), settings["kinds"], settings["devices"], images, thresholds, point, description["about"], identity)
+        images = next(
+            name
+            for name, (_, channels, _) in IMAGES.items()
+            if list(channels) == list(settings["input"]["channels"])
+        )
+        return cls(
+            network.eval(),
+            settings["kinds"],
+            settings["devices"],
+            images,
+            thresholds,
+            point,
+            description["about"],
+            identity,
+        )

@@ -56,7 +56,11 @@ class Maps:
 
 
 def _block(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
-    return nn.Sequential(nn.Conv2d(inputs, outputs, 3, stride, padding=1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU(inplace=True))
+    return nn.Sequential(
+        nn.Conv2d(inputs, outputs, 3, stride, padding=1, bias=False),
+        nn.BatchNorm2d(outputs),
+        nn.ReLU(inplace=True),
+    )
 
 
 class Verdict(nn.Sequential):
@@ -67,7 +71,9 @@ class Verdict(nn.Sequential):
     """
 
     def __init__(self, width: int, coarse_width: int, coarse_cells: int) -> None:
-        super().__init__(nn.Linear(2 * width + coarse_width + 2, 128), nn.ReLU(inplace=True), nn.Linear(128, 1))
+        super().__init__(
+            nn.Linear(2 * width + coarse_width + 2, 128), nn.ReLU(inplace=True), nn.Linear(128, 1)
+        )
         self.coarse_cells = coarse_cells
 
     def forward(self, anomaly: Tensor, fine: Tensor, coarse: Tensor, device: Tensor) -> Tensor:  # type: ignore[override]
@@ -79,7 +85,10 @@ class Verdict(nn.Sequential):
         elsewhere = anomaly.masked_fill(inside < 0.5, -30.0).flatten(1)
         soft_most = torch.logsumexp(elsewhere, 1, keepdim=True) - area.log()
         top = elsewhere.topk(TOP_PLACES, 1).values.clamp(min=-12).mean(1, keepdim=True)
-        mean, most = (fine * inside).sum((2, 3)) / area, fine.masked_fill(inside < 0.5, 0).amax((2, 3))
+        mean, most = (
+            (fine * inside).sum((2, 3)) / area,
+            fine.masked_fill(inside < 0.5, 0).amax((2, 3)),
+        )
         share = F.avg_pool2d(near, self.coarse_cells)
         deep = (coarse * share).sum((2, 3)) / share.sum((2, 3)).clamp(min=0.1)
         found = torch.cat([mean, most, deep, soft_most, top], 1)
@@ -95,10 +104,14 @@ class DetectorNetwork(nn.Module):
         super().__init__()
         self.config = config
         inputs = config.channels * config.fold**2
-        self.backbone, widths, strides = create_backbone(config.backbone, inputs, config.pretrained, deepest_stride=config.deepest_stride)
+        self.backbone, widths, strides = create_backbone(
+            config.backbone, inputs, config.pretrained, deepest_stride=config.deepest_stride
+        )
         self.levels = [k for k, stride in enumerate(strides) if stride >= 4]
         widths = [widths[k] for k in self.levels]
-        self.level = nn.ModuleList(nn.BatchNorm2d(w) if config.level_stages else nn.Identity() for w in widths)
+        self.level = nn.ModuleList(
+            nn.BatchNorm2d(w) if config.level_stages else nn.Identity() for w in widths
+        )
         self.lateral = nn.ModuleList(nn.Conv2d(w, config.width, 1) for w in widths)
         self.mix = nn.ModuleList(_block(config.width, config.width) for _ in widths[:-1])
         self.categories = nn.Conv2d(config.width, len(config.categories), 1)
@@ -107,18 +120,29 @@ class DetectorNetwork(nn.Module):
         for head in (self.categories, self.maps):
             nn.init.constant_(head.bias, FIRST_BIAS)  # type: ignore[arg-type]
         self.verdict = Verdict(config.width, widths[-1], strides[-1] * config.fold // CELL_PX)
-        self.two_views = TwoViews(config.two_views, config.width) if config.two_views.width else None
+        self.two_views = (
+            TwoViews(config.two_views, config.width) if config.two_views.width else None
+        )
 
     def forward(self, features: Tensor) -> Maps:
         """(B, C, H, W) features, 0 in air -> maps of (H / 8, W / 8)."""
         if torch.is_autocast_enabled(features.device.type):
-            features = features.to(torch.get_autocast_dtype(features.device.type))  # before the fold: half as much to move
-        folded = F.pixel_unshuffle(features.contiguous(), self.config.fold).contiguous(memory_format=torch.channels_last)
+            features = features.to(
+                torch.get_autocast_dtype(features.device.type)
+            )  # before the fold: half as much to move
+        folded = F.pixel_unshuffle(features.contiguous(), self.config.fold).contiguous(
+            memory_format=torch.channels_last
+        )
         stages = self.backbone(folded)
         stages = [level(stages[k]) for level, k in zip(self.level, self.levels, strict=True)]
         merged = self.lateral[-1](stages[-1])
-        for lateral, mix, stage in zip(reversed(self.lateral[:-1]), reversed(self.mix), reversed(stages[:-1]), strict=True):
-            merged = mix(lateral(stage) + F.interpolate(merged, size=stage.shape[-2:], mode="bilinear", align_corners=False))
+        for lateral, mix, stage in zip(
+            reversed(self.lateral[:-1]), reversed(self.mix), reversed(stages[:-1]), strict=True
+        ):
+            merged = mix(
+                lateral(stage)
+                + F.interpolate(merged, size=stage.shape[-2:], mode="bilinear", align_corners=False)
+            )
         fine = self.last(merged)
         both = self.maps(fine)
         return Maps(self.categories(merged), both[:, :1], both[:, 1:], fine, stages[-1], merged)

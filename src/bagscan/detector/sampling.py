@@ -9,7 +9,17 @@ import numpy as np
 from numba import njit
 
 from bagscan.datasets.packed import LABEL_STRIDE, NONE, PackedView
-from bagscan.detector.features import CELL_PX, HIGH_SCALE, LOW_SCALE, MIN_TRANSMISSION, N_FEATURES, RATIO_OF_NOTHING, RATIO_SCALE, Z_SCALE, ratio_of
+from bagscan.detector.features import (
+    CELL_PX,
+    HIGH_SCALE,
+    LOW_SCALE,
+    MIN_TRANSMISSION,
+    N_FEATURES,
+    RATIO_OF_NOTHING,
+    RATIO_SCALE,
+    Z_SCALE,
+    ratio_of,
+)
 
 N_BITS = 128
 AIR_COUNTS, Z_PER_COUNT = 60000.0, 1e-3
@@ -32,7 +42,13 @@ class Pose:
     gains: tuple[float, float]
 
 
-def draw_pose(place: np.ndarray, side_px: int, rng: np.random.Generator, scale: float, off_centre: float = 0.35) -> Pose:
+def draw_pose(
+    place: np.ndarray,
+    side_px: int,
+    rng: np.random.Generator,
+    scale: float,
+    off_centre: float = 0.35,
+) -> Pose:
     """A crop that holds a place of the view somewhere, turned any way.
 
     Args:
@@ -42,7 +58,11 @@ def draw_pose(place: np.ndarray, side_px: int, rng: np.random.Generator, scale: 
     size = math.exp(rng.uniform(-scale, scale))
     turn = rng.uniform(0, 2 * math.pi)
     mirrored = 1 if rng.random() < 0.5 else -1
-    rotation = np.array([[math.cos(turn), -math.sin(turn)], [math.sin(turn), math.cos(turn)]]) @ np.diag([1.0, mirrored]) * size
+    rotation = (
+        np.array([[math.cos(turn), -math.sin(turn)], [math.sin(turn), math.cos(turn)]])
+        @ np.diag([1.0, mirrored])
+        * size
+    )
     at = rotation @ (rng.uniform(-off_centre, off_centre, 2) * side_px)
     centre = np.asarray(place, float) - at
     shift = centre - rotation @ np.full(2, side_px / 2 - 0.5)
@@ -58,7 +78,17 @@ def cut(view: PackedView, anomalous: bool, pose: Pose, out: np.ndarray, counts: 
             of the 16 label pixels under each cell belong to each category.
     """
     patch = view.patch if anomalous and view.patch.size else view.pixels[:, :0, :0]
-    _cut_pixels(view.pixels, patch, view.patch_at[0], view.patch_at[1], pose.matrix, pose.gains[0], pose.gains[1], LOG_TABLE, out)
+    _cut_pixels(
+        view.pixels,
+        patch,
+        view.patch_at[0],
+        view.patch_at[1],
+        pose.matrix,
+        pose.gains[0],
+        pose.gains[1],
+        LOG_TABLE,
+        out,
+    )
     counts[:] = 0
     _count_labels(view.labels[int(anomalous)], view.sets, pose.matrix, counts)
 
@@ -83,14 +113,28 @@ def _cut_pixels(pixels, patch, top, left, matrix, gain_low, gain_high, log_table
                 source, u, v = patch, y0 - top, x0 - left
             else:
                 source, u, v = pixels, y0, x0
-            low = a * source[0, u, v] + b * source[0, u, v + 1] + c * source[0, u + 1, v] + d * source[0, u + 1, v + 1]
-            high = a * source[1, u, v] + b * source[1, u, v + 1] + c * source[1, u + 1, v] + d * source[1, u + 1, v + 1]
+            low = (
+                a * source[0, u, v]
+                + b * source[0, u, v + 1]
+                + c * source[0, u + 1, v]
+                + d * source[0, u + 1, v + 1]
+            )
+            high = (
+                a * source[1, u, v]
+                + b * source[1, u, v + 1]
+                + c * source[1, u + 1, v]
+                + d * source[1, u + 1, v + 1]
+            )
             log_low = log_table[int(low)] * np.float32(gain_low)
             log_high = log_table[int(high)] * np.float32(gain_high)
             out[0, i, j] = log_low * np.float32(LOW_SCALE)
             out[1, i, j] = log_high * np.float32(HIGH_SCALE)
-            out[2, i, j] = (ratio_of(log_low, log_high) - np.float32(RATIO_OF_NOTHING)) * np.float32(RATIO_SCALE)
-            out[3, i, j] = np.float32(source[2, u + (fy > 0.5), v + (fx > 0.5)]) * np.float32(Z_PER_COUNT * Z_SCALE)
+            out[2, i, j] = (
+                ratio_of(log_low, log_high) - np.float32(RATIO_OF_NOTHING)
+            ) * np.float32(RATIO_SCALE)
+            out[3, i, j] = np.float32(source[2, u + (fy > 0.5), v + (fx > 0.5)]) * np.float32(
+                Z_PER_COUNT * Z_SCALE
+            )
 
 
 @njit(cache=True, nogil=True)
@@ -114,9 +158,14 @@ def _count_labels(labels, sets, matrix, counts):  # type: ignore[no-untyped-def]
                 counts[category, i // 4, j // 4] += 1
 
 
-def whole_view(view: PackedView, anomalous: bool, multiple_px: int = 64) -> tuple[np.ndarray, np.ndarray]:
+def whole_view(
+    view: PackedView, anomalous: bool, multiple_px: int = 64
+) -> tuple[np.ndarray, np.ndarray]:
     """A whole view as it is: (4, H, W) features and (128, H / 8, W / 8) counts, filled up with air to a multiple of ``multiple_px``."""
     height, width = (-(-n // multiple_px) * multiple_px for n in view.pixels.shape[1:])
-    out, counts = np.zeros((N_FEATURES, height, width), np.float32), np.zeros((N_BITS, height // CELL_PX, width // CELL_PX), np.uint8)
+    out, counts = (
+        np.zeros((N_FEATURES, height, width), np.float32),
+        np.zeros((N_BITS, height // CELL_PX, width // CELL_PX), np.uint8),
+    )
     cut(view, anomalous, Pose(np.array([[1.0, 0, 0], [0, 1.0, 0]]), (1.0, 1.0)), out, counts)
     return out, counts

@@ -29,10 +29,18 @@ class Pairing:
     offset: float = 0.0
 
     def __post_init__(self) -> None:
-        if not all(map(math.isfinite, astuple(self))) or not (0 <= self.views <= SLOPES[1] and 0 <= self.place <= SLOPES[1] and max(self.views, self.place) >= SLOPES[0]):
-            raise ValueError(f"weights must be finite, those of views and place from 0 to {SLOPES[1]:g} and not both nothing, got {self}")
+        if not all(map(math.isfinite, astuple(self))) or not (
+            0 <= self.views <= SLOPES[1]
+            and 0 <= self.place <= SLOPES[1]
+            and max(self.views, self.place) >= SLOPES[0]
+        ):
+            raise ValueError(
+                f"weights must be finite, those of views and place from 0 to {SLOPES[1]:g} and not both nothing, got {self}"
+            )
         if max(abs(self.lone), abs(self.offset)) > MAX_LOG_ODDS:
-            raise ValueError(f"log-odds must lie within {MAX_LOG_ODDS:g}: nothing would ever alarm; got {self}")
+            raise ValueError(
+                f"log-odds must lie within {MAX_LOG_ODDS:g}: nothing would ever alarm; got {self}"
+            )
 
 
 @dataclass(frozen=True)
@@ -58,9 +66,13 @@ class Thresholds:
     def __post_init__(self) -> None:
         values = (self.slope, self.offset, self.device, self.outside, self.margin, self.lesser)
         if not all(map(math.isfinite, values)) or not SLOPES[0] <= self.slope <= SLOPES[1]:
-            raise ValueError(f"thresholds must be finite, the slope from {SLOPES[0]:g} to {SLOPES[1]:g}, got {values}")
+            raise ValueError(
+                f"thresholds must be finite, the slope from {SLOPES[0]:g} to {SLOPES[1]:g}, got {values}"
+            )
         if max(self.device, self.outside, abs(self.offset)) > MAX_LOG_ODDS:
-            raise ValueError(f"log-odds above {MAX_LOG_ODDS:g} are reached by nothing: nothing would ever alarm; got {values}")
+            raise ValueError(
+                f"log-odds above {MAX_LOG_ODDS:g} are reached by nothing: nothing would ever alarm; got {values}"
+            )
 
 
 def thresholds_of(description: Mapping[str, Any]) -> Thresholds:
@@ -70,6 +82,8 @@ def thresholds_of(description: Mapping[str, Any]) -> Thresholds:
         ModelError: they are none.
     """
     try:
-        return fill(Thresholds, description["model"].get("thresholds", {}), "model.json: thresholds")
+        return fill(
+            Thresholds, description["model"].get("thresholds", {}), "model.json: thresholds"
+        )
     except (ConfigError, AttributeError, KeyError) as error:
         raise ModelError(str(error)) from error

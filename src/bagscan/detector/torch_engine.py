@@ -27,14 +27,22 @@ class TorchEngine:
 
     @torch.inference_mode()
     def run(self, graph: str, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        given = {name: torch.from_numpy(np.ascontiguousarray(value)) for name, value in inputs.items()}
+        given = {
+            name: torch.from_numpy(np.ascontiguousarray(value)) for name, value in inputs.items()
+        }
         if graph == "verdict":
-            logit = self.network.verdict(given["anomaly"], given["fine"], given["coarse"], given["device"])
+            logit = self.network.verdict(
+                given["anomaly"], given["fine"], given["coarse"], given["device"]
+            )
             return {"logit": logit.float().numpy()}
         if graph == BOTH_VIEWS:
             assert self.network.two_views is not None
-            changed, logits = self.network.two_views.together(given["merged"], given["anomaly"], given["there"], given["device"], given["of_view"])
+            changed, logits = self.network.two_views.together(
+                given["merged"], given["anomaly"], given["there"], given["device"], given["of_view"]
+            )
             return {"changed": changed.float().numpy(), "logit": logits.float().numpy()}
         maps = self.network(given["features"])
-        found = {"categories": maps.categories[:, : self.named]} | {n: getattr(maps, n) for n in ("anomaly", "contact", "fine", "coarse", "merged")}
+        found = {"categories": maps.categories[:, : self.named]} | {
+            n: getattr(maps, n) for n in ("anomaly", "contact", "fine", "coarse", "merged")
+        }
         return {name: value.float().contiguous().numpy() for name, value in found.items()}

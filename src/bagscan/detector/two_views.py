@@ -41,18 +41,35 @@ class OtherView(nn.Module):
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
         self.heads = heads
-        self.before, self.query, self.other = nn.BatchNorm2d(width), nn.Conv2d(width, width, 1), nn.Conv2d(width, 2 * width, 1)
-        self.nothing = nn.Parameter(torch.zeros(2, heads, width // heads))  # key and value of no cell at all
+        self.before, self.query, self.other = (
+            nn.BatchNorm2d(width),
+            nn.Conv2d(width, width, 1),
+            nn.Conv2d(width, 2 * width, 1),
+        )
+        self.nothing = nn.Parameter(
+            torch.zeros(2, heads, width // heads)
+        )  # key and value of no cell at all
         self.seen = nn.Conv2d(width, width, 1)
         self.seen.weight.data *= 0.1
-        self.think = nn.Sequential(nn.BatchNorm2d(width), nn.Conv2d(width, 2 * width, 1), nn.ReLU(inplace=True), nn.Conv2d(2 * width, width, 1))
-        self.mix = nn.Sequential(nn.Conv2d(width, width, 3, padding=1, bias=False), nn.BatchNorm2d(width), nn.ReLU(inplace=True))
+        self.think = nn.Sequential(
+            nn.BatchNorm2d(width),
+            nn.Conv2d(width, 2 * width, 1),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(2 * width, width, 1),
+        )
+        self.mix = nn.Sequential(
+            nn.Conv2d(width, width, 3, padding=1, bias=False),
+            nn.BatchNorm2d(width),
+            nn.ReLU(inplace=True),
+        )
 
     def forward(self, cells: Tensor, there: Tensor) -> Tensor:
         """(2 B, c, h, w) cells of both views, those of the second behind those of the first, and (2 B, 1, h, w) whether they are there."""
         known = self.before(cells)
         key, value = self._rows(self.other(known)).chunk(2, 3)
-        seen = self._attend(self._rows(self.query(known)), _swapped(key), _swapped(value), _swapped(there))
+        seen = self._attend(
+            self._rows(self.query(known)), _swapped(key), _swapped(value), _swapped(there)
+        )
         cells = (cells + self.seen(seen)) * there
         cells = (cells + self.think(cells)) * there
         mixed: Tensor = (cells + self.mix(cells)) * there
@@ -65,12 +82,25 @@ class OtherView(nn.Module):
 
     def _attend(self, query: Tensor, key: Tensor, value: Tensor, there: Tensor) -> Tensor:
         n, h, heads, channels, w = query.shape
-        nothing = self.nothing.to(key.dtype)[:, None, None, :, :, None].expand(2, n, h, heads, channels, 1)
+        nothing = self.nothing.to(key.dtype)[:, None, None, :, :, None].expand(
+            2, n, h, heads, channels, 1
+        )
         key, value = torch.cat([key, nothing[0]], 4), torch.cat([value, nothing[1]], 4)
-        alike = torch.matmul(query.reshape(-1, channels, w).transpose(1, 2), key.reshape(-1, channels, w + 1)) * channels**-0.5
-        absent = F.pad((1 - there[:, 0]) * ABSENT, (0, 1))[:, :, None, None].expand(n, h, heads, 1, w + 1).reshape(-1, 1, w + 1)
+        alike = (
+            torch.matmul(
+                query.reshape(-1, channels, w).transpose(1, 2), key.reshape(-1, channels, w + 1)
+            )
+            * channels**-0.5
+        )
+        absent = (
+            F.pad((1 - there[:, 0]) * ABSENT, (0, 1))[:, :, None, None]
+            .expand(n, h, heads, 1, w + 1)
+            .reshape(-1, 1, w + 1)
+        )
         weight = (alike.float() + absent).softmax(-1).to(value.dtype)
-        found = torch.matmul(value.reshape(-1, channels, w + 1), weight.transpose(1, 2)).view(n, h, heads, channels, w)
+        found = torch.matmul(value.reshape(-1, channels, w + 1), weight.transpose(1, 2)).view(
+            n, h, heads, channels, w
+        )
         return found.permute(0, 2, 3, 1, 4).reshape(n, heads * channels, h, w)
 
 
@@ -90,13 +120,21 @@ class TwoViews(nn.Module):
         super().__init__()
         width = config.width
         self.level = nn.BatchNorm2d(inputs + 2)
-        self.begin = nn.Sequential(nn.Conv2d(inputs + 2, width, 3, padding=1, bias=False), nn.BatchNorm2d(width), nn.ReLU(inplace=True))
+        self.begin = nn.Sequential(
+            nn.Conv2d(inputs + 2, width, 3, padding=1, bias=False),
+            nn.BatchNorm2d(width),
+            nn.ReLU(inplace=True),
+        )
         self.blocks = nn.ModuleList(OtherView(width, config.heads) for _ in range(config.blocks))
         self.change = nn.Conv2d(width, 1, 1)
         nn.init.zeros_(self.change.weight), nn.init.zeros_(self.change.bias)  # type: ignore[arg-type]
         each = 2 * width + 3
         self.verdict_layers = nn.Sequential(
-            nn.Dropout(config.dropout), nn.Linear(2 * each + 4, config.hidden), nn.ReLU(inplace=True), nn.Dropout(config.dropout), nn.Linear(config.hidden, 1)
+            nn.Dropout(config.dropout),
+            nn.Linear(2 * each + 4, config.hidden),
+            nn.ReLU(inplace=True),
+            nn.Dropout(config.dropout),
+            nn.Linear(config.hidden, 1),
         )
 
     def forward(self, merged: Tensor, anomaly: Tensor, there: Tensor) -> tuple[Tensor, Tensor]:
@@ -107,17 +145,26 @@ class TwoViews(nn.Module):
             there: (2 B, 1, h, w) 1 where the view has a cell; a view that is missing has none.
         """
         anomaly = anomaly.clamp(-8, 8)
-        cells = self.begin(self.level(torch.cat([merged, anomaly / 4, anomaly.sigmoid()], 1)) * there) * there
+        cells = (
+            self.begin(self.level(torch.cat([merged, anomaly / 4, anomaly.sigmoid()], 1)) * there)
+            * there
+        )
         for block in self.blocks:
             cells = block(cells, there)
         return anomaly + self.change(cells).float(), cells
 
-    def together(self, merged: Tensor, anomaly: Tensor, there: Tensor, device: Tensor, of_view: Tensor) -> tuple[Tensor, Tensor]:
+    def together(
+        self, merged: Tensor, anomaly: Tensor, there: Tensor, device: Tensor, of_view: Tensor
+    ) -> tuple[Tensor, Tensor]:
         """Anomaly maps and verdicts of one bag: :meth:`forward` and :meth:`verdict` in one."""
         changed, cells = self(merged, anomaly, there)
-        return changed, self.verdict(changed[None, :, 0], anomaly[None, :, 0], cells[None], device, of_view)
+        return changed, self.verdict(
+            changed[None, :, 0], anomaly[None, :, 0], cells[None], device, of_view
+        )
 
-    def verdict(self, anomaly: Tensor, alone: Tensor, cells: Tensor, device: Tensor, of_view: Tensor) -> Tensor:
+    def verdict(
+        self, anomaly: Tensor, alone: Tensor, cells: Tensor, device: Tensor, of_view: Tensor
+    ) -> Tensor:
         """(D,) log-odds, not calibrated, that something is hidden in devices of one bag, or of as many bags.
 
         Args:
@@ -133,7 +180,10 @@ class TwoViews(nn.Module):
         most = torch.where(near[:, :, None], cells, nothing).flatten(3).amax(3).clamp(min=-5)
         places, places_alone = torch.where(near, anomaly, absent), torch.where(near, alone, absent)
         top = places.flatten(2).topk(TOP_PLACES, 2).values.clamp(min=NOTHING).mean(2, keepdim=True)
-        soft = torch.logsumexp(places.flatten(2), 2, keepdim=True).clamp(min=NOTHING) - area.log()[..., None]
+        soft = (
+            torch.logsumexp(places.flatten(2), 2, keepdim=True).clamp(min=NOTHING)
+            - area.log()[..., None]
+        )
         each = torch.cat([mean, most, top, soft, of_view[..., None]], 2)
         views = shown.float().sum(1, keepdim=True).clamp(min=1)
         on_average = (each * shown[..., None]).sum(1) / views[..., 0, None]

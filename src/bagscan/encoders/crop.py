@@ -55,13 +55,20 @@ class CropEncoder(Encoder):
     def __init__(self, config: Config) -> None:
         super().__init__()
         self.config = config
-        self.backbone, widths, _ = create_backbone(config.backbone, config.channels, config.pretrained, config.weights)
+        self.backbone, widths, _ = create_backbone(
+            config.backbone, config.channels, config.pretrained, config.weights
+        )
         self.dim = widths[-1]
         self.to(memory_format=torch.channels_last)
 
-    def forward(self, image: Tensor, regions: tuple[Tensor, Grid] | Tensor, chosen: Tensor) -> Tensor:
+    def forward(
+        self, image: Tensor, regions: tuple[Tensor, Grid] | Tensor, chosen: Tensor
+    ) -> Tensor:
         """Describe chosen regions; arguments and result as the pooled encoder's."""
-        inside, labels = membership(regions), hard_labels(*regions) if isinstance(regions, tuple) else regions
+        inside, labels = (
+            membership(regions),
+            hard_labels(*regions) if isinstance(regions, tuple) else regions,
+        )
         scale = labels.shape[-1] / image.shape[-1]
         boxes = region_boxes(labels, chosen, self.config.context) / scale
         if self.training:
@@ -70,13 +77,17 @@ class CropEncoder(Encoder):
         described = [self._describe(image, inside, b, c, scale) for b, c in parts]
         return torch.cat(described) if described else image.new_zeros(0, self.dim)
 
-    def _describe(self, image: Tensor, inside: Membership, boxes: Tensor, chosen: Tensor, scale: float) -> Tensor:
+    def _describe(
+        self, image: Tensor, inside: Membership, boxes: Tensor, chosen: Tensor, scale: float
+    ) -> Tensor:
         size = self.config.size_px
         rois = torch.cat([chosen[:, :1].to(boxes.dtype), boxes], 1)
         crops = roi_align(image, rois, size, aligned=True, sampling_ratio=1)
         weight = inside(boxes * scale, chosen, size)
         crops = crops * (self.config.floor + (1 - self.config.floor) * weight)[:, None]
-        found: Tensor = self.backbone(crops.contiguous(memory_format=torch.channels_last))[-1].mean((-2, -1), dtype=torch.float32)
+        found: Tensor = self.backbone(crops.contiguous(memory_format=torch.channels_last))[-1].mean(
+            (-2, -1), dtype=torch.float32
+        )
         return found
 
 

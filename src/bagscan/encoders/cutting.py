@@ -15,7 +15,11 @@ def region_boxes(labels: Tensor, chosen: Tensor, context: float) -> Tensor:
     """
     b, height, width = labels.shape
     n = int(labels.max()) + 1
-    index = (torch.arange(b, device=labels.device)[:, None, None] * n + labels).masked_fill(labels < 0, b * n).reshape(-1)
+    index = (
+        (torch.arange(b, device=labels.device)[:, None, None] * n + labels)
+        .masked_fill(labels < 0, b * n)
+        .reshape(-1)
+    )
     rows = torch.arange(height, device=labels.device)[None, :, None].expand_as(labels).reshape(-1)
     cols = torch.arange(width, device=labels.device)[None, None].expand_as(labels).reshape(-1)
 
@@ -32,13 +36,19 @@ def region_boxes(labels: Tensor, chosen: Tensor, context: float) -> Tensor:
     return torch.cat([boxes[:, :2] - margin, boxes[:, 2:] + margin], 1)
 
 
-def _sample_positions(boxes: Tensor, size: int, height: int, width: int) -> tuple[Tensor, Tensor, Tensor]:
+def _sample_positions(
+    boxes: Tensor, size: int, height: int, width: int
+) -> tuple[Tensor, Tensor, Tensor]:
     """Pixel rows (M, size, 1), columns (M, 1, size) under a raster over each box; and which lie inside."""
     steps = (torch.arange(size, device=boxes.device) + 0.5) / size
     xs = boxes[:, :1] + steps * (boxes[:, 2:3] - boxes[:, :1])
     ys = boxes[:, 1:2] + steps * (boxes[:, 3:] - boxes[:, 1:2])
     inside = ((ys >= 0) & (ys < height))[:, :, None] & ((xs >= 0) & (xs < width))[:, None]
-    return ys.long().clamp(0, height - 1)[:, :, None], xs.long().clamp(0, width - 1)[:, None], inside
+    return (
+        ys.long().clamp(0, height - 1)[:, :, None],
+        xs.long().clamp(0, width - 1)[:, None],
+        inside,
+    )
 
 
 class HardMembership:

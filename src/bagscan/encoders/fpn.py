@@ -52,22 +52,30 @@ class FPNEncoder(Encoder):
     def __init__(self, config: Config) -> None:
         super().__init__()
         self.config = config
-        self.backbone, widths, _ = create_backbone(config.backbone, config.channels, config.pretrained, config.weights)
+        self.backbone, widths, _ = create_backbone(
+            config.backbone, config.channels, config.pretrained, config.weights
+        )
         self.used = list(range(len(widths)))[-LEVELS:]
         taken = [widths[i] for i in self.used]
         self.pyramid = None if config.plain else FeaturePyramidNetwork(taken, config.level_dim)
         inputs = taken if config.plain else [config.level_dim] * len(taken)
-        self.fc = nn.ModuleList(nn.Sequential(nn.Linear(n, config.level_dim), nn.ReLU(inplace=True)) for n in inputs)
+        self.fc = nn.ModuleList(
+            nn.Sequential(nn.Linear(n, config.level_dim), nn.ReLU(inplace=True)) for n in inputs
+        )
         self.dim = config.level_dim * len(taken)
         self.to(memory_format=torch.channels_last)
 
-    def forward(self, image: Tensor, regions: tuple[Tensor, Grid] | Tensor, chosen: Tensor) -> Tensor:
+    def forward(
+        self, image: Tensor, regions: tuple[Tensor, Grid] | Tensor, chosen: Tensor
+    ) -> Tensor:
         """Describe chosen regions; arguments and result as the pooled encoder's, (M, 4 x level_dim)."""
         maps = self.backbone(image.contiguous(memory_format=torch.channels_last))
         levels = [maps[i] for i in self.used]
         if self.pyramid is not None:
             levels = list(self.pyramid({str(i): m for i, m in enumerate(levels)}).values())
-        pooled = [pool_regions(level.float(), regions)[chosen[:, 0], chosen[:, 1]] for level in levels]
+        pooled = [
+            pool_regions(level.float(), regions)[chosen[:, 0], chosen[:, 1]] for level in levels
+        ]
         return torch.cat([fc(p) for fc, p in zip(self.fc, pooled, strict=True)], 1)
 
 

@@ -51,7 +51,9 @@ class PixelEncoder(Encoder):
         self.config = config
         self.dim = config.channels * config.size_px**2
 
-    def forward(self, image: Tensor, regions: tuple[Tensor, Grid] | Tensor, chosen: Tensor) -> Tensor:
+    def forward(
+        self, image: Tensor, regions: tuple[Tensor, Grid] | Tensor, chosen: Tensor
+    ) -> Tensor:
         """(B, C, H, W) normalised -> (M, C x size x size) in [-1, 1]; other arguments as the pooled encoder's."""
         size = self.config.size_px
         labels = hard_labels(*regions) if isinstance(regions, tuple) else regions

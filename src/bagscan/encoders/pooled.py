@@ -56,16 +56,36 @@ class PooledEncoder(MapEncoder):
     def __init__(self, config: Config) -> None:
         super().__init__()
         self.config = config
-        self.backbone, widths, strides = create_backbone(config.backbone, config.channels, config.pretrained, config.weights)
+        self.backbone, widths, strides = create_backbone(
+            config.backbone, config.channels, config.pretrained, config.weights
+        )
         self.used = [i for i, s in enumerate(strides) if s >= config.stride]
         if not self.used:
             self.used = [len(strides) - 1]
-        self.lateral = nn.ModuleList(nn.Conv2d(widths[i], config.dim, 1, bias=False) for i in self.used)
+        self.lateral = nn.ModuleList(
+            nn.Conv2d(widths[i], config.dim, 1, bias=False) for i in self.used
+        )
         self.normal = nn.ModuleList(_norm_act(config.dim) for _ in self.used)
         # 3x3 mixing everywhere but on the finest map, where it would cost more than all others.
-        self.mix = nn.ModuleList(nn.Sequential(nn.Conv2d(config.dim, config.dim, 3, padding=1, bias=False), _norm_act(config.dim)) for _ in self.used[1:])
+        self.mix = nn.ModuleList(
+            nn.Sequential(
+                nn.Conv2d(config.dim, config.dim, 3, padding=1, bias=False), _norm_act(config.dim)
+            )
+            for _ in self.used[1:]
+        )
         self.dim = 2 * config.dim
-        self.context = nn.TransformerEncoderLayer(self.dim, config.attention_heads, 2 * self.dim, 0.0, batch_first=True, norm_first=True) if config.attention_heads else None
+        self.context = (
+            nn.TransformerEncoderLayer(
+                self.dim,
+                config.attention_heads,
+                2 * self.dim,
+                0.0,
+                batch_first=True,
+                norm_first=True,
+            )
+            if config.attention_heads
+            else None
+        )
         self.to(memory_format=torch.channels_last)
 
     @property
@@ -76,7 +96,10 @@ class PooledEncoder(MapEncoder):
     def maps(self, image: Tensor) -> Tensor:
         """(B, C, H, W) normalised image -> (B, dim, h, w) features at the finest used stride."""
         levels = self.backbone(image.contiguous(memory_format=torch.channels_last))
-        sides = [norm(conv(levels[i])) for i, conv, norm in zip(self.used, self.lateral, self.normal, strict=True)]
+        sides = [
+            norm(conv(levels[i]))
+            for i, conv, norm in zip(self.used, self.lateral, self.normal, strict=True)
+        ]
         top = sides[-1] if not len(self.mix) else self.mix[-1](sides[-1])
         for k in range(len(sides) - 2, -1, -1):
             up = F.interpolate(top, size=sides[k].shape[-2:], mode="bilinear", align_corners=False)
@@ -85,7 +108,9 @@ class PooledEncoder(MapEncoder):
         coarse = up if len(sides) > 1 else top
         return torch.cat([coarse, sides[0]], 1)
 
-    def forward(self, image: Tensor, regions: tuple[Tensor, Grid] | Tensor, chosen: Tensor) -> Tensor:
+    def forward(
+        self, image: Tensor, regions: tuple[Tensor, Grid] | Tensor, chosen: Tensor
+    ) -> Tensor:
         """Describe chosen regions.
 
         Args:
@@ -98,7 +123,9 @@ class PooledEncoder(MapEncoder):
         """
         return self.described(self.maps(image), regions, chosen)
 
-    def described(self, maps: Tensor, regions: tuple[Tensor, Grid] | Tensor, chosen: Tensor) -> Tensor:
+    def described(
+        self, maps: Tensor, regions: tuple[Tensor, Grid] | Tensor, chosen: Tensor
+    ) -> Tensor:
         """The same from maps that are there already."""
         pooled = pool_regions(maps.float(), regions)
         if self.context is not None:

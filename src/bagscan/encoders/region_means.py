@@ -27,7 +27,9 @@ def region_means(features: np.ndarray, regions: Regions) -> np.ndarray:
     height, width = regions.shape
     rows, cols = np.arange(height) * h // height, np.arange(width) * w // width
     place = rows[:, None] * w + cols[None]
-    target, source = _samples(regions.labels[..., ::PIXEL_STRIDE, ::PIXEL_STRIDE], place[::PIXEL_STRIDE, ::PIXEL_STRIDE])
+    target, source = _samples(
+        regions.labels[..., ::PIXEL_STRIDE, ::PIXEL_STRIDE], place[::PIXEL_STRIDE, ::PIXEL_STRIDE]
+    )
     mass = np.bincount(target, minlength=regions.n)
     missed = np.flatnonzero(mass == 0)
     if len(missed):

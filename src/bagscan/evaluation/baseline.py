@@ -20,7 +20,9 @@ def image_statistics(pixels: np.ndarray) -> np.ndarray:
     """(C, H, W) -> (7,) size, brightness and sharpness of a view; see ``STATISTICS``."""
     grey = pixels.mean(0)
     edges = np.abs(np.diff(grey, axis=1)).mean() if grey.shape[1] > 1 else 0.0
-    return np.array([*grey.shape, grey.mean(), grey.std(), *np.percentile(grey, [5, 95]), edges], np.float64)
+    return np.array(
+        [*grey.shape, grey.mean(), grey.std(), *np.percentile(grey, [5, 95]), edges], np.float64
+    )
 
 
 def statistics_scores(train: np.ndarray, train_truth: np.ndarray, test: np.ndarray) -> np.ndarray:
@@ -31,11 +33,15 @@ def statistics_scores(train: np.ndarray, train_truth: np.ndarray, test: np.ndarr
     """
     if len(np.unique(train_truth)) < 2:
         return np.full(len(test), 0.5)
-    model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000)).fit(train, train_truth)
+    model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000)).fit(
+        train, train_truth
+    )
     return np.asarray(model.predict_proba(test)[:, 1])
 
 
-def trivial_baseline(train: np.ndarray, train_truth: np.ndarray, test: np.ndarray, test_truth: np.ndarray) -> dict[str, float]:
+def trivial_baseline(
+    train: np.ndarray, train_truth: np.ndarray, test: np.ndarray, test_truth: np.ndarray
+) -> dict[str, float]:
     """Logistic regression on image statistics.
 
     Args:

@@ -42,7 +42,12 @@ def reliability(truth: np.ndarray, probability: np.ndarray, bins: int = 10) -> d
     score = [float(probability[g].mean()) for g in groups]
     share = [float(np.mean(truth[g])) for g in groups]
     gaps = [len(g) * abs(a - b) for g, a, b in zip(groups, score, share, strict=True)]
-    return {"score": score, "anomalous": share, "n": [len(g) for g in groups], "ece": sum(gaps) / max(1, len(order))}
+    return {
+        "score": score,
+        "anomalous": share,
+        "n": [len(g) for g in groups],
+        "ece": sum(gaps) / max(1, len(order)),
+    }
 
 
 def conformal_point(benign: np.ndarray, max_fpr: float, split: str, level: str) -> OperatingPoint:
@@ -64,8 +69,19 @@ def conformal_point(benign: np.ndarray, max_fpr: float, split: str, level: str) 
         raise DataError(f"max_fpr must be between 0 and 1, got {max_fpr}")
     allowed = math.floor(max_fpr * (n + 1) + 1e-9)
     if allowed < 1:
-        raise DataError(f"{n} benign {level}s on {split} are too few for max_fpr={max_fpr}: at least {math.ceil(1 / max_fpr) - 1} are needed")
+        raise DataError(
+            f"{n} benign {level}s on {split} are too few for max_fpr={max_fpr}: at least {math.ceil(1 / max_fpr) - 1} are needed"
+        )
     threshold = float(np.nextafter(scores[n - allowed], np.inf))
     # Ties at the threshold stay below it, so the rate can only be lower than k / (n + 1).
-    interval = (float(beta.ppf(0.025, allowed, n + 1 - allowed)), float(beta.ppf(0.975, allowed, n + 1 - allowed)))
-    return OperatingPoint(threshold, f"max_fpr={max_fpr} per {level}, split conformal", split, allowed / (n + 1), interval)
+    interval = (
+        float(beta.ppf(0.025, allowed, n + 1 - allowed)),
+        float(beta.ppf(0.975, allowed, n + 1 - allowed)),
+    )
+    return OperatingPoint(
+        threshold,
+        f"max_fpr={max_fpr} per {level}, split conformal",
+        split,
+        allowed / (n + 1),
+        interval,
+    )

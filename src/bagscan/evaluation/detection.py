@@ -17,7 +17,11 @@ from bagscan.formats.coco import encode_mask
 NAMES = ("ap", "ap_50", "ap_75", "ap_small", "ap_medium", "ap_large")
 
 
-def coco_scores(truth: Sequence[Sequence[Annotation]], found: Sequence[Sequence[Mapping[str, Any]]], shapes: Sequence[tuple[int, int]]) -> dict[str, dict[str, float]]:
+def coco_scores(
+    truth: Sequence[Sequence[Annotation]],
+    found: Sequence[Sequence[Mapping[str, Any]]],
+    shapes: Sequence[tuple[int, int]],
+) -> dict[str, dict[str, float]]:
     """AP over IoU .50 to .95, at .50 and .75, and by size, of boxes and, where the truth has them, of masks.
 
     Args:
@@ -27,7 +31,9 @@ def coco_scores(truth: Sequence[Sequence[Annotation]], found: Sequence[Sequence[
     Returns:
         ``{"box": {...}, "mask": {...}}``; NaN where nothing of that size is there.
     """
-    labels = sorted({a.label for view in truth for a in view} | {d["label"] for view in found for d in view})
+    labels = sorted(
+        {a.label for view in truth for a in view} | {d["label"] for view in found for d in view}
+    )
     number = {label: k + 1 for k, label in enumerate(labels)}
     images = [{"id": i, "height": h, "width": w} for i, (h, w) in enumerate(shapes)]
     masked = all(a.mask is not None for view in truth for a in view)
@@ -36,17 +42,33 @@ def coco_scores(truth: Sequence[Sequence[Annotation]], found: Sequence[Sequence[
             **_entry(i, number[a.label], a.box_xyxy),
             "id": n + 1,
             "iscrowd": 0,
-            **({"segmentation": encode_mask(a.mask), "area": a.mask.area} if masked and a.mask is not None else {}),
+            **(
+                {"segmentation": encode_mask(a.mask), "area": a.mask.area}
+                if masked and a.mask is not None
+                else {}
+            ),
         }
         for n, (i, a) in enumerate((i, a) for i, view in enumerate(truth) for a in view)
     ]
-    results = [{**_entry(i, number[d["label"]], d["box_xyxy"]), "score": d["score"], "segmentation": encode_mask(d["mask"])} for i, view in enumerate(found) for d in view]
+    results = [
+        {
+            **_entry(i, number[d["label"]], d["box_xyxy"]),
+            "score": d["score"],
+            "segmentation": encode_mask(d["mask"]),
+        }
+        for i, view in enumerate(found)
+        for d in view
+    ]
     kinds = {"box": "bbox"} | ({"mask": "segm"} if masked else {})
     if not entries or not results:
         return {kind: dict.fromkeys(NAMES, 0.0 if entries else float("nan")) for kind in kinds}
     with contextlib.redirect_stdout(io.StringIO()):  # pycocotools prints its progress
         reference = COCO()
-        reference.dataset = {"images": images, "annotations": entries, "categories": [{"id": k, "name": name} for name, k in number.items()]}
+        reference.dataset = {
+            "images": images,
+            "annotations": entries,
+            "categories": [{"id": k, "name": name} for name, k in number.items()],
+        }
         reference.createIndex()
         # Its loader takes boxes from masks where an entry has both, so each kind is given alone.
         return {kind: _evaluate(reference, results, coco_kind) for kind, coco_kind in kinds.items()}
@@ -54,7 +76,12 @@ def coco_scores(truth: Sequence[Sequence[Annotation]], found: Sequence[Sequence[
 
 def _entry(image: int, category: int, box: Sequence[float]) -> dict[str, Any]:
     x1, y1, x2, y2 = box
-    return {"image_id": image, "category_id": category, "bbox": [x1, y1, x2 - x1, y2 - y1], "area": (x2 - x1) * (y2 - y1)}
+    return {
+        "image_id": image,
+        "category_id": category,
+        "bbox": [x1, y1, x2 - x1, y2 - y1],
+        "area": (x2 - x1) * (y2 - y1),
+    }
 
 
 def _evaluate(reference: COCO, results: list[dict[str, Any]], kind: str) -> dict[str, float]:
@@ -65,4 +92,7 @@ def _evaluate(reference: COCO, results: list[dict[str, Any]], kind: str) -> dict
     judge.accumulate()
     judge.summarize()
     stats = np.asarray(judge.stats, float)[: len(NAMES)]
-    return {name: float("nan") if value < 0 else float(value) for name, value in zip(NAMES, stats, strict=True)}
+    return {
+        name: float("nan") if value < 0 else float(value)
+        for name, value in zip(NAMES, stats, strict=True)
+    }

@@ -17,10 +17,15 @@ from bagscan.evaluation.operating_point import clopper_pearson
 from bagscan.evaluation.within_bag import JudgedView, segment_arrays, view_arrays
 
 STRATA = ("below 5", "5-50", "50-500", "above 500")
-FUSIONS: dict[str, Callable[[np.ndarray], float]] = {"maximum": lambda s: float(s.max()), "mean": lambda s: float(s.mean())}
+FUSIONS: dict[str, Callable[[np.ndarray], float]] = {
+    "maximum": lambda s: float(s.max()),
+    "mean": lambda s: float(s.mean()),
+}
 
 
-def fused(items: Sequence[JudgedView], how: str = "maximum", views: Sequence[str] | None = None) -> tuple[np.ndarray, np.ndarray]:
+def fused(
+    items: Sequence[JudgedView], how: str = "maximum", views: Sequence[str] | None = None
+) -> tuple[np.ndarray, np.ndarray]:
     """(truth, scores) of scans: their items' scores, per view the worst, over views fused.
 
     A scan is anomalous where its bag is, whether or not the views that are looked at show it.
@@ -36,21 +41,28 @@ def fused(items: Sequence[JudgedView], how: str = "maximum", views: Sequence[str
             worst[item.view] = max(worst.get(item.view, -np.inf), item.score)
             truth[item.scan] = truth.get(item.scan, False) or item.of_anomalous_scan
     names = list(scans)
-    return np.array([int(truth[n]) for n in names]), np.array([FUSIONS[how](np.array(list(scans[n].values()))) for n in names])
+    return np.array([int(truth[n]) for n in names]), np.array(
+        [FUSIONS[how](np.array(list(scans[n].values()))) for n in names]
+    )
 
 
 def evaluate_items(items: Sequence[JudgedView], threshold: float) -> dict[str, Any]:
     """Every level at one threshold, as in use, and what a single figure would hide."""
     truth, scores, number = view_arrays(items)
     segments, segment_scores, segment_number = segment_arrays(items)
-    darkness = np.concatenate([i.darkness[i.truth >= 0] for i in items])  # what segments' scores must beat before they mean anything
+    darkness = np.concatenate(
+        [i.darkness[i.truth >= 0] for i in items]
+    )  # what segments' scores must beat before they mean anything
     results: dict[str, Any] = {
-        "per_segment": score_table(segments, segment_scores, threshold, segment_number) | {"darkness": auroc(segments, darkness)},
+        "per_segment": score_table(segments, segment_scores, threshold, segment_number)
+        | {"darkness": auroc(segments, darkness)},
         "per_item": score_table(truth, scores, threshold, number),
         "per_scan": score_table(*fused(items), threshold),
         "views": view_table(items),
         "strata": stratum_table(items, threshold),
-        "groups": {name: _group(list(members), threshold) for name, members in _groups(items).items()},
+        "groups": {
+            name: _group(list(members), threshold) for name, members in _groups(items).items()
+        },
         "reliability": reliability(truth, scores),
     }
     return results
@@ -63,23 +75,38 @@ def _groups(items: Sequence[JudgedView]) -> dict[str, list[JudgedView]]:
         "no clutter wholly inside a device": lambda i: i.about.ambiguous is False,
         "clutter wholly inside a device (ambiguous)": lambda i: i.about.ambiguous is True,
         "bags with look-alikes": lambda i: i.about.look_alike is True,
-        "benign bags with look-alikes": lambda i: i.about.look_alike is True and i.scan not in hiding,
-        "benign bags without look-alikes": lambda i: i.about.look_alike is False and i.scan not in hiding,
+        "benign bags with look-alikes": lambda i: (
+            i.about.look_alike is True and i.scan not in hiding
+        ),
+        "benign bags without look-alikes": lambda i: (
+            i.about.look_alike is False and i.scan not in hiding
+        ),
     }
-    return {name: chosen for name, test in tests.items() if (chosen := [i for i in items if test(i)])}
+    return {
+        name: chosen for name, test in tests.items() if (chosen := [i for i in items if test(i)])
+    }
 
 
 def _group(items: Sequence[JudgedView], threshold: float) -> dict[str, Any]:
     truth, scores, _ = view_arrays(items)
     called = scores >= threshold
-    return {"n": len(items), "auroc": auroc(truth, scores), "tp": rate(called[truth == 1]), "fp": rate(called[truth == 0])}
+    return {
+        "n": len(items),
+        "auroc": auroc(truth, scores),
+        "tp": rate(called[truth == 1]),
+        "fp": rate(called[truth == 0]),
+    }
 
 
 def rate(called: np.ndarray) -> dict[str, Any]:
     """Percentage of (n,) bool with its 95 % Clopper-Pearson interval."""
     n, k = len(called), int(called.sum())
     low, high = clopper_pearson(k, n)
-    return {"percent": 100 * k / n if n else float("nan"), "interval": [100 * low, 100 * high], "n": n}
+    return {
+        "percent": 100 * k / n if n else float("nan"),
+        "interval": [100 * low, 100 * high],
+        "n": n,
+    }
 
 
 def stratum_table(items: Sequence[JudgedView], threshold: float) -> dict[str, Any]:
@@ -94,7 +121,9 @@ def stratum_table(items: Sequence[JudgedView], threshold: float) -> dict[str, An
         both = np.concatenate([own, benign])
         truth = np.arange(len(both)) < len(own)
         table[name] = {"tp": rate(own >= threshold), "auroc": auroc(truth, both)}
-        table[name] |= {f"fpr_at_{int(100 * t)}_tpr": fpr_at_tpr(truth, both, t) for t in (0.95, 0.99)}
+        table[name] |= {
+            f"fpr_at_{int(100 * t)}_tpr": fpr_at_tpr(truth, both, t) for t in (0.95, 0.99)
+        }
     return table
 
 
@@ -102,4 +131,6 @@ def view_table(items: Sequence[JudgedView]) -> dict[str, Any]:
     """AUROC of scans by each view alone and by both, for every fusion."""
     views = sorted({i.view for i in items})
     table: dict[str, Any] = {f"{view} alone": auroc(*fused(items, views=[view])) for view in views}
-    return table | ({f"both, {how}": auroc(*fused(items, how)) for how in FUSIONS} if len(views) > 1 else {})
+    return table | (
+        {f"both, {how}": auroc(*fused(items, how)) for how in FUSIONS} if len(views) > 1 else {}
+    )

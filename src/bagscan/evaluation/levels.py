@@ -8,7 +8,16 @@ from typing import Any
 import numpy as np
 
 from bagscan.evaluation.metrics import bootstrap_mean, score_table
-from bagscan.evaluation.within_bag import JudgedView, bag_values, only_class, scan_numbers, segment_arrays, summarise, value_scans, view_arrays
+from bagscan.evaluation.within_bag import (
+    JudgedView,
+    bag_values,
+    only_class,
+    scan_numbers,
+    segment_arrays,
+    summarise,
+    value_scans,
+    view_arrays,
+)
 
 
 def object_arrays(bags: Sequence[JudgedView]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -42,7 +51,11 @@ def evaluate_levels(bags: Sequence[JudgedView], threshold: float) -> dict[str, A
     results["per_scan"] = score_table(truth, scores, threshold, number)
     holding = np.array([bool(bag.labels) for bag in bags], bool)
     ious = np.array([bag.pixel_iou(threshold) for bag in bags if bag.labels])
-    results["per_pixel"] = {"iou": float(ious.mean()) if len(ious) else float("nan"), "interval": bootstrap_mean(ious, scan_numbers(bags)[holding]), "n": len(ious)}
+    results["per_pixel"] = {
+        "iou": float(ious.mean()) if len(ious) else float("nan"),
+        "interval": bootstrap_mean(ious, scan_numbers(bags)[holding]),
+        "n": len(ious),
+    }
     results["within_bag"] = within_bag_table(bags)
     return results
 
@@ -53,7 +66,9 @@ def within_bag_table(bags: Sequence[JudgedView]) -> dict[str, Any]:
     for bag in bags:
         groups.setdefault(f"group:{bag.group}", []).append(bag)
     for label in sorted({name for bag in bags for name in bag.labels}):
-        groups[f"class:{label}"] = [only for bag in bags if (only := only_class(bag, label)) is not None]
+        groups[f"class:{label}"] = [
+            only for bag in bags if (only := only_class(bag, label)) is not None
+        ]
     table = {name: _row(members) for name, members in sorted(groups.items())}
     others = [bag for bag in bags if bag.group != "sixray"]
     if others and len(others) < len(bags):
@@ -64,5 +79,7 @@ def within_bag_table(bags: Sequence[JudgedView]) -> dict[str, Any]:
 def _row(bags: Sequence[JudgedView]) -> dict[str, Any]:
     row: dict[str, Any] = {"model": summarise(bags), "darkness": summarise(bags, control=True)}
     scans = value_scans(bags)
-    row["intervals"] = {key: bootstrap_mean(values, scans[key]) for key, values in bag_values(bags).items()}
+    row["intervals"] = {
+        key: bootstrap_mean(values, scans[key]) for key, values in bag_values(bags).items()
+    }
     return row

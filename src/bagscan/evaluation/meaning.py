@@ -15,15 +15,27 @@ def too_few(counts: Mapping[str, int]) -> list[str]:
     Args:
         counts: examples by what they are, for example ``{"benign scans": 12}``.
     """
-    return [f"only {n} {name}: a rate measured on fewer than {LEAST} says little" for name, n in counts.items() if n < LEAST]
+    return [
+        f"only {n} {name}: a rate measured on fewer than {LEAST} says little"
+        for name, n in counts.items()
+        if n < LEAST
+    ]
 
 
-def no_better(name: str, model: float | None, control: float | None, control_name: str) -> list[str]:
+def no_better(
+    name: str, model: float | None, control: float | None, control_name: str
+) -> list[str]:
     """A warning where a model ranks no better than a control that knows nothing, or than chance; AUROC or None."""
     if model is None or model != model:
         return []
-    floor, what = (CHANCE, "chance") if control is None or not control > CHANCE else (control, control_name)
-    return [f"{name}: AUROC {model:.3f} is no better than {what} ({floor:.3f})"] if model <= floor else []
+    floor, what = (
+        (CHANCE, "chance") if control is None or not control > CHANCE else (control, control_name)
+    )
+    return (
+        [f"{name}: AUROC {model:.3f} is no better than {what} ({floor:.3f})"]
+        if model <= floor
+        else []
+    )
 
 
 def of_operating_point(point: Mapping[str, Any], level: str) -> str:
@@ -48,7 +60,11 @@ def of_screening(counts: Mapping[str, Any]) -> str:
     """
     bags = sum(counts[decision] for decision in ("ALARM", "REVIEW", "CLEAR"))
     sentence = f"In short: {counts['ALARM']:,} of {bags:,} bag{'s' * (bags != 1)} raise{'s' * (bags == 1)} an alarm"
-    return f"{sentence}, and {counts['REVIEW']:,} need a person since a verdict would mean nothing." if counts["REVIEW"] else f"{sentence}; all could be judged."
+    return (
+        f"{sentence}, and {counts['REVIEW']:,} need a person since a verdict would mean nothing."
+        if counts["REVIEW"]
+        else f"{sentence}; all could be judged."
+    )
 
 
 def of_levels(results: Mapping[str, Any]) -> tuple[str, list[str]]:
@@ -58,8 +74,18 @@ def of_levels(results: Mapping[str, Any]) -> tuple[str, list[str]]:
     anomalous, benign = counts["tp"] + counts["fn"], counts["fp"] + counts["tn"]
     sentence = f"In short: {counts['tp']} of {anomalous} anomalous scans raise an alarm, and {counts['fp']} of {benign} benign ones."
     warnings = too_few({"anomalous scans": anomalous, "benign scans": benign})
-    warnings += no_better("scans", scans["auroc"], results["per_scan"]["trivial_baseline"]["auroc"], "image statistics")
-    warnings += no_better("regions within a scan", within["model"]["auroc"], within["darkness"]["auroc"], "darkness alone")
+    warnings += no_better(
+        "scans",
+        scans["auroc"],
+        results["per_scan"]["trivial_baseline"]["auroc"],
+        "image statistics",
+    )
+    warnings += no_better(
+        "regions within a scan",
+        within["model"]["auroc"],
+        within["darkness"]["auroc"],
+        "darkness alone",
+    )
     return sentence, warnings
 
 
@@ -72,5 +98,10 @@ def of_detector(figures: Mapping[str, Any]) -> tuple[str, list[str]]:
     )
     warnings = too_few({"anomalous bags": anomalous, "benign bags": benign})
     warnings += no_better("devices over both views", figures["device_auroc"], None, "")
-    warnings += no_better("regions of devices", figures.get("segment_auroc"), figures.get("segment_darkness"), "darkness alone")
+    warnings += no_better(
+        "regions of devices",
+        figures.get("segment_auroc"),
+        figures.get("segment_darkness"),
+        "darkness alone",
+    )
     return sentence, warnings

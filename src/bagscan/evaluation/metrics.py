@@ -53,7 +53,9 @@ def roc_curve(truth: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.nda
     truth, scores = _checked(truth, scores)
     order = np.argsort(-scores, kind="stable")
     ranked = scores[order]
-    ends = np.flatnonzero(np.append(np.diff(ranked) != 0, True)) if len(ranked) else np.array([], int)
+    ends = (
+        np.flatnonzero(np.append(np.diff(ranked) != 0, True)) if len(ranked) else np.array([], int)
+    )
     tp, fp = truth[order].cumsum()[ends], (~truth[order]).cumsum()[ends]
     tpr = np.append(0.0, tp / max(1, truth.sum()))
     fpr = np.append(0.0, fp / max(1, (~truth).sum()))
@@ -91,7 +93,12 @@ class Confusion:
     def at(cls, truth: np.ndarray, scores: np.ndarray, threshold: float) -> Confusion:
         truth, scores = _checked(truth, scores)
         called = scores >= threshold
-        return cls(int((called & truth).sum()), int((called & ~truth).sum()), int((~called & ~truth).sum()), int((~called & truth).sum()))
+        return cls(
+            int((called & truth).sum()),
+            int((called & ~truth).sum()),
+            int((~called & ~truth).sum()),
+            int((~called & truth).sum()),
+        )
 
     @property
     def accuracy(self) -> float:
@@ -120,7 +127,9 @@ def _ratio(part: float, whole: float) -> float:
     return part / whole if whole else float("nan")
 
 
-def bootstrap_mean(values: np.ndarray, groups: np.ndarray | None = None, n: int = 500, seed: int = 0) -> list[float]:
+def bootstrap_mean(
+    values: np.ndarray, groups: np.ndarray | None = None, n: int = 500, seed: int = 0
+) -> list[float]:
     """95 % percentile interval of the mean of (n,) values (Efron 1979); NaN values are left out.
 
     Args:
@@ -130,7 +139,11 @@ def bootstrap_mean(values: np.ndarray, groups: np.ndarray | None = None, n: int 
     finite = np.isfinite(values)
     if not finite.any():
         return [float("nan"), float("nan")]
-    member = np.arange(finite.sum()) if groups is None else np.unique(np.asarray(groups)[finite], return_inverse=True)[1]
+    member = (
+        np.arange(finite.sum())
+        if groups is None
+        else np.unique(np.asarray(groups)[finite], return_inverse=True)[1]
+    )
     values = values[finite]
     total, count = np.bincount(member, values), np.bincount(member)
     rng = np.random.default_rng(np.random.SeedSequence(seed))
@@ -144,8 +157,16 @@ class Ranked:
     def __init__(self, truth: np.ndarray, scores: np.ndarray, groups: np.ndarray) -> None:
         truth, scores = _checked(truth, scores)
         order = np.argsort(-scores, kind="stable")
-        self.truth, self.scores, self.groups = truth[order], scores[order], np.unique(groups, return_inverse=True)[1][order]
-        self.last_of_tie = np.flatnonzero(np.append(np.diff(self.scores) != 0, True)) if len(scores) else np.array([], int)
+        self.truth, self.scores, self.groups = (
+            truth[order],
+            scores[order],
+            np.unique(groups, return_inverse=True)[1][order],
+        )
+        self.last_of_tie = (
+            np.flatnonzero(np.append(np.diff(self.scores) != 0, True))
+            if len(scores)
+            else np.array([], int)
+        )
 
     def measure(self, weight: np.ndarray, threshold: float) -> dict[str, float]:
         """AUROC, AP, TP %, FP % and FPR at 95 and 99 % TPR with every group counted ``weight[group]`` times."""
@@ -157,7 +178,12 @@ class Ranked:
         tp_called, fp_called = (float(c[called]) if called >= 0 else 0.0 for c in (tp, fp))
         tp, fp = tp[self.last_of_tie], fp[self.last_of_tie]
         gained, cost = np.diff(tp, prepend=0), np.diff(fp, prepend=0)
-        at = {t: float(fp[min(int(np.searchsorted(tp, t * positives - 1e-9)), len(fp) - 1)]) if positives else 0.0 for t in (0.95, 0.99)}
+        at = {
+            t: float(fp[min(int(np.searchsorted(tp, t * positives - 1e-9)), len(fp) - 1)])
+            if positives
+            else 0.0
+            for t in (0.95, 0.99)
+        }
         above = float((cost * (tp - 0.5 * gained)).sum())
         precision = tp / np.maximum(tp + fp, 1)
         return {
@@ -170,22 +196,37 @@ class Ranked:
         }
 
 
-def bootstrap_groups(ranked: Ranked, threshold: float, n: int = 500, seed: int = 0) -> dict[str, list[float]]:
+def bootstrap_groups(
+    ranked: Ranked, threshold: float, n: int = 500, seed: int = 0
+) -> dict[str, list[float]]:
     """95 % intervals of :meth:`Ranked.measure` over resampled groups."""
     rng = np.random.default_rng(np.random.SeedSequence(seed))
     count = int(ranked.groups.max(initial=-1)) + 1
     draws = rng.multinomial(count, np.full(count, 1 / count), size=n) if count else np.zeros((0, 0))
     rows = [ranked.measure(weight, threshold) for weight in draws]
-    names = ("auroc", "average_precision", "tp_percent", "fp_percent", "fpr_at_95_tpr", "fpr_at_99_tpr")
+    names = (
+        "auroc",
+        "average_precision",
+        "tp_percent",
+        "fp_percent",
+        "fpr_at_95_tpr",
+        "fpr_at_99_tpr",
+    )
     return {key: _interval(np.array([row[key] for row in rows])) for key in names}
 
 
 def _interval(values: np.ndarray) -> list[float]:
     finite = values[np.isfinite(values)]
-    return [float(v) for v in np.quantile(finite, [0.025, 0.975])] if len(finite) else [float("nan")] * 2
+    return (
+        [float(v) for v in np.quantile(finite, [0.025, 0.975])]
+        if len(finite)
+        else [float("nan")] * 2
+    )
 
 
-def score_table(truth: np.ndarray, scores: np.ndarray, threshold: float, groups: np.ndarray | None = None) -> dict[str, object]:
+def score_table(
+    truth: np.ndarray, scores: np.ndarray, threshold: float, groups: np.ndarray | None = None
+) -> dict[str, object]:
     """Every score of one level (segments, objects or scans) at one threshold, with intervals.
 
     Args:
@@ -197,7 +238,12 @@ def score_table(truth: np.ndarray, scores: np.ndarray, threshold: float, groups:
     return {
         "n": len(truth),
         "positives": int(np.sum(truth)),
-        "confusion": {"tp": confusion.tp, "fp": confusion.fp, "tn": confusion.tn, "fn": confusion.fn},
+        "confusion": {
+            "tp": confusion.tp,
+            "fp": confusion.fp,
+            "tn": confusion.tn,
+            "fn": confusion.fn,
+        },
         "accuracy": confusion.accuracy,
         "precision": confusion.precision,
         "f1": confusion.f1,

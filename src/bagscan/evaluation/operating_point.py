@@ -9,7 +9,9 @@ from bagscan.core import OperatingPoint
 from bagscan.core.errors import DataError
 
 
-def choose_operating_point(truth: np.ndarray, scores: np.ndarray, max_fpr: float, split: str, level: str = "segment") -> OperatingPoint:
+def choose_operating_point(
+    truth: np.ndarray, scores: np.ndarray, max_fpr: float, split: str, level: str = "segment"
+) -> OperatingPoint:
     """The lowest threshold whose false-positive rate on ``split`` is at most ``max_fpr``.
 
     Args:
@@ -28,12 +30,16 @@ def choose_operating_point(truth: np.ndarray, scores: np.ndarray, max_fpr: float
     if n == 0:
         raise DataError(f"no benign {level}s on {split}: nothing to choose a threshold from")
     if max_fpr * n < 1:
-        raise DataError(f"{n} benign {level}s on {split} are too few for max_fpr={max_fpr}: at least {int(np.ceil(1 / max_fpr))} are needed")
+        raise DataError(
+            f"{n} benign {level}s on {split} are too few for max_fpr={max_fpr}: at least {int(np.ceil(1 / max_fpr))} are needed"
+        )
     allowed = int(max_fpr * n + 1e-9)
     # Just above the first score that must not be called: ties with it stay below.
     threshold = float(np.nextafter(benign[n - allowed - 1], np.inf))
     false = int((benign >= threshold).sum())
-    return OperatingPoint(threshold, f"max_fpr={max_fpr} per {level}", split, false / n, clopper_pearson(false, n))
+    return OperatingPoint(
+        threshold, f"max_fpr={max_fpr} per {level}", split, false / n, clopper_pearson(false, n)
+    )
 
 
 def clopper_pearson(k: int, n: int) -> tuple[float, float]:

@@ -20,7 +20,17 @@ from bagscan.core.files import atomic_write_text
 SCHEMA: dict[str, Any] = {
     "$schema": "https://json-schema.org/draft/2020-12/schema",
     "type": "object",
-    "required": ["name", "created", "code_version", "commit", "machine", "seeds", "data", "config", "results"],
+    "required": [
+        "name",
+        "created",
+        "code_version",
+        "commit",
+        "machine",
+        "seeds",
+        "data",
+        "config",
+        "results",
+    ],
     "additionalProperties": False,
     "properties": {
         "name": {"type": "string", "minLength": 1},
@@ -32,7 +42,11 @@ SCHEMA: dict[str, Any] = {
         "data": {
             "type": "object",
             "required": ["name", "hash", "counts"],
-            "properties": {"name": {"type": "string"}, "hash": {"type": "string"}, "counts": {"type": "object"}},
+            "properties": {
+                "name": {"type": "string"},
+                "hash": {"type": "string"},
+                "counts": {"type": "object"},
+            },
         },
         "config": {"type": "object"},
         "results": {"type": "object", "minProperties": 1},
@@ -45,17 +59,32 @@ def _processor() -> str:
     """Its model, where the system tells; figures of time mean nothing without."""
     cpu_info = Path("/proc/cpuinfo")
     lines = cpu_info.read_text().splitlines() if cpu_info.is_file() else []
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
+    return next(
+        (line.partition(":")[2].strip() for line in lines if line.startswith("model name")),
+        platform.machine(),
+    )
 
 
-def make_record(name: str, results: dict[str, Any], *, data: dict[str, Any], config: dict[str, Any], seeds: list[int], notes: list[str] | None = None) -> dict[str, Any]:
+def make_record(
+    name: str,
+    results: dict[str, Any],
+    *,
+    data: dict[str, Any],
+    config: dict[str, Any],
+    seeds: list[int],
+    notes: list[str] | None = None,
+) -> dict[str, Any]:
     """A complete record of one run. NaN (undefined) becomes null: JSON has no NaN."""
     record = {
         "name": name,
         "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "code_version": __version__,
         "commit": _commit(),
-        "machine": {"processor": _processor(), "cores": os.cpu_count() or 1, "python": platform.python_version()},
+        "machine": {
+            "processor": _processor(),
+            "cores": os.cpu_count() or 1,
+            "python": platform.python_version(),
+        },
         "seeds": seeds,
         "data": data,
         "config": config,
@@ -72,7 +101,9 @@ def check_record(record: Any) -> None:
     try:
         jsonschema.validate(record, SCHEMA)
     except jsonschema.ValidationError as error:
-        raise DataError(f"not a result record: {'/'.join(map(str, error.path)) or 'top'}: {error.message}") from error
+        raise DataError(
+            f"not a result record: {'/'.join(map(str, error.path)) or 'top'}: {error.message}"
+        ) from error
 
 
 def write_record(path: str | Path, record: dict[str, Any]) -> None:
@@ -94,7 +125,20 @@ def _without_nan(value: Any) -> Any:
 
 def _commit() -> str:
     try:
-        found = subprocess.run(["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--abbrev=12"], capture_output=True, text=True, check=True)
+        found = subprocess.run(
+            [
+                "git",
+                "-C",
+                str(Path(__file__).parent),
+                "describe",
+                "--always",
+                "--dirty",
+                "--abbrev=12",
+            ],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
     return found.stdout.strip()

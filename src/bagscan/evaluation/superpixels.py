@@ -52,7 +52,9 @@ def boundary_recall(labels: np.ndarray, truth: np.ndarray, radius: int = 1) -> f
     """Share of true boundary pixels with a superpixel boundary within ``radius`` px; 1 if none."""
     true_edge = boundaries(truth)
     n_true = int(true_edge.sum())
-    return float((true_edge & _dilate(boundaries(labels), radius)).sum() / n_true) if n_true else 1.0
+    return (
+        float((true_edge & _dilate(boundaries(labels), radius)).sum() / n_true) if n_true else 1.0
+    )
 
 
 def boundary_precision(labels: np.ndarray, truth: np.ndarray, radius: int = 1) -> float:

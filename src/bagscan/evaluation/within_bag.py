@@ -69,7 +69,9 @@ class JudgedView:
     def segments_of(self, k: int) -> np.ndarray:
         """(n,) bool: the foreground segments that stand for object k; none where it lies on air."""
         share = np.where(self.foreground, self.overlap[:, k], 0)
-        return np.asarray((share >= POSITIVE_FROM) | ((share == share.max(initial=0)) & (share > 0)))
+        return np.asarray(
+            (share >= POSITIVE_FROM) | ((share == share.max(initial=0)) & (share > 0))
+        )
 
     def pixel_iou(self, threshold: float) -> float:
         """Pixels of regions scored at ``threshold`` or above against pixels of objects: intersection
@@ -127,7 +129,14 @@ def on_item(regions: Regions, item: np.ndarray) -> np.ndarray:
     return np.asarray((share >= ITEM_SHARE) | ((share == share.max(initial=0)) & (share > 0)))
 
 
-def judge_bag(regions: Regions, scores: np.ndarray, darkness: np.ndarray, annotations: Sequence[Annotation], group: str, item: np.ndarray | None = None) -> JudgedView:
+def judge_bag(
+    regions: Regions,
+    scores: np.ndarray,
+    darkness: np.ndarray,
+    annotations: Sequence[Annotation],
+    group: str,
+    item: np.ndarray | None = None,
+) -> JudgedView:
     """Bring one bag, or one item of it, into the protocol's form.
 
     Args:
@@ -135,7 +144,9 @@ def judge_bag(regions: Regions, scores: np.ndarray, darkness: np.ndarray, annota
         item: (H, W) bool; only regions on it are foreground. None for the whole bag.
     """
     masks = [a.region(*regions.shape) for a in annotations]
-    overlap = np.stack([regions.overlap(m) for m in masks], 1) if masks else np.zeros((regions.n, 0))
+    overlap = (
+        np.stack([regions.overlap(m) for m in masks], 1) if masks else np.zeros((regions.n, 0))
+    )
     inside = regions.overlap(np.any(masks, axis=0)) if masks else np.zeros(regions.n)
     dark = region_means(regions, darkness)
     return JudgedView(
@@ -173,7 +184,12 @@ def bag_values(bags: Sequence[JudgedView], control: bool = False) -> dict[str, n
     Args:
         control: score by darkness alone instead.
     """
-    values: dict[str, list[float]] = {"auroc": [], "average_precision": [], "hit_at_1": [], "hit_at_5": []}
+    values: dict[str, list[float]] = {
+        "auroc": [],
+        "average_precision": [],
+        "hit_at_1": [],
+        "hit_at_5": [],
+    }
     for bag in bags:
         scores = bag.darkness if control else bag.scores
         truth = bag.truth
@@ -189,15 +205,30 @@ def bag_values(bags: Sequence[JudgedView], control: bool = False) -> dict[str, n
 def value_scans(bags: Sequence[JudgedView]) -> dict[str, np.ndarray]:
     """The scan, by number, of every value of :func:`bag_values`."""
     number = scan_numbers(bags)
-    per_bag = np.array([k for k, bag in zip(number, bags, strict=True) if (bag.truth == 1).any() and (bag.truth == 0).any()], int)
+    per_bag = np.array(
+        [
+            k
+            for k, bag in zip(number, bags, strict=True)
+            if (bag.truth == 1).any() and (bag.truth == 0).any()
+        ],
+        int,
+    )
     per_object = np.repeat(number, [bag.overlap.shape[1] for bag in bags])
-    return {"auroc": per_bag, "average_precision": per_bag, "hit_at_1": per_object, "hit_at_5": per_object}
+    return {
+        "auroc": per_bag,
+        "average_precision": per_bag,
+        "hit_at_1": per_object,
+        "hit_at_5": per_object,
+    }
 
 
 def scan_numbers(bags: Sequence[JudgedView]) -> np.ndarray:
     """(n,) number of the scan of each bag: views and items of one have the same."""
     known: dict[str, int] = {}
-    return np.array([known.setdefault(bag.scan or f"of its own {i}", len(known)) for i, bag in enumerate(bags)], int)
+    return np.array(
+        [known.setdefault(bag.scan or f"of its own {i}", len(known)) for i, bag in enumerate(bags)],
+        int,
+    )
 
 
 def segment_arrays(bags: Sequence[JudgedView]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -205,13 +236,19 @@ def segment_arrays(bags: Sequence[JudgedView]) -> tuple[np.ndarray, np.ndarray, 
     kept = [bag.truth >= 0 for bag in bags]
     truth = np.concatenate([bag.truth[k] for bag, k in zip(bags, kept, strict=True)])
     scores = np.concatenate([bag.scores[k] for bag, k in zip(bags, kept, strict=True)])
-    number = np.concatenate([np.full(int(k.sum()), i) for i, k in zip(scan_numbers(bags), kept, strict=True)])
+    number = np.concatenate(
+        [np.full(int(k.sum()), i) for i, k in zip(scan_numbers(bags), kept, strict=True)]
+    )
     return truth, scores, number
 
 
 def view_arrays(views: Sequence[JudgedView]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """(truth, scores, number of the scan) of views, or of items in them."""
-    return np.array([int(v.anomalous) for v in views]), np.array([v.score for v in views]), scan_numbers(views)
+    return (
+        np.array([int(v.anomalous) for v in views]),
+        np.array([v.score for v in views]),
+        scan_numbers(views),
+    )
 
 
 def summarise(bags: Sequence[JudgedView], control: bool = False) -> dict[str, float]:
@@ -222,7 +259,9 @@ def summarise(bags: Sequence[JudgedView], control: bool = False) -> dict[str, fl
         where no bag has both kinds of segment.
     """
     values = bag_values(bags, control)
-    means = {key: float(found.mean()) if len(found) else float("nan") for key, found in values.items()}
+    means = {
+        key: float(found.mean()) if len(found) else float("nan") for key, found in values.items()
+    }
     return means | {"bags": float(len(values["auroc"])), "objects": float(len(values["hit_at_1"]))}
 
 

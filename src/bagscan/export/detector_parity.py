@@ -25,7 +25,9 @@ TOLERANCE = 1e-3
 Seen = list[tuple[np.ndarray, np.ndarray]]  # regions and scores of every view of a bag
 
 
-def verify_detector(folder: Path, scans: Sequence[Path], sizes: Sequence[tuple[int, int]]) -> dict[str, Any]:
+def verify_detector(
+    folder: Path, scans: Sequence[Path], sizes: Sequence[tuple[int, int]]
+) -> dict[str, Any]:
     """Hold every installed runtime against torch; the same keys as :func:`bagscan.export.parity.verify`.
 
     Raises:
@@ -35,10 +37,14 @@ def verify_detector(folder: Path, scans: Sequence[Path], sizes: Sequence[tuple[i
         raise ModelError(f"{folder}: was never exported")
     reference = load_model(folder, TORCH)
     read, left_out = readable(scans, reference.config.input.select)
-    drawn = [(f"drawn bag of {h} x {w}", drawn_scan(reference.config.input, h, w)) for h, w in sizes]
+    drawn = [
+        (f"drawn bag of {h} x {w}", drawn_scan(reference.config.input, h, w)) for h, w in sizes
+    ]
     names, bags = zip(*[(name, scan.views) for name, scan in drawn + read], strict=True)
     expected = [seen for seen, _ in _examined(reference, bags)]
-    found = {name: _apart(folder, name, bags) for name in RUNTIMES if name != TORCH and installed(name)}
+    found = {
+        name: _apart(folder, name, bags) for name in RUNTIMES if name != TORCH and installed(name)
+    }
     runtimes, wrong = {}, []
     for name, seen in found.items():
         rows = [_compared(own, *one) for own, one in zip(expected, seen, strict=True)]
@@ -60,7 +66,9 @@ def _examined(model: UsableModel, bags: Sequence[Sequence[View]]) -> list[tuple[
     return found
 
 
-def _loaded_and_examined(folder: Path, runtime: str, bags: Sequence[Sequence[View]]) -> list[tuple[Seen, float]]:
+def _loaded_and_examined(
+    folder: Path, runtime: str, bags: Sequence[Sequence[View]]
+) -> list[tuple[Seen, float]]:
     return _examined(load_model(folder, runtime), bags)
 
 
@@ -74,12 +82,20 @@ def _apart(folder: Path, runtime: str, bags: Sequence[Sequence[View]]) -> list[t
         try:
             return pool.submit(_loaded_and_examined, folder, runtime, bags).result()
         except BrokenProcessPool as error:
-            raise ModelError(f"{folder}: {runtime} ended its process in the middle of judging") from error
+            raise ModelError(
+                f"{folder}: {runtime} ended its process in the middle of judging"
+            ) from error
 
 
 def _compared(expected: Seen, found: Seen, seconds: float) -> dict[str, float]:
-    apart = [np.abs(own - summary).max(initial=0) for (_, own), (_, summary) in zip(found, expected, strict=True)]
-    flipped = sum(int(((own >= 0.5) != (summary >= 0.5)).sum()) for (_, own), (_, summary) in zip(found, expected, strict=True))
+    apart = [
+        np.abs(own - summary).max(initial=0)
+        for (_, own), (_, summary) in zip(found, expected, strict=True)
+    ]
+    flipped = sum(
+        int(((own >= 0.5) != (summary >= 0.5)).sum())
+        for (_, own), (_, summary) in zip(found, expected, strict=True)
+    )
     return {
         "regions": sum(len(own) for _, own in found),
         "scores_differ": float(max(apart)),

@@ -21,7 +21,9 @@ MEANINGS = {
 }
 
 
-def failures(runtime: str, rows: Iterable[tuple[str, Mapping[str, float]]], limits: Mapping[str, float]) -> list[dict[str, Any]]:
+def failures(
+    runtime: str, rows: Iterable[tuple[str, Mapping[str, float]]], limits: Mapping[str, float]
+) -> list[dict[str, Any]]:
     """Every figure that is over its limit.
 
     Args:

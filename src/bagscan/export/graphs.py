@@ -98,13 +98,18 @@ def export_onnx(folder: str | Path) -> dict[str, int]:
         graphs, in_half = _detector_graphs(Detector.load(folder)), True
     else:
         model = Model.load(folder)
-        graphs, in_half = {name: _graph(name, model) for name in graphs_of(model)}, model.half_weights
+        graphs, in_half = (
+            {name: _graph(name, model) for name in graphs_of(model)},
+            model.half_weights,
+        )
     for graph in graphs.values():
         if in_half:
             _halve(graph)
         onnx.checker.check_model(graph)
         _refer(graph, folder / WEIGHTS)
-    write_files(folder, {f"{name}.onnx": graph.SerializeToString() for name, graph in graphs.items()})
+    write_files(
+        folder, {f"{name}.onnx": graph.SerializeToString() for name, graph in graphs.items()}
+    )
     return {path.name: path.stat().st_size for path in map(folder.joinpath, graphs_in(folder))}
 
 
@@ -114,10 +119,16 @@ def graphs_of(model: Model) -> list[str]:
     Raises:
         ModelError: a part is not exported.
     """
-    parts = {"regioner": model.regioner.graphs is not None, "encoder": model.encoder.is_exported, "scorer": model.scorer.is_exported}
+    parts = {
+        "regioner": model.regioner.graphs is not None,
+        "encoder": model.encoder.is_exported,
+        "scorer": model.scorer.is_exported,
+    }
     for part, is_exported in parts.items():
         if not is_exported:
-            raise ModelError(f"{part} {getattr(model.config, part)['name']!r} is not exported as it is set: the model runs on torch")
+            raise ModelError(
+                f"{part} {getattr(model.config, part)['name']!r} is not exported as it is set: the model runs on torch"
+            )
     return [*(model.regioner.graphs or ()), "maps", "score"]
 
 
@@ -141,7 +152,9 @@ class _BothViews(nn.Module):
         super().__init__()
         self.two_views = two_views
 
-    def forward(self, merged: Tensor, anomaly: Tensor, there: Tensor, device: Tensor, of_view: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(
+        self, merged: Tensor, anomaly: Tensor, there: Tensor, device: Tensor, of_view: Tensor
+    ) -> tuple[Tensor, Tensor]:
         return self.two_views.together(merged, anomaly, there, device, of_view)
 
 
@@ -152,19 +165,32 @@ def _detector_graphs(detector: Detector) -> dict[str, onnx.ModelProto]:
     with torch.no_grad():
         _, anomaly, _, fine, coarse, *merged = maps.eval()(features)
     cells = {2: "rows", 3: "columns"}
-    given = {"anomaly": (anomaly, cells), "fine": (fine, cells), "coarse": (coarse, {2: "coarse_rows", 3: "coarse_columns"})}
+    given = {
+        "anomaly": (anomaly, cells),
+        "fine": (fine, cells),
+        "coarse": (coarse, {2: "coarse_rows", 3: "coarse_columns"}),
+    }
     device = torch.zeros(3, 1, *anomaly.shape[-2:])
     device[:, :, 2:9, 3:8] = 1
     names = ["categories", "anomaly", "contact", "fine", "coarse", *(["merged"] if merged else [])]
     graphs = {
         "maps": _traced(maps, {"features": (features, {0: BATCH, 2: HEIGHT, 3: WIDTH})}, names),
-        "verdict": _traced(detector.network.verdict, given | {"device": (device, {0: "devices"} | cells)}, ["logit"]),
+        "verdict": _traced(
+            detector.network.verdict,
+            given | {"device": (device, {0: "devices"} | cells)},
+            ["logit"],
+        ),
     }
     if detector.network.two_views is not None:
         both = {"merged": merged[0], "anomaly": anomaly, "there": torch.ones_like(anomaly)}
         inputs = {name: (each.repeat(2, 1, 1, 1), cells) for name, each in both.items()}
-        inputs |= {"device": (device.repeat(1, 2, 1, 1), {0: "devices"} | cells), "of_view": (torch.zeros(len(device), 2), {0: "devices"})}
-        graphs["both_views"] = _traced(_BothViews(detector.network.two_views).eval(), inputs, ["changed", "logit"])
+        inputs |= {
+            "device": (device.repeat(1, 2, 1, 1), {0: "devices"} | cells),
+            "of_view": (torch.zeros(len(device), 2), {0: "devices"}),
+        }
+        graphs["both_views"] = _traced(
+            _BothViews(detector.network.two_views).eval(), inputs, ["changed", "logit"]
+        )
     return graphs
 
 
@@ -175,11 +201,19 @@ def _graph(name: str, model: Model) -> onnx.ModelProto:
     parts = model.regioner.cutter
     image = {0: BATCH, 2: HEIGHT, 3: WIDTH}
     if name == "maps":
-        return _traced(_Maps(model), {"pixels": (torch.rand(2, channels, 96, 130), image)}, ["maps"])
+        return _traced(
+            _Maps(model), {"pixels": (torch.rand(2, channels, 96, 130), image)}, ["maps"]
+        )
     if name == "score":
-        return _traced(_Score(model), {"means": (torch.rand(5, model.encoder.dim), {0: REGIONS})}, ["scores"])
+        return _traced(
+            _Score(model), {"means": (torch.rand(5, model.encoder.dim), {0: REGIONS})}, ["scores"]
+        )
     if name == "items":
-        return _traced(_Items(items), {"prepared": (torch.rand(channels, 96, 130), {1: HEIGHT, 2: WIDTH})}, _item_outputs(items.config.masks))
+        return _traced(
+            _Items(items),
+            {"prepared": (torch.rand(channels, 96, 130), {1: HEIGHT, 2: WIDTH})},
+            _item_outputs(items.config.masks),
+        )
     return superpixel_graph(parts, channels)
 
 
@@ -188,7 +222,9 @@ def superpixel_graph(parts: Any, channels: int) -> onnx.ModelProto:
     image = {0: BATCH, 2: HEIGHT, 3: WIDTH}
     inputs = {"colour": (torch.rand(2, channels, 96, 130), image)}
     if parts.config.backbone:
-        return _traced(parts.net, inputs | {"values": (torch.rand(2, channels, 96, 130), image)}, ["features"])
+        return _traced(
+            parts.net, inputs | {"values": (torch.rand(2, channels, 96, 130), image)}, ["features"]
+        )
     return _traced(_OfColour(parts.net), inputs, ["features"])
 
 
@@ -212,22 +248,37 @@ def _refer(graph: onnx.ModelProto, weights: Path) -> None:
     for name, result in json.loads(stored[8:start]).items():
         if name != "__metadata__":
             first, last = (start + offset for offset in result["data_offsets"])
-            places[STORED_AS.get(result["dtype"]), tuple(result["shape"]), stored[first:last]] = (first, last - first)
+            places[STORED_AS.get(result["dtype"]), tuple(result["shape"]), stored[first:last]] = (
+                first,
+                last - first,
+            )
     for tensor in graph.graph.initializer:
-        place = places.get((tensor.data_type, tuple(tensor.dims), tensor.raw_data)) if len(tensor.raw_data) >= MIN_BYTES else None
+        place = (
+            places.get((tensor.data_type, tuple(tensor.dims), tensor.raw_data))
+            if len(tensor.raw_data) >= MIN_BYTES
+            else None
+        )
         if place is None:
             continue
         tensor.ClearField("raw_data")
         tensor.data_location = TensorProto.EXTERNAL
-        for key, value in (("location", WEIGHTS), ("offset", str(place[0])), ("length", str(place[1]))):
+        for key, value in (
+            ("location", WEIGHTS),
+            ("offset", str(place[0])),
+            ("length", str(place[1])),
+        ):
             tensor.external_data.add(key=key, value=value)
 
 
 @torch.no_grad()
-def _traced(module: nn.Module, inputs: dict[str, tuple[Tensor, dict[int, str]]], outputs: list[str]) -> onnx.ModelProto:
+def _traced(
+    module: nn.Module, inputs: dict[str, tuple[Tensor, dict[int, str]]], outputs: list[str]
+) -> onnx.ModelProto:
     with tempfile.TemporaryDirectory(prefix="bagscan-") as folder, warnings.catch_warnings():
         path = Path(folder) / "traced.onnx"
-        warnings.simplefilter("ignore")  # shapes that tracing calls constants are those of the channels
+        warnings.simplefilter(
+            "ignore"
+        )  # shapes that tracing calls constants are those of the channels
         torch.onnx.export(
             module.eval(),
             tuple(example for example, _ in inputs.values()),

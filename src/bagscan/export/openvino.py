@@ -27,5 +27,11 @@ def export_openvino(folder: str | Path, out: str | Path) -> dict[str, int]:
         raise ModelError(f"{folder}: was never exported")
     out.mkdir(parents=True, exist_ok=True)
     for name, graph in graphs.items():
-        openvino.save_model(openvino_core().read_model(graph), out / f"{name}.xml", compress_to_fp16=False)
-    return {path.name: path.stat().st_size for path in sorted(out.iterdir()) if path.suffix in (".xml", ".bin")}
+        openvino.save_model(
+            openvino_core().read_model(graph), out / f"{name}.xml", compress_to_fp16=False
+        )
+    return {
+        path.name: path.stat().st_size
+        for path in sorted(out.iterdir())
+        if path.suffix in (".xml", ".bin")
+    }

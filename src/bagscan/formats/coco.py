@@ -65,14 +65,23 @@ def _images(path: Path, data: dict[str, Any], wrong: dict[str, str]) -> list[Coc
     by_image: dict[Any, list[dict[str, Any]]] = {}
     for entry in entries:
         by_image.setdefault(_id(entry.get("image_id")), []).append(entry)
-    known, files, twice = (_repeated(map(_id, values)) for values in ((i.get("id") for i in listed), (i.get("file_name") for i in listed), (e.get("id") for e in entries)))
+    known, files, twice = (
+        _repeated(map(_id, values))
+        for values in (
+            (i.get("id") for i in listed),
+            (i.get("file_name") for i in listed),
+            (e.get("id") for e in entries),
+        )
+    )
     images = []
     for image in listed:
         name = str(image.get("file_name", image.get("id")))
         try:
             number = _id(image["id"])
             if number is None:
-                raise ReadError(f"an image's id must be a number or a name, got {image['id']!r:.40}")
+                raise ReadError(
+                    f"an image's id must be a number or a name, got {image['id']!r:.40}"
+                )
             if number in known:
                 raise ReadError(f"image id {number} is given to several images")
             if image.get("file_name") in files:
@@ -84,7 +93,9 @@ def _images(path: Path, data: dict[str, Any], wrong: dict[str, str]) -> list[Coc
         except Exception as error:  # whatever a field of any type leads to
             wrong[name] = reason_in_words(error)
     for lost in by_image.keys() - {_id(image.get("id")) for image in listed}:
-        wrong[f"annotation of image {lost}"] = f"{len(by_image[lost])} annotations are of image {lost}, which is not listed"
+        wrong[f"annotation of image {lost}"] = (
+            f"{len(by_image[lost])} annotations are of image {lost}, which is not listed"
+        )
     return images
 
 
@@ -106,7 +117,11 @@ def _names(categories: list[dict[str, Any]], wrong: dict[str, str]) -> dict[Any,
     for category in categories:
         number, name = _id(category.get("id")), category.get("name")
         if number is None or number in twice or not isinstance(name, str) or not name.strip():
-            reason = "its id is given to several categories" if number in twice else f"expected an id and a name, got {number!r} and {name!r:.40}"
+            reason = (
+                "its id is given to several categories"
+                if number in twice
+                else f"expected an id and a name, got {number!r} and {name!r:.40}"
+            )
             wrong[f"category {number}"] = reason
         else:
             names[number] = name.strip()
@@ -122,10 +137,16 @@ def reason_in_words(error: Exception) -> str:
     """What is wrong with an entry, for people: a missing field is more than its name in quotes."""
     if isinstance(error, KeyError):
         return f"{error.args[0]!r} is missing"
-    return str(error) if isinstance(error, ReadError | ValueError) else f"{type(error).__name__}: {error}"
+    return (
+        str(error)
+        if isinstance(error, ReadError | ValueError)
+        else f"{type(error).__name__}: {error}"
+    )
 
 
-def _image(path: Path, image: dict[str, Any], entries: list[dict[str, Any]], names: dict[Any, str]) -> CocoImage:
+def _image(
+    path: Path, image: dict[str, Any], entries: list[dict[str, Any]], names: dict[Any, str]
+) -> CocoImage:
     height, width = (_side(image, name) for name in ("height", "width"))
     check_pixels(path, height, width)
     annotations = tuple(_annotation(entry, names, height, width) for entry in entries)
@@ -149,13 +170,19 @@ def _side(image: dict[str, Any], name: str) -> int:
 
 
 def _repeated(values: Iterable[Any]) -> set[Any]:
-    return {one for one, n in Counter(value for value in values if value is not None).items() if n > 1}
+    return {
+        one for one, n in Counter(value for value in values if value is not None).items() if n > 1
+    }
 
 
-def _annotation(entry: dict[str, Any], names: dict[Any, str], height: int, width: int) -> Annotation:
+def _annotation(
+    entry: dict[str, Any], names: dict[Any, str], height: int, width: int
+) -> Annotation:
     try:
         category, box = _id(entry.get("category_id")), entry.get("bbox")
-        mask = read_mask(entry["segmentation"], height, width) if entry.get("segmentation") else None
+        mask = (
+            read_mask(entry["segmentation"], height, width) if entry.get("segmentation") else None
+        )
         if category not in names:
             raise ReadError(f"category {entry.get('category_id')!r:.40} is not listed")
         if box is None and mask is not None and mask.area:
@@ -175,19 +202,29 @@ def _annotation(entry: dict[str, Any], names: dict[Any, str], height: int, width
         check_on_picture(found, height, width)
         return found
     except Exception as error:
-        raise ReadError(f"annotation {str(entry.get('id'))[:40]}: {reason_in_words(error)}") from error
+        raise ReadError(
+            f"annotation {str(entry.get('id'))[:40]}: {reason_in_words(error)}"
+        ) from error
 
 
 def encode_mask(mask: np.ndarray | RunLengths) -> dict[str, Any]:
     """Compressed run lengths of a (H, W) bool mask, JSON-serialisable."""
     if isinstance(mask, RunLengths):
-        encoded = rle.frPyObjects({"size": list(mask.shape), "counts": mask.runs.tolist()}, *mask.shape)
+        encoded = rle.frPyObjects(
+            {"size": list(mask.shape), "counts": mask.runs.tolist()}, *mask.shape
+        )
     else:
         encoded = rle.encode(np.asfortranarray(mask, np.uint8))
     return {"size": list(encoded["size"]), "counts": encoded["counts"].decode()}
 
 
-def coco_entry(number: int, image_id: int, category_id: int, box_xyxy: Sequence[float], mask: dict[str, Any] | None) -> dict[str, Any]:
+def coco_entry(
+    number: int,
+    image_id: int,
+    category_id: int,
+    box_xyxy: Sequence[float],
+    mask: dict[str, Any] | None,
+) -> dict[str, Any]:
     """One COCO annotation; ``mask`` as :func:`encode_mask` gives it, or None for a box alone."""
     x1, y1, x2, y2 = box_xyxy
     entry: dict[str, Any] = {
@@ -212,18 +249,27 @@ def coco_document(images: Sequence[CocoImage]) -> dict[str, Any]:
     number, categories = coco_categories(a.label for image in images for a in image.annotations)
     entries: list[dict[str, Any]] = []
     # Ids are numbered afresh within the file; parents follow their annotation to its new number.
-    renumbered = {a.id: i + 1 for i, a in enumerate(a for image in images for a in image.annotations) if a.id is not None}
+    renumbered = {
+        a.id: i + 1
+        for i, a in enumerate(a for image in images for a in image.annotations)
+        if a.id is not None
+    }
     for index, image in enumerate(images):
         for k, annotation in enumerate(image.annotations):
             mask = None if annotation.mask is None else encode_mask(annotation.mask)
-            entry = coco_entry(len(entries) + 1, index + 1, number[annotation.label], annotation.box_xyxy, mask)
+            entry = coco_entry(
+                len(entries) + 1, index + 1, number[annotation.label], annotation.box_xyxy, mask
+            )
             if annotation.parent_id is not None:
                 entry["parent_id"] = renumbered.get(annotation.parent_id, annotation.parent_id)
             if image.scores:
                 entry["score"] = image.scores[k]
             entries.append(entry)
     return {
-        "images": [{"id": i + 1, "file_name": m.file_name, "height": m.height, "width": m.width} for i, m in enumerate(images)],
+        "images": [
+            {"id": i + 1, "file_name": m.file_name, "height": m.height, "width": m.width}
+            for i, m in enumerate(images)
+        ],
         "annotations": entries,
         "categories": categories,
     }

@@ -83,7 +83,9 @@ class _Group:
         names = names_in(path, group, MAX_CHANNELS, "channels")
         channels = {name: CHANNEL_OF.get(name.lower(), name) for name in names}
         if len(set(channels.values())) < len(names):
-            raise ReadError(f"{path}: several of {', '.join(names)} in {group.name} are one channel")
+            raise ReadError(
+                f"{path}: several of {', '.join(names)} in {group.name} are one channel"
+            )
         order = {name: i for i, name in enumerate(ORDER)}
         names = sorted(names, key=lambda name: order.get(channels[name], len(ORDER)))
         self.names = tuple(channels[name] for name in names)
@@ -109,7 +111,9 @@ class _Group:
         if values.dtype.kind == "f":
             if quantity not in QUANTITIES:
                 known = ", ".join(QUANTITIES)
-                result = f"quantity of {self.group.name}, which holds floats, must be one of {known}"
+                result = (
+                    f"quantity of {self.group.name}, which holds floats, must be one of {known}"
+                )
                 raise ReadError(f"{self.path}: {result}, got {quantity!r}")
             bit_depth = None if depth is None else int(depth)
             fields["bit_depth"] = bit_depth

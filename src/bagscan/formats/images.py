@@ -57,7 +57,9 @@ def _read_8bit(path: Path) -> View:
             image: Image.Image = file
             if image.mode in ("RGBA", "LA", "P"):
                 # Transparent pixels are air, and air is white.
-                image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image.convert("RGBA"))
+                image = Image.alpha_composite(
+                    Image.new("RGBA", image.size, "white"), image.convert("RGBA")
+                )
             rgb = np.asarray(image.convert("RGB"))
     return view_from_counts(rgb.transpose(2, 0, 1), RGB)
 
@@ -77,8 +79,17 @@ def png_set_of(path: Path) -> dict[str, Path] | None:
     """The files of the PNG set that ``path`` belongs to, by channel, or None for a lone image."""
     if (names := png_set_names(path.name)) is None:
         return None
-    there = {channel: [path.with_name(name) for name in spelt if name == path.name or os.path.lexists(path.with_name(name))] for channel, spelt in names.items()}
-    return {channel: path if path in files else files[0] for channel, files in there.items() if files}
+    there = {
+        channel: [
+            path.with_name(name)
+            for name in spelt
+            if name == path.name or os.path.lexists(path.with_name(name))
+        ]
+        for channel, spelt in names.items()
+    }
+    return {
+        channel: path if path in files else files[0] for channel, files in there.items() if files
+    }
 
 
 def png_set_names(name: str) -> dict[str, list[str]] | None:
@@ -88,7 +99,14 @@ def png_set_names(name: str) -> dict[str, list[str]] | None:
     if ending.lower() != "png" or suffix.lower() not in CHANNEL_NAMES or not stem:
         return None
     spelt = dict.fromkeys((ending, "png", "PNG"))
-    return {channel: [f"{stem}_{word}{dot}{end}" for word in (channel, channel.upper(), channel.capitalize()) for end in spelt] for channel in CHANNEL_NAMES}
+    return {
+        channel: [
+            f"{stem}_{word}{dot}{end}"
+            for word in (channel, channel.upper(), channel.capitalize())
+            for end in spelt
+        ]
+        for channel in CHANNEL_NAMES
+    }
 
 
 def read_png_set(files: dict[str, Path]) -> View:

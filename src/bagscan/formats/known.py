@@ -156,7 +156,9 @@ def begins_as_its_ending(ending: str, content: bytes) -> bool:
         ending: lower case, with the dot. content: at least the first 200 bytes.
     """
     known = BY_ENDING.get(ending)
-    return known is not None and any(one.read is known.read and re.match(one.begins, content) for one in SCANS)
+    return known is not None and any(
+        one.read is known.read and re.match(one.begins, content) for one in SCANS
+    )
 
 
 def endings_beside(ending: str) -> tuple[str, ...]:

@@ -10,7 +10,9 @@ from pathlib import Path
 from bagscan.core.errors import BagscanError, ReadError, absent
 
 MAX_FILE_BYTES = 1 << 30
-MAX_SAMPLES = 50_000_000  # pixels × channels: ten times what a baggage scanner writes, 200 MB as float32
+MAX_SAMPLES = (
+    50_000_000  # pixels × channels: ten times what a baggage scanner writes, 200 MB as float32
+)
 MAX_CHANNELS = 64
 MAX_TEXT_BYTES = 256 << 20
 MAX_META_BYTES = 1 << 20
@@ -19,7 +21,9 @@ MAX_META_BYTES = 1 << 20
 def check_size(path: Path, most: int = MAX_FILE_BYTES) -> None:
     """Require an existing, non-empty regular file of at most ``most`` bytes."""
     if not path.is_file():
-        raise ReadError(absent(path, "file") if not path.exists() else f"{path}: not a regular file")
+        raise ReadError(
+            absent(path, "file") if not path.exists() else f"{path}: not a regular file"
+        )
     size = os.path.getsize(path)
     if size == 0:
         raise ReadError(f"{path}: the file is empty (0 bytes)")
@@ -30,9 +34,13 @@ def check_size(path: Path, most: int = MAX_FILE_BYTES) -> None:
 def check_pixels(path: Path, height: int, width: int, channels: int = 1) -> None:
     """Require an image size that is not a decompression bomb."""
     if height < 1 or width < 1 or channels < 1:
-        raise ReadError(f"{path}: image of {width}x{height} pixels and {channels} channels is empty")
+        raise ReadError(
+            f"{path}: image of {width}x{height} pixels and {channels} channels is empty"
+        )
     if height * width * channels > MAX_SAMPLES or channels > MAX_CHANNELS:
-        raise ReadError(f"{path}: {width}x{height} pixels x {channels} channels, more than the {MAX_SAMPLES:,} values or {MAX_CHANNELS} channels allowed")
+        raise ReadError(
+            f"{path}: {width}x{height} pixels x {channels} channels, more than the {MAX_SAMPLES:,} values or {MAX_CHANNELS} channels allowed"
+        )
 
 
 @contextmanager

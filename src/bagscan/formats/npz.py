@@ -36,9 +36,17 @@ def read_npz(path: str | Path) -> View:
             channels = tuple(meta.get("channels", default_channels(len(arrays["pixels"]))))
             quantity = meta.get("quantity", quantity_of(channels))
             if arrays["pixels"].dtype.kind == "f":
-                return View(arrays["pixels"].astype(np.float32), channels, quantity, bit_depth=meta.get("bit_depth"), **fields)
+                return View(
+                    arrays["pixels"].astype(np.float32),
+                    channels,
+                    quantity,
+                    bit_depth=meta.get("bit_depth"),
+                    **fields,
+                )
             if quantity != quantity_of(channels):
-                raise ReadError(f"{path}: whole numbers of {', '.join(channels)} are {quantity_of(channels)}, not {quantity}: store {quantity} as floats")
+                raise ReadError(
+                    f"{path}: whole numbers of {', '.join(channels)} are {quantity_of(channels)}, not {quantity}: store {quantity} as floats"
+                )
             return view_from_counts(arrays["pixels"], channels, **fields)
         if not arrays:
             raise ReadError(f"{path}: no arrays inside")
@@ -55,13 +63,24 @@ def _meta(path: Path, told: np.ndarray) -> dict[str, Any]:
     meta = json.loads(text.decode() if isinstance(text, bytes) else str(text))
     if not isinstance(meta, dict):
         raise ReadError(f"{path}: meta must be a mapping, got {type(meta).__name__}")
-    channels, pitch, depth = meta.get("channels", []), meta.get("pixel_pitch_mm"), meta.get("bit_depth")
+    channels, pitch, depth = (
+        meta.get("channels", []),
+        meta.get("pixel_pitch_mm"),
+        meta.get("bit_depth"),
+    )
     wrong = {
-        "channels": not isinstance(channels, list) or not all(isinstance(name, str) for name in channels),
+        "channels": not isinstance(channels, list)
+        or not all(isinstance(name, str) for name in channels),
         "quantity": meta.get("quantity", QUANTITIES[0]) not in QUANTITIES,
         "view_id": not isinstance(meta.get("view_id", ""), str),
-        "pixel_pitch_mm": pitch is not None and (isinstance(pitch, bool) or not isinstance(pitch, int | float) or not 0 < pitch < math.inf),
-        "bit_depth": depth is not None and (isinstance(depth, bool) or not isinstance(depth, int) or not 1 <= depth <= 64),
+        "pixel_pitch_mm": pitch is not None
+        and (
+            isinstance(pitch, bool)
+            or not isinstance(pitch, int | float)
+            or not 0 < pitch < math.inf
+        ),
+        "bit_depth": depth is not None
+        and (isinstance(depth, bool) or not isinstance(depth, int) or not 1 <= depth <= 64),
     }
     if found := [f"{name}: {meta[name]!r}" for name, is_wrong in wrong.items() if is_wrong]:
         raise ReadError(f"{path}: meta holds no {', no '.join(found)[:200]}")
@@ -75,17 +94,25 @@ def _check_npz_headers(path: Path) -> None:
         for name in archive.namelist():
             with archive.open(name) as member:
                 version = np.lib.format.read_magic(member)
-                read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+                read = (
+                    np.lib.format.read_array_header_1_0
+                    if version == (1, 0)
+                    else np.lib.format.read_array_header_2_0
+                )
                 shape, _, dtype = read(member)
             if dtype.hasobject:
                 raise ReadError(f"{path}: {name} holds pickled objects, which are never loaded")
             if len(shape) < 2:
                 beside += math.prod(shape) * dtype.itemsize
                 if beside > MAX_META_BYTES:
-                    raise ReadError(f"{path}: {name} takes more than {MAX_META_BYTES >> 20} MB and is no image")
+                    raise ReadError(
+                        f"{path}: {name} takes more than {MAX_META_BYTES >> 20} MB and is no image"
+                    )
                 continue
             if dtype.kind not in "uif" or dtype.itemsize > LARGEST_NUMBER_BYTES:
-                raise ReadError(f"{path}: {name} is of type {dtype}, images are of whole or real numbers")
+                raise ReadError(
+                    f"{path}: {name} is of type {dtype}, images are of whole or real numbers"
+                )
             planes += math.prod(shape[:-2])
             check_pixels(path, shape[-2], shape[-1], planes)
 

@@ -34,7 +34,9 @@ def named_channels(labels: Sequence[str]) -> tuple[str, ...] | None:
     if all(names) and len(set(names)) == len(names):
         return names
     if any(label in CHANNEL_OF for label in folded):
-        raise ReadError(f"channels are called {', '.join(repr(label[:30]) for label in labels)}: each needs a name of its own, or none has one")
+        raise ReadError(
+            f"channels are called {', '.join(repr(label[:30]) for label in labels)}: each needs a name of its own, or none has one"
+        )
     return None
 
 
@@ -52,7 +54,13 @@ def quantity_of(channels: tuple[str, ...]) -> str:
     return "pseudo_colour" if channels == RGB else "transmission"
 
 
-def view_from_counts(counts: np.ndarray, channels: tuple[str, ...], air_counts: int | None = None, bits: int = 0, **fields: object) -> View:
+def view_from_counts(
+    counts: np.ndarray,
+    channels: tuple[str, ...],
+    air_counts: int | None = None,
+    bits: int = 0,
+    **fields: object,
+) -> View:
     """A view of (C, H, W) uint8 or uint16 counts; ``air_counts``, or else full scale, is transmission 1.
 
     Args:
@@ -61,8 +69,13 @@ def view_from_counts(counts: np.ndarray, channels: tuple[str, ...], air_counts: 
     if counts.dtype.kind != "u" or counts.dtype.itemsize > 2:
         raise BagscanError(f"counts must be uint8 or uint16, got {counts.dtype}")
     bits = bits or counts.dtype.itemsize * 8
-    scale = [ZEFF_PER_COUNT if name == "zeff" else 1 / (air_counts or (1 << bits) - 1) for name in channels]
-    pixels = counts.astype(np.float32, order="C")  # pictures come with their channels innermost, which all that follows would pay for
+    scale = [
+        ZEFF_PER_COUNT if name == "zeff" else 1 / (air_counts or (1 << bits) - 1)
+        for name in channels
+    ]
+    pixels = counts.astype(
+        np.float32, order="C"
+    )  # pictures come with their channels innermost, which all that follows would pay for
     pixels *= np.array(scale, np.float32)[:, None, None]
     return View(pixels, channels, quantity_of(channels), bit_depth=bits, **fields)  # type: ignore[arg-type]
 
@@ -122,7 +135,9 @@ def transmission_of(view: View) -> View:
     """What passes, of a ``log_attenuation`` view: as 16 bits where it becomes counts; of all others the view itself."""
     if view.quantity != "log_attenuation":
         return view
-    return dataclasses.replace(view, pixels=np.exp(-view.pixels.clip(0)), quantity="transmission", bit_depth=None)
+    return dataclasses.replace(
+        view, pixels=np.exp(-view.pixels.clip(0)), quantity="transmission", bit_depth=None
+    )
 
 
 def counts_from_view(view: View) -> np.ndarray:
@@ -132,7 +147,9 @@ def counts_from_view(view: View) -> np.ndarray:
         BagscanError: a ``log_attenuation`` view, which has no counts; those of :func:`transmission_of` it has.
     """
     if view.quantity == "log_attenuation":
-        raise BagscanError("log_attenuation is not written as counts; write the transmission, or NPZ")
+        raise BagscanError(
+            "log_attenuation is not written as counts; write the transmission, or NPZ"
+        )
     bits = view.bit_depth if view.bit_depth in FULL_SCALE else 16
     scale = [ZEFF_PER_COUNT if name == "zeff" else 1 / FULL_SCALE[bits] for name in view.channels]
     counts = np.rint(view.pixels / np.array(scale)[:, None, None])

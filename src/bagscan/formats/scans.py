@@ -25,7 +25,9 @@ CONVERTED = "converted.json"  # what convert wrote, and by which calibration
 MARKS = (RECIPE, CONVERTED)  # of folders with a raw and a colour image of every bag
 NO_TEXT = "its name is no text in UTF-8, which no result could be written by; rename it"
 SAME_TYPE = {".tiff": ".tif", ".jpeg": ".jpg"}
-BESIDE_SCANS = frozenset({"", ".csv", ".html", ".json", ".log", ".md", ".parquet", ".txt", ".xml", ".yaml", ".yml"})  # nobody takes these for scans
+BESIDE_SCANS = frozenset(
+    {"", ".csv", ".html", ".json", ".log", ".md", ".parquet", ".txt", ".xml", ".yaml", ".yml"}
+)  # nobody takes these for scans
 
 
 def read_scan(path: str | Path) -> Scan:
@@ -40,10 +42,14 @@ def read_scan(path: str | Path) -> Scan:
             the message names the file.
     """
     path = Path(path)
-    if as_text(path.name) != path.name or ("\\x" in path.name and not os.path.lexists(path)):  # as it is, or as an archive's index has it
+    if as_text(path.name) != path.name or (
+        "\\x" in path.name and not os.path.lexists(path)
+    ):  # as it is, or as an archive's index has it
         raise ReadError(f"{as_text(str(path))}: {NO_TEXT}")
     check_size(path)
-    with naming(path, "scan"):  # whatever a reader meets, a file that went away and a View that refuses its pixels among it
+    with naming(
+        path, "scan"
+    ):  # whatever a reader meets, a file that went away and a View that refuses its pixels among it
         files = set_at(path)
         if files:
             read: View | tuple[View, ...] = read_png_set(files)
@@ -51,7 +57,9 @@ def read_scan(path: str | Path) -> Scan:
         else:
             reader = READERS.get(path.suffix.lower())
             if reader is None:
-                raise ReadError(f"{path}: unknown type {path.suffix!r}; known: {', '.join(sorted(READERS))}")
+                raise ReadError(
+                    f"{path}: unknown type {path.suffix!r}; known: {', '.join(sorted(READERS))}"
+                )
             read, scan_id = reader(path), path.stem
         digest = hashlib.sha256()
         for file in files_of(path):
@@ -77,7 +85,9 @@ def only_view(scan: Scan) -> View:
     """
     if len(scan.views) > 1:
         names = ", ".join(view.view_id for view in scan.views)
-        raise ReadError(f"{scan.provenance.get('path', scan.id)}: holds the views {names}; expected a file of one view")
+        raise ReadError(
+            f"{scan.provenance.get('path', scan.id)}: holds the views {names}; expected a file of one view"
+        )
     return scan.views[0]
 
 
@@ -101,7 +111,9 @@ def read_views(files: Mapping[str, Path]) -> tuple[Scan | None, dict[str, str]]:
             read[name] = read_scan(path)
             if len(files) > 1 and len(read[name].views) > 1:
                 del read[name]
-                errors[name] = f"{path}: holds several views, and its name says that it is one of {', '.join(files)}"
+                errors[name] = (
+                    f"{path}: holds several views, and its name says that it is one of {', '.join(files)}"
+                )
         except ReadError as error:
             errors[name] = str(error)
     if not read:
@@ -111,10 +123,23 @@ def read_views(files: Mapping[str, Path]) -> tuple[Scan | None, dict[str, str]]:
         return first, errors
     if len(files) == 1:
         view = next(iter(read))
-        return (first if view == LONE else replace(first, id=bag_of(files[view], files), views=(replace(first.views[0], view_id=view),))), errors
+        return (
+            first
+            if view == LONE
+            else replace(
+                first, id=bag_of(files[view], files), views=(replace(first.views[0], view_id=view),)
+            )
+        ), errors
     views = tuple(replace(scan.views[0], view_id=name) for name, scan in read.items())
-    digest = hashlib.sha256("".join(scan.provenance["sha256"] for scan in read.values()).encode()).hexdigest()
-    return Scan(bag_of(next(iter(files.values())), files), views, first.scanner, {"path": str(next(iter(files.values()))), "sha256": digest}), errors
+    digest = hashlib.sha256(
+        "".join(scan.provenance["sha256"] for scan in read.values()).encode()
+    ).hexdigest()
+    return Scan(
+        bag_of(next(iter(files.values())), files),
+        views,
+        first.scanner,
+        {"path": str(next(iter(files.values()))), "sha256": digest},
+    ), errors
 
 
 def bag_of(path: Path, names: Iterable[str]) -> str:
@@ -131,11 +156,19 @@ def group_views(files: Sequence[Path], names: Sequence[str]) -> list[dict[str, P
     folders: dict[Path, list[tuple[str, str, bool]]] = {}
     for path in files:
         is_set = bool(set_at(path))
-        folders.setdefault(path.parent, []).append((path.name, _set_name(path) if is_set else path.stem, is_set))
-    return [{view: folder / name for view, name in found.items()} for folder, inside in folders.items() for _, found in grouped(inside, names)]
+        folders.setdefault(path.parent, []).append(
+            (path.name, _set_name(path) if is_set else path.stem, is_set)
+        )
+    return [
+        {view: folder / name for view, name in found.items()}
+        for folder, inside in folders.items()
+        for _, found in grouped(inside, names)
+    ]
 
 
-def grouped(files: Iterable[tuple[str, str, bool]], names: Sequence[str]) -> list[tuple[str, dict[str, str]]]:
+def grouped(
+    files: Iterable[tuple[str, str, bool]], names: Sequence[str]
+) -> list[tuple[str, dict[str, str]]]:
     """The one rule by which files of a folder become bags: (id, file of each view).
 
     Files that differ in the name of a view alone belong together where they are of one type; a picture beside a set of the same name
@@ -158,7 +191,14 @@ def grouped(files: Iterable[tuple[str, str, bool]], names: Sequence[str]) -> lis
 def _bag_and_view(scan_id: str, names: Iterable[str]) -> tuple[str, str]:
     """Id of the bag and name of the view that an id tells; no view where nothing would be left of the id."""
     folded = scan_id.lower()
-    view = next((name for name in names if folded.endswith(f"_{name.lower()}") and len(scan_id) > len(name) + 1), "")
+    view = next(
+        (
+            name
+            for name in names
+            if folded.endswith(f"_{name.lower()}") and len(scan_id) > len(name) + 1
+        ),
+        "",
+    )
     return (scan_id[: -len(view) - 1] if view else scan_id), view
 
 
@@ -222,7 +262,9 @@ def _set_name(path: Path) -> str:
 
 def _is_16_bit(file: Path) -> bool:
     try:
-        return file.is_file() and png_header(file)[2] == 16  # a pipe would keep whoever opens it waiting
+        return (
+            file.is_file() and png_header(file)[2] == 16
+        )  # a pipe would keep whoever opens it waiting
     except (ReadError, OSError):
         return False
 
@@ -244,7 +286,9 @@ def find_scans(paths: Iterable[str | Path], unknown: Counter[str] | None = None)
             inside = sorted(Path(folder, name) for folder, _, names in walk(path) for name in names)
             for mark in (p for p in inside if p.name in MARKS):
                 refuse_doubled(mark.parent)
-            found += [p for p in inside if p.suffix.lower() in READERS and not is_shadow(p.name)]  # links to nothing and pipes are rows, too
+            found += [
+                p for p in inside if p.suffix.lower() in READERS and not is_shadow(p.name)
+            ]  # links to nothing and pipes are rows, too
             if unknown is not None:
                 unknown.update(unknown_types(p.name for p in inside))
         elif path.exists() or path.is_symlink():
@@ -283,7 +327,9 @@ def is_shadow(name: str) -> bool:
 def unknown_types(names: Iterable[str]) -> Counter[str]:
     """Endings of files that no reader takes and that may yet be scans, and how many of each."""
     endings = (os.path.splitext(name)[1].lower() for name in names)
-    return Counter(ending for ending in endings if ending not in READERS and ending not in BESIDE_SCANS)
+    return Counter(
+        ending for ending in endings if ending not in READERS and ending not in BESIDE_SCANS
+    )
 
 
 def told_types(unknown: Mapping[str, int]) -> str:
@@ -315,7 +361,9 @@ def refuse_doubled(folder: str | Path) -> None:
 
 def doubled_error(folder: str | Path) -> ReadError:
     """What is said of a set that shows every bag in two kinds of image, in a folder or at a URL."""
-    return ReadError(f"{folder}: shows every bag twice, in raw/ and in colour/, and may hold the truth as well: take {folder}/raw or {folder}/colour")
+    return ReadError(
+        f"{folder}: shows every bag twice, in raw/ and in colour/, and may hold the truth as well: take {folder}/raw or {folder}/colour"
+    )
 
 
 def _one_per_set(paths: Iterable[Path]) -> Iterator[Path]:

@@ -30,7 +30,9 @@ def read_voc(path: str | Path, seen: tuple[int, int] | None = None) -> list[Anno
         if root is None or root.tag != "annotation":
             raise ReadError(f"{path}: the root element must be <annotation>")
         found = [_annotation(path, element) for element in root.iter("object")]
-        result = tuple(int(float(root.findtext(f"size/{name}", "0"))) for name in ("height", "width"))
+        result = tuple(
+            int(float(root.findtext(f"size/{name}", "0"))) for name in ("height", "width")
+        )
         if seen is not None:
             if min(result):
                 check_size_told((result[0], result[1]), seen)
@@ -48,7 +50,9 @@ def _annotation(path: Path, element: ElementTree.Element) -> Annotation:
     return Annotation(element.findtext("name", "").strip(), (x1 - 1, y1 - 1, x2, y2))
 
 
-def write_voc(path: str | Path, annotations: Sequence[Annotation], file_name: str, height: int, width: int) -> None:
+def write_voc(
+    path: str | Path, annotations: Sequence[Annotation], file_name: str, height: int, width: int
+) -> None:
     """Write one image's boxes; an image without any gets a file all the same."""
     root = ElementTree.Element("annotation")
     ElementTree.SubElement(root, "filename").text = file_name

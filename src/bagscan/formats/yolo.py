@@ -24,13 +24,19 @@ def read_classes(path: str | Path) -> list[str]:
         while names and not names[-1]:
             names.pop()
         if "" in names or len(set(names)) < len(names):
-            raise ReadError(f"{path}: a line without a name in the middle, or a name twice: the numbers of labels would mean other classes")
+            raise ReadError(
+                f"{path}: a line without a name in the middle, or a name twice: the numbers of labels would mean other classes"
+            )
         if odd := [name for name in names if not name.isprintable()]:
-            raise ReadError(f"{path}: the name {odd[0]!r} holds a control character: two names on one line, perhaps")
+            raise ReadError(
+                f"{path}: the name {odd[0]!r} holds a control character: two names on one line, perhaps"
+            )
         return names
 
 
-def read_yolo(path: str | Path, classes: Sequence[str], height: int, width: int) -> list[Annotation]:
+def read_yolo(
+    path: str | Path, classes: Sequence[str], height: int, width: int
+) -> list[Annotation]:
     """Read one image's boxes, scaled to its ``height`` and ``width`` in pixels.
 
     An empty file is an image without annotations.
@@ -43,22 +49,32 @@ def read_yolo(path: str | Path, classes: Sequence[str], height: int, width: int)
         return []
     check_size(path, MAX_TEXT_BYTES)
     with naming(path, "YOLO label file"):
-        lines = [line for line in LINE_END.split(path.read_text(encoding="utf-8-sig")) if line.strip()]
+        lines = [
+            line for line in LINE_END.split(path.read_text(encoding="utf-8-sig")) if line.strip()
+        ]
         return [_annotation(path, line, classes, height, width) for line in lines]
 
 
-def _annotation(path: Path, line: str, classes: Sequence[str], height: int, width: int) -> Annotation:
+def _annotation(
+    path: Path, line: str, classes: Sequence[str], height: int, width: int
+) -> Annotation:
     fields = line.split()
     is_polygon = len(fields) >= 7 and len(fields) % 2 == 1
     if len(fields) != 5 and not is_polygon:
-        raise ReadError(f"{path}: expected a class and 4 numbers of a box, or 6 and more of a polygon, in a line, got {line[:60]!r}")
+        raise ReadError(
+            f"{path}: expected a class and 4 numbers of a box, or 6 and more of a polygon, in a line, got {line[:60]!r}"
+        )
     number = float(fields[0])  # some tools write 0.0
     if number not in range(len(classes)):
-        raise ReadError(f"{path}: class {fields[0][:30]}, but there are {len(classes)}, numbered from 0")
+        raise ReadError(
+            f"{path}: class {fields[0][:30]}, but there are {len(classes)}, numbered from 0"
+        )
     index = int(number)
     shares = [float(field) for field in fields[1:]]
     if not all(-0.01 <= share <= 1.01 for share in shares):
-        raise ReadError(f"{path}: {line[:60]!r}: numbers must be shares of the picture, 0 to 1, and not pixels")
+        raise ReadError(
+            f"{path}: {line[:60]!r}: numbers must be shares of the picture, 0 to 1, and not pixels"
+        )
     if is_polygon:
         return _polygon(classes[index], shares, height, width)
     x, y, w, h = shares
@@ -70,13 +86,21 @@ def _annotation(path: Path, line: str, classes: Sequence[str], height: int, widt
 
 def _polygon(label: str, shares: Sequence[float], height: int, width: int) -> Annotation:
     xs, ys = [x * width for x in shares[::2]], [y * height for y in shares[1::2]]
-    mask = read_mask([[value for point in zip(xs, ys, strict=True) for value in point]], height, width)
+    mask = read_mask(
+        [[value for point in zip(xs, ys, strict=True) for value in point]], height, width
+    )
     found = Annotation(label, (min(xs), min(ys), max(xs), max(ys)), mask)
     check_on_picture(found, height, width)
     return found
 
 
-def write_yolo(path: str | Path, annotations: Sequence[Annotation], classes: Sequence[str], height: int, width: int) -> None:
+def write_yolo(
+    path: str | Path,
+    annotations: Sequence[Annotation],
+    classes: Sequence[str],
+    height: int,
+    width: int,
+) -> None:
     """Write one image's boxes.
 
     Raises:
@@ -85,6 +109,13 @@ def write_yolo(path: str | Path, annotations: Sequence[Annotation], classes: Seq
     lines = []
     for annotation in annotations:
         x1, y1, x2, y2 = annotation.box_xyxy
-        numbers = ((x1 + x2) / 2 / width, (y1 + y2) / 2 / height, (x2 - x1) / width, (y2 - y1) / height)
-        lines.append(f"{list(classes).index(annotation.label)} " + " ".join(f"{n:.8f}" for n in numbers))
+        numbers = (
+            (x1 + x2) / 2 / width,
+            (y1 + y2) / 2 / height,
+            (x2 - x1) / width,
+            (y2 - y1) / height,
+        )
+        lines.append(
+            f"{list(classes).index(annotation.label)} " + " ".join(f"{n:.8f}" for n in numbers)
+        )
     Path(path).write_text("".join(f"{line}\n" for line in lines))

@@ -12,7 +12,13 @@ from bagscan.core import View
 from bagscan.core.errors import DataError, ReadError
 from bagscan.formats import read_scan
 from bagscan.formats.scans import scan_id_of
-from bagscan.imaging.channels import Calibration, image, nearest_profile, write_colour, write_dual_energy
+from bagscan.imaging.channels import (
+    Calibration,
+    image,
+    nearest_profile,
+    write_colour,
+    write_dual_energy,
+)
 from bagscan.plausibility import unfit
 
 AIR_COUNTS = 60000
@@ -30,7 +36,9 @@ class Converted:
     told: str
 
 
-def convert_scan(path: Path, out: Path, calibration: Calibration | None = None, air: float | None = None) -> Converted:
+def convert_scan(
+    path: Path, out: Path, calibration: Calibration | None = None, air: float | None = None
+) -> Converted:
     """Image one scan that holds low and high energy.
 
     Args:
@@ -51,15 +59,33 @@ def convert_scan(path: Path, out: Path, calibration: Calibration | None = None, 
     for file in files:
         file.parent.mkdir(parents=True, exist_ok=True)
         if file.exists():
-            raise DataError(f"{path}: {file} is there already; use another --out, nothing is overwritten")
-    result = {_convert_view(path, view, files[2 * i : 2 * i + 2], calibration, air): None for i, view in enumerate(views)}
+            raise DataError(
+                f"{path}: {file} is there already; use another --out, nothing is overwritten"
+            )
+    result = {
+        _convert_view(path, view, files[2 * i : 2 * i + 2], calibration, air): None
+        for i, view in enumerate(views)
+    }
     return Converted(name, tuple(files), "; ".join(result))
 
 
-def _convert_view(path: Path, view: View, files: Sequence[Path], calibration: Calibration | None, air: float | None) -> str:
+def _convert_view(
+    path: Path,
+    view: View,
+    files: Sequence[Path],
+    calibration: Calibration | None,
+    air: float | None,
+) -> str:
     """Image one view into a TIFF and a PNG; which calibration was used."""
     low, high, result = normalised(path, view, air)
-    if reasons := unfit(View(np.stack([low, high]).astype(np.float32), ("low", "high"), quantity="transmission", view_id=view.view_id)):
+    if reasons := unfit(
+        View(
+            np.stack([low, high]).astype(np.float32),
+            ("low", "high"),
+            quantity="transmission",
+            view_id=view.view_id,
+        )
+    ):
         raise ReadError(f"{path}: {'; '.join(reasons)}")
     if calibration is None:
         calibration = Calibration.of_profile(*nearest_profile(low, high))
@@ -73,7 +99,9 @@ def _convert_view(path: Path, view: View, files: Sequence[Path], calibration: Ca
 def normalised(path: Path, view: View, air: float | None) -> tuple[np.ndarray, np.ndarray, str]:
     """Low and high with air at 1, and what was assumed for that."""
     if not {"low", "high"} <= set(view.channels):
-        raise ReadError(f"{path}: effective Z needs low and high energy, and this scan has {', '.join(view.channels)}")
+        raise ReadError(
+            f"{path}: effective Z needs low and high energy, and this scan has {', '.join(view.channels)}"
+        )
     channels = [np.asarray(view.pixels[view.channels.index(name)]) for name in ("low", "high")]
     if view.quantity == "log_attenuation":
         channels = [np.exp(-c) for c in channels]
@@ -84,4 +112,8 @@ def normalised(path: Path, view: View, air: float | None) -> tuple[np.ndarray, n
         return channels[0], channels[1], ""
     if min(levels) <= 0:
         raise ReadError(f"{path}: a channel is black throughout")
-    return channels[0] / levels[0], channels[1] / levels[1], f"; air taken from the brightest per cent, {levels[0]:.3f} and {levels[1]:.3f} of full scale"
+    return (
+        channels[0] / levels[0],
+        channels[1] / levels[1],
+        f"; air taken from the brightest per cent, {levels[0]:.3f} and {levels[1]:.3f} of full scale",
+    )

@@ -30,7 +30,12 @@ class Fan:
         middle = self.direction[0] + self.direction[-1]
         middle = middle / np.linalg.norm(middle)
         across = np.array([middle[1], -middle[0]])
-        return np.stack([across if self.direction[-1] @ across > self.direction[0] @ across else -across, middle])
+        return np.stack(
+            [
+                across if self.direction[-1] @ across > self.direction[0] @ across else -across,
+                middle,
+            ]
+        )
 
     @classmethod
     def towards(cls, source_mm: Sequence[float], channels_mm: np.ndarray, y_mm: np.ndarray) -> Fan:
@@ -41,7 +46,12 @@ class Fan:
         """
         away = np.asarray(channels_mm, float) - np.asarray(source_mm, float)
         distance = np.linalg.norm(away, axis=1)
-        fan = cls(np.asarray(source_mm, float), away / distance[:, None], distance, np.asarray(y_mm, float))
+        fan = cls(
+            np.asarray(source_mm, float),
+            away / distance[:, None],
+            distance,
+            np.asarray(y_mm, float),
+        )
         across, along = fan.frame @ fan.direction.T
         if along.min() <= 0 or not (np.diff(across / along) > 0).all():
             raise DataError("channels must turn one way around the source, within 180°")

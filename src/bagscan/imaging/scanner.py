@@ -40,7 +40,9 @@ class ViewGeometry:
 
     def __post_init__(self) -> None:
         if self.n_channels < 2 or len(self.corners_mm) < 2:
-            raise ValueError(f"view {self.name}: needs 2 or more channels along 2 or more corners, got {self.n_channels} and {len(self.corners_mm)}")
+            raise ValueError(
+                f"view {self.name}: needs 2 or more channels along 2 or more corners, got {self.n_channels} and {len(self.corners_mm)}"
+            )
 
     @property
     def width(self) -> int:
@@ -54,16 +56,25 @@ class ViewGeometry:
         n = self.n_channels * across
         first, end = self.channels or (0, self.n_channels)
         along = (np.arange(first * across, end * across) + 0.5) / n * at[-1]
-        return Fan.towards(self.source_mm, np.column_stack([np.interp(along, at, corners[:, k]) for k in (0, 1)]), y_mm)
+        return Fan.towards(
+            self.source_mm,
+            np.column_stack([np.interp(along, at, corners[:, k]) for k in (0, 1)]),
+            y_mm,
+        )
 
     def cropped(self, low_mm: np.ndarray, high_mm: np.ndarray, margin: int = 24) -> ViewGeometry:
         """The channels that a box in the tunnel falls upon, and some around."""
         fan = self.fan(np.zeros(1))
-        corners = np.array([(x, z) for x in (low_mm[0], high_mm[0]) for z in (low_mm[2], high_mm[2])])
+        corners = np.array(
+            [(x, z) for x in (low_mm[0], high_mm[0]) for z in (low_mm[2], high_mm[2])]
+        )
         seen = (corners - fan.source_mm) @ fan.frame.T
         rays = fan.direction @ fan.frame.T
         at = np.searchsorted(rays[:, 0] / rays[:, 1], seen[:, 0] / seen[:, 1])
-        return replace(self, channels=(max(0, int(at.min()) - margin), min(self.n_channels, int(at.max()) + margin)))
+        return replace(
+            self,
+            channels=(max(0, int(at.min()) - margin), min(self.n_channels, int(at.max()) + margin)),
+        )
 
 
 @dataclass(frozen=True)
@@ -138,7 +149,9 @@ class Profile:
             "blur_px": not all(0 <= blur < 10 for blur in self.blur_px),
             "air_counts": not 1000 <= self.air_counts <= MAX_AIR_COUNTS,
         }
-        if found := [f"{name}: {getattr(self, name)}" for name, is_wrong in wrong.items() if is_wrong]:
+        if found := [
+            f"{name}: {getattr(self, name)}" for name, is_wrong in wrong.items() if is_wrong
+        ]:
             raise ValueError(
                 f"no scanner has {', '.join(found)[:300]} (lengths above 0, line_pitch_mm 0.05 to 20, views of different names, "
                 f"air_counts 1,000 to {MAX_AIR_COUNTS:,}, so that noise of air stays within 16 bits)"
@@ -147,7 +160,9 @@ class Profile:
     @property
     def hash(self) -> str:
         """Of everything in the profile: two scans of one hash come from the same machine."""
-        return hashlib.sha256(json.dumps(dataclasses.asdict(self), sort_keys=True).encode()).hexdigest()
+        return hashlib.sha256(
+            json.dumps(dataclasses.asdict(self), sort_keys=True).encode()
+        ).hexdigest()
 
     @property
     def response(self) -> Response:
@@ -166,7 +181,9 @@ class Profile:
     @property
     def response_key(self) -> tuple[str, str]:
         """What the tube and detector are, as text: the cache's key."""
-        return json.dumps(dataclasses.asdict(self.tube), sort_keys=True), json.dumps(dataclasses.asdict(self.detector), sort_keys=True)
+        return json.dumps(dataclasses.asdict(self.tube), sort_keys=True), json.dumps(
+            dataclasses.asdict(self.detector), sort_keys=True
+        )
 
 
 @functools.cache
@@ -217,6 +234,8 @@ def load_profile(name: str | Path) -> Profile:
     """
     path = Path(name) if str(name).endswith((".yaml", ".yml")) else PROFILES / f"{name}.yaml"
     if not path.is_file():
-        raise ConfigError(f"no scanner profile {str(name)!r}{nearest(str(name), profile_names())}; there are {', '.join(profile_names())}, or give a YAML file")
+        raise ConfigError(
+            f"no scanner profile {str(name)!r}{nearest(str(name), profile_names())}; there are {', '.join(profile_names())}, or give a YAML file"
+        )
     data, lines = read_yaml(path)
     return fill(Profile, {"name": path.stem, **data}, str(path), lines)

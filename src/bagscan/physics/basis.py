@@ -18,7 +18,9 @@ ROUNDS = 30
 
 def compose(thickness_mm: np.ndarray, spectral: Spectral) -> np.ndarray:
     """(..., 2) thicknesses of ``BASIS`` -> (..., 2) low and high transmission."""
-    return spectral.transmission(np.asarray(thickness_mm, float), [material(name) for name in BASIS])
+    return spectral.transmission(
+        np.asarray(thickness_mm, float), [material(name) for name in BASIS]
+    )
 
 
 def decompose(low: np.ndarray, high: np.ndarray, spectral: Spectral) -> np.ndarray:
@@ -33,10 +35,15 @@ def decompose(low: np.ndarray, high: np.ndarray, spectral: Spectral) -> np.ndarr
     for _ in range(ROUNDS):
         passed = np.exp(-at @ mu)
         signal = passed @ spectral.weights
-        slope = np.einsum("...g,bg,gc->...cb", passed, mu, spectral.weights, optimize=True) / signal[..., None]
+        slope = (
+            np.einsum("...g,bg,gc->...cb", passed, mu, spectral.weights, optimize=True)
+            / signal[..., None]
+        )
         step = np.linalg.solve(slope, (wanted + np.log(signal))[..., None])[..., 0]
         limit = np.array([20.0, 2.0])
-        at += step * np.minimum(1, np.min(limit / np.maximum(np.abs(step), 1e-12), -1, keepdims=True))
+        at += step * np.minimum(
+            1, np.min(limit / np.maximum(np.abs(step), 1e-12), -1, keepdims=True)
+        )
         if np.abs(step).max() < 1e-7:
             break
     return np.asarray(at)
@@ -44,4 +51,8 @@ def decompose(low: np.ndarray, high: np.ndarray, spectral: Spectral) -> np.ndarr
 
 def overlaid(first: np.ndarray, second: np.ndarray, spectral: Spectral) -> np.ndarray:
     """(..., 2) transmission of two things over one another, from that of each."""
-    return compose(decompose(first[..., 0], first[..., 1], spectral) + decompose(second[..., 0], second[..., 1], spectral), spectral)
+    return compose(
+        decompose(first[..., 0], first[..., 1], spectral)
+        + decompose(second[..., 0], second[..., 1], spectral),
+        spectral,
+    )

@@ -29,8 +29,12 @@ def elements() -> dict[str, np.ndarray]:
         "symbol": np.array([xraylib.AtomicNumberToSymbol(z) for z in ELEMENTS]),
         "atomic_weight": weights,
         "energy_kev": ENERGY_KEV,
-        "attenuation_cm2_g": np.array([[xraylib.CS_Total(z, float(e)) for e in ENERGY_KEV] for z in ELEMENTS]),
-        "absorption_cm2_g": np.array([[xraylib.CS_Energy(z, float(e)) for e in ENERGY_KEV] for z in ELEMENTS]),
+        "attenuation_cm2_g": np.array(
+            [[xraylib.CS_Total(z, float(e)) for e in ENERGY_KEV] for z in ELEMENTS]
+        ),
+        "absorption_cm2_g": np.array(
+            [[xraylib.CS_Energy(z, float(e)) for e in ENERGY_KEV] for z in ELEMENTS]
+        ),
     }
 
 
@@ -42,7 +46,11 @@ def tungsten() -> dict[str, np.ndarray]:
     for tube_kv in TUBE_KV:
         tube = spekpy.Spek(kvp=float(tube_kv), th=ANODE_DEG, dk=0.5, z=100, mas=1.0)
         energy, fluence = tube.get_spectrum(edges=False)
-        rows.append(np.histogram(energy, np.append(ENERGY_KEV - 0.5, ENERGY_KEV[-1] + 0.5), weights=fluence * 0.5)[0])
+        rows.append(
+            np.histogram(
+                energy, np.append(ENERGY_KEV - 0.5, ENERGY_KEV[-1] + 0.5), weights=fluence * 0.5
+            )[0]
+        )
     return {"tube_kv": TUBE_KV.astype(float), "energy_kev": ENERGY_KEV, "fluence": np.array(rows)}
 
 

@@ -46,7 +46,9 @@ class Tube:
         with np.load(FOLDER / "tungsten.npz", allow_pickle=False) as data:
             voltages, rows = data["tube_kv"], data["fluence"]
         if not voltages[0] <= self.voltage_kv <= voltages[-1]:
-            raise ConfigError(f"tube voltage must be {voltages[0]:.0f}-{voltages[-1]:.0f} kV, got {self.voltage_kv}")
+            raise ConfigError(
+                f"tube voltage must be {voltages[0]:.0f}-{voltages[-1]:.0f} kV, got {self.voltage_kv}"
+            )
         at = np.searchsorted(voltages, self.voltage_kv, side="right") - 1
         bare = _between(voltages, rows, min(int(at), len(voltages) - 2), self.voltage_kv)
         path = sum(material(name).attenuation_per_mm * mm for name, mm in self.filters_mm.items())
@@ -118,7 +120,10 @@ def response(tube: Tube, detector: Sandwich) -> Response:
     between = sum(material(name).attenuation_per_mm * mm for name, mm in detector.filter_mm.items())
     high_in, high_energy = _scintillator(detector.high, detector.high_mm)
     shares, counts = [], []
-    for arriving, stopped, left in ((photons, low_in, low_energy), (photons * (1 - low_in) * np.exp(-between), high_in, high_energy)):
+    for arriving, stopped, left in (
+        (photons, low_in, low_energy),
+        (photons * (1 - low_in) * np.exp(-between), high_in, high_energy),
+    ):
         signal = arriving * stopped * left
         shares.append(signal / signal.sum())
         counts.append(float(signal.sum() ** 2 / (signal * left).sum()))
@@ -130,4 +135,6 @@ def _scintillator(name: str, mm: float) -> tuple[np.ndarray, np.ndarray]:
     if name not in SCINTILLATORS:
         raise ConfigError(f"unknown scintillator {name!r}; known are {', '.join(SCINTILLATORS)}")
     of = SCINTILLATORS[name]
-    return 1 - np.exp(-of.attenuation_per_mm * mm), elements().energy_kev * np.clip(of.absorption_per_mm / of.attenuation_per_mm, 0, 1)
+    return 1 - np.exp(-of.attenuation_per_mm * mm), elements().energy_kev * np.clip(
+        of.absorption_per_mm / of.attenuation_per_mm, 0, 1
+    )

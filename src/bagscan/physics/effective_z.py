@@ -22,7 +22,21 @@ from bagscan.physics.look_up import median_3x3, read_z
 from bagscan.physics.materials import material
 from bagscan.physics.transmission import exact
 
-WEDGES = ("graphite", "polyethylene", "pmma", "water", "ptfe", "magnesia", "aluminium", "silicon", "titanium", "iron", "copper", "zinc", "zirconium")
+WEDGES = (
+    "graphite",
+    "polyethylene",
+    "pmma",
+    "water",
+    "ptfe",
+    "magnesia",
+    "aluminium",
+    "silicon",
+    "titanium",
+    "iron",
+    "copper",
+    "zinc",
+    "zirconium",
+)
 LOG_H_MIN, LOG_H_MAX = 0.005, 8.0
 IMPENETRABLE_LOG_LOW = 6.2  # 0.2 % left: scatter and electronic noise outweigh the signal
 # 20 cm of water, and yet light: no bag holds that in one ray, while a millimetre of lead or tungsten reads so.
@@ -47,7 +61,9 @@ class ZImage:
     @property
     def confidence(self) -> np.ndarray:
         """(H, W) in [0, 1]: 1 / (1 + σ²), so half where Z is known to ±1; 0 where impenetrable."""
-        return np.where(self.impenetrable | (self.z == 0), 0, 1 / (1 + np.square(self.sigma_z))).astype(np.float32)
+        return np.where(
+            self.impenetrable | (self.z == 0), 0, 1 / (1 + np.square(self.sigma_z))
+        ).astype(np.float32)
 
 
 @dataclass(frozen=True)
@@ -70,7 +86,9 @@ class ZTable:
 
     def read(self, log_low: np.ndarray, log_high: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Z, and ∂Z/∂R where it is read; beyond the wedges that at their end, since Z is no surer there."""
-        log_low, log_high = np.broadcast_arrays(np.asarray(log_low, float), np.asarray(log_high, float))
+        log_low, log_high = np.broadcast_arrays(
+            np.asarray(log_low, float), np.asarray(log_high, float)
+        )
         step = float(self.ratio[1] - self.ratio[0])
         first, last = (np.ascontiguousarray((s - self.ratio[0]) / step) for s in self.span.T)
         flat = (np.ascontiguousarray(a).ravel() for a in (log_low, log_high))
@@ -78,7 +96,9 @@ class ZTable:
         return z.reshape(log_low.shape), slope.reshape(log_low.shape)
 
 
-def table_from_curves(z: Sequence[float], curves: Sequence[tuple[np.ndarray, np.ndarray]]) -> ZTable:
+def table_from_curves(
+    z: Sequence[float], curves: Sequence[tuple[np.ndarray, np.ndarray]]
+) -> ZTable:
     """A table from wedges, simulated or measured.
 
     Args:
@@ -89,13 +109,23 @@ def table_from_curves(z: Sequence[float], curves: Sequence[tuple[np.ndarray, np.
         DataError: fewer than two wedges, wrong order, or a wedge of fewer than two steps.
     """
     if len(z) < 2 or len(z) != len(curves) or not np.all(np.diff(z) > 0):
-        raise DataError(f"wedges must be two or more in ascending Z, one curve each; got Z = {list(z)} and {len(curves)} curves")
+        raise DataError(
+            f"wedges must be two or more in ascending Z, one curve each; got Z = {list(z)} and {len(curves)} curves"
+        )
     log_h = np.geomspace(LOG_H_MIN, LOG_H_MAX, 256)
     ratios = []
     for number, (low, high) in zip(z, curves, strict=True):
         low, high = np.asarray(low, float), np.asarray(high, float)
-        if low.shape != high.shape or low.ndim != 1 or len(low) < 2 or not np.all(np.diff(high) > 0) or high[0] <= 0:
-            raise DataError(f"the wedge of Z = {number}: ln L and ln H must be two or more steps each, above 0 and ascending")
+        if (
+            low.shape != high.shape
+            or low.ndim != 1
+            or len(low) < 2
+            or not np.all(np.diff(high) > 0)
+            or high[0] <= 0
+        ):
+            raise DataError(
+                f"the wedge of Z = {number}: ln L and ln H must be two or more steps each, above 0 and ascending"
+            )
         ratios.append(np.interp(log_h, high, low / high))
     # A table must be readable backwards: where a heavier wedge's R falls below a lighter one's
     # (strong filtration, K-edges), it adds nothing.
@@ -123,7 +153,14 @@ def log_attenuation(transmission: np.ndarray, floor: float = 1e-5) -> np.ndarray
     return np.asarray(-np.log(np.clip(transmission, floor, 1.0)))
 
 
-def effective_z(low: np.ndarray, high: np.ndarray, table: ZTable, photons: tuple[float, float], electronic: float = 8.0, denoise_px: float = 0.7) -> ZImage:
+def effective_z(
+    low: np.ndarray,
+    high: np.ndarray,
+    table: ZTable,
+    photons: tuple[float, float],
+    electronic: float = 8.0,
+    denoise_px: float = 0.7,
+) -> ZImage:
     """Effective Z of a scan, its noise, and where it means nothing.
 
     Args:
@@ -135,12 +172,17 @@ def effective_z(low: np.ndarray, high: np.ndarray, table: ZTable, photons: tuple
     smooth = [_denoised(np.asarray(t, np.float32), denoise_px) for t in (low, high)]
     log_low, log_high = (log_attenuation(t) for t in smooth)
     z, slope = table.read(log_low, log_high)
-    variance = [(t + electronic**2 / n) / n / np.maximum(t, 1e-5) ** 2 for t, n in zip(smooth, photons, strict=True)]
+    variance = [
+        (t + electronic**2 / n) / n / np.maximum(t, 1e-5) ** 2
+        for t, n in zip(smooth, photons, strict=True)
+    ]
     # Smoothing over σ averages about 4πσ² pixels, the median 9 at two thirds of their worth.
     averaged = max(1.0, 4 * np.pi * denoise_px**2 * 6) if denoise_px else 1.0
     h = np.maximum(log_high, 1e-3)
     sigma_ratio = np.sqrt((variance[0] + np.square(log_low / h) * variance[1]) / averaged) / h
-    impenetrable = (log_low > IMPENETRABLE_LOG_LOW) | ((log_low > TOO_DENSE_LOG_LOW) & (z < LIGHT_Z))
+    impenetrable = (log_low > IMPENETRABLE_LOG_LOW) | (
+        (log_low > TOO_DENSE_LOG_LOW) & (z < LIGHT_Z)
+    )
     return ZImage(z, (np.abs(slope) * sigma_ratio).astype(np.float32), impenetrable)
 
 

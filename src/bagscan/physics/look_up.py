@@ -36,7 +36,10 @@ def read_z(table, log_h, ratio_start, ratio_step, first, last, log_low, log_high
         low = first[i] + share * (first[i + 1] - first[i]) + 1
         high = max(last[i] + share * (last[i + 1] - last[i]) - 1, low)
         column = min(max(column, low), high)
-        slope[k] = (_between(table, i, share, column + 1, n_columns) - _between(table, i, share, column - 1, n_columns)) / (2 * ratio_step)
+        slope[k] = (
+            _between(table, i, share, column + 1, n_columns)
+            - _between(table, i, share, column - 1, n_columns)
+        ) / (2 * ratio_step)
     return z, slope
 
 
@@ -63,7 +66,27 @@ def median_3x3(image):  # type: ignore[no-untyped-def]
             p[0], p[1], p[2] = image[above, left], image[above, x], image[above, right]
             p[3], p[4], p[5] = image[y, left], image[y, x], image[y, right]
             p[6], p[7], p[8] = image[below, left], image[below, x], image[below, right]
-            for a, b in ((1, 2), (4, 5), (7, 8), (0, 1), (3, 4), (6, 7), (1, 2), (4, 5), (7, 8), (0, 3), (5, 8), (4, 7), (3, 6), (1, 4), (2, 5), (4, 7), (4, 2), (6, 4), (4, 2)):
+            for a, b in (
+                (1, 2),
+                (4, 5),
+                (7, 8),
+                (0, 1),
+                (3, 4),
+                (6, 7),
+                (1, 2),
+                (4, 5),
+                (7, 8),
+                (0, 3),
+                (5, 8),
+                (4, 7),
+                (3, 6),
+                (1, 4),
+                (2, 5),
+                (4, 7),
+                (4, 2),
+                (6, 4),
+                (4, 2),
+            ):
                 low, high = min(p[a], p[b]), max(p[a], p[b])
                 p[a], p[b] = low, high
             out[y, x] = p[4]

@@ -38,7 +38,13 @@ class Elements:
 def elements() -> Elements:
     """The element tables (see :mod:`bagscan.physics.build_tables` for their sources)."""
     with np.load(FOLDER / "elements.npz", allow_pickle=False) as data:
-        return Elements(tuple(map(str, data["symbol"])), *(data[k] for k in ("atomic_weight", "energy_kev", "attenuation_cm2_g", "absorption_cm2_g")))
+        return Elements(
+            tuple(map(str, data["symbol"])),
+            *(
+                data[k]
+                for k in ("atomic_weight", "energy_kev", "attenuation_cm2_g", "absorption_cm2_g")
+            ),
+        )
 
 
 @dataclass(frozen=True)
@@ -58,7 +64,9 @@ class Material:
 
     def __post_init__(self) -> None:
         if not self.density_g_cm3 > 0:
-            raise ValueError(f"{self.name}: density must be above 0 g/cm³, got {self.density_g_cm3}")
+            raise ValueError(
+                f"{self.name}: density must be above 0 g/cm³, got {self.density_g_cm3}"
+            )
         if not self.mass_fractions or abs(sum(self.mass_fractions.values()) - 1) > 1e-6:
             raise ValueError(f"{self.name}: mass fractions must sum to 1")
 
@@ -79,9 +87,13 @@ class Material:
     @property
     def effective_z(self) -> float:
         """Mayneord's effective atomic number, (Σ aᵢ Zᵢ^2.94)^(1/2.94), a the share of electrons."""
-        electrons = {z: w * z / elements().atomic_weight[z - 1] for z, w in self.mass_fractions.items()}
+        electrons = {
+            z: w * z / elements().atomic_weight[z - 1] for z, w in self.mass_fractions.items()
+        }
         total = sum(electrons.values())
-        return float(sum(e / total * z**MAYNEORD_POWER for z, e in electrons.items()) ** (1 / MAYNEORD_POWER))
+        return float(
+            sum(e / total * z**MAYNEORD_POWER for z, e in electrons.items()) ** (1 / MAYNEORD_POWER)
+        )
 
 
 def parse_formula(formula: str) -> dict[int, float]:

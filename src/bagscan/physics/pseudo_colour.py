@@ -24,7 +24,10 @@ DEPTH = 1.3
 BLACK_FROM, BLACK_AT = 2.0, 5.5
 METAL_Z = 24.0
 N_Z, N_ATTENUATION = 128, 512
-SIGMA_Z, DENSE = 0.5, 0.05  # of a stored Z; low transmission below which one that is not known means that next to nothing passes
+SIGMA_Z, DENSE = (
+    0.5,
+    0.05,
+)  # of a stored Z; low transmission below which one that is not known means that next to nothing passes
 
 
 def colour_table() -> np.ndarray:
@@ -51,7 +54,9 @@ def pseudo_colour(low: np.ndarray, high: np.ndarray, z: ZImage, sharpen: float =
     attenuation = (log_attenuation(low, 3e-4) + log_attenuation(high, 3e-4)) / 2
     if sharpen:
         detail = attenuation - ndimage.gaussian_filter(attenuation, 1.6)
-        attenuation = np.maximum(ndimage.gaussian_filter(attenuation, 0.5) + np.clip(sharpen * detail, -0.3, 0.6), 0)
+        attenuation = np.maximum(
+            ndimage.gaussian_filter(attenuation, 0.5) + np.clip(sharpen * detail, -0.3, 0.6), 0
+        )
     shown = np.where(z.impenetrable, np.maximum(z.z, METAL_Z), steadied(z))
     i = np.clip(np.rint((shown - 5) / 27 * (N_Z - 1)), 0, N_Z - 1).astype(int)
     j = np.clip(np.rint(attenuation / 6 * (N_ATTENUATION - 1)), 0, N_ATTENUATION - 1).astype(int)
@@ -63,10 +68,14 @@ def colour_again(low: np.ndarray, high: np.ndarray, zeff: np.ndarray) -> np.ndar
 
     It is not known through air, or through what lets nothing pass.
     """
-    return pseudo_colour(low, high, ZImage(zeff, np.full_like(zeff, SIGMA_Z), (zeff <= 0) & (low < DENSE)))
+    return pseudo_colour(
+        low, high, ZImage(zeff, np.full_like(zeff, SIGMA_Z), (zeff <= 0) & (low < DENSE))
+    )
 
 
 def steadied(z: ZImage) -> np.ndarray:
     """Z averaged over neighbours by confidence: where it is noise, the surroundings' hue is shown."""
     weight = z.confidence + 1e-4
-    return np.asarray(ndimage.gaussian_filter(z.z * weight, 1.0) / ndimage.gaussian_filter(weight, 1.0))
+    return np.asarray(
+        ndimage.gaussian_filter(z.z * weight, 1.0) / ndimage.gaussian_filter(weight, 1.0)
+    )

@@ -17,7 +17,9 @@ def add_scatter(transmission: np.ndarray, share: float, sigma_px: float) -> np.n
     return np.asarray((transmission + share * _spread(transmission, sigma_px)) / (1 + share))
 
 
-def remove_scatter(measured: np.ndarray, share: float, sigma_px: float, rounds: int = 3) -> np.ndarray:
+def remove_scatter(
+    measured: np.ndarray, share: float, sigma_px: float, rounds: int = 3
+) -> np.ndarray:
     """The inverse of :func:`add_scatter` by fixed-point rounds, each ``share`` times closer.
 
     Dense metal needs it most: 1.5 % of scatter on 0.5 % of signal would make thick steel look thin,

@@ -35,14 +35,18 @@ class Spectral:
         """(M, G) linear attenuation of each material in each group."""
         return np.array([self.mixing @ m.attenuation_per_mm for m in materials])
 
-    def transmission(self, paths_mm: Mapping[str, np.ndarray] | np.ndarray, materials: Sequence[Material]) -> np.ndarray:
+    def transmission(
+        self, paths_mm: Mapping[str, np.ndarray] | np.ndarray, materials: Sequence[Material]
+    ) -> np.ndarray:
         """(..., 2) low and high transmission of stacks.
 
         Args:
             paths_mm: (..., M), or by material name; order does not matter to transmission.
         """
         if isinstance(paths_mm, Mapping):
-            paths_mm = np.stack(np.broadcast_arrays(*(np.asarray(paths_mm[m.name], float) for m in materials)), -1)
+            paths_mm = np.stack(
+                np.broadcast_arrays(*(np.asarray(paths_mm[m.name], float) for m in materials)), -1
+            )
         optical = np.asarray(paths_mm) @ self.attenuation_per_mm(materials)
         return np.asarray(np.exp(-optical) @ self.weights)
 
@@ -52,17 +56,23 @@ def exact(response: Response) -> Spectral:
     return Spectral(np.eye(len(response.energy_kev)), response.weights)
 
 
-def grouped(response: Response, width_kev: float = 4.0, n_stacks: int = 4000, seed: int = 1) -> Spectral:
+def grouped(
+    response: Response, width_kev: float = 4.0, n_stacks: int = 4000, seed: int = 1
+) -> Spectral:
     """Few groups with fitted weights.
 
     Args:
         width_kev: of a group at most.
         n_stacks: random stacks of 1-6 library materials that the weights are fitted to.
     """
-    from scipy.optimize import nnls  # most of a second to import, for those who look at colours alone
+    from scipy.optimize import (
+        nnls,
+    )  # most of a second to import, for those who look at colours alone
 
     used = np.flatnonzero(response.weights.any(1))
-    edges = group_edges(response.energy_kev[used[0]] - 0.5, response.energy_kev[used[-1]] + 0.5, width_kev)
+    edges = group_edges(
+        response.energy_kev[used[0]] - 0.5, response.energy_kev[used[-1]] + 0.5, width_kev
+    )
     both = response.weights.mean(1)
     bins = np.searchsorted(edges, response.energy_kev, side="right") - 1
     n = len(edges) - 1
@@ -74,14 +84,25 @@ def grouped(response: Response, width_kev: float = 4.0, n_stacks: int = 4000, se
     by_group = np.exp(-paths @ (mu @ mixing.T))
     # The sum of weights is pinned to 1 by a heavy row: air must transmit exactly 1.
     pin = 1000.0
-    weights = [nnls(np.vstack([by_group / y[:, None], np.full((1, n), pin)]), np.append(np.ones(len(y)), pin))[0] for y in exactly.T]
+    weights = [
+        nnls(
+            np.vstack([by_group / y[:, None], np.full((1, n), pin)]),
+            np.append(np.ones(len(y)), pin),
+        )[0]
+        for y in exactly.T
+    ]
     return Spectral(mixing, np.stack([w / w.sum() for w in weights], 1))
 
 
 def group_edges(low_kev: float, high_kev: float, width_kev: float) -> np.ndarray:
     """Edges of groups at most ``width_kev`` wide that no K-edge lies inside of, on whole keV."""
-    cuts = sorted({low_kev, *(round(k) for k in K_EDGES_KEV if low_kev < round(k) < high_kev), high_kev})
-    pieces = [np.linspace(a, b, int(np.ceil((b - a) / width_kev)) + 1) for a, b in itertools.pairwise(cuts)]
+    cuts = sorted(
+        {low_kev, *(round(k) for k in K_EDGES_KEV if low_kev < round(k) < high_kev), high_kev}
+    )
+    pieces = [
+        np.linspace(a, b, int(np.ceil((b - a) / width_kev)) + 1)
+        for a, b in itertools.pairwise(cuts)
+    ]
     return np.unique(np.round(np.concatenate(pieces)))
 
 

@@ -15,7 +15,9 @@ from scipy import ndimage
 from skimage.measure import label as label_components
 
 
-def enforce_connectivity(labels: np.ndarray, features: np.ndarray, n_regions: int, min_size: int, max_size: int) -> np.ndarray:
+def enforce_connectivity(
+    labels: np.ndarray, features: np.ndarray, n_regions: int, min_size: int, max_size: int
+) -> np.ndarray:
     """Split labels into connected pieces, quarter those over ``max_size``, join the rest to ``n_regions``.
 
     Args:
@@ -37,7 +39,9 @@ def enforce_connectivity(labels: np.ndarray, features: np.ndarray, n_regions: in
         pieces = _pieces(pieces * 4 + _quadrant(pieces, sizes > max_size))
     areas = np.bincount(pieces.ravel())
     first, second = _borders(pieces)
-    name = _joined(areas, _sums(pieces, features, len(areas)), first, second, n_regions, min_size, max_size)
+    name = _joined(
+        areas, _sums(pieces, features, len(areas)), first, second, n_regions, min_size, max_size
+    )
     return np.asarray(name[pieces])
 
 
@@ -102,7 +106,11 @@ def _joined(areas, sums, first, second, n_regions, min_size, max_size):  # type:
         areas: (n,). sums: (n, D) of features. first, second: (E,) pieces that touch, the smaller number first. All are worked on in place.
     """
     left, keeper = len(areas), np.arange(len(areas))
-    cost, stale, means = np.empty(len(first)), np.ones(len(areas), np.bool_), sums / areas.reshape(-1, 1)
+    cost, stale, means = (
+        np.empty(len(first)),
+        np.ones(len(areas), np.bool_),
+        sums / areas.reshape(-1, 1),
+    )
     while True:
         _update(cost, stale, first, second, areas, means)
         small, limit = areas < min_size, len(first)
@@ -113,7 +121,9 @@ def _joined(areas, sums, first, second, n_regions, min_size, max_size):  # type:
         if not len(chosen):
             return _numbered(keeper)
         if len(chosen) > limit:
-            chosen = chosen[np.argsort(cost[chosen], kind="mergesort")[:limit]]  # stable: of equal costs the first
+            chosen = chosen[
+                np.argsort(cost[chosen], kind="mergesort")[:limit]
+            ]  # stable: of equal costs the first
         stale[:] = False
         for edge in chosen:
             one, other = first[edge], second[edge]
@@ -125,7 +135,9 @@ def _joined(areas, sums, first, second, n_regions, min_size, max_size):  # type:
         kept = 0
         for edge in range(len(first)):
             one, other = keeper[first[edge]], keeper[second[edge]]
-            if one != other:  # pieces that now border twice do no harm, and finding them would cost more than all else
+            if (
+                one != other
+            ):  # pieces that now border twice do no harm, and finding them would cost more than all else
                 first[kept], second[kept], cost[kept] = min(one, other), max(one, other), cost[edge]
                 kept += 1
         first, second, cost = first[:kept], second[:kept], cost[:kept]
@@ -152,7 +164,14 @@ def _each_others_cheapest(first, second, allowed, cost, n):  # type: ignore[no-u
         for piece in (first[edge], second[edge]):
             if cost[edge] < best[piece]:
                 best[piece], at[piece] = cost[edge], edge
-    return np.array([at[a] for a in range(n) if at[a] >= 0 and first[at[a]] == a and at[second[at[a]]] == at[a]], np.int64)
+    return np.array(
+        [
+            at[a]
+            for a in range(n)
+            if at[a] >= 0 and first[at[a]] == a and at[second[at[a]]] == at[a]
+        ],
+        np.int64,
+    )
 
 
 @njit(cache=True)

@@ -7,7 +7,11 @@ from dataclasses import dataclass, replace
 from bagscan.regions import instances, mask_rcnn
 from bagscan.regions.mask_rcnn import MaskRCNNRegioner
 
-CARD = {**mask_rcnn.CARD, "paper": "Ren et al., NIPS 2015; Bhowmik & Breckon, section II-A", "limits": "a box holds what lies beside the item too"}
+CARD = {
+    **mask_rcnn.CARD,
+    "paper": "Ren et al., NIPS 2015; Bhowmik & Breckon, section II-A",
+    "limits": "a box holds what lies beside the item too",
+}
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,12 @@ from bagscan.association import Grid
 from bagscan.contracts import Regioner
 from bagscan.core import Regions, View
 
-CARD = {"paper": "the plain grid that SLIC and SSN start from", "channels": "any", "weights": "none", "limits": "borders follow nothing in the image"}
+CARD = {
+    "paper": "the plain grid that SLIC and SSN start from",
+    "channels": "any",
+    "weights": "none",
+    "limits": "borders follow nothing in the image",
+}
 
 
 @dataclass(frozen=True)

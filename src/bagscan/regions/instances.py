@@ -46,9 +46,17 @@ class Config:
 
     def __post_init__(self) -> None:
         if not 0 <= self.min_score <= 1 or self.max_items < 1:
-            raise ValueError(f"min_score must lie between 0 and 1, and max_items be 1 or more, got {self.min_score} and {self.max_items}: nothing would be found")
-        if len(self.anchors_px) < 5 or list(self.anchors_px) != sorted(self.anchors_px) or self.anchors_px[0] < self.stride:
-            raise ValueError(f"anchors_px needs five ascending sides of at least stride={self.stride} pixels, got {self.anchors_px}")
+            raise ValueError(
+                f"min_score must lie between 0 and 1, and max_items be 1 or more, got {self.min_score} and {self.max_items}: nothing would be found"
+            )
+        if (
+            len(self.anchors_px) < 5
+            or list(self.anchors_px) != sorted(self.anchors_px)
+            or self.anchors_px[0] < self.stride
+        ):
+            raise ValueError(
+                f"anchors_px needs five ascending sides of at least stride={self.stride} pixels, got {self.anchors_px}"
+            )
 
 
 @dataclass(frozen=True)
@@ -78,7 +86,9 @@ def detections(found: Detected, config: Config, height: int, width: int) -> list
     stride = config.stride
     boxes = np.clip(found.boxes * stride, 0, (width, height, width, height))
     kept = []
-    for k, (box, label, score) in enumerate(zip(boxes, found.labels.tolist(), found.scores.tolist(), strict=True)):
+    for k, (box, label, score) in enumerate(
+        zip(boxes, found.labels.tolist(), found.scores.tolist(), strict=True)
+    ):
         if found.masks is None:
             x1, y1, x2, y2 = (round(float(v)) for v in box)
             mask = np.zeros((height, width), bool)
@@ -86,7 +96,14 @@ def detections(found: Detected, config: Config, height: int, width: int) -> list
         else:
             mask = (found.masks[k] > 0.5).repeat(stride, 0).repeat(stride, 1)[:height, :width]
         if mask.any():
-            kept.append({"label": config.classes[label - 1], "score": score, "box_xyxy": tuple(float(v) for v in box), "mask": mask})
+            kept.append(
+                {
+                    "label": config.classes[label - 1],
+                    "score": score,
+                    "box_xyxy": tuple(float(v) for v in box),
+                    "mask": mask,
+                }
+            )
     return kept
 
 
@@ -102,7 +119,10 @@ def _widened(mask: np.ndarray, by_px: int) -> np.ndarray:
     if not by_px:
         return mask
     rows, cols = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-    window = (slice(max(0, rows[0] - by_px), rows[-1] + by_px + 1), slice(max(0, cols[0] - by_px), cols[-1] + by_px + 1))
+    window = (
+        slice(max(0, rows[0] - by_px), rows[-1] + by_px + 1),
+        slice(max(0, cols[0] - by_px), cols[-1] + by_px + 1),
+    )
     grown = mask.copy()
     grown[window] = binary_dilation(mask[window], iterations=by_px)
     return grown

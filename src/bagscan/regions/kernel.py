@@ -50,7 +50,12 @@ def _affinities(block, near, norms, q):  # type: ignore[no-untyped-def]
         for i in range(size):
             row[i] = -norms[j]
         for d in range(0, n_dim, TOGETHER):
-            s0, s1, s2, s3 = 2 * near[j, d], 2 * near[j, d + 1], 2 * near[j, d + 2], 2 * near[j, d + 3]
+            s0, s1, s2, s3 = (
+                2 * near[j, d],
+                2 * near[j, d + 1],
+                2 * near[j, d + 2],
+                2 * near[j, d + 3],
+            )
             f0, f1, f2, f3 = block[d], block[d + 1], block[d + 2], block[d + 3]
             for i in range(size):
                 row[i] += s0 * f0[i] + s1 * f1[i] + s2 * f2[i] + s3 * f3[i]

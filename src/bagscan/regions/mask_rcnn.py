@@ -44,15 +44,25 @@ class _Pyramid(nn.Module):
 
     def __init__(self, config: Config) -> None:
         super().__init__()
-        self.backbone, widths, strides = create_backbone(config.backbone, config.channels, config.pretrained, config.weights, config.deepest_stride)
+        self.backbone, widths, strides = create_backbone(
+            config.backbone,
+            config.channels,
+            config.pretrained,
+            config.weights,
+            config.deepest_stride,
+        )
         self.used = [i for i, s in enumerate(strides) if s >= 4][-4:]
-        self.fpn = FeaturePyramidNetwork([widths[i] for i in self.used], config.dim, LastLevelMaxPool())
+        self.fpn = FeaturePyramidNetwork(
+            [widths[i] for i in self.used], config.dim, LastLevelMaxPool()
+        )
         self.out_channels = config.dim
         self.strides = [strides[i] for i in self.used]
 
     def forward(self, x: Tensor) -> dict[str, Tensor]:
         maps = self.backbone(x.contiguous(memory_format=torch.channels_last))
-        found: dict[str, Tensor] = self.fpn(OrderedDict((str(k), maps[i]) for k, i in enumerate(self.used)))
+        found: dict[str, Tensor] = self.fpn(
+            OrderedDict((str(k), maps[i]) for k, i in enumerate(self.used))
+        )
         return found
 
 
@@ -71,7 +81,9 @@ def _pool_of(strides: Sequence[int], size: int) -> MultiScaleRoIAlign:
 class _AsItIs(GeneralizedRCNNTransform):  # type: ignore[misc]
     """Views keep their size and their values, in training and in use: the regioner sets both."""
 
-    def resize(self, image: Tensor, target: dict[str, Tensor] | None = None) -> tuple[Tensor, dict[str, Tensor] | None]:
+    def resize(
+        self, image: Tensor, target: dict[str, Tensor] | None = None
+    ) -> tuple[Tensor, dict[str, Tensor] | None]:
         return image, target
 
     def postprocess(self, result: list[dict[str, Tensor]], *sizes: Any) -> list[dict[str, Tensor]]:
@@ -128,12 +140,18 @@ class MaskRCNNRegioner(Finder):
         was_training = self.training
         self.eval()
         device = next(self.parameters()).device
-        prepared = self.prepare(torch.from_numpy(np.array(view.pixels))[None], view.channels).to(device)
-        with torch.autocast(device.type, enabled=False):  # where to cut does not hang on what it is judged in
+        prepared = self.prepare(torch.from_numpy(np.array(view.pixels))[None], view.channels).to(
+            device
+        )
+        with torch.autocast(
+            device.type, enabled=False
+        ):  # where to cut does not hang on what it is judged in
             found = {name: value.cpu() for name, value in self.detector(list(prepared))[0].items()}
         self.train(was_training)
         masks = found["masks"][:, 0].numpy() if self.config.masks else None
-        detected = Detected(found["boxes"].numpy(), found["labels"].numpy(), found["scores"].numpy(), masks)
+        detected = Detected(
+            found["boxes"].numpy(), found["labels"].numpy(), found["scores"].numpy(), masks
+        )
         return detections(detected, self.config, *view.shape)
 
     @property

@@ -41,7 +41,9 @@ def _paste_all(masks: Tensor, boxes: Tensor, height: Tensor, width: Tensor) -> T
     return pasted
 
 
-_paste_each: Callable[..., Tensor] = torch.jit.script_if_tracing(_paste_all)  # its loop stays a loop
+_paste_each: Callable[..., Tensor] = torch.jit.script_if_tracing(
+    _paste_all
+)  # its loop stays a loop
 
 
 def _paste(mask: Tensor, box: Tensor, height: Tensor, width: Tensor) -> Tensor:

@@ -32,9 +32,18 @@ def average_pool(pixels: Any, stride: int) -> Any:
     b, c, height, width = pixels.shape
     down, across = -height % stride, -width % stride
     if down:
-        pixels = xp.concat([pixels, xp.zeros((b, c, down, width), dtype=pixels.dtype, device=pixels.device)], axis=2)
+        pixels = xp.concat(
+            [pixels, xp.zeros((b, c, down, width), dtype=pixels.dtype, device=pixels.device)],
+            axis=2,
+        )
     if across:
-        pixels = xp.concat([pixels, xp.zeros((b, c, height + down, across), dtype=pixels.dtype, device=pixels.device)], axis=3)
+        pixels = xp.concat(
+            [
+                pixels,
+                xp.zeros((b, c, height + down, across), dtype=pixels.dtype, device=pixels.device),
+            ],
+            axis=3,
+        )
     total = sum(pixels[:, :, y::stride, x::stride] for y in range(stride) for x in range(stride))
     total = total / stride**2
     if down:
@@ -48,8 +57,13 @@ def rgb_to_lab(rgb: Any) -> Any:
     """(B, 3, H, W) sRGB in [0, 1] -> CIE Lab under D65 (IEC 61966-2-1), L in [0, 100]."""
     xp = array_namespace(rgb)
     linear = xp.where(rgb > 0.04045, xp.clip((rgb + 0.055) / 1.055, min=0.0) ** 2.4, rgb / 12.92)
-    rows = [sum(m / white * linear[:, k] for k, m in enumerate(row)) for row, white in zip(_SRGB_TO_XYZ, _D65_WHITE, strict=True)]
-    x, y, z = (xp.where(v > 0.008856, xp.clip(v, min=1e-6) ** (1 / 3), 7.787 * v + 16 / 116) for v in rows)
+    rows = [
+        sum(m / white * linear[:, k] for k, m in enumerate(row))
+        for row, white in zip(_SRGB_TO_XYZ, _D65_WHITE, strict=True)
+    ]
+    x, y, z = (
+        xp.where(v > 0.008856, xp.clip(v, min=1e-6) ** (1 / 3), 7.787 * v + 16 / 116) for v in rows
+    )
     return xp.stack([116 * y - 16, 500 * (x - y), 200 * (y - z)], axis=1)
 
 
@@ -71,8 +85,16 @@ def _quantiles(values: Any, shares: tuple[float, ...]) -> list[Any]:
     below = [int(share * last) for share in shares]
     needed = sorted({k for at in below for k in (at, min(at + 1, last))})
     # An array need not be sorted whole, which would take most of the time of all features.
-    ordered = np.partition(values, needed, axis=-1) if isinstance(values, np.ndarray) else array_namespace(values).sort(values, axis=-1)
-    return [ordered[..., at] + (share * last - at) * (ordered[..., min(at + 1, last)] - ordered[..., at]) for share, at in zip(shares, below, strict=True)]
+    ordered = (
+        np.partition(values, needed, axis=-1)
+        if isinstance(values, np.ndarray)
+        else array_namespace(values).sort(values, axis=-1)
+    )
+    return [
+        ordered[..., at]
+        + (share * last - at) * (ordered[..., min(at + 1, last)] - ordered[..., at])
+        for share, at in zip(shares, below, strict=True)
+    ]
 
 
 def colour_features(pixels: Any, quantity: str, channels: tuple[str, ...] = ()) -> Any:
@@ -92,5 +114,11 @@ def colour_features(pixels: Any, quantity: str, channels: tuple[str, ...] = ()) 
     if quantity in ("transmission", "dual_energy"):
         xp = array_namespace(pixels)
         named = channels or ("",) * pixels.shape[1]
-        pixels = xp.stack([pixels[:, k] if name == "zeff" else -xp.log(xp.clip(pixels[:, k], min=1e-4)) for k, name in enumerate(named)], axis=1)
+        pixels = xp.stack(
+            [
+                pixels[:, k] if name == "zeff" else -xp.log(xp.clip(pixels[:, k], min=1e-4))
+                for k, name in enumerate(named)
+            ],
+            axis=1,
+        )
     return _percentile_scaled(pixels) * COLOUR_SCALE

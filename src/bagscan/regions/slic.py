@@ -11,7 +11,12 @@ from bagscan.contracts import Regioner
 from bagscan.core import Regions, View
 from bagscan.regions.pixel_features import COLOUR_SCALE, colour_features
 
-CARD = {"paper": "Achanta et al., SLIC, PAMI 2012", "channels": "any", "weights": "none", "limits": "colour and position only"}
+CARD = {
+    "paper": "Achanta et al., SLIC, PAMI 2012",
+    "channels": "any",
+    "weights": "none",
+    "limits": "colour and position only",
+}
 
 
 @dataclass(frozen=True)
@@ -39,7 +44,10 @@ class Slic(Regioner):
 
     def regions(self, view: View, n_superpixels: int | None = None) -> Regions:
         """Cut one view into connected superpixels."""
-        colour = colour_features(view.pixels[None], view.quantity, view.channels)[0].transpose(1, 2, 0) / COLOUR_SCALE
+        colour = (
+            colour_features(view.pixels[None], view.quantity, view.channels)[0].transpose(1, 2, 0)
+            / COLOUR_SCALE
+        )
         # scikit-image stretches what it is given to [0, 1]; compactness must shrink with it.
         spread = max(float(np.ptp(colour)), 1e-6)
         labels = slic(

@@ -33,7 +33,11 @@ CARD = {
 
 
 def _conv(c_in: int, c_out: int) -> nn.Sequential:
-    return nn.Sequential(nn.Conv2d(c_in, c_out, 3, padding=1, bias=False), nn.BatchNorm2d(c_out), nn.ReLU(inplace=True))
+    return nn.Sequential(
+        nn.Conv2d(c_in, c_out, 3, padding=1, bias=False),
+        nn.BatchNorm2d(c_out),
+        nn.ReLU(inplace=True),
+    )
 
 
 def _output(c_in: int, n_features: int) -> nn.Conv2d:
@@ -73,7 +77,9 @@ class BackboneFeatureNet(nn.Module):
     they take some hundred thousand steps.
     """
 
-    def __init__(self, c_in: int, width: int, n_features: int, backbone: str, pretrained: bool) -> None:
+    def __init__(
+        self, c_in: int, width: int, n_features: int, backbone: str, pretrained: bool
+    ) -> None:
         super().__init__()
         self.backbone, widths, strides = create_backbone(backbone, c_in, pretrained)
         self.used = [i for i, s in enumerate(strides) if s <= 16]
@@ -90,7 +96,10 @@ class BackboneFeatureNet(nn.Module):
         top = self.mix[-1](self.lateral[-1](maps[self.used[-1]]))
         for k in range(len(self.used) - 2, -1, -1):
             side = self.lateral[k](maps[self.used[k]])
-            top = self.mix[k](side + F.interpolate(top, size=side.shape[-2:], mode="bilinear", align_corners=False))
+            top = self.mix[k](
+                side
+                + F.interpolate(top, size=side.shape[-2:], mode="bilinear", align_corners=False)
+            )
         up = F.interpolate(top, size=x.shape[-2:], mode="bilinear", align_corners=False)
         return F.relu(self.out(torch.cat([x, self.fine(x), up], 1)))
 
@@ -130,7 +139,9 @@ class SSN(SoftRegioner):
         self.config = config
         self.net: nn.Module | None = None
         if config.backbone:
-            self.net = BackboneFeatureNet(config.channels, config.width, config.n_features, config.backbone, config.pretrained)
+            self.net = BackboneFeatureNet(
+                config.channels, config.width, config.n_features, config.backbone, config.pretrained
+            )
         elif config.width:
             self.net = FeatureNet(config.channels, config.width, config.n_features)
 
@@ -159,7 +170,9 @@ class SSN(SoftRegioner):
         # network trained on patches would meet values in use that it never saw in training.
         return torch.cat([x, self.net(image, pixels)], 1)
 
-    def forward(self, prepared: Tensor, n_superpixels: int | None = None) -> tuple[Tensor, Grid, Tensor]:
+    def forward(
+        self, prepared: Tensor, n_superpixels: int | None = None
+    ) -> tuple[Tensor, Grid, Tensor]:
         """Soft association of a batch from :meth:`prepare`.
 
         Returns:
@@ -178,12 +191,19 @@ class SSN(SoftRegioner):
     @torch.no_grad()
     def regions(self, view: View, n_superpixels: int | None = None) -> Regions:
         """Cut one view into connected superpixels."""
-        return cut(view, self.config, self._learned if self.net is not None else None, n_superpixels)
+        return cut(
+            view, self.config, self._learned if self.net is not None else None, n_superpixels
+        )
 
     def _learned(self, colour: np.ndarray, pixels: np.ndarray) -> np.ndarray:
         assert self.net is not None
         device = next(self.net.parameters()).device
-        return np.asarray(self.net(torch.from_numpy(colour).to(device), torch.from_numpy(pixels).to(device)).float().cpu().numpy())
+        return np.asarray(
+            self.net(torch.from_numpy(colour).to(device), torch.from_numpy(pixels).to(device))
+            .float()
+            .cpu()
+            .numpy()
+        )
 
 
 def build(config: Config) -> SSN:

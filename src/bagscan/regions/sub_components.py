@@ -44,11 +44,19 @@ class SubComponents(Regioner):
         super().__init__()
         items = build_part("regions", config.items, "regioner.items", channels=config.channels)
         if not isinstance(items, Finder):
-            raise ConfigError(f"regioner.items: {config.items['name']!r} finds no items: use mask_rcnn or faster_rcnn")
+            raise ConfigError(
+                f"regioner.items: {config.items['name']!r} finds no items: use mask_rcnn or faster_rcnn"
+            )
         self.items = items
-        self.parts: Regioner = build_part("regions", config.parts, "regioner.parts", channels=config.channels)
+        self.parts: Regioner = build_part(
+            "regions", config.parts, "regioner.parts", channels=config.channels
+        )
         self.items.requires_grad_(False)
-        self.config = replace(config, items=_resolved(config.items, self.items), parts=_resolved(config.parts, self.parts))
+        self.config = replace(
+            config,
+            items=_resolved(config.items, self.items),
+            parts=_resolved(config.parts, self.parts),
+        )
 
     @property
     def cutter(self) -> Regioner:
@@ -83,6 +91,12 @@ def build(config: Config) -> SubComponents:
 
 def tiny() -> Config:
     return Config(
-        {"name": "faster_rcnn", "backbone": "test_resnet", "dim": 16, "stride": 1, "min_score": 0.0},
+        {
+            "name": "faster_rcnn",
+            "backbone": "test_resnet",
+            "dim": 16,
+            "stride": 1,
+            "min_score": 0.0,
+        },
         {"name": "ssn", "n_superpixels": 16, "width": 8, "n_features": 4},
     )

@@ -57,8 +57,13 @@ class Config:
     max_size: float = 3.0
 
     def __post_init__(self) -> None:
-        if min(self.n_superpixels, self.stride, self.iterations, self.train_iterations) < 1 or self.oversample <= 0:
-            raise ValueError("n_superpixels, stride and iterations must be at least 1, oversample above 0")
+        if (
+            min(self.n_superpixels, self.stride, self.iterations, self.train_iterations) < 1
+            or self.oversample <= 0
+        ):
+            raise ValueError(
+                "n_superpixels, stride and iterations must be at least 1, oversample above 0"
+            )
 
 
 def prepare(pixels: Any, quantity: str, channels: tuple[str, ...], config: Config) -> Any:
@@ -66,7 +71,9 @@ def prepare(pixels: Any, quantity: str, channels: tuple[str, ...], config: Confi
 
     For a backbone (B, 2C, h, w), with values in [0, 1] for it behind them. Arrays and tensors alike.
     """
-    pixels = average_pool(pixels, config.stride)  # before the colour conversion, which then costs 1/stride^2
+    pixels = average_pool(
+        pixels, config.stride
+    )  # before the colour conversion, which then costs 1/stride^2
     colour = colour_features(pixels, quantity, channels)
     if not config.backbone:
         return colour
@@ -76,10 +83,14 @@ def prepare(pixels: Any, quantity: str, channels: tuple[str, ...], config: Confi
 
 def grid_for(height: int, width: int, config: Config, n_superpixels: int | None = None) -> Grid:
     """The grid of cells that an image of :func:`prepare` starts from."""
-    return Grid.for_count(height, width, max(1, round((n_superpixels or config.n_superpixels) * config.oversample)))
+    return Grid.for_count(
+        height, width, max(1, round((n_superpixels or config.n_superpixels) * config.oversample))
+    )
 
 
-def cut(view: View, config: Config, learned: Learned | None, n_superpixels: int | None = None) -> Regions:
+def cut(
+    view: View, config: Config, learned: Learned | None, n_superpixels: int | None = None
+) -> Regions:
     """Cut one view into connected superpixels.
 
     Args:
@@ -99,7 +110,13 @@ def cut(view: View, config: Config, learned: Learned | None, n_superpixels: int 
     labels = iterate_numba(features, grid, config.iterations)
     wanted = n_superpixels or config.n_superpixels
     mean_area = labels.size / wanted
-    labels = enforce_connectivity(labels, features, wanted, round(config.min_size * mean_area), round(config.max_size * mean_area))
+    labels = enforce_connectivity(
+        labels,
+        features,
+        wanted,
+        round(config.min_size * mean_area),
+        round(config.max_size * mean_area),
+    )
     if config.stride > 1:
         labels = labels.repeat(config.stride, 0).repeat(config.stride, 1)[:height, :width]
     return Regions.from_labels(np.ascontiguousarray(labels), kind="superpixel")
@@ -108,7 +125,9 @@ def cut(view: View, config: Config, learned: Learned | None, n_superpixels: int 
 def _positions(grid: Grid) -> np.ndarray:
     """(2, h, w) rows and columns, scaled against colour."""
     scale = POSITION_SCALE / min(grid.cell_h, grid.cell_w)
-    return np.stack(np.meshgrid(np.arange(grid.height) * scale, np.arange(grid.width) * scale, indexing="ij")).astype(np.float32)
+    return np.stack(
+        np.meshgrid(np.arange(grid.height) * scale, np.arange(grid.width) * scale, indexing="ij")
+    ).astype(np.float32)
 
 
 def on_items(items: Regions, parts: Regions) -> Regions:

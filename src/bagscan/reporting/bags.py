@@ -22,7 +22,9 @@ class Judged:
     report: Report | None = None
 
 
-def judge_files(screeners: Sequence[Screener], files: Mapping[str, Path], expected: Sequence[str] = ()) -> Judged:
+def judge_files(
+    screeners: Sequence[Screener], files: Mapping[str, Path], expected: Sequence[str] = ()
+) -> Judged:
     """Judge one bag.
 
     Args:
@@ -36,7 +38,9 @@ def judge_files(screeners: Sequence[Screener], files: Mapping[str, Path], expect
     result = "; ".join(errors.values())
     if scan is None:
         return Judged(error_row(next(iter(files.values())), result))
-    report = (next((s for s in screeners if s.takes(scan)), None) or _nearest(screeners, scan)).screen(scan)
+    report = (
+        next((s for s in screeners if s.takes(scan)), None) or _nearest(screeners, scan)
+    ).screen(scan)
     there = {*files, *(view.view_id for view in scan.views)}  # a file may hold several views
     if not expected and len(files) == 1 and there & set(VIEWS):
         expected = VIEWS  # a file that names its view itself, as others do in their own names
@@ -44,7 +48,10 @@ def judge_files(screeners: Sequence[Screener], files: Mapping[str, Path], expect
     reasons = [Reason(ReasonCode.UNREADABLE, error) for error in errors.values()]
     if missing:
         reasons.append(
-            Reason(ReasonCode.MISSING_VIEW, f"view {' and '.join(missing)} of this bag did not come: {len(expected) - len(missing)} of {len(expected)} views were examined")
+            Reason(
+                ReasonCode.MISSING_VIEW,
+                f"view {' and '.join(missing)} of this bag did not come: {len(expected) - len(missing)} of {len(expected)} views were examined",
+            )
         )
     if reasons:  # what can be read is judged and shown
         report = replace(report, decision=Decision.REVIEW, reasons=(*report.reasons, *reasons))
@@ -55,4 +62,6 @@ def judge_files(screeners: Sequence[Screener], files: Mapping[str, Path], expect
 def _nearest(screeners: Sequence[Screener], scan: Scan) -> Screener:
     """The one that lacks the fewest channels, whose answer says what is missing."""
     there = set(scan.views[0].channels)
-    return min(screeners, key=lambda screener: len(set(screener.model.config.input.channels) - there))
+    return min(
+        screeners, key=lambda screener: len(set(screener.model.config.input.channels) - there)
+    )

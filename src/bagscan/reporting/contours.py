@@ -34,7 +34,11 @@ def simplified(points: np.ndarray, tolerance: float) -> np.ndarray:
             continue
         along, to = points[last] - points[first], points[first + 1 : last] - points[first]
         length = np.hypot(*along)
-        away = np.abs(to[:, 0] * along[1] - to[:, 1] * along[0]) / length if length else np.hypot(to[:, 0], to[:, 1])
+        away = (
+            np.abs(to[:, 0] * along[1] - to[:, 1] * along[0]) / length
+            if length
+            else np.hypot(to[:, 0], to[:, 1])
+        )
         farthest = int(away.argmax())
         if away[farthest] > tolerance:
             kept[first + 1 + farthest] = True

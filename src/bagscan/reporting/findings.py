@@ -12,7 +12,9 @@ from bagscan.formats.coco import coco_categories, coco_entry, encode_mask
 from bagscan.formats.scans import as_text
 
 
-def report_row(report: Report, scan: Scan, files: Mapping[str, Path] | None = None) -> dict[str, Any]:
+def report_row(
+    report: Report, scan: Scan, files: Mapping[str, Path] | None = None
+) -> dict[str, Any]:
     """Everything about one report but its label maps, JSON-serialisable; masks as COCO run lengths.
 
     Args:
@@ -26,11 +28,16 @@ def report_row(report: Report, scan: Scan, files: Mapping[str, Path] | None = No
         **reasons_in_row(report.reasons),
         "notes": list(report.notes),
         "n_regions": sum(map(len, report.scores.values())),
-        "highest_score": max((float(scores.max()) for scores in report.scores.values() if len(scores)), default=None),
+        "highest_score": max(
+            (float(scores.max()) for scores in report.scores.values() if len(scores)), default=None
+        ),
         "model_id": report.model_id,
         "threshold": report.threshold,
         "timings": dict(report.timings),
-        "views": {view.view_id: _view(view, report, (files or {}).get(view.view_id)) for view in scan.views},
+        "views": {
+            view.view_id: _view(view, report, (files or {}).get(view.view_id))
+            for view in scan.views
+        },
         "findings": [
             {
                 "view_id": f.view_id,
@@ -48,19 +55,40 @@ def report_row(report: Report, scan: Scan, files: Mapping[str, Path] | None = No
 
 
 def _view(view: View, report: Report, file: Path | None) -> dict[str, Any]:
-    return {"height": view.shape[0], "width": view.shape[1], "n_regions": len(report.scores.get(view.view_id, ()))} | ({"path": str(file)} if file else {})
+    return {
+        "height": view.shape[0],
+        "width": view.shape[1],
+        "n_regions": len(report.scores.get(view.view_id, ())),
+    } | ({"path": str(file)} if file else {})
 
 
 def reasons_in_row(reasons: Sequence[Reason]) -> dict[str, list[str]]:
     """Why a bag is ``REVIEW``: sentences, and a code for each."""
-    return {"reasons": [str(reason) for reason in reasons], "reason_codes": [str(reason.code) for reason in reasons]}
+    return {
+        "reasons": [str(reason) for reason in reasons],
+        "reason_codes": [str(reason.code) for reason in reasons],
+    }
 
 
 def error_row(path: Path, error: str, code: ReasonCode = ReasonCode.UNREADABLE) -> dict[str, Any]:
     """The row of a bag that could not be judged: never CLEAR."""
     unknown: dict[str, Any] = {"sha256": None, "model_id": None, "threshold": None, "timings": {}}
-    result = {"decision": "REVIEW", **reasons_in_row([Reason(code, error)]), "notes": [], "error": error}
-    return {"scan_id": as_text(path.stem), "path": as_text(str(path)), **result, **unknown, "n_regions": 0, "highest_score": None, "views": {}, "findings": []}
+    result = {
+        "decision": "REVIEW",
+        **reasons_in_row([Reason(code, error)]),
+        "notes": [],
+        "error": error,
+    }
+    return {
+        "scan_id": as_text(path.stem),
+        "path": as_text(str(path)),
+        **result,
+        **unknown,
+        "n_regions": 0,
+        "highest_score": None,
+        "views": {},
+        "findings": [],
+    }
 
 
 def coco_of_rows(rows: Sequence[dict[str, Any]], folder: Path | None = None) -> dict[str, Any]:
@@ -88,7 +116,10 @@ def coco_of_rows(rows: Sequence[dict[str, Any]], folder: Path | None = None) -> 
         if not row["views"]:
             not_examined.append({"file_name": named(row["path"]), **bag})
         for view_id, size in row["views"].items():
-            name, shape = named(size.get("path", row["path"])), {k: size[k] for k in ("height", "width")}
+            name, shape = (
+                named(size.get("path", row["path"])),
+                {k: size[k] for k in ("height", "width")},
+            )
             image_id = len(images) + 1
             images.append({"id": image_id, "file_name": name, "view_id": view_id, **bag, **shape})
             for found in (f for f in row["findings"] if f["view_id"] == view_id):

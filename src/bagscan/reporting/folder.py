@@ -21,7 +21,15 @@ from bagscan.core.errors import ConfigError, ReadError
 from bagscan.core.extras import required
 from bagscan.core.files import atomic_write_text, held, refuse_file
 from bagscan.formats import find_scans
-from bagscan.formats.scans import VIEWS, expected_of, group_views, no_scans, stamp_of, told_types, views_made
+from bagscan.formats.scans import (
+    VIEWS,
+    expected_of,
+    group_views,
+    no_scans,
+    stamp_of,
+    told_types,
+    views_made,
+)
 from bagscan.kernel_cache import is_empty
 from bagscan.reporting.bags import judge_files
 from bagscan.reporting.dicos import write_threat_reports
@@ -103,7 +111,9 @@ def _refuse_others(out: Path, bags: Sequence[Mapping[str, Path]]) -> None:
     except (OSError, ValueError, AttributeError):  # none, or of no run that ended
         return
     if there and there.isdisjoint(str(path) for files in bags for path in files.values()):
-        raise ConfigError(f"{out} holds the results of other scans ({sorted(map(str, there))[0]} ...): give another --out, or delete it")
+        raise ConfigError(
+            f"{out} holds the results of other scans ({sorted(map(str, there))[0]} ...): give another --out, or delete it"
+        )
 
 
 def _screen_into(
@@ -118,7 +128,9 @@ def _screen_into(
     """Judge what is not judged yet, and write what was found; the counts, and a row of every bag."""
     ids = " ".join(screener.model.id for screener in screeners)
     used = " ".join([ids, *(screener.runtime for screener in screeners)])
-    report(f"{len(bags)} bag{'s' * (len(bags) != 1)}, judged by {screeners[0].runtime}{FIRST_RUN if is_empty() else ''}")
+    report(
+        f"{len(bags)} bag{'s' * (len(bags) != 1)}, judged by {screeners[0].runtime}{FIRST_RUN if is_empty() else ''}"
+    )
     made = views_made(bags) or tuple(views)
     if unknown:
         report(told_types(unknown))
@@ -128,8 +140,16 @@ def _screen_into(
     found, started, judged, said = [], time.monotonic(), 0, time.monotonic()
     for number, files in enumerate(bags, 1):
         expected = scanner_views or expected_of(files, made)
-        stamp = " ".join([*expected, *(f"{name} {file.absolute()} {stamp_of(file)}" for name, file in files.items())])
-        stored = partial / hashlib.sha256(os.fsencode(f"{used} {stamp} {images is None}")).hexdigest()[:24]  # a name may be no UTF-8
+        stamp = " ".join(
+            [
+                *expected,
+                *(f"{name} {file.absolute()} {stamp_of(file)}" for name, file in files.items()),
+            ]
+        )
+        stored = (
+            partial
+            / hashlib.sha256(os.fsencode(f"{used} {stamp} {images is None}")).hexdigest()[:24]
+        )  # a name may be no UTF-8
         if not stored.with_suffix(".json").exists():
             judged += 1
             _judge(screeners, files, expected, stored, images)
@@ -139,9 +159,14 @@ def _screen_into(
         found.append(Shown(result["row"], result["picture"], stored.with_suffix(".html")))
         if time.monotonic() - said > SAY_EVERY_S or number == len(bags):
             said = time.monotonic()
-            report(f"screened {number} of {len(bags)}" + _left(said - started, judged - 1, len(bags) - number))
+            report(
+                f"screened {number} of {len(bags)}"
+                + _left(said - started, judged - 1, len(bags) - number)
+            )
     rows = [one.row for one in found]
-    tally: dict[str, Any] = {name: sum(row["decision"] == name for row in rows) for name in DECISIONS}
+    tally: dict[str, Any] = {
+        name: sum(row["decision"] == name for row in rows) for name in DECISIONS
+    }
     tally["reasons"] = dict(Counter(code for row in rows for code in row.get("reason_codes", ())))
     (out / "findings.json").write_text(json.dumps(rows, indent=1))
     (out / "findings.coco.json").write_text(json.dumps(coco_of_rows(rows, out)))
@@ -152,11 +177,22 @@ def _screen_into(
     for row in rows:
         if row["decision"] == "REVIEW":
             report(f"REVIEW: {row.get('error') or '; '.join([str(row['path']), *row['reasons']])}")
-    for row in sorted((row for row in rows if row["decision"] == "ALARM"), key=_score, reverse=True)[:MAX_SAID]:
-        report(f"ALARM: {row['scan_id']}: {len(row['findings'])} flagged, the first in view {row['findings'][0]['view_id']}, score {_score(row):.3f}")
+    for row in sorted(
+        (row for row in rows if row["decision"] == "ALARM"), key=_score, reverse=True
+    )[:MAX_SAID]:
+        report(
+            f"ALARM: {row['scan_id']}: {len(row['findings'])} flagged, the first in view {row['findings'][0]['view_id']}, score {_score(row):.3f}"
+        )
     errors = {row["path"]: row["error"] for row in rows if row.get("error")}
     used_ids = sorted({row["model_id"] for row in rows if row.get("model_id")})
-    tally |= {"passed_over": dict(unknown), "errors": errors, "scans": len(bags), "model_ids": used_ids, "runtime": screeners[0].runtime, "out": str(out)}
+    tally |= {
+        "passed_over": dict(unknown),
+        "errors": errors,
+        "scans": len(bags),
+        "model_ids": used_ids,
+        "runtime": screeners[0].runtime,
+        "out": str(out),
+    }
     return tally, rows
 
 
@@ -168,7 +204,13 @@ def _left(elapsed_s: float, done: int, to_do: int) -> str:
     return f", {elapsed_s / done * to_do:.0f} s left" if done > 0 and to_do else ""
 
 
-def _judge(screeners: Sequence[Screener], files: Mapping[str, Path], expected: Sequence[str], stored: Path, images: Path | None) -> None:
+def _judge(
+    screeners: Sequence[Screener],
+    files: Mapping[str, Path],
+    expected: Sequence[str],
+    stored: Path,
+    images: Path | None,
+) -> None:
     """Judge one bag and keep its row; the row is written last, so that it stands for all of it."""
     judged = judge_files(screeners, files, expected)
     row, scan, report, picture = judged.row, judged.scan, judged.report, ""
@@ -176,27 +218,44 @@ def _judge(screeners: Sequence[Screener], files: Mapping[str, Path], expected: S
         section = error_section(row, stored.name)
     else:
         pictures = Pictures(images, stored.name)
-        hidden = hidden_in(next(iter(files.values())), scan.id, [view.view_id for view in scan.views])
+        hidden = hidden_in(
+            next(iter(files.values())), scan.id, [view.view_id for view in scan.views]
+        )
         if hidden is not None:
             row = row | {"truth": compared(row, hidden)}
         outcome = row["truth"]["outcome"] if hidden is not None else ""
-        section, picture = report_section(report, scan, files.values(), stored.name, pictures, hidden, outcome)
+        section, picture = report_section(
+            report, scan, files.values(), stored.name, pictures, hidden, outcome
+        )
     stored.with_suffix(".html").write_text(section, errors="backslashreplace")
     atomic_write_text(stored.with_suffix(".json"), json.dumps({"row": row, "picture": picture}))
 
 
-def _write_page(path: Path, found: Sequence[Shown], tally: dict[str, Any], screeners: Sequence[Screener]) -> None:
+def _write_page(
+    path: Path, found: Sequence[Shown], tally: dict[str, Any], screeners: Sequence[Screener]
+) -> None:
     """The page: alarms by score, then what needs a person for other reasons, then what is clear."""
     used = {one.row.get("model_id") for one in found}
-    result = [_about(screener) for screener in screeners if screener.model.id in used] or [_about(screeners[0])]
+    result = [_about(screener) for screener in screeners if screener.model.id in used] or [
+        _about(screeners[0])
+    ]
     order = sorted(found, key=lambda one: (DECISIONS.index(one.row["decision"]), -_score(one.row)))
     lines: dict[str, list[str]] = {name: [] for name in DECISIONS}
     for rank, one in enumerate(order):
-        lines[one.row["decision"]].append(summary_row(one.row, one.section.stem, rank < MAX_IN_PAGE, one.picture))
+        lines[one.row["decision"]].append(
+            summary_row(one.row, one.section.stem, rank < MAX_IN_PAGE, one.picture)
+        )
     sections = (one.section.read_text() for one in order[:MAX_IN_PAGE])
-    missed = sum(one.row["decision"] == "CLEAR" and one.row.get("truth", {}).get("outcome") == "missed" for one in found)
+    missed = sum(
+        one.row["decision"] == "CLEAR" and one.row.get("truth", {}).get("outcome") == "missed"
+        for one in found
+    )
     with path.open("w", errors="backslashreplace") as page:
-        page.writelines(render_page(sections, lines, min(len(found), MAX_IN_PAGE), tally, result, tally["truth"], missed))
+        page.writelines(
+            render_page(
+                sections, lines, min(len(found), MAX_IN_PAGE), tally, result, tally["truth"], missed
+            )
+        )
 
 
 def _drop_images(folder: Path, used: set[str]) -> None:

@@ -80,17 +80,40 @@ def report_section(
     places = places_of(report)
     first = places[0].view_id if places else scan.views[0].view_id
     order = sorted(scan.views, key=lambda view: view.view_id != first)
-    drawn = [(_named(view.view_id, len(order)), overlay(view, shown[view.view_id], report, places, pictures, (hidden or {}).get(view.view_id))) for view in order]
-    close_ups = [close_up(shown[place.view_id], place.box_xyxy, pictures) for place in places[:MAX_PLACES]]
+    drawn = [
+        (
+            _named(view.view_id, len(order)),
+            overlay(
+                view,
+                shown[view.view_id],
+                report,
+                places,
+                pictures,
+                (hidden or {}).get(view.view_id),
+            ),
+        )
+        for view in order
+    ]
+    close_ups = [
+        close_up(shown[place.view_id], place.box_xyxy, pictures) for place in places[:MAX_PLACES]
+    ]
     others = "".join(f"<div>{name}{svg}</div>" for name, svg in drawn[1:])
     views = drawn[0][0] + drawn[0][1] + (f'<div class="others">{others}</div>' if others else "")
     scores = [s for s in report.scores.values() if len(s)]
-    distribution = chart(np.concatenate(scores), report.threshold) if scores and report.threshold is not None else ""
+    distribution = (
+        chart(np.concatenate(scores), report.threshold)
+        if scores and report.threshold is not None
+        else ""
+    )
     body = f'<div class="body"><div>{views}</div><div>{_listed(report, places, close_ups, len(order))}{distribution}</div></div>'
-    if report.decision is Decision.CLEAR:  # there is nothing to do about it; what was missed is shown all the same
+    if (
+        report.decision is Decision.CLEAR
+    ):  # there is nothing to do about it; what was missed is shown all the same
         body = f"<details{' open' if outcome == 'missed' else ''}><summary>pictures</summary>{body}</details>"
     result = f"<p class='truth'>{OUTCOMES[outcome]}</p>" if outcome else ""
-    reasons = "".join(f"<p><code>{reason.code}</code> {html.escape(reason)}</p>" for reason in report.reasons)
+    reasons = "".join(
+        f"<p><code>{reason.code}</code> {html.escape(reason)}</p>" for reason in report.reasons
+    )
     notes = "".join(f"<p class='muted'>{html.escape(note)}</p>" for note in report.notes)
     decision = report.decision.value
     section = (
@@ -106,17 +129,32 @@ def _named(view_id: str, several: int) -> str:
 
 def _listed(report: Report, places: Sequence[Place], close_ups: Sequence[str], several: int) -> str:
     if not places:
-        return "" if report.decision is Decision.REVIEW else "<p class='muted'>Nothing reached the operating point.</p>"
+        return (
+            ""
+            if report.decision is Decision.REVIEW
+            else "<p class='muted'>Nothing reached the operating point.</p>"
+        )
     assert report.threshold is not None
-    rows = "".join(_place(number, place, address, report.threshold, several) for number, (place, address) in enumerate(zip(places, close_ups, strict=False), 1))
-    more = f"<p class='muted'>and {len(places) - MAX_PLACES} more, in findings.json</p>" if len(places) > MAX_PLACES else ""
+    rows = "".join(
+        _place(number, place, address, report.threshold, several)
+        for number, (place, address) in enumerate(zip(places, close_ups, strict=False), 1)
+    )
+    more = (
+        f"<p class='muted'>and {len(places) - MAX_PLACES} more, in findings.json</p>"
+        if len(places) > MAX_PLACES
+        else ""
+    )
     return f"<table><tr><th></th><th>flagged place</th><th>how far above the operating point</th></tr>{rows}</table>{more}"
 
 
 def _place(number: int, place: Place, address: str, threshold: float, several: int) -> str:
     result = [f"score {place.score:.3f}"]
     result += [f"{place.regions} regions side by side"] if place.regions > 1 else []
-    result += [f"{_percent(place.rate)} of benign regions score as high"] if place.rate is not None else []
+    result += (
+        [f"{_percent(place.rate)} of benign regions score as high"]
+        if place.rate is not None
+        else []
+    )
     result += [f"in view {html.escape(place.view_id)}"] if several > 1 else []
     picture = f'<img class="part" loading="lazy" alt="close-up of place {number}" src="{address}">'
     below = "".join(f"<p class='muted'>{text}</p>" for text in result)
@@ -137,16 +175,37 @@ def summary_row(row: Mapping[str, Any], anchor: str, linked: bool, address: str 
     name = html.escape(str(row["scan_id"] if row["views"] else Path(row["path"]).name))
     name = f'<a href="#{anchor}">{name}</a>' if linked else name
     best = row["findings"][0]["score"] if row["findings"] else row.get("highest_score")
-    reasons = [html.escape(row["error"])] if row.get("error") else [html.escape(reason) for reason in row["reasons"]]
-    result = "<br>".join(([meter(best, row["threshold"])] if best is not None and row["decision"] != "REVIEW" else []) + reasons)
+    reasons = (
+        [html.escape(row["error"])]
+        if row.get("error")
+        else [html.escape(reason) for reason in row["reasons"]]
+    )
+    result = "<br>".join(
+        (
+            [meter(best, row["threshold"])]
+            if best is not None and row["decision"] != "REVIEW"
+            else []
+        )
+        + reasons
+    )
     small = f'<img class="part small" loading="lazy" alt="" src="{address}">' if address else ""
     outcome = row["truth"]["outcome"] if "truth" in row else ""
-    truth = f'<td class="{"muted" if outcome == "rightly clear" else "truth"}">{outcome}</td>' if outcome else ""
+    truth = (
+        f'<td class="{"muted" if outcome == "rightly clear" else "truth"}">{outcome}</td>'
+        if outcome
+        else ""
+    )
     return f'<tr><td class="narrow"><span class="tag {row["decision"]}">{row["decision"]}</span></td><td class="narrow">{small}</td><td>{name}</td><td>{result}</td>{truth}</tr>'
 
 
 def render_page(
-    sections: Iterable[str], rows: Mapping[str, Sequence[str]], shown: int, tally: Mapping[str, int], models: Iterable[str], truth: str = "", missed: int = 0
+    sections: Iterable[str],
+    rows: Mapping[str, Sequence[str]],
+    shown: int,
+    tally: Mapping[str, int],
+    models: Iterable[str],
+    truth: str = "",
+    missed: int = 0,
 ) -> Iterator[str]:
     """The whole page, piece by piece.
 
@@ -156,7 +215,11 @@ def render_page(
     """
     total = sum(map(len, rows.values()))
     counts = " · ".join(f"{tally[d.value]} {d.value}" for d in Decision)
-    part = f" The {shown} most in need of a look are shown; findings.json holds all." if shown < total else ""
+    part = (
+        f" The {shown} most in need of a look are shown; findings.json holds all."
+        if shown < total
+        else ""
+    )
     truth_head = "<th>truth</th>" if truth else ""
     yield (
         '<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>bagscan report</title>'

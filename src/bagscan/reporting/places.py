@@ -33,14 +33,28 @@ def places_of(report: Report) -> list[Place]:
     """Places of a bag by falling score."""
     found: list[Place] = []
     for view_id in dict.fromkeys(finding.view_id for finding in report.findings):
-        own = [finding for finding in report.findings if finding.view_id == view_id]  # by falling score
+        own = [
+            finding for finding in report.findings if finding.view_id == view_id
+        ]  # by falling score
         flagged = np.logical_or.reduce([finding.mask for finding in own])
-        parts, n = label(binary_dilation(flagged, np.ones((3, 3), bool), iterations=TOUCHING_PX), np.ones((3, 3), int))
+        parts, n = label(
+            binary_dilation(flagged, np.ones((3, 3), bool), iterations=TOUCHING_PX),
+            np.ones((3, 3), int),
+        )
         parts = np.where(flagged, parts, 0)
         number = [int(parts[finding.mask].max()) for finding in own]
         for k, window in enumerate(find_objects(parts, n), 1):
             members = [finding for finding, of in zip(own, number, strict=True) if of == k]
             rows, columns = window
             box = (float(columns.start), float(rows.start), float(columns.stop), float(rows.stop))
-            found.append(Place(view_id, parts == k, box, members[0].score, members[0].expected_false_positive_rate, len(members)))
+            found.append(
+                Place(
+                    view_id,
+                    parts == k,
+                    box,
+                    members[0].score,
+                    members[0].expected_false_positive_rate,
+                    len(members),
+                )
+            )
     return sorted(found, key=lambda place: -place.score)

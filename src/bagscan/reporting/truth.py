@@ -25,7 +25,11 @@ def hidden_in(path: Path, scan_id: str, views: Iterable[str]) -> dict[str, np.nd
     """
     folder = path.parent.parent / "truth"
     files = {view: folder / f"{scan_id}_{view}.json" for view in views}
-    if path.parent.name not in ("raw", "colour") or not files or not all(file.is_file() for file in files.values()):
+    if (
+        path.parent.name not in ("raw", "colour")
+        or not files
+        or not all(file.is_file() for file in files.values())
+    ):
         return None
     masks = {}
     for view, file in files.items():
@@ -47,7 +51,9 @@ def compared(row: Mapping[str, Any], hidden: Mapping[str, np.ndarray]) -> dict[s
     near = {view: distance_transform_edt(~mask) <= NEAR_PX for view, mask in hidden.items()}
     on_it = [_lies_on(finding, near) for finding in row["findings"]]
     if hidden:
-        outcome = "missed" if row["decision"] != "ALARM" else "found" if any(on_it) else "found elsewhere"
+        outcome = (
+            "missed" if row["decision"] != "ALARM" else "found" if any(on_it) else "found elsewhere"
+        )
     else:
         outcome = "rightly clear" if row["decision"] == "CLEAR" else "false alarm"
     return {"outcome": outcome, "on_it": on_it}
@@ -67,7 +73,10 @@ def tally_of(truths: Iterable[Mapping[str, Any]]) -> str:
     if not truths:
         return ""
     n = Counter(truth["outcome"] for truth in truths)
-    found, regions = n["found"] + n["found elsewhere"], [on for truth in truths for on in truth["on_it"]]
+    found, regions = (
+        n["found"] + n["found elsewhere"],
+        [on for truth in truths for on in truth["on_it"]],
+    )
     return "\n".join(
         [
             f"Bags with something hidden: {found + n['missed']}. Found: {found}, {n['found']} of them at the right place; missed: {n['missed']}.",

@@ -13,7 +13,12 @@ import numpy as np
 
 from bagscan.core.errors import ModelError
 from bagscan.model_folder import graphs_in
-from bagscan.runtime.graph_file import WEIGHTS, refers_to_weights, refuse_external_data, with_weights
+from bagscan.runtime.graph_file import (
+    WEIGHTS,
+    refers_to_weights,
+    refuse_external_data,
+    with_weights,
+)
 from bagscan.runtime.quiet import import_onnxruntime, import_openvino
 
 
@@ -42,7 +47,10 @@ class OnnxRuntime:
         options.enable_mem_pattern = False  # views differ in size
         options.log_severity_level = 3
         try:
-            self._sessions = {name: onnxruntime.InferenceSession(graph, options, ["CPUExecutionProvider"]) for name, graph in graphs.items()}
+            self._sessions = {
+                name: onnxruntime.InferenceSession(graph, options, ["CPUExecutionProvider"])
+                for name, graph in graphs.items()
+            }
         except Exception as error:  # its errors share no class of their own
             raise ModelError(f"ONNX Runtime cannot load the exported graphs: {error}") from error
 
@@ -52,19 +60,29 @@ class OnnxRuntime:
             found = session.run(None, dict(inputs))
         except Exception as error:
             raise ModelError(f"{graph}.onnx: {error}") from error
-        return {output.name: value for output, value in zip(session.get_outputs(), found, strict=True)}
+        return {
+            output.name: value for output, value in zip(session.get_outputs(), found, strict=True)
+        }
 
 
 class OpenVino:
     """OpenVINO on the CPU. It computes in 16 bits where it can unless told otherwise, and pins its threads, so that processes would share a core."""
 
     name = "openvino"
-    SETTINGS: dict[str, Any] = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": 1, "NUM_STREAMS": 1, "ENABLE_CPU_PINNING": False}
+    SETTINGS: dict[str, Any] = {
+        "INFERENCE_PRECISION_HINT": "f32",
+        "INFERENCE_NUM_THREADS": 1,
+        "NUM_STREAMS": 1,
+        "ENABLE_CPU_PINNING": False,
+    }
 
     def __init__(self, graphs: Mapping[str, bytes]) -> None:
         core = openvino_core()
         try:
-            compiled = {name: core.compile_model(core.read_model(graph), "CPU", self.SETTINGS) for name, graph in graphs.items()}
+            compiled = {
+                name: core.compile_model(core.read_model(graph), "CPU", self.SETTINGS)
+                for name, graph in graphs.items()
+            }
         except Exception as error:
             raise ModelError(f"OpenVINO cannot load the exported graphs: {error}") from error
         self._graphs = graphs  # whose numbers it may go on reading
@@ -76,7 +94,12 @@ class OpenVino:
         except Exception as error:
             raise ModelError(f"{graph}.onnx: {error}") from error
         # Its buffers are written over by the next inference; a port goes by every name that the graph has for it.
-        return {alias: value for port, buffer in found.items() for value in [np.array(buffer)] for alias in port.names}
+        return {
+            alias: value
+            for port, buffer in found.items()
+            for value in [np.array(buffer)]
+            for alias in port.names
+        }
 
 
 _FIRST_TO_ASK = threading.Lock()
@@ -109,10 +132,17 @@ class Torch:
 
     def run(self, graph: str, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         with self._model.judging():
-            return {graph: self._model.maps(inputs["pixels"])} if graph == "maps" else {"scores": self._model.score_means(inputs["means"])}
+            return (
+                {graph: self._model.maps(inputs["pixels"])}
+                if graph == "maps"
+                else {"scores": self._model.score_means(inputs["means"])}
+            )
 
 
-ENGINES: dict[str, type[OnnxRuntime] | type[OpenVino]] = {"onnxruntime": OnnxRuntime, "openvino": OpenVino}  # the fastest first, see docs/performance.md
+ENGINES: dict[str, type[OnnxRuntime] | type[OpenVino]] = {
+    "onnxruntime": OnnxRuntime,
+    "openvino": OpenVino,
+}  # the fastest first, see docs/performance.md
 
 
 class Late:
@@ -137,10 +167,15 @@ def read_graphs(folder: Path) -> dict[str, bytes]:
     Raises:
         ModelError: a graph keeps weights in a file that is not the folder's own, which could be any file of the machine, or is none.
     """
-    graphs = {name.removesuffix(".onnx"): (folder / name).read_bytes() for name in graphs_in(folder)}
+    graphs = {
+        name.removesuffix(".onnx"): (folder / name).read_bytes() for name in graphs_in(folder)
+    }
     if any(map(refers_to_weights, graphs.values())):
         weights = (folder / WEIGHTS).read_bytes()
-        graphs = {name: with_weights(graph, weights, f"{folder / name}.onnx") for name, graph in graphs.items()}
+        graphs = {
+            name: with_weights(graph, weights, f"{folder / name}.onnx")
+            for name, graph in graphs.items()
+        }
     for name, graph in graphs.items():
         refuse_external_data(graph, f"{folder / name}.onnx")
     return graphs

@@ -30,7 +30,13 @@ from bagscan.regions import instances, superpixels
 from bagscan.runtime.engines import Engine
 
 CUTTING = ("items", "learned")
-KINDS = {"ssn": "superpixel", "sub_components": "superpixel", "mask_rcnn": "instance", "faster_rcnn": "instance", "whole_image": "whole_image"}
+KINDS = {
+    "ssn": "superpixel",
+    "sub_components": "superpixel",
+    "mask_rcnn": "instance",
+    "faster_rcnn": "instance",
+    "whole_image": "whole_image",
+}
 
 
 class ExportedModel:
@@ -44,11 +50,17 @@ class ExportedModel:
         ModelError: a graph is missing, or a part of the model is none that is exported.
     """
 
-    def __init__(self, folder: Path, identity: str, graphs: Collection[str], cutter: Engine, judge: Engine) -> None:
+    def __init__(
+        self, folder: Path, identity: str, graphs: Collection[str], cutter: Engine, judge: Engine
+    ) -> None:
         self.id = identity
         description = read_description(folder)
         self.config: ModelConfig = fill(ModelConfig, description["model"], f"{folder}/model.json")
-        missing = [f"{name}.onnx" for name in (*cutting_graphs(self.config.regioner), "maps", "score") if name not in graphs]
+        missing = [
+            f"{name}.onnx"
+            for name in (*cutting_graphs(self.config.regioner), "maps", "score")
+            if name not in graphs
+        ]
         if missing:
             raise ModelError(f"{folder}: {', '.join(missing)} is missing; bagscan export writes it")
         self.operating_point = operating_point_of(description)
@@ -74,11 +86,17 @@ class ExportedModel:
     def regions(self, view: View, n_superpixels: int | None = None) -> Regions:
         """Regions of a view already at working size."""
         self.config.input.check(view)
-        return self._cut(self.config.regioner, view, n_superpixels or self.config.input.superpixels(*view.shape))
+        return self._cut(
+            self.config.regioner, view, n_superpixels or self.config.input.superpixels(*view.shape)
+        )
 
     def score_regions(self, view: View, regions: Regions) -> np.ndarray:
         """(n,) calibrated scores of given regions of a view at working size."""
-        return self.score_maps(self.maps(view.pixels[None])[0], regions) if regions.n else np.zeros(0, np.float32)
+        return (
+            self.score_maps(self.maps(view.pixels[None])[0], regions)
+            if regions.n
+            else np.zeros(0, np.float32)
+        )
 
     def score_maps(self, maps: np.ndarray, regions: Regions) -> np.ndarray:
         """(n,) calibrated scores of given regions from the (h, w, D) feature maps of their view."""
@@ -115,21 +133,35 @@ class ExportedModel:
         if name == "whole_image":
             return Regions(np.zeros(view.shape, np.int32), 1, "whole_image")
         if name == "sub_components":
-            return superpixels.on_items(self._cut(settings["items"], view, None), self._cut(settings["parts"], view, n_superpixels))
+            return superpixels.on_items(
+                self._cut(settings["items"], view, None),
+                self._cut(settings["parts"], view, n_superpixels),
+            )
         if name == "ssn":
             config = filled(superpixels.Config, settings)
-            return superpixels.cut(view, config, self._learned if config.width else None, n_superpixels)
+            return superpixels.cut(
+                view, config, self._learned if config.width else None, n_superpixels
+            )
         config = filled(instances.Config, settings)
         return instances.item_regions(self.detect(view, config), config, *view.shape)
 
     def detect(self, view: View, config: instances.Config) -> list[dict[str, Any]]:
         """Every detection of a view, as :meth:`bagscan.regions.mask_rcnn.MaskRCNNRegioner.detect`."""
-        found = self._cutter.run("items", {"prepared": instances.prepare(view.pixels[None], view.channels, config.stride)[0]})
-        boxes, labels, scores = (_output(found, "items", name) for name in ("boxes", "labels", "scores"))
+        found = self._cutter.run(
+            "items",
+            {"prepared": instances.prepare(view.pixels[None], view.channels, config.stride)[0]},
+        )
+        boxes, labels, scores = (
+            _output(found, "items", name) for name in ("boxes", "labels", "scores")
+        )
         masks = _output(found, "items", "masks")[:, 0] if config.masks else None
         if len(labels) and not 1 <= labels.min() <= labels.max() <= len(config.classes):
-            raise ModelError(f"items.onnx tells of classes that the model does not have: {labels.tolist()}")
-        return instances.detections(instances.Detected(boxes, labels, scores, masks), config, *view.shape)
+            raise ModelError(
+                f"items.onnx tells of classes that the model does not have: {labels.tolist()}"
+            )
+        return instances.detections(
+            instances.Detected(boxes, labels, scores, masks), config, *view.shape
+        )
 
     def _learned(self, colour: np.ndarray, pixels: np.ndarray) -> np.ndarray:
         inputs = {"colour": colour, "values": pixels} if pixels.shape[1] else {"colour": colour}
@@ -149,8 +181,14 @@ def cutting_graphs(regioner: dict[str, Any]) -> list[str]:
         ModelError: the kernel does not know it.
     """
     if regioner["name"] not in KINDS:
-        raise ModelError(f"regioner {regioner['name']} runs on torch alone; those that are exported: {', '.join(KINDS)}")
-    items, parts = (regioner["items"], regioner["parts"]) if regioner["name"] == "sub_components" else (regioner, regioner)
+        raise ModelError(
+            f"regioner {regioner['name']} runs on torch alone; those that are exported: {', '.join(KINDS)}"
+        )
+    items, parts = (
+        (regioner["items"], regioner["parts"])
+        if regioner["name"] == "sub_components"
+        else (regioner, regioner)
+    )
     needed = ["items"] if items["name"] in ("mask_rcnn", "faster_rcnn") else []
     return [*needed, *["learned"] * bool(parts["name"] == "ssn" and parts["width"])]
 

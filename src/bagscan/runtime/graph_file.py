@@ -39,25 +39,44 @@ def with_weights(graph: bytes, weights: bytes, name: str) -> bytes:
         ModelError: a tensor lies beyond the end of the weights, or it is no ONNX file.
     """
     try:
-        return b"".join(_field(*field[:2], _filled(field[2], weights) if field[:2] == (GRAPH, BYTES) else field[2]) for field in _fields(memoryview(graph)))
+        return b"".join(
+            _field(
+                *field[:2], _filled(field[2], weights) if field[:2] == (GRAPH, BYTES) else field[2]
+            )
+            for field in _fields(memoryview(graph))
+        )
     except (IndexError, ValueError) as error:
         raise ModelError(f"{name}: the runtime cannot load it: {error}") from error
 
 
 def _filled(graph: memoryview, weights: bytes) -> bytes:
-    return b"".join(_field(*field[:2], _tensor(field[2], weights) if field[:2] == (INITIALIZER, BYTES) else field[2]) for field in _fields(graph))
+    return b"".join(
+        _field(
+            *field[:2],
+            _tensor(field[2], weights) if field[:2] == (INITIALIZER, BYTES) else field[2],
+        )
+        for field in _fields(graph)
+    )
 
 
 def _tensor(tensor: memoryview, weights: bytes) -> bytes | memoryview:
     """A tensor with its numbers, where they lie in the weights; any other as it is."""
-    entries = [{field: bytes(text).decode() for field, _, text in _fields(content)} for field, _, content in _fields(tensor) if field == EXTERNAL_DATA]
+    entries = [
+        {field: bytes(text).decode() for field, _, text in _fields(content)}
+        for field, _, content in _fields(tensor)
+        if field == EXTERNAL_DATA
+    ]
     place = {entry.get(1): entry.get(2, "") for entry in entries}
     if place.get("location") != WEIGHTS:
         return tensor
     start, size = int(place.get("offset", "0")), int(place.get("length", "-1"))
     if min(start, size) < 0 or start + size > len(weights):
         raise ValueError(f"a tensor is not within {WEIGHTS}")
-    kept = [_field(*field) for field in _fields(tensor) if field[0] not in (EXTERNAL_DATA, DATA_LOCATION)]
+    kept = [
+        _field(*field)
+        for field in _fields(tensor)
+        if field[0] not in (EXTERNAL_DATA, DATA_LOCATION)
+    ]
     return b"".join([*kept, _field(RAW_DATA, BYTES, memoryview(weights)[start : start + size])])
 
 
@@ -90,8 +109,12 @@ def _walk(message: memoryview, kind: str, name: str, depth: int) -> None:
     if depth > DEEPEST:
         raise ValueError("too deep")
     for field, wire, content in _fields(message):
-        if kind == "tensor" and (field == EXTERNAL_DATA or (field == DATA_LOCATION and any(content))):  # 0 is the file itself
-            raise ModelError(f"{name}: refers to another file for its weights; bagscan export keeps them inside")
+        if kind == "tensor" and (
+            field == EXTERNAL_DATA or (field == DATA_LOCATION and any(content))
+        ):  # 0 is the file itself
+            raise ModelError(
+                f"{name}: refers to another file for its weights; bagscan export keeps them inside"
+            )
         inner = FIELDS[kind].get(field)
         if inner and wire == 2:
             _walk(content, inner, name, depth + 1)

@@ -10,7 +10,15 @@ from bagscan.core.errors import BagscanError, ConfigError, ModelError
 from bagscan.core.extras import extra_of, how_to_install
 from bagscan.examining import UsableModel
 from bagscan.model_folder import read_description, verified_id
-from bagscan.runtime.engines import ENGINES, Engine, Late, OnnxRuntime, Torch, installed, read_graphs
+from bagscan.runtime.engines import (
+    ENGINES,
+    Engine,
+    Late,
+    OnnxRuntime,
+    Torch,
+    installed,
+    read_graphs,
+)
 
 if TYPE_CHECKING:
     from bagscan.detector.exported import UsableDetector
@@ -39,11 +47,17 @@ def load_model(folder: str | Path, runtime: str | None = None, late: bool = Fals
         from bagscan.model import Model
 
         return Model.load(folder).eval()
-    from bagscan.runtime.exported import CUTTING, ExportedModel  # late: what only asks for a runtime's name loads no kernel
+    from bagscan.runtime.exported import (
+        CUTTING,
+        ExportedModel,
+    )  # late: what only asks for a runtime's name loads no kernel
 
     cutting = {key: graph for key, graph in graphs.items() if key in CUTTING}
     judging = {key: graph for key, graph in graphs.items() if key not in CUTTING}
-    cutter, judge = Late(OnnxRuntime.name, lambda: OnnxRuntime(cutting)), Late(name, lambda: Torch(folder) if name == TORCH else ENGINES[name](judging))
+    cutter, judge = (
+        Late(OnnxRuntime.name, lambda: OnnxRuntime(cutting)),
+        Late(name, lambda: Torch(folder) if name == TORCH else ENGINES[name](judging)),
+    )
     model = ExportedModel(folder, identity, graphs, cutter, judge)
     if not late:
         for engine in (cutter, judge):
@@ -51,7 +65,9 @@ def load_model(folder: str | Path, runtime: str | None = None, late: bool = Fals
     return model
 
 
-def _detector(folder: Path, name: str, graphs: dict[str, bytes], identity: str, late: bool) -> UsableDetector:
+def _detector(
+    folder: Path, name: str, graphs: dict[str, bytes], identity: str, late: bool
+) -> UsableDetector:
     from bagscan.detector.exported import UsableDetector
 
     def by_torch() -> Engine:
@@ -85,7 +101,11 @@ def _chosen(folder: Path, runtime: str | None) -> tuple[str, dict[str, bytes], s
         raise ConfigError(f"no runtime {runtime!r}: {AUTO}, {', '.join(RUNTIMES)}")
     identity = verified_id(folder)
     graphs = read_graphs(folder)
-    able = [name for name in RUNTIMES if runtime in (name, AUTO) and installed(name) and (graphs or name == TORCH)]
+    able = [
+        name
+        for name in RUNTIMES
+        if runtime in (name, AUTO) and installed(name) and (graphs or name == TORCH)
+    ]
     if not able:
         raise ModelError(_missing(folder, runtime, bool(graphs)))
     return able[0], graphs, identity

@@ -1,3 +1,16 @@
 """Scorers: how anomalous a vector is."""
 
-PARTS = ("softmax", "multi_label", "gaussian", "memory", "isolation", "bigan", "svm", "fused", "gbad", "ganomaly", "skip_ganomaly", "anogan")
+PARTS = (
+    "softmax",
+    "multi_label",
+    "gaussian",
+    "memory",
+    "isolation",
+    "bigan",
+    "svm",
+    "fused",
+    "gbad",
+    "ganomaly",
+    "skip_ganomaly",
+    "anogan",
+)

@@ -41,12 +41,18 @@ class AnoGAN(PixelScorer):
     def __init__(self, config: Config) -> None:
         super().__init__(config)
         shape = (config.channels, config.side, config.width)
-        self.generator, self.judge, self.inverse = Up(*shape, config.latent), Down(*shape, 1, norm=False), Down(*shape, config.latent)
+        self.generator, self.judge, self.inverse = (
+            Up(*shape, config.latent),
+            Down(*shape, 1, norm=False),
+            Down(*shape, config.latent),
+        )
 
     def optimisers(self) -> list[torch.optim.Optimizer]:
         return [self.adam(self.generator), self.adam(self.judge), self.adam(self.inverse)]
 
-    def step(self, x: Tensor, optimisers: Sequence[torch.optim.Optimizer], generator: torch.Generator) -> dict[str, float]:
+    def step(
+        self, x: Tensor, optimisers: Sequence[torch.optim.Optimizer], generator: torch.Generator
+    ) -> dict[str, float]:
         make, judge, invert = optimisers
         z = torch.randn(len(x), self.config.latent, generator=generator)
         made = self.generator(z)
@@ -56,7 +62,9 @@ class AnoGAN(PixelScorer):
         (slope,) = torch.autograd.grad(real.sum(), x, create_graph=True)
         steep = slope.square().sum((1, 2, 3)).mean()
         x = x.detach()
-        result["D"] = update(judge, F.softplus(-real).mean() + F.softplus(fake).mean() + STEEPNESS / 2 * steep)
+        result["D"] = update(
+            judge, F.softplus(-real).mean() + F.softplus(fake).mean() + STEEPNESS / 2 * steep
+        )
         back = self.reconstruct(x)
         features = F.mse_loss(self.judge(back)[1], self.judge(x)[1].detach())
         contextual = F.mse_loss(back, x)
@@ -66,7 +74,9 @@ class AnoGAN(PixelScorer):
         return result | {"contextual": float(contextual.detach())}
 
     def reconstruct(self, x: Tensor) -> Tensor:
-        found: Tensor = self.generator(torch.tanh(self.inverse(x)[0]) * 3)  # codes stay where z is drawn
+        found: Tensor = self.generator(
+            torch.tanh(self.inverse(x)[0]) * 3
+        )  # codes stay where z is drawn
         return found
 
     def distance(self, embeddings: Tensor) -> Tensor:

@@ -60,7 +60,11 @@ class Config:
 
     def sizes(self) -> tuple[tuple[int, ...], int, int]:
         """Widths, latent and matched, resolved."""
-        return self.widths or (max(16, self.dim // 2), max(8, self.dim // 4)), self.latent or max(4, self.dim // 16), self.matched or max(8, self.dim // 4)
+        return (
+            self.widths or (max(16, self.dim // 2), max(8, self.dim // 4)),
+            self.latent or max(4, self.dim // 16),
+            self.matched or max(8, self.dim // 4),
+        )
 
 
 class BiGAN(Fitted):
@@ -79,7 +83,12 @@ class BiGAN(Fitted):
         sizes = [config.dim, *widths, self.latent]
         self.encoder, self.generator = _stack(sizes), _stack(sizes[::-1])
         both, wide = config.dim + self.latent, widths[0]
-        self.features = nn.Sequential(spectral_norm(nn.Linear(both, wide)), nn.LeakyReLU(SLOPE), spectral_norm(nn.Linear(wide, matched)), nn.LeakyReLU(SLOPE))
+        self.features = nn.Sequential(
+            spectral_norm(nn.Linear(both, wide)),
+            nn.LeakyReLU(SLOPE),
+            spectral_norm(nn.Linear(wide, matched)),
+            nn.LeakyReLU(SLOPE),
+        )
         self.verdict = spectral_norm(nn.Linear(matched, 1))
         for name in ("mean", "error_middle"):
             self.register_buffer(name, torch.zeros(config.dim if name == "mean" else 2))
@@ -114,7 +123,9 @@ class BiGAN(Fitted):
         averaged = copy.deepcopy(self).requires_grad_(False)
         makers = [*self.encoder.parameters(), *self.generator.parameters()]
         judges = [*self.features.parameters(), *self.verdict.parameters()]
-        optimisers = [torch.optim.Adam(p, config.learning_rate, betas=(0.5, 0.999)) for p in (makers, judges)]
+        optimisers = [
+            torch.optim.Adam(p, config.learning_rate, betas=(0.5, 0.999)) for p in (makers, judges)
+        ]
         generator = torch.Generator().manual_seed(seed)
         self.train()
         steps, widest = 0, 0.0
@@ -127,24 +138,40 @@ class BiGAN(Fitted):
                 _average(averaged, self, min(config.ema, (1 + steps) / (10 + steps)))
             spread = self._spread(x, generator)
             widest = max(widest, spread)
-            report(f"bigan epoch {epoch}/{config.epochs}  step {steps}  {_told(np.mean(result, 0), spread, widest, epoch)}")
+            report(
+                f"bigan epoch {epoch}/{config.epochs}  step {steps}  {_told(np.mean(result, 0), spread, widest, epoch)}"
+            )
         self.load_state_dict(averaged.state_dict())
         with torch.no_grad():
-            for _ in range(POWER_ITERATIONS):  # the norms of spectral norm are those of the live weights, not of their averages
-                self.verdict(self.features(torch.cat([x[: config.batch_size], self.encoder(x[: config.batch_size])], 1)))
+            for _ in range(
+                POWER_ITERATIONS
+            ):  # the norms of spectral norm are those of the live weights, not of their averages
+                self.verdict(
+                    self.features(
+                        torch.cat([x[: config.batch_size], self.encoder(x[: config.batch_size])], 1)
+                    )
+                )
         self.eval()
         with torch.no_grad():
             logs = self.errors(rest).log1p()
-            self.error_middle, self.error_spread = logs.median(0).values, logs.std(0).clamp(min=1e-6)
+            self.error_middle, self.error_spread = (
+                logs.median(0).values,
+                logs.std(0).clamp(min=1e-6),
+            )
         self.standardise(rest)
 
-    def _step(self, x: Tensor, optimisers: Sequence[torch.optim.Optimizer], generator: torch.Generator) -> tuple[float, ...]:
+    def _step(
+        self, x: Tensor, optimisers: Sequence[torch.optim.Optimizer], generator: torch.Generator
+    ) -> tuple[float, ...]:
         """One update of the discriminator and one of encoder and generator."""
         make, judge = optimisers
         z = torch.randn(len(x), self.latent, generator=generator)
         with torch.no_grad():
             coded, made = self.encoder(x), self.generator(z)
-        real, fake = (self.verdict(self.features(torch.cat(pair, 1)))[:, 0] for pair in ((x, coded), (made, z)))
+        real, fake = (
+            self.verdict(self.features(torch.cat(pair, 1)))[:, 0]
+            for pair in ((x, coded), (made, z))
+        )
         loss_d = F.softplus(-real).mean() + F.softplus(fake).mean()
         judge.zero_grad(set_to_none=True)
         loss_d.backward()
@@ -152,13 +179,22 @@ class BiGAN(Fitted):
         right = ((real > 0).float().mean() + (fake < 0).float().mean()) / 2
         coded, made = self.encoder(x), self.generator(z)
         back = self.generator(coded)
-        fooled = F.softplus(self.verdict(self.features(torch.cat([x, coded], 1)))).mean() + F.softplus(-self.verdict(self.features(torch.cat([made, z], 1)))).mean()
+        fooled = (
+            F.softplus(self.verdict(self.features(torch.cat([x, coded], 1)))).mean()
+            + F.softplus(-self.verdict(self.features(torch.cat([made, z], 1)))).mean()
+        )
         reconstruction, matching = (e.mean() for e in self._errors(x, coded, back))
         loss = fooled + RECONSTRUCTION * reconstruction + MATCHING * matching
         make.zero_grad(set_to_none=True)
         loss.backward()
         make.step()
-        return float(loss_d.detach()), float(fooled.detach()), float(reconstruction.detach()), float(matching.detach()), float(right)
+        return (
+            float(loss_d.detach()),
+            float(fooled.detach()),
+            float(reconstruction.detach()),
+            float(matching.detach()),
+            float(right),
+        )
 
     @torch.no_grad()
     def _spread(self, x: Tensor, generator: torch.Generator) -> float:
@@ -189,7 +225,9 @@ def _stack(sizes: list[int]) -> nn.Sequential:
     return nn.Sequential(*layers)
 
 
-def _batches(rows: Tensor, size: int, generator: torch.Generator, passes: int = 1) -> Iterator[Tensor]:
+def _batches(
+    rows: Tensor, size: int, generator: torch.Generator, passes: int = 1
+) -> Iterator[Tensor]:
     """Rows in a new order at every pass, in batches; a last one too small for a step is left out."""
     for _ in range(passes):
         for chosen in torch.randperm(len(rows), generator=generator).split(size):
@@ -210,4 +248,6 @@ def build(config: Config) -> BiGAN:
 
 
 def tiny() -> Config:
-    return Config(dim=8, widths=(16, 8), latent=4, matched=8, epochs=2, batch_size=16, least_steps=0)
+    return Config(
+        dim=8, widths=(16, 8), latent=4, matched=8, epochs=2, batch_size=16, least_steps=0
+    )

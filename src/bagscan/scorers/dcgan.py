@@ -41,8 +41,14 @@ class PixelConfig:
     max_rows: int = 20_000
 
     def __post_init__(self) -> None:
-        if self.channels * self.side**2 != self.dim or self.side < 16 or self.side & (self.side - 1):
-            raise ValueError(f"dim={self.dim} is not channels={self.channels} times a square whose side is a power of two of 16 or more: set encoder.size_px and scorer.channels")
+        if (
+            self.channels * self.side**2 != self.dim
+            or self.side < 16
+            or self.side & (self.side - 1)
+        ):
+            raise ValueError(
+                f"dim={self.dim} is not channels={self.channels} times a square whose side is a power of two of 16 or more: set encoder.size_px and scorer.channels"
+            )
 
     @property
     def side(self) -> int:
@@ -70,7 +76,9 @@ class PixelScorer(Fitted):
         """Those that ``step`` uses."""
         raise NotImplementedError
 
-    def step(self, x: Tensor, optimisers: Sequence[torch.optim.Optimizer], generator: torch.Generator) -> dict[str, float]:
+    def step(
+        self, x: Tensor, optimisers: Sequence[torch.optim.Optimizer], generator: torch.Generator
+    ) -> dict[str, float]:
         """One update on a batch (n, C, s, s); its losses by name."""
         raise NotImplementedError
 
@@ -80,7 +88,11 @@ class PixelScorer(Fitted):
 
     def adam(self, *modules: nn.Module) -> torch.optim.Optimizer:
         """Adam with the momentum that DCGAN found to be needed; rates differ from paper to paper."""
-        return torch.optim.Adam([p for m in modules for p in m.parameters()], self.config.learning_rate, betas=(0.5, 0.999))
+        return torch.optim.Adam(
+            [p for m in modules for p in m.parameters()],
+            self.config.learning_rate,
+            betas=(0.5, 0.999),
+        )
 
     def fit(self, benign: Tensor, anomalous: Tensor, seed: int = 0, report: Report = print) -> None:
         """Train on benign crops (n, dim) in [-1, 1]; anomalous ones are not looked at.
@@ -89,7 +101,9 @@ class PixelScorer(Fitted):
             ValueError: too few rows, or values that the decoder's tanh cannot give back.
         """
         if float(benign.abs().max()) > 1 + 1e-4:
-            raise ValueError(f"crops reach {float(benign.abs().max()):.2f}, the decoder's tanh gives -1 to 1: use the encoder pixels")
+            raise ValueError(
+                f"crops reach {float(benign.abs().max()):.2f}, the decoder's tanh gives -1 to 1: use the encoder pixels"
+            )
         rows, rest = held_out(drawn(benign, self.config.max_rows, seed), seed)
         generator = torch.Generator().manual_seed(seed)
         optimisers = self.optimisers()
@@ -97,9 +111,17 @@ class PixelScorer(Fitted):
         for epoch in range(1, self.config.epochs + 1):
             self.train()
             order = torch.randperm(len(rows), generator=generator)
-            result = [self.step(self.images(rows[chosen]), optimisers, generator) for chosen in order.split(self.config.batch_size) if len(chosen) > 1]
+            result = [
+                self.step(self.images(rows[chosen]), optimisers, generator)
+                for chosen in order.split(self.config.batch_size)
+                if len(chosen) > 1
+            ]
             means = {key: float(np.mean([t[key] for t in result])) for key in result[0]}
-            report(f"{name} epoch {epoch}/{self.config.epochs}  " + "  ".join(f"{k} {v:.3f}" for k, v in means.items()) + self._health(rest, epoch))
+            report(
+                f"{name} epoch {epoch}/{self.config.epochs}  "
+                + "  ".join(f"{k} {v:.3f}" for k, v in means.items())
+                + self._health(rest, epoch)
+            )
         self.eval()
         self.standardise(rest)
 
@@ -108,7 +130,11 @@ class PixelScorer(Fitted):
         self.eval()
         x = self.images(rest[:256])
         spread = float(self.reconstruct(x).std(0).mean() / x.std(0).mean().clamp(min=1e-9))
-        return f"  spread {spread:.2f}" + (f"  COLLAPSED: reconstructions vary {spread:.0%} as much as the images" if epoch > 2 and spread < COLLAPSED else "")
+        return f"  spread {spread:.2f}" + (
+            f"  COLLAPSED: reconstructions vary {spread:.0%} as much as the images"
+            if epoch > 2 and spread < COLLAPSED
+            else ""
+        )
 
 
 def steps_down(side: int) -> int:
@@ -124,9 +150,16 @@ class Down(nn.Module):
 
     def __init__(self, channels: int, side: int, width: int, out: int, norm: bool = True) -> None:
         super().__init__()
-        layers: list[nn.Module] = [nn.Conv2d(channels, width, 4, 2, 1, bias=False), nn.LeakyReLU(SLOPE, inplace=True)]
+        layers: list[nn.Module] = [
+            nn.Conv2d(channels, width, 4, 2, 1, bias=False),
+            nn.LeakyReLU(SLOPE, inplace=True),
+        ]
         for k in range(steps_down(side) - 1):
-            layers += [nn.Conv2d(width << k, width << (k + 1), 4, 2, 1, bias=not norm), *[nn.BatchNorm2d(width << (k + 1))] * norm, nn.LeakyReLU(SLOPE, inplace=True)]
+            layers += [
+                nn.Conv2d(width << k, width << (k + 1), 4, 2, 1, bias=not norm),
+                *[nn.BatchNorm2d(width << (k + 1))] * norm,
+                nn.LeakyReLU(SLOPE, inplace=True),
+            ]
         self.features = nn.Sequential(*layers)
         self.last = nn.Conv2d(width << (steps_down(side) - 1), out, 4)
 
@@ -141,9 +174,18 @@ class Up(nn.Sequential):
     def __init__(self, channels: int, side: int, width: int, latent: int) -> None:
         steps = steps_down(side)
         widest = width << (steps - 1)
-        layers: list[Any] = [nn.Unflatten(1, (latent, 1, 1)), nn.ConvTranspose2d(latent, widest, 4, bias=False), nn.BatchNorm2d(widest), nn.ReLU(inplace=True)]
+        layers: list[Any] = [
+            nn.Unflatten(1, (latent, 1, 1)),
+            nn.ConvTranspose2d(latent, widest, 4, bias=False),
+            nn.BatchNorm2d(widest),
+            nn.ReLU(inplace=True),
+        ]
         for k in range(steps - 1, 0, -1):
-            layers += [nn.ConvTranspose2d(width << k, width << (k - 1), 4, 2, 1, bias=False), nn.BatchNorm2d(width << (k - 1)), nn.ReLU(inplace=True)]
+            layers += [
+                nn.ConvTranspose2d(width << k, width << (k - 1), 4, 2, 1, bias=False),
+                nn.BatchNorm2d(width << (k - 1)),
+                nn.ReLU(inplace=True),
+            ]
         super().__init__(*layers, nn.ConvTranspose2d(width, channels, 4, 2, 1), nn.Tanh())
 
 

@@ -91,7 +91,11 @@ def save_fitted(scorer: nn.Module, path: Path, told: list[str]) -> None:
     """Save a fitted scorer and its log of the fit, atomically."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_write(path) as part_of:
-        save_file({k: v.detach().contiguous().clone() for k, v in scorer.state_dict().items()}, part_of, {"told": json.dumps(told)})
+        save_file(
+            {k: v.detach().contiguous().clone() for k, v in scorer.state_dict().items()},
+            part_of,
+            {"told": json.dumps(told)},
+        )
 
 
 def load_fitted(scorer: nn.Module, path: Path, report: Report) -> None:
@@ -103,13 +107,23 @@ def load_fitted(scorer: nn.Module, path: Path, report: Report) -> None:
     scorer.eval()
 
 
-def fitted_once(scorer: Fitted, settings: Mapping[str, Any], benign: Tensor, anomalous: Tensor, seed: int, report: Report, folder: Path | None) -> None:
+def fitted_once(
+    scorer: Fitted,
+    settings: Mapping[str, Any],
+    benign: Tensor,
+    anomalous: Tensor,
+    seed: int,
+    report: Report,
+    folder: Path | None,
+) -> None:
     """Fit a scorer, or take what a run that was stopped later has kept in ``folder``: of the same rows, settings and seed."""
     if folder is None:
         scorer.fit(benign, anomalous, seed, report)
         return
     rows = [t.detach().contiguous().numpy().tobytes() for t in (benign, anomalous)]
-    identity = hashlib.sha256(b"".join([json.dumps([settings, seed], sort_keys=True).encode(), *rows])).hexdigest()[:12]
+    identity = hashlib.sha256(
+        b"".join([json.dumps([settings, seed], sort_keys=True).encode(), *rows])
+    ).hexdigest()[:12]
     path = folder / f"{settings['name']}_{identity}.safetensors"
     if path.exists():
         load_fitted(scorer, path, report)
@@ -142,7 +156,11 @@ def drawn(rows: Tensor, most: int, seed: int) -> Tensor:
     """At most so many rows, drawn at random: the first ones are those of the first scans."""
     if len(rows) <= most:
         return rows
-    return rows[torch.from_numpy(np.sort(np.random.default_rng(seed).choice(len(rows), most, replace=False)))]
+    return rows[
+        torch.from_numpy(
+            np.sort(np.random.default_rng(seed).choice(len(rows), most, replace=False))
+        )
+    ]
 
 
 def held_out(benign: Tensor, seed: int, share: float = 0.2) -> tuple[Tensor, Tensor]:
@@ -152,7 +170,9 @@ def held_out(benign: Tensor, seed: int, share: float = 0.2) -> tuple[Tensor, Ten
         ValueError: too few rows for both.
     """
     if len(benign) < MIN_ROWS:
-        raise ValueError(f"{len(benign)} benign descriptions are too few to fit a scorer on; at least {MIN_ROWS} are needed")
+        raise ValueError(
+            f"{len(benign)} benign descriptions are too few to fit a scorer on; at least {MIN_ROWS} are needed"
+        )
     order = torch.from_numpy(np.random.default_rng(seed).permutation(len(benign)))
     cut = max(2, round(share * len(benign)))
     return benign[order[cut:]], benign[order[:cut]]

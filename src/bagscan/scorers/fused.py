@@ -53,9 +53,18 @@ class Fused(Fitted):
 
     def __init__(self, config: Config) -> None:
         super().__init__()
-        known, unseen = build_part("scorers", config.known, "scorer.known", dim=config.dim), build_part("scorers", config.unseen, "scorer.unseen", dim=config.dim)
-        if not isinstance(known, OddsScorer) or isinstance(known, Fitted) or not isinstance(unseen, Fitted):
-            raise ConfigError("scorer.known must be one that is trained (softmax), scorer.unseen one that is fitted (memory, gaussian, bigan, svm, isolation)")
+        known, unseen = (
+            build_part("scorers", config.known, "scorer.known", dim=config.dim),
+            build_part("scorers", config.unseen, "scorer.unseen", dim=config.dim),
+        )
+        if (
+            not isinstance(known, OddsScorer)
+            or isinstance(known, Fitted)
+            or not isinstance(unseen, Fitted)
+        ):
+            raise ConfigError(
+                "scorer.known must be one that is trained (softmax), scorer.unseen one that is fitted (memory, gaussian, bigan, svm, isolation)"
+            )
         self.known, self.unseen, self.config = known, unseen, config
         self.register_buffer("known_middle", torch.zeros(()))
         self.register_buffer("known_spread", torch.ones(()))
@@ -102,4 +111,6 @@ def build(config: Config) -> Fused:
 
 
 def tiny() -> Config:
-    return Config(dim=8, known={"name": "softmax", "hidden": 4}, unseen={"name": "memory", "cap_mb": 0.001})
+    return Config(
+        dim=8, known={"name": "softmax", "hidden": 4}, unseen={"name": "memory", "cap_mb": 0.001}
+    )

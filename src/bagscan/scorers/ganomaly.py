@@ -36,12 +36,19 @@ class GANomaly(PixelScorer):
     def __init__(self, config: Config) -> None:
         super().__init__(config)
         shape = (config.channels, config.side, config.width)
-        self.first, self.decoder, self.second, self.judge = Down(*shape, config.latent), Up(*shape, config.latent), Down(*shape, config.latent), Down(*shape, 1)
+        self.first, self.decoder, self.second, self.judge = (
+            Down(*shape, config.latent),
+            Up(*shape, config.latent),
+            Down(*shape, config.latent),
+            Down(*shape, 1),
+        )
 
     def optimisers(self) -> list[torch.optim.Optimizer]:
         return [self.adam(self.first, self.decoder, self.second), self.adam(self.judge)]
 
-    def step(self, x: Tensor, optimisers: Sequence[torch.optim.Optimizer], generator: torch.Generator) -> dict[str, float]:
+    def step(
+        self, x: Tensor, optimisers: Sequence[torch.optim.Optimizer], generator: torch.Generator
+    ) -> dict[str, float]:
         make, judge = optimisers
         code = self.first(x)[0]
         back = self.decoder(code)
@@ -49,10 +56,17 @@ class GANomaly(PixelScorer):
         feature_loss = F.mse_loss(self.judge(back)[1], self.judge(x)[1].detach())
         contextual = F.l1_loss(back, x)
         code_loss = F.mse_loss(again, code)
-        result = {"EG": update(make, ADVERSARIAL * feature_loss + CONTEXTUAL * contextual + CODE * code_loss)}
+        result = {
+            "EG": update(
+                make, ADVERSARIAL * feature_loss + CONTEXTUAL * contextual + CODE * code_loss
+            )
+        }
         real, fake = self.judge(x)[0], self.judge(back.detach())[0]
         result["D"] = update(judge, F.softplus(-real).mean() + F.softplus(fake).mean())
-        return result | {"contextual": float(contextual.detach()), "code": float(code_loss.detach())}
+        return result | {
+            "contextual": float(contextual.detach()),
+            "code": float(code_loss.detach()),
+        }
 
     def reconstruct(self, x: Tensor) -> Tensor:
         found: Tensor = self.decoder(self.first(x)[0])

@@ -52,12 +52,19 @@ class GBAD(Fitted, ClassScorer):
     def __init__(self, config: Config) -> None:
         super().__init__()
         known, gate = (
-            build_part("scorers", {"name": "multi_label", "classes": config.classes}, "scorer", dim=config.dim),
+            build_part(
+                "scorers",
+                {"name": "multi_label", "classes": config.classes},
+                "scorer",
+                dim=config.dim,
+            ),
             build_part("scorers", config.gate, "scorer.gate", dim=config.dim),
         )
         assert isinstance(known, ClassScorer)
         if not isinstance(gate, FittedScorer):
-            raise ConfigError(f"scorer.gate: {config.gate.get('name')!r} is not fitted to benign regions")
+            raise ConfigError(
+                f"scorer.gate: {config.gate.get('name')!r} is not fitted to benign regions"
+            )
         self.known, self.gate, self.config = known, gate, config
 
     @property
@@ -95,7 +102,9 @@ class GBAD(Fitted, ClassScorer):
         anomalous = self.gate.score(embeddings)[:, None]
         if self.config.mode == "hard_gate":
             return torch.where(anomalous >= 0.5, classes, torch.zeros_like(classes))
-        return classes * anomalous if self.config.mode == "product" else anomalous.expand_as(classes)
+        return (
+            classes * anomalous if self.config.mode == "product" else anomalous.expand_as(classes)
+        )
 
     def distance(self, embeddings: Tensor) -> Tensor:
         """(n, dim) -> (n,): the score."""
@@ -111,5 +120,13 @@ def build(config: Config) -> GBAD:
 
 
 def tiny() -> Config:
-    errors = {"name": "bigan", "widths": (16, 8), "latent": 4, "matched": 8, "epochs": 2, "batch_size": 16, "least_steps": 0}
+    errors = {
+        "name": "bigan",
+        "widths": (16, 8),
+        "latent": 4,
+        "matched": 8,
+        "epochs": 2,
+        "batch_size": 16,
+        "least_steps": 0,
+    }
     return Config(dim=8, classes=("Gun", "Knife"), gate={"name": "svm", "errors": errors})

@@ -49,7 +49,9 @@ class Isolation(Fitted):
         super().__init__()
         self.config = config
         for name in ("column", "left", "right"):
-            self.register_buffer(name, torch.zeros(1, 1, dtype=torch.long) + (LEAF if name == "column" else 0))
+            self.register_buffer(
+                name, torch.zeros(1, 1, dtype=torch.long) + (LEAF if name == "column" else 0)
+            )
         for name in ("cut", "length"):
             self.register_buffer(name, torch.zeros(1, 1))
         self.register_buffer("expected", torch.ones(()))
@@ -62,19 +64,36 @@ class Isolation(Fitted):
         """
         rows, rest = held_out(benign, seed)
         per_tree = min(self.config.rows_a_tree, len(rows))
-        forest = IsolationForest(n_estimators=self.config.trees, max_samples=per_tree, random_state=seed).fit(rows.numpy())
+        forest = IsolationForest(
+            n_estimators=self.config.trees, max_samples=per_tree, random_state=seed
+        ).fit(rows.numpy())
         trees = [one.tree_ for one in forest.estimators_]
         most = max(tree.node_count for tree in trees)
 
         def stacked(values: list[np.ndarray], dtype: type) -> Tensor:
-            return torch.from_numpy(np.stack([np.pad(v, (0, most - len(v))) for v in values]).astype(dtype))
+            return torch.from_numpy(
+                np.stack([np.pad(v, (0, most - len(v))) for v in values]).astype(dtype)
+            )
 
         inner = [tree.children_left >= 0 for tree in trees]
-        self.column = stacked([np.where(i, t.feature, LEAF) for t, i in zip(trees, inner, strict=True)], np.int64)
-        self.left, self.right = (stacked([np.where(i, getattr(t, f"children_{side}"), 0) for t, i in zip(trees, inner, strict=True)], np.int64) for side in ("left", "right"))
+        self.column = stacked(
+            [np.where(i, t.feature, LEAF) for t, i in zip(trees, inner, strict=True)], np.int64
+        )
+        self.left, self.right = (
+            stacked(
+                [
+                    np.where(i, getattr(t, f"children_{side}"), 0)
+                    for t, i in zip(trees, inner, strict=True)
+                ],
+                np.int64,
+            )
+            for side in ("left", "right")
+        )
         self.cut = stacked([t.threshold for t in trees], np.float32)
         # A leaf that still holds several rows is as deep as a tree of them would be.
-        self.length = stacked([_depths(t) + _mean_length(t.n_node_samples) for t in trees], np.float32)
+        self.length = stacked(
+            [_depths(t) + _mean_length(t.n_node_samples) for t in trees], np.float32
+        )
         self.expected = torch.tensor(float(_mean_length(np.array([per_tree]))[0]))
         self.standardise(rest)
         report(f"isolation: {len(trees)} trees of {per_tree} rows")
@@ -89,7 +108,9 @@ class Isolation(Fitted):
             if not inside.any():
                 break
             value = embeddings.gather(1, column.clamp(min=0))
-            down = torch.where(value <= self.cut[trees, at], self.left[trees, at], self.right[trees, at])
+            down = torch.where(
+                value <= self.cut[trees, at], self.left[trees, at], self.right[trees, at]
+            )
             at = torch.where(inside, down, at)
         return torch.pow(2.0, -self.length[trees, at].mean(1) / self.expected)
 
@@ -106,7 +127,9 @@ def _depths(tree: object) -> np.ndarray:
 def _mean_length(rows: np.ndarray) -> np.ndarray:
     """Mean depth of a search tree of so many rows (the paper's equation 1)."""
     n = np.maximum(rows.astype(float), 2)
-    return np.where(rows > 2, 2 * (np.log(n - 1) + EULER) - 2 * (n - 1) / n, np.where(rows == 2, 1.0, 0.0))
+    return np.where(
+        rows > 2, 2 * (np.log(n - 1) + EULER) - 2 * (n - 1) / n, np.where(rows == 2, 1.0, 0.0)
+    )
 
 
 def build(config: Config) -> Isolation:

@@ -41,7 +41,9 @@ class Config:
 
     def __post_init__(self) -> None:
         if self.rows < self.neighbours or self.neighbours < 1:
-            raise ValueError(f"cap_mb={self.cap_mb} holds {self.rows} descriptions of {self.dim} numbers: fewer than neighbours={self.neighbours}")
+            raise ValueError(
+                f"cap_mb={self.cap_mb} holds {self.rows} descriptions of {self.dim} numbers: fewer than neighbours={self.neighbours}"
+            )
 
     @property
     def rows(self) -> int:
@@ -71,7 +73,9 @@ class Memory(Fitted):
         """
         rows, rest = held_out(benign, seed)
         kept = min(self.config.rows, len(rows))
-        report(f"memory: {kept} of {len(rows)} benign descriptions, {kept * self.config.dim * BYTES / 1e6:.2f} MB of at most {self.config.cap_mb} MB")
+        report(
+            f"memory: {kept} of {len(rows)} benign descriptions, {kept * self.config.dim * BYTES / 1e6:.2f} MB of at most {self.config.cap_mb} MB"
+        )
         self.mean, self.deviation = scale_of(rows)
         scaled = (rows - self.mean) / self.deviation
         self.bank = scaled[_coreset(scaled, kept, seed)]
@@ -82,17 +86,24 @@ class Memory(Fitted):
         k = min(self.config.neighbours, len(self.bank))
         scaled = (embeddings - self.mean) / self.deviation
         # Blocks bound the table of distances.
-        parts = [torch.cdist(block, self.bank).topk(k, largest=False).values.mean(1) for block in scaled.split(4096)]
+        parts = [
+            torch.cdist(block, self.bank).topk(k, largest=False).values.mean(1)
+            for block in scaled.split(4096)
+        ]
         return torch.cat(parts) if parts else scaled.new_zeros(0)
 
 
 def _coreset(rows: Tensor, kept: int, seed: int) -> Tensor:
     """Indices of rows that lie far from one another, each the farthest from those before it."""
     rng = np.random.default_rng(seed)
-    candidates = torch.from_numpy(rng.choice(len(rows), min(len(rows), max(CANDIDATES, kept)), replace=False))
+    candidates = torch.from_numpy(
+        rng.choice(len(rows), min(len(rows), max(CANDIDATES, kept)), replace=False)
+    )
     if kept >= len(candidates):
         return candidates
-    directions = torch.from_numpy(rng.standard_normal((rows.shape[1], min(PROJECTED, rows.shape[1])))).float()
+    directions = torch.from_numpy(
+        rng.standard_normal((rows.shape[1], min(PROJECTED, rows.shape[1])))
+    ).float()
     small = rows[candidates] @ directions
     chosen = torch.zeros(kept, dtype=torch.long)
     nearest = (small - small[0]).square().sum(1)

@@ -38,11 +38,18 @@ class SkipGANomaly(PixelScorer):
         super().__init__(config)
         steps = steps_down(config.side)
         widths = [config.width << k for k in range(steps)]
-        self.down = nn.ModuleList(_down(a, b, first=k == 0) for k, (a, b) in enumerate(zip([config.channels, *widths], widths, strict=False)))
+        self.down = nn.ModuleList(
+            _down(a, b, first=k == 0)
+            for k, (a, b) in enumerate(zip([config.channels, *widths], widths, strict=False))
+        )
         # Every level but the narrowest gets the map of the same size beside it.
         into = [w * (1 if k == steps - 1 else 2) for k, w in enumerate(widths)][::-1]
-        self.up = nn.ModuleList(_up(a, b) for a, b in zip(into, [*widths[::-1][1:], config.channels], strict=True))
-        self.up[-1] = nn.Sequential(nn.ConvTranspose2d(into[-1], config.channels, 4, 2, 1), nn.Tanh())
+        self.up = nn.ModuleList(
+            _up(a, b) for a, b in zip(into, [*widths[::-1][1:], config.channels], strict=True)
+        )
+        self.up[-1] = nn.Sequential(
+            nn.ConvTranspose2d(into[-1], config.channels, 4, 2, 1), nn.Tanh()
+        )
         self.judge = Down(config.channels, config.side, config.width, 1)
 
     def optimisers(self) -> list[torch.optim.Optimizer]:
@@ -58,13 +65,22 @@ class SkipGANomaly(PixelScorer):
             x = layer(x if k == 0 else torch.cat([x, maps.pop()], 1))
         return x
 
-    def step(self, x: Tensor, optimisers: Sequence[torch.optim.Optimizer], generator: torch.Generator) -> dict[str, float]:
+    def step(
+        self, x: Tensor, optimisers: Sequence[torch.optim.Optimizer], generator: torch.Generator
+    ) -> dict[str, float]:
         make, judge = optimisers
         back = self.reconstruct(x)
         fooled, features = self.judge(back)
         latent = F.mse_loss(features, self.judge(x)[1].detach())
         contextual = F.l1_loss(back, x)
-        result = {"EG": update(make, ADVERSARIAL * F.softplus(-fooled).mean() + CONTEXTUAL * contextual + LATENT * latent)}
+        result = {
+            "EG": update(
+                make,
+                ADVERSARIAL * F.softplus(-fooled).mean()
+                + CONTEXTUAL * contextual
+                + LATENT * latent,
+            )
+        }
         real, fake = self.judge(x)[0], self.judge(back.detach())[0]
         result["D"] = update(judge, F.softplus(-real).mean() + F.softplus(fake).mean())
         return result | {"contextual": float(contextual.detach()), "latent": float(latent.detach())}
@@ -81,11 +97,15 @@ class SkipGANomaly(PixelScorer):
 
 def _down(channels: int, width: int, first: bool) -> nn.Sequential:
     convolution = nn.Conv2d(channels, width, 4, 2, 1, bias=False)
-    return nn.Sequential(convolution, *([] if first else [nn.BatchNorm2d(width)]), nn.LeakyReLU(SLOPE))
+    return nn.Sequential(
+        convolution, *([] if first else [nn.BatchNorm2d(width)]), nn.LeakyReLU(SLOPE)
+    )
 
 
 def _up(channels: int, width: int) -> nn.Sequential:
-    return nn.Sequential(nn.ConvTranspose2d(channels, width, 4, 2, 1), nn.BatchNorm2d(width), nn.ReLU())
+    return nn.Sequential(
+        nn.ConvTranspose2d(channels, width, 4, 2, 1), nn.BatchNorm2d(width), nn.ReLU()
+    )
 
 
 def build(config: Config) -> SkipGANomaly:

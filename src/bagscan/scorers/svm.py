@@ -66,10 +66,17 @@ class SVM(Fitted, OddsScorer):
         super().__init__()
         inner = build_part("scorers", config.errors, "scorer.errors", dim=config.dim)
         if not isinstance(inner, Fitted):
-            raise ConfigError(f"scorer.errors: {config.errors.get('name')!r} is not fitted to benign regions, and has no errors")
+            raise ConfigError(
+                f"scorer.errors: {config.errors.get('name')!r} is not fitted to benign regions, and has no errors"
+            )
         self.inner, columns = inner, inner.n_errors
         self.config = config
-        for name, start in (("centre", torch.zeros(1, columns)), ("weight", torch.ones(1)), ("offset", torch.zeros(())), ("gamma", torch.ones(()))):
+        for name, start in (
+            ("centre", torch.zeros(1, columns)),
+            ("weight", torch.ones(1)),
+            ("offset", torch.zeros(())),
+            ("gamma", torch.ones(())),
+        ):
             self.register_buffer(name, start)
         self.register_buffer("error_mean", torch.zeros(columns))
         self.register_buffer("error_deviation", torch.ones(columns))
@@ -83,23 +90,41 @@ class SVM(Fitted, OddsScorer):
         """
         config = self.config
         if len(anomalous) < 2:
-            raise ValueError("phase III needs anomalous descriptions to learn from, and there are none")
+            raise ValueError(
+                "phase III needs anomalous descriptions to learn from, and there are none"
+            )
         for_inner, for_errors = held_out(benign, seed, SHARE_OF_ERRORS)
         if len(for_inner) < FEW_ROWS:
-            report(f"svm: what is normal is learnt from {len(for_inner)} rows, too few to say much of it")
+            report(
+                f"svm: what is normal is learnt from {len(for_inner)} rows, too few to say much of it"
+            )
         fitted_once(self.inner, config.errors, for_inner, anomalous, seed, report, self.keep_in)
         with torch.no_grad():
-            logs = [self._log_errors(rows) for rows in (drawn(for_errors, config.max_rows, seed), drawn(anomalous, config.max_rows, seed))]
+            logs = [
+                self._log_errors(rows)
+                for rows in (
+                    drawn(for_errors, config.max_rows, seed),
+                    drawn(anomalous, config.max_rows, seed),
+                )
+            ]
         self.error_mean, self.error_deviation = scale_of(torch.cat(logs))
         x = ((torch.cat(logs) - self.error_mean) / self.error_deviation).double().numpy()
         y = np.repeat([0, 1], [len(rows) for rows in logs])
         gamma = 1 / max(x.shape[1] * float(x.var()), 1e-9)
         self.gamma = torch.tensor(gamma, dtype=torch.float32)
-        machine = self._whole(x, y, gamma) if len(x) <= config.whole_up_to else self._on_centres(x, y, gamma, seed)
-        margins = cross_val_predict(machine, x, y, cv=min(5, int(np.bincount(y).min())), method="decision_function")
+        machine = (
+            self._whole(x, y, gamma)
+            if len(x) <= config.whole_up_to
+            else self._on_centres(x, y, gamma, seed)
+        )
+        margins = cross_val_predict(
+            machine, x, y, cv=min(5, int(np.bincount(y).min())), method="decision_function"
+        )
         platt = LogisticRegression(C=1e3, class_weight="balanced").fit(margins[:, None], y)
         self.platt = torch.tensor([float(platt.coef_[0, 0]), float(platt.intercept_[0])])
-        report(f"svm: {len(logs[0])} benign and {len(logs[1])} anomalous rows, {len(self.centre)} centres")
+        report(
+            f"svm: {len(logs[0])} benign and {len(logs[1])} anomalous rows, {len(self.centre)} centres"
+        )
         self.standardise(for_errors)
 
     def _whole(self, x: np.ndarray, y: np.ndarray, gamma: float) -> Any:
@@ -112,15 +137,22 @@ class SVM(Fitted, OddsScorer):
         from sklearn.pipeline import make_pipeline
 
         machine = make_pipeline(
-            Nystroem(gamma=gamma, n_components=min(self.config.centres, len(x)), random_state=seed), LinearSVC(C=self.config.cost, class_weight="balanced", dual=False)
+            Nystroem(gamma=gamma, n_components=min(self.config.centres, len(x)), random_state=seed),
+            LinearSVC(C=self.config.cost, class_weight="balanced", dual=False),
         )
         nystroem, linear = (step for _, step in machine.fit(x, y).steps)
         # w . (N k(x, centres)) is again a sum of kernels.
-        self._keep(nystroem.components_, nystroem.normalization_.T @ linear.coef_[0], float(linear.intercept_[0]))
+        self._keep(
+            nystroem.components_,
+            nystroem.normalization_.T @ linear.coef_[0],
+            float(linear.intercept_[0]),
+        )
         return machine
 
     def _keep(self, centres: np.ndarray, weights: np.ndarray, offset: float) -> None:
-        self.centre, self.weight, self.offset = (torch.tensor(v, dtype=torch.float32) for v in (centres, weights, offset))
+        self.centre, self.weight, self.offset = (
+            torch.tensor(v, dtype=torch.float32) for v in (centres, weights, offset)
+        )
 
     def _log_errors(self, embeddings: Tensor) -> Tensor:
         return self.inner.errors(embeddings).clamp(min=0).log1p()
@@ -128,7 +160,10 @@ class SVM(Fitted, OddsScorer):
     def margin(self, embeddings: Tensor) -> Tensor:
         """(n, dim) -> (n,) distance from the border, above 0 on the anomalous side."""
         x = (self._log_errors(embeddings) - self.error_mean) / self.error_deviation
-        return torch.exp(-self.gamma * torch.cdist(x, self.centre).square()) @ self.weight + self.offset
+        return (
+            torch.exp(-self.gamma * torch.cdist(x, self.centre).square()) @ self.weight
+            + self.offset
+        )
 
     def log_odds(self, embeddings: Tensor) -> Tensor:
         """(n, dim) -> (n,) of being anomalous, both classes equally likely beforehand."""
@@ -156,4 +191,15 @@ def build(config: Config) -> SVM:
 
 
 def tiny() -> Config:
-    return Config(dim=8, errors={"name": "bigan", "widths": (16, 8), "latent": 4, "matched": 8, "epochs": 2, "batch_size": 16, "least_steps": 0})
+    return Config(
+        dim=8,
+        errors={
+            "name": "bigan",
+            "widths": (16, 8),
+            "latent": 4,
+            "matched": 8,
+            "epochs": 2,
+            "batch_size": 16,
+            "least_steps": 0,
+        },
+    )

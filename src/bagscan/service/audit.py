@@ -70,11 +70,20 @@ class Auditor:
                 "as a copy without SQLite's -wal file does. Put the whole folder or a back-up back; to go on with the loss on record, move audit.head away"
             )
 
-    def append(self, connection: Connection, actor: str, action: str, subject: str, detail: Mapping[str, Any] | None = None) -> int:
+    def append(
+        self,
+        connection: Connection,
+        actor: str,
+        action: str,
+        subject: str,
+        detail: Mapping[str, Any] | None = None,
+    ) -> int:
         """Add one record; returns its number. It stands or falls with the caller's transaction."""
         if connection.dialect.name == "postgresql":
             connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": LOCK})
-        last = connection.execute(select(audit.c.seq, audit.c.hash).order_by(audit.c.seq.desc()).limit(1)).first()
+        last = connection.execute(
+            select(audit.c.seq, audit.c.hash).order_by(audit.c.seq.desc()).limit(1)
+        ).first()
         record = {
             "seq": (last.seq if last else 0) + 1,
             "at": time.time(),
@@ -101,21 +110,40 @@ class Auditor:
 
 def newest_head(connection: Connection) -> dict[str, Any] | None:
     """Number, time, hash and signature of the newest record; None where there is none."""
-    last = connection.execute(select(audit.c.seq, audit.c.at, audit.c.hash, audit.c.signature).order_by(audit.c.seq.desc()).limit(1)).mappings().first()
+    last = (
+        connection.execute(
+            select(audit.c.seq, audit.c.at, audit.c.hash, audit.c.signature)
+            .order_by(audit.c.seq.desc())
+            .limit(1)
+        )
+        .mappings()
+        .first()
+    )
     return dict(last) if last else None
 
 
 def record_hash(record: Mapping[str, Any]) -> str:
     """SHA-256 over a record's fields in one fixed form."""
-    return hashlib.sha256(json.dumps([record[name] for name in FIELDS], separators=(",", ":")).encode()).hexdigest()
+    return hashlib.sha256(
+        json.dumps([record[name] for name in FIELDS], separators=(",", ":")).encode()
+    ).hexdigest()
 
 
-def read_records(connection: Connection, after: int = 0, limit: int | None = None) -> list[dict[str, Any]]:
+def read_records(
+    connection: Connection, after: int = 0, limit: int | None = None
+) -> list[dict[str, Any]]:
     """Records by number, from the one after ``after``."""
-    return [dict(row) for row in connection.execute(select(audit).where(audit.c.seq > after).order_by(audit.c.seq).limit(limit)).mappings()]
+    return [
+        dict(row)
+        for row in connection.execute(
+            select(audit).where(audit.c.seq > after).order_by(audit.c.seq).limit(limit)
+        ).mappings()
+    ]
 
 
-def verify(records: Iterable[Mapping[str, Any]], public_key: str, head: Mapping[str, Any] | None = None) -> list[str]:
+def verify(
+    records: Iterable[Mapping[str, Any]], public_key: str, head: Mapping[str, Any] | None = None
+) -> list[str]:
     """What is wrong with a chain, off line; empty where nothing is.
 
     Args:
@@ -127,7 +155,11 @@ def verify(records: Iterable[Mapping[str, Any]], public_key: str, head: Mapping[
     for record in records:
         seq = record["seq"]
         if seq != expected:
-            wrong.append(f"record {expected} is missing" if isinstance(seq, int) and seq > expected else f"record {seq} comes again or out of order, where {expected} was expected")
+            wrong.append(
+                f"record {expected} is missing"
+                if isinstance(seq, int) and seq > expected
+                else f"record {seq} comes again or out of order, where {expected} was expected"
+            )
         if record["previous"] != previous:
             wrong.append(f"record {seq} does not follow the record before it")
         if record_hash(record) != record["hash"]:
@@ -141,7 +173,12 @@ def verify(records: Iterable[Mapping[str, Any]], public_key: str, head: Mapping[
         wrong.append("the head is not signed by this key")
     elif head is not None and at_head != head["hash"]:
         wrong.append(
-            f"the head is record {head['seq']}, " + ("and the chain ends before it: its tail was cut off" if at_head is None else "and the chain has another of that number")
+            f"the head is record {head['seq']}, "
+            + (
+                "and the chain ends before it: its tail was cut off"
+                if at_head is None
+                else "and the chain has another of that number"
+            )
         )
     return wrong
 
@@ -175,7 +212,11 @@ def read_head(path: Path, must: bool = False) -> dict[str, Any] | None:
         return None
     try:
         head = json.loads(path.read_text())
-        return {"seq": int(head["seq"]), "hash": str(head["hash"]), "signature": str(head["signature"])}
+        return {
+            "seq": int(head["seq"]),
+            "hash": str(head["hash"]),
+            "signature": str(head["signature"]),
+        }
     except (ValueError, KeyError, TypeError) as error:
         raise AuditError(f"{path}: not the head of an audit chain") from error
 
@@ -196,9 +237,13 @@ def _key(folder: Path, begun: bool) -> Ed25519PrivateKey:
         except ValueError as error:
             raise AuditError(f"{path}: not a key; restore it from a back-up") from error
     if begun:
-        raise AuditError(f"{folder}: the audit chain has records, and its audit.key is not here; give the folder that the service runs in, or restore the key")
+        raise AuditError(
+            f"{folder}: the audit chain has records, and its audit.key is not here; give the folder that the service runs in, or restore the key"
+        )
     key = Ed25519PrivateKey.generate()
-    raw = key.private_bytes(serialization.Encoding.Raw, serialization.PrivateFormat.Raw, serialization.NoEncryption())
+    raw = key.private_bytes(
+        serialization.Encoding.Raw, serialization.PrivateFormat.Raw, serialization.NoEncryption()
+    )
     temporary = folder / f"audit.key.{os.getpid()}"
     handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(handle, "w") as file:
@@ -207,6 +252,8 @@ def _key(folder: Path, begun: bool) -> Ed25519PrivateKey:
         os.fsync(file.fileno())
     os.link(temporary, path)  # whole or not at all, and never over another
     temporary.unlink()
-    public = key.public_key().public_bytes(serialization.Encoding.Raw, serialization.PublicFormat.Raw)
+    public = key.public_key().public_bytes(
+        serialization.Encoding.Raw, serialization.PublicFormat.Raw
+    )
     (folder / "audit.pub").write_text(public.hex() + "\n")
     return key

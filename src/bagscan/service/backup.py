@@ -41,12 +41,25 @@ def back_up(store: Store, folder: Path, out: Path, report: Report = print) -> di
     """
     if out.exists():
         raise StoreError(f"{out} exists; give a new name")
-    manifest: dict[str, Any] = {"format": FORMAT, "bagscan": __version__, "revision": revision(store.engine), "created_at": time.time(), "rows": {}, "files": {}}
-    with atomic_write(out) as temporary, open(temporary, "wb", opener=_for_its_owner) as file, tarfile.open(fileobj=file, mode="w") as tar:
+    manifest: dict[str, Any] = {
+        "format": FORMAT,
+        "bagscan": __version__,
+        "revision": revision(store.engine),
+        "created_at": time.time(),
+        "rows": {},
+        "files": {},
+    }
+    with (
+        atomic_write(out) as temporary,
+        open(temporary, "wb", opener=_for_its_owner) as file,
+        tarfile.open(fileobj=file, mode="w") as tar,
+    ):
         with store.read() as connection:
             head = newest_head(connection)
             for table in metadata.sorted_tables:
-                rows = [json.dumps(dict(row)) for row in connection.execute(select(table)).mappings()]
+                rows = [
+                    json.dumps(dict(row)) for row in connection.execute(select(table)).mappings()
+                ]
                 manifest["rows"][table.name] = len(rows)
                 _add(tar, f"tables/{table.name}.jsonl", "\n".join(rows).encode())
         # Files are only ever added while the service runs, but for the sweep: what a row names and is gone is told at restore.
@@ -62,7 +75,12 @@ def back_up(store: Store, folder: Path, out: Path, report: Report = print) -> di
             _add(tar, name, content)
         _add(tar, "manifest.json", json.dumps(manifest).encode())
     report(f"{sum(manifest['rows'].values())} rows, {len(manifest['files'])} files in {out}")
-    return {"out": str(out), "rows": sum(manifest["rows"].values()), "files": len(manifest["files"]), "bytes": out.stat().st_size}
+    return {
+        "out": str(out),
+        "rows": sum(manifest["rows"].values()),
+        "files": len(manifest["files"]),
+        "bytes": out.stat().st_size,
+    }
 
 
 def restore(path: Path, folder: Path, engine: Engine, report: Report = print) -> dict[str, Any]:
@@ -71,7 +89,9 @@ def restore(path: Path, folder: Path, engine: Engine, report: Report = print) ->
     Raises:
         StoreError: not a back-up, a damaged one, one of another revision, or a store that is not empty.
     """
-    used = ((folder / "objects").exists() and any((folder / "objects").iterdir())) or any((folder / name).exists() for name in KEYS)
+    used = ((folder / "objects").exists() and any((folder / "objects").iterdir())) or any(
+        (folder / name).exists() for name in KEYS
+    )
     if used:
         raise StoreError(f"{folder}: holds a store already; restore into a new folder")
     folder.mkdir(parents=True, exist_ok=True)
@@ -80,7 +100,9 @@ def restore(path: Path, folder: Path, engine: Engine, report: Report = print) ->
             members = {member.name: member for member in tar}
             manifest = json.loads(_read(tar, members, "manifest.json"))
             if manifest.get("format") != FORMAT or manifest.get("revision") != newest():
-                raise StoreError(f"{path}: of revision {manifest.get('revision')}, this bagscan restores {newest()}; restore it with the bagscan that wrote it, then upgrade")
+                raise StoreError(
+                    f"{path}: of revision {manifest.get('revision')}, this bagscan restores {newest()}; restore it with the bagscan that wrote it, then upgrade"
+                )
             migrate(engine)
             _refuse_rows(engine)  # before a file is written
             for name, digest in manifest["files"].items():
@@ -93,14 +115,21 @@ def restore(path: Path, folder: Path, engine: Engine, report: Report = print) ->
                 target.parent.mkdir(parents=True, exist_ok=True)
                 with open(target, "wb", opener=_for_its_owner) as file:
                     file.write(content)
-            rows = _restore_tables(tar, members, engine, manifest)  # last: it stands for all that lies beside it
+            rows = _restore_tables(
+                tar, members, engine, manifest
+            )  # last: it stands for all that lies beside it
     except FileNotFoundError as error:
         raise StoreError(absent(path, "file")) from error
     except (tarfile.TarError, KeyError, ValueError, OSError) as error:
-        raise StoreError(f"{path}: not a whole back-up of bagscan: {str(error).splitlines()[0]}") from error
+        raise StoreError(
+            f"{path}: not a whole back-up of bagscan: {str(error).splitlines()[0]}"
+        ) from error
     with naming_faults(), engine.connect() as connection:
         lost = sorted(referenced(connection) - set(Files(folder / "objects").digests()))
-    report(f"{rows} rows, {len(manifest['files'])} files restored into {folder}" + (f"; {len(lost)} files that scans need are not in the back-up" if lost else ""))
+    report(
+        f"{rows} rows, {len(manifest['files'])} files restored into {folder}"
+        + (f"; {len(lost)} files that scans need are not in the back-up" if lost else "")
+    )
     return {"folder": str(folder), "rows": rows, "files": len(manifest["files"]), "lost": len(lost)}
 
 
@@ -111,22 +140,38 @@ def _refuse_rows(engine: Engine) -> None:
                 raise StoreError(f"the database is not empty: table {table.name} has rows")
 
 
-def _restore_tables(tar: tarfile.TarFile, members: Members, engine: Engine, manifest: dict[str, Any]) -> int:
+def _restore_tables(
+    tar: tarfile.TarFile, members: Members, engine: Engine, manifest: dict[str, Any]
+) -> int:
     total = 0
-    with naming_faults(), engine.connect().execution_options(writes=True) as connection, connection.begin():
+    with (
+        naming_faults(),
+        engine.connect().execution_options(writes=True) as connection,
+        connection.begin(),
+    ):
         for table in metadata.sorted_tables:
-            rows = [json.loads(line) for line in _read(tar, members, f"tables/{table.name}.jsonl").splitlines()]
+            rows = [
+                json.loads(line)
+                for line in _read(tar, members, f"tables/{table.name}.jsonl").splitlines()
+            ]
             if len(rows) != manifest["rows"][table.name]:
                 raise StoreError(f"table {table.name} is damaged")
             if rows:
                 connection.execute(insert(table), rows)
             total += len(rows)
             column = table.autoincrement_column
-            if engine.dialect.name == "postgresql" and column is not None:  # its counters do not know of rows that bring their numbers along
+            if (
+                engine.dialect.name == "postgresql" and column is not None
+            ):  # its counters do not know of rows that bring their numbers along
                 highest = max((row[column.name] for row in rows), default=0)
                 connection.execute(
                     text("SELECT setval(pg_get_serial_sequence(:table, :column), :to, :used)"),
-                    {"table": table.name, "column": column.name, "to": max(1, highest), "used": bool(rows)},
+                    {
+                        "table": table.name,
+                        "column": column.name,
+                        "to": max(1, highest),
+                        "used": bool(rows),
+                    },
                 )
     return total
 
@@ -139,7 +184,11 @@ def _for_its_owner(path: str, flags: int) -> int:
 def _kept_files(folder: Path) -> list[Path]:
     found = [folder / name for name in KEYS if (folder / name).is_file()]
     for kind in ("objects", "models"):
-        found += sorted(path for path in (folder / kind).rglob("*") if path.is_file() and ".new-" not in str(path))
+        found += sorted(
+            path
+            for path in (folder / kind).rglob("*")
+            if path.is_file() and ".new-" not in str(path)
+        )
     return found
 
 

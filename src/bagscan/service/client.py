@@ -38,8 +38,20 @@ class Client:
             print(client.screen(["7_below.tif", "7_side.tif"])["decision"])
     """
 
-    def __init__(self, url: str, key: str, patience_s: float = 60.0, timeout_s: float = 240.0, transport: httpx.BaseTransport | None = None) -> None:
-        self._http = httpx.Client(base_url=url, headers={"Authorization": f"Bearer {key}"}, timeout=timeout_s, transport=transport)
+    def __init__(
+        self,
+        url: str,
+        key: str,
+        patience_s: float = 60.0,
+        timeout_s: float = 240.0,
+        transport: httpx.BaseTransport | None = None,
+    ) -> None:
+        self._http = httpx.Client(
+            base_url=url,
+            headers={"Authorization": f"Bearer {key}"},
+            timeout=timeout_s,
+            transport=transport,
+        )
         self.patience_s = patience_s
 
     def __enter__(self) -> Client:
@@ -92,7 +104,13 @@ class Client:
         contents = [(path.name, path.read_bytes()) for path in sorted(map(Path, files))]
         digest = hashlib.sha256(b"".join(name.encode() + content for name, content in contents))
         parts = [("files", item) for item in contents]
-        return self._asked("POST", path, params={"scanner": scanner}, headers={"Idempotency-Key": digest.hexdigest()}, files=parts)
+        return self._asked(
+            "POST",
+            path,
+            params={"scanner": scanner},
+            headers={"Idempotency-Key": digest.hexdigest()},
+            files=parts,
+        )
 
     def _asked(self, method: str, path: str, **more: Any) -> dict[str, Any]:
         until = time.monotonic() + self.patience_s

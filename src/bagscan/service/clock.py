@@ -16,7 +16,10 @@ from pathlib import Path
 
 from bagscan.core.files import atomic_write_text
 
-FORWARD_S, BACK_S = 7 * 86_400.0, 3_600.0  # jumps beyond these need a person before images are removed
+FORWARD_S, BACK_S = (
+    7 * 86_400.0,
+    3_600.0,
+)  # jumps beyond these need a person before images are removed
 FOLLOW_S = 5.0  # steps of the machine's clock that are followed, as time servers make them
 KEEP_S = 10.0
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
@@ -105,7 +108,9 @@ class Clock:
         unless it went back or is far ahead of what was kept.
         """
         try:
-            last, elapsed, boot = (*text.split(), "0", "")[:3]  # earlier versions kept the time alone
+            last, elapsed, boot = (*text.split(), "0", "")[
+                :3
+            ]  # earlier versions kept the time alone
             kept, since = float(last), _elapsed() - float(elapsed)
         except ValueError:
             return wall

@@ -32,12 +32,20 @@ def make_accounts(service: Service, report: Report) -> None:
         known = set(connection.execute(select(tables.accounts.c.name)).scalars())
     if known and known != set(PEOPLE):
         others = ", ".join(sorted(known - set(PEOPLE))) or "not those of the demo"
-        raise BagscanError(f"--demo uses accounts with a publicly known password, and this store has other accounts ({others}); give another --folder, or start without --demo")
+        raise BagscanError(
+            f"--demo uses accounts with a publicly known password, and this store has other accounts ({others}); give another --folder, or start without --demo"
+        )
     if not known:
         password_hash = accounts.hash_password(PASSWORD)
         for name, role in PEOPLE.items():
-            service.store.write(lambda connection, name=name, role=role: accounts.create_account(connection, service.auditor, "demo", name, role, password_hash))  # type: ignore[misc]
-    report(f"Log in as {', '.join(f'{name} ({role})' for name, role in PEOPLE.items())}; password {PASSWORD}")
+            service.store.write(
+                lambda connection, name=name, role=role: accounts.create_account(
+                    connection, service.auditor, "demo", name, role, password_hash
+                )
+            )  # type: ignore[misc]
+    report(
+        f"Log in as {', '.join(f'{name} ({role})' for name, role in PEOPLE.items())}; password {PASSWORD}"
+    )
 
 
 def refuse_demo_accounts(service: Service) -> None:
@@ -46,13 +54,19 @@ def refuse_demo_accounts(service: Service) -> None:
     Raises:
         ConfigError: an account of the demonstration still has it.
     """
-    there = select(tables.accounts).where(tables.accounts.c.name.in_(PEOPLE), tables.accounts.c.disabled.is_(False), tables.accounts.c.password_hash.is_not(None))
+    there = select(tables.accounts).where(
+        tables.accounts.c.name.in_(PEOPLE),
+        tables.accounts.c.disabled.is_(False),
+        tables.accounts.c.password_hash.is_not(None),
+    )
     with service.store.read() as connection:
         rows = connection.execute(there).all()
     open_to_all = [row.name for row in rows if accounts.is_password(row.password_hash, PASSWORD)]
     if open_to_all:
         message = "with a publicly known password. Give another --folder, or set new passwords: bagscan store account NAME --password"
-        raise ConfigError(f"this store was made by --demo and has accounts ({', '.join(sorted(open_to_all))}) {message}")
+        raise ConfigError(
+            f"this store was made by --demo and has accounts ({', '.join(sorted(open_to_all))}) {message}"
+        )
 
 
 def fill_queue(service: Service, report: Report, count: int = 12) -> None:
@@ -80,7 +94,9 @@ def _in_words(scan: dict[str, Any]) -> str:
     hidden = scan.get("anomaly")
     if not hidden:
         return "Nothing is hidden in it."
-    kind, device, way = (name.replace("_", " ") for name in (hidden["kind"], scan["device"], hidden["way"]))
+    kind, device, way = (
+        name.replace("_", " ") for name in (hidden["kind"], scan["device"], hidden["way"])
+    )
     return f"Hidden in it: {kind}, in or on a {device} ({way})."
 
 

@@ -12,19 +12,58 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        self.requests = Counter("bagscan_requests", "HTTP requests", ["route", "method", "status"], registry=self.registry)
-        self.request_seconds = Histogram("bagscan_request_seconds", "Seconds to answer a request", ["route"], buckets=SECONDS, registry=self.registry)
-        self.screened = Counter("bagscan_screened", "Scans judged", ["decision", "error"], registry=self.registry)
-        self.screen_seconds = Histogram("bagscan_screen_seconds", "Seconds to judge a scan, waiting not counted", buckets=SECONDS, registry=self.registry)
-        self.worker_starts = Counter("bagscan_worker_starts", "Worker processes started", registry=self.registry)
-        self.retries = Counter("bagscan_retries", "Scans tried a second time", registry=self.registry)
-        self.refused = Counter("bagscan_refused", "Uploads refused", ["why"], registry=self.registry)
-        self.decisions = Counter("bagscan_decisions", "Decisions of readers", ["value"], registry=self.registry)
-        self.waiting = Gauge("bagscan_waiting", "Scans accepted and not yet judged", registry=self.registry)
-        self.to_review = Gauge("bagscan_to_review", "Scans that wait for a reader", registry=self.registry)
-        self.ready = Gauge("bagscan_ready", "Whether scans can be taken and judged", registry=self.registry)
-        self.drift_p = Gauge("bagscan_drift_p", "Kolmogorov-Smirnov p of the last scores against the first", ["model"], registry=self.registry)
-        self.audit_seq = Gauge("bagscan_audit_seq", "Number of the newest audit record", registry=self.registry)
+        self.requests = Counter(
+            "bagscan_requests",
+            "HTTP requests",
+            ["route", "method", "status"],
+            registry=self.registry,
+        )
+        self.request_seconds = Histogram(
+            "bagscan_request_seconds",
+            "Seconds to answer a request",
+            ["route"],
+            buckets=SECONDS,
+            registry=self.registry,
+        )
+        self.screened = Counter(
+            "bagscan_screened", "Scans judged", ["decision", "error"], registry=self.registry
+        )
+        self.screen_seconds = Histogram(
+            "bagscan_screen_seconds",
+            "Seconds to judge a scan, waiting not counted",
+            buckets=SECONDS,
+            registry=self.registry,
+        )
+        self.worker_starts = Counter(
+            "bagscan_worker_starts", "Worker processes started", registry=self.registry
+        )
+        self.retries = Counter(
+            "bagscan_retries", "Scans tried a second time", registry=self.registry
+        )
+        self.refused = Counter(
+            "bagscan_refused", "Uploads refused", ["why"], registry=self.registry
+        )
+        self.decisions = Counter(
+            "bagscan_decisions", "Decisions of readers", ["value"], registry=self.registry
+        )
+        self.waiting = Gauge(
+            "bagscan_waiting", "Scans accepted and not yet judged", registry=self.registry
+        )
+        self.to_review = Gauge(
+            "bagscan_to_review", "Scans that wait for a reader", registry=self.registry
+        )
+        self.ready = Gauge(
+            "bagscan_ready", "Whether scans can be taken and judged", registry=self.registry
+        )
+        self.drift_p = Gauge(
+            "bagscan_drift_p",
+            "Kolmogorov-Smirnov p of the last scores against the first",
+            ["model"],
+            registry=self.registry,
+        )
+        self.audit_seq = Gauge(
+            "bagscan_audit_seq", "Number of the newest audit record", registry=self.registry
+        )
 
     def exposed(self) -> bytes:
         """In Prometheus' text format."""

@@ -12,7 +12,13 @@ DAY_S = 86_400.0
 AT_ONCE = 500
 
 
-def purge(connection: Connection, config: ServiceConfig, auditor: Auditor, now: float, by: str = "retention") -> int:
+def purge(
+    connection: Connection,
+    config: ServiceConfig,
+    auditor: Auditor,
+    now: float,
+    by: str = "retention",
+) -> int:
     """Mark scans whose time is over, some hundred at once; returns how many, 0 when there are no more.
 
     Their files are removed by the next sweep (:meth:`bagscan.service.store.files.Files.sweep`), once no other scan needs them.
@@ -20,7 +26,10 @@ def purge(connection: Connection, config: ServiceConfig, auditor: Auditor, now: 
     Args:
         now: seconds since 1970, the earlier of the service's own time and the machine's.
     """
-    clear = or_(reviews.c.outcome == "clear", and_(reviews.c.scan_id.is_(None), results.c.decision == "CLEAR"))
+    clear = or_(
+        reviews.c.outcome == "clear",
+        and_(reviews.c.scan_id.is_(None), results.c.decision == "CLEAR"),
+    )
     closed = and_(reviews.c.state == "closed", reviews.c.outcome != "clear")
     over = []
     if config.keep_clear_days:
@@ -29,8 +38,16 @@ def purge(connection: Connection, config: ServiceConfig, auditor: Auditor, now: 
         over.append(and_(closed, reviews.c.closed_at < now - DAY_S * config.keep_decided_days))
     if not over:
         return 0
-    found = select(scans.c.id).join(results, results.c.scan_id == scans.c.id).outerjoin(reviews, reviews.c.scan_id == scans.c.id)
-    ids = list(connection.execute(found.where(scans.c.purged_at.is_(None), or_(*over)).limit(AT_ONCE)).scalars())
+    found = (
+        select(scans.c.id)
+        .join(results, results.c.scan_id == scans.c.id)
+        .outerjoin(reviews, reviews.c.scan_id == scans.c.id)
+    )
+    ids = list(
+        connection.execute(
+            found.where(scans.c.purged_at.is_(None), or_(*over)).limit(AT_ONCE)
+        ).scalars()
+    )
     if not ids:
         return 0
     connection.execute(update(scans).where(scans.c.id.in_(ids)).values(purged_at=now))
@@ -40,8 +57,14 @@ def purge(connection: Connection, config: ServiceConfig, auditor: Auditor, now: 
 
 def referenced(connection: Connection, ids: list[str] | None = None) -> set[str]:
     """Hashes of the files that scans need: of those given, or of all that are not purged."""
-    found = select(scans.c.files, results.c.artifacts).outerjoin(results, results.c.scan_id == scans.c.id)
-    found = found.where(scans.c.purged_at.is_(None)) if ids is None else found.where(scans.c.id.in_(ids))
+    found = select(scans.c.files, results.c.artifacts).outerjoin(
+        results, results.c.scan_id == scans.c.id
+    )
+    found = (
+        found.where(scans.c.purged_at.is_(None))
+        if ids is None
+        else found.where(scans.c.id.in_(ids))
+    )
     hashes: set[str] = set()
     for row in connection.execute(found):
         hashes |= {file["sha256"] for file in row.files}

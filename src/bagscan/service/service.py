@@ -55,7 +55,9 @@ class Service:
     def __init__(self, config: ServiceConfig, target: Target = serve_tasks) -> None:
         self.config = config
         if config.tip_rate:
-            load_profile(config.tip_profile)  # a wrong one is told now, not when the first test image is due
+            load_profile(
+                config.tip_profile
+            )  # a wrong one is told now, not when the first test image is due
         self._lock = _locked(config.folder)
         try:
             self._open(config)
@@ -63,14 +65,24 @@ class Service:
             self._lock.close()
             raise
         self.metrics = Metrics()
-        self.dispatcher = Dispatcher(self.store, self.files, config, self.metrics, self.clock, _instance(config.folder), target)
+        self.dispatcher = Dispatcher(
+            self.store,
+            self.files,
+            config,
+            self.metrics,
+            self.clock,
+            _instance(config.folder),
+            target,
+        )
         self.intake = Intake(self.store, self.files, config, self.metrics, self.dispatcher.wake)
         self.passwords = CapacityLimiter(2)  # argon2 takes 64 MB and a tenth of a second each
         self.requests_on_their_way = 0  # of scanners; counted on the event loop alone
         self._stopping = threading.Event()
         self._threads: list[threading.Thread] = []
         self.watchers: list[Watcher] = []
-        self.truths: dict[str, str] = {}  # what is hidden in scans of the demonstration, in words, by their own id; empty for real ones
+        self.truths: dict[
+            str, str
+        ] = {}  # what is hidden in scans of the demonstration, in words, by their own id; empty for real ones
 
     def _open(self, config: ServiceConfig) -> None:
         """Store, files and audit chain, checked before anything is written."""
@@ -87,7 +99,9 @@ class Service:
     def start(self) -> str | None:
         """Bring everything up; returns the one-time token for the first admin, where there is none yet."""
         self.store.write(lambda connection: models.add_shipped(connection, self.auditor))
-        token = self.store.write(lambda connection: accounts.offer_setup(connection, self.clock.now()))
+        token = self.store.write(
+            lambda connection: accounts.offer_setup(connection, self.clock.now())
+        )
         self.dispatcher.start()
         self.watchers = [Watcher(self.intake, folder) for folder in self.config.watch]
         for work in [self._run_maintenance, *(watcher.run for watcher in self.watchers)]:
@@ -121,7 +135,9 @@ class Service:
             serving, _ = self.dispatcher.serving()
         except StoreError:  # an answer that says so must not fail for want of a header
             serving, _ = self.dispatcher.last_serving
-        return ",".join(one.model_id for one in serving) or "none", ",".join(f"{one.threshold:.6g}" for one in serving) or "none"
+        return ",".join(one.model_id for one in serving) or "none", ",".join(
+            f"{one.threshold:.6g}" for one in serving
+        ) or "none"
 
     def keep_head(self) -> None:
         """Write the audit chain's head beside the store."""
@@ -140,7 +156,10 @@ class Service:
             log.error("the %s is not kept: %s", what, error)
 
     def _run_maintenance(self, stopping: threading.Event) -> None:
-        rng, purged = random.Random(secrets.randbits(64)), 0.0  # what a reader could foresee would be no test
+        rng, purged = (
+            random.Random(secrets.randbits(64)),
+            0.0,
+        )  # what a reader could foresee would be no test
         checked = time.monotonic()
         while not stopping.wait(HOUSE_S):
             if jumped := self.clock.tick():
@@ -151,7 +170,9 @@ class Service:
                     self.store.check()
                     self.keep_tally()
                 self.keep_head()
-                make_test_image(self.store, self.files, self.auditor, self.config, self.dispatcher, rng)
+                make_test_image(
+                    self.store, self.files, self.auditor, self.config, self.dispatcher, rng
+                )
                 if time.monotonic() - purged > PURGE_S or not purged:
                     purged = time.monotonic()
                     if doubt := self.clock.doubt():

@@ -70,21 +70,51 @@ class ServiceConfig:
         # Worker processes and links know no working folder.
         object.__setattr__(self, "folder", Path(self.folder).absolute())
         object.__setattr__(self, "watch", tuple(Path(folder).absolute() for folder in self.watch))
-        numbers = (self.screen_timeout_s, self.claim_s, self.undo_s, self.tip_rate, self.session_hours, self.lock_minutes, self.settle_s, self.pair_s)
+        numbers = (
+            self.screen_timeout_s,
+            self.claim_s,
+            self.undo_s,
+            self.tip_rate,
+            self.session_hours,
+            self.lock_minutes,
+            self.settle_s,
+            self.pair_s,
+        )
         if not all(map(math.isfinite, numbers)):
             raise ValueError("times and rates must be finite numbers")
         if self.second_reader not in SECOND_READERS:
-            raise ValueError(f"second_reader must be one of {SECOND_READERS}, got {self.second_reader!r}")
+            raise ValueError(
+                f"second_reader must be one of {SECOND_READERS}, got {self.second_reader!r}"
+            )
         if self.reviewed not in REVIEWED:
             raise ValueError(f"reviewed must be one of {REVIEWED}, got {self.reviewed!r}")
-        if min(self.workers, self.max_waiting, self.max_upload_mb, self.lock_after) < 1 or not 0 < self.port < 65536:
-            raise ValueError("workers, max_waiting, max_upload_mb and lock_after must be 1 or more, port 1 to 65535")
+        if (
+            min(self.workers, self.max_waiting, self.max_upload_mb, self.lock_after) < 1
+            or not 0 < self.port < 65536
+        ):
+            raise ValueError(
+                "workers, max_waiting, max_upload_mb and lock_after must be 1 or more, port 1 to 65535"
+            )
         if not 0 <= self.tip_rate <= 0.5:
             raise ValueError(f"tip_rate must be 0 to 0.5, got {self.tip_rate}")
         if min(self.screen_timeout_s, self.claim_s, self.session_hours, self.lock_minutes) <= 0:
-            raise ValueError("screen_timeout_s, claim_s, session_hours and lock_minutes must be above 0")
-        if min(self.drift_window, self.undo_s, self.keep_clear_days, self.keep_decided_days, self.settle_s, self.pair_s) < 0:
-            raise ValueError("drift_window, undo_s, keep_clear_days, keep_decided_days, settle_s and pair_s must be 0 or more")
+            raise ValueError(
+                "screen_timeout_s, claim_s, session_hours and lock_minutes must be above 0"
+            )
+        if (
+            min(
+                self.drift_window,
+                self.undo_s,
+                self.keep_clear_days,
+                self.keep_decided_days,
+                self.settle_s,
+                self.pair_s,
+            )
+            < 0
+        ):
+            raise ValueError(
+                "drift_window, undo_s, keep_clear_days, keep_decided_days, settle_s and pair_s must be 0 or more"
+            )
 
     @property
     def models_folder(self) -> Path:
@@ -110,7 +140,9 @@ def read_settings(path: Path | None, settings: list[str]) -> ServiceConfig:
             raise ConfigError(f"folder must be a path, got {data['folder']!r}")
         data["folder"] = Path(data["folder"])
     if "watch" in data:
-        if not isinstance(data["watch"], list) or not all(isinstance(folder, str) for folder in data["watch"]):
+        if not isinstance(data["watch"], list) or not all(
+            isinstance(folder, str) for folder in data["watch"]
+        ):
             raise ConfigError(f"watch must be a list of folders, got {data['watch']!r}")
         data["watch"] = tuple(Path(folder) for folder in data["watch"])
     return fill(ServiceConfig, data, str(path or "--set"), lines)

@@ -32,7 +32,16 @@ from bagscan.core.errors import BagscanError, ReadError
 from bagscan.core.files import atomic_write
 from bagscan.formats.known import endings_beside
 from bagscan.formats.limits import check_size
-from bagscan.formats.scans import READERS, VIEWS, as_text, files_of, find_scans, group_views, scan_id_of, view_named_by
+from bagscan.formats.scans import (
+    READERS,
+    VIEWS,
+    as_text,
+    files_of,
+    find_scans,
+    group_views,
+    scan_id_of,
+    view_named_by,
+)
 from bagscan.reporting.findings import error_row
 from bagscan.service.inference.intake import Busy, Intake, bag_name, checked_upload
 from bagscan.service.store.database import StoreError
@@ -53,9 +62,14 @@ class Watcher:
 
     def __init__(self, intake: Intake, folder: Path) -> None:
         self.intake, self.folder, self.trouble = intake, folder, ""
-        self.source = f"watch:{hashlib.sha256(str(folder).encode()).hexdigest()[:12]}:{folder.name}"[:160]  # two gates may both call theirs "in"
+        self.source = (
+            f"watch:{hashlib.sha256(str(folder).encode()).hexdigest()[:12]}:{folder.name}"[:160]
+        )  # two gates may both call theirs "in"
         if not folder.is_dir():
-            log.warning("the watched folder %s was not there and is made: is it the one that the scanner writes into?", folder)
+            log.warning(
+                "the watched folder %s was not there and is made: is it the one that the scanner writes into?",
+                folder,
+            )
         folder.mkdir(parents=True, exist_ok=True)
         self._make_folders()
         self._seen: dict[Path, tuple[tuple[int, int], float]] = {}
@@ -87,7 +101,9 @@ class Watcher:
         except OSError as error:
             trouble = f"the watched folder {self.folder} cannot be used: {error.strerror}"
         if trouble != self.trouble:
-            log.error("%s", trouble) if trouble else log.info("the watched folder %s can be used again", self.folder)
+            log.error("%s", trouble) if trouble else log.info(
+                "the watched folder %s can be used again", self.folder
+            )
         self.trouble = trouble
         return not trouble
 
@@ -114,7 +130,11 @@ class Watcher:
     def _at_rest(self) -> list[list[Path]]:
         """Files of bags none of whose files has changed for a while."""
         now = time.monotonic()
-        files = [path for path in sorted(self.folder.iterdir()) if not path.name.startswith(".") and not path.is_dir()]
+        files = [
+            path
+            for path in sorted(self.folder.iterdir())
+            if not path.name.startswith(".") and not path.is_dir()
+        ]
         present = [path for path in files if path.suffix.lower() in READERS]
         watched = {*present, *(file for path in present for file in files_of(path))}
         self._tell_of_others([path.name for path in files if path not in watched], now)
@@ -132,16 +152,33 @@ class Watcher:
     def _tell_of_others(self, others: Sequence[str], now: float) -> None:
         """Say once of each file without a scan's ending that has lain here for long that it is left alone: a scanner may be writing it, or it belongs to somebody."""
         self._others = {name: self._others.get(name, now) for name in others}
-        for name in sorted(name for name, since in self._others.items() if now - since > TOLD_AFTER_S and name not in self._told):
+        for name in sorted(
+            name
+            for name, since in self._others.items()
+            if now - since > TOLD_AFTER_S and name not in self._told
+        ):
             self._told.add(name)
-            log.warning("watch %s: %r has none of the endings %s and is left where it is", self.folder, name, ", ".join(sorted(READERS)))
+            log.warning(
+                "watch %s: %r has none of the endings %s and is left where it is",
+                self.folder,
+                name,
+                ", ".join(sorted(READERS)),
+            )
 
     def _rested(self, files: list[Path], now: float) -> bool:
         """Whether a bag is whole: nothing of it has changed for a while, and a lone view has waited for another."""
         age = min(now - self._seen[file][1] for file in files if file in self._seen)
-        lone = len({view for file in files if (view := view_named_by(scan_id_of(file), VIEWS))}) == 1
-        lone |= any(endings_beside(file.suffix) and files_of(file) == [file] for file in files)  # its sidecar may still come
-        return age >= (max(self.intake.config.settle_s, self.intake.config.pair_s) if lone else self.intake.config.settle_s)
+        lone = (
+            len({view for file in files if (view := view_named_by(scan_id_of(file), VIEWS))}) == 1
+        )
+        lone |= any(
+            endings_beside(file.suffix) and files_of(file) == [file] for file in files
+        )  # its sidecar may still come
+        return age >= (
+            max(self.intake.config.settle_s, self.intake.config.pair_s)
+            if lone
+            else self.intake.config.settle_s
+        )
 
     def _take(self, bag: list[Path]) -> None:
         most = self.intake.config.max_upload_mb << 20
@@ -151,7 +188,9 @@ class Watcher:
                 check_size(path)  # reading a pipe would never end
             if sum(path.stat().st_size for path in bag) > most:
                 raise ReadError(f"more than the {most >> 20} MB allowed")
-            upload = checked_upload([(path.name, path.read_bytes()) for path in bag], self.folder.name, self.source)
+            upload = checked_upload(
+                [(path.name, path.read_bytes()) for path in bag], self.folder.name, self.source
+            )
         except (ReadError, OSError) as error:  # a link to nothing among them
             self._refuse(bag, str(error))
             return
@@ -164,8 +203,13 @@ class Watcher:
     def _refuse(self, bag: list[Path], why: str) -> None:
         # RecordingLog first and moved then: whatever goes wrong with the telling, the bag still lies where it is looked for.
         name, why = as_text(bag_name([path.name for path in bag])), as_text(why)
-        _write(self._place(name, hashlib.sha256(why.encode()).hexdigest()), error_row(self.folder / "refused" / bag[0].name, why) | {"scan_id": name})
-        (self.folder / "refused" / f"{as_text(bag[0].name)}.txt").write_text(f"{why}\nThis bag was not screened: treat it as REVIEW.\n")
+        _write(
+            self._place(name, hashlib.sha256(why.encode()).hexdigest()),
+            error_row(self.folder / "refused" / bag[0].name, why) | {"scan_id": name},
+        )
+        (self.folder / "refused" / f"{as_text(bag[0].name)}.txt").write_text(
+            f"{why}\nThis bag was not screened: treat it as REVIEW.\n"
+        )
         for path in bag:
             os.replace(path, self.folder / "refused" / path.name)
         self.intake.metrics.refused.labels("watch").inc()
@@ -175,7 +219,9 @@ class Watcher:
         if not self._waiting:
             return
         with self.intake.store.read() as connection:
-            found = select(jobs.c.id, results.c.row, results.c.scan_id).join(results, results.c.scan_id == jobs.c.scan_id)
+            found = select(jobs.c.id, results.c.row, results.c.scan_id).join(
+                results, results.c.scan_id == jobs.c.scan_id
+            )
             rows = connection.execute(found.where(jobs.c.id.in_(list(self._waiting)))).all()
         for row in rows:
             self._try(self._lay, row)
@@ -183,7 +229,11 @@ class Watcher:
     def _lay(self, row: Row[Any]) -> None:
         """One verdict beside the folder; the job is answered once it lies there."""
         _write(self._place(self._waiting[row.id], row.scan_id), row.row | {"id": row.scan_id})
-        self.intake.store.write(lambda connection: connection.execute(update(jobs).where(jobs.c.id == row.id).values(answered_at=time.time())))
+        self.intake.store.write(
+            lambda connection: connection.execute(
+                update(jobs).where(jobs.c.id == row.id).values(answered_at=time.time())
+            )
+        )
         del self._waiting[row.id]
 
     def _place(self, name: str, own: str) -> Path:
@@ -194,7 +244,11 @@ class Watcher:
     def _take_up(self) -> None:
         """Jobs of this folder whose verdict is not laid out yet: a kill may have come between, and before all their files were moved away."""
         with self.intake.store.read() as connection:
-            found = select(jobs.c.id, scans.c.files).join(scans, scans.c.id == jobs.c.scan_id).where(scans.c.source == self.source, jobs.c.answered_at.is_(None))
+            found = (
+                select(jobs.c.id, scans.c.files)
+                .join(scans, scans.c.id == jobs.c.scan_id)
+                .where(scans.c.source == self.source, jobs.c.answered_at.is_(None))
+            )
             rows = connection.execute(found).all()
         self._waiting = {row.id: bag_name([file["name"] for file in row.files]) for row in rows}
         for file in (file for row in rows for file in row.files):
@@ -205,13 +259,17 @@ class Watcher:
 
 def _stamp(path: Path) -> tuple[int, int]:
     """What tells that a file was written since."""
-    result = path.stat() if path.exists() else path.lstat()  # a link to nothing is a file that does not change
+    result = (
+        path.stat() if path.exists() else path.lstat()
+    )  # a link to nothing is a file that does not change
     return result.st_size, result.st_mtime_ns
 
 
 def _write(path: Path, told: dict[str, Any]) -> None:
     try:
-        with atomic_write(path) as part:  # one process writes here: what a kill leaves is written over
+        with atomic_write(
+            path
+        ) as part:  # one process writes here: what a kill leaves is written over
             part.write_text(json.dumps(told, indent=1))
     except OSError as error:
         raise StoreError(f"{path}: {error.strerror}") from error

@@ -23,7 +23,9 @@ POWDERS = ("flour", "sugar", "salt")
 LIQUIDS = ("water", "oil", "ethanol")
 
 
-def build_anomaly(kind: str, size_mm: Sequence[float] | np.ndarray, rng: np.random.Generator) -> Assembly | None:
+def build_anomaly(
+    kind: str, size_mm: Sequence[float] | np.ndarray, rng: np.random.Generator
+) -> Assembly | None:
     """One anomaly that fits a box of this size, centred on the origin; None where the kind needs more room.
 
     Args:
@@ -41,7 +43,9 @@ def build_anomaly(kind: str, size_mm: Sequence[float] | np.ndarray, rng: np.rand
     return b.build() if fits else None
 
 
-def imported(mesh: Mesh, material: str, size_mm: Sequence[float] | np.ndarray, rng: np.random.Generator) -> Assembly | None:
+def imported(
+    mesh: Mesh, material: str, size_mm: Sequence[float] | np.ndarray, rng: np.random.Generator
+) -> Assembly | None:
     """A user's own mesh as the anomaly, longest side along the longest of the place; None where it is too big."""
     low, high = mesh.bounds
     own, there = high - low, np.asarray(size_mm, float)
@@ -81,7 +85,12 @@ def _pillow(b: Builder, size: Size, material: str, density: float) -> bool:
     if z < 0.4:
         return False
     skin = b.ball("polyethylene", (x / 2, y / 2, z / 2))
-    b.ball(material, (x / 2 - 0.1, y / 2 - 0.1, z / 2 - min(0.1, z * 0.05)), inside=skin, density=density)
+    b.ball(
+        material,
+        (x / 2 - 0.1, y / 2 - 0.1, z / 2 - min(0.1, z * 0.05)),
+        inside=skin,
+        density=density,
+    )
     return True
 
 
@@ -120,7 +129,10 @@ def screws(b: Builder, size: Size) -> bool:
 def sharp(b: Builder, size: Size) -> bool:
     """A blade: narrow, pointed, ground thin along one side."""
     thick = min(size[2] * 0.85, float(b.rng.uniform(0.15, 2.2)))
-    long, wide = size[0] * b.rng.uniform(0.8, 0.97), min(size[1] * 0.95, size[0] * b.rng.uniform(0.12, 0.35))
+    long, wide = (
+        size[0] * b.rng.uniform(0.8, 0.97),
+        min(size[1] * 0.95, size[0] * b.rng.uniform(0.12, 0.35)),
+    )
     if thick < 0.1 or wide < 0.8 or long < 4:
         return False
     point = b.rng.uniform(0.15, 0.4)
@@ -128,7 +140,16 @@ def sharp(b: Builder, size: Size) -> bool:
     edge = [(long * (0.5 - point * 0.6), wide * 0.1), (-long / 2, wide * 0.1)]
     steel = "stainless_steel" if b.rng.random() < 0.85 else "titanium"
     b.prism(steel, [*back, *edge], thick)
-    b.prism(steel, [(-long / 2, wide * 0.1), (long * (0.5 - point * 0.6), wide * 0.1), (long * (0.45 - point), wide / 2), (-long / 2, wide / 2)], thick * 0.4)
+    b.prism(
+        steel,
+        [
+            (-long / 2, wide * 0.1),
+            (long * (0.5 - point * 0.6), wide * 0.1),
+            (long * (0.45 - point), wide / 2),
+            (-long / 2, wide / 2),
+        ],
+        thick * 0.4,
+    )
     return True
 
 
@@ -141,14 +162,22 @@ def wires_and_battery(b: Builder, size: Size) -> bool:
     long = min(x * 0.9, radius * 7)
     core = str(b.rng.choice(["alkaline_core", "li_ion_stack", "nimh_core"]))
     can = b.cylinder("stainless_steel", radius, long, (0, -y / 2 + radius + 0.3, 0), 16, axis="x")
-    b.cylinder(core, radius * 0.92, long * 0.94, (0, -y / 2 + radius + 0.3, 0), 16, axis="x", inside=can)
+    b.cylinder(
+        core, radius * 0.92, long * 0.94, (0, -y / 2 + radius + 0.3, 0), 16, axis="x", inside=can
+    )
     room = y - 2 * radius - 1.2
     reach = min(room, z) / 2 - 0.7
     if reach > 0.8:
         turns = float(b.rng.uniform(2, 6))
-        coil = helix(turns, reach * 0.95, x * b.rng.uniform(0.5, 0.85), 14)[:, [2, 0, 1]] + [0, y / 2 - room / 2, 0]
+        coil = helix(turns, reach * 0.95, x * b.rng.uniform(0.5, 0.85), 14)[:, [2, 0, 1]] + [
+            0,
+            y / 2 - room / 2,
+            0,
+        ]
         sheath = b.wire("cable_pvc", coil, min(0.6, reach * 0.3))
-        b.wire("copper", coil[1:-1], min(0.3, reach * 0.15), inside=sheath, segments=4) if reach > 2.4 else None
+        b.wire(
+            "copper", coil[1:-1], min(0.3, reach * 0.15), inside=sheath, segments=4
+        ) if reach > 2.4 else None
     return True
 
 
@@ -158,7 +187,13 @@ def metal_tube(b: Builder, size: Size) -> bool:
     if outer < 0.5:
         return False
     wall = min(outer * 0.6, float(b.rng.uniform(0.3, 2.0)))
-    b.tube(str(b.rng.choice(["stainless_steel", "copper", "aluminium", "brass"])), outer, outer - wall, size[0] * b.rng.uniform(0.7, 0.97), axis="x")
+    b.tube(
+        str(b.rng.choice(["stainless_steel", "copper", "aluminium", "brass"])),
+        outer,
+        outer - wall,
+        size[0] * b.rng.uniform(0.7, 0.97),
+        axis="x",
+    )
     return True
 
 
@@ -268,7 +303,9 @@ def room_share(device: Assembly) -> float:
     return float(np.clip(np.prod(high - low) / ROOMY_MM3, MIN_ROOM, 1.0))
 
 
-def wanted_size(kind: str, rng: np.random.Generator, sizes: Sizes = OPERATIONAL, room: float = 1.0) -> np.ndarray:
+def wanted_size(
+    kind: str, rng: np.random.Generator, sizes: Sizes = OPERATIONAL, room: float = 1.0
+) -> np.ndarray:
     """(3,) mm of the place that an anomaly of this kind looks for, longest first; ``room``: see :func:`room_share`."""
     low, high = sizes.volumes_mm3[kind]
     volume = room * low * (high / low) ** (rng.random() ** sizes.towards_small)
@@ -277,7 +314,9 @@ def wanted_size(kind: str, rng: np.random.Generator, sizes: Sizes = OPERATIONAL,
     return np.array([middle * first, middle, middle / second])
 
 
-def large_enough(anomaly: Assembly, kind: str, sizes: Sizes = OPERATIONAL, room: float = 1.0) -> bool:
+def large_enough(
+    anomaly: Assembly, kind: str, sizes: Sizes = OPERATIONAL, room: float = 1.0
+) -> bool:
     """Whether an anomaly measures what its kind must."""
     least = sizes.least.get(kind)
     if least is None:
@@ -285,4 +324,6 @@ def large_enough(anomaly: Assembly, kind: str, sizes: Sizes = OPERATIONAL, room:
     low, high = anomaly.bounds
     sides = np.sort(high - low)[::-1]
     long_enough = (sides >= max(MIN_LENGTH, room) * np.array(least.sides_mm)).all()
-    return bool(long_enough and np.prod(sides) >= room * least.volume_mm3 and len(anomaly) >= least.solids)
+    return bool(
+        long_enough and np.prod(sides) >= room * least.volume_mm3 and len(anomaly) >= least.solids
+    )

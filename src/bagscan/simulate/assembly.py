@@ -15,7 +15,18 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from bagscan.core.errors import DataError
-from bagscan.simulate.mesh import Mesh, box, cord, cylinder, ellipsoid, lathe, prism, rotation_xyz, rounded_rectangle, tube
+from bagscan.simulate.mesh import (
+    Mesh,
+    box,
+    cord,
+    cylinder,
+    ellipsoid,
+    lathe,
+    prism,
+    rotation_xyz,
+    rounded_rectangle,
+    tube,
+)
 from bagscan.simulate.raster import Solids
 
 AIR = "air"
@@ -76,9 +87,13 @@ class Assembly:
     def solid_bounds(self) -> np.ndarray:
         """(S, 2, 3) least and greatest corner of every solid."""
         at = self.first_vertex[:-1]
-        return np.stack([np.minimum.reduceat(self.vertices, at), np.maximum.reduceat(self.vertices, at)], 1)
+        return np.stack(
+            [np.minimum.reduceat(self.vertices, at), np.maximum.reduceat(self.vertices, at)], 1
+        )
 
-    def moved(self, rotation: np.ndarray | None = None, shift: Sequence[float] | np.ndarray = (0, 0, 0)) -> Assembly:
+    def moved(
+        self, rotation: np.ndarray | None = None, shift: Sequence[float] | np.ndarray = (0, 0, 0)
+    ) -> Assembly:
         """Rotated about the origin by a (3, 3) matrix, then shifted."""
         vertices = self.vertices if rotation is None else self.vertices @ np.asarray(rotation).T
         return replace(self, vertices=vertices + np.asarray(shift, float))
@@ -86,7 +101,9 @@ class Assembly:
     def part_of(self, component: int) -> np.ndarray:
         """(S,) bool: the solids of a component and whatever lies inside of them."""
         found = self.component == component
-        for s in np.flatnonzero(self.inside >= 0):  # parents come first, so one pass finds all descendants
+        for s in np.flatnonzero(
+            self.inside >= 0
+        ):  # parents come first, so one pass finds all descendants
             found[s] |= found[self.inside[s]]
         return np.asarray(found)
 
@@ -105,8 +122,16 @@ class Assembly:
         builder = _Packed()
         for s in np.flatnonzero(keep):
             parent = int(self.inside[s])
-            builder.add(self.mesh(s), self.material[s], int(number[parent]) if parent >= 0 else OUTSIDE, float(self.density[s]), int(self.component[s]))
-        return builder.assembly(self.components, tuple(int(number[s]) for s in self.hollows if keep[s]))
+            builder.add(
+                self.mesh(s),
+                self.material[s],
+                int(number[parent]) if parent >= 0 else OUTSIDE,
+                float(self.density[s]),
+                int(self.component[s]),
+            )
+        return builder.assembly(
+            self.components, tuple(int(number[s]) for s in self.hollows if keep[s])
+        )
 
     def solids(self, rows: Sequence[str]) -> Solids:
         """For the rasteriser: paths by row of ``rows``, material names without air."""
@@ -114,7 +139,14 @@ class Assembly:
         own = np.array([row.get(name, -1) for name in self.material], np.int64)
         takes = np.where(self.inside >= 0, own[self.inside], -1) if len(self) else own
         return Solids(
-            np.ascontiguousarray(self.vertices), np.ascontiguousarray(self.faces), self.first_vertex, self.first_face, own, takes, self.density, self.density[self.inside]
+            np.ascontiguousarray(self.vertices),
+            np.ascontiguousarray(self.faces),
+            self.first_vertex,
+            self.first_face,
+            own,
+            takes,
+            self.density,
+            self.density[self.inside],
         )
 
 
@@ -139,8 +171,14 @@ class _Packed:
     def assembly(self, components: Sequence[Component], hollows: tuple[int, ...] = ()) -> Assembly:
         first_vertex = np.cumsum([0, *(len(m.vertices) for m in self.meshes)])
         first_face = np.cumsum([0, *(len(m.faces) for m in self.meshes)])
-        vertices = np.concatenate([m.vertices for m in self.meshes]) if self.meshes else np.zeros((0, 3))
-        faces = np.concatenate([m.faces + a for m, a in zip(self.meshes, first_vertex, strict=False)]) if self.meshes else np.zeros((0, 3), np.int64)
+        vertices = (
+            np.concatenate([m.vertices for m in self.meshes]) if self.meshes else np.zeros((0, 3))
+        )
+        faces = (
+            np.concatenate([m.faces + a for m, a in zip(self.meshes, first_vertex, strict=False)])
+            if self.meshes
+            else np.zeros((0, 3), np.int64)
+        )
         return Assembly(
             vertices,
             faces,
@@ -169,12 +207,32 @@ def join(assemblies: Sequence[Assembly], inside: Sequence[int] | None = None) ->
     return Assembly(
         np.concatenate([a.vertices for a in assemblies]),
         np.concatenate([a.faces + v for a, v in zip(assemblies, n_vertices, strict=False)]),
-        np.concatenate([*(a.first_vertex[:-1] + v for a, v in zip(assemblies, n_vertices, strict=False)), n_vertices[-1:]]),
-        np.concatenate([*(a.first_face[:-1] + f for a, f in zip(assemblies, n_faces, strict=False)), n_faces[-1:]]),
+        np.concatenate(
+            [
+                *(a.first_vertex[:-1] + v for a, v in zip(assemblies, n_vertices, strict=False)),
+                n_vertices[-1:],
+            ]
+        ),
+        np.concatenate(
+            [
+                *(a.first_face[:-1] + f for a, f in zip(assemblies, n_faces, strict=False)),
+                n_faces[-1:],
+            ]
+        ),
         tuple(name for a in assemblies for name in a.material),
-        np.concatenate([np.where(a.inside >= 0, a.inside + s, host) for a, s, host in zip(assemblies, n_solids, hosts, strict=False)]),
+        np.concatenate(
+            [
+                np.where(a.inside >= 0, a.inside + s, host)
+                for a, s, host in zip(assemblies, n_solids, hosts, strict=False)
+            ]
+        ),
         np.concatenate([a.density for a in assemblies]),
-        np.concatenate([np.where(a.component >= 0, a.component + c, -1) for a, c in zip(assemblies, n_components, strict=False)]),
+        np.concatenate(
+            [
+                np.where(a.component >= 0, a.component + c, -1)
+                for a, c in zip(assemblies, n_components, strict=False)
+            ]
+        ),
         tuple(c for a in assemblies for c in a.components),
         tuple(int(h + s) for a, s in zip(assemblies, n_solids, strict=False) for h in a.hollows),
     )
@@ -202,7 +260,12 @@ class Builder:
         return self._packed.assembly(self._components, tuple(self._hollows))
 
     @contextmanager
-    def frame(self, at: Sequence[float] | np.ndarray = (0, 0, 0), turn: np.ndarray | None = None, axis: str = "z") -> Iterator[None]:
+    def frame(
+        self,
+        at: Sequence[float] | np.ndarray = (0, 0, 0),
+        turn: np.ndarray | None = None,
+        axis: str = "z",
+    ) -> Iterator[None]:
         """A frame centred on ``at`` whose axes are turned."""
         before = self._turn, self._shift
         self._shift = self._shift + self._turn @ np.asarray(at, float)
@@ -252,7 +315,11 @@ class Builder:
             raise DataError(f"no solid {host} to lie inside of")
         if not placed:
             own = AXES[axis] if turn is None else turn
-            mesh = Mesh(mesh.vertices @ (self._turn @ own).T + (self._turn @ np.asarray(at, float) + self._shift), mesh.faces)
+            mesh = Mesh(
+                mesh.vertices @ (self._turn @ own).T
+                + (self._turn @ np.asarray(at, float) + self._shift),
+                mesh.faces,
+            )
         return self._packed.add(mesh, material, host, density, self._component)
 
     def hollow(self, cavity: int) -> None:
@@ -264,40 +331,113 @@ class Builder:
         mesh = self._packed.meshes[cavity]
         return self.add(filled(mesh, level), material, inside=cavity, placed=True)
 
-    def box(self, material: str, size: Sequence[float], at: Sequence[float] | np.ndarray = (0, 0, 0), **where: object) -> int:
+    def box(
+        self,
+        material: str,
+        size: Sequence[float],
+        at: Sequence[float] | np.ndarray = (0, 0, 0),
+        **where: object,
+    ) -> int:
         """A cuboid of full sides."""
         return self.add(box(size), material, at, **where)  # type: ignore[arg-type]
 
-    def slab(self, material: str, size: Sequence[float], radius: float, at: Sequence[float] | np.ndarray = (0, 0, 0), **where: object) -> int:
+    def slab(
+        self,
+        material: str,
+        size: Sequence[float],
+        radius: float,
+        at: Sequence[float] | np.ndarray = (0, 0, 0),
+        **where: object,
+    ) -> int:
         """A cuboid whose upright edges are rounded."""
-        return self.add(prism(rounded_rectangle(size[0], size[1], radius, 4), size[2]), material, at, **where)  # type: ignore[arg-type]
+        return self.add(
+            prism(rounded_rectangle(size[0], size[1], radius, 4), size[2]), material, at, **where
+        )  # type: ignore[arg-type]
 
-    def cylinder(self, material: str, radius: float, height: float, at: Sequence[float] | np.ndarray = (0, 0, 0), segments: int = 16, **where: object) -> int:
+    def cylinder(
+        self,
+        material: str,
+        radius: float,
+        height: float,
+        at: Sequence[float] | np.ndarray = (0, 0, 0),
+        segments: int = 16,
+        **where: object,
+    ) -> int:
         """A cylinder along its axis."""
         return self.add(cylinder(radius, height, segments), material, at, **where)  # type: ignore[arg-type]
 
-    def tube(self, material: str, outer: float, inner: float, height: float, at: Sequence[float] | np.ndarray = (0, 0, 0), segments: int = 24, **where: object) -> int:
+    def tube(
+        self,
+        material: str,
+        outer: float,
+        inner: float,
+        height: float,
+        at: Sequence[float] | np.ndarray = (0, 0, 0),
+        segments: int = 24,
+        **where: object,
+    ) -> int:
         """A hollow cylinder, open at both ends."""
         return self.add(tube(outer, inner, height, segments), material, at, **where)  # type: ignore[arg-type]
 
-    def ball(self, material: str, radii: Sequence[float], at: Sequence[float] | np.ndarray = (0, 0, 0), **where: object) -> int:
+    def ball(
+        self,
+        material: str,
+        radii: Sequence[float],
+        at: Sequence[float] | np.ndarray = (0, 0, 0),
+        **where: object,
+    ) -> int:
         """An ellipsoid."""
         return self.add(ellipsoid(radii, 16), material, at, **where)  # type: ignore[arg-type]
 
-    def lathe(self, material: str, profile: Sequence[tuple[float, float]], at: Sequence[float] | np.ndarray = (0, 0, 0), segments: int = 28, **where: object) -> int:
+    def lathe(
+        self,
+        material: str,
+        profile: Sequence[tuple[float, float]],
+        at: Sequence[float] | np.ndarray = (0, 0, 0),
+        segments: int = 28,
+        **where: object,
+    ) -> int:
         """A turned profile of (radius, z)."""
         return self.add(lathe(profile, segments), material, at, **where)  # type: ignore[arg-type]
 
-    def prism(self, material: str, outline: Sequence[tuple[float, float]] | np.ndarray, height: float, at: Sequence[float] | np.ndarray = (0, 0, 0), **where: object) -> int:
+    def prism(
+        self,
+        material: str,
+        outline: Sequence[tuple[float, float]] | np.ndarray,
+        height: float,
+        at: Sequence[float] | np.ndarray = (0, 0, 0),
+        **where: object,
+    ) -> int:
         """An extruded outline."""
         return self.add(prism(outline, height), material, at, **where)  # type: ignore[arg-type]
 
-    def wire(self, material: str, points: Sequence[Sequence[float]] | np.ndarray, radius: float, density: float = 1.0, segments: int = 6, **where: object) -> int:
+    def wire(
+        self,
+        material: str,
+        points: Sequence[Sequence[float]] | np.ndarray,
+        radius: float,
+        density: float = 1.0,
+        segments: int = 6,
+        **where: object,
+    ) -> int:
         """A round wire along smooth points; one too thin for the rays is widened at the same mass."""
         drawn = max(radius, THINNEST_WIRE_MM)
-        return self.add(cord(np.asarray(points, float), drawn, segments), material, density=density * (radius / drawn) ** 2, **where)  # type: ignore[arg-type]
+        return self.add(
+            cord(np.asarray(points, float), drawn, segments),
+            material,
+            density=density * (radius / drawn) ** 2,
+            **where,
+        )  # type: ignore[arg-type]
 
-    def case(self, material: str, size: Sequence[float], wall: float, radius: float = 3.0, at: Sequence[float] | np.ndarray = (0, 0, 0), lid: float | None = None) -> int:
+    def case(
+        self,
+        material: str,
+        size: Sequence[float],
+        wall: float,
+        radius: float = 3.0,
+        at: Sequence[float] | np.ndarray = (0, 0, 0),
+        lid: float | None = None,
+    ) -> int:
         """A closed rounded case; the index of its air is returned. ``lid``: thickness of top and bottom."""
         ends = wall if lid is None else lid
         outer = self.slab(material, size, radius, at)
@@ -306,7 +446,13 @@ class Builder:
         self._hollows.append(cavity)
         return cavity
 
-    def vessel(self, material: str, outer: Sequence[tuple[float, float]], inner: Sequence[tuple[float, float]], axis: str = "z") -> int:
+    def vessel(
+        self,
+        material: str,
+        outer: Sequence[tuple[float, float]],
+        inner: Sequence[tuple[float, float]],
+        axis: str = "z",
+    ) -> int:
         """A turned vessel; the index of its air is returned. Profiles of (radius, z) start and end on the axis."""
         body = self.lathe(material, outer, axis=axis)
         cavity = self.lathe(AIR, inner, axis=axis, inside=body)

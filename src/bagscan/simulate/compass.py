@@ -36,7 +36,9 @@ def export(dataset: Path, out: Path, report: Callable[[str], None] = print) -> i
         for view in record["views"]:
             name = f"{record['id']}_{view}"
             _one(dataset, out, name)
-            rows.append(f"{name}\t{record['id']}\t{record['device']}\t{int(record['label'] == 'anomalous')}")
+            rows.append(
+                f"{name}\t{record['id']}\t{record['device']}\t{int(record['label'] == 'anomalous')}"
+            )
     (out / "meta.txt").write_text("\n".join(rows) + "\n")
     report(f"{len(rows) - 1} views in {out}")
     return len(rows) - 1
@@ -48,5 +50,7 @@ def _one(dataset: Path, out: Path, name: str) -> None:
     density = np.clip((log_attenuation(low) + log_attenuation(high)) / 2 / DENSITY_FULL_SCALE, 0, 1)
     for folder, plane in (("Low", low), ("High", high), ("Density", density)):
         Image.fromarray(np.rint(plane * 65535).astype(np.uint16)).save(out / folder / f"{name}.png")
-    Image.fromarray(np.rint((low + high) / 2 * 255).astype(np.uint8)).save(out / "Grey" / f"{name}.png")
+    Image.fromarray(np.rint((low + high) / 2 * 255).astype(np.uint8)).save(
+        out / "Grey" / f"{name}.png"
+    )
     (out / "Colour" / f"{name}.png").write_bytes((dataset / "colour" / f"{name}.png").read_bytes())

@@ -13,7 +13,17 @@ from dataclasses import dataclass, field
 import numpy as np
 from scipy import ndimage
 
-from bagscan.simulate.anomalies import LIQUIDS, OPERATIONAL, POWDERS, Make, Sizes, build_anomaly, large_enough, room_share, wanted_size
+from bagscan.simulate.anomalies import (
+    LIQUIDS,
+    OPERATIONAL,
+    POWDERS,
+    Make,
+    Sizes,
+    build_anomaly,
+    large_enough,
+    room_share,
+    wanted_size,
+)
 from bagscan.simulate.assembly import OUTSIDE, Assembly, Builder, filled, join
 from bagscan.simulate.occupancy import BoxFinder, Grid, Occupancy, free_voxels, occupy
 
@@ -74,7 +84,9 @@ class Wanted:
 
     def fits(self, anomaly: Assembly) -> bool:
         """Whether it measures what its kind must; a user's own mesh is as large as it is."""
-        return self.make is not build_anomaly or large_enough(anomaly, self.kind, self.sizes, self.room)
+        return self.make is not build_anomaly or large_enough(
+            anomaly, self.kind, self.sizes, self.room
+        )
 
 
 @dataclass(frozen=True)
@@ -116,16 +128,24 @@ class Rooms:
     def outside(self) -> Search:
         """What lies around, touching the device."""
         low, high = self.device.bounds
-        occupancy = occupy(self.device, Grid.around(low, high, np.clip((high - low) / 110, 0.8, 3.0), 24.0))
+        occupancy = occupy(
+            self.device, Grid.around(low, high, np.clip((high - low) / 110, 0.8, 3.0), 24.0)
+        )
         free = occupancy.owner == OUTSIDE
-        return Search(occupancy, BoxFinder(free), np.argwhere(free & ndimage.binary_dilation(~free)))
+        return Search(
+            occupancy, BoxFinder(free), np.argwhere(free & ndimage.binary_dilation(~free))
+        )
 
     def _hollow(self, cavity: int) -> Search:
         """The floor of a hollow."""
         low, high = self.device.solid_bounds()[cavity]
-        occupancy = occupy(self.device, Grid.around(low, high, np.clip((high - low) / 110, 0.4, 2.0)))
+        occupancy = occupy(
+            self.device, Grid.around(low, high, np.clip((high - low) / 110, 0.4, 2.0))
+        )
         free = occupancy.owner == cavity
-        return Search(occupancy, BoxFinder(free), np.argwhere(free & (np.cumsum(free, axis=2) <= 2)))
+        return Search(
+            occupancy, BoxFinder(free), np.argwhere(free & (np.cumsum(free, axis=2) <= 2))
+        )
 
     def _bay(self, component: int) -> tuple[Assembly, Search, np.ndarray]:
         """The device without a component, the room around the middle of its place, and (3,) mm of its size."""
@@ -140,7 +160,14 @@ class Rooms:
         return left, Search(occupancy, BoxFinder(free), near), high - low
 
 
-def conceal(device: Assembly | Rooms, way: str, kind: str, rng: np.random.Generator, sizes: Sizes = OPERATIONAL, make: Make = build_anomaly) -> Concealed | None:
+def conceal(
+    device: Assembly | Rooms,
+    way: str,
+    kind: str,
+    rng: np.random.Generator,
+    sizes: Sizes = OPERATIONAL,
+    make: Make = build_anomaly,
+) -> Concealed | None:
     """Hide one anomaly in a device that stands alone; None where no place is found.
 
     Args:
@@ -161,19 +188,34 @@ def _grid_pitch(device: Assembly) -> np.ndarray:
     return np.asarray(np.clip(extent / 150, 0.5, 2.0))
 
 
-def _placed(device: Assembly, place: Place, way: str, wanted: Wanted, rng: np.random.Generator, removed: Assembly | None = None) -> Concealed | None:
+def _placed(
+    device: Assembly,
+    place: Place,
+    way: str,
+    wanted: Wanted,
+    rng: np.random.Generator,
+    removed: Assembly | None = None,
+) -> Concealed | None:
     """An anomaly built for a place, unless it does not fit, is too small, or is a liquid where a liquid belongs."""
     if wanted.kind == "liquid" and _usually_holds_liquid(device, place.host):
         return None
     anomaly = wanted.make(wanted.kind, place.size_mm, rng)
     if anomaly is None or not wanted.fits(anomaly):
         return None
-    return _checked(Concealed(device, anomaly.moved(None, place.centre_mm), place.host, wanted.kind, way, removed))
+    return _checked(
+        Concealed(
+            device, anomaly.moved(None, place.centre_mm), place.host, wanted.kind, way, removed
+        )
+    )
 
 
 def _usually_holds_liquid(device: Assembly, cavity: int) -> bool:
     """Whether a hollow holds contents: another liquid in their place is no anomaly, whatever it is."""
-    return cavity >= 0 and any(device.components[c].name in CONTENTS for c in np.unique(device.component[device.inside == cavity]) if c >= 0)
+    return cavity >= 0 and any(
+        device.components[c].name in CONTENTS
+        for c in np.unique(device.component[device.inside == cavity])
+        if c >= 0
+    )
 
 
 def _checked(found: Concealed) -> Concealed | None:
@@ -185,7 +227,13 @@ def _checked(found: Concealed) -> Concealed | None:
     return None if overlaps else found
 
 
-def _grow(search: Search, wanted_mm: np.ndarray, rng: np.random.Generator, least: float = 0.3, turned: bool = True) -> Place | None:
+def _grow(
+    search: Search,
+    wanted_mm: np.ndarray,
+    rng: np.random.Generator,
+    least: float = 0.3,
+    turned: bool = True,
+) -> Place | None:
     """The first box that reaches ``least`` of the wanted volume, from some of the starts.
 
     Args:
@@ -194,11 +242,17 @@ def _grow(search: Search, wanted_mm: np.ndarray, rng: np.random.Generator, least
     grid, starts = search.occupancy.grid, search.starts
     for k in rng.integers(0, len(starts), TRIES) if len(starts) else ():
         wanted = rng.permutation(wanted_mm) if turned else wanted_mm
-        low, end = search.finder.grow(starts[k], np.ceil(wanted / grid.pitch_mm).astype(int) + 1, rng)
+        low, end = search.finder.grow(
+            starts[k], np.ceil(wanted / grid.pitch_mm).astype(int) + 1, rng
+        )
         # Half a voxel off all round: surfaces lie between centres.
         size = np.minimum((end - low - 1) * grid.pitch_mm, wanted)
         if (size > 0.25).all() and np.prod(size) >= least * np.prod(wanted_mm):
-            return Place((grid.centre(low) + grid.centre(end - 1)) / 2, size, int(search.occupancy.owner[tuple(starts[k])]))
+            return Place(
+                (grid.centre(low) + grid.centre(end - 1)) / 2,
+                size,
+                int(search.occupancy.owner[tuple(starts[k])]),
+            )
     return None
 
 
@@ -211,14 +265,29 @@ def cavity_insert(rooms: Rooms, wanted: Wanted, rng: np.random.Generator) -> Con
 def replaced_component(rooms: Rooms, wanted: Wanted, rng: np.random.Generator) -> Concealed | None:
     """In the place of a cell, a disk, a motor that was taken out."""
     device = rooms.device
-    there = [k for k, c in enumerate(device.components) if c.replaceable and (device.component == k).any()]
+    there = [
+        k
+        for k, c in enumerate(device.components)
+        if c.replaceable and (device.component == k).any()
+    ]
     if not there:
         return None
     gone = there[int(rng.integers(len(there)))]
     left, search, bay_mm = rooms.bay(gone)
     size = np.minimum(np.sort(bay_mm)[::-1] * rng.uniform(0.45, 1.0, 3), 400)
     place = _grow(search, size, rng, 0.15)
-    return _placed(left, place, "replaced_component", wanted, rng, removed=device.alone(device.part_of(gone))) if place else None
+    return (
+        _placed(
+            left,
+            place,
+            "replaced_component",
+            wanted,
+            rng,
+            removed=device.alone(device.part_of(gone)),
+        )
+        if place
+        else None
+    )
 
 
 def between_layers(rooms: Rooms, wanted: Wanted, rng: np.random.Generator) -> Concealed | None:
@@ -235,7 +304,9 @@ def _run_along_z(free: np.ndarray) -> np.ndarray:
     """(X, Y, Z) length in voxels of the free run along z that each voxel lies in."""
     index = np.arange(free.shape[2])
     before = np.maximum.accumulate(np.where(free, -1, index), axis=2)
-    after = np.minimum.accumulate(np.where(free, free.shape[2], index)[..., ::-1], axis=2)[..., ::-1]
+    after = np.minimum.accumulate(np.where(free, free.shape[2], index)[..., ::-1], axis=2)[
+        ..., ::-1
+    ]
     return np.where(free, after - before - 1, 0)
 
 
@@ -255,20 +326,38 @@ def partial_fill(rooms: Rooms, wanted: Wanted, rng: np.random.Generator) -> Conc
     return _placed(device, place, "partial_fill", wanted, rng) if place else None
 
 
-def _pour(device: Assembly, cavity: int, wanted: Wanted, rng: np.random.Generator) -> Concealed | None:
+def _pour(
+    device: Assembly, cavity: int, wanted: Wanted, rng: np.random.Generator
+) -> Concealed | None:
     """The lowest part of a hollow, whatever held it before emptied out."""
-    held = [int(c) for c in np.unique(device.component[device.inside == cavity]) if device.components[c].name in CONTENTS]
+    held = [
+        int(c)
+        for c in np.unique(device.component[device.inside == cavity])
+        if device.components[c].name in CONTENTS
+    ]
     removed = None
     if held:
         gone = device.part_of(held[0])
-        removed, cavity, device = device.alone(gone), cavity - int(gone[:cavity].sum()), device.without(held[0])
+        removed, cavity, device = (
+            device.alone(gone),
+            cavity - int(gone[:cavity].sum()),
+            device.without(held[0]),
+        )
     b = Builder(rng)
     level = float(np.exp(rng.uniform(*np.log(wanted.sizes.fill))))
     density = float(rng.uniform(0.85, 1.15)) if wanted.kind == "powder" else 1.0
     with b.part("anomaly"):
-        b.add(filled(device.mesh(cavity), level), str(rng.choice(POWDERS if wanted.kind == "powder" else LIQUIDS)), density=density)
+        b.add(
+            filled(device.mesh(cavity), level),
+            str(rng.choice(POWDERS if wanted.kind == "powder" else LIQUIDS)),
+            density=density,
+        )
     anomaly = b.build()
-    return _checked(Concealed(device, anomaly, cavity, wanted.kind, "partial_fill", removed)) if wanted.fits(anomaly) else None
+    return (
+        _checked(Concealed(device, anomaly, cavity, wanted.kind, "partial_fill", removed))
+        if wanted.fits(anomaly)
+        else None
+    )
 
 
 def taped_outside(rooms: Rooms, wanted: Wanted, rng: np.random.Generator) -> Concealed | None:

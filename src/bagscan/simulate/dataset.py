@@ -75,7 +75,9 @@ def preset_names() -> list[str]:
     return sorted(path.stem for path in PRESETS.glob("*.yaml"))
 
 
-def load_recipe(name: str | Path, count: int | None = None, seed: int | None = None, profile: str | None = None) -> Recipe:
+def load_recipe(
+    name: str | Path, count: int | None = None, seed: int | None = None, profile: str | None = None
+) -> Recipe:
     """A preset by name, or a recipe of the user's own by the path of its YAML file.
 
     Raises:
@@ -83,7 +85,9 @@ def load_recipe(name: str | Path, count: int | None = None, seed: int | None = N
     """
     path = Path(name) if str(name).endswith((".yaml", ".yml")) else PRESETS / f"{name}.yaml"
     if not path.is_file():
-        raise ConfigError(f"no preset {str(name)!r}{nearest(str(name), preset_names())}; there are {', '.join(preset_names())}, or give a YAML file")
+        raise ConfigError(
+            f"no preset {str(name)!r}{nearest(str(name), preset_names())}; there are {', '.join(preset_names())}, or give a YAML file"
+        )
     data, lines = read_yaml(path)
     recipe: Recipe = fill(Recipe, data, str(path), lines)
     changes: dict[str, Any] = {k: v for k, v in (("count", count), ("seed", seed)) if v is not None}
@@ -101,10 +105,19 @@ def load_recipe(name: str | Path, count: int | None = None, seed: int | None = N
     return dataclasses.replace(recipe, profile_sha256=found)
 
 
-Spread = Callable[[Job, list[int], int], Iterator[int]]  # (job, numbers of scans, workers) -> numbers, as they are done
+Spread = Callable[
+    [Job, list[int], int], Iterator[int]
+]  # (job, numbers of scans, workers) -> numbers, as they are done
 
 
-def simulate(recipe: Recipe, out: Path, workers: int = 1, insert: Import | None = None, report: Report = print, spread: Spread | None = None) -> dict[str, Any]:
+def simulate(
+    recipe: Recipe,
+    out: Path,
+    workers: int = 1,
+    insert: Import | None = None,
+    report: Report = print,
+    spread: Spread | None = None,
+) -> dict[str, Any]:
     """Make a data set, or the rest of one.
 
     Args:
@@ -131,29 +144,53 @@ def simulate(recipe: Recipe, out: Path, workers: int = 1, insert: Import | None 
         first = spent if done == workers else first
         if spent - said > 5 or done == len(todo):
             said = spent
-            left = f", {(spent - first) / (done - workers) * (len(todo) - done):.0f} s left" if workers < done < len(todo) else ""
-            report(f"{recipe.scenes - len(todo) + done} of {recipe.scenes} scenes, {spent:.0f} s{left}")
+            left = (
+                f", {(spent - first) / (done - workers) * (len(todo) - done):.0f} s left"
+                if workers < done < len(todo)
+                else ""
+            )
+            report(
+                f"{recipe.scenes - len(todo) + done} of {recipe.scenes} scenes, {spent:.0f} s{left}"
+            )
     return summarise(recipe, out, report)
 
 
 def keep_recipe(recipe: Recipe, out: Path, insert: Import | None, report: Report) -> None:
     """Write the recipe, or refuse a folder that was started with another; only the count may grow."""
-    mesh = insert and {"sha256": hashlib.sha256(Path(insert.path).read_bytes()).hexdigest(), "material": insert.material}
-    outcome = {"bagscan": __version__, **json.loads(json.dumps(dataclasses.asdict(recipe))), "insert": mesh}
+    mesh = insert and {
+        "sha256": hashlib.sha256(Path(insert.path).read_bytes()).hexdigest(),
+        "material": insert.material,
+    }
+    outcome = {
+        "bagscan": __version__,
+        **json.loads(json.dumps(dataclasses.asdict(recipe))),
+        "insert": mesh,
+    }
     path = out / RECIPE
     refuse_file(out)
     if path.exists():
         before = read_json(path)
         if before.get("bagscan") != __version__:
-            report(f"warning: {out} was begun with bagscan {before.get('bagscan')}; scans made now, with {__version__}, may differ")
+            report(
+                f"warning: {out} was begun with bagscan {before.get('bagscan')}; scans made now, with {__version__}, may differ"
+            )
         # What a recipe of an older bagscan could not say stood at its default.
         default = json.loads(json.dumps(dataclasses.asdict(Recipe(recipe.devices))))
-        changed = [k for k in outcome if k not in ("count", "bagscan") and before.get(k, default.get(k)) != outcome[k]]
+        changed = [
+            k
+            for k in outcome
+            if k not in ("count", "bagscan") and before.get(k, default.get(k)) != outcome[k]
+        ]
         if changed:
-            how = ", ".join(k if k.endswith("sha256") else f"{k} was {before.get(k)!r}, now {outcome[k]!r}" for k in changed[:3])
+            how = ", ".join(
+                k if k.endswith("sha256") else f"{k} was {before.get(k)!r}, now {outcome[k]!r}"
+                for k in changed[:3]
+            )
             raise DataError(f"{out} holds a data set of another recipe ({how}): use another folder")
         if before.get("count", 0) > recipe.count:
-            raise DataError(f"{out} holds a data set of {before['count']} scans: the count may grow, not shrink; use another folder")
+            raise DataError(
+                f"{out} holds a data set of {before['count']} scans: the count may grow, not shrink; use another folder"
+            )
     elif out.exists() and any(out.iterdir()):
         raise DataError(f"{out} is not empty and holds no data set: use another folder")
     out.mkdir(parents=True, exist_ok=True)
@@ -170,7 +207,10 @@ def make_all(job: Job, todo: list[int], workers: int) -> Iterator[int]:
     # Fresh processes: a fork would inherit locks of threads that do not exist in it.
     with ProcessPoolExecutor(workers, get_context("spawn"), _one_thread) as pool:
         waiting = iter(todo)
-        running = {pool.submit(make_scan, job, index) for _, index in zip(range(2 * workers), waiting, strict=False)}
+        running = {
+            pool.submit(make_scan, job, index)
+            for _, index in zip(range(2 * workers), waiting, strict=False)
+        }
         while running:
             finished, running = wait(running, return_when=FIRST_COMPLETED)
             for future in finished:
@@ -192,7 +232,9 @@ def make_scan(job: Job, index: int) -> int:
     if recipe.vary_machine:
         profile = varied(profile, recipe.stream(index, "machine"))
     what = plan(recipe, index)
-    scene = build_scene(recipe, what, profile.tunnel_mm, _maker(job.insert) if job.insert else build_anomaly)
+    scene = build_scene(
+        recipe, what, profile.tunnel_mm, _maker(job.insert) if job.insert else build_anomaly
+    )
     seed = int(recipe.stream(index, "noise_seed").integers(2**31))
     # Which of the two scans is called a, and which b, is drawn, so that a name tells nothing.
     letters = "ab" if recipe.stream(index, "pair").integers(2) else "ba"
@@ -206,7 +248,15 @@ def make_scan(job: Job, index: int) -> int:
     return index
 
 
-def _write_member(job: Job, profile: Profile, what: Plan, scene: Scene, views: list[RenderedView], member: str, suffix: str) -> dict[str, Any]:
+def _write_member(
+    job: Job,
+    profile: Profile,
+    what: Plan,
+    scene: Scene,
+    views: list[RenderedView],
+    member: str,
+    suffix: str,
+) -> dict[str, Any]:
     """The files of one scan, and its record."""
     scan_id = f"{what.index:05d}{suffix}"
     record: dict[str, Any] = {
@@ -226,28 +276,60 @@ def _write_member(job: Job, profile: Profile, what: Plan, scene: Scene, views: l
     }
     if member == "anomalous":
         assert scene.concealed is not None
-        record["anomaly"] = {"kind": "imported" if job.insert else scene.concealed.kind, "way": scene.concealed.way, "materials": sorted(set(scene.concealed.anomaly.material))}
+        record["anomaly"] = {
+            "kind": "imported" if job.insert else scene.concealed.kind,
+            "way": scene.concealed.way,
+            "materials": sorted(set(scene.concealed.anomaly.material)),
+        }
     calibration = Calibration.of_profile(profile)
     for number, view in enumerate(views, 1):
         record["views"][view.view.name] = _write_view(
-            job.out, f"{scan_id}_{view.view.name}", profile, calibration, view, scene, what.index * VIEWS_PER_SCAN + number + 5 * (suffix == "b")
+            job.out,
+            f"{scan_id}_{view.view.name}",
+            profile,
+            calibration,
+            view,
+            scene,
+            what.index * VIEWS_PER_SCAN + number + 5 * (suffix == "b"),
         )
     if member == "anomalous":
         seen = record["views"].values()
         best = max(v["area_cnr"] for v in seen)
-        record["anomaly"] |= {"area_cnr": best, "stratum": stratum(best), "visible": any(v["visible"] for v in seen)}
+        record["anomaly"] |= {
+            "area_cnr": best,
+            "stratum": stratum(best),
+            "visible": any(v["visible"] for v in seen),
+        }
     return record
 
 
-def _write_view(out: Path, name: str, profile: Profile, calibration: Calibration, view: RenderedView, scene: Scene, image_id: int) -> dict[str, Any]:
+def _write_view(
+    out: Path,
+    name: str,
+    profile: Profile,
+    calibration: Calibration,
+    view: RenderedView,
+    scene: Scene,
+    image_id: int,
+) -> dict[str, Any]:
     low, high = view.counts.astype(np.float32) / profile.air_counts
     imaged = image(low, high, calibration)
-    files = {"raw": out / "raw" / f"{name}.tif", "colour": out / "colour" / f"{name}.png", "truth": out / "truth" / f"{name}.json"}
+    files = {
+        "raw": out / "raw" / f"{name}.tif",
+        "colour": out / "colour" / f"{name}.png",
+        "truth": out / "truth" / f"{name}.json",
+    }
     write_dual_energy(files["raw"], view.counts, imaged, profile.air_counts)
     write_colour(files["colour"], imaged)
     height, width = view.counts.shape[1:]
     entries = view_annotations(view, scene.things, image_id)
-    shown = {"id": image_id, "file_name": f"{name}.tif", "height": height, "width": width, "view": view.view.name}
+    shown = {
+        "id": image_id,
+        "file_name": f"{name}.tif",
+        "height": height,
+        "width": width,
+        "view": view.view.name,
+    }
     files["truth"].write_text(json.dumps({"image": shown, "annotations": entries}))
     outcome: dict[str, Any] = {
         "image_id": image_id,
@@ -255,11 +337,16 @@ def _write_view(out: Path, name: str, profile: Profile, calibration: Calibration
         "width": width,
         "first_channel": view.view.channels[0] if view.view.channels else 0,
         "ambiguous": ambiguous(view, scene.things),
-        "sha256": {kind: hashlib.sha256(path.read_bytes()).hexdigest() for kind, path in files.items()},
+        "sha256": {
+            kind: hashlib.sha256(path.read_bytes()).hexdigest() for kind, path in files.items()
+        },
         "statistics": whole_image_statistics(imaged.low, imaged.high),
     }
     if view.detectability is not None:
-        outcome |= {"area_cnr": round(view.detectability.area_cnr, 3), "stratum": view.detectability.stratum}
+        outcome |= {
+            "area_cnr": round(view.detectability.area_cnr, 3),
+            "stratum": view.detectability.stratum,
+        }
         assert view.shown is not None
         outcome |= {
             "visible": view.shown.visible,
@@ -277,7 +364,15 @@ def whole_image_statistics(low: np.ndarray, high: np.ndarray) -> list[float]:
     grey = (low + high) / 2
     histogram = np.histogram(grey, 8, (0, 1))[0] / grey.size
     edges = np.abs(np.diff(grey, axis=1)).mean()
-    values = [*grey.shape, grey.mean(), grey.std(), (low / np.maximum(high, 1e-3)).mean(), edges, *np.percentile(grey, [1, 5, 25, 50]), *histogram]
+    values = [
+        *grey.shape,
+        grey.mean(),
+        grey.std(),
+        (low / np.maximum(high, 1e-3)).mean(),
+        edges,
+        *np.percentile(grey, [1, 5, 25, 50]),
+        *histogram,
+    ]
     return [round(float(v), 6) for v in values]
 
 
@@ -297,7 +392,12 @@ def _complete(out: Path, index: int) -> bool:
     if not path.is_file():
         return False
     folders = {"raw": ".tif", "colour": ".png", "truth": ".json"}
-    return all((out / folder / f"{scan['id']}_{view}{suffix}").is_file() for scan in read_json(path)["scans"] for view in scan["views"] for folder, suffix in folders.items())
+    return all(
+        (out / folder / f"{scan['id']}_{view}{suffix}").is_file()
+        for scan in read_json(path)["scans"]
+        for view in scan["views"]
+        for folder, suffix in folders.items()
+    )
 
 
 def _scan_file(out: Path, index: int) -> Path:

@@ -29,7 +29,13 @@ def line_positions(y_mm: tuple[float, float], pitch_mm: float, per_line: int = 1
 
 
 def transmission(
-    scene: Assembly, profile: Profile, view: ViewGeometry, y_mm: tuple[float, float], per_pixel: int = 2, mode: str = "groups", lines: tuple[int, int] | None = None
+    scene: Assembly,
+    profile: Profile,
+    view: ViewGeometry,
+    y_mm: tuple[float, float],
+    per_pixel: int = 2,
+    mode: str = "groups",
+    lines: tuple[int, int] | None = None,
 ) -> np.ndarray:
     """(2, lines, channels) float32 low and high transmission without scatter, blur or noise.
 
@@ -40,15 +46,30 @@ def transmission(
     y = line_positions(y_mm, profile.line_pitch_mm, per_pixel)
     first, end = lines or (0, len(y) // per_pixel)
     names = sorted(set(scene.material) - {AIR})
-    raster = Rasteriser(scene.solids(names), view.fan(y[first * per_pixel : end * per_pixel], per_pixel))
+    raster = Rasteriser(
+        scene.solids(names), view.fan(y[first * per_pixel : end * per_pixel], per_pixel)
+    )
     spectral = profile.spectral(mode)
-    attenuation = spectral.attenuation_per_mm([material(n) for n in names]) if names else np.zeros((0, len(spectral.weights)))
+    attenuation = (
+        spectral.attenuation_per_mm([material(n) for n in names])
+        if names
+        else np.zeros((0, len(spectral.weights)))
+    )
     return _tiles(raster, attenuation, spectral, end - first, view.width, per_pixel)
 
 
-def _tiles(raster: Rasteriser, attenuation: np.ndarray, spectral: Spectral, n_lines: int, n_channels: int, per_pixel: int) -> np.ndarray:
+def _tiles(
+    raster: Rasteriser,
+    attenuation: np.ndarray,
+    spectral: Spectral,
+    n_lines: int,
+    n_channels: int,
+    per_pixel: int,
+) -> np.ndarray:
     out = np.ones((2, n_lines, n_channels), np.float32)
-    paths = np.zeros((TILE_LINES * per_pixel, max(1, len(attenuation)), n_channels * per_pixel), np.float32)
+    paths = np.zeros(
+        (TILE_LINES * per_pixel, max(1, len(attenuation)), n_channels * per_pixel), np.float32
+    )
     weights = np.ascontiguousarray(spectral.weights.T, np.float32)
     # Attenuation in air's spectrum: how far the rays of a pixel differ, to first order.
     typical = np.ascontiguousarray(attenuation @ spectral.weights[:, 0], np.float32)
@@ -58,7 +79,9 @@ def _tiles(raster: Rasteriser, attenuation: np.ndarray, spectral: Spectral, n_li
         block = paths[: (end - start) * per_pixel]
         block[:] = 0
         raster.paths(start * per_pixel, end * per_pixel, block)
-        _spectral_sum(block, fine, typical, weights, per_pixel, out[0, start:end], out[1, start:end])
+        _spectral_sum(
+            block, fine, typical, weights, per_pixel, out[0, start:end], out[1, start:end]
+        )
     return out
 
 
@@ -139,7 +162,14 @@ def _summed(optical, weights):  # type: ignore[no-untyped-def]
 def _exp_minus(x):  # type: ignore[no-untyped-def]
     """e^−x for 0 ≤ x, by a series of x / 128 squared seven times: 1e-5 relative, and it vectorises."""
     y = -min(x, np.float32(80.0)) * np.float32(1 / 128)
-    e = np.float32(1) + y * (np.float32(1) + y * (np.float32(1 / 2) + y * (np.float32(1 / 6) + y * (np.float32(1 / 24) + y * np.float32(1 / 120)))))
+    e = np.float32(1) + y * (
+        np.float32(1)
+        + y
+        * (
+            np.float32(1 / 2)
+            + y * (np.float32(1 / 6) + y * (np.float32(1 / 24) + y * np.float32(1 / 120)))
+        )
+    )
     e *= e
     e *= e
     e *= e

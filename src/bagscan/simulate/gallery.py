@@ -19,7 +19,14 @@ from bagscan.simulate.scene import Scene, build_scene, plan
 CELL = (330, 250)  # width and height in pixels
 
 
-def contact_sheets(out: Path, bags: int = 24, devices: int = 32, seed: int = 0, profile: str = "g640", report: Callable[[str], None] = print) -> list[Path]:
+def contact_sheets(
+    out: Path,
+    bags: int = 24,
+    devices: int = 32,
+    seed: int = 0,
+    profile: str = "g640",
+    report: Callable[[str], None] = print,
+) -> list[Path]:
     """Write ``bags.png`` and ``devices.png``; every device class in turn, each of another family."""
     out.mkdir(parents=True, exist_ok=True)
     scanner = load_profile(profile)
@@ -34,7 +41,12 @@ def contact_sheets(out: Path, bags: int = 24, devices: int = 32, seed: int = 0, 
     cells = []
     for k in range(bags):
         what = plan(recipe, k)
-        cells.append((picture(build_scene(recipe, what, scanner.tunnel_mm), k), f"{what.family.device}, {what.told_group}"))
+        cells.append(
+            (
+                picture(build_scene(recipe, what, scanner.tunnel_mm), k),
+                f"{what.family.device}, {what.told_group}",
+            )
+        )
         report(f"bag {k + 1} of {bags}")
     written = [_sheet(out / "bags.png", cells, 4)]
     cells = []
@@ -43,8 +55,17 @@ def contact_sheets(out: Path, bags: int = 24, devices: int = 32, seed: int = 0, 
         family = draw_family(NAMES[k % len(NAMES)], None, rng)
         alone = build_device(family, rng)[0].moved(rotation_xyz(0, 0, rng.uniform(-0.3, 0.3)))
         low, high = alone.bounds
-        middle = np.array([scanner.tunnel_mm[0] / 2 - (low[0] + high[0]) / 2, 20 - low[1], 5 - low[2]])
-        cells.append((picture(Scene(alone.moved(None, middle), (), (0.0, float(high[1] - low[1] + 40))), k), family.name))
+        middle = np.array(
+            [scanner.tunnel_mm[0] / 2 - (low[0] + high[0]) / 2, 20 - low[1], 5 - low[2]]
+        )
+        cells.append(
+            (
+                picture(
+                    Scene(alone.moved(None, middle), (), (0.0, float(high[1] - low[1] + 40))), k
+                ),
+                family.name,
+            )
+        )
     report(f"{devices} devices")
     return [*written, _sheet(out / "devices.png", cells, 6)]
 
@@ -70,4 +91,7 @@ def _trimmed(pixels: np.ndarray, margin: int = 6) -> np.ndarray:
     rows, columns = np.flatnonzero(ink.any(1)), np.flatnonzero(ink.any(0))
     if not len(rows):
         return pixels
-    return pixels[max(0, rows[0] - margin) : rows[-1] + margin, max(0, columns[0] - margin) : columns[-1] + margin]
+    return pixels[
+        max(0, rows[0] - margin) : rows[-1] + margin,
+        max(0, columns[0] - margin) : columns[-1] + margin,
+    ]

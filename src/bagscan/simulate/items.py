@@ -55,7 +55,11 @@ def book(b: Builder) -> None:
 
 
 def magazine(b: Builder) -> None:
-    b.box("paper", (b.rng.uniform(190, 220), b.rng.uniform(260, 300), b.rng.uniform(2, 6)), density=1.2)
+    b.box(
+        "paper",
+        (b.rng.uniform(190, 220), b.rng.uniform(260, 300), b.rng.uniform(2, 6)),
+        density=1.2,
+    )
 
 
 def drink_can(b: Builder) -> None:
@@ -77,8 +81,16 @@ def toiletry_bottle(b: Builder) -> None:
 
 def tube_of_paste(b: Builder) -> None:
     r, long = b.rng.uniform(14, 20), b.rng.uniform(110, 170)
-    skin = b.lathe("polyethylene", [(0, 0), (r, 0), (r * 0.95, long * 0.3), (2, long), (0, long)], axis="x")
-    b.lathe("soap", [(0, 0.6), (r - 0.8, 0.6), (r * 0.95 - 0.8, long * 0.3), (1.3, long - 2), (0, long - 2)], axis="x", inside=skin, density=1.2)
+    skin = b.lathe(
+        "polyethylene", [(0, 0), (r, 0), (r * 0.95, long * 0.3), (2, long), (0, long)], axis="x"
+    )
+    b.lathe(
+        "soap",
+        [(0, 0.6), (r - 0.8, 0.6), (r * 0.95 - 0.8, long * 0.3), (1.3, long - 2), (0, long - 2)],
+        axis="x",
+        inside=skin,
+        density=1.2,
+    )
     b.cylinder("polypropylene", r * 0.6, 18, (-9.1, 0, 0), 16, axis="x")
 
 
@@ -95,7 +107,11 @@ def jar(b: Builder) -> None:
 
 def keys(b: Builder) -> None:
     turn = np.linspace(0, 1.9 * np.pi, 24)
-    b.wire("stainless_steel", np.column_stack([13 * np.cos(turn), 13 * np.sin(turn), np.zeros(24)]), 1.0)
+    b.wire(
+        "stainless_steel",
+        np.column_stack([13 * np.cos(turn), 13 * np.sin(turn), np.zeros(24)]),
+        1.0,
+    )
     for k in range(int(b.rng.integers(2, 7))):
         metal = str(b.rng.choice(["brass", "zamak", "nickel"]))
         long, z = b.rng.uniform(24, 36), 2.6 * (k + 1)
@@ -109,18 +125,38 @@ def coins(b: Builder) -> None:
         z = 0.0
         for _ in range(int(b.rng.integers(1, 5))):
             thick = b.rng.uniform(1.5, 2.4)
-            b.cylinder(str(b.rng.choice(["brass", "nickel", "copper"])), b.rng.uniform(8, 13), thick, (x * 27 + b.rng.uniform(-0.4, 0.4), 0, z + thick / 2), 20)
+            b.cylinder(
+                str(b.rng.choice(["brass", "nickel", "copper"])),
+                b.rng.uniform(8, 13),
+                thick,
+                (x * 27 + b.rng.uniform(-0.4, 0.4), 0, z + thick / 2),
+                20,
+            )
             z += thick + 0.05
 
 
 def shoe(b: Builder) -> None:
     long, wide = b.rng.uniform(240, 300), b.rng.uniform(82, 105)
     t = np.linspace(0, 2 * np.pi, 28, endpoint=False)
-    outline = np.column_stack([long / 2 * np.cos(t), wide / 2 * np.sin(t) * (1 - 0.18 * np.cos(t + 0.6))])
-    sole = b.prism(str(b.rng.choice(["rubber", "pu_foam", "polyethylene"])), outline, 16, (0, 0, 8), density=b.rng.uniform(0.3, 0.7))
+    outline = np.column_stack(
+        [long / 2 * np.cos(t), wide / 2 * np.sin(t) * (1 - 0.18 * np.cos(t + 0.6))]
+    )
+    sole = b.prism(
+        str(b.rng.choice(["rubber", "pu_foam", "polyethylene"])),
+        outline,
+        16,
+        (0, 0, 8),
+        density=b.rng.uniform(0.3, 0.7),
+    )
     for x in (-0.3, -0.1, 0.1, 0.3):  # a patterned sole
         b.box(AIR, (long * 0.08, wide * 0.5, 9), (long * x, 0, 4.5), inside=sole)
-    upper = b.prism(str(b.rng.choice(["leather", "polyester", "cotton"])), outline * 0.97, 58, (0, 0, 45.2), density=1.2)
+    upper = b.prism(
+        str(b.rng.choice(["leather", "polyester", "cotton"])),
+        outline * 0.97,
+        58,
+        (0, 0, 45.2),
+        density=1.2,
+    )
     b.prism(AIR, outline * [0.95, 0.9], 58, (0, 0, 45.2), inside=upper)
     for k in range(5):  # eyelets
         for side in (-1, 1):
@@ -170,7 +206,11 @@ def spectacles(b: Builder) -> None:
     room = b.slab(AIR, (155, 53, 29), 10, inside=body)
     with b.within(room):
         for side in (-1, 1):
-            b.ball("polycarbonate" if b.rng.random() < 0.7 else "soda_lime_glass", (25, 20, 1.4), (side * 33, 0, 0))
+            b.ball(
+                "polycarbonate" if b.rng.random() < 0.7 else "soda_lime_glass",
+                (25, 20, 1.4),
+                (side * 33, 0, 0),
+            )
             b.cylinder("titanium", 0.8, 120, (side * 6, 23, 5), 8, axis="x")
 
 
@@ -219,4 +259,14 @@ ITEMS: dict[str, Callable[[Builder], None]] = {
     )
 }  # fmt: skip
 # How often each is packed, against the others' 1.
-COMMON = {"magazine": 0.6, "headphones": 0.35, "umbrella": 0.5, "torch": 0.3, "belt": 0.6, "coins": 0.6, "toiletry_bottle": 1.6, "book": 1.4, "snack": 1.2}
+COMMON = {
+    "magazine": 0.6,
+    "headphones": 0.35,
+    "umbrella": 0.5,
+    "torch": 0.3,
+    "belt": 0.6,
+    "coins": 0.6,
+    "toiletry_bottle": 1.6,
+    "book": 1.4,
+    "snack": 1.2,
+}

@@ -40,12 +40,16 @@ class Mesh:
     @property
     def watertight(self) -> bool:
         """Whether every edge is shared by two faces that run along it in opposite directions."""
-        edges = np.concatenate([self.faces[:, [0, 1]], self.faces[:, [1, 2]], self.faces[:, [2, 0]]])
+        edges = np.concatenate(
+            [self.faces[:, [0, 1]], self.faces[:, [1, 2]], self.faces[:, [2, 0]]]
+        )
         keys = np.sort(edges[:, 0] * len(self.vertices) + edges[:, 1])
         back = np.sort(edges[:, 1] * len(self.vertices) + edges[:, 0])
         return bool(np.array_equal(keys, back) and (np.diff(keys) > 0).all())
 
-    def moved(self, rotation: np.ndarray | None = None, shift: Sequence[float] | np.ndarray = (0, 0, 0)) -> Mesh:
+    def moved(
+        self, rotation: np.ndarray | None = None, shift: Sequence[float] | np.ndarray = (0, 0, 0)
+    ) -> Mesh:
         """Rotated about the origin by a (3, 3) matrix, then shifted."""
         vertices = self.vertices if rotation is None else self.vertices @ np.asarray(rotation).T
         return Mesh(vertices + np.asarray(shift, float), self.faces)
@@ -68,7 +72,9 @@ class Mesh:
 
         rim, extra = [], []
         for k in np.flatnonzero(inside.any(1) & ~inside.all(1)):
-            a, b, c = np.roll(self.faces[k], -int(np.argmax(inside[k] if inside[k].sum() == 1 else ~inside[k])))
+            a, b, c = np.roll(
+                self.faces[k], -int(np.argmax(inside[k] if inside[k].sum() == 1 else ~inside[k]))
+            )
             p, q = cut(a, b), cut(a, c)
             if inside[k].sum() == 1:  # a alone is under
                 extra.append((a, p, q))
@@ -86,7 +92,10 @@ class Mesh:
 
 def rotation_xyz(about_x: float, about_y: float, about_z: float) -> np.ndarray:
     """(3, 3) rotation by angles in radians about x, then y, then z."""
-    (cx, cy, cz), (sx, sy, sz) = np.cos([about_x, about_y, about_z]), np.sin([about_x, about_y, about_z])
+    (cx, cy, cz), (sx, sy, sz) = (
+        np.cos([about_x, about_y, about_z]),
+        np.sin([about_x, about_y, about_z]),
+    )
     rx = np.array([[1, 0, 0], [0, cx, -sx], [0, sx, cx]])
     ry = np.array([[cy, 0, sy], [0, 1, 0], [-sy, 0, cy]])
     rz = np.array([[cz, -sz, 0], [sz, cz, 0], [0, 0, 1]])
@@ -122,11 +131,25 @@ def ribbon(path_mm: np.ndarray, thickness_mm: float, height_mm: float) -> Mesh:
     """A band of even thickness standing along a smooth path (P, 2) in (x, y)."""
     path = np.asarray(path_mm, float)
     along = np.gradient(path, axis=0)
-    normal = np.column_stack([-along[:, 1], along[:, 0]]) / np.linalg.norm(along, axis=1)[:, None] * thickness_mm / 2
+    normal = (
+        np.column_stack([-along[:, 1], along[:, 0]])
+        / np.linalg.norm(along, axis=1)[:, None]
+        * thickness_mm
+        / 2
+    )
     n = len(path)
-    rails = [np.column_stack([path + side * normal, np.full(n, z)]) for z in (-height_mm / 2, height_mm / 2) for side in (-1, 1)]
+    rails = [
+        np.column_stack([path + side * normal, np.full(n, z)])
+        for z in (-height_mm / 2, height_mm / 2)
+        for side in (-1, 1)
+    ]
     i, j = np.arange(n - 1), np.arange(1, n)
-    corners = [0, n, 3 * n, 2 * n]  # right low, left low, left high, right high: once around the band
+    corners = [
+        0,
+        n,
+        3 * n,
+        2 * n,
+    ]  # right low, left low, left high, right high: once around the band
     faces = []
     for a, b in zip(corners, corners[1:] + corners[:1], strict=True):
         faces += [np.column_stack([a + i, b + i, b + j]), np.column_stack([a + i, b + j, a + j])]
@@ -147,7 +170,9 @@ def lathe(profile_mm: Sequence[tuple[float, float]], segments: int = 32) -> Mesh
     ring = np.column_stack([np.cos(turn), np.sin(turn)])
     closed = profile[0, 0] > 0 and profile[-1, 0] > 0
     rings = [k for k in range(len(profile)) if profile[k, 0] > 0]
-    vertices = [np.column_stack([profile[k, 0] * ring, np.full(segments, profile[k, 1])]) for k in rings]
+    vertices = [
+        np.column_stack([profile[k, 0] * ring, np.full(segments, profile[k, 1])]) for k in rings
+    ]
     i, j = np.arange(segments), (np.arange(segments) + 1) % segments
     faces = []
     pairs = list(zip(range(len(rings)), [*range(1, len(rings)), 0], strict=True))
@@ -178,8 +203,14 @@ def _unit_cylinder(segments: int) -> Mesh:
 def tube(outer_mm: float, inner_mm: float, height_mm: float, segments: int = 32) -> Mesh:
     """A hollow cylinder along z of outer and inner radius."""
     if not 0 < inner_mm < outer_mm:
-        raise DataError(f"a tube's inner radius must lie between 0 and its outer one, got {inner_mm} and {outer_mm} mm")
-    outer, inner, h = outer_mm * _same_area(segments), inner_mm * _same_area(segments), height_mm / 2
+        raise DataError(
+            f"a tube's inner radius must lie between 0 and its outer one, got {inner_mm} and {outer_mm} mm"
+        )
+    outer, inner, h = (
+        outer_mm * _same_area(segments),
+        inner_mm * _same_area(segments),
+        height_mm / 2,
+    )
     return lathe([(inner, -h), (outer, -h), (outer, h), (inner, h)], segments)
 
 
@@ -193,7 +224,9 @@ def ellipsoid(radii_mm: Sequence[float], segments: int = 32) -> Mesh:
     return Mesh(unit.vertices * grown * np.asarray(radii_mm, float), unit.faces)
 
 
-def rounded_rectangle(width_mm: float, length_mm: float, radius_mm: float, per_corner: int = 5) -> np.ndarray:
+def rounded_rectangle(
+    width_mm: float, length_mm: float, radius_mm: float, per_corner: int = 5
+) -> np.ndarray:
     """(4 · per_corner, 2) outline centred on the origin, counter-clockwise."""
     radius = min(radius_mm, width_mm / 2 - 1e-6, length_mm / 2 - 1e-6)
     quarter = np.linspace(0, np.pi / 2, per_corner)
@@ -219,14 +252,25 @@ def cord(points_mm: np.ndarray, radius_mm: float, segments: int = 8) -> Mesh:
         side = side - tangent * (side @ tangent)  # carried along without twist
         side /= np.linalg.norm(side)
         up = np.cross(tangent, side)
-        rings.append(point + radius_mm * _same_area(segments) * (np.cos(turn)[:, None] * side + np.sin(turn)[:, None] * up))
+        rings.append(
+            point
+            + radius_mm
+            * _same_area(segments)
+            * (np.cos(turn)[:, None] * side + np.sin(turn)[:, None] * up)
+        )
     n, last = segments, (len(points) - 1) * segments
     i, j = np.arange(n), (np.arange(n) + 1) % n
     faces = []
     for a in range(0, last, n):
-        faces += [np.column_stack([a + i, a + j, a + n + j]), np.column_stack([a + i, a + n + j, a + n + i])]
+        faces += [
+            np.column_stack([a + i, a + j, a + n + j]),
+            np.column_stack([a + i, a + n + j, a + n + i]),
+        ]
     ends = len(points) * n
-    faces += [np.column_stack([np.full(n, ends), j, i]), np.column_stack([np.full(n, ends + 1), last + i, last + j])]
+    faces += [
+        np.column_stack([np.full(n, ends), j, i]),
+        np.column_stack([np.full(n, ends + 1), last + i, last + j]),
+    ]
     return Mesh(np.concatenate([*rings, points[[0, -1]]]), np.concatenate(faces))
 
 
@@ -272,7 +316,10 @@ def _convex(outline: np.ndarray) -> bool:
 
 def _cross(start: np.ndarray, end: np.ndarray, places: np.ndarray) -> np.ndarray:
     """Twice the areas of the triangles from an edge to places, above 0 on its left."""
-    return np.asarray((end[0] - start[0]) * (places[..., 1] - start[1]) - (end[1] - start[1]) * (places[..., 0] - start[0]))
+    return np.asarray(
+        (end[0] - start[0]) * (places[..., 1] - start[1])
+        - (end[1] - start[1]) * (places[..., 0] - start[0])
+    )
 
 
 def _is_ear(outline: np.ndarray, a: int, b: int, c: int, left: list[int]) -> bool:

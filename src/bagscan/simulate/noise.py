@@ -38,7 +38,9 @@ def coupled_poisson(mean: np.ndarray, normal: np.ndarray) -> np.ndarray:
     return np.asarray(np.maximum(counts, 0))
 
 
-def measure(transmission: np.ndarray, profile: Profile, view: ViewGeometry, seed: int, noise: bool = True) -> np.ndarray:
+def measure(
+    transmission: np.ndarray, profile: Profile, view: ViewGeometry, seed: int, noise: bool = True
+) -> np.ndarray:
     """(2, lines, channels) noise-free transmission -> uint16 counts, air = ``profile.air_counts``.
 
     Args:
@@ -46,9 +48,17 @@ def measure(transmission: np.ndarray, profile: Profile, view: ViewGeometry, seed
             (gain, cards, registration, dead channels) follows from the profile's name.
         noise: False for scatter and blur alone.
     """
-    streams = [np.random.Generator(np.random.Philox(key=s)) for s in np.random.SeedSequence(seed).generate_state(3, np.uint64)]
+    streams = [
+        np.random.Generator(np.random.Philox(key=s))
+        for s in np.random.SeedSequence(seed).generate_state(3, np.uint64)
+    ]
     fields = _Fields.draw(streams, transmission.shape, profile, view)
-    seen = np.stack([_optics(channel, profile, shift) for channel, shift in zip(transmission, ((0.0, 0.0), fields.shift), strict=True)])
+    seen = np.stack(
+        [
+            _optics(channel, profile, shift)
+            for channel, shift in zip(transmission, ((0.0, 0.0), fields.shift), strict=True)
+        ]
+    )
     if noise:
         seen = _detected(seen, profile, view, fields)
         seen = _electronics(seen, profile, fields)
@@ -69,14 +79,24 @@ class _Fields:
     dead: np.ndarray
 
     @classmethod
-    def draw(cls, streams: list[np.random.Generator], shape: tuple[int, ...], profile: Profile, view: ViewGeometry) -> _Fields:
+    def draw(
+        cls,
+        streams: list[np.random.Generator],
+        shape: tuple[int, ...],
+        profile: Profile,
+        view: ViewGeometry,
+    ) -> _Fields:
         photon, electronic, line = streams
         _, lines, channels = shape
         # Gain, cards, registration and dead channels are the machine's: the same in each of its scans.
-        machine = np.random.default_rng(np.random.SeedSequence([*map(ord, profile.name), *map(ord, view.name)]))
+        machine = np.random.default_rng(
+            np.random.SeedSequence([*map(ord, profile.name), *map(ord, view.name)])
+        )
         per_card, first = profile.faults.card_channels, view.channels[0] if view.channels else 0
         gain = machine.standard_normal((2, 1, view.n_channels))[..., first : first + channels]
-        card = machine.standard_normal((2, 1, -(-view.n_channels // per_card))).repeat(per_card, -1)[..., first : first + channels]
+        card = machine.standard_normal((2, 1, -(-view.n_channels // per_card))).repeat(
+            per_card, -1
+        )[..., first : first + channels]
         angle = machine.uniform(0, 2 * np.pi)
         reach = profile.faults.registration_px * machine.uniform()
         return cls(
@@ -87,7 +107,13 @@ class _Fields:
             gain=gain,
             card=card,
             shift=(float(reach * np.sin(angle)), float(reach * np.cos(angle))),
-            dead=_kept(machine.choice(np.arange(2, view.n_channels - 2), profile.faults.dead_channels, replace=False) - first, channels),
+            dead=_kept(
+                machine.choice(
+                    np.arange(2, view.n_channels - 2), profile.faults.dead_channels, replace=False
+                )
+                - first,
+                channels,
+            ),
         )
 
 
@@ -114,7 +140,9 @@ def spread(field: np.ndarray, sigma_px: float) -> np.ndarray:
     if not sigma_px:
         return field
     weights = _pixel_weights(sigma_px)
-    return np.asarray(ndimage.correlate1d(field, weights / np.sqrt(np.square(weights).sum()), -1, mode="wrap"))
+    return np.asarray(
+        ndimage.correlate1d(field, weights / np.sqrt(np.square(weights).sum()), -1, mode="wrap")
+    )
 
 
 def unspread(field: np.ndarray, sigma_px: float) -> np.ndarray:
@@ -125,7 +153,11 @@ def unspread(field: np.ndarray, sigma_px: float) -> np.ndarray:
     kernel = np.zeros(max(field.shape[-1], len(weights)))
     kernel[: len(weights)] = weights / np.sqrt(np.square(weights).sum())
     transfer = np.fft.rfft(np.roll(kernel, -(len(weights) // 2)))
-    return np.asarray(np.fft.irfft(np.fft.rfft(field, len(kernel)) / transfer, len(kernel))[..., : field.shape[-1]])
+    return np.asarray(
+        np.fft.irfft(np.fft.rfft(field, len(kernel)) / transfer, len(kernel))[
+            ..., : field.shape[-1]
+        ]
+    )
 
 
 def _pixel_weights(sigma_px: float) -> np.ndarray:
@@ -137,18 +169,30 @@ def _pixel_weights(sigma_px: float) -> np.ndarray:
 
 def _optics(transmission: np.ndarray, profile: Profile, shift: tuple[float, float]) -> np.ndarray:
     """Scatter pedestal, blur and misregistration; air stays 1."""
-    seen = add_scatter(transmission, profile.scatter.share, profile.scatter.sigma_px) if profile.scatter.share else transmission
+    seen = (
+        add_scatter(transmission, profile.scatter.share, profile.scatter.sigma_px)
+        if profile.scatter.share
+        else transmission
+    )
     seen = blurred(seen, profile.blur_px)
     return np.asarray(ndimage.shift(seen, shift, order=1, mode="nearest") if any(shift) else seen)
 
 
-def _detected(seen: np.ndarray, profile: Profile, view: ViewGeometry, fields: _Fields) -> np.ndarray:
+def _detected(
+    seen: np.ndarray, profile: Profile, view: ViewGeometry, fields: _Fields
+) -> np.ndarray:
     """Photon and electronic noise. Far channels see fewer photons, by the square of the distance."""
     distance = view.fan(np.zeros(1)).distance_mm
     response = profile.response
-    air = np.array([response.low_photons, response.high_photons])[:, None, None] * (profile.detector.distance_mm / distance) ** 2
+    air = (
+        np.array([response.low_photons, response.high_photons])[:, None, None]
+        * (profile.detector.distance_mm / distance) ** 2
+    )
     lit = air * (1 + profile.noise.flicker * fields.flicker)
-    counts = coupled_poisson(np.maximum(seen, 0) * lit, spread(fields.photon, profile.noise.spread_px)) + profile.noise.electronic * fields.electronic
+    counts = (
+        coupled_poisson(np.maximum(seen, 0) * lit, spread(fields.photon, profile.noise.spread_px))
+        + profile.noise.electronic * fields.electronic
+    )
     return np.asarray(counts / air)
 
 
@@ -157,12 +201,20 @@ def _electronics(seen: np.ndarray, profile: Profile, fields: _Fields) -> np.ndar
     faults = profile.faults
     seen = seen * (1 + profile.noise.gain * fields.gain + faults.card_gain * fields.card)
     if faults.afterglow:
-        seen = np.concatenate([seen[:, :1], (1 - faults.afterglow) * seen[:, 1:] + faults.afterglow * seen[:, :-1]], 1)
+        seen = np.concatenate(
+            [seen[:, :1], (1 - faults.afterglow) * seen[:, 1:] + faults.afterglow * seen[:, :-1]], 1
+        )
     if faults.belt_jitter:
         lines = np.arange(seen.shape[1]) + faults.belt_jitter * fields.jitter
-        whole = np.clip(np.floor(lines).astype(int), 0, seen.shape[1] - 2) if seen.shape[1] > 1 else np.zeros(1, int)
+        whole = (
+            np.clip(np.floor(lines).astype(int), 0, seen.shape[1] - 2)
+            if seen.shape[1] > 1
+            else np.zeros(1, int)
+        )
         part = np.clip(lines - whole, 0, 1)[None, :, None]
-        seen = (1 - part) * seen[:, whole] + part * seen[:, np.minimum(whole + 1, seen.shape[1] - 1)]
+        seen = (1 - part) * seen[:, whole] + part * seen[
+            :, np.minimum(whole + 1, seen.shape[1] - 1)
+        ]
     for channel in fields.dead:
         seen[..., channel] = (seen[..., channel - 1] + seen[..., channel + 1]) / 2
     return np.asarray(seen)

@@ -33,12 +33,20 @@ class Grid:
     shape: tuple[int, int, int]
 
     @classmethod
-    def around(cls, low: np.ndarray, high: np.ndarray, pitch_mm: Sequence[float] | np.ndarray, margin_mm: float = 0.0) -> Grid:
+    def around(
+        cls,
+        low: np.ndarray,
+        high: np.ndarray,
+        pitch_mm: Sequence[float] | np.ndarray,
+        margin_mm: float = 0.0,
+    ) -> Grid:
         """Over a box and a margin around it."""
         pitch = np.asarray(pitch_mm, float)
         start = np.asarray(low) - margin_mm + OFF_GRID * pitch
         count = np.ceil((np.asarray(high) + margin_mm - start) / pitch).astype(int)
-        return cls(start, pitch, (max(1, int(count[0])), max(1, int(count[1])), max(1, int(count[2]))))
+        return cls(
+            start, pitch, (max(1, int(count[0])), max(1, int(count[1])), max(1, int(count[2])))
+        )
 
     def centre(self, index: np.ndarray) -> np.ndarray:
         """mm of voxel indices (..., 3)."""
@@ -69,10 +77,25 @@ def occupy(assembly: Assembly, grid: Grid) -> Occupancy:
         in_voxels = np.ascontiguousarray((assembly.vertices - grid.origin_mm) / grid.pitch_mm)
         low, high = assembly.solid_bounds().transpose(1, 0, 2)
         first = np.maximum(np.ceil((low - grid.origin_mm) / grid.pitch_mm), 0).astype(np.int64)
-        end = np.minimum(np.floor((high - grid.origin_mm) / grid.pitch_mm) + 1, grid.shape).astype(np.int64)
+        end = np.minimum(np.floor((high - grid.origin_mm) / grid.pitch_mm) + 1, grid.shape).astype(
+            np.int64
+        )
         # Of what each solid displaces and is: -1 for nothing and for air.
-        weighs = np.array([k if name != AIR else -1 for k, name in enumerate(assembly.material)] + [-1])
-        _paint(in_voxels, assembly.faces, assembly.first_face, weighs[assembly.inside], weighs, first, np.maximum(end, first), owner, overlap, filled)
+        weighs = np.array(
+            [k if name != AIR else -1 for k, name in enumerate(assembly.material)] + [-1]
+        )
+        _paint(
+            in_voxels,
+            assembly.faces,
+            assembly.first_face,
+            weighs[assembly.inside],
+            weighs,
+            first,
+            np.maximum(end, first),
+            owner,
+            overlap,
+            filled,
+        )
     return Occupancy(grid, owner, overlap, filled)
 
 
@@ -83,7 +106,9 @@ def audit(assembly: Assembly, pitch_mm: Sequence[float] = (1.0, 1.0, 0.5)) -> Oc
 
 def free_voxels(occupancy: Occupancy, assembly: Assembly) -> np.ndarray:
     """(X, Y, Z) bool: air inside of something."""
-    return np.asarray(np.array([name == AIR for name in assembly.material] + [False])[occupancy.owner])
+    return np.asarray(
+        np.array([name == AIR for name in assembly.material] + [False])[occupancy.owner]
+    )
 
 
 class BoxFinder:
@@ -99,9 +124,21 @@ class BoxFinder:
         if min(low) < 0 or any(e > n for e, n in zip(end, self.free.shape, strict=True)):
             return False
         s, (a, b, c), (d, e, f) = self._blocked, low, end
-        return bool(s[d, e, f] - s[a, e, f] - s[d, b, f] - s[d, e, c] + s[a, b, f] + s[a, e, c] + s[d, b, c] - s[a, b, c] == 0)
+        return bool(
+            s[d, e, f]
+            - s[a, e, f]
+            - s[d, b, f]
+            - s[d, e, c]
+            + s[a, b, f]
+            + s[a, e, c]
+            + s[d, b, c]
+            - s[a, b, c]
+            == 0
+        )
 
-    def grow(self, start: Sequence[int], most: Sequence[int], rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    def grow(
+        self, start: Sequence[int], most: Sequence[int], rng: np.random.Generator
+    ) -> tuple[np.ndarray, np.ndarray]:
         """The box (low, end) around a free voxel, grown side by side until blocked or ``most`` voxels long."""
         low, end = np.array(start), np.array(start) + 1
         sides = [(axis, way) for axis in range(3) for way in (-1, 1)]
@@ -126,18 +163,27 @@ def _paint(vertices, faces, first_face, displaces, weighs, first, end, owner, ov
         crossing = np.zeros((nx, ny, nz + 1), np.int16)
         for f in range(first_face[s], first_face[s + 1]):
             i0, i1, i2 = faces[f]
-            y_low, y_high = min(vertices[i0, 1], vertices[i1, 1], vertices[i2, 1]), max(vertices[i0, 1], vertices[i1, 1], vertices[i2, 1])
-            way = (vertices[i1, 0] - vertices[i0, 0]) * (vertices[i2, 1] - vertices[i0, 1]) - (vertices[i1, 1] - vertices[i0, 1]) * (vertices[i2, 0] - vertices[i0, 0])
+            y_low, y_high = (
+                min(vertices[i0, 1], vertices[i1, 1], vertices[i2, 1]),
+                max(vertices[i0, 1], vertices[i1, 1], vertices[i2, 1]),
+            )
+            way = (vertices[i1, 0] - vertices[i0, 0]) * (vertices[i2, 1] - vertices[i0, 1]) - (
+                vertices[i1, 1] - vertices[i0, 1]
+            ) * (vertices[i2, 0] - vertices[i0, 0])
             if way == 0:
                 continue
             step = -1 if way > 0 else 1
-            for j in range(max(int(np.ceil(y_low)), first[s, 1]), min(int(np.floor(y_high)) + 1, end[s, 1])):
+            for j in range(
+                max(int(np.ceil(y_low)), first[s, 1]), min(int(np.floor(y_high)) + 1, end[s, 1])
+            ):
                 cuts, x0, z0, x1, z1 = cut_triangle(vertices, faces, f, float(j))
                 if not cuts:
                     continue
                 if x0 > x1:
                     x0, z0, x1, z1 = x1, z1, x0, z0
-                for i in range(max(int(np.ceil(x0)), first[s, 0]), min(int(np.ceil(x1)), end[s, 0])):
+                for i in range(
+                    max(int(np.ceil(x0)), first[s, 0]), min(int(np.ceil(x1)), end[s, 0])
+                ):
                     z = z0 + (z1 - z0) * (i - x0) / (x1 - x0)
                     k = min(max(int(np.ceil(z)), first[s, 2]), end[s, 2])
                     crossing[i - first[s, 0], j - first[s, 1], k - first[s, 2]] += step

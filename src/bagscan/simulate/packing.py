@@ -39,7 +39,10 @@ class Heap:
         n = [int((room_mm[k] - 2.0) // CELL_MM) for k in (0, 1)]
         origin = -np.array(n) * CELL_MM / 2 + CELL_MM / 2
         x, y = (np.abs(origin[k] + CELL_MM * np.arange(n[k])) + CELL_MM / 2 for k in (0, 1))
-        dx, dy = np.maximum(x - (room_mm[0] / 2 - corner_mm), 0), np.maximum(y - (room_mm[1] / 2 - corner_mm), 0)
+        dx, dy = (
+            np.maximum(x - (room_mm[0] / 2 - corner_mm), 0),
+            np.maximum(y - (room_mm[1] / 2 - corner_mm), 0),
+        )
         outside = np.hypot(dx[:, None], dy[None]) > corner_mm - 1.0
         return cls(np.where(outside, np.inf, 0.0), origin, room_mm[2] - 1.0)
 
@@ -53,7 +56,9 @@ class Heap:
         best: tuple[float, int, int] | None = None
         filled = np.isfinite(cells.lower)
         lower, tall = cells.lower[filled], float(cells.upper[filled].max())
-        for i, j in zip(rng.integers(0, free[0] + 1, tries), rng.integers(0, free[1] + 1, tries), strict=True):
+        for i, j in zip(
+            rng.integers(0, free[0] + 1, tries), rng.integers(0, free[1] + 1, tries), strict=True
+        ):
             rest = float((self.height[i : i + n, j : j + m][filled] - lower).max()) + GAP_MM
             if rest + tall <= self.ceiling_mm and (best is None or rest < best[0]):
                 best = rest, int(i), int(j)
@@ -65,16 +70,26 @@ class Heap:
         at = self.origin_mm + CELL_MM * np.array([i, j])
         return np.append(at - cells.origin_mm, rest)
 
-    def drape(self, rng: np.random.Generator, material: str, density: float, thick_mm: float) -> Assembly | None:
+    def drape(
+        self, rng: np.random.Generator, material: str, density: float, thick_mm: float
+    ) -> Assembly | None:
         """A garment over part of the heap, following it; None where there is no room for it."""
         reach = [min(int(rng.uniform(120, 330) / CELL_MM), n) for n in self.height.shape]
-        i, j = (int(rng.integers(0, n - r + 1)) for n, r in zip(self.height.shape, reach, strict=True))
+        i, j = (
+            int(rng.integers(0, n - r + 1)) for n, r in zip(self.height.shape, reach, strict=True)
+        )
         window = self.height[i : i + reach[0], j : j + reach[1]]
         base = ndimage.maximum_filter(np.where(np.isfinite(window), window, -1.0), 5)
         inside = ndimage.binary_erosion(np.isfinite(window), iterations=2, border_value=1)
         base = ndimage.maximum_filter(ndimage.gaussian_filter(base, 1.5), 3)
-        base = np.maximum(base, ndimage.maximum_filter(np.where(np.isfinite(window), window, -1.0), 3)) + GAP_MM
-        folds = ndimage.gaussian_filter(rng.standard_normal(window.shape), 2.5) * 2.5 + ndimage.gaussian_filter(rng.standard_normal(window.shape), 7) * 7
+        base = (
+            np.maximum(base, ndimage.maximum_filter(np.where(np.isfinite(window), window, -1.0), 3))
+            + GAP_MM
+        )
+        folds = (
+            ndimage.gaussian_filter(rng.standard_normal(window.shape), 2.5) * 2.5
+            + ndimage.gaussian_filter(rng.standard_normal(window.shape), 7) * 7
+        )
         thick = np.clip(thick_mm * (1 + 0.45 * folds), thick_mm * 0.25, 2.2 * thick_mm)
         top = np.minimum(base + thick, self.ceiling_mm)
         step = 3
@@ -82,12 +97,25 @@ class Heap:
         use = ndimage.binary_opening(use)
         if use.sum() < 30:
             return None
-        xs, ys = (self.origin_mm[k] + CELL_MM * (at + np.arange(0, r, step)) for k, (at, r) in enumerate(((i, reach[0]), (j, reach[1]))))
+        xs, ys = (
+            self.origin_mm[k] + CELL_MM * (at + np.arange(0, r, step))
+            for k, (at, r) in enumerate(((i, reach[0]), (j, reach[1])))
+        )
         b = Builder(rng)
         with b.part("garment"):
-            b.add(sheet(xs, ys, base[::step, ::step], top[::step, ::step], use), material, density=density)
-        covered = ndimage.binary_dilation(np.kron(use, np.ones((step, step), bool))[: reach[0], : reach[1]], iterations=step)
-        window[...] = np.where(covered & np.isfinite(window), np.maximum(window, ndimage.maximum_filter(top, 2 * step + 1)), window)
+            b.add(
+                sheet(xs, ys, base[::step, ::step], top[::step, ::step], use),
+                material,
+                density=density,
+            )
+        covered = ndimage.binary_dilation(
+            np.kron(use, np.ones((step, step), bool))[: reach[0], : reach[1]], iterations=step
+        )
+        window[...] = np.where(
+            covered & np.isfinite(window),
+            np.maximum(window, ndimage.maximum_filter(top, 2 * step + 1)),
+            window,
+        )
         return b.build()
 
 
@@ -124,23 +152,37 @@ def surfaces(item: Assembly) -> Surfaces:
     )
 
 
-def sheet(x: np.ndarray, y: np.ndarray, lower: np.ndarray, upper: np.ndarray, use: np.ndarray) -> Mesh:
+def sheet(
+    x: np.ndarray, y: np.ndarray, lower: np.ndarray, upper: np.ndarray, use: np.ndarray
+) -> Mesh:
     """A watertight sheet over the nodes of a grid where all four corners of a square are in ``use``."""
     n, m = use.shape
     square = use[:-1, :-1] & use[1:, :-1] & use[:-1, 1:] & use[1:, 1:]
     node = np.arange(n * m).reshape(n, m)
-    a, b, c, d = (node[s][square] for s in (np.s_[:-1, :-1], np.s_[1:, :-1], np.s_[1:, 1:], np.s_[:-1, 1:]))
+    a, b, c, d = (
+        node[s][square] for s in (np.s_[:-1, :-1], np.s_[1:, :-1], np.s_[1:, 1:], np.s_[:-1, 1:])
+    )
     top = np.concatenate([np.column_stack([a, b, c]), np.column_stack([a, c, d])]) + n * m
     bottom = np.concatenate([np.column_stack([a, c, b]), np.column_stack([a, d, c])])
     walls = []
     padded = np.pad(square, 1)
     # Each side of a square that no other square shares is closed from bottom to top.
-    for beside, p, q in ((padded[1:-1, :-2], a, b), (padded[2:, 1:-1], b, c), (padded[1:-1, 2:], c, d), (padded[:-2, 1:-1], d, a)):
+    for beside, p, q in (
+        (padded[1:-1, :-2], a, b),
+        (padded[2:, 1:-1], b, c),
+        (padded[1:-1, 2:], c, d),
+        (padded[:-2, 1:-1], d, a),
+    ):
         rim = ~beside[square]
         p, q = p[rim], q[rim]
         walls += [np.column_stack([p, q, q + n * m]), np.column_stack([p, q + n * m, p + n * m])]
     xx, yy = np.meshgrid(x, y, indexing="ij")
-    vertices = np.concatenate([np.column_stack([xx.ravel(), yy.ravel(), lower.ravel()]), np.column_stack([xx.ravel(), yy.ravel(), upper.ravel()])])
+    vertices = np.concatenate(
+        [
+            np.column_stack([xx.ravel(), yy.ravel(), lower.ravel()]),
+            np.column_stack([xx.ravel(), yy.ravel(), upper.ravel()]),
+        ]
+    )
     faces = np.concatenate([top, bottom, *walls])
     used, renumbered = np.unique(faces, return_inverse=True)
     return Mesh(vertices[used], renumbered.reshape(-1, 3))

@@ -11,7 +11,9 @@ from bagscan.simulate.assembly import AIR, Builder
 Rectangle = tuple[float, float, float, float]  # x, y of the centre, width, length
 
 
-def slots(rng: np.random.Generator, width: float, length: float, least: float) -> Iterator[Rectangle]:
+def slots(
+    rng: np.random.Generator, width: float, length: float, least: float
+) -> Iterator[Rectangle]:
     """A rectangle centred on the origin, cut in two again and again until pieces are about ``least`` wide."""
     waiting = [(0.0, 0.0, width, length)]
     while waiting:
@@ -20,9 +22,15 @@ def slots(rng: np.random.Generator, width: float, length: float, least: float) -
         if long < least * rng.uniform(1.3, 2.6) or min(w, h) < 1.0:
             yield x, y, w, h
         elif w >= h:
-            waiting += [(x - w / 2 + w * share / 2, y, w * share, h), (x + w * share / 2, y, w * (1 - share), h)]
+            waiting += [
+                (x - w / 2 + w * share / 2, y, w * share, h),
+                (x + w * share / 2, y, w * (1 - share), h),
+            ]
         else:
-            waiting += [(x, y - h / 2 + h * share / 2, w, h * share), (x, y + h * share / 2, w, h * (1 - share))]
+            waiting += [
+                (x, y - h / 2 + h * share / 2, w, h * share),
+                (x, y + h * share / 2, w, h * (1 - share)),
+            ]
 
 
 def board(
@@ -46,9 +54,19 @@ def board(
     for x, y, w, h in slots(b.rng, width - 1.0, length - 1.0, grain):
         if b.rng.random() < 0.75:  # planes and traces: four layers of 35 µm at most, by area
             layer = b.rng.uniform(0.035, 0.14)
-            b.box("copper", (w * b.rng.uniform(0.5, 0.95), h * b.rng.uniform(0.5, 0.95), layer), (x, y, 0), inside=plate)
+            b.box(
+                "copper",
+                (w * b.rng.uniform(0.5, 0.95), h * b.rng.uniform(0.5, 0.95), layer),
+                (x, y, 0),
+                inside=plate,
+            )
         for way, room in ((1, height), (-1, below)):
-            kept = way > 0 and keep is not None and abs(x - keep[0]) < (w + keep[2]) / 2 and abs(y - keep[1]) < (h + keep[3]) / 2
+            kept = (
+                way > 0
+                and keep is not None
+                and abs(x - keep[0]) < (w + keep[2]) / 2
+                and abs(y - keep[1]) < (h + keep[3]) / 2
+            )
             if room > 0.6 and b.rng.random() < populated and not kept:
                 with b.frame((x, y, way * thickness / 2)):
                     _place(b, w, h, room, way)
@@ -65,11 +83,25 @@ def _place(b: Builder, w: float, h: float, room: float, way: int) -> None:
     elif min(w, h) > 4 and draw < 0.7 and room > 1.6:
         tall = min(room, b.rng.uniform(1.5, 4)) - 0.1
         core = b.box("ferrite", (min(w, h) * 0.7, min(w, h) * 0.7, tall), (0, 0, way * tall / 2))
-        b.cylinder("copper", min(w, h) * 0.25, tall * 0.7, (0, 0, way * tall / 2), 10, inside=core, density=0.6)
+        b.cylinder(
+            "copper",
+            min(w, h) * 0.25,
+            tall * 0.7,
+            (0, 0, way * tall / 2),
+            10,
+            inside=core,
+            density=0.6,
+        )
     elif min(w, h) > 3 and draw < 0.8 and room > 2:
         tall = min(room, b.rng.uniform(2, 5)) - 0.1
         shell = b.box("nylon_gf30", (w * 0.85, h * 0.7, tall), (0, 0, way * tall / 2))
-        b.box("brass", (w * 0.7, h * 0.4, tall * 0.6), (0, 0, way * tall / 2), inside=shell, density=0.2)
+        b.box(
+            "brass",
+            (w * 0.7, h * 0.4, tall * 0.6),
+            (0, 0, way * tall / 2),
+            inside=shell,
+            density=0.2,
+        )
     else:
         _passives(b, w, h, room, way)
 
@@ -95,16 +127,31 @@ def chip(b: Builder, side: float, tall: float, way: int = 1) -> None:
     b.box("solder", (side * 0.9, side * 0.9, 0.1), (0, 0, way * 0.05), density=0.4)
     body = b.box("moulding_compound", (side, side, tall - 0.1), (0, 0, way * (tall / 2 + 0.05)))
     b.box("copper", (side * 0.55, side * 0.55, 0.12), (0, 0, way * tall * 0.35), inside=body)
-    b.box("silicon", (side * 0.45, side * 0.45, 0.3), (0, 0, way * (tall * 0.35 + 0.25)), inside=body)
+    b.box(
+        "silicon", (side * 0.45, side * 0.45, 0.3), (0, 0, way * (tall * 0.35 + 0.25)), inside=body
+    )
 
 
-def capacitor(b: Builder, radius: float, tall: float, at: tuple[float, float, float] = (0, 0, 0), axis: str = "z") -> None:
+def capacitor(
+    b: Builder,
+    radius: float,
+    tall: float,
+    at: tuple[float, float, float] = (0, 0, 0),
+    axis: str = "z",
+) -> None:
     """An electrolytic capacitor: can, wet paper and foil."""
     can = b.cylinder("aluminium", radius, tall, at, 12, axis=axis)
     b.cylinder("aluminium", radius * 0.93, tall * 0.94, at, 12, axis=axis, inside=can, density=0.6)
 
 
-def screw(b: Builder, at: tuple[float, float, float], length: float = 6.0, radius: float = 1.0, axis: str = "z", material: str = "stainless_steel") -> None:
+def screw(
+    b: Builder,
+    at: tuple[float, float, float],
+    length: float = 6.0,
+    radius: float = 1.0,
+    axis: str = "z",
+    material: str = "stainless_steel",
+) -> None:
     """Shank and head, head upwards along the axis; ``at`` is where the two meet."""
     with b.frame(at, axis=axis):
         b.cylinder(material, radius, length, (0, 0, -length / 2), 8)
@@ -119,18 +166,33 @@ def boss(b: Builder, at: tuple[float, float, float], tall: float, material: str 
         b.cylinder("stainless_steel", 2.2, min(1.4, tall * 0.12), (0, 0, tall * 0.35), 10)
 
 
-def pouch_cell(b: Builder, width: float, length: float, thick: float, name: str = "battery_cell") -> None:
+def pouch_cell(
+    b: Builder, width: float, length: float, thick: float, name: str = "battery_cell"
+) -> None:
     """A lithium pouch cell: laminate, roll with denser folded edges, two tabs."""
     with b.part(name, replaceable=True):
         bag = b.slab("aluminium", (width, length, thick), 2.0, density=0.55)
-        roll = b.slab("li_ion_stack", (width - 1.2, length - 1.2, max(thick - 0.3, thick * 0.7)), 1.5, inside=bag)
+        roll = b.slab(
+            "li_ion_stack",
+            (width - 1.2, length - 1.2, max(thick - 0.3, thick * 0.7)),
+            1.5,
+            inside=bag,
+        )
         for side in (-1, 1):
-            b.box("copper", (1.0, length - 5, max(thick - 0.6, thick * 0.5)), (side * (width / 2 - 1.9), 0, 0), inside=roll, density=0.15)
+            b.box(
+                "copper",
+                (1.0, length - 5, max(thick - 0.6, thick * 0.5)),
+                (side * (width / 2 - 1.9), 0, 0),
+                inside=roll,
+                density=0.15,
+            )
         b.box("nickel", (min(5, width * 0.2), 2.5, 0.12), (-width * 0.2, length / 2 + 1.3, 0))
         b.box("aluminium", (min(5, width * 0.2), 2.5, 0.12), (width * 0.2, length / 2 + 1.3, 0))
 
 
-def round_cell(b: Builder, radius: float, length: float, core: str = "li_ion_stack", name: str = "battery_cell") -> None:
+def round_cell(
+    b: Builder, radius: float, length: float, core: str = "li_ion_stack", name: str = "battery_cell"
+) -> None:
     """A cylindrical cell along z: steel can, core, a free head and a cap."""
     with b.part(name, replaceable=True):
         can = b.cylinder("stainless_steel", radius, length, segments=20)
@@ -139,7 +201,9 @@ def round_cell(b: Builder, radius: float, length: float, core: str = "li_ion_sta
         b.cylinder("stainless_steel", radius * 0.32, 1.2, (0, 0, length / 2 + 0.62), 10)
 
 
-def motor(b: Builder, radius: float, length: float, shaft: float = 8.0, magnets: str = "ferrite") -> None:
+def motor(
+    b: Builder, radius: float, length: float, shaft: float = 8.0, magnets: str = "ferrite"
+) -> None:
     """A direct-current motor along z: can, magnets, wound rotor, shaft."""
     with b.part("motor", replaceable=True):
         can = b.cylinder("stainless_steel", radius, length, segments=24)
@@ -147,9 +211,13 @@ def motor(b: Builder, radius: float, length: float, shaft: float = 8.0, magnets:
         with b.within(room):
             b.tube(magnets, radius - 1.4, radius * 0.68, length * 0.7)
             rotor = b.cylinder("iron", radius * 0.6, length * 0.72)
-            b.tube("copper", radius * 0.52, radius * 0.22, length * 0.66, inside=rotor, density=0.45)
+            b.tube(
+                "copper", radius * 0.52, radius * 0.22, length * 0.66, inside=rotor, density=0.45
+            )
             b.cylinder("brass", radius * 0.25, length * 0.12, (0, 0, -length * 0.43), 12)
-        b.cylinder("stainless_steel", max(1.0, radius * 0.09), shaft, (0, 0, length / 2 + shaft / 2), 10)
+        b.cylinder(
+            "stainless_steel", max(1.0, radius * 0.09), shaft, (0, 0, length / 2 + shaft / 2), 10
+        )
 
 
 def transformer(b: Builder, size: tuple[float, float, float], core: str = "ferrite") -> None:
@@ -158,7 +226,13 @@ def transformer(b: Builder, size: tuple[float, float, float], core: str = "ferri
     with b.part("transformer", replaceable=True):
         body = b.box(core, size)
         for side in (-1, 1):
-            b.box("copper", (w * 0.22, d * 0.62, h * 0.96), (side * w * 0.24, 0, 0), inside=body, density=0.55)
+            b.box(
+                "copper",
+                (w * 0.22, d * 0.62, h * 0.96),
+                (side * w * 0.24, 0, 0),
+                inside=body,
+                density=0.55,
+            )
         b.box("polyester", (w * 0.6, d * 0.8, 0.3), (0, 0, h / 2 + 0.16), density=5)
 
 
@@ -167,9 +241,23 @@ def speaker(b: Builder, radius: float, depth: float) -> None:
     with b.part("speaker", replaceable=True):
         b.tube("iron", radius, radius * 0.9, depth * 0.3, (0, 0, depth * 0.35), 20)
         b.cylinder("paper", radius * 0.88, depth * 0.06, (0, 0, depth * 0.3), 20)
-        b.cylinder("ndfeb" if radius < 15 else "ferrite", radius * 0.45, depth * 0.4, (0, 0, -depth * 0.22), 16)
+        b.cylinder(
+            "ndfeb" if radius < 15 else "ferrite",
+            radius * 0.45,
+            depth * 0.4,
+            (0, 0, -depth * 0.22),
+            16,
+        )
         b.cylinder("iron", radius * 0.5, depth * 0.08, (0, 0, -depth * 0.46), 16)
-        b.tube("copper", radius * 0.26, radius * 0.2, depth * 0.16, (0, 0, depth * 0.15), 16, density=0.6)
+        b.tube(
+            "copper",
+            radius * 0.26,
+            radius * 0.2,
+            depth * 0.16,
+            (0, 0, depth * 0.15),
+            16,
+            density=0.6,
+        )
 
 
 def fan(b: Builder, radius: float, tall: float, blades: int) -> None:
@@ -178,15 +266,26 @@ def fan(b: Builder, radius: float, tall: float, blades: int) -> None:
         b.tube("pc_abs", radius, radius - 1.2, tall, segments=24)
         b.tube("pc_abs", radius * 0.42, radius * 0.36, tall * 0.9, segments=20)
         hub = b.cylinder("ferrite", radius * 0.34, tall * 0.55, segments=16)
-        b.tube("copper", radius * 0.26, radius * 0.1, tall * 0.5, segments=12, inside=hub, density=0.6)
+        b.tube(
+            "copper", radius * 0.26, radius * 0.1, tall * 0.5, segments=12, inside=hub, density=0.6
+        )
         middle, long = (radius * 0.44 + radius - 1.6) / 2, radius * 0.56 - 1.6
         for k in range(blades):
             angle = 2 * np.pi * k / blades
-            turn = np.array([[np.cos(angle), -np.sin(angle), 0], [np.sin(angle), np.cos(angle), 0], [0, 0, 1]])
-            b.box("pc_abs", (long * 0.94, 0.7, tall * 0.8), (middle * np.cos(angle), middle * np.sin(angle), 0), turn=turn)
+            turn = np.array(
+                [[np.cos(angle), -np.sin(angle), 0], [np.sin(angle), np.cos(angle), 0], [0, 0, 1]]
+            )
+            b.box(
+                "pc_abs",
+                (long * 0.94, 0.7, tall * 0.8),
+                (middle * np.cos(angle), middle * np.sin(angle), 0),
+                turn=turn,
+            )
 
 
-def usb_port(b: Builder, at: tuple[float, float, float], size: tuple[float, float, float] = (13, 13, 6)) -> None:
+def usb_port(
+    b: Builder, at: tuple[float, float, float], size: tuple[float, float, float] = (13, 13, 6)
+) -> None:
     """A metal socket with its tongue."""
     shell = b.box("stainless_steel", size, at)
     room = b.box(AIR, (size[0] - 0.8, size[1] - 0.8, size[2] - 0.8), at, inside=shell)
@@ -200,7 +299,15 @@ def helix(turns: float, radius: float, length: float, per_turn: int = 12) -> np.
     return np.column_stack([radius * np.cos(angle), radius * np.sin(angle), (t - 0.5) * length])
 
 
-def cord_and_plug(b: Builder, start: tuple[float, float, float], towards: tuple[float, float], turns: float, radius: float = 3.2, cores: int = 3, plug: str = "mains") -> None:
+def cord_and_plug(
+    b: Builder,
+    start: tuple[float, float, float],
+    towards: tuple[float, float],
+    turns: float,
+    radius: float = 3.2,
+    cores: int = 3,
+    plug: str = "mains",
+) -> None:
     """A cord that leaves a device and lies in a flat coil around its plug.
 
     Args:
@@ -221,12 +328,16 @@ def cord_and_plug(b: Builder, start: tuple[float, float, float], towards: tuple[
     along, inwards = np.array(coil[-1] - coil[-2]), centre - coil[-1]
     along, inwards = along / np.linalg.norm(along), inwards / np.linalg.norm(inwards)
     quarter = np.linspace(0.25, np.pi / 2, 6)[:, None]
-    flat = np.concatenate([first, coil, coil[-1] + bend * (np.sin(quarter) * along + (1 - np.cos(quarter)) * inwards)])
+    flat = np.concatenate(
+        [first, coil, coil[-1] + bend * (np.sin(quarter) * along + (1 - np.cos(quarter)) * inwards)]
+    )
     points = np.column_stack([flat, np.full(len(flat), start[2])])
     with b.part("cord"):
         sheath = b.wire("cable_pvc", points, radius)
         beside = np.gradient(flat, axis=0)
-        beside = np.column_stack([-beside[:, 1], beside[:, 0]]) / np.linalg.norm(beside, axis=1)[:, None]
+        beside = (
+            np.column_stack([-beside[:, 1], beside[:, 0]]) / np.linalg.norm(beside, axis=1)[:, None]
+        )
         for k in range(cores):
             off = (k - (cores - 1) / 2) * radius * 0.52
             core = np.column_stack([flat + off * beside, np.full(len(flat), start[2])])[1:-1]

@@ -40,11 +40,22 @@ class Solids:
     taken: np.ndarray
 
     @classmethod
-    def pack(cls, meshes: Sequence[Mesh], adds: Sequence[int], takes: Sequence[int], scale: Sequence[float], taken: Sequence[float] | None = None) -> Solids:
+    def pack(
+        cls,
+        meshes: Sequence[Mesh],
+        adds: Sequence[int],
+        takes: Sequence[int],
+        scale: Sequence[float],
+        taken: Sequence[float] | None = None,
+    ) -> Solids:
         """From one mesh per solid."""
         starts = np.cumsum([0, *(len(m.vertices) for m in meshes)])
         vertices = np.concatenate([m.vertices for m in meshes]) if meshes else np.zeros((0, 3))
-        faces = np.concatenate([m.faces + s for m, s in zip(meshes, starts, strict=False)]) if meshes else np.zeros((0, 3), np.int64)
+        faces = (
+            np.concatenate([m.faces + s for m, s in zip(meshes, starts, strict=False)])
+            if meshes
+            else np.zeros((0, 3), np.int64)
+        )
         first = np.cumsum([0, *(len(m.faces) for m in meshes)])
         return cls(
             np.ascontiguousarray(vertices),
@@ -69,13 +80,18 @@ class Silhouette:
     def full(self, shape: tuple[int, int]) -> np.ndarray:
         """(lines, channels) bool of the whole view."""
         out = np.zeros(shape, bool)
-        out[self.top : self.top + self.mask.shape[0], self.left : self.left + self.mask.shape[1]] = self.mask
+        out[
+            self.top : self.top + self.mask.shape[0], self.left : self.left + self.mask.shape[1]
+        ] = self.mask
         return out
 
     def coarser(self, factor: int) -> Silhouette:
         """On pixels of ``factor`` rays each way: wherever any of them meets the part."""
         top, left = self.top // factor, self.left // factor
-        pad = (self.top - top * factor, -(self.top + self.mask.shape[0]) % factor), (self.left - left * factor, -(self.left + self.mask.shape[1]) % factor)
+        pad = (
+            (self.top - top * factor, -(self.top + self.mask.shape[0]) % factor),
+            (self.left - left * factor, -(self.left + self.mask.shape[1]) % factor),
+        )
         padded = np.pad(self.mask, pad)
         rays = [padded[a::factor, b::factor] for a in range(factor) for b in range(factor)]
         return Silhouette(top, left, np.asarray(functools.reduce(np.logical_or, rays)))
@@ -87,9 +103,18 @@ class Silhouette:
         if not parts:
             return cls(0, 0, np.zeros((0, 0), bool))
         top, left = min(p.top for p in parts), min(p.left for p in parts)
-        mask = np.zeros((max(p.top + p.mask.shape[0] for p in parts) - top, max(p.left + p.mask.shape[1] for p in parts) - left), bool)
+        mask = np.zeros(
+            (
+                max(p.top + p.mask.shape[0] for p in parts) - top,
+                max(p.left + p.mask.shape[1] for p in parts) - left,
+            ),
+            bool,
+        )
         for p in parts:
-            mask[p.top - top : p.top - top + p.mask.shape[0], p.left - left : p.left - left + p.mask.shape[1]] |= p.mask
+            mask[
+                p.top - top : p.top - top + p.mask.shape[0],
+                p.left - left : p.left - left + p.mask.shape[1],
+            ] |= p.mask
         return cls(top, left, mask)
 
 
@@ -103,7 +128,9 @@ class Rasteriser:
         if len(seen) and seen[:, 1].min() <= 0:
             raise DataError("a solid reaches behind the source")
         # (across, y, along): the kernel knows nothing of the tunnel's axes.
-        self.vertices = np.ascontiguousarray(np.column_stack([seen[:, 0], solids.vertices[:, 1], seen[:, 1]]))
+        self.vertices = np.ascontiguousarray(
+            np.column_stack([seen[:, 0], solids.vertices[:, 1], seen[:, 1]])
+        )
         rays = fan.direction @ frame.T
         self.tangent = np.ascontiguousarray(rays[:, 0] / rays[:, 1])
         self.per_depth = np.ascontiguousarray(1 / rays[:, 1])
@@ -112,7 +139,11 @@ class Rasteriser:
         self.first_channel = np.searchsorted(self.tangent, steps)
         # Entries and exits cancel, so depths may count from anywhere: from each solid's own middle they
         # are small, and single precision holds them.
-        self.middle = np.add.reduceat(seen[:, 1], solids.first_vertex[:-1]) / np.diff(solids.first_vertex) if len(seen) else np.zeros(0)
+        self.middle = (
+            np.add.reduceat(seen[:, 1], solids.first_vertex[:-1]) / np.diff(solids.first_vertex)
+            if len(seen)
+            else np.zeros(0)
+        )
         # Orientation: the frame may mirror the plane, which turns faces inside out.
         self.sign = float(np.sign(np.linalg.det(frame)))
         self.first_line, self.end_line = self._lines_of_faces(fan.y_mm)
@@ -120,16 +151,38 @@ class Rasteriser:
     def _lines_of_faces(self, y_mm: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """(F,) first line that cuts each face, and the one after the last."""
         y = self.vertices[:, 1][self.solids.faces]
-        return np.searchsorted(y_mm, y.min(1, initial=np.inf)), np.searchsorted(y_mm, y.max(1, initial=-np.inf))
+        return np.searchsorted(y_mm, y.min(1, initial=np.inf)), np.searchsorted(
+            y_mm, y.max(1, initial=-np.inf)
+        )
 
     def paths(self, first_line: int, end_line: int, out: np.ndarray) -> None:
         """Add lengths in mm to ``out`` (lines, rows, U), float64 or float32, for lines first_line..end_line - 1."""
         near = np.flatnonzero((self.first_line < end_line) & (self.end_line > first_line))
         owner = np.searchsorted(self.solids.first_face, near, side="right") - 1
         s = self.solids
-        lines = np.maximum(self.first_line[near], first_line), np.minimum(self.end_line[near], end_line)
-        rows = s.adds[owner], s.takes[owner], s.scale[owner] * self.sign, s.taken[owner] * self.sign, self.middle[owner]
-        _accumulate(self.vertices, s.faces[near], *lines, *rows, self.fan.y_mm, self.tangent, self.first_channel, self.per_depth, first_line, out)
+        lines = (
+            np.maximum(self.first_line[near], first_line),
+            np.minimum(self.end_line[near], end_line),
+        )
+        rows = (
+            s.adds[owner],
+            s.takes[owner],
+            s.scale[owner] * self.sign,
+            s.taken[owner] * self.sign,
+            self.middle[owner],
+        )
+        _accumulate(
+            self.vertices,
+            s.faces[near],
+            *lines,
+            *rows,
+            self.fan.y_mm,
+            self.tangent,
+            self.first_channel,
+            self.per_depth,
+            first_line,
+            out,
+        )
 
     def silhouettes(self, part: np.ndarray, n_parts: int) -> list[Silhouette]:
         """Where each part lies in the beam, whatever lies over it.
@@ -142,14 +195,34 @@ class Rasteriser:
         height, width = window[:, 2] - window[:, 0], window[:, 3] - window[:, 1]
         first = np.cumsum(np.append(0, height * width))
         out = np.zeros(first[-1], np.bool_)
-        _cover(self.vertices, self.solids.faces, self.first_line, self.end_line, owner, self.fan.y_mm, self.tangent, self.first_channel, window, first, out)
-        return [Silhouette(int(w[0]), int(w[1]), out[a : a + h * v].reshape(h, v)) for w, a, h, v in zip(window, first[:-1], height, width, strict=True)]
+        _cover(
+            self.vertices,
+            self.solids.faces,
+            self.first_line,
+            self.end_line,
+            owner,
+            self.fan.y_mm,
+            self.tangent,
+            self.first_channel,
+            window,
+            first,
+            out,
+        )
+        return [
+            Silhouette(int(w[0]), int(w[1]), out[a : a + h * v].reshape(h, v))
+            for w, a, h, v in zip(window, first[:-1], height, width, strict=True)
+        ]
 
     def _windows(self, owner: np.ndarray, n_parts: int) -> np.ndarray:
         """(n_parts, 4) first line, first channel, end line, end channel of every part; empty ones are all 0."""
         seen = (self.vertices[:, 0] / self.vertices[:, 2])[self.solids.faces]
         bounds = np.column_stack(
-            [self.first_line, np.searchsorted(self.tangent, seen.min(1, initial=np.inf)), self.end_line, np.searchsorted(self.tangent, seen.max(1, initial=-np.inf))]
+            [
+                self.first_line,
+                np.searchsorted(self.tangent, seen.min(1, initial=np.inf)),
+                self.end_line,
+                np.searchsorted(self.tangent, seen.max(1, initial=-np.inf)),
+            ]
         )
         window = np.tile([2**31, 2**31, 0, 0], (n_parts, 1))
         there = owner >= 0
@@ -166,7 +239,9 @@ def cut_triangle(vertices, faces, f, y):  # type: ignore[no-untyped-def]
     x0 = z0 = x1 = z1 = 0.0
     for e in range(3):
         a, b = faces[f, e], faces[f, (e + 1) % 3]
-        if a > b:  # one order for both faces of an edge: the same arithmetic, so no gap between them
+        if (
+            a > b
+        ):  # one order for both faces of an edge: the same arithmetic, so no gap between them
             a, b = b, a
         ya, yb = vertices[a, 1], vertices[b, 1]
         if (ya <= y) != (yb <= y):
@@ -194,11 +269,35 @@ def _channel(tangent, first_channel, value):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=True)
-def _accumulate(vertices, faces, from_line, to_line, adds, takes, scale, taken, middle, y_mm, tangent, first_channel, per_depth, first_line, out):  # type: ignore[no-untyped-def]
+def _accumulate(
+    vertices,
+    faces,
+    from_line,
+    to_line,
+    adds,
+    takes,
+    scale,
+    taken,
+    middle,
+    y_mm,
+    tangent,
+    first_channel,
+    per_depth,
+    first_line,
+    out,
+):  # type: ignore[no-untyped-def]
     for f in range(len(faces)):
         i0, i1, i2 = faces[f]
-        ax, ay, az = vertices[i1, 0] - vertices[i0, 0], vertices[i1, 1] - vertices[i0, 1], vertices[i1, 2] - vertices[i0, 2]
-        bx, by, bz = vertices[i2, 0] - vertices[i0, 0], vertices[i2, 1] - vertices[i0, 1], vertices[i2, 2] - vertices[i0, 2]
+        ax, ay, az = (
+            vertices[i1, 0] - vertices[i0, 0],
+            vertices[i1, 1] - vertices[i0, 1],
+            vertices[i1, 2] - vertices[i0, 2],
+        )
+        bx, by, bz = (
+            vertices[i2, 0] - vertices[i0, 0],
+            vertices[i2, 1] - vertices[i0, 1],
+            vertices[i2, 2] - vertices[i0, 2],
+        )
         normal_x, normal_z = ay * bz - az * by, ax * by - ay * bx
         for j in range(from_line[f], to_line[f]):
             cuts, x0, z0, x1, z1 = cut_triangle(vertices, faces, f, y_mm[j])
@@ -221,7 +320,9 @@ def _accumulate(vertices, faces, from_line, to_line, adds, takes, scale, taken, 
 
 
 @numba.njit(cache=True)
-def _cover(vertices, faces, from_line, to_line, part, y_mm, tangent, first_channel, window, first, out):  # type: ignore[no-untyped-def]
+def _cover(
+    vertices, faces, from_line, to_line, part, y_mm, tangent, first_channel, window, first, out
+):  # type: ignore[no-untyped-def]
     for f in range(len(faces)):
         p = part[f]
         if p < 0 or window[p, 2] == 0:
@@ -232,5 +333,7 @@ def _cover(vertices, faces, from_line, to_line, part, y_mm, tangent, first_chann
             if cuts:
                 s0, s1 = min(x0 / z0, x1 / z1), max(x0 / z0, x1 / z1)
                 row = first[p] + (j - top) * width - left
-                for u in range(_channel(tangent, first_channel, s0), _channel(tangent, first_channel, s1)):
+                for u in range(
+                    _channel(tangent, first_channel, s0), _channel(tangent, first_channel, s1)
+                ):
                     out[row + u] = True

@@ -47,11 +47,15 @@ class Recipe:
     collection: int = 2019
     pieces: int = 6
     stagings: int = 3
-    groups: Mapping[str, float] = field(default_factory=lambda: {"new_stagings": 1, "other_families": 1})
+    groups: Mapping[str, float] = field(
+        default_factory=lambda: {"new_stagings": 1, "other_families": 1}
+    )
     profile: str = "g640"
     profile_sha256: str | None = None
     parts: Mapping[str, int] = field(default_factory=lambda: {"train": 6, "val": 1, "test": 3})
-    bags: Mapping[str, float] = field(default_factory=lambda: {"tray": 0.4, "soft_bag": 0.35, "hard_case": 0.25})
+    bags: Mapping[str, float] = field(
+        default_factory=lambda: {"tray": 0.4, "soft_bag": 0.35, "hard_case": 0.25}
+    )
     items: tuple[int, int] = (0, 15)
     look_alikes: float = 0.35
     more_devices: float = 0.35
@@ -75,11 +79,15 @@ class Recipe:
                 raise ValueError(f"{name} must not be empty")
             for one in given:
                 if one not in allowed:
-                    raise ValueError(f"{name}: unknown {one!r}{nearest(str(one), allowed)}; there are {', '.join(allowed)}")
+                    raise ValueError(
+                        f"{name}: unknown {one!r}{nearest(str(one), allowed)}; there are {', '.join(allowed)}"
+                    )
         for name in ("parts", "bags", "groups"):
             shares = list(getattr(self, name).values())
             if min(shares) < 0 or sum(shares) <= 0:
-                raise ValueError(f"{name}: sizes must be 0 or more and not all 0, got {dict(getattr(self, name))}")
+                raise ValueError(
+                    f"{name}: sizes must be 0 or more and not all 0, got {dict(getattr(self, name))}"
+                )
         for name in ("look_alikes", "more_devices"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} must lie in 0 to 1, got {getattr(self, name)}")
@@ -88,8 +96,16 @@ class Recipe:
         if len(self.items) != 2 or not 0 <= self.items[0] <= self.items[1]:
             raise ValueError(f"items must be the fewest and the most, got {list(self.items)}")
         if self.sizes not in SIZES:
-            raise ValueError(f"sizes: unknown {self.sizes!r}{nearest(self.sizes, SIZES)}; there are {', '.join(SIZES)}")
-        for name, least in (("count", 1), ("seed", 0), ("collection", 0), ("pieces", 1), ("stagings", 1)):
+            raise ValueError(
+                f"sizes: unknown {self.sizes!r}{nearest(self.sizes, SIZES)}; there are {', '.join(SIZES)}"
+            )
+        for name, least in (
+            ("count", 1),
+            ("seed", 0),
+            ("collection", 0),
+            ("pieces", 1),
+            ("stagings", 1),
+        ):
             if getattr(self, name) < least:
                 raise ValueError(f"{name} must be {least} or more, got {getattr(self, name)}")
 
@@ -100,7 +116,9 @@ class Recipe:
 
     def stream(self, index: int, name: str) -> np.random.Generator:
         """Random numbers of one purpose of one scene."""
-        return np.random.default_rng(np.random.SeedSequence(self.seed, spawn_key=(index, STREAMS.index(name))))
+        return np.random.default_rng(
+            np.random.SeedSequence(self.seed, spawn_key=(index, STREAMS.index(name)))
+        )
 
     def family(self, device: str, part: str, group: str, rng: np.random.Generator) -> Family:
         """A piece of the collection, or a family that belongs to a part."""
@@ -124,4 +142,6 @@ def collection_stream(collection: int, *key: int) -> np.random.Generator:
 def owned_device(collection: int, family: Family) -> tuple[Assembly, dict[str, Any]]:
     """A piece of a laboratory's collection, the same in every scan."""
     assert family.piece is not None
-    return build_device(family, collection_stream(collection, 0, NAMES.index(family.device), family.piece))
+    return build_device(
+        family, collection_stream(collection, 0, NAMES.index(family.device), family.piece)
+    )

@@ -59,7 +59,9 @@ def stratum(area_cnr: float) -> str:
     return next(name for limit, name in STRATA if area_cnr < limit)
 
 
-def render(scene: Scene, profile: Profile, seed: int, both: bool = False) -> dict[str, list[RenderedView]]:
+def render(
+    scene: Scene, profile: Profile, seed: int, both: bool = False
+) -> dict[str, list[RenderedView]]:
     """Every view of a scene with its anomaly where it has one, else without.
 
     Args:
@@ -76,13 +78,17 @@ def render(scene: Scene, profile: Profile, seed: int, both: bool = False) -> dic
     return out
 
 
-def _render_view(scene: Scene, profile: Profile, view: ViewGeometry, seed: int, both: bool) -> Mapping[str, RenderedView]:
+def _render_view(
+    scene: Scene, profile: Profile, view: ViewGeometry, seed: int, both: bool
+) -> Mapping[str, RenderedView]:
     view = view.cropped(*scene.benign.bounds)
     clean = transmission(scene.benign, profile, view, scene.y_mm, PER_PIXEL)
     fan = view.fan(line_positions(scene.y_mm, profile.line_pitch_mm, PER_PIXEL), PER_PIXEL)
     found: dict[str, RenderedView] = {}
     if both or scene.anomalous is None:
-        found["benign"] = RenderedView(view, measure(clean, profile, view, seed), component_silhouettes(scene.benign, fan))
+        found["benign"] = RenderedView(
+            view, measure(clean, profile, view, seed), component_silhouettes(scene.benign, fan)
+        )
     if scene.anomalous is not None:
         assert scene.changed is not None
         edited = _edited(scene, profile, view, clean, fan)
@@ -91,11 +97,15 @@ def _render_view(scene: Scene, profile: Profile, view: ViewGeometry, seed: int, 
         of_anomaly = scene.anomalous.component == len(scene.anomalous.components) - 1
         middle = np.mean(scene.anomalous.alone(of_anomaly).bounds, 0)
         shows = shown(clean, edited, components[-1], pixel_mm(view, profile.line_pitch_mm, middle))
-        found["anomalous"] = RenderedView(view, measure(edited, profile, view, seed), components, seen, shows)
+        found["anomalous"] = RenderedView(
+            view, measure(edited, profile, view, seed), components, seen, shows
+        )
     return found
 
 
-def _edited(scene: Scene, profile: Profile, view: ViewGeometry, clean: np.ndarray, fan: object) -> np.ndarray:
+def _edited(
+    scene: Scene, profile: Profile, view: ViewGeometry, clean: np.ndarray, fan: object
+) -> np.ndarray:
     """Transmission with the anomaly: worked out anew only where the two scenes differ, so that the rest is the same to the bit."""
     assert scene.changed is not None
     assert scene.anomalous is not None
@@ -113,7 +123,9 @@ def _edited(scene: Scene, profile: Profile, view: ViewGeometry, clean: np.ndarra
 def component_silhouettes(scene: Assembly, fan: object) -> tuple[Silhouette, ...]:
     """Amodal masks of all components, air left out."""
     solid = np.array([name != AIR for name in scene.material])
-    return tuple(_silhouettes(scene, np.where(solid, scene.component, -1), len(scene.components), fan))
+    return tuple(
+        _silhouettes(scene, np.where(solid, scene.component, -1), len(scene.components), fan)
+    )
 
 
 def _silhouettes(scene: Assembly, part: np.ndarray, n: int, fan: object) -> list[Silhouette]:
@@ -121,7 +133,9 @@ def _silhouettes(scene: Assembly, part: np.ndarray, n: int, fan: object) -> list
     return [s.coarser(PER_PIXEL) for s in raster.silhouettes(part, n)]
 
 
-def detectability(clean: np.ndarray, edited: np.ndarray, profile: Profile, view: ViewGeometry) -> Detectability:
+def detectability(
+    clean: np.ndarray, edited: np.ndarray, profile: Profile, view: ViewGeometry
+) -> Detectability:
     """Contrast to noise of the difference of two (2, H, W) transmissions, blurred as the detector blurs."""
     response = profile.response
     distance = view.fan(np.zeros(1)).distance_mm

@@ -58,7 +58,9 @@ class Shown:
 NOT_SHOWN = Shown(0.0, 0.0, 1.0)
 
 
-def shown(clean: np.ndarray, edited: np.ndarray, silhouette: Silhouette, pixel_mm: tuple[float, float]) -> Shown:
+def shown(
+    clean: np.ndarray, edited: np.ndarray, silhouette: Silhouette, pixel_mm: tuple[float, float]
+) -> Shown:
     """How an anomaly shows, from (2, H, W) transmission without and with it.
 
     Args:
@@ -69,9 +71,16 @@ def shown(clean: np.ndarray, edited: np.ndarray, silhouette: Silhouette, pixel_m
         return NOT_SHOWN
     reach = [int(np.ceil(SURROUNDINGS_MM / side)) for side in pixel_mm]
     rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-    window = np.s_[max(0, rows[0] - reach[0]) : rows[-1] + 1 + reach[0], max(0, columns[0] - reach[1]) : columns[-1] + 1 + reach[1]]
+    window = np.s_[
+        max(0, rows[0] - reach[0]) : rows[-1] + 1 + reach[0],
+        max(0, columns[0] - reach[1]) : columns[-1] + 1 + reach[1],
+    ]
     before, after = (-np.log(np.maximum(t[0][window], 1e-5)) for t in (clean, edited))
-    return Shown(float(mask.sum() * pixel_mm[0] * pixel_mm[1]), float(np.median(np.abs(after - before)[mask[window]])), float(before.std()))
+    return Shown(
+        float(mask.sum() * pixel_mm[0] * pixel_mm[1]),
+        float(np.median(np.abs(after - before)[mask[window]])),
+        float(before.std()),
+    )
 
 
 def pixel_mm(view: ViewGeometry, line_pitch_mm: float, at_mm: np.ndarray) -> tuple[float, float]:
@@ -80,19 +89,27 @@ def pixel_mm(view: ViewGeometry, line_pitch_mm: float, at_mm: np.ndarray) -> tup
     towards = np.asarray(at_mm)[[0, 2]] - fan.source_mm
     distance = float(np.linalg.norm(towards))
     channel = int(np.argmax(fan.direction @ (towards / distance)))
-    beside = fan.direction[min(channel + 1, len(fan.direction) - 1)] @ fan.direction[max(channel - 1, 0)]
+    beside = (
+        fan.direction[min(channel + 1, len(fan.direction) - 1)] @ fan.direction[max(channel - 1, 0)]
+    )
     return line_pitch_mm, distance * float(np.arccos(np.clip(beside, -1, 1))) / 2
 
 
 def usual_poses(device: str) -> list[np.ndarray]:
     """Two turns that a device is packed in: on either side where it may lie, else along and across the belt."""
-    return [np.eye(3), rotation_xyz(np.pi / 2, 0, 0) if device in MAY_LIE else rotation_xyz(0, 0, np.pi / 2)]
+    return [
+        np.eye(3),
+        rotation_xyz(np.pi / 2, 0, 0) if device in MAY_LIE else rotation_xyz(0, 0, np.pi / 2),
+    ]
 
 
 def can_be_seen(device: Assembly, found: Concealed, poses: Sequence[np.ndarray]) -> bool:
     """Whether a concealment shows in some view in every pose, the device standing alone."""
     profile = _judged_on()
-    return all(any(_alone(device, found, pose, profile, view).visible for view in profile.views) for pose in poses)
+    return all(
+        any(_alone(device, found, pose, profile, view).visible for view in profile.views)
+        for pose in poses
+    )
 
 
 @functools.cache
@@ -100,7 +117,9 @@ def _judged_on() -> Profile:
     return replace(load_profile(JUDGED_ON), line_pitch_mm=JUDGED_LINE_MM)
 
 
-def _alone(device: Assembly, found: Concealed, pose: np.ndarray, profile: Profile, view: ViewGeometry) -> Shown:
+def _alone(
+    device: Assembly, found: Concealed, pose: np.ndarray, profile: Profile, view: ViewGeometry
+) -> Shown:
     low, high = join([device, found.anomaly]).moved(pose).bounds
     at = np.array([(profile.tunnel_mm[0] - low[0] - high[0]) / 2, 20 - low[1], 5 - low[2]])
     before = device.moved(pose, at)
@@ -109,13 +128,19 @@ def _alone(device: Assembly, found: Concealed, pose: np.ndarray, profile: Profil
     y_mm = (0.0, float(high[1] - low[1] + 40))
     view = view.cropped(low + at, high + at)
     fan = view.fan(line_positions(y_mm, profile.line_pitch_mm))
-    silhouette = Rasteriser(anomaly.solids([]), fan).silhouettes(np.zeros(len(anomaly), np.int64), 1)[0]
+    silhouette = Rasteriser(anomaly.solids([]), fan).silhouettes(
+        np.zeros(len(anomaly), np.int64), 1
+    )[0]
     if not silhouette.mask.any():
         return NOT_SHOWN
     lines = silhouette.top, silhouette.top + silhouette.mask.shape[0]
-    clean, edited = (transmission(scene, profile, view, y_mm, 1, lines=lines) for scene in (before, after))
+    clean, edited = (
+        transmission(scene, profile, view, y_mm, 1, lines=lines) for scene in (before, after)
+    )
     inside = Silhouette(0, silhouette.left, silhouette.mask)
-    return shown(clean, edited, inside, pixel_mm(view, profile.line_pitch_mm, np.mean(anomaly.bounds, 0)))
+    return shown(
+        clean, edited, inside, pixel_mm(view, profile.line_pitch_mm, np.mean(anomaly.bounds, 0))
+    )
 
 
 def stage(

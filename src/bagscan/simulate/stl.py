@@ -28,18 +28,28 @@ def read_stl(path: str | Path) -> Mesh:
     count = int.from_bytes(data[80:84], "little") if len(data) >= 84 else -1
     corners = _binary(data, count) if len(data) == 84 + 50 * count else _text(path, data)
     if not 4 <= len(corners) <= MAX_FACES:
-        raise ReadError(f"{path}: {len(corners)} faces; a closed mesh has 4 or more, and {MAX_FACES:,} at most are read")
+        raise ReadError(
+            f"{path}: {len(corners)} faces; a closed mesh has 4 or more, and {MAX_FACES:,} at most are read"
+        )
     if not np.isfinite(corners).all():
         raise ReadError(f"{path}: a vertex coordinate is not a finite number")
-    cells, faces = np.unique(np.rint(corners.reshape(-1, 3) / MERGE_MM).astype(np.int64), axis=0, return_inverse=True)
+    cells, faces = np.unique(
+        np.rint(corners.reshape(-1, 3) / MERGE_MM).astype(np.int64), axis=0, return_inverse=True
+    )
     faces = faces.reshape(-1, 3)
-    flat = (faces[:, 0] == faces[:, 1]) | (faces[:, 1] == faces[:, 2]) | (faces[:, 2] == faces[:, 0])
+    flat = (
+        (faces[:, 0] == faces[:, 1]) | (faces[:, 1] == faces[:, 2]) | (faces[:, 2] == faces[:, 0])
+    )
     mesh = Mesh(cells * MERGE_MM, faces[~flat])
     across = float(np.ptp(mesh.vertices, axis=0).max())
     if not MIN_MM <= across <= MAX_MM:
-        raise ReadError(f"{path}: the mesh is {across:.3g} mm across; what is hidden in a bag is {MIN_MM:g} to {MAX_MM:g}. Is it in metres or inches? Scale it to mm")
+        raise ReadError(
+            f"{path}: the mesh is {across:.3g} mm across; what is hidden in a bag is {MIN_MM:g} to {MAX_MM:g}. Is it in metres or inches? Scale it to mm"
+        )
     if not mesh.watertight:
-        raise ReadError(f"{path}: the surface is not closed (an edge without exactly two faces that run against each other); mend it in a mesh editor first")
+        raise ReadError(
+            f"{path}: the surface is not closed (an edge without exactly two faces that run against each other); mend it in a mesh editor first"
+        )
     if mesh.volume_mm3 < 0:
         mesh = Mesh(mesh.vertices, mesh.faces[:, ::-1])
     return mesh

@@ -21,7 +21,11 @@ ENOUGH_FOR_BASELINE = 100
 
 def read_scans(out: Path) -> list[dict[str, Any]]:
     """The records of all scans of a data set, in order."""
-    return [record for path in sorted((out / "scans").glob("*.json")) for record in read_json(path)["scans"]]
+    return [
+        record
+        for path in sorted((out / "scans").glob("*.json"))
+        for record in read_json(path)["scans"]
+    ]
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -33,9 +37,13 @@ def read_json(path: Path) -> dict[str, Any]:
     try:
         found = json.loads(path.read_text())
     except ValueError as error:
-        raise DataError(f"{path}: not the JSON that was written ({error}); delete it, and the same line makes it again") from error
+        raise DataError(
+            f"{path}: not the JSON that was written ({error}); delete it, and the same line makes it again"
+        ) from error
     if not isinstance(found, dict):
-        raise DataError(f"{path}: not the JSON that was written; delete it, and the same line makes it again")
+        raise DataError(
+            f"{path}: not the JSON that was written; delete it, and the same line makes it again"
+        )
     return found
 
 
@@ -51,7 +59,9 @@ def summarise(recipe: Recipe, out: Path, report: Callable[[str], None] = print) 
         "profile_sha256": recipe.profile_sha256,
         "parts": dict(Counter(f"{r['part']}/{r['label']}" for r in records)),
         "devices": dict(Counter(r["device"] for r in records)),
-        "strata": dict(Counter(r["anomaly"]["stratum"] for r in records if r["label"] == "anomalous")),
+        "strata": dict(
+            Counter(r["anomaly"]["stratum"] for r in records if r["label"] == "anomalous")
+        ),
         "strata_by_kind": _table(records, "kind"),
         "strata_by_way": _table(records, "way"),
         "no_place_found": sum(bool(r.get("no_place_found")) for r in records),
@@ -65,17 +75,27 @@ def summarise(recipe: Recipe, out: Path, report: Callable[[str], None] = print) 
 
 def text(summary: dict[str, Any]) -> str:
     """The summary for people."""
-    rows = [f"{summary['scans']} scans, {summary['views']} views: " + ", ".join(f"{n} {name}" for name, n in sorted(summary["parts"].items()))]
+    rows = [
+        f"{summary['scans']} scans, {summary['views']} views: "
+        + ", ".join(f"{n} {name}" for name, n in sorted(summary["parts"].items()))
+    ]
     names = [name for _, name in STRATA]
     if sum(summary["strata"].values()) >= ENOUGH_FOR_BASELINE // 2:  # of fewer a table says nothing
         rows.append("anomalies by area contrast-to-noise ratio in their better view:")
         rows.append(f"  {'':20s}" + "".join(f"{name:>12s}" for name in names))
         for table, title in (("strata_by_kind", "by kind"), ("strata_by_way", "by concealment")):
             rows.append(f" {title}")
-            rows += [f"  {label:20s}" + "".join(f"{row.get(name, 0):12d}" for name in names) for label, row in sorted(summary[table].items())]
-        rows.append(f"  {'all':20s}" + "".join(f"{summary['strata'].get(name, 0):12d}" for name in names))
+            rows += [
+                f"  {label:20s}" + "".join(f"{row.get(name, 0):12d}" for name in names)
+                for label, row in sorted(summary[table].items())
+            ]
+        rows.append(
+            f"  {'all':20s}" + "".join(f"{summary['strata'].get(name, 0):12d}" for name in names)
+        )
     if summary["no_place_found"]:
-        rows.append(f"{summary['no_place_found']} scans were to hold an anomaly, but no place for one was found: they are benign")
+        rows.append(
+            f"{summary['no_place_found']} scans were to hold an anomaly, but no place for one was found: they are benign"
+        )
     auc = summary["statistics_auc"]
     if auc is not None:
         rows.append(f"whole-image statistics alone tell benign from anomalous with AUROC {auc:.2f}")
@@ -105,12 +125,22 @@ def statistics_auc(records: list[dict[str, Any]]) -> float | None:
     truth = np.array([r["label"] == "anomalous" for r in records])
     if min(truth.sum(), (~truth).sum()) < ENOUGH_FOR_BASELINE / 2:
         return None
-    features = np.array([[value for view in r["views"].values() for value in view["statistics"]] for r in records])
+    features = np.array(
+        [[value for view in r["views"].values() for value in view["statistics"]] for r in records]
+    )
     groups = np.array([r["family"] for r in records])
     if len(set(groups)) < FOLDS:
         return None
-    models = make_pipeline(StandardScaler(), LogisticRegression(max_iter=2000)), RandomForestClassifier(200, min_samples_leaf=3, random_state=0)
-    scores = [cross_val_predict(m, features, truth, groups=groups, cv=GroupKFold(FOLDS), method="predict_proba")[:, 1] for m in models]
+    models = (
+        make_pipeline(StandardScaler(), LogisticRegression(max_iter=2000)),
+        RandomForestClassifier(200, min_samples_leaf=3, random_state=0),
+    )
+    scores = [
+        cross_val_predict(
+            m, features, truth, groups=groups, cv=GroupKFold(FOLDS), method="predict_proba"
+        )[:, 1]
+        for m in models
+    ]
     return float(max(roc_auc_score(truth, s) for s in scores))
 
 
@@ -121,7 +151,13 @@ def _merge(out: Path, part: str, records: list[dict[str, Any]]) -> None:
     path = out / f"annotations_{part}.json"
     with atomic_write(path) as temporary, temporary.open("w") as file:
         images = list(_images(out, records))
-        file.write('{"images": ' + json.dumps(images) + ', "categories": ' + json.dumps([{"id": k, "name": name} for name, k in number.items()]) + ', "annotations": [')
+        file.write(
+            '{"images": '
+            + json.dumps(images)
+            + ', "categories": '
+            + json.dumps([{"id": k, "name": name} for name, k in number.items()])
+            + ', "annotations": ['
+        )
         for k, (_, entry) in enumerate(_entries(out, records)):
             entry = {"category_id": number[entry.pop("category")], **entry}
             file.write((",\n" if k else "\n") + json.dumps(entry))

@@ -30,7 +30,9 @@ def encode(silhouette: Silhouette, shape: tuple[int, int]) -> dict[str, Any]:
     return {"size": [height, width], "counts": packed["counts"].decode()}
 
 
-def view_annotations(view: RenderedView, things: Sequence[Thing], image_id: int) -> list[dict[str, Any]]:
+def view_annotations(
+    view: RenderedView, things: Sequence[Thing], image_id: int
+) -> list[dict[str, Any]]:
     """COCO entries of one view: every object, the components of devices, and the anomaly.
 
     A component's ``parent_id`` is its object's entry, the anomaly's the device under test. Masks are
@@ -44,8 +46,16 @@ def view_annotations(view: RenderedView, things: Sequence[Thing], image_id: int)
         if not silhouette.mask.any():
             return None
         number = image_id * ANNOTATIONS_PER_IMAGE + len(entries) + 1
-        rows, columns = np.flatnonzero(silhouette.mask.any(1)), np.flatnonzero(silhouette.mask.any(0))
-        box = [int(silhouette.left + columns[0]), int(silhouette.top + rows[0]), int(columns[-1] - columns[0] + 1), int(rows[-1] - rows[0] + 1)]
+        rows, columns = (
+            np.flatnonzero(silhouette.mask.any(1)),
+            np.flatnonzero(silhouette.mask.any(0)),
+        )
+        box = [
+            int(silhouette.left + columns[0]),
+            int(silhouette.top + rows[0]),
+            int(columns[-1] - columns[0] + 1),
+            int(rows[-1] - rows[0] + 1),
+        ]
         entries.append(
             {
                 "id": number,
@@ -76,13 +86,23 @@ def view_annotations(view: RenderedView, things: Sequence[Thing], image_id: int)
 
 def ambiguous(view: RenderedView, things: Sequence[Thing]) -> list[str]:
     """Names of the clutter that projects wholly inside a device."""
-    devices = [Silhouette.union([view.components[k] for k in t.components]) for t in things if t.role == "device"]
+    devices = [
+        Silhouette.union([view.components[k] for k in t.components])
+        for t in things
+        if t.role == "device"
+    ]
     shape = view.counts.shape[1:]
     whole = [d.full((shape[0], shape[1])) for d in devices]
     found = []
     for thing in things:
         if thing.role in ("item", "look_alike"):
-            own = Silhouette.union([view.components[k] for k in thing.components]).full((shape[0], shape[1]))
-            if own.any() and max((np.logical_and(own, w).sum() / own.sum() for w in whole), default=0) >= AMBIGUOUS_SHARE:
+            own = Silhouette.union([view.components[k] for k in thing.components]).full(
+                (shape[0], shape[1])
+            )
+            if (
+                own.any()
+                and max((np.logical_and(own, w).sum() / own.sum() for w in whole), default=0)
+                >= AMBIGUOUS_SHARE
+            ):
                 found.append(thing.name)
     return found

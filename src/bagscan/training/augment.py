@@ -46,15 +46,27 @@ class AugmentConfig:
         for name in ("scale", "threat_scale"):
             low, high = getattr(self, name)
             if not 0 < low <= high:
-                raise ValueError(f"{name} must be two ascending factors above 0, got {getattr(self, name)}")
+                raise ValueError(
+                    f"{name} must be two ascending factors above 0, got {getattr(self, name)}"
+                )
         if not 0 <= self.threats <= 1:
             raise ValueError(f"threats is a share, got {self.threats}")
-        if not 0 <= self.near_object <= 1 or min(self.gain, self.gamma, self.noise, self.jitter) < 0:
-            raise ValueError("near_object is a share; gain, gamma, noise and jitter are not below 0")
+        if (
+            not 0 <= self.near_object <= 1
+            or min(self.gain, self.gamma, self.noise, self.jitter) < 0
+        ):
+            raise ValueError(
+                "near_object is a share; gain, gamma, noise and jitter are not below 0"
+            )
 
 
 def draw_crop(
-    pixels: np.ndarray, masks: np.ndarray, config: AugmentConfig, rng: np.random.Generator, channels: Sequence[str] = (), aim: np.ndarray | None = None
+    pixels: np.ndarray,
+    masks: np.ndarray,
+    config: AugmentConfig,
+    rng: np.random.Generator,
+    channels: Sequence[str] = (),
+    aim: np.ndarray | None = None,
 ) -> tuple[Tensor, Tensor]:
     """One square of a view, turned, flipped and scaled.
 
@@ -75,36 +87,59 @@ def draw_crop(
     air[[k for k, name in enumerate(channels) if name == "zeff"]] = 0
     # grid_sample fills with 0, so air is taken away before and given back after.
     shifted = torch.from_numpy(pixels - air[:, None, None])[None]
-    image = F.grid_sample(shifted, grid, align_corners=False)[0] + torch.from_numpy(air)[:, None, None]
+    image = (
+        F.grid_sample(shifted, grid, align_corners=False)[0] + torch.from_numpy(air)[:, None, None]
+    )
     truth = (
-        F.grid_sample(torch.from_numpy(masks.astype(np.float32))[None], grid, mode="nearest", align_corners=False)[0] > 0.5
+        F.grid_sample(
+            torch.from_numpy(masks.astype(np.float32))[None],
+            grid,
+            mode="nearest",
+            align_corners=False,
+        )[0]
+        > 0.5
         if len(masks)
         else torch.zeros(0, size, size, dtype=torch.bool)
     )
     return image, truth
 
 
-def _centre(masks: np.ndarray, height: int, width: int, window: float, config: AugmentConfig, rng: np.random.Generator) -> tuple[float, float]:
+def _centre(
+    masks: np.ndarray,
+    height: int,
+    width: int,
+    window: float,
+    config: AugmentConfig,
+    rng: np.random.Generator,
+) -> tuple[float, float]:
     if len(masks) and rng.random() < config.near_object:
         rows, cols = np.nonzero(masks[int(rng.integers(len(masks)))])
         if len(rows):
             jitter = rng.uniform(-config.jitter, config.jitter, 2) * window
             return float(rows.mean() + jitter[0]), float(cols.mean() + jitter[1])
     half = [min(window / 2, side / 2) for side in (height, width)]
-    return float(rng.uniform(half[0], height - half[0])), float(rng.uniform(half[1], width - half[1]))
+    return float(rng.uniform(half[0], height - half[0])), float(
+        rng.uniform(half[1], width - half[1])
+    )
 
 
-def _window_transform(centre: tuple[float, float], window: float, height: int, width: int, rng: np.random.Generator) -> Tensor:
+def _window_transform(
+    centre: tuple[float, float], window: float, height: int, width: int, rng: np.random.Generator
+) -> Tensor:
     """(2, 3) affine map from the square's [-1, 1] to the view's, with a random flip and quarter turn."""
     turn = rng.integers(4) * np.pi / 2
     flip = 1 if rng.random() < 0.5 else -1
-    rotation = np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]]) @ np.diag([flip, 1])
+    rotation = np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]]) @ np.diag(
+        [flip, 1]
+    )
     scale = np.diag([window / width, window / height])
     shift = np.array([[2 * centre[1] / width - 1], [2 * centre[0] / height - 1]])
     return torch.from_numpy(np.concatenate([scale @ rotation, shift], 1).astype(np.float32))
 
 
-def recolour(image: Tensor, config: AugmentConfig, rng: np.random.Generator, names: Sequence[str] = ()) -> Tensor:
+def recolour(
+    image: Tensor, config: AugmentConfig, rng: np.random.Generator, names: Sequence[str] = ()
+) -> Tensor:
     """(C, P, P) as another scanner would show it: gain, gamma, noise, now and then a blur.
 
     Args:
@@ -115,7 +150,9 @@ def recolour(image: Tensor, config: AugmentConfig, rng: np.random.Generator, nam
     gamma = torch.from_numpy(np.exp(config.gamma * (0.7 * common + 0.3 * own))).float()
     gain = torch.from_numpy(1 + config.gain * rng.uniform(-1, 1, channels)).float()
     # Effective Z has no gamma and no upper end at 1; its scale is known far better than a brightness.
-    is_z = torch.tensor([k < len(names) and names[k] == "zeff" for k in range(channels)])[:, None, None]
+    is_z = torch.tensor([k < len(names) and names[k] == "zeff" for k in range(channels)])[
+        :, None, None
+    ]
     bright = image.clamp(1e-3, 1) ** gamma[:, None, None] * gain[:, None, None]
     image = torch.where(is_z, image * (1 + Z_GAIN * (gain[:, None, None] - 1)), bright)
     if config.noise:

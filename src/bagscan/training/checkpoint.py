@@ -17,7 +17,12 @@ from bagscan.core.files import atomic_write
 
 def _optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
     state = optimizer.state_dict()["state"]
-    return {f"optimizer.{index}.{name}": torch.as_tensor(value) for index, entry in state.items() for name, value in entry.items() if value is not None}
+    return {
+        f"optimizer.{index}.{name}": torch.as_tensor(value)
+        for index, entry in state.items()
+        for name, value in entry.items()
+        if value is not None
+    }
 
 
 def _restore_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
@@ -30,7 +35,12 @@ def _restore_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tens
     optimizer.load_state_dict(whole)
 
 
-def save_checkpoint(path: Path, modules: dict[str, nn.Module], optimizer: torch.optim.Optimizer, progress: dict[str, Any]) -> None:
+def save_checkpoint(
+    path: Path,
+    modules: dict[str, nn.Module],
+    optimizer: torch.optim.Optimizer,
+    progress: dict[str, Any],
+) -> None:
     """Write modules, optimizer state and progress so that a kill at any moment leaves a whole file.
 
     Args:
@@ -54,11 +64,15 @@ def read_progress(path: Path) -> dict[str, Any]:
         with safe_open(path, framework="pt") as file:
             progress: dict[str, Any] = json.loads(file.metadata()["progress"])
     except (SafetensorError, OSError, KeyError) as error:
-        raise ModelError(f"{path} is not a checkpoint: {error}; delete it to start again") from error
+        raise ModelError(
+            f"{path} is not a checkpoint: {error}; delete it to start again"
+        ) from error
     return progress
 
 
-def load_checkpoint(path: Path, modules: dict[str, nn.Module], optimizer: torch.optim.Optimizer) -> dict[str, Any]:
+def load_checkpoint(
+    path: Path, modules: dict[str, nn.Module], optimizer: torch.optim.Optimizer
+) -> dict[str, Any]:
     """Restore what :func:`save_checkpoint` wrote, in place; returns the progress.
 
     Raises:
@@ -69,7 +83,9 @@ def load_checkpoint(path: Path, modules: dict[str, nn.Module], optimizer: torch.
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
             progress: dict[str, Any] = json.loads(file.metadata()["progress"])
     except (SafetensorError, OSError, KeyError) as error:
-        raise ModelError(f"{path} is not a checkpoint: {error}; delete it to start again") from error
+        raise ModelError(
+            f"{path} is not a checkpoint: {error}; delete it to start again"
+        ) from error
     for name, module in modules.items():
         prefix = f"{name}."
         own = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}

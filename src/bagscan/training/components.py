@@ -43,9 +43,14 @@ class Components:
             self._packed[_key(sample)] = np.packbits(_at_working_size(masks, sample))
         self.names = sorted({name for names in result.values() for name in names})
         if not self.names:
-            raise ConfigError("training.components needs simulated items, whose truth tells what they are made of: data.sources with items: true")
+            raise ConfigError(
+                "training.components needs simulated items, whose truth tells what they are made of: data.sources with items: true"
+            )
         number = {name: k for k, name in enumerate(self.names)}
-        self._ids = {key: np.array([number[name] for name in names], np.int64) for key, names in result.items()}
+        self._ids = {
+            key: np.array([number[name] for name in names], np.int64)
+            for key, names in result.items()
+        }
         self.layer = nn.Conv2d(dim, len(self.names), 1)
         assert self.layer.bias is not None
         nn.init.constant_(self.layer.bias, RARE)
@@ -53,15 +58,23 @@ class Components:
     def masks(self, sample: Sample) -> np.ndarray:
         """(n, H, W) bool of a sample's components at working size."""
         shape = (len(self._ids[_key(sample)]), *sample.counts.shape[-2:])
-        return np.unpackbits(self._packed[_key(sample)], count=int(np.prod(shape))).reshape(shape).astype(bool)
+        return (
+            np.unpackbits(self._packed[_key(sample)], count=int(np.prod(shape)))
+            .reshape(shape)
+            .astype(bool)
+        )
 
     def target(self, sample: Sample, drawn: Tensor) -> Tensor:
         """(K, p, p) share of every kind of component in a crop's (n, P, P) bool masks."""
         small = F.avg_pool2d(drawn.float()[None], STRIDE, ceil_mode=True)[0]
         kinds = torch.from_numpy(self._ids[_key(sample)])[:, None, None].expand_as(small)
-        return small.new_zeros(len(self.names), *small.shape[1:]).scatter_reduce_(0, kinds, small, "amax")
+        return small.new_zeros(len(self.names), *small.shape[1:]).scatter_reduce_(
+            0, kinds, small, "amax"
+        )
 
-    def loss(self, features: Tensor, target: Tensor, presence: Tensor, present_from: float) -> Tensor:
+    def loss(
+        self, features: Tensor, target: Tensor, presence: Tensor, present_from: float
+    ) -> Tensor:
         """Cross-entropy of every component's presence, summed over kinds, averaged over what lies on the item.
 
         Args:
@@ -70,7 +83,9 @@ class Components:
         size = features.shape[-2:]
         wanted = F.interpolate(target, size=size, mode="area")
         inside = (F.interpolate(presence[:, None], size=size, mode="area") > present_from).float()
-        each = F.binary_cross_entropy_with_logits(self.layer(features), wanted, reduction="none").sum(1, keepdim=True)
+        each = F.binary_cross_entropy_with_logits(
+            self.layer(features), wanted, reduction="none"
+        ).sum(1, keepdim=True)
         return (each * inside).sum() / inside.sum().clamp(min=1)
 
 
@@ -80,4 +95,8 @@ def _key(sample: Sample) -> Key:
 
 def _at_working_size(masks: np.ndarray, sample: Sample) -> np.ndarray:
     height, width = sample.counts.shape[-2:]
-    return np.stack([scale_mask(m, height, width) for m in masks]) if len(masks) else np.zeros((0, height, width), bool)
+    return (
+        np.stack([scale_mask(m, height, width) for m in masks])
+        if len(masks)
+        else np.zeros((0, height, width), bool)
+    )

@@ -45,12 +45,20 @@ class Compute:
         if self.count == 1:
             return
         parameters = list(parameters)
-        somebody = torch.tensor([p.grad is not None for p in parameters], dtype=torch.int32, device=self.device)
+        somebody = torch.tensor(
+            [p.grad is not None for p in parameters], dtype=torch.int32, device=self.device
+        )
         distributed.all_reduce(somebody)
-        moved_by = [p for p, has in zip(parameters, somebody.tolist(), strict=True) if has]  # of others a weight decay would move zeros
-        flat = torch.cat([(torch.zeros_like(p) if p.grad is None else p.grad).reshape(-1) for p in moved_by])
+        moved_by = [
+            p for p, has in zip(parameters, somebody.tolist(), strict=True) if has
+        ]  # of others a weight decay would move zeros
+        flat = torch.cat(
+            [(torch.zeros_like(p) if p.grad is None else p.grad).reshape(-1) for p in moved_by]
+        )
         distributed.all_reduce(flat)
-        for parameter, mean in zip(moved_by, (flat / self.count).split([p.numel() for p in moved_by]), strict=True):
+        for parameter, mean in zip(
+            moved_by, (flat / self.count).split([p.numel() for p in moved_by]), strict=True
+        ):
             parameter.grad = mean.view_as(parameter)
 
     def average_buffers(self, modules: Mapping[str, nn.Module]) -> None:
@@ -76,7 +84,9 @@ class Compute:
         apart = torch.tensor([int(first.item() != step)], device=self.device)
         distributed.all_reduce(apart)
         if apart.item():
-            raise TrainingError(f"process {self.rank} would go on at step {step}, the first one at {int(first.item())}: the run folder must be one that all processes see")
+            raise TrainingError(
+                f"process {self.rank} would go on at step {step}, the first one at {int(first.item())}: the run folder must be one that all processes see"
+            )
         for module in modules.values():
             for tensor in module.state_dict().values():
                 distributed.broadcast(tensor, 0)
@@ -97,14 +107,19 @@ def compute() -> Compute:
     Raises:
         ConfigError: no such device.
     """
-    rank, count, local = (int(os.environ.get(name, default)) for name, default in (("RANK", 0), ("WORLD_SIZE", 1), ("LOCAL_RANK", 0)))
+    rank, count, local = (
+        int(os.environ.get(name, default))
+        for name, default in (("RANK", 0), ("WORLD_SIZE", 1), ("LOCAL_RANK", 0))
+    )
     device = device_named(os.environ.get(DEVICE, "auto"), local if count > 1 else None)
     if device.type == "cuda":
         torch.cuda.set_device(device)
     if count > 1 and not distributed.is_initialized():
         # Its functions take the group of their import for a default, for ever: imported later, as optimizers do, it would keep the group's threads.
         importlib.import_module("torch.distributed.nn.functional")
-        distributed.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=LONGEST_VALIDATION)
+        distributed.init_process_group(
+            "nccl" if device.type == "cuda" else "gloo", timeout=LONGEST_VALIDATION
+        )
         # While the interpreter still stands: Gloo's threads that find it gone abort a process that has done its work.
         atexit.register(distributed.destroy_process_group)
     return Compute(device, rank, count)
@@ -122,7 +137,9 @@ def device_named(name: str, number: int | None = None) -> torch.device:
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     if name.startswith("cuda:") and number is not None:
-        raise ConfigError(f"device {name!r} is one for several processes: --device cuda gives each its own")
+        raise ConfigError(
+            f"device {name!r} is one for several processes: --device cuda gives each its own"
+        )
     if name == "cuda":
         name = f"cuda:{number or 0}"
     try:
@@ -130,8 +147,12 @@ def device_named(name: str, number: int | None = None) -> torch.device:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
         message = str(error).strip().splitlines()[0]
-        why = "there is no such kind" if "Expected one of" in message else message  # followed by two dozen that nobody has
-        raise ConfigError(f"device {name!r} cannot be used: {why}; auto takes what there is") from error
+        why = (
+            "there is no such kind" if "Expected one of" in message else message
+        )  # followed by two dozen that nobody has
+        raise ConfigError(
+            f"device {name!r} cannot be used: {why}; auto takes what there is"
+        ) from error
     return device
 
 
@@ -148,7 +169,9 @@ def has_bfloat16(device: torch.device) -> bool:
     if device.type != "cpu":
         return True
     if platform.machine().lower() in ("x86_64", "amd64"):
-        return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()  # nothing public tells it
+        return (
+            torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+        )  # nothing public tells it
     return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
@@ -161,5 +184,8 @@ def moved(batch: Any, device: torch.device) -> Any:
     if isinstance(batch, dict):
         return {key: moved(each, device) for key, each in batch.items()}
     if dataclasses.is_dataclass(batch) and not isinstance(batch, type):
-        return dataclasses.replace(batch, **{f.name: moved(getattr(batch, f.name), device) for f in dataclasses.fields(batch)})
+        return dataclasses.replace(
+            batch,
+            **{f.name: moved(getattr(batch, f.name), device) for f in dataclasses.fields(batch)},
+        )
     return batch

@@ -47,41 +47,79 @@ class DetectionTrainingConfig:
 class DetectionTask:
     """Views and the masks of their items in, the detector's losses out; validated by COCO AP."""
 
-    def __init__(self, model: Model, train: Sequence[Sample], val: Sequence[Sample], config: DetectionTrainingConfig) -> None:
+    def __init__(
+        self,
+        model: Model,
+        train: Sequence[Sample],
+        val: Sequence[Sample],
+        config: DetectionTrainingConfig,
+    ) -> None:
         if not isinstance(model.regioner, Finder):
-            raise ConfigError(f"regioner {model.config.regioner['name']!r} detects nothing: use mask_rcnn or faster_rcnn")
+            raise ConfigError(
+                f"regioner {model.config.regioner['name']!r} detects nothing: use mask_rcnn or faster_rcnn"
+            )
         model.to(compute().device)
         self.regioner, self.model, self.config = model.regioner, model, config
         self.modules: dict[str, nn.Module] = {"regioner": model.regioner}
-        self.train, self.val = [s for s in train if s.annotations], subsample_evenly(val, config.validation_scans)
+        self.train, self.val = (
+            [s for s in train if s.annotations],
+            subsample_evenly(val, config.validation_scans),
+        )
         self.classes = list(model.regioner.config.classes)
 
     def batch(self, rng: np.random.Generator) -> list[tuple[Tensor, dict[str, Tensor]]]:
         """Prepared views (C, h, w) with boxes, labels and masks at their size."""
-        return [self._draw(self.train[int(rng.integers(len(self.train)))], rng) for _ in range(self.config.batch_size)]
+        return [
+            self._draw(self.train[int(rng.integers(len(self.train)))], rng)
+            for _ in range(self.config.batch_size)
+        ]
 
     def _draw(self, sample: Sample, rng: np.random.Generator) -> tuple[Tensor, dict[str, Tensor]]:
         stride, turn, flip = self.regioner.config.stride, int(rng.integers(4)), rng.random() < 0.5
         gain = 1 + self.config.gain * rng.uniform(-1, 1)
-        pixels = self.regioner.prepare(torch.from_numpy(sample.pixels())[None] * gain, sample.view.channels)[0]
-        masks = F.max_pool2d(torch.from_numpy(sample.masks()).float()[None], stride, ceil_mode=True)[0]
+        pixels = self.regioner.prepare(
+            torch.from_numpy(sample.pixels())[None] * gain, sample.view.channels
+        )[0]
+        masks = F.max_pool2d(
+            torch.from_numpy(sample.masks()).float()[None], stride, ceil_mode=True
+        )[0]
         planes = torch.cat([pixels, masks]).rot90(turn, (1, 2))
         planes = planes.flip(2) if flip else planes
         pixels, masks = planes[: len(pixels)].contiguous(), planes[len(pixels) :].bool()
-        labels = torch.tensor([1 + (self.classes.index(a.label) if a.label in self.classes else 0) for a in sample.annotations])
+        labels = torch.tensor(
+            [
+                1 + (self.classes.index(a.label) if a.label in self.classes else 0)
+                for a in sample.annotations
+            ]
+        )
         boxes = torch.stack([_box(mask) for mask in masks])
-        wide = (boxes[:, 2:] - boxes[:, :2]).amin(1) >= 2  # thinner ones cannot be matched by any anchor
-        return pixels, {"boxes": boxes[wide], "labels": labels[wide], "masks": masks[wide].to(torch.uint8)}
+        wide = (boxes[:, 2:] - boxes[:, :2]).amin(
+            1
+        ) >= 2  # thinner ones cannot be matched by any anchor
+        return pixels, {
+            "boxes": boxes[wide],
+            "labels": labels[wide],
+            "masks": masks[wide].to(torch.uint8),
+        }
 
-    def loss(self, batch: list[tuple[Tensor, dict[str, Tensor]]]) -> tuple[Tensor, dict[str, float]]:
+    def loss(
+        self, batch: list[tuple[Tensor, dict[str, Tensor]]]
+    ) -> tuple[Tensor, dict[str, float]]:
         images, targets = zip(*batch, strict=True)
         parts: dict[str, Tensor] = self.regioner.detector(list(images), list(targets))
-        return torch.stack(list(parts.values())).sum(), {name.removeprefix("loss_"): float(value.detach()) for name, value in parts.items()}
+        return torch.stack(list(parts.values())).sum(), {
+            name.removeprefix("loss_"): float(value.detach()) for name, value in parts.items()
+        }
 
     def validate(self) -> dict[str, float]:
         scores = judge_detections(self.model, self.val)
         flat = {f"{kind}_{name}": scores[kind][name] for kind in scores for name in ("ap", "ap_50")}
-        return {"monitor": scores.get("mask" if self.regioner.config.masks else "box", scores["box"])["ap"], **flat}
+        return {
+            "monitor": scores.get("mask" if self.regioner.config.masks else "box", scores["box"])[
+                "ap"
+            ],
+            **flat,
+        }
 
 
 def _box(mask: Tensor) -> Tensor:
@@ -92,7 +130,9 @@ def _box(mask: Tensor) -> Tensor:
     return torch.stack([columns[0, 0], rows[0, 0], columns[-1, 0] + 1, rows[-1, 0] + 1]).float()
 
 
-def judge_detections(model: Model, samples: Sequence[Sample], report: Callable[[str], None] | None = None) -> dict[str, Any]:
+def judge_detections(
+    model: Model, samples: Sequence[Sample], report: Callable[[str], None] | None = None
+) -> dict[str, Any]:
     """COCO box and mask AP of a model's item detector."""
     found, finder = [], model.regioner
     assert isinstance(finder, Finder)
@@ -100,7 +140,9 @@ def judge_detections(model: Model, samples: Sequence[Sample], report: Callable[[
         found.append(finder.detect(sample.full_view()))
         if report and number % 25 == 0:
             report(f"searched {number} of {len(samples)} views")
-    return coco_scores([s.annotations for s in samples], found, [s.counts.shape[-2:] for s in samples])
+    return coco_scores(
+        [s.annotations for s in samples], found, [s.counts.shape[-2:] for s in samples]
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,19 +165,31 @@ class DetectionExperiment(LoopExperiment):
 
     def model(self) -> Model:
         """The detector as the regioner of a model; its encoder and scorer are the least there is."""
-        return Model(ModelConfig(self.input, self.regioner, {"name": "crop", "backbone": "test_resnet", "size_px": 32}))
+        return Model(
+            ModelConfig(
+                self.input,
+                self.regioner,
+                {"name": "crop", "backbone": "test_resnet", "size_px": 32},
+            )
+        )
 
     def prepare(self, out: Path, report: Report) -> tuple[DetectionTask, Callable[[Scores], None]]:
         """See :meth:`LoopExperiment.prepare`."""
         model = self.model()
         parts = read_parts(self, self.data, model, out, report)
-        return DetectionTask(model, parts.train, parts.val, self.training), weights_keeper(model.regioner, out / self.written)
+        return DetectionTask(model, parts.train, parts.val, self.training), weights_keeper(
+            model.regioner, out / self.written
+        )
 
 
-def detection_samples(experiment: DetectionExperiment, run_folder: Path, part: str, report: Report = print) -> tuple[Model, list[Sample]]:
+def detection_samples(
+    experiment: DetectionExperiment, run_folder: Path, part: str, report: Report = print
+) -> tuple[Model, list[Sample]]:
     """A trained detector, and the views of one part of its data."""
     model = experiment.model()
     load_regioner(model, run_folder / experiment.written)
     records = load_records(experiment.data, report)
     split = obtain_split(experiment.data, records, run_folder, report)
-    return model, load_samples(part_records(experiment.data, records, split, part), model, report, split.sha256)
+    return model, load_samples(
+        part_records(experiment.data, records, split, part), model, report, split.sha256
+    )

@@ -82,14 +82,20 @@ class Targets:
     host: Tensor
 
     @classmethod
-    def of(cls, batch: CropBatch, categories: Sequence[str], kinds: int, device_classes: int) -> Targets:
+    def of(
+        cls, batch: CropBatch, categories: Sequence[str], kinds: int, device_classes: int
+    ) -> Targets:
         """Args: kinds, device_classes: how many of the first categories are of anomalies, and then of devices."""
         shares = batch.counts.float() / PIXELS_A_CELL
         instances = shares[:, FIRST_DEVICE : FIRST_DEVICE + MAX_DEVICES]
         host = instances[torch.arange(len(shares)), batch.device.clamp(min=0)][:, None]
         near = (F.max_pool2d(instances, 3, 1, 1) > 0.5).float().sum(1, keepdim=True)
         # Two instances of different classes may overlap: only where fewer classes than devices are near do devices of one class touch.
-        classes = (F.max_pool2d(shares[:, kinds : kinds + device_classes], 3, 1, 1) > 0.5).float().sum(1, keepdim=True)
+        classes = (
+            (F.max_pool2d(shares[:, kinds : kinds + device_classes], 3, 1, 1) > 0.5)
+            .float()
+            .sum(1, keepdim=True)
+        )
         return cls(
             shares[:, : len(categories)],
             shares[:, :kinds].amax(1, keepdim=True),
@@ -109,17 +115,33 @@ class DetectorTask:
     """
 
     def __init__(
-        self, network: DetectorNetwork, config: DetectorTaskConfig, train: Sequence[PackedScene], val: Sequence[PackedScene], kinds: int, devices: int, images: str = "raw"
+        self,
+        network: DetectorNetwork,
+        config: DetectorTaskConfig,
+        train: Sequence[PackedScene],
+        val: Sequence[PackedScene],
+        kinds: int,
+        devices: int,
+        images: str = "raw",
     ) -> None:
         self.config, self.kinds, self.devices, self.images = config, kinds, devices, images
         self.network = network.to(memory_format=torch.channels_last)
         quicken(self.network)
         self.modules: dict[str, nn.Module] = {"network": network}
         self.views = [view for scene in train for view in scene.views]
-        self.anomalous = [view for view in self.views if len(view.anomaly_points) and view.host >= 0]
-        self.with_devices = [(view, k) for view in self.views for k, points in enumerate(view.device_points) if len(points)]
+        self.anomalous = [
+            view for view in self.views if len(view.anomaly_points) and view.host >= 0
+        ]
+        self.with_devices = [
+            (view, k)
+            for view in self.views
+            for k, points in enumerate(view.device_points)
+            if len(points)
+        ]
         self.hard: HardPlaces | None = None
-        self.val = subsample_evenly([view for scene in val for view in scene.views if view.host >= 0], config.val_views)  # of every set alike
+        self.val = subsample_evenly(
+            [view for scene in val for view in scene.views if view.host >= 0], config.val_views
+        )  # of every set alike
 
     def batch(self, rng: np.random.Generator) -> CropBatch:
         """Crops in the order twins, anomalous alone, benign."""
@@ -151,7 +173,9 @@ class DetectorTask:
             device[row] = k
         degrade(features, config.noise, rng)
         features = as_seen(features, self.images)
-        return CropBatch(torch.from_numpy(features), torch.from_numpy(counts), torch.from_numpy(device))
+        return CropBatch(
+            torch.from_numpy(features), torch.from_numpy(counts), torch.from_numpy(device)
+        )
 
     @staticmethod
     def _place(points: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -170,23 +194,43 @@ class DetectorTask:
         has_device = batch.device >= 0
         verdict = self.network.verdict(maps.anomaly, maps.fine, maps.coarse, target.host)
         holds = (target.anomaly * (target.ignored < 0.5)).sum((1, 2, 3)) > MIN_CELL
-        verdict_loss = F.binary_cross_entropy_with_logits(verdict[has_device], holds[has_device].float())
-        where, dice = map_losses(maps.anomaly.float(), target.anomaly, target.devices, target.ignored, config.anomaly_weight, config.outside_weight)
+        verdict_loss = F.binary_cross_entropy_with_logits(
+            verdict[has_device], holds[has_device].float()
+        )
+        where, dice = map_losses(
+            maps.anomaly.float(),
+            target.anomaly,
+            target.devices,
+            target.ignored,
+            config.anomaly_weight,
+            config.outside_weight,
+        )
         parts = {
             "map": where + config.dice * dice,
             "categories": self._category_loss(maps, target),
-            "contact": F.binary_cross_entropy_with_logits(maps.contact.float(), target.contact, pos_weight=torch.tensor(5.0)),
+            "contact": F.binary_cross_entropy_with_logits(
+                maps.contact.float(), target.contact, pos_weight=torch.tensor(5.0)
+            ),
             "verdict": verdict_loss,
         }
-        weights = {"map": config.map_weight, "categories": config.category_weight, "contact": config.contact_weight, "verdict": config.verdict_weight}
+        weights = {
+            "map": config.map_weight,
+            "categories": config.category_weight,
+            "contact": config.contact_weight,
+            "verdict": config.verdict_weight,
+        }
         loss = torch.stack([weights[name] * part for name, part in parts.items()]).sum()
         right = ((verdict[has_device] > 0) == holds[has_device]).float().mean()
-        return loss, {name: float(part.detach()) for name, part in parts.items()} | {"right": float(right)}
+        return loss, {name: float(part.detach()) for name, part in parts.items()} | {
+            "right": float(right)
+        }
 
     def _category_loss(self, maps: Maps, target: Targets) -> Tensor:
         """Cross-entropy of every category in every cell, what is rare weighted up."""
         shares = target.categories
-        cross = F.binary_cross_entropy_with_logits(maps.categories.float(), shares, reduction="none")
+        cross = F.binary_cross_entropy_with_logits(
+            maps.categories.float(), shares, reduction="none"
+        )
         rarity = (shares.mean((0, 2, 3)) + 1e-3).rsqrt()
         rarity = 3 * rarity / rarity.mean()
         return (cross * (1 + shares * (rarity[:, None, None] - 1).clamp(min=0))).mean() * 10
@@ -202,25 +246,40 @@ class DetectorTask:
         for view in self.val:
             for is_anomalous in (False, True):
                 features, counts = whole_view(view, is_anomalous)
-                batch = CropBatch(torch.from_numpy(as_seen(features[None], self.images)), torch.from_numpy(counts.copy())[None], torch.tensor([view.host]))
+                batch = CropBatch(
+                    torch.from_numpy(as_seen(features[None], self.images)),
+                    torch.from_numpy(counts.copy())[None],
+                    torch.tensor([view.host]),
+                )
                 target = Targets.of(batch, self.network.config.categories, self.kinds, self.devices)
                 with autocast_bf16(compute().device, True):
                     maps = self.network(batch.features)
                 if is_anomalous and not view.about["visible"]:
                     continue
                 truth.append(is_anomalous)
-                scores.append(float(self.network.verdict(maps.anomaly, maps.fine, maps.coarse, target.host)[0]))
+                scores.append(
+                    float(
+                        self.network.verdict(maps.anomaly, maps.fine, maps.coarse, target.host)[0]
+                    )
+                )
                 if is_anomalous:
                     self._within(maps.anomaly.float()[0, 0].numpy(), target, within, hits)
         by_view = auroc(np.array(truth), np.array(scores))
         return {"monitor": by_view, "within": float(np.mean(within)), "hit": float(np.mean(hits))}
 
     @staticmethod
-    def _within(logits: np.ndarray, target: Targets, within: list[float], hits: list[float]) -> None:
+    def _within(
+        logits: np.ndarray, target: Targets, within: list[float], hits: list[float]
+    ) -> None:
         anomaly, host = target.anomaly[0, 0].numpy(), target.host[0, 0].numpy()
         positive, negative = logits[anomaly > 0.5], logits[(anomaly < 0.1) & (host > 0.5)]
         if len(positive) and len(negative):
-            within.append(auroc(np.r_[np.ones(len(positive), bool), np.zeros(len(negative), bool)], np.r_[positive, negative]))
+            within.append(
+                auroc(
+                    np.r_[np.ones(len(positive), bool), np.zeros(len(negative), bool)],
+                    np.r_[positive, negative],
+                )
+            )
             hits.append(float(positive.max() >= negative.max()))
 
 
@@ -228,10 +287,19 @@ def degrade(features: np.ndarray, noise: float, rng: np.random.Generator) -> Non
     """Add up to so much noise to (B, C, H, W) crops: stretches of one long field, since drawing it anew would cost as much as all else."""
     for crop in features:
         start = int(rng.integers(len(NOISE) - crop[:3].size))
-        crop[:3] += NOISE[start : start + crop[:3].size].reshape(crop[:3].shape) * np.float32(rng.uniform(0, noise))
+        crop[:3] += NOISE[start : start + crop[:3].size].reshape(crop[:3].shape) * np.float32(
+            rng.uniform(0, noise)
+        )
 
 
-def map_losses(logits: Tensor, anomaly: Tensor, devices: Tensor, ignored: Tensor, anomaly_weight: float, outside_weight: float) -> tuple[Tensor, Tensor]:
+def map_losses(
+    logits: Tensor,
+    anomaly: Tensor,
+    devices: Tensor,
+    ignored: Tensor,
+    anomaly_weight: float,
+    outside_weight: float,
+) -> tuple[Tensor, Tensor]:
     """Cross-entropy by cell, mostly on devices and around, and Dice of anomalous crops.
 
     Args:
@@ -241,7 +309,9 @@ def map_losses(logits: Tensor, anomaly: Tensor, devices: Tensor, ignored: Tensor
     weight = torch.maximum(near, torch.full_like(near, outside_weight)) * (ignored < 0.25)
     weight = torch.maximum(weight, (anomaly > 0.1).float())
     cross = F.binary_cross_entropy_with_logits(logits, anomaly, reduction="none")
-    cross = (cross * weight * (1 + anomaly_weight * anomaly)).sum((1, 2, 3)) / weight.sum((1, 2, 3)).clamp(min=20)
+    cross = (cross * weight * (1 + anomaly_weight * anomaly)).sum((1, 2, 3)) / weight.sum(
+        (1, 2, 3)
+    ).clamp(min=20)
     chance = logits.sigmoid() * weight
     overlap = 2 * (chance * anomaly).sum((1, 2, 3)) + 1
     both = chance.square().sum((1, 2, 3)) + anomaly.square().sum((1, 2, 3)) + 1

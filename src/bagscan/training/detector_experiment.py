@@ -39,7 +39,9 @@ class DetectorExperiment(SimulatedExperiment):
     """
 
     kind = "detector"
-    figures = "The best step is the one with the highest monitor: the AUROC of devices, view by view."
+    figures = (
+        "The best step is the one with the highest monitor: the AUROC of devices, view by view."
+    )
     images: str = "raw"
     network: NetworkConfig = field(default_factory=NetworkConfig)
     training: DetectorTaskConfig = field(default_factory=DetectorTaskConfig)
@@ -54,22 +56,39 @@ class DetectorExperiment(SimulatedExperiment):
         save_resolved(self, self.kind, out)
         scenes, categories = packed_scenes(self.sets, self.pack_workers, report)
         report(f"{len(scenes['train'])} scenes to train on, {len(scenes['val'])} to validate on")
-        detector = Detector.new(self.network, categories, len(KINDS), _devices_among(categories), self.images)
+        detector = Detector.new(
+            self.network, categories, len(KINDS), _devices_among(categories), self.images
+        )
         if self.start:
             begin_with(detector, Detector.load(self.start))
 
         def keep(scores: Scores) -> None:
-            detector.about = {"validation": {k: round(v, 4) for k, v in scores.items()}, "sets": list(self.sets)}
+            detector.about = {
+                "validation": {k: round(v, 4) for k, v in scores.items()},
+                "sets": list(self.sets),
+            }
             detector.save(out / self.written)
 
-        task = DetectorTask(detector.network, self.training, scenes["train"], scenes["val"], detector.kinds, detector.devices, self.images)
+        task = DetectorTask(
+            detector.network,
+            self.training,
+            scenes["train"],
+            scenes["val"],
+            detector.kinds,
+            detector.devices,
+            self.images,
+        )
         if self.training.hard and self.start:
-            own = task.views[compute().rank :: compute().count]  # each process looks through its share, and draws from that
+            own = task.views[
+                compute().rank :: compute().count
+            ]  # each process looks through its share, and draws from that
             task.hard = hard_places(Detector.load(self.start), own, report)
         return task, keep
 
 
-def packed_scenes(sets: tuple[str, ...], workers: int, report: Callable[[str], None]) -> tuple[dict[str, list[PackedScene]], tuple[str, ...]]:
+def packed_scenes(
+    sets: tuple[str, ...], workers: int, report: Callable[[str], None]
+) -> tuple[dict[str, list[PackedScene]], tuple[str, ...]]:
     """Scenes of all sets by part, packed where they are not yet, and their common categories.
 
     Raises:
@@ -78,13 +97,21 @@ def packed_scenes(sets: tuple[str, ...], workers: int, report: Callable[[str], N
     roots = [Path(name) for name in sets]
     where = compute()
     for root in roots if where.writes else ():
-        pack(root, KINDS, packed_categories(roots[0]) if root != roots[0] else None, workers, report)
-    where.broadcast_from_rank0(True)  # of several processes that train together the others wait for the first
+        pack(
+            root, KINDS, packed_categories(roots[0]) if root != roots[0] else None, workers, report
+        )
+    where.broadcast_from_rank0(
+        True
+    )  # of several processes that train together the others wait for the first
     categories = packed_categories(roots[0])
     for root in roots[1:]:
         if packed_categories(root) != categories:
-            raise ConfigError(f"{root} was packed with other categories than {roots[0]}: delete {root / 'packed'}, and it is packed anew")
-    return {part: [s for root in roots for s in read_packed(root, (part,))] for part in ("train", "val")}, categories
+            raise ConfigError(
+                f"{root} was packed with other categories than {roots[0]}: delete {root / 'packed'}, and it is packed anew"
+            )
+    return {
+        part: [s for root in roots for s in read_packed(root, (part,))] for part in ("train", "val")
+    }, categories
 
 
 def _devices_among(categories: tuple[str, ...]) -> int:
@@ -100,7 +127,9 @@ def trained_before(start: str, sets: Sequence[str], categories: tuple[str, ...])
     """
     detector = Detector.load(start)
     if detector.network.config.categories != categories:
-        raise ConfigError(f"start: {start} was trained with other categories than those of {', '.join(sets)}; use the sets it was trained on")
+        raise ConfigError(
+            f"start: {start} was trained with other categories than those of {', '.join(sets)}; use the sets it was trained on"
+        )
     return detector
 
 
@@ -117,10 +146,14 @@ def begin_with(detector: Detector, trained: Detector) -> None:
     try:
         detector.network.load_state_dict(weights)
     except RuntimeError as error:
-        raise ConfigError(f"start: its network is another one: {str(error).splitlines()[1].strip()}") from error
+        raise ConfigError(
+            f"start: its network is another one: {str(error).splitlines()[1].strip()}"
+        ) from error
 
 
-def calibrate_detector(sets: Sequence[str], folder: Path, max_fpr: float, report: Callable[[str], None] = print) -> Detector:
+def calibrate_detector(
+    sets: Sequence[str], folder: Path, max_fpr: float, report: Callable[[str], None] = print
+) -> Detector:
     """Choose a detector's thresholds on the validation scenes of simulated sets, and store them beside the weights.
 
     Args:
@@ -138,14 +171,25 @@ def calibrate_detector(sets: Sequence[str], folder: Path, max_fpr: float, report
     return detector
 
 
-def evaluate_detector(sets: Sequence[str], folder: Path, part: str, report: Callable[[str], None] = print) -> dict[str, Any]:
+def evaluate_detector(
+    sets: Sequence[str], folder: Path, part: str, report: Callable[[str], None] = print
+) -> dict[str, Any]:
     """A detector's figures on one part of simulated sets, by group."""
     usable = load_model(folder)
     assert isinstance(usable, UsableDetector)
     bags = [bag for name in sets for bag in judge_set(Path(name), usable, part, report=report)]
     groups = sorted({bag.about["group"] for bag in bags})
-    result = {group: measure([bag for bag in bags if bag.about["group"] == group], usable.thresholds) for group in groups}
-    return {"model_id": usable.id, "part": part, "sets": list(sets), "groups": result, "all": measure(bags, usable.thresholds)}
+    result = {
+        group: measure([bag for bag in bags if bag.about["group"] == group], usable.thresholds)
+        for group in groups
+    }
+    return {
+        "model_id": usable.id,
+        "part": part,
+        "sets": list(sets),
+        "groups": result,
+        "all": measure(bags, usable.thresholds),
+    }
 
 
 def detector_summary(told: dict[str, Any]) -> str:
@@ -167,5 +211,7 @@ def detector_summary(told: dict[str, Any]) -> str:
     }
     rows = [f"{'':18s}" + "".join(f"{title:>13s}" for title in columns.values())]
     for name, group in (*told["groups"].items(), ("all", told["all"])):
-        rows.append(f"{name:18s}" + "".join(f"{group.get(key, float('nan')):13.3f}" for key in columns))
+        rows.append(
+            f"{name:18s}" + "".join(f"{group.get(key, float('nan')):13.3f}" for key in columns)
+        )
     return "\n".join(rows)

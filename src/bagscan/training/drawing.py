@@ -27,7 +27,9 @@ Draw = Callable[[np.random.Generator], Any]
 
 def generator_of(seed: int, step: int, rank: int = 0) -> np.random.Generator:
     """Of every random draw of one step of one process: the same whoever draws, and after a kill."""
-    return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(0, step, *[rank] * bool(rank))))
+    return np.random.default_rng(
+        np.random.SeedSequence(seed, spawn_key=(0, step, *[rank] * bool(rank)))
+    )
 
 
 def loaders(device: torch.device) -> int:
@@ -42,11 +44,19 @@ def loaders(device: torch.device) -> int:
     wanted = os.environ.get(LOADERS, "auto")
     if wanted == "auto":
         cores = usable_cores() // int(os.environ.get("LOCAL_WORLD_SIZE", 1))
-        return max(1, min(cores, MAX_LOADERS)) if device.type == "cuda" and sys.platform == "linux" and _free_bytes(SHARED) >= ROOM_BYTES else 0
+        return (
+            max(1, min(cores, MAX_LOADERS))
+            if device.type == "cuda"
+            and sys.platform == "linux"
+            and _free_bytes(SHARED) >= ROOM_BYTES
+            else 0
+        )
     if not wanted.isdecimal():
         raise ConfigError(f"{LOADERS} must be auto or a number of processes, got {wanted!r}")
     if int(wanted) and sys.platform != "linux":
-        raise ConfigError(f"{LOADERS}={wanted}: batches are drawn by processes on Linux alone; 0 draws them in a thread")
+        raise ConfigError(
+            f"{LOADERS}={wanted}: batches are drawn by processes on Linux alone; 0 draws them in a thread"
+        )
     return int(wanted)
 
 
@@ -57,7 +67,9 @@ def _free_bytes(folder: str) -> int:
         return 0
 
 
-def drawn_ahead(draw: Draw, seed: int, steps: range, rank: int = 0, processes: int = 0) -> Generator[Any, None, None]:
+def drawn_ahead(
+    draw: Draw, seed: int, steps: range, rank: int = 0, processes: int = 0
+) -> Generator[Any, None, None]:
     """The batches of steps in their order.
 
     Args:
@@ -73,18 +85,34 @@ def drawn_ahead(draw: Draw, seed: int, steps: range, rank: int = 0, processes: i
         upcoming = [thread.submit(draw, generator_of(seed, step, rank)) for step in steps[:1]]
         for step in steps:
             batch = upcoming.pop().result()
-            upcoming += [thread.submit(draw, generator_of(seed, following, rank)) for following in range(step + 1, min(step + 2, steps.stop))]
+            upcoming += [
+                thread.submit(draw, generator_of(seed, following, rank))
+                for following in range(step + 1, min(step + 2, steps.stop))
+            ]
             yield batch
 
 
 def _by_processes(of: _Steps, steps: range, processes: int) -> Generator[Any, None, None]:
     # Forked: they share the samples in memory. A step goes to them by its number, so that their count changes nothing.
-    batches = iter(DataLoader(of, None, sampler=steps, num_workers=processes, collate_fn=_as_it_is, multiprocessing_context="fork", prefetch_factor=2, timeout=STALLED_S))
+    batches = iter(
+        DataLoader(
+            of,
+            None,
+            sampler=steps,
+            num_workers=processes,
+            collate_fn=_as_it_is,
+            multiprocessing_context="fork",
+            prefetch_factor=2,
+            timeout=STALLED_S,
+        )
+    )
     for _ in steps:
         try:
             batch = next(batches)
         except RuntimeError as error:
-            raise TrainingError(f"the processes that draw batches draw no more ({error}): perhaps {SHARED} or memory is full; {LOADERS}=0 draws in a thread") from error
+            raise TrainingError(
+                f"the processes that draw batches draw no more ({error}): perhaps {SHARED} or memory is full; {LOADERS}=0 draws in a thread"
+            ) from error
         if isinstance(batch, Exception):
             raise batch
         yield batch

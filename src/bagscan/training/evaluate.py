@@ -34,10 +34,18 @@ from bagscan.training.one_class import OneClassExperiment
 from bagscan.training.samples import Sample
 
 LEVELS = ("segment", "scan")
-Judgeable = JointExperiment | OneClassExperiment | MultiLabelExperiment  # kinds whose result is a model of three parts
+Judgeable = (
+    JointExperiment | OneClassExperiment | MultiLabelExperiment
+)  # kinds whose result is a model of three parts
 
 
-def calibrate_model(experiment: Judgeable, folder: Path, max_fpr: float, report: Callable[[str], None] = print, level: str = "segment") -> Model:
+def calibrate_model(
+    experiment: Judgeable,
+    folder: Path,
+    max_fpr: float,
+    report: Callable[[str], None] = print,
+    level: str = "segment",
+) -> Model:
     """Calibrate scores and choose the operating point on the validation split; both are stored beside the weights.
 
     A calibrated score is the chance that what is judged, an item or a whole scan, is anomalous if this
@@ -60,15 +68,26 @@ def calibrate_model(experiment: Judgeable, folder: Path, max_fpr: float, report:
     data, split_folder, same = _judged_data(experiment.data, folder, whole_views=level == "scan")
     judged = judge_part(model, data, "val", split_folder, report, same)
     # In use any region may raise the alarm, what the protocol calls background among them.
-    scan_truth, scan_scores = fused([dataclasses.replace(bag, foreground=np.ones_like(bag.foreground)) for bag in judged.bags])
+    scan_truth, scan_scores = fused(
+        [dataclasses.replace(bag, foreground=np.ones_like(bag.foreground)) for bag in judged.bags]
+    )
     model.calibration = fit_platt(scan_truth, scan_scores)
     truth, scores, _ = segment_arrays(judged.bags)
     # Through float32, since that is what the model gives: a threshold must not fall between the two.
-    scores, scan_scores = (platt(s, model.calibration).astype(np.float32).astype(np.float64) for s in (scores, scan_scores))
+    scores, scan_scores = (
+        platt(s, model.calibration).astype(np.float32).astype(np.float64)
+        for s in (scores, scan_scores)
+    )
     benign = scan_scores[scan_truth == 0]
-    model.operating_point = choose_operating_point(truth, scores, max_fpr, "val") if level == "segment" else conformal_point(benign, max_fpr, "val", "scan")
+    model.operating_point = (
+        choose_operating_point(truth, scores, max_fpr, "val")
+        if level == "segment"
+        else conformal_point(benign, max_fpr, "val", "scan")
+    )
     if len(benign):  # of which a segment's rate says nothing: a scan has hundreds
-        report(f"of the {len(benign)} benign scans of the validation part {int((benign >= model.operating_point.threshold).sum())} raise an alarm")
+        report(
+            f"of the {len(benign)} benign scans of the validation part {int((benign >= model.operating_point.threshold).sum())} raise an alarm"
+        )
     for warning in too_few({"benign scans": len(benign), "anomalous scans": int(scan_truth.sum())}):
         report(f"warning: {warning}")
     if before is not None and before.threshold != model.operating_point.threshold:
@@ -81,10 +100,16 @@ def calibrate_model(experiment: Judgeable, folder: Path, max_fpr: float, report:
 def run_folder_of(folder: str | Path) -> Path:
     """Directory of a model's split: beside the model, or ``runs`` for bundled models, since the package is never written to."""
     folder = Path(folder)
-    return Path("runs") / f"shipped_{folder.name}" if folder.resolve().parent == SHIPPED.resolve() else folder.parent
+    return (
+        Path("runs") / f"shipped_{folder.name}"
+        if folder.resolve().parent == SHIPPED.resolve()
+        else folder.parent
+    )
 
 
-def _judged_data(data: DataConfig, folder: str | Path, whole_views: bool) -> tuple[DataConfig, Path, bool]:
+def _judged_data(
+    data: DataConfig, folder: str | Path, whole_views: bool
+) -> tuple[DataConfig, Path, bool]:
     """What a model is judged on, the folder of its split, and whether that is the model's own."""
     run_folder = run_folder_of(folder)
     return _as_screened(data, run_folder) if whole_views else (data, run_folder, True)
@@ -108,7 +133,9 @@ def _as_screened(data: DataConfig, run_folder: Path) -> tuple[DataConfig, Path, 
     if whole == data:
         return data, run_folder, True
     if data.split:
-        raise DataError(f"{data.split} splits items, and whole views are judged here: their part cannot be told from it. Train with the set's own split (data.split: null)")
+        raise DataError(
+            f"{data.split} splits items, and whole views are judged here: their part cannot be told from it. Train with the set's own split (data.split: null)"
+        )
     return dataclasses.replace(whole, split=None), run_folder / "whole_views", False
 
 
@@ -146,8 +173,12 @@ def evaluate_model(
     if isinstance(model.scorer, ClassScorer) and model.config.input.square:
         results["classes"] = _classes(model, judged.samples)
     results["operating_point"] = dataclasses.asdict(point) if point else None
-    results["per_scan"]["trivial_baseline"] = _baseline(*(part_records(data, judged.records, judged.split, p) for p in ("train", part)))
-    notes = ["A whole-image score proves nothing unless it is well above trivial_baseline, which knows image statistics alone."]
+    results["per_scan"]["trivial_baseline"] = _baseline(
+        *(part_records(data, judged.records, judged.split, p) for p in ("train", part))
+    )
+    notes = [
+        "A whole-image score proves nothing unless it is well above trivial_baseline, which knows image statistics alone."
+    ]
     notes += judged.warnings
     if point is None:
         notes.append("No operating point was chosen: the confusion is at 0.5.")
@@ -157,7 +188,10 @@ def evaluate_model(
         data={
             "name": "+".join(s.root for s in experiment.data.sources),
             "hash": judged.split.data_hash,
-            "counts": {"scans": len(judged.bags), "left_out_scanner": experiment.data.leave_out_scanner},
+            "counts": {
+                "scans": len(judged.bags),
+                "left_out_scanner": experiment.data.leave_out_scanner,
+            },
         },
         config={"model_id": model.id, **dataclasses.asdict(model.config)},
         seeds=[experiment.seed],
@@ -175,18 +209,30 @@ def _classes(model: Model, samples: list[Sample]) -> dict[str, Any]:
     return ranking_table(truth, scores, names) | {"map_interval": map_interval(truth, scores)}
 
 
-def evaluate_detection(experiment: DetectionExperiment, run_folder: Path, part: str, out: Path, report: Callable[[str], None] = print) -> dict[str, Any]:
+def evaluate_detection(
+    experiment: DetectionExperiment,
+    run_folder: Path,
+    part: str,
+    out: Path,
+    report: Callable[[str], None] = print,
+) -> dict[str, Any]:
     """Box and mask AP of a trained item detector on one part of its data, as a result record.
 
     Args:
         run_folder: what ``bagscan train`` wrote.
     """
     model, samples = detection_samples(experiment, run_folder, part, report)
-    split = read_split(Path(experiment.data.split) if experiment.data.split else run_folder / "split.json")
+    split = read_split(
+        Path(experiment.data.split) if experiment.data.split else run_folder / "split.json"
+    )
     record = make_record(
         f"detection-{run_folder.name}-{part}",
         judge_detections(model, samples, report),
-        data={"name": "+".join(s.root for s in experiment.data.sources), "hash": split.data_hash, "counts": {"scans": len(samples)}},
+        data={
+            "name": "+".join(s.root for s in experiment.data.sources),
+            "hash": split.data_hash,
+            "counts": {"scans": len(samples)},
+        },
         config={"regioner": model.config.regioner, "input": dataclasses.asdict(model.config.input)},
         seeds=[experiment.seed],
     )
@@ -198,13 +244,18 @@ def detection_summary(record: dict[str, Any]) -> str:
     """COCO scores as a table for people."""
     rows = [f"{'':6s}  AP     AP50   AP75   small  medium large"]
     for kind, scores in record["results"].items():
-        rows.append(f"{kind:6s}  " + " ".join("-     " if v is None else f"{v:<6.3f}" for v in scores.values()))
+        rows.append(
+            f"{kind:6s}  "
+            + " ".join("-     " if v is None else f"{v:<6.3f}" for v in scores.values())
+        )
     return "\n".join(rows)
 
 
 def _baseline(train: list[Record], test: list[Record]) -> dict[str, float]:
     if any(len({bool(r.annotations) for r in part}) < 2 for part in (train, test)):
-        return {"auroc": float("nan")}  # one class only: undefined, and not worth reading every scan
+        return {
+            "auroc": float("nan")
+        }  # one class only: undefined, and not worth reading every scan
     (x, y), (x_test, y_test) = _statistics(train), _statistics(test)
     return trivial_baseline(x, y, x_test, y_test)
 
@@ -227,7 +278,11 @@ def statistics_of(record: Record) -> np.ndarray:
     if record.window is not None:
         x1, y1, x2, y2 = record.window
         pixels = pixels[:, y1:y2, x1:x2]
-        covered = [float(record.item.mask.area)] if record.item is not None and record.item.mask is not None else []
+        covered = (
+            [float(record.item.mask.area)]
+            if record.item is not None and record.item.mask is not None
+            else []
+        )
     parts = [pixels] if view.quantity == "pseudo_colour" else [channel[None] for channel in pixels]
     return np.concatenate([*(image_statistics(part) for part in parts), covered])
 
@@ -239,13 +294,22 @@ def _told(value: float | None, digits: int = 3) -> str:
 def _simulated_summary(found: dict[str, Any]) -> list[str]:
     level = found["per_scan"]
     tp, fp = _told(level["tp_percent"], 1), _told(level["fp_percent"], 1)
-    lines = [f"\nscans, views fused by their maximum: n {level['n']}, TP {tp} %, FP {fp} %, AUROC {_told(level['auroc'])}"]
-    lines.append("AUROC by view: " + ", ".join(f"{name} {_told(value)}" for name, value in found["views"].items()))
+    lines = [
+        f"\nscans, views fused by their maximum: n {level['n']}, TP {tp} %, FP {fp} %, AUROC {_told(level['auroc'])}"
+    ]
+    lines.append(
+        "AUROC by view: "
+        + ", ".join(f"{name} {_told(value)}" for name, value in found["views"].items())
+    )
     for name, row in found["strata"].items():
         low, high = row["tp"]["interval"]
-        lines.append(f"  area CNR {name:12s}  n {row['tp']['n']:<5d} TP {_told(row['tp']['percent'], 1)} % ({low:.0f}-{high:.0f})  AUROC {_told(row['auroc'])}")
+        lines.append(
+            f"  area CNR {name:12s}  n {row['tp']['n']:<5d} TP {_told(row['tp']['percent'], 1)} % ({low:.0f}-{high:.0f})  AUROC {_told(row['auroc'])}"
+        )
     for name, row in found["groups"].items():
-        lines.append(f"  {name:44s}  TP {_told(row['tp']['percent'], 1)} %  FP {_told(row['fp']['percent'], 1)} %  AUROC {_told(row['auroc'])}")
+        lines.append(
+            f"  {name:44s}  TP {_told(row['tp']['percent'], 1)} %  FP {_told(row['fp']['percent'], 1)} %  AUROC {_told(row['auroc'])}"
+        )
     return lines
 
 
@@ -255,19 +319,43 @@ def summary(record: dict[str, Any]) -> str:
     lines = [f"{'':28s}  n      TP%    FP%    A      P      F1     AUROC  AP     FPR@95"]
     for level in ("per_segment", "per_object", "per_scan"):
         row = results[level]
-        cells = [row[k] for k in ("tp_percent", "fp_percent", "accuracy", "precision", "f1", "auroc", "average_precision", "fpr_at_95_tpr")]
-        lines.append(f"{level:28s}  {row['n']:<6d} " + " ".join("-     " if c is None else f"{c:<6.1f}" if i < 2 else f"{c:<6.3f}" for i, c in enumerate(cells)))
+        cells = [
+            row[k]
+            for k in (
+                "tp_percent",
+                "fp_percent",
+                "accuracy",
+                "precision",
+                "f1",
+                "auroc",
+                "average_precision",
+                "fpr_at_95_tpr",
+            )
+        ]
+        lines.append(
+            f"{level:28s}  {row['n']:<6d} "
+            + " ".join(
+                "-     " if c is None else f"{c:<6.1f}" if i < 2 else f"{c:<6.3f}"
+                for i, c in enumerate(cells)
+            )
+        )
     lines.append(f"pixel IoU of scans with objects: {results['per_pixel']['iou'] or 0:.3f}")
     if "classes" in results:
         found = results["classes"]
         low, high = found["map_interval"]
-        lines.append(f"\nclasses of whole images: mAP {_told(found['map'])} ({_told(low)}-{_told(high)}), micro F1 {_told(found['micro_f1'])}, macro F1 {_told(found['macro_f1'])}")
+        lines.append(
+            f"\nclasses of whole images: mAP {_told(found['map'])} ({_told(low)}-{_told(high)}), micro F1 {_told(found['micro_f1'])}, macro F1 {_told(found['macro_f1'])}"
+        )
         lines += [f"  AP {name:20s} {_told(value)}" for name, value in found["ap"].items()]
     if "simulated" in results:
         lines += _simulated_summary(results["simulated"])
     baseline = results["per_scan"]["trivial_baseline"]["auroc"]
-    lines.append(f"trivial image statistics per scan: AUROC {'- (undefined: every scan here holds an object)' if baseline is None else f'{baseline:.3f}'}")
-    lines.append(f"\n{'within bag':28s}  AUROC (darkness)   AP (darkness)     hit@1 (darkness)   hit@5   objects")
+    lines.append(
+        f"trivial image statistics per scan: AUROC {'- (undefined: every scan here holds an object)' if baseline is None else f'{baseline:.3f}'}"
+    )
+    lines.append(
+        f"\n{'within bag':28s}  AUROC (darkness)   AP (darkness)     hit@1 (darkness)   hit@5   objects"
+    )
     for name, row in results["within_bag"].items():
         m, d = row["model"], row["darkness"]
         lines.append(

@@ -120,6 +120,8 @@ def kind_named(name: str) -> type[Experiment]:
 
 def train(experiment: Experiment, out: Path, report: Report = print) -> Scores:
     """Train what a configuration asks for; the best so far always lies in ``out / experiment.written``."""
-    torch.set_num_threads(experiment.threads or max(1, usable_cores() // int(os.environ.get("LOCAL_WORLD_SIZE", 1))))
+    torch.set_num_threads(
+        experiment.threads or max(1, usable_cores() // int(os.environ.get("LOCAL_WORLD_SIZE", 1)))
+    )
     torch.manual_seed(experiment.seed)
     return experiment.learn(out, report)

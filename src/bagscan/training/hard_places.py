@@ -41,14 +41,18 @@ class HardPlaces:
 
     def draw(self, rng: np.random.Generator) -> HardPlace:
         """One of them."""
-        return self.places[int(np.searchsorted(self._up_to, rng.random() * self._up_to[-1], side="right"))]
+        return self.places[
+            int(np.searchsorted(self._up_to, rng.random() * self._up_to[-1], side="right"))
+        ]
 
     def __len__(self) -> int:
         return len(self.places)
 
 
 @torch.inference_mode()
-def hard_places(detector: Detector, views: Sequence[PackedView], report: Callable[[str], None]) -> HardPlaces:
+def hard_places(
+    detector: Detector, views: Sequence[PackedView], report: Callable[[str], None]
+) -> HardPlaces:
     """Peaks of a detector's anomaly map on devices of views without their anomaly."""
     network = detector.network.eval().to(memory_format=torch.channels_last)
     found: list[HardPlace] = []
@@ -68,7 +72,9 @@ def hard_places(detector: Detector, views: Sequence[PackedView], report: Callabl
 def _peaks(logits: Tensor, mask: Tensor) -> list[tuple[np.ndarray, float]]:
     """Row and column in pixels, and chance, of the highest peaks of a (1, 1, h, w) map on a (h, w) mask."""
     chance = logits.sigmoid() * mask
-    is_peak = (chance == F.max_pool2d(chance, APART_CELLS, 1, APART_CELLS // 2)) & (chance > MIN_CHANCE)
+    is_peak = (chance == F.max_pool2d(chance, APART_CELLS, 1, APART_CELLS // 2)) & (
+        chance > MIN_CHANCE
+    )
     cells = is_peak[0, 0].nonzero().numpy()
     chances = chance[0, 0].numpy()[cells[:, 0], cells[:, 1]]
     best = np.argsort(-chances)[:MAX_A_DEVICE]

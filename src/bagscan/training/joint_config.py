@@ -59,8 +59,18 @@ class JointConfig:
         if self.mode not in ("joint", "separate", "two_stage"):
             raise ValueError(f"mode must be joint, separate or two_stage, got {self.mode!r}")
         if min(self.batch_size, self.validation_scans, self.segments_per_scan) < 1:
-            raise ValueError("batch_size, validation_scans and segments_per_scan must be at least 1")
+            raise ValueError(
+                "batch_size, validation_scans and segments_per_scan must be at least 1"
+            )
         if not 0 <= self.negative_to < self.positive_from <= 1:
-            raise ValueError(f"expected 0 <= negative_to < positive_from <= 1, got {self.negative_to} and {self.positive_from}")
-        if not (0 <= self.balance_scanners <= 1 and 0 <= self.balance_labels <= 1 and 0 <= self.label_smoothing < 1):
-            raise ValueError("balance_scanners, balance_labels and label_smoothing are shares between 0 and 1")
+            raise ValueError(
+                f"expected 0 <= negative_to < positive_from <= 1, got {self.negative_to} and {self.positive_from}"
+            )
+        if not (
+            0 <= self.balance_scanners <= 1
+            and 0 <= self.balance_labels <= 1
+            and 0 <= self.label_smoothing < 1
+        ):
+            raise ValueError(
+                "balance_scanners, balance_labels and label_smoothing are shares between 0 and 1"
+            )

@@ -46,18 +46,30 @@ class JointExperiment(LoopExperiment):
         """See :meth:`LoopExperiment.prepare`."""
         model = Model(self.model)
         _initialise(model, self)
-        parts = read_parts(dataclasses.replace(self, model=model.config), self.data, model, out, report)
-        report(f"{len(parts.train)} train, {len(parts.val)} val; data hash {parts.split.data_hash[:12]}")
-        return JointTask(model, parts.train, parts.val, self.training), model_keeper(model, parts.split, out)
+        parts = read_parts(
+            dataclasses.replace(self, model=model.config), self.data, model, out, report
+        )
+        report(
+            f"{len(parts.train)} train, {len(parts.val)} val; data hash {parts.split.data_hash[:12]}"
+        )
+        return JointTask(model, parts.train, parts.val, self.training), model_keeper(
+            model, parts.split, out
+        )
 
 
 def _initialise(model: Model, experiment: JointExperiment) -> None:
     if experiment.init:
         start = Model.load(experiment.init)
         try:
-            model.load_state_dict((start.everywhere() if model.regioner.cutter is model.regioner else start).state_dict())
+            model.load_state_dict(
+                (
+                    start.everywhere() if model.regioner.cutter is model.regioner else start
+                ).state_dict()
+            )
         except RuntimeError as error:
-            raise ConfigError(f"init {experiment.init}: its parts are not those of this configuration: {str(error).splitlines()[0]}") from error
+            raise ConfigError(
+                f"init {experiment.init}: its parts are not those of this configuration: {str(error).splitlines()[0]}"
+            ) from error
     if experiment.init_regioner:
         load_regioner(model, experiment.init_regioner)
 
@@ -67,9 +79,15 @@ def load_regioner(model: Model, path: str | Path) -> None:
     try:
         weights = load_file(path)
         part = model.regioner.finder
-        (model.regioner if part is None or not all(k.startswith("detector.") for k in weights) else part).load_state_dict(weights)
+        (
+            model.regioner
+            if part is None or not all(k.startswith("detector.") for k in weights)
+            else part
+        ).load_state_dict(weights)
     except FileNotFoundError as error:
-        raise ConfigError(f"init_regioner {path}: no such file; train it first, as the head of the configuration says (bagscan train --preset {Path(path).parent.name})") from error
+        raise ConfigError(
+            f"init_regioner {path}: no such file; train it first, as the head of the configuration says (bagscan train --preset {Path(path).parent.name})"
+        ) from error
     except (OSError, RuntimeError, ValueError) as error:
         raise ConfigError(f"regioner weights {path}: {error}") from error
 
@@ -86,7 +104,14 @@ class JudgedPart:
     warnings: list[str]
 
 
-def judge_part(model: Model, data: DataConfig, part: str, run_folder: Path, report: Report = print, same_split: bool = True) -> JudgedPart:
+def judge_part(
+    model: Model,
+    data: DataConfig,
+    part: str,
+    run_folder: Path,
+    report: Report = print,
+    same_split: bool = True,
+) -> JudgedPart:
     """Score every scan of one part of an experiment's data.
 
     Args:
@@ -109,4 +134,6 @@ def other_split(model: Model, split: Split) -> list[str]:
     trained = model.about.get("training data")
     if trained in (None, split.data_hash):
         return []
-    return [f"The model was trained with another split ({str(trained)[:12]}, not {split.data_hash[:12]}): scans that it was trained on may be among these."]
+    return [
+        f"The model was trained with another split ({str(trained)[:12]}, not {split.data_hash[:12]}): scans that it was trained on may be among these."
+    ]

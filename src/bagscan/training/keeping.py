@@ -18,7 +18,10 @@ def model_keeper(model: Model, split: Split, out: Path) -> Keep:
     """Stores a model folder, with its scores and the data that it was trained on."""
 
     def keep(scores: dict[str, float]) -> None:
-        model.about = {"training data": split.data_hash, "validation": {k: round(v, 4) for k, v in scores.items()}}
+        model.about = {
+            "training data": split.data_hash,
+            "validation": {k: round(v, 4) for k, v in scores.items()},
+        }
         model.save(out / "model")
 
     return keep

@@ -64,8 +64,15 @@ class LoopConfig:
             raise ValueError(f"seed must be 0 to {MAX_SEED - 1}, got {self.seed}")
         if self.optimizer not in ("adamw", "sgd"):
             raise ValueError(f"optimizer must be adamw or sgd, got {self.optimizer!r}")
-        if not 0 <= self.ema < 1 or self.learning_rate <= 0 or self.clip_norm <= 0 or min(self.warmup, self.cooldown, self.patience, self.weight_decay) < 0:
-            raise ValueError("expected 0 <= ema < 1, learning_rate and clip_norm above 0, the others not below 0")
+        if (
+            not 0 <= self.ema < 1
+            or self.learning_rate <= 0
+            or self.clip_norm <= 0
+            or min(self.warmup, self.cooldown, self.patience, self.weight_decay) < 0
+        ):
+            raise ValueError(
+                "expected 0 <= ema < 1, learning_rate and clip_norm above 0, the others not below 0"
+            )
 
 
 CHECKPOINT_S = 120.0
@@ -103,7 +110,9 @@ def learning_rate_at(step: int, config: LoopConfig) -> float:
 
 
 def _optimizer(task: Task, config: LoopConfig) -> torch.optim.Optimizer:
-    parameters = [p for module in task.modules.values() for p in module.parameters() if p.requires_grad]
+    parameters = [
+        p for module in task.modules.values() for p in module.parameters() if p.requires_grad
+    ]
     # Normalisation weights and biases are vectors; decaying them only moves the scale elsewhere.
     groups = [
         {"params": [p for p in parameters if p.ndim > 1], "weight_decay": config.weight_decay},
@@ -117,7 +126,9 @@ def _optimizer(task: Task, config: LoopConfig) -> torch.optim.Optimizer:
 @torch.no_grad()
 def _average(averaged: dict[str, nn.Module], live: dict[str, nn.Module], decay: float) -> None:
     for name, module in live.items():
-        pairs = list(zip(averaged[name].state_dict().values(), module.state_dict().values(), strict=True))
+        pairs = list(
+            zip(averaged[name].state_dict().values(), module.state_dict().values(), strict=True)
+        )
         means, values = ([pair[k] for pair in pairs if pair[0].is_floating_point()] for k in (0, 1))
         torch._foreach_lerp_(means, values, 1 - decay)
         for mean, value in pairs:
@@ -199,14 +210,18 @@ def run(
             stopped: dict[str, float] = progress["best"]
             return stopped
     if progress.get("processes", where.count) != where.count:
-        report(f"the run was begun by {progress['processes']} processes and goes on with {where.count}: each step sees another number of batches")
+        report(
+            f"the run was begun by {progress['processes']} processes and goes on with {where.count}: each step sees another number of batches"
+        )
     where.start_alike(kept, progress["step"])
     progress |= {"processes": where.count, "steps": config.steps}
     saved = time.monotonic()
     log = _Log(out / "log.jsonl", progress["step"], where.writes)
     started, first = time.monotonic() - progress["seconds"], progress["step"]
     processes = loaders(where.device) if getattr(task, "draws_apart", True) else 0
-    with closing(drawn_ahead(task.batch, config.seed, range(first, config.steps), where.rank, processes)) as batches:
+    with closing(
+        drawn_ahead(task.batch, config.seed, range(first, config.steps), where.rank, processes)
+    ) as batches:
         for step, upcoming in enumerate(batches, first):
             batch = moved(upcoming, where.device)
             parts = _one_step(task, optimizer, batch, step, config, where)
@@ -223,13 +238,17 @@ def run(
                     scores = _validate(task, averaged, progress, on_best)
                     log.write(step=done, validation=scores)
                     report(_line(done, config.steps, progress["seconds"], parts, scores))
-                if where.broadcast_from_rank0(bool(config.patience) and progress["stale"] >= config.patience):
+                if where.broadcast_from_rank0(
+                    bool(config.patience) and progress["stale"] >= config.patience
+                ):
                     report(f"stopped early: no gain in {config.patience} validations")
                     break
             elif done % 20 == 0 and where.writes:
                 report(_line(done, config.steps, progress["seconds"], parts))
             # By the clock too, where no other process would have to agree: of a piece that is cut short little is lost.
-            if done % config.checkpoint_every == 0 or (where.count == 1 and time.monotonic() - saved > CHECKPOINT_S):
+            if done % config.checkpoint_every == 0 or (
+                where.count == 1 and time.monotonic() - saved > CHECKPOINT_S
+            ):
                 _save(where, path, kept, optimizer, progress)
                 saved = time.monotonic()
     _save(where, path, kept, optimizer, progress)
@@ -245,19 +264,32 @@ def _start_of(path: Path, stable: Path, config: LoopConfig) -> Path:
     return stable if read_progress(path).get("steps", config.steps) < config.steps else path
 
 
-def _save(where: Compute, path: Path, kept: dict[str, nn.Module], optimizer: torch.optim.Optimizer, progress: dict[str, Any]) -> None:
+def _save(
+    where: Compute,
+    path: Path,
+    kept: dict[str, nn.Module],
+    optimizer: torch.optim.Optimizer,
+    progress: dict[str, Any],
+) -> None:
     """The state of all processes: buffers are averaged, since each would go on with those of the first."""
     where.average_buffers(kept)
     if where.writes:
         save_checkpoint(path, kept, optimizer, progress)
 
 
-def _validate(task: Task, averaged: dict[str, nn.Module], progress: dict[str, Any], on_best: Callable[[dict[str, float]], None]) -> dict[str, float]:
+def _validate(
+    task: Task,
+    averaged: dict[str, nn.Module],
+    progress: dict[str, Any],
+    on_best: Callable[[dict[str, float]], None],
+) -> dict[str, float]:
     """Scores of the averaged weights, which are kept where they are the best so far."""
     with _Swap(task.modules, averaged or task.modules):
         scores = task.validate()
         if not math.isfinite(scores["monitor"]):
-            raise TrainingError(f"validation at step {progress['step']} scored {scores['monitor']}: the validation part needs positives and negatives")
+            raise TrainingError(
+                f"validation at step {progress['step']} scored {scores['monitor']}: the validation part needs positives and negatives"
+            )
         improved = progress["best"] is None or scores["monitor"] > progress["best"]["monitor"]
         if improved:
             on_best(scores)
@@ -266,8 +298,17 @@ def _validate(task: Task, averaged: dict[str, nn.Module], progress: dict[str, An
     return scores
 
 
-def _one_step(task: Task, optimizer: torch.optim.Optimizer, batch: Any, step: int, config: LoopConfig, where: Compute) -> dict[str, float]:
-    torch.manual_seed((config.seed * 1_000_003 + step) * where.count + where.rank)  # dropout and the like
+def _one_step(
+    task: Task,
+    optimizer: torch.optim.Optimizer,
+    batch: Any,
+    step: int,
+    config: LoopConfig,
+    where: Compute,
+) -> dict[str, float]:
+    torch.manual_seed(
+        (config.seed * 1_000_003 + step) * where.count + where.rank
+    )  # dropout and the like
     for module in task.modules.values():
         module.train()
     for group in optimizer.param_groups:
@@ -275,7 +316,9 @@ def _one_step(task: Task, optimizer: torch.optim.Optimizer, batch: Any, step: in
     optimizer.zero_grad(set_to_none=True)
     loss, parts = task.loss(batch)
     if not torch.isfinite(loss):
-        raise TrainingError(f"the loss became {loss.item()} at step {step}: lower loop.learning_rate, or look at model.input.std")
+        raise TrainingError(
+            f"the loss became {loss.item()} at step {step}: lower loop.learning_rate, or look at model.input.std"
+        )
     torch.autograd.backward(loss)
     parameters = [p for g in optimizer.param_groups for p in g["params"]]
     where.average_gradients(parameters)

@@ -25,7 +25,15 @@ from bagscan.training.parts import read_parts
 from bagscan.training.samples import Sample, subsample_evenly
 
 LOSSES = ("bce", "weighted", "focal")
-CURVES = ("map", "micro_precision", "micro_recall", "micro_f1", "macro_precision", "macro_recall", "macro_f1")
+CURVES = (
+    "map",
+    "micro_precision",
+    "micro_recall",
+    "micro_f1",
+    "macro_precision",
+    "macro_recall",
+    "macro_f1",
+)
 FOCUS = 2.0  # gamma of Lin et al., "Focal loss for dense object detection" (ICCV 2017)
 
 
@@ -57,8 +65,15 @@ class MultiLabelConfig:
     def __post_init__(self) -> None:
         if self.loss not in LOSSES:
             raise ValueError(f"loss must be one of {', '.join(LOSSES)}, got {self.loss!r}")
-        if self.negatives < 0 or self.positives < 0 or min(self.batch_size, self.validation_scans) < 1 or not 0 <= self.balance <= 1:
-            raise ValueError("negatives and positives must be 0 or more, batch_size and validation_scans 1 or more, balance a share")
+        if (
+            self.negatives < 0
+            or self.positives < 0
+            or min(self.batch_size, self.validation_scans) < 1
+            or not 0 <= self.balance <= 1
+        ):
+            raise ValueError(
+                "negatives and positives must be 0 or more, batch_size and validation_scans 1 or more, balance a share"
+            )
 
 
 def label_vector(labels: Mapping[str, int], classes: Sequence[str]) -> np.ndarray:
@@ -69,7 +84,11 @@ def label_vector(labels: Mapping[str, int], classes: Sequence[str]) -> np.ndarra
 
 def label_matrix(samples: Sequence[Sample], classes: Sequence[str]) -> np.ndarray:
     """(n, classes) of :func:`label_vector`."""
-    return np.stack([label_vector(s.record.labels, classes) for s in samples]) if samples else np.zeros((0, len(classes)), int)
+    return (
+        np.stack([label_vector(s.record.labels, classes) for s in samples])
+        if samples
+        else np.zeros((0, len(classes)), int)
+    )
 
 
 def ideal_set(labels: np.ndarray, negatives: float, seed: int, positives: int = 0) -> np.ndarray:
@@ -95,29 +114,46 @@ def ideal_set(labels: np.ndarray, negatives: float, seed: int, positives: int = 
 class MultiLabelTask:
     """Augmented squares in, mean binary cross-entropy out; validated by mAP."""
 
-    def __init__(self, model: Model, train: Sequence[Sample], val: Sequence[Sample], config: MultiLabelConfig) -> None:
+    def __init__(
+        self, model: Model, train: Sequence[Sample], val: Sequence[Sample], config: MultiLabelConfig
+    ) -> None:
         if not isinstance(model.scorer, ClassScorer):
             raise ConfigError("kind multi_label needs a scorer of classes: multi_label or gbad")
         if not model.config.input.square:
-            raise ConfigError("kind multi_label needs model.input.square=true: images of a batch are of one shape, in training as in use")
+            raise ConfigError(
+                "kind multi_label needs model.input.square=true: images of a batch are of one shape, in training as in use"
+            )
         self.model, self.config = model.to(compute().device), config
         self.classes = tuple(model.scorer.config.classes)
-        chosen = ideal_set(label_matrix(train, self.classes), config.negatives, config.draw_seed, config.positives)
+        chosen = ideal_set(
+            label_matrix(train, self.classes), config.negatives, config.draw_seed, config.positives
+        )
         self.train = [train[i] for i in chosen]
         self.labels = label_matrix(self.train, self.classes)
         self.positive = np.flatnonzero((self.labels == 1).any(1))
         # All positives, and of the others as many as there is room for: a plain draw from a skewed set would hold none.
         has = (label_matrix(val, self.classes) == 1).any(1)
         room = max(0, config.validation_scans - int(has.sum()))
-        self.val = [s for s, one in zip(val, has, strict=True) if one] + subsample_evenly([s for s, one in zip(val, has, strict=True) if not one], room)
-        self.modules: dict[str, nn.Module] = {"encoder": model.encoder, "scorer": model.scorer.learnt}
+        self.val = [s for s, one in zip(val, has, strict=True) if one] + subsample_evenly(
+            [s for s, one in zip(val, has, strict=True) if not one], room
+        )
+        self.modules: dict[str, nn.Module] = {
+            "encoder": model.encoder,
+            "scorer": model.scorer.learnt,
+        }
         share = (self.labels == 1).mean(0).clip(1e-3, 1 - 1e-3)
-        self.weight = torch.tensor((1 - share) / share if config.loss == "weighted" else np.ones(len(share)), dtype=torch.float32, device=model.device)
+        self.weight = torch.tensor(
+            (1 - share) / share if config.loss == "weighted" else np.ones(len(share)),
+            dtype=torch.float32,
+            device=model.device,
+        )
 
     def batch(self, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
         chosen = rng.integers(len(self.train), size=self.config.batch_size)
         from_positive = rng.random(len(chosen)) < self.config.balance
-        chosen[from_positive] = self.positive[rng.integers(len(self.positive), size=int(from_positive.sum()))]
+        chosen[from_positive] = self.positive[
+            rng.integers(len(self.positive), size=int(from_positive.sum()))
+        ]
         squares = torch.stack([augmented(self.train[i].pixels(), self.config, rng) for i in chosen])
         return squares, torch.from_numpy(self.labels[chosen])
 
@@ -126,7 +162,9 @@ class MultiLabelTask:
         logits = logits_of(self.model, pixels)
         known = (labels != UNKNOWN).float()
         target = (labels == 1).float()
-        each = F.binary_cross_entropy_with_logits(logits, target, pos_weight=self.weight, reduction="none")
+        each = F.binary_cross_entropy_with_logits(
+            logits, target, pos_weight=self.weight, reduction="none"
+        )
         if self.config.loss == "focal":
             right = torch.exp(-each)  # probability of the truth
             each = (1 - right) ** FOCUS * each
@@ -137,7 +175,9 @@ class MultiLabelTask:
         result = ranking_table(truth, scores, self.classes)
         # Beside them training images as they are, so that curves show where one leaves the other (report B).
         seen = subsample_evenly(self.train, len(self.val))
-        own = ranking_table(label_matrix(seen, self.classes), class_scores(self.model, seen), self.classes)
+        own = ranking_table(
+            label_matrix(seen, self.classes), class_scores(self.model, seen), self.classes
+        )
         keep = {k: float(result[k]) for k in CURVES} | {f"train_{k}": float(own[k]) for k in CURVES}
         return {"monitor": keep["map"] if np.isfinite(keep["map"]) else 0.0, **keep}
 
@@ -162,17 +202,29 @@ def augmented(pixels: np.ndarray, config: MultiLabelConfig, rng: np.random.Gener
     angle = np.deg2rad(rng.uniform(-config.turn, config.turn))
     zoom = np.exp(rng.uniform(-config.zoom, config.zoom))
     flip = -1 if rng.random() < 0.5 else 1
-    matrix = zoom * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]) @ np.diag([flip, 1])
-    theta = torch.tensor(np.column_stack([matrix, rng.uniform(-2 * config.shift, 2 * config.shift, 2)]), dtype=torch.float32)
+    matrix = (
+        zoom
+        * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+        @ np.diag([flip, 1])
+    )
+    theta = torch.tensor(
+        np.column_stack([matrix, rng.uniform(-2 * config.shift, 2 * config.shift, 2)]),
+        dtype=torch.float32,
+    )
     grid = F.affine_grid(theta[None], [1, 1, *pixels.shape[-2:]], align_corners=False)
-    return F.grid_sample(torch.from_numpy(pixels)[None], grid, padding_mode="border", align_corners=False)[0]
+    return F.grid_sample(
+        torch.from_numpy(pixels)[None], grid, padding_mode="border", align_corners=False
+    )[0]
 
 
 @torch.no_grad()
 def embeddings_of(model: Model, samples: Sequence[Sample], batch: int = 32) -> Tensor:
     """(n, dim) descriptions of whole images, as they are: nothing is augmented in use."""
     model.eval()
-    parts = [embed(model, torch.stack([torch.from_numpy(s.pixels()) for s in samples[i : i + batch]])) for i in range(0, len(samples), batch)]
+    parts = [
+        embed(model, torch.stack([torch.from_numpy(s.pixels()) for s in samples[i : i + batch]]))
+        for i in range(0, len(samples), batch)
+    ]
     return torch.cat(parts) if parts else torch.zeros(0, model.encoder.dim, device=model.device)
 
 
@@ -201,8 +253,12 @@ class MultiLabelExperiment(LoopExperiment):
     def prepare(self, out: Path, report: Report) -> tuple[MultiLabelTask, Callable[[Scores], None]]:
         """See :meth:`LoopExperiment.prepare`."""
         model = Model(self.model)
-        parts = read_parts(dataclasses.replace(self, model=model.config), self.data, model, out, report)
+        parts = read_parts(
+            dataclasses.replace(self, model=model.config), self.data, model, out, report
+        )
         task = MultiLabelTask(model, parts.train, parts.val, self.training)
         positive = int((task.labels == 1).any(1).sum())
-        report(f"{positive} positive and {len(task.labels) - positive} negative images to train on, {len(task.val)} for validation")
+        report(
+            f"{positive} positive and {len(task.labels) - positive} negative images to train on, {len(task.val)} for validation"
+        )
         return task, model_keeper(model, parts.split, out)

@@ -79,14 +79,19 @@ class Descriptions:
         """(m, dim) benign rows of samples without an anomaly and of the rest of those with one, at most so many a sample."""
         order = np.random.default_rng(seed).permutation(len(self.truth))
         rank = np.zeros(len(order), int)
-        for number in np.unique(self.scan):  # rank of a row among its sample's benign ones, in a random order
+        for number in np.unique(
+            self.scan
+        ):  # rank of a row among its sample's benign ones, in a random order
             own = order[(self.scan[order] == number) & (self.truth[order] == 0)]
             rank[own] = np.arange(len(own))
         return self.rows[torch.from_numpy((self.truth == 0) & (rank < most_a_scan))]
 
     def anomalous(self, leave_out: Sequence[str] = ()) -> Tensor:
         """(m, dim) anomalous rows, without those of some kinds; where some are left out, samples of several are, too."""
-        wanted = np.array([kind not in leave_out and (kind != SEVERAL or not leave_out) for kind in self.kinds], bool)
+        wanted = np.array(
+            [kind not in leave_out and (kind != SEVERAL or not leave_out) for kind in self.kinds],
+            bool,
+        )
         return self.rows[torch.from_numpy((self.truth == 1) & wanted[self.scan])]
 
 
@@ -98,14 +103,18 @@ def kind_of(sample: Sample) -> str:
     return sample.record.about.kind or (labels.pop() if len(labels) == 1 else SEVERAL)
 
 
-def describe_samples(model: Model, samples: Sequence[Sample], report: Report = print) -> Descriptions:
+def describe_samples(
+    model: Model, samples: Sequence[Sample], report: Report = print
+) -> Descriptions:
     """Describe the foreground regions of samples."""
     classes = model.scorer.config.classes if isinstance(model.scorer, ClassScorer) else ()
     rows, truth, scan = [torch.zeros(0, model.encoder.dim)], [np.zeros(0, int)], [np.zeros(0, int)]
     for number, (sample, regions, embeddings) in enumerate(described(model, samples)):
         if classes:  # of a whole scan: what its labels say of the scorer's own classes
             labels = label_vector(sample.record.labels, classes)
-            own = np.full(regions.n, 1 if (labels == 1).any() else -1 if (labels == UNKNOWN).any() else 0)
+            own = np.full(
+                regions.n, 1 if (labels == 1).any() else -1 if (labels == UNKNOWN).any() else 0
+            )
         else:
             own = as_bag(sample, regions, np.zeros(regions.n, np.float32)).truth
         kept = own >= 0
@@ -114,13 +123,26 @@ def describe_samples(model: Model, samples: Sequence[Sample], report: Report = p
         scan.append(np.full(int(kept.sum()), number))
         if (number + 1) % 200 == 0:
             report(f"described {number + 1} of {len(samples)}")
-    return Descriptions(torch.cat(rows), np.concatenate(truth), np.concatenate(scan), tuple(kind_of(s) for s in samples))
+    return Descriptions(
+        torch.cat(rows),
+        np.concatenate(truth),
+        np.concatenate(scan),
+        tuple(kind_of(s) for s in samples),
+    )
 
 
 def save_descriptions(found: Descriptions, path: Path) -> None:
     """As safetensors; whole or not at all."""
     with atomic_write(path) as part:
-        save_file({"rows": found.rows.contiguous(), "truth": torch.from_numpy(found.truth), "scan": torch.from_numpy(found.scan)}, part, {"kinds": json.dumps(found.kinds)})
+        save_file(
+            {
+                "rows": found.rows.contiguous(),
+                "truth": torch.from_numpy(found.truth),
+                "scan": torch.from_numpy(found.scan),
+            },
+            part,
+            {"kinds": json.dumps(found.kinds)},
+        )
 
 
 def load_descriptions(path: Path) -> Descriptions:
@@ -141,13 +163,19 @@ def start(experiment: OneClassExperiment) -> Model:
     """
     torch.manual_seed(experiment.seed)
     trained = Model.load(experiment.init) if experiment.init else None
-    config = dataclasses.replace(trained.config if trained else experiment.model, scorer=experiment.scorer)
+    config = dataclasses.replace(
+        trained.config if trained else experiment.model, scorer=experiment.scorer
+    )
     model = Model(config)
     if not isinstance(model.scorer, FittedScorer):
-        raise ConfigError(f"scorer {experiment.scorer.get('name')!r} is trained with its encoder, not fitted: use kind joint or multi_label")
+        raise ConfigError(
+            f"scorer {experiment.scorer.get('name')!r} is trained with its encoder, not fitted: use kind joint or multi_label"
+        )
     if trained is None:
         if any(True for _ in model.encoder.parameters()):
-            raise ConfigError("the encoder has weights to be trained first: set init to a model folder")
+            raise ConfigError(
+                "the encoder has weights to be trained first: set init to a model folder"
+            )
         return model.eval()
     model.regioner.load_state_dict(trained.regioner.state_dict())
     model.encoder.load_state_dict(trained.encoder.state_dict())
@@ -157,14 +185,23 @@ def start(experiment: OneClassExperiment) -> Model:
     return model.eval()
 
 
-def fit(model: Model, train: Descriptions, val: Descriptions, config: OneClassConfig, report: Report = print) -> dict[str, float]:
+def fit(
+    model: Model,
+    train: Descriptions,
+    val: Descriptions,
+    config: OneClassConfig,
+    report: Report = print,
+) -> dict[str, float]:
     """Fit a model's scorer; AUROC of validation regions, and of scans by their worst region.
 
     Raises:
         TrainingError: too few descriptions.
     """
     assert isinstance(model.scorer, FittedScorer)  # start() has looked
-    benign, anomalous = train.benign(config.rows_a_scan, config.seed), train.anomalous(config.leave_out)
+    benign, anomalous = (
+        train.benign(config.rows_a_scan, config.seed),
+        train.anomalous(config.leave_out),
+    )
     report(f"fitting to {len(benign)} benign and {len(anomalous)} anomalous regions")
     try:
         model.scorer.fit(benign, anomalous, config.seed, report)
@@ -183,7 +220,12 @@ def fit(model: Model, train: Descriptions, val: Descriptions, config: OneClassCo
 def experiment_id(model: Model, data: DataConfig, data_hash: str) -> str:
     """Of what the descriptions depend on: the describing model, the data, and how they are read and labelled."""
     classes = model.scorer.config.classes if isinstance(model.scorer, ClassScorer) else ()
-    result = [model.about.get("described by"), dataclasses.asdict(model.config) | {"scorer": classes}, dataclasses.asdict(data), data_hash]
+    result = [
+        model.about.get("described by"),
+        dataclasses.asdict(model.config) | {"scorer": classes},
+        dataclasses.asdict(data),
+        data_hash,
+    ]
     return hashlib.sha256(json.dumps(result, sort_keys=True).encode()).hexdigest()[:12]
 
 
@@ -219,7 +261,12 @@ class OneClassExperiment(Experiment):
         records = load_records(self.data, report)
         split = obtain_split(self.data, records, out, report)
         save_resolved(dataclasses.replace(self, model=model.config), self.kind, out, split)
-        train, val = (self._descriptions(part, model, part_records(self.data, records, split, part), split, out, report) for part in ("train", "val"))
+        train, val = (
+            self._descriptions(
+                part, model, part_records(self.data, records, split, part), split, out, report
+            )
+            for part in ("train", "val")
+        )
         with (out / "log.jsonl").open("w") as log:
 
             def tell(text: str) -> None:
@@ -228,16 +275,35 @@ class OneClassExperiment(Experiment):
 
             keep_phases(model.scorer, out / "phases")
             best = fit(model, train, val, self.training, tell)
-        model.about |= {"training data": split.data_hash, "validation": {k: round(v, 4) for k, v in best.items()}}
+        model.about |= {
+            "training data": split.data_hash,
+            "validation": {k: round(v, 4) for k, v in best.items()},
+        }
         if self.training.leave_out:
             model.about["not shown to the fitted scorer"] = ", ".join(self.training.leave_out)
         model.save(out / self.written)
         return best
 
-    def _descriptions(self, part: str, model: Model, records: Sequence[Record], split: Split, out: Path, report: Report) -> Descriptions:
+    def _descriptions(
+        self,
+        part: str,
+        model: Model,
+        records: Sequence[Record],
+        split: Split,
+        out: Path,
+        report: Report,
+    ) -> Descriptions:
         most = self.training.validation_scans if part == "val" else 0
-        path = out / f"descriptions_{part}_{experiment_id(model, self.data, split.data_hash)}{f'_{most}' if most else ''}.safetensors"
+        path = (
+            out
+            / f"descriptions_{part}_{experiment_id(model, self.data, split.data_hash)}{f'_{most}' if most else ''}.safetensors"
+        )
         if not path.exists():
             samples = load_samples(records, model, report, split.sha256)
-            save_descriptions(describe_samples(model, subsample_evenly(samples, most) if most else samples, report), path)
+            save_descriptions(
+                describe_samples(
+                    model, subsample_evenly(samples, most) if most else samples, report
+                ),
+                path,
+            )
         return load_descriptions(path)

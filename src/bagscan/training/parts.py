@@ -23,7 +23,9 @@ class Parts:
     val: list[Sample]
 
 
-def read_parts(experiment: Experiment, data: DataConfig, model: Model, out: Path, report: Callable[[str], None]) -> Parts:
+def read_parts(
+    experiment: Experiment, data: DataConfig, model: Model, out: Path, report: Callable[[str], None]
+) -> Parts:
     """Read what an experiment trains and validates on.
 
     Args:
@@ -35,5 +37,8 @@ def read_parts(experiment: Experiment, data: DataConfig, model: Model, out: Path
     records = load_records(data, report)
     split = obtain_split(data, records, out, report)
     save_resolved(experiment, experiment.kind, out, split)
-    train, val = (load_samples(part_records(data, records, split, part), model, report, split.sha256) for part in ("train", "val"))
+    train, val = (
+        load_samples(part_records(data, records, split, part), model, report, split.sha256)
+        for part in ("train", "val")
+    )
     return Parts(split, train, val)

@@ -28,10 +28,18 @@ def save_resolved(experiment: Any, kind: str, out: Path, split: Split | None = N
     path = out / "config.yaml"
     if path.exists() and (out / "checkpoint.safetensors").exists():
         before, now = (_flat(tree) for tree in (yaml.safe_load(path.read_text()), plain))
-        changed = [key for key in sorted(before.keys() | now.keys()) if before.get(key) != now.get(key) and key not in MAY_CHANGE]
+        changed = [
+            key
+            for key in sorted(before.keys() | now.keys())
+            if before.get(key) != now.get(key) and key not in MAY_CHANGE
+        ]
         if changed:
-            result = ", ".join(f"{key} was {before.get(key)!r}, now {now.get(key)!r}" for key in changed[:5])
-            raise ConfigError(f"{out} holds a run with other settings ({result}): use another --out, or delete it")
+            result = ", ".join(
+                f"{key} was {before.get(key)!r}, now {now.get(key)!r}" for key in changed[:5]
+            )
+            raise ConfigError(
+                f"{out} holds a run with other settings ({result}): use another --out, or delete it"
+            )
     out.mkdir(parents=True, exist_ok=True)
     if split is not None:
         _keep_split(split, out)
@@ -43,13 +51,25 @@ def _keep_split(split: Split, out: Path) -> None:
     if own.exists() and read_split(own).data_hash == split.data_hash:
         return
     if own.exists() and (out / "checkpoint.safetensors").exists():
-        raise ConfigError(f"{out} holds a run on another split, {own}, whose training scans may be in a test part of this one: use another --out, or delete it")
+        raise ConfigError(
+            f"{out} holds a run on another split, {own}, whose training scans may be in a test part of this one: use another --out, or delete it"
+        )
     write_split(own, split)
 
 
 def _flat(tree: Any, at: str = "") -> dict[str, Any]:
     """``{"a": {"b": 1}}`` -> ``{"a.b": 1}``; lists by index."""
-    items = tree.items() if isinstance(tree, dict) else enumerate(tree) if isinstance(tree, list) else None
+    items = (
+        tree.items()
+        if isinstance(tree, dict)
+        else enumerate(tree)
+        if isinstance(tree, list)
+        else None
+    )
     if items is None:
         return {at: tree}
-    return {key: value for name, part in items for key, value in _flat(part, f"{at}.{name}" if at else str(name)).items()}
+    return {
+        key: value
+        for name, part in items
+        for key, value in _flat(part, f"{at}.{name}" if at else str(name)).items()
+    }

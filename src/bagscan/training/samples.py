@@ -48,9 +48,15 @@ class Sample:
         first = self.view.channels.index(channels[0])
         chosen = slice(first, first + len(channels))
         if self.view.channels[chosen] != tuple(channels):
-            raise DataError(f"channels {', '.join(channels)} are not neighbours in {', '.join(self.view.channels)}")
-        view = replace(self.view, pixels=self.view.pixels[chosen], channels=tuple(channels), quantity=quantity)
-        return replace(self, counts=self.counts[chosen], scale=self.scale[chosen], view=view, whole=self)
+            raise DataError(
+                f"channels {', '.join(channels)} are not neighbours in {', '.join(self.view.channels)}"
+            )
+        view = replace(
+            self.view, pixels=self.view.pixels[chosen], channels=tuple(channels), quantity=quantity
+        )
+        return replace(
+            self, counts=self.counts[chosen], scale=self.scale[chosen], view=view, whole=self
+        )
 
     def full_view(self) -> View:
         """The view at working size."""
@@ -63,16 +69,25 @@ class Sample:
         return np.stack(masks) if masks else np.zeros((0, height, width), bool)
 
 
-def scale_annotation(annotation: Annotation, sy: float, sx: float, height: int, width: int) -> Annotation:
+def scale_annotation(
+    annotation: Annotation, sy: float, sx: float, height: int, width: int
+) -> Annotation:
     """An annotation of a view that was resized by (sy, sx) to (height, width)."""
     x1, y1, x2, y2 = annotation.box_xyxy
     mask = annotation.mask
-    return replace(annotation, box_xyxy=(x1 * sx, y1 * sy, x2 * sx, y2 * sy), mask=None if mask is None else RunLengths.of(scale_mask(mask.pixels(), height, width)))
+    return replace(
+        annotation,
+        box_xyxy=(x1 * sx, y1 * sy, x2 * sx, y2 * sy),
+        mask=None if mask is None else RunLengths.of(scale_mask(mask.pixels(), height, width)),
+    )
 
 
 def scale_mask(mask: np.ndarray, height: int, width: int) -> np.ndarray:
     """A (H, W) mask, each of (height, width) pixels as the one at its middle."""
-    rows, cols = (((np.arange(n) + 0.5) * had / n).astype(int).clip(0, had - 1) for n, had in zip((height, width), mask.shape, strict=True))
+    rows, cols = (
+        ((np.arange(n) + 0.5) * had / n).astype(int).clip(0, had - 1)
+        for n, had in zip((height, width), mask.shape, strict=True)
+    )
     return np.asarray(mask[np.ix_(rows, cols)])
 
 
@@ -87,8 +102,15 @@ def read_view(record: Record) -> tuple[View, str]:
     if record.also is not None:
         second = only_view(read_scan(record.also))
         if second.shape != view.shape:
-            raise DataError(f"{record.also}: {second.shape[1]}x{second.shape[0]} pixels, {record.path} has {view.shape[1]}x{view.shape[0]}")
-        view = replace(view, pixels=np.concatenate([view.pixels, second.pixels]), channels=view.channels + second.channels, quantity="dual_energy")
+            raise DataError(
+                f"{record.also}: {second.shape[1]}x{second.shape[0]} pixels, {record.path} has {view.shape[1]}x{view.shape[0]}"
+            )
+        view = replace(
+            view,
+            pixels=np.concatenate([view.pixels, second.pixels]),
+            channels=view.channels + second.channels,
+            quantity="dual_energy",
+        )
     return view, scan.provenance["sha256"]
 
 
@@ -111,10 +133,21 @@ def load_sample(record: Record, model: Model, sha256: str | None = None) -> Samp
         view = replace(view, pixels=np.ascontiguousarray(view.pixels[:, y1:y2, x1:x2]))
     working = model.config.input.working_view(view, whole)
     (height, width), (h0, w0) = working.shape, view.shape
-    scaled = [scale_annotation(a, height / h0, width / w0, height, width) for a in record.annotations]
-    region = scale_mask(record.item.region(h0, w0), height, width) if record.item is not None else None
+    scaled = [
+        scale_annotation(a, height / h0, width / w0, height, width) for a in record.annotations
+    ]
+    region = (
+        scale_mask(record.item.region(h0, w0), height, width) if record.item is not None else None
+    )
     counts, unit = to_counts(working)
-    return Sample(record, replace(working, pixels=np.zeros((len(counts), 1, 1), np.float32)), counts, tuple(scaled), unit, region)
+    return Sample(
+        record,
+        replace(working, pixels=np.zeros((len(counts), 1, 1), np.float32)),
+        counts,
+        tuple(scaled),
+        unit,
+        region,
+    )
 
 
 def to_counts(view: View) -> tuple[np.ndarray, np.ndarray]:
@@ -126,7 +159,12 @@ def to_counts(view: View) -> tuple[np.ndarray, np.ndarray]:
     return np.rint(view.pixels.clip(0) / unit[:, None, None]).astype(np.uint16), unit
 
 
-def load_samples(records: Sequence[Record], model: Model, report: Callable[[str], None] = print, sha256: Mapping[str, str] | None = None) -> list[Sample]:
+def load_samples(
+    records: Sequence[Record],
+    model: Model,
+    report: Callable[[str], None] = print,
+    sha256: Mapping[str, str] | None = None,
+) -> list[Sample]:
     """Read many; bad ones are reported and left out.
 
     Args:
@@ -136,7 +174,9 @@ def load_samples(records: Sequence[Record], model: Model, report: Callable[[str]
         DataError: none are asked for, or none could be read.
     """
     if not records:
-        raise DataError("no scan of the data is in this part of the split: take more scans (a simulated set brings its own parts, whatever data.fractions says)")
+        raise DataError(
+            "no scan of the data is in this part of the split: take more scans (a simulated set brings its own parts, whatever data.fractions says)"
+        )
 
     def one(record: Record) -> Sample | str:
         try:
@@ -153,10 +193,15 @@ def load_samples(records: Sequence[Record], model: Model, report: Callable[[str]
         report(f"left out: {len(wrong) - MAX_SAID} more")
     samples = [item for item in loaded if isinstance(item, Sample)]
     if not samples:
-        raise DataError(f"none of {len(records)} scans could be used, the first since: {wrong[0] if wrong else 'there are none'}")
+        raise DataError(
+            f"none of {len(records)} scans could be used, the first since: {wrong[0] if wrong else 'there are none'}"
+        )
     return samples
 
 
 def subsample_evenly(samples: Sequence[T], n: int) -> list[T]:
     """At most ``n`` samples or records, evenly through the list."""
-    return [samples[i] for i in np.unique(np.linspace(0, len(samples) - 1, min(n, len(samples))).astype(int))]
+    return [
+        samples[i]
+        for i in np.unique(np.linspace(0, len(samples) - 1, min(n, len(samples))).astype(int))
+    ]

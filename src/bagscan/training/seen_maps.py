@@ -19,7 +19,9 @@ from bagscan.detector.together import VIEWS
 from bagscan.training.compute import autocast_bf16, compute
 
 HALF_A_CELL = 8  # of its 16 label pixels
-TRUTHS = 2 + MAX_DEVICES  # shares of the anomaly, of what is ignored, and of every device, in sixteenths
+TRUTHS = (
+    2 + MAX_DEVICES
+)  # shares of the anomaly, of what is ignored, and of every device, in sixteenths
 REPORT_EVERY = 100
 
 
@@ -65,7 +67,9 @@ class SeenScene:
         return found
 
 
-def seen_scenes(detector: Detector, scenes: Sequence[PackedScene], folder: Path, report: Callable[[str], None]) -> list[SeenScene]:
+def seen_scenes(
+    detector: Detector, scenes: Sequence[PackedScene], folder: Path, report: Callable[[str], None]
+) -> list[SeenScene]:
     """Scenes as a detector sees them; those that lie in the folder are not looked at again.
 
     Args:
@@ -79,7 +83,9 @@ def seen_scenes(detector: Detector, scenes: Sequence[PackedScene], folder: Path,
         _keep(detector, network, scene, _place(folder, scene))
         if done % REPORT_EVERY == 0 or done == len(todo):
             report(f"looked at {done} of {len(todo)} scenes")
-    where.broadcast_from_rank0(True)  # of several processes that train together the others wait for the first
+    where.broadcast_from_rank0(
+        True
+    )  # of several processes that train together the others wait for the first
     return [_read(_place(folder, scene)) for scene in scenes]
 
 
@@ -90,7 +96,13 @@ def _place(folder: Path, scene: PackedScene) -> Path:
 def _read(path: Path) -> SeenScene:
     result = json.loads(path.with_suffix(".json").read_text())
     verdicts = tuple(tuple(tuple(scan) for scan in view) for view in result["verdicts"])
-    return SeenScene(path, tuple((h, w) for h, w in result["shapes"]), verdicts, result["host"], tuple(result["visible"]))
+    return SeenScene(
+        path,
+        tuple((h, w) for h, w in result["shapes"]),
+        verdicts,
+        result["host"],
+        tuple(result["visible"]),
+    )
 
 
 def truth_of(counts: np.ndarray, kinds: int) -> np.ndarray:
@@ -99,7 +111,13 @@ def truth_of(counts: np.ndarray, kinds: int) -> np.ndarray:
     Args:
         kinds: number of kinds of anomaly, the first labels.
     """
-    return np.concatenate([counts[:kinds].max(0, keepdims=True), counts[IGNORED : IGNORED + 1], counts[FIRST_DEVICE : FIRST_DEVICE + MAX_DEVICES]])
+    return np.concatenate(
+        [
+            counts[:kinds].max(0, keepdims=True),
+            counts[IGNORED : IGNORED + 1],
+            counts[FIRST_DEVICE : FIRST_DEVICE + MAX_DEVICES],
+        ]
+    )
 
 
 @torch.inference_mode()
@@ -117,17 +135,37 @@ def _keep(detector: Detector, network: torch.nn.Module, scene: PackedScene, path
         np.save(file, np.concatenate([array.astype(np.float16).ravel() for array in arrays]))
     shapes = [[-(-n // CELL_PX) for n in view.pixels.shape[1:]] for view in scene.views[:VIEWS]]
     visible = [bool(view.about["visible"]) for view in scene.views[:VIEWS]]
-    atomic_write_text(path.with_suffix(".json"), json.dumps({"shapes": shapes, "verdicts": verdicts, "host": scene.views[0].host, "visible": visible}))
+    atomic_write_text(
+        path.with_suffix(".json"),
+        json.dumps(
+            {
+                "shapes": shapes,
+                "verdicts": verdicts,
+                "host": scene.views[0].host,
+                "visible": visible,
+            }
+        ),
+    )
 
 
-def _look(detector: Detector, network: torch.nn.Module, view: PackedView, anomalous: bool) -> tuple[list[np.ndarray], list[float]]:
+def _look(
+    detector: Detector, network: torch.nn.Module, view: PackedView, anomalous: bool
+) -> tuple[list[np.ndarray], list[float]]:
     """Features, map and truth of one view, and the verdict on each of its devices."""
     features, counts = whole_view(view, anomalous)
     devices = counts[FIRST_DEVICE : FIRST_DEVICE + MAX_DEVICES]
     with autocast_bf16(compute().device, True):
-        maps = network(torch.from_numpy(np.ascontiguousarray(as_seen(features[None], detector.images))))
+        maps = network(
+            torch.from_numpy(np.ascontiguousarray(as_seen(features[None], detector.images)))
+        )
         masks = torch.from_numpy((devices > HALF_A_CELL).astype(np.float32))[:, None]
-        verdicts = detector.network.verdict(maps.anomaly, maps.fine, maps.coarse, masks).float().tolist()
+        verdicts = (
+            detector.network.verdict(maps.anomaly, maps.fine, maps.coarse, masks).float().tolist()
+        )
     h, w = (-(-n // CELL_PX) for n in view.pixels.shape[1:])
-    planes = [maps.merged.float().numpy()[0], maps.anomaly.float().numpy()[0], truth_of(counts, detector.kinds)]
+    planes = [
+        maps.merged.float().numpy()[0],
+        maps.anomaly.float().numpy()[0],
+        truth_of(counts, detector.kinds),
+    ]
     return [plane[:, :h, :w] for plane in planes], verdicts[: len(view.devices)]

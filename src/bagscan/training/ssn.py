@@ -52,14 +52,23 @@ class SSNTrainingConfig:
 class SSNTask:
     """Patches of segmented images in, reconstruction and compactness losses out."""
 
-    def __init__(self, ssn: SSN, train: Sequence[SegmentedImage], val: Sequence[SegmentedImage], config: SSNTrainingConfig) -> None:
+    def __init__(
+        self,
+        ssn: SSN,
+        train: Sequence[SegmentedImage],
+        val: Sequence[SegmentedImage],
+        config: SSNTrainingConfig,
+    ) -> None:
         self.modules: dict[str, nn.Module] = {"ssn": ssn.to(compute().device)}
         self.ssn, self.train, self.val, self.config = ssn, train, val, config
 
     def batch(self, rng: np.random.Generator) -> tuple[Tensor, Tensor, int]:
         """rgb (B, 3, P, P) in [0, 1], labels (B, A, P, P) int64, number of superpixels."""
         config = self.config
-        drawn = [self._patch(self.train[int(rng.integers(len(self.train)))], rng) for _ in range(config.batch_size)]
+        drawn = [
+            self._patch(self.train[int(rng.integers(len(self.train)))], rng)
+            for _ in range(config.batch_size)
+        ]
         cell = rng.uniform(*config.cell_px)
         rgb, labels = (torch.stack(part) for part in zip(*drawn, strict=True))
         return rgb, labels, max(4, round((config.patch_px / cell) ** 2))
@@ -72,9 +81,15 @@ class SSNTask:
         side = min(int(size / scale), height, width)
         top, left = int(rng.integers(height - side + 1)), int(rng.integers(width - side + 1))
         window = np.s_[top : top + side, left : left + side]
-        chosen = rng.choice(len(image.segmentations), self.config.annotators, replace=len(image.segmentations) < self.config.annotators)
+        chosen = rng.choice(
+            len(image.segmentations),
+            self.config.annotators,
+            replace=len(image.segmentations) < self.config.annotators,
+        )
         rgb = torch.from_numpy(image.rgb[window].copy()).permute(2, 0, 1)[None].float() / 255
-        labels = torch.from_numpy(np.stack([image.segmentations[i][window] for i in chosen]))[None].float()
+        labels = torch.from_numpy(np.stack([image.segmentations[i][window] for i in chosen]))[
+            None
+        ].float()
         rgb = F.interpolate(rgb, size=(size, size), mode="bilinear", align_corners=False)
         labels = F.interpolate(labels, size=(size, size), mode="nearest")
         if rng.random() < 0.5:
@@ -83,22 +98,40 @@ class SSNTask:
 
     def loss(self, batch: tuple[Tensor, Tensor, int]) -> tuple[Tensor, dict[str, float]]:
         rgb, labels, n_superpixels = batch
-        q, grid, features = self.ssn(self.ssn.prepare(rgb, "pseudo_colour", ("red", "green", "blue")), n_superpixels)
-        labels = F.interpolate(labels.float(), size=(grid.height, grid.width), mode="nearest").long()  # of a network that works at 1/stride
-        reconstruction = torch.stack([label_reconstruction_loss(q, grid, labels[:, a]) for a in range(labels.shape[1])]).mean()
+        q, grid, features = self.ssn(
+            self.ssn.prepare(rgb, "pseudo_colour", ("red", "green", "blue")), n_superpixels
+        )
+        labels = F.interpolate(
+            labels.float(), size=(grid.height, grid.width), mode="nearest"
+        ).long()  # of a network that works at 1/stride
+        reconstruction = torch.stack(
+            [label_reconstruction_loss(q, grid, labels[:, a]) for a in range(labels.shape[1])]
+        ).mean()
         compact = compactness_loss(q, grid, features[:, :2])
-        parts = {"reconstruction": float(reconstruction.detach()), "compactness": float(compact.detach())}
+        parts = {
+            "reconstruction": float(reconstruction.detach()),
+            "compactness": float(compact.detach()),
+        }
         return reconstruction + self.config.compactness * compact, parts
 
     def validate(self) -> dict[str, float]:
         self.ssn.eval()
         chosen = self.val[: self.config.validation_images]
-        scores = {f"asa_{k}": evaluate_superpixels(self.ssn.regions, chosen, k) for k in self.config.validation_counts}
+        scores = {
+            f"asa_{k}": evaluate_superpixels(self.ssn.regions, chosen, k)
+            for k in self.config.validation_counts
+        }
         flat: dict[str, float] = {k: v["asa"] for k, v in scores.items()}
-        return {"monitor": float(np.mean(list(flat.values()))), **flat, "count": next(iter(scores.values()))["count"]}
+        return {
+            "monitor": float(np.mean(list(flat.values()))),
+            **flat,
+            "count": next(iter(scores.values()))["count"],
+        }
 
 
-def evaluate_superpixels(segment: Callable[..., Any], images: Sequence[SegmentedImage], n_superpixels: int) -> dict[str, float]:
+def evaluate_superpixels(
+    segment: Callable[..., Any], images: Sequence[SegmentedImage], n_superpixels: int
+) -> dict[str, float]:
     """Mean superpixel scores of ``segment(view, n_superpixels)`` over images."""
     rows = []
     for image in images:
@@ -130,4 +163,6 @@ class SegmentationExperiment(LoopExperiment):
         ssn = SSN(self.regioner)
         save_resolved(self, self.kind, out)
         root = located(self.root)
-        return SSNTask(ssn, bsds500.load(root, "train"), bsds500.load(root, "val"), self.training), weights_keeper(ssn, out / self.written)
+        return SSNTask(
+            ssn, bsds500.load(root, "train"), bsds500.load(root, "val"), self.training
+        ), weights_keeper(ssn, out / self.written)

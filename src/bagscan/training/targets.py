@@ -38,7 +38,9 @@ class Batch:
 
     def planes(self) -> Tensor:
         """(B, A + 1, P, P): a 0/1 plane for every object, and presence."""
-        numbers = torch.arange(1, self.classes.shape[1] + 1, device=self.objects.device)[:, None, None]
+        numbers = torch.arange(1, self.classes.shape[1] + 1, device=self.objects.device)[
+            :, None, None
+        ]
         return torch.cat([(self.objects[:, None] == numbers).float(), self.presence[:, None]], 1)
 
 
@@ -71,16 +73,32 @@ def hard_shares(batch: Batch) -> tuple[Tensor, Tensor]:
     """The same of hard regions; presence is -1 where a region does not exist."""
     assert batch.labels is not None
     b, n = len(batch.labels), max(1, int(batch.labels.max()) + 1)
-    index = (torch.arange(b, device=batch.labels.device)[:, None, None] * n + batch.labels).reshape(-1)
+    index = (torch.arange(b, device=batch.labels.device)[:, None, None] * n + batch.labels).reshape(
+        -1
+    )
     inside = (batch.labels >= 0).reshape(-1)
-    columns = torch.cat([batch.planes(), torch.ones_like(batch.presence)[:, None]], 1).movedim(1, -1).flatten(0, 2)
-    sums = columns.new_zeros(b * n, columns.shape[1]).index_add_(0, index[inside], columns[inside]).reshape(b, n, -1)
+    columns = (
+        torch.cat([batch.planes(), torch.ones_like(batch.presence)[:, None]], 1)
+        .movedim(1, -1)
+        .flatten(0, 2)
+    )
+    sums = (
+        columns.new_zeros(b * n, columns.shape[1])
+        .index_add_(0, index[inside], columns[inside])
+        .reshape(b, n, -1)
+    )
     means = sums / sums[..., -1:].clamp(min=1)
     return means[..., :-2], torch.where(sums[..., -1] > 0, means[..., -2], means.new_tensor(-1.0))
 
 
 def segment_truth(
-    share: Tensor, presence: Tensor, classes: Tensor, positive_from: float, negative_to: float, background_weight: float, present_from: float = FOREGROUND_DARKNESS
+    share: Tensor,
+    presence: Tensor,
+    classes: Tensor,
+    positive_from: float,
+    negative_to: float,
+    background_weight: float,
+    present_from: float = FOREGROUND_DARKNESS,
 ) -> SegmentTruth:
     """Name every segment from its overlap with the objects.
 
@@ -115,7 +133,9 @@ def balanced(target: Tensor, weight: Tensor) -> Tensor:
     """Weights that sum to 1, half for the anomalous and half for the benign segments of the batch."""
     positive = weight * (target > 0)
     negative = weight * (target == 0)
-    return 0.5 * (positive / positive.sum().clamp(min=1e-6) + negative / negative.sum().clamp(min=1e-6))
+    return 0.5 * (
+        positive / positive.sum().clamp(min=1e-6) + negative / negative.sum().clamp(min=1e-6)
+    )
 
 
 def ranking_loss(margin: Tensor, truth: SegmentTruth) -> Tensor:

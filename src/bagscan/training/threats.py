@@ -64,7 +64,14 @@ class Projector:
     scatter: Scatter
     photons: tuple[float, float]
 
-    def __call__(self, pixels: Tensor, names: Sequence[str], onto: Tensor, rng: np.random.Generator, scale: tuple[float, float]) -> tuple[Tensor, Tensor]:
+    def __call__(
+        self,
+        pixels: Tensor,
+        names: Sequence[str],
+        onto: Tensor,
+        rng: np.random.Generator,
+        scale: tuple[float, float],
+    ) -> tuple[Tensor, Tensor]:
         """Put one threat into a crop.
 
         Args:
@@ -82,15 +89,32 @@ class Projector:
         (height, width), (rows, columns) = mask.shape, full.shape
         if height >= rows or width >= columns or mask.sum() < MIN_SHOWN_PX:
             return pixels, full
-        middle = places[int(rng.integers(len(places)))] if len(places) else rng.integers(min(rows, columns), size=2)
-        top, left = (int(np.clip(m - s // 2, 0, p - s)) for m, s, p in zip(middle, mask.shape, full.shape, strict=True))
+        middle = (
+            places[int(rng.integers(len(places)))]
+            if len(places)
+            else rng.integers(min(rows, columns), size=2)
+        )
+        top, left = (
+            int(np.clip(m - s // 2, 0, p - s))
+            for m, s, p in zip(middle, mask.shape, full.shape, strict=True)
+        )
         window = (slice(top, top + height), slice(left, left + width))
         pixels = pixels.clone()
-        pixels[(slice(None), *window)] = torch.from_numpy(self._seen(pixels.numpy(), names, thickness, window, size, rng))
+        pixels[(slice(None), *window)] = torch.from_numpy(
+            self._seen(pixels.numpy(), names, thickness, window, size, rng)
+        )
         full[window] = torch.from_numpy(mask)
         return pixels, full
 
-    def _seen(self, pixels: np.ndarray, names: Sequence[str], thickness_mm: np.ndarray, window: tuple[slice, slice], pixels_per_mm: float, rng: np.random.Generator) -> np.ndarray:
+    def _seen(
+        self,
+        pixels: np.ndarray,
+        names: Sequence[str],
+        thickness_mm: np.ndarray,
+        window: tuple[slice, slice],
+        pixels_per_mm: float,
+        rng: np.random.Generator,
+    ) -> np.ndarray:
         """(C, h, w) of the window of (C, P, P) pixels with the threat in it."""
         there: np.ndarray = (np.abs(thickness_mm) > MIN_MM).any(0)
         patch = {name: plane[window].copy() for name, plane in zip(names, pixels, strict=True)}
@@ -98,27 +122,59 @@ class Projector:
             alone = np.ones((2, *there.shape), np.float32)
             alone[:, there] = compose(thickness_mm[:, there].T, self.spectral).T
             tint = image(alone[0], alone[1], self.calibration).colour / np.float32(255)
-            return np.stack([np.where(there, patch[name] * tint[RGB.index(name)], patch[name]) for name in names]).astype(np.float32)
+            return np.stack(
+                [
+                    np.where(there, patch[name] * tint[RGB.index(name)], patch[name])
+                    for name in names
+                ]
+            ).astype(np.float32)
         measured = [pixels[list(names).index(name)] for name in ("low", "high")]
         reach_px = max(4, round(self.scatter.sigma_px * pixels_per_mm))
-        without = np.stack([remove_scatter(t, self.scatter.share, reach_px)[window] for t in measured]).clip(MIN_TRANSMISSION, 1.0)
-        loaded = np.where(there, self._behind(without, thickness_mm, there, pixels_per_mm, rng), without)
+        without = np.stack(
+            [remove_scatter(t, self.scatter.share, reach_px)[window] for t in measured]
+        ).clip(MIN_TRANSMISSION, 1.0)
+        loaded = np.where(
+            there, self._behind(without, thickness_mm, there, pixels_per_mm, rng), without
+        )
         before, after = (image(low, high, self.calibration) for low, high in (without, loaded))
-        patch |= {name: patch[name] + (now - then) / (1 + self.scatter.share) for name, now, then in zip(("low", "high"), loaded, without, strict=True)}
+        patch |= {
+            name: patch[name] + (now - then) / (1 + self.scatter.share)
+            for name, now, then in zip(("low", "high"), loaded, without, strict=True)
+        }
         if "zeff" in names:
-            patch["zeff"] = _changed(patch["zeff"], *(i.zeff_counts * np.float32(ZEFF_PER_COUNT) for i in (before, after)))
+            patch["zeff"] = _changed(
+                patch["zeff"],
+                *(i.zeff_counts * np.float32(ZEFF_PER_COUNT) for i in (before, after)),
+            )
         for name, then, now in zip(RGB, before.colour, after.colour, strict=True):
             if name in names:
                 patch[name] = (patch[name] + (now.astype(np.float32) - then) / 255).clip(0, 1)
-        return np.stack([np.where(there, patch[name], plane[window]) for name, plane in zip(names, pixels, strict=True)]).astype(np.float32)
+        return np.stack(
+            [
+                np.where(there, patch[name], plane[window])
+                for name, plane in zip(names, pixels, strict=True)
+            ]
+        ).astype(np.float32)
 
-    def _behind(self, without: np.ndarray, thickness_mm: np.ndarray, there: np.ndarray, pixels_per_mm: float, rng: np.random.Generator) -> np.ndarray:
+    def _behind(
+        self,
+        without: np.ndarray,
+        thickness_mm: np.ndarray,
+        there: np.ndarray,
+        pixels_per_mm: float,
+        rng: np.random.Generator,
+    ) -> np.ndarray:
         """(2, h, w) transmissions with the threat added where it is ``there``, noise of the fewer photons and all."""
         out, under = without.copy(), without[:, there]
-        thickness = np.clip(decompose(under[0], under[1], self.spectral), -MAX_MM, MAX_MM) + thickness_mm[:, there].T
+        thickness = (
+            np.clip(decompose(under[0], under[1], self.spectral), -MAX_MM, MAX_MM)
+            + thickness_mm[:, there].T
+        )
         passed = compose(thickness, self.spectral).T.clip(MIN_TRANSMISSION, 1.5)
         photons = np.array(self.photons)[:, None] / pixels_per_mm**2
-        out[:, there] = np.maximum(with_noise_of_fewer(under, passed, photons, rng), MIN_TRANSMISSION)
+        out[:, there] = np.maximum(
+            with_noise_of_fewer(under, passed, photons, rng), MIN_TRANSMISSION
+        )
         return out
 
 
@@ -134,10 +190,18 @@ def _turned(threat: Threat, rng: np.random.Generator, size: float) -> tuple[np.n
     flip, thicker = (1 if rng.random() < 0.5 else -1), float(np.exp(rng.uniform(*np.log(THICKER))))
     height, width = threat.mask.shape
     side = int(np.ceil(np.hypot(height, width) * size)) + 2
-    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]) @ np.diag([flip, 1])
+    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]) @ np.diag(
+        [flip, 1]
+    )
     theta = np.diag([side / size / width, side / size / height]) @ turn
-    grid = F.affine_grid(torch.tensor(np.concatenate([theta, np.zeros((2, 1))], 1), dtype=torch.float32)[None], [1, 1, side, side], align_corners=False)
-    planes = torch.from_numpy(np.concatenate([threat.thickness_mm, threat.mask[None]]).astype(np.float32))[None]
+    grid = F.affine_grid(
+        torch.tensor(np.concatenate([theta, np.zeros((2, 1))], 1), dtype=torch.float32)[None],
+        [1, 1, side, side],
+        align_corners=False,
+    )
+    planes = torch.from_numpy(
+        np.concatenate([threat.thickness_mm, threat.mask[None]]).astype(np.float32)
+    )[None]
     # What is made smaller is averaged first: sampling alone would drop thin parts.
     if size < 0.75:
         planes = F.avg_pool2d(planes, 2, ceil_mode=True, count_include_pad=False)
@@ -169,9 +233,17 @@ def projector(seed: int = 0, count: int = BANK, profile_name: str = "g640") -> P
         threat = render_threat(built.moved(turn), profile)
         if threat.mask.sum() >= MIN_PX:
             seen = threat.transmission.clip(MIN_TRANSMISSION, 1.0)
-            thickness = np.clip(decompose(seen[0], seen[1], spectral), -MAX_MM, MAX_MM).transpose(2, 0, 1)
+            thickness = np.clip(decompose(seen[0], seen[1], spectral), -MAX_MM, MAX_MM).transpose(
+                2, 0, 1
+            )
             thickness *= (threat.transmission < 1 - NOTHING).any(0)
             found.append(Threat(thickness.astype(np.float32), threat.mask))
     calibration = Calibration.of_profile(profile)
     # Scatter is taken off beforehand, from all of the crop.
-    return Projector(tuple(found), spectral, dataclasses.replace(calibration, scatter=Scatter(share=0.0)), profile.scatter, calibration.photons)
+    return Projector(
+        tuple(found),
+        spectral,
+        dataclasses.replace(calibration, scatter=Scatter(share=0.0)),
+        profile.scatter,
+        calibration.photons,
+    )

@@ -86,30 +86,63 @@ def bags_of(shown: Sequence[Shown]) -> BagBatch:
     """A batch of what is shown of some bags."""
     scans = [one.scene.scans(one.anomalous) for one in shown]
     n, features = len(shown), scans[0][0].merged.shape[0]
-    rows, width = max(one.rows for one in shown), max(w for one in shown for _, w in one.scene.shapes)
-    merged, anomaly = np.zeros((VIEWS * n, features, rows, width), np.float16), np.full((VIEWS * n, 1, rows, width), FAR_BELOW, np.float16)
-    truth, there = np.zeros((VIEWS * n, TRUTHS, rows, width), np.float16), np.zeros((VIEWS * n, 1, rows, width), np.float32)
+    rows, width = (
+        max(one.rows for one in shown),
+        max(w for one in shown for _, w in one.scene.shapes),
+    )
+    merged, anomaly = (
+        np.zeros((VIEWS * n, features, rows, width), np.float16),
+        np.full((VIEWS * n, 1, rows, width), FAR_BELOW, np.float16),
+    )
+    truth, there = (
+        np.zeros((VIEWS * n, TRUTHS, rows, width), np.float16),
+        np.zeros((VIEWS * n, 1, rows, width), np.float32),
+    )
     for k, (one, views) in enumerate(zip(shown, scans, strict=True)):
         for v, view in enumerate(views):
             if one.lone in (None, v):
-                _place(one, view, v, (merged[v * n + k], anomaly[v * n + k], truth[v * n + k], there[v * n + k]))
-    result = [device for k, (one, views) in enumerate(zip(shown, scans, strict=True)) for device in _devices(k, one, views, truth[k::n])]
+                _place(
+                    one,
+                    view,
+                    v,
+                    (merged[v * n + k], anomaly[v * n + k], truth[v * n + k], there[v * n + k]),
+                )
+    result = [
+        device
+        for k, (one, views) in enumerate(zip(shown, scans, strict=True))
+        for device in _devices(k, one, views, truth[k::n])
+    ]
     masks = np.array([mask for mask, *_ in result], bool).reshape(-1, VIEWS, rows, width)
     images = [torch.from_numpy(array).float() for array in (merged, anomaly, truth, there, masks)]
     bag = torch.tensor([k for _, k, *_ in result], dtype=torch.long)
-    hidden, of_view = (torch.tensor([row[i] for row in result], dtype=torch.float32) for i in (2, 3))
-    return BagBatch(images[0], images[1], images[2], images[3], images[4], bag, hidden, of_view.reshape(-1, VIEWS))
+    hidden, of_view = (
+        torch.tensor([row[i] for row in result], dtype=torch.float32) for i in (2, 3)
+    )
+    return BagBatch(
+        images[0],
+        images[1],
+        images[2],
+        images[3],
+        images[4],
+        bag,
+        hidden,
+        of_view.reshape(-1, VIEWS),
+    )
 
 
 def _place(one: Shown, view: SeenScan, v: int, into: tuple[np.ndarray, ...]) -> None:
     h, w = view.merged.shape[1:]
     rows = slice(one.first_row, min(h, one.first_row + one.rows))
-    for target, source in zip(into, (view.merged, view.anomaly, view.truth, np.ones((1, h, w), np.float32)), strict=True):
+    for target, source in zip(
+        into, (view.merged, view.anomaly, view.truth, np.ones((1, h, w), np.float32)), strict=True
+    ):
         cells = source[:, rows, :: -1 if one.mirrored[v] else 1]
         target[:, : cells.shape[1], :w] = cells[:, :: -1 if one.mirrored[2] else 1]
 
 
-def _devices(k: int, one: Shown, views: Sequence[SeenScan], truth: np.ndarray) -> list[tuple[np.ndarray, int, float, list[float]]]:
+def _devices(
+    k: int, one: Shown, views: Sequence[SeenScan], truth: np.ndarray
+) -> list[tuple[np.ndarray, int, float, list[float]]]:
     """Mask, bag, truth and verdicts by view of every device that is shown whole; one whose anomaly nobody could see has no truth."""
     found = []
     for d in range(len(views[0].verdicts)):
@@ -128,28 +161,44 @@ def _devices(k: int, one: Shown, views: Sequence[SeenScan], truth: np.ndarray) -
 class TwoViewsTask:
     """The task that :func:`bagscan.training.loop.run` trains. See :class:`TwoViewsTaskConfig`."""
 
-    def __init__(self, network: TwoViews, config: TwoViewsTaskConfig, train: Sequence[SeenScene], val: Sequence[SeenScene]) -> None:
-        self.network, self.config, self.train = network.to(memory_format=torch.channels_last), config, list(train)
+    def __init__(
+        self,
+        network: TwoViews,
+        config: TwoViewsTaskConfig,
+        train: Sequence[SeenScene],
+        val: Sequence[SeenScene],
+    ) -> None:
+        self.network, self.config, self.train = (
+            network.to(memory_format=torch.channels_last),
+            config,
+            list(train),
+        )
         self.val = subsample_evenly(list(val), config.val_bags)
         self.modules: dict[str, nn.Module] = {"network": network}
 
     def batch(self, rng: np.random.Generator) -> BagBatch:
         """Some bags, each without and with its anomaly, shown alike."""
         drawn = [self._draw(rng) for _ in range(self.config.bags)]
-        return bags_of([replace(one, anomalous=anomalous) for one in drawn for anomalous in (False, True)])
+        return bags_of(
+            [replace(one, anomalous=anomalous) for one in drawn for anomalous in (False, True)]
+        )
 
     def _draw(self, rng: np.random.Generator) -> Shown:
         config = self.config
         scene = self.train[int(rng.integers(len(self.train)))]
         views = scene.scans(False)
-        device = scene.host if rng.random() < config.host else int(rng.integers(len(views[0].verdicts)))
+        device = (
+            scene.host if rng.random() < config.host else int(rng.integers(len(views[0].verdicts)))
+        )
         rows = np.flatnonzero((views[0].truth[2 + device] > HALF_A_CELL).any(1))
         height = max(h for h, _ in scene.shapes)
         middle = (rows.mean() if len(rows) else height / 2) + rng.uniform(-3, 3)
         first = int(np.clip(middle - config.rows / 2, 0, max(0, height - config.rows)))
         mirrored = tuple(bool(draw < 0.5) for draw in rng.random(3))
         lone = int(rng.integers(VIEWS)) if rng.random() < config.lone else None
-        return Shown(scene, False, first, config.rows, (mirrored[0], mirrored[1], mirrored[2]), lone)
+        return Shown(
+            scene, False, first, config.rows, (mirrored[0], mirrored[1], mirrored[2]), lone
+        )
 
     def loss(self, batch: BagBatch) -> tuple[Tensor, dict[str, float]]:
         """The sum of all losses and its parts."""
@@ -159,19 +208,53 @@ class TwoViewsTask:
     def validate(self) -> dict[str, float]:
         """Of whole bags with true device masks: see :func:`validated`."""
         self.network.eval()
-        return validated(self.network, ((s.host, s.visible, [bags_of([Shown(s, scan, 0, max(h for h, _ in s.shapes))]) for scan in (False, True)]) for s in self.val))
+        return validated(
+            self.network,
+            (
+                (
+                    s.host,
+                    s.visible,
+                    [
+                        bags_of([Shown(s, scan, 0, max(h for h, _ in s.shapes))])
+                        for scan in (False, True)
+                    ],
+                )
+                for s in self.val
+            ),
+        )
 
 
-def losses(network: TwoViews, config: TwoViewsTaskConfig, batch: BagBatch) -> tuple[Tensor, dict[str, float]]:
+def losses(
+    network: TwoViews, config: TwoViewsTaskConfig, batch: BagBatch
+) -> tuple[Tensor, dict[str, float]]:
     """The sum of the losses of what looks at both views together, and its parts."""
     anomaly, verdicts = judged(network, batch)
     shares = batch.truth / FULL
     ignored = torch.maximum(shares[:, 1:2], 1 - batch.there)
-    where, dice = map_losses(anomaly, shares[:, :1], shares[:, 2:].amax(1, keepdim=True), ignored, config.anomaly_weight, config.outside_weight)
-    verdict = F.binary_cross_entropy_with_logits(verdicts, batch.hidden) if len(verdicts) else anomaly.sum() * 0
-    right = ((verdicts > 0) == (batch.hidden > 0)).float().mean() if len(verdicts) else torch.tensor(0.5)
+    where, dice = map_losses(
+        anomaly,
+        shares[:, :1],
+        shares[:, 2:].amax(1, keepdim=True),
+        ignored,
+        config.anomaly_weight,
+        config.outside_weight,
+    )
+    verdict = (
+        F.binary_cross_entropy_with_logits(verdicts, batch.hidden)
+        if len(verdicts)
+        else anomaly.sum() * 0
+    )
+    right = (
+        ((verdicts > 0) == (batch.hidden > 0)).float().mean()
+        if len(verdicts)
+        else torch.tensor(0.5)
+    )
     loss = config.map_weight * (where + config.dice * dice) + config.verdict_weight * verdict
-    return loss, {"map": float((where + config.dice * dice).detach()), "verdict": float(verdict.detach()), "right": float(right)}
+    return loss, {
+        "map": float((where + config.dice * dice).detach()),
+        "verdict": float(verdict.detach()),
+        "right": float(right),
+    }
 
 
 def judged(network: TwoViews, batch: BagBatch) -> tuple[Tensor, Tensor]:
@@ -181,11 +264,18 @@ def judged(network: TwoViews, batch: BagBatch) -> tuple[Tensor, Tensor]:
     if not len(batch.bag):
         return anomaly.float(), anomaly.new_zeros(0)
     n = len(batch.merged) // VIEWS
-    of_device = [maps.unflatten(0, (VIEWS, n)).transpose(0, 1)[batch.bag] for maps in (anomaly.float(), batch.anomaly, cells)]
-    return anomaly.float(), network.verdict(of_device[0][:, :, 0], of_device[1][:, :, 0], of_device[2], batch.devices, batch.of_view)
+    of_device = [
+        maps.unflatten(0, (VIEWS, n)).transpose(0, 1)[batch.bag]
+        for maps in (anomaly.float(), batch.anomaly, cells)
+    ]
+    return anomaly.float(), network.verdict(
+        of_device[0][:, :, 0], of_device[1][:, :, 0], of_device[2], batch.devices, batch.of_view
+    )
 
 
-def validated(network: TwoViews, bags: Iterable[tuple[int, Sequence[bool], Sequence[BagBatch]]]) -> dict[str, float]:
+def validated(
+    network: TwoViews, bags: Iterable[tuple[int, Sequence[bool], Sequence[BagBatch]]]
+) -> dict[str, float]:
     """AUROC of devices over both views, and how often the best place within the device is right.
 
     Args:
@@ -203,7 +293,11 @@ def validated(network: TwoViews, bags: Iterable[tuple[int, Sequence[bool], Seque
             before += batch.of_view.sum(1).tolist()
         hits += _hits(host, visible, anomaly, anomalous)
     labels = np.array(truth, bool)
-    return {"monitor": auroc(labels, np.array(scores)), "by_view_summed": auroc(labels, np.array(before)), "hit": float(np.mean(hits)) if hits else float("nan")}
+    return {
+        "monitor": auroc(labels, np.array(scores)),
+        "by_view_summed": auroc(labels, np.array(before)),
+        "hit": float(np.mean(hits)) if hits else float("nan"),
+    }
 
 
 def _hits(host: int, visible: Sequence[bool], anomaly: Tensor, batch: BagBatch) -> list[bool]:
@@ -227,7 +321,9 @@ class TwoViewsExperiment(SimulatedExperiment):
     """
 
     kind = "two_views"
-    figures = "The best step is the one with the highest monitor: the AUROC of devices over both views."
+    figures = (
+        "The best step is the one with the highest monitor: the AUROC of devices over both views."
+    )
     start: str
     two_views: TwoViewsConfig = field(default_factory=lambda: TwoViewsConfig(width=96))
     training: TwoViewsTaskConfig = field(default_factory=TwoViewsTaskConfig)
@@ -239,15 +335,22 @@ class TwoViewsExperiment(SimulatedExperiment):
         save_resolved(self, self.kind, out)
         scenes, categories = packed_scenes(self.sets, self.pack_workers, report)
         trained = trained_before(self.start, self.sets, categories)
-        seen = {part: seen_scenes(trained, scenes[part], out / "seen" / trained.id, report) for part in ("train", "val")}
+        seen = {
+            part: seen_scenes(trained, scenes[part], out / "seen" / trained.id, report)
+            for part in ("train", "val")
+        }
         report(f"{len(seen['train'])} scenes to train on, {len(seen['val'])} to validate on")
-        network = DetectorNetwork(replace(trained.network.config, pretrained=False, two_views=self.two_views))
+        network = DetectorNetwork(
+            replace(trained.network.config, pretrained=False, two_views=self.two_views)
+        )
         network.load_state_dict(trained.network.state_dict(), strict=False)  # all but the new part
         assert network.two_views is not None
         detector = replace(trained, network=network, operating_point=None)
 
         def keep(scores: Scores) -> None:
-            detector.about = trained.about | {"validation over both views": {k: round(v, 4) for k, v in scores.items()}}
+            detector.about = trained.about | {
+                "validation over both views": {k: round(v, 4) for k, v in scores.items()}
+            }
             detector.save(out / self.written)
 
         return TwoViewsTask(network.two_views, self.training, seen["train"], seen["val"]), keep

@@ -25,7 +25,14 @@ from bagscan.training.experiment import Report, Scores, SimulatedExperiment
 from bagscan.training.resolved import save_resolved
 from bagscan.training.samples import subsample_evenly
 from bagscan.training.seen_maps import HALF_A_CELL, TRUTHS, truth_of
-from bagscan.training.two_views import MIN_CELLS, WHOLE, BagBatch, TwoViewsTaskConfig, losses, validated
+from bagscan.training.two_views import (
+    MIN_CELLS,
+    WHOLE,
+    BagBatch,
+    TwoViewsTaskConfig,
+    losses,
+    validated,
+)
 
 MULTIPLE_PX = 64  # sides of the network's input are multiples of this
 VERDICTS_AT_ONCE = 16
@@ -38,7 +45,9 @@ class WholeBagsConfig(TwoViewsTaskConfig):
     """
 
     alone_weight: float = 0.5
-    alone: DetectorTaskConfig = field(default_factory=lambda: DetectorTaskConfig(verdict_weight=0.3))
+    alone: DetectorTaskConfig = field(
+        default_factory=lambda: DetectorTaskConfig(verdict_weight=0.3)
+    )
 
 
 @dataclass(frozen=True)
@@ -60,7 +69,14 @@ class Rows:
     devices: tuple[int, ...]
 
 
-def rows_of(scene: PackedScene, first_px: int, rows_px: int, mirrored: tuple[bool, bool, bool], gains: np.ndarray, lone: int | None = None) -> Rows:
+def rows_of(
+    scene: PackedScene,
+    first_px: int,
+    rows_px: int,
+    mirrored: tuple[bool, bool, bool],
+    gains: np.ndarray,
+    lone: int | None = None,
+) -> Rows:
     """Select rows of both views of the benign scan.
 
     Args:
@@ -71,8 +87,17 @@ def rows_of(scene: PackedScene, first_px: int, rows_px: int, mirrored: tuple[boo
         width = view.pixels.shape[2]
         down = (-1.0, first_px + rows_px - 1.0) if mirrored[2] else (1.0, float(first_px))
         across = (-1.0, width - 1.0) if flipped else (1.0, 0.0)
-        poses.append(Pose(np.array([[down[0], 0, down[1]], [0, across[0], across[1]]]), (float(gain[0]), float(gain[1]))))
-    whole = [k for k in range(len(scene.views[0].devices)) if all(_share(view, k, first_px, rows_px) >= WHOLE for view in scene.views[:VIEWS])]
+        poses.append(
+            Pose(
+                np.array([[down[0], 0, down[1]], [0, across[0], across[1]]]),
+                (float(gain[0]), float(gain[1])),
+            )
+        )
+    whole = [
+        k
+        for k in range(len(scene.views[0].devices))
+        if all(_share(view, k, first_px, rows_px) >= WHOLE for view in scene.views[:VIEWS])
+    ]
     return Rows(scene, False, (poses[0], poses[1]), lone, tuple(whole))
 
 
@@ -82,16 +107,32 @@ def _share(view: PackedView, device: int, first_px: int, rows_px: int) -> float:
     return float(((rows >= first_px) & (rows < first_px + rows_px)).mean()) if len(rows) else 0.0
 
 
-def shown_bags(shown: Sequence[Rows], rows_px: int, kinds: int, images: str, noise: float, rng: np.random.Generator) -> ShownBags:
+def shown_bags(
+    shown: Sequence[Rows],
+    rows_px: int,
+    kinds: int,
+    images: str,
+    noise: float,
+    rng: np.random.Generator,
+) -> ShownBags:
     """Cut the rows and stack them into a batch."""
     n = len(shown)
     rows_px = -(-rows_px // MULTIPLE_PX) * MULTIPLE_PX
-    widths = [max(-(-one.scene.views[v].pixels.shape[2] // MULTIPLE_PX) * MULTIPLE_PX for one in shown) for v in range(VIEWS)]
+    widths = [
+        max(-(-one.scene.views[v].pixels.shape[2] // MULTIPLE_PX) * MULTIPLE_PX for one in shown)
+        for v in range(VIEWS)
+    ]
     h, w = rows_px // CELL_PX, max(widths) // CELL_PX
-    truth, there = np.zeros((VIEWS * n, TRUTHS, h, w), np.float32), np.zeros((VIEWS * n, 1, h, w), np.float32)
+    truth, there = (
+        np.zeros((VIEWS * n, TRUTHS, h, w), np.float32),
+        np.zeros((VIEWS * n, 1, h, w), np.float32),
+    )
     views = []
     for v, width in enumerate(widths):
-        features, counts = np.zeros((n, N_FEATURES, rows_px, width), np.float32), np.zeros((n, N_BITS, h, width // CELL_PX), np.uint8)
+        features, counts = (
+            np.zeros((n, N_FEATURES, rows_px, width), np.float32),
+            np.zeros((n, N_BITS, h, width // CELL_PX), np.uint8),
+        )
         for k, one in enumerate(shown):
             view = one.scene.views[v]
             cut(view, one.anomalous, one.poses[v], features[k], counts[k])
@@ -101,24 +142,42 @@ def shown_bags(shown: Sequence[Rows], rows_px: int, kinds: int, images: str, noi
         if noise:
             degrade(features, noise, rng)
         host = torch.tensor([one.scene.views[v].host for one in shown])
-        views.append(CropBatch(torch.from_numpy(as_seen(features, images)), torch.from_numpy(counts), host))
-    return ShownBags(tuple(views), _truth_of(shown, torch.from_numpy(truth), torch.from_numpy(there)))
+        views.append(
+            CropBatch(torch.from_numpy(as_seen(features, images)), torch.from_numpy(counts), host)
+        )
+    return ShownBags(
+        tuple(views), _truth_of(shown, torch.from_numpy(truth), torch.from_numpy(there))
+    )
 
 
 def _truth_of(shown: Sequence[Rows], truth: Tensor, there: Tensor) -> BagBatch:
     n, masks, bag, hidden = len(shown), [], [], []
     for k, one in enumerate(shown):
-        seen = [one.lone in (None, v) and bool(view.about["visible"]) for v, view in enumerate(one.scene.views[:VIEWS])]
+        seen = [
+            one.lone in (None, v) and bool(view.about["visible"])
+            for v, view in enumerate(one.scene.views[:VIEWS])
+        ]
         for d in one.devices:
             mask = truth[k::n, 2 + d] > HALF_A_CELL
             is_hidden = one.anomalous and d == one.scene.views[0].host
-            if mask.sum() >= MIN_CELLS and (any(seen) or not is_hidden):  # an invisible anomaly has no truth
+            if mask.sum() >= MIN_CELLS and (
+                any(seen) or not is_hidden
+            ):  # an invisible anomaly has no truth
                 masks.append(mask)
                 bag.append(k)
                 hidden.append(float(is_hidden))
     nothing = truth.new_zeros(0)
     devices = torch.stack(masks) if masks else truth.new_zeros((0, VIEWS, *truth.shape[2:]))
-    return BagBatch(nothing, nothing, truth, there, devices.float(), torch.tensor(bag, dtype=torch.long), torch.tensor(hidden), nothing)
+    return BagBatch(
+        nothing,
+        nothing,
+        truth,
+        there,
+        devices.float(),
+        torch.tensor(bag, dtype=torch.long),
+        torch.tensor(hidden),
+        nothing,
+    )
 
 
 class WholeBagsTask:
@@ -129,23 +188,42 @@ class WholeBagsTask:
     """
 
     def __init__(
-        self, network: DetectorNetwork, config: WholeBagsConfig, train: Sequence[PackedScene], val: Sequence[PackedScene], kinds: int, devices: int, images: str = "raw"
+        self,
+        network: DetectorNetwork,
+        config: WholeBagsConfig,
+        train: Sequence[PackedScene],
+        val: Sequence[PackedScene],
+        kinds: int,
+        devices: int,
+        images: str = "raw",
     ) -> None:
         assert network.two_views is not None
-        self.network, self.together, self.config, self.kinds, self.images = network.to(memory_format=torch.channels_last), network.two_views, config, kinds, images
+        self.network, self.together, self.config, self.kinds, self.images = (
+            network.to(memory_format=torch.channels_last),
+            network.two_views,
+            config,
+            kinds,
+            images,
+        )
         quicken(self.network)
         self.alone = DetectorTask(network, config.alone, [], [], kinds, devices, images)
         self.train = [scene for scene in train if _of_two_views(scene)]
-        self.val = subsample_evenly([scene for scene in val if _of_two_views(scene)], config.val_bags)
+        self.val = subsample_evenly(
+            [scene for scene in val if _of_two_views(scene)], config.val_bags
+        )
         self.modules: dict[str, nn.Module] = {"network": network}
         # A step shows rows of a few bags, mostly air: their statistics say little about other bags, so the stored ones are used.
-        self.normalisations = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
+        self.normalisations = [
+            module for module in network.modules() if isinstance(module, nn.BatchNorm2d)
+        ]
 
     def batch(self, rng: np.random.Generator) -> ShownBags:
         """Draw bags. Each appears twice with the same rows: without and with its anomaly."""
         drawn = [self._draw(rng) for _ in range(self.config.bags)]
         pairs = [replace(one, anomalous=anomalous) for one in drawn for anomalous in (False, True)]
-        return shown_bags(pairs, self.config.rows * CELL_PX, self.kinds, self.images, self.config.alone.noise, rng)
+        return shown_bags(
+            pairs, self.config.rows * CELL_PX, self.kinds, self.images, self.config.alone.noise, rng
+        )
 
     def _draw(self, rng: np.random.Generator) -> Rows:
         config = self.config
@@ -153,20 +231,42 @@ class WholeBagsTask:
         view, rows_px = scene.views[0], config.rows * CELL_PX
         device = view.host if rng.random() < config.host else int(rng.integers(len(view.devices)))
         points = view.device_points[device]
-        middle = points[:, 0].astype(float).mean() * LABEL_STRIDE if len(points) else view.pixels.shape[1] / 2
-        first = int(np.clip(middle + rng.uniform(-3, 3) * CELL_PX - rows_px / 2, 0, max(0, view.pixels.shape[1] - rows_px)))
+        middle = (
+            points[:, 0].astype(float).mean() * LABEL_STRIDE
+            if len(points)
+            else view.pixels.shape[1] / 2
+        )
+        first = int(
+            np.clip(
+                middle + rng.uniform(-3, 3) * CELL_PX - rows_px / 2,
+                0,
+                max(0, view.pixels.shape[1] - rows_px),
+            )
+        )
         flips = rng.random(3) < 0.5
         lone = int(rng.integers(VIEWS)) if rng.random() < config.lone else None
-        return rows_of(scene, first, rows_px, (bool(flips[0]), bool(flips[1]), bool(flips[2])), 1 + rng.normal(0, GAIN, (VIEWS, 2)), lone)
+        return rows_of(
+            scene,
+            first,
+            rows_px,
+            (bool(flips[0]), bool(flips[1]), bool(flips[2])),
+            1 + rng.normal(0, GAIN, (VIEWS, 2)),
+            lone,
+        )
 
     def loss(self, batch: ShownBags) -> tuple[Tensor, dict[str, float]]:
         """Return the total loss and its terms."""
         for normalisation in self.normalisations:
             normalisation.eval()
         maps = self._maps(batch)
-        alone = [self.alone.loss_of(of_view, view) for of_view, view in zip(maps, batch.views, strict=True)]
+        alone = [
+            self.alone.loss_of(of_view, view)
+            for of_view, view in zip(maps, batch.views, strict=True)
+        ]
         loss, parts = losses(self.together, self.config, self._seen(batch, maps))
-        return loss + self.config.alone_weight * torch.stack([each for each, _ in alone]).mean(), parts | {f"alone {k}": v for k, v in alone[0][1].items()}
+        return loss + self.config.alone_weight * torch.stack(
+            [each for each, _ in alone]
+        ).mean(), parts | {f"alone {k}": v for k, v in alone[0][1].items()}
 
     def _maps(self, batch: ShownBags) -> list[Maps]:
         with autocast_bf16(compute().device, True):
@@ -175,14 +275,29 @@ class WholeBagsTask:
     def _seen(self, batch: ShownBags, maps: Sequence[Maps]) -> BagBatch:
         """Add the maps and single-view verdicts to the truth."""
         bags, width = batch.bags, batch.bags.truth.shape[3]
-        merged, anomaly = (torch.cat([F.pad(plane, (0, width - plane.shape[3])) for plane in planes]).float() for planes in ([m.merged for m in maps], [m.anomaly for m in maps]))
-        of_view = torch.stack([self._verdicts(m, bags.devices[:, v, :, : m.anomaly.shape[3]], bags.bag) for v, m in enumerate(maps)], 1)
+        merged, anomaly = (
+            torch.cat([F.pad(plane, (0, width - plane.shape[3])) for plane in planes]).float()
+            for planes in ([m.merged for m in maps], [m.anomaly for m in maps])
+        )
+        of_view = torch.stack(
+            [
+                self._verdicts(m, bags.devices[:, v, :, : m.anomaly.shape[3]], bags.bag)
+                for v, m in enumerate(maps)
+            ],
+            1,
+        )
         return replace(bags, merged=merged, anomaly=anomaly, of_view=of_view)
 
     def _verdicts(self, maps: Maps, devices: Tensor, bag: Tensor) -> Tensor:
         found = [
-            self.network.verdict(maps.anomaly[of], maps.fine[of], maps.coarse[of], devices[some][:, None])
-            for some, of in zip(torch.arange(len(bag)).split(VERDICTS_AT_ONCE), bag.split(VERDICTS_AT_ONCE), strict=True)
+            self.network.verdict(
+                maps.anomaly[of], maps.fine[of], maps.coarse[of], devices[some][:, None]
+            )
+            for some, of in zip(
+                torch.arange(len(bag)).split(VERDICTS_AT_ONCE),
+                bag.split(VERDICTS_AT_ONCE),
+                strict=True,
+            )
             if len(of)
         ]
         return torch.cat(found) if found else maps.anomaly.new_zeros(0).float()
@@ -191,7 +306,13 @@ class WholeBagsTask:
     def validate(self) -> dict[str, float]:
         """Validate on complete bags with true device masks, see :func:`bagscan.training.two_views.validated`."""
         self.network.eval()
-        return validated(self.together, ((s.views[0].host, [bool(v.about["visible"]) for v in s.views], self._whole(s)) for s in self.val))
+        return validated(
+            self.together,
+            (
+                (s.views[0].host, [bool(v.about["visible"]) for v in s.views], self._whole(s))
+                for s in self.val
+            ),
+        )
 
     def _whole(self, scene: PackedScene) -> list[BagBatch]:
         """Return the complete bag without and with its anomaly."""
@@ -199,13 +320,24 @@ class WholeBagsTask:
         shown = rows_of(scene, 0, rows_px, (False, False, False), np.ones((VIEWS, 2)))
         found = []
         for anomalous in (False, True):
-            batch = shown_bags([replace(shown, anomalous=anomalous)], rows_px, self.kinds, self.images, 0.0, np.random.default_rng(0))
+            batch = shown_bags(
+                [replace(shown, anomalous=anomalous)],
+                rows_px,
+                self.kinds,
+                self.images,
+                0.0,
+                np.random.default_rng(0),
+            )
             found.append(self._seen(batch, self._maps(batch)))
         return found
 
 
 def _of_two_views(scene: PackedScene) -> bool:
-    return len(scene.views) >= VIEWS and scene.views[0].host >= 0 and scene.views[1].host == scene.views[0].host
+    return (
+        len(scene.views) >= VIEWS
+        and scene.views[0].host >= 0
+        and scene.views[1].host == scene.views[0].host
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -218,7 +350,9 @@ class WholeBagsExperiment(SimulatedExperiment):
     """
 
     kind = "whole_bags"
-    figures = "The best step is the one with the highest monitor: the AUROC of devices over both views."
+    figures = (
+        "The best step is the one with the highest monitor: the AUROC of devices over both views."
+    )
     start: str
     training: WholeBagsConfig = field(default_factory=WholeBagsConfig)
 
@@ -228,13 +362,25 @@ class WholeBagsExperiment(SimulatedExperiment):
         scenes, categories = packed_scenes(self.sets, self.pack_workers, report)
         detector = trained_before(self.start, self.sets, categories)
         if detector.network.two_views is None:
-            raise ConfigError(f"start: {self.start} has no two-view network; train kind two_views first")
+            raise ConfigError(
+                f"start: {self.start} has no two-view network; train kind two_views first"
+            )
         detector.operating_point, before = None, dict(detector.about)
 
         def keep(scores: Scores) -> None:
-            detector.about = before | {"validation over both views": {k: round(v, 4) for k, v in scores.items()}}
+            detector.about = before | {
+                "validation over both views": {k: round(v, 4) for k, v in scores.items()}
+            }
             detector.save(out / self.written)
 
-        task = WholeBagsTask(detector.network, self.training, scenes["train"], scenes["val"], detector.kinds, detector.devices, detector.images)
+        task = WholeBagsTask(
+            detector.network,
+            self.training,
+            scenes["train"],
+            scenes["val"],
+            detector.kinds,
+            detector.devices,
+            detector.images,
+        )
         report(f"{len(task.train)} scenes to train on, {len(task.val)} to validate on")
         return task, keep

@@ -33,7 +33,9 @@ class Worker:
     def __init__(self, target: Target) -> None:
         context = get_context("spawn")  # a fork would share the database's connections
         self._pipe, theirs = context.Pipe()
-        self._process = context.Process(target=target, args=(theirs,), daemon=True, name="bagscan worker")
+        self._process = context.Process(
+            target=target, args=(theirs,), daemon=True, name="bagscan worker"
+        )
         self._process.start()
         theirs.close()
 
@@ -61,7 +63,9 @@ class Worker:
             return receive(self._pipe)
         except (EOFError, OSError, ValueError) as error:
             self.stop()
-            raise WorkerLost(f"the process ended in the middle of its work (exit code {self._process.exitcode})") from error
+            raise WorkerLost(
+                f"the process ended in the middle of its work (exit code {self._process.exitcode})"
+            ) from error
 
     def stop(self) -> None:
         """End the process, whatever it does."""

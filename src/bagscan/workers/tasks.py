@@ -40,7 +40,17 @@ def answered(work: Callable[..., dict[str, Any]], *arguments: Any) -> dict[str, 
     """What came of a piece of work: its own answer, or the error in its place."""
     try:
         return {"ok": True, **work(*arguments)}
-    except Exception as error:  # readers and runtimes raise anything; none of it may end the process
+    except (
+        Exception
+    ) as error:  # readers and runtimes raise anything; none of it may end the process
         code = ReasonCode.UNREADABLE if isinstance(error, ReadError) else ReasonCode.MODEL_FAILED
-        message = str(error) if isinstance(error, BagscanError) else f"{type(error).__name__}: {error}"
-        return {"ok": False, "error": message or type(error).__name__, "code": code, "refused": isinstance(error, ReadError), "surroundings": isinstance(error, SURROUNDINGS)}
+        message = (
+            str(error) if isinstance(error, BagscanError) else f"{type(error).__name__}: {error}"
+        )
+        return {
+            "ok": False,
+            "error": message or type(error).__name__,
+            "code": code,
+            "refused": isinstance(error, ReadError),
+            "surroundings": isinstance(error, SURROUNDINGS),
+        }

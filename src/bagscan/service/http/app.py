@@ -22,7 +22,9 @@ from bagscan.service.http.problems import Problem, problem, unforeseen
 from bagscan.service.http.security import PAGE_HEADERS, anyone, refuse_open_routes
 from bagscan.service.service import Service
 
-ACCESS = logging.getLogger("bagscan.access")  # who asked what and what came of it; bodies and queries are never logged
+ACCESS = logging.getLogger(
+    "bagscan.access"
+)  # who asked what and what came of it; bodies and queries are never logged
 QUIET = ("/v1/health/live", "/v1/health/ready", "/metrics", "/v1/queue")  # asked every few seconds
 BAD_REQUEST = 400
 LONGEST_PATH = 200
@@ -55,11 +57,20 @@ def create_app(service: Service) -> FastAPI:
         RuntimeError: a route names no permission.
     """
     # The interactive pages would load scripts from elsewhere.
-    app = FastAPI(title="bagscan", version=__version__, description=ABOUT, docs_url=None, redoc_url=None, openapi_url=None)
+    app = FastAPI(
+        title="bagscan",
+        version=__version__,
+        description=ABOUT,
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+    )
     app.state.service = service
     problems.install(app)
     for room in (screening, scans, people, oversight, health):
-        app.router.routes.extend(room.router.routes)  # side by side, so that each can be asked for its permission
+        app.router.routes.extend(
+            room.router.routes
+        )  # side by side, so that each can be asked for its permission
 
     @app.get("/", include_in_schema=False, dependencies=[anyone()])
     def page() -> FileResponse:
@@ -81,7 +92,12 @@ def described(app: FastAPI) -> dict[str, Any]:
     result["components"]["schemas"]["Problem"] = PROBLEM
     for wrong in ("HTTPValidationError", "ValidationError"):
         result["components"]["schemas"].pop(wrong, None)
-    answer = {"description": "A problem document (RFC 9457)", "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}}
+    answer = {
+        "description": "A problem document (RFC 9457)",
+        "content": {
+            "application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}
+        },
+    }
     for path in result["paths"].values():
         for operation in path.values():
             operation["responses"].pop("422", None)
@@ -127,7 +143,11 @@ class Around:
             if begun:
                 raise
             request = Request(scope)
-            answer = problem(request, error.status, error.detail) if isinstance(error, Problem) else await unforeseen(request, error)
+            answer = (
+                problem(request, error.status, error.detail)
+                if isinstance(error, Problem)
+                else await unforeseen(request, error)
+            )
             await answer(scope, receive, finish)
         finally:
             route = getattr(scope.get("route"), "path", "unknown")
@@ -136,8 +156,19 @@ class Around:
             seconds = time.perf_counter() - started
             self.service.metrics.request_seconds.labels(route).observe(seconds)
             who = scope["state"].get("who") or "-"
-            level = logging.DEBUG if status < BAD_REQUEST and (route in QUIET or scope["path"].startswith("/static/")) else logging.INFO
-            line = {"who": who, "method": method, "path": quote(scope["path"])[:LONGEST_PATH], "status": status, "ms": round(1000 * seconds), "request_id": request_id}
+            level = (
+                logging.DEBUG
+                if status < BAD_REQUEST and (route in QUIET or scope["path"].startswith("/static/"))
+                else logging.INFO
+            )
+            line = {
+                "who": who,
+                "method": method,
+                "path": quote(scope["path"])[:LONGEST_PATH],
+                "status": status,
+                "ms": round(1000 * seconds),
+                "request_id": request_id,
+            }
             ACCESS.log(level, "%s", json.dumps(line))
 
     def _complete(self, headers: MutableHeaders, path: str, request_id: str) -> None:
@@ -149,4 +180,6 @@ class Around:
         if path.startswith("/v1"):
             headers.setdefault("Cache-Control", "no-store")
         elif path.startswith("/static"):
-            headers.setdefault("Cache-Control", "no-cache")  # asked for each time: after an upgrade old scripts must not meet new ones
+            headers.setdefault(
+                "Cache-Control", "no-cache"
+            )  # asked for each time: after an upgrade old scripts must not meet new ones

@@ -17,7 +17,9 @@ from bagscan.service.inference.intake import MAX_FILES
 def files_body(one_file_alone: bool = False) -> dict[str, Any]:
     """How a body of files is described in OpenAPI: multipart, or also one file's bytes alone."""
     files = {"type": "array", "items": {"type": "string", "format": "binary"}}
-    content: dict[str, Any] = {"multipart/form-data": {"schema": {"type": "object", "properties": {"files": files}}}}
+    content: dict[str, Any] = {
+        "multipart/form-data": {"schema": {"type": "object", "properties": {"files": files}}}
+    }
     if one_file_alone:
         content["application/octet-stream"] = {"schema": {"type": "string", "format": "binary"}}
     return {"requestBody": {"required": True, "content": content}}
@@ -53,7 +55,11 @@ async def files_of(request: Request, name: str, most_bytes: int) -> list[tuple[s
     except (MultiPartException, MultipartParseError) as error:
         raise Problem(400, f"not a multipart body: {error}") from error
     try:
-        return [(part.filename or "", await part.read()) for _, part in form.multi_items() if isinstance(part, UploadFile)]
+        return [
+            (part.filename or "", await part.read())
+            for _, part in form.multi_items()
+            if isinstance(part, UploadFile)
+        ]
     finally:
         await form.close()
 

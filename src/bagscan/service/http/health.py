@@ -34,7 +34,15 @@ def ready(request: Request) -> Any:
     with service.store.read() as connection:
         active = serving(connection)
     kept = service.config.models_folder
-    models = [{"channels": one.channels, "model_id": one.model_id, "threshold": one.threshold, "runtime": runtime_here(place_of(one.folder, kept), one.model_id)} for one in active]
+    models = [
+        {
+            "channels": one.channels,
+            "model_id": one.model_id,
+            "threshold": one.threshold,
+            "runtime": runtime_here(place_of(one.folder, kept), one.model_id),
+        }
+        for one in active
+    ]
     return {"ready": True, "models": models}
 
 
@@ -43,10 +51,16 @@ def metrics(request: Request, who: Principal = allow("metrics")) -> Response:
     """Prometheus' text format; any API key or supervisor may read it."""
     service = service_of(request)
     with service.store.read() as connection:
-        service.metrics.waiting.set(connection.execute(select(func.count()).where(tables.jobs.c.state != "done")).scalar_one())
+        service.metrics.waiting.set(
+            connection.execute(
+                select(func.count()).where(tables.jobs.c.state != "done")
+            ).scalar_one()
+        )
         service.metrics.to_review.set(count_open(connection))
         served_by = {one.model_id for one in serving(connection)}
-        service.metrics.audit_seq.set(connection.execute(select(func.max(tables.audit.c.seq))).scalar() or 0)
+        service.metrics.audit_seq.set(
+            connection.execute(select(func.max(tables.audit.c.seq))).scalar() or 0
+        )
     service.metrics.ready.set(not service.trouble())
     service.metrics.drift_p.clear()  # of models that served before
     for model_id, p in service.dispatcher.drift.p_values(served_by).items():

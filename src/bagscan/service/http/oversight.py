@@ -13,7 +13,17 @@ from bagscan.service import audit
 from bagscan.service.accounts import Principal
 from bagscan.service.http.bodies import files_body, files_of
 from bagscan.service.http.problems import Problem
-from bagscan.service.http.schemas import AuditPage, Channels, Done, ModelList, ModelMade, Serving, Statistics, Threshold, Verified
+from bagscan.service.http.schemas import (
+    AuditPage,
+    Channels,
+    Done,
+    ModelList,
+    ModelMade,
+    Serving,
+    Statistics,
+    Threshold,
+    Verified,
+)
 from bagscan.service.http.security import allow, service_of
 from bagscan.service.inference import models
 from bagscan.service.review import statistics as figures
@@ -30,13 +40,26 @@ MAX_MODEL_BYTES = 1 << 30
 def list_models(request: Request, who: Principal = allow("models.read")) -> dict[str, Any]:
     """Every model that is known, which serve, and what served before."""
     with service_of(request).store.read() as connection:
-        known = [{key: value for key, value in row.items() if key != "folder"} for row in connection.execute(select(tables.models).order_by(tables.models.c.added_at)).mappings()]
+        known = [
+            {key: value for key, value in row.items() if key != "folder"}
+            for row in connection.execute(
+                select(tables.models).order_by(tables.models.c.added_at)
+            ).mappings()
+        ]
         active = {one.model_id: one for one in models.serving(connection)}
         shadows = {one.model_id for one in models.serving(connection, "shadow")}
-        history = connection.execute(select(tables.deployments).order_by(tables.deployments.c.id.desc()).limit(50)).mappings().all()
+        history = (
+            connection.execute(
+                select(tables.deployments).order_by(tables.deployments.c.id.desc()).limit(50)
+            )
+            .mappings()
+            .all()
+        )
     for row in known:
         row["active"], row["shadow"] = row["id"] in active, row["id"] in shadows
-        row["threshold"] = active[row["id"]].threshold if row["id"] in active else row["point"]["threshold"]
+        row["threshold"] = (
+            active[row["id"]].threshold if row["id"] in active else row["point"]["threshold"]
+        )
     return {"models": known, "history": [dict(row) for row in history]}
 
 
@@ -52,7 +75,9 @@ def _add_model(service: Service, who: Principal, contents: dict[str, bytes]) -> 
     folder, made = models.keep_folder(contents, service.config.models_folder)
     try:
         described = models.describe(folder)
-        answer = service.dispatcher.ask({"kind": "check", "model": {"folder": str(folder.absolute())}}, CHECK_S).result(2 * CHECK_S)
+        answer = service.dispatcher.ask(
+            {"kind": "check", "model": {"folder": str(folder.absolute())}}, CHECK_S
+        ).result(2 * CHECK_S)
         if not answer["ok"]:
             raise Problem(422, f"the model does not work: {answer['error']}")
     except (Problem, ModelError, WorkerLost, TimeoutError) as error:
@@ -61,7 +86,9 @@ def _add_model(service: Service, who: Principal, contents: dict[str, bytes]) -> 
         if isinstance(error, TimeoutError):
             raise Problem(503, "no worker had time to try the model") from error
         raise
-    service.store.write(lambda connection: models.add(connection, service.auditor, who.name, described))
+    service.store.write(
+        lambda connection: models.add(connection, service.auditor, who.name, described)
+    )
     return {"id": described["id"], "channels": described["channels"]}
 
 
@@ -69,7 +96,9 @@ def _add_model(service: Service, who: Principal, contents: dict[str, bytes]) -> 
 def activate(model_id: str, request: Request, who: Principal = allow("models.change")) -> Done:
     """Let a model serve its channels from now on."""
     service = service_of(request)
-    service.store.write(lambda connection: models.deploy(connection, service.auditor, who.name, model_id, "active"))
+    service.store.write(
+        lambda connection: models.deploy(connection, service.auditor, who.name, model_id, "active")
+    )
     service.dispatcher.models_changed()
     return Done()
 
@@ -78,7 +107,9 @@ def activate(model_id: str, request: Request, who: Principal = allow("models.cha
 def shadow(model_id: str, request: Request, who: Principal = allow("models.change")) -> Done:
     """Let a model judge every scan of its channels too; nobody acts on what it says, statistics compare it."""
     service = service_of(request)
-    service.store.write(lambda connection: models.deploy(connection, service.auditor, who.name, model_id, "shadow"))
+    service.store.write(
+        lambda connection: models.deploy(connection, service.auditor, who.name, model_id, "shadow")
+    )
     service.dispatcher.models_changed()
     return Done()
 
@@ -87,25 +118,37 @@ def shadow(model_id: str, request: Request, who: Principal = allow("models.chang
 def end_shadow(body: Channels, request: Request, who: Principal = allow("models.change")) -> Done:
     """No shadow for these channels any more."""
     service = service_of(request)
-    service.store.write(lambda connection: models.end_shadow(connection, service.auditor, who.name, body.channels))
+    service.store.write(
+        lambda connection: models.end_shadow(connection, service.auditor, who.name, body.channels)
+    )
     service.dispatcher.models_changed()
     return Done()
 
 
 @router.post("/models/rollback", response_model=Serving)
-def roll_back(body: Channels, request: Request, who: Principal = allow("models.change")) -> dict[str, Any]:
+def roll_back(
+    body: Channels, request: Request, who: Principal = allow("models.change")
+) -> dict[str, Any]:
     """Serve again what served these channels before: model and threshold, in one call."""
     service = service_of(request)
-    now = service.store.write(lambda connection: models.roll_back(connection, service.auditor, who.name, body.channels))
+    now = service.store.write(
+        lambda connection: models.roll_back(connection, service.auditor, who.name, body.channels)
+    )
     service.dispatcher.models_changed()
     return {"model_id": now.model_id, "threshold": now.threshold}
 
 
 @router.put("/models/{model_id}/threshold", response_model=Done)
-def threshold(model_id: str, body: Threshold, request: Request, who: Principal = allow("threshold")) -> Done:
+def threshold(
+    model_id: str, body: Threshold, request: Request, who: Principal = allow("threshold")
+) -> Done:
     """Change the threshold of a model that serves."""
     service = service_of(request)
-    service.store.write(lambda connection: models.set_threshold(connection, service.auditor, who.name, model_id, body.threshold))
+    service.store.write(
+        lambda connection: models.set_threshold(
+            connection, service.auditor, who.name, model_id, body.threshold
+        )
+    )
     service.dispatcher.models_changed()
     return Done()
 
@@ -144,7 +187,9 @@ def verify_audit(request: Request, who: Principal = allow("audit.read")) -> dict
 
 
 @router.get("/statistics", response_model=Statistics)
-def statistics(request: Request, days: int = Query(30, ge=1, le=3650), who: Principal = allow("statistics")) -> dict[str, Any]:
+def statistics(
+    request: Request, days: int = Query(30, ge=1, le=3650), who: Principal = allow("statistics")
+) -> dict[str, Any]:
     """Scans, readers, test images, models beside their shadows; rates with counts and intervals."""
     service = service_of(request)
     with service.store.read() as connection:

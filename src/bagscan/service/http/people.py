@@ -13,7 +13,19 @@ from starlette.concurrency import run_in_threadpool
 from bagscan.service import accounts
 from bagscan.service.accounts import Principal
 from bagscan.service.http.problems import Problem
-from bagscan.service.http.schemas import Account, AccountChange, AccountList, Done, KeyMade, KeyName, LogIn, Made, Me, Password, SetUp
+from bagscan.service.http.schemas import (
+    Account,
+    AccountChange,
+    AccountList,
+    Done,
+    KeyMade,
+    KeyName,
+    LogIn,
+    Made,
+    Me,
+    Password,
+    SetUp,
+)
 from bagscan.service.http.security import COOKIE, allow, anyone, asking, service_of
 from bagscan.service.inference.intake import Busy
 from bagscan.service.review.queue import REASONS
@@ -31,7 +43,16 @@ async def set_up(body: SetUp, request: Request, response: Response) -> dict[str,
     service = service_of(request)
     password_hash = await slowly(service, accounts.hash_password, body.password)
     token, who = await run_in_threadpool(
-        service.store.write, lambda connection: accounts.set_up(connection, service.auditor, service.config, body.token, body.name, password_hash, service.clock.now())
+        service.store.write,
+        lambda connection: accounts.set_up(
+            connection,
+            service.auditor,
+            service.config,
+            body.token,
+            body.name,
+            password_hash,
+            service.clock.now(),
+        ),
     )
     return _session(service, response, token, who)
 
@@ -40,7 +61,16 @@ async def set_up(body: SetUp, request: Request, response: Response) -> dict[str,
 async def log_in(body: LogIn, request: Request, response: Response) -> dict[str, Any]:
     """Log in: a cookie that scripts cannot read, and the token that changes must bring along."""
     service = service_of(request)
-    token, who = await slowly(service, accounts.log_in, service.store, service.auditor, service.config, body.name, body.password, service.clock.now())
+    token, who = await slowly(
+        service,
+        accounts.log_in,
+        service.store,
+        service.auditor,
+        service.config,
+        body.name,
+        body.password,
+        service.clock.now(),
+    )
     return _session(service, response, token, who)
 
 
@@ -50,13 +80,17 @@ def log_out(request: Request, response: Response, who: Principal = allow("self")
     service = service_of(request)
     token = request.cookies.get(COOKIE)
     if token:
-        service.store.write(lambda connection: accounts.log_out(connection, service.auditor, token, who))
+        service.store.write(
+            lambda connection: accounts.log_out(connection, service.auditor, token, who)
+        )
     response.delete_cookie(COOKIE)
     return Done()
 
 
 @router.get("/me", response_model=Me, dependencies=[anyone()])
-def me(request: Request, who: Annotated[Principal | None, Depends(asking)] = None) -> dict[str, Any]:
+def me(
+    request: Request, who: Annotated[Principal | None, Depends(asking)] = None
+) -> dict[str, Any]:
     """Who asks; what the page needs to know of the service."""
     return _told(service_of(request), who) if who else {"name": None}
 
@@ -66,8 +100,22 @@ async def change_password(body: Password, request: Request, who: Principal = all
     """Change one's own password; all one's sessions end."""
     service = service_of(request)
     password_hash = await slowly(service, accounts.hash_password, body.new)
-    await slowly(service, accounts.log_in, service.store, service.auditor, service.config, who.name, body.old, service.clock.now())
-    await run_in_threadpool(service.store.write, lambda connection: accounts.change_account(connection, service.auditor, who.name, who.id, password_hash=password_hash))
+    await slowly(
+        service,
+        accounts.log_in,
+        service.store,
+        service.auditor,
+        service.config,
+        who.name,
+        body.old,
+        service.clock.now(),
+    )
+    await run_in_threadpool(
+        service.store.write,
+        lambda connection: accounts.change_account(
+            connection, service.auditor, who.name, who.id, password_hash=password_hash
+        ),
+    )
     return Done()
 
 
@@ -76,39 +124,90 @@ def list_accounts(request: Request, who: Principal = allow("accounts")) -> dict[
     """Every account, and its keys without their secrets."""
     shown = ("id", "name", "role", "disabled", "locked_until", "created_at")
     with service_of(request).store.read() as connection:
-        people = [dict(row) for row in connection.execute(select(*(tables.accounts.c[name] for name in shown)).order_by(tables.accounts.c.name)).mappings()]
-        keys = connection.execute(select(*(tables.api_keys.c[name] for name in ("id", "account_id", "name", "created_at", "revoked_at")))).mappings()
+        people = [
+            dict(row)
+            for row in connection.execute(
+                select(*(tables.accounts.c[name] for name in shown)).order_by(
+                    tables.accounts.c.name
+                )
+            ).mappings()
+        ]
+        keys = connection.execute(
+            select(
+                *(
+                    tables.api_keys.c[name]
+                    for name in ("id", "account_id", "name", "created_at", "revoked_at")
+                )
+            )
+        ).mappings()
         found = [dict(key) for key in keys]
-    return {"accounts": [person | {"keys": [key for key in found if key["account_id"] == person["id"]]} for person in people]}
+    return {
+        "accounts": [
+            person | {"keys": [key for key in found if key["account_id"] == person["id"]]}
+            for person in people
+        ]
+    }
 
 
 @router.post("/accounts", status_code=201, response_model=Made)
-async def create_account(body: Account, request: Request, who: Principal = allow("accounts")) -> dict[str, Any]:
+async def create_account(
+    body: Account, request: Request, who: Principal = allow("accounts")
+) -> dict[str, Any]:
     """Make an account."""
     service = service_of(request)
-    password_hash = await slowly(service, accounts.hash_password, body.password) if body.password is not None else None
-    made = await run_in_threadpool(service.store.write, lambda connection: accounts.create_account(connection, service.auditor, who.name, body.name, body.role, password_hash))
+    password_hash = (
+        await slowly(service, accounts.hash_password, body.password)
+        if body.password is not None
+        else None
+    )
+    made = await run_in_threadpool(
+        service.store.write,
+        lambda connection: accounts.create_account(
+            connection, service.auditor, who.name, body.name, body.role, password_hash
+        ),
+    )
     return {"id": made}
 
 
 @router.patch("/accounts/{account_id}", response_model=Done)
-async def change_account(account_id: int, body: AccountChange, request: Request, who: Principal = allow("accounts")) -> Done:
+async def change_account(
+    account_id: int, body: AccountChange, request: Request, who: Principal = allow("accounts")
+) -> Done:
     """Change role, password or state of an account, or unlock it."""
     service = service_of(request)
-    password_hash = await slowly(service, accounts.hash_password, body.password) if body.password is not None else None
+    password_hash = (
+        await slowly(service, accounts.hash_password, body.password)
+        if body.password is not None
+        else None
+    )
 
     def change(connection: Connection) -> None:
-        accounts.change_account(connection, service.auditor, who.name, account_id, body.role, password_hash, body.disabled, body.unlock)
+        accounts.change_account(
+            connection,
+            service.auditor,
+            who.name,
+            account_id,
+            body.role,
+            password_hash,
+            body.disabled,
+            body.unlock,
+        )
 
     await run_in_threadpool(service.store.write, change)
     return Done()
 
 
 @router.post("/accounts/{account_id}/keys", status_code=201, response_model=KeyMade)
-def create_key(account_id: int, body: KeyName, request: Request, who: Principal = allow("accounts")) -> dict[str, Any]:
+def create_key(
+    account_id: int, body: KeyName, request: Request, who: Principal = allow("accounts")
+) -> dict[str, Any]:
     """A new API key for an account; it is shown this once."""
     service = service_of(request)
-    number, key = service.store.write(lambda connection: accounts.create_key(connection, service.auditor, who.name, account_id, body.name))
+    number, key = service.store.write(
+        lambda connection: accounts.create_key(
+            connection, service.auditor, who.name, account_id, body.name
+        )
+    )
     return {"id": number, "key": key}
 
 
@@ -116,7 +215,9 @@ def create_key(account_id: int, body: KeyName, request: Request, who: Principal 
 def revoke_key(number: int, request: Request, who: Principal = allow("accounts")) -> Done:
     """Make a key worthless."""
     service = service_of(request)
-    service.store.write(lambda connection: accounts.revoke_key(connection, service.auditor, who.name, number))
+    service.store.write(
+        lambda connection: accounts.revoke_key(connection, service.auditor, who.name, number)
+    )
     return Done()
 
 
@@ -134,7 +235,14 @@ async def slowly(service: Service, work: Callable[..., T], *arguments: Any) -> T
 def _session(service: Service, response: Response, token: str, who: Principal) -> dict[str, Any]:
     if who.csrf is None:
         raise Problem(500, "a session without its token")
-    response.set_cookie(COOKIE, token, max_age=int(3600 * service.config.session_hours), httponly=True, samesite="strict", secure=service.config.secure_cookie)
+    response.set_cookie(
+        COOKIE,
+        token,
+        max_age=int(3600 * service.config.session_hours),
+        httponly=True,
+        samesite="strict",
+        secure=service.config.secure_cookie,
+    )
     return _told(service, who)
 
 

@@ -22,7 +22,10 @@ from bagscan.service.store.database import StoreError, StoreFull
 from bagscan.workers.process import WorkerLost
 
 log = logging.getLogger("bagscan.service")
-RETRY_S = 1, 4  # by chance between these: those who are refused together must not come back together
+RETRY_S = (
+    1,
+    4,
+)  # by chance between these: those who are refused together must not come back together
 
 # What each of our errors is over HTTP; the first that fits.
 STATUS: list[tuple[type[Exception], int]] = [
@@ -54,8 +57,22 @@ class Problem(Exception):
 def problem(request: Request, status: int, detail: str, **more: Any) -> JSONResponse:
     """One problem document."""
     request_id = getattr(request.state, "request_id", None)
-    body = {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status, "detail": detail, "instance": request.url.path, "request_id": request_id, **more}
-    headers = {"Retry-After": str(random.randint(*RETRY_S))} if status in (429, 503) else {"WWW-Authenticate": "Bearer"} if status == 401 else {}
+    body = {
+        "type": "about:blank",
+        "title": HTTPStatus(status).phrase,
+        "status": status,
+        "detail": detail,
+        "instance": request.url.path,
+        "request_id": request_id,
+        **more,
+    }
+    headers = (
+        {"Retry-After": str(random.randint(*RETRY_S))}
+        if status in (429, 503)
+        else {"WWW-Authenticate": "Bearer"}
+        if status == 401
+        else {}
+    )
     return JSONResponse(body, status, headers, "application/problem+json")
 
 
@@ -76,8 +93,16 @@ def install(app: FastAPI) -> None:
 
     async def invalid(request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, RequestValidationError)
-        errors = [{"at": ".".join(map(str, one["loc"])), "says": one["msg"]} for one in error.errors()[:20]]
-        return problem(request, 422, "; ".join(f"{one['at']}: {one['says']}" for one in errors[:3]), errors=jsonable_encoder(errors))
+        errors = [
+            {"at": ".".join(map(str, one["loc"])), "says": one["msg"]}
+            for one in error.errors()[:20]
+        ]
+        return problem(
+            request,
+            422,
+            "; ".join(f"{one['at']}: {one['says']}" for one in errors[:3]),
+            errors=jsonable_encoder(errors),
+        )
 
     async def http(request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, HTTPException)

@@ -11,7 +11,18 @@ from sqlalchemy import Connection, select
 from bagscan.service.accounts import Principal
 from bagscan.service.http.pictures import overlay_svg, picture_png
 from bagscan.service.http.problems import Problem
-from bagscan.service.http.schemas import ArchiveQuery, Claim, Claimed, Decided, Decision, Decisions, Done, Queue, ScanList, ScanTold
+from bagscan.service.http.schemas import (
+    ArchiveQuery,
+    Claim,
+    Claimed,
+    Decided,
+    Decision,
+    Decisions,
+    Done,
+    Queue,
+    ScanList,
+    ScanTold,
+)
 from bagscan.service.http.screening import about, result_row, tell
 from bagscan.service.http.security import allow, service_of
 from bagscan.service.review import archive, queue
@@ -22,12 +33,17 @@ router = APIRouter(prefix="/v1", tags=["review"])
 A_TAB = "Name of a tab of the page: a claim belongs to the tab that made it"
 Tab = Annotated[str, Header(alias="X-Tab", pattern="^[A-Za-z0-9-]{0,64}$", description=A_TAB)]
 PACKED: dict[int | str, dict[str, Any]] = {
-    200: {"content": {"application/octet-stream": {}}, "description": "`BSP1`, length of a JSON header (uint32), the header, then the planes, little-endian; see docs/api.md"}
+    200: {
+        "content": {"application/octet-stream": {}},
+        "description": "`BSP1`, length of a JSON header (uint32), the header, then the planes, little-endian; see docs/api.md",
+    }
 }
 
 
 @router.get("/scans", response_model=ScanList)
-def list_scans(request: Request, wanted: Annotated[ArchiveQuery, Query()], who: Principal = allow("statistics")) -> dict[str, Any]:
+def list_scans(
+    request: Request, wanted: Annotated[ArchiveQuery, Query()], who: Principal = allow("statistics")
+) -> dict[str, Any]:
     """The archive: scans that fit, newest first unless asked otherwise."""
     with service_of(request).store.read() as connection:
         found, total = archive.find(connection, archive.Wanted(**wanted.model_dump()))
@@ -35,24 +51,56 @@ def list_scans(request: Request, wanted: Annotated[ArchiveQuery, Query()], who: 
 
 
 @router.get("/scans/{scan_id}", response_model=ScanTold)
-def read_scan(scan_id: str, request: Request, response: Response, who: Principal = allow("self")) -> dict[str, Any]:
+def read_scan(
+    scan_id: str, request: Request, response: Response, who: Principal = allow("self")
+) -> dict[str, Any]:
     """One scan: what was found, its views, and the decisions that this account may know."""
     with service_of(request).store.read() as connection:
         scan = _visible(connection, scan_id, who)
         row = result_row(connection, scan_id)
-        view_files = connection.execute(select(results.c.artifacts).where(results.c.scan_id == scan_id)).scalar() or {}
+        view_files = (
+            connection.execute(
+                select(results.c.artifacts).where(results.c.scan_id == scan_id)
+            ).scalar()
+            or {}
+        )
         review = connection.execute(select(reviews).where(reviews.c.scan_id == scan_id)).first()
-        summary = queue.seen_decisions(connection, who, scan_id) if who.has_permission("queue.read") else []
+        summary = (
+            queue.seen_decisions(connection, who, scan_id)
+            if who.has_permission("queue.read")
+            else []
+        )
     if row:
         tell(response, row)
     views = {
         name: {key: view.get(key) for key in ("height", "width", "channels")}
-        | {kind: f"/v1/scans/{scan_id}/views/{name}/{kind}" for kind in ("pixels", "regions", "image.png", "overlay.svg")}
+        | {
+            kind: f"/v1/scans/{scan_id}/views/{name}/{kind}"
+            for kind in ("pixels", "regions", "image.png", "overlay.svg")
+        }
         for name, view in view_files.items()
     }
-    known = {"id": scan_id, "source_id": scan.source_id, "scanner": scan.scanner, "received_at": scan.received_at, "purged": scan.purged_at is not None}
-    mine = review is not None and review.claimed_by == who.id and (review.claimed_until or 0) > service_of(request).clock.now()
-    state = None if review is None else "closed" if review.state == "closed" else "dispute" if review.state == "dispute" else "open"
+    known = {
+        "id": scan_id,
+        "source_id": scan.source_id,
+        "scanner": scan.scanner,
+        "received_at": scan.received_at,
+        "purged": scan.purged_at is not None,
+    }
+    mine = (
+        review is not None
+        and review.claimed_by == who.id
+        and (review.claimed_until or 0) > service_of(request).clock.now()
+    )
+    state = (
+        None
+        if review is None
+        else "closed"
+        if review.state == "closed"
+        else "dispute"
+        if review.state == "dispute"
+        else "open"
+    )
     return known | {
         "result": row,
         "views": views,
@@ -64,33 +112,53 @@ def read_scan(scan_id: str, request: Request, response: Response, who: Principal
 
 
 @router.get("/scans/{scan_id}/views/{view_id}/pixels", responses=PACKED)
-def pixels(scan_id: str, view_id: str, request: Request, who: Principal = allow("self")) -> Response:
+def pixels(
+    scan_id: str, view_id: str, request: Request, who: Principal = allow("self")
+) -> Response:
     """A view's counts at full depth, packed."""
     return _packed(request, scan_id, view_id, "pixels", who)
 
 
 @router.get("/scans/{scan_id}/views/{view_id}/regions", responses=PACKED)
-def regions(scan_id: str, view_id: str, request: Request, who: Principal = allow("self")) -> Response:
+def regions(
+    scan_id: str, view_id: str, request: Request, who: Principal = allow("self")
+) -> Response:
     """A view's sub-components (uint16, 65535 for none) and their scores (float32), packed."""
     return _packed(request, scan_id, view_id, "regions", who)
 
 
-@router.get("/scans/{scan_id}/views/{view_id}/image.png", responses={200: {"content": {"image/png": {}}}})
+@router.get(
+    "/scans/{scan_id}/views/{view_id}/image.png", responses={200: {"content": {"image/png": {}}}}
+)
 def image(scan_id: str, view_id: str, request: Request, who: Principal = allow("self")) -> Response:
     """A view as an 8-bit picture."""
     content, row = _kept(request, scan_id, view_id, "pixels", who)
     return Response(picture_png(content), media_type="image/png", headers=about(row._mapping))
 
 
-@router.get("/scans/{scan_id}/views/{view_id}/overlay.svg", responses={200: {"content": {"image/svg+xml": {}}}})
-def overlay(scan_id: str, view_id: str, request: Request, who: Principal = allow("self")) -> Response:
+@router.get(
+    "/scans/{scan_id}/views/{view_id}/overlay.svg",
+    responses={200: {"content": {"image/svg+xml": {}}}},
+)
+def overlay(
+    scan_id: str, view_id: str, request: Request, who: Principal = allow("self")
+) -> Response:
     """Contours of a view's sub-components: green and solid benign, red and dashed anomalous."""
     content, row = _kept(request, scan_id, view_id, "regions", who)
-    return Response(overlay_svg(content, 1.0 if row.threshold is None else row.threshold), media_type="image/svg+xml", headers=about(row._mapping))
+    return Response(
+        overlay_svg(content, 1.0 if row.threshold is None else row.threshold),
+        media_type="image/svg+xml",
+        headers=about(row._mapping),
+    )
 
 
 @router.get("/queue", response_model=Queue)
-def read_queue(request: Request, limit: int = Query(100, ge=1, le=500), tab: Tab = "", who: Principal = allow("queue.read")) -> dict[str, Any]:
+def read_queue(
+    request: Request,
+    limit: int = Query(100, ge=1, le=500),
+    tab: Tab = "",
+    who: Principal = allow("queue.read"),
+) -> dict[str, Any]:
     """The queue as this account sees it, most urgent first; it does not tell which scans are read a second time, or are tests."""
     service = service_of(request)
     with service.store.read() as connection:
@@ -100,7 +168,9 @@ def read_queue(request: Request, limit: int = Query(100, ge=1, le=500), tab: Tab
 
 
 @router.post("/queue/claim", response_model=Claimed)
-def claim(body: Claim, request: Request, tab: Tab = "", who: Principal = allow("decide")) -> dict[str, Any]:
+def claim(
+    body: Claim, request: Request, tab: Tab = "", who: Principal = allow("decide")
+) -> dict[str, Any]:
     """Lock the most urgent scan, or a given one, for this account and tab; again to keep it."""
     service = service_of(request)
     reader = queue.Reader(who, service.clock.now(), tab)
@@ -110,7 +180,9 @@ def claim(body: Claim, request: Request, tab: Tab = "", who: Principal = allow("
 
 
 @router.post("/queue/{scan_id}/release", response_model=Done)
-def release(scan_id: str, request: Request, tab: Tab = "", who: Principal = allow("decide")) -> Done:
+def release(
+    scan_id: str, request: Request, tab: Tab = "", who: Principal = allow("decide")
+) -> Done:
     """Let go of a claimed scan."""
     service = service_of(request)
     reader = queue.Reader(who, service.clock.now(), tab)
@@ -119,7 +191,9 @@ def release(scan_id: str, request: Request, tab: Tab = "", who: Principal = allo
 
 
 @router.get("/scans/{scan_id}/decisions", response_model=Decisions)
-def read_decisions(scan_id: str, request: Request, response: Response, who: Principal = allow("queue.read")) -> dict[str, Any]:
+def read_decisions(
+    scan_id: str, request: Request, response: Response, who: Principal = allow("queue.read")
+) -> dict[str, Any]:
     """The decisions on a scan that this account may know: a second reader does not see the first."""
     with service_of(request).store.read() as connection:
         _visible(connection, scan_id, who)
@@ -127,43 +201,84 @@ def read_decisions(scan_id: str, request: Request, response: Response, who: Prin
         return {"decisions": queue.seen_decisions(connection, who, scan_id)}
 
 
-@router.post("/scans/{scan_id}/decisions", status_code=201, response_model=Decided, response_model_exclude_none=True)
-def decide(scan_id: str, body: Decision, request: Request, response: Response, tab: Tab = "", who: Principal = allow("decide")) -> dict[str, Any]:
+@router.post(
+    "/scans/{scan_id}/decisions",
+    status_code=201,
+    response_model=Decided,
+    response_model_exclude_none=True,
+)
+def decide(
+    scan_id: str,
+    body: Decision,
+    request: Request,
+    response: Response,
+    tab: Tab = "",
+    who: Principal = allow("decide"),
+) -> dict[str, Any]:
     """Decide on a claimed scan. It is kept together with its audit record, or not at all."""
     service = service_of(request)
-    reading = queue.Reading(body.value, body.reason, body.note, tuple(body.parts), tuple((one.view_id, one.box_xyxy) for one in body.drawn))
+    reading = queue.Reading(
+        body.value,
+        body.reason,
+        body.note,
+        tuple(body.parts),
+        tuple((one.view_id, one.box_xyxy) for one in body.drawn),
+    )
     reader = queue.Reader(who, service.clock.now(), tab)
-    made = service.store.write(lambda c: queue.decide(c, service.config, service.auditor, reader, scan_id, reading))
+    made = service.store.write(
+        lambda c: queue.decide(c, service.config, service.auditor, reader, scan_id, reading)
+    )
     service.metrics.decisions.labels(body.value).inc()
     with service.store.read() as connection:
         tell(response, result_row(connection, scan_id) or {})
-        truth = service.truths.get(_visible(connection, scan_id, who).source_id) if service.truths else None
+        truth = (
+            service.truths.get(_visible(connection, scan_id, who).source_id)
+            if service.truths
+            else None
+        )
     return made | {"truth": truth}
 
 
 @router.delete("/scans/{scan_id}/decisions/{number}", response_model=Done)
-def undo(scan_id: str, number: int, request: Request, tab: Tab = "", who: Principal = allow("decide")) -> Done:
+def undo(
+    scan_id: str, number: int, request: Request, tab: Tab = "", who: Principal = allow("decide")
+) -> Done:
     """Take one's own decision back, for a short while; it stays on record as undone."""
     service = service_of(request)
     reader = queue.Reader(who, service.clock.now(), tab)
-    service.store.write(lambda c: queue.undo(c, service.config, service.auditor, reader, scan_id, number))
+    service.store.write(
+        lambda c: queue.undo(c, service.config, service.auditor, reader, scan_id, number)
+    )
     return Done()
 
 
 def _visible(connection: Connection, scan_id: str, who: Principal) -> Any:
     """A scan's row, for those who may see it: readers all, scanners what they sent."""
-    row = connection.execute(select(scans, jobs.c.account_id).join(jobs, jobs.c.scan_id == scans.c.id).where(scans.c.id == scan_id)).first()
-    if row is None or not (who.has_permission("scan.read") or (who.has_permission("own.read") and row.account_id == who.id)):
+    row = connection.execute(
+        select(scans, jobs.c.account_id)
+        .join(jobs, jobs.c.scan_id == scans.c.id)
+        .where(scans.c.id == scan_id)
+    ).first()
+    if row is None or not (
+        who.has_permission("scan.read")
+        or (who.has_permission("own.read") and row.account_id == who.id)
+    ):
         raise Problem(404, "no such scan")
     return row
 
 
-def _kept(request: Request, scan_id: str, view_id: str, kind: str, who: Principal) -> tuple[bytes, Any]:
+def _kept(
+    request: Request, scan_id: str, view_id: str, kind: str, who: Principal
+) -> tuple[bytes, Any]:
     """Packed bytes of a view, and its result's row."""
     service = service_of(request)
     with service.store.read() as connection:
         scan = _visible(connection, scan_id, who)
-        row = connection.execute(select(results.c.artifacts, results.c.threshold, results.c.model_id).where(results.c.scan_id == scan_id)).first()
+        row = connection.execute(
+            select(results.c.artifacts, results.c.threshold, results.c.model_id).where(
+                results.c.scan_id == scan_id
+            )
+        ).first()
     digest = (row.artifacts.get(view_id) or {}).get(kind) if row else None
     if digest is None:
         raise Problem(404, f"no {kind} of view {view_id!r}")
@@ -177,4 +292,8 @@ def _kept(request: Request, scan_id: str, view_id: str, kind: str, who: Principa
 
 def _packed(request: Request, scan_id: str, view_id: str, kind: str, who: Principal) -> Response:
     content, row = _kept(request, scan_id, view_id, kind, who)
-    return Response(content, media_type="application/octet-stream", headers={"Content-Encoding": "gzip", **about(row._mapping)})
+    return Response(
+        content,
+        media_type="application/octet-stream",
+        headers={"Content-Encoding": "gzip", **about(row._mapping)},
+    )

@@ -34,7 +34,9 @@ class SetUp(LogIn):
 class Account(Strict):
     name: Text = Field(max_length=64)
     role: Literal["scanner", "operator", "supervisor", "admin"]
-    password: Text | None = Field(None, max_length=256, description="None for an account that uses keys alone")
+    password: Text | None = Field(
+        None, max_length=256, description="None for an account that uses keys alone"
+    )
 
 
 class AccountChange(Strict):
@@ -55,20 +57,28 @@ class Password(Strict):
 
 class Claim(Strict):
     scan_id: Text | None = Field(None, max_length=32, description="None: the most urgent scan")
-    take_over: bool = Field(False, description="Take the claim from another tab of the same account")
+    take_over: bool = Field(
+        False, description="Take the claim from another tab of the same account"
+    )
 
 
 class Drawn(Strict):
     view_id: Text = Field(max_length=64)
-    box_xyxy: tuple[float, float, float, float] = Field(description="x1, y1, x2, y2 in pixels of the view")
+    box_xyxy: tuple[float, float, float, float] = Field(
+        description="x1, y1, x2, y2 in pixels of the view"
+    )
 
 
 class Decision(Strict):
     value: Literal["clear", "suspect", "recheck"]
     reason: Text = Field(max_length=32)
     note: Text = Field("", max_length=2000)
-    parts: list[int] = Field([], max_length=1000, description="Numbers of the findings that hold it, from 0")
-    drawn: list[Drawn] = Field([], max_length=100, description="Places that the reader marked where nothing was flagged")
+    parts: list[int] = Field(
+        [], max_length=1000, description="Numbers of the findings that hold it, from 0"
+    )
+    drawn: list[Drawn] = Field(
+        [], max_length=100, description="Places that the reader marked where nothing was flagged"
+    )
 
 
 class Threshold(Strict):
@@ -127,7 +137,9 @@ class QueueEntry(Answer):
     decision: Literal["ALARM", "CLEAR", "REVIEW"] = Field(description="Of the machine")
     top_score: float | None
     state: Literal["open", "dispute"]
-    claim: Literal["free", "yours", "elsewhere", "taken"] = Field(description="elsewhere: yours, in another tab")
+    claim: Literal["free", "yours", "elsewhere", "taken"] = Field(
+        description="elsewhere: yours, in another tab"
+    )
 
 
 class Queue(Answer):
@@ -147,8 +159,13 @@ class Decided(Answer):
     undoable: bool
     undo_until: float
     audit_seq: int
-    tip: dict[str, Any] | None = Field(None, description="Where it was a test image: hit, kind, place")
-    truth: str | None = Field(None, description="What was hidden, in words; of the scans of serve --demo alone, after a decision")
+    tip: dict[str, Any] | None = Field(
+        None, description="Where it was a test image: hit, kind, place"
+    )
+    truth: str | None = Field(
+        None,
+        description="What was hidden, in words; of the scans of serve --demo alone, after a decision",
+    )
 
 
 class DecisionTold(Answer):
@@ -176,7 +193,9 @@ class ScanTold(Answer):
     received_at: float
     purged: bool = Field(description="Whether retention has removed its images")
     result: Screened | None
-    views: dict[str, dict[str, Any]] = Field(description="By view: height, width, channels, and where pixels, regions, image.png and overlay.svg are")
+    views: dict[str, dict[str, Any]] = Field(
+        description="By view: height, width, channels, and where pixels, regions, image.png and overlay.svg are"
+    )
     decisions: list[DecisionTold]
     review: Literal["open", "dispute", "closed"] | None
     outcome: Literal["clear", "suspect", "recheck"] | None
@@ -186,10 +205,16 @@ class ScanTold(Answer):
 class ArchiveQuery(Strict):
     """What is looked for in the archive; what is empty asks for nothing."""
 
-    text: Text = Field("", max_length=128, description="Part of the scan's id, as the scanner calls it, or the beginning of its id here")
+    text: Text = Field(
+        "",
+        max_length=128,
+        description="Part of the scan's id, as the scanner calls it, or the beginning of its id here",
+    )
     scanner: Text = Field("", max_length=64)
     reader: Text = Field("", max_length=64, description="Who decided on it")
-    since: float | None = Field(None, description="Received at this time (seconds since 1970) or later")
+    since: float | None = Field(
+        None, description="Received at this time (seconds since 1970) or later"
+    )
     before: float | None = Field(None, description="Received before this time")
     decision: Literal["", "ALARM", "CLEAR", "REVIEW"] = ""
     outcome: Literal["", "clear", "suspect", "recheck", "open", "dispute"] = ""
@@ -205,7 +230,9 @@ class ScanList(Answer):
 
 
 class ModelList(Answer):
-    models: list[dict[str, Any]] = Field(description="id, channels, name, point, about, active, shadow, threshold")
+    models: list[dict[str, Any]] = Field(
+        description="id, channels, name, point, about, active, shadow, threshold"
+    )
     history: list[dict[str, Any]] = Field(description="What served, newest first")
 
 
@@ -220,7 +247,9 @@ class Serving(Answer):
 
 
 class AuditPage(Answer):
-    records: list[dict[str, Any]] = Field(description="seq, at, actor, action, subject, detail, previous, hash, signature")
+    records: list[dict[str, Any]] = Field(
+        description="seq, at, actor, action, subject, detail, previous, hash, signature"
+    )
     head: dict[str, Any] | None
     public_key: str
 

@@ -22,16 +22,40 @@ from bagscan.service.service import Service
 from bagscan.service.store.tables import jobs, results
 
 router = APIRouter(prefix="/v1", tags=["screening"])
-Key = Annotated[str | None, Header(alias="Idempotency-Key", min_length=1, max_length=128, description="The same key with the same scan is the same job, however often it is sent")]
-Scanner = Annotated[str, Query(max_length=64, pattern="^[^\\x00]*$", description="Name of the machine; the account's own name by default")]
-Name = Annotated[str, Query(max_length=120, description="File name, where the body is one file's bytes")]
+Key = Annotated[
+    str | None,
+    Header(
+        alias="Idempotency-Key",
+        min_length=1,
+        max_length=128,
+        description="The same key with the same scan is the same job, however often it is sent",
+    ),
+]
+Scanner = Annotated[
+    str,
+    Query(
+        max_length=64,
+        pattern="^[^\\x00]*$",
+        description="Name of the machine; the account's own name by default",
+    ),
+]
+Name = Annotated[
+    str, Query(max_length=120, description="File name, where the body is one file's bytes")
+]
 LOOK_S = 5.0
 AGAIN_S = 0.1
 BODY = files_body(one_file_alone=True)
 
 
 @router.post("/screen", response_model=Screened, openapi_extra=BODY)
-async def screen(request: Request, response: Response, key: Key = None, scanner: Scanner = "", name: Name = "scan.tif", who: Principal = allow("screen")) -> Any:
+async def screen(
+    request: Request,
+    response: Response,
+    key: Key = None,
+    scanner: Scanner = "",
+    name: Name = "scan.tif",
+    who: Principal = allow("screen"),
+) -> Any:
     """Screen one bag and wait for what is found. Files of one bag: views as ``ID_below`` and ``ID_side``, 16-bit PNG sets as ``ID_low`` and so on.
 
     A scan that cannot be judged in time, or at all, comes back as REVIEW with the reason. 422: the files are no scan, or a torn one;
@@ -47,7 +71,14 @@ async def screen(request: Request, response: Response, key: Key = None, scanner:
 
 
 @router.post("/jobs", response_model=Job, status_code=202, openapi_extra=BODY)
-async def create_job(request: Request, response: Response, key: Key = None, scanner: Scanner = "", name: Name = "scan.tif", who: Principal = allow("screen")) -> Any:
+async def create_job(
+    request: Request,
+    response: Response,
+    key: Key = None,
+    scanner: Scanner = "",
+    name: Name = "scan.tif",
+    who: Principal = allow("screen"),
+) -> Any:
     """Take one bag in; once this answers, it is on disk and will be judged, whatever happens to the service."""
     service = service_of(request)
     async with _admitted(request, service):
@@ -61,7 +92,9 @@ async def create_job(request: Request, response: Response, key: Key = None, scan
 
 
 @router.get("/jobs/{job_id}", response_model=Job)
-def read_job(job_id: str, request: Request, response: Response, who: Principal = allow("self")) -> Any:
+def read_job(
+    job_id: str, request: Request, response: Response, who: Principal = allow("self")
+) -> Any:
     """A job, and what was found once it is done. Scanners see their own."""
     job = _job(service_of(request), job_id, who)
     if job["result"]:
@@ -72,7 +105,10 @@ def read_job(job_id: str, request: Request, response: Response, who: Principal =
 def about(row: Mapping[str, Any]) -> dict[str, str]:
     """Model and threshold of a scan, as headers."""
     threshold = row.get("threshold")
-    return {"X-Model-Id": str(row.get("model_id") or "none"), "X-Threshold": "none" if threshold is None else str(threshold)}
+    return {
+        "X-Model-Id": str(row.get("model_id") or "none"),
+        "X-Threshold": "none" if threshold is None else str(threshold),
+    }
 
 
 def tell(response: Response, row: Mapping[str, Any]) -> None:
@@ -95,7 +131,9 @@ async def _admitted(request: Request, service: Service) -> AsyncIterator[None]:
     """
     if service.requests_on_their_way >= service.config.max_waiting:
         service.metrics.refused.labels("Busy").inc()
-        async for _ in request.stream():  # thrown away: a connection that is cut while it sends may never read the answer
+        async for _ in (
+            request.stream()
+        ):  # thrown away: a connection that is cut while it sends may never read the answer
             pass
         raise Busy(f"{service.requests_on_their_way} requests are on their way, as many as may be")
     service.requests_on_their_way += 1
@@ -105,16 +143,30 @@ async def _admitted(request: Request, service: Service) -> AsyncIterator[None]:
         service.requests_on_their_way -= 1
 
 
-async def _accepted(request: Request, service: Service, who: Principal, key: str | None, scanner: str, name: str, job_id: str | None = None) -> tuple[str, str, bool]:
+async def _accepted(
+    request: Request,
+    service: Service,
+    who: Principal,
+    key: str | None,
+    scanner: str,
+    name: str,
+    job_id: str | None = None,
+) -> tuple[str, str, bool]:
     try:
         files = await files_of(request, name, service.config.max_upload_mb << 20)
-        return await run_in_threadpool(lambda: service.intake.take_in(checked_upload(files, scanner or who.name, f"api:{who.name}"), who.id, key, job_id))
+        return await run_in_threadpool(
+            lambda: service.intake.take_in(
+                checked_upload(files, scanner or who.name, f"api:{who.name}"), who.id, key, job_id
+            )
+        )
     except Exception as error:
         service.metrics.refused.labels(type(error).__name__).inc()
         raise
 
 
-async def _screened(request: Request, service: Service, who: Principal, key: str | None, scanner: str, name: str) -> dict[str, Any]:
+async def _screened(
+    request: Request, service: Service, who: Principal, key: str | None, scanner: str, name: str
+) -> dict[str, Any]:
     """Accept a scan, and wait for its row."""
     loop, job_id = asyncio.get_running_loop(), new_id()
     done: asyncio.Future[dict[str, Any]] = loop.create_future()
@@ -123,16 +175,26 @@ async def _screened(request: Request, service: Service, who: Principal, key: str
         told_id, scan_id, new = await _accepted(request, service, who, key, scanner, name, job_id)
         until = loop.time() + 3 * service.config.screen_timeout_s + 30
         while loop.time() < until:
-            if new and not done.done():  # another service on the same store may be the one that judges it: look now and then
+            if (
+                new and not done.done()
+            ):  # another service on the same store may be the one that judges it: look now and then
                 with contextlib.suppress(TimeoutError):
                     return await asyncio.wait_for(asyncio.shield(done), LOOK_S)
-            row = done.result() if done.done() else await run_in_threadpool(_read_row, service, scan_id)
+            row = (
+                done.result()
+                if done.done()
+                else await run_in_threadpool(_read_row, service, scan_id)
+            )
             if row is not None:
                 return row
             await asyncio.sleep(0 if new else AGAIN_S)
     finally:
         service.dispatcher.forget(job_id)
-    raise Problem(503, "the scan is kept and will be judged, but not soon: ask for its job", job=f"/v1/jobs/{told_id}")
+    raise Problem(
+        503,
+        "the scan is kept and will be judged, but not soon: ask for its job",
+        job=f"/v1/jobs/{told_id}",
+    )
 
 
 def _settle(done: asyncio.Future[dict[str, Any]], row: dict[str, Any]) -> None:
@@ -151,4 +213,7 @@ def _job(service: Service, job_id: str, who: Principal) -> dict[str, Any]:
         if row is None or not (who.has_permission("scan.read") or row.account_id == who.id):
             raise Problem(404, "no such job")
         found = result_row(connection, row.scan_id)
-    return {key: getattr(row, key) for key in ("scan_id", "state", "attempts", "created_at", "finished_at")} | {"job_id": row.id, "result": found}
+    return {
+        key: getattr(row, key)
+        for key in ("scan_id", "state", "attempts", "created_at", "finished_at")
+    } | {"job_id": row.id, "result": found}

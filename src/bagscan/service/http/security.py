@@ -24,7 +24,11 @@ PUBLIC = "public"
 
 # Declared for the API's description; the work is done in ``asking``.
 _bearer = HTTPBearer(auto_error=False, description="An API key")
-_cookie = APIKeyCookie(name=COOKIE, auto_error=False, description="A session; changes also need the header X-CSRF-Token")
+_cookie = APIKeyCookie(
+    name=COOKIE,
+    auto_error=False,
+    description="A session; changes also need the header X-CSRF-Token",
+)
 
 PAGE_HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; connect-src 'self'; "
@@ -44,7 +48,9 @@ def service_of(request: Request) -> Service:
     return found
 
 
-async def asking(request: Request, bearer: Any = Depends(_bearer), cookie: Any = Depends(_cookie)) -> Principal | None:
+async def asking(
+    request: Request, bearer: Any = Depends(_bearer), cookie: Any = Depends(_cookie)
+) -> Principal | None:
     """Who asks: by API key, or by session, which must send its own token with every change."""
     service = service_of(request)
     header = request.headers.get("authorization", "")
@@ -57,8 +63,16 @@ async def asking(request: Request, bearer: Any = Depends(_bearer), cookie: Any =
     if not token:
         return None
     who = await run_in_threadpool(_session_of, service, token)
-    if who is not None and request.method not in SAFE and not hmac.compare_digest(request.headers.get(CSRF, "").encode(), (who.csrf or "").encode()):
-        raise Problem(403, f"the header {CSRF} is missing or wrong: changes come from the page alone")
+    if (
+        who is not None
+        and request.method not in SAFE
+        and not hmac.compare_digest(
+            request.headers.get(CSRF, "").encode(), (who.csrf or "").encode()
+        )
+    ):
+        raise Problem(
+            403, f"the header {CSRF} is missing or wrong: changes come from the page alone"
+        )
     return who
 
 
@@ -75,9 +89,14 @@ def _session_of(service: Service, token: str) -> Principal | None:
 def allow(permission: str) -> Any:
     """A dependency that lets those with a permission through; the route is marked with it."""
 
-    async def checked(request: Request, who: Annotated[Principal | None, Depends(asking)]) -> Principal:
+    async def checked(
+        request: Request, who: Annotated[Principal | None, Depends(asking)]
+    ) -> Principal:
         if who is None:
-            raise Problem(401, "log in, or send an API key (bagscan store account NAME --key KEY_NAME makes one)")
+            raise Problem(
+                401,
+                "log in, or send an API key (bagscan store account NAME --key KEY_NAME makes one)",
+            )
         request.state.who = who.name
         if not who.has_permission(permission):
             raise Problem(403, f"the role {who.role} may not do this (it takes {permission})")
@@ -99,7 +118,11 @@ def anyone() -> Any:
 
 def permission_of(route: APIRoute) -> str | None:
     """The permission that a route names, or None."""
-    found = [call.permission for dependency in route.dependant.dependencies if (call := dependency.call) is not None and hasattr(call, "permission")]
+    found = [
+        call.permission
+        for dependency in route.dependant.dependencies
+        if (call := dependency.call) is not None and hasattr(call, "permission")
+    ]
     return str(found[0]) if found else None
 
 
@@ -115,6 +138,11 @@ def refuse_open_routes(app: FastAPI) -> None:
     Raises:
         RuntimeError: naming the routes.
     """
-    bare = [getattr(route, "path", repr(route)) for route in app.routes if not _is_static(route) and (not isinstance(route, APIRoute) or permission_of(route) is None)]
+    bare = [
+        getattr(route, "path", repr(route))
+        for route in app.routes
+        if not _is_static(route)
+        and (not isinstance(route, APIRoute) or permission_of(route) is None)
+    ]
     if bare:
         raise RuntimeError(f"routes that name no permission: {', '.join(bare)}")

@@ -20,17 +20,32 @@ def keep_artifacts(files: Files, scan: Scan, report: Report | None) -> dict[str,
     """Keep every view's pixels and regions; their hashes by view."""
     kept: dict[str, Any] = {}
     for view in scan.views:
-        kept[view.view_id] = {"pixels": files.put(packed_pixels(view)), "height": view.shape[0], "width": view.shape[1], "channels": list(view.channels)}
+        kept[view.view_id] = {
+            "pixels": files.put(packed_pixels(view)),
+            "height": view.shape[0],
+            "width": view.shape[1],
+            "channels": list(view.channels),
+        }
         if report is not None and view.view_id in report.regions:
-            kept[view.view_id]["regions"] = files.put(packed_regions(report.regions[view.view_id], report.scores[view.view_id]))
+            kept[view.view_id]["regions"] = files.put(
+                packed_regions(report.regions[view.view_id], report.scores[view.view_id])
+            )
     return kept
 
 
 def packed_pixels(view: View) -> bytes:
     """``BSP1``, length of a JSON header, the header, then (C, H, W) uint8 or uint16 counts; gzipped."""
-    counts = counts_from_view(transmission_of(view))  # which the page's console takes the logarithm of
+    counts = counts_from_view(
+        transmission_of(view)
+    )  # which the page's console takes the logarithm of
     bits = counts.dtype.itemsize * 8
-    head = {"channels": list(view.channels), "height": view.shape[0], "width": view.shape[1], "bits": bits, "quantity": view.quantity}
+    head = {
+        "channels": list(view.channels),
+        "height": view.shape[0],
+        "width": view.shape[1],
+        "bits": bits,
+        "quantity": view.quantity,
+    }
     return _packed(head, np.ascontiguousarray(counts, counts.dtype.newbyteorder("<")).tobytes())
 
 
@@ -52,5 +67,7 @@ def unpacked(content: bytes) -> tuple[dict[str, Any], bytes]:
 
 def _packed(head: dict[str, Any], body: bytes) -> bytes:
     result = json.dumps(head).encode()
-    result += b" " * (-(8 + len(result)) % 4)  # the body starts at a multiple of four, as typed arrays want it
+    result += b" " * (
+        -(8 + len(result)) % 4
+    )  # the body starts at a multiple of four, as typed arrays want it
     return gzip.compress(MAGIC + struct.pack("<I", len(result)) + result + body, 1, mtime=0)

@@ -46,13 +46,31 @@ class Dispatcher:
         target: what a worker process runs.
     """
 
-    def __init__(self, store: Store, files: Files, config: ServiceConfig, metrics: Metrics, clock: Clock, instance: str, target: Target) -> None:
-        self.store, self.files, self.config, self.metrics, self.instance, self._target = store, files, config, metrics, instance, target
+    def __init__(
+        self,
+        store: Store,
+        files: Files,
+        config: ServiceConfig,
+        metrics: Metrics,
+        clock: Clock,
+        instance: str,
+        target: Target,
+    ) -> None:
+        self.store, self.files, self.config, self.metrics, self.instance, self._target = (
+            store,
+            files,
+            config,
+            metrics,
+            instance,
+            target,
+        )
         self._clock = clock
         self.drift = Drift(config.drift_window)
         self._stopping = threading.Event()
         self._awake = threading.Semaphore(0)
-        self._tasks: queue.SimpleQueue[tuple[dict[str, Any], float, Future[dict[str, Any]]]] = queue.SimpleQueue()
+        self._tasks: queue.SimpleQueue[tuple[dict[str, Any], float, Future[dict[str, Any]]]] = (
+            queue.SimpleQueue()
+        )
         self._listeners: dict[str, Callable[[dict[str, Any]], object]] = {}
         self.last_serving: tuple[list[Serving], list[Serving]] = ([], [])
         self._serving_at = -SERVING_S
@@ -66,12 +84,16 @@ class Dispatcher:
         """Take up what a kill left, and start the workers."""
         left = self.store.write(lambda connection: jobs.give_back(connection, self.instance))
         if left:
-            log.info("%d scans were being judged when the service ended: they are queued again", left)
+            log.info(
+                "%d scans were being judged when the service ended: they are queued again", left
+            )
         with self.store.read() as connection:
             for one in serving(connection):
                 self.drift.load(connection, one.model_id)
         for slot in range(self.config.workers):
-            thread = threading.Thread(target=self._serve, args=(slot,), daemon=True, name=f"dispatcher {slot}")
+            thread = threading.Thread(
+                target=self._serve, args=(slot,), daemon=True, name=f"dispatcher {slot}"
+            )
             self._threads.append(thread)
             thread.start()
 
@@ -158,7 +180,9 @@ class Dispatcher:
             except (BagscanError, OSError) as error:
                 if self._stopping.is_set():
                     return
-                failures += isinstance(error, WorkerLost | StoreError) or self._workers[slot] is None
+                failures += (
+                    isinstance(error, WorkerLost | StoreError) or self._workers[slot] is None
+                )
                 if isinstance(error, WorkerLost):
                     self._workers[slot] = None
                 self.trouble = str(error)
@@ -172,7 +196,10 @@ class Dispatcher:
         worker = Worker(self._target)
         self.metrics.worker_starts.inc()
         models, _ = self.serving()
-        answer = worker.ask({"kind": "warm", "models": [one.task(self.config.models_folder) for one in models]}, WARM_UP_S)
+        answer = worker.ask(
+            {"kind": "warm", "models": [one.task(self.config.models_folder) for one in models]},
+            WARM_UP_S,
+        )
         if not answer["ok"]:
             worker.stop()
             raise WorkerLost(f"the warm-up failed: {answer['error']}")
@@ -195,7 +222,9 @@ class Dispatcher:
         """Do one thing, if there is any; one job leads to the next."""
         if self._other_task(slot):
             return True
-        job = self.store.write(lambda connection: jobs.take(connection, self.instance, self.lease_s, self._clock.now()))
+        job = self.store.write(
+            lambda connection: jobs.take(connection, self.instance, self.lease_s, self._clock.now())
+        )
         if job is None:
             return False
         while job is not None:
@@ -209,10 +238,19 @@ class Dispatcher:
         if not shadows:
             return
         try:
-            answer = self._worker(slot).ask({**task, "kind": "shadow", "shadows": [one.task(self.config.models_folder) for one in shadows]}, self.config.screen_timeout_s)
+            answer = self._worker(slot).ask(
+                {
+                    **task,
+                    "kind": "shadow",
+                    "shadows": [one.task(self.config.models_folder) for one in shadows],
+                },
+                self.config.screen_timeout_s,
+            )
             summary = answer.get("shadows", []) if answer["ok"] else []
             for one in summary:
-                self.store.write(lambda connection, one=one: jobs.keep_shadow(connection, job.scan_id, one))  # type: ignore[misc]
+                self.store.write(
+                    lambda connection, one=one: jobs.keep_shadow(connection, job.scan_id, one)
+                )  # type: ignore[misc]
             errors = [answer["error"]] if not answer["ok"] else answer["errors"]
         except WorkerLost as error:
             self._workers[slot], errors = None, [str(error)]
@@ -245,11 +283,21 @@ class Dispatcher:
             "objects": str(self.files.folder),
             "scanner_views": list(self.config.scanner_views),
         }
-        answer: dict[str, Any] = {"ok": False, "error": "not tried", "code": ReasonCode.NOT_FINISHED}
+        answer: dict[str, Any] = {
+            "ok": False,
+            "error": "not tried",
+            "code": ReasonCode.NOT_FINISHED,
+        }
         lost: WorkerLost | None = None
         for attempt in range(jobs.MAX_ATTEMPTS):
-            if job.attempts > jobs.MAX_LEASES:  # whatever it is that comes between, it comes every time
-                answer = {"ok": False, "error": f"taken up {job.attempts} times and never done", "code": ReasonCode.NOT_FINISHED}
+            if (
+                job.attempts > jobs.MAX_LEASES
+            ):  # whatever it is that comes between, it comes every time
+                answer = {
+                    "ok": False,
+                    "error": f"taken up {job.attempts} times and never done",
+                    "code": ReasonCode.NOT_FINISHED,
+                }
                 break
             if attempt:
                 self.metrics.retries.inc()
@@ -261,15 +309,26 @@ class Dispatcher:
             except WorkerLost as error:
                 if self._stopping.is_set():
                     raise
-                self._workers[slot], lost, answer = None, error, {"ok": False, "error": str(error), "code": ReasonCode.NOT_FINISHED}
+                self._workers[slot], lost, answer = (
+                    None,
+                    error,
+                    {"ok": False, "error": str(error), "code": ReasonCode.NOT_FINISHED},
+                )
             if answer["ok"] or answer.get("refused"):
                 break
         seconds = time.perf_counter() - started
         while True:
             try:
-                following = self._keep(job, answer, seconds, more=lost is None and self._tasks.empty() and not self._stopping.is_set())
+                following = self._keep(
+                    job,
+                    answer,
+                    seconds,
+                    more=lost is None and self._tasks.empty() and not self._stopping.is_set(),
+                )
                 break
-            except StoreError as error:  # one that is full or gone is asked again until it takes the result
+            except (
+                StoreError
+            ) as error:  # one that is full or gone is asked again until it takes the result
                 self.trouble = str(error)
                 log.error("the result of scan %s is not kept yet: %s", job.scan_id, error)
                 if self._stopping.wait(IDLE_S):
@@ -282,15 +341,24 @@ class Dispatcher:
         return following
 
     def _keep(self, job: Job, answer: dict[str, Any], seconds: float, more: bool) -> Job | None:
-        row = answer["row"] if answer["ok"] else error_row(Path(job.source_id), answer["error"], ReasonCode(answer["code"])) | {"refused": bool(answer.get("refused"))}
+        row = (
+            answer["row"]
+            if answer["ok"]
+            else error_row(Path(job.source_id), answer["error"], ReasonCode(answer["code"]))
+            | {"refused": bool(answer.get("refused"))}
+        )
         row = self._doubted(job, row)
         top = answer.get("stats", {}).get("top_score")
-        review = self.config.reviewed == "all" or row["decision"] != "CLEAR"  # test images alike, or their being there would tell
+        review = (
+            self.config.reviewed == "all" or row["decision"] != "CLEAR"
+        )  # test images alike, or their being there would tell
         artifacts = answer.get("artifacts", {})
 
         def write(connection: Connection) -> tuple[bool, Job | None]:
             written = jobs.finish(connection, job, row, artifacts, seconds, top, review)
-            return written, jobs.take(connection, self.instance, self.lease_s, self._clock.now()) if more else None
+            return written, jobs.take(
+                connection, self.instance, self.lease_s, self._clock.now()
+            ) if more else None
 
         written, following = self.store.write(write)
         if written:
@@ -307,18 +375,36 @@ class Dispatcher:
     def _doubted(self, job: Job, row: dict[str, Any]) -> dict[str, Any]:
         """The row as REVIEW where scanner or scores are not those that the service knows."""
         known = self.config.known_scanners
-        reasons = [Reason(ReasonCode.UNKNOWN_SCANNER, f"unknown scanner {job.scanner!r}; known: {', '.join(known)}")] if known and job.scanner not in known else []
+        reasons = (
+            [
+                Reason(
+                    ReasonCode.UNKNOWN_SCANNER,
+                    f"unknown scanner {job.scanner!r}; known: {', '.join(known)}",
+                )
+            ]
+            if known and job.scanner not in known
+            else []
+        )
         drifted = self.drift.reason(row.get("model_id", ""))
         if drifted and row["decision"] == "CLEAR":
             reasons.append(Reason(ReasonCode.DRIFT, drifted))
         added = reasons_in_row(reasons)
-        return row | {"decision": "REVIEW"} | {key: [*row.get(key, []), *summary] for key, summary in added.items()} if reasons else row
+        return (
+            row
+            | {"decision": "REVIEW"}
+            | {key: [*row.get(key, []), *summary] for key, summary in added.items()}
+            if reasons
+            else row
+        )
 
 
 def checked_answer(answer: dict[str, Any]) -> dict[str, Any]:
     """A worker's answer, or an error in its place where it is not whole: what says nothing must not pass as CLEAR."""
     if not answer.get("ok"):
-        summary = {"error": str(answer.get("error", "the worker gave no reason")), "code": answer.get("code", ReasonCode.MODEL_FAILED)}
+        summary = {
+            "error": str(answer.get("error", "the worker gave no reason")),
+            "code": answer.get("code", ReasonCode.MODEL_FAILED),
+        }
         return {"ok": False, **summary, "refused": bool(answer.get("refused"))}
     row, top = answer.get("row"), (answer.get("stats") or {}).get("top_score")
     wrong = ""
@@ -328,7 +414,9 @@ def checked_answer(answer: dict[str, Any]) -> dict[str, Any]:
         or row["decision"] not in jobs.PRIORITY
         or (isinstance(top, float) and not 0 <= top <= 1)
     ):
-        wrong = "the model's answer is not one: decision, findings or scores are missing or no numbers"
+        wrong = (
+            "the model's answer is not one: decision, findings or scores are missing or no numbers"
+        )
     elif row["decision"] == "CLEAR" and (row["findings"] or not row["views"]):
         wrong = "the model's answer contradicts itself: CLEAR with findings, or of no view"
     if wrong:

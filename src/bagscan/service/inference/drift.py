@@ -33,9 +33,17 @@ class Drift:
         if not self.window:
             return
         found = select(results.c.top_score).join(scans, scans.c.id == results.c.scan_id)
-        found = found.where(results.c.model_id == model_id, results.c.top_score.is_not(None), scans.c.tip.is_(None))
-        first = list(connection.execute(found.order_by(results.c.created_at).limit(self.window)).scalars())
-        last = list(connection.execute(found.order_by(results.c.created_at.desc()).limit(self.window)).scalars())
+        found = found.where(
+            results.c.model_id == model_id, results.c.top_score.is_not(None), scans.c.tip.is_(None)
+        )
+        first = list(
+            connection.execute(found.order_by(results.c.created_at).limit(self.window)).scalars()
+        )
+        last = list(
+            connection.execute(
+                found.order_by(results.c.created_at.desc()).limit(self.window)
+            ).scalars()
+        )
         with self._lock:
             self._first[model_id] = first
             self._last[model_id] = deque(reversed(last), maxlen=self.window)
@@ -61,7 +69,11 @@ class Drift:
     def reason(self, model_id: str) -> str | None:
         """Why nothing of this model may be CLEAR just now, or None."""
         p = self._p.get(model_id, 1.0)
-        return f"scores of the last {self.window} scans differ from those of the first (p = {p:.1e}): scanner or luggage has changed" if p < MIN_P else None
+        return (
+            f"scores of the last {self.window} scans differ from those of the first (p = {p:.1e}): scanner or luggage has changed"
+            if p < MIN_P
+            else None
+        )
 
     def p_values(self, of: Collection[str]) -> dict[str, float]:
         """Of these models, by id, where both windows are full."""

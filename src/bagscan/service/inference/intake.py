@@ -31,8 +31,15 @@ MAX_FILES = 12  # two views of low, high and effective Z, twice over
 
 # Built once: under load, building statements would cost as much as running them.
 WAITING = select(func.count()).where(jobs.c.state != "done")
-OF_KEY = select(jobs.c.id, jobs.c.scan_id, scans.c.digest).join(scans, scans.c.id == jobs.c.scan_id).where(jobs.c.idempotency_key == bindparam("key"))
-OF_ACCOUNT, OF_NOBODY = OF_KEY.where(jobs.c.account_id == bindparam("account")), OF_KEY.where(jobs.c.account_id.is_(None))
+OF_KEY = (
+    select(jobs.c.id, jobs.c.scan_id, scans.c.digest)
+    .join(scans, scans.c.id == jobs.c.scan_id)
+    .where(jobs.c.idempotency_key == bindparam("key"))
+)
+OF_ACCOUNT, OF_NOBODY = (
+    OF_KEY.where(jobs.c.account_id == bindparam("account")),
+    OF_KEY.where(jobs.c.account_id.is_(None)),
+)
 NEW_SCAN, NEW_JOB = insert(scans), insert(jobs)
 
 
@@ -60,7 +67,12 @@ class Upload:
     tip: Mapping[str, Any] | None = None
 
 
-def checked_upload(files: Sequence[tuple[str, bytes]], scanner: str, source: str, tip: Mapping[str, Any] | None = None) -> Upload:
+def checked_upload(
+    files: Sequence[tuple[str, bytes]],
+    scanner: str,
+    source: str,
+    tip: Mapping[str, Any] | None = None,
+) -> Upload:
     """One bag's files, or why they cannot be taken.
 
     Raises:
@@ -72,13 +84,17 @@ def checked_upload(files: Sequence[tuple[str, bytes]], scanner: str, source: str
         raise ReadError(f"{len(files)} files came, at most {MAX_FILES} make a bag")
     folders = {given.replace("\\", "/").rpartition("/")[0] for given, _ in files}
     if len(folders) > 1:
-        raise ReadError(f"files of several folders came ({', '.join(sorted(folders))}): one bag's lie in one")
+        raise ReadError(
+            f"files of several folders came ({', '.join(sorted(folders))}): one bag's lie in one"
+        )
     taken: dict[str, bytes] = {}
     for given, content in files:
         name = given.replace("\\", "/").rpartition("/")[2]
         ending = "." + name.rpartition(".")[2].lower()
         if not 0 < len(name) <= LONGEST_NAME or not name.isprintable() or name.startswith("."):
-            raise ReadError(f"{name[:LONGEST_NAME]!r}: a file's name has 1 to {LONGEST_NAME} printable signs, and begins with no dot")
+            raise ReadError(
+                f"{name[:LONGEST_NAME]!r}: a file's name has 1 to {LONGEST_NAME} printable signs, and begins with no dot"
+            )
         beside = _lies_beside(name, files)
         if ending not in READERS and not beside:
             raise ReadError(f"{name}: unknown type {ending!r}; known: {', '.join(sorted(READERS))}")
@@ -99,7 +115,10 @@ def _lies_beside(name: str, files: Sequence[tuple[str, bytes]]) -> bool:
     """Whether a file is the sidecar of a scan that came with it: ``7.yaml`` of ``7.raw``."""
     stem, _, ending = name.rpartition(".")
     others = (other.replace("\\", "/").rpartition("/")[2].rpartition(".") for other, _ in files)
-    return any(own == stem and f".{ending.lower()}" in endings_beside(f".{kind}") for own, _, kind in others)
+    return any(
+        own == stem and f".{ending.lower()}" in endings_beside(f".{kind}")
+        for own, _, kind in others
+    )
 
 
 def bag_name(names: Sequence[str]) -> str:
@@ -113,7 +132,10 @@ def bag_name(names: Sequence[str]) -> str:
 
 def keep_files(files: Files, upload: Upload) -> list[dict[str, Any]]:
     """Keep an upload's files on disk; what the scan's row says of them."""
-    return [{"name": name, "sha256": files.put(content, upload.sums[name]), "bytes": len(content)} for name, content in upload.files.items()]
+    return [
+        {"name": name, "sha256": files.put(content, upload.sums[name]), "bytes": len(content)}
+        for name, content in upload.files.items()
+    ]
 
 
 def new_id() -> str:
@@ -121,14 +143,23 @@ def new_id() -> str:
     return uuid.uuid4().hex
 
 
-def check_room(connection: Connection, config: ServiceConfig, upload: Upload, account_id: int | None, key: str | None) -> tuple[str, str] | None:
+def check_room(
+    connection: Connection,
+    config: ServiceConfig,
+    upload: Upload,
+    account_id: int | None,
+    key: str | None,
+) -> tuple[str, str] | None:
     """Whether a scan may come in: job and scan where it is known by its key, None where it is new.
 
     Raises:
         Busy: too many wait. Conflict: the key belongs to another scan.
     """
     if key is not None:
-        row = connection.execute(OF_NOBODY if account_id is None else OF_ACCOUNT, {"key": key} | ({} if account_id is None else {"account": account_id})).first()
+        row = connection.execute(
+            OF_NOBODY if account_id is None else OF_ACCOUNT,
+            {"key": key} | ({} if account_id is None else {"account": account_id}),
+        ).first()
         if row is not None:
             if row.digest != upload.digest:
                 raise Conflict("this idempotency key was used for another scan")
@@ -140,7 +171,13 @@ def check_room(connection: Connection, config: ServiceConfig, upload: Upload, ac
 
 
 def accept(
-    connection: Connection, config: ServiceConfig, upload: Upload, kept: list[dict[str, Any]], account_id: int | None, key: str | None, job_id: str
+    connection: Connection,
+    config: ServiceConfig,
+    upload: Upload,
+    kept: list[dict[str, Any]],
+    account_id: int | None,
+    key: str | None,
+    job_id: str,
 ) -> tuple[str, str, bool]:
     """Take a scan whose files are kept: (job id, scan id, whether it is new). Once this is committed it is never lost.
 
@@ -156,9 +193,26 @@ def accept(
     scan_id, now = new_id(), time.time()
     stem = bag_name(list(upload.files))
     tip = dict(upload.tip) if upload.tip else None
-    scan = {"id": scan_id, "source_id": stem, "digest": upload.digest, "files": kept, "scanner": upload.scanner, "source": upload.source, "received_at": now, "tip": tip}
+    scan = {
+        "id": scan_id,
+        "source_id": stem,
+        "digest": upload.digest,
+        "files": kept,
+        "scanner": upload.scanner,
+        "source": upload.source,
+        "received_at": now,
+        "tip": tip,
+    }
     connection.execute(NEW_SCAN, scan)
-    job = {"id": job_id, "scan_id": scan_id, "account_id": account_id, "idempotency_key": key, "state": "queued", "attempts": 0, "created_at": now}
+    job = {
+        "id": job_id,
+        "scan_id": scan_id,
+        "account_id": account_id,
+        "idempotency_key": key,
+        "state": "queued",
+        "attempts": 0,
+        "created_at": now,
+    }
     connection.execute(NEW_JOB, job)
     return job_id, scan_id, True
 
@@ -170,10 +224,25 @@ class Intake:
         wake: called when a job waits.
     """
 
-    def __init__(self, store: Store, files: Files, config: ServiceConfig, metrics: Metrics, wake: Callable[[], None]) -> None:
-        self.store, self.files, self.config, self.metrics, self._wake = store, files, config, metrics, wake
+    def __init__(
+        self,
+        store: Store,
+        files: Files,
+        config: ServiceConfig,
+        metrics: Metrics,
+        wake: Callable[[], None],
+    ) -> None:
+        self.store, self.files, self.config, self.metrics, self._wake = (
+            store,
+            files,
+            config,
+            metrics,
+            wake,
+        )
 
-    def take_in(self, upload: Upload, account_id: int | None, key: str | None, job_id: str | None = None) -> tuple[str, str, bool]:
+    def take_in(
+        self, upload: Upload, account_id: int | None, key: str | None, job_id: str | None = None
+    ) -> tuple[str, str, bool]:
         """Keep an upload and make it a job: (job id, scan id, whether it is new). After this it is never lost.
 
         Raises:
@@ -184,7 +253,9 @@ class Intake:
         kept = keep_files(self.files, upload)
 
         def write(connection: Connection) -> tuple[str, str, bool]:
-            return accept(connection, self.config, upload, kept, account_id, key, job_id or new_id())
+            return accept(
+                connection, self.config, upload, kept, account_id, key, job_id or new_id()
+            )
 
         try:
             made = self.store.write(write)

@@ -17,12 +17,40 @@ PRIORITY = {"ALARM": 2.0, "REVIEW": 1.0, "CLEAR": 0.0}
 
 
 # Built once: under load, building statements would cost as much as running them.
-OLDEST = select(jobs.c.id, jobs.c.scan_id, jobs.c.attempts, scans.c.files, scans.c.scanner, scans.c.source_id, scans.c.tip).join(scans, scans.c.id == jobs.c.scan_id)
-OLDEST = OLDEST.where(or_(jobs.c.state == "queued", and_(jobs.c.state == "running", jobs.c.started_at < bindparam("over"))))
+OLDEST = select(
+    jobs.c.id,
+    jobs.c.scan_id,
+    jobs.c.attempts,
+    scans.c.files,
+    scans.c.scanner,
+    scans.c.source_id,
+    scans.c.tip,
+).join(scans, scans.c.id == jobs.c.scan_id)
+OLDEST = OLDEST.where(
+    or_(
+        jobs.c.state == "queued",
+        and_(jobs.c.state == "running", jobs.c.started_at < bindparam("over")),
+    )
+)
 OLDEST = OLDEST.order_by(jobs.c.created_at).limit(1)
-OLDEST_SHARED = OLDEST.with_for_update(skip_locked=True, of=jobs)  # services side by side take different ones
-START = update(jobs).where(jobs.c.id == bindparam("job")).values(state="running", attempts=jobs.c.attempts + 1, instance=bindparam("by"), started_at=bindparam("now"))
-END = update(jobs).where(jobs.c.id == bindparam("job"), jobs.c.state == "running").values(state="done", finished_at=bindparam("now"))
+OLDEST_SHARED = OLDEST.with_for_update(
+    skip_locked=True, of=jobs
+)  # services side by side take different ones
+START = (
+    update(jobs)
+    .where(jobs.c.id == bindparam("job"))
+    .values(
+        state="running",
+        attempts=jobs.c.attempts + 1,
+        instance=bindparam("by"),
+        started_at=bindparam("now"),
+    )
+)
+END = (
+    update(jobs)
+    .where(jobs.c.id == bindparam("job"), jobs.c.state == "running")
+    .values(state="done", finished_at=bindparam("now"))
+)
 RESULT, REVIEW, SHADOW = insert(results), insert(reviews), insert(shadow_results)
 
 
@@ -51,7 +79,15 @@ def take(connection: Connection, instance: str, lease_s: float, now: float) -> J
     if row is None:
         return None
     connection.execute(START, {"job": row.id, "by": instance, "now": now})
-    return Job(row.id, row.scan_id, row.attempts + 1, tuple(row.files), row.scanner, row.source_id, row.tip is not None)
+    return Job(
+        row.id,
+        row.scan_id,
+        row.attempts + 1,
+        tuple(row.files),
+        row.scanner,
+        row.source_id,
+        row.tip is not None,
+    )
 
 
 def tried_again(connection: Connection, job_id: str) -> None:
@@ -61,12 +97,20 @@ def tried_again(connection: Connection, job_id: str) -> None:
 
 def put_back(connection: Connection, job_id: str) -> None:
     """Queue a job again that was taken and not done."""
-    connection.execute(update(jobs).where(jobs.c.id == job_id, jobs.c.state == "running").values(state="queued", instance=None))
+    connection.execute(
+        update(jobs)
+        .where(jobs.c.id == job_id, jobs.c.state == "running")
+        .values(state="queued", instance=None)
+    )
 
 
 def give_back(connection: Connection, instance: str) -> int:
     """Queue again what this instance ran when it was killed; returns how many."""
-    return connection.execute(update(jobs).where(and_(jobs.c.state == "running", jobs.c.instance == instance)).values(state="queued", instance=None)).rowcount
+    return connection.execute(
+        update(jobs)
+        .where(and_(jobs.c.state == "running", jobs.c.instance == instance))
+        .values(state="queued", instance=None)
+    ).rowcount
 
 
 def answered_row(scan_id: str, row: Mapping[str, Any]) -> dict[str, Any]:
@@ -74,7 +118,15 @@ def answered_row(scan_id: str, row: Mapping[str, Any]) -> dict[str, Any]:
     return {"model_id": None, "threshold": None, **row, "id": scan_id}
 
 
-def finish(connection: Connection, job: Job, row: Mapping[str, Any], artifacts: Mapping[str, Any], seconds: float, top_score: float | None, review: bool) -> bool:
+def finish(
+    connection: Connection,
+    job: Job,
+    row: Mapping[str, Any],
+    artifacts: Mapping[str, Any],
+    seconds: float,
+    top_score: float | None,
+    review: bool,
+) -> bool:
     """Write a job's result, once; False where another did before.
 
     Args:
@@ -84,15 +136,37 @@ def finish(connection: Connection, job: Job, row: Mapping[str, Any], artifacts: 
     done = connection.execute(END, {"job": job.id, "now": now})
     if not done.rowcount:
         return False
-    values = {"decision": row["decision"], "row": dict(row), "artifacts": dict(artifacts), "model_id": row.get("model_id"), "threshold": row.get("threshold")}
-    connection.execute(RESULT, {"scan_id": job.scan_id, **values, "top_score": top_score, "seconds": seconds, "created_at": now})
+    values = {
+        "decision": row["decision"],
+        "row": dict(row),
+        "artifacts": dict(artifacts),
+        "model_id": row.get("model_id"),
+        "threshold": row.get("threshold"),
+    }
+    connection.execute(
+        RESULT,
+        {
+            "scan_id": job.scan_id,
+            **values,
+            "top_score": top_score,
+            "seconds": seconds,
+            "created_at": now,
+        },
+    )
     if review:
         priority = PRIORITY[row["decision"]] + (top_score or 0.0)
-        connection.execute(REVIEW, {"scan_id": job.scan_id, "state": "first", "priority": priority, "created_at": now})
+        connection.execute(
+            REVIEW,
+            {"scan_id": job.scan_id, "state": "first", "priority": priority, "created_at": now},
+        )
     return True
 
 
 def keep_shadow(connection: Connection, scan_id: str, shadow: Mapping[str, Any]) -> None:
     """Keep what a shadow model said; nobody acts on it."""
-    summary = {"model_id": shadow["model_id"], "decision": shadow["decision"], "top_score": shadow["top_score"]}
+    summary = {
+        "model_id": shadow["model_id"],
+        "decision": shadow["decision"],
+        "top_score": shadow["top_score"],
+    }
     connection.execute(SHADOW, {"scan_id": scan_id, **summary, "created_at": time.time()})

@@ -15,7 +15,15 @@ from typing import Any
 from sqlalchemy import Connection, Row, func, insert, select
 
 from bagscan.core.errors import BagscanError, ModelError
-from bagscan.model_folder import GRAPHS, HASHED, MANIFEST, SHIPPED, read_description, shipped_models, verified_id
+from bagscan.model_folder import (
+    GRAPHS,
+    HASHED,
+    MANIFEST,
+    SHIPPED,
+    read_description,
+    shipped_models,
+    verified_id,
+)
 from bagscan.runtime.load import describe_runtime
 from bagscan.service.audit import Auditor
 from bagscan.service.store.files import full_disk_told
@@ -48,7 +56,11 @@ class Serving:
         Args:
             kept: folder of the models that were added.
         """
-        return {"id": self.model_id, "folder": str(place_of(self.folder, kept)), "threshold": None if self.own else self.threshold}
+        return {
+            "id": self.model_id,
+            "folder": str(place_of(self.folder, kept)),
+            "threshold": None if self.own else self.threshold,
+        }
 
 
 @lru_cache(maxsize=64)
@@ -65,15 +77,29 @@ def place_of(folder: str, kept: Path) -> Path:
 
 def serving(connection: Connection, mode: str = "active") -> list[Serving]:
     """The models of a mode, one for every set of channels that has any."""
-    newest = select(func.max(deployments.c.id)).where(deployments.c.mode == mode).group_by(deployments.c.channels)
-    found = select(deployments, models.c.folder, models.c.point).join(models, models.c.id == deployments.c.model_id)
-    rows = connection.execute(found.where(deployments.c.id.in_(newest)).order_by(deployments.c.channels))
+    newest = (
+        select(func.max(deployments.c.id))
+        .where(deployments.c.mode == mode)
+        .group_by(deployments.c.channels)
+    )
+    found = select(deployments, models.c.folder, models.c.point).join(
+        models, models.c.id == deployments.c.model_id
+    )
+    rows = connection.execute(
+        found.where(deployments.c.id.in_(newest)).order_by(deployments.c.channels)
+    )
     return [_serving(row) for row in rows]
 
 
 def _serving(row: Row[Any]) -> Serving:
     own = row.threshold is None
-    return Serving(row.model_id, row.channels, row.folder, float(row.point["threshold"] if own else row.threshold), own)
+    return Serving(
+        row.model_id,
+        row.channels,
+        row.folder,
+        float(row.point["threshold"] if own else row.threshold),
+        own,
+    )
 
 
 def describe(folder: Path) -> dict[str, Any]:
@@ -85,10 +111,16 @@ def describe(folder: Path) -> dict[str, Any]:
     identity, description = verified_id(folder), read_description(folder)
     point = description.get("operating_point")
     if not point:
-        raise ModelError(f"{folder.name}: the model has no operating point; choose one with bagscan calibrate")
+        raise ModelError(
+            f"{folder.name}: the model has no operating point; choose one with bagscan calibrate"
+        )
     try:
         channels = ",".join(description["model"]["input"]["channels"])
-        point = {"threshold": float(point["threshold"]), "criterion": str(point["criterion"]), "expected_fpr": float(point["expected_fpr"])}
+        point = {
+            "threshold": float(point["threshold"]),
+            "criterion": str(point["criterion"]),
+            "expected_fpr": float(point["expected_fpr"]),
+        }
     except (KeyError, TypeError, ValueError) as error:
         raise ModelError(f"{folder.name}: model.json lacks {error}") from error
     result = description.get("about") or {}
@@ -112,7 +144,11 @@ def add_shipped(connection: Connection, auditor: Auditor) -> None:
     active = {one.channels: one for one in serving(connection)}
     for row in coming.values():
         one = active.get(row["channels"])
-        replaced = one is not None and one.folder.startswith("shipped:") and coming.get(one.folder, {}).get("id") != one.model_id
+        replaced = (
+            one is not None
+            and one.folder.startswith("shipped:")
+            and coming.get(one.folder, {}).get("id") != one.model_id
+        )
         if one is None or replaced:
             deploy(connection, auditor, "bagscan", row["id"], "active")
 
@@ -125,7 +161,13 @@ def add(connection: Connection, auditor: Auditor, by: str, described: Mapping[st
 def _add(connection: Connection, auditor: Auditor, by: str, described: Mapping[str, Any]) -> None:
     if not connection.execute(select(models.c.id).where(models.c.id == described["id"])).first():
         connection.execute(insert(models).values(**described))
-        auditor.append(connection, by, "model.add", described["id"], {"name": described["name"], "channels": described["channels"]})
+        auditor.append(
+            connection,
+            by,
+            "model.add",
+            described["id"],
+            {"name": described["name"], "channels": described["channels"]},
+        )
 
 
 def keep_folder(contents: Mapping[str, bytes], models_folder: Path) -> tuple[Path, bool]:
@@ -136,9 +178,14 @@ def keep_folder(contents: Mapping[str, bytes], models_folder: Path) -> tuple[Pat
     """
     needed = {*HASHED, MANIFEST}
     if not needed <= set(contents) <= {*needed, *GRAPHS}:
-        raise ModelError(f"a model is {', '.join(sorted(needed))}, and its graphs (*.onnx) where it was exported; these came: {', '.join(sorted(contents)) or 'none'}")
+        raise ModelError(
+            f"a model is {', '.join(sorted(needed))}, and its graphs (*.onnx) where it was exported; these came: {', '.join(sorted(contents)) or 'none'}"
+        )
     models_folder.mkdir(parents=True, exist_ok=True)
-    with full_disk_told(models_folder), tempfile.TemporaryDirectory(dir=models_folder, prefix=".new-") as new:
+    with (
+        full_disk_told(models_folder),
+        tempfile.TemporaryDirectory(dir=models_folder, prefix=".new-") as new,
+    ):
         place = Path(new) / "model"
         place.mkdir()
         for name, content in contents.items():
@@ -157,7 +204,14 @@ def forget_folder(folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def deploy(connection: Connection, auditor: Auditor, by: str, model_id: str, mode: str, threshold: float | None = None) -> None:
+def deploy(
+    connection: Connection,
+    auditor: Auditor,
+    by: str,
+    model_id: str,
+    mode: str,
+    threshold: float | None = None,
+) -> None:
     """Let a model serve, as the active one of its channels or as a shadow.
 
     Raises:
@@ -168,7 +222,9 @@ def deploy(connection: Connection, auditor: Auditor, by: str, model_id: str, mod
         raise ModelError(f"a threshold lies between 0 and 1, got {threshold}")
     _deployed(connection, row.channels, mode, model_id, threshold, by)
     action = "model.shadow" if mode == "shadow" else "model.activate"
-    auditor.append(connection, by, action, model_id, {"channels": row.channels, "threshold": threshold})
+    auditor.append(
+        connection, by, action, model_id, {"channels": row.channels, "threshold": threshold}
+    )
 
 
 def end_shadow(connection: Connection, auditor: Auditor, by: str, channels: str) -> None:
@@ -183,7 +239,9 @@ def end_shadow(connection: Connection, auditor: Auditor, by: str, channels: str)
     auditor.append(connection, by, "model.shadow.end", channels)
 
 
-def set_threshold(connection: Connection, auditor: Auditor, by: str, model_id: str, threshold: float | None) -> None:
+def set_threshold(
+    connection: Connection, auditor: Auditor, by: str, model_id: str, threshold: float | None
+) -> None:
     """Change an active model's threshold; None is the model's own.
 
     Raises:
@@ -204,14 +262,25 @@ def roll_back(connection: Connection, auditor: Auditor, by: str, channels: str) 
     Raises:
         UnknownModel: nothing served before. ModelError: the earlier model was bundled with a different version.
     """
-    found = select(deployments).where(deployments.c.channels == channels, deployments.c.mode == "active").order_by(deployments.c.id.desc()).limit(2)
+    found = (
+        select(deployments)
+        .where(deployments.c.channels == channels, deployments.c.mode == "active")
+        .order_by(deployments.c.id.desc())
+        .limit(2)
+    )
     rows = connection.execute(found).all()
     if len(rows) < 2:
         raise UnknownModel(f"nothing served {channels} before")
     now, before = rows
     _known(connection, before.model_id)
     _deployed(connection, channels, "active", before.model_id, before.threshold, by)
-    auditor.append(connection, by, "model.rollback", before.model_id, {"from": now.model_id, "threshold": before.threshold, "channels": channels})
+    auditor.append(
+        connection,
+        by,
+        "model.rollback",
+        before.model_id,
+        {"from": now.model_id, "threshold": before.threshold, "channels": channels},
+    )
     return next(one for one in serving(connection) if one.channels == channels)
 
 
@@ -221,9 +290,27 @@ def _known(connection: Connection, model_id: str | None) -> Row[Any]:
     if row is None:
         raise UnknownModel(f"no model {model_id}")
     if row.folder.startswith("shipped:") and verified_id(place_of(row.folder, Path())) != model_id:
-        raise ModelError(f"model {model_id} was bundled with a different version of bagscan; {row.name} is now another model")
+        raise ModelError(
+            f"model {model_id} was bundled with a different version of bagscan; {row.name} is now another model"
+        )
     return row
 
 
-def _deployed(connection: Connection, channels: str, mode: str, model_id: str | None, threshold: float | None, by: str) -> None:
-    connection.execute(insert(deployments).values(channels=channels, mode=mode, model_id=model_id, threshold=threshold, by=by, created_at=time.time()))
+def _deployed(
+    connection: Connection,
+    channels: str,
+    mode: str,
+    model_id: str | None,
+    threshold: float | None,
+    by: str,
+) -> None:
+    connection.execute(
+        insert(deployments).values(
+            channels=channels,
+            mode=mode,
+            model_id=model_id,
+            threshold=threshold,
+            by=by,
+            created_at=time.time(),
+        )
+    )

@@ -28,7 +28,10 @@ from bagscan.workers.tasks import serve
 
 def serve_tasks(pipe: Connection) -> None:
     """Do tasks until the pipe closes; entry point of the process."""
-    serve(pipe, {"warm": _warm, "screen": _screen, "shadow": _shadow, "project": _project, "check": _check})
+    serve(
+        pipe,
+        {"warm": _warm, "screen": _screen, "shadow": _shadow, "project": _project, "check": _check},
+    )
 
 
 def _warm(task: dict[str, Any]) -> dict[str, Any]:
@@ -50,7 +53,11 @@ def _screen(task: dict[str, Any]) -> dict[str, Any]:
     files = {str(name): Path(path) for name, path in task["files"].items()}
     with tempfile.TemporaryDirectory(prefix="bagscan-") as folder:
         views = bag_in(Path(folder), files)
-        judged = judge_files([_pinned(model) for model in task["models"]], views, task["scanner_views"] or expected_of(views, VIEWS))
+        judged = judge_files(
+            [_pinned(model) for model in task["models"]],
+            views,
+            task["scanner_views"] or expected_of(views, VIEWS),
+        )
         if judged.scan is None:
             raise ReadError(_without(judged.row["error"], folder))
         row = _plain(judged.row, folder)
@@ -68,14 +75,24 @@ def bag_in(folder: Path, files: Mapping[str, Path]) -> dict[str, Path]:
         os.symlink(path, folder / name)
     bags = group_views(find_scans([folder]), VIEWS)
     if len(bags) != 1:
-        raise ReadError(f"the files are {len(bags)} bags: {', '.join(sorted(files))}; send one at a time, its views as ID_below and ID_side")
+        raise ReadError(
+            f"the files are {len(bags)} bags: {', '.join(sorted(files))}; send one at a time, its views as ID_below and ID_side"
+        )
     return bags[0]
 
 
 def _plain(row: dict[str, Any], folder: str) -> dict[str, Any]:
     """The row with names in place of the paths of this process."""
-    text = {"path": _without(row["path"], folder), "reasons": [_without(reason, folder) for reason in row["reasons"]]}
-    views = {name: {key: _without(value, folder) if key == "path" else value for key, value in view.items()} for name, view in row["views"].items()}
+    text = {
+        "path": _without(row["path"], folder),
+        "reasons": [_without(reason, folder) for reason in row["reasons"]],
+    }
+    views = {
+        name: {
+            key: _without(value, folder) if key == "path" else value for key, value in view.items()
+        }
+        for name, view in row["views"].items()
+    }
     error = {"error": _without(row["error"], folder)} if "error" in row else {}
     return row | text | {"views": views} | error
 
@@ -99,7 +116,13 @@ def _shadow(task: dict[str, Any]) -> dict[str, Any]:
                 one = _pinned(model)
                 if one.takes(scan):
                     report = one.screen(scan)
-                    found.append({"model_id": report.model_id, "decision": report.decision.value, "top_score": top_score(report)})
+                    found.append(
+                        {
+                            "model_id": report.model_id,
+                            "decision": report.decision.value,
+                            "top_score": top_score(report),
+                        }
+                    )
             except BagscanError as error:
                 errors.append(str(error))
     return {"shadows": found, "errors": errors}
@@ -110,4 +133,16 @@ def _project(task: dict[str, Any]) -> dict[str, Any]:
     from bagscan.simulate.tip_file import project_file
 
     kind = sorted(BUILDERS)[task["seed"] % len(BUILDERS)]
-    return {"told": project_file(Path(task["path"]), Path(task["out"]), kind, None, None, "", None, task["profile"], task["seed"])}
+    return {
+        "told": project_file(
+            Path(task["path"]),
+            Path(task["out"]),
+            kind,
+            None,
+            None,
+            "",
+            None,
+            task["profile"],
+            task["seed"],
+        )
+    }

@@ -52,8 +52,19 @@ def connect(url: str) -> Engine:
     """
     try:
         if not url.startswith("sqlite"):
-            return create_engine(url, pool_pre_ping=True, pool_size=8, max_overflow=24, connect_args={"connect_timeout": 10} if url.startswith("postgresql") else {})
-        engine = create_engine(url, connect_args={"timeout": 30, "check_same_thread": False}, pool_size=8, max_overflow=24)
+            return create_engine(
+                url,
+                pool_pre_ping=True,
+                pool_size=8,
+                max_overflow=24,
+                connect_args={"connect_timeout": 10} if url.startswith("postgresql") else {},
+            )
+        engine = create_engine(
+            url,
+            connect_args={"timeout": 30, "check_same_thread": False},
+            pool_size=8,
+            max_overflow=24,
+        )
     except (ImportError, ValueError, SQLAlchemyError) as error:
         raise StoreError(f"the database {url.split('@')[-1]} cannot be used: {error}") from error
     event.listen(engine, "connect", _prepare_sqlite)
@@ -68,7 +79,9 @@ def _prepare_sqlite(connection: Any, _: Any) -> None:
 
 
 def _begin_sqlite(connection: Connection) -> None:
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if connection.get_execution_options().get("writes") else "BEGIN")
+    connection.exec_driver_sql(
+        "BEGIN IMMEDIATE" if connection.get_execution_options().get("writes") else "BEGIN"
+    )
 
 
 class Store:
@@ -81,9 +94,13 @@ class Store:
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
         self.trouble = ""  # why the database takes no writes, as of the last try
-        self._waiting: queue.SimpleQueue[tuple[Write[Any], Future[Any]] | None] = queue.SimpleQueue()
+        self._waiting: queue.SimpleQueue[tuple[Write[Any], Future[Any]] | None] = (
+            queue.SimpleQueue()
+        )
         self._closed = False
-        self._thread = threading.Thread(target=self._write_for_ever, name="store writer", daemon=True)
+        self._thread = threading.Thread(
+            target=self._write_for_ever, name="store writer", daemon=True
+        )
         self._thread.start()
 
     @contextmanager
@@ -117,7 +134,9 @@ class Store:
         Raises:
             StoreFull, StoreError: it does not; ``trouble`` says why until a check succeeds.
         """
-        self.write(lambda c: c.execute(text("UPDATE alembic_version SET version_num = version_num")))
+        self.write(
+            lambda c: c.execute(text("UPDATE alembic_version SET version_num = version_num"))
+        )
         self.trouble = ""
 
     @property
@@ -157,7 +176,11 @@ class Store:
         done: list[tuple[Future[Any], Any]] = []
         failed: list[tuple[Future[Any], BaseException]] = []
         try:
-            with naming_faults(), self.engine.connect().execution_options(writes=True) as connection, connection.begin():
+            with (
+                naming_faults(),
+                self.engine.connect().execution_options(writes=True) as connection,
+                connection.begin(),
+            ):
                 for write, future in batch:
                     try:
                         with naming_values(), connection.begin_nested():
@@ -190,7 +213,12 @@ def _fault_of(error: BaseException) -> StoreError | None:
         return None
     reason = str(error.orig).strip().split("\n")[0]
     state = getattr(error.orig, "sqlstate", None) or ""
-    ours = type(error) in (OperationalError, InternalError, InterfaceError, DatabaseError)  # the last: no database at all
+    ours = type(error) in (
+        OperationalError,
+        InternalError,
+        InterfaceError,
+        DatabaseError,
+    )  # the last: no database at all
     if ours and _is_full(error):
         return StoreFull(f"no space is left in the store: {reason}")
     if state in REFUSES_WRITES or (ours and "readonly" in reason):
@@ -205,7 +233,16 @@ def _is_full(error: BaseException | None) -> bool:
     message = str(error).lower()
     if error is not None and error.__context__ is not None and _is_full(error.__context__):
         return True
-    return any(sign in message for sign in ("is full", "no space left", "disk i/o error", "could not extend file", "diskfull"))
+    return any(
+        sign in message
+        for sign in (
+            "is full",
+            "no space left",
+            "disk i/o error",
+            "could not extend file",
+            "diskfull",
+        )
+    )
 
 
 @contextmanager

@@ -82,7 +82,9 @@ class Files:
         try:
             content = path.read_bytes()
         except OSError as error:
-            raise StoreError(f"the file {digest[:12]} is not there (removed by retention, or lost)") from error
+            raise StoreError(
+                f"the file {digest[:12]} is not there (removed by retention, or lost)"
+            ) from error
         if hashlib.sha256(content).hexdigest() != digest:
             raise StoreError(f"the file {digest[:12]} was altered: its hash is another")
         return content

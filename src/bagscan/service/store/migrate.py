@@ -23,10 +23,16 @@ def migrate(engine: Engine) -> None:
     """
     config = _config()
     known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
-    with naming_faults(), engine.connect().execution_options(writes=True) as connection, connection.begin():
+    with (
+        naming_faults(),
+        engine.connect().execution_options(writes=True) as connection,
+        connection.begin(),
+    ):
         at = MigrationContext.configure(connection).get_current_revision()
         if at is not None and at not in known:
-            raise StoreError(f"the store is of revision {at}, which this bagscan does not know: it was written by a newer one")
+            raise StoreError(
+                f"the store is of revision {at}, which this bagscan does not know: it was written by a newer one"
+            )
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
 

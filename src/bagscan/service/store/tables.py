@@ -2,9 +2,27 @@
 
 from __future__ import annotations
 
-from sqlalchemy import JSON, Boolean, Column, Float, ForeignKey, Index, Integer, MetaData, String, Table, Text, UniqueConstraint
+from sqlalchemy import (
+    JSON,
+    Boolean,
+    Column,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+)
 
-NAMING = {"ix": "ix_%(column_0_N_label)s", "uq": "uq_%(table_name)s_%(column_0_N_name)s", "fk": "fk_%(table_name)s_%(column_0_N_name)s", "pk": "pk_%(table_name)s"}
+NAMING = {
+    "ix": "ix_%(column_0_N_label)s",
+    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+    "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+    "pk": "pk_%(table_name)s",
+}
 metadata = MetaData(naming_convention=NAMING)
 
 accounts = Table(
@@ -41,7 +59,12 @@ api_keys = Table(
     Column("revoked_at", Float),
 )
 
-setup_tokens = Table("setup_tokens", metadata, Column("token_hash", String(64), primary_key=True), Column("expires_at", Float, nullable=False))
+setup_tokens = Table(
+    "setup_tokens",
+    metadata,
+    Column("token_hash", String(64), primary_key=True),
+    Column("expires_at", Float, nullable=False),
+)
 
 scans = Table(
     "scans",
@@ -128,7 +151,9 @@ decisions = Table(
     Column("reason", String(32), nullable=False),
     Column("note", Text, nullable=False),
     Column("parts", JSON, nullable=False),  # numbers of the findings that the reader confirms
-    Column("drawn", JSON(none_as_null=True)),  # [{view_id, box_xyxy}] that the reader drew where nothing was flagged; none for none
+    Column(
+        "drawn", JSON(none_as_null=True)
+    ),  # [{view_id, box_xyxy}] that the reader drew where nothing was flagged; none for none
     Column("seconds", Float),  # since the claim
     Column("created_at", Float, nullable=False),
     Column("undone_at", Float),

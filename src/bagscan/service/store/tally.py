@@ -31,7 +31,9 @@ def check_tally(folder: Path, connection: Connection) -> None:
         return
     result = path.read_text().strip()
     if not result.isdigit():
-        raise StoreError(f"{path}: expected a number of scans, got {result[:40]!r}; move it away to go on")
+        raise StoreError(
+            f"{path}: expected a number of scans, got {result[:40]!r}; move it away to go on"
+        )
     if count < int(result):
         raise StoreError(
             f"the store in {folder} has {count} scans where {result} were accepted, as a copy without SQLite's -wal file has. "

@@ -25,7 +25,19 @@ from bagscan.core.errors import ConfigError, nearest
 from bagscan.simulate.assembly import Assembly, Builder
 
 PAPER_A = ("bottle", "hairdryer", "iron", "toaster", "phone", "laptop")
-NAMES = (*PAPER_A, "charger", "power_bank", "camera", "drill", "shaver", "radio", "router", "game_controller", "external_disk", "kettle")
+NAMES = (
+    *PAPER_A,
+    "charger",
+    "power_bank",
+    "camera",
+    "drill",
+    "shaver",
+    "radio",
+    "router",
+    "game_controller",
+    "external_disk",
+    "kettle",
+)
 FAMILIES_PER_LAYOUT = 10
 VALIDATION_FAMILIES, TEST_FAMILIES = (7,), (8, 9)
 PIECE_TOLERANCE = 0.015
@@ -64,13 +76,19 @@ def device_module(name: str) -> ModuleType:
         ConfigError: no such device.
     """
     if name not in NAMES:
-        raise ConfigError(f"unknown device {name!r}{nearest(name, NAMES)}; there are {', '.join(NAMES)}")
+        raise ConfigError(
+            f"unknown device {name!r}{nearest(name, NAMES)}; there are {', '.join(NAMES)}"
+        )
     return importlib.import_module(f"bagscan.simulate.devices.{name}")
 
 
 def families(device: str, part: str | None = None) -> list[Family]:
     """All families of a device, or those of one part of a data set."""
-    every = [Family(device, layout, k) for layout in device_module(device).LAYOUTS for k in range(FAMILIES_PER_LAYOUT)]
+    every = [
+        Family(device, layout, k)
+        for layout in device_module(device).LAYOUTS
+        for k in range(FAMILIES_PER_LAYOUT)
+    ]
     return [family for family in every if part in (None, family.part)]
 
 
@@ -87,9 +105,15 @@ def draw_family(device: str, part: str | None, rng: np.random.Generator) -> Fami
 def owned_piece(device: str, collection: int, pieces: int, piece: int) -> Family:
     """The family of one of the pieces that a laboratory's collection holds; a collection's seed says which it bought."""
     owned = families(device, "train")
-    first = int(np.random.default_rng(np.random.SeedSequence([collection, zlib.crc32(device.encode())])).integers(len(owned)))
+    first = int(
+        np.random.default_rng(
+            np.random.SeedSequence([collection, zlib.crc32(device.encode())])
+        ).integers(len(owned))
+    )
     # Spread over layouts first: neighbours in the list differ by number alone.
-    return dataclasses.replace(owned[(first + piece * len(owned) // pieces) % len(owned)], piece=piece)
+    return dataclasses.replace(
+        owned[(first + piece * len(owned) // pieces) % len(owned)], piece=piece
+    )
 
 
 def dimensions(family: Family, rng: np.random.Generator | None = None) -> dict[str, Any]:
@@ -97,9 +121,17 @@ def dimensions(family: Family, rng: np.random.Generator | None = None) -> dict[s
     nominal = np.random.default_rng(np.random.SeedSequence([zlib.crc32(family.name.encode()), 20]))
     drawn: dict[str, Any] = {}
     for name, choice in device_module(family.device).DIMENSIONS.items():
-        if isinstance(choice, tuple) and len(choice) == 2 and all(isinstance(c, float) for c in choice):
+        if (
+            isinstance(choice, tuple)
+            and len(choice) == 2
+            and all(isinstance(c, float) for c in choice)
+        ):
             value = nominal.uniform(*choice)
-            drawn[name] = float(value if rng is None else value * (1 + rng.uniform(-PIECE_TOLERANCE, PIECE_TOLERANCE)))
+            drawn[name] = float(
+                value
+                if rng is None
+                else value * (1 + rng.uniform(-PIECE_TOLERANCE, PIECE_TOLERANCE))
+            )
         else:
             drawn[name] = choice[int(nominal.integers(len(choice)))]
     return drawn

@@ -32,7 +32,9 @@ def build(b: Builder, d: SimpleNamespace, layout: str) -> None:
         if layout == "flask":
             _flask(b, d)
         else:
-            thick = {"drink": d.wall_mm, "sports": d.wall_mm * 2, "glass": d.wall_mm * 4 + 1}[layout]
+            thick = {"drink": d.wall_mm, "sports": d.wall_mm * 2, "glass": d.wall_mm * 4 + 1}[
+                layout
+            ]
             _plain(b, d, WALLS[layout], thick, layout)
 
 
@@ -75,7 +77,9 @@ def _flask(b: Builder, d: SimpleNamespace) -> None:
         gap = b.lathe(AIR, _profile(d, d.flask_steel_mm), inside=outer)
     with b.part("inner_wall"), b.within(gap):
         grown = d.flask_steel_mm + d.flask_gap_mm
-        cavity = b.vessel("stainless_steel", _profile(d, grown), _profile(d, grown + d.flask_steel_mm))
+        cavity = b.vessel(
+            "stainless_steel", _profile(d, grown), _profile(d, grown + d.flask_steel_mm)
+        )
     with b.part("contents"):
         b.pour(cavity, d.contents, d.level)
     _cap(b, d)
@@ -85,7 +89,26 @@ def _cap(b: Builder, d: SimpleNamespace) -> None:
     """Screwed over the end of the neck."""
     with b.part("cap"):
         long = d.cap_mm * 0.6
-        cap = b.cylinder("polypropylene", d.neck_radius_mm + 2, long, (0, 0, d.length_mm / 2 + long / 2 + 0.05), 24)
-        b.cylinder(AIR, d.neck_radius_mm - 1, long - 3, (0, 0, d.length_mm / 2 + long / 2 - 1.4), 20, inside=cap)
+        cap = b.cylinder(
+            "polypropylene",
+            d.neck_radius_mm + 2,
+            long,
+            (0, 0, d.length_mm / 2 + long / 2 + 0.05),
+            24,
+        )
+        b.cylinder(
+            AIR,
+            d.neck_radius_mm - 1,
+            long - 3,
+            (0, 0, d.length_mm / 2 + long / 2 - 1.4),
+            20,
+            inside=cap,
+        )
     with b.part("label"):
-        b.tube("paper", d.radius_mm + 0.05 + d.label_mm, d.radius_mm + 0.05, 20, (0, 0, -(d.neck_mm + d.shoulder_mm) / 2 - 36))
+        b.tube(
+            "paper",
+            d.radius_mm + 0.05 + d.label_mm,
+            d.radius_mm + 0.05,
+            20,
+            (0, 0, -(d.neck_mm + d.shoulder_mm) / 2 - 36),
+        )

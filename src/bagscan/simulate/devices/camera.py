@@ -47,15 +47,27 @@ def build(b: Builder, d: SimpleNamespace, layout: str) -> None:
             _lens(b, d, r, lens)
         if layout == "reflex":
             with b.part("prism"), b.frame((x, h / 2 + 0.2, 0), rotation_xyz(np.pi / 2, 0, np.pi)):
-                shell = b.prism(d.shell, [(-26, -16), (26, -16), (26, 16), (-26, 16)], 18, (0, 0, 9.1))
-                b.prism("soda_lime_glass", [(-17, -12), (17, -12), (14, 4), (0, 12), (-14, 4)], 15, (0, 0, 9.1), inside=shell)
+                shell = b.prism(
+                    d.shell, [(-26, -16), (26, -16), (26, 16), (-26, 16)], 18, (0, 0, 9.1)
+                )
+                b.prism(
+                    "soda_lime_glass",
+                    [(-17, -12), (17, -12), (14, 4), (0, 12), (-14, 4)],
+                    15,
+                    (0, 0, 9.1),
+                    inside=shell,
+                )
 
 
-def _inside(b: Builder, d: SimpleNamespace, w: float, h: float, deep: float, x: float, layout: str) -> None:
+def _inside(
+    b: Builder, d: SimpleNamespace, w: float, h: float, deep: float, x: float, layout: str
+) -> None:
     """Back (−z): screen; then boards, sensor; a cell in the grip."""
     z = -deep / 2
     with b.part("screen"):
-        b.box("soda_lime_glass", (w * 0.56, h * 0.66, d.screen_mm), (x, 0, z + d.screen_mm / 2 + 0.1))
+        b.box(
+            "soda_lime_glass", (w * 0.56, h * 0.66, d.screen_mm), (x, 0, z + d.screen_mm / 2 + 0.1)
+        )
     grip = min(d.cell_mm, deep - 8) + 4
     with b.part("mainboard"), b.frame((d.side * grip / 2 + 0, 0, z + d.screen_mm + 3.4)):
         board(b, w - grip - 6, h - 4, 1.0, 2.4, 1.6, d.board_grain_mm)
@@ -65,16 +77,25 @@ def _inside(b: Builder, d: SimpleNamespace, w: float, h: float, deep: float, x: 
         b.box("silicon", (d.sensor_mm * 1.4, d.sensor_mm, 0.7), (x, 0, front + 1.5))
         b.box("soda_lime_glass", (d.sensor_mm * 1.45, d.sensor_mm * 1.05, 1.0), (x, 0, front + 2.5))
     if layout in ("reflex", "long_lens") and deep / 2 - front > 16:
-        with b.part("mirror"), b.frame((x, 0, front + 4 + (deep / 2 - front - 5) / 2), rotation_xyz(0.6, 0, 0)):
+        with (
+            b.part("mirror"),
+            b.frame((x, 0, front + 4 + (deep / 2 - front - 5) / 2), rotation_xyz(0.6, 0, 0)),
+        ):
             b.box("soda_lime_glass", (d.sensor_mm * 1.2, d.sensor_mm * 0.75, 1.2))
     thick, long = grip - 4, min(h * 0.66, 56)
     with b.frame((-d.side * (w / 2 - thick / 2 - 1.5), -2, 0), rotation_xyz(0, np.pi / 2, 0)):
         pouch_cell(b, deep * 0.76, long, thick, "battery_cell")
     with b.part("flash_capacitor", replaceable=True):
         rf = min(d.flash_radius_mm, (deep / 2 - front) / 2 - 1)
-        capacitor(b, rf, min(30, h * 0.5), (d.side * (w / 2 - rf - 2), 0, deep / 2 - rf - 1), axis="y")
+        capacitor(
+            b, rf, min(30, h * 0.5), (d.side * (w / 2 - rf - 2), 0, deep / 2 - rf - 1), axis="y"
+        )
     for side in (-1, 1):
-        boss(b, (x + side * d.sensor_mm * 1.15, h / 2 - 5, (front + deep / 2) / 2), deep / 2 - front - 1)
+        boss(
+            b,
+            (x + side * d.sensor_mm * 1.15, h / 2 - 5, (front + deep / 2) / 2),
+            deep / 2 - front - 1,
+        )
 
 
 def _lens(b: Builder, d: SimpleNamespace, r: float, long: float) -> None:
@@ -87,8 +108,18 @@ def _lens(b: Builder, d: SimpleNamespace, r: float, long: float) -> None:
             each = (long - 8) / d.glasses
             for k in range(d.glasses):
                 radius = (r - d.barrel_mm - 2) * (0.62 + 0.3 * k / d.glasses)
-                b.ball("soda_lime_glass", (radius, radius, each * (0.25 + 0.15 * (k % 2))), (0, 0, 6 + (k + 0.5) * each))
-                b.tube("aluminium", r - d.barrel_mm - 0.3, radius + 0.6, 1.6, (0, 0, 6 + (k + 0.5) * each))
+                b.ball(
+                    "soda_lime_glass",
+                    (radius, radius, each * (0.25 + 0.15 * (k % 2))),
+                    (0, 0, 6 + (k + 0.5) * each),
+                )
+                b.tube(
+                    "aluminium",
+                    r - d.barrel_mm - 0.3,
+                    radius + 0.6,
+                    1.6,
+                    (0, 0, 6 + (k + 0.5) * each),
+                )
     with b.part("lens_motor", replaceable=True), b.frame((0, 0, long / 2)):
         b.tube("copper", r + 2.6, r + 0.2, min(12, long * 0.2), density=0.4)
         b.tube("rubber", r + 1.8, r + 0.2, long * 0.25, (0, 0, long * 0.3))

@@ -57,11 +57,21 @@ def _inside(b: Builder, d: SimpleNamespace, w: float, long: float, h: float) -> 
         transformer(b, (core, w * 0.62, room * 0.86), d.core)
     with b.part("capacitor", replaceable=True):
         r = min(d.capacitor_radius_mm, room / 2 - 0.6, (long / 2 - core / 2 - abs(x0)) / 2 - 1)
-        capacitor(b, r, min(d.capacitor_mm, w * 0.7), (-(long / 2 - r - 1.5), 0, above + r + 0.3), axis="y")
+        capacitor(
+            b,
+            r,
+            min(d.capacitor_mm, w * 0.7),
+            (-(long / 2 - r - 1.5), 0, above + r + 0.3),
+            axis="y",
+        )
     with b.part("capacitor_out", replaceable=True):
         r = min(4.5, (long / 2 - core / 2 - abs(x0)) / 3)
         for side in (-1, 1):
             capacitor(b, r, room * 0.8, (long / 2 - r - 1.5, side * w * 0.18, above + room * 0.42))
     with b.part("heat_sink"):
         for side in (-1, 1):
-            b.box("aluminium", (long * 0.7, d.sink_mm, room * 0.85), (0, side * (w / 2 - d.sink_mm / 2 - 0.6), above + room * 0.44))
+            b.box(
+                "aluminium",
+                (long * 0.7, d.sink_mm, room * 0.85),
+                (0, side * (w / 2 - d.sink_mm / 2 - 0.6), above + room * 0.44),
+            )

@@ -37,22 +37,47 @@ def build(b: Builder, d: SimpleNamespace, layout: str) -> None:
     with b.frame((0, 0, r)):
         with b.part("body"):
             shell = b.cylinder(d.shell, r, long, segments=24, axis="x")
-            room = b.cylinder(AIR, r - d.wall_mm, long - 2 * d.wall_mm, segments=24, axis="x", inside=shell)
+            room = b.cylinder(
+                AIR, r - d.wall_mm, long - 2 * d.wall_mm, segments=24, axis="x", inside=shell
+            )
         with b.within(room), b.frame(axis="x"):
             _train(b, d, r - d.wall_mm - 1, long - 2 * d.wall_mm)
         with b.part("chuck"), b.frame((long / 2 + 0.2, 0, 0), axis="x"):
             body = b.lathe(
-                "stainless_steel", [(0, 0), (d.chuck_radius_mm * k, 0), (d.chuck_radius_mm * k, d.chuck_mm * 0.6), (d.chuck_radius_mm * 0.5, d.chuck_mm), (0, d.chuck_mm)]
+                "stainless_steel",
+                [
+                    (0, 0),
+                    (d.chuck_radius_mm * k, 0),
+                    (d.chuck_radius_mm * k, d.chuck_mm * 0.6),
+                    (d.chuck_radius_mm * 0.5, d.chuck_mm),
+                    (0, d.chuck_mm),
+                ],
             )
-            bore = b.cylinder(AIR, 4.2, d.chuck_mm * 0.8, (0, 0, d.chuck_mm * 0.6 - 0.1), 12, inside=body)
+            bore = b.cylinder(
+                AIR, 4.2, d.chuck_mm * 0.8, (0, 0, d.chuck_mm * 0.6 - 0.1), 12, inside=body
+            )
             if d.bit:
-                b.cylinder("stainless_steel", 3, d.chuck_mm * 0.36, (0, 0, d.chuck_mm * 0.8), 8, inside=bore)
+                b.cylinder(
+                    "stainless_steel",
+                    3,
+                    d.chuck_mm * 0.36,
+                    (0, 0, d.chuck_mm * 0.8),
+                    8,
+                    inside=bore,
+                )
                 b.cylinder("stainless_steel", 3, 25, (0, 0, d.chuck_mm + 12.6), 8)
         if layout == "right_angle":
             with b.frame((0, 0, 0)):
                 _handle(b, d, r, (-long / 2 - 0.3, 0.0), np.pi / 2, k)
         else:
-            _handle(b, d, r, (-long * 0.18, -r - 0.3 - abs(np.sin(d.lean)) * d.handle_radius_mm), d.lean, k)
+            _handle(
+                b,
+                d,
+                r,
+                (-long * 0.18, -r - 0.3 - abs(np.sin(d.lean)) * d.handle_radius_mm),
+                d.lean,
+                k,
+            )
 
 
 def _train(b: Builder, d: SimpleNamespace, r: float, long: float) -> None:
@@ -73,12 +98,24 @@ def _train(b: Builder, d: SimpleNamespace, r: float, long: float) -> None:
             b.cylinder("stainless_steel", rg * 0.22, deep - 5, segments=12)
             for k in range(3):
                 a = 2 * np.pi * k / 3
-                b.cylinder("stainless_steel", rg * 0.24, deep * 0.4, (rg * 0.5 * np.cos(a), rg * 0.5 * np.sin(a), 0), 12)
+                b.cylinder(
+                    "stainless_steel",
+                    rg * 0.24,
+                    deep * 0.4,
+                    (rg * 0.5 * np.cos(a), rg * 0.5 * np.sin(a), 0),
+                    12,
+                )
 
 
-def _handle(b: Builder, d: SimpleNamespace, r: float, at: tuple[float, float], lean: float, k: float) -> None:
+def _handle(
+    b: Builder, d: SimpleNamespace, r: float, at: tuple[float, float], lean: float, k: float
+) -> None:
     long, rh = d.handle_mm, d.handle_radius_mm * k
-    outward = rotation_xyz(np.pi / 2, 0, 0) @ rotation_xyz(0, -lean, 0) if lean < 1 else rotation_xyz(0, -np.pi / 2, 0) @ rotation_xyz(0, 0, np.pi / 2)
+    outward = (
+        rotation_xyz(np.pi / 2, 0, 0) @ rotation_xyz(0, -lean, 0)
+        if lean < 1
+        else rotation_xyz(0, -np.pi / 2, 0) @ rotation_xyz(0, 0, np.pi / 2)
+    )
     with b.frame((at[0], at[1], 0), outward), b.frame((0, 0, long / 2)):
         with b.part("handle"):
             shell = b.cylinder(d.shell, rh, long, segments=20)
@@ -87,10 +124,20 @@ def _handle(b: Builder, d: SimpleNamespace, r: float, at: tuple[float, float], l
         with b.within(room):
             with b.part("switch", replaceable=True):
                 body = b.box("nylon_gf30", (rh * 0.9, rh * 0.8, 26), (0, 0, -long * 0.24))
-                b.box("brass", (rh * 0.5, rh * 0.5, 16), (0, 0, -long * 0.24), inside=body, density=0.4)
+                b.box(
+                    "brass",
+                    (rh * 0.5, rh * 0.5, 16),
+                    (0, 0, -long * 0.24),
+                    inside=body,
+                    density=0.4,
+                )
             with b.part("wires"):
                 for x in (-3, 3):
-                    b.wire("copper", [(x, 3, -long * 0.08), (x, 4, long * 0.15), (x, 3, long * 0.42)], 1.0)
+                    b.wire(
+                        "copper",
+                        [(x, 3, -long * 0.08), (x, 4, long * 0.15), (x, 3, long * 0.42)],
+                        1.0,
+                    )
         pitch, cell = 20.0, 66.0
         wide, deep, tall = pitch * ((d.cells + 1) // 2) + 6, 2 * pitch + 6, cell + 8
         # The pack is a case across the handle's end; its cells stand along the body.

@@ -39,7 +39,14 @@ def build(b: Builder, d: SimpleNamespace, layout: str) -> None:
         with b.within(room):
             if layout == "solid_state":
                 with b.part("board"), b.frame((0, -5, -0.2)):
-                    board(b, iw * 0.8, il - 20, 1.0, min(1.5, ih / 2 - 0.6), grain=d.board_grain_mm + 6)
+                    board(
+                        b,
+                        iw * 0.8,
+                        il - 20,
+                        1.0,
+                        min(1.5, ih / 2 - 0.6),
+                        grain=d.board_grain_mm + 6,
+                    )
             elif layout == "optical":
                 _optical(b, d, iw, il, ih)
             else:
@@ -64,11 +71,20 @@ def _disk(b: Builder, d: SimpleNamespace, w: float, long: float, h: float) -> No
             for k in range(d.platters):
                 z = free * ((k + 0.5) / d.platters - 0.5)
                 plate = b.cylinder(d.platter, r, min(1.2, free * 0.2), (0, y, z), 32)
-                b.cylinder("stainless_steel", d.hub_mm, min(1.2, free * 0.2), (0, y, z), 16, inside=plate)
+                b.cylinder(
+                    "stainless_steel", d.hub_mm, min(1.2, free * 0.2), (0, y, z), 16, inside=plate
+                )
             m = min(d.magnet_mm, w * 0.25)
             for z in (-0.3, 0.3):
-                b.box("ndfeb", (m, m * 0.7, free * 0.18), (w * 0.2, -long / 2 + m * 0.6 + 3, free * z))
-            b.box("copper", (m * 0.7, m * 0.5, free * 0.16), (w * 0.2, -long / 2 + m * 0.6 + 3, 0), density=0.6)
+                b.box(
+                    "ndfeb", (m, m * 0.7, free * 0.18), (w * 0.2, -long / 2 + m * 0.6 + 3, free * z)
+                )
+            b.box(
+                "copper",
+                (m * 0.7, m * 0.5, free * 0.16),
+                (w * 0.2, -long / 2 + m * 0.6 + 3, 0),
+                density=0.6,
+            )
     with b.part("disk_board"), b.frame((0, -long * 0.1, -h / 2 + 1.5)):
         board(b, w * 0.9, long * 0.55, 0.8, 0.0, 0.8, d.board_grain_mm)
 
@@ -82,7 +98,14 @@ def _optical(b: Builder, d: SimpleNamespace, w: float, long: float, h: float) ->
         motor(b, min(13.0, w * 0.12), h * 0.3, 1.5)
     with b.part("rails"):
         for side in (-1, 1):
-            b.cylinder("stainless_steel", 1.3, long * 0.5, (side * w * 0.17, -long * 0.15, -h / 2 + 1.9), 8, axis="y")
+            b.cylinder(
+                "stainless_steel",
+                1.3,
+                long * 0.5,
+                (side * w * 0.17, -long * 0.15, -h / 2 + 1.9),
+                8,
+                axis="y",
+            )
     with b.part("sled", replaceable=True):
         b.box("zamak", (w * 0.2, 18, h * 0.25), (0, -long * 0.25, h * 0.2))
         b.cylinder("soda_lime_glass", 2.4, 1.5, (0, -long * 0.25, h * 0.325 + 0.8), 10)

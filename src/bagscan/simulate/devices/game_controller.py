@@ -48,20 +48,38 @@ def build(b: Builder, d: SimpleNamespace, layout: str) -> None:
 def _inside(b: Builder, d: SimpleNamespace, layout: str, w: float, depth: float, h: float) -> None:
     middle = h * 0.08
     with b.part("board"), b.frame((0, 0, middle)):
-        stick = (0.0, 0.0, 0.0, 0.0) if layout == "remote" else (0.0, -depth * 0.1, w * d.stick_spread + 2 * d.stick_mm + 6, 2 * d.stick_mm + 6)
+        stick = (
+            (0.0, 0.0, 0.0, 0.0)
+            if layout == "remote"
+            else (0.0, -depth * 0.1, w * d.stick_spread + 2 * d.stick_mm + 6, 2 * d.stick_mm + 6)
+        )
         board(b, w * 0.9, depth * 0.86, 1.2, 1.6, 1.6, d.board_grain_mm, keep=stick)
     room = h / 2 - middle - 0.8
     with b.part("sticks"):
         for side in () if layout == "remote" else (-1, 1):
             x = side * w * d.stick_spread / 2
-            box = b.box("stainless_steel", (2 * d.stick_mm, 2 * d.stick_mm, room * 0.5), (x, -depth * 0.1, middle + 0.7 + room * 0.25))
-            b.box(AIR, (2 * d.stick_mm - 1.4, 2 * d.stick_mm - 1.4, room * 0.5 - 1), (x, -depth * 0.1, middle + 0.7 + room * 0.25), inside=box)
-            b.cylinder("pom", d.stick_mm * 0.5, room * 0.4, (x, -depth * 0.1, middle + 0.8 + room * 0.7))
+            box = b.box(
+                "stainless_steel",
+                (2 * d.stick_mm, 2 * d.stick_mm, room * 0.5),
+                (x, -depth * 0.1, middle + 0.7 + room * 0.25),
+            )
+            b.box(
+                AIR,
+                (2 * d.stick_mm - 1.4, 2 * d.stick_mm - 1.4, room * 0.5 - 1),
+                (x, -depth * 0.1, middle + 0.7 + room * 0.25),
+                inside=box,
+            )
+            b.cylinder(
+                "pom", d.stick_mm * 0.5, room * 0.4, (x, -depth * 0.1, middle + 0.8 + room * 0.7)
+            )
     with b.part("buttons"):
         for k in range(d.buttons):
             a = 2 * np.pi * k / d.buttons
             if layout == "remote":
-                at = ((k % 2 - 0.5) * w * 0.4, depth * (-0.35 + 0.7 * (k // 2) / max(1, d.buttons // 2)))
+                at = (
+                    (k % 2 - 0.5) * w * 0.4,
+                    depth * (-0.35 + 0.7 * (k // 2) / max(1, d.buttons // 2)),
+                )
             else:
                 at = (np.sign(k % 2 - 0.5) * w * 0.36 + 8 * np.cos(a), depth * 0.3 + 6 * np.sin(a))
             b.cylinder("abs", 3.0, room * 0.4, (at[0], at[1], middle + room * 0.75), 10)
@@ -77,7 +95,11 @@ def _inside(b: Builder, d: SimpleNamespace, layout: str, w: float, depth: float,
         pouch_cell(b, w * 0.36, depth * 0.6, thick)
     if layout == "handheld":
         with b.part("screen"):
-            b.box("soda_lime_glass", (w * 0.34, depth * 0.8, d.screen_mm), (0, 0, h / 2 - d.screen_mm / 2 - 0.1))
+            b.box(
+                "soda_lime_glass",
+                (w * 0.34, depth * 0.8, d.screen_mm),
+                (0, 0, h / 2 - d.screen_mm / 2 - 0.1),
+            )
 
 
 def _grip(b: Builder, d: SimpleNamespace, side: int, w: float, depth: float) -> None:
@@ -86,9 +108,17 @@ def _grip(b: Builder, d: SimpleNamespace, side: int, w: float, depth: float) -> 
     with b.frame((side * (w / 2 - r - 2), -depth / 2 - d.grip_mm / 2 - 0.2, 0), axis="y"):
         with b.part("grip"):
             shell = b.cylinder(d.shell, r, d.grip_mm, segments=20)
-            room = b.cylinder(AIR, r - d.wall_mm, d.grip_mm - 2 * d.wall_mm, segments=20, inside=shell)
+            room = b.cylinder(
+                AIR, r - d.wall_mm, d.grip_mm - 2 * d.wall_mm, segments=20, inside=shell
+            )
             b.hollow(room)
         with b.within(room), b.frame((0, 0, 2)):
             motor(b, d.rumble_radius_mm, d.grip_mm * 0.42, 2, "ndfeb")
             with b.part("weight"):
-                b.cylinder("tungsten", min(d.rumble_mass_mm, r - 4) * 0.5, 5, (0, 1.5, -d.grip_mm * 0.21 - 3.2), 12)
+                b.cylinder(
+                    "tungsten",
+                    min(d.rumble_mass_mm, r - 4) * 0.5,
+                    5,
+                    (0, 1.5, -d.grip_mm * 0.21 - 3.2),
+                    12,
+                )

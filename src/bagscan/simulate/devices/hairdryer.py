@@ -37,7 +37,9 @@ def build(b: Builder, d: SimpleNamespace, layout: str) -> None:
     with b.frame((0, 0, d.radius_mm)):
         with b.part("barrel"):
             shell = b.cylinder(d.shell, d.radius_mm, d.barrel_mm, segments=28, axis="x")
-            room = b.cylinder(AIR, d.radius_mm - d.wall_mm, d.barrel_mm, segments=28, axis="x", inside=shell)
+            room = b.cylinder(
+                AIR, d.radius_mm - d.wall_mm, d.barrel_mm, segments=28, axis="x", inside=shell
+            )
         _nozzle(b, d, half, layout)
         r = d.radius_mm - d.wall_mm - 1
         with b.within(room), b.frame(axis="x"):
@@ -51,7 +53,14 @@ def _nozzle(b: Builder, d: SimpleNamespace, half: float, layout: str) -> None:
     with b.part("nozzle"):
         if layout == "diffuser":
             wide = r * 1.5
-            profile = [(r - w, 0), (r, 0), (wide, long), (wide, long + 12), (wide - w, long + 12), (wide - w, long)]
+            profile = [
+                (r - w, 0),
+                (r, 0),
+                (wide, long),
+                (wide, long + 12),
+                (wide - w, long + 12),
+                (wide - w, long),
+            ]
         else:
             end = r * d.nozzle_share
             profile = [(r - w, 0), (r, 0), (end, long), (end - w, long)]
@@ -73,7 +82,12 @@ def _barrel(b: Builder, d: SimpleNamespace, half: float, r: float, layout: str) 
         b.tube("pc_abs", 8, 3.5, 12, (0, 0, hub + 8))
         for k in range(d.blades):
             a = 2 * np.pi * k / d.blades
-            b.box("pc_abs", (r * 0.86 - 9.5, 1.2, 13), ((r * 0.9 + 8.5) / 2 * np.cos(a), (r * 0.9 + 8.5) / 2 * np.sin(a), hub + 8), turn=rotation_xyz(0.5, 0, a))
+            b.box(
+                "pc_abs",
+                (r * 0.86 - 9.5, 1.2, 13),
+                ((r * 0.9 + 8.5) / 2 * np.cos(a), (r * 0.9 + 8.5) / 2 * np.sin(a), hub + 8),
+                turn=rotation_xyz(0.5, 0, a),
+            )
     start = hub + 20
     long = half - 6 - start
     with b.part("heater", replaceable=True):
@@ -85,7 +99,9 @@ def _barrel(b: Builder, d: SimpleNamespace, half: float, r: float, layout: str) 
             a = 2 * np.pi * d.heater_turns * t
             # Half coils in each quarter: the wire bulges outwards between the mica sheets.
             radius = r * share * (1 + 0.06 * np.cos(8 * a))
-            points = np.column_stack([radius * np.cos(a), radius * np.sin(a), start + 3 + (long - 6) * t])
+            points = np.column_stack(
+                [radius * np.cos(a), radius * np.sin(a), start + 3 + (long - 6) * t]
+            )
             b.wire("nichrome", points, d.heater_wire_mm, segments=4)
     with b.part("thermostat"):
         b.box("alumina", (7, 5, 9), (r * 0.22, r * 0.2, start + long * 0.2))
@@ -94,7 +110,11 @@ def _barrel(b: Builder, d: SimpleNamespace, half: float, r: float, layout: str) 
 def _handle(b: Builder, d: SimpleNamespace, half: float, layout: str, lean: float) -> None:
     long, r = d.handle_mm, d.handle_radius_mm
     reach = d.radius_mm + abs(np.sin(lean)) * r + 0.3
-    with b.frame((-half * 0.25, -reach, 0), rotation_xyz(np.pi / 2, 0, 0)), b.frame(turn=rotation_xyz(0, lean, 0)), b.frame((0, 0, long / 2)):
+    with (
+        b.frame((-half * 0.25, -reach, 0), rotation_xyz(np.pi / 2, 0, 0)),
+        b.frame(turn=rotation_xyz(0, lean, 0)),
+        b.frame((0, 0, long / 2)),
+    ):
         with b.part("handle"):
             shell = b.cylinder(d.shell, r, long, segments=24)
             room = b.cylinder(AIR, r - 2.2, long - 4.4, segments=24, inside=shell)
@@ -106,12 +126,25 @@ def _handle(b: Builder, d: SimpleNamespace, half: float, layout: str, lean: floa
             with b.part("switch", replaceable=True):
                 body = b.box("nylon_gf30", (r * 0.9, r * 0.9, 22), (0, 0, long * 0.22))
                 b.box("brass", (3, r * 0.6, 16), (0, 0, long * 0.22), inside=body)
-            with b.part("board"), b.frame((-r * 0.64, 0, long * 0.22), rotation_xyz(0, np.pi / 2, 0)):
+            with (
+                b.part("board"),
+                b.frame((-r * 0.64, 0, long * 0.22), rotation_xyz(0, np.pi / 2, 0)),
+            ):
                 board(b, 20, r * 0.8, 1.2, 2.2, grain=6)
             with b.part("wires"):
                 for y in (-3, 3):
-                    b.wire("copper", [(r * 0.6, y, -long * 0.42), (r * 0.62, y, 0), (r * 0.6, y, long * 0.4)], 0.7)
+                    b.wire(
+                        "copper",
+                        [(r * 0.6, y, -long * 0.42), (r * 0.62, y, 0), (r * 0.6, y, long * 0.4)],
+                        0.7,
+                    )
         with b.part("strain_relief"):
             b.lathe("cable_pvc", [(0, 0), (6, 0), (3.6, 22), (0, 22)], (0, 0, long / 2 + 0.1), 14)
     end = np.array([-half * 0.25, -reach]) + (long + 22.5) * np.array([np.sin(lean), -np.cos(lean)])
-    cord_and_plug(b, (float(end[0]), float(end[1]), 0.0), (float(np.sin(lean)), float(-np.cos(lean))), d.cord_turns, cores=2)
+    cord_and_plug(
+        b,
+        (float(end[0]), float(end[1]), 0.0),
+        (float(np.sin(lean)), float(-np.cos(lean))),
+        d.cord_turns,
+        cores=2,
+    )

@@ -40,26 +40,49 @@ def outline(length: float, width: float, nose: float, n: int = 12) -> np.ndarray
 def build(b: Builder, d: SimpleNamespace, layout: str) -> None:
     """Standing on its sole."""
     k = 0.72 if layout == "travel" else 1.0
-    length, width, rise = d.length_mm * k, d.width_mm * k, d.handle_rise_mm * (0.8 if layout == "travel" else 1.0)
+    length, width, rise = (
+        d.length_mm * k,
+        d.width_mm * k,
+        d.handle_rise_mm * (0.8 if layout == "travel" else 1.0),
+    )
     sole = outline(length, width, d.nose)
     _sole(b, d, sole, length, width, layout)
     top = d.sole_mm + 9.0
     with b.part("tank"):
         tall = d.tank_mm * (0.6 if layout in ("dry", "travel") else 1.0)
         body = b.prism(d.shell, sole * 0.95, tall, (0, 0, top + tall / 2))
-        room = b.prism(AIR, sole * (0.95 - 2 * d.tank_wall_mm / width), tall - 2 * d.tank_wall_mm, (0, 0, top + tall / 2), inside=body)
+        room = b.prism(
+            AIR,
+            sole * (0.95 - 2 * d.tank_wall_mm / width),
+            tall - 2 * d.tank_wall_mm,
+            (0, 0, top + tall / 2),
+            inside=body,
+        )
         b.hollow(room)
     with b.within(room):
         if layout in ("steam", "travel"):
             with b.part("water"):
-                wall = b.prism("polypropylene", sole * 0.55, tall * 0.62, (length * 0.1, 0, top + tall * 0.45))
-                tank = b.prism(AIR, sole * 0.51, tall * 0.62 - 3, (length * 0.1, 0, top + tall * 0.45), inside=wall)
+                wall = b.prism(
+                    "polypropylene", sole * 0.55, tall * 0.62, (length * 0.1, 0, top + tall * 0.45)
+                )
+                tank = b.prism(
+                    AIR,
+                    sole * 0.51,
+                    tall * 0.62 - 3,
+                    (length * 0.1, 0, top + tall * 0.45),
+                    inside=wall,
+                )
                 if d.water_level > 0.05:
                     b.pour(tank, "water", d.water_level)
         with b.part("thermostat", replaceable=True), b.frame((-length * 0.3, 0, top + tall / 2)):
             cup = b.cylinder("bakelite", d.thermostat_mm, 11)
             b.cylinder("brass", d.thermostat_mm * 0.6, 5, inside=cup)
-            b.cylinder("stainless_steel", 4, tall / 2 - d.tank_wall_mm - 5.6, (0, 0, (tall / 2 - d.tank_wall_mm + 5.5) / 2))
+            b.cylinder(
+                "stainless_steel",
+                4,
+                tall / 2 - d.tank_wall_mm - 5.6,
+                (0, 0, (tall / 2 - d.tank_wall_mm + 5.5) / 2),
+            )
         if layout == "station":
             with b.part("board"), b.frame((length * 0.12, 0, top + tall * 0.4)):
                 board(b, length * 0.3, width * 0.3, 1.4, 12, grain=10)
@@ -68,15 +91,30 @@ def build(b: Builder, d: SimpleNamespace, layout: str) -> None:
     cord_and_plug(b, (-length * 0.5 - 0.5, 0, base + 8), (-1, 0), d.cord_turns, cores=3)
 
 
-def _sole(b: Builder, d: SimpleNamespace, sole: np.ndarray, length: float, width: float, layout: str) -> None:
+def _sole(
+    b: Builder, d: SimpleNamespace, sole: np.ndarray, length: float, width: float, layout: str
+) -> None:
     with b.part("sole_plate"):
         plate = b.prism(d.sole, sole, d.sole_mm, (0, 0, d.sole_mm / 2))
         turn = np.linspace(0.12, np.pi - 0.12, 26)
-        path = np.column_stack([-length * 0.34 + length * 0.62 * np.sin(turn), width * 0.33 * np.cos(turn) * (1 - 0.35 * np.sin(turn)), np.full(26, d.sole_mm + 0.1)])
+        path = np.column_stack(
+            [
+                -length * 0.34 + length * 0.62 * np.sin(turn),
+                width * 0.33 * np.cos(turn) * (1 - 0.35 * np.sin(turn)),
+                np.full(26, d.sole_mm + 0.1),
+            ]
+        )
         if layout != "dry":
             for i in range(d.holes):
                 side = 1 if i % 2 else -1
-                b.cylinder(AIR, 1.5, d.sole_mm, (length * (-0.4 + 0.55 * i / d.holes), side * width * 0.14, d.sole_mm / 2), 8, inside=plate)
+                b.cylinder(
+                    AIR,
+                    1.5,
+                    d.sole_mm,
+                    (length * (-0.4 + 0.55 * i / d.holes), side * width * 0.14, d.sole_mm / 2),
+                    8,
+                    inside=plate,
+                )
     with b.part("heater"):
         r = d.heater_radius_mm
         path = path + np.array([0, 0, r + 0.05])

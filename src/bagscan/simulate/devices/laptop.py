@@ -33,7 +33,11 @@ def build(b: Builder, d: SimpleNamespace, layout: str) -> None:
     """Base from −base/2 to base/2 in z, lid above."""
     with b.part("base_shell"):
         cavity = b.case(d.shell, (d.width_mm, d.depth_mm, d.base_mm), d.wall_mm, 6)
-    w, depth, h = d.width_mm - 2 * d.wall_mm - 1, d.depth_mm - 2 * d.wall_mm - 1, d.base_mm - 2 * d.wall_mm
+    w, depth, h = (
+        d.width_mm - 2 * d.wall_mm - 1,
+        d.depth_mm - 2 * d.wall_mm - 1,
+        d.base_mm - 2 * d.wall_mm,
+    )
     rear = -1 if layout == "battery_rear" else 1
     with b.within(cavity):
         _keyboard(b, d, w, depth, h, rear)
@@ -56,10 +60,20 @@ def _keyboard(b: Builder, d: SimpleNamespace, w: float, depth: float, h: float, 
                 if row == 0 and 4 <= column <= 8:
                     continue
                 kx = -wide / 2 + (column + 0.5) * wide / d.key_columns
-                b.box("abs", (wide / d.key_columns * 0.86, long / rows * 0.84, 1.3), (kx, ky, h / 2 - 2))
-        b.box("abs", (wide / d.key_columns * 4.8, long / rows * 0.84, 1.3), (-wide / 2 + 6.5 * wide / d.key_columns, y - long / 2 + long / rows / 2, h / 2 - 2))
+                b.box(
+                    "abs",
+                    (wide / d.key_columns * 0.86, long / rows * 0.84, 1.3),
+                    (kx, ky, h / 2 - 2),
+                )
+        b.box(
+            "abs",
+            (wide / d.key_columns * 4.8, long / rows * 0.84, 1.3),
+            (-wide / 2 + 6.5 * wide / d.key_columns, y - long / 2 + long / rows / 2, h / 2 - 2),
+        )
     with b.part("touchpad"):
-        b.box("aluminosilicate_glass", (w * 0.32, depth * 0.26, 0.9), (0, -depth * 0.31, h / 2 - 1.2))
+        b.box(
+            "aluminosilicate_glass", (w * 0.32, depth * 0.26, 0.9), (0, -depth * 0.31, h / 2 - 1.2)
+        )
         b.box("fr4", (w * 0.3, depth * 0.2, 0.8), (0, -depth * 0.31, h / 2 - 2.4))
 
 
@@ -73,7 +87,15 @@ def _works(b: Builder, d: SimpleNamespace, w: float, band: float, h: float, layo
             fan(b, radius, tall, d.fan_blades)
         with b.part("heat_sink"):
             for k in range(18):
-                b.box("copper", (0.35, 10, tall), (side * (w / 2 - radius - 4) + (k - 8.5) * radius * 0.105, -band / 2 + 2 * radius + 9.5, tall / 2 + 0.8))
+                b.box(
+                    "copper",
+                    (0.35, 10, tall),
+                    (
+                        side * (w / 2 - radius - 4) + (k - 8.5) * radius * 0.105,
+                        -band / 2 + 2 * radius + 9.5,
+                        tall / 2 + 0.8,
+                    ),
+                )
     taken = 2 * radius + 10
     long = w - taken * len(fans) - 18 * (2 - len(fans))
     x = -d.side * (taken - 18) / 2 if len(fans) == 1 else 0.0
@@ -88,12 +110,29 @@ def _works(b: Builder, d: SimpleNamespace, w: float, band: float, h: float, layo
         with b.part("heat_pipe"):
             for side in fans:
                 reach = side * (long / 2 + 2.0) - cpu_x
-                pipe = b.box("copper", (abs(reach), d.pipe_mm, 2.2), (cpu_x + reach / 2, cpu_y, 0.6 + room + 1.5))
-                b.box(AIR, (abs(reach) - 2, d.pipe_mm - 1, 1.2), (cpu_x + reach / 2, cpu_y, 0.6 + room + 1.5), inside=pipe)
+                pipe = b.box(
+                    "copper",
+                    (abs(reach), d.pipe_mm, 2.2),
+                    (cpu_x + reach / 2, cpu_y, 0.6 + room + 1.5),
+                )
+                b.box(
+                    AIR,
+                    (abs(reach) - 2, d.pipe_mm - 1, 1.2),
+                    (cpu_x + reach / 2, cpu_y, 0.6 + room + 1.5),
+                    inside=pipe,
+                )
     if len(fans) == 1:
         with b.part("ports"):
             for k in range(d.ports):
-                usb_port(b, (-d.side * (w / 2 - 8.5), (k + 0.5) / d.ports * (band - 8) - (band - 8) / 2, min(4.2, h / 2)), (14, min(13, band / d.ports - 3), min(6, h - 1)))
+                usb_port(
+                    b,
+                    (
+                        -d.side * (w / 2 - 8.5),
+                        (k + 0.5) / d.ports * (band - 8) - (band - 8) / 2,
+                        min(4.2, h / 2),
+                    ),
+                    (14, min(13, band / d.ports - 3), min(6, h - 1)),
+                )
 
 
 def _power(b: Builder, d: SimpleNamespace, w: float, band: float, h: float, layout: str) -> None:
@@ -124,7 +163,9 @@ def _bay(b: Builder, kind: str, w: float, length: float, h: float) -> None:
             room = b.box(AIR, (w - 3, length - 3, h - 3), (0, 0, h / 2 + 0.2), inside=body)
             with b.within(room), b.frame((0, 0, h / 2 + 0.2)):
                 b.cylinder("aluminium", w * 0.43, 0.8, (0, length / 2 - w * 0.43 - 3, 0.6), 32)
-                b.cylinder("stainless_steel", 9, max(0.5, h * 0.15), (0, length / 2 - w * 0.43 - 3, -0.6))
+                b.cylinder(
+                    "stainless_steel", 9, max(0.5, h * 0.15), (0, length / 2 - w * 0.43 - 3, -0.6)
+                )
                 b.box("ndfeb", (18, 13, 1.8), (w * 0.26, -length / 2 + 11, 0))
     elif kind == "solid_state":
         with b.part("disk", replaceable=True), b.frame((0, 0, 1.6)):
@@ -135,11 +176,22 @@ def _bay(b: Builder, kind: str, w: float, length: float, h: float) -> None:
 def _lid(b: Builder, d: SimpleNamespace) -> None:
     z = d.base_mm / 2 + 0.5 + d.lid_mm / 2
     with b.part("lid_shell"):
-        room = b.case(d.shell, (d.width_mm, d.depth_mm, d.lid_mm), d.wall_mm, 6, (0, 0, z), lid=d.wall_mm * 0.7)
+        room = b.case(
+            d.shell,
+            (d.width_mm, d.depth_mm, d.lid_mm),
+            d.wall_mm,
+            6,
+            (0, 0, z),
+            lid=d.wall_mm * 0.7,
+        )
     w, depth = d.width_mm - 2 * d.wall_mm, d.depth_mm - 2 * d.wall_mm
     with b.within(room), b.frame((0, 0, z)):
         with b.part("panel"):
-            b.box("soda_lime_glass", (w * 0.95, depth * 0.84, d.panel_glass_mm), (0, depth * 0.02, -1.0))
+            b.box(
+                "soda_lime_glass",
+                (w * 0.95, depth * 0.84, d.panel_glass_mm),
+                (0, depth * 0.02, -1.0),
+            )
             b.box("pmma", (w * 0.95, depth * 0.84, 1.4), (0, depth * 0.02, 0.4))
         with b.part("panel_board"), b.frame((0, -depth * 0.45, 0)):
             board(b, w * 0.6, min(9, depth * 0.04), 0.7, 1.2, grain=6)
@@ -147,7 +199,21 @@ def _lid(b: Builder, d: SimpleNamespace) -> None:
             b.box("fr4", (60, 5, 0.8), (0, depth * 0.47, 0))
         with b.part("antenna"):
             for side in (-1, 1):
-                b.wire("copper", [(side * w * 0.487, -depth * 0.4, 0.5), (side * w * 0.487, 0, 0.5), (side * w * 0.487, depth * 0.4, 0.5)], 0.35)
+                b.wire(
+                    "copper",
+                    [
+                        (side * w * 0.487, -depth * 0.4, 0.5),
+                        (side * w * 0.487, 0, 0.5),
+                        (side * w * 0.487, depth * 0.4, 0.5),
+                    ],
+                    0.35,
+                )
     with b.part("hinge"):
         for side in (-1, 1):
-            b.cylinder("stainless_steel", 3.0, 40, (side * d.width_mm * 0.36, d.depth_mm / 2 + 3.1, d.base_mm / 2), axis="x")
+            b.cylinder(
+                "stainless_steel",
+                3.0,
+                40,
+                (side * d.width_mm * 0.36, d.depth_mm / 2 + 3.1, d.base_mm / 2),
+                axis="x",
+            )

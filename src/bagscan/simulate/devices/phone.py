@@ -38,12 +38,28 @@ def build(b: Builder, d: SimpleNamespace, layout: str) -> None:
     w, length = (d.tablet_width_mm, d.tablet_length_mm) if tablet else (d.width_mm, d.length_mm)
     with b.part("frame"):
         frame = b.slab(d.frame, (w, length, d.thick_mm), 9)
-        cavity = b.slab(AIR, (w - 2 * d.wall_mm, length - 2 * d.wall_mm, d.thick_mm), 7, inside=frame)
-    iw, il, h = w - 2 * d.wall_mm - 1, length - 2 * d.wall_mm - 1, d.thick_mm - d.glass_mm - d.back_mm - 1.2
+        cavity = b.slab(
+            AIR, (w - 2 * d.wall_mm, length - 2 * d.wall_mm, d.thick_mm), 7, inside=frame
+        )
+    iw, il, h = (
+        w - 2 * d.wall_mm - 1,
+        length - 2 * d.wall_mm - 1,
+        d.thick_mm - d.glass_mm - d.back_mm - 1.2,
+    )
     with b.within(cavity):
         with b.part("screen"):
-            b.slab("aluminosilicate_glass", (iw, il, d.glass_mm), 7, (0, 0, (d.thick_mm - d.glass_mm) / 2 - 0.02))
-            b.slab("soda_lime_glass", (iw - 2, il - 2, 0.4), 6, (0, 0, d.thick_mm / 2 - d.glass_mm - 0.5))
+            b.slab(
+                "aluminosilicate_glass",
+                (iw, il, d.glass_mm),
+                7,
+                (0, 0, (d.thick_mm - d.glass_mm) / 2 - 0.02),
+            )
+            b.slab(
+                "soda_lime_glass",
+                (iw - 2, il - 2, 0.4),
+                6,
+                (0, 0, d.thick_mm / 2 - d.glass_mm - 0.5),
+            )
         with b.part("back"):
             b.slab(d.back, (iw, il, d.back_mm), 7, (0, 0, -(d.thick_mm - d.back_mm) / 2 + 0.02))
         with b.frame((0, 0, (d.back_mm - d.glass_mm - 0.8) / 2)):
@@ -74,13 +90,27 @@ def _inside(b: Builder, d: SimpleNamespace, layout: str, w: float, length: float
     with b.frame((w * 0.33, -length / 2 + bottom / 2, 0)):
         speaker(b, min(5.5, bottom / 2 - 2, w * 0.13), h - 1.2)
     with b.part("buzzer", replaceable=True):
-        shell = b.box("stainless_steel", (w * 0.2, bottom * 0.6, h - 1.2), (-w * 0.33, -length / 2 + bottom / 2, 0))
-        b.box("tungsten", (w * 0.1, bottom * 0.4, (h - 1.2) * 0.7), (-w * 0.33, -length / 2 + bottom / 2, 0), inside=shell)
+        shell = b.box(
+            "stainless_steel",
+            (w * 0.2, bottom * 0.6, h - 1.2),
+            (-w * 0.33, -length / 2 + bottom / 2, 0),
+        )
+        b.box(
+            "tungsten",
+            (w * 0.1, bottom * 0.4, (h - 1.2) * 0.7),
+            (-w * 0.33, -length / 2 + bottom / 2, 0),
+            inside=shell,
+        )
     with b.part("coil"):
         radius = min(d.coil_radius_mm, w * 0.42)
         turns = helix(8, 1.0, 0.0, 20)
         spread = np.linspace(radius * 0.5, radius, len(turns))[:, None]
-        b.wire("copper", np.column_stack([turns[:, :2] * spread + [0, y], np.full(len(turns), -h / 2 + 0.35)]), 0.22, segments=4)
+        b.wire(
+            "copper",
+            np.column_stack([turns[:, :2] * spread + [0, y], np.full(len(turns), -h / 2 + 0.35)]),
+            0.22,
+            segments=4,
+        )
 
 
 def _top(b: Builder, d: SimpleNamespace, w: float, length: float, top: float, h: float) -> None:
@@ -95,7 +125,9 @@ def _top(b: Builder, d: SimpleNamespace, w: float, length: float, top: float, h:
         b.box("stainless_steel", (wide * 0.8, (top - 4) * 0.8, d.shield_mm), (x, y, h / 2 - 0.55))
     with b.part("camera", replaceable=True):
         for k in range(d.cameras):
-            with b.frame((-d.side * (w / 2 - column / 2), length / 2 - r - 3 - k * (2 * r + 1.5), -0.3)):
+            with b.frame(
+                (-d.side * (w / 2 - column / 2), length / 2 - r - 3 - k * (2 * r + 1.5), -0.3)
+            ):
                 barrel = b.cylinder("stainless_steel", r, h - 1.4)
                 glass = b.cylinder("polycarbonate", r * 0.8, h - 2, inside=barrel)
                 b.cylinder("soda_lime_glass", r * 0.5, (h - 2) * 0.4, inside=glass)

@@ -29,7 +29,11 @@ def build(b: Builder, d: SimpleNamespace, layout: str) -> None:
     """Lying flat, ports at +y."""
     if layout in ("round_cells", "stick"):
         n = 1 if layout == "stick" else d.cells
-        wide, long, h = n * (2 * d.cell_radius_mm + 1) + 2 * d.wall_mm + 2, d.cell_mm + d.board_mm + 14, 2 * d.cell_radius_mm + 2 * d.wall_mm + 2
+        wide, long, h = (
+            n * (2 * d.cell_radius_mm + 1) + 2 * d.wall_mm + 2,
+            d.cell_mm + d.board_mm + 14,
+            2 * d.cell_radius_mm + 2 * d.wall_mm + 2,
+        )
     else:
         n, wide, long, h = 1, d.width_mm, d.length_mm, d.height_mm
     with b.frame((0, 0, h / 2)):
@@ -39,7 +43,14 @@ def build(b: Builder, d: SimpleNamespace, layout: str) -> None:
         with b.within(room):
             if layout in ("round_cells", "stick"):
                 for k in range(n):
-                    with b.frame(((k - (n - 1) / 2) * (2 * d.cell_radius_mm + 1), -length / 2 + d.cell_mm / 2 + 3, 0), axis="y"):
+                    with b.frame(
+                        (
+                            (k - (n - 1) / 2) * (2 * d.cell_radius_mm + 1),
+                            -length / 2 + d.cell_mm / 2 + 3,
+                            0,
+                        ),
+                        axis="y",
+                    ):
                         round_cell(b, d.cell_radius_mm, d.cell_mm)
             else:
                 layers = 2 if layout == "stacked" else 1
@@ -50,8 +61,24 @@ def build(b: Builder, d: SimpleNamespace, layout: str) -> None:
             with b.frame((0, length / 2 - d.board_mm / 2 - 1, -ih * 0.12)):
                 deep = min(14.0, d.board_mm - 6)
                 with b.part("board"):
-                    board(b, w - 8, d.board_mm - 1, 1.0, ih * 0.5, grain=d.board_grain_mm, keep=(0, d.board_mm / 2 - deep / 2, w, deep))
+                    board(
+                        b,
+                        w - 8,
+                        d.board_mm - 1,
+                        1.0,
+                        ih * 0.5,
+                        grain=d.board_grain_mm,
+                        keep=(0, d.board_mm / 2 - deep / 2, w, deep),
+                    )
                 with b.part("ports"):
                     n_ports = min(d.ports, int((w - 10) / 15))
                     for k in range(max(1, n_ports)):
-                        usb_port(b, ((k - (n_ports - 1) / 2) * 16, d.board_mm / 2 - deep / 2 - 2.0, 0.6 + min(3.0, ih * 0.22)), (min(13, w - 10), deep - 2, min(5.6, ih * 0.42)))
+                        usb_port(
+                            b,
+                            (
+                                (k - (n_ports - 1) / 2) * 16,
+                                d.board_mm / 2 - deep / 2 - 2.0,
+                                0.6 + min(3.0, ih * 0.22),
+                            ),
+                            (min(13, w - 10), deep - 2, min(5.6, ih * 0.42)),
+                        )

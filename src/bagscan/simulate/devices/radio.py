@@ -58,15 +58,36 @@ def _inside(b: Builder, d: SimpleNamespace, layout: str, w: float, h: float, dee
     free = w - 2 * r * len(places) - 8
     x = 0.0 if len(places) == 2 else -d.side * (w / 2 - free / 2 - 1)
     with b.part("board"), b.frame((x, 0, deep * 0.12)):
-        board(b, free, h - 4, 1.4, deep * 0.3, 1.5, d.board_grain_mm, 0.7, keep=(0, 0, 2 * d.dial_mm + 2, 2 * d.dial_mm + 2))
+        board(
+            b,
+            free,
+            h - 4,
+            1.4,
+            deep * 0.3,
+            1.5,
+            d.board_grain_mm,
+            0.7,
+            keep=(0, 0, 2 * d.dial_mm + 2, 2 * d.dial_mm + 2),
+        )
     if free > 2 * d.dial_mm + 4:
         with b.part("tuner"), b.frame((x, 0, deep * 0.12 + 0.7)):
             can = b.cylinder("aluminium", d.dial_mm * 0.8, deep * 0.2, (0, 0, deep * 0.1 + 0.1))
-            b.cylinder("polystyrene", d.dial_mm * 0.7, deep * 0.16, (0, 0, deep * 0.1 + 0.1), inside=can)
+            b.cylinder(
+                "polystyrene", d.dial_mm * 0.7, deep * 0.16, (0, 0, deep * 0.1 + 0.1), inside=can
+            )
     floor, room = -deep / 2, deep * 0.62 - 3.5 - 0.7 - 1.5
     with b.part("coil"):
         rod = b.cylinder("ferrite", 4.0, w * 0.5, (0, h / 2 - 5, floor + 5), 10, axis="x")
-        b.cylinder("copper", 3.9, w * 0.12, (w * 0.1, h / 2 - 5, floor + 5), 10, axis="x", inside=rod, density=0.3)
+        b.cylinder(
+            "copper",
+            3.9,
+            w * 0.12,
+            (w * 0.1, h / 2 - 5, floor + 5),
+            10,
+            axis="x",
+            inside=rod,
+            density=0.3,
+        )
     _supply(b, d, w, h - 12, floor, min(room, deep * 0.5 - tall * 0.1))
 
 
@@ -82,5 +103,8 @@ def _supply(b: Builder, d: SimpleNamespace, w: float, h: float, floor: float, ro
         n = min(d.cells, int((h - 4) / (2 * r + 1)))
         long = min(50, w * 0.42)
         for k in range(n):
-            with b.frame((0, -6 + (k - (n - 1) / 2) * (2 * r + 1), floor + r + 0.5), rotation_xyz(0, np.pi / 2, 0)):
+            with b.frame(
+                (0, -6 + (k - (n - 1) / 2) * (2 * r + 1), floor + r + 0.5),
+                rotation_xyz(0, np.pi / 2, 0),
+            ):
                 round_cell(b, r, long, "alkaline_core")

@@ -54,12 +54,20 @@ def _inside(b: Builder, d: SimpleNamespace, layout: str, w: float, length: float
             side = min(core[2], core[3]) * 0.7
             b.box("moulding_compound", (side, side, 1.4), (0, 0, 0.8))
             for i in range(d.sink_fins):
-                b.box("aluminium", (side * 0.03, side, h * 0.3), ((i - (d.sink_fins - 1) / 2) * side / d.sink_fins, 0, 1.7 + h * 0.15))
+                b.box(
+                    "aluminium",
+                    (side * 0.03, side, h * 0.3),
+                    ((i - (d.sink_fins - 1) / 2) * side / d.sink_fins, 0, 1.7 + h * 0.15),
+                )
             b.box("aluminosilicate_glass", (side * 0.6, side * 0.1, 0.5), (0, side * 0.7, 0.4))
         with b.part("shield"):
             for i in range(d.shields):
                 x = -bw / 2 + (i + 0.5) * bw / d.shields
-                b.box("stainless_steel", (bw / d.shields * 0.7, bl * 0.22, d.shield_mm), (x, -bl * 0.25, 0.7 + h * 0.4 + 1.2))
+                b.box(
+                    "stainless_steel",
+                    (bw / d.shields * 0.7, bl * 0.22, d.shield_mm),
+                    (x, -bl * 0.25, 0.7 + h * 0.4 + 1.2),
+                )
         with b.part("sockets"):
             n = min(d.sockets, int(bw / 18))
             tall = min(13.0, h - (floor + h / 2) - 1.2)
@@ -70,7 +78,9 @@ def _inside(b: Builder, d: SimpleNamespace, layout: str, w: float, length: float
                 b.box("brass", (10, deep * 0.5, 0.6), at, inside=hole, density=0.5)
     if d.ballast:
         with b.part("ballast", replaceable=True):
-            b.box("stainless_steel", (w * 0.5, length * 0.4, 2.2), (0, -length * 0.05, -h / 2 + 1.3))
+            b.box(
+                "stainless_steel", (w * 0.5, length * 0.4, 2.2), (0, -length * 0.05, -h / 2 + 1.3)
+            )
     for side in (-1, 1):
         boss(b, (side * (w / 2 - 4.5), -length / 2 + 5, 0), h - 0.4)
     if layout == "tower":
@@ -81,7 +91,18 @@ def _inside(b: Builder, d: SimpleNamespace, layout: str, w: float, length: float
 def _aerials(b: Builder, d: SimpleNamespace, w: float, depth: float) -> None:
     for k in range(d.aerials):
         x = (k + 0.5) * w / d.aerials - w / 2
-        with b.part("aerial"), b.frame((x, depth / 2 + 8.3, 0), rotation_xyz(0, 0, b.rng.uniform(-0.1, 0.1))):
+        with (
+            b.part("aerial"),
+            b.frame((x, depth / 2 + 8.3, 0), rotation_xyz(0, 0, b.rng.uniform(-0.1, 0.1))),
+        ):
             b.cylinder("brass", 3.5, 7.5, (0, -4.2, 0), 10, axis="y")
             rod = b.cylinder("polypropylene", 5, d.aerial_mm, (0, d.aerial_mm / 2, 0), 12, axis="y")
-            b.cylinder("copper", 1.2, d.aerial_mm * 0.7, (0, d.aerial_mm * 0.45, 0), 8, axis="y", inside=rod)
+            b.cylinder(
+                "copper",
+                1.2,
+                d.aerial_mm * 0.7,
+                (0, d.aerial_mm * 0.45, 0),
+                8,
+                axis="y",
+                inside=rod,
+            )

@@ -48,7 +48,9 @@ def build(b: Builder, d: SimpleNamespace, layout: str) -> None:
             with b.frame((0, -il / 2 + 4 + cell / 2, -ih / 2 + rc + 0.4), axis="y"):
                 round_cell(b, rc, cell, d.chemistry)
             with b.part("board"), b.frame((0, -il / 2 + below / 2, ih / 2 - 3.2)):
-                board(b, iw * 0.6, below - 8, 0.9, 1.9, max(0.0, ih - 2 * rc - 5.2), d.board_grain_mm)
+                board(
+                    b, iw * 0.6, below - 8, 0.9, 1.9, max(0.0, ih - 2 * rc - 5.2), d.board_grain_mm
+                )
         with b.frame((0, long / 2 + 0.2, 0), axis="y"):
             _head(b, d, layout, w, h)
 
@@ -74,6 +76,18 @@ def _head(b: Builder, d: SimpleNamespace, layout: str, w: float, h: float) -> No
             b.box(AIR, (w * 0.7, h * 0.42, tall * 0.6 - 3), (0, 0, tall * 0.3 + 0.1), inside=body)
             n = 2 if layout == "foil" else 1
             for k in range(n):
-                b.box("stainless_steel", (w * 0.8, h * 0.2, d.blade_mm), (0, (k - (n - 1) / 2) * h * 0.28, tall * 0.6 + 0.2 + d.blade_mm / 2))
+                b.box(
+                    "stainless_steel",
+                    (w * 0.8, h * 0.2, d.blade_mm),
+                    (0, (k - (n - 1) / 2) * h * 0.28, tall * 0.6 + 0.2 + d.blade_mm / 2),
+                )
             for k in range(14):
-                b.box("stainless_steel", (w * 0.025, h * 0.18, 3), ((k - 6.5) * w * 0.055, 0 if n == 1 else -h * 0.14, tall * 0.6 + 2 + d.blade_mm))
+                b.box(
+                    "stainless_steel",
+                    (w * 0.025, h * 0.18, 3),
+                    (
+                        (k - 6.5) * w * 0.055,
+                        0 if n == 1 else -h * 0.14,
+                        tall * 0.6 + 2 + d.blade_mm,
+                    ),
+                )

@@ -34,7 +34,9 @@ DIMENSIONS = {
 def build(b: Builder, d: SimpleNamespace, layout: str) -> None:
     """Standing; slots along x, lever at +x."""
     wall = d.plastic_mm if d.shell == "polypropylene" else d.steel_mm
-    width = d.width_mm * (0.72 if layout == "long_slot" else 1.25 if layout == "four_slots" else 1.0)
+    width = d.width_mm * (
+        0.72 if layout == "long_slot" else 1.25 if layout == "four_slots" else 1.0
+    )
     length = d.length_mm * (1.15 if layout == "long_slot" else 1.0)
     with b.frame((0, 0, d.height_mm / 2)):
         with b.part("shell"):
@@ -61,10 +63,20 @@ def _slot(b: Builder, d: SimpleNamespace, span: float, wide: float, tall: float)
             b.box("mica", (span, d.mica_mm, tall), (0, y, 0))
             for k in range(d.bands):
                 z = -tall * 0.45 + tall * 0.9 * k / (d.bands - 1)
-                b.box("nichrome", (span * 0.97, d.band_mm, 1.4), (0, y - side * (d.mica_mm / 2 + 0.1 + d.band_mm / 2), z))
+                b.box(
+                    "nichrome",
+                    (span * 0.97, d.band_mm, 1.4),
+                    (0, y - side * (d.mica_mm / 2 + 0.1 + d.band_mm / 2), z),
+                )
         with b.part("cage"):
             for x in np.linspace(-span * 0.42, span * 0.42, d.cage_wires):
-                b.cylinder("stainless_steel", d.cage_wire_mm, tall * 0.94, (x, side * (wide / 2 - d.cage_wire_mm - 1.6), 0), 8)
+                b.cylinder(
+                    "stainless_steel",
+                    d.cage_wire_mm,
+                    tall * 0.94,
+                    (x, side * (wide / 2 - d.cage_wire_mm - 1.6), 0),
+                    8,
+                )
     with b.part("carriage"):
         b.box("stainless_steel", (span * 0.92, wide * 0.5, 0.8), (0, 0, -tall * 0.4))
 
@@ -76,13 +88,28 @@ def _works(b: Builder, d: SimpleNamespace, start: float, iw: float, ih: float) -
         b.box("stainless_steel", (2, min(26, iw * 0.25), ih * 0.7), (start + 5, iw * 0.08, 0))
         b.cylinder("stainless_steel", 3, ih * 0.86, (start + 13, iw * 0.08, 0), 12)
     with b.part("spring"):
-        b.wire("stainless_steel", helix(18, 3.4, ih * 0.5, 10) + np.array([middle + 4, -iw * 0.12, 0.05 * ih]), 0.45, segments=4)
+        b.wire(
+            "stainless_steel",
+            helix(18, 3.4, ih * 0.5, 10) + np.array([middle + 4, -iw * 0.12, 0.05 * ih]),
+            0.45,
+            segments=4,
+        )
     with b.part("magnet", replaceable=True):
         m = d.magnet_mm
         core = b.box("iron", (m, m * 0.9, m * 1.1), (middle, -iw * 0.28, -ih / 2 + m + 9))
-        b.cylinder("copper", m * 0.36, m, (middle, -iw * 0.28, -ih / 2 + m + 9), inside=core, density=0.7)
+        b.cylinder(
+            "copper", m * 0.36, m, (middle, -iw * 0.28, -ih / 2 + m + 9), inside=core, density=0.7
+        )
     with b.part("board"), b.frame((middle + 4, iw * 0.29, 0), rotation_xyz(0, np.pi / 2, 0)):
         board(b, ih * 0.55, iw * 0.26, 1.6, min(12.0, d.end_mm / 2 - 6), 0, d.board_grain_mm, 0.6)
     with b.part("wires"):
         for y in (-0.06, 0.0):
-            b.wire("copper", [(start - 2, iw * y, -ih * 0.44), (middle - 8, iw * y, -ih * 0.46), (middle + 10, iw * y, -ih * 0.42)], 0.8)
+            b.wire(
+                "copper",
+                [
+                    (start - 2, iw * y, -ih * 0.44),
+                    (middle - 8, iw * y, -ih * 0.46),
+                    (middle + 10, iw * y, -ih * 0.42),
+                ],
+                0.8,
+            )

@@ -44,7 +44,9 @@ def _accounts() -> None:
         sa.Column("csrf", sa.String(length=64), nullable=False),
         sa.Column("created_at", sa.Float(), nullable=False),
         sa.Column("expires_at", sa.Float(), nullable=False),
-        sa.ForeignKeyConstraint(["account_id"], ["accounts.id"], name=op.f("fk_sessions_account_id")),
+        sa.ForeignKeyConstraint(
+            ["account_id"], ["accounts.id"], name=op.f("fk_sessions_account_id")
+        ),
         sa.PrimaryKeyConstraint("token_hash", name=op.f("pk_sessions")),
     )
     op.create_table(
@@ -55,7 +57,9 @@ def _accounts() -> None:
         sa.Column("key_hash", sa.String(length=64), nullable=False),
         sa.Column("created_at", sa.Float(), nullable=False),
         sa.Column("revoked_at", sa.Float(), nullable=True),
-        sa.ForeignKeyConstraint(["account_id"], ["accounts.id"], name=op.f("fk_api_keys_account_id")),
+        sa.ForeignKeyConstraint(
+            ["account_id"], ["accounts.id"], name=op.f("fk_api_keys_account_id")
+        ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_api_keys")),
         sa.UniqueConstraint("key_hash", name=op.f("uq_api_keys_key_hash")),
     )
@@ -135,7 +139,9 @@ def _scans() -> None:
         sa.ForeignKeyConstraint(["account_id"], ["accounts.id"], name=op.f("fk_jobs_account_id")),
         sa.ForeignKeyConstraint(["scan_id"], ["scans.id"], name=op.f("fk_jobs_scan_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_jobs")),
-        sa.UniqueConstraint("account_id", "idempotency_key", name=op.f("uq_jobs_account_id_idempotency_key")),
+        sa.UniqueConstraint(
+            "account_id", "idempotency_key", name=op.f("uq_jobs_account_id_idempotency_key")
+        ),
         sa.UniqueConstraint("scan_id", name=op.f("uq_jobs_scan_id")),
     )
     with op.batch_alter_table("jobs", schema=None) as batch_op:
@@ -155,7 +161,9 @@ def _scans() -> None:
         sa.PrimaryKeyConstraint("scan_id", name=op.f("pk_results")),
     )
     with op.batch_alter_table("results", schema=None) as batch_op:
-        batch_op.create_index("ix_results_model_id_created_at", ["model_id", "created_at"], unique=False)
+        batch_op.create_index(
+            "ix_results_model_id_created_at", ["model_id", "created_at"], unique=False
+        )
     op.create_table(
         "shadow_results",
         sa.Column("scan_id", sa.String(length=32), nullable=False),
@@ -180,7 +188,9 @@ def _readers() -> None:
         sa.Column("outcome", sa.String(length=8), nullable=True),
         sa.Column("created_at", sa.Float(), nullable=False),
         sa.Column("closed_at", sa.Float(), nullable=True),
-        sa.ForeignKeyConstraint(["claimed_by"], ["accounts.id"], name=op.f("fk_reviews_claimed_by")),
+        sa.ForeignKeyConstraint(
+            ["claimed_by"], ["accounts.id"], name=op.f("fk_reviews_claimed_by")
+        ),
         sa.ForeignKeyConstraint(["scan_id"], ["scans.id"], name=op.f("fk_reviews_scan_id")),
         sa.PrimaryKeyConstraint("scan_id", name=op.f("pk_reviews")),
     )
@@ -200,7 +210,9 @@ def _readers() -> None:
         sa.Column("created_at", sa.Float(), nullable=False),
         sa.Column("undone_at", sa.Float(), nullable=True),
         sa.Column("audit_seq", sa.Integer(), nullable=False),
-        sa.ForeignKeyConstraint(["account_id"], ["accounts.id"], name=op.f("fk_decisions_account_id")),
+        sa.ForeignKeyConstraint(
+            ["account_id"], ["accounts.id"], name=op.f("fk_decisions_account_id")
+        ),
         sa.ForeignKeyConstraint(["scan_id"], ["scans.id"], name=op.f("fk_decisions_scan_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_decisions")),
     )
