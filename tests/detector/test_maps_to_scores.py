@@ -8,7 +8,7 @@ import pytest
 from bagscan.core import Regions
 from bagscan.detector.deciding import devices_of, region_scores
 from bagscan.detector.devices import FoundDevice, find_devices, match_views
-from bagscan.detector.exported import _without_the_rest
+from bagscan.detector.exported import _merge_background
 from bagscan.detector.looking import SeenBag, SeenView
 from bagscan.detector.thresholds import Pairing, Thresholds
 
@@ -149,6 +149,6 @@ def test_the_rest_of_a_bag_is_one_region_of_its_highest_score():
     view = seen([1.0], [0.0] * 5, [0, -1, -1, 0, -1])
     labels = np.array([[0, 1, 2], [3, 4, 4]], np.int32)
     view = replace(view, regions=Regions.from_labels(labels, "superpixel"))
-    found, scores = _without_the_rest(view, np.array([0.2, 0.1, 0.7, 0.6, 0.3]))
+    found, scores = _merge_background(view, np.array([0.2, 0.1, 0.7, 0.6, 0.3]))
     assert found.tolist() == [[0, 3, 1], [2, 3, 3]]
     assert scores.tolist() == [0.2, 0.7, 0.6, 0.3]

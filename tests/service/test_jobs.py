@@ -41,8 +41,8 @@ def test_a_raw_body_is_one_file(house):
     [
         ("hang", "no answer within"),
         ("die", "ended in the middle"),
-        ("nan", "no numbers"),
-        ("torn", "not one"),
+        ("nan", "malformed"),
+        ("torn", "malformed"),
         ("lie alarm", "contradicts itself"),
         ("broken", "sizes of tensors"),
     ],
@@ -204,19 +204,19 @@ def test_a_store_that_fails_for_a_while_loses_nothing(house, monkeypatch):
 
 
 def test_what_can_never_be_kept_ends_as_review(house, monkeypatch):
-    from bagscan.service.inference.dispatcher import Dispatcher
+    from bagscan.service.inference import results as writer
 
-    real = Dispatcher._doubted
+    real = writer.mark_doubtful
 
-    def broken(self, job, row):
+    def broken(row, *arguments):
         if row["decision"] == "ALARM":
             raise RuntimeError("a flaw of our own")
-        return real(self, job, row)
+        return real(row, *arguments)
 
-    monkeypatch.setattr(Dispatcher, "_doubted", broken)
+    monkeypatch.setattr(writer, "mark_doubtful", broken)
     told = send(house.machine(), tiff("alarm")).json()
     assert told["decision"] == "REVIEW"
-    assert "never done" in told["reasons"][0]
+    assert "never finished" in told["reasons"][0]
 
 
 def test_a_scanner_that_is_not_known_is_review(make_house):

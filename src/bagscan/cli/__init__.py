@@ -1,4 +1,7 @@
-"""The command line. Nothing heavy is imported until a command needs it: ``--help`` answers at once."""
+"""The ``bagscan`` command.
+
+Commands import heavy packages when they run, so that ``--help`` is fast.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ from typing import Annotated
 import typer
 
 from bagscan import __version__
+from bagscan.cli.audit import audit_app
 from bagscan.cli.data import data_check, data_convert
 from bagscan.cli.export import export
 from bagscan.cli.formats import formats
@@ -15,9 +19,12 @@ from bagscan.cli.machine import doctor
 from bagscan.cli.models import calibrate, evaluate, train
 from bagscan.cli.scanner import convert, export_compass, gallery, simulate, tip
 from bagscan.cli.screening import batch, screen
-from bagscan.cli.service import audit_app, serve, store_app
+from bagscan.cli.service import serve
+from bagscan.cli.store import store_app
 from bagscan.cli.terminal import EXIT_USAGE, say
 from bagscan.core.extras import extra_of, how_to_install, or_make_setup
+
+ABOUT = "Find anomalies in X-ray images of bags, down to the sub-component of a device."
 
 app = typer.Typer(
     add_completion=False,
@@ -25,7 +32,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
-    help="Find what does not belong in a bag's X-ray image, down to the sub-component.",
+    help=ABOUT,
 )
 for command in (
     train,
@@ -44,7 +51,7 @@ for command in (
     serve,
 ):
     app.command()(command)
-data_app = typer.Typer(no_args_is_help=True, help="Check datasets, and convert them.")
+data_app = typer.Typer(no_args_is_help=True, help="Check and convert datasets.")
 data_app.command("check")(data_check)
 data_app.command("convert")(data_convert)
 app.add_typer(data_app, name="data")
@@ -58,15 +65,19 @@ def _version(value: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
+@app.callback(help=ABOUT)
 def _main(
-    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True)] = False,
-) -> None:
-    """Find what does not belong in a bag's X-ray image, down to the sub-component."""
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_version, is_eager=True, help="Show the version and exit."
+        ),
+    ] = False,
+) -> None: ...
 
 
 def main() -> None:
-    """Entry point: bagscan's own errors become one line and exit code 2."""
+    """Run the command line; report an expected error in one line and exit with code 2."""
     from bagscan.core.errors import BagscanError
 
     try:
@@ -77,13 +88,12 @@ def main() -> None:
     except ModuleNotFoundError as error:
         package = (error.name or "").partition(".")[0]
         extra = extra_of(package)
-        say(
-            f"bagscan: this needs the package {package}, which is not installed: {how_to_install(extra)}{or_make_setup(extra)}"
-        )
+        install = f"{how_to_install(extra)}{or_make_setup(extra)}"
+        say(f"bagscan: package {package} is not installed; install it with: {install}")
         sys.exit(EXIT_USAGE)
-    except OSError as error:  # a full disk, a folder that may not be written
+    except OSError as error:  # for example a full disk, or a folder that is not writable
         say(f"bagscan: {error}")
         sys.exit(EXIT_USAGE)
     except KeyboardInterrupt:
-        say("bagscan: interrupted; the same line resumes")
+        say("bagscan: interrupted; run the same command again to resume")
         sys.exit(130)

@@ -1,9 +1,10 @@
-"""Look at data sets before using them."""
+"""``bagscan data``: check and convert datasets."""
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -18,116 +19,115 @@ from bagscan.cli.terminal import (
     show,
 )
 
+if TYPE_CHECKING:
+    from bagscan.datasets.record import Collection
+
+GROUPS = ("devices", "scanners")
+
 
 def data_check(
     config: Config = None,
     preset: Preset = None,
     read: Annotated[
-        bool, typer.Option(help="Read every scan as well, not its annotations alone.")
+        bool, typer.Option(help="Also read the pixels of every scan, not only its annotations.")
     ] = False,
     settings: Settings = [],  # noqa: B006
     as_json: AsJson = False,
 ) -> None:
-    """Say what a configuration's datasets hold, what is absent, and what cannot be read."""
-    from collections import Counter
+    """Count the scans and annotations of datasets, and list problems.
 
+    The datasets are those of a configuration. The exit code is 2 if a dataset is missing, and 3 if
+    a scan or an annotation cannot be read.
+    """
     from bagscan.core.errors import DataError, ReadError
     from bagscan.datasets.config import read_data
-    from bagscan.formats import read_scan
 
     config = configuration(config, preset)
     data = read_data(config, settings)
-    try:  # where torch is, what trains on them can be checked too
+    try:  # torch is optional here: without it, only the data section is checked
         from bagscan.training.experiment import read_experiment
     except ModuleNotFoundError:
         pass
     else:
         read_experiment(config, settings)
-    found: list[dict[str, Any]] = []
-    lacking: list[str] = []
-    bad_items = 0
+    datasets: list[dict[str, Any]] = []
+    missing: list[str] = []
     for source in data.sources:
         try:
             collection = source.load()
-        except (
-            DataError,
-            ReadError,
-        ) as error:  # of several sets, one that is not there hides none of the others
-            lacking.append(str(error))
+        except (DataError, ReadError) as error:  # go on with the other datasets
+            missing.append(str(error))
             continue
-        bad = dict(collection.bad)
-        if read:
-            for record in collection.records:
-                try:
-                    read_scan(record.path)
-                except ReadError as error:
-                    bad[record.id] = str(error)
-        bad_items += len(bad)
-        objects = Counter(a.label for r in collection.records for a in r.annotations)
-        # Of a simulated set one scanner made all: its devices tell more.
+        # All scans of a simulated dataset have one scanner, so their devices are counted instead.
         groups = "devices" if source.format == "simulated" else "scanners"
-        found.append(
-            {
-                "name": collection.name,
-                "scans": len(collection.records),
-                "absent": len(collection.absent),
-                "objects": dict(objects),
-                groups: dict(Counter(r.origin for r in collection.records)),
-                "notes": list(collection.notes),
-                "bad": bad,
-            }
-        )
-
-    def text() -> str:
-        blocks = []
-        for one in found:
-            blocks.append(
-                f"{one['name']}: {one['scans']} scans, {one['absent']} absent, {len(one['bad'])} bad"
-            )
-            blocks += [f"  {note}" for note in one["notes"]]
-            blocks.append(
-                "  objects: " + ", ".join(f"{k} {v}" for k, v in sorted(one["objects"].items()))
-            )
-            blocks += [
-                f"  {groups}: " + ", ".join(f"{k} {v}" for k, v in sorted(one[groups].items()))
-                for groups in ("devices", "scanners")
-                if groups in one
-            ]
-            blocks += [f"  bad: {name}: {reason}" for name, reason in one["bad"].items()]
-        blocks += [f"lacking: {reason}" for reason in lacking]
-        return "\n".join(blocks)
-
-    show({"datasets": found, "lacking": lacking}, as_json, text)
-    if lacking:
+        datasets.append(_summarise(collection, groups, read))
+    show({"datasets": datasets, "lacking": missing}, as_json, lambda: _text(datasets, missing))
+    if missing:
         raise typer.Exit(EXIT_USAGE)
-    if bad_items:
+    if any(dataset["bad"] for dataset in datasets):
         raise typer.Exit(EXIT_BAD_ITEMS)
 
 
+def _summarise(collection: Collection, groups: str, read: bool) -> dict[str, Any]:
+    from bagscan.core.errors import ReadError
+    from bagscan.formats import read_scan
+
+    bad = dict(collection.bad)
+    if read:
+        for record in collection.records:
+            try:
+                read_scan(record.path)
+            except ReadError as error:
+                bad[record.id] = str(error)
+    objects = Counter(a.label for record in collection.records for a in record.annotations)
+    return {
+        "name": collection.name,
+        "scans": len(collection.records),
+        "absent": len(collection.absent),
+        "objects": dict(objects),
+        groups: dict(Counter(record.origin for record in collection.records)),
+        "notes": list(collection.notes),
+        "bad": bad,
+    }
+
+
+def _text(datasets: list[dict[str, Any]], missing: list[str]) -> str:
+    lines = []
+    for dataset in datasets:
+        counts = f"{dataset['scans']} scans, {dataset['absent']} absent, {len(dataset['bad'])} bad"
+        lines.append(f"{dataset['name']}: {counts}")
+        lines += [f"  {note}" for note in dataset["notes"]]
+        for key in ("objects", *GROUPS):
+            if key in dataset:
+                found = ", ".join(f"{name} {n}" for name, n in sorted(dataset[key].items()))
+                lines.append(f"  {key}: {found}")
+        lines += [f"  bad: {name}: {reason}" for name, reason in dataset["bad"].items()]
+    lines += [f"missing: {reason}" for reason in missing]
+    return "\n".join(lines)
+
+
 def data_convert(
-    out: Annotated[Path, typer.Option(help="Folder to write.")],
+    out: Annotated[Path, typer.Option(help="Folder to write to.")],
     config: Config = None,
     preset: Preset = None,
-    to: Annotated[str, typer.Option(help="coco, voc or yolo.")] = "coco",
+    to: Annotated[str, typer.Option(help="Format to write: coco, voc or yolo.")] = "coco",
     settings: Settings = [],  # noqa: B006
 ) -> None:
-    """Write a configuration's datasets as one folder of COCO, VOC or YOLO."""
+    """Convert datasets to COCO, VOC or YOLO.
+
+    The datasets of the configuration are written to one folder. The exit code is 3 if a scan
+    cannot be converted.
+    """
     from bagscan.datasets.config import by_whole_views, load_records, read_data
     from bagscan.datasets.convert import convert
 
     bad: dict[str, str] = {}
-    images = convert(
-        load_records(
-            by_whole_views(read_data(configuration(config, preset), settings)), typer.echo, bad
-        ),
-        to,
-        out,
-        typer.echo,
-    )
+    data = by_whole_views(read_data(configuration(config, preset), settings))
+    records = load_records(data, typer.echo, bad)
+    images = convert(records, to, out, typer.echo)
     for name, reason in bad.items():
         typer.echo(f"left out: {name}: {reason}")
-    typer.echo(
-        f"{len(images)} images with {sum(len(image.annotations) for image in images)} annotations written to {out}"
-    )
+    n_annotations = sum(len(image.annotations) for image in images)
+    typer.echo(f"{len(images)} images with {n_annotations} annotations written to {out}")
     if bad:
         raise typer.Exit(EXIT_BAD_ITEMS)

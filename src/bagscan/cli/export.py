@@ -18,56 +18,67 @@ def export(
         str,
         typer.Argument(
             metavar="[onnx|openvino]",
-            help="onnx: the graphs that bagscan's runtimes read. openvino: the same in OpenVINO's own format too.",
+            help=(
+                "onnx: the graphs that bagscan's runtimes read. "
+                "openvino: also the same graphs in OpenVINO's own format."
+            ),
         ),
     ] = "onnx",
     model: Annotated[
         Path | None,
         typer.Option(
-            "--model", help="A model folder; by default every one that comes with bagscan."
+            "--model", help="Model folder. With --verify, it defaults to all bundled models."
         ),
     ] = None,
     out: Annotated[
         Path | None,
         typer.Option(
-            help="Write to a copy of the model folder; by default into the folder itself."
+            help="Copy the model folder to this path and write there. Default: write in place."
         ),
     ] = None,
     verify: Annotated[
         bool,
         typer.Option(
             "--verify",
-            help="Check that torch, ONNX Runtime and OpenVINO agree; of a folder that has graphs, without writing them anew.",
+            help=(
+                "Check that torch, ONNX Runtime and OpenVINO give the same scores. "
+                "Existing graphs are checked as they are, not exported again."
+            ),
         ),
     ] = False,
     scans: Annotated[
         list[Path],
-        typer.Option(help="Scans to check on beside drawn ones; may be given several times."),
+        typer.Option(
+            help=("Scans to check with, in addition to synthetic ones. Can be given several times.")
+        ),
     ] = [],  # noqa: B006
     as_json: Annotated[
-        bool, typer.Option("--json", help="Print the result as JSON on stdout.")
+        bool, typer.Option("--json", help="Print the result to stdout as JSON.")
     ] = False,
 ) -> None:
-    """Export a model for machines without torch, and check that every runtime gives the same scores."""
+    """Export a model for machines without torch.
+
+    With --verify, the exit code is 3 if the runtimes give different scores.
+    """
     from bagscan.core.errors import ConfigError
     from bagscan.model_folder import shipped_models
 
     if kind not in ("onnx", "openvino"):
-        raise ConfigError(f"no format {kind!r}: onnx or openvino")
+        raise ConfigError(f"unknown format {kind!r}; expected onnx or openvino")
     if model is None and (out is not None or not verify):
         raise ConfigError(
-            "give --model FOLDER; without it only --verify works, on the bundled models"
+            "--model is missing; it can be left out only with --verify and without --out, "
+            "to check the bundled models"
         )
     summary = {
-        str(out or one): _export(kind, one, out, verify, scans)
-        for one in ([model] if model else shipped_models())
+        str(out or folder): _export(kind, folder, out, verify, scans)
+        for folder in ([model] if model else shipped_models())
     }
-    typer.echo(
-        json.dumps(summary, indent=1)
-        if as_json
-        else "\n\n".join(_text(folder, one) for folder, one in summary.items())
-    )
-    if not all(one.get("parity", {"agree": True})["agree"] for one in summary.values()):
+    if as_json:
+        typer.echo(json.dumps(summary, indent=1))
+    else:
+        typer.echo("\n\n".join(_text(folder, result) for folder, result in summary.items()))
+    if not all(result.get("parity", {"agree": True})["agree"] for result in summary.values()):
         sys.exit(EXIT_DISAGREE)
 
 
@@ -76,7 +87,7 @@ def _export(
 ) -> dict[str, Any]:
     from bagscan.export.graphs import export_onnx
     from bagscan.export.openvino import export_openvino
-    from bagscan.export.parity import verify as hold_together
+    from bagscan.export.parity import verify as compare_runtimes
     from bagscan.model_folder import graphs_in
 
     if out is not None and out.resolve() != model.resolve():
@@ -88,15 +99,15 @@ def _export(
     if kind == "openvino":
         summary["files"] = summary.get("files", {}) | export_openvino(model, model / "openvino")
     if verify:
-        summary["parity"] = hold_together(model, scans)
+        summary["parity"] = compare_runtimes(model, scans)
     return summary
 
 
-def _text(folder: str, told: dict[str, Any]) -> str:
+def _text(folder: str, result: dict[str, Any]) -> str:
     from bagscan.export.parity import table
 
-    lines = [
-        folder,
-        *(f"  {name}: {size / 1e6:.2f} MB" for name, size in told.get("files", {}).items()),
-    ]
-    return "\n".join([*lines, table(told["parity"])] if "parity" in told else lines)
+    files = result.get("files", {})
+    lines = [folder, *(f"  {name}: {size / 1e6:.2f} MB" for name, size in files.items())]
+    if "parity" in result:
+        lines.append(table(result["parity"]))
+    return "\n".join(lines)

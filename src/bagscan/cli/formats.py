@@ -1,4 +1,4 @@
-"""The command that lists file formats."""
+"""``bagscan formats``."""
 
 from __future__ import annotations
 
@@ -11,7 +11,11 @@ COLUMNS = ("format", "endings", "read by", "written by", "extra")
 
 
 def formats(as_json: AsJson = False) -> None:
-    """List the file formats that are read and written, and the extra that each one needs."""
+    """List the file formats that bagscan reads and writes.
+
+    Some formats need an optional dependency ("extra"). For a missing one, the command that
+    installs it is shown.
+    """
     from bagscan.core.extras import how_to_install
     from bagscan.formats.known import table
 
@@ -19,10 +23,10 @@ def formats(as_json: AsJson = False) -> None:
     missing = sorted({row["extra"].split()[0] for row in rows if "missing" in row["extra"]})
 
     def text() -> str:
-        shown = [dict(zip(COLUMNS, COLUMNS, strict=True)), *rows]
-        width = {column: max(len(row[column]) for row in shown) for column in COLUMNS}
+        header = dict(zip(COLUMNS, COLUMNS, strict=True))
+        width = {column: max(len(row[column]) for row in (header, *rows)) for column in COLUMNS}
         lines = []
-        for row in shown:
+        for row in (header, *rows):
             lines.append("  ".join(row[column].ljust(width[column]) for column in COLUMNS).rstrip())
             if "holds" in row:
                 lines.append(f"    {row['holds']}")

@@ -1,4 +1,4 @@
-"""What is installed, and what there is."""
+"""``bagscan doctor``."""
 
 from __future__ import annotations
 
@@ -13,8 +13,13 @@ from bagscan.core.extras import extra_of, how_to_install
 
 
 def doctor(as_json: AsJson = False) -> None:
-    """Say what is installed, what this machine has, and which parts there are."""
+    """Show what is installed, and the available parts of a model.
+
+    This includes the usable cores, the data folder, and the runtime of each bundled model. For a
+    missing package, the command that installs it is shown.
+    """
     from bagscan.core.machine import usable_cores
+    from bagscan.datasets.record import data_folder
     from bagscan.model_folder import shipped_models
     from bagscan.registry import ALL, names
     from bagscan.runtime.load import describe_runtime
@@ -43,8 +48,6 @@ def doctor(as_json: AsJson = False) -> None:
             versions[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:
             versions[package] = f"missing: {how_to_install(extra_of(package))}"
-    from bagscan.datasets.record import data_folder
-
     folder = data_folder()
     result: dict[str, Any] = {
         "bagscan": __version__,
@@ -59,12 +62,11 @@ def doctor(as_json: AsJson = False) -> None:
     def text() -> str:
         cores = result["cores"]
         rows = [
-            f"bagscan {__version__}, Python {result['python']}, {cores['usable']} of {cores['of the machine']} cores",
+            f"bagscan {__version__}, Python {result['python']}, "
+            f"{cores['usable']} of {cores['of the machine']} cores",
             f"data folder: {result['data_folder']}",
         ]
-        rows += [
-            f"model {name}: judged by {runtime}" for name, runtime in result["runtime"].items()
-        ]
+        rows += [f"model {name}: runs on {runtime}" for name, runtime in result["runtime"].items()]
         rows += [f"  {name}: {version}" for name, version in versions.items()]
         rows += [f"{kind}: {', '.join(names(kind))}" for kind in ALL]
         return "\n".join(rows)

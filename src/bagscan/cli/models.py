@@ -1,4 +1,4 @@
-"""Train, calibrate and evaluate."""
+"""``bagscan train``, ``bagscan calibrate`` and ``bagscan evaluate``."""
 
 from __future__ import annotations
 
@@ -26,13 +26,18 @@ def train(
     config: Config = None,
     preset: Preset = None,
     out: Annotated[
-        Path | None, typer.Option(help="Run folder; default runs/<config name>.")
+        Path | None,
+        typer.Option(help="Folder of the run. Default: runs/NAME, NAME of the configuration."),
     ] = None,
     device: Device = "auto",
     settings: Settings = [],  # noqa: B006 (typer reads the default, nothing changes it)
     as_json: AsJson = False,
 ) -> None:
-    """Train the system of a configuration; the same line resumes it after a kill."""
+    """Train a model.
+
+    What to train, and on which data, is set by a configuration file or a preset. If training is
+    interrupted, run the same command again to resume.
+    """
     compute_on(device)
     from bagscan.evaluation.meaning import no_better
     from bagscan.training.compute import compute
@@ -43,10 +48,10 @@ def train(
     experiment = read_experiment(config, settings)
     out = out or Path("runs") / config.stem
     best, written = train_experiment(experiment, out, say), out / experiment.written
-    if not compute().writes:  # one of several processes tells for all
+    if not compute().writes:  # only one of several processes reports
         return
     for warning in no_better("validation", best.get("item_auroc", best.get("auroc")), None, ""):
-        say(f"warning: {warning}: train longer before using it")
+        say(f"warning: {warning}; train longer before using the model")
     show(
         {"out": str(written), "best": best},
         as_json,
@@ -63,18 +68,28 @@ def calibrate(
     config: Config = None,
     preset: Preset = None,
     max_fpr: Annotated[
-        float, typer.Option(help="Largest false-positive rate per benign segment or scan.")
+        float,
+        typer.Option(
+            help="Largest false-positive rate, per benign segment or per benign scan; see --level."
+        ),
     ] = 0.05,
     level: Annotated[
         str,
         typer.Option(
-            help="What is counted: segment, or scan (split conformal, on the scans that the best step was chosen on too)."
+            help=(
+                "Unit that --max-fpr counts: segment, or scan (by split conformal prediction). "
+                "Both use the validation scans, which also selected the best training step."
+            )
         ),
     ] = "segment",
     settings: Settings = [],  # noqa: B006
     as_json: AsJson = False,
 ) -> None:
-    """Choose the operating point on the validation split and store it beside the weights."""
+    """Choose the operating point of a model.
+
+    The operating point is the score from which a region is flagged. It is chosen on the validation
+    split and stored in the model folder.
+    """
     from dataclasses import asdict
 
     from bagscan.evaluation.meaning import of_operating_point
@@ -85,14 +100,14 @@ def calibrate(
     config = configuration(config, preset)
     experiment = read_experiment(config, settings)
     if isinstance(experiment, SimulatedExperiment):
-        judged: Any = calibrate_detector(experiment.sets, model, max_fpr, say)
+        calibrated: Any = calibrate_detector(experiment.sets, model, max_fpr, say)
         level = "scan"
     else:
-        judged = calibrate_model(_judged(experiment, config), model, max_fpr, say, level)
-    assert judged.operating_point
-    point = asdict(judged.operating_point)
+        calibrated = calibrate_model(_check_kind(experiment, config), model, max_fpr, say, level)
+    assert calibrated.operating_point
+    point = asdict(calibrated.operating_point)
     show(
-        {"model": str(model), "model_id": judged.id, "operating_point": point},
+        {"model": str(model), "model_id": calibrated.id, "operating_point": point},
         as_json,
         lambda: f"{of_operating_point(point, level)} Stored in {model}.",
     )
@@ -102,34 +117,42 @@ def evaluate(
     model: ModelFolder,
     config: Config = None,
     preset: Preset = None,
-    part: Annotated[str, typer.Option(help="train, val or test.")] = "test",
+    part: Annotated[str, typer.Option(help="Split to evaluate on: train, val or test.")] = "test",
     out: Annotated[
-        Path | None, typer.Option(help="Result file; default results.json beside the model folder.")
+        Path | None,
+        typer.Option(help="Result file (JSON). Default: results.json beside the model folder."),
     ] = None,
     regioner: Annotated[
         str | None,
         typer.Option(
-            help="Judge other regions than the model's own, for example '{name: grid, cell_px: 32}'."
+            help=("Score the regions of another regioner, for example '{name: grid, cell_px: 32}'.")
         ),
     ] = None,
     everywhere: Annotated[
         bool,
         typer.Option(
             "--everywhere",
-            help="Judge the whole view, where the model would look on the items that it finds.",
+            help="Score regions of the whole view, not only those on devices that the model finds.",
         ),
     ] = False,
     as_screened: Annotated[
         bool,
         typer.Option(
             "--as-screened",
-            help="Whole views, as screening sees them, where the configuration's data is by items.",
+            help=(
+                "Score whole views, as screening does, "
+                "even if the data of the configuration are single devices."
+            ),
         ),
     ] = False,
     settings: Settings = [],  # noqa: B006
     as_json: AsJson = False,
 ) -> None:
-    """Score a model per segment, object and scan, with intervals and the controls beside them."""
+    """Evaluate a model on a split, with confidence intervals.
+
+    Most models are scored per segment, object and scan, beside baselines that know nothing of
+    anomalies. Detection models are scored by COCO average precision.
+    """
     from bagscan.config import parse_mapping
     from bagscan.core.files import atomic_write_text
     from bagscan.evaluation.meaning import of_detector, of_levels
@@ -144,25 +167,25 @@ def evaluate(
     from bagscan.training.experiment import SimulatedExperiment, read_experiment
 
     config = configuration(config, preset)
-    given = read_experiment(config, settings)
-    place = (
-        out or (model if isinstance(given, DetectionExperiment) else model.parent) / "results.json"
-    )
-    if isinstance(given, DetectionExperiment):
-        result = evaluate_detection(given, model, part, place, say)
-        say(f"written to {place}")
+    experiment = read_experiment(config, settings)
+    beside = model if isinstance(experiment, DetectionExperiment) else model.parent
+    path = out or beside / "results.json"
+    if isinstance(experiment, DetectionExperiment):
+        result = evaluate_detection(experiment, model, part, path, say)
+        say(f"written to {path}")
         show(result, as_json, lambda: detection_summary(result))
         return
-    if isinstance(given, SimulatedExperiment):
-        found = evaluate_detector(given.sets, model, part, say)
-        atomic_write_text(place, json.dumps(found, indent=1))
-        say(f"written to {place}")
-        _show_with_meaning(found, as_json, detector_summary(found), of_detector(found["all"]))
+    if isinstance(experiment, SimulatedExperiment):
+        figures = evaluate_detector(experiment.sets, model, part, say)
+        atomic_write_text(path, json.dumps(figures, indent=1))
+        say(f"written to {path}")
+        meaning = of_detector(figures["all"])
+        _show_with_meaning(figures, as_json, detector_summary(figures), meaning)
         return
-    experiment = _judged(given, config)
+    experiment = _check_kind(experiment, config)
     other = parse_mapping(regioner, "--regioner") if regioner else None
-    record = evaluate_model(experiment, model, part, place, say, other, everywhere, as_screened)
-    say(f"written to {place}")
+    record = evaluate_model(experiment, model, part, path, say, other, everywhere, as_screened)
+    say(f"written to {path}")
     _show_with_meaning(record, as_json, summary(record), of_levels(record["results"]))
 
 
@@ -175,12 +198,13 @@ def _show_with_meaning(
     show(record, as_json, lambda: f"{table}\n\n{sentence}")
 
 
-def _judged(experiment: Any, config: Path) -> Any:
+def _check_kind(experiment: Any, config: Path) -> Any:
     from bagscan.core.errors import ConfigError
     from bagscan.training.evaluate import Judgeable
 
     if not isinstance(experiment, Judgeable):
         raise ConfigError(
-            f"{config}: this command needs a configuration of kind joint, multi_label, one_class or detector"
+            f"{config}: this kind of configuration is not supported by this command; "
+            "expected kind joint, multi_label, one_class or detector"
         )
     return experiment

@@ -1,4 +1,4 @@
-"""The simulated scanner, and raw scans of a user's own."""
+"""Commands for simulated scans and for raw scans of a scanner."""
 
 from __future__ import annotations
 
@@ -16,47 +16,57 @@ def simulate(
     preset: Annotated[
         str,
         typer.Option(
-            help="deei, operational, second_scanner, pairs, smoke, demo or specks, or a recipe's YAML file."
+            help=(
+                "Preset (deei, operational, second_scanner, pairs, smoke, demo or specks), "
+                "or a recipe file (YAML)."
+            )
         ),
     ] = "smoke",
     count: Annotated[
         int | None,
         typer.Option(
-            help="Scans, two of every scene, without and with its anomaly; the preset's own number by default."
+            help=(
+                "Number of scans. Each scene is scanned twice, without and with its anomaly. "
+                "Default: set by the preset."
+            )
         ),
     ] = None,
     seed: Annotated[
-        int | None, typer.Option(help="Root of all random numbers; the preset's own by default.")
+        int | None, typer.Option(help="Seed of all random numbers. Default: set by the preset.")
     ] = None,
     workers: Annotated[
-        int, typer.Option(min=1, help="Processes. Any number makes the same bytes.")
+        int,
+        typer.Option(min=1, help="Number of processes. It does not change the files written."),
     ] = 1,
-    out: Annotated[
-        Path, typer.Option(help="Folder of the data set; the same line resumes it.")
-    ] = Path("simulated"),
+    out: Annotated[Path, typer.Option(help="Folder of the dataset.")] = Path("simulated"),
     profile: Annotated[
         str | None,
-        typer.Option(help="Another scanner profile than the preset's, by name or YAML file."),
+        typer.Option(help="Scanner profile, by name or YAML file. Default: set by the preset."),
     ] = None,
     insert: Annotated[
-        Path | None, typer.Option(help="Hide this STL mesh (mm) in place of every drawn anomaly.")
+        Path | None,
+        typer.Option(help="STL mesh (in mm) to hide in place of every simulated anomaly."),
     ] = None,
     insert_material: Annotated[str, typer.Option(help="Material of --insert.")] = "stainless_steel",
     cluster: Cluster = "",
     as_json: AsJson = False,
 ) -> None:
-    """Simulate dual-energy scans with masks, with and without anomalies."""
+    """Simulate dual-energy scans of bags, with annotations.
+
+    Every scene is scanned without and with its anomaly. If a simulation is interrupted, run the
+    same command again to resume.
+    """
     from bagscan.physics.materials import material
     from bagscan.simulate.dataset import Import, load_recipe
     from bagscan.simulate.dataset import simulate as make
 
     recipe = load_recipe(preset, count, seed, profile)
     mesh = Import(str(insert.absolute()), material(insert_material).name) if insert else None
-    summary = make(recipe, out, workers, mesh, say, _spread(cluster))
-    show(summary, as_json, lambda: f"data set in {out}")
+    summary = make(recipe, out, workers, mesh, say, _connect_cluster(cluster))
+    show(summary, as_json, lambda: f"dataset written to {out}")
 
 
-def _spread(cluster: str) -> Any:
+def _connect_cluster(cluster: str) -> Any:
     if not cluster:
         return None
     from bagscan.cluster.simulate import RaySpread
@@ -71,25 +81,38 @@ def convert(
     out: Annotated[
         Path,
         typer.Option(
-            help="Folder for raw/ (one TIFF a scan: low, high, zeff) and colour/ (one PNG a scan)."
+            help=(
+                "Folder for the results: raw/ with a TIFF per scan (low, high, zeff), "
+                "and colour/ with a PNG per scan."
+            )
         ),
     ] = Path("converted"),
     wedges: Annotated[
-        Path | None, typer.Option(help="Your own wedge scans: a YAML file, see docs/simulator.md.")
+        Path | None,
+        typer.Option(help="Scans of your wedges, as a YAML file; see docs/simulator.md."),
     ] = None,
     profile: Annotated[
         str | None,
         typer.Option(
-            help="Scanner profile by name or YAML file; without it and --wedges, the nearest one."
+            help=(
+                "Scanner profile, by name or YAML file. "
+                "Default, without --wedges: the nearest bundled profile."
+            )
         ),
     ] = None,
     air: Annotated[
         float | None,
-        typer.Option(help="Value of air as a share of full scale; found in the scan by default."),
+        typer.Option(
+            help="Value of air as a fraction of full scale. Default: estimated from the scan."
+        ),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Image raw dual-energy scans: effective Z and pseudo-colour."""
+    """Compute effective Z and pseudo-colour of raw scans.
+
+    The scans must have low and high energy. The results can be screened. The exit code is 3 if a
+    scan cannot be converted.
+    """
     from collections import Counter
 
     from bagscan.core.errors import BagscanError, ReadError
@@ -101,15 +124,13 @@ def convert(
     from bagscan.imaging.scanner import load_profile
 
     if wedges and profile:
-        raise ConfigError("give --wedges or --profile, not both")
+        raise ConfigError("both --wedges and --profile are given; give only one of them")
     _check_air(air)
-    calibration = (
-        read_wedges(wedges)
-        if wedges
-        else Calibration.of_profile(load_profile(profile))
-        if profile
-        else None
-    )
+    calibration = None
+    if wedges:
+        calibration = read_wedges(wedges)
+    elif profile:
+        calibration = Calibration.of_profile(load_profile(profile))
     unknown = Counter[str]()
     scans = find_scans(paths, unknown)
     if not scans:
@@ -120,20 +141,18 @@ def convert(
     done, errors = [], {}
     for path in scans:
         try:
-            one = convert_scan(path, out, calibration, air)
-            done.append(
-                {"scan": str(path), "files": [str(f) for f in one.files], "calibration": one.told}
-            )
-            say(f"{path}: {one.told}")
+            converted = convert_scan(path, out, calibration, air)
+            files = [str(file) for file in converted.files]
+            done.append({"scan": str(path), "files": files, "calibration": converted.told})
+            say(f"{path}: {converted.told}")
         except BagscanError as error:
             errors[str(path)] = str(error)
             say(f"bagscan: {error}")
     record = out / CONVERTED
-    before = json.loads(record.read_text()) if record.is_file() else {}
-    atomic_write_text(
-        record, json.dumps(before | {one["scan"]: one["calibration"] for one in done}, indent=1)
-    )
-    next_step = f"; screen {out / 'raw'} or {out / 'colour'}" if done else ""
+    calibrations = json.loads(record.read_text()) if record.is_file() else {}
+    calibrations |= {entry["scan"]: entry["calibration"] for entry in done}
+    atomic_write_text(record, json.dumps(calibrations, indent=1))
+    next_step = f"; next: bagscan screen {out / 'raw'} (or {out / 'colour'})" if done else ""
     show(
         {"converted": done, "errors": errors},
         as_json,
@@ -146,32 +165,44 @@ def convert(
 def tip(
     scan: Annotated[
         Path,
-        typer.Argument(help="Scan to put a threat into: raw low and high, or a colour picture."),
+        typer.Argument(help="Scan without a threat: raw low and high energy, or a colour picture."),
     ],
     out: Annotated[
         Path,
         typer.Option(
-            help="File to write: .tif for raw, .png for colour. A mask, OUT_mask.png, is written beside it."
+            help=(
+                "File to write: .tif for raw, .png for colour. "
+                "A mask of the threat is written beside it, as OUT_mask.png."
+            )
         ),
     ],
     kind: Annotated[str, typer.Option(help="Kind of anomaly, as in simulate.")] = "sharp",
     size_mm: Annotated[
-        str | None, typer.Option(help="Room for it in mm, for example 90,25,3; drawn by default.")
+        str | None,
+        typer.Option(help="Space for the threat in mm, for example 90,25,3. Default: random."),
     ] = None,
-    mesh: Annotated[Path | None, typer.Option(help="An STL mesh (mm) in place of a kind.")] = None,
+    mesh: Annotated[
+        Path | None, typer.Option(help="STL mesh (in mm) to project in place of --kind.")
+    ] = None,
     material: Annotated[str, typer.Option(help="Material of --mesh.")] = "stainless_steel",
     at: Annotated[
-        str | None, typer.Option(help="Row,column of its first pixel; drawn by default.")
+        str | None,
+        typer.Option(help="ROW,COLUMN of the threat's top left corner. Default: random."),
     ] = None,
-    profile: Annotated[str, typer.Option(help="Scanner profile by name or YAML file.")] = "g640",
+    profile: Annotated[str, typer.Option(help="Scanner profile, by name or YAML file.")] = "g640",
     air: Annotated[
         float | None,
-        typer.Option(help="Value of air as a share of full scale; found in the scan by default."),
+        typer.Option(
+            help="Value of air as a fraction of full scale. Default: estimated from the scan."
+        ),
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of all that is drawn.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of all random numbers.")] = 0,
     as_json: AsJson = False,
 ) -> None:
-    """Project a simulated threat into a scan that was taken (threat image projection)."""
+    """Project a simulated threat into a real scan.
+
+    This is known as threat image projection (TIP).
+    """
     from bagscan.simulate.tip_file import project_file
 
     _check_air(air)
@@ -180,7 +211,8 @@ def tip(
         result,
         as_json,
         lambda: (
-            f"{result['kind']} at row {result['at'][0]}, column {result['at'][1]}, {result['pixels']} pixels, {result['method']}: {out}"
+            f"{result['kind']} at row {result['at'][0]}, column {result['at'][1]}, "
+            f"{result['pixels']} pixels, {result['method']}: {out}"
         ),
     )
 
@@ -189,10 +221,10 @@ def gallery(
     out: Annotated[Path, typer.Option(help="Folder for bags.png and devices.png.")] = Path(
         "gallery"
     ),
-    bags: Annotated[int, typer.Option(min=0, help="Bags to show.")] = 24,
-    devices: Annotated[int, typer.Option(min=0, help="Devices to show.")] = 32,
-    seed: Annotated[int, typer.Option(min=0, help="Root of all random numbers.")] = 0,
-    profile: Annotated[str, typer.Option(help="Scanner profile by name or YAML file.")] = "g640",
+    bags: Annotated[int, typer.Option(min=0, help="Number of bags.")] = 24,
+    devices: Annotated[int, typer.Option(min=0, help="Number of devices.")] = 32,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of all random numbers.")] = 0,
+    profile: Annotated[str, typer.Option(help="Scanner profile, by name or YAML file.")] = "g640",
 ) -> None:
     """Draw contact sheets of simulated bags and devices."""
     from bagscan.simulate.gallery import contact_sheets
@@ -202,12 +234,12 @@ def gallery(
 
 
 def export_compass(
-    dataset: Annotated[Path, typer.Argument(help="Folder of a simulated data set.")],
+    dataset: Annotated[Path, typer.Argument(help="Folder of a simulated dataset.")],
     out: Annotated[
         Path, typer.Option(help="Folder for Low, High, Density, Grey, Colour and meta.txt.")
     ] = Path("compass"),
 ) -> None:
-    """Lay a simulated data set out like COMPASS-XP."""
+    """Write a simulated dataset in the layout of COMPASS-XP."""
     from bagscan.simulate.compass import export
 
     export(dataset, out, say)
@@ -215,4 +247,4 @@ def export_compass(
 
 def _check_air(air: float | None) -> None:
     if air is not None and not 0 < air <= 1:
-        raise ConfigError(f"--air must be above 0 and at most 1, got {air}")
+        raise ConfigError(f"--air is {air}; expected a value above 0 and at most 1")

@@ -1,4 +1,4 @@
-"""Screen a folder, or an archive."""
+"""``bagscan screen`` and ``bagscan batch``."""
 
 from __future__ import annotations
 
@@ -23,7 +23,10 @@ ScannerViews = Annotated[
     str,
     typer.Option(
         "--scanner-views",
-        help="Views that the scanner makes of every bag: one of which a view is missing is REVIEW. By default those that any bag here has.",
+        help=(
+            "Names of the views that the scanner makes of every bag. A bag that lacks a view "
+            "becomes REVIEW. Default: all views that occur in the input."
+        ),
     ),
 ]
 
@@ -37,7 +40,10 @@ def screen(
     views: Annotated[
         str,
         typer.Option(
-            help="Names of views: ID_below.png and ID_side.png are one bag with one decision. Empty: every file by itself."
+            help=(
+                "Names of views, as they end the file names: ID_below.png and ID_side.png are one "
+                "bag, with one verdict. If empty, every file is a bag of its own."
+            )
         ),
     ] = "below,side",
     scanner_views: ScannerViews = "",
@@ -45,19 +51,28 @@ def screen(
         bool,
         typer.Option(
             "--dicos",
-            help="Write a DICOS threat detection report of every bag, too: OUT/dicos/ID.dcs.",
+            help="Also write a DICOS threat detection report per bag, OUT/dicos/ID.dcs.",
         ),
     ] = False,
     fail_on_alarm: Annotated[
         bool,
         typer.Option(
-            help="Exit with 1 when a scan raises an alarm, with 4 when none does and one needs a person (REVIEW)."
+            help=(
+                "Exit with 1 if any bag is ALARM; with 4 if none is, but one is REVIEW "
+                "(a person must look)."
+            )
         ),
     ] = False,
     runtime: Runtime = "auto",
     as_json: AsJson = False,
 ) -> None:
-    """Screen scans: JSON, COCO and one HTML report. A bad file becomes an error row."""
+    """Screen scans, and write an HTML report.
+
+    The findings are also written as JSON and COCO. A file that cannot be read is listed as an
+    error, and the exit code is 3.
+
+    Example: bagscan screen my_scans/ --out screened
+    """
     from bagscan.evaluation.meaning import of_screening
     from bagscan.model_folder import shipped_models
     from bagscan.reporting.folder import screen_folder
@@ -76,7 +91,8 @@ def screen(
         tally,
         as_json,
         lambda: (
-            f"{tally['truth']}\n{of_screening(tally)}\n{_counts(tally)}; judged by {tally['runtime']}; report: {out / 'report.html'}".lstrip()
+            f"{tally['truth']}\n{of_screening(tally)}\n{_counts(tally)}; "
+            f"runtime: {tally['runtime']}; report: {out / 'report.html'}".lstrip()
         ),
     )
     if fail_on_alarm and tally["ALARM"]:
@@ -91,40 +107,54 @@ def batch(
     sources: Annotated[
         list[str],
         typer.Argument(
-            help="Folders of scans, or scans; also in object storage: s3://BUCKET/FOLDER, gs://, az://."
+            help=(
+                "Scans or folders of scans, on disk or in object storage "
+                "(s3://BUCKET/FOLDER, gs://, az://)."
+            )
         ),
     ],
     out: Annotated[
         Path,
         typer.Option(
-            help="Folder of Parquet parts: part-*.parquet in it, which DuckDB, Polars and Arrow read as one table."
+            help=(
+                "Folder for the results, part-*.parquet. "
+                "DuckDB, Polars and Arrow read them as one table."
+            )
         ),
     ] = Path("results.parquet"),
     model: AnyModel = None,
     workers: Annotated[
         int,
-        typer.Option(min=1, help="Processes, each on one core. Any number writes the same bytes."),
+        typer.Option(
+            min=1,
+            help="Number of processes, each on one core. It does not change the files written.",
+        ),
     ] = 1,
     timeout: Annotated[
-        float, typer.Option(help="Seconds for one bag; one that takes longer is an error row.")
+        float,
+        typer.Option(help="Time limit per bag in seconds. A bag that exceeds it is an error."),
     ] = 60.0,
-    part_size: Annotated[int, typer.Option(min=1, help="Bags in each Parquet file.")] = 1000,
+    part_size: Annotated[int, typer.Option(min=1, help="Bags per Parquet file.")] = 1000,
     views: Annotated[str, typer.Option(help="Names of views, as for screen.")] = "below,side",
     scanner_views: ScannerViews = "",
     cluster: Cluster = "",
     to: Annotated[
         str,
         typer.Option(
-            help="Copy every finished part to this folder in object storage, s3://BUCKET/FOLDER."
+            help="Also copy every finished Parquet file to object storage, s3://BUCKET/FOLDER."
         ),
     ] = "",
     runtime: Runtime = "auto",
     index_only: Annotated[
-        bool, typer.Option("--index-only", help="List the bags, judge none.")
+        bool, typer.Option("--index-only", help="Only list the bags; do not screen them.")
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Screen an archive of any size into Parquet; the same line goes on after a kill, and nothing is judged twice."""
+    """Screen an archive of any size, and write Parquet files.
+
+    If it is interrupted, run the same command again to resume. No bag is screened twice. The exit
+    code is 3 if a file cannot be read.
+    """
     from bagscan.batch.run import INDEX, BatchConfig, only_run, prepare, screen_archive
     from bagscan.batch.storage import file_system
     from bagscan.evaluation.meaning import of_screening
@@ -135,7 +165,7 @@ def batch(
     )
     models = [model] if model else shipped_models()
     if cluster and not index_only:
-        import ray  # noqa: F401  # missing, it should be told before an archive is listed
+        import ray  # noqa: F401  # fails here if missing, not after a long listing
     if to:
         file_system(to)
     with only_run(out, say):
@@ -147,14 +177,19 @@ def batch(
                 lambda: f"{count:,} bags in {out / INDEX}",
             )
             return
-        result = screen_archive(out, config, _judges(models, config, cluster), say, to)
-    alarms = f"duckdb -c \"SELECT * FROM '{out}/part-*.parquet' WHERE decision = 'ALARM' ORDER BY top_score DESC\""
-    listed = f"\nThe alarms, the highest first: {alarms}" if result["ALARM"] else ""
+        result = screen_archive(out, config, _start_pool(models, config, cluster), say, to)
+    hint = ""
+    if result["ALARM"]:
+        query = (
+            f"SELECT * FROM '{out}/part-*.parquet' WHERE decision = 'ALARM' ORDER BY top_score DESC"
+        )
+        hint = f'\nTo list the alarms, highest score first: duckdb -c "{query}"'
     show(
         result,
         as_json,
         lambda: (
-            f"{of_screening(result)}\n{_counts(result)}, {result['errors']:,} errors; judged by {result['runtime']}; {out}/part-*.parquet{listed}"
+            f"{of_screening(result)}\n{_counts(result)}, {result['errors']:,} errors; "
+            f"runtime: {result['runtime']}; {out}/part-*.parquet{hint}"
         ),
     )
     if result["errors"]:
@@ -169,7 +204,7 @@ def _names(text: str) -> list[str]:
     return [name.strip() for name in text.split(",") if name.strip()]
 
 
-def _judges(models: list[Path], config: Any, cluster: str) -> Any:
+def _start_pool(models: list[Path], config: Any, cluster: str) -> Any:
     if not cluster:
         from bagscan.batch.pool import Pool
 

@@ -1,4 +1,4 @@
-"""What commands share: options that mean the same everywhere, and what they say."""
+"""Options, messages and checks that several commands share."""
 
 from __future__ import annotations
 
@@ -17,15 +17,21 @@ EXIT_ALARM, EXIT_USAGE, EXIT_BAD_ITEMS, EXIT_REVIEW = 1, 2, 3, 4  # see docs/ref
 
 AsJson = Annotated[
     bool,
-    typer.Option("--json", help="Print the result as JSON on stdout; progress goes to stderr."),
+    typer.Option(
+        "--json", help="Print the result to stdout as JSON. Progress messages go to stderr."
+    ),
 ]
 Settings = Annotated[
-    list[str], typer.Option("--set", help="Change one setting, for example --set loop.steps=100.")
+    list[str],
+    typer.Option(
+        "--set",
+        help="Override one setting, for example --set loop.steps=100. Can be given several times.",
+    ),
 ]
 
 
-def _model_named(text: str) -> Path:
-    from bagscan.model_folder import model_named  # imports numpy, which --help need not wait for
+def _find_model(text: str) -> Path:
+    from bagscan.model_folder import model_named  # imports numpy, which would slow down --help
 
     return model_named(text)
 
@@ -33,53 +39,68 @@ def _model_named(text: str) -> Path:
 PRESETS = Path(bagscan.training.__file__).parent / "presets"
 PRESET_NAMES = sorted(path.stem for path in PRESETS.glob("*.yaml"))
 Config = Annotated[
-    Path | None, typer.Argument(help="A configuration: a YAML file.", show_default=False)
+    Path | None, typer.Argument(help="Configuration file (YAML).", show_default=False)
 ]
 Preset = Annotated[
     str | None,
-    typer.Option(help=f"A bundled configuration, instead of a file: {', '.join(PRESET_NAMES)}."),
+    typer.Option(
+        help=f"Bundled configuration to use in place of a file: {', '.join(PRESET_NAMES)}."
+    ),
 ]
 ModelFolder = Annotated[
-    Path, typer.Option("--model", help="A model folder, for example runs/xray_joint/model.")
+    Path, typer.Option("--model", help="Model folder, for example runs/xray_joint/model.")
 ]
 AnyModel = Annotated[
     Path | None,
     typer.Option(
         "--model",
-        parser=_model_named,
+        parser=_find_model,
         metavar="FOLDER",
-        help="A model folder, or the name of a bundled model (raw, colour). By default each scan goes to the bundled model for its channels.",
+        help=(
+            "Model folder, or name of a bundled model (raw, colour). "
+            "By default, each scan is screened by the bundled model for its channels."
+        ),
     ),
 ]
 Cluster = Annotated[
     str,
     typer.Option(
-        help="Work on a Ray cluster: its address, auto for the one that this machine is of, local for one made here; --workers cores of it."
+        help=(
+            "Run on a Ray cluster, on as many cores as --workers. Give its address, "
+            "auto for the cluster that this machine belongs to, "
+            "or local to start one on this machine."
+        )
     ),
 ]
 Runtime = Annotated[
     str,
     typer.Option(
-        help="torch, onnxruntime, openvino, or auto: the first of onnxruntime, openvino and torch that is installed and that the model was exported for.",
+        help=(
+            "Runtime of the networks: onnxruntime, openvino, torch or auto. auto takes the first "
+            "of these three that is installed and that the model is exported for."
+        ),
         envvar="BAGSCAN_RUNTIME",
     ),
 ]
 Device = Annotated[
     str,
     typer.Option(
-        help="What training computes on: cpu, cuda, cuda:1 ..., or auto: the accelerator where there is one.",
+        help=(
+            "Device to train on: cpu, cuda, cuda:1, ..., or auto. "
+            "auto takes an accelerator if the machine has one, else the CPU."
+        ),
         envvar="BAGSCAN_DEVICE",
     ),
 ]
 
 
 def say(text: str) -> None:
-    """Progress and trouble go to stderr; stdout holds the result alone."""
+    """Print a progress message or a warning to stderr; stdout is for the result."""
     typer.echo(text, err=True)
 
 
 def show(result: dict[str, Any], as_json: bool, text: Callable[[], str]) -> None:
-    """The result, as JSON or as text for people."""
+    """Print the result to stdout, as JSON or as readable text."""
     typer.echo(json.dumps(result, indent=1) if as_json else text())
 
 
@@ -87,42 +108,47 @@ def check_folders(named: Mapping[str, Path], written: Container[str] = ()) -> No
     """Fail fast if a path that must be a directory is a file or not writable.
 
     Args:
-        named: by their options; they may be absent. written: options of those that are written to.
+        named: the paths, keyed by the option that names them. They need not exist.
+        written: options whose directories are written to.
 
     Raises:
-        ConfigError: the option and what is in the way.
+        ConfigError: a path, or its nearest existing parent, is a file or is not writable.
     """
     for option, folder in named.items():
-        there = next(path for path in (folder, *folder.parents) if path.exists())
-        if not there.is_dir():
-            raise ConfigError(f"{option} {folder}: {there} is not a directory")
-        if option in written and not os.access(there, os.W_OK):
-            raise ConfigError(f"{option} {folder}: {there} is not writable")
+        existing = next(path for path in (folder, *folder.parents) if path.exists())
+        if not existing.is_dir():
+            raise ConfigError(f"{option} {folder}: {existing} is not a directory")
+        if option in written and not os.access(existing, os.W_OK):
+            raise ConfigError(f"{option} {folder}: {existing} is not writable")
 
 
 def compute_on(device: str) -> None:
-    """For this process and those that it starts."""
+    """Set the training device of this process and its child processes."""
     os.environ["BAGSCAN_DEVICE"] = device
 
 
 def configuration(config: Path | None, preset: str | None) -> Path:
-    """The YAML file that a command was given, or the one of a preset.
+    """Return the configuration file of a command: the file given, or that of the preset.
 
     Raises:
-        ConfigError: none or both were given, or there is no such preset.
+        ConfigError: neither or both are given, or the preset is unknown.
     """
     if config is not None and preset is not None:
-        raise ConfigError(f"{config} and --preset {preset}: give one of them")
+        raise ConfigError(
+            f"both a file ({config}) and --preset {preset} are given; give only one of them"
+        )
     if config is not None:
         if not config.exists() and config.name in PRESET_NAMES:
             raise ConfigError(
-                f"{absent(config, 'file')}; --preset {config.name} is the bundled configuration"
+                f"{absent(config, 'file')}; for the bundled configuration, "
+                f"use --preset {config.name}"
             )
         return config
+    known = ", ".join(PRESET_NAMES)
     if preset is None:
-        raise ConfigError(f"give a YAML file, or --preset and one of {', '.join(PRESET_NAMES)}")
+        raise ConfigError(f"configuration is missing; give a YAML file, or --preset with {known}")
     if preset not in PRESET_NAMES:
         raise ConfigError(
-            f"no preset {preset!r}{nearest(preset, PRESET_NAMES)}; there are {', '.join(PRESET_NAMES)}"
+            f"unknown preset {preset!r}{nearest(preset, PRESET_NAMES)}; expected one of {known}"
         )
     return PRESETS / f"{preset}.yaml"

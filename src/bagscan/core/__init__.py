@@ -1,4 +1,4 @@
-"""The types that every room of the house speaks: numpy only, validated on construction."""
+"""Types shared by all packages. They depend on numpy only and are validated on construction."""
 
 from bagscan.core.annotation import Annotation
 from bagscan.core.findings import Decision, Finding, OperatingPoint, Report

@@ -1,4 +1,4 @@
-"""What is known of a scan beside its picture and its truth."""
+"""Metadata of a scan: origin, device and hidden anomaly."""
 
 from __future__ import annotations
 
@@ -7,15 +7,22 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class About:
-    """What is known of a scan beside its picture and its truth; empty, or None, where nobody tells.
+    """Metadata of one view of a scan. An unknown value is an empty string or None.
 
     Attributes:
-        collection: name of the set, where several are taken together and may number their scans alike.
-        scan, view: that this is a view of. scene: what two scans share that differ by an anomaly alone.
-        device, layout: class of the item and its build. piece: ``known`` of those that a laboratory scans again and again, else ``new``.
-        holds: whether anything is hidden in the bag, in whatever view. ambiguous: whether other things lie wholly within the
-            device's outline. look_alike: whether the bag has harmless things that look like anomalies.
-        kind, way, stratum: of the anomaly that is shown: what, hidden how, and how far above the noise.
+        collection: name of the dataset; distinguishes equal scan ids of combined datasets.
+        scan: id of the scan.
+        view: name of the view.
+        scene: id shared by twins, scans that differ only by the anomaly.
+        device: class of the device.
+        layout: variant of the device class.
+        piece: ``known`` for an individual device that is scanned repeatedly, else ``new``.
+        holds: True if the bag contains an anomaly, visible in this view or not.
+        ambiguous: True if other items lie entirely within the device's outline.
+        look_alike: True if the bag contains harmless items that look like anomalies.
+        kind: kind of the anomaly in this view.
+        way: how the anomaly is concealed.
+        stratum: how far the anomaly rises above the noise.
     """
 
     collection: str = ""

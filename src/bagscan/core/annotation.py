@@ -1,4 +1,4 @@
-"""Truth, as people marked it; a different type from a prediction."""
+"""Ground truth annotations. Predictions have a type of their own, ``Finding``."""
 
 from __future__ import annotations
 
@@ -11,7 +11,11 @@ from bagscan.core.run_lengths import RunLengths
 
 
 def check_box(box: tuple[float, float, float, float]) -> None:
-    """Require a finite half-open xyxy box with positive area."""
+    """Require a finite half-open xyxy box with positive area.
+
+    Raises:
+        ValueError: the box is not finite, or is empty.
+    """
     require(
         len(box) == 4 and bool(np.isfinite(box).all()),
         f"box_xyxy must be 4 finite numbers, got {box}",
@@ -23,13 +27,15 @@ def check_box(box: tuple[float, float, float, float]) -> None:
 
 @dataclass(frozen=True)
 class Annotation:
-    """One marked thing in one view.
+    """Annotated object in one view.
 
     Attributes:
         label: class name, for example ``"knife"``.
-        box_xyxy: half-open, in pixels, float; pixel (0, 0) covers [0, 1) x [0, 1).
-        mask: of the whole view, as run lengths since sets hold many; None where only a box is known.
-        parent_id: id of the annotation that this one is a part of, or None.
+        box_xyxy: half-open box in pixels, float; pixel (0, 0) covers [0, 1) x [0, 1).
+        mask: mask of the size of the view, as run lengths; None if only the box is known.
+        view_id: name of the view.
+        id: unique id, or None.
+        parent_id: id of the annotation that this annotation is a part of, or None.
     """
 
     label: str
@@ -41,7 +47,7 @@ class Annotation:
 
     @classmethod
     def of_mask(cls, label: str, mask: np.ndarray) -> Annotation:
-        """Of a (H, W) bool mask that is not empty, in the box around it."""
+        """Create an annotation from a non-empty (H, W) bool mask and its bounding box."""
         rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
         box = float(columns[0]), float(rows[0]), float(columns[-1] + 1), float(rows[-1] + 1)
         return cls(label, box, RunLengths.of(mask))
@@ -51,11 +57,15 @@ class Annotation:
         check_box(self.box_xyxy)
 
     def region(self, height: int, width: int) -> np.ndarray:
-        """(H, W) bool: the mask, or every pixel whose centre lies in the box."""
+        """Return the mask, or the pixels whose centre lies in the box, as (H, W) bool.
+
+        Raises:
+            ValueError: the mask has another size than (height, width).
+        """
         if self.mask is not None:
             require(
                 self.mask.shape == (height, width),
-                f"mask {self.mask.shape} for a view of {(height, width)}",
+                f"mask has shape {self.mask.shape}, expected {(height, width)} as its view",
             )
             return self.mask.pixels()
         x1, y1, x2, y2 = self.box_xyxy

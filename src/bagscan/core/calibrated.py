@@ -1,4 +1,7 @@
-"""Scores as probabilities: a line through their log-odds (Platt 1999, "Probabilistic outputs for support vector machines")."""
+"""Calibration of scores to probabilities.
+
+Source: Platt 1999, "Probabilistic outputs for support vector machines".
+"""
 
 from __future__ import annotations
 
@@ -9,16 +12,17 @@ UNCALIBRATED = (1.0, 0.0)
 
 
 def log_odds(scores: np.ndarray) -> np.ndarray:
-    """(n,) scores in [0, 1] -> their log-odds, finite."""
+    """Return the finite log-odds, (n,) float64, of (n,) scores in [0, 1]."""
     p = np.clip(np.asarray(scores, np.float64), LEAST, 1 - LEAST)
     return np.asarray(np.log(p) - np.log1p(-p))
 
 
 def platt(scores: np.ndarray, parameters: tuple[float, float]) -> np.ndarray:
-    """(n,) calibrated probabilities.
+    """Return (n,) calibrated probabilities.
 
     Args:
-        parameters: slope and offset of the line; ``UNCALIBRATED`` gives back the very scores.
+        scores: (n,) scores in [0, 1].
+        parameters: slope and offset applied to the log-odds; ``UNCALIBRATED`` returns ``scores``.
     """
     if parameters == UNCALIBRATED:
         return scores

@@ -1,4 +1,4 @@
-"""One check, used by every type: say what was expected and what came."""
+"""Validation helpers for the core types."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ def require(condition: bool, message: str) -> None:
 
 
 def is_number(value: Any) -> bool:
-    """Whether a value of a user's file is a finite number, and no truth value."""
+    """Return True for a finite int or float that is not a bool."""
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def freeze(array: Any) -> Any:
-    """A read-only view of an array, so that a frozen type is frozen all the way down."""
+    """Return a read-only view of an array, for the fields of a frozen type."""
     view = array.view()
     view.flags.writeable = False
     return view

@@ -1,4 +1,4 @@
-"""Errors that a user can act on: what was expected, what came, what to do."""
+"""Exceptions with messages for users: what is wrong, what was expected, what to do."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from collections.abc import Iterable
 from itertools import islice
 from pathlib import Path
 
-MAX_BESIDE = 10_000  # names of a folder that are compared
+MAX_BESIDE = 10_000  # directory entries compared with a missing name
 
 
 class BagscanError(Exception):
-    """Anything that bagscan refuses to do, with the reason as its message."""
+    """Base class of all errors with a message for the user."""
 
 
 class ReadError(BagscanError):
@@ -24,19 +24,19 @@ class ConfigError(BagscanError):
 
 
 class ModelError(BagscanError):
-    """A model folder is missing, altered, or does not fit the scan it was given."""
+    """A model folder is missing or altered, or the model does not fit the scan."""
 
 
 class ModelChangedError(ModelError):
-    """Another model lies where that of a run or of a service lay: nothing may be judged by it in its place."""
+    """The model folder of a run or service now holds another model, which must not be used."""
 
 
 class UnavailableError(BagscanError):
-    """Something outside a scan is gone for now, a store, a network, a disk: to be tried again, and never a scan's result."""
+    """A store, network or disk is temporarily unavailable: retry, never record it as a result."""
 
 
 class DataError(BagscanError):
-    """A dataset is absent, empty, or not laid out as expected."""
+    """A dataset is missing, empty, or not laid out as expected."""
 
 
 class TrainingError(BagscanError):
@@ -50,11 +50,14 @@ def nearest(name: str, known: Iterable[str]) -> str:
 
 
 def absent(path: str | Path, what: str = "file or folder") -> str:
-    """``"PATH: no such file or folder; did you mean 'x'?"``, x being what lies beside it under the nearest name."""
+    """Return ``"PATH: no such file or folder; did you mean 'x'?"``, a message for a missing path.
+
+    The suggestion is the most similar name in the same directory, if there is any.
+    """
     path = Path(path)
     try:
-        with os.scandir(path.parent) as beside:
-            names = [entry.name for entry in islice(beside, MAX_BESIDE)]
+        with os.scandir(path.parent) as siblings:
+            names = [entry.name for entry in islice(siblings, MAX_BESIDE)]
     except OSError:
         names = []
     return f"{path}: no such {what}{nearest(path.name, names)}"

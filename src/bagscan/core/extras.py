@@ -1,4 +1,4 @@
-"""What to install where a package is lacking."""
+"""Optional dependencies: import them, or say how to install them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from urllib.parse import unquote, urlparse
 
 from bagscan.core.errors import BagscanError
 
-# Packages that an extra other than train brings.
+# Packages of all extras except train.
 EXTRAS = {
     **dict.fromkeys(
         (
@@ -44,7 +44,7 @@ EXTRAS = {
 
 
 def extra_of(package: str) -> str:
-    """The extra of bagscan that brings a package."""
+    """Return the name of the extra that installs a package."""
     return EXTRAS.get(package, "train")
 
 
@@ -52,7 +52,7 @@ def required(package: str) -> Any:
     """Import an optional package.
 
     Raises:
-        BagscanError: the package is not installed; the message is the line that installs it.
+        BagscanError: the package is not installed; the message contains the install command.
     """
     try:
         return import_module(package)
@@ -63,38 +63,44 @@ def required(package: str) -> Any:
 
 
 def how_to_install(extra: str) -> str:
-    """The line that installs an extra, from where bagscan itself was installed: a clone, a repository, or by name."""
-    origin = _origin()
-    what, editable = f"bagscan[{extra}]", ""
+    """Return the pip command that installs an extra.
+
+    The command uses the source of the installed bagscan: a clone, a repository or the index.
+    """
+    origin = _read_origin()
+    requirement, editable = f"bagscan[{extra}]", ""
     if "vcs_info" in origin:
-        what += f" @ {origin['vcs_info']['vcs']}+{origin['url']}"
+        requirement += f" @ {origin['vcs_info']['vcs']}+{origin['url']}"
     elif "dir_info" in origin:
-        what = f"{_path_of(origin)}[{extra}]"
+        requirement = f"{_local_path(origin)}[{extra}]"
         editable = "-e " if origin["dir_info"].get("editable") else ""
-    return f"pip install {editable}{quote(what)}"
+    return f"pip install {editable}{quote(requirement)}"
 
 
 def or_make_setup(extra: str) -> str:
-    """Of a clone, the other way to an extra: its own environment, which brings all but the cluster's; empty elsewhere."""
-    origin = _origin()
-    clone = Path(_path_of(origin))
+    """Return the hint to run ``make setup``, or an empty string if it does not apply.
+
+    It applies to an editable clone. Its environment has every extra except ``cluster``.
+    """
+    origin = _read_origin()
+    clone = Path(_local_path(origin))
     if (
         extra == "cluster"
         or not origin.get("dir_info", {}).get("editable")
         or not (clone / "Makefile").is_file()
     ):
         return ""
-    return f"; or make setup in {clone}, which brings all of it into {clone / '.venv'}"
+    return f"; or run make setup in {clone}, which installs all extras into {clone / '.venv'}"
 
 
-def _path_of(origin: dict[str, Any]) -> str:
+def _local_path(origin: dict[str, Any]) -> str:
     return unquote(urlparse(origin.get("url", "")).path)
 
 
-def _origin() -> dict[str, Any]:
+def _read_origin() -> dict[str, Any]:
     try:
-        result = distribution("bagscan").read_text("direct_url.json")
+        text = distribution("bagscan").read_text("direct_url.json")
     except PackageNotFoundError:
         return {}
-    found: dict[str, Any] = json.loads(result) if result else {}
-    return found
+    origin: dict[str, Any] = json.loads(text) if text else {}
+    return origin

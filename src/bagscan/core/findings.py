@@ -1,4 +1,4 @@
-"""What bagscan says about a scan."""
+"""Results of screening a scan."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from bagscan.core.reasons import Reason
 
 
 class Decision(Enum):
-    """``REVIEW`` is the answer to every error and every input out of range; never ``CLEAR``."""
+    """Verdict of a scan. Errors and implausible input result in ``REVIEW``, never in ``CLEAR``."""
 
     ALARM = "ALARM"
     CLEAR = "CLEAR"
@@ -23,13 +23,17 @@ class Decision(Enum):
 
 @dataclass(frozen=True)
 class OperatingPoint:
-    """Where scores turn into findings; stored beside the weights, never re-scaled per image.
+    """Score threshold of a model, stored with its weights and never rescaled per image.
 
     Attributes:
-        threshold: a score at or above it is a finding. Score units.
-        criterion: what it was chosen for, for example ``"max_fpr=0.05 per segment"``.
+        threshold: a region with this score or above is a finding.
+        criterion: criterion of the choice, for example ``"max_fpr=0.05 per segment"``.
         chosen_on_split: name of the split; never the test split.
-        expected_fpr: false-positive rate measured there; ``interval`` its 95 % interval.
+        expected_fpr: false-positive rate measured on that split, in [0, 1].
+        interval: 95 % interval of ``expected_fpr``.
+
+    Raises:
+        ValueError: a value is out of range, or the split is the test split.
     """
 
     threshold: float
@@ -58,15 +62,22 @@ class OperatingPoint:
 
 @dataclass(frozen=True)
 class Finding:
-    """One region that was scored.
+    """Flagged region of a view.
 
     Attributes:
-        mask: (H, W) bool of the whole view. polygon: (N, 2) float xy outline of its largest part.
-        box_xyxy: half-open, pixels. label: ``"anomaly"``, or a class name.
-        score: higher is more anomalous, score units of the model.
-        expected_false_positive_rate: share of benign regions that score at least this much on
-            the calibration split, or None for a model without calibration.
+        view_id: name of the view.
+        mask: (H, W) bool mask of the size of the view.
+        polygon: (N, 2) float xy outline of the largest connected piece of the mask.
+        box_xyxy: half-open box in pixels.
+        label: ``"anomaly"``, or a class name.
+        score: score of the model; higher is more anomalous.
+        expected_false_positive_rate: fraction of benign regions of the calibration split with
+            this score or above; None for a model without calibration.
         kind: region kind, as in :class:`bagscan.core.Regions`.
+
+    Raises:
+        ValueError: mask or polygon has a wrong shape or type, the mask is empty, the score is not
+            finite, or the box is empty.
     """
 
     view_id: str
@@ -93,13 +104,22 @@ class Finding:
 
 @dataclass(frozen=True)
 class Report:
-    """The answer for one scan.
+    """Result of screening one scan.
 
     Attributes:
-        findings: by falling score. reasons: why a decision is ``REVIEW``. notes: what a reader of a decision should know.
-        scores: per view id, (n,) score of every region, flagged or not; regions: per view id,
-            the (H, W) label map they belong to. Both empty when screening failed.
-        model_id: hash of the model folder. timings: seconds per stage.
+        scan_id: id of the scan.
+        decision: verdict of the scan.
+        findings: flagged regions, in order of decreasing score.
+        model_id: hash of the model folder.
+        threshold: threshold of the operating point, or None.
+        reasons: reasons of a ``REVIEW``.
+        scores: (n,) scores of all regions, flagged or not, by view id; empty if screening failed.
+        regions: (H, W) label map of these regions, by view id; empty if screening failed.
+        timings: seconds by stage.
+        notes: remarks for the reader of the scan.
+
+    Raises:
+        ValueError: the fields contradict each other, such as ``CLEAR`` with findings.
     """
 
     scan_id: str
@@ -115,14 +135,14 @@ class Report:
 
     def __post_init__(self) -> None:
         values = [finding.score for finding in self.findings]
-        require(values == sorted(values, reverse=True), "findings must come by falling score")
+        require(values == sorted(values, reverse=True), "findings must be in decreasing score")
         if self.decision is Decision.ALARM:
             require(bool(self.findings), "ALARM needs at least one finding")
         if self.decision is Decision.CLEAR:
             require(not self.findings, "CLEAR must not have findings")
             require(
                 bool(self.scores) and all(map(len, self.scores.values())),
-                "CLEAR needs every view examined",
+                "CLEAR needs scores of every view",
             )
         if self.decision is Decision.REVIEW:
-            require(bool(self.reasons), "REVIEW must say why")
+            require(bool(self.reasons), "REVIEW needs at least one reason")

@@ -1,4 +1,4 @@
-"""Regions: how a view was cut up."""
+"""Regions of a view."""
 
 from __future__ import annotations
 
@@ -11,13 +11,16 @@ from bagscan.core.checks import require
 
 @dataclass(frozen=True)
 class Regions:
-    """A view cut into regions, either a partition or overlapping instances.
+    """Regions of a view, either a partition or overlapping instances.
 
     Attributes:
-        labels: (H, W) int32, region index of every pixel, -1 where no region; or, for overlapping
-            instances, a mask stack (n, H, W) bool.
-        n: number of regions; labels run from 0 to n - 1.
+        labels: (H, W) int32, region index of every pixel, -1 outside all regions; or, for
+            overlapping instances, a mask stack (n, H, W) bool.
+        n: number of regions; labels are in 0 .. n - 1.
         kind: ``whole_image``, ``superpixel`` or ``instance``.
+
+    Raises:
+        ValueError: an unknown kind, a wrong shape or type, or a label out of range.
     """
 
     labels: np.ndarray
@@ -45,26 +48,26 @@ class Regions:
 
     @classmethod
     def from_labels(cls, labels: np.ndarray, kind: str) -> Regions:
-        """Regions of a (H, W) label map whose labels run from 0 without gaps."""
+        """Create regions from a (H, W) label map with labels from 0 without gaps."""
         return cls(labels.astype(np.int32, copy=False), int(labels.max(initial=-1)) + 1, kind)
 
     @property
     def shape(self) -> tuple[int, int]:
-        """(H, W)."""
+        """Size of the view, (H, W) in pixels."""
         return (int(self.labels.shape[-2]), int(self.labels.shape[-1]))
 
     def mask(self, index: int) -> np.ndarray:
-        """(H, W) bool mask of one region."""
+        """Return the (H, W) bool mask of one region."""
         return np.asarray(self.labels[index] if self.labels.ndim == 3 else self.labels == index)
 
     def areas(self) -> np.ndarray:
-        """(n,) pixels of each region."""
+        """Return the number of pixels of each region, (n,)."""
         if self.labels.ndim == 3:
             return np.asarray(self.labels.sum((1, 2)))
         return np.bincount(self.labels.ravel() + 1, minlength=self.n + 1)[1:]
 
     def overlap(self, mask: np.ndarray) -> np.ndarray:
-        """(n,) fraction of each region's area that lies inside a (H, W) bool mask."""
+        """Return the fraction of each region's area inside a (H, W) bool mask, (n,)."""
         if self.labels.ndim == 3:
             inside = (self.labels & mask).sum((1, 2))
         else:

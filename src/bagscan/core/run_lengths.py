@@ -1,4 +1,4 @@
-"""A mask as lengths of its runs: some hundred bytes where the pixels of it would be a megabyte."""
+"""Run-length encoded masks."""
 
 from __future__ import annotations
 
@@ -12,10 +12,16 @@ from bagscan.core.checks import require
 
 @dataclass(frozen=True)
 class RunLengths:
-    """A (H, W) bool mask, column by column from the top left, as COCO keeps it: pixels off, on, off and so on.
+    """Run lengths of a (H, W) bool mask in the order of COCO.
+
+    Runs go column by column from the top left, alternately False and True, starting with False.
 
     Attributes:
-        height, width: of the picture. packed: lengths of the runs, little-endian uint32; they sum to the picture.
+        height, width: size of the image in pixels.
+        packed: run lengths as little-endian uint32; their sum is height * width.
+
+    Raises:
+        ValueError: the runs do not sum to height * width.
     """
 
     height: int
@@ -26,12 +32,16 @@ class RunLengths:
         total = int(self.runs.sum(dtype=np.int64))
         require(
             total == self.height * self.width,
-            f"runs make up {total} pixels, the picture has {self.height * self.width}",
+            f"run lengths sum to {total} pixels, expected {self.height * self.width}",
         )
 
     @classmethod
     def of(cls, mask: np.ndarray) -> RunLengths:
-        """The runs of a (H, W) bool mask."""
+        """Encode a (H, W) bool mask.
+
+        Raises:
+            ValueError: the mask has another shape or type.
+        """
         require(mask.ndim == 2 and mask.dtype == bool, "mask must be (H, W) bool")
         column_by_column = mask.ravel(order="F")
         changes = np.flatnonzero(column_by_column[1:] != column_by_column[:-1]) + 1
@@ -41,12 +51,12 @@ class RunLengths:
 
     @classmethod
     def of_runs(cls, runs: Sequence[int] | np.ndarray, height: int, width: int) -> RunLengths:
-        """Runs in pixels, beginning with those that are off."""
+        """Create a mask from run lengths in pixels. The first run is False."""
         return cls(height, width, np.asarray(runs, "<u4").tobytes())
 
     @property
     def runs(self) -> np.ndarray:
-        """(n,) uint32."""
+        """Run lengths, (n,) uint32."""
         return np.frombuffer(self.packed, "<u4")
 
     @property
@@ -56,23 +66,24 @@ class RunLengths:
 
     @property
     def area(self) -> int:
-        """Pixels that are on."""
+        """Number of True pixels."""
         return int(self.runs[1::2].sum(dtype=np.int64))
 
     @property
     def box_xyxy(self) -> tuple[float, float, float, float]:
-        """Half-open box around the pixels that are on, of which there must be some; rows of a run that goes over several columns are all."""
+        """Half-open bounding box of the True pixels; the mask must not be empty."""
         ends = self.runs.cumsum(dtype=np.int64)
         first, last = ends[:-1:2], ends[1::2] - 1
-        there = last >= first
-        first, last = first[there], last[there]
+        is_filled = last >= first
+        first, last = first[is_filled], last[is_filled]
         left, right = first // self.height, last // self.height
-        whole = left != right
-        top = np.where(whole, 0, first % self.height)
-        bottom = np.where(whole, self.height - 1, last % self.height)
+        # A run over several columns reaches the bottom of one column and the top of the next.
+        spans_columns = left != right
+        top = np.where(spans_columns, 0, first % self.height)
+        bottom = np.where(spans_columns, self.height - 1, last % self.height)
         return float(left.min()), float(top.min()), float(right.max() + 1), float(bottom.max() + 1)
 
     def pixels(self) -> np.ndarray:
-        """(H, W) bool."""
-        on = np.arange(len(self.runs)) % 2 == 1
-        return np.repeat(on, self.runs).reshape(self.width, self.height).T
+        """Decode the mask to (H, W) bool."""
+        values = np.arange(len(self.runs)) % 2 == 1
+        return np.repeat(values, self.runs).reshape(self.width, self.height).T

@@ -1,4 +1,4 @@
-"""What a scanner saw: views of one bag."""
+"""Scans and their views."""
 
 from __future__ import annotations
 
@@ -14,18 +14,21 @@ QUANTITIES = ("transmission", "log_attenuation", "effective_z", "pseudo_colour",
 
 @dataclass(frozen=True)
 class View:
-    """One projection of a bag.
+    """Projection image of a bag.
 
     Attributes:
         pixels: (C, H, W) float32, finite. ``transmission`` and ``pseudo_colour`` lie in [0, 1]
-            (1 is air or white); ``log_attenuation`` is >= 0 up to noise; ``effective_z`` is an
-            atomic number, 0 where unknown; ``dual_energy`` is a stack of transmission channels
-            with an optional ``zeff`` channel, told apart by name.
-        channels: one name per channel, for example ``("low", "high", "zeff")``.
-        quantity: one of ``QUANTITIES``.
-        pixel_pitch_mm: at the detector, or None where unknown.
+            (1 is air or white). ``log_attenuation`` is >= 0 up to noise. ``effective_z`` is an
+            atomic number, 0 where unknown. ``dual_energy`` is a stack of transmission channels
+            with an optional ``zeff`` channel, distinguished by name.
+        channels: name of each channel, for example ``("low", "high", "zeff")``.
+        quantity: an entry of ``QUANTITIES``.
+        pixel_pitch_mm: pixel pitch at the detector, or None if unknown.
         view_id: name of the view within its scan.
-        bit_depth: significant bits per channel of the source, or None where unknown.
+        bit_depth: significant bits per channel of the source, or None if unknown.
+
+    Raises:
+        ValueError: a wrong shape, type, name or quantity, or pixels that are not finite.
     """
 
     pixels: np.ndarray
@@ -40,10 +43,10 @@ class View:
         require(len(shape) == 3, f"pixels must be (C, H, W), got {shape}")
         require(min(shape) > 0, f"pixels must not be empty, got {shape}")
         require(self.pixels.dtype == np.float32, f"pixels must be float32, got {self.pixels.dtype}")
-        require(isinstance(self.view_id, str), f"view_id must be a name, got {self.view_id!r}")
+        require(isinstance(self.view_id, str), f"view_id must be a string, got {self.view_id!r}")
         require(
             all(isinstance(name, str) for name in self.channels),
-            f"channels must be names, got {self.channels}",
+            f"channels must be strings, got {self.channels}",
         )
         require(
             len(self.channels) == shape[0],
@@ -56,7 +59,7 @@ class View:
         )
         require(
             bool(np.isfinite(self.pixels).all()),
-            f"view {self.view_id!r} holds NaN or infinite pixels",
+            f"view {self.view_id!r} contains NaN or infinite pixels",
         )
         pitch = self.pixel_pitch_mm
         require(pitch is None or pitch > 0, f"pixel_pitch_mm must be positive, got {pitch}")
@@ -64,17 +67,22 @@ class View:
 
     @property
     def shape(self) -> tuple[int, int]:
-        """(H, W) in pixels."""
+        """Size of the view, (H, W) in pixels."""
         return (int(self.pixels.shape[1]), int(self.pixels.shape[2]))
 
 
 @dataclass(frozen=True)
 class Scan:
-    """One bag: one or more views of it.
+    """Scan of one bag, with one or more views.
 
     Attributes:
-        id: unique within a run. scanner: name of the machine, ``"unknown"`` where not told.
-        provenance: where it came from (path, hash, seed ...), for the record only.
+        id: name of the scan, unique within a run.
+        views: the views; their names differ.
+        scanner: name of the machine, or ``"unknown"``.
+        provenance: origin of the scan, such as path, hash or seed; informative only.
+
+    Raises:
+        ValueError: an empty id, a scan without views, or two views of the same name.
     """
 
     id: str

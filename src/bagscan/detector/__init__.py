@@ -1,5 +1,5 @@
-"""The detector: one pass over a view finds devices, what they are made of, and what does not belong in them.
+"""Detector: a network that finds devices, their components and anomalies in one pass over a view.
 
-:mod:`bagscan.detector.features` brings a view to the network, :mod:`bagscan.detector.network` is it,
-:mod:`bagscan.detector.sampling` cuts what it is trained on out of packed scenes.
+:mod:`bagscan.detector.features` computes the network's input. :mod:`bagscan.detector.network`
+defines the network. :mod:`bagscan.detector.sampling` crops training samples from packed scenes.
 """

@@ -1,4 +1,4 @@
-"""A detector's thresholds, chosen on validation scenes that it was not trained on. No torch."""
+"""Choice of a detector's thresholds on validation scenes. Does not import torch."""
 
 from __future__ import annotations
 
@@ -16,74 +16,87 @@ from bagscan.detector.measures import bag_scores, right_places
 from bagscan.detector.thresholds import SLOPES, Pairing, Thresholds
 from bagscan.evaluation.operating_point import clopper_pearson
 
-MARGIN = 0.2  # above the highest benign score, where none may alarm
-MARGINS, LESSERS = (0.1, 0.25, 0.5, 1.0), (0.5, 2.0)  # of pointing, see Thresholds
-OUTSIDE_SHARE = 0.1  # of the false alarms that may come from what lies on no device
+MARGIN = 0.2  # added to the highest benign score if no benign bag may alarm
+MARGINS, LESSERS = (0.1, 0.25, 0.5, 1.0), (0.5, 2.0)  # candidates, see Thresholds
+OUTSIDE_SHARE = 0.1  # share of the allowed false alarms that regions outside devices may cause
 
 
 def calibrated(bags: Sequence[JudgedBag], max_fpr: float) -> tuple[Thresholds, OperatingPoint]:
-    """Log-odds of a view, and where devices and other regions alarm.
+    """Choose thresholds and the operating point of a detector.
 
     Args:
-        bags: of validation scenes. max_fpr: share of benign bags that may alarm.
+        bags: scored bags of validation scenes, benign and anomalous, not used in training.
+        max_fpr: maximum share of benign bags that alarm, in [0, 1].
 
     Raises:
-        DataError: no bags of one of the two labels, or too few benign ones.
+        DataError: if either label is missing, no benign bag is given, or the detector separates the
+            labels no better than chance.
     """
     together = all(bag.together is not None for bag in bags)
-    slope, offset = _fitted(*(_together(bags) if together else _by_view(bags)))
+    slope, offset = _fit_log_odds(*(_bag_devices(bags) if together else _view_devices(bags)))
     thresholds = Thresholds(slope, offset)
     if not together:
-        thresholds = replace(thresholds, pairing=_pairing(bags, thresholds))
+        thresholds = replace(thresholds, pairing=_fit_pairing(bags, thresholds))
     truth = np.array([bag.anomalous for bag in bags])
     devices, outside = bag_scores(bags, thresholds)
-    device = _above(devices[~truth], max_fpr * (1 - OUTSIDE_SHARE))
-    beyond = _above(outside[~truth], max_fpr * OUTSIDE_SHARE)
-    thresholds = _pointing(bags, replace(thresholds, device=device, outside=beyond))
-    false = int(((devices >= device) | (outside >= beyond))[~truth].sum())
+    device_threshold = _threshold_above(devices[~truth], max_fpr * (1 - OUTSIDE_SHARE))
+    outside_threshold = _threshold_above(outside[~truth], max_fpr * OUTSIDE_SHARE)
+    thresholds = replace(thresholds, device=device_threshold, outside=outside_threshold)
+    thresholds = _choose_margins(bags, thresholds)
+    alarms = (devices >= device_threshold) | (outside >= outside_threshold)
+    false_alarms = int(alarms[~truth].sum())
     n = int((~truth).sum())
     return thresholds, OperatingPoint(
-        0.5, f"max_fpr={max_fpr} per scan", "val", false / n, clopper_pearson(false, n)
+        0.5,
+        f"max_fpr={max_fpr} per scan",
+        "val",
+        false_alarms / n,
+        clopper_pearson(false_alarms, n),
     )
 
 
-def _above(benign: np.ndarray, share: float) -> float:
-    """A threshold that at most a share of benign scores reach, midway between two of them: scores pass through a sigmoid."""
+def _threshold_above(benign: np.ndarray, share: float) -> float:
+    """Return a threshold that at most ``share`` of the benign scores reach.
+
+    It lies midway between two scores, so that rounding in the sigmoid moves no score across it.
+    """
     if not len(benign):
-        raise DataError("calibration needs benign bags")
+        raise DataError("calibration needs benign bags, and the validation scenes contain none")
     ordered = np.append(np.sort(benign), benign.max() + MARGIN)
     last_below = len(benign) - int(share * len(benign) + 1e-9) - 1
     higher = ordered[np.searchsorted(ordered, ordered[last_below], side="right")]
     return float((ordered[last_below] + higher) / 2)
 
 
-def _pointing(bags: Sequence[JudgedBag], thresholds: Thresholds) -> Thresholds:
-    """How far behind the best region others are pointed at, so that most alarms are at the right place with few false regions; which bags alarm stays."""
-    tried = [
+def _choose_margins(bags: Sequence[JudgedBag], thresholds: Thresholds) -> Thresholds:
+    """Choose ``margin`` and ``lesser`` so that as many alarms as possible are at the right place.
+
+    They decide which regions of an alarming bag are flagged, not which bags alarm.
+    """
+    candidates = [
         replace(thresholds, margin=margin, lesser=lesser)
         for margin in MARGINS
         for lesser in LESSERS
     ]
-    return max(
-        tried, key=lambda one: right_places(bags, one)
-    )  # of equal ones the first, which points at least
+    # max returns the first of equal candidates, which flags the fewest regions.
+    return max(candidates, key=lambda candidate: right_places(bags, candidate))
 
 
-def _together(bags: Sequence[JudgedBag]) -> tuple[list[bool], list[float]]:
-    """Truth and logit of every device over all views, of those that were found."""
+def _bag_devices(bags: Sequence[JudgedBag]) -> tuple[list[bool], list[float]]:
+    """Return truth and logit over all views of every device that was found."""
     truth, logits = [], []
     for bag in bags:
         for numbers, logit in bag.together or ():
-            stands_for = bag.true_devices(numbers)
-            is_host = any(d.host for d in stands_for)
-            if stands_for and (not is_host or any(view.visible for view in bag.views)):
+            true_devices = bag.true_devices(numbers)
+            is_host = any(device.host for device in true_devices)
+            if true_devices and (not is_host or any(view.visible for view in bag.views)):
                 truth.append(is_host)
                 logits.append(logit)
     return truth, logits
 
 
-def _by_view(bags: Sequence[JudgedBag]) -> tuple[list[bool], list[float]]:
-    """Truth and logit of every device in single views, of those that were found."""
+def _view_devices(bags: Sequence[JudgedBag]) -> tuple[list[bool], list[float]]:
+    """Return truth and logit of every device that was found, in single views."""
     truth, logits = [], []
     for bag in bags:
         for view in bag.views:
@@ -94,43 +107,44 @@ def _by_view(bags: Sequence[JudgedBag]) -> tuple[list[bool], list[float]]:
     return truth, logits
 
 
-def _fitted(truth: Sequence[bool], logits: Sequence[float]) -> tuple[float, float]:
-    """Slope and offset of log-odds over logits (Platt 1999)."""
+def _fit_log_odds(truth: Sequence[bool], logits: Sequence[float]) -> tuple[float, float]:
+    """Fit slope and offset of log-odds to logits (Platt 1999)."""
     if len(set(truth)) < 2:
         raise DataError(
-            "calibration needs devices with and without something hidden that the detector finds: train it longer, or take more scenes"
+            "the detector finds only devices with an anomaly, or only devices without; "
+            "calibration needs both; train it longer, or add validation scenes"
         )
-    line = LogisticRegression(C=1e3, class_weight="balanced").fit(
+    regression = LogisticRegression(C=1e3, class_weight="balanced").fit(
         np.array(logits)[:, None], np.array(truth)
     )
-    slope, offset = float(line.coef_[0, 0]), float(line.intercept_[0])
+    slope, offset = float(regression.coef_[0, 0]), float(regression.intercept_[0])
     if slope < SLOPES[0]:
         raise DataError(
-            "verdicts on validation scenes are no better than chance: train the detector longer before it is calibrated"
+            "verdicts on validation scenes are no better than chance; "
+            "train the detector longer before calibrating it"
         )
     return slope, offset
 
 
-def _pairing(bags: Sequence[JudgedBag], thresholds: Thresholds) -> Pairing:
-    """Weights of what a device's views show each, and of where they agree; as a sum alone where these would be below 0."""
+def _fit_pairing(bags: Sequence[JudgedBag], thresholds: Thresholds) -> Pairing:
+    """Fit the weights of the views' log-odds and of their agreement.
+
+    Returns the plain sum of the views if a weight is not positive, or if only one label occurs.
+    """
     truth, rows = [], []
     for bag in bags:
         for device in devices_of(bag.seen, thresholds):
-            shown = [(v, k) for v, k in enumerate(device.numbers) if k is not None]
-            stands_for = bag.true_devices(device.numbers)
-            if stands_for:
-                truth.append(any(d.host for d in stands_for))
-                rows.append(
-                    (
-                        device.log_odds,
-                        agreement([(bag.views[v].seen, k) for v, k in shown]),
-                        float(len(shown) == 1),
-                    )
-                )
+            in_views = [(v, k) for v, k in enumerate(device.numbers) if k is not None]
+            true_devices = bag.true_devices(device.numbers)
+            if not true_devices:
+                continue
+            truth.append(any(true_device.host for true_device in true_devices))
+            consistency = agreement([(bag.views[v].seen, k) for v, k in in_views])
+            rows.append((device.log_odds, consistency, float(len(in_views) == 1)))
     if len(set(truth)) < 2:
         return Pairing()
-    line = LogisticRegression(class_weight="balanced").fit(np.array(rows), np.array(truth))
-    of_views, place, lone = (float(weight) for weight in line.coef_[0])
-    if of_views <= 0 or place <= 0:
+    regression = LogisticRegression(class_weight="balanced").fit(np.array(rows), np.array(truth))
+    views, place, lone = (float(weight) for weight in regression.coef_[0])
+    if views <= 0 or place <= 0:
         return Pairing()
-    return Pairing(of_views, place, lone, float(line.intercept_[0]))
+    return Pairing(views, place, lone, float(regression.intercept_[0]))

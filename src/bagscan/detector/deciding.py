@@ -1,8 +1,9 @@
-"""From what the views of a bag show to scores of its regions: the same code for every runtime. No torch.
+"""Scores of a bag's regions from the detector's findings; shared by all runtimes.
 
-A device's verdict is made of its views' log-odds and of what both show at one place of the belt. A region of a device scores as
-its device does where it is the device's best, and less the further it falls behind; what lies on no device is judged by the map
-alone, against a threshold of its own.
+The verdict on a device combines the log-odds of its views with their agreement along the belt. The
+best region of a device gets the score of the device; other regions score less, the lower they are
+on the anomaly map. Regions outside devices are scored by the anomaly map alone, against a
+threshold of their own. Does not import torch.
 """
 
 from __future__ import annotations
@@ -17,86 +18,106 @@ from bagscan.detector.looking import SeenBag, SeenView, sigmoid
 from bagscan.detector.thresholds import Thresholds
 from bagscan.detector.together import Numbers, matched
 
-MIN_LOGIT = -6.0  # of the map: below, one nothing is like another
+MIN_LOGIT = -6.0  # lower logits of the anomaly map carry no information
 
 
 @dataclass(frozen=True)
 class BagDevice:
-    """One device of a bag: its number in every view that shows it, and its log-odds over all of them."""
+    """Device of a bag.
+
+    Attributes:
+        numbers: index among the found devices of each view, None where a view does not show it.
+        log_odds: calibrated log-odds of an anomaly, over all views that show the device.
+    """
 
     numbers: Numbers
     log_odds: float
 
 
 def devices_of(bag: SeenBag, thresholds: Thresholds) -> list[BagDevice]:
-    """The devices of a bag: judged over both views together, or matched between its first two views; more views stand alone."""
+    """Return the devices of a bag with their log-odds.
+
+    If the detector does not evaluate views together, devices are matched between the first two
+    views; a device of any further view stands alone.
+    """
     if bag.together is not None:
         return [
             BagDevice(numbers, thresholds.slope * logit + thresholds.offset)
             for numbers, logit in bag.together
         ]
     return [
-        _judged(numbers, bag.views, thresholds)
+        _combine_views(numbers, bag.views, thresholds)
         for numbers in matched([seen.devices for seen in bag.views])
     ]
 
 
-def _judged(numbers: Numbers, views: Sequence[SeenView], thresholds: Thresholds) -> BagDevice:
-    shown = [(seen, k) for seen, k in zip(views, numbers, strict=True) if k is not None]
-    summed = sum(thresholds.slope * float(seen.logits[k]) + thresholds.offset for seen, k in shown)
+def _combine_views(
+    numbers: Numbers, views: Sequence[SeenView], thresholds: Thresholds
+) -> BagDevice:
+    shown = [(view, k) for view, k in zip(views, numbers, strict=True) if k is not None]
+    total = sum(thresholds.slope * float(view.logits[k]) + thresholds.offset for view, k in shown)
     pairing = thresholds.pairing
-    log_odds = pairing.views * summed + pairing.offset + (pairing.lone if len(shown) == 1 else 0.0)
+    log_odds = pairing.views * total + pairing.offset + (pairing.lone if len(shown) == 1 else 0.0)
     if pairing.place:
         log_odds += pairing.place * agreement(shown)
     return BagDevice(numbers, log_odds)
 
 
 def agreement(shown: Sequence[tuple[SeenView, int]]) -> float:
-    """Highest sum over a device's views of what each shows at one place of the belt, in logits of the map; of one view, twice its own.
+    """Return how strongly a device's views show an anomaly at the same belt position.
 
-    An anomaly lies on the same lines of the belt in every view, what is taken for one mostly does not.
+    Each row of cells is one belt position in every view. For each row, take the maximum of the
+    anomaly map (logits, at least -6) on and next to the device, and average it over the views. The
+    result is twice the maximum over the rows. A true anomaly lies on the same rows in every view, a
+    false one usually does not.
 
     Args:
-        shown: each view with the device's number in it.
+        shown: each view that shows the device, with the device's index in it.
     """
     profiles = []
-    for seen, k in shown:
-        mask = seen.devices[k].mask
+    for view, k in shown:
+        mask = view.devices[k].mask
         near = binary_dilation(mask, np.ones((3, 3), bool))
-        highest = np.where(near, seen.anomaly[: mask.shape[0], : mask.shape[1]], -np.inf).max(1)
+        highest = np.where(near, view.anomaly[: mask.shape[0], : mask.shape[1]], -np.inf).max(1)
         profiles.append(highest.clip(min=MIN_LOGIT))
-    lines = min(map(len, profiles))
-    return float(np.mean([profile[:lines] for profile in profiles], 0).max()) * 2
+    n_rows = min(map(len, profiles))
+    return float(np.mean([profile[:n_rows] for profile in profiles], 0).max()) * 2
 
 
 def region_scores(bag: SeenBag, thresholds: Thresholds) -> list[np.ndarray]:
-    """(n,) scores of the regions of every view, in [0, 1]; from 0.5 on a region is pointed at."""
+    """Return the (n,) float64 region scores of every view, in [0, 1]; 0.5 and above is flagged."""
     views = bag.views
     logits = [
-        np.where(seen.device_of < 0, seen.heights - thresholds.outside, -np.inf) for seen in views
+        np.where(view.device_of < 0, view.heights - thresholds.outside, -np.inf) for view in views
     ]
     for device in devices_of(bag, thresholds):
-        beyond = device.log_odds - thresholds.device
-        own = {
-            v: _in_view(bag, v, k, thresholds)
+        excess = device.log_odds - thresholds.device
+        evidence = {
+            v: _view_evidence(bag, v, k, thresholds)
             for v, k in enumerate(device.numbers)
             if k is not None
         }
-        for v, height in own.items():
-            behind_view = max(own.values()) - height
-            of_device = np.flatnonzero(views[v].device_of == device.numbers[v])
-            if not len(of_device):
+        for v, view_evidence in evidence.items():
+            view_gap = max(evidence.values()) - view_evidence
+            regions = np.flatnonzero(views[v].device_of == device.numbers[v])
+            if not len(regions):
                 continue
-            behind = views[v].heights[of_device].max() - views[v].heights[of_device]
-            behind = np.where(behind > thresholds.margin, behind + max(0.0, beyond), 0.0)
-            lesser = max(0.0, beyond) + behind_view if behind_view > thresholds.lesser else 0.0
-            logits[v][of_device] = beyond - behind - lesser
-    return [sigmoid(np.nan_to_num(of_view, neginf=-12.0)).astype(np.float64) for of_view in logits]
+            gap = views[v].heights[regions].max() - views[v].heights[regions]
+            penalty = np.where(gap > thresholds.margin, gap + max(0.0, excess), 0.0)
+            view_penalty = max(0.0, excess) + view_gap if view_gap > thresholds.lesser else 0.0
+            logits[v][regions] = excess - penalty - view_penalty
+    return [
+        sigmoid(np.nan_to_num(view_logits, neginf=-12.0)).astype(np.float64)
+        for view_logits in logits
+    ]
 
 
-def _in_view(bag: SeenBag, v: int, device: int, thresholds: Thresholds) -> float:
-    """How much one view speaks for something hidden in a device, against other views: its verdict, or its highest region where views are judged together."""
-    seen = bag.views[v]
+def _view_evidence(bag: SeenBag, v: int, device: int, thresholds: Thresholds) -> float:
+    """Return the evidence of one view for an anomaly in a device, to compare with other views.
+
+    It is the view's own verdict, or the device's highest region if views are evaluated together.
+    """
+    view = bag.views[v]
     if bag.together is None:
-        return thresholds.slope * float(seen.logits[device])
-    return float(seen.heights[seen.device_of == device].max(initial=MIN_LOGIT))
+        return thresholds.slope * float(view.logits[device])
+    return float(view.heights[view.device_of == device].max(initial=MIN_LOGIT))

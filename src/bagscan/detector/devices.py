@@ -1,4 +1,7 @@
-"""Devices from the maps of a view, and which devices of two views are the same one. No torch."""
+"""Extraction of devices from a view's maps, and matching of devices between views.
+
+Does not import torch.
+"""
 
 from __future__ import annotations
 
@@ -9,22 +12,21 @@ import numpy as np
 from scipy import ndimage
 from scipy.optimize import linear_sum_assignment
 
-INSIDE, SURE = (
-    0.3,
-    0.5,
-)  # chance of a class from which cells belong to a device, and from which they make one
-MIN_CELLS = 8  # sure ones of a device: smaller spots are noise
-SAME_PLACE = 0.6  # overlap of two finds of different classes above which they are one device
-MIN_COMMON_ROWS = 0.4  # of the belt that two views of one device must share
-OTHER_CLASS = 0.3  # what it costs to match devices of different classes
+INSIDE, SURE = 0.3, 0.5  # hysteresis thresholds on the probability of a device class
+MIN_CELLS = 8  # cells above SURE that a device needs; smaller spots are noise
+SAME_PLACE = 0.6  # IoU above which two findings of different classes are one device
+MIN_COMMON_ROWS = 0.4  # share of belt rows that two views of one device must have in common
+OTHER_CLASS = 0.3  # penalty for matching devices of different classes
 
 
 @dataclass(frozen=True)
 class FoundDevice:
-    """A device in one view.
+    """Device in one view.
 
     Attributes:
-        category: number of its class among the devices. mask: (h, w) bool, cells of the maps. confidence: mean chance of its class.
+        category: index of its class among the device classes.
+        mask: (h, w) bool, cells of the device.
+        confidence: mean probability of its class, in [0, 1].
     """
 
     category: int
@@ -33,80 +35,85 @@ class FoundDevice:
 
     @property
     def rows(self) -> tuple[int, int]:
-        """First and last row of cells, along the belt."""
-        there = np.flatnonzero(self.mask.any(1))
-        return int(there[0]), int(there[-1]) + 1
+        """First row of cells along the belt, and the row after the last."""
+        rows = np.flatnonzero(self.mask.any(1))
+        return int(rows[0]), int(rows[-1]) + 1
 
 
 def find_devices(chances: np.ndarray, contact: np.ndarray) -> list[FoundDevice]:
-    """Devices of one view: connected cells of a class, enough of them sure (hysteresis, Canny 1986), so that a large device stays in one piece.
+    """Find the devices of one view as connected cells of one class.
+
+    Hysteresis (Canny 1986) keeps a large device in one piece: all its cells exceed the low
+    threshold, and at least eight of them the high threshold.
 
     Args:
-        chances: (n, h, w) of every device class, in [0, 1]. contact: (h, w) chance that two of one class touch here.
+        chances: (n, h, w) probabilities of the device classes, in [0, 1].
+        contact: (h, w) probability that two devices of one class touch, in [0, 1].
     """
-    apart = contact < 0.5
-    found = []
-    for category, chance in enumerate(chances):
-        inside = chance > INSIDE
-        parts, n = ndimage.label(inside & apart, np.ones((3, 3), int))
-        if n > 1 or (inside & ~apart).any():
-            parts = _grown_back(parts, inside)
+    separate = contact < 0.5
+    devices = []
+    for category, probability in enumerate(chances):
+        inside = probability > INSIDE
+        labels, n = ndimage.label(inside & separate, np.ones((3, 3), int))
+        if n > 1 or (inside & ~separate).any():
+            labels = _fill_contacts(labels, inside)
         for k in range(1, n + 1):
-            mask = parts == k
-            if (chance[mask] > SURE).sum() >= MIN_CELLS:
-                found.append(FoundDevice(category, mask, float(chance[mask].mean())))
-    return _one_of_each(found)
+            mask = labels == k
+            if (probability[mask] > SURE).sum() >= MIN_CELLS:
+                devices.append(FoundDevice(category, mask, float(probability[mask].mean())))
+    return _suppress_duplicates(devices)
 
 
-def _grown_back(parts: np.ndarray, inside: np.ndarray) -> np.ndarray:
-    """Every cell that two parts share goes to the nearest of them."""
+def _fill_contacts(labels: np.ndarray, inside: np.ndarray) -> np.ndarray:
+    """Give every contact cell the label of the nearest device."""
     nearest = ndimage.distance_transform_edt(
-        parts == 0, return_distances=False, return_indices=True
+        labels == 0, return_distances=False, return_indices=True
     )
-    return np.where(inside, parts[tuple(nearest)], 0)
+    return np.where(inside, labels[tuple(nearest)], 0)
 
 
-def _one_of_each(found: list[FoundDevice]) -> list[FoundDevice]:
-    """Of finds that lie at the same place under different classes, the surest."""
+def _suppress_duplicates(devices: list[FoundDevice]) -> list[FoundDevice]:
+    """Keep the most confident of devices that cover the same cells under different classes."""
     kept: list[FoundDevice] = []
-    for device in sorted(found, key=lambda d: -d.confidence * d.mask.sum()):
-        overlaps = [
-            (device.mask & other.mask).sum() / min(device.mask.sum(), other.mask.sum())
-            for other in kept
-        ]
-        union = [
-            (device.mask & other.mask).sum() / (device.mask | other.mask).sum() for other in kept
-        ]
-        if not any(u > SAME_PLACE for u in union) and not any(
-            o > 0.9 and device.confidence < 0.7 for o in overlaps
-        ):
+    for device in sorted(devices, key=lambda d: -d.confidence * d.mask.sum()):
+        if not any(_is_duplicate(device, other) for other in kept):
             kept.append(device)
     return kept
+
+
+def _is_duplicate(device: FoundDevice, other: FoundDevice) -> bool:
+    intersection = (device.mask & other.mask).sum()
+    iou = intersection / (device.mask | other.mask).sum()
+    cover = intersection / min(device.mask.sum(), other.mask.sum())
+    return bool(iou > SAME_PLACE or (cover > 0.9 and device.confidence < 0.7))
 
 
 def match_views(
     first: Sequence[FoundDevice], second: Sequence[FoundDevice]
 ) -> list[tuple[int | None, int | None]]:
-    """Pairs of numbers of the same device in two views, by where it lies along the belt; None where a view has no partner.
+    """Match the devices of two views by their position along the belt.
 
-    Rows of both views are lines of the same belt, so that a device spans the same ones in each.
+    A row is the same belt position in both views, so a device spans the same rows in each.
+
+    Returns:
+        Pairs of indices into ``first`` and ``second``; None for a device without a partner.
     """
-    alike = np.array([[_alike(a, b) for b in second] for a in first]).reshape(
+    similarity = np.array([[_similarity(a, b) for b in second] for a in first]).reshape(
         len(first), len(second)
     )
-    rows, columns = linear_sum_assignment(-alike) if alike.size else ((), ())
+    rows, columns = linear_sum_assignment(-similarity) if similarity.size else ((), ())
     pairs: list[tuple[int | None, int | None]] = [
         (int(i), int(j))
         for i, j in zip(rows, columns, strict=True)
-        if alike[i, j] >= MIN_COMMON_ROWS
+        if similarity[i, j] >= MIN_COMMON_ROWS
     ]
-    of_first, of_second = {i for i, _ in pairs}, {j for _, j in pairs}
-    pairs += [(i, None) for i in range(len(first)) if i not in of_first]
-    return pairs + [(None, j) for j in range(len(second)) if j not in of_second]
+    matched_first, matched_second = {i for i, _ in pairs}, {j for _, j in pairs}
+    pairs += [(i, None) for i in range(len(first)) if i not in matched_first]
+    return pairs + [(None, j) for j in range(len(second)) if j not in matched_second]
 
 
-def _alike(a: FoundDevice, b: FoundDevice) -> float:
-    """Share of the belt in common, less where the classes differ."""
+def _similarity(a: FoundDevice, b: FoundDevice) -> float:
+    """Return the IoU of the row spans, less a penalty if the classes differ."""
     common = min(a.rows[1], b.rows[1]) - max(a.rows[0], b.rows[0])
-    both = max(a.rows[1], b.rows[1]) - min(a.rows[0], b.rows[0])
-    return max(0, common) / both - OTHER_CLASS * (a.category != b.category)
+    union = max(a.rows[1], b.rows[1]) - min(a.rows[0], b.rows[0])
+    return max(0, common) / union - OTHER_CLASS * (a.category != b.category)

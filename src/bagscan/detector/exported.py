@@ -1,4 +1,4 @@
-"""A detector in use, whatever runs its networks. No torch."""
+"""Detector for inference, independent of the runtime. Does not import torch."""
 
 from __future__ import annotations
 
@@ -17,15 +17,18 @@ from bagscan.model_config import InputConfig, ModelConfig
 from bagscan.model_folder import operating_point_of
 
 KIND = "detector"
-FLAGGED = 0.5  # the operating point: thresholds are taken off before
+FLAGGED = 0.5  # operating point: scores are relative to the thresholds
 
 
 def input_of(description: dict[str, Any]) -> InputConfig:
-    """What a view must be for a detector, which looks at it at its own size and scales it by itself."""
-    result = description["model"]["input"]
-    channels = tuple(result["channels"])
+    """Return the input settings of a detector.
+
+    A detector takes views at their full size and normalises them itself.
+    """
+    settings = description["model"]["input"]
+    channels = tuple(settings["channels"])
     return InputConfig(
-        result["quantity"],
+        settings["quantity"],
         channels,
         working_side_px=0,
         mean=(0.0,) * len(channels),
@@ -34,10 +37,14 @@ def input_of(description: dict[str, Any]) -> InputConfig:
 
 
 class UsableDetector:
-    """As :class:`bagscan.runtime.exported.ExportedModel` in use, but all views of a bag are judged together.
+    """Detector with the interface of :class:`bagscan.runtime.exported.ExportedModel`.
+
+    It scores all views of a bag together.
 
     Args:
-        description: of the model folder. identity: its id. engine: runs ``maps`` and ``verdict``.
+        description: content of ``model.json``.
+        identity: id of the model folder.
+        engine: runs the networks.
     """
 
     kind = "superpixel"
@@ -58,15 +65,19 @@ class UsableDetector:
         self.runtime = engine.name
 
     def judging(self) -> AbstractContextManager[None]:
-        """Nothing to prepare: engines compute on one thread."""
+        """Return an empty context: engines compute on one thread and need no preparation."""
         return nullcontext()
 
     def everywhere(self) -> UsableDetector:
-        """Itself: it judges the whole view."""
+        """Return the detector itself: it scores the whole view anyway."""
         return self
 
     def look(self, views: Sequence[View]) -> SeenBag:
-        """What the views of one bag show."""
+        """Return maps, devices and regions of the views of one bag.
+
+        Raises:
+            ModelError: if a view has other channels than the detector, or a network fails.
+        """
         return look(
             [self.config.input.select(view) for view in views],
             self.engine,
@@ -75,18 +86,32 @@ class UsableDetector:
         )
 
     def examine(self, views: Sequence[View]) -> list[tuple[np.ndarray, np.ndarray]]:
-        """(H, W) int32 regions and (n,) scores of every view of one bag, judged together."""
+        """Score the views of one bag together.
+
+        Returns:
+            (H, W) int32 regions and (n,) float64 scores in [0, 1] of every view.
+
+        Raises:
+            ModelError: if a view has other channels than the detector, or a network fails.
+        """
         if not views:
             return []
         seen = self.look(views)
         scores = region_scores(seen, self.thresholds)
-        return [_without_the_rest(one, own) for one, own in zip(seen.views, scores, strict=True)]
+        return [
+            _merge_background(view, view_scores)
+            for view, view_scores in zip(seen.views, scores, strict=True)
+        ]
 
 
-def _without_the_rest(seen: SeenView, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Regions and scores with all that lies on no device and is not pointed at as one last region, of the highest of their scores."""
-    rest = (seen.device_of < 0) & (scores < FLAGGED)
-    if not rest.any():
+def _merge_background(seen: SeenView, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Merge all regions that are neither on a device nor flagged.
+
+    They become the last region, with the highest of their scores.
+    """
+    background = (seen.device_of < 0) & (scores < FLAGGED)
+    if not background.any():
         return seen.regions.labels, scores
-    number = np.where(rest, (~rest).sum(), np.cumsum(~rest) - 1).astype(np.int32)
-    return number[seen.regions.labels], np.append(scores[~rest], scores[rest].max())
+    n_kept = (~background).sum()
+    number = np.where(background, n_kept, np.cumsum(~background) - 1).astype(np.int32)
+    return number[seen.regions.labels], np.append(scores[~background], scores[background].max())

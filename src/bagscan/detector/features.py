@@ -1,4 +1,8 @@
-"""What the detector sees of a view, 0 in air: log attenuations, their ratio and effective Z of raw scans; what a pixel absorbs of each colour of others."""
+"""Input features of the detector, 0 in air.
+
+For raw scans: log attenuation of both channels, their ratio, and effective Z. For images in
+pseudo-colour: the share of each colour that is absorbed.
+"""
 
 from __future__ import annotations
 
@@ -10,49 +14,54 @@ from bagscan.formats.quantities import CHANNEL_NAMES, RGB
 from bagscan.physics.pseudo_colour import colour_again
 
 MIN_TRANSMISSION = 1e-3
-MIN_HIGH = 0.02  # log attenuation of the high channel below which the ratio means nothing
+MIN_HIGH = 0.02  # log attenuation of the high channel at and below which the ratio is only noise
 RATIO_OF_NOTHING, MIN_RATIO, MAX_RATIO = 1.3, 0.8, 3.0
 LOW_SCALE, HIGH_SCALE, RATIO_SCALE, Z_SCALE = 0.6, 0.8, 2.0, 1 / 15
 N_FEATURES = 4  # of raw scans
-CELL_PX = 8  # pixels of a view to a cell of the maps
+CELL_PX = 8  # side of a cell of the maps, in pixels of the view
 COLOUR_SCALE = 1.5
-# What detectors are made for: quantity, channels and number of features.
+# Kinds of images that a detector takes: quantity, channels and number of features.
 IMAGES = {"raw": ("dual_energy", CHANNEL_NAMES, N_FEATURES), "colour": ("pseudo_colour", RGB, 3)}
 
 
 def features_of(view: View) -> np.ndarray:
-    """(C, H, W) float32 of a view with low, high and effective Z, or of one in pseudo-colour."""
+    """Return the (C, H, W) float32 features of a view.
+
+    Args:
+        view: in pseudo-colour (C = 3), or with the channels low, high and effective Z (C = 4).
+    """
     if view.channels == RGB:
         return of_colours(view.pixels)
-    return np.asarray(
-        features(
-            *(
-                np.ascontiguousarray(view.pixels[view.channels.index(name)])
-                for name in CHANNEL_NAMES
-            )
-        )
+    low, high, zeff = (
+        np.ascontiguousarray(view.pixels[view.channels.index(name)]) for name in CHANNEL_NAMES
     )
+    return np.asarray(features(low, high, zeff))
 
 
 def of_colours(pixels: np.ndarray) -> np.ndarray:
-    """(3, H, W) float32 of colours in [0, 1]."""
+    """Return the (3, H, W) float32 features of (3, H, W) colours in [0, 1]."""
     return np.asarray((1 - pixels) * np.float32(COLOUR_SCALE), np.float32)
 
 
 def as_seen(features: np.ndarray, images: str) -> np.ndarray:
-    """(B, 4, H, W) raw features as those of a kind of images, ``raw`` or ``colour``."""
+    """Convert (B, 4, H, W) raw features to a kind of images.
+
+    Args:
+        features: raw features.
+        images: ``raw`` returns them unchanged, ``colour`` returns (B, 3, H, W) features.
+    """
     return features if images == "raw" else np.stack([recoloured(crop) for crop in features])
 
 
 def recoloured(raw: np.ndarray) -> np.ndarray:
-    """(3, H, W) features in pseudo-colour of the (4, H, W) features of a raw picture."""
+    """Return the (3, H, W) pseudo-colour features of (4, H, W) raw features."""
     low, high = np.exp(-raw[0] / LOW_SCALE), np.exp(-raw[1] / HIGH_SCALE)
     return of_colours(colour_again(low, high, raw[3] / np.float32(Z_SCALE)) / np.float32(255))
 
 
 @njit(inline="always")
 def ratio_of(log_low, log_high):  # type: ignore[no-untyped-def]
-    """Ratio of log attenuations where the high one is enough, else that of nothing."""
+    """Return the ratio of log attenuations, clipped to [0.8, 3]; 1.3 if the high one is too low."""
     if log_high <= MIN_HIGH:
         return np.float32(RATIO_OF_NOTHING)
     return min(max(log_low / log_high, np.float32(MIN_RATIO)), np.float32(MAX_RATIO))
@@ -60,9 +69,15 @@ def ratio_of(log_low, log_high):  # type: ignore[no-untyped-def]
 
 @njit(cache=True, nogil=True)
 def features(low: np.ndarray, high: np.ndarray, zeff: np.ndarray) -> np.ndarray:
-    """(4, H, W) float32 network input of (H, W) transmissions (air = 1) and effective Z (0 where unknown).
+    """Compute the (4, H, W) float32 network input of a raw view.
 
-    Transmission above 1 is noise of air and counts as 1, so that a scanner which clips air at full scale sees the same.
+    Transmission above 1 is noise in air. It is clipped to 1, so that scanners that clip air at full
+    scale give the same features.
+
+    Args:
+        low: (H, W) transmission of the low-energy channel, 1 in air.
+        high: (H, W) transmission of the high-energy channel, 1 in air.
+        zeff: (H, W) effective Z, 0 where unknown.
     """
     height, width = low.shape
     out = np.empty((N_FEATURES, height, width), np.float32)

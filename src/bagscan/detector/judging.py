@@ -1,6 +1,7 @@
-"""A detector over a simulated set, its findings held against the truth. No torch.
+"""Detector results on a simulated dataset, compared with the truth.
 
-Whatever is counted, the devices are those that the detector itself found: one that it did not find is missed.
+All results refer to the devices that the detector found; a device that it did not find is missed.
+Does not import torch.
 """
 
 from __future__ import annotations
@@ -24,13 +25,19 @@ from bagscan.formats import read_scan
 from bagscan.formats.quantities import RGB
 from bagscan.formats.truth import decode_mask
 
-NEAR_MM = 10.0  # around an anomaly within which a place still counts as on it
-MIN_IOU = 0.4  # of a found device with a true one, on cells
+NEAR_MM = 10.0  # distance from an anomaly up to which a pixel counts as near it
+MIN_IOU = 0.4  # minimum IoU of a found and a true device, in cells
 
 
 @dataclass(frozen=True)
 class TrueDevice:
-    """Attributes: category: name of its class. host: whether the anomaly is in or on it. found: number among the found devices, None for none."""
+    """Device in the truth of a view.
+
+    Attributes:
+        category: name of its class.
+        host: True if the anomaly is in or on it.
+        found: index among the found devices, None if it was not found.
+    """
 
     category: str
     host: bool
@@ -39,12 +46,17 @@ class TrueDevice:
 
 @dataclass(frozen=True)
 class JudgedView:
-    """One view and its truth.
+    """Results of one view with their truth.
 
     Attributes:
-        seen: what the detector saw; its regions' labels are left behind. areas: (n,) pixels of the regions.
-        on, near: (n,) share of every region on the anomaly, and on it or within 10 mm. darkness: (n,) mean -ln T of the low channel, or -ln of the brightness.
-        visible: whether an operator could see the anomaly in this view. about: what the set tells of the view.
+        seen: results of the detector, without the label map of the regions to save memory.
+        areas: (n,) areas of the regions in pixels.
+        on: (n,) share of each region on the anomaly, in [0, 1].
+        near: (n,) share of each region on the anomaly or within 10 mm of it, in [0, 1].
+        darkness: (n,) mean attenuation -ln T of the low channel, or -ln of the brightness.
+        devices: true devices of the view.
+        visible: True if an operator could see the anomaly in this view.
+        about: record of the view in the dataset.
     """
 
     seen: SeenView
@@ -59,7 +71,16 @@ class JudgedView:
 
 @dataclass(frozen=True)
 class JudgedBag:
-    """One scan of a set. Attributes: about: part, group, device, kind and so on. anomalous: whether something is hidden in it. together: see :class:`SeenBag`."""
+    """Results of one scan with their truth.
+
+    Attributes:
+        id: id of the scan.
+        scene: id of its scene.
+        anomalous: True if the scan contains an anomaly.
+        about: split, group, device, family, and the entries of the anomaly.
+        views: results of the views.
+        together: see :class:`SeenBag`.
+    """
 
     id: str
     scene: str
@@ -70,11 +91,18 @@ class JudgedBag:
 
     @property
     def seen(self) -> SeenBag:
-        """What the detector saw."""
+        """Return the results of the detector alone."""
         return SeenBag(tuple(view.seen for view in self.views), self.together)
 
     def true_devices(self, numbers: Numbers) -> list[TrueDevice]:
-        """What a device that was found stands for, by its number in every view: one true device a view that shows it; none for a false find."""
+        """Return the true devices that match a found device.
+
+        Args:
+            numbers: index of the found device in every view, None where a view does not show it.
+
+        Returns:
+            At most one true device for each view; empty for a false detection.
+        """
         return [
             device
             for view, k in zip(self.views, numbers, strict=True)
@@ -85,24 +113,32 @@ class JudgedBag:
 
 
 def judge_bag(root: Path, record: dict[str, Any], detector: UsableDetector) -> JudgedBag:
-    """Judge one scan of a simulated set, given its record."""
+    """Run the detector on one scan of a simulated dataset.
+
+    Args:
+        root: folder of the dataset.
+        record: entry of the scan in ``scans/*.json``.
+        detector: detector to evaluate.
+
+    Raises:
+        ReadError: if an image is missing or damaged.
+        ModelError: if a network fails.
+    """
     raw = detector.config.input.channels != RGB
     paths = [
         root / ("raw" if raw else "colour") / f"{record['id']}_{name}.{'tif' if raw else 'png'}"
         for name in record["views"]
     ]
-    shown = [read_scan(path).views[0] for path in paths]
-    bag = detector.look(shown)
+    images = [read_scan(path).views[0] for path in paths]
+    bag = detector.look(images)
     views = tuple(
-        _judge_view(root, record, *one)
-        for one in zip(record["views"], shown, bag.views, strict=True)
+        _compare_view(root, record, name, image, seen)
+        for name, image, seen in zip(record["views"], images, bag.views, strict=True)
     )
-    about = {key: record.get(key) for key in ("part", "group", "device", "family")} | record.get(
-        "anomaly", {}
-    )
-    return JudgedBag(
-        record["id"], record["scene"], record["label"] == "anomalous", about, views, bag.together
-    )
+    about = {key: record.get(key) for key in ("part", "group", "device", "family")}
+    about |= record.get("anomaly", {})
+    anomalous = record["label"] == "anomalous"
+    return JudgedBag(record["id"], record["scene"], anomalous, about, views, bag.together)
 
 
 def judge_set(
@@ -112,10 +148,18 @@ def judge_set(
     most_scenes: int = 0,
     report: Callable[[str], None] = print,
 ) -> list[JudgedBag]:
-    """Judge the scans of a simulated set.
+    """Run the detector on the scans of a simulated dataset.
 
     Args:
-        part: ``val`` or ``test``; None for all. most_scenes: of each set; 0 for all.
+        root: folder of the dataset.
+        detector: detector to evaluate.
+        part: split, ``val`` or ``test``; None for all.
+        most_scenes: maximum number of scenes; 0 for all.
+        report: called with a progress message every 50 scenes.
+
+    Raises:
+        ReadError: if an image is missing or damaged.
+        ModelError: if a network fails.
     """
     bags: list[JudgedBag] = []
     scenes = 0
@@ -126,56 +170,69 @@ def judge_set(
         bags += [judge_bag(root, record, detector) for record in records]
         scenes += 1
         if scenes % 50 == 0:
-            report(f"{root}: {scenes} scenes judged")
+            report(f"{root}: {scenes} scenes scored")
         if scenes == most_scenes:
             break
     return bags
 
 
-def _judge_view(
+def _compare_view(
     root: Path, record: dict[str, Any], name: str, view: View, seen: SeenView
 ) -> JudgedView:
-    truth = json.loads((root / "truth" / f"{record['id']}_{name}.json").read_text())["annotations"]
-    hidden = next((e for e in truth if e["category"] == "anomaly"), None)
-    anomaly = (
-        decode_mask(hidden["segmentation"], *view.shape) if hidden else np.zeros(view.shape, bool)
-    )
-    around = distance_transform_edt(~anomaly) <= NEAR_MM if hidden else anomaly
-    entries = [e for e in truth if e["role"] == "device"]
-    found = _matched([_cells(decode_mask(e["segmentation"], *view.shape)) for e in entries], seen)
+    path = root / "truth" / f"{record['id']}_{name}.json"
+    annotations = json.loads(path.read_text())["annotations"]
+    entry = next((e for e in annotations if e["category"] == "anomaly"), None)
+    if entry:
+        host_id = entry["parent_id"]
+        anomaly = decode_mask(entry["segmentation"], *view.shape)
+        surroundings = distance_transform_edt(~anomaly) <= NEAR_MM
+    else:
+        host_id = None
+        anomaly = surroundings = np.zeros(view.shape, bool)
+    entries = [e for e in annotations if e["role"] == "device"]
+    masks = [_cells(decode_mask(e["segmentation"], *view.shape)) for e in entries]
     devices = tuple(
-        TrueDevice(e["category"], bool(hidden) and hidden["parent_id"] == e["id"], k)
-        for e, k in zip(entries, found, strict=True)
-    )  # type: ignore[index]
+        TrueDevice(e["category"], bool(entry) and host_id == e["id"], k)
+        for e, k in zip(entries, _match_devices(masks, seen), strict=True)
+    )
     regions = seen.regions
-    areas, on, near = regions.areas(), regions.overlap(anomaly), regions.overlap(around)
-    result = record["views"][name]
-    light = replace(seen, regions=Regions(np.zeros((1, 1), np.int32), regions.n, regions.kind))
+    view_record = record["views"][name]
+    unlabelled = Regions(np.zeros((1, 1), np.int32), regions.n, regions.kind)
     return JudgedView(
-        light, areas, on, near, _darkness(view, seen), devices, bool(result.get("visible")), result
+        replace(seen, regions=unlabelled),
+        regions.areas(),
+        regions.overlap(anomaly),
+        regions.overlap(surroundings),
+        _attenuation(view, seen),
+        devices,
+        bool(view_record.get("visible")),
+        view_record,
     )
 
 
-def _darkness(view: View, seen: SeenView) -> np.ndarray:
-    light = (
-        view.pixels[view.channels.index("low")] if "low" in view.channels else view.pixels.mean(0)
-    )
-    return region_means(-np.log(np.clip(light, 1e-3, 1.0))[..., None], seen.regions)[:, 0]
+def _attenuation(view: View, seen: SeenView) -> np.ndarray:
+    if "low" in view.channels:
+        transmission = view.pixels[view.channels.index("low")]
+    else:
+        transmission = view.pixels.mean(0)
+    attenuation = -np.log(np.clip(transmission, 1e-3, 1.0))
+    return region_means(attenuation[..., None], seen.regions)[:, 0]
 
 
 def _cells(mask: np.ndarray) -> np.ndarray:
     return mask[CELL_PX // 2 :: CELL_PX, CELL_PX // 2 :: CELL_PX]
 
 
-def _matched(truth: Sequence[np.ndarray], seen: SeenView) -> list[int | None]:
-    """The found device of every true one, each used once, by falling overlap."""
+def _match_devices(truth: Sequence[np.ndarray], seen: SeenView) -> list[int | None]:
+    """Return the index of the found device for every true one, matched greedily by IoU."""
     overlaps = []
     for i, mask in enumerate(truth):
         for k, device in enumerate(seen.devices):
             h, w = (min(a, b) for a, b in zip(mask.shape, device.mask.shape, strict=True))
-            own, other = mask[:h, :w], device.mask[:h, :w]
-            union = (own | other).sum()
-            overlaps.append((float((own & other).sum() / union) if union else 0.0, i, k))
+            true_mask, found_mask = mask[:h, :w], device.mask[:h, :w]
+            union = (true_mask | found_mask).sum()
+            iou = float((true_mask & found_mask).sum() / union) if union else 0.0
+            overlaps.append((iou, i, k))
     found: list[int | None] = [None] * len(truth)
     taken = set[int]()
     for overlap, i, k in sorted(overlaps, reverse=True):

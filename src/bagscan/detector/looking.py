@@ -1,4 +1,4 @@
-"""A bag's views through the network: their maps, devices, verdicts, and regions with the mean of the map in each. No torch."""
+"""Inference on the views of a bag: maps, devices, verdicts and regions. Does not import torch."""
 
 from __future__ import annotations
 
@@ -17,20 +17,24 @@ from bagscan.detector.together import Numbers, ViewMaps, seen_together
 from bagscan.encoders.region_means import region_means
 from bagscan.regions import superpixels
 
-MULTIPLE_PX = 64  # of the network's input
-GROWN_CELLS = 2  # by which a device's regions may lie outside of it, taped to it
-ON_DEVICE = 0.5  # share of a region
+MULTIPLE_PX = 64  # the network's input sides are multiples of this
+GROWN_CELLS = 2  # dilation of a device, so that regions of an item taped to it belong to it
+ON_DEVICE = 0.5  # share of a region on a dilated device from which it belongs to the device
 REGION_SIDE_PX = 16.0
 SUPERPIXELS = superpixels.Config(width=0, stride=2, min_size=0.25)
 
 
 @dataclass(frozen=True)
 class SeenView:
-    """What one view shows.
+    """Results of the detector for one view.
 
     Attributes:
-        anomaly: (h, w) logits of the map. devices: found in it. logits: (D,) of their verdicts, not calibrated.
-        regions: of the view at its own size. heights: (n,) mean of the map in each. device_of: (n,) device of each, -1 for none.
+        anomaly: (h, w) logits of the anomaly map.
+        devices: devices found in the view.
+        logits: (D,) uncalibrated log-odds of an anomaly in each device.
+        regions: regions of the view at its own size.
+        heights: (n,) mean logit of the anomaly map in each region.
+        device_of: (n,) index of each region's device, -1 outside devices.
         kinds: (k, h, w) logits of the kinds of anomaly.
     """
 
@@ -45,11 +49,12 @@ class SeenView:
 
 @dataclass(frozen=True)
 class SeenBag:
-    """All views of a bag.
+    """Results of the detector for a bag.
 
     Attributes:
-        views: in their order. together: every device with its number in each view and its verdict over both, in log-odds that are not
-            calibrated; None of a detector that judges views one by one.
+        views: results of the views, in order.
+        together: every device as its index in each view and its uncalibrated log-odds over all
+            views; None if the detector evaluates views separately.
     """
 
     views: tuple[SeenView, ...]
@@ -57,85 +62,87 @@ class SeenBag:
 
 
 def look(views: Sequence[View], engine: Engine, n_kinds: int, together: bool) -> SeenBag:
-    """Pass the views of a bag through the network and cut them into regions.
+    """Run the detector on the views of a bag and split them into regions.
 
     Args:
-        together: whether the network looks at both views together.
+        views: views of the bag.
+        engine: runs the networks.
+        n_kinds: number of kinds of anomaly; they come first among the categories.
+        together: True if the network evaluates both views together.
 
     Raises:
-        ModelError: the engine gives something else than maps.
+        ModelError: if the outputs of the engine are incomplete or have the wrong shape.
     """
-    alone = [_look(view, engine, n_kinds) for view in views]
-    anomaly, devices = (
-        seen_together([one.maps for one in alone], engine)
-        if together
-        else ([one.maps.anomaly for one in alone], None)
+    results = [_run_view(view, engine, n_kinds) for view in views]
+    if together:
+        anomaly, devices = seen_together([result.maps for result in results], engine)
+    else:
+        anomaly, devices = [result.maps.anomaly for result in results], None
+    seen = tuple(
+        _split_view(view, result, view_anomaly)
+        for view, result, view_anomaly in zip(views, results, anomaly, strict=True)
     )
-    seen = tuple(_in_regions(*one) for one in zip(views, alone, anomaly, strict=True))
     return SeenBag(seen, None if devices is None else tuple(devices))
 
 
 @dataclass(frozen=True)
-class _Alone:
-    """A view by itself. Attributes: kinds: (k, h, w) logits."""
+class _SingleView:
+    """Results of a view without the other view.
+
+    Attributes:
+        maps: features, anomaly map and devices.
+        kinds: (k, h, w) logits of the kinds of anomaly.
+    """
 
     maps: ViewMaps
     kinds: np.ndarray
 
 
-def _look(view: View, engine: Engine, n_kinds: int) -> _Alone:
+def _run_view(view: View, engine: Engine, n_kinds: int) -> _SingleView:
     height, width = view.shape
-    maps = _maps(view, engine)
+    maps = _compute_maps(view, engine)
     categories = maps["categories"][0]
     h, w = -(-height // CELL_PX), -(-width // CELL_PX)
     devices = find_devices(
         sigmoid(categories[n_kinds:, :h, :w]), sigmoid(maps["contact"][0, 0, :h, :w])
     )
     merged = maps["merged"][0, :, :h, :w] if "merged" in maps else np.zeros((0, h, w), np.float32)
-    return _Alone(
-        ViewMaps(
-            merged, maps["anomaly"][0, 0, :h, :w], tuple(devices), _verdicts(devices, maps, engine)
-        ),
+    logits = _compute_verdicts(devices, maps, engine)
+    return _SingleView(
+        ViewMaps(merged, maps["anomaly"][0, 0, :h, :w], tuple(devices), logits),
         categories[:n_kinds, :h, :w],
     )
 
 
-def _in_regions(view: View, alone: _Alone, anomaly: np.ndarray) -> SeenView:
+def _split_view(view: View, result: _SingleView, anomaly: np.ndarray) -> SeenView:
     height, width = view.shape
-    # Regions are cut without a network here: superpixels of the view itself.
-    regions = superpixels.cut(
-        view, SUPERPIXELS, None, max(4, round(height * width / REGION_SIDE_PX**2))
-    )
-    heights = region_means(
-        _finer(anomaly)[..., None][: height // 2 + 1, : width // 2 + 1], regions
-    )[:, 0]
-    devices, logits = alone.maps.devices, alone.maps.logits
-    return SeenView(
-        anomaly,
-        devices,
-        logits,
-        regions,
-        heights,
-        _device_of(regions, devices, logits),
-        alone.kinds,
-    )
+    # The detector uses superpixels of the pixels themselves: no network is involved.
+    n_regions = max(4, round(height * width / REGION_SIDE_PX**2))
+    regions = superpixels.cut(view, SUPERPIXELS, None, n_regions)
+    fine = _upsample(anomaly)[: height // 2 + 1, : width // 2 + 1]
+    heights = region_means(fine[..., None], regions)[:, 0]
+    devices, logits = result.maps.devices, result.maps.logits
+    device_of = _assign_devices(regions, devices, logits)
+    return SeenView(anomaly, devices, logits, regions, heights, device_of, result.kinds)
 
 
-def _maps(view: View, engine: Engine) -> dict[str, np.ndarray]:
-    seen = features_of(view)
+def _compute_maps(view: View, engine: Engine) -> dict[str, np.ndarray]:
+    features = features_of(view)
     height, width = view.shape
-    padded = np.zeros(
-        (1, len(seen), *(-(-n // MULTIPLE_PX) * MULTIPLE_PX for n in (height, width))), np.float32
-    )
-    padded[0, :, :height, :width] = seen
-    found = engine.run("maps", {"features": padded})
+    h, w = (-(-n // MULTIPLE_PX) * MULTIPLE_PX for n in (height, width))
+    padded = np.zeros((1, len(features), h, w), np.float32)
+    padded[0, :, :height, :width] = features
+    outputs = engine.run("maps", {"features": padded})
     for name in ("categories", "anomaly", "contact", "fine", "coarse"):
-        if name not in found or found[name].ndim != 4:
-            raise ModelError(f"the network gave {', '.join(found)}, and not {name} as (1, n, h, w)")
-    return found
+        if name not in outputs or outputs[name].ndim != 4:
+            raise ModelError(
+                f'network "maps" has no output "{name}" of shape (1, n, h, w); '
+                f"its outputs are {', '.join(outputs)}; export the model again"
+            )
+    return outputs
 
 
-def _verdicts(
+def _compute_verdicts(
     devices: Sequence[FoundDevice], maps: Mapping[str, np.ndarray], engine: Engine
 ) -> np.ndarray:
     if not devices:
@@ -143,46 +150,49 @@ def _verdicts(
     masks = np.zeros((len(devices), 1, *maps["anomaly"].shape[-2:]), np.float32)
     for mask, device in zip(masks, devices, strict=True):
         mask[0, : device.mask.shape[0], : device.mask.shape[1]] = device.mask
-    found = engine.run(
-        "verdict", {name: maps[name] for name in ("anomaly", "fine", "coarse")} | {"device": masks}
-    )
-    return np.asarray(found["logit"], np.float32)
+    inputs = {name: maps[name] for name in ("anomaly", "fine", "coarse")} | {"device": masks}
+    outputs = engine.run("verdict", inputs)
+    return np.asarray(outputs["logit"], np.float32)
 
 
-def _finer(cells: np.ndarray, times: int = 4) -> np.ndarray:
-    """(h, w) -> (h · times, w · times), bilinear between the cells' middles."""
+def _upsample(cells: np.ndarray, factor: int = 4) -> np.ndarray:
+    """Upsample an (h, w) map by a factor, bilinearly between the centres of the cells."""
     for axis in (0, 1):
         n = cells.shape[axis]
-        at = np.clip((np.arange(n * times) + 0.5) / times - 0.5, 0, n - 1)
-        low = np.minimum(at.astype(int), max(n - 2, 0))
-        part = (at - low).astype(np.float32)
-        part = part[:, None] if axis == 0 else part[None]
-        cells = (
-            cells.take(low, axis) * (1 - part) + cells.take(np.minimum(low + 1, n - 1), axis) * part
-        )
+        position = np.clip((np.arange(n * factor) + 0.5) / factor - 0.5, 0, n - 1)
+        low = np.minimum(position.astype(int), max(n - 2, 0))
+        high = np.minimum(low + 1, n - 1)
+        weight = (position - low).astype(np.float32)
+        weight = weight[:, None] if axis == 0 else weight[None]
+        cells = cells.take(low, axis) * (1 - weight) + cells.take(high, axis) * weight
     return cells
 
 
-def _device_of(regions: Regions, devices: Sequence[FoundDevice], logits: np.ndarray) -> np.ndarray:
-    """The device that each region lies on or next to; of several the most suspicious, since it must not be missed."""
+def _assign_devices(
+    regions: Regions, devices: Sequence[FoundDevice], logits: np.ndarray
+) -> np.ndarray:
+    """Return the index of the device that each region lies on or next to, -1 for none.
+
+    A region near several devices belongs to the most suspicious, which must not be missed.
+    """
     owner = np.full(regions.n, -1)
     order = np.argsort(logits, kind="stable")
-    overlaps = [regions.overlap(_near(devices[k], regions.shape)) for k in order]
+    overlaps = [regions.overlap(_dilate(devices[k], regions.shape)) for k in order]
     for k, overlap in zip(order, overlaps, strict=True):
         owner[overlap >= ON_DEVICE] = k
-    # Every device has a region, however small it is or overlaid, so that it can be pointed at.
+    # Even a small or covered device needs a region, so that it can be flagged.
     for k, overlap in zip(order, overlaps, strict=True):
         if not (owner == k).any() and regions.n:
             owner[int(np.argmax(overlap))] = k
     return owner
 
 
-def _near(device: FoundDevice, shape: tuple[int, int]) -> np.ndarray:
-    """(H, W) bool pixels on a device or next to it."""
+def _dilate(device: FoundDevice, shape: tuple[int, int]) -> np.ndarray:
+    """Return an (H, W) bool mask of the pixels on a device or next to it."""
     grown = binary_dilation(device.mask, np.ones((3, 3), bool), iterations=GROWN_CELLS)
     return np.asarray(grown.repeat(CELL_PX, 0).repeat(CELL_PX, 1)[: shape[0], : shape[1]])
 
 
 def sigmoid(x: np.ndarray) -> np.ndarray:
-    """Chance of log-odds, which are clipped at ±30."""
+    """Return the probabilities of log-odds, clipped to [-30, 30]."""
     return np.asarray(1 / (1 + np.exp(-np.clip(x, -30, 30))))

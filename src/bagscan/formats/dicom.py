@@ -1,8 +1,9 @@
-"""DICOM DX and DICOS DX (NEMA IIC 1) X-ray images as views.
+"""Reader of DICOM DX and DICOS DX (NEMA IIC 1) X-ray images.
 
-Standards put one energy into one image. Files with several are read, too: several frames, or
-several images in the items of one sequence. What cannot be brought to transmission, effective Z or
-colour is refused by the name of the attribute. No conformance to either standard is claimed.
+The standards store one energy per image. Files with several energies are also read, as several
+frames or as several images in the items of one sequence. Values that cannot be converted to
+transmission, effective Z or colour raise an error that names the attribute. No conformance to
+either standard is claimed.
 """
 
 from __future__ import annotations
@@ -58,11 +59,14 @@ VIEW_NAME = re.compile(r"[A-Za-z0-9_.-]{1,16}")
 
 @dataclass(frozen=True)
 class _Plane:
-    """One channel as stored.
+    """Stored channel of an image.
 
     Attributes:
-        counts: (H, W) uint8 or uint16. label: lower case, empty for none.
-        slope, intercept, unit: of the rescaling.
+        counts: (H, W) uint8 or uint16.
+        label: Frame Label in lower case, or an empty string.
+        slope: RescaleSlope.
+        intercept: RescaleIntercept.
+        unit: RescaleType, or an empty string.
     """
 
     counts: np.ndarray
@@ -75,17 +79,17 @@ class _Plane:
 def read_dicom(path: str | Path) -> View:
     """Read a DICOM DX, DICOS DX or CR image.
 
-    Pixel Intensity Relationship Sign, or else MONOCHROME1 and 2, says whether air has large or
-    small values. Air Counts and Dark Current Counts are applied; without them full scale of Bits
-    Stored is transmission 1. RescaleType ``Z_EFF`` is effective Z, ``OD`` optical density in
-    thousandths.
+    Pixel Intensity Relationship Sign, or else MONOCHROME1 or MONOCHROME2, defines whether air has
+    large or small values. Air Counts and Dark Current Counts are applied. Without them, full scale
+    of Bits Stored is transmission 1. RescaleType ``Z_EFF`` is effective Z, ``OD`` is optical
+    density in thousandths.
 
     Returns:
-        A view of low, high and zeff (frames by their Frame Label, else in this order), or of red,
-        green and blue.
+        A view of low, high and zeff (frames by Frame Label, else in this order), or of red, green
+        and blue.
 
     Raises:
-        ReadError: as :func:`bagscan.formats.read_scan`; what is not understood is named.
+        ReadError: as :func:`bagscan.formats.read_scan`; also for an unsupported attribute.
     """
     path = Path(path)
     check_size(path)
@@ -93,15 +97,17 @@ def read_dicom(path: str | Path) -> View:
         dataset, big = read_dataset(path)
         kind = str(dataset.get("SOPClassUID", ""))
         if kind == DICOS_TDR:
-            raise ReadError(f"{path}: a DICOS threat detection report, not a scan")
+            raise ReadError(f"{path}: is a DICOS threat detection report; expected a scan")
         if kind not in READ_CLASSES:
             name = uid_name(kind)
-            raise ReadError(f"{path}: SOP class {name} is not read; expected DX, DICOS DX or CR")
-        images = _images(path, dataset)
-        fields = {"view_id": _view_name(dataset), "pixel_pitch_mm": _pitch(dataset)}
+            raise ReadError(
+                f"{path}: SOP class {name} is not supported; expected DX, DICOS DX or CR"
+            )
+        images = _find_images(path, dataset)
+        fields = {"view_id": _view_name(dataset), "pixel_pitch_mm": _pixel_pitch(dataset)}
         if str(images[0].get("PhotometricInterpretation", "")).strip() == "RGB":
-            return _colour(path, images, dataset, big, fields)
-        return _grey(path, images, dataset, big, fields)
+            return _read_colour(path, images, dataset, big, fields)
+        return _read_grey(path, images, dataset, big, fields)
 
 
 def _view_name(dataset: Any) -> str:
@@ -109,7 +115,7 @@ def _view_name(dataset: Any) -> str:
     return name if VIEW_NAME.fullmatch(name) else "0"
 
 
-def _pitch(dataset: Any) -> float | None:
+def _pixel_pitch(dataset: Any) -> float | None:
     for keyword in ("ImagerPixelSpacing", "PixelSpacing"):
         spacing = dataset.get(keyword)
         if spacing:
@@ -118,89 +124,102 @@ def _pitch(dataset: Any) -> float | None:
     return None
 
 
-def _images(path: Path, dataset: Any) -> list[Any]:
-    """What holds pixels: the file itself, or the items of one of its sequences."""
+def _find_images(path: Path, dataset: Any) -> list[Any]:
+    """Return the datasets with pixels: the file itself, or the items of one of its sequences."""
     for keyword in ("FloatPixelData", "DoubleFloatPixelData"):
         if keyword in dataset:
-            raise ReadError(f"{path}: {keyword} is not read; expected PixelData of 8 or 16 bits")
+            raise ReadError(
+                f"{path}: {keyword} is not supported; expected PixelData of 8 or 16 bits"
+            )
     if "PixelData" in dataset:
         return [dataset]
     for element in dataset:
         if element.VR == "SQ" and element.keyword != "IconImageSequence":
-            found = [item for item in element.value if "PixelData" in item]
-            if found:
-                return found[: MAX_FRAMES + 1]
-    raise ReadError(f"{path}: no PixelData")
+            images = [item for item in element.value if "PixelData" in item]
+            if images:
+                return images[: MAX_FRAMES + 1]
+    raise ReadError(f"{path}: PixelData is missing")
 
 
-def _colour(path: Path, images: list[Any], dataset: Any, big: bool, fields: dict[str, Any]) -> View:
+def _read_colour(
+    path: Path, images: list[Any], dataset: Any, big: bool, fields: dict[str, Any]
+) -> View:
     planes, bits = frames_of(path, images[0], big)
     if len(images) > 1 or planes.shape[:2] != (1, 3):
         frames, samples = planes.shape[:2]
-        raise ReadError(f"{path}: RGB of {frames} frames, {samples} samples; expected 1 and 3")
+        raise ReadError(
+            f"{path}: RGB image has {frames} frames and {samples} samples; expected 1 and 3"
+        )
     return referenced_view(planes[0], RGB, bits, **fields)
 
 
-def _grey(path: Path, images: list[Any], dataset: Any, big: bool, fields: dict[str, Any]) -> View:
+def _read_grey(
+    path: Path, images: list[Any], dataset: Any, big: bool, fields: dict[str, Any]
+) -> View:
     planes: list[_Plane] = []
     bits = 0
     for image in images:
-        counts, own_bits = frames_of(path, image, big)
-        if bits not in (0, own_bits):
-            raise ReadError(f"{path}: BitsStored differs between its images, {bits} and {own_bits}")
-        bits = own_bits
+        counts, image_bits = frames_of(path, image, big)
+        if bits not in (0, image_bits):
+            raise ReadError(f"{path}: BitsStored differs between images: {bits} and {image_bits}")
+        bits = image_bits
         if counts.shape[1] != 1:
-            raise ReadError(f"{path}: a grey image has SamplesPerPixel {counts.shape[1]}")
-        planes += [_plane(path, image, dataset, i, counts[i, 0]) for i in range(len(counts))]
+            raise ReadError(
+                f"{path}: SamplesPerPixel of a grey image is {counts.shape[1]}; expected 1"
+            )
+        planes += [_read_plane(path, image, dataset, i, counts[i, 0]) for i in range(len(counts))]
     if len({plane.counts.shape for plane in planes}) > 1:
         sizes = [plane.counts.shape for plane in planes]
-        raise ReadError(f"{path}: its channels differ in size: {sizes}")
+        raise ReadError(f"{path}: channels differ in size: {sizes}")
     inverted = _is_inverted(path, images[0], dataset)
-    names = _channels(path, planes)
+    names = _channel_names(path, planes)
     counts = np.stack([plane.counts for plane in planes])
-    air = _reference(path, dataset, *AIR, counts.shape, big)
-    dark = _reference(path, dataset, *DARK, counts.shape, big)
-    plain = [_is_plain(plane, name) for plane, name in zip(planes, names, strict=True)]
-    if all(plain):
+    air = _read_reference(path, dataset, *AIR, counts.shape, big)
+    dark = _read_reference(path, dataset, *DARK, counts.shape, big)
+    are_plain = [_is_plain(plane, name) for plane, name in zip(planes, names, strict=True)]
+    if all(are_plain):
         zeff = next((plane.slope for plane in planes if plane.unit == EFFECTIVE_Z), ZEFF_PER_COUNT)
         return referenced_view(counts, names, bits, air, dark, inverted, zeff, **fields)
-    if any(one is not None for one in (*air, *dark)):
-        raise ReadError(f"{path}: AirCounts or DarkCurrentCounts of rescaled values are not read")
-    named = zip(planes, names, strict=True)
-    pixels = np.stack([_rescaled(path, plane, name, bits, inverted) for plane, name in named])
+    if any(reference is not None for reference in (*air, *dark)):
+        raise ReadError(
+            f"{path}: AirCounts and DarkCurrentCounts are not supported for rescaled values"
+        )
+    pairs = zip(planes, names, strict=True)
+    pixels = np.stack([_rescale(path, plane, name, bits, inverted) for plane, name in pairs])
     return View(pixels.astype(np.float32), names, quantity_of(names), bit_depth=bits, **fields)
 
 
 def _is_plain(plane: _Plane, name: str) -> bool:
-    """Whether a channel's counts need no more than full scale, or one factor for effective Z."""
+    """Return True if a channel is counts with default rescaling, or effective Z with a factor."""
     if name == "zeff":
         return plane.intercept == 0 and (plane.unit == EFFECTIVE_Z or plane.slope == 1)
     return plane.slope == 1 and plane.intercept == 0 and plane.unit != OPTICAL_DENSITY
 
 
-def _plane(path: Path, image: Any, dataset: Any, frame: int, counts: np.ndarray) -> _Plane:
-    """One frame with its label and rescaling: of its functional group, or of the image."""
-    own = _item(image.get("PerFrameFunctionalGroupsSequence"), frame)
-    shared = _item(image.get("SharedFunctionalGroupsSequence"), 0)
-    label = _item((own or {}).get("FrameContentSequence"), 0)
-    groups = (group for group in (own, shared) if group is not None)
-    found = (_item(group.get("PixelValueTransformationSequence"), 0) for group in groups)
-    whole = image if "RescaleSlope" in image else dataset
-    rescale = next((item for item in found if item is not None), whole)
+def _read_plane(path: Path, image: Any, dataset: Any, frame: int, counts: np.ndarray) -> _Plane:
+    """Return a frame with the label and rescaling of its functional group, or of the image."""
+    frame_group = _item(image.get("PerFrameFunctionalGroupsSequence"), frame)
+    shared_group = _item(image.get("SharedFunctionalGroupsSequence"), 0)
+    content = _item((frame_group or {}).get("FrameContentSequence"), 0)
+    groups = (group for group in (frame_group, shared_group) if group is not None)
+    transforms = (_item(group.get("PixelValueTransformationSequence"), 0) for group in groups)
+    default = image if "RescaleSlope" in image else dataset
+    rescale = next((item for item in transforms if item is not None), default)
     for source in (image, dataset):
         if "ModalityLUTSequence" in source:
-            raise ReadError(f"{path}: ModalityLUTSequence (a look-up table) is not read")
-    result = (label or image).get("FrameLabel", "") or ""
-    slope = _real(rescale.get("RescaleSlope"), 1.0)
-    intercept = _real(rescale.get("RescaleIntercept"), 0.0)
+            raise ReadError(f"{path}: ModalityLUTSequence (a look-up table) is not supported")
+    label = (content or image).get("FrameLabel", "") or ""
+    slope = _to_float(rescale.get("RescaleSlope"), 1.0)
+    intercept = _to_float(rescale.get("RescaleIntercept"), 0.0)
     if not math.isfinite(slope) or slope == 0 or not math.isfinite(intercept):
-        raise ReadError(f"{path}: RescaleSlope {slope}, RescaleIntercept {intercept}")
-    label_text = re.sub(r"[ -]+", "_", str(result).strip().lower())
+        rescaling = f"RescaleSlope {slope} and RescaleIntercept {intercept}"
+        raise ReadError(f"{path}: {rescaling} must be finite, and the slope not 0")
+    label_text = re.sub(r"[ -]+", "_", str(label).strip().lower())
     unit = str(rescale.get("RescaleType", "") or "").strip().upper()
     return _Plane(counts, label_text, slope, intercept, unit)
 
 
-def _real(value: Any, default: float) -> float:
+def _to_float(value: Any, default: float) -> float:
     return default if value is None or value == "" else float(value)
 
 
@@ -208,7 +227,7 @@ def _item(sequence: Any, index: int) -> Any:
     return sequence[index] if sequence is not None and index < len(sequence) else None
 
 
-def _channels(path: Path, planes: list[_Plane]) -> tuple[str, ...]:
+def _channel_names(path: Path, planes: list[_Plane]) -> tuple[str, ...]:
     labels = ["zeff" if plane.unit == EFFECTIVE_Z else plane.label for plane in planes]
     if names := named_channels(labels):
         return names
@@ -219,29 +238,33 @@ def _channels(path: Path, planes: list[_Plane]) -> tuple[str, ...]:
     return default_channels(len(planes))
 
 
-def _either(image: Any, dataset: Any, keyword: str) -> Any:
-    """An attribute of an image, or of the file that it lies in."""
+def _attribute(image: Any, dataset: Any, keyword: str) -> Any:
+    """Return an attribute of an image, or else of its file."""
     return image.get(keyword, dataset.get(keyword))
 
 
 def _is_inverted(path: Path, image: Any, dataset: Any) -> bool:
-    """Whether air has the small values."""
-    relation = str(_either(image, dataset, "PixelIntensityRelationship") or "LIN")
+    """Return True if air has small values."""
+    relation = str(_attribute(image, dataset, "PixelIntensityRelationship") or "LIN")
     if relation.strip() != "LIN":
-        raise ReadError(f"{path}: PixelIntensityRelationship {relation} is not read; expected LIN")
-    shown = str(_either(image, dataset, "PhotometricInterpretation") or "").strip()
-    if shown not in ("MONOCHROME1", "MONOCHROME2"):
-        known = "expected MONOCHROME1, MONOCHROME2 or RGB"
-        raise ReadError(f"{path}: PhotometricInterpretation {shown or '(none)'}; {known}")
-    sign = _either(image, dataset, "PixelIntensityRelationshipSign")
+        raise ReadError(
+            f"{path}: PixelIntensityRelationship {relation} is not supported; expected LIN"
+        )
+    photometric = str(_attribute(image, dataset, "PhotometricInterpretation") or "").strip()
+    if photometric not in ("MONOCHROME1", "MONOCHROME2"):
+        expected = "expected MONOCHROME1, MONOCHROME2 or RGB"
+        raise ReadError(
+            f"{path}: PhotometricInterpretation is {photometric or '(none)'}; {expected}"
+        )
+    sign = _attribute(image, dataset, "PixelIntensityRelationshipSign")
     if sign in (None, ""):
-        return shown == "MONOCHROME1"
+        return photometric == "MONOCHROME1"
     if int(sign) not in (1, -1):
         raise ReadError(f"{path}: PixelIntensityRelationshipSign must be 1 or -1, got {sign}")
     return int(sign) == -1
 
 
-def _reference(
+def _read_reference(
     path: Path,
     dataset: Any,
     keyword: str,
@@ -249,14 +272,15 @@ def _reference(
     shape: tuple[int, ...],
     big: bool,
 ) -> list[Reference]:
-    """Air or dark counts of every channel: a number, a line, an image, or None."""
-    items = [one for one in (dataset, *(dataset.get(sequence) or ())) if keyword in one]
+    """Return the air or dark counts of each channel: () , (W,) or (H, W) float64, or None."""
+    sources = (dataset, *(dataset.get(sequence) or ()))
+    items = [source for source in sources if keyword in source]
     channels, height, width = shape
     if not items:
         return [None] * channels
     if len(items) not in (1, channels):
         raise ReadError(f"{path}: {keyword} is given {len(items)} times for {channels} channels")
-    found: list[Reference] = []
+    references: list[Reference] = []
     for item in items:
         raw = bytes(item[keyword].value)
         values = np.frombuffer(raw[: len(raw) // 2 * 2], ">u2" if big else "<u2").astype(np.float64)
@@ -266,14 +290,16 @@ def _reference(
             height * width: (height, width),
         }
         if len(values) not in sizes:
-            known = ", ".join(map(str, sizes))
-            raise ReadError(f"{path}: {keyword} has {len(values)} values; expected one of {known}")
-        found.append(values.reshape(sizes[len(values)]))
-    return found * channels if len(found) == 1 else found
+            expected = ", ".join(map(str, sizes))
+            raise ReadError(
+                f"{path}: {keyword} has {len(values)} values; expected one of {expected}"
+            )
+        references.append(values.reshape(sizes[len(values)]))
+    return references * channels if len(references) == 1 else references
 
 
-def _rescaled(path: Path, plane: _Plane, name: str, bits: int, inverted: bool) -> np.ndarray:
-    """(H, W) transmission, or effective Z, of a channel with RescaleSlope and RescaleIntercept."""
+def _rescale(path: Path, plane: _Plane, name: str, bits: int, inverted: bool) -> np.ndarray:
+    """Return the (H, W) transmission or effective Z of a channel after its rescaling."""
     full = float((1 << bits) - 1)
     if _is_plain(plane, name):
         if name == "zeff":
@@ -285,11 +311,11 @@ def _rescaled(path: Path, plane: _Plane, name: str, bits: int, inverted: bool) -
     if plane.unit == EFFECTIVE_Z or name == "zeff":
         return values
     if plane.unit not in ("", "US"):
-        raise ReadError(f"{path}: RescaleType {plane.unit}; expected US, OD or Z_EFF")
+        raise ReadError(f"{path}: RescaleType is {plane.unit}; expected US, OD or Z_EFF")
     ends = plane.intercept, full * plane.slope + plane.intercept
     if inverted is (plane.slope < 0) and min(ends) >= -0.1 and 0 < max(ends) <= MAX_TRANSMISSION:
         return values
     if plane.intercept == 0 and plane.slope > 0 and max(ends) > MAX_TRANSMISSION:
         return (full - plane.counts if inverted else plane.counts) / full
     rescaling = f"RescaleSlope {plane.slope:g}, RescaleIntercept {plane.intercept:g}"
-    raise ReadError(f"{path}: {rescaling} give values of no known unit; expected 0 to 1")
+    raise ReadError(f"{path}: {rescaling} give values of an unknown unit; expected 0 to 1")

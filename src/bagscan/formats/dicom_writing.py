@@ -1,4 +1,4 @@
-"""DICOM and DICOS DX images, written; and the attributes that images and reports share."""
+"""Writer of DICOM and DICOS DX images, and the attributes that images and reports share."""
 
 from __future__ import annotations
 
@@ -21,16 +21,21 @@ MAX_LO, MAX_SH = 64, 16  # characters of these value representations
 
 
 def text(value: str, most: int = MAX_LO) -> str:
-    """A text value: UTF-8, without the backslash that separates values, no longer than allowed."""
+    """Return a valid text value: UTF-8, printable, of at most ``most`` characters.
+
+    Backslashes are replaced, since they separate values.
+    """
     plain = value.encode("utf-8", "replace").decode().replace("\\", "/")
     return "".join(c for c in plain if c.isprintable())[:most]
 
 
 def new_dataset(sop_class: str, scan_id: str, modality: str) -> Any:
-    """A dataset with file meta, identifiers, date and equipment.
+    """Create a dataset with file meta, identifiers, date and equipment.
 
     Args:
-        scan_id: of the bag. modality: ``DX`` or ``TDR``.
+        sop_class: SOP class UID.
+        scan_id: id of the scan.
+        modality: ``DX`` or ``TDR``.
     """
     pydicom = required("pydicom")
     uid = required("pydicom.uid")
@@ -58,23 +63,25 @@ def new_dataset(sop_class: str, scan_id: str, modality: str) -> Any:
 def write_dicom(path: str | Path, view: View, scan_id: str = "", dicos: bool = True) -> None:
     """Write a view as DICOS DX (or DICOM DX) For Processing, uncompressed.
 
-    One frame per channel, with a Frame Label; 8- and 16-bit counts come back bit for bit. The
-    standards' DX has one frame: a file of several channels is an extension, read here and by
-    readers of multi-frame images.
+    Each channel is a frame with a Frame Label. Counts of 8 and 16 bits are preserved exactly. DX
+    has a single frame in the standards. A file of several channels is an extension that bagscan
+    and readers of multi-frame images can read.
 
     Args:
-        scan_id: of the bag (Patient ID, which DICOS calls OOI ID); the file's stem by default.
-        dicos: False for a DICOM DX, which holds one channel.
+        path: the file to write.
+        view: the view.
+        scan_id: id of the scan (Patient ID, called OOI ID in DICOS); the file's stem by default.
+        dicos: False for a DICOM DX, which has one channel.
 
     Raises:
         BagscanError: pseudo-colour, log attenuation, or several channels for DICOM DX.
     """
     path = Path(path)
     if view.quantity == "pseudo_colour":
-        raise BagscanError(f"{path}: DX is grey; write pseudo-colour as PNG")
+        raise BagscanError(f"{path}: DX cannot store pseudo-colour; write a PNG")
     if not dicos and len(view.channels) > 1:
         names = ", ".join(view.channels)
-        raise BagscanError(f"{path}: a DICOM DX holds one channel, got {names}; write DICOS DX")
+        raise BagscanError(f"{path}: a DICOM DX has one channel, got {names}; write DICOS DX")
     counts = counts_from_view(view)
     kind = DICOS_PROCESSING if dicos else DX_PROCESSING
     with quiet():
@@ -83,7 +90,7 @@ def write_dicom(path: str | Path, view: View, scan_id: str = "", dicos: bool = T
 
 
 def image_dataset(sop_class: str, scan_id: str, view: View, counts: np.ndarray) -> Any:
-    """A DX image of (C, H, W) uint8 or uint16 counts, one frame per channel."""
+    """Create a DX image of (C, H, W) uint8 or uint16 counts, one frame per channel."""
     dataset = new_dataset(sop_class, scan_id, "DX")
     bits = 8 * counts.dtype.itemsize
     dataset.ImageType = ["ORIGINAL", "PRIMARY", ""]
@@ -105,7 +112,7 @@ def image_dataset(sop_class: str, scan_id: str, view: View, counts: np.ndarray) 
         pitch = f"{view.pixel_pitch_mm:.10g}"[:MAX_SH]
         dataset.ImagerPixelSpacing = [pitch, pitch]
     dataset.NumberOfFrames = len(counts)
-    dataset.PerFrameFunctionalGroupsSequence = [_frame(name) for name in view.channels]
+    dataset.PerFrameFunctionalGroupsSequence = [_frame_group(name) for name in view.channels]
     dataset.PixelData = np.ascontiguousarray(counts, counts.dtype.newbyteorder("<")).tobytes()
     if len(dataset.PixelData) % 2:
         dataset.PixelData += b"\0"
@@ -113,8 +120,8 @@ def image_dataset(sop_class: str, scan_id: str, view: View, counts: np.ndarray) 
     return dataset
 
 
-def _frame(name: str) -> Any:
-    """What is said of one channel: its label, and how its counts become values."""
+def _frame_group(name: str) -> Any:
+    """Return the functional group of a channel: its label and rescaling."""
     pydicom = required("pydicom")
     content, rescale, frame = pydicom.Dataset(), pydicom.Dataset(), pydicom.Dataset()
     content.FrameLabel = text(name)

@@ -1,7 +1,7 @@
-"""HDF5: ``/views/<view>/<channel>``, one file for all views of a bag.
+"""HDF5 files with the layout ``/views/<view>/<channel>``, for all views of a bag.
 
-Only hard links are followed, and only datasets whose values lie in the file itself are read.
-Shapes, chunks and what a compressed chunk expands to are checked before anything is allocated.
+Only hard links are followed, and only datasets stored in the file itself are read. Shapes, chunks
+and the expanded size of compressed chunks are checked before memory is allocated.
 """
 
 from __future__ import annotations
@@ -47,13 +47,13 @@ ORDER = (*CHANNEL_NAMES, *RGB)
 def read_hdf5(path: str | Path) -> tuple[View, ...]:
     """Read every view of an HDF5 file.
 
-    ``/views/<view>/<channel>`` are (H, W) datasets: uint8 or uint16 counts, or floats. Attributes
-    of a view's group: ``quantity`` (required for floats), ``pixel_pitch_mm``, ``bit_depth`` (for
-    counts with fewer bits than their type). A dataset of counts may have ``air_counts`` and
-    ``dark_counts``.
+    Each ``/views/<view>/<channel>`` is a (H, W) dataset of uint8 or uint16 counts, or of floats.
+    Attributes of a view's group are ``quantity`` (required for floats), ``pixel_pitch_mm`` and
+    ``bit_depth`` (for counts with fewer bits than their type). Optional attributes of a dataset of
+    counts are ``air_counts`` and ``dark_counts``.
 
     Returns:
-        The views by name; channels low, high, zeff first.
+        The views in the order of their names, each with channels low, high and zeff first.
 
     Raises:
         ReadError: as :func:`bagscan.formats.read_scan`; also for links, external or virtual data,
@@ -68,15 +68,15 @@ def read_hdf5(path: str | Path) -> tuple[View, ...]:
             views = group_in(h5py, path, file, VIEWS_GROUP)
             names = names_in(path, views, MAX_VIEWS, "views")
             groups = [group_in(h5py, path, views, name) for name in names]
-            found = [(n, _Group(h5py, path, g)) for n, g in zip(names, groups, strict=True)]
-            total = sum(group.samples for _, group in found)
+            checked = [(n, _ViewGroup(h5py, path, g)) for n, g in zip(names, groups, strict=True)]
+            total = sum(group.samples for _, group in checked)
             if total > MAX_SAMPLES:
-                raise ReadError(f"{path}: {total:,} values, more than the {MAX_SAMPLES:,} allowed")
-            return tuple(group.read(name) for name, group in found)
+                raise ReadError(f"{path}: {total:,} values; at most {MAX_SAMPLES:,} are allowed")
+            return tuple(group.read(name) for name, group in checked)
 
 
-class _Group:
-    """One view's group: what its datasets announce, checked, before they are read."""
+class _ViewGroup:
+    """HDF5 group of a view, whose names, shapes and types are checked before reading."""
 
     def __init__(self, h5py: Any, path: Path, group: Any) -> None:
         self.path, self.group = path, group
@@ -84,47 +84,46 @@ class _Group:
         channels = {name: CHANNEL_OF.get(name.lower(), name) for name in names}
         if len(set(channels.values())) < len(names):
             raise ReadError(
-                f"{path}: several of {', '.join(names)} in {group.name} are one channel"
+                f"{path}: several of {', '.join(names)} in {group.name} name the same channel"
             )
         order = {name: i for i, name in enumerate(ORDER)}
         names = sorted(names, key=lambda name: order.get(channels[name], len(ORDER)))
         self.names = tuple(channels[name] for name in names)
         self.sets = [dataset_in(h5py, path, group, name) for name in names]
-        shapes = {one.shape for one in self.sets}
-        types = {one.dtype.str for one in self.sets}
+        shapes = {dataset.shape for dataset in self.sets}
+        types = {dataset.dtype.str for dataset in self.sets}
         if len(shapes) > 1 or len(types) > 1:
-            kinds = ", ".join(f"{one.name} {one.shape} {one.dtype}" for one in self.sets)
-            raise ReadError(f"{path}: channels of a view must be of one shape and type: {kinds}")
+            kinds = ", ".join(f"{item.name} {item.shape} {item.dtype}" for item in self.sets)
+            raise ReadError(f"{path}: channels of a view differ in shape or type: {kinds}")
         height, width = self.sets[0].shape
         check_pixels(path, height, width, len(self.sets))
         self.samples = height * width * len(self.sets)
 
     def read(self, view_id: str) -> View:
-        """The view, its pixels read."""
+        """Read the pixels and return the view."""
         if not VIEW_NAME.fullmatch(view_id):
-            raise ReadError(f"{self.path}: {view_id!r} cannot name a view; {VIEW_NAMES}")
+            raise ReadError(f"{self.path}: {view_id!r} is not a valid view name; {VIEW_NAMES}")
         pitch = self._number(self.group, "pixel_pitch_mm")
         depth = self._number(self.group, "bit_depth")
         quantity = attribute_of(self.path, self.group, "quantity")
-        values = np.stack([values_of(self.path, one) for one in self.sets])
+        values = np.stack([values_of(self.path, dataset) for dataset in self.sets])
         fields: dict[str, Any] = {"view_id": view_id, "pixel_pitch_mm": pitch}
         if values.dtype.kind == "f":
             if quantity not in QUANTITIES:
                 known = ", ".join(QUANTITIES)
-                result = (
-                    f"quantity of {self.group.name}, which holds floats, must be one of {known}"
-                )
-                raise ReadError(f"{self.path}: {result}, got {quantity!r}")
+                problem = f"quantity of {self.group.name} (floats) must be one of {known}"
+                raise ReadError(f"{self.path}: {problem}, got {quantity!r}")
             bit_depth = None if depth is None else int(depth)
             fields["bit_depth"] = bit_depth
             return View(values.astype(np.float32), self.names, quantity, **fields)
-        own = quantity_of(self.names)
-        if quantity not in (None, own):
-            result = f"counts of {', '.join(self.names)} are {own}: store {quantity} as floats"
-            raise ReadError(f"{self.path}: {self.group.name}: {result}")
+        implied = quantity_of(self.names)
+        if quantity not in (None, implied):
+            names = ", ".join(self.names)
+            problem = f"counts of {names} are {implied}; store {quantity} as floats"
+            raise ReadError(f"{self.path}: {self.group.name}: {problem}")
         bits = int(depth or 8 * values.dtype.itemsize)
-        air = [self._number(one, "air_counts") for one in self.sets]
-        dark = [self._number(one, "dark_counts") for one in self.sets]
+        air = [self._number(dataset, "air_counts") for dataset in self.sets]
+        dark = [self._number(dataset, "dark_counts") for dataset in self.sets]
         return referenced_view(values, self.names, bits, air, dark, **fields)
 
     def _number(self, item: Any, name: str) -> float | None:
@@ -133,26 +132,26 @@ class _Group:
             return None
         is_number = isinstance(value, int | float) and not isinstance(value, bool)
         if not is_number or not 0 <= value < math.inf:
-            result = f"attribute {name} of {item.name} must be a number, got {value!r}"
-            raise ReadError(f"{self.path}: {result}")
+            problem = f"attribute {name} of {item.name} must be a number >= 0, got {value!r}"
+            raise ReadError(f"{self.path}: {problem}")
         return float(value)
 
 
 def write_hdf5(path: str | Path, views: View | Sequence[View]) -> None:
-    """Write one view, or all views of a bag, gzip-compressed; ``view_id`` names the group.
+    """Write one view, or all views of a bag, with gzip compression.
 
-    Counts of 8 or 16 bits are written as such and come back bit for bit; other views are written as
-    float32 with their quantity, exactly.
+    The name of a view's group is its ``view_id``. Pixels that are exact counts of 8 or 16 bits are
+    written as counts. Other pixels are written as float32 with their quantity. Both are lossless.
 
     Raises:
-        ReadError: a ``view_id`` that cannot name a group.
+        ReadError: a ``view_id`` is not a valid group name.
     """
     h5py = required("h5py")
-    several = (views,) if isinstance(views, View) else tuple(views)
+    all_views = (views,) if isinstance(views, View) else tuple(views)
     with h5py.File(path, "w") as file:
-        for view in several:
+        for view in all_views:
             if not VIEW_NAME.fullmatch(view.view_id):
-                raise ReadError(f"{path}: {view.view_id!r} cannot name a view; {VIEW_NAMES}")
+                raise ReadError(f"{path}: {view.view_id!r} is not a valid view name; {VIEW_NAMES}")
             group = file.create_group(f"{VIEWS_GROUP}/{view.view_id}")
             group.attrs["quantity"] = view.quantity
             if view.pixel_pitch_mm is not None:
@@ -173,9 +172,9 @@ def write_hdf5(path: str | Path, views: View | Sequence[View]) -> None:
 
 
 def _exact_counts(view: View) -> np.ndarray | None:
-    """Counts that give exactly this view again, or None where there are none."""
+    """Return (C, H, W) counts that restore the view exactly, or None if there are none."""
     if view.bit_depth not in (8, 16) or view.quantity != quantity_of(view.channels):
         return None
     counts = counts_from_view(view)
-    same = np.array_equal(view_from_counts(counts, view.channels).pixels, view.pixels)
-    return counts if same else None
+    is_exact = np.array_equal(view_from_counts(counts, view.channels).pixels, view.pixels)
+    return counts if is_exact else None

@@ -1,4 +1,4 @@
-"""Groups, datasets and attributes of an HDF5 file, checked before they are read."""
+"""Checked access to groups, datasets and attributes of an HDF5 file."""
 
 from __future__ import annotations
 
@@ -21,21 +21,25 @@ MAX_CHUNKS = 1 << 16
 MAX_ATTRIBUTE_BYTES = 4096
 LAYOUT = f"/{VIEWS_GROUP}/VIEW/CHANNEL"
 TYPES = ("uint8", "uint16", "float32", "float64")
-HEAP, HEAP_HEADER_BYTES = b"GCOL\x01", 16  # of a global heap collection, and of its entries
+HEAP, HEAP_HEADER_BYTES = b"GCOL\x01", 16  # signature and header size of a global heap
 GZIP, SHUFFLE, FLETCHER32, LZF = 1, 2, 3, 32000
 FILTERS = {GZIP: "gzip", SHUFFLE: "shuffle", FLETCHER32: "fletcher32", LZF: "lzf"}
 
 
 def check_heaps(path: Path) -> None:
-    """Require that the lists of texts (global heap collections) end: the library would follow an
-    entry of no size for ever.
+    """Require that all global heap collections (lists of strings) end.
+
+    The HDF5 library loops forever at an entry of size 0.
+
+    Raises:
+        ReadError: a collection does not end.
     """
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-        at = content.find(HEAP)
-        while at >= 0:
-            head = content[at + 8 : at + HEAP_HEADER_BYTES]
-            end = at + int.from_bytes(head, "little")
-            entry = at + HEAP_HEADER_BYTES
+        start = content.find(HEAP)
+        while start >= 0:
+            head = content[start + 8 : start + HEAP_HEADER_BYTES]
+            end = start + int.from_bytes(head, "little")
+            entry = start + HEAP_HEADER_BYTES
             while entry + HEAP_HEADER_BYTES <= end <= len(content):
                 index, _, _, size = struct.unpack("<HHIQ", content[entry : entry + 16])
                 step = HEAP_HEADER_BYTES + -(-size // 8) * 8 if index else size
@@ -43,28 +47,35 @@ def check_heaps(path: Path) -> None:
                     break
                 entry += step
             if not entry <= end <= len(content) or end - entry >= HEAP_HEADER_BYTES:
-                raise ReadError(f"{path}: damaged: the texts at byte {at:,} do not end")
-            at = content.find(HEAP, at + 1)
+                raise ReadError(f"{path}: damaged file: the strings at byte {start:,} do not end")
+            start = content.find(HEAP, start + 1)
 
 
 def names_in(path: Path, group: Any, most: int, what: str) -> list[str]:
+    """Return the names in a group.
+
+    Raises:
+        ReadError: the group is empty or has more than ``most`` members.
+    """
     names = list(itertools.islice(group, most + 1))
     if not 1 <= len(names) <= most:
-        found = "more" if names else "none"
-        raise ReadError(f"{path}: {group.name} must hold 1 to {most} {what}, and holds {found}")
+        found = "more" if names else "0"
+        raise ReadError(f"{path}: {group.name} has {found} {what}; expected 1 to {most}")
     return names
 
 
 def _child(h5py: Any, path: Path, group: Any, name: str) -> Any:
-    """A member of a group that lies in this file.
+    """Return a member of a group.
 
     Raises:
-        ReadError: there is none, or it is a link to elsewhere.
+        ReadError: the member is missing or a link to another place or file.
     """
     link = group.get(name, getlink=True)
     if link is None:
-        there = ", ".join(itertools.islice(group, 8)) or "nothing"
-        raise ReadError(f"{path}: no {name} in {group.name} (found {there}); expected {LAYOUT}")
+        found = ", ".join(itertools.islice(group, 8)) or "nothing"
+        raise ReadError(
+            f"{path}: {name} is missing in {group.name} (found {found}); expected {LAYOUT}"
+        )
     if not isinstance(link, h5py.HardLink):
         kind = type(link).__name__
         raise ReadError(f"{path}: {group.name}/{name} is a {kind}, which is not followed")
@@ -72,40 +83,53 @@ def _child(h5py: Any, path: Path, group: Any, name: str) -> Any:
 
 
 def group_in(h5py: Any, path: Path, parent: Any, name: str) -> Any:
-    found = _child(h5py, path, parent, name)
-    if not isinstance(found, h5py.Group):
-        raise ReadError(f"{path}: {found.name} must be a group; expected {LAYOUT}")
-    return found
+    """Return a subgroup.
+
+    Raises:
+        ReadError: it is missing, a link or not a group.
+    """
+    group = _child(h5py, path, parent, name)
+    if not isinstance(group, h5py.Group):
+        raise ReadError(f"{path}: {group.name} must be a group; expected {LAYOUT}")
+    return group
 
 
 def dataset_in(h5py: Any, path: Path, group: Any, name: str) -> Any:
-    """A channel's dataset, its announced size, type and storage checked; nothing is read yet."""
-    found = _child(h5py, path, group, name)
-    if not isinstance(found, h5py.Dataset) or found.shape is None or len(found.shape) != 2:
+    """Return the dataset of a channel without reading its values.
+
+    Raises:
+        ReadError: its size, type or storage is not supported.
+    """
+    dataset = _child(h5py, path, group, name)
+    if not isinstance(dataset, h5py.Dataset) or dataset.shape is None or len(dataset.shape) != 2:
         raise ReadError(f"{path}: {group.name}/{name} must be a dataset of (height, width)")
-    kind = found.dtype
-    if kind.newbyteorder("=").name not in TYPES:
-        raise ReadError(f"{path}: {found.name} is of type {kind}; expected {', '.join(TYPES)}")
-    check_pixels(path, *found.shape)
-    plist = found.id.get_create_plist()
-    if plist.get_external_count() or found.is_virtual:
-        raise ReadError(f"{path}: the values of {found.name} lie in another file")
+    dtype = dataset.dtype
+    if dtype.newbyteorder("=").name not in TYPES:
+        raise ReadError(f"{path}: {dataset.name} has type {dtype}; expected {', '.join(TYPES)}")
+    check_pixels(path, *dataset.shape)
+    plist = dataset.id.get_create_plist()
+    if plist.get_external_count() or dataset.is_virtual:
+        raise ReadError(f"{path}: the values of {dataset.name} are in another file")
     filters = [plist.get_filter(i)[0] for i in range(plist.get_nfilters())]
     if unknown := [number for number in filters if number not in FILTERS]:
         known = ", ".join(FILTERS.values())
-        raise ReadError(f"{path}: {found.name} has filter {unknown[0]}; known: {known}")
+        raise ReadError(f"{path}: {dataset.name} has filter {unknown[0]}; known: {known}")
     if sum(number in (GZIP, LZF) for number in filters) > 1:
-        raise ReadError(f"{path}: {found.name} is compressed twice")
-    return found
+        raise ReadError(f"{path}: {dataset.name} is compressed twice")
+    return dataset
 
 
 def attribute_of(path: Path, item: Any, name: str) -> Any:
-    """A scalar attribute as int, float, bool or text; None where it is absent."""
+    """Return a scalar attribute as int, float, bool or str, or None if it is missing.
+
+    Raises:
+        ReadError: the attribute is an array or too large.
+    """
     if name not in item.attrs:
         return None
-    about = item.attrs.get_id(name)
-    if math.prod(about.shape) != 1 or about.get_storage_size() > MAX_ATTRIBUTE_BYTES:
-        raise ReadError(f"{path}: attribute {name} of {item.name} must be one value")
+    attribute = item.attrs.get_id(name)
+    if math.prod(attribute.shape) != 1 or attribute.get_storage_size() > MAX_ATTRIBUTE_BYTES:
+        raise ReadError(f"{path}: attribute {name} of {item.name} must be a single value")
     value = item.attrs[name]
     if isinstance(value, np.ndarray | np.generic):
         value = value.item()
@@ -113,11 +137,15 @@ def attribute_of(path: Path, item: Any, name: str) -> Any:
 
 
 def values_of(path: Path, dataset: Any) -> np.ndarray:
-    """All values of a dataset, once it is known that they are there and how large they get."""
+    """Read all values of a dataset in native byte order, after checking its stored size.
+
+    Raises:
+        ReadError: values are missing, or a chunk is damaged or too large.
+    """
     nbytes = math.prod(dataset.shape) * dataset.dtype.itemsize
     if dataset.chunks is None:
         if dataset.id.get_storage_size() != nbytes:
-            raise ReadError(f"{path}: {dataset.name} has no values for a part of its pixels")
+            raise ReadError(f"{path}: {dataset.name} lacks values for some of its pixels")
     else:
         _check_chunks(path, dataset, nbytes)
     values = np.asarray(dataset[()])
@@ -125,38 +153,38 @@ def values_of(path: Path, dataset: Any) -> np.ndarray:
 
 
 def _check_chunks(path: Path, dataset: Any, nbytes: int) -> None:
-    """Every chunk is there, and none of them expands to more than a chunk."""
+    """Require that every chunk is present and expands to at most the size of a chunk."""
     size = math.prod(dataset.chunks) * dataset.dtype.itemsize
     count = math.prod(-(-n // c) for n, c in zip(dataset.shape, dataset.chunks, strict=True))
     if size > 4 * nbytes + (1 << 20) or count > MAX_CHUNKS:
-        message = f"{dataset.shape} in {count:,} chunks of {dataset.chunks}"
+        message = f"{count:,} chunks of {dataset.chunks} for {dataset.shape} values"
         raise ReadError(f"{path}: {dataset.name} has {message}, more than allowed")
     stored: list[tuple[tuple[int, ...], int, int]] = []
 
-    def keep(info: Any) -> bool | None:
+    def collect(info: Any) -> bool | None:
         stored.append((info.chunk_offset, info.filter_mask, info.size))
         return True if len(stored) > count else None
 
-    dataset.id.chunk_iter(keep)
+    dataset.id.chunk_iter(collect)
     if len(stored) != count:
-        message = f"{len(stored)} of {count} chunks: a part of its pixels has no values"
+        message = f"{len(stored)} of {count} chunks; some pixels have no values"
         raise ReadError(f"{path}: {dataset.name} has {message}")
     plist = dataset.id.get_create_plist()
     filters = [plist.get_filter(i)[0] for i in range(plist.get_nfilters())]
-    packed = next((i for i, number in enumerate(filters) if number in (GZIP, LZF)), None)
+    codec = next((i for i, number in enumerate(filters) if number in (GZIP, LZF)), None)
     for offset, mask, stored_size in stored:
         if stored_size > 2 * size + 1024:
-            message = f"is stored in {stored_size:,} bytes, and has {size:,}"
+            message = f"has {stored_size:,} stored bytes for {size:,} bytes of values"
             raise ReadError(f"{path}: a chunk of {dataset.name} {message}")
-        if packed is not None and not mask & (1 << packed):
+        if codec is not None and not mask & (1 << codec):
             _, content = dataset.id.read_direct_chunk(offset)
-            if not _expands_to(filters[packed], content, size):
-                message = f"is torn, or expands to more than its {size:,} bytes"
+            if not _fits_when_expanded(filters[codec], content, size):
+                message = f"is truncated, or expands to more than {size:,} bytes"
                 raise ReadError(f"{path}: a chunk of {dataset.name} {message}")
 
 
-def _expands_to(number: int, content: bytes, size: int) -> bool:
-    """Whether a compressed chunk is whole and has at most ``size`` bytes and a checksum."""
+def _fits_when_expanded(number: int, content: bytes, size: int) -> bool:
+    """Return True if a chunk is complete and expands to ``size`` bytes plus checksum at most."""
     if number == GZIP:
         expander = zlib.decompressobj()
         return len(expander.decompress(content, size + 5)) <= size + 4 and expander.eof

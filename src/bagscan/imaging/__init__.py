@@ -1,1 +1,4 @@
-"""What is made of a scanner's raw low and high counts, real or simulated: its profile, effective Z, pseudo-colour."""
+"""Imaging of raw low and high counts, real or simulated.
+
+Scanner profiles, effective Z and pseudo-colour.
+"""

@@ -1,7 +1,7 @@
-"""From raw low and high counts to what is looked at: transmission, effective Z, pseudo-colour.
+"""Convert raw low and high counts to transmission, effective Z and pseudo-colour.
 
-It never touches the raw data, and is the same for simulated scans and for a user's own
-(``bagscan convert``).
+The raw data are never modified. Simulated scans and a user's own scans (``bagscan convert``) are
+processed identically.
 """
 
 from __future__ import annotations
@@ -29,18 +29,21 @@ from bagscan.physics.effective_z import (
 from bagscan.physics.pseudo_colour import pseudo_colour
 from bagscan.physics.scatter import remove_scatter
 
-# Brighter pixels hold less than a millimetre of plastic: gain errors alone make their ratio anything.
+# Brighter pixels hold less than a millimetre of plastic; gain errors dominate their ratio.
 NEXT_TO_AIR = 0.98
-AS_GOOD = 0.06  # profiles whose fit differs by less cannot be told apart
+AS_GOOD = 0.06  # profiles whose fit differs by less are indistinguishable
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """What dual-energy imaging must know of a scanner.
+    """Properties of a scanner that dual-energy imaging needs.
 
     Attributes:
-        table: effective Z by (ln H, R). photons: effective number in air, low and high. electronic:
-            noise of the electronics in photons. scatter: what to take off. told: where it comes from, for people.
+        table: effective Z by (ln H, R).
+        photons: effective number in air of the low and high channel.
+        electronic: noise of the electronics in photons.
+        scatter: scatter to subtract.
+        told: description of its source, for messages.
     """
 
     table: ZTable
@@ -51,7 +54,7 @@ class Calibration:
 
     @classmethod
     def of_profile(cls, profile: Profile, told: str | None = None) -> Calibration:
-        """From a scanner profile's own wedges."""
+        """Return the calibration by the simulated wedges of a scanner profile."""
         response = profile.response
         return cls(
             profile.z_table,
@@ -64,7 +67,14 @@ class Calibration:
 
 @dataclass(frozen=True)
 class Imaged:
-    """Attributes: low, high: (H, W) float32 transmission without scatter. z: see :class:`ZImage`. colour: (3, H, W) uint8."""
+    """Images of a view.
+
+    Attributes:
+        low: (H, W) float32 transmission of the low channel, without scatter.
+        high: (H, W) float32 transmission of the high channel, without scatter.
+        z: effective Z with its noise.
+        colour: (3, H, W) uint8 pseudo-colour.
+    """
 
     low: np.ndarray
     high: np.ndarray
@@ -73,7 +83,10 @@ class Imaged:
 
     @property
     def zeff_counts(self) -> np.ndarray:
-        """(H, W) uint16 effective Z in thousandths, 0 where it means nothing: known to worse than ±3, in air, and behind what nothing passes."""
+        """(H, W) uint16 effective Z in units of ``ZEFF_PER_COUNT``, 0 where Z is unknown.
+
+        Z is unknown where its σ is 3 or more, in air, and behind impenetrable objects.
+        """
         known = (self.z.confidence > 0.1) & ~self.z.impenetrable & (self.high < NEXT_TO_AIR)
         return (
             np.where(known, np.rint(self.z.z / ZEFF_PER_COUNT), 0).clip(0, 65535).astype(np.uint16)
@@ -81,7 +94,7 @@ class Imaged:
 
 
 def image(low: np.ndarray, high: np.ndarray, calibration: Calibration) -> Imaged:
-    """Image (H, W) low and high transmission, air = 1, as measured."""
+    """Compute the images of a view from its (H, W) measured transmissions, air = 1."""
     if calibration.scatter.share:
         low, high = (
             remove_scatter(t, calibration.scatter.share, calibration.scatter.sigma_px)
@@ -94,14 +107,15 @@ def image(low: np.ndarray, high: np.ndarray, calibration: Calibration) -> Imaged
 
 
 def read_wedges(path: str | Path) -> Calibration:
-    """A calibration from a user's own wedge scans.
+    """Load a calibration from a user's own wedge scans.
 
-    The file is YAML: a list ``wedges`` of ``{z: 7.4, low: [...], high: [...]}``, the transmissions
-    (air = 1) of steps of growing thickness in each channel; and, where known, ``photons: [low, high]``,
-    ``electronic``, ``scatter: {share, sigma_px}``.
+    The file is YAML. Its list ``wedges`` holds ``{z: 7.4, low: [...], high: [...]}``: the
+    transmissions (air = 1) of steps of increasing thickness in each channel. Optional keys are
+    ``photons: [low, high]``, ``electronic`` and ``scatter: {share, sigma_px}``.
 
     Raises:
-        ConfigError: not such a file. DataError: wedges that make no table.
+        ConfigError: the file is unreadable, or a value is missing or out of range.
+        DataError: the wedges do not yield a table.
     """
     try:
         result = plain_yaml.load(Path(path).read_text(), str(path))
@@ -120,7 +134,8 @@ def read_wedges(path: str | Path) -> Calibration:
         electronic = float(result.get("electronic", 8.0))
     except (OSError, KeyError, TypeError, ValueError, AttributeError) as error:
         raise ConfigError(
-            f"{path}: not a wedge file ({error}); it needs wedges: [{{z: 7.4, low: [0.9, 0.8], high: [0.95, 0.9]}}, ...]"
+            f"{path}: not a wedge file ({error}); "
+            "expected wedges: [{z: 7.4, low: [0.9, 0.8], high: [0.95, 0.9]}, ...]"
         ) from error
     if len(photons) != 2 or not all(0 < n < math.inf for n in photons):
         raise ConfigError(f"{path}: photons must be two numbers above 0, got {photons}")
@@ -130,13 +145,15 @@ def read_wedges(path: str | Path) -> Calibration:
         or not 0 < scatter.sigma_px < math.inf
     ):
         raise ConfigError(
-            f"{path}: electronic must be 0 or more, scatter.share from 0 to below 1 and scatter.sigma_px above 0; got {electronic}, {scatter.share} and {scatter.sigma_px}"
+            f"{path}: electronic must be 0 or more, scatter.share from 0 to below 1 and "
+            f"scatter.sigma_px above 0; got {electronic}, {scatter.share} and {scatter.sigma_px}"
         )
     for wedge in wedges:
         steps = np.concatenate([np.asarray(wedge[name], float) for name in ("low", "high")])
         if not ((steps > 0) & (steps <= 1)).all():
             raise ConfigError(
-                f"{path}: transmissions of the wedge of Z {wedge['z']} must be above 0 and at most 1, as shares of air; got {[float(v) for v in steps]}"
+                f"{path}: transmissions of the wedge of Z {wedge['z']} must be above 0 and at most "
+                f"1, as shares of air; got {[float(v) for v in steps]}"
             )
     table = table_from_curves([float(w["z"]) for w in wedges], curves)
     return Calibration(
@@ -147,25 +164,31 @@ def read_wedges(path: str | Path) -> Calibration:
 def nearest_profile(
     low: np.ndarray, high: np.ndarray, names: Sequence[str] | None = None
 ) -> tuple[Profile, str]:
-    """The profile in whose table most of a scan's pixels read as some material.
+    """Find the profile whose table maps the most pixels of a scan to a material.
 
-    A bag alone can hardly tell similar machines apart (their Z differs by a few tenths): of those
-    that fit as well as the best, the first is taken, and the others are named.
+    A bag does not suffice to distinguish similar scanners, whose Z differs by a few tenths. Among
+    the profiles that fit about as well as the best, the first is returned and the others are named.
+
+    Args:
+        low: (H, W) transmission of the low channel, air = 1.
+        high: (H, W) transmission of the high channel, air = 1.
+        names: candidate profiles; by default all bundled profiles that are not coarse.
 
     Returns:
-        The profile, and how well it and others fit, for people.
+        The profile, and a message about how well it and others fit.
 
     Raises:
-        DataError: nothing in the scan absorbs enough to tell.
+        DataError: too few pixels absorb enough for a comparison.
     """
     log_low, log_high = log_attenuation(low), log_attenuation(high)
-    telling = (log_high > 0.15) & (log_low < 5)
-    if telling.sum() < 100:
+    usable = (log_high > 0.15) & (log_low < 5)
+    if usable.sum() < 100:
         raise DataError(
-            "the scan holds too little to find the nearest profile by; name one with --profile"
+            "too few pixels of the scan absorb enough to find the nearest scanner profile; "
+            "choose a profile with --profile"
         )
-    step = max(1, int(telling.sum()) // 20000)
-    a, h = log_low[telling][::step], log_high[telling][::step]
+    step = max(1, int(usable.sum()) // 20000)
+    a, h = log_low[usable][::step], log_high[usable][::step]
     shares = {}
     for name in names or [n for n in profile_names() if not n.endswith("_coarse")]:
         table = load_profile(name).z_table
@@ -173,16 +196,19 @@ def nearest_profile(
         shares[name] = float(((a / h >= lightest - 0.01) & (a / h <= heaviest + 0.01)).mean())
     as_good = [name for name, share in shares.items() if share > max(shares.values()) - AS_GOOD]
     others = (
-        f" (as many for {' and '.join(as_good[1:])}; choose with --profile)" if as_good[1:] else ""
+        f" (about as many with {' and '.join(as_good[1:])}; choose with --profile)"
+        if as_good[1:]
+        else ""
     )
     return (
         load_profile(as_good[0]),
-        f"effective Z by scanner profile {as_good[0]}, the nearest: {shares[as_good[0]]:.0%} of the pixels can be a material that it scans{others}",
+        f"nearest scanner profile {as_good[0]}: {shares[as_good[0]]:.0%} of the pixels match "
+        f"a material in its table of effective Z{others}",
     )
 
 
 def write_dual_energy(path: Path, counts: np.ndarray, imaged: Imaged, air_counts: int) -> None:
-    """(2, H, W) uint16 counts of low and high energy, and effective Z, as one TIFF."""
+    """Write (2, H, W) uint16 low and high counts and effective Z as a three-channel TIFF."""
     write_counts(
         path,
         np.concatenate([counts, imaged.zeff_counts[None]]),
@@ -192,5 +218,5 @@ def write_dual_energy(path: Path, counts: np.ndarray, imaged: Imaged, air_counts
 
 
 def write_colour(path: Path, imaged: Imaged) -> None:
-    """Pseudo-colour as a PNG."""
+    """Write pseudo-colour as a PNG."""
     Image.fromarray(imaged.colour.transpose(1, 2, 0)).save(path, "png", compress_level=2)

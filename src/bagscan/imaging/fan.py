@@ -1,4 +1,4 @@
-"""The rays of one view."""
+"""Fan-beam geometry of a view."""
 
 from __future__ import annotations
 
@@ -12,11 +12,13 @@ from bagscan.core.errors import DataError
 
 @dataclass(frozen=True)
 class Fan:
-    """Rays of one view: a source and detector channels in the plane of a belt line.
+    """Rays from a source to detector channels, in the plane of a belt line.
 
     Attributes:
-        source_mm: (x, z). direction: (U, 2) unit (x, z) towards every channel, turning one way.
-        distance_mm: (U,) from source to channel. y_mm: (J,) ascending positions of the lines.
+        source_mm: (x, z) of the source.
+        direction: (U, 2) unit vectors (x, z) towards the channels, ordered by angle.
+        distance_mm: (U,) distance from source to channel.
+        y_mm: (J,) ascending positions of the lines.
     """
 
     source_mm: np.ndarray
@@ -26,7 +28,10 @@ class Fan:
 
     @property
     def frame(self) -> np.ndarray:
-        """(2, 2) rows: across and along the fan's middle, in which every ray has a positive second part."""
+        """(2, 2) unit vectors across and along the middle of the fan, as rows.
+
+        Every ray has a positive component along the middle.
+        """
         middle = self.direction[0] + self.direction[-1]
         middle = middle / np.linalg.norm(middle)
         across = np.array([middle[1], -middle[0]])
@@ -39,20 +44,25 @@ class Fan:
 
     @classmethod
     def towards(cls, source_mm: Sequence[float], channels_mm: np.ndarray, y_mm: np.ndarray) -> Fan:
-        """From channel positions (U, 2) in (x, z).
+        """Return the fan from a source to channels.
+
+        Args:
+            source_mm: (x, z) of the source.
+            channels_mm: (U, 2) positions (x, z) of the channels.
+            y_mm: (J,) ascending positions of the lines.
 
         Raises:
-            DataError: channels that do not turn one way around the source within 180°.
+            DataError: the channels are not ordered by angle within 180° around the source.
         """
-        away = np.asarray(channels_mm, float) - np.asarray(source_mm, float)
-        distance = np.linalg.norm(away, axis=1)
+        offset = np.asarray(channels_mm, float) - np.asarray(source_mm, float)
+        distance = np.linalg.norm(offset, axis=1)
         fan = cls(
             np.asarray(source_mm, float),
-            away / distance[:, None],
+            offset / distance[:, None],
             distance,
             np.asarray(y_mm, float),
         )
         across, along = fan.frame @ fan.direction.T
         if along.min() <= 0 or not (np.diff(across / along) > 0).all():
-            raise DataError("channels must turn one way around the source, within 180°")
+            raise DataError("channels must be ordered by angle around the source, within 180°")
         return fan

@@ -1,4 +1,4 @@
-"""Scanner profiles: geometry, tube, detector and imperfections, as data files in profiles/."""
+"""Scanner profiles: geometry, tube, detector, imperfections. Bundled profiles: profiles/."""
 
 from __future__ import annotations
 
@@ -25,11 +25,14 @@ PROFILES = Path(__file__).parent / "profiles"
 
 @dataclass(frozen=True)
 class ViewGeometry:
-    """One source and its bent array.
+    """A source and its bent detector array.
 
     Attributes:
-        source_mm: (x, z). corners_mm: the array's path in (x, z), over which channels are evenly spread.
-        channels: the only ones to keep, from and to; all where null.
+        name: name of the view.
+        source_mm: (x, z) of the source.
+        corners_mm: path of the array in (x, z), along which channels are evenly spaced.
+        n_channels: number of channels of the array.
+        channels: range of channels to keep, as (first, end); null for all.
     """
 
     name: str
@@ -41,36 +44,43 @@ class ViewGeometry:
     def __post_init__(self) -> None:
         if self.n_channels < 2 or len(self.corners_mm) < 2:
             raise ValueError(
-                f"view {self.name}: needs 2 or more channels along 2 or more corners, got {self.n_channels} and {len(self.corners_mm)}"
+                f"view {self.name}: needs 2 or more channels along 2 or more corners, "
+                f"got {self.n_channels} channels and {len(self.corners_mm)} corners"
             )
 
     @property
     def width(self) -> int:
-        """Channels kept."""
+        """Number of channels kept."""
         return self.n_channels if self.channels is None else self.channels[1] - self.channels[0]
 
     def fan(self, y_mm: np.ndarray, across: int = 1) -> Fan:
-        """Rays of lines at ``y_mm``, ``across`` per channel."""
+        """Return the rays of lines at ``y_mm``, with ``across`` rays per channel."""
         corners = np.array(self.corners_mm, float)
-        at = np.append(0, np.cumsum(np.linalg.norm(np.diff(corners, axis=0), axis=1)))
+        corner_at = np.append(0, np.cumsum(np.linalg.norm(np.diff(corners, axis=0), axis=1)))
         n = self.n_channels * across
         first, end = self.channels or (0, self.n_channels)
-        along = (np.arange(first * across, end * across) + 0.5) / n * at[-1]
+        along = (np.arange(first * across, end * across) + 0.5) / n * corner_at[-1]
         return Fan.towards(
             self.source_mm,
-            np.column_stack([np.interp(along, at, corners[:, k]) for k in (0, 1)]),
+            np.column_stack([np.interp(along, corner_at, corners[:, k]) for k in (0, 1)]),
             y_mm,
         )
 
     def cropped(self, low_mm: np.ndarray, high_mm: np.ndarray, margin: int = 24) -> ViewGeometry:
-        """The channels that a box in the tunnel falls upon, and some around."""
+        """Return the view with only the channels behind a box in the tunnel, and a margin.
+
+        Args:
+            low_mm: (x, y, z) minimum of the box.
+            high_mm: (x, y, z) maximum of the box.
+            margin: channels to keep on either side.
+        """
         fan = self.fan(np.zeros(1))
         corners = np.array(
             [(x, z) for x in (low_mm[0], high_mm[0]) for z in (low_mm[2], high_mm[2])]
         )
-        seen = (corners - fan.source_mm) @ fan.frame.T
+        local = (corners - fan.source_mm) @ fan.frame.T
         rays = fan.direction @ fan.frame.T
-        at = np.searchsorted(rays[:, 0] / rays[:, 1], seen[:, 0] / seen[:, 1])
+        at = np.searchsorted(rays[:, 0] / rays[:, 1], local[:, 0] / local[:, 1])
         return replace(
             self,
             channels=(max(0, int(at.min()) - margin), min(self.n_channels, int(at.max()) + margin)),
@@ -79,11 +89,14 @@ class ViewGeometry:
 
 @dataclass(frozen=True)
 class Noise:
-    """What a blank scan shows.
+    """Noise of a blank scan.
 
     Attributes:
-        electronic: in photons. gain: per channel, left after calibration, relative. flicker: of the tube, per line, relative.
-        spread_px: σ along the line over which light spreads in the scintillator: what makes photon noise of neighbours alike.
+        electronic: noise of the electronics in photons.
+        gain: relative gain error per channel that calibration leaves.
+        flicker: relative fluctuation of the tube per line.
+        spread_px: σ along the line of the spread of light in the scintillator, which correlates the
+            photon noise of neighbouring channels.
     """
 
     electronic: float = 8.0
@@ -94,7 +107,12 @@ class Noise:
 
 @dataclass(frozen=True)
 class Scatter:
-    """Share of the air signal that scatters, and how far, in channels."""
+    """Scattered radiation.
+
+    Attributes:
+        share: ratio of scattered to primary signal in air.
+        sigma_px: σ of the scatter kernel in channels.
+    """
 
     share: float = 0.015
     sigma_px: float = 25.0
@@ -102,12 +120,15 @@ class Scatter:
 
 @dataclass(frozen=True)
 class Faults:
-    """What real machines add.
+    """Imperfections of real scanners.
 
     Attributes:
-        registration_px: shift of high against low, at most. afterglow: share of a line left in the next.
-        belt_jitter: of the line pitch. dead_channels: interpolated over, as machines do.
-        card_channels, card_gain: channels on one card, and how cards differ.
+        registration_px: maximum shift of the high against the low channel.
+        afterglow: share of the signal of a line that remains in the next line.
+        belt_jitter: σ of the position of a line, relative to the line pitch.
+        dead_channels: number of dead channels, which are interpolated as in real scanners.
+        card_channels: channels per detector card.
+        card_gain: relative gain difference between cards.
     """
 
     registration_px: float = 0.0
@@ -123,8 +144,18 @@ class Profile:
     """A scanner.
 
     Attributes:
-        tunnel_mm: width and height. belt_mm_s, line_pitch_mm: motion.
-        blur_px: σ along and across the line. air_counts: digital value of air.
+        name: name of the profile.
+        tunnel_mm: width and height of the tunnel.
+        belt_mm_s: speed of the belt.
+        line_pitch_mm: distance between lines along the belt.
+        views: views with their sources and detector arrays.
+        tube: X-ray tube.
+        detector: dual-energy detector.
+        noise: noise of a blank scan.
+        blur_px: σ of the blur between lines and between channels.
+        scatter: scattered radiation.
+        faults: imperfections.
+        air_counts: digital value of air.
     """
 
     name: str
@@ -141,7 +172,7 @@ class Profile:
     air_counts: int = 60000
 
     def __post_init__(self) -> None:
-        wrong = {
+        is_invalid = {
             "tunnel_mm": not all(0 < side < math.inf for side in self.tunnel_mm),
             "belt_mm_s": not 0 < self.belt_mm_s < math.inf,
             "line_pitch_mm": not 0.05 <= self.line_pitch_mm <= 20,
@@ -149,38 +180,47 @@ class Profile:
             "blur_px": not all(0 <= blur < 10 for blur in self.blur_px),
             "air_counts": not 1000 <= self.air_counts <= MAX_AIR_COUNTS,
         }
-        if found := [
-            f"{name}: {getattr(self, name)}" for name, is_wrong in wrong.items() if is_wrong
+        if invalid := [
+            f"{name}: {getattr(self, name)}" for name, wrong in is_invalid.items() if wrong
         ]:
             raise ValueError(
-                f"no scanner has {', '.join(found)[:300]} (lengths above 0, line_pitch_mm 0.05 to 20, views of different names, "
-                f"air_counts 1,000 to {MAX_AIR_COUNTS:,}, so that noise of air stays within 16 bits)"
+                f"invalid scanner profile: {', '.join(invalid)[:300]}; expected lengths above 0, "
+                "line_pitch_mm from 0.05 to 20, views with different names, blur_px from 0 to "
+                f"below 10, and air_counts from 1,000 to {MAX_AIR_COUNTS:,}, so that noise of air "
+                "fits into 16 bits"
             )
 
     @property
     def hash(self) -> str:
-        """Of everything in the profile: two scans of one hash come from the same machine."""
+        """SHA-256 of all settings; scans with the same hash come from the same scanner."""
         return hashlib.sha256(
             json.dumps(dataclasses.asdict(self), sort_keys=True).encode()
         ).hexdigest()
 
     @property
     def response(self) -> Response:
-        """Energy weights and effective photons of a pixel."""
+        """Energy weights and effective photon numbers of a pixel."""
         return _response(*self.response_key)
 
     @property
     def z_table(self) -> ZTable:
-        """Effective Z of this machine's own wedges."""
+        """Table of effective Z from simulated wedges in this scanner."""
         return _z_table(self.response_key)
 
     def spectral(self, mode: str = "groups") -> Spectral:
-        """Energies to evaluate: ``groups`` (39, fitted) or ``exact`` (1 keV bins)."""
+        """Return the energies to evaluate.
+
+        Args:
+            mode: ``groups`` (39, fitted) or ``exact`` (1 keV bins).
+
+        Raises:
+            ConfigError: the mode is unknown.
+        """
         return _spectral(self.response_key, mode)
 
     @property
     def response_key(self) -> tuple[str, str]:
-        """What the tube and detector are, as text: the cache's key."""
+        """Tube and detector as JSON, the key of caches."""
         return json.dumps(dataclasses.asdict(self.tube), sort_keys=True), json.dumps(
             dataclasses.asdict(self.detector), sort_keys=True
         )
@@ -199,12 +239,15 @@ def _z_table(key: tuple[str, str]) -> ZTable:
 @functools.cache
 def _spectral(key: tuple[str, str], mode: str) -> Spectral:
     if mode not in ("groups", "exact"):
-        raise ConfigError(f"spectral mode must be groups or exact, got {mode!r}")
+        raise ConfigError(f"spectral mode must be 'groups' or 'exact', got {mode!r}")
     return grouped(_response(*key)) if mode == "groups" else exact(_response(*key))
 
 
 def varied(profile: Profile, rng: np.random.Generator) -> Profile:
-    """The same tube and detector with noise, blur, scatter and faults drawn from the ranges of machines in use (docs/simulator.md)."""
+    """Vary noise, blur, scatter and faults within the ranges of real scanners.
+
+    The ranges are documented in docs/simulator.md. Tube and detector stay the same.
+    """
     blur = rng.uniform(0.3, 0.6)
     return replace(
         profile,
@@ -222,20 +265,21 @@ def varied(profile: Profile, rng: np.random.Generator) -> Profile:
 
 
 def profile_names() -> list[str]:
-    """Profiles that come with the project."""
+    """Return the names of the bundled profiles."""
     return sorted(path.stem for path in PROFILES.glob("*.yaml"))
 
 
 def load_profile(name: str | Path) -> Profile:
-    """A profile of the project by name, or a user's own by the path of its YAML file.
+    """Load a bundled profile by name, or a user's own profile by the path of its YAML file.
 
     Raises:
-        ConfigError: no such profile, or an unknown key in it.
+        ConfigError: the profile does not exist, or has an unknown key.
     """
     path = Path(name) if str(name).endswith((".yaml", ".yml")) else PROFILES / f"{name}.yaml"
     if not path.is_file():
         raise ConfigError(
-            f"no scanner profile {str(name)!r}{nearest(str(name), profile_names())}; there are {', '.join(profile_names())}, or give a YAML file"
+            f"unknown scanner profile {str(name)!r}{nearest(str(name), profile_names())}; "
+            f"use a bundled profile ({', '.join(profile_names())}) or a YAML file"
         )
     data, lines = read_yaml(path)
     return fill(Profile, {"name": path.stem, **data}, str(path), lines)

@@ -1,1 +1,4 @@
-"""X-ray physics: materials, spectra, detectors, transmission, effective Z, pseudo-colour. Pure functions, numpy only."""
+"""X-ray physics: materials, spectra, detectors, transmission, effective Z, pseudo-colour.
+
+Functions are pure and work on NumPy arrays.
+"""

@@ -1,9 +1,10 @@
-"""Write data/elements.npz and data/tungsten.npz, so that use needs neither xraylib nor spekpy.
+"""Write data/elements.npz and data/tungsten.npz; bagscan then needs neither xraylib nor spekpy.
 
     python -m bagscan.physics.build_tables        # needs bagscan[tables]
 
-Attenuation: xraylib (Schoonjans et al. 2011), which tabulates XCOM's photoelectric, coherent and
-incoherent cross sections. Spectra: spekpy (Poludniowski et al. 2021), unfiltered tungsten.
+Attenuation comes from xraylib (Schoonjans et al. 2011), which tabulates the photoelectric,
+coherent and incoherent cross sections of XCOM. Spectra come from spekpy (Poludniowski et al.
+2021), for unfiltered tungsten.
 """
 
 from __future__ import annotations
@@ -20,11 +21,11 @@ ANODE_DEG = 20.0
 
 
 def elements() -> dict[str, np.ndarray]:
-    """Symbols, atomic weights and mass coefficients (cm²/g) of every element at ``ENERGY_KEV``."""
+    """Return symbols, atomic weights and mass coefficients (cm²/g) at ``ENERGY_KEV``."""
     import xraylib
 
     weights = np.array([xraylib.AtomicWeight(z) for z in ELEMENTS])
-    weights[0] = 1.008  # xraylib rounds to two decimals, which for hydrogen is 0.2 %
+    weights[0] = 1.008  # xraylib rounds to two decimals: an error of 0.2 %
     return {
         "symbol": np.array([xraylib.AtomicNumberToSymbol(z) for z in ELEMENTS]),
         "atomic_weight": weights,
@@ -39,7 +40,7 @@ def elements() -> dict[str, np.ndarray]:
 
 
 def tungsten() -> dict[str, np.ndarray]:
-    """Photons / (cm² keV mAs) at 1 m of unfiltered tubes, one row per tube voltage."""
+    """Return photons / (cm² keV mAs) at 1 m of unfiltered tubes, one row per tube voltage."""
     import spekpy
 
     rows = []
@@ -55,6 +56,7 @@ def tungsten() -> dict[str, np.ndarray]:
 
 
 def main() -> None:
+    """Compute both tables and write them to ``FOLDER``."""
     FOLDER.mkdir(exist_ok=True)
     for name, table in (("elements", elements()), ("tungsten", tungsten())):
         np.savez_compressed(FOLDER / f"{name}.npz", **table)  # type: ignore[arg-type]

@@ -1,8 +1,9 @@
-"""Tube spectrum and dual-energy sandwich detector: what a pixel counts, per energy.
+"""Tube spectrum and response of a dual-energy sandwich detector.
 
-A low-energy scintillator, a metal filter and a high-energy scintillator lie behind one another. Each
-gives light in proportion to the energy that photons leave in it, so a signal is a sum over energies
-of photons × energy left, and its noise is that of an effective number of photons.
+The beam passes a low-energy scintillator, a metal filter and a high-energy scintillator. Each
+scintillator emits light in proportion to the energy that photons deposit in it. A signal is
+therefore a sum over energies of photons × deposited energy. Its noise equals that of an effective
+number of photons.
 """
 
 from __future__ import annotations
@@ -28,8 +29,10 @@ class Tube:
     """An X-ray tube with a tungsten anode of 20°.
 
     Attributes:
-        voltage_kv: 120-180. current_ma, exposure_ms: of one line.
-        filters_mm: thickness by material; inherent filtration counts as aluminium.
+        voltage_kv: tube voltage, 120-180 kV.
+        current_ma: tube current.
+        exposure_ms: exposure time of one line.
+        filters_mm: thickness by material; inherent filtration is entered as aluminium.
     """
 
     voltage_kv: float = 160.0
@@ -38,25 +41,32 @@ class Tube:
     filters_mm: Mapping[str, float] = field(default_factory=lambda: {"aluminium": 3.0})
 
     def fluence(self) -> np.ndarray:
-        """(K,) photons / (cm² keV) of one line at 1 m, on the axis of :func:`elements`.
+        """Return (K,) photons / (cm² keV) of one line at 1 m, on the axis of :func:`elements`.
 
         Raises:
-            ConfigError: a voltage outside the tables.
+            ConfigError: the voltage lies outside the tables.
         """
         with np.load(FOLDER / "tungsten.npz", allow_pickle=False) as data:
             voltages, rows = data["tube_kv"], data["fluence"]
         if not voltages[0] <= self.voltage_kv <= voltages[-1]:
             raise ConfigError(
-                f"tube voltage must be {voltages[0]:.0f}-{voltages[-1]:.0f} kV, got {self.voltage_kv}"
+                f"tube voltage must be {voltages[0]:.0f}-{voltages[-1]:.0f} kV, "
+                f"got {self.voltage_kv}"
             )
-        at = np.searchsorted(voltages, self.voltage_kv, side="right") - 1
-        bare = _between(voltages, rows, min(int(at), len(voltages) - 2), self.voltage_kv)
+        index = np.searchsorted(voltages, self.voltage_kv, side="right") - 1
+        unfiltered = _interpolate(
+            voltages, rows, min(int(index), len(voltages) - 2), self.voltage_kv
+        )
         path = sum(material(name).attenuation_per_mm * mm for name, mm in self.filters_mm.items())
-        return np.asarray(bare * np.exp(-path) * self.current_ma * self.exposure_ms * 1e-3)
+        return np.asarray(unfiltered * np.exp(-path) * self.current_ma * self.exposure_ms * 1e-3)
 
 
-def _between(voltages: np.ndarray, rows: np.ndarray, i: int, voltage_kv: float) -> np.ndarray:
-    """Spectrum between two tabulated ones: mixed at equal share of the end energy, so that it ends where it must."""
+def _interpolate(voltages: np.ndarray, rows: np.ndarray, i: int, voltage_kv: float) -> np.ndarray:
+    """Interpolate between spectra ``i`` and ``i + 1``.
+
+    Spectra are mixed at equal fractions of their end energies, so the result ends at the tube
+    voltage.
+    """
     share = (voltage_kv - voltages[i]) / (voltages[i + 1] - voltages[i])
     if share == 0:
         return np.asarray(rows[i])
@@ -67,12 +77,17 @@ def _between(voltages: np.ndarray, rows: np.ndarray, i: int, voltage_kv: float) 
 
 @dataclass(frozen=True)
 class Sandwich:
-    """Two scintillators with a filter between.
+    """Two scintillators with a filter between them.
 
     Attributes:
-        low, high: scintillator and its thickness in mm; packing below 1 for powders.
-        filter_mm: thickness by material.
-        pixel_mm: (across, along) the line. distance_mm: source to detector.
+        low: name of the low-energy scintillator, a key of ``SCINTILLATORS``.
+        low_mm: its thickness.
+        low_packing: its packing density, below 1 for powders.
+        filter_mm: thickness of the filter by material.
+        high: name of the high-energy scintillator.
+        high_mm: its thickness.
+        pixel_mm: pixel size (across, along) the line.
+        distance_mm: distance from source to detector.
     """
 
     low: str = "gos"
@@ -87,11 +102,14 @@ class Sandwich:
 
 @dataclass(frozen=True)
 class Response:
-    """How a tube and a detector weigh energies.
+    """Energy weights and photon statistics of a tube with a detector.
 
     Attributes:
-        energy_kev: (K,). low, high: (K,) shares of the air signal, each summing to 1.
-        low_photons, high_photons: effective photons of a pixel in air; signal² over variance.
+        energy_kev: (K,) bin centres.
+        low: (K,) shares of the low air signal, which sum to 1.
+        high: (K,) shares of the high air signal, which sum to 1.
+        low_photons: effective photons of a low pixel in air: signal² over variance.
+        high_photons: effective photons of a high pixel in air.
     """
 
     energy_kev: np.ndarray
@@ -102,39 +120,45 @@ class Response:
 
     @property
     def mean_energy_kev(self) -> tuple[float, float]:
-        """Mean energy of the low and of the high signal."""
+        """Mean energy of the low and the high signal in keV."""
         return float(self.low @ self.energy_kev), float(self.high @ self.energy_kev)
 
     @property
     def weights(self) -> np.ndarray:
-        """(K, 2) low and high."""
+        """(K, 2) energy weights of the low and the high signal."""
         return np.stack([self.low, self.high], 1)
 
 
 def response(tube: Tube, detector: Sandwich) -> Response:
-    """Energy weights and effective photon numbers of one pixel and line."""
+    """Return energy weights and effective photon numbers of one pixel and line.
+
+    Raises:
+        ConfigError: the tube voltage lies outside the tables, or a scintillator is unknown.
+    """
     energy = elements().energy_kev
     area_cm2 = detector.pixel_mm[0] * detector.pixel_mm[1] / 100
     photons = tube.fluence() * area_cm2 * (1000 / detector.distance_mm) ** 2
-    low_in, low_energy = _scintillator(detector.low, detector.low_mm * detector.low_packing)
-    between = sum(material(name).attenuation_per_mm * mm for name, mm in detector.filter_mm.items())
-    high_in, high_energy = _scintillator(detector.high, detector.high_mm)
+    low_stopped, low_deposit = _scintillator(detector.low, detector.low_mm * detector.low_packing)
+    filter_depth = sum(
+        material(name).attenuation_per_mm * mm for name, mm in detector.filter_mm.items()
+    )
+    high_stopped, high_deposit = _scintillator(detector.high, detector.high_mm)
     shares, counts = [], []
-    for arriving, stopped, left in (
-        (photons, low_in, low_energy),
-        (photons * (1 - low_in) * np.exp(-between), high_in, high_energy),
+    for incident, stopped, deposit in (
+        (photons, low_stopped, low_deposit),
+        (photons * (1 - low_stopped) * np.exp(-filter_depth), high_stopped, high_deposit),
     ):
-        signal = arriving * stopped * left
+        signal = incident * stopped * deposit
         shares.append(signal / signal.sum())
-        counts.append(float(signal.sum() ** 2 / (signal * left).sum()))
+        counts.append(float(signal.sum() ** 2 / (signal * deposit).sum()))
     return Response(energy, shares[0], shares[1], counts[0], counts[1])
 
 
 def _scintillator(name: str, mm: float) -> tuple[np.ndarray, np.ndarray]:
-    """(K,) share of photons that interact, and mean energy left in keV by one that does."""
+    """Return the (K,) share of photons that interact and their mean deposited energy in keV."""
     if name not in SCINTILLATORS:
-        raise ConfigError(f"unknown scintillator {name!r}; known are {', '.join(SCINTILLATORS)}")
-    of = SCINTILLATORS[name]
-    return 1 - np.exp(-of.attenuation_per_mm * mm), elements().energy_kev * np.clip(
-        of.absorption_per_mm / of.attenuation_per_mm, 0, 1
+        raise ConfigError(f"unknown scintillator {name!r}; available: {', '.join(SCINTILLATORS)}")
+    crystal = SCINTILLATORS[name]
+    return 1 - np.exp(-crystal.attenuation_per_mm * mm), elements().energy_kev * np.clip(
+        crystal.absorption_per_mm / crystal.attenuation_per_mm, 0, 1
     )

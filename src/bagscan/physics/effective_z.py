@@ -1,11 +1,13 @@
 """Effective atomic number from low and high transmission.
 
-Wedges of known materials give, at every high log attenuation, the ratio R = ln L / ln H that each Z
-has there; in use Z is read back from (ln H, R) by bilinear look-up. R rises from light to heavy
-elements only up to about Z = 40: elements with a K-edge inside the spectrum read wrong by nature (Pb
-and W like something light, Sn and Nd like another metal). Their attenuation tells part of them:
-what absorbs more than a bag's worth of plastic and still reads light is marked as impenetrable, from
-about 1 mm of lead on. Thinner lead cannot be told from plastic by two energies alone.
+Wedges of known materials give the ratio R = ln L / ln H of each Z at every high log attenuation.
+:class:`ZTable` inverts this relation: it looks up Z from (ln H, R) by bilinear interpolation.
+
+R rises from light to heavy elements only up to about Z = 40. Elements with a K-edge inside the
+spectrum read wrong: Pb and W like a light material, Sn and Nd like another metal. Attenuation
+reveals some of them. A pixel that absorbs more than a bag full of plastic and still reads light is
+marked as impenetrable; this holds from about 1 mm of lead. Two energies alone cannot separate
+thinner lead from plastic.
 """
 
 from __future__ import annotations
@@ -39,7 +41,8 @@ WEDGES = (
 )
 LOG_H_MIN, LOG_H_MAX = 0.005, 8.0
 IMPENETRABLE_LOG_LOW = 6.2  # 0.2 % left: scatter and electronic noise outweigh the signal
-# 20 cm of water, and yet light: no bag holds that in one ray, while a millimetre of lead or tungsten reads so.
+# The attenuation of 20 cm of water at a light Z: a bag never holds that along a ray, but a
+# millimetre of lead or tungsten reads like it.
 TOO_DENSE_LOG_LOW, LIGHT_Z = 4.2, 14.0
 
 
@@ -48,10 +51,12 @@ class ZImage:
     """Effective Z of an image.
 
     Attributes:
-        z: (H, W) float32, 0 where there is next to nothing in the beam.
-        sigma_z: (H, W) float32, standard deviation expected from the noise; on flat material the real one is 1.3 to 1.6 times
-            that, since the median that is counted on sees pixels that have just been smoothed together.
-        impenetrable: (H, W) bool, too little left for Z to mean anything, or too dense for what it reads.
+        z: (H, W) float32, 0 where the beam is almost unattenuated.
+        sigma_z: (H, W) float32, standard deviation expected from the noise. On flat material the
+            real deviation is 1.3 to 1.6 times larger, because the median sees pixels that the
+            smoothing has just correlated.
+        impenetrable: (H, W) bool, True where too little signal is left for a meaningful Z, or where
+            the attenuation is too high for the Z that was read.
     """
 
     z: np.ndarray
@@ -60,7 +65,7 @@ class ZImage:
 
     @property
     def confidence(self) -> np.ndarray:
-        """(H, W) in [0, 1]: 1 / (1 + σ²), so half where Z is known to ±1; 0 where impenetrable."""
+        """(H, W) in [0, 1]: 1 / (1 + σ²), one half for σ = 1; 0 where impenetrable or unknown."""
         return np.where(
             self.impenetrable | (self.z == 0), 0, 1 / (1 + np.square(self.sigma_z))
         ).astype(np.float32)
@@ -68,11 +73,13 @@ class ZImage:
 
 @dataclass(frozen=True)
 class ZTable:
-    """Z over (ln H, R).
+    """Effective Z as a function of (ln H, R).
 
     Attributes:
-        log_h: (P,) log attenuation of the high channel, ascending in even ratios. ratio: (Q,) ascending, evenly spaced.
-        z: (P, Q) float32. span: (P, 2) least and greatest ratio of the wedges, beyond which Z stays.
+        log_h: (P,) log attenuation of the high channel, ascending, spaced by a constant ratio.
+        ratio: (Q,) R, ascending, evenly spaced.
+        z: (P, Q) float32 effective Z.
+        span: (P, 2) minimum and maximum R of the wedges; beyond them Z is constant.
     """
 
     log_h: np.ndarray
@@ -81,11 +88,15 @@ class ZTable:
     span: np.ndarray
 
     def __call__(self, log_low: np.ndarray, log_high: np.ndarray) -> np.ndarray:
-        """Z of log attenuations; 0 where the high one is under the table's first."""
+        """Return Z of log attenuations; 0 where the high one is below the range of the table."""
         return self.read(log_low, log_high)[0]
 
     def read(self, log_low: np.ndarray, log_high: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Z, and ∂Z/∂R where it is read; beyond the wedges that at their end, since Z is no surer there."""
+        """Return Z and ∂Z/∂R.
+
+        Beyond the wedges, the slope is that of the outermost wedge, because Z is not more certain
+        there.
+        """
         log_low, log_high = np.broadcast_arrays(
             np.asarray(log_low, float), np.asarray(log_high, float)
         )
@@ -99,18 +110,20 @@ class ZTable:
 def table_from_curves(
     z: Sequence[float], curves: Sequence[tuple[np.ndarray, np.ndarray]]
 ) -> ZTable:
-    """A table from wedges, simulated or measured.
+    """Build a table from simulated or measured wedges.
 
     Args:
         z: effective Z of every wedge, ascending.
         curves: (ln L, ln H) of each wedge's steps as log attenuations, ascending in ln H.
 
     Raises:
-        DataError: fewer than two wedges, wrong order, or a wedge of fewer than two steps.
+        DataError: there are fewer than two wedges, their Z do not ascend, or a wedge has fewer
+            than two ascending steps.
     """
     if len(z) < 2 or len(z) != len(curves) or not np.all(np.diff(z) > 0):
         raise DataError(
-            f"wedges must be two or more in ascending Z, one curve each; got Z = {list(z)} and {len(curves)} curves"
+            "a table needs two or more wedges in ascending Z with a curve for each wedge; "
+            f"got Z = {list(z)} and {len(curves)} curves"
         )
     log_h = np.geomspace(LOG_H_MIN, LOG_H_MAX, 256)
     ratios = []
@@ -124,11 +137,12 @@ def table_from_curves(
             or high[0] <= 0
         ):
             raise DataError(
-                f"the wedge of Z = {number}: ln L and ln H must be two or more steps each, above 0 and ascending"
+                f"wedge of Z = {number}: ln L and ln H must have the same length of two or more "
+                "steps, and ln H must be above 0 and ascending"
             )
         ratios.append(np.interp(log_h, high, low / high))
-    # A table must be readable backwards: where a heavier wedge's R falls below a lighter one's
-    # (strong filtration, K-edges), it adds nothing.
+    # R must increase with Z so that the table can be inverted. Where R of a heavier wedge falls
+    # below that of a lighter wedge (strong filtration, K-edges), the heavier wedge is ignored.
     rising = np.maximum.accumulate(np.array(ratios) + 1e-6 * np.arange(len(z))[:, None], axis=0)
     axis = np.linspace(1.0, max(1.5, float(rising.max())), 1024)
     by_ratio = np.array([np.interp(axis, column, z) for column in rising.T], np.float32)
@@ -136,20 +150,20 @@ def table_from_curves(
 
 
 def table_from_response(response: Response, wedges: Sequence[str] = WEDGES) -> ZTable:
-    """The table of a detector model, from wedges computed through it."""
+    """Build the table of a detector model from wedges computed with it."""
     spectral = exact(response)
     materials = sorted((material(name) for name in wedges), key=lambda m: m.effective_z)
     curves = []
-    for one in materials:
+    for wedge in materials:
         thickness_mm = np.geomspace(1e-4, 5e3, 900)[:, None]
-        log = -np.log(np.maximum(spectral.transmission(thickness_mm, [one]), 1e-300))
+        log = -np.log(np.maximum(spectral.transmission(thickness_mm, [wedge]), 1e-300))
         keep = np.append(True, np.diff(log[:, 1]) > 1e-12) & (log[:, 1] < 50)
         curves.append((log[keep, 0], log[keep, 1]))
     return table_from_curves([m.effective_z for m in materials], curves)
 
 
 def log_attenuation(transmission: np.ndarray, floor: float = 1e-5) -> np.ndarray:
-    """−ln T, T clipped to [floor, 1]."""
+    """Return −ln T, with T clipped to [floor, 1]."""
     return np.asarray(-np.log(np.clip(transmission, floor, 1.0)))
 
 
@@ -161,22 +175,25 @@ def effective_z(
     electronic: float = 8.0,
     denoise_px: float = 0.7,
 ) -> ZImage:
-    """Effective Z of a scan, its noise, and where it means nothing.
+    """Compute the effective Z of a view, its noise and its invalid pixels.
 
     Args:
-        low, high: (H, W) transmission, air = 1.
-        photons: effective number in air of the low and high channel; see :class:`Response`.
+        low: (H, W) transmission of the low channel, air = 1.
+        high: (H, W) transmission of the high channel, air = 1.
+        table: effective Z by (ln H, R).
+        photons: effective number in air of the low and high channel; see
+            :class:`bagscan.physics.detector.Response`.
         electronic: noise of the electronics in photons.
-        denoise_px: σ of the smoothing before the ratio, which noise would bias; 0 for none.
+        denoise_px: σ of the smoothing before the ratio, which noise would bias; 0 to disable it.
     """
-    smooth = [_denoised(np.asarray(t, np.float32), denoise_px) for t in (low, high)]
+    smooth = [_denoise(np.asarray(t, np.float32), denoise_px) for t in (low, high)]
     log_low, log_high = (log_attenuation(t) for t in smooth)
     z, slope = table.read(log_low, log_high)
     variance = [
         (t + electronic**2 / n) / n / np.maximum(t, 1e-5) ** 2
         for t, n in zip(smooth, photons, strict=True)
     ]
-    # Smoothing over σ averages about 4πσ² pixels, the median 9 at two thirds of their worth.
+    # Smoothing averages about 4πσ² pixels; the median averages 9, two thirds as efficiently.
     averaged = max(1.0, 4 * np.pi * denoise_px**2 * 6) if denoise_px else 1.0
     h = np.maximum(log_high, 1e-3)
     sigma_ratio = np.sqrt((variance[0] + np.square(log_low / h) * variance[1]) / averaged) / h
@@ -186,6 +203,6 @@ def effective_z(
     return ZImage(z, (np.abs(slope) * sigma_ratio).astype(np.float32), impenetrable)
 
 
-def _denoised(image: np.ndarray, sigma_px: float) -> np.ndarray:
-    """Smoothed, then a median of 3 × 3, which keeps edges that the smoothing must not spread."""
+def _denoise(image: np.ndarray, sigma_px: float) -> np.ndarray:
+    """Smooth, then apply a 3 × 3 median, which preserves edges."""
     return np.asarray(median_3x3(ndimage.gaussian_filter(image, sigma_px))) if sigma_px else image

@@ -1,4 +1,4 @@
-"""Materials by name: composition, density, attenuation. The library is data/materials.yaml."""
+"""Materials by name: composition, density and attenuation. The library is data/materials.yaml."""
 
 from __future__ import annotations
 
@@ -19,12 +19,14 @@ MAYNEORD_POWER = 2.94
 
 @dataclass(frozen=True)
 class Elements:
-    """Tables of the elements 1-92 on one energy axis.
+    """Tables of the elements 1-92 on a common energy axis.
 
     Attributes:
-        symbol: (92,). atomic_weight: (92,) g/mol. energy_kev: (K,) bin centres, 1 keV apart.
-        attenuation_cm2_g, absorption_cm2_g: (92, K) mass attenuation with coherent scattering, and
-            mass energy-absorption.
+        symbol: (92,) chemical symbols.
+        atomic_weight: (92,) g/mol.
+        energy_kev: (K,) bin centres, 1 keV apart.
+        attenuation_cm2_g: (92, K) mass attenuation, including coherent scattering.
+        absorption_cm2_g: (92, K) mass energy absorption.
     """
 
     symbol: tuple[str, ...]
@@ -36,7 +38,7 @@ class Elements:
 
 @functools.cache
 def elements() -> Elements:
-    """The element tables (see :mod:`bagscan.physics.build_tables` for their sources)."""
+    """Load the element tables (see :mod:`bagscan.physics.build_tables` for their sources)."""
     with np.load(FOLDER / "elements.npz", allow_pickle=False) as data:
         return Elements(
             tuple(map(str, data["symbol"])),
@@ -52,8 +54,11 @@ class Material:
     """A homogeneous material.
 
     Attributes:
-        mass_fractions: atomic number -> share of the mass; they sum to 1.
-        density_g_cm3: in bulk. family: ``polymer``, ``metal`` and so on. source: of the figures.
+        name: name in the library.
+        mass_fractions: share of the mass by atomic number; the shares sum to 1.
+        density_g_cm3: bulk density, above 0.
+        family: ``polymer``, ``metal`` and so on.
+        source: source of composition and density.
     """
 
     name: str
@@ -76,17 +81,17 @@ class Material:
 
     @property
     def attenuation_per_mm(self) -> np.ndarray:
-        """(K,) linear attenuation on the energy axis of :func:`elements`, coherent scattering included."""
+        """(K,) linear attenuation on the axis of :func:`elements`, with coherent scattering."""
         return self._mix(elements().attenuation_cm2_g) * self.density_g_cm3 / 10
 
     @property
     def absorption_per_mm(self) -> np.ndarray:
-        """(K,) linear energy absorption."""
+        """(K,) linear energy absorption on the axis of :func:`elements`."""
         return self._mix(elements().absorption_cm2_g) * self.density_g_cm3 / 10
 
     @property
     def effective_z(self) -> float:
-        """Mayneord's effective atomic number, (Σ aᵢ Zᵢ^2.94)^(1/2.94), a the share of electrons."""
+        """Mayneord's effective atomic number (Σ aᵢ Zᵢ^2.94)^(1/2.94), aᵢ the share of electrons."""
         electrons = {
             z: w * z / elements().atomic_weight[z - 1] for z, w in self.mass_fractions.items()
         }
@@ -97,10 +102,10 @@ class Material:
 
 
 def parse_formula(formula: str) -> dict[int, float]:
-    """``"C2H3Cl"`` -> mass fractions by atomic number.
+    """Return the mass fractions of a formula such as ``"C2H3Cl"``, by atomic number.
 
     Raises:
-        ConfigError: not a formula, or an unknown element.
+        ConfigError: the string is not a formula, or an element is unknown.
     """
     parts = re.findall(r"([A-Z][a-z]?)(\d*\.?\d*)", formula)
     if not parts or "".join(a + b for a, b in parts) != formula:
@@ -117,7 +122,7 @@ def parse_formula(formula: str) -> dict[int, float]:
 
 
 def mixture(parts: Mapping[str, float]) -> dict[int, float]:
-    """Mass fractions of a mixture of formulas; the shares are scaled to sum to 1."""
+    """Return the mass fractions of a mixture of formulas; shares are scaled to sum to 1."""
     total = sum(parts.values())
     out: dict[int, float] = {}
     for formula, share in parts.items():
@@ -128,20 +133,21 @@ def mixture(parts: Mapping[str, float]) -> dict[int, float]:
 
 @functools.cache
 def library() -> dict[str, Material]:
-    """All materials of the project by name."""
+    """Load all materials of the library, by name."""
     rows = yaml.safe_load((FOLDER / "materials.yaml").read_text())
     out = {}
     for name, row in rows.items():
-        of = row.pop("of")
-        out[name] = Material(name, parse_formula(of) if isinstance(of, str) else mixture(of), **row)
+        content = row.pop("of")
+        fractions = parse_formula(content) if isinstance(content, str) else mixture(content)
+        out[name] = Material(name, fractions, **row)
     return out
 
 
 def material(name: str) -> Material:
-    """One material of the library.
+    """Return a material of the library.
 
     Raises:
-        ConfigError: an unknown name, with the nearest known one.
+        ConfigError: the name is unknown; the message suggests the nearest name.
     """
     if name not in library():
         raise ConfigError(f"unknown material {name!r}{nearest(name, library())}")

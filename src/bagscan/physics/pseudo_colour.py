@@ -1,7 +1,7 @@
-"""Pseudo-colour as operators know it: orange organics, green mixtures and light metals, blue metals.
+"""Conventional pseudo-colour: orange organics, green mixtures and light metals, blue metals.
 
-Hue follows effective Z without steps, lightness follows attenuation, as light through coloured glass:
-every material has one colour at one depth, and twice the depth is that colour multiplied by itself.
+Hue is a continuous function of effective Z. Lightness follows attenuation as in coloured glass:
+doubling the depth of a material squares its colour.
 """
 
 from __future__ import annotations
@@ -24,14 +24,12 @@ DEPTH = 1.3
 BLACK_FROM, BLACK_AT = 2.0, 5.5
 METAL_Z = 24.0
 N_Z, N_ATTENUATION = 128, 512
-SIGMA_Z, DENSE = (
-    0.5,
-    0.05,
-)  # of a stored Z; low transmission below which one that is not known means that next to nothing passes
+SIGMA_Z = 0.5  # assumed for a stored Z
+DENSE = 0.05  # low transmission below which an unknown Z means that almost nothing passes
 
 
 def colour_table() -> np.ndarray:
-    """(N_Z, N_ATTENUATION, 3) uint8 over Z 5-32 and mean log attenuation 0-6."""
+    """Return the (N_Z, N_ATTENUATION, 3) uint8 colours of Z 5-32 and mean log attenuation 0-6."""
     z = np.linspace(5, 32, N_Z)
     attenuation = np.linspace(0, 6, N_ATTENUATION)
     anchors = np.array(list(ANCHORS.values()))
@@ -46,10 +44,13 @@ TABLE = colour_table()
 
 
 def pseudo_colour(low: np.ndarray, high: np.ndarray, z: ZImage, sharpen: float = 1.0) -> np.ndarray:
-    """(H, W) low and high transmission and their Z -> (3, H, W) uint8.
+    """Return the (3, H, W) uint8 colours of low and high transmission and their Z.
 
     Args:
-        sharpen: strength of the edge enhancement on the mean log attenuation; 0 for none.
+        low: (H, W) transmission of the low channel, air = 1.
+        high: (H, W) transmission of the high channel, air = 1.
+        z: effective Z of the view.
+        sharpen: strength of the edge enhancement on the mean log attenuation; 0 to disable it.
     """
     attenuation = (log_attenuation(low, 3e-4) + log_attenuation(high, 3e-4)) / 2
     if sharpen:
@@ -57,16 +58,19 @@ def pseudo_colour(low: np.ndarray, high: np.ndarray, z: ZImage, sharpen: float =
         attenuation = np.maximum(
             ndimage.gaussian_filter(attenuation, 0.5) + np.clip(sharpen * detail, -0.3, 0.6), 0
         )
-    shown = np.where(z.impenetrable, np.maximum(z.z, METAL_Z), steadied(z))
-    i = np.clip(np.rint((shown - 5) / 27 * (N_Z - 1)), 0, N_Z - 1).astype(int)
+    display_z = np.where(z.impenetrable, np.maximum(z.z, METAL_Z), steadied(z))
+    i = np.clip(np.rint((display_z - 5) / 27 * (N_Z - 1)), 0, N_Z - 1).astype(int)
     j = np.clip(np.rint(attenuation / 6 * (N_ATTENUATION - 1)), 0, N_ATTENUATION - 1).astype(int)
     return np.ascontiguousarray(TABLE[i, j].transpose(2, 0, 1))
 
 
 def colour_again(low: np.ndarray, high: np.ndarray, zeff: np.ndarray) -> np.ndarray:
-    """(3, H, W) uint8 of what a stored scan holds: transmissions and an effective Z of 0 where it is not known.
+    """Return the (3, H, W) uint8 colours of a stored view.
 
-    It is not known through air, or through what lets nothing pass.
+    Args:
+        low: (H, W) transmission of the low channel, air = 1.
+        high: (H, W) transmission of the high channel, air = 1.
+        zeff: (H, W) effective Z, 0 where unknown: in air and behind impenetrable objects.
     """
     return pseudo_colour(
         low, high, ZImage(zeff, np.full_like(zeff, SIGMA_Z), (zeff <= 0) & (low < DENSE))
@@ -74,7 +78,7 @@ def colour_again(low: np.ndarray, high: np.ndarray, zeff: np.ndarray) -> np.ndar
 
 
 def steadied(z: ZImage) -> np.ndarray:
-    """Z averaged over neighbours by confidence: where it is noise, the surroundings' hue is shown."""
+    """Return Z averaged over neighbours by confidence; noisy pixels take the surrounding hue."""
     weight = z.confidence + 1e-4
     return np.asarray(
         ndimage.gaussian_filter(z.z * weight, 1.0) / ndimage.gaussian_filter(weight, 1.0)

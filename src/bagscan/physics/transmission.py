@@ -1,8 +1,8 @@
-"""Transmission of material stacks: exactly, per 1 keV bin, or by a few energy groups.
+"""Transmission of material stacks, either exact in 1 keV bins or approximate in energy groups.
 
-Groups end at K-edges, so that attenuation is smooth inside each, and their weights are fitted to
-random stacks of real materials (non-negative least squares on the relative error). 39 of them stay
-within 3e-3 of the exact sum, a fraction of a pixel's noise, at a quarter of its cost.
+Groups end at K-edges, so that attenuation is smooth inside each group. Their weights are fitted to
+random stacks of real materials by non-negative least squares on the relative error. 39 groups stay
+within 3e-3 of the exact sum, a fraction of the noise of a pixel, at a quarter of its cost.
 """
 
 from __future__ import annotations
@@ -25,23 +25,25 @@ class Spectral:
     """Energies at which stacks are evaluated.
 
     Attributes:
-        mixing: (G, K) that averages attenuation inside each group. weights: (G, 2) low and high.
+        mixing: (G, K) matrix that averages attenuation inside each group.
+        weights: (G, 2) weights of the low and high signal; each column sums to 1.
     """
 
     mixing: np.ndarray
     weights: np.ndarray
 
     def attenuation_per_mm(self, materials: Sequence[Material]) -> np.ndarray:
-        """(M, G) linear attenuation of each material in each group."""
+        """Return the (M, G) linear attenuation of each material in each group."""
         return np.array([self.mixing @ m.attenuation_per_mm for m in materials])
 
     def transmission(
         self, paths_mm: Mapping[str, np.ndarray] | np.ndarray, materials: Sequence[Material]
     ) -> np.ndarray:
-        """(..., 2) low and high transmission of stacks.
+        """Return the (..., 2) low and high transmission of stacks.
 
         Args:
-            paths_mm: (..., M), or by material name; order does not matter to transmission.
+            paths_mm: (..., M) path lengths, or path lengths by material name.
+            materials: the M materials; their order along the ray has no effect.
         """
         if isinstance(paths_mm, Mapping):
             paths_mm = np.stack(
@@ -52,22 +54,23 @@ class Spectral:
 
 
 def exact(response: Response) -> Spectral:
-    """One group per 1 keV bin."""
+    """Return a group for each 1 keV bin."""
     return Spectral(np.eye(len(response.energy_kev)), response.weights)
 
 
 def grouped(
     response: Response, width_kev: float = 4.0, n_stacks: int = 4000, seed: int = 1
 ) -> Spectral:
-    """Few groups with fitted weights.
+    """Return energy groups with fitted weights.
 
     Args:
-        width_kev: of a group at most.
-        n_stacks: random stacks of 1-6 library materials that the weights are fitted to.
+        response: energy weights of the scanner.
+        width_kev: maximum width of a group.
+        n_stacks: number of random stacks of 1-6 library materials for the fit.
+        seed: seed of the random stacks.
     """
-    from scipy.optimize import (
-        nnls,
-    )  # most of a second to import, for those who look at colours alone
+    # The import takes most of a second, and code that only computes colours does not need it.
+    from scipy.optimize import nnls
 
     used = np.flatnonzero(response.weights.any(1))
     edges = group_edges(
@@ -82,7 +85,7 @@ def grouped(
     paths = random_stacks(mu, n_stacks, np.random.default_rng(np.random.SeedSequence(seed)))
     exactly = np.exp(-paths @ mu) @ response.weights
     by_group = np.exp(-paths @ (mu @ mixing.T))
-    # The sum of weights is pinned to 1 by a heavy row: air must transmit exactly 1.
+    # Air must transmit exactly 1: a heavy row pins the sum of the weights to 1.
     pin = 1000.0
     weights = [
         nnls(
@@ -95,19 +98,19 @@ def grouped(
 
 
 def group_edges(low_kev: float, high_kev: float, width_kev: float) -> np.ndarray:
-    """Edges of groups at most ``width_kev`` wide that no K-edge lies inside of, on whole keV."""
-    cuts = sorted(
+    """Return edges in whole keV of groups up to ``width_kev`` wide, split at the K-edges."""
+    breaks = sorted(
         {low_kev, *(round(k) for k in K_EDGES_KEV if low_kev < round(k) < high_kev), high_kev}
     )
     pieces = [
         np.linspace(a, b, int(np.ceil((b - a) / width_kev)) + 1)
-        for a, b in itertools.pairwise(cuts)
+        for a, b in itertools.pairwise(breaks)
     ]
     return np.unique(np.round(np.concatenate(pieces)))
 
 
 def random_stacks(attenuation_per_mm: np.ndarray, n: int, rng: np.random.Generator) -> np.ndarray:
-    """(n, M) paths in mm of 1-6 materials whose attenuation at about 80 keV sums to 0-7."""
+    """Draw (n, M) paths in mm of 1-6 materials whose log attenuation near 80 keV is 0-7."""
     paths = np.zeros((n, len(attenuation_per_mm)))
     for row in paths:
         chosen = rng.choice(len(row), rng.integers(1, 7), replace=False)

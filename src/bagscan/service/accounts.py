@@ -1,4 +1,4 @@
-"""People and machines that may use the service: passwords (argon2), sessions, keys, roles."""
+"""Accounts of people and scanners: passwords (argon2id), sessions, API keys and roles."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import hashlib
 import re
 import secrets
 import time
-from dataclasses import dataclass
 from typing import Any
 
 from argon2 import PasswordHasher
@@ -15,34 +14,26 @@ from sqlalchemy import Connection, bindparam, delete, func, insert, select, upda
 
 from bagscan.core.errors import BagscanError
 from bagscan.service.audit import Auditor
+from bagscan.service.roles import ROLES as ROLES
+from bagscan.service.roles import Principal as Principal
 from bagscan.service.settings import ServiceConfig
 from bagscan.service.store.database import Store
 from bagscan.service.store.tables import accounts, api_keys, sessions, setup_tokens
 
-# What each role may do. What is not named here, nobody may.
-OPERATOR = frozenset({"self", "scan.read", "queue.read", "decide"})
-SUPERVISOR = OPERATOR | {"threshold", "audit.read", "statistics", "models.read", "metrics"}
-ROLES: dict[str, frozenset[str]] = {
-    "scanner": frozenset({"self", "screen", "own.read", "metrics"}),
-    "operator": OPERATOR,
-    "supervisor": SUPERVISOR,
-    "admin": SUPERVISOR | {"accounts", "models.change", "screen"},
-}
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}")
 MIN_PASSWORD = 10
 SETUP_S = 3600
 _hasher = PasswordHasher()
-_nobody = _hasher.hash(
-    "nobody"
-)  # a name that is not known takes as long to refuse as a wrong password
+# Verified for unknown names, so that they take as long to refuse as a wrong password.
+_nobody = _hasher.hash("nobody")
 
 
 class AccountError(BagscanError):
-    """An account cannot be made or changed that way."""
+    """Invalid request to create or change an account or key."""
 
 
 class LogInError(BagscanError):
-    """Name and password do not fit, or the account is locked or disabled."""
+    """Failed log-in or setup: wrong credentials, or a locked or disabled account."""
 
 
 OF_KEY = select(accounts.c.id, accounts.c.name, accounts.c.role).join(
@@ -55,34 +46,33 @@ OF_KEY = OF_KEY.where(
 )
 
 
-@dataclass(frozen=True)
-class Principal:
-    """Who asks. ``csrf`` is set for sessions, which must send their own token with every change."""
-
-    id: int
-    name: str
-    role: str
-    csrf: str | None = None
-
-    def has_permission(self, permission: str) -> bool:
-        """Whether the role holds a permission."""
-        return permission in ROLES.get(self.role, frozenset())
-
-
 def hashed(token: str) -> str:
-    """What is kept of a random token: it cannot be turned back, and needs no salt, being random."""
+    """Return the SHA-256 of a random token, as hexadecimal digits.
+
+    Only the hash is stored. A random token needs no salt.
+    """
     return hashlib.sha256(token.encode()).hexdigest()
 
 
 def hash_password(password: str) -> str:
-    """Argon2id of a password: slow on purpose, so it is done before a transaction begins.
+    """Return the argon2id hash of a password.
+
+    Hashing is slow by design: call this before a transaction begins.
 
     Raises:
-        AccountError: too short or too long.
+        AccountError: the password is shorter than 10 or longer than 256 characters.
     """
     if not MIN_PASSWORD <= len(password) <= 256:
-        raise AccountError(f"a password has {MIN_PASSWORD} to 256 characters")
+        raise AccountError(f"a password must have {MIN_PASSWORD} to 256 characters")
     return _hasher.hash(password)
+
+
+def is_password(password_hash: str, password: str) -> bool:
+    """Return True if a password matches its hash. Slow by design."""
+    try:
+        return _hasher.verify(password_hash, password)
+    except VerificationError:
+        return False
 
 
 def create_account(
@@ -93,25 +83,30 @@ def create_account(
     role: str,
     password_hash: str | None,
 ) -> int:
-    """Make an account; returns its id. Without a password it can use keys alone.
+    """Create an account and return its id. Without a password it can only use API keys.
 
     Raises:
-        AccountError: a name in use or not allowed, an unknown role.
+        AccountError: the name is invalid or in use, or the role is unknown.
     """
     if not NAME.fullmatch(name):
         raise AccountError(
-            "a name has 1 to 64 letters, digits, dots, dashes, underscores or @, and starts with a letter or digit"
+            "invalid account name; use 1 to 64 letters, digits, dots, dashes, underscores or @, "
+            "beginning with a letter or digit"
         )
-    if role not in ROLES:
-        raise AccountError(f"no role {role!r}; there are {', '.join(ROLES)}")
+    _check_role(role)
     if connection.execute(select(accounts.c.id).where(accounts.c.name == name)).first():
-        raise AccountError(f"the name {name} is taken")
+        raise AccountError(f"the name {name} is taken; choose another")
     values = {"name": name, "role": role, "password_hash": password_hash}
-    made = connection.execute(
+    inserted = connection.execute(
         insert(accounts).values(**values, failed=0, disabled=False, created_at=time.time())
     )
     auditor.append(connection, by, "account.create", name, {"role": role})
-    return int(made.inserted_primary_key[0])  # type: ignore[index]
+    return int(inserted.inserted_primary_key[0])  # type: ignore[index]
+
+
+def _check_role(role: str) -> None:
+    if role not in ROLES:
+        raise AccountError(f"unknown role {role!r}; expected one of {', '.join(ROLES)}")
 
 
 def change_account(
@@ -124,87 +119,91 @@ def change_account(
     disabled: bool | None = None,
     unlock: bool = False,
 ) -> None:
-    """Change role, password or state; a changed or disabled account's sessions end.
+    """Change the role, password or state of an account; arguments that are None change nothing.
+
+    A new role, password or state ends the account's sessions.
 
     Raises:
-        AccountError: no such account or role, or no enabled admin would be left.
+        AccountError: the account or role does not exist, or no enabled admin would be left.
     """
     row = connection.execute(select(accounts).where(accounts.c.id == account_id)).first()
     if row is None:
-        raise AccountError(f"no account {account_id}")
-    if role is not None and role not in ROLES:
-        raise AccountError(f"no role {role!r}; there are {', '.join(ROLES)}")
-    values: dict[str, Any] = {
-        key: value
-        for key, value in {"role": role, "disabled": disabled}.items()
-        if value is not None
-    }
+        raise AccountError(f"account {account_id} does not exist")
+    if role is not None:
+        _check_role(role)
+    values: dict[str, Any] = {"role": role, "disabled": disabled}
+    values = {key: value for key, value in values.items() if value is not None}
+    changes = dict(values)
     if password_hash is not None:
-        values["password_hash"] = password_hash
+        values["password_hash"], changes["password"] = password_hash, "changed"
     if unlock:
         values |= {"failed": 0, "locked_until": None}
+        changes["unlocked"] = True
     if not values:
         return
     connection.execute(update(accounts).where(accounts.c.id == account_id).values(**values))
-    left = connection.execute(
+    admins = connection.execute(
         select(func.count()).where(accounts.c.role == "admin", accounts.c.disabled.is_(False))
     ).scalar_one()
-    if not left:
+    if not admins:
         raise AccountError("the last admin cannot be disabled or given another role")
     if values.keys() & {"role", "disabled", "password_hash"}:
         connection.execute(delete(sessions).where(sessions.c.account_id == account_id))
-    result = (
-        {key: value for key, value in values.items() if key in ("role", "disabled")}
-        | ({"password": "changed"} if password_hash is not None else {})
-        | ({"unlocked": True} if unlock else {})
-    )
-    auditor.append(connection, by, "account.change", row.name, result)
+    auditor.append(connection, by, "account.change", row.name, changes)
 
 
 def log_in(
     store: Store, auditor: Auditor, config: ServiceConfig, name: str, password: str, now: float
 ) -> tuple[str, Principal]:
-    """Check a password and start a session: (token, who). Every try is counted and recorded.
+    """Check a password and start a session. Every attempt is counted and audited.
 
     Args:
-        now: the service's own time (:meth:`bagscan.service.clock.Clock.now`), in seconds since 1970.
+        now: service time (:meth:`bagscan.service.clock.Clock.now`), in seconds since 1970.
+
+    Returns:
+        Session token, and the account with its CSRF token.
 
     Raises:
-        LogInError: name and password do not fit, or the account is locked or disabled.
+        LogInError: name or password is wrong, or the account is locked or disabled.
     """
     with store.read() as connection:
         row = connection.execute(
             select(accounts.c.password_hash).where(accounts.c.name == name)
         ).first()
-    known = row is not None and row.password_hash is not None
-    fits = is_password(row.password_hash if row is not None and known else _nobody, password)
-    if not known:
+    has_password = row is not None and row.password_hash is not None
+    stored_hash = row.password_hash if row is not None and has_password else _nobody
+    matches = is_password(stored_hash, password)
+    if not has_password:
         store.write(
-            lambda connection: auditor.append(
-                connection, "nobody", "login.fail", name, {"account": "unknown"}
-            )
+            lambda c: auditor.append(c, "nobody", "login.fail", name, {"account": "unknown"})
         )
         raise LogInError("wrong name or password")
-    answer = store.write(lambda connection: _tried(connection, auditor, config, name, fits, now))
-    if isinstance(answer, str):
-        raise LogInError(answer)
-    return answer
+    result = store.write(lambda c: _count_attempt(c, auditor, config, name, matches, now))
+    if isinstance(result, str):
+        raise LogInError(result)
+    return result
 
 
-def _tried(
+def _count_attempt(
     connection: Connection,
     auditor: Auditor,
     config: ServiceConfig,
     name: str,
-    fits: bool,
+    matches: bool,
     now: float,
 ) -> tuple[str, Principal] | str:
-    """Count a try: a session, or why there is none. A reason is returned, not raised, or its record would be undone."""
+    """Count a log-in attempt; return a new session, or the reason for a refusal.
+
+    The reason is returned, since an exception would roll back its audit record.
+    """
     row = connection.execute(select(accounts).where(accounts.c.name == name)).one()
     if row.locked_until and row.locked_until > now:
         auditor.append(connection, name, "login.fail", name, {"account": "locked"})
-        return f"the account is locked for {(row.locked_until - now) / 60:.0f} more minutes after {config.lock_after} failed tries; an admin can unlock it"
-    if not fits:
+        return (
+            f"the account is locked for {(row.locked_until - now) / 60:.0f} more minutes "
+            f"after {config.lock_after} failed attempts; an admin can unlock it"
+        )
+    if not matches:
         failed = row.failed + 1
         locked = now + 60 * config.lock_minutes if failed >= config.lock_after else None
         connection.execute(
@@ -212,9 +211,8 @@ def _tried(
             .where(accounts.c.id == row.id)
             .values(failed=0 if locked else failed, locked_until=locked)
         )
-        auditor.append(
-            connection, name, "login.lock" if locked else "login.fail", name, {"tries": failed}
-        )
+        action = "login.lock" if locked else "login.fail"
+        auditor.append(connection, name, action, name, {"tries": failed})
         return "wrong name or password"
     if row.disabled:
         auditor.append(connection, name, "login.fail", name, {"account": "disabled"})
@@ -249,12 +247,12 @@ def log_out(connection: Connection, auditor: Auditor, token: str, who: Principal
 
 
 def who_has_session(connection: Connection, token: str, now: float) -> Principal | None:
-    """Whose session a token is, if it still runs at ``now`` of the service's own time."""
-    found = select(accounts.c.id, accounts.c.name, accounts.c.role, sessions.c.csrf).join(
+    """Return the account of a session that has not expired at service time ``now``, or None."""
+    query = select(accounts.c.id, accounts.c.name, accounts.c.role, sessions.c.csrf).join(
         sessions, sessions.c.account_id == accounts.c.id
     )
     row = connection.execute(
-        found.where(
+        query.where(
             sessions.c.token_hash == hashed(token),
             sessions.c.expires_at > now,
             accounts.c.disabled.is_(False),
@@ -266,53 +264,49 @@ def who_has_session(connection: Connection, token: str, now: float) -> Principal
 def create_key(
     connection: Connection, auditor: Auditor, by: str, account_id: int, name: str
 ) -> tuple[int, str]:
-    """A new key for an account: (number, key); the key is shown this once.
+    """Create an API key; return its number and the key, which is not stored.
 
     Raises:
-        AccountError: no such account.
+        AccountError: the account does not exist.
     """
     account = connection.execute(select(accounts.c.name).where(accounts.c.id == account_id)).first()
     if account is None:
-        raise AccountError(f"no account {account_id}")
+        raise AccountError(f"account {account_id} does not exist")
     key = "bagscan_" + secrets.token_urlsafe(32)
-    made = connection.execute(
+    inserted = connection.execute(
         insert(api_keys).values(
             account_id=account_id, name=name[:64], key_hash=hashed(key), created_at=time.time()
         )
     )
-    number = int(made.inserted_primary_key[0])  # type: ignore[index]
+    number = int(inserted.inserted_primary_key[0])  # type: ignore[index]
     auditor.append(connection, by, "key.create", account.name, {"key": number, "name": name[:64]})
     return number, key
 
 
 def revoke_key(connection: Connection, auditor: Auditor, by: str, number: int) -> None:
-    """Make a key worthless.
+    """Revoke an API key.
 
     Raises:
-        AccountError: no such key.
+        AccountError: the key does not exist or is already revoked.
     """
-    done = connection.execute(
+    revoked = connection.execute(
         update(api_keys)
         .where(api_keys.c.id == number, api_keys.c.revoked_at.is_(None))
         .values(revoked_at=time.time())
     )
-    if not done.rowcount:
-        raise AccountError(f"no key {number} that is in use")
+    if not revoked.rowcount:
+        raise AccountError(f"key {number} does not exist or is already revoked")
     auditor.append(connection, by, "key.revoke", str(number))
 
 
 def who_has_key(connection: Connection, key: str) -> Principal | None:
-    """Whose key it is, if it is in use."""
+    """Return the enabled account of an API key, or None if the key is unknown or revoked."""
     row = connection.execute(OF_KEY, {"hash": hashed(key)}).first()
     return Principal(row.id, row.name, row.role) if row else None
 
 
 def offer_setup(connection: Connection, now: float) -> str | None:
-    """A one-time token with which the first admin is made; None once there is one.
-
-    Args:
-        now: the service's own time; the token is good for an hour from then.
-    """
+    """Create a one-time token for the first admin, valid for an hour; None if an admin exists."""
     if connection.execute(select(accounts.c.id).where(accounts.c.role == "admin")).first():
         return None
     token = secrets.token_urlsafe(24)
@@ -332,13 +326,11 @@ def set_up(
     password_hash: str,
     now: float,
 ) -> tuple[str, Principal]:
-    """Make the first admin with a one-time token, and start a session.
-
-    Args:
-        now: the service's own time.
+    """Create the first admin with a one-time token and start a session, as :func:`log_in` does.
 
     Raises:
-        LogInError: the token is wrong, used or too old. AccountError: as :func:`create_account`.
+        LogInError: the token is wrong, used or expired.
+        AccountError: the name is invalid or in use.
     """
     used = connection.execute(
         delete(setup_tokens).where(
@@ -346,15 +338,7 @@ def set_up(
         )
     )
     if not used.rowcount:
-        raise LogInError("this link was used, or is too old; start the service again for a new one")
+        raise LogInError("this setup link is used or expired; restart the service for a new one")
     number = create_account(connection, auditor, "setup", name, "admin", password_hash)
     auditor.append(connection, name, "login", name)
     return _start_session(connection, config, number, name, "admin", now)
-
-
-def is_password(password_hash: str, password: str) -> bool:
-    """Whether a password is the one that a hash is of; slow on purpose."""
-    try:
-        return _hasher.verify(password_hash, password)
-    except VerificationError:
-        return False

@@ -1,8 +1,9 @@
-"""Who did what: a chain of records, each holding the hash of the one before, numbered and signed (Ed25519).
+"""Audit log: a hash chain of numbered and signed (Ed25519) records of who did what.
 
-An edit breaks a hash, a deletion or a new order breaks the numbers, a fork has two records of one number, and records made up
-without the key have no signature. A cut tail leaves a valid chain: it is found against the head, which is kept in a file
-beside the store, and which anybody may write down elsewhere (``bagscan audit head``).
+Each record holds the hash of the record before it. An edit breaks a hash, a deletion or a new order
+breaks the numbers, a fork repeats a number, and a record forged without the key has no valid
+signature. A truncated chain is still valid, so it is compared with its head. The head is stored in
+a file beside the store; ``bagscan audit head`` prints it for safekeeping elsewhere.
 """
 
 from __future__ import annotations
@@ -27,47 +28,54 @@ from bagscan.service.store.tables import audit
 
 START = "0" * 64
 FIELDS = ("seq", "at", "actor", "action", "subject", "detail", "previous")
-LOCK = 0x6261677363616E  # any number: PostgreSQL's advisory lock of the chain
+LOCK = 0x6261677363616E  # arbitrary key of the chain's advisory lock in PostgreSQL
 HEAD = "audit.head"
 
 
 class AuditError(BagscanError):
-    """The chain is broken, or its key is missing."""
+    """Broken or incomplete audit chain, or a missing or invalid key or head."""
 
 
 class Auditor:
-    """Appends to the chain, within the transaction of what it records.
+    """Writer of the audit chain. Each record belongs to the transaction of the action it records.
 
     Args:
-        folder: of ``audit.key`` (made with the chain, readable by its owner alone), ``audit.pub`` and ``audit.head``. store: of the chain.
+        folder: directory of ``audit.key`` (created with the chain, readable by its owner only),
+            ``audit.pub`` and ``audit.head``.
+        store: store that holds the chain.
 
     Raises:
-        AuditError: the chain has records and its key is not here; or it does not reach the head that was kept: something was lost.
+        AuditError: the chain has records but its key is missing, or the chain does not contain
+            the stored head because records were lost.
     """
 
     def __init__(self, folder: Path, store: Store) -> None:
         self.folder = folder
         with store.read() as connection:
-            begun = connection.execute(select(audit.c.seq).limit(1)).first() is not None
-        self._key = _key(folder, begun)
+            has_records = connection.execute(select(audit.c.seq).limit(1)).first() is not None
+        self._key = _load_key(folder, has_records)
         with store.read() as connection:
             self.check_head(connection)
 
     def check_head(self, connection: Connection) -> None:
-        """Hold the chain against the head that was kept of it.
+        """Compare the chain with the stored head.
 
         Raises:
-            AuditError: it ends before that, or is another: nothing may be swept, and no lower head kept, over the loss.
+            AuditError: the chain ends before the head or differs from it. Until this is resolved,
+                no files are swept and the head is not replaced.
         """
-        kept = read_head(self.folder / HEAD)
-        if kept is None:
+        stored = read_head(self.folder / HEAD)
+        if stored is None:
             return
-        digest = connection.execute(select(audit.c.hash).where(audit.c.seq == kept["seq"])).scalar()
-        if digest != kept["hash"]:
+        seq = stored["seq"]
+        digest = connection.execute(select(audit.c.hash).where(audit.c.seq == seq)).scalar()
+        if digest != stored["hash"]:
             newest = newest_head(connection)
             raise AuditError(
-                f"{self.folder}: the store ends at audit record {newest['seq'] if newest else 0}, and record {kept['seq']} was kept of it: it lost what came between, "
-                "as a copy without SQLite's -wal file does. Put the whole folder or a back-up back; to go on with the loss on record, move audit.head away"
+                f"{self.folder}: the audit chain ends at record {newest['seq'] if newest else 0}, "
+                f"but its stored head is record {seq}; records are lost, for example by a copy "
+                "without SQLite's -wal file; restore the complete folder or a backup, or move "
+                "audit.head away to continue with the loss"
             )
 
     def append(
@@ -78,7 +86,7 @@ class Auditor:
         subject: str,
         detail: Mapping[str, Any] | None = None,
     ) -> int:
-        """Add one record; returns its number. It stands or falls with the caller's transaction."""
+        """Add a record within the caller's transaction and return its number."""
         if connection.dialect.name == "postgresql":
             connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": LOCK})
         last = connection.execute(
@@ -99,7 +107,11 @@ class Auditor:
         return int(record["seq"])
 
     def keep_head(self, connection: Connection) -> dict[str, Any] | None:
-        """Write the newest record's number, hash and signature beside the store; returns them. A head is never lowered; errors as :meth:`check_head`."""
+        """Store the newest record's number, hash and signature in ``audit.head`` and return them.
+
+        Raises:
+            AuditError: the chain does not contain the stored head, which is then kept.
+        """
         self.check_head(connection)
         head = newest_head(connection)
         if head is None:
@@ -109,7 +121,7 @@ class Auditor:
 
 
 def newest_head(connection: Connection) -> dict[str, Any] | None:
-    """Number, time, hash and signature of the newest record; None where there is none."""
+    """Return number, time, hash and signature of the newest record; None for an empty chain."""
     last = (
         connection.execute(
             select(audit.c.seq, audit.c.at, audit.c.hash, audit.c.signature)
@@ -123,7 +135,7 @@ def newest_head(connection: Connection) -> dict[str, Any] | None:
 
 
 def record_hash(record: Mapping[str, Any]) -> str:
-    """SHA-256 over a record's fields in one fixed form."""
+    """Return the SHA-256 of a record's ``FIELDS`` as compact JSON, in hexadecimal digits."""
     return hashlib.sha256(
         json.dumps([record[name] for name in FIELDS], separators=(",", ":")).encode()
     ).hexdigest()
@@ -132,22 +144,20 @@ def record_hash(record: Mapping[str, Any]) -> str:
 def read_records(
     connection: Connection, after: int = 0, limit: int | None = None
 ) -> list[dict[str, Any]]:
-    """Records by number, from the one after ``after``."""
-    return [
-        dict(row)
-        for row in connection.execute(
-            select(audit).where(audit.c.seq > after).order_by(audit.c.seq).limit(limit)
-        ).mappings()
-    ]
+    """Return at most ``limit`` records with a number above ``after``, in ascending order."""
+    query = select(audit).where(audit.c.seq > after).order_by(audit.c.seq).limit(limit)
+    return [dict(row) for row in connection.execute(query).mappings()]
 
 
 def verify(
     records: Iterable[Mapping[str, Any]], public_key: str, head: Mapping[str, Any] | None = None
 ) -> list[str]:
-    """What is wrong with a chain, off line; empty where nothing is.
+    """Verify a chain without access to the store; return the faults, empty for a valid chain.
 
     Args:
-        records: by number. public_key: 64 hex digits. head: kept elsewhere, or beside the store; the chain must reach it.
+        records: all records, in ascending order.
+        public_key: 64 hexadecimal digits.
+        head: a head stored earlier; the chain must contain it.
     """
     key = Ed25519PublicKey.from_public_bytes(bytes.fromhex(public_key))
     wrong: list[str] = []
@@ -158,53 +168,57 @@ def verify(
             wrong.append(
                 f"record {expected} is missing"
                 if isinstance(seq, int) and seq > expected
-                else f"record {seq} comes again or out of order, where {expected} was expected"
+                else f"record {seq} is repeated or out of order; expected record {expected}"
             )
         if record["previous"] != previous:
             wrong.append(f"record {seq} does not follow the record before it")
         if record_hash(record) != record["hash"]:
-            wrong.append(f"record {seq} was altered: its hash is another")
-        elif not _signed(key, record["hash"], record["signature"]):
+            wrong.append(f"record {seq} was altered: its hash does not match")
+        elif not _is_signed(key, record["hash"], record["signature"]):
             wrong.append(f"record {seq} is not signed by this key")
         if head is not None and seq == head["seq"]:
             at_head = record["hash"]
         previous, expected = record["hash"], (seq if isinstance(seq, int) else expected) + 1
-    if head is not None and not _signed(key, head["hash"], head["signature"]):
+    if head is not None and not _is_signed(key, head["hash"], head["signature"]):
         wrong.append("the head is not signed by this key")
     elif head is not None and at_head != head["hash"]:
-        wrong.append(
-            f"the head is record {head['seq']}, "
-            + (
-                "and the chain ends before it: its tail was cut off"
-                if at_head is None
-                else "and the chain has another of that number"
-            )
+        problem = (
+            "but the chain is truncated before it"
+            if at_head is None
+            else "but the chain has a different record of that number"
         )
+        wrong.append(f"the head is record {head['seq']}, {problem}")
     return wrong
 
 
 def read_public_key(path: Path) -> str:
-    """The public key of a service's folder, or of a file: 64 hex digits.
+    """Read the public key from a file, or from ``audit.pub`` in a service's folder.
+
+    Returns:
+        64 hexadecimal digits.
 
     Raises:
-        AuditError: there is none.
+        AuditError: the file is missing or is not a public key.
     """
     path = path / "audit.pub" if path.is_dir() else path
     try:
-        result = path.read_text().strip()
-        Ed25519PublicKey.from_public_bytes(bytes.fromhex(result))
+        public_key = path.read_text().strip()
+        Ed25519PublicKey.from_public_bytes(bytes.fromhex(public_key))
     except (OSError, ValueError) as error:
-        raise AuditError(f"{path}: no public key of an audit chain") from error
-    return result
+        raise AuditError(f"{path}: not the public key of an audit chain") from error
+    return public_key
 
 
 def read_head(path: Path, must: bool = False) -> dict[str, Any] | None:
-    """A head that was kept; None where the file is absent.
+    """Read a stored head; return None if the file does not exist.
 
-    It is read before the records: the chain only grows, and must reach it.
+    Read the head before the records: the chain only grows, so it must contain the head.
+
+    Args:
+        must: raise an error if the file does not exist.
 
     Raises:
-        AuditError: it is no head, or absent where it must not be.
+        AuditError: the file is not a head, or is required and missing.
     """
     if not path.is_file():
         if must:
@@ -221,7 +235,7 @@ def read_head(path: Path, must: bool = False) -> dict[str, Any] | None:
         raise AuditError(f"{path}: not the head of an audit chain") from error
 
 
-def _signed(key: Ed25519PublicKey, digest: Any, signature: Any) -> bool:
+def _is_signed(key: Ed25519PublicKey, digest: Any, signature: Any) -> bool:
     try:
         key.verify(bytes.fromhex(signature), bytes.fromhex(digest))
     except (InvalidSignature, ValueError, TypeError):
@@ -229,16 +243,22 @@ def _signed(key: Ed25519PublicKey, digest: Any, signature: Any) -> bool:
     return True
 
 
-def _key(folder: Path, begun: bool) -> Ed25519PrivateKey:
+def _load_key(folder: Path, has_records: bool) -> Ed25519PrivateKey:
+    """Load ``audit.key``, or create it for an empty chain.
+
+    Raises:
+        AuditError: the key is invalid, or it is missing although the chain has records.
+    """
     path = folder / "audit.key"
     if path.is_file():
         try:
             return Ed25519PrivateKey.from_private_bytes(bytes.fromhex(path.read_text().strip()))
         except ValueError as error:
-            raise AuditError(f"{path}: not a key; restore it from a back-up") from error
-    if begun:
+            raise AuditError(f"{path}: not a key; restore it from a backup") from error
+    if has_records:
         raise AuditError(
-            f"{folder}: the audit chain has records, and its audit.key is not here; give the folder that the service runs in, or restore the key"
+            f"{folder}: the audit chain has records, but audit.key is missing; "
+            "use the service's own folder, or restore the key"
         )
     key = Ed25519PrivateKey.generate()
     raw = key.private_bytes(
@@ -250,7 +270,7 @@ def _key(folder: Path, begun: bool) -> Ed25519PrivateKey:
         file.write(raw.hex())
         file.flush()
         os.fsync(file.fileno())
-    os.link(temporary, path)  # whole or not at all, and never over another
+    os.link(temporary, path)  # atomic, and fails if another process has created the key
     temporary.unlink()
     public = key.public_key().public_bytes(
         serialization.Encoding.Raw, serialization.PublicFormat.Raw

@@ -1,6 +1,7 @@
-"""A back-up in one tar: every table as JSON lines, every file by its hash. It restores into SQLite or PostgreSQL alike.
+"""Backup of a service in one tar file, which can be restored into SQLite or PostgreSQL.
 
-The tar holds the audit key and the hashes of passwords: keep it as you keep the service's folder.
+The tar holds every table as JSON lines, every file, and a manifest with the files' hashes.
+It includes the audit key and password hashes: protect it like the service's folder.
 """
 
 from __future__ import annotations
@@ -34,13 +35,16 @@ Members = Mapping[str, tarfile.TarInfo]
 
 
 def back_up(store: Store, folder: Path, out: Path, report: Report = print) -> dict[str, Any]:
-    """Write a back-up while the service runs: tables as they are at one moment, and all files.
+    """Write a backup with a consistent snapshot of the tables; the service may keep running.
+
+    Returns:
+        ``out``: path of the tar; ``rows``, ``files``: their numbers; ``bytes``: size of the tar.
 
     Raises:
-        StoreError: the file exists.
+        StoreError: ``out`` exists.
     """
     if out.exists():
-        raise StoreError(f"{out} exists; give a new name")
+        raise StoreError(f"{out} exists; choose another name")
     manifest: dict[str, Any] = {
         "format": FORMAT,
         "bagscan": __version__,
@@ -51,7 +55,7 @@ def back_up(store: Store, folder: Path, out: Path, report: Report = print) -> di
     }
     with (
         atomic_write(out) as temporary,
-        open(temporary, "wb", opener=_for_its_owner) as file,
+        open(temporary, "wb", opener=_open_private) as file,
         tarfile.open(fileobj=file, mode="w") as tar,
     ):
         with store.read() as connection:
@@ -62,14 +66,15 @@ def back_up(store: Store, folder: Path, out: Path, report: Report = print) -> di
                 ]
                 manifest["rows"][table.name] = len(rows)
                 _add(tar, f"tables/{table.name}.jsonl", "\n".join(rows).encode())
-        # Files are only ever added while the service runs, but for the sweep: what a row names and is gone is told at restore.
+        # While the service runs, only the sweep removes files. A file that it removes before it
+        # is copied here is reported as missing by ``restore``.
         for path in _kept_files(folder):
             name = path.relative_to(folder).as_posix()
             try:
                 content = path.read_bytes()
-            except FileNotFoundError:  # retention was faster
+            except FileNotFoundError:
                 continue
-            if name == "audit.head" and head is not None:  # of the same moment as the records
+            if name == "audit.head" and head is not None:  # the head of the copied records
                 content = json.dumps(head).encode()
             manifest["files"][name] = hashlib.sha256(content).hexdigest()
             _add(tar, name, content)
@@ -84,10 +89,15 @@ def back_up(store: Store, folder: Path, out: Path, report: Report = print) -> di
 
 
 def restore(path: Path, folder: Path, engine: Engine, report: Report = print) -> dict[str, Any]:
-    """Bring a back-up into an empty folder and an empty database; every file's hash is checked.
+    """Restore a backup into an empty folder and an empty database, checking every file's hash.
+
+    Returns:
+        ``folder``; ``rows``, ``files``: numbers of those restored; ``lost``: number of files that
+        scans refer to but the backup lacks.
 
     Raises:
-        StoreError: not a back-up, a damaged one, one of another revision, or a store that is not empty.
+        StoreError: the file is missing, damaged, not a backup or of another revision; or the
+            folder or database is not empty.
     """
     used = ((folder / "objects").exists() and any((folder / "objects").iterdir())) or any(
         (folder / name).exists() for name in KEYS
@@ -101,39 +111,36 @@ def restore(path: Path, folder: Path, engine: Engine, report: Report = print) ->
             manifest = json.loads(_read(tar, members, "manifest.json"))
             if manifest.get("format") != FORMAT or manifest.get("revision") != newest():
                 raise StoreError(
-                    f"{path}: of revision {manifest.get('revision')}, this bagscan restores {newest()}; restore it with the bagscan that wrote it, then upgrade"
+                    f"{path}: the backup has revision {manifest.get('revision')}, but this bagscan "
+                    f"restores {newest()}; restore it with the bagscan that wrote it, then upgrade"
                 )
             migrate(engine)
-            _refuse_rows(engine)  # before a file is written
+            _check_empty(engine)
             for name, digest in manifest["files"].items():
                 content = _read(tar, members, name)
                 if hashlib.sha256(content).hexdigest() != digest:
                     raise StoreError(f"{path}: {name} is damaged")
                 target = (folder / name).resolve()
                 if not target.is_relative_to(folder.resolve()):
-                    raise StoreError(f"{path}: {name} would lie outside the folder")
+                    raise StoreError(f"{path}: {name} is outside the service's folder")
                 target.parent.mkdir(parents=True, exist_ok=True)
-                with open(target, "wb", opener=_for_its_owner) as file:
+                with open(target, "wb", opener=_open_private) as file:
                     file.write(content)
-            rows = _restore_tables(
-                tar, members, engine, manifest
-            )  # last: it stands for all that lies beside it
+            # Last, since the rows refer to the files.
+            rows = _restore_tables(tar, members, engine, manifest)
     except FileNotFoundError as error:
         raise StoreError(absent(path, "file")) from error
     except (tarfile.TarError, KeyError, ValueError, OSError) as error:
-        raise StoreError(
-            f"{path}: not a whole back-up of bagscan: {str(error).splitlines()[0]}"
-        ) from error
+        message = f"{path}: not a complete bagscan backup: {str(error).splitlines()[0]}"
+        raise StoreError(message) from error
     with naming_faults(), engine.connect() as connection:
         lost = sorted(referenced(connection) - set(Files(folder / "objects").digests()))
-    report(
-        f"{rows} rows, {len(manifest['files'])} files restored into {folder}"
-        + (f"; {len(lost)} files that scans need are not in the back-up" if lost else "")
-    )
+    missing = f"; {len(lost)} files that scans refer to are not in the backup" if lost else ""
+    report(f"{rows} rows, {len(manifest['files'])} files restored into {folder}{missing}")
     return {"folder": str(folder), "rows": rows, "files": len(manifest["files"]), "lost": len(lost)}
 
 
-def _refuse_rows(engine: Engine) -> None:
+def _check_empty(engine: Engine) -> None:
     with naming_faults(), engine.connect() as connection:
         for table in metadata.sorted_tables:
             if connection.execute(select(func.count()).select_from(table)).scalar_one():
@@ -160,9 +167,8 @@ def _restore_tables(
                 connection.execute(insert(table), rows)
             total += len(rows)
             column = table.autoincrement_column
-            if (
-                engine.dialect.name == "postgresql" and column is not None
-            ):  # its counters do not know of rows that bring their numbers along
+            if engine.dialect.name == "postgresql" and column is not None:
+                # Inserting explicit numbers does not advance PostgreSQL's sequences.
                 highest = max((row[column.name] for row in rows), default=0)
                 connection.execute(
                     text("SELECT setval(pg_get_serial_sequence(:table, :column), :to, :used)"),
@@ -176,8 +182,8 @@ def _restore_tables(
     return total
 
 
-def _for_its_owner(path: str, flags: int) -> int:
-    """Opens a file that nobody else may read: there are keys in it."""
+def _open_private(path: str, flags: int) -> int:
+    """Open a file that only its owner can read, since it may hold keys."""
     return os.open(path, flags, 0o600)
 
 
@@ -199,7 +205,7 @@ def _add(tar: tarfile.TarFile, name: str, content: bytes) -> None:
 
 
 def _read(tar: tarfile.TarFile, members: Members, name: str) -> bytes:
-    file = tar.extractfile(members[name])  # by name it would go through all of them each time
+    file = tar.extractfile(members[name])  # looking up a name would scan all members each time
     if file is None:
-        raise StoreError(f"the back-up lacks {name}")
+        raise StoreError(f"{name} is missing in the backup")
     return file.read()

@@ -1,4 +1,4 @@
-"""A small client of the service's API."""
+"""Client of the service's HTTP API."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ from bagscan.core.errors import BagscanError
 
 
 class ServiceError(BagscanError):
-    """The service refused, with its problem document.
+    """HTTP error response of the service.
 
     Attributes:
-        status: of HTTP. problem: the document (RFC 9457), empty where none came.
+        status: HTTP status.
+        problem: problem document (RFC 9457); empty if the response has none.
     """
 
     def __init__(self, status: int, problem: dict[str, Any]) -> None:
@@ -26,11 +27,15 @@ class ServiceError(BagscanError):
 
 
 class Client:
-    """Screens scans through a service.
+    """Client that screens scans with a service.
 
     Args:
-        url: for example ``http://127.0.0.1:8765``. key: of an account of role scanner.
-        patience_s: for which requests that come back as busy, or that get no answer, are sent again.
+        url: address of the service, for example ``http://127.0.0.1:8765``.
+        key: API key of an account with the role scanner.
+        patience_s: time in seconds during which a request is repeated if the service is busy
+            (429, 503) or does not answer.
+        timeout_s: timeout of a single request, in seconds.
+        transport: httpx transport, for tests.
 
     ::
 
@@ -61,50 +66,55 @@ class Client:
         self.close()
 
     def close(self) -> None:
-        """Let go of the connection."""
+        """Close the connection."""
         self._http.close()
 
     def screen(self, files: Sequence[str | Path], scanner: str = "") -> dict[str, Any]:
-        """Screen one bag and wait; the row as in ``findings.json``.
+        """Screen the files of one bag and return its row, as in ``findings.json``.
 
         Raises:
-            ServiceError: refused. BagscanError: no answer in time.
+            ServiceError: the service rejects the request.
+            BagscanError: the service does not answer in time.
+            ValueError: ``files`` is empty or a single path.
         """
         return self._send("/v1/screen", files, scanner)
 
     def submit(self, files: Sequence[str | Path], scanner: str = "") -> dict[str, Any]:
-        """Hand one bag in; its job. However often it is sent, the same files are one job."""
+        """Submit the files of one bag and return its job.
+
+        Submitting the same files again returns the same job. Raises as :meth:`screen`.
+        """
         return self._send("/v1/jobs", files, scanner)
 
     def job(self, job_id: str) -> dict[str, Any]:
-        """A job; ``result`` is its row once it is done."""
-        return self._asked("GET", f"/v1/jobs/{job_id}")
+        """Return a job; its ``result`` is the row once ``state`` is ``done``."""
+        return self._request("GET", f"/v1/jobs/{job_id}")
 
     def wait(self, job_id: str, timeout_s: float = 240.0) -> dict[str, Any]:
-        """The row of a job, once it is done.
+        """Wait until a job is done and return its row.
 
         Raises:
-            BagscanError: it is not done in time.
+            BagscanError: the job is not done within ``timeout_s`` seconds.
         """
         until = time.monotonic() + timeout_s
         while (job := self.job(job_id))["state"] != "done":
             if time.monotonic() > until:
-                raise BagscanError(f"job {job_id} is {job['state']} after {timeout_s:g} s")
+                raise BagscanError(f"job {job_id} is still {job['state']} after {timeout_s:g} s")
             time.sleep(0.2)
         row: dict[str, Any] = job["result"]
         return row
 
     def scan(self, scan_id: str) -> dict[str, Any]:
-        """A scan that this account sent: what was found, where its views are."""
-        return self._asked("GET", f"/v1/scans/{scan_id}")
+        """Return a scan that this account sent: its result and the addresses of its views."""
+        return self._request("GET", f"/v1/scans/{scan_id}")
 
     def _send(self, path: str, files: Sequence[str | Path], scanner: str) -> dict[str, Any]:
         if isinstance(files, str | Path) or not files:
-            raise ValueError("files is a list of the paths of one bag")
+            raise ValueError("files must be a non-empty list of the paths of one bag")
         contents = [(path.name, path.read_bytes()) for path in sorted(map(Path, files))]
         digest = hashlib.sha256(b"".join(name.encode() + content for name, content in contents))
         parts = [("files", item) for item in contents]
-        return self._asked(
+        return self._request(
             "POST",
             path,
             params={"scanner": scanner},
@@ -112,14 +122,15 @@ class Client:
             files=parts,
         )
 
-    def _asked(self, method: str, path: str, **more: Any) -> dict[str, Any]:
+    def _request(self, method: str, path: str, **options: Any) -> dict[str, Any]:
         until = time.monotonic() + self.patience_s
         while True:
             try:
-                response = self._http.request(method, path, **more)
+                response = self._http.request(method, path, **options)
             except httpx.TransportError as error:
                 if time.monotonic() > until:
-                    raise BagscanError(f"no answer from {self._http.base_url}: {error}") from error
+                    message = f"no answer from {self._http.base_url}: {error}"
+                    raise BagscanError(message) from error
                 time.sleep(0.5)
                 continue
             if response.status_code in (429, 503) and time.monotonic() < until:

@@ -1,9 +1,9 @@
-"""The service's own time, which neither jumps nor goes back, whatever the machine's clock does.
+"""Service time, which does not follow jumps of the machine's clock.
 
-Sessions, claims, lock-outs and leases of jobs are measured by :meth:`Clock.now`. It begins with the
-machine's clock, goes on by the seconds since the machine booted, and follows small corrections of
-the clock; over a large one it goes on as before, until a person says that the clock is right. What
-it last was is kept in a file, so that a restart does not help a wrong clock either.
+:meth:`Clock.now` measures sessions, claims, lock-outs and leases of jobs. It starts with the
+machine's clock, advances by the time since the machine booted, and follows small corrections of the
+clock. A large step is ignored until a person confirms the clock (``bagscan store clock``). The
+service time is stored in a file, so that a restart does not adopt a wrong clock.
 """
 
 from __future__ import annotations
@@ -16,20 +16,19 @@ from pathlib import Path
 
 from bagscan.core.files import atomic_write_text
 
-FORWARD_S, BACK_S = (
-    7 * 86_400.0,
-    3_600.0,
-)  # jumps beyond these need a person before images are removed
-FOLLOW_S = 5.0  # steps of the machine's clock that are followed, as time servers make them
-KEEP_S = 10.0
+# Larger jumps must be confirmed before images are removed by age.
+FORWARD_S, BACK_S = 7 * 86_400.0, 3_600.0
+FOLLOW_S = 5.0  # largest step of the machine's clock that is followed; time servers make such steps
+KEEP_S = 10.0  # between two writes of the file
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
 class Clock:
-    """Time in seconds since 1970 that only goes forward, kept over restarts.
+    """Service time in seconds since 1970, stored across restarts.
 
     Args:
-        folder: of the service; the file is ``last_time``: the time, seconds since boot, name of the boot.
+        folder: folder of the service. Its file ``last_time`` holds the service time, the seconds
+            since boot, and the id of the boot.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -37,93 +36,94 @@ class Clock:
         self.boot = _boot()
         self._lock = threading.Lock()
         self._text = self._read()
-        self._kept_at = -KEEP_S
-        self._held = False
-        self._base = self._of_file(self._text, time.time()) - _elapsed()
+        self._written_at = -KEEP_S
+        self._is_off = False
+        self._base = self._restore(self._text, time.time()) - _elapsed()
 
     def now(self) -> float:
-        """The service's time, in seconds since 1970."""
+        """Return the service time, in seconds since 1970."""
         return self._base + _elapsed()
 
     def earliest(self) -> float:
-        """The earlier of the service's time and the machine's: nothing is older than by this one."""
+        """Return the earlier of service time and machine time, so that no age is overestimated."""
         return min(self.now(), time.time())
 
     def tick(self) -> str:
-        """Follow the machine's clock by small steps; to be called every few seconds.
+        """Follow small steps of the machine's clock. Call this every few seconds.
 
         Returns:
-            What to log: that the clock jumped, or agrees again; empty where nothing changed.
+            Message to log if the clock has jumped or agrees again; empty if nothing has changed.
         """
         with self._lock:
             self._adopt()
-            apart = time.time() - self.now()
-            held, self._held = self._held, abs(apart) > FOLLOW_S
-            if not self._held:
-                self._base += apart
-            if _elapsed() - self._kept_at >= KEEP_S:
+            offset = time.time() - self.now()
+            was_off, self._is_off = self._is_off, abs(offset) > FOLLOW_S
+            if not self._is_off:
+                self._base += offset
+            if _elapsed() - self._written_at >= KEEP_S:
                 self._write()
-        if held == self._held:
+        if was_off == self._is_off:
             return ""
-        if not self._held:
-            return "the machine's clock agrees again with the service's"
-        way = f"{abs(apart):.0f} s {'ahead of' if apart > 0 else 'behind'} the service's time"
-        return f"the machine's clock is {way}: sessions and claims go on by the latter; {self._what_to_do()}"
+        if not self._is_off:
+            return "the machine's clock agrees again with the service time"
+        return (
+            f"the machine's clock is {abs(offset):.0f} s {'ahead of' if offset > 0 else 'behind'} "
+            f"the service time, which sessions and claims follow; {self._advice()}"
+        )
 
     def doubt(self) -> str:
-        """Why the machine's clock is too far off to remove images by age; empty where it is not."""
+        """Return why the clock is too far off to remove images by age; empty if it is not."""
         with self._lock:
             self._adopt()
-            now, last = time.time(), self.now()
-        if -BACK_S <= now - last <= FORWARD_S:
+            wall, now = time.time(), self.now()
+        if -BACK_S <= wall - now <= FORWARD_S:
             return ""
-        message = f"the clock says {_day(now)}, and the service's own time is {_day(last)}"
-        return f"{message}: no image is removed by age; {self._what_to_do()}"
+        message = f"the machine's clock shows {_day(wall)}, but the service time is {_day(now)}"
+        return f"{message}: no images are removed by age; {self._advice()}"
 
     def keep(self) -> None:
-        """Write the service's time to its file, as a service does when it stops."""
+        """Write the service time to its file. Call this when the service stops."""
         with self._lock:
             self._write()
 
     def believe(self) -> None:
-        """Set the service's time to the machine's clock, on a person's word."""
+        """Set the service time to the machine's clock, which a person has confirmed."""
         with self._lock:
             self._base = time.time() - _elapsed()
             self._write()
 
-    def _what_to_do(self) -> str:
-        return f"look at the clock, then run: bagscan store clock --folder {self.path.parent}"
+    def _advice(self) -> str:
+        return f"check the clock, then run: bagscan store clock --folder {self.path.parent}"
 
     def _adopt(self) -> None:
-        """Take over what another process wrote: ``bagscan store clock``."""
+        """Adopt a time that another process (``bagscan store clock``) has written."""
         text = self._read()
         if text and text != self._text:
-            self._base = self._of_file(text, time.time()) - _elapsed()
+            self._base = self._restore(text, time.time()) - _elapsed()
             self._text = text
 
-    def _of_file(self, text: str, wall: float) -> float:
-        """The time now, by what was kept and the machine's clock.
+    def _restore(self, text: str, wall: float) -> float:
+        """Return the current service time from the file's text and the machine's clock.
 
-        Within one boot the seconds since then are known. After another boot the clock is taken,
-        unless it went back or is far ahead of what was kept.
+        Within the same boot, add the time since the file was written. After a reboot use the
+        machine's clock, unless it is behind or far ahead of the stored time.
         """
         try:
-            last, elapsed, boot = (*text.split(), "0", "")[
-                :3
-            ]  # earlier versions kept the time alone
-            kept, since = float(last), _elapsed() - float(elapsed)
+            # Earlier versions stored the time only.
+            last, elapsed, boot = (*text.split(), "0", "")[:3]
+            stored, since = float(last), _elapsed() - float(elapsed)
         except ValueError:
             return wall
-        if not math.isfinite(kept + since):
+        if not math.isfinite(stored + since):
             return wall
         if boot == self.boot != "-" and since >= 0:
-            return kept + since
-        return max(kept, wall) if wall - kept <= FORWARD_S else kept
+            return stored + since
+        return max(stored, wall) if wall - stored <= FORWARD_S else stored
 
     def _write(self) -> None:
         self._text = f"{self.now():.3f} {_elapsed():.3f} {self.boot}\n"
-        self._kept_at = _elapsed()
-        with suppress(OSError):  # on a disk that refuses writes the time in memory goes on
+        self._written_at = _elapsed()
+        with suppress(OSError):  # the time in memory continues if the disk rejects writes
             atomic_write_text(self.path, self._text)
 
     def _read(self) -> str:
@@ -134,14 +134,14 @@ class Clock:
 
 
 def _elapsed() -> float:
-    """Seconds since the machine booted, those that it slept among them."""
+    """Return the seconds since the machine booted, including time asleep where available."""
     if hasattr(time, "CLOCK_BOOTTIME"):
         return time.clock_gettime(time.CLOCK_BOOTTIME)
     return time.monotonic()
 
 
 def _boot() -> str:
-    """Name of this boot of the machine; ``-`` where the system gives none."""
+    """Return the id of the current boot; ``-`` if the system has none."""
     try:
         return BOOT_ID.read_text().strip() or "-"
     except OSError:

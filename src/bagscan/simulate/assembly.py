@@ -1,47 +1,37 @@
-"""Solids that belong together, each with its material, its component and what it lies inside of.
+"""Assemblies of solids: each has a material, a component and a parent solid.
 
-Nesting is explicit: a solid displaces the material of the one it is ``inside`` of and of nothing
-else, so siblings must not overlap and a child must not reach out of its parent
-(:mod:`bagscan.simulate.occupancy` audits that). Air is a material that weighs nothing: images are
-normalised to air, so a cavity is a solid of air inside its shell.
+Nesting is explicit. A solid displaces the material of the solid it is ``inside`` of, and of no
+other. Siblings must therefore not overlap, and a child must not reach out of its parent;
+:func:`bagscan.simulate.occupancy.audit` measures both. Images are normalised to air, so air is a
+material without attenuation, and a cavity is a solid of air inside its shell.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 
 from bagscan.core.errors import DataError
-from bagscan.simulate.mesh import (
-    Mesh,
-    box,
-    cord,
-    cylinder,
-    ellipsoid,
-    lathe,
-    prism,
-    rotation_xyz,
-    rounded_rectangle,
-    tube,
-)
+from bagscan.simulate.mesh import Mesh, rotation_xyz
 from bagscan.simulate.raster import Solids
+from bagscan.simulate.shapes import Shapes, Vector, filled
 
 AIR = "air"
 OUTSIDE = -1
-# A wire thinner than this falls between rays; it is drawn this thick, and as much lighter.
-THINNEST_WIRE_MM = 0.35
 AXES = {"x": rotation_xyz(0, np.pi / 2, 0), "y": rotation_xyz(-np.pi / 2, 0, 0), "z": np.eye(3)}
 
 
 @dataclass(frozen=True)
 class Component:
-    """A named part of an object, masked as one.
+    """A named component of an object, annotated with a mask of its own.
 
     Attributes:
-        replaceable: whether something else of its size could sit in its place (a cell, a disk).
+        name: class of the component.
+        replaceable: whether another object could take its place, as for a cell or a disk.
     """
 
     name: str
@@ -50,13 +40,19 @@ class Component:
 
 @dataclass(frozen=True)
 class Assembly:
-    """Packed solids.
+    """S solids, packed into arrays.
 
     Attributes:
-        vertices: (V, 3) mm. faces: (F, 3) int64. first_vertex, first_face: (S + 1,) of every solid.
-        material: (S,) names. inside: (S,) index of the solid that each lies in, always a smaller
-            one, or ``OUTSIDE``. density: (S,) relative to the material's own.
-        component: (S,) index into ``components``, -1 for none. hollows: cavities that could be poured into.
+        vertices: (V, 3) float64, in mm.
+        faces: (F, 3) int64, indices into ``vertices``.
+        first_vertex: (S + 1,) int64, first row of each solid in ``vertices``, then V.
+        first_face: (S + 1,) int64, first row of each solid in ``faces``, then F.
+        material: (S,) names of materials.
+        inside: (S,) int64, index of the parent solid, smaller than the solid's own, or ``OUTSIDE``.
+        density: (S,) float64, relative to the density of the material.
+        component: (S,) int64, index into ``components``, or -1.
+        components: all components, including those without a solid.
+        hollows: indices of the cavities that an anomaly can be poured into.
     """
 
     vertices: np.ndarray
@@ -75,68 +71,67 @@ class Assembly:
 
     @property
     def bounds(self) -> tuple[np.ndarray, np.ndarray]:
-        """Least and greatest (x, y, z) in mm."""
+        """Smallest and largest (x, y, z) in mm, each (3,)."""
         return self.vertices.min(0), self.vertices.max(0)
 
     def mesh(self, solid: int | np.integer) -> Mesh:
-        """One solid."""
+        """Return the mesh of a solid."""
         a, b = self.first_vertex[solid : solid + 2]
         c, d = self.first_face[solid : solid + 2]
         return Mesh(self.vertices[a:b], self.faces[c:d] - a)
 
     def solid_bounds(self) -> np.ndarray:
-        """(S, 2, 3) least and greatest corner of every solid."""
-        at = self.first_vertex[:-1]
-        return np.stack(
-            [np.minimum.reduceat(self.vertices, at), np.maximum.reduceat(self.vertices, at)], 1
-        )
+        """Return the smallest and largest (x, y, z) of every solid: (S, 2, 3), in mm."""
+        starts = self.first_vertex[:-1]
+        low = np.minimum.reduceat(self.vertices, starts)
+        high = np.maximum.reduceat(self.vertices, starts)
+        return np.stack([low, high], 1)
 
-    def moved(
-        self, rotation: np.ndarray | None = None, shift: Sequence[float] | np.ndarray = (0, 0, 0)
-    ) -> Assembly:
-        """Rotated about the origin by a (3, 3) matrix, then shifted."""
+    def moved(self, rotation: np.ndarray | None = None, shift: Vector = (0, 0, 0)) -> Assembly:
+        """Rotate about the origin by a (3, 3) matrix, then shift by (3,) mm."""
         vertices = self.vertices if rotation is None else self.vertices @ np.asarray(rotation).T
         return replace(self, vertices=vertices + np.asarray(shift, float))
 
     def part_of(self, component: int) -> np.ndarray:
-        """(S,) bool: the solids of a component and whatever lies inside of them."""
-        found = self.component == component
-        for s in np.flatnonzero(
-            self.inside >= 0
-        ):  # parents come first, so one pass finds all descendants
-            found[s] |= found[self.inside[s]]
-        return np.asarray(found)
+        """Return (S,) bool: the solids of a component and all solids inside them."""
+        member = self.component == component
+        # Parents come first, so a single pass reaches all descendants.
+        for s in np.flatnonzero(self.inside >= 0):
+            member[s] |= member[self.inside[s]]
+        return np.asarray(member)
 
     def without(self, component: int) -> Assembly:
-        """Less one component and whatever lies inside of it."""
+        """Remove a component and all solids inside it."""
         return self.only(~self.part_of(component))
 
     def alone(self, chosen: np.ndarray) -> Assembly:
-        """The solids where ``chosen`` (S,) is true, taken out of whatever else they lay in."""
+        """Keep the solids where ``chosen``, (S,) bool, is true.
+
+        A solid whose parent is not chosen becomes an outermost solid.
+        """
         hosts = np.where((self.inside >= 0) & chosen[self.inside], self.inside, OUTSIDE)
         return replace(self, inside=hosts).only(chosen)
 
     def only(self, keep: np.ndarray) -> Assembly:
-        """The solids where ``keep`` (S,) is true; a kept one's parent must be kept too."""
+        """Keep the solids where ``keep``, (S,) bool, is true. Parents must be kept too."""
         number = np.cumsum(keep) - 1
-        builder = _Packed()
+        kept = []
         for s in np.flatnonzero(keep):
             parent = int(self.inside[s])
-            builder.add(
-                self.mesh(s),
-                self.material[s],
-                int(number[parent]) if parent >= 0 else OUTSIDE,
-                float(self.density[s]),
-                int(self.component[s]),
-            )
-        return builder.assembly(
-            self.components, tuple(int(number[s]) for s in self.hollows if keep[s])
-        )
+            host = int(number[parent]) if parent >= 0 else OUTSIDE
+            density, component = float(self.density[s]), int(self.component[s])
+            kept.append(_Solid(self.mesh(s), self.material[s], host, density, component))
+        hollows = tuple(int(number[s]) for s in self.hollows if keep[s])
+        return _pack(kept, self.components, hollows)
 
     def solids(self, rows: Sequence[str]) -> Solids:
-        """For the rasteriser: paths by row of ``rows``, material names without air."""
-        row = {name: k for k, name in enumerate(rows)}
-        own = np.array([row.get(name, -1) for name in self.material], np.int64)
+        """Return the solids in the form that the rasteriser reads.
+
+        Args:
+            rows: names of the materials without air; row k of the path lengths is of ``rows[k]``.
+        """
+        row_of = {name: k for k, name in enumerate(rows)}
+        own = np.array([row_of.get(name, -1) for name in self.material], np.int64)
         takes = np.where(self.inside >= 0, own[self.inside], -1) if len(self) else own
         return Solids(
             np.ascontiguousarray(self.vertices),
@@ -150,105 +145,89 @@ class Assembly:
         )
 
 
-@dataclass
-class _Packed:
-    """Lists that become an assembly."""
+class _Solid(NamedTuple):
+    mesh: Mesh
+    material: str
+    inside: int
+    density: float
+    component: int
 
-    meshes: list[Mesh] = field(default_factory=list)
-    material: list[str] = field(default_factory=list)
-    inside: list[int] = field(default_factory=list)
-    density: list[float] = field(default_factory=list)
-    component: list[int] = field(default_factory=list)
 
-    def add(self, mesh: Mesh, material: str, inside: int, density: float, component: int) -> int:
-        self.meshes.append(mesh)
-        self.material.append(material)
-        self.inside.append(inside)
-        self.density.append(density)
-        self.component.append(component)
-        return len(self.meshes) - 1
-
-    def assembly(self, components: Sequence[Component], hollows: tuple[int, ...] = ()) -> Assembly:
-        first_vertex = np.cumsum([0, *(len(m.vertices) for m in self.meshes)])
-        first_face = np.cumsum([0, *(len(m.faces) for m in self.meshes)])
-        vertices = (
-            np.concatenate([m.vertices for m in self.meshes]) if self.meshes else np.zeros((0, 3))
+def _pack(
+    solids: Sequence[_Solid], components: Sequence[Component], hollows: tuple[int, ...]
+) -> Assembly:
+    first_vertex = np.cumsum([0, *(len(s.mesh.vertices) for s in solids)])
+    first_face = np.cumsum([0, *(len(s.mesh.faces) for s in solids)])
+    vertices, faces = np.zeros((0, 3)), np.zeros((0, 3), np.int64)
+    if solids:
+        vertices = np.concatenate([s.mesh.vertices for s in solids])
+        faces = np.concatenate(
+            [s.mesh.faces + start for s, start in zip(solids, first_vertex, strict=False)]
         )
-        faces = (
-            np.concatenate([m.faces + a for m, a in zip(self.meshes, first_vertex, strict=False)])
-            if self.meshes
-            else np.zeros((0, 3), np.int64)
-        )
-        return Assembly(
-            vertices,
-            faces,
-            first_vertex,
-            first_face,
-            tuple(self.material),
-            np.array(self.inside, np.int64),
-            np.array(self.density, float),
-            np.array(self.component, np.int64),
-            tuple(components),
-            hollows,
-        )
-
-
-def join(assemblies: Sequence[Assembly], inside: Sequence[int] | None = None) -> Assembly:
-    """One after the other; components keep their order.
-
-    Args:
-        inside: for each assembly, the solid of the result that its outermost solids lie in.
-    """
-    n_vertices = np.cumsum([0, *(len(a.vertices) for a in assemblies)])
-    n_faces = np.cumsum([0, *(len(a.faces) for a in assemblies)])
-    n_solids = np.cumsum([0, *(len(a) for a in assemblies)])
-    n_components = np.cumsum([0, *(len(a.components) for a in assemblies)])
-    hosts = inside or [OUTSIDE] * len(assemblies)
     return Assembly(
-        np.concatenate([a.vertices for a in assemblies]),
-        np.concatenate([a.faces + v for a, v in zip(assemblies, n_vertices, strict=False)]),
-        np.concatenate(
-            [
-                *(a.first_vertex[:-1] + v for a, v in zip(assemblies, n_vertices, strict=False)),
-                n_vertices[-1:],
-            ]
-        ),
-        np.concatenate(
-            [
-                *(a.first_face[:-1] + f for a, f in zip(assemblies, n_faces, strict=False)),
-                n_faces[-1:],
-            ]
-        ),
-        tuple(name for a in assemblies for name in a.material),
-        np.concatenate(
-            [
-                np.where(a.inside >= 0, a.inside + s, host)
-                for a, s, host in zip(assemblies, n_solids, hosts, strict=False)
-            ]
-        ),
-        np.concatenate([a.density for a in assemblies]),
-        np.concatenate(
-            [
-                np.where(a.component >= 0, a.component + c, -1)
-                for a, c in zip(assemblies, n_components, strict=False)
-            ]
-        ),
-        tuple(c for a in assemblies for c in a.components),
-        tuple(int(h + s) for a, s in zip(assemblies, n_solids, strict=False) for h in a.hollows),
+        vertices,
+        faces,
+        first_vertex,
+        first_face,
+        tuple(s.material for s in solids),
+        np.array([s.inside for s in solids], np.int64),
+        np.array([s.density for s in solids], float),
+        np.array([s.component for s in solids], np.int64),
+        tuple(components),
+        hollows,
     )
 
 
-class Builder:
-    """Builds an assembly solid by solid, in nested frames, components and cavities.
+def join(assemblies: Sequence[Assembly], inside: Sequence[int] | None = None) -> Assembly:
+    """Concatenate assemblies. Solids and components keep their order.
 
-    Lengths are in mm. ``at`` is the centre in the current frame, ``axis`` the direction of a
-    shape's own z, ``turn`` a (3, 3) rotation. New solids lie inside of the innermost
-    ``with b.within(solid)``.
+    Args:
+        inside: for each assembly, the solid of the result that its outermost solids lie in;
+            ``OUTSIDE`` for all by default.
+    """
+    hosts = inside or [OUTSIDE] * len(assemblies)
+    faces, first_vertex, first_face, parents, components = [], [], [], [], []
+    hollows: list[int] = []
+    n_vertices = n_faces = n_solids = n_components = 0
+    for a, host in zip(assemblies, hosts, strict=True):
+        faces.append(a.faces + n_vertices)
+        first_vertex.append(a.first_vertex[:-1] + n_vertices)
+        first_face.append(a.first_face[:-1] + n_faces)
+        parents.append(np.where(a.inside >= 0, a.inside + n_solids, host))
+        components.append(np.where(a.component >= 0, a.component + n_components, -1))
+        hollows += [int(cavity + n_solids) for cavity in a.hollows]
+        n_vertices += len(a.vertices)
+        n_faces += len(a.faces)
+        n_solids += len(a)
+        n_components += len(a.components)
+    return Assembly(
+        np.concatenate([a.vertices for a in assemblies]),
+        np.concatenate(faces),
+        np.concatenate([*first_vertex, np.array([n_vertices])]),
+        np.concatenate([*first_face, np.array([n_faces])]),
+        tuple(name for a in assemblies for name in a.material),
+        np.concatenate(parents),
+        np.concatenate([a.density for a in assemblies]),
+        np.concatenate(components),
+        tuple(c for a in assemblies for c in a.components),
+        tuple(hollows),
+    )
+
+
+class Builder(Shapes):
+    """Builder of an assembly, solid by solid, in nested frames, components and cavities.
+
+    Lengths are in mm. Methods that add a solid share these arguments:
+        at: (3,) centre, in the current frame.
+        axis: axis of the current frame that the shape's own z points along.
+        turn: (3, 3) rotation, in place of ``axis``.
+        density: relative to the density of the material.
+        inside: index of the parent solid; by default that of the innermost ``within``.
     """
 
     def __init__(self, rng: np.random.Generator) -> None:
         self.rng = rng
-        self._packed = _Packed()
+        self._solids: list[_Solid] = []
         self._components: list[Component] = []
         self._hollows: list[int] = []
         self._component = -1
@@ -256,17 +235,14 @@ class Builder:
         self._turn, self._shift = np.eye(3), np.zeros(3)
 
     def build(self) -> Assembly:
-        """What was built so far."""
-        return self._packed.assembly(self._components, tuple(self._hollows))
+        """Return the assembly of all solids added so far."""
+        return _pack(self._solids, self._components, tuple(self._hollows))
 
     @contextmanager
     def frame(
-        self,
-        at: Sequence[float] | np.ndarray = (0, 0, 0),
-        turn: np.ndarray | None = None,
-        axis: str = "z",
+        self, at: Vector = (0, 0, 0), turn: np.ndarray | None = None, axis: str = "z"
     ) -> Iterator[None]:
-        """A frame centred on ``at`` whose axes are turned."""
+        """Use a frame centred on ``at``, with axes turned by ``turn`` or ``axis``."""
         before = self._turn, self._shift
         self._shift = self._shift + self._turn @ np.asarray(at, float)
         self._turn = self._turn @ (AXES[axis] if turn is None else turn)
@@ -277,7 +253,7 @@ class Builder:
 
     @contextmanager
     def within(self, solid: int) -> Iterator[None]:
-        """New solids displace this one."""
+        """Add new solids inside this solid, whose material they displace."""
         before, self._host = self._host, solid
         try:
             yield
@@ -286,7 +262,7 @@ class Builder:
 
     @contextmanager
     def part(self, name: str, replaceable: bool = False) -> Iterator[None]:
-        """New solids are one component."""
+        """Assign new solids to a new component."""
         before, self._component = self._component, len(self._components)
         self._components.append(Component(name, replaceable))
         try:
@@ -298,136 +274,40 @@ class Builder:
         self,
         mesh: Mesh,
         material: str,
-        at: Sequence[float] | np.ndarray = (0, 0, 0),
+        at: Vector = (0, 0, 0),
         turn: np.ndarray | None = None,
         axis: str = "z",
         density: float = 1.0,
         inside: int | None = None,
         placed: bool = False,
     ) -> int:
-        """Any mesh; its index is returned, for what lies inside of it. ``placed``: it already stands where it belongs.
+        """Add a mesh and return its index.
+
+        Args:
+            placed: whether the mesh is in the coordinates of the assembly already; ``at``,
+                ``turn`` and ``axis`` are then ignored.
 
         Raises:
-            DataError: it lies inside of a solid that does not exist.
+            DataError: the parent solid does not exist.
         """
         host = self._host if inside is None else inside
-        if host >= len(self._packed.meshes):
-            raise DataError(f"no solid {host} to lie inside of")
+        if host >= len(self._solids):
+            raise DataError(f"parent solid {host} does not exist; add the parent first")
         if not placed:
-            own = AXES[axis] if turn is None else turn
-            mesh = Mesh(
-                mesh.vertices @ (self._turn @ own).T
-                + (self._turn @ np.asarray(at, float) + self._shift),
-                mesh.faces,
-            )
-        return self._packed.add(mesh, material, host, density, self._component)
+            rotation = self._turn @ (AXES[axis] if turn is None else turn)
+            shift = self._turn @ np.asarray(at, float) + self._shift
+            mesh = Mesh(mesh.vertices @ rotation.T + shift, mesh.faces)
+        self._solids.append(_Solid(mesh, material, host, density, self._component))
+        return len(self._solids) - 1
 
     def hollow(self, cavity: int) -> None:
-        """Say that things could be poured into a cavity; cases and vessels say it of their own."""
+        """Mark a cavity that an anomaly can be poured into; cases and vessels mark theirs."""
         self._hollows.append(cavity)
 
     def pour(self, cavity: int, material: str, level: float) -> int:
-        """Fill a cavity up to a share of its height; z of the whole assembly is up."""
-        mesh = self._packed.meshes[cavity]
-        return self.add(filled(mesh, level), material, inside=cavity, placed=True)
-
-    def box(
-        self,
-        material: str,
-        size: Sequence[float],
-        at: Sequence[float] | np.ndarray = (0, 0, 0),
-        **where: object,
-    ) -> int:
-        """A cuboid of full sides."""
-        return self.add(box(size), material, at, **where)  # type: ignore[arg-type]
-
-    def slab(
-        self,
-        material: str,
-        size: Sequence[float],
-        radius: float,
-        at: Sequence[float] | np.ndarray = (0, 0, 0),
-        **where: object,
-    ) -> int:
-        """A cuboid whose upright edges are rounded."""
-        return self.add(
-            prism(rounded_rectangle(size[0], size[1], radius, 4), size[2]), material, at, **where
-        )  # type: ignore[arg-type]
-
-    def cylinder(
-        self,
-        material: str,
-        radius: float,
-        height: float,
-        at: Sequence[float] | np.ndarray = (0, 0, 0),
-        segments: int = 16,
-        **where: object,
-    ) -> int:
-        """A cylinder along its axis."""
-        return self.add(cylinder(radius, height, segments), material, at, **where)  # type: ignore[arg-type]
-
-    def tube(
-        self,
-        material: str,
-        outer: float,
-        inner: float,
-        height: float,
-        at: Sequence[float] | np.ndarray = (0, 0, 0),
-        segments: int = 24,
-        **where: object,
-    ) -> int:
-        """A hollow cylinder, open at both ends."""
-        return self.add(tube(outer, inner, height, segments), material, at, **where)  # type: ignore[arg-type]
-
-    def ball(
-        self,
-        material: str,
-        radii: Sequence[float],
-        at: Sequence[float] | np.ndarray = (0, 0, 0),
-        **where: object,
-    ) -> int:
-        """An ellipsoid."""
-        return self.add(ellipsoid(radii, 16), material, at, **where)  # type: ignore[arg-type]
-
-    def lathe(
-        self,
-        material: str,
-        profile: Sequence[tuple[float, float]],
-        at: Sequence[float] | np.ndarray = (0, 0, 0),
-        segments: int = 28,
-        **where: object,
-    ) -> int:
-        """A turned profile of (radius, z)."""
-        return self.add(lathe(profile, segments), material, at, **where)  # type: ignore[arg-type]
-
-    def prism(
-        self,
-        material: str,
-        outline: Sequence[tuple[float, float]] | np.ndarray,
-        height: float,
-        at: Sequence[float] | np.ndarray = (0, 0, 0),
-        **where: object,
-    ) -> int:
-        """An extruded outline."""
-        return self.add(prism(outline, height), material, at, **where)  # type: ignore[arg-type]
-
-    def wire(
-        self,
-        material: str,
-        points: Sequence[Sequence[float]] | np.ndarray,
-        radius: float,
-        density: float = 1.0,
-        segments: int = 6,
-        **where: object,
-    ) -> int:
-        """A round wire along smooth points; one too thin for the rays is widened at the same mass."""
-        drawn = max(radius, THINNEST_WIRE_MM)
-        return self.add(
-            cord(np.asarray(points, float), drawn, segments),
-            material,
-            density=density * (radius / drawn) ** 2,
-            **where,
-        )  # type: ignore[arg-type]
+        """Fill a cavity to ``level``, a share in [0, 1] of its height along z; return the index."""
+        filling = filled(self._solids[cavity].mesh, level)
+        return self.add(filling, material, inside=cavity, placed=True)
 
     def case(
         self,
@@ -435,13 +315,18 @@ class Builder:
         size: Sequence[float],
         wall: float,
         radius: float = 3.0,
-        at: Sequence[float] | np.ndarray = (0, 0, 0),
+        at: Vector = (0, 0, 0),
         lid: float | None = None,
     ) -> int:
-        """A closed rounded case; the index of its air is returned. ``lid``: thickness of top and bottom."""
-        ends = wall if lid is None else lid
+        """Add a closed case with rounded edges and return the index of its cavity.
+
+        Args:
+            wall: thickness of the sides.
+            lid: thickness of top and bottom; ``wall`` by default.
+        """
+        lid = wall if lid is None else lid
         outer = self.slab(material, size, radius, at)
-        w, d, h = size[0] - 2 * wall, size[1] - 2 * wall, size[2] - 2 * ends
+        w, d, h = size[0] - 2 * wall, size[1] - 2 * wall, size[2] - 2 * lid
         cavity = self.slab(AIR, (w, d, h), max(radius - wall, 0.5), at, inside=outer)
         self._hollows.append(cavity)
         return cavity
@@ -453,14 +338,11 @@ class Builder:
         inner: Sequence[tuple[float, float]],
         axis: str = "z",
     ) -> int:
-        """A turned vessel; the index of its air is returned. Profiles of (radius, z) start and end on the axis."""
+        """Add a vessel of revolution and return the index of its cavity.
+
+        Both profiles, of (radius, z), start and end on the axis.
+        """
         body = self.lathe(material, outer, axis=axis)
         cavity = self.lathe(AIR, inner, axis=axis, inside=body)
         self._hollows.append(cavity)
         return cavity
-
-
-def filled(cavity: Mesh, level: float) -> Mesh:
-    """The part of a cavity below a share of its height."""
-    low, high = cavity.vertices[:, 2].min(), cavity.vertices[:, 2].max()
-    return cavity.below(float(low + level * (high - low)))

@@ -24,8 +24,9 @@ from bagscan.simulate.anomalies import (
     room_share,
     wanted_size,
 )
-from bagscan.simulate.assembly import OUTSIDE, Assembly, Builder, filled, join
+from bagscan.simulate.assembly import OUTSIDE, Assembly, Builder, join
 from bagscan.simulate.occupancy import BoxFinder, Grid, Occupancy, free_voxels, occupy
+from bagscan.simulate.shapes import filled
 
 MAX_OVERLAP = 0.005
 TRIES = 14

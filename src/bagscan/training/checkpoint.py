@@ -1,4 +1,4 @@
-"""Checkpoints without pickle: one safetensors file that resumes a run exactly."""
+"""Checkpoints as one safetensors file, without pickle, from which a run resumes exactly."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ def _optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
 
 
 def _restore_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
-    whole = optimizer.state_dict()
+    restored = optimizer.state_dict()
     state: dict[int, dict[str, Tensor]] = {}
     for key, value in tensors.items():
         _, index, name = key.split(".", 2)
         state.setdefault(int(index), {})[name] = value
-    whole["state"] = state
-    optimizer.load_state_dict(whole)
+    restored["state"] = state
+    optimizer.load_state_dict(restored)
 
 
 def save_checkpoint(
@@ -41,24 +41,27 @@ def save_checkpoint(
     optimizer: torch.optim.Optimizer,
     progress: dict[str, Any],
 ) -> None:
-    """Write modules, optimizer state and progress so that a kill at any moment leaves a whole file.
+    """Write modules, optimizer state and progress atomically.
 
     Args:
-        modules: by name; names must not contain a dot. progress: JSON-serialisable.
+        path: file to write.
+        modules: by name; names must not contain a dot.
+        optimizer: optimizer of the modules.
+        progress: JSON-serialisable.
     """
     tensors = _optimizer_tensors(optimizer)
     for name, module in modules.items():
         tensors |= {f"{name}.{key}": value for key, value in module.state_dict().items()}
     tensors = {key: value.detach().contiguous().clone() for key, value in tensors.items()}
-    with atomic_write(path) as part:
-        save_file(tensors, part, metadata={"progress": json.dumps(progress)})
+    with atomic_write(path) as temporary:
+        save_file(tensors, temporary, metadata={"progress": json.dumps(progress)})
 
 
 def read_progress(path: Path) -> dict[str, Any]:
-    """The progress alone of what :func:`save_checkpoint` wrote.
+    """Return the progress stored in a checkpoint.
 
     Raises:
-        ModelError: the file is torn.
+        ModelError: the file is not a complete checkpoint.
     """
     try:
         with safe_open(path, framework="pt") as file:
@@ -73,10 +76,10 @@ def read_progress(path: Path) -> dict[str, Any]:
 def load_checkpoint(
     path: Path, modules: dict[str, nn.Module], optimizer: torch.optim.Optimizer
 ) -> dict[str, Any]:
-    """Restore what :func:`save_checkpoint` wrote, in place; returns the progress.
+    """Restore modules and optimizer in place, and return the progress.
 
     Raises:
-        ModelError: the file is torn or belongs to other modules.
+        ModelError: the file is not a complete checkpoint, or it belongs to other modules.
     """
     try:
         with safe_open(path, framework="pt") as file:
@@ -88,10 +91,12 @@ def load_checkpoint(
         ) from error
     for name, module in modules.items():
         prefix = f"{name}."
-        own = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+        state = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
         try:
-            module.load_state_dict(own)
+            module.load_state_dict(state)
         except RuntimeError as error:
-            raise ModelError(f"{path} was written by another configuration: {error}") from error
+            raise ModelError(
+                f"{path} was written with another configuration: {error}; use another run folder"
+            ) from error
     _restore_optimizer(optimizer, {k: v for k, v in tensors.items() if k.startswith("optimizer.")})
     return progress

@@ -1,8 +1,9 @@
-"""What a training runs on: this machine's accelerator where there is one, alone or as one of several processes that train one model.
+"""Device of a training process, and averaging over processes that train one model together.
 
-Several processes, on one machine or many, are started by ``torchrun``, which tells each its number in the environment. Each draws
-batches of its own, and gradients are averaged: the sum over modules that :class:`torch.nn.parallel.DistributedDataParallel`
-would need one forward pass for, where losses here call parts of a model one by one.
+``torchrun`` starts several processes, on one machine or many, and sets their ranks in the
+environment. Each process draws its own batches, and gradients are averaged explicitly.
+:class:`torch.nn.parallel.DistributedDataParallel` needs a single forward pass, but the losses here
+call parts of a model separately.
 """
 
 from __future__ import annotations
@@ -24,12 +25,18 @@ from torch import Tensor, distributed, nn
 from bagscan.core.errors import ConfigError, TrainingError
 
 DEVICE = "BAGSCAN_DEVICE"
-LONGEST_VALIDATION = timedelta(hours=12)  # for which the others wait for the first process
+LONGEST_VALIDATION = timedelta(hours=12)  # other processes wait so long for rank 0
 
 
 @dataclass(frozen=True)
 class Compute:
-    """One of ``count`` processes that train together, and the device that it computes on. Process 0 validates and writes."""
+    """Device and rank of a process in a group that trains together.
+
+    Attributes:
+        device: device that the process computes on.
+        rank: number of the process, from 0.
+        count: number of processes.
+    """
 
     device: torch.device
     rank: int = 0
@@ -37,32 +44,34 @@ class Compute:
 
     @property
     def writes(self) -> bool:
-        """Whether this process validates, keeps and logs for all."""
+        """True for rank 0, which validates, saves and logs for all processes."""
         return self.rank == 0
 
     def average_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
-        """Give every process the mean of all gradients; a process that has none counts as zero, and where nobody has one there is none."""
+        """All-reduce gradients to their mean.
+
+        Processes without a gradient contribute zero. Parameters without a gradient in any process
+        keep none: weight decay would change them if they got zeros.
+        """
         if self.count == 1:
             return
         parameters = list(parameters)
-        somebody = torch.tensor(
+        has_gradient = torch.tensor(
             [p.grad is not None for p in parameters], dtype=torch.int32, device=self.device
         )
-        distributed.all_reduce(somebody)
-        moved_by = [
-            p for p, has in zip(parameters, somebody.tolist(), strict=True) if has
-        ]  # of others a weight decay would move zeros
+        distributed.all_reduce(has_gradient)
+        active = [p for p, has in zip(parameters, has_gradient.tolist(), strict=True) if has]
         flat = torch.cat(
-            [(torch.zeros_like(p) if p.grad is None else p.grad).reshape(-1) for p in moved_by]
+            [(torch.zeros_like(p) if p.grad is None else p.grad).reshape(-1) for p in active]
         )
         distributed.all_reduce(flat)
         for parameter, mean in zip(
-            moved_by, (flat / self.count).split([p.numel() for p in moved_by]), strict=True
+            active, (flat / self.count).split([p.numel() for p in active]), strict=True
         ):
             parameter.grad = mean.view_as(parameter)
 
     def average_buffers(self, modules: Mapping[str, nn.Module]) -> None:
-        """Give every process the mean of statistics that batches leave behind, as those of batch normalisation."""
+        """All-reduce buffers, such as batch normalisation statistics, to their mean."""
         if self.count == 1:
             return
         for module in modules.values():
@@ -72,27 +81,32 @@ class Compute:
                     buffer /= self.count
 
     def start_alike(self, modules: Mapping[str, nn.Module], step: int) -> None:
-        """Give every process the weights of the first.
+        """Broadcast the weights and buffers of rank 0 to all processes.
+
+        Args:
+            modules: by name.
+            step: step at which this process starts.
 
         Raises:
-            TrainingError: they would go on from different steps, since they do not see the same run folder.
+            TrainingError: processes start at different steps, since they do not share a run folder.
         """
         if self.count == 1:
             return
         first = torch.tensor([step], device=self.device)
         distributed.broadcast(first, 0)
-        apart = torch.tensor([int(first.item() != step)], device=self.device)
-        distributed.all_reduce(apart)
-        if apart.item():
+        differs = torch.tensor([int(first.item() != step)], device=self.device)
+        distributed.all_reduce(differs)
+        if differs.item():
             raise TrainingError(
-                f"process {self.rank} would go on at step {step}, the first one at {int(first.item())}: the run folder must be one that all processes see"
+                f"process {self.rank} starts at step {step}, but process 0 at {int(first.item())}; "
+                "use a run folder that all processes share"
             )
         for module in modules.values():
             for tensor in module.state_dict().values():
                 distributed.broadcast(tensor, 0)
 
     def broadcast_from_rank0(self, value: bool) -> bool:
-        """What process 0 has decided; all must call it."""
+        """Return the value of rank 0; all processes must call it."""
         if self.count == 1:
             return value
         result = torch.tensor([value], dtype=torch.uint8, device=self.device)
@@ -102,10 +116,13 @@ class Compute:
 
 @lru_cache(maxsize=1)
 def compute() -> Compute:
-    """Of this process: ``BAGSCAN_DEVICE`` (auto, cpu, cuda, cuda:1 ...) and what ``torchrun`` told.
+    """Return the device and rank of this process, and join the process group if there is one.
+
+    The device is that of ``BAGSCAN_DEVICE`` (auto, cpu, cuda, cuda:1, ...). ``torchrun`` sets the
+    variables of the rank.
 
     Raises:
-        ConfigError: no such device.
+        ConfigError: the device does not exist.
     """
     rank, count, local = (
         int(os.environ.get(name, default))
@@ -115,30 +132,34 @@ def compute() -> Compute:
     if device.type == "cuda":
         torch.cuda.set_device(device)
     if count > 1 and not distributed.is_initialized():
-        # Its functions take the group of their import for a default, for ever: imported later, as optimizers do, it would keep the group's threads.
+        # Its functions bind the default group when the module is imported. Optimizers import it
+        # later, which would keep the threads of the group alive.
         importlib.import_module("torch.distributed.nn.functional")
         distributed.init_process_group(
             "nccl" if device.type == "cuda" else "gloo", timeout=LONGEST_VALIDATION
         )
-        # While the interpreter still stands: Gloo's threads that find it gone abort a process that has done its work.
+        # Threads of Gloo that outlive the interpreter abort the process.
         atexit.register(distributed.destroy_process_group)
     return Compute(device, rank, count)
 
 
 def device_named(name: str, number: int | None = None) -> torch.device:
-    """A device by name; ``auto`` is an accelerator where there is one.
+    """Return a device by name; ``auto`` selects CUDA if it is available, else the CPU.
 
     Args:
-        number: of this process among several on a machine, each of which takes the accelerator of its own number.
+        name: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
+        number: local rank of this process if there are several; ``cuda`` then selects the
+            accelerator of that number.
 
     Raises:
-        ConfigError: there is no such device, or several processes were told to share it.
+        ConfigError: the device cannot be used, or several processes would share it.
     """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     if name.startswith("cuda:") and number is not None:
         raise ConfigError(
-            f"device {name!r} is one for several processes: --device cuda gives each its own"
+            f"device {name!r} cannot be shared by several processes; "
+            "use --device cuda, which gives each process its own"
         )
     if name == "cuda":
         name = f"cuda:{number or 0}"
@@ -147,36 +168,40 @@ def device_named(name: str, number: int | None = None) -> torch.device:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
         message = str(error).strip().splitlines()[0]
-        why = (
-            "there is no such kind" if "Expected one of" in message else message
-        )  # followed by two dozen that nobody has
+        if "Expected one of" in message:  # a list of all device types of PyTorch follows
+            message = "unknown device type"
         raise ConfigError(
-            f"device {name!r} cannot be used: {why}; auto takes what there is"
+            f"device {name!r} cannot be used: {message}; use auto to select an available device"
         ) from error
     return device
 
 
 def autocast_bf16(device: torch.device, wanted: bool) -> torch.autocast:
-    """Autocast to bfloat16 where it is wanted and the device has it: a processor that has to emulate it takes ten times as long as in 32 bits."""
+    """Return a context of autocast to bfloat16, enabled if wanted and native on the device.
+
+    A CPU that emulates bfloat16 is much slower than in float32.
+    """
     return torch.autocast(device.type, torch.bfloat16, enabled=wanted and has_bfloat16(device))
 
 
 @lru_cache
 def has_bfloat16(device: torch.device) -> bool:
-    """Whether a device multiplies in bfloat16 by itself; of other kinds than CUDA and CPU it is taken for granted."""
+    """Return True if a device computes natively in bfloat16.
+
+    Devices other than CUDA and CPU are assumed to.
+    """
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     if device.type != "cpu":
         return True
     if platform.machine().lower() in ("x86_64", "amd64"):
-        return (
-            torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
-        )  # nothing public tells it
+        # PyTorch has no public function for this.
+        return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
     return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
 def moved(batch: Any, device: torch.device) -> Any:
-    """A batch of tensors, however nested, on a device."""
+    """Move the tensors of a nested batch (lists, tuples, dicts, dataclasses) to a device."""
     if isinstance(batch, Tensor):
         return batch.to(device, non_blocking=True)
     if isinstance(batch, (list, tuple)):

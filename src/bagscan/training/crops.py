@@ -1,7 +1,7 @@
-"""Crops that the joint network learns from: drawn from items and scans, with their truth.
+"""Training crops of the joint network, with their truth.
 
-What tells an anomalous crop from a benign one must be the anomaly alone: both are cut alike, and
-many are drawn in pairs that differ by nothing else.
+An anomalous crop must differ from a benign one by the anomaly alone. Both are therefore cropped in
+the same way, and many are drawn as pairs that differ in nothing else.
 """
 
 from __future__ import annotations
@@ -23,7 +23,15 @@ from bagscan.training.threats import projector
 
 
 class Crop(NamedTuple):
-    """One crop: (C, P, P) pixels, (P, P) numbers of objects and presence, the class of every object, and (K, p, p) what it is made of."""
+    """One crop and its truth.
+
+    Attributes:
+        pixels: (C, P, P) float32.
+        objects: (P, P) int64 number of the object at each pixel, from 1; 0 without an object.
+        presence: (P, P) float32, foreground: attenuation, or the mask of the item.
+        classes: class of each object, from 1.
+        made_of: (K, p, p) share of each kind of component, if components are learnt.
+    """
 
     pixels: Tensor
     objects: Tensor
@@ -33,14 +41,17 @@ class Crop(NamedTuple):
 
 
 class Crops:
-    """Draws crops of samples.
+    """Sampler of crops.
 
     Args:
-        classes: of the scorer. whole_items: object level, the whole item in every crop. components: what items are made of,
-            where that is learnt too.
+        samples: samples to crop, at least one.
+        config: settings of the training.
+        classes: class names of the scorer.
+        whole_items: True at object level, where every crop holds the whole item.
+        components: component masks of the samples, if components are learnt.
 
     Raises:
-        ConfigError: twins are asked for, and none are there.
+        ConfigError: ``config.twins`` is set, but no anomalous sample has a twin.
     """
 
     def __init__(
@@ -60,7 +71,7 @@ class Crops:
         )
         self.present_from = FOREGROUND_DARKNESS if self.samples[0].region is None else ITEM_SHARE
         self.project = projector() if config.augment.threats else None
-        self.by_scanner = _members(self.samples, lambda sample: sample.record.origin)
+        self.by_scanner = _group_indices(self.samples, lambda sample: sample.record.origin)
         self.twin = (
             {_scene(sample): sample for sample in self.samples if not sample.annotations}
             if config.twins
@@ -70,41 +81,37 @@ class Crops:
             _scene(sample) in self.twin for sample in self.samples if sample.annotations
         ):
             raise ConfigError(
-                "training.twins needs a simulated set, whose scans come in pairs; none are there"
+                "training.twins is set, but no anomalous scan has a twin; "
+                "use a simulated set with twins: true"
             )
-        self.by_label = _members(self.samples, lambda sample: str(bool(sample.annotations)))
+        self.by_label = _group_indices(self.samples, lambda sample: str(bool(sample.annotations)))
 
     def batch(self, count: int, rng: np.random.Generator) -> list[Crop]:
-        """``count`` crops."""
-        drawn: list[Crop] = []
-        while len(drawn) < count:
-            drawn += self.draw(rng)
-        return drawn[:count]
+        """Draw ``count`` crops."""
+        crops: list[Crop] = []
+        while len(crops) < count:
+            crops += self.draw(rng)
+        return crops[:count]
 
     def draw(self, rng: np.random.Generator) -> list[Crop]:
-        """One crop; or two cut and coloured alike: of a pair of twins, or of a benign item without and with a projected threat."""
+        """Draw one crop, or a pair of crops with the same geometry and colours.
+
+        A pair shows two twins, or a benign item with and without a projected threat.
+        """
         sample = self._pick(rng)
         seed, aim = int(rng.integers(2**31)), self._aim(sample, sample.masks(), rng)
-        twin = (
-            self.twin.get(_scene(sample))
-            if sample.annotations and rng.random() < self.config.twins
-            else None
-        )
-        project = rng.random() < self.config.augment.threats and not (
-            sample.annotations and sample.region is not None
-        )
-        drawn = [
-            (sample, project),
-            *(
-                [(twin, False)]
-                if twin is not None
-                else [(sample, False)]
-                if project and sample.region is not None
-                else []
-            ),
-        ]
+        twin = None
+        if sample.annotations and rng.random() < self.config.twins:
+            twin = self.twin.get(_scene(sample))
+        is_anomalous_item = bool(sample.annotations) and sample.region is not None
+        project = rng.random() < self.config.augment.threats and not is_anomalous_item
+        crops = [(sample, project)]
+        if twin is not None:
+            crops.append((twin, False))
+        elif project and sample.region is not None:
+            crops.append((sample, False))
         return [
-            self._crop(s, aim, np.random.default_rng(seed), with_threat) for s, with_threat in drawn
+            self._crop(s, aim, np.random.default_rng(seed), with_threat) for s, with_threat in crops
         ]
 
     def _crop(
@@ -113,7 +120,7 @@ class Crops:
         masks, config, names = sample.masks(), self.config.augment, sample.view.channels
         region = [] if sample.region is None else [sample.region[None]]
         made_of = [self.components.masks(sample)] if self.components else []
-        # A threat is projected into all channels that there are, whichever of them the model sees.
+        # Threats are projected into all channels, including those that the model does not use.
         source = sample.whole if with_threat and sample.whole is not None else sample
         pixels, planes = draw_crop(
             source.pixels(),
@@ -123,21 +130,21 @@ class Crops:
             source.view.channels,
             aim,
         )
-        masks_drawn = planes[: len(masks)]
+        object_masks = planes[: len(masks)]
         presence = (
             planes[-1].float()
             if region
             else torch.from_numpy(darkness_map(pixels.numpy(), source.view.channels)).float()
         )
         objects = torch.zeros(pixels.shape[-2:], dtype=torch.long)
-        for number, mask in enumerate(masks_drawn, 1):
+        for number, mask in enumerate(object_masks, 1):
             objects[mask] = number
         classes = [
             1 + (self.classes.index(a.label) if a.label in self.classes else 0)
             for a in sample.annotations
         ]
-        # From a stream of its own, so that a pair is coloured alike.
-        colours = np.random.default_rng(int(rng.integers(2**31)))
+        # A generator of its own, so that both crops of a pair get the same colour_rng.
+        colour_rng = np.random.default_rng(int(rng.integers(2**31)))
         if self.project and with_threat:
             pixels, projected = self.project(
                 pixels, source.view.channels, presence > self.present_from, rng, config.threat_scale
@@ -145,10 +152,10 @@ class Crops:
             if projected.any():
                 classes.append(1)
                 objects[projected] = len(classes)
+        # Recolour last, so that a projected threat changes with the crop.
         pixels = pixels[[source.view.channels.index(name) for name in names]]
-        # Last: what was projected is seen by the same scanner.
         return Crop(
-            recolour(pixels, config, colours, names),
+            recolour(pixels, config, colour_rng, names),
             objects,
             presence,
             classes,
@@ -156,9 +163,10 @@ class Crops:
         )
 
     def _aim(self, sample: Sample, masks: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """(n, H, W) what crops are drawn near: the anomaly, or of a benign item any place on it.
+        """Return (n, H, W) masks to crop near: the anomaly, or a random pixel of a benign item.
 
-        Not its middle: a network would learn that what lies off the middle is anomalous.
+        If crops of benign items were centred on the item, the network would learn that anything
+        away from the centre is anomalous.
         """
         if sample.region is None:
             return masks
@@ -166,31 +174,31 @@ class Crops:
             return sample.region[None]
         if len(masks):
             return masks
-        places = np.argwhere(sample.region)
+        pixels = np.argwhere(sample.region)
         aim = np.zeros((1, *sample.region.shape), bool)
-        aim[(0, *places[int(rng.integers(len(places)))])] = True
+        aim[(0, *pixels[int(rng.integers(len(pixels)))])] = True
         return aim
 
     def _pick(self, rng: np.random.Generator) -> Sample:
-        for members, share in (
+        for groups, share in (
             (self.by_label, self.config.balance_labels),
             (self.by_scanner, self.config.balance_scanners),
         ):
             if rng.random() < share:
-                names = sorted(members)
-                of_one = members[names[int(rng.integers(len(names)))]]
-                return self.samples[of_one[int(rng.integers(len(of_one)))]]
+                names = sorted(groups)
+                indices = groups[names[int(rng.integers(len(names)))]]
+                return self.samples[indices[int(rng.integers(len(indices)))]]
         return self.samples[int(rng.integers(len(self.samples)))]
 
 
 def _scene(sample: Sample) -> tuple[str, str, str, tuple[int, ...]]:
-    """What the two scans of a pair share: set, number of the scene, view, and where the item lies."""
+    """Return the key that twins share: set, scene, view and window of the item."""
     about = sample.record.about
     return about.collection, about.scene or sample.record.id, about.view, sample.record.window or ()
 
 
-def _members(samples: Sequence[Sample], key: Callable[[Sample], str]) -> dict[str, list[int]]:
-    found: dict[str, list[int]] = {}
+def _group_indices(samples: Sequence[Sample], key: Callable[[Sample], str]) -> dict[str, list[int]]:
+    groups: dict[str, list[int]] = {}
     for i, sample in enumerate(samples):
-        found.setdefault(key(sample), []).append(i)
-    return found
+        groups.setdefault(key(sample), []).append(i)
+    return groups

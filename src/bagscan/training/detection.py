@@ -1,4 +1,7 @@
-"""Train and judge a detector of items: Mask R-CNN, or Faster R-CNN for boxes (paper A, section II-A)."""
+"""Training and evaluation of item detectors (paper A, section II-A).
+
+Mask R-CNN predicts boxes and masks, Faster R-CNN boxes.
+"""
 
 from __future__ import annotations
 
@@ -28,11 +31,12 @@ from bagscan.training.samples import Sample, load_samples, subsample_evenly
 
 @dataclass(frozen=True)
 class DetectionTrainingConfig:
-    """How a detector is trained.
+    """Settings of the training of an item detector.
 
     Attributes:
-        batch_size: views a step; each is turned and flipped at random. gain: largest change of brightness.
-        validation_scans: judged while training.
+        batch_size: views per step; each is turned and flipped at random.
+        gain: largest relative change of brightness.
+        validation_scans: largest number of views that are evaluated during training.
     """
 
     batch_size: int = 4
@@ -41,11 +45,15 @@ class DetectionTrainingConfig:
 
     def __post_init__(self) -> None:
         if min(self.batch_size, self.validation_scans) < 1 or self.gain < 0:
-            raise ValueError("batch_size and validation_scans must be at least 1, gain not below 0")
+            raise ValueError("batch_size and validation_scans must be at least 1, gain at least 0")
 
 
 class DetectionTask:
-    """Views and the masks of their items in, the detector's losses out; validated by COCO AP."""
+    """Training of an item detector with its own losses, validated by COCO average precision.
+
+    Raises:
+        ConfigError: the regioner of the model is not a detector.
+    """
 
     def __init__(
         self,
@@ -56,19 +64,18 @@ class DetectionTask:
     ) -> None:
         if not isinstance(model.regioner, Finder):
             raise ConfigError(
-                f"regioner {model.config.regioner['name']!r} detects nothing: use mask_rcnn or faster_rcnn"
+                f"regioner {model.config.regioner['name']!r} is not a detector; "
+                "use mask_rcnn or faster_rcnn"
             )
         model.to(compute().device)
         self.regioner, self.model, self.config = model.regioner, model, config
         self.modules: dict[str, nn.Module] = {"regioner": model.regioner}
-        self.train, self.val = (
-            [s for s in train if s.annotations],
-            subsample_evenly(val, config.validation_scans),
-        )
+        self.train = [s for s in train if s.annotations]
+        self.val = subsample_evenly(val, config.validation_scans)
         self.classes = list(model.regioner.config.classes)
 
     def batch(self, rng: np.random.Generator) -> list[tuple[Tensor, dict[str, Tensor]]]:
-        """Prepared views (C, h, w) with boxes, labels and masks at their size."""
+        """Draw prepared views (C, h, w), each with boxes, labels and masks of its items."""
         return [
             self._draw(self.train[int(rng.integers(len(self.train)))], rng)
             for _ in range(self.config.batch_size)
@@ -93,9 +100,8 @@ class DetectionTask:
             ]
         )
         boxes = torch.stack([_box(mask) for mask in masks])
-        wide = (boxes[:, 2:] - boxes[:, :2]).amin(
-            1
-        ) >= 2  # thinner ones cannot be matched by any anchor
+        # No anchor matches a thinner box.
+        wide = (boxes[:, 2:] - boxes[:, :2]).amin(1) >= 2
         return pixels, {
             "boxes": boxes[wide],
             "labels": labels[wide],
@@ -114,16 +120,12 @@ class DetectionTask:
     def validate(self) -> dict[str, float]:
         scores = judge_detections(self.model, self.val)
         flat = {f"{kind}_{name}": scores[kind][name] for kind in scores for name in ("ap", "ap_50")}
-        return {
-            "monitor": scores.get("mask" if self.regioner.config.masks else "box", scores["box"])[
-                "ap"
-            ],
-            **flat,
-        }
+        kind = "mask" if self.regioner.config.masks else "box"
+        return {"monitor": scores.get(kind, scores["box"])["ap"], **flat}
 
 
 def _box(mask: Tensor) -> Tensor:
-    """(4,) float xyxy box of a (H, W) bool mask, zeros where it is empty."""
+    """Return the (4,) float xyxy box of a (H, W) bool mask; zeros if the mask is empty."""
     rows, columns = mask.any(1).nonzero(), mask.any(0).nonzero()
     if not len(rows):
         return torch.zeros(4)
@@ -133,30 +135,36 @@ def _box(mask: Tensor) -> Tensor:
 def judge_detections(
     model: Model, samples: Sequence[Sample], report: Callable[[str], None] | None = None
 ) -> dict[str, Any]:
-    """COCO box and mask AP of a model's item detector."""
-    found, finder = [], model.regioner
+    """Return the COCO average precision of boxes and masks of a model's item detector."""
+    detections, finder = [], model.regioner
     assert isinstance(finder, Finder)
     for number, sample in enumerate(samples, 1):
-        found.append(finder.detect(sample.full_view()))
+        detections.append(finder.detect(sample.full_view()))
         if report and number % 25 == 0:
             report(f"searched {number} of {len(samples)} views")
     return coco_scores(
-        [s.annotations for s in samples], found, [s.counts.shape[-2:] for s in samples]
+        [s.annotations for s in samples], detections, [s.counts.shape[-2:] for s in samples]
     )
 
 
 @dataclass(frozen=True, kw_only=True)
 class DetectionExperiment(LoopExperiment):
-    """A detector of items, Mask R-CNN or Faster R-CNN; its best weights are ``regioner.safetensors``, for ``init_regioner``.
+    """Training of an item detector, Mask R-CNN or Faster R-CNN.
+
+    Its best weights are written to ``regioner.safetensors``, which ``init_regioner`` reads.
 
     Attributes:
-        data: annotations are what it learns to find. input: what a view must be.
-        regioner: ``{name: mask_rcnn, ...}``. training, loop: see :class:`DetectionTrainingConfig` and :class:`LoopConfig`.
-        threads: of torch; 0 for this process's share of the cores.
+        data: datasets; the detector learns to find their annotated items.
+        input: what views the model takes, see :class:`InputConfig`.
+        regioner: name and settings of the detector, ``{name: mask_rcnn, ...}``.
+        training: see :class:`DetectionTrainingConfig`.
     """
 
     kind = "detection"
-    figures = "The best step is the one with the highest monitor: COCO's average precision of masks, or of boxes where there are no masks."
+    figures = (
+        "The best step has the highest monitor: COCO's average precision of masks, "
+        "or of boxes if there are no masks."
+    )
     written = "regioner.safetensors"
     data: DataConfig
     input: InputConfig = field(default_factory=InputConfig)
@@ -164,7 +172,7 @@ class DetectionExperiment(LoopExperiment):
     training: DetectionTrainingConfig = field(default_factory=DetectionTrainingConfig)
 
     def model(self) -> Model:
-        """The detector as the regioner of a model; its encoder and scorer are the least there is."""
+        """Return a model with the detector as its regioner, and a minimal encoder and scorer."""
         return Model(
             ModelConfig(
                 self.input,
@@ -174,7 +182,7 @@ class DetectionExperiment(LoopExperiment):
         )
 
     def prepare(self, out: Path, report: Report) -> tuple[DetectionTask, Callable[[Scores], None]]:
-        """See :meth:`LoopExperiment.prepare`."""
+        """Prepare the task; see :meth:`LoopExperiment.prepare`."""
         model = self.model()
         parts = read_parts(self, self.data, model, out, report)
         return DetectionTask(model, parts.train, parts.val, self.training), weights_keeper(
@@ -185,7 +193,7 @@ class DetectionExperiment(LoopExperiment):
 def detection_samples(
     experiment: DetectionExperiment, run_folder: Path, part: str, report: Report = print
 ) -> tuple[Model, list[Sample]]:
-    """A trained detector, and the views of one part of its data."""
+    """Load a trained detector and the views of one split."""
     model = experiment.model()
     load_regioner(model, run_folder / experiment.written)
     records = load_records(experiment.data, report)

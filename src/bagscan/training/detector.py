@@ -1,4 +1,7 @@
-"""Training the detector on packed scenes: crops around anomalies beside the same crops of their benign twins."""
+"""Training of the detector on packed scenes.
+
+Crops around anomalies are paired with the same crops of their benign twins.
+"""
 
 from __future__ import annotations
 
@@ -20,24 +23,37 @@ from bagscan.training.compute import autocast_bf16, compute
 from bagscan.training.hard_places import HardPlaces
 from bagscan.training.samples import subsample_evenly
 
-MIN_CELL = 0.5  # of anomaly, in cells, for a crop to count as one
-PIXELS_A_CELL = 16
+MIN_CELL = 0.5  # area of the anomaly, in cells, above which a crop is anomalous
+PIXELS_A_CELL = 16  # label pixels per cell
 NOISE = np.random.default_rng(0).standard_normal(1 << 21, np.float32)
 
 
 @dataclass(frozen=True)
 class DetectorTaskConfig:
-    """Attributes:
-    crop_px: side of a crop in pixels of the view, a multiple of 64. batch: crops a step.
-    large_px, large: side of larger crops, which hold whole devices, and share of the steps that show these: as
-        many as make up the area of a batch.
-    twins: share of a batch that is pairs of twins. alone: of anomalous crops without their twin; the rest is
-        benign. clutter: share of benign crops that lie anywhere. hard: share of the others that lie around places which the
-        detector that training starts with takes for an anomaly. scale: log of the largest change of size.
-    noise: largest standard deviation added to the features.
-    map_weight, dice, category_weight, contact_weight, verdict_weight: of the losses.
-    anomaly_weight: of anomalous cells in the map. outside_weight: of cells away from any device.
-    val_views: whole views that are validated on.
+    """Settings of detector training.
+
+    Attributes:
+        crop_px: side of a crop in pixels of the view, a multiple of 64.
+        batch: crops per step.
+        large_px: side of larger crops, which hold whole devices.
+        large: share of steps that use larger crops; fewer of them, so that the area of a batch
+            stays the same.
+        twins: share of a batch that consists of pairs of twins.
+        alone: share of a batch that consists of anomalous crops without their twin; the rest of
+            the batch is benign.
+        clutter: share of benign crops at random places of the view.
+        hard: share of the other benign crops around places that the starting detector takes for
+            an anomaly.
+        scale: logarithm of the largest change of size.
+        noise: largest standard deviation of noise on the features.
+        map_weight: weight of the loss of the anomaly map.
+        dice: weight of the Dice loss within that loss.
+        category_weight: weight of the loss of categories.
+        contact_weight: weight of the loss of contacts.
+        verdict_weight: weight of the loss of verdicts.
+        anomaly_weight: additional weight of anomalous cells in the map.
+        outside_weight: weight of cells away from any device.
+        val_views: largest number of whole views for validation.
     """
 
     crop_px: int = 192
@@ -62,8 +78,13 @@ class DetectorTaskConfig:
 
 @dataclass(frozen=True)
 class CropBatch:
-    """Attributes: features: (B, C, side, side). counts: (B, 128, side / 8, side / 8) uint8. device: (B,) of whose
-    verdict is asked for, -1 for none."""
+    """Batch of crops.
+
+    Attributes:
+        features: (B, C, side, side) float32.
+        counts: (B, 128, side / 8, side / 8) uint8, label pixels per cell of each label.
+        device: (B,) number of the device that needs a verdict, -1 for none.
+    """
 
     features: Tensor
     counts: Tensor
@@ -72,7 +93,16 @@ class CropBatch:
 
 @dataclass(frozen=True)
 class Targets:
-    """What the maps of a batch should be: shares of cells in [0, 1], each (B, n, h, w)."""
+    """Targets of the maps of a batch, as shares of cells in [0, 1].
+
+    Attributes:
+        categories: (B, n, h, w), each category.
+        anomaly: (B, 1, h, w), the anomaly of any kind.
+        contact: (B, 1, h, w), 1 where devices of the same class touch.
+        devices: (B, 1, h, w), any device.
+        ignored: (B, 1, h, w), pixels without truth.
+        host: (B, 1, h, w), the device that needs a verdict.
+    """
 
     categories: Tensor
     anomaly: Tensor
@@ -85,12 +115,20 @@ class Targets:
     def of(
         cls, batch: CropBatch, categories: Sequence[str], kinds: int, device_classes: int
     ) -> Targets:
-        """Args: kinds, device_classes: how many of the first categories are of anomalies, and then of devices."""
+        """Compute the targets of a batch.
+
+        Args:
+            batch: crops.
+            categories: names of all categories.
+            kinds: number of kinds of anomalies, the first categories.
+            device_classes: number of device classes, which follow.
+        """
         shares = batch.counts.float() / PIXELS_A_CELL
         instances = shares[:, FIRST_DEVICE : FIRST_DEVICE + MAX_DEVICES]
         host = instances[torch.arange(len(shares)), batch.device.clamp(min=0)][:, None]
         near = (F.max_pool2d(instances, 3, 1, 1) > 0.5).float().sum(1, keepdim=True)
-        # Two instances of different classes may overlap: only where fewer classes than devices are near do devices of one class touch.
+        # Devices of different classes may overlap. Devices of the same class touch only where
+        # fewer classes than devices are near.
         classes = (
             (F.max_pool2d(shares[:, kinds : kinds + device_classes], 3, 1, 1) > 0.5)
             .float()
@@ -107,11 +145,16 @@ class Targets:
 
 
 class DetectorTask:
-    """The task that :func:`bagscan.training.loop.run` trains. See :class:`DetectorTaskConfig`.
+    """Detector training for :func:`bagscan.training.loop.run`; see :class:`DetectorTaskConfig`.
 
     Args:
-        train, val: packed scenes. kinds, devices: how many of the first categories are those.
-        images: ``raw`` or ``colour``; colours are made of the raw crop.
+        network: network to train.
+        config: settings.
+        train: packed scenes for training.
+        val: packed scenes for validation.
+        kinds: number of kinds of anomalies, the first categories.
+        devices: number of device classes, which follow.
+        images: ``raw`` or ``colour``; colours are computed from the raw crop.
     """
 
     def __init__(
@@ -141,10 +184,10 @@ class DetectorTask:
         self.hard: HardPlaces | None = None
         self.val = subsample_evenly(
             [view for scene in val for view in scene.views if view.host >= 0], config.val_views
-        )  # of every set alike
+        )
 
     def batch(self, rng: np.random.Generator) -> CropBatch:
-        """Crops in the order twins, anomalous alone, benign."""
+        """Draw crops in the order twins, anomalous crops without their twin, benign crops."""
         config = self.config
         side, n = config.crop_px, config.batch
         if rng.random() < config.large:
@@ -155,7 +198,7 @@ class DetectorTask:
         pairs, alone = round(n * config.twins / 2), round(n * config.alone)
         for k in range(pairs + alone):
             view = self.anomalous[int(rng.integers(len(self.anomalous)))]
-            pose = draw_pose(self._place(view.anomaly_points, rng), side, rng, config.scale)
+            pose = draw_pose(self._draw_place(view.anomaly_points, rng), side, rng, config.scale)
             rows = (2 * k, 2 * k + 1) if k < pairs else (pairs + k,)
             for row, is_anomalous in zip(rows, (True, False), strict=False):
                 cut(view, is_anomalous, pose, features[row], counts[row])
@@ -168,7 +211,7 @@ class DetectorTask:
                 hard = self.hard.draw(rng)
                 view, k, place = hard.view, hard.device, hard.at
             else:
-                place = self._place(view.device_points[k], rng)
+                place = self._draw_place(view.device_points[k], rng)
             cut(view, False, draw_pose(place, side, rng, config.scale), features[row], counts[row])
             device[row] = k
         degrade(features, config.noise, rng)
@@ -178,26 +221,27 @@ class DetectorTask:
         )
 
     @staticmethod
-    def _place(points: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    def _draw_place(points: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """Return row and column in pixels of a random one of (n, 2) label points."""
         return np.asarray(points[int(rng.integers(len(points)))].astype(float) * LABEL_STRIDE)
 
     def loss(self, batch: CropBatch) -> tuple[Tensor, dict[str, float]]:
-        """The sum of all losses and its parts."""
+        """Return the weighted sum of the losses, and each loss."""
         with autocast_bf16(compute().device, True):
             maps = self.network(batch.features)
         return self.loss_of(maps, batch)
 
     def loss_of(self, maps: Maps, batch: CropBatch) -> tuple[Tensor, dict[str, float]]:
-        """The same of maps that are there."""
+        """Return the weighted sum of the losses of given maps, and each loss."""
         config = self.config
         target = Targets.of(batch, self.network.config.categories, self.kinds, self.devices)
         has_device = batch.device >= 0
         verdict = self.network.verdict(maps.anomaly, maps.fine, maps.coarse, target.host)
-        holds = (target.anomaly * (target.ignored < 0.5)).sum((1, 2, 3)) > MIN_CELL
+        is_anomalous = (target.anomaly * (target.ignored < 0.5)).sum((1, 2, 3)) > MIN_CELL
         verdict_loss = F.binary_cross_entropy_with_logits(
-            verdict[has_device], holds[has_device].float()
+            verdict[has_device], is_anomalous[has_device].float()
         )
-        where, dice = map_losses(
+        cross_entropy, dice = map_losses(
             maps.anomaly.float(),
             target.anomaly,
             target.devices,
@@ -205,8 +249,8 @@ class DetectorTask:
             config.anomaly_weight,
             config.outside_weight,
         )
-        parts = {
-            "map": where + config.dice * dice,
+        terms = {
+            "map": cross_entropy + config.dice * dice,
             "categories": self._category_loss(maps, target),
             "contact": F.binary_cross_entropy_with_logits(
                 maps.contact.float(), target.contact, pos_weight=torch.tensor(5.0)
@@ -219,25 +263,30 @@ class DetectorTask:
             "contact": config.contact_weight,
             "verdict": config.verdict_weight,
         }
-        loss = torch.stack([weights[name] * part for name, part in parts.items()]).sum()
-        right = ((verdict[has_device] > 0) == holds[has_device]).float().mean()
-        return loss, {name: float(part.detach()) for name, part in parts.items()} | {
-            "right": float(right)
+        loss = torch.stack([weights[name] * term for name, term in terms.items()]).sum()
+        accuracy = ((verdict[has_device] > 0) == is_anomalous[has_device]).float().mean()
+        return loss, {name: float(term.detach()) for name, term in terms.items()} | {
+            "right": float(accuracy)
         }
 
     def _category_loss(self, maps: Maps, target: Targets) -> Tensor:
-        """Cross-entropy of every category in every cell, what is rare weighted up."""
+        """Return the cross_entropy-entropy of categories over all cells; rare ones weigh more."""
         shares = target.categories
-        cross = F.binary_cross_entropy_with_logits(
+        cross_entropy = F.binary_cross_entropy_with_logits(
             maps.categories.float(), shares, reduction="none"
         )
         rarity = (shares.mean((0, 2, 3)) + 1e-3).rsqrt()
         rarity = 3 * rarity / rarity.mean()
-        return (cross * (1 + shares * (rarity[:, None, None] - 1).clamp(min=0))).mean() * 10
+        return (cross_entropy * (1 + shares * (rarity[:, None, None] - 1).clamp(min=0))).mean() * 10
 
     @torch.inference_mode()
     def validate(self) -> dict[str, float]:
-        """Of whole views with true device masks: AUROC of devices, within the device, and how often its best place is right."""
+        """Validate on whole views with true device masks.
+
+        Returns:
+            ``monitor``: AUROC of devices. ``within``: mean AUROC of cells within a device. ``hit``:
+            share of views in which the highest cell of the device is anomalous.
+        """
         self.network.eval()
         truth: list[bool] = []
         scores: list[float] = []
@@ -284,7 +333,11 @@ class DetectorTask:
 
 
 def degrade(features: np.ndarray, noise: float, rng: np.random.Generator) -> None:
-    """Add up to so much noise to (B, C, H, W) crops: stretches of one long field, since drawing it anew would cost as much as all else."""
+    """Add noise to (B, C, H, W) crops in place, with a random standard deviation up to ``noise``.
+
+    The noise is a random stretch of one fixed field, since drawing a new field is slow. Only the
+    first three features get noise.
+    """
     for crop in features:
         start = int(rng.integers(len(NOISE) - crop[:3].size))
         crop[:3] += NOISE[start : start + crop[:3].size].reshape(crop[:3].shape) * np.float32(
@@ -300,20 +353,25 @@ def map_losses(
     anomaly_weight: float,
     outside_weight: float,
 ) -> tuple[Tensor, Tensor]:
-    """Cross-entropy by cell, mostly on devices and around, and Dice of anomalous crops.
+    """Return the mean cross_entropy-entropy of anomaly maps, and the Dice loss of anomalous crops.
 
     Args:
-        logits: (B, 1, h, w), as all others. anomaly, devices, ignored: shares of cells. anomaly_weight: of anomalous cells. outside_weight: of cells away from any device.
+        logits: (B, 1, h, w) anomaly map.
+        anomaly: (B, 1, h, w) share of the anomaly in each cell.
+        devices: (B, 1, h, w) share of devices in each cell.
+        ignored: (B, 1, h, w) share of each cell without truth.
+        anomaly_weight: additional weight of anomalous cells.
+        outside_weight: weight of cells away from any device; cells near one have weight 1.
     """
     near = (F.max_pool2d(devices, 5, 1, 2) > 0.1).float()
     weight = torch.maximum(near, torch.full_like(near, outside_weight)) * (ignored < 0.25)
     weight = torch.maximum(weight, (anomaly > 0.1).float())
-    cross = F.binary_cross_entropy_with_logits(logits, anomaly, reduction="none")
-    cross = (cross * weight * (1 + anomaly_weight * anomaly)).sum((1, 2, 3)) / weight.sum(
-        (1, 2, 3)
-    ).clamp(min=20)
+    cross_entropy = F.binary_cross_entropy_with_logits(logits, anomaly, reduction="none")
+    area = weight.sum((1, 2, 3)).clamp(min=20)
+    cross_entropy = (cross_entropy * weight * (1 + anomaly_weight * anomaly)).sum((1, 2, 3)) / area
     chance = logits.sigmoid() * weight
     overlap = 2 * (chance * anomaly).sum((1, 2, 3)) + 1
-    both = chance.square().sum((1, 2, 3)) + anomaly.square().sum((1, 2, 3)) + 1
-    holds = (anomaly.sum((1, 2, 3)) > MIN_CELL).float()
-    return cross.mean(), ((1 - overlap / both) * holds).sum() / holds.sum().clamp(min=1)
+    total = chance.square().sum((1, 2, 3)) + anomaly.square().sum((1, 2, 3)) + 1
+    is_anomalous = (anomaly.sum((1, 2, 3)) > MIN_CELL).float()
+    dice = ((1 - overlap / total) * is_anomalous).sum() / is_anomalous.sum().clamp(min=1)
+    return cross_entropy.mean(), dice

@@ -1,4 +1,4 @@
-"""The experiment of a detector: packed simulated sets, network, task and loop of one YAML file."""
+"""Kind ``detector``: training, calibration and evaluation of a detector on simulated sets."""
 
 from __future__ import annotations
 
@@ -31,17 +31,18 @@ from bagscan.training.resolved import save_resolved
 
 @dataclass(frozen=True, kw_only=True)
 class DetectorExperiment(SimulatedExperiment):
-    """A detector that is trained on simulated sets.
+    """Training of a detector on simulated sets.
 
     Attributes:
-        images: ``raw`` (low, high, effective Z) or ``colour``. network, training, loop: see :class:`NetworkConfig`, :class:`DetectorTaskConfig` and :class:`LoopConfig`.
-        start: a trained detector's folder whose weights training begins with; of other images, all but the first layer's.
+        images: ``raw`` (low, high, effective Z) or ``colour``.
+        network: see :class:`NetworkConfig`.
+        training: see :class:`DetectorTaskConfig`.
+        start: model folder of a trained detector, whose weights the training starts from. If it
+            was trained on other images, its first layer is averaged over channels.
     """
 
     kind = "detector"
-    figures = (
-        "The best step is the one with the highest monitor: the AUROC of devices, view by view."
-    )
+    figures = "The best step has the highest monitor: the AUROC of devices in single views."
     images: str = "raw"
     network: NetworkConfig = field(default_factory=NetworkConfig)
     training: DetectorTaskConfig = field(default_factory=DetectorTaskConfig)
@@ -52,12 +53,12 @@ class DetectorExperiment(SimulatedExperiment):
             raise ValueError(f"images must be one of {', '.join(IMAGES)}, got {self.images!r}")
 
     def prepare(self, out: Path, report: Report) -> tuple[DetectorTask, Callable[[Scores], None]]:
-        """See :meth:`LoopExperiment.prepare`."""
+        """Prepare the task; see :meth:`LoopExperiment.prepare`."""
         save_resolved(self, self.kind, out)
         scenes, categories = packed_scenes(self.sets, self.pack_workers, report)
-        report(f"{len(scenes['train'])} scenes to train on, {len(scenes['val'])} to validate on")
+        report(f"{len(scenes['train'])} training scenes, {len(scenes['val'])} validation scenes")
         detector = Detector.new(
-            self.network, categories, len(KINDS), _devices_among(categories), self.images
+            self.network, categories, len(KINDS), _count_devices(categories), self.images
         )
         if self.start:
             begin_with(detector, Detector.load(self.start))
@@ -79,65 +80,79 @@ class DetectorExperiment(SimulatedExperiment):
             self.images,
         )
         if self.training.hard and self.start:
-            own = task.views[
-                compute().rank :: compute().count
-            ]  # each process looks through its share, and draws from that
-            task.hard = hard_places(Detector.load(self.start), own, report)
+            # Each process searches its views share of the views, and draws from that.
+            views = task.views[compute().rank :: compute().count]
+            task.hard = hard_places(Detector.load(self.start), views, report)
         return task, keep
 
 
 def packed_scenes(
     sets: tuple[str, ...], workers: int, report: Callable[[str], None]
 ) -> tuple[dict[str, list[PackedScene]], tuple[str, ...]]:
-    """Scenes of all sets by part, packed where they are not yet, and their common categories.
+    """Pack the sets that are not packed yet, and load their scenes.
+
+    Args:
+        sets: directories of simulated sets.
+        workers: number of processes that pack.
+        report: receives progress messages.
+
+    Returns:
+        Scenes of all sets by split, ``train`` and ``val``, and their common categories.
 
     Raises:
-        ConfigError: sets that were packed with other categories. DataError: no simulated set there.
+        ConfigError: the sets were packed with different categories.
+        DataError: a directory is not a simulated set.
     """
     roots = [Path(name) for name in sets]
-    where = compute()
-    for root in roots if where.writes else ():
-        pack(
-            root, KINDS, packed_categories(roots[0]) if root != roots[0] else None, workers, report
-        )
-    where.broadcast_from_rank0(
-        True
-    )  # of several processes that train together the others wait for the first
+    process = compute()
+    for root in roots if process.writes else ():
+        categories_of_first = packed_categories(roots[0]) if root != roots[0] else None
+        pack(root, KINDS, categories_of_first, workers, report)
+    process.broadcast_from_rank0(True)  # the other processes wait until the sets are packed
     categories = packed_categories(roots[0])
     for root in roots[1:]:
         if packed_categories(root) != categories:
             raise ConfigError(
-                f"{root} was packed with other categories than {roots[0]}: delete {root / 'packed'}, and it is packed anew"
+                f"{root} and {roots[0]} were packed with different categories; "
+                f"delete {root / 'packed'} to pack it again"
             )
-    return {
-        part: [s for root in roots for s in read_packed(root, (part,))] for part in ("train", "val")
-    }, categories
+    scenes = {
+        part: [scene for root in roots for scene in read_packed(root, (part,))]
+        for part in ("train", "val")
+    }
+    return scenes, categories
 
 
-def _devices_among(categories: tuple[str, ...]) -> int:
-    """How many devices stand behind the kinds of anomaly; components of the same names, a phone's camera, come later."""
+def _count_devices(categories: tuple[str, ...]) -> int:
+    """Count the device classes, which follow the kinds of anomalies.
+
+    Components with the name of a device, such as the camera of a phone, come later.
+    """
     return len(list(itertools.takewhile(NAMES.__contains__, categories[len(KINDS) :])))
 
 
 def trained_before(start: str, sets: Sequence[str], categories: tuple[str, ...]) -> Detector:
-    """Load the detector that training continues from.
+    """Load the detector that training starts from.
 
     Raises:
-        ConfigError: it was trained with other categories than those of the sets.
+        ConfigError: its categories differ from those of the sets.
     """
     detector = Detector.load(start)
     if detector.network.config.categories != categories:
         raise ConfigError(
-            f"start: {start} was trained with other categories than those of {', '.join(sets)}; use the sets it was trained on"
+            f"start: {start} was trained with other categories than those of {', '.join(sets)}; "
+            "use the sets that it was trained on"
         )
     return detector
 
 
 def begin_with(detector: Detector, trained: Detector) -> None:
-    """Give a detector the weights of a trained one. A first layer for other channels takes the mean over channels.
+    """Copy the weights of a trained detector into a new one.
+
+    If the two use different channels, the first layer is averaged over channels.
 
     Raises:
-        ConfigError: they differ in more than that: in the network's settings, or in the sets' categories.
+        ConfigError: the networks differ in their settings or categories.
     """
     weights = trained.network.state_dict()
     first = next(name for name, value in weights.items() if value.ndim == 4)
@@ -147,17 +162,21 @@ def begin_with(detector: Detector, trained: Detector) -> None:
         detector.network.load_state_dict(weights)
     except RuntimeError as error:
         raise ConfigError(
-            f"start: its network is another one: {str(error).splitlines()[1].strip()}"
+            f"start: the trained network differs: {str(error).splitlines()[1].strip()}; "
+            "use the same network settings and sets"
         ) from error
 
 
 def calibrate_detector(
     sets: Sequence[str], folder: Path, max_fpr: float, report: Callable[[str], None] = print
 ) -> Detector:
-    """Choose a detector's thresholds on the validation scenes of simulated sets, and store them beside the weights.
+    """Choose thresholds on the validation scenes of simulated sets, and store them with the weights.
 
     Args:
-        max_fpr: share of benign bags that may alarm.
+        sets: directories of simulated sets.
+        folder: model folder of the detector.
+        max_fpr: largest share of benign bags that raise an alarm.
+        report: receives progress messages and warnings.
     """
     usable = load_model(folder)
     assert isinstance(usable, UsableDetector)
@@ -174,12 +193,12 @@ def calibrate_detector(
 def evaluate_detector(
     sets: Sequence[str], folder: Path, part: str, report: Callable[[str], None] = print
 ) -> dict[str, Any]:
-    """A detector's figures on one part of simulated sets, by group."""
+    """Return the metrics of a detector on one split of simulated sets, by group and overall."""
     usable = load_model(folder)
     assert isinstance(usable, UsableDetector)
     bags = [bag for name in sets for bag in judge_set(Path(name), usable, part, report=report)]
     groups = sorted({bag.about["group"] for bag in bags})
-    result = {
+    results = {
         group: measure([bag for bag in bags if bag.about["group"] == group], usable.thresholds)
         for group in groups
     }
@@ -187,13 +206,13 @@ def evaluate_detector(
         "model_id": usable.id,
         "part": part,
         "sets": list(sets),
-        "groups": result,
+        "groups": results,
         "all": measure(bags, usable.thresholds),
     }
 
 
-def detector_summary(told: dict[str, Any]) -> str:
-    """The figures for people: a row a group."""
+def detector_summary(result: dict[str, Any]) -> str:
+    """Format metrics of a detector as a table with a row per group."""
     columns = {
         "scenes": "scenes",
         "device_recall": "found",
@@ -203,14 +222,14 @@ def detector_summary(told: dict[str, Any]) -> str:
         "within_auroc": "within",
         "hit_at_1": "hit@1",
         "segment_auroc": "segments",
-        "segment_darkness": "darkness",
+        "segment_darkness": "attenuation",
         "segment_tp_at_paper_fp": "TP@4.54",
         "bag_tp": "bag TP",
         "bag_fp": "bag FP",
         "on_the_anomaly": "on it",
     }
     rows = [f"{'':18s}" + "".join(f"{title:>13s}" for title in columns.values())]
-    for name, group in (*told["groups"].items(), ("all", told["all"])):
+    for name, group in (*result["groups"].items(), ("all", result["all"])):
         rows.append(
             f"{name:18s}" + "".join(f"{group.get(key, float('nan')):13.3f}" for key in columns)
         )

@@ -1,4 +1,7 @@
-"""Batches of a run, drawn while the ones before them are learnt from: by one thread, or by processes where an accelerator would wait for it."""
+"""Background drawing of training batches, in a thread or in processes.
+
+Processes are for accelerators, which would otherwise wait for their batches.
+"""
 
 from __future__ import annotations
 
@@ -17,45 +20,47 @@ from bagscan.core.errors import ConfigError, TrainingError
 from bagscan.core.machine import usable_cores
 
 LOADERS = "BAGSCAN_LOADERS"
-MAX_LOADERS = 8  # a network that keeps more of them busy is rare
-SHARED = "/dev/shm"  # where batches of processes lie, two ahead of each
-ROOM_BYTES = 4 << 30  # for eight processes with batches of whole items, the largest there are
+MAX_LOADERS = 8  # few networks need more
+SHARED = "/dev/shm"  # holds two batches of each process
+ROOM_BYTES = 4 << 30  # for batches of whole items, the largest, of eight processes
 STALLED_S = 600
 
 Draw = Callable[[np.random.Generator], Any]
 
 
 def generator_of(seed: int, step: int, rank: int = 0) -> np.random.Generator:
-    """Of every random draw of one step of one process: the same whoever draws, and after a kill."""
+    """Return the generator of all random draws of one step in one process.
+
+    It depends on seed, step and rank alone, so that a resumed run draws the same batches.
+    """
     return np.random.default_rng(
         np.random.SeedSequence(seed, spawn_key=(0, step, *[rank] * bool(rank)))
     )
 
 
 def loaders(device: torch.device) -> int:
-    """Processes that draw batches: ``BAGSCAN_LOADERS``, or what is best.
+    """Return the number of processes that draw batches, 0 for a thread.
 
-    That is none on a processor, which they would take from the network. On an accelerator it is one a core of this process's share, 8 at most,
-    where there is shared memory enough for their batches (a container often has 64 MB).
+    The number is that of ``BAGSCAN_LOADERS``. ``auto`` means 0 on a CPU, where processes would
+    compete with the network. With CUDA on Linux it means one process per core, 8 at most, if
+    shared memory is large enough for their batches (a container often has 64 MB). Processes of
+    ``torchrun`` share the cores.
 
     Raises:
-        ConfigError: it is not a number, or processes are asked for where they cannot be forked.
+        ConfigError: the value is not a number, or the system cannot fork processes.
     """
     wanted = os.environ.get(LOADERS, "auto")
     if wanted == "auto":
+        can_fork = device.type == "cuda" and sys.platform == "linux"
+        if not can_fork or _free_bytes(SHARED) < ROOM_BYTES:
+            return 0
         cores = usable_cores() // int(os.environ.get("LOCAL_WORLD_SIZE", 1))
-        return (
-            max(1, min(cores, MAX_LOADERS))
-            if device.type == "cuda"
-            and sys.platform == "linux"
-            and _free_bytes(SHARED) >= ROOM_BYTES
-            else 0
-        )
+        return max(1, min(cores, MAX_LOADERS))
     if not wanted.isdecimal():
         raise ConfigError(f"{LOADERS} must be auto or a number of processes, got {wanted!r}")
     if int(wanted) and sys.platform != "linux":
         raise ConfigError(
-            f"{LOADERS}={wanted}: batches are drawn by processes on Linux alone; 0 draws them in a thread"
+            f"{LOADERS}={wanted}: processes draw batches on Linux only; use 0 for a thread"
         )
     return int(wanted)
 
@@ -70,16 +75,21 @@ def _free_bytes(folder: str) -> int:
 def drawn_ahead(
     draw: Draw, seed: int, steps: range, rank: int = 0, processes: int = 0
 ) -> Generator[Any, None, None]:
-    """The batches of steps in their order.
+    """Yield the batches of some steps in order, drawn before they are needed.
 
     Args:
-        draw: makes a batch from a generator; must touch no accelerator. processes: that draw; 0 for a thread of this one.
+        draw: makes a batch from a generator; must not use an accelerator.
+        seed: seed of the run.
+        steps: steps to draw batches for.
+        rank: number of this process among those that train together.
+        processes: number of drawing processes; 0 for a thread.
 
     Raises:
-        TrainingError: processes draw nothing for ten minutes. Whatever ``draw`` raises.
+        TrainingError: the drawing processes deliver nothing for ten minutes.
+        Exception: any exception of ``draw``.
     """
     if processes and len(steps):
-        yield from _by_processes(_Steps(draw, seed, rank), steps, processes)
+        yield from _draw_in_processes(_StepDataset(draw, seed, rank), steps, processes)
         return
     with ThreadPoolExecutor(1) as thread:
         upcoming = [thread.submit(draw, generator_of(seed, step, rank)) for step in steps[:1]]
@@ -92,15 +102,18 @@ def drawn_ahead(
             yield batch
 
 
-def _by_processes(of: _Steps, steps: range, processes: int) -> Generator[Any, None, None]:
-    # Forked: they share the samples in memory. A step goes to them by its number, so that their count changes nothing.
+def _draw_in_processes(
+    dataset: _StepDataset, steps: range, processes: int
+) -> Generator[Any, None, None]:
+    # Forked processes share the samples in memory. A batch depends on its step alone, not on the
+    # number of processes.
     batches = iter(
         DataLoader(
-            of,
+            dataset,
             None,
             sampler=steps,
             num_workers=processes,
-            collate_fn=_as_it_is,
+            collate_fn=_identity,
             multiprocessing_context="fork",
             prefetch_factor=2,
             timeout=STALLED_S,
@@ -111,15 +124,19 @@ def _by_processes(of: _Steps, steps: range, processes: int) -> Generator[Any, No
             batch = next(batches)
         except RuntimeError as error:
             raise TrainingError(
-                f"the processes that draw batches draw no more ({error}): perhaps {SHARED} or memory is full; {LOADERS}=0 draws in a thread"
+                f"processes that draw batches have stopped ({error}); {SHARED} or memory may be full; "
+                f"set {LOADERS}=0 to draw in a thread"
             ) from error
         if isinstance(batch, Exception):
             raise batch
         yield batch
 
 
-class _Steps(Dataset[Any]):
-    """Batches by the number of their step; an error is handed over as it is, not as the text of a trace."""
+class _StepDataset(Dataset[Any]):
+    """Batches by step.
+
+    An exception is returned as an item: raised in a worker it would arrive as text.
+    """
 
     def __init__(self, draw: Draw, seed: int, rank: int) -> None:
         self.draw, self.seed, self.rank = draw, seed, rank
@@ -131,5 +148,5 @@ class _Steps(Dataset[Any]):
             return error
 
 
-def _as_it_is(batch: Any) -> Any:
+def _identity(batch: Any) -> Any:
     return batch

@@ -1,7 +1,7 @@
-"""An experiment: what one YAML file asks for, and the folder that training it writes. One driver trains every kind.
+"""Experiments: a training described by one YAML file.
 
-A run folder holds ``config.yaml`` (resolved), where data are split ``split.json``, ``log.jsonl``, ``checkpoint.safetensors``
-and what was trained. Starting it again with the same line resumes it.
+A run folder holds ``config.yaml`` with all defaults, ``log.jsonl``, ``checkpoint.safetensors``, the
+trained weights and, if the data are split here, ``split.json``. The same command resumes a run.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from bagscan.training.loop import LoopConfig, Task, run
 
 Report = Callable[[str], None]
 Scores = dict[str, float]
-# Where the kinds stand; each is imported when a configuration asks for it.
+# Class of each kind, imported on demand.
 KINDS = {
     "detector": "bagscan.training.detector_experiment:DetectorExperiment",
     "two_views": "bagscan.training.two_views:TwoViewsExperiment",
@@ -38,30 +38,30 @@ KINDS = {
 
 @dataclass(frozen=True, kw_only=True)
 class Experiment(ABC):
-    """What every kind has.
+    """Base class of experiments.
 
     Attributes:
-        threads: of torch; 0 for this process's share of the cores.
+        threads: number of torch threads; 0 for this process's share of the cores.
     """
 
     threads: int = 0
     kind: ClassVar[str]
-    written: ClassVar[str] = "model"  # what is left in the run folder
-    figures: ClassVar[str]  # what its validation figures mean, in one sentence
+    written: ClassVar[str] = "model"  # name of the result in the run folder
+    figures: ClassVar[str]  # meaning of the validation scores, one sentence
 
     @property
     @abstractmethod
     def seed(self) -> int:
-        """Of the run."""
+        """Seed of the run."""
 
     @abstractmethod
     def learn(self, out: Path, report: Report) -> Scores:
-        """Train into a run folder; the best validation scores."""
+        """Train into a run folder and return the best validation scores."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class LoopExperiment(Experiment):
-    """What is trained step by step: see :func:`bagscan.training.loop.run`.
+    """Experiment that is trained step by step, see :func:`bagscan.training.loop.run`.
 
     Attributes:
         loop: see :class:`LoopConfig`.
@@ -71,25 +71,30 @@ class LoopExperiment(Experiment):
 
     @property
     def seed(self) -> int:
-        """Of the run."""
+        """Seed of the run."""
         return self.loop.seed
 
     @abstractmethod
     def prepare(self, out: Path, report: Report) -> tuple[Task, Callable[[Scores], None]]:
-        """The task, and what keeps the weights that are the best so far."""
+        """Return the task, and a callback that stores the best weights so far."""
 
     def learn(self, out: Path, report: Report) -> Scores:
-        """Train into a run folder, from its last checkpoint if there is one; the best validation scores."""
+        """Train into a run folder, from its last checkpoint if it has one.
+
+        Returns:
+            The best validation scores.
+        """
         task, keep = self.prepare(out, report)
         return run(task, self.loop, out, keep, report)
 
 
 @dataclass(frozen=True, kw_only=True)
 class SimulatedExperiment(LoopExperiment):
-    """What is trained on simulated sets, and judged on the parts of these.
+    """Experiment on simulated sets and their own splits.
 
     Attributes:
-        sets: folders of simulated sets; the first names the categories. Their scenes' own parts are kept. pack_workers: processes that pack sets.
+        sets: directories of simulated sets; the first determines the categories.
+        pack_workers: number of processes that pack sets.
     """
 
     sets: tuple[str, ...]
@@ -97,10 +102,14 @@ class SimulatedExperiment(LoopExperiment):
 
 
 def read_experiment(path: str | Path, settings: list[str] | None = None) -> Experiment:
-    """The experiment of a YAML file, of the ``kind`` that it names, with ``--set`` applied.
+    """Read an experiment from a YAML file.
+
+    Args:
+        path: YAML file; its ``kind`` selects the class, default ``joint``.
+        settings: overrides, as given with ``--set``.
 
     Raises:
-        ConfigError: an unknown kind, key or value.
+        ConfigError: unknown kind, key or value.
     """
     data, lines = read_yaml(path)
     apply_settings(data, settings or [], lines)
@@ -112,14 +121,17 @@ def read_experiment(path: str | Path, settings: list[str] | None = None) -> Expe
 
 
 def kind_named(name: str) -> type[Experiment]:
-    """The class of a kind."""
-    module, _, what = KINDS[name].partition(":")
-    found: type[Experiment] = getattr(importlib.import_module(module), what)
-    return found
+    """Return the class of a kind of experiments."""
+    module, _, class_name = KINDS[name].partition(":")
+    experiment_class: type[Experiment] = getattr(importlib.import_module(module), class_name)
+    return experiment_class
 
 
 def train(experiment: Experiment, out: Path, report: Report = print) -> Scores:
-    """Train what a configuration asks for; the best so far always lies in ``out / experiment.written``."""
+    """Train an experiment and return its best validation scores.
+
+    The best weights so far are always in ``out / experiment.written``.
+    """
     torch.set_num_threads(
         experiment.threads or max(1, usable_cores() // int(os.environ.get("LOCAL_WORLD_SIZE", 1)))
     )

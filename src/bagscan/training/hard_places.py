@@ -1,4 +1,8 @@
-"""Places of benign scenes that a detector takes for an anomaly: crops around them teach more than crops anywhere (Sung & Poggio 1998; Felzenszwalb et al. 2010)."""
+"""Hard places: parts of benign scenes that a detector takes for an anomaly.
+
+Crops around them teach more than crops at random places (Sung & Poggio 1998; Felzenszwalb et al.
+2010).
+"""
 
 from __future__ import annotations
 
@@ -16,7 +20,7 @@ from bagscan.detector.model import Detector
 from bagscan.detector.sampling import whole_view
 from bagscan.training.compute import autocast_bf16, compute
 
-APART_CELLS = 5  # peaks of the map that are nearer to a higher one are parts of it
+APART_CELLS = 5  # a peak is the maximum of a square of cells with this side
 MAX_A_DEVICE = 3
 MIN_CHANCE = 0.05
 REPORT_EVERY = 500
@@ -24,7 +28,14 @@ REPORT_EVERY = 500
 
 @dataclass(frozen=True)
 class HardPlace:
-    """Attributes: view: without its anomaly. device: its number there. at: row and column in pixels. chance: of an anomaly, as the detector has it."""
+    """Place in a benign view with a peak of the anomaly map.
+
+    Attributes:
+        view: view, without its anomaly.
+        device: number of the device in the view.
+        at: (2,) row and column in pixels.
+        chance: probability of an anomaly according to the detector.
+    """
 
     view: PackedView
     device: int
@@ -33,16 +44,18 @@ class HardPlace:
 
 
 class HardPlaces:
-    """Places to draw from, the more often the surer the detector is of them."""
+    """Hard places, drawn in proportion to their chance."""
 
     def __init__(self, places: Sequence[HardPlace]) -> None:
         self.places = places
-        self._up_to = np.cumsum([place.chance for place in places])
+        self._cumulative = np.cumsum([place.chance for place in places])
 
     def draw(self, rng: np.random.Generator) -> HardPlace:
-        """One of them."""
+        """Draw a place."""
         return self.places[
-            int(np.searchsorted(self._up_to, rng.random() * self._up_to[-1], side="right"))
+            int(
+                np.searchsorted(self._cumulative, rng.random() * self._cumulative[-1], side="right")
+            )
         ]
 
     def __len__(self) -> int:
@@ -53,24 +66,27 @@ class HardPlaces:
 def hard_places(
     detector: Detector, views: Sequence[PackedView], report: Callable[[str], None]
 ) -> HardPlaces:
-    """Peaks of a detector's anomaly map on devices of views without their anomaly."""
+    """Find the peaks of a detector's anomaly map on devices of benign views."""
     network = detector.network.eval().to(memory_format=torch.channels_last)
-    found: list[HardPlace] = []
+    places: list[HardPlace] = []
     for done, view in enumerate(views, 1):
         features, counts = whole_view(view, False)
-        seen = as_seen(features[None], detector.images)
+        image = as_seen(features[None], detector.images)
         with autocast_bf16(compute().device, True):
-            logits = network(torch.from_numpy(np.ascontiguousarray(seen))).anomaly.float()
+            logits = network(torch.from_numpy(np.ascontiguousarray(image))).anomaly.float()
         for device in range(len(view.device_points)):
             mask = torch.from_numpy(counts[FIRST_DEVICE + device] > 0)
-            found += [HardPlace(view, device, at, chance) for at, chance in _peaks(logits, mask)]
+            places += [HardPlace(view, device, at, chance) for at, chance in _peaks(logits, mask)]
         if done % REPORT_EVERY == 0 or done == len(views):
-            report(f"looked for hard places in {done} of {len(views)} views: {len(found)}")
-    return HardPlaces(found)
+            report(f"searched {done} of {len(views)} views: {len(places)} hard places")
+    return HardPlaces(places)
 
 
 def _peaks(logits: Tensor, mask: Tensor) -> list[tuple[np.ndarray, float]]:
-    """Row and column in pixels, and chance, of the highest peaks of a (1, 1, h, w) map on a (h, w) mask."""
+    """Return the highest peaks of a (1, 1, h, w) map on a (h, w) mask.
+
+    Each is row and column in pixels, and its chance.
+    """
     chance = logits.sigmoid() * mask
     is_peak = (chance == F.max_pool2d(chance, APART_CELLS, 1, APART_CELLS // 2)) & (
         chance > MIN_CHANCE

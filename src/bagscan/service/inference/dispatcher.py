@@ -1,6 +1,8 @@
-"""Threads that take jobs and have worker processes do them: one thread a worker, restarted when it is lost, one retry.
+"""Dispatch of jobs to worker processes.
 
-A scan that cannot be judged ends as an error row of decision ``REVIEW``: never silent, never ``CLEAR``.
+Each worker process has a thread, which restarts it when it is lost and retries a failed job once.
+A scan that cannot be screened gets an error row with decision ``REVIEW``; it is never dropped and
+never ``CLEAR``.
 """
 
 from __future__ import annotations
@@ -11,19 +13,18 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
-from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection
 
-from bagscan.core import Reason, ReasonCode
 from bagscan.core.errors import BagscanError
-from bagscan.reporting.findings import error_row, reasons_in_row
 from bagscan.service.clock import Clock
 from bagscan.service.inference import jobs
+from bagscan.service.inference.answers import checked_answer, unfinished
 from bagscan.service.inference.drift import Drift
 from bagscan.service.inference.jobs import Job
 from bagscan.service.inference.models import Serving, serving
+from bagscan.service.inference.results import Results
 from bagscan.service.metrics import Metrics
 from bagscan.service.settings import ServiceConfig
 from bagscan.service.store.database import Store, StoreError
@@ -32,18 +33,23 @@ from bagscan.workers.process import Target, Worker, WorkerLost
 
 log = logging.getLogger("bagscan.service")
 WARM_UP_S = 300.0
-SERVING_S = 1.0
+SERVING_S = 1.0  # age at which the list of serving models is read again
 IDLE_S = 1.0
-MAX_WAIT_S = 5.0  # between two tries to start a worker
+MAX_WAIT_S = 5.0  # between two attempts to start a worker
 
 
 class Dispatcher:
-    """Owns the worker processes.
+    """Owner of the worker processes.
 
     Args:
-        clock: of the service, by which leases of jobs run out.
-        instance: name of this service; what it ran when it was killed is its own to take up again.
-        target: what a worker process runs.
+        clock: the service's clock, which measures the leases of jobs.
+        instance: name of this service; at its start it requeues the jobs that it ran when killed.
+        target: function that a worker process runs.
+
+    Attributes:
+        drift: score drift of the models.
+        last_serving: active and shadow models, as last read from the store.
+        trouble: why no worker is ready, as last reported.
     """
 
     def __init__(
@@ -56,40 +62,35 @@ class Dispatcher:
         instance: str,
         target: Target,
     ) -> None:
-        self.store, self.files, self.config, self.metrics, self.instance, self._target = (
-            store,
-            files,
-            config,
-            metrics,
-            instance,
-            target,
-        )
+        self.store = store
+        self.files = files
+        self.config = config
+        self.metrics = metrics
+        self.instance = instance
+        self._target = target
         self._clock = clock
         self.drift = Drift(config.drift_window)
+        self._results = Results(store, config, metrics, self.drift)
         self._stopping = threading.Event()
-        self._awake = threading.Semaphore(0)
+        self._wakeups = threading.Semaphore(0)
         self._tasks: queue.SimpleQueue[tuple[dict[str, Any], float, Future[dict[str, Any]]]] = (
             queue.SimpleQueue()
         )
-        self._listeners: dict[str, Callable[[dict[str, Any]], object]] = {}
         self.last_serving: tuple[list[Serving], list[Serving]] = ([], [])
         self._serving_at = -SERVING_S
-        self._lock = threading.Lock()
         self._workers: list[Worker | None] = [None] * config.workers
-        self._doing: list[str | None] = [None] * config.workers
+        self._job_ids: list[str | None] = [None] * config.workers
         self._threads: list[threading.Thread] = []
         self.trouble = "workers are starting"
 
     def start(self) -> None:
-        """Take up what a kill left, and start the workers."""
-        left = self.store.write(lambda connection: jobs.give_back(connection, self.instance))
-        if left:
-            log.info(
-                "%d scans were being judged when the service ended: they are queued again", left
-            )
+        """Requeue the jobs that ran when the service was killed, and start the workers."""
+        n_requeued = self.store.write(lambda connection: jobs.give_back(connection, self.instance))
+        if n_requeued:
+            log.info("requeued %d scans whose screening was interrupted", n_requeued)
         with self.store.read() as connection:
-            for one in serving(connection):
-                self.drift.load(connection, one.model_id)
+            for model in serving(connection):
+                self.drift.load(connection, model.model_id)
         for slot in range(self.config.workers):
             thread = threading.Thread(
                 target=self._serve, args=(slot,), daemon=True, name=f"dispatcher {slot}"
@@ -98,10 +99,10 @@ class Dispatcher:
             thread.start()
 
     def stop(self) -> None:
-        """Stop taking jobs and end the workers; a job that runs is queued again at the next start."""
+        """Stop taking jobs and end the workers. Running jobs are requeued at the next start."""
         self._stopping.set()
         for _ in self._threads:
-            self._awake.release()
+            self._wakeups.release()
         for worker in self._workers:
             if worker is not None:
                 worker.stop()
@@ -110,34 +111,38 @@ class Dispatcher:
 
     @property
     def ready(self) -> bool:
-        """Whether a worker has screened its warm-up scan and lives."""
+        """True if a worker has passed its warm-up."""
         return any(self._workers)
 
     @property
     def lease_s(self) -> float:
-        """After which a job that runs belongs to nobody any more: all its tries, and the start of a worker for each, would be over."""
+        """Seconds that a job takes at most; then another service can take it over."""
         return jobs.MAX_ATTEMPTS * (self.config.screen_timeout_s + WARM_UP_S)
 
     def worker_pids(self) -> list[int]:
-        """Of the workers that live."""
+        """Return the process ids of the workers."""
         return [worker.pid for worker in self._workers if worker is not None and worker.pid]
 
     def wake(self) -> None:
-        """Say that a job waits."""
-        self._awake.release()
+        """Wake a thread because a job is waiting."""
+        self._wakeups.release()
 
     def when_done(self, job_id: str, call: Callable[[dict[str, Any]], object]) -> None:
-        """Call, on a thread of this class and with its row, once a job is done here; to be said before the job is accepted."""
-        with self._lock:
-            self._listeners[job_id] = call
+        """Call ``call(row)`` when this dispatcher has finished a job.
+
+        Register the call before the job is accepted. It runs on a dispatcher thread.
+        """
+        self._results.when_done(job_id, call)
 
     def forget(self, job_id: str) -> None:
-        """Call nobody for this job any more."""
-        with self._lock:
-            self._listeners.pop(job_id, None)
+        """Remove the call registered for a job."""
+        self._results.forget(job_id)
 
     def serving(self) -> tuple[list[Serving], list[Serving]]:
-        """Active models and shadows; as they were a second ago at most, and at once after :meth:`models_changed`."""
+        """Return the active and the shadow models.
+
+        Changes by another service on the same store appear within a second.
+        """
         if time.monotonic() - self._serving_at > SERVING_S:
             with self.store.read() as connection:
                 self.last_serving = serving(connection), serving(connection, "shadow")
@@ -145,14 +150,18 @@ class Dispatcher:
         return self.last_serving
 
     def models_changed(self) -> None:
-        """Look anew which models serve: another service on the same store is a second behind at most."""
+        """Read the serving models from the store at the next use."""
         self._serving_at = -SERVING_S
 
     def ask(self, task: dict[str, Any], timeout_s: float) -> Future[dict[str, Any]]:
-        """Have a worker do something else than a job."""
+        """Queue a task that is not a job for the next free worker.
+
+        Returns:
+            The worker's answer. The future raises :class:`WorkerLost` if the worker is lost.
+        """
         future: Future[dict[str, Any]] = Future()
         self._tasks.put((task, timeout_s, future))
-        self._awake.release()
+        self._wakeups.release()
         return future
 
     def _serve(self, slot: int) -> None:
@@ -160,7 +169,7 @@ class Dispatcher:
             self._serve_until_stopped(slot)
         finally:
             worker = self._workers[slot]
-            if worker is not None:  # one that was starting when the others were stopped
+            if worker is not None:  # it was still starting when stop() ended the others
                 worker.stop()
 
     def _serve_until_stopped(self, slot: int) -> None:
@@ -173,10 +182,10 @@ class Dispatcher:
                     self._workers[slot] = None
                     log.error("worker %d: the process is gone", slot)
                 if self._workers[slot] is None:
-                    self._workers[slot] = self._started()
+                    self._workers[slot] = self._start_worker()
                     self.trouble, failures = "a worker is being replaced", 0
-                if not self._one(slot):
-                    self._awake.acquire(timeout=IDLE_S)
+                if not self._work(slot):
+                    self._wakeups.acquire(timeout=IDLE_S)
             except (BagscanError, OSError) as error:
                 if self._stopping.is_set():
                     return
@@ -188,16 +197,16 @@ class Dispatcher:
                 self.trouble = str(error)
                 log.error("worker %d: %s", slot, error)
                 self._stopping.wait(min(MAX_WAIT_S, 0.1 * 2**failures) if failures > 1 else 0)
-            except Exception:  # a slot that dies in silence would take no job any more
+            except Exception:  # a slot whose thread ended would take no more jobs
                 log.exception("worker %d", slot)
                 self._stopping.wait(1)
 
-    def _started(self) -> Worker:
+    def _start_worker(self) -> Worker:
         worker = Worker(self._target)
         self.metrics.worker_starts.inc()
-        models, _ = self.serving()
+        active, _ = self.serving()
         answer = worker.ask(
-            {"kind": "warm", "models": [one.task(self.config.models_folder) for one in models]},
+            {"kind": "warm", "models": [m.task(self.config.models_folder) for m in active]},
             WARM_UP_S,
         )
         if not answer["ok"]:
@@ -206,219 +215,128 @@ class Dispatcher:
         return worker
 
     def _put_back(self, slot: int) -> None:
-        """Queue again what this slot was at when something unforeseen came between, for example a store that did not answer."""
-        job_id = self._doing[slot]
+        """Requeue the job of a slot that an unexpected error interrupted."""
+        job_id = self._job_ids[slot]
         if job_id is not None:
             self.store.write(lambda connection: jobs.put_back(connection, job_id))
-            self._doing[slot] = None
+            self._job_ids[slot] = None
 
-    def _worker(self, slot: int) -> Worker:
+    def _get_worker(self, slot: int) -> Worker:
         worker = self._workers[slot]
         if worker is None:
-            raise WorkerLost("no process")
+            raise WorkerLost("no worker process is running")
         return worker
 
-    def _one(self, slot: int) -> bool:
-        """Do one thing, if there is any; one job leads to the next."""
-        if self._other_task(slot):
+    def _work(self, slot: int) -> bool:
+        """Run a task, or jobs until none is waiting. Return False if there was nothing to do."""
+        if self._run_task(slot):
             return True
-        job = self.store.write(
-            lambda connection: jobs.take(connection, self.instance, self.lease_s, self._clock.now())
-        )
+        job = self.store.write(self._take)
         if job is None:
             return False
         while job is not None:
-            job = self._do(slot, job)
+            job = self._run_job(slot, job)
             if job is None:
-                self._other_task(slot)
+                self._run_task(slot)
         return True
 
-    def _shadow(self, slot: int, job: Job, task: dict[str, Any], shadows: list[Serving]) -> None:
-        """Have shadow models judge a scan after its verdict is written; whatever they do, nobody acts on it."""
-        if not shadows:
-            return
-        try:
-            answer = self._worker(slot).ask(
-                {
-                    **task,
-                    "kind": "shadow",
-                    "shadows": [one.task(self.config.models_folder) for one in shadows],
-                },
-                self.config.screen_timeout_s,
-            )
-            summary = answer.get("shadows", []) if answer["ok"] else []
-            for one in summary:
-                self.store.write(
-                    lambda connection, one=one: jobs.keep_shadow(connection, job.scan_id, one)
-                )  # type: ignore[misc]
-            errors = [answer["error"]] if not answer["ok"] else answer["errors"]
-        except WorkerLost as error:
-            self._workers[slot], errors = None, [str(error)]
-        except StoreError as error:
-            errors = [str(error)]
-        for reason in errors:
-            log.error("a shadow model did not judge scan %s: %s", job.scan_id, reason)
+    def _take(self, connection: Connection) -> Job | None:
+        return jobs.take(connection, self.instance, self.lease_s, self._clock.now())
 
-    def _other_task(self, slot: int) -> bool:
+    def _run_task(self, slot: int) -> bool:
         try:
             task, timeout_s, future = self._tasks.get_nowait()
         except queue.Empty:
             return False
         try:
-            future.set_result(self._worker(slot).ask(task, timeout_s))
+            future.set_result(self._get_worker(slot).ask(task, timeout_s))
         except WorkerLost as error:
             future.set_exception(error)
             raise
         return True
 
-    def _do(self, slot: int, job: Job) -> Job | None:
-        """Judge a scan, with one retry in a new process, and write what came of it; the next job, taken in the same transaction."""
+    def _run_job(self, slot: int, job: Job) -> Job | None:
+        """Screen a scan and store its result. Return the next job, taken in one transaction."""
         started = time.perf_counter()
-        self._doing[slot] = job.id
+        self._job_ids[slot] = job.id
         active, shadows = self.serving()
         task = {
             "kind": "screen",
             "files": {file["name"]: str(self.files.path(file["sha256"])) for file in job.files},
-            "models": [one.task(self.config.models_folder) for one in active],
+            "models": [model.task(self.config.models_folder) for model in active],
             "objects": str(self.files.folder),
             "scanner_views": list(self.config.scanner_views),
         }
-        answer: dict[str, Any] = {
-            "ok": False,
-            "error": "not tried",
-            "code": ReasonCode.NOT_FINISHED,
-        }
+        answer, lost = self._screen(slot, job, task)
+        seconds = time.perf_counter() - started
+        while True:
+            take_next = lost is None and self._tasks.empty() and not self._stopping.is_set()
+            try:
+                following = self._results.write(
+                    job, answer, seconds, self._take if take_next else None
+                )
+                break
+            except StoreError as error:  # the store may have space or be back later
+                self.trouble = str(error)
+                log.error("the result of scan %s is not stored yet: %s", job.scan_id, error)
+                if self._stopping.wait(IDLE_S):
+                    return None
+        self._job_ids[slot] = following.id if following else None
+        if lost is not None:
+            raise lost
+        if answer["ok"]:
+            self._run_shadows(slot, job, task, shadows)
+        return following
+
+    def _screen(
+        self, slot: int, job: Job, task: dict[str, Any]
+    ) -> tuple[dict[str, Any], WorkerLost | None]:
+        """Have a scan screened, with one retry, in a new process if the first was lost.
+
+        Returns:
+            The checked answer, and the error if the slot is left without a worker.
+        """
+        if job.attempts > jobs.MAX_LEASES:  # the same fault interrupts every attempt
+            return unfinished(f"started {job.attempts} times and never finished"), None
+        answer = unfinished("not tried")
         lost: WorkerLost | None = None
         for attempt in range(jobs.MAX_ATTEMPTS):
-            if (
-                job.attempts > jobs.MAX_LEASES
-            ):  # whatever it is that comes between, it comes every time
-                answer = {
-                    "ok": False,
-                    "error": f"taken up {job.attempts} times and never done",
-                    "code": ReasonCode.NOT_FINISHED,
-                }
-                break
             if attempt:
                 self.metrics.retries.inc()
                 self.store.write(lambda connection: jobs.tried_again(connection, job.id))
             try:
                 if lost is not None:
-                    self._workers[slot], lost = self._started(), None
-                answer = checked_answer(self._worker(slot).ask(task, self.config.screen_timeout_s))
+                    self._workers[slot] = self._start_worker()
+                    lost = None
+                worker = self._get_worker(slot)
+                answer = checked_answer(worker.ask(task, self.config.screen_timeout_s))
             except WorkerLost as error:
                 if self._stopping.is_set():
                     raise
-                self._workers[slot], lost, answer = (
-                    None,
-                    error,
-                    {"ok": False, "error": str(error), "code": ReasonCode.NOT_FINISHED},
-                )
+                self._workers[slot] = None
+                answer, lost = unfinished(str(error)), error
             if answer["ok"] or answer.get("refused"):
                 break
-        seconds = time.perf_counter() - started
-        while True:
-            try:
-                following = self._keep(
-                    job,
-                    answer,
-                    seconds,
-                    more=lost is None and self._tasks.empty() and not self._stopping.is_set(),
-                )
-                break
-            except (
-                StoreError
-            ) as error:  # one that is full or gone is asked again until it takes the result
-                self.trouble = str(error)
-                log.error("the result of scan %s is not kept yet: %s", job.scan_id, error)
-                if self._stopping.wait(IDLE_S):
-                    return None
-        self._doing[slot] = following.id if following else None
-        if lost is not None:
-            raise lost
-        if answer["ok"]:
-            self._shadow(slot, job, task, shadows)
-        return following
+        return answer, lost
 
-    def _keep(self, job: Job, answer: dict[str, Any], seconds: float, more: bool) -> Job | None:
-        row = (
-            answer["row"]
-            if answer["ok"]
-            else error_row(Path(job.source_id), answer["error"], ReasonCode(answer["code"]))
-            | {"refused": bool(answer.get("refused"))}
-        )
-        row = self._doubted(job, row)
-        top = answer.get("stats", {}).get("top_score")
-        review = (
-            self.config.reviewed == "all" or row["decision"] != "CLEAR"
-        )  # test images alike, or their being there would tell
-        artifacts = answer.get("artifacts", {})
-
-        def write(connection: Connection) -> tuple[bool, Job | None]:
-            written = jobs.finish(connection, job, row, artifacts, seconds, top, review)
-            return written, jobs.take(
-                connection, self.instance, self.lease_s, self._clock.now()
-            ) if more else None
-
-        written, following = self.store.write(write)
-        if written:
-            self.metrics.screened.labels(row["decision"], "error" if not answer["ok"] else "").inc()
-            self.metrics.screen_seconds.observe(seconds)
-            if top is not None and row.get("model_id") and not job.is_tip:
-                self.drift.add(row["model_id"], top)
-        with self._lock:
-            listener = self._listeners.pop(job.id, None)
-        if listener is not None:
-            listener(jobs.answered_row(job.scan_id, row))
-        return following
-
-    def _doubted(self, job: Job, row: dict[str, Any]) -> dict[str, Any]:
-        """The row as REVIEW where scanner or scores are not those that the service knows."""
-        known = self.config.known_scanners
-        reasons = (
-            [
-                Reason(
-                    ReasonCode.UNKNOWN_SCANNER,
-                    f"unknown scanner {job.scanner!r}; known: {', '.join(known)}",
-                )
-            ]
-            if known and job.scanner not in known
-            else []
-        )
-        drifted = self.drift.reason(row.get("model_id", ""))
-        if drifted and row["decision"] == "CLEAR":
-            reasons.append(Reason(ReasonCode.DRIFT, drifted))
-        added = reasons_in_row(reasons)
-        return (
-            row
-            | {"decision": "REVIEW"}
-            | {key: [*row.get(key, []), *summary] for key, summary in added.items()}
-            if reasons
-            else row
-        )
-
-
-def checked_answer(answer: dict[str, Any]) -> dict[str, Any]:
-    """A worker's answer, or an error in its place where it is not whole: what says nothing must not pass as CLEAR."""
-    if not answer.get("ok"):
-        summary = {
-            "error": str(answer.get("error", "the worker gave no reason")),
-            "code": answer.get("code", ReasonCode.MODEL_FAILED),
-        }
-        return {"ok": False, **summary, "refused": bool(answer.get("refused"))}
-    row, top = answer.get("row"), (answer.get("stats") or {}).get("top_score")
-    wrong = ""
-    if (
-        not isinstance(row, dict)
-        or not {"decision", "reasons", "findings", "views"} <= set(row)
-        or row["decision"] not in jobs.PRIORITY
-        or (isinstance(top, float) and not 0 <= top <= 1)
-    ):
-        wrong = (
-            "the model's answer is not one: decision, findings or scores are missing or no numbers"
-        )
-    elif row["decision"] == "CLEAR" and (row["findings"] or not row["views"]):
-        wrong = "the model's answer contradicts itself: CLEAR with findings, or of no view"
-    if wrong:
-        return {"ok": False, "error": wrong, "code": ReasonCode.MODEL_FAILED}
-    return answer
+    def _run_shadows(
+        self, slot: int, job: Job, task: dict[str, Any], shadows: list[Serving]
+    ) -> None:
+        """Screen a scan with the shadow models, after its verdict is stored. Errors are logged."""
+        if not shadows:
+            return
+        models = [model.task(self.config.models_folder) for model in shadows]
+        try:
+            answer = self._get_worker(slot).ask(
+                {**task, "kind": "shadow", "shadows": models}, self.config.screen_timeout_s
+            )
+            for verdict in answer.get("shadows", []) if answer["ok"] else []:
+                self._results.write_shadow(job.scan_id, verdict)
+            errors = [answer["error"]] if not answer["ok"] else answer["errors"]
+        except WorkerLost as error:
+            self._workers[slot] = None
+            errors = [str(error)]
+        except StoreError as error:
+            errors = [str(error)]
+        for reason in errors:
+            log.error("a shadow model did not screen scan %s: %s", job.scan_id, reason)

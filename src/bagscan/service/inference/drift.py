@@ -1,4 +1,4 @@
-"""Whether the scores of late are still those of the beginning: a Kolmogorov-Smirnov test over two windows of scans."""
+"""Score drift: a Kolmogorov-Smirnov test of the latest scans against the first."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from sqlalchemy import Connection, select
 
 from bagscan.service.store.tables import results, scans
 
-MIN_P = 1e-4  # so seldom by chance that it is looked at
+MIN_P = 1e-4  # p value below which scores count as drifted
 
 
 class Drift:
-    """Top scores of scans, by model: the first ``window`` of them, and the last.
+    """Top scores of each model's first and last ``window`` scans.
 
     Args:
-        window: scans in each; 0 watches nothing.
+        window: number of scans; 0 turns the test off.
     """
 
     def __init__(self, window: int) -> None:
@@ -29,28 +29,23 @@ class Drift:
         self._lock = threading.Lock()
 
     def load(self, connection: Connection, model_id: str) -> None:
-        """Read a model's windows from the store, after a restart."""
+        """Read a model's windows from the store."""
         if not self.window:
             return
-        found = select(results.c.top_score).join(scans, scans.c.id == results.c.scan_id)
-        found = found.where(
+        scores = select(results.c.top_score).join(scans, scans.c.id == results.c.scan_id)
+        scores = scores.where(
             results.c.model_id == model_id, results.c.top_score.is_not(None), scans.c.tip.is_(None)
-        )
-        first = list(
-            connection.execute(found.order_by(results.c.created_at).limit(self.window)).scalars()
-        )
-        last = list(
-            connection.execute(
-                found.order_by(results.c.created_at.desc()).limit(self.window)
-            ).scalars()
-        )
+        ).limit(self.window)
+        created = results.c.created_at
+        first = list(connection.execute(scores.order_by(created)).scalars())
+        last = list(connection.execute(scores.order_by(created.desc())).scalars())
         with self._lock:
             self._first[model_id] = first
             self._last[model_id] = deque(reversed(last), maxlen=self.window)
             self._test(model_id)
 
     def add(self, model_id: str, top_score: float) -> None:
-        """One more scan."""
+        """Add the top score of a scan."""
         if not self.window:
             return
         with self._lock:
@@ -67,15 +62,16 @@ class Drift:
             self._p[model_id] = float(ks_2samp(first, list(last)).pvalue)
 
     def reason(self, model_id: str) -> str | None:
-        """Why nothing of this model may be CLEAR just now, or None."""
+        """Return the reason to withhold CLEAR from this model's scans; None without drift."""
         p = self._p.get(model_id, 1.0)
-        return (
-            f"scores of the last {self.window} scans differ from those of the first (p = {p:.1e}): scanner or luggage has changed"
-            if p < MIN_P
-            else None
-        )
+        if p < MIN_P:
+            return (
+                f"scores of the last {self.window} scans differ from those of the first "
+                f"(p = {p:.1e}): scanner or luggage has changed"
+            )
+        return None
 
     def p_values(self, of: Collection[str]) -> dict[str, float]:
-        """Of these models, by id, where both windows are full."""
+        """Return p values in [0, 1] of the models in ``of`` whose two windows are full, by id."""
         with self._lock:
             return {model_id: p for model_id, p in self._p.items() if model_id in of}

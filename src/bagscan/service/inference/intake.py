@@ -1,4 +1,4 @@
-"""What comes in: the files of one bag are checked, kept, and become a job, or nothing is kept."""
+"""Intake of scans: the files of a bag are checked, stored and queued as a job, or rejected."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from bagscan.service.store.database import Store
 from bagscan.service.store.files import Files
 from bagscan.service.store.tables import jobs, scans
 
-LONGEST_NAME = 250  # signs; a file system takes 255 bytes
-LONGEST_ID = 128  # that the store takes
+LONGEST_NAME = 250  # characters; file systems accept 255 bytes
+LONGEST_ID = 128  # characters of the column scans.source_id
 PARTS = (*CHANNEL_NAMES, *VIEWS)
-LONGEST_BEGINNING = 200  # bytes by which a file is known
-MAX_FILES = 12  # two views of low, high and effective Z, twice over
+LONGEST_BEGINNING = 200  # bytes of a file that are compared with its type
+MAX_FILES = 12  # twice the files of two views of low, high and effective Z
 
 
-# Built once: under load, building statements would cost as much as running them.
+# Statements are built once: under load, building them would cost as much as running them.
 WAITING = select(func.count()).where(jobs.c.state != "done")
 OF_KEY = (
     select(jobs.c.id, jobs.c.scan_id, scans.c.digest)
@@ -44,19 +44,24 @@ NEW_SCAN, NEW_JOB = insert(scans), insert(jobs)
 
 
 class Busy(BagscanError):
-    """As many scans wait as may: try again later."""
+    """The queue is full; the client must retry later."""
 
 
 class Conflict(BagscanError):
-    """An idempotency key was used before, for another scan."""
+    """An idempotency key was used for another scan."""
 
 
 @dataclass(frozen=True)
 class Upload:
-    """One bag's files as they came, checked.
+    """The checked files of a bag.
 
     Attributes:
-        files: contents by name, sorted. sums: their SHA-256 by name. digest: of names and contents.
+        files: contents by name, sorted by name.
+        sums: SHA-256 of each file, by name.
+        digest: SHA-256 of all names and contents.
+        scanner: name of the scanner, at most 64 characters.
+        source: account or directory that the files came from, at most 160 characters.
+        tip: ground truth of a test image; None for a real scan.
     """
 
     files: Mapping[str, bytes]
@@ -73,56 +78,62 @@ def checked_upload(
     source: str,
     tip: Mapping[str, Any] | None = None,
 ) -> Upload:
-    """One bag's files, or why they cannot be taken.
+    """Check the files of a bag.
+
+    Args:
+        files: name and content of each file.
 
     Raises:
-        ReadError: none or too many, a name or a type that is not known, contents of another type.
+        ReadError: no files or too many, files of several folders, an invalid or repeated name, an
+            unknown type, or content that does not match its type.
     """
     if not files:
-        raise ReadError("no file came")
+        raise ReadError(f"no files given; expected 1 to {MAX_FILES} files of one bag")
     if len(files) > MAX_FILES:
-        raise ReadError(f"{len(files)} files came, at most {MAX_FILES} make a bag")
+        raise ReadError(f"{len(files)} files given; a bag has at most {MAX_FILES} files")
     folders = {given.replace("\\", "/").rpartition("/")[0] for given, _ in files}
     if len(folders) > 1:
         raise ReadError(
-            f"files of several folders came ({', '.join(sorted(folders))}): one bag's lie in one"
+            f"the files are from several folders ({', '.join(sorted(folders))}); "
+            "the files of a bag must be in one folder"
         )
-    taken: dict[str, bytes] = {}
+    contents: dict[str, bytes] = {}
     for given, content in files:
         name = given.replace("\\", "/").rpartition("/")[2]
         ending = "." + name.rpartition(".")[2].lower()
         if not 0 < len(name) <= LONGEST_NAME or not name.isprintable() or name.startswith("."):
             raise ReadError(
-                f"{name[:LONGEST_NAME]!r}: a file's name has 1 to {LONGEST_NAME} printable signs, and begins with no dot"
+                f"{name[:LONGEST_NAME]!r} is not a valid file name; "
+                f"expected 1 to {LONGEST_NAME} printable characters, the first one not a dot"
             )
-        beside = _lies_beside(name, files)
-        if ending not in READERS and not beside:
+        is_sidecar = _is_sidecar(name, files)
+        if ending not in READERS and not is_sidecar:
             raise ReadError(f"{name}: unknown type {ending!r}; known: {', '.join(sorted(READERS))}")
         if not content:
             raise ReadError(f"{name}: the file is empty (0 bytes)")
-        if not beside and not begins_as_its_ending(ending, content[:LONGEST_BEGINNING]):
-            raise ReadError(f"{name}: its first bytes are not those of a {ending} file")
-        if name in taken:
-            raise ReadError(f"{name} came twice")
-        taken[name] = content
-    ordered = dict(sorted(taken.items()))
+        if not is_sidecar and not begins_as_its_ending(ending, content[:LONGEST_BEGINNING]):
+            raise ReadError(f"{name}: the first bytes are not those of a {ending} file")
+        if name in contents:
+            raise ReadError(f"{name}: the file is given twice")
+        contents[name] = content
+    ordered = dict(sorted(contents.items()))
     sums = {name: hashlib.sha256(content).hexdigest() for name, content in ordered.items()}
-    digest = hashlib.sha256("".join(f"{name}\0{one}\n" for name, one in sums.items()).encode())
+    digest = hashlib.sha256("".join(f"{name}\0{s}\n" for name, s in sums.items()).encode())
     return Upload(ordered, sums, digest.hexdigest(), scanner[:64] or "unknown", source[:160], tip)
 
 
-def _lies_beside(name: str, files: Sequence[tuple[str, bytes]]) -> bool:
-    """Whether a file is the sidecar of a scan that came with it: ``7.yaml`` of ``7.raw``."""
+def _is_sidecar(name: str, files: Sequence[tuple[str, bytes]]) -> bool:
+    """Return True if a file is the sidecar of another one, as ``7.yaml`` is of ``7.raw``."""
     stem, _, ending = name.rpartition(".")
-    others = (other.replace("\\", "/").rpartition("/")[2].rpartition(".") for other, _ in files)
+    names = (given.replace("\\", "/").rpartition("/")[2].rpartition(".") for given, _ in files)
     return any(
-        own == stem and f".{ending.lower()}" in endings_beside(f".{kind}")
-        for own, _, kind in others
+        scan_stem == stem and f".{ending.lower()}" in endings_beside(f".{kind}")
+        for scan_stem, _, kind in names
     )
 
 
 def bag_name(names: Sequence[str]) -> str:
-    """What a bag is called: its files' names without the parts that tell views and channels."""
+    """Return the name of a bag: the first file name without its view and channel."""
     stem = names[0].rpartition(".")[0]
     for part in PARTS if len(names) > 1 else ():
         if stem.lower().endswith(f"_{part}"):
@@ -131,7 +142,11 @@ def bag_name(names: Sequence[str]) -> str:
 
 
 def keep_files(files: Files, upload: Upload) -> list[dict[str, Any]]:
-    """Keep an upload's files on disk; what the scan's row says of them."""
+    """Store the files of an upload.
+
+    Returns:
+        ``name``, ``sha256`` and ``bytes`` of each file, as in the scan's row.
+    """
     return [
         {"name": name, "sha256": files.put(content, upload.sums[name]), "bytes": len(content)}
         for name, content in upload.files.items()
@@ -139,7 +154,7 @@ def keep_files(files: Files, upload: Upload) -> list[dict[str, Any]]:
 
 
 def new_id() -> str:
-    """A name for a job or a scan that nothing else has."""
+    """Return a unique id for a job or a scan, 32 hexadecimal digits."""
     return uuid.uuid4().hex
 
 
@@ -150,10 +165,14 @@ def check_room(
     account_id: int | None,
     key: str | None,
 ) -> tuple[str, str] | None:
-    """Whether a scan may come in: job and scan where it is known by its key, None where it is new.
+    """Check that a scan can be accepted.
+
+    Returns:
+        Job id and scan id if the key is known for this scan; None for a new scan.
 
     Raises:
-        Busy: too many wait. Conflict: the key belongs to another scan.
+        Busy: the queue is full.
+        Conflict: the key was used for another scan.
     """
     if key is not None:
         row = connection.execute(
@@ -162,7 +181,7 @@ def check_room(
         ).first()
         if row is not None:
             if row.digest != upload.digest:
-                raise Conflict("this idempotency key was used for another scan")
+                raise Conflict("this idempotency key was used for another scan; use a new key")
             return row.id, row.scan_id
     waiting = connection.execute(WAITING).scalar_one()
     if waiting >= config.max_waiting and upload.tip is None:
@@ -179,13 +198,19 @@ def accept(
     key: str | None,
     job_id: str,
 ) -> tuple[str, str, bool]:
-    """Take a scan whose files are kept: (job id, scan id, whether it is new). Once this is committed it is never lost.
+    """Queue a scan whose files are stored. It is not lost once the transaction is committed.
 
     Args:
-        key: of the caller; the same key with the same scan is the same job. job_id: for the job, where it is a new one.
+        kept: rows of the stored files, from :func:`keep_files`.
+        key: idempotency key of the client; the same key with the same scan is the same job.
+        job_id: id of the job if it is new.
+
+    Returns:
+        Job id, scan id, and True if the scan is new.
 
     Raises:
-        Busy: too many wait. Conflict: the key belongs to another scan.
+        Busy: the queue is full.
+        Conflict: the key was used for another scan.
     """
     known = check_room(connection, config, upload, account_id, key)
     if known is not None:
@@ -218,10 +243,10 @@ def accept(
 
 
 class Intake:
-    """Where scans come in, from the API and from watched folders.
+    """Intake of scans from the API and from watched folders.
 
     Args:
-        wake: called when a job waits.
+        wake: called when a job is waiting.
     """
 
     def __init__(
@@ -232,23 +257,26 @@ class Intake:
         metrics: Metrics,
         wake: Callable[[], None],
     ) -> None:
-        self.store, self.files, self.config, self.metrics, self._wake = (
-            store,
-            files,
-            config,
-            metrics,
-            wake,
-        )
+        self.store = store
+        self.files = files
+        self.config = config
+        self.metrics = metrics
+        self._wake = wake
 
     def take_in(
         self, upload: Upload, account_id: int | None, key: str | None, job_id: str | None = None
     ) -> tuple[str, str, bool]:
-        """Keep an upload and make it a job: (job id, scan id, whether it is new). After this it is never lost.
+        """Store an upload and queue it as a job. After this call it is not lost.
+
+        Returns:
+            Job id, scan id, and True if the scan is new.
 
         Raises:
-            Busy, Conflict: as :func:`accept`. StoreFull, StoreError: nothing was kept.
+            Busy: the queue is full.
+            Conflict: the key was used for another scan.
+            StoreError: nothing was stored; :class:`StoreFull` if no space is left.
         """
-        with self.store.read() as connection:  # what is refused leaves nothing behind
+        with self.store.read() as connection:  # check before writing files
             check_room(connection, self.config, upload, account_id, key)
         kept = keep_files(self.files, upload)
 
@@ -258,8 +286,8 @@ class Intake:
             )
 
         try:
-            made = self.store.write(write)
-        except IntegrityError:  # another service on the same store was first with this key
-            made = self.store.write(write)
+            accepted = self.store.write(write)
+        except IntegrityError:  # another service on the same store used this key first
+            accepted = self.store.write(write)
         self._wake()
-        return made
+        return accepted

@@ -1,4 +1,7 @@
-"""A job's life in the store: queued, running, done. It is done once, and its result is written once."""
+"""States of jobs in the store: queued, running, done.
+
+A job is finished once, and its result is written once.
+"""
 
 from __future__ import annotations
 
@@ -11,12 +14,12 @@ from sqlalchemy import Connection, and_, bindparam, insert, or_, select, update
 
 from bagscan.service.store.tables import jobs, results, reviews, scans, shadow_results
 
-MAX_ATTEMPTS = 2
-MAX_LEASES = 5
+MAX_ATTEMPTS = 2  # at screening a scan, each time its job is taken
+MAX_LEASES = 5  # attempts after which a job is given up
 PRIORITY = {"ALARM": 2.0, "REVIEW": 1.0, "CLEAR": 0.0}
 
 
-# Built once: under load, building statements would cost as much as running them.
+# Statements are built once: under load, building them would cost as much as running them.
 OLDEST = select(
     jobs.c.id,
     jobs.c.scan_id,
@@ -33,9 +36,8 @@ OLDEST = OLDEST.where(
     )
 )
 OLDEST = OLDEST.order_by(jobs.c.created_at).limit(1)
-OLDEST_SHARED = OLDEST.with_for_update(
-    skip_locked=True, of=jobs
-)  # services side by side take different ones
+# Services that share a PostgreSQL store take different jobs.
+OLDEST_SHARED = OLDEST.with_for_update(skip_locked=True, of=jobs)
 START = (
     update(jobs)
     .where(jobs.c.id == bindparam("job"))
@@ -56,7 +58,17 @@ RESULT, REVIEW, SHADOW = insert(results), insert(reviews), insert(shadow_results
 
 @dataclass(frozen=True)
 class Job:
-    """A job that was taken, with what it takes to do it."""
+    """A job taken by this service.
+
+    Attributes:
+        id: of the job.
+        scan_id: of its scan.
+        attempts: number of attempts, the present one included.
+        files: name, sha256 and bytes of each file of the scan.
+        scanner: name of the scanner.
+        source_id: the scanner's id of the scan.
+        is_tip: True for a test image.
+    """
 
     id: str
     scan_id: str
@@ -68,14 +80,14 @@ class Job:
 
 
 def take(connection: Connection, instance: str, lease_s: float, now: float) -> Job | None:
-    """The oldest job that waits, now this instance's; None where nothing waits.
+    """Take the oldest waiting job for this instance; return None if no job is waiting.
 
     Args:
-        lease_s: a job that has run for longer is nobody's any more: its service is gone for good.
-        now: the service's own time, in seconds since 1970.
+        lease_s: a job that has been running for longer is taken over; its service is gone.
+        now: time of the service's clock, in seconds since 1970.
     """
-    found = OLDEST_SHARED if connection.dialect.name == "postgresql" else OLDEST
-    row = connection.execute(found, {"over": now - lease_s}).first()
+    statement = OLDEST_SHARED if connection.dialect.name == "postgresql" else OLDEST
+    row = connection.execute(statement, {"over": now - lease_s}).first()
     if row is None:
         return None
     connection.execute(START, {"job": row.id, "by": instance, "now": now})
@@ -91,12 +103,12 @@ def take(connection: Connection, instance: str, lease_s: float, now: float) -> J
 
 
 def tried_again(connection: Connection, job_id: str) -> None:
-    """Count one more try of a job that runs."""
+    """Count another attempt at a running job."""
     connection.execute(update(jobs).where(jobs.c.id == job_id).values(attempts=jobs.c.attempts + 1))
 
 
 def put_back(connection: Connection, job_id: str) -> None:
-    """Queue a job again that was taken and not done."""
+    """Requeue a running job."""
     connection.execute(
         update(jobs)
         .where(jobs.c.id == job_id, jobs.c.state == "running")
@@ -105,7 +117,7 @@ def put_back(connection: Connection, job_id: str) -> None:
 
 
 def give_back(connection: Connection, instance: str) -> int:
-    """Queue again what this instance ran when it was killed; returns how many."""
+    """Requeue the jobs that this instance ran when it was killed; return their number."""
     return connection.execute(
         update(jobs)
         .where(and_(jobs.c.state == "running", jobs.c.instance == instance))
@@ -114,7 +126,7 @@ def give_back(connection: Connection, instance: str) -> int:
 
 
 def answered_row(scan_id: str, row: Mapping[str, Any]) -> dict[str, Any]:
-    """A scan's row as it is answered: of an error too it says which model and threshold, none."""
+    """Return a row as the API sends it; model and threshold of an error row are None."""
     return {"model_id": None, "threshold": None, **row, "id": scan_id}
 
 
@@ -127,14 +139,18 @@ def finish(
     top_score: float | None,
     review: bool,
 ) -> bool:
-    """Write a job's result, once; False where another did before.
+    """Write the result of a job; return False if it was written before.
 
     Args:
-        review: whether the scan goes to reviewers.
+        row: of the scan, as in findings.json.
+        artifacts: hashes of pixels and regions, by view.
+        seconds: time that the job took.
+        top_score: highest score of any region; None if nothing was scored.
+        review: True to put the scan in the readers' queue.
     """
     now = time.time()
-    done = connection.execute(END, {"job": job.id, "now": now})
-    if not done.rowcount:
+    update_result = connection.execute(END, {"job": job.id, "now": now})
+    if not update_result.rowcount:
         return False
     values = {
         "decision": row["decision"],
@@ -163,10 +179,10 @@ def finish(
 
 
 def keep_shadow(connection: Connection, scan_id: str, shadow: Mapping[str, Any]) -> None:
-    """Keep what a shadow model said; nobody acts on it."""
-    summary = {
+    """Store the verdict of a shadow model on a scan."""
+    values = {
         "model_id": shadow["model_id"],
         "decision": shadow["decision"],
         "top_score": shadow["top_score"],
     }
-    connection.execute(SHADOW, {"scan_id": scan_id, **summary, "created_at": time.time()})
+    connection.execute(SHADOW, {"scan_id": scan_id, **values, "created_at": time.time()})

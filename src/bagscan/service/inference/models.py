@@ -1,4 +1,8 @@
-"""Which models serve: pinned by hash, one active for every set of channels, a shadow beside it, and the way back."""
+"""Models of the service: added, deployed, rolled back.
+
+A model is identified by its hash. Each set of channels has at most one active model and one shadow
+model, which screens the same scans without effect on their verdicts.
+"""
 
 from __future__ import annotations
 
@@ -33,15 +37,19 @@ MODES = ("active", "shadow")
 
 
 class UnknownModel(BagscanError):
-    """No model of that id, or nothing to go back to."""
+    """Unknown model, or no earlier deployment to return to."""
 
 
 @dataclass(frozen=True)
 class Serving:
-    """A model that serves, and its threshold.
+    """A deployed model with its threshold.
 
     Attributes:
-        own: whether the threshold is the model's own.
+        model_id: hash of the model.
+        channels: channels that it takes, separated by commas.
+        folder: ``shipped:NAME`` for a bundled model, ``kept:NAME`` for an added one.
+        threshold: score in (0, 1) at and above which a region is flagged.
+        own: True if the threshold is the model's own.
     """
 
     model_id: str
@@ -51,10 +59,10 @@ class Serving:
     own: bool
 
     def task(self, kept: Path) -> dict[str, Any]:
-        """As worker processes take it, who check the id.
+        """Return the description that worker processes take; they check the id.
 
         Args:
-            kept: folder of the models that were added.
+            kept: directory of the added models.
         """
         return {
             "id": self.model_id,
@@ -65,29 +73,35 @@ class Serving:
 
 @lru_cache(maxsize=64)
 def runtime_here(folder: Path, model_id: str) -> str:
-    """Name and version of what judges by a model on this machine; hashed once for every id."""
+    """Return name and version of the runtime that runs a model on this machine."""
     return describe_runtime(folder)
 
 
 def place_of(folder: str, kept: Path) -> Path:
-    """Directory of a model: bundled models in the installed package, others in the service's folder."""
+    """Return the directory of a model.
+
+    Args:
+        folder: as in :class:`Serving`.
+        kept: directory of the added models.
+    """
     kind, _, name = folder.partition(":")
     return SHIPPED / name if kind == "shipped" else kept.absolute() / name
 
 
 def serving(connection: Connection, mode: str = "active") -> list[Serving]:
-    """The models of a mode, one for every set of channels that has any."""
+    """Return the deployed models of a mode, ``active`` or ``shadow``, at most one per channels."""
     newest = (
         select(func.max(deployments.c.id))
         .where(deployments.c.mode == mode)
         .group_by(deployments.c.channels)
     )
-    found = select(deployments, models.c.folder, models.c.point).join(
-        models, models.c.id == deployments.c.model_id
+    statement = (
+        select(deployments, models.c.folder, models.c.point)
+        .join(models, models.c.id == deployments.c.model_id)
+        .where(deployments.c.id.in_(newest))
+        .order_by(deployments.c.channels)
     )
-    rows = connection.execute(
-        found.where(deployments.c.id.in_(newest)).order_by(deployments.c.channels)
-    )
+    rows = connection.execute(statement)
     return [_serving(row) for row in rows]
 
 
@@ -103,16 +117,16 @@ def _serving(row: Row[Any]) -> Serving:
 
 
 def describe(folder: Path) -> dict[str, Any]:
-    """The row of a model folder, hashes checked.
+    """Check the hashes of a model folder and return its row for the store.
 
     Raises:
-        ModelError: altered, no model, or without an operating point.
+        ModelError: the folder was altered, is not a model, or has no operating point.
     """
     identity, description = verified_id(folder), read_description(folder)
     point = description.get("operating_point")
     if not point:
         raise ModelError(
-            f"{folder.name}: the model has no operating point; choose one with bagscan calibrate"
+            f'{folder.name}: the model has no operating point; choose one with "bagscan calibrate"'
         )
     try:
         channels = ",".join(description["model"]["input"]["channels"])
@@ -122,9 +136,9 @@ def describe(folder: Path) -> dict[str, Any]:
             "expected_fpr": float(point["expected_fpr"]),
         }
     except (KeyError, TypeError, ValueError) as error:
-        raise ModelError(f"{folder.name}: model.json lacks {error}") from error
-    result = description.get("about") or {}
-    about = {key: value for key, value in result.items() if not isinstance(value, list | dict)}
+        raise ModelError(f"{folder.name}: model.json is incomplete: {error}") from error
+    facts = description.get("about") or {}
+    about = {key: value for key, value in facts.items() if not isinstance(value, list | dict)}
     return {
         "id": identity,
         "channels": channels,
@@ -137,24 +151,28 @@ def describe(folder: Path) -> dict[str, Any]:
 
 
 def add_shipped(connection: Connection, auditor: Auditor) -> None:
-    """Register the bundled models. Each serves its channels if no other model does, or if an older bundled model did before an upgrade."""
-    coming = {row["folder"]: row for row in map(describe, shipped_models())}
-    for row in coming.values():
+    """Register the bundled models, and activate each one whose channels need a model.
+
+    Channels need a model if they have none, or if a bundled model of an older version of bagscan
+    is active.
+    """
+    bundled = {row["folder"]: row for row in map(describe, shipped_models())}
+    for row in bundled.values():
         _add(connection, auditor, "bagscan", row)
-    active = {one.channels: one for one in serving(connection)}
-    for row in coming.values():
-        one = active.get(row["channels"])
-        replaced = (
-            one is not None
-            and one.folder.startswith("shipped:")
-            and coming.get(one.folder, {}).get("id") != one.model_id
+    active = {model.channels: model for model in serving(connection)}
+    for row in bundled.values():
+        current = active.get(row["channels"])
+        is_outdated = (
+            current is not None
+            and current.folder.startswith("shipped:")
+            and bundled.get(current.folder, {}).get("id") != current.model_id
         )
-        if one is None or replaced:
+        if current is None or is_outdated:
             deploy(connection, auditor, "bagscan", row["id"], "active")
 
 
 def add(connection: Connection, auditor: Auditor, by: str, described: Mapping[str, Any]) -> None:
-    """Know one more model; it does not serve yet."""
+    """Register a model from :func:`describe`, without deploying it."""
     _add(connection, auditor, by, described)
 
 
@@ -171,36 +189,45 @@ def _add(connection: Connection, auditor: Auditor, by: str, described: Mapping[s
 
 
 def keep_folder(contents: Mapping[str, bytes], models_folder: Path) -> tuple[Path, bool]:
-    """Write an uploaded model's files under its id; hashes are checked first. Also returns whether the model is new.
+    """Check the hashes of an uploaded model and write its files to a directory named by its id.
+
+    Args:
+        contents: content of each file, by name.
+        models_folder: directory of the added models.
+
+    Returns:
+        Directory of the model, and True if the model is new.
 
     Raises:
-        ModelError: other files than a model's, or altered ones.
+        ModelError: the files are not those of a model, or were altered.
+        StoreError: the files cannot be written; :class:`StoreFull` if no space is left.
     """
     needed = {*HASHED, MANIFEST}
     if not needed <= set(contents) <= {*needed, *GRAPHS}:
         raise ModelError(
-            f"a model is {', '.join(sorted(needed))}, and its graphs (*.onnx) where it was exported; these came: {', '.join(sorted(contents)) or 'none'}"
+            f"not the files of a model: {', '.join(sorted(contents)) or 'no files'}; "
+            f"expected {', '.join(sorted(needed))}, and the graphs (*.onnx) if it was exported"
         )
     models_folder.mkdir(parents=True, exist_ok=True)
     with (
         full_disk_told(models_folder),
         tempfile.TemporaryDirectory(dir=models_folder, prefix=".new-") as new,
     ):
-        place = Path(new) / "model"
-        place.mkdir()
+        folder = Path(new) / "model"
+        folder.mkdir()
         for name, content in contents.items():
-            (place / name).write_bytes(content)
-        identity = verified_id(place)
+            (folder / name).write_bytes(content)
+        identity = verified_id(folder)
         final = models_folder / identity
         if final.exists():
             verified_id(final)
             return final, False
-        os.rename(place, final)
+        os.rename(folder, final)
     return final, True
 
 
 def forget_folder(folder: Path) -> None:
-    """Remove a model's files: it did not work."""
+    """Remove the files of a model that failed its check."""
     shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -212,15 +239,21 @@ def deploy(
     mode: str,
     threshold: float | None = None,
 ) -> None:
-    """Let a model serve, as the active one of its channels or as a shadow.
+    """Deploy a model for its channels.
+
+    Args:
+        by: name of the account.
+        mode: ``active`` or ``shadow``.
+        threshold: score in (0, 1); None for the model's own threshold.
 
     Raises:
-        UnknownModel: none of that id. ModelError: threshold outside (0, 1), or a model bundled with a different bagscan version.
+        UnknownModel: the store has no model with this id.
+        ModelError: the threshold is outside (0, 1), or the model was bundled with a different
+            version of bagscan.
     """
-    row = _known(connection, model_id)
-    if threshold is not None and not 0 < threshold < 1:
-        raise ModelError(f"a threshold lies between 0 and 1, got {threshold}")
-    _deployed(connection, row.channels, mode, model_id, threshold, by)
+    row = _find_model(connection, model_id)
+    _check_threshold(threshold)
+    _add_deployment(connection, row.channels, mode, model_id, threshold, by)
     action = "model.shadow" if mode == "shadow" else "model.activate"
     auditor.append(
         connection, by, action, model_id, {"channels": row.channels, "threshold": threshold}
@@ -228,52 +261,62 @@ def deploy(
 
 
 def end_shadow(connection: Connection, auditor: Auditor, by: str, channels: str) -> None:
-    """No shadow for these channels any more.
+    """Remove the shadow model of some channels.
 
     Raises:
-        UnknownModel: there is none.
+        UnknownModel: the channels have no shadow model.
     """
-    if not any(one.channels == channels for one in serving(connection, "shadow")):
-        raise UnknownModel(f"no shadow for {channels}")
-    _deployed(connection, channels, "shadow", None, None, by)
+    if not any(shadow.channels == channels for shadow in serving(connection, "shadow")):
+        raise UnknownModel(f"no shadow model for {channels}")
+    _add_deployment(connection, channels, "shadow", None, None, by)
     auditor.append(connection, by, "model.shadow.end", channels)
 
 
 def set_threshold(
     connection: Connection, auditor: Auditor, by: str, model_id: str, threshold: float | None
 ) -> None:
-    """Change an active model's threshold; None is the model's own.
+    """Change the threshold of an active model.
+
+    Args:
+        threshold: score in (0, 1); None for the model's own threshold.
 
     Raises:
-        UnknownModel: it is not active. ModelError: a threshold that is none.
+        UnknownModel: the model is not active.
+        ModelError: the threshold is outside (0, 1).
     """
-    one = next((s for s in serving(connection) if s.model_id == model_id), None)
-    if one is None:
-        raise UnknownModel(f"model {model_id} does not serve")
-    if threshold is not None and not 0 < threshold < 1:
-        raise ModelError(f"a threshold lies between 0 and 1, got {threshold}")
-    _deployed(connection, one.channels, "active", model_id, threshold, by)
-    auditor.append(connection, by, "threshold", model_id, {"from": one.threshold, "to": threshold})
+    model = next((m for m in serving(connection) if m.model_id == model_id), None)
+    if model is None:
+        raise UnknownModel(f"model {model_id} is not active")
+    _check_threshold(threshold)
+    _add_deployment(connection, model.channels, "active", model_id, threshold, by)
+    change = {"from": model.threshold, "to": threshold}
+    auditor.append(connection, by, "threshold", model_id, change)
 
 
 def roll_back(connection: Connection, auditor: Auditor, by: str, channels: str) -> Serving:
-    """Serve again what served these channels before, model and threshold; a second time comes back.
+    """Activate the model and threshold that served some channels before the present ones.
+
+    A second call returns to the present model.
+
+    Returns:
+        The model that is active now.
 
     Raises:
-        UnknownModel: nothing served before. ModelError: the earlier model was bundled with a different version.
+        UnknownModel: the channels had no earlier deployment.
+        ModelError: the earlier model was bundled with a different version of bagscan.
     """
-    found = (
+    statement = (
         select(deployments)
         .where(deployments.c.channels == channels, deployments.c.mode == "active")
         .order_by(deployments.c.id.desc())
         .limit(2)
     )
-    rows = connection.execute(found).all()
+    rows = connection.execute(statement).all()
     if len(rows) < 2:
-        raise UnknownModel(f"nothing served {channels} before")
+        raise UnknownModel(f"no earlier model for {channels}")
     now, before = rows
-    _known(connection, before.model_id)
-    _deployed(connection, channels, "active", before.model_id, before.threshold, by)
+    _find_model(connection, before.model_id)
+    _add_deployment(connection, channels, "active", before.model_id, before.threshold, by)
     auditor.append(
         connection,
         by,
@@ -281,22 +324,31 @@ def roll_back(connection: Connection, auditor: Auditor, by: str, channels: str) 
         before.model_id,
         {"from": now.model_id, "threshold": before.threshold, "channels": channels},
     )
-    return next(one for one in serving(connection) if one.channels == channels)
+    return next(model for model in serving(connection) if model.channels == channels)
 
 
-def _known(connection: Connection, model_id: str | None) -> Row[Any]:
-    """A model that can serve: after an upgrade a folder of the package holds another model than the one that was known."""
+def _check_threshold(threshold: float | None) -> None:
+    if threshold is not None and not 0 < threshold < 1:
+        raise ModelError(f"threshold {threshold} is not between 0 and 1")
+
+
+def _find_model(connection: Connection, model_id: str | None) -> Row[Any]:
+    """Return the row of a model that can be deployed.
+
+    After an upgrade, the directory of a bundled model holds another model.
+    """
     row = connection.execute(select(models).where(models.c.id == model_id)).first()
     if row is None:
-        raise UnknownModel(f"no model {model_id}")
+        raise UnknownModel(f"unknown model {model_id}")
     if row.folder.startswith("shipped:") and verified_id(place_of(row.folder, Path())) != model_id:
         raise ModelError(
-            f"model {model_id} was bundled with a different version of bagscan; {row.name} is now another model"
+            f"model {model_id} was bundled with a different version of bagscan; "
+            f"{row.name} is now another model"
         )
     return row
 
 
-def _deployed(
+def _add_deployment(
     connection: Connection,
     channels: str,
     mode: str,

@@ -1,12 +1,13 @@
-"""A worker process: the only place of the service that loads models and reads scans.
+"""Worker process of the service, the only one that loads models and reads scans.
 
-Whatever a scan or a model does to it, the service itself goes on. Its tasks:
+The service survives any failure of a worker. Tasks, with their keys and the keys of the answer:
 
-``warm``: ``models``. Loads every model and screens a drawn scan with each.
-``screen``: ``files`` (name → path), ``models``, ``objects`` → ``row``, ``artifacts``, ``stats``.
-``shadow``: ``files``, ``shadows`` → ``shadows``, ``errors``. Judges with models that nobody acts on.
-``project``: ``path``, ``out``, ``seed`` → ``told``. Projects a threat of any kind into a raw scan.
-``check``: ``model``. Loads one model and screens a drawn scan with it.
+``warm``: ``models``. Loads every model and screens a synthetic scan with each.
+``screen``: ``files`` (name → path), ``models``, ``objects``, ``scanner_views`` → ``row``,
+    ``artifacts``, ``stats``. Screens a scan with the active models.
+``shadow``: ``files``, ``shadows`` → ``shadows``, ``errors``. Screens a scan with shadow models.
+``project``: ``path``, ``out``, ``profile``, ``seed`` → ``told``. Projects a threat into a raw scan.
+``check``: ``model``. Loads a model and screens a synthetic scan with it.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from bagscan.workers.tasks import serve
 
 
 def serve_tasks(pipe: Connection) -> None:
-    """Do tasks until the pipe closes; entry point of the process."""
+    """Run tasks until the pipe closes; entry point of the process."""
     serve(
         pipe,
         {"warm": _warm, "screen": _screen, "shadow": _shadow, "project": _project, "check": _check},
@@ -53,79 +54,89 @@ def _screen(task: dict[str, Any]) -> dict[str, Any]:
     files = {str(name): Path(path) for name, path in task["files"].items()}
     with tempfile.TemporaryDirectory(prefix="bagscan-") as folder:
         views = bag_in(Path(folder), files)
-        judged = judge_files(
+        screened = judge_files(
             [_pinned(model) for model in task["models"]],
             views,
             task["scanner_views"] or expected_of(views, VIEWS),
         )
-        if judged.scan is None:
-            raise ReadError(_without(judged.row["error"], folder))
-        row = _plain(judged.row, folder)
-        artifacts = keep_artifacts(Files(Path(task["objects"])), judged.scan, judged.report)
-    return {"row": row, "artifacts": artifacts, "stats": {"top_score": top_score(judged.report)}}
+        if screened.scan is None:
+            raise ReadError(_strip_folder(screened.row["error"], folder))
+        row = _strip_row(screened.row, folder)
+        artifacts = keep_artifacts(Files(Path(task["objects"])), screened.scan, screened.report)
+    return {"row": row, "artifacts": artifacts, "stats": {"top_score": top_score(screened.report)}}
 
 
 def bag_in(folder: Path, files: Mapping[str, Path]) -> dict[str, Path]:
-    """Lay kept files out under their own names, and group them to the views of one bag, as the command line does.
+    """Link stored files under their original names and group them into the views of one bag.
+
+    Files are grouped as on the command line.
+
+    Args:
+        folder: empty directory for the links.
+        files: path of each file by its original name.
+
+    Returns:
+        Path of each view by its name.
 
     Raises:
-        ReadError: they are several bags.
+        ReadError: the files are not exactly one bag.
     """
     for name, path in files.items():
         os.symlink(path, folder / name)
     bags = group_views(find_scans([folder]), VIEWS)
     if len(bags) != 1:
         raise ReadError(
-            f"the files are {len(bags)} bags: {', '.join(sorted(files))}; send one at a time, its views as ID_below and ID_side"
+            f"the files are {len(bags)} bags: {', '.join(sorted(files))}; "
+            "send one bag at a time, its views named ID_below and ID_side"
         )
     return bags[0]
 
 
-def _plain(row: dict[str, Any], folder: str) -> dict[str, Any]:
-    """The row with names in place of the paths of this process."""
-    text = {
-        "path": _without(row["path"], folder),
-        "reasons": [_without(reason, folder) for reason in row["reasons"]],
+def _strip_row(row: dict[str, Any], folder: str) -> dict[str, Any]:
+    """Return a row with file names in place of paths within a folder."""
+    texts = {
+        "path": _strip_folder(row["path"], folder),
+        "reasons": [_strip_folder(reason, folder) for reason in row["reasons"]],
     }
-    views = {
-        name: {
-            key: _without(value, folder) if key == "path" else value for key, value in view.items()
-        }
-        for name, view in row["views"].items()
-    }
-    error = {"error": _without(row["error"], folder)} if "error" in row else {}
-    return row | text | {"views": views} | error
+    views = {name: _strip_view(view, folder) for name, view in row["views"].items()}
+    error = {"error": _strip_folder(row["error"], folder)} if "error" in row else {}
+    return row | texts | {"views": views} | error
 
 
-def _without(text: str, folder: str) -> str:
+def _strip_view(view: dict[str, Any], folder: str) -> dict[str, Any]:
+    if "path" not in view:
+        return view
+    return view | {"path": _strip_folder(view["path"], folder)}
+
+
+def _strip_folder(text: str, folder: str) -> str:
     return str(text).replace(f"{folder}/", "")
 
 
 def _pinned(model: Mapping[str, Any]) -> Any:
-    """The screener of a model, which must be the one that was asked for."""
+    """Return the screener of a model description, whose id must match the folder."""
     return pinned(model["folder"], model["id"], model["threshold"])
 
 
 def _shadow(task: dict[str, Any]) -> dict[str, Any]:
     files = {str(name): Path(path) for name, path in task["files"].items()}
-    found, errors = [], []
+    verdicts, errors = [], []
     with tempfile.TemporaryDirectory(prefix="bagscan-") as folder:
         scan, _ = read_views(bag_in(Path(folder), files))
         for model in task["shadows"] if scan is not None else []:
             try:
-                one = _pinned(model)
-                if one.takes(scan):
-                    report = one.screen(scan)
-                    found.append(
-                        {
-                            "model_id": report.model_id,
-                            "decision": report.decision.value,
-                            "top_score": top_score(report),
-                        }
-                    )
+                screener = _pinned(model)
+                if screener.takes(scan):
+                    report = screener.screen(scan)
+                    verdict = {
+                        "model_id": report.model_id,
+                        "decision": report.decision.value,
+                        "top_score": top_score(report),
+                    }
+                    verdicts.append(verdict)
             except BagscanError as error:
                 errors.append(str(error))
-    return {"shadows": found, "errors": errors}
+    return {"shadows": verdicts, "errors": errors}
 
 
 def _project(task: dict[str, Any]) -> dict[str, Any]:
@@ -133,16 +144,6 @@ def _project(task: dict[str, Any]) -> dict[str, Any]:
     from bagscan.simulate.tip_file import project_file
 
     kind = sorted(BUILDERS)[task["seed"] % len(BUILDERS)]
-    return {
-        "told": project_file(
-            Path(task["path"]),
-            Path(task["out"]),
-            kind,
-            None,
-            None,
-            "",
-            None,
-            task["profile"],
-            task["seed"],
-        )
-    }
+    path, out = Path(task["path"]), Path(task["out"])
+    profile, seed = task["profile"], task["seed"]
+    return {"told": project_file(path, out, kind, None, None, "", None, profile, seed)}
