@@ -93,7 +93,7 @@ def test_contact_sheets(tmp_path):
         (("convert", "absent.tif"), "no such file"),
         (("convert", ".", "--wedges", "a.yaml", "--profile", "g640"), "not both"),
         (("convert", "tests/core"), "no scans in"),
-        (("export-compass", "."), "no simulated data set"),
+        (("export-compass", "."), "bagscan simulate"),
     ],
 )
 def test_wrong_lines_get_one_line_back(line, told, tmp_path):

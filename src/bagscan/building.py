@@ -1,4 +1,4 @@
-"""Parts from their settings: of a model, and of parts that are made of parts."""
+"""Construction of regioners, encoders and scorers from settings."""
 
 from __future__ import annotations
 
@@ -14,23 +14,24 @@ CONTRACTS: dict[str, Any] = {"regions": Regioner, "encoders": Encoder, "scorers"
 
 
 def build_part(kind: str, settings: Mapping[str, Any], where: str, **given: Any) -> Any:
-    """One part: a :class:`Regioner`, :class:`Encoder` or :class:`Scorer`.
+    """Build a :class:`Regioner`, :class:`Encoder` or :class:`Scorer`.
 
     Args:
-        kind: as in :mod:`bagscan.registry`. settings: ``name`` and its own. where: the settings' place, for errors.
-        given: what follows from the rest of the model, where the part has such a setting.
+        kind: kind of part, as in :mod:`bagscan.registry`.
+        settings: ``name`` and the settings of the part.
+        where: location of the settings, for error messages.
+        given: settings that follow from the rest of the model; unknown settings are ignored.
 
     Raises:
-        ConfigError: no such part or setting, or one that keeps to no contract.
+        ConfigError: the name or a setting is unknown, or the part has the wrong base class.
     """
     name = settings.get("name")
     if not isinstance(name, str):
-        raise ConfigError(f"{where}: needs a name")
+        raise ConfigError(f"{where}: the setting name is missing")
     module = part(kind, name)
     own = {key: value for key, value in settings.items() if key != "name"}
     built = module.build(fill(module.Config, with_given(own, given, module.Config, where), where))
     if not isinstance(built, CONTRACTS[kind]):
-        raise ConfigError(
-            f"{where}: {name!r} is no {CONTRACTS[kind].__name__} (see bagscan.contracts)"
-        )
+        contract = CONTRACTS[kind].__name__
+        raise ConfigError(f"{where}: {name!r} is not a {contract} (see bagscan.contracts)")
     return built

@@ -1,6 +1,7 @@
-"""Configuration: frozen dataclasses filled from defaults < YAML file < ``--set a.b=1``.
+"""Configuration in frozen dataclasses, from defaults < YAML file < ``--set a.b=1``.
 
-An unknown key is an error that names file, line and the nearest key. No code, no class paths.
+The error for an unknown key names file, line and the most similar key. Values are plain data,
+never code or class paths.
 """
 
 from __future__ import annotations
@@ -23,15 +24,19 @@ T = TypeVar("T")
 
 
 class OneOf(ABC):
-    """A dataclass whose settings say which of its subclasses is meant."""
+    """Dataclass whose subclass is chosen by its settings."""
 
     @classmethod
     @abstractmethod
     def chosen(cls, data: Mapping[str, Any], where: str) -> type:
-        """The subclass that is to be filled.
+        """Return the subclass for the settings.
+
+        Args:
+            data: the settings.
+            where: location of the settings, for error messages.
 
         Raises:
-            ConfigError: there is none such.
+            ConfigError: the settings do not match a subclass.
         """
 
 
@@ -39,17 +44,19 @@ Lines = dict[tuple[str, ...], int]
 
 
 def read_yaml(path: str | Path) -> tuple[dict[str, Any], Lines]:
-    """A YAML mapping and the line of every key in it.
+    """Read a YAML mapping.
+
+    Returns:
+        The mapping, and the line number of each key path.
 
     Raises:
-        ConfigError: absent, or not a YAML mapping.
+        ConfigError: the file is missing, or is not a YAML mapping.
     """
     path = Path(path)
     if not path.is_file():
-        beside = (
-            (other.name for other in path.parent.glob("*.y*ml")) if path.parent.is_dir() else ()
-        )
-        raise ConfigError(f"{path}: no such configuration file{nearest(path.name, beside)}")
+        siblings = path.parent.glob("*.y*ml") if path.parent.is_dir() else ()
+        names = [sibling.name for sibling in siblings]
+        raise ConfigError(f"{path}: no such configuration file{nearest(path.name, names)}")
     try:
         text = path.read_text()
     except (OSError, UnicodeDecodeError) as error:
@@ -76,20 +83,24 @@ def _collect_lines(node: yaml.Node | None, at: tuple[str, ...], lines: Lines) ->
 def with_given(
     settings: Mapping[str, Any], given: Mapping[str, Any], config: type, where: str
 ) -> dict[str, Any]:
-    """A part's settings with those that follow from the rest of the model, where it has them.
+    """Return settings with those that follow from the rest of the model.
 
     Args:
-        given: what follows, by name. config: the part's configuration. where: the part's place, for errors.
+        settings: settings of a regioner, encoder or scorer.
+        given: values that follow from the rest of the model; unknown names are ignored.
+        config: configuration class.
+        where: location of the settings, for error messages.
 
     Raises:
-        ConfigError: the settings say something else: it would not be what they say that counts.
+        ConfigError: a setting differs from the value that follows from the rest of the model.
     """
     own = {field.name for field in dataclasses.fields(config)}
     filled = dict(settings)
     for name, value in given.items():
         if name in own and filled.setdefault(name, value) != value:
             raise ConfigError(
-                f"{where}.{name} follows from the rest of the model and is {value}, not {filled[name]}: leave it out"
+                f"{where}.{name} is {filled[name]}, "
+                f"but must be {value} in this model; omit the setting"
             )
     return filled
 
@@ -97,20 +108,25 @@ def with_given(
 def apply_settings(
     data: dict[str, Any], settings: Sequence[str], lines: Lines | None = None
 ) -> None:
-    """Apply ``a.b=1`` settings in place; values are YAML.
+    """Apply ``a.b=1`` settings in place. Values are YAML.
 
     Args:
-        lines: of the file's keys, of which those that are set here are left out: an error in them is not the file's.
+        data: the configuration.
+        settings: the ``--set`` settings.
+        lines: line numbers of the file's keys. Keys that are set here are removed, so that their
+            errors are not attributed to the file.
+
+    Raises:
+        ConfigError: a setting is not of the form key=value, or its key does not exist.
     """
     for setting in settings:
         key, equals, value = setting.partition("=")
         if not equals:
             raise ConfigError(f"--set {setting}: expected key=value")
         *parents, last = key.strip().split(".")
-        for known in [
-            place for place in lines or () if place[: len(parents) + 1] == (*parents, last)
-        ]:
-            lines.pop(known)  # type: ignore[union-attr]
+        prefix = (*parents, last)
+        for path in [path for path in lines or () if path[: len(prefix)] == prefix]:
+            lines.pop(path)  # type: ignore[union-attr]
         node: Any = data
         for parent in parents:
             node = _member(node, parent, setting)
@@ -122,22 +138,26 @@ def apply_settings(
 
 
 def _member(node: Any, name: str, setting: str, any_kind: bool = False) -> Any:
-    """A group of settings inside another, made where it is absent, or a member of a list."""
+    """Return a group of settings inside a group, created if missing, or an item of a list."""
     if isinstance(node, list):
         if not name.isdigit() or int(name) >= len(node):
             raise ConfigError(
-                f"--set {setting}: there is no member {name}; the list has 0 to {len(node) - 1}"
+                f"--set {setting}: index {name} is out of range; expected 0 to {len(node) - 1}"
             )
-        found = node[int(name)]
+        member = node[int(name)]
     else:
-        found = node.setdefault(name, {})
-    if not isinstance(found, dict | list) and not any_kind:
+        member = node.setdefault(name, {})
+    if not isinstance(member, dict | list) and not any_kind:
         raise ConfigError(f"--set {setting}: {name} is not a group of settings")
-    return found
+    return member
 
 
 def parse_mapping(text: str, where: str) -> dict[str, Any]:
-    """``{name: grid, cell_px: 32}`` as given on a command line."""
+    """Parse a mapping from the command line, such as ``{name: grid, cell_px: 32}``.
+
+    Raises:
+        ConfigError: the text is not a YAML mapping.
+    """
     value = _value(text, where)
     if not isinstance(value, dict):
         raise ConfigError(f"{where} {text}: expected settings like '{{name: grid, cell_px: 32}}'")
@@ -155,10 +175,17 @@ def fill(
     lines: Lines | None = None,
     at: tuple[str, ...] = (),
 ) -> T:
-    """Build a dataclass from plain data, checking every key and type, nested ones too.
+    """Build a dataclass from plain data, checking all keys and types, including nested ones.
+
+    Args:
+        cls: the dataclass.
+        data: plain data.
+        where: name of the file or option, for error messages.
+        lines: line numbers of the file's keys, from :func:`read_yaml`.
+        at: key path of ``data`` in the file.
 
     Raises:
-        ConfigError: an unknown key, a wrong type, or a value that the class itself refuses.
+        ConfigError: an unknown key, a wrong type, or a value that the class refuses.
     """
     if issubclass(cls, OneOf):
         cls = cls.chosen(data, f"{where}: {'.'.join(at)}")
@@ -167,14 +194,12 @@ def fill(
     values = {}
     for key, value in data.items():
         here = (*at, str(key))
-        # A key without a line in a file that was read can only come from the command line.
-        spot = (
-            where
-            if lines is None
-            else f"{where}:{lines[here]}"
-            if here in lines
-            else f"--set, over {where}"
-        )
+        if lines is None:
+            spot = where
+        elif here in lines:
+            spot = f"{where}:{lines[here]}"
+        else:  # only keys of the command line have no line
+            spot = f"--set, over {where}"
         if key not in known:
             raise ConfigError(f"{spot}: unknown key {'.'.join(here)!r}{nearest(str(key), known)}")
         values[key] = _convert(hints[key], value, spot, where, lines, here)
@@ -186,7 +211,7 @@ def fill(
 
 @lru_cache
 def _hints(cls: type) -> dict[str, Any]:
-    """Types of a class's fields; to work them out compiles every annotation, and parts are filled for every scan."""
+    """Return the types of a class's fields, cached because it compiles every annotation."""
     return typing.get_type_hints(cls)
 
 
@@ -218,7 +243,7 @@ def _convert(
         return value
     if hint is float and isinstance(value, int | float) and not isinstance(value, bool):
         return float(value)
-    if hint is float and isinstance(value, str):  # YAML reads 1e-4 as text
+    if hint is float and isinstance(value, str):  # YAML reads 1e-4 as a string
         try:
             return float(value)
         except ValueError:

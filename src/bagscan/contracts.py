@@ -1,7 +1,8 @@
-"""What a part is: regioners cut a view up, encoders describe regions, scorers judge descriptions.
+"""Base classes of regioners, encoders and scorers.
 
-A part of one's own subclasses one of these; :mod:`bagscan.testing` checks that it keeps to what is said here. ``config``
-is always a frozen dataclass, stored with the model.
+A regioner splits a view into regions, an encoder describes regions, and a scorer rates
+descriptions. Subclass these classes to add your own; :mod:`bagscan.testing` checks them. ``config``
+is always a frozen dataclass that is stored with the model.
 """
 
 from __future__ import annotations
@@ -20,10 +21,11 @@ SoftOrHard = tuple[Tensor, Grid] | Tensor
 
 
 class Regioner(nn.Module, ABC):
-    """Cuts a view into regions.
+    """Module that splits a view into regions.
 
     Attributes:
-        kind: of the regions, as in :class:`bagscan.core.Regions`. config: frozen dataclass.
+        kind: kind of the regions, as in :class:`bagscan.core.Regions`.
+        config: frozen dataclass.
     """
 
     kind: str
@@ -31,38 +33,43 @@ class Regioner(nn.Module, ABC):
 
     @abstractmethod
     def regions(self, view: View, n_superpixels: int | None = None) -> Regions:
-        """Regions of one view at working size.
+        """Return the regions of a view at working size.
 
         Args:
-            n_superpixels: about how many; None for the regioner's own number. Those that find things take no notice.
+            view: the view.
+            n_superpixels: approximate number of superpixels; None for the regioner's default.
+                Regioners of other regions ignore it.
         """
 
     @property
     def cutter(self) -> Regioner:
-        """What cuts where this one looks; itself, unless it looks on found items alone."""
+        """Regioner that segments the view: self, unless this regioner is limited to found items."""
         return self
 
     @property
     def finder(self) -> Finder | None:
-        """What finds the items that are cut up, or given as they are; None for one that looks everywhere."""
+        """Finder of the items to which the regions are limited, or None for the entire view."""
         return None
 
     @property
     def graphs(self) -> tuple[str, ...] | None:
-        """Names of the graphs that an exported model cuts with, beside the kernel that all runtimes share; None where it is not exported."""
+        """Names of the exported graphs for segmentation; None if it cannot be exported.
+
+        The kernel that all runtimes share is not a graph.
+        """
         return None
 
     @property
     def is_soft(self) -> bool:
-        """Whether gradients pass through it, so that joint training can train it."""
+        """True if gradients pass through the regioner, so that joint training can train it."""
         return isinstance(self.cutter, SoftRegioner)
 
 
 class Finder(Regioner):
-    """Finds items, each a region of its own, which may overlap.
+    """Regioner that finds items. Each item is a region, and regions can overlap.
 
     Attributes:
-        detector: the network that is trained, called as torchvision's detectors are.
+        detector: the network to train, with the interface of torchvision's detectors.
     """
 
     kind = "instance"
@@ -70,37 +77,54 @@ class Finder(Regioner):
 
     @abstractmethod
     def prepare(self, pixels: Tensor, channels: Sequence[str]) -> Tensor:
-        """(B, C, H, W) pixels of views to what ``detector`` takes."""
+        """Convert (B, C, H, W) pixels of views to the input of ``detector``."""
 
     @abstractmethod
     def detect(self, view: View) -> list[dict[str, Any]]:
-        """Every item of a view, best first: ``label``, ``score``, ``box_xyxy`` and ``mask`` (H, W) bool, in view pixels."""
+        """Return the items of a view in order of decreasing score.
+
+        Returns:
+            Dictionaries of ``label``, ``score``, ``box_xyxy`` and ``mask`` ((H, W) bool) in pixels
+            of the view.
+        """
 
     @property
     def finder(self) -> Finder:
-        """Itself."""
+        """The finder itself."""
         return self
 
 
 class SoftRegioner(Regioner):
-    """Gives a soft association (:mod:`bagscan.association`) besides, which gradients pass through."""
+    """Regioner with a differentiable soft association (:mod:`bagscan.association`)."""
 
     @abstractmethod
     def prepare(self, pixels: Tensor, quantity: str, channels: tuple[str, ...]) -> Tensor:
-        """(B, C, H, W) pixels of views to what :meth:`forward` takes."""
+        """Convert (B, C, H, W) pixels of views to the input of :meth:`forward`."""
 
     @abstractmethod
     def forward(
         self, prepared: Tensor, n_superpixels: int | None = None
     ) -> tuple[Tensor, Grid, Tensor]:
-        """The association q (B, rows, cols, 9, p), its grid, and the features (B, D, H, W) that pixels were told apart by."""
+        """Compute the soft association.
+
+        Args:
+            prepared: output of :meth:`prepare`.
+            n_superpixels: approximate number of superpixels; None for the default.
+
+        Returns:
+            The association q, (B, rows, cols, 9, p), its grid, and the pixel features (B, D, H, W)
+            from which it was computed.
+        """
 
 
 class Encoder(nn.Module, ABC):
-    """Describes regions.
+    """Module that describes regions by vectors.
 
     Attributes:
-        dim: length of a description. draws: whether describing costs by the region, so that training describes a balanced draw.
+        config: frozen dataclass.
+        dim: length of a description.
+        draws: True if the cost grows with the number of regions, so that training encodes only a
+            balanced sample of them.
     """
 
     config: Any
@@ -109,39 +133,49 @@ class Encoder(nn.Module, ABC):
 
     @property
     def is_exported(self) -> bool:
-        """Whether a :class:`MapEncoder`'s ``maps`` and ``in_context`` can be traced into graphs."""
+        """True if ``maps`` and ``in_context`` of a :class:`MapEncoder` can be exported."""
         return False
 
     @abstractmethod
     def forward(self, image: Tensor, regions: SoftOrHard, chosen: Tensor) -> Tensor:
-        """(B, C, H, W) normalised images to (M, dim) float32 descriptions.
+        """Describe regions.
 
         Args:
-            regions: the soft association and its grid, or (B, H, W) int64 labels from 0, -1 in no region. chosen: (M, 2) image and region of each.
+            image: (B, C, H, W) normalised images.
+            regions: the soft association and its grid, or (B, H, W) int64 labels from 0, with -1
+                outside all regions.
+            chosen: (M, 2) image index and region index of the regions to describe.
+
+        Returns:
+            (M, dim) float32 descriptions.
         """
 
 
 class MapEncoder(Encoder):
-    """Describes by averages of maps over regions, so that maps come from one pass and averages from any runtime."""
+    """Encoder that describes regions by means of feature maps.
+
+    The maps are computed in a single pass, and the means in any runtime.
+    """
 
     @abstractmethod
     def maps(self, image: Tensor) -> Tensor:
-        """(B, C, H, W) normalised images to (B, D, h, w) maps."""
+        """Compute (B, D, h, w) feature maps of (B, C, H, W) normalised images."""
 
     @abstractmethod
     def described(self, maps: Tensor, regions: SoftOrHard, chosen: Tensor) -> Tensor:
-        """(M, dim) descriptions from maps; arguments as :meth:`Encoder.forward`."""
+        """Return (M, dim) descriptions from maps. For the arguments see :meth:`Encoder.forward`."""
 
     @abstractmethod
     def in_context(self, means: Tensor) -> Tensor:
-        """(n, D) averages of one view's regions to (n, dim) descriptions."""
+        """Convert (n, D) means of maps in the regions of one view to (n, dim) descriptions."""
 
 
 class Scorer(nn.Module, ABC):
-    """Judges descriptions.
+    """Module that scores descriptions.
 
     Attributes:
-        is_exported: whether :meth:`score` can be traced into a graph.
+        config: frozen dataclass.
+        is_exported: True if :meth:`score` can be exported to a graph.
     """
 
     config: Any
@@ -149,46 +183,56 @@ class Scorer(nn.Module, ABC):
 
     @abstractmethod
     def score(self, embeddings: Tensor) -> Tensor:
-        """(n, dim) to (n,) in [0, 1], 1 the most anomalous; of every row by itself."""
+        """Score (n, dim) descriptions independently of each other.
+
+        Returns:
+            (n,) scores in [0, 1]; 1 is most anomalous.
+        """
 
 
 class OddsScorer(Scorer):
-    """Tells how sure it is without an end."""
+    """Scorer with unbounded log-odds."""
 
     @abstractmethod
     def log_odds(self, embeddings: Tensor) -> Tensor:
-        """(n, dim) to (n,) log-odds of being anomalous."""
+        """Return the (n,) log-odds of an anomaly for (n, dim) descriptions."""
 
 
 class ClassScorer(Scorer):
-    """Tells classes of anomalies apart: ``config.classes``."""
+    """Scorer of several anomaly classes, ``config.classes``."""
 
     @abstractmethod
     def by_class(self, embeddings: Tensor) -> Tensor:
-        """(n, dim) to (n, classes) in [0, 1]."""
+        """Return (n, classes) scores in [0, 1] for (n, dim) descriptions."""
 
     @property
     def learnt(self) -> nn.Module:
-        """What of it is trained with the encoder."""
+        """Submodule that is trained with the encoder."""
         return self
 
 
 class FittedScorer(Scorer):
-    """Is fitted to descriptions of what is benign, once the encoder stands still."""
+    """Scorer that is fitted to benign descriptions after the encoder is trained."""
 
     @abstractmethod
     def fit(self, benign: Tensor, anomalous: Tensor, seed: int = 0, report: Report = print) -> None:
-        """Fit to (n, dim) rows and, where it takes any, (m, dim).
+        """Fit the scorer.
+
+        Args:
+            benign: (n, dim) descriptions of benign regions.
+            anomalous: (m, dim) descriptions of anomalous regions; most scorers ignore them.
+            seed: random seed.
+            report: called with progress messages.
 
         Raises:
-            ValueError: too few rows.
+            ValueError: too few descriptions.
         """
 
     @abstractmethod
     def standardise(self, benign: Tensor) -> None:
-        """Bring scores to a common scale by (n, dim) benign rows that nothing was fitted on."""
+        """Rescale scores by (n, dim) benign descriptions that were not used for fitting."""
 
     @property
     def trained(self) -> nn.Module | None:
-        """What of it comes from the trained model's own scorer; None for nothing."""
+        """Submodule that is taken from the scorer of the trained model, or None."""
         return None

@@ -1,4 +1,4 @@
-"""What a model in use gives, whatever runs it, and views judged one by one at their own size. No torch."""
+"""Interface of models for screening, independent of the runtime. Does not import torch."""
 
 from __future__ import annotations
 
@@ -13,11 +13,13 @@ from bagscan.model_config import ModelConfig
 
 
 class UsableModel(Protocol):
-    """A model that screens: of three parts, in torch or exported, or a detector.
+    """Model for screening: regioner, encoder and scorer in any runtime, or a detector.
 
     Attributes:
-        id: hash of all that runs. kind: of its regions, as in :class:`bagscan.core.Regions`. runtime: what computes.
-        about: what its training told of it.
+        id: hash of weights, description and graphs.
+        config: configuration of the model.
+        operating_point: the operating point, or None if not chosen yet.
+        about: metadata that training stored with the model.
     """
 
     id: str
@@ -26,36 +28,48 @@ class UsableModel(Protocol):
     about: dict[str, Any]
 
     @property
-    def kind(self) -> str: ...
+    def kind(self) -> str:
+        """Kind of the regions, as in :class:`bagscan.core.Regions`."""
 
     @property
-    def runtime(self) -> str: ...
+    def runtime(self) -> str:
+        """Name of the runtime."""
 
     def judging(self) -> AbstractContextManager[None]:
-        """What surrounds its use."""
+        """Return the context manager for inference."""
 
     def examine(self, views: Sequence[View]) -> list[tuple[np.ndarray, np.ndarray]]:
-        """(H, W) int32 regions, -1 for none, and (n,) scores in [0, 1] of every view of one bag, at its own size.
+        """Score the views of one bag.
+
+        Returns:
+            For each view, (H, W) int32 labels at its original size, with -1 outside all regions,
+            and (n,) scores in [0, 1].
 
         Raises:
-            ModelError: a view has other channels. RuntimeError, MemoryError: of the runtime.
+            ModelError: a view has other channels than the model.
+            RuntimeError, MemoryError: the runtime fails.
         """
 
     def everywhere(self) -> UsableModel:
-        """The model, judging the whole view where it would look on items alone."""
+        """Return the model without its limitation to found items, for the entire view."""
 
 
 class OfOneView(Protocol):
-    """A model that judges a view by itself, already at its working size."""
+    """Model that scores a single view at working size."""
 
     config: ModelConfig
 
     def judge(self, view: View, n_superpixels: int | None = None) -> tuple[Regions, np.ndarray]:
-        """Regions and their scores (n,)."""
+        """Return the regions of a view and their (n,) scores."""
 
 
 def examine_one(model: OfOneView, view: View) -> tuple[np.ndarray, np.ndarray]:
-    """(H, W) int32 regions at the view's own size, and (n,) float64 scores; of overlapping instances the worst lies on top."""
+    """Score a view at its original size.
+
+    Returns:
+        (H, W) int32 labels, with -1 outside all regions, and (n,) float64 scores. Overlapping
+        instances are drawn in order of increasing score.
+    """
     regions, scores = model.judge(model.config.input.working_view(model.config.input.select(view)))
     labels = regions.labels
     if labels.ndim == 3:
@@ -63,12 +77,12 @@ def examine_one(model: OfOneView, view: View) -> tuple[np.ndarray, np.ndarray]:
         for index in np.argsort(scores, kind="stable"):
             flat[labels[index]] = index
         labels = flat
-    # A threshold may lie a float64's step above a benign score: compared in float32 it would be that score.
+    # A threshold can be the next float64 above a benign score; in float32 they would be equal.
     return upsample_labels(labels, *view.shape), np.asarray(scores, np.float64)
 
 
 def upsample_labels(labels: np.ndarray, height: int, width: int) -> np.ndarray:
-    """(h, w) labels -> (height, width) by nearest pixel centre."""
+    """Resize (h, w) labels to (height, width) by the nearest pixel centre."""
     rows = ((np.arange(height) + 0.5) * labels.shape[0] / height).astype(int)
     cols = ((np.arange(width) + 0.5) * labels.shape[1] / width).astype(int)
     return np.ascontiguousarray(labels[np.ix_(rows, cols)])

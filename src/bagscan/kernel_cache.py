@@ -1,4 +1,4 @@
-"""Where compiled kernels are kept, so that a machine with a read-only package and home folder screens too."""
+"""Cache directory of compiled numba kernels."""
 
 from __future__ import annotations
 
@@ -10,33 +10,33 @@ VARIABLE = "NUMBA_CACHE_DIR"
 
 
 def choose_place() -> None:
-    """Name a folder for numba's cache where those that it would find cannot be written: it refuses to compile a kernel that it cannot keep.
+    """Set numba's cache directory to a temporary directory if its defaults are read-only.
 
-    Must be called before numba is imported. What the user has set stays.
+    numba does not compile a kernel that it cannot cache. Call this before numba is imported. A
+    directory set by the user is kept.
     """
     if VARIABLE in os.environ:
         return
     package = Path(__file__).parent
     home = Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser())
-    if any(_can_be_written(place) for place in (package, home)):
+    if any(_is_writable(folder) for folder in (package, home)):
         return
     try:
         os.environ[VARIABLE] = str(Path(tempfile.gettempdir()) / f"bagscan-kernels-{os.getuid()}")
-    except FileNotFoundError:  # nowhere at all: numba says so
+    except FileNotFoundError:  # without a temporary directory, numba reports the error
         return
 
 
 def is_empty() -> bool:
-    """Whether no kernel was compiled yet, so that the first scan waits for them."""
-    places = (
-        [Path(os.environ[VARIABLE])]
-        if VARIABLE in os.environ
-        else [Path(__file__).parent, Path("~/.cache/numba").expanduser()]
-    )
-    return not any(next(place.rglob("*.nbi"), None) for place in places)
+    """Return True if no kernel is cached, so that the first scan waits for compilation."""
+    if VARIABLE in os.environ:
+        folders = [Path(os.environ[VARIABLE])]
+    else:
+        folders = [Path(__file__).parent, Path("~/.cache/numba").expanduser()]
+    return not any(next(folder.rglob("*.nbi"), None) for folder in folders)
 
 
-def _can_be_written(folder: Path) -> bool:
-    """Whether files can be made in a folder, or in the nearest one above it that is there."""
-    there = next(place for place in (folder, *folder.parents) if place.exists())
-    return os.access(there, os.W_OK)
+def _is_writable(folder: Path) -> bool:
+    """Return True if the folder, or its nearest existing parent, is writable."""
+    existing = next(path for path in (folder, *folder.parents) if path.exists())
+    return os.access(existing, os.W_OK)

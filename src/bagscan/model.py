@@ -1,7 +1,4 @@
-"""A model: regioner, encoder and scorer with what it takes to feed them; saved as a folder.
-
-What the folder holds, and its hashes: :mod:`bagscan.model_folder`.
-"""
+"""Models of a regioner, an encoder and a scorer. Their files: :mod:`bagscan.model_folder`."""
 
 from __future__ import annotations
 
@@ -43,16 +40,23 @@ from bagscan.weights import in_half
 def _build(
     kind: str, settings: dict[str, Any], where: str, **given: Any
 ) -> tuple[Any, dict[str, Any]]:
-    """One part, and its settings with every default filled in."""
+    """Return a regioner, encoder or scorer, and its settings with all defaults."""
     built = build_part(kind, settings, where, **given)
     return built, {"name": settings["name"], **dataclasses.asdict(built.config)}
 
 
 class Model(nn.Module):
-    """Regioner, encoder and scorer, and the operating point chosen for them.
+    """Model of a regioner, an encoder and a scorer.
+
+    Attributes:
+        operating_point: the operating point, or None if not chosen yet.
+        id: hash of the model folder, or ``"unsaved"``.
+        calibration: slope and offset of the scores, see :mod:`bagscan.core.calibrated`.
+        about: metadata that training stores with the model.
+        half_weights: True to store weights in 16 bits; computations always use 32 bits.
 
     Raises:
-        ConfigError: settings that no part knows.
+        ConfigError: unknown settings.
     """
 
     runtime = "torch"
@@ -77,74 +81,66 @@ class Model(nn.Module):
         )
         self.config = ModelConfig(config.input, regioner, encoder, scorer)
         self.operating_point = operating_point
-        self.calibration = (
-            UNCALIBRATED  # of scores: they leave as probabilities, see bagscan.core.calibrated
-        )
+        self.calibration = UNCALIBRATED
         self.about: dict[str, Any] = {}
-        self.half_weights = (
-            False  # weights are stored in 16 bits, half the size; arithmetic is always in 32
-        )
+        self.half_weights = False
         self.id = "unsaved"
-        self.register_buffer(
-            "mean", torch.tensor(config.input.mean)[:, None, None], persistent=False
-        )
-        self.register_buffer(
-            "is_transmission",
-            torch.tensor(config.input.is_transmission)[:, None, None],
-            persistent=False,
-        )
-        self.register_buffer("std", torch.tensor(config.input.std)[:, None, None], persistent=False)
+        self._add_buffer("mean", config.input.mean)
+        self._add_buffer("is_transmission", config.input.is_transmission)
+        self._add_buffer("std", config.input.std)
+
+    def _add_buffer(self, name: str, values: Sequence[float]) -> None:
+        self.register_buffer(name, torch.tensor(values)[:, None, None], persistent=False)
 
     @property
     def kind(self) -> str:
-        """Of its regions, as in :class:`bagscan.core.Regions`."""
+        """Kind of the regions, as in :class:`bagscan.core.Regions`."""
         return str(self.regioner.kind)
 
     @property
     def segments_differentiably(self) -> bool:
-        """Whether the regioner gives a soft association that gradients pass through."""
+        """True if the regioner has a soft association that gradients pass through."""
         return self.regioner.is_soft
 
     def cut_by(self, regioner: dict[str, Any]) -> Model:
-        """This model, judging the regions of another regioner: encoder and scorer are shared.
+        """Return a model with another regioner that shares encoder and scorer.
 
-        The operating point is left behind: a threshold chosen on other regions means nothing here.
+        It has no operating point, since a threshold only holds for the regions of its choice.
 
         Args:
             regioner: ``name`` and settings, as in a configuration.
 
         Raises:
-            ConfigError: no such regioner or setting.
+            ConfigError: the regioner or a setting is unknown.
         """
-        return self._with(
-            *_build("regions", regioner, "regioner", channels=len(self.config.input.channels))
-        )
+        channels = len(self.config.input.channels)
+        return self._with_regioner(*_build("regions", regioner, "regioner", channels=channels))
 
     def everywhere(self) -> Model:
-        """This model, judging the whole view where its regioner would look on items alone.
+        """Return the model without its limitation to found items, for the entire view.
 
-        The operating point is left behind, as in :meth:`cut_by`.
+        If the regioner changes, the model has no operating point, as in :meth:`cut_by`.
         """
         if self.regioner.cutter is self.regioner:
             return self
-        return self._with(self.regioner.cutter, self.config.regioner["parts"])
+        return self._with_regioner(self.regioner.cutter, self.config.regioner["parts"])
 
-    def _with(self, regioner: Regioner, settings: dict[str, Any]) -> Model:
-        other = copy.copy(self)
-        other._modules = dict(self._modules)
-        other.regioner = regioner
-        other.config = dataclasses.replace(self.config, regioner=settings)
-        other.operating_point = None
-        other.id = "unsaved"
-        return other.eval()
+    def _with_regioner(self, regioner: Regioner, settings: dict[str, Any]) -> Model:
+        model = copy.copy(self)
+        model._modules = dict(self._modules)
+        model.regioner = regioner
+        model.config = dataclasses.replace(self.config, regioner=settings)
+        model.operating_point = None
+        model.id = "unsaved"
+        return model.eval()
 
     @property
     def device(self) -> torch.device:
-        """Where its networks compute."""
+        """Device of the networks."""
         return self.mean.device
 
     def normalise(self, pixels: Tensor) -> Tensor:
-        """(B, C, H, W) pixels -> the network's input, on its device."""
+        """Convert (B, C, H, W) pixels to the network's input, on its device."""
         pixels = pixels.to(self.device)
         if self.config.input.log_transmission:
             pixels = torch.where(
@@ -154,151 +150,140 @@ class Model(nn.Module):
 
     @contextmanager
     def judging(self) -> Iterator[None]:
-        """In use: no dropout, and on one thread, so that the last bit of a score does not depend on how many there are.
+        """Disable dropout and use a single thread during inference.
 
-        Sums are split among threads, and floating point is not associative. A second thread would save an eighth of the time;
-        more scans at a time take more processes.
+        Threads split sums, so the last bit of a score would depend on their number. Use several
+        processes for more throughput.
         """
         if self.training:
             self.eval()
-        before = torch.get_num_threads()
+        threads = torch.get_num_threads()
         torch.set_num_threads(1)
         try:
             yield
         finally:
-            torch.set_num_threads(before)
+            torch.set_num_threads(threads)
 
     @torch.no_grad()
     def judge(self, view: View, n_superpixels: int | None = None) -> tuple[Regions, np.ndarray]:
-        """Regions of a view already at working size, and their scores (n,)."""
+        """Return the regions of a view at working size and their (n,) calibrated scores."""
         regions = self.regions(view, n_superpixels)
         image = self.normalise(torch.from_numpy(np.array(view.pixels))[None])
         return regions, self.score_image(image, regions)
 
     def examine(self, views: Sequence[View]) -> list[tuple[np.ndarray, np.ndarray]]:
-        """(H, W) int32 regions and (n,) scores of every view of one bag, at its own size."""
+        """Score the views of one bag, see :meth:`bagscan.examining.UsableModel.examine`."""
         return [examine_one(self, view) for view in views]
 
     def regions(self, view: View, n_superpixels: int | None = None) -> Regions:
-        """Regions of a view already at working size."""
+        """Return the regions of a view at working size.
+
+        Raises:
+            ModelError: the view has other channels than the model.
+        """
         self.config.input.check(view)
-        found: Regions = self.regioner.regions(
-            view, n_superpixels or self.config.input.superpixels(*view.shape)
-        )
-        return found
+        count = n_superpixels or self.config.input.superpixels(*view.shape)
+        regions: Regions = self.regioner.regions(view, count)
+        return regions
 
     @torch.no_grad()
     def score_image(self, image: Tensor, regions: Regions) -> np.ndarray:
-        """(n,) calibrated scores of given regions of one normalised image (1, C, H, W)."""
+        """Return the (n,) calibrated scores of regions of a (1, C, H, W) normalised image."""
         return self.score(self.describe(image, regions))
 
     @torch.no_grad()
     def describe(self, image: Tensor, regions: Regions) -> Tensor:
-        """(n, dim) descriptions of given regions of one normalised image (1, C, H, W)."""
+        """Return the (n, dim) descriptions of regions of a (1, C, H, W) normalised image."""
         if not regions.n:
             return image.new_zeros(0, self.encoder.dim)
-        if isinstance(self.encoder, MapEncoder):  # pooled in the kernel that all runtimes share
-            return self.encoder.in_context(
-                torch.from_numpy(
-                    region_means(_channels_last(self.encoder.maps(image))[0], regions)
-                ).to(self.device)
-            )
-        if (
-            regions.labels.ndim == 3
-        ):  # instances overlap: each is the only region of an image of its own
-            labels, images = (
-                torch.tensor(regions.labels).long() - 1,
-                image.expand(regions.n, -1, -1, -1),
-            )
-            chosen = torch.stack(
-                [torch.arange(regions.n), torch.zeros(regions.n, dtype=torch.long)], 1
-            )
+        if isinstance(self.encoder, MapEncoder):  # all runtimes share the kernel of the means
+            means = region_means(_channels_last(self.encoder.maps(image))[0], regions)
+            return self.encoder.in_context(torch.from_numpy(means).to(self.device))
+        indices, zeros = torch.arange(regions.n), torch.zeros(regions.n, dtype=torch.long)
+        if regions.labels.ndim == 3:  # overlapping instances: each is region 0 of its own image
+            labels = torch.tensor(regions.labels).long() - 1
+            images = image.expand(regions.n, -1, -1, -1)
+            chosen = torch.stack([indices, zeros], 1)
         else:
             labels, images = torch.from_numpy(regions.labels.astype(np.int64))[None], image
-            chosen = torch.stack(
-                [torch.zeros(regions.n, dtype=torch.long), torch.arange(regions.n)], 1
-            )
-        described: Tensor = self.encoder(images, labels.to(self.device), chosen.to(self.device))
-        return described.float()
+            chosen = torch.stack([zeros, indices], 1)
+        embeddings: Tensor = self.encoder(images, labels.to(self.device), chosen.to(self.device))
+        return embeddings.float()
 
     @property
     def of_maps(self) -> MapEncoder:
-        """The encoder, where it averages maps.
+        """The encoder, if it is a :class:`MapEncoder`.
 
         Raises:
-            ModelError: it is one that does not.
+            ModelError: the encoder has no feature maps.
         """
         if not isinstance(self.encoder, MapEncoder):
-            raise ModelError(
-                f"encoder {self.config.encoder['name']!r} has no maps: it describes region by region"
-            )
+            name = self.config.encoder["name"]
+            raise ModelError(f"encoder {name!r} has no feature maps; expected a MapEncoder")
         return self.encoder
 
     @torch.no_grad()
     def maps(self, pixels: np.ndarray) -> np.ndarray:
-        """(B, C, H, W) pixels of views -> (B, h, w, D) feature maps, of an encoder that pools them."""
+        """Compute (B, h, w, D) feature maps of (B, C, H, W) pixels of views."""
         return _channels_last(self.of_maps.maps(self.normalise(torch.from_numpy(np.array(pixels)))))
 
     @torch.no_grad()
     def score_means(self, means: np.ndarray) -> np.ndarray:
-        """(n,) scores, not calibrated, of (n, D) means of maps in regions."""
-        return np.asarray(
-            self.scorer.score(self.of_maps.in_context(torch.from_numpy(means).to(self.device)))
-            .float()
-            .cpu()
-            .numpy()
-        )
+        """Return the (n,) uncalibrated scores of (n, D) means of feature maps in regions."""
+        embeddings = self.of_maps.in_context(torch.from_numpy(means).to(self.device))
+        return np.asarray(self.scorer.score(embeddings).float().cpu().numpy())
 
     @torch.no_grad()
     def score(self, embeddings: Tensor) -> np.ndarray:
-        """(n,) calibrated scores of descriptions (n, dim)."""
-        return platt(
-            np.asarray(self.scorer.score(embeddings).float().cpu().numpy()), self.calibration
-        ).astype(np.float32)
+        """Return the (n,) calibrated scores of (n, dim) descriptions."""
+        scores = np.asarray(self.scorer.score(embeddings).float().cpu().numpy())
+        return platt(scores, self.calibration).astype(np.float32)
 
     def save(self, folder: str | Path) -> str:
-        """Write the model folder; returns its id. Exported graphs stay where weights and settings are those that they were made of."""
+        """Write the model folder and return its id.
+
+        Exported graphs are kept if the weights and settings of the folder do not change.
+        """
         folder = Path(folder)
         stored = in_half(self.state_dict()) if self.half_weights else self.state_dict()
+        point = self.operating_point
         description = {
             "format": FORMAT,
             "code_version": __version__,
             "model": dataclasses.asdict(self.config),
-            "operating_point": dataclasses.asdict(self.operating_point)
-            if self.operating_point
-            else None,
+            "operating_point": dataclasses.asdict(point) if point else None,
             "calibration": self.calibration,
             "about": self.about,
         }
         contents = {
             "weights.safetensors": tensor_bytes({k: v.contiguous() for k, v in stored.items()}),
             "model.json": json.dumps(description, indent=1).encode(),
-            "MODEL_CARD.md": _card(self).encode(),
+            "MODEL_CARD.md": _model_card(self).encode(),
         }
-        self.id = write_files(folder, contents, keep_graphs=_same_networks(folder, contents))
+        self.id = write_files(folder, contents, keep_graphs=_has_same_networks(folder, contents))
         return self.id
 
     @classmethod
     def load(cls, folder: str | Path) -> Model:
-        """Read a model folder, checking every hash first.
+        """Read a model folder after checking the hashes of its files.
 
         Raises:
-            ModelError: a file is missing or altered, or written by a newer bagscan.
+            ModelError: a file is missing, altered, or written by a newer bagscan.
         """
         folder = Path(folder)
-        identity = verified_id(folder)
+        model_id = verified_id(folder)
         description = read_description(folder)
         settings = description["model"]
         if "regioner" not in settings:
             raise ModelError(
-                f"{folder}: not a model of three parts but a {settings.get('kind')}; load_model takes any kind"
+                f"{folder}: model is a {settings.get('kind')}; expected a model of regioner, "
+                "encoder and scorer; use load_model for all kinds"
             )
-        # The weights come from the folder: nothing is fetched to be overwritten.
-        for part_of in (settings["regioner"], settings["encoder"]):
-            _without_start(part_of)
-        model = cls(
-            fill(ModelConfig, settings, str(folder / "model.json")), operating_point_of(description)
-        )
+        # The weights are in the folder, so start weights are not downloaded.
+        for part_settings in (settings["regioner"], settings["encoder"]):
+            _disable_start_weights(part_settings)
+        model_config = fill(ModelConfig, settings, str(folder / "model.json"))
+        model = cls(model_config, operating_point_of(description))
         try:
             weights = load_file(folder / "weights.safetensors")
             model.half_weights = any(v.dtype == torch.float16 for v in weights.values())
@@ -307,49 +292,60 @@ class Model(nn.Module):
             raise ModelError(f"{folder}: weights do not fit model.json: {error}") from error
         model.about = description["about"]
         model.calibration = calibration_of(description)
-        model.id = identity
+        model.id = model_id
         return model.eval()
 
 
 def _channels_last(maps: Tensor) -> np.ndarray:
-    """(B, D, h, w) -> (B, h, w, D) float32."""
+    """Convert (B, D, h, w) to (B, h, w, D) float32."""
     return maps.float().permute(0, 2, 3, 1).contiguous().cpu().numpy()
 
 
-def _same_networks(folder: Path, contents: Mapping[str, bytes]) -> bool:
-    """Whether what exported graphs follow from, weights and settings, is what lies in the folder."""
+def _has_same_networks(folder: Path, contents: Mapping[str, bytes]) -> bool:
+    """Return True if weights and settings in the folder are the same, so that graphs are valid."""
     try:
-        there = [(folder / name).read_bytes() for name in ("weights.safetensors", "model.json")]
-        settings = [json.loads(text)["model"] for text in (there[1], contents["model.json"])]
-    except (OSError, ValueError, KeyError, TypeError):  # none, or a torn one
+        weights = (folder / "weights.safetensors").read_bytes()
+        old, new = (
+            json.loads(text)["model"]
+            for text in ((folder / "model.json").read_bytes(), contents["model.json"])
+        )
+    except (OSError, ValueError, KeyError, TypeError):  # missing or damaged files
         return False
-    return there[0] == contents["weights.safetensors"] and settings[0] == settings[1]
+    return weights == contents["weights.safetensors"] and bool(old == new)
 
 
-def _without_start(settings: dict[str, Any]) -> None:
-    """Settings of a part, and of parts within it, that start from no other weights."""
-    settings |= {
-        key: default
-        for key, default in (("pretrained", False), ("weights", None))
-        if key in settings
-    }
-    for inner in (value for value in settings.values() if isinstance(value, dict)):
-        _without_start(inner)
+def _disable_start_weights(settings: dict[str, Any]) -> None:
+    """Reset ``pretrained`` and ``weights`` in place, also in nested settings."""
+    for key, default in (("pretrained", False), ("weights", None)):
+        if key in settings:
+            settings[key] = default
+    for nested in settings.values():
+        if isinstance(nested, dict):
+            _disable_start_weights(nested)
 
 
-def _card(model: Model) -> str:
+def _model_card(model: Model) -> str:
     config, point = model.config, model.operating_point
-    parameters = sum(p.numel() for p in model.parameters())
+    channels, side = ", ".join(config.input.channels), config.input.working_side_px
+    encoder = f"{config.encoder['name']} ({config.encoder.get('backbone', '-')})"
+    point_text = "not chosen yet (bagscan calibrate)"
+    if point:
+        split = point.chosen_on_split
+        point_text = f"threshold {point.threshold:.4f}, {point.criterion}, chosen on {split}"
+    scores_text = "uncalibrated scores of the scorer"
+    if model.calibration != UNCALIBRATED:
+        scores_text = "calibrated: probability of an anomaly if this is the highest score"
     lines = [
         "# Model card",
         "",
-        f"- Parts: {config.regioner['name']} → {config.encoder['name']} ({config.encoder.get('backbone', '-')}) → {config.scorer['name']}",
-        f"- Input: {config.input.quantity}, channels {', '.join(config.input.channels)}, working side {config.input.working_side_px} px",
-        f"- Parameters: {parameters:,}",
-        f"- Operating point: {f'threshold {point.threshold:.4f}, {point.criterion}, chosen on {point.chosen_on_split}' if point else 'none chosen yet (bagscan calibrate)'}",
-        f"- Scores: {'as the scorer gives them' if model.calibration == UNCALIBRATED else 'calibrated: the chance that what has this as its worst segment is anomalous'}",
+        f"- Parts: {config.regioner['name']} → {encoder} → {config.scorer['name']}",
+        f"- Input: {config.input.quantity}, channels {channels}, working side {side} px",
+        f"- Parameters: {sum(p.numel() for p in model.parameters()):,}",
+        f"- Operating point: {point_text}",
+        f"- Scores: {scores_text}",
         *(f"- {key}: {value}" for key, value in model.about.items() if not isinstance(value, list)),
-        "- Limits: a first-stage aid; it decides nothing alone, and no conformance to any security standard is claimed.",
+        "- Limits: a first-stage aid that must not decide alone. "
+        "No conformance to any security standard is claimed.",
         "",
     ]
     return "\n".join(lines)

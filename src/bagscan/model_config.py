@@ -1,4 +1,4 @@
-"""What a model is made of, and how a view is brought to it: the same for every runtime. No torch."""
+"""Configuration of models and of their input, for every runtime. Does not import torch."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from bagscan.core import View
 from bagscan.core.errors import ModelError
 from bagscan.formats.quantities import RGB
 
-MIN_TRANSMISSION = 2e-3  # less is noise
+MIN_TRANSMISSION = 2e-3  # smaller values are noise
 
 
 @dataclass(frozen=True)
 class InputConfig:
-    """What a view must be, and how it is brought to the network.
+    """Required input of a model and its preprocessing.
 
     Attributes:
         quantity, channels: as in :class:`bagscan.core.View`.
-        working_side_px: views are scaled so that sqrt(H * W) is this; 0 keeps them as they are.
-        square: whether views are brought to a square of that side, whatever their own shape, as classifiers of whole
-            images are trained.
-        superpixel_side_px: side of a superpixel at working size, so that windows of any size are
-            cut alike; 0 for the regioner's own number of superpixels a view.
-        log_transmission: whether the network sees -ln of transmissions in place of them; colours and
-            effective Z stay as they are.
-        mean, std: per channel; pixels become (x - mean) / std.
+        working_side_px: views are scaled so that sqrt(H * W) has this value; 0 keeps their size.
+        square: True to resize views to a square of ``working_side_px``, as for classifiers of
+            whole images.
+        superpixel_side_px: side of a superpixel at working size, the same for windows of any size;
+            0 for the regioner's default number of superpixels per view.
+        log_transmission: True if the network receives -ln of transmission; colours and effective Z
+            do not change.
+        mean, std: values per channel; pixels become (x - mean) / std.
     """
 
     quantity: str = "pseudo_colour"
@@ -43,28 +43,32 @@ class InputConfig:
 
     def __post_init__(self) -> None:
         if not len(self.mean) == len(self.std) == len(self.channels):
-            raise ValueError(
-                f"mean and std need one value for each of {len(self.channels)} channels"
-            )
+            raise ValueError(f"mean and std must have {len(self.channels)} values, as channels")
         if min(self.std, default=0) <= 0:
             raise ValueError(f"std must be above 0, got {self.std}")
         if min(self.working_side_px, self.superpixel_side_px) < 0:
             raise ValueError("working_side_px and superpixel_side_px must be 0 or more")
         if self.square and not self.working_side_px:
-            raise ValueError("square needs working_side_px")
+            raise ValueError("square requires working_side_px above 0")
 
     @property
     def is_transmission(self) -> tuple[bool, ...]:
-        """Of each channel."""
+        """True for each channel of transmission."""
         return tuple(name not in ("zeff", *RGB) for name in self.channels)
 
     def superpixels(self, height: int, width: int) -> int | None:
-        """How many superpixels a window at working size is cut into; None for the regioner's own number."""
+        """Return the number of superpixels for a window at working size.
+
+        Returns:
+            The number, at least 4, or None for the regioner's default.
+        """
         side = self.superpixel_side_px
         return max(4, round(height * width / side**2)) if side else None
 
     def select(self, view: View) -> View:
-        """The channels that the model takes, of a view that may hold more: a model of high energy alone reads any raw scan.
+        """Return the view with only the channels of the model.
+
+        A model of a few channels can thus read any raw scan that contains them.
 
         Raises:
             ModelError: as :meth:`check`.
@@ -86,35 +90,43 @@ class InputConfig:
         return view
 
     def check(self, view: View) -> None:
-        """Refuse a view of another kind than the model was trained on.
+        """Require the channels and the quantity of the model.
 
         Raises:
-            ModelError: other channels or another quantity.
+            ModelError: the view has other channels or another quantity.
         """
         if (view.quantity, view.channels) != (self.quantity, self.channels):
-            hint = (
-                "; bagscan convert makes effective Z and pseudo-colour of low and high"
-                if {"low", "high"} <= set(view.channels)
-                else ""
-            )
+            hint = ""
+            if {"low", "high"} <= set(view.channels):
+                hint = "; bagscan convert computes effective Z and pseudo-colour from low and high"
             raise ModelError(
-                f"the model takes {self.quantity} of {', '.join(self.channels)}; the view is {view.quantity} of {', '.join(view.channels)}{hint}"
+                f"the view has {view.quantity} of {', '.join(view.channels)}; "
+                f"the model needs {self.quantity} of {', '.join(self.channels)}{hint}"
             )
 
     def working_size(self, shape: tuple[int, int], whole: tuple[int, int]) -> tuple[int, int]:
-        """(H, W) that a window of ``shape`` of a view of size ``whole`` has at working size."""
+        """Return the working size of a window of a view.
+
+        Args:
+            shape: (H, W) of the window in pixels.
+            whole: (H, W) of the view in pixels.
+
+        Returns:
+            (H, W) in pixels, at least 8 each.
+        """
         side = self.working_side_px
         if not side:
             return shape
-        even = side / (whole[0] * whole[1]) ** 0.5
-        down, across = (side / whole[0], side / whole[1]) if self.square else (even, even)
-        return max(8, round(shape[0] * down)), max(8, round(shape[1] * across))
+        scale = side / (whole[0] * whole[1]) ** 0.5
+        scale_y, scale_x = (side / whole[0], side / whole[1]) if self.square else (scale, scale)
+        return max(8, round(shape[0] * scale_y)), max(8, round(shape[1] * scale_x))
 
     def working_view(self, view: View, whole: tuple[int, int] | None = None) -> View:
-        """The view scaled to the working size.
+        """Scale a view to working size.
 
         Args:
-            whole: (H, W) of the view that this is a window of; scale follows from it.
+            view: a view, or a window of it.
+            whole: (H, W) of the view that ``view`` is a window of, which defines the scale.
         """
         size = self.working_size(view.shape, whole or view.shape)
         if size == view.shape:
@@ -124,11 +136,13 @@ class InputConfig:
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """The three parts of a model, and its input.
+    """Configuration of a model: input, regioner, encoder and scorer.
 
     Attributes:
-        input: what a view must be, see :class:`InputConfig`. regioner: cuts a view into regions, ``{name: ..., its own settings}``.
-        encoder: describes a region, as above. scorer: gives it a score, as above.
+        input: required input, see :class:`InputConfig`.
+        regioner: splits a view into regions; ``name`` and the settings of the regioner.
+        encoder: describes a region; ``name`` and the settings of the encoder.
+        scorer: scores a region; ``name`` and the settings of the scorer.
     """
 
     input: InputConfig = field(default_factory=InputConfig)
@@ -138,10 +152,7 @@ class ModelConfig:
 
 
 def resize(pixels: np.ndarray, height: int, width: int) -> np.ndarray:
-    """(C, H, W) float32 to another size, antialiased bilinear."""
-    return np.stack(
-        [
-            np.asarray(Image.fromarray(plane).resize((width, height), Image.Resampling.BILINEAR))
-            for plane in pixels
-        ]
-    )
+    """Resize (C, H, W) float32 to (C, height, width) by antialiased bilinear interpolation."""
+    size, method = (width, height), Image.Resampling.BILINEAR
+    planes = [np.asarray(Image.fromarray(plane).resize(size, method)) for plane in pixels]
+    return np.stack(planes)

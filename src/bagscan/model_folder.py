@@ -1,8 +1,8 @@
-"""What a model folder is, without loading it: hashes, identity, description. No torch.
+"""Files, hashes, id and description of model folders. Does not import torch.
 
-The folder holds ``weights.safetensors``, ``model.json``, ``MODEL_CARD.md``, ``SHA256SUMS`` and, once exported, the
-same networks as ``*.onnx`` (:mod:`bagscan.runtime`).
-Nothing in it is ever pickled.
+A model folder contains ``weights.safetensors``, ``model.json``, ``MODEL_CARD.md`` and
+``SHA256SUMS``. After export it also contains the networks as ``*.onnx`` (:mod:`bagscan.runtime`).
+No file is pickled.
 """
 
 from __future__ import annotations
@@ -22,9 +22,7 @@ from bagscan.core.errors import ConfigError, ModelError, absent
 from bagscan.core.files import atomic_write
 
 FORMAT = 1
-SHIPPED = (
-    Path(__file__).parent / "shipped"
-)  # models that come with the package, trained on simulated scans alone
+SHIPPED = Path(__file__).parent / "shipped"  # bundled models, trained on simulated scans only
 HASHED = ("weights.safetensors", "model.json", "MODEL_CARD.md")
 MANIFEST = "SHA256SUMS"
 DESCRIBED = ("model", "operating_point", "about")
@@ -36,99 +34,102 @@ GRAPHS = (
     "maps.onnx",
     "score.onnx",
     "verdict.onnx",
-)  # those of them that a model needs, once it is exported
+)  # an exported model has those that it needs
 
 
 def shipped_models() -> list[Path]:
-    """Folders of the models that come with the package, by name."""
+    """Return the folders of the bundled models, sorted by name."""
     return sorted(path.parent for path in SHIPPED.glob("*/model.json"))
 
 
 def model_named(text: str) -> Path:
-    """A model folder by its path, or by the name of one that comes with the package."""
-    return (
-        SHIPPED / text
-        if text in {path.name for path in shipped_models()} and not Path(text).exists()
-        else Path(text)
-    )
+    """Return a model folder from its path or from the name of a bundled model.
+
+    An existing path takes precedence.
+    """
+    is_bundled = text in {path.name for path in shipped_models()} and not Path(text).exists()
+    return SHIPPED / text if is_bundled else Path(text)
 
 
 def write_files(folder: Path, contents: Mapping[str, bytes], keep_graphs: bool = True) -> str:
-    """Write files of a model folder and its manifest; returns the model's id.
+    """Write files of a model folder and its manifest.
 
-    All are written beside the old ones before the first takes its place, the manifest last: a full disk or a kill leaves the
-    model that was there.
+    All temporary files are written before the first old file is replaced, and the manifest is
+    replaced last. If the disk is full or the process is killed, the old model remains.
 
     Args:
-        contents: by name; other files of the folder stay. keep_graphs: False where exported graphs are of other networks.
+        folder: the model folder.
+        contents: contents by file name; other files of the folder are kept.
+        keep_graphs: False to delete exported graphs, because they belong to other networks.
+
+    Returns:
+        The id of the model.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    staying = [
+    kept = [
         name for name in (*HASHED, *GRAPHS) if name not in contents and (folder / name).is_file()
     ]
-    stale = [] if keep_graphs else [name for name in staying if name in GRAPHS]
-    with ExitStack() as put_in_place:  # last in, first out
-        manifest = put_in_place.enter_context(atomic_write(folder / MANIFEST))
-        sums = {name: _sha256(folder / name) for name in staying if name not in stale}
+    stale = [] if keep_graphs else [name for name in kept if name in GRAPHS]
+    with ExitStack() as replacements:  # last in, first out
+        manifest = replacements.enter_context(atomic_write(folder / MANIFEST))
+        sums = {name: _sha256(folder / name) for name in kept if name not in stale}
         for name, content in contents.items():
-            put_in_place.enter_context(atomic_write(folder / name)).write_bytes(content)
+            replacements.enter_context(atomic_write(folder / name)).write_bytes(content)
             sums[name] = hashlib.sha256(content).hexdigest()
         manifest.write_text(
             "".join(f"{sums[name]}  {name}\n" for name in (*HASHED, *GRAPHS) if name in sums)
         )
         for name in stale:
             (folder / name).unlink()
-    return _identity(sums)
+    return _model_id(sums)
 
 
 def graphs_in(folder: Path) -> list[str]:
-    """Names of the exported graphs of a model folder; none where it was never exported."""
+    """Return the names of the exported graphs in a model folder."""
     return [name for name in GRAPHS if (folder / name).is_file()]
 
 
 def verified_id(folder: str | Path) -> str:
-    """The id of a model folder, the hash of weights, description and graphs, after checking every file's hash.
+    """Check the hashes of all files of a model folder and return its id.
+
+    The id is the hash of weights, description and graphs.
 
     Raises:
-        ModelError: a file is missing or altered, or the folder is none of a model.
+        ModelError: not a model folder, or a file is missing or altered.
     """
     folder = Path(folder)
     manifest = folder / MANIFEST
     if not manifest.is_file():
         if not folder.exists():
-            raise ModelError(
-                f"{absent(folder, 'folder')}; the bundled models are named {' and '.join(path.name for path in shipped_models())}"
-            )
-        below = folder / "model"  # where a run keeps its model
-        hint = (
-            f"{below} is one"
-            if (below / MANIFEST).is_file()
-            else "train one with: bagscan train CONFIG"
-        )
-        raise ModelError(f"{folder}: not a model folder (no {MANIFEST}); {hint}")
+            names = " and ".join(path.name for path in shipped_models())
+            raise ModelError(f"{absent(folder, 'folder')}; the bundled models are named {names}")
+        hint = "train a model with: bagscan train CONFIG"
+        subfolder = folder / "model"  # the model folder of a training run
+        if (subfolder / MANIFEST).is_file():
+            hint = f"use {subfolder}"
+        raise ModelError(f"{folder}: not a model folder ({MANIFEST} is missing); {hint}")
     sums = {}
     for line in manifest.read_text(errors="replace").splitlines():
-        digest, found, name = line.partition("  ")
-        if not found or Path(name).name != name:
+        digest, separator, name = line.partition("  ")
+        if not separator or Path(name).name != name:
             raise ModelError(f"{manifest}: not a list of hashes and file names")
         if not (folder / name).is_file():
             raise ModelError(f"{folder}: {name} is missing")
         if _sha256(folder / name) != digest:
-            raise ModelError(f"{folder}: {name} was altered: its hash is not the one in {MANIFEST}")
+            raise ModelError(f"{folder}: {name} was altered: its hash differs from {MANIFEST}")
         sums[name] = digest
     needed = {"weights.safetensors", "model.json", *graphs_in(folder)}
     if not needed <= set(sums):
-        raise ModelError(
-            f"{folder}: {MANIFEST} does not cover {', '.join(sorted(needed - set(sums)))}"
-        )
-    return _identity(sums)
+        unlisted = ", ".join(sorted(needed - set(sums)))
+        raise ModelError(f"{folder}: {MANIFEST} does not list {unlisted}")
+    return _model_id(sums)
 
 
 def read_description(folder: str | Path) -> dict[str, Any]:
-    """``model.json`` of a folder.
+    """Read ``model.json`` of a model folder.
 
     Raises:
-        ModelError: it is no description, or one of another format.
+        ModelError: the file is missing, damaged, or of another format version.
     """
     folder = Path(folder)
     try:
@@ -136,72 +137,72 @@ def read_description(folder: str | Path) -> dict[str, Any]:
     except (OSError, ValueError, RecursionError) as error:
         raise ModelError(f"{folder}: model.json cannot be read: {error}") from error
     if not isinstance(description, dict) or description.get("format") != FORMAT:
-        result = description.get("format") if isinstance(description, dict) else None
-        raise ModelError(f"{folder}: model format {result}, this bagscan reads {FORMAT}")
-    lacking = [key for key in DESCRIBED if key not in description]
-    if lacking or not isinstance(description["about"], dict):
-        raise ModelError(
-            f"{folder}: model.json lacks {', '.join(lacking) or 'a mapping of what it is about'}"
-        )
-    description["model"] = _without_retired(description["model"])
+        version = description.get("format") if isinstance(description, dict) else None
+        raise ModelError(f"{folder}: model format is {version}; this bagscan reads {FORMAT}")
+    missing = [key for key in DESCRIBED if key not in description]
+    if missing or not isinstance(description["about"], dict):
+        problem = f"lacks {', '.join(missing)}" if missing else "needs a mapping in about"
+        raise ModelError(f"{folder}: model.json {problem}")
+    description["model"] = _remove_retired(description["model"])
     return description
 
 
-def _without_retired(settings: Any) -> Any:
-    """Settings without those that older versions wrote and nothing reads any more."""
+def _remove_retired(settings: Any) -> Any:
+    """Remove the settings of older versions that are not used any more."""
     if not isinstance(settings, dict):
         return settings
-    return {key: _without_retired(value) for key, value in settings.items() if key not in RETIRED}
+    return {key: _remove_retired(value) for key, value in settings.items() if key not in RETIRED}
 
 
 def operating_point_of(description: dict[str, Any]) -> OperatingPoint | None:
-    """The operating point that a description tells of; None where none was chosen yet.
+    """Return the operating point of a description, or None if it is not chosen yet.
 
     Raises:
-        ModelError: it is none, or one that no score can reach or that every score does.
+        ModelError: the operating point is invalid, or its threshold is outside [0, 1).
     """
-    point = description["operating_point"]
-    if not point:
+    settings = description["operating_point"]
+    if not settings:
         return None
     try:
-        found = fill(OperatingPoint, point, "model.json: operating_point")
+        point = fill(OperatingPoint, settings, "model.json: operating_point")
     except (ConfigError, AttributeError) as error:
         raise ModelError(str(error)) from error
-    if not 0 <= found.threshold < 1:
+    if not 0 <= point.threshold < 1:
         raise ModelError(
-            f"model.json: a threshold of {found.threshold} flags nothing, or everything: scores lie between 0 and 1"
+            f"model.json: threshold {point.threshold} flags no region or every region; "
+            "expected a value in [0, 1)"
         )
-    return found
+    return point
 
 
 def calibration_of(description: dict[str, Any]) -> tuple[float, float]:
-    """Slope and offset of calibrated scores; those of older folders are uncalibrated.
+    """Return slope and offset of the score calibration, ``UNCALIBRATED`` for older folders.
 
     Raises:
-        ModelError: they are no line that rises.
+        ModelError: not two finite numbers, or the slope is not positive.
     """
-    result = description.get("calibration", UNCALIBRATED)
+    calibration = description.get("calibration", UNCALIBRATED)
     if (
-        not isinstance(result, list | tuple)
-        or len(result) != 2
-        or not all(isinstance(v, int | float) and math.isfinite(v) for v in result)
-        or result[0] <= 0
+        not isinstance(calibration, list | tuple)
+        or len(calibration) != 2
+        or not all(isinstance(v, int | float) and math.isfinite(v) for v in calibration)
+        or calibration[0] <= 0
     ):
         raise ModelError(
-            f"model.json: calibration must be a slope above 0 and an offset, got {result!r}"
+            f"model.json: calibration must be a slope above 0 and an offset, got {calibration!r}"
         )
-    return float(result[0]), float(result[1])
+    return float(calibration[0]), float(calibration[1])
 
 
 def _sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def _identity(sums: dict[str, str]) -> str:
-    """Of all that runs: weights, description and graphs. An exported model is another one, so that its graphs are pinned too."""
-    parts = [
+def _model_id(sums: dict[str, str]) -> str:
+    """Return the id: a hash of weights, description and graphs, which changes with export."""
+    hashes = [
         sums["weights.safetensors"],
         sums["model.json"],
         *(sums[name] for name in GRAPHS if name in sums),
     ]
-    return hashlib.sha256("".join(parts).encode()).hexdigest()[:16]
+    return hashlib.sha256("".join(hashes).encode()).hexdigest()[:16]

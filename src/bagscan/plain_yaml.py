@@ -1,4 +1,4 @@
-"""YAML as people expect it: 1.2's numbers, no key twice, no aliases, no dates; whatever else is refused with its line."""
+"""YAML with the numbers of version 1.2, and without repeated keys, aliases and dates."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ INT, FLOAT, BOOL = "tag:yaml.org,2002:int", "tag:yaml.org,2002:float", "tag:yaml
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML 1.1 reads 0100 as 64, 1:30 as 90, ``no`` as false and 2026-02-30 as a date that there is not."""
+    """Loader without the implicit types of YAML 1.1.
+
+    YAML 1.1 reads 0100 as 64, 1:30 as 90, ``no`` as false, and 2026-02-30 as an invalid date.
+    """
 
     yaml_implicit_resolvers: dict[str, Any] = {
         first: [
@@ -29,7 +32,7 @@ class _Loader(yaml.SafeLoader):
             raise yaml.composer.ComposerError(
                 None,
                 None,
-                "aliases are not read: write the value out",
+                "aliases are not supported; write the value out",
                 self.peek_event().start_mark,
             )  # type: ignore[no-untyped-call]
         return super().compose_node(parent, index)
@@ -39,7 +42,7 @@ class _Loader(yaml.SafeLoader):
         for key, _ in node.value:
             if isinstance(key, yaml.ScalarNode) and key.value in seen:
                 raise yaml.constructor.ConstructorError(
-                    None, None, f"{key.value!r} stands here a second time", key.start_mark
+                    None, None, f"key {key.value!r} is repeated", key.start_mark
                 )
             seen.add(str(key.value))
         return super().construct_mapping(node, deep)
@@ -67,16 +70,20 @@ _Loader.add_constructor(INT, _construct_int)
 
 
 def load(text: str, where: str) -> Any:
-    """Plain data of a YAML text.
+    """Parse YAML text to plain data.
+
+    Args:
+        text: the YAML text.
+        where: name of the file or option, for error messages.
 
     Raises:
-        ConfigError: it is none, or holds what is not read; the line is named.
+        ConfigError: the text is not supported YAML; the message names the line.
     """
     return load_with_nodes(text, where)[0]
 
 
 def load_with_nodes(text: str, where: str) -> tuple[Any, yaml.Node | None]:
-    """As :func:`load`, with the nodes that the data were made of, which know their lines."""
+    """Parse YAML text as :func:`load` does; also return its root node, which has line numbers."""
     try:
         loader = _Loader(text)
         try:
@@ -86,8 +93,8 @@ def load_with_nodes(text: str, where: str) -> tuple[Any, yaml.Node | None]:
             loader.dispose()
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        raise ConfigError(
-            f"{where}{f':{mark.line + 1}' if mark else ''}: not YAML: {error.problem or error.context}"
-        ) from error
+        line = f":{mark.line + 1}" if mark else ""
+        problem = error.problem or error.context
+        raise ConfigError(f"{where}{line}: not YAML: {problem}") from error
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise ConfigError(f"{where}: not YAML: {str(error) or type(error).__name__}") from error

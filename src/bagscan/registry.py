@@ -1,7 +1,9 @@
-"""Parts by name: the registry name is the module name, and nothing is imported before it is asked for.
+"""Registry of regioners, encoders, scorers and datasets by module name.
 
-Others add theirs by entry points: ``bagscan.regions``, ``bagscan.encoders``, ``bagscan.scorers`` and ``bagscan.datasets`` name
-modules, ``bagscan.formats`` a :class:`bagscan.formats.scans.ScanFormat` by ending.
+Modules are imported on first use. Other packages register theirs with entry points. The groups
+``bagscan.regions``, ``bagscan.encoders``, ``bagscan.scorers`` and ``bagscan.datasets`` contain
+modules. The group ``bagscan.formats`` contains a :class:`bagscan.formats.scans.ScanFormat` for each
+file ending.
 """
 
 from __future__ import annotations
@@ -13,45 +15,52 @@ from types import ModuleType
 
 from bagscan.core.errors import ConfigError, nearest
 
-KINDS = ("regions", "encoders", "scorers")  # of models
+KINDS = ("regions", "encoders", "scorers")  # the three parts of a model
 ALL = (*KINDS, "datasets")
 
 
 def offered(kind: str) -> dict[str, EntryPoint]:
-    """What other packages add to a kind, by name."""
+    """Return the entry points of other packages for a kind, by name."""
     return {point.name: point for point in entry_points(group=f"bagscan.{kind}")}
 
 
-def _own(kind: str) -> list[str]:
-    """Modules of the part's folder that say they are a part: those with a ``tiny`` function."""
+def _builtin_names(kind: str) -> list[str]:
     package = importlib.import_module(f"bagscan.{kind}")
     return list(package.PARTS)
 
 
 def names(kind: str) -> list[str]:
-    """Every known part of a kind: ours, then third parties' from the entry point ``bagscan.<kind>``."""
+    """Return all names of a kind: first the built-in names, then those of entry points.
+
+    Raises:
+        ConfigError: the kind is unknown.
+    """
     if kind not in ALL:
-        raise ConfigError(f"unknown kind of part {kind!r}; kinds are {', '.join(ALL)}")
-    return [*_own(kind), *offered(kind)]
+        raise ConfigError(f"unknown kind {kind!r}; expected one of {', '.join(ALL)}")
+    return [*_builtin_names(kind), *offered(kind)]
 
 
 def part(kind: str, name: str) -> ModuleType:
-    """The module of one part, with ``Config``, and of a model's with ``build``, ``tiny`` and ``CARD`` too.
+    """Import a module by kind and name.
+
+    Returns:
+        A module with ``Config``; for ``KINDS`` also with ``build``, ``tiny`` and ``CARD``.
 
     Raises:
-        ConfigError: an unknown name, with the nearest known one.
+        ConfigError: the name is unknown.
     """
-    if name in _own(kind):
+    if name in _builtin_names(kind):
         return importlib.import_module(f"bagscan.{kind}.{name}")
-    if name in (others := offered(kind)):
-        module: ModuleType = others[name].load()
+    if name in (points := offered(kind)):
+        module: ModuleType = points[name].load()
         return module
     raise ConfigError(
-        f"no part {name!r} in {kind}{nearest(name, names(kind))} (bagscan doctor lists them all)"
+        f"unknown name {name!r} in {kind}{nearest(name, names(kind))} "
+        "(bagscan doctor lists all names)"
     )
 
 
 def modules_of(kind: str) -> list[str]:
-    """File names in a part kind's folder, for the test that keeps ``PARTS`` complete."""
+    """Return the module names in the package of a kind, to test that ``PARTS`` is complete."""
     package = importlib.import_module(f"bagscan.{kind}")
     return [m.name for m in pkgutil.iter_modules(package.__path__)]

@@ -1,4 +1,4 @@
-"""Weights as model folders store them."""
+"""Weights in the form stored in model folders."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from torch import Tensor
 
 
 def in_half(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Matrices and kernels in 16 bits, half the size.
+    """Convert matrices and kernels to 16 bits, half the size.
 
-    Vectors stay in 32: they weigh nothing, and variances of normalised layers reach beyond what 16 bits hold (65,504),
-    where they would become infinite and silence the layer.
+    Vectors stay in 32 bits. They are small, and variances of normalisation layers can exceed the
+    maximum of 16 bits (65,504), become infinite and silence the layer.
     """
     return {
         name: (value.half() if value.is_floating_point() and value.ndim > 1 else value).contiguous()

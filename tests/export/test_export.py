@@ -147,14 +147,14 @@ def test_verify_finds_graphs_of_another_network_that_cuts(tmp_path, name):
 def test_a_failed_export_leaves_the_folder_as_it_was(tmp_path, monkeypatch):
 
     folder = tiny_model(tmp_path / "m")
-    real = graphs._graph
+    real = graphs._trace_network
 
     def torn(name, model):
         if name == "score":
             raise ModelError("no")
         return real(name, model)
 
-    monkeypatch.setattr(graphs, "_graph", torn)
+    monkeypatch.setattr(graphs, "_trace_network", torn)
     with pytest.raises(ModelError, match="no"):
         export_onnx(folder)
     assert isinstance(Model.load(folder), Model)
@@ -269,7 +269,7 @@ def test_verify_names_the_figure_and_the_view_that_fail(tmp_path, monkeypatch, f
     export_onnx(folder)
     write_tiff(tmp_path / "own.tif", drawn_scan(Model.load(folder).config.input, 60, 70).views[0])
     (tmp_path / "torn.tif").write_bytes(b"II*\0torn")
-    real = {"scores_differ": parity._compared, "items_differ": parity._items_differ}[figure]
+    real = {"scores_differ": parity._compare, "items_differ": parity._compare_items}[figure]
 
     def wrong(*given):
         view = given[2]
@@ -297,12 +297,12 @@ def test_verify_names_the_figure_and_the_view_that_fail(tmp_path, monkeypatch, f
 
 
 def test_verify_of_a_detector_names_the_bag(monkeypatch, tmp_path):
-    real = detector_parity._compared
+    real = detector_parity._compare_bag
 
     def wrong(*given):
         return real(*given) | {"flipped": 3}
 
-    monkeypatch.setattr(detector_parity, "_compared", wrong)
+    monkeypatch.setattr(detector_parity, "_compare_bag", wrong)
     told = verify(shipped_models()[0], sizes=FEW[:1])
     assert not told["agree"]
     assert {one["view"] for one in told["failures"]} == {"drawn bag of 96 x 128"}

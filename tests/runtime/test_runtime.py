@@ -181,7 +181,7 @@ def test_fastest_installed_is_taken_and_torch_where_nothing_was_exported(
     assert isinstance(load_model(bare), Model)
     with pytest.raises(ModelError, match="never exported"):
         load_model(bare, "onnxruntime")
-    with pytest.raises(ConfigError, match="no runtime"):
+    with pytest.raises(ConfigError, match="tensorrt"):
         load_model(bare, "tensorrt")
 
 

@@ -102,10 +102,10 @@ def test_the_last_admin_stays(house):
 @pytest.mark.parametrize(
     ("name", "role", "why"),
     [
-        ("", "operator", "a name has"),
-        ("a b", "operator", "a name has"),
-        ("../x", "operator", "a name has"),
-        ("x", "king", "no role"),
+        ("", "operator", "account name"),
+        ("a b", "operator", "account name"),
+        ("../x", "operator", "account name"),
+        ("x", "king", "king"),
         ("operator", "operator", "taken"),
     ],
 )

@@ -70,7 +70,7 @@ def test_a_store_of_a_newer_bagscan_is_refused(engine):
     migrate(engine)
     with engine.connect() as connection, connection.begin():
         connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
-    with pytest.raises(StoreError, match="written by a newer one"):
+    with pytest.raises(StoreError, match="newer version"):
         migrate(engine)
 
 
@@ -322,7 +322,7 @@ class TestFiles:
         with pytest.raises(StoreError, match="altered"):
             files.get(digest)
         files.remove(digest)
-        with pytest.raises(StoreError, match="not there"):
+        with pytest.raises(StoreError, match="missing"):
             files.get(digest)
         with pytest.raises(ValueError, match="not a SHA-256"):
             files.path("../../etc/passwd")
@@ -632,7 +632,7 @@ def test_a_store_that_has_lost_scans_does_not_start(make_house, tmp_path):
             (tables.scans, "id"),
         ):
             connection.execute(table.delete().where(table.c[column] == last))
-    with pytest.raises(StoreError, match="1 scans where 2"):
+    with pytest.raises(StoreError, match="1 scans"):
         make_house(folder=tmp_path / "store")
     (tmp_path / "store" / TALLY).rename(tmp_path / "seen")
     again = make_house(folder=tmp_path / "store")

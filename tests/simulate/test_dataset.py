@@ -119,7 +119,7 @@ def test_wrong_recipes_are_told(tmp_path):
         load_recipe("smoke", count=0)
     mine = tmp_path / "mine.yaml"
     mine.write_text("devices: [phone]\nprofile: g640\nprofile_sha256: abc\n")
-    with pytest.raises(ConfigError, match="would not be the same"):
+    with pytest.raises(ConfigError, match="profile_sha256"):
         load_recipe(mine)
     mine.write_text("devices: [phone]\nstaggings: 5\n")
     with pytest.raises(ConfigError, match="did you mean 'stagings'"):
@@ -219,7 +219,7 @@ def test_a_missing_file_is_made_again_and_a_torn_record_is_named(made, tmp_path)
     (out / "raw" / "00002b_side.tif").unlink()
     simulate(RECIPE, out, report=quiet)
     assert hashes(out) == hashes(made)
-    with pytest.raises(DataError, match="may grow, not shrink"):
+    with pytest.raises(DataError, match="8 scans"):
         simulate(dataclasses.replace(RECIPE, count=2), out, report=quiet)
     (out / "scans" / "00001.json").write_text("{")
     with pytest.raises(DataError, match=r"00001\.json"):
@@ -234,7 +234,7 @@ def test_a_mesh_that_fits_nowhere_is_told(tmp_path):
         recipe, tmp_path / "set", insert=Import(str(tmp_path / "big.stl")), report=said.append
     )
     assert summary["no_place_found"] == 1
-    assert "no place for one was found" in said[-1]
+    assert "no place was found" in said[-1]
 
 
 def test_a_baseline_on_statistics_sees_a_short_cut():
@@ -265,7 +265,7 @@ def test_compass_layout(made, tmp_path):
     name = rows[1].split("\t")[0]
     for folder in compass.FOLDERS:
         assert (tmp_path / folder / f"{name}.png").is_file()
-    with pytest.raises(DataError, match="no simulated data set"):
+    with pytest.raises(DataError, match="bagscan simulate"):
         compass.export(tmp_path, tmp_path, quiet)
 
 

@@ -211,7 +211,7 @@ def test_bad_geometry_is_refused():
         Rasteriser(
             Solids.pack([box((10, 10, 10)).moved(None, (150, 250, -500))], [0], [-1], [1.0]), fan()
         )
-    with pytest.raises(DataError, match="one way"):
+    with pytest.raises(DataError, match="angle"):
         Fan.towards((0, 0), np.array([[-1.0, 1.0], [1.0, 1.0], [0.0, 1.0]]), np.arange(3.0))
     with pytest.raises(DataError, match="crosses itself"):
         prism([(0, 0), (10, 10), (10, 0), (0, 10)], 5)

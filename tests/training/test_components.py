@@ -125,7 +125,7 @@ def test_it_is_learnt_beside_the_verdict_and_the_model_keeps_nothing_of_it(items
 def test_what_cannot_learn_it_is_told(items):
     experiment, model, samples = items()
     bare = [replace(s, record=replace(s.record, truth=None)) for s in samples]
-    with pytest.raises(ConfigError, match="needs simulated items"):
+    with pytest.raises(ConfigError, match="items: true"):
         JointTask(model, bare, bare, experiment.training)
     experiment, model, samples = items("{name: crop, backbone: test_resnet, size_px: 32}")
     with pytest.raises(ConfigError, match="needs encoder pooled"):

@@ -609,7 +609,7 @@ def test_twins_are_drawn_alike_and_differ_by_the_anomaly_alone(tmp_path):
     assert torch.allclose(one[:2, away], other[:2, away], atol=5e-3)
     assert not torch.allclose(one[:2, ~away], other[:2, ~away], atol=5e-3)
     assert presence.any()
-    with pytest.raises(ConfigError, match="none are there"):
+    with pytest.raises(ConfigError, match="twins"):
         JointTask(model, [s for s in samples if s.annotations], samples, experiment.training)
 
 
@@ -640,7 +640,7 @@ def test_training_without_anything_marked_is_refused(tiny_config, tmp_path, yolo
     for label in (copy / "labels").glob("*.txt"):
         label.write_text("")
     monkeypatch.setenv("BAGSCAN_DATA", str(copy))
-    with pytest.raises(DataError, match="marked"):
+    with pytest.raises(DataError, match="bagscan data check"):
         train(read_experiment(tiny_config), tmp_path / "run", lambda _: None)
 
 

@@ -158,13 +158,9 @@ def evaluate(
     from bagscan.evaluation.meaning import of_detector, of_levels
     from bagscan.training.detection import DetectionExperiment
     from bagscan.training.detector_experiment import detector_summary, evaluate_detector
-    from bagscan.training.evaluate import (
-        detection_summary,
-        evaluate_detection,
-        evaluate_model,
-        summary,
-    )
+    from bagscan.training.evaluate import evaluate_detection, evaluate_model
     from bagscan.training.experiment import SimulatedExperiment, read_experiment
+    from bagscan.training.summaries import detection_summary, summary
 
     config = configuration(config, preset)
     experiment = read_experiment(config, settings)

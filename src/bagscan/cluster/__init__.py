@@ -1,1 +1,1 @@
-"""Past one machine: the only room that imports Ray (the extra ``cluster``)."""
+"""Screening and simulation on a Ray cluster. Only this package imports Ray (extra ``cluster``)."""

@@ -1,10 +1,10 @@
-"""To a Ray cluster, or to one made here."""
+"""Connection to a Ray cluster."""
 
 from __future__ import annotations
 
 import os
 
-os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is told to anybody
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # no usage statistics leave the machine
 
 import ray
 
@@ -12,10 +12,11 @@ LOCAL = "local"
 
 
 def connect(address: str = LOCAL) -> None:
-    """Connect this process, where it is not connected yet.
+    """Connect this process to a Ray cluster, unless it is connected already.
 
     Args:
-        address: of a running cluster, as Ray takes it; ``local`` for one on this machine alone.
+        address: address of a running cluster, as Ray takes it; ``local`` starts a cluster on this
+            machine.
     """
     if not ray.is_initialized():
         ray.init(

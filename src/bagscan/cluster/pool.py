@@ -1,7 +1,8 @@
-"""Bags judged by the actors of a Ray cluster, in the place of worker processes of one machine.
+"""Screening of bags by the actors of a Ray cluster, in place of local worker processes.
 
-An actor that dies, with its node or alone, is started again elsewhere and its bag is judged once more; rows are still written by who
-asked, into the same ledger and the same parts, so that nothing is lost, nothing doubled, and the bytes are those of one machine.
+An actor that dies is replaced, on another node if necessary, and its bag is screened again. The
+calling process writes all rows, to the same ledger and parts as without a cluster. So no row is
+lost or repeated, and the files are identical to those of a single machine.
 """
 
 from __future__ import annotations
@@ -26,25 +27,23 @@ from bagscan.workers.screeners import screener, try_out
 from bagscan.workers.tasks import answered
 
 Judge = Callable[[list[str], list[dict[str, str]], list[str], list[str]], dict[str, Any]]
-Answer = tuple[int, dict[str, Any], dict[str, Any]]  # number, bag, what came of it
-TRIES = 3
-LOOK_S = 0.5
+Answer = tuple[int, dict[str, Any], dict[str, Any]]  # number, bag, answer
+TRIES = 3  # attempts at a bag
+LOOK_S = 0.5  # between two checks for overdue bags
 START_S = 300.0
-AGAIN_S = 1.0
-AHEAD = (
-    2  # bags that an actor has, the one that it judges among them: it must not wait for the next
-)
+AGAIN_S = 1.0  # before an actor that failed to start is started again
+AHEAD = 2  # bags that an actor has at a time, so that it does not wait for the next one
 
 
 class _Actor:
-    """What runs on a node: models loaded once, bags judged one by one."""
+    """Process on a node, which loads the models once and screens one bag at a time."""
 
     def __init__(self, models: list[str], judge: Judge, runtime: str | None) -> None:
         self._models, self._judge, self._runtime = models, judge, runtime
 
     def ready(self) -> str:
-        """What is wrong with the models here; nothing, once each has judged a drawn scan."""
-        if self._judge is not judge_bag:  # a stand-in
+        """Test the models on a synthetic scan; return the error message, or an empty string."""
+        if self._judge is not judge_bag:  # a stand-in of the tests
             return ""
         try:
             for folder in self._models:
@@ -66,7 +65,14 @@ class _Actor:
 
 @dataclass
 class _Given:
-    """A bag, how often it was tried, and what Ray calls its answer."""
+    """A bag in progress.
+
+    Attributes:
+        number: of the bag in the run.
+        bag: its views, expected views and model ids.
+        attempt: number of the attempt, from 1.
+        reference: Ray's reference to the answer; None before the bag is given to an actor.
+    """
 
     number: int
     bag: dict[str, Any]
@@ -76,11 +82,13 @@ class _Given:
 
 @dataclass
 class _Seat:
-    """Room for one actor.
+    """Slot for an actor.
 
     Attributes:
-        starting: what Ray calls its being ready; None once it is. given: bags in the order in which it judges them.
-        since: when it was started, and then when it began with the first bag.
+        actor: the present actor.
+        starting: Ray's reference to the result of ``ready``; None once the actor is ready.
+        given: bags of the actor, in the order in which it screens them.
+        since: monotonic time at which the actor was started, or began the first of its bags.
     """
 
     actor: Any = None
@@ -89,30 +97,39 @@ class _Seat:
     since: float = 0.0
 
     def references(self) -> list[Any]:
-        """What it may answer to."""
-        return [one.reference for one in self.given] if self.starting is None else [self.starting]
+        """Return the references to wait for."""
+        if self.starting is not None:
+            return [self.starting]
+        return [item.reference for item in self.given]
 
-    def give(self, one: _Given) -> None:
-        one.reference = self.actor.judge.remote(
-            one.bag["views"], one.bag["expected"], one.bag["ids"]
-        )
+    def give(self, item: _Given) -> None:
+        bag = item.bag
+        item.reference = self.actor.judge.remote(bag["views"], bag["expected"], bag["ids"])
         self.since = self.since if self.given else time.monotonic()
-        self.given.append(one)
+        self.given.append(item)
 
     def taken(self, reference: Any) -> _Given:
-        """What is done with; the next one has begun."""
-        (one,) = (given for given in self.given if given.reference == reference)
-        self.given.remove(one)
+        """Remove and return a finished bag; the actor has begun the next one."""
+        (item,) = (given for given in self.given if given.reference == reference)
+        self.given.remove(item)
         self.since = time.monotonic()
-        return one
+        return item
 
 
 class RayPool:
-    """As :class:`bagscan.batch.pool.Pool`, over a Ray cluster. Scans and models must lie where every node sees them.
+    """Variant of :class:`bagscan.batch.pool.Pool` that runs on a Ray cluster.
+
+    All nodes must be able to read the scans and models.
 
     Args:
-        address: as :func:`bagscan.cluster.connection.connect`.
-        judge: what judges a bag; tests give stand-ins.
+        models: model folders.
+        config: settings of the run.
+        address: as in :func:`bagscan.cluster.connection.connect`.
+        judge: function that screens a bag; tests pass stand-ins.
+
+    Raises:
+        BagscanError: the cluster lacks resources for the workers.
+        ConfigError: a model cannot be used on the cluster.
     """
 
     def __init__(
@@ -131,86 +148,92 @@ class RayPool:
         for seat in self._seats:
             self._start(seat)
         try:
-            troubles = [
-                result
-                for result in ray.get([seat.starting for seat in self._seats], timeout=START_S)
-                if result
-            ]
+            messages = ray.get([seat.starting for seat in self._seats], timeout=START_S)
         except RayError as error:
             self.stop()
             raise BagscanError(
-                f"the cluster has no room for {config.workers} workers of one core each: {error}"
+                f"the cluster cannot run {config.workers} workers of one core each: {error}"
             ) from error
-        if troubles:
+        errors = [message for message in messages if message]
+        if errors:
             self.stop()
-            raise ConfigError(f"the models cannot be used on the cluster: {troubles[0]}")
+            raise ConfigError(f"the models cannot be used on the cluster: {errors[0]}")
         for seat in self._seats:
             seat.starting = None
 
     def judge(self, bags: Sequence[tuple[int, dict[str, Any]]]) -> Iterator[Answer]:
-        """Judge bags side by side: (number, bag, answer), as they are done.
+        """Screen bags in parallel.
+
+        Args:
+            bags: number and description of each bag.
+
+        Yields:
+            Number, bag and answer of each bag when it is finished.
 
         Raises:
-            BagscanError: no worker is left, and the cluster has had no room for another.
+            BagscanError: no worker is left, and the cluster does not start another.
         """
         waiting = deque(_Given(number, bag) for number, bag in bags)
         while waiting or any(seat.given for seat in self._seats):
             self._hand_out(waiting)
-            of = {reference: seat for seat in self._seats for reference in seat.references()}
-            done, _ = ray.wait(list(of), num_returns=1, timeout=LOOK_S)
+            seats = {reference: seat for seat in self._seats for reference in seat.references()}
+            done, _ = ray.wait(list(seats), num_returns=1, timeout=LOOK_S)
             for reference in done:
-                seat = of[reference]
+                seat = seats[reference]
                 if reference == seat.starting:
-                    self._started(seat)
+                    self._check_start(seat)
                 else:
                     yield from self._answer(seat, reference, waiting)
             for seat in list(self._seats):
-                yield from self._overdue(seat, waiting)
+                yield from self._stop_overdue(seat, waiting)
 
     def _hand_out(self, waiting: deque[_Given]) -> None:
-        """Give every worker that is there what it judges, and the next one; nobody gets a second bag while another has none."""
+        """Give each ready actor a bag, and then each a second one, as long as bags are waiting."""
         for ahead in range(1, AHEAD + 1):
             for seat in self._seats:
                 if waiting and seat.starting is None and len(seat.given) < ahead:
                     seat.give(waiting.popleft())
 
     def _answer(self, seat: _Seat, reference: Any, waiting: deque[_Given]) -> Iterator[Answer]:
-        """What came of a bag that is done with."""
+        """Yield the answer of a finished bag, unless the bag is to be screened again."""
         try:
             answer = ray.get(reference)
-        except RayTaskError as error:  # of this bag alone: the worker lives
+        except RayTaskError as error:  # the bag failed, the actor is alive
             answer = {
                 "ok": False,
                 "error": f"{type(error).__name__}: {str(error).strip().splitlines()[-1]}",
                 "code": ReasonCode.MODEL_FAILED,
             }
-        except RayError as error:  # the process or its node is gone, or ran out of memory
-            lost = self._emptied(seat, waiting)
+        except RayError as error:  # the process or its node ended, or ran out of memory
+            lost = self._replace_actor(seat, waiting)
             if lost.attempt < TRIES:
                 waiting.appendleft(_Given(lost.number, lost.bag, lost.attempt + 1))
                 return
-            yield (
-                lost.number,
-                lost.bag,
-                {
-                    "ok": False,
-                    "error": f"the process ended in the middle of its work, {TRIES} times: {type(error).__name__}",
-                    "code": ReasonCode.NOT_FINISHED,
-                },
-            )
+            name = type(error).__name__
+            answer = {
+                "ok": False,
+                "error": f"the process ended in the middle of its work, {TRIES} times: {name}",
+                "code": ReasonCode.NOT_FINISHED,
+            }
+            yield lost.number, lost.bag, answer
             return
         given = seat.taken(reference)
         yield given.number, given.bag, answer
 
-    def _overdue(self, seat: _Seat, waiting: deque[_Given]) -> Iterator[Answer]:
-        """Stop what takes too long, and say so; give up a worker for which there is no room."""
+    def _stop_overdue(self, seat: _Seat, waiting: deque[_Given]) -> Iterator[Answer]:
+        """Yield an error for a bag that takes too long; remove an actor that does not start.
+
+        Raises:
+            BagscanError: the last actor does not start.
+        """
         if seat.starting is not None:
             if time.monotonic() - seat.since > START_S:
                 self._seats.remove(seat)
                 ray.kill(seat.actor)
                 if not self._seats:
                     raise BagscanError(
-                        f"the cluster has had no room for a worker for {START_S:g} s, and no other is left"
+                        f"the cluster did not start a worker within {START_S:g} s, "
+                        "and no other worker is left"
                     )
             return
         if (
@@ -219,48 +242,49 @@ class RayPool:
             or ray.wait([seat.given[0].reference], timeout=0)[0]
         ):
             return
-        late = self._emptied(seat, waiting)
-        yield (
-            late.number,
-            late.bag,
-            {
-                "ok": False,
-                "error": f"no answer within {self._config.timeout_s:g} s; the process was stopped",
-                "code": ReasonCode.NOT_FINISHED,
-            },
-        )
+        late = self._replace_actor(seat, waiting)
+        answer = {
+            "ok": False,
+            "error": f"no answer within {self._config.timeout_s:g} s; the process was stopped",
+            "code": ReasonCode.NOT_FINISHED,
+        }
+        yield late.number, late.bag, answer
 
-    def _emptied(self, seat: _Seat, waiting: deque[_Given]) -> _Given:
-        """Give a seat a new actor; what it had not begun with waits again, and what it was judging is returned."""
-        first, *others = seat.given
-        waiting.extendleft(reversed([_Given(one.number, one.bag, one.attempt) for one in others]))
+    def _replace_actor(self, seat: _Seat, waiting: deque[_Given]) -> _Given:
+        """Start a new actor; requeue the bags that the old one had not begun, return the first."""
+        first, *rest = seat.given
+        requeued = [_Given(item.number, item.bag, item.attempt) for item in rest]
+        waiting.extendleft(reversed(requeued))
         seat.given.clear()
         ray.kill(seat.actor)
         self._start(seat)
         return first
 
     def _start(self, seat: _Seat) -> None:
-        """An actor that is to be ready; the others go on meanwhile."""
+        """Start an actor without waiting for it."""
         seat.actor = self._actor.remote(self._models, self._judge, self._config.runtime)
         seat.starting, seat.since = seat.actor.ready.remote(), time.monotonic()
 
-    def _started(self, seat: _Seat) -> None:
-        """Look at one that says that it is ready, or another in its place: a node that has just died is offered as room for a while."""
+    def _check_start(self, seat: _Seat) -> None:
+        """Mark an actor as ready, or start another one if it failed.
+
+        Ray still schedules actors on a node for a while after the node has died.
+        """
         try:
-            trouble = ray.get(seat.starting)
+            message = ray.get(seat.starting)
         except RayError as error:
-            trouble = str(error)
-        if not trouble:
+            message = str(error)
+        if not message:
             seat.starting = None
             return
         since = seat.since
         ray.kill(seat.actor)
         time.sleep(AGAIN_S)
         self._start(seat)
-        seat.since = since  # it does not go on for ever
+        seat.since = since  # START_S limits all attempts together
 
     def stop(self) -> None:
-        """End the actors; the cluster stays."""
+        """End the actors. The cluster keeps running."""
         for seat in self._seats:
             ray.kill(seat.actor)
         self._seats.clear()

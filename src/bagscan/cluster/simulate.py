@@ -1,7 +1,7 @@
-"""Scans simulated by the nodes of a Ray cluster, in the place of worker processes of one machine.
+"""Simulation of scans on the nodes of a Ray cluster.
 
-A scan follows from the recipe and its number alone, and is written whole or not at all: which node makes it, or makes it again after
-another has died, leaves no trace in the bytes.
+A scan depends only on the recipe and its number, and is written atomically. Its bytes are therefore
+the same on every node, and after a restart on another node.
 """
 
 from __future__ import annotations
@@ -17,41 +17,50 @@ from bagscan.cluster.connection import LOCAL, connect
 from bagscan.core.errors import BagscanError
 from bagscan.simulate.dataset import Job, make_scan
 
-TRIES = 3
+TRIES = 3  # restarts of a task whose node is lost
 
 
-def _made(job: Job, index: int) -> int:
-    with threadpool_limits(1):  # matrix products of several threads round differently
+def _make_scan(job: Job, index: int) -> int:
+    with threadpool_limits(1):  # rounding of matrix products depends on the number of threads
         return make_scan(job, index)
 
 
 class RaySpread:
-    """As :func:`bagscan.simulate.dataset.make_all`, over a Ray cluster. The data set's folder must lie where every node sees it.
+    """Variant of :func:`bagscan.simulate.dataset.make_all` that runs on a Ray cluster.
+
+    All nodes must be able to write to the directory of the dataset.
 
     Args:
-        address: as :func:`bagscan.cluster.connection.connect`.
+        address: as in :func:`bagscan.cluster.connection.connect`.
     """
 
     def __init__(self, address: str = LOCAL) -> None:
         connect(address)
 
     def __call__(self, job: Job, todo: list[int], workers: int) -> Iterator[int]:
-        """Make scans side by side; their numbers, as they are done."""
-        make: Any = ray.remote(num_cpus=1, max_retries=TRIES)(_made)
+        """Simulate scans in parallel and yield the number of each finished scan.
+
+        Args:
+            job: recipe and directory.
+            todo: numbers of the scans.
+            workers: number of scans in progress at a time.
+
+        Raises:
+            BagscanError: a scan failed on the cluster.
+        """
+        make: Any = ray.remote(num_cpus=1, max_retries=TRIES)(_make_scan)
         waiting = iter(todo)
-        # As many at a time as there are workers: a million tasks at once would fill the head's memory.
-        flying = [
+        # A million tasks at once would fill the memory of the head node.
+        running = [
             make.remote(job, index) for _, index in zip(range(workers), waiting, strict=False)
         ]
-        while flying:
-            done, flying = ray.wait(flying, num_returns=1)
+        while running:
+            done, running = ray.wait(running, num_returns=1)
             for reference in done:
                 try:
                     yield ray.get(reference)
                 except RayError as error:
-                    raise BagscanError(
-                        f"a scan could not be made on the cluster: {error}"
-                    ) from error
+                    raise BagscanError(f"a simulation failed on the cluster: {error}") from error
                 following = next(waiting, None)
                 if following is not None:
-                    flying.append(make.remote(job, following))
+                    running.append(make.remote(job, following))

@@ -1,4 +1,8 @@
-"""Data sets: each module has a ``Config``, its settings, which loads it (:class:`bagscan.datasets.source.Source`)."""
+"""Datasets.
+
+Each module has a class ``Config`` with the settings of the dataset and a method that loads it; see
+:class:`bagscan.datasets.source.Source`.
+"""
 
 PARTS = (
     "simulated",

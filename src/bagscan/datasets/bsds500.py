@@ -1,4 +1,6 @@
-"""BSDS500 natural images with human segmentations: what SSN is pre-trained and compared on.
+"""BSDS500, natural images with human segmentations.
+
+SSN is pre-trained on this dataset, and compared with published results on it.
 
 Source: Arbeláez et al., "Contour Detection and Hierarchical Image Segmentation" (PAMI 2011).
 Layout: ``images/<split>/<id>.jpg`` and ``groundTruth/<split>/<id>.mat``.
@@ -18,12 +20,12 @@ from bagscan.core.errors import DataError
 
 @dataclass(frozen=True)
 class SegmentedImage:
-    """An image with several people's segmentations.
+    """An image with the segmentations of several annotators.
 
     Attributes:
         id: file stem.
         rgb: (H, W, 3) uint8.
-        segmentations: tuple of (H, W) int32 label maps from 0, one per annotator.
+        segmentations: an (H, W) int32 label map per annotator, labels from 0 without gaps.
     """
 
     id: str
@@ -32,26 +34,28 @@ class SegmentedImage:
 
 
 def load(root: str | Path, split: str) -> list[SegmentedImage]:
-    """Read one split.
+    """Load one split.
 
     Args:
-        root: folder holding ``images`` and ``groundTruth``. split: ``train`` or ``val``.
+        root: folder with ``images`` and ``groundTruth``.
+        split: ``train`` or ``val``.
 
     Raises:
-        DataError: the folder or a ground truth is absent.
+        DataError: the folder has no images, or a ground truth file is missing.
     """
     root = Path(root)
     paths = sorted((root / "images" / split).glob("*.jpg"))
     if not paths:
         raise DataError(
-            f"no BSDS500 images in {root / 'images' / split}; set data.root to the folder with images/"
+            f"{root / 'images' / split}: no BSDS500 images found; "
+            "set data.root to the folder with images/"
         )
-    return [_load_one(path, root / "groundTruth" / split / f"{path.stem}.mat") for path in paths]
+    return [_load_image(path, root / "groundTruth" / split / f"{path.stem}.mat") for path in paths]
 
 
-def _load_one(image: Path, truth: Path) -> SegmentedImage:
+def _load_image(image: Path, truth: Path) -> SegmentedImage:
     if not truth.exists():
-        raise DataError(f"{image.name} has no ground truth at {truth}")
+        raise DataError(f"{truth}: ground truth of {image.name} is missing")
     cells = loadmat(truth)["groundTruth"][0]
     maps = [np.asarray(cell["Segmentation"][0, 0], np.int32) for cell in cells]
     compact = tuple(

@@ -1,4 +1,4 @@
-"""A COCO folder: one JSON file and the images that it names."""
+"""A COCO dataset: a JSON file and the images that it lists."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from bagscan.formats.coco import read_coco
 from bagscan.formats.scans import READERS
 from bagscan.formats.truth import beyond_note, check_size_told
 
-PARTS = {
+PARTS = {  # words in file and folder names that denote a split
     "train": "train",
     "training": "train",
     "val": "val",
@@ -29,13 +29,16 @@ PARTS = {
     "validation": "val",
     "test": "test",
     "testing": "test",
-}  # words of folders and files
+}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Config(Source):
-    """Attributes:
-    images: folder of the pictures; empty for ``images/`` beside the JSON file, or the file's own folder.
+    """Settings of a COCO dataset.
+
+    Attributes:
+        images: folder of the images. If empty, ``images/`` beside the JSON file, or the folder of
+            the JSON file.
     """
 
     images: str = ""
@@ -46,20 +49,26 @@ class Config(Source):
 
 
 def load(annotations: str | Path, images: str | Path | None = None) -> Collection:
-    """Read a COCO file; images that are absent on disk are counted and left out.
+    """Load a COCO file. Images that are missing on disk are counted and left out.
+
+    Without ``images``, an image is searched in ``images/`` beside the JSON file, in the folder of
+    the file and in its parent, and then by name in all their subfolders.
 
     Args:
-        annotations: the JSON file. images: folder of the images; by default ``images/`` beside
-            the JSON where there is one, else the JSON's own folder.
+        annotations: the JSON file.
+        images: folder of the images.
+
+    Raises:
+        DataError: the file is missing, or no image is usable.
     """
     annotations = Path(annotations)
     if not annotations.is_file():
-        raise DataError(f"{annotations}: no such COCO file")
+        raise DataError(f"{annotations}: COCO file is missing")
     beside = annotations.parent
     folders = [Path(images)] if images is not None else [beside / "images", beside, beside.parent]
     bad: dict[str, str] = {}
     records, absent = [], []
-    elsewhere: dict[str, Path] | None = None
+    by_name: dict[str, Path] | None = None
     beyond = 0
     entries = read_coco(annotations, bad)
     ids = {entry.file_name: Path(entry.file_name).with_suffix("").as_posix() for entry in entries}
@@ -70,31 +79,20 @@ def load(annotations: str | Path, images: str | Path | None = None) -> Collectio
                 f"{annotations}: {entry.file_name!r} leads out of the folder of images"
             )
             continue
-        path = next(
-            (
-                folder / entry.file_name
-                for folder in folders
-                if (folder / entry.file_name).is_file()
-            ),
-            None,
-        )
-        if (
-            path is None and images is None
-        ):  # train/, images/default/ and the like, which CVAT, PIDray and COCO itself write
-            elsewhere = (
-                _by_name(
-                    beside.parent if beside.name == "annotations" else beside, annotations.stem
-                )
-                if elsewhere is None
-                else elsewhere
-            )
-            path = elsewhere.get(Path(entry.file_name).name)
+        candidates = (folder / entry.file_name for folder in folders)
+        path = next((candidate for candidate in candidates if candidate.is_file()), None)
+        if path is None and images is None:
+            # CVAT, PIDray and COCO use subfolders such as train/ or images/default/.
+            if by_name is None:
+                top = beside.parent if beside.name == "annotations" else beside
+                by_name = _find_by_name(top, annotations.stem)
+            path = by_name.get(Path(entry.file_name).name)
         if path is None:
             absent.append(entry.file_name)
             continue
-        name = (
-            ids[entry.file_name] if times[ids[entry.file_name]] == 1 else entry.file_name
-        )  # 7.jpg and 7.png are two
+        name = ids[entry.file_name]
+        if times[name] > 1:  # for example 7.jpg and 7.png
+            name = entry.file_name
         try:
             check_size_told((entry.height, entry.width), image_size(path))
             beyond += marks_beyond(path, entry.annotations, (entry.height, entry.width))
@@ -106,34 +104,41 @@ def load(annotations: str | Path, images: str | Path | None = None) -> Collectio
     notes += beyond_note(beyond)
     if absent:
         notes.append(
-            f"{len(absent)} listed images are absent: looked for {folders[0] / absent[0]}"
-            + f" and in {len(folders) - 1} folders more." * (len(folders) > 1)
+            f"{len(absent)} listed images are absent, for example {absent[0]}; "
+            f"folders searched: {', '.join(map(str, folders))}."
         )
     if bad:
-        notes.append(f"{len(bad)} images or annotations are wrong: left out.")
+        notes.append(f"{len(bad)} images or annotations are invalid and were left out.")
     return Collection(annotations.stem, tuple(records), tuple(notes), tuple(absent), bad)
 
 
-def _by_name(folder: Path, listed_in: str) -> dict[str, Path]:
-    """Pictures anywhere below a folder by name; those whose name is there twice are none.
+def _find_by_name(folder: Path, json_name: str) -> dict[str, Path]:
+    """Return images anywhere below a folder, keyed by file name; ambiguous names are left out.
 
     Args:
-        listed_in: name of the JSON file: pictures of another part than it names are left out, and those of its own come first.
+        folder: where to search.
+        json_name: name of the JSON file. If it names a split, images of other splits are left
+            out, and images of its own split are preferred.
     """
-    own = _parts_of(listed_in)
+    wanted = _splits_in(json_name)
+
+    def splits_of(path: Path) -> set[str]:
+        return _splits_in(path.parent.relative_to(folder).as_posix())
+
     found: dict[str, list[Path]] = {}
     for path in folder.rglob("*"):
-        of = _parts_of(path.parent.relative_to(folder).as_posix())
-        if path.suffix.lower() in READERS and not (own and of and not own & of):
+        splits = splits_of(path)
+        is_other_split = wanted and splits and not wanted & splits
+        if path.suffix.lower() in READERS and not is_other_split:
             found.setdefault(path.name, []).append(path)
-    chosen = {
-        name: [p for p in paths if own & _parts_of(p.parent.relative_to(folder).as_posix())]
-        or paths
-        for name, paths in found.items()
-    }
-    return {name: paths[0] for name, paths in chosen.items() if len(paths) == 1}
+    unique = {}
+    for name, paths in found.items():
+        candidates = [path for path in paths if wanted & splits_of(path)] or paths
+        if len(candidates) == 1:
+            unique[name] = candidates[0]
+    return unique
 
 
-def _parts_of(name: str) -> set[str]:
-    """Which parts of a split a name tells: ``{"train"}`` of ``instances_train2017``."""
+def _splits_in(name: str) -> set[str]:
+    """Return the splits that a name mentions: ``{"train"}`` for ``instances_train2017``."""
     return {PARTS[word] for word in re.split(r"[^a-z]+", name.lower()) if word in PARTS}

@@ -1,7 +1,9 @@
-"""COMPASS-XP: single objects in a tray, as several images of one scan, with a class and whether it is dangerous (Caldwell & Griffin 2019).
+"""COMPASS-XP: single objects in a tray, with image labels (Caldwell & Griffin 2019).
 
-Layout: ``meta.txt``, tab-separated, and ``{Colour,Density,Grey,High,Low}/<basename>.png``; ``Photo/`` is no X-ray image and is
-not read. Labels are of whole images.
+Each scan has several images, a class, and a flag "dangerous".
+
+Layout: ``meta.txt``, tab-separated, and ``{Colour,Density,Grey,High,Low}/<basename>.png``.
+``Photo/`` has no X-ray images and is not read.
 """
 
 from __future__ import annotations
@@ -23,8 +25,11 @@ PUBLISHED_COUNT = 1_928
 
 @dataclass(frozen=True, kw_only=True)
 class Config(Source):
-    """Attributes:
-    images: ``Colour``, ``Density``, ``Grey``, ``High`` or ``Low``. with_classes: labels of every class of object beside ``dangerous``.
+    """Settings of COMPASS-XP.
+
+    Attributes:
+        images: image to read, ``Colour``, ``Density``, ``Grey``, ``High`` or ``Low``.
+        with_classes: add a label per class of object to the label ``dangerous``.
     """
 
     images: str = "Colour"
@@ -32,7 +37,7 @@ class Config(Source):
 
     def __post_init__(self) -> None:
         if self.images not in IMAGES:
-            raise ConfigError(f"images must be one of {', '.join(IMAGES)}, got {self.images!r}")
+            raise ConfigError(f"images is {self.images!r}; expected one of {', '.join(IMAGES)}")
 
     def load(self) -> Collection:
         """See :func:`load`."""
@@ -40,10 +45,10 @@ class Config(Source):
 
 
 def load(root: str | Path, images: str = "Colour", with_classes: bool = False) -> Collection:
-    """Read ``meta.txt`` and one kind of image; scans without it are counted and left out.
+    """Load one image per scan. Scans without that image are counted and left out.
 
     Raises:
-        DataError: no ``meta.txt``, or of other columns; nothing can be used.
+        DataError: ``meta.txt`` is missing or has other columns, or no scan is usable.
     """
     rows = _rows(Path(root) / "meta.txt")
     present = files_in(Path(root) / images)
@@ -55,10 +60,11 @@ def load(root: str | Path, images: str = "Colour", with_classes: bool = False) -
         if name not in present:
             absent.append(name)
         elif times[name] > 1:
-            bad[name] = f"{Path(root) / 'meta.txt'}: {times[name]} rows are of {name}"
+            bad[name] = f"{Path(root) / 'meta.txt'}: {name} has {times[name]} rows, expected 1"
         elif dangerous not in (*TRUE, *FALSE):
             bad[name] = (
-                f"{Path(root) / 'meta.txt'}: dangerous is {row['dangerous']!r}, expected True or False"
+                f"{Path(root) / 'meta.txt'}: dangerous is {row['dangerous']!r}; "
+                "expected True or False"
             )
         else:
             labels = {label: 1 if label == row["class"] else -1 for label in classes}
@@ -70,8 +76,10 @@ def load(root: str | Path, images: str = "Colour", with_classes: bool = False) -
                     group=row.get("instance") or None,
                 )
             )
+    n_dangerous = sum(r.labels["dangerous"] == 1 for r in records)
     notes = [
-        f"{len(records)} images of {images}, {sum(r.labels['dangerous'] == 1 for r in records)} dangerous; {len(absent)} listed ones are absent."
+        f"{len(records)} images of {images}, {n_dangerous} dangerous; "
+        f"{len(absent)} listed images are absent."
     ]
     return Collection("compass_xp", tuple(records), tuple(notes), tuple(absent), bad).called(
         "compass_xp", PUBLISHED_COUNT
@@ -80,13 +88,14 @@ def load(root: str | Path, images: str = "Colour", with_classes: bool = False) -
 
 def _rows(path: Path) -> list[dict[str, str]]:
     if not path.is_file():
-        raise DataError(f"{path}: no such file; COMPASS-XP has its labels there")
+        raise DataError(f"{path}: file with the labels of COMPASS-XP is missing")
     with path.open(newline="", encoding="utf-8-sig") as file:
         reader = csv.DictReader(file, delimiter="\t")
         columns = {(name or "").strip().lower(): name for name in reader.fieldnames or ()}
         if not columns.keys() >= COLUMNS:
             raise DataError(
-                f"{path}: its first line must name {', '.join(sorted(COLUMNS))}, separated by tabs; it has {', '.join(columns) or 'nothing'}"
+                f"{path}: the first line has the columns {', '.join(columns) or '(none)'}; "
+                f"expected {', '.join(sorted(COLUMNS))}, separated by tabs"
             )
         return [
             {short: (row[name] or "").strip() for short, name in columns.items()} for row in reader

@@ -1,4 +1,4 @@
-"""The data of an experiment: which sets, which records of them, and which part each belongs to."""
+"""Data of an experiment: datasets, their records, and the split."""
 
 from __future__ import annotations
 
@@ -28,13 +28,16 @@ Report = Callable[[str], None]
 
 @dataclass(frozen=True)
 class DataConfig:
-    """Data sets and their split.
+    """Datasets and their split.
 
     Attributes:
-        sources: sets to read. split: file to use; where null, one is made in the run folder: the
-            sets' own split where they bring one, else one that keeps near-duplicates together.
-        fractions: train, val, test. seed: of the split. leave_out_scanner: kept from training and validation; the
-            test part is then that scanner alone.
+        sources: datasets to read.
+        split: split file to use. If null, a split is written to the run folder: the datasets' own
+            split if they have one, else one that keeps near-duplicates together.
+        fractions: share of the scans in train, val and test.
+        seed: random seed of the split.
+        leave_out_scanner: scanner to leave out of train and val; test then holds all scans of this
+            scanner and no others.
     """
 
     sources: tuple[Source, ...]
@@ -45,38 +48,46 @@ class DataConfig:
 
 
 def read_data(path: str | Path, settings: Sequence[str] = ()) -> DataConfig:
-    """The ``data`` of a configuration alone, with ``--set`` applied: what trains on it is not looked at, so that torch is not needed.
+    """Read only the section ``data`` of a configuration; this does not need torch.
+
+    Args:
+        path: the YAML file.
+        settings: overrides, as given to ``--set``.
 
     Raises:
-        ConfigError: no data, or an unknown key or value in them.
+        ConfigError: the section is missing, or has an unknown key or an invalid value.
     """
     tree, lines = read_yaml(path)
     apply_settings(tree, settings, lines)
     if not isinstance(tree.get("data"), dict):
         raise ConfigError(
-            f"{path}: this command needs a configuration with data, as those of kind joint, detection, multi_label and one_class have"
+            f"{path}: section data is missing; expected a configuration of kind joint, detection, "
+            "multi_label or one_class"
         )
     return fill(DataConfig, tree["data"], str(path), lines, ("data",))
 
 
 def by_whole_views(data: DataConfig) -> DataConfig:
-    """The same data, simulated items as the whole views that they are in."""
-    return dataclasses.replace(
-        data,
-        sources=tuple(
-            dataclasses.replace(s, items=False) if isinstance(s, simulated.Config) else s
-            for s in data.sources
-        ),
+    """Return the configuration with whole views in place of single devices of simulated scans."""
+    sources = tuple(
+        dataclasses.replace(source, items=False) if isinstance(source, simulated.Config) else source
+        for source in data.sources
     )
+    return dataclasses.replace(data, sources=sources)
 
 
 def load_records(
     config: DataConfig, report: Report = print, bad: dict[str, str] | None = None
 ) -> list[Record]:
-    """All records of all sources; what is absent or odd is reported.
+    """Load the records of all datasets.
 
     Args:
-        bad: where given, receives what could not be read and why, by id.
+        config: the datasets.
+        report: called with notes on each dataset, such as absent images.
+        bad: if given, filled with the reason for each record that cannot be read, keyed by id.
+
+    Raises:
+        DataError: a dataset is missing or has no usable scan.
     """
     records: list[Record] = []
     for source in config.sources:
@@ -87,14 +98,14 @@ def load_records(
             report(f"{collection.name}: {note}")
         usable = [r for r in collection.records if r.annotations or not source.with_objects_only]
         kept = np.unique(np.linspace(0, len(usable) - 1, source.limit or len(usable)).astype(int))
+        # Simulated datasets use the same scan numbers, so several need a prefix.
         several = sum(isinstance(other, simulated.Config) for other in config.sources) > 1
-        # Simulated sets number their scans alike.
-        records += [_of_set(usable[i], collection.name) if several else usable[i] for i in kept]
-        report(f"{collection.name}: {len(kept)} scans taken")
+        records += [_add_prefix(usable[i], collection.name) if several else usable[i] for i in kept]
+        report(f"{collection.name}: {len(kept)} scans loaded")
     return records
 
 
-def _of_set(record: Record, name: str) -> Record:
+def _add_prefix(record: Record, name: str) -> Record:
     return dataclasses.replace(
         record, id=f"{name}:{record.id}", about=dataclasses.replace(record.about, collection=name)
     )
@@ -103,42 +114,47 @@ def _of_set(record: Record, name: str) -> Record:
 def obtain_split(
     config: DataConfig, records: list[Record], out: Path, report: Report = print
 ) -> Split:
-    """The split file named, the run's own, or a new one written there.
+    """Return the split that the configuration names, or that of the run, which is made if missing.
+
+    Args:
+        config: the configuration.
+        records: records of its datasets.
+        out: run folder.
+        report: called with messages on records that are left out.
 
     Raises:
-        DataError: the run's own split was made with another seed or other fractions.
+        DataError: the split of the run was made with another seed or with other fractions.
     """
     path = Path(config.split) if config.split else out / "split.json"
     fractions = dict(zip(("train", "val", "test"), config.fractions, strict=True))
-    made = not path.exists() and not config.split
-    if made:
+    is_new = not path.exists() and not config.split
+    if is_new:
         report("splitting ...")
         out.mkdir(parents=True, exist_ok=True)
-        own = all(record.part for record in records)
-        write_split(
-            path,
-            given_split(records, fractions, config.seed)
-            if own
-            else make_split(records, fractions, config.seed, report=report),
-        )
+        if all(record.part for record in records):
+            new_split = given_split(records, fractions, config.seed)
+        else:
+            new_split = make_split(records, fractions, config.seed, report=report)
+        write_split(path, new_split)
     split = read_split(path)
     if not config.split and (split.seed, dict(split.fractions)) != (config.seed, fractions):
-        before = ", ".join(
+        earlier = ", ".join(
             f"{part} {split.fractions[part]}" for part in fractions if part in split.fractions
         )
         raise DataError(
-            f"{path} was made with data.seed={split.seed} and data.fractions {before}, not the ones asked for now: ask for those, or delete it where nothing was trained on it"
+            f"{path} was made with data.seed={split.seed} and data.fractions {earlier}, which "
+            "differ from the configuration; use the same values, or delete the file if no model "
+            "was trained on it"
         )
     ids, known = {r.id for r in records}, set(split.sha256)
-    later = (
-        [] if made else [record for record in records if record.id not in known]
-    )  # of one just made, what is in no part was named
-    unread = [reason for reason in map(fingerprint, later) if isinstance(reason, str)]
-    for reason in unread:
+    # make_split has already reported the unreadable records of a new split.
+    added = [] if is_new else [record for record in records if record.id not in known]
+    unreadable = [reason for reason in map(fingerprint, added) if isinstance(reason, str)]
+    for reason in unreadable:
         report(f"left out: {reason}")
-    if len(later) > len(unread):
+    if len(added) > len(unreadable):
         report(
-            f"{len(later) - len(unread)} scans are new since {path} was made and in no part of it"
+            f"left out: {len(added) - len(unreadable)} scans that were added after {path} was made"
         )
     if known - ids:
         report(f"{len(known - ids)} scans of {path} are absent now")
@@ -148,12 +164,20 @@ def obtain_split(
 def part_records(
     config: DataConfig, records: list[Record], split: Split, part: str
 ) -> list[Record]:
-    """Records of one part; with a scanner left out, ``test`` is every scan of that scanner."""
-    held = config.leave_out_scanner
-    if held and held not in {r.scanner for r in records}:
+    """Return the records of one part (``train``, ``val`` or ``test``).
+
+    If a scanner is left out, ``test`` holds all records of that scanner.
+
+    Raises:
+        DataError: the scanner to leave out has no records.
+    """
+    left_out = config.leave_out_scanner
+    scanners = {r.scanner for r in records}
+    if left_out and left_out not in scanners:
         raise DataError(
-            f"no scanner {held!r}; there are {', '.join(sorted({r.scanner for r in records}))}"
+            f"data.leave_out_scanner: no scans of scanner {left_out!r}; "
+            f"expected one of {', '.join(sorted(scanners))}"
         )
-    if held and part == "test":
-        return [r for r in records if r.scanner == held]
-    return [r for r in split.select(records, part) if r.scanner != held]
+    if left_out and part == "test":
+        return [r for r in records if r.scanner == left_out]
+    return [r for r in split.select(records, part) if r.scanner != left_out]

@@ -1,4 +1,4 @@
-"""Any dataset written as COCO, VOC or YOLO, in the layouts that its readers and other tools take."""
+"""Conversion of any dataset to COCO, VOC or YOLO."""
 
 from __future__ import annotations
 
@@ -23,9 +23,14 @@ from bagscan.formats.yolo import write_yolo
 
 @dataclass(frozen=True)
 class Converted:
-    """One record as it is written.
+    """A record as it is written.
 
-    Attributes: name: where its image lies in the folder of images, without the ending. file: the image, there; of a 16-bit set the first.
+    Attributes:
+        name: path of the image in the folder of images, without the extension.
+        file: path of the image in the folder of images; for channels in several files, the first.
+        annotations: clipped to the image.
+        height: in pixels.
+        width: in pixels.
     """
 
     name: str
@@ -36,16 +41,16 @@ class Converted:
 
 
 class Layout(Protocol):
-    """Writes the annotations of all images, and last the file that says the folder is complete."""
+    """Function that writes the annotations; it writes the file that marks completion last."""
 
     def __call__(self, out: Path, images: Sequence[Converted], /) -> None: ...
 
 
 def _coco(out: Path, images: Sequence[Converted]) -> None:
-    found = [
+    entries = [
         CocoImage(image.file, image.height, image.width, image.annotations) for image in images
     ]
-    atomic_write_text(out / "annotations.json", json.dumps(coco_document(found)))
+    atomic_write_text(out / "annotations.json", json.dumps(coco_document(entries)))
 
 
 def _voc(out: Path, images: Sequence[Converted]) -> None:
@@ -65,14 +70,14 @@ def _yolo(out: Path, images: Sequence[Converted]) -> None:
         path = out / "labels" / f"{image.name}.txt"
         path.parent.mkdir(parents=True, exist_ok=True)
         write_yolo(path, image.annotations, classes, image.height, image.width)
-    # Names are quoted as JSON, which YAML reads the same.
+    # A JSON list is valid YAML.
     atomic_write_text(
         out / "data.yaml", f"path: .\ntrain: images\nval: images\nnames: {json.dumps(classes)}\n"
     )
     atomic_write_text(out / "classes.txt", "".join(f"{name}\n" for name in classes))
 
 
-# How each is written, its folder of images, and the file that is written last.
+# Format: function that writes it, folder of images, file that is written last.
 LAYOUTS: dict[str, tuple[Layout, str, str]] = {
     "coco": (_coco, "images", "annotations.json"),
     "voc": (_voc, "JPEGImages", "ImageSets/Main/all.txt"),
@@ -83,77 +88,84 @@ LAYOUTS: dict[str, tuple[Layout, str, str]] = {
 def convert(
     records: Sequence[Record], to: str, out: Path, report: Callable[[str], None] = print
 ) -> list[Converted]:
-    """Write records as a folder of another format: images are copied as they are, boxes kept within 0.5 px.
+    """Write records to a folder in another format.
 
-    A conversion that was interrupted goes on where it stopped. Boxes are clipped to their pictures; VOC and YOLO keep the boxes of masks alone; labels
-    of whole images have no place in any of the three.
+    Images are copied unchanged. Boxes are clipped to the image, and accurate to 0.5 px. VOC and
+    YOLO keep only the boxes of masks. None of the formats keeps image-level labels. An interrupted
+    conversion is resumed.
 
     Args:
-        to: ``coco``, ``voc`` or ``yolo``. report: receives what is lost and how far it has come.
+        records: records to write.
+        to: format, ``coco``, ``voc`` or ``yolo``.
+        out: folder to write to.
+        report: called with progress messages, and with a message for each kind of loss.
+
+    Returns:
+        The images as written, in the order of the records.
 
     Raises:
-        ConfigError: another format. DataError: ``out`` is a finished conversion; two records have one name. ReadError: an image cannot be read.
+        ConfigError: the format is unknown.
+        DataError: ``out`` holds a finished conversion, two records have the same name, or a label
+            holds a control character.
+        ReadError: an image cannot be read.
     """
     if to not in LAYOUTS:
-        raise ConfigError(f"to must be one of {', '.join(LAYOUTS)}, got {to!r}")
+        raise ConfigError(f"unknown format {to!r}; expected one of {', '.join(LAYOUTS)}")
     write, folder, last = LAYOUTS[to]
     if (out / last).exists():
-        raise DataError(f"{out}: a finished conversion is there ({last}): take another folder")
+        raise DataError(
+            f"{out}: the folder already holds a finished conversion ({last}); use another folder"
+        )
     names = [record.id.replace(":", "/") for record in records]
     if repeated := [name for name, n in Counter(names).items() if n > 1]:
-        raise DataError(f"{len(repeated)} ids are those of several records, as {repeated[0]!r}")
-    if odd := sorted(
-        {a.label for record in records for a in record.annotations if not a.label.isprintable()}
-    ):
         raise DataError(
-            f"the label {odd[0]!r} holds a control character: in a list of classes it would be two, in XML none"
+            f"{len(repeated)} ids occur more than once, for example {repeated[0]!r}; "
+            "ids must be unique"
+        )
+    labels = sorted({a.label for record in records for a in record.annotations})
+    if invalid := [label for label in labels if not label.isprintable()]:
+        raise DataError(
+            f"label {invalid[0]!r} holds a control character, "
+            "which lists of classes and XML cannot represent; rename the label"
         )
     images = []
     for number, (record, name) in enumerate(zip(records, names, strict=True), 1):
-        images.append(_converted(record, name, out / folder))
+        images.append(_copy_record(record, name, out / folder))
         if number % 1000 == 0:
             report(f"{number} of {len(records)} images copied")
-    for note in _lost(records, images, to):
+    for note in _list_losses(records, images, to):
         report(note)
     write(out, images)
     return images
 
 
-def _converted(record: Record, name: str, folder: Path) -> Converted:
+def _copy_record(record: Record, name: str, folder: Path) -> Converted:
     height, width = image_size(record.path)
     files = set_at(record.path) or {"": record.path}
     target = folder / name
     if not target.resolve().is_relative_to(folder.resolve()):
-        raise ReadError(f"{record.id!r} leads out of the folder that is written")
+        raise ReadError(f"id {record.id!r} leads out of the output folder")
     target.parent.mkdir(parents=True, exist_ok=True)
     for channel, file in files.items():
-        _copied(
-            file,
-            target.with_name(
-                f"{target.name}_{channel}{file.suffix}"
-                if channel
-                else f"{target.name}{file.suffix}"
-            ),
-        )
+        ending = f"_{channel}{file.suffix}" if channel else file.suffix
+        _copy_file(file, target.with_name(f"{target.name}{ending}"))
     first = next(iter(files))
     written = f"{name}_{first}{files[first].suffix}" if first else f"{name}{record.path.suffix}"
-    return Converted(
-        name, written, tuple(_clipped(a, height, width) for a in record.annotations), height, width
-    )
+    annotations = tuple(_clip(annotation, height, width) for annotation in record.annotations)
+    return Converted(name, written, annotations, height, width)
 
 
-def _copied(source: Path, target: Path) -> None:
-    """Copy a file that is not there yet, whole or not at all."""
-    if target.exists() and filecmp.cmp(
-        source, target, shallow=False
-    ):  # of another set it may have the same name and size
+def _copy_file(source: Path, target: Path) -> None:
+    """Copy a file atomically, unless the target already has the same content."""
+    # Not shallow: an image of another dataset can have the same name and size.
+    if target.exists() and filecmp.cmp(source, target, shallow=False):
         return
     partial = target.with_name(f".{target.name}.part")
     shutil.copyfile(source, partial)
     partial.replace(target)
 
 
-def _clipped(annotation: Annotation, height: int, width: int) -> Annotation:
+def _clip(annotation: Annotation, height: int, width: int) -> Annotation:
     x1, y1, x2, y2 = annotation.box_xyxy
     return replace(
         annotation,
@@ -161,22 +173,19 @@ def _clipped(annotation: Annotation, height: int, width: int) -> Annotation:
     )
 
 
-def _lost(records: Sequence[Record], images: Sequence[Converted], to: str) -> list[str]:
-    """What the format cannot keep."""
+def _list_losses(records: Sequence[Record], images: Sequence[Converted], to: str) -> list[str]:
+    """Return a message for each kind of information that the format cannot keep."""
     pairs = [
         pair
         for record, image in zip(records, images, strict=True)
         for pair in zip(record.annotations, image.annotations, strict=True)
     ]
+    clipped = sum(before.box_xyxy != after.box_xyxy for before, after in pairs)
+    masks = 0 if to == "coco" else sum(before.mask is not None for before, _ in pairs)
+    labelled = sum(bool(record.labels) for record in records)
     counts = {
-        "boxes reached beyond their picture: clipped": sum(
-            before.box_xyxy != after.box_xyxy for before, after in pairs
-        ),
-        f"masks: {to.upper()} keeps their boxes alone": sum(a.mask is not None for a, _ in pairs)
-        if to != "coco"
-        else 0,
-        "images have labels of the whole image, which have no place there": sum(
-            bool(record.labels) for record in records
-        ),
+        "boxes reached beyond their image and were clipped": clipped,
+        f"masks were reduced to boxes ({to.upper()} keeps boxes only)": masks,
+        "images have image-level labels, which are lost": labelled,
     }
-    return [f"{n} {what}" for what, n in counts.items() if n]
+    return [f"{n} {message}" for message, n in counts.items() if n]

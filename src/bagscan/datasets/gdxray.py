@@ -1,7 +1,8 @@
-"""GDXray, group Baggages: grey X-ray images in series, some with boxes (Mery et al. 2015). Research and education only.
+"""GDXray, group Baggages: series of grey X-ray images, some with boxes (Mery et al. 2015).
 
-Layout: ``Baggages/B0001/B0001_0001.png`` and so on; ``ground_truth.txt`` in a series has rows of number of the image, x1, x2, y1, y2 in pixels from 1.
-What the boxes of a series hold is told in the set's own description, not in its files.
+Layout: ``Baggages/B0001/B0001_0001.png`` and so on. ``ground_truth.txt`` in the folder of a series
+has rows of image number, x1, x2, y1, y2, in pixels counted from 1. The files do not name the
+classes of the boxes; see the description of the dataset. Research and education only.
 """
 
 from __future__ import annotations
@@ -23,8 +24,11 @@ PUBLISHED_COUNT = 8_150
 
 @dataclass(frozen=True, kw_only=True)
 class Config(Source):
-    """Attributes:
-    series: to take, such as ``[B0046]``; empty for all. labels: what the boxes of a series hold, such as ``{B0046: gun}``; ``object`` of others.
+    """Settings of GDXray.
+
+    Attributes:
+        series: series to load, such as ``[B0046]``; empty for all.
+        labels: label of the boxes of a series, such as ``{B0046: gun}``; ``object`` for the others.
     """
 
     series: tuple[str, ...] = ()
@@ -38,10 +42,11 @@ class Config(Source):
 def load(
     root: str | Path, series: tuple[str, ...] = (), labels: dict[str, str] | None = None
 ) -> Collection:
-    """Read the series of GDXray's baggage; images of one series stay in one part of a split, since they show one bag turned.
+    """Load the series. A split keeps the images of a series together, since they show one bag.
 
     Raises:
-        DataError: no series there, or nothing can be used.
+        DataError: a series is missing, labels are given for a series that is not loaded, or no
+            image is usable.
     """
     root = Path(root)
     root = root / "Baggages" if (root / "Baggages").is_dir() else root
@@ -51,10 +56,11 @@ def load(
         if folder.is_dir() and (not series or folder.name in series)
     ]
     if missing := set(series) - {folder.name for folder in folders}:
-        raise DataError(f"{root}: no series {', '.join(sorted(missing))}")
-    if odd := set(labels or {}) - {folder.name for folder in folders}:
+        raise DataError(f"{root}: series {', '.join(sorted(missing))} is missing")
+    if unused := set(labels or {}) - {folder.name for folder in folders}:
         raise DataError(
-            f"{root}: labels are given for the series {', '.join(sorted(odd))}, which is not taken"
+            f"{root}: labels are given for series {', '.join(sorted(unused))}, which is not "
+            "loaded; remove the labels, or add the series"
         )
     records, bad, boxed, beyond = [], {}, 0, 0
     for folder in folders:
@@ -71,18 +77,17 @@ def load(
                 numbers.add(number)
                 if number in wrong:
                     raise ReadError(wrong[number])
-                record, over = _record(path, boxes[number])
+                record, n_beyond = _load_record(path, boxes[number])
                 records.append(record)
-                beyond += over
+                beyond += n_beyond
             except (ReadError, ValueError) as error:
                 bad[path.stem] = str(error)
-        lost = sorted((boxes.keys() | wrong.keys()) - numbers)
-        bad |= {
-            f"{folder.name}/{TRUTH}: {number}": f"{folder / TRUTH}: rows of image {number}, which is not there"
-            for number in lost
-        }
+        for number in sorted((boxes.keys() | wrong.keys()) - numbers):
+            bad[f"{folder.name}/{TRUTH}: {number}"] = (
+                f"{folder / TRUTH}: there are boxes of image {number}, but the image is missing"
+            )
     notes = [
-        f"{len(records)} images of {len(folders)} series, {boxed} of these with boxes.",
+        f"{len(records)} images of {len(folders)} series; {boxed} series have boxes.",
         *beyond_note(beyond),
     ]
     return Collection("gdxray", tuple(records), tuple(notes), bad=bad).called(
@@ -90,22 +95,21 @@ def load(
     )
 
 
-def _record(path: Path, annotations: list[Annotation]) -> tuple[Record, int]:
-    """An image with its boxes, and how many of these reach beyond it."""
+def _load_record(path: Path, annotations: list[Annotation]) -> tuple[Record, int]:
+    """Return the record of an image, and the number of its boxes that reach beyond the image."""
     with naming(path, "image"):
         size = image_size(path)
         for annotation in annotations:
             check_on_picture(annotation, *size)
-    return Record(path.stem, path, tuple(annotations), group=path.parent.name), marks_beyond(
-        path, annotations, size
-    )
+    record = Record(path.stem, path, tuple(annotations), group=path.parent.name)
+    return record, marks_beyond(path, annotations, size)
 
 
 def _boxes(path: Path, label: str) -> tuple[dict[int, list[Annotation]], dict[int, str]]:
-    """Boxes by number of the image, and what is wrong with the rows of others.
+    """Return the boxes by image number, and the errors in rows by image number.
 
     Raises:
-        ReadError: a row does not say of which image it is.
+        ReadError: a row does not begin with an image number.
     """
     found: dict[int, list[Annotation]] = defaultdict(list)
     wrong: dict[int, str] = {}

@@ -1,4 +1,7 @@
-"""HiXray: boxes of eight kinds of common item (Tao et al., ICCV 2021), in OPIXray's layout. Academic use only."""
+"""HiXray: boxes of eight classes of common item (Tao et al., ICCV 2021).
+
+The layout is that of OPIXray. Academic use only.
+"""
 
 from __future__ import annotations
 
@@ -23,8 +26,10 @@ PUBLISHED_COUNTS = {"train": 36_295, "test": 9_069}
 
 @dataclass(frozen=True, kw_only=True)
 class Config(Source):
-    """Attributes:
-    list_of: part ``train`` or ``test``.
+    """Settings of HiXray.
+
+    Attributes:
+        list_of: split, ``train`` or ``test``.
     """
 
     list_of: str = "train"

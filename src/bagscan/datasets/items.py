@@ -1,7 +1,8 @@
-"""Items of simulated scans: every device in every view as a record of its own (paper A, Fig. 1 B-C).
+"""Records of single devices ("items") in views of simulated scans.
 
-An item is what the object level judges whole and what the sub-component level cuts up. Its region
-is its mask, a little wider, so that what is taped to its outside belongs to it.
+An object-level model scores an item as a whole. A sub-component-level model splits it into regions
+(Bhowmik & Breckon, Fig. 1 B-C). The region of an item is its mask, dilated so that it includes
+objects taped to its outside.
 """
 
 from __future__ import annotations
@@ -19,72 +20,64 @@ from bagscan.core.about import About
 from bagscan.datasets.record import Record
 from bagscan.formats.truth import decode_mask
 
-MARGIN_PX = 24  # of the window around an item's box: context for the network
-WIDEN_PX = 6  # of an item's mask: what is taped to it
-MIN_PX = 200  # a device that shows fewer pixels is not an item
-MIN_VISIBLE_PX = 20  # of an anomaly inside its item: of fewer the item is neither benign nor, in that view, anomalous
+MARGIN_PX = 24  # around an item's box: context for the network
+WIDEN_PX = 6  # dilation of an item's mask
+MIN_PX = 200  # devices of a smaller area are left out
+MIN_VISIBLE_PX = 20  # with less of its anomaly visible, an item is neither benign nor anomalous
 
 
 def item_records(
     record: Record, truth: Mapping[str, Any], devices: Sequence[Mapping[str, Any]] = ()
 ) -> list[Record]:
-    """The items of one view, given its truth file.
+    """Return the records of the items in one view.
 
-    Another device that the anomaly's shadow falls on is left out: it is neither benign nor its host. So is a host
-    that shows next to nothing of its anomaly; ``about.holds`` of the other items tells that the bag has one.
+    Two kinds of device are left out: a host that shows at most ``MIN_VISIBLE_PX`` pixels of its
+    anomaly, and another device that the anomaly overlaps in this view. ``about.holds`` of the
+    remaining items still states that the bag holds an anomaly.
 
     Args:
-        record: of the whole view. truth: COCO entries of the view. devices: what the simulator tells of each device of the bag,
-            in the order of the entries: of which class, layout and piece every item is, not the device under test alone.
+        record: record of the whole view.
+        truth: content of the truth file of the view, with COCO annotations.
+        devices: entries of the bag's devices in the simulator's record, in the order of the
+            annotations. They give the layout and the piece of every item.
     """
     height, width = truth["image"]["height"], truth["image"]["width"]
     entries = truth["annotations"]
     hidden = next((e for e in entries if e["category"] == "anomaly"), None)
-    anomaly = (
-        decode_mask(hidden["segmentation"], height, width)
-        if hidden
-        else np.zeros((height, width), bool)
-    )
-    found, names = [], iter(devices)
+    anomaly = np.zeros((height, width), bool)
+    if hidden:
+        anomaly = decode_mask(hidden["segmentation"], height, width)
+    records, remaining = [], iter(devices)
     for entry in (e for e in entries if e["role"] == "device"):
-        device = next(
-            (d for d in names if d["name"] == entry["category"]), None
-        )  # one that shows nothing has no entry
+        # A device without a visible pixel has no annotation, so skip to the next of this class.
+        device = next((d for d in remaining if d["name"] == entry["category"]), None)
         if entry["area"] < MIN_PX:
             continue
         mask = decode_mask(entry["segmentation"], height, width)
-        one = cut(record, mask, str(entry["id"]), entry["category"])
+        item = cut(record, mask, str(entry["id"]), entry["category"])
         if device is not None:
-            one = replace(one, about=of_device(one.about, device["family"], device.get("piece")))
-        host = hidden is not None and hidden["parent_id"] == entry["id"]
-        x1, y1, x2, y2 = one.window or (0, 0, width, height)
-        assert one.item is not None
-        shown = anomaly[y1:y2, x1:x2] & one.item.region(y2 - y1, x2 - x1)
-        if shown.sum() > MIN_VISIBLE_PX and not host:
-            continue
-        if host and shown.sum() > MIN_VISIBLE_PX:
-            found.append(
-                replace(
-                    one, annotations=(Annotation.of_mask("anomaly", shown),), labels={"anomaly": 1}
-                )
-            )
-        elif not host:
-            found.append(
-                replace(
-                    one,
-                    annotations=(),
-                    labels={"anomaly": -1},
-                    about=replace(one.about, kind="", way="", stratum=""),
-                )
-            )
-    return found
+            item = replace(item, about=of_device(item.about, device["family"], device.get("piece")))
+        is_host = hidden is not None and hidden["parent_id"] == entry["id"]
+        x1, y1, x2, y2 = item.window or (0, 0, width, height)
+        assert item.item is not None
+        visible = anomaly[y1:y2, x1:x2] & item.item.region(y2 - y1, x2 - x1)
+        is_visible = visible.sum() > MIN_VISIBLE_PX
+        if is_host and is_visible:
+            annotations = (Annotation.of_mask("anomaly", visible),)
+            records.append(replace(item, annotations=annotations, labels={"anomaly": 1}))
+        elif not is_host and not is_visible:
+            about = replace(item.about, kind="", way="", stratum="")
+            records.append(replace(item, annotations=(), labels={"anomaly": -1}, about=about))
+    return records
 
 
 def of_device(about: About, family: str, piece: int | None) -> About:
-    """With what is known of the device.
+    """Return the metadata with those of a device added.
 
     Args:
-        family: class/layout/number. piece: number among those that a laboratory scans again and again; None for others.
+        about: metadata of the view.
+        family: ``class/layout/number``.
+        piece: number of the individual device, if it is scanned repeatedly; else None.
     """
     device, layout, _ = family.split("/")
     return replace(
@@ -93,7 +86,14 @@ def of_device(about: About, family: str, piece: int | None) -> About:
 
 
 def cut(record: Record, mask: np.ndarray, name: str, device: str) -> Record:
-    """The record of the item under a (H, W) bool mask of the view."""
+    """Return the record of one item: a window of the view around its mask.
+
+    Args:
+        record: record of the whole view.
+        mask: (H, W) bool, the item in the view.
+        name: id of the item within the view.
+        device: class of the item.
+    """
     height, width = mask.shape
     rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
     window = (
@@ -113,9 +113,10 @@ def cut(record: Record, mask: np.ndarray, name: str, device: str) -> Record:
 
 
 def components_of(record: Record) -> tuple[tuple[str, ...], np.ndarray]:
-    """What an item is made of: categories, and (n, h, w) bool masks in the record's window; none where no truth tells.
+    """Return the components of an item, as categories and (n, h, w) bool masks in its window.
 
-    What lies under another component, or within one, is there too: an X-ray shows all of them.
+    Masks overlap, since X-rays also show components that lie under or within another one. Both
+    results are empty for a record without truth file, window or item.
     """
     if record.truth is None or record.window is None or record.item is None:
         return (), np.zeros((0, 1, 1), bool)
@@ -127,13 +128,13 @@ def components_of(record: Record) -> tuple[tuple[str, ...], np.ndarray]:
     for entry in truth["annotations"]:
         if entry["role"] != "component":
             continue
-        above = parent[str(entry["id"])]
-        while above != item and above in parent:
-            above = parent[above]
-        if (
-            above == item
-            and (mask := decode_mask(entry["segmentation"], height, width)[y1:y2, x1:x2]).any()
-        ):
+        ancestor = parent[str(entry["id"])]
+        while ancestor != item and ancestor in parent:
+            ancestor = parent[ancestor]
+        if ancestor != item:
+            continue
+        mask = decode_mask(entry["segmentation"], height, width)[y1:y2, x1:x2]
+        if mask.any():
             names.append(entry["category"])
             masks.append(mask)
     return tuple(names), np.stack(masks) if masks else np.zeros((0, y2 - y1, x2 - x1), bool)
@@ -142,22 +143,27 @@ def components_of(record: Record) -> tuple[tuple[str, ...], np.ndarray]:
 def match(
     found: Sequence[np.ndarray], truth: Sequence[np.ndarray], least_iou: float = 0.5
 ) -> list[int]:
-    """Index of the truth mask that each found mask stands for, by falling IoU, each once; -1 for none.
+    """Match found masks to truth masks, greedily by falling IoU, each mask at most once.
 
     Args:
-        found, truth: (H, W) bool masks of one view.
+        found: (H, W) bool masks of one view.
+        truth: (H, W) bool masks of the same view.
+        least_iou: smallest IoU of a match.
+
+    Returns:
+        For each found mask, the index of its truth mask, or -1 if it has no match.
     """
     if not found or not truth:
         return [-1] * len(found)
     a, b = (np.stack(m).reshape(len(m), -1).astype(np.float32) for m in (found, truth))
     common = a @ b.T
     iou = common / np.maximum(a.sum(1)[:, None] + b.sum(1)[None] - common, 1)
-    given, taken = [-1] * len(found), set[int]()
+    matches, used = [-1] * len(found), set[int]()
     for flat in np.argsort(-iou, axis=None, kind="stable"):
         i, k = divmod(int(flat), len(truth))
         if iou[i, k] < least_iou:
             break
-        if given[i] < 0 and k not in taken:
-            given[i] = k
-            taken.add(k)
-    return given
+        if matches[i] < 0 and k not in used:
+            matches[i] = k
+            used.add(k)
+    return matches

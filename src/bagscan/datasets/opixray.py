@@ -1,7 +1,8 @@
-"""OPIXray: boxes of five kinds of knife and scissors (Wei et al., ACM Multimedia 2020), a text file an image.
+"""OPIXray: boxes of five classes of knife and scissors (Wei et al., ACM Multimedia 2020).
 
-Layout: ``{train,test}/{part}_image/<id>.jpg`` and ``{part}_annotation/<id>.txt`` with rows of image, class, x1, y1, x2, y2 in pixels. Lists such
-as ``test/test_knife-1.txt`` (by occlusion) hold ids. Academic use only.
+Layout: ``{train,test}/{part}_image/<id>.jpg`` and ``{train,test}/{part}_annotation/<id>.txt``, a
+text file per image with rows of image, class, x1, y1, x2, y2 in pixels. Lists of ids by level of
+occlusion, such as ``test/test_knife-1.txt``. Academic use only.
 """
 
 from __future__ import annotations
@@ -31,9 +32,12 @@ PUBLISHED_COUNTS = {"train": 7_109, "test": 1_776}
 
 @dataclass(frozen=True, kw_only=True)
 class Config(Source):
-    """Attributes:
-    list_of: part ``train`` or ``test``. ids: a file beside that part's images whose lines are the ids to take, such as ``test_knife-1.txt``;
-        empty for all.
+    """Settings of OPIXray.
+
+    Attributes:
+        list_of: split, ``train`` or ``test``.
+        ids: file in the folder of the split that lists the ids to load, one per line, such as
+            ``test_knife-1.txt``; empty for all.
     """
 
     list_of: str = "train"
@@ -50,10 +54,18 @@ class Config(Source):
 def load_boxes_by_line(
     root: Path, list_of: str, classes: Sequence[str], ids: str = ""
 ) -> Collection:
-    """Read one part of a set in OPIXray's layout; an image without a text file has no annotations.
+    """Load one split of a dataset in OPIXray's layout.
+
+    An image without a text file has no annotations.
+
+    Args:
+        root: folder of the dataset.
+        list_of: split, ``train`` or ``test``.
+        classes: names that the text files use.
+        ids: file that lists the ids to load; empty for all.
 
     Raises:
-        DataError: no such part, or nothing of it can be used.
+        DataError: the split or the list of ids is missing, or no image is usable.
     """
     folder = root / list_of / f"{list_of}_image"
     if not folder.is_dir():
@@ -61,36 +73,39 @@ def load_boxes_by_line(
             f"{absent(folder, 'folder')}; expected train/train_image and test/test_image"
         )
     present = files_in(folder)
-    wanted = _listed(root / list_of / ids) if ids else list(present)
+    wanted = _read_ids(root / list_of / ids) if ids else list(present)
     records, bad, without, beyond = [], {}, 0, 0
-    marked = files_in(root / list_of / f"{list_of}_annotation", (".txt",))
+    texts = files_in(root / list_of / f"{list_of}_annotation", (".txt",))
     for stem in (stem for stem in wanted if stem in present):
-        without += stem not in marked
+        without += stem not in texts
         try:
             with naming(present[stem], "image"):
                 size = image_size(present[stem])
-            annotations = read_boxes_by_line(marked[stem], classes, *size) if stem in marked else ()
+            annotations = read_boxes_by_line(texts[stem], classes, *size) if stem in texts else ()
             beyond += marks_beyond(present[stem], annotations, size)
         except ReadError as error:
             bad[stem] = str(error)
             continue
         records.append(Record(stem, present[stem], annotations))
-    lost = tuple(stem for stem in wanted if stem not in present)
+    missing = tuple(stem for stem in wanted if stem not in present)
+    n_boxes = sum(len(r.annotations) for r in records)
     notes = [
-        f"{len(records)} images, {sum(len(r.annotations) for r in records)} boxes; {len(lost)} listed images are absent."
+        f"{len(records)} images, {n_boxes} boxes; {len(missing)} listed images are absent.",
+        *missing_truth_note(without, "text file"),
+        *beyond_note(beyond),
     ]
-    notes += [*missing_truth_note(without, "text file"), *beyond_note(beyond)]
-    bad |= truth_of_nothing((path for stem, path in marked.items() if stem not in present), root)
-    return Collection(root.name, tuple(records), tuple(notes), lost, bad)
+    bad |= truth_of_nothing((path for stem, path in texts.items() if stem not in present), root)
+    return Collection(root.name, tuple(records), tuple(notes), missing, bad)
 
 
 def read_boxes_by_line(
     path: Path, classes: Sequence[str], height: int, width: int
 ) -> tuple[Annotation, ...]:
-    """Boxes of one image: rows of image, class, x1, y1, x2, y2 in pixels.
+    """Read the boxes of one image from rows of image, class, x1, y1, x2, y2 in pixels.
 
     Raises:
-        ReadError: a row of another kind, an unknown class, or a box off the picture.
+        ReadError: a row has another form, or names another image or an unknown class; or a box
+            lies outside the image.
     """
     if path.is_file() and not path.stat().st_size:
         return ()
@@ -107,19 +122,20 @@ def read_boxes_by_line(
 def _box(path: Path, row: list[str], classes: Sequence[str], height: int, width: int) -> Annotation:
     if len(row) != 6 or row[1] not in classes:
         raise ReadError(
-            f"{path}: expected image, class, x1, y1, x2, y2, the class one of {', '.join(classes)}; got {' '.join(row)[:80]!r}"
+            f"{path}: invalid row {' '.join(row)[:80]!r}; expected image, class, x1, y1, x2, y2, "
+            f"with class one of {', '.join(classes)}"
         )
     if Path(row[0]).stem != path.stem:
-        raise ReadError(f"{path}: a row of the image {row[0]}")
+        raise ReadError(f"{path}: a row names another image, {row[0]}; expected {path.stem}")
     x1, y1, x2, y2 = (float(value) for value in row[2:])
     found = Annotation(row[1], (x1, y1, x2, y2))
     check_on_picture(found, height, width)
     return found
 
 
-def _listed(path: Path) -> list[str]:
+def _read_ids(path: Path) -> list[str]:
     if not path.is_file():
-        raise DataError(f"{path}: no such list of ids")
+        raise DataError(f"{path}: list of ids is missing")
     return [
         Path(line.strip()).stem
         for line in path.read_text(encoding="utf-8-sig").splitlines()

@@ -1,13 +1,14 @@
-"""A simulated set packed for training a detector: raw pixels and what lies under every one, ready to be cut.
+"""Simulated datasets packed for training a detector: raw pixels, and labels of every pixel.
 
 ::
 
-    packed/categories.json   names of what a pixel may belong to
-    packed/00000.npy         everything of one scene, one flat uint16 array
-    packed/00000.json        where in it what lies
+    packed/categories.json   names of the categories
+    packed/00000.npy         all arrays of one scene, as one flat uint16 array
+    packed/00000.json        offset and shape of each array, and metadata
 
-Both scans of a scene share one picture; where they differ, the anomalous one has a patch of its own.
-Labels lie on a raster of half the resolution, as numbers of sets of categories.
+The two scans of a scene share one image per view. Where they differ, a patch holds the pixels of
+the anomalous scan. Labels have half the resolution of the image. Each label is the number of a set
+of categories, since a pixel can belong to several.
 """
 
 from __future__ import annotations
@@ -30,26 +31,33 @@ from bagscan.core.files import atomic_write, atomic_write_text
 from bagscan.formats.truth import decode_mask
 
 FOLDER = "packed"
-LABEL_STRIDE = 2  # pixels of the view to one of the labels
+LABEL_STRIDE = 2  # pixels of the view per pixel of the labels
+# Bits of a label: categories are 0 to 111, devices 112 to 119, and 127 marks ignored pixels.
 N_CATEGORIES, IGNORED, FIRST_DEVICE, MAX_DEVICES = 112, 127, 112, 8
-MAX_IN_SET = 24  # categories that one pixel belongs to
-NONE = 255  # fills a set up
-POINTS = 256  # kept of every anomaly and device, to draw crops around
-CHANGED_COUNTS = 120  # of 60,000: a fifth of a per cent; less is scatter's far reach
-CHANGED_LOG = 0.03
-READ_FOR_CATEGORIES = 400  # views that are looked at for what there is
+MAX_IN_SET = 24  # bits kept per label
+NONE = 255  # padding of a set
+POINTS = 256  # per anomaly and device, from which training samples the centres of crops
+CHANGED_COUNTS = 120  # of 60,000, or 0.2 %; smaller differences are due to scattered radiation
+CHANGED_LOG = 0.03  # change of log transmission from which a pixel outside the mask is ignored
+READ_FOR_CATEGORIES = 400  # truth files that are read to find the most frequent categories
 
 
 @dataclass(frozen=True)
 class PackedView:
-    """One view of one scene, without and with its anomaly.
+    """One view of a scene, without and with its anomaly.
 
     Attributes:
-        pixels: (3, H, W) uint16 of low, high and effective Z, without it. patch: (3, h, w) with it, or empty.
-        patch_at: row and column of the patch. labels: (2, H/2, W/2) uint16, of both: numbers of sets.
-        sets: (n, 24) uint8 categories of every set, filled up with 255.
-        anomaly_points: (m, 2) uint16 row and column on the labels. device_points: the same of every device.
-        host: number of the device under test; -1 where it does not show. about: kind, way, visible, change and so on.
+        name: name of the view.
+        pixels: (3, H, W) uint16, low and high energy and effective Z, without the anomaly.
+        patch: (3, h, w) uint16, the pixels that differ with the anomaly; can be empty.
+        patch_at: row and column of the patch in the view.
+        labels: (2, H/2, W/2) uint16, numbers of sets without and with the anomaly.
+        sets: (n, 24) uint8, the bits of each set, padded with 255.
+        anomaly_points: (m, 2) uint16, rows and columns of points on the anomaly, in the labels.
+        device_points: the same for each device.
+        devices: class of each device.
+        host: index of the device that holds the anomaly; -1 if it is not visible.
+        about: metadata of the anomaly in this view: visible, change, area_mm2 and so on.
     """
 
     name: str
@@ -67,7 +75,13 @@ class PackedView:
 
 @dataclass(frozen=True)
 class PackedScene:
-    """Attributes: about: part, group, device, family, kind, way. views: of the scene."""
+    """A packed scene.
+
+    Attributes:
+        id: name of the dataset and id of the scene.
+        about: part, group, device, family, piece, staging, kind, way, visible.
+        views: views of the scene.
+    """
 
     id: str
     about: dict[str, Any]
@@ -75,19 +89,26 @@ class PackedScene:
 
 
 def categories_of(root: Path, kinds: Sequence[str]) -> tuple[str, ...]:
-    """What a pixel may belong to: kinds of anomaly first, then devices, then whatever is most often there."""
-    counted, devices = Counter[str](), Counter[str]()
+    """Return the categories of a dataset, at most ``N_CATEGORIES``.
+
+    These are the kinds of anomaly, then the classes of device, then the most frequent components,
+    items and look-alikes.
+
+    Args:
+        root: folder of the dataset.
+        kinds: kinds of anomaly.
+    """
+    counts, devices = Counter[str](), set[str]()
     files = sorted((root / "truth").glob("*.json"))
     for path in files[:: max(1, len(files) // READ_FOR_CATEGORIES)]:
         for entry in json.loads(path.read_text())["annotations"]:
             if entry["role"] == "device":
-                devices[entry["category"]] += 1
+                devices.add(entry["category"])
             elif entry["role"] in ("component", "item", "look_alike"):
-                counted[entry["category"]] += 1
+                counts[entry["category"]] += 1
     names = [*kinds, *sorted(devices)]
-    return tuple(
-        [*names, *(name for name, _ in counted.most_common() if name not in names)][:N_CATEGORIES]
-    )
+    names += [name for name, _ in counts.most_common() if name not in names]
+    return tuple(names[:N_CATEGORIES])
 
 
 def pack(
@@ -97,23 +118,31 @@ def pack(
     workers: int = 2,
     report: Callable[[str], None] = print,
 ) -> int:
-    """Pack every scene of a set that is not packed yet; returns how many scenes lie there.
+    """Pack the scenes of a dataset that are not packed yet.
 
     Args:
-        kinds: of anomaly. categories: those of another set that this one is trained together with.
+        root: folder of the dataset.
+        kinds: kinds of anomaly.
+        categories: categories of another dataset, to train on both; by default, those of this one.
+        workers: number of processes.
+        report: called with progress messages.
+
+    Returns:
+        The number of packed scenes in the folder.
 
     Raises:
-        DataError: no simulated set there.
+        DataError: the folder is not a simulated dataset.
     """
     scenes = sorted((root / "scans").glob("*.json"))
     if not scenes:
-        raise DataError(f"{root}: no simulated data set; bagscan simulate makes one")
+        raise DataError(f"{root}: not a simulated dataset; create one with bagscan simulate")
     out = root / FOLDER
     out.mkdir(exist_ok=True)
-    named = out / "categories.json"
-    if not named.is_file():
-        atomic_write_text(named, json.dumps(list(categories or categories_of(root, kinds))))
-    names = json.loads(named.read_text())
+    categories_file = out / "categories.json"
+    if not categories_file.is_file():
+        text = json.dumps(list(categories or categories_of(root, kinds)))
+        atomic_write_text(categories_file, text)
+    names = json.loads(categories_file.read_text())
     todo = [path for path in scenes if not (out / path.name).is_file()]
     with ProcessPoolExecutor(workers, get_context("spawn")) as pool:
         for done, _ in enumerate(pool.map(partial(pack_scene, root, names), todo, chunksize=4), 1):
@@ -123,22 +152,27 @@ def pack(
 
 
 def pack_scene(root: Path, categories: Sequence[str], record: Path) -> None:
-    """Pack one scene, given its record; what has no anomaly is left out."""
+    """Pack one scene. A scene without an anomaly is skipped.
+
+    Args:
+        root: folder of the dataset.
+        categories: names of the categories.
+        record: JSON file of the scene.
+    """
     scans = {scan["label"]: scan for scan in json.loads(record.read_text())["scans"]}
     if "anomalous" not in scans:
         return
     arrays: list[np.ndarray] = []
     size = 0
 
-    def keep(array: np.ndarray) -> list[Any]:
+    def add(array: np.ndarray) -> list[Any]:
+        """Append an array and return its offset and shape."""
         nonlocal size
         arrays.append(np.ascontiguousarray(array, np.uint16).ravel())
         size += array.size
         return [size - array.size, *array.shape]
 
-    views = [
-        _packed_view(root, scans, name, categories, keep) for name in scans["anomalous"]["views"]
-    ]
+    views = [_pack_view(root, scans, name, categories, add) for name in scans["anomalous"]["views"]]
     anomalous = scans["anomalous"]
     about = {
         key: anomalous[key] for key in ("part", "group", "device", "family", "piece", "staging")
@@ -150,25 +184,20 @@ def pack_scene(root: Path, categories: Sequence[str], record: Path) -> None:
     atomic_write_text(out, json.dumps({"id": anomalous["scene"], "about": about, "views": views}))
 
 
-def _packed_view(
+def _pack_view(
     root: Path,
     scans: dict[str, Any],
     name: str,
     categories: Sequence[str],
-    keep: Callable[[np.ndarray], list[Any]],
+    add: Callable[[np.ndarray], list[Any]],
 ) -> dict[str, Any]:
-    number = {c: k for k, c in enumerate(categories)}
+    number = {category: k for k, category in enumerate(categories)}
     result = scans["anomalous"]["views"][name]
-    without, with_it = (
-        tifffile.imread(root / "raw" / f"{scans[label]['id']}_{name}.tif")
-        for label in ("benign", "anomalous")
-    )
+    stems = [f"{scans[label]['id']}_{name}" for label in ("benign", "anomalous")]
+    without, with_it = (tifffile.imread(root / "raw" / f"{stem}.tif") for stem in stems)
     shape = without.shape[1:]
     truths = [
-        json.loads((root / "truth" / f"{scans[label]['id']}_{name}.json").read_text())[
-            "annotations"
-        ]
-        for label in ("benign", "anomalous")
+        json.loads((root / "truth" / f"{stem}.json").read_text())["annotations"] for stem in stems
     ]
     masks = [
         [decode_mask(e["segmentation"], *shape)[::LABEL_STRIDE, ::LABEL_STRIDE] for e in entries]
@@ -186,34 +215,31 @@ def _packed_view(
         if e["role"] == "device"
     ][:MAX_DEVICES]
     bits = np.zeros((2, 128, *hidden.shape), bool)
-    for scan, (entries, of_entries) in enumerate(zip(truths, masks, strict=True)):
-        for entry, mask in zip(entries, of_entries, strict=True):
-            category = number.get(
-                scans["anomalous"]["anomaly"]["kind"]
-                if entry["category"] == "anomaly"
-                else entry["category"]
-            )
-            if category is not None:
-                bits[scan, category] |= mask
+    kind = scans["anomalous"]["anomaly"]["kind"]
+    for scan, (entries, entry_masks) in enumerate(zip(truths, masks, strict=True)):
+        for entry, mask in zip(entries, entry_masks, strict=True):
+            category = kind if entry["category"] == "anomaly" else entry["category"]
+            if category in number:
+                bits[scan, number[category]] |= mask
         for k, (_, mask) in enumerate(devices):
             bits[scan, FIRST_DEVICE + k] |= mask
     differs = np.abs(with_it.astype(np.int32) - without).max(0) > CHANGED_COUNTS
     logs = [
         np.log(np.maximum(px[0, ::LABEL_STRIDE, ::LABEL_STRIDE], 1)) for px in (without, with_it)
     ]
-    bits[1, IGNORED] = (np.abs(logs[1] - logs[0]) > CHANGED_LOG) & ~_grown(hidden, 2)
-    labels, sets = _as_sets(bits)
-    window = _window(differs)
+    bits[1, IGNORED] = (np.abs(logs[1] - logs[0]) > CHANGED_LOG) & ~_dilate(hidden, 2)
+    labels, sets = _number_sets(bits)
+    top, bottom, left, right = _window(differs)
     rng = np.random.default_rng(len(truths[0]))
     return {
         "name": name,
-        "pixels": keep(without),
-        "patch": keep(with_it[:, window[0] : window[1], window[2] : window[3]]),
-        "patch_at": [window[0], window[2]],
-        "labels": keep(labels),
-        "sets": keep(sets),
-        "anomaly_points": keep(_points(hidden, rng)),
-        "device_points": [keep(_points(mask, rng)) for _, mask in devices],
+        "pixels": add(without),
+        "patch": add(with_it[:, top:bottom, left:right]),
+        "patch_at": [top, left],
+        "labels": add(labels),
+        "sets": add(sets),
+        "anomaly_points": add(_sample_points(hidden, rng)),
+        "device_points": [add(_sample_points(mask, rng)) for _, mask in devices],
         "devices": [device for device, _ in devices],
         "host": hosts.index(parent) if parent in hosts[:MAX_DEVICES] else -1,
         "about": {
@@ -223,13 +249,14 @@ def _packed_view(
     }
 
 
-def _grown(mask: np.ndarray, by: int) -> np.ndarray:
+def _dilate(mask: np.ndarray, by: int) -> np.ndarray:
     from scipy.ndimage import binary_dilation
 
     return np.asarray(binary_dilation(mask, iterations=by))
 
 
 def _window(differs: np.ndarray, margin: int = 8) -> tuple[int, int, int, int]:
+    """Return top, bottom, left and right of the bounding box, with a margin; zeros if empty."""
     rows, columns = np.flatnonzero(differs.any(1)), np.flatnonzero(differs.any(0))
     if not len(rows):
         return 0, 0, 0, 0
@@ -242,33 +269,43 @@ def _window(differs: np.ndarray, margin: int = 8) -> tuple[int, int, int, int]:
     )
 
 
-def _points(mask: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """(m, 2) places on a mask."""
-    where = np.argwhere(mask)
-    return where[rng.integers(len(where), size=POINTS)] if len(where) > POINTS else where
+def _sample_points(mask: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Return (m, 2) rows and columns of points on a mask, m at most ``POINTS``."""
+    points = np.argwhere(mask)
+    return points[rng.integers(len(points), size=POINTS)] if len(points) > POINTS else points
 
 
-def _as_sets(bits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(S, 128, h, w) bool -> (S, h, w) number of the set at every place, and (n, 24) the categories of each set."""
+def _number_sets(bits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Number the distinct sets of bits.
+
+    Args:
+        bits: (S, 128, h, w) bool.
+
+    Returns:
+        (S, h, w) number of the set of every pixel, and (n, 24) uint8 bits of each set.
+    """
     packed = np.packbits(bits.transpose(0, 2, 3, 1).reshape(-1, 128), axis=1)
     unique, inverse = np.unique(
         np.ascontiguousarray(packed).view("V16").ravel(), return_inverse=True
     )
-    there = np.unpackbits(unique.view(np.uint8).reshape(-1, 16), axis=1).astype(bool)
-    sets = np.full((len(there), MAX_IN_SET), NONE, np.uint8)
-    for row, has in zip(sets, there, strict=True):
-        found = np.flatnonzero(has)
-        # Of too many, devices and what is ignored stay: they have the highest numbers.
-        row[: min(len(found), MAX_IN_SET)] = (
-            found[-MAX_IN_SET:] if len(found) > MAX_IN_SET else found
-        )
+    members = np.unpackbits(unique.view(np.uint8).reshape(-1, 16), axis=1).astype(bool)
+    sets = np.full((len(members), MAX_IN_SET), NONE, np.uint8)
+    for row, is_member in zip(sets, members, strict=True):
+        # Of too many bits the highest are kept: those of devices and of ignored pixels.
+        kept = np.flatnonzero(is_member)[-MAX_IN_SET:]
+        row[: len(kept)] = kept
     return inverse.reshape(bits.shape[0], *bits.shape[2:]), sets
 
 
 def read_packed(
     root: Path, parts: Sequence[str] = ("train", "val", "test")
 ) -> Iterator[PackedScene]:
-    """Scenes of a packed set, mapped from disk, in order."""
+    """Yield the packed scenes of a dataset in order, as memory-mapped arrays.
+
+    Args:
+        root: folder of the dataset.
+        parts: parts of its split to read.
+    """
     for path in sorted((root / FOLDER).glob("*.json")):
         if path.name == "categories.json":
             continue
@@ -283,26 +320,26 @@ def read_packed(
         )
 
 
-def _view(flat: np.ndarray, told: dict[str, Any]) -> PackedView:
-    def of(where: Sequence[int]) -> np.ndarray:
-        at, *shape = where
-        return flat[at : at + int(np.prod(shape))].reshape(shape)
+def _view(flat: np.ndarray, entry: dict[str, Any]) -> PackedView:
+    def array_at(place: Sequence[int]) -> np.ndarray:
+        offset, *shape = place
+        return flat[offset : offset + int(np.prod(shape))].reshape(shape)
 
     return PackedView(
-        told["name"],
-        of(told["pixels"]),
-        of(told["patch"]),
-        (told["patch_at"][0], told["patch_at"][1]),
-        of(told["labels"]),
-        np.array(of(told["sets"]), np.uint8),
-        np.array(of(told["anomaly_points"])),
-        tuple(np.array(of(points)) for points in told["device_points"]),
-        tuple(told["devices"]),
-        told["host"],
-        told["about"],
+        entry["name"],
+        array_at(entry["pixels"]),
+        array_at(entry["patch"]),
+        (entry["patch_at"][0], entry["patch_at"][1]),
+        array_at(entry["labels"]),
+        np.array(array_at(entry["sets"]), np.uint8),
+        np.array(array_at(entry["anomaly_points"])),
+        tuple(np.array(array_at(place)) for place in entry["device_points"]),
+        tuple(entry["devices"]),
+        entry["host"],
+        entry["about"],
     )
 
 
 def packed_categories(root: Path) -> tuple[str, ...]:
-    """Names of what a pixel of a packed set may belong to."""
+    """Return the categories of a packed dataset."""
     return tuple(json.loads((root / FOLDER / "categories.json").read_text()))

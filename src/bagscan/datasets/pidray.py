@@ -1,7 +1,7 @@
-"""PIDray: COCO boxes and masks of twelve kinds of prohibited item (Wang et al., ICCV 2021).
+"""PIDray: boxes and masks of twelve classes of prohibited item (Wang et al., ICCV 2021).
 
-Layout: ``annotations/xray_{train,test_easy,test_hard,test_hidden}.json`` beside ``train/``, ``easy/``, ``hard/`` and
-``hidden/``. Academic use only.
+Layout: COCO files ``annotations/xray_{train,test_easy,test_hard,test_hidden}.json``, and the image
+folders ``train/``, ``easy/``, ``hard/`` and ``hidden/``. Academic use only.
 """
 
 from __future__ import annotations
@@ -19,8 +19,10 @@ PUBLISHED_COUNTS = {"train": 29_457, "test_easy": 9_482, "test_hard": 3_733, "te
 
 @dataclass(frozen=True, kw_only=True)
 class Config(Source):
-    """Attributes:
-    list_of: list ``train``, ``test_easy``, ``test_hard`` or ``test_hidden``.
+    """Settings of PIDray.
+
+    Attributes:
+        list_of: list to load, ``train``, ``test_easy``, ``test_hard`` or ``test_hidden``.
     """
 
     list_of: str = "train"
@@ -31,15 +33,16 @@ class Config(Source):
 
 
 def load(root: str | Path, list_of: str = "train") -> Collection:
-    """Read one list; images that are absent on disk are counted and left out.
+    """Load one list. Images that are missing on disk are counted and left out.
 
     Raises:
-        DataError: no such list, or nothing of it can be used.
+        DataError: the list is missing, or no image is usable.
     """
     path = Path(root) / "annotations" / f"xray_{list_of}.json"
     if list_of not in PUBLISHED_COUNTS or not path.is_file():
         raise DataError(
-            f"{path}: no such list; there are {', '.join(PUBLISHED_COUNTS)}, as annotations/xray_{{list}}.json"
+            f"{path}: list is missing; expected annotations/xray_{{list}}.json, "
+            f"with list one of {', '.join(PUBLISHED_COUNTS)}"
         )
     images = Path(root) / list_of.removeprefix("test_")
     return coco.load(path, images if images.is_dir() else None).called(

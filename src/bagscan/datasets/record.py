@@ -1,4 +1,4 @@
-"""What every dataset gives: records of scans on disk with their truth."""
+"""Records of scans on disk with their annotations, as every dataset provides them."""
 
 from __future__ import annotations
 
@@ -23,22 +23,24 @@ EXIF_ORIENTATION = 0x0112
 
 
 def data_folder() -> Path:
-    """``BAGSCAN_DATA``, default ``../shared/data``."""
+    """Return the data folder: ``BAGSCAN_DATA``, by default ``../shared/data``."""
     return Path(os.environ.get("BAGSCAN_DATA", "../shared/data"))
 
 
 def located(root: str | Path) -> Path:
-    """Where data lie that a configuration names: in the data folder, or where bagscan is run.
+    """Find a path of a configuration in the data folder, else relative to the working directory.
 
     Raises:
-        DataError: in neither of the two.
+        DataError: it exists in neither.
     """
-    places = list(dict.fromkeys((data_folder() / root, Path(root))))  # one, where it is absolute
-    for place in places:
-        if place.exists():
-            return place
+    # The two are equal if the path is absolute.
+    candidates = list(dict.fromkeys((data_folder() / root, Path(root))))
+    for path in candidates:
+        if path.exists():
+            return path
     raise DataError(
-        f"no such data: {' nor '.join(map(str, places))}; set BAGSCAN_DATA to the folder that holds {root}"
+        f"data not found: {' and '.join(map(str, candidates))} do not exist; "
+        f"set BAGSCAN_DATA to the folder that holds {root}"
     )
 
 
@@ -47,17 +49,19 @@ class Record:
     """One scan on disk.
 
     Attributes:
-        id: unique within the collection. path: for :func:`bagscan.formats.read_scan`.
-        annotations: boxes or masks. labels: image-level, 1, -1 or 0 (unknown), by class.
-        scanner: name or number of the machine, where the dataset tells.
-        part, group: the part of the dataset's own split that it belongs to, and what must not be
-            split apart (a family of devices); None where the dataset has no split.
-        about: what else is known of it.
-        window: the part of the view (x1, y1, x2, y2 in pixels) that is this record, for records of
-            single items; annotations are then in the window's own pixels. None for the whole view.
-        also: a second image of the same view, pixel for pixel, whose channels are appended.
-        item: the item that the window shows, its mask in the window.
-        truth: the file that tells what is in the view and what it is made of, of simulated sets.
+        id: unique within the collection.
+        path: file for :func:`bagscan.formats.read_scan`.
+        annotations: boxes or masks.
+        labels: image-level labels by class: 1, -1, or 0 for unknown.
+        scanner: name or number of the scanner, if the dataset states it.
+        part: part of the dataset's own split (``train``, ``val`` or ``test``); None without split.
+        group: records of one group, for example a family of devices, stay in one part of a split.
+        about: further metadata.
+        window: for a record of a single item, its window in the view (x1, y1, x2, y2 in pixels);
+            annotations are then relative to the window. None for the whole view.
+        also: second image of the same view, aligned with the first, whose channels are appended.
+        item: the item in the window, with its mask relative to the window.
+        truth: for simulated scans, file with the contents of the view and their components.
     """
 
     id: str
@@ -75,40 +79,43 @@ class Record:
 
     @property
     def scan(self) -> str:
-        """The scan that this is a view or an item of, where that is known; else its own id."""
+        """The id of the scan that this view or item belongs to, if known; else the record's id."""
         if not self.about.scan:
             return self.id
-        return (
-            f"{self.about.collection}:{self.about.scan}"
-            if self.about.collection
-            else self.about.scan
-        )
+        if not self.about.collection:
+            return self.about.scan
+        return f"{self.about.collection}:{self.about.scan}"
 
     @property
     def origin(self) -> str:
-        """What crops are balanced over and tables are split by: the class of a simulated device, else the scanner."""
+        """The class of a simulated device, else the scanner.
+
+        Training crops are balanced over origins, and tables of results have a row per origin.
+        """
         return self.about.device or self.scanner
 
 
 def view_named(scan_id: str) -> About:
-    """Scan and view of a file that is called as a view of a bag is (``7_below``); nothing of others."""
-    return next(
-        (
-            About(scan=scan_id.removesuffix(f"_{view}"), view=view)
-            for view in VIEWS
-            if scan_id.endswith(f"_{view}")
-        ),
-        About(),
-    )
+    """Return scan and view if an id ends with the name of a view (``7_below``), else neither."""
+    for view in VIEWS:
+        if scan_id.endswith(f"_{view}"):
+            return About(scan=scan_id.removesuffix(f"_{view}"), view=view)
+    return About()
 
 
 @dataclass(frozen=True)
 class Collection:
-    """A dataset's records, and in ``notes`` what a user should know about what is missing or odd.
+    """The records of a dataset.
 
     Attributes:
-        absent: ids that the dataset lists but the folder lacks.
-        bad: ids whose files could not be read, with the reason.
+        name: name of the dataset.
+        records: at least one, with unique ids.
+        notes: messages for the user, for example on missing images.
+        absent: ids that the dataset lists but that have no file.
+        bad: the reason for each id whose files cannot be read.
+
+    Raises:
+        DataError: there is no record, or ids are not unique.
     """
 
     name: str
@@ -123,38 +130,42 @@ class Collection:
             raise DataError(
                 f"{self.name}: no usable scans found. {' '.join(self.notes)} {first}".strip()
             )
-        repeated = sorted(
-            name for name, n in Counter(record.id for record in self.records).items() if n > 1
-        )
+        counts = Counter(record.id for record in self.records)
+        repeated = sorted(scan_id for scan_id, n in counts.items() if n > 1)
         if repeated:
             raise DataError(
-                f"{self.name}: {len(repeated)} ids are those of several scans, as {repeated[0]!r}: which is which in a split or a result could not be told"
+                f"{self.name}: {len(repeated)} ids occur more than once, "
+                f"for example {repeated[0]!r}; ids must be unique"
             )
 
     def called(self, name: str, published: int | None = None) -> Collection:
-        """The same under the name of its dataset, with a note on what is absent of the images that were published."""
-        named = replace(self, name=name)
-        here = len(self.records) + len(self.bad)
-        if published is None or here == published:
-            return named
-        return named.noting(f"{here} images are here, the published set has {published}.")
+        """Return a copy with another name.
+
+        If the number of images differs from the published one, the copy has a note on it.
+        """
+        renamed = replace(self, name=name)
+        n = len(self.records) + len(self.bad)
+        if published is None or n == published:
+            return renamed
+        return renamed.noting(f"{n} images found; the published dataset has {published}.")
 
     def noting(self, note: str) -> Collection:
-        """The same with one note more."""
+        """Return a copy with a note added."""
         return replace(self, notes=(*self.notes, note))
 
 
 def files_in(folder: Path, endings: Endings[str] = READERS) -> dict[str, Path]:
-    """Files of one folder by stem, in the order of their names.
+    """Return the files of a folder by stem, ordered by name.
 
     Args:
-        endings: in small letters, of the files that are taken; those that a reader takes by default.
+        folder: the folder.
+        endings: extensions to include, in lower case; by default those of readable images.
     """
     return {path.stem: path for path in sorted(folder.glob("*")) if path.suffix.lower() in endings}
 
 
 def image_size(path: Path) -> tuple[int, int]:
-    """(height, width) of a scan; of a JPEG or PNG from its header alone."""
+    """Return height and width of a scan. JPEG and PNG files are not decoded for it."""
     if path.suffix.lower() not in (".jpg", ".jpeg", ".png"):
         return read_view(path).shape
     with Image.open(path) as image:
@@ -162,13 +173,15 @@ def image_size(path: Path) -> tuple[int, int]:
 
 
 def marks_beyond(path: Path, annotations: Sequence[Annotation], size: tuple[int, int]) -> int:
-    """How many annotations reach beyond their picture; that they lie on it at all, their reader has checked.
+    """Count the annotations that reach beyond their image.
 
     Args:
-        size: (height, width) of the picture.
+        path: the image.
+        annotations: its annotations.
+        size: (height, width) of the image.
 
     Raises:
-        ReadError: the picture is turned by its EXIF tag.
+        ReadError: there are annotations, and an EXIF tag rotates or mirrors the image.
     """
     if annotations:
         check_upright(path)
@@ -176,26 +189,39 @@ def marks_beyond(path: Path, annotations: Sequence[Annotation], size: tuple[int,
 
 
 def missing_truth_note(without: int, what: str) -> list[str]:
-    """A note on images without a file of annotations, which are taken as having none; none where each has one."""
-    return [f"{without} images have no {what}: taken as without annotations."] if without else []
+    """Return a note on images without an annotation file, or an empty list if there are none.
+
+    Args:
+        without: number of images.
+        what: name of the annotation file, for example ``text file``.
+    """
+    if not without:
+        return []
+    return [f"{without} images have no {what} and are loaded without annotations."]
 
 
 def truth_of_nothing(files: Iterable[Path], root: Path) -> dict[str, str]:
-    """Files of annotations that are of no image, as a collection's ``bad`` names them."""
-    return {path.relative_to(root).as_posix(): f"{path}: no image of that name" for path in files}
+    """Return entries of ``Collection.bad`` for annotation files that have no image."""
+    return {
+        path.relative_to(root).as_posix(): f"{path}: image of that name is missing"
+        for path in files
+    }
 
 
 def check_upright(path: Path) -> None:
-    """Require of a picture with annotations that no EXIF tag turns or mirrors it: some tools obey the tag and others do not.
+    """Check that no EXIF tag rotates or mirrors an image with annotations.
+
+    Some annotation tools apply the tag and others do not, so the annotations are ambiguous.
 
     Raises:
-        ReadError: one does.
+        ReadError: such a tag is present.
     """
     if path.suffix.lower() not in (".jpg", ".jpeg", ".png"):
         return
     with naming(path, "image"), Image.open(path) as image:
-        turned = image.getexif().get(EXIF_ORIENTATION, 1)
-    if turned not in (0, 1):
+        orientation = image.getexif().get(EXIF_ORIENTATION, 1)
+    if orientation not in (0, 1):
         raise ReadError(
-            f"{path}: its EXIF tag (orientation {turned}) turns or mirrors it, and annotations may be of either; store it upright and mark it anew"
+            f"{path}: EXIF tag (orientation {orientation}) rotates or mirrors the image, so the "
+            "annotations are ambiguous; store the image upright and annotate it again"
         )

@@ -1,4 +1,4 @@
-"""A simulated data set (``bagscan simulate``): raw channels or pseudo-colour, whole or by item, with its own split."""
+"""Simulated datasets, as ``bagscan simulate`` writes them, with their own split."""
 
 from __future__ import annotations
 
@@ -24,13 +24,17 @@ LABEL = ("anomaly", "kind", "device")
 
 @dataclass(frozen=True, kw_only=True)
 class Config(Source):
-    """Simulated scans.
+    """Settings of a simulated dataset.
 
     Attributes:
-        images: ``colour`` for pseudo-colour, ``raw`` for low, high and effective Z, ``all`` for both.
-        views: ``below``, ``side`` or ``both``. items: every device of a view apart, with what is around it, in place of whole views.
-        annotate: ``anomaly``, or ``device`` for the items, which detectors learn to find.
-        label: classes of a whole scan, for kind ``multi_label``: ``anomaly``, the ``kind`` of its anomaly, or every ``device`` in the bag.
+        images: ``colour`` for pseudo-colour, ``raw`` for low, high and effective Z, ``all`` for
+            both.
+        views: ``below``, ``side`` or ``both``.
+        items: load a record per device, with a margin around it, in place of whole views.
+        annotate: annotations to load, those of the ``anomaly``, or those of every ``device``, to
+            train a detection model.
+        label: image-level labels, for kind ``multi_label``: ``anomaly``, the ``kind`` of the
+            anomaly, or the class of every ``device`` in the bag.
     """
 
     images: str = "colour"
@@ -60,31 +64,31 @@ def load(
     annotate: str = "anomaly",
     label: str = "anomaly",
 ) -> Collection:
-    """Every view, or every device in it, as a record whose annotations are its anomalies, masks and all.
+    """Load a record per view, or per device in each view. Annotations have masks.
 
     Args:
-        images: ``colour`` for pseudo-colour, ``raw`` for low, high and effective Z, ``all`` for both.
-        views: ``below``, ``side`` or ``both``. items: one record a device in place of whole views.
-        annotate: ``anomaly``, or ``device`` for the items, which detectors learn to find.
-        label: classes of a whole scan: ``anomaly``, the ``kind`` of its anomaly, or every ``device`` in the bag.
+        root: folder of the dataset.
+        images, views, items, annotate, label: see :class:`Config`.
 
     Raises:
-        DataError: no simulated data set there. ConfigError: unknown images, views, annotate or label.
+        DataError: the folder is not a simulated dataset, or no view is usable.
+        ConfigError: images, views, annotate or label has an unknown value.
     """
     root = Path(root)
-    for name, given, known in (
+    for name, value, known in (
         ("images", images, IMAGES),
         ("views", views, VIEWS),
         ("annotate", annotate, ANNOTATE),
         ("label", label, LABEL),
     ):
-        if given not in known:
+        if value not in known:
             raise ConfigError(
-                f"data.sources: {name} must be one of {', '.join(known)}, got {given!r}"
+                f"data.sources: {name} is {value!r}; expected one of {', '.join(known)}"
             )
     if not (root / "scans").is_dir():
         raise DataError(
-            f"{root}: no simulated data set; bagscan simulate --preset {_preset(root)} --out {root} makes one (how many scans, the configuration says)"
+            f"{root}: no simulated dataset; create it with bagscan simulate "
+            f"--preset {_preset(root)} --out {root} (the configuration states the count)"
         )
     records: list[Record] = []
     bad, absent = {}, []
@@ -100,7 +104,7 @@ def load(
                 continue
             try:
                 truth = json.loads((root / "truth" / f"{name}.json").read_text())
-                whole = _record(
+                view_record = _record(
                     scan,
                     view,
                     truth,
@@ -110,13 +114,13 @@ def load(
                     label,
                 )
                 devices = [thing for thing in scan["things"] if thing["role"] == "device"]
-                records += item_records(whole, truth, devices) if items else [whole]
+                records += item_records(view_record, truth, devices) if items else [view_record]
             except (OSError, ValueError, KeyError) as error:
                 bad[name] = f"{root / 'truth' / name}.json: {error}"
-    positive = sum(bool(r.annotations) for r in records)
-    notes = [
-        f"{len(records)} simulated {'items' if items else 'views'}, {positive} with {'an anomaly' if annotate == 'anomaly' else 'a device'}."
-    ]
+    n_positive = sum(bool(r.annotations) for r in records)
+    unit = "items" if items else "views"
+    content = "an anomaly" if annotate == "anomaly" else "a device"
+    notes = [f"{len(records)} simulated {unit}, {n_positive} with {content}."]
     if absent:
         notes.append(f"{len(absent)} views are absent.")
     return Collection(root.name, tuple(records), tuple(notes), tuple(absent), bad)
@@ -132,7 +136,7 @@ def _record(
     label: str,
 ) -> Record:
     height, width = truth["image"]["height"], truth["image"]["width"]
-    found = tuple(
+    annotations = tuple(
         Annotation(
             "anomaly" if annotate == "anomaly" else "item",
             (float(x), float(y), float(x + w), float(y + h)),
@@ -147,11 +151,11 @@ def _record(
     return Record(
         f"{scan['id']}_{view}",
         path,
-        found,
+        annotations,
         _labels(scan, label),
         "simulated",
         scan["part"],
-        # What must stay in one part: a family, but of a laboratory's own pieces, which are in all of them, the scan.
+        # A family stays in one part. Devices that are scanned repeatedly occur in every part.
         scan["family"] if scan.get("piece") is None else scan["id"],
         _about(scan, view),
         also=also,
@@ -168,7 +172,6 @@ def _labels(scan: dict[str, Any], label: str) -> dict[str, int]:
 
 
 def _about(scan: dict[str, Any], view: str) -> About:
-    """What tables tell apart: by anomaly, by view, and by what lies around."""
     seen, hidden = scan["views"][view], scan.get("anomaly")
     about = About(
         scan=scan["id"],
@@ -179,15 +182,13 @@ def _about(scan: dict[str, Any], view: str) -> About:
         look_alike=any(thing["role"] == "look_alike" for thing in scan["things"]),
     )
     about = of_device(about, scan["family"], scan.get("piece"))
-    return (
-        replace(about, kind=hidden["kind"], way=hidden["way"], stratum=seen["stratum"])
-        if hidden
-        else about
-    )
+    if hidden:
+        about = replace(about, kind=hidden["kind"], way=hidden["way"], stratum=seen["stratum"])
+    return about
 
 
 def _preset(root: Path) -> str:
-    """The preset that a folder is called after, as configurations do."""
+    """Guess the preset from the name of the folder, which in our configurations begins with it."""
     from bagscan.simulate.dataset import preset_names
 
     return next((name for name in preset_names() if root.name.split("_")[0] == name), "deei")

@@ -1,8 +1,8 @@
 """SIXray: official lists and VOC boxes (Miao et al., CVPR 2019).
 
 Layout: ``JPEGImage/<stem>.jpg``, ``Annotation/<stem>.xml`` for positives, and
-``ImageSet/{10,100,1000}/{train,test}.csv`` with 1, -1 or 0 per class. A 0 is negative for an
-``N*`` image and unknown for a ``P*`` one. Academic use only: the images are never redistributed.
+``ImageSet/{10,100,1000}/{train,test}.csv`` with 1, -1 or 0 per class. A 0 means negative for an
+``N*`` image, and unknown for a ``P*`` image. Academic use only; do not redistribute the images.
 """
 
 from __future__ import annotations
@@ -24,8 +24,11 @@ PUBLISHED_COUNTS = {("10", "train"): 74_960, ("10", "test"): 13_412}
 
 @dataclass(frozen=True, kw_only=True)
 class Config(Source):
-    """Attributes:
-    subset, list_of: list ``10``, ``100`` or ``1000``, and ``train`` or ``test`` of it.
+    """Settings of SIXray.
+
+    Attributes:
+        subset: official list, ``10``, ``100`` or ``1000``.
+        list_of: split of that list, ``train`` or ``test``.
     """
 
     subset: str = "10"
@@ -37,36 +40,38 @@ class Config(Source):
 
 
 def read_list(path: Path, bad: dict[str, str]) -> dict[str, dict[str, int]]:
-    """``{stem: {class: 1, -1 or 0}}`` from one official CSV.
+    """Read an official CSV file as ``{stem: {class: 1, -1 or 0}}``.
 
     Args:
-        bad: filled with what is wrong with rows that are left out.
+        path: the file.
+        bad: filled with the reason for each row that is left out.
 
     Raises:
-        DataError: the file is absent or its header is not the official one.
+        DataError: the file is missing, or its header is not the official one.
     """
     if not path.exists():
         raise DataError(
-            f"{path}: no such list; expected ImageSet/{{10,100,1000}}/{{train,test}}.csv"
+            f"{path}: list is missing; expected ImageSet/{{10,100,1000}}/{{train,test}}.csv"
         )
     with path.open(newline="", encoding="utf-8-sig") as file:
         rows = csv.DictReader(file, skipinitialspace=True)
         if tuple(name.strip() for name in rows.fieldnames or ()) != ("name", *CLASSES):
-            raise DataError(f"{path}: header {rows.fieldnames}, expected name,{','.join(CLASSES)}")
+            raise DataError(
+                f"{path}: header is {rows.fieldnames}; expected name,{','.join(CLASSES)}"
+            )
         listed: dict[str, dict[str, int]] = {}
         for number, row in enumerate(rows, 2):
             try:
-                stem, labels = (
-                    row["name"].strip().removesuffix(".jpg"),
-                    {name: _label(row[name]) for name in CLASSES},
-                )
+                stem = row["name"].strip().removesuffix(".jpg")
+                labels = {name: _label(row[name]) for name in CLASSES}
             except (ValueError, AttributeError, TypeError) as error:
                 bad[f"{path.name}:{number}"] = (
-                    f"{path}:{number}: expected a name and {len(CLASSES)} labels of 1, -1 or 0 ({error})"
+                    f"{path}:{number}: invalid row ({error}); "
+                    f"expected a name and {len(CLASSES)} labels of 1, -1 or 0"
                 )
                 continue
             if listed.get(stem, labels) != labels:
-                bad[stem] = f"{path}:{number}: listed twice, with other labels"
+                bad[stem] = f"{path}:{number}: listed twice, with different labels"
             listed[stem] = labels
         return {stem: labels for stem, labels in listed.items() if stem not in bad}
 
@@ -74,15 +79,20 @@ def read_list(path: Path, bad: dict[str, str]) -> dict[str, dict[str, int]]:
 def _label(text: str) -> int:
     value = float(text or "nan")
     if value not in (-1, 0, 1):
-        raise ValueError(f"a label of {text}")
+        raise ValueError(f"label {text}")
     return int(value)
 
 
 def load(root: str | Path, subset: str = "10", split: str = "train") -> Collection:
-    """Read one official list; scans that are absent on disk are counted and left out.
+    """Load one official list. Images that are missing on disk are counted and left out.
 
     Args:
-        root: the folder with ``JPEGImage``. subset: ``10``, ``100`` or ``1000``. split: ``train`` or ``test``.
+        root: folder with ``JPEGImage``.
+        subset: ``10``, ``100`` or ``1000``.
+        split: ``train`` or ``test``.
+
+    Raises:
+        DataError: the list is missing or has another header, or no image is usable.
     """
     root = Path(root)
     bad: dict[str, str] = {}
@@ -100,19 +110,20 @@ def load(root: str | Path, subset: str = "10", split: str = "train") -> Collecti
             values = {name: value or -1 for name, value in values.items()}
         unknown += sum(value == 0 for value in values.values())
         try:
-            records.append(_record(root, present[stem], values))
+            records.append(_load_record(root, present[stem], values))
         except ReadError as error:
             bad[stem] = str(error)
     absent = tuple(stem for stem in listed if stem not in present)
     notes = [
-        f"{len(absent)} of {len(listed)} listed images are absent from {root / 'JPEGImage'}; {len(records)} are there."
+        f"{len(absent)} of {len(listed)} listed images are absent from {root / 'JPEGImage'}; "
+        f"{len(records)} are loaded."
     ]
     unlisted = len(present.keys() - set(listed))
     if unlisted:
-        notes.append(f"{unlisted} images on disk are in other lists or none: not used.")
+        notes.append(f"{unlisted} images on disk are not in this list and are not used.")
     expected = PUBLISHED_COUNTS.get((subset, split))
     if expected is not None and expected != len(listed):
-        notes.append(f"The list has {len(listed)} rows, the published one {expected}.")
+        notes.append(f"The list has {len(listed)} rows; the published list has {expected}.")
     unboxed = sum(not r.annotations for r in records if r.id.startswith("P"))
     if unboxed:
         notes.append(f"{unboxed} positives have no box.")
@@ -122,15 +133,15 @@ def load(root: str | Path, subset: str = "10", split: str = "train") -> Collecti
         if r.annotations
     )
     if disagree:
-        notes.append(f"{disagree} scans have boxes of other classes than the list says.")
+        notes.append(f"{disagree} images have boxes of other classes than the list states.")
     if unknown:
-        notes.append(f"{unknown} labels of positives are 0: treated as unknown.")
+        notes.append(f"{unknown} labels of positives are 0 and count as unknown.")
     if bad:
         notes.append(f"{len(bad)} rows or annotations could not be read.")
     return Collection("sixray", tuple(records), tuple(notes), absent, bad)
 
 
-def _record(root: Path, path: Path, labels: dict[str, int]) -> Record:
+def _load_record(root: Path, path: Path, labels: dict[str, int]) -> Record:
     stem = path.stem
     truth = root / "Annotation" / f"{stem}.xml"
     annotations: tuple[Annotation, ...] = ()

@@ -1,4 +1,4 @@
-"""What a dataset is to a configuration: settings that load it."""
+"""Base class of the settings of a dataset."""
 
 from __future__ import annotations
 
@@ -16,14 +16,16 @@ from bagscan.registry import part
 
 @dataclass(frozen=True, kw_only=True)
 class Source(OneOf):
-    """One dataset. A module of one has a subclass ``Config`` with settings of its own.
+    """Settings of a dataset. The module of each dataset has a subclass ``Config``.
 
     Attributes:
-        format: the dataset's name, ``simulated``, ``sixray``, ``yolo``, ``coco``, or one that another package adds.
-        root: folder (COCO: the JSON file); absolute, or relative to the data folder, ``BAGSCAN_DATA``, or else to
-            where bagscan is run.
-        with_objects_only: leave out scans without annotations. limit: use at most so many records (views of
-            simulated bags, or items in them), spread evenly through the set; 0 for all.
+        format: name of the dataset, for example ``simulated``, ``sixray``, ``yolo``, ``coco``, or a
+            name that another package adds.
+        root: folder of the dataset, or the JSON file for ``coco``: an absolute path, or one
+            relative to the data folder (``BAGSCAN_DATA``), or else to the working directory.
+        with_objects_only: leave out scans without annotations.
+        limit: largest number of records to use, at even steps through the dataset; 0 for all.
+            Records of simulated datasets are views, or items in views.
     """
 
     format: str
@@ -33,26 +35,31 @@ class Source(OneOf):
 
     @abstractmethod
     def load(self) -> Collection:
-        """All records, and notes on what is absent or odd.
+        """Load the records, with notes on absent or invalid files.
 
         Raises:
-            DataError: it is not there, or nothing of it can be used. ConfigError: a setting.
+            DataError: the dataset is missing, or none of its scans is usable.
+            ConfigError: a setting is invalid.
         """
 
     @property
     def folder(self) -> Path:
-        """``root``, see :func:`bagscan.datasets.record.located`.
+        """``root`` as an existing path; see :func:`bagscan.datasets.record.located`.
 
         Raises:
-            DataError: it is not there.
+            DataError: the path does not exist.
         """
         return located(self.root)
 
     @classmethod
     def chosen(cls, data: Mapping[str, Any], where: str) -> type:
-        """The dataset of this ``format``."""
+        """Return the settings class for ``data["format"]``.
+
+        Raises:
+            ConfigError: the format is missing or unknown.
+        """
         name = data.get("format")
         if not isinstance(name, str):
-            raise ConfigError(f"{where}: needs a format")
+            raise ConfigError(f"{where}: format is missing; expected the name of a dataset")
         config: type = part("datasets", name).Config
         return config

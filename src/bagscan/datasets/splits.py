@@ -1,4 +1,4 @@
-"""Splits that do not leak: near-duplicates grouped by perceptual hash, files written with hashes."""
+"""Splits without leakage: near-duplicates, found by perceptual hash, stay in one part."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from bagscan.datasets.record import Record
 from bagscan.formats import read_scan
 from bagscan.formats.scans import only_view
 
-HASH_SIDE = 16  # 256 bits: 64 cannot tell two dark bags on white apart
-NEAR_DUPLICATE_BITS = 56  # of 256: joins one bag with its items moved; by eye on pairs, docs/log.md
+HASH_SIDE = 16  # 256 bits; with 64, two dark bags on white have the same hash
+NEAR_DUPLICATE_BITS = 56  # of 256; joins two scans of a bag with its items moved, see docs/log.md
 
 
 def perceptual_hash(pixels: np.ndarray) -> np.ndarray:
-    """Signs of the low DCT frequencies of the mean channel (Zauner 2010), 256 bits.
+    """Return a perceptual hash of an image: signs of its low DCT frequencies (Zauner 2010).
 
     Args:
-        pixels: (C, H, W).
+        pixels: (C, H, W); the hash is of the mean channel.
 
     Returns:
-        (32,) uint8, unchanged by re-compression and moderate scaling.
+        (32,) uint8, 256 bits. Re-compression and moderate scaling hardly change it.
     """
     grey = pixels.mean(0)
     small = _area_resize(grey, 4 * HASH_SIDE)
@@ -40,53 +40,65 @@ def perceptual_hash(pixels: np.ndarray) -> np.ndarray:
 
 
 def _area_resize(image: np.ndarray, side: int) -> np.ndarray:
-    """Mean over a ``side × side`` grid of cells, through cumulative sums."""
+    """Return the (side, side) means over a grid of cells, computed from cumulative sums."""
     for axis in (0, 1):
         sums = np.insert(image.cumsum(axis), 0, 0, axis)
-        at = np.linspace(0, image.shape[axis], side + 1)
-        low = np.minimum(at.astype(int), image.shape[axis] - 1)
+        borders = np.linspace(0, image.shape[axis], side + 1)
+        low = np.minimum(borders.astype(int), image.shape[axis] - 1)
         shape = (-1, 1) if axis == 0 else (1, -1)
-        edges = sums.take(low, axis) + (at - low).reshape(shape) * (
+        edges = sums.take(low, axis) + (borders - low).reshape(shape) * (
             sums.take(low + 1, axis) - sums.take(low, axis)
         )
-        image = np.diff(edges, axis=axis) / np.diff(at).reshape(shape)
+        image = np.diff(edges, axis=axis) / np.diff(borders).reshape(shape)
     return image
 
 
 def group_near_duplicates(hashes: np.ndarray, bits: int = NEAR_DUPLICATE_BITS) -> np.ndarray:
-    """(n,) group index: scans joined by chains of pairs at most ``bits`` apart.
+    """Group scans whose hashes differ in few bits. Chains of such pairs form one group.
 
     Args:
         hashes: (n, 32) uint8.
+        bits: largest number of different bits in a pair.
+
+    Returns:
+        (n,) index of each scan's group.
     """
     n = len(hashes)
     rows, cols = [np.arange(n)], [np.arange(n)]
     words = np.ascontiguousarray(hashes).view(np.uint64)
-    for start in range(0, n, 256):  # blocks bound the memory to 256 × n words
-        apart = np.bitwise_xor(words[start : start + 256, None], words[None])
-        distance = _popcount(apart)
+    for start in range(0, n, 256):  # in blocks, to limit memory
+        differences = np.bitwise_xor(words[start : start + 256, None], words[None])
+        distance = _popcount(differences)
         i, j = np.nonzero(distance <= bits)
         rows.append(i + start)
         cols.append(j)
     row, col = np.concatenate(rows), np.concatenate(cols)
-    joined = coo_matrix((np.ones(len(row), bool), (row, col)), shape=(n, n))
-    return np.asarray(connected_components(joined, directed=False)[1])
+    pairs = coo_matrix((np.ones(len(row), bool), (row, col)), shape=(n, n))
+    return np.asarray(connected_components(pairs, directed=False)[1])
 
 
-def _joined(group: np.ndarray, together: Sequence[str]) -> np.ndarray:
-    """(n,) groups with those joined that share a name: views of one bag look unlike and belong together."""
-    name = np.unique(np.array(together), return_inverse=True)[1]
+def _join_by_name(group: np.ndarray, names: Sequence[str]) -> np.ndarray:
+    """Join groups that share a name, such as the views of a bag, which do not look similar.
+
+    Args:
+        group: (n,) group index of each scan.
+        names: (n,) name of each scan's bag or family.
+
+    Returns:
+        (n,) group index of each scan.
+    """
+    name = np.unique(np.array(names), return_inverse=True)[1]
     n = int(group.max()) + 1
     pairs = coo_matrix((np.ones(len(group), bool), (group, n + name)), shape=(n + len(group),) * 2)
-    joined: np.ndarray = connected_components(pairs, directed=False)[1]
-    return np.asarray(joined[group])
+    component: np.ndarray = connected_components(pairs, directed=False)[1]
+    return np.asarray(component[group])
 
 
 _BITS = np.array([bin(i).count("1") for i in range(256)], np.uint8)
 
 
 def _popcount(words: np.ndarray) -> np.ndarray:
-    """(..., 4) uint64 -> (...) set bits."""
+    """Count the bits set along the last axis of (..., 4) uint64."""
     return np.asarray(
         _BITS[words.view(np.uint8).reshape(*words.shape[:-1], -1)].sum(-1, dtype=np.int64)
     )
@@ -94,11 +106,18 @@ def _popcount(words: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Split:
-    """Which record is in which part, with what it takes to check and repeat it.
+    """Assignment of records to parts, with the data to verify and repeat it.
 
     Attributes:
-        parts: ids by part name. groups: near-duplicate group of every id.
-        sha256: content hash of every file, so that a changed file is noticed.
+        parts: ids by name of the part.
+        groups: index of the group of each id; groups are never divided between parts.
+        sha256: hash of the file of each id, to detect changed files.
+        seed: random seed.
+        fractions: share of each part.
+        near_duplicate_bits: largest number of different hash bits in a pair of near-duplicates.
+
+    Raises:
+        DataError: an id or a group is in more than one part.
     """
 
     parts: Mapping[str, tuple[str, ...]]
@@ -109,19 +128,18 @@ class Split:
     near_duplicate_bits: int = NEAR_DUPLICATE_BITS
 
     def __post_init__(self) -> None:
-        everyone = [i for ids in self.parts.values() for i in ids]
-        if len(set(everyone)) != len(everyone):
+        all_ids = [i for ids in self.parts.values() for i in ids]
+        if len(set(all_ids)) != len(all_ids):
             raise DataError("an id is in more than one part of the split")
-        for name, ids in self.parts.items():
-            others = {
-                self.groups[i] for other, them in self.parts.items() if other != name for i in them
-            }
-            if others & {self.groups[i] for i in ids}:
-                raise DataError(f"near-duplicates of {name!r} are in another part")
+        groups = {name: {self.groups[i] for i in ids} for name, ids in self.parts.items()}
+        for name in self.parts:
+            elsewhere = set().union(*(groups[other] for other in groups if other != name))
+            if elsewhere & groups[name]:
+                raise DataError(f"near-duplicates of {name!r} are in another part of the split")
 
     @property
     def data_hash(self) -> str:
-        """One hash over parts and file contents."""
+        """Hash of the parts and of the contents of all files."""
         content = json.dumps(
             [sorted(self.sha256.items()), {k: sorted(v) for k, v in self.parts.items()}],
             sort_keys=True,
@@ -129,36 +147,39 @@ class Split:
         return hashlib.sha256(content.encode()).hexdigest()
 
     def select(self, records: Sequence[Record], part: str) -> list[Record]:
-        """The records of one part, in the order given."""
+        """Return the records of one part, in the given order.
+
+        Raises:
+            DataError: the split has no such part.
+        """
         if part not in self.parts:
-            raise DataError(f"no part {part!r} in the split; it has {', '.join(self.parts)}")
+            raise DataError(
+                f"the split has no part {part!r}; expected one of {', '.join(self.parts)}"
+            )
         chosen = set(self.parts[part])
         return [record for record in records if record.id in chosen]
 
 
 def given_split(records: Sequence[Record], fractions: Mapping[str, float], seed: int = 0) -> Split:
-    """The split that a dataset brings with it: parts and groups as its records tell.
+    """Return the dataset's own split: the parts and groups of its records.
 
     Raises:
-        DataError: repeated ids, or a group that lies in two parts.
+        DataError: an id occurs twice, or a group is in two parts.
     """
     if len({record.id for record in records}) < len(records):
-        raise DataError("record ids repeat: two datasets have scans of the same name")
-    number = {
-        name: k for k, name in enumerate(dict.fromkeys(str(r.group or r.id) for r in records))
-    }
+        raise DataError("two datasets have records of the same id; rename the files of one dataset")
+    names = dict.fromkeys(str(record.group or record.id) for record in records)
+    number = {name: k for k, name in enumerate(names)}
     parts = {name: tuple(sorted(r.id for r in records if r.part == name)) for name in fractions}
     paths = sorted({r.path for r in records})  # items share their view's file
     with ThreadPoolExecutor(4) as pool:
-        hashes = dict(
-            zip(
-                paths,
-                pool.map(lambda path: hashlib.sha256(path.read_bytes()).hexdigest(), paths),
-                strict=True,
-            )
-        )
+        hashes = dict(zip(paths, pool.map(_hash_file, paths), strict=True))
     groups = {r.id: number[str(r.group or r.id)] for r in records}
     return Split(parts, groups, {r.id: hashes[r.path] for r in records}, seed, dict(fractions))
+
+
+def _hash_file(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def make_split(
@@ -168,67 +189,73 @@ def make_split(
     bits: int = NEAR_DUPLICATE_BITS,
     report: Callable[[str], None] = print,
 ) -> Split:
-    """Split whole groups of near-duplicates and of views of one bag at random, each scanner in the same proportions.
+    """Split records at random, with the same fractions for each scanner.
+
+    Groups stay in one part. A group joins near-duplicates, views of one bag, and records with the
+    same ``group``.
 
     Args:
-        fractions: share of each part; they sum to 1. report: receives a line for each scan that cannot be read and is in no part.
+        records: records to split.
+        fractions: share of each part; they sum to 1.
+        seed: random seed.
+        bits: largest number of different hash bits in a pair of near-duplicates.
+        report: called with a message for each scan that cannot be read; it is left out.
 
     Raises:
-        DataError: fractions that do not sum to 1, repeated ids, or no readable scan.
+        DataError: the fractions do not sum to 1, an id occurs twice, or no scan can be read.
     """
     if abs(sum(fractions.values()) - 1) > 1e-6:
-        raise DataError(f"fractions must sum to 1, got {dict(fractions)}")
+        raise DataError(f"data.fractions are {dict(fractions)}; expected values that sum to 1")
     if len({record.id for record in records}) < len(records):
-        raise DataError(
-            "record ids repeat: two scans of these datasets have the same file name; rename one"
-        )
+        raise DataError("two scans of these datasets have the same file name; rename one of them")
     with ThreadPoolExecutor(4) as pool:
-        tried = list(zip(records, pool.map(fingerprint, records), strict=True))
-    read = [(record, found) for record, found in tried if not isinstance(found, str)]
-    for reason in (found for _, found in tried if isinstance(found, str)):
-        report(f"left out: {reason}")
-    if not read:
-        raise DataError("none of the scans could be read")
-    group = _joined(
-        group_near_duplicates(np.stack([found[0] for _, found in read]), bits),
-        [r.group or r.scan for r, _ in read],
+        results = list(zip(records, pool.map(fingerprint, records), strict=True))
+    readable = [(record, result) for record, result in results if not isinstance(result, str)]
+    for _, result in results:
+        if isinstance(result, str):
+            report(f"left out: {result}")
+    if not readable:
+        raise DataError("none of the scans can be read")
+    group = _join_by_name(
+        group_near_duplicates(np.stack([result[0] for _, result in readable]), bits),
+        [record.group or record.scan for record, _ in readable],
     )
     parts: dict[str, list[str]] = {name: [] for name in fractions}
     rng = np.random.default_rng(np.random.SeedSequence(seed))
-    for scanner in sorted({record.scanner for record, _ in read}):
+    for scanner in sorted({record.scanner for record, _ in readable}):
         members: dict[int, list[str]] = {}
-        for (record, _), g in zip(read, group, strict=True):
-            # A group belongs to the scanner of its first member, so that it stays whole.
-            if read[int(np.flatnonzero(group == g)[0])][0].scanner == scanner:
+        for (record, _), g in zip(readable, group, strict=True):
+            # A group counts for the scanner of its first member.
+            if readable[int(np.flatnonzero(group == g)[0])][0].scanner == scanner:
                 members.setdefault(int(g), []).append(record.id)
-        _deal(members, fractions, rng, parts)
+        _assign_groups(members, fractions, rng, parts)
     return Split(
         {name: tuple(sorted(ids)) for name, ids in parts.items()},
-        {record.id: int(g) for (record, _), g in zip(read, group, strict=True)},
-        {record.id: found[1] for record, found in read},
+        {record.id: int(g) for (record, _), g in zip(readable, group, strict=True)},
+        {record.id: result[1] for record, result in readable},
         seed,
         dict(fractions),
         bits,
     )
 
 
-def _deal(
+def _assign_groups(
     members: dict[int, list[str]],
     fractions: Mapping[str, float],
     rng: np.random.Generator,
     parts: dict[str, list[str]],
 ) -> None:
-    """Give shuffled groups, one by one, to the part that lacks most of its share."""
+    """Add each group, in random order, to the part that lacks most scans of its share."""
     total = sum(len(ids) for ids in members.values())
-    given = dict.fromkeys(fractions, 0)
+    counts = dict.fromkeys(fractions, 0)
     for g in rng.permutation(sorted(members)):
-        name = max(fractions, key=lambda part: fractions[part] * total - given[part])
+        name = max(fractions, key=lambda part: fractions[part] * total - counts[part])
         parts[name] += members[int(g)]
-        given[name] += len(members[int(g)])
+        counts[name] += len(members[int(g)])
 
 
 def fingerprint(record: Record) -> tuple[np.ndarray, str] | str:
-    """Perceptual hash and SHA-256 of a scan, or why it cannot be read."""
+    """Return the perceptual hash and the SHA-256 of a scan, or the reason if it cannot be read."""
     try:
         scan = read_scan(record.path)
         return perceptual_hash(only_view(scan).pixels), scan.provenance["sha256"]
@@ -237,30 +264,29 @@ def fingerprint(record: Record) -> tuple[np.ndarray, str] | str:
 
 
 def write_split(path: str | Path, split: Split) -> None:
-    """Write a split as JSON, its own hash inside."""
-    atomic_write_text(
-        Path(path),
-        json.dumps({**asdict(split), "data_hash": split.data_hash}, indent=1, sort_keys=True),
-    )
+    """Write a split as JSON, with its hash."""
+    fields = {**asdict(split), "data_hash": split.data_hash}
+    atomic_write_text(Path(path), json.dumps(fields, indent=1, sort_keys=True))
 
 
 def read_split(path: str | Path) -> Split:
-    """Read what :func:`write_split` wrote.
+    """Read a split that :func:`write_split` wrote.
 
     Raises:
-        DataError: absent, or altered since it was written.
+        DataError: the file is missing, or was altered since it was written.
     """
     path = Path(path)
     if not path.exists():
         raise DataError(
-            f"{path}: no such split; leave data.split out to have one made in the run folder"
+            f"{path}: split file is missing; without data.split, one is made in the run folder"
         )
     fields = json.loads(path.read_text())
-    written = fields.pop("data_hash", None)
+    stored_hash = fields.pop("data_hash", None)
     fields["parts"] = {name: tuple(ids) for name, ids in fields["parts"].items()}
     split = Split(**fields)
-    if split.data_hash != written:
+    if split.data_hash != stored_hash:
         raise DataError(
-            f"{path}: the split was altered: hash {split.data_hash[:12]}, written {str(written)[:12]}"
+            f"{path}: the split file was altered: its hash is {split.data_hash[:12]}, "
+            f"expected {str(stored_hash)[:12]}"
         )
     return split

@@ -1,4 +1,8 @@
-"""A PASCAL VOC folder: ``JPEGImages/``, ``Annotations/`` with one XML file each, and lists in ``ImageSets/Main/``; or pictures and XML files side by side."""
+"""A PASCAL VOC dataset.
+
+Layout: images in ``JPEGImages/``, an XML file per image in ``Annotations/``, and lists in
+``ImageSets/Main/``; or images and XML files side by side.
+"""
 
 from __future__ import annotations
 
@@ -27,8 +31,10 @@ TRUTH = ("Annotations", "annotations", "Annotation")
 
 @dataclass(frozen=True, kw_only=True)
 class Config(Source):
-    """Attributes:
-    list_of: the list of ``ImageSets/Main`` to take, such as ``train``; empty for every image.
+    """Settings of a VOC dataset.
+
+    Attributes:
+        list_of: list in ``ImageSets/Main`` to load, such as ``train``; empty for all images.
     """
 
     list_of: str = ""
@@ -39,10 +45,11 @@ class Config(Source):
 
 
 def load(root: str | Path, list_of: str = "") -> Collection:
-    """Read a VOC folder; an image without an XML file has no annotations.
+    """Load a VOC folder. An image without an XML file has no annotations.
 
     Raises:
-        DataError: no images or no such list, or nothing can be used.
+        DataError: there are no images, the list is missing, no XML file belongs to an image, or
+            no image is usable.
     """
     root = Path(root)
     images, truth = _folders(root)
@@ -50,42 +57,44 @@ def load(root: str | Path, list_of: str = "") -> Collection:
         (path.parent.relative_to(images) / scan_id_of(path)).as_posix(): path
         for path in find_scans([images])
     }
-    marks = {
+    xml_files = {
         (path.parent.relative_to(truth) / path.stem).as_posix(): path
         for path in sorted(truth.rglob("*"))
         if path.suffix.lower() == ".xml"
     }
-    wanted = _listed(root / "ImageSets" / "Main" / f"{list_of}.txt") if list_of else list(present)
-    records, bad, unmarked, beyond = [], {}, 0, 0
+    wanted = _read_ids(root / "ImageSets" / "Main" / f"{list_of}.txt") if list_of else list(present)
+    records, bad, without, beyond = [], {}, 0, 0
     for scan_id in (scan_id for scan_id in wanted if scan_id in present):
-        path, marked = present[scan_id], marks.get(scan_id)
-        unmarked += marked is None
+        path, xml_file = present[scan_id], xml_files.get(scan_id)
+        without += xml_file is None
         try:
             with naming(path, "image"):
                 size = image_size(path)
-            annotations = tuple(read_voc(marked, size)) if marked else ()
+            annotations = tuple(read_voc(xml_file, size)) if xml_file else ()
             beyond += marks_beyond(path, annotations, size)
         except ReadError as error:
             bad[scan_id] = str(error)
             continue
         records.append(Record(scan_id, path, annotations, about=view_named(scan_id)))
-    lost = [path for name, path in marks.items() if name not in present]
-    if lost and not marks.keys() & present.keys():
+    orphans = [path for name, path in xml_files.items() if name not in present]
+    if orphans and not xml_files.keys() & present.keys():
         raise DataError(
-            f"{root}: {len(lost)} XML files and no image of theirs (as {lost[0]}): they are called as their images are"
+            f"{root}: none of the {len(orphans)} XML files has an image (for example "
+            f"{orphans[0]}); an XML file must have the name of its image"
         )
-    bad |= truth_of_nothing(lost, root)
+    bad |= truth_of_nothing(orphans, root)
     absent = tuple(scan_id for scan_id in wanted if scan_id not in present)
+    n_boxes = sum(len(r.annotations) for r in records)
     notes = [
-        f"{len(records)} images, {sum(len(r.annotations) for r in records)} boxes; {len(absent)} listed images are absent.",
+        f"{len(records)} images, {n_boxes} boxes; {len(absent)} listed images are absent.",
         *beyond_note(beyond),
+        *missing_truth_note(without, "XML file"),
     ]
-    notes += missing_truth_note(unmarked, "XML file")
     return Collection(root.name, tuple(records), tuple(notes), absent, bad)
 
 
 def _folders(root: Path) -> tuple[Path, Path]:
-    """Where images and XML files lie; in one folder where they lie side by side, as Roboflow writes them."""
+    """Return the folders of the images and of the XML files; they can be the same (Roboflow)."""
     images, truth = (
         next((root / name for name in names if (root / name).is_dir()), None)
         for names in (IMAGES, TRUTH)
@@ -94,14 +103,17 @@ def _folders(root: Path) -> tuple[Path, Path]:
         return root, root
     if images is None or truth is None:
         names = IMAGES if images is None else TRUTH
-        raise DataError(f"{root}: no folder {' or '.join(names)}, and no XML files beside pictures")
+        raise DataError(
+            f"{root}: not a VOC dataset; expected a folder {' or '.join(names)}, "
+            "or XML files beside images"
+        )
     return images, truth
 
 
-def _listed(path: Path) -> list[str]:
-    """Ids of a list: the first word of every line, since VOC's lists by class have a second."""
+def _read_ids(path: Path) -> list[str]:
+    """Read the ids of a list: the first word of every line. VOC's lists by class have a second."""
     if not path.is_file():
-        raise DataError(f"{path}: no such list")
+        raise DataError(f"{path}: list is missing")
     return [
         line.split()[0]
         for line in path.read_text(encoding="utf-8-sig").splitlines()

@@ -1,4 +1,8 @@
-"""A YOLO folder: ``images/``, ``labels/`` with one text file each, and ``classes.txt``; or as Roboflow, Ultralytics and CVAT (YOLO 1.1) lay them out."""
+"""A YOLO dataset.
+
+Layout: images in ``images/``, a text file per image in ``labels/``, and ``classes.txt``. The
+layouts of Roboflow, Ultralytics and CVAT (YOLO 1.1) are also read.
+"""
 
 from __future__ import annotations
 
@@ -22,13 +26,16 @@ from bagscan.formats.limits import naming
 from bagscan.formats.scans import READERS, find_scans, scan_id_of
 from bagscan.formats.yolo import read_classes, read_yolo
 
-TOGETHER = "obj_*_data"  # folders of CVAT's YOLO 1.1, with labels beside pictures
+TOGETHER = "obj_*_data"  # folders of CVAT's YOLO 1.1, with labels beside images
 
 
 @dataclass(frozen=True, kw_only=True)
 class Config(Source):
-    """Attributes:
-    scanner_digits: leading characters of a file name that tell the scanner.
+    """Settings of a YOLO dataset.
+
+    Attributes:
+        scanner_digits: number of leading characters of a file name that identify the scanner; 0
+            if file names do not.
     """
 
     scanner_digits: int = 0
@@ -39,25 +46,28 @@ class Config(Source):
 
 
 def load(root: str | Path, scanner_digits: int = 0) -> Collection:
-    """Read every image of a YOLO folder; an image without a label file has no annotations.
+    """Load a YOLO folder. An image without a label file has no annotations.
 
-    Labels mirror images: that of ``images/train/7.jpg`` is ``labels/train/7.txt``. Names of classes are those of ``classes.txt`` or ``data.yaml``.
+    The label file of ``images/train/7.jpg`` is ``labels/train/7.txt``. Class names are read from
+    ``classes.txt``, ``obj.names`` or a YAML file with ``names``.
 
     Args:
-        root: the folder. scanner_digits: how many leading characters of the file name tell the
-            scanner; 0 where they do not.
+        root: folder of the dataset.
+        scanner_digits: see :class:`Config`.
 
     Raises:
-        DataError: no scans there, or labels that are of none of them. ReadError: no list of classes.
+        DataError: there are no images or no valid class names, no label file belongs to an image,
+            or no image is usable.
+        ReadError: the list of classes cannot be read.
     """
     root = Path(root)
     folders = _image_folders(root)
     paths = {path: folder for folder in folders for path in find_scans([folder])}
     if not paths:
-        raise DataError(f"{root / 'images'}: no scans ({', '.join(READERS)})")
+        raise DataError(f"{root / 'images'}: no images found; expected {', '.join(READERS)}")
     together = folders[0].match(TOGETHER)
     classes = _classes(root)
-    records, bad, taken = [], {}, set()
+    records, bad, used = [], {}, set()
     ids = {path: _id_of(path, folder, root) for path, folder in paths.items()}
     times = Counter(ids.values())
     for path, scan_id in ids.items():
@@ -65,11 +75,12 @@ def load(root: str | Path, scanner_digits: int = 0) -> Collection:
         truth = labels / path.parent.relative_to(paths[path]) / f"{scan_id_of(path)}.txt"
         if shared := times[scan_id] > 1:
             scan_id += path.suffix
-        taken |= {truth} if truth.exists() else set()
+        used |= {truth} if truth.exists() else set()
         try:
             if shared and truth.exists():
                 raise ReadError(
-                    f"{path}: {truth} would be of several pictures that differ in their ending alone"
+                    f"{path}: {truth} is ambiguous, since several images differ only in their "
+                    "extension; rename them"
                 )
             with naming(path, "image"):
                 size = image_size(path)
@@ -89,46 +100,46 @@ def load(root: str | Path, scanner_digits: int = 0) -> Collection:
                 about=view_named(scan_id),
             )
         )
-    lost = sorted(
-        {
-            label
-            for folder in folders
-            for label in (folder if together else folder.parent / "labels").rglob("*.txt")
-        }
-        - taken
-    )
-    lost = [path for path in lost if path.name != "classes.txt"]
-    if lost and not taken:
+    label_folders = [folder if together else folder.parent / "labels" for folder in folders]
+    label_files = {path for folder in label_folders for path in folder.rglob("*.txt")}
+    orphans = [path for path in sorted(label_files - used) if path.name != "classes.txt"]
+    if orphans and not used:
         raise DataError(
-            f"{root}: {len(lost)} label files and no image of theirs (as {lost[0]}): labels mirror images, labels/a/7.txt is of images/a/7.jpg"
+            f"{root}: none of the {len(orphans)} label files has an image (for example "
+            f"{orphans[0]}); the label file of images/a/7.jpg must be labels/a/7.txt"
         )
-    bad |= truth_of_nothing(lost, root)
-    notes = [
-        f"{len(records)} images, {sum(len(r.annotations) for r in records)} boxes of {len(classes)} classes."
-    ]
-    notes += missing_truth_note(len(paths) - len(taken), "label file")
+    bad |= truth_of_nothing(orphans, root)
+    n_boxes = sum(len(r.annotations) for r in records)
+    notes = [f"{len(records)} images, {n_boxes} boxes of {len(classes)} classes."]
+    notes += missing_truth_note(len(paths) - len(used), "label file")
     if bad:
         notes.append(f"{len(bad)} images or labels could not be read.")
     return Collection(root.name, tuple(records), tuple(notes), bad=bad)
 
 
 def _id_of(path: Path, folder: Path, root: Path) -> str:
-    """Where an image lies within the folder of images, without its ending; with the name of a part, ``train/7``, where each has a folder of its own."""
-    return (
-        folder.parent.relative_to(root) / path.parent.relative_to(folder) / scan_id_of(path)
-    ).as_posix()
+    """Return the path of an image within its folder of images, without the extension.
+
+    If each split has a folder of its own, the id begins with its name, for example ``train/7``.
+    """
+    id_path = folder.parent.relative_to(root) / path.parent.relative_to(folder) / scan_id_of(path)
+    return id_path.as_posix()
 
 
 def _image_folders(root: Path) -> list[Path]:
-    """``images/``; ``train/images/`` and the like of Roboflow; ``obj_train_data/`` and the like of CVAT's YOLO 1.1, where labels lie beside pictures."""
-    for found in ([root / "images"], sorted(root.glob("*/images")), sorted(root.glob(TOGETHER))):
-        if folders := [folder for folder in found if folder.is_dir()]:
+    candidates = (
+        [root / "images"],
+        sorted(root.glob("*/images")),  # Roboflow: train/images/ and so on
+        sorted(root.glob(TOGETHER)),
+    )
+    for paths in candidates:
+        if folders := [folder for folder in paths if folder.is_dir()]:
             return folders
     return []
 
 
 def _classes(root: Path) -> list[str]:
-    """Names of the classes by number: of ``classes.txt``, CVAT's ``obj.names`` or the one YAML file that has ``names``."""
+    """Return the class names in the order of their numbers."""
     for name in ("classes.txt", "obj.names"):
         if (root / name).is_file():
             return read_classes(root / name)
@@ -138,19 +149,23 @@ def _classes(root: Path) -> list[str]:
         if "names" in (result := read_yaml(path)[0])
     }
     if len(named) != 1:
-        several = f"; {' and '.join(path.name for path in named)} both have names" if named else ""
+        found = ", ".join(path.name for path in named) or "none"
         raise DataError(
-            f"{root}: names of classes must be in classes.txt, obj.names or one YAML file, as names: [gun, knife]{several}"
+            f"{root}: class names are missing; expected classes.txt, obj.names, or exactly one "
+            f"YAML file with, for example, names: [gun, knife]; found {found}"
         )
     ((path, names),) = named.items()
     if isinstance(names, dict) and sorted(names) == list(range(len(names))):
         names = [names[k] for k in range(len(names))]
     if not isinstance(names, list) or not names:
-        raise DataError(f"{path}: names must be a list, or be numbered from 0 without a gap")
-    listed = [str(name) for name in names]
-    many = read_yaml(path)[0].get("nc", len(listed))
-    if len(set(listed)) < len(listed) or many != len(listed):
         raise DataError(
-            f"{path}: names must be as many as nc says, {many}, each another: {', '.join(listed[:20])}"
+            f"{path}: names is invalid; expected a list, or a mapping with keys 0, 1, 2, ..."
         )
-    return listed
+    labels = [str(name) for name in names]
+    count = read_yaml(path)[0].get("nc", len(labels))
+    if len(set(labels)) < len(labels) or count != len(labels):
+        raise DataError(
+            f"{path}: names has {len(labels)} entries ({', '.join(labels[:20])}); "
+            f"expected {count} different names (nc)"
+        )
+    return labels

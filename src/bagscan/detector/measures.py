@@ -1,7 +1,8 @@
-"""What a detector's results on a simulated set are worth: devices, places and bags. No torch.
+"""Metrics of a detector on a simulated dataset, for devices, regions and bags.
 
-A view of a device counts as anomalous where the anomaly is visible in that view; a device over both views where
-it is visible in one. What is visible in none is reported apart. A device that was not found scores lowest.
+In a single view, a device counts as anomalous if its anomaly is visible in that view; over all
+views, if it is visible in at least one. Anomalies that are visible in no view are left out of the
+device metrics. A device that was not found gets the lowest score. Does not import torch.
 """
 
 from __future__ import annotations
@@ -17,26 +18,30 @@ from bagscan.detector.thresholds import Thresholds
 from bagscan.evaluation.metrics import auroc, fpr_at_tpr, tpr_at_fpr
 
 NOT_FOUND = -20.0
-PAPER_FP, PAPER_TP = 0.0454, 0.9899  # paper A's result
-ANOMALOUS_FROM, BENIGN_TO = 0.5, 0.1  # share of a segment on the anomaly
+PAPER_FP, PAPER_TP = 0.0454, 0.9899  # rates reported by Bhowmik & Breckon
+ANOMALOUS_FROM, BENIGN_TO = 0.5, 0.1  # share on the anomaly that makes a region anomalous or benign
 MAX_FALSE_REGIONS = 2
 FLAGGED = 0.5
 
 
 def measure(bags: Sequence[JudgedBag], thresholds: Thresholds) -> dict[str, Any]:
-    """All figures of some bags: of one group, or of several together."""
-    hidden = [bag for bag in bags if bag.anomalous]
-    seen = [bag for bag in hidden if any(view.visible for view in bag.views)]
+    """Compute all metrics of a set of bags.
+
+    Returns:
+        Counts and metrics by name; NaN for a metric that the bags do not define.
+    """
+    anomalous = [bag for bag in bags if bag.anomalous]
+    visible = [bag for bag in anomalous if any(view.visible for view in bag.views)]
     summary: dict[str, Any] = {
         "bags": len(bags),
         "scenes": len({bag.scene for bag in bags}),
-        "anomalous": len(hidden),
-        "visible": len(seen),
+        "anomalous": len(anomalous),
+        "visible": len(visible),
     }
-    summary |= {"device_recall": _recall(bags)}
-    summary |= {f"view_{k}": v for k, v in _rates(*_by_view(bags)).items()}
-    summary |= {f"device_{k}": v for k, v in _rates(*_by_device(bags, thresholds)).items()}
-    summary |= _within(bags) | _segments(bags) | _bags(bags, thresholds)
+    summary |= {"device_recall": _device_recall(bags)}
+    summary |= {f"view_{k}": v for k, v in _rates(*_view_scores(bags)).items()}
+    summary |= {f"device_{k}": v for k, v in _rates(*_device_scores(bags, thresholds)).items()}
+    summary |= _host_metrics(bags) | _region_metrics(bags) | _bag_metrics(bags, thresholds)
     return summary
 
 
@@ -48,20 +53,16 @@ def _rates(truth: np.ndarray, scores: np.ndarray) -> dict[str, float]:
     }
 
 
-def _recall(bags: Sequence[JudgedBag]) -> float:
+def _device_recall(bags: Sequence[JudgedBag]) -> float:
     devices = [device for bag in bags for view in bag.views for device in view.devices]
-    return (
-        float(np.mean([device.found is not None for device in devices]))
-        if devices
-        else float("nan")
-    )
+    return _mean([device.found is not None for device in devices])
 
 
 def _score(view: JudgedView, found: int | None) -> float:
     return NOT_FOUND if found is None else float(view.seen.logits[found])
 
 
-def _by_view(bags: Sequence[JudgedBag]) -> tuple[np.ndarray, np.ndarray]:
+def _view_scores(bags: Sequence[JudgedBag]) -> tuple[np.ndarray, np.ndarray]:
     truth, scores = [], []
     for bag in bags:
         for view in bag.views:
@@ -73,18 +74,20 @@ def _by_view(bags: Sequence[JudgedBag]) -> tuple[np.ndarray, np.ndarray]:
     return np.array(truth, bool), np.array(scores)
 
 
-def _by_device(bags: Sequence[JudgedBag], thresholds: Thresholds) -> tuple[np.ndarray, np.ndarray]:
-    """Devices over all views; of the bag's devices those that no true one stands for are left out, unless they hold the only view of one."""
+def _device_scores(
+    bags: Sequence[JudgedBag], thresholds: Thresholds
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return truth and log-odds of devices over all views, without false detections."""
     truth, scores = [], []
     for bag in bags:
         if bag.anomalous and not any(view.visible for view in bag.views):
             continue
         host_found = False
         for device in devices_of(bag.seen, thresholds):
-            stands_for = bag.true_devices(device.numbers)
-            if not stands_for:
+            true_devices = bag.true_devices(device.numbers)
+            if not true_devices:
                 continue
-            is_host = any(d.host for d in stands_for)
+            is_host = any(true_device.host for true_device in true_devices)
             host_found |= is_host
             truth.append(is_host)
             scores.append(device.log_odds)
@@ -94,37 +97,47 @@ def _by_device(bags: Sequence[JudgedBag], thresholds: Thresholds) -> tuple[np.nd
     return np.array(truth, bool), np.array(scores)
 
 
-def _within(bags: Sequence[JudgedBag]) -> dict[str, float]:
-    """Regions of a host device in one view: AUROC, and how often the best one lies on the anomaly."""
-    areas, dark, hits = [], [], []
+def _host_metrics(bags: Sequence[JudgedBag]) -> dict[str, float]:
+    """Compare the regions of a host device in a single view.
+
+    Returns:
+        AUROC of the anomaly map and of attenuation alone, and how often the best region is near the
+        anomaly.
+    """
+    aurocs, control_aurocs, hits = [], [], []
     for bag in bags:
         for view in bag.views:
             host = next((d for d in view.devices if d.host), None)
             if not bag.anomalous or not view.visible or host is None or host.found is None:
                 continue
-            own = view.seen.device_of == host.found
-            truth = view.on[own] >= ANOMALOUS_FROM
-            counted = truth | (view.on[own] < BENIGN_TO)
+            on_host = view.seen.device_of == host.found
+            truth = view.on[on_host] >= ANOMALOUS_FROM
+            counted = truth | (view.on[on_host] < BENIGN_TO)
             if truth.any() and not truth.all():
-                areas.append(auroc(truth[counted], view.seen.heights[own][counted]))
-                dark.append(auroc(truth[counted], view.darkness[own][counted]))
-            if own.any():
-                best = np.flatnonzero(own)[np.argmax(view.seen.heights[own])]
+                aurocs.append(auroc(truth[counted], view.seen.heights[on_host][counted]))
+                control_aurocs.append(auroc(truth[counted], view.darkness[on_host][counted]))
+            if on_host.any():
+                best = np.flatnonzero(on_host)[np.argmax(view.seen.heights[on_host])]
                 hits.append(view.near[best] >= ANOMALOUS_FROM)
-    return {"within_auroc": _mean(areas), "within_darkness": _mean(dark), "hit_at_1": _mean(hits)}
+    return {
+        "within_auroc": _mean(aurocs),
+        "within_darkness": _mean(control_aurocs),
+        "hit_at_1": _mean(hits),
+    }
 
 
-def _segments(bags: Sequence[JudgedBag]) -> dict[str, float]:
-    """Segments of devices as paper A counts them, and darkness alone beside it."""
-    truth, scores, dark = [], [], []
+def _region_metrics(bags: Sequence[JudgedBag]) -> dict[str, float]:
+    """Evaluate regions on devices as Bhowmik & Breckon do, with attenuation alone as control."""
+    truth, scores, attenuations = [], [], []
     for bag in bags:
         for view in bag.views:
-            own = (view.seen.device_of >= 0) & ((view.on >= ANOMALOUS_FROM) | (view.on < BENIGN_TO))
-            truth.append(view.on[own] >= ANOMALOUS_FROM)
-            scores.append(view.seen.heights[own])
-            dark.append(view.darkness[own])
+            is_clear = (view.on >= ANOMALOUS_FROM) | (view.on < BENIGN_TO)
+            counted = (view.seen.device_of >= 0) & is_clear
+            truth.append(view.on[counted] >= ANOMALOUS_FROM)
+            scores.append(view.seen.heights[counted])
+            attenuations.append(view.darkness[counted])
     labels, score, control = (
-        np.concatenate(x) if x else np.zeros(0) for x in (truth, scores, dark)
+        np.concatenate(x) if x else np.zeros(0) for x in (truth, scores, attenuations)
     )
     if not labels.any() or labels.all():
         return {}
@@ -137,13 +150,12 @@ def _segments(bags: Sequence[JudgedBag]) -> dict[str, float]:
     }
 
 
-def _bags(bags: Sequence[JudgedBag], thresholds: Thresholds) -> dict[str, float]:
-    """Bags as they are screened: alarms, and of those on something hidden, how many point at it."""
+def _bag_metrics(bags: Sequence[JudgedBag], thresholds: Thresholds) -> dict[str, float]:
+    """Return the alarm rates of anomalous and benign bags, and the share of right places."""
     alarms: dict[bool, list[bool]] = {True: [], False: []}
     for bag in bags:
-        alarms[bag.anomalous].append(
-            any((scores >= FLAGGED).any() for scores in region_scores(bag.seen, thresholds))
-        )
+        scores = region_scores(bag.seen, thresholds)
+        alarms[bag.anomalous].append(any((of_view >= FLAGGED).any() for of_view in scores))
     return {
         "bag_tp": _mean(alarms[True]),
         "bag_fp": _mean(alarms[False]),
@@ -152,32 +164,41 @@ def _bags(bags: Sequence[JudgedBag], thresholds: Thresholds) -> dict[str, float]
 
 
 def right_places(bags: Sequence[JudgedBag], thresholds: Thresholds) -> float:
-    """Share of anomalous bags with a flagged region on what is hidden, and at most two that are not."""
+    """Return the share of anomalous bags whose flagged regions point at the anomaly.
+
+    At least one flagged region must be near the anomaly, and at most two may be elsewhere. NaN
+    without anomalous bags.
+    """
     right = []
     for bag in bags:
         if bag.anomalous:
-            flagged = [scores >= FLAGGED for scores in region_scores(bag.seen, thresholds)]
-            on = [
-                view.near[f] >= ANOMALOUS_FROM for view, f in zip(bag.views, flagged, strict=True)
+            scores = region_scores(bag.seen, thresholds)
+            is_near = [
+                view.near[view_scores >= FLAGGED] >= ANOMALOUS_FROM
+                for view, view_scores in zip(bag.views, scores, strict=True)
             ]
-            hits, false = sum(int(o.sum()) for o in on), sum(int((~o).sum()) for o in on)
-            right.append(hits > 0 and false <= MAX_FALSE_REGIONS)
+            n_hits = sum(int(flags.sum()) for flags in is_near)
+            n_false = sum(int((~flags).sum()) for flags in is_near)
+            right.append(n_hits > 0 and n_false <= MAX_FALSE_REGIONS)
     return _mean(right)
 
 
 def bag_scores(bags: Sequence[JudgedBag], thresholds: Thresholds) -> tuple[np.ndarray, np.ndarray]:
-    """(n,) of each bag: its most suspicious device's log-odds, and its highest region on no device."""
-    devices = [
-        max((d.log_odds for d in devices_of(bag.seen, thresholds)), default=NOT_FOUND)
-        for bag in bags
-    ]
-    outside = [
-        max(
-            (float(v.seen.heights[v.seen.device_of < 0].max(initial=NOT_FOUND)) for v in bag.views),
-            default=NOT_FOUND,
+    """Return the highest scores of each bag.
+
+    Returns:
+        (n,) log-odds of the most suspicious device, and (n,) mean logits of the anomaly map in the
+        highest region outside devices. Both are -20 if there is nothing to score.
+    """
+    devices, outside = [], []
+    for bag in bags:
+        log_odds = (device.log_odds for device in devices_of(bag.seen, thresholds))
+        devices.append(max(log_odds, default=NOT_FOUND))
+        heights = (
+            float(view.seen.heights[view.seen.device_of < 0].max(initial=NOT_FOUND))
+            for view in bag.views
         )
-        for bag in bags
-    ]
+        outside.append(max(heights, default=NOT_FOUND))
     return np.array(devices), np.array(outside)
 
 

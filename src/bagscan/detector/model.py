@@ -1,4 +1,4 @@
-"""The trained detector as a model folder."""
+"""Detector in torch, saved as a model folder."""
 
 from __future__ import annotations
 
@@ -31,10 +31,18 @@ from bagscan.weights import in_half
 
 @dataclass
 class Detector:
-    """Attributes:
-    network: the trained network. images: ``raw`` or ``colour``. kinds, devices: how many of its first categories are kinds of anomaly, and then of devices.
-    thresholds: of devices and regions, see :class:`bagscan.detector.deciding.Thresholds`.
-    operating_point: None before calibration. about: what it was trained on and how good it is.
+    """Detector with its thresholds.
+
+    Attributes:
+        network: network, whose categories are kinds of anomaly, then classes of devices, then
+            others.
+        kinds: number of kinds of anomaly.
+        devices: number of classes of devices.
+        images: ``raw`` or ``colour``.
+        thresholds: see :class:`bagscan.detector.thresholds.Thresholds`.
+        operating_point: None before calibration.
+        about: training data and results.
+        id: hash of the model folder.
     """
 
     network: DetectorNetwork
@@ -55,12 +63,26 @@ class Detector:
         devices: int,
         images: str = "raw",
     ) -> Detector:
-        """An untrained one."""
+        """Build an untrained detector.
+
+        Args:
+            config: settings of the network; ``categories`` and ``channels`` are replaced.
+            categories: names of all categories of the network.
+            kinds: number of kinds of anomaly, the first categories.
+            devices: number of classes of devices, the next categories.
+            images: ``raw`` or ``colour``.
+        """
         config = dataclasses.replace(config, categories=categories, channels=IMAGES[images][2])
         return cls(DetectorNetwork(config), kinds, devices, images)
 
     def save(self, folder: Path) -> str:
-        """Write the model folder, weights in 16 bits; returns its id. Exported graphs stay where the weights do."""
+        """Write the model folder, with weights in 16 bits.
+
+        Exported graphs in the folder are kept if the weights are unchanged.
+
+        Returns:
+            Id of the folder.
+        """
         weights = in_half(self.network.state_dict())
         network = dataclasses.asdict(self.network.config) | {"pretrained": False}
         description = {
@@ -74,9 +96,9 @@ class Detector:
                 "devices": self.devices,
                 "thresholds": dataclasses.asdict(self.thresholds),
             },
-            "operating_point": dataclasses.asdict(self.operating_point)
-            if self.operating_point
-            else None,
+            "operating_point": (
+                dataclasses.asdict(self.operating_point) if self.operating_point else None
+            ),
             "about": self.about,
         }
         card = "\n".join(
@@ -87,34 +109,33 @@ class Detector:
             "model.json": json.dumps(description, indent=1).encode(),
             "MODEL_CARD.md": card.encode(),
         }
-        before = folder / "weights.safetensors"
-        same = before.is_file() and before.read_bytes() == contents["weights.safetensors"]
-        self.id = write_files(folder, contents, keep_graphs=same)
+        path = folder / "weights.safetensors"
+        is_unchanged = path.is_file() and path.read_bytes() == contents["weights.safetensors"]
+        self.id = write_files(folder, contents, keep_graphs=is_unchanged)
         return self.id
 
     @classmethod
     def load(cls, folder: str | Path) -> Detector:
-        """Read a model folder, checking every hash first.
+        """Load a model folder after checking all hashes.
 
         Raises:
-            ModelError: a file is missing or altered, or it is no detector.
+            ModelError: if a file is missing or altered, or the model is not a detector.
         """
         folder = Path(folder)
         identity = verified_id(folder)
         description = read_description(folder)
         settings = description["model"]
         if settings.get("kind") != KIND:
-            raise ModelError(f"{folder}: not a detector")
+            raise ModelError(f'{folder}: model is not a detector; expected kind "{KIND}"')
         network = DetectorNetwork(fill(NetworkConfig, settings["network"], f"{folder}/model.json"))
         try:
-            network.load_state_dict(
-                {
-                    k: v.float() if v.is_floating_point() else v
-                    for k, v in load_file(folder / "weights.safetensors").items()
-                }
-            )
+            weights = {
+                name: tensor.float() if tensor.is_floating_point() else tensor
+                for name, tensor in load_file(folder / "weights.safetensors").items()
+            }
+            network.load_state_dict(weights)
         except (RuntimeError, ValueError) as error:
-            raise ModelError(f"{folder}: weights do not fit model.json: {error}") from error
+            raise ModelError(f"{folder}: weights do not match model.json: {error}") from error
         thresholds, point = thresholds_of(description), operating_point_of(description)
         images = next(
             name

@@ -1,7 +1,7 @@
-"""The network of the detector: one pass from a view to maps, and a head from a device's part of them to its verdict.
+"""Network of the detector: maps of a view, and a head that computes the verdict on a device.
 
-Backbone with ImageNet weights where a package has them, a pathway from coarse to fine (Lin et al. 2017,
-feature pyramid networks), and maps at a stride of 8 pixels of the view.
+It consists of a backbone, pretrained on ImageNet if a package has the weights, a feature pyramid
+(Lin et al. 2017) and maps at a stride of 8 pixels.
 """
 
 from __future__ import annotations
@@ -16,19 +16,24 @@ from bagscan.backbones import create_backbone
 from bagscan.detector.features import CELL_PX, N_FEATURES
 from bagscan.detector.two_views import NEAR_CELLS, TOP_PLACES, TwoViews, TwoViewsConfig
 
-FIRST_BIAS = -3.0  # of maps of what is rare
+FIRST_BIAS = -3.0  # initial bias of the maps, whose positives are rare
 
 
 @dataclass(frozen=True)
 class NetworkConfig:
-    """Attributes:
-    backbone, pretrained: see :func:`bagscan.backbones.create_backbone`. channels: of the input.
-    deepest_stride: of the backbone's stages that are kept; 0 for all.
-    fold: pixels of each side that become channels before the first convolution.
-    width: channels of the pathway. categories: what a pixel may belong to.
-    two_views: what looks at both views of a bag together, see :class:`bagscan.detector.two_views.TwoViewsConfig`.
-    level_stages: whether each stage of the backbone is normalised before the pathway and the verdict take it: stages of a mobile
-        backbone are sums over blocks, whose spreads differ tenfold from stage to stage.
+    """Settings of the network.
+
+    Attributes:
+        backbone, pretrained: see :func:`bagscan.backbones.create_backbone`.
+        channels: channels of the input features.
+        deepest_stride: largest stride of the backbone's stages; 0 keeps all stages.
+        fold: block size of the space-to-depth step before the first convolution, in pixels.
+        width: channels of the feature pyramid.
+        level_stages: true applies batch normalisation to each backbone stage first. Stages of
+            mobile backbones differ in spread by a factor of ten.
+        categories: names of the categories of a pixel.
+        two_views: module that evaluates both views of a bag together, see
+            :class:`bagscan.detector.two_views.TwoViewsConfig`.
     """
 
     backbone: str = "tf_efficientnet_lite0"
@@ -44,8 +49,16 @@ class NetworkConfig:
 
 @dataclass(frozen=True)
 class Maps:
-    """What one pass gives, each (B, n, h, w): logits of categories, of anomaly (n = 1) and of where two
-    devices of one class touch (n = 1); features of the finest and of the coarsest stage, and those that categories are told from."""
+    """Outputs of a forward pass.
+
+    Attributes:
+        categories: (B, n, h, w) logits of the categories.
+        anomaly: (B, 1, h, w) logits of an anomaly.
+        contact: (B, 1, h, w) logits of contact between two devices of one class.
+        fine: (B, c, h, w) features at the finest stage.
+        coarse: (B, c, h', w') features of the coarsest backbone stage.
+        merged: (B, c, h, w) features that the categories are computed from.
+    """
 
     categories: Tensor
     anomaly: Tensor
@@ -64,10 +77,14 @@ def _block(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
 
 
 class Verdict(nn.Sequential):
-    """Whether something is hidden in a device, from its pooled features and best places, on top of these.
+    """Head that computes the log-odds of an anomaly in a device.
+
+    It adds a correction, computed from pooled features, to the mean of the device's highest logits.
 
     Args:
-        width, coarse_width: channels of the finest and coarsest maps. coarse_cells: cells of the finest to one of the coarsest.
+        width: channels of the fine features.
+        coarse_width: channels of the coarse features.
+        coarse_cells: side of a coarse cell, in fine cells.
     """
 
     def __init__(self, width: int, coarse_width: int, coarse_cells: int) -> None:
@@ -77,28 +94,33 @@ class Verdict(nn.Sequential):
         self.coarse_cells = coarse_cells
 
     def forward(self, anomaly: Tensor, fine: Tensor, coarse: Tensor, device: Tensor) -> Tensor:  # type: ignore[override]
-        """(D,) logits of (D, 1, h, w) masks of devices, on the maps of one view for all of them or of as many views."""
+        """Return the (D,) logits of devices.
+
+        Args:
+            anomaly: (1 or D, 1, h, w) logits of the anomaly map.
+            fine: (1 or D, c, h, w) fine features.
+            coarse: (1 or D, c, h', w') coarse features.
+            device: (D, 1, h, w) masks of the devices.
+        """
         near = F.max_pool2d(device.float(), NEAR_CELLS, 1, NEAR_CELLS // 2)
         inside = (near > 0.3).float()
         area = inside.sum((2, 3)).clamp(min=1)
         anomaly, fine, coarse = anomaly.float(), fine.float(), coarse.float()
-        elsewhere = anomaly.masked_fill(inside < 0.5, -30.0).flatten(1)
-        soft_most = torch.logsumexp(elsewhere, 1, keepdim=True) - area.log()
-        top = elsewhere.topk(TOP_PLACES, 1).values.clamp(min=-12).mean(1, keepdim=True)
-        mean, most = (
-            (fine * inside).sum((2, 3)) / area,
-            fine.masked_fill(inside < 0.5, 0).amax((2, 3)),
-        )
+        logits = anomaly.masked_fill(inside < 0.5, -30.0).flatten(1)
+        soft_max = torch.logsumexp(logits, 1, keepdim=True) - area.log()
+        top = logits.topk(TOP_PLACES, 1).values.clamp(min=-12).mean(1, keepdim=True)
+        mean = (fine * inside).sum((2, 3)) / area
+        highest = fine.masked_fill(inside < 0.5, 0).amax((2, 3))
         share = F.avg_pool2d(near, self.coarse_cells)
-        deep = (coarse * share).sum((2, 3)) / share.sum((2, 3)).clamp(min=0.1)
-        found = torch.cat([mean, most, deep, soft_most, top], 1)
+        coarse_mean = (coarse * share).sum((2, 3)) / share.sum((2, 3)).clamp(min=0.1)
+        correction = torch.cat([mean, highest, coarse_mean, soft_max, top], 1)
         for layer in self:
-            found = layer(found)
-        return (top + found)[:, 0]
+            correction = layer(correction)
+        return (top + correction)[:, 0]
 
 
 class DetectorNetwork(nn.Module):
-    """See :class:`NetworkConfig`; the input's sides must be multiples of 64 pixels."""
+    """Network with backbone, feature pyramid, maps and verdict; see :class:`NetworkConfig`."""
 
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
@@ -125,11 +147,17 @@ class DetectorNetwork(nn.Module):
         )
 
     def forward(self, features: Tensor) -> Maps:
-        """(B, C, H, W) features, 0 in air -> maps of (H / 8, W / 8)."""
+        """Compute the maps of views.
+
+        Args:
+            features: (B, C, H, W), 0 in air; H and W must be multiples of 64.
+
+        Returns:
+            Maps of size (H / 8, W / 8).
+        """
         if torch.is_autocast_enabled(features.device.type):
-            features = features.to(
-                torch.get_autocast_dtype(features.device.type)
-            )  # before the fold: half as much to move
+            # Cast before the fold, which then moves half as many bytes.
+            features = features.to(torch.get_autocast_dtype(features.device.type))
         folded = F.pixel_unshuffle(features.contiguous(), self.config.fold).contiguous(
             memory_format=torch.channels_last
         )
@@ -139,10 +167,9 @@ class DetectorNetwork(nn.Module):
         for lateral, mix, stage in zip(
             reversed(self.lateral[:-1]), reversed(self.mix), reversed(stages[:-1]), strict=True
         ):
-            merged = mix(
-                lateral(stage)
-                + F.interpolate(merged, size=stage.shape[-2:], mode="bilinear", align_corners=False)
-            )
+            size = stage.shape[-2:]
+            upsampled = F.interpolate(merged, size=size, mode="bilinear", align_corners=False)
+            merged = mix(lateral(stage) + upsampled)
         fine = self.last(merged)
-        both = self.maps(fine)
-        return Maps(self.categories(merged), both[:, :1], both[:, 1:], fine, stages[-1], merged)
+        maps = self.maps(fine)
+        return Maps(self.categories(merged), maps[:, :1], maps[:, 1:], fine, stages[-1], merged)

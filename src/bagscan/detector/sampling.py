@@ -1,4 +1,4 @@
-"""Crops of packed scenes, turned, mirrored and scaled, with what lies under them. One compiled kernel; no torch."""
+"""Crops of packed scenes, rotated, mirrored and scaled, with their labels. No torch."""
 
 from __future__ import annotations
 
@@ -36,7 +36,12 @@ LOG_TABLE = _log_table()
 
 @dataclass(frozen=True)
 class Pose:
-    """Where a crop lies and how it is turned: (2, 3) from (row, column) of the crop to that of the view; and gains of low and high."""
+    """Placement and gains of a crop.
+
+    Attributes:
+        matrix: (2, 3) affine map from (row, column) of the crop to (row, column) of the view.
+        gains: factors on the log attenuation of the low and the high channel.
+    """
 
     matrix: np.ndarray
     gains: tuple[float, float]
@@ -49,36 +54,44 @@ def draw_pose(
     scale: float,
     off_centre: float = 0.35,
 ) -> Pose:
-    """A crop that holds a place of the view somewhere, turned any way.
+    """Draw a random pose whose crop contains a point of the view.
 
     Args:
-        place: row and column. side_px: of the crop. scale: log of the largest change of size. off_centre: how far the
-            place may lie from the middle, as a share of the side.
+        place: row and column of the point.
+        side_px: side of the crop.
+        rng: random generator.
+        scale: largest absolute log of the scale factor.
+        off_centre: largest distance of the point from the crop's centre along each axis, as a share
+            of the side.
     """
     size = math.exp(rng.uniform(-scale, scale))
-    turn = rng.uniform(0, 2 * math.pi)
-    mirrored = 1 if rng.random() < 0.5 else -1
+    angle = rng.uniform(0, 2 * math.pi)
+    flip = 1 if rng.random() < 0.5 else -1
     rotation = (
-        np.array([[math.cos(turn), -math.sin(turn)], [math.sin(turn), math.cos(turn)]])
-        @ np.diag([1.0, mirrored])
+        np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
+        @ np.diag([1.0, flip])
         * size
     )
-    at = rotation @ (rng.uniform(-off_centre, off_centre, 2) * side_px)
-    centre = np.asarray(place, float) - at
+    offset = rotation @ (rng.uniform(-off_centre, off_centre, 2) * side_px)
+    centre = np.asarray(place, float) - offset
     shift = centre - rotation @ np.full(2, side_px / 2 - 0.5)
     matrix = np.concatenate([rotation, shift[:, None]], 1)
     return Pose(matrix, (float(1 + rng.normal(0, GAIN)), float(1 + rng.normal(0, GAIN))))
 
 
 def cut(view: PackedView, anomalous: bool, pose: Pose, out: np.ndarray, counts: np.ndarray) -> None:
-    """Cut a crop.
+    """Write the features and labels of a crop into arrays.
 
     Args:
-        out: (4, H, W) float32, filled with features. counts: (128, H / 8, W / 8) uint8, filled with how many
-            of the 16 label pixels under each cell belong to each category.
+        view: packed view.
+        anomalous: True for the twin with the anomaly.
+        pose: placement of the crop.
+        out: (4, H, W) float32 output for the features.
+        counts: (128, H / 8, W / 8) uint8 output. For each cell and category, the number of the
+            cell's 16 label pixels that belong to the category.
     """
     patch = view.patch if anomalous and view.patch.size else view.pixels[:, :0, :0]
-    _cut_pixels(
+    _crop_pixels(
         view.pixels,
         patch,
         view.patch_at[0],
@@ -94,7 +107,7 @@ def cut(view: PackedView, anomalous: bool, pose: Pose, out: np.ndarray, counts: 
 
 
 @njit(cache=True, nogil=True, fastmath=True)
-def _cut_pixels(pixels, patch, top, left, matrix, gain_low, gain_high, log_table, out):  # type: ignore[no-untyped-def]
+def _crop_pixels(pixels, patch, top, left, matrix, gain_low, gain_high, log_table, out):  # type: ignore[no-untyped-def]
     height, width = pixels.shape[1], pixels.shape[2]
     bottom, right = top + patch.shape[1], left + patch.shape[2]
     for i in range(out.shape[1]):
@@ -140,7 +153,7 @@ def _cut_pixels(pixels, patch, top, left, matrix, gain_low, gain_high, log_table
 @njit(cache=True, nogil=True)
 def _count_labels(labels, sets, matrix, counts):  # type: ignore[no-untyped-def]
     height, width = labels.shape
-    most = sets.shape[1]
+    max_categories = sets.shape[1]
     step = CELL_PX // 4
     for i in range(counts.shape[1] * 4):
         for j in range(counts.shape[2] * 4):
@@ -151,7 +164,7 @@ def _count_labels(labels, sets, matrix, counts):  # type: ignore[no-untyped-def]
             if y0 < 0 or x0 < 0 or y0 >= height or x0 >= width:
                 continue
             row = labels[y0, x0]
-            for k in range(most):
+            for k in range(max_categories):
                 category = sets[row, k]
                 if category == NONE:
                     break
@@ -161,11 +174,19 @@ def _count_labels(labels, sets, matrix, counts):  # type: ignore[no-untyped-def]
 def whole_view(
     view: PackedView, anomalous: bool, multiple_px: int = 64
 ) -> tuple[np.ndarray, np.ndarray]:
-    """A whole view as it is: (4, H, W) features and (128, H / 8, W / 8) counts, filled up with air to a multiple of ``multiple_px``."""
+    """Return features and label counts of a full view, padded with air.
+
+    Args:
+        view: packed view.
+        anomalous: True for the twin with the anomaly.
+        multiple_px: height and width are padded to multiples of this.
+
+    Returns:
+        (4, H, W) float32 features and (128, H / 8, W / 8) uint8 counts, as :func:`cut`.
+    """
     height, width = (-(-n // multiple_px) * multiple_px for n in view.pixels.shape[1:])
-    out, counts = (
-        np.zeros((N_FEATURES, height, width), np.float32),
-        np.zeros((N_BITS, height // CELL_PX, width // CELL_PX), np.uint8),
-    )
-    cut(view, anomalous, Pose(np.array([[1.0, 0, 0], [0, 1.0, 0]]), (1.0, 1.0)), out, counts)
+    out = np.zeros((N_FEATURES, height, width), np.float32)
+    counts = np.zeros((N_BITS, height // CELL_PX, width // CELL_PX), np.uint8)
+    identity = Pose(np.array([[1.0, 0, 0], [0, 1.0, 0]]), (1.0, 1.0))
+    cut(view, anomalous, identity, out, counts)
     return out, counts

@@ -1,4 +1,4 @@
-"""What turns a detector's maps into scores; chosen on validation scenes and kept beside the weights. No torch."""
+"""Thresholds that turn a detector's maps into scores, stored with the model. No torch."""
 
 from __future__ import annotations
 
@@ -10,17 +10,22 @@ from typing import Any
 from bagscan.config import fill
 from bagscan.core.errors import ConfigError, ModelError
 
-MAX_LOG_ODDS = 15.0  # a chance of a millionth: beyond it nothing would ever alarm, or everything
-SLOPES = (1e-4, 1e4)
+MAX_LOG_ODDS = 15.0  # with thresholds beyond this, no bag would ever alarm, or every bag would
+SLOPES = (1e-4, 1e4)  # allowed range
 
 
 @dataclass(frozen=True)
 class Pairing:
-    """How a device's log-odds come about from what its views show.
+    """Weights that combine the views of a device into its log-odds.
 
     Attributes:
-        views: weight of the sum of the views' log-odds. place: weight of what both show at the same place of the belt. lone: added
-            where one view alone shows the device. offset: added always.
+        views: weight of the sum of the views' log-odds.
+        place: weight of :func:`bagscan.detector.deciding.agreement`.
+        lone: added if a single view shows the device.
+        offset: always added.
+
+    Raises:
+        ValueError: if a value is not finite or out of range, or both weights are 0.
     """
 
     views: float = 1.0
@@ -35,24 +40,30 @@ class Pairing:
             and max(self.views, self.place) >= SLOPES[0]
         ):
             raise ValueError(
-                f"weights must be finite, those of views and place from 0 to {SLOPES[1]:g} and not both nothing, got {self}"
+                "all values must be finite, and views and place in "
+                f"[0, {SLOPES[1]:g}] and not both 0, got {self}"
             )
         if max(abs(self.lone), abs(self.offset)) > MAX_LOG_ODDS:
-            raise ValueError(
-                f"log-odds must lie within {MAX_LOG_ODDS:g}: nothing would ever alarm; got {self}"
-            )
+            raise ValueError(f"lone and offset must be within ±{MAX_LOG_ODDS:g}, got {self}")
 
 
 @dataclass(frozen=True)
 class Thresholds:
-    """How scores come about; chosen on validation scenes (see :mod:`bagscan.detector.calibration`).
+    """Thresholds of a detector, chosen by :mod:`bagscan.detector.calibration`.
 
     Attributes:
-        slope, offset: of a view's log-odds. device: log-odds over both views from which on a device alarms.
-        outside: logit of the map, averaged over a region on no device, from which on that alarms.
-        margin: by how much a region may fall behind its device's best and still be pointed at.
-        lesser: by how much the weaker view of an alarming device may fall behind the stronger and still be pointed at.
+        slope: factor from logits to log-odds.
+        offset: added to the log-odds.
+        device: log-odds over all views from which a device alarms.
+        outside: mean logit of the anomaly map from which a region outside devices alarms.
+        margin: largest difference in mean logit between a device's best region and another flagged
+            region of the device.
+        lesser: largest difference in evidence between the stronger and the weaker view of an
+            alarming device at which the weaker view is flagged too.
         pairing: see :class:`Pairing`.
+
+    Raises:
+        ValueError: if a value is not finite or out of range.
     """
 
     slope: float = 1.0
@@ -67,19 +78,21 @@ class Thresholds:
         values = (self.slope, self.offset, self.device, self.outside, self.margin, self.lesser)
         if not all(map(math.isfinite, values)) or not SLOPES[0] <= self.slope <= SLOPES[1]:
             raise ValueError(
-                f"thresholds must be finite, the slope from {SLOPES[0]:g} to {SLOPES[1]:g}, got {values}"
+                f"all thresholds must be finite, and slope in [{SLOPES[0]:g}, {SLOPES[1]:g}], "
+                f"got {self}"
             )
         if max(self.device, self.outside, abs(self.offset)) > MAX_LOG_ODDS:
             raise ValueError(
-                f"log-odds above {MAX_LOG_ODDS:g} are reached by nothing: nothing would ever alarm; got {values}"
+                f"device and outside must be at most {MAX_LOG_ODDS:g}, and offset within "
+                f"±{MAX_LOG_ODDS:g}, or no bag would ever alarm; got {self}"
             )
 
 
 def thresholds_of(description: Mapping[str, Any]) -> Thresholds:
-    """The thresholds that a model folder's description tells of.
+    """Return the thresholds in the description of a model folder.
 
     Raises:
-        ModelError: they are none.
+        ModelError: if they are malformed or out of range.
     """
     try:
         return fill(

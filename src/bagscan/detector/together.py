@@ -1,4 +1,4 @@
-"""Both views of a bag through the network that looks at them together, and devices matched between them. No torch."""
+"""Joint evaluation of both views of a bag, and matching of devices between them. No torch."""
 
 from __future__ import annotations
 
@@ -13,17 +13,19 @@ from bagscan.detector.engine import Engine
 
 VIEWS = 2
 GRAPH = "both_views"
-Numbers = tuple[
-    int | None, ...
-]  # of one device in every view of a bag; None where a view does not show it
+# Index of a device among the found devices of every view; None where a view does not show it.
+Numbers = tuple[int | None, ...]
 
 
 @dataclass(frozen=True)
 class ViewMaps:
-    """What one view shows by itself, in cells.
+    """Results of one view without the other view, in cells.
 
     Attributes:
-        merged: (n, h, w) features. anomaly: (h, w) logits. devices: found in it. logits: (D,) of their verdicts.
+        merged: (n, h, w) features.
+        anomaly: (h, w) logits of the anomaly map.
+        devices: devices found in the view.
+        logits: (D,) uncalibrated log-odds of an anomaly in each device.
     """
 
     merged: np.ndarray
@@ -33,89 +35,94 @@ class ViewMaps:
 
 
 def matched(devices: Sequence[Sequence[FoundDevice]]) -> list[Numbers]:
-    """The devices of a bag: those of its first two views matched along the belt; more views stand alone.
+    """Match the devices of a bag's first two views; devices of further views stand alone.
 
     Args:
-        devices: found, by view.
+        devices: found devices of each view.
+
+    Returns:
+        Indices in every view, for each device of the bag.
     """
     blank: Numbers = (None,) * len(devices)
     if len(devices) < VIEWS:
-        return [(k,) for of_view in devices for k in range(len(of_view))]
+        return [(k,) for view_devices in devices for k in range(len(view_devices))]
     numbers: list[Numbers] = [
         (*pair, *blank[VIEWS:]) for pair in match_views(devices[0], devices[1])
     ]
-    for v, of_view in enumerate(devices[VIEWS:], VIEWS):
-        numbers += [(*blank[:v], k, *blank[v + 1 :]) for k in range(len(of_view))]
+    for v, view_devices in enumerate(devices[VIEWS:], VIEWS):
+        numbers += [(*blank[:v], k, *blank[v + 1 :]) for k in range(len(view_devices))]
     return numbers
 
 
 def seen_together(
     maps: Sequence[ViewMaps], engine: Engine
 ) -> tuple[list[np.ndarray], list[tuple[Numbers, float]]]:
-    """Anomaly maps of a bag's views, and the verdict on every device over all views that show it, in log-odds that are not calibrated.
+    """Evaluate the views of a bag together.
+
+    The first two views are evaluated as a pair, any further view alone.
+
+    Args:
+        maps: results of each view.
+        engine: runs the network ``both_views``.
+
+    Returns:
+        Anomaly maps (h, w) of the views; and every device with its uncalibrated log-odds over all
+        views that show it.
 
     Raises:
-        ModelError: the engine gives something else.
+        ModelError: if the outputs of the engine are incomplete or have the wrong shape.
     """
-    numbers = matched([one.devices for one in maps])
+    numbers = matched([view.devices for view in maps])
     anomaly: list[np.ndarray] = []
     logits = np.zeros(len(numbers))
     for first in (0, *range(VIEWS, len(maps))):
-        pair = range(first, min(len(maps), first + (VIEWS if first == 0 else 1)))
-        own = [k for k, of_view in enumerate(numbers) if any(of_view[v] is not None for v in pair)]
-        changed, result = _looked(
-            [maps[v] for v in pair], [[numbers[k][v] for v in pair] for k in own], engine
+        group = range(first, min(len(maps), first + (VIEWS if first == 0 else 1)))
+        own = [k for k, number in enumerate(numbers) if any(number[v] is not None for v in group)]
+        group_anomaly, group_logits = _evaluate_pair(
+            [maps[v] for v in group], [[numbers[k][v] for v in group] for k in own], engine
         )
-        anomaly += changed
-        logits[own] = result
+        anomaly += group_anomaly
+        logits[own] = group_logits
     return anomaly, list(zip(numbers, logits.tolist(), strict=True))
 
 
-def _looked(
+def _evaluate_pair(
     maps: Sequence[ViewMaps], numbers: Sequence[Sequence[int | None]], engine: Engine
 ) -> tuple[list[np.ndarray], np.ndarray]:
-    """One or two views, filled up to one size; a view that is missing has no cell."""
-    h, w = (max(one.anomaly.shape[axis] for one in maps) for axis in (0, 1))
+    """Evaluate one or two views, padded to a common size; a missing view has no cells."""
+    h, w = (max(view.anomaly.shape[axis] for view in maps) for axis in (0, 1))
+    n_devices = max(1, len(numbers))  # an empty dummy if no device was found
     merged = np.zeros((VIEWS, maps[0].merged.shape[0], h, w), np.float32)
     anomaly, there = np.zeros((2, VIEWS, 1, h, w), np.float32)
-    device, of_view = (
-        np.zeros((max(1, len(numbers)), VIEWS, h, w), np.float32),
-        np.zeros((max(1, len(numbers)), VIEWS), np.float32),
-    )
-    for v, one in enumerate(maps):
-        cells = (slice(0, one.anomaly.shape[0]), slice(0, one.anomaly.shape[1]))
-        merged[(v, slice(None), *cells)], anomaly[(v, 0, *cells)], there[(v, 0, *cells)] = (
-            one.merged,
-            one.anomaly,
-            1,
-        )
+    device = np.zeros((n_devices, VIEWS, h, w), np.float32)
+    of_view = np.zeros((n_devices, VIEWS), np.float32)
+    for v, view in enumerate(maps):
+        height, width = view.anomaly.shape
+        merged[v, :, :height, :width] = view.merged
+        anomaly[v, 0, :height, :width] = view.anomaly
+        there[v, 0, :height, :width] = 1
         for row, number in enumerate(numbers):
             if (k := number[v]) is not None:
-                mask = one.devices[k].mask
-                device[row, v, : mask.shape[0], : mask.shape[1]], of_view[row, v] = (
-                    mask,
-                    one.logits[k],
-                )
-    found = engine.run(
-        GRAPH,
-        {
-            "merged": merged,
-            "anomaly": anomaly,
-            "there": there,
-            "device": device,
-            "of_view": of_view,
-        },
-    )
-    if (
-        {"changed", "logit"} - set(found)
-        or found["changed"].shape != anomaly.shape
-        or found["logit"].shape != (len(device),)
-    ):
-        raise ModelError(
-            f"the network gave {', '.join(found)}, and not the maps and verdicts of both views"
-        )
+                mask = view.devices[k].mask
+                device[row, v, : mask.shape[0], : mask.shape[1]] = mask
+                of_view[row, v] = view.logits[k]
+    inputs = {
+        "merged": merged,
+        "anomaly": anomaly,
+        "there": there,
+        "device": device,
+        "of_view": of_view,
+    }
+    outputs = engine.run(GRAPH, inputs)
+    shapes = {"changed": anomaly.shape, "logit": (n_devices,)}
+    for name, shape in shapes.items():
+        if name not in outputs or outputs[name].shape != shape:
+            raise ModelError(
+                f'network "{GRAPH}" has no output "{name}" of shape {shape}; '
+                f"its outputs are {', '.join(outputs)}; export the model again"
+            )
     changed = [
-        found["changed"][v, 0, : one.anomaly.shape[0], : one.anomaly.shape[1]]
-        for v, one in enumerate(maps)
+        outputs["changed"][v, 0, : view.anomaly.shape[0], : view.anomaly.shape[1]]
+        for v, view in enumerate(maps)
     ]
-    return changed, found["logit"][: len(numbers)]
+    return changed, outputs["logit"][: len(numbers)]

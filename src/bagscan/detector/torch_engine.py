@@ -1,4 +1,4 @@
-"""The detector's networks run by torch, in place of its exported graphs; what the others are held against."""
+"""Engine that runs a detector's networks in torch; the reference for all runtimes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from bagscan.detector.together import GRAPH as BOTH_VIEWS
 
 
 class TorchEngine:
-    """Runs ``maps`` and ``verdict`` of a trained detector."""
+    """Engine of a detector in torch, see :class:`bagscan.detector.engine.Engine`."""
 
     name = "torch"
 
@@ -22,27 +22,30 @@ class TorchEngine:
 
     @classmethod
     def load(cls, folder: Path) -> TorchEngine:
-        """Of a model folder."""
+        """Load a model folder.
+
+        Raises:
+            ModelError: if a file is missing or altered, or the model is not a detector.
+        """
         return cls(Detector.load(folder))
 
     @torch.inference_mode()
     def run(self, graph: str, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        given = {
+        """Return the outputs of a network by name."""
+        tensors = {
             name: torch.from_numpy(np.ascontiguousarray(value)) for name, value in inputs.items()
         }
         if graph == "verdict":
-            logit = self.network.verdict(
-                given["anomaly"], given["fine"], given["coarse"], given["device"]
-            )
+            names = ["anomaly", "fine", "coarse", "device"]
+            logit = self.network.verdict(*(tensors[name] for name in names))
             return {"logit": logit.float().numpy()}
         if graph == BOTH_VIEWS:
             assert self.network.two_views is not None
-            changed, logits = self.network.two_views.together(
-                given["merged"], given["anomaly"], given["there"], given["device"], given["of_view"]
-            )
+            names = ["merged", "anomaly", "there", "device", "of_view"]
+            changed, logits = self.network.two_views.together(*(tensors[name] for name in names))
             return {"changed": changed.float().numpy(), "logit": logits.float().numpy()}
-        maps = self.network(given["features"])
-        found = {"categories": maps.categories[:, : self.named]} | {
-            n: getattr(maps, n) for n in ("anomaly", "contact", "fine", "coarse", "merged")
+        maps = self.network(tensors["features"])
+        outputs = {"categories": maps.categories[:, : self.named]} | {
+            name: getattr(maps, name) for name in ("anomaly", "contact", "fine", "coarse", "merged")
         }
-        return {name: value.float().contiguous().numpy() for name, value in found.items()}
+        return {name: value.float().contiguous().numpy() for name, value in outputs.items()}

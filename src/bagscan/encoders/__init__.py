@@ -1,3 +1,3 @@
-"""Encoders: what a region looks like, as a vector."""
+"""Encoders, which describe the appearance of a region as a vector."""
 
 PARTS = ("crop", "pooled", "fpn", "pixels")

@@ -1,7 +1,7 @@
-"""Crop encoder: every region cut out, weighted by its membership, and shown to the network alone.
+"""Crop encoder: passes a crop of every region through the backbone.
 
-Source: paper A, section II-B. The box of the region plus 15 % context is resized to a square; the
-image is weighted by the region's soft membership, so that the gradient reaches the SSN.
+Source: Bhowmik & Breckon, section II-B. The box of the region plus 15 % context is resized to a
+square. The image is weighted by the region's soft membership, so that gradients reach the SSN.
 """
 
 from __future__ import annotations
@@ -20,21 +20,22 @@ from bagscan.encoders.cutting import Membership, membership, region_boxes
 CARD = {
     "paper": "Bhowmik & Breckon, section II-B",
     "channels": "1 or more",
-    "weights": "those of the backbone, where they can be had",
+    "weights": "those of the backbone, if available",
     "limits": "one backbone pass per region: seconds per scan on a CPU",
 }
 
 
 @dataclass(frozen=True)
 class Config:
-    """Crop encoder settings.
+    """Settings of the crop encoder.
 
     Attributes:
-        backbone, pretrained, weights: see :func:`create_backbone`. channels: image channels.
-        size_px: side of the resized crop (224 in paper A). context: added around the box, as a
-            share of its sides. floor: weight of the image outside the region's membership, so
-            that context stays visible; 0 blanks it, as the paper.
-        chunk: crops per backbone pass in use; bounds the memory.
+        backbone, pretrained, weights: see :func:`create_backbone`.
+        channels: image channels.
+        size_px: side of the resized crop (224 in the paper).
+        context: margin around the region's box, as a share of its sides.
+        floor: weight of the image outside the region, in [0, 1]; 0 blanks it, as in the paper.
+        chunk: crops per backbone pass in inference; limits memory use.
     """
 
     backbone: str = "resnet10t"
@@ -48,9 +49,9 @@ class Config:
 
 
 class CropEncoder(Encoder):
-    """Crops, backbone, global average. See :class:`Config`."""
+    """Encoder with crops, a backbone and global average pooling. See :class:`Config`."""
 
-    draws = True  # training describes a balanced sample of the regions
+    draws = True  # cost grows with the regions, so training describes a balanced sample
 
     def __init__(self, config: Config) -> None:
         super().__init__()
@@ -64,31 +65,28 @@ class CropEncoder(Encoder):
     def forward(
         self, image: Tensor, regions: tuple[Tensor, Grid] | Tensor, chosen: Tensor
     ) -> Tensor:
-        """Describe chosen regions; arguments and result as the pooled encoder's."""
-        inside, labels = (
-            membership(regions),
-            hard_labels(*regions) if isinstance(regions, tuple) else regions,
-        )
+        """Describe the chosen regions; see :meth:`bagscan.contracts.Encoder.forward`."""
+        weights = membership(regions)
+        labels = hard_labels(*regions) if isinstance(regions, tuple) else regions
         scale = labels.shape[-1] / image.shape[-1]
         boxes = region_boxes(labels, chosen, self.config.context) / scale
         if self.training:
-            return self._describe(image, inside, boxes, chosen, scale)
-        parts = zip(boxes.split(self.config.chunk), chosen.split(self.config.chunk), strict=True)
-        described = [self._describe(image, inside, b, c, scale) for b, c in parts]
-        return torch.cat(described) if described else image.new_zeros(0, self.dim)
+            return self._describe(image, weights, boxes, chosen, scale)
+        chunks = zip(boxes.split(self.config.chunk), chosen.split(self.config.chunk), strict=True)
+        descriptions = [self._describe(image, weights, b, c, scale) for b, c in chunks]
+        return torch.cat(descriptions) if descriptions else image.new_zeros(0, self.dim)
 
     def _describe(
-        self, image: Tensor, inside: Membership, boxes: Tensor, chosen: Tensor, scale: float
+        self, image: Tensor, weights: Membership, boxes: Tensor, chosen: Tensor, scale: float
     ) -> Tensor:
         size = self.config.size_px
         rois = torch.cat([chosen[:, :1].to(boxes.dtype), boxes], 1)
         crops = roi_align(image, rois, size, aligned=True, sampling_ratio=1)
-        weight = inside(boxes * scale, chosen, size)
+        weight = weights(boxes * scale, chosen, size)
         crops = crops * (self.config.floor + (1 - self.config.floor) * weight)[:, None]
-        found: Tensor = self.backbone(crops.contiguous(memory_format=torch.channels_last))[-1].mean(
-            (-2, -1), dtype=torch.float32
-        )
-        return found
+        features = self.backbone(crops.contiguous(memory_format=torch.channels_last))[-1]
+        means: Tensor = features.mean((-2, -1), dtype=torch.float32)
+        return means
 
 
 def build(config: Config) -> CropEncoder:

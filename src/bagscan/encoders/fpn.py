@@ -1,9 +1,9 @@
-"""ResNeXt-50 with a feature pyramid, every level averaged over the region: phase I of GBAD.
+"""Encoder of GBAD, phase I: a ResNeXt-50 with a feature pyramid, pooled over each region.
 
 Source: Dumagpi, Jung & Jeong, "A new GAN-based anomaly detection (GBAD) approach for multi-threat
-object classification on large-scale X-ray security images" (2020): L1-L4 are the pyramid's levels,
-each pooled and given to a layer of its own (FC1-FC4); their outputs side by side are the feature
-that phases II and III work on. Lin et al., "Feature pyramid networks" (CVPR 2017).
+object classification on large-scale X-ray security images" (2020). Each pyramid level (L1-L4) is
+pooled and passed through a layer of its own (FC1-FC4). Their outputs are concatenated to the
+description that phases II and III use. Pyramid: Lin et al., "Feature pyramid networks" (CVPR 2017).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from bagscan.encoders.pooling import pool_regions
 CARD = {
     "paper": "Dumagpi, Jung & Jeong 2020, phase I",
     "channels": "1 or more",
-    "weights": "those of the backbone, where they can be had",
+    "weights": "those of the backbone, if available",
     "limits": "describes a region by features whose receptive field is wider than the region",
 }
 LEVELS = 4
@@ -30,12 +30,13 @@ LEVELS = 4
 
 @dataclass(frozen=True)
 class Config:
-    """Pyramid encoder settings.
+    """Settings of the pyramid encoder.
 
     Attributes:
-        backbone, pretrained, weights: see :func:`create_backbone`. channels: image channels.
-        level_dim: channels of every level, and units of FC1-FC4. plain: the last four stages of the
-            backbone as they are, without the pyramid: report B's own run.
+        backbone, pretrained, weights: see :func:`create_backbone`.
+        channels: image channels.
+        level_dim: channels of every pyramid level, and units of each of FC1-FC4.
+        plain: true pools the last four backbone stages directly, without the pyramid.
     """
 
     backbone: str = "resnext50_32x4d"
@@ -47,7 +48,7 @@ class Config:
 
 
 class FPNEncoder(Encoder):
-    """Backbone, pyramid, FC1-FC4. See :class:`Config`."""
+    """Encoder with a backbone, a feature pyramid and FC1-FC4. See :class:`Config`."""
 
     def __init__(self, config: Config) -> None:
         super().__init__()
@@ -56,19 +57,25 @@ class FPNEncoder(Encoder):
             config.backbone, config.channels, config.pretrained, config.weights
         )
         self.used = list(range(len(widths)))[-LEVELS:]
-        taken = [widths[i] for i in self.used]
-        self.pyramid = None if config.plain else FeaturePyramidNetwork(taken, config.level_dim)
-        inputs = taken if config.plain else [config.level_dim] * len(taken)
+        used_widths = [widths[i] for i in self.used]
+        self.pyramid = (
+            None if config.plain else FeaturePyramidNetwork(used_widths, config.level_dim)
+        )
+        inputs = used_widths if config.plain else [config.level_dim] * len(used_widths)
         self.fc = nn.ModuleList(
             nn.Sequential(nn.Linear(n, config.level_dim), nn.ReLU(inplace=True)) for n in inputs
         )
-        self.dim = config.level_dim * len(taken)
+        self.dim = config.level_dim * len(used_widths)
         self.to(memory_format=torch.channels_last)
 
     def forward(
         self, image: Tensor, regions: tuple[Tensor, Grid] | Tensor, chosen: Tensor
     ) -> Tensor:
-        """Describe chosen regions; arguments and result as the pooled encoder's, (M, 4 x level_dim)."""
+        """Describe the chosen regions; see :meth:`bagscan.contracts.Encoder.forward`.
+
+        Returns:
+            (M, 4 x level_dim) descriptions.
+        """
         maps = self.backbone(image.contiguous(memory_format=torch.channels_last))
         levels = [maps[i] for i in self.used]
         if self.pyramid is not None:

@@ -1,7 +1,7 @@
-"""Pixels as they are: every region's box resized to a square and laid out as a vector, for models that reconstruct.
+"""Pixel encoder: resizes the box of every region to a square and flattens it.
 
-Values are brought to [-1, 1], the range of the decoders' tanh: a public implementation that normalises
-with ImageNet statistics and decodes with tanh scores below chance.
+It is meant for scorers that reconstruct crops. Values are scaled to [-1, 1], the range of the
+decoders' tanh: a decoder cannot reproduce values outside of it.
 """
 
 from __future__ import annotations
@@ -20,18 +20,20 @@ CARD = {
     "paper": "Akcay et al., GANomaly (ACCV 2018), for the form of the input",
     "channels": "1 or more",
     "weights": "none",
-    "limits": "small regions are made larger, and large ones lose their detail",
+    "limits": "small regions are enlarged, and large regions lose detail",
 }
 
 
 @dataclass(frozen=True)
 class Config:
-    """Pixel encoder settings.
+    """Settings of the pixel encoder.
 
     Attributes:
-        channels: image channels. size_px: side of the square. context: added around the region's box, as
-            a share of its sides. reach: normalised values beyond it are clipped: (x - mean) / std = reach becomes 1.
-        floor: weight of what lies outside the region; 1 shows its surroundings.
+        channels: image channels.
+        size_px: side of the square.
+        context: margin around the region's box, as a share of its sides.
+        reach: normalised value (x - mean) / std that becomes 1; larger values are clipped.
+        floor: weight of pixels outside the region, in [0, 1]; 1 keeps the surroundings.
     """
 
     channels: int = 3
@@ -42,9 +44,9 @@ class Config:
 
 
 class PixelEncoder(Encoder):
-    """Crops and nothing else. See :class:`Config`."""
+    """Encoder that returns the pixels of crops. See :class:`Config`."""
 
-    draws = True
+    draws = True  # cost grows with the regions, so training describes a balanced sample
 
     def __init__(self, config: Config) -> None:
         super().__init__()
@@ -54,7 +56,11 @@ class PixelEncoder(Encoder):
     def forward(
         self, image: Tensor, regions: tuple[Tensor, Grid] | Tensor, chosen: Tensor
     ) -> Tensor:
-        """(B, C, H, W) normalised -> (M, C x size x size) in [-1, 1]; other arguments as the pooled encoder's."""
+        """Describe the chosen regions; see :meth:`bagscan.contracts.Encoder.forward`.
+
+        Returns:
+            (M, C x size x size) pixels in [-1, 1].
+        """
         size = self.config.size_px
         labels = hard_labels(*regions) if isinstance(regions, tuple) else regions
         scale = labels.shape[-1] / image.shape[-1]
@@ -63,8 +69,8 @@ class PixelEncoder(Encoder):
         crops = roi_align(image, rois, size, aligned=True, sampling_ratio=-1)
         weight = membership(regions)(boxes * scale, chosen, size)
         crops = crops * (self.config.floor + (1 - self.config.floor) * weight)[:, None]
-        found: Tensor = (crops / self.config.reach).clamp(-1, 1).flatten(1).float()
-        return found
+        pixels: Tensor = (crops / self.config.reach).clamp(-1, 1).flatten(1).float()
+        return pixels
 
 
 def build(config: Config) -> PixelEncoder:

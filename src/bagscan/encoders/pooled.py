@@ -1,7 +1,8 @@
-"""Pooled encoder: one backbone pass per view, its features averaged inside every region.
+"""Pooled encoder: averages the features of one backbone pass inside every region.
 
-K descriptions for the cost of one pass, where paper A runs its network once per segment. With a
-soft association the average is weighted by Q, so the gradient reaches the SSN.
+It describes all regions at the cost of a single pass, where Bhowmik & Breckon run their network
+once per region. With a soft association, the averages are weighted by Q, so that gradients reach
+the SSN.
 """
 
 from __future__ import annotations
@@ -20,21 +21,22 @@ from bagscan.encoders.pooling import pool_regions
 CARD = {
     "paper": "ours; backbones of paper A, top-down pathway of Lin et al., FPN, CVPR 2017",
     "channels": "1 or more",
-    "weights": "those of the backbone, where they can be had",
+    "weights": "those of the backbone, if available",
     "limits": "describes a region by features whose receptive field is wider than the region",
 }
 
 
 @dataclass(frozen=True)
 class Config:
-    """Pooled encoder settings.
+    """Settings of the pooled encoder.
 
     Attributes:
-        backbone, pretrained, weights: see :func:`create_backbone`. channels: image channels.
-        dim: channels of the pathway; the description has twice as many (coarse and fine).
-        stride: finest map that is pooled, in pixels.
-        attention_heads: of one layer of attention over all regions of an image, so that a region is
-            described beside its neighbours; 0 for each alone, as the paper.
+        backbone, pretrained, weights: see :func:`create_backbone`.
+        channels: image channels.
+        dim: channels of the top-down pathway; a description has 2 x dim (coarse and fine).
+        stride: stride of the finest pooled map, in pixels.
+        attention_heads: heads of a self-attention layer over all regions of an image; 0 describes
+            each region separately.
     """
 
     backbone: str = "resnet10t"
@@ -51,7 +53,7 @@ def _norm_act(dim: int) -> nn.Sequential:
 
 
 class PooledEncoder(MapEncoder):
-    """Backbone, top-down pathway, pooling. See :class:`Config`."""
+    """Encoder with a backbone, a top-down pathway and pooling. See :class:`Config`."""
 
     def __init__(self, config: Config) -> None:
         super().__init__()
@@ -66,7 +68,7 @@ class PooledEncoder(MapEncoder):
             nn.Conv2d(widths[i], config.dim, 1, bias=False) for i in self.used
         )
         self.normal = nn.ModuleList(_norm_act(config.dim) for _ in self.used)
-        # 3x3 mixing everywhere but on the finest map, where it would cost more than all others.
+        # No 3x3 convolution on the finest map, where it would cost more than all others together.
         self.mix = nn.ModuleList(
             nn.Sequential(
                 nn.Conv2d(config.dim, config.dim, 3, padding=1, bias=False), _norm_act(config.dim)
@@ -90,53 +92,61 @@ class PooledEncoder(MapEncoder):
 
     @property
     def is_exported(self) -> bool:
-        """Unless regions attend to each other: tracing would fix their number."""
+        """True without attention between regions: tracing would fix their number."""
         return self.context is None
 
     def maps(self, image: Tensor) -> Tensor:
-        """(B, C, H, W) normalised image -> (B, dim, h, w) features at the finest used stride."""
+        """Return the (B, 2 x dim, h, w) features of (B, C, H, W) normalised images.
+
+        The features have the finest used stride.
+        """
         levels = self.backbone(image.contiguous(memory_format=torch.channels_last))
-        sides = [
+        laterals = [
             norm(conv(levels[i]))
             for i, conv, norm in zip(self.used, self.lateral, self.normal, strict=True)
         ]
-        top = sides[-1] if not len(self.mix) else self.mix[-1](sides[-1])
-        for k in range(len(sides) - 2, -1, -1):
-            up = F.interpolate(top, size=sides[k].shape[-2:], mode="bilinear", align_corners=False)
+        top = laterals[-1] if not len(self.mix) else self.mix[-1](laterals[-1])
+        for k in range(len(laterals) - 2, -1, -1):
+            size = laterals[k].shape[-2:]
+            upsampled = F.interpolate(top, size=size, mode="bilinear", align_corners=False)
             if k:
-                top = self.mix[k - 1](up + sides[k])
-        coarse = up if len(sides) > 1 else top
-        return torch.cat([coarse, sides[0]], 1)
+                top = self.mix[k - 1](upsampled + laterals[k])
+        coarse = upsampled if len(laterals) > 1 else top
+        return torch.cat([coarse, laterals[0]], 1)
 
     def forward(
         self, image: Tensor, regions: tuple[Tensor, Grid] | Tensor, chosen: Tensor
     ) -> Tensor:
-        """Describe chosen regions.
+        """Describe the chosen regions.
 
         Args:
-            image: (B, C, H, W) normalised.
-            regions: the soft association (q, grid), or hard labels (B, H, W) int64 from 0.
-            chosen: (M, 2) int64 rows of (image in batch, region).
+            image: (B, C, H, W) normalised images.
+            regions: soft association (q, grid), or (B, H, W) int64 labels from 0; -1 is in no
+                region.
+            chosen: (M, 2) int64, image in the batch and region.
 
         Returns:
-            (M, dim).
+            (M, dim) descriptions.
         """
         return self.described(self.maps(image), regions, chosen)
 
     def described(
         self, maps: Tensor, regions: tuple[Tensor, Grid] | Tensor, chosen: Tensor
     ) -> Tensor:
-        """The same from maps that are there already."""
+        """Describe the chosen regions from the result of :meth:`maps`."""
         pooled = pool_regions(maps.float(), regions)
         if self.context is not None:
-            # A region that owns nothing is all zeros, and nobody's neighbour; one is always left to look at.
+            # Mask empty regions, whose means are 0. Attention needs at least one unmasked region.
             empty = ~pooled.any(-1)
             empty[:, 0] = False
             pooled = self.context(pooled, src_key_padding_mask=empty)
         return pooled[chosen[:, 0], chosen[:, 1]]
 
     def in_context(self, means: Tensor) -> Tensor:
-        """(n, dim) means of all regions of one image, each of which owns a pixel -> (n, dim) descriptions."""
+        """Return (n, dim) descriptions from the (n, dim) means of all regions of one image.
+
+        Every region must contain a pixel.
+        """
         return means if self.context is None else self.context(means[None])[0]
 
 

@@ -1,4 +1,4 @@
-"""Feature maps averaged inside regions: by a soft association, or by hard labels."""
+"""Averages of feature maps inside regions, given by a soft association or by labels."""
 
 from __future__ import annotations
 
@@ -11,23 +11,33 @@ from bagscan.encoders.region_means import PIXEL_STRIDE
 
 
 def pool_regions(features: Tensor, regions: tuple[Tensor, Grid] | Tensor) -> Tensor:
-    """(B, D, h, w) features averaged in every region -> (B, n, D).
+    """Average features inside every region.
 
     Args:
-        regions: the soft association (q, grid), or hard labels (B, H, W) int64 from 0; -1 is left out.
+        features: (B, D, h, w).
+        regions: soft association (q, grid), or (B, H, W) int64 labels from 0; -1 is in no region.
+
+    Returns:
+        (B, n, D) means.
     """
-    return (
-        pool_soft(features, *regions)
-        if isinstance(regions, tuple)
-        else pool_hard(features, regions)
-    )
+    if isinstance(regions, tuple):
+        return pool_soft(features, *regions)
+    return pool_hard(features, regions)
 
 
 def pool_soft(features: Tensor, q: Tensor, grid: Grid) -> Tensor:
-    """(B, D, h, w) features, averaged by Q -> (B, grid.n, D).
+    """Average features weighted by a soft association.
 
-    Both are brought to a common raster of whole cells: a few samples per cell side, as the
-    features have no more; borders of cells stay borders, so no sample belongs to two cells.
+    Features and Q are resampled to a common grid with a few samples per cell, since the features
+    are no finer. No sample straddles the border of a cell.
+
+    Args:
+        features: (B, D, h, w).
+        q: soft association, see :mod:`bagscan.association`.
+        grid: grid of the cells.
+
+    Returns:
+        (B, grid.n, D) means.
     """
     b, d, height, _ = features.shape
     rows, columns = (
@@ -49,14 +59,22 @@ def pool_soft(features: Tensor, q: Tensor, grid: Grid) -> Tensor:
     iy = (ys * scale_y).long().clamp(0, features.shape[-2] - 1)
     ix = (xs * scale_x).long().clamp(0, features.shape[-1] - 1)
     sampled = features[:, :, iy][:, :, :, ix]
-    found: Tensor = pool(q_coarse, to_cells(sampled, coarse)).reshape(b, grid.n, d)
-    return found
+    means: Tensor = pool(q_coarse, to_cells(sampled, coarse)).reshape(b, grid.n, d)
+    return means
 
 
 def pool_hard(features: Tensor, labels: Tensor) -> Tensor:
-    """(B, D, h, w) features, averaged inside hard labels (B, H, W) -> (B, n, D); -1 is left out.
+    """Average features inside labelled regions.
 
-    The cost grows with pixels, not with the number of regions.
+    The cost grows with the number of pixels, not of regions. A region too thin for the sampling
+    grid gets the features at one of its own pixels, an empty region gets zeros.
+
+    Args:
+        features: (B, D, h, w).
+        labels: (B, H, W) int64 labels from 0; -1 is in no region.
+
+    Returns:
+        (B, n, D) means.
     """
     b, d, h, w = features.shape
     height, width = labels.shape[-2:]
@@ -64,30 +82,24 @@ def pool_hard(features: Tensor, labels: Tensor) -> Tensor:
     flat = features.permute(0, 2, 3, 1).reshape(-1, d)
     rows = torch.arange(0, height, PIXEL_STRIDE, device=labels.device)
     cols = torch.arange(0, width, PIXEL_STRIDE, device=labels.device)
-    place = _feature_index(rows, cols, height, width, h, w)
+    cells = _feature_index(rows, cols, height, width, h, w)
     base = torch.arange(b, device=labels.device)[:, None, None]
-    seen = labels[:, ::PIXEL_STRIDE, ::PIXEL_STRIDE]
-    target, source = base * n + seen, base * (h * w) + place
-    keep = seen.reshape(-1) >= 0
+    sampled = labels[:, ::PIXEL_STRIDE, ::PIXEL_STRIDE]
+    target, source = base * n + sampled, base * (h * w) + cells
+    keep = sampled.reshape(-1) >= 0
     target, source = target.reshape(-1)[keep], source.reshape(-1)[keep]
-    # A region too thin for the sampling raster is described at one of its own pixels.
     mass = torch.zeros(b * n, device=labels.device).index_add_(
         0, target, torch.ones(len(target), device=labels.device)
     )
     missed = (mass == 0).nonzero()[:, 0]
     if len(missed):
-        # One slot more, for what is in no region.
+        # The last slot collects pixels in no region.
         last = torch.full((b * n + 1,), -1, dtype=torch.long, device=labels.device)
-        everything = (base * n + labels).masked_fill(labels < 0, b * n).reshape(-1)
-        every_place = base * (h * w) + _feature_index(
-            torch.arange(height, device=labels.device),
-            torch.arange(width, device=labels.device),
-            height,
-            width,
-            h,
-            w,
-        )
-        last.scatter_reduce_(0, everything, every_place.expand(labels.shape).reshape(-1), "amax")
+        all_targets = (base * n + labels).masked_fill(labels < 0, b * n).reshape(-1)
+        all_rows = torch.arange(height, device=labels.device)
+        all_cols = torch.arange(width, device=labels.device)
+        all_cells = base * (h * w) + _feature_index(all_rows, all_cols, height, width, h, w)
+        last.scatter_reduce_(0, all_targets, all_cells.expand(labels.shape).reshape(-1), "amax")
         missed = missed[last[missed] >= 0]
         target, source = torch.cat([target, missed]), torch.cat([source, last[missed]])
         mass[missed] = 1
@@ -96,7 +108,7 @@ def pool_hard(features: Tensor, labels: Tensor) -> Tensor:
 
 
 def _feature_index(rows: Tensor, cols: Tensor, height: int, width: int, h: int, w: int) -> Tensor:
-    """(len(rows), len(cols)) flat index of the feature cell under each pixel."""
+    """Return the (len(rows), len(cols)) flat indices of the feature cells under pixels."""
     iy = (rows * h // height).clamp(max=h - 1)
     ix = (cols * w // width).clamp(max=w - 1)
     return iy[:, None] * w + ix[None]

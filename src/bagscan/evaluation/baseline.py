@@ -1,7 +1,8 @@
-"""The trivial baseline: what a whole-image score must beat before it means anything.
+"""Trivial baseline for image-level scores: logistic regression on image statistics.
 
-On SIXray, statistics that know nothing of threats separate positives from negatives with an AUROC
-of 0.98, since the two were collected apart. It stands beside every whole-image score.
+The baseline knows nothing of anomalies. It is reported beside every image-level score, since
+positives and negatives of a dataset can differ in size and brightness. On SIXray, whose positives
+and negatives were collected separately, its AUROC is 0.98.
 """
 
 from __future__ import annotations
@@ -17,7 +18,14 @@ STATISTICS = ("height", "width", "mean", "std", "p05", "p95", "edges")
 
 
 def image_statistics(pixels: np.ndarray) -> np.ndarray:
-    """(C, H, W) -> (7,) size, brightness and sharpness of a view; see ``STATISTICS``."""
+    """Return the ``STATISTICS`` of a view: size, brightness and sharpness.
+
+    Args:
+        pixels: (C, H, W).
+
+    Returns:
+        (7,) float64.
+    """
     grey = pixels.mean(0)
     edges = np.abs(np.diff(grey, axis=1)).mean() if grey.shape[1] > 1 else 0.0
     return np.array(
@@ -26,10 +34,14 @@ def image_statistics(pixels: np.ndarray) -> np.ndarray:
 
 
 def statistics_scores(train: np.ndarray, train_truth: np.ndarray, test: np.ndarray) -> np.ndarray:
-    """(n,) probabilities of being anomalous, by logistic regression on image statistics; one and the same where training holds one class only.
+    """Return the probability that each test image is anomalous, by logistic regression.
 
     Args:
-        train, test: (n, 7) from :func:`image_statistics`. train_truth: (n,) 1 or 0.
+        train, test: (n, 7) from :func:`image_statistics`.
+        train_truth: (n,) 1 anomalous, 0 benign.
+
+    Returns:
+        (n,) in [0, 1]; 0.5 for all if ``train_truth`` has only one class.
     """
     if len(np.unique(train_truth)) < 2:
         return np.full(len(test), 0.5)
@@ -42,13 +54,14 @@ def statistics_scores(train: np.ndarray, train_truth: np.ndarray, test: np.ndarr
 def trivial_baseline(
     train: np.ndarray, train_truth: np.ndarray, test: np.ndarray, test_truth: np.ndarray
 ) -> dict[str, float]:
-    """Logistic regression on image statistics.
+    """Evaluate logistic regression on image statistics.
 
     Args:
-        train, test: (n, 7) from :func:`image_statistics`. *_truth: (n,) 1 or 0.
+        train, test: (n, 7) from :func:`image_statistics`.
+        train_truth, test_truth: (n,) 1 anomalous, 0 benign.
 
     Returns:
-        ``auroc`` on test; NaN where a split holds one class only.
+        ``auroc`` on the test images; NaN if either set has only one class.
     """
     if len(np.unique(train_truth)) < 2:
         return {"auroc": float("nan")}

@@ -1,4 +1,4 @@
-"""COCO box and mask average precision of detections (Lin et al., ECCV 2014), through pycocotools."""
+"""COCO average precision of boxes and masks (Lin et al., ECCV 2014), computed by pycocotools."""
 
 from __future__ import annotations
 
@@ -22,44 +22,42 @@ def coco_scores(
     found: Sequence[Sequence[Mapping[str, Any]]],
     shapes: Sequence[tuple[int, int]],
 ) -> dict[str, dict[str, float]]:
-    """AP over IoU .50 to .95, at .50 and .75, and by size, of boxes and, where the truth has them, of masks.
+    """Compute COCO average precision: for IoU 0.50 to 0.95, at 0.50 and 0.75, and by size.
 
     Args:
-        truth: per view. found: per view, detections with ``label``, ``score``, ``box_xyxy`` and ``mask`` (H, W) bool.
-        shapes: (H, W) of every view.
+        truth: annotations of each view.
+        found: detections of each view, with ``label``, ``score``, ``box_xyxy`` and ``mask``, an
+            (H, W) bool array.
+        shapes: (H, W) of each view.
 
     Returns:
-        ``{"box": {...}, "mask": {...}}``; NaN where nothing of that size is there.
+        ``{"box": {...}, "mask": {...}}`` with the keys ``NAMES``. ``mask`` is present only if all
+        annotations have masks. A value is NaN if there are no objects of that size.
     """
     labels = sorted(
         {a.label for view in truth for a in view} | {d["label"] for view in found for d in view}
     )
     number = {label: k + 1 for k, label in enumerate(labels)}
     images = [{"id": i, "height": h, "width": w} for i, (h, w) in enumerate(shapes)]
-    masked = all(a.mask is not None for view in truth for a in view)
-    entries = [
-        {
-            **_entry(i, number[a.label], a.box_xyxy),
-            "id": n + 1,
-            "iscrowd": 0,
-            **(
-                {"segmentation": encode_mask(a.mask), "area": a.mask.area}
-                if masked and a.mask is not None
-                else {}
-            ),
-        }
-        for n, (i, a) in enumerate((i, a) for i, view in enumerate(truth) for a in view)
-    ]
+    has_masks = all(a.mask is not None for view in truth for a in view)
+    entries: list[dict[str, Any]] = []
+    for i, view in enumerate(truth):
+        for a in view:
+            entry = _entry(i, number[a.label], a.box_xyxy)
+            entry |= {"id": len(entries) + 1, "iscrowd": 0}
+            if has_masks and a.mask is not None:
+                entry |= {"segmentation": encode_mask(a.mask), "area": a.mask.area}
+            entries.append(entry)
     results = [
         {
             **_entry(i, number[d["label"]], d["box_xyxy"]),
             "score": d["score"],
             "segmentation": encode_mask(d["mask"]),
         }
-        for i, view in enumerate(found)
-        for d in view
+        for i, detections in enumerate(found)
+        for d in detections
     ]
-    kinds = {"box": "bbox"} | ({"mask": "segm"} if masked else {})
+    kinds = {"box": "bbox"} | ({"mask": "segm"} if has_masks else {})
     if not entries or not results:
         return {kind: dict.fromkeys(NAMES, 0.0 if entries else float("nan")) for kind in kinds}
     with contextlib.redirect_stdout(io.StringIO()):  # pycocotools prints its progress
@@ -70,7 +68,8 @@ def coco_scores(
             "categories": [{"id": k, "name": name} for name, k in number.items()],
         }
         reference.createIndex()
-        # Its loader takes boxes from masks where an entry has both, so each kind is given alone.
+        # If results have both, pycocotools replaces boxes by those of the masks, so each kind is
+        # evaluated separately.
         return {kind: _evaluate(reference, results, coco_kind) for kind, coco_kind in kinds.items()}
 
 
@@ -85,13 +84,13 @@ def _entry(image: int, category: int, box: Sequence[float]) -> dict[str, Any]:
 
 
 def _evaluate(reference: COCO, results: list[dict[str, Any]], kind: str) -> dict[str, float]:
-    dropped = "segmentation" if kind == "bbox" else "bbox"
-    given = reference.loadRes([{k: v for k, v in r.items() if k != dropped} for r in results])
-    judge = COCOeval(reference, given, kind)
-    judge.evaluate()
-    judge.accumulate()
-    judge.summarize()
-    stats = np.asarray(judge.stats, float)[: len(NAMES)]
+    unused = "segmentation" if kind == "bbox" else "bbox"
+    loaded = reference.loadRes([{k: v for k, v in r.items() if k != unused} for r in results])
+    evaluation = COCOeval(reference, loaded, kind)
+    evaluation.evaluate()
+    evaluation.accumulate()
+    evaluation.summarize()
+    stats = np.asarray(evaluation.stats, float)[: len(NAMES)]
     return {
         name: float("nan") if value < 0 else float(value)
         for name, value in zip(NAMES, stats, strict=True)

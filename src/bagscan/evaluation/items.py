@@ -1,7 +1,7 @@
-"""Items told benign or anomalous: per segment, per item and per scan, with everything that a table must not hide.
+"""Results of item-level models: per segment, per item and per scan, and by subset.
 
-The levels of paper A: a segment has its own verdict, an item that of its worst segment, a scan that
-of its worst item in any view.
+Scores are combined as in Bhowmik & Breckon: the score of an item is that of its highest-scoring
+segment, and the score of a scan that of its highest-scoring item in any view.
 """
 
 from __future__ import annotations
@@ -26,80 +26,84 @@ FUSIONS: dict[str, Callable[[np.ndarray], float]] = {
 def fused(
     items: Sequence[JudgedView], how: str = "maximum", views: Sequence[str] | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """(truth, scores) of scans: their items' scores, per view the worst, over views fused.
+    """Return truth and scores of scans.
 
-    A scan is anomalous where its bag is, whether or not the views that are looked at show it.
+    The score of a view is the highest score of its items. The scores of the views are then fused.
+    A scan counts as anomalous if its bag holds an anomaly, even if no selected view shows it.
 
     Args:
-        how: one of ``FUSIONS``. views: only these.
+        items: items of all scans.
+        how: one of ``FUSIONS``.
+        views: names of the views to use; all by default.
+
+    Returns:
+        Truth (n,) 0 or 1, and scores (n,).
     """
     scans: dict[str, dict[str, float]] = {}
     truth: dict[str, bool] = {}
     for item in items:
         if views is None or item.view in views:
-            worst = scans.setdefault(item.scan, {})
-            worst[item.view] = max(worst.get(item.view, -np.inf), item.score)
+            highest = scans.setdefault(item.scan, {})
+            highest[item.view] = max(highest.get(item.view, -np.inf), item.score)
             truth[item.scan] = truth.get(item.scan, False) or item.of_anomalous_scan
-    names = list(scans)
-    return np.array([int(truth[n]) for n in names]), np.array(
-        [FUSIONS[how](np.array(list(scans[n].values()))) for n in names]
-    )
+    scores = [FUSIONS[how](np.array(list(of_views.values()))) for of_views in scans.values()]
+    return np.array([int(truth[scan]) for scan in scans]), np.array(scores)
 
 
 def evaluate_items(items: Sequence[JudgedView], threshold: float) -> dict[str, Any]:
-    """Every level at one threshold, as in use, and what a single figure would hide."""
+    """Evaluate segments, items and scans at one threshold, and by view, contrast and subset.
+
+    ``per_segment`` also has ``darkness``, the AUROC of attenuation alone, as a control.
+    """
     truth, scores, number = view_arrays(items)
     segments, segment_scores, segment_number = segment_arrays(items)
-    darkness = np.concatenate(
-        [i.darkness[i.truth >= 0] for i in items]
-    )  # what segments' scores must beat before they mean anything
+    attenuation = np.concatenate([item.darkness[item.truth >= 0] for item in items])
     results: dict[str, Any] = {
         "per_segment": score_table(segments, segment_scores, threshold, segment_number)
-        | {"darkness": auroc(segments, darkness)},
+        | {"darkness": auroc(segments, attenuation)},
         "per_item": score_table(truth, scores, threshold, number),
         "per_scan": score_table(*fused(items), threshold),
         "views": view_table(items),
         "strata": stratum_table(items, threshold),
         "groups": {
-            name: _group(list(members), threshold) for name, members in _groups(items).items()
+            name: _subset_table(members, threshold) for name, members in _subsets(items).items()
         },
         "reliability": reliability(truth, scores),
     }
     return results
 
 
-def _groups(items: Sequence[JudgedView]) -> dict[str, list[JudgedView]]:
-    """Subsets that a table shows beside the whole."""
-    hiding = {i.scan for i in items if i.of_anomalous_scan}
+def _subsets(items: Sequence[JudgedView]) -> dict[str, list[JudgedView]]:
+    """Return the subsets that are evaluated separately, without empty ones."""
+    anomalous_scans = {i.scan for i in items if i.of_anomalous_scan}
     tests: dict[str, Callable[[JudgedView], bool]] = {
         "no clutter wholly inside a device": lambda i: i.about.ambiguous is False,
         "clutter wholly inside a device (ambiguous)": lambda i: i.about.ambiguous is True,
         "bags with look-alikes": lambda i: i.about.look_alike is True,
         "benign bags with look-alikes": lambda i: (
-            i.about.look_alike is True and i.scan not in hiding
+            i.about.look_alike is True and i.scan not in anomalous_scans
         ),
         "benign bags without look-alikes": lambda i: (
-            i.about.look_alike is False and i.scan not in hiding
+            i.about.look_alike is False and i.scan not in anomalous_scans
         ),
     }
-    return {
-        name: chosen for name, test in tests.items() if (chosen := [i for i in items if test(i)])
-    }
+    subsets = {name: [i for i in items if test(i)] for name, test in tests.items()}
+    return {name: members for name, members in subsets.items() if members}
 
 
-def _group(items: Sequence[JudgedView], threshold: float) -> dict[str, Any]:
+def _subset_table(items: Sequence[JudgedView], threshold: float) -> dict[str, Any]:
     truth, scores, _ = view_arrays(items)
-    called = scores >= threshold
+    flagged = scores >= threshold
     return {
         "n": len(items),
         "auroc": auroc(truth, scores),
-        "tp": rate(called[truth == 1]),
-        "fp": rate(called[truth == 0]),
+        "tp": rate(flagged[truth == 1]),
+        "fp": rate(flagged[truth == 0]),
     }
 
 
 def rate(called: np.ndarray) -> dict[str, Any]:
-    """Percentage of (n,) bool with its 95 % Clopper-Pearson interval."""
+    """Return the percentage of true values in (n,) bool, with its 95 % Clopper-Pearson interval."""
     n, k = len(called), int(called.sum())
     low, high = clopper_pearson(k, n)
     return {
@@ -110,27 +114,29 @@ def rate(called: np.ndarray) -> dict[str, Any]:
 
 
 def stratum_table(items: Sequence[JudgedView], threshold: float) -> dict[str, Any]:
-    """TP % of items by contrast to noise of their anomaly; AUROC, and FPR at 95 and 99 % TPR, against all benign items.
+    """Evaluate items by the contrast-to-noise ratio of their anomaly.
 
-    ``50 and above`` is the two upper strata together.
+    For each stratum, the table has the true-positive rate, and against all benign items the AUROC
+    and the false-positive rate at 95 and 99 % true-positive rate. ``50 and above`` joins the two
+    upper strata.
     """
     benign = np.array([i.score for i in items if not i.anomalous])
     table = {}
-    for name, members in {**{s: (s,) for s in STRATA}, "50 and above": STRATA[2:]}.items():
-        own = np.array([i.score for i in items if i.anomalous and i.about.stratum in members])
-        both = np.concatenate([own, benign])
-        truth = np.arange(len(both)) < len(own)
-        table[name] = {"tp": rate(own >= threshold), "auroc": auroc(truth, both)}
+    for name, strata in {**{s: (s,) for s in STRATA}, "50 and above": STRATA[2:]}.items():
+        anomalous = np.array([i.score for i in items if i.anomalous and i.about.stratum in strata])
+        scores = np.concatenate([anomalous, benign])
+        truth = np.arange(len(scores)) < len(anomalous)
+        table[name] = {"tp": rate(anomalous >= threshold), "auroc": auroc(truth, scores)}
         table[name] |= {
-            f"fpr_at_{int(100 * t)}_tpr": fpr_at_tpr(truth, both, t) for t in (0.95, 0.99)
+            f"fpr_at_{int(100 * t)}_tpr": fpr_at_tpr(truth, scores, t) for t in (0.95, 0.99)
         }
     return table
 
 
 def view_table(items: Sequence[JudgedView]) -> dict[str, Any]:
-    """AUROC of scans by each view alone and by both, for every fusion."""
+    """Return the AUROC of scans from each view alone, and from both views for each fusion."""
     views = sorted({i.view for i in items})
     table: dict[str, Any] = {f"{view} alone": auroc(*fused(items, views=[view])) for view in views}
-    return table | (
-        {f"both, {how}": auroc(*fused(items, how)) for how in FUSIONS} if len(views) > 1 else {}
-    )
+    if len(views) > 1:
+        table |= {f"both, {how}": auroc(*fused(items, how)) for how in FUSIONS}
+    return table

@@ -1,4 +1,4 @@
-"""One run of a model, scored per segment, per object and per scan."""
+"""Results of a model per segment, per object, per scan and per pixel."""
 
 from __future__ import annotations
 
@@ -21,7 +21,14 @@ from bagscan.evaluation.within_bag import (
 
 
 def object_arrays(bags: Sequence[JudgedView]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(truth, scores, number of the scan): every object by its best segment, every bag's best benign one."""
+    """Return truth, scores and scan numbers of objects.
+
+    Positives are the objects; the score is that of the object's highest-scoring segment. Negatives
+    are the bags; the score is that of the bag's highest-scoring benign segment.
+
+    Returns:
+        Truth (n,) 1 or 0, scores (n,) and scan numbers (n,).
+    """
     truth, scores, number = [], [], []
     for i, bag in zip(scan_numbers(bags), bags, strict=True):
         benign = bag.truth == 0
@@ -32,16 +39,17 @@ def object_arrays(bags: Sequence[JudgedView]) -> tuple[np.ndarray, np.ndarray, n
         for k in range(bag.overlap.shape[1]):
             own = bag.segments_of(k)
             truth.append(1)
-            # An object without a foreground segment cannot be found: below every real score.
+            # An object without a foreground segment cannot be found, so it ranks below all scores.
             scores.append(float(bag.scores[own].max()) if own.any() else -1.0)
             number.append(i)
     return np.array(truth), np.array(scores), np.array(number)
 
 
 def evaluate_levels(bags: Sequence[JudgedView], threshold: float) -> dict[str, Any]:
-    """Scores at every level at one threshold, and the within-bag protocol with its control; intervals resample whole scans.
+    """Evaluate all levels at one threshold, and by the within-bag protocol.
 
-    ``per_scan`` counts what was judged at a time: a view, or an item in one, where the data are those.
+    Intervals are bootstrapped over scans. ``per_scan`` has a row per record: a scan, or a view or
+    item if the records are views or items.
     """
     truth, scores, number = segment_arrays(bags)
     results: dict[str, Any] = {"per_segment": score_table(truth, scores, threshold, number)}
@@ -49,11 +57,11 @@ def evaluate_levels(bags: Sequence[JudgedView], threshold: float) -> dict[str, A
     results["per_object"] = score_table(truth, scores, threshold, number)
     truth, scores, number = view_arrays(bags)
     results["per_scan"] = score_table(truth, scores, threshold, number)
-    holding = np.array([bool(bag.labels) for bag in bags], bool)
+    has_object = np.array([bool(bag.labels) for bag in bags], bool)
     ious = np.array([bag.pixel_iou(threshold) for bag in bags if bag.labels])
     results["per_pixel"] = {
         "iou": float(ious.mean()) if len(ious) else float("nan"),
-        "interval": bootstrap_mean(ious, scan_numbers(bags)[holding]),
+        "interval": bootstrap_mean(ious, scan_numbers(bags)[has_object]),
         "n": len(ious),
     }
     results["within_bag"] = within_bag_table(bags)
@@ -61,14 +69,17 @@ def evaluate_levels(bags: Sequence[JudgedView], threshold: float) -> dict[str, A
 
 
 def within_bag_table(bags: Sequence[JudgedView]) -> dict[str, Any]:
-    """The protocol over all bags, per group (the scanner, or of simulated scans the device) and per class, each with the darkness control."""
+    """Evaluate the within-bag protocol over all bags, per group and per class.
+
+    A group is a scanner, or for simulated scans a class of device. Each row has the model and the
+    control, attenuation alone.
+    """
     groups: dict[str, list[JudgedView]] = {"all": list(bags)}
     for bag in bags:
         groups.setdefault(f"group:{bag.group}", []).append(bag)
     for label in sorted({name for bag in bags for name in bag.labels}):
-        groups[f"class:{label}"] = [
-            only for bag in bags if (only := only_class(bag, label)) is not None
-        ]
+        reduced = [only_class(bag, label) for bag in bags]
+        groups[f"class:{label}"] = [bag for bag in reduced if bag is not None]
     table = {name: _row(members) for name, members in sorted(groups.items())}
     others = [bag for bag in bags if bag.group != "sixray"]
     if others and len(others) < len(bags):

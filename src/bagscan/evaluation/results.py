@@ -1,4 +1,4 @@
-"""Result records: JSON that says what was run, on what, and checks itself against a schema."""
+"""Result records: the configuration and the results of a run, as JSON with a schema."""
 
 from __future__ import annotations
 
@@ -56,13 +56,11 @@ SCHEMA: dict[str, Any] = {
 
 
 def _processor() -> str:
-    """Its model, where the system tells; figures of time mean nothing without."""
+    """Return the model of the processor on Linux, else the architecture."""
     cpu_info = Path("/proc/cpuinfo")
     lines = cpu_info.read_text().splitlines() if cpu_info.is_file() else []
-    return next(
-        (line.partition(":")[2].strip() for line in lines if line.startswith("model name")),
-        platform.machine(),
-    )
+    models = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(models, platform.machine())
 
 
 def make_record(
@@ -74,7 +72,19 @@ def make_record(
     seeds: list[int],
     notes: list[str] | None = None,
 ) -> dict[str, Any]:
-    """A complete record of one run. NaN (undefined) becomes null: JSON has no NaN."""
+    """Return the record of a run. NaN and infinity become None, since JSON has neither.
+
+    Args:
+        name: name of the experiment.
+        results: results by name; not empty.
+        data: ``name``, ``hash`` and ``counts`` of the dataset.
+        config: configuration of the run.
+        seeds: random seeds.
+        notes: remarks.
+
+    Raises:
+        DataError: the record does not match the schema.
+    """
     record = {
         "name": name,
         "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
@@ -97,17 +107,24 @@ def make_record(
 
 
 def check_record(record: Any) -> None:
-    """Raise :class:`DataError` naming the place where a record breaks the schema."""
+    """Check a record against the schema.
+
+    Raises:
+        DataError: the record does not match; the message names the place.
+    """
     try:
         jsonschema.validate(record, SCHEMA)
     except jsonschema.ValidationError as error:
-        raise DataError(
-            f"not a result record: {'/'.join(map(str, error.path)) or 'top'}: {error.message}"
-        ) from error
+        place = "/".join(map(str, error.path)) or "top level"
+        raise DataError(f"invalid result record: {place}: {error.message}") from error
 
 
 def write_record(path: str | Path, record: dict[str, Any]) -> None:
-    """Check and write one record."""
+    """Check and write a record.
+
+    Raises:
+        DataError: the record does not match the schema.
+    """
     check_record(record)
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     atomic_write_text(Path(path), json.dumps(record, indent=1, allow_nan=False) + "\n")
@@ -125,20 +142,13 @@ def _without_nan(value: Any) -> Any:
 
 def _commit() -> str:
     try:
-        found = subprocess.run(
-            [
-                "git",
-                "-C",
-                str(Path(__file__).parent),
-                "describe",
-                "--always",
-                "--dirty",
-                "--abbrev=12",
-            ],
+        process = subprocess.run(
+            ["git", "describe", "--always", "--dirty", "--abbrev=12"],
+            cwd=Path(__file__).parent,
             capture_output=True,
             text=True,
             check=True,
         )
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
-    return found.stdout.strip()
+    return process.stdout.strip()

@@ -1,8 +1,8 @@
 """Superpixel quality: ASA, boundary recall and precision, compactness.
 
 Sources: Stutz, Hermans, Leibe, "Superpixels: an evaluation of the state of the art" (CVIU 2018),
-equations 3-5 and 8; Schick et al. 2012 for compactness. With several annotators each score is
-the mean over them. Always plot against the real count, never the count asked for.
+equations 3-5 and 8; Schick et al. 2012 for compactness. With several annotators, each score is the
+mean over them. Compare scores at equal actual counts, which can differ from the requested counts.
 """
 
 from __future__ import annotations
@@ -13,7 +13,11 @@ import numpy as np
 
 
 def contingency(labels: np.ndarray, truth: np.ndarray) -> np.ndarray:
-    """(n_labels, n_truth) pixel counts of every pair."""
+    """Return (n_labels, n_truth) pixel counts of every pair of a label and a true label.
+
+    Args:
+        labels, truth: (H, W) integers from 0.
+    """
     n_truth = int(truth.max()) + 1
     pairs = labels.astype(np.int64).ravel() * n_truth + truth.ravel()
     n_labels = int(labels.max()) + 1
@@ -21,12 +25,12 @@ def contingency(labels: np.ndarray, truth: np.ndarray) -> np.ndarray:
 
 
 def achievable_segmentation_accuracy(labels: np.ndarray, truth: np.ndarray) -> float:
-    """ASA in [0, 1]: pixels right when each superpixel takes its majority label."""
+    """Return the share of pixels that are right if each superpixel takes its majority label."""
     return float(contingency(labels, truth).max(axis=1).sum() / labels.size)
 
 
 def boundaries(labels: np.ndarray) -> np.ndarray:
-    """(H, W) bool: pixels whose right or lower neighbour has another label."""
+    """Return (H, W) bool, pixels whose right or lower neighbour has another label."""
     edge = np.zeros(labels.shape, bool)
     edge[:, :-1] |= labels[:, :-1] != labels[:, 1:]
     edge[:-1] |= labels[:-1] != labels[1:]
@@ -34,7 +38,7 @@ def boundaries(labels: np.ndarray) -> np.ndarray:
 
 
 def _dilate(mask: np.ndarray, radius: int) -> np.ndarray:
-    """Square dilation by ``radius`` pixels, separable."""
+    """Dilate by a square of side ``2 * radius + 1``, one axis after the other."""
     for axis in (0, 1):
         shifted = [mask]
         for step in range(1, radius + 1):
@@ -49,23 +53,31 @@ def _dilate(mask: np.ndarray, radius: int) -> np.ndarray:
 
 
 def boundary_recall(labels: np.ndarray, truth: np.ndarray, radius: int = 1) -> float:
-    """Share of true boundary pixels with a superpixel boundary within ``radius`` px; 1 if none."""
+    """Return the share of true boundary pixels within ``radius`` px of a superpixel boundary.
+
+    The result is 1 if there is no true boundary.
+    """
     true_edge = boundaries(truth)
     n_true = int(true_edge.sum())
-    return (
-        float((true_edge & _dilate(boundaries(labels), radius)).sum() / n_true) if n_true else 1.0
-    )
+    if not n_true:
+        return 1.0
+    return float((true_edge & _dilate(boundaries(labels), radius)).sum() / n_true)
 
 
 def boundary_precision(labels: np.ndarray, truth: np.ndarray, radius: int = 1) -> float:
-    """Share of superpixel boundary pixels with a true boundary within ``radius`` px; 1 if none."""
+    """Return the share of superpixel boundary pixels within ``radius`` px of a true boundary.
+
+    The result is 1 if there is no superpixel boundary.
+    """
     edge = boundaries(labels)
     n_edge = int(edge.sum())
-    return float((edge & _dilate(boundaries(truth), radius)).sum() / n_edge) if n_edge else 1.0
+    if not n_edge:
+        return 1.0
+    return float((edge & _dilate(boundaries(truth), radius)).sum() / n_edge)
 
 
 def compactness(labels: np.ndarray) -> float:
-    """Area-weighted isoperimetric quotient 4*pi*A/P^2 in [0, 1] (Schick et al.)."""
+    """Return the area-weighted isoperimetric quotient 4πA/P² in [0, 1] (Schick et al.)."""
     area = np.bincount(labels.ravel())
     framed = np.pad(labels, 1, constant_values=-1)
     perimeter = np.zeros(len(area))
@@ -81,7 +93,12 @@ def compactness(labels: np.ndarray) -> float:
 
 
 def superpixel_scores(labels: np.ndarray, truths: Sequence[np.ndarray]) -> dict[str, float]:
-    """All four scores of one image, averaged over annotators, with the real ``count``."""
+    """Return all scores of an image and the actual number of superpixels.
+
+    Args:
+        labels: (H, W) superpixels, integers from 0.
+        truths: (H, W) label map of each annotator; scores are averaged over them.
+    """
     return {
         "count": float(len(np.unique(labels))),
         "asa": float(np.mean([achievable_segmentation_accuracy(labels, t) for t in truths])),

@@ -1,7 +1,7 @@
-"""The within-bag protocol: is the threat's superpixel scored above the bag's own benign ones?
+"""Within-bag protocol: compare the regions of an anomaly with the benign regions of the same bag.
 
-Whole-image scores on public sets can be had from brightness alone, so regions are compared inside
-the same bag. Only the bag's foreground counts, since background cells make any score look good.
+On public datasets, brightness alone separates positive from negative images. The comparison within
+a bag avoids this. Only foreground regions count, since background regions are easy negatives.
 """
 
 from __future__ import annotations
@@ -15,23 +15,28 @@ from bagscan.core import Annotation, Regions
 from bagscan.core.about import About
 from bagscan.evaluation.metrics import auroc, average_precision
 
-POSITIVE_FROM, NEGATIVE_TO = 0.5, 0.1
-FOREGROUND_DARKNESS = 0.06
-ITEM_SHARE = 0.5  # of a region that must lie on the item that is judged
-HIGHEST_Z = 30.0
+POSITIVE_FROM, NEGATIVE_TO = 0.5, 0.1  # share of a region inside an object
+FOREGROUND_DARKNESS = 0.06  # mean attenuation above which a region is foreground
+ITEM_SHARE = 0.5  # share of a region on an item from which it belongs to the item
+HIGHEST_Z = 30.0  # effective Z that counts as attenuation 1
 
 
 @dataclass(frozen=True)
 class JudgedView:
-    """A view, or one item in it, whose regions were judged.
+    """Scores and truth of the n regions of a view, or of an item in a view.
 
     Attributes:
-        scores: (n,) of every region. darkness: (n,) the control's scores.
-        overlap: (n, n_objects) share of each region inside each object's box.
-        inside: (n,) share inside any of them. areas: (n,) pixels.
-        foreground: (n,) bool. labels: class of each object. group: scanner.
-        scan: that this is a view or an item of: what intervals resample. Empty for one of its own.
-        view: name of the view. about: what is known of the item and its bag.
+        scores: (n,) score of each region.
+        darkness: (n,) mean attenuation of each region in [0, 1], the scores of the control.
+        overlap: (n, n_objects) share of each region inside each object.
+        inside: (n,) share of each region inside any object.
+        areas: (n,) pixels of each region.
+        foreground: (n,) bool, regions that count.
+        labels: class of each object.
+        group: scanner, or class of a simulated device.
+        scan: id of the scan; intervals resample scans. If empty, the view is a scan of its own.
+        view: name of the view.
+        about: metadata of the item and its bag.
     """
 
     scores: np.ndarray
@@ -48,34 +53,40 @@ class JudgedView:
 
     @property
     def anomalous(self) -> bool:
-        """Whether it holds an object."""
+        """True if the view or item holds an object."""
         return bool(self.labels)
 
     @property
     def of_anomalous_scan(self) -> bool:
-        """Whether its bag does, in this view or another."""
+        """True if the bag holds an object, in this view or in another."""
         return self.anomalous or bool(self.about.holds)
 
     @property
     def score(self) -> float:
-        """That of its worst segment (paper A)."""
+        """The highest score of a foreground region; 0 without foreground."""
         return float(self.scores[self.foreground].max(initial=0))
 
     @property
     def truth(self) -> np.ndarray:
-        """(n,) 1 anomaly, 0 benign, -1 left out (border of a box, or background)."""
+        """(n,) truth of each region, see :func:`segment_truth`."""
         return segment_truth(self.overlap, self.foreground)
 
     def segments_of(self, k: int) -> np.ndarray:
-        """(n,) bool: the foreground segments that stand for object k; none where it lies on air."""
+        """Return (n,) bool, the foreground regions of object ``k``.
+
+        These are the regions that lie at least half in the object, and the region with the largest
+        share in it. There is none if the object lies outside the foreground.
+        """
         share = np.where(self.foreground, self.overlap[:, k], 0)
         return np.asarray(
             (share >= POSITIVE_FROM) | ((share == share.max(initial=0)) & (share > 0))
         )
 
     def pixel_iou(self, threshold: float) -> float:
-        """Pixels of regions scored at ``threshold`` or above against pixels of objects: intersection
-        over union; NaN where both are empty."""
+        """Return the intersection over union of flagged pixels and pixels of objects.
+
+        Regions with a score of at least ``threshold`` are flagged. NaN if both sets are empty.
+        """
         flagged = self.scores >= threshold
         common = float((self.areas * self.inside)[flagged].sum())
         union = float(self.areas[flagged].sum() + (self.areas * self.inside).sum()) - common
@@ -83,12 +94,17 @@ class JudgedView:
 
 
 def darkness_map(pixels: np.ndarray, channels: Sequence[str] = ()) -> np.ndarray:
-    """(C, H, W) view with bright air -> (H, W), 0 at the view's own air, up to 1.
+    """Return the attenuation of a view, relative to its air.
 
-    Air is the 98th percentile of brightness: scanners draw it anywhere from white to grey.
+    Air is the 98th percentile of brightness, since scanners show it anywhere from white to grey.
 
     Args:
-        channels: names; effective Z is no brightness, and of a view of it alone is taken out of 30.
+        pixels: (C, H, W) with bright air.
+        channels: names of the channels. Effective Z is ignored unless it is the only channel; then
+            the result is effective Z divided by ``HIGHEST_Z``.
+
+    Returns:
+        (H, W) in [0, 1], 0 for air.
     """
     bright = pixels[[k for k in range(len(pixels)) if k >= len(channels) or channels[k] != "zeff"]]
     if not len(bright):
@@ -99,13 +115,19 @@ def darkness_map(pixels: np.ndarray, channels: Sequence[str] = ()) -> np.ndarray
 
 
 def segment_truth(overlap: np.ndarray, foreground: np.ndarray) -> np.ndarray:
-    """Labels of regions from their overlap with objects.
+    """Return the truth of regions from their overlap with objects.
 
-    1 where at least half lies in an object, 0 where at most a tenth does and the region is
-    foreground, -1 otherwise. The best-overlapping foreground region of every object is always 1.
+    Args:
+        overlap: (n, n_objects) share of each region inside each object.
+        foreground: (n,) bool.
+
+    Returns:
+        (n,) 1 for foreground regions at least half in an object, 0 for those at most a tenth in
+        one, else -1 (left out). The foreground region with the largest share in an object is
+        always 1.
     """
-    most = overlap.max(1, initial=0)
-    truth = np.where(most >= POSITIVE_FROM, 1, np.where(most <= NEGATIVE_TO, 0, -1))
+    largest = overlap.max(1, initial=0)
+    truth = np.where(largest >= POSITIVE_FROM, 1, np.where(largest <= NEGATIVE_TO, 0, -1))
     truth[~foreground] = -1
     for k in range(overlap.shape[1]):
         share = np.where(foreground, overlap[:, k], 0)
@@ -115,7 +137,7 @@ def segment_truth(overlap: np.ndarray, foreground: np.ndarray) -> np.ndarray:
 
 
 def region_means(regions: Regions, image: np.ndarray) -> np.ndarray:
-    """(n,) mean of a (H, W) image in every region."""
+    """Return the (n,) mean of an (H, W) image in each region."""
     if regions.labels.ndim == 3:
         return np.asarray((regions.labels * image).sum((1, 2)) / np.maximum(regions.areas(), 1))
     inside = regions.labels >= 0
@@ -124,7 +146,14 @@ def region_means(regions: Regions, image: np.ndarray) -> np.ndarray:
 
 
 def on_item(regions: Regions, item: np.ndarray) -> np.ndarray:
-    """(n,) bool: regions that lie on an item by half; the one that holds most of it always does."""
+    """Return (n,) bool, the regions on an item.
+
+    These lie at least half on the item. The region with the largest share on it is always included.
+
+    Args:
+        regions: n regions of the view.
+        item: (H, W) bool.
+    """
     share = regions.overlap(item)
     return np.asarray((share >= ITEM_SHARE) | ((share == share.max(initial=0)) & (share > 0)))
 
@@ -137,52 +166,69 @@ def judge_bag(
     group: str,
     item: np.ndarray | None = None,
 ) -> JudgedView:
-    """Bring one bag, or one item of it, into the protocol's form.
+    """Combine the regions, scores and annotations of a view, or of one item in it.
 
     Args:
-        scores: (n,). darkness: (H, W) from :func:`darkness_map`.
-        item: (H, W) bool; only regions on it are foreground. None for the whole bag.
+        regions: n regions of the view.
+        scores: (n,).
+        darkness: (H, W) from :func:`darkness_map`.
+        annotations: the objects.
+        group: scanner, or class of a simulated device.
+        item: (H, W) bool; only regions on the item are foreground. None for the whole view.
     """
     masks = [a.region(*regions.shape) for a in annotations]
-    overlap = (
-        np.stack([regions.overlap(m) for m in masks], 1) if masks else np.zeros((regions.n, 0))
-    )
-    inside = regions.overlap(np.any(masks, axis=0)) if masks else np.zeros(regions.n)
-    dark = region_means(regions, darkness)
+    overlap, inside = np.zeros((regions.n, 0)), np.zeros(regions.n)
+    if masks:
+        overlap = np.stack([regions.overlap(mask) for mask in masks], 1)
+        inside = regions.overlap(np.any(masks, axis=0))
+    attenuation = region_means(regions, darkness)
     return JudgedView(
-        scores=np.asarray(scores, np.float64),  # as a threshold is
-        darkness=dark,
+        scores=np.asarray(scores, np.float64),  # the type of thresholds
+        darkness=attenuation,
         overlap=overlap,
         inside=inside,
         areas=regions.areas(),
-        foreground=dark > FOREGROUND_DARKNESS if item is None else on_item(regions, item),
+        foreground=attenuation > FOREGROUND_DARKNESS if item is None else on_item(regions, item),
         labels=tuple(a.label for a in annotations),
         group=group,
     )
 
 
 def hits(bag: JudgedView, scores: np.ndarray, n: int) -> np.ndarray:
-    """(n_objects,) bool: the object's best region scores above the (n + 1)-th best benign one.
+    """Return (n_objects,) bool, the objects with at most ``n`` benign regions ranked before them.
 
-    At most n benign regions stand before it (methods page, 6). An object without any foreground
-    region is a miss.
+    An object is a hit if its highest score is above that of the (n + 1)-th highest benign region.
+    An object without a foreground region is a miss.
+
+    Args:
+        bag: the view.
+        scores: (n_regions,), of the model or of the control.
+        n: number of benign regions allowed before the object.
     """
     truth = bag.truth
     benign = np.sort(scores[truth == 0])[::-1]
-    bar = benign[n] if len(benign) > n else -np.inf
-    found = []
+    limit = benign[n] if len(benign) > n else -np.inf
+    is_hit = []
     for k in range(bag.overlap.shape[1]):
         own = bag.segments_of(k)
-        found.append(bool(own.any() and scores[own].max() > bar))
-    return np.array(found, bool)
+        is_hit.append(bool(own.any() and scores[own].max() > limit))
+    return np.array(is_hit, bool)
+
+
+def _has_both_classes(bag: JudgedView) -> bool:
+    truth = bag.truth
+    return bool((truth == 1).any() and (truth == 0).any())
 
 
 def bag_values(bags: Sequence[JudgedView], control: bool = False) -> dict[str, np.ndarray]:
-    """What :func:`summarise` averages: ``auroc`` and ``average_precision`` per bag (only bags with
-    both kinds of segment), ``hit_at_1`` and ``hit_at_5`` per object.
+    """Return the values that :func:`summarise` averages.
+
+    These are ``auroc`` and ``average_precision`` per bag, for bags with anomalous and benign
+    regions; and ``hit_at_1`` and ``hit_at_5`` per object.
 
     Args:
-        control: score by darkness alone instead.
+        bags: the views.
+        control: use the scores of the control, attenuation alone.
     """
     values: dict[str, list[float]] = {
         "auroc": [],
@@ -194,26 +240,20 @@ def bag_values(bags: Sequence[JudgedView], control: bool = False) -> dict[str, n
         scores = bag.darkness if control else bag.scores
         truth = bag.truth
         counted = truth >= 0
-        if (truth == 1).any() and (truth == 0).any():
+        if _has_both_classes(bag):
             values["auroc"].append(auroc(truth[counted], scores[counted]))
             values["average_precision"].append(average_precision(truth[counted], scores[counted]))
         values["hit_at_1"] += list(hits(bag, scores, 1))
         values["hit_at_5"] += list(hits(bag, scores, 5))
-    return {key: np.array(found, float) for key, found in values.items()}
+    return {key: np.array(entries, float) for key, entries in values.items()}
 
 
 def value_scans(bags: Sequence[JudgedView]) -> dict[str, np.ndarray]:
-    """The scan, by number, of every value of :func:`bag_values`."""
-    number = scan_numbers(bags)
-    per_bag = np.array(
-        [
-            k
-            for k, bag in zip(number, bags, strict=True)
-            if (bag.truth == 1).any() and (bag.truth == 0).any()
-        ],
-        int,
-    )
-    per_object = np.repeat(number, [bag.overlap.shape[1] for bag in bags])
+    """Return the scan number of each value of :func:`bag_values`."""
+    numbers = scan_numbers(bags)
+    pairs = zip(numbers, bags, strict=True)
+    per_bag = np.array([number for number, bag in pairs if _has_both_classes(bag)], int)
+    per_object = np.repeat(numbers, [bag.overlap.shape[1] for bag in bags])
     return {
         "auroc": per_bag,
         "average_precision": per_bag,
@@ -223,16 +263,14 @@ def value_scans(bags: Sequence[JudgedView]) -> dict[str, np.ndarray]:
 
 
 def scan_numbers(bags: Sequence[JudgedView]) -> np.ndarray:
-    """(n,) number of the scan of each bag: views and items of one have the same."""
+    """Return the (n,) scan number of each view; views and items of a scan have the same number."""
     known: dict[str, int] = {}
-    return np.array(
-        [known.setdefault(bag.scan or f"of its own {i}", len(known)) for i, bag in enumerate(bags)],
-        int,
-    )
+    names = [bag.scan or f"of its own {i}" for i, bag in enumerate(bags)]
+    return np.array([known.setdefault(name, len(known)) for name in names], int)
 
 
 def segment_arrays(bags: Sequence[JudgedView]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(truth, scores, number of the scan) of every segment that counts."""
+    """Return truth, scores and scan numbers of all regions that count."""
     kept = [bag.truth >= 0 for bag in bags]
     truth = np.concatenate([bag.truth[k] for bag, k in zip(bags, kept, strict=True)])
     scores = np.concatenate([bag.scores[k] for bag, k in zip(bags, kept, strict=True)])
@@ -243,7 +281,7 @@ def segment_arrays(bags: Sequence[JudgedView]) -> tuple[np.ndarray, np.ndarray, 
 
 
 def view_arrays(views: Sequence[JudgedView]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(truth, scores, number of the scan) of views, or of items in them."""
+    """Return truth, scores and scan numbers of views, or of items in views."""
     return (
         np.array([int(v.anomalous) for v in views]),
         np.array([v.score for v in views]),
@@ -252,33 +290,41 @@ def view_arrays(views: Sequence[JudgedView]) -> tuple[np.ndarray, np.ndarray, np
 
 
 def summarise(bags: Sequence[JudgedView], control: bool = False) -> dict[str, float]:
-    """AUROC and AP per segment averaged over bags, hit@1 and hit@5 averaged over objects.
+    """Average AUROC and AP over bags, and hit@1 and hit@5 over objects.
+
+    Args:
+        bags: the views.
+        control: use the scores of the control, attenuation alone.
 
     Returns:
-        ``auroc``, ``average_precision``, ``hit_at_1``, ``hit_at_5``, ``bags``, ``objects``; NaN
-        where no bag has both kinds of segment.
+        ``auroc``, ``average_precision``, ``hit_at_1`` and ``hit_at_5``, NaN without values; and
+        the counts ``bags`` and ``objects``.
     """
     values = bag_values(bags, control)
     means = {
-        key: float(found.mean()) if len(found) else float("nan") for key, found in values.items()
+        key: float(array.mean()) if len(array) else float("nan") for key, array in values.items()
     }
     return means | {"bags": float(len(values["auroc"])), "objects": float(len(values["hit_at_1"]))}
 
 
 def only_class(bag: JudgedView, label: str) -> JudgedView | None:
-    """The bag with one class's objects; regions of other objects are left out, not benign."""
-    mine = np.array([name == label for name in bag.labels], bool)
-    if not mine.any():
+    """Return the bag with the objects of one class only, or None if it has none.
+
+    Regions of other objects are left out; they do not count as benign.
+    """
+    is_class = np.array([name == label for name in bag.labels], bool)
+    if not is_class.any():
         return None
-    other = bag.overlap[:, ~mine].max(1, initial=0) > NEGATIVE_TO
-    clean = ~other | (bag.overlap[:, mine].max(1, initial=0) >= POSITIVE_FROM)
+    in_other = bag.overlap[:, ~is_class].max(1, initial=0) > NEGATIVE_TO
+    kept = ~in_other | (bag.overlap[:, is_class].max(1, initial=0) >= POSITIVE_FROM)
+    overlap = bag.overlap[np.ix_(kept, is_class)]
     return replace(
         bag,
-        scores=bag.scores[clean],
-        darkness=bag.darkness[clean],
-        overlap=bag.overlap[np.ix_(clean, mine)],
-        inside=bag.overlap[np.ix_(clean, mine)].max(1, initial=0),
-        areas=bag.areas[clean],
-        foreground=bag.foreground[clean],
-        labels=(label,) * int(mine.sum()),
+        scores=bag.scores[kept],
+        darkness=bag.darkness[kept],
+        overlap=overlap,
+        inside=overlap.max(1, initial=0),
+        areas=bag.areas[kept],
+        foreground=bag.foreground[kept],
+        labels=(label,) * int(is_class.sum()),
     )

@@ -1,1 +1,1 @@
-"""Export: the networks of a model as ONNX graphs, for machines without torch, and the check that all runtimes agree."""
+"""Export of a model's networks as ONNX graphs for machines without torch, and its verification."""

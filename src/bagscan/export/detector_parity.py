@@ -1,4 +1,4 @@
-"""Whether all runtimes of a detector agree on drawn bags and on scans of one's own."""
+"""Comparison of a detector's runtimes on synthetic bags and on the user's scans."""
 
 from __future__ import annotations
 
@@ -21,92 +21,102 @@ from bagscan.runtime.engines import installed
 from bagscan.runtime.load import RUNTIMES, TORCH, load_model
 from bagscan.workers.screeners import drawn_scan
 
-TOLERANCE = 1e-3
+TOLERANCE = 1e-3  # largest allowed difference of scores
 Seen = list[tuple[np.ndarray, np.ndarray]]  # regions and scores of every view of a bag
 
 
 def verify_detector(
     folder: Path, scans: Sequence[Path], sizes: Sequence[tuple[int, int]]
 ) -> dict[str, Any]:
-    """Hold every installed runtime against torch; the same keys as :func:`bagscan.export.parity.verify`.
+    """Compare every installed runtime of a detector with torch.
+
+    Args:
+        folder: folder of an exported detector.
+        scans: files and folders of scans to compare besides synthetic bags.
+        sizes: (H, W) of the synthetic bags.
+
+    Returns:
+        The keys of :func:`bagscan.export.parity.verify`, except ``torch alone``.
 
     Raises:
-        ModelError: it was never exported.
+        ModelError: if the model was never exported, or a runtime crashes.
     """
     if not graphs_in(folder):
-        raise ModelError(f"{folder}: was never exported")
+        raise ModelError(
+            f"{folder}: model was never exported; run: bagscan export onnx --model {folder}"
+        )
     reference = load_model(folder, TORCH)
     read, left_out = readable(scans, reference.config.input.select)
-    drawn = [
+    synthetic = [
         (f"drawn bag of {h} x {w}", drawn_scan(reference.config.input, h, w)) for h, w in sizes
     ]
-    names, bags = zip(*[(name, scan.views) for name, scan in drawn + read], strict=True)
-    expected = [seen for seen, _ in _examined(reference, bags)]
-    found = {
-        name: _apart(folder, name, bags) for name in RUNTIMES if name != TORCH and installed(name)
+    names, bags = zip(*[(name, scan.views) for name, scan in synthetic + read], strict=True)
+    expected = [seen for seen, _ in _examine_bags(reference, bags)]
+    results = {
+        name: _examine_in_subprocess(folder, name, bags)
+        for name in RUNTIMES
+        if name != TORCH and installed(name)
     }
-    runtimes, wrong = {}, []
-    for name, seen in found.items():
-        rows = [_compared(own, *one) for own, one in zip(expected, seen, strict=True)]
+    runtimes, failed = {}, []
+    for name, result in results.items():
+        rows = [
+            _compare_bag(expected_bag, seen, seconds)
+            for expected_bag, (seen, seconds) in zip(expected, result, strict=True)
+        ]
         runtimes[name] = summed(rows)
         limits = {"scores_differ": TOLERANCE, "flipped": 0}
-        wrong += failures(name, zip(names, rows, strict=True), limits)
+        failed += failures(name, zip(names, rows, strict=True), limits)
     about = {"tolerance": TOLERANCE, "sizes": [list(size) for size in sizes], "left_out": left_out}
-    return {"agree": not wrong, "failures": wrong, **about, "runtimes": runtimes}
+    return {"agree": not failed, "failures": failed, **about, "runtimes": runtimes}
 
 
-def _examined(model: UsableModel, bags: Sequence[Sequence[View]]) -> list[tuple[Seen, float]]:
-    """What a model finds in every view of every bag, and seconds a view."""
-    found = []
+def _examine_bags(model: UsableModel, bags: Sequence[Sequence[View]]) -> list[tuple[Seen, float]]:
+    """Return the result of each bag, and the seconds per view."""
+    results = []
     for bag in bags:
         started = time.perf_counter()
         with model.judging():
             seen = model.examine(bag)
-        found.append((seen, (time.perf_counter() - started) / len(bag)))
-    return found
+        results.append((seen, (time.perf_counter() - started) / len(bag)))
+    return results
 
 
-def _loaded_and_examined(
+def _load_and_examine(
     folder: Path, runtime: str, bags: Sequence[Sequence[View]]
 ) -> list[tuple[Seen, float]]:
-    return _examined(load_model(folder, runtime), bags)
+    return _examine_bags(load_model(folder, runtime), bags)
 
 
-def _apart(folder: Path, runtime: str, bags: Sequence[Sequence[View]]) -> list[tuple[Seen, float]]:
-    """As :func:`_examined`, in a process of its own: a runtime that crashes must not take the one that checks it along.
+def _examine_in_subprocess(
+    folder: Path, runtime: str, bags: Sequence[Sequence[View]]
+) -> list[tuple[Seen, float]]:
+    """Call :func:`_examine_bags` in another process, so that a crash of a runtime is contained.
 
     Raises:
-        ModelError: the process ended without an answer.
+        ModelError: if the process crashes.
     """
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
         try:
-            return pool.submit(_loaded_and_examined, folder, runtime, bags).result()
+            return pool.submit(_load_and_examine, folder, runtime, bags).result()
         except BrokenProcessPool as error:
-            raise ModelError(
-                f"{folder}: {runtime} ended its process in the middle of judging"
-            ) from error
+            raise ModelError(f"{folder}: the process of {runtime} crashed") from error
 
 
-def _compared(expected: Seen, found: Seen, seconds: float) -> dict[str, float]:
-    apart = [
-        np.abs(own - summary).max(initial=0)
-        for (_, own), (_, summary) in zip(found, expected, strict=True)
-    ]
-    flipped = sum(
-        int(((own >= 0.5) != (summary >= 0.5)).sum())
-        for (_, own), (_, summary) in zip(found, expected, strict=True)
-    )
+def _compare_bag(expected: Seen, seen: Seen, seconds: float) -> dict[str, float]:
+    scores = [(own, other) for (_, own), (_, other) in zip(seen, expected, strict=True)]
+    differences = [np.abs(own - other).max(initial=0) for own, other in scores]
+    flipped = sum(int(((own >= 0.5) != (other >= 0.5)).sum()) for own, other in scores)
     return {
-        "regions": sum(len(own) for _, own in found),
-        "scores_differ": float(max(apart)),
+        "regions": sum(len(own) for own, _ in scores),
+        "scores_differ": float(max(differences)),
         "flipped": flipped,
-        "pixels_differ": 0.0,
+        "pixels_differ": 0.0,  # all runtimes share the implementation of the superpixels
         "seconds": seconds,
-    }  # regions are cut by the one kernel
+    }
 
 
 def summed(rows: Sequence[dict[str, float]]) -> dict[str, Any]:
-    """Comparisons of several views or bags as one."""
+    """Summarise the comparisons of several views or bags."""
     return {
         "views": len(rows),
         "regions": sum(int(row["regions"]) for row in rows),

@@ -1,4 +1,4 @@
-"""The figures by which runtimes may differ, and which of them fail on which view."""
+"""Figures by which runtimes are compared, and those over their limits."""
 
 from __future__ import annotations
 
@@ -15,22 +15,24 @@ MEANINGS = {
     "scores_differ": "largest difference between scores of the same regions",
     "flipped": "regions on the other side of the threshold",
     "pixels_differ": "share of pixels in another region",
-    "batch_differs": "largest difference between scores of views that come together",
-    "cut_differs": "share of pixels that the runtime segments otherwise by itself",
-    "items_differ": "difference between the items that the runtime finds; 1 where their number differs",
+    "batch_differs": "largest difference between scores of views in a batch",
+    "cut_differs": "share of pixels that the runtime segments differently with its own networks",
+    "items_differ": "difference between the items that the runtime detects; 1 if numbers differ",
 }
 
 
 def failures(
     runtime: str, rows: Iterable[tuple[str, Mapping[str, float]]], limits: Mapping[str, float]
 ) -> list[dict[str, Any]]:
-    """Every figure that is over its limit.
+    """Return the figures that exceed their limits.
 
     Args:
-        rows: name of a view, and its figures. limits: the largest value of a figure that is allowed.
+        runtime: name of the runtime.
+        rows: name of each view, and its figures.
+        limits: largest allowed value of each figure.
 
     Returns:
-        ``runtime``, ``figure``, ``value``, ``allowed`` and ``view`` of each.
+        ``runtime``, ``figure``, ``value``, ``allowed`` and ``view`` of each failure.
     """
     return [
         {"runtime": runtime, "figure": name, "value": row[name], "allowed": allowed, "view": view}
@@ -41,17 +43,21 @@ def failures(
 
 
 def describe(failure: Mapping[str, Any]) -> str:
-    """One failure as a line for people."""
+    """Format a failure as a line of text."""
     value = f"{failure['value']:.3g}, allowed {failure['allowed']:g}"
     place = f"{failure['runtime']}, {failure['view']}"
     return f"{place}: {failure['figure']} {value} ({MEANINGS[failure['figure']]})"
 
 
 def readable(scans: Sequence[Path], select: Any) -> tuple[list[tuple[str, Scan]], list[str]]:
-    """Scans that a model takes, by path, and why others are left out.
+    """Read the scans that a model accepts.
 
     Args:
-        select: called with each :class:`View`; raises where the model does not take it.
+        scans: files and folders.
+        select: called with each :class:`View`; raises ModelError if the model does not accept it.
+
+    Returns:
+        Path and scan of each accepted scan, and a reason for each other scan.
     """
     read, left_out = [], []
     for path in find_scans(scans) if scans else []:
@@ -59,7 +65,7 @@ def readable(scans: Sequence[Path], select: Any) -> tuple[list[tuple[str, Scan]]
             scan = read_scan(path)
             for view in scan.views:
                 select(view)
-        except (ModelError, ReadError) as error:  # of other channels, or torn
+        except (ModelError, ReadError) as error:
             left_out.append(str(error) if str(path) in str(error) else f"{path}: {error}")
             continue
         read.append((str(path), scan))
@@ -67,5 +73,5 @@ def readable(scans: Sequence[Path], select: Any) -> tuple[list[tuple[str, Scan]]
 
 
 def named_view(path: str, view: View, several: bool) -> str:
-    """A name for a view of a scan, with its own where the scan has several."""
+    """Return a name for a view of a scan, with the view's id if the scan has several views."""
     return f"{path} {view.view_id}" if several else path

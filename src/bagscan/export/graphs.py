@@ -1,7 +1,8 @@
-"""From a trained model to ONNX graphs, one a network; what lies between them is the kernel that all runtimes share.
+"""Export of each network of a model as an ONNX graph; the steps between networks are not exported.
 
-Graphs leave by torch's tracing exporter: the newer one took minutes for a network whose height and width are free, and cannot
-take detectors. Batch normalisation stays as it is, so that weights which are stored in 16 bits stay such; runtimes fold it.
+The graphs are made by torch's tracing exporter: the newer exporter is slow for networks with
+variable height and width, and does not support detectors. Batch normalisation is not folded into
+convolutions, so that weights in 16 bits stay exact; runtimes fold it when they load a graph.
 """
 
 from __future__ import annotations
@@ -28,12 +29,12 @@ from bagscan.runtime.graph_file import WEIGHTS
 
 OPSET = 17  # roi_align with half-pixel corners needs 16
 STORED_AS = {"F16": TensorProto.FLOAT16, "F32": TensorProto.FLOAT}
-MIN_BYTES = 256  # of a tensor that is stored once: its place takes some itself
+MIN_BYTES = 256  # smaller tensors stay in the graph, since a reference takes space too
 BATCH, HEIGHT, WIDTH, REGIONS = "batch", "height", "width", "regions"
 
 
 class _Maps(nn.Module):
-    """Raw channels to feature maps, preprocessing inside."""
+    """Network from raw channels to feature maps, including preprocessing."""
 
     def __init__(self, model: Model) -> None:
         super().__init__()
@@ -45,7 +46,7 @@ class _Maps(nn.Module):
 
 
 class _Score(nn.Module):
-    """Means of regions to scores, not yet calibrated."""
+    """Network from region means to uncalibrated scores."""
 
     def __init__(self, model: Model) -> None:
         super().__init__()
@@ -57,11 +58,11 @@ class _Score(nn.Module):
 
 
 class _Items(nn.Module):
-    """Items of a view.
+    """Network from a view to its items.
 
-    Boxes below the least score are dropped at the end and not before boxes suppress one another,
-    which changes nothing, as only a higher score suppresses. OpenVINO passes over nodes whose input
-    is empty, and where no box is sure enough its outputs would hold old memory.
+    Boxes below the minimum score are dropped after non-maximum suppression instead of before. The
+    result is the same, since only a higher score suppresses. OpenVINO skips nodes with empty
+    inputs: without any box above the minimum, its outputs would be uninitialised memory.
     """
 
     def __init__(self, regioner: Any) -> None:
@@ -70,13 +71,13 @@ class _Items(nn.Module):
 
     def forward(self, prepared: Tensor) -> tuple[Tensor, ...]:
         heads = self.detector.roi_heads
-        least, heads.score_thresh = heads.score_thresh, -1.0
+        min_score, heads.score_thresh = heads.score_thresh, -1.0
         try:
-            found = self.detector([prepared])[0]
+            items = self.detector([prepared])[0]
         finally:
-            heads.score_thresh = least
-        sure = torch.where(found["scores"] > least)[0]
-        return tuple(found[key][sure] for key in _item_outputs(self.masks))
+            heads.score_thresh = min_score
+        kept = torch.where(items["scores"] > min_score)[0]
+        return tuple(items[key][kept] for key in _item_outputs(self.masks))
 
 
 def _item_outputs(masks: bool) -> list[str]:
@@ -84,56 +85,57 @@ def _item_outputs(masks: bool) -> list[str]:
 
 
 def export_onnx(folder: str | Path) -> dict[str, int]:
-    """Write the graphs of a model folder into it, and their hashes into its manifest. Its id changes: it pins all that runs.
+    """Write the graphs of a model and their hashes into the model folder.
+
+    The id of the folder changes, since it covers the graphs.
 
     Returns:
-        Bytes of every file.
+        Size of every graph in bytes, by name.
 
     Raises:
-        ModelError: altered, or made of parts that are not exported.
+        ModelError: if the model is altered, or a component cannot be exported.
     """
     folder = Path(folder)
     verified_id(folder)
     if read_description(folder)["model"].get("kind") == KIND:
-        graphs, in_half = _detector_graphs(Detector.load(folder)), True
+        graphs, has_half_weights = _trace_detector(Detector.load(folder)), True
     else:
         model = Model.load(folder)
-        graphs, in_half = (
-            {name: _graph(name, model) for name in graphs_of(model)},
-            model.half_weights,
-        )
+        graphs = {name: _trace_network(name, model) for name in graphs_of(model)}
+        has_half_weights = model.half_weights
     for graph in graphs.values():
-        if in_half:
-            _halve(graph)
+        if has_half_weights:
+            _store_in_16_bits(graph)
         onnx.checker.check_model(graph)
-        _refer(graph, folder / WEIGHTS)
-    write_files(
-        folder, {f"{name}.onnx": graph.SerializeToString() for name, graph in graphs.items()}
-    )
+        _refer_to_weights(graph, folder / WEIGHTS)
+    contents = {f"{name}.onnx": graph.SerializeToString() for name, graph in graphs.items()}
+    write_files(folder, contents)
     return {path.name: path.stat().st_size for path in map(folder.joinpath, graphs_in(folder))}
 
 
 def graphs_of(model: Model) -> list[str]:
-    """Names of the graphs that a model is exported as, as its parts have it.
+    """Return the names of the graphs that a model is exported as.
 
     Raises:
-        ModelError: a part is not exported.
+        ModelError: if a component cannot be exported.
     """
-    parts = {
+    can_be_exported = {
         "regioner": model.regioner.graphs is not None,
         "encoder": model.encoder.is_exported,
         "scorer": model.scorer.is_exported,
     }
-    for part, is_exported in parts.items():
+    for component, is_exported in can_be_exported.items():
         if not is_exported:
+            name = getattr(model.config, component)["name"]
             raise ModelError(
-                f"{part} {getattr(model.config, part)['name']!r} is not exported as it is set: the model runs on torch"
+                f"{component} {name!r} with these settings cannot be exported; "
+                "the model runs only in torch"
             )
     return [*(model.regioner.graphs or ()), "maps", "score"]
 
 
 class _DetectorMaps(nn.Module):
-    """Features of a view to what the kernel needs of the maps."""
+    """Network from the features of a view to the detector's maps."""
 
     def __init__(self, detector: Detector) -> None:
         super().__init__()
@@ -141,12 +143,18 @@ class _DetectorMaps(nn.Module):
 
     def forward(self, features: Tensor) -> tuple[Tensor, ...]:
         maps = self.network(features)
-        found = maps.categories[:, : self.named], maps.anomaly, maps.contact, maps.fine, maps.coarse
-        return found if self.network.two_views is None else (*found, maps.merged)
+        outputs = (
+            maps.categories[:, : self.named],
+            maps.anomaly,
+            maps.contact,
+            maps.fine,
+            maps.coarse,
+        )
+        return outputs if self.network.two_views is None else (*outputs, maps.merged)
 
 
 class _BothViews(nn.Module):
-    """Maps of both views of a bag to what they show together."""
+    """Network from the maps of both views to their joint results."""
 
     def __init__(self, two_views: TwoViews) -> None:
         super().__init__()
@@ -158,14 +166,14 @@ class _BothViews(nn.Module):
         return self.two_views.together(merged, anomaly, there, device, of_view)
 
 
-def _detector_graphs(detector: Detector) -> dict[str, onnx.ModelProto]:
-    """``maps`` and ``verdict`` of a detector, traced, and ``both_views`` where it looks at them together."""
+def _trace_detector(detector: Detector) -> dict[str, onnx.ModelProto]:
+    """Trace ``maps`` and ``verdict``, and ``both_views`` if the detector evaluates them together."""
     maps = _DetectorMaps(detector)
     features = torch.rand(1, detector.network.config.channels, 128, 192)
     with torch.no_grad():
         _, anomaly, _, fine, coarse, *merged = maps.eval()(features)
     cells = {2: "rows", 3: "columns"}
-    given = {
+    inputs = {
         "anomaly": (anomaly, cells),
         "fine": (fine, cells),
         "coarse": (coarse, {2: "coarse_rows", 3: "coarse_columns"}),
@@ -174,62 +182,65 @@ def _detector_graphs(detector: Detector) -> dict[str, onnx.ModelProto]:
     device[:, :, 2:9, 3:8] = 1
     names = ["categories", "anomaly", "contact", "fine", "coarse", *(["merged"] if merged else [])]
     graphs = {
-        "maps": _traced(maps, {"features": (features, {0: BATCH, 2: HEIGHT, 3: WIDTH})}, names),
-        "verdict": _traced(
+        "maps": _trace(maps, {"features": (features, {0: BATCH, 2: HEIGHT, 3: WIDTH})}, names),
+        "verdict": _trace(
             detector.network.verdict,
-            given | {"device": (device, {0: "devices"} | cells)},
+            inputs | {"device": (device, {0: "devices"} | cells)},
             ["logit"],
         ),
     }
     if detector.network.two_views is not None:
-        both = {"merged": merged[0], "anomaly": anomaly, "there": torch.ones_like(anomaly)}
-        inputs = {name: (each.repeat(2, 1, 1, 1), cells) for name, each in both.items()}
+        maps_of_views = {"merged": merged[0], "anomaly": anomaly, "there": torch.ones_like(anomaly)}
+        inputs = {
+            name: (view_maps.repeat(2, 1, 1, 1), cells) for name, view_maps in maps_of_views.items()
+        }
         inputs |= {
             "device": (device.repeat(1, 2, 1, 1), {0: "devices"} | cells),
             "of_view": (torch.zeros(len(device), 2), {0: "devices"}),
         }
-        graphs["both_views"] = _traced(
+        graphs["both_views"] = _trace(
             _BothViews(detector.network.two_views).eval(), inputs, ["changed", "logit"]
         )
     return graphs
 
 
-def _graph(name: str, model: Model) -> onnx.ModelProto:
-    """One network of a model, traced."""
+def _trace_network(name: str, model: Model) -> onnx.ModelProto:
+    """Trace a network of a model, given the name of its graph."""
     channels = len(model.config.input.channels)
-    items = model.regioner.finder or model.regioner
-    parts = model.regioner.cutter
-    image = {0: BATCH, 2: HEIGHT, 3: WIDTH}
+    finder = model.regioner.finder or model.regioner
     if name == "maps":
-        return _traced(
-            _Maps(model), {"pixels": (torch.rand(2, channels, 96, 130), image)}, ["maps"]
-        )
+        pixels = torch.rand(2, channels, 96, 130)
+        return _trace(_Maps(model), {"pixels": (pixels, {0: BATCH, 2: HEIGHT, 3: WIDTH})}, ["maps"])
     if name == "score":
-        return _traced(
-            _Score(model), {"means": (torch.rand(5, model.encoder.dim), {0: REGIONS})}, ["scores"]
-        )
+        means = torch.rand(5, model.encoder.dim)
+        return _trace(_Score(model), {"means": (means, {0: REGIONS})}, ["scores"])
     if name == "items":
-        return _traced(
-            _Items(items),
-            {"prepared": (torch.rand(channels, 96, 130), {1: HEIGHT, 2: WIDTH})},
-            _item_outputs(items.config.masks),
+        prepared = torch.rand(channels, 96, 130)
+        return _trace(
+            _Items(finder),
+            {"prepared": (prepared, {1: HEIGHT, 2: WIDTH})},
+            _item_outputs(finder.config.masks),
         )
-    return superpixel_graph(parts, channels)
+    return superpixel_graph(model.regioner.cutter, channels)
 
 
 def superpixel_graph(parts: Any, channels: int) -> onnx.ModelProto:
-    """The network of a superpixel regioner, traced."""
+    """Trace the network of a superpixel regioner.
+
+    Args:
+        parts: superpixel regioner.
+        channels: channels of its images.
+    """
     image = {0: BATCH, 2: HEIGHT, 3: WIDTH}
     inputs = {"colour": (torch.rand(2, channels, 96, 130), image)}
     if parts.config.backbone:
-        return _traced(
-            parts.net, inputs | {"values": (torch.rand(2, channels, 96, 130), image)}, ["features"]
-        )
-    return _traced(_OfColour(parts.net), inputs, ["features"])
+        inputs |= {"values": (torch.rand(2, channels, 96, 130), image)}
+        return _trace(parts.net, inputs, ["features"])
+    return _trace(_OnColour(parts.net), inputs, ["features"])
 
 
-class _OfColour(nn.Module):
-    """The superpixel network that needs no pixels beside colour features."""
+class _OnColour(nn.Module):
+    """Superpixel network that takes colour features only."""
 
     def __init__(self, net: nn.Module) -> None:
         super().__init__()
@@ -240,45 +251,35 @@ class _OfColour(nn.Module):
         return features
 
 
-def _refer(graph: onnx.ModelProto, weights: Path) -> None:
-    """Leave out tensors that lie in the model's own weights to the byte, and name their places there: a model is stored once."""
+def _refer_to_weights(graph: onnx.ModelProto, weights: Path) -> None:
+    """Replace tensors that the weights file contains byte for byte by references to it."""
     stored = weights.read_bytes()
-    start = 8 + int.from_bytes(stored[:8], "little")  # of the numbers, see the safetensors format
+    start = 8 + int.from_bytes(stored[:8], "little")  # of the data, see the safetensors format
     places = {}
-    for name, result in json.loads(stored[8:start]).items():
+    for name, entry in json.loads(stored[8:start]).items():
         if name != "__metadata__":
-            first, last = (start + offset for offset in result["data_offsets"])
-            places[STORED_AS.get(result["dtype"]), tuple(result["shape"]), stored[first:last]] = (
-                first,
-                last - first,
-            )
+            first, last = (start + offset for offset in entry["data_offsets"])
+            key = STORED_AS.get(entry["dtype"]), tuple(entry["shape"]), stored[first:last]
+            places[key] = first, last - first
     for tensor in graph.graph.initializer:
-        place = (
-            places.get((tensor.data_type, tuple(tensor.dims), tensor.raw_data))
-            if len(tensor.raw_data) >= MIN_BYTES
-            else None
-        )
-        if place is None:
+        place = places.get((tensor.data_type, tuple(tensor.dims), tensor.raw_data))
+        if place is None or len(tensor.raw_data) < MIN_BYTES:
             continue
         tensor.ClearField("raw_data")
         tensor.data_location = TensorProto.EXTERNAL
-        for key, value in (
-            ("location", WEIGHTS),
-            ("offset", str(place[0])),
-            ("length", str(place[1])),
-        ):
-            tensor.external_data.add(key=key, value=value)
+        reference = {"location": WEIGHTS, "offset": str(place[0]), "length": str(place[1])}
+        for field, value in reference.items():
+            tensor.external_data.add(key=field, value=value)
 
 
 @torch.no_grad()
-def _traced(
+def _trace(
     module: nn.Module, inputs: dict[str, tuple[Tensor, dict[int, str]]], outputs: list[str]
 ) -> onnx.ModelProto:
     with tempfile.TemporaryDirectory(prefix="bagscan-") as folder, warnings.catch_warnings():
         path = Path(folder) / "traced.onnx"
-        warnings.simplefilter(
-            "ignore"
-        )  # shapes that tracing calls constants are those of the channels
+        # Tracing warns of constant shapes, but only the numbers of channels are constant.
+        warnings.simplefilter("ignore")
         torch.onnx.export(
             module.eval(),
             tuple(example for example, _ in inputs.values()),
@@ -293,14 +294,17 @@ def _traced(
         return onnx.load_from_string(path.read_bytes())
 
 
-def _halve(graph: onnx.ModelProto) -> None:
-    """Store weights in 16 bits where these hold them exactly: half the file, the same arithmetic, since they are cast when a runtime loads them."""
+def _store_in_16_bits(graph: onnx.ModelProto) -> None:
+    """Store weights in 16 bits if that is exact.
+
+    This halves the file. The arithmetic stays in 32 bits, since runtimes cast the weights.
+    """
     casts = []
     for initializer in graph.graph.initializer:
         if initializer.data_type != TensorProto.FLOAT:
             continue
         values = numpy_helper.to_array(initializer)
-        with np.errstate(over="ignore"):  # what is too large for 16 bits stays in 32
+        with np.errstate(over="ignore"):  # values too large for 16 bits fail the comparison below
             half = values.astype("float16")
         if values.size < 64 or not (half.astype("float32") == values).all():
             continue

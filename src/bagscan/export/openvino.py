@@ -1,4 +1,4 @@
-"""OpenVINO's own format, for those who run the graphs in programs of their own; bagscan itself reads the ONNX files in either runtime."""
+"""Export to OpenVINO's format, for other programs; bagscan reads ONNX files in all runtimes."""
 
 from __future__ import annotations
 
@@ -13,18 +13,24 @@ from bagscan.runtime.quiet import import_openvino
 def export_openvino(folder: str | Path, out: str | Path) -> dict[str, int]:
     """Write the graphs of an exported model folder as ``NAME.xml`` and ``NAME.bin``, in 32 bits.
 
+    Args:
+        folder: exported model folder.
+        out: output folder, created if missing.
+
     Returns:
-        Bytes of every file.
+        Size of every written file in bytes, by name.
 
     Raises:
-        ModelError: altered, or never exported.
+        ModelError: if the model is altered, or was never exported.
     """
     openvino = import_openvino()
     folder, out = Path(folder), Path(out)
     verified_id(folder)
     graphs = read_graphs(folder)
     if not graphs:
-        raise ModelError(f"{folder}: was never exported")
+        raise ModelError(
+            f"{folder}: model was never exported; run: bagscan export onnx --model {folder}"
+        )
     out.mkdir(parents=True, exist_ok=True)
     for name, graph in graphs.items():
         openvino.save_model(

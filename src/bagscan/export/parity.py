@@ -1,9 +1,9 @@
-"""Whether all runtimes agree: on many sizes, on one view and several at once, and on scans of one's own."""
+"""Comparison of runtimes on views of many sizes, on batches, and on the user's scans."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from bagscan.runtime.exported import ExportedModel, cutting_graphs, filled
 from bagscan.runtime.load import RUNTIMES, TORCH, load_model
 from bagscan.workers.screeners import drawn_scan
 
+# (H, W), with odd sides too.
 SIZES = (
     (96, 128),
     (97, 131),
@@ -33,14 +34,12 @@ SIZES = (
     (480, 640),
     (511, 389),
     (75, 410),
-)  # (H, W), odd ones too
+)
 BATCH = 3
 TOLERANCE = 1e-4
 ALONE = "torch alone"
-PIXELS, ITEMS = (
-    1e-3,
-    1e-3,
-)  # share of all pixels that torch cuts otherwise; difference between scores of items found by torch and by the graph
+PIXELS = 1e-3  # share of all pixels that torch may segment differently
+ITEMS = 1e-3  # difference between scores of items detected by torch and by the graph
 LIMITS = {
     "scores_differ": TOLERANCE,
     "flipped": 0,
@@ -54,235 +53,260 @@ LIMITS = {
 def verify(
     folder: str | Path, scans: Sequence[Path] = (), sizes: Sequence[tuple[int, int]] = SIZES
 ) -> dict[str, Any]:
-    """Hold every installed runtime against torch.
+    """Compare every installed runtime with torch.
 
     Args:
-        folder: an exported model. scans: judged beside the drawn ones, where the model takes their channels.
+        folder: folder of an exported model.
+        scans: files and folders of scans to compare besides synthetic views. Scans with other
+            channels than the model's are left out.
+        sizes: (H, W) of the synthetic views.
 
     Returns:
-        ``agree``; ``failures``: each figure over its limit, with ``runtime``, ``value``, ``allowed`` and ``view``; ``left_out``:
-        scans that were not compared, and why; ``runtimes``: of each ``views``, ``regions`` scored, ``scores_differ`` (largest difference), ``flipped``
-        (regions on the other side of the threshold), ``pixels_differ`` (share of pixels in another region), ``batch_differs``
-        (largest difference between scores of several views at once, of every size, and of torch's for each alone), ``cut_differs``
-        and ``items_differ`` (as below, where the runtime cuts and finds items by itself, as in a program that reads the graphs) and
-        ``ms_per_view``; ``torch alone``: the same for the network as it trains, where torch cuts too.
+        - ``agree``: True if no figure exceeds its limit.
+        - ``failures``: figures over their limit, see :func:`bagscan.export.failures.failures`.
+        - ``tolerance`` and ``sizes``: largest allowed difference of scores, and the sizes.
+        - ``left_out``: scans that were not compared, with the reason.
+        - ``runtimes``: for each runtime ``views``, ``regions``, ``ms_per_view``, and figures as
+          explained in ``bagscan.export.failures.MEANINGS``.
+        - ``torch alone``: the same for the torch model, which also segments in torch.
 
     Raises:
-        ModelError: it was never exported.
+        ModelError: if the model was never exported, or a runtime is not installed.
     """
     if read_description(folder)["model"].get("kind") == KIND:
         return verify_detector(Path(folder), scans, sizes)
     models = {name: load_model(folder, name) for name in RUNTIMES if installed(name)}
-    reference, plain = models.pop(TORCH), Model.load(folder)
+    reference, torch_model = models.pop(TORCH), Model.load(folder)
     if not isinstance(reference, ExportedModel):
-        raise ModelError(f"{folder}: was never exported")
-    lacking = [name for name in ENGINES if name not in models]
-    if lacking:
         raise ModelError(
-            f"nothing to hold against torch: {', '.join(lacking)} not installed: {how_to_install('export')}"
+            f"{folder}: model was never exported; run: bagscan export onnx --model {folder}"
         )
+    missing = [name for name in ENGINES if name not in models]
+    if missing:
+        raise ModelError(f"{', '.join(missing)} not installed: {how_to_install('export')}")
     threshold = reference.operating_point.threshold if reference.operating_point else 0.5
-    found, left_out = _views(reference, scans, sizes)
-    names, views = (
-        list(found),
-        [reference.config.input.working_view(view) for view in found.values()],
-    )
-    twice = [name for name in names for _ in range(2)]
-    # On drawn views no item may be found: the superpixels of the whole view are judged too.
-    result = {
-        name: [
-            _compared(one(reference), one(model), view, threshold)
-            for view in views
-            for one in (_as_it_is, _everywhere)
-        ]
-        for name, model in models.items()
-    }
-    by_torch = [
-        _compared(_everywhere(reference), _everywhere(plain), view, threshold) for view in views
-    ]
-    finder = plain.regioner.finder
-    if finder:
-        for row, view in zip(by_torch, views, strict=True):
-            row["items_differ"] = _items_differ(reference, lambda v, _: finder.detect(v), view)
-    alone = summed(by_torch) | {"items_differ": _largest(by_torch, "items_differ")}
-    alone_wrong = failures(
-        ALONE, zip(names, by_torch, strict=True), LIMITS | {"pixels_differ": 1.0}
-    )
-    worst = (
-        names[int(np.argmax([row["pixels_differ"] for row in by_torch]))] if names else "no view"
-    )
-    mean_of = f"mean of {len(names)} views, most on {worst}"
-    alone_wrong += failures(ALONE, [(mean_of, alone)], {"pixels_differ": PIXELS})
-    runtimes, wrong = {}, alone_wrong
-    for name, rows in result.items():
-        own = _by_itself(reference, folder, name, views)
-        model = models[name].everywhere()
-        together = [
-            {"batch_differs": _batch(reference.everywhere(), model, size)} for size in sizes
-        ]
-        runtimes[name] = summed(rows) | {
-            key: _largest(own, key) for key in ("cut_differs", "items_differ")
+    views, left_out = _collect_views(reference, scans, sizes)
+    views = {name: reference.config.input.working_view(view) for name, view in views.items()}
+    torch_summary, failed = _verify_torch(reference, torch_model, views, threshold)
+    runtimes = {}
+    for name, model in models.items():
+        engine = ENGINES[name](read_graphs(Path(folder)))
+        same_segmentation = _compare_scores(reference, model, views, threshold)
+        own_segmentation = _compare_segmentation(reference, reference.cutting_with(engine), views)
+        batches = {
+            f"{BATCH} of {_name_view(size)}": {
+                "batch_differs": _compare_batch(reference.everywhere(), model.everywhere(), size)
+            }
+            for size in sizes
         }
-        runtimes[name]["batch_differs"] = _largest(together, "batch_differs")
-        wrong += failures(name, zip(twice, rows, strict=True), LIMITS)
-        wrong += failures(name, zip(names, own, strict=True), LIMITS)
-        wrong += failures(
-            name, zip([f"{BATCH} of {_drawn(s)}" for s in sizes], together, strict=True), LIMITS
-        )
+        runtimes[name] = summed([row for _, row in same_segmentation]) | {
+            "cut_differs": _find_largest(own_segmentation.values(), "cut_differs"),
+            "items_differ": _find_largest(own_segmentation.values(), "items_differ"),
+            "batch_differs": _find_largest(batches.values(), "batch_differs"),
+        }
+        failed += failures(name, same_segmentation, LIMITS)
+        failed += failures(name, own_segmentation.items(), LIMITS)
+        failed += failures(name, batches.items(), LIMITS)
     about = {"tolerance": TOLERANCE, "sizes": [list(size) for size in sizes], "left_out": left_out}
-    return {"agree": not wrong, "failures": wrong, **about, "runtimes": runtimes, ALONE: alone}
+    return {
+        "agree": not failed,
+        "failures": failed,
+        **about,
+        "runtimes": runtimes,
+        ALONE: torch_summary,
+    }
 
 
-def _largest(rows: Sequence[dict[str, float]], figure: str) -> float:
+def _verify_torch(
+    reference: ExportedModel, model: Model, views: Mapping[str, View], threshold: float
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Compare the torch model, which also segments in torch."""
+    whole_model, whole_reference = model.everywhere(), reference.everywhere()
+    rows = {
+        name: _compare(whole_reference, whole_model, view, threshold)
+        for name, view in views.items()
+    }
+    finder = model.regioner.finder
+    if finder:
+        for name, view in views.items():
+            rows[name]["items_differ"] = _compare_items(
+                reference, lambda v, _: finder.detect(v), view
+            )
+    summary = summed(list(rows.values()))
+    summary["items_differ"] = _find_largest(rows.values(), "items_differ")
+    # A single view may exceed the limit of pixels; their mean over all views may not.
+    failed = failures(ALONE, rows.items(), LIMITS | {"pixels_differ": 1.0})
+    worst = max(rows, key=lambda name: rows[name]["pixels_differ"], default="no view")
+    mean_name = f"mean of {len(rows)} views, largest on {worst}"
+    failed += failures(ALONE, [(mean_name, summary)], {"pixels_differ": PIXELS})
+    return summary, failed
+
+
+def _compare_scores(
+    reference: ExportedModel, model: Any, views: Mapping[str, View], threshold: float
+) -> list[tuple[str, dict[str, float]]]:
+    """Compare scores of every view, as the model segments it and as a whole view.
+
+    Synthetic views may contain no item, so that some models would score nothing in them.
+    """
+    rows = []
+    for name, view in views.items():
+        rows.append((name, _compare(reference, model, view, threshold)))
+        rows.append((name, _compare(reference.everywhere(), model.everywhere(), view, threshold)))
+    return rows
+
+
+def _compare_segmentation(
+    reference: ExportedModel, model: ExportedModel, views: Mapping[str, View]
+) -> dict[str, dict[str, float]]:
+    """Compare the regions and items of a runtime that segments with its own networks."""
+    whole_reference, whole_model = reference.everywhere(), model.everywhere()
+    return {
+        name: {
+            "cut_differs": cut_differently(
+                whole_reference.regions(view).labels, whole_model.regions(view).labels
+            ),
+            "items_differ": _compare_items(reference, model.detect, view),
+        }
+        for name, view in views.items()
+    }
+
+
+def _find_largest(rows: Iterable[Mapping[str, float]], figure: str) -> float:
     return max((row.get(figure, 0.0) for row in rows), default=0.0)
 
 
-def _by_itself(
-    reference: ExportedModel, folder: str | Path, name: str, views: Sequence[View]
-) -> list[dict[str, float]]:
-    """How far, on each view, a runtime that cuts and finds items by itself is from what bagscan cuts in one of them for all."""
-    whole, other = (
-        reference.everywhere(),
-        reference.cutting_with(ENGINES[name](read_graphs(Path(folder)))),
-    )
-    return [
-        {
-            "cut_differs": cut_differently(
-                whole.regions(view).labels, other.everywhere().regions(view).labels
-            ),
-            "items_differ": _items_differ(reference, other.detect, view),
-        }
-        for view in views
-    ]
-
-
-def _items_differ(
+def _compare_items(
     reference: ExportedModel, detect: Callable[[View, Any], list[dict[str, Any]]], view: View
 ) -> float:
-    """Largest difference between scores of what another and the exported detector find, sure or not; 1 where they find other things."""
+    """Return the largest difference between items; 1 if their numbers differ.
+
+    The difference of two items is that of their scores plus the share of pixels in which their
+    masks differ.
+    """
     settings = reference.config.regioner.get("items", reference.config.regioner)
     if "items" not in cutting_graphs(reference.config.regioner):
         return 0.0
     config = filled(instances.Config, settings)
-    found, expected = reference.detect(view, config), detect(view, config)
-    if len(found) != len(expected):
+    expected, items = reference.detect(view, config), detect(view, config)
+    if len(expected) != len(items):
         return 1.0
-    apart = [
+    differences = [
         abs(a["score"] - b["score"]) + float((a["mask"] != b["mask"]).mean())
-        for a, b in zip(found, expected, strict=True)
+        for a, b in zip(expected, items, strict=True)
     ]
-    return max(apart, default=0.0)
+    return max(differences, default=0.0)
 
 
-def _as_it_is(model: Any) -> Any:
-    return model
-
-
-def _everywhere(model: Any) -> Any:
-    return model.everywhere()
-
-
-def _views(
+def _collect_views(
     model: ExportedModel, scans: Sequence[Path], sizes: Sequence[tuple[int, int]]
 ) -> tuple[dict[str, View], list[str]]:
-    """Views by name: drawn ones, and those of one's own scans; and why other scans are left out."""
-    found = {_drawn(size): drawn_scan(model.config.input, *size).views[0] for size in sizes}
+    """Return synthetic views and views of scans by name, and reasons for scans left out."""
+    views = {_name_view(size): drawn_scan(model.config.input, *size).views[0] for size in sizes}
     read, left_out = readable(scans, model.config.input.select)
     for path, scan in read:
         for view in scan.views:
-            own = model.config.input.select(view)
-            found[named_view(path, view, len(scan.views) > 1)] = own
-    return found, left_out
+            name = named_view(path, view, len(scan.views) > 1)
+            views[name] = model.config.input.select(view)
+    return views, left_out
 
 
-def _drawn(size: tuple[int, int]) -> str:
+def _name_view(size: tuple[int, int]) -> str:
     return f"drawn view of {size[0]} x {size[1]}"
 
 
-def _compared(reference: Any, other: Any, view: View, threshold: float) -> dict[str, float]:
-    with other.judging(), reference.judging():
+def _compare(reference: Any, model: Any, view: View, threshold: float) -> dict[str, float]:
+    with model.judging(), reference.judging():
         expected_regions, expected = reference.judge(view)
         started = time.perf_counter()
-        regions, scores = other.judge(view)
+        regions, scores = model.judge(view)
         seconds = time.perf_counter() - started
-        same = np.array_equal(regions.labels, expected_regions.labels)
-        pixels = 0.0 if same else cut_differently(regions.labels, expected_regions.labels)
-        if not same and isinstance(other, Model):  # how far scores of the same regions are apart
-            image = other.normalise(torch.from_numpy(np.array(view.pixels))[None])
-            scores = other.score_image(image, expected_regions)
-        comparable = len(scores) == len(expected)
-        return {
-            "regions": len(expected),
-            "scores_differ": float(np.abs(scores - expected).max(initial=0)) if comparable else 1.0,
-            "flipped": int(
-                (
-                    (scores.astype(np.float64) >= threshold)
-                    != (expected.astype(np.float64) >= threshold)
-                ).sum()
-            )
-            if comparable
-            else len(expected),
-            "pixels_differ": pixels,
-            "seconds": seconds,
-        }
+        is_same = np.array_equal(regions.labels, expected_regions.labels)
+        pixels = 0.0 if is_same else cut_differently(regions.labels, expected_regions.labels)
+        if not is_same and isinstance(model, Model):  # scores are comparable on equal regions only
+            image = model.normalise(torch.from_numpy(np.array(view.pixels))[None])
+            scores = model.score_image(image, expected_regions)
+    difference, flipped = 1.0, len(expected)
+    if len(scores) == len(expected):
+        difference = float(np.abs(scores - expected).max(initial=0))
+        is_flagged, was_flagged = (
+            values.astype(np.float64) >= threshold for values in (scores, expected)
+        )
+        flipped = int((is_flagged != was_flagged).sum())
+    return {
+        "regions": len(expected),
+        "scores_differ": difference,
+        "flipped": flipped,
+        "pixels_differ": pixels,
+        "seconds": seconds,
+    }
 
 
 def cut_differently(one: np.ndarray, other: np.ndarray) -> float:
-    """Share of the pixels of two label maps that lie outside the region which most of their own lies in; numbers of regions do not count.
+    """Return the share of pixels that two segmentations assign differently, in [0, 1].
 
-    A pixel as near to one region as to another may go either way by the last bit of a feature, and that may turn the order in
-    which regions are joined and so numbered. Of stacks of masks, whose numbers are the order of their scores: the share of
-    values that differ. 1 where shapes differ.
+    Each region is matched to the region of the other map that contains most of its pixels; pixels
+    outside the matched region count. The numbering of regions does not matter: rounding of a
+    feature can move a pixel between two equally near regions, and so change the order in which
+    regions are merged and numbered.
+
+    Args:
+        one: (H, W) labels, or (n, H, W) masks ordered by score.
+        other: the same kind of array. For masks, the share of differing values is returned, since
+            their order matters.
+
+    Returns:
+        The larger share of the two directions; 1 if the shapes differ.
     """
     if one.shape != other.shape:
         return 1.0
     if one.ndim == 3:
         return float((one != other).mean())
     pairs, count = np.unique(np.stack([one.ravel(), other.ravel()]), axis=1, return_counts=True)
-    stay = []
-    for side in pairs:
-        order = np.lexsort((-count, side))
-        stay.append(count[order][np.unique(side[order], return_index=True)[1]].sum())
-    return float(1 - min(stay) / one.size)
+    matched = []
+    for labels in pairs:
+        order = np.lexsort((-count, labels))
+        matched.append(count[order][np.unique(labels[order], return_index=True)[1]].sum())
+    return float(1 - min(matched) / one.size)
 
 
-def _batch(reference: ExportedModel, model: Any, size: tuple[int, int]) -> float:
-    """Largest difference between scores of views that come together and of torch's for each alone."""
+def _compare_batch(reference: ExportedModel, model: Any, size: tuple[int, int]) -> float:
+    """Return the largest difference between scores in a batch, and of single views in torch."""
     views = [
         model.config.input.working_view(drawn_scan(model.config.input, *size, seed).views[0])
         for seed in range(BATCH)
     ]
-    together = model.maps(np.stack([view.pixels for view in views]))
-    apart = []
-    for maps, view in zip(together, views, strict=True):
+    batch = model.maps(np.stack([view.pixels for view in views]))
+    differences = []
+    for maps, view in zip(batch, views, strict=True):
         regions = reference.regions(view)
-        apart.append(
-            np.abs(model.score_maps(maps, regions) - reference.score_regions(view, regions)).max(
-                initial=0
-            )
-            if regions.n
-            else 0.0
-        )
-    return float(max(apart))
+        if not regions.n:
+            differences.append(0.0)
+            continue
+        scores = model.score_maps(maps, regions)
+        expected = reference.score_regions(view, regions)
+        differences.append(float(np.abs(scores - expected).max(initial=0)))
+    return max(differences)
 
 
-def table(told: dict[str, Any]) -> str:
-    """What :func:`verify` found, for people."""
-    rows = [
-        "runtime       views  regions  scores differ  flipped  pixels in another region  ms a view"
+def table(result: dict[str, Any]) -> str:
+    """Format the result of :func:`verify` as text."""
+    lines = [
+        "runtime       views  regions  scores differ  flipped  pixels in another region    ms/view"
     ]
-    for name, one in (
-        told["runtimes"] | {k: told[k] for k in ("torch alone",) if k in told}
-    ).items():
-        rows.append(
-            f"{name:<12}{one['views']:7}{one['regions']:9}{one['scores_differ']:15.1e}{one['flipped']:9}{one['pixels_differ']:26.1e}{one['ms_per_view']:11}"
+    rows = dict(result["runtimes"])
+    if ALONE in result:
+        rows[ALONE] = result[ALONE]
+    for name, row in rows.items():
+        lines.append(
+            f"{name:<12}{row['views']:7}{row['regions']:9}{row['scores_differ']:15.1e}"
+            f"{row['flipped']:9}{row['pixels_differ']:26.1e}{row['ms_per_view']:11}"
         )
-    rows += [describe(one) for one in told["failures"]]
-    rows += [f"not compared: {one}" for one in told["left_out"]]
-    verdict = "all runtimes agree with torch" if told["agree"] else "runtimes disagree"
-    return "\n".join(
-        [
-            *rows,
-            f"{verdict}: within {told['tolerance']:g} on {len(told['sizes'])} sizes, one view and {BATCH} at once ('torch alone' cuts by itself, as in training)",
-        ]
+    lines += [describe(failure) for failure in result["failures"]]
+    lines += [f"not compared: {reason}" for reason in result["left_out"]]
+    verdict = "all runtimes agree with torch" if result["agree"] else "runtimes disagree"
+    lines.append(
+        f"{verdict}: within {result['tolerance']:g} on {len(result['sizes'])} sizes, one view and "
+        f"{BATCH} at once ('torch alone' also segments in torch, as in training)"
     )
+    return "\n".join(lines)

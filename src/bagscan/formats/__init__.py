@@ -1,4 +1,4 @@
-"""Scans and annotations on disk."""
+"""Readers and writers of scans and annotations."""
 
 from bagscan.formats.dicom_writing import write_dicom
 from bagscan.formats.hdf5 import write_hdf5

@@ -1,4 +1,4 @@
-"""COCO JSON: boxes as x, y, width, height; masks as polygons or run lengths."""
+"""COCO JSON annotations: boxes as x, y, width, height; masks as polygons or run lengths."""
 
 from __future__ import annotations
 
@@ -22,7 +22,15 @@ from bagscan.formats.truth import check_on_picture, read_mask
 
 @dataclass(frozen=True)
 class CocoImage:
-    """One image of a COCO file with its annotations; ``score`` per annotation for detections."""
+    """Image of a COCO file with its annotations.
+
+    Attributes:
+        file_name: path of the image file, with forward slashes.
+        height: height in pixels.
+        width: width in pixels.
+        annotations: annotations of the image.
+        scores: score of each annotation, for detections; else empty.
+    """
 
     file_name: str
     height: int
@@ -32,11 +40,12 @@ class CocoImage:
 
 
 def read_coco(path: str | Path, bad: dict[str, str] | None = None) -> list[CocoImage]:
-    """Read every image of a COCO file, those without annotations too.
+    """Read all images of a COCO file, including those without annotations.
 
     Args:
-        bad: where given, an image with a wrong entry or annotation is left out and its reason put here, by
-            file name, instead of an error.
+        path: the JSON file.
+        bad: if given, invalid images are skipped and their error messages are added to it by file
+            name, instead of raising an error.
 
     Raises:
         ReadError: not COCO JSON, nested too deeply, or an annotation of an unknown image or class.
@@ -47,8 +56,8 @@ def read_coco(path: str | Path, bad: dict[str, str] | None = None) -> list[CocoI
     with naming(path, "COCO file"):
         data = json.loads(path.read_text(encoding="utf-8-sig"))
         if not isinstance(data, dict) or not isinstance(data.get("images"), list):
-            raise ReadError(f"{path}: not a COCO file (no 'images')")
-        images = _images(path, data, wrong)
+            raise ReadError(f"{path}: not a COCO file (list 'images' is missing)")
+        images = _read_images(path, data, wrong)
     if bad is not None:
         bad |= wrong
     elif wrong:
@@ -57,84 +66,75 @@ def read_coco(path: str | Path, bad: dict[str, str] | None = None) -> list[CocoI
     return images
 
 
-def _images(path: Path, data: dict[str, Any], wrong: dict[str, str]) -> list[CocoImage]:
-    """Every image whose entry and annotations are right; what is wrong with the others, by name."""
-    entries = _listed(data.get("annotations"), "annotation", wrong)
-    listed = _listed(data["images"], "image", wrong)
-    names = _names(_listed(data.get("categories"), "category", wrong), wrong)
+def _read_images(path: Path, data: dict[str, Any], wrong: dict[str, str]) -> list[CocoImage]:
+    """Return the valid images; add the errors of the others to ``wrong`` by file name."""
+    entries = _valid_entries(data.get("annotations"), "annotation", wrong)
+    image_entries = _valid_entries(data["images"], "image", wrong)
+    names = _category_names(_valid_entries(data.get("categories"), "category", wrong), wrong)
     by_image: dict[Any, list[dict[str, Any]]] = {}
     for entry in entries:
-        by_image.setdefault(_id(entry.get("image_id")), []).append(entry)
-    known, files, twice = (
-        _repeated(map(_id, values))
-        for values in (
-            (i.get("id") for i in listed),
-            (i.get("file_name") for i in listed),
-            (e.get("id") for e in entries),
-        )
-    )
+        by_image.setdefault(_as_id(entry.get("image_id")), []).append(entry)
+    repeated_ids = _repeated(_as_id(image.get("id")) for image in image_entries)
+    repeated_files = _repeated(_as_id(image.get("file_name")) for image in image_entries)
+    repeated_annotations = _repeated(_as_id(entry.get("id")) for entry in entries)
     images = []
-    for image in listed:
+    for image in image_entries:
         name = str(image.get("file_name", image.get("id")))
         try:
-            number = _id(image["id"])
+            number = _as_id(image["id"])
             if number is None:
-                raise ReadError(
-                    f"an image's id must be a number or a name, got {image['id']!r:.40}"
-                )
-            if number in known:
-                raise ReadError(f"image id {number} is given to several images")
-            if image.get("file_name") in files:
-                raise ReadError("the picture is listed several times")
-            own = by_image.get(number, [])
-            if again := [entry.get("id") for entry in own if _id(entry.get("id")) in twice]:
-                raise ReadError(f"annotation id {again[0]} is given to several annotations")
-            images.append(_image(path, image, own, names))
-        except Exception as error:  # whatever a field of any type leads to
+                raise ReadError(f"image id must be a number or a string, got {image['id']!r:.40}")
+            if number in repeated_ids:
+                raise ReadError(f"several images have the id {number}")
+            if image.get("file_name") in repeated_files:
+                raise ReadError("the image is listed several times")
+            annotations = by_image.get(number, [])
+            ids = [entry.get("id") for entry in annotations]
+            if repeated := [value for value in ids if _as_id(value) in repeated_annotations]:
+                raise ReadError(f"several annotations have the id {repeated[0]}")
+            images.append(_read_image(path, image, annotations, names))
+        except Exception as error:  # fields of unexpected types raise any exception
             wrong[name] = reason_in_words(error)
-    for lost in by_image.keys() - {_id(image.get("id")) for image in listed}:
-        wrong[f"annotation of image {lost}"] = (
-            f"{len(by_image[lost])} annotations are of image {lost}, which is not listed"
+    for missing in by_image.keys() - {_as_id(image.get("id")) for image in image_entries}:
+        wrong[f"annotation of image {missing}"] = (
+            f"{len(by_image[missing])} annotations belong to image {missing}, which is not listed"
         )
     return images
 
 
-def _listed(entries: Any, what: str, wrong: dict[str, str]) -> list[dict[str, Any]]:
-    """The entries of one of COCO's lists that are entries at all."""
+def _valid_entries(entries: Any, what: str, wrong: dict[str, str]) -> list[dict[str, Any]]:
+    """Return the entries of a COCO list that are dictionaries."""
     if not isinstance(entries or [], list):
         wrong[f"list of {what} entries"] = f"expected a list, got {type(entries).__name__}"
         return []
     for k, entry in enumerate(entries or []):
         if not isinstance(entry, dict):
-            wrong[f"{what} entry {k}"] = f"expected fields and their values, got {entry!r:.40}"
+            wrong[f"{what} entry {k}"] = f"expected an object, got {entry!r:.40}"
     return [entry for entry in entries or [] if isinstance(entry, dict)]
 
 
-def _names(categories: list[dict[str, Any]], wrong: dict[str, str]) -> dict[Any, str]:
-    """Name of every category by its id; of an id that is given to several, none: labels would mean other classes."""
-    twice = _repeated(_id(category.get("id")) for category in categories)
+def _category_names(categories: list[dict[str, Any]], wrong: dict[str, str]) -> dict[Any, str]:
+    """Return category names by id, without ids of several categories, which are ambiguous."""
+    repeated = _repeated(_as_id(category.get("id")) for category in categories)
     names = {}
     for category in categories:
-        number, name = _id(category.get("id")), category.get("name")
-        if number is None or number in twice or not isinstance(name, str) or not name.strip():
-            reason = (
-                "its id is given to several categories"
-                if number in twice
-                else f"expected an id and a name, got {number!r} and {name!r:.40}"
-            )
+        number, name = _as_id(category.get("id")), category.get("name")
+        if number in repeated:
+            wrong[f"category {number}"] = "several categories have this id"
+        elif number is None or not isinstance(name, str) or not name.strip():
+            reason = f"expected an id and a name, got {number!r} and {name!r:.40}"
             wrong[f"category {number}"] = reason
         else:
             names[number] = name.strip()
     return names
 
 
-def _id(value: Any) -> int | str | None:
-    """An id as it can be looked up; None for what is none."""
+def _as_id(value: Any) -> int | str | None:
     return value if isinstance(value, int | str) else None
 
 
 def reason_in_words(error: Exception) -> str:
-    """What is wrong with an entry, for people: a missing field is more than its name in quotes."""
+    """Return the message of an error in an entry. A KeyError becomes "'x' is missing"."""
     if isinstance(error, KeyError):
         return f"{error.args[0]!r} is missing"
     return (
@@ -144,42 +144,41 @@ def reason_in_words(error: Exception) -> str:
     )
 
 
-def _image(
+def _read_image(
     path: Path, image: dict[str, Any], entries: list[dict[str, Any]], names: dict[Any, str]
 ) -> CocoImage:
-    height, width = (_side(image, name) for name in ("height", "width"))
+    height, width = (_read_size(image, name) for name in ("height", "width"))
     check_pixels(path, height, width)
     annotations = tuple(_annotation(entry, names, height, width) for entry in entries)
     scores = tuple(float(e["score"]) for e in entries if "score" in e)
     name = image["file_name"]
     if not isinstance(name, str) or not name:
-        raise ReadError(f"file_name must be a name, got {name!r}")
+        raise ReadError(f"file_name must be a non-empty string, got {name!r}")
     return CocoImage(name.replace("\\", "/"), height, width, annotations, scores)
 
 
-def _side(image: dict[str, Any], name: str) -> int:
-    """Height or width; some tools write them as text or with a fraction of zero."""
-    result = image[name]
+def _read_size(image: dict[str, Any], name: str) -> int:
+    """Return the height or width. Some tools write it as a string or as a float."""
+    value = image[name]
     try:
-        side = float(result)
+        size = float(value)
     except (TypeError, ValueError):
-        side = math.nan
-    if isinstance(result, bool) or not side.is_integer():
-        raise ReadError(f"{name} must be a whole number of pixels, got {result!r:.40}")
-    return int(side)
+        size = math.nan
+    if isinstance(value, bool) or not size.is_integer():
+        raise ReadError(f"{name} must be an integer number of pixels, got {value!r:.40}")
+    return int(size)
 
 
 def _repeated(values: Iterable[Any]) -> set[Any]:
-    return {
-        one for one, n in Counter(value for value in values if value is not None).items() if n > 1
-    }
+    counts = Counter(value for value in values if value is not None)
+    return {value for value, n in counts.items() if n > 1}
 
 
 def _annotation(
     entry: dict[str, Any], names: dict[Any, str], height: int, width: int
 ) -> Annotation:
     try:
-        category, box = _id(entry.get("category_id")), entry.get("bbox")
+        category, box = _as_id(entry.get("category_id")), entry.get("bbox")
         mask = (
             read_mask(entry["segmentation"], height, width) if entry.get("segmentation") else None
         )
@@ -192,15 +191,15 @@ def _annotation(
             raise ReadError(f"bbox must be x, y, width and height, got {box!r:.60}")
         x, y, w, h = (float(v) for v in box)
         parent = entry.get("parent_id")
-        found = Annotation(
+        annotation = Annotation(
             names[category],
             (x, y, x + w, y + h),
             mask,
             id=str(entry["id"]),
             parent_id=None if parent is None else str(parent),
         )
-        check_on_picture(found, height, width)
-        return found
+        check_on_picture(annotation, height, width)
+        return annotation
     except Exception as error:
         raise ReadError(
             f"annotation {str(entry.get('id'))[:40]}: {reason_in_words(error)}"
@@ -208,7 +207,7 @@ def _annotation(
 
 
 def encode_mask(mask: np.ndarray | RunLengths) -> dict[str, Any]:
-    """Compressed run lengths of a (H, W) bool mask, JSON-serialisable."""
+    """Return the JSON-serialisable compressed run lengths of a (H, W) bool mask."""
     if isinstance(mask, RunLengths):
         encoded = rle.frPyObjects(
             {"size": list(mask.shape), "counts": mask.runs.tolist()}, *mask.shape
@@ -225,7 +224,15 @@ def coco_entry(
     box_xyxy: Sequence[float],
     mask: dict[str, Any] | None,
 ) -> dict[str, Any]:
-    """One COCO annotation; ``mask`` as :func:`encode_mask` gives it, or None for a box alone."""
+    """Return a COCO annotation.
+
+    Args:
+        number: id of the annotation.
+        image_id: id of its image.
+        category_id: id of its category.
+        box_xyxy: half-open box in pixels.
+        mask: encoded mask, see :func:`encode_mask`; None for a box without a mask.
+    """
     x1, y1, x2, y2 = box_xyxy
     entry: dict[str, Any] = {
         "id": number,
@@ -239,16 +246,16 @@ def coco_entry(
 
 
 def coco_categories(labels: Iterable[str]) -> tuple[dict[str, int], list[dict[str, Any]]]:
-    """Number of every label, from 1 by name, and the COCO categories."""
+    """Return the id of each label, numbered from 1 in order of names, and the COCO categories."""
     number = {label: i + 1 for i, label in enumerate(sorted(set(labels)))}
     return number, [{"id": i, "name": label} for label, i in number.items()]
 
 
 def coco_document(images: Sequence[CocoImage]) -> dict[str, Any]:
-    """The COCO dictionary of these images; categories are numbered from 1 by name."""
+    """Return the COCO dictionary of images. Categories are numbered from 1 in order of names."""
     number, categories = coco_categories(a.label for image in images for a in image.annotations)
     entries: list[dict[str, Any]] = []
-    # Ids are numbered afresh within the file; parents follow their annotation to its new number.
+    # Annotations are renumbered within the file; parent ids are updated to the new numbers.
     renumbered = {
         a.id: i + 1
         for i, a in enumerate(a for image in images for a in image.annotations)
@@ -276,5 +283,5 @@ def coco_document(images: Sequence[CocoImage]) -> dict[str, Any]:
 
 
 def write_coco(path: str | Path, images: Sequence[CocoImage]) -> None:
-    """Write a COCO file; boxes and masks come back exactly."""
+    """Write a COCO file. Boxes and masks are preserved exactly."""
     Path(path).write_text(json.dumps(coco_document(images)))

@@ -272,7 +272,7 @@ def _read_reference(
     shape: tuple[int, ...],
     big: bool,
 ) -> list[Reference]:
-    """Return the air or dark counts of each channel: () , (W,) or (H, W) float64, or None."""
+    """Return the air or dark counts of each channel: (), (W,) or (H, W) float64, or None."""
     sources = (dataset, *(dataset.get(sequence) or ()))
     items = [source for source in sources if keyword in source]
     channels, height, width = shape

@@ -1,7 +1,7 @@
-"""DICOS threat detection reports (TDR, NEMA IIC 1): what was found in a bag, written and read.
+"""Reader and writer of DICOS threat detection reports (TDR, NEMA IIC 1).
 
-Fields carry the standard's names. A score is written as ATD Assessment Probability, clipped to
-[0, 1]; it is the model's score, not a probability. No conformance to the standard is claimed.
+A score is written as ATD Assessment Probability, clipped to [0, 1]. It is the score of the model,
+not a probability. No conformance to the standard is claimed.
 """
 
 from __future__ import annotations
@@ -28,12 +28,14 @@ MAX_LT, MAX_ST, MAX_CS = 10_240, 1024, 16  # characters of these value represent
 
 @dataclass(frozen=True)
 class ThreatObject:
-    """One potential threat object (PTO) in one view.
+    """Potential threat object (PTO) in one view.
 
     Attributes:
-        box_xyxy: half-open, pixels of the view. polygon: (N, 2) float xy outline, or None.
-        label: as Threat Category Description. probability: ATD Assessment Probability, [0, 1].
-        view_id: name of the view that it was found in.
+        box_xyxy: half-open box in pixels of the view.
+        label: Threat Category Description.
+        probability: ATD Assessment Probability, in [0, 1].
+        view_id: name of the view.
+        polygon: (N, 2) float xy outline, or None.
     """
 
     box_xyxy: tuple[float, float, float, float]
@@ -45,14 +47,17 @@ class ThreatObject:
 
 @dataclass(frozen=True)
 class ThreatReport:
-    """What was decided of a bag.
+    """Verdict and findings of a scan.
 
     Attributes:
-        scan_id: OOI ID of the bag. decision: REVIEW is written as UNKNOWN.
-        objects: potential threat objects. algorithm: name and version of what decided.
-        is_aborted: whether the bag could not be examined. reasons: codes of a REVIEW.
-        instances: SOP class and instance UID of the image of each view, where it is a DICOM file.
-        comment: sentences for people.
+        scan_id: id of the scan (OOI ID).
+        decision: verdict; REVIEW is written as UNKNOWN.
+        objects: potential threat objects.
+        algorithm: name and version of the algorithm.
+        is_aborted: True if the scan could not be examined.
+        reasons: reason codes of a REVIEW.
+        instances: SOP class UID and SOP instance UID of the views that are DICOM files.
+        comment: free text.
     """
 
     scan_id: str
@@ -66,7 +71,7 @@ class ThreatReport:
 
 
 def write_threat_report(path: str | Path, report: ThreatReport) -> None:
-    """Write a threat detection report of machine type, Explicit VR Little Endian.
+    """Write a threat detection report of type MACHINE, as Explicit VR Little Endian.
 
     Raises:
         BagscanError: the package pydicom is not installed.
@@ -87,36 +92,40 @@ def write_threat_report(path: str | Path, report: ThreatReport) -> None:
         if report.comment:
             dataset.ImageComments = text(report.comment, MAX_LT)
         dataset.NumberOfTotalObjects = dataset.NumberOfAlarmObjects = len(report.objects)
-        items = [_threat(i, one, report.instances) for i, one in enumerate(report.objects, 1)]
+        items = [
+            _threat_item(i, threat, report.instances) for i, threat in enumerate(report.objects, 1)
+        ]
         dataset.ThreatSequence = items
         dataset.save_as(Path(path), enforce_file_format=True)
 
 
-def _threat(number: int, found: ThreatObject, instances: Mapping[str, tuple[str, str]]) -> Any:
-    """One item of the Threat Sequence."""
+def _threat_item(
+    number: int, threat: ThreatObject, instances: Mapping[str, tuple[str, str]]
+) -> Any:
+    """Return an item of the Threat Sequence."""
     pydicom = required("pydicom")
     item, place, assessment = pydicom.Dataset(), pydicom.Dataset(), pydicom.Dataset()
-    x1, y1, x2, y2 = found.box_xyxy
+    x1, y1, x2, y2 = threat.box_xyxy
     region = pydicom.Dataset()
     region.ThreatROIBase = [x1, y1, 0.0]
-    region.ThreatROIExtents = [x2 - x1, y2 - y1, 0.0]  # of a 2D image, depth is 0
-    region.ThreatROIBitmap = b""  # empty: all of the region
+    region.ThreatROIExtents = [x2 - x1, y2 - y1, 0.0]  # the depth of a 2D image is 0
+    region.ThreatROIBitmap = b""  # empty: the entire region
     place.ThreatROIVoxelSequence = [region]
-    place.PTOLocationDescription = text(found.view_id, MAX_ST)
+    place.PTOLocationDescription = text(threat.view_id, MAX_ST)
     place.CenterOfPTO = [(x1 + x2) / 2, (y1 + y2) / 2, 0.0]
-    if found.polygon is not None and len(found.polygon) >= 2:
-        points = np.column_stack([found.polygon, np.zeros(len(found.polygon))])
+    if threat.polygon is not None and len(threat.polygon) >= 2:
+        points = np.column_stack([threat.polygon, np.zeros(len(threat.polygon))])
         place.BoundingPolygon = [float(v) for v in points.ravel()]
-    if found.view_id in instances:
+    if threat.view_id in instances:
         reference = pydicom.Dataset()
-        kind, instance = instances[found.view_id]
+        kind, instance = instances[threat.view_id]
         reference.ReferencedSOPClassUID, reference.ReferencedSOPInstanceUID = kind, instance
         place.ReferencedInstanceSequence = [reference]
     assessment.ThreatCategory = "ANOMALY"
-    assessment.ThreatCategoryDescription = text(found.label, MAX_LO)
+    assessment.ThreatCategoryDescription = text(threat.label, MAX_LO)
     assessment.ATDAbilityAssessment = "NO_INTERFERENCE"
     assessment.ATDAssessmentFlag = "THREAT"
-    assessment.ATDAssessmentProbability = float(np.clip(found.probability, 0, 1))
+    assessment.ATDAssessmentProbability = float(np.clip(threat.probability, 0, 1))
     item.PotentialThreatObjectID = number % (1 << 16)
     item.PTORepresentationSequence = [place]
     item.ATDAssessmentSequence = [assessment]
@@ -127,7 +136,7 @@ def read_threat_report(path: str | Path) -> ThreatReport:
     """Read a threat detection report of two-dimensional images.
 
     Raises:
-        ReadError: not a DICOS TDR, or a field that is missing or not understood; it is named.
+        ReadError: not a DICOS TDR, or a field is missing or invalid; the message names the field.
     """
     path = Path(path)
     check_size(path, MAX_TEXT_BYTES)
@@ -135,23 +144,25 @@ def read_threat_report(path: str | Path) -> ThreatReport:
         dataset, _ = read_dataset(path)
         if str(dataset.get("SOPClassUID", "")) != DICOS_TDR:
             raise ReadError(f"{path}: not a DICOS threat detection report")
-        result = str(dataset.get("AlarmDecision", "")).strip()
-        decision = {name: one for one, name in ALARM_DECISIONS.items()}.get(result)
+        alarm = str(dataset.get("AlarmDecision", "")).strip()
+        decision = {name: key for key, name in ALARM_DECISIONS.items()}.get(alarm)
         if decision is None:
             known = ", ".join(ALARM_DECISIONS.values())
-            raise ReadError(f"{path}: AlarmDecision is {result or 'missing'}; expected {known}")
+            raise ReadError(f"{path}: AlarmDecision is {alarm or 'missing'}; expected {known}")
         items = list(dataset.get("ThreatSequence") or ())
         if len(items) > MAX_OBJECTS:
-            raise ReadError(f"{path}: {len(items):,} objects, more than {MAX_OBJECTS:,}")
+            raise ReadError(
+                f"{path}: {len(items):,} objects; at most {MAX_OBJECTS:,} are supported"
+            )
         instances: dict[str, tuple[str, str]] = {}
-        objects = tuple(_object(path, item, instances) for item in items)
-        given = dataset.get("AbortReason") or ()
-        reasons = (given,) if isinstance(given, str) else given
+        objects = tuple(_read_object(path, item, instances) for item in items)
+        abort_reason = dataset.get("AbortReason") or ()
+        reasons = (abort_reason,) if isinstance(abort_reason, str) else abort_reason
         return ThreatReport(
             str(dataset.get("PatientID", "")),
             decision,
             objects,
-            _first(dataset.get("ThreatDetectionAlgorithmAndVersion")),
+            _first_text(dataset.get("ThreatDetectionAlgorithmAndVersion")),
             str(dataset.get("AbortFlag", "")).strip() == "ABORT",
             tuple(str(reason).lower() for reason in reasons),
             instances,
@@ -159,16 +170,15 @@ def read_threat_report(path: str | Path) -> ThreatReport:
         )
 
 
-def _first(value: Any) -> str:
-    """The first of one or several text values."""
+def _first_text(value: Any) -> str:
     return str(value or "") if isinstance(value, str) or not value else str(value[0])
 
 
-def _object(path: Path, item: Any, instances: dict[str, tuple[str, str]]) -> ThreatObject:
-    """One item of the Threat Sequence; its image, where named, is put into ``instances``."""
-    place = _only(path, item, "PTORepresentationSequence")
-    assessment = _only(path, item, "ATDAssessmentSequence")
-    region = _only(path, place, "ThreatROIVoxelSequence")
+def _read_object(path: Path, item: Any, instances: dict[str, tuple[str, str]]) -> ThreatObject:
+    """Read an item of the Threat Sequence and add its image, if given, to ``instances``."""
+    place = _first_item(path, item, "PTORepresentationSequence")
+    assessment = _first_item(path, item, "ATDAssessmentSequence")
+    region = _first_item(path, place, "ThreatROIVoxelSequence")
     base = np.asarray(region.get("ThreatROIBase"), float)
     extents = np.asarray(region.get("ThreatROIExtents"), float)
     if base.shape != (3,) or extents.shape != (3,):
@@ -179,22 +189,21 @@ def _object(path: Path, item: Any, instances: dict[str, tuple[str, str]]) -> Thr
     if place.get("BoundingPolygon"):
         points = np.asarray(place.BoundingPolygon, float)
         if len(points) % 3 or not np.isfinite(points).all():
-            raise ReadError(f"{path}: BoundingPolygon must be finite x, y, z of each point")
+            raise ReadError(f"{path}: BoundingPolygon must be finite x, y, z triples")
         polygon = points.reshape(-1, 3)[:, :2]
     view_id = str(place.get("PTOLocationDescription", "") or "0")
     if "ReferencedInstanceSequence" in place:
-        image = _only(path, place, "ReferencedInstanceSequence")
+        image = _first_item(path, place, "ReferencedInstanceSequence")
         instances[view_id] = (str(image.ReferencedSOPClassUID), str(image.ReferencedSOPInstanceUID))
     probability = float(assessment.get("ATDAssessmentProbability", "nan"))
     if not 0 <= probability <= 1:
-        raise ReadError(f"{path}: ATDAssessmentProbability must be 0 to 1, got {probability}")
+        raise ReadError(f"{path}: ATDAssessmentProbability must be in [0, 1], got {probability}")
     label = assessment.get("ThreatCategoryDescription") or assessment.get("ThreatCategory")
     return ThreatObject(box, str(label or ""), probability, view_id, polygon)
 
 
-def _only(path: Path, item: Any, keyword: str) -> Any:
-    """The first item of a sequence that must have one."""
-    found = item.get(keyword)
-    if not found:
+def _first_item(path: Path, item: Any, keyword: str) -> Any:
+    sequence = item.get(keyword)
+    if not sequence:
         raise ReadError(f"{path}: {keyword} is missing")
-    return found[0]
+    return sequence[0]

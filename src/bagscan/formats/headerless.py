@@ -1,6 +1,6 @@
-"""Headerless raw files with a YAML sidecar that says how to read them.
+"""Headerless raw files with a YAML sidecar that describes their layout.
 
-``7.raw`` is read by what ``7.yaml`` beside it says::
+For example, ``7.yaml`` describes ``7.raw`` in the same directory::
 
     width: 640
     height: 480
@@ -53,25 +53,32 @@ MAX_BITS = 32
 
 @dataclass(frozen=True)
 class Sidecar:
-    """How the numbers of a headerless file are laid out, and what they mean.
+    """Layout and meaning of the numbers in a headerless file.
 
     Attributes:
-        width, height: of the stored image, pixels.
-        channels: names in the order in which they are stored, for example ``[low, high, zeff]``.
-        dtype: uint8, uint16, uint32, float32 or float64. endianness: little or big.
-        interleave: bsq (one channel after the other), bil (channels line by line) or bip (channels
-            pixel by pixel).
-        offset: bytes before the first number. footer: bytes after the last one.
-        bits: significant bits of whole numbers, for example 12 of a 16-bit type; 0 for all.
-        polarity: air_is_high where air has large counts, air_is_low where it has small ones.
-        air, dark: counts of air and of no X-rays by channel: a number, or a list of ``width``
-            numbers, one per detector. Channels that are not named use full scale and 0.
-        zeff_per_count: effective Z of one count in a channel called ``zeff``.
-        quantity: of real numbers, required for them: one of ``QUANTITIES``. Leave it out for whole
-            numbers.
-        rotate_deg: 0, 90, 180 or 270, counter-clockwise, applied to what is stored.
-        mirror: left and right are swapped, before the rotation.
-        pixel_pitch_mm: at the detector.
+        width: width of the stored image in pixels.
+        height: height of the stored image in pixels.
+        channels: channel names in stored order, for example ``[low, high, zeff]``.
+        dtype: uint8, uint16, uint32, float32 or float64.
+        endianness: little or big.
+        interleave: bsq (band sequential), bil (channels interleaved by line) or bip (channels
+            interleaved by pixel).
+        offset: bytes before the first number.
+        footer: bytes after the last number.
+        bits: significant bits of integers, for example 12 of a 16-bit type; 0 for all.
+        polarity: air_is_high if air has large counts, air_is_low if it has small counts.
+        air: counts of air by channel: a number, or a list of ``width`` numbers, one per detector
+            element. The default is full scale.
+        dark: counts without X-rays by channel, as for ``air``. The default is 0.
+        zeff_per_count: effective Z per count in the channel ``zeff``.
+        quantity: quantity of floats, an entry of ``QUANTITIES``; required for floats, omitted for
+            integers.
+        rotate_deg: counter-clockwise rotation of the stored image: 0, 90, 180 or 270.
+        mirror: True to swap left and right before the rotation.
+        pixel_pitch_mm: pixel pitch at the detector.
+
+    Raises:
+        ValueError: a value is out of range, or values contradict each other.
     """
 
     width: int
@@ -126,27 +133,31 @@ class Sidecar:
 
     def _check_quantity(self) -> None:
         if not self.is_float:
-            own = quantity_of(self.channels)
-            if self.quantity not in (None, own):
+            implied = quantity_of(self.channels)
+            if self.quantity not in (None, implied):
                 names = ", ".join(self.channels)
-                raise ValueError(f"quantity of whole numbers of {names} is {own}: leave it out")
+                raise ValueError(f"quantity of integers in {names} is always {implied}; omit it")
             return
         if self.quantity not in QUANTITIES:
             known = ", ".join(QUANTITIES)
             raise ValueError(f"quantity of {self.dtype} must be one of {known}")
         if self.bits or self.air or self.dark or self.polarity != POLARITY[0]:
-            raise ValueError(f"bits, air, dark and polarity are of whole numbers, not {self.dtype}")
+            raise ValueError(
+                f"bits, air, dark and polarity apply to integers only, not to {self.dtype}"
+            )
 
-    def _check_reference(self, key: str, given: Mapping[str, Any] | None) -> None:
-        if given is None:
+    def _check_reference(self, key: str, by_channel: Mapping[str, Any] | None) -> None:
+        if by_channel is None:
             return
-        if not isinstance(given, Mapping):
+        if not isinstance(by_channel, Mapping):
             example = f"{{{self.channels[0]}: 60000}}"
-            raise ValueError(f"{key} must name channels, for example {example}, got {given!r}")
-        for name, value in given.items():
+            raise ValueError(f"{key} must name channels, for example {example}, got {by_channel!r}")
+        for name, value in by_channel.items():
             if name not in self.channels or name == "zeff":
                 known = ", ".join(self.channels)
-                raise ValueError(f"{key}.{name} is no channel of transmission; there are {known}")
+                raise ValueError(
+                    f"{key}.{name} is not a transmission channel; the channels are {known}"
+                )
             numbers = value if isinstance(value, list) else [value]
             if isinstance(value, list) and len(value) != self.width:
                 raise ValueError(f"{key}.{name} must have 1 or {self.width} (width) numbers")
@@ -155,30 +166,35 @@ class Sidecar:
 
     @property
     def is_float(self) -> bool:
-        """Whether the numbers are real ones, the quantity itself."""
+        """True if the numbers are floats that contain the quantity directly."""
         return self.dtype.startswith("float")
 
     @property
     def itemsize(self) -> int:
-        """Bytes of one number."""
+        """Bytes per number."""
         return int(DTYPES[self.dtype][1])
 
     def references(self, key: str) -> list[Reference]:
-        """``air`` or ``dark`` of every channel: a number, a (width,) array, or None."""
-        given = getattr(self, key) or {}
-        found = (given.get(name) for name in self.channels)
-        return [None if one is None else np.asarray(one, np.float64) for one in found]
+        """Return the references of every channel: () or (width,) float64, or None.
+
+        Args:
+            key: ``air`` or ``dark``.
+        """
+        by_channel = getattr(self, key) or {}
+        values = (by_channel.get(name) for name in self.channels)
+        return [None if value is None else np.asarray(value, np.float64) for value in values]
 
 
 def sidecar_of(path: Path) -> Path | None:
-    """The sidecar of a headerless file: ``.yaml`` or ``.yml``, in small letters or capitals; None where it is missing."""
+    """Return the ``.yaml`` or ``.yml`` sidecar of a headerless file, or None if it is missing."""
     return next(iter(beside(path, SIDECAR_ENDINGS)), None)
 
 
 def beside(path: Path, endings: Sequence[str]) -> list[Path]:
-    """Files of a file's name with other endings that are there, in small letters or capitals."""
-    spelt = (path.with_suffix(one) for ending in endings for one in (ending, ending.upper()))
-    return [file for file in spelt if file.is_file()]
+    """Return the existing files with the same stem and other endings, lower or upper case."""
+    cases = (case for ending in endings for case in (ending, ending.upper()))
+    candidates = (path.with_suffix(ending) for ending in cases)
+    return [file for file in candidates if file.is_file()]
 
 
 def read_sidecar(path: Path) -> Sidecar:
@@ -193,35 +209,35 @@ def read_sidecar(path: Path) -> Sidecar:
 
 
 def read_headerless(path: str | Path) -> View:
-    """Read a headerless file as its sidecar says.
+    """Read a headerless file with its sidecar.
 
     Returns:
-        A view of (C, H, W) pixels, after the rotation.
+        A view of (C, H, W) pixels, after mirroring and rotation.
 
     Raises:
-        ReadError: the sidecar is missing or wrong, or the file is not of the size that it gives.
+        ReadError: the sidecar is missing or wrong, or the size of the file differs from it.
     """
     path = Path(path)
     check_size(path)
     with naming(path, "headerless file"):
-        beside = sidecar_of(path)
-        if beside is None:
+        sidecar = sidecar_of(path)
+        if sidecar is None:
             names = " or ".join(path.with_suffix(ending).name for ending in SIDECAR_ENDINGS)
-            what = "width, height, channels and dtype, see docs/your_scanners_files.md"
-            raise ReadError(f"{path}: the sidecar {names} is missing; it gives {what}")
-        side = read_sidecar(beside)
+            keys = "width, height, channels and dtype (see docs/your_scanners_files.md)"
+            raise ReadError(f"{path}: sidecar {names} is missing; write it with {keys}")
+        side = read_sidecar(sidecar)
         check_pixels(path, side.height, side.width, len(side.channels))
         count = side.height * side.width * len(side.channels)
         expected, size = side.offset + count * side.itemsize + side.footer, path.stat().st_size
         if size != expected:
             raise ReadError(
-                f"{path}: {size:,} bytes, but {beside.name} gives {expected:,}: "
+                f"{path}: file has {size:,} bytes; {sidecar.name} implies {expected:,}: "
                 f"{side.width} x {side.height} x {len(side.channels)} {side.dtype}, "
                 f"offset {side.offset}, footer {side.footer}"
             )
         dtype = np.dtype(ENDIANNESS[side.endianness] + DTYPES[side.dtype])
         flat = np.fromfile(path, dtype, count, offset=side.offset)
-        planes = _planes(side, flat.astype(dtype.newbyteorder("="), copy=False))
+        planes = _to_planes(side, flat.astype(dtype.newbyteorder("="), copy=False))
         fields: dict[str, Any] = {"pixel_pitch_mm": side.pixel_pitch_mm}
         if side.is_float:
             view = View(planes.astype(np.float32), side.channels, str(side.quantity), **fields)
@@ -237,11 +253,11 @@ def read_headerless(path: str | Path) -> View:
                 side.zeff_per_count,
                 **fields,
             )
-        return _turned(side, view)
+        return _orient(side, view)
 
 
-def _planes(side: Sidecar, flat: np.ndarray) -> np.ndarray:
-    """(C, H, W) of the numbers in the order of the file."""
+def _to_planes(side: Sidecar, flat: np.ndarray) -> np.ndarray:
+    """Return the (C, H, W) array of numbers in the order of the file."""
     c, h, w = len(side.channels), side.height, side.width
     if side.interleave == "bil":
         return flat.reshape(h, c, w).transpose(1, 0, 2)
@@ -250,8 +266,8 @@ def _planes(side: Sidecar, flat: np.ndarray) -> np.ndarray:
     return flat.reshape(c, h, w)
 
 
-def _turned(side: Sidecar, view: View) -> View:
-    """The view, mirrored and rotated as the sidecar says."""
+def _orient(side: Sidecar, view: View) -> View:
+    """Mirror and rotate a view according to the sidecar."""
     if not side.mirror and not side.rotate_deg:
         return view
     pixels = view.pixels[..., ::-1] if side.mirror else view.pixels
@@ -260,20 +276,21 @@ def _turned(side: Sidecar, view: View) -> View:
 
 
 def write_headerless(path: str | Path, view: View) -> Path:
-    """Write counts, one channel after the other, little endian, and the sidecar that reads them.
+    """Write little-endian counts, band sequential, and their sidecar.
 
     Args:
-        path: ends in ``.raw``, ``.bin`` or ``.img``.
+        path: file ending in ``.raw``, ``.bin`` or ``.img``.
+        view: the view.
 
     Returns:
-        The sidecar's path.
+        The path of the sidecar.
 
     Raises:
-        BagscanError: the view has no counts (``log_attenuation``).
+        BagscanError: the view has no counts (``log_attenuation``), or ``path`` is a sidecar.
     """
     path = Path(path)
     if path.suffix.lower() in SIDECAR_ENDINGS:
-        raise BagscanError(f"{path}: a headerless file cannot end as its sidecar does")
+        raise BagscanError(f"{path}: {path.suffix} is the ending of a sidecar; use .raw")
     counts = counts_from_view(view)
     counts.astype(counts.dtype.newbyteorder("<")).tofile(path)
     settings: dict[str, Any] = {
@@ -286,6 +303,6 @@ def write_headerless(path: str | Path, view: View) -> Path:
     }
     if view.pixel_pitch_mm is not None:
         settings["pixel_pitch_mm"] = view.pixel_pitch_mm
-    beside = path.with_suffix(SIDECAR_ENDINGS[0])
-    beside.write_text(yaml.safe_dump(settings, sort_keys=False))
-    return beside
+    sidecar = path.with_suffix(SIDECAR_ENDINGS[0])
+    sidecar.write_text(yaml.safe_dump(settings, sort_keys=False))
+    return sidecar

@@ -21,7 +21,11 @@ _BMP = b"BM"
 
 
 def png_header(path: Path) -> tuple[int, int, int]:
-    """(width, height, bit depth) from a PNG's first 33 bytes."""
+    """Return (width, height, bit depth) from the first 33 bytes of a PNG file.
+
+    Raises:
+        ReadError: not a PNG file.
+    """
     with path.open("rb") as file:
         head = file.read(33)
     if head[:8] != _PNG or head[12:16] != b"IHDR" or len(head) < 33:
@@ -33,7 +37,7 @@ def read_image(path: str | Path) -> View:
     """Read an 8-bit JPEG, PNG or BMP as pseudo-colour, or a 16-bit PNG as transmission.
 
     Raises:
-        ReadError: absent, empty, truncated, too large, or not an image.
+        ReadError: the file is missing, empty, truncated, too large, or not an image.
     """
     path = Path(path)
     check_size(path)
@@ -51,7 +55,8 @@ def read_image(path: str | Path) -> View:
 
 def _read_8bit(path: Path) -> View:
     with naming(path, "image"), warnings.catch_warnings():
-        warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # our own cap, next line
+        # check_pixels() below limits the size.
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
         with Image.open(path, formats=("PNG", "JPEG", "BMP")) as file:
             check_pixels(path, file.height, file.width, 3)
             image: Image.Image = file
@@ -76,59 +81,72 @@ def _read_png16(path: Path) -> View:
 
 
 def png_set_of(path: Path) -> dict[str, Path] | None:
-    """The files of the PNG set that ``path`` belongs to, by channel, or None for a lone image."""
+    """Return the files of the PNG set of ``path`` by channel, or None for a single image."""
     if (names := png_set_names(path.name)) is None:
         return None
-    there = {
-        channel: [
+    members = {}
+    for channel, spellings in names.items():
+        files = [
             path.with_name(name)
-            for name in spelt
+            for name in spellings
             if name == path.name or os.path.lexists(path.with_name(name))
         ]
-        for channel, spelt in names.items()
-    }
-    return {
-        channel: path if path in files else files[0] for channel, files in there.items() if files
-    }
+        if files:
+            members[channel] = path if path in files else files[0]
+    return members
 
 
 def png_set_names(name: str) -> dict[str, list[str]] | None:
-    """How the files of the PNG set that one of this name belongs to may be called, by channel: ``7_low.png``, ``7_LOW.PNG``; None for no member of one."""
+    """Return the possible file names of a PNG set by channel, such as ``7_low.png``, ``7_LOW.PNG``.
+
+    Args:
+        name: name of any file of the set.
+
+    Returns:
+        The names, or None if ``name`` is not the name of a file of a set.
+    """
     stem, dot, ending = name.rpartition(".")
     stem, _, suffix = stem.rpartition("_")
     if ending.lower() != "png" or suffix.lower() not in CHANNEL_NAMES or not stem:
         return None
-    spelt = dict.fromkeys((ending, "png", "PNG"))
+    endings = dict.fromkeys((ending, "png", "PNG"))
     return {
         channel: [
             f"{stem}_{word}{dot}{end}"
             for word in (channel, channel.upper(), channel.capitalize())
-            for end in spelt
+            for end in endings
         ]
         for channel in CHANNEL_NAMES
     }
 
 
 def read_png_set(files: dict[str, Path]) -> View:
-    """Read one view from single-channel 16-bit PNG files named by channel.
+    """Read one view from single-channel 16-bit PNG files.
+
+    Args:
+        files: the files by channel.
 
     Raises:
-        ReadError: a file is bad, or the sizes differ.
+        ReadError: a file cannot be read, or the sizes differ.
     """
-    parts = {name: read_image(file) for name, file in files.items()}
-    shapes = {name: view.shape for name, view in parts.items()}
+    channels = {name: read_image(file) for name, file in files.items()}
+    shapes = {name: view.shape for name, view in channels.items()}
     first = next(iter(files.values()))
     if len(set(shapes.values())) > 1:
         raise ReadError(f"{first}: the files of this set differ in size: {shapes}")
-    wrong = [name for name, view in parts.items() if view.channels != (name,)]
+    wrong = [name for name, view in channels.items() if view.channels != (name,)]
     if wrong:
-        raise ReadError(f"{files[wrong[0]]}: expected one 16-bit grey channel")
-    counts = np.concatenate([counts_from_view(view) for view in parts.values()])
-    return view_from_counts(counts, tuple(parts))
+        raise ReadError(f"{files[wrong[0]]}: expected a single 16-bit grey channel")
+    counts = np.concatenate([counts_from_view(view) for view in channels.values()])
+    return view_from_counts(counts, tuple(channels))
 
 
 def write_png_set(folder: str | Path, scan_id: str, view: View) -> list[Path]:
-    """Write each channel as ``<id>_<channel>.png``; 16-bit counts come back bit for bit."""
+    """Write each channel as ``<id>_<channel>.png``. 16-bit counts are preserved exactly.
+
+    Returns:
+        The paths of the files.
+    """
     paths = []
     for name, counts in zip(view.channels, counts_from_view(view), strict=True):
         path = Path(folder) / f"{scan_id}_{name}.png"
@@ -138,6 +156,9 @@ def write_png_set(folder: str | Path, scan_id: str, view: View) -> list[Path]:
 
 
 def write_image(path: str | Path, view: View) -> None:
-    """Write a three-channel view as an 8-bit RGB PNG, JPEG or BMP, by the file's ending."""
+    """Write a view as an 8-bit PNG, JPEG or BMP, by the file's ending.
+
+    Three channels are written as RGB. Otherwise the first channel is written as grey.
+    """
     rgb = (view.pixels.clip(0, 1) * 255).round().astype(np.uint8).transpose(1, 2, 0)
     Image.fromarray(rgb if rgb.shape[2] == 3 else rgb[..., 0]).save(path)

@@ -1,4 +1,4 @@
-"""The table of scan formats: endings, readers, writers, and the extra that each one needs."""
+"""Registry of file formats: endings, readers, writers and required extras."""
 
 from __future__ import annotations
 
@@ -20,11 +20,13 @@ from bagscan.registry import offered
 
 
 class ScanFormat(Protocol):
-    """Reads the files of one ending."""
+    """Reader of the files with a certain ending."""
 
     def __call__(self, path: Path, /) -> View | tuple[View, ...]:
-        """The view of one file, which exists and is not empty; or, of a file that holds a whole
-        bag, all its views, each with its own ``view_id``.
+        """Read an existing, non-empty file.
+
+        Returns:
+            The view, or all views of a bag with different ``view_id``.
 
         Raises:
             ReadError, ValueError: the file is not of this format.
@@ -33,15 +35,17 @@ class ScanFormat(Protocol):
 
 @dataclass(frozen=True)
 class KnownFormat:
-    """One row of the table.
+    """Description of a file format.
 
     Attributes:
-        name: of the format. endings: lower case, with the dot. channels: channels and quantities.
-        read: reader of one file, or None for a format that is only written.
-        written_by: function or command that writes it; empty for a format that is only read.
-        extra: of bagscan that it needs; empty for none.
-        begins: regular expression of a file's first bytes; empty for a format without a header.
-        beside: endings of files that belong to a scan of this format and lie beside it.
+        name: name of the format.
+        endings: file endings in lower case, with the dot.
+        channels: channels and quantities, as text.
+        read: reader of a file, or None for a format that is only written.
+        written_by: functions or commands that write the format; empty if it is only read.
+        extra: extra of bagscan that the format requires, or an empty string.
+        begins: regular expression for the first bytes; empty for a format without a header.
+        beside: endings of accompanying files, such as sidecars.
     """
 
     name: str
@@ -136,33 +140,40 @@ OTHERS_READ_BY = {
 }
 
 
-def _added(point: EntryPoint) -> ScanFormat:
-    """A reader of another package, imported when a file of its ending is read."""
+def _lazy_reader(point: EntryPoint) -> ScanFormat:
+    """Return a reader of another package, which is imported at the first call."""
     return lambda path: point.load()(path)
 
 
 OFFERED = offered("formats").items()
 HOLDS = "as the package says"
-ADDED = tuple(KnownFormat(one.value, (f".{end}",), HOLDS, _added(one)) for end, one in OFFERED)
+ADDED = tuple(
+    KnownFormat(point.value, (f".{ending}",), HOLDS, _lazy_reader(point))
+    for ending, point in OFFERED
+)
 BY_ENDING = {ending: known for known in (*SCANS, *ADDED) for ending in known.endings}
-READERS: dict[str, ScanFormat] = {end: one.read for end, one in BY_ENDING.items() if one.read}
+READERS: dict[str, ScanFormat] = {end: known.read for end, known in BY_ENDING.items() if known.read}
 
 
 def begins_as_its_ending(ending: str, content: bytes) -> bool:
-    """Whether a file's first bytes are those of its ending, or of another that the same reader takes: a PNG called .jpg is read
-    as what it is. Formats without a header pass.
+    """Return True if the first bytes of a file match its ending.
+
+    The bytes of another format of the same reader match, too, such as a PNG named ``.jpg``.
+    Formats without a header always match.
 
     Args:
-        ending: lower case, with the dot. content: at least the first 200 bytes.
+        ending: file ending in lower case, with the dot.
+        content: at least the first 200 bytes.
     """
     known = BY_ENDING.get(ending)
     return known is not None and any(
-        one.read is known.read and re.match(one.begins, content) for one in SCANS
+        scan_format.read is known.read and re.match(scan_format.begins, content)
+        for scan_format in SCANS
     )
 
 
 def endings_beside(ending: str) -> tuple[str, ...]:
-    """Endings of the files that a scan of this ending may have beside it, such as a sidecar's."""
+    """Return the endings of files that accompany a scan with this ending, such as sidecars."""
     known = BY_ENDING.get(ending.lower())
     return known.beside if known else ()
 
@@ -171,10 +182,10 @@ Row = dict[str, str]
 
 
 def table(installed: Callable[[str], bool]) -> list[Row]:
-    """Every format as plain text, for ``bagscan formats``.
+    """Return a row of text for each format, for ``bagscan formats``.
 
     Args:
-        installed: whether an extra's packages are there.
+        installed: returns True if the packages of an extra are installed.
     """
     rows = []
     for known in (*SCANS, *ADDED, *OTHERS):

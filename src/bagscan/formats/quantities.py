@@ -1,4 +1,4 @@
-"""Counts on disk <-> physical values in a View: one rule per channel name, exact for 16 bits."""
+"""Conversion between stored counts and the physical values of a View, exact for 16 bits."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from bagscan.core import View
 from bagscan.core.errors import BagscanError, ReadError
 
 FULL_SCALE = {8: 255.0, 16: 65535.0}
-ZEFF_PER_COUNT = 1e-3  # effective Z is written as thousandths: 65.535 at most
+ZEFF_PER_COUNT = 1e-3  # effective Z is stored in thousandths, up to 65.535
 CHANNEL_NAMES = ("low", "high", "zeff")
 RGB = ("red", "green", "blue")
-LABELS = {  # as scanners and people call them
+LABELS = {  # channel names used by scanners and people
     "low": ("low", "le", "low_energy", "lowenergy"),
     "high": ("high", "he", "high_energy", "highenergy"),
     "zeff": ("zeff", "z_eff", "effective_z", "effective_atomic_number"),
@@ -24,10 +24,14 @@ CHANNEL_OF = {label: name for name, labels in LABELS.items() for label in labels
 
 
 def named_channels(labels: Sequence[str]) -> tuple[str, ...] | None:
-    """Names of channels from what a file calls them, in any letters; None where it does not name them all, each differently.
+    """Return the standard channel names for the labels in a file (case-insensitive).
+
+    Returns:
+        The names, or None if a label is empty or repeated.
 
     Raises:
-        ReadError: some are low, high or effective Z, and the others have no name of their own: taken in order, one would be another.
+        ReadError: a label is empty or repeated, although another label is low, high or effective Z.
+            Default names could then swap channels.
     """
     folded = [re.sub(r"[ -]+", "_", label.strip().lower()) for label in labels]
     names = tuple(CHANNEL_OF.get(label, label) for label in folded)
@@ -35,18 +39,19 @@ def named_channels(labels: Sequence[str]) -> tuple[str, ...] | None:
         return names
     if any(label in CHANNEL_OF for label in folded):
         raise ReadError(
-            f"channels are called {', '.join(repr(label[:30]) for label in labels)}: each needs a name of its own, or none has one"
+            f"channels are named {', '.join(repr(label[:30]) for label in labels)}; "
+            "give each channel a different name, or remove all names"
         )
     return None
 
 
 def default_channels(n: int) -> tuple[str, ...]:
-    """Names for ``n`` channels that a file does not name."""
+    """Return names for ``n`` channels without names in the file."""
     return CHANNEL_NAMES[:n] if n <= 3 else tuple(f"channel{i}" for i in range(n))
 
 
 def quantity_of(channels: tuple[str, ...]) -> str:
-    """The quantity that 16-bit channels of these names hold together."""
+    """Return the quantity of a view with 16-bit channels of these names."""
     if channels == ("zeff",):
         return "effective_z"
     if "zeff" in channels:
@@ -61,10 +66,17 @@ def view_from_counts(
     bits: int = 0,
     **fields: object,
 ) -> View:
-    """A view of (C, H, W) uint8 or uint16 counts; ``air_counts``, or else full scale, is transmission 1.
+    """Create a view from (C, H, W) uint8 or uint16 counts.
 
     Args:
-        bits: that full scale is of; 0 for those of the counts' type.
+        counts: the counts.
+        channels: names of the channels.
+        air_counts: counts of transmission 1; full scale if None.
+        bits: bits of full scale; 0 for those of the type of ``counts``.
+        fields: other fields of the view.
+
+    Raises:
+        BagscanError: ``counts`` has another type.
     """
     if counts.dtype.kind != "u" or counts.dtype.itemsize > 2:
         raise BagscanError(f"counts must be uint8 or uint16, got {counts.dtype}")
@@ -73,9 +85,8 @@ def view_from_counts(
         ZEFF_PER_COUNT if name == "zeff" else 1 / (air_counts or (1 << bits) - 1)
         for name in channels
     ]
-    pixels = counts.astype(
-        np.float32, order="C"
-    )  # pictures come with their channels innermost, which all that follows would pay for
+    # Decoded images have interleaved channels; later steps are faster on contiguous planes.
+    pixels = counts.astype(np.float32, order="C")
     pixels *= np.array(scale, np.float32)[:, None, None]
     return View(pixels, channels, quantity_of(channels), bit_depth=bits, **fields)  # type: ignore[arg-type]
 
@@ -93,38 +104,44 @@ def referenced_view(
     zeff_per_count: float = ZEFF_PER_COUNT,
     **fields: object,
 ) -> View:
-    """A view of raw counts with air and dark references: (counts - dark) / (air - dark).
+    """Create a view from raw counts with references: (counts - dark) / (air - dark).
 
     Args:
-        counts: (C, H, W) unsigned integers. bits: significant ones; full scale is 2**bits - 1.
-        air, dark: one per channel, or none at all; each a number of counts, an array that
-            broadcasts to (H, W), or None for full scale (air) and 0 (dark). Effective Z has none.
-        inverted: small counts are air, large ones are dense; None then means 0 for air and full
-            scale for dark.
-        zeff_per_count: effective Z of one count in a channel called ``zeff``.
-        fields: of the view, for example ``pixel_pitch_mm``.
+        counts: (C, H, W) unsigned integers.
+        channels: names of the channels.
+        bits: significant bits; full scale is 2**bits - 1.
+        air: counts of air for each channel, or (). Each is a number, an array that broadcasts to
+            (H, W), or None for full scale. Not used for effective Z.
+        dark: counts without X-rays for each channel, as for ``air``; None is 0.
+        inverted: True if air has small counts. None is then 0 for air and full scale for dark.
+        zeff_per_count: effective Z per count in the channel ``zeff``.
+        fields: other fields of the view, for example ``pixel_pitch_mm``.
 
     Returns:
-        Transmission (and effective Z) as float32. Without references the counts can be restored
-        bit for bit by :func:`counts_from_view` where they have 8 or 16 bits.
+        A view of transmission (and effective Z). Counts of 8 or 16 bits without references are
+        restored exactly by :func:`counts_from_view`.
 
     Raises:
-        BagscanError: a count above full scale, or a reference that leaves no range.
+        BagscanError: a count exceeds full scale, or the references of air and dark are equal.
     """
     full = float((1 << bits) - 1)
     if int(counts.max(initial=0)) > full:
-        raise BagscanError(f"a count is {int(counts.max())}, above the {full:.0f} of {bits} bits")
-    none: tuple[Reference, ...] = (None,) * len(channels)
+        raise BagscanError(
+            f"counts reach {int(counts.max())}; the maximum for {bits} bits is {full:.0f}"
+        )
+    air_default, dark_default = (0.0, full) if inverted else (full, 0.0)
+    no_references: tuple[Reference, ...] = (None,) * len(channels)
+    references = zip(channels, air or no_references, dark or no_references, strict=True)
     pixels = np.empty(counts.shape, np.float32)
-    for i, (name, a, d) in enumerate(zip(channels, air or none, dark or none, strict=True)):
+    for i, (name, own_air, own_dark) in enumerate(references):
         if name == "zeff":
             pixels[i] = counts[i].astype(np.float32) * np.float32(zeff_per_count)
-        elif a is None and d is None:
+        elif own_air is None and own_dark is None:
             plane = full - counts[i] if inverted else counts[i]
             pixels[i] = plane.astype(np.float32) * np.float32(1 / full)
         else:
-            zero = (full if inverted else 0.0) if d is None else d
-            span = np.asarray((0.0 if inverted else full) if a is None else a) - np.asarray(zero)
+            zero = dark_default if own_dark is None else own_dark
+            span = np.asarray(air_default if own_air is None else own_air) - np.asarray(zero)
             if not np.isfinite(span).all() or (span == 0).any():
                 raise BagscanError(f"the air and dark references of {name} are equal or not finite")
             pixels[i] = (counts[i].astype(np.float64) - zero) / span
@@ -132,7 +149,7 @@ def referenced_view(
 
 
 def transmission_of(view: View) -> View:
-    """What passes, of a ``log_attenuation`` view: as 16 bits where it becomes counts; of all others the view itself."""
+    """Convert a ``log_attenuation`` view to transmission, and return other views unchanged."""
     if view.quantity != "log_attenuation":
         return view
     return dataclasses.replace(
@@ -141,14 +158,17 @@ def transmission_of(view: View) -> View:
 
 
 def counts_from_view(view: View) -> np.ndarray:
-    """(C, H, W) uint16 (uint8 for an 8-bit view): the exact inverse of :func:`view_from_counts`.
+    """Return the (C, H, W) counts of a view, the exact inverse of :func:`view_from_counts`.
+
+    Returns:
+        uint8 for an 8-bit view, else uint16.
 
     Raises:
-        BagscanError: a ``log_attenuation`` view, which has no counts; those of :func:`transmission_of` it has.
+        BagscanError: the quantity is ``log_attenuation``; apply :func:`transmission_of` first.
     """
     if view.quantity == "log_attenuation":
         raise BagscanError(
-            "log_attenuation is not written as counts; write the transmission, or NPZ"
+            "log_attenuation cannot be written as counts; write the transmission, or NPZ"
         )
     bits = view.bit_depth if view.bit_depth in FULL_SCALE else 16
     scale = [ZEFF_PER_COUNT if name == "zeff" else 1 / FULL_SCALE[bits] for name in view.channels]

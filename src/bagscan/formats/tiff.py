@@ -1,7 +1,7 @@
-"""TIFF: channels as named pages, as samples of one page, or as a stack that another program has described.
+"""TIFF files: channels as named pages, as samples of a page, or as a described stack of planes.
 
-What the numbers mean is looked at, never guessed: photometric interpretation, bits per sample, alpha, orientation, and how many planes the
-description tells of. What cannot be brought to transmission or colour is refused by name.
+Photometric interpretation, bits per sample, alpha and orientation are applied. Numbers that cannot
+be converted to transmission or colour raise an error.
 """
 
 from __future__ import annotations
@@ -41,13 +41,19 @@ NOT_READ = {
     32803: "a colour filter array",
     34892: "linear raw",
 }
-JPEG_COMPRESSIONS = (6, 7, 33007, 34892)  # whose decoder gives RGB for YCbCr
+JPEG_COMPRESSIONS = (6, 7, 33007, 34892)  # their decoder converts YCbCr to RGB
 Page = tifffile.TiffPage | tifffile.TiffFrame
 
 
 @dataclass(frozen=True)
 class _Planes:
-    """Attributes: counts: (C, H, W) unsigned or float. names: of the channels. bits: significant ones."""
+    """Decoded channels.
+
+    Attributes:
+        counts: (C, H, W) unsigned integers or float32.
+        names: names of the channels; empty if they are to be read from the file.
+        bits: significant bits; 0 for floats.
+    """
 
     counts: np.ndarray
     names: tuple[str, ...]
@@ -57,45 +63,46 @@ class _Planes:
 def read_tiff(path: str | Path) -> View:
     """Read a TIFF as one view.
 
-    One page a channel, named by PageName, by ImageDescription or by OME's or ImageJ's list; unnamed ones are low, high, zeff. Or one page
-    of several samples: RGB is pseudo-colour, others are channels. 1 to 16 bits, and 32-bit floats whose ImageDescription holds
-    ``{"quantity": ...}``.
+    Each page is a channel, named by PageName, ImageDescription, OME or ImageJ metadata. Unnamed
+    channels are low, high and zeff. A single page can also have several samples: RGB is
+    pseudo-colour, other samples are channels. Samples have 1 to 16 bits, or are 32-bit floats with
+    ``{"quantity": ...}`` in ImageDescription.
 
     Raises:
-        ReadError: as :func:`bagscan.formats.read_scan`; numbers of another meaning are named.
+        ReadError: as :func:`bagscan.formats.read_scan`; also for an unsupported type of pixels.
     """
     path = Path(path)
     check_size(path)
-    with naming(path, "TIFF"), _complaints_are_errors(), tifffile.TiffFile(path) as file:
-        pages = _pages(path, file)
+    with naming(path, "TIFF"), _raise_warnings(), tifffile.TiffFile(path) as file:
+        pages = _full_size_pages(path, file)
         first = _header(pages[0])
-        result = _told(first)
-        planes = (
-            _samples(first, first.asarray())
-            if len(pages) == 1 and first.samplesperpixel > 1
-            else _stack(path, file, pages)
-        )
-        names = _names(file, pages, planes)
+        description = _read_description(first)
+        if len(pages) == 1 and first.samplesperpixel > 1:
+            planes = _read_samples(first, first.asarray())
+        else:
+            planes = _read_stack(path, file, pages)
+        names = _channel_names(file, pages, planes)
         if planes.counts.dtype.kind == "f":
-            quantity = result.get("quantity")
+            quantity = description.get("quantity")
             if quantity not in QUANTITIES:
-                wanted = f'{{"quantity": "dual_energy"}} for low, high and effective Z, or another of {", ".join(QUANTITIES)}'
                 raise ReadError(
-                    f"{path}: 32-bit floats need a quantity: write {wanted} into ImageDescription"
+                    f"{path}: 32-bit floats need a quantity; write "
+                    '{"quantity": "dual_energy"} for low, high and effective Z, or another of '
+                    f"{', '.join(QUANTITIES)}, into ImageDescription"
                 )
             return View(np.ascontiguousarray(planes.counts, np.float32), names, quantity)
-        return view_from_counts(planes.counts, names, _air_counts(result), planes.bits)
+        return view_from_counts(planes.counts, names, _air_counts(description), planes.bits)
 
 
-def _pages(path: Path, file: tifffile.TiffFile) -> list[Page]:
-    """Pages in full size, each within the limits and of numbers that are read; thumbnails are left out."""
+def _full_size_pages(path: Path, file: tifffile.TiffFile) -> list[Page]:
+    """Return the pages without thumbnails, after checking their sizes and types."""
     pages: list[Page] = []
     for page in file.pages:
         if len(pages) == MAX_CHANNELS:
-            raise ReadError(f"{path}: more than {MAX_CHANNELS} pages")
+            raise ReadError(f"{path}: too many pages; at most {MAX_CHANNELS} are supported")
         header = page.keyframe
         if header is None:
-            raise ReadError(f"{path}: a page without its own header")
+            raise ReadError(f"{path}: a page has no header")
         if pages and header.is_reduced:
             continue
         check_pixels(
@@ -108,129 +115,113 @@ def _pages(path: Path, file: tifffile.TiffFile) -> list[Page]:
             header.photometric == YCBCR and header.compression in JPEG_COMPRESSIONS
         ):
             raise ReadError(
-                f"{path}: its numbers are {NOT_READ[header.photometric]}, which is not read: save it as grey or RGB"
+                f"{path}: pixels are {NOT_READ[header.photometric]}, which is not supported; "
+                "save the file as grey or RGB"
             )
-        fit = page.dtype is not None and (
-            (page.dtype.kind in "ub" and _bits(header) <= 16) or page.dtype == np.float32
+        is_supported = page.dtype is not None and (
+            (page.dtype.kind in "ub" and _bits_per_sample(header) <= 16) or page.dtype == np.float32
         )
-        if not fit:
+        if not is_supported:
             raise ReadError(
-                f"{path}: pages must be of 1 to 16 bits unsigned or 32-bit floats, got {page.dtype or header.dtype}"
+                f"{path}: pages must have 1 to 16 unsigned bits or 32-bit floats, "
+                f"got {page.dtype or header.dtype}"
             )
         pages.append(page)
     if not pages:
-        raise ReadError(f"{path}: no page inside")
+        raise ReadError(f"{path}: contains no pages")
     return pages
 
 
 def _header(page: Page) -> tifffile.TiffPage:
-    """The page that tells of this one's size and numbers; :func:`_pages` has seen that there is one."""
-    assert page.keyframe is not None
+    assert page.keyframe is not None  # checked by _full_size_pages()
     return page.keyframe
 
 
-def _bits(header: tifffile.TiffPage) -> int:
-    """Bits a sample, the most of them where samples differ."""
+def _bits_per_sample(header: tifffile.TiffPage) -> int:
     bits = header.bitspersample
     return max(bits) if isinstance(bits, tuple) else int(bits)
 
 
-def _samples(header: tifffile.TiffPage, data: np.ndarray) -> _Planes:
-    """Samples of one page: colours, or channels side by side; alpha lets air through where it is 0."""
+def _read_samples(header: tifffile.TiffPage, data: np.ndarray) -> _Planes:
+    """Return the samples of a page as colours or channels. Transparent pixels become air."""
     planes = data.transpose(2, 0, 1) if header.planarconfig == 1 else data
-    planes, bits = _scaled(header, planes)
+    planes, bits = _to_counts(header, planes)
     extra = len(header.extrasamples)
     full = float((1 << bits) - 1)
     if extra and header.extrasamples[-1] in (1, 2):
         alpha, premultiplied = planes[-1:] / full, header.extrasamples[-1] == 1
-        planes = (
-            (planes[:-1] * (1 if premultiplied else alpha) + full * (1 - alpha))
-            .round()
-            .astype(planes.dtype)
-        )
-    return _Planes(
-        _turned(header, planes),
-        RGB if len(planes) == 3 and _is_colour(header, bits) else default_channels(len(planes)),
-        bits,
-    )
+        blended = planes[:-1] * (1 if premultiplied else alpha) + full * (1 - alpha)
+        planes = blended.round().astype(planes.dtype)
+    is_rgb = len(planes) == 3 and _is_colour(header, bits)
+    names = RGB if is_rgb else default_channels(len(planes))
+    return _Planes(_orient(header, planes), names, bits)
 
 
 def _is_colour(header: tifffile.TiffPage, bits: int) -> bool:
-    """Whether three samples are red, green and blue: tifffile marks any stack of three planes so, and its description knows better."""
-    result = _told(header)
-    if "quantity" in result:
-        return bool(result["quantity"] == "pseudo_colour")
-    stacked = "air_counts" in result or (
-        header.planarconfig != 1 and bits > 8 and len(result.get("shape", ())) == 3
+    """Return True if three samples are red, green and blue.
+
+    tifffile marks any stack of three planes as RGB, so the description takes precedence.
+    """
+    description = _read_description(header)
+    if "quantity" in description:
+        return bool(description["quantity"] == "pseudo_colour")
+    is_stack = "air_counts" in description or (
+        header.planarconfig != 1 and bits > 8 and len(description.get("shape", ())) == 3
     )
-    return header.photometric in (COLOURS, YCBCR) and not stacked
+    return header.photometric in (COLOURS, YCBCR) and not is_stack
 
 
-def _stack(path: Path, file: tifffile.TiffFile, pages: Sequence[Page]) -> _Planes:
-    """A page a channel, or the planes that the first page's description tells of."""
+def _read_stack(path: Path, file: tifffile.TiffFile, pages: Sequence[Page]) -> _Planes:
+    """Return each page as a channel, or the planes in the description of a single page."""
     first = _header(pages[0])
-    described = file.series[0] if len(file.series) == 1 else None
+    series = file.series[0] if len(file.series) == 1 else None
     if (
         len(pages) == 1
-        and described is not None
-        and len(described.shape) > 2
-        and int(np.prod(described.shape[:-2])) > 1
+        and series is not None
+        and len(series.shape) > 2
+        and int(np.prod(series.shape[:-2])) > 1
     ):
-        height, width = described.shape[-2:]
-        check_pixels(path, height, width, int(np.prod(described.shape[:-2])))
-        planes, bits = _scaled(first, described.asarray().reshape(-1, *described.shape[-2:]))
-        return _Planes(_turned(first, planes), (), bits)
+        height, width = series.shape[-2:]
+        check_pixels(path, height, width, int(np.prod(series.shape[:-2])))
+        planes, bits = _to_counts(first, series.asarray().reshape(-1, *series.shape[-2:]))
+        return _Planes(_orient(first, planes), (), bits)
     if first.photometric == PALETTE and first.colormap is not None and len(pages) == 1:
-        return _Planes(
-            _turned(
-                first,
-                np.take(
-                    (np.asarray(first.colormap) >> 8).astype(np.uint8), first.asarray(), axis=1
-                ),
-            ),
-            RGB,
-            8,
-        )
-    if (
-        len(
-            {
-                (p.shape, str(p.dtype), _header(p).photometric, str(_header(p).bitspersample))
-                for p in pages
-            }
-        )
-        > 1
-        or len(first.shape) != 2
-        or first.photometric == PALETTE
-    ):
-        raise ReadError(
-            f"{path}: pages must be grey and of one size and depth, got {[p.shape for p in pages]}"
-        )
-    planes, bits = _scaled(first, np.stack([page.asarray() for page in pages]))
-    return _Planes(_turned(first, planes), (), bits)
+        palette = (np.asarray(first.colormap) >> 8).astype(np.uint8)
+        colours = np.take(palette, first.asarray(), axis=1)
+        return _Planes(_orient(first, colours), RGB, 8)
+    kinds = {
+        (p.shape, str(p.dtype), _header(p).photometric, str(_header(p).bitspersample))
+        for p in pages
+    }
+    if len(kinds) > 1 or len(first.shape) != 2 or first.photometric == PALETTE:
+        shapes = [page.shape for page in pages]
+        raise ReadError(f"{path}: pages must be grey and of the same size and depth, got {shapes}")
+    planes, bits = _to_counts(first, np.stack([page.asarray() for page in pages]))
+    return _Planes(_orient(first, planes), (), bits)
 
 
-def _scaled(header: tifffile.TiffPage, planes: np.ndarray) -> tuple[np.ndarray, int]:
-    """Counts with air at full scale, and how many bits that is."""
+def _to_counts(header: tifffile.TiffPage, planes: np.ndarray) -> tuple[np.ndarray, int]:
+    """Return counts with air at full scale, and the number of significant bits."""
     if planes.dtype.kind == "f":
         return planes, 0
     if planes.dtype == bool:
         planes = planes.astype(np.uint8)
-    bits = _bits(header)
-    most = header.tags.valueof("MaxSampleValue")
+    bits = _bits_per_sample(header)
+    maximum = header.tags.valueof("MaxSampleValue")
     if (
-        isinstance(most, int)
-        and 0 < most < (1 << bits) - 1
-        and most & (most + 1) == 0
-        and int(planes.max()) <= most
+        isinstance(maximum, int)
+        and 0 < maximum < (1 << bits) - 1
+        and maximum & (maximum + 1) == 0
+        and int(planes.max()) <= maximum
     ):
-        bits = most.bit_length()  # twelve bits in sixteen, and said so
+        bits = maximum.bit_length()  # for example 12 bits stored in 16
     if header.photometric == WHITE_IS_ZERO:
         planes = ((1 << bits) - 1 - planes).astype(planes.dtype)
     return planes, bits
 
 
-def _turned(header: tifffile.TiffPage, planes: np.ndarray) -> np.ndarray:
-    """Planes as they are to be seen (tag Orientation)."""
+def _orient(header: tifffile.TiffPage, planes: np.ndarray) -> np.ndarray:
+    """Apply the Orientation tag."""
     orientation = header.tags.valueof("Orientation") or 1
     if orientation in (5, 6, 7, 8):
         planes = planes.swapaxes(-1, -2)
@@ -240,42 +231,36 @@ def _turned(header: tifffile.TiffPage, planes: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(planes[..., ::rows, ::columns])
 
 
-def _told(header: tifffile.TiffPage) -> dict[str, Any]:
-    """What the file's description says in JSON; nothing where it is of another program."""
+def _read_description(header: tifffile.TiffPage) -> dict[str, Any]:
+    """Return the JSON object in ImageDescription, or {} if it contains other text."""
     try:
-        result = json.loads(header.description or "{}")
+        description = json.loads(header.description or "{}")
     except (ValueError, RecursionError):
         return {}
-    return result if isinstance(result, dict) else {}
+    return description if isinstance(description, dict) else {}
 
 
-def _air_counts(told: dict[str, Any]) -> int | None:
-    """What air counts, where the file says so (see :func:`write_counts`).
-
-    Raises:
-        ReadError: it says so, and it is no count.
-    """
-    counts = told.get("air_counts")
+def _air_counts(description: dict[str, Any]) -> int | None:
+    """Return the counts of air in a file of :func:`write_counts`, or None if missing."""
+    counts = description.get("air_counts")
     if counts is None:
         return None
     if isinstance(counts, bool) or not isinstance(counts, int) or not 0 < counts <= MAX_COUNTS:
         raise ReadError(
-            f"air_counts must be a whole number from 1 to {MAX_COUNTS}, got {str(counts)[:40]}"
+            f"air_counts must be an integer from 1 to {MAX_COUNTS}, got {str(counts)[:40]}"
         )
     return counts
 
 
-def _names(file: tifffile.TiffFile, pages: Sequence[Page], planes: _Planes) -> tuple[str, ...]:
-    """Names of the channels, from wherever the file has them."""
+def _channel_names(
+    file: tifffile.TiffFile, pages: Sequence[Page], planes: _Planes
+) -> tuple[str, ...]:
     n = len(planes.counts)
     if planes.names:
         return planes.names
-    for named in (_ome_names(file), _imagej_names(file), [_page_name(page) for page in pages]):
-        if (
-            len(named) == n
-            and not any("{" in name for name in named)
-            and (names := named_channels(named))
-        ):
+    for labels in (_ome_names(file), _imagej_names(file), [_page_name(page) for page in pages]):
+        has_json = any("{" in label for label in labels)
+        if len(labels) == n and not has_json and (names := named_channels(labels)):
             return names
     return default_channels(n)
 
@@ -285,17 +270,14 @@ def _ome_names(file: tifffile.TiffFile) -> list[str]:
         return []
     image = tifffile.xml2dict(file.ome_metadata).get("OME", {}).get("Image", {})
     channels = (image[0] if isinstance(image, list) else image).get("Pixels", {}).get("Channel", [])
-    return [
-        str(one.get("Name", "")) for one in (channels if isinstance(channels, list) else [channels])
-    ]
+    channels = channels if isinstance(channels, list) else [channels]
+    return [str(channel.get("Name", "")) for channel in channels]
 
 
 def _imagej_names(file: tifffile.TiffFile) -> list[str]:
-    return (
-        [str(label) for label in (file.imagej_metadata or {}).get("Labels", [])]
-        if file.is_imagej
-        else []
-    )
+    if not file.is_imagej:
+        return []
+    return [str(label) for label in (file.imagej_metadata or {}).get("Labels", [])]
 
 
 def _page_name(page: Page) -> str:
@@ -304,51 +286,57 @@ def _page_name(page: Page) -> str:
     return str(page.tags["PageName"].value) if "PageName" in page.tags else page.description
 
 
-class _Complaints(logging.Handler):
-    """Collects what tifffile only logs, of this thread."""
+class _WarningCollector(logging.Handler):
+    """Log handler that collects the warnings of tifffile in this thread."""
 
     def __init__(self) -> None:
         super().__init__(logging.WARNING)
         self.thread = threading.get_ident()
-        self.found: list[str] = []
+        self.messages: list[str] = []
 
     def emit(self, record: logging.LogRecord) -> None:
         if record.thread == self.thread:
-            self.found.append(record.getMessage())
+            self.messages.append(record.getMessage())
 
 
 @contextmanager
-def _complaints_are_errors() -> Iterator[None]:
-    """A cut-off file loses its last pages, and tifffile goes on with the others: not with our scans."""
-    complaints = _Complaints()
-    tifffile.logger().addHandler(complaints)
+def _raise_warnings() -> Iterator[None]:
+    """Raise the first warning of tifffile as ValueError.
+
+    tifffile only logs a warning for missing pages of a truncated file and returns the others.
+    """
+    collector = _WarningCollector()
+    tifffile.logger().addHandler(collector)
     try:
         yield
     finally:
-        tifffile.logger().removeHandler(complaints)
-    if complaints.found:
-        raise ValueError(complaints.found[0])
+        tifffile.logger().removeHandler(collector)
+    if collector.messages:
+        raise ValueError(collector.messages[0])
 
 
 def write_tiff(path: str | Path, view: View) -> None:
-    """Write one zstd-compressed page per channel, named; counts come back bit for bit."""
+    """Write a named, zstd-compressed page per channel. Counts are preserved exactly."""
     write_counts(path, counts_from_view(view), view.channels)
 
 
 def write_counts(
     path: str | Path, counts: np.ndarray, channels: Sequence[str], air_counts: int | None = None
 ) -> None:
-    """Write (C, H, W) uint8 or uint16 counts as a scanner gives them, one named page per channel.
+    """Write raw (C, H, W) uint8 or uint16 counts, a named page per channel.
 
     Args:
-        air_counts: what air counts in the channels of transmission; it is written into the file, and
-            read back as transmission 1. Full scale where it is not told.
+        path: the file to write.
+        counts: the counts.
+        channels: names of the channels.
+        air_counts: counts of air in transmission channels, stored in the file and read as
+            transmission 1; full scale if None.
     """
-    about = None if air_counts is None else json.dumps({"air_counts": air_counts})
+    description = None if air_counts is None else json.dumps({"air_counts": air_counts})
     with tifffile.TiffWriter(path) as file:
         for name, page in zip(channels, counts, strict=True):
             tags = [(285, 2, len(name) + 1, name, True)]  # PageName
-            # A predictor halves a noisy page; the weakest level costs least and gives up 3 %.
+            # The predictor halves the size of a noisy page; higher levels gain only 3 %.
             file.write(
                 page,
                 compression="zstd",
@@ -356,6 +344,6 @@ def write_counts(
                 predictor=True,
                 photometric="minisblack",
                 extratags=tags,
-                description=about,
+                description=description,
                 metadata=None,
             )

@@ -1,4 +1,4 @@
-"""PASCAL VOC XML: corners are 1-based and inclusive; SIXray writes them as floats."""
+"""PASCAL VOC XML annotations. Corners are 1-based and inclusive; SIXray writes them as floats."""
 
 from __future__ import annotations
 
@@ -18,10 +18,12 @@ def read_voc(path: str | Path, seen: tuple[int, int] | None = None) -> list[Anno
     """Read the boxes of one image.
 
     Args:
-        seen: (height, width) of the picture, which boxes and the size that the file tells are held against.
+        path: the XML file.
+        seen: (height, width) of the image in pixels; if given, the size in the file must be the
+            same, and every box must lie on the image.
 
     Raises:
-        ReadError: not VOC, or XML with entities (a bomb), which are never expanded.
+        ReadError: not a VOC file, a wrong box or size, or XML with a DTD or entities.
     """
     path = Path(path)
     check_size(path, MAX_TEXT_BYTES)
@@ -29,22 +31,20 @@ def read_voc(path: str | Path, seen: tuple[int, int] | None = None) -> list[Anno
         root = defusedxml.ElementTree.parse(path, forbid_dtd=True).getroot()
         if root is None or root.tag != "annotation":
             raise ReadError(f"{path}: the root element must be <annotation>")
-        found = [_annotation(path, element) for element in root.iter("object")]
-        result = tuple(
-            int(float(root.findtext(f"size/{name}", "0"))) for name in ("height", "width")
-        )
+        annotations = [_annotation(path, element) for element in root.iter("object")]
+        size = tuple(int(float(root.findtext(f"size/{name}", "0"))) for name in ("height", "width"))
         if seen is not None:
-            if min(result):
-                check_size_told((result[0], result[1]), seen)
-            for annotation in found:
+            if min(size):
+                check_size_told((size[0], size[1]), seen)
+            for annotation in annotations:
                 check_on_picture(annotation, *seen)
-        return found
+        return annotations
 
 
 def _annotation(path: Path, element: ElementTree.Element) -> Annotation:
     boxes = element.findall("bndbox")
     if len(boxes) != 1:
-        raise ReadError(f"{path}: an <object> with {len(boxes)} <bndbox>, where one is expected")
+        raise ReadError(f"{path}: an <object> has {len(boxes)} <bndbox> elements; expected 1")
     box = boxes[0]
     x1, y1, x2, y2 = (float(box.findtext(name, "nan")) for name in ("xmin", "ymin", "xmax", "ymax"))
     return Annotation(element.findtext("name", "").strip(), (x1 - 1, y1 - 1, x2, y2))
@@ -53,7 +53,7 @@ def _annotation(path: Path, element: ElementTree.Element) -> Annotation:
 def write_voc(
     path: str | Path, annotations: Sequence[Annotation], file_name: str, height: int, width: int
 ) -> None:
-    """Write one image's boxes; an image without any gets a file all the same."""
+    """Write the boxes of one image. An image without annotations gets a file, too."""
     root = ElementTree.Element("annotation")
     ElementTree.SubElement(root, "filename").text = file_name
     size = ElementTree.SubElement(root, "size")

@@ -1,4 +1,8 @@
-"""YOLO text labels: ``class x_centre y_centre width height``, or a class and a polygon's x and y in turn, as shares of the image."""
+"""YOLO text labels.
+
+A line is ``class x_centre y_centre width height`` (box) or ``class x y x y ...`` (polygon).
+Coordinates are fractions of the image size.
+"""
 
 from __future__ import annotations
 
@@ -15,21 +19,27 @@ LINE_END = re.compile(r"\r\n|\r|\n")
 
 
 def read_classes(path: str | Path) -> list[str]:
-    """Read ``classes.txt``: one name per line, in the order of their numbers."""
+    """Read ``classes.txt``: one name per line, in the order of the class numbers.
+
+    Raises:
+        ReadError: a name is empty, repeated, or contains control characters.
+    """
     path = Path(path)
     check_size(path, MAX_TEXT_BYTES)
     with naming(path, "class list"):
-        # Not splitlines(), which also breaks at form feeds and other signs that may stand within a name.
+        # splitlines() also splits at form feeds and other characters that a name can contain.
         names = [line.strip() for line in LINE_END.split(path.read_text(encoding="utf-8-sig"))]
         while names and not names[-1]:
             names.pop()
         if "" in names or len(set(names)) < len(names):
             raise ReadError(
-                f"{path}: a line without a name in the middle, or a name twice: the numbers of labels would mean other classes"
+                f"{path}: an empty line or a repeated name; "
+                "write each class name once, in the order of the class numbers"
             )
-        if odd := [name for name in names if not name.isprintable()]:
+        if unprintable := [name for name in names if not name.isprintable()]:
             raise ReadError(
-                f"{path}: the name {odd[0]!r} holds a control character: two names on one line, perhaps"
+                f"{path}: name {unprintable[0]!r} contains a control character; "
+                "write one name per line"
             )
         return names
 
@@ -37,9 +47,14 @@ def read_classes(path: str | Path) -> list[str]:
 def read_yolo(
     path: str | Path, classes: Sequence[str], height: int, width: int
 ) -> list[Annotation]:
-    """Read one image's boxes, scaled to its ``height`` and ``width`` in pixels.
+    """Read the boxes and polygons of one image.
 
     An empty file is an image without annotations.
+
+    Args:
+        path: the label file.
+        classes: class names in the order of their numbers.
+        height, width: size of the image in pixels.
 
     Raises:
         ReadError: a line that is neither a box nor a polygon, an unknown class, or an empty box.
@@ -62,36 +77,39 @@ def _annotation(
     is_polygon = len(fields) >= 7 and len(fields) % 2 == 1
     if len(fields) != 5 and not is_polygon:
         raise ReadError(
-            f"{path}: expected a class and 4 numbers of a box, or 6 and more of a polygon, in a line, got {line[:60]!r}"
+            f"{path}: got line {line[:60]!r}; "
+            "expected a class and 4 numbers (box) or 6 or more numbers (polygon)"
         )
     number = float(fields[0])  # some tools write 0.0
     if number not in range(len(classes)):
         raise ReadError(
-            f"{path}: class {fields[0][:30]}, but there are {len(classes)}, numbered from 0"
+            f"{path}: class {fields[0][:30]} is out of range; "
+            f"there are {len(classes)} classes, numbered from 0"
         )
     index = int(number)
-    shares = [float(field) for field in fields[1:]]
-    if not all(-0.01 <= share <= 1.01 for share in shares):
+    fractions = [float(field) for field in fields[1:]]
+    if not all(-0.01 <= fraction <= 1.01 for fraction in fractions):
         raise ReadError(
-            f"{path}: {line[:60]!r}: numbers must be shares of the picture, 0 to 1, and not pixels"
+            f"{path}: {line[:60]!r}: coordinates must be fractions of the image, 0 to 1, not pixels"
         )
     if is_polygon:
-        return _polygon(classes[index], shares, height, width)
-    x, y, w, h = shares
+        return _polygon_annotation(classes[index], fractions, height, width)
+    x, y, w, h = fractions
     box = ((x - w / 2) * width, (y - h / 2) * height, (x + w / 2) * width, (y + h / 2) * height)
-    found = Annotation(classes[index], box)
-    check_on_picture(found, height, width)
-    return found
+    annotation = Annotation(classes[index], box)
+    check_on_picture(annotation, height, width)
+    return annotation
 
 
-def _polygon(label: str, shares: Sequence[float], height: int, width: int) -> Annotation:
-    xs, ys = [x * width for x in shares[::2]], [y * height for y in shares[1::2]]
-    mask = read_mask(
-        [[value for point in zip(xs, ys, strict=True) for value in point]], height, width
-    )
-    found = Annotation(label, (min(xs), min(ys), max(xs), max(ys)), mask)
-    check_on_picture(found, height, width)
-    return found
+def _polygon_annotation(
+    label: str, fractions: Sequence[float], height: int, width: int
+) -> Annotation:
+    xs, ys = [x * width for x in fractions[::2]], [y * height for y in fractions[1::2]]
+    points = [value for point in zip(xs, ys, strict=True) for value in point]
+    mask = read_mask([points], height, width)
+    annotation = Annotation(label, (min(xs), min(ys), max(xs), max(ys)), mask)
+    check_on_picture(annotation, height, width)
+    return annotation
 
 
 def write_yolo(
@@ -101,10 +119,16 @@ def write_yolo(
     height: int,
     width: int,
 ) -> None:
-    """Write one image's boxes.
+    """Write the boxes of one image. Masks are not written.
+
+    Args:
+        path: the label file.
+        annotations: annotations of the image.
+        classes: class names in the order of their numbers.
+        height, width: size of the image in pixels.
 
     Raises:
-        ValueError: a label that ``classes`` does not hold.
+        ValueError: a label is not in ``classes``.
     """
     lines = []
     for annotation in annotations:

@@ -1,5 +1,6 @@
-"""Runtimes: a model folder judged by torch, ONNX Runtime or OpenVINO, with one fixed kernel around the networks. No torch here.
+"""Runtimes: inference with torch, ONNX Runtime or OpenVINO. Does not import torch.
 
-:mod:`bagscan.runtime.load` chooses, :mod:`bagscan.runtime.exported` is a model made of exported graphs,
-:mod:`bagscan.runtime.engines` runs them. The graphs are written by :mod:`bagscan.export`.
+Only the networks differ between runtimes; all other steps share one implementation.
+:mod:`bagscan.runtime.load` chooses the runtime, :mod:`bagscan.runtime.exported` is a model of
+exported graphs, and :mod:`bagscan.runtime.engines` runs graphs. :mod:`bagscan.export` writes them.
 """

@@ -1,4 +1,7 @@
-"""What runs exported graphs, each on one thread in 32 bits, so that the last bit of a score does not depend on how many there are."""
+"""Engines that run exported graphs.
+
+Each computes in 32 bits on a single thread, so that scores do not depend on the number of threads.
+"""
 
 from __future__ import annotations
 
@@ -23,20 +26,27 @@ from bagscan.runtime.quiet import import_onnxruntime, import_openvino
 
 
 class Engine(Protocol):
-    """Named graphs that take and give arrays."""
+    """Runner of named graphs on arrays."""
 
     name: str
 
     def run(self, graph: str, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """Outputs by name.
+        """Return the outputs of a graph by name.
 
         Raises:
-            ModelError: the graph does not take these inputs, or fails on them.
+            ModelError: if the graph does not take these inputs, or fails on them.
         """
 
 
 class OnnxRuntime:
-    """ONNX Runtime on the CPU."""
+    """Engine of ONNX Runtime on the CPU.
+
+    Args:
+        graphs: content of the ONNX files by name.
+
+    Raises:
+        ModelError: if ONNX Runtime cannot load a graph.
+    """
 
     name = "onnxruntime"
 
@@ -51,24 +61,37 @@ class OnnxRuntime:
                 name: onnxruntime.InferenceSession(graph, options, ["CPUExecutionProvider"])
                 for name, graph in graphs.items()
             }
-        except Exception as error:  # its errors share no class of their own
+        except Exception as error:  # the errors have no common base class
             raise ModelError(f"ONNX Runtime cannot load the exported graphs: {error}") from error
 
     def run(self, graph: str, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Return the outputs of a graph by name.
+
+        Raises:
+            ModelError: if the graph does not take these inputs, or fails on them.
+        """
         session = self._sessions[graph]
         try:
-            found = session.run(None, dict(inputs))
+            outputs = session.run(None, dict(inputs))
         except Exception as error:
             raise ModelError(f"{graph}.onnx: {error}") from error
-        return {
-            output.name: value for output, value in zip(session.get_outputs(), found, strict=True)
-        }
+        names = [output.name for output in session.get_outputs()]
+        return dict(zip(names, outputs, strict=True))
 
 
 class OpenVino:
-    """OpenVINO on the CPU. It computes in 16 bits where it can unless told otherwise, and pins its threads, so that processes would share a core."""
+    """Engine of OpenVINO on the CPU.
+
+    Args:
+        graphs: content of the ONNX files by name.
+
+    Raises:
+        ModelError: if OpenVINO cannot load a graph.
+    """
 
     name = "openvino"
+    # By default, OpenVINO computes in 16 bits where it can, and pins threads, so that several
+    # processes would share a core.
     SETTINGS: dict[str, Any] = {
         "INFERENCE_PRECISION_HINT": "f32",
         "INFERENCE_NUM_THREADS": 1,
@@ -85,43 +108,53 @@ class OpenVino:
             }
         except Exception as error:
             raise ModelError(f"OpenVINO cannot load the exported graphs: {error}") from error
-        self._graphs = graphs  # whose numbers it may go on reading
+        self._graphs = graphs  # keeps the bytes alive, which OpenVINO may continue to read
         self._requests = {name: model.create_infer_request() for name, model in compiled.items()}
 
     def run(self, graph: str, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Return the outputs of a graph by name.
+
+        Raises:
+            ModelError: if the graph does not take these inputs, or fails on them.
+        """
         try:
-            found = self._requests[graph].infer(dict(inputs))
+            outputs = self._requests[graph].infer(dict(inputs))
         except Exception as error:
             raise ModelError(f"{graph}.onnx: {error}") from error
-        # Its buffers are written over by the next inference; a port goes by every name that the graph has for it.
-        return {
-            alias: value
-            for port, buffer in found.items()
-            for value in [np.array(buffer)]
-            for alias in port.names
-        }
+        result: dict[str, np.ndarray] = {}
+        for port, buffer in outputs.items():
+            value = np.array(buffer)  # the next inference overwrites the buffer
+            result |= dict.fromkeys(port.names, value)
+        return result
 
 
-_FIRST_TO_ASK = threading.Lock()
+_CORE_LOCK = threading.Lock()
 
 
 def openvino_core() -> Any:
-    """The one ``openvino.Core`` of this process, kept to its end.
+    """Return the single ``openvino.Core`` of this process, which is never released.
 
-    OpenVINO gives the thread that first uses it a stack for its signal handlers and takes that memory back when the core goes. Where another
-    thread drops the core, the first keeps the address: its next signal, a stop of the service for one, would end the process without a word.
+    OpenVINO gives the first thread that uses it a signal stack, and frees that memory with the
+    core. If another thread releases the core, the first thread keeps a dangling pointer, and its
+    next signal, such as a stop of the service, kills the process silently.
     """
-    with _FIRST_TO_ASK:
-        return _made_once()
+    with _CORE_LOCK:
+        return _create_core()
 
 
 @cache
-def _made_once() -> Any:
+def _create_core() -> Any:
     return import_openvino().Core()
 
 
 class Torch:
-    """torch, on the weights of a model folder in place of its graphs ``maps`` and ``score``; what the others are held against."""
+    """Engine of torch, the reference for all runtimes.
+
+    It computes ``maps`` and ``score`` from the weights of a model folder instead of its graphs.
+
+    Raises:
+        ModelError: if the model folder cannot be loaded.
+    """
 
     name = "torch"
 
@@ -131,41 +164,51 @@ class Torch:
         self._model = Model.load(folder)
 
     def run(self, graph: str, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Return the outputs of ``maps`` or ``score`` by name."""
         with self._model.judging():
-            return (
-                {graph: self._model.maps(inputs["pixels"])}
-                if graph == "maps"
-                else {"scores": self._model.score_means(inputs["means"])}
-            )
+            if graph == "maps":
+                return {graph: self._model.maps(inputs["pixels"])}
+            return {"scores": self._model.score_means(inputs["means"])}
 
 
+# Fastest first, see docs/performance.md.
 ENGINES: dict[str, type[OnnxRuntime] | type[OpenVino]] = {
     "onnxruntime": OnnxRuntime,
     "openvino": OpenVino,
-}  # the fastest first, see docs/performance.md
+}
 
 
 class Late:
-    """An engine that loads its graphs when they are first needed."""
+    """Engine that is created at its first use.
+
+    Args:
+        name: name of the runtime.
+        make: creates the engine.
+    """
 
     def __init__(self, name: str, make: Callable[[], Engine]) -> None:
         self.name, self._make = name, make
         self._engine: Engine | None = None
 
     def run(self, graph: str, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Return the outputs of a graph by name, see :class:`Engine`."""
         return self.load().run(graph, inputs)
 
     def load(self) -> Engine:
-        """Now."""
+        """Create the engine if it does not exist yet, and return it."""
         self._engine = self._engine or self._make()
         return self._engine
 
 
 def read_graphs(folder: Path) -> dict[str, bytes]:
-    """The exported graphs of a model folder, by name; none where it was never exported.
+    """Read the exported graphs of a model folder.
+
+    Returns:
+        Content of the ONNX files by name; empty if the model was never exported.
 
     Raises:
-        ModelError: a graph keeps weights in a file that is not the folder's own, which could be any file of the machine, or is none.
+        ModelError: if a file is not an ONNX file, or refers to a file other than the folder's
+            weights, which could be any file of the machine.
     """
     graphs = {
         name.removesuffix(".onnx"): (folder / name).read_bytes() for name in graphs_in(folder)
@@ -182,7 +225,7 @@ def read_graphs(folder: Path) -> dict[str, bytes]:
 
 
 def installed(name: str) -> str | None:
-    """Version of a runtime; None where it is not installed."""
+    """Return the version of a runtime, None if it is not installed."""
     try:
         return version(name)
     except PackageNotFoundError:

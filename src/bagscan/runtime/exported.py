@@ -1,10 +1,15 @@
-"""A model made of exported graphs: networks run in engines, everything else in one kernel. No torch.
+"""Model of exported graphs. Does not import torch.
 
-Graphs, each a file of the model folder: ``items`` finds items, ``learned`` gives the superpixel network's features,
-``maps`` takes raw channels to feature maps, ``score`` takes means of regions to scores.
+Each graph is a file of the model folder:
 
-Where to cut is decided pixel by pixel, and one pixel that is a millionth nearer to its neighbour moves a score by a hundredth. So
-what cuts, ``items`` and ``learned``, belongs to the kernel: it runs in ONNX Runtime, which every install has, whatever judges.
+- ``items`` detects items.
+- ``learned`` computes the features of the superpixel network.
+- ``maps`` computes feature maps of raw channels.
+- ``score`` computes scores of region means.
+
+Segmentation decides pixel by pixel, so rounding differences of a feature can change regions and
+scores. Therefore ``items`` and ``learned`` always run in ONNX Runtime, which is always installed:
+all runtimes yield identical regions.
 """
 
 from __future__ import annotations
@@ -40,14 +45,17 @@ KINDS = {
 
 
 class ExportedModel:
-    """As :class:`bagscan.model.Model` in use, without torch.
+    """Model for inference with the interface of :class:`bagscan.model.Model`, without torch.
 
     Args:
-        folder: a model folder whose hashes were checked. identity: its id. graphs: names of those that it holds.
-        cutter: runs those of ``CUTTING``. judge: runs the others.
+        folder: model folder whose hashes were checked.
+        identity: id of the model folder.
+        graphs: names of the graphs in the folder.
+        cutter: engine of the segmentation graphs (``CUTTING``).
+        judge: engine of the other graphs.
 
     Raises:
-        ModelError: a graph is missing, or a part of the model is none that is exported.
+        ModelError: if a graph is missing, or the regioner cannot be exported.
     """
 
     def __init__(
@@ -62,138 +70,159 @@ class ExportedModel:
             if name not in graphs
         ]
         if missing:
-            raise ModelError(f"{folder}: {', '.join(missing)} is missing; bagscan export writes it")
+            raise ModelError(
+                f"{folder}: {', '.join(missing)} is missing; "
+                f"run: bagscan export onnx --model {folder}"
+            )
         self.operating_point = operating_point_of(description)
         self.calibration = calibration_of(description)
         self.about: dict[str, Any] = description["about"]
-        self._cutter, self._judge = cutter, judge
+        self._segmentation, self._scoring = cutter, judge
         self.runtime = judge.name
         self.kind = KINDS[self.config.regioner["name"]]
 
     def judging(self) -> AbstractContextManager[None]:
-        """Nothing to prepare: engines compute on one thread."""
+        """Return an empty context: engines compute on one thread and need no preparation."""
         return nullcontext()
 
     def judge(self, view: View, n_superpixels: int | None = None) -> tuple[Regions, np.ndarray]:
-        """Regions of a view already at working size, and their scores (n,)."""
-        found = self.regions(view, n_superpixels)
-        return found, self.score_regions(view, found)
+        """Return the regions of a view at working size, and their (n,) scores."""
+        regions = self.regions(view, n_superpixels)
+        return regions, self.score_regions(view, regions)
 
     def examine(self, views: Sequence[View]) -> list[tuple[np.ndarray, np.ndarray]]:
-        """(H, W) int32 regions and (n,) scores of every view of one bag, at its own size."""
+        """Return (H, W) int32 regions and (n,) scores of every view of a bag, at its own size."""
         return [examine_one(self, view) for view in views]
 
     def regions(self, view: View, n_superpixels: int | None = None) -> Regions:
-        """Regions of a view already at working size."""
+        """Split a view at working size into regions.
+
+        Raises:
+            ModelError: if the view has other channels than the model, or a network fails.
+        """
         self.config.input.check(view)
-        return self._cut(
-            self.config.regioner, view, n_superpixels or self.config.input.superpixels(*view.shape)
-        )
+        n_superpixels = n_superpixels or self.config.input.superpixels(*view.shape)
+        return self._segment(self.config.regioner, view, n_superpixels)
 
     def score_regions(self, view: View, regions: Regions) -> np.ndarray:
-        """(n,) calibrated scores of given regions of a view at working size."""
-        return (
-            self.score_maps(self.maps(view.pixels[None])[0], regions)
-            if regions.n
-            else np.zeros(0, np.float32)
-        )
+        """Return (n,) calibrated scores of given regions of a view at working size."""
+        if not regions.n:
+            return np.zeros(0, np.float32)
+        return self.score_maps(self.maps(view.pixels[None])[0], regions)
 
     def score_maps(self, maps: np.ndarray, regions: Regions) -> np.ndarray:
-        """(n,) calibrated scores of given regions from the (h, w, D) feature maps of their view."""
+        """Return (n,) calibrated scores of given regions from the (h, w, D) maps of their view."""
         means = region_means(maps, regions)
-        scores = _output(self._judge.run("score", {"means": means}), "score", "scores")
+        scores = _get_output(self._scoring.run("score", {"means": means}), "score", "scores")
         if scores.shape != (regions.n,):
-            raise ModelError(f"score.onnx gave {scores.shape} for {regions.n} regions")
+            raise ModelError(
+                f"score.onnx returns scores of shape {scores.shape} for {regions.n} regions; "
+                "export the model again"
+            )
         return platt(scores, self.calibration).astype(np.float32)
 
     def maps(self, pixels: np.ndarray) -> np.ndarray:
-        """(B, C, H, W) pixels of views -> (B, h, w, D) feature maps."""
-        maps = _output(self._judge.run("maps", {"pixels": pixels}), "maps", "maps")
+        """Return the (B, h, w, D) feature maps of (B, C, H, W) pixels of views."""
+        maps = _get_output(self._scoring.run("maps", {"pixels": pixels}), "maps", "maps")
         if maps.ndim != 4 or len(maps) != len(pixels) or not maps.size:
-            raise ModelError(f"maps.onnx gave {maps.shape} for pixels of {pixels.shape}")
+            raise ModelError(
+                f"maps.onnx returns maps of shape {maps.shape} for pixels of shape {pixels.shape}; "
+                "export the model again"
+            )
         return maps
 
     def everywhere(self) -> ExportedModel:
-        """This model, judging the whole view where its regioner would look on items alone."""
+        """Return a model that scores the whole view, even if this model only segments items."""
         settings = self.config.regioner
         if settings["name"] != "sub_components":
             return self
-        other = copy.copy(self)
-        other.config = replace(self.config, regioner=settings["parts"])
-        return other
+        model = copy.copy(self)
+        model.config = replace(self.config, regioner=settings["parts"])
+        return model
 
     def cutting_with(self, engine: Engine) -> ExportedModel:
-        """This model, cutting by another runtime: what a program that reads the graphs by itself would do."""
-        other = copy.copy(self)
-        other._cutter = engine
-        return other
+        """Return a model that segments with another engine.
 
-    def _cut(self, settings: dict[str, Any], view: View, n_superpixels: int | None) -> Regions:
+        This is what a program does that runs the graphs without bagscan.
+        """
+        model = copy.copy(self)
+        model._segmentation = engine
+        return model
+
+    def _segment(self, settings: dict[str, Any], view: View, n_superpixels: int | None) -> Regions:
         name = settings["name"]
         if name == "whole_image":
             return Regions(np.zeros(view.shape, np.int32), 1, "whole_image")
         if name == "sub_components":
             return superpixels.on_items(
-                self._cut(settings["items"], view, None),
-                self._cut(settings["parts"], view, n_superpixels),
+                self._segment(settings["items"], view, None),
+                self._segment(settings["parts"], view, n_superpixels),
             )
         if name == "ssn":
             config = filled(superpixels.Config, settings)
-            return superpixels.cut(
-                view, config, self._learned if config.width else None, n_superpixels
-            )
+            network = self._compute_features if config.width else None
+            return superpixels.cut(view, config, network, n_superpixels)
         config = filled(instances.Config, settings)
         return instances.item_regions(self.detect(view, config), config, *view.shape)
 
     def detect(self, view: View, config: instances.Config) -> list[dict[str, Any]]:
-        """Every detection of a view, as :meth:`bagscan.regions.mask_rcnn.MaskRCNNRegioner.detect`."""
-        found = self._cutter.run(
-            "items",
-            {"prepared": instances.prepare(view.pixels[None], view.channels, config.stride)[0]},
-        )
+        """Return the items of a view, see :meth:`bagscan.contracts.Finder.detect`.
+
+        Raises:
+            ModelError: if the network fails, or returns unknown classes.
+        """
+        prepared = instances.prepare(view.pixels[None], view.channels, config.stride)[0]
+        outputs = self._segmentation.run("items", {"prepared": prepared})
         boxes, labels, scores = (
-            _output(found, "items", name) for name in ("boxes", "labels", "scores")
+            _get_output(outputs, "items", name) for name in ("boxes", "labels", "scores")
         )
-        masks = _output(found, "items", "masks")[:, 0] if config.masks else None
+        masks = _get_output(outputs, "items", "masks")[:, 0] if config.masks else None
         if len(labels) and not 1 <= labels.min() <= labels.max() <= len(config.classes):
             raise ModelError(
-                f"items.onnx tells of classes that the model does not have: {labels.tolist()}"
+                f"items.onnx returns class numbers {labels.tolist()}, "
+                f"expected 1 to {len(config.classes)}; export the model again"
             )
-        return instances.detections(
-            instances.Detected(boxes, labels, scores, masks), config, *view.shape
-        )
+        detected = instances.Detected(boxes, labels, scores, masks)
+        return instances.detections(detected, config, *view.shape)
 
-    def _learned(self, colour: np.ndarray, pixels: np.ndarray) -> np.ndarray:
+    def _compute_features(self, colour: np.ndarray, pixels: np.ndarray) -> np.ndarray:
         inputs = {"colour": colour, "values": pixels} if pixels.shape[1] else {"colour": colour}
-        return _output(self._cutter.run("learned", inputs), "learned", "features")
+        return _get_output(self._segmentation.run("learned", inputs), "learned", "features")
 
 
-def _output(found: dict[str, np.ndarray], graph: str, name: str) -> np.ndarray:
-    if name not in found:
-        raise ModelError(f"{graph}.onnx gives {', '.join(found)}, not {name}")
-    return found[name]
+def _get_output(outputs: dict[str, np.ndarray], graph: str, name: str) -> np.ndarray:
+    if name not in outputs:
+        raise ModelError(
+            f'{graph}.onnx has no output "{name}"; its outputs are {", ".join(outputs)}; '
+            "export the model again"
+        )
+    return outputs[name]
 
 
 def cutting_graphs(regioner: dict[str, Any]) -> list[str]:
-    """Names of the graphs that a regioner of these settings needs.
+    """Return the names of the graphs that a regioner needs.
+
+    Args:
+        regioner: settings of the regioner.
 
     Raises:
-        ModelError: the kernel does not know it.
+        ModelError: if the regioner cannot be exported.
     """
     if regioner["name"] not in KINDS:
         raise ModelError(
-            f"regioner {regioner['name']} runs on torch alone; those that are exported: {', '.join(KINDS)}"
+            f"regioner {regioner['name']!r} runs only in torch; "
+            f"regioners that can be exported: {', '.join(KINDS)}"
         )
-    items, parts = (
-        (regioner["items"], regioner["parts"])
-        if regioner["name"] == "sub_components"
-        else (regioner, regioner)
-    )
-    needed = ["items"] if items["name"] in ("mask_rcnn", "faster_rcnn") else []
-    return [*needed, *["learned"] * bool(parts["name"] == "ssn" and parts["width"])]
+    items = parts = regioner
+    if regioner["name"] == "sub_components":
+        items, parts = regioner["items"], regioner["parts"]
+    graphs = ["items"] if items["name"] in ("mask_rcnn", "faster_rcnn") else []
+    if parts["name"] == "ssn" and parts["width"]:
+        graphs.append("learned")
+    return graphs
 
 
 def filled(config: Any, settings: dict[str, Any]) -> Any:
-    """A part's settings, of those in a model folder that it knows."""
+    """Build settings from those entries of a model folder that the class knows."""
     known = {f.name for f in fields(config)}
     return fill(config, {k: v for k, v in settings.items() if k in known}, "model.regioner")

@@ -1,7 +1,8 @@
-"""Where an ONNX file has its weights: a walk over its protobuf fields, without the onnx package.
+"""External weights of ONNX files, found in the protobuf fields without the onnx package.
 
-A tensor may name another file as the place of its weights. Those of a model folder name the folder's own, so that a model is stored once;
-any other could be any file of the machine, and is refused. Field numbers: onnx.proto.
+A tensor of an ONNX file can refer to another file for its weights. Graphs of a model folder refer
+to the folder's own weights, so that these are stored once. Any other reference is refused, since it
+could name any file of the machine. Field numbers are those of onnx.proto.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from collections.abc import Iterator
 
 from bagscan.core.errors import ModelError
 
-# Message → field → message in it; TENSOR is where another file may be named.
+# For each message: number of a field, and the message that it holds. Only tensors name files.
 FIELDS: dict[str, dict[int, str]] = {
     "model": {7: "graph", 20: "training", 25: "function"},
     "training": {1: "graph", 2: "graph"},
@@ -24,68 +25,77 @@ FIELDS: dict[str, dict[int, str]] = {
 WEIGHTS = "weights.safetensors"
 GRAPH, INITIALIZER, RAW_DATA, EXTERNAL_DATA, DATA_LOCATION = 7, 5, 9, 13, 14
 BYTES = 2  # wire type of messages, strings and bytes
-DEEPEST = 100
+DEEPEST = 100  # levels of nested messages
 
 
 def refers_to_weights(graph: bytes) -> bool:
-    """Whether a graph may name the model's own weights."""
+    """Return True if a graph contains the name of the model's weights file."""
     return WEIGHTS.encode() in graph
 
 
 def with_weights(graph: bytes, weights: bytes, name: str) -> bytes:
-    """A graph with the tensors that lie in the model's own weights.
+    """Return a graph with the tensors that refer to the model's weights embedded.
+
+    Args:
+        graph: content of an ONNX file.
+        weights: content of the model's weights file.
+        name: name of the graph in errors.
 
     Raises:
-        ModelError: a tensor lies beyond the end of the weights, or it is no ONNX file.
+        ModelError: if a tensor lies outside the weights, or the graph is not an ONNX file.
     """
     try:
         return b"".join(
-            _field(
-                *field[:2], _filled(field[2], weights) if field[:2] == (GRAPH, BYTES) else field[2]
+            _encode_field(
+                field,
+                wire,
+                _embed_weights(content, weights) if (field, wire) == (GRAPH, BYTES) else content,
             )
-            for field in _fields(memoryview(graph))
+            for field, wire, content in _fields(memoryview(graph))
         )
     except (IndexError, ValueError) as error:
         raise ModelError(f"{name}: the runtime cannot load it: {error}") from error
 
 
-def _filled(graph: memoryview, weights: bytes) -> bytes:
+def _embed_weights(graph: memoryview, weights: bytes) -> bytes:
     return b"".join(
-        _field(
-            *field[:2],
-            _tensor(field[2], weights) if field[:2] == (INITIALIZER, BYTES) else field[2],
+        _encode_field(
+            field,
+            wire,
+            _embed_tensor(content, weights) if (field, wire) == (INITIALIZER, BYTES) else content,
         )
-        for field in _fields(graph)
+        for field, wire, content in _fields(graph)
     )
 
 
-def _tensor(tensor: memoryview, weights: bytes) -> bytes | memoryview:
-    """A tensor with its numbers, where they lie in the weights; any other as it is."""
+def _embed_tensor(tensor: memoryview, weights: bytes) -> bytes | memoryview:
+    """Embed the data of a tensor if it refers to the weights, else return it unchanged."""
     entries = [
         {field: bytes(text).decode() for field, _, text in _fields(content)}
         for field, _, content in _fields(tensor)
         if field == EXTERNAL_DATA
     ]
-    place = {entry.get(1): entry.get(2, "") for entry in entries}
-    if place.get("location") != WEIGHTS:
+    reference = {entry.get(1): entry.get(2, "") for entry in entries}
+    if reference.get("location") != WEIGHTS:
         return tensor
-    start, size = int(place.get("offset", "0")), int(place.get("length", "-1"))
+    start, size = int(reference.get("offset", "0")), int(reference.get("length", "-1"))
     if min(start, size) < 0 or start + size > len(weights):
-        raise ValueError(f"a tensor is not within {WEIGHTS}")
+        raise ValueError(f"a tensor lies outside {WEIGHTS}")
     kept = [
-        _field(*field)
+        _encode_field(*field)
         for field in _fields(tensor)
         if field[0] not in (EXTERNAL_DATA, DATA_LOCATION)
     ]
-    return b"".join([*kept, _field(RAW_DATA, BYTES, memoryview(weights)[start : start + size])])
+    data = memoryview(weights)[start : start + size]
+    return b"".join([*kept, _encode_field(RAW_DATA, BYTES, data)])
 
 
-def _field(field: int, wire: int, content: bytes | memoryview) -> bytes:
-    head = _as_varint(field << 3 | wire)
-    return b"".join([head, _as_varint(len(content)) if wire == BYTES else b"", content])
+def _encode_field(field: int, wire: int, content: bytes | memoryview) -> bytes:
+    head = _encode_varint(field << 3 | wire)
+    return b"".join([head, _encode_varint(len(content)) if wire == BYTES else b"", content])
 
 
-def _as_varint(value: int) -> bytes:
+def _encode_varint(value: int) -> bytes:
     out = bytearray()
     while value > 0x7F:
         out.append(value & 0x7F | 0x80)
@@ -94,54 +104,60 @@ def _as_varint(value: int) -> bytes:
 
 
 def refuse_external_data(graph: bytes, name: str) -> None:
-    """Raise for a graph that refers to other files.
+    """Check that a graph does not refer to other files.
+
+    Args:
+        graph: content of an ONNX file.
+        name: name of the graph in errors.
 
     Raises:
-        ModelError: it does, or is no ONNX file.
+        ModelError: if it refers to another file, or is not an ONNX file.
     """
     try:
-        _walk(memoryview(graph), "model", name, 0)
+        _check_message(memoryview(graph), "model", name, 0)
     except (IndexError, ValueError, RecursionError) as error:
         raise ModelError(f"{name}: the runtime cannot load it: not an ONNX file") from error
 
 
-def _walk(message: memoryview, kind: str, name: str, depth: int) -> None:
+def _check_message(message: memoryview, kind: str, name: str, depth: int) -> None:
     if depth > DEEPEST:
-        raise ValueError("too deep")
+        raise ValueError("messages are nested too deeply")
     for field, wire, content in _fields(message):
         if kind == "tensor" and (
             field == EXTERNAL_DATA or (field == DATA_LOCATION and any(content))
-        ):  # 0 is the file itself
+        ):
             raise ModelError(
-                f"{name}: refers to another file for its weights; bagscan export keeps them inside"
+                f"{name}: a tensor refers to another file than {WEIGHTS}; "
+                "export the model again with bagscan export onnx"
             )
-        inner = FIELDS[kind].get(field)
-        if inner and wire == 2:
-            _walk(content, inner, name, depth + 1)
+        inner_kind = FIELDS[kind].get(field)
+        if inner_kind and wire == 2:
+            _check_message(content, inner_kind, name, depth + 1)
 
 
 def _fields(message: memoryview) -> Iterator[tuple[int, int, memoryview]]:
-    """(field number, wire type, content) of every field of a message."""
+    """Yield field number, wire type and content of every field of a message."""
     at = 0
     while at < len(message):
-        key, at = _varint(message, at)
+        key, at = _decode_varint(message, at)
         field, wire = key >> 3, key & 7
         if wire == 0:
-            _, end = _varint(message, at)
+            _, end = _decode_varint(message, at)
         elif wire == 2:
-            size, at = _varint(message, at)
+            size, at = _decode_varint(message, at)
             end = at + size
         elif wire in (1, 5):
             end = at + (8 if wire == 1 else 4)
         else:
-            raise ValueError(f"wire type {wire}")
+            raise ValueError(f"unknown wire type {wire}")
         if end > len(message) or not field:
-            raise ValueError("torn")
+            raise ValueError("a field is truncated")
         yield field, wire, message[at:end]
         at = end
 
 
-def _varint(message: memoryview, at: int) -> tuple[int, int]:
+def _decode_varint(message: memoryview, at: int) -> tuple[int, int]:
+    """Return the integer at a position, and the position after it."""
     value = shift = 0
     while True:
         byte = message[at]
@@ -150,4 +166,4 @@ def _varint(message: memoryview, at: int) -> tuple[int, int]:
         if not byte & 0x80:
             return value, at
         if shift > 63:
-            raise ValueError("long number")
+            raise ValueError("an integer is too long")

@@ -1,4 +1,4 @@
-"""Load a model for use by the first runtime that is installed, in the order of their speed."""
+"""Loading of models for inference in the fastest runtime that is installed."""
 
 from __future__ import annotations
 
@@ -24,66 +24,75 @@ if TYPE_CHECKING:
     from bagscan.detector.exported import UsableDetector
 
 AUTO, TORCH = "auto", "torch"
-RUNTIMES = (*ENGINES, TORCH)  # the fastest first
-VARIABLE = "BAGSCAN_RUNTIME"  # the same for every way in, and inherited by worker processes
+RUNTIMES = (*ENGINES, TORCH)  # fastest first
+VARIABLE = "BAGSCAN_RUNTIME"  # an environment variable, since worker processes inherit it
 
 
 def load_model(folder: str | Path, runtime: str | None = None, late: bool = False) -> UsableModel:
-    """A model folder, ready to judge.
+    """Load a model folder for inference.
 
     Args:
-        runtime: ``torch``, ``onnxruntime``, ``openvino`` or ``auto``, the fastest of those that are installed and that the
-            folder holds graphs for; by default what the environment variable BAGSCAN_RUNTIME says, or ``auto``.
-        late: load exported graphs when the model first judges, since of several models some may never.
+        folder: model folder.
+        runtime: ``torch``, ``onnxruntime``, ``openvino`` or ``auto``: the fastest runtime that is
+            installed and that the folder has graphs for. Defaults to the environment variable
+            BAGSCAN_RUNTIME, or ``auto``.
+        late: load exported graphs at the first inference. This saves time if some of several
+            models are never used.
 
     Raises:
-        ConfigError: no such runtime. ModelError: the folder is altered, was not exported, or the runtime is not installed.
+        ConfigError: if the runtime is unknown.
+        ModelError: if the folder is altered or not exported, or the runtime is not installed.
     """
     folder = Path(folder)
-    name, graphs, identity = _chosen(folder, runtime)
+    name, graphs, identity = _choose_runtime(folder, runtime)
     if read_description(folder)["model"].get("kind") == "detector":
-        return _detector(folder, name, graphs, identity, late)
+        return _load_detector(folder, name, graphs, identity, late)
     if not graphs:
         from bagscan.model import Model
 
         return Model.load(folder).eval()
-    from bagscan.runtime.exported import (
-        CUTTING,
-        ExportedModel,
-    )  # late: what only asks for a runtime's name loads no kernel
+    # Imported here, so that asking for a runtime's name stays fast.
+    from bagscan.runtime.exported import CUTTING, ExportedModel
 
-    cutting = {key: graph for key, graph in graphs.items() if key in CUTTING}
-    judging = {key: graph for key, graph in graphs.items() if key not in CUTTING}
-    cutter, judge = (
-        Late(OnnxRuntime.name, lambda: OnnxRuntime(cutting)),
-        Late(name, lambda: Torch(folder) if name == TORCH else ENGINES[name](judging)),
-    )
-    model = ExportedModel(folder, identity, graphs, cutter, judge)
+    segmentation_graphs = {key: graph for key, graph in graphs.items() if key in CUTTING}
+    scoring_graphs = {key: graph for key, graph in graphs.items() if key not in CUTTING}
+
+    def create_scoring_engine() -> Engine:
+        return Torch(folder) if name == TORCH else ENGINES[name](scoring_graphs)
+
+    segmentation = Late(OnnxRuntime.name, lambda: OnnxRuntime(segmentation_graphs))
+    scoring = Late(name, create_scoring_engine)
+    model = ExportedModel(folder, identity, graphs, segmentation, scoring)
     if not late:
-        for engine in (cutter, judge):
+        for engine in (segmentation, scoring):
             engine.load()
     return model
 
 
-def _detector(
+def _load_detector(
     folder: Path, name: str, graphs: dict[str, bytes], identity: str, late: bool
 ) -> UsableDetector:
     from bagscan.detector.exported import UsableDetector
 
-    def by_torch() -> Engine:
+    def load_torch() -> Engine:
         from bagscan.detector.torch_engine import TorchEngine
 
         return TorchEngine.load(folder)
 
-    engine = Late(name, by_torch if name == TORCH else lambda: ENGINES[name](graphs))
+    engine = Late(name, load_torch if name == TORCH else lambda: ENGINES[name](graphs))
     if not late:
         engine.load()
     return UsableDetector(read_description(folder), identity, engine)
 
 
 def chosen_runtime(folder: str | Path, runtime: str | None = None) -> str:
-    """Name and version of what :func:`load_model` would take, for people; the same errors."""
-    return _named(_chosen(Path(folder), runtime)[0])
+    """Return name and version of the runtime that :func:`load_model` would use.
+
+    Raises:
+        ConfigError: as :func:`load_model`.
+        ModelError: as :func:`load_model`.
+    """
+    return _add_version(_choose_runtime(Path(folder), runtime)[0])
 
 
 def describe_runtime(folder: str | Path) -> str:
@@ -91,38 +100,46 @@ def describe_runtime(folder: str | Path) -> str:
     try:
         return chosen_runtime(folder)
     except BagscanError as error:
-        return f"nothing: {error}"
+        return f"not available: {error}"
 
 
-def _chosen(folder: Path, runtime: str | None) -> tuple[str, dict[str, bytes], str]:
-    """A runtime's name, the graphs of a model folder, and its id, hashes checked."""
+def _choose_runtime(folder: Path, runtime: str | None) -> tuple[str, dict[str, bytes], str]:
+    """Return a runtime's name, and the graphs and id of a model folder after checking hashes."""
     runtime = runtime or os.environ.get(VARIABLE) or AUTO
     if runtime not in (AUTO, *RUNTIMES):
-        raise ConfigError(f"no runtime {runtime!r}: {AUTO}, {', '.join(RUNTIMES)}")
+        raise ConfigError(
+            f"unknown runtime {runtime!r}; expected {AUTO}, {', '.join(RUNTIMES[:-1])} "
+            f"or {RUNTIMES[-1]}"
+        )
     identity = verified_id(folder)
     graphs = read_graphs(folder)
-    able = [
+    candidates = [
         name
         for name in RUNTIMES
         if runtime in (name, AUTO) and installed(name) and (graphs or name == TORCH)
     ]
-    if not able:
-        raise ModelError(_missing(folder, runtime, bool(graphs)))
-    return able[0], graphs, identity
+    if not candidates:
+        raise ModelError(_explain_missing(folder, runtime, bool(graphs)))
+    return candidates[0], graphs, identity
 
 
-def _missing(folder: Path, runtime: str, exported: bool) -> str:
-    if exported:
-        return f"{runtime} is not installed: {'pip install onnxruntime' if runtime == 'onnxruntime' else how_to_install(extra_of(runtime))}"
+def _explain_missing(folder: Path, runtime: str, is_exported: bool) -> str:
+    if is_exported:
+        if runtime == "onnxruntime":
+            return f"{runtime} is not installed: pip install onnxruntime"
+        return f"{runtime} is not installed: {how_to_install(extra_of(runtime))}"
     if runtime in ENGINES or installed(TORCH):
-        return f"{folder}: was never exported; do so with: bagscan export onnx --model {folder}"
-    return f"{folder}: was never exported, and torch is not installed: {how_to_install(extra_of(TORCH))}"
+        return f"{folder}: model was never exported; run: bagscan export onnx --model {folder}"
+    return (
+        f"{folder}: model was never exported, and torch is not installed: "
+        f"{how_to_install(extra_of(TORCH))}"
+    )
 
 
 def runtime_of(model: UsableModel) -> str:
-    """Name and version of what runs a model, for people."""
-    return _named(model.runtime)
+    """Return name and version of the runtime of a model."""
+    return _add_version(model.runtime)
 
 
-def _named(runtime: str) -> str:
+def _add_version(runtime: str) -> str:
     return f"{runtime} {installed(runtime)}"

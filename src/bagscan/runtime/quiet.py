@@ -1,4 +1,4 @@
-"""Runtimes, imported so that they keep nothing of whoever uses them and call nobody."""
+"""Imports of the runtimes with their telemetry disabled."""
 
 from __future__ import annotations
 
@@ -8,7 +8,10 @@ from types import ModuleType
 
 
 def import_onnxruntime() -> ModuleType:
-    """ONNX Runtime without its event store: it would write a device id and events into the home folder, and look its maker up."""
+    """Import ONNX Runtime with telemetry disabled.
+
+    Otherwise it writes a device id and events into the home folder, and contacts its vendor.
+    """
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     import onnxruntime
 
@@ -17,8 +20,9 @@ def import_onnxruntime() -> ModuleType:
 
 
 def import_openvino() -> ModuleType:
-    """OpenVINO without ``openvino_telemetry``, which it does without where it is not installed."""
-    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # None: an import of it fails
+    """Import OpenVINO without ``openvino_telemetry``, which is optional."""
+    # None makes its import fail.
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
     import openvino
 
     module: ModuleType = openvino

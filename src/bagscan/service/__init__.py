@@ -1,15 +1,18 @@
-"""The screening service: what stands beside a scanner, and the page that reviewers work at.
+"""Screening service for scanners, with a web page for readers.
 
 ::
 
-    settings.py   every setting, one frozen dataclass
-    store/        database (SQLite or PostgreSQL), files by content hash; above it backup.py and retention.py
-    audit.py      who did what: a signed chain
-    accounts.py   people, keys, sessions, roles
+    settings.py   all settings, in one frozen dataclass
+    store/        database (SQLite or PostgreSQL) and files by content hash
+    backup.py     backup and restore of the store
+    retention.py  removal of images by age
+    audit.py      signed audit chain
+    accounts.py   accounts, passwords, sessions, API keys; roles.py has the permissions
+    clock.py      service time, which does not follow jumps of the machine's clock
     inference/    jobs, worker processes, models and their thresholds, drift
     review/       queue, decisions, second readers, test images, statistics, export
-    http/         the API (FastAPI), and the page's files
-    web/          the page: plain modules, no build
-    watch.py      the folder that a scanner writes into
-    client.py     a Python client
+    http/         HTTP API (FastAPI)
+    web/          web page: plain JavaScript modules without a build step
+    watch.py      folders that scanners write into
+    client.py     Python client
 """

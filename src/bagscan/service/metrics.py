@@ -1,4 +1,4 @@
-"""What Prometheus may ask."""
+"""Metrics in Prometheus' format."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 
 
 class Metrics:
-    """Counters of one service; every service has its own registry."""
+    """Metrics of a service, in a registry of their own."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
@@ -26,11 +26,11 @@ class Metrics:
             registry=self.registry,
         )
         self.screened = Counter(
-            "bagscan_screened", "Scans judged", ["decision", "error"], registry=self.registry
+            "bagscan_screened", "Scans screened", ["decision", "error"], registry=self.registry
         )
         self.screen_seconds = Histogram(
             "bagscan_screen_seconds",
-            "Seconds to judge a scan, waiting not counted",
+            "Seconds to screen a scan, without waiting",
             buckets=SECONDS,
             registry=self.registry,
         )
@@ -38,7 +38,9 @@ class Metrics:
             "bagscan_worker_starts", "Worker processes started", registry=self.registry
         )
         self.retries = Counter(
-            "bagscan_retries", "Scans tried a second time", registry=self.registry
+            "bagscan_retries",
+            "Scans screened a second time after a failure",
+            registry=self.registry,
         )
         self.refused = Counter(
             "bagscan_refused", "Uploads refused", ["why"], registry=self.registry
@@ -47,17 +49,17 @@ class Metrics:
             "bagscan_decisions", "Decisions of readers", ["value"], registry=self.registry
         )
         self.waiting = Gauge(
-            "bagscan_waiting", "Scans accepted and not yet judged", registry=self.registry
+            "bagscan_waiting", "Scans accepted but not yet screened", registry=self.registry
         )
         self.to_review = Gauge(
-            "bagscan_to_review", "Scans that wait for a reader", registry=self.registry
+            "bagscan_to_review", "Scans waiting for a reader", registry=self.registry
         )
         self.ready = Gauge(
-            "bagscan_ready", "Whether scans can be taken and judged", registry=self.registry
+            "bagscan_ready", "1 if scans can be accepted and screened", registry=self.registry
         )
         self.drift_p = Gauge(
             "bagscan_drift_p",
-            "Kolmogorov-Smirnov p of the last scores against the first",
+            "p-value of a Kolmogorov-Smirnov test of the last scores against the first",
             ["model"],
             registry=self.registry,
         )
@@ -66,5 +68,5 @@ class Metrics:
         )
 
     def exposed(self) -> bytes:
-        """In Prometheus' text format."""
+        """Return all metrics in Prometheus' text format."""
         return generate_latest(self.registry)

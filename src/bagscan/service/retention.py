@@ -1,4 +1,4 @@
-"""How long images are kept: those of clear and of decided scans are removed by age, rows and audit records stay."""
+"""Removal of images of clear and decided scans by age. Rows and audit records stay."""
 
 from __future__ import annotations
 
@@ -19,35 +19,38 @@ def purge(
     now: float,
     by: str = "retention",
 ) -> int:
-    """Mark scans whose time is over, some hundred at once; returns how many, 0 when there are no more.
+    """Mark up to ``AT_ONCE`` expired scans as purged.
 
-    Their files are removed by the next sweep (:meth:`bagscan.service.store.files.Files.sweep`), once no other scan needs them.
+    The next sweep (:meth:`bagscan.service.store.files.Files.sweep`) removes their files, except
+    those that other scans need.
 
     Args:
-        now: seconds since 1970, the earlier of the service's own time and the machine's.
+        now: seconds since 1970, the earlier of service time and machine time.
+        by: actor in the audit record.
+
+    Returns:
+        Number of scans marked; 0 if no expired scan is left.
     """
     clear = or_(
         reviews.c.outcome == "clear",
         and_(reviews.c.scan_id.is_(None), results.c.decision == "CLEAR"),
     )
     closed = and_(reviews.c.state == "closed", reviews.c.outcome != "clear")
-    over = []
+    expired = []
     if config.keep_clear_days:
-        over.append(and_(clear, results.c.created_at < now - DAY_S * config.keep_clear_days))
+        expired.append(and_(clear, results.c.created_at < now - DAY_S * config.keep_clear_days))
     if config.keep_decided_days:
-        over.append(and_(closed, reviews.c.closed_at < now - DAY_S * config.keep_decided_days))
-    if not over:
+        expired.append(and_(closed, reviews.c.closed_at < now - DAY_S * config.keep_decided_days))
+    if not expired:
         return 0
-    found = (
+    query = (
         select(scans.c.id)
         .join(results, results.c.scan_id == scans.c.id)
         .outerjoin(reviews, reviews.c.scan_id == scans.c.id)
+        .where(scans.c.purged_at.is_(None), or_(*expired))
+        .limit(AT_ONCE)
     )
-    ids = list(
-        connection.execute(
-            found.where(scans.c.purged_at.is_(None), or_(*over)).limit(AT_ONCE)
-        ).scalars()
-    )
+    ids = list(connection.execute(query).scalars())
     if not ids:
         return 0
     connection.execute(update(scans).where(scans.c.id.in_(ids)).values(purged_at=now))
@@ -56,17 +59,13 @@ def purge(
 
 
 def referenced(connection: Connection, ids: list[str] | None = None) -> set[str]:
-    """Hashes of the files that scans need: of those given, or of all that are not purged."""
-    found = select(scans.c.files, results.c.artifacts).outerjoin(
+    """Return the SHA-256 of all files of the given scans, or of all scans that are not purged."""
+    query = select(scans.c.files, results.c.artifacts).outerjoin(
         results, results.c.scan_id == scans.c.id
     )
-    found = (
-        found.where(scans.c.purged_at.is_(None))
-        if ids is None
-        else found.where(scans.c.id.in_(ids))
-    )
+    selected = scans.c.purged_at.is_(None) if ids is None else scans.c.id.in_(ids)
     hashes: set[str] = set()
-    for row in connection.execute(found):
+    for row in connection.execute(query.where(selected)):
         hashes |= {file["sha256"] for file in row.files}
         for view in (row.artifacts or {}).values():
             hashes |= {view[key] for key in ("pixels", "regions") if key in view}

@@ -1,4 +1,4 @@
-"""Start the service, listen, and stop in order."""
+"""Start the service, listen for requests, and stop in order."""
 
 from __future__ import annotations
 
@@ -20,38 +20,32 @@ from bagscan.service.inference.models import place_of, runtime_here, serving
 from bagscan.service.service import Service
 from bagscan.service.settings import ServiceConfig
 
-SWITCH_S = 0.0005  # threads wait on each other for short pieces of work: Python's own 5 ms would be most of an answer's time
+# Threads wait for each other's short tasks, and Python's default of 5 ms would dominate latency.
+SWITCH_S = 0.0005
 LOCAL = ("127.0.0.1", "localhost", "::1")
 
 
 def run(config: ServiceConfig, demo: bool = False) -> None:
     """Serve until Ctrl-C or SIGTERM.
 
+    Args:
+        demo: create the demo accounts and fill the queue with simulated bags.
+
     Raises:
-        ConfigError: the port is taken, or may not be used. StoreError: the store cannot be used.
+        ConfigError: the address cannot be used, the demo would be reachable from other machines,
+            or a store of the demo is served without ``demo``.
+        StoreError: the store cannot be used.
     """
-    logging.basicConfig(
-        level=logging.INFO,
-        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
-        stream=sys.stderr,
-    )
-    access, lines = (
-        logging.getLogger("bagscan.access"),
-        logging.StreamHandler(sys.stderr),
-    )  # each line is a JSON document and nothing else
-    access.propagate, access.handlers = False, [lines]
-    for noisy in ("alembic", "tifffile", "httpx"):
-        logging.getLogger(noisy).setLevel(logging.WARNING)
+    _set_up_logging()
     if demo and config.host not in LOCAL:
         raise ConfigError(
-            "--demo makes accounts of a password that everybody knows: it listens on 127.0.0.1 alone"
+            f"--demo cannot listen on {config.host}, since its accounts have a publicly known "
+            "password; use --host 127.0.0.1"
         )
     sys.setswitchinterval(SWITCH_S)
-    os.umask(0o077)  # scans, notes, keys: nobody else's
+    os.umask(0o077)  # scans, notes and keys are private to this user
     for folder in shipped_models():
-        chosen_runtime(
-            folder
-        )  # a runtime that is asked for and not there is told before anything starts
+        chosen_runtime(folder)  # fail before anything starts if the chosen runtime is missing
     service = Service(config)
     address = f"http://{config.host}:{config.port}"
     try:
@@ -65,30 +59,45 @@ def run(config: ServiceConfig, demo: bool = False) -> None:
                 server_header=False,
             )
         )
-        listening = _bound(config.host, config.port)
+        listening = _bind(config.host, config.port)
         if not demo:
             refuse_demo_accounts(service)
         token = service.start()
         if demo:
-            make_accounts(service, _say)
+            make_accounts(service, _print)
             threading.Thread(
-                target=fill_queue, args=(service, _say), daemon=True, name="demo"
+                target=fill_queue, args=(service, _print), daemon=True, name="demo"
             ).start()
         with service.store.read() as connection:
-            runtimes = sorted(
-                {
-                    runtime_here(place_of(one.folder, config.models_folder), one.model_id)
-                    for one in serving(connection)
-                }
-            )
-        _greet(config, address, None if demo else token, runtimes)
+            active = serving(connection)
+        runtimes = {
+            runtime_here(place_of(model.folder, config.models_folder), model.model_id)
+            for model in active
+        }
+        _greet(config, address, None if demo else token, sorted(runtimes))
         server.run([listening])
     finally:
         service.stop()
 
 
-def _bound(host: str, port: int) -> socket.socket:
-    """The listening socket, bound before workers start: a port that cannot be had is told at once."""
+def _set_up_logging() -> None:
+    logging.basicConfig(
+        level=logging.INFO,
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+        stream=sys.stderr,
+    )
+    access = logging.getLogger("bagscan.access")  # its lines are plain JSON documents
+    access.propagate, access.handlers = False, [logging.StreamHandler(sys.stderr)]
+    for noisy in ("alembic", "tifffile", "httpx"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+
+
+def _bind(host: str, port: int) -> socket.socket:
+    """Bind the listening socket before workers start, so that a port in use is reported at once.
+
+    Raises:
+        ConfigError: the port is in use, or the address cannot be used.
+    """
     listening = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
@@ -96,28 +105,30 @@ def _bound(host: str, port: int) -> socket.socket:
     except OSError as error:
         listening.close()
         if error.errno == errno.EADDRINUSE:
-            raise ConfigError(
-                f"port {port} of {host} is taken; give another with --port"
-            ) from error
-        raise ConfigError(f"cannot listen on {host}, port {port}: {error.strerror}") from error
+            message = f"port {port} of {host} is in use; choose another with --port"
+        else:
+            message = f"cannot listen on {host}, port {port}: {error.strerror}"
+        raise ConfigError(message) from error
     return listening
 
 
 def _greet(config: ServiceConfig, address: str, token: str | None, runtimes: list[str]) -> None:
-    _say(
-        f"bagscan listens on {address} · store: {config.database.split('@')[-1] or config.folder.absolute()} · {config.workers} worker{'s' * (config.workers > 1)}"
-    )
-    _say(f"health: {address}/v1/health/ready · scans are judged by {', '.join(runtimes)}")
+    store = config.database.split("@")[-1] or config.folder.absolute()
+    workers = f"{config.workers} worker{'s' * (config.workers > 1)}"
+    _print(f"bagscan listens on {address} · store: {store} · {workers}")
+    _print(f"health: {address}/v1/health/ready · scans are screened with {', '.join(runtimes)}")
     if token:
         reached = address if config.host != "0.0.0.0" else f"http://127.0.0.1:{config.port}"
-        _say(
-            f"No admin yet. Make the first one within an hour, with this one-time link:\n\n  {reached}/#setup={token}\n"
+        _print(
+            "No admin exists yet. Create the first one within an hour, with this one-time link:"
+            f"\n\n  {reached}/#setup={token}\n"
         )
     if config.host not in LOCAL:
-        _say(
-            "Passwords and scans go over the network in the clear unless a proxy before this ends TLS; see docs/service.md."
+        _print(
+            "Passwords and scans travel unencrypted unless a proxy in front of the service "
+            "provides TLS; see docs/service.md."
         )
 
 
-def _say(text: str) -> None:
+def _print(text: str) -> None:
     print(text, file=sys.stderr, flush=True)

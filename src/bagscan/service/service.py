@@ -1,4 +1,4 @@
-"""One service: store, files, audit, workers and background maintenance threads, started and stopped together."""
+"""Service object: store, files, audit chain, workers and background maintenance threads."""
 
 from __future__ import annotations
 
@@ -38,27 +38,27 @@ from bagscan.workers.process import Target
 
 log = logging.getLogger("bagscan.service")
 HOUSE_S = 2.0
-CHECK_S = 10.0  # between two checks that the store takes writes
+CHECK_S = 10.0  # between two checks that the store accepts writes
 PURGE_S = 3600.0
 
 
 class Service:
-    """Everything behind the HTTP API.
+    """Screening service behind the HTTP API. :meth:`start` and :meth:`stop` run its threads.
 
     Args:
-        target: what a worker process runs; tests give stand-ins.
+        target: function that a worker process runs; tests pass stubs.
 
     Raises:
-        StoreError: the folder is in use by another service, or the store cannot be used. ConfigError: no profile of ``tip_profile``'s name.
+        StoreError: another service uses the folder, or the store cannot be used.
+        AuditError: the audit chain is incomplete, or its key is missing.
+        ConfigError: the scanner profile ``tip_profile`` does not exist.
     """
 
     def __init__(self, config: ServiceConfig, target: Target = serve_tasks) -> None:
         self.config = config
         if config.tip_rate:
-            load_profile(
-                config.tip_profile
-            )  # a wrong one is told now, not when the first test image is due
-        self._lock = _locked(config.folder)
+            load_profile(config.tip_profile)  # fail now, not at the first test image
+        self._lock = _lock_folder(config.folder)
         try:
             self._open(config)
         except BaseException:
@@ -71,21 +71,20 @@ class Service:
             config,
             self.metrics,
             self.clock,
-            _instance(config.folder),
+            _instance_id(config.folder),
             target,
         )
         self.intake = Intake(self.store, self.files, config, self.metrics, self.dispatcher.wake)
-        self.passwords = CapacityLimiter(2)  # argon2 takes 64 MB and a tenth of a second each
-        self.requests_on_their_way = 0  # of scanners; counted on the event loop alone
+        self.passwords = CapacityLimiter(2)  # each argon2 hash takes 64 MB and 0.1 s
+        self.requests_on_their_way = 0  # of scanners; counted on the event loop only
         self._stopping = threading.Event()
         self._threads: list[threading.Thread] = []
         self.watchers: list[Watcher] = []
-        self.truths: dict[
-            str, str
-        ] = {}  # what is hidden in scans of the demonstration, in words, by their own id; empty for real ones
+        # Truth sentences of the demo's simulated scans, by source id; empty for a real service.
+        self.truths: dict[str, str] = {}
 
     def _open(self, config: ServiceConfig) -> None:
-        """Store, files and audit chain, checked before anything is written."""
+        """Open store, files, audit chain and clock; check that no records or scans are lost."""
         engine = connect(config.database_url)
         with naming_faults():
             migrate(engine)
@@ -97,21 +96,25 @@ class Service:
         self.clock = Clock(config.folder)
 
     def start(self) -> str | None:
-        """Bring everything up; returns the one-time token for the first admin, where there is none yet."""
+        """Start workers, watchers and maintenance.
+
+        Returns:
+            One-time token to create the first admin; None if an admin exists.
+        """
         self.store.write(lambda connection: models.add_shipped(connection, self.auditor))
         token = self.store.write(
             lambda connection: accounts.offer_setup(connection, self.clock.now())
         )
         self.dispatcher.start()
         self.watchers = [Watcher(self.intake, folder) for folder in self.config.watch]
-        for work in [self._run_maintenance, *(watcher.run for watcher in self.watchers)]:
-            thread = threading.Thread(target=work, args=(self._stopping,), daemon=True)
+        for run in [self._run_maintenance, *(watcher.run for watcher in self.watchers)]:
+            thread = threading.Thread(target=run, args=(self._stopping,), daemon=True)
             self._threads.append(thread)
             thread.start()
         return token
 
     def stop(self) -> None:
-        """Stop taking work, end the workers, write the audit head, let go of the store."""
+        """Stop the threads and workers, write the audit head and the tally, close the store."""
         self._stopping.set()
         for thread in self._threads:
             thread.join(10)
@@ -123,47 +126,44 @@ class Service:
         self._lock.close()
 
     def trouble(self) -> str:
-        """Why it cannot take and judge scans now: store, workers, watched folders; empty where it can."""
-        result = [self.store.trouble, *(watcher.trouble for watcher in self.watchers)]
+        """Return why scans cannot be accepted or screened now; empty if they can."""
+        problems = [self.store.trouble, *(watcher.trouble for watcher in self.watchers)]
         if not self.dispatcher.ready:
-            result.insert(0, f"no worker is ready: {self.dispatcher.trouble}")
-        return "; ".join(one for one in result if one)
+            problems.insert(0, f"no worker is ready: {self.dispatcher.trouble}")
+        return "; ".join(problem for problem in problems if problem)
 
     def serving_told(self) -> tuple[str, str]:
-        """Ids and thresholds of what serves now, for the headers of answers that are about no scan."""
+        """Return comma-separated ids and thresholds of the active models, for response headers."""
         try:
             serving, _ = self.dispatcher.serving()
-        except StoreError:  # an answer that says so must not fail for want of a header
+        except StoreError:  # the error response needs these headers too
             serving, _ = self.dispatcher.last_serving
-        return ",".join(one.model_id for one in serving) or "none", ",".join(
-            f"{one.threshold:.6g}" for one in serving
-        ) or "none"
+        ids = ",".join(model.model_id for model in serving)
+        thresholds = ",".join(f"{model.threshold:.6g}" for model in serving)
+        return ids or "none", thresholds or "none"
 
     def keep_head(self) -> None:
-        """Write the audit chain's head beside the store."""
-        self._keep("audit head", self.auditor.keep_head)
+        """Write the head of the audit chain beside the store."""
+        self._write_down("audit head", self.auditor.keep_head)
 
     def keep_tally(self) -> None:
-        """Write the number of scans beside the store: less often than the head, since counting goes through all of them."""
-        self._keep("number of scans", partial(keep_tally, self.config.folder))
+        """Write the number of scans beside the store. This counts all rows: do it rarely."""
+        self._write_down("number of scans", partial(keep_tally, self.config.folder))
 
-    def _keep(self, what: str, keep: Callable[[Connection], object]) -> None:
-        """Write something down beside the store; what cannot be written now is written later."""
+    def _write_down(self, what: str, write: Callable[[Connection], object]) -> None:
+        """Write a value beside the store. A failure is logged, and the next call tries again."""
         try:
             with self.store.read() as connection:
-                keep(connection)
+                write(connection)
         except (StoreError, AuditError, OSError) as error:
-            log.error("the %s is not kept: %s", what, error)
+            log.error("cannot write the %s: %s", what, error)
 
     def _run_maintenance(self, stopping: threading.Event) -> None:
-        rng, purged = (
-            random.Random(secrets.randbits(64)),
-            0.0,
-        )  # what a reader could foresee would be no test
-        checked = time.monotonic()
+        rng = random.Random(secrets.randbits(64))  # readers must not be able to predict test images
+        purged, checked = 0.0, time.monotonic()
         while not stopping.wait(HOUSE_S):
-            if jumped := self.clock.tick():
-                log.warning("%s", jumped)
+            if message := self.clock.tick():
+                log.warning("%s", message)
             try:
                 if self.store.trouble or time.monotonic() - checked > CHECK_S:
                     checked = time.monotonic()
@@ -180,12 +180,16 @@ class Service:
                     else:
                         self.clean_up()
             except (BagscanError, OSError, TimeoutError) as error:
-                log.error("housekeeping: %s", error)
+                log.error("maintenance: %s", error)
             except Exception:
-                log.exception("housekeeping")
+                log.exception("maintenance")
 
     def clean_up(self, older_than_s: float = OLD_S) -> None:
-        """Mark what is kept long enough, and remove files that nothing needs."""
+        """Purge expired scans, and remove files that no scan needs.
+
+        Args:
+            older_than_s: minimum age of the files to remove, in seconds.
+        """
         now = self.clock.earliest()
         while self.store.write(lambda c: retention.purge(c, self.config, self.auditor, now)):
             pass
@@ -194,28 +198,32 @@ class Service:
         self.files.sweep(needed, older_than_s, now)
 
 
-def _locked(folder: Path) -> IO[str]:
-    """Make and hold the folder: two services in one would take each other's scans for left-overs of a kill.
+def _lock_folder(folder: Path) -> IO[str]:
+    """Create and lock the folder.
+
+    Two services in one folder would take each other's scans for leftovers of a killed process.
 
     Raises:
-        StoreError: it cannot be written, or another service holds it.
+        StoreError: the folder cannot be written, or another service has locked it.
     """
     try:
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)  # scans, notes, keys: nobody else's
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)  # scans, notes and keys are private
         lock = (folder / "service.lock").open("w")
     except OSError as error:
-        message = f"the service keeps its store in {folder}, which cannot be written"
-        raise StoreError(f"{message}: {error.strerror}") from error
+        message = f"the folder of the service, {folder}, cannot be written: {error.strerror}"
+        raise StoreError(message) from error
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
         lock.close()
-        raise StoreError(f"{folder}: another bagscan serve uses this folder") from error
+        raise StoreError(
+            f"{folder}: another bagscan serve uses this folder; stop it, or choose another --folder"
+        ) from error
     return lock
 
 
-def _instance(folder: Path) -> str:
-    """A name that stays with the folder."""
+def _instance_id(folder: Path) -> str:
+    """Return the id of the service in this folder, created at the first start."""
     path = folder / "instance"
     if not path.is_file():
         path.write_text(uuid.uuid4().hex)

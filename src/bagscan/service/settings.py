@@ -1,4 +1,4 @@
-"""Every setting of the service."""
+"""Settings of the service."""
 
 from __future__ import annotations
 
@@ -18,25 +18,40 @@ class ServiceConfig:
     """Settings of ``bagscan serve``.
 
     Attributes:
-        folder: of the embedded store, of scans by content, of models and of the audit key.
-        database: SQLAlchemy URL; empty for SQLite within the folder.
-        host: address to listen on. port: of that address. secure_cookie: cookies over HTTPS alone; set it behind a proxy that ends TLS.
-        workers: processes that screen, each on one core.
-        screen_timeout_s: after which a worker that has not answered is stopped, and the scan tried once more.
-        max_waiting: scans accepted and not yet judged; more get 429. max_upload_mb: of all files of a scan.
-        scanner_views: names of the views that scanners make of a bag, below and side; a bag of which one did not come is REVIEW.
-            Empty: files say it by their names, ID_below or ID_side being one of two views, any other file a whole bag.
-        known_scanners: names; a scan from any other is REVIEW. Empty: every scanner is known.
-        drift_window: scans of each model over which scores are compared with its first ones; 0 for never.
-        reviewed: which scans go to reviewers: flagged (ALARM and REVIEW) or all.
-        second_reader: which decisions need another account's, blind: none, suspect or all.
-        claim_s: how long a claimed scan is locked. undo_s: how long a decision can be taken back by who made it.
-        tip_rate: share of the queue that is test images, with a projected threat; raw scans alone. tip_profile: of the scanner whose
-            scans they are made of, by name or YAML file: its beam decides how a threat darkens them.
-        session_hours: until a log-in ends. lock_after: failed log-ins that lock an account. lock_minutes: for how long.
-        keep_clear_days, keep_decided_days: after which images of clear and of decided scans are removed; 0 for never.
-        watch: folders that scanners write into. settle_s: for which a file there must not have changed.
-        pair_s: for which one view of a bag waits there for another.
+        folder: folder of the embedded store, the scans' files, added models and the audit key.
+        database: SQLAlchemy URL of the database; empty for SQLite in the folder.
+        host: address to listen on.
+        port: port to listen on.
+        secure_cookie: send session cookies over HTTPS only; set this behind a proxy with TLS.
+        workers: number of worker processes, each on one core.
+        screen_timeout_s: time in seconds after which a worker without an answer is stopped and
+            the scan tried once more.
+        max_waiting: maximum number of accepted scans that are not yet screened; more get 429.
+        max_upload_mb: maximum size of all files of a scan, in MiB.
+        scanner_views: names of the views that scanners make of a bag, for example below and side;
+            a bag without one of them is REVIEW. If empty, file names decide: ID_below or ID_side
+            is one of two views, any other file is a complete bag.
+        known_scanners: names of known scanners; a scan from any other is REVIEW. If empty, every
+            scanner is known.
+        drift_window: number of scans of each model whose scores are compared with its first ones;
+            0 for no comparison.
+        reviewed: scans that go to readers, ``flagged`` (ALARM and REVIEW) or ``all``.
+        second_reader: decisions that need a second, blind reader: ``none``, ``suspect`` or ``all``.
+        claim_s: time in seconds for which a claimed scan is locked.
+        undo_s: time in seconds during which a reader can undo a decision.
+        tip_rate: share of test images in the queue, in [0, 0.5]; a test image is a raw scan with
+            a projected threat.
+        tip_profile: profile (name or YAML file) of the scanner whose scans become test images; its
+            beam determines how a threat attenuates.
+        session_hours: time in hours until a session ends.
+        lock_after: number of failed log-ins that locks an account.
+        lock_minutes: time in minutes for which an account is locked.
+        keep_clear_days: age in days at which images of clear scans are removed; 0 for never.
+        keep_decided_days: age in days at which images of decided scans are removed; 0 for never.
+        watch: folders that scanners write into.
+        settle_s: time in seconds for which a file in a watched folder must not change before it
+            is accepted.
+        pair_s: time in seconds for which a single view in a watched folder waits for the other.
     """
 
     folder: Path = Path("bagscan-service")
@@ -67,7 +82,7 @@ class ServiceConfig:
     pair_s: float = 10.0
 
     def __post_init__(self) -> None:
-        # Worker processes and links know no working folder.
+        # Worker processes may have another working directory.
         object.__setattr__(self, "folder", Path(self.folder).absolute())
         object.__setattr__(self, "watch", tuple(Path(folder).absolute() for folder in self.watch))
         numbers = (
@@ -88,12 +103,11 @@ class ServiceConfig:
             )
         if self.reviewed not in REVIEWED:
             raise ValueError(f"reviewed must be one of {REVIEWED}, got {self.reviewed!r}")
-        if (
-            min(self.workers, self.max_waiting, self.max_upload_mb, self.lock_after) < 1
-            or not 0 < self.port < 65536
-        ):
+        at_least_1 = (self.workers, self.max_waiting, self.max_upload_mb, self.lock_after)
+        if min(at_least_1) < 1 or not 0 < self.port < 65536:
             raise ValueError(
-                "workers, max_waiting, max_upload_mb and lock_after must be 1 or more, port 1 to 65535"
+                "workers, max_waiting, max_upload_mb and lock_after must be 1 or more, "
+                "port 1 to 65535"
             )
         if not 0 <= self.tip_rate <= 0.5:
             raise ValueError(f"tip_rate must be 0 to 0.5, got {self.tip_rate}")
@@ -101,24 +115,23 @@ class ServiceConfig:
             raise ValueError(
                 "screen_timeout_s, claim_s, session_hours and lock_minutes must be above 0"
             )
-        if (
-            min(
-                self.drift_window,
-                self.undo_s,
-                self.keep_clear_days,
-                self.keep_decided_days,
-                self.settle_s,
-                self.pair_s,
-            )
-            < 0
-        ):
+        at_least_0 = (
+            self.drift_window,
+            self.undo_s,
+            self.keep_clear_days,
+            self.keep_decided_days,
+            self.settle_s,
+            self.pair_s,
+        )
+        if min(at_least_0) < 0:
             raise ValueError(
-                "drift_window, undo_s, keep_clear_days, keep_decided_days, settle_s and pair_s must be 0 or more"
+                "drift_window, undo_s, keep_clear_days, keep_decided_days, settle_s and pair_s "
+                "must be 0 or more"
             )
 
     @property
     def models_folder(self) -> Path:
-        """Where models that were added lie."""
+        """Folder of the models that were added to the service."""
         return self.folder / "models"
 
     @property
@@ -128,10 +141,10 @@ class ServiceConfig:
 
 
 def read_settings(path: Path | None, settings: list[str]) -> ServiceConfig:
-    """Settings: defaults < YAML file < ``a=1`` on the line.
+    """Read the settings: defaults, overridden by a YAML file, then by ``key=value`` strings.
 
     Raises:
-        ConfigError: an unknown key or a wrong value.
+        ConfigError: a key is unknown or a value invalid.
     """
     data, lines = read_yaml(path) if path else ({}, None)
     apply_settings(data, settings, lines)

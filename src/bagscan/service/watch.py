@@ -1,17 +1,20 @@
-"""A folder for scanners that only write files: what comes to rest there becomes a job, and its verdict is laid beside it.
+"""Watched folders, for scanners that only write files.
+
+A file that has stopped changing becomes a job, and its verdict is written to ``results/``.
 
 ::
 
     watched/7_below.tif, 7_side.tif     as the scanner writes them
-    watched/accepted/                   where they go once the job is safe in the store
-    watched/refused/                    where scans go that cannot be taken in, with a .txt of the reason
-    watched/results/7.json              the row, as in findings.json; written whole or not at all
-    watched/8.raw, 8.yaml               a headerless scan and the sidecar that says how to read it
-    watched/7.tif.part, 7.xml           what has no scan's ending is not ours: it is never moved
+    watched/accepted/                   scans that are stored as jobs
+    watched/refused/                    scans that cannot be stored, each with the reason in a .txt
+    watched/results/7.json              the row, as in findings.json; written atomically
+    watched/8.raw, 8.yaml               a headerless scan, and its sidecar with the format
+    watched/7.tif.part, 7.xml           other extensions: never moved
 
-The job's key is the content's hash, and the next start moves what a kill has left: no bag, and no half of one, is a second job. A file that is
-written anew while its bag is taken in stays, and is the next. Folders within are not looked at.
-What is of a known type is accepted even if it turns out to be torn: its verdict is then REVIEW, as is that of what is refused.
+The idempotency key of a job is the hash of its content. After a crash the next start moves the
+files of known jobs, so neither a bag nor a part of it becomes a second job. A file that is written
+again while its bag is accepted stays, and becomes the next bag. Subdirectories are ignored. A
+damaged file of a known type is accepted; its verdict is REVIEW, as for refused files.
 """
 
 from __future__ import annotations
@@ -48,209 +51,214 @@ from bagscan.service.store.database import StoreError
 from bagscan.service.store.tables import jobs, results, scans
 
 log = logging.getLogger("bagscan.service")
-EVERY_S = 0.5
-TOLD_AFTER_S = 600.0
+EVERY_S = 0.5  # between two looks at the folder
+TOLD_AFTER_S = 600.0  # until an ignored file is reported, or an error again
 BUSY = object()
 
 
 class Watcher:
-    """Watches one folder.
+    """Watcher of one folder.
 
     Args:
-        folder: made where it is absent, with its three folders.
+        intake: accepts the scans.
+        folder: created with its three subdirectories if it does not exist.
     """
 
     def __init__(self, intake: Intake, folder: Path) -> None:
         self.intake, self.folder, self.trouble = intake, folder, ""
-        self.source = (
-            f"watch:{hashlib.sha256(str(folder).encode()).hexdigest()[:12]}:{folder.name}"[:160]
-        )  # two gates may both call theirs "in"
+        # The hash of the path distinguishes folders of the same name.
+        path_hash = hashlib.sha256(str(folder).encode()).hexdigest()[:12]
+        self.source = f"watch:{path_hash}:{folder.name}"[:160]
         if not folder.is_dir():
             log.warning(
-                "the watched folder %s was not there and is made: is it the one that the scanner writes into?",
+                "the watched folder %s did not exist and was created; "
+                "check that the scanner writes into it",
                 folder,
             )
         folder.mkdir(parents=True, exist_ok=True)
         self._make_folders()
-        self._seen: dict[Path, tuple[tuple[int, int], float]] = {}
-        self._waiting: dict[str, str] = {}
-        self._told: set[str] = set()
-        self._others: dict[str, float] = {}
-        self._said: dict[str, float] = {}
+        self._stamps: dict[Path, tuple[tuple[int, int], float]] = {}  # stamp, time of last change
+        self._pending: dict[str, str] = {}  # bag names of jobs without a written result, by job id
+        self._reported: set[str] = set()  # names of ignored files that were reported
+        self._ignored: dict[str, float] = {}  # time when an ignored file was first seen, by name
+        self._errors: dict[str, float] = {}  # time when an error was last logged
 
     def run(self, stopping: threading.Event) -> None:
-        """Until the service stops."""
-        self._try(self._take_up)
+        """Watch the folder until ``stopping`` is set."""
+        self._attempt(self._resume)
         while not stopping.wait(EVERY_S):
-            if not self._is_there():
+            if not self._is_usable():
                 continue
-            self._try(self._answer)
-            for bag in self._try(self._at_rest) or []:
-                if self._try(self._take, bag) is BUSY:
-                    break  # the files lie where they lie: the queue is bounded, the folder is the buffer
+            self._attempt(self._write_results)
+            for bag in self._attempt(self._settled_bags) or []:
+                if self._attempt(self._accept, bag) is BUSY:
+                    break  # the files wait in the folder until the queue has space
 
     def _make_folders(self) -> None:
         for name in ("accepted", "refused", "results"):
             (self.folder / name).mkdir(exist_ok=True)
 
-    def _is_there(self) -> bool:
-        """Whether the folder can be worked in: one that was taken away, or made anew, may come back at any time. Trouble is said once."""
+    def _is_usable(self) -> bool:
+        """Return True if the folder is writable; log a change. A removed folder may come back."""
         try:
             self._make_folders()
             trouble = ""
         except OSError as error:
             trouble = f"the watched folder {self.folder} cannot be used: {error.strerror}"
-        if trouble != self.trouble:
-            log.error("%s", trouble) if trouble else log.info(
-                "the watched folder %s can be used again", self.folder
-            )
+        if trouble and trouble != self.trouble:
+            log.error("%s", trouble)
+        elif self.trouble and not trouble:
+            log.info("the watched folder %s can be used again", self.folder)
         self.trouble = trouble
         return not trouble
 
-    def _try(self, work: Callable[..., Any], *arguments: Any) -> Any:
-        """What one file does must not keep the others."""
+    def _attempt(self, work: Callable[..., Any], *arguments: Any) -> Any:
+        """Call a function and log its errors, so that a bad file does not block the others."""
         try:
             return work(*arguments)
         except Busy:
             return BUSY
         except (BagscanError, OSError) as error:
-            self._say(str(error))
+            self._log_error(str(error))
         except Exception:
             log.exception("watch %s", self.folder)
         return None
 
-    def _say(self, error: str) -> None:
-        """Log an error once, and again every ten minutes while it stays: each look would repeat it."""
+    def _log_error(self, error: str) -> None:
+        """Log an error once, and every ten minutes while it persists."""
         now = time.monotonic()
-        if now - self._said.get(error, -TOLD_AFTER_S) >= TOLD_AFTER_S:
-            self._said = {text: at for text, at in self._said.items() if now - at < TOLD_AFTER_S}
-            self._said[error] = now
+        if now - self._errors.get(error, -TOLD_AFTER_S) >= TOLD_AFTER_S:
+            recent = {text: at for text, at in self._errors.items() if now - at < TOLD_AFTER_S}
+            self._errors = recent | {error: now}
             log.error("watch %s: %s", self.folder, error)
 
-    def _at_rest(self) -> list[list[Path]]:
-        """Files of bags none of whose files has changed for a while."""
+    def _settled_bags(self) -> list[list[Path]]:
+        """Return the files of each bag that is complete and has stopped changing."""
         now = time.monotonic()
         files = [
             path
             for path in sorted(self.folder.iterdir())
             if not path.name.startswith(".") and not path.is_dir()
         ]
-        present = [path for path in files if path.suffix.lower() in READERS]
-        watched = {*present, *(file for path in present for file in files_of(path))}
-        self._tell_of_others([path.name for path in files if path not in watched], now)
+        scan_files = [path for path in files if path.suffix.lower() in READERS]
+        watched = {*scan_files, *(file for path in scan_files for file in files_of(path))}
+        self._report_ignored([path.name for path in files if path not in watched], now)
         for path in watched:
             stamp = _stamp(path)
-            if self._seen.get(path, (None, 0))[0] != stamp:
-                self._seen[path] = (stamp, now)
-        self._seen = {path: seen for path, seen in self._seen.items() if path in watched}
+            if self._stamps.get(path, (None, 0))[0] != stamp:
+                self._stamps[path] = (stamp, now)
+        self._stamps = {path: entry for path, entry in self._stamps.items() if path in watched}
         bags: dict[tuple[str, ...], list[Path]] = {}
-        for group in group_views(find_scans(present), VIEWS):
+        for group in group_views(find_scans(scan_files), VIEWS):
             bag = sorted({file for path in group.values() for file in files_of(path)})
             bags.setdefault(tuple(map(str, bag)), bag)
-        return [bag for bag in bags.values() if self._rested(bag, now)]
+        return [bag for bag in bags.values() if self._is_settled(bag, now)]
 
-    def _tell_of_others(self, others: Sequence[str], now: float) -> None:
-        """Say once of each file without a scan's ending that has lain here for long that it is left alone: a scanner may be writing it, or it belongs to somebody."""
-        self._others = {name: self._others.get(name, now) for name in others}
-        for name in sorted(
-            name
-            for name, since in self._others.items()
-            if now - since > TOLD_AFTER_S and name not in self._told
-        ):
-            self._told.add(name)
+    def _report_ignored(self, names: Sequence[str], now: float) -> None:
+        """Log each file with an unknown extension once, after it has been here for a while.
+
+        A scanner may still be writing a new file under such a name.
+        """
+        self._ignored = {name: self._ignored.get(name, now) for name in names}
+        for name, since in sorted(self._ignored.items()):
+            if now - since <= TOLD_AFTER_S or name in self._reported:
+                continue
+            self._reported.add(name)
             log.warning(
-                "watch %s: %r has none of the endings %s and is left where it is",
+                "watch %s: %r has none of the extensions %s and is left where it is",
                 self.folder,
                 name,
                 ", ".join(sorted(READERS)),
             )
 
-    def _rested(self, files: list[Path], now: float) -> bool:
-        """Whether a bag is whole: nothing of it has changed for a while, and a lone view has waited for another."""
-        age = min(now - self._seen[file][1] for file in files if file in self._seen)
-        lone = (
-            len({view for file in files if (view := view_named_by(scan_id_of(file), VIEWS))}) == 1
-        )
-        lone |= any(
-            endings_beside(file.suffix) and files_of(file) == [file] for file in files
-        )  # its sidecar may still come
-        return age >= (
-            max(self.intake.config.settle_s, self.intake.config.pair_s)
-            if lone
-            else self.intake.config.settle_s
-        )
+    def _is_settled(self, files: list[Path], now: float) -> bool:
+        """Return True if the files have not changed for ``settle_s``.
 
-    def _take(self, bag: list[Path]) -> None:
-        most = self.intake.config.max_upload_mb << 20
+        A single view, or a file without its sidecar, also waits ``pair_s`` for the other file.
+        """
+        config = self.intake.config
+        age = min(now - self._stamps[file][1] for file in files if file in self._stamps)
+        views = {view for file in files if (view := view_named_by(scan_id_of(file), VIEWS))}
+        lacks_sidecar = any(
+            endings_beside(file.suffix) and files_of(file) == [file] for file in files
+        )
+        if len(views) == 1 or lacks_sidecar:
+            return age >= max(config.settle_s, config.pair_s)
+        return age >= config.settle_s
+
+    def _accept(self, bag: list[Path]) -> None:
+        max_bytes = self.intake.config.max_upload_mb << 20
         stamps = {path: _stamp(path) for path in bag}
         try:
             for path in bag:
                 check_size(path)  # reading a pipe would never end
-            if sum(path.stat().st_size for path in bag) > most:
-                raise ReadError(f"more than the {most >> 20} MB allowed")
+            if sum(path.stat().st_size for path in bag) > max_bytes:
+                raise ReadError(f"the files exceed the limit of {max_bytes >> 20} MB")
             upload = checked_upload(
                 [(path.name, path.read_bytes()) for path in bag], self.folder.name, self.source
             )
-        except (ReadError, OSError) as error:  # a link to nothing among them
+        except (ReadError, OSError) as error:  # for example a broken link
             self._refuse(bag, str(error))
             return
         job_id, _, _ = self.intake.take_in(upload, None, f"{self.source[:60]}:{upload.digest[:60]}")
-        self._waiting[job_id] = bag_name([path.name for path in bag])
+        self._pending[job_id] = bag_name([path.name for path in bag])
         for path in bag:
             if _stamp(path) == stamps[path]:
                 os.replace(path, self.folder / "accepted" / path.name)
 
-    def _refuse(self, bag: list[Path], why: str) -> None:
-        # RecordingLog first and moved then: whatever goes wrong with the telling, the bag still lies where it is looked for.
-        name, why = as_text(bag_name([path.name for path in bag])), as_text(why)
+    def _refuse(self, bag: list[Path], reason: str) -> None:
+        # Report before moving the files, so that the bag is tried again if reporting fails.
+        name, reason = as_text(bag_name([path.name for path in bag])), as_text(reason)
+        refused = self.folder / "refused"
         _write(
-            self._place(name, hashlib.sha256(why.encode()).hexdigest()),
-            error_row(self.folder / "refused" / bag[0].name, why) | {"scan_id": name},
+            self._result_path(name, hashlib.sha256(reason.encode()).hexdigest()),
+            error_row(refused / bag[0].name, reason) | {"scan_id": name},
         )
-        (self.folder / "refused" / f"{as_text(bag[0].name)}.txt").write_text(
-            f"{why}\nThis bag was not screened: treat it as REVIEW.\n"
+        (refused / f"{as_text(bag[0].name)}.txt").write_text(
+            f"{reason}\nThis bag was not screened: treat it as REVIEW.\n"
         )
         for path in bag:
-            os.replace(path, self.folder / "refused" / path.name)
+            os.replace(path, refused / path.name)
         self.intake.metrics.refused.labels("watch").inc()
 
-    def _answer(self) -> None:
-        """Lay the verdicts of finished jobs into ``results``."""
-        if not self._waiting:
+    def _write_results(self) -> None:
+        """Write the results of finished jobs."""
+        if not self._pending:
             return
         with self.intake.store.read() as connection:
-            found = select(jobs.c.id, results.c.row, results.c.scan_id).join(
+            query = select(jobs.c.id, results.c.row, results.c.scan_id).join(
                 results, results.c.scan_id == jobs.c.scan_id
             )
-            rows = connection.execute(found.where(jobs.c.id.in_(list(self._waiting)))).all()
+            rows = connection.execute(query.where(jobs.c.id.in_(list(self._pending)))).all()
         for row in rows:
-            self._try(self._lay, row)
+            self._attempt(self._write_result, row)
 
-    def _lay(self, row: Row[Any]) -> None:
-        """One verdict beside the folder; the job is answered once it lies there."""
-        _write(self._place(self._waiting[row.id], row.scan_id), row.row | {"id": row.scan_id})
+    def _write_result(self, row: Row[Any]) -> None:
+        """Write a result, then mark its job as answered."""
+        path = self._result_path(self._pending[row.id], row.scan_id)
+        _write(path, row.row | {"id": row.scan_id})
         self.intake.store.write(
             lambda connection: connection.execute(
                 update(jobs).where(jobs.c.id == row.id).values(answered_at=time.time())
             )
         )
-        del self._waiting[row.id]
+        del self._pending[row.id]
 
-    def _place(self, name: str, own: str) -> Path:
-        """Where a bag's verdict goes; beside one of the same name that nobody has taken yet."""
-        place = self.folder / "results" / f"{name}.json"
-        return place.with_name(f"{name}_{own[:8]}.json") if place.exists() else place
+    def _result_path(self, name: str, suffix: str) -> Path:
+        """Return the path of a result; a suffix keeps it apart from an earlier one of its name."""
+        path = self.folder / "results" / f"{name}.json"
+        return path.with_name(f"{name}_{suffix[:8]}.json") if path.exists() else path
 
-    def _take_up(self) -> None:
-        """Jobs of this folder whose verdict is not laid out yet: a kill may have come between, and before all their files were moved away."""
+    def _resume(self) -> None:
+        """Load jobs without a written result, and move files that a crash has left behind."""
         with self.intake.store.read() as connection:
-            found = (
+            query = (
                 select(jobs.c.id, scans.c.files)
                 .join(scans, scans.c.id == jobs.c.scan_id)
                 .where(scans.c.source == self.source, jobs.c.answered_at.is_(None))
             )
-            rows = connection.execute(found).all()
-        self._waiting = {row.id: bag_name([file["name"] for file in row.files]) for row in rows}
+            rows = connection.execute(query).all()
+        self._pending = {row.id: bag_name([file["name"] for file in row.files]) for row in rows}
         for file in (file for row in rows for file in row.files):
             path = self.folder / file["name"]
             if path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() == file["sha256"]:
@@ -258,18 +266,14 @@ class Watcher:
 
 
 def _stamp(path: Path) -> tuple[int, int]:
-    """What tells that a file was written since."""
-    result = (
-        path.stat() if path.exists() else path.lstat()
-    )  # a link to nothing is a file that does not change
-    return result.st_size, result.st_mtime_ns
+    """Return size and time of modification, which change when a file is written."""
+    status = path.stat() if path.exists() else path.lstat()  # a broken link does not change
+    return status.st_size, status.st_mtime_ns
 
 
-def _write(path: Path, told: dict[str, Any]) -> None:
+def _write(path: Path, row: dict[str, Any]) -> None:
     try:
-        with atomic_write(
-            path
-        ) as part:  # one process writes here: what a kill leaves is written over
-            part.write_text(json.dumps(told, indent=1))
+        with atomic_write(path) as temporary:
+            temporary.write_text(json.dumps(row, indent=1))
     except OSError as error:
         raise StoreError(f"{path}: {error.strerror}") from error

@@ -1,1 +1,1 @@
-"""The open dual-energy scanner: scenes of solids in, raw low and high images, masks and truth out."""
+"""Simulated dual-energy scanner: renders scenes of solids to raw scans, masks and ground truth."""

@@ -1,7 +1,7 @@
-"""What does not belong: eight kinds of inert stand-ins, built to the size of the place they hide in.
+"""Anomalies: eight kinds of inert stand-ins, built to the size of the place they hide in.
 
-The same builders make the look-alikes that benign bags hold, so that a thing's shape alone says
-nothing: it is an anomaly where it is in or on a device.
+The same builders make the look-alikes in benign bags. Shape alone does not identify an anomaly:
+an object is an anomaly only in or on a device.
 """
 
 from __future__ import annotations
@@ -26,19 +26,24 @@ LIQUIDS = ("water", "oil", "ethanol")
 def build_anomaly(
     kind: str, size_mm: Sequence[float] | np.ndarray, rng: np.random.Generator
 ) -> Assembly | None:
-    """One anomaly that fits a box of this size, centred on the origin; None where the kind needs more room.
+    """Build an anomaly that fits a box, centred on the origin.
 
     Args:
-        kind: one of ``KINDS``. size_mm: (x, y, z) of the place.
+        kind: one of ``KINDS``.
+        size_mm: (x, y, z) sides of the box.
+        rng: random generator of dimensions and materials.
+
+    Returns:
+        The anomaly as a single component, or None if the box is too small for its kind.
     """
     order = np.argsort(size_mm)[::-1]  # longest, middle, shortest
-    turn = np.zeros((3, 3))
-    turn[order, np.arange(3)] = 1
-    if np.linalg.det(turn) < 0:
-        turn[:, 2] *= -1
+    rotation = np.zeros((3, 3))
+    rotation[order, np.arange(3)] = 1
+    if np.linalg.det(rotation) < 0:
+        rotation[:, 2] *= -1
     long, wide, thick = (float(size_mm[k]) for k in order)
     b = Builder(rng)
-    with b.part("anomaly"), b.frame(turn=turn):
+    with b.part("anomaly"), b.frame(turn=rotation):
         fits = BUILDERS[kind](b, (long, wide, thick))
     return b.build() if fits else None
 
@@ -46,23 +51,37 @@ def build_anomaly(
 def imported(
     mesh: Mesh, material: str, size_mm: Sequence[float] | np.ndarray, rng: np.random.Generator
 ) -> Assembly | None:
-    """A user's own mesh as the anomaly, longest side along the longest of the place; None where it is too big."""
+    """Build an anomaly from a user's mesh, its longest side along the longest of the box.
+
+    Args:
+        mesh: the user's mesh, in mm.
+        material: name of its material.
+        size_mm: (x, y, z) sides of the box.
+        rng: random generator of the builder, not used.
+
+    Returns:
+        The anomaly, centred on the origin, or None if it does not fit the box.
+    """
     low, high = mesh.bounds
-    own, there = high - low, np.asarray(size_mm, float)
-    turn = np.zeros((3, 3))
-    turn[np.argsort(there), np.argsort(own)] = 1
-    if np.linalg.det(turn) < 0:
-        turn[np.argmin(there)] *= -1
-    if (np.sort(own) > np.sort(there)).any():
+    mesh_mm, box_mm = high - low, np.asarray(size_mm, float)
+    rotation = np.zeros((3, 3))
+    rotation[np.argsort(box_mm), np.argsort(mesh_mm)] = 1
+    if np.linalg.det(rotation) < 0:
+        rotation[np.argmin(box_mm)] *= -1
+    if (np.sort(mesh_mm) > np.sort(box_mm)).any():
         return None
     b = Builder(rng)
     with b.part("anomaly"):
-        b.add(mesh.moved(None, -(low + high) / 2), material, turn=turn)
+        b.add(mesh.moved(None, -(low + high) / 2), material, turn=rotation)
     return b.build()
 
 
+# A builder adds an anomaly of a kind to ``b``, within a box of (longest, middle, shortest) side in
+# mm. It returns False if the box is too small.
+
+
 def organic_block(b: Builder, size: Size) -> bool:
-    """A block or a sheet of a sweet or soap: the simulants of the trade."""
+    """Add a block or sheet of marzipan, chocolate or soap, common simulants of explosives."""
     x, y, z = (s * b.rng.uniform(0.8, 0.98) for s in size)
     if z < 0.25:
         return False
@@ -71,31 +90,27 @@ def organic_block(b: Builder, size: Size) -> bool:
 
 
 def powder(b: Builder, size: Size) -> bool:
-    """A flat bag of powder, packed more or less."""
-    return _pillow(b, size, str(b.rng.choice(POWDERS)), float(b.rng.uniform(0.85, 1.2)))
+    """Add a flat bag of powder, loose or compacted."""
+    return _add_pillow(b, size, str(b.rng.choice(POWDERS)), float(b.rng.uniform(0.85, 1.2)))
 
 
 def liquid(b: Builder, size: Size) -> bool:
-    """A sachet."""
-    return _pillow(b, size, str(b.rng.choice(LIQUIDS)), 1.0)
+    """Add a sachet of liquid."""
+    return _add_pillow(b, size, str(b.rng.choice(LIQUIDS)), 1.0)
 
 
-def _pillow(b: Builder, size: Size, material: str, density: float) -> bool:
+def _add_pillow(b: Builder, size: Size, material: str, density: float) -> bool:
     x, y, z = (s * b.rng.uniform(0.85, 0.98) for s in size)
     if z < 0.4:
         return False
     skin = b.ball("polyethylene", (x / 2, y / 2, z / 2))
-    b.ball(
-        material,
-        (x / 2 - 0.1, y / 2 - 0.1, z / 2 - min(0.1, z * 0.05)),
-        inside=skin,
-        density=density,
-    )
+    radii = (x / 2 - 0.1, y / 2 - 0.1, z / 2 - min(0.1, z * 0.05))
+    b.ball(material, radii, inside=skin, density=density)
     return True
 
 
 def metal_plate(b: Builder, size: Size) -> bool:
-    """Sheet metal, thinner than its place."""
+    """Add a piece of sheet metal, 0.05 to 2.5 mm thick."""
     material = str(b.rng.choice(["stainless_steel", "stainless_steel", "aluminium"]))
     z = min(size[2] * 0.9, float(np.exp(b.rng.uniform(np.log(0.08), np.log(2.5)))))
     x, y = (s * b.rng.uniform(0.7, 0.97) for s in size[:2])
@@ -106,94 +121,74 @@ def metal_plate(b: Builder, size: Size) -> bool:
 
 
 def screws(b: Builder, size: Size) -> bool:
-    """10 to 40 screws lying about; 3 or more where there is room for no more."""
+    """Add 10 to 40 loose screws; fewer, but at least 3, in a small box."""
     radius = min(float(b.rng.uniform(0.5, 1.7)), size[2] * 0.22, size[1] * 0.2)
     length = min(radius * b.rng.uniform(4, 10), size[0] * 0.85)
     if radius < 0.3:
         return False
-    step = np.array([length + 2.4 * radius, 4.4 * radius, 4.4 * radius])
-    cells = np.maximum(np.floor(np.asarray(size) / step), 0).astype(int)
-    there = int(np.prod(cells))
-    if there < 3:
+    pitch = np.array([length + 2.4 * radius, 4.4 * radius, 4.4 * radius])
+    cells = np.maximum(np.floor(np.asarray(size) / pitch), 0).astype(int)
+    capacity = int(np.prod(cells))
+    if capacity < 3:
         return False
-    wanted = min(there, int(b.rng.integers(10, 41)))
+    count = min(capacity, int(b.rng.integers(10, 41)))
     material = str(b.rng.choice(["stainless_steel", "brass", "zamak"]))
-    for cell in b.rng.choice(there, wanted, replace=False):
-        where = (np.array(np.unravel_index(cell, cells)) + 0.5 - cells / 2) * step
-        way = 1 if b.rng.random() < 0.5 else -1
-        with b.frame(where, turn=np.diag([way, way, 1.0])), b.frame(axis="x"):
+    for cell in b.rng.choice(capacity, count, replace=False):
+        at = (np.array(np.unravel_index(cell, cells)) + 0.5 - cells / 2) * pitch
+        sign = 1 if b.rng.random() < 0.5 else -1
+        with b.frame(at, turn=np.diag([sign, sign, 1.0])), b.frame(axis="x"):
             screw(b, (0, 0, length / 2 - 0.4 * radius), length, radius, material=material)
     return True
 
 
 def sharp(b: Builder, size: Size) -> bool:
-    """A blade: narrow, pointed, ground thin along one side."""
+    """Add a blade: narrow, pointed, thinner along the edge."""
     thick = min(size[2] * 0.85, float(b.rng.uniform(0.15, 2.2)))
-    long, wide = (
-        size[0] * b.rng.uniform(0.8, 0.97),
-        min(size[1] * 0.95, size[0] * b.rng.uniform(0.12, 0.35)),
-    )
+    long = size[0] * b.rng.uniform(0.8, 0.97)
+    wide = min(size[1] * 0.95, size[0] * b.rng.uniform(0.12, 0.35))
     if thick < 0.1 or wide < 0.8 or long < 4:
         return False
     point = b.rng.uniform(0.15, 0.4)
     back = [(-long / 2, -wide / 2), (long * (0.5 - point), -wide / 2), (long / 2, -wide * 0.1)]
-    edge = [(long * (0.5 - point * 0.6), wide * 0.1), (-long / 2, wide * 0.1)]
+    bevel = [(-long / 2, wide * 0.1), (long * (0.5 - point * 0.6), wide * 0.1)]
+    edge = [(long * (0.45 - point), wide / 2), (-long / 2, wide / 2)]
     steel = "stainless_steel" if b.rng.random() < 0.85 else "titanium"
-    b.prism(steel, [*back, *edge], thick)
-    b.prism(
-        steel,
-        [
-            (-long / 2, wide * 0.1),
-            (long * (0.5 - point * 0.6), wide * 0.1),
-            (long * (0.45 - point), wide / 2),
-            (-long / 2, wide / 2),
-        ],
-        thick * 0.4,
-    )
+    b.prism(steel, [*back, *bevel[::-1]], thick)
+    b.prism(steel, [*bevel, *edge], thick * 0.4)
     return True
 
 
 def wires_and_battery(b: Builder, size: Size) -> bool:
-    """A small cell and coils of insulated wire."""
+    """Add a small battery cell and a coil of insulated wire."""
     x, y, z = size
     radius = min(z / 2 - 0.2, y * 0.22, 7.2)
     if radius < 0.8 or x < 5:
         return False
     long = min(x * 0.9, radius * 7)
     core = str(b.rng.choice(["alkaline_core", "li_ion_stack", "nimh_core"]))
-    can = b.cylinder("stainless_steel", radius, long, (0, -y / 2 + radius + 0.3, 0), 16, axis="x")
-    b.cylinder(
-        core, radius * 0.92, long * 0.94, (0, -y / 2 + radius + 0.3, 0), 16, axis="x", inside=can
-    )
-    room = y - 2 * radius - 1.2
-    reach = min(room, z) / 2 - 0.7
-    if reach > 0.8:
+    at = (0, -y / 2 + radius + 0.3, 0)
+    can = b.cylinder("stainless_steel", radius, long, at, 16, axis="x")
+    b.cylinder(core, radius * 0.92, long * 0.94, at, 16, axis="x", inside=can)
+    free_y = y - 2 * radius - 1.2
+    coil_radius = min(free_y, z) / 2 - 0.7
+    if coil_radius > 0.8:
         turns = float(b.rng.uniform(2, 6))
-        coil = helix(turns, reach * 0.95, x * b.rng.uniform(0.5, 0.85), 14)[:, [2, 0, 1]] + [
-            0,
-            y / 2 - room / 2,
-            0,
-        ]
-        sheath = b.wire("cable_pvc", coil, min(0.6, reach * 0.3))
-        b.wire(
-            "copper", coil[1:-1], min(0.3, reach * 0.15), inside=sheath, segments=4
-        ) if reach > 2.4 else None
+        coil = helix(turns, coil_radius * 0.95, x * b.rng.uniform(0.5, 0.85), 14)[:, [2, 0, 1]]
+        coil = coil + np.array([0, y / 2 - free_y / 2, 0])
+        sheath = b.wire("cable_pvc", coil, min(0.6, coil_radius * 0.3))
+        if coil_radius > 2.4:
+            b.wire("copper", coil[1:-1], min(0.3, coil_radius * 0.15), inside=sheath, segments=4)
     return True
 
 
 def metal_tube(b: Builder, size: Size) -> bool:
-    """A piece of pipe."""
+    """Add a piece of pipe."""
     outer = min(size[1], size[2]) / 2 * b.rng.uniform(0.8, 0.97)
     if outer < 0.5:
         return False
     wall = min(outer * 0.6, float(b.rng.uniform(0.3, 2.0)))
-    b.tube(
-        str(b.rng.choice(["stainless_steel", "copper", "aluminium", "brass"])),
-        outer,
-        outer - wall,
-        size[0] * b.rng.uniform(0.7, 0.97),
-        axis="x",
-    )
+    material = str(b.rng.choice(["stainless_steel", "copper", "aluminium", "brass"]))
+    b.tube(material, outer, outer - wall, size[0] * b.rng.uniform(0.7, 0.97), axis="x")
     return True
 
 
@@ -208,7 +203,7 @@ BUILDERS: dict[str, Callable[[Builder, Size], bool]] = {
     "metal_tube": metal_tube,
 }
 KINDS = tuple(BUILDERS)
-# Longest against middle, and middle against shortest side of the place looked for.
+# Ranges of two ratios of the wanted place: longest to middle side, and middle to shortest side.
 SHAPES = {
     "organic_block": ((1.0, 2.5), (1.0, 5.0)),
     "powder": ((1.0, 2.0), (1.2, 4.0)),
@@ -223,11 +218,12 @@ SHAPES = {
 
 @dataclass(frozen=True)
 class Least:
-    """What an anomaly must measure at least, as built.
+    """Minimum size of an anomaly after it is built.
 
     Attributes:
-        sides_mm: longest, middle and shortest side of its box. volume_mm3: of its box.
-        solids: that it is made of; a screw is two.
+        sides_mm: longest, middle and shortest side of its bounding box.
+        volume_mm3: volume of its bounding box.
+        solids: number of its solids; a screw has two.
     """
 
     sides_mm: tuple[float, float, float]
@@ -237,12 +233,14 @@ class Least:
 
 @dataclass(frozen=True)
 class Sizes:
-    """How large the anomalies of a data set are.
+    """Sizes of the anomalies of a dataset.
 
     Attributes:
-        volumes_mm3: smallest and largest place that each kind looks for, drawn evenly on a logarithmic scale.
-        towards_small: 1 for evenly; above, small ones come more often.
-        least: by kind; none where everything counts. fill: lowest and highest level that a hollow is poured full to.
+        volumes_mm3: by kind, smallest and largest place to search for, distributed evenly on a
+            logarithmic scale.
+        towards_small: exponent of the distribution: 1 is even, a larger value favours small places.
+        least: minimum size by kind; a kind without an entry has no minimum.
+        fill: lowest and highest level that a hollow is filled to, as a share of its height.
     """
 
     volumes_mm3: Mapping[str, tuple[float, float]]
@@ -253,7 +251,7 @@ class Sizes:
 
 BULK = Least((30.0, 20.0, 3.0), 25e3)
 SIZES = {
-    # What an operator is asked to find.
+    # Sizes that an operator is expected to find.
     "operational": Sizes(
         volumes_mm3={
             "organic_block": (50e3, 600e3),
@@ -276,7 +274,7 @@ SIZES = {
             "metal_tube": Least((55.0, 7.0, 0.0)),
         },
     ),
-    # Over decades, down to a crumb in the noise: a stress test, in no headline figure.
+    # Several decades, down to crumbs hidden in the noise: a stress test, not for main results.
     "specks": Sizes(
         volumes_mm3={
             "organic_block": (3.0, 9000.0),
@@ -293,12 +291,16 @@ SIZES = {
     ),
 }
 OPERATIONAL = SIZES["operational"]
-# Small devices hold less: volumes shrink with the device below this, to a fifth, and lengths to six tenths.
+# Anomalies shrink in a device whose bounding box is smaller than this, down to these factors of
+# their volume and of their minimum lengths.
 ROOMY_MM3, MIN_ROOM, MIN_LENGTH = 6e5, 0.2, 0.6
 
 
 def room_share(device: Assembly) -> float:
-    """By how much anomalies shrink for a device: 1 from 600 cm³ of its box on."""
+    """Return the factor that anomalies shrink by for a device, in [0.2, 1].
+
+    It is 1 if the bounding box of the device has 600 cm³ or more.
+    """
     low, high = device.bounds
     return float(np.clip(np.prod(high - low) / ROOMY_MM3, MIN_ROOM, 1.0))
 
@@ -306,7 +308,17 @@ def room_share(device: Assembly) -> float:
 def wanted_size(
     kind: str, rng: np.random.Generator, sizes: Sizes = OPERATIONAL, room: float = 1.0
 ) -> np.ndarray:
-    """(3,) mm of the place that an anomaly of this kind looks for, longest first; ``room``: see :func:`room_share`."""
+    """Draw the size of the place that an anomaly of a kind needs.
+
+    Args:
+        kind: one of ``KINDS``.
+        rng: random generator.
+        sizes: range of sizes.
+        room: factor of the volume, see :func:`room_share`.
+
+    Returns:
+        (3,) mm, longest side first.
+    """
     low, high = sizes.volumes_mm3[kind]
     volume = room * low * (high / low) ** (rng.random() ** sizes.towards_small)
     first, second = (np.exp(rng.uniform(*np.log(pair))) for pair in SHAPES[kind])
@@ -317,13 +329,14 @@ def wanted_size(
 def large_enough(
     anomaly: Assembly, kind: str, sizes: Sizes = OPERATIONAL, room: float = 1.0
 ) -> bool:
-    """Whether an anomaly measures what its kind must."""
-    least = sizes.least.get(kind)
-    if least is None:
+    """Return whether an anomaly has the minimum size of its kind, scaled by ``room``."""
+    minimum = sizes.least.get(kind)
+    if minimum is None:
         return True
     low, high = anomaly.bounds
     sides = np.sort(high - low)[::-1]
-    long_enough = (sides >= max(MIN_LENGTH, room) * np.array(least.sides_mm)).all()
     return bool(
-        long_enough and np.prod(sides) >= room * least.volume_mm3 and len(anomaly) >= least.solids
+        (sides >= max(MIN_LENGTH, room) * np.array(minimum.sides_mm)).all()
+        and np.prod(sides) >= room * minimum.volume_mm3
+        and len(anomaly) >= minimum.solids
     )

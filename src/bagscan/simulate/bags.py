@@ -1,4 +1,4 @@
-"""What things travel in: a soft bag, a hard case, a tray. Centred in x and y, standing on z = 0."""
+"""Containers: soft bag, hard case and tray, centred in x and y, standing on z = 0."""
 
 from __future__ import annotations
 
@@ -15,11 +15,15 @@ Size = tuple[float, float, float]
 
 @dataclass(frozen=True)
 class Bag:
-    """A bag and the room in it.
+    """A container and the free space in it.
 
     Attributes:
-        room_mm: (width, length, height) free inside; its floor lies at ``floor_mm``, rounded by ``corner_mm``.
-        host: solid of the assembly that things lie in, or ``OUTSIDE`` for a tray.
+        kind: one of ``KINDS``.
+        assembly: solids of the container.
+        room_mm: (width, length, height) of the free space.
+        floor_mm: z of the floor of the free space.
+        corner_mm: radius of the free space's vertical edges.
+        host: solid of the assembly that the content lies in, or ``OUTSIDE`` for a tray.
     """
 
     kind: str
@@ -31,29 +35,33 @@ class Bag:
 
 
 def build_bag(kind: str, room_mm: Size, rng: np.random.Generator) -> Bag:
-    """A bag around a room."""
+    """Build a container.
+
+    Args:
+        kind: one of ``KINDS``.
+        room_mm: (width, length, height) of the free space.
+        rng: random generator of material, thickness and fittings.
+    """
     b = Builder(rng)
+    build = {"soft_bag": _build_soft_bag, "hard_case": _build_hard_case, "tray": _build_tray}[kind]
     with b.part(kind):
-        return {"soft_bag": _soft, "hard_case": _hard, "tray": _tray}[kind](b, room_mm)
+        return build(b, room_mm)
 
 
-def _shell(
+def _add_shell(
     b: Builder,
-    room: Size,
+    size: Size,
     wall: float,
     corner: float,
     material: str,
     density: float,
     lift: float = 0.0,
 ) -> int:
-    w, length, h = room
+    """Add a closed shell around the free space and return the index of its cavity."""
+    w, length, h = size
     middle = (0, 0, lift + wall + h / 2)
-    outer = b.add(
-        _box(w + 2 * wall, length + 2 * wall, h + 2 * wall, corner + wall),
-        material,
-        middle,
-        density=density,
-    )
+    outside = _box(w + 2 * wall, length + 2 * wall, h + 2 * wall, corner + wall)
+    outer = b.add(outside, material, middle, density=density)
     return b.add(_box(w, length, h, corner), AIR, middle, inside=outer)
 
 
@@ -61,52 +69,46 @@ def _box(w: float, length: float, h: float, corner: float) -> Mesh:
     return prism(rounded_rectangle(w, length, corner, 7), h)
 
 
-def _soft(b: Builder, room: Size) -> Bag:
-    w, length, h = room
+def _closed_path(outline: np.ndarray, z_mm: float) -> np.ndarray:
+    """Return a closed path along an outline, at one height: (n + 1, 3)."""
+    closed = np.vstack([outline, outline[:1]])
+    return np.column_stack([closed, np.full(len(closed), z_mm)])
+
+
+def _build_soft_bag(b: Builder, size: Size) -> Bag:
+    w, length, h = size
     material = str(b.rng.choice(["polyester", "leather", "cotton", "nylon"]))
     wall, corner = float(b.rng.uniform(1.2, 2.6)), float(b.rng.uniform(25, 55))
     density = {"polyester": 3.0, "cotton": 2.4, "leather": 1.0, "nylon": 0.6}[material]
-    cavity = _shell(b, room, wall, corner, material, density)
+    cavity = _add_shell(b, size, wall, corner, material, density)
     outside_w, outside_l = w + 2 * wall, length + 2 * wall
     ring = rounded_rectangle(outside_w + 3.4, outside_l + 3.4, corner + wall + 1.7, 7)
-    path = np.column_stack(
-        [np.vstack([ring, ring[:1]]), np.full(len(ring) + 1, wall + h * b.rng.uniform(0.6, 0.9))]
-    )
-    b.wire(
-        str(b.rng.choice(["brass", "nylon", "zamak"])),
-        path[: int(len(path) * b.rng.uniform(0.5, 0.98))],
-        float(b.rng.uniform(0.8, 1.4)),
-        density=0.7,
-    )
-    for side in (-1, 1):  # rings and a buckle of the strap
-        b.tube(
-            "zamak",
-            11,
-            8.6,
-            2.6,
-            (side * (outside_w / 2 + 12), length * b.rng.uniform(-0.2, 0.2), wall + h * 0.5),
-        )
+    path = _closed_path(ring, wall + h * b.rng.uniform(0.6, 0.9))
+    zip_material = str(b.rng.choice(["brass", "nylon", "zamak"]))
+    zip_path = path[: int(len(path) * b.rng.uniform(0.5, 0.98))]
+    b.wire(zip_material, zip_path, float(b.rng.uniform(0.8, 1.4)), density=0.7)
+    # Rings and a buckle of the shoulder strap.
+    middle_z = wall + h * 0.5
+    for side in (-1, 1):
+        at = (side * (outside_w / 2 + 12), length * b.rng.uniform(-0.2, 0.2), middle_z)
+        b.tube("zamak", 11, 8.6, 2.6, at)
     if b.rng.random() < 0.6:
-        b.box(
-            "nylon", (outside_w * 0.5, 28, 2), (0, outside_l / 2 + 18, wall + h * 0.5), density=0.8
-        )
-    _hardware(b, outside_w + 2.4, outside_l + 2.4, wall + 0.1 * h, 0.35 * h)
-    return Bag("soft_bag", b.build(), room, wall, corner, cavity)
+        at = (0, outside_l / 2 + 18, middle_z)
+        b.box("nylon", (outside_w * 0.5, 28, 2), at, density=0.8)
+    _add_fittings(b, outside_w + 2.4, outside_l + 2.4, wall + 0.1 * h, 0.35 * h)
+    return Bag("soft_bag", b.build(), size, wall, corner, cavity)
 
 
-def _hardware(b: Builder, w: float, length: float, z_mm: float, span_mm: float) -> None:
-    """Zip pulls, rivets and eyelets along the outside, clear of the zip above them."""
+def _add_fittings(b: Builder, w: float, length: float, z_mm: float, span_mm: float) -> None:
+    """Add zip pulls, rivets and eyelets to the outside, below the zip."""
     for _ in range(int(b.rng.integers(4, 16))):
         side, along = int(b.rng.integers(4)), b.rng.uniform(-0.36, 0.36)
-        x, y = (
-            (along * w, (side - 0.5) * (length + 5))
-            if side < 2
-            else ((side - 2.5) * (w + 5), along * length)
-        )
-        with b.frame(
-            (x, y, z_mm + b.rng.uniform(0, 1) * span_mm),
-            rotation_xyz(0, 0, np.pi / 2 * (side >= 2)),
-        ):
+        if side < 2:
+            x, y = along * w, (side - 0.5) * (length + 5)
+        else:
+            x, y = (side - 2.5) * (w + 5), along * length
+        z = z_mm + b.rng.uniform(0, 1) * span_mm
+        with b.frame((x, y, z), rotation_xyz(0, 0, np.pi / 2 * (side >= 2))):
             metal = str(b.rng.choice(["zamak", "brass", "stainless_steel", "aluminium"]))
             if b.rng.random() < 0.5:
                 b.slab(metal, (b.rng.uniform(4, 12), 1.8, b.rng.uniform(3, 22)), 0.8)
@@ -114,56 +116,36 @@ def _hardware(b: Builder, w: float, length: float, z_mm: float, span_mm: float) 
                 b.tube(metal, b.rng.uniform(3.2, 7.5), 2.2, 1.6, axis="y")
 
 
-def _hard(b: Builder, room: Size) -> Bag:
-    w, length, h = room
-    material, wall, corner = (
-        str(b.rng.choice(["polycarbonate", "abs", "polypropylene"])),
-        float(b.rng.uniform(1.8, 3.2)),
-        float(b.rng.uniform(25, 45)),
-    )
-    lift = 14.0
-    cavity = _shell(b, room, wall, corner, material, 1.0, lift)
+def _build_hard_case(b: Builder, size: Size) -> Bag:
+    w, length, h = size
+    material = str(b.rng.choice(["polycarbonate", "abs", "polypropylene"]))
+    wall, corner = float(b.rng.uniform(1.8, 3.2)), float(b.rng.uniform(25, 45))
+    lift = 14.0  # the rods and wheels of the trolley lie below the shell
+    cavity = _add_shell(b, size, wall, corner, material, 1.0, lift)
     rods = float(b.rng.uniform(0.25, 0.4)) * w
-    for side in (-1, 1):  # the trolley's rods run under the shell
-        rod = b.box("aluminium", (15, length * 0.92, 9), (side * rods / 2, 0, lift - 7))
-        b.box(AIR, (12.4, length * 0.92 - 2, 6.4), (side * rods / 2, 0, lift - 7), inside=rod)
-        wheel = b.cylinder(
-            "nylon", 17, 14, (side * w * 0.42, -length / 2 - wall - 18, lift + 4), 18, axis="x"
-        )
-        b.cylinder(
-            "stainless_steel",
-            3.5,
-            14,
-            (side * w * 0.42, -length / 2 - wall - 18, lift + 4),
-            10,
-            axis="x",
-            inside=wheel,
-        )
-    grip = b.cylinder(
-        "aluminium", 7.5, rods + 20, (0, length / 2 + wall + 10, lift - 4), 14, axis="x"
-    )
-    b.cylinder(AIR, 6, rods + 16, (0, length / 2 + wall + 10, lift - 4), 12, axis="x", inside=grip)
+    for side in (-1, 1):
+        rod_at = (side * rods / 2, 0, lift - 7)
+        rod = b.box("aluminium", (15, length * 0.92, 9), rod_at)
+        b.box(AIR, (12.4, length * 0.92 - 2, 6.4), rod_at, inside=rod)
+        wheel_at = (side * w * 0.42, -length / 2 - wall - 18, lift + 4)
+        wheel = b.cylinder("nylon", 17, 14, wheel_at, 18, axis="x")
+        b.cylinder("stainless_steel", 3.5, 14, wheel_at, 10, axis="x", inside=wheel)
+    grip_at = (0, length / 2 + wall + 10, lift - 4)
+    grip = b.cylinder("aluminium", 7.5, rods + 20, grip_at, 14, axis="x")
+    b.cylinder(AIR, 6, rods + 16, grip_at, 12, axis="x", inside=grip)
     ring = rounded_rectangle(w + 2 * wall + 3, length + 2 * wall + 3, corner + wall + 1.5, 7)
     for z in (-4.0, 4.0):
-        b.wire(
-            "brass",
-            np.column_stack(
-                [np.vstack([ring, ring[:1]]), np.full(len(ring) + 1, lift + wall + h / 2 + z)]
-            ),
-            0.8,
-            density=0.8,
-        )
-    return Bag("hard_case", b.build(), room, lift + wall, corner, cavity)
+        b.wire("brass", _closed_path(ring, lift + wall + h / 2 + z), 0.8, density=0.8)
+    return Bag("hard_case", b.build(), size, lift + wall, corner, cavity)
 
 
-def _tray(b: Builder, room: Size) -> Bag:
-    w, length, _ = room
+def _build_tray(b: Builder, size: Size) -> Bag:
+    w, length, _ = size
     wall, corner, rim = 3.0, 30.0, float(b.rng.uniform(55, 90))
     material = str(b.rng.choice(["polypropylene", "polyethylene", "abs"]))
     middle = wall + rim / 2
     b.add(_box(w + 2 * wall, length + 2 * wall, wall, corner + wall), material, (0, 0, wall / 2))
-    rim_solid = b.add(
-        _box(w + 2 * wall, length + 2 * wall, rim - 0.2, corner + wall), material, (0, 0, middle)
-    )
+    outside = _box(w + 2 * wall, length + 2 * wall, rim - 0.2, corner + wall)
+    rim_solid = b.add(outside, material, (0, 0, middle))
     b.add(_box(w, length, rim - 0.2, corner), AIR, (0, 0, middle), inside=rim_solid)
-    return Bag("tray", b.build(), room, wall + 0.1, corner, OUTSIDE)
+    return Bag("tray", b.build(), size, wall + 0.1, corner, OUTSIDE)

@@ -1,7 +1,7 @@
-"""From solids to noise-free transmission: path tiles, energy groups, area average.
+"""Noise-free transmission through solids: path lengths, energy groups, average over a pixel.
 
-One fused kernel takes the materials that a ray meets, sums attenuation × length per energy group
-and adds the groups up, in single precision: its error is far below a pixel's noise.
+A single kernel sums attenuation × length over the materials along a ray, for every energy group,
+and adds up the groups. It works in single precision: its error is far below the noise of a pixel.
 """
 
 from __future__ import annotations
@@ -16,14 +16,23 @@ from bagscan.simulate.assembly import AIR, Assembly
 from bagscan.simulate.raster import Rasteriser
 
 TILE_LINES = 16
-NOTHING_MM = np.float32(1e-5)
-# Optical depths of a pixel's rays that differ by less are averaged before the exponential: the error
-# is half their variance, 1e-4 at most, a fraction of a pixel's noise.
+NOTHING_MM = np.float32(1e-5)  # shorter path lengths are rounding errors
+# If the optical depths of a pixel's rays differ by less, they are averaged before the exponential.
+# The error is half their variance, at most 1e-4, a fraction of the noise of a pixel.
 EVEN = np.float32(0.03)
 
 
 def line_positions(y_mm: tuple[float, float], pitch_mm: float, per_line: int = 1) -> np.ndarray:
-    """(lines · per_line,) y of the rays of lines that run from ``y_mm[0]`` to ``y_mm[1]``."""
+    """Return the belt positions of the rays of all lines, in mm.
+
+    Args:
+        y_mm: belt positions where the scan starts and ends.
+        pitch_mm: distance between lines.
+        per_line: rays per line.
+
+    Returns:
+        (lines · per_line,) float64.
+    """
     lines = max(1, round((y_mm[1] - y_mm[0]) / pitch_mm))
     return y_mm[0] + pitch_mm * ((np.arange(lines * per_line) + 0.5) / per_line)
 
@@ -37,11 +46,19 @@ def transmission(
     mode: str = "groups",
     lines: tuple[int, int] | None = None,
 ) -> np.ndarray:
-    """(2, lines, channels) float32 low and high transmission without scatter, blur or noise.
+    """Return the low and high transmission of a view, without scatter, blur or noise.
 
     Args:
-        y_mm: belt positions from and to. per_pixel: rays along and across a pixel, each way.
-        mode: ``groups`` or ``exact``. lines: only those from the first up to the second.
+        scene: solids in the frame of the tunnel.
+        profile: scanner.
+        view: one of the scanner's views.
+        y_mm: belt positions where the scan starts and ends.
+        per_pixel: rays of a pixel along each of its two axes.
+        mode: ``groups`` (fitted energy groups) or ``exact`` (1 keV bins).
+        lines: range of lines to compute, end exclusive; all by default.
+
+    Returns:
+        (2, lines, channels) float32, 1 for air.
     """
     y = line_positions(y_mm, profile.line_pitch_mm, per_pixel)
     first, end = lines or (0, len(y) // per_pixel)
@@ -55,10 +72,10 @@ def transmission(
         if names
         else np.zeros((0, len(spectral.weights)))
     )
-    return _tiles(raster, attenuation, spectral, end - first, view.width, per_pixel)
+    return _transmit(raster, attenuation, spectral, end - first, view.width, per_pixel)
 
 
-def _tiles(
+def _transmit(
     raster: Rasteriser,
     attenuation: np.ndarray,
     spectral: Spectral,
@@ -71,7 +88,7 @@ def _tiles(
         (TILE_LINES * per_pixel, max(1, len(attenuation)), n_channels * per_pixel), np.float32
     )
     weights = np.ascontiguousarray(spectral.weights.T, np.float32)
-    # Attenuation in air's spectrum: how far the rays of a pixel differ, to first order.
+    # Attenuation in the spectrum of air gives the differences between rays to first order.
     typical = np.ascontiguousarray(attenuation @ spectral.weights[:, 0], np.float32)
     fine = np.ascontiguousarray(attenuation, np.float32)
     for start in range(0, n_lines, TILE_LINES):
@@ -89,7 +106,7 @@ def _tiles(
 def _spectral_sum(paths, attenuation, typical, weights, per_pixel, low, high):  # type: ignore[no-untyped-def]
     """Average exp(−Σ µ t) over energies and over the rays of every pixel.
 
-    Where a pixel's rays hardly differ, one sum at their mean path stands for all of them.
+    If the rays of a pixel hardly differ, a single sum at their mean path replaces their average.
     """
     n_materials, n_groups = attenuation.shape
     n_rays, n_channels = per_pixel * per_pixel, low.shape[1]
@@ -102,12 +119,12 @@ def _spectral_sum(paths, attenuation, typical, weights, per_pixel, low, high):  
         depth[:] = 0
         n = 0
         for m in range(n_materials):
-            most = np.float32(0)
+            longest = np.float32(0)
             for a in range(per_pixel):
                 row = paths[line * per_pixel + a, m]
                 for u in range(len(row)):
-                    most = max(most, abs(row[u]))
-            if most < NOTHING_MM:
+                    longest = max(longest, abs(row[u]))
+            if longest < NOTHING_MM:
                 continue
             met[n] = m
             mean[n] = 0
@@ -120,18 +137,18 @@ def _spectral_sum(paths, attenuation, typical, weights, per_pixel, low, high):  
                         depth[a * per_pixel + b, c] += length * typical[m]
             n += 1
         for c in range(n_channels):
-            least, most = depth[0, c], depth[0, c]
+            smallest, largest = depth[0, c], depth[0, c]
             for r in range(1, n_rays):
-                least, most = min(least, depth[r, c]), max(most, depth[r, c])
-            if most < NOTHING_MM and least > -NOTHING_MM:
+                smallest, largest = min(smallest, depth[r, c]), max(largest, depth[r, c])
+            if largest < NOTHING_MM and smallest > -NOTHING_MM:
                 continue
-            if most - least < EVEN:
+            if largest - smallest < EVEN:
                 optical[:] = 0
                 for k in range(n):
                     if abs(mean[k, c]) > NOTHING_MM:
                         for g in range(n_groups):
                             optical[g] += mean[k, c] * attenuation[met[k], g]
-                low[line, c], high[line, c] = _summed(optical, weights)
+                low[line, c], high[line, c] = _sum_groups(optical, weights)
                 continue
             sum_low, sum_high = np.float32(0), np.float32(0)
             for a in range(per_pixel):
@@ -142,14 +159,14 @@ def _spectral_sum(paths, attenuation, typical, weights, per_pixel, low, high):  
                         if abs(length) > NOTHING_MM:
                             for g in range(n_groups):
                                 optical[g] += length * attenuation[met[k], g]
-                    one_low, one_high = _summed(optical, weights)
-                    sum_low += one_low
-                    sum_high += one_high
+                    ray_low, ray_high = _sum_groups(optical, weights)
+                    sum_low += ray_low
+                    sum_high += ray_high
             low[line, c], high[line, c] = sum_low * share, sum_high * share
 
 
 @numba.njit(cache=True, fastmath=True)
-def _summed(optical, weights):  # type: ignore[no-untyped-def]
+def _sum_groups(optical, weights):  # type: ignore[no-untyped-def]
     low, high = np.float32(0), np.float32(0)
     for g in range(len(optical)):
         passed = _exp_minus(optical[g])
@@ -160,7 +177,10 @@ def _summed(optical, weights):  # type: ignore[no-untyped-def]
 
 @numba.njit(cache=True, inline="always")
 def _exp_minus(x):  # type: ignore[no-untyped-def]
-    """e^−x for 0 ≤ x, by a series of x / 128 squared seven times: 1e-5 relative, and it vectorises."""
+    """Return e^−x for 0 ≤ x, to 1e-5 relative: the Taylor series of x / 128, squared seven times.
+
+    Unlike a call of ``exp``, the loop over groups vectorises.
+    """
     y = -min(x, np.float32(80.0)) * np.float32(1 / 128)
     e = np.float32(1) + y * (
         np.float32(1)

@@ -1,4 +1,4 @@
-"""Contact sheets: bags and devices in pseudo-colour, to compare by eye with real scans."""
+"""Contact sheets of bags and devices in pseudo-colour, to compare by eye with real scans."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from bagscan.simulate.recipe import Recipe
 from bagscan.simulate.render import render
 from bagscan.simulate.scene import Scene, build_scene, plan
 
-CELL = (330, 250)  # width and height in pixels
+CELL = (330, 250)  # width and height of a picture, in pixels
+LABEL_HEIGHT = 18
 
 
 def contact_sheets(
@@ -27,7 +28,19 @@ def contact_sheets(
     profile: str = "g640",
     report: Callable[[str], None] = print,
 ) -> list[Path]:
-    """Write ``bags.png`` and ``devices.png``; every device class in turn, each of another family."""
+    """Draw ``bags.png`` and ``devices.png``. Device classes take turns, each time a new family.
+
+    Args:
+        out: directory of the images.
+        bags: number of bags.
+        devices: number of devices that lie alone.
+        seed: seed of the scenes.
+        profile: scanner profile.
+        report: prints progress messages.
+
+    Returns:
+        Paths of the two images.
+    """
     out.mkdir(parents=True, exist_ok=True)
     scanner = load_profile(profile)
     calibration = Calibration.of_profile(scanner)
@@ -40,53 +53,44 @@ def contact_sheets(
     recipe = Recipe(devices=NAMES, seed=seed)
     cells = []
     for k in range(bags):
-        what = plan(recipe, k)
-        cells.append(
-            (
-                picture(build_scene(recipe, what, scanner.tunnel_mm), k),
-                f"{what.family.device}, {what.told_group}",
-            )
-        )
+        scene_plan = plan(recipe, k)
+        scene = build_scene(recipe, scene_plan, scanner.tunnel_mm)
+        label = f"{scene_plan.family.device}, {scene_plan.told_group}"
+        cells.append((picture(scene, k), label))
         report(f"bag {k + 1} of {bags}")
-    written = [_sheet(out / "bags.png", cells, 4)]
+    bag_sheet = _draw_sheet(out / "bags.png", cells, 4)
     cells = []
     for k in range(devices):
         rng = recipe.stream(100_000 + k, "device")
         family = draw_family(NAMES[k % len(NAMES)], None, rng)
         alone = build_device(family, rng)[0].moved(rotation_xyz(0, 0, rng.uniform(-0.3, 0.3)))
         low, high = alone.bounds
-        middle = np.array(
-            [scanner.tunnel_mm[0] / 2 - (low[0] + high[0]) / 2, 20 - low[1], 5 - low[2]]
-        )
-        cells.append(
-            (
-                picture(
-                    Scene(alone.moved(None, middle), (), (0.0, float(high[1] - low[1] + 40))), k
-                ),
-                family.name,
-            )
-        )
+        centred_x = scanner.tunnel_mm[0] / 2 - (low[0] + high[0]) / 2
+        shift = np.array([centred_x, 20 - low[1], 5 - low[2]])
+        y_mm = (0.0, float(high[1] - low[1] + 40))
+        cells.append((picture(Scene(alone.moved(None, shift), (), y_mm), k), family.name))
     report(f"{devices} devices")
-    return [*written, _sheet(out / "devices.png", cells, 6)]
+    return [bag_sheet, _draw_sheet(out / "devices.png", cells, 6)]
 
 
-def _sheet(path: Path, cells: list[tuple[np.ndarray, str]], columns: int) -> Path:
+def _draw_sheet(path: Path, cells: list[tuple[np.ndarray, str]], columns: int) -> Path:
     width, height = CELL
     rows = max(1, -(-len(cells) // columns))
-    sheet = Image.new("RGB", (columns * width, rows * (height + 18)), "white")
+    sheet = Image.new("RGB", (columns * width, rows * (height + LABEL_HEIGHT)), "white")
     draw = ImageDraw.Draw(sheet)
     for k, (pixels, label) in enumerate(cells):
-        small = Image.fromarray(_trimmed(pixels))
-        small.thumbnail((width - 8, height - 4), Image.Resampling.LANCZOS)
-        x, y = k % columns * width, k // columns * (height + 18)
-        sheet.paste(small, (x + (width - small.width) // 2, y + 16 + (height - small.height) // 2))
+        thumbnail = Image.fromarray(_crop_to_ink(pixels))
+        thumbnail.thumbnail((width - 8, height - 4), Image.Resampling.LANCZOS)
+        x, y = k % columns * width, k // columns * (height + LABEL_HEIGHT)
+        left, top = (width - thumbnail.width) // 2, 16 + (height - thumbnail.height) // 2
+        sheet.paste(thumbnail, (x + left, y + top))
         draw.text((x + 6, y + 2), label, fill=(90, 90, 90))
     sheet.save(path)
     return path
 
 
-def _trimmed(pixels: np.ndarray, margin: int = 6) -> np.ndarray:
-    """Less the white around."""
+def _crop_to_ink(pixels: np.ndarray, margin: int = 6) -> np.ndarray:
+    """Crop away the white border, except for a margin."""
     ink = np.asarray((pixels < 235).any(axis=2))
     rows, columns = np.flatnonzero(ink.any(1)), np.flatnonzero(ink.any(0))
     if not len(rows):

@@ -1,4 +1,4 @@
-"""Everyday things that fill a bag, and look-alikes of anomalies that are none."""
+"""Clutter: everyday items, and look-alikes of anomalies."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from bagscan.simulate.assembly import AIR, Assembly, Builder, Component
 from bagscan.simulate.mesh import ribbon, rotation_xyz
 from bagscan.simulate.parts import helix
 
+# Kind of anomaly that each look-alike is built as.
 LOOK_ALIKES = {
     "loose_screws": "screws",
     "loose_plate": "metal_plate",
@@ -25,25 +26,26 @@ LOOK_ALIKES = {
 
 
 def build_item(name: str, rng: np.random.Generator, sizes: Sizes = OPERATIONAL) -> Assembly:
-    """One thing, standing on z = 0 or thereabouts; one component of its own name.
+    """Build an item near the origin, as a single component of the same name.
 
     Args:
-        sizes: of look-alikes, as of anomalies.
+        name: key of ``ITEMS`` or ``LOOK_ALIKES``.
+        rng: random generator of dimensions and materials.
+        sizes: range of sizes of look-alikes, the same as for anomalies.
     """
     if name in LOOK_ALIKES:
-        return _look_alike(LOOK_ALIKES[name], name, rng, sizes)
+        return _build_look_alike(LOOK_ALIKES[name], name, rng, sizes)
     b = Builder(rng)
     with b.part(name):
         ITEMS[name](b)
     return b.build()
 
 
-def _look_alike(kind: str, name: str, rng: np.random.Generator, sizes: Sizes) -> Assembly:
-    """Built as an anomaly of that kind, of its sizes, renamed."""
+def _build_look_alike(kind: str, name: str, rng: np.random.Generator, sizes: Sizes) -> Assembly:
     while True:
-        found = build_anomaly(kind, wanted_size(kind, rng, sizes), rng)
-        if found is not None:
-            return replace(found, components=(Component(name),))
+        anomaly = build_anomaly(kind, wanted_size(kind, rng, sizes), rng)
+        if anomaly is not None:
+            return replace(anomaly, components=(Component(name),))
 
 
 def book(b: Builder) -> None:
@@ -55,42 +57,33 @@ def book(b: Builder) -> None:
 
 
 def magazine(b: Builder) -> None:
-    b.box(
-        "paper",
-        (b.rng.uniform(190, 220), b.rng.uniform(260, 300), b.rng.uniform(2, 6)),
-        density=1.2,
-    )
+    size = b.rng.uniform(190, 220), b.rng.uniform(260, 300), b.rng.uniform(2, 6)
+    b.box("paper", size, density=1.2)
 
 
 def drink_can(b: Builder) -> None:
     r, long = b.rng.uniform(26, 33.2), b.rng.uniform(100, 166)
     can = b.cylinder("aluminium", r, long, axis="x", segments=28)
-    room = b.cylinder(AIR, r - 0.25, long - 0.8, axis="x", segments=28, inside=can)
+    cavity = b.cylinder(AIR, r - 0.25, long - 0.8, axis="x", segments=28, inside=can)
     if b.rng.random() < 0.85:
-        b.pour(room, "water", 0.93)
+        b.pour(cavity, "water", 0.93)
 
 
 def toiletry_bottle(b: Builder) -> None:
     w, h, long = b.rng.uniform(45, 75), b.rng.uniform(28, 45), b.rng.uniform(110, 190)
     with b.frame(axis="x"):
         body = b.slab("polyethylene", (h, w, long), min(h, w) * 0.35)
-        room = b.slab(AIR, (h - 2.4, w - 2.4, long - 2.4), min(h, w) * 0.33, inside=body)
+        cavity = b.slab(AIR, (h - 2.4, w - 2.4, long - 2.4), min(h, w) * 0.33, inside=body)
         b.cylinder("polypropylene", 11, 20, (0, 0, long / 2 + 10.1), 18)
-    b.pour(room, str(b.rng.choice(["water", "oil", "soap"])), b.rng.uniform(0.3, 0.95))
+    b.pour(cavity, str(b.rng.choice(["water", "oil", "soap"])), b.rng.uniform(0.3, 0.95))
 
 
 def tube_of_paste(b: Builder) -> None:
     r, long = b.rng.uniform(14, 20), b.rng.uniform(110, 170)
-    skin = b.lathe(
-        "polyethylene", [(0, 0), (r, 0), (r * 0.95, long * 0.3), (2, long), (0, long)], axis="x"
-    )
-    b.lathe(
-        "soap",
-        [(0, 0.6), (r - 0.8, 0.6), (r * 0.95 - 0.8, long * 0.3), (1.3, long - 2), (0, long - 2)],
-        axis="x",
-        inside=skin,
-        density=1.2,
-    )
+    outer = [(0, 0), (r, 0), (r * 0.95, long * 0.3), (2, long), (0, long)]
+    inner = [(0, 0.6), (r - 0.8, 0.6), (r * 0.95 - 0.8, long * 0.3), (1.3, long - 2), (0, long - 2)]
+    skin = b.lathe("polyethylene", outer, axis="x")
+    b.lathe("soap", inner, axis="x", inside=skin, density=1.2)
     b.cylinder("polypropylene", r * 0.6, 18, (-9.1, 0, 0), 16, axis="x")
 
 
@@ -99,19 +92,16 @@ def jar(b: Builder) -> None:
     glass = b.rng.random() < 0.5
     wall = b.rng.uniform(2.5, 5) if glass else 1.6
     body = b.cylinder("soda_lime_glass" if glass else "polypropylene", r, h, segments=28)
-    room = b.cylinder(AIR, r - wall, h - 2 * wall, segments=28, inside=body)
-    b.pour(room, str(b.rng.choice(["oil", "soap", "food"])), b.rng.uniform(0.4, 0.95))
+    cavity = b.cylinder(AIR, r - wall, h - 2 * wall, segments=28, inside=body)
+    b.pour(cavity, str(b.rng.choice(["oil", "soap", "food"])), b.rng.uniform(0.4, 0.95))
     lid = b.cylinder("aluminium" if glass else "polypropylene", r, 11, (0, 0, h / 2 + 5.6), 28)
     b.cylinder(AIR, r - 1, 9, (0, 0, h / 2 + 5.6), 24, inside=lid)
 
 
 def keys(b: Builder) -> None:
-    turn = np.linspace(0, 1.9 * np.pi, 24)
-    b.wire(
-        "stainless_steel",
-        np.column_stack([13 * np.cos(turn), 13 * np.sin(turn), np.zeros(24)]),
-        1.0,
-    )
+    angle = np.linspace(0, 1.9 * np.pi, 24)
+    ring = np.column_stack([13 * np.cos(angle), 13 * np.sin(angle), np.zeros(24)])
+    b.wire("stainless_steel", ring, 1.0)
     for k in range(int(b.rng.integers(2, 7))):
         metal = str(b.rng.choice(["brass", "zamak", "nickel"]))
         long, z = b.rng.uniform(24, 36), 2.6 * (k + 1)
@@ -125,13 +115,9 @@ def coins(b: Builder) -> None:
         z = 0.0
         for _ in range(int(b.rng.integers(1, 5))):
             thick = b.rng.uniform(1.5, 2.4)
-            b.cylinder(
-                str(b.rng.choice(["brass", "nickel", "copper"])),
-                b.rng.uniform(8, 13),
-                thick,
-                (x * 27 + b.rng.uniform(-0.4, 0.4), 0, z + thick / 2),
-                20,
-            )
+            metal, radius = str(b.rng.choice(["brass", "nickel", "copper"])), b.rng.uniform(8, 13)
+            at = (x * 27 + b.rng.uniform(-0.4, 0.4), 0, z + thick / 2)
+            b.cylinder(metal, radius, thick, at, 20)
             z += thick + 0.05
 
 
@@ -141,22 +127,12 @@ def shoe(b: Builder) -> None:
     outline = np.column_stack(
         [long / 2 * np.cos(t), wide / 2 * np.sin(t) * (1 - 0.18 * np.cos(t + 0.6))]
     )
-    sole = b.prism(
-        str(b.rng.choice(["rubber", "pu_foam", "polyethylene"])),
-        outline,
-        16,
-        (0, 0, 8),
-        density=b.rng.uniform(0.3, 0.7),
-    )
-    for x in (-0.3, -0.1, 0.1, 0.3):  # a patterned sole
+    material = str(b.rng.choice(["rubber", "pu_foam", "polyethylene"]))
+    sole = b.prism(material, outline, 16, (0, 0, 8), density=b.rng.uniform(0.3, 0.7))
+    for x in (-0.3, -0.1, 0.1, 0.3):  # tread
         b.box(AIR, (long * 0.08, wide * 0.5, 9), (long * x, 0, 4.5), inside=sole)
-    upper = b.prism(
-        str(b.rng.choice(["leather", "polyester", "cotton"])),
-        outline * 0.97,
-        58,
-        (0, 0, 45.2),
-        density=1.2,
-    )
+    material = str(b.rng.choice(["leather", "polyester", "cotton"]))
+    upper = b.prism(material, outline * 0.97, 58, (0, 0, 45.2), density=1.2)
     b.prism(AIR, outline * [0.95, 0.9], 58, (0, 0, 45.2), inside=upper)
     for k in range(5):  # eyelets
         for side in (-1, 1):
@@ -164,9 +140,10 @@ def shoe(b: Builder) -> None:
 
 
 def belt(b: Builder) -> None:
-    turn = np.linspace(0, 2 * np.pi * b.rng.uniform(2.2, 3.4), 80)
-    r = 38 - 5.2 * turn / (2 * np.pi)
-    b.add(ribbon(np.column_stack([r * np.cos(turn), r * np.sin(turn)]), 3.4, 34), "leather")
+    angle = np.linspace(0, 2 * np.pi * b.rng.uniform(2.2, 3.4), 80)
+    r = 38 - 5.2 * angle / (2 * np.pi)
+    coil = np.column_stack([r * np.cos(angle), r * np.sin(angle)])
+    b.add(ribbon(coil, 3.4, 34), "leather")
     b.box("zamak", (5, 40, 38), (44, 0, 0))
 
 
@@ -191,10 +168,10 @@ def headphones(b: Builder) -> None:
     for side in (-1, 1):
         with b.frame((side * 74, 0, 18)):
             shell = b.cylinder("pc_abs", 34, 30, segments=24)
-            room = b.cylinder(AIR, 31, 26, segments=24, inside=shell)
-            b.cylinder("ndfeb", 9, 6, (0, 0, -2), 16, inside=room)
-            b.tube("copper", 11.5, 9.6, 4, (0, 0, -2), inside=room, density=0.5)
-            b.box("fr4", (30, 14, 1), (0, 0, -9), inside=room)
+            cavity = b.cylinder(AIR, 31, 26, segments=24, inside=shell)
+            b.cylinder("ndfeb", 9, 6, (0, 0, -2), 16, inside=cavity)
+            b.tube("copper", 11.5, 9.6, 4, (0, 0, -2), inside=cavity, density=0.5)
+            b.box("fr4", (30, 14, 1), (0, 0, -9), inside=cavity)
     t = np.linspace(0.16, np.pi - 0.16, 24)
     arc = np.column_stack([74 * np.cos(t), 31.2 + 62 * np.sin(t), np.full(24, 18)])
     sheath = b.wire("abs", arc, 6, segments=8)
@@ -203,22 +180,19 @@ def headphones(b: Builder) -> None:
 
 def spectacles(b: Builder) -> None:
     body = b.slab("pc_abs", (160, 58, 34), 12)
-    room = b.slab(AIR, (155, 53, 29), 10, inside=body)
-    with b.within(room):
+    cavity = b.slab(AIR, (155, 53, 29), 10, inside=body)
+    with b.within(cavity):
         for side in (-1, 1):
-            b.ball(
-                "polycarbonate" if b.rng.random() < 0.7 else "soda_lime_glass",
-                (25, 20, 1.4),
-                (side * 33, 0, 0),
-            )
+            lens = "polycarbonate" if b.rng.random() < 0.7 else "soda_lime_glass"
+            b.ball(lens, (25, 20, 1.4), (side * 33, 0, 0))
             b.cylinder("titanium", 0.8, 120, (side * 6, 23, 5), 8, axis="x")
 
 
 def snack(b: Builder) -> None:
     w, length, h = b.rng.uniform(60, 110), b.rng.uniform(90, 150), b.rng.uniform(30, 60)
     tub = b.slab("polypropylene", (w, length, h), 10)
-    room = b.slab(AIR, (w - 2.4, length - 2.4, h - 2.4), 9, inside=tub)
-    b.pour(room, "food", b.rng.uniform(0.4, 0.9))
+    cavity = b.slab(AIR, (w - 2.4, length - 2.4, h - 2.4), 9, inside=tub)
+    b.pour(cavity, "food", b.rng.uniform(0.4, 0.9))
 
 
 def fruit(b: Builder) -> None:
@@ -258,7 +232,7 @@ ITEMS: dict[str, Callable[[Builder], None]] = {
         wallet, umbrella, headphones, spectacles, snack, fruit, cable, torch, cosmetics_box,
     )
 }  # fmt: skip
-# How often each is packed, against the others' 1.
+# Relative frequency of items, 1 if absent.
 COMMON = {
     "magazine": 0.6,
     "headphones": 0.35,

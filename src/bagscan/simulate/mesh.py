@@ -1,7 +1,7 @@
-"""Watertight triangle meshes: the shapes that devices are built of, and how they are placed.
+"""Watertight triangle meshes: primitive shapes, rotation and shift.
 
-Axes: x across the tunnel, y along the belt, z up; millimetres. Faces are counter-clockwise seen from
-outside. Every builder centres its shape on the origin.
+x points across the tunnel, y along the belt and z up; units are millimetres. Faces are
+counter-clockwise seen from outside. Every builder centres its shape on the origin.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ class Mesh:
     """A closed surface.
 
     Attributes:
-        vertices: (V, 3) float64 mm. faces: (F, 3) int64, outward.
+        vertices: (V, 3) float64 coordinates in mm.
+        faces: (F, 3) int64 indices of vertices, counter-clockwise seen from outside.
     """
 
     vertices: np.ndarray
@@ -28,18 +29,18 @@ class Mesh:
 
     @property
     def bounds(self) -> tuple[np.ndarray, np.ndarray]:
-        """Least and greatest (x, y, z)."""
+        """Minimum and maximum (x, y, z) in mm."""
         return self.vertices.min(0), self.vertices.max(0)
 
     @property
     def volume_mm3(self) -> float:
-        """Signed volume: positive where faces are outward (divergence theorem)."""
+        """Signed volume by the divergence theorem; positive if the faces point outwards."""
         a, b, c = (self.vertices[self.faces[:, i]] for i in range(3))
         return float(np.einsum("ij,ij->", a, np.cross(b, c)) / 6)
 
     @property
     def watertight(self) -> bool:
-        """Whether every edge is shared by two faces that run along it in opposite directions."""
+        """True if every edge belongs to two faces that traverse it in opposite directions."""
         edges = np.concatenate(
             [self.faces[:, [0, 1]], self.faces[:, [1, 2]], self.faces[:, [2, 0]]]
         )
@@ -50,19 +51,19 @@ class Mesh:
     def moved(
         self, rotation: np.ndarray | None = None, shift: Sequence[float] | np.ndarray = (0, 0, 0)
     ) -> Mesh:
-        """Rotated about the origin by a (3, 3) matrix, then shifted."""
+        """Return the mesh rotated about the origin by a (3, 3) matrix, then shifted."""
         vertices = self.vertices if rotation is None else self.vertices @ np.asarray(rotation).T
         return Mesh(vertices + np.asarray(shift, float), self.faces)
 
     def below(self, z_mm: float) -> Mesh:
-        """The part under a level plane, closed by it. Empty where there is none."""
+        """Return the part below a horizontal plane, closed by a cap; empty if there is none."""
         under = self.vertices[:, 2] < z_mm
         inside = under[self.faces]
         kept = [self.faces[inside.all(1)]]
         edges: dict[tuple[int, int], int] = {}
         new: list[np.ndarray] = []
 
-        def cut(a: int, b: int) -> int:
+        def split_edge(a: int, b: int) -> int:
             key = (a, b) if a < b else (b, a)
             if key not in edges:
                 p, q = self.vertices[key[0]], self.vertices[key[1]]
@@ -75,23 +76,23 @@ class Mesh:
             a, b, c = np.roll(
                 self.faces[k], -int(np.argmax(inside[k] if inside[k].sum() == 1 else ~inside[k]))
             )
-            p, q = cut(a, b), cut(a, c)
-            if inside[k].sum() == 1:  # a alone is under
+            p, q = split_edge(a, b), split_edge(a, c)
+            if inside[k].sum() == 1:  # only a is below
                 extra.append((a, p, q))
                 rim.append((p, q))
-            else:  # a alone is above
+            else:  # only a is above
                 extra += [(p, b, c), (p, c, q)]
                 rim.append((q, p))
         if not rim:
             return Mesh(self.vertices, kept[0])
         middle = len(self.vertices) + len(new)
-        cap = [(q, p, middle) for p, q in rim]  # a signed fan: right for any outline
+        cap = [(q, p, middle) for p, q in rim]  # a fan with signed areas: valid for any outline
         vertices = np.concatenate([self.vertices, new, [np.mean(new, axis=0)]])
         return Mesh(vertices, np.concatenate([*kept, extra, cap]).astype(np.int64))
 
 
 def rotation_xyz(about_x: float, about_y: float, about_z: float) -> np.ndarray:
-    """(3, 3) rotation by angles in radians about x, then y, then z."""
+    """Return the (3, 3) rotation by angles in radians about x, then y, then z."""
     (cx, cy, cz), (sx, sy, sz) = (
         np.cos([about_x, about_y, about_z]),
         np.sin([about_x, about_y, about_z]),
@@ -103,7 +104,7 @@ def rotation_xyz(about_x: float, about_y: float, about_z: float) -> np.ndarray:
 
 
 def box(size_mm: Sequence[float]) -> Mesh:
-    """A cuboid of full sides (x, y, z)."""
+    """Return a cuboid with the sides (x, y, z)."""
     unit = _unit_box()
     return Mesh(unit.vertices * np.asarray(size_mm, float), unit.faces)
 
@@ -114,7 +115,7 @@ def _unit_box() -> Mesh:
 
 
 def prism(outline_mm: Sequence[tuple[float, float]] | np.ndarray, height_mm: float) -> Mesh:
-    """A simple polygon in (x, y), either way round, extruded along z."""
+    """Return a simple polygon in (x, y), of either orientation, extruded along z."""
     outline = np.asarray(outline_mm, float)
     if _area(outline) < 0:
         outline = outline[::-1]
@@ -128,15 +129,11 @@ def prism(outline_mm: Sequence[tuple[float, float]] | np.ndarray, height_mm: flo
 
 
 def ribbon(path_mm: np.ndarray, thickness_mm: float, height_mm: float) -> Mesh:
-    """A band of even thickness standing along a smooth path (P, 2) in (x, y)."""
+    """Return a band of constant thickness that stands along a smooth path (P, 2) in (x, y)."""
     path = np.asarray(path_mm, float)
     along = np.gradient(path, axis=0)
-    normal = (
-        np.column_stack([-along[:, 1], along[:, 0]])
-        / np.linalg.norm(along, axis=1)[:, None]
-        * thickness_mm
-        / 2
-    )
+    perpendicular = np.column_stack([-along[:, 1], along[:, 0]])
+    normal = perpendicular / np.linalg.norm(along, axis=1)[:, None] * thickness_mm / 2
     n = len(path)
     rails = [
         np.column_stack([path + side * normal, np.full(n, z)])
@@ -144,12 +141,7 @@ def ribbon(path_mm: np.ndarray, thickness_mm: float, height_mm: float) -> Mesh:
         for side in (-1, 1)
     ]
     i, j = np.arange(n - 1), np.arange(1, n)
-    corners = [
-        0,
-        n,
-        3 * n,
-        2 * n,
-    ]  # right low, left low, left high, right high: once around the band
+    corners = [0, n, 3 * n, 2 * n]  # once around: right low, left low, left high, right high
     faces = []
     for a, b in zip(corners, corners[1:] + corners[:1], strict=True):
         faces += [np.column_stack([a + i, b + i, b + j]), np.column_stack([a + i, b + j, a + j])]
@@ -160,10 +152,12 @@ def ribbon(path_mm: np.ndarray, thickness_mm: float, height_mm: float) -> Mesh:
 
 
 def lathe(profile_mm: Sequence[tuple[float, float]], segments: int = 32) -> Mesh:
-    """A profile of (radius, z) turned about z; it starts and ends on the axis or closes upon itself.
+    """Return the solid of revolution of a profile (radius, z) about z.
 
     Args:
-        profile_mm: from bottom to top along the outside; radius 0 only at its ends.
+        profile_mm: points from bottom to top along the outside. The profile starts and ends on the
+            axis, with radius 0 at its ends only, or is a closed curve off the axis.
+        segments: number of segments around z.
     """
     profile = np.asarray(profile_mm, float)
     turn = 2 * np.pi * np.arange(segments) / segments
@@ -189,7 +183,7 @@ def lathe(profile_mm: Sequence[tuple[float, float]], segments: int = 32) -> Mesh
 
 
 def cylinder(radius_mm: float, height_mm: float, segments: int = 32) -> Mesh:
-    """A cylinder along z whose volume, not whose corners, is that of the round one."""
+    """Return a polygonal cylinder along z with the volume of the round cylinder."""
     unit = _unit_cylinder(segments)
     return Mesh(unit.vertices * np.array([radius_mm, radius_mm, height_mm]), unit.faces)
 
@@ -201,10 +195,15 @@ def _unit_cylinder(segments: int) -> Mesh:
 
 
 def tube(outer_mm: float, inner_mm: float, height_mm: float, segments: int = 32) -> Mesh:
-    """A hollow cylinder along z of outer and inner radius."""
+    """Return a hollow cylinder along z.
+
+    Raises:
+        DataError: the inner radius is not between 0 and the outer radius.
+    """
     if not 0 < inner_mm < outer_mm:
         raise DataError(
-            f"a tube's inner radius must lie between 0 and its outer one, got {inner_mm} and {outer_mm} mm"
+            "inner radius of a tube must be between 0 and the outer radius; "
+            f"got {inner_mm} and {outer_mm} mm"
         )
     outer, inner, h = (
         outer_mm * _same_area(segments),
@@ -215,19 +214,19 @@ def tube(outer_mm: float, inner_mm: float, height_mm: float, segments: int = 32)
 
 
 def ellipsoid(radii_mm: Sequence[float], segments: int = 32) -> Mesh:
-    """An ellipsoid of three radii, its volume exact."""
+    """Return an ellipsoid with three radii and exact volume."""
     angle = np.linspace(-np.pi / 2, np.pi / 2, segments // 2 + 1)
     profile = [(float(r), float(z)) for r, z in zip(np.cos(angle), np.sin(angle), strict=True)]
     profile[0], profile[-1] = (0.0, -1.0), (0.0, 1.0)
     unit = lathe(profile, segments)
-    grown = (4 / 3 * np.pi / unit.volume_mm3) ** (1 / 3)
-    return Mesh(unit.vertices * grown * np.asarray(radii_mm, float), unit.faces)
+    factor = (4 / 3 * np.pi / unit.volume_mm3) ** (1 / 3)
+    return Mesh(unit.vertices * factor * np.asarray(radii_mm, float), unit.faces)
 
 
 def rounded_rectangle(
     width_mm: float, length_mm: float, radius_mm: float, per_corner: int = 5
 ) -> np.ndarray:
-    """(4 · per_corner, 2) outline centred on the origin, counter-clockwise."""
+    """Return a (4 · per_corner, 2) counter-clockwise outline centred on the origin."""
     radius = min(radius_mm, width_mm / 2 - 1e-6, length_mm / 2 - 1e-6)
     quarter = np.linspace(0, np.pi / 2, per_corner)
     corners = []
@@ -239,17 +238,21 @@ def rounded_rectangle(
 
 
 def cord(points_mm: np.ndarray, radius_mm: float, segments: int = 8) -> Mesh:
-    """A round wire along a polyline (P, 3), its ends flat; corners are mitred."""
+    """Return a round wire along a polyline (P, 3), with flat ends and mitred corners.
+
+    Raises:
+        DataError: there are fewer than two points, or two consecutive points coincide.
+    """
     points = np.asarray(points_mm, float)
     if len(points) < 2 or (np.linalg.norm(np.diff(points, axis=0), axis=1) < 1e-9).any():
-        raise DataError("a cord needs two or more points, no two of them the same in a row")
+        raise DataError("a cord needs two or more points, and consecutive points must differ")
     along = np.gradient(points, axis=0)
     along /= np.linalg.norm(along, axis=1, keepdims=True)
     side = np.cross(along[0], [0.0, 0.0, 1.0] if abs(along[0, 2]) < 0.9 else [1.0, 0.0, 0.0])
     turn = 2 * np.pi * np.arange(segments) / segments
     rings = []
     for point, tangent in zip(points, along, strict=True):
-        side = side - tangent * (side @ tangent)  # carried along without twist
+        side = side - tangent * (side @ tangent)  # transported without twist
         side /= np.linalg.norm(side)
         up = np.cross(tangent, side)
         rings.append(
@@ -275,7 +278,7 @@ def cord(points_mm: np.ndarray, radius_mm: float, segments: int = 8) -> Mesh:
 
 
 def _same_area(segments: int) -> float:
-    """Radius of a regular polygon of a unit circle's area."""
+    """Return the radius of a regular polygon with the area of a unit circle."""
     return float(np.sqrt(2 * np.pi / (segments * np.sin(2 * np.pi / segments))))
 
 
@@ -285,47 +288,53 @@ def _area(outline: np.ndarray) -> float:
 
 
 def _triangulate(outline: np.ndarray) -> np.ndarray:
-    """(n - 2, 3) triangles of a simple counter-clockwise polygon: a fan where it is convex, else by cutting ears."""
-    if _convex(outline):
+    """Return the (n - 2, 3) triangles of a simple counter-clockwise polygon.
+
+    A convex polygon is split into a fan, any other by ear clipping.
+
+    Raises:
+        DataError: the outline crosses itself, repeats a corner or encloses no area.
+    """
+    if _is_convex(outline):
         corner = np.arange(1, len(outline) - 1)
         return np.column_stack([np.zeros(len(corner), np.int64), corner, corner + 1])
-    left = list(range(len(outline)))
+    remaining = list(range(len(outline)))
     triangles = []
-    while len(left) > 3:
-        for k in range(len(left)):
-            a, b, c = left[k - 1], left[k], left[(k + 1) % len(left)]
-            if _is_ear(outline, a, b, c, left):
+    while len(remaining) > 3:
+        for k in range(len(remaining)):
+            a, b, c = remaining[k - 1], remaining[k], remaining[(k + 1) % len(remaining)]
+            if _is_ear(outline, a, b, c, remaining):
                 triangles.append((a, b, c))
-                del left[k]
+                del remaining[k]
                 break
         else:
-            raise DataError("an outline crosses itself, or has a corner twice")
-    triangles.append((left[0], left[1], left[2]))
+            raise DataError("outline crosses itself or repeats a corner")
+    triangles.append((remaining[0], remaining[1], remaining[2]))
     if _area(outline[list(triangles[-1])]) <= 0:
-        raise DataError("an outline crosses itself, or encloses nothing")
+        raise DataError("outline crosses itself or encloses no area")
     return np.array(triangles)
 
 
-def _convex(outline: np.ndarray) -> bool:
-    """Whether a polygon turns left at every corner, and round once only."""
+def _is_convex(outline: np.ndarray) -> bool:
+    """Return True if a polygon turns left at every corner and winds around once."""
     along = np.roll(outline, -1, 0) - outline
     after = np.roll(along, -1, 0)
     turn = np.arctan2(along[:, 0] * after[:, 1] - along[:, 1] * after[:, 0], (along * after).sum(1))
     return bool((turn > 1e-9).all() and turn.sum() < 2.5 * np.pi)
 
 
-def _cross(start: np.ndarray, end: np.ndarray, places: np.ndarray) -> np.ndarray:
-    """Twice the areas of the triangles from an edge to places, above 0 on its left."""
+def _cross(start: np.ndarray, end: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """Return twice the signed area of an edge with each point; positive on the left."""
     return np.asarray(
-        (end[0] - start[0]) * (places[..., 1] - start[1])
-        - (end[1] - start[1]) * (places[..., 0] - start[0])
+        (end[0] - start[0]) * (points[..., 1] - start[1])
+        - (end[1] - start[1]) * (points[..., 0] - start[0])
     )
 
 
-def _is_ear(outline: np.ndarray, a: int, b: int, c: int, left: list[int]) -> bool:
+def _is_ear(outline: np.ndarray, a: int, b: int, c: int, remaining: list[int]) -> bool:
     p, q, r = outline[a], outline[b], outline[c]
     if _cross(p, q, r) <= 1e-12:
         return False
-    others = outline[[k for k in left if k not in (a, b, c)]]
-    inside = (_cross(p, q, others) >= 0) & (_cross(q, r, others) >= 0) & (_cross(r, p, others) >= 0)
+    rest = outline[[k for k in remaining if k not in (a, b, c)]]
+    inside = (_cross(p, q, rest) >= 0) & (_cross(q, r, rest) >= 0) & (_cross(r, p, rest) >= 0)
     return not inside.any()

@@ -1,8 +1,8 @@
-"""From transmission to raw counts: scatter, blur, photon noise and what real machines add.
+"""Conversion of transmission to raw counts: scatter, blur, noise and imperfections.
 
-Every random field has a fixed size and its own stream, drawn before anything is looked at, so that
-two scenes measured with one seed carry the same noise: where their transmission agrees, so do
-their counts, bit for bit. That is what makes counterfactual pairs.
+Every random field has a fixed size and its own stream, and is drawn before the transmission is
+used. Two scenes that are measured with the same seed therefore have the same noise. Where their
+transmissions agree, their counts agree bit for bit, which makes twins comparable.
 """
 
 from __future__ import annotations
@@ -20,14 +20,18 @@ GAUSSIAN_ABOVE = 50.0
 
 
 def coupled_poisson(mean: np.ndarray, normal: np.ndarray) -> np.ndarray:
-    """Poisson counts that follow one field of standard normals, draw by draw.
+    """Map standard normals to Poisson counts, pixel by pixel.
 
-    Above 50 by Cornish and Fisher's expansion (Biometrika 1938), with the third cumulant; below by
-    inverting the distribution. A pixel whose mean changes changes alone, unlike with a generator
-    that uses up random numbers as it needs them.
+    Means from ``GAUSSIAN_ABOVE`` use the expansion of Cornish and Fisher (Biometrika 1938) with the
+    third cumulant; lower means invert the distribution. A change of the mean of a pixel affects
+    that pixel only. A Poisson generator would consume a varying number of random numbers instead.
 
     Args:
-        mean: expected counts. normal: of the same shape.
+        mean: expected counts.
+        normal: standard normals of the same shape.
+
+    Returns:
+        Integer counts as floating-point numbers, 0 or more.
     """
     counts = np.rint(mean + np.sqrt(mean) * normal + (np.square(normal) - 1) / 6)
     few = mean < GAUSSIAN_ABOVE
@@ -41,33 +45,39 @@ def coupled_poisson(mean: np.ndarray, normal: np.ndarray) -> np.ndarray:
 def measure(
     transmission: np.ndarray, profile: Profile, view: ViewGeometry, seed: int, noise: bool = True
 ) -> np.ndarray:
-    """(2, lines, channels) noise-free transmission -> uint16 counts, air = ``profile.air_counts``.
+    """Convert noise-free transmission to counts.
 
     Args:
-        seed: of the noise of this scan and view; the same seed, the same noise. What is the machine's own
-            (gain, cards, registration, dead channels) follows from the profile's name.
-        noise: False for scatter and blur alone.
+        transmission: (2, lines, channels) low and high transmission.
+        profile: scanner profile. Its name seeds the properties of the scanner: gain, cards,
+            registration and dead channels.
+        view: view of the profile.
+        seed: seed of the noise of this scan and view.
+        noise: False to apply only scatter and blur.
+
+    Returns:
+        (2, lines, channels) uint16 counts; air is ``profile.air_counts``.
     """
     streams = [
         np.random.Generator(np.random.Philox(key=s))
         for s in np.random.SeedSequence(seed).generate_state(3, np.uint64)
     ]
     fields = _Fields.draw(streams, transmission.shape, profile, view)
-    seen = np.stack(
+    signal = np.stack(
         [
-            _optics(channel, profile, shift)
+            _apply_optics(channel, profile, shift)
             for channel, shift in zip(transmission, ((0.0, 0.0), fields.shift), strict=True)
         ]
     )
     if noise:
-        seen = _detected(seen, profile, view, fields)
-        seen = _electronics(seen, profile, fields)
-    return np.asarray(np.clip(np.rint(seen * profile.air_counts), 0, 65535).astype(np.uint16))
+        signal = _add_noise(signal, profile, view, fields)
+        signal = _apply_faults(signal, profile, fields)
+    return np.asarray(np.clip(np.rint(signal * profile.air_counts), 0, 65535).astype(np.uint16))
 
 
 @dataclass(frozen=True)
 class _Fields:
-    """All random numbers of one view, drawn at once and to fixed length."""
+    """Random numbers of a view, drawn at once and of fixed sizes."""
 
     photon: np.ndarray
     electronic: np.ndarray
@@ -88,7 +98,7 @@ class _Fields:
     ) -> _Fields:
         photon, electronic, line = streams
         _, lines, channels = shape
-        # Gain, cards, registration and dead channels are the machine's: the same in each of its scans.
+        # Gain, cards, registration and dead channels are the same in all scans of a scanner.
         machine = np.random.default_rng(
             np.random.SeedSequence([*map(ord, profile.name), *map(ord, view.name)])
         )
@@ -107,7 +117,7 @@ class _Fields:
             gain=gain,
             card=card,
             shift=(float(reach * np.sin(angle)), float(reach * np.cos(angle))),
-            dead=_kept(
+            dead=_keep_inner(
                 machine.choice(
                     np.arange(2, view.n_channels - 2), profile.faults.dead_channels, replace=False
                 )
@@ -117,13 +127,18 @@ class _Fields:
         )
 
 
-def _kept(dead: np.ndarray, channels: int) -> np.ndarray:
-    """Those dead channels that lie inside of what is kept, with a neighbour on either side."""
+def _keep_inner(dead: np.ndarray, channels: int) -> np.ndarray:
+    """Return the dead channels that have a neighbour on either side in the cropped view."""
     return dead[(dead > 0) & (dead < channels - 1)]
 
 
 def blurred(image: np.ndarray, sigma_px: tuple[float, float]) -> np.ndarray:
-    """(H, W) under a Gaussian far narrower than its pixels."""
+    """Blur a (H, W) image with a Gaussian that can be much narrower than a pixel.
+
+    Args:
+        image: (H, W) image.
+        sigma_px: σ between lines and between channels.
+    """
     for axis, sigma in enumerate(sigma_px):
         if sigma > 0:
             image = ndimage.correlate1d(image, _pixel_weights(sigma), axis, mode="nearest")
@@ -131,11 +146,15 @@ def blurred(image: np.ndarray, sigma_px: tuple[float, float]) -> np.ndarray:
 
 
 def spread(field: np.ndarray, sigma_px: float) -> np.ndarray:
-    """(..., channels) standard normals that light spreading along the line makes alike, still of unit variance.
+    """Correlate standard normals along the line, as light spreading in the scintillator does.
 
-    A flash of the scintillator is seen by neighbouring channels too, so that their photon noise is correlated:
-    lag-1 correlations of .44 to .51 along a line were measured in blanks of a panel system. The effective
-    counts of a profile are what a pixel shows after it, so the variance stays.
+    Neighbouring channels see the same flashes of the scintillator, so their photon noise is
+    correlated. The variance stays 1, because the effective counts of a profile already include the
+    spread.
+
+    Args:
+        field: (..., channels) independent standard normals.
+        sigma_px: σ of the spread in channels.
     """
     if not sigma_px:
         return field
@@ -146,7 +165,7 @@ def spread(field: np.ndarray, sigma_px: float) -> np.ndarray:
 
 
 def unspread(field: np.ndarray, sigma_px: float) -> np.ndarray:
-    """(..., channels) with the correlation of :func:`spread` taken off: what an observer does who knows the noise (a prewhitening filter)."""
+    """Remove the correlation of :func:`spread` from a (..., channels) field (prewhitening)."""
     if not sigma_px:
         return field
     weights = _pixel_weights(sigma_px)
@@ -161,60 +180,65 @@ def unspread(field: np.ndarray, sigma_px: float) -> np.ndarray:
 
 
 def _pixel_weights(sigma_px: float) -> np.ndarray:
-    """Shares of a Gaussian that fall into a pixel and its neighbours: integrated, not sampled at their centres, where it would hardly blur."""
+    """Integrate a Gaussian over a pixel and its neighbours.
+
+    Sampling a narrow Gaussian at the centres of the pixels would hardly blur.
+    """
     reach = int(4 * sigma_px + 1.5)
     weights = np.diff(ndtr((np.arange(-reach, reach + 2) - 0.5) / sigma_px))
     return np.asarray(weights / weights.sum())
 
 
-def _optics(transmission: np.ndarray, profile: Profile, shift: tuple[float, float]) -> np.ndarray:
-    """Scatter pedestal, blur and misregistration; air stays 1."""
-    seen = (
-        add_scatter(transmission, profile.scatter.share, profile.scatter.sigma_px)
-        if profile.scatter.share
-        else transmission
-    )
-    seen = blurred(seen, profile.blur_px)
-    return np.asarray(ndimage.shift(seen, shift, order=1, mode="nearest") if any(shift) else seen)
-
-
-def _detected(
-    seen: np.ndarray, profile: Profile, view: ViewGeometry, fields: _Fields
+def _apply_optics(
+    transmission: np.ndarray, profile: Profile, shift: tuple[float, float]
 ) -> np.ndarray:
-    """Photon and electronic noise. Far channels see fewer photons, by the square of the distance."""
+    """Apply scatter, blur and misregistration to a (lines, channels) channel; air stays 1."""
+    signal = transmission
+    if profile.scatter.share:
+        signal = add_scatter(signal, profile.scatter.share, profile.scatter.sigma_px)
+    signal = blurred(signal, profile.blur_px)
+    if any(shift):
+        signal = ndimage.shift(signal, shift, order=1, mode="nearest")
+    return np.asarray(signal)
+
+
+def _add_noise(
+    signal: np.ndarray, profile: Profile, view: ViewGeometry, fields: _Fields
+) -> np.ndarray:
+    """Add photon and electronic noise; photons decrease with the squared distance of a channel."""
     distance = view.fan(np.zeros(1)).distance_mm
     response = profile.response
     air = (
         np.array([response.low_photons, response.high_photons])[:, None, None]
         * (profile.detector.distance_mm / distance) ** 2
     )
-    lit = air * (1 + profile.noise.flicker * fields.flicker)
+    incident = air * (1 + profile.noise.flicker * fields.flicker)
     counts = (
-        coupled_poisson(np.maximum(seen, 0) * lit, spread(fields.photon, profile.noise.spread_px))
+        coupled_poisson(
+            np.maximum(signal, 0) * incident, spread(fields.photon, profile.noise.spread_px)
+        )
         + profile.noise.electronic * fields.electronic
     )
     return np.asarray(counts / air)
 
 
-def _electronics(seen: np.ndarray, profile: Profile, fields: _Fields) -> np.ndarray:
-    """Gain and card residuals, afterglow, belt jitter, dead channels filled from their neighbours."""
+def _apply_faults(signal: np.ndarray, profile: Profile, fields: _Fields) -> np.ndarray:
+    """Apply gain and card errors, afterglow and belt jitter, and interpolate dead channels."""
     faults = profile.faults
-    seen = seen * (1 + profile.noise.gain * fields.gain + faults.card_gain * fields.card)
+    signal = signal * (1 + profile.noise.gain * fields.gain + faults.card_gain * fields.card)
     if faults.afterglow:
-        seen = np.concatenate(
-            [seen[:, :1], (1 - faults.afterglow) * seen[:, 1:] + faults.afterglow * seen[:, :-1]], 1
-        )
+        mixed = (1 - faults.afterglow) * signal[:, 1:] + faults.afterglow * signal[:, :-1]
+        signal = np.concatenate([signal[:, :1], mixed], 1)
     if faults.belt_jitter:
-        lines = np.arange(seen.shape[1]) + faults.belt_jitter * fields.jitter
-        whole = (
-            np.clip(np.floor(lines).astype(int), 0, seen.shape[1] - 2)
-            if seen.shape[1] > 1
-            else np.zeros(1, int)
-        )
-        part = np.clip(lines - whole, 0, 1)[None, :, None]
-        seen = (1 - part) * seen[:, whole] + part * seen[
-            :, np.minimum(whole + 1, seen.shape[1] - 1)
-        ]
+        n_lines = signal.shape[1]
+        position = np.arange(n_lines) + faults.belt_jitter * fields.jitter
+        if n_lines > 1:
+            lower = np.clip(np.floor(position).astype(int), 0, n_lines - 2)
+        else:
+            lower = np.zeros(1, int)
+        upper = np.minimum(lower + 1, n_lines - 1)
+        weight = np.clip(position - lower, 0, 1)[None, :, None]
+        signal = (1 - weight) * signal[:, lower] + weight * signal[:, upper]
     for channel in fields.dead:
-        seen[..., channel] = (seen[..., channel - 1] + seen[..., channel + 1]) / 2
-    return np.asarray(seen)
+        signal[..., channel] = (signal[..., channel - 1] + signal[..., channel + 1]) / 2
+    return np.asarray(signal)

@@ -1,8 +1,9 @@
-"""Who owns which place: solids painted into voxels, parents first.
+"""Voxel grid of the solids of an assembly.
 
-A solid may only be painted over the one that it lies inside of, or over air where that is air or
-nothing: air weighs nothing. Whatever else it meets is an overlap, and counts twice in an image; the
-audit measures how much. The same grid tells where there is room for something more.
+Solids are painted into voxels, enclosing solids first. A solid is expected to replace only the
+solid that encloses it; air and empty space are interchangeable. Any other replaced solid is an
+overlap, which would count twice in an image. :func:`audit` measures the overlap. The grid also
+shows where there is space for an anomaly.
 """
 
 from __future__ import annotations
@@ -14,9 +15,9 @@ import numba
 import numpy as np
 
 from bagscan.simulate.assembly import AIR, OUTSIDE, Assembly
-from bagscan.simulate.raster import cut_triangle
+from bagscan.simulate.raster_kernels import cut_triangle
 
-# Voxel centres lie off the round figures that devices are drawn at.
+# Offset of voxel centres from the round coordinates of device surfaces, as a share of the pitch.
 OFF_GRID = np.array([0.3137, 0.2713, 0.2291])
 
 
@@ -25,7 +26,9 @@ class Grid:
     """Voxels along x, y and z.
 
     Attributes:
-        origin_mm: centre of the first one. pitch_mm: (3,). shape: (X, Y, Z).
+        origin_mm: (3,) centre of the first voxel.
+        pitch_mm: (3,) distance between voxels.
+        shape: (X, Y, Z) number of voxels.
     """
 
     origin_mm: np.ndarray
@@ -40,7 +43,7 @@ class Grid:
         pitch_mm: Sequence[float] | np.ndarray,
         margin_mm: float = 0.0,
     ) -> Grid:
-        """Over a box and a margin around it."""
+        """Return a grid over a box with a margin."""
         pitch = np.asarray(pitch_mm, float)
         start = np.asarray(low) - margin_mm + OFF_GRID * pitch
         count = np.ceil((np.asarray(high) + margin_mm - start) / pitch).astype(int)
@@ -49,14 +52,20 @@ class Grid:
         )
 
     def centre(self, index: np.ndarray) -> np.ndarray:
-        """mm of voxel indices (..., 3)."""
+        """Return the (..., 3) centres in mm of voxel indices (..., 3)."""
         return np.asarray(self.origin_mm + np.asarray(index) * self.pitch_mm)
 
 
 @dataclass(frozen=True)
 class Occupancy:
-    """Attributes: owner: (X, Y, Z) int32, solid at every voxel or ``OUTSIDE``. overlap: (S,) voxels
-    where each solid met another than its parent. filled: (S,) voxels that it was painted on."""
+    """Solids in the voxels of a grid.
+
+    Attributes:
+        grid: the grid.
+        owner: (X, Y, Z) int32 index of the solid in each voxel, or ``OUTSIDE``.
+        overlap: (S,) number of voxels in which a solid replaced another than its enclosing solid.
+        filled: (S,) number of voxels of each solid.
+    """
 
     grid: Grid
     owner: np.ndarray
@@ -65,12 +74,12 @@ class Occupancy:
 
     @property
     def overlap_share(self) -> float:
-        """Volume counted twice, of all that is not outside."""
+        """Volume that counts twice, as a share of the volume of all solids."""
         return float(self.overlap.sum() / max(1, (self.owner != OUTSIDE).sum()))
 
 
 def occupy(assembly: Assembly, grid: Grid) -> Occupancy:
-    """Paint an assembly; parents always stand before their children."""
+    """Paint an assembly, in which enclosing solids always precede enclosed solids."""
     owner = np.full(grid.shape, OUTSIDE, np.int32)
     overlap, filled = np.zeros(len(assembly), np.int64), np.zeros(len(assembly), np.int64)
     if len(assembly):
@@ -80,7 +89,7 @@ def occupy(assembly: Assembly, grid: Grid) -> Occupancy:
         end = np.minimum(np.floor((high - grid.origin_mm) / grid.pitch_mm) + 1, grid.shape).astype(
             np.int64
         )
-        # Of what each solid displaces and is: -1 for nothing and for air.
+        # Solid that each solid displaces, -1 for air and empty space.
         weighs = np.array(
             [k if name != AIR else -1 for k, name in enumerate(assembly.material)] + [-1]
         )
@@ -100,19 +109,19 @@ def occupy(assembly: Assembly, grid: Grid) -> Occupancy:
 
 
 def audit(assembly: Assembly, pitch_mm: Sequence[float] = (1.0, 1.0, 0.5)) -> Occupancy:
-    """Paint an assembly on a grid around it, to see what overlaps."""
+    """Paint an assembly on a grid around it to measure overlaps."""
     return occupy(assembly, Grid.around(*assembly.bounds, pitch_mm))
 
 
 def free_voxels(occupancy: Occupancy, assembly: Assembly) -> np.ndarray:
-    """(X, Y, Z) bool: air inside of something."""
+    """Return a (X, Y, Z) bool mask of the voxels of air inside solids."""
     return np.asarray(
         np.array([name == AIR for name in assembly.material] + [False])[occupancy.owner]
     )
 
 
 class BoxFinder:
-    """Grows boxes in the free voxels of a grid; a box's emptiness costs eight look-ups."""
+    """Search for empty boxes in a grid, by a summed-volume table of its blocked voxels."""
 
     def __init__(self, free: np.ndarray) -> None:
         self.free = free
@@ -120,7 +129,7 @@ class BoxFinder:
         self._blocked[1:, 1:, 1:] = (~free).astype(np.int32).cumsum(0).cumsum(1).cumsum(2)
 
     def empty(self, low: Sequence[int] | np.ndarray, end: Sequence[int] | np.ndarray) -> bool:
-        """Whether all voxels low..end-1 exist and are free."""
+        """Return True if all voxels from ``low`` to ``end - 1`` exist and are free."""
         if min(low) < 0 or any(e > n for e, n in zip(end, self.free.shape, strict=True)):
             return False
         s, (a, b, c), (d, e, f) = self._blocked, low, end
@@ -139,17 +148,21 @@ class BoxFinder:
     def grow(
         self, start: Sequence[int], most: Sequence[int], rng: np.random.Generator
     ) -> tuple[np.ndarray, np.ndarray]:
-        """The box (low, end) around a free voxel, grown side by side until blocked or ``most`` voxels long."""
+        """Grow a box around a free voxel until every side is blocked or ``most`` voxels long.
+
+        Returns:
+            First voxel and the voxel after the last, (3,) each.
+        """
         low, end = np.array(start), np.array(start) + 1
-        sides = [(axis, way) for axis in range(3) for way in (-1, 1)]
+        sides = [(axis, sign) for axis in range(3) for sign in (-1, 1)]
         while sides:
-            axis, way = sides[int(rng.integers(len(sides)))]
+            axis, sign = sides[int(rng.integers(len(sides)))]
             trial_low, trial_end = low.copy(), end.copy()
-            (trial_low if way < 0 else trial_end)[axis] += way
+            (trial_low if sign < 0 else trial_end)[axis] += sign
             if end[axis] - low[axis] < most[axis] and self.empty(trial_low, trial_end):
                 low, end = trial_low, trial_end
             else:
-                sides.remove((axis, way))
+                sides.remove((axis, sign))
         return low, end
 
 
@@ -159,7 +172,7 @@ def _paint(vertices, faces, first_face, displaces, weighs, first, end, owner, ov
         nx, ny, nz = end[s, 0] - first[s, 0], end[s, 1] - first[s, 1], end[s, 2] - first[s, 2]
         if nx <= 0 or ny <= 0 or nz <= 0:
             continue
-        # Entries and exits of every column, summed upwards: above 0 is inside.
+        # Entrances and exits of each column: a cumulative sum above 0 is inside.
         crossing = np.zeros((nx, ny, nz + 1), np.int16)
         for f in range(first_face[s], first_face[s + 1]):
             i0, i1, i2 = faces[f]
@@ -167,17 +180,17 @@ def _paint(vertices, faces, first_face, displaces, weighs, first, end, owner, ov
                 min(vertices[i0, 1], vertices[i1, 1], vertices[i2, 1]),
                 max(vertices[i0, 1], vertices[i1, 1], vertices[i2, 1]),
             )
-            way = (vertices[i1, 0] - vertices[i0, 0]) * (vertices[i2, 1] - vertices[i0, 1]) - (
+            area = (vertices[i1, 0] - vertices[i0, 0]) * (vertices[i2, 1] - vertices[i0, 1]) - (
                 vertices[i1, 1] - vertices[i0, 1]
             ) * (vertices[i2, 0] - vertices[i0, 0])
-            if way == 0:
+            if area == 0:
                 continue
-            step = -1 if way > 0 else 1
+            step = -1 if area > 0 else 1
             for j in range(
                 max(int(np.ceil(y_low)), first[s, 1]), min(int(np.floor(y_high)) + 1, end[s, 1])
             ):
-                cuts, x0, z0, x1, z1 = cut_triangle(vertices, faces, f, float(j))
-                if not cuts:
+                is_cut, x0, z0, x1, z1 = cut_triangle(vertices, faces, f, float(j))
+                if not is_cut:
                     continue
                 if x0 > x1:
                     x0, z0, x1, z1 = x1, z1, x0, z0

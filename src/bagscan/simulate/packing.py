@@ -1,7 +1,7 @@
-"""Dropping things into a bag: each comes to rest on what lies below it, nothing leaves the room.
+"""Packing of a bag: objects are dropped onto a heap and stay inside the bag.
 
-The heap is a height field. An item is its lower and its upper surface on the same cells, made wider
-by one cell, so that things that are told apart by the field do not touch in the scene.
+The heap is a height field. An object is represented by its lower and upper surface on the same
+cells. Both are widened by a cell, so that objects do not touch in the scene.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from scipy import ndimage
 
 from bagscan.simulate.assembly import Assembly, Builder
 from bagscan.simulate.mesh import Mesh
-from bagscan.simulate.raster import cut_triangle
+from bagscan.simulate.raster_kernels import cut_triangle
 
 CELL_MM = 4.0
 GAP_MM = 0.4
@@ -22,11 +22,12 @@ GAP_MM = 0.4
 
 @dataclass
 class Heap:
-    """The room of a bag and how high it is filled, cell by cell.
+    """Interior of a bag as a height field.
 
     Attributes:
-        height: (X, Y) mm above the room's floor, infinite where the room's corners are cut off.
-        origin_mm: centre of the first cell. ceiling_mm: no item may reach higher.
+        height: (X, Y) height of the filling above the floor in mm, infinite in rounded corners.
+        origin_mm: (x, y) centre of the first cell.
+        ceiling_mm: maximum height of an object above the floor.
     """
 
     height: np.ndarray
@@ -35,7 +36,12 @@ class Heap:
 
     @classmethod
     def empty(cls, room_mm: tuple[float, float, float], corner_mm: float) -> Heap:
-        """An empty room centred in x and y."""
+        """Return an empty heap centred in x and y.
+
+        Args:
+            room_mm: (width, length, height) of the interior of the bag.
+            corner_mm: radius of its vertical edges.
+        """
         n = [int((room_mm[k] - 2.0) // CELL_MM) for k in (0, 1)]
         origin = -np.array(n) * CELL_MM / 2 + CELL_MM / 2
         x, y = (np.abs(origin[k] + CELL_MM * np.arange(n[k])) + CELL_MM / 2 for k in (0, 1))
@@ -47,7 +53,16 @@ class Heap:
         return cls(np.where(outside, np.inf, 0.0), origin, room_mm[2] - 1.0)
 
     def drop(self, item: Assembly, rng: np.random.Generator, tries: int = 30) -> np.ndarray | None:
-        """(3,) shift that lays an item where it rests lowest of some random places; None where it fits nowhere."""
+        """Drop an object at the random position at which it rests lowest.
+
+        Args:
+            item: the object, in its final rotation.
+            rng: source of the positions.
+            tries: number of random positions.
+
+        Returns:
+            (3,) shift in mm, or None if the object fits at none of the positions.
+        """
         cells = surfaces(item)
         n, m = cells.lower.shape
         free = self.height.shape[0] - n, self.height.shape[1] - m
@@ -73,12 +88,22 @@ class Heap:
     def drape(
         self, rng: np.random.Generator, material: str, density: float, thick_mm: float
     ) -> Assembly | None:
-        """A garment over part of the heap, following it; None where there is no room for it."""
-        reach = [min(int(rng.uniform(120, 330) / CELL_MM), n) for n in self.height.shape]
+        """Lay a garment over a part of the heap.
+
+        Args:
+            rng: source of position, size and folds.
+            material: name of the material.
+            density: density relative to that of the material.
+            thick_mm: mean thickness.
+
+        Returns:
+            The garment, or None if there is no space for it.
+        """
+        size = [min(int(rng.uniform(120, 330) / CELL_MM), n) for n in self.height.shape]
         i, j = (
-            int(rng.integers(0, n - r + 1)) for n, r in zip(self.height.shape, reach, strict=True)
+            int(rng.integers(0, n - r + 1)) for n, r in zip(self.height.shape, size, strict=True)
         )
-        window = self.height[i : i + reach[0], j : j + reach[1]]
+        window = self.height[i : i + size[0], j : j + size[1]]
         base = ndimage.maximum_filter(np.where(np.isfinite(window), window, -1.0), 5)
         inside = ndimage.binary_erosion(np.isfinite(window), iterations=2, border_value=1)
         base = ndimage.maximum_filter(ndimage.gaussian_filter(base, 1.5), 3)
@@ -90,8 +115,8 @@ class Heap:
             ndimage.gaussian_filter(rng.standard_normal(window.shape), 2.5) * 2.5
             + ndimage.gaussian_filter(rng.standard_normal(window.shape), 7) * 7
         )
-        thick = np.clip(thick_mm * (1 + 0.45 * folds), thick_mm * 0.25, 2.2 * thick_mm)
-        top = np.minimum(base + thick, self.ceiling_mm)
+        thickness = np.clip(thick_mm * (1 + 0.45 * folds), thick_mm * 0.25, 2.2 * thick_mm)
+        top = np.minimum(base + thickness, self.ceiling_mm)
         step = 3
         use = inside[::step, ::step] & ((top - base)[::step, ::step] > 0.6)
         use = ndimage.binary_opening(use)
@@ -99,7 +124,7 @@ class Heap:
             return None
         xs, ys = (
             self.origin_mm[k] + CELL_MM * (at + np.arange(0, r, step))
-            for k, (at, r) in enumerate(((i, reach[0]), (j, reach[1])))
+            for k, (at, r) in enumerate(((i, size[0]), (j, size[1])))
         )
         b = Builder(rng)
         with b.part("garment"):
@@ -109,7 +134,7 @@ class Heap:
                 density=density,
             )
         covered = ndimage.binary_dilation(
-            np.kron(use, np.ones((step, step), bool))[: reach[0], : reach[1]], iterations=step
+            np.kron(use, np.ones((step, step), bool))[: size[0], : size[1]], iterations=step
         )
         window[...] = np.where(
             covered & np.isfinite(window),
@@ -121,7 +146,13 @@ class Heap:
 
 @dataclass(frozen=True)
 class Surfaces:
-    """(n, m) lowest and highest z of an item by cell, infinite where it is not; centre of the first cell."""
+    """Lower and upper surface of an object.
+
+    Attributes:
+        lower: (n, m) minimum z of each cell in mm, infinite in empty cells.
+        upper: (n, m) maximum z of each cell in mm, minus infinity in empty cells.
+        origin_mm: (x, y) centre of the first cell.
+    """
 
     lower: np.ndarray
     upper: np.ndarray
@@ -129,7 +160,7 @@ class Surfaces:
 
 
 def surfaces(item: Assembly) -> Surfaces:
-    """Lower and upper surface of an item, wider by one cell."""
+    """Return the lower and upper surface of an object, widened by a cell."""
     low, high = item.bounds
     fine = CELL_MM / 2
     n = [int(np.ceil((high[k] - low[k]) / CELL_MM)) + 2 for k in (0, 1)]
@@ -138,7 +169,7 @@ def surfaces(item: Assembly) -> Surfaces:
     scaled = item.vertices.copy()
     scaled[:, :2] = (scaled[:, :2] - (origin - fine / 2)) / fine
     _surfaces(scaled, item.faces, lower, upper)
-    # Corners of triangles may fall between sample points: they count in the cell that they lie in.
+    # Corners of triangles can lie between sample points; assign each to its nearest sample.
     cell = np.clip(np.rint(scaled[:, :2]).astype(int), 0, np.array(lower.shape) - 1)
     np.minimum.at(lower, tuple(cell.T), scaled[:, 2])
     np.maximum.at(upper, tuple(cell.T), scaled[:, 2])
@@ -155,7 +186,15 @@ def surfaces(item: Assembly) -> Surfaces:
 def sheet(
     x: np.ndarray, y: np.ndarray, lower: np.ndarray, upper: np.ndarray, use: np.ndarray
 ) -> Mesh:
-    """A watertight sheet over the nodes of a grid where all four corners of a square are in ``use``."""
+    """Return a watertight sheet over the squares of a grid whose four corners are in ``use``.
+
+    Args:
+        x: (n,) positions of the nodes in mm.
+        y: (m,) positions of the nodes in mm.
+        lower: (n, m) lower surface in mm.
+        upper: (n, m) upper surface in mm.
+        use: (n, m) bool, nodes of the sheet.
+    """
     n, m = use.shape
     square = use[:-1, :-1] & use[1:, :-1] & use[:-1, 1:] & use[1:, 1:]
     node = np.arange(n * m).reshape(n, m)
@@ -166,14 +205,14 @@ def sheet(
     bottom = np.concatenate([np.column_stack([a, c, b]), np.column_stack([a, d, c])])
     walls = []
     padded = np.pad(square, 1)
-    # Each side of a square that no other square shares is closed from bottom to top.
-    for beside, p, q in (
+    # Close the sides that a square does not share with another square.
+    for neighbour, p, q in (
         (padded[1:-1, :-2], a, b),
         (padded[2:, 1:-1], b, c),
         (padded[1:-1, 2:], c, d),
         (padded[:-2, 1:-1], d, a),
     ):
-        rim = ~beside[square]
+        rim = ~neighbour[square]
         p, q = p[rim], q[rim]
         walls += [np.column_stack([p, q, q + n * m]), np.column_stack([p, q + n * m, p + n * m])]
     xx, yy = np.meshgrid(x, y, indexing="ij")
@@ -190,15 +229,15 @@ def sheet(
 
 @numba.njit(cache=True)
 def _surfaces(vertices, faces, lower, upper):  # type: ignore[no-untyped-def]
-    """Lowest and highest z at whole (x, y); vertices are in units of the samples."""
+    """Update minimum and maximum z at integer (x, y); vertices are in units of the samples."""
     n, m = lower.shape
     for f in range(len(faces)):
         i0, i1, i2 = faces[f]
         y_low = min(vertices[i0, 1], vertices[i1, 1], vertices[i2, 1])
         y_high = max(vertices[i0, 1], vertices[i1, 1], vertices[i2, 1])
         for j in range(max(int(np.ceil(y_low)), 0), min(int(np.floor(y_high)) + 1, m)):
-            cuts, x0, z0, x1, z1 = cut_triangle(vertices, faces, f, float(j))
-            if not cuts:
+            is_cut, x0, z0, x1, z1 = cut_triangle(vertices, faces, f, float(j))
+            if not is_cut:
                 continue
             if x0 > x1:
                 x0, z0, x1, z1 = x1, z1, x0, z0

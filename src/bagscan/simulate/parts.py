@@ -1,4 +1,4 @@
-"""Things that many devices are built of: boards, cells, motors, cords. Dimensions in mm."""
+"""Components that many devices contain: boards, cells, motors. Dimensions in mm."""
 
 from __future__ import annotations
 
@@ -14,20 +14,27 @@ Rectangle = tuple[float, float, float, float]  # x, y of the centre, width, leng
 def slots(
     rng: np.random.Generator, width: float, length: float, least: float
 ) -> Iterator[Rectangle]:
-    """A rectangle centred on the origin, cut in two again and again until pieces are about ``least`` wide."""
-    waiting = [(0.0, 0.0, width, length)]
-    while waiting:
-        x, y, w, h = waiting.pop()
-        long, share = max(w, h), rng.uniform(0.35, 0.65)
-        if long < least * rng.uniform(1.3, 2.6) or min(w, h) < 1.0:
+    """Split a rectangle centred on the origin into rectangles of about ``least`` length.
+
+    Args:
+        rng: source of split positions and sizes.
+        width: size along x.
+        length: size along y.
+        least: approximate length of the longer side at which splitting stops.
+    """
+    pending = [(0.0, 0.0, width, length)]
+    while pending:
+        x, y, w, h = pending.pop()
+        longer, share = max(w, h), rng.uniform(0.35, 0.65)
+        if longer < least * rng.uniform(1.3, 2.6) or min(w, h) < 1.0:
             yield x, y, w, h
         elif w >= h:
-            waiting += [
+            pending += [
                 (x - w / 2 + w * share / 2, y, w * share, h),
                 (x + w * share / 2, y, w * (1 - share), h),
             ]
         else:
-            waiting += [
+            pending += [
                 (x, y - h / 2 + h * share / 2, w, h * share),
                 (x, y + h * share / 2, w, h * (1 - share)),
             ]
@@ -44,15 +51,22 @@ def board(
     populated: float = 0.85,
     keep: Rectangle | None = None,
 ) -> None:
-    """A printed board centred on the origin with copper and parts.
+    """Add a printed circuit board with copper and components, centred on the origin.
 
     Args:
-        height, below: room above and below it. grain: size of its parts. populated: share of slots in use.
-        keep: place above the board to be kept free.
+        b: builder of the device.
+        width: size along x.
+        length: size along y.
+        thickness: thickness of the bare board.
+        height: free height above the board.
+        below: free height below it.
+        grain: approximate size of its components.
+        populated: share of slots with a component, in [0, 1].
+        keep: rectangle above the board that stays free of components.
     """
     plate = b.box("fr4", (width, length, thickness))
     for x, y, w, h in slots(b.rng, width - 1.0, length - 1.0, grain):
-        if b.rng.random() < 0.75:  # planes and traces: four layers of 35 µm at most, by area
+        if b.rng.random() < 0.75:  # planes and traces: up to four layers of 35 µm
             layer = b.rng.uniform(0.035, 0.14)
             b.box(
                 "copper",
@@ -60,56 +74,56 @@ def board(
                 (x, y, 0),
                 inside=plate,
             )
-        for way, room in ((1, height), (-1, below)):
-            kept = (
-                way > 0
+        for side, headroom in ((1, height), (-1, below)):
+            is_reserved = (
+                side > 0
                 and keep is not None
                 and abs(x - keep[0]) < (w + keep[2]) / 2
                 and abs(y - keep[1]) < (h + keep[3]) / 2
             )
-            if room > 0.6 and b.rng.random() < populated and not kept:
-                with b.frame((x, y, way * thickness / 2)):
-                    _place(b, w, h, room, way)
+            if headroom > 0.6 and b.rng.random() < populated and not is_reserved:
+                with b.frame((x, y, side * thickness / 2)):
+                    _populate_slot(b, w, h, headroom, side)
 
 
-def _place(b: Builder, w: float, h: float, room: float, way: int) -> None:
-    """One slot's part, standing on the board (``way`` 1) or hanging under it (-1)."""
-    draw = b.rng.random()
-    if min(w, h) > 4 and draw < 0.45:
-        chip(b, min(w, h) * b.rng.uniform(0.6, 0.85), min(1.2, room), way)
-    elif min(w, h) > 5 and room > 6 and draw < 0.58:
-        r, tall = min(w, h) * b.rng.uniform(0.3, 0.42), min(room, b.rng.uniform(5, 14)) - 0.2
-        capacitor(b, r, tall, (0, 0, way * (tall / 2 + 0.05)))
-    elif min(w, h) > 4 and draw < 0.7 and room > 1.6:
-        tall = min(room, b.rng.uniform(1.5, 4)) - 0.1
-        core = b.box("ferrite", (min(w, h) * 0.7, min(w, h) * 0.7, tall), (0, 0, way * tall / 2))
+def _populate_slot(b: Builder, w: float, h: float, headroom: float, sign: int) -> None:
+    """Add a component to a slot, above the board (``sign`` 1) or below it (-1)."""
+    draw, side = b.rng.random(), min(w, h)
+    if side > 4 and draw < 0.45:
+        chip(b, side * b.rng.uniform(0.6, 0.85), min(1.2, headroom), sign)
+    elif side > 5 and headroom > 6 and draw < 0.58:
+        r, tall = side * b.rng.uniform(0.3, 0.42), min(headroom, b.rng.uniform(5, 14)) - 0.2
+        capacitor(b, r, tall, (0, 0, sign * (tall / 2 + 0.05)))
+    elif side > 4 and draw < 0.7 and headroom > 1.6:
+        tall = min(headroom, b.rng.uniform(1.5, 4)) - 0.1
+        core = b.box("ferrite", (side * 0.7, side * 0.7, tall), (0, 0, sign * tall / 2))
         b.cylinder(
             "copper",
-            min(w, h) * 0.25,
+            side * 0.25,
             tall * 0.7,
-            (0, 0, way * tall / 2),
+            (0, 0, sign * tall / 2),
             10,
             inside=core,
             density=0.6,
         )
-    elif min(w, h) > 3 and draw < 0.8 and room > 2:
-        tall = min(room, b.rng.uniform(2, 5)) - 0.1
-        shell = b.box("nylon_gf30", (w * 0.85, h * 0.7, tall), (0, 0, way * tall / 2))
+    elif side > 3 and draw < 0.8 and headroom > 2:
+        tall = min(headroom, b.rng.uniform(2, 5)) - 0.1
+        shell = b.box("nylon_gf30", (w * 0.85, h * 0.7, tall), (0, 0, sign * tall / 2))
         b.box(
             "brass",
             (w * 0.7, h * 0.4, tall * 0.6),
-            (0, 0, way * tall / 2),
+            (0, 0, sign * tall / 2),
             inside=shell,
             density=0.2,
         )
     else:
-        _passives(b, w, h, room, way)
+        _passives(b, w, h, headroom, sign)
 
 
-def _passives(b: Builder, w: float, h: float, room: float, way: int) -> None:
-    """A row or two of chip resistors and capacitors with their solder."""
+def _passives(b: Builder, w: float, h: float, headroom: float, sign: int) -> None:
+    """Add rows of chip resistors or capacitors with their solder."""
     long, wide = ((1.6, 0.8), (2.0, 1.25), (3.2, 1.6))[int(b.rng.integers(3))]
-    tall = min(room, wide * 0.6)
+    tall = min(headroom, wide * 0.6)
     nx, ny = max(1, min(3, int(w / (long + 1.2)))), max(1, min(3, int(h / (wide + 0.8))))
     if w < long or h < wide:
         return
@@ -117,13 +131,13 @@ def _passives(b: Builder, w: float, h: float, room: float, way: int) -> None:
     for i in range(nx):
         for j in range(ny):
             x, y = (i + 0.5 - nx / 2) * w / nx, (j + 0.5 - ny / 2) * h / ny
-            b.box(kind, (long * 0.7, wide, tall), (x, y, way * tall / 2))
-            b.box("solder", (long * 0.14, wide, tall * 0.6), (x - long * 0.42, y, way * tall * 0.3))
-            b.box("solder", (long * 0.14, wide, tall * 0.6), (x + long * 0.42, y, way * tall * 0.3))
+            b.box(kind, (long * 0.7, wide, tall), (x, y, sign * tall / 2))
+            for end_x in (x - long * 0.42, x + long * 0.42):
+                b.box("solder", (long * 0.14, wide, tall * 0.6), (end_x, y, sign * tall * 0.3))
 
 
 def chip(b: Builder, side: float, tall: float, way: int = 1) -> None:
-    """A packaged chip on the board: compound, lead frame, silicon, and solder beneath."""
+    """Add a packaged chip: moulding compound, lead frame, silicon, and solder beneath."""
     b.box("solder", (side * 0.9, side * 0.9, 0.1), (0, 0, way * 0.05), density=0.4)
     body = b.box("moulding_compound", (side, side, tall - 0.1), (0, 0, way * (tall / 2 + 0.05)))
     b.box("copper", (side * 0.55, side * 0.55, 0.12), (0, 0, way * tall * 0.35), inside=body)
@@ -139,7 +153,7 @@ def capacitor(
     at: tuple[float, float, float] = (0, 0, 0),
     axis: str = "z",
 ) -> None:
-    """An electrolytic capacitor: can, wet paper and foil."""
+    """Add an electrolytic capacitor: can, wet paper and foil."""
     can = b.cylinder("aluminium", radius, tall, at, 12, axis=axis)
     b.cylinder("aluminium", radius * 0.93, tall * 0.94, at, 12, axis=axis, inside=can, density=0.6)
 
@@ -152,14 +166,14 @@ def screw(
     axis: str = "z",
     material: str = "stainless_steel",
 ) -> None:
-    """Shank and head, head upwards along the axis; ``at`` is where the two meet."""
+    """Add a screw with its head upwards along the axis; shank and head meet at ``at``."""
     with b.frame(at, axis=axis):
         b.cylinder(material, radius, length, (0, 0, -length / 2), 8)
         b.cylinder(material, radius * 1.9, radius * 1.1, (0, 0, radius * 0.55), 10)
 
 
 def boss(b: Builder, at: tuple[float, float, float], tall: float, material: str = "abs") -> None:
-    """A plastic post standing in a case with a screw in it."""
+    """Add a plastic post with a screw in it."""
     post = b.cylinder(material, 3.0, tall, at, 10)
     with b.within(post), b.frame(at):
         b.cylinder("stainless_steel", 1.1, tall * 0.7, (0, 0, -tall * 0.1), 8)
@@ -169,7 +183,7 @@ def boss(b: Builder, at: tuple[float, float, float], tall: float, material: str 
 def pouch_cell(
     b: Builder, width: float, length: float, thick: float, name: str = "battery_cell"
 ) -> None:
-    """A lithium pouch cell: laminate, roll with denser folded edges, two tabs."""
+    """Add a lithium pouch cell: laminate, roll with denser folded edges, two tabs."""
     with b.part(name, replaceable=True):
         bag = b.slab("aluminium", (width, length, thick), 2.0, density=0.55)
         roll = b.slab(
@@ -193,7 +207,7 @@ def pouch_cell(
 def round_cell(
     b: Builder, radius: float, length: float, core: str = "li_ion_stack", name: str = "battery_cell"
 ) -> None:
-    """A cylindrical cell along z: steel can, core, a free head and a cap."""
+    """Add a cylindrical cell along z: steel can, core, gas space at the head, cap."""
     with b.part(name, replaceable=True):
         can = b.cylinder("stainless_steel", radius, length, segments=20)
         b.cylinder(core, radius - 0.3, length * 0.91, (0, 0, -length * 0.03), 20, inside=can)
@@ -204,11 +218,11 @@ def round_cell(
 def motor(
     b: Builder, radius: float, length: float, shaft: float = 8.0, magnets: str = "ferrite"
 ) -> None:
-    """A direct-current motor along z: can, magnets, wound rotor, shaft."""
+    """Add a direct-current motor along z: can, magnets, wound rotor, shaft."""
     with b.part("motor", replaceable=True):
         can = b.cylinder("stainless_steel", radius, length, segments=24)
-        room = b.cylinder(AIR, radius - 1.2, length - 2.4, segments=24, inside=can)
-        with b.within(room):
+        interior = b.cylinder(AIR, radius - 1.2, length - 2.4, segments=24, inside=can)
+        with b.within(interior):
             b.tube(magnets, radius - 1.4, radius * 0.68, length * 0.7)
             rotor = b.cylinder("iron", radius * 0.6, length * 0.72)
             b.tube(
@@ -221,7 +235,7 @@ def motor(
 
 
 def transformer(b: Builder, size: tuple[float, float, float], core: str = "ferrite") -> None:
-    """A core with two windows full of copper."""
+    """Add a transformer: a core with two windows full of copper."""
     w, d, h = size
     with b.part("transformer", replaceable=True):
         body = b.box(core, size)
@@ -237,7 +251,7 @@ def transformer(b: Builder, size: tuple[float, float, float], core: str = "ferri
 
 
 def speaker(b: Builder, radius: float, depth: float) -> None:
-    """A round speaker facing z: basket, magnet, coil, cone."""
+    """Add a round speaker facing z: basket, magnet, coil, cone."""
     with b.part("speaker", replaceable=True):
         b.tube("iron", radius, radius * 0.9, depth * 0.3, (0, 0, depth * 0.35), 20)
         b.cylinder("paper", radius * 0.88, depth * 0.06, (0, 0, depth * 0.3), 20)
@@ -261,7 +275,7 @@ def speaker(b: Builder, radius: float, depth: float) -> None:
 
 
 def fan(b: Builder, radius: float, tall: float, blades: int) -> None:
-    """A fan in a ring."""
+    """Add a fan in a ring."""
     with b.part("fan", replaceable=True):
         b.tube("pc_abs", radius, radius - 1.2, tall, segments=24)
         b.tube("pc_abs", radius * 0.42, radius * 0.36, tall * 0.9, segments=20)
@@ -286,74 +300,14 @@ def fan(b: Builder, radius: float, tall: float, blades: int) -> None:
 def usb_port(
     b: Builder, at: tuple[float, float, float], size: tuple[float, float, float] = (13, 13, 6)
 ) -> None:
-    """A metal socket with its tongue."""
+    """Add a metal socket with its tongue."""
     shell = b.box("stainless_steel", size, at)
-    room = b.box(AIR, (size[0] - 0.8, size[1] - 0.8, size[2] - 0.8), at, inside=shell)
-    b.box("nylon_gf30", (size[0] * 0.7, size[1] * 0.6, size[2] * 0.3), at, inside=room)
+    interior = b.box(AIR, (size[0] - 0.8, size[1] - 0.8, size[2] - 0.8), at, inside=shell)
+    b.box("nylon_gf30", (size[0] * 0.7, size[1] * 0.6, size[2] * 0.3), at, inside=interior)
 
 
 def helix(turns: float, radius: float, length: float, per_turn: int = 12) -> np.ndarray:
-    """(P, 3) points of a coil along z, centred."""
+    """Return the (P, 3) points of a coil along z, centred on the origin."""
     t = np.linspace(0, 1, max(4, int(turns * per_turn)))
     angle = 2 * np.pi * turns * t
     return np.column_stack([radius * np.cos(angle), radius * np.sin(angle), (t - 0.5) * length])
-
-
-def cord_and_plug(
-    b: Builder,
-    start: tuple[float, float, float],
-    towards: tuple[float, float],
-    turns: float,
-    radius: float = 3.2,
-    cores: int = 3,
-    plug: str = "mains",
-) -> None:
-    """A cord that leaves a device and lies in a flat coil around its plug.
-
-    Args:
-        start: where it leaves, which is the plane it lies in. towards: unit (x, y) away from the device.
-    """
-    pitch, least, bend = 2 * radius + 0.8, *((36.0, 10.0) if plug == "mains" else (23.0, 7.0))
-    widest = least + pitch * turns
-    angle = np.linspace(0, 2 * np.pi * turns, int(turns * 22))
-    r = widest - pitch * angle / (2 * np.pi)
-    out = np.asarray(towards, float)
-    side = np.array([-out[1], out[0]])
-    lead = b.rng.uniform(14, 40)
-    # The coil is met at a tangent: its centre lies beside the way out.
-    centre = np.asarray(start[:2]) + out * (lead + widest * 0.15) + side * widest
-    coil = centre + r[:, None] * (np.sin(angle)[:, None] * out - np.cos(angle)[:, None] * side)
-    first = np.asarray(start[:2]) + out * np.linspace(0, lead + widest * 0.15 - 2.0, 5)[:, None]
-    # The end turns inwards, so that the plug lies across the middle of the coil.
-    along, inwards = np.array(coil[-1] - coil[-2]), centre - coil[-1]
-    along, inwards = along / np.linalg.norm(along), inwards / np.linalg.norm(inwards)
-    quarter = np.linspace(0.25, np.pi / 2, 6)[:, None]
-    flat = np.concatenate(
-        [first, coil, coil[-1] + bend * (np.sin(quarter) * along + (1 - np.cos(quarter)) * inwards)]
-    )
-    points = np.column_stack([flat, np.full(len(flat), start[2])])
-    with b.part("cord"):
-        sheath = b.wire("cable_pvc", points, radius)
-        beside = np.gradient(flat, axis=0)
-        beside = (
-            np.column_stack([-beside[:, 1], beside[:, 0]]) / np.linalg.norm(beside, axis=1)[:, None]
-        )
-        for k in range(cores):
-            off = (k - (cores - 1) / 2) * radius * 0.52
-            core = np.column_stack([flat + off * beside, np.full(len(flat), start[2])])[1:-1]
-            b.wire("copper", core, radius * 0.17, inside=sheath)
-    _plug(b, np.append(flat[-1], start[2]), inwards, plug)
-
-
-def _plug(b: Builder, end: np.ndarray, way: np.ndarray, kind: str) -> None:
-    turn = np.array([[way[0], -way[1], 0], [way[1], way[0], 0], [0, 0, 1]])
-    with b.frame(end, turn), b.part("plug"):
-        if kind == "mains":
-            body = b.slab("cable_pvc", (26, 20, 15), 4, (13.2, 0, 0))
-            for y in (-5.5, 5.5):
-                b.box("brass", (12, 3, 4), (19, y, 0), inside=body)
-                b.cylinder("brass", 2.2, 17, (34.9, y, 0), 10, axis="x")
-        else:
-            b.slab("cable_pvc", (14, 9, 6), 2, (7.2, 0, 0))
-            shell = b.box("stainless_steel", (9, 7, 2.6), (18.8, 0, 0))
-            b.box("nylon_gf30", (8.4, 6, 1.4), (18.8, 0, 0), inside=shell)

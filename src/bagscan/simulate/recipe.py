@@ -1,4 +1,4 @@
-"""What the scenes of a data set are made of: the fields of a preset, and the random streams and pieces that follow from them."""
+"""Settings of a simulated dataset, with its random streams and its collection of devices."""
 
 from __future__ import annotations
 
@@ -16,29 +16,38 @@ from bagscan.simulate.bags import KINDS as BAGS
 from bagscan.simulate.concealment import WAYS
 from bagscan.simulate.devices import NAMES, Family, build_device, draw_family, owned_piece
 
-# Streams of one scan; a new one is added at the end, so that the others stay as they are.
+# Random streams of a scene. Append new streams, so that the existing streams do not change.
 STREAMS = ("plan", "device", "bag", "items", "anomaly", "noise_seed", "belt", "pair", "machine")
-# How the scenes of a data set are staged: a piece of the collection in one of its fixed stagings, such a
-# piece with something hidden anew, or another family with something hidden anew.
+# Groups of scenes: a piece of the collection in a fixed staging, a piece of the collection in a new
+# staging, or a device of another family in a new staging.
 GROUPS = ("known_stagings", "new_stagings", "other_families")
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """What scenes of a data set are made of; the fields of a preset's YAML file.
+    """Settings of a simulated dataset; the keys of a preset's YAML file.
 
     Attributes:
-        count: scans; a scene makes two, without and with its anomaly. seed: root of all streams but the collection's.
-        collection: seed of the pieces that a laboratory owns and of their stagings: the same in sets of any seed.
-        pieces: owned of each device. stagings: of each piece.
+        devices: classes of the device under test, in equal numbers.
+        count: number of scans. A scene yields two scans, without and with its anomaly.
+        seed: seed of all random streams except those of the collection.
+        collection: seed of the devices that a simulated laboratory owns and of their stagings;
+            they are the same in datasets of any ``seed``.
+        pieces: number of pieces of each device in the collection.
+        stagings: number of fixed stagings of each piece.
         groups: relative frequency of each of ``GROUPS``.
-        profile: scanner, by name or file. profile_sha256: hash that the profile must have, or null.
-        devices: classes under test, taken in turn. parts: relative sizes.
-        bags: relative frequency by kind. items: fewest and most other things in a bag.
-        look_alikes: chance of each of up to three look-alikes. more_devices: chance of each of two more devices.
-        kinds, ways: of anomalies. sizes: one of :data:`bagscan.simulate.anomalies.SIZES`.
-        vary_machine: whether noise, blur, scatter and faults differ from scan to scan within the ranges of
-            real machines, in place of the profile's own.
+        profile: scanner profile, by name or YAML file.
+        profile_sha256: expected hash of the profile, or null to accept any.
+        parts: relative sizes of the splits ``train``, ``val`` and ``test``.
+        bags: relative frequency of each kind of bag.
+        items: minimum and maximum number of other things in a bag.
+        look_alikes: probability of each of up to three look-alikes.
+        more_devices: probability of each of up to two more devices.
+        kinds: kinds of anomalies.
+        ways: ways of concealment.
+        sizes: range of anomaly sizes, one of :data:`bagscan.simulate.anomalies.SIZES`.
+        vary_machine: if true, noise, blur, scatter and faults vary from scan to scan within the
+            ranges of real scanners and replace those of the profile.
     """
 
     devices: tuple[str, ...]
@@ -77,70 +86,78 @@ class Recipe:
             given = tuple(getattr(self, name))
             if not given:
                 raise ValueError(f"{name} must not be empty")
-            for one in given:
-                if one not in allowed:
+            for value in given:
+                if value not in allowed:
                     raise ValueError(
-                        f"{name}: unknown {one!r}{nearest(str(one), allowed)}; there are {', '.join(allowed)}"
+                        f"{name}: unknown {value!r}{nearest(str(value), allowed)}; "
+                        f"available: {', '.join(allowed)}"
                     )
         for name in ("parts", "bags", "groups"):
             shares = list(getattr(self, name).values())
             if min(shares) < 0 or sum(shares) <= 0:
                 raise ValueError(
-                    f"{name}: sizes must be 0 or more and not all 0, got {dict(getattr(self, name))}"
+                    f"{name}: values must be 0 or more and not all 0, "
+                    f"got {dict(getattr(self, name))}"
                 )
         for name in ("look_alikes", "more_devices"):
             if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"{name} must lie in 0 to 1, got {getattr(self, name)}")
+                raise ValueError(f"{name} must be from 0 to 1, got {getattr(self, name)}")
         if len(set(self.devices)) < len(self.devices):
-            raise ValueError(f"devices repeat: {self.devices}")
+            raise ValueError(f"devices must not repeat, got {', '.join(self.devices)}")
         if len(self.items) != 2 or not 0 <= self.items[0] <= self.items[1]:
-            raise ValueError(f"items must be the fewest and the most, got {list(self.items)}")
+            raise ValueError(
+                f"items must be the minimum and the maximum, both 0 or more, got {list(self.items)}"
+            )
         if self.sizes not in SIZES:
             raise ValueError(
-                f"sizes: unknown {self.sizes!r}{nearest(self.sizes, SIZES)}; there are {', '.join(SIZES)}"
+                f"sizes: unknown {self.sizes!r}{nearest(self.sizes, SIZES)}; "
+                f"available: {', '.join(SIZES)}"
             )
-        for name, least in (
+        for name, minimum in (
             ("count", 1),
             ("seed", 0),
             ("collection", 0),
             ("pieces", 1),
             ("stagings", 1),
         ):
-            if getattr(self, name) < least:
-                raise ValueError(f"{name} must be {least} or more, got {getattr(self, name)}")
+            if getattr(self, name) < minimum:
+                raise ValueError(f"{name} must be {minimum} or more, got {getattr(self, name)}")
 
     @property
     def scenes(self) -> int:
-        """Scenes that make ``count`` scans; of an odd number, the last scene is scanned twice all the same."""
+        """Number of scenes. If ``count`` is odd, the last scene is still scanned twice."""
         return -(-self.count // 2)
 
     def stream(self, index: int, name: str) -> np.random.Generator:
-        """Random numbers of one purpose of one scene."""
+        """Return the random generator of a scene for a purpose, one of ``STREAMS``."""
         return np.random.default_rng(
             np.random.SeedSequence(self.seed, spawn_key=(index, STREAMS.index(name)))
         )
 
     def family(self, device: str, part: str, group: str, rng: np.random.Generator) -> Family:
-        """A piece of the collection, or a family that belongs to a part."""
+        """Draw a piece of the collection, or a family of the split ``part``."""
         if group == "other_families":
             return draw_family(device, part, rng)
         return owned_piece(device, self.collection, self.pieces, int(rng.integers(self.pieces)))
 
     def build(self, family: Family, rng: np.random.Generator) -> tuple[Assembly, dict[str, Any]]:
-        """A device; a piece of the collection is the same in every scan, whatever ``rng``."""
+        """Build a device and return it with its dimensions.
+
+        A piece of the collection is the same in every scan and does not use ``rng``.
+        """
         if family.piece is None:
             return build_device(family, rng)
         return owned_device(self.collection, family)
 
 
 def collection_stream(collection: int, *key: int) -> np.random.Generator:
-    """Random numbers of one thing of a laboratory's collection."""
+    """Return the random generator of an element of a laboratory's collection."""
     return np.random.default_rng(np.random.SeedSequence(collection, spawn_key=key))
 
 
 @functools.lru_cache(maxsize=128)
 def owned_device(collection: int, family: Family) -> tuple[Assembly, dict[str, Any]]:
-    """A piece of a laboratory's collection, the same in every scan."""
+    """Build a piece of a laboratory's collection; it is the same in every scan."""
     assert family.piece is not None
     return build_device(
         family, collection_stream(collection, 0, NAMES.index(family.device), family.piece)

@@ -1,4 +1,4 @@
-"""A scene through a scanner: raw counts, images, masks and how hard the anomaly is to see."""
+"""Rendering of scenes: raw counts, component masks and detectability of the anomaly."""
 
 from __future__ import annotations
 
@@ -21,11 +21,14 @@ STRATA = ((5.0, "below 5"), (50.0, "5-50"), (500.0, "50-500"), (np.inf, "above 5
 
 @dataclass(frozen=True)
 class RenderedView:
-    """One view of one scene.
+    """A view of a scene.
 
     Attributes:
-        counts: (2, H, W) uint16 low and high. components: one per component of the scene, then the
-            anomaly where there is one. detectability, shown: of the anomaly; None without one.
+        view: geometry of the view, cropped to the scene.
+        counts: (2, H, W) uint16 low and high counts.
+        components: silhouette of each component of the scene; that of the anomaly comes last.
+        detectability: detectability of the anomaly; None without an anomaly.
+        shown: visibility of the anomaly; None without an anomaly.
     """
 
     view: ViewGeometry
@@ -37,12 +40,12 @@ class RenderedView:
 
 @dataclass(frozen=True)
 class Detectability:
-    """How far an anomaly stands out of the noise.
+    """Contrast-to-noise ratio (CNR) of an anomaly.
 
     Attributes:
-        cnr: (H, W) float32 contrast over noise of each pixel, both channels together.
-        area_cnr: of the whole: what an observer reaches who knows the difference image and how the noise of
-            neighbouring channels is correlated (a prewhitening matched filter; ICRU Report 54).
+        cnr: (H, W) float32 CNR of each pixel, over both channels.
+        area_cnr: CNR of a prewhitening matched filter, that is an observer who knows the difference
+            image and the correlation of the noise between channels (ICRU Report 54).
     """
 
     cnr: np.ndarray
@@ -50,31 +53,34 @@ class Detectability:
 
     @property
     def stratum(self) -> str:
-        """See :func:`stratum`."""
+        """Class of ``area_cnr``, see :func:`stratum`."""
         return stratum(self.area_cnr)
 
 
 def stratum(area_cnr: float) -> str:
-    """``below 5`` (undetectable), ``5-50``, ``50-500`` or ``above 500``."""
+    """Return ``below 5`` (undetectable), ``5-50``, ``50-500`` or ``above 500``."""
     return next(name for limit, name in STRATA if area_cnr < limit)
 
 
 def render(
     scene: Scene, profile: Profile, seed: int, both: bool = False
 ) -> dict[str, list[RenderedView]]:
-    """Every view of a scene with its anomaly where it has one, else without.
+    """Render every view of a scene, with its anomaly if it has any.
 
     Args:
-        seed: of all noise. both: give the benign twin too, measured with the same noise.
+        scene: scene to render.
+        profile: scanner profile.
+        seed: seed of all noise.
+        both: also render the benign twin, with the same noise.
 
     Returns:
-        Views under ``anomalous`` or ``benign``.
+        Views under the keys ``anomalous`` and ``benign``.
     """
     out: dict[str, list[RenderedView]] = {}
-    # Channels that see nothing but air are not kept; which ones the benign scene alone decides.
+    # Channels that see only air are dropped. The benign scene determines them for both twins.
     for number, view in enumerate(profile.views):
-        for name, one in _render_view(scene, profile, view, seed + number, both).items():
-            out.setdefault(name, []).append(one)
+        for name, rendered in _render_view(scene, profile, view, seed + number, both).items():
+            out.setdefault(name, []).append(rendered)
     return out
 
 
@@ -91,37 +97,42 @@ def _render_view(
         )
     if scene.anomalous is not None:
         assert scene.changed is not None
-        edited = _edited(scene, profile, view, clean, fan)
-        seen = detectability(clean, edited, profile, view)
+        edited = _transmission_with_anomaly(scene, profile, view, clean, fan)
+        contrast = detectability(clean, edited, profile, view)
         components = component_silhouettes(scene.anomalous, fan)
-        of_anomaly = scene.anomalous.component == len(scene.anomalous.components) - 1
-        middle = np.mean(scene.anomalous.alone(of_anomaly).bounds, 0)
-        shows = shown(clean, edited, components[-1], pixel_mm(view, profile.line_pitch_mm, middle))
+        is_anomaly = scene.anomalous.component == len(scene.anomalous.components) - 1
+        middle = np.mean(scene.anomalous.alone(is_anomaly).bounds, 0)
+        visibility = shown(
+            clean, edited, components[-1], pixel_mm(view, profile.line_pitch_mm, middle)
+        )
         found["anomalous"] = RenderedView(
-            view, measure(edited, profile, view, seed), components, seen, shows
+            view, measure(edited, profile, view, seed), components, contrast, visibility
         )
     return found
 
 
-def _edited(
+def _transmission_with_anomaly(
     scene: Scene, profile: Profile, view: ViewGeometry, clean: np.ndarray, fan: object
 ) -> np.ndarray:
-    """Transmission with the anomaly: worked out anew only where the two scenes differ, so that the rest is the same to the bit."""
+    """Return the transmission with the anomaly.
+
+    It is recomputed only where the twins differ, so that all other pixels are bit-identical.
+    """
     assert scene.changed is not None
     assert scene.anomalous is not None
     footprint = _silhouettes(scene.changed, np.zeros(len(scene.changed), np.int64), 1, fan)[0]
     if not footprint.mask.any():
         return clean
     lines = footprint.top, footprint.top + footprint.mask.shape[0]
-    again = transmission(scene.anomalous, profile, view, scene.y_mm, PER_PIXEL, lines=lines)
+    recomputed = transmission(scene.anomalous, profile, view, scene.y_mm, PER_PIXEL, lines=lines)
     changed = footprint.full(clean.shape[1:])[lines[0] : lines[1]]
     edited = clean.copy()
-    edited[:, lines[0] : lines[1]] = np.where(changed, again, clean[:, lines[0] : lines[1]])
+    edited[:, lines[0] : lines[1]] = np.where(changed, recomputed, clean[:, lines[0] : lines[1]])
     return edited
 
 
 def component_silhouettes(scene: Assembly, fan: object) -> tuple[Silhouette, ...]:
-    """Amodal masks of all components, air left out."""
+    """Return the amodal silhouettes of all components, without air."""
     solid = np.array([name != AIR for name in scene.material])
     return tuple(
         _silhouettes(scene, np.where(solid, scene.component, -1), len(scene.components), fan)
@@ -136,7 +147,14 @@ def _silhouettes(scene: Assembly, part: np.ndarray, n: int, fan: object) -> list
 def detectability(
     clean: np.ndarray, edited: np.ndarray, profile: Profile, view: ViewGeometry
 ) -> Detectability:
-    """Contrast to noise of the difference of two (2, H, W) transmissions, blurred as the detector blurs."""
+    """Compute the CNR of the difference of two noise-free transmissions after the detector blur.
+
+    Args:
+        clean: (2, H, W) transmission of the benign scene.
+        edited: (2, H, W) transmission of the anomalous scene.
+        profile: scanner profile.
+        view: view of the scene.
+    """
     response = profile.response
     distance = view.fan(np.zeros(1)).distance_mm
     squared, area = np.zeros(clean.shape[1:]), 0.0
@@ -147,8 +165,8 @@ def detectability(
     for channel, photons in enumerate((response.low_photons, response.high_photons)):
         air = photons * (profile.detector.distance_mm / distance) ** 2
         before, after = (blurred(t[channel, rows], profile.blur_px) for t in (clean, edited))
-        # Noise of the mean level: photons and electronics, with half of the scatter. Gain, cards and flicker are
-        # left out, since an observer who knows the machine takes them off.
+        # Noise at the mean level: photons and electronics, with half of the scatter. An observer
+        # who knows the scanner corrects gain, cards and flicker, so they are omitted.
         level = (before + after) / 2 + profile.scatter.share * 0.5
         variance = level / air + (profile.noise.electronic / air) ** 2
         contrast = (before - after) / np.sqrt(variance)

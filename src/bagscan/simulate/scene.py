@@ -1,42 +1,43 @@
-"""One scene of a data set: what is drawn, in which order, from which random stream.
+"""Scenes of a dataset: their plans, their random streams and how they are assembled.
 
-A device is staged first: something is hidden in it, alone and in its own frame. Bag, clutter and
-noise are then drawn for the staged device, and the scene is scanned twice, without and with what is
-hidden: nothing but the anomaly tells the two apart.
+First, an anomaly is hidden in a device in the frame of that device (staging). Then bag, clutter and
+noise are drawn for the staged device. The scene is scanned twice, without and with the anomaly, so
+that the two scans differ in nothing else.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from bagscan.simulate.anomalies import SIZES, Make, build_anomaly
 from bagscan.simulate.assembly import OUTSIDE, Assembly, join
+from bagscan.simulate.bag_contents import DeviceUnderTest, Placed, Thing, pack
 from bagscan.simulate.bags import Bag, build_bag
 from bagscan.simulate.concealment import Concealed
 from bagscan.simulate.devices import NAMES, Family
-from bagscan.simulate.items import COMMON, ITEMS, LOOK_ALIKES, build_item
 from bagscan.simulate.mesh import rotation_xyz
 from bagscan.simulate.packing import Heap
 from bagscan.simulate.recipe import STREAMS, Recipe, collection_stream, owned_device
 from bagscan.simulate.staging import MAY_LIE, stage, usual_poses
 
-GARMENTS = {"cotton": 1.0, "polyester": 1.0, "wool": 1.0, "leather": 0.5}
 TALLEST_MM, WIDEST_MM, LONGEST_MM = 330.0, 520.0, 440.0
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What one scene of a data set is to be.
+    """Choices that define a scene of a dataset.
 
     Attributes:
-        part: ``train``, ``val`` or ``test``. family: of the device under test.
-        group: one of ``GROUPS``. staging: its number, of ``known_stagings`` alone.
+        index: number of the scene.
+        part: split of the dataset: ``train``, ``val`` or ``test``.
+        family: family of the device under test.
+        group: one of ``GROUPS``.
+        staging: number of the staging; None unless ``group`` is ``known_stagings``.
     """
 
     index: int
@@ -47,7 +48,7 @@ class Plan:
 
     @property
     def told_group(self) -> str:
-        """The group that results are reported by: families that training never saw are ``unseen_families``."""
+        """Group for reports: ``unseen_families`` if training never sees the family."""
         return (
             "unseen_families"
             if self.group == "other_families" and self.part != "train"
@@ -56,30 +57,16 @@ class Plan:
 
 
 @dataclass(frozen=True)
-class Thing:
-    """One object of a scene.
-
-    Attributes:
-        name: class. role: ``device``, ``item``, ``look_alike`` or ``bag``.
-        components: indices into the scene's components. component_names: of each.
-    """
-
-    name: str
-    role: str
-    components: tuple[int, ...]
-    component_names: tuple[str, ...]
-    about: Mapping[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
 class Scene:
-    """Solids in the tunnel, and what they are.
+    """Solids in the tunnel and the objects that they form.
 
     Attributes:
-        benign: everything without the anomaly. things: of both; the anomaly is none of them.
-        anomalous: the same with the anomaly as its last solids and component, or None.
-        changed: solids that only one of the two holds: the anomaly and what it replaced.
-        concealed: how it is hidden. y_mm: belt positions from and to.
+        benign: everything except the anomaly.
+        things: objects of both twins; the anomaly is not included.
+        y_mm: belt positions of the first and the last line.
+        anomalous: the scene with the anomaly, whose solids and component come last, or None.
+        changed: solids that only one twin contains: the anomaly and the solids that it replaces.
+        concealed: the concealment, or None.
     """
 
     benign: Assembly
@@ -90,9 +77,8 @@ class Scene:
     concealed: Concealed | None = None
 
 
-@functools.lru_cache(
-    maxsize=512
-)  # 6 devices × 6 pieces × 3 stagings, and then some: each is drawn once a process
+# The cache holds all stagings of a preset (6 devices × 6 pieces × 3 stagings) with some reserve.
+@functools.lru_cache(maxsize=512)
 def known_staging(
     collection: int,
     family: Family,
@@ -101,7 +87,7 @@ def known_staging(
     ways: tuple[str, ...],
     sizes: str,
 ) -> Concealed | None:
-    """One of the stagings of a piece of the collection, the same in sets of any seed."""
+    """Return a staging of a piece of the collection, the same in datasets of any seed."""
     assert family.piece is not None
     rng = collection_stream(collection, 1, NAMES.index(family.device), family.piece, staging)
     return _stage(
@@ -118,52 +104,54 @@ def _stage(
     rng: np.random.Generator,
     make: Make,
 ) -> Concealed | None:
-    # A user's own mesh is as large as it is, and specks need not show.
-    least_visible = sizes != "specks" and make is build_anomaly
-    return stage(device, usual_poses(name), kinds, ways, rng, SIZES[sizes], make, least_visible)
+    # A user's own mesh has a fixed size, and specks are small on purpose: both can be invisible.
+    require_visible = sizes != "specks" and make is build_anomaly
+    return stage(device, usual_poses(name), kinds, ways, rng, SIZES[sizes], make, require_visible)
 
 
 def plan(recipe: Recipe, index: int) -> Plan:
-    """What one scene is to be: balanced, in an order that tells nothing.
+    """Choose device, split, group and staging of a scene, balanced and in random order.
 
-    Every run of as many scenes as there are classes holds each class once. A block of the sum of
-    ``parts`` such runs holds, for each class, every part in proportion; which comes when is shuffled.
+    With n classes, every run of n scenes contains each class once. A block consists of as many runs
+    as ``recipe.parts`` sums to. It contains, for each class, every split in proportion and in
+    random order.
     """
     devices, cycle = recipe.devices, [name for name, n in recipe.parts.items() for _ in range(n)]
     block, within = divmod(index, len(cycle) * len(devices))
-    turn, place = divmod(within, len(devices))
+    run, place = divmod(within, len(devices))
     shuffle = np.random.default_rng(
-        np.random.SeedSequence(recipe.seed, spawn_key=(block, len(STREAMS), turn))
+        np.random.SeedSequence(recipe.seed, spawn_key=(block, len(STREAMS), run))
     )
     device = devices[shuffle.permutation(len(devices))[place]]
     key = (block, len(STREAMS) + 1, devices.index(device))
     order = np.random.default_rng(np.random.SeedSequence(recipe.seed, spawn_key=key)).permutation(
         len(cycle)
     )
-    part = cycle[int(order[turn])]
+    part = cycle[int(order[run])]
     rng = recipe.stream(index, "plan")
     weights = np.array(list(recipe.groups.values()), float)
     group = str(rng.choice(list(recipe.groups), p=weights / weights.sum()))
     family = recipe.family(device, part, group, rng)
-    return Plan(
-        index,
-        part,
-        family,
-        group,
-        int(rng.integers(recipe.stagings)) if group == "known_stagings" else None,
-    )
+    staging = int(rng.integers(recipe.stagings)) if group == "known_stagings" else None
+    return Plan(index, part, family, group, staging)
 
 
 def build_scene(
     recipe: Recipe, what: Plan, tunnel_mm: Sequence[float], make: Make = build_anomaly
 ) -> Scene:
-    """The scene of a plan, in the tunnel's frame; without an anomaly where none could be hidden.
+    """Build the scene of a plan in the frame of the tunnel.
 
     Args:
-        tunnel_mm: width and height. make: builds every anomaly in place of its kind's own builder.
+        recipe: settings of the dataset.
+        what: plan of the scene.
+        tunnel_mm: width and height of the tunnel.
+        make: builder of all anomalies, in place of the builders of their kinds.
+
+    Returns:
+        The scene; without an anomaly if none could be hidden.
     """
     rng = recipe.stream(what.index, "device")
-    device, drawn = recipe.build(what.family, rng)
+    device, dimensions = recipe.build(what.family, rng)
     if what.staging is not None and make is build_anomaly:
         found = known_staging(
             recipe.collection, what.family, what.staging, recipe.kinds, recipe.ways, recipe.sizes
@@ -178,46 +166,49 @@ def build_scene(
             recipe.stream(what.index, "anomaly"),
             make,
         )
-    # What is taped to a device is packed with it; the benign twin keeps the same room free.
+    # An anomaly taped to a device is packed with it; the benign twin keeps the same space free.
     staged = join([device, found.anomaly]) if found and found.way == "taped_outside" else device
-    lying = (
-        rotation_xyz(np.pi / 2, 0, 0)
-        if what.family.device in MAY_LIE and rng.random() < 0.5
-        else np.eye(3)
-    )
+    if what.family.device in MAY_LIE and rng.random() < 0.5:
+        side = rotation_xyz(np.pi / 2, 0, 0)
+    else:
+        side = np.eye(3)
     turn = _fitting_turn(
-        staged, rotation_xyz(rng.normal(0, 0.045), rng.normal(0, 0.045), 0) @ lying, rng
+        staged, rotation_xyz(rng.normal(0, 0.045), rng.normal(0, 0.045), 0) @ side, rng
     )
-    bag, heap = _bag(recipe, staged.moved(turn), recipe.stream(what.index, "bag"))
-    placed, things = _pack(recipe, what, bag, heap, device, staged, turn, drawn)
-    parts = [bag.assembly, *(a for a, _, _ in placed)]
+    bag, heap = _build_bag(recipe, staged.moved(turn), recipe.stream(what.index, "bag"))
+    subject = DeviceUnderTest(what.family, dimensions, device, staged, turn)
+    placed, things = pack(
+        recipe, what.part, what.group, bag, heap, subject, recipe.stream(what.index, "items")
+    )
+    parts = [bag.assembly, *(assembly for assembly, _, _ in placed)]
     hosts = [OUTSIDE, *[bag.host] * len(placed)]
     inside = join(parts, hosts)
-    yaw, at = _on_the_belt(inside, tunnel_mm[0], recipe.stream(what.index, "belt"))
+    yaw, at = _lay_on_belt(inside, tunnel_mm[0], recipe.stream(what.index, "belt"))
     benign = inside.moved(yaw, at)
     scene = Scene(benign, things, (0.0, float(np.ptp(benign.vertices[:, 1]) + 60.0)))
-    return scene if found is None else _with_anomaly(scene, found, parts, hosts, placed, yaw, at)
+    return scene if found is None else _add_anomaly(scene, found, parts, hosts, placed, yaw, at)
 
 
-def _on_the_belt(
+def _lay_on_belt(
     bag: Assembly, tunnel_width_mm: float, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
-    """A turn and a shift that lay a bag on the belt as it comes, 30 mm behind the first line."""
-    for most in (0.7, 0.15, 0.0):
-        yaw = rotation_xyz(0, 0, rng.uniform(-most, most))
+    """Draw the rotation and shift of a bag on the belt, 30 mm behind the first line."""
+    for max_yaw in (0.7, 0.15, 0.0):
+        yaw = rotation_xyz(0, 0, rng.uniform(-max_yaw, max_yaw))
         low, high = bag.moved(yaw).bounds
         if high[0] - low[0] < tunnel_width_mm - 10 and high[1] - low[1] < LONGEST_MM + 90:
             break
-    off = rng.uniform(-0.5, 0.5) * max(0.0, tunnel_width_mm - 10 - (high[0] - low[0]))
-    return yaw, np.array([tunnel_width_mm / 2 + off - (low[0] + high[0]) / 2, 30.0 - low[1], 0.0])
+    offset = rng.uniform(-0.5, 0.5) * max(0.0, tunnel_width_mm - 10 - (high[0] - low[0]))
+    x = tunnel_width_mm / 2 + offset - (low[0] + high[0]) / 2
+    return yaw, np.array([x, 30.0 - low[1], 0.0])
 
 
-def _fitting_turn(device: Assembly, tilted: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Turned any way that the largest bag has room for; the largest devices lie straight."""
-    drawn = rng.uniform(-0.25, 0.25) + np.pi / 2 * rng.integers(4)
+def _fitting_turn(device: Assembly, tilt: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Draw a rotation about z that fits the largest bag; very large devices lie straight."""
+    random_yaw = rng.uniform(-0.25, 0.25) + np.pi / 2 * rng.integers(4)
     turns = [
-        np.asarray(rotation_xyz(0, 0, yaw) @ tilted)
-        for yaw in (drawn, drawn + np.pi / 2, 0.0, np.pi / 2)
+        np.asarray(rotation_xyz(0, 0, yaw) @ tilt)
+        for yaw in (random_yaw, random_yaw + np.pi / 2, 0.0, np.pi / 2)
     ]
     for turn in turns:
         need = np.ptp(np.array(device.moved(turn).bounds), axis=0)
@@ -226,168 +217,24 @@ def _fitting_turn(device: Assembly, tilted: np.ndarray, rng: np.random.Generator
     return turns[-2]
 
 
-def _bag(recipe: Recipe, device: Assembly, rng: np.random.Generator) -> tuple[Bag, Heap]:
-    """A bag that the device fits in with room to spare."""
+def _build_bag(recipe: Recipe, device: Assembly, rng: np.random.Generator) -> tuple[Bag, Heap]:
+    """Build a bag with some space around the device."""
     need = np.ptp(np.array(device.bounds), axis=0)
-    kind = str(
-        rng.choice(
-            list(recipe.bags), p=np.array(list(recipe.bags.values())) / sum(recipe.bags.values())
-        )
-    )
-    room = [
+    weights = np.array(list(recipe.bags.values())) / sum(recipe.bags.values())
+    kind = str(rng.choice(list(recipe.bags), p=weights))
+    inner = [
         max(float(rng.uniform(310, 480)), need[0] + 24),
         max(float(rng.uniform(250, 380)), need[1] + 24),
         max(float(rng.uniform(130, 230)), need[2] + 45),
     ]
     if kind == "tray":
-        room[:2] = [max(room[0], 420.0), max(room[1], 330.0)]
-    size = (min(room[0], WIDEST_MM), min(room[1], LONGEST_MM), min(room[2], TALLEST_MM))
+        inner[:2] = [max(inner[0], 420.0), max(inner[1], 330.0)]
+    size = (min(inner[0], WIDEST_MM), min(inner[1], LONGEST_MM), min(inner[2], TALLEST_MM))
     bag = build_bag(kind, size, rng)
     return bag, Heap.empty(size, bag.corner_mm)
 
 
-Placed = tuple[Assembly, np.ndarray, np.ndarray]  # in the bag's frame, its turn and shift
-
-
-def _pack(
-    recipe: Recipe,
-    what: Plan,
-    bag: Bag,
-    heap: Heap,
-    device: Assembly,
-    staged: Assembly,
-    turn: np.ndarray,
-    drawn: Mapping[str, Any],
-) -> tuple[list[Placed], tuple[Thing, ...]]:
-    """Clothes, the device, other things, clothes: in this order from below.
-
-    Args:
-        staged: the device with what is taped to it, which needs the room.
-    """
-    rng = recipe.stream(what.index, "items")
-    placed: list[Placed] = []
-    things: list[Thing] = []
-
-    def name_parts(
-        assembly: Assembly, name: str, role: str, about: Mapping[str, Any] | None = None
-    ) -> None:
-        first = sum(len(t.components) for t in things)
-        numbers = tuple(range(first, first + len(assembly.components)))
-        things.append(
-            Thing(name, role, numbers, tuple(c.name for c in assembly.components), about or {})
-        )
-
-    name_parts(bag.assembly, bag.kind, "bag")
-
-    def add(
-        assembly: Assembly,
-        shift: np.ndarray,
-        turned: np.ndarray,
-        name: str,
-        role: str,
-        about: Mapping[str, Any] | None = None,
-    ) -> None:
-        at = shift + np.array([0, 0, bag.floor_mm])
-        placed.append((assembly.moved(turned, at), turned, at))
-        name_parts(assembly, name, role, about)
-
-    def drape(times: int) -> None:
-        for _ in range(times):
-            material = str(rng.choice(list(GARMENTS)))
-            garment = heap.drape(
-                rng,
-                material,
-                GARMENTS[material] * rng.uniform(0.5, 1.6),
-                float(np.exp(rng.uniform(np.log(2), np.log(30)))),
-            )
-            if garment is not None:
-                add(garment, np.zeros(3), np.eye(3), "garment", "item")
-
-    def drop(
-        assembly: Assembly,
-        turned: np.ndarray,
-        name: str,
-        role: str,
-        about: Mapping[str, Any] | None = None,
-        tries: int = 30,
-        room: Assembly | None = None,
-    ) -> bool:
-        shift = heap.drop((room or assembly).moved(turned), rng, tries)
-        if shift is not None:
-            add(assembly, shift, turned, name, role, about)
-        return shift is not None
-
-    drape(0 if bag.kind == "tray" else int(rng.integers(0, 4)))
-    about = {
-        "family": what.family.name,
-        "layout": what.family.layout,
-        "piece": what.family.piece,
-        "under_test": True,
-        **drawn,
-    }
-    if not drop(device, turn, what.family.device, "device", about, 60, staged):
-        things_before = list(things)
-        heap.height[np.isfinite(heap.height)] = (
-            0.0  # the device goes in first where clothes left no room
-        )
-        placed.clear()
-        things[:] = things_before[:1]
-        if not drop(device, turn, what.family.device, "device", about, 400, staged):
-            centre = -np.array(staged.moved(turn).bounds).mean(0)
-            add(
-                device,
-                np.append(centre[:2], -staged.moved(turn).bounds[0][2] + 0.4),
-                turn,
-                what.family.device,
-                "device",
-                about,
-            )
-    for _ in range(2):
-        if rng.random() < recipe.more_devices:
-            other = recipe.family(str(rng.choice(recipe.devices)), what.part, what.group, rng)
-            assembly, dims = recipe.build(other, rng)
-            drop(
-                assembly,
-                _any_turn(rng),
-                other.device,
-                "device",
-                {
-                    "family": other.name,
-                    "layout": other.layout,
-                    "piece": other.piece,
-                    "under_test": False,
-                    **dims,
-                },
-            )
-    wanted = int(rng.integers(recipe.items[0], recipe.items[1] + 1))
-    loose = [str(n) for n in rng.choice(list(LOOK_ALIKES), 3) if rng.random() < recipe.look_alikes]
-    weight = np.array([COMMON.get(n, 1.0) for n in ITEMS])
-    common = [
-        str(n)
-        for n in rng.choice(list(ITEMS), max(0, wanted - len(loose)), p=weight / weight.sum())
-    ]
-    for name in rng.permutation([*loose, *common]):
-        drop(
-            build_item(str(name), rng, SIZES[recipe.sizes]),
-            _any_turn(rng),
-            str(name),
-            "look_alike" if name in LOOK_ALIKES else "item",
-        )
-    drape(int(rng.integers(1, 5)) if bag.kind != "tray" else int(rng.random() < 0.3))
-    return placed, tuple(things)
-
-
-def _any_turn(rng: np.random.Generator) -> np.ndarray:
-    """Lying as it was built, or now and then on another side, turned any way."""
-    side = rotation_xyz(np.pi / 2 * rng.integers(1, 4), 0, 0) if rng.random() < 0.25 else np.eye(3)
-    return np.asarray(
-        rotation_xyz(0, 0, rng.uniform(0, 2 * np.pi))
-        @ rotation_xyz(rng.normal(0, 0.08), rng.normal(0, 0.08), 0)
-        @ side
-    )
-
-
-def _with_anomaly(
+def _add_anomaly(
     scene: Scene,
     found: Concealed,
     parts: list[Assembly],
@@ -396,21 +243,24 @@ def _with_anomaly(
     yaw: np.ndarray,
     belt: np.ndarray,
 ) -> Scene:
-    """The scene with its device staged."""
+    """Return the scene with the anomalous twin.
+
+    Args:
+        scene: the benign scene.
+        found: the concealment, in the frame of the device.
+        parts: the bag and its contents, in the frame of the bag.
+        hosts: index of the solid that contains each of ``parts``.
+        placed: the contents with rotation and shift.
+        yaw: (3, 3) rotation of the bag on the belt.
+        belt: (3,) shift of the bag on the belt.
+    """
     k = next(i for i, thing in enumerate(scene.things) if thing.about.get("under_test"))
     _, turn, at = placed[k - 1]
-    start = sum(len(a) for a in parts[:k])
+    start = sum(len(part) for part in parts[:k])
     host = hosts[k] if found.host == OUTSIDE else start + found.host
-    in_bag = [
-        *parts[:k],
-        found.device.moved(turn, at),
-        *parts[k + 1 :],
-        found.anomaly.moved(turn, at),
-    ]
+    device, anomaly = found.device.moved(turn, at), found.anomaly.moved(turn, at)
+    in_bag = [*parts[:k], device, *parts[k + 1 :], anomaly]
     edited = join(in_bag, [*hosts, host]).moved(yaw, belt)
-    changed = (
-        join([found.anomaly, *([found.removed] if found.removed is not None else [])])
-        .moved(turn, at)
-        .moved(yaw, belt)
-    )
+    replaced = [found.removed] if found.removed is not None else []
+    changed = join([found.anomaly, *replaced]).moved(turn, at).moved(yaw, belt)
     return dataclasses.replace(scene, anomalous=edited, changed=changed, concealed=found)

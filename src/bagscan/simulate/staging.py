@@ -1,8 +1,8 @@
-"""Stagings: a device with something hidden in it, fixed in the device's frame, and whether it can be seen.
+"""Stagings: devices with a concealed anomaly, and the visibility of the anomaly.
 
-A laboratory stages a device with a concealment once and scans it many times. A staging is drawn
-until an operator could see it in each of the device's usual poses; a single scan in which it happens
-not to show stays, and is reported apart.
+A laboratory stages a device with a concealment once and scans it many times. Stagings are drawn
+until an operator could see the anomaly in each of the usual poses of the device. An individual scan
+in which the anomaly is not visible is kept and reported separately.
 """
 
 from __future__ import annotations
@@ -16,28 +16,31 @@ import numpy as np
 from bagscan.imaging.scanner import Profile, ViewGeometry, load_profile
 from bagscan.simulate.anomalies import OPERATIONAL, Make, Sizes, build_anomaly
 from bagscan.simulate.assembly import OUTSIDE, Assembly, join
-from bagscan.simulate.concealment import Concealed, Rooms, conceal
+from bagscan.simulate.concealment import Concealed, conceal
 from bagscan.simulate.forward import line_positions, transmission
+from bagscan.simulate.free_space import Rooms
 from bagscan.simulate.mesh import rotation_xyz
 from bagscan.simulate.raster import Rasteriser, Silhouette
 
 MIN_AREA_MM2, MIN_CHANGE = 150.0, 0.08
-# Whether a staging shows is judged on one scanner, so that every scanner meets the same stagings.
+# Visibility is evaluated on a reference scanner, so that stagings do not depend on the scanner.
 JUDGED_ON, JUDGED_LINE_MM = "g640", 2.0
 SURROUNDINGS_MM = 10.0
-# Devices that are as often packed lying on their back or side.
+# Devices that lie on their back or side in half of the bags.
 MAY_LIE = ("toaster", "kettle", "iron", "router", "camera")
 TRIES, TRIES_A_WAY, TRIES_A_KIND = 72, 4, 24
 
 
 @dataclass(frozen=True)
 class Shown:
-    """How an anomaly shows in one view.
+    """Visibility of an anomaly in a view.
 
     Attributes:
-        area_mm2: of its silhouette, at its own distance from the source. change: median over the silhouette
-            of |Δ(-ln T)| of the low channel between the scene and its benign twin, without noise.
-        spread: standard deviation of -ln T of the benign twin there and up to 10 mm around.
+        area_mm2: area of its silhouette, at its distance from the source.
+        change: median of |Δ(-ln T)| over the silhouette, between the low channels of both twins
+            without noise.
+        spread: standard deviation of -ln T of the benign twin, in the bounding box of the
+            silhouette and 10 mm around it.
     """
 
     area_mm2: float
@@ -46,12 +49,12 @@ class Shown:
 
     @property
     def visible(self) -> bool:
-        """Whether an operator could see it: 150 mm² or more that change by 0.08 or more."""
+        """True if an operator could see it: at least 150 mm² that change by at least 0.08."""
         return self.area_mm2 >= MIN_AREA_MM2 and self.change >= MIN_CHANGE
 
     @property
     def standing_out(self) -> float:
-        """Change over the spread of what surrounds it."""
+        """Ratio of change to the spread of the surroundings."""
         return self.change / max(self.spread, 1e-6)
 
 
@@ -61,10 +64,13 @@ NOT_SHOWN = Shown(0.0, 0.0, 1.0)
 def shown(
     clean: np.ndarray, edited: np.ndarray, silhouette: Silhouette, pixel_mm: tuple[float, float]
 ) -> Shown:
-    """How an anomaly shows, from (2, H, W) transmission without and with it.
+    """Compute the visibility of an anomaly.
 
     Args:
-        silhouette: of the anomaly. pixel_mm: height and width of a pixel at the anomaly.
+        clean: (2, H, W) transmission without the anomaly.
+        edited: (2, H, W) transmission with the anomaly.
+        silhouette: silhouette of the anomaly.
+        pixel_mm: height and width of a pixel at the anomaly.
     """
     mask = silhouette.full(clean.shape[1:])
     if not mask.any():
@@ -84,19 +90,21 @@ def shown(
 
 
 def pixel_mm(view: ViewGeometry, line_pitch_mm: float, at_mm: np.ndarray) -> tuple[float, float]:
-    """Height and width of a pixel at a point (x, y, z), from the fan's geometry."""
+    """Return the height and width in mm of a pixel at a point (x, y, z)."""
     fan = view.fan(np.zeros(1))
     towards = np.asarray(at_mm)[[0, 2]] - fan.source_mm
     distance = float(np.linalg.norm(towards))
     channel = int(np.argmax(fan.direction @ (towards / distance)))
-    beside = (
-        fan.direction[min(channel + 1, len(fan.direction) - 1)] @ fan.direction[max(channel - 1, 0)]
-    )
-    return line_pitch_mm, distance * float(np.arccos(np.clip(beside, -1, 1))) / 2
+    last = len(fan.direction) - 1
+    cosine = fan.direction[min(channel + 1, last)] @ fan.direction[max(channel - 1, 0)]
+    return line_pitch_mm, distance * float(np.arccos(np.clip(cosine, -1, 1))) / 2
 
 
 def usual_poses(device: str) -> list[np.ndarray]:
-    """Two turns that a device is packed in: on either side where it may lie, else along and across the belt."""
+    """Return the (3, 3) rotations of the two usual poses of a device.
+
+    Devices of ``MAY_LIE`` stand or lie; other devices point along or across the belt.
+    """
     return [
         np.eye(3),
         rotation_xyz(np.pi / 2, 0, 0) if device in MAY_LIE else rotation_xyz(0, 0, np.pi / 2),
@@ -104,20 +112,20 @@ def usual_poses(device: str) -> list[np.ndarray]:
 
 
 def can_be_seen(device: Assembly, found: Concealed, poses: Sequence[np.ndarray]) -> bool:
-    """Whether a concealment shows in some view in every pose, the device standing alone."""
-    profile = _judged_on()
+    """Return True if, in every pose of the device alone, a view shows the anomaly."""
+    profile = _reference_profile()
     return all(
-        any(_alone(device, found, pose, profile, view).visible for view in profile.views)
+        any(_show_alone(device, found, pose, profile, view).visible for view in profile.views)
         for pose in poses
     )
 
 
 @functools.cache
-def _judged_on() -> Profile:
+def _reference_profile() -> Profile:
     return replace(load_profile(JUDGED_ON), line_pitch_mm=JUDGED_LINE_MM)
 
 
-def _alone(
+def _show_alone(
     device: Assembly, found: Concealed, pose: np.ndarray, profile: Profile, view: ViewGeometry
 ) -> Shown:
     low, high = join([device, found.anomaly]).moved(pose).bounds
@@ -153,14 +161,24 @@ def stage(
     make: Make = build_anomaly,
     least_visible: bool = True,
 ) -> Concealed | None:
-    """Hide something in a device so that it can be seen; None where none of many tries succeeds.
+    """Hide an anomaly in a device such that it can be seen.
 
-    A kind and a way are drawn and tried some times, then another way, then another kind: what is
-    drawn first is kept where it can be, so that kinds that are hard to place do not die out. Taping
-    outside always works, so it replaces another way only as a last resort.
+    A kind and a way are drawn and tried several times, then another way, then another kind. Thus
+    kinds that are hard to place do not become rare. Taping an anomaly to the outside always works
+    and therefore replaces another way only as a last resort.
 
     Args:
-        device: in its own frame. poses: see :func:`usual_poses`. least_visible: False for what nobody need see (specks).
+        device: the device in its own frame.
+        poses: (3, 3) rotations, see :func:`usual_poses`.
+        kinds: kinds of anomalies to choose from.
+        ways: ways of concealment to choose from.
+        rng: source of all random numbers of the staging.
+        sizes: range of anomaly sizes.
+        make: builder of anomalies.
+        least_visible: require that the anomaly can be seen; False for specks.
+
+    Returns:
+        The concealment, or None if all tries fail.
     """
     rooms = Rooms(device)
     inside = [way for way in ways if way != "taped_outside"]

@@ -1,4 +1,4 @@
-"""STL meshes of a user's own: read, joined at their corners, checked to be closed."""
+"""Reader of a user's own STL meshes."""
 
 from __future__ import annotations
 
@@ -13,14 +13,17 @@ from bagscan.simulate.mesh import Mesh
 
 MAX_FACES = 2_000_000
 MERGE_MM = 1e-4
-MIN_MM, MAX_MM = 2.0, 1000.0  # largest side
+MIN_MM, MAX_MM = 2.0, 1000.0  # range of the longest side
 
 
 def read_stl(path: str | Path) -> Mesh:
-    """Read a binary or text STL in mm as one closed mesh, faces turned outwards.
+    """Read a binary or text STL in mm as a closed mesh with outward faces.
+
+    Coinciding corners are merged and degenerate faces are dropped.
 
     Raises:
-        ReadError: not an STL, too many faces, a surface with holes, or a size that is not of mm.
+        ReadError: the file is not an STL, has too few or too many faces or a surface that is not
+            closed, or its size in mm is implausible.
     """
     path = Path(path)
     check_size(path)
@@ -28,9 +31,7 @@ def read_stl(path: str | Path) -> Mesh:
     count = int.from_bytes(data[80:84], "little") if len(data) >= 84 else -1
     corners = _binary(data, count) if len(data) == 84 + 50 * count else _text(path, data)
     if not 4 <= len(corners) <= MAX_FACES:
-        raise ReadError(
-            f"{path}: {len(corners)} faces; a closed mesh has 4 or more, and {MAX_FACES:,} at most are read"
-        )
+        raise ReadError(f"{path}: the mesh has {len(corners)} faces; expected 4 to {MAX_FACES:,}")
     if not np.isfinite(corners).all():
         raise ReadError(f"{path}: a vertex coordinate is not a finite number")
     cells, faces = np.unique(
@@ -41,14 +42,16 @@ def read_stl(path: str | Path) -> Mesh:
         (faces[:, 0] == faces[:, 1]) | (faces[:, 1] == faces[:, 2]) | (faces[:, 2] == faces[:, 0])
     )
     mesh = Mesh(cells * MERGE_MM, faces[~flat])
-    across = float(np.ptp(mesh.vertices, axis=0).max())
-    if not MIN_MM <= across <= MAX_MM:
+    longest = float(np.ptp(mesh.vertices, axis=0).max())
+    if not MIN_MM <= longest <= MAX_MM:
         raise ReadError(
-            f"{path}: the mesh is {across:.3g} mm across; what is hidden in a bag is {MIN_MM:g} to {MAX_MM:g}. Is it in metres or inches? Scale it to mm"
+            f"{path}: the longest side of the mesh is {longest:.3g} mm; expected {MIN_MM:g} to "
+            f"{MAX_MM:g} mm; if the mesh is in metres or inches, scale it to mm"
         )
     if not mesh.watertight:
         raise ReadError(
-            f"{path}: the surface is not closed (an edge without exactly two faces that run against each other); mend it in a mesh editor first"
+            f"{path}: the surface is not closed (each edge must belong to two faces of opposite "
+            "direction); repair it in a mesh editor"
         )
     if mesh.volume_mm3 < 0:
         mesh = Mesh(mesh.vertices, mesh.faces[:, ::-1])
@@ -62,12 +65,12 @@ def _binary(data: bytes, count: int) -> np.ndarray:
 
 def _text(path: Path, data: bytes) -> np.ndarray:
     if not data.lstrip()[:5].lower() == b"solid":
-        raise ReadError(f"{path}: not an STL file, neither binary of its announced length nor text")
+        raise ReadError(f"{path}: not an STL file: neither text nor binary of the declared length")
     found = re.findall(rb"vertex\s+(\S+)\s+(\S+)\s+(\S+)", data)
     try:
         values = np.array(found, dtype="S32").astype(float)
     except ValueError as error:
         raise ReadError(f"{path}: {error}") from error
     if not len(values) or len(values) % 3:
-        raise ReadError(f"{path}: a text STL whose faces have not three corners each")
+        raise ReadError(f"{path}: a face of the text STL does not have three corners")
     return values.reshape(-1, 3, 3)

@@ -1,4 +1,4 @@
-"""What a simulated data set holds: counts, strata by kind and concealment, and the trivial baseline."""
+"""Summary of a simulated dataset: counts, strata by kind and concealment, trivial baseline."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ENOUGH_FOR_BASELINE = 100
 
 
 def read_scans(out: Path) -> list[dict[str, Any]]:
-    """The records of all scans of a data set, in order."""
+    """Return the records of all scans of a dataset, in order."""
     return [
         record
         for path in sorted((out / "scans").glob("*.json"))
@@ -29,26 +29,35 @@ def read_scans(out: Path) -> list[dict[str, Any]]:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """A JSON object that the simulator wrote.
+    """Load a JSON object that the simulator has written.
 
     Raises:
-        DataError: the file is torn or altered; it is named.
+        DataError: the file is truncated or altered.
     """
     try:
         found = json.loads(path.read_text())
     except ValueError as error:
         raise DataError(
-            f"{path}: not the JSON that was written ({error}); delete it, and the same line makes it again"
+            f"{path}: invalid JSON ({error}); delete the file and run the same command again"
         ) from error
     if not isinstance(found, dict):
         raise DataError(
-            f"{path}: not the JSON that was written; delete it, and the same line makes it again"
+            f"{path}: not a JSON object; delete the file and run the same command again"
         )
     return found
 
 
 def summarise(recipe: Recipe, out: Path, report: Callable[[str], None] = print) -> dict[str, Any]:
-    """Write ``dataset.json`` and the merged COCO files."""
+    """Write ``dataset.json`` and the merged COCO file of each split.
+
+    Args:
+        recipe: settings of the dataset.
+        out: folder of the dataset.
+        report: called with the summary as text.
+
+    Returns:
+        The contents of ``dataset.json``.
+    """
     records = read_scans(out)
     for part in sorted({r["part"] for r in records}):
         _merge(out, part, [r for r in records if r["part"] == part])
@@ -74,13 +83,14 @@ def summarise(recipe: Recipe, out: Path, report: Callable[[str], None] = print) 
 
 
 def text(summary: dict[str, Any]) -> str:
-    """The summary for people."""
+    """Format a summary as text."""
     rows = [
         f"{summary['scans']} scans, {summary['views']} views: "
         + ", ".join(f"{n} {name}" for name, n in sorted(summary["parts"].items()))
     ]
     names = [name for _, name in STRATA]
-    if sum(summary["strata"].values()) >= ENOUGH_FOR_BASELINE // 2:  # of fewer a table says nothing
+    # A table of fewer anomalies is meaningless.
+    if sum(summary["strata"].values()) >= ENOUGH_FOR_BASELINE // 2:
         rows.append("anomalies by area contrast-to-noise ratio in their better view:")
         rows.append(f"  {'':20s}" + "".join(f"{name:>12s}" for name in names))
         for table, title in (("strata_by_kind", "by kind"), ("strata_by_way", "by concealment")):
@@ -94,11 +104,12 @@ def text(summary: dict[str, Any]) -> str:
         )
     if summary["no_place_found"]:
         rows.append(
-            f"{summary['no_place_found']} scans were to hold an anomaly, but no place for one was found: they are benign"
+            f"{summary['no_place_found']} scans are benign because no place was found "
+            "for their anomaly"
         )
     auc = summary["statistics_auc"]
     if auc is not None:
-        rows.append(f"whole-image statistics alone tell benign from anomalous with AUROC {auc:.2f}")
+        rows.append(f"AUROC of a classifier on whole-image statistics: {auc:.2f}")
     return "\n".join(rows)
 
 
@@ -111,9 +122,16 @@ def _table(records: list[dict[str, Any]], key: str) -> dict[str, dict[str, int]]
 
 
 def statistics_auc(records: list[dict[str, Any]]) -> float | None:
-    """Cross-validated AUROC of the better of two classifiers on size, brightness and histogram of all views; None of too few scans or families.
+    """Compute the cross-validated AUROC of a baseline on size, brightness and histogram of views.
 
-    Folds keep the families of devices apart, and the two of a pair together.
+    The baseline is the better of two classifiers. Folds have disjoint families of devices, so twins
+    are in the same fold.
+
+    Args:
+        records: records of the scans.
+
+    Returns:
+        The AUROC, or None if there are too few scans or families.
     """
     from sklearn.ensemble import RandomForestClassifier
     from sklearn.linear_model import LogisticRegression
@@ -137,15 +155,15 @@ def statistics_auc(records: list[dict[str, Any]]) -> float | None:
     )
     scores = [
         cross_val_predict(
-            m, features, truth, groups=groups, cv=GroupKFold(FOLDS), method="predict_proba"
+            model, features, truth, groups=groups, cv=GroupKFold(FOLDS), method="predict_proba"
         )[:, 1]
-        for m in models
+        for model in models
     ]
     return float(max(roc_auc_score(truth, s) for s in scores))
 
 
 def _merge(out: Path, part: str, records: list[dict[str, Any]]) -> None:
-    """One COCO file of a part, streamed: it may be larger than memory."""
+    """Write the COCO file of a split as a stream, because it can exceed the memory."""
     names = sorted({e["category"] for _, e in _entries(out, records)})
     number = {name: k + 1 for k, name in enumerate(names)}
     path = out / f"annotations_{part}.json"

@@ -1,4 +1,4 @@
-"""Threat image projection from file to file: what ``bagscan tip`` does."""
+"""Threat image projection from file to file, for ``bagscan tip``."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from bagscan.simulate.mesh import rotation_xyz
 from bagscan.simulate.stl import read_stl
 from bagscan.simulate.tip import project, project_colour, render_threat
 
-DARK = 0.97  # transmission below which something lies in the beam
+DARK = 0.97  # transmission below which a pixel is foreground
 
 
 def project_file(
@@ -36,49 +36,68 @@ def project_file(
     seed: int,
     air: float | None = None,
 ) -> dict[str, Any]:
-    """Put a threat into one scan and write it with its mask.
+    """Project a threat into a scan, and write the new scan and the mask of the threat.
+
+    Args:
+        scan: scan with low and high energy, or colour.
+        out: file to write; the mask is written to ``NAME_mask.png`` in the same folder.
+        kind: kind of the threat, if ``mesh`` is None.
+        size_mm: size as ``X,Y,Z``; None to draw it.
+        mesh: STL file of the threat.
+        mesh_material: material of the mesh.
+        at: position of the first pixel as ``ROW,COLUMN``; None to draw it.
+        profile_name: scanner profile.
+        seed: seed of the threat, its position and its noise.
+        air: value of air, as a share of full scale; None to estimate it.
+
+    Returns:
+        Kind, position, number of pixels, method and output file.
 
     Raises:
-        ConfigError: an unknown kind or material, or values that are no numbers. ReadError: an unreadable scan.
+        ConfigError: the kind or material is unknown, or an option is invalid.
+        ReadError: the scan is unreadable or lacks the channels.
         DataError: the threat does not fit.
     """
     if seed < 0:
         raise ConfigError(f"--seed must be 0 or more, got {seed}")
     rng = np.random.default_rng(np.random.SeedSequence(seed))
     profile = load_profile(profile_name)
-    threat = render_threat(_built(kind, size_mm, mesh, mesh_material, rng), profile)
+    threat = render_threat(_build_threat(kind, size_mm, mesh, mesh_material, rng), profile)
     view = read_view(scan)
-    raw = {"low", "high"} <= set(view.channels)
-    if not raw and view.channels != ("red", "green", "blue"):
+    is_raw = {"low", "high"} <= set(view.channels)
+    if not is_raw and view.channels != ("red", "green", "blue"):
         raise ReadError(
-            f"{scan}: a threat needs low and high energy, or colour, and this scan has {', '.join(view.channels)}"
+            f"{scan}: the scan has the channels {', '.join(view.channels)}; "
+            "a threat needs low and high energy, or colour"
         )
-    if out.suffix.lower() not in ((".tif", ".tiff") if raw else (".png",)):
-        raise ConfigError(
-            f"--out {out}: {'raw scans are written as .tif' if raw else 'colour pictures are written as .png'}"
+    if out.suffix.lower() not in ((".tif", ".tiff") if is_raw else (".png",)):
+        expected = (
+            "raw scans are written as .tif" if is_raw else "colour images are written as .png"
         )
+        raise ConfigError(f"--out {out}: {expected}")
     out.parent.mkdir(parents=True, exist_ok=True)
-    low, high, assumed = normalised(scan, view, air) if raw else (view.pixels, view.pixels, "")
-    where = (
-        _numbers(at, 2, "--at")
-        if at
-        else _inside((low + high) / 2 if raw else view.pixels.mean(0), threat.mask.shape, rng)
+    low, high, assumption = (
+        normalised(scan, view, air) if is_raw else (view.pixels, view.pixels, "")
     )
-    place = int(where[0]), int(where[1])
-    if raw:
+    if at:
+        position = _parse_numbers(at, 2, "--at")
+    else:
+        grey = (low + high) / 2 if is_raw else view.pixels.mean(0)
+        position = _draw_position(grey, threat.mask.shape, rng)
+    place = int(position[0]), int(position[1])
+    if is_raw:
         channels = np.stack([low, high])
-        made, mask = project(channels, threat, place, profile, rng)
-        imaged = image(made[0], made[1], Calibration.of_profile(profile))
-        counts = np.rint(made * profile.air_counts).clip(0, 65535).astype(np.uint16)
+        projected, mask = project(channels, threat, place, profile, rng)
+        imaged = image(projected[0], projected[1], Calibration.of_profile(profile))
+        counts = np.rint(projected * profile.air_counts).clip(0, 65535).astype(np.uint16)
         write_dual_energy(out, counts, imaged, profile.air_counts)
-        method = f"in the basis-material domain{assumed}"
+        method = f"in the basis-material domain{assumption}"
     else:
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
-            made, mask = project_colour(view.pixels, threat, place, profile)
-        Image.fromarray(np.rint(made.transpose(1, 2, 0) * 255).clip(0, 255).astype(np.uint8)).save(
-            out
-        )
+            projected, mask = project_colour(view.pixels, threat, place, profile)
+        rgb = np.rint(projected.transpose(1, 2, 0) * 255).clip(0, 255).astype(np.uint8)
+        Image.fromarray(rgb).save(out)
         method = f"multiplied ({caught[0].message})"
     Image.fromarray(mask.astype(np.uint8) * 255).save(out.with_name(f"{out.stem}_mask.png"))
     return {
@@ -90,7 +109,7 @@ def project_file(
     }
 
 
-def _built(
+def _build_threat(
     kind: str, size_mm: str | None, mesh: Path | None, mesh_material: str, rng: np.random.Generator
 ) -> Assembly:
     turn = rotation_xyz(rng.normal(0, 0.2), rng.normal(0, 0.2), rng.uniform(0, 2 * np.pi))
@@ -101,38 +120,43 @@ def _built(
         return b.build().moved(turn)
     if kind not in BUILDERS:
         raise ConfigError(
-            f"unknown kind {kind!r}{nearest(kind, BUILDERS)}; there are {', '.join(BUILDERS)}"
+            f"unknown kind {kind!r}{nearest(kind, BUILDERS)}; available: {', '.join(BUILDERS)}"
         )
     for _ in range(20):
-        found = build_anomaly(
-            kind, _numbers(size_mm, 3, "--size-mm") if size_mm else wanted_size(kind, rng), rng
-        )
-        if found is not None:
-            return found.moved(turn)
-    raise DataError(f"a {kind} needs more room than {size_mm} mm")
+        size = _parse_numbers(size_mm, 3, "--size-mm") if size_mm else wanted_size(kind, rng)
+        anomaly = build_anomaly(kind, size, rng)
+        if anomaly is not None:
+            return anomaly.moved(turn)
+    raise DataError(f"a {kind} does not fit into {size_mm} mm; choose a larger --size-mm")
 
 
-def _numbers(text: str, n: int, option: str) -> np.ndarray:
+def _parse_numbers(text: str, n: int, option: str) -> np.ndarray:
     try:
         values = np.array([float(v) for v in text.split(",")])
     except ValueError as error:
         raise ConfigError(
-            f"{option} needs {n} numbers with commas between, got {text!r}"
+            f"{option} needs {n} numbers separated by commas, got {text!r}"
         ) from error
     if len(values) != n or not np.isfinite(values).all() or (values < 0).any():
         raise ConfigError(
-            f"{option} needs {n} numbers of 0 or more with commas between, got {text!r}"
+            f"{option} needs {n} numbers of 0 or more separated by commas, got {text!r}"
         )
     return values
 
 
-def _inside(grey: np.ndarray, shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
-    """Row and column at which a threat's middle falls on something."""
-    dark = np.argwhere(grey < DARK)
-    room = np.array(grey.shape) - shape
-    if (room < 0).any():
+def _draw_position(
+    grey: np.ndarray, shape: tuple[int, ...], rng: np.random.Generator
+) -> np.ndarray:
+    """Draw the row and column of the first pixel so that the threat is centred on foreground."""
+    foreground = np.argwhere(grey < DARK)
+    last = np.array(grey.shape) - shape
+    if (last < 0).any():
         raise DataError(
-            f"the threat covers {shape[0]} × {shape[1]} pixels, more than the scan's {grey.shape[0]} × {grey.shape[1]}"
+            f"the threat covers {shape[0]} × {shape[1]} pixels and does not fit into the scan of "
+            f"{grey.shape[0]} × {grey.shape[1]} pixels; use a smaller threat"
         )
-    middle = dark[int(rng.integers(len(dark)))] if len(dark) else np.array(grey.shape) // 2
-    return np.asarray(np.clip(middle - np.array(shape) // 2, 0, room))
+    if len(foreground):
+        middle = foreground[int(rng.integers(len(foreground)))]
+    else:
+        middle = np.array(grey.shape) // 2
+    return np.asarray(np.clip(middle - np.array(shape) // 2, 0, last))

@@ -1,4 +1,4 @@
-"""What is where in a view: masks of objects, components and the anomaly, as COCO annotations."""
+"""COCO annotations of a view: masks of objects, components and the anomaly."""
 
 from __future__ import annotations
 
@@ -8,18 +8,23 @@ from typing import Any
 import numpy as np
 from pycocotools import mask as rle
 
+from bagscan.simulate.bag_contents import Thing
 from bagscan.simulate.raster import Silhouette
 from bagscan.simulate.render import RenderedView
-from bagscan.simulate.scene import Thing
 
 ANOMALY = "anomaly"
 VIEWS_PER_SCAN, ANNOTATIONS_PER_IMAGE = 10, 10_000
-# Clutter that lies so far inside a device's outline cannot be told from an anomaly in one view.
+# Clutter with this share of its silhouette inside a device looks like an anomaly in a single view.
 AMBIGUOUS_SHARE = 0.95
 
 
 def encode(silhouette: Silhouette, shape: tuple[int, int]) -> dict[str, Any]:
-    """COCO run lengths of a mask in a view of (height, width), from its window alone."""
+    """Encode a silhouette as COCO run lengths.
+
+    Args:
+        silhouette: mask in its window.
+        shape: (height, width) of the view.
+    """
     height, width = shape
     mask = np.pad(silhouette.mask.T.astype(np.int8), ((0, 0), (1, 1)))
     step = np.diff(mask, axis=1)
@@ -33,10 +38,10 @@ def encode(silhouette: Silhouette, shape: tuple[int, int]) -> dict[str, Any]:
 def view_annotations(
     view: RenderedView, things: Sequence[Thing], image_id: int
 ) -> list[dict[str, Any]]:
-    """COCO entries of one view: every object, the components of devices, and the anomaly.
+    """Return the COCO entries of a view: all objects, the components of devices, the anomaly.
 
-    A component's ``parent_id`` is its object's entry, the anomaly's the device under test. Masks are
-    amodal: whatever lies over a thing does not cut it.
+    The ``parent_id`` of a component is the entry of its device; that of the anomaly is the device
+    under test. Masks are amodal: overlapping objects do not hide each other.
     """
     shape = view.counts.shape[1:]
     entries: list[dict[str, Any]] = []
@@ -85,24 +90,23 @@ def view_annotations(
 
 
 def ambiguous(view: RenderedView, things: Sequence[Thing]) -> list[str]:
-    """Names of the clutter that projects wholly inside a device."""
+    """Return the names of clutter whose silhouette lies almost entirely inside a device."""
     devices = [
         Silhouette.union([view.components[k] for k in t.components])
         for t in things
         if t.role == "device"
     ]
-    shape = view.counts.shape[1:]
-    whole = [d.full((shape[0], shape[1])) for d in devices]
-    found = []
+    _, height, width = view.counts.shape
+    device_masks = [device.full((height, width)) for device in devices]
+    names = []
     for thing in things:
         if thing.role in ("item", "look_alike"):
-            own = Silhouette.union([view.components[k] for k in thing.components]).full(
-                (shape[0], shape[1])
+            mask = Silhouette.union([view.components[k] for k in thing.components]).full(
+                (height, width)
             )
-            if (
-                own.any()
-                and max((np.logical_and(own, w).sum() / own.sum() for w in whole), default=0)
-                >= AMBIGUOUS_SHARE
-            ):
-                found.append(thing.name)
-    return found
+            if not mask.any():
+                continue
+            shares = [np.logical_and(mask, device).sum() / mask.sum() for device in device_masks]
+            if max(shares, default=0) >= AMBIGUOUS_SHARE:
+                names.append(thing.name)
+    return names

@@ -143,7 +143,7 @@ class Crops:
             1 + (self.classes.index(a.label) if a.label in self.classes else 0)
             for a in sample.annotations
         ]
-        # A generator of its own, so that both crops of a pair get the same colour_rng.
+        # A generator of its own, so that both crops of a pair get the same colours.
         colour_rng = np.random.default_rng(int(rng.integers(2**31)))
         if self.project and with_threat:
             pixels, projected = self.project(

@@ -1,4 +1,4 @@
-"""Training and evaluation of item detectors (paper A, section II-A).
+"""Training and evaluation of item detectors (Bhowmik & Breckon, section II-A).
 
 Mask R-CNN predicts boxes and masks, Faster R-CNN boxes.
 """

@@ -222,7 +222,7 @@ class DetectorTask:
 
     @staticmethod
     def _draw_place(points: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """Return row and column in pixels of a random one of (n, 2) label points."""
+        """Pick one of (n, 2) label points and return its row and column in pixels."""
         return np.asarray(points[int(rng.integers(len(points)))].astype(float) * LABEL_STRIDE)
 
     def loss(self, batch: CropBatch) -> tuple[Tensor, dict[str, float]]:
@@ -270,7 +270,7 @@ class DetectorTask:
         }
 
     def _category_loss(self, maps: Maps, target: Targets) -> Tensor:
-        """Return the cross_entropy-entropy of categories over all cells; rare ones weigh more."""
+        """Return the cross-entropy of categories over all cells; rare ones weigh more."""
         shares = target.categories
         cross_entropy = F.binary_cross_entropy_with_logits(
             maps.categories.float(), shares, reduction="none"
@@ -353,7 +353,7 @@ def map_losses(
     anomaly_weight: float,
     outside_weight: float,
 ) -> tuple[Tensor, Tensor]:
-    """Return the mean cross_entropy-entropy of anomaly maps, and the Dice loss of anomalous crops.
+    """Return the mean cross-entropy of anomaly maps, and the Dice loss of anomalous crops.
 
     Args:
         logits: (B, 1, h, w) anomaly map.

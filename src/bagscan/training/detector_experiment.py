@@ -80,7 +80,7 @@ class DetectorExperiment(SimulatedExperiment):
             self.images,
         )
         if self.training.hard and self.start:
-            # Each process searches its views share of the views, and draws from that.
+            # Each process searches its own share of the views, and draws from that.
             views = task.views[compute().rank :: compute().count]
             task.hard = hard_places(Detector.load(self.start), views, report)
         return task, keep
@@ -170,7 +170,7 @@ def begin_with(detector: Detector, trained: Detector) -> None:
 def calibrate_detector(
     sets: Sequence[str], folder: Path, max_fpr: float, report: Callable[[str], None] = print
 ) -> Detector:
-    """Choose thresholds on the validation scenes of simulated sets, and store them with the weights.
+    """Choose thresholds on validation scenes of simulated sets and store them with the weights.
 
     Args:
         sets: directories of simulated sets.

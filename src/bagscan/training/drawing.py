@@ -49,20 +49,20 @@ def loaders(device: torch.device) -> int:
     Raises:
         ConfigError: the value is not a number, or the system cannot fork processes.
     """
-    wanted = os.environ.get(LOADERS, "auto")
-    if wanted == "auto":
+    setting = os.environ.get(LOADERS, "auto")
+    if setting == "auto":
         can_fork = device.type == "cuda" and sys.platform == "linux"
         if not can_fork or _free_bytes(SHARED) < ROOM_BYTES:
             return 0
         cores = usable_cores() // int(os.environ.get("LOCAL_WORLD_SIZE", 1))
         return max(1, min(cores, MAX_LOADERS))
-    if not wanted.isdecimal():
-        raise ConfigError(f"{LOADERS} must be auto or a number of processes, got {wanted!r}")
-    if int(wanted) and sys.platform != "linux":
+    if not setting.isdecimal():
+        raise ConfigError(f"{LOADERS} must be auto or a number of processes, got {setting!r}")
+    if int(setting) and sys.platform != "linux":
         raise ConfigError(
-            f"{LOADERS}={wanted}: processes draw batches on Linux only; use 0 for a thread"
+            f"{LOADERS}={setting}: processes draw batches on Linux only; use 0 for a thread"
         )
-    return int(wanted)
+    return int(setting)
 
 
 def _free_bytes(folder: str) -> int:
@@ -124,7 +124,7 @@ def _draw_in_processes(
             batch = next(batches)
         except RuntimeError as error:
             raise TrainingError(
-                f"processes that draw batches have stopped ({error}); {SHARED} or memory may be full; "
+                f"drawing processes have stopped ({error}); {SHARED} or memory may be full; "
                 f"set {LOADERS}=0 to draw in a thread"
             ) from error
         if isinstance(batch, Exception):

@@ -1,7 +1,8 @@
-"""Joint and two-stage training of the sub-component network (paper A, section II-B; methods page, 1).
+"""Joint and two-stage training of the sub-component network (Bhowmik & Breckon, section II-B).
 
-L = reconstruction + lambda * compactness + mu * (classification + ranking). In separate training the regioner
-learns by reconstruction and compactness alone; in two-stage training it is left as it is.
+The loss is reconstruction + lambda * compactness + mu * (classification + ranking + verdict).
+In separate training the regioner learns from reconstruction and compactness alone. In two-stage
+training it stays fixed.
 """
 
 from __future__ import annotations
@@ -52,46 +53,49 @@ from bagscan.training.targets import (
 
 
 class JointTask:
-    """Crops of scans in, the joint loss out; validated by the within-bag protocol."""
+    """Training on crops of scans with the joint loss, validated by the within-bag protocol.
+
+    Raises:
+        DataError: no training scan has an annotation, and no threats are projected.
+        ConfigError: the regioner or the encoder does not suit the settings.
+    """
 
     def __init__(
         self, model: Model, train: Sequence[Sample], val: Sequence[Sample], config: JointConfig
     ) -> None:
         if not (config.augment.threats or any(sample.annotations for sample in train)):
             raise DataError(
-                f"none of {len(train)} scans to train on has anything marked: look at the annotations with bagscan data check"
+                f"none of {len(train)} training scans has an annotation; "
+                "check the data with bagscan data check"
             )
         if config.mode != "two_stage" and not model.segments_differentiably:
             raise ConfigError(
-                f"regioner {model.config.regioner['name']!r} cannot learn: set training.mode=two_stage"
+                f"regioner {model.config.regioner['name']!r} cannot be trained; "
+                "set training.mode=two_stage"
             )
         model.to(compute().device)
-        self.model, self.train, self.val, self.config = (
-            model,
-            list(train),
-            subsample_evenly(val, config.validation_scans),
-            config,
-        )
+        self.model, self.train, self.config = model, list(train), config
+        self.val = subsample_evenly(val, config.validation_scans)
         self.modules = {"encoder": model.encoder, "scorer": model.scorer}
         if config.mode != "two_stage":
             self.modules["regioner"] = model.regioner
-        model.regioner.cutter.requires_grad_(
-            config.mode != "two_stage"
-        )  # what finds items stands still
+        # The item finder stays fixed in every mode.
+        model.regioner.cutter.requires_grad_(config.mode != "two_stage")
         self.components = None
         if config.components:
             if not isinstance(model.encoder, MapEncoder):
                 raise ConfigError(
-                    "training.components needs encoder pooled, whose maps it is learnt from"
+                    "training.components needs encoder pooled; components are learnt from its maps"
                 )
             self.components = Components(self.train, model.encoder.dim)
             self.modules["components"] = self.components.layer.to(compute().device)
-        # Object level: the item's own mask is the one region.
+        # At object level, the mask of the item is the only region.
         self.object_level = judges_whole_items(model) and self.train[0].region is not None
         self.crops = Crops(
             self.train, config, model.scorer.config.classes, self.object_level, self.components
         )
-        # Regions that no gradient reaches are cut while drawing, by a network that lies on the accelerator where there is one.
+        # A regioner without gradients segments crops while they are drawn. One with weights may be
+        # on an accelerator, which drawing processes cannot use.
         self.draws_apart = (
             self.object_level
             or model.segments_differentiably
@@ -99,19 +103,17 @@ class JointTask:
         )
 
     def batch(self, rng: np.random.Generator) -> Batch:
-        drawn = self.crops.batch(self.config.batch_size, rng)
-        pixels, objects, presence, own_classes, made_of = zip(*drawn, strict=True)
-        classes = torch.zeros(len(drawn), max(1, *map(len, own_classes)), dtype=torch.long)
-        for row, own in zip(classes, own_classes, strict=True):
-            row[: len(own)] = torch.tensor(own)
+        crops = self.crops.batch(self.config.batch_size, rng)
+        pixels, objects, presence, crop_classes, made_of = zip(*crops, strict=True)
+        classes = torch.zeros(len(crops), max(1, *map(len, crop_classes)), dtype=torch.long)
+        for row, numbers in zip(classes, crop_classes, strict=True):
+            row[: len(numbers)] = torch.tensor(numbers)
         labels = None
         if self.object_level:
             labels = torch.stack(presence).long() - 1
         elif not self.model.segments_differentiably:
-            views = [
-                View(p.numpy(), self.train[0].view.channels, self.train[0].view.quantity)
-                for p in pixels
-            ]
+            first = self.train[0].view
+            views = [View(p.numpy(), first.channels, first.quantity) for p in pixels]
             count = self._superpixels(*pixels[0].shape[-2:])
             labels = torch.from_numpy(
                 np.stack([self.model.regioner.regions(v, count).labels for v in views])
@@ -127,7 +129,7 @@ class JointTask:
         )
 
     def _superpixels(self, height: int, width: int) -> int:
-        """As many for a crop as leaves a superpixel the size that it has in use."""
+        """Return the number of superpixels of a crop, for the same size as in use."""
         by_area = self.model.config.input.superpixels(height, width)
         if by_area:
             return by_area
@@ -143,9 +145,9 @@ class JointTask:
             share, present = hard_shares(batch)
             regions: Any = batch.labels
             extra: Tensor = image.new_zeros(())
-            parts: dict[str, float] = {}
+            terms: dict[str, float] = {}
         else:
-            regions, extra, parts = self._segment(batch)
+            regions, extra, terms = self._segment(batch)
             share, present = soft_shares(batch, *regions)
         truth = segment_truth(
             share,
@@ -156,44 +158,41 @@ class JointTask:
             config.background_weight,
             batch.present_from,
         )
-        chosen = self._choose(truth)
-        rows, columns = chosen[:, 0], chosen[:, 1]
+        indices = self._choose(truth)
+        rows, columns = indices[:, 0], indices[:, 1]
         with autocast_bf16(image.device, config.bf16):
             if self.components and batch.made_of is not None:
                 assert isinstance(self.model.encoder, MapEncoder)
                 maps = self.model.encoder.maps(image)
-                known = self.components.loss(
+                component_loss = self.components.loss(
                     maps.float(), batch.made_of, batch.presence, batch.present_from
                 )
-                extra, parts["components"] = (
-                    extra + config.components * known,
-                    float(known.detach()),
-                )
-                described = self.model.encoder.described(maps, regions, chosen)
+                extra = extra + config.components * component_loss
+                terms["components"] = float(component_loss.detach())
+                embeddings = self.model.encoder.described(maps, regions, indices)
             else:
-                described = self.model.encoder(image, regions, chosen)
-            logits = self.model.scorer(described).float()
+                embeddings = self.model.encoder(image, regions, indices)
+            logits = self.model.scorer(embeddings).float()
         target, weight = truth.target[rows, columns], truth.weight[rows, columns]
-        each = F.cross_entropy(
+        cross_entropy = F.cross_entropy(
             logits, target, reduction="none", label_smoothing=config.label_smoothing
         )
-        classification = (each * balanced(target, weight)).sum()
+        classification = (cross_entropy * balanced(target, weight)).sum()
         margin = logits[:, 1:].logsumexp(1) - logits[:, 0]
         margins = torch.full_like(present, ABSENT).index_put((rows, columns), margin)
         ranking, verdict = ranking_loss(margins, truth), verdict_loss(margins, truth)
-        parts |= {
+        terms |= {
             "classification": float(classification.detach()),
             "ranking": float(ranking.detach()),
             "verdict": float(verdict.detach()),
         }
-        return config.mu * (
-            classification + config.ranking * ranking + config.verdict * verdict
-        ) + extra, parts
+        supervised = classification + config.ranking * ranking + config.verdict * verdict
+        return config.mu * supervised + extra, terms
 
     def _segment(self, batch: Batch) -> tuple[tuple[Tensor, Grid], Tensor, dict[str, float]]:
-        """Soft association of the batch with the regioner's own losses."""
+        """Return the soft association of a batch, and the losses of the regioner."""
         config, regioner = self.config, self.model.regioner.cutter
-        assert isinstance(regioner, SoftRegioner)  # of others labels are drawn
+        assert isinstance(regioner, SoftRegioner)  # batch() segments for others
         view = self.train[0].view
         prepared = regioner.prepare(batch.pixels, view.quantity, view.channels)
         count = self._superpixels(*batch.pixels.shape[-2:])
@@ -209,55 +208,56 @@ class JointTask:
             q, grid, features[:, 2 : 2 + channels]
         )
         if config.label_reconstruction:
-            small = F.interpolate(
+            labels = F.interpolate(
                 batch.objects[:, None].float(), size=(grid.height, grid.width), mode="nearest"
             )[:, 0].long()
-            extra = extra + config.label_reconstruction * label_reconstruction_loss(q, grid, small)
-        return (
-            (q.detach() if config.mode == "separate" else q, grid),
-            extra,
-            {"segmentation": float(extra.detach())},
-        )
+            extra = extra + config.label_reconstruction * label_reconstruction_loss(q, grid, labels)
+        if config.mode == "separate":
+            q = q.detach()
+        return (q, grid), extra, {"segmentation": float(extra.detach())}
 
     def _choose(self, truth: SegmentTruth) -> Tensor:
-        """(M, 2) regions to describe: all that count, or a balanced draw of them."""
-        counted = truth.weight > 0
+        """Return (M, 2) numbers of image and region to describe.
+
+        These are all regions with weight, or a balanced draw of them.
+        """
+        has_weight = truth.weight > 0
         if not self.model.encoder.draws:
-            return counted.nonzero()
-        half = max(1, self.config.segments_per_scan // 2)
-        rank = torch.rand(counted.shape, device=counted.device).masked_fill(~counted, 2.0)
+            return has_weight.nonzero()
+        per_class = max(1, self.config.segments_per_scan // 2)
+        rank = torch.rand(has_weight.shape, device=has_weight.device).masked_fill(~has_weight, 2.0)
         rows = []
-        for wanted in (truth.target > 0, truth.target == 0):
-            best, index = rank.masked_fill(~wanted, 2.0).topk(
-                min(half, rank.shape[1]), dim=1, largest=False
+        for is_member in (truth.target > 0, truth.target == 0):
+            lowest, index = rank.masked_fill(~is_member, 2.0).topk(
+                min(per_class, rank.shape[1]), dim=1, largest=False
             )
             image = torch.arange(len(rank), device=rank.device)[:, None].expand_as(index)
-            rows.append(torch.stack([image, index], -1)[best < 2])
+            rows.append(torch.stack([image, index], -1)[lowest < 2])
         return torch.cat(rows)
 
     def validate(self) -> dict[str, float]:
-        """Within the bag; of items, how well benign and anomalous ones are told apart too."""
+        """Return within-bag scores and, for items, the AUROC of items."""
         with autocast_bf16(self.model.device, self.config.bf16):
             bags = judge_samples(self.model, self.val)
         scores = summarise(bags)
-        kept = {k: scores[k] for k in ("auroc", "hit_at_1", "hit_at_5")}
+        result = {k: scores[k] for k in ("auroc", "hit_at_1", "hit_at_5")}
         if self.val[0].region is None:
-            return {"monitor": (kept["auroc"] + kept["hit_at_1"]) / 2, **kept}
-        kept["item_auroc"] = auroc(*view_arrays(bags)[:2])
-        # Of whole items there is nothing to rank within, of benign ones alone nothing at all.
-        known = [v for v in (kept["item_auroc"], kept["auroc"]) if np.isfinite(v)]
-        return {"monitor": float(np.mean(known)) if known else 0.0, **kept}
+            return {"monitor": (result["auroc"] + result["hit_at_1"]) / 2, **result}
+        result["item_auroc"] = auroc(*view_arrays(bags)[:2])
+        # Whole items have no regions to rank. If all items are benign, neither score exists.
+        finite = [v for v in (result["item_auroc"], result["auroc"]) if np.isfinite(v)]
+        return {"monitor": float(np.mean(finite)) if finite else 0.0, **result}
 
 
 def judges_whole_items(model: Model) -> bool:
-    """Whether one item is one region: the object level of paper A."""
+    """Return True at object level (Bhowmik & Breckon), where an item is a single region."""
     return model.regioner.kind != "superpixel"
 
 
 def judge_samples(
     model: Model, samples: Sequence[Sample], report: Callable[[str], None] | None = None
 ) -> list[JudgedView]:
-    """Score every sample's regions, as in use, for the within-bag protocol."""
+    """Score the regions of samples as in use, for the within-bag protocol."""
     results = []
     for number, (sample, regions, embeddings) in enumerate(described(model, samples), 1):
         if report and number % 25 == 0:
@@ -267,9 +267,9 @@ def judge_samples(
 
 
 def described(model: Model, samples: Sequence[Sample]) -> Iterator[tuple[Sample, Regions, Tensor]]:
-    """Every sample with its regions, as in use, and their descriptions (n, dim)."""
+    """Yield each sample with its regions, as in use, and their descriptions (n, dim)."""
     model.eval()
-    on_items = model.everywhere()  # an item that the truth tells of, no detector has to find
+    on_items = model.everywhere()  # the truth has the item, so it needs no item finder
     for sample in samples:
         view = sample.full_view()
         if judges_whole_items(model) and sample.region is not None:
@@ -281,7 +281,7 @@ def described(model: Model, samples: Sequence[Sample]) -> Iterator[tuple[Sample,
 
 
 def as_bag(sample: Sample, regions: Regions, scores: np.ndarray) -> JudgedView:
-    """Scores (n,) of a sample's regions in the form of the within-bag protocol."""
+    """Return a sample, with scores (n,) of its regions, in the form of the within-bag protocol."""
     view = sample.full_view()
     bag = judge_bag(
         regions,

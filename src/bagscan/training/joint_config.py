@@ -1,4 +1,4 @@
-"""Settings of joint training (paper A, section II-B; methods page, 1)."""
+"""Settings of joint training (Bhowmik & Breckon, section II-B)."""
 
 from __future__ import annotations
 
@@ -9,28 +9,35 @@ from bagscan.training.augment import AugmentConfig
 
 @dataclass(frozen=True)
 class JointConfig:
-    """How the three parts are trained together.
+    """Settings of the joint training of regioner, encoder and scorer.
 
     Attributes:
-        mode: ``joint``, ``separate`` (no gradient of the classification reaches the regioner) or ``two_stage``
-            (the regioner is left as it is). batch_size: crops a step.
-        mu: weight of classification and ranking. compactness: lambda.
-        ranking: weight of an object's best segments against the worst benign ones of its bag.
-        verdict: weight of anomalous crops against benign ones, each by the smooth maximum over its segments.
-        label_reconstruction: weight; 0 where truth is boxes, whose outline is not the object's.
-        channel_reconstruction: weight.
-        positive_from, negative_to: overlap of a segment that makes it anomalous or benign.
-        background_weight: of air segments, which are benign beyond doubt.
-        label_smoothing: share of the truth given to the other classes.
-        segments_per_scan: drawn, balanced, for encoders that pay per region; others take all.
-        balance_scanners: share of crops drawn from all scanners equally often, small ones too.
-        balance_labels: share of crops drawn from scans with and without objects equally often.
-        twins: share of crops of anomalous items that are drawn together with the same crop of the scan
-            without the anomaly (sets with ``twins: true``), so that nothing else tells the two apart.
-        validation_scans: judged while training, spread evenly through the validation split.
-        components: weight of telling what an item is made of (simulated items, encoder ``pooled``); see
-            :class:`bagscan.training.components.Components`.
-        bf16: whether encoder and scorer calculate in 16 bits, twice as fast for dense convolutions; only where the device has it.
+        mode: ``joint``, ``separate`` (the classification has no gradient to the regioner) or
+            ``two_stage`` (the regioner stays fixed).
+        batch_size: crops per step.
+        mu: weight of classification, ranking and verdict.
+        ranking: weight of the best segments of an object against the worst benign ones of its bag.
+        verdict: weight of anomalous crops against benign ones, each by the smooth maximum over its
+            segments.
+        compactness: weight lambda of the compactness loss.
+        label_reconstruction: weight of the reconstruction of labels; 0 if the truth is boxes, whose
+            outline is not that of the object.
+        channel_reconstruction: weight of the reconstruction of channels.
+        positive_from: overlap with an object from which a segment is anomalous.
+        negative_to: overlap with objects up to which a segment is benign.
+        background_weight: weight of air segments, which are benign beyond doubt.
+        label_smoothing: share of the truth that the other classes get.
+        segments_per_scan: segments to describe per scan, a balanced draw, for encoders that compute
+            each region separately; other encoders describe all.
+        balance_scanners: share of crops drawn with equal chances for all scanners.
+        balance_labels: share of crops drawn with equal chances for scans with and without objects.
+        twins: share of crops of anomalous items that are drawn together with the same crop of the
+            benign twin (sets with ``twins: true``), so that nothing else distinguishes the two.
+        validation_scans: largest number of scans that are evaluated during training, evenly from
+            the validation split.
+        components: weight of the segmentation of components (simulated items, encoder ``pooled``),
+            see :class:`bagscan.training.components.Components`.
+        bf16: whether encoder and scorer compute in bfloat16 if the device does so natively.
         augment: see :class:`AugmentConfig`.
     """
 
@@ -64,7 +71,8 @@ class JointConfig:
             )
         if not 0 <= self.negative_to < self.positive_from <= 1:
             raise ValueError(
-                f"expected 0 <= negative_to < positive_from <= 1, got {self.negative_to} and {self.positive_from}"
+                f"expected 0 <= negative_to < positive_from <= 1, "
+                f"got {self.negative_to} and {self.positive_from}"
             )
         if not (
             0 <= self.balance_scanners <= 1
@@ -72,5 +80,5 @@ class JointConfig:
             and 0 <= self.label_smoothing < 1
         ):
             raise ValueError(
-                "balance_scanners, balance_labels and label_smoothing are shares between 0 and 1"
+                "balance_scanners and balance_labels must be in [0, 1], label_smoothing in [0, 1)"
             )

@@ -1,4 +1,4 @@
-"""Kind ``joint``: regioner, encoder and scorer trained together, and scored on a part of their data."""
+"""Kind ``joint``: joint training of regioner, encoder and scorer, and scores on a split."""
 
 from __future__ import annotations
 
@@ -26,16 +26,21 @@ from bagscan.training.samples import Sample, load_samples
 
 @dataclass(frozen=True, kw_only=True)
 class JointExperiment(LoopExperiment):
-    """A system of three parts.
+    """Joint training of a model of regioner, encoder and scorer.
 
     Attributes:
-        data, model, training, loop: see :class:`DataConfig`, :class:`ModelConfig`, :class:`JointConfig` and :class:`LoopConfig`.
-        init: model folder whose weights to start from. init_regioner: safetensors of a regioner.
-        threads: of torch; 0 for this process's share of the cores.
+        data: see :class:`DataConfig`.
+        model: see :class:`ModelConfig`.
+        training: see :class:`JointConfig`.
+        init: model folder whose weights the training starts from.
+        init_regioner: safetensors file with the weights of the regioner.
     """
 
     kind = "joint"
-    figures = "The best step is the one with the highest monitor: the mean of the AUROC of regions within a scan and of hit@1 (of items: of the AUROC of items)."
+    figures = (
+        "The best step has the highest monitor: the mean of hit@1 and of the AUROC of regions "
+        "within a scan (for items: of the AUROC of items and of that of regions)."
+    )
     data: DataConfig
     model: ModelConfig = field(default_factory=ModelConfig)
     training: JointConfig = field(default_factory=JointConfig)
@@ -43,50 +48,53 @@ class JointExperiment(LoopExperiment):
     init_regioner: str | None = None
 
     def prepare(self, out: Path, report: Report) -> tuple[JointTask, Callable[[Scores], None]]:
-        """See :meth:`LoopExperiment.prepare`."""
+        """Prepare the task; see :meth:`LoopExperiment.prepare`."""
         model = Model(self.model)
         _initialise(model, self)
         parts = read_parts(
             dataclasses.replace(self, model=model.config), self.data, model, out, report
         )
         report(
-            f"{len(parts.train)} train, {len(parts.val)} val; data hash {parts.split.data_hash[:12]}"
+            f"{len(parts.train)} training and {len(parts.val)} validation samples; "
+            f"data hash {parts.split.data_hash[:12]}"
         )
-        return JointTask(model, parts.train, parts.val, self.training), model_keeper(
-            model, parts.split, out
-        )
+        task = JointTask(model, parts.train, parts.val, self.training)
+        return task, model_keeper(model, parts.split, out)
 
 
 def _initialise(model: Model, experiment: JointExperiment) -> None:
     if experiment.init:
         start = Model.load(experiment.init)
         try:
-            model.load_state_dict(
-                (
-                    start.everywhere() if model.regioner.cutter is model.regioner else start
-                ).state_dict()
-            )
+            if model.regioner.cutter is model.regioner:
+                start = start.everywhere()
+            model.load_state_dict(start.state_dict())
         except RuntimeError as error:
             raise ConfigError(
-                f"init {experiment.init}: its parts are not those of this configuration: {str(error).splitlines()[0]}"
+                f"init {experiment.init}: the model differs from this configuration: "
+                f"{str(error).splitlines()[0]}"
             ) from error
     if experiment.init_regioner:
         load_regioner(model, experiment.init_regioner)
 
 
 def load_regioner(model: Model, path: str | Path) -> None:
-    """Weights of a regioner from a file; an item detector's go to the part that finds the items."""
+    """Load the weights of a regioner; those of an item detector go to the item finder.
+
+    Raises:
+        ConfigError: the file is missing or does not fit.
+    """
     try:
         weights = load_file(path)
-        part = model.regioner.finder
-        (
-            model.regioner
-            if part is None or not all(k.startswith("detector.") for k in weights)
-            else part
-        ).load_state_dict(weights)
+        finder = model.regioner.finder
+        if finder is None or not all(k.startswith("detector.") for k in weights):
+            model.regioner.load_state_dict(weights)
+        else:
+            finder.load_state_dict(weights)
     except FileNotFoundError as error:
         raise ConfigError(
-            f"init_regioner {path}: no such file; train it first, as the head of the configuration says (bagscan train --preset {Path(path).parent.name})"
+            f"init_regioner {path}: no such file; "
+            f"train it first with bagscan train --preset {Path(path).parent.name}"
         ) from error
     except (OSError, RuntimeError, ValueError) as error:
         raise ConfigError(f"regioner weights {path}: {error}") from error
@@ -94,8 +102,15 @@ def load_regioner(model: Model, path: str | Path) -> None:
 
 @dataclass(frozen=True)
 class JudgedPart:
-    """Scores of one part of an experiment's data, the split and all records it is a part of, and
-    what a reader of the scores must be warned of."""
+    """Scores on one split of an experiment's data.
+
+    Attributes:
+        samples: samples of the split.
+        bags: scores of each sample.
+        split: which record is in which split.
+        records: records of all splits.
+        warnings: messages that limit the meaning of the scores.
+    """
 
     samples: list[Sample]
     bags: list[JudgedView]
@@ -112,16 +127,21 @@ def judge_part(
     report: Report = print,
     same_split: bool = True,
 ) -> JudgedPart:
-    """Score every scan of one part of an experiment's data.
+    """Score every scan of one split of an experiment's data.
 
     Args:
-        same_split: whether the split should be the one that the model was trained with; another is warned of.
+        model: model to evaluate.
+        data: datasets.
+        part: ``train``, ``val`` or ``test``.
+        run_folder: directory with the split.
+        report: receives progress messages and warnings.
+        same_split: True to warn if the model was trained with another split.
     """
     records = load_records(data, report)
     split = obtain_split(data, records, run_folder, report)
-    chosen = part_records(data, records, split, part)
-    report(f"scoring {len(chosen)} scans of {part}")
-    samples = load_samples(chosen, model, report, split.sha256)
+    records_of_part = part_records(data, records, split, part)
+    report(f"scoring {len(records_of_part)} scans of {part}")
+    samples = load_samples(records_of_part, model, report, split.sha256)
     warnings = other_split(model, split) if same_split else []
     for text in warnings:
         report(f"warning: {text}")
@@ -130,10 +150,14 @@ def judge_part(
 
 
 def other_split(model: Model, split: Split) -> list[str]:
-    """A warning where the model was trained with another split: its training scans may be in any part."""
+    """Return a warning if the model was trained with another split.
+
+    Its training scans may then be in any split.
+    """
     trained = model.about.get("training data")
     if trained in (None, split.data_hash):
         return []
     return [
-        f"The model was trained with another split ({str(trained)[:12]}, not {split.data_hash[:12]}): scans that it was trained on may be among these."
+        f"The model was trained with another split ({str(trained)[:12]}, "
+        f"not {split.data_hash[:12]}): scans that it was trained on may be among these."
     ]

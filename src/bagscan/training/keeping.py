@@ -1,4 +1,4 @@
-"""How the best weights of a run are stored, each time that a step is better than all before."""
+"""Callbacks that store the best weights of a run."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Keep = Callable[[dict[str, float]], None]
 
 
 def model_keeper(model: Model, split: Split, out: Path) -> Keep:
-    """Stores a model folder, with its scores and the data that it was trained on."""
+    """Return a callback that saves a model folder, with scores and the hash of its data."""
 
     def keep(scores: dict[str, float]) -> None:
         model.about = {
@@ -28,7 +28,7 @@ def model_keeper(model: Model, split: Split, out: Path) -> Keep:
 
 
 def weights_keeper(module: nn.Module, path: Path) -> Keep:
-    """Stores a module's weights as safetensors."""
+    """Return a callback that saves the weights of a module as safetensors."""
 
     def keep(scores: dict[str, float]) -> None:
         save_file({k: v.contiguous() for k, v in module.state_dict().items()}, path)

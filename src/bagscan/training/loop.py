@@ -1,8 +1,8 @@
-"""One training loop for every task: seeded per step, resumable, validated, early-stopped.
+"""Training loop of all tasks: seeded per step, resumable, with validation and early stopping.
 
-Every random draw of step ``i`` comes from ``SeedSequence(seed, spawn_key=(0, i))``, so a run that
-was killed and resumed gives, on CPU, the same weights as one that was not. Of several processes that train together each but
-the first adds its number to the key.
+All random draws of step ``i`` come from ``SeedSequence(seed, spawn_key=(0, i))``. On a CPU, a run
+that was killed and resumed therefore gives the same weights as an uninterrupted one. Among
+processes that train together, each but the first adds its rank to the key.
 """
 
 from __future__ import annotations
@@ -30,17 +30,23 @@ from bagscan.training.drawing import drawn_ahead, loaders
 
 @dataclass(frozen=True)
 class LoopConfig:
-    """How long and how fast to train.
+    """Length and speed of a training.
 
     Attributes:
-        steps: optimizer steps. learning_rate: the highest. warmup: steps in which it rises to that from 0; then it falls along a cosine to 0.
-        cooldown: in place of the cosine the rate is constant, and falls linearly to 0 over so many steps at the end. What was reached before
-            is kept in ``stable.safetensors``, from which a run with more steps goes on.
-        optimizer: ``adamw`` or ``sgd`` (momentum 0.9, as paper A).
-        weight_decay: of matrices and kernels. clip_norm: largest norm of the gradient.
-        ema: decay of the averaged weights that are validated and kept; 0 for none.
-        validate_every, checkpoint_every: steps. patience: validations without gain; 0 for never.
-        seed: of weights, draws and dropout.
+        steps: optimizer steps.
+        learning_rate: highest learning rate.
+        optimizer: ``adamw`` or ``sgd`` (momentum 0.9, as in Bhowmik & Breckon).
+        weight_decay: weight decay of matrices and kernels.
+        warmup: steps in which the learning rate rises from 0; it then falls to 0 along a cosine.
+        cooldown: last steps, in which the learning rate falls linearly to 0; it is constant before,
+            in place of the cosine. The state at their start is kept in ``stable.safetensors``, from
+            which a run with more steps continues. 0 for the cosine.
+        clip_norm: largest norm of the gradient.
+        ema: decay of averaged weights, which are validated and kept; 0 for none.
+        validate_every: steps from one validation to the next.
+        checkpoint_every: steps from one checkpoint to the next.
+        patience: validations without improvement after which the run stops; 0 for no limit.
+        seed: seed of weights, draws and dropout.
     """
 
     steps: int = 1000
@@ -71,36 +77,43 @@ class LoopConfig:
             or min(self.warmup, self.cooldown, self.patience, self.weight_decay) < 0
         ):
             raise ValueError(
-                "expected 0 <= ema < 1, learning_rate and clip_norm above 0, the others not below 0"
+                "ema must be in [0, 1), learning_rate and clip_norm above 0, "
+                "warmup, cooldown, patience and weight_decay at least 0"
             )
 
 
-CHECKPOINT_S = 120.0
+CHECKPOINT_S = 120.0  # a single process also saves after so many seconds
 MAX_SEED = 1 << 31
 STABLE = "stable.safetensors"
 
 
 class Task(Protocol):
-    """What is trained: supplies batches and losses, and knows how good it is.
+    """Training task: supplies batches and losses, and validates.
 
     Attributes:
-        modules: whose weights are. draws_apart: False where drawing needs the accelerator, which other processes cannot share; True where it is not there.
+        modules: modules to train, by name.
+        draws_apart: optional; False if ``batch`` uses the accelerator, so that other processes
+            cannot draw. Default True.
     """
 
     modules: dict[str, nn.Module]
 
     def batch(self, rng: np.random.Generator) -> Any:
-        """Draw one training batch; called in a thread or another process, must not change the modules."""
+        """Draw a batch, in a thread or another process; must not change the modules."""
 
     def loss(self, batch: Any) -> tuple[Tensor, dict[str, float]]:
-        """The loss to minimise and its parts, to be logged."""
+        """Return the loss to minimise, and terms to log."""
 
     def validate(self) -> dict[str, float]:
-        """Scores on validation data; ``monitor`` is the one to maximise."""
+        """Return scores on validation data; ``monitor`` is maximised."""
 
 
 def learning_rate_at(step: int, config: LoopConfig) -> float:
-    """Linear warm-up, then half a cosine to 0 at ``config.steps``; or constant and a linear cooldown."""
+    """Return the learning rate of a step.
+
+    After a linear warm-up it follows half a cosine to 0 at ``config.steps``. With a cooldown it is
+    constant, then falls linearly to 0.
+    """
     if step < config.warmup:
         return config.learning_rate * (step + 1) / config.warmup
     if config.cooldown:
@@ -109,11 +122,11 @@ def learning_rate_at(step: int, config: LoopConfig) -> float:
     return config.learning_rate * 0.5 * (1 + math.cos(math.pi * min(done, 1.0)))
 
 
-def _optimizer(task: Task, config: LoopConfig) -> torch.optim.Optimizer:
+def _build_optimizer(task: Task, config: LoopConfig) -> torch.optim.Optimizer:
     parameters = [
         p for module in task.modules.values() for p in module.parameters() if p.requires_grad
     ]
-    # Normalisation weights and biases are vectors; decaying them only moves the scale elsewhere.
+    # Vectors are biases and normalisation weights. Their decay would only move the scale elsewhere.
     groups = [
         {"params": [p for p in parameters if p.ndim > 1], "weight_decay": config.weight_decay},
         {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
@@ -124,7 +137,9 @@ def _optimizer(task: Task, config: LoopConfig) -> torch.optim.Optimizer:
 
 
 @torch.no_grad()
-def _average(averaged: dict[str, nn.Module], live: dict[str, nn.Module], decay: float) -> None:
+def _update_average(
+    averaged: dict[str, nn.Module], live: dict[str, nn.Module], decay: float
+) -> None:
     for name, module in live.items():
         pairs = list(
             zip(averaged[name].state_dict().values(), module.state_dict().values(), strict=True)
@@ -137,15 +152,19 @@ def _average(averaged: dict[str, nn.Module], live: dict[str, nn.Module], decay: 
 
 
 class _Log:
-    """``log.jsonl`` beside the weights: one line per event, cut back to the checkpoint on resume; of several processes the first writes."""
+    """JSON lines of a run, one per event; only rank 0 writes them.
+
+    Lines after the checkpoint are removed when a run is resumed.
+    """
 
     def __init__(self, path: Path, from_step: int, writes: bool) -> None:
-        self.path, self.writes, kept = path, writes, []
+        self.path, self.writes = path, writes
         if not writes:
             return
+        lines = []
         if path.exists() and from_step:
-            kept = [line for line in path.read_text().splitlines() if _step_of(line) <= from_step]
-        atomic_write_text(path, "".join(f"{line}\n" for line in kept))
+            lines = [line for line in path.read_text().splitlines() if _step_of(line) <= from_step]
+        atomic_write_text(path, "".join(f"{line}\n" for line in lines))
 
     def write(self, **record: Any) -> None:
         if not self.writes:
@@ -155,27 +174,27 @@ class _Log:
 
 
 def _step_of(line: str) -> float:
-    """Step of a line of the log; beyond any of one that a kill or a full disk has torn."""
+    """Return the step of a log line, or infinity for an incomplete line."""
     try:
         return float(json.loads(line)["step"])
     except (ValueError, KeyError, TypeError):
         return math.inf
 
 
-class _Swap:
-    """Put the averaged weights into the task's modules for a while."""
+class _SwappedWeights:
+    """Context in which the task's modules have the averaged weights."""
 
     def __init__(self, live: dict[str, nn.Module], averaged: dict[str, nn.Module]) -> None:
         self.live, self.averaged = live, averaged
 
     def __enter__(self) -> None:
-        self.kept = {name: deepcopy(module.state_dict()) for name, module in self.live.items()}
+        self.original = {name: deepcopy(module.state_dict()) for name, module in self.live.items()}
         for name, module in self.live.items():
             module.load_state_dict(self.averaged[name].state_dict())
 
     def __exit__(self, *_: object) -> None:
         for name, module in self.live.items():
-            module.load_state_dict(self.kept[name])
+            module.load_state_dict(self.original[name])
 
 
 def run(
@@ -185,96 +204,113 @@ def run(
     on_best: Callable[[dict[str, float]], None],
     report: Callable[[str], None] = print,
 ) -> dict[str, float]:
-    """Train to the end, from the last checkpoint in ``out`` if there is one.
+    """Train to the last step, from the checkpoint in ``out`` if there is one.
 
     Args:
-        out: folder for ``checkpoint.safetensors`` and ``log.jsonl``.
+        task: what to train.
+        config: settings.
+        out: directory for ``checkpoint.safetensors`` and ``log.jsonl``.
         on_best: called with the scores while the task's modules hold the best weights so far.
         report: receives one line of progress at a time.
 
     Returns:
         The best validation scores.
+
+    Raises:
+        TrainingError: the loss or the monitor became NaN or infinite.
+        ModelError: the checkpoint is incomplete or belongs to other modules.
     """
-    where = compute()
+    process = compute()
     out.mkdir(parents=True, exist_ok=True)
-    optimizer = _optimizer(task, config)
+    optimizer = _build_optimizer(task, config)
     averaged = deepcopy(task.modules) if config.ema else {}
-    kept = task.modules | {f"ema-{name}": module for name, module in averaged.items()}
+    state = task.modules | {f"ema-{name}": module for name, module in averaged.items()}
     path = out / "checkpoint.safetensors"
     progress: dict[str, Any] = {"step": 0, "best": None, "stale": 0, "seconds": 0.0}
     if path.exists():
-        progress = load_checkpoint(_start_of(path, out / STABLE, config), kept, optimizer)
+        progress = load_checkpoint(
+            _checkpoint_to_resume(path, out / STABLE, config), state, optimizer
+        )
         report(f"resuming at step {progress['step']} of {config.steps}")
         if config.patience and progress["stale"] >= config.patience:
-            report(f"it stopped early: no gain in {config.patience} validations")
+            report(f"stopped early: no improvement in {config.patience} validations")
             stopped: dict[str, float] = progress["best"]
             return stopped
-    if progress.get("processes", where.count) != where.count:
+    if progress.get("processes", process.count) != process.count:
         report(
-            f"the run was begun by {progress['processes']} processes and goes on with {where.count}: each step sees another number of batches"
+            f"the run started with {progress['processes']} processes and continues with "
+            f"{process.count}: the number of batches per step changes"
         )
-    where.start_alike(kept, progress["step"])
-    progress |= {"processes": where.count, "steps": config.steps}
+    process.start_alike(state, progress["step"])
+    progress |= {"processes": process.count, "steps": config.steps}
     saved = time.monotonic()
-    log = _Log(out / "log.jsonl", progress["step"], where.writes)
-    started, first = time.monotonic() - progress["seconds"], progress["step"]
-    processes = loaders(where.device) if getattr(task, "draws_apart", True) else 0
+    log = _Log(out / "log.jsonl", progress["step"], process.writes)
+    started, first_step = time.monotonic() - progress["seconds"], progress["step"]
+    processes = loaders(process.device) if getattr(task, "draws_apart", True) else 0
     with closing(
-        drawn_ahead(task.batch, config.seed, range(first, config.steps), where.rank, processes)
+        drawn_ahead(
+            task.batch, config.seed, range(first_step, config.steps), process.rank, processes
+        )
     ) as batches:
-        for step, upcoming in enumerate(batches, first):
-            batch = moved(upcoming, where.device)
-            parts = _one_step(task, optimizer, batch, step, config, where)
+        for step, host_batch in enumerate(batches, first_step):
+            batch = moved(host_batch, process.device)
+            terms = _train_step(task, optimizer, batch, step, config, process)
             if averaged:
-                _average(averaged, task.modules, min(config.ema, (1 + step) / (10 + step)))
+                _update_average(averaged, task.modules, min(config.ema, (1 + step) / (10 + step)))
             done = step + 1
             progress |= {"step": done, "seconds": time.monotonic() - started}
-            log.write(step=done, **parts)
+            log.write(step=done, **terms)
             if config.cooldown and done == config.steps - config.cooldown:
-                _save(where, out / STABLE, kept, optimizer, progress)
+                _save(process, out / STABLE, state, optimizer, progress)
             if done % config.validate_every == 0 or done == config.steps:
-                where.average_buffers(kept)
-                if where.writes:
+                process.average_buffers(state)
+                if process.writes:
                     scores = _validate(task, averaged, progress, on_best)
                     log.write(step=done, validation=scores)
-                    report(_line(done, config.steps, progress["seconds"], parts, scores))
-                if where.broadcast_from_rank0(
+                    report(_progress_line(done, config.steps, progress["seconds"], terms, scores))
+                if process.broadcast_from_rank0(
                     bool(config.patience) and progress["stale"] >= config.patience
                 ):
-                    report(f"stopped early: no gain in {config.patience} validations")
+                    report(f"stopped early: no improvement in {config.patience} validations")
                     break
-            elif done % 20 == 0 and where.writes:
-                report(_line(done, config.steps, progress["seconds"], parts))
-            # By the clock too, where no other process would have to agree: of a piece that is cut short little is lost.
+            elif done % 20 == 0 and process.writes:
+                report(_progress_line(done, config.steps, progress["seconds"], terms))
+            # Several processes would have to agree on the clock, a single one need not.
             if done % config.checkpoint_every == 0 or (
-                where.count == 1 and time.monotonic() - saved > CHECKPOINT_S
+                process.count == 1 and time.monotonic() - saved > CHECKPOINT_S
             ):
-                _save(where, path, kept, optimizer, progress)
+                _save(process, path, state, optimizer, progress)
                 saved = time.monotonic()
-    _save(where, path, kept, optimizer, progress)
-    where.broadcast_from_rank0(True)  # no process ends before what it trained is written
+    _save(process, path, state, optimizer, progress)
+    process.broadcast_from_rank0(True)  # processes end after rank 0 has saved
     best: dict[str, float] = progress["best"] or {}
     return best
 
 
-def _start_of(path: Path, stable: Path, config: LoopConfig) -> Path:
-    """The checkpoint to go on from: where less was planned before, the one from before that plan's cooldown."""
+def _checkpoint_to_resume(path: Path, stable: Path, config: LoopConfig) -> Path:
+    """Return the checkpoint to continue from.
+
+    If the run was planned with fewer steps, it is the one from before its cooldown.
+    """
     if not (config.cooldown and stable.exists()):
         return path
     return stable if read_progress(path).get("steps", config.steps) < config.steps else path
 
 
 def _save(
-    where: Compute,
+    process: Compute,
     path: Path,
-    kept: dict[str, nn.Module],
+    state: dict[str, nn.Module],
     optimizer: torch.optim.Optimizer,
     progress: dict[str, Any],
 ) -> None:
-    """The state of all processes: buffers are averaged, since each would go on with those of the first."""
-    where.average_buffers(kept)
-    if where.writes:
-        save_checkpoint(path, kept, optimizer, progress)
+    """Save the state of all processes.
+
+    Buffers are averaged first, since all processes resume with those of rank 0.
+    """
+    process.average_buffers(state)
+    if process.writes:
+        save_checkpoint(path, state, optimizer, progress)
 
 
 def _validate(
@@ -283,12 +319,13 @@ def _validate(
     progress: dict[str, Any],
     on_best: Callable[[dict[str, float]], None],
 ) -> dict[str, float]:
-    """Scores of the averaged weights, which are kept where they are the best so far."""
-    with _Swap(task.modules, averaged or task.modules):
+    """Return scores of the averaged weights, and store these if they are the best so far."""
+    with _SwappedWeights(task.modules, averaged or task.modules):
         scores = task.validate()
         if not math.isfinite(scores["monitor"]):
             raise TrainingError(
-                f"validation at step {progress['step']} scored {scores['monitor']}: the validation part needs positives and negatives"
+                f"validation at step {progress['step']} scored {scores['monitor']}; "
+                "the validation split needs positives and negatives"
             )
         improved = progress["best"] is None or scores["monitor"] > progress["best"]["monitor"]
         if improved:
@@ -298,36 +335,35 @@ def _validate(
     return scores
 
 
-def _one_step(
+def _train_step(
     task: Task,
     optimizer: torch.optim.Optimizer,
     batch: Any,
     step: int,
     config: LoopConfig,
-    where: Compute,
+    process: Compute,
 ) -> dict[str, float]:
-    torch.manual_seed(
-        (config.seed * 1_000_003 + step) * where.count + where.rank
-    )  # dropout and the like
+    torch.manual_seed((config.seed * 1_000_003 + step) * process.count + process.rank)  # dropout
     for module in task.modules.values():
         module.train()
     for group in optimizer.param_groups:
         group["lr"] = learning_rate_at(step, config)
     optimizer.zero_grad(set_to_none=True)
-    loss, parts = task.loss(batch)
+    loss, terms = task.loss(batch)
     if not torch.isfinite(loss):
         raise TrainingError(
-            f"the loss became {loss.item()} at step {step}: lower loop.learning_rate, or look at model.input.std"
+            f"the loss became {loss.item()} at step {step}; "
+            "lower loop.learning_rate, or check model.input.std"
         )
     torch.autograd.backward(loss)
     parameters = [p for g in optimizer.param_groups for p in g["params"]]
-    where.average_gradients(parameters)
+    process.average_gradients(parameters)
     torch.nn.utils.clip_grad_norm_(parameters, config.clip_norm)
     optimizer.step()
-    return {"loss": float(loss.detach()), **parts}
+    return {"loss": float(loss.detach()), **terms}
 
 
-def _line(done: int, steps: int, seconds: float, *scores: dict[str, float]) -> str:
+def _progress_line(done: int, steps: int, seconds: float, *scores: dict[str, float]) -> str:
     left = seconds / done * (steps - done)
     text = "  ".join(f"{k} {v:.4f}" for part in scores for k, v in part.items())
     return f"step {done}/{steps}  {left / 60:.0f} min left  {text}"

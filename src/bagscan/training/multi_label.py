@@ -1,4 +1,7 @@
-"""Multi-label training of a whole-image classifier: phase I of GBAD (report B), and the ways to meet imbalance beside it."""
+"""Kind ``multi_label``: training of whole-image classifiers (Dumagpi, Jung & Jeong 2020, phase I).
+
+Other losses and ways to draw batches handle the imbalance of classes.
+"""
 
 from __future__ import annotations
 
@@ -39,16 +42,21 @@ FOCUS = 2.0  # gamma of Lin et al., "Focal loss for dense object detection" (ICC
 
 @dataclass(frozen=True)
 class MultiLabelConfig:
-    """How a whole-image classifier is trained.
+    """Settings of the training of a whole-image classifier.
 
     Attributes:
-        negatives: for each positive image, drawn once with ``draw_seed``: 1 is the ideal set of report B; 0 takes all.
-        positives: images at most, 0 for all. draw_seed: of that choice.
-        balance: share of every batch drawn from positive images, whatever their number; 0 draws all alike.
+        negatives: negative images for each positive one, drawn once with ``draw_seed``; 1 is the
+            ideal set of Dumagpi et al., 0 takes all.
+        positives: largest number of positive images; 0 for all.
+        draw_seed: seed of these choices.
+        balance: share of each batch that is drawn from positive images, however few there are; 0
+            draws from all images with equal chances.
         loss: ``bce``, ``weighted`` (classes by the inverse of their share) or ``focal``.
-        batch_size: images a step; the model's input must be square.
-        turn, zoom, shift: largest rotation in degrees, relative change of scale, and shift as a share of the side; training only.
-        validation_scans: at most.
+        batch_size: images per step; the input of the model must be square.
+        turn: largest rotation in degrees, in training only.
+        zoom: largest relative change of scale, in training only.
+        shift: largest shift as a share of the side, in training only.
+        validation_scans: largest number of images for validation.
     """
 
     negatives: float = 1.0
@@ -72,71 +80,88 @@ class MultiLabelConfig:
             or not 0 <= self.balance <= 1
         ):
             raise ValueError(
-                "negatives and positives must be 0 or more, batch_size and validation_scans 1 or more, balance a share"
+                "negatives and positives must be at least 0, "
+                "batch_size and validation_scans at least 1, balance in [0, 1]"
             )
 
 
 def label_vector(labels: Mapping[str, int], classes: Sequence[str]) -> np.ndarray:
-    """(classes,) 1 where there is one, 0 where there is none, ``UNKNOWN`` where nobody knows."""
-    result = [labels.get(name, -1) for name in classes]
-    return np.array([1 if v == 1 else UNKNOWN if v == 0 else 0 for v in result])
+    """Return (classes,) int labels: 1 present, 0 absent, ``UNKNOWN`` if not annotated."""
+    values = [labels.get(name, -1) for name in classes]
+    return np.array([1 if v == 1 else UNKNOWN if v == 0 else 0 for v in values])
 
 
 def label_matrix(samples: Sequence[Sample], classes: Sequence[str]) -> np.ndarray:
-    """(n, classes) of :func:`label_vector`."""
-    return (
-        np.stack([label_vector(s.record.labels, classes) for s in samples])
-        if samples
-        else np.zeros((0, len(classes)), int)
-    )
+    """Return the (n, classes) int labels of samples; see :func:`label_vector`."""
+    if not samples:
+        return np.zeros((0, len(classes)), int)
+    return np.stack([label_vector(s.record.labels, classes) for s in samples])
 
 
 def ideal_set(labels: np.ndarray, negatives: float, seed: int, positives: int = 0) -> np.ndarray:
-    """Indices of images: those with any class, and so many times as many without; in their order.
+    """Choose positive images, and a number of negative ones in proportion.
 
     Args:
-        labels: (n, classes). negatives: for each positive; 0 takes all. positives: at most; 0 for all.
+        labels: (n, classes) int, see :func:`label_vector`.
+        negatives: negative images for each positive one; 0 takes all.
+        seed: seed of the choice.
+        positives: largest number of positive images; 0 for all.
+
+    Returns:
+        Indices of images in ascending order.
 
     Raises:
-        DataError: no positive image.
+        DataError: no image is positive.
     """
     rng = np.random.default_rng(seed)
-    has = (labels == 1).any(1)
-    with_any, without = np.flatnonzero(has), np.flatnonzero(~has & (labels != UNKNOWN).all(1))
-    if not len(with_any):
-        raise DataError("no image holds any of the classes")
+    is_positive = (labels == 1).any(1)
+    positive, negative = (
+        np.flatnonzero(is_positive),
+        np.flatnonzero(~is_positive & (labels != UNKNOWN).all(1)),
+    )
+    if not len(positive):
+        raise DataError(
+            "no image holds any of the classes; check the labels and the classes of the scorer"
+        )
     if positives:
-        with_any = rng.permutation(with_any)[:positives]
-    wanted = len(without) if not negatives else min(len(without), round(negatives * len(with_any)))
-    return np.sort(np.concatenate([with_any, rng.permutation(without)[:wanted]]))
+        positive = rng.permutation(positive)[:positives]
+    count = len(negative) if not negatives else min(len(negative), round(negatives * len(positive)))
+    return np.sort(np.concatenate([positive, rng.permutation(negative)[:count]]))
 
 
 class MultiLabelTask:
-    """Augmented squares in, mean binary cross-entropy out; validated by mAP."""
+    """Training on augmented images with binary cross-entropy, validated by mean average precision.
+
+    Raises:
+        ConfigError: the scorer has no classes, or the input of the model is not square.
+        DataError: no training image is positive.
+    """
 
     def __init__(
         self, model: Model, train: Sequence[Sample], val: Sequence[Sample], config: MultiLabelConfig
     ) -> None:
         if not isinstance(model.scorer, ClassScorer):
-            raise ConfigError("kind multi_label needs a scorer of classes: multi_label or gbad")
+            raise ConfigError(
+                "kind multi_label needs a scorer with classes; use multi_label or gbad"
+            )
         if not model.config.input.square:
             raise ConfigError(
-                "kind multi_label needs model.input.square=true: images of a batch are of one shape, in training as in use"
+                "kind multi_label needs images of one shape; set model.input.square=true"
             )
         self.model, self.config = model.to(compute().device), config
         self.classes = tuple(model.scorer.config.classes)
-        chosen = ideal_set(
+        indices = ideal_set(
             label_matrix(train, self.classes), config.negatives, config.draw_seed, config.positives
         )
-        self.train = [train[i] for i in chosen]
+        self.train = [train[i] for i in indices]
         self.labels = label_matrix(self.train, self.classes)
         self.positive = np.flatnonzero((self.labels == 1).any(1))
-        # All positives, and of the others as many as there is room for: a plain draw from a skewed set would hold none.
-        has = (label_matrix(val, self.classes) == 1).any(1)
-        room = max(0, config.validation_scans - int(has.sum()))
-        self.val = [s for s, one in zip(val, has, strict=True) if one] + subsample_evenly(
-            [s for s, one in zip(val, has, strict=True) if not one], room
-        )
+        # Keep all positive images: an even subsample of an imbalanced set might have none.
+        is_positive = (label_matrix(val, self.classes) == 1).any(1)
+        positive = [s for s, has_class in zip(val, is_positive, strict=True) if has_class]
+        negative = [s for s, has_class in zip(val, is_positive, strict=True) if not has_class]
+        n_negative = max(0, config.validation_scans - len(positive))
+        self.val = positive + subsample_evenly(negative, n_negative)
         self.modules: dict[str, nn.Module] = {
             "encoder": model.encoder,
             "scorer": model.scorer.learnt,
@@ -149,56 +174,68 @@ class MultiLabelTask:
         )
 
     def batch(self, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
-        chosen = rng.integers(len(self.train), size=self.config.batch_size)
-        from_positive = rng.random(len(chosen)) < self.config.balance
-        chosen[from_positive] = self.positive[
+        indices = rng.integers(len(self.train), size=self.config.batch_size)
+        from_positive = rng.random(len(indices)) < self.config.balance
+        indices[from_positive] = self.positive[
             rng.integers(len(self.positive), size=int(from_positive.sum()))
         ]
-        squares = torch.stack([augmented(self.train[i].pixels(), self.config, rng) for i in chosen])
-        return squares, torch.from_numpy(self.labels[chosen])
+        squares = torch.stack(
+            [augmented(self.train[i].pixels(), self.config, rng) for i in indices]
+        )
+        return squares, torch.from_numpy(self.labels[indices])
 
     def loss(self, batch: tuple[Tensor, Tensor]) -> tuple[Tensor, dict[str, float]]:
         pixels, labels = batch
         logits = logits_of(self.model, pixels)
-        known = (labels != UNKNOWN).float()
+        is_known = (labels != UNKNOWN).float()
         target = (labels == 1).float()
-        each = F.binary_cross_entropy_with_logits(
+        cross_entropy = F.binary_cross_entropy_with_logits(
             logits, target, pos_weight=self.weight, reduction="none"
         )
         if self.config.loss == "focal":
-            right = torch.exp(-each)  # probability of the truth
-            each = (1 - right) ** FOCUS * each
-        return (each * known).sum() / known.sum().clamp(min=1), {}
+            probability = torch.exp(-cross_entropy)  # of the true label
+            cross_entropy = (1 - probability) ** FOCUS * cross_entropy
+        return (cross_entropy * is_known).sum() / is_known.sum().clamp(min=1), {}
 
     def validate(self) -> dict[str, float]:
         truth, scores = label_matrix(self.val, self.classes), class_scores(self.model, self.val)
         result = ranking_table(truth, scores, self.classes)
-        # Beside them training images as they are, so that curves show where one leaves the other (report B).
-        seen = subsample_evenly(self.train, len(self.val))
-        own = ranking_table(
-            label_matrix(seen, self.classes), class_scores(self.model, seen), self.classes
+        # Training images without augmentation: both curves together show overfitting.
+        train = subsample_evenly(self.train, len(self.val))
+        train_result = ranking_table(
+            label_matrix(train, self.classes), class_scores(self.model, train), self.classes
         )
-        keep = {k: float(result[k]) for k in CURVES} | {f"train_{k}": float(own[k]) for k in CURVES}
-        return {"monitor": keep["map"] if np.isfinite(keep["map"]) else 0.0, **keep}
+        curves = {k: float(result[k]) for k in CURVES} | {
+            f"train_{k}": float(train_result[k]) for k in CURVES
+        }
+        return {"monitor": curves["map"] if np.isfinite(curves["map"]) else 0.0, **curves}
 
 
 def logits_of(model: Model, pixels: Tensor) -> Tensor:
-    """(B, C, s, s) whole images -> (B, classes) logits."""
+    """Return (B, classes) logits of (B, C, s, s) whole images."""
     logits: Tensor = model.scorer(embed(model, pixels))
     return logits
 
 
 def embed(model: Model, pixels: Tensor) -> Tensor:
-    """(B, C, s, s) whole images -> (B, dim)."""
+    """Return (B, dim) descriptions of (B, C, s, s) whole images."""
     rows = torch.arange(len(pixels), device=model.device)
-    chosen = torch.stack([rows, torch.zeros_like(rows)], 1)
-    whole = rows.new_zeros(len(pixels), *pixels.shape[-2:])
-    found: Tensor = model.encoder(model.normalise(pixels), whole, chosen)
-    return found
+    regions = torch.stack([rows, torch.zeros_like(rows)], 1)
+    labels = rows.new_zeros(len(pixels), *pixels.shape[-2:])
+    embeddings: Tensor = model.encoder(model.normalise(pixels), labels, regions)
+    return embeddings
 
 
 def augmented(pixels: np.ndarray, config: MultiLabelConfig, rng: np.random.Generator) -> Tensor:
-    """(C, s, s) flipped, and a little turned, zoomed and shifted; what comes in at the border is as what is there."""
+    """Flip, rotate, zoom and shift an image at random.
+
+    Args:
+        pixels: (C, s, s) float32.
+        config: strengths.
+
+    Returns:
+        (C, s, s) float32; beyond the border, the pixels of the border are repeated.
+    """
     angle = np.deg2rad(rng.uniform(-config.turn, config.turn))
     zoom = np.exp(rng.uniform(-config.zoom, config.zoom))
     flip = -1 if rng.random() < 0.5 else 1
@@ -219,7 +256,7 @@ def augmented(pixels: np.ndarray, config: MultiLabelConfig, rng: np.random.Gener
 
 @torch.no_grad()
 def embeddings_of(model: Model, samples: Sequence[Sample], batch: int = 32) -> Tensor:
-    """(n, dim) descriptions of whole images, as they are: nothing is augmented in use."""
+    """Return (n, dim) descriptions of whole images, without augmentation."""
     model.eval()
     parts = [
         embed(model, torch.stack([torch.from_numpy(s.pixels()) for s in samples[i : i + batch]]))
@@ -230,28 +267,29 @@ def embeddings_of(model: Model, samples: Sequence[Sample], batch: int = 32) -> T
 
 @torch.no_grad()
 def class_scores(model: Model, samples: Sequence[Sample]) -> np.ndarray:
-    """(n, classes) in [0, 1]."""
+    """Return (n, classes) scores in [0, 1]."""
     assert isinstance(model.scorer, ClassScorer)
     return np.asarray(model.scorer.by_class(embeddings_of(model, samples)).cpu().numpy())
 
 
 @dataclass(frozen=True, kw_only=True)
 class MultiLabelExperiment(LoopExperiment):
-    """Phase I.
+    """Training of a classifier of whole images.
 
     Attributes:
-        data: scans with labels. model: regioner ``whole_image``, encoder ``fpn``, scorer ``multi_label`` with its classes.
-        training, loop: see :class:`MultiLabelConfig` and :class:`LoopConfig`. threads: of torch; 0 for this process's share of the cores.
+        data: datasets with labels.
+        model: regioner ``whole_image``, encoder ``fpn``, scorer ``multi_label`` with its classes.
+        training: see :class:`MultiLabelConfig`.
     """
 
     kind = "multi_label"
-    figures = "The best step is the one with the highest monitor: the mean average precision over classes."
+    figures = "The best step has the highest monitor: the mean average precision over classes."
     data: DataConfig
     model: ModelConfig
     training: MultiLabelConfig = field(default_factory=MultiLabelConfig)
 
     def prepare(self, out: Path, report: Report) -> tuple[MultiLabelTask, Callable[[Scores], None]]:
-        """See :meth:`LoopExperiment.prepare`."""
+        """Prepare the task; see :meth:`LoopExperiment.prepare`."""
         model = Model(self.model)
         parts = read_parts(
             dataclasses.replace(self, model=model.config), self.data, model, out, report
@@ -259,6 +297,7 @@ class MultiLabelExperiment(LoopExperiment):
         task = MultiLabelTask(model, parts.train, parts.val, self.training)
         positive = int((task.labels == 1).any(1).sum())
         report(
-            f"{positive} positive and {len(task.labels) - positive} negative images to train on, {len(task.val)} for validation"
+            f"{positive} positive and {len(task.labels) - positive} negative training images, "
+            f"{len(task.val)} validation images"
         )
         return task, model_keeper(model, parts.split, out)

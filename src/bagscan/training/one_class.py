@@ -1,7 +1,8 @@
-"""Scorers fitted to what is benign, on the descriptions of a model that is trained already (report B, phases II and III; ours by superpixel).
+"""Kind ``one_class``: scorers fitted to descriptions of benign regions, with a trained model.
 
-The encoder stands still, so every scan is described once; the descriptions are kept in the run
-folder, and a scorer is fitted to them in seconds or minutes.
+These are phases II and III of Dumagpi, Jung & Jeong (2020), for superpixels as well. The encoder
+stays fixed, so each scan is described once. The run folder keeps the descriptions, and a scorer is
+fitted to them.
 """
 
 from __future__ import annotations
@@ -37,18 +38,19 @@ from bagscan.training.multi_label import label_vector
 from bagscan.training.resolved import save_resolved
 from bagscan.training.samples import Sample, load_samples, subsample_evenly
 
-SEVERAL = "several"
+SEVERAL = "several"  # kind of a sample with objects of different classes
 
 
 @dataclass(frozen=True)
 class OneClassConfig:
-    """What a scorer is fitted to.
+    """Settings of the fit of a scorer.
 
     Attributes:
-        rows_a_scan: benign regions of a scan, or of an item, drawn at most; anomalous ones are all taken.
-        leave_out: kinds of anomaly, or classes of objects, that the scorer is not shown. validation_scans: scans, or items,
-            that scores are brought to a common scale on, and judged on, at most.
-        seed: of draws and of the fit.
+        rows_a_scan: largest number of benign regions drawn from a scan or item; all anomalous
+            regions are used.
+        leave_out: kinds of anomalies, or classes of objects, that are withheld from the scorer.
+        validation_scans: largest number of scans or items for standardising and evaluating scores.
+        seed: seed of draws and of the fit.
     """
 
     rows_a_scan: int = 40
@@ -63,11 +65,13 @@ class OneClassConfig:
 
 @dataclass(frozen=True)
 class Descriptions:
-    """Regions of many scans as vectors.
+    """Descriptions of regions of many samples.
 
     Attributes:
-        rows: (n, dim). truth: (n,) 1 anomalous, 0 benign, -1 neither. scan: (n,) number of the sample.
-        kinds: of every sample, from :func:`kind_of`.
+        rows: (n, dim) float32, a row per region.
+        truth: (n,) 1 anomalous, 0 benign, -1 neither.
+        scan: (n,) number of the sample of each row.
+        kinds: kind of each sample, from :func:`kind_of`.
     """
 
     rows: Tensor
@@ -76,27 +80,36 @@ class Descriptions:
     kinds: tuple[str, ...]
 
     def benign(self, most_a_scan: int, seed: int) -> Tensor:
-        """(m, dim) benign rows of samples without an anomaly and of the rest of those with one, at most so many a sample."""
+        """Return (m, dim) benign rows, a random draw from each sample.
+
+        Args:
+            most_a_scan: largest number of rows per sample.
+            seed: seed of the draw.
+        """
         order = np.random.default_rng(seed).permutation(len(self.truth))
         rank = np.zeros(len(order), int)
-        for number in np.unique(
-            self.scan
-        ):  # rank of a row among its sample's benign ones, in a random order
-            own = order[(self.scan[order] == number) & (self.truth[order] == 0)]
-            rank[own] = np.arange(len(own))
+        for number in np.unique(self.scan):
+            benign = order[(self.scan[order] == number) & (self.truth[order] == 0)]
+            rank[benign] = np.arange(len(benign))
         return self.rows[torch.from_numpy((self.truth == 0) & (rank < most_a_scan))]
 
     def anomalous(self, leave_out: Sequence[str] = ()) -> Tensor:
-        """(m, dim) anomalous rows, without those of some kinds; where some are left out, samples of several are, too."""
-        wanted = np.array(
+        """Return (m, dim) anomalous rows, without those of kinds to leave out.
+
+        If any kind is left out, so are samples with several classes.
+        """
+        is_included = np.array(
             [kind not in leave_out and (kind != SEVERAL or not leave_out) for kind in self.kinds],
             bool,
         )
-        return self.rows[torch.from_numpy((self.truth == 1) & wanted[self.scan])]
+        return self.rows[torch.from_numpy((self.truth == 1) & is_included[self.scan])]
 
 
 def kind_of(sample: Sample) -> str:
-    """Kind of a simulated anomaly, or class of a real scan's objects; "" for benign ones, ``several`` where classes differ."""
+    """Return the kind of a simulated anomaly, or the class of the objects of a real scan.
+
+    It is "" for benign samples, and ``several`` for objects of different classes.
+    """
     if not sample.annotations:
         return ""
     labels = {a.label for a in sample.annotations}
@@ -110,17 +123,14 @@ def describe_samples(
     classes = model.scorer.config.classes if isinstance(model.scorer, ClassScorer) else ()
     rows, truth, scan = [torch.zeros(0, model.encoder.dim)], [np.zeros(0, int)], [np.zeros(0, int)]
     for number, (sample, regions, embeddings) in enumerate(described(model, samples)):
-        if classes:  # of a whole scan: what its labels say of the scorer's own classes
-            labels = label_vector(sample.record.labels, classes)
-            own = np.full(
-                regions.n, 1 if (labels == 1).any() else -1 if (labels == UNKNOWN).any() else 0
-            )
+        if classes:
+            region_truth = np.full(regions.n, _image_truth(sample, classes))
         else:
-            own = as_bag(sample, regions, np.zeros(regions.n, np.float32)).truth
-        kept = own >= 0
-        rows.append(embeddings[torch.from_numpy(kept)])
-        truth.append(own[kept])
-        scan.append(np.full(int(kept.sum()), number))
+            region_truth = as_bag(sample, regions, np.zeros(regions.n, np.float32)).truth
+        has_truth = region_truth >= 0
+        rows.append(embeddings[torch.from_numpy(has_truth)])
+        truth.append(region_truth[has_truth])
+        scan.append(np.full(int(has_truth.sum()), number))
         if (number + 1) % 200 == 0:
             report(f"described {number + 1} of {len(samples)}")
     return Descriptions(
@@ -131,22 +141,30 @@ def describe_samples(
     )
 
 
-def save_descriptions(found: Descriptions, path: Path) -> None:
-    """As safetensors; whole or not at all."""
-    with atomic_write(path) as part:
+def _image_truth(sample: Sample, classes: Sequence[str]) -> int:
+    """Return 1 if a whole image holds any of the classes, 0 if it holds none, -1 if unknown."""
+    labels = label_vector(sample.record.labels, classes)
+    if (labels == 1).any():
+        return 1
+    return -1 if (labels == UNKNOWN).any() else 0
+
+
+def save_descriptions(descriptions: Descriptions, path: Path) -> None:
+    """Write descriptions as safetensors, atomically."""
+    with atomic_write(path) as temporary:
         save_file(
             {
-                "rows": found.rows.contiguous(),
-                "truth": torch.from_numpy(found.truth),
-                "scan": torch.from_numpy(found.scan),
+                "rows": descriptions.rows.contiguous(),
+                "truth": torch.from_numpy(descriptions.truth),
+                "scan": torch.from_numpy(descriptions.scan),
             },
-            part,
-            {"kinds": json.dumps(found.kinds)},
+            temporary,
+            {"kinds": json.dumps(descriptions.kinds)},
         )
 
 
 def load_descriptions(path: Path) -> Descriptions:
-    """What :func:`save_descriptions` wrote."""
+    """Load descriptions from a file of :func:`save_descriptions`."""
     from safetensors import safe_open
 
     with safe_open(path, "pt") as file:
@@ -156,10 +174,11 @@ def load_descriptions(path: Path) -> Descriptions:
 
 
 def start(experiment: OneClassExperiment) -> Model:
-    """The model that describes, with a new scorer.
+    """Build the describing model of an experiment with a new scorer.
 
     Raises:
-        ConfigError: its scorer is one that is trained, not fitted; or ``init`` is not a model.
+        ConfigError: the scorer is not a fitted one, the encoder has no trained weights, or ``init``
+            is not a model folder.
     """
     torch.manual_seed(experiment.seed)
     trained = Model.load(experiment.init) if experiment.init else None
@@ -169,13 +188,12 @@ def start(experiment: OneClassExperiment) -> Model:
     model = Model(config)
     if not isinstance(model.scorer, FittedScorer):
         raise ConfigError(
-            f"scorer {experiment.scorer.get('name')!r} is trained with its encoder, not fitted: use kind joint or multi_label"
+            f"scorer {experiment.scorer.get('name')!r} is trained with its encoder, not fitted; "
+            "use kind joint or multi_label"
         )
     if trained is None:
         if any(True for _ in model.encoder.parameters()):
-            raise ConfigError(
-                "the encoder has weights to be trained first: set init to a model folder"
-            )
+            raise ConfigError("the encoder needs trained weights; set init to a model folder")
         return model.eval()
     model.regioner.load_state_dict(trained.regioner.state_dict())
     model.encoder.load_state_dict(trained.encoder.state_dict())
@@ -192,56 +210,72 @@ def fit(
     config: OneClassConfig,
     report: Report = print,
 ) -> dict[str, float]:
-    """Fit a model's scorer; AUROC of validation regions, and of scans by their worst region.
+    """Fit a model's scorer.
+
+    Args:
+        model: model with a fitted scorer.
+        train: descriptions to fit to.
+        val: descriptions to standardise and evaluate scores on.
+        config: settings.
+        report: receives progress messages.
+
+    Returns:
+        ``auroc`` of validation regions; ``scan_auroc`` of scans by their worst region.
 
     Raises:
-        TrainingError: too few descriptions.
+        TrainingError: there are too few descriptions.
     """
-    assert isinstance(model.scorer, FittedScorer)  # start() has looked
-    benign, anomalous = (
-        train.benign(config.rows_a_scan, config.seed),
-        train.anomalous(config.leave_out),
-    )
+    assert isinstance(model.scorer, FittedScorer)
+    benign = train.benign(config.rows_a_scan, config.seed)
+    anomalous = train.anomalous(config.leave_out)
     report(f"fitting to {len(benign)} benign and {len(anomalous)} anomalous regions")
     try:
         model.scorer.fit(benign, anomalous, config.seed, report)
     except ValueError as error:
         raise TrainingError(str(error)) from error
     model.eval()
-    if len(rest := val.benign(config.rows_a_scan, config.seed)) > 1:
-        model.scorer.standardise(rest)
+    if len(val_benign := val.benign(config.rows_a_scan, config.seed)) > 1:
+        model.scorer.standardise(val_benign)
     scores = model.score(val.rows)
-    there = [k for k in range(len(val.kinds)) if (val.scan == k).any()]
-    worst = np.array([scores[val.scan == k].max() for k in there])
-    anomalous_scan = np.array([(val.truth[val.scan == k] == 1).any() for k in there]).astype(int)
-    return {"auroc": auroc(val.truth, scores), "scan_auroc": auroc(anomalous_scan, worst)}
+    scans = [k for k in range(len(val.kinds)) if (val.scan == k).any()]
+    worst = np.array([scores[val.scan == k].max() for k in scans])
+    is_anomalous = np.array([(val.truth[val.scan == k] == 1).any() for k in scans]).astype(int)
+    return {"auroc": auroc(val.truth, scores), "scan_auroc": auroc(is_anomalous, worst)}
 
 
 def experiment_id(model: Model, data: DataConfig, data_hash: str) -> str:
-    """Of what the descriptions depend on: the describing model, the data, and how they are read and labelled."""
+    """Return a hash of what descriptions depend on.
+
+    It covers the describing model, the data, and how they are read and labelled.
+    """
     classes = model.scorer.config.classes if isinstance(model.scorer, ClassScorer) else ()
-    result = [
+    inputs = [
         model.about.get("described by"),
         dataclasses.asdict(model.config) | {"scorer": classes},
         dataclasses.asdict(data),
         data_hash,
     ]
-    return hashlib.sha256(json.dumps(result, sort_keys=True).encode()).hexdigest()[:12]
+    return hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()[:12]
 
 
 @dataclass(frozen=True, kw_only=True)
 class OneClassExperiment(Experiment):
-    """A fitted scorer on a trained model.
+    """Fit of a scorer on top of a trained model.
 
     Attributes:
-        data: see :class:`DataConfig`. scorer: ``{name: bigan, ...}``; a trained scorer inside it (``known``) takes the
-            weights of the model's own. init: model folder whose regioner and encoder describe. model: in
-            its place, where the encoder needs no training (``pixels``); its scorer is not looked at.
-        training: see :class:`OneClassConfig`. threads: of torch; 0 for this process's share of the cores.
+        data: see :class:`DataConfig`.
+        scorer: name and settings, ``{name: bigan, ...}``; a trained scorer inside it (``known``)
+            gets the weights of the model's scorer.
+        init: model folder, whose regioner and encoder describe the scans.
+        model: replaces ``init`` for encoders without weights (``pixels``); its scorer is ignored.
+        training: see :class:`OneClassConfig`.
     """
 
     kind = "one_class"
-    figures = "auroc ranks regions of the validation part, scan_auroc its scans by their most suspicious region."
+    figures = (
+        "auroc ranks regions of the validation split, "
+        "scan_auroc its scans by their most suspicious region."
+    )
     data: DataConfig
     scorer: dict[str, Any]
     init: str | None = None
@@ -250,13 +284,13 @@ class OneClassExperiment(Experiment):
 
     @property
     def seed(self) -> int:
-        """Of the run."""
+        """Seed of the run."""
         return self.training.seed
 
     def learn(self, out: Path, report: Report) -> Scores:
-        """Describe, fit, keep; descriptions that are there are not made again."""
+        """Describe, fit and save; existing descriptions are reused."""
         if compute().count > 1:
-            raise ConfigError("kind one_class fits in one process: start it without torchrun")
+            raise ConfigError("kind one_class runs in a single process; start it without torchrun")
         model = start(self)
         records = load_records(self.data, report)
         split = obtain_split(self.data, records, out, report)
@@ -269,12 +303,12 @@ class OneClassExperiment(Experiment):
         )
         with (out / "log.jsonl").open("w") as log:
 
-            def tell(text: str) -> None:
+            def record_message(text: str) -> None:
                 report(text)
                 log.write(json.dumps({"told": text}) + "\n")
 
             keep_phases(model.scorer, out / "phases")
-            best = fit(model, train, val, self.training, tell)
+            best = fit(model, train, val, self.training, record_message)
         model.about |= {
             "training data": split.data_hash,
             "validation": {k: round(v, 4) for k, v in best.items()},
@@ -293,17 +327,12 @@ class OneClassExperiment(Experiment):
         out: Path,
         report: Report,
     ) -> Descriptions:
-        most = self.training.validation_scans if part == "val" else 0
-        path = (
-            out
-            / f"descriptions_{part}_{experiment_id(model, self.data, split.data_hash)}{f'_{most}' if most else ''}.safetensors"
-        )
+        limit = self.training.validation_scans if part == "val" else 0
+        name = f"descriptions_{part}_{experiment_id(model, self.data, split.data_hash)}"
+        path = out / f"{name}{f'_{limit}' if limit else ''}.safetensors"
         if not path.exists():
             samples = load_samples(records, model, report, split.sha256)
-            save_descriptions(
-                describe_samples(
-                    model, subsample_evenly(samples, most) if most else samples, report
-                ),
-                path,
-            )
+            if limit:
+                samples = subsample_evenly(samples, limit)
+            save_descriptions(describe_samples(model, samples, report), path)
         return load_descriptions(path)

@@ -1,4 +1,4 @@
-"""The samples of an experiment by part, its split and its resolved settings written beside them."""
+"""Training and validation samples of an experiment, with its split and resolved settings."""
 
 from __future__ import annotations
 
@@ -16,7 +16,13 @@ from bagscan.training.samples import Sample, load_samples
 
 @dataclass(frozen=True)
 class Parts:
-    """Attributes: split: which record is in which part. train, val: samples to learn from, and to choose the best step on."""
+    """Samples of an experiment.
+
+    Attributes:
+        split: which record is in which split.
+        train: samples for training.
+        val: samples for choosing the best step.
+    """
 
     split: Split
     train: list[Sample]
@@ -26,13 +32,18 @@ class Parts:
 def read_parts(
     experiment: Experiment, data: DataConfig, model: Model, out: Path, report: Callable[[str], None]
 ) -> Parts:
-    """Read what an experiment trains and validates on.
+    """Read the samples that an experiment trains and validates on.
 
     Args:
-        experiment: with every default filled in; written to ``out``. model: whose input the samples are.
+        experiment: with all defaults; written to ``out``.
+        data: datasets.
+        model: model that determines the working size and channels of samples.
+        out: run folder.
+        report: receives progress messages.
 
     Raises:
-        ConfigError: a run was started in ``out`` with other settings. DataError: a part is empty.
+        ConfigError: ``out`` holds a run with other settings.
+        DataError: a split is empty.
     """
     records = load_records(data, report)
     split = obtain_split(data, records, out, report)

@@ -1,4 +1,4 @@
-"""The settings of a run, with every default filled in, beside what it writes."""
+"""Resolved settings of a run, written to its run folder."""
 
 from __future__ import annotations
 
@@ -18,58 +18,62 @@ MAY_CHANGE = ("threads", "pack_workers", "data.split", *(f"loop.{name}" for name
 
 
 def save_resolved(experiment: Any, kind: str, out: Path, split: Split | None = None) -> None:
-    """Write ``config.yaml`` with every default filled in, and the split that is trained on, wherever it was read from.
+    """Write ``config.yaml`` with all defaults, and the split that the run uses.
+
+    Args:
+        experiment: settings.
+        kind: kind of the experiment.
+        out: run folder.
+        split: split of the data, if the kind has one; written to ``split.json``.
 
     Raises:
-        ConfigError: a run was started there with other settings or on another split, so that going on would make a
-            record of neither.
+        ConfigError: ``out`` holds a run with other settings or another split.
     """
     plain = json.loads(json.dumps({"kind": kind, **dataclasses.asdict(experiment)}))
     path = out / "config.yaml"
     if path.exists() and (out / "checkpoint.safetensors").exists():
-        before, now = (_flat(tree) for tree in (yaml.safe_load(path.read_text()), plain))
+        before, now = (_flatten(tree) for tree in (yaml.safe_load(path.read_text()), plain))
         changed = [
             key
             for key in sorted(before.keys() | now.keys())
             if before.get(key) != now.get(key) and key not in MAY_CHANGE
         ]
         if changed:
-            result = ", ".join(
+            differences = ", ".join(
                 f"{key} was {before.get(key)!r}, now {now.get(key)!r}" for key in changed[:5]
             )
             raise ConfigError(
-                f"{out} holds a run with other settings ({result}): use another --out, or delete it"
+                f"{out} holds a run with other settings ({differences}); "
+                "use another --out, or delete it"
             )
     out.mkdir(parents=True, exist_ok=True)
     if split is not None:
-        _keep_split(split, out)
+        _save_split(split, out)
     atomic_write_text(path, yaml.safe_dump(plain, sort_keys=False))
 
 
-def _keep_split(split: Split, out: Path) -> None:
-    own = out / "split.json"
-    if own.exists() and read_split(own).data_hash == split.data_hash:
+def _save_split(split: Split, out: Path) -> None:
+    path = out / "split.json"
+    if path.exists() and read_split(path).data_hash == split.data_hash:
         return
-    if own.exists() and (out / "checkpoint.safetensors").exists():
+    if path.exists() and (out / "checkpoint.safetensors").exists():
         raise ConfigError(
-            f"{out} holds a run on another split, {own}, whose training scans may be in a test part of this one: use another --out, or delete it"
+            f"{out} holds a run on another split, {path}, whose training scans may be in another "
+            "part of this one; use another --out, or delete it"
         )
-    write_split(own, split)
+    write_split(path, split)
 
 
-def _flat(tree: Any, at: str = "") -> dict[str, Any]:
-    """``{"a": {"b": 1}}`` -> ``{"a.b": 1}``; lists by index."""
-    items = (
-        tree.items()
-        if isinstance(tree, dict)
-        else enumerate(tree)
-        if isinstance(tree, list)
-        else None
-    )
-    if items is None:
-        return {at: tree}
-    return {
-        key: value
-        for name, part in items
-        for key, value in _flat(part, f"{at}.{name}" if at else str(name)).items()
-    }
+def _flatten(tree: Any, prefix: str = "") -> dict[str, Any]:
+    """Flatten nested dicts and lists: ``{"a": {"b": [1]}}`` becomes ``{"a.b.0": 1}``."""
+    items: list[tuple[Any, Any]]
+    if isinstance(tree, dict):
+        items = list(tree.items())
+    elif isinstance(tree, list):
+        items = list(enumerate(tree))
+    else:
+        return {prefix: tree}
+    flat: dict[str, Any] = {}
+    for name, value in items:
+        flat |= _flatten(value, f"{prefix}.{name}" if prefix else str(name))
+    return flat

@@ -1,4 +1,4 @@
-"""Scans in memory at working size: read once, drawn from many times."""
+"""Samples: views at working size with their truth, held in memory."""
 
 from __future__ import annotations
 
@@ -16,19 +16,22 @@ from bagscan.formats import read_scan
 from bagscan.formats.scans import only_view
 from bagscan.model import Model
 
-MAX_SAID = 5  # scans that were left out, by name
+MAX_SAID = 5  # errors of left-out scans to report
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class Sample:
-    """A view at working size with its truth scaled to it.
+    """View at working size, with its truth at the same size.
 
     Attributes:
-        counts: (C, H, W) uint8 or uint16, a quarter or half of the memory of pixels.
-        scale: (C,) pixel value of one count. view: as read, but for its pixels.
-        region: (H, W) bool, the item that is judged; None where the whole view is.
-        whole: the same with all channels, where this has been cut down to some; see :meth:`select`.
+        record: record that the sample was read from.
+        view: view as read, but without its pixels.
+        counts: (C, H, W) uint8 or uint16, a quarter or half the memory of float32 pixels.
+        annotations: annotated objects.
+        scale: (C,) pixel value of one count.
+        region: (H, W) bool, mask of the item to score; None if it is the whole view.
+        whole: sample with all channels, if this one has a selection; see :meth:`select`.
     """
 
     record: Record
@@ -40,30 +43,35 @@ class Sample:
     whole: Sample | None = None
 
     def pixels(self) -> np.ndarray:
-        """(C, H, W) float32."""
+        """Return (C, H, W) float32 pixels."""
         return np.asarray(self.counts * self.scale[:, None, None])
 
     def select(self, channels: Sequence[str], quantity: str) -> Sample:
-        """The same with a run of neighbouring channels alone, without a copy."""
+        """Return a sample with some neighbouring channels, without a copy.
+
+        Raises:
+            DataError: the channels are not neighbours in this order.
+        """
         first = self.view.channels.index(channels[0])
-        chosen = slice(first, first + len(channels))
-        if self.view.channels[chosen] != tuple(channels):
+        window = slice(first, first + len(channels))
+        if self.view.channels[window] != tuple(channels):
             raise DataError(
-                f"channels {', '.join(channels)} are not neighbours in {', '.join(self.view.channels)}"
+                f"channels {', '.join(channels)} are not neighbours in "
+                f"{', '.join(self.view.channels)}"
             )
         view = replace(
-            self.view, pixels=self.view.pixels[chosen], channels=tuple(channels), quantity=quantity
+            self.view, pixels=self.view.pixels[window], channels=tuple(channels), quantity=quantity
         )
         return replace(
-            self, counts=self.counts[chosen], scale=self.scale[chosen], view=view, whole=self
+            self, counts=self.counts[window], scale=self.scale[window], view=view, whole=self
         )
 
     def full_view(self) -> View:
-        """The view at working size."""
+        """Return the view at working size, with its pixels."""
         return replace(self.view, pixels=self.pixels())
 
     def masks(self) -> np.ndarray:
-        """(A, H, W) bool, one per annotation."""
+        """Return (A, H, W) bool masks, one per annotation."""
         height, width = self.counts.shape[-2:]
         masks = [a.region(height, width) for a in self.annotations]
         return np.stack(masks) if masks else np.zeros((0, height, width), bool)
@@ -72,7 +80,7 @@ class Sample:
 def scale_annotation(
     annotation: Annotation, sy: float, sx: float, height: int, width: int
 ) -> Annotation:
-    """An annotation of a view that was resized by (sy, sx) to (height, width)."""
+    """Return an annotation for a view resized by (sy, sx) to (height, width)."""
     x1, y1, x2, y2 = annotation.box_xyxy
     mask = annotation.mask
     return replace(
@@ -83,19 +91,22 @@ def scale_annotation(
 
 
 def scale_mask(mask: np.ndarray, height: int, width: int) -> np.ndarray:
-    """A (H, W) mask, each of (height, width) pixels as the one at its middle."""
+    """Resize a (H, W) mask to (height, width) by nearest neighbour."""
     rows, cols = (
-        ((np.arange(n) + 0.5) * had / n).astype(int).clip(0, had - 1)
-        for n, had in zip((height, width), mask.shape, strict=True)
+        ((np.arange(target) + 0.5) * size / target).astype(int).clip(0, size - 1)
+        for target, size in zip((height, width), mask.shape, strict=True)
     )
     return np.asarray(mask[np.ix_(rows, cols)])
 
 
 def read_view(record: Record) -> tuple[View, str]:
-    """The view of a record's file, with the channels of a second image where it has one, and the file's hash.
+    """Read the view of a record, and return it with the SHA-256 hash of its file.
+
+    If the record has a second image, its channels are appended.
 
     Raises:
-        ReadError, DataError: it cannot be read, or the two images differ in size.
+        ReadError: a file cannot be read.
+        DataError: the two images differ in size.
     """
     scan = read_scan(record.path)
     view = only_view(scan)
@@ -103,7 +114,8 @@ def read_view(record: Record) -> tuple[View, str]:
         second = only_view(read_scan(record.also))
         if second.shape != view.shape:
             raise DataError(
-                f"{record.also}: {second.shape[1]}x{second.shape[0]} pixels, {record.path} has {view.shape[1]}x{view.shape[0]}"
+                f"{record.also}: {second.shape[1]}x{second.shape[0]} pixels, "
+                f"{record.path} has {view.shape[1]}x{view.shape[0]}"
             )
         view = replace(
             view,
@@ -115,43 +127,51 @@ def read_view(record: Record) -> tuple[View, str]:
 
 
 def load_sample(record: Record, model: Model, sha256: str | None = None) -> Sample:
-    """Read one record's view, or its item's window, and bring it to the model's working size.
+    """Read the view of a record, or the window of its item, at the working size of a model.
 
     Args:
-        sha256: of the file when the split was made.
+        record: record to read.
+        model: model that determines working size and channels.
+        sha256: hash of the file when the split was made; None to skip the check.
 
     Raises:
-        ReadError, ModelError, DataError: the scan cannot be read, is of another kind than the
-            model's, or changed since the split was made.
+        ReadError: the scan cannot be read.
+        ModelError: the model takes another kind of scan.
+        DataError: the file changed since the split was made.
     """
-    view, found = read_view(record)
-    if sha256 not in (None, found):
+    view, file_hash = read_view(record)
+    if sha256 not in (None, file_hash):
         raise DataError(f"{record.path}: changed since the split was made")
-    whole, view = view.shape, model.config.input.select(view)
+    full_shape, view = view.shape, model.config.input.select(view)
     if record.window is not None:
         x1, y1, x2, y2 = record.window
         view = replace(view, pixels=np.ascontiguousarray(view.pixels[:, y1:y2, x1:x2]))
-    working = model.config.input.working_view(view, whole)
+    working = model.config.input.working_view(view, full_shape)
     (height, width), (h0, w0) = working.shape, view.shape
-    scaled = [
+    annotations = [
         scale_annotation(a, height / h0, width / w0, height, width) for a in record.annotations
     ]
-    region = (
-        scale_mask(record.item.region(h0, w0), height, width) if record.item is not None else None
-    )
+    region = None
+    if record.item is not None:
+        region = scale_mask(record.item.region(h0, w0), height, width)
     counts, unit = to_counts(working)
     return Sample(
         record,
         replace(working, pixels=np.zeros((len(counts), 1, 1), np.float32)),
         counts,
-        tuple(scaled),
+        tuple(annotations),
         unit,
         region,
     )
 
 
 def to_counts(view: View) -> tuple[np.ndarray, np.ndarray]:
-    """(C, H, W) counts of a view, and (C,) the value of one: 8 bits where it had 8, else 16 up to each channel's largest value."""
+    """Convert the pixels of a view to counts.
+
+    Returns:
+        (C, H, W) counts and (C,) float32 pixel value of one count. Counts are uint8 for views of
+        8 bits, else uint16 up to the largest value of each channel.
+    """
     if view.bit_depth == 8:
         unit = np.full(len(view.channels), 1 / 255, np.float32)
         return np.rint(view.pixels * 255).astype(np.uint8), unit
@@ -165,43 +185,43 @@ def load_samples(
     report: Callable[[str], None] = print,
     sha256: Mapping[str, str] | None = None,
 ) -> list[Sample]:
-    """Read many; bad ones are reported and left out.
+    """Load many samples; scans that cannot be used are reported and left out.
 
     Args:
-        sha256: of every record's file by id; see :func:`load_sample`.
+        records: records to load.
+        model: see :func:`load_sample`.
+        report: receives messages.
+        sha256: hash of each record's file by record id.
 
     Raises:
-        DataError: none are asked for, or none could be read.
+        DataError: there are no records, or none can be used.
     """
     if not records:
         raise DataError(
-            "no scan of the data is in this part of the split: take more scans (a simulated set brings its own parts, whatever data.fractions says)"
+            "this part of the split has no scans; use more scans "
+            "(simulated sets have their own split, to which data.fractions does not apply)"
         )
 
-    def one(record: Record) -> Sample | str:
+    def load(record: Record) -> Sample | str:
         try:
             return load_sample(record, model, sha256.get(record.id) if sha256 else None)
         except BagscanError as error:
             return str(error) if str(record.path) in str(error) else f"{record.path}: {error}"
 
     with ThreadPoolExecutor(2) as pool:
-        loaded = list(pool.map(one, records))
-    wrong = [item for item in loaded if isinstance(item, str)]
-    for text in wrong[:MAX_SAID]:
+        loaded = list(pool.map(load, records))
+    errors = [item for item in loaded if isinstance(item, str)]
+    for text in errors[:MAX_SAID]:
         report(f"left out: {text}")
-    if len(wrong) > MAX_SAID:
-        report(f"left out: {len(wrong) - MAX_SAID} more")
+    if len(errors) > MAX_SAID:
+        report(f"left out: {len(errors) - MAX_SAID} more")
     samples = [item for item in loaded if isinstance(item, Sample)]
     if not samples:
-        raise DataError(
-            f"none of {len(records)} scans could be used, the first since: {wrong[0] if wrong else 'there are none'}"
-        )
+        raise DataError(f"none of {len(records)} scans can be used; first error: {errors[0]}")
     return samples
 
 
 def subsample_evenly(samples: Sequence[T], n: int) -> list[T]:
-    """At most ``n`` samples or records, evenly through the list."""
-    return [
-        samples[i]
-        for i in np.unique(np.linspace(0, len(samples) - 1, min(n, len(samples))).astype(int))
-    ]
+    """Return at most ``n`` samples, evenly spaced over the sequence."""
+    indices = np.linspace(0, len(samples) - 1, min(n, len(samples))).astype(int)
+    return [samples[i] for i in np.unique(indices)]

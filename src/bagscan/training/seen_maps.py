@@ -1,4 +1,7 @@
-"""What a trained detector's maps show of packed scenes, kept on disk: both scans of a scene, both views, with their truth by cell."""
+"""Maps of a trained detector on packed scenes, stored on disk with their truth by cell.
+
+Each scene has two views, and two scans of each: without and with its anomaly.
+"""
 
 from __future__ import annotations
 
@@ -18,10 +21,8 @@ from bagscan.detector.sampling import whole_view
 from bagscan.detector.together import VIEWS
 from bagscan.training.compute import autocast_bf16, compute
 
-HALF_A_CELL = 8  # of its 16 label pixels
-TRUTHS = (
-    2 + MAX_DEVICES
-)  # shares of the anomaly, of what is ignored, and of every device, in sixteenths
+HALF_A_CELL = 8  # label pixels, of 16 per cell
+TRUTHS = 2 + MAX_DEVICES  # planes of the truth: anomaly, ignored pixels and each device
 REPORT_EVERY = 100
 
 
@@ -30,7 +31,10 @@ class SeenScan:
     """One view of a scene, without or with its anomaly, in cells.
 
     Attributes:
-        merged: (n, h, w) float16 features. anomaly: (1, h, w) logits. truth: (10, h, w) shares in sixteenths. verdicts: of every device, by this view alone.
+        merged: (n, h, w) float16 features.
+        anomaly: (1, h, w) float16 logits.
+        truth: (10, h, w) float16 label pixels per cell, see :func:`truth_of`.
+        verdicts: log-odds of each device from this view alone.
     """
 
     merged: np.ndarray
@@ -41,9 +45,14 @@ class SeenScan:
 
 @dataclass(frozen=True)
 class SeenScene:
-    """Attributes:
-    path: of the numbers. shapes: (h, w) of both views. verdicts: by view, scan and device. host: number of the device under test.
-    visible: whether the anomaly can be seen, by view.
+    """Stored maps of a scene.
+
+    Attributes:
+        path: file with the arrays.
+        shapes: (h, w) in cells of each view.
+        verdicts: log-odds by view, scan and device.
+        host: number of the device under test.
+        visible: whether the anomaly is visible, by view.
     """
 
     path: Path
@@ -53,63 +62,71 @@ class SeenScene:
     visible: tuple[bool, ...]
 
     def scans(self, anomalous: bool) -> list[SeenScan]:
-        """Both views of one of the two scans, mapped from disk."""
-        flat, at, found = np.load(self.path, mmap_mode="r"), 0, []
+        """Return both views of the benign or the anomalous scan, mapped from disk."""
+        flat, at, views = np.load(self.path, mmap_mode="r"), 0, []
         features = (len(flat) // (2 * sum(h * w for h, w in self.shapes))) - 1 - TRUTHS
-        for (h, w), of_view in zip(self.shapes, self.verdicts, strict=True):
+        for (h, w), verdicts in zip(self.shapes, self.verdicts, strict=True):
             for scan in (False, True):
                 parts = []
                 for channels in (features, 1, TRUTHS):
                     parts.append(flat[at : at + channels * h * w].reshape(channels, h, w))
                     at += channels * h * w
                 if scan == anomalous:
-                    found.append(SeenScan(parts[0], parts[1], parts[2], of_view[int(scan)]))
-        return found
+                    views.append(SeenScan(parts[0], parts[1], parts[2], verdicts[int(scan)]))
+        return views
 
 
 def seen_scenes(
     detector: Detector, scenes: Sequence[PackedScene], folder: Path, report: Callable[[str], None]
 ) -> list[SeenScene]:
-    """Scenes as a detector sees them; those that lie in the folder are not looked at again.
+    """Compute and store the maps of scenes; stored maps are reused.
 
     Args:
-        folder: of this detector's maps alone.
+        detector: trained detector.
+        scenes: packed scenes; those without two views or a device under test are left out.
+        folder: directory for the maps of this detector alone.
+        report: receives progress messages.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    where, network = compute(), detector.network.eval().to(memory_format=torch.channels_last)
+    process, network = compute(), detector.network.eval().to(memory_format=torch.channels_last)
     scenes = [scene for scene in scenes if len(scene.views) >= VIEWS and scene.views[0].host >= 0]
-    todo = [scene for scene in scenes if not _place(folder, scene).with_suffix(".json").is_file()]
-    for done, scene in enumerate(todo if where.writes else (), 1):
-        _keep(detector, network, scene, _place(folder, scene))
-        if done % REPORT_EVERY == 0 or done == len(todo):
-            report(f"looked at {done} of {len(todo)} scenes")
-    where.broadcast_from_rank0(
-        True
-    )  # of several processes that train together the others wait for the first
-    return [_read(_place(folder, scene)) for scene in scenes]
+    missing = [
+        scene for scene in scenes if not _array_path(folder, scene).with_suffix(".json").is_file()
+    ]
+    for done, scene in enumerate(missing if process.writes else (), 1):
+        _store_maps(detector, network, scene, _array_path(folder, scene))
+        if done % REPORT_EVERY == 0 or done == len(missing):
+            report(f"computed the maps of {done} of {len(missing)} scenes")
+    process.broadcast_from_rank0(True)  # the other processes wait until the maps are stored
+    return [_read_scene(_array_path(folder, scene)) for scene in scenes]
 
 
-def _place(folder: Path, scene: PackedScene) -> Path:
+def _array_path(folder: Path, scene: PackedScene) -> Path:
     return folder / f"{scene.id.replace('/', '-')}.npy"
 
 
-def _read(path: Path) -> SeenScene:
-    result = json.loads(path.with_suffix(".json").read_text())
-    verdicts = tuple(tuple(tuple(scan) for scan in view) for view in result["verdicts"])
+def _read_scene(path: Path) -> SeenScene:
+    entry = json.loads(path.with_suffix(".json").read_text())
+    verdicts = tuple(tuple(tuple(scan) for scan in view) for view in entry["verdicts"])
     return SeenScene(
         path,
-        tuple((h, w) for h, w in result["shapes"]),
+        tuple((h, w) for h, w in entry["shapes"]),
         verdicts,
-        result["host"],
-        tuple(result["visible"]),
+        entry["host"],
+        tuple(entry["visible"]),
     )
 
 
 def truth_of(counts: np.ndarray, kinds: int) -> np.ndarray:
-    """(10, h, w) sixteenths of each cell that are anomalous, ignored, and of every device, from (128, h, w) counts of labels.
+    """Return the truth of cells from counts of labels.
 
     Args:
-        kinds: number of kinds of anomaly, the first labels.
+        counts: (128, h, w) label pixels per cell of each label.
+        kinds: number of kinds of anomalies, the first labels.
+
+    Returns:
+        (10, h, w) label pixels, 0 to 16 per cell, of the anomaly, of pixels to ignore, and of each
+        device.
     """
     return np.concatenate(
         [
@@ -121,17 +138,19 @@ def truth_of(counts: np.ndarray, kinds: int) -> np.ndarray:
 
 
 @torch.inference_mode()
-def _keep(detector: Detector, network: torch.nn.Module, scene: PackedScene, path: Path) -> None:
+def _store_maps(
+    detector: Detector, network: torch.nn.Module, scene: PackedScene, path: Path
+) -> None:
     arrays: list[np.ndarray] = []
     verdicts = []
     for view in scene.views[:VIEWS]:
-        of_view = []
+        view_verdicts = []
         for anomalous in (False, True):
-            seen, result = _look(detector, network, view, anomalous)
-            arrays += seen
-            of_view.append(result)
-        verdicts.append(of_view)
-    with atomic_write(path) as part, part.open("wb") as file:
+            planes, scan_verdicts = _compute_maps(detector, network, view, anomalous)
+            arrays += planes
+            view_verdicts.append(scan_verdicts)
+        verdicts.append(view_verdicts)
+    with atomic_write(path) as temporary, temporary.open("wb") as file:
         np.save(file, np.concatenate([array.astype(np.float16).ravel() for array in arrays]))
     shapes = [[-(-n // CELL_PX) for n in view.pixels.shape[1:]] for view in scene.views[:VIEWS]]
     visible = [bool(view.about["visible"]) for view in scene.views[:VIEWS]]
@@ -148,10 +167,10 @@ def _keep(detector: Detector, network: torch.nn.Module, scene: PackedScene, path
     )
 
 
-def _look(
+def _compute_maps(
     detector: Detector, network: torch.nn.Module, view: PackedView, anomalous: bool
 ) -> tuple[list[np.ndarray], list[float]]:
-    """Features, map and truth of one view, and the verdict on each of its devices."""
+    """Return features, map and truth of one view, and the verdict of each of its devices."""
     features, counts = whole_view(view, anomalous)
     devices = counts[FIRST_DEVICE : FIRST_DEVICE + MAX_DEVICES]
     with autocast_bf16(compute().device, True):

@@ -1,4 +1,4 @@
-"""Train a superpixel sampling network on segmented images (SSN, section 4.2; paper A, section II-B)."""
+"""Kind ``ssn``: training of superpixel sampling networks on segmented images (SSN, section 4.2)."""
 
 from __future__ import annotations
 
@@ -28,15 +28,18 @@ from bagscan.training.resolved import save_resolved
 
 @dataclass(frozen=True)
 class SSNTrainingConfig:
-    """How SSN is trained on segmented images.
+    """Settings of the training of SSN on segmented images.
 
     Attributes:
-        batch_size, patch_px: patches per step and their side (6 and 201 in SSN).
-        cell_px: range of superpixel sides drawn per step, so that one network serves many counts.
-        scale: range of resizing.
-        compactness: lambda (1e-5 in SSN, 1e-4 in paper A).
-        annotators: segmentations averaged per patch; SSN draws one.
-        validation_counts, validation_images: superpixels and images of the check while training.
+        batch_size: patches per step (6 in SSN).
+        patch_px: side of a patch (201 in SSN).
+        cell_px: smallest and largest side of superpixels, drawn per step so that one network
+            serves many counts.
+        scale: lowest and highest factor of resizing.
+        compactness: weight lambda of the compactness loss (1e-5 in SSN, 1e-4 in Bhowmik & Breckon).
+        annotators: segmentations averaged per patch; SSN draws a single one.
+        validation_counts: numbers of superpixels in validation.
+        validation_images: largest number of images in validation.
     """
 
     batch_size: int = 4
@@ -50,7 +53,7 @@ class SSNTrainingConfig:
 
 
 class SSNTask:
-    """Patches of segmented images in, reconstruction and compactness losses out."""
+    """Training of SSN on patches, with reconstruction and compactness losses."""
 
     def __init__(
         self,
@@ -63,14 +66,18 @@ class SSNTask:
         self.ssn, self.train, self.val, self.config = ssn, train, val, config
 
     def batch(self, rng: np.random.Generator) -> tuple[Tensor, Tensor, int]:
-        """rgb (B, 3, P, P) in [0, 1], labels (B, A, P, P) int64, number of superpixels."""
+        """Draw patches.
+
+        Returns:
+            (B, 3, P, P) float32 rgb in [0, 1], (B, A, P, P) int64 labels, number of superpixels.
+        """
         config = self.config
-        drawn = [
+        patches = [
             self._patch(self.train[int(rng.integers(len(self.train)))], rng)
             for _ in range(config.batch_size)
         ]
         cell = rng.uniform(*config.cell_px)
-        rgb, labels = (torch.stack(part) for part in zip(*drawn, strict=True))
+        rgb, labels = (torch.stack(part) for part in zip(*patches, strict=True))
         return rgb, labels, max(4, round((config.patch_px / cell) ** 2))
 
     def _patch(self, image: SegmentedImage, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
@@ -81,13 +88,13 @@ class SSNTask:
         side = min(int(size / scale), height, width)
         top, left = int(rng.integers(height - side + 1)), int(rng.integers(width - side + 1))
         window = np.s_[top : top + side, left : left + side]
-        chosen = rng.choice(
+        annotators = rng.choice(
             len(image.segmentations),
             self.config.annotators,
             replace=len(image.segmentations) < self.config.annotators,
         )
         rgb = torch.from_numpy(image.rgb[window].copy()).permute(2, 0, 1)[None].float() / 255
-        labels = torch.from_numpy(np.stack([image.segmentations[i][window] for i in chosen]))[
+        labels = torch.from_numpy(np.stack([image.segmentations[i][window] for i in annotators]))[
             None
         ].float()
         rgb = F.interpolate(rgb, size=(size, size), mode="bilinear", align_corners=False)
@@ -101,9 +108,10 @@ class SSNTask:
         q, grid, features = self.ssn(
             self.ssn.prepare(rgb, "pseudo_colour", ("red", "green", "blue")), n_superpixels
         )
+        # The network works at 1/stride.
         labels = F.interpolate(
             labels.float(), size=(grid.height, grid.width), mode="nearest"
-        ).long()  # of a network that works at 1/stride
+        ).long()
         reconstruction = torch.stack(
             [label_reconstruction_loss(q, grid, labels[:, a]) for a in range(labels.shape[1])]
         ).mean()
@@ -116,9 +124,9 @@ class SSNTask:
 
     def validate(self) -> dict[str, float]:
         self.ssn.eval()
-        chosen = self.val[: self.config.validation_images]
+        images = self.val[: self.config.validation_images]
         scores = {
-            f"asa_{k}": evaluate_superpixels(self.ssn.regions, chosen, k)
+            f"asa_{k}": evaluate_superpixels(self.ssn.regions, images, k)
             for k in self.config.validation_counts
         }
         flat: dict[str, float] = {k: v["asa"] for k, v in scores.items()}
@@ -132,7 +140,7 @@ class SSNTask:
 def evaluate_superpixels(
     segment: Callable[..., Any], images: Sequence[SegmentedImage], n_superpixels: int
 ) -> dict[str, float]:
-    """Mean superpixel scores of ``segment(view, n_superpixels)`` over images."""
+    """Return mean superpixel scores of ``segment(view, n_superpixels)`` over images."""
     rows = []
     for image in images:
         pixels = np.ascontiguousarray(image.rgb.transpose(2, 0, 1), dtype=np.float32) / 255
@@ -143,26 +151,30 @@ def evaluate_superpixels(
 
 @dataclass(frozen=True, kw_only=True)
 class SegmentationExperiment(LoopExperiment):
-    """An SSN trained on segmented images; its best weights are ``regioner.safetensors``, for ``init_regioner``.
+    """Training of an SSN on segmented images.
+
+    Its best weights are written to ``regioner.safetensors``, which ``init_regioner`` reads.
 
     Attributes:
-        root: holds BSDS500's ``images`` and ``groundTruth``; relative to the data folder.
-        regioner, training, loop: see :class:`bagscan.regions.ssn.Config`, :class:`SSNTrainingConfig` and :class:`LoopConfig`.
-        threads: of torch; 0 for this process's share of the cores.
+        root: directory with ``images`` and ``groundTruth`` of BSDS500, in the data directory.
+        regioner: see :class:`bagscan.regions.ssn.Config`.
+        training: see :class:`SSNTrainingConfig`.
     """
 
     kind = "ssn"
-    figures = "The best step is the one with the highest monitor: the mean achievable segmentation accuracy (ASA) of its superpixels."
+    figures = (
+        "The best step has the highest monitor: "
+        "the mean achievable segmentation accuracy (ASA) of superpixels."
+    )
     written = "regioner.safetensors"
     root: str
     regioner: SSNConfig = field(default_factory=SSNConfig)
     training: SSNTrainingConfig = field(default_factory=SSNTrainingConfig)
 
     def prepare(self, out: Path, report: Report) -> tuple[SSNTask, Callable[[Scores], None]]:
-        """See :meth:`LoopExperiment.prepare`."""
+        """Prepare the task; see :meth:`LoopExperiment.prepare`."""
         ssn = SSN(self.regioner)
         save_resolved(self, self.kind, out)
         root = located(self.root)
-        return SSNTask(
-            ssn, bsds500.load(root, "train"), bsds500.load(root, "val"), self.training
-        ), weights_keeper(ssn, out / self.written)
+        train, val = bsds500.load(root, "train"), bsds500.load(root, "val")
+        return SSNTask(ssn, train, val, self.training), weights_keeper(ssn, out / self.written)

@@ -1,4 +1,4 @@
-"""What every segment of a batch should be called, and how much it counts (methods page, 1)."""
+"""Training targets of segments: class and weight of each."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from torch.nn import functional as F
 from bagscan.association import Grid, pool, to_cells
 from bagscan.evaluation.within_bag import FOREGROUND_DARKNESS
 
-MIN_SHARE = 0.02  # of a segment that an object must fill to be found by it
-ABSENT = -1e4  # a score that loses against all others; -inf would give NaN gradients
+MIN_SHARE = 0.02  # share of its best segment that an object must fill to own it
+ABSENT = -1e4  # lowest score; -inf would give NaN gradients
 
 
 @dataclass(frozen=True)
@@ -20,12 +20,13 @@ class Batch:
     """Crops and their truth.
 
     Attributes:
-        pixels: (B, C, P, P). presence: (B, P, P) what makes a region foreground: darkness, or lying on the item.
-        present_from: mean presence above which a region is.
-        objects: (B, P, P) int64 number of the object at each pixel, from 1; 0 where there is none.
-        classes: (B, A) int64 class of objects 1..A, from 1; 0 where there are fewer.
-        labels: (B, P, P) hard regions, from regioners that do not learn.
-        made_of: (B, K, p, p) share of every kind of component, where what items are made of is learnt too.
+        pixels: (B, C, P, P) float32.
+        objects: (B, P, P) int64 number of the object at each pixel, from 1; 0 without an object.
+        classes: (B, A) int64 class of objects 1 to A, from 1; 0 if there are fewer objects.
+        presence: (B, P, P) float32, foreground: attenuation, or the mask of the item.
+        labels: (B, P, P) int64 hard regions, of regioners without gradients.
+        present_from: mean presence above which a region is foreground.
+        made_of: (B, K, p, p) share of each kind of component, if components are learnt.
     """
 
     pixels: Tensor
@@ -37,7 +38,7 @@ class Batch:
     made_of: Tensor | None = None
 
     def planes(self) -> Tensor:
-        """(B, A + 1, P, P): a 0/1 plane for every object, and presence."""
+        """Return (B, A + 1, P, P): a 0/1 plane for each object, and presence."""
         numbers = torch.arange(1, self.classes.shape[1] + 1, device=self.objects.device)[
             :, None, None
         ]
@@ -49,9 +50,10 @@ class SegmentTruth:
     """Truth per segment.
 
     Attributes:
-        target: (B, K) int64 class, 0 benign. weight: (B, K) float, 0 for ignored ones.
-        owned: (B, K, A) bool, the segments that stand for every object.
-        benign: (B, K) bool, benign ones that are not air.
+        target: (B, K) int64 class, 0 for benign.
+        weight: (B, K) float32, 0 for ignored segments.
+        owned: (B, K, A) bool, segments that represent each object.
+        benign: (B, K) bool, benign segments in the foreground.
     """
 
     target: Tensor
@@ -61,7 +63,7 @@ class SegmentTruth:
 
 
 def soft_shares(batch: Batch, q: Tensor, grid: Grid) -> tuple[Tensor, Tensor]:
-    """Share of every object in each soft superpixel (B, K, A), and its presence (B, K)."""
+    """Return object shares (B, K, A) and presence (B, K) of soft superpixels."""
     planes = batch.planes()
     if planes.shape[-2:] != (grid.height, grid.width):
         planes = F.interpolate(planes, size=(grid.height, grid.width), mode="area")
@@ -70,7 +72,10 @@ def soft_shares(batch: Batch, q: Tensor, grid: Grid) -> tuple[Tensor, Tensor]:
 
 
 def hard_shares(batch: Batch) -> tuple[Tensor, Tensor]:
-    """The same of hard regions; presence is -1 where a region does not exist."""
+    """Return object shares (B, K, A) and presence (B, K) of hard regions.
+
+    Presence is -1 for a region that does not exist.
+    """
     assert batch.labels is not None
     b, n = len(batch.labels), max(1, int(batch.labels.max()) + 1)
     index = (torch.arange(b, device=batch.labels.device)[:, None, None] * n + batch.labels).reshape(
@@ -100,19 +105,24 @@ def segment_truth(
     background_weight: float,
     present_from: float = FOREGROUND_DARKNESS,
 ) -> SegmentTruth:
-    """Name every segment from its overlap with the objects.
+    """Label every segment by its overlap with the objects.
+
+    A segment is anomalous if an object fills at least ``positive_from`` of it, benign if objects
+    fill at most ``negative_to``, and ignored in between. The best segment of each object is
+    anomalous even if it does not reach ``positive_from``.
 
     Args:
-        share: (B, K, A). presence: (B, K), negative where the region does not exist.
-        classes: (B, A), 0 where there is no such object.
-        positive_from, negative_to: a segment at least so far inside an object is anomalous, one at
-            most so far benign, the rest are ignored. The best segment of every object is its own
-            even where it reaches ``positive_from`` nowhere.
-        background_weight: of what is no foreground: air, or what lies beside the item. present_from: of foreground.
+        share: (B, K, A) share of each object in each segment.
+        presence: (B, K), negative if the region does not exist.
+        classes: (B, A), 0 if the object does not exist.
+        positive_from: share from which a segment is anomalous.
+        negative_to: share up to which a segment is benign.
+        background_weight: weight of benign segments in the background: air, or beside the item.
+        present_from: presence above which a segment is foreground.
 
     Returns:
-        Truth in which an object's segments weigh 1/√count each: a large object counts more than a
-        small one, but not as much more as it has segments.
+        Truth in which the segments of an object weigh 1/√count each. A large object counts more
+        than a small one, but less than in proportion to its segments.
     """
     foreground = presence > present_from
     inside = share * foreground[..., None]
@@ -122,15 +132,15 @@ def segment_truth(
     overlapped = share.sum(-1) > negative_to
     benign = ~overlapped & ~positive & foreground
     air = ~overlapped & ~positive & ~foreground & (presence >= 0)
-    each = owned.sum(1, keepdim=True).clamp(min=1).rsqrt()
+    object_weight = owned.sum(1, keepdim=True).clamp(min=1).rsqrt()
     owner = torch.where(owned, inside, inside.new_tensor(-1.0)).argmax(-1)
     target = classes.gather(1, owner) * positive
-    weight = (owned * each).amax(-1) + benign.float() + background_weight * air.float()
+    weight = (owned * object_weight).amax(-1) + benign.float() + background_weight * air.float()
     return SegmentTruth(target, weight, owned, benign)
 
 
 def balanced(target: Tensor, weight: Tensor) -> Tensor:
-    """Weights that sum to 1, half for the anomalous and half for the benign segments of the batch."""
+    """Return weights that sum to 1, half for anomalous and half for benign segments."""
     positive = weight * (target > 0)
     negative = weight * (target == 0)
     return 0.5 * (
@@ -139,36 +149,41 @@ def balanced(target: Tensor, weight: Tensor) -> Tensor:
 
 
 def ranking_loss(margin: Tensor, truth: SegmentTruth) -> Tensor:
-    """How far every object's best segments fall short of the worst benign ones beside them.
+    """Return how far the best segments of objects fall short of the worst benign ones in their bag.
 
-    softplus(logsumexp over benign − logsumexp over the object's), averaged over objects: a smooth
-    form of hit@1 that weighs segments by how much they matter, the object's clearest part and the
-    bag's most suspect clutter most. A box needs only some segment that gives it away.
+    The loss is softplus(logsumexp over benign − logsumexp over the object's segments), averaged
+    over objects. It is a smooth form of hit@1, in which the clearest segment of the object and the
+    most suspicious clutter weigh most. A box needs a single segment that reveals the object.
 
     Args:
-        margin: (B, K) log-odds of anomaly, :data:`ABSENT` where a segment was not scored.
+        margin: (B, K) log-odds of anomaly, :data:`ABSENT` for segments without a score.
+        truth: truth of the segments.
     """
-    own = margin[..., None].masked_fill(~truth.owned, ABSENT).logsumexp(1)
-    against = margin.masked_fill(~truth.benign, ABSENT).logsumexp(1)
-    counted = own > ABSENT / 2
-    short = F.softplus(against[:, None] - own) * counted
-    return short.sum() / counted.sum().clamp(min=1)
+    object_score = margin[..., None].masked_fill(~truth.owned, ABSENT).logsumexp(1)
+    benign_score = margin.masked_fill(~truth.benign, ABSENT).logsumexp(1)
+    has_score = object_score > ABSENT / 2
+    shortfall = F.softplus(benign_score[:, None] - object_score) * has_score
+    return shortfall.sum() / has_score.sum().clamp(min=1)
 
 
 def verdict_loss(margin: Tensor, truth: SegmentTruth) -> Tensor:
-    """How far anomalous crops fall short of benign ones by their worst segment: softplus over all pairs of the batch.
+    """Return how far anomalous crops fall short of benign ones by their worst segment.
 
-    What decides about an item is its worst segment, and items are compared with one another: the
-    ranking inside a bag says nothing of a benign one's worst segment. Pairs leave the level of scores
-    free; a cross-entropy of the smooth maximum would want single segments far below 0, against the
-    balanced classification, which wants them around it.
+    The loss is softplus, averaged over all pairs of the batch. A verdict depends on the worst
+    segment of an item, which the ranking within a bag does not limit for benign items. Pairs leave
+    the level of scores free. A cross-entropy of the smooth maximum would push segments far below 0,
+    while the balanced classification wants them around 0.
 
     Args:
-        margin: (B, K) log-odds of anomaly, :data:`ABSENT` where a segment was not scored.
+        margin: (B, K) log-odds of anomaly, :data:`ABSENT` for segments without a score.
+        truth: truth of the segments.
     """
-    counted = truth.owned.any(-1) | truth.benign
-    verdict = margin.masked_fill(~counted, ABSENT).logsumexp(1)
-    anomalous = truth.owned.flatten(1).any(1)
-    own, other = verdict[anomalous], verdict[counted.any(1) & ~anomalous]
-    pairs = F.softplus(other[None] - own[:, None])
+    has_truth = truth.owned.any(-1) | truth.benign
+    verdict = margin.masked_fill(~has_truth, ABSENT).logsumexp(1)
+    is_anomalous = truth.owned.flatten(1).any(1)
+    anomalous_verdict, benign_verdict = (
+        verdict[is_anomalous],
+        verdict[has_truth.any(1) & ~is_anomalous],
+    )
+    pairs = F.softplus(benign_verdict[None] - anomalous_verdict[:, None])
     return pairs.sum() / max(1, pairs.numel())

@@ -1,4 +1,7 @@
-"""Training what looks at both views of a bag together, on the maps of a trained detector, whose own weights stay as they are."""
+"""Kind ``two_views``: training of a network that scores both views of a bag together.
+
+It is trained on the maps of a trained detector, whose own weights stay fixed.
+"""
 
 from __future__ import annotations
 
@@ -20,23 +23,29 @@ from bagscan.training.compute import autocast_bf16, compute
 from bagscan.training.detector import map_losses
 from bagscan.training.detector_experiment import packed_scenes, trained_before
 from bagscan.training.experiment import Report, Scores, SimulatedExperiment
+from bagscan.training.map_batches import BagBatch, Shown, bags_of
 from bagscan.training.resolved import save_resolved
 from bagscan.training.samples import subsample_evenly
-from bagscan.training.seen_maps import HALF_A_CELL, TRUTHS, SeenScan, SeenScene, seen_scenes
+from bagscan.training.seen_maps import HALF_A_CELL, SeenScene, seen_scenes
 
-FULL = 16.0  # label pixels of a cell
-MIN_CELLS = 8  # of a device, for a verdict on it
-WHOLE = 0.9  # share of a device that must lie within the rows that are shown
-FAR_BELOW = -8.0
+FULL = 16.0  # label pixels per cell
 
 
 @dataclass(frozen=True)
 class TwoViewsTaskConfig:
-    """Attributes:
-    rows: of cells that are shown of a bag, across its whole width. bags: a step, of each of which both scans are shown.
-    host: how often the rows are those of the device under test, and not of any. lone: share of bags of which one view is missing.
-    map_weight, dice, verdict_weight: of the losses. anomaly_weight: of anomalous cells. outside_weight: of cells away from any device.
-    val_bags: that are validated on.
+    """Settings of the training of a two-view network.
+
+    Attributes:
+        rows: rows of cells of a bag, across its whole width.
+        bags: bags per step; both scans of each are used.
+        host: share of bags whose rows are those of the device under test, not of any device.
+        lone: share of bags without one of their views.
+        map_weight: weight of the loss of the anomaly map.
+        dice: weight of the Dice loss within that loss.
+        verdict_weight: weight of the loss of verdicts.
+        anomaly_weight: additional weight of anomalous cells in the map.
+        outside_weight: weight of cells away from any device.
+        val_bags: largest number of bags for validation.
     """
 
     rows: int = 32
@@ -51,115 +60,8 @@ class TwoViewsTaskConfig:
     val_bags: int = 200
 
 
-@dataclass(frozen=True)
-class BagBatch:
-    """Bags, the second views behind the first, filled up to one size.
-
-    Attributes:
-        merged, anomaly, truth, there: (2 B, n, h, w), see :class:`bagscan.training.seen_maps.SeenScan`; there: whether the view has the cell.
-        devices: (D, 2, h, w) masks. bag: (D,) of each. hidden: (D,) 1 where something is hidden in it. of_view: (D, 2) verdicts by view.
-    """
-
-    merged: Tensor
-    anomaly: Tensor
-    truth: Tensor
-    there: Tensor
-    devices: Tensor
-    bag: Tensor
-    hidden: Tensor
-    of_view: Tensor
-
-
-@dataclass(frozen=True)
-class Shown:
-    """Rows of one scan. Attributes: mirrored: across each of the two views, and along the belt. lone: the view that alone is there; None for both."""
-
-    scene: SeenScene
-    anomalous: bool
-    first_row: int
-    rows: int
-    mirrored: tuple[bool, bool, bool] = (False, False, False)
-    lone: int | None = None
-
-
-def bags_of(shown: Sequence[Shown]) -> BagBatch:
-    """A batch of what is shown of some bags."""
-    scans = [one.scene.scans(one.anomalous) for one in shown]
-    n, features = len(shown), scans[0][0].merged.shape[0]
-    rows, width = (
-        max(one.rows for one in shown),
-        max(w for one in shown for _, w in one.scene.shapes),
-    )
-    merged, anomaly = (
-        np.zeros((VIEWS * n, features, rows, width), np.float16),
-        np.full((VIEWS * n, 1, rows, width), FAR_BELOW, np.float16),
-    )
-    truth, there = (
-        np.zeros((VIEWS * n, TRUTHS, rows, width), np.float16),
-        np.zeros((VIEWS * n, 1, rows, width), np.float32),
-    )
-    for k, (one, views) in enumerate(zip(shown, scans, strict=True)):
-        for v, view in enumerate(views):
-            if one.lone in (None, v):
-                _place(
-                    one,
-                    view,
-                    v,
-                    (merged[v * n + k], anomaly[v * n + k], truth[v * n + k], there[v * n + k]),
-                )
-    result = [
-        device
-        for k, (one, views) in enumerate(zip(shown, scans, strict=True))
-        for device in _devices(k, one, views, truth[k::n])
-    ]
-    masks = np.array([mask for mask, *_ in result], bool).reshape(-1, VIEWS, rows, width)
-    images = [torch.from_numpy(array).float() for array in (merged, anomaly, truth, there, masks)]
-    bag = torch.tensor([k for _, k, *_ in result], dtype=torch.long)
-    hidden, of_view = (
-        torch.tensor([row[i] for row in result], dtype=torch.float32) for i in (2, 3)
-    )
-    return BagBatch(
-        images[0],
-        images[1],
-        images[2],
-        images[3],
-        images[4],
-        bag,
-        hidden,
-        of_view.reshape(-1, VIEWS),
-    )
-
-
-def _place(one: Shown, view: SeenScan, v: int, into: tuple[np.ndarray, ...]) -> None:
-    h, w = view.merged.shape[1:]
-    rows = slice(one.first_row, min(h, one.first_row + one.rows))
-    for target, source in zip(
-        into, (view.merged, view.anomaly, view.truth, np.ones((1, h, w), np.float32)), strict=True
-    ):
-        cells = source[:, rows, :: -1 if one.mirrored[v] else 1]
-        target[:, : cells.shape[1], :w] = cells[:, :: -1 if one.mirrored[2] else 1]
-
-
-def _devices(
-    k: int, one: Shown, views: Sequence[SeenScan], truth: np.ndarray
-) -> list[tuple[np.ndarray, int, float, list[float]]]:
-    """Mask, bag, truth and verdicts by view of every device that is shown whole; one whose anomaly nobody could see has no truth."""
-    found = []
-    for d in range(len(views[0].verdicts)):
-        whole = np.array([(view.truth[2 + d] > HALF_A_CELL).sum() for view in views])
-        mask = truth[:, 2 + d] > HALF_A_CELL
-        there = np.array([one.lone in (None, v) for v in range(VIEWS)])
-        if (whole < MIN_CELLS).any() or (mask.sum((1, 2)) < WHOLE * whole)[there].any():
-            continue
-        hidden = one.anomalous and d == one.scene.host
-        if hidden and not (np.array(one.scene.visible) & there).any():
-            continue
-        found.append((mask, k, float(hidden), [view.verdicts[d] for view in views]))
-    return found
-
-
 class TwoViewsTask:
-    """The task that :func:`bagscan.training.loop.run` trains. See :class:`TwoViewsTaskConfig`."""
+    """Training for :func:`bagscan.training.loop.run`; see :class:`TwoViewsTaskConfig`."""
 
     def __init__(
         self,
@@ -168,19 +70,16 @@ class TwoViewsTask:
         train: Sequence[SeenScene],
         val: Sequence[SeenScene],
     ) -> None:
-        self.network, self.config, self.train = (
-            network.to(memory_format=torch.channels_last),
-            config,
-            list(train),
-        )
+        self.network = network.to(memory_format=torch.channels_last)
+        self.config, self.train = config, list(train)
         self.val = subsample_evenly(list(val), config.val_bags)
         self.modules: dict[str, nn.Module] = {"network": network}
 
     def batch(self, rng: np.random.Generator) -> BagBatch:
-        """Some bags, each without and with its anomaly, shown alike."""
-        drawn = [self._draw(rng) for _ in range(self.config.bags)]
+        """Draw bags. Each appears twice with the same rows: without and with its anomaly."""
+        rows = [self._draw(rng) for _ in range(self.config.bags)]
         return bags_of(
-            [replace(one, anomalous=anomalous) for one in drawn for anomalous in (False, True)]
+            [replace(item, anomalous=anomalous) for item in rows for anomalous in (False, True)]
         )
 
     def _draw(self, rng: np.random.Generator) -> Shown:
@@ -194,44 +93,43 @@ class TwoViewsTask:
         height = max(h for h, _ in scene.shapes)
         middle = (rows.mean() if len(rows) else height / 2) + rng.uniform(-3, 3)
         first = int(np.clip(middle - config.rows / 2, 0, max(0, height - config.rows)))
-        mirrored = tuple(bool(draw < 0.5) for draw in rng.random(3))
+        mirrored = tuple(bool(value < 0.5) for value in rng.random(3))
         lone = int(rng.integers(VIEWS)) if rng.random() < config.lone else None
         return Shown(
             scene, False, first, config.rows, (mirrored[0], mirrored[1], mirrored[2]), lone
         )
 
     def loss(self, batch: BagBatch) -> tuple[Tensor, dict[str, float]]:
-        """The sum of all losses and its parts."""
+        """Return the weighted sum of the losses, and each loss."""
         return losses(self.network, self.config, batch)
 
     @torch.inference_mode()
     def validate(self) -> dict[str, float]:
-        """Of whole bags with true device masks: see :func:`validated`."""
+        """Validate on whole bags with true device masks, see :func:`validated`."""
         self.network.eval()
-        return validated(
-            self.network,
-            (
-                (
-                    s.host,
-                    s.visible,
-                    [
-                        bags_of([Shown(s, scan, 0, max(h for h, _ in s.shapes))])
-                        for scan in (False, True)
-                    ],
-                )
-                for s in self.val
-            ),
-        )
+        return validated(self.network, ((s.host, s.visible, self._whole_bag(s)) for s in self.val))
+
+    @staticmethod
+    def _whole_bag(scene: SeenScene) -> list[BagBatch]:
+        """Return the whole bag without and with its anomaly."""
+        rows = max(h for h, _ in scene.shapes)
+        return [bags_of([Shown(scene, anomalous, 0, rows)]) for anomalous in (False, True)]
 
 
 def losses(
     network: TwoViews, config: TwoViewsTaskConfig, batch: BagBatch
 ) -> tuple[Tensor, dict[str, float]]:
-    """The sum of the losses of what looks at both views together, and its parts."""
+    """Return the weighted sum of the losses of a two-view network, and each loss.
+
+    Args:
+        network: two-view network.
+        config: weights of the losses.
+        batch: bags.
+    """
     anomaly, verdicts = judged(network, batch)
     shares = batch.truth / FULL
     ignored = torch.maximum(shares[:, 1:2], 1 - batch.there)
-    where, dice = map_losses(
+    cross_entropy, dice = map_losses(
         anomaly,
         shares[:, :1],
         shares[:, 2:].amax(1, keepdim=True),
@@ -239,26 +137,22 @@ def losses(
         config.anomaly_weight,
         config.outside_weight,
     )
-    verdict = (
-        F.binary_cross_entropy_with_logits(verdicts, batch.hidden)
-        if len(verdicts)
-        else anomaly.sum() * 0
-    )
-    right = (
-        ((verdicts > 0) == (batch.hidden > 0)).float().mean()
-        if len(verdicts)
-        else torch.tensor(0.5)
-    )
-    loss = config.map_weight * (where + config.dice * dice) + config.verdict_weight * verdict
+    map_loss = cross_entropy + config.dice * dice
+    if len(verdicts):
+        verdict = F.binary_cross_entropy_with_logits(verdicts, batch.hidden)
+        accuracy = ((verdicts > 0) == (batch.hidden > 0)).float().mean()
+    else:
+        verdict, accuracy = anomaly.sum() * 0, torch.tensor(0.5)
+    loss = config.map_weight * map_loss + config.verdict_weight * verdict
     return loss, {
-        "map": float((where + config.dice * dice).detach()),
+        "map": float(map_loss.detach()),
         "verdict": float(verdict.detach()),
-        "right": float(right),
+        "right": float(accuracy),
     }
 
 
 def judged(network: TwoViews, batch: BagBatch) -> tuple[Tensor, Tensor]:
-    """(2 B, 1, h, w) anomaly maps, and (D,) verdicts."""
+    """Return (2 B, 1, h, w) anomaly maps and (D,) verdicts, both log-odds."""
     with autocast_bf16(compute().device, True):
         anomaly, cells = network(batch.merged, batch.anomaly, batch.there)
     if not len(batch.bag):
@@ -276,74 +170,82 @@ def judged(network: TwoViews, batch: BagBatch) -> tuple[Tensor, Tensor]:
 def validated(
     network: TwoViews, bags: Iterable[tuple[int, Sequence[bool], Sequence[BagBatch]]]
 ) -> dict[str, float]:
-    """AUROC of devices over both views, and how often the best place within the device is right.
+    """Return validation scores over both views.
 
     Args:
-        bags: host and visibility by view of each, and it without and with its anomaly, whole.
+        network: two-view network.
+        bags: for each bag the number of the device under test, the visibility of the anomaly by
+            view, and the whole bag without and with its anomaly.
+
+    Returns:
+        ``monitor``: AUROC of devices. ``by_view_summed``: AUROC of the sum of single-view verdicts.
+        ``hit``: share of views in which the highest cell of the device is anomalous.
     """
     truth: list[float] = []
     scores: list[float] = []
-    before: list[float] = []
+    single_view_scores: list[float] = []
     hits: list[bool] = []
     for host, visible, (benign, anomalous) in bags:
         for batch in (benign, anomalous):
             anomaly, verdicts = judged(network, batch)
             truth += batch.hidden.tolist()
             scores += verdicts.tolist()
-            before += batch.of_view.sum(1).tolist()
+            single_view_scores += batch.of_view.sum(1).tolist()
         hits += _hits(host, visible, anomaly, anomalous)
     labels = np.array(truth, bool)
     return {
         "monitor": auroc(labels, np.array(scores)),
-        "by_view_summed": auroc(labels, np.array(before)),
+        "by_view_summed": auroc(labels, np.array(single_view_scores)),
         "hit": float(np.mean(hits)) if hits else float("nan"),
     }
 
 
 def _hits(host: int, visible: Sequence[bool], anomaly: Tensor, batch: BagBatch) -> list[bool]:
-    """By view that shows the anomaly: whether the highest place of its device lies on it."""
-    found = []
-    for v, seen in enumerate(visible):
+    """Return whether the highest cell of the device is anomalous, for each view that shows it."""
+    hits = []
+    for v, is_visible in enumerate(visible):
         truth, logits = batch.truth[v], anomaly[v, 0]
-        on, benign = truth[0] > HALF_A_CELL, (truth[0] < 2) & (truth[2 + host] > HALF_A_CELL)
-        if seen and bool(on.any()) and bool(benign.any()):
-            found.append(bool(logits[on].max() >= logits[benign].max()))
-    return found
+        on_anomaly = truth[0] > HALF_A_CELL
+        benign = (truth[0] < 2) & (truth[2 + host] > HALF_A_CELL)
+        if is_visible and bool(on_anomaly.any()) and bool(benign.any()):
+            hits.append(bool(logits[on_anomaly].max() >= logits[benign].max()))
+    return hits
 
 
 @dataclass(frozen=True, kw_only=True)
 class TwoViewsExperiment(SimulatedExperiment):
-    """What looks at both views together, on a trained detector.
+    """Training of a two-view network on the maps of a trained detector.
 
     Attributes:
-        sets: folders of simulated sets, those that the detector was trained on. start: the detector's model folder.
-        two_views, training, loop: see :class:`TwoViewsConfig`, :class:`TwoViewsTaskConfig` and :class:`LoopConfig`.
+        sets: directories of the simulated sets that the detector was trained on.
+        start: model folder of the detector.
+        two_views: see :class:`TwoViewsConfig`.
+        training: see :class:`TwoViewsTaskConfig`.
     """
 
     kind = "two_views"
-    figures = (
-        "The best step is the one with the highest monitor: the AUROC of devices over both views."
-    )
+    figures = "The best step has the highest monitor: the AUROC of devices over both views."
     start: str
     two_views: TwoViewsConfig = field(default_factory=lambda: TwoViewsConfig(width=96))
     training: TwoViewsTaskConfig = field(default_factory=TwoViewsTaskConfig)
 
     def prepare(self, out: Path, report: Report) -> tuple[TwoViewsTask, Callable[[Scores], None]]:
-        """See :meth:`LoopExperiment.prepare`."""
+        """Prepare the task; see :meth:`LoopExperiment.prepare`."""
         if not self.two_views.width:
-            raise ConfigError("two_views.width must be above 0")
+            raise ConfigError("two_views.width must be at least 1")
         save_resolved(self, self.kind, out)
         scenes, categories = packed_scenes(self.sets, self.pack_workers, report)
         trained = trained_before(self.start, self.sets, categories)
-        seen = {
+        maps = {
             part: seen_scenes(trained, scenes[part], out / "seen" / trained.id, report)
             for part in ("train", "val")
         }
-        report(f"{len(seen['train'])} scenes to train on, {len(seen['val'])} to validate on")
+        report(f"{len(maps['train'])} training scenes, {len(maps['val'])} validation scenes")
         network = DetectorNetwork(
             replace(trained.network.config, pretrained=False, two_views=self.two_views)
         )
-        network.load_state_dict(trained.network.state_dict(), strict=False)  # all but the new part
+        # Not strict: the two-view network is new.
+        network.load_state_dict(trained.network.state_dict(), strict=False)
         assert network.two_views is not None
         detector = replace(trained, network=network, operating_point=None)
 
@@ -353,4 +255,5 @@ class TwoViewsExperiment(SimulatedExperiment):
             }
             detector.save(out / self.written)
 
-        return TwoViewsTask(network.two_views, self.training, seen["train"], seen["val"]), keep
+        task = TwoViewsTask(network.two_views, self.training, maps["train"], maps["val"])
+        return task, keep

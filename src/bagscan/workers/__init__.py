@@ -1,1 +1,1 @@
-"""Worker processes: what opens scans and models does so in a process of its own, which may die, hang or be replaced."""
+"""Worker processes, which open scans and models and can be replaced when they fail."""

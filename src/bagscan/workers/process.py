@@ -1,4 +1,4 @@
-"""A worker process and how to be rid of it: asked with a time limit, stopped when it does not answer."""
+"""Worker process with a time limit for each task; it is stopped if it does not answer."""
 
 from __future__ import annotations
 
@@ -16,44 +16,45 @@ STOP_S = 5
 
 
 class WorkerLost(BagscanError):
-    """The process ended, or said nothing in time and was stopped."""
+    """The process ended, or was stopped because it did not answer in time."""
 
 
 class WorkerHung(WorkerLost):
-    """The process said nothing in time and was stopped."""
+    """The process was stopped because it did not answer in time."""
 
 
 class Worker:
-    """One process, one pipe.
+    """A worker process and the pipe to it.
 
     Args:
-        target: what the process runs, ``target(pipe)``; a function of a module, as the process imports it anew.
+        target: function of a module, which the new process imports and calls as ``target(pipe)``.
     """
 
     def __init__(self, target: Target) -> None:
         context = get_context("spawn")  # a fork would share the database's connections
-        self._pipe, theirs = context.Pipe()
+        self._pipe, worker_end = context.Pipe()
         self._process = context.Process(
-            target=target, args=(theirs,), daemon=True, name="bagscan worker"
+            target=target, args=(worker_end,), daemon=True, name="bagscan worker"
         )
         self._process.start()
-        theirs.close()
+        worker_end.close()
 
     @property
     def pid(self) -> int | None:
-        """Of the process."""
+        """Process id."""
         return self._process.pid
 
     @property
     def alive(self) -> bool:
-        """Whether the process runs."""
+        """True while the process runs."""
         return self._process.is_alive()
 
     def ask(self, task: dict[str, Any], timeout_s: float) -> dict[str, Any]:
-        """Send a task and wait for its answer.
+        """Send a task and return its answer.
 
         Raises:
-            WorkerLost: the process is gone. WorkerHung: it was stopped because it did not answer in time.
+            WorkerLost: the process ended.
+            WorkerHung: the process did not answer in time and was stopped.
         """
         try:
             send(self._pipe, task)
@@ -68,7 +69,7 @@ class Worker:
             ) from error
 
     def stop(self) -> None:
-        """End the process, whatever it does."""
+        """Kill the process."""
         with contextlib.suppress(OSError):
             self._pipe.close()
         self._process.kill()

@@ -1,9 +1,9 @@
-"""What a parent and its worker processes say to each other: JSON lines over a pipe, never pickles.
+"""Protocol between a process and its workers: JSON messages over a pipe, never pickles.
 
-A task is a dictionary with ``kind``; the answer has ``ok`` and, where it is false, ``error``.
+A task is a dictionary with ``kind``. The answer has ``ok`` and, if that is false, ``error``.
+A model is ``{"folder", "threshold"}``; a threshold of None is the model's own.
 
-Which kinds there are, the entry points say: :mod:`bagscan.service.inference.worker` and :mod:`bagscan.batch.task`.
-A model is ``{"folder", "threshold"}``; a threshold of none is the model's own.
+The kinds are listed in :mod:`bagscan.service.inference.worker` and :mod:`bagscan.batch.task`.
 """
 
 from __future__ import annotations
@@ -14,13 +14,19 @@ from typing import Any
 
 
 def send(pipe: Connection, message: dict[str, Any]) -> None:
-    """Send one message."""
+    """Send a message."""
     pipe.send_bytes(json.dumps(message).encode())
 
 
 def receive(pipe: Connection) -> dict[str, Any]:
-    """Wait for one message. Raises ``EOFError`` when the other end is gone, ``ValueError`` for what is no message."""
+    """Wait for a message and return it.
+
+    Raises:
+        EOFError: the other end is closed.
+        OSError: the message is longer than 256 MiB, or the pipe is broken.
+        ValueError: the bytes received are not a message.
+    """
     message = json.loads(pipe.recv_bytes(maxlength=256 << 20))
     if not isinstance(message, dict):
-        raise ValueError("not a message")
+        raise ValueError("not a message: expected a JSON object")
     return message

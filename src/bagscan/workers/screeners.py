@@ -1,4 +1,4 @@
-"""The models of a worker process: loaded once, tried out on a drawn scan before they count as ready."""
+"""Models of a worker process, loaded once and tested on a synthetic scan."""
 
 from __future__ import annotations
 
@@ -10,15 +10,19 @@ import numpy as np
 from bagscan.core import Report, Scan, View
 from bagscan.core.errors import BagscanError, ModelChangedError
 
-MOST = 8  # thresholds come and go
+MOST = 8  # screeners kept; a changed threshold needs another one
 _screeners: dict[tuple[str, float | None, str | None], Any] = {}
 
 
 def screener(folder: str, threshold: float | None = None, runtime: str | None = None) -> Any:
-    """The screener of a model folder, which is named by its hash, at a threshold; loaded once.
+    """Return the screener of a model folder, from a cache.
+
+    Screeners of the same model with different thresholds share the loaded model.
 
     Args:
-        runtime: as of :func:`bagscan.runtime.load.load_model`.
+        folder: path of the model folder, whose content must not change.
+        threshold: score in (0, 1); None for the model's own threshold.
+        runtime: as in :func:`bagscan.runtime.load.load_model`.
 
     Raises:
         ModelError: as :meth:`bagscan.screening.Screener.load`.
@@ -29,73 +33,88 @@ def screener(folder: str, threshold: float | None = None, runtime: str | None = 
     if key not in _screeners:
         if len(_screeners) >= MOST:
             _screeners.pop(next(iter(_screeners)))
-        loaded = next(
-            (
-                known.model
-                for (of, _, by), known in _screeners.items()
-                if (of, by) == (folder, runtime)
-            ),
-            None,
-        )
-        _screeners[key] = (
-            Screener(loaded, threshold)
-            if loaded is not None
-            else Screener.load(folder, threshold, runtime)
-        )
+        model = _find_model(folder, runtime)
+        if model is None:
+            _screeners[key] = Screener.load(folder, threshold, runtime)
+        else:
+            _screeners[key] = Screener(model, threshold)
     return _screeners[key]
+
+
+def _find_model(folder: str, runtime: str | None) -> Any:
+    for (known_folder, _, known_runtime), known in _screeners.items():
+        if (known_folder, known_runtime) == (folder, runtime):
+            return known.model
+    return None
 
 
 def pinned(
     folder: str, identity: str | None, threshold: float | None = None, runtime: str | None = None
 ) -> Any:
-    """The screener of a model folder, which must be the one of a hash.
+    """Return the screener of a model folder, after checking the model's id.
 
     Args:
-        identity: of the model; None for whichever lies there. threshold, runtime: as of :func:`screener`.
+        folder: path of the model folder.
+        identity: expected id of the model; None for any.
+        threshold: as in :func:`screener`.
+        runtime: as in :func:`screener`.
 
     Raises:
-        ModelChangedError: another model lies there. ModelError: as :func:`screener`.
+        ModelChangedError: the folder holds another model.
+        ModelError: as :func:`screener`.
     """
     found = screener(folder, threshold, runtime)
     if identity not in (None, found.model.id):
-        raise ModelChangedError(f"{folder}: model {found.model.id} lies there, not {identity}")
+        raise ModelChangedError(f"{folder} holds model {found.model.id}; expected model {identity}")
     return found
 
 
-def try_out(one: Any) -> None:
-    """Have a screener judge a drawn scan.
+def try_out(screener: Any) -> None:
+    """Test a screener on a synthetic scan.
 
     Raises:
-        BagscanError: it does not.
+        BagscanError: the screener gives a reason for REVIEW, no scores, or scores that are not
+            finite.
     """
-    scan, model = drawn_scan(one.model.config.input), one.model
-    report = one.screen(scan)
+    model = screener.model
+    scan = drawn_scan(model.config.input)
+    report = screener.screen(scan)
     if report.reasons:
         raise BagscanError(
-            f"model {model.id} failed its warm-up inference on a synthetic scan: {'; '.join(report.reasons)}"
+            f"model {model.id} failed its warm-up inference on a synthetic scan: "
+            f"{'; '.join(report.reasons)}"
         )
-    with model.judging():  # where no item is found the scan says nothing of what judges
+    # A model that scores only devices may find none in this scan; score the whole view as well.
+    with model.judging():
         _, scores = model.everywhere().examine(scan.views)[0]
     if not len(scores) or not np.isfinite(scores).all():
         raise BagscanError(
-            f"model {model.id} failed its warm-up inference on a synthetic scan: {len(scores)} scores, some are NaN"
+            f"model {model.id} failed its warm-up inference on a synthetic scan: "
+            f"{len(scores)} scores; expected at least one, all finite"
         )
 
 
 def drawn_scan(expected: Any, height: int = 96, width: int = 128, seed: int = 0) -> Scan:
-    """A small bag with two blocks in it, of the channels that a model takes."""
+    """Build a synthetic scan of a bag with two blocks.
+
+    Args:
+        expected: input configuration of a model, with ``channels`` and ``quantity``.
+        height: of the view, in pixels.
+        width: of the view, in pixels.
+        seed: of the noise.
+
+    Returns:
+        A scan of one view, (C, height, width) float32, in the channels that the model takes.
+    """
     rng = np.random.default_rng(seed)
     depth = np.zeros((height, width), np.float32)
     depth[height // 6 : height - height // 6, width // 8 : width - width // 8] += 0.3
     depth[height // 3 : height * 7 // 12, width * 5 // 16 : width * 9 // 16] += 0.8
     depth = depth + rng.normal(0, 0.01, depth.shape).astype(np.float32)
-    absorbed = {
-        "low": 1.3,
-        "red": 0.8,
-        "blue": 1.6,
-    }  # colours as of organic matter; 1 for all others
+    # Relative attenuation, 1 for other channels; the colours are those of organic matter.
+    attenuation = {"low": 1.3, "red": 0.8, "blue": 1.6}
     planes = {"zeff": 7 + 6 * depth} | {
-        name: np.exp(-absorbed.get(name, 1.0) * depth.clip(0))
+        name: np.exp(-attenuation.get(name, 1.0) * depth.clip(0))
         for name in expected.channels
         if name != "zeff"
     }
@@ -105,7 +124,7 @@ def drawn_scan(expected: Any, height: int = 96, width: int = 128, seed: int = 0)
 
 
 def top_score(report: Report | None) -> float | None:
-    """The highest score of any region of any view; None where nothing was scored."""
+    """Return the highest score of any region, in [0, 1]; None if nothing was scored."""
     scores: Sequence[np.ndarray] = (
         [s for s in report.scores.values() if len(s)] if report is not None else []
     )

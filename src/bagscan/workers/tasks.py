@@ -1,4 +1,4 @@
-"""Main loop of a worker process: receive a task, send the answer; errors are answers, too."""
+"""Main loop of a worker process: receive a task, send its answer or its error."""
 
 from __future__ import annotations
 
@@ -12,15 +12,16 @@ from bagscan.core import ReasonCode
 from bagscan.core.errors import BagscanError, ModelChangedError, ReadError, UnavailableError
 from bagscan.workers.protocol import receive, send
 
-SURROUNDINGS = (ModelChangedError, UnavailableError)  # faults that are no scan's own
+SURROUNDINGS = (ModelChangedError, UnavailableError)  # errors not caused by the scan
 Task = Callable[[dict[str, Any]], dict[str, Any]]
 
 
 def serve(pipe: Connection, tasks: Mapping[str, Task]) -> None:
-    """Do tasks until the pipe closes; Ctrl-C is the parent's to handle.
+    """Run tasks until the pipe closes. Ctrl-C is left to the parent process.
 
     Args:
-        tasks: by kind; each takes the task and gives what its answer holds beside ``ok`` and ``seconds``.
+        tasks: functions by kind of task. Each takes the task and returns its answer, to which
+            ``ok`` and ``seconds`` are added.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     while True:
@@ -32,24 +33,25 @@ def serve(pipe: Connection, tasks: Mapping[str, Task]) -> None:
         answer = answered(tasks[task["kind"]], task)
         try:
             send(pipe, {"seconds": time.perf_counter() - started, **answer})
-        except OSError:  # whoever asked is gone, as when the service stops
+        except OSError:  # the parent is gone, as when the service stops
             return
 
 
 def answered(work: Callable[..., dict[str, Any]], *arguments: Any) -> dict[str, Any]:
-    """What came of a piece of work: its own answer, or the error in its place."""
+    """Call a function and return its answer; if it raises, return an error answer.
+
+    An error answer has ``error``, ``code`` (a reason code), ``refused`` (True if the scan cannot be
+    read) and ``surroundings`` (True if the scan is not the cause).
+    """
     try:
         return {"ok": True, **work(*arguments)}
-    except (
-        Exception
-    ) as error:  # readers and runtimes raise anything; none of it may end the process
+    except Exception as error:  # readers and runtimes raise any class; the process must go on
+        name = type(error).__name__
         code = ReasonCode.UNREADABLE if isinstance(error, ReadError) else ReasonCode.MODEL_FAILED
-        message = (
-            str(error) if isinstance(error, BagscanError) else f"{type(error).__name__}: {error}"
-        )
+        message = str(error) if isinstance(error, BagscanError) else f"{name}: {error}"
         return {
             "ok": False,
-            "error": message or type(error).__name__,
+            "error": message or name,
             "code": code,
             "refused": isinstance(error, ReadError),
             "surroundings": isinstance(error, SURROUNDINGS),

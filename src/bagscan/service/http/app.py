@@ -1,4 +1,4 @@
-"""The application: routes, who may call them, what every answer carries."""
+"""FastAPI application: routes, their permissions, and common response headers."""
 
 from __future__ import annotations
 
@@ -22,14 +22,12 @@ from bagscan.service.http.problems import Problem, problem, unforeseen
 from bagscan.service.http.security import PAGE_HEADERS, anyone, refuse_open_routes
 from bagscan.service.service import Service
 
-ACCESS = logging.getLogger(
-    "bagscan.access"
-)  # who asked what and what came of it; bodies and queries are never logged
-QUIET = ("/v1/health/live", "/v1/health/ready", "/metrics", "/v1/queue")  # asked every few seconds
+ACCESS = logging.getLogger("bagscan.access")  # never logs bodies or queries
+QUIET = ("/v1/health/live", "/v1/health/ready", "/metrics", "/v1/queue")  # polled by clients
 BAD_REQUEST = 400
 LONGEST_PATH = 200
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
-UPLOADS = ("/v1/screen", "/v1/jobs", "/v1/models")  # these have caps of their own
+UPLOADS = ("/v1/screen", "/v1/jobs", "/v1/models")  # these have limits of their own
 MAX_BODY_BYTES = 64 << 10
 WEB = Path(__file__).parents[1] / "web"
 PROBLEM = {
@@ -39,24 +37,26 @@ PROBLEM = {
         "type": {"type": "string"},
         "title": {"type": "string"},
         "status": {"type": "integer"},
-        "detail": {"type": "string", "description": "What was expected, what came, what to do"},
+        "detail": {"type": "string", "description": "What is wrong, what was expected, what to do"},
         "instance": {"type": "string"},
         "request_id": {"type": "string"},
     },
 }
 ABOUT = (
-    "First-stage screening of X-ray scans, and the readers' queue. Errors are RFC 9457 problem documents. "
-    "Every answer carries X-Request-Id, X-Model-Id and X-Threshold: of the scan that it is about, or of what serves now."
+    "First-stage screening of X-ray scans, and the readers' queue. "
+    "Errors are problem documents (RFC 9457). "
+    "Every response has the headers X-Request-Id, X-Model-Id and X-Threshold. "
+    "The latter two belong to the requested scan, or else to the active models."
 )
 
 
 def create_app(service: Service) -> FastAPI:
-    """The application over a service; whoever calls this starts and stops the service.
+    """Create the application of a service. The caller starts and stops the service.
 
     Raises:
-        RuntimeError: a route names no permission.
+        RuntimeError: a route does not declare its permission.
     """
-    # The interactive pages would load scripts from elsewhere.
+    # No interactive documentation, which would load scripts from other hosts.
     app = FastAPI(
         title="bagscan",
         version=__version__,
@@ -67,10 +67,9 @@ def create_app(service: Service) -> FastAPI:
     )
     app.state.service = service
     problems.install(app)
-    for room in (screening, scans, people, oversight, health):
-        app.router.routes.extend(
-            room.router.routes
-        )  # side by side, so that each can be asked for its permission
+    for module in (screening, scans, people, oversight, health):
+        # A flat list of routes, so that the permission of each can be checked.
+        app.router.routes.extend(module.router.routes)
 
     @app.get("/", include_in_schema=False, dependencies=[anyone()])
     def page() -> FileResponse:
@@ -87,12 +86,12 @@ def create_app(service: Service) -> FastAPI:
 
 
 def described(app: FastAPI) -> dict[str, Any]:
-    """The application in OpenAPI, with its errors as they are: problem documents, on every operation."""
+    """Return the OpenAPI description, with problem documents as the errors of all operations."""
     result = app.openapi()
     result["components"]["schemas"]["Problem"] = PROBLEM
-    for wrong in ("HTTPValidationError", "ValidationError"):
-        result["components"]["schemas"].pop(wrong, None)
-    answer = {
+    for unused in ("HTTPValidationError", "ValidationError"):
+        result["components"]["schemas"].pop(unused, None)
+    error_response = {
         "description": "A problem document (RFC 9457)",
         "content": {
             "application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}
@@ -101,12 +100,15 @@ def described(app: FastAPI) -> dict[str, Any]:
     for path in result["paths"].values():
         for operation in path.values():
             operation["responses"].pop("422", None)
-            operation["responses"]["default"] = answer
+            operation["responses"]["default"] = error_response
     return result
 
 
 class Around:
-    """Around every request: an id, what serves, headers that keep the page to itself, metrics. Plain ASGI: it costs next to nothing."""
+    """Middleware that adds request id, model and security headers, metrics and an access log.
+
+    It limits request bodies, except uploads, to ``MAX_BODY_BYTES``. It is plain ASGI for speed.
+    """
 
     def __init__(self, app: ASGIApp, service: Service) -> None:
         self.app, self.service = app, service
@@ -115,63 +117,61 @@ class Around:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        started, status, begun, left = time.perf_counter(), 500, False, MAX_BODY_BYTES
-        capped = scope["path"] not in UPLOADS
+        started, status, responding, left = time.perf_counter(), 500, False, MAX_BODY_BYTES
+        limited = scope["path"] not in UPLOADS
         request_id = scope.setdefault("state", {})["request_id"] = uuid.uuid4().hex
 
-        async def finish(message: Message) -> None:
-            nonlocal status, begun
+        async def send_with_headers(message: Message) -> None:
+            nonlocal status, responding
             if message["type"] == "http.response.start":
-                status, begun = message["status"], True
-                self._complete(MutableHeaders(scope=message), scope["path"], request_id)
+                status, responding = message["status"], True
+                self._add_headers(MutableHeaders(scope=message), scope["path"], request_id)
             await send(message)
 
-        async def limited() -> Message:
+        async def receive_limited() -> Message:
             nonlocal left
             message = await receive()
             left -= len(message.get("body", b""))
-            if capped and left < 0:  # before anything is parsed, and whoever asks
-                raise Problem(413, f"more than {MAX_BODY_BYTES:,} bytes")
+            if limited and left < 0:  # before parsing and authentication
+                raise Problem(413, f"the body exceeds the limit of {MAX_BODY_BYTES:,} bytes")
             return message
 
         length = Headers(scope=scope).get("content-length", "0")
         try:
-            if capped and (not length.isdigit() or int(length) > MAX_BODY_BYTES):
-                raise Problem(413, f"more than {MAX_BODY_BYTES:,} bytes")
-            await self.app(scope, limited, finish)
-        except Exception as error:  # what no handler knows; the store may be gone, and an answer still has its form
-            if begun:
+            if limited and (not length.isdigit() or int(length) > MAX_BODY_BYTES):
+                raise Problem(413, f"the body exceeds the limit of {MAX_BODY_BYTES:,} bytes")
+            await self.app(scope, receive_limited, send_with_headers)
+        except Exception as error:  # errors without a handler still become problem documents
+            if responding:
                 raise
             request = Request(scope)
-            answer = (
-                problem(request, error.status, error.detail)
-                if isinstance(error, Problem)
-                else await unforeseen(request, error)
-            )
-            await answer(scope, receive, finish)
+            if isinstance(error, Problem):
+                response = problem(request, error.status, error.detail)
+            else:
+                response = await unforeseen(request, error)
+            await response(scope, receive, send_with_headers)
         finally:
-            route = getattr(scope.get("route"), "path", "unknown")
-            method = scope["method"] if scope["method"] in METHODS else "other"
-            self.service.metrics.requests.labels(route, method, status).inc()
-            seconds = time.perf_counter() - started
-            self.service.metrics.request_seconds.labels(route).observe(seconds)
-            who = scope["state"].get("who") or "-"
-            level = (
-                logging.DEBUG
-                if status < BAD_REQUEST and (route in QUIET or scope["path"].startswith("/static/"))
-                else logging.INFO
-            )
-            line = {
-                "who": who,
-                "method": method,
-                "path": quote(scope["path"])[:LONGEST_PATH],
-                "status": status,
-                "ms": round(1000 * seconds),
-                "request_id": request_id,
-            }
-            ACCESS.log(level, "%s", json.dumps(line))
+            self._record(scope, status, time.perf_counter() - started, request_id)
 
-    def _complete(self, headers: MutableHeaders, path: str, request_id: str) -> None:
+    def _record(self, scope: Scope, status: int, seconds: float, request_id: str) -> None:
+        """Update the metrics and write a line to the access log."""
+        route = getattr(scope.get("route"), "path", "unknown")
+        method = scope["method"] if scope["method"] in METHODS else "other"
+        self.service.metrics.requests.labels(route, method, status).inc()
+        self.service.metrics.request_seconds.labels(route).observe(seconds)
+        is_quiet = route in QUIET or scope["path"].startswith("/static/")
+        level = logging.DEBUG if status < BAD_REQUEST and is_quiet else logging.INFO
+        line = {
+            "who": scope["state"].get("who") or "-",
+            "method": method,
+            "path": quote(scope["path"])[:LONGEST_PATH],
+            "status": status,
+            "ms": round(1000 * seconds),
+            "request_id": request_id,
+        }
+        ACCESS.log(level, "%s", json.dumps(line))
+
+    def _add_headers(self, headers: MutableHeaders, path: str, request_id: str) -> None:
         headers["X-Request-Id"] = request_id
         if "X-Model-Id" not in headers:
             headers["X-Model-Id"], headers["X-Threshold"] = self.service.serving_told()
@@ -180,6 +180,5 @@ class Around:
         if path.startswith("/v1"):
             headers.setdefault("Cache-Control", "no-store")
         elif path.startswith("/static"):
-            headers.setdefault(
-                "Cache-Control", "no-cache"
-            )  # asked for each time: after an upgrade old scripts must not meet new ones
+            # Revalidate, so that old and new scripts are not mixed after an upgrade.
+            headers.setdefault("Cache-Control", "no-cache")

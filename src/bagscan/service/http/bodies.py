@@ -1,4 +1,4 @@
-"""Request bodies under a cap: read as they come, refused as soon as they are too large."""
+"""Request bodies with a size limit, rejected as soon as they exceed it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,11 @@ from bagscan.service.inference.intake import MAX_FILES
 
 
 def files_body(one_file_alone: bool = False) -> dict[str, Any]:
-    """How a body of files is described in OpenAPI: multipart, or also one file's bytes alone."""
+    """Return the OpenAPI description of a body of files.
+
+    Args:
+        one_file_alone: the body may also be the bytes of a single file instead of multipart.
+    """
     files = {"type": "array", "items": {"type": "string", "format": "binary"}}
     content: dict[str, Any] = {
         "multipart/form-data": {"schema": {"type": "object", "properties": {"files": files}}}
@@ -26,34 +30,37 @@ def files_body(one_file_alone: bool = False) -> dict[str, Any]:
 
 
 async def files_of(request: Request, name: str, most_bytes: int) -> list[tuple[str, bytes]]:
-    """The files of a multipart body, or the body itself as one file called ``name``.
+    """Return the names and contents of the files of a multipart body.
+
+    Any other body is returned as a single file called ``name``.
 
     Raises:
-        Problem: 413 over the cap, whatever the header says; 400 for a body that is not what it claims to be.
+        Problem: 413 if the body exceeds ``most_bytes``, even if its header states less; 400 if it
+            is not a valid multipart body.
     """
     _check_length(request, most_bytes)
-    kind = request.headers.get("content-type", "")
-    if not kind.startswith("multipart/form-data"):
+    content_type = request.headers.get("content-type", "")
+    if not content_type.startswith("multipart/form-data"):
         return [(name, await body_of(request, most_bytes))]
-    result = Message()
-    result["content-type"] = kind
-    if not result.get_param("boundary"):
-        raise Problem(400, "a multipart body needs a boundary")
+    header = Message()
+    header["content-type"] = content_type
+    if not header.get_param("boundary"):
+        raise Problem(400, "the multipart body has no boundary in its Content-Type")
     left = most_bytes
 
-    async def capped():  # type: ignore[no-untyped-def]
+    async def receive_limited():  # type: ignore[no-untyped-def]
         nonlocal left
         message = await receive()
         left -= len(message.get("body", b""))
         if left < 0:
-            raise Problem(413, f"more than {most_bytes >> 20} MB")
+            raise _too_large(most_bytes)
         return message
 
-    receive, request._receive = request._receive, capped
+    receive, request._receive = request._receive, receive_limited
     try:
         form = await request.form(max_files=MAX_FILES, max_fields=4)
     except (MultiPartException, MultipartParseError) as error:
-        raise Problem(400, f"not a multipart body: {error}") from error
+        raise Problem(400, f"invalid multipart body: {error}") from error
     try:
         return [
             (part.filename or "", await part.read())
@@ -65,17 +72,17 @@ async def files_of(request: Request, name: str, most_bytes: int) -> list[tuple[s
 
 
 async def body_of(request: Request, most_bytes: int) -> bytes:
-    """The whole body.
+    """Return the body.
 
     Raises:
-        Problem: 413 over the cap.
+        Problem: 413 if the body exceeds ``most_bytes``.
     """
     _check_length(request, most_bytes)
     chunks, size = [], 0
     async for chunk in request.stream():
         size += len(chunk)
         if size > most_bytes:
-            raise Problem(413, f"more than {most_bytes >> 20} MB")
+            raise _too_large(most_bytes)
         chunks.append(chunk)
     return b"".join(chunks)
 
@@ -85,4 +92,10 @@ def _check_length(request: Request, most_bytes: int) -> None:
     if not length.isdigit():
         raise Problem(400, "Content-Length is not a number")
     if int(length) > most_bytes:
-        raise Problem(413, f"{int(length):,} bytes, more than the {most_bytes >> 20} MB allowed")
+        raise Problem(
+            413, f"the body of {int(length):,} bytes exceeds the limit of {most_bytes >> 20} MB"
+        )
+
+
+def _too_large(max_bytes: int) -> Problem:
+    return Problem(413, f"the body exceeds the limit of {max_bytes >> 20} MB")

@@ -1,4 +1,4 @@
-"""Routes of supervisors and admins: models, thresholds, audit, statistics."""
+"""Routes for supervisors and admins: models, thresholds, audit and statistics."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from starlette.concurrency import run_in_threadpool
 
 from bagscan.core.errors import ModelError
 from bagscan.service import audit
-from bagscan.service.accounts import Principal
 from bagscan.service.http.bodies import files_body, files_of
 from bagscan.service.http.problems import Problem
 from bagscan.service.http.schemas import (
@@ -27,6 +26,7 @@ from bagscan.service.http.schemas import (
 from bagscan.service.http.security import allow, service_of
 from bagscan.service.inference import models
 from bagscan.service.review import statistics as figures
+from bagscan.service.roles import Principal
 from bagscan.service.service import Service
 from bagscan.service.store import tables
 from bagscan.workers.process import WorkerLost
@@ -38,23 +38,17 @@ MAX_MODEL_BYTES = 1 << 30
 
 @router.get("/models", response_model=ModelList)
 def list_models(request: Request, who: Principal = allow("models.read")) -> dict[str, Any]:
-    """Every model that is known, which serve, and what served before."""
+    """List all models, whether each is active or a shadow, and the last 50 deployments."""
+    all_models = select(tables.models).order_by(tables.models.c.added_at)
+    deployments = select(tables.deployments).order_by(tables.deployments.c.id.desc()).limit(50)
     with service_of(request).store.read() as connection:
         known = [
             {key: value for key, value in row.items() if key != "folder"}
-            for row in connection.execute(
-                select(tables.models).order_by(tables.models.c.added_at)
-            ).mappings()
+            for row in connection.execute(all_models).mappings()
         ]
-        active = {one.model_id: one for one in models.serving(connection)}
-        shadows = {one.model_id for one in models.serving(connection, "shadow")}
-        history = (
-            connection.execute(
-                select(tables.deployments).order_by(tables.deployments.c.id.desc()).limit(50)
-            )
-            .mappings()
-            .all()
-        )
+        active = {model.model_id: model for model in models.serving(connection)}
+        shadows = {model.model_id for model in models.serving(connection, "shadow")}
+        history = connection.execute(deployments).mappings().all()
     for row in known:
         row["active"], row["shadow"] = row["id"] in active, row["id"] in shadows
         row["threshold"] = (
@@ -65,36 +59,39 @@ def list_models(request: Request, who: Principal = allow("models.read")) -> dict
 
 @router.post("/models", status_code=201, response_model=ModelMade, openapi_extra=files_body())
 async def add_model(request: Request, who: Principal = allow("models.change")) -> dict[str, Any]:
-    """Add a model: the files of its folder. Hashes are checked, and it must screen a drawn scan; it does not serve yet."""
+    """Add a model from the files of its model folder, without activating it.
+
+    The files' hashes are checked, and the model must screen a synthetic scan.
+    """
     service = service_of(request)
     contents = dict(await files_of(request, "model", MAX_MODEL_BYTES))
     return await run_in_threadpool(_add_model, service, who, contents)
 
 
 def _add_model(service: Service, who: Principal, contents: dict[str, bytes]) -> dict[str, Any]:
-    folder, made = models.keep_folder(contents, service.config.models_folder)
+    folder, is_new = models.keep_folder(contents, service.config.models_folder)
     try:
-        described = models.describe(folder)
-        answer = service.dispatcher.ask(
+        description = models.describe(folder)
+        result = service.dispatcher.ask(
             {"kind": "check", "model": {"folder": str(folder.absolute())}}, CHECK_S
         ).result(2 * CHECK_S)
-        if not answer["ok"]:
-            raise Problem(422, f"the model does not work: {answer['error']}")
+        if not result["ok"]:
+            raise Problem(422, f"the model failed to screen a synthetic scan: {result['error']}")
     except (Problem, ModelError, WorkerLost, TimeoutError) as error:
-        if made:  # one that was there before may be serving
+        if is_new:  # an existing folder may belong to an active model
             models.forget_folder(folder)
         if isinstance(error, TimeoutError):
-            raise Problem(503, "no worker had time to try the model") from error
+            raise Problem(503, "no worker was free to check the model; try again") from error
         raise
     service.store.write(
-        lambda connection: models.add(connection, service.auditor, who.name, described)
+        lambda connection: models.add(connection, service.auditor, who.name, description)
     )
-    return {"id": described["id"], "channels": described["channels"]}
+    return {"id": description["id"], "channels": description["channels"]}
 
 
 @router.post("/models/{model_id}/activate", response_model=Done)
 def activate(model_id: str, request: Request, who: Principal = allow("models.change")) -> Done:
-    """Let a model serve its channels from now on."""
+    """Activate a model for its channels."""
     service = service_of(request)
     service.store.write(
         lambda connection: models.deploy(connection, service.auditor, who.name, model_id, "active")
@@ -105,7 +102,10 @@ def activate(model_id: str, request: Request, who: Principal = allow("models.cha
 
 @router.post("/models/{model_id}/shadow", response_model=Done)
 def shadow(model_id: str, request: Request, who: Principal = allow("models.change")) -> Done:
-    """Let a model judge every scan of its channels too; nobody acts on what it says, statistics compare it."""
+    """Run a model as a shadow: it also screens every scan of its channels, without effect.
+
+    The statistics compare it with the active model.
+    """
     service = service_of(request)
     service.store.write(
         lambda connection: models.deploy(connection, service.auditor, who.name, model_id, "shadow")
@@ -116,7 +116,7 @@ def shadow(model_id: str, request: Request, who: Principal = allow("models.chang
 
 @router.post("/models/end-shadow", response_model=Done)
 def end_shadow(body: Channels, request: Request, who: Principal = allow("models.change")) -> Done:
-    """No shadow for these channels any more."""
+    """Stop the shadow of these channels."""
     service = service_of(request)
     service.store.write(
         lambda connection: models.end_shadow(connection, service.auditor, who.name, body.channels)
@@ -129,7 +129,7 @@ def end_shadow(body: Channels, request: Request, who: Principal = allow("models.
 def roll_back(
     body: Channels, request: Request, who: Principal = allow("models.change")
 ) -> dict[str, Any]:
-    """Serve again what served these channels before: model and threshold, in one call."""
+    """Restore the previous model and threshold of these channels."""
     service = service_of(request)
     now = service.store.write(
         lambda connection: models.roll_back(connection, service.auditor, who.name, body.channels)
@@ -142,7 +142,7 @@ def roll_back(
 def threshold(
     model_id: str, body: Threshold, request: Request, who: Principal = allow("threshold")
 ) -> Done:
-    """Change the threshold of a model that serves."""
+    """Change the threshold of an active model."""
     service = service_of(request)
     service.store.write(
         lambda connection: models.set_threshold(
@@ -158,10 +158,10 @@ def read_audit(
     request: Request,
     after: int = Query(0, ge=0),
     limit: int = Query(100, ge=1, le=1000),
-    newest: bool = Query(False, description="The last ones, newest first"),
+    newest: bool = Query(False, description="Return the last records, newest first"),
     who: Principal = allow("audit.read"),
 ) -> dict[str, Any]:
-    """Records of the audit chain, as they can be checked off line; and the head."""
+    """Return records of the audit chain, its head, and the public key to verify them with."""
     service = service_of(request)
     with service.store.read() as connection:
         head = audit.newest_head(connection)
@@ -176,7 +176,7 @@ def read_audit(
 
 @router.get("/audit/verify", response_model=Verified)
 def verify_audit(request: Request, who: Principal = allow("audit.read")) -> dict[str, Any]:
-    """Check the whole chain here and now; off line: ``bagscan audit verify``."""
+    """Verify the complete audit chain. ``bagscan audit verify`` does so on another machine."""
     service = service_of(request)
     head = audit.read_head(service.config.folder / "audit.head")
     with service.store.read() as connection:
@@ -190,9 +190,12 @@ def verify_audit(request: Request, who: Principal = allow("audit.read")) -> dict
 def statistics(
     request: Request, days: int = Query(30, ge=1, le=3650), who: Principal = allow("statistics")
 ) -> dict[str, Any]:
-    """Scans, readers, test images, models beside their shadows; rates with counts and intervals."""
+    """Return statistics of scans, readers, test images and shadow models.
+
+    Rates have counts and confidence intervals.
+    """
     service = service_of(request)
     with service.store.read() as connection:
         summary = figures.statistics(connection, days)
-        served_by = {one.model_id for one in models.serving(connection)}
-    return summary | {"drift_p": service.dispatcher.drift.p_values(served_by)}
+        active_ids = {model.model_id for model in models.serving(connection)}
+    return summary | {"drift_p": service.dispatcher.drift.p_values(active_ids)}

@@ -1,4 +1,4 @@
-"""Routes of accounts, sessions and keys."""
+"""Routes of accounts, sessions and API keys."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from sqlalchemy import Connection, select
 from starlette.concurrency import run_in_threadpool
 
 from bagscan.service import accounts
-from bagscan.service.accounts import Principal
 from bagscan.service.http.problems import Problem
 from bagscan.service.http.schemas import (
     Account,
@@ -29,6 +28,7 @@ from bagscan.service.http.schemas import (
 from bagscan.service.http.security import COOKIE, allow, anyone, asking, service_of
 from bagscan.service.inference.intake import Busy
 from bagscan.service.review.queue import REASONS
+from bagscan.service.roles import ROLES, Principal
 from bagscan.service.service import Service
 from bagscan.service.store import tables
 
@@ -39,7 +39,7 @@ MAX_WAITING = 30
 
 @router.post("/setup", status_code=201, response_model=Me, dependencies=[anyone()])
 async def set_up(body: SetUp, request: Request, response: Response) -> dict[str, Any]:
-    """Make the first admin, with the one-time token of the link that the service prints."""
+    """Create the first admin with the one-time token that the service prints at its start."""
     service = service_of(request)
     password_hash = await slowly(service, accounts.hash_password, body.password)
     token, who = await run_in_threadpool(
@@ -54,12 +54,12 @@ async def set_up(body: SetUp, request: Request, response: Response) -> dict[str,
             service.clock.now(),
         ),
     )
-    return _session(service, response, token, who)
+    return _set_cookie(service, response, token, who)
 
 
 @router.post("/sessions", status_code=201, response_model=Me, dependencies=[anyone()])
 async def log_in(body: LogIn, request: Request, response: Response) -> dict[str, Any]:
-    """Log in: a cookie that scripts cannot read, and the token that changes must bring along."""
+    """Log in: set the session cookie, and return the CSRF token that changes must send."""
     service = service_of(request)
     token, who = await slowly(
         service,
@@ -71,7 +71,7 @@ async def log_in(body: LogIn, request: Request, response: Response) -> dict[str,
         body.password,
         service.clock.now(),
     )
-    return _session(service, response, token, who)
+    return _set_cookie(service, response, token, who)
 
 
 @router.delete("/sessions", response_model=Done)
@@ -91,13 +91,13 @@ def log_out(request: Request, response: Response, who: Principal = allow("self")
 def me(
     request: Request, who: Annotated[Principal | None, Depends(asking)] = None
 ) -> dict[str, Any]:
-    """Who asks; what the page needs to know of the service."""
-    return _told(service_of(request), who) if who else {"name": None}
+    """Return the account of the request, and the settings that the page needs."""
+    return _describe(service_of(request), who) if who else {"name": None}
 
 
 @router.put("/me/password", response_model=Done)
 async def change_password(body: Password, request: Request, who: Principal = allow("self")) -> Done:
-    """Change one's own password; all one's sessions end."""
+    """Change the password of this account and end all its sessions."""
     service = service_of(request)
     password_hash = await slowly(service, accounts.hash_password, body.new)
     await slowly(
@@ -121,65 +121,43 @@ async def change_password(body: Password, request: Request, who: Principal = all
 
 @router.get("/accounts", response_model=AccountList)
 def list_accounts(request: Request, who: Principal = allow("accounts")) -> dict[str, Any]:
-    """Every account, and its keys without their secrets."""
-    shown = ("id", "name", "role", "disabled", "locked_until", "created_at")
+    """List all accounts and their API keys, without secrets."""
+    account, api_key = tables.accounts.c, tables.api_keys.c
+    account_fields = ("id", "name", "role", "disabled", "locked_until", "created_at")
+    key_fields = ("id", "account_id", "name", "created_at", "revoked_at")
+    all_accounts = select(*(account[name] for name in account_fields)).order_by(account.name)
+    all_keys = select(*(api_key[name] for name in key_fields))
     with service_of(request).store.read() as connection:
-        people = [
-            dict(row)
-            for row in connection.execute(
-                select(*(tables.accounts.c[name] for name in shown)).order_by(
-                    tables.accounts.c.name
-                )
-            ).mappings()
-        ]
-        keys = connection.execute(
-            select(
-                *(
-                    tables.api_keys.c[name]
-                    for name in ("id", "account_id", "name", "created_at", "revoked_at")
-                )
-            )
-        ).mappings()
-        found = [dict(key) for key in keys]
-    return {
-        "accounts": [
-            person | {"keys": [key for key in found if key["account_id"] == person["id"]]}
-            for person in people
-        ]
-    }
+        people = [dict(row) for row in connection.execute(all_accounts).mappings()]
+        keys = [dict(row) for row in connection.execute(all_keys).mappings()]
+    for person in people:
+        person["keys"] = [key for key in keys if key["account_id"] == person["id"]]
+    return {"accounts": people}
 
 
 @router.post("/accounts", status_code=201, response_model=Made)
 async def create_account(
     body: Account, request: Request, who: Principal = allow("accounts")
 ) -> dict[str, Any]:
-    """Make an account."""
+    """Create an account."""
     service = service_of(request)
-    password_hash = (
-        await slowly(service, accounts.hash_password, body.password)
-        if body.password is not None
-        else None
-    )
-    made = await run_in_threadpool(
+    password_hash = await _hash(service, body.password)
+    number = await run_in_threadpool(
         service.store.write,
         lambda connection: accounts.create_account(
             connection, service.auditor, who.name, body.name, body.role, password_hash
         ),
     )
-    return {"id": made}
+    return {"id": number}
 
 
 @router.patch("/accounts/{account_id}", response_model=Done)
 async def change_account(
     account_id: int, body: AccountChange, request: Request, who: Principal = allow("accounts")
 ) -> Done:
-    """Change role, password or state of an account, or unlock it."""
+    """Change the role, password or state of an account, or unlock it."""
     service = service_of(request)
-    password_hash = (
-        await slowly(service, accounts.hash_password, body.password)
-        if body.password is not None
-        else None
-    )
+    password_hash = await _hash(service, body.password)
 
     def change(connection: Connection) -> None:
         accounts.change_account(
@@ -201,7 +179,7 @@ async def change_account(
 def create_key(
     account_id: int, body: KeyName, request: Request, who: Principal = allow("accounts")
 ) -> dict[str, Any]:
-    """A new API key for an account; it is shown this once."""
+    """Create an API key for an account. The key is returned only once."""
     service = service_of(request)
     number, key = service.store.write(
         lambda connection: accounts.create_key(
@@ -213,7 +191,7 @@ def create_key(
 
 @router.delete("/keys/{number}", response_model=Done)
 def revoke_key(number: int, request: Request, who: Principal = allow("accounts")) -> Done:
-    """Make a key worthless."""
+    """Revoke an API key."""
     service = service_of(request)
     service.store.write(
         lambda connection: accounts.revoke_key(connection, service.auditor, who.name, number)
@@ -222,19 +200,23 @@ def revoke_key(number: int, request: Request, who: Principal = allow("accounts")
 
 
 async def slowly(service: Service, work: Callable[..., T], *arguments: Any) -> T:
-    """Do what is slow on purpose, two at a time and apart from everything else: a flood of log-ins must not keep scans waiting.
+    """Run password hashing in its own threads, two at a time, so that log-ins do not delay scans.
 
     Raises:
-        Busy: too many wait for it.
+        Busy: ``MAX_WAITING`` calls are already waiting.
     """
     if service.passwords.statistics().tasks_waiting >= MAX_WAITING:
-        raise Busy("too many log-ins at once")
+        raise Busy("too many simultaneous log-ins; try again")
     return await to_thread.run_sync(work, *arguments, limiter=service.passwords)
 
 
-def _session(service: Service, response: Response, token: str, who: Principal) -> dict[str, Any]:
+async def _hash(service: Service, password: str | None) -> str | None:
+    return None if password is None else await slowly(service, accounts.hash_password, password)
+
+
+def _set_cookie(service: Service, response: Response, token: str, who: Principal) -> dict[str, Any]:
     if who.csrf is None:
-        raise Problem(500, "a session without its token")
+        raise Problem(500, "the session has no CSRF token")
     response.set_cookie(
         COOKIE,
         token,
@@ -243,15 +225,15 @@ def _session(service: Service, response: Response, token: str, who: Principal) -
         samesite="strict",
         secure=service.config.secure_cookie,
     )
-    return _told(service, who)
+    return _describe(service, who)
 
 
-def _told(service: Service, who: Principal) -> dict[str, Any]:
+def _describe(service: Service, who: Principal) -> dict[str, Any]:
     config = service.config
     return {
         "name": who.name,
         "role": who.role,
-        "permissions": sorted(accounts.ROLES.get(who.role, ())),
+        "permissions": sorted(ROLES.get(who.role, ())),
         "csrf": who.csrf,
         "reasons": REASONS,
         "claim_s": config.claim_s,

@@ -22,12 +22,9 @@ from bagscan.service.store.database import StoreError, StoreFull
 from bagscan.workers.process import WorkerLost
 
 log = logging.getLogger("bagscan.service")
-RETRY_S = (
-    1,
-    4,
-)  # by chance between these: those who are refused together must not come back together
+RETRY_S = (1, 4)  # Retry-After is random in this range, so that clients do not retry together
 
-# What each of our errors is over HTTP; the first that fits.
+# HTTP status of each error class; the first match counts.
 STATUS: list[tuple[type[Exception], int]] = [
     (LogInError, 401),
     (NotThere, 404),
@@ -55,7 +52,11 @@ class Problem(Exception):
 
 
 def problem(request: Request, status: int, detail: str, **more: Any) -> JSONResponse:
-    """One problem document."""
+    """Return a problem document as a response.
+
+    Args:
+        more: further fields of the document.
+    """
     request_id = getattr(request.state, "request_id", None)
     body = {
         "type": "about:blank",
@@ -66,51 +67,45 @@ def problem(request: Request, status: int, detail: str, **more: Any) -> JSONResp
         "request_id": request_id,
         **more,
     }
-    headers = (
-        {"Retry-After": str(random.randint(*RETRY_S))}
-        if status in (429, 503)
-        else {"WWW-Authenticate": "Bearer"}
-        if status == 401
-        else {}
-    )
+    headers: dict[str, str] = {}
+    if status in (429, 503):
+        headers["Retry-After"] = str(random.randint(*RETRY_S))
+    elif status == 401:
+        headers["WWW-Authenticate"] = "Bearer"
     return JSONResponse(body, status, headers, "application/problem+json")
 
 
 async def unforeseen(request: Request, error: Exception) -> JSONResponse:
-    """An error of the service itself: logged, and told without its innards."""
+    """Log an unexpected error and return a response without its details."""
     log.exception("request %s failed", getattr(request.state, "request_id", "?"), exc_info=error)
-    return problem(request, 500, "this should not have happened; the service's log tells more")
+    return problem(request, 500, "unexpected error in the service; see its log")
 
 
 def install(app: FastAPI) -> None:
-    """Turn every error of a request into a problem document."""
+    """Register handlers that turn every error into a problem document."""
 
-    async def ours(request: Request, error: Exception) -> JSONResponse:
+    async def handle_known(request: Request, error: Exception) -> JSONResponse:
         if isinstance(error, Problem):
             return problem(request, error.status, error.detail, **error.more)
         status = next((status for kind, status in STATUS if isinstance(error, kind)), 500)
         return problem(request, status, str(error))
 
-    async def invalid(request: Request, error: Exception) -> JSONResponse:
+    async def handle_invalid(request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, RequestValidationError)
         errors = [
-            {"at": ".".join(map(str, one["loc"])), "says": one["msg"]}
-            for one in error.errors()[:20]
+            {"at": ".".join(map(str, fault["loc"])), "says": fault["msg"]}
+            for fault in error.errors()[:20]
         ]
-        return problem(
-            request,
-            422,
-            "; ".join(f"{one['at']}: {one['says']}" for one in errors[:3]),
-            errors=jsonable_encoder(errors),
-        )
+        detail = "; ".join(f"{fault['at']}: {fault['says']}" for fault in errors[:3])
+        return problem(request, 422, detail, errors=jsonable_encoder(errors))
 
-    async def http(request: Request, error: Exception) -> JSONResponse:
+    async def handle_http(request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, HTTPException)
         return problem(request, error.status_code, str(error.detail))
 
-    app.add_exception_handler(Problem, ours)
+    app.add_exception_handler(Problem, handle_known)
     for kind, _ in STATUS:
-        app.add_exception_handler(kind, ours)
+        app.add_exception_handler(kind, handle_known)
     app.add_exception_handler(Exception, unforeseen)
-    app.add_exception_handler(RequestValidationError, invalid)
-    app.add_exception_handler(HTTPException, http)
+    app.add_exception_handler(RequestValidationError, handle_invalid)
+    app.add_exception_handler(HTTPException, handle_http)

@@ -1,4 +1,4 @@
-"""Routes of scans: what was found, pixels at full depth, regions, pictures; and the readers' queue."""
+"""Routes of scans (results, pixels, regions, images) and of the readers' queue."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Header, Query, Request, Response
 from sqlalchemy import Connection, select
 
-from bagscan.service.accounts import Principal
 from bagscan.service.http.pictures import overlay_svg, picture_png
 from bagscan.service.http.problems import Problem
 from bagscan.service.http.schemas import (
@@ -26,16 +25,18 @@ from bagscan.service.http.schemas import (
 from bagscan.service.http.screening import about, result_row, tell
 from bagscan.service.http.security import allow, service_of
 from bagscan.service.review import archive, queue
+from bagscan.service.roles import Principal
 from bagscan.service.store.database import StoreError
 from bagscan.service.store.tables import jobs, results, reviews, scans
 
 router = APIRouter(prefix="/v1", tags=["review"])
-A_TAB = "Name of a tab of the page: a claim belongs to the tab that made it"
+A_TAB = "Id of the browser tab; a claim belongs to the tab that made it"
 Tab = Annotated[str, Header(alias="X-Tab", pattern="^[A-Za-z0-9-]{0,64}$", description=A_TAB)]
 PACKED: dict[int | str, dict[str, Any]] = {
     200: {
         "content": {"application/octet-stream": {}},
-        "description": "`BSP1`, length of a JSON header (uint32), the header, then the planes, little-endian; see docs/api.md",
+        "description": "`BSP1`, length of a JSON header (uint32), the header, then the planes, "
+        "little-endian; see docs/api.md",
     }
 }
 
@@ -44,7 +45,7 @@ PACKED: dict[int | str, dict[str, Any]] = {
 def list_scans(
     request: Request, wanted: Annotated[ArchiveQuery, Query()], who: Principal = allow("statistics")
 ) -> dict[str, Any]:
-    """The archive: scans that fit, newest first unless asked otherwise."""
+    """Search the archive of scans, by default newest first."""
     with service_of(request).store.read() as connection:
         found, total = archive.find(connection, archive.Wanted(**wanted.model_dump()))
     return {"scans": found, "total": total}
@@ -54,22 +55,16 @@ def list_scans(
 def read_scan(
     scan_id: str, request: Request, response: Response, who: Principal = allow("self")
 ) -> dict[str, Any]:
-    """One scan: what was found, its views, and the decisions that this account may know."""
+    """Return a scan: its result, its views, and the decisions that this account can see."""
     with service_of(request).store.read() as connection:
         scan = _visible(connection, scan_id, who)
         row = result_row(connection, scan_id)
-        view_files = (
-            connection.execute(
-                select(results.c.artifacts).where(results.c.scan_id == scan_id)
-            ).scalar()
-            or {}
-        )
+        query = select(results.c.artifacts).where(results.c.scan_id == scan_id)
+        artifacts = connection.execute(query).scalar() or {}
         review = connection.execute(select(reviews).where(reviews.c.scan_id == scan_id)).first()
-        summary = (
-            queue.seen_decisions(connection, who, scan_id)
-            if who.has_permission("queue.read")
-            else []
-        )
+        decisions = []
+        if who.has_permission("queue.read"):
+            decisions = queue.seen_decisions(connection, who, scan_id)
     if row:
         tell(response, row)
     views = {
@@ -78,36 +73,29 @@ def read_scan(
             kind: f"/v1/scans/{scan_id}/views/{name}/{kind}"
             for kind in ("pixels", "regions", "image.png", "overlay.svg")
         }
-        for name, view in view_files.items()
+        for name, view in artifacts.items()
     }
-    known = {
+    received = {
         "id": scan_id,
         "source_id": scan.source_id,
         "scanner": scan.scanner,
         "received_at": scan.received_at,
         "purged": scan.purged_at is not None,
     }
-    mine = (
-        review is not None
-        and review.claimed_by == who.id
-        and (review.claimed_until or 0) > service_of(request).clock.now()
-    )
-    state = (
-        None
-        if review is None
-        else "closed"
-        if review.state == "closed"
-        else "dispute"
-        if review.state == "dispute"
-        else "open"
-    )
-    return known | {
+    state = outcome = claimed_until = None
+    if review is not None:
+        state = review.state if review.state in ("closed", "dispute") else "open"
+        outcome = review.outcome
+        now = service_of(request).clock.now()
+        if review.claimed_by == who.id and (review.claimed_until or 0) > now:
+            claimed_until = review.claimed_until
+    return received | {
         "result": row,
         "views": views,
-        "decisions": summary,
+        "decisions": decisions,
         "review": state,
-        "outcome": review.outcome if review else None,
-        "claimed_until": review.claimed_until if mine and review else None,
+        "outcome": outcome,
+        "claimed_until": claimed_until,
     }
 
 
@@ -115,7 +103,7 @@ def read_scan(
 def pixels(
     scan_id: str, view_id: str, request: Request, who: Principal = allow("self")
 ) -> Response:
-    """A view's counts at full depth, packed."""
+    """Return the counts of a view at full bit depth, packed."""
     return _packed(request, scan_id, view_id, "pixels", who)
 
 
@@ -123,7 +111,7 @@ def pixels(
 def regions(
     scan_id: str, view_id: str, request: Request, who: Principal = allow("self")
 ) -> Response:
-    """A view's sub-components (uint16, 65535 for none) and their scores (float32), packed."""
+    """Return the regions of a view (uint16, 65535: none) and their scores (float32), packed."""
     return _packed(request, scan_id, view_id, "regions", who)
 
 
@@ -131,8 +119,8 @@ def regions(
     "/scans/{scan_id}/views/{view_id}/image.png", responses={200: {"content": {"image/png": {}}}}
 )
 def image(scan_id: str, view_id: str, request: Request, who: Principal = allow("self")) -> Response:
-    """A view as an 8-bit picture."""
-    content, row = _kept(request, scan_id, view_id, "pixels", who)
+    """Return a view as an 8-bit PNG."""
+    content, row = _load(request, scan_id, view_id, "pixels", who)
     return Response(picture_png(content), media_type="image/png", headers=about(row._mapping))
 
 
@@ -143,8 +131,8 @@ def image(scan_id: str, view_id: str, request: Request, who: Principal = allow("
 def overlay(
     scan_id: str, view_id: str, request: Request, who: Principal = allow("self")
 ) -> Response:
-    """Contours of a view's sub-components: green and solid benign, red and dashed anomalous."""
-    content, row = _kept(request, scan_id, view_id, "regions", who)
+    """Return the contours of a view's regions: benign green and solid, anomalous red and dashed."""
+    content, row = _load(request, scan_id, view_id, "regions", who)
     return Response(
         overlay_svg(content, 1.0 if row.threshold is None else row.threshold),
         media_type="image/svg+xml",
@@ -159,19 +147,29 @@ def read_queue(
     tab: Tab = "",
     who: Principal = allow("queue.read"),
 ) -> dict[str, Any]:
-    """The queue as this account sees it, most urgent first; it does not tell which scans are read a second time, or are tests."""
+    """Return the queue of this account, most urgent first.
+
+    It does not reveal which scans are test images or wait for a second reader.
+    """
     service = service_of(request)
     with service.store.read() as connection:
         reader = queue.Reader(who, service.clock.now(), tab)
-        found = queue.waiting(connection, reader, limit)
-        return {"scans": found, "waiting": queue.count_waiting(connection, who), "now": time.time()}
+        entries = queue.waiting(connection, reader, limit)
+        return {
+            "scans": entries,
+            "waiting": queue.count_waiting(connection, who),
+            "now": time.time(),
+        }
 
 
 @router.post("/queue/claim", response_model=Claimed)
 def claim(
     body: Claim, request: Request, tab: Tab = "", who: Principal = allow("decide")
 ) -> dict[str, Any]:
-    """Lock the most urgent scan, or a given one, for this account and tab; again to keep it."""
+    """Lock the most urgent scan, or a given scan, for this account and tab.
+
+    Repeat the request to keep the claim.
+    """
     service = service_of(request)
     reader = queue.Reader(who, service.clock.now(), tab)
     wanted = (body.scan_id, body.take_over)
@@ -183,7 +181,7 @@ def claim(
 def release(
     scan_id: str, request: Request, tab: Tab = "", who: Principal = allow("decide")
 ) -> Done:
-    """Let go of a claimed scan."""
+    """Release a claimed scan."""
     service = service_of(request)
     reader = queue.Reader(who, service.clock.now(), tab)
     service.store.write(lambda connection: queue.release(connection, reader, scan_id))
@@ -194,7 +192,10 @@ def release(
 def read_decisions(
     scan_id: str, request: Request, response: Response, who: Principal = allow("queue.read")
 ) -> dict[str, Any]:
-    """The decisions on a scan that this account may know: a second reader does not see the first."""
+    """Return the decisions on a scan that this account can see.
+
+    A second reader does not see the first decision.
+    """
     with service_of(request).store.read() as connection:
         _visible(connection, scan_id, who)
         tell(response, result_row(connection, scan_id) or {})
@@ -215,35 +216,33 @@ def decide(
     tab: Tab = "",
     who: Principal = allow("decide"),
 ) -> dict[str, Any]:
-    """Decide on a claimed scan. It is kept together with its audit record, or not at all."""
+    """Decide on a claimed scan. The decision and its audit record are stored atomically."""
     service = service_of(request)
     reading = queue.Reading(
         body.value,
         body.reason,
         body.note,
         tuple(body.parts),
-        tuple((one.view_id, one.box_xyxy) for one in body.drawn),
+        tuple((mark.view_id, mark.box_xyxy) for mark in body.drawn),
     )
     reader = queue.Reader(who, service.clock.now(), tab)
-    made = service.store.write(
+    result = service.store.write(
         lambda c: queue.decide(c, service.config, service.auditor, reader, scan_id, reading)
     )
     service.metrics.decisions.labels(body.value).inc()
     with service.store.read() as connection:
         tell(response, result_row(connection, scan_id) or {})
-        truth = (
-            service.truths.get(_visible(connection, scan_id, who).source_id)
-            if service.truths
-            else None
-        )
-    return made | {"truth": truth}
+        truth = None
+        if service.truths:
+            truth = service.truths.get(_visible(connection, scan_id, who).source_id)
+    return result | {"truth": truth}
 
 
 @router.delete("/scans/{scan_id}/decisions/{number}", response_model=Done)
 def undo(
     scan_id: str, number: int, request: Request, tab: Tab = "", who: Principal = allow("decide")
 ) -> Done:
-    """Take one's own decision back, for a short while; it stays on record as undone."""
+    """Undo a decision of this account within ``undo_s``. It stays on record as undone."""
     service = service_of(request)
     reader = queue.Reader(who, service.clock.now(), tab)
     service.store.write(
@@ -253,7 +252,11 @@ def undo(
 
 
 def _visible(connection: Connection, scan_id: str, who: Principal) -> Any:
-    """A scan's row, for those who may see it: readers all, scanners what they sent."""
+    """Return the row of a scan. Readers can see all scans, scanners the scans that they sent.
+
+    Raises:
+        Problem: 404 if the scan does not exist or this account cannot see it.
+    """
     row = connection.execute(
         select(scans, jobs.c.account_id)
         .join(jobs, jobs.c.scan_id == scans.c.id)
@@ -263,14 +266,18 @@ def _visible(connection: Connection, scan_id: str, who: Principal) -> Any:
         who.has_permission("scan.read")
         or (who.has_permission("own.read") and row.account_id == who.id)
     ):
-        raise Problem(404, "no such scan")
+        raise Problem(404, "scan not found")
     return row
 
 
-def _kept(
+def _load(
     request: Request, scan_id: str, view_id: str, kind: str, who: Principal
 ) -> tuple[bytes, Any]:
-    """Packed bytes of a view, and its result's row."""
+    """Return the packed pixels or regions of a view, and the row of its result.
+
+    Raises:
+        Problem: 404 if they do not exist; 410 if they were removed; 500 if the file is unreadable.
+    """
     service = service_of(request)
     with service.store.read() as connection:
         scan = _visible(connection, scan_id, who)
@@ -281,7 +288,7 @@ def _kept(
         ).first()
     digest = (row.artifacts.get(view_id) or {}).get(kind) if row else None
     if digest is None:
-        raise Problem(404, f"no {kind} of view {view_id!r}")
+        raise Problem(404, f"view {view_id!r} has no {kind}")
     if scan.purged_at is not None:
         raise Problem(410, "the images of this scan were removed by retention")
     try:
@@ -291,7 +298,7 @@ def _kept(
 
 
 def _packed(request: Request, scan_id: str, view_id: str, kind: str, who: Principal) -> Response:
-    content, row = _kept(request, scan_id, view_id, kind, who)
+    content, row = _load(request, scan_id, view_id, kind, who)
     return Response(
         content,
         media_type="application/octet-stream",

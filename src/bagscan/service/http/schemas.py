@@ -1,4 +1,4 @@
-"""What goes over the wire, as pydantic models: here and nowhere else."""
+"""Pydantic models of all request and response bodies."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 
 class Strict(BaseModel):
-    """Unknown fields are errors."""
+    """Request body that rejects unknown fields."""
 
     model_config = ConfigDict(extra="forbid")
 
 
 def _no_nul(value: str) -> str:
     if "\0" in value:
-        raise ValueError("must not hold the character NUL")
+        raise ValueError("must not contain the character NUL")
     return value
 
 
@@ -28,14 +28,14 @@ class LogIn(Strict):
 
 
 class SetUp(LogIn):
-    token: Text = Field(max_length=128, description="From the one-time link")
+    token: Text = Field(max_length=128, description="Token of the one-time link")
 
 
 class Account(Strict):
     name: Text = Field(max_length=64)
     role: Literal["scanner", "operator", "supervisor", "admin"]
     password: Text | None = Field(
-        None, max_length=256, description="None for an account that uses keys alone"
+        None, max_length=256, description="null for an account that only uses API keys"
     )
 
 
@@ -56,7 +56,7 @@ class Password(Strict):
 
 
 class Claim(Strict):
-    scan_id: Text | None = Field(None, max_length=32, description="None: the most urgent scan")
+    scan_id: Text | None = Field(None, max_length=32, description="null for the most urgent scan")
     take_over: bool = Field(
         False, description="Take the claim from another tab of the same account"
     )
@@ -74,23 +74,25 @@ class Decision(Strict):
     reason: Text = Field(max_length=32)
     note: Text = Field("", max_length=2000)
     parts: list[int] = Field(
-        [], max_length=1000, description="Numbers of the findings that hold it, from 0"
+        [], max_length=1000, description="Indices of the findings with the anomaly, from 0"
     )
     drawn: list[Drawn] = Field(
-        [], max_length=100, description="Places that the reader marked where nothing was flagged"
+        [], max_length=100, description="Boxes that the reader drew around unflagged anomalies"
     )
 
 
 class Threshold(Strict):
-    threshold: float | None = Field(description="Between 0 and 1; null for the model's own")
+    threshold: float | None = Field(description="Between 0 and 1; null for the model's default")
 
 
 class Channels(Strict):
-    channels: Text = Field(max_length=64, description="As in /v1/models, for example low,high,zeff")
+    channels: Text = Field(
+        max_length=64, description="As /v1/models lists them, for example low,high,zeff"
+    )
 
 
 class Job(BaseModel):
-    """A job; ``result`` is there once it is done."""
+    """Job of a scan; ``result`` is set once ``state`` is ``done``."""
 
     job_id: str
     scan_id: str
@@ -102,11 +104,11 @@ class Job(BaseModel):
 
 
 class Screened(BaseModel):
-    """What was found in a scan. ``row`` of findings.json, and where to look."""
+    """Result of a scan: its row of findings.json, with both ids of the scan."""
 
     model_config = ConfigDict(extra="allow")
-    id: str = Field(description="Of the scan here")
-    scan_id: str = Field(description="As the scanner calls it")
+    id: str = Field(description="Id of the scan in this service")
+    scan_id: str = Field(description="Id of the scan at the scanner")
     decision: Literal["ALARM", "CLEAR", "REVIEW"]
     reasons: list[str]
     model_id: str | None = None
@@ -119,13 +121,13 @@ Job.model_rebuild()
 
 
 class Done(BaseModel):
-    """An answer that only says that it is done."""
+    """Response to a completed request without further content."""
 
     done: bool = True
 
 
 class Answer(BaseModel):
-    """What is named here is always there; more may be."""
+    """Response whose listed fields are always present; others may be added."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -134,17 +136,17 @@ class QueueEntry(Answer):
     scan_id: str
     source_id: str
     received_at: float
-    decision: Literal["ALARM", "CLEAR", "REVIEW"] = Field(description="Of the machine")
+    decision: Literal["ALARM", "CLEAR", "REVIEW"] = Field(description="Verdict of the model")
     top_score: float | None
     state: Literal["open", "dispute"]
     claim: Literal["free", "yours", "elsewhere", "taken"] = Field(
-        description="elsewhere: yours, in another tab"
+        description="elsewhere: yours in another tab; taken: by another account"
     )
 
 
 class Queue(Answer):
     scans: list[QueueEntry]
-    waiting: int = Field(description="How many there are, of which these are the most urgent")
+    waiting: int = Field(description="Number of all waiting scans; `scans` are the most urgent")
     now: float
 
 
@@ -155,16 +157,14 @@ class Claimed(Answer):
 
 class Decided(Answer):
     decision: int = Field(description="Number of the decision")
-    closed: bool = Field(description="Whether nobody else reads the scan")
+    closed: bool = Field(description="True if no other reader is needed")
     undoable: bool
     undo_until: float
     audit_seq: int
-    tip: dict[str, Any] | None = Field(
-        None, description="Where it was a test image: hit, kind, place"
-    )
+    tip: dict[str, Any] | None = Field(None, description="For a test image: hit, kind, place")
     truth: str | None = Field(
         None,
-        description="What was hidden, in words; of the scans of serve --demo alone, after a decision",
+        description="Sentence saying what the scan hides; for scans of serve --demo only",
     )
 
 
@@ -191,10 +191,11 @@ class ScanTold(Answer):
     source_id: str
     scanner: str
     received_at: float
-    purged: bool = Field(description="Whether retention has removed its images")
+    purged: bool = Field(description="True if retention has removed the images")
     result: Screened | None
     views: dict[str, dict[str, Any]] = Field(
-        description="By view: height, width, channels, and where pixels, regions, image.png and overlay.svg are"
+        description="By view: height, width, channels, and the paths of pixels, regions, image.png "
+        "and overlay.svg"
     )
     decisions: list[DecisionTold]
     review: Literal["open", "dispute", "closed"] | None
@@ -203,15 +204,15 @@ class ScanTold(Answer):
 
 
 class ArchiveQuery(Strict):
-    """What is looked for in the archive; what is empty asks for nothing."""
+    """Search of the archive; empty fields match every scan."""
 
     text: Text = Field(
         "",
         max_length=128,
-        description="Part of the scan's id, as the scanner calls it, or the beginning of its id here",
+        description="Part of the id at the scanner, or beginning of the id in this service",
     )
     scanner: Text = Field("", max_length=64)
-    reader: Text = Field("", max_length=64, description="Who decided on it")
+    reader: Text = Field("", max_length=64, description="Account that decided on the scan")
     since: float | None = Field(
         None, description="Received at this time (seconds since 1970) or later"
     )
@@ -219,21 +220,23 @@ class ArchiveQuery(Strict):
     decision: Literal["", "ALARM", "CLEAR", "REVIEW"] = ""
     outcome: Literal["", "clear", "suspect", "recheck", "open", "dispute"] = ""
     order: Literal["received", "score", "id"] = "received"
-    falling: bool = Field(True, description="Largest, or newest, first")
+    falling: bool = Field(True, description="Largest or newest first")
     offset: int = Field(0, ge=0)
     limit: int = Field(50, ge=1, le=500)
 
 
 class ScanList(Answer):
     scans: list[dict[str, Any]]
-    total: int = Field(description="How many fit, of which `limit` are given from `offset` on")
+    total: int = Field(
+        description="Number of all matches; `scans` are `limit` of them from `offset` on"
+    )
 
 
 class ModelList(Answer):
     models: list[dict[str, Any]] = Field(
         description="id, channels, name, point, about, active, shadow, threshold"
     )
-    history: list[dict[str, Any]] = Field(description="What served, newest first")
+    history: list[dict[str, Any]] = Field(description="Deployments, newest first")
 
 
 class ModelMade(Answer):
@@ -256,7 +259,7 @@ class AuditPage(Answer):
 
 class Verified(Answer):
     records: int
-    wrong: list[str] = Field(description="Empty where the chain is whole")
+    wrong: list[str] = Field(description="Faults; empty if the chain is valid")
 
 
 class Rate(Answer):
@@ -292,11 +295,11 @@ class Made(Answer):
 
 
 class KeyMade(Made):
-    key: str = Field(description="Shown this once")
+    key: str = Field(description="Returned only once")
 
 
 class Me(Answer):
-    name: str | None = Field(description="null: nobody is logged in")
+    name: str | None = Field(description="null if nobody is logged in")
     role: str | None = None
     permissions: list[str] = []
     csrf: str | None = None

@@ -1,4 +1,4 @@
-"""Routes that scanners use: screen a scan, durable jobs."""
+"""Routes for scanners: screen a scan, and durable jobs."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from fastapi import APIRouter, Header, Query, Request, Response
 from sqlalchemy import Connection, select
 from starlette.concurrency import run_in_threadpool
 
-from bagscan.service.accounts import Principal
 from bagscan.service.http.bodies import files_body, files_of
 from bagscan.service.http.problems import Problem
 from bagscan.service.http.schemas import Job, Screened
 from bagscan.service.http.security import allow, service_of
 from bagscan.service.inference.intake import Busy, checked_upload, new_id
 from bagscan.service.inference.jobs import answered_row
+from bagscan.service.roles import Principal
 from bagscan.service.service import Service
 from bagscan.service.store.tables import jobs, results
 
@@ -28,7 +28,7 @@ Key = Annotated[
         alias="Idempotency-Key",
         min_length=1,
         max_length=128,
-        description="The same key with the same scan is the same job, however often it is sent",
+        description="A repeated request with the same key and scan returns the same job",
     ),
 ]
 Scanner = Annotated[
@@ -36,11 +36,11 @@ Scanner = Annotated[
     Query(
         max_length=64,
         pattern="^[^\\x00]*$",
-        description="Name of the machine; the account's own name by default",
+        description="Name of the scanner; the name of the account by default",
     ),
 ]
 Name = Annotated[
-    str, Query(max_length=120, description="File name, where the body is one file's bytes")
+    str, Query(max_length=120, description="File name, if the body is the bytes of a single file")
 ]
 LOOK_S = 5.0
 AGAIN_S = 0.1
@@ -56,14 +56,16 @@ async def screen(
     name: Name = "scan.tif",
     who: Principal = allow("screen"),
 ) -> Any:
-    """Screen one bag and wait for what is found. Files of one bag: views as ``ID_below`` and ``ID_side``, 16-bit PNG sets as ``ID_low`` and so on.
+    """Screen one bag and wait for the result.
 
-    A scan that cannot be judged in time, or at all, comes back as REVIEW with the reason. 422: the files are no scan, or a torn one;
-    where the store has taken them in, the problem carries their scan_id, and they wait for a reviewer as REVIEW like any other.
+    Views of a bag are named ``ID_below`` and ``ID_side``, a 16-bit PNG set ``ID_low``, ``ID_high``
+    and ``ID_zeff``. A scan that cannot be screened, or not in time, is REVIEW with the reason.
+    422: the files are not a scan, or damaged. If they were stored, the problem document has their
+    ``scan_id``, and a reader reviews them as REVIEW.
     """
     service = service_of(request)
-    async with _admitted(request, service):
-        row = await _screened(request, service, who, key, scanner, name)
+    async with _limit_requests(request, service):
+        row = await _screen(request, service, who, key, scanner, name)
     if row.get("refused"):
         raise Problem(422, row["error"], scan_id=row["id"], decision="REVIEW")
     tell(response, row)
@@ -79,13 +81,13 @@ async def create_job(
     name: Name = "scan.tif",
     who: Principal = allow("screen"),
 ) -> Any:
-    """Take one bag in; once this answers, it is on disk and will be judged, whatever happens to the service."""
+    """Submit one bag as a job. After this response it is on disk and will be screened."""
     service = service_of(request)
-    async with _admitted(request, service):
-        job_id, _, new = await _accepted(request, service, who, key, scanner, name)
+    async with _limit_requests(request, service):
+        job_id, _, new = await _accept(request, service, who, key, scanner, name)
     response.headers["Location"] = f"/v1/jobs/{job_id}"
     response.status_code = 202 if new else 200
-    job = await run_in_threadpool(_job, service, job_id, who)
+    job = await run_in_threadpool(_load_job, service, job_id, who)
     if job["result"]:
         tell(response, job["result"])
     return job
@@ -95,15 +97,15 @@ async def create_job(
 def read_job(
     job_id: str, request: Request, response: Response, who: Principal = allow("self")
 ) -> Any:
-    """A job, and what was found once it is done. Scanners see their own."""
-    job = _job(service_of(request), job_id, who)
+    """Return a job, with its result once it is done. Scanners can see their own jobs."""
+    job = _load_job(service_of(request), job_id, who)
     if job["result"]:
         tell(response, job["result"])
     return job
 
 
 def about(row: Mapping[str, Any]) -> dict[str, str]:
-    """Model and threshold of a scan, as headers."""
+    """Return the headers with model and threshold of a result."""
     threshold = row.get("threshold")
     return {
         "X-Model-Id": str(row.get("model_id") or "none"),
@@ -112,30 +114,29 @@ def about(row: Mapping[str, Any]) -> dict[str, str]:
 
 
 def tell(response: Response, row: Mapping[str, Any]) -> None:
-    """Put :func:`about` into an answer."""
+    """Add the headers of :func:`about` to a response."""
     response.headers.update(about(row))
 
 
 def result_row(connection: Connection, scan_id: str) -> dict[str, Any] | None:
-    """A scan's row as it is answered, or None while it is not judged."""
+    """Return the result of a scan as in a response; None before it is screened."""
     row = connection.execute(select(results.c.row).where(results.c.scan_id == scan_id)).scalar()
     return None if row is None else answered_row(scan_id, row)
 
 
 @contextlib.asynccontextmanager
-async def _admitted(request: Request, service: Service) -> AsyncIterator[None]:
-    """Bound what is read and waited for at once: what is over it is refused before it costs memory or anybody's time.
+async def _limit_requests(request: Request, service: Service) -> AsyncIterator[None]:
+    """Limit the number of simultaneous uploads.
 
     Raises:
-        Busy: as many requests are on their way as may be.
+        Busy: ``max_waiting`` requests are in progress.
     """
     if service.requests_on_their_way >= service.config.max_waiting:
         service.metrics.refused.labels("Busy").inc()
-        async for _ in (
-            request.stream()
-        ):  # thrown away: a connection that is cut while it sends may never read the answer
+        # Discard the body: a client that is still sending might not read the response.
+        async for _ in request.stream():
             pass
-        raise Busy(f"{service.requests_on_their_way} requests are on their way, as many as may be")
+        raise Busy(f"too many requests in progress ({service.requests_on_their_way}); try again")
     service.requests_on_their_way += 1
     try:
         yield
@@ -143,7 +144,7 @@ async def _admitted(request: Request, service: Service) -> AsyncIterator[None]:
         service.requests_on_their_way -= 1
 
 
-async def _accepted(
+async def _accept(
     request: Request,
     service: Service,
     who: Principal,
@@ -152,6 +153,7 @@ async def _accepted(
     name: str,
     job_id: str | None = None,
 ) -> tuple[str, str, bool]:
+    """Store the files of a request as a job; return job id, scan id, and True for a new job."""
     try:
         files = await files_of(request, name, service.config.max_upload_mb << 20)
         return await run_in_threadpool(
@@ -164,27 +166,29 @@ async def _accepted(
         raise
 
 
-async def _screened(
+async def _screen(
     request: Request, service: Service, who: Principal, key: str | None, scanner: str, name: str
 ) -> dict[str, Any]:
-    """Accept a scan, and wait for its row."""
+    """Accept a scan and wait for its result.
+
+    Raises:
+        Problem: 503 if the scan is not screened in time; it stays in the queue.
+    """
     loop, job_id = asyncio.get_running_loop(), new_id()
     done: asyncio.Future[dict[str, Any]] = loop.create_future()
     service.dispatcher.when_done(job_id, lambda row: loop.call_soon_threadsafe(_settle, done, row))
     try:
-        told_id, scan_id, new = await _accepted(request, service, who, key, scanner, name, job_id)
+        stored_id, scan_id, new = await _accept(request, service, who, key, scanner, name, job_id)
         until = loop.time() + 3 * service.config.screen_timeout_s + 30
         while loop.time() < until:
-            if (
-                new and not done.done()
-            ):  # another service on the same store may be the one that judges it: look now and then
+            if new and not done.done():
+                # Wait for a limited time: another service on the same store may screen the scan.
                 with contextlib.suppress(TimeoutError):
                     return await asyncio.wait_for(asyncio.shield(done), LOOK_S)
-            row = (
-                done.result()
-                if done.done()
-                else await run_in_threadpool(_read_row, service, scan_id)
-            )
+            if done.done():
+                row: dict[str, Any] | None = done.result()
+            else:
+                row = await run_in_threadpool(_read_row, service, scan_id)
             if row is not None:
                 return row
             await asyncio.sleep(0 if new else AGAIN_S)
@@ -192,8 +196,8 @@ async def _screened(
         service.dispatcher.forget(job_id)
     raise Problem(
         503,
-        "the scan is kept and will be judged, but not soon: ask for its job",
-        job=f"/v1/jobs/{told_id}",
+        "the scan is stored, but screening is delayed; ask for its job later",
+        job=f"/v1/jobs/{stored_id}",
     )
 
 
@@ -207,13 +211,17 @@ def _read_row(service: Service, scan_id: str) -> dict[str, Any] | None:
         return result_row(connection, scan_id)
 
 
-def _job(service: Service, job_id: str, who: Principal) -> dict[str, Any]:
+def _load_job(service: Service, job_id: str, who: Principal) -> dict[str, Any]:
+    """Return a job and its result.
+
+    Raises:
+        Problem: 404 if the job does not exist or this account cannot see it.
+    """
     with service.store.read() as connection:
         row = connection.execute(select(jobs).where(jobs.c.id == job_id)).first()
         if row is None or not (who.has_permission("scan.read") or row.account_id == who.id):
-            raise Problem(404, "no such job")
-        found = result_row(connection, row.scan_id)
-    return {
-        key: getattr(row, key)
-        for key in ("scan_id", "state", "attempts", "created_at", "finished_at")
-    } | {"job_id": row.id, "result": found}
+            raise Problem(404, "job not found")
+        result = result_row(connection, row.scan_id)
+    fields = ("scan_id", "state", "attempts", "created_at", "finished_at")
+    job = {key: getattr(row, key) for key in fields}
+    return job | {"job_id": row.id, "result": result}

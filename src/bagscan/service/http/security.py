@@ -1,4 +1,4 @@
-"""Who asks, and whether they may: every route names a permission, and what names none is refused."""
+"""Authentication, and permissions of routes: a route that declares none is an error."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from starlette.concurrency import run_in_threadpool
 from starlette.routing import BaseRoute, Mount
 
 from bagscan.service import accounts
-from bagscan.service.accounts import Principal
 from bagscan.service.http.problems import Problem
+from bagscan.service.roles import Principal
 from bagscan.service.service import Service
 
 COOKIE = "bagscan_session"
@@ -22,7 +22,7 @@ CSRF = "X-CSRF-Token"
 SAFE = ("GET", "HEAD", "OPTIONS")
 PUBLIC = "public"
 
-# Declared for the API's description; the work is done in ``asking``.
+# These declare the schemes in the API description; ``asking`` authenticates.
 _bearer = HTTPBearer(auto_error=False, description="An API key")
 _cookie = APIKeyCookie(
     name=COOKIE,
@@ -31,7 +31,8 @@ _cookie = APIKeyCookie(
 )
 
 PAGE_HEADERS = {
-    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; connect-src 'self'; "
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
+    "img-src 'self' blob: data:; connect-src 'self'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
@@ -43,71 +44,70 @@ PAGE_HEADERS = {
 
 
 def service_of(request: Request) -> Service:
-    """The service behind the application."""
-    found: Service = request.app.state.service
-    return found
+    """Return the service of the application."""
+    service: Service = request.app.state.service
+    return service
 
 
 async def asking(
     request: Request, bearer: Any = Depends(_bearer), cookie: Any = Depends(_cookie)
 ) -> Principal | None:
-    """Who asks: by API key, or by session, which must send its own token with every change."""
+    """Authenticate a request by API key or session; return None if it has neither.
+
+    Raises:
+        Problem: 401 for an invalid API key; 403 if a session changes something without its CSRF
+            token.
+    """
     service = service_of(request)
     header = request.headers.get("authorization", "")
     if header.lower().startswith("bearer "):
-        who = await run_in_threadpool(_read, service, accounts.who_has_key, header[7:].strip())
+        who = await run_in_threadpool(_find, service, accounts.who_has_key, header[7:].strip())
         if who is None:
             raise Problem(401, "this API key is unknown or revoked")
         return who
     token = request.cookies.get(COOKIE)
     if not token:
         return None
-    who = await run_in_threadpool(_session_of, service, token)
-    if (
-        who is not None
-        and request.method not in SAFE
-        and not hmac.compare_digest(
-            request.headers.get(CSRF, "").encode(), (who.csrf or "").encode()
-        )
-    ):
-        raise Problem(
-            403, f"the header {CSRF} is missing or wrong: changes come from the page alone"
-        )
+    who = await run_in_threadpool(_find_session, service, token)
+    if who is not None and request.method not in SAFE:
+        sent, expected = request.headers.get(CSRF, ""), who.csrf or ""
+        if not hmac.compare_digest(sent.encode(), expected.encode()):
+            raise Problem(403, f"the header {CSRF} is missing or wrong; send the session's token")
     return who
 
 
-def _read(service: Service, find: Callable[..., Principal | None], token: str) -> Principal | None:
+def _find(service: Service, find: Callable[..., Principal | None], token: str) -> Principal | None:
     with service.store.read() as connection:
         return find(connection, token)
 
 
-def _session_of(service: Service, token: str) -> Principal | None:
+def _find_session(service: Service, token: str) -> Principal | None:
     with service.store.read() as connection:
         return accounts.who_has_session(connection, token, service.clock.now())
 
 
 def allow(permission: str) -> Any:
-    """A dependency that lets those with a permission through; the route is marked with it."""
+    """Return a dependency that requires a permission and declares it for the route."""
 
-    async def checked(
+    async def check(
         request: Request, who: Annotated[Principal | None, Depends(asking)]
     ) -> Principal:
         if who is None:
             raise Problem(
                 401,
-                "log in, or send an API key (bagscan store account NAME --key KEY_NAME makes one)",
+                "log in, or send an API key (bagscan store account NAME --key KEY_NAME creates it)",
             )
         request.state.who = who.name
         if not who.has_permission(permission):
-            raise Problem(403, f"the role {who.role} may not do this (it takes {permission})")
+            raise Problem(403, f"the role {who.role} lacks the permission {permission}")
         return who
 
-    checked.permission = permission  # type: ignore[attr-defined]
-    return Depends(checked)
+    check.permission = permission  # type: ignore[attr-defined]
+    return Depends(check)
 
 
 def anyone() -> Any:
-    """A dependency that marks a route as open to all."""
+    """Return a dependency that declares a route as public."""
 
     async def open_to_all() -> None:
         return None
@@ -117,13 +117,13 @@ def anyone() -> Any:
 
 
 def permission_of(route: APIRoute) -> str | None:
-    """The permission that a route names, or None."""
-    found = [
+    """Return the permission that a route declares, or None."""
+    permissions = [
         call.permission
         for dependency in route.dependant.dependencies
         if (call := dependency.call) is not None and hasattr(call, "permission")
     ]
-    return str(found[0]) if found else None
+    return str(permissions[0]) if permissions else None
 
 
 def _is_static(route: BaseRoute) -> bool:
@@ -131,18 +131,19 @@ def _is_static(route: BaseRoute) -> bool:
 
 
 def refuse_open_routes(app: FastAPI) -> None:
-    """Deny by default: an application with a route that names no permission does not start.
+    """Check that every route declares its permission.
 
-    The page's files alone are open, as a folder; any other kind of route is refused too, as nothing is known of it.
+    The only exception is the directory of the page's static files. Routes of unknown kinds are
+    errors too.
 
     Raises:
-        RuntimeError: naming the routes.
+        RuntimeError: some routes declare no permission; the message lists them.
     """
-    bare = [
+    undeclared = [
         getattr(route, "path", repr(route))
         for route in app.routes
         if not _is_static(route)
         and (not isinstance(route, APIRoute) or permission_of(route) is None)
     ]
-    if bare:
-        raise RuntimeError(f"routes that name no permission: {', '.join(bare)}")
+    if undeclared:
+        raise RuntimeError(f"routes without a declared permission: {', '.join(undeclared)}")

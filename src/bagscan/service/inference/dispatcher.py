@@ -256,7 +256,7 @@ class Dispatcher:
         return True
 
     def _run_job(self, slot: int, job: Job) -> Job | None:
-        """Screen a scan and store its result. Return the next job, taken in one transaction."""
+        """Screen a scan, store its result, and return the next job if it was taken with it."""
         started = time.perf_counter()
         self._job_ids[slot] = job.id
         active, shadows = self.serving()

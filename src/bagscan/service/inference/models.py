@@ -89,7 +89,7 @@ def place_of(folder: str, kept: Path) -> Path:
 
 
 def serving(connection: Connection, mode: str = "active") -> list[Serving]:
-    """Return the deployed models of a mode, ``active`` or ``shadow``, at most one per channels."""
+    """Return the models deployed in a mode, ``active`` or ``shadow``, sorted by channels."""
     newest = (
         select(func.max(deployments.c.id))
         .where(deployments.c.mode == mode)
@@ -107,13 +107,8 @@ def serving(connection: Connection, mode: str = "active") -> list[Serving]:
 
 def _serving(row: Row[Any]) -> Serving:
     own = row.threshold is None
-    return Serving(
-        row.model_id,
-        row.channels,
-        row.folder,
-        float(row.point["threshold"] if own else row.threshold),
-        own,
-    )
+    threshold = float(row.point["threshold"] if own else row.threshold)
+    return Serving(row.model_id, row.channels, row.folder, threshold, own)
 
 
 def describe(folder: Path) -> dict[str, Any]:
@@ -158,7 +153,7 @@ def add_shipped(connection: Connection, auditor: Auditor) -> None:
     """
     bundled = {row["folder"]: row for row in map(describe, shipped_models())}
     for row in bundled.values():
-        _add(connection, auditor, "bagscan", row)
+        add(connection, auditor, "bagscan", row)
     active = {model.channels: model for model in serving(connection)}
     for row in bundled.values():
         current = active.get(row["channels"])
@@ -172,11 +167,7 @@ def add_shipped(connection: Connection, auditor: Auditor) -> None:
 
 
 def add(connection: Connection, auditor: Auditor, by: str, described: Mapping[str, Any]) -> None:
-    """Register a model from :func:`describe`, without deploying it."""
-    _add(connection, auditor, by, described)
-
-
-def _add(connection: Connection, auditor: Auditor, by: str, described: Mapping[str, Any]) -> None:
+    """Register a model from :func:`describe`, unless it is known. It is not deployed."""
     if not connection.execute(select(models.c.id).where(models.c.id == described["id"])).first():
         connection.execute(insert(models).values(**described))
         auditor.append(
@@ -333,13 +324,10 @@ def _check_threshold(threshold: float | None) -> None:
 
 
 def _find_model(connection: Connection, model_id: str | None) -> Row[Any]:
-    """Return the row of a model that can be deployed.
-
-    After an upgrade, the directory of a bundled model holds another model.
-    """
     row = connection.execute(select(models).where(models.c.id == model_id)).first()
     if row is None:
         raise UnknownModel(f"unknown model {model_id}")
+    # After an upgrade of bagscan the directory of a bundled model holds another model.
     if row.folder.startswith("shipped:") and verified_id(place_of(row.folder, Path())) != model_id:
         raise ModelError(
             f"model {model_id} was bundled with a different version of bagscan; "
@@ -356,13 +344,5 @@ def _add_deployment(
     threshold: float | None,
     by: str,
 ) -> None:
-    connection.execute(
-        insert(deployments).values(
-            channels=channels,
-            mode=mode,
-            model_id=model_id,
-            threshold=threshold,
-            by=by,
-            created_at=time.time(),
-        )
-    )
+    row = {"channels": channels, "mode": mode, "model_id": model_id, "threshold": threshold}
+    connection.execute(insert(deployments).values(**row, by=by, created_at=time.time()))

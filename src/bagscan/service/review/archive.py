@@ -1,4 +1,4 @@
-"""The archive: scans that came, found again by what is known of them."""
+"""Search in the archive of scans."""
 
 from __future__ import annotations
 
@@ -15,12 +15,20 @@ OUTCOMES = ("clear", "suspect", "recheck", "open", "dispute")
 
 @dataclass(frozen=True)
 class Wanted:
-    """What a scan must be to be found; empty asks for nothing.
+    """Search criteria; an empty value matches every scan.
 
     Attributes:
-        text: part of its id, as the scanner calls it or as the service does. scanner, reader: whole names.
-        since, before: when it was received, in seconds since 1970. decision: of the machine. outcome: of its readers, or
-        ``open`` or ``dispute``. order: a key of ``ORDERS``. falling: largest first. offset, limit: of the rows that are given.
+        text: part of the scanner's id of the scan, or beginning of the service's id.
+        scanner: full name of the scanner.
+        reader: full name of an account that decided on the scan.
+        since: earliest time of receipt, in seconds since 1970.
+        before: time of receipt that all scans precede, in seconds since 1970.
+        decision: verdict of the model.
+        outcome: outcome of the review, or ``open`` or ``dispute``.
+        order: a key of ``ORDERS``.
+        falling: True for descending order.
+        offset: number of matches to skip.
+        limit: maximum number of rows to return.
     """
 
     text: str = ""
@@ -37,7 +45,10 @@ class Wanted:
 
 
 def find(connection: Connection, wanted: Wanted) -> tuple[list[dict[str, Any]], int]:
-    """Scans in order, with the names of their views and readers, and how many there are in all."""
+    """Return the matching scans in order, and the total number of matches.
+
+    Each row has the names of the scan's ``views`` and ``readers``.
+    """
     columns = (
         scans.c.id,
         scans.c.source_id,
@@ -45,74 +56,66 @@ def find(connection: Connection, wanted: Wanted) -> tuple[list[dict[str, Any]], 
         scans.c.received_at,
         scans.c.purged_at,
     )
-    found = select(
-        *columns,
-        results.c.decision,
-        results.c.top_score,
-        results.c.artifacts,
-        reviews.c.state,
-        reviews.c.outcome,
+    result_columns = (results.c.decision, results.c.top_score, results.c.artifacts)
+    statement = (
+        select(*columns, *result_columns, reviews.c.state, reviews.c.outcome)
+        .outerjoin(results, results.c.scan_id == scans.c.id)
+        .outerjoin(reviews, reviews.c.scan_id == scans.c.id)
     )
-    found = found.outerjoin(results, results.c.scan_id == scans.c.id).outerjoin(
-        reviews, reviews.c.scan_id == scans.c.id
-    )
-    found = _only(found, wanted)
-    total = connection.execute(select(func.count()).select_from(found.subquery())).scalar_one()
+    statement = _filter(statement, wanted)
+    total = connection.execute(select(func.count()).select_from(statement.subquery())).scalar_one()
     column = ORDERS[wanted.order]
-    ordered = found.order_by((column.desc() if wanted.falling else column).nulls_last(), scans.c.id)
-    rows = [
-        dict(row)
-        for row in connection.execute(ordered.offset(wanted.offset).limit(wanted.limit)).mappings()
-    ]
-    readers = _readers(connection, [row["id"] for row in rows])
+    order = (column.desc() if wanted.falling else column).nulls_last()
+    page = statement.order_by(order, scans.c.id).offset(wanted.offset).limit(wanted.limit)
+    rows = [dict(row) for row in connection.execute(page).mappings()]
+    readers = _load_readers(connection, [row["id"] for row in rows])
     for row in rows:
         row |= {"views": list(row.pop("artifacts") or {}), "readers": readers.get(row["id"], [])}
     return rows, total
 
 
-def _only(found: Select[Any], wanted: Wanted) -> Select[Any]:
+def _filter(statement: Select[Any], wanted: Wanted) -> Select[Any]:
     if wanted.text:
-        found = found.where(
+        statement = statement.where(
             or_(
                 scans.c.source_id.icontains(wanted.text, autoescape=True),
                 scans.c.id.startswith(wanted.text, autoescape=True),
             )
         )
     if wanted.scanner:
-        found = found.where(scans.c.scanner == wanted.scanner)
+        statement = statement.where(scans.c.scanner == wanted.scanner)
     if wanted.since is not None:
-        found = found.where(scans.c.received_at >= wanted.since)
+        statement = statement.where(scans.c.received_at >= wanted.since)
     if wanted.before is not None:
-        found = found.where(scans.c.received_at < wanted.before)
+        statement = statement.where(scans.c.received_at < wanted.before)
     if wanted.decision:
-        found = found.where(results.c.decision == wanted.decision)
+        statement = statement.where(results.c.decision == wanted.decision)
     if wanted.outcome == "open":
-        found = found.where(reviews.c.state.in_(("first", "second")))
+        statement = statement.where(reviews.c.state.in_(("first", "second")))
     elif wanted.outcome == "dispute":
-        found = found.where(reviews.c.state == "dispute")
+        statement = statement.where(reviews.c.state == "dispute")
     elif wanted.outcome:
-        found = found.where(reviews.c.outcome == wanted.outcome)
+        statement = statement.where(reviews.c.outcome == wanted.outcome)
     if wanted.reader:
         by = (
             select(decisions.c.scan_id)
             .join(accounts, accounts.c.id == decisions.c.account_id)
             .where(accounts.c.name == wanted.reader, decisions.c.undone_at.is_(None))
         )
-        found = found.where(scans.c.id.in_(by))
-    return found
+        statement = statement.where(scans.c.id.in_(by))
+    return statement
 
 
-def _readers(connection: Connection, scan_ids: list[str]) -> dict[str, list[str]]:
-    """Who decided on each scan, in order; decisions that were taken back do not count."""
-    result: dict[str, list[str]] = {}
-    rows = select(decisions.c.scan_id, accounts.c.name).join(
-        accounts, accounts.c.id == decisions.c.account_id
+def _load_readers(connection: Connection, scan_ids: list[str]) -> dict[str, list[str]]:
+    """Return the readers with a valid decision on each scan, in the order of their decisions."""
+    readers: dict[str, list[str]] = {}
+    statement = (
+        select(decisions.c.scan_id, accounts.c.name)
+        .join(accounts, accounts.c.id == decisions.c.account_id)
+        .where(decisions.c.scan_id.in_(scan_ids), decisions.c.undone_at.is_(None))
+        .order_by(decisions.c.id)
     )
-    for scan_id, name in connection.execute(
-        rows.where(decisions.c.scan_id.in_(scan_ids), decisions.c.undone_at.is_(None)).order_by(
-            decisions.c.id
-        )
-    ):
-        if name not in result.setdefault(scan_id, []):
-            result[scan_id].append(name)
-    return result
+    for scan_id, name in connection.execute(statement):
+        if name not in readers.setdefault(scan_id, []):
+            readers[scan_id].append(name)
+    return readers

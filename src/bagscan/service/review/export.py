@@ -1,9 +1,9 @@
-"""Decided scans as a data set that ``bagscan train`` reads: images and one COCO file."""
+"""Export of decided scans as a dataset for ``bagscan train``: images and a COCO file."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,50 +14,51 @@ from bagscan.formats.coco import coco_categories, coco_entry
 from bagscan.service.store.files import Files
 from bagscan.service.store.tables import decisions, results, reviews, scans
 
+Confirmed = tuple[set[int], list[dict[str, Any]]]  # numbers of findings, boxes of readers
+
 
 def export_decided(
     connection: Connection, files: Files, out: Path, report: Callable[[str], None] = print
 ) -> dict[str, Any]:
-    """Write every closed scan whose images are kept: ``images/``, ``annotations.json``, ``decisions.json``.
+    """Write the closed scans with stored images to a dataset.
 
-    A suspect scan's confirmed parts become annotations with their masks, and boxes that readers drew become annotations without
-    (all flagged parts where the readers named and drew none); a cleared one has none, so that it is negative. Left out are test images, scans for recheck, and views of
-    suspect ones in which no part is confirmed: they would pass for negatives.
+    It consists of ``images/``, ``annotations.json`` and ``decisions.json``.
+
+    The annotations of a suspect scan are its confirmed findings with their masks, and the readers'
+    boxes without masks; if there are neither, all its findings. A cleared scan has no annotations
+    and is a negative.
+
+    Test images and scans for recheck are left out. So are views of suspect scans without an
+    annotation, because they would pass for negatives.
+
+    Args:
+        out: new or empty directory.
+        report: receives progress messages.
+
+    Returns:
+        Numbers of ``scans``, ``images`` and ``annotations``, and ``out``.
 
     Raises:
-        DataError: nothing is decided yet, or the folder is not empty.
+        DataError: no scan is decided, or the directory is not empty.
     """
     if out.exists() and any(out.iterdir()):
-        raise DataError(f"{out}: not empty; give a new folder")
-    found = (
-        select(scans, results.c.row, reviews.c.outcome)
-        .join(results, results.c.scan_id == scans.c.id)
-        .join(reviews, reviews.c.scan_id == scans.c.id)
-    )
-    found = found.where(
-        reviews.c.state == "closed",
-        reviews.c.outcome.in_(("clear", "suspect")),
-        scans.c.tip.is_(None),
-        scans.c.purged_at.is_(None),
-    ).order_by(scans.c.received_at)
-    rows = connection.execute(found).mappings().all()
+        raise DataError(f"{out}: the directory is not empty; give a new one")
+    rows = _load_decided(connection)
     if not rows:
-        raise DataError("nothing is decided yet that is kept: no data set to write")
-    confirmed = _confirmed(connection)
+        raise DataError("no decided scan has stored images; there is no dataset to write")
+    confirmed = _load_confirmed(connection)
     (out / "images").mkdir(parents=True)
     number, categories = coco_categories(["anomaly"])
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
-    result: list[dict[str, Any]] = []
+    exported: list[dict[str, Any]] = []
     for row in rows:
-        parts, drawn = confirmed.get(row["id"], (set(), []))
-        if row["outcome"] == "suspect" and not (row["row"]["findings"] or drawn):
-            report(
-                f"{row['source_id']}: suspect, but no part of it was flagged or marked: left out"
-            )
+        parts, boxes = confirmed.get(row["id"], (set(), []))
+        if row["outcome"] == "suspect" and not (row["row"]["findings"] or boxes):
+            report(f"{row['source_id']}: left out; suspect, but nothing is flagged or marked")
             continue
         names = _write_files(files, row, out / "images")
-        result.append(
+        exported.append(
             {
                 "scan_id": row["id"],
                 "source_id": row["source_id"],
@@ -66,62 +67,84 @@ def export_decided(
             }
         )
         for view_id, view in row["row"]["views"].items():
-            image = _file_of(row, view, names)
-            suspect, named = row["outcome"] == "suspect", bool(parts or drawn)
-            held = [
-                (f["box_xyxy"], f["mask"])
-                for i, f in enumerate(row["row"]["findings"])
-                if suspect and f["view_id"] == view_id and (not named or i in parts)
-            ]
-            held += [
-                (one["box_xyxy"], None) for one in drawn if suspect and one["view_id"] == view_id
-            ]
-            if suspect and not held:
-                continue  # the threat may be in this view too, unmarked
+            marks = _list_marks(row, view_id, parts, boxes)
+            if row["outcome"] == "suspect" and not marks:
+                continue  # the threat can be in this view too, unmarked
             images.append(
                 {
                     "id": len(images) + 1,
-                    "file_name": image,
+                    "file_name": _find_file(row, view, names),
                     "view_id": view_id,
                     "scan_id": row["id"],
                     "height": view["height"],
                     "width": view["width"],
                 }
             )
-            for box, mask in held:
+            for box, mask in marks:
                 annotations.append(
                     coco_entry(len(annotations) + 1, len(images), number["anomaly"], box, mask)
                 )
-    (out / "annotations.json").write_text(
-        json.dumps({"images": images, "annotations": annotations, "categories": categories})
-    )
-    (out / "decisions.json").write_text(json.dumps(result, indent=1))
+    coco = {"images": images, "annotations": annotations, "categories": categories}
+    (out / "annotations.json").write_text(json.dumps(coco))
+    (out / "decisions.json").write_text(json.dumps(exported, indent=1))
+    counts = {"scans": len(exported), "images": len(images), "annotations": len(annotations)}
     report(
-        f"{len(result)} decided scans, {len(images)} views, {len(annotations)} confirmed parts in {out}"
+        f"wrote {counts['scans']} decided scans with {counts['images']} views and "
+        f"{counts['annotations']} annotations to {out}"
     )
-    return {
-        "scans": len(result),
-        "images": len(images),
-        "annotations": len(annotations),
-        "out": str(out),
-    }
+    return counts | {"out": str(out)}
 
 
-def _confirmed(connection: Connection) -> dict[str, tuple[set[int], list[dict[str, Any]]]]:
-    """Numbers of the findings that readers confirmed, and boxes that they drew, by scan."""
-    result: dict[str, tuple[set[int], list[dict[str, Any]]]] = {}
+def _load_decided(connection: Connection) -> Sequence[Any]:
+    statement = (
+        select(scans, results.c.row, reviews.c.outcome)
+        .join(results, results.c.scan_id == scans.c.id)
+        .join(reviews, reviews.c.scan_id == scans.c.id)
+        .where(
+            reviews.c.state == "closed",
+            reviews.c.outcome.in_(("clear", "suspect")),
+            scans.c.tip.is_(None),
+            scans.c.purged_at.is_(None),
+        )
+        .order_by(scans.c.received_at)
+    )
+    return connection.execute(statement).mappings().all()
+
+
+def _load_confirmed(connection: Connection) -> dict[str, Confirmed]:
+    """Return the findings that readers confirmed and the boxes that they drew, by scan."""
+    confirmed: dict[str, Confirmed] = {}
     columns = (decisions.c.scan_id, decisions.c.parts, decisions.c.drawn)
     for row in connection.execute(
         select(*columns).where(decisions.c.undone_at.is_(None), decisions.c.value == "suspect")
     ):
-        parts, drawn = result.setdefault(row.scan_id, (set(), []))
+        parts, boxes = confirmed.setdefault(row.scan_id, (set(), []))
         parts.update(row.parts)
-        drawn += [one for one in row.drawn or [] if one not in drawn]
-    return result
+        boxes += [box for box in row.drawn or [] if box not in boxes]
+    return confirmed
+
+
+def _list_marks(
+    row: Any, view_id: str, parts: set[int], boxes: list[dict[str, Any]]
+) -> list[tuple[Any, Any]]:
+    """Return box and mask of each annotation of a view; the mask of a reader's box is None."""
+    if row["outcome"] != "suspect":
+        return []
+    takes_all = not (parts or boxes)
+    marks: list[tuple[Any, Any]] = [
+        (finding["box_xyxy"], finding["mask"])
+        for i, finding in enumerate(row["row"]["findings"])
+        if finding["view_id"] == view_id and (takes_all or i in parts)
+    ]
+    return marks + [(box["box_xyxy"], None) for box in boxes if box["view_id"] == view_id]
 
 
 def _write_files(files: Files, row: Any, folder: Path) -> dict[str, str]:
-    """A scan's files under names of their own: two scanners may both call a bag 1."""
+    """Write the files of a scan under unique names; two scanners can use the same name.
+
+    Returns:
+        The new name by the original name.
+    """
     names = {}
     for file in row["files"]:
         name = f"{row['id'][:8]}_{file['name'].replace(' ', '_')}"
@@ -130,7 +153,7 @@ def _write_files(files: Files, row: Any, folder: Path) -> dict[str, str]:
     return names
 
 
-def _file_of(row: Any, view: dict[str, Any], names: dict[str, str]) -> str:
-    """The file of a view; of a PNG set its first one, from which the others are found."""
+def _find_file(row: Any, view: dict[str, Any], names: dict[str, str]) -> str:
+    """Return the file of a view; for a PNG set its first file, from which readers find the rest."""
     path = view.get("path") or row["row"]["path"]
     return names.get(Path(path).name) or next(iter(names.values()))

@@ -1,4 +1,4 @@
-"""Figures of the service for supervisors: scans, readers, test images, models against their shadows."""
+"""Statistics for supervisors: scans, readers, test images, and shadow models."""
 
 from __future__ import annotations
 
@@ -24,20 +24,23 @@ from bagscan.service.store.tables import (
 DAY_S = 86_400.0
 SCORE_BINS = 20
 
-SIGNED = (
-    "round",
-    "value",
-    "reason",
-    "note",
-    "parts",
-    "drawn",
-)  # of a decision, as its audit record has them
+# Columns of a decision that its audit record repeats.
+SIGNED = ("round", "value", "reason", "note", "parts", "drawn")
 
 
 def statistics(connection: Connection, days: int = 30) -> dict[str, Any]:
-    """Figures of the last days; rates come with their counts and 95 % intervals (Clopper-Pearson)."""
+    """Return the statistics of the last days.
+
+    Test images are excluded from the figures on scans and outcomes. A rate has its counts and its
+    95 % interval (Clopper-Pearson): ``k``, ``n``, ``rate``, ``low``, ``high``.
+
+    Returns:
+        ``days``, ``scans``, ``by_decision``, ``by_scanner``, ``by_day``, ``score_histogram`` (20
+        bins over [0, 1]), ``seconds_percentiles``, ``outcomes``, ``readers``,
+        ``machine_tip_hits``, ``agreement`` and ``shadows``.
+    """
     since = time.time() - days * DAY_S
-    found = select(
+    statement = select(
         results.c.decision,
         results.c.created_at,
         results.c.top_score,
@@ -47,7 +50,7 @@ def statistics(connection: Connection, days: int = 30) -> dict[str, Any]:
         results.c.model_id,
     )
     rows = connection.execute(
-        found.join(scans, scans.c.id == results.c.scan_id).where(
+        statement.join(scans, scans.c.id == results.c.scan_id).where(
             results.c.created_at >= since, scans.c.tip.is_(None)
         )
     ).all()
@@ -65,18 +68,8 @@ def statistics(connection: Connection, days: int = 30) -> dict[str, Any]:
             for name in sorted({row.scanner for row in rows})
         },
         "by_day": [{"day": day * DAY_S, **by_day[day]} for day in sorted(by_day)],
-        "score_histogram": np.histogram(scores, SCORE_BINS, (0, 1))[0].tolist()
-        if len(scores)
-        else [0] * SCORE_BINS,
-        "seconds_percentiles": dict(
-            zip(
-                ("50", "95", "99"),
-                np.percentile(seconds, [50, 95, 99]).round(4).tolist(),
-                strict=True,
-            )
-        )
-        if len(seconds)
-        else {},
+        "score_histogram": _histogram(scores),
+        "seconds_percentiles": _percentiles(seconds),
         "outcomes": _outcomes(connection, since),
         "readers": _readers(connection, since),
         "machine_tip_hits": _machine_tip_hits(connection, since),
@@ -85,22 +78,36 @@ def statistics(connection: Connection, days: int = 30) -> dict[str, Any]:
     }
 
 
+def _histogram(scores: np.ndarray) -> list[int]:
+    if not len(scores):
+        return [0] * SCORE_BINS
+    counts: list[int] = np.histogram(scores, SCORE_BINS, (0, 1))[0].tolist()
+    return counts
+
+
+def _percentiles(seconds: np.ndarray) -> dict[str, float]:
+    if not len(seconds):
+        return {}
+    values = np.percentile(seconds, [50, 95, 99]).round(4).tolist()
+    return dict(zip(("50", "95", "99"), values, strict=True))
+
+
 def _rate(k: int, n: int) -> dict[str, Any]:
     low, high = clopper_pearson(k, n)
     return {"k": k, "n": n, "rate": k / n if n else None, "low": low, "high": high}
 
 
 def _outcomes(connection: Connection, since: float) -> dict[str, Any]:
-    """What readers made of what the machine flagged."""
-    found = (
+    """Return the outcomes of closed reviews by verdict of the model, and the confirmed alarms."""
+    statement = (
         select(reviews.c.outcome, results.c.decision, func.count())
         .join(results, results.c.scan_id == reviews.c.scan_id)
         .join(scans, scans.c.id == reviews.c.scan_id)
+        .where(reviews.c.state == "closed", reviews.c.closed_at >= since, scans.c.tip.is_(None))
+        .group_by(reviews.c.outcome, results.c.decision)
     )
-    found = found.where(
-        reviews.c.state == "closed", reviews.c.closed_at >= since, scans.c.tip.is_(None)
-    ).group_by(reviews.c.outcome, results.c.decision)
-    counts = {(outcome, decision): int(n) for outcome, decision, n in connection.execute(found)}
+    rows = connection.execute(statement)
+    counts = {(outcome, decision): int(n) for outcome, decision, n in rows}
     alarms = sum(n for (_, decision), n in counts.items() if decision == "ALARM")
     return {
         "counts": [{"outcome": o, "decision": d, "n": n} for (o, d), n in sorted(counts.items())],
@@ -109,74 +116,74 @@ def _outcomes(connection: Connection, since: float) -> dict[str, Any]:
 
 
 def _readers(connection: Connection, since: float) -> list[dict[str, Any]]:
-    """Each reader: decisions, seconds, hits among test images, alarms on scans that were cleared in the end."""
-    found = select(
-        accounts.c.name,
-        decisions.c.value,
-        decisions.c.seconds,
-        decisions.c.round,
-        scans.c.tip,
-        reviews.c.outcome,
-    )
-    found = (
-        found.join(accounts, accounts.c.id == decisions.c.account_id)
+    """Return for each reader the number and median seconds of decisions, hits and false alarms.
+
+    Hits are suspect decisions on test images. False alarms are other decisions than clear on scans
+    with the outcome clear.
+    """
+    columns = (decisions.c.value, decisions.c.seconds, decisions.c.round)
+    statement = (
+        select(accounts.c.name, *columns, scans.c.tip, reviews.c.outcome)
+        .join(accounts, accounts.c.id == decisions.c.account_id)
         .join(scans, scans.c.id == decisions.c.scan_id)
         .join(reviews, reviews.c.scan_id == decisions.c.scan_id)
+        .where(decisions.c.undone_at.is_(None), decisions.c.created_at >= since)
     )
-    rows = connection.execute(
-        found.where(decisions.c.undone_at.is_(None), decisions.c.created_at >= since)
-    ).all()
-    result = []
+    rows = connection.execute(statement).all()
+    readers = []
     for name in sorted({row.name for row in rows}):
-        mine = [row for row in rows if row.name == name]
-        tips = [row for row in mine if row.tip is not None]
-        cleared = [row for row in mine if row.tip is None and row.outcome == "clear"]
-        result.append(
+        own = [row for row in rows if row.name == name]
+        tips = [row for row in own if row.tip is not None]
+        cleared = [row for row in own if row.tip is None and row.outcome == "clear"]
+        seconds = [row.seconds for row in own if row.seconds is not None]
+        readers.append(
             {
                 "name": name,
-                "decisions": len(mine),
-                "median_seconds": float(
-                    np.median([row.seconds for row in mine if row.seconds is not None] or [0])
-                ),
+                "decisions": len(own),
+                "median_seconds": float(np.median(seconds or [0])),
                 "tip_hits": _rate(sum(row.value == "suspect" for row in tips), len(tips)),
                 "false_alarms": _rate(sum(row.value != "clear" for row in cleared), len(cleared)),
             }
         )
-    return result
+    return readers
 
 
 def _machine_tip_hits(connection: Connection, since: float) -> dict[str, Any]:
-    """How many test images the machine flags by itself; REVIEW, as of a scan that took too long or came while scores drift, is no find."""
-    found = (
+    """Return the rate of test images with the verdict ALARM.
+
+    REVIEW is not a hit; it can be due to a timeout or to score drift.
+    """
+    statement = (
         select(results.c.decision)
         .join(scans, scans.c.id == results.c.scan_id)
         .where(scans.c.tip.is_not(None), results.c.created_at >= since)
     )
-    result = list(connection.execute(found).scalars())
-    return _rate(sum(decision == "ALARM" for decision in result), len(result))
+    verdicts = list(connection.execute(statement).scalars())
+    return _rate(sum(verdict == "ALARM" for verdict in verdicts), len(verdicts))
 
 
 def _agreement(connection: Connection, since: float) -> dict[str, Any]:
-    """How often the second reader says the same as the first."""
-    found = select(decisions.c.scan_id, decisions.c.round, decisions.c.value).where(
+    """Return the rate of scans on which the second reader agrees with the first."""
+    statement = select(decisions.c.scan_id, decisions.c.round, decisions.c.value).where(
         decisions.c.undone_at.is_(None), decisions.c.created_at >= since
     )
     by_scan: dict[str, dict[str, str]] = {}
-    for row in connection.execute(found):
+    for row in connection.execute(statement):
         by_scan.setdefault(row.scan_id, {})[row.round] = row.value
     both = [values for values in by_scan.values() if {"first", "second"} <= set(values)]
     return _rate(sum(values["first"] == values["second"] for values in both), len(both))
 
 
 def _shadows(connection: Connection, since: float) -> list[dict[str, Any]]:
-    """Every shadow model beside what served."""
-    found = select(
-        shadow_results.c.model_id, shadow_results.c.decision, results.c.decision, func.count()
-    ).join(results, results.c.scan_id == shadow_results.c.scan_id)
-    found = found.where(shadow_results.c.created_at >= since).group_by(
-        shadow_results.c.model_id, shadow_results.c.decision, results.c.decision
+    """Compare each shadow model with the active models."""
+    columns = (shadow_results.c.model_id, shadow_results.c.decision, results.c.decision)
+    statement = (
+        select(*columns, func.count())
+        .join(results, results.c.scan_id == shadow_results.c.scan_id)
+        .where(shadow_results.c.created_at >= since)
+        .group_by(*columns)
     )
-    rows = connection.execute(found).all()
+    rows = connection.execute(statement).all()
     return [
         {
             "model_id": model,
@@ -192,41 +199,45 @@ def _shadows(connection: Connection, since: float) -> list[dict[str, Any]]:
 
 
 def decisions_without_record(connection: Connection) -> list[str]:
-    """Where decisions and their audit records tell different stories, either way; empty where all is well."""
-    found = select(decisions, accounts.c.name).join(
+    """Compare all decisions with their audit records.
+
+    Returns:
+        A message for each decision without a matching record, and for each record without a
+        decision.
+    """
+    statement = select(decisions, accounts.c.name).join(
         accounts, accounts.c.id == decisions.c.account_id
     )
-    standing = {row.audit_seq: row for row in connection.execute(found)}
+    stored = {row.audit_seq: row for row in connection.execute(statement)}
     records = connection.execute(
         select(audit).where(audit.c.action.in_(("decision", "decision.undo")))
     ).all()
     undone = {
         _detail(record).get("decision") for record in records if record.action == "decision.undo"
     }
-    result, wrong = {record.seq: record for record in records if record.action == "decision"}, []
-    for seq, row in standing.items():
-        record = result.get(seq)
+    by_seq = {record.seq: record for record in records if record.action == "decision"}
+    wrong = []
+    for seq, row in stored.items():
+        record = by_seq.get(seq)
         detail = _detail(record) if record else {}
-        same = record is not None and (record.actor, record.subject) == (row.name, row.scan_id)
+        matches = record is not None and (record.actor, record.subject) == (row.name, row.scan_id)
         if (
-            not same
+            not matches
             or any(detail.get(key) != getattr(row, key) for key in SIGNED)
             or (row.undone_at is not None) != (row.id in undone)
         ):
-            wrong.append(
-                f"decision {row.id} on scan {row.scan_id} has no audit record that says the same"
-            )
+            wrong.append(f"decision {row.id} on scan {row.scan_id} has no matching audit record")
     return wrong + [
-        f"record {seq} is of a decision on scan {record.subject} that is not there any more"
-        for seq, record in result.items()
-        if seq not in standing
+        f"audit record {seq} is about a missing decision on scan {record.subject}"
+        for seq, record in by_seq.items()
+        if seq not in stored
     ]
 
 
 def _detail(record: Row[Any]) -> dict[str, Any]:
-    """What a record tells; nothing where somebody has made it unreadable, which its hash shows."""
+    """Return the detail of a record; empty if it is not a JSON object, which its hash reveals."""
     try:
-        result = json.loads(record.detail)
+        detail = json.loads(record.detail)
     except ValueError:
         return {}
-    return result if isinstance(result, dict) else {}
+    return detail if isinstance(detail, dict) else {}

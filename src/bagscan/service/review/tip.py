@@ -1,8 +1,8 @@
-"""Test images in the queue (threat image projection): a threat in a scan that the machine found clear, among the real ones.
+"""Test images in the queue (threat image projection): clear scans with a projected threat.
 
-Readers are not told before they have decided. What the machine does not flag goes the way of every other scan that it does not
-flag. Hits and misses, of readers and of the machine, are counted in :mod:`bagscan.service.review.statistics`. The threat is
-projected into one view; the other shows the bag as it was.
+A reader learns of a test image only after deciding on it. A test image that the model does not flag
+is treated as any other unflagged scan. Hits and misses of readers and of the model are counted in
+:mod:`bagscan.service.review.statistics`. The threat is projected into one view only.
 """
 
 from __future__ import annotations
@@ -31,11 +31,15 @@ from bagscan.service.store.files import Files
 from bagscan.service.store.tables import results, reviews, scans
 
 PROJECT_S = 120.0
-CANDIDATES = 50
+CANDIDATES = 50  # latest clear scans, of which a raw one is chosen
 
 
 def is_due(connection: Connection, rate: float) -> bool:
-    """Whether the queue holds fewer test images than it should."""
+    """Return True if the queue holds too few test images.
+
+    Args:
+        rate: share of test images in the queue, in [0, 0.5]; 0 for none.
+    """
     if not rate:
         return False
     real = connection.execute(
@@ -44,61 +48,68 @@ def is_due(connection: Connection, rate: float) -> bool:
         .join(scans, scans.c.id == reviews.c.scan_id)
         .where(scans.c.tip.is_(None))
     ).scalar_one()
-    # Those count that readers see, or may come to see.
-    found = (
+    # Test images count if they are in the queue or not screened yet.
+    statement = (
         select(func.count())
         .select_from(scans)
         .outerjoin(reviews, reviews.c.scan_id == scans.c.id)
         .outerjoin(results, results.c.scan_id == scans.c.id)
     )
     tests = connection.execute(
-        found.where(
+        statement.where(
             scans.c.tip.is_not(None),
             or_(reviews.c.scan_id.is_not(None), results.c.scan_id.is_(None)),
         )
     ).scalar_one()
-    # The machine clears most of them where it is weak: they must not fill the store for want of one that it flags.
-    judged = connection.execute(
+    # A weak model clears most test images. Their number is limited, so that they do not fill the
+    # store while the model flags none of them.
+    screened = connection.execute(
         select(func.count())
         .select_from(results)
         .join(scans, scans.c.id == results.c.scan_id)
         .where(scans.c.tip.is_(None))
     ).scalar_one()
-    made = connection.execute(select(func.count()).where(scans.c.tip.is_not(None))).scalar_one()
-    return real > 0 and tests < rate * (real + tests) and made < 2 * rate * judged + 1
+    total = connection.execute(select(func.count()).where(scans.c.tip.is_not(None))).scalar_one()
+    return real > 0 and tests < rate * (real + tests) and total < 2 * rate * screened + 1
 
 
 def candidate(
     connection: Connection, rng: random.Random
 ) -> tuple[str, list[dict[str, object]], str] | None:
-    """A recent raw scan that the machine found clear and nobody has to read any more: id, files, scanner."""
-    found = (
+    """Choose a recent raw scan that the model cleared and that is not open for review.
+
+    Returns:
+        Id, files and scanner of the scan; None if there is no such scan.
+    """
+    statement = (
         select(scans)
         .join(results, results.c.scan_id == scans.c.id)
         .outerjoin(reviews, reviews.c.scan_id == scans.c.id)
+        .where(
+            results.c.decision == "CLEAR",
+            or_(reviews.c.scan_id.is_(None), reviews.c.state == "closed"),
+            scans.c.tip.is_(None),
+            scans.c.purged_at.is_(None),
+        )
+        .order_by(scans.c.received_at.desc())
+        .limit(CANDIDATES)
     )
-    found = found.where(
-        results.c.decision == "CLEAR",
-        or_(reviews.c.scan_id.is_(None), reviews.c.state == "closed"),
-        scans.c.tip.is_(None),
-        scans.c.purged_at.is_(None),
-    )
-    rows = connection.execute(found.order_by(scans.c.received_at.desc()).limit(CANDIDATES)).all()
-    raw = [
-        row
-        for row in rows
-        if any(str(file["name"]).lower().endswith((".tif", ".tiff")) for file in row.files)
-    ]
+    rows = connection.execute(statement).all()
+    raw = [row for row in rows if any(_is_tiff(file) for file in row.files)]
     row = rng.choice(raw) if raw else None
     return (row.id, row.files, row.scanner) if row else None
 
 
+def _is_tiff(file: dict[str, Any]) -> bool:
+    return str(file["name"]).lower().endswith((".tif", ".tiff"))
+
+
 def renamed(base: str, rng: random.Random) -> str:
-    """A name of the same pattern: another number in the place of the last one, or the name and a number."""
-    found = list(re.finditer(r"[0-9]+", base))
-    if not found:
+    """Return a name of the same pattern: its last number replaced, or a number appended."""
+    numbers = list(re.finditer(r"[0-9]+", base))
+    if not numbers:
         return f"{base}_{rng.randrange(10_000):04d}"
-    last = found[-1]
+    last = numbers[-1]
     number = last.group()
     while number == last.group():
         number = "".join(rng.choice("0123456789") for _ in last.group())
@@ -113,57 +124,62 @@ def make_test_image(
     dispatcher: Dispatcher,
     rng: random.Random,
 ) -> str | None:
-    """Project a threat into a clear scan and queue it; returns its scan's id, or None where nothing suits."""
+    """Project a threat into a clear scan and queue the result.
+
+    Returns:
+        Id of the new scan; None if no test image is due, no scan is suitable, or the projection
+        failed.
+
+    Raises:
+        WorkerLost: the worker ended during the projection.
+        StoreError: the store cannot be used.
+    """
     with store.read() as connection:
-        chosen = candidate(connection, rng) if is_due(connection, config.tip_rate) else None
-    if chosen is None:
+        source = candidate(connection, rng) if is_due(connection, config.tip_rate) else None
+    if source is None:
         return None
-    source, kept, scanner = chosen
-    base = bag_name([str(file["name"]) for file in kept])
-    other = renamed(base, rng)
+    source_id, source_files, scanner = source
+    base = bag_name([str(file["name"]) for file in source_files])
+    new_base = renamed(base, rng)
     with tempfile.TemporaryDirectory(prefix="bagscan-tip-") as folder:
-        target = next(
-            file for file in kept if str(file["name"]).lower().endswith((".tif", ".tiff"))
-        )
-        original, made = Path(folder) / str(target["name"]), Path(folder) / "made.tif"
+        target = next(file for file in source_files if _is_tiff(file))
+        original, projected = Path(folder) / str(target["name"]), Path(folder) / "made.tif"
         original.write_bytes(files.get(str(target["sha256"])))
-        summary = dispatcher.ask(
-            {
-                "kind": "project",
-                "path": str(original),
-                "out": str(made),
-                "profile": config.tip_profile,
-                "seed": rng.randrange(2**31),
-            },
-            PROJECT_S,
-        ).result(2 * PROJECT_S)
-        if not summary["ok"]:
-            return None
-        contents = {str(file["name"]): files.get(str(file["sha256"])) for file in kept} | {
-            str(target["name"]): made.read_bytes()
+        task = {
+            "kind": "project",
+            "path": str(original),
+            "out": str(projected),
+            "profile": config.tip_profile,
+            "seed": rng.randrange(2**31),
         }
-    # It must not be known by its name: the scan that it was made of may lie in the history.
-    files_of_it = [(other + name.removeprefix(base), content) for name, content in contents.items()]
-    truth = {key: summary["told"][key] for key in ("kind", "at", "pixels")} | {
-        "of": source,
-        "file": other + str(target["name"]).removeprefix(base),
+        answer = dispatcher.ask(task, PROJECT_S).result(2 * PROJECT_S)
+        if not answer["ok"]:
+            return None
+        contents = {str(file["name"]): files.get(str(file["sha256"])) for file in source_files}
+        contents[str(target["name"])] = projected.read_bytes()
+    # The name must differ from that of the source, which readers can find in the archive.
+    new_files = [(new_base + name.removeprefix(base), data) for name, data in contents.items()]
+    truth = {key: answer["told"][key] for key in ("kind", "at", "pixels")} | {
+        "of": source_id,
+        "file": new_base + str(target["name"]).removeprefix(base),
     }
-    upload = checked_upload(files_of_it, scanner, "scanner", truth)
+    upload = checked_upload(new_files, scanner, "scanner", truth)
     rows = keep_files(files, upload)
     _, scan_id, _ = store.write(
-        lambda connection: _accepted(connection, config, auditor, upload, rows)
+        lambda connection: _queue_test_image(connection, config, auditor, upload, rows)
     )
     dispatcher.wake()
     return scan_id
 
 
-def _accepted(
+def _queue_test_image(
     connection: Connection,
     config: ServiceConfig,
     auditor: Auditor,
     upload: Upload,
     rows: list[dict[str, Any]],
 ) -> tuple[str, str, bool]:
-    made = accept(connection, config, upload, rows, None, None, new_id())
-    auditor.append(connection, "bagscan", "tip", made[1], {"kind": (upload.tip or {}).get("kind")})
-    return made
+    accepted = accept(connection, config, upload, rows, None, None, new_id())
+    detail = {"kind": (upload.tip or {}).get("kind")}
+    auditor.append(connection, "bagscan", "tip", accepted[1], detail)
+    return accepted

@@ -1,8 +1,8 @@
-"""The database: SQLite within the service's folder, or PostgreSQL, through SQLAlchemy.
+"""Database of the service: SQLite in the service's folder, or PostgreSQL, through SQLAlchemy.
 
-Writes go through one thread, which commits whatever waits as one transaction: under load one sync to disk serves many
-requests, and SQLite's single writer is never fought over. Each write is a savepoint of its own, so that one that fails takes no
-other with it.
+One thread performs all writes and commits those that are waiting as one transaction. Under load one
+sync to disk serves many requests, and SQLite's single writer lock is not contended. Each write is a
+savepoint, so a failed write does not affect the others.
 """
 
 from __future__ import annotations
@@ -30,25 +30,32 @@ from bagscan.core.errors import BagscanError
 
 T = TypeVar("T")
 Write = Callable[[Connection], T]
-MAX_AT_ONCE = 64
-# SQLSTATEs, or their classes, by which PostgreSQL says that it is the database and no statement of ours.
-REFUSES_WRITES = ("25006", "42501")  # a read-only transaction; no permission
+MAX_AT_ONCE = 64  # writes in a transaction
+# SQLSTATEs, or their classes, of PostgreSQL errors that concern the database, not the statement.
+REFUSES_WRITES = ("25006", "42501")  # read-only transaction; insufficient privilege
 GONE = ("08", "28", "3D", "42P01", "53", "57", "58", "XX")
+# Parts of messages that mean that no space is left.
+FULL = ("is full", "no space left", "disk i/o error", "could not extend file", "diskfull")
 
 
 class StoreError(BagscanError):
-    """The store cannot be used: it is full, gone, or of another version."""
+    """The store cannot be used: it is full, does not answer, or has another version."""
 
 
 class StoreFull(StoreError):
-    """No space is left: nothing of what was asked for was kept."""
+    """No space is left; nothing of the request was stored."""
 
 
 def connect(url: str) -> Engine:
-    """An engine with SQLite brought to what a service needs: write-ahead log, full sync, foreign keys.
+    """Create the engine of a database.
+
+    SQLite is set to a write-ahead log, full sync and foreign keys.
+
+    Args:
+        url: SQLAlchemy URL.
 
     Raises:
-        StoreError: no such database, or no driver for it.
+        StoreError: the URL is invalid or its driver is not installed.
     """
     try:
         if not url.startswith("sqlite"):
@@ -73,7 +80,7 @@ def connect(url: str) -> Engine:
 
 
 def _prepare_sqlite(connection: Any, _: Any) -> None:
-    connection.isolation_level = None  # the driver's own transactions know no savepoints
+    connection.isolation_level = None  # the driver's own transactions break savepoints
     for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "busy_timeout=30000"):
         connection.execute(f"PRAGMA {pragma}")
 
@@ -85,27 +92,29 @@ def _begin_sqlite(connection: Connection) -> None:
 
 
 class Store:
-    """Reads on any thread, writes on one.
+    """A database with reads on any thread and writes on a single one.
 
     Args:
-        engine: of :func:`connect`, migrated.
+        engine: from :func:`connect`, migrated.
+
+    Attributes:
+        engine: as passed.
+        trouble: why the database accepts no writes, from the last attempt; empty if it does.
     """
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
-        self.trouble = ""  # why the database takes no writes, as of the last try
+        self.trouble = ""
         self._waiting: queue.SimpleQueue[tuple[Write[Any], Future[Any]] | None] = (
             queue.SimpleQueue()
         )
         self._closed = False
-        self._thread = threading.Thread(
-            target=self._write_for_ever, name="store writer", daemon=True
-        )
+        self._thread = threading.Thread(target=self._run_writes, name="store writer", daemon=True)
         self._thread.start()
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
-        """A connection for reading; what it sees does not change."""
+        """Open a connection for reading, which sees a snapshot of the database."""
         with naming_faults(), self.engine.connect() as connection:
             if not self.is_sqlite:
                 connection = connection.execution_options(isolation_level="REPEATABLE READ")
@@ -113,7 +122,14 @@ class Store:
                 yield connection
 
     def submit(self, write: Write[T]) -> Future[T]:
-        """Have ``write(connection)`` done and committed; the future holds its answer once it is on disk."""
+        """Queue ``write(connection)`` for the writing thread.
+
+        Returns:
+            Future of the return value, available once the write is on disk.
+
+        Raises:
+            StoreError: the store is closed.
+        """
         future: Future[T] = Future()
         if self._closed:
             raise StoreError("the store is closed")
@@ -121,18 +137,19 @@ class Store:
         return future
 
     def write(self, write: Write[T]) -> T:
-        """As :meth:`submit`, waiting for it.
+        """Run ``write(connection)`` on the writing thread and return its value once it is on disk.
 
         Raises:
-            StoreFull, StoreError: nothing was kept. And whatever ``write`` raises.
+            StoreError: nothing was stored; :class:`StoreFull` if no space is left.
+            Exception: as raised by ``write``.
         """
         return self.submit(write).result()
 
     def check(self) -> None:
-        """Write something that changes nothing, to find out whether the database takes writes.
+        """Check with a write without effect that the database accepts writes.
 
         Raises:
-            StoreFull, StoreError: it does not; ``trouble`` says why until a check succeeds.
+            StoreError: it does not; ``trouble`` holds the reason until a check succeeds.
         """
         self.write(
             lambda c: c.execute(text("UPDATE alembic_version SET version_num = version_num"))
@@ -141,35 +158,35 @@ class Store:
 
     @property
     def is_sqlite(self) -> bool:
-        """Whether the store is embedded."""
+        """True for SQLite."""
         return self.engine.dialect.name == "sqlite"
 
     def close(self) -> None:
-        """Finish what waits, then let go of the database."""
+        """Finish the waiting writes and close the connections."""
         if not self._closed:
             self._closed = True
             self._waiting.put(None)
             self._thread.join(30)
             self.engine.dispose()
 
-    def _write_for_ever(self) -> None:
-        while (batch := self._batch()) is not None:
+    def _run_writes(self) -> None:
+        while (batch := self._next_batch()) is not None:
             self._commit(batch)
 
-    def _batch(self) -> list[tuple[Write[Any], Future[Any]]] | None:
+    def _next_batch(self) -> list[tuple[Write[Any], Future[Any]]] | None:
         first = self._waiting.get()
         if first is None:
             return None
         batch = [first]
         while len(batch) < MAX_AT_ONCE:
             try:
-                one = self._waiting.get_nowait()
+                item = self._waiting.get_nowait()
             except queue.Empty:
                 break
-            if one is None:
+            if item is None:
                 self._waiting.put(None)
                 break
-            batch.append(one)
+            batch.append(item)
         return batch
 
     def _commit(self, batch: list[tuple[Write[Any], Future[Any]]]) -> None:
@@ -186,17 +203,17 @@ class Store:
                         with naming_values(), connection.begin_nested():
                             done.append((future, write(connection)))
                     except Exception as error:
-                        if _fault_of(error) is not None:
+                        if _database_error(error) is not None:
                             raise
                         failed.append((future, error))
-        except Exception as error:  # the transaction as a whole: nothing of the batch was kept
+        except Exception as error:  # the transaction failed: nothing of the batch was stored
             if isinstance(error, StoreError):
                 self.trouble = str(error)
             for future, _ in done:
                 future.set_exception(error)
-            answered = {id(future) for future, _ in done} | {id(future) for future, _ in failed}
+            settled = {id(future) for future, _ in done} | {id(future) for future, _ in failed}
             for _, future in batch:
-                if id(future) not in answered:
+                if id(future) not in settled:
                     future.set_exception(error)
         else:
             for future, answer in done:
@@ -205,63 +222,53 @@ class Store:
             future.set_exception(reason)
 
 
-def _fault_of(error: BaseException) -> StoreError | None:
-    """What an error says of the database itself; None for a mistake in a statement or a value."""
+def _database_error(error: BaseException) -> StoreError | None:
+    """Return the StoreError for an error of the database; None for a wrong statement or value."""
     if isinstance(error, PoolTimeout):
         return StoreError("the store does not answer: all its connections are in use")
     if not isinstance(error, DBAPIError) or isinstance(error, DataError):
         return None
     reason = str(error.orig).strip().split("\n")[0]
     state = getattr(error.orig, "sqlstate", None) or ""
-    ours = type(error) in (
-        OperationalError,
-        InternalError,
-        InterfaceError,
-        DatabaseError,
-    )  # the last: no database at all
-    if ours and _is_full(error):
+    # A plain DatabaseError means that the file is not a database.
+    is_operational = type(error) in (OperationalError, InternalError, InterfaceError, DatabaseError)
+    if is_operational and _is_full(error):
         return StoreFull(f"no space is left in the store: {reason}")
-    if state in REFUSES_WRITES or (ours and "readonly" in reason):
-        return StoreError(f"the store refuses writes ({reason}): nothing was kept")
-    if ours or error.connection_invalidated or state.startswith(GONE):
+    if state in REFUSES_WRITES or (is_operational and "readonly" in reason):
+        return StoreError(f"the store refuses writes ({reason}); nothing was stored")
+    if is_operational or error.connection_invalidated or state.startswith(GONE):
         return StoreError(f"the store does not answer: {reason}")
     return None
 
 
 def _is_full(error: BaseException | None) -> bool:
-    """Whether this error, or one that it came of, says so: a full SQLite drops its savepoints, and the driver then complains of these."""
+    """Return True if this error, or an error in its context, means that no space is left.
+
+    A full SQLite drops its savepoints, and the driver then raises an error about these.
+    """
     message = str(error).lower()
     if error is not None and error.__context__ is not None and _is_full(error.__context__):
         return True
-    return any(
-        sign in message
-        for sign in (
-            "is full",
-            "no space left",
-            "disk i/o error",
-            "could not extend file",
-            "diskfull",
-        )
-    )
+    return any(phrase in message for phrase in FULL)
 
 
 @contextmanager
 def naming_values() -> Iterator[None]:
-    """Turn a driver's complaint about a value into a :class:`ValueError`."""
+    """Convert a driver's error about a value to :class:`ValueError`."""
     try:
         yield
     except (DataError, OverflowError) as error:
-        raise ValueError("a value that the store cannot hold") from error
+        raise ValueError("the store cannot hold a value of this size or type") from error
 
 
 @contextmanager
 def naming_faults() -> Iterator[None]:
-    """Turn a driver's complaint about the database itself into one of ours."""
+    """Convert a driver's error about the database to :class:`StoreError`."""
     try:
         with naming_values():
             yield
     except SQLAlchemyError as error:
-        fault = _fault_of(error)
-        if fault is None:
+        store_error = _database_error(error)
+        if store_error is None:
             raise
-        raise fault from error
+        raise store_error from error

@@ -1,4 +1,4 @@
-"""Files by content: what is written once is never changed, and the same bytes are kept once."""
+"""Content-addressed files: a file is never changed, and equal content is stored once."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from pathlib import Path
 
 from bagscan.service.store.database import StoreError, StoreFull
 
-OLD_S = 3600.0
+OLD_S = 3600.0  # age from which a file without a row is not of a request in progress
 DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
 class Files:
-    """A folder of files named by their SHA-256.
+    """Directory of files named by their SHA-256.
 
     Args:
-        folder: made where it is absent.
+        folder: the directory; it is created if it does not exist.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -32,19 +32,20 @@ class Files:
         folder.mkdir(parents=True, exist_ok=True)
 
     def put(self, content: bytes, digest: str | None = None) -> str:
-        """Keep these bytes, synced to disk under their final name or not at all; returns their SHA-256.
+        """Store content atomically, synced to disk, and return its SHA-256.
 
         Args:
-            digest: their SHA-256, where it was computed before.
+            digest: SHA-256 of the content, if it is known.
 
         Raises:
             StoreFull: no space is left.
+            StoreError: the file cannot be written.
         """
         digest = digest or hashlib.sha256(content).hexdigest()
         path = self.path(digest)
         with full_disk_told(path), self._locked(fcntl.LOCK_SH):
             if path.exists():
-                os.utime(path)  # younger than what a sweep removes
+                os.utime(path)  # protects the file from a sweep
                 return digest
             if not path.parent.is_dir():
                 path.parent.mkdir(exist_ok=True)
@@ -63,48 +64,52 @@ class Files:
         return digest
 
     def path(self, digest: str) -> Path:
-        """Where the bytes of this SHA-256 lie, or would.
+        """Return the path of the content with this SHA-256, which need not exist.
 
         Raises:
-            ValueError: it is no SHA-256.
+            ValueError: ``digest`` is not a SHA-256.
         """
         if not DIGEST.fullmatch(digest):
-            raise ValueError(f"not a SHA-256: {digest!r}")
+            raise ValueError(f"not a SHA-256: {digest!r}; expected 64 hexadecimal digits")
         return self.folder / digest[:2] / digest
 
     def get(self, digest: str) -> bytes:
-        """The bytes of this SHA-256, checked.
+        """Return the content with this SHA-256, verified.
 
         Raises:
-            StoreError: they are gone, or were altered.
+            StoreError: the file is missing or was altered.
         """
         path = self.path(digest)
         try:
             content = path.read_bytes()
         except OSError as error:
             raise StoreError(
-                f"the file {digest[:12]} is not there (removed by retention, or lost)"
+                f"the file {digest[:12]} is missing (removed by retention, or lost)"
             ) from error
         if hashlib.sha256(content).hexdigest() != digest:
-            raise StoreError(f"the file {digest[:12]} was altered: its hash is another")
+            raise StoreError(f"the file {digest[:12]} was altered: its SHA-256 differs")
         return content
 
     def remove(self, digest: str) -> None:
-        """Forget these bytes; nothing happens where they are not there."""
+        """Remove the content with this SHA-256, if it exists."""
         self.path(digest).unlink(missing_ok=True)
 
     def digests(self) -> Iterator[str]:
-        """Every file's SHA-256."""
+        """Yield the SHA-256 of every file."""
         for path in sorted(self.folder.glob("??/*")):
             if DIGEST.fullmatch(path.name):
                 yield path.name
 
     def sweep(self, needed: Set[str], older_than_s: float = OLD_S, now: float | None = None) -> int:
-        """Remove what a kill left half-written, and files that no row names; returns how many of these.
+        """Remove unfinished files and files that no row refers to.
 
         Args:
-            needed: SHA-256 of the files that rows name. older_than_s: what is younger may belong to a row that is being written.
-            now: seconds since 1970 that ages are measured from; by default the machine's clock.
+            needed: SHA-256 of the files that rows refer to.
+            older_than_s: minimum age; a row that refers to a younger file can still be written.
+            now: time for the ages, in seconds since 1970; by default the machine's clock.
+
+        Returns:
+            Number of removed files, without the unfinished ones.
         """
         removed, before = 0, (time.time() if now is None else now) - older_than_s
         for path in self.folder.glob("??/*"):
@@ -117,10 +122,10 @@ class Files:
         return removed
 
     @contextmanager
-    def _locked(self, how: int) -> Iterator[None]:
-        """Writers side by side, or a sweep alone; of all processes that share the folder."""
+    def _locked(self, mode: int) -> Iterator[None]:
+        """Lock the directory for all processes: shared to write, exclusive to sweep."""
         with (self.folder / ".lock").open("w") as lock:
-            fcntl.flock(lock, how)
+            fcntl.flock(lock, mode)
             yield
 
 
@@ -134,7 +139,7 @@ def _sync_folder(folder: Path) -> None:
 
 @contextmanager
 def full_disk_told(path: Path) -> Iterator[None]:
-    """Turn "no space left" into :class:`StoreFull`, other faults of the disk into :class:`StoreError`."""
+    """Convert "no space left" to :class:`StoreFull`, other OSErrors to :class:`StoreError`."""
     try:
         yield
     except OSError as error:

@@ -1,4 +1,4 @@
-"""Bring a database to the newest tables (alembic)."""
+"""Migration of a database to the newest tables, with Alembic."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ MIGRATIONS = Path(__file__).parent / "migrations"
 
 
 def migrate(engine: Engine) -> None:
-    """Run the migrations that a database lacks.
+    """Run the missing migrations.
 
     Raises:
-        StoreError: the database was written by a newer bagscan.
+        StoreError: a newer version of bagscan wrote the database.
     """
     config = _config()
     known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
@@ -28,27 +28,28 @@ def migrate(engine: Engine) -> None:
         engine.connect().execution_options(writes=True) as connection,
         connection.begin(),
     ):
-        at = MigrationContext.configure(connection).get_current_revision()
-        if at is not None and at not in known:
+        current = MigrationContext.configure(connection).get_current_revision()
+        if current is not None and current not in known:
             raise StoreError(
-                f"the store is of revision {at}, which this bagscan does not know: it was written by a newer one"
+                f"unknown revision {current} of the store: a newer version of bagscan wrote it; "
+                "upgrade bagscan"
             )
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
 
 
 def revision(engine: Engine) -> str | None:
-    """The revision that a database is at.
+    """Return the revision of a database; None without tables.
 
     Raises:
-        StoreError: it cannot be read.
+        StoreError: the database cannot be read.
     """
     with naming_faults(), engine.connect() as connection:
         return MigrationContext.configure(connection).get_current_revision()
 
 
 def newest() -> str | None:
-    """The newest revision there is."""
+    """Return the newest revision."""
     return ScriptDirectory.from_config(_config()).get_current_head()
 
 

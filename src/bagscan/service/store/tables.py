@@ -1,4 +1,7 @@
-"""The tables. Times are seconds since 1970 (UTC); a change here needs a migration in ``migrations/versions``."""
+"""Tables of the store. Times are in seconds since 1970 (UTC).
+
+A change here needs a migration in ``migrations/versions``.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +34,7 @@ accounts = Table(
     Column("id", Integer, primary_key=True),
     Column("name", String(64), nullable=False, unique=True),
     Column("role", String(16), nullable=False),
-    Column("password_hash", String(256)),  # none for an account that only has keys
+    Column("password_hash", String(256)),  # NULL for an account with API keys only
     Column("failed", Integer, nullable=False, default=0),
     Column("locked_until", Float),
     Column("disabled", Boolean, nullable=False, default=False),
@@ -70,13 +73,13 @@ scans = Table(
     "scans",
     metadata,
     Column("id", String(32), primary_key=True),
-    Column("source_id", String(128), nullable=False),  # as the scanner calls it
-    Column("digest", String(64), nullable=False),  # of names and contents of its files
+    Column("source_id", String(128), nullable=False),  # the scanner's id
+    Column("digest", String(64), nullable=False),  # SHA-256 of all names and contents
     Column("files", JSON, nullable=False),  # [{name, sha256, bytes}]
     Column("scanner", String(64), nullable=False),
-    Column("source", String(160), nullable=False),  # the account or the folder that it came from
+    Column("source", String(160), nullable=False),  # account or directory that it came from
     Column("received_at", Float, nullable=False),
-    Column("tip", JSON(none_as_null=True)),  # what was projected into it, where it is a test image
+    Column("tip", JSON(none_as_null=True)),  # truth of a test image
     Column("purged_at", Float),
     Index("ix_scans_received_at", "received_at"),
 )
@@ -94,7 +97,7 @@ jobs = Table(
     Column("created_at", Float, nullable=False),
     Column("started_at", Float),
     Column("finished_at", Float),
-    Column("answered_at", Float),  # when a watched folder got its verdict
+    Column("answered_at", Float),  # when its watched folder received the verdict
     UniqueConstraint("account_id", "idempotency_key"),
     Index("ix_jobs_state_created_at", "state", "created_at"),
 )
@@ -105,7 +108,7 @@ results = Table(
     Column("scan_id", ForeignKey("scans.id"), primary_key=True),
     Column("decision", String(8), nullable=False),
     Column("row", JSON, nullable=False),  # as in findings.json
-    Column("artifacts", JSON, nullable=False),  # by view: content hashes of pixels and regions
+    Column("artifacts", JSON, nullable=False),  # by view: SHA-256 of pixels and regions
     Column("model_id", String(32)),
     Column("threshold", Float),
     Column("top_score", Float),
@@ -131,7 +134,7 @@ reviews = Table(
     Column("state", String(8), nullable=False),  # first, second, dispute, closed
     Column("priority", Float, nullable=False),
     Column("claimed_by", ForeignKey("accounts.id")),
-    Column("claimed_tab", String(64)),  # of the reader's browser
+    Column("claimed_tab", String(64)),  # tab of the reader's browser
     Column("claimed_at", Float),
     Column("claimed_until", Float),
     Column("outcome", String(8)),  # clear, suspect, recheck
@@ -150,10 +153,9 @@ decisions = Table(
     Column("value", String(8), nullable=False),
     Column("reason", String(32), nullable=False),
     Column("note", Text, nullable=False),
-    Column("parts", JSON, nullable=False),  # numbers of the findings that the reader confirms
-    Column(
-        "drawn", JSON(none_as_null=True)
-    ),  # [{view_id, box_xyxy}] that the reader drew where nothing was flagged; none for none
+    Column("parts", JSON, nullable=False),  # numbers of the confirmed findings
+    # [{view_id, box_xyxy}] of places that only the reader marked; NULL if there are none
+    Column("drawn", JSON(none_as_null=True)),
     Column("seconds", Float),  # since the claim
     Column("created_at", Float, nullable=False),
     Column("undone_at", Float),
@@ -172,15 +174,15 @@ models = Table(
     Column("added_at", Float, nullable=False),
 )
 
-# What serves: the newest row of every mode and set of channels. Rows are added, never changed.
+# The newest row of each mode and set of channels is in effect. Rows are added, never changed.
 deployments = Table(
     "deployments",
     metadata,
     Column("id", Integer, primary_key=True),
     Column("channels", String(64), nullable=False),
     Column("mode", String(8), nullable=False),  # active, shadow
-    Column("model_id", ForeignKey("models.id")),  # none: no shadow any more
-    Column("threshold", Float),  # none: the model's own
+    Column("model_id", ForeignKey("models.id")),  # NULL ends a shadow
+    Column("threshold", Float),  # NULL: the model's own
     Column("by", String(64), nullable=False),
     Column("created_at", Float, nullable=False),
 )

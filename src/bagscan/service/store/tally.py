@@ -1,4 +1,8 @@
-"""How many scans were accepted, kept beside the store: one that knows of fewer has lost some, and says so instead of sweeping up their files."""
+"""Tally of accepted scans, in a file beside the store.
+
+A store with fewer scans has lost some. The service then fails to start, and does not remove the
+files of the lost scans.
+"""
 
 from __future__ import annotations
 
@@ -10,34 +14,35 @@ from bagscan.core.files import atomic_write_text
 from bagscan.service.store.database import StoreError
 from bagscan.service.store.tables import scans
 
-TALLY = "scans.kept"  # rows of scans are never deleted, whatever becomes of their images
+TALLY = "scans.kept"  # rows of scans are never deleted, even if their images are
 
 
 def keep_tally(folder: Path, connection: Connection) -> None:
-    """Write down how many scans there are, if that has changed."""
+    """Write the number of scans to the tally, if it has changed."""
     path, count = folder / TALLY, _count(connection)
     if not path.is_file() or path.read_text().strip() != str(count):
         atomic_write_text(path, f"{count}\n")
 
 
 def check_tally(folder: Path, connection: Connection) -> None:
-    """Require that the store has every scan that was written down.
+    """Check that the store has at least as many scans as the tally.
 
     Raises:
-        StoreError: it has fewer, or the stored count is not a number.
+        StoreError: the store has fewer scans, or the tally is not a number.
     """
     path, count = folder / TALLY, _count(connection)
     if not path.is_file():
         return
-    result = path.read_text().strip()
-    if not result.isdigit():
+    tally = path.read_text().strip()
+    if not tally.isdigit():
         raise StoreError(
-            f"{path}: expected a number of scans, got {result[:40]!r}; move it away to go on"
+            f"{path}: expected a number of scans, got {tally[:40]!r}; remove the file to continue"
         )
-    if count < int(result):
+    if count < int(tally):
         raise StoreError(
-            f"the store in {folder} has {count} scans where {result} were accepted, as a copy without SQLite's -wal file has. "
-            f"Put the whole folder or a back-up back; to go on with the loss, move {TALLY} away"
+            f"the store in {folder} has {count} scans, but {tally} were accepted; a copy without "
+            "SQLite's -wal file is incomplete. Restore the whole folder or a backup; "
+            f"to continue without the lost scans, remove {TALLY}"
         )
 
 

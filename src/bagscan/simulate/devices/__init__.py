@@ -1,13 +1,13 @@
-"""Devices: one file each, a parametric family with its own dimensions and layouts.
+"""Parametric models of devices, a module for each device.
 
-A device file holds ``LAYOUTS`` (three or more), ``DIMENSIONS`` (ten or more, with units in their
-names) and ``build(b, d, layout)``, which adds solids to a :class:`bagscan.simulate.assembly.Builder`
-with x and y in the plane that it lies in and z up. To add a device, write the file and add its name
-to ``NAMES``.
+A module defines ``LAYOUTS`` (three or more), ``DIMENSIONS`` (ten or more, with units in their
+names) and ``build(b, d, layout)``. This function adds solids to a
+:class:`bagscan.simulate.assembly.Builder`; x and y lie in the plane of the resting device, z points
+up. To add a device, write its module and add its name to ``NAMES``.
 
-A *family* is one product: a layout and a number. It fixes the nominal dimensions; every piece of it
-differs by a little, and by what its boards and cords look like. Training, validation and test use
-different families, and the last layout of every device is kept for test alone.
+A *family* is a product: a layout and a number. It determines the nominal dimensions. Its pieces
+differ slightly in dimensions, and in the details of boards and cords. Training, validation and test
+use different families. The last layout of every device is reserved for test.
 """
 
 from __future__ import annotations
@@ -45,10 +45,13 @@ PIECE_TOLERANCE = 0.015
 
 @dataclass(frozen=True)
 class Family:
-    """One product.
+    """A product, or a piece of it.
 
     Attributes:
-        piece: number of one piece of it in a laboratory's collection; None for a new one.
+        device: class of the device, one of ``NAMES``.
+        layout: one of the ``LAYOUTS`` of the device.
+        number: number of the family within the layout.
+        piece: number of the piece in a laboratory's collection; None for a new piece.
     """
 
     device: str
@@ -58,68 +61,83 @@ class Family:
 
     @property
     def name(self) -> str:
-        """For example ``laptop/drive_bay/03``."""
+        """Device, layout and number, for example ``laptop/drive_bay/03``."""
         return f"{self.device}/{self.layout}/{self.number:02d}"
 
     @property
     def part(self) -> str:
-        """``train``, ``val`` or ``test``: which part of a data set it may appear in."""
+        """Split of a dataset to which the family belongs: ``train``, ``val`` or ``test``."""
         if self.layout == device_module(self.device).LAYOUTS[-1] or self.number in TEST_FAMILIES:
             return "test"
         return "val" if self.number in VALIDATION_FAMILIES else "train"
 
 
 def device_module(name: str) -> ModuleType:
-    """The file of a device.
+    """Import the module of a device.
 
     Raises:
-        ConfigError: no such device.
+        ConfigError: the device is unknown.
     """
     if name not in NAMES:
         raise ConfigError(
-            f"unknown device {name!r}{nearest(name, NAMES)}; there are {', '.join(NAMES)}"
+            f"unknown device {name!r}{nearest(name, NAMES)}; available: {', '.join(NAMES)}"
         )
     return importlib.import_module(f"bagscan.simulate.devices.{name}")
 
 
 def families(device: str, part: str | None = None) -> list[Family]:
-    """All families of a device, or those of one part of a data set."""
-    every = [
+    """Return all families of a device, or those of a split."""
+    all_families = [
         Family(device, layout, k)
         for layout in device_module(device).LAYOUTS
         for k in range(FAMILIES_PER_LAYOUT)
     ]
-    return [family for family in every if part in (None, family.part)]
+    return [family for family in all_families if part in (None, family.part)]
 
 
 def draw_family(device: str, part: str | None, rng: np.random.Generator) -> Family:
-    """One family; in the test part half are of the layout that training never sees."""
-    there = families(device, part)
+    """Draw a family of a split; in the test split, half have the layout reserved for test."""
+    candidates = families(device, part)
     if part == "test":
-        unseen = device_module(device).LAYOUTS[-1]
-        wanted = rng.random() < 0.5
-        there = [family for family in there if (family.layout == unseen) == wanted]
-    return there[int(rng.integers(len(there)))]
+        reserved_layout = device_module(device).LAYOUTS[-1]
+        is_reserved = rng.random() < 0.5
+        candidates = [
+            family for family in candidates if (family.layout == reserved_layout) == is_reserved
+        ]
+    return candidates[int(rng.integers(len(candidates)))]
 
 
 def owned_piece(device: str, collection: int, pieces: int, piece: int) -> Family:
-    """The family of one of the pieces that a laboratory's collection holds; a collection's seed says which it bought."""
+    """Return the family of a piece of a laboratory's collection.
+
+    Args:
+        device: class of the device.
+        collection: seed of the collection, which determines its families.
+        pieces: number of pieces of the device in the collection.
+        piece: number of the piece.
+    """
     owned = families(device, "train")
     first = int(
         np.random.default_rng(
             np.random.SeedSequence([collection, zlib.crc32(device.encode())])
         ).integers(len(owned))
     )
-    # Spread over layouts first: neighbours in the list differ by number alone.
+    # Space the pieces evenly over the list, so that they cover all layouts.
     return dataclasses.replace(
         owned[(first + piece * len(owned) // pieces) % len(owned)], piece=piece
     )
 
 
 def dimensions(family: Family, rng: np.random.Generator | None = None) -> dict[str, Any]:
-    """What was drawn for a family; with ``rng``, of one piece of it, a little off."""
+    """Return the nominal dimensions of a family, or those of a piece.
+
+    Args:
+        family: the family.
+        rng: source of the deviations of a piece, up to ``PIECE_TOLERANCE``; None for the nominal
+            dimensions.
+    """
     nominal = np.random.default_rng(np.random.SeedSequence([zlib.crc32(family.name.encode()), 20]))
-    drawn: dict[str, Any] = {}
+    values: dict[str, Any] = {}
     for name, choice in device_module(family.device).DIMENSIONS.items():
         if (
             isinstance(choice, tuple)
@@ -127,19 +145,19 @@ def dimensions(family: Family, rng: np.random.Generator | None = None) -> dict[s
             and all(isinstance(c, float) for c in choice)
         ):
             value = nominal.uniform(*choice)
-            drawn[name] = float(
+            values[name] = float(
                 value
                 if rng is None
                 else value * (1 + rng.uniform(-PIECE_TOLERANCE, PIECE_TOLERANCE))
             )
         else:
-            drawn[name] = choice[int(nominal.integers(len(choice)))]
-    return drawn
+            values[name] = choice[int(nominal.integers(len(choice)))]
+    return values
 
 
 def build_device(family: Family, rng: np.random.Generator) -> tuple[Assembly, dict[str, Any]]:
-    """One piece of a family, and its dimensions."""
-    drawn = dimensions(family, rng)
+    """Build a piece of a family and return it with its dimensions."""
+    values = dimensions(family, rng)
     builder = Builder(rng)
-    device_module(family.device).build(builder, SimpleNamespace(**drawn), family.layout)
-    return builder.build(), drawn
+    device_module(family.device).build(builder, SimpleNamespace(**values), family.layout)
+    return builder.build(), values

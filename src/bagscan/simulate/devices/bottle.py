@@ -27,21 +27,21 @@ WALLS = {"drink": "pet", "sports": "polypropylene", "glass": "soda_lime_glass"}
 
 
 def build(b: Builder, d: SimpleNamespace, layout: str) -> None:
-    """Its axis along x."""
+    """Add a bottle or flask with its axis along x."""
     with b.frame((0, 0, d.radius_mm), axis="x"):
         if layout == "flask":
             _flask(b, d)
         else:
-            thick = {"drink": d.wall_mm, "sports": d.wall_mm * 2, "glass": d.wall_mm * 4 + 1}[
+            thickness = {"drink": d.wall_mm, "sports": d.wall_mm * 2, "glass": d.wall_mm * 4 + 1}[
                 layout
             ]
-            _plain(b, d, WALLS[layout], thick, layout)
+            _plain(b, d, WALLS[layout], thickness, layout)
 
 
-def _profile(d: SimpleNamespace, less: float) -> list[tuple[float, float]]:
-    """(radius, z) from base to mouth; ``less``: how much smaller all round."""
-    r, n, end = d.radius_mm - less, d.neck_radius_mm - less, d.length_mm / 2
-    low, top = -end + less, end - less
+def _profile(d: SimpleNamespace, inset: float) -> list[tuple[float, float]]:
+    """Return the points (radius, z) from base to mouth, moved inwards by ``inset``."""
+    r, n, end = d.radius_mm - inset, d.neck_radius_mm - inset, d.length_mm / 2
+    low, top = -end + inset, end - inset
     shoulder = end - d.neck_mm - d.shoulder_mm
     middle = low + (shoulder - low) * 0.5
     return [
@@ -59,9 +59,9 @@ def _profile(d: SimpleNamespace, less: float) -> list[tuple[float, float]]:
     ]
 
 
-def _plain(b: Builder, d: SimpleNamespace, wall: str, thick: float, layout: str) -> None:
+def _plain(b: Builder, d: SimpleNamespace, wall: str, thickness: float, layout: str) -> None:
     with b.part("wall"):
-        cavity = b.vessel(wall, _profile(d, 0), _profile(d, thick))
+        cavity = b.vessel(wall, _profile(d, 0), _profile(d, thickness))
     with b.part("contents"):
         b.pour(cavity, d.contents, d.level)
     _cap(b, d)
@@ -71,14 +71,14 @@ def _plain(b: Builder, d: SimpleNamespace, wall: str, thick: float, layout: str)
 
 
 def _flask(b: Builder, d: SimpleNamespace) -> None:
-    """Two steel walls and a vacuum."""
+    """Add a flask with two steel walls and a vacuum between them."""
     with b.part("wall"):
         outer = b.lathe("stainless_steel", _profile(d, 0))
         gap = b.lathe(AIR, _profile(d, d.flask_steel_mm), inside=outer)
     with b.part("inner_wall"), b.within(gap):
-        grown = d.flask_steel_mm + d.flask_gap_mm
+        inner_inset = d.flask_steel_mm + d.flask_gap_mm
         cavity = b.vessel(
-            "stainless_steel", _profile(d, grown), _profile(d, grown + d.flask_steel_mm)
+            "stainless_steel", _profile(d, inner_inset), _profile(d, inner_inset + d.flask_steel_mm)
         )
     with b.part("contents"):
         b.pour(cavity, d.contents, d.level)
@@ -86,21 +86,21 @@ def _flask(b: Builder, d: SimpleNamespace) -> None:
 
 
 def _cap(b: Builder, d: SimpleNamespace) -> None:
-    """Screwed over the end of the neck."""
+    """Add a screw cap and a label."""
     with b.part("cap"):
-        long = d.cap_mm * 0.6
+        length = d.cap_mm * 0.6
         cap = b.cylinder(
             "polypropylene",
             d.neck_radius_mm + 2,
-            long,
-            (0, 0, d.length_mm / 2 + long / 2 + 0.05),
+            length,
+            (0, 0, d.length_mm / 2 + length / 2 + 0.05),
             24,
         )
         b.cylinder(
             AIR,
             d.neck_radius_mm - 1,
-            long - 3,
-            (0, 0, d.length_mm / 2 + long / 2 - 1.4),
+            length - 3,
+            (0, 0, d.length_mm / 2 + length / 2 - 1.4),
             20,
             inside=cap,
         )

@@ -1,4 +1,4 @@
-"""A camera: body, lens barrel with glasses, sensor and boards, cell, prism or none."""
+"""A camera: body, lens barrel with lenses, sensor and boards, cell, optional prism."""
 
 from __future__ import annotations
 
@@ -31,19 +31,23 @@ DIMENSIONS = {
 
 
 def build(b: Builder, d: SimpleNamespace, layout: str) -> None:
-    """Lying on its back: z along the lens."""
+    """Add a camera that lies on its back, with the lens along z."""
     k = 0.78 if layout == "compact" else 1.0
-    w, h, deep = d.width_mm * k, d.height_mm * k, d.depth_mm * (0.7 if layout == "compact" else 1.0)
+    w, h, depth = (
+        d.width_mm * k,
+        d.height_mm * k,
+        d.depth_mm * (0.7 if layout == "compact" else 1.0),
+    )
     lens = d.lens_mm * {"reflex": 1.0, "mirrorless": 0.9, "compact": 0.45, "long_lens": 2.1}[layout]
     r = min(d.lens_radius_mm, h / 2 - 4) * (0.8 if layout == "compact" else 1.0)
     x = d.side * w * 0.06
-    with b.frame((0, 0, deep / 2)):
+    with b.frame((0, 0, depth / 2)):
         with b.part("body"):
-            room = b.case(d.shell, (w, h, deep), d.wall_mm, 12)
-        iw, ih, il = w - 2 * d.wall_mm - 1, h - 2 * d.wall_mm - 1, deep - 2 * d.wall_mm - 0.6
-        with b.within(room):
+            interior = b.case(d.shell, (w, h, depth), d.wall_mm, 12)
+        iw, ih, il = w - 2 * d.wall_mm - 1, h - 2 * d.wall_mm - 1, depth - 2 * d.wall_mm - 0.6
+        with b.within(interior):
             _inside(b, d, iw, ih, il, x, layout)
-        with b.frame((x, 0, deep / 2 + 0.1)):
+        with b.frame((x, 0, depth / 2 + 0.1)):
             _lens(b, d, r, lens)
         if layout == "reflex":
             with b.part("prism"), b.frame((x, h / 2 + 0.2, 0), rotation_xyz(np.pi / 2, 0, np.pi)):
@@ -60,15 +64,15 @@ def build(b: Builder, d: SimpleNamespace, layout: str) -> None:
 
 
 def _inside(
-    b: Builder, d: SimpleNamespace, w: float, h: float, deep: float, x: float, layout: str
+    b: Builder, d: SimpleNamespace, w: float, h: float, depth: float, x: float, layout: str
 ) -> None:
-    """Back (−z): screen; then boards, sensor; a cell in the grip."""
-    z = -deep / 2
+    """Add the interior: from back (−z) to front screen, boards and sensor; cell in the grip."""
+    z = -depth / 2
     with b.part("screen"):
         b.box(
             "soda_lime_glass", (w * 0.56, h * 0.66, d.screen_mm), (x, 0, z + d.screen_mm / 2 + 0.1)
         )
-    grip = min(d.cell_mm, deep - 8) + 4
+    grip = min(d.cell_mm, depth - 8) + 4
     with b.part("mainboard"), b.frame((d.side * grip / 2 + 0, 0, z + d.screen_mm + 3.4)):
         board(b, w - grip - 6, h - 4, 1.0, 2.4, 1.6, d.board_grain_mm)
     front = z + d.screen_mm + 3.4 + 0.5 + 2.6
@@ -76,50 +80,50 @@ def _inside(
         b.box("fr4", (d.sensor_mm * 1.7, d.sensor_mm * 1.3, 1.0), (x, 0, front + 0.6))
         b.box("silicon", (d.sensor_mm * 1.4, d.sensor_mm, 0.7), (x, 0, front + 1.5))
         b.box("soda_lime_glass", (d.sensor_mm * 1.45, d.sensor_mm * 1.05, 1.0), (x, 0, front + 2.5))
-    if layout in ("reflex", "long_lens") and deep / 2 - front > 16:
+    if layout in ("reflex", "long_lens") and depth / 2 - front > 16:
         with (
             b.part("mirror"),
-            b.frame((x, 0, front + 4 + (deep / 2 - front - 5) / 2), rotation_xyz(0.6, 0, 0)),
+            b.frame((x, 0, front + 4 + (depth / 2 - front - 5) / 2), rotation_xyz(0.6, 0, 0)),
         ):
             b.box("soda_lime_glass", (d.sensor_mm * 1.2, d.sensor_mm * 0.75, 1.2))
-    thick, long = grip - 4, min(h * 0.66, 56)
-    with b.frame((-d.side * (w / 2 - thick / 2 - 1.5), -2, 0), rotation_xyz(0, np.pi / 2, 0)):
-        pouch_cell(b, deep * 0.76, long, thick, "battery_cell")
+    thickness, length = grip - 4, min(h * 0.66, 56)
+    with b.frame((-d.side * (w / 2 - thickness / 2 - 1.5), -2, 0), rotation_xyz(0, np.pi / 2, 0)):
+        pouch_cell(b, depth * 0.76, length, thickness, "battery_cell")
     with b.part("flash_capacitor", replaceable=True):
-        rf = min(d.flash_radius_mm, (deep / 2 - front) / 2 - 1)
+        rf = min(d.flash_radius_mm, (depth / 2 - front) / 2 - 1)
         capacitor(
-            b, rf, min(30, h * 0.5), (d.side * (w / 2 - rf - 2), 0, deep / 2 - rf - 1), axis="y"
+            b, rf, min(30, h * 0.5), (d.side * (w / 2 - rf - 2), 0, depth / 2 - rf - 1), axis="y"
         )
     for side in (-1, 1):
         boss(
             b,
-            (x + side * d.sensor_mm * 1.15, h / 2 - 5, (front + deep / 2) / 2),
-            deep / 2 - front - 1,
+            (x + side * d.sensor_mm * 1.15, h / 2 - 5, (front + depth / 2) / 2),
+            depth / 2 - front - 1,
         )
 
 
-def _lens(b: Builder, d: SimpleNamespace, r: float, long: float) -> None:
-    """Barrel from z = 0 up."""
+def _lens(b: Builder, d: SimpleNamespace, r: float, length: float) -> None:
+    """Add the lens barrel upwards from z = 0."""
     with b.part("lens"):
-        barrel = b.cylinder("aluminium", r, long, (0, 0, long / 2), 28)
-        room = b.cylinder(AIR, r - d.barrel_mm, long, (0, 0, long / 2), 28, inside=barrel)
-        with b.within(room):
+        barrel = b.cylinder("aluminium", r, length, (0, 0, length / 2), 28)
+        interior = b.cylinder(AIR, r - d.barrel_mm, length, (0, 0, length / 2), 28, inside=barrel)
+        with b.within(interior):
             b.tube("brass", r - d.barrel_mm - 0.3, r - d.barrel_mm - 2.5, 3, (0, 0, 1.8))
-            each = (long - 8) / d.glasses
+            spacing = (length - 8) / d.glasses
             for k in range(d.glasses):
                 radius = (r - d.barrel_mm - 2) * (0.62 + 0.3 * k / d.glasses)
                 b.ball(
                     "soda_lime_glass",
-                    (radius, radius, each * (0.25 + 0.15 * (k % 2))),
-                    (0, 0, 6 + (k + 0.5) * each),
+                    (radius, radius, spacing * (0.25 + 0.15 * (k % 2))),
+                    (0, 0, 6 + (k + 0.5) * spacing),
                 )
                 b.tube(
                     "aluminium",
                     r - d.barrel_mm - 0.3,
                     radius + 0.6,
                     1.6,
-                    (0, 0, 6 + (k + 0.5) * each),
+                    (0, 0, 6 + (k + 0.5) * spacing),
                 )
-    with b.part("lens_motor", replaceable=True), b.frame((0, 0, long / 2)):
-        b.tube("copper", r + 2.6, r + 0.2, min(12, long * 0.2), density=0.4)
-        b.tube("rubber", r + 1.8, r + 0.2, long * 0.25, (0, 0, long * 0.3))
+    with b.part("lens_motor", replaceable=True), b.frame((0, 0, length / 2)):
+        b.tube("copper", r + 2.6, r + 0.2, min(12, length * 0.2), density=0.4)
+        b.tube("rubber", r + 1.8, r + 0.2, length * 0.25, (0, 0, length * 0.3))

@@ -5,7 +5,8 @@ from __future__ import annotations
 from types import SimpleNamespace
 
 from bagscan.simulate.assembly import AIR, Builder
-from bagscan.simulate.parts import board, cord_and_plug, motor, usb_port
+from bagscan.simulate.cords import cord_and_plug
+from bagscan.simulate.parts import board, motor, usb_port
 
 LAYOUTS = ("portable", "desktop", "solid_state", "optical")
 DIMENSIONS = {
@@ -28,15 +29,15 @@ DIMENSIONS = {
 
 
 def build(b: Builder, d: SimpleNamespace, layout: str) -> None:
-    """Lying flat, socket at +y."""
+    """Add a disk, drive or stick that lies flat, with its socket at +y."""
     k = {"portable": 1.0, "desktop": 1.55, "solid_state": 0.72, "optical": 1.6}[layout]
-    w, long = d.width_mm * k, d.length_mm * (1.15 if layout == "optical" else k)
+    w, length = d.width_mm * k, d.length_mm * (1.15 if layout == "optical" else k)
     h = d.height_mm * {"portable": 1.0, "desktop": 2.0, "solid_state": 0.75, "optical": 1.5}[layout]
     with b.frame((0, 0, h / 2)):
         with b.part("case"):
-            room = b.case(d.shell, (w, long, h), d.wall_mm, 5)
-        iw, il, ih = w - 2 * d.wall_mm - 1, long - 2 * d.wall_mm - 1, h - 2 * d.wall_mm - 0.8
-        with b.within(room):
+            interior = b.case(d.shell, (w, length, h), d.wall_mm, 5)
+        iw, il, ih = w - 2 * d.wall_mm - 1, length - 2 * d.wall_mm - 1, h - 2 * d.wall_mm - 0.8
+        with b.within(interior):
             if layout == "solid_state":
                 with b.part("board"), b.frame((0, -5, -0.2)):
                     board(
@@ -55,59 +56,66 @@ def build(b: Builder, d: SimpleNamespace, layout: str) -> None:
             with b.part("socket"), b.frame((0, il / 2 - 6.5, 0)):
                 usb_port(b, (0, 0, 0), (min(12, iw * 0.3), 11, min(6, ih - 0.5)))
     if d.cord:
-        cord_and_plug(b, (0, long / 2 + 0.4, h / 2), (0, 1), d.cord_turns, 1.8, 4, "usb")
+        cord_and_plug(b, (0, length / 2 + 0.4, h / 2), (0, 1), d.cord_turns, 1.8, 4, "usb")
 
 
-def _disk(b: Builder, d: SimpleNamespace, w: float, long: float, h: float) -> None:
-    """A hard disk: cast body, platters, arm and voice-coil magnets, board beneath."""
-    thin = min(d.disk_wall_mm, h * 0.16)
+def _disk(b: Builder, d: SimpleNamespace, w: float, length: float, h: float) -> None:
+    """Add a hard disk: cast body, platters, arm, voice-coil magnets, board beneath."""
+    wall = min(d.disk_wall_mm, h * 0.16)
     with b.part("disk", replaceable=True), b.frame((0, 0, 1.2)):
-        body = b.box("aluminium", (w, long, h - 2.4))
-        room = b.box(AIR, (w - 4, long - 4, h - 2.4 - 2 * thin), inside=body)
-        free = h - 2.4 - 2 * thin
-        r = min(w * 0.45, long * 0.36)
-        y = long / 2 - r - 3
-        with b.within(room):
+        body = b.box("aluminium", (w, length, h - 2.4))
+        interior = b.box(AIR, (w - 4, length - 4, h - 2.4 - 2 * wall), inside=body)
+        clearance = h - 2.4 - 2 * wall
+        r = min(w * 0.45, length * 0.36)
+        y = length / 2 - r - 3
+        with b.within(interior):
             for k in range(d.platters):
-                z = free * ((k + 0.5) / d.platters - 0.5)
-                plate = b.cylinder(d.platter, r, min(1.2, free * 0.2), (0, y, z), 32)
+                z = clearance * ((k + 0.5) / d.platters - 0.5)
+                plate = b.cylinder(d.platter, r, min(1.2, clearance * 0.2), (0, y, z), 32)
                 b.cylinder(
-                    "stainless_steel", d.hub_mm, min(1.2, free * 0.2), (0, y, z), 16, inside=plate
+                    "stainless_steel",
+                    d.hub_mm,
+                    min(1.2, clearance * 0.2),
+                    (0, y, z),
+                    16,
+                    inside=plate,
                 )
             m = min(d.magnet_mm, w * 0.25)
             for z in (-0.3, 0.3):
                 b.box(
-                    "ndfeb", (m, m * 0.7, free * 0.18), (w * 0.2, -long / 2 + m * 0.6 + 3, free * z)
+                    "ndfeb",
+                    (m, m * 0.7, clearance * 0.18),
+                    (w * 0.2, -length / 2 + m * 0.6 + 3, clearance * z),
                 )
             b.box(
                 "copper",
-                (m * 0.7, m * 0.5, free * 0.16),
-                (w * 0.2, -long / 2 + m * 0.6 + 3, 0),
+                (m * 0.7, m * 0.5, clearance * 0.16),
+                (w * 0.2, -length / 2 + m * 0.6 + 3, 0),
                 density=0.6,
             )
-    with b.part("disk_board"), b.frame((0, -long * 0.1, -h / 2 + 1.5)):
-        board(b, w * 0.9, long * 0.55, 0.8, 0.0, 0.8, d.board_grain_mm)
+    with b.part("disk_board"), b.frame((0, -length * 0.1, -h / 2 + 1.5)):
+        board(b, w * 0.9, length * 0.55, 0.8, 0.0, 0.8, d.board_grain_mm)
 
 
-def _optical(b: Builder, d: SimpleNamespace, w: float, long: float, h: float) -> None:
-    """Tray, spindle, sled on rails, board at the back."""
+def _optical(b: Builder, d: SimpleNamespace, w: float, length: float, h: float) -> None:
+    """Add an optical drive: tray, spindle, sled on rails, board at the back."""
     with b.part("tray"):
-        plate = b.box("pc_abs", (w * 0.94, long * 0.78, 1.4), (0, -long * 0.08, -h / 2 + 4.5))
-        b.box(AIR, (w * 0.2, long * 0.4, 1.4), (0, -long * 0.15, -h / 2 + 4.5), inside=plate)
-    with b.frame((0, long * 0.06, h * 0.2)):
+        plate = b.box("pc_abs", (w * 0.94, length * 0.78, 1.4), (0, -length * 0.08, -h / 2 + 4.5))
+        b.box(AIR, (w * 0.2, length * 0.4, 1.4), (0, -length * 0.15, -h / 2 + 4.5), inside=plate)
+    with b.frame((0, length * 0.06, h * 0.2)):
         motor(b, min(13.0, w * 0.12), h * 0.3, 1.5)
     with b.part("rails"):
         for side in (-1, 1):
             b.cylinder(
                 "stainless_steel",
                 1.3,
-                long * 0.5,
-                (side * w * 0.17, -long * 0.15, -h / 2 + 1.9),
+                length * 0.5,
+                (side * w * 0.17, -length * 0.15, -h / 2 + 1.9),
                 8,
                 axis="y",
             )
     with b.part("sled", replaceable=True):
-        b.box("zamak", (w * 0.2, 18, h * 0.25), (0, -long * 0.25, h * 0.2))
-        b.cylinder("soda_lime_glass", 2.4, 1.5, (0, -long * 0.25, h * 0.325 + 0.8), 10)
-    with b.part("board"), b.frame((-w * 0.25, long * 0.38, -h * 0.1)):
-        board(b, w * 0.36, long * 0.12, 1.0, min(3.0, h * 0.4), grain=d.board_grain_mm)
+        b.box("zamak", (w * 0.2, 18, h * 0.25), (0, -length * 0.25, h * 0.2))
+        b.cylinder("soda_lime_glass", 2.4, 1.5, (0, -length * 0.25, h * 0.325 + 0.8), 10)
+    with b.part("board"), b.frame((-w * 0.25, length * 0.38, -h * 0.1)):
+        board(b, w * 0.36, length * 0.12, 1.0, min(3.0, h * 0.4), grain=d.board_grain_mm)

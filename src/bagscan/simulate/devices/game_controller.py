@@ -30,15 +30,15 @@ DIMENSIONS = {
 
 
 def build(b: Builder, d: SimpleNamespace, layout: str) -> None:
-    """Lying on its back: sticks towards z."""
+    """Add a controller or console that lies on its back, with its sticks towards z."""
     w = d.width_mm * {"pad": 1.0, "handheld": 1.45, "wheel_pad": 1.1, "remote": 0.3}[layout]
     depth = d.depth_mm * (2.0 if layout == "remote" else 1.15 if layout == "handheld" else 1.0)
     h = d.height_mm * (0.55 if layout == "handheld" else 0.75 if layout == "remote" else 1.0)
     with b.frame((0, 0, h / 2)):
         with b.part("shell"):
-            room = b.case(d.shell, (w, depth, h), d.wall_mm, 10)
+            interior = b.case(d.shell, (w, depth, h), d.wall_mm, 10)
         iw, il, ih = w - 2 * d.wall_mm - 1, depth - 2 * d.wall_mm - 1, h - 2 * d.wall_mm - 1
-        with b.within(room):
+        with b.within(interior):
             _inside(b, d, layout, iw, il, ih)
         if layout in ("pad", "wheel_pad"):
             for side in (-1, 1):
@@ -54,23 +54,26 @@ def _inside(b: Builder, d: SimpleNamespace, layout: str, w: float, depth: float,
             else (0.0, -depth * 0.1, w * d.stick_spread + 2 * d.stick_mm + 6, 2 * d.stick_mm + 6)
         )
         board(b, w * 0.9, depth * 0.86, 1.2, 1.6, 1.6, d.board_grain_mm, keep=stick)
-    room = h / 2 - middle - 0.8
+    headroom = h / 2 - middle - 0.8
     with b.part("sticks"):
         for side in () if layout == "remote" else (-1, 1):
             x = side * w * d.stick_spread / 2
             box = b.box(
                 "stainless_steel",
-                (2 * d.stick_mm, 2 * d.stick_mm, room * 0.5),
-                (x, -depth * 0.1, middle + 0.7 + room * 0.25),
+                (2 * d.stick_mm, 2 * d.stick_mm, headroom * 0.5),
+                (x, -depth * 0.1, middle + 0.7 + headroom * 0.25),
             )
             b.box(
                 AIR,
-                (2 * d.stick_mm - 1.4, 2 * d.stick_mm - 1.4, room * 0.5 - 1),
-                (x, -depth * 0.1, middle + 0.7 + room * 0.25),
+                (2 * d.stick_mm - 1.4, 2 * d.stick_mm - 1.4, headroom * 0.5 - 1),
+                (x, -depth * 0.1, middle + 0.7 + headroom * 0.25),
                 inside=box,
             )
             b.cylinder(
-                "pom", d.stick_mm * 0.5, room * 0.4, (x, -depth * 0.1, middle + 0.8 + room * 0.7)
+                "pom",
+                d.stick_mm * 0.5,
+                headroom * 0.4,
+                (x, -depth * 0.1, middle + 0.8 + headroom * 0.7),
             )
     with b.part("buttons"):
         for k in range(d.buttons):
@@ -82,17 +85,17 @@ def _inside(b: Builder, d: SimpleNamespace, layout: str, w: float, depth: float,
                 )
             else:
                 at = (np.sign(k % 2 - 0.5) * w * 0.36 + 8 * np.cos(a), depth * 0.3 + 6 * np.sin(a))
-            b.cylinder("abs", 3.0, room * 0.4, (at[0], at[1], middle + room * 0.75), 10)
+            b.cylinder("abs", 3.0, headroom * 0.4, (at[0], at[1], middle + headroom * 0.75), 10)
     below = h / 2 + middle - 0.7 - 1.7
-    thick = min(d.cell_mm, below - 1)
+    thickness = min(d.cell_mm, below - 1)
     if layout == "remote":
         r = min(7.0, below / 2 - 0.4, w / 2 - 1)
         for side in (-1, 1):
             with b.frame((0, side * 27, -h / 2 + r + 0.3), axis="y"):
                 round_cell(b, r, 50, "alkaline_core")
         return
-    with b.frame((0, -2, -h / 2 + 0.6 + thick / 2)):
-        pouch_cell(b, w * 0.36, depth * 0.6, thick)
+    with b.frame((0, -2, -h / 2 + 0.6 + thickness / 2)):
+        pouch_cell(b, w * 0.36, depth * 0.6, thickness)
     if layout == "handheld":
         with b.part("screen"):
             b.box(
@@ -103,16 +106,16 @@ def _inside(b: Builder, d: SimpleNamespace, layout: str, w: float, depth: float,
 
 
 def _grip(b: Builder, d: SimpleNamespace, side: int, w: float, depth: float) -> None:
-    """A hollow grip towards −y with a rumble motor and its weight."""
+    """Add a hollow grip towards −y with a rumble motor and its weight."""
     r = d.grip_radius_mm
     with b.frame((side * (w / 2 - r - 2), -depth / 2 - d.grip_mm / 2 - 0.2, 0), axis="y"):
         with b.part("grip"):
             shell = b.cylinder(d.shell, r, d.grip_mm, segments=20)
-            room = b.cylinder(
+            interior = b.cylinder(
                 AIR, r - d.wall_mm, d.grip_mm - 2 * d.wall_mm, segments=20, inside=shell
             )
-            b.hollow(room)
-        with b.within(room), b.frame((0, 0, 2)):
+            b.hollow(interior)
+        with b.within(interior), b.frame((0, 0, 2)):
             motor(b, d.rumble_radius_mm, d.grip_mm * 0.42, 2, "ndfeb")
             with b.part("weight"):
                 b.cylinder(

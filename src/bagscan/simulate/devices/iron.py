@@ -7,7 +7,8 @@ from types import SimpleNamespace
 import numpy as np
 
 from bagscan.simulate.assembly import AIR, Builder
-from bagscan.simulate.parts import board, cord_and_plug, helix
+from bagscan.simulate.cords import cord_and_plug
+from bagscan.simulate.parts import board, helix
 
 LAYOUTS = ("steam", "dry", "travel", "station")
 DIMENSIONS = {
@@ -30,7 +31,7 @@ DIMENSIONS = {
 
 
 def outline(length: float, width: float, nose: float, n: int = 12) -> np.ndarray:
-    """(2n - 2, 2) of a sole, its nose towards +x."""
+    """Return the (2n - 2, 2) outline of a sole with its nose towards +x."""
     t = np.linspace(0, 1, n)
     half = width / 2 * np.clip(1 - t**nose, 0, 1) ** 0.75
     side = np.column_stack([-length / 2 + length * t, half])
@@ -38,7 +39,7 @@ def outline(length: float, width: float, nose: float, n: int = 12) -> np.ndarray
 
 
 def build(b: Builder, d: SimpleNamespace, layout: str) -> None:
-    """Standing on its sole."""
+    """Add a clothes iron that stands on its sole."""
     k = 0.72 if layout == "travel" else 1.0
     length, width, rise = (
         d.length_mm * k,
@@ -49,44 +50,47 @@ def build(b: Builder, d: SimpleNamespace, layout: str) -> None:
     _sole(b, d, sole, length, width, layout)
     top = d.sole_mm + 9.0
     with b.part("tank"):
-        tall = d.tank_mm * (0.6 if layout in ("dry", "travel") else 1.0)
-        body = b.prism(d.shell, sole * 0.95, tall, (0, 0, top + tall / 2))
-        room = b.prism(
+        height = d.tank_mm * (0.6 if layout in ("dry", "travel") else 1.0)
+        body = b.prism(d.shell, sole * 0.95, height, (0, 0, top + height / 2))
+        interior = b.prism(
             AIR,
             sole * (0.95 - 2 * d.tank_wall_mm / width),
-            tall - 2 * d.tank_wall_mm,
-            (0, 0, top + tall / 2),
+            height - 2 * d.tank_wall_mm,
+            (0, 0, top + height / 2),
             inside=body,
         )
-        b.hollow(room)
-    with b.within(room):
+        b.hollow(interior)
+    with b.within(interior):
         if layout in ("steam", "travel"):
             with b.part("water"):
                 wall = b.prism(
-                    "polypropylene", sole * 0.55, tall * 0.62, (length * 0.1, 0, top + tall * 0.45)
+                    "polypropylene",
+                    sole * 0.55,
+                    height * 0.62,
+                    (length * 0.1, 0, top + height * 0.45),
                 )
                 tank = b.prism(
                     AIR,
                     sole * 0.51,
-                    tall * 0.62 - 3,
-                    (length * 0.1, 0, top + tall * 0.45),
+                    height * 0.62 - 3,
+                    (length * 0.1, 0, top + height * 0.45),
                     inside=wall,
                 )
                 if d.water_level > 0.05:
                     b.pour(tank, "water", d.water_level)
-        with b.part("thermostat", replaceable=True), b.frame((-length * 0.3, 0, top + tall / 2)):
+        with b.part("thermostat", replaceable=True), b.frame((-length * 0.3, 0, top + height / 2)):
             cup = b.cylinder("bakelite", d.thermostat_mm, 11)
             b.cylinder("brass", d.thermostat_mm * 0.6, 5, inside=cup)
             b.cylinder(
                 "stainless_steel",
                 4,
-                tall / 2 - d.tank_wall_mm - 5.6,
-                (0, 0, (tall / 2 - d.tank_wall_mm + 5.5) / 2),
+                height / 2 - d.tank_wall_mm - 5.6,
+                (0, 0, (height / 2 - d.tank_wall_mm + 5.5) / 2),
             )
         if layout == "station":
-            with b.part("board"), b.frame((length * 0.12, 0, top + tall * 0.4)):
+            with b.part("board"), b.frame((length * 0.12, 0, top + height * 0.4)):
                 board(b, length * 0.3, width * 0.3, 1.4, 12, grain=10)
-    base = top + tall
+    base = top + height
     _handle(b, d, length, base, rise)
     cord_and_plug(b, (-length * 0.5 - 0.5, 0, base + 8), (-1, 0), d.cord_turns, cores=3)
 
@@ -124,16 +128,16 @@ def _sole(
 
 
 def _handle(b: Builder, d: SimpleNamespace, length: float, base: float, rise: float) -> None:
-    """Two posts and a hollow bar."""
+    """Add a handle: two posts and a hollow bar."""
     bar = length * 0.86
     with b.part("handle"):
-        for x, tall in ((-bar / 2 + 11, rise), (bar / 2 - 24, rise)):
-            post = b.slab(d.shell, (20, d.handle_mm, tall), 4, (x, 0, base + tall / 2))
-            b.slab(AIR, (15, d.handle_mm - 5, tall), 3, (x, 0, base + tall / 2), inside=post)
+        for x, height in ((-bar / 2 + 11, rise), (bar / 2 - 24, rise)):
+            post = b.slab(d.shell, (20, d.handle_mm, height), 4, (x, 0, base + height / 2))
+            b.slab(AIR, (15, d.handle_mm - 5, height), 3, (x, 0, base + height / 2), inside=post)
         z = base + rise + d.handle_mm / 2
         with b.frame((0, 0, z)):
-            room = b.case(d.shell, (bar, d.handle_mm + 6, d.handle_mm), 2.5, 8)
-    with b.within(room), b.frame((0, 0, z)):
+            interior = b.case(d.shell, (bar, d.handle_mm + 6, d.handle_mm), 2.5, 8)
+    with b.within(interior), b.frame((0, 0, z)):
         with b.part("wires"):
             for y in (-4, 4):
                 b.wire("copper", [(-bar * 0.42, y, 0), (0, y, 2), (bar * 0.25, y, 0)], 0.7)

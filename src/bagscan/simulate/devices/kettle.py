@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 
 from bagscan.simulate.assembly import AIR, Builder
-from bagscan.simulate.parts import cord_and_plug
+from bagscan.simulate.cords import cord_and_plug
 
 LAYOUTS = ("jug", "travel", "glass")
 DIMENSIONS = {
@@ -30,7 +30,7 @@ DIMENSIONS = {
 
 
 def build(b: Builder, d: SimpleNamespace, layout: str) -> None:
-    """Standing."""
+    """Add a standing kettle."""
     k = 0.72 if layout == "travel" else 1.0
     r, h = d.radius_mm * k, d.height_mm * k
     material = "soda_lime_glass" if layout == "glass" else d.shell
@@ -62,12 +62,14 @@ def build(b: Builder, d: SimpleNamespace, layout: str) -> None:
 
 
 def _foot(b: Builder, d: SimpleNamespace, r: float) -> None:
-    """Heater disc under the vessel, control and connector in the foot."""
+    """Add the heater disc under the vessel, and control and connector in the foot."""
     with b.part("foot"):
         shell = b.cylinder("polypropylene", r, d.floor_mm - 0.2, (0, 0, d.floor_mm / 2), 28)
-        room = b.cylinder(AIR, r - 2.5, d.floor_mm - 4, (0, 0, d.floor_mm / 2), 28, inside=shell)
-        b.hollow(room)
-    with b.within(room):
+        interior = b.cylinder(
+            AIR, r - 2.5, d.floor_mm - 4, (0, 0, d.floor_mm / 2), 28, inside=shell
+        )
+        b.hollow(interior)
+    with b.within(interior):
         z = d.floor_mm - 2.6 - d.disc_mm / 2
         with b.part("heater", replaceable=True):
             b.cylinder("aluminium", r * 0.85, d.disc_mm, (0, 0, z), 28)
@@ -84,37 +86,37 @@ def _foot(b: Builder, d: SimpleNamespace, r: float) -> None:
             fill = b.wire("magnesia", path[1:-1], rh * 0.78, segments=8, inside=sheath)
             b.wire("nichrome", path[2:-2], rh * 0.2, inside=fill)
         with b.part("connector"):
-            tall = z - d.disc_mm / 2 - 2.5
-            b.tube("nylon_gf30", r * 0.3, r * 0.24, tall, (0, 0, 2.2 + tall / 2))
-            b.cylinder("brass", 3.5, tall * 0.8, (0, 0, 2.2 + tall / 2))
+            height = z - d.disc_mm / 2 - 2.5
+            b.tube("nylon_gf30", r * 0.3, r * 0.24, height, (0, 0, 2.2 + height / 2))
+            b.cylinder("brass", 3.5, height * 0.8, (0, 0, 2.2 + height / 2))
         with b.part("thermostat"):
             b.box(
                 "bakelite",
-                (r * 0.14, 10, tall * 0.5),
-                (r * 0.92 - 2.6 - r * 0.07, 0, 2.4 + tall * 0.25),
+                (r * 0.14, 10, height * 0.5),
+                (r * 0.92 - 2.6 - r * 0.07, 0, 2.4 + height * 0.25),
             )
 
 
 def _handle(b: Builder, d: SimpleNamespace, r: float, h: float) -> None:
-    """Towards +x: an upright and two arms, hollow, with a switch."""
+    """Add a hollow handle towards +x: an upright, two arms and a switch."""
     x = r + d.handle_reach_mm
-    tall = h * 0.8
+    height = h * 0.8
     with b.part("handle"):
         with b.frame((x, 0, d.floor_mm + h / 2)):
-            room = b.case("polypropylene", (d.handle_mm, d.handle_mm + 6, tall), 2.4, 6)
+            interior = b.case("polypropylene", (d.handle_mm, d.handle_mm + 6, height), 2.4, 6)
         for side in (-1, 1):
-            z = d.floor_mm + h / 2 + side * (tall / 2 - 10)
-            near = (
+            z = d.floor_mm + h / 2 + side * (height / 2 - 10)
+            start = (
                 r + (r * d.taper - r) * (z - d.floor_mm + (10 if side < 0 else -10)) / h
                 if side < 0
                 else r * 1.0
             )
-            reach = x - d.handle_mm / 2 - near - 0.3
-            b.box("polypropylene", (reach, d.handle_mm, 16), (near + 0.2 + reach / 2, 0, z))
+            reach = x - d.handle_mm / 2 - start - 0.3
+            b.box("polypropylene", (reach, d.handle_mm, 16), (start + 0.2 + reach / 2, 0, z))
     with (
-        b.within(room),
+        b.within(interior),
         b.part("switch", replaceable=True),
-        b.frame((x, 0, d.floor_mm + h / 2 + tall * 0.3)),
+        b.frame((x, 0, d.floor_mm + h / 2 + height * 0.3)),
     ):
         body = b.box("nylon_gf30", (d.switch_mm * 0.7, d.switch_mm, d.switch_mm))
         b.box("brass", (d.switch_mm * 0.2, d.switch_mm * 0.6, d.switch_mm * 0.6), inside=body)

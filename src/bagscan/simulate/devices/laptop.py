@@ -30,7 +30,7 @@ DIMENSIONS = {
 
 
 def build(b: Builder, d: SimpleNamespace, layout: str) -> None:
-    """Base from −base/2 to base/2 in z, lid above."""
+    """Add a closed laptop whose base is centred on z = 0, with the lid above."""
     with b.part("base_shell"):
         cavity = b.case(d.shell, (d.width_mm, d.depth_mm, d.base_mm), d.wall_mm, 6)
     w, depth, h = (
@@ -50,25 +50,29 @@ def build(b: Builder, d: SimpleNamespace, layout: str) -> None:
 
 
 def _keyboard(b: Builder, d: SimpleNamespace, w: float, depth: float, h: float, rear: int) -> None:
-    wide, long, rows = w * 0.84, depth * 0.42, 6
+    width, board_length, rows = w * 0.84, depth * 0.42, 6
     y = depth * 0.14
     with b.part("keyboard"):
-        b.box("stainless_steel", (wide, long, 0.4), (0, y, h / 2 - 3.4), density=0.8)
+        b.box("stainless_steel", (width, board_length, 0.4), (0, y, h / 2 - 3.4), density=0.8)
         for row in range(rows):
-            ky = y - long / 2 + (row + 0.5) * long / rows
+            ky = y - board_length / 2 + (row + 0.5) * board_length / rows
             for column in range(d.key_columns):
                 if row == 0 and 4 <= column <= 8:
                     continue
-                kx = -wide / 2 + (column + 0.5) * wide / d.key_columns
+                kx = -width / 2 + (column + 0.5) * width / d.key_columns
                 b.box(
                     "abs",
-                    (wide / d.key_columns * 0.86, long / rows * 0.84, 1.3),
+                    (width / d.key_columns * 0.86, board_length / rows * 0.84, 1.3),
                     (kx, ky, h / 2 - 2),
                 )
         b.box(
             "abs",
-            (wide / d.key_columns * 4.8, long / rows * 0.84, 1.3),
-            (-wide / 2 + 6.5 * wide / d.key_columns, y - long / 2 + long / rows / 2, h / 2 - 2),
+            (width / d.key_columns * 4.8, board_length / rows * 0.84, 1.3),
+            (
+                -width / 2 + 6.5 * width / d.key_columns,
+                y - board_length / 2 + board_length / rows / 2,
+                h / 2 - 2,
+            ),
         )
     with b.part("touchpad"):
         b.box(
@@ -78,47 +82,56 @@ def _keyboard(b: Builder, d: SimpleNamespace, w: float, depth: float, h: float, 
 
 
 def _works(b: Builder, d: SimpleNamespace, w: float, band: float, h: float, layout: str) -> None:
-    """Board, fans and pipes; z = 0 is the floor."""
+    """Add board, fans and heat pipes; z = 0 is the floor."""
     radius = min(d.fan_radius_mm, band / 2 - 9)
     fans = (-1, 1) if layout == "two_fans" else (d.side,)
-    tall = min(6.5, h - 1.5)
+    height = min(6.5, h - 1.5)
     for side in fans:
-        with b.frame((side * (w / 2 - radius - 4), -band / 2 + radius + 2, tall / 2 + 0.8)):
-            fan(b, radius, tall, d.fan_blades)
+        with b.frame((side * (w / 2 - radius - 4), -band / 2 + radius + 2, height / 2 + 0.8)):
+            fan(b, radius, height, d.fan_blades)
         with b.part("heat_sink"):
             for k in range(18):
                 b.box(
                     "copper",
-                    (0.35, 10, tall),
+                    (0.35, 10, height),
                     (
                         side * (w / 2 - radius - 4) + (k - 8.5) * radius * 0.105,
                         -band / 2 + 2 * radius + 9.5,
-                        tall / 2 + 0.8,
+                        height / 2 + 0.8,
                     ),
                 )
-    taken = 2 * radius + 10
-    long = w - taken * len(fans) - 18 * (2 - len(fans))
-    x = -d.side * (taken - 18) / 2 if len(fans) == 1 else 0.0
+    fan_width = 2 * radius + 10
+    board_length = w - fan_width * len(fans) - 18 * (2 - len(fans))
+    x = -d.side * (fan_width - 18) / 2 if len(fans) == 1 else 0.0
     with b.frame((x, 0, 2.6)):
-        room = max(1.5, h - 2.6 - 0.6 - 3.4)
-        cpu_x, cpu_y = -0.12 * long, -band / 2 + radius + 2
+        headroom = max(1.5, h - 2.6 - 0.6 - 3.4)
+        cpu_x, cpu_y = -0.12 * board_length, -band / 2 + radius + 2
         with b.part("mainboard"):
-            board(b, long, band - 4, 1.2, room, 1.8, d.board_grain_mm, keep=(cpu_x, cpu_y, 42, 34))
+            board(
+                b,
+                board_length,
+                band - 4,
+                1.2,
+                headroom,
+                1.8,
+                d.board_grain_mm,
+                keep=(cpu_x, cpu_y, 42, 34),
+            )
         with b.part("processor"), b.frame((cpu_x, cpu_y, 0.6)):
             chip(b, 28, 1.2)
             b.box("copper", (34, 28, 1.0), (0, 0, 1.8))
         with b.part("heat_pipe"):
             for side in fans:
-                reach = side * (long / 2 + 2.0) - cpu_x
+                reach = side * (board_length / 2 + 2.0) - cpu_x
                 pipe = b.box(
                     "copper",
                     (abs(reach), d.pipe_mm, 2.2),
-                    (cpu_x + reach / 2, cpu_y, 0.6 + room + 1.5),
+                    (cpu_x + reach / 2, cpu_y, 0.6 + headroom + 1.5),
                 )
                 b.box(
                     AIR,
                     (abs(reach) - 2, d.pipe_mm - 1, 1.2),
-                    (cpu_x + reach / 2, cpu_y, 0.6 + room + 1.5),
+                    (cpu_x + reach / 2, cpu_y, 0.6 + headroom + 1.5),
                     inside=pipe,
                 )
     if len(fans) == 1:
@@ -136,15 +149,15 @@ def _works(b: Builder, d: SimpleNamespace, w: float, band: float, h: float, layo
 
 
 def _power(b: Builder, d: SimpleNamespace, w: float, band: float, h: float, layout: str) -> None:
-    """Cells, bay and speakers; z = 0 is the floor."""
-    thick = min(d.cell_thick_mm, h - 1)
+    """Add cells, bay and speakers; z = 0 is the floor."""
+    thickness = min(d.cell_thick_mm, h - 1)
     bay = 76.0 if layout in ("drive_bay", "battery_rear") else 0.0
     span = w - bay - 58
     x0 = -d.side * bay / 2
-    each = span / d.cells
+    cell_width = span / d.cells
     for k in range(d.cells):
-        with b.frame((x0 - span / 2 + (k + 0.5) * each, -1.5, 1 + thick / 2)):
-            pouch_cell(b, each - 3, band - 20, thick)
+        with b.frame((x0 - span / 2 + (k + 0.5) * cell_width, -1.5, 1 + thickness / 2)):
+            pouch_cell(b, cell_width - 3, band - 20, thickness)
     with b.part("battery_board"), b.frame((x0, band / 2 - 5.2, 1.4)):
         board(b, span * 0.8, 6, 0.8, min(2.5, h - 2), grain=5)
     if bay:
@@ -160,8 +173,8 @@ def _bay(b: Builder, kind: str, w: float, length: float, h: float) -> None:
     if kind == "disk":
         with b.part("disk", replaceable=True):
             body = b.box("aluminium", (w, length, h), (0, 0, h / 2 + 0.2))
-            room = b.box(AIR, (w - 3, length - 3, h - 3), (0, 0, h / 2 + 0.2), inside=body)
-            with b.within(room), b.frame((0, 0, h / 2 + 0.2)):
+            interior = b.box(AIR, (w - 3, length - 3, h - 3), (0, 0, h / 2 + 0.2), inside=body)
+            with b.within(interior), b.frame((0, 0, h / 2 + 0.2)):
                 b.cylinder("aluminium", w * 0.43, 0.8, (0, length / 2 - w * 0.43 - 3, 0.6), 32)
                 b.cylinder(
                     "stainless_steel", 9, max(0.5, h * 0.15), (0, length / 2 - w * 0.43 - 3, -0.6)
@@ -170,13 +183,13 @@ def _bay(b: Builder, kind: str, w: float, length: float, h: float) -> None:
     elif kind == "solid_state":
         with b.part("disk", replaceable=True), b.frame((0, 0, 1.6)):
             board(b, 22, length * 0.8, 0.8, min(1.6, h - 2), grain=14)
-    # empty: a bay that nothing was ordered for, so that an empty place means nothing.
+    # Other kinds: the bay stays empty, so that an empty bay does not indicate an anomaly.
 
 
 def _lid(b: Builder, d: SimpleNamespace) -> None:
     z = d.base_mm / 2 + 0.5 + d.lid_mm / 2
     with b.part("lid_shell"):
-        room = b.case(
+        interior = b.case(
             d.shell,
             (d.width_mm, d.depth_mm, d.lid_mm),
             d.wall_mm,
@@ -185,7 +198,7 @@ def _lid(b: Builder, d: SimpleNamespace) -> None:
             lid=d.wall_mm * 0.7,
         )
     w, depth = d.width_mm - 2 * d.wall_mm, d.depth_mm - 2 * d.wall_mm
-    with b.within(room), b.frame((0, 0, z)):
+    with b.within(interior), b.frame((0, 0, z)):
         with b.part("panel"):
             b.box(
                 "soda_lime_glass",

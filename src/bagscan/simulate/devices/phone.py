@@ -1,4 +1,4 @@
-"""A telephone or a tablet: frame, glass, cell, shielded boards, cameras, coil."""
+"""A phone or tablet: frame, glass, cell, shielded boards, cameras, coil."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ DIMENSIONS = {
 
 
 def build(b: Builder, d: SimpleNamespace, layout: str) -> None:
-    """Screen up."""
-    tablet = layout == "tablet"
-    w, length = (d.tablet_width_mm, d.tablet_length_mm) if tablet else (d.width_mm, d.length_mm)
+    """Add a phone or tablet with its screen up."""
+    is_tablet = layout == "tablet"
+    w, length = (d.tablet_width_mm, d.tablet_length_mm) if is_tablet else (d.width_mm, d.length_mm)
     with b.part("frame"):
         frame = b.slab(d.frame, (w, length, d.thick_mm), 9)
         cavity = b.slab(
@@ -67,7 +67,7 @@ def build(b: Builder, d: SimpleNamespace, layout: str) -> None:
 
 
 def _inside(b: Builder, d: SimpleNamespace, layout: str, w: float, length: float, h: float) -> None:
-    """z = 0 is the middle of a room of height h."""
+    """Add the components; z = 0 is the middle of an interior of height ``h``."""
     cell = min(d.cell_thick_mm, h - 1.0)
     top, bottom = length * 0.27, length * 0.13
     middle = length - top - bottom
@@ -78,12 +78,14 @@ def _inside(b: Builder, d: SimpleNamespace, layout: str, w: float, length: float
     else:
         cells, strip = [(0.0, w * 0.94 if layout == "cell_below" else w * 0.8)], []
     y = (bottom - top) / 2
-    for x, wide in cells:
+    for x, width in cells:
         with b.frame((x, y - 1.5, -h / 2 + 0.7 + cell / 2)):
-            pouch_cell(b, wide, min(middle - 6, length * d.cell_length_share), cell, "battery_cell")
-    for x, wide in strip:
+            pouch_cell(
+                b, width, min(middle - 6, length * d.cell_length_share), cell, "battery_cell"
+            )
+    for x, width in strip:
         with b.part("mainboard"), b.frame((x, y, -0.4)):
-            board(b, wide, middle - 5, 0.8, h / 2 - 0.4, h / 2 - 1.7, d.board_grain_mm)
+            board(b, width, middle - 5, 0.8, h / 2 - 0.4, h / 2 - 1.7, d.board_grain_mm)
     _top(b, d, w, length, top, h)
     with b.part("lower_board"), b.frame((0, -length / 2 + bottom / 2, -0.6)):
         board(b, w * 0.34, bottom - 5, 0.7, h / 2, 0.6, d.board_grain_mm)
@@ -104,25 +106,25 @@ def _inside(b: Builder, d: SimpleNamespace, layout: str, w: float, length: float
     with b.part("coil"):
         radius = min(d.coil_radius_mm, w * 0.42)
         turns = helix(8, 1.0, 0.0, 20)
-        spread = np.linspace(radius * 0.5, radius, len(turns))[:, None]
+        scale = np.linspace(radius * 0.5, radius, len(turns))[:, None]
         b.wire(
             "copper",
-            np.column_stack([turns[:, :2] * spread + [0, y], np.full(len(turns), -h / 2 + 0.35)]),
+            np.column_stack([turns[:, :2] * scale + [0, y], np.full(len(turns), -h / 2 + 0.35)]),
             0.22,
             segments=4,
         )
 
 
 def _top(b: Builder, d: SimpleNamespace, w: float, length: float, top: float, h: float) -> None:
-    """Main board with its shield, and the cameras beside it."""
+    """Add the mainboard with its shield, and the cameras beside it."""
     r = min(d.camera_radius_mm, w * 0.09)
     column = 2 * r + 7
-    x, wide = d.side * column / 2, w - column - 2
+    x, width = d.side * column / 2, w - column - 2
     y = length / 2 - top / 2
     with b.part("mainboard"), b.frame((x, y, -0.6)):
-        board(b, wide, top - 4, 0.8, h / 2 - 0.9, h / 2 - 0.9, d.board_grain_mm)
+        board(b, width, top - 4, 0.8, h / 2 - 0.9, h / 2 - 0.9, d.board_grain_mm)
     with b.part("shield"):
-        b.box("stainless_steel", (wide * 0.8, (top - 4) * 0.8, d.shield_mm), (x, y, h / 2 - 0.55))
+        b.box("stainless_steel", (width * 0.8, (top - 4) * 0.8, d.shield_mm), (x, y, h / 2 - 0.55))
     with b.part("camera", replaceable=True):
         for k in range(d.cameras):
             with b.frame(

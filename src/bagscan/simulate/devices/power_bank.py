@@ -26,21 +26,27 @@ DIMENSIONS = {
 
 
 def build(b: Builder, d: SimpleNamespace, layout: str) -> None:
-    """Lying flat, ports at +y."""
+    """Add a power bank that lies flat, with its ports at +y."""
     if layout in ("round_cells", "stick"):
         n = 1 if layout == "stick" else d.cells
-        wide, long, h = (
+        width, outer_length, h = (
             n * (2 * d.cell_radius_mm + 1) + 2 * d.wall_mm + 2,
             d.cell_mm + d.board_mm + 14,
             2 * d.cell_radius_mm + 2 * d.wall_mm + 2,
         )
     else:
-        n, wide, long, h = 1, d.width_mm, d.length_mm, d.height_mm
+        n, width, outer_length, h = 1, d.width_mm, d.length_mm, d.height_mm
     with b.frame((0, 0, h / 2)):
         with b.part("case"):
-            room = b.case(d.shell, (wide, long, h), d.wall_mm, min(d.corner_mm, wide * 0.3))
-        w, length, ih = wide - 2 * d.wall_mm - 1, long - 2 * d.wall_mm - 1, h - 2 * d.wall_mm - 1
-        with b.within(room):
+            interior = b.case(
+                d.shell, (width, outer_length, h), d.wall_mm, min(d.corner_mm, width * 0.3)
+            )
+        w, length, ih = (
+            width - 2 * d.wall_mm - 1,
+            outer_length - 2 * d.wall_mm - 1,
+            h - 2 * d.wall_mm - 1,
+        )
+        with b.within(interior):
             if layout in ("round_cells", "stick"):
                 for k in range(n):
                     with b.frame(
@@ -54,12 +60,16 @@ def build(b: Builder, d: SimpleNamespace, layout: str) -> None:
                         round_cell(b, d.cell_radius_mm, d.cell_mm)
             else:
                 layers = 2 if layout == "stacked" else 1
-                thick = min(d.pouch_mm if layers == 2 else 2 * d.pouch_mm, (ih - 1) / layers - 0.6)
+                thickness = min(
+                    d.pouch_mm if layers == 2 else 2 * d.pouch_mm, (ih - 1) / layers - 0.6
+                )
                 for k in range(layers):
-                    with b.frame((0, -d.board_mm / 2 - 2, (k - (layers - 1) / 2) * (thick + 0.5))):
-                        pouch_cell(b, w - 4, length - d.board_mm - 9, thick)
+                    with b.frame(
+                        (0, -d.board_mm / 2 - 2, (k - (layers - 1) / 2) * (thickness + 0.5))
+                    ):
+                        pouch_cell(b, w - 4, length - d.board_mm - 9, thickness)
             with b.frame((0, length / 2 - d.board_mm / 2 - 1, -ih * 0.12)):
-                deep = min(14.0, d.board_mm - 6)
+                depth = min(14.0, d.board_mm - 6)
                 with b.part("board"):
                     board(
                         b,
@@ -68,7 +78,7 @@ def build(b: Builder, d: SimpleNamespace, layout: str) -> None:
                         1.0,
                         ih * 0.5,
                         grain=d.board_grain_mm,
-                        keep=(0, d.board_mm / 2 - deep / 2, w, deep),
+                        keep=(0, d.board_mm / 2 - depth / 2, w, depth),
                     )
                 with b.part("ports"):
                     n_ports = min(d.ports, int((w - 10) / 15))
@@ -77,8 +87,8 @@ def build(b: Builder, d: SimpleNamespace, layout: str) -> None:
                             b,
                             (
                                 (k - (n_ports - 1) / 2) * 16,
-                                d.board_mm / 2 - deep / 2 - 2.0,
+                                d.board_mm / 2 - depth / 2 - 2.0,
                                 0.6 + min(3.0, ih * 0.22),
                             ),
-                            (min(13, w - 10), deep - 2, min(5.6, ih * 0.42)),
+                            (min(13, w - 10), depth - 2, min(5.6, ih * 0.42)),
                         )

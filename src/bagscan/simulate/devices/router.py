@@ -28,14 +28,14 @@ DIMENSIONS = {
 
 
 def build(b: Builder, d: SimpleNamespace, layout: str) -> None:
-    """Lying flat, sockets at +y."""
+    """Add a router that lies flat, with its sockets at +y."""
     k = 0.5 if layout == "travel" else 1.0
     w, depth, h = d.width_mm * k, d.depth_mm * (0.8 if layout == "travel" else 1.0), d.height_mm
     with b.frame((0, 0, h / 2)):
         with b.part("case"):
-            room = b.case(d.shell, (w, depth, h), d.wall_mm, 7)
+            interior = b.case(d.shell, (w, depth, h), d.wall_mm, 7)
         iw, il, ih = w - 2 * d.wall_mm - 1, depth - 2 * d.wall_mm - 1, h - 2 * d.wall_mm - 1
-        with b.within(room):
+        with b.within(interior):
             _inside(b, d, layout, iw, il, ih)
         if layout == "aerials":
             _aerials(b, d, w, depth)
@@ -70,11 +70,11 @@ def _inside(b: Builder, d: SimpleNamespace, layout: str, w: float, length: float
                 )
         with b.part("sockets"):
             n = min(d.sockets, int(bw / 18))
-            tall = min(13.0, h - (floor + h / 2) - 1.2)
+            height = min(13.0, h - (floor + h / 2) - 1.2)
             for i in range(n):
-                at = ((i - (n - 1) / 2) * 17, bl / 2 - deep / 2, tall / 2 + 0.2)
-                body = b.box("stainless_steel", (15.5, deep - 1, tall), at)
-                hole = b.box(AIR, (14.5, deep - 2, tall - 1), at, inside=body)
+                at = ((i - (n - 1) / 2) * 17, bl / 2 - deep / 2, height / 2 + 0.2)
+                body = b.box("stainless_steel", (15.5, deep - 1, height), at)
+                hole = b.box(AIR, (14.5, deep - 2, height - 1), at, inside=body)
                 b.box("brass", (10, deep * 0.5, 0.6), at, inside=hole, density=0.5)
     if d.ballast:
         with b.part("ballast", replaceable=True):

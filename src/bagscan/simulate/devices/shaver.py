@@ -29,16 +29,16 @@ DIMENSIONS = {
 
 
 def build(b: Builder, d: SimpleNamespace, layout: str) -> None:
-    """Lying along y, head at +y."""
-    slim = layout in ("toothbrush", "trimmer")
-    w = d.width_mm * (0.68 if slim else 1.0)
-    h = d.height_mm * (0.85 if slim else 1.0)
-    long = d.length_mm * (1.2 if layout == "toothbrush" else 1.0)
+    """Add a shaver or toothbrush that lies along y, with its head at +y."""
+    is_slim = layout in ("toothbrush", "trimmer")
+    w = d.width_mm * (0.68 if is_slim else 1.0)
+    h = d.height_mm * (0.85 if is_slim else 1.0)
+    length = d.length_mm * (1.2 if layout == "toothbrush" else 1.0)
     with b.frame((0, 0, h / 2)):
         with b.part("case"):
-            room = b.case(d.shell, (w, long, h), d.wall_mm, min(d.corner_mm, w * 0.3))
-        iw, il, ih = w - 2 * d.wall_mm - 1, long - 2 * d.wall_mm - 1, h - 2 * d.wall_mm - 1
-        with b.within(room):
+            interior = b.case(d.shell, (w, length, h), d.wall_mm, min(d.corner_mm, w * 0.3))
+        iw, il, ih = w - 2 * d.wall_mm - 1, length - 2 * d.wall_mm - 1, h - 2 * d.wall_mm - 1
+        with b.within(interior):
             rm = min(d.motor_radius_mm, iw / 2 - 0.5, ih / 2 - 0.5)
             with b.frame((0, il / 2 - d.motor_mm / 2 - 7, 0), axis="y"):
                 motor(b, rm, d.motor_mm, 4, "ndfeb")
@@ -51,13 +51,13 @@ def build(b: Builder, d: SimpleNamespace, layout: str) -> None:
                 board(
                     b, iw * 0.6, below - 8, 0.9, 1.9, max(0.0, ih - 2 * rc - 5.2), d.board_grain_mm
                 )
-        with b.frame((0, long / 2 + 0.2, 0), axis="y"):
+        with b.frame((0, length / 2 + 0.2, 0), axis="y"):
             _head(b, d, layout, w, h)
 
 
 def _head(b: Builder, d: SimpleNamespace, layout: str, w: float, h: float) -> None:
-    """z outwards from the case; x is x, y is −z of the case."""
-    tall = d.head_mm
+    """Add the head; z points away from the case, y to −z of the case."""
+    height = d.head_mm
     with b.part("head", replaceable=True):
         if layout == "toothbrush":
             b.cylinder("stainless_steel", 2.2, 12, (0, 0, 6), 10)
@@ -66,20 +66,22 @@ def _head(b: Builder, d: SimpleNamespace, layout: str, w: float, h: float) -> No
             b.cylinder("nylon", 6, 9, (0, 0, 75), 12, density=0.5)
         elif layout == "rotary":
             n, r = 3, min(w, h) * 0.24
-            b.slab(d.shell, (w * 0.8, h * 0.8, tall * 0.5), 6, (0, 0, tall * 0.25 + 0.1))
+            b.slab(d.shell, (w * 0.8, h * 0.8, height * 0.5), 6, (0, 0, height * 0.25 + 0.1))
             for k in range(n):
                 a = 2 * np.pi * k / n + 0.5
                 x, y = w * 0.24 * np.cos(a), h * 0.24 * np.sin(a)
-                b.tube("stainless_steel", r * 0.8, r * 0.5, 2.5, (x, y, tall * 0.5 + 1.5), 16)
+                b.tube("stainless_steel", r * 0.8, r * 0.5, 2.5, (x, y, height * 0.5 + 1.5), 16)
         else:
-            body = b.box(d.shell, (w * 0.86, h * 0.6, tall * 0.6), (0, 0, tall * 0.3 + 0.1))
-            b.box(AIR, (w * 0.7, h * 0.42, tall * 0.6 - 3), (0, 0, tall * 0.3 + 0.1), inside=body)
+            body = b.box(d.shell, (w * 0.86, h * 0.6, height * 0.6), (0, 0, height * 0.3 + 0.1))
+            b.box(
+                AIR, (w * 0.7, h * 0.42, height * 0.6 - 3), (0, 0, height * 0.3 + 0.1), inside=body
+            )
             n = 2 if layout == "foil" else 1
             for k in range(n):
                 b.box(
                     "stainless_steel",
                     (w * 0.8, h * 0.2, d.blade_mm),
-                    (0, (k - (n - 1) / 2) * h * 0.28, tall * 0.6 + 0.2 + d.blade_mm / 2),
+                    (0, (k - (n - 1) / 2) * h * 0.28, height * 0.6 + 0.2 + d.blade_mm / 2),
                 )
             for k in range(14):
                 b.box(
@@ -88,6 +90,6 @@ def _head(b: Builder, d: SimpleNamespace, layout: str, w: float, h: float) -> No
                     (
                         (k - 6.5) * w * 0.055,
                         0 if n == 1 else -h * 0.14,
-                        tall * 0.6 + 2 + d.blade_mm,
+                        height * 0.6 + 2 + d.blade_mm,
                     ),
                 )

@@ -7,8 +7,9 @@ from types import SimpleNamespace
 import numpy as np
 
 from bagscan.simulate.assembly import Builder
+from bagscan.simulate.cords import cord_and_plug
 from bagscan.simulate.mesh import rotation_xyz
-from bagscan.simulate.parts import board, cord_and_plug, helix
+from bagscan.simulate.parts import board, helix
 
 LAYOUTS = ("two_slots", "long_slot", "four_slots")
 DIMENSIONS = {
@@ -32,7 +33,7 @@ DIMENSIONS = {
 
 
 def build(b: Builder, d: SimpleNamespace, layout: str) -> None:
-    """Standing; slots along x, lever at +x."""
+    """Add a standing toaster, with slots along x and the lever at +x."""
     wall = d.plastic_mm if d.shell == "polypropylene" else d.steel_mm
     width = d.width_mm * (
         0.72 if layout == "long_slot" else 1.25 if layout == "four_slots" else 1.0
@@ -40,9 +41,9 @@ def build(b: Builder, d: SimpleNamespace, layout: str) -> None:
     length = d.length_mm * (1.15 if layout == "long_slot" else 1.0)
     with b.frame((0, 0, d.height_mm / 2)):
         with b.part("shell"):
-            room = b.case(d.shell, (length, width, d.height_mm), wall, 20)
+            interior = b.case(d.shell, (length, width, d.height_mm), wall, 20)
         iw, ih = width - 2 * wall, d.height_mm - 2 * wall
-        with b.within(room):
+        with b.within(interior):
             n = {"two_slots": 2, "long_slot": 1, "four_slots": 4}[layout]
             pitch = min(d.slot_mm + 9, (iw - 12) / n)
             span = length - 2 * wall - d.end_mm - 26
@@ -55,14 +56,14 @@ def build(b: Builder, d: SimpleNamespace, layout: str) -> None:
     cord_and_plug(b, (-length / 2 - 0.5, width * 0.2, 12), (-1, 0), d.cord_turns, cores=3)
 
 
-def _slot(b: Builder, d: SimpleNamespace, span: float, wide: float, tall: float) -> None:
-    """One slot centred on the origin, heated from both sides."""
+def _slot(b: Builder, d: SimpleNamespace, span: float, slot_width: float, height: float) -> None:
+    """Add a slot centred on the origin and heated from both sides."""
     for side in (-1, 1):
-        y = side * (wide / 2 + 1.4)
+        y = side * (slot_width / 2 + 1.4)
         with b.part("heating_element", replaceable=True):
-            b.box("mica", (span, d.mica_mm, tall), (0, y, 0))
+            b.box("mica", (span, d.mica_mm, height), (0, y, 0))
             for k in range(d.bands):
-                z = -tall * 0.45 + tall * 0.9 * k / (d.bands - 1)
+                z = -height * 0.45 + height * 0.9 * k / (d.bands - 1)
                 b.box(
                     "nichrome",
                     (span * 0.97, d.band_mm, 1.4),
@@ -73,16 +74,16 @@ def _slot(b: Builder, d: SimpleNamespace, span: float, wide: float, tall: float)
                 b.cylinder(
                     "stainless_steel",
                     d.cage_wire_mm,
-                    tall * 0.94,
-                    (x, side * (wide / 2 - d.cage_wire_mm - 1.6), 0),
+                    height * 0.94,
+                    (x, side * (slot_width / 2 - d.cage_wire_mm - 1.6), 0),
                     8,
                 )
     with b.part("carriage"):
-        b.box("stainless_steel", (span * 0.92, wide * 0.5, 0.8), (0, 0, -tall * 0.4))
+        b.box("stainless_steel", (span * 0.92, slot_width * 0.5, 0.8), (0, 0, -height * 0.4))
 
 
 def _works(b: Builder, d: SimpleNamespace, start: float, iw: float, ih: float) -> None:
-    """Lever, spring, magnet and board in the end of the case from x = ``start`` on."""
+    """Add lever, spring, magnet and board at the end of the case, from x = ``start``."""
     middle = start + d.end_mm / 2
     with b.part("lever"):
         b.box("stainless_steel", (2, min(26, iw * 0.25), ih * 0.7), (start + 5, iw * 0.08, 0))

@@ -1,4 +1,4 @@
-"""Alembic's entry: the connection is handed in by :mod:`bagscan.service.store.migrate`."""
+"""Alembic environment; :mod:`bagscan.service.store.migrate` passes the connection."""
 
 from alembic import context
 

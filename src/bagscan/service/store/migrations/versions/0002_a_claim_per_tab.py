@@ -1,4 +1,4 @@
-"""A claim per tab"""
+"""Add the tab of a claim."""
 
 import sqlalchemy as sa
 from alembic import op

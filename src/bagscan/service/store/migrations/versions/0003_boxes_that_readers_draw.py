@@ -1,4 +1,4 @@
-"""Boxes that readers draw"""
+"""Add the boxes that readers draw."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,0 +1,217 @@
+"""Contents of a simulated bag: the device under test, further devices, clutter and garments."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from bagscan.simulate.anomalies import SIZES
+from bagscan.simulate.assembly import Assembly
+from bagscan.simulate.bags import Bag
+from bagscan.simulate.devices import Family
+from bagscan.simulate.items import COMMON, ITEMS, LOOK_ALIKES, build_item
+from bagscan.simulate.mesh import rotation_xyz
+from bagscan.simulate.packing import Heap
+from bagscan.simulate.recipe import Recipe
+
+GARMENTS = {"cotton": 1.0, "polyester": 1.0, "wool": 1.0, "leather": 0.5}
+
+Placed = tuple[Assembly, np.ndarray, np.ndarray]  # object in the bag's frame, rotation, shift
+
+
+@dataclass(frozen=True)
+class Thing:
+    """An object of a scene.
+
+    Attributes:
+        name: class of the object.
+        role: ``device``, ``item``, ``look_alike`` or ``bag``.
+        components: indices into the components of the scene.
+        component_names: name of each component.
+        about: properties of a device: family, layout, piece, ``under_test`` and dimensions.
+    """
+
+    name: str
+    role: str
+    components: tuple[int, ...]
+    component_names: tuple[str, ...]
+    about: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class DeviceUnderTest:
+    """A device to pack into a bag.
+
+    Attributes:
+        family: family of the device.
+        dimensions: its dimensions.
+        device: the device in its own frame.
+        staged: the device with an anomaly taped to it, if any; the heap reserves space for both.
+        turn: (3, 3) rotation in which the device is packed.
+    """
+
+    family: Family
+    dimensions: Mapping[str, Any]
+    device: Assembly
+    staged: Assembly
+    turn: np.ndarray
+
+
+def pack(
+    recipe: Recipe,
+    part: str,
+    group: str,
+    bag: Bag,
+    heap: Heap,
+    subject: DeviceUnderTest,
+    rng: np.random.Generator,
+) -> tuple[list[Placed], tuple[Thing, ...]]:
+    """Fill a bag from bottom to top: garments, the device under test, other things, garments.
+
+    Args:
+        recipe: settings of the dataset.
+        part: split of the scene, which limits the families of further devices.
+        group: group of the scene, one of ``GROUPS``.
+        bag: the bag.
+        heap: its empty interior; filled by this call.
+        subject: the device under test.
+        rng: source of all random numbers of the contents.
+
+    Returns:
+        The objects in the bag, and the things of the scene, of which the first is the bag.
+    """
+    packer = _Packer(bag, heap, rng)
+    packer.drape(0 if bag.kind == "tray" else int(rng.integers(0, 4)))
+    packer.add_device_under_test(subject)
+    for _ in range(2):
+        if rng.random() < recipe.more_devices:
+            family = recipe.family(str(rng.choice(recipe.devices)), part, group, rng)
+            assembly, dimensions = recipe.build(family, rng)
+            packer.drop(
+                assembly,
+                _random_turn(rng),
+                family.device,
+                "device",
+                _describe(family, False, dimensions),
+            )
+    for name in _choose_items(recipe, rng):
+        assembly = build_item(name, rng, SIZES[recipe.sizes])
+        role = "look_alike" if name in LOOK_ALIKES else "item"
+        packer.drop(assembly, _random_turn(rng), name, role)
+    packer.drape(int(rng.integers(1, 5)) if bag.kind != "tray" else int(rng.random() < 0.3))
+    return packer.placed, tuple(packer.things)
+
+
+def _choose_items(recipe: Recipe, rng: np.random.Generator) -> list[str]:
+    count = int(rng.integers(recipe.items[0], recipe.items[1] + 1))
+    look_alikes = [
+        str(name) for name in rng.choice(list(LOOK_ALIKES), 3) if rng.random() < recipe.look_alikes
+    ]
+    weight = np.array([COMMON.get(name, 1.0) for name in ITEMS])
+    common = rng.choice(
+        list(ITEMS), max(0, count - len(look_alikes)), p=weight / weight.sum()
+    ).tolist()
+    return [str(name) for name in rng.permutation([*look_alikes, *common])]
+
+
+def _describe(family: Family, under_test: bool, dimensions: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "family": family.name,
+        "layout": family.layout,
+        "piece": family.piece,
+        "under_test": under_test,
+        **dimensions,
+    }
+
+
+class _Packer:
+    """Objects of a bag in the order in which they are packed."""
+
+    def __init__(self, bag: Bag, heap: Heap, rng: np.random.Generator) -> None:
+        self._bag, self._heap, self._rng = bag, heap, rng
+        self.placed: list[Placed] = []
+        self.things: list[Thing] = []
+        self._register(bag.assembly, bag.kind, "bag", {})
+
+    def _register(self, assembly: Assembly, name: str, role: str, about: Mapping[str, Any]) -> None:
+        first = sum(len(thing.components) for thing in self.things)
+        numbers = tuple(range(first, first + len(assembly.components)))
+        names = tuple(component.name for component in assembly.components)
+        self.things.append(Thing(name, role, numbers, names, about))
+
+    def _add(
+        self,
+        assembly: Assembly,
+        shift: np.ndarray,
+        turn: np.ndarray,
+        name: str,
+        role: str,
+        about: Mapping[str, Any],
+    ) -> None:
+        at = shift + np.array([0, 0, self._bag.floor_mm])
+        self.placed.append((assembly.moved(turn, at), turn, at))
+        self._register(assembly, name, role, about)
+
+    def drape(self, times: int) -> None:
+        """Lay garments over the heap, each as far as it has space."""
+        for _ in range(times):
+            material = str(self._rng.choice(list(GARMENTS)))
+            density = GARMENTS[material] * self._rng.uniform(0.5, 1.6)
+            thickness_mm = float(np.exp(self._rng.uniform(np.log(2), np.log(30))))
+            garment = self._heap.drape(self._rng, material, density, thickness_mm)
+            if garment is not None:
+                self._add(garment, np.zeros(3), np.eye(3), "garment", "item", {})
+
+    def drop(
+        self,
+        assembly: Assembly,
+        turn: np.ndarray,
+        name: str,
+        role: str,
+        about: Mapping[str, Any] | None = None,
+        tries: int = 30,
+        envelope: Assembly | None = None,
+    ) -> bool:
+        """Drop an object onto the heap; return False if it does not fit.
+
+        Args:
+            assembly: the object in its own frame.
+            turn: (3, 3) rotation.
+            name: class of the object.
+            role: see :class:`Thing`.
+            about: see :class:`Thing`.
+            tries: number of random positions to try.
+            envelope: object for which to reserve space, if larger than ``assembly``.
+        """
+        shift = self._heap.drop((envelope or assembly).moved(turn), self._rng, tries)
+        if shift is not None:
+            self._add(assembly, shift, turn, name, role, about or {})
+        return shift is not None
+
+    def add_device_under_test(self, subject: DeviceUnderTest) -> None:
+        """Drop the device under test; if garments leave no space, remove them first."""
+        name, about = subject.family.device, _describe(subject.family, True, subject.dimensions)
+        device, turn, staged = subject.device, subject.turn, subject.staged
+        if self.drop(device, turn, name, "device", about, 60, staged):
+            return
+        self._heap.height[np.isfinite(self._heap.height)] = 0.0
+        self.placed.clear()
+        del self.things[1:]  # keep the bag
+        if self.drop(device, turn, name, "device", about, 400, staged):
+            return
+        bounds = np.array(staged.moved(turn).bounds)
+        shift = np.append(-bounds.mean(0)[:2], -bounds[0][2] + 0.4)
+        self._add(device, shift, turn, name, "device", about)
+
+
+def _random_turn(rng: np.random.Generator) -> np.ndarray:
+    """Draw a rotation about z with a slight tilt; one object in four lies on another side."""
+    side = rotation_xyz(np.pi / 2 * rng.integers(1, 4), 0, 0) if rng.random() < 0.25 else np.eye(3)
+    return np.asarray(
+        rotation_xyz(0, 0, rng.uniform(0, 2 * np.pi))
+        @ rotation_xyz(rng.normal(0, 0.08), rng.normal(0, 0.08), 0)
+        @ side
+    )
