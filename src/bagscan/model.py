@@ -69,16 +69,11 @@ class Model(nn.Module):
 
     def __init__(self, config: ModelConfig, operating_point: OperatingPoint | None = None) -> None:
         super().__init__()
-        channels = len(config.input.channels)
-        self.regioner, regioner = _build(
-            "regions", config.regioner, "model.regioner", channels=channels
-        )
-        self.encoder, encoder = _build(
-            "encoders", config.encoder, "model.encoder", channels=channels
-        )
-        self.scorer, scorer = _build(
-            "scorers", config.scorer, "model.scorer", dim=self.encoder.dim, channels=channels
-        )
+        given = {"channels": len(config.input.channels)}
+        self.regioner, regioner = _build("regions", config.regioner, "model.regioner", **given)
+        self.encoder, encoder = _build("encoders", config.encoder, "model.encoder", **given)
+        given["dim"] = self.encoder.dim
+        self.scorer, scorer = _build("scorers", config.scorer, "model.scorer", **given)
         self.config = ModelConfig(config.input, regioner, encoder, scorer)
         self.operating_point = operating_point
         self.calibration = UNCALIBRATED

@@ -167,7 +167,7 @@ class _BothViews(nn.Module):
 
 
 def _trace_detector(detector: Detector) -> dict[str, onnx.ModelProto]:
-    """Trace ``maps`` and ``verdict``, and ``both_views`` if the detector evaluates them together."""
+    """Trace ``maps`` and ``verdict``, and ``both_views`` if the detector has this network."""
     maps = _DetectorMaps(detector)
     features = torch.rand(1, detector.network.config.channels, 128, 192)
     with torch.no_grad():

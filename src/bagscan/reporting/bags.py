@@ -1,4 +1,4 @@
-"""One bag from its files to its row: what command line and service both call, so that both say the same."""
+"""Screen the files of one bag; the command line and the service both call this."""
 
 from __future__ import annotations
 
@@ -15,7 +15,13 @@ from bagscan.screening import Screener
 
 @dataclass(frozen=True)
 class Judged:
-    """A bag's row, and what it was made of where its files could be read."""
+    """Result of screening one bag.
+
+    Attributes:
+        row: the bag's row, as in ``findings.json``.
+        scan: the scan; None if no file could be read.
+        report: the screener's report; None if no file could be read.
+    """
 
     row: dict[str, Any]
     scan: Scan | None = None
@@ -25,43 +31,46 @@ class Judged:
 def judge_files(
     screeners: Sequence[Screener], files: Mapping[str, Path], expected: Sequence[str] = ()
 ) -> Judged:
-    """Judge one bag.
+    """Screen one bag.
 
     Args:
-        screeners: the first that takes the scan's channels judges it. files: by name of the view, one a view, or one file of all views.
-        expected: views that the scanner makes of a bag; one of which a view is missing is never clear.
+        screeners: the first that takes the scan's channels is used.
+        files: files by view name: one per view, or a single file of all views.
+        expected: views that the scanner makes of a bag; a bag that lacks one is ``REVIEW``.
 
     Returns:
-        Its row; where no file could be read an error row of decision ``REVIEW``.
+        The bag's row, scan and report; an error row with decision ``REVIEW`` if no file could be
+        read.
     """
     scan, errors = read_views(files)
-    result = "; ".join(errors.values())
+    message = "; ".join(errors.values())
     if scan is None:
-        return Judged(error_row(next(iter(files.values())), result))
-    report = (
-        next((s for s in screeners if s.takes(scan)), None) or _nearest(screeners, scan)
-    ).screen(scan)
-    there = {*files, *(view.view_id for view in scan.views)}  # a file may hold several views
-    if not expected and len(files) == 1 and there & set(VIEWS):
-        expected = VIEWS  # a file that names its view itself, as others do in their own names
-    missing = [name for name in expected if name not in there]
+        return Judged(error_row(next(iter(files.values())), message))
+    screener = next((s for s in screeners if s.takes(scan)), None) or _nearest(screeners, scan)
+    report = screener.screen(scan)
+    present = {*files, *(view.view_id for view in scan.views)}  # a file may hold several views
+    if not expected and len(files) == 1 and present & set(VIEWS):
+        expected = VIEWS  # a file that names its view belongs to a scanner of these views
+    missing = [name for name in expected if name not in present]
     reasons = [Reason(ReasonCode.UNREADABLE, error) for error in errors.values()]
     if missing:
+        n_present = len(expected) - len(missing)
         reasons.append(
             Reason(
                 ReasonCode.MISSING_VIEW,
-                f"view {' and '.join(missing)} of this bag did not come: {len(expected) - len(missing)} of {len(expected)} views were examined",
+                f"view {' and '.join(missing)} of this bag is missing: "
+                f"{n_present} of {len(expected)} views were examined",
             )
         )
-    if reasons:  # what can be read is judged and shown
+    if reasons:
         report = replace(report, decision=Decision.REVIEW, reasons=(*report.reasons, *reasons))
     row = report_row(report, scan, files if len(files) > 1 else None)
-    return Judged(row | ({"error": result} if errors else {}), scan, report)
+    return Judged(row | ({"error": message} if errors else {}), scan, report)
 
 
 def _nearest(screeners: Sequence[Screener], scan: Scan) -> Screener:
-    """The one that lacks the fewest channels, whose answer says what is missing."""
-    there = set(scan.views[0].channels)
+    """Return the screener that lacks the fewest channels, so that its report names them."""
+    present = set(scan.views[0].channels)
     return min(
-        screeners, key=lambda screener: len(set(screener.model.config.input.channels) - there)
+        screeners, key=lambda screener: len(set(screener.model.config.input.channels) - present)
     )

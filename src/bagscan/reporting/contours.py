@@ -9,7 +9,11 @@ TOLERANCE_PX = 0.6
 
 
 def anomalous_path(mask: np.ndarray) -> str:
-    """SVG path of a mask's outlines."""
+    """Return the outlines of a mask as an SVG path.
+
+    Args:
+        mask: (H, W) bool, with at least one true pixel.
+    """
     rows, cols = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
     y, x = rows[0], cols[0]
     window = np.pad(mask[y : rows[-1] + 1, x : cols[-1] + 1], 1).astype(np.float32)
@@ -21,9 +25,17 @@ def anomalous_path(mask: np.ndarray) -> str:
 
 
 def simplified(points: np.ndarray, tolerance: float) -> np.ndarray:
-    """(N, 2) polyline without the points that lie within ``tolerance`` of what is left (Douglas and Peucker 1973).
+    """Simplify a polyline (Douglas and Peucker 1973).
 
-    scikit-image has the same, and loads half of SciPy for it: a second for a command that draws one contour.
+    scikit-image's ``approximate_polygon`` does the same, but its import loads large parts of
+    SciPy and delays short commands.
+
+    Args:
+        points: (N, 2) vertices.
+        tolerance: largest distance of a dropped vertex from the simplified line.
+
+    Returns:
+        (M, 2) vertices that remain, first and last included.
     """
     kept = np.zeros(len(points), bool)
     kept[[0, -1]] = True
@@ -32,33 +44,38 @@ def simplified(points: np.ndarray, tolerance: float) -> np.ndarray:
         first, last = spans.pop()
         if last - first < 2:
             continue
-        along, to = points[last] - points[first], points[first + 1 : last] - points[first]
-        length = np.hypot(*along)
-        away = (
-            np.abs(to[:, 0] * along[1] - to[:, 1] * along[0]) / length
-            if length
-            else np.hypot(to[:, 0], to[:, 1])
-        )
-        farthest = int(away.argmax())
-        if away[farthest] > tolerance:
+        chord, offsets = points[last] - points[first], points[first + 1 : last] - points[first]
+        length = np.hypot(*chord)
+        if length:
+            distances = np.abs(offsets[:, 0] * chord[1] - offsets[:, 1] * chord[0]) / length
+        else:
+            distances = np.hypot(offsets[:, 0], offsets[:, 1])
+        farthest = int(distances.argmax())
+        if distances[farthest] > tolerance:
             kept[first + 1 + farthest] = True
             spans += [(first, first + 1 + farthest), (first + 1 + farthest, last)]
     return points[kept]
 
 
 def benign_path(labels: np.ndarray, scores: np.ndarray, threshold: float) -> str:
-    """All borders between two benign regions, as one path of pixel edges."""
-    # Label -1 lies outside every region: it takes the last place, which is never flagged.
+    """Return the borders between regions of which at most one is flagged, as an SVG path.
+
+    Args:
+        labels: (H, W) int, region of every pixel; -1 outside all regions.
+        scores: (K,) score of every region.
+        threshold: score at and above which a region is flagged.
+    """
+    # Label -1 indexes the appended last entry, which is never flagged.
     flagged = np.append(scores >= threshold, False)[labels]
-    beside = (labels[:, 1:] != labels[:, :-1]) & ~(flagged[:, 1:] & flagged[:, :-1])
-    below = (labels[1:] != labels[:-1]) & ~(flagged[1:] & flagged[:-1])
-    down = [f"M{c + 1},{r}v{n}" for c, r, n in zip(*_runs(beside.T), strict=True)]
-    across = [f"M{c},{r + 1}h{n}" for r, c, n in zip(*_runs(below), strict=True)]
-    return "".join(down + across)
+    vertical = (labels[:, 1:] != labels[:, :-1]) & ~(flagged[:, 1:] & flagged[:, :-1])
+    horizontal = (labels[1:] != labels[:-1]) & ~(flagged[1:] & flagged[:-1])
+    vertical_lines = [f"M{c + 1},{r}v{n}" for c, r, n in zip(*_runs(vertical.T), strict=True)]
+    horizontal_lines = [f"M{c},{r + 1}h{n}" for r, c, n in zip(*_runs(horizontal), strict=True)]
+    return "".join(vertical_lines + horizontal_lines)
 
 
 def _runs(lines: np.ndarray) -> tuple[list[int], list[int], list[int]]:
-    """Row, start and length of every run of true values along the rows."""
+    """Return row, start and length of every run of true values along the rows."""
     edges = np.diff(np.pad(lines, ((0, 0), (1, 1))).astype(np.int8), axis=1)
     rows, starts = np.nonzero(edges == 1)
     _, ends = np.nonzero(edges == -1)

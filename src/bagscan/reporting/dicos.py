@@ -1,4 +1,4 @@
-"""Rows of screened bags as DICOS threat detection reports, one file per bag."""
+"""DICOS threat detection reports of screened bags, one file per bag."""
 
 from __future__ import annotations
 
@@ -21,9 +21,10 @@ DICOS_ENDINGS = BY_ENDING[".dcs"].endings
 
 
 def threat_report(row: Mapping[str, Any]) -> ThreatReport:
-    """The report of one row of ``findings.json``.
+    """Build the threat report of one row of ``findings.json``.
 
-    Scores are written as ATD Assessment Probability. A bag that could not be read is aborted.
+    Scores become ATD Assessment Probability, clipped to [0, 1]. The report of a bag without a
+    readable view is marked as aborted.
     """
     objects = tuple(
         ThreatObject(
@@ -48,27 +49,34 @@ def threat_report(row: Mapping[str, Any]) -> ThreatReport:
 
 
 def _instances(row: Mapping[str, Any]) -> dict[str, tuple[str, str]]:
-    """SOP class and instance of every view that was read from a DICOM file."""
-    found = {}
+    """Return SOP class and instance UID of every view that was read from a DICOM file."""
+    instances = {}
     for view_id, view in row["views"].items():
         path = Path(view.get("path") or row["path"])
         if path.suffix.lower() in DICOS_ENDINGS:
             try:
-                found[view_id] = instance_of(path)
-            except (BagscanError, OSError):  # it went away since it was screened
+                instances[view_id] = instance_of(path)
+            except (BagscanError, OSError):  # the file disappeared after screening
                 continue
-    return found
+    return instances
 
 
 def write_threat_reports(folder: Path, rows: Sequence[Mapping[str, Any]]) -> list[Path]:
-    """Write ``ID.dcs`` for every bag; bags of one id get the start of a hash of their path, too."""
+    """Write ``ID.dcs`` for every bag.
+
+    Bags that share an id get ``ID_HASH.dcs``, with the first 8 hex digits of the SHA-256 of their
+    path.
+
+    Returns:
+        Paths of the files, in the order of ``rows``.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    times = Counter(row["scan_id"] for row in rows)
-    written = []
+    counts = Counter(row["scan_id"] for row in rows)
+    paths = []
     for row in rows:
-        path = str(row["path"]).encode("utf-8", "backslashreplace")
-        digest = hashlib.sha256(path).hexdigest()[:8]
-        name = row["scan_id"] if times[row["scan_id"]] == 1 else f"{row['scan_id']}_{digest}"
-        written.append(folder / f"{name}.dcs")
-        write_threat_report(written[-1], threat_report(row))
-    return written
+        source = str(row["path"]).encode("utf-8", "backslashreplace")
+        digest = hashlib.sha256(source).hexdigest()[:8]
+        name = row["scan_id"] if counts[row["scan_id"]] == 1 else f"{row['scan_id']}_{digest}"
+        paths.append(folder / f"{name}.dcs")
+        write_threat_report(paths[-1], threat_report(row))
+    return paths

@@ -1,4 +1,4 @@
-"""Reports as JSON rows and COCO."""
+"""Rows of ``findings.json`` and their COCO form."""
 
 from __future__ import annotations
 
@@ -15,10 +15,12 @@ from bagscan.formats.scans import as_text
 def report_row(
     report: Report, scan: Scan, files: Mapping[str, Path] | None = None
 ) -> dict[str, Any]:
-    """Everything about one report but its label maps, JSON-serialisable; masks as COCO run lengths.
+    """Return a report as a JSON-serialisable row.
+
+    Label maps are left out. Masks are COCO run lengths; boxes and polygons are in pixels.
 
     Args:
-        files: of every view, where they are several.
+        files: file of every view by name, if the views come from several files.
     """
     return {
         "scan_id": report.scan_id,
@@ -63,7 +65,7 @@ def _view(view: View, report: Report, file: Path | None) -> dict[str, Any]:
 
 
 def reasons_in_row(reasons: Sequence[Reason]) -> dict[str, list[str]]:
-    """Why a bag is ``REVIEW``: sentences, and a code for each."""
+    """Return ``reasons`` (sentences) and ``reason_codes`` (a code for each) of a row."""
     return {
         "reasons": [str(reason) for reason in reasons],
         "reason_codes": [str(reason.code) for reason in reasons],
@@ -71,9 +73,9 @@ def reasons_in_row(reasons: Sequence[Reason]) -> dict[str, list[str]]:
 
 
 def error_row(path: Path, error: str, code: ReasonCode = ReasonCode.UNREADABLE) -> dict[str, Any]:
-    """The row of a bag that could not be judged: never CLEAR."""
+    """Return the row of a bag that could not be screened; its decision is ``REVIEW``."""
     unknown: dict[str, Any] = {"sha256": None, "model_id": None, "threshold": None, "timings": {}}
-    result = {
+    verdict = {
         "decision": "REVIEW",
         **reasons_in_row([Reason(code, error)]),
         "notes": [],
@@ -82,7 +84,7 @@ def error_row(path: Path, error: str, code: ReasonCode = ReasonCode.UNREADABLE) 
     return {
         "scan_id": as_text(path.stem),
         "path": as_text(str(path)),
-        **result,
+        **verdict,
         **unknown,
         "n_regions": 0,
         "highest_score": None,
@@ -92,45 +94,51 @@ def error_row(path: Path, error: str, code: ReasonCode = ReasonCode.UNREADABLE) 
 
 
 def coco_of_rows(rows: Sequence[dict[str, Any]], folder: Path | None = None) -> dict[str, Any]:
-    """Findings as COCO detections with masks and scores.
+    """Convert findings to COCO detections with masks and scores.
 
     Args:
-        rows: of bags, as :func:`report_row` and :func:`error_row` give them.
-        folder: directory of the COCO file, which its file names are relative to; None keeps the paths of the rows.
+        rows: rows of bags, from :func:`report_row` and :func:`error_row`.
+        folder: directory of the COCO file; file names become relative to it. None keeps the
+            paths of the rows.
 
     Returns:
-        ``images``: one a view, named by its path, with ``scan_id``, ``decision``, ``reasons``,
-        ``reason_codes`` and ``notes`` of its bag; ``annotations`` with ``score``; ``categories``;
-        ``not_examined``: the same of bags of which no view was read, and so no size is known.
+        ``images``: one entry per view, named by its path, with ``scan_id``, ``decision``,
+        ``reasons``, ``reason_codes`` and ``notes`` of its bag; ``annotations`` with ``score``;
+        ``categories``; ``not_examined``: one entry, without a size, per bag of which no view
+        was read.
     """
     number, categories = coco_categories(f["label"] for row in rows for f in row["findings"])
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
     not_examined = []
 
-    def named(path: str) -> str:
+    def file_name(path: str) -> str:
         return path if folder is None else os.path.relpath(path, folder)
 
     for row in rows:
         bag = _bag(row)
         if not row["views"]:
-            not_examined.append({"file_name": named(row["path"]), **bag})
-        for view_id, size in row["views"].items():
-            name, shape = (
-                named(size.get("path", row["path"])),
-                {k: size[k] for k in ("height", "width")},
-            )
+            not_examined.append({"file_name": file_name(row["path"]), **bag})
+        for view_id, view in row["views"].items():
+            name = file_name(view.get("path", row["path"]))
+            shape = {key: view[key] for key in ("height", "width")}
             image_id = len(images) + 1
             images.append({"id": image_id, "file_name": name, "view_id": view_id, **bag, **shape})
             for found in (f for f in row["findings"] if f["view_id"] == view_id):
-                category, place = number[found["label"]], (found["box_xyxy"], found["mask"])
-                entry = coco_entry(len(annotations) + 1, image_id, category, *place)
+                category = number[found["label"]]
+                entry_id = len(annotations) + 1
+                entry = coco_entry(entry_id, image_id, category, found["box_xyxy"], found["mask"])
                 annotations.append(entry | {"score": found["score"]})
-    found_in = {"images": images, "annotations": annotations, "categories": categories}
-    return found_in | {"not_examined": not_examined}
+    return {
+        "images": images,
+        "annotations": annotations,
+        "categories": categories,
+        "not_examined": not_examined,
+    }
 
 
 def _bag(row: Mapping[str, Any]) -> dict[str, Any]:
-    """What a row says of its bag as a whole; a row of an earlier version may lack the lists."""
+    """Return the entries of a row that describe the whole bag."""
+    # Rows that an earlier version wrote may lack the lists.
     lists = {key: row.get(key, []) for key in ("reasons", "reason_codes", "notes")}
     return {"scan_id": row["scan_id"], "decision": row["decision"], **lists}

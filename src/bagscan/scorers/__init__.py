@@ -1,4 +1,4 @@
-"""Scorers: how anomalous a vector is."""
+"""Scorers, which rate how anomalous a region's description is."""
 
 PARTS = (
     "softmax",

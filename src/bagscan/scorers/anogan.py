@@ -1,11 +1,13 @@
-"""AnoGAN-style: a generator of benign crops, and the inverse map that finds the code of one.
+"""AnoGAN scorer: a generator of benign crops, and an inverse map from a crop to its code.
 
-The discriminator pays for steep gradients at real crops (R1): without that it wins within ten epochs and the generator learns no more.
+A gradient penalty at real crops (R1) restrains the discriminator, which would otherwise win and
+stop the generator from learning.
 
-Sources: Schlegl et al., "Unsupervised anomaly detection with generative adversarial networks to guide
-marker discovery" (AnoGAN, IPMI 2017); the inverse map in place of its search, and the score, as in
-the same authors' f-AnoGAN (Medical Image Analysis 2019), which holds its discriminator back by a gradient penalty too; the one
-here is that of Mescheder et al., "Which training methods for GANs do actually converge?" (ICML 2018), equation 9.
+Sources: Schlegl et al., "Unsupervised anomaly detection with generative adversarial networks to
+guide marker discovery" (AnoGAN, IPMI 2017). The inverse map, which replaces AnoGAN's search for the
+code, and the score are those of f-AnoGAN by the same authors (Medical Image Analysis 2019). The
+gradient penalty is equation 9 of Mescheder et al., "Which training methods for GANs do actually
+converge?" (ICML 2018).
 """
 
 from __future__ import annotations
@@ -22,8 +24,8 @@ from bagscan.scorers.dcgan import Down, PixelConfig, PixelScorer, Up, update
 CARD = {
     "paper": "Schlegl et al., IPMI 2017 and Medical Image Analysis 2019",
     "channels": "1 or more, with the encoder pixels",
-    "weights": "fitted by the user; none shipped",
-    "limits": "a benign crop that the generator never makes scores as an anomaly",
+    "weights": "fitted by the user; not bundled",
+    "limits": "a benign crop that the generator cannot make scores as an anomaly",
 }
 FEATURES = 1.0  # kappa
 STEEPNESS = 1.0  # gamma of R1
@@ -31,21 +33,18 @@ STEEPNESS = 1.0  # gamma of R1
 
 @dataclass(frozen=True)
 class Config(PixelConfig):
-    """AnoGAN settings; see :class:`bagscan.scorers.dcgan.PixelConfig` for
-    dim, channels, latent, width, epochs, batch_size, learning_rate, max_rows."""
+    """Settings of AnoGAN, see :class:`bagscan.scorers.dcgan.PixelConfig`."""
 
 
 class AnoGAN(PixelScorer):
-    """Generator, discriminator, inverse map. See :class:`Config`."""
+    """Scorer with a generator, a discriminator and an inverse map. See :class:`Config`."""
 
     def __init__(self, config: Config) -> None:
         super().__init__(config)
         shape = (config.channels, config.side, config.width)
-        self.generator, self.judge, self.inverse = (
-            Up(*shape, config.latent),
-            Down(*shape, 1, norm=False),
-            Down(*shape, config.latent),
-        )
+        self.generator = Up(*shape, config.latent)
+        self.judge = Down(*shape, 1, norm=False)  # the discriminator
+        self.inverse = Down(*shape, config.latent)
 
     def optimisers(self) -> list[torch.optim.Optimizer]:
         return [self.adam(self.generator), self.adam(self.judge), self.adam(self.inverse)]
@@ -53,39 +52,39 @@ class AnoGAN(PixelScorer):
     def step(
         self, x: Tensor, optimisers: Sequence[torch.optim.Optimizer], generator: torch.Generator
     ) -> dict[str, float]:
-        make, judge, invert = optimisers
+        optimiser_g, optimiser_d, optimiser_e = optimisers
         z = torch.randn(len(x), self.config.latent, generator=generator)
-        made = self.generator(z)
-        result = {"G": update(make, F.softplus(-self.judge(made)[0]).mean())}
+        generated = self.generator(z)
+        losses = {"G": update(optimiser_g, F.softplus(-self.judge(generated)[0]).mean())}
         x = x.requires_grad_()
-        real, fake = self.judge(x)[0], self.judge(made.detach())[0]
-        (slope,) = torch.autograd.grad(real.sum(), x, create_graph=True)
-        steep = slope.square().sum((1, 2, 3)).mean()
+        real, fake = self.judge(x)[0], self.judge(generated.detach())[0]
+        (gradient,) = torch.autograd.grad(real.sum(), x, create_graph=True)
+        penalty = gradient.square().sum((1, 2, 3)).mean()
         x = x.detach()
-        result["D"] = update(
-            judge, F.softplus(-real).mean() + F.softplus(fake).mean() + STEEPNESS / 2 * steep
+        losses["D"] = update(
+            optimiser_d,
+            F.softplus(-real).mean() + F.softplus(fake).mean() + STEEPNESS / 2 * penalty,
         )
-        back = self.reconstruct(x)
-        features = F.mse_loss(self.judge(back)[1], self.judge(x)[1].detach())
-        contextual = F.mse_loss(back, x)
-        # The generator is not moved by the inverse map's loss: only its own optimiser steps it, and its
-        # gradients are cleared before that.
-        result["E"] = update(invert, contextual + FEATURES * features)
-        return result | {"contextual": float(contextual.detach())}
+        reconstruction = self.reconstruct(x)
+        features = F.mse_loss(self.judge(reconstruction)[1], self.judge(x)[1].detach())
+        contextual = F.mse_loss(reconstruction, x)
+        # This loss does not change the generator: only the generator's own optimiser updates it,
+        # and clears its gradients before.
+        losses["E"] = update(optimiser_e, contextual + FEATURES * features)
+        return losses | {"contextual": float(contextual.detach())}
 
     def reconstruct(self, x: Tensor) -> Tensor:
-        found: Tensor = self.generator(
-            torch.tanh(self.inverse(x)[0]) * 3
-        )  # codes stay where z is drawn
-        return found
+        code = torch.tanh(self.inverse(x)[0]) * 3  # within the range in which z is sampled
+        reconstruction: Tensor = self.generator(code)
+        return reconstruction
 
     def distance(self, embeddings: Tensor) -> Tensor:
-        """(n, dim) -> (n,): squared difference in pixels and in the discriminator's features."""
+        """Return (n,) squared differences in pixels and in features of the discriminator."""
         x = self.images(embeddings)
-        back = self.reconstruct(x)
-        features = (self.judge(x)[1] - self.judge(back)[1]).square().mean((1, 2, 3))
-        found: Tensor = (x - back).square().mean((1, 2, 3)) + FEATURES * features
-        return found
+        reconstruction = self.reconstruct(x)
+        features = (self.judge(x)[1] - self.judge(reconstruction)[1]).square().mean((1, 2, 3))
+        difference: Tensor = (x - reconstruction).square().mean((1, 2, 3)) + FEATURES * features
+        return difference
 
 
 def build(config: Config) -> AnoGAN:

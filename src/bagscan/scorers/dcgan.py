@@ -1,7 +1,8 @@
-"""Convolutions that models of pixels share, and how they are trained on benign crops.
+"""Networks and training loop shared by the scorers that reconstruct crops.
 
 Source: Radford, Metz & Chintala, "Unsupervised representation learning with deep convolutional
-generative adversarial networks" (2015): strided convolutions, batch norm, leaky ReLU, tanh at the end.
+generative adversarial networks" (2015): strided convolutions, batch normalisation, leaky ReLU, and
+a final tanh.
 """
 
 from __future__ import annotations
@@ -18,17 +19,25 @@ from bagscan.contracts import Report
 from bagscan.scorers.fitted import Fitted, drawn, held_out
 
 SLOPE = 0.2
-COLLAPSED = 0.1  # reconstructions that vary less than this share of the images
+COLLAPSED = 0.1  # spread of reconstructions, relative to the images, that is a collapse
 
 
 @dataclass(frozen=True)
 class PixelConfig:
-    """Settings of every model of pixels.
+    """Settings of scorers that reconstruct crops.
 
     Attributes:
-        dim: length of a flattened crop. channels: of it; its side follows. latent: length of z.
-        width: channels behind the first convolution. epochs, batch_size, learning_rate: of the adversarial training.
-        max_rows: benign crops used at most.
+        dim: length of a flattened crop, channels x side x side.
+        channels: channels of a crop.
+        latent: length of z.
+        width: channels after the first convolution.
+        epochs: epochs of the adversarial training.
+        batch_size: crops in a batch.
+        learning_rate: learning rate of Adam.
+        max_rows: maximum number of benign crops; a random sample is used of more.
+
+    Raises:
+        ValueError: if the side is not a power of two of at least 16.
     """
 
     dim: int = 3 * 32 * 32
@@ -47,18 +56,21 @@ class PixelConfig:
             or self.side & (self.side - 1)
         ):
             raise ValueError(
-                f"dim={self.dim} is not channels={self.channels} times a square whose side is a power of two of 16 or more: set encoder.size_px and scorer.channels"
+                f"dim={self.dim} is not channels={self.channels} x side x side; expected a side "
+                "that is a power of two and at least 16; set encoder.size_px and scorer.channels"
             )
 
     @property
     def side(self) -> int:
-        """Side of a crop, in pixels."""
+        """Return the side of a crop in pixels."""
         side: int = round((self.dim / self.channels) ** 0.5)
         return side
 
 
 class PixelScorer(Fitted):
-    """A model that gives crops back; ``step`` trains it on one batch, ``distance`` scores.
+    """Base class of scorers that reconstruct crops.
+
+    A subclass implements ``optimisers``, ``step``, ``reconstruct`` and ``distance``.
 
     Args:
         config: a subclass of :class:`PixelConfig`.
@@ -69,25 +81,34 @@ class PixelScorer(Fitted):
         self.config = config
 
     def images(self, embeddings: Tensor) -> Tensor:
-        """(n, dim) -> (n, C, s, s)."""
+        """Reshape (n, dim) descriptions to (n, C, s, s) crops."""
         return embeddings.reshape(-1, self.config.channels, self.config.side, self.config.side)
 
     def optimisers(self) -> list[torch.optim.Optimizer]:
-        """Those that ``step`` uses."""
+        """Create the optimisers that :meth:`step` uses."""
         raise NotImplementedError
 
     def step(
         self, x: Tensor, optimisers: Sequence[torch.optim.Optimizer], generator: torch.Generator
     ) -> dict[str, float]:
-        """One update on a batch (n, C, s, s); its losses by name."""
+        """Update the networks on a batch of crops.
+
+        Args:
+            x: (n, C, s, s) crops in [-1, 1].
+            optimisers: result of :meth:`optimisers`.
+            generator: random generator of z.
+
+        Returns:
+            Losses by name.
+        """
         raise NotImplementedError
 
     def reconstruct(self, x: Tensor) -> Tensor:
-        """(n, C, s, s) -> the same shape."""
+        """Return (n, C, s, s) reconstructions of (n, C, s, s) crops."""
         raise NotImplementedError
 
     def adam(self, *modules: nn.Module) -> torch.optim.Optimizer:
-        """Adam with the momentum that DCGAN found to be needed; rates differ from paper to paper."""
+        """Create an Adam optimiser with the momentum of DCGAN."""
         return torch.optim.Adam(
             [p for m in modules for p in m.parameters()],
             self.config.learning_rate,
@@ -95,14 +116,15 @@ class PixelScorer(Fitted):
         )
 
     def fit(self, benign: Tensor, anomalous: Tensor, seed: int = 0, report: Report = print) -> None:
-        """Train on benign crops (n, dim) in [-1, 1]; anomalous ones are not looked at.
+        """Train on benign crops (n, dim) in [-1, 1]; anomalous crops are ignored.
 
         Raises:
-            ValueError: too few rows, or values that the decoder's tanh cannot give back.
+            ValueError: if there are too few rows, or a value is outside of [-1, 1].
         """
         if float(benign.abs().max()) > 1 + 1e-4:
             raise ValueError(
-                f"crops reach {float(benign.abs().max()):.2f}, the decoder's tanh gives -1 to 1: use the encoder pixels"
+                f"crops have values up to ±{float(benign.abs().max()):.2f}, but the decoder's tanh "
+                "returns values in [-1, 1]; use the encoder pixels"
             )
         rows, rest = held_out(drawn(benign, self.config.max_rows, seed), seed)
         generator = torch.Generator().manual_seed(seed)
@@ -111,41 +133,44 @@ class PixelScorer(Fitted):
         for epoch in range(1, self.config.epochs + 1):
             self.train()
             order = torch.randperm(len(rows), generator=generator)
-            result = [
-                self.step(self.images(rows[chosen]), optimisers, generator)
-                for chosen in order.split(self.config.batch_size)
-                if len(chosen) > 1
+            steps = [
+                self.step(self.images(rows[batch]), optimisers, generator)
+                for batch in order.split(self.config.batch_size)
+                if len(batch) > 1
             ]
-            means = {key: float(np.mean([t[key] for t in result])) for key in result[0]}
-            report(
-                f"{name} epoch {epoch}/{self.config.epochs}  "
-                + "  ".join(f"{k} {v:.3f}" for k, v in means.items())
-                + self._health(rest, epoch)
-            )
+            means = {key: float(np.mean([losses[key] for losses in steps])) for key in steps[0]}
+            text = "  ".join(f"{key} {mean:.3f}" for key, mean in means.items())
+            text += self._describe_spread(rest, epoch)
+            report(f"{name} epoch {epoch}/{self.config.epochs}  {text}")
         self.eval()
         self.standardise(rest)
 
     @torch.no_grad()
-    def _health(self, rest: Tensor, epoch: int) -> str:
+    def _describe_spread(self, rest: Tensor, epoch: int) -> str:
         self.eval()
         x = self.images(rest[:256])
         spread = float(self.reconstruct(x).std(0).mean() / x.std(0).mean().clamp(min=1e-9))
-        return f"  spread {spread:.2f}" + (
-            f"  COLLAPSED: reconstructions vary {spread:.0%} as much as the images"
-            if epoch > 2 and spread < COLLAPSED
-            else ""
-        )
+        text = f"  spread {spread:.2f}"
+        if epoch > 2 and spread < COLLAPSED:
+            text += f"  COLLAPSED: reconstructions vary {spread:.0%} as much as the images"
+        return text
 
 
 def steps_down(side: int) -> int:
-    """Halvings from a side to 4."""
+    """Return how often a side must be halved to reach 4 pixels."""
     return int(np.log2(side)) - 2
 
 
 class Down(nn.Module):
-    """(n, C, s, s) -> features (n, f, 4, 4) and what a last convolution makes of them (n, out).
+    """Convolutional encoder of crops.
 
-    ``norm`` False: without batch norm, which mixes the crops of a batch where each one's gradient is wanted.
+    Args:
+        channels: channels of the crops.
+        side: side of the crops.
+        width: channels after the first convolution.
+        out: length of the output.
+        norm: True for batch normalisation. It mixes the crops of a batch, so a gradient penalty
+            needs False.
     """
 
     def __init__(self, channels: int, side: int, width: int, out: int, norm: bool = True) -> None:
@@ -164,12 +189,20 @@ class Down(nn.Module):
         self.last = nn.Conv2d(width << (steps_down(side) - 1), out, 4)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        found = self.features(x)
-        return self.last(found).flatten(1), found
+        """Return the (n, out) output and the (n, f, 4, 4) features of (n, C, s, s) crops."""
+        features = self.features(x)
+        return self.last(features).flatten(1), features
 
 
 class Up(nn.Sequential):
-    """(n, latent) -> (n, C, s, s) in [-1, 1]."""
+    """Convolutional decoder from (n, latent) codes to (n, C, s, s) crops in [-1, 1].
+
+    Args:
+        channels: channels of the crops.
+        side: side of the crops.
+        width: channels before the last convolution.
+        latent: length of a code.
+    """
 
     def __init__(self, channels: int, side: int, width: int, latent: int) -> None:
         steps = steps_down(side)
@@ -190,7 +223,7 @@ class Up(nn.Sequential):
 
 
 def update(optimiser: torch.optim.Optimizer, loss: Tensor) -> float:
-    """One step down a loss; returns it."""
+    """Take an optimiser step on a loss and return the loss."""
     optimiser.zero_grad(set_to_none=True)
     loss.backward()
     optimiser.step()

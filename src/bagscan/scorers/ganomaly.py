@@ -1,4 +1,4 @@
-"""GANomaly: encode, decode, encode again; strange is what its second code gives away.
+"""GANomaly scorer: encodes a crop, decodes it, encodes the result, and compares the codes.
 
 Source: Akcay, Atapour-Abarghouei & Breckon, "GANomaly: semi-supervised anomaly detection via
 adversarial training" (ACCV 2018), equations 1-6.
@@ -18,30 +18,27 @@ from bagscan.scorers.dcgan import Down, PixelConfig, PixelScorer, Up, update
 CARD = {
     "paper": "Akcay, Atapour-Abarghouei & Breckon, ACCV 2018",
     "channels": "1 or more, with the encoder pixels",
-    "weights": "fitted by the user; none shipped",
-    "limits": "what is small in the crop hardly moves its code",
+    "weights": "fitted by the user; not bundled",
+    "limits": "a small item in a crop hardly changes its code",
 }
-ADVERSARIAL, CONTEXTUAL, CODE = 1.0, 50.0, 1.0
+ADVERSARIAL, CONTEXTUAL, CODE = 1.0, 50.0, 1.0  # weights of the losses
 
 
 @dataclass(frozen=True)
 class Config(PixelConfig):
-    """GANomaly settings; see :class:`bagscan.scorers.dcgan.PixelConfig` for
-    dim, channels, latent, width, epochs, batch_size, learning_rate, max_rows."""
+    """Settings of GANomaly, see :class:`bagscan.scorers.dcgan.PixelConfig`."""
 
 
 class GANomaly(PixelScorer):
-    """Two encoders, a decoder, a discriminator. See :class:`Config`."""
+    """Scorer with two encoders, a decoder and a discriminator. See :class:`Config`."""
 
     def __init__(self, config: Config) -> None:
         super().__init__(config)
         shape = (config.channels, config.side, config.width)
-        self.first, self.decoder, self.second, self.judge = (
-            Down(*shape, config.latent),
-            Up(*shape, config.latent),
-            Down(*shape, config.latent),
-            Down(*shape, 1),
-        )
+        self.first = Down(*shape, config.latent)
+        self.decoder = Up(*shape, config.latent)
+        self.second = Down(*shape, config.latent)
+        self.judge = Down(*shape, 1)  # the discriminator
 
     def optimisers(self) -> list[torch.optim.Optimizer]:
         return [self.adam(self.first, self.decoder, self.second), self.adam(self.judge)]
@@ -49,34 +46,30 @@ class GANomaly(PixelScorer):
     def step(
         self, x: Tensor, optimisers: Sequence[torch.optim.Optimizer], generator: torch.Generator
     ) -> dict[str, float]:
-        make, judge = optimisers
+        optimiser_eg, optimiser_d = optimisers
         code = self.first(x)[0]
-        back = self.decoder(code)
-        again = self.second(back)[0]
-        feature_loss = F.mse_loss(self.judge(back)[1], self.judge(x)[1].detach())
-        contextual = F.l1_loss(back, x)
-        code_loss = F.mse_loss(again, code)
-        result = {
-            "EG": update(
-                make, ADVERSARIAL * feature_loss + CONTEXTUAL * contextual + CODE * code_loss
-            )
-        }
-        real, fake = self.judge(x)[0], self.judge(back.detach())[0]
-        result["D"] = update(judge, F.softplus(-real).mean() + F.softplus(fake).mean())
-        return result | {
-            "contextual": float(contextual.detach()),
-            "code": float(code_loss.detach()),
-        }
+        reconstruction = self.decoder(code)
+        second_code = self.second(reconstruction)[0]
+        feature_loss = F.mse_loss(self.judge(reconstruction)[1], self.judge(x)[1].detach())
+        contextual = F.l1_loss(reconstruction, x)
+        code_loss = F.mse_loss(second_code, code)
+        loss = ADVERSARIAL * feature_loss + CONTEXTUAL * contextual + CODE * code_loss
+        losses = {"EG": update(optimiser_eg, loss)}
+        real, fake = self.judge(x)[0], self.judge(reconstruction.detach())[0]
+        losses["D"] = update(optimiser_d, F.softplus(-real).mean() + F.softplus(fake).mean())
+        losses["contextual"] = float(contextual.detach())
+        losses["code"] = float(code_loss.detach())
+        return losses
 
     def reconstruct(self, x: Tensor) -> Tensor:
-        found: Tensor = self.decoder(self.first(x)[0])
-        return found
+        reconstruction: Tensor = self.decoder(self.first(x)[0])
+        return reconstruction
 
     def distance(self, embeddings: Tensor) -> Tensor:
-        """(n, dim) -> (n,): mean difference of the two codes (equation 6)."""
+        """Return the (n,) mean absolute differences of the two codes (equation 6)."""
         code = self.first(self.images(embeddings))[0]
-        found: Tensor = (code - self.second(self.decoder(code))[0]).abs().mean(1)
-        return found
+        difference: Tensor = (code - self.second(self.decoder(code))[0]).abs().mean(1)
+        return difference
 
 
 def build(config: Config) -> GANomaly:

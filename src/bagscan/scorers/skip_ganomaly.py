@@ -1,4 +1,4 @@
-"""Skip-GANomaly: a U-Net that gives benign crops back, judged by pixels and by the discriminator's features.
+"""Skip-GANomaly scorer: a U-Net that reconstructs benign crops.
 
 Source: Akcay, Atapour-Abarghouei & Breckon, "Skip-GANomaly: skip connected and adversarially trained
 encoder-decoder anomaly detection" (IJCNN 2019), equations 1-7.
@@ -18,39 +18,41 @@ from bagscan.scorers.dcgan import SLOPE, Down, PixelConfig, PixelScorer, steps_d
 CARD = {
     "paper": "Akcay, Atapour-Abarghouei & Breckon, IJCNN 2019",
     "channels": "1 or more, with the encoder pixels",
-    "weights": "fitted by the user; none shipped",
-    "limits": "skip connections may carry the anomaly through",
+    "weights": "fitted by the user; not bundled",
+    "limits": "skip connections can pass the anomaly to the reconstruction",
 }
-ADVERSARIAL, CONTEXTUAL, LATENT = 1.0, 40.0, 1.0
+ADVERSARIAL, CONTEXTUAL, LATENT = 1.0, 40.0, 1.0  # weights of the losses
 PIXELS = 0.9  # lambda of equation 7
 
 
 @dataclass(frozen=True)
 class Config(PixelConfig):
-    """Skip-GANomaly settings; see :class:`bagscan.scorers.dcgan.PixelConfig` for
-    dim, channels, latent (not used: the narrowest map is the code), width, epochs, batch_size, learning_rate, max_rows."""
+    """Settings of Skip-GANomaly, see :class:`bagscan.scorers.dcgan.PixelConfig`.
+
+    Attributes:
+        latent: not used; the narrowest map is the code.
+    """
 
 
 class SkipGANomaly(PixelScorer):
-    """A U-Net and a discriminator. See :class:`Config`."""
+    """Scorer with a U-Net and a discriminator. See :class:`Config`."""
 
     def __init__(self, config: Config) -> None:
         super().__init__(config)
         steps = steps_down(config.side)
         widths = [config.width << k for k in range(steps)]
         self.down = nn.ModuleList(
-            _down(a, b, first=k == 0)
+            _build_down(a, b, is_first=k == 0)
             for k, (a, b) in enumerate(zip([config.channels, *widths], widths, strict=False))
         )
-        # Every level but the narrowest gets the map of the same size beside it.
-        into = [w * (1 if k == steps - 1 else 2) for k, w in enumerate(widths)][::-1]
-        self.up = nn.ModuleList(
-            _up(a, b) for a, b in zip(into, [*widths[::-1][1:], config.channels], strict=True)
-        )
+        # All levels but the narrowest also take the skip connection of the same size.
+        inputs = [width * (1 if k == steps - 1 else 2) for k, width in enumerate(widths)][::-1]
+        outputs = [*widths[::-1][1:], config.channels]
+        self.up = nn.ModuleList(_build_up(a, b) for a, b in zip(inputs, outputs, strict=True))
         self.up[-1] = nn.Sequential(
-            nn.ConvTranspose2d(into[-1], config.channels, 4, 2, 1), nn.Tanh()
+            nn.ConvTranspose2d(inputs[-1], config.channels, 4, 2, 1), nn.Tanh()
         )
-        self.judge = Down(config.channels, config.side, config.width, 1)
+        self.judge = Down(config.channels, config.side, config.width, 1)  # the discriminator
 
     def optimisers(self) -> list[torch.optim.Optimizer]:
         return [self.adam(self.down, self.up), self.adam(self.judge)]
@@ -68,41 +70,37 @@ class SkipGANomaly(PixelScorer):
     def step(
         self, x: Tensor, optimisers: Sequence[torch.optim.Optimizer], generator: torch.Generator
     ) -> dict[str, float]:
-        make, judge = optimisers
-        back = self.reconstruct(x)
-        fooled, features = self.judge(back)
+        optimiser_eg, optimiser_d = optimisers
+        reconstruction = self.reconstruct(x)
+        output, features = self.judge(reconstruction)
         latent = F.mse_loss(features, self.judge(x)[1].detach())
-        contextual = F.l1_loss(back, x)
-        result = {
-            "EG": update(
-                make,
-                ADVERSARIAL * F.softplus(-fooled).mean()
-                + CONTEXTUAL * contextual
-                + LATENT * latent,
-            )
-        }
-        real, fake = self.judge(x)[0], self.judge(back.detach())[0]
-        result["D"] = update(judge, F.softplus(-real).mean() + F.softplus(fake).mean())
-        return result | {"contextual": float(contextual.detach()), "latent": float(latent.detach())}
+        contextual = F.l1_loss(reconstruction, x)
+        adversarial = F.softplus(-output).mean()
+        loss = ADVERSARIAL * adversarial + CONTEXTUAL * contextual + LATENT * latent
+        losses = {"EG": update(optimiser_eg, loss)}
+        real, fake = self.judge(x)[0], self.judge(reconstruction.detach())[0]
+        losses["D"] = update(optimiser_d, F.softplus(-real).mean() + F.softplus(fake).mean())
+        losses["contextual"] = float(contextual.detach())
+        losses["latent"] = float(latent.detach())
+        return losses
 
     def distance(self, embeddings: Tensor) -> Tensor:
-        """(n, dim) -> (n,): 0.9 of the difference in pixels, 0.1 of that in features (equation 7)."""
+        """Return (n,) differences in pixels (weight 0.9) and in features (0.1), by equation 7."""
         x = self.images(embeddings)
-        back = self.reconstruct(x)
-        pixels = (x - back).abs().mean((1, 2, 3))
-        features = (self.judge(x)[1] - self.judge(back)[1]).square().mean((1, 2, 3))
-        found: Tensor = PIXELS * pixels + (1 - PIXELS) * features
-        return found
+        reconstruction = self.reconstruct(x)
+        pixels = (x - reconstruction).abs().mean((1, 2, 3))
+        features = (self.judge(x)[1] - self.judge(reconstruction)[1]).square().mean((1, 2, 3))
+        difference: Tensor = PIXELS * pixels + (1 - PIXELS) * features
+        return difference
 
 
-def _down(channels: int, width: int, first: bool) -> nn.Sequential:
+def _build_down(channels: int, width: int, is_first: bool) -> nn.Sequential:
     convolution = nn.Conv2d(channels, width, 4, 2, 1, bias=False)
-    return nn.Sequential(
-        convolution, *([] if first else [nn.BatchNorm2d(width)]), nn.LeakyReLU(SLOPE)
-    )
+    norm = [] if is_first else [nn.BatchNorm2d(width)]
+    return nn.Sequential(convolution, *norm, nn.LeakyReLU(SLOPE))
 
 
-def _up(channels: int, width: int) -> nn.Sequential:
+def _build_up(channels: int, width: int) -> nn.Sequential:
     return nn.Sequential(
         nn.ConvTranspose2d(channels, width, 4, 2, 1), nn.BatchNorm2d(width), nn.ReLU()
     )
