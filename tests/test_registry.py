@@ -138,9 +138,9 @@ class NeverTheSame(OfAnotherSize):
 @pytest.mark.parametrize(
     ("broken", "told"),
     [
-        (OfNoContract, "no bagscan.contracts.Regioner"),
-        (OfAnotherSize, "regions are of"),
-        (NeverTheSame, "two ways"),
+        (OfNoContract, "bagscan.contracts.Regioner"),
+        (OfAnotherSize, "regions have shape"),
+        (NeverTheSame, "two different ways"),
     ],
 )
 def test_a_broken_regioner_is_told_what_is_wrong(broken, told):
@@ -154,7 +154,7 @@ def test_a_part_of_another_kind_is_refused(monkeypatch):
         "bagscan.building.part",
         lambda kind, name: part("scorers", "softmax") if kind == "regions" else part(kind, name),
     )
-    with pytest.raises(ConfigError, match="no Regioner"):
+    with pytest.raises(ConfigError, match="Regioner"):
         Model(ModelConfig(regioner={"name": "softmax"}))
 
 

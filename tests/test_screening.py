@@ -146,7 +146,7 @@ def test_scores_that_are_not_numbers_are_reviewed(tiny_model, scans):
         parameter.data.fill_(float("nan"))
     report = screener.screen(read_scan(scans[0]))
     assert report.decision is Decision.REVIEW
-    assert "not numbers" in report.reasons[0]
+    assert "not finite" in report.reasons[0]
 
 
 def test_model_folder_comes_back_and_notices_changes(tiny_model, tmp_path):
@@ -308,10 +308,10 @@ def test_a_killed_screening_goes_on_where_it_stopped(tiny_model, scans, tmp_path
         judged.append(rest[0])
         judge(screeners, *rest)
 
-    monkeypatch.setattr(folder, "_judge", killed_after_two)
+    monkeypatch.setattr(folder, "_screen_bag", killed_after_two)
     with pytest.raises(KeyboardInterrupt):
         screen_folder(scans, [tiny_model], broken, lambda _: None)
-    monkeypatch.setattr(folder, "_judge", lambda *a: (judged.append(a[1]), judge(*a)))
+    monkeypatch.setattr(folder, "_screen_bag", lambda *a: (judged.append(a[1]), judge(*a)))
     screen_folder(scans, [tiny_model], broken, lambda _: None)
     assert judged == [{"0": scan} for scan in scans]  # none twice, none left out
     rows = [json.loads((out / "findings.json").read_text()) for out in (whole, broken)]
@@ -333,7 +333,7 @@ def test_a_long_report_shows_alarms_first_and_says_how_many(
     tally = screen_folder(scans, [tiny_model], tmp_path / "out", lambda _: None)
     text = (tmp_path / "out" / "report.html").read_text()
     assert f"{len(scans)} bags: {tally['ALARM']} ALARM" in text
-    assert "The 1 most in need of a look" in text
+    assert "shows the 1 most urgent" in text
     assert text.count('<section id="') == 1
     assert 'class="tag CLEAR"' not in text or tally["ALARM"] == 0
 

@@ -1,4 +1,4 @@
-"""Whether low, high and effective Z can be one scan of a bag: they are three looks at one thing, and have to agree."""
+"""Plausibility check of raw channels: low, high and effective Z must show the same bag."""
 
 from __future__ import annotations
 
@@ -8,184 +8,164 @@ from scipy import fft
 from bagscan.core import View
 from bagscan.core.reasons import ReasonCode
 
-ABSORBS = 0.05  # log attenuation from which something is there
-MIN_MATTER = 0.002  # share of the picture: less is a belt without a bag
-SIDE = 8  # of the blocks whose means are compared: noise averages out
+ABSORBS = 0.05  # minimum log attenuation of an absorbing pixel
+MIN_MATTER = 0.002  # minimum fraction of absorbing pixels; less is a belt without a bag
+SIDE = 8  # side of the blocks whose means are compared, to average out noise
 MIN_BLOCKS = 30
-MIN_ALIKE = 0.9  # correlation of both energies' log attenuations: simulated scans of three scanners have more than .94
-MIN_RATIO = 1.01  # of low to high log attenuation: one energy stored twice has 1
-MIN_Z_ALIKE = 0.2  # correlation of effective Z with the ratio of log attenuations, from which it is worked out: simulated scans have more than .27
-SEVERAL_MATERIALS = 0.03  # spread of that ratio from which it tells materials apart
-NOISE = 1.0  # squared steps between neighbouring pixels over the variance of what absorbs: scans have less than .2, noise has 2
-# Neighbouring rows go together best unshifted: at none they correlate at least .62 times as well as at the best shift in 266
-# simulated scans, at most .28 times where a headerless file was read with a width that is off by two or more.
+# Correlation of the log attenuations of both energies; over 0.94 in simulated scans.
+MIN_ALIKE = 0.9
+MIN_RATIO = 1.01  # low to high log attenuation; 1 if the same energy is stored twice
+# Correlation of effective Z with the ratio of log attenuations from which it is computed; over
+# 0.27 in simulated scans.
+MIN_Z_ALIKE = 0.2
+SEVERAL_MATERIALS = 0.03  # minimum standard deviation of that ratio for several materials
+# Mean squared step between neighbours over the variance; under 0.2 in scans, 2 in noise.
+NOISE = 1.0
+# Correlation of neighbouring rows without shift over that of the best shift: at least 0.62 in 266
+# simulated scans, at most 0.28 in headerless files read with a width off by 2 or more.
 MIN_UPRIGHT = 0.5
-MAX_TURNED = 0.2  # by how much Z may go better with the energies once it is mirrored or turned: .11 in 266 simulated scans, .13 in one of 399
+# Increase of the correlation of effective Z if it is mirrored or rotated; at most 0.13 in 399
+# simulated scans.
+MAX_TURNED = 0.2
 MAX_FLAT, BLACK = (
     0.7,
     0.02,
-)  # share of neighbours of one value where something absorbs: drawings have nearly all, scans hardly any
-SIDE_BY_SIDE = 0.8  # correlation of the left with the right half: .34 at most in 130 simulated scans, 1 where two rows were read as one
-TYPICAL_Z = (
-    4.0,
-    30.0,
-)  # median where something absorbs: 5.7 to 20.4 in 130 simulated scans of five scanners
-# Neighbouring rows that are the same to the last bit, which noise never is; those of bars and frames change in few places.
+)  # fraction of equal neighbours in absorbing pixels: nearly 1 in drawings
+# Correlation of the left and right halves: at most 0.34 in 130 simulated scans, 1 if two rows were
+# read as one.
+SIDE_BY_SIDE = 0.8
+TYPICAL_Z = (4.0, 30.0)  # median of absorbing pixels: 5.7 to 20.4 in simulated scans
+# Noise makes all rows differ. Equal rows of bars and frames change in few places.
 MIN_FROZEN, FROZEN_SHARE, MIN_SHOWN = 8, 0.03, 0.1
-DEAD_SHARE, DEAD_BELOW = 0.04, 0.5  # of the rows or columns: those of one value that is no air
-OTHER_UNITS = "it is not in units (stored as thousandths), or was never worked out; bagscan convert works it out of low and high"
+DEAD_SHARE, DEAD_BELOW = 0.04, 0.5  # fraction of constant rows or columns that are not air
+OTHER_UNITS = (
+    "it is stored in thousandths, or was not computed; "
+    "bagscan convert computes it from low and high"
+)
 Found = tuple[ReasonCode, str]
 
 
 def raw_unfit(view: View) -> list[Found]:
-    """Why the energies of a view are no scan of a bag; empty for a scan. Transmission is taken to be in range already."""
+    """Return the reasons why raw channels cannot be a scan of a bag; empty for a plausible view.
+
+    The range of transmission must be checked before.
+    """
     planes = dict(zip(view.channels, view.pixels, strict=True))
     energies = [planes[name] for name in ("low", "high") if name in planes]
     for axis, lines in ((0, "columns"), (1, "rows")):
         dead = (np.ptp(energies[0], axis) == 0) & (energies[0].max(axis) < DEAD_BELOW)
         if dead.mean() > DEAD_SHARE:
-            return [
-                (
-                    ReasonCode.SATURATED,
-                    f"{100 * dead.mean():.0f} % of the {lines} hold one value and no air: the file is cut off, or a detector is dead",
-                )
-            ]
+            percent = f"{100 * dead.mean():.0f} %"
+            text = f"{percent} of the {lines} have a constant value that is not air"
+            return [(ReasonCode.SATURATED, f"{text}: the file is truncated, or a detector is dead")]
     if "zeff" in planes and (typical := float(np.median(planes["zeff"][::SIDE]))) > TYPICAL_Z[1]:
-        return [
-            (
-                ReasonCode.OUT_OF_RANGE,
-                f"effective Z is {typical:.3g} in most of the picture, where air has none: inverted, or {OTHER_UNITS}",
-            )
-        ]
-    if stuck := frozen(energies[0]):
-        return stuck
+        text = (
+            f"median effective Z is {typical:.3g}, although air has 0: inverted, or {OTHER_UNITS}"
+        )
+        return [(ReasonCode.OUT_OF_RANGE, text)]
+    if repeated_rows := frozen(energies[0]):
+        return repeated_rows
     logs = [-np.log(np.clip(plane, 1e-3, 1.5)) for plane in energies]
     matter = logs[0] > ABSORBS
     if matter.mean() < MIN_MATTER:
         return [(ReasonCode.NOT_A_BAG, "nothing absorbs: air, or a belt without a bag")]
-    some = logs[0][::SIDE]  # rows tell as much as all
-    steps = np.diff(some, axis=1)
-    if np.square(steps).mean() > NOISE * some.var():
-        return [
-            (ReasonCode.NOT_A_BAG, "noise: neighbouring pixels have nothing to do with each other")
-        ]
-    thin = (some > ABSORBS) & (energies[0][::SIDE] > BLACK)
-    if thin.any() and (steps[thin[:, 1:]] == 0).mean() > MAX_FLAT:
-        return [
-            (
-                ReasonCode.NOT_A_BAG,
-                "flat: most pixels have exactly the value of the pixel beside them, as in a drawing; a scan has noise",
-            )
-        ]
-    if _leans(logs[0]):
-        return [
-            (
-                ReasonCode.NOT_A_BAG,
-                "every row is shifted against the one above: the file was read with a wrong width",
-            )
-        ]
-    blocks = _blocks(logs[0])
-    if _shows_twice(logs[0]):
-        return [
-            (
-                ReasonCode.NOT_A_BAG,
-                "the picture shows one thing twice: two rows were read as one, or one as two",
-            )
-        ]
+    if problems := _check_noise(logs[0], energies[0]):
+        return problems
+    if _is_sheared(logs[0]):
+        text = "every row is shifted against the row above: the file was read with a wrong width"
+        return [(ReasonCode.NOT_A_BAG, text)]
+    if _is_doubled(logs[0]):
+        text = "the image shows the same content twice: its rows were joined or split"
+        return [(ReasonCode.NOT_A_BAG, text)]
     if len(logs) < 2:
         return []
-    return _disagree(
-        blocks, _blocks(logs[1]), _blocks(planes["zeff"]) if "zeff" in planes else None
-    )
+    zeff = _block_means(planes["zeff"]) if "zeff" in planes else None
+    return _check_agreement(_block_means(logs[0]), _block_means(logs[1]), zeff)
+
+
+def _check_noise(log: np.ndarray, transmission: np.ndarray) -> list[Found]:
+    """Find images that consist of noise, and drawings, which have none."""
+    rows = log[::SIDE]  # a sufficient sample
+    steps = np.diff(rows, axis=1)
+    if np.square(steps).mean() > NOISE * rows.var():
+        return [(ReasonCode.NOT_A_BAG, "noise: neighbouring pixels are unrelated")]
+    thin = (rows > ABSORBS) & (transmission[::SIDE] > BLACK)
+    if thin.any() and (steps[thin[:, 1:]] == 0).mean() > MAX_FLAT:
+        text = "flat: most pixels equal their neighbour, as in a drawing; a scan has noise"
+        return [(ReasonCode.NOT_A_BAG, text)]
+    return []
 
 
 def frozen(plane: np.ndarray) -> list[Found]:
-    """Whether more neighbouring rows of (H, W), or of (C, H, W), are the same and show something than chance would make so."""
+    """Find many equal neighbouring rows with content in an (H, W) or (C, H, W) image."""
     planes = plane.reshape(-1, *plane.shape[-2:])
-    same = (planes[:, 1:] == planes[:, :-1]).all((0, 2)) & (
-        (np.diff(planes[:, 1:], axis=2) != 0).any(0).mean(1) > MIN_SHOWN
-    )
-    edges = np.flatnonzero(np.diff(np.concatenate([[0], same.astype(int), [0]])))
+    has_content = (np.diff(planes[:, 1:], axis=2) != 0).any(0).mean(1) > MIN_SHOWN
+    is_equal = (planes[:, 1:] == planes[:, :-1]).all((0, 2)) & has_content
+    edges = np.flatnonzero(np.diff(np.concatenate([[0], is_equal.astype(int), [0]])))
     longest = int((edges[1::2] - edges[::2]).max(initial=0))
     if longest < max(MIN_FROZEN, FROZEN_SHARE * planes.shape[1]):
         return []
-    return [
-        (
-            ReasonCode.SATURATED,
-            f"{longest + 1} neighbouring rows are the same: the belt stood still, or a line was written again and again",
-        )
-    ]
+    text = f"{longest + 1} neighbouring rows are equal: the belt stopped, or a row was repeated"
+    return [(ReasonCode.SATURATED, text)]
 
 
-def _disagree(low: np.ndarray, high: np.ndarray, zeff: np.ndarray | None) -> list[Found]:
-    """Whether means of blocks of both energies, and of effective Z, tell of one thing."""
+def _check_agreement(low: np.ndarray, high: np.ndarray, zeff: np.ndarray | None) -> list[Found]:
+    """Check that block means of both energies and of effective Z show the same bag."""
     matter = low > ABSORBS
     if matter.sum() < MIN_BLOCKS:
         return []
-    if _alike(low, high) < MIN_ALIKE:
-        return [
-            (
-                ReasonCode.NOT_A_BAG,
-                "low and high energy show different things: they are of two scans, or one is turned or shifted",
-            )
-        ]
+    if _correlation(low, high) < MIN_ALIKE:
+        text = (
+            "low and high energy show different content: "
+            "they are from two scans, or one of them is rotated or shifted"
+        )
+        return [(ReasonCode.NOT_A_BAG, text)]
     thick = matter & (high > 2 * ABSORBS)
     if thick.sum() < MIN_BLOCKS:
         return []
     ratio = low[thick] / high[thick]
     if np.median(ratio) < MIN_RATIO:
-        return [
-            (
-                ReasonCode.NOT_A_BAG,
-                "low energy is absorbed no more than high: one channel was stored twice",
-            )
-        ]
+        text = "low energy is not absorbed more than high energy: one channel is stored twice"
+        return [(ReasonCode.NOT_A_BAG, text)]
     if zeff is None:
         return []
     if not TYPICAL_Z[0] <= (typical := float(np.median(zeff[thick]))) <= TYPICAL_Z[1]:
-        return [
-            (
-                ReasonCode.OUT_OF_RANGE,
-                f"effective Z is typically {typical:.3g} where something absorbs: {OTHER_UNITS}",
-            )
-        ]
-    for axis, which in ((0, "columns"), (1, "rows")):
+        text = f"median effective Z is {typical:.3g} in absorbing areas: {OTHER_UNITS}"
+        return [(ReasonCode.OUT_OF_RANGE, text)]
+    for axis, lines in ((0, "columns"), (1, "rows")):
         if ((np.ptp(zeff, axis) == 0) & thick.any(axis)).mean() > DEAD_SHARE:
-            return [
-                (
-                    ReasonCode.SATURATED,
-                    f"effective Z is one value over many {which} in which something absorbs: the file is cut off, or it was not worked out there",
-                )
-            ]
+            text = (
+                f"effective Z is constant in many {lines} with absorbing areas: "
+                "the file is truncated, or Z was not computed there"
+            )
+            return [(ReasonCode.SATURATED, text)]
     if ratio.std() <= SEVERAL_MATERIALS:
         return []
-    alike = _alike(zeff[thick], ratio)
-    turned = max(
-        _alike(other[thick], ratio) for other in (zeff[::-1], zeff[:, ::-1], zeff[::-1, ::-1])
-    )
-    if alike < MIN_Z_ALIKE or turned > alike + MAX_TURNED:
-        return [
-            (
-                ReasonCode.OUT_OF_RANGE,
-                "effective Z does not go with how low and high energy are absorbed: it is of another scan, turned, or was never worked out",
-            )
-        ]
+    upright = _correlation(zeff[thick], ratio)
+    flipped = (zeff[::-1], zeff[:, ::-1], zeff[::-1, ::-1])
+    best_flipped = max(_correlation(plane[thick], ratio) for plane in flipped)
+    if upright < MIN_Z_ALIKE or best_flipped > upright + MAX_TURNED:
+        text = (
+            "effective Z does not match the absorption of low and high energy: "
+            "it is from another scan, rotated, or was not computed"
+        )
+        return [(ReasonCode.OUT_OF_RANGE, text)]
     return []
 
 
-def _shows_twice(log: np.ndarray) -> bool:
-    """Whether both halves of (H, W) log attenuation are alike, or rows are more like the next but one than the next."""
+def _is_doubled(log: np.ndarray) -> bool:
+    """Return True if both halves of (H, W) are similar, or every second row is more similar."""
     half = log.shape[1] // 2
-    first, second, third = (
-        log[k : len(log) - 2 + k, ::SIDE] for k in range(3)
-    )  # some columns tell as much as all; edges lie between some rows alone
-    return _alike(
-        _blocks(log[:, :half]), _blocks(log[:, half : 2 * half])
-    ) > SIDE_BY_SIDE or _alike(first, third) > _alike(first, second)
+    # A few columns are a sufficient sample. All rows are needed, since only some have edges.
+    first, second, third = (log[k : len(log) - 2 + k, ::SIDE] for k in range(3))
+    left, right = _block_means(log[:, :half]), _block_means(log[:, half : 2 * half])
+    if _correlation(left, right) > SIDE_BY_SIDE:
+        return True
+    return _correlation(first, third) > _correlation(first, second)
 
 
-def _leans(log: np.ndarray) -> bool:
-    """Whether rows of (H, W) log attenuation fit their neighbours far better once they are shifted along."""
+def _is_sheared(log: np.ndarray) -> bool:
+    """Return True if rows of (H, W) match the next row much better after a shift."""
     size = fft.next_fast_len(log.shape[1], real=True)
     above, below = (
         fft.rfft(np.diff(log[k : len(log) - 1 + k : SIDE], axis=1), size, axis=1) for k in (0, 1)
@@ -194,15 +174,15 @@ def _leans(log: np.ndarray) -> bool:
     return bool(by_shift[0] < MIN_UPRIGHT * by_shift.max())
 
 
-def _alike(a: np.ndarray, b: np.ndarray) -> float:
-    """Correlation; 0 where one of the two is all alike."""
-    return (
-        float(np.corrcoef(a.ravel(), b.ravel())[0, 1]) if a.std() > 1e-6 and b.std() > 1e-6 else 0.0
-    )
+def _correlation(a: np.ndarray, b: np.ndarray) -> float:
+    """Return the correlation coefficient, or 0 if an array is constant."""
+    if a.std() > 1e-6 and b.std() > 1e-6:
+        return float(np.corrcoef(a.ravel(), b.ravel())[0, 1])
+    return 0.0
 
 
-def _blocks(plane: np.ndarray) -> np.ndarray:
-    """(H // SIDE, W // SIDE) means."""
+def _block_means(plane: np.ndarray) -> np.ndarray:
+    """Return the (H // SIDE, W // SIDE) means of blocks."""
     height, width = (n // SIDE * SIDE for n in plane.shape)
     return np.asarray(
         plane[:height, :width].reshape(height // SIDE, SIDE, width // SIDE, SIDE).mean((1, 3))

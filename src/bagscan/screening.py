@@ -1,4 +1,4 @@
-"""Screener: the one path from a scan to a report. Training, evaluation, command line and service call it."""
+"""Screening of scans, used by training, evaluation, command line and service."""
 
 from __future__ import annotations
 
@@ -19,20 +19,18 @@ from bagscan.examining import UsableModel
 from bagscan.plausibility import MIN_SIDE_PX, unfit
 from bagscan.runtime.load import load_model, runtime_of
 
-DETECTOR = "detector"  # a model of one pass, as its description calls it
-ERRORS = (
-    BagscanError,
-    ValueError,
-    RuntimeError,
-    MemoryError,
-)  # of a scan's own faults and of what they do to a runtime
+DETECTOR = "detector"  # name of a single-pass model in its description
+# Errors that a faulty scan can cause in the model or the runtime.
+ERRORS = (BagscanError, ValueError, RuntimeError, MemoryError)
 
 
 class Screener:
-    """A model with an operating point, ready to judge scans.
+    """Model with an operating point for screening scans.
 
     Args:
-        threshold: in place of the operating point's own; what is expected of that one does not hold for it.
+        model: the model.
+        threshold: overrides the threshold of the operating point. The expected false-positive
+            rate then does not apply.
 
     Raises:
         ModelError: the model has no operating point yet.
@@ -41,7 +39,8 @@ class Screener:
     def __init__(self, model: UsableModel, threshold: float | None = None) -> None:
         if model.operating_point is None:
             raise ModelError(
-                "the model has no operating point: choose one with bagscan calibrate CONFIG --model FOLDER --max-fpr 0.05"
+                "the model has no operating point; "
+                "run bagscan calibrate CONFIG --model FOLDER --max-fpr 0.05"
             )
         self.model = model
         self.point = (
@@ -59,16 +58,16 @@ class Screener:
         runtime: str | None = None,
         late: bool = False,
     ) -> Screener:
-        """A screener from a model folder. Arguments and errors as :func:`bagscan.runtime.load.load_model`."""
+        """Load a model folder. For other arguments see :func:`bagscan.runtime.load.load_model`."""
         return cls(load_model(folder, runtime, late), threshold)
 
     @property
     def runtime(self) -> str:
-        """Name and version of what runs the model."""
+        """Name and version of the runtime."""
         return runtime_of(self.model)
 
     def takes(self, scan: Scan) -> bool:
-        """Whether the model knows what to do with the scan's channels."""
+        """Return True if the scan has the channels of the model."""
         try:
             self.model.config.input.select(scan.views[0])
         except ModelError:
@@ -76,34 +75,36 @@ class Screener:
         return True
 
     def screen(self, scan: Scan) -> Report:
-        """Judge every view of a scan.
+        """Screen all views of a scan. A faulty scan never raises an error.
 
         Returns:
-            ``ALARM`` with findings, ``CLEAR`` without, or ``REVIEW`` with the reason when a view
-            cannot be judged; never an exception for a scan's own faults, never ``CLEAR`` for them.
+            A report: ``ALARM`` with findings, ``CLEAR`` without findings, or ``REVIEW`` with the
+            reasons if a view could not be screened.
         """
         with self.model.judging():
             return self._screen(scan)
 
     def _screen(self, scan: Scan) -> Report:
-        started = time.perf_counter()
+        start = time.perf_counter()
         findings: list[Finding] = []
         scores: dict[str, np.ndarray] = {}
         labels: dict[str, np.ndarray] = {}
         reasons: list[Reason] = []
         notes: list[str] = []
-        fit = []
+        plausible = []
         for view in scan.views:
-            wrong = unfit(view) or self._cannot_be_shown(view)
-            reasons += wrong
-            if not wrong:
-                fit.append(view)
-        for view, own_labels, own_scores in self._examined(fit, reasons, notes):
-            labels[view.view_id], scores[view.view_id] = own_labels, own_scores
-            findings += self._findings(view, own_labels, own_scores)
+            problems = unfit(view) or self._check_input(view)
+            reasons += problems
+            if not problems:
+                plausible.append(view)
+        for view, view_labels, view_scores in self._examine(plausible, reasons, notes):
+            labels[view.view_id], scores[view.view_id] = view_labels, view_scores
+            findings += self._findings(view, view_labels, view_scores)
         findings.sort(key=lambda finding: -finding.score)
-        decision = Decision.REVIEW if reasons else Decision.ALARM if findings else Decision.CLEAR
-        timings = {"total_s": time.perf_counter() - started}
+        decision = Decision.ALARM if findings else Decision.CLEAR
+        if reasons:
+            decision = Decision.REVIEW
+        timings = {"total_s": time.perf_counter() - start}
         return Report(
             scan.id,
             decision,
@@ -117,8 +118,8 @@ class Screener:
             tuple(notes),
         )
 
-    def _cannot_be_shown(self, view: View) -> list[Reason]:
-        """Why the model cannot look at a view: its channels, or what is left of it at the size that the model works at."""
+    def _check_input(self, view: View) -> list[Reason]:
+        """Check the channels of a view, and its size after scaling to working size."""
         try:
             self.model.config.input.select(view)
         except ModelError as error:
@@ -126,81 +127,62 @@ class Screener:
         expected = self.model.config.input
         height, width = expected.working_size(view.shape, view.shape)
         if min(height, width) < min(MIN_SIDE_PX, expected.working_side_px or MIN_SIDE_PX):
-            return [
-                Reason(
-                    ReasonCode.TOO_SMALL,
-                    in_view(
-                        view.view_id,
-                        f"the model would see {width}x{height} pixels of it, too few to judge",
-                    ),
-                )
-            ]
+            text = f"only {width}x{height} pixels remain at the model's working size; too few"
+            return [Reason(ReasonCode.TOO_SMALL, in_view(view.view_id, text))]
         return []
 
-    def _examined(
+    def _examine(
         self, views: list[View], reasons: list[Reason], notes: list[str]
     ) -> list[tuple[View, np.ndarray, np.ndarray]]:
-        """Views of one bag with regions and scores; those that were not examined leave a reason."""
-        found = []
-        for view, labels, scores in self._judged(views, self.model, reasons):
-            if not len(scores):  # no item was found: nothing has been looked at yet
-                for again in self._judged([view], self.model.everywhere(), reasons):
-                    labels, scores = again[1:]
-                notes.append(
-                    in_view(view.view_id, "no item was found, and the whole view was examined")
-                )
-            elif (
-                len(scores) == 1 and self.model.config.regioner["name"] == DETECTOR
-            ):  # all that lies on no device is one region
-                notes.append(
-                    in_view(
-                        view.view_id,
-                        "no device was found, and all of it was judged by the map alone",
-                    )
-                )
+        """Return labels and scores of the views of one bag; add a reason for each other view."""
+        examined = []
+        for view, labels, scores in self._run_model(views, self.model, reasons):
+            if not len(scores):  # no item was found, so no pixel was examined
+                for _, labels_everywhere, scores_everywhere in self._run_model(
+                    [view], self.model.everywhere(), reasons
+                ):
+                    labels, scores = labels_everywhere, scores_everywhere
+                note = "no item was found; the whole view was examined"
+                notes.append(in_view(view.view_id, note))
+            elif len(scores) == 1 and self.model.config.regioner["name"] == DETECTOR:
+                # All pixels outside devices are a single region.
+                note = "no device was found; the view was scored by the anomaly map only"
+                notes.append(in_view(view.view_id, note))
             if not len(scores):
-                reasons.append(
-                    Reason(
-                        ReasonCode.NOTHING_EXAMINED,
-                        in_view(view.view_id, "the model found no item, and looks at items alone"),
-                    )
-                )
+                text = "the model found no item, and it examines only items"
+                reasons.append(Reason(ReasonCode.NOTHING_EXAMINED, in_view(view.view_id, text)))
             elif not np.isfinite(scores).all():
-                reasons.append(
-                    Reason(
-                        ReasonCode.MODEL_FAILED,
-                        in_view(view.view_id, "the model gave scores that are not numbers"),
-                    )
-                )
+                text = "the model returned scores that are not finite"
+                reasons.append(Reason(ReasonCode.MODEL_FAILED, in_view(view.view_id, text)))
             else:
-                found.append((view, labels, scores))
-        return found
+                examined.append((view, labels, scores))
+        return examined
 
-    def _judged(
+    def _run_model(
         self, views: list[View], model: UsableModel, reasons: list[Reason]
     ) -> list[tuple[View, np.ndarray, np.ndarray]]:
-        """Views of one bag, judged together; where that fails one by one, so that one of them hides none of the others."""
+        """Examine the views of one bag together or, after an error, one at a time."""
         try:
-            return [(view, *found) for view, found in zip(views, model.examine(views), strict=True)]
+            outputs = model.examine(views)
+            return [(view, *output) for view, output in zip(views, outputs, strict=True)]
         except ERRORS as error:
             if len(views) == 1:
                 reasons.append(
                     Reason(ReasonCode.MODEL_FAILED, in_view(views[0].view_id, str(error)))
                 )
                 return []
-        return [found for view in views for found in self._judged([view], model, reasons)]
+        return [output for view in views for output in self._run_model([view], model, reasons)]
 
     def _findings(self, view: View, labels: np.ndarray, scores: np.ndarray) -> list[Finding]:
-        found = []
+        findings = []
         for index in np.flatnonzero(scores >= self.point.threshold):
             mask = labels == index
-            if not mask.any():  # a region smaller than a pixel of the view itself
+            if not mask.any():  # the region is smaller than a pixel of the view
                 continue
             rows, cols = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
             box = (float(cols[0]), float(rows[0]), float(cols[-1] + 1), float(rows[-1] + 1))
             score = float(scores[index])
-            kind = self.model.kind
-            found.append(
+            findings.append(
                 Finding(
                     view.view_id,
                     mask,
@@ -209,44 +191,49 @@ class Screener:
                     "anomaly",
                     score,
                     self._expected_fpr(score),
-                    kind,
+                    self.model.kind,
                 )
             )
-        return found
+        return findings
 
     def _expected_fpr(self, score: float) -> float | None:
-        """Share of benign calibration segments that score at least this much."""
+        """Return the fraction of benign calibration segments with this score or above."""
         n = len(self._benign)
         return float((n - np.searchsorted(self._benign, score)) / n) if n else None
 
 
 def _benign_scores(about: Mapping[str, Any]) -> np.ndarray:
-    """Rising scores of benign calibration segments; empty where the model keeps none.
+    """Return the sorted scores of benign calibration segments; empty if the model has none.
 
     Raises:
-        ModelError: they are no scores.
+        ModelError: the values are not scores.
     """
-    result = about.get("benign_score_quantiles", [])
-    if not isinstance(result, list) or not all(
-        is_number(score) and 0 <= score <= 1 for score in result
+    scores = about.get("benign_score_quantiles", [])
+    if not isinstance(scores, list) or not all(
+        is_number(score) and 0 <= score <= 1 for score in scores
     ):
         raise ModelError(
-            f"model.json: about.benign_score_quantiles must be scores from 0 to 1, got {result!r:.60}"
+            "model.json: about.benign_score_quantiles must be a list of scores from 0 to 1, "
+            f"got {scores!r:.60}"
         )
-    return np.sort(np.asarray(result, np.float64))
+    return np.sort(np.asarray(scores, np.float64))
 
 
 def outline(mask: np.ndarray, box: tuple[float, float, float, float]) -> np.ndarray:
-    """(N, 2) float xy polygon of the largest part of a mask, closed, in pixel-corner coordinates; on straight stretches their ends alone.
+    """Return the closed outline of the largest connected piece of a mask.
 
     Args:
-        box: of the mask; only that window is searched.
+        mask: (H, W) bool mask.
+        box: bounding box of the mask, half-open, in pixels; only this window is searched.
+
+    Returns:
+        (N, 2) float xy polygon in pixel-corner coordinates, without points on straight lines.
     """
     x1, y1, x2, y2 = (int(v) for v in box)
     window = np.pad(mask[y1:y2, x1:x2], 1).astype(np.float32)
     longest = max(find_contours(window, 0.5), key=len)
-    along = np.diff(longest, axis=0)
-    turns = along[:-1, 0] * along[1:, 1] != along[:-1, 1] * along[1:, 0]
+    steps = np.diff(longest, axis=0)
+    turns = steps[:-1, 0] * steps[1:, 1] != steps[:-1, 1] * steps[1:, 0]
     corners = longest[np.concatenate([[True], turns, [True]])]
-    # find_contours gives (row, col) of pixel centres in the padded window.
+    # find_contours returns (row, col) of pixel centres in the padded window.
     return np.asarray(corners[:, ::-1] + [x1 - 0.5, y1 - 0.5])

@@ -53,7 +53,7 @@ def test_a_clone_offers_its_own_environment_too(monkeypatch, tmp_path):
     (tmp_path / "Makefile").touch()
     assert (
         extras.or_make_setup("train")
-        == f"; or make setup in {tmp_path}, which brings all of it into {tmp_path / '.venv'}"
+        == f"; or run make setup in {tmp_path}, which installs all extras into {tmp_path / '.venv'}"
     )
     assert extras.or_make_setup("cluster") == ""
     monkeypatch.setattr(extras, "distribution", lambda name: Installed(None))

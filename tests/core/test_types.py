@@ -84,7 +84,7 @@ def test_report_decision_and_findings_agree():
         Report("a", Decision.ALARM, (), "m")
     with pytest.raises(ValueError, match="CLEAR"):
         Report("a", Decision.CLEAR, (finding,), "m")
-    with pytest.raises(ValueError, match="why"):
+    with pytest.raises(ValueError, match="REVIEW"):
         Report("a", Decision.REVIEW, (), "m")
 
 

@@ -186,7 +186,7 @@ def test_arrays_that_are_too_large_together_are_refused(tmp_path):
     with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
         for name in ("low.npy", "high.npy", "zeff.npy"):
             archive.writestr(name, head.getvalue())
-    with pytest.raises(ReadError, match="more than the 50,000,000 values"):
+    with pytest.raises(ReadError, match="50,000,000 values"):
         read_scan(tmp_path / "a.npz")
 
 
@@ -225,7 +225,7 @@ def test_find_scans_takes_a_set_once_and_refuses_what_is_not_there(tmp_path):
 
 
 def test_a_whole_simulated_set_is_refused_and_its_folders_are_not(simulated_root):
-    with pytest.raises(ReadError, match=r"hold the truth as well: take .*raw or .*colour"):
+    with pytest.raises(ReadError, match="raw or .*colour"):
         find_scans([simulated_root.parent])
     assert {p.parent.name for p in find_scans([simulated_root / "raw"])} == {"raw"}
 

@@ -11,7 +11,7 @@ from sklearn.ensemble import IsolationForest
 from bagscan.core.errors import ConfigError
 from bagscan.evaluation.metrics import auroc
 from bagscan.registry import part
-from bagscan.scorers.bigan import _told
+from bagscan.scorers.bigan import _describe_epoch
 from bagscan.scorers.fitted import held_out, keep_phases
 
 SILENT = lambda _: None  # noqa: E731
@@ -125,7 +125,7 @@ def test_memory_tells_its_size_keeps_under_its_cap_and_measures_right():
         .mean(1)
     )
     assert torch.allclose(scorer.distance(points), every, atol=1e-4)
-    with pytest.raises(ValueError, match="fewer than neighbours"):
+    with pytest.raises(ValueError, match="neighbours=3"):
         part("scorers", "memory").Config(dim=1000, cap_mb=0.001)
 
 
@@ -145,7 +145,7 @@ def test_a_coreset_covers_what_a_random_choice_of_its_size_does_not():
 def test_svm_margins_are_those_of_scikit_learn_whole_and_on_centres(whole_up_to):
     scorer = built("svm", errors={"name": "gaussian"}, whole_up_to=whole_up_to, centres=30)
     kept = {}
-    for method in ("_whole", "_on_centres"):
+    for method in ("_fit_exact", "_fit_approximate"):
         original = getattr(scorer, method)
 
         def keep(x, y, *rest, original=original):
@@ -163,9 +163,9 @@ def test_svm_margins_are_those_of_scikit_learn_whole_and_on_centres(whole_up_to)
 
 
 def test_svm_needs_anomalies_and_a_scorer_with_errors():
-    with pytest.raises(ValueError, match="phase III needs anomalous"):
+    with pytest.raises(ValueError, match="phase III"):
         built("svm", errors={"name": "gaussian"}).fit(plane(100, 0), plane(0, 1), 0, SILENT)
-    with pytest.raises(ConfigError, match="no errors"):
+    with pytest.raises(ConfigError, match=r"scorer\.errors"):
         built("svm", errors={"name": "softmax"})
 
 
@@ -183,7 +183,7 @@ def test_a_stop_after_phase_two_costs_no_second_phase_two(tmp_path, monkeypatch)
     first = built("svm", errors=BIGAN | {"epochs": 2})
     keep_phases(first, tmp_path)
     with monkeypatch.context() as patch:
-        patch.setattr(module.SVM, "_whole", stopped)
+        patch.setattr(module.SVM, "_fit_exact", stopped)
         with pytest.raises(KeyboardInterrupt):
             first.fit(*rows, 0, SILENT)
     (kept,) = tmp_path.glob("bigan_*.safetensors")
@@ -196,7 +196,7 @@ def test_a_stop_after_phase_two_costs_no_second_phase_two(tmp_path, monkeypatch)
     assert torch.equal(again.score(plane(20, 5)), whole.score(plane(20, 5)))
     assert not any("too few" in text for text in said)
     again.fit(plane(40, 7), rows[1], 0, said.append)
-    assert any("learnt from 20 rows, too few" in text for text in said)
+    assert any("fitted to 20 rows, too few" in text for text in said)
     assert len(list(tmp_path.glob("bigan_*.safetensors"))) == 2
 
 
@@ -211,9 +211,9 @@ def test_bigan_tells_every_epoch_and_says_when_it_collapses():
             p.zero_()
     assert scorer._spread(plane(100, 0), torch.Generator()) == 0
     losses = np.array([1.0, 1, 1, 1, 1.0])
-    assert "COLLAPSED" in _told(losses, 0.0, widest=0.8, epoch=3)
-    assert "tells all pairs apart" in _told(losses, 0.0, widest=0.8, epoch=3)
-    young = _told(losses, 0.1, widest=0.1, epoch=3)
+    assert "COLLAPSED" in _describe_epoch(losses, 0.0, max_spread=0.8, epoch=3)
+    assert "classifies all pairs correctly" in _describe_epoch(losses, 0.0, max_spread=0.8, epoch=3)
+    young = _describe_epoch(losses, 0.1, max_spread=0.1, epoch=3)
     assert "NOT LEARNT YET" in young, "what never varied has not collapsed"
     assert "COLLAPSED" not in young
 
@@ -283,7 +283,7 @@ def test_a_fused_scorer_keeps_the_trained_one_and_needs_one_of_each():
     scorer.fit(plane(300, 0), plane(0, 1), 0, SILENT)
     assert all(torch.equal(before[k], v) for k, v in scorer.known.state_dict().items())
     for wrong in ({"known": {"name": "gaussian"}}, {"unseen": {"name": "softmax"}}):
-        with pytest.raises(ConfigError, match=r"scorer\.known must be one that is trained"):
+        with pytest.raises(ConfigError, match=r"scorer\.known"):
             built("fused", **wrong)
     with pytest.raises(ValueError, match="rule must be"):
         part("scorers", "fused").Config(rule="mean")
@@ -364,7 +364,7 @@ def test_models_of_pixels_find_what_they_were_never_shown(name):
         back = scorer.reconstruct(scorer.images(bars(20, 4)))
     assert auroc(np.repeat([0, 1], 150), scores.numpy()) > 0.75
     assert back.abs().max() <= 1
-    with pytest.raises(ValueError, match="tanh gives -1 to 1"):
+    with pytest.raises(ValueError, match="tanh"):
         scorer.fit(2 * bars(50, 0), bars(0, 1), 0, SILENT)
     with pytest.raises(ValueError, match="power of two"):
         module.Config(dim=300, channels=1)

@@ -1,10 +1,11 @@
-"""Archives of scans: an index, parts of it judged by worker processes or cluster nodes, Parquet out.
+"""Archives: an index of scans, screened in parts by worker processes or cluster nodes, to Parquet.
 
 ::
 
     OUT/_index.arrow                every bag and its files, in a fixed order, written once
-    OUT/_ledger/part-00000.jsonl    rows of a part that is not finished, as they are judged
-    OUT/part-00000.parquet          a finished part; written whole or not at all
+    OUT/_ledger/part-00000.jsonl    rows of an unfinished part
+    OUT/part-00000.parquet          a finished part, written atomically
 
-A part's bytes follow from its scans, models and runtime: any number of workers, of machines of one kind, and of kills gives the same.
+The bytes of a part depend only on its scans, the models, the runtime and the kind of machine. The
+number of workers and interruptions do not change them.
 """

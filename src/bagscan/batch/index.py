@@ -1,4 +1,7 @@
-"""The index of an archive: every bag with its files, in a fixed order, in Arrow; memory grows with the largest folder, not with the archive."""
+"""Index of an archive: every bag with its files, in a fixed order, as an Arrow stream.
+
+Memory grows with the largest directory, not with the archive.
+"""
 
 from __future__ import annotations
 
@@ -32,66 +35,75 @@ from bagscan.formats.scans import (
     walk,
 )
 
-VIEW = pa.struct(
-    [("view_id", pa.string()), ("path", pa.string()), ("stamp", pa.string())]
-)  # the stamp of what lies in object storage
+# A stamp changes with the object; it is empty for local files.
+VIEW = pa.struct([("view_id", pa.string()), ("path", pa.string()), ("stamp", pa.string())])
 SCHEMA = pa.schema([("bag", pa.string()), ("views", pa.list_(VIEW))])
-CHUNK = 4096
+CHUNK = 4096  # bags per record batch
 Report = Callable[[str], None]
 
 
 def write_index(
     sources: Sequence[str | Path], path: Path, views: Sequence[str], report: Report = print
 ) -> tuple[int, tuple[str, ...]]:
-    """List every bag in files, folders and object storage; returns how many, and the views that bags have. Written whole or not at all.
+    """Write the index of all bags in files, directories and object storage, atomically.
+
+    Args:
+        sources: files, directories and URLs.
+        path: file of the index.
+        views: view names, the endings of file names.
+        report: receives progress messages.
+
+    Returns:
+        Number of bags, and the views that any bag has.
 
     Raises:
-        DataError: a source that does not exist or cannot be listed, or no scan at all. ReadError: a set that shows every bag twice; a folder that cannot be listed.
+        DataError: a source does not exist or cannot be listed, or there are no scans.
+        ReadError: a dataset holds every bag twice, as ``raw`` and ``colour``; a directory cannot
+            be listed.
     """
     missing = [
         absent(source) for source in sources if not is_remote(source) and not Path(source).exists()
     ]
     if missing:
         raise DataError("; ".join(missing))
-    count, unknown, made = 0, Counter[str](), tuple[str, ...]()
+    count, unknown, known_views = 0, Counter[str](), tuple[str, ...]()
     with atomic_write(path) as temporary:
         with pa.OSFile(str(temporary), "wb") as file, pa.ipc.new_stream(file, SCHEMA) as writer:
             for chunk in _chunks(_bags(sources, views, unknown)):
                 writer.write_batch(pa.RecordBatch.from_pylist(chunk, SCHEMA))
                 count += len(chunk)
-                made = views_made(
-                    [made, *([view["view_id"] for view in bag["views"]] for bag in chunk)]
-                )
+                views_of_bags = ([view["view_id"] for view in bag["views"]] for bag in chunk)
+                known_views = views_made([known_views, *views_of_bags])
                 if count % (25 * CHUNK) == 0:
                     report(f"index: {count:,} bags")
         if not count:
             raise DataError(no_scans(sources, unknown))
     if unknown:
         report(told_types(unknown))
-    return count, made
+    return count, known_views
 
 
 def read_index(path: Path, size: int) -> Iterator[list[dict[str, Any]]]:
-    """Slices of ``size`` bags, in order; one slice in memory at a time."""
-    waiting: list[dict[str, Any]] = []
+    """Yield lists of ``size`` bags, in order; the last may be shorter."""
+    bags: list[dict[str, Any]] = []
     with pa.OSFile(str(path), "rb") as file, pa.ipc.open_stream(file) as reader:
         for batch in reader:
-            waiting += batch.to_pylist()
-            while len(waiting) >= size:
-                yield waiting[:size]
-                waiting = waiting[size:]
-    if waiting:
-        yield waiting
+            bags += batch.to_pylist()
+            while len(bags) >= size:
+                yield bags[:size]
+                bags = bags[size:]
+    if bags:
+        yield bags
 
 
 def count_index(path: Path) -> int:
-    """How many bags an index holds."""
+    """Return the number of bags in an index."""
     with pa.OSFile(str(path), "rb") as file, pa.ipc.open_stream(file) as reader:
         return sum(batch.num_rows for batch in reader)
 
 
 def index_hash(path: Path) -> str:
-    """SHA-256 of an index."""
+    """Return the SHA-256 of an index, in hex digits."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -110,20 +122,19 @@ def _chunks(rows: Iterable[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
 def _bags(
     sources: Sequence[str | Path], views: Sequence[str], unknown: Counter[str]
 ) -> Iterator[dict[str, Any]]:
-    """Bags of all sources; files that are named by themselves are put together as those of a folder are, and kept whatever their type."""
-    named: dict[str, dict[str, str]] = {}
+    """Yield the bags of all sources; a file that is itself a source is kept whatever its type."""
+    explicit: dict[str, dict[str, str]] = {}  # files that are sources, by directory
     folders: list[str | Path] = []
     for source in sources:
         if Path(source).is_file():
-            named.setdefault(os.path.dirname(source), {})[os.path.basename(source)] = ""
-        elif is_remote(source) and (one := object_at(str(source))):
-            named.setdefault(one[0], {}).update(one[1])
+            explicit.setdefault(os.path.dirname(source), {})[os.path.basename(source)] = ""
+        elif is_remote(source) and (entry := object_at(str(source))):
+            explicit.setdefault(entry[0], {}).update(entry[1])
         else:
             folders.append(source)
-    for folder, files in named.items():
-        yield from _bags_of(
-            folder, list(files), views, files if is_remote(folder) else {}, named=True
-        )
+    for folder, files in explicit.items():
+        stamps = files if is_remote(folder) else {}
+        yield from _bags_of(folder, list(files), views, stamps, keep_all=True)
     for source in folders:
         if is_remote(source):
             for url, stamps in listed(str(source)):
@@ -144,51 +155,47 @@ def _bags_of(
     files: list[str],
     views: Sequence[str],
     stamps: Mapping[str, str],
-    named: bool = False,
+    keep_all: bool = False,
 ) -> Iterator[dict[str, Any]]:
-    """Bags of one folder: files that differ in the name of a view alone belong together, as on the command line.
+    """Yield the bags of one directory; files that differ only in the view name form a bag.
 
     Args:
-        stamps: of what lies in object storage. named: files that somebody named: none is passed over.
+        folder: path or URL of the directory.
+        files: names of its files.
+        views: view names.
+        stamps: stamps of the files in object storage; empty for a local directory.
+        keep_all: keep files of unknown types.
     """
     files.sort()
-    there = set(files)
+    names = set(files)
     scans: dict[str, tuple[str, str, bool]] = {}
     for name in files:
         stem, ending = os.path.splitext(name)
-        if (ending.lower() not in READERS or is_shadow(name)) and not named:
+        if (ending.lower() not in READERS or is_shadow(name)) and not keep_all:
             continue
         members: list[str] = []
-        if ending.lower() == ".png":
-            members = (
-                _set_of(name, there)
-                if stamps
-                else [path.name for path in set_at(Path(folder, name)).values()]
-            )
-        first = members[0] if members else name  # one path stands for a set of channels
-        scans.setdefault(
-            first, (first, stem.rpartition("_")[0] if members else stem, bool(members))
-        )
-    for bag, found in grouped(scans.values(), views):
-        yield _row(bag, {view: join(folder, name) for view, name in found.items()}, stamps)
+        if ending.lower() == ".png" and stamps:
+            members = _set_of(name, names)
+        elif ending.lower() == ".png":
+            members = [path.name for path in set_at(Path(folder, name)).values()]
+        first = members[0] if members else name  # the first file stands for a set of channels
+        scan_id = stem.rpartition("_")[0] if members else stem
+        scans.setdefault(first, (first, scan_id, bool(members)))
+    for bag, members_by_view in grouped(scans.values(), views):
+        paths = {view: join(folder, name) for view, name in members_by_view.items()}
+        yield _row(bag, paths, stamps)
 
 
-def _set_of(name: str, there: set[str]) -> list[str]:
-    """The files of a PNG set in object storage: by name alone, as looking into each would fetch it."""
-    members = [member for member in set_members(name) if member in there]
+def _set_of(name: str, names: set[str]) -> list[str]:
+    """Return the files of a PNG set in object storage, by name; reading them would fetch them."""
+    members = [member for member in set_members(name) if member in names]
     return members if len(members) > 1 else []
 
 
 def _row(bag: str, files: Mapping[str, str], stamps: Mapping[str, str]) -> dict[str, Any]:
-    def stamp(path: str) -> str:
-        return " ".join(
-            stamps[member] for member in set_members(os.path.basename(path)) if member in stamps
-        )
-
-    return {
-        "bag": as_text(bag),
-        "views": [
-            {"view_id": view, "path": as_text(path), "stamp": stamp(path)}
-            for view, path in files.items()
-        ],
-    }
+    views = []
+    for view, path in files.items():
+        members = set_members(os.path.basename(path))
+        stamp = " ".join(stamps[member] for member in members if member in stamps)
+        views.append({"view_id": view, "path": as_text(path), "stamp": stamp})
+    return {"bag": as_text(bag), "views": views}

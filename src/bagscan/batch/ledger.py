@@ -1,6 +1,7 @@
-"""Rows of a part at work, kept as they are judged: what a kill leaves of them is not judged again.
+"""Ledger of an unfinished part: rows that a resumed run need not compute again.
 
-No row waits for the disk: a kill of the process takes nothing that was written, and what a loss of power takes is judged again.
+Rows are not synced to disk. A kill of the process loses no row; bags whose rows a power failure
+loses are screened again.
 """
 
 from __future__ import annotations
@@ -11,33 +12,33 @@ from typing import Any
 
 
 class Ledger:
-    """Rows of a part at work, one JSON line each; a line that is torn counts for nothing."""
+    """Rows of an unfinished part, one JSON line each; damaged lines are ignored."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         path.parent.mkdir(parents=True, exist_ok=True)
 
     def read(self) -> dict[int, dict[str, Any]]:
-        """Rows by number of the bag."""
-        found: dict[int, dict[str, Any]] = {}
+        """Return entries by number of the bag, and end an incomplete last line."""
+        entries: dict[int, dict[str, Any]] = {}
         if self.path.is_file():
-            *lines, torn = self.path.read_bytes().split(b"\n")
+            *lines, incomplete = self.path.read_bytes().split(b"\n")
             for line in lines:
                 try:
                     entry = json.loads(line)
-                    found[entry["row"]["number"]] = entry
-                except (ValueError, TypeError, KeyError):  # a loss of power may leave anything
+                    entries[entry["row"]["number"]] = entry
+                except (ValueError, TypeError, KeyError):  # left by a power failure
                     continue
-            if torn:  # so that what is added does not stand on its line
+            if incomplete:  # the next row must start on a line of its own
                 with self.path.open("ab") as file:
                     file.write(b"\n")
-        return found
+        return entries
 
     def add(self, entry: dict[str, Any]) -> None:
-        """Add a row; a kill of this process does not take it."""
+        """Append an entry."""
         with self.path.open("a") as file:
             file.write(json.dumps(entry) + "\n")
 
     def remove(self) -> None:
-        """The part is written."""
+        """Delete the ledger of a finished part."""
         self.path.unlink(missing_ok=True)

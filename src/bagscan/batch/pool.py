@@ -1,4 +1,4 @@
-"""Bags judged side by side by worker processes of this machine; one that dies or hangs takes no other bag with it."""
+"""Pool of worker processes that screen bags in parallel on this machine."""
 
 from __future__ import annotations
 
@@ -14,36 +14,51 @@ from bagscan.core import ReasonCode
 from bagscan.core.errors import ConfigError
 from bagscan.workers.process import Target, Worker, WorkerHung, WorkerLost
 
-START_S = 300.0
+START_S = 300.0  # time limit for loading the models
 
 
 class Pool:
-    """Worker processes that judge bags, each asked by a thread of its own."""
+    """Pool of worker processes, each served by a thread.
+
+    A worker that dies or hangs affects only the bag that it screens.
+
+    Args:
+        models: model folders; the first that takes a scan's channels screens it.
+        config: settings of the run.
+        target: entry point of the worker processes.
+    """
 
     def __init__(
         self, models: Sequence[Path], config: BatchConfig, target: Target = judge_bags
     ) -> None:
-        self._models, self._config, self._target = (
-            [str(Path(model).absolute()) for model in models],
-            config,
-            target,
-        )
+        folders = [str(Path(model).absolute()) for model in models]
+        self._config, self._target = config, target
         self._workers: list[Worker | None] = [None] * config.workers
         self._task: dict[str, Any] = {
             "kind": "judge",
-            "models": self._models,
+            "models": folders,
             "runtime": config.runtime,
         }
-        self._warm = {
+        self._warm_up = {
             "kind": "warm",
-            "models": [{"folder": folder, "threshold": None} for folder in self._models],
+            "models": [{"folder": folder, "threshold": None} for folder in folders],
             "runtime": config.runtime,
         }
 
     def judge(
         self, bags: Sequence[tuple[int, dict[str, Any]]]
     ) -> Iterator[tuple[int, dict[str, Any], dict[str, Any]]]:
-        """Judge bags side by side: (number, bag, answer), as they are done."""
+        """Screen bags in parallel.
+
+        Args:
+            bags: (number, bag) pairs.
+
+        Yields:
+            (number, bag, answer), in order of completion.
+
+        Raises:
+            ConfigError: a worker cannot load the models.
+        """
         waiting: queue.SimpleQueue[tuple[int, dict[str, Any]]] = queue.SimpleQueue()
         for item in bags:
             waiting.put(item)
@@ -63,7 +78,7 @@ class Pool:
             yield answer
 
     def stop(self) -> None:
-        """End the processes."""
+        """Stop the worker processes."""
         for worker in self._workers:
             if worker is not None:
                 worker.stop()
@@ -81,19 +96,22 @@ class Pool:
                 return
             try:
                 done.put((number, bag, self._ask(slot, bag)))
-            except BaseException as error:  # the caller must not wait for ever
+            except BaseException as error:  # the caller would wait for the answer forever
                 done.put(error)
                 return
 
     def _ask(self, slot: int, bag: dict[str, Any]) -> dict[str, Any]:
-        """One bag's answer; a worker that died is replaced and the bag tried once more, one that hung is not asked again."""
+        """Return the answer for a bag.
+
+        If the worker dies, a new worker tries the bag once more. If it hangs, the bag fails.
+        """
         message = ""
         for _ in range(2):
             try:
                 worker = self._workers[slot]
                 if worker is None:
                     worker = self._workers[slot] = Worker(self._target)
-                    answer = worker.ask(self._warm, START_S)
+                    answer = worker.ask(self._warm_up, START_S)
                     if not answer["ok"]:
                         raise ConfigError(f"the models cannot be used: {answer['error']}")
                 return worker.ask(

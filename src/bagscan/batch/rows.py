@@ -1,4 +1,4 @@
-"""Rows of an archive's findings, as Parquet holds them: flat where people filter, nested where they look."""
+"""Rows of an archive in Parquet: flat columns for filters, nested columns for details."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from bagscan.core.errors import DataError
 from bagscan.core.files import atomic_write
 
 FINDING = pa.struct(
@@ -34,12 +36,12 @@ VIEW = pa.struct(
 )
 SCHEMA = pa.schema(
     [
-        ("number", pa.int64()),  # of the bag within the index
+        ("number", pa.int64()),  # position of the bag in the index
         ("bag", pa.string()),
         ("path", pa.string()),
         ("sha256", pa.string()),
         ("decision", pa.string()),
-        ("n_regions", pa.int32()),  # examined
+        ("n_regions", pa.int32()),
         ("n_findings", pa.int32()),
         ("top_score", pa.float64()),
         ("model_id", pa.string()),
@@ -55,7 +57,16 @@ SCHEMA = pa.schema(
 
 
 def flat_row(number: int, bag: str, row: dict[str, Any], top_score: float | None) -> dict[str, Any]:
-    """A row of ``findings.json`` as a row of the table; what differs from run to run, such as seconds, stays out."""
+    """Convert a row of ``findings.json`` to a row of the table.
+
+    Entries that differ between runs, such as timings, are left out.
+
+    Args:
+        number: position of the bag in the index.
+        bag: name of the bag.
+        row: the row of ``findings.json``.
+        top_score: highest score of the bag; None if nothing was scored.
+    """
     views = [
         {
             "view_id": name,
@@ -72,7 +83,7 @@ def flat_row(number: int, bag: str, row: dict[str, Any], top_score: float | None
         | {"mask_size": found["mask"]["size"], "mask_counts": found["mask"]["counts"]}
         for found in row["findings"]
     ]
-    result = {
+    flat = {
         key: row.get(key)
         for key in (
             "path",
@@ -87,39 +98,64 @@ def flat_row(number: int, bag: str, row: dict[str, Any], top_score: float | None
             "notes",
         )
     }
-    flat: dict[str, Any] = utf_8_all(
-        {
-            "number": number,
-            "bag": bag,
-            **result,
-            "n_findings": len(findings),
-            "top_score": top_score,
-            "views": views,
-            "findings": findings,
-        }
-    )
-    return flat
+    flat |= {
+        "number": number,
+        "bag": bag,
+        "n_findings": len(findings),
+        "top_score": top_score,
+        "views": views,
+        "findings": findings,
+    }
+    encoded: dict[str, Any] = utf_8_all(flat)
+    return encoded
 
 
 def utf_8_all(value: Any) -> Any:
-    """A row with every text in it as UTF-8, which Arrow demands: a name that is none must not cost a part."""
+    """Return a row in which surrogates in strings are escaped, since Arrow requires UTF-8.
+
+    Args:
+        value: a string, or nested dictionaries, lists and tuples of strings; other values are
+            returned as they are, tuples as lists.
+    """
     if isinstance(value, str):
         return value.encode("utf-8", "backslashreplace").decode()
     if isinstance(value, dict):
-        return {utf_8_all(key): utf_8_all(one) for key, one in value.items()}
-    return [utf_8_all(one) for one in value] if isinstance(value, list | tuple) else value
+        return {utf_8_all(key): utf_8_all(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [utf_8_all(entry) for entry in value]
+    return value
 
 
 def write_part(path: Path, rows: Sequence[dict[str, Any]]) -> None:
-    """Write a part whole, or not at all; the same rows give the same bytes."""
-    with (
-        atomic_write(path) as temporary,
-        temporary.open("wb") as file,
-    ):  # of a path, Arrow would take one with a colon for an address
-        pq.write_table(
-            pa.Table.from_pylist(sorted(rows, key=lambda row: row["number"]), SCHEMA),
-            file,
-            compression="zstd",
-        )
+    """Write a part atomically, sorted by number; the same rows give the same bytes."""
+    table = pa.Table.from_pylist(sorted(rows, key=lambda row: row["number"]), SCHEMA)
+    # An open file, because Arrow takes a path with a colon for a URL.
+    with atomic_write(path) as temporary, temporary.open("wb") as file:
+        pq.write_table(table, file, compression="zstd")
         file.flush()
         os.fsync(file.fileno())
+
+
+def tally(out: Path) -> dict[str, Any]:
+    """Count bags over all finished parts.
+
+    Returns:
+        Number of bags by decision, and ``errors``.
+
+    Raises:
+        DataError: a part cannot be read.
+    """
+    counts: dict[str, int] = {"ALARM": 0, "CLEAR": 0, "REVIEW": 0, "errors": 0}
+    for path in sorted(out.glob("part-*.parquet")):
+        try:
+            # An open file, because Arrow takes a path with a colon for a URL.
+            with path.open("rb") as file:
+                columns = pq.read_table(file, columns=["decision", "error"])
+        except (pa.ArrowException, OSError) as error:
+            raise DataError(
+                f"{path} is damaged ({error}); delete it and run the same command again"
+            ) from error
+        for entry in pc.value_counts(columns["decision"]).to_pylist():
+            counts[entry["values"]] += entry["counts"]
+        counts["errors"] += len(columns) - columns["error"].null_count
+    return counts

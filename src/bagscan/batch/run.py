@@ -1,7 +1,7 @@
-"""Screen an archive: parts of the index one after the other, bags of a part side by side, nothing lost and nothing twice.
+"""Screen an archive part by part, with the bags of a part in parallel.
 
-Whatever is killed, the same line goes on: finished parts are there as Parquet, the part at work has its ledger, and the index
-says what belongs to it.
+The same command resumes a run that was killed: finished parts are Parquet files, the ledger holds
+the rows of the unfinished part, and the index lists the bags of every part.
 """
 
 from __future__ import annotations
@@ -20,31 +20,38 @@ from typing import Any, Protocol
 
 from bagscan.batch.index import count_index, index_hash, read_index, write_index
 from bagscan.batch.ledger import Ledger
-from bagscan.batch.rows import flat_row, write_part
+from bagscan.batch.progress import Progress
+from bagscan.batch.rows import flat_row, tally, write_part
 from bagscan.batch.storage import absolute, claim, publish, same_place
 from bagscan.core import ReasonCode
-from bagscan.core.errors import ConfigError, DataError, UnavailableError
+from bagscan.core.errors import ConfigError, UnavailableError
 from bagscan.core.files import LOCK, atomic_write_text, held, refuse_file
 from bagscan.formats.scans import VIEWS, expected_of, stamp_of
 from bagscan.model_folder import verified_id
 from bagscan.reporting.findings import error_row
 from bagscan.runtime.load import chosen_runtime
 
-SAY_EVERY_S, MAX_ERRORS = 5.0, 10
-# Readers of a whole folder of Parquet pass over names that begin so.
+# Readers of Parquet directories skip names that begin with an underscore.
 INDEX, ABOUT, LEDGER = "_index.arrow", "_batch.json", "_ledger"
 Report = Callable[[str], None]
 
 
 @dataclass(frozen=True)
 class BatchConfig:
-    """How an archive is screened.
+    """Settings of the screening of an archive.
 
     Attributes:
-        workers: processes, each on one core. timeout_s: for one bag; over it its worker is stopped, and the bag an error row.
-        part_size: bags a Parquet file. views: names of views, as they end files' names.
-        scanner_views: that the scanner makes of every bag; empty for those that any bag of the archive has.
-        runtime: as of :func:`bagscan.runtime.load.load_model`.
+        workers: number of processes, each on one core.
+        timeout_s: time limit per bag, in seconds; a worker that exceeds it is stopped, and the
+            bag becomes an error row.
+        part_size: bags per Parquet file.
+        views: view names, the endings of file names.
+        scanner_views: views that the scanner makes of every bag; empty for all views that any bag
+            of the archive has.
+        runtime: see :func:`bagscan.runtime.load.load_model`.
+
+    Raises:
+        ConfigError: a value is out of its range.
     """
 
     workers: int = 1
@@ -57,7 +64,8 @@ class BatchConfig:
     def __post_init__(self) -> None:
         if min(self.workers, self.part_size) < 1 or not 0 < self.timeout_s < math.inf:
             raise ConfigError(
-                f"workers and part_size must be 1 or more, timeout a number of seconds above 0, got {self.workers}, {self.part_size} and {self.timeout_s}"
+                "workers and part_size must be 1 or more, and timeout a number of seconds above 0;"
+                f" got {self.workers}, {self.part_size} and {self.timeout_s}"
             )
 
 
@@ -68,16 +76,28 @@ def prepare(
     config: BatchConfig,
     report: Report = print,
 ) -> int:
-    """Write the index, or find the one that is there; returns how many bags it holds.
+    """Write the index of an archive, or check the index of the run to resume.
+
+    Args:
+        sources: files, directories and URLs of scans.
+        models: model folders; the first that takes a scan's channels screens it.
+        out: directory of the results.
+        config: settings of the run.
+        report: receives progress messages.
+
+    Returns:
+        Number of bags in the index.
 
     Raises:
-        ConfigError: ``out`` is another run's: other sources, models or sizes of parts; a source lies within another; ``out`` is an address.
-        DataError: no scans; ``out`` is a file. ReadError: a set that shows every bag twice.
+        ConfigError: ``out`` belongs to a run with other sources, models or settings; a source
+            lies within another; ``out`` is a URL.
+        DataError: there are no scans; ``out`` is a file.
+        ReadError: a dataset holds every bag twice, as ``raw`` and ``colour``.
     """
-    places = [absolute(source) for source in sources]
-    _refuse_doubles(places)
+    locations = [absolute(source) for source in sources]
+    _refuse_doubles(locations)
     about: dict[str, Any] = {
-        "sources": places,
+        "sources": locations,
         "models": [verified_id(model) for model in models],
         "runtimes": [chosen_runtime(model) for model in models],
         "part_size": config.part_size,
@@ -89,46 +109,40 @@ def prepare(
         known = json.loads(path.read_text())
         differs = [key for key, value in about.items() if known.get(key) != value]
         if differs or known.get("index_sha256") != index_hash(index):
-            raise ConfigError(
-                f"{out} is another run's ({', '.join(differs) or 'its index was changed'}); give another --out"
-            )
+            why = f"different {', '.join(differs)}" if differs else "its index was changed"
+            raise ConfigError(f"{out} belongs to another run ({why}); give another --out")
         listed_at = time.strftime("%Y-%m-%d %H:%M", time.localtime(index.stat().st_mtime))
         report(
-            f"the index of {listed_at} lists {known['bags']:,} bags; what came since is not in it and needs another --out"
+            f"the index of {listed_at} lists {known['bags']:,} bags; "
+            "newer files are not in it and need another --out"
         )
         return int(known["bags"])
     if next(out.glob("part-*.parquet"), None):
-        raise ConfigError(
-            f"{out} holds parts of a run that does not say of what they are; give another --out"
-        )
+        raise ConfigError(f"{out} holds Parquet files but no {ABOUT}; give another --out")
     with _folder(out):
-        count, made = write_index(about["sources"], index, config.views, report)
-    atomic_write_text(
-        path,
-        json.dumps(
-            about
-            | {
-                "bags": count,
-                "views_made": list(made or config.views),
-                "index_sha256": index_hash(index),
-            },
-            indent=1,
-        ),
-    )
-    report(f"index: {count:,} bags; judged by {', '.join(sorted(set(about['runtimes'])))}")
+        count, known_views = write_index(about["sources"], index, config.views, report)
+    about |= {
+        "bags": count,
+        "views_made": list(known_views or config.views),
+        "index_sha256": index_hash(index),
+    }
+    atomic_write_text(path, json.dumps(about, indent=1))
+    report(f"index: {count:,} bags; runtime {', '.join(sorted(set(about['runtimes'])))}")
     return count
 
 
 @contextmanager
 def _folder(out: Path) -> Iterator[None]:
-    """A run that comes to nothing leaves no empty folder.
+    """Create a directory, and remove it if the body fails and leaves it empty.
 
     Raises:
-        ConfigError: it is an address. DataError: it is a file.
+        ConfigError: ``out`` is a URL.
+        DataError: ``out`` is a file.
     """
     if re.match(r"\w+:/", str(out)):
         raise ConfigError(
-            f"--out {out}: results are written to a folder of this machine; --to copies every finished part to object storage"
+            f"--out {out} is a URL; expected a local directory "
+            "(--to copies finished parts to object storage)"
         )
     refuse_file(out)
     new = not out.exists()
@@ -143,23 +157,30 @@ def _folder(out: Path) -> Iterator[None]:
 
 
 def _refuse_doubles(sources: Sequence[str]) -> None:
-    """Every bag of a source that lies within another would be two rows."""
-    places = sorted(f"{same_place(source)}/" for source in sources)
-    for outer, inner in itertools.pairwise(places):  # what lies within a place comes right after it
+    """Refuse sources that contain each other, which would give bags two rows.
+
+    Raises:
+        ConfigError: a source lies within another, or equals it.
+    """
+    locations = sorted(f"{same_place(source)}/" for source in sources)
+    for outer, inner in itertools.pairwise(locations):  # sorting puts the inner right after
         if inner.startswith(outer):
             raise ConfigError(
-                f"{inner[:-1]} and {outer[:-1]}: bags of the one would be judged twice; name the outer one alone"
+                f"{inner[:-1]} lies within {outer[:-1]}, so its bags would be screened twice; "
+                "name only the outer source"
             )
 
 
 @contextmanager
 def only_run(out: Path, report: Report = print) -> Iterator[None]:
-    """Hold a folder from before :func:`prepare` to the end of :func:`screen_archive` against a second run of the same line.
+    """Lock a directory, from before :func:`prepare` to the end of :func:`screen_archive`.
 
-    That one would list again, judge the same bags and take the ledger away. A folder that holds nothing in the end goes again.
+    A second run in the same directory would screen the same bags and delete the ledger. A
+    directory that is empty at the end is removed.
 
     Raises:
-        DataError: another run is at work there; ``out`` is a file. ConfigError: ``out`` is an address.
+        DataError: another run holds the lock; ``out`` is a file.
+        ConfigError: ``out`` is a URL.
     """
     with _folder(out), held(out, report):
         try:
@@ -170,39 +191,50 @@ def only_run(out: Path, report: Report = print) -> Iterator[None]:
 
 
 class Judges(Protocol):
-    """What judges bags side by side: worker processes of this machine, or a cluster."""
+    """Pool that screens bags in parallel: worker processes of this machine, or a cluster."""
 
     def judge(
         self, bags: Sequence[tuple[int, dict[str, Any]]]
     ) -> Iterator[tuple[int, dict[str, Any], dict[str, Any]]]:
-        """(number, bag, answer), as they are done."""
+        """Screen (number, bag) pairs; yield (number, bag, answer) in order of completion."""
 
     def stop(self) -> None:
-        """End them."""
+        """Stop the workers."""
 
 
 def screen_archive(
     out: Path, config: BatchConfig, pool: Judges, report: Report = print, to: str = ""
 ) -> dict[str, Any]:
-    """Screen every part of a prepared archive that is not there yet; counts of all. The pool is stopped at the end.
+    """Screen every unfinished part of a prepared archive. The pool is stopped at the end.
 
     Args:
-        to: URL of a folder in object storage that every finished part is copied to.
+        out: directory that :func:`prepare` has filled.
+        config: settings of the run.
+        pool: screens the bags.
+        report: receives progress messages.
+        to: URL of a directory in object storage; every finished part is copied there.
+
+    Returns:
+        Number of bags by decision, ``errors``, ``bags``, ``runtime``, ``seconds``, ``config`` and
+        ``out``.
 
     Raises:
         DataError: a finished part cannot be read; ``to`` cannot be written.
+        ConfigError: ``to`` belongs to another run.
+        UnavailableError: a store or machine failed; the run can be resumed.
     """
     total, started = count_index(out / INDEX), time.monotonic()
     if to:
         claim(to, out / ABOUT)
-    progress = _Progress(total, report, started)
-    if there := sum(
+    progress = Progress(total, report, started)
+    finished = sum(
         min(config.part_size, total - first)
         for first in range(0, total, config.part_size)
         if part_path(out, first // config.part_size).is_file()
-    ):
-        report(f"{there:,} of {total:,} bags are judged already")
-        progress.known(there)
+    )
+    if finished:
+        report(f"{finished:,} of {total:,} bags are screened already")
+        progress.known(finished)
     try:
         for number, bags in missing_parts(out, config):
             screen_part(out, number, bags, config, pool, progress)
@@ -210,10 +242,8 @@ def screen_archive(
                 publish([part_path(out, number)], to)
     finally:
         pool.stop()
-    counts = tally(
-        out
-    )  # before more is copied: what cannot be read must not take the place of a sound copy
-    if to:  # those of a run that was killed before it had copied them
+    counts = tally(out)  # fails on a damaged part, which must not replace a sound copy below
+    if to:  # parts of an earlier run that was killed before it copied them
         publish(sorted(out.glob("part-*.parquet")), to, missing_only=True)
     shutil.rmtree(out / LEDGER, ignore_errors=True)
     runtime = ", ".join(sorted(set(json.loads((out / ABOUT).read_text())["runtimes"])))
@@ -227,12 +257,12 @@ def screen_archive(
 
 
 def part_path(out: Path, number: int) -> Path:
-    """Where a part lies once it is finished."""
+    """Return the path of a finished part."""
     return out / f"part-{number:05d}.parquet"
 
 
 def missing_parts(out: Path, config: BatchConfig) -> Iterator[tuple[int, list[dict[str, Any]]]]:
-    """Parts that are not finished, with their bags."""
+    """Yield the number and the bags of every unfinished part."""
     for number, bags in enumerate(read_index(out / INDEX, config.part_size)):
         if not part_path(out, number).is_file():
             yield number, bags
@@ -244,15 +274,20 @@ def screen_part(
     bags: Sequence[dict[str, Any]],
     config: BatchConfig,
     pool: Judges,
-    progress: _Progress | None = None,
+    progress: Progress | None = None,
 ) -> None:
-    """Judge a part's bags and write its Parquet; what a killed run judged of it is taken from its ledger."""
+    """Screen the bags of a part and write its Parquet file.
+
+    Bags in the part's ledger are not screened again, unless their files have changed.
+
+    Raises:
+        UnavailableError: a store or machine failed; the run can be resumed.
+    """
     first = number * config.part_size
     ledger = Ledger(out / LEDGER / f"part-{number:05d}.jsonl")
     known = ledger.read()
-    stamps = {
-        first + i: _stamp(bag) for i, bag in enumerate(bags)
-    }  # of before: what changes while it is judged is judged again
+    # Stamps are taken before screening, so that a file that changes meanwhile is screened again.
+    stamps = {first + i: _stamp(bag) for i, bag in enumerate(bags)}
     todo = [
         (first + i, bag)
         for i, bag in enumerate(bags)
@@ -263,24 +298,19 @@ def screen_part(
     about = json.loads((out / ABOUT).read_text())
 
     def complete(bag: dict[str, Any]) -> dict[str, Any]:
-        views = config.scanner_views or expected_of(
-            [view["view_id"] for view in bag["views"]], about["views_made"]
-        )
+        present = [view["view_id"] for view in bag["views"]]
+        views = config.scanner_views or expected_of(present, about["views_made"])
         return bag | {"expected": list(views), "ids": about["models"]}
 
     for index, bag, answer in pool.judge([(i, complete(bag)) for i, bag in todo]):
-        if answer.get("surroundings"):  # not the bag's fault, and so not its result
-            raise UnavailableError(f"{answer['error']}; the same line goes on where this stopped")
+        if answer.get("surroundings"):  # the bag is not at fault and gets no row
+            raise UnavailableError(f"{answer['error']}; run the same command again to resume")
         if answer["ok"]:
             row = flat_row(index, bag["bag"], answer["row"], answer["top_score"])
         else:
             path = bag["views"][0]["path"]
-            row = flat_row(
-                index,
-                bag["bag"],
-                error_row(Path(path), answer["error"], ReasonCode(answer["code"])) | {"path": path},
-                None,
-            )
+            failed = error_row(Path(path), answer["error"], ReasonCode(answer["code"]))
+            row = flat_row(index, bag["bag"], failed | {"path": path}, None)
         ledger.add({"stamp": stamps[index], "row": row})
         known[index] = {"row": row}
         if progress:
@@ -289,70 +319,6 @@ def screen_part(
     ledger.remove()
 
 
-class _Progress:
-    """Says how far an archive is, every few seconds."""
-
-    def __init__(self, total: int, report: Report, started: float) -> None:
-        self.total, self.report, self.started = total, report, started
-        self.done, self._judged, self._errors, self._said = 0, 0, 0, started
-
-    def known(self, count: int) -> None:
-        """Bags that an earlier run has judged."""
-        self.done += count
-
-    def judged(self, row: dict[str, Any]) -> None:
-        """One more bag."""
-        self.done += 1
-        self._judged += 1
-        if row["error"]:
-            self._errors += 1
-            if self._errors <= MAX_ERRORS:
-                self.report(
-                    f"REVIEW: {row['path']}: {row['error']}"
-                    + (
-                        "; further errors are in the column error alone"
-                        if self._errors == MAX_ERRORS
-                        else ""
-                    )
-                )
-        now = time.monotonic()
-        if now - self._said > SAY_EVERY_S or self.done == self.total:
-            self._said = now
-            rate = self._judged / (now - self.started)
-            left = (self.total - self.done) / rate
-            remaining = (
-                f", {left:.0f} s left"
-                if 0 < left < 120
-                else f", {left / 60:.0f} min left"
-                if left
-                else ""
-            )
-            self.report(f"{self.done:,} of {self.total:,} bags, {rate:.1f} a second{remaining}")
-
-
-def tally(out: Path) -> dict[str, Any]:
-    """Counts over all parts, a column at a time."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-    import pyarrow.parquet as pq
-
-    counts: dict[str, int] = {"ALARM": 0, "CLEAR": 0, "REVIEW": 0, "errors": 0}
-    for path in sorted(out.glob("part-*.parquet")):
-        try:
-            with path.open(
-                "rb"
-            ) as file:  # of a path, Arrow would take one with a colon for an address
-                columns = pq.read_table(file, columns=["decision", "error"])
-        except (pa.ArrowException, OSError) as error:
-            raise DataError(
-                f"{path} is damaged ({error}): delete it, and the same line judges its bags again"
-            ) from error
-        for entry in pc.value_counts(columns["decision"]).to_pylist():
-            counts[entry["values"]] += entry["counts"]
-        counts["errors"] += len(columns) - columns["error"].null_count
-    return counts
-
-
 def _stamp(bag: dict[str, Any]) -> str:
-    """What changes when a file of a bag does, without reading it."""
+    """Return a text that changes when a file of the bag changes; no file is read."""
     return " ".join(view.get("stamp") or stamp_of(Path(view["path"])) for view in bag["views"])

@@ -1,4 +1,8 @@
-"""Scans in object storage, and finished parts to it: anything that fsspec knows (``s3://``, ``gs://``, ``az://``), its own settings and credentials."""
+"""Access to object storage: list and fetch scans, publish finished parts.
+
+Any file system of fsspec works (``s3://``, ``gs://``, ``az://``, ...), with its own settings and
+credentials.
+"""
 
 from __future__ import annotations
 
@@ -15,84 +19,91 @@ from bagscan.core.extras import how_to_install
 from bagscan.formats.images import png_set_names
 from bagscan.formats.known import endings_beside
 
-Listing = Iterator[tuple[str, dict[str, str]]]  # URL of a folder, and its files with their stamps
-RETRY_S = (1.0, 5.0)  # between tries of a store that does not answer
+Listing = Iterator[tuple[str, dict[str, str]]]  # URL of a directory, stamps of its files by name
+RETRY_S = (1.0, 5.0)  # waits between attempts to fetch an object
 PACKAGES = {"s3": "s3fs", "gs": "gcsfs", "gcs": "gcsfs", "az": "adlfs", "abfs": "adlfs"}
 
 
 def is_remote(source: str | os.PathLike[str]) -> bool:
-    """Whether it is a URL and not a path of this machine."""
+    """Return True for a URL, False for a local path."""
     return "://" in str(source)
 
 
 def file_system(url: str) -> tuple[Any, str]:
-    """The file system of a URL, and the path in it.
+    """Return the fsspec file system of a URL, and the path in it.
 
     Raises:
-        ConfigError: its package is not installed, or there is no such protocol.
+        ConfigError: the protocol is unknown, or its package is not installed.
     """
-    protocol, _, place = url.partition("://")
+    protocol, _, key = url.partition("://")
     try:
         from fsspec.core import url_to_fs
 
-        if "::" in place and "://" not in place:  # part of a key, and no chain of file systems
-            system, _ = url_to_fs(f"{protocol}://{place.partition('/')[0]}")
+        # Without a second protocol, "::" belongs to the key and does not chain file systems.
+        if "::" in key and "://" not in key:
+            system, _ = url_to_fs(f"{protocol}://{key.partition('/')[0]}")
             return system, system._strip_protocol(url)
-        found: tuple[Any, str] = url_to_fs(url)
-        return found
+        system_and_path: tuple[Any, str] = url_to_fs(url)
+        return system_and_path
     except ImportError as error:
-        raise ConfigError(
-            f"{url}: needs a package: {how_to_install('storage')} {PACKAGES.get(protocol, '')}".rstrip()
-        ) from error
+        command = f"{how_to_install('storage')} {PACKAGES.get(protocol, '')}".rstrip()
+        raise ConfigError(f"{url}: a package is missing; run {command}") from error
     except ValueError as error:
         raise ConfigError(f"{url}: {error}") from error
 
 
 @contextmanager
-def _told(kind: type[BagscanError], what: str) -> Iterator[None]:
-    """Errors of a store, each of which has its own, as ours."""
+def _converted_errors(kind: type[BagscanError], prefix: str) -> Iterator[None]:
+    """Raise errors of a store as ``kind``; every store has exception types of its own."""
     try:
         yield
     except BagscanError:
         raise
     except Exception as error:
-        raise kind(f"{what}: {error}") from error
+        raise kind(f"{prefix}: {error}") from error
 
 
 def set_members(name: str) -> list[str]:
-    """Names of the files that may make one scan with a file of this name, going by names alone: a PNG set, or a file and its sidecar."""
+    """Return the names of all files that can form a scan with a file of this name.
+
+    These are the files of a PNG set, or the file and its sidecars. No file is read.
+    """
     names = png_set_names(name) or {}
-    own = next((spelt for spelt in names.values() if name in spelt), None)
-    if (
-        own is not None
-    ):  # the others in the same letters alone: every further way to write them would be a request to the store
-        return [spelt[own.index(name)] for spelt in names.values()]
+    own = next((spellings for spellings in names.values() if name in spellings), None)
+    if own is not None:
+        # Only in the spelling (case) of ``name``: each other spelling costs a request to the store.
+        return [spellings[own.index(name)] for spellings in names.values()]
     stem, ending = os.path.splitext(name)
     return [name, *(stem + beside for beside in endings_beside(ending))]
 
 
 def object_at(url: str) -> tuple[str, dict[str, str]] | None:
-    """URL of the folder of the one file that a URL is of, and the file as :func:`listed` tells it; None where it is of none.
+    """Look up the object at a URL.
+
+    fsspec's ``isfile`` is not used, since it returns False if the store does not answer.
+
+    Returns:
+        URL of its directory, and its name and stamp as in :func:`listed`; None if the URL is a
+        directory or does not exist.
 
     Raises:
-        DataError: it cannot be told. (fsspec's own ``isfile`` says no where a store does not answer.)
+        DataError: the store does not answer.
     """
     system, root = file_system(url)
-    with _told(DataError, f"{url} cannot be listed"):
+    with _converted_errors(DataError, f"{url} cannot be listed"):
         try:
             about = system.info(root)
         except FileNotFoundError:
             return None
         if about["type"] == "directory":
             return None
-        folder, _, name = root.rpartition(
-            "/"
-        )  # not the store's own parent, which drops empty parts
+        # The store's own parent property drops empty key components.
+        folder, _, name = root.rpartition("/")
         return f"{url.partition('://')[0]}://{folder}", {name: _stamp(about)}
 
 
 def absolute(source: str | os.PathLike[str]) -> str:
-    """A source as other processes and nodes, which may stand elsewhere, find it; of ``file://`` the path of this machine."""
+    """Return a source as an absolute path or URL; a ``file://`` URL becomes a path."""
     if not is_remote(source):
         return str(Path(source).absolute())
     system, root = file_system(str(source))
@@ -100,7 +111,7 @@ def absolute(source: str | os.PathLike[str]) -> str:
 
 
 def same_place(source: str) -> str:
-    """One name for what :func:`absolute` gives, however it was written."""
+    """Return the canonical form of a result of :func:`absolute`."""
     if not is_remote(source):
         return str(Path(source).resolve())
     return f"{source.partition('://')[0]}://{file_system(source)[1].strip('/')}"
@@ -111,58 +122,63 @@ def _is_local(system: Any) -> bool:
 
 
 def listed(url: str) -> Listing:
-    """(URL of a folder, its files: name → what changes when the file does), in a fixed order, below a URL.
+    """Yield every directory below a URL, and its files, in a fixed order.
 
-    Keys with empty parts (``a//2.tif``) make folders of their own, ``URL/a/`` with the file ``2.tif``.
+    Keys with an empty component (``a//2.tif``) form a directory of their own, ``URL/a/``, with the
+    file ``2.tif``.
+
+    Yields:
+        URL of a directory, and its files: name → stamp, which changes with the object.
 
     Raises:
-        DataError: nothing is there, it cannot be listed, or it holds keys that cannot be fetched by their name.
+        DataError: the URL does not exist or cannot be listed, or it holds keys that cannot be
+            fetched by their name.
     """
     system, root = file_system(url)
     protocol = url.partition("://")[0]
-    if one := object_at(url):
-        yield one
+    if entry := object_at(url):
+        yield entry
         return
     if "" in url.partition("://")[2].removesuffix("/").split("/")[1:]:
-        raise DataError(f"{url}: cannot list an empty part alone; name the folder above it")
-    with _told(DataError, f"{url} cannot be listed"):
+        raise DataError(f"{url}: cannot list an empty key component; name the folder above it")
+    with _converted_errors(DataError, f"{url} cannot be listed"):
         if not system.exists(root):
             raise DataError(f"{url}: nothing is there")
-        # Not fsspec's own walk, which leaves out what it cannot list without a word.
-        waiting = [root]
-        while waiting:
-            folder = waiting.pop()
-            inside = system.ls(folder, detail=True)
-            # An object and a prefix may have one name.
-            files = [about for about in inside if about["type"] != "directory"]
+        # fsspec's walk silently skips directories that it cannot list.
+        pending = [root]
+        while pending:
+            folder = pending.pop()
+            entries = system.ls(folder, detail=True)
+            # An object and a directory can have the same name.
+            files = [about for about in entries if about["type"] != "directory"]
             yield f"{protocol}://{folder}", _stamps(files, protocol)
-            folders = {about["name"] for about in inside if about["type"] == "directory"}
-            if any(_is_empty_part(name, folder) for name in folders):
-                yield from _below_empty_part(system, folder, protocol)
-            below = (name.rstrip("/") for name in folders)
-            waiting += sorted(
-                (name for name in below if name.strip("/") != folder.strip("/")), reverse=True
+            folders = {about["name"] for about in entries if about["type"] == "directory"}
+            if any(_is_empty_component(name, folder) for name in folders):
+                yield from _list_below_empty_component(system, folder, protocol)
+            children = (name.rstrip("/") for name in folders)
+            pending += sorted(
+                (name for name in children if name.strip("/") != folder.strip("/")), reverse=True
             )
-            system.invalidate_cache()  # it would keep every name that it has listed
+            system.invalidate_cache()  # the cache would hold every name of the archive
 
 
-def _is_empty_part(name: str, folder: str) -> bool:
-    """True for the folder of the keys that go on with an empty part (``a//``) in a listing of ``a``."""
+def _is_empty_component(name: str, folder: str) -> bool:
+    """Return True if ``name``, in a listing of ``a``, stands for keys that begin with ``a//``."""
     return name.endswith("/") and name.strip("/") == folder.strip("/")
 
 
-def _below_empty_part(system: Any, folder: str, protocol: str) -> Listing:
-    """As :func:`listed`, for keys in which an empty part follows ``folder``.
+def _list_below_empty_component(system: Any, folder: str, protocol: str) -> Listing:
+    """Yield as :func:`listed`, for keys in which an empty component follows ``folder``.
 
-    A store's ``ls`` drops the empty part, so these are listed by prefix, all at once.
+    A store's ``ls`` drops the empty component, so these keys are listed by prefix, all at once.
 
     Raises:
-        DataError: the store lists no such key by its prefix either.
+        DataError: the store does not list these keys by prefix either.
     """
     start = f"{folder.rstrip('/')}//"
-    found = system.find(folder, prefix="/", detail=True)
+    objects = system.find(folder, prefix="/", detail=True)
     folders: dict[str, list[Mapping[str, Any]]] = {}
-    for name, about in sorted(found.items()):
+    for name, about in sorted(objects.items()):
         if name.startswith(start) and about["type"] != "directory":
             folders.setdefault(name.rpartition("/")[0], []).append(about)
     if not folders:
@@ -172,14 +188,14 @@ def _below_empty_part(system: Any, folder: str, protocol: str) -> Listing:
 
 
 def _stamps(files: Sequence[Mapping[str, Any]], protocol: str) -> dict[str, str]:
-    """Stamps of the objects of one folder by the last part of their key.
+    """Return the stamps of the objects of one directory by the last component of their key.
 
-    Empty objects whose key ends in ``/`` mark folders and are left out.
+    Empty objects whose key ends in ``/`` mark directories and are left out.
 
     Raises:
-        DataError: a key reads otherwise as a URL: another object, or none, would be fetched by it.
+        DataError: a key has another meaning as a URL, which would fetch another object or fail.
     """
-    found = {}
+    stamps = {}
     for about in files:
         name = about["name"]
         if name.endswith("/") and not about.get("size"):
@@ -187,41 +203,38 @@ def _stamps(files: Sequence[Mapping[str, Any]], protocol: str) -> dict[str, str]
         if name.endswith("/") or "?versionId=" in name:
             why = "a key that ends in / or holds ?versionId= cannot be fetched"
             raise DataError(f"{protocol}://{name}: {why}; rename the object")
-        found[name.rpartition("/")[2]] = _stamp(about)
-    return found
+        stamps[name.rpartition("/")[2]] = _stamp(about)
+    return stamps
 
 
 def join(folder: str, name: str) -> str:
-    """Path or URL of a file of a folder; a URL keeps its empty parts."""
+    """Return the path or URL of a file in a directory; a URL keeps its empty components."""
     return f"{folder}/{name}" if is_remote(folder) else os.path.join(folder, name)
 
 
+# Entries of which one changes with an object; every store has other ones.
+_STAMP_KEYS = ("ETag", "etag", "md5Hash", "content_md5", "mtime", "LastModified", "created")
+
+
 def _stamp(about: Mapping[str, Any]) -> str:
-    result = next(
-        (
-            about[key]
-            for key in (
-                "ETag",
-                "etag",
-                "md5Hash",
-                "content_md5",
-                "mtime",
-                "LastModified",
-                "created",
-            )
-            if about.get(key)
-        ),
-        "",
-    )
-    return f"{about.get('size')} {result}".replace('"', "")
+    version = next((about[key] for key in _STAMP_KEYS if about.get(key)), "")
+    return f"{about.get('size')} {version}".replace('"', "")
 
 
 @contextmanager
 def fetched(views: Sequence[Mapping[str, str]]) -> Iterator[tuple[dict[str, Path], dict[str, str]]]:
-    """Files of a bag on this machine: by name of the view, and what local paths begin with → what they stand for.
+    """Fetch the files of a bag; copies from object storage are deleted at the end.
+
+    Args:
+        views: ``view_id`` and ``path`` of every view.
+
+    Yields:
+        Local files by view name, and the start of their local paths → the URL that it stands for
+        (empty for local files).
 
     Raises:
-        ReadError: one cannot be fetched.
+        ReadError: an object does not exist.
+        UnavailableError: the store does not answer, or refuses access.
     """
     if not any(is_remote(view["path"]) for view in views):
         yield {view["view_id"]: Path(view["path"]) for view in views}, {}
@@ -244,10 +257,11 @@ def _fetch(url: str, folder: Path) -> Path:
 
 
 def _get(system: Any, path: str, target: Path) -> None:
-    """Fetch an object, three times before the store counts as gone.
+    """Fetch an object, in at most three attempts.
 
     Raises:
-        FileNotFoundError: it is not there. UnavailableError: the store does not answer, or not to us.
+        FileNotFoundError: the object does not exist.
+        UnavailableError: the store does not answer, or refuses access.
     """
     for wait_s in (*RETRY_S, None):
         try:
@@ -255,34 +269,47 @@ def _get(system: Any, path: str, target: Path) -> None:
             return
         except FileNotFoundError:
             raise
-        except Exception as error:  # every store has errors of its own
+        except Exception as error:  # every store has exception types of its own
             if wait_s is None:
                 raise UnavailableError(f"{path} cannot be fetched: {error}") from error
             time.sleep(wait_s)
 
 
 def renamed(value: Any, names: Mapping[str, str]) -> Any:
-    """A row with what local paths stand for in place of them."""
+    """Replace local paths by the URLs that they stand for, in all strings of a row.
+
+    Args:
+        value: a string, or nested dictionaries, lists and tuples.
+        names: start of a local path → URL, from :func:`fetched`.
+    """
     if isinstance(value, str):
         for local, remote in names.items():
             value = value.replace(local, remote)
         return value
     if isinstance(value, dict):
-        return {key: renamed(one, names) for key, one in value.items()}
-    return [renamed(one, names) for one in value] if isinstance(value, (list, tuple)) else value
+        return {key: renamed(entry, names) for key, entry in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [renamed(entry, names) for entry in value]
+    return value
 
 
 def claim(url: str, about: Path) -> None:
-    """Mark a folder in object storage as that of one run, whose parts have the names of any other run's.
+    """Reserve a directory in object storage for a run, since parts of all runs have equal names.
+
+    Args:
+        url: the directory.
+        about: ``_batch.json`` of the run, which is copied there.
 
     Raises:
-        ConfigError: it is another run's.
+        ConfigError: the directory belongs to another run.
+        DataError: the directory cannot be written.
     """
     system, root = file_system(url)
-    mark = f"{root.rstrip('/')}/_batch.json"  # readers of Parquet folders pass over what begins with a line
-    with _told(DataError, f"{url} cannot be written"):
-        if _is_local(system):
-            Path(root).mkdir(parents=True, exist_ok=True)  # object storage has no folders to make
+    # Readers of Parquet directories skip names that begin with an underscore.
+    mark = f"{root.rstrip('/')}/_batch.json"
+    with _converted_errors(DataError, f"{url} cannot be written"):
+        if _is_local(system):  # object storage has no directories to create
+            Path(root).mkdir(parents=True, exist_ok=True)
         if not system.exists(mark):
             system.pipe_file(mark, about.read_bytes())
         elif system.cat_file(mark) != about.read_bytes():
@@ -290,21 +317,24 @@ def claim(url: str, about: Path) -> None:
 
 
 def publish(parts: Sequence[Path], url: str, missing_only: bool = False) -> None:
-    """Copy finished parts to a folder in object storage.
+    """Copy finished parts to a directory in object storage.
 
     Args:
-        missing_only: leave those that are there in the same size.
+        parts: files of the parts.
+        url: the directory.
+        missing_only: skip parts that exist there with the same size.
 
     Raises:
-        DataError: it cannot be written there.
+        DataError: the directory cannot be written.
     """
     system, root = file_system(url)
     for part in parts:
         target = f"{root.rstrip('/')}/{part.name}"
-        with _told(DataError, f"{url} cannot be written"):
-            if not (
+        with _converted_errors(DataError, f"{url} cannot be written"):
+            is_published = (
                 missing_only
                 and system.exists(target)
                 and system.info(target)["size"] == part.stat().st_size
-            ):
+            )
+            if not is_published:
                 system.put_file(str(part), target)

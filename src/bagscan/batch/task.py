@@ -1,4 +1,4 @@
-"""What a worker process of an archive does: bags from their files to their rows."""
+"""Tasks of a worker process of an archive."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from bagscan.workers.tasks import serve
 
 
 def judge_bags(pipe: Connection) -> None:
-    """Do tasks until the pipe closes; entry point of the process."""
+    """Run tasks until the pipe closes; the entry point of the process."""
     serve(pipe, {"warm": _warm, "judge": _judge})
 
 
@@ -36,25 +36,28 @@ def judge_bag(
     ids: Sequence[str] | None = None,
     runtime: str | None = None,
 ) -> dict[str, Any]:
-    """One bag: its row as in ``findings.json`` and its highest score. The pure function that every way past one process calls.
+    """Screen one bag; worker processes and cluster tasks both call this.
 
     Args:
-        expected: views that it should have. ids: of the models that the run began with. runtime: as of
-            :func:`bagscan.runtime.load.load_model`.
+        models: model folders; the first that takes the scan's channels is used.
+        views: ``view_id`` and ``path`` of every view.
+        expected: views that the bag should have.
+        ids: ids of the models at the start of the run; None skips the check.
+        runtime: see :func:`bagscan.runtime.load.load_model`.
+
+    Returns:
+        ``row``, as in ``findings.json``, and ``top_score``.
 
     Raises:
-        ModelChangedError: another model lies in a folder by now.
+        ModelChangedError: a model folder no longer holds the model of this id.
+        ReadError: a file cannot be fetched from object storage.
+        UnavailableError: object storage does not answer.
     """
     from bagscan.reporting.bags import judge_files
 
     with fetched(views) as (files, names):
         known = zip(models, ids or itertools.repeat(None, len(models)), strict=True)
-        judged = judge_files(
-            [pinned(folder, identity, runtime=runtime) for folder, identity in known],
-            files,
-            expected,
-        )
-        return {
-            "row": renamed(judged.row, names) if names else judged.row,
-            "top_score": top_score(judged.report),
-        }
+        screeners = [pinned(folder, identity, runtime=runtime) for folder, identity in known]
+        screened = judge_files(screeners, files, expected)
+        row = renamed(screened.row, names) if names else screened.row
+        return {"row": row, "top_score": top_score(screened.report)}

@@ -129,7 +129,7 @@ def _fit_log_odds(truth: Sequence[bool], logits: Sequence[float]) -> tuple[float
 def _fit_pairing(bags: Sequence[JudgedBag], thresholds: Thresholds) -> Pairing:
     """Fit the weights of the views' log-odds and of their agreement.
 
-    Returns the plain sum of the views if a weight is not positive, or if only one label occurs.
+    Return the plain sum of the views if a weight is not positive, or if only one label occurs.
     """
     truth, rows = [], []
     for bag in bags:

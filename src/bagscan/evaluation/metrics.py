@@ -255,7 +255,7 @@ def bootstrap_groups(
     """
     rng = np.random.default_rng(np.random.SeedSequence(seed))
     count = int(ranked.groups.max(initial=-1)) + 1
-    weights = np.zeros((0, 0))
+    weights: np.ndarray = np.zeros((0, 0))
     if count:
         weights = rng.multinomial(count, np.full(count, 1 / count), size=n)
     rows = [ranked.measure(weight, threshold) for weight in weights]

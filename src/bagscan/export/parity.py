@@ -242,7 +242,7 @@ def _compare(reference: Any, model: Any, view: View, threshold: float) -> dict[s
     }
 
 
-def cut_differently(one: np.ndarray, other: np.ndarray) -> float:
+def cut_differently(first: np.ndarray, second: np.ndarray) -> float:
     """Return the share of pixels that two segmentations assign differently, in [0, 1].
 
     Each region is matched to the region of the other map that contains most of its pixels; pixels
@@ -251,23 +251,23 @@ def cut_differently(one: np.ndarray, other: np.ndarray) -> float:
     regions are merged and numbered.
 
     Args:
-        one: (H, W) labels, or (n, H, W) masks ordered by score.
-        other: the same kind of array. For masks, the share of differing values is returned, since
+        first: (H, W) labels, or (n, H, W) masks ordered by score.
+        second: the same kind of array. For masks, the share of differing values is returned, since
             their order matters.
 
     Returns:
         The larger share of the two directions; 1 if the shapes differ.
     """
-    if one.shape != other.shape:
+    if first.shape != second.shape:
         return 1.0
-    if one.ndim == 3:
-        return float((one != other).mean())
-    pairs, count = np.unique(np.stack([one.ravel(), other.ravel()]), axis=1, return_counts=True)
+    if first.ndim == 3:
+        return float((first != second).mean())
+    pairs, count = np.unique(np.stack([first.ravel(), second.ravel()]), axis=1, return_counts=True)
     matched = []
     for labels in pairs:
         order = np.lexsort((-count, labels))
         matched.append(count[order][np.unique(labels[order], return_index=True)[1]].sum())
-    return float(1 - min(matched) / one.size)
+    return float(1 - min(matched) / first.size)
 
 
 def _compare_batch(reference: ExportedModel, model: Any, size: tuple[int, int]) -> float:

@@ -153,8 +153,8 @@ def read_views(files: Mapping[str, Path]) -> tuple[Scan | None, dict[str, str]]:
         view = next(iter(read))
         if view == LONE:
             return first, errors
-        views = (replace(first.views[0], view_id=view),)
-        return replace(first, id=bag_of(files[view], files), views=views), errors
+        named = replace(first.views[0], view_id=view)
+        return replace(first, id=bag_of(files[view], files), views=(named,)), errors
     views = tuple(replace(scan.views[0], view_id=name) for name, scan in read.items())
     digests = "".join(scan.provenance["sha256"] for scan in read.values())
     path = next(iter(files.values()))

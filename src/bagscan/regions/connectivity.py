@@ -1,10 +1,10 @@
-"""From per-pixel labels to exactly the connected superpixels that were asked for.
+"""Connected superpixels of a given number, from per-pixel labels.
 
-SLIC and SSN leave thousands of fragments and mend them by size alone: under a limit, a piece joins
-the neighbour with the longest border (Achanta et al. 2012, section III). Here pieces join by what
-they hold: always the pair whose union adds least to the within-segment variance (Ward, "Hierarchical
-grouping to optimize an objective function", 1963), first those that are too small to stand alone.
-Fewer object borders are lost at the same count, and the count is the one asked for.
+SLIC and SSN produce thousands of fragments. The original post-processing joins each small fragment
+to a neighbour (Achanta et al. 2012, section III). Here, the pair whose union adds least to the
+within-region variance is joined (Ward, "Hierarchical grouping to optimize an objective function",
+1963), beginning with pieces below the minimum size. This reaches the given number of superpixels,
+and loses fewer object borders.
 """
 
 from __future__ import annotations
@@ -18,40 +18,42 @@ from skimage.measure import label as label_components
 def enforce_connectivity(
     labels: np.ndarray, features: np.ndarray, n_regions: int, min_size: int, max_size: int
 ) -> np.ndarray:
-    """Split labels into connected pieces, quarter those over ``max_size``, join the rest to ``n_regions``.
+    """Split labels into connected pieces, then split large pieces and join small or similar ones.
 
     Args:
         labels: (H, W) integers.
-        features: (D, H, W) in which differences count, position among them for compact regions.
-        n_regions: most regions to leave.
-        min_size, max_size: pixels. Pieces under the first always join one; the second is exceeded
-            only by joining such a piece.
+        features: (D, H, W), by which similarity is measured. They include the position, so that
+            regions are compact.
+        n_regions: largest number of regions.
+        min_size: in pixels; smaller pieces are always joined to a neighbour.
+        max_size: in pixels; larger pieces are quartered. A region becomes larger only by joining a
+            piece below ``min_size``.
 
     Returns:
-        (H, W) int32 labels 0..n-1 without gaps, n ≤ ``n_regions`` where ``max_size`` allows it,
-        every one 4-connected; none under ``min_size`` unless the whole image is.
+        (H, W) int32 labels from 0 without gaps; at most ``n_regions`` if ``max_size`` permits it.
+        All regions are 4-connected, and have ``min_size`` pixels unless the image is smaller.
     """
-    pieces = _pieces(labels)
-    for _ in range(4):  # each round quarters a piece at least; 9 cells need two
+    pieces = _label_pieces(labels)
+    for _ in range(4):  # each round quarters large pieces; a piece that covers 9 cells needs two
         sizes = np.bincount(pieces.ravel())
         if sizes.max() <= max_size:
             break
-        pieces = _pieces(pieces * 4 + _quadrant(pieces, sizes > max_size))
+        pieces = _label_pieces(pieces * 4 + _quadrant(pieces, sizes > max_size))
     areas = np.bincount(pieces.ravel())
-    first, second = _borders(pieces)
-    name = _joined(
+    first, second = _find_edges(pieces)
+    region = _join(
         areas, _sums(pieces, features, len(areas)), first, second, n_regions, min_size, max_size
     )
-    return np.asarray(name[pieces])
+    return np.asarray(region[pieces])
 
 
-def _pieces(labels: np.ndarray) -> np.ndarray:
-    """Connected components of equal label, numbered from 0."""
+def _label_pieces(labels: np.ndarray) -> np.ndarray:
+    """Return the connected components of equal label, numbered from 0."""
     return np.asarray(label_components(labels, background=-1, connectivity=1)) - 1
 
 
 def _quadrant(pieces: np.ndarray, oversized: np.ndarray) -> np.ndarray:
-    """0-3 by the side of its piece's centroid that a pixel lies on; 0 where not oversized."""
+    """Return 0 to 3 by the position relative to the centroid of the piece; 0 if not oversized."""
     index = np.arange(len(oversized))
     centres = np.array(ndimage.center_of_mass(np.ones_like(pieces), pieces, index))
     rows, cols = np.arange(pieces.shape[0])[:, None], np.arange(pieces.shape[1])[None]
@@ -59,34 +61,34 @@ def _quadrant(pieces: np.ndarray, oversized: np.ndarray) -> np.ndarray:
     return np.where(oversized[pieces], quadrant, 0)
 
 
-def _borders(pieces: np.ndarray) -> np.ndarray:
-    """(2, E) pieces that touch, the smaller number first, each pair once, in order."""
+def _find_edges(pieces: np.ndarray) -> np.ndarray:
+    """Return (2, E) pairs of neighbouring pieces, sorted, each once, the smaller number first."""
     n = int(pieces.max()) + 1
-    keys = np.sort(_border_keys(pieces, n))  # np.unique hashes, which takes three times as long
+    keys = np.sort(_edge_keys(pieces, n))  # np.unique is slower, since it hashes
     keys = keys[np.diff(keys, prepend=-1) > 0]
     return np.stack([keys // n, keys % n])
 
 
 @njit(cache=True)
-def _border_keys(pieces, n):  # type: ignore[no-untyped-def]
-    """``smaller * n + larger`` of every two pixels that touch and differ."""
+def _edge_keys(pieces, n):  # type: ignore[no-untyped-def]
+    """Return ``smaller * n + larger`` for every two neighbouring pixels of different pieces."""
     height, width = pieces.shape
-    keys, found = np.empty(2 * height * width, np.int64), 0
+    keys, count = np.empty(2 * height * width, np.int64), 0
     for row in range(height):
         for col in range(width):
-            one = pieces[row, col]
+            piece = pieces[row, col]
             for down, right in ((1, 0), (0, 1)):
                 if row + down < height and col + right < width:
-                    other = pieces[row + down, col + right]
-                    if one != other:
-                        keys[found] = min(one, other) * n + max(one, other)
-                        found += 1
-    return keys[:found]
+                    neighbour = pieces[row + down, col + right]
+                    if piece != neighbour:
+                        keys[count] = min(piece, neighbour) * n + max(piece, neighbour)
+                        count += 1
+    return keys[:count]
 
 
 @njit(cache=True)
 def _sums(pieces, features, n):  # type: ignore[no-untyped-def]
-    """(n, D) sums of (D, H, W) features over every piece."""
+    """Return (n, D) sums of (D, H, W) features over each piece."""
     sums = np.zeros((n, len(features)))
     for d in range(len(features)):
         for row in range(pieces.shape[0]):
@@ -96,92 +98,90 @@ def _sums(pieces, features, n):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True)
-def _joined(areas, sums, first, second, n_regions, min_size, max_size):  # type: ignore[no-untyped-def]
-    """(n,) int32 region of every piece.
+def _join(areas, sums, first, second, n_regions, min_size, max_size):  # type: ignore[no-untyped-def]
+    """Join pieces, and return the (n,) int32 region of each piece.
 
-    A round joins the pairs that are each other's cheapest, as many as a count halfway to ``n_regions`` takes,
-    so that rounds are few and the order is nearly that of one at a time. What is too small to stand alone goes first.
+    First, pieces below ``min_size`` are joined. Then a round joins pairs that are each other's
+    cheapest, but not more than halve the distance to ``n_regions``. The result is nearly that of
+    joining a single pair per round, with few rounds.
 
     Args:
-        areas: (n,). sums: (n, D) of features. first, second: (E,) pieces that touch, the smaller number first. All are worked on in place.
+        areas: (n,) pixels of each piece; changed in place.
+        sums: (n, D) sums of features; changed in place.
+        first, second: (E,) pairs of neighbouring pieces, the smaller number first; changed in
+            place.
+        n_regions, min_size, max_size: see :func:`enforce_connectivity`.
     """
-    left, keeper = len(areas), np.arange(len(areas))
-    cost, stale, means = (
-        np.empty(len(first)),
-        np.ones(len(areas), np.bool_),
-        sums / areas.reshape(-1, 1),
-    )
+    remaining, parent = len(areas), np.arange(len(areas))
+    cost, stale = np.empty(len(first)), np.ones(len(areas), np.bool_)
+    means = sums / areas.reshape(-1, 1)
     while True:
-        _update(cost, stale, first, second, areas, means)
+        _update_costs(cost, stale, first, second, areas, means)
         small, limit = areas < min_size, len(first)
         allowed = small[first] | small[second]
-        if not allowed.any() and left > n_regions:
-            allowed, limit = areas[first] + areas[second] <= max_size, (left - n_regions + 1) // 2
+        if not allowed.any() and remaining > n_regions:
+            allowed = areas[first] + areas[second] <= max_size
+            limit = (remaining - n_regions + 1) // 2
         chosen = _each_others_cheapest(first, second, allowed, cost, len(areas))
         if not len(chosen):
-            return _numbered(keeper)
-        if len(chosen) > limit:
-            chosen = chosen[
-                np.argsort(cost[chosen], kind="mergesort")[:limit]
-            ]  # stable: of equal costs the first
+            return _number_regions(parent)
+        if len(chosen) > limit:  # a stable sort, so that the result is deterministic
+            chosen = chosen[np.argsort(cost[chosen], kind="mergesort")[:limit]]
         stale[:] = False
         for edge in chosen:
-            one, other = first[edge], second[edge]
-            areas[one] += areas[other]
-            sums[one] += sums[other]
-            means[one] = sums[one] / areas[one]
-            keeper[other], stale[one] = one, True
-        left -= len(chosen)
+            a, b = first[edge], second[edge]
+            areas[a] += areas[b]
+            sums[a] += sums[b]
+            means[a] = sums[a] / areas[a]
+            parent[b], stale[a] = a, True
+        remaining -= len(chosen)
+        # Duplicate edges are kept: they do no harm, and finding them is slow.
         kept = 0
         for edge in range(len(first)):
-            one, other = keeper[first[edge]], keeper[second[edge]]
-            if (
-                one != other
-            ):  # pieces that now border twice do no harm, and finding them would cost more than all else
-                first[kept], second[kept], cost[kept] = min(one, other), max(one, other), cost[edge]
+            a, b = parent[first[edge]], parent[second[edge]]
+            if a != b:
+                first[kept], second[kept], cost[kept] = min(a, b), max(a, b), cost[edge]
                 kept += 1
         first, second, cost = first[:kept], second[:kept], cost[:kept]
 
 
 @njit(cache=True)
-def _update(cost, stale, first, second, areas, means):  # type: ignore[no-untyped-def]
-    """Ward's cost of joining two pieces, of every edge of which one has changed."""
+def _update_costs(cost, stale, first, second, areas, means):  # type: ignore[no-untyped-def]
+    """Compute Ward's cost of joining, for each edge with a piece that has changed."""
     for edge in range(len(first)):
-        one, other = first[edge], second[edge]
-        if stale[one] or stale[other]:
-            apart = 0.0
+        a, b = first[edge], second[edge]
+        if stale[a] or stale[b]:
+            distance = 0.0
             for d in range(means.shape[1]):
-                gap = means[one, d] - means[other, d]
-                apart += gap * gap
-            cost[edge] = areas[one] * areas[other] / (areas[one] + areas[other]) * apart
+                difference = means[a, d] - means[b, d]
+                distance += difference * difference
+            cost[edge] = areas[a] * areas[b] / (areas[a] + areas[b]) * distance
 
 
 @njit(cache=True)
 def _each_others_cheapest(first, second, allowed, cost, n):  # type: ignore[no-untyped-def]
-    """Edges between pieces that are each other's cheapest; of equal ones the first counts."""
-    best, at = np.full(n, np.inf), np.full(n, -1)
+    """Return edges that are the cheapest of both their pieces; of equal edges, the first counts."""
+    lowest, cheapest = np.full(n, np.inf), np.full(n, -1)
     for edge in np.flatnonzero(allowed):
         for piece in (first[edge], second[edge]):
-            if cost[edge] < best[piece]:
-                best[piece], at[piece] = cost[edge], edge
-    return np.array(
-        [
-            at[a]
-            for a in range(n)
-            if at[a] >= 0 and first[at[a]] == a and at[second[at[a]]] == at[a]
-        ],
-        np.int64,
-    )
+            if cost[edge] < lowest[piece]:
+                lowest[piece], cheapest[piece] = cost[edge], edge
+    chosen = []
+    for piece in range(n):
+        edge = cheapest[piece]
+        if edge >= 0 and first[edge] == piece and cheapest[second[edge]] == edge:
+            chosen.append(edge)
+    return np.array(chosen, np.int64)
 
 
 @njit(cache=True)
-def _numbered(keeper):  # type: ignore[no-untyped-def]
-    """Numbers from 0 without gaps, given what each piece was joined to: itself, or a smaller number."""
-    number, found = np.empty(len(keeper), np.int32), 0
-    for piece in range(len(keeper)):
-        if keeper[piece] == piece:
-            number[piece] = found
-            found += 1
+def _number_regions(parent):  # type: ignore[no-untyped-def]
+    """Number regions from 0 without gaps; the parent of a piece is itself or a smaller number."""
+    number, count = np.empty(len(parent), np.int32), 0
+    for piece in range(len(parent)):
+        if parent[piece] == piece:
+            number[piece] = count
+            count += 1
         else:
-            number[piece] = number[keeper[piece]]
+            number[piece] = number[parent[piece]]
     return number

@@ -1,4 +1,4 @@
-"""Faster R-CNN: the boxes of items, without masks (Ren et al., NIPS 2015; paper A, section II-A)."""
+"""Faster R-CNN: boxes of items (Ren et al., NIPS 2015; Bhowmik & Breckon, section II-A)."""
 
 from __future__ import annotations
 
@@ -10,13 +10,18 @@ from bagscan.regions.mask_rcnn import MaskRCNNRegioner
 CARD = {
     **mask_rcnn.CARD,
     "paper": "Ren et al., NIPS 2015; Bhowmik & Breckon, section II-A",
-    "limits": "a box holds what lies beside the item too",
+    "limits": "a box also holds objects beside the item",
 }
 
 
 @dataclass(frozen=True)
 class Config(instances.Config):
-    """As :class:`bagscan.regions.instances.Config`, for boxes."""
+    """Settings of Faster R-CNN: those of Mask R-CNN, with other defaults.
+
+    Attributes:
+        masks: always false.
+        widen_px: dilation of the regions in pixels.
+    """
 
     masks: bool = False
     widen_px: int = 0
@@ -24,7 +29,7 @@ class Config(instances.Config):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.masks:
-            raise ValueError("faster_rcnn draws no masks: use mask_rcnn")
+            raise ValueError("faster_rcnn cannot predict masks; use mask_rcnn")
 
 
 def build(config: Config) -> MaskRCNNRegioner:

@@ -1,4 +1,4 @@
-"""Square cells: no look at the image at all. The control that superpixels are measured against."""
+"""Grid of square cells that ignores the image, as a control for superpixels."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ CARD = {
     "paper": "the plain grid that SLIC and SSN start from",
     "channels": "any",
     "weights": "none",
-    "limits": "borders follow nothing in the image",
+    "limits": "borders do not follow the image",
 }
 
 
@@ -23,7 +23,8 @@ class Config:
     """Grid settings.
 
     Attributes:
-        n_superpixels: about how many cells. cell_px: their side instead; 0 to go by the count.
+        n_superpixels: approximate number of cells.
+        cell_px: side of a cell in pixels, in place of the number; 0 to use the number.
     """
 
     n_superpixels: int = 100
@@ -31,7 +32,7 @@ class Config:
 
 
 class Cells(Regioner):
-    """Square cells from the view's top left. See :class:`Config`."""
+    """Regioner of square cells, from the top left corner of the view. See :class:`Config`."""
 
     kind = "superpixel"
 
@@ -40,7 +41,7 @@ class Cells(Regioner):
         self.config = config
 
     def regions(self, view: View, n_superpixels: int | None = None) -> Regions:
-        """Cut one view into cells; the last row and column may be smaller."""
+        """Split a view into cells; those of the last row and column can be smaller."""
         height, width = view.shape
         cell_h = cell_w = self.config.cell_px
         if not cell_h:

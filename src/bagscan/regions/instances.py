@@ -1,4 +1,4 @@
-"""Items as instances: what goes into a detector and what is made of its detections, whatever runs it. No torch."""
+"""Pre- and post-processing of item detectors, for all runtimes (without torch)."""
 
 from __future__ import annotations
 
@@ -13,21 +13,26 @@ from scipy.ndimage import binary_dilation
 from bagscan.core import Regions
 from bagscan.regions.pixel_features import average_pool
 
-BRIGHT, Z = (0.8, 0.25), (6.0, 5.0)  # mean and standard deviation of what the network sees
+# Mean and standard deviation for normalisation of brightness and of effective Z.
+BRIGHT, Z = (0.8, 0.25), (6.0, 5.0)
 
 
 @dataclass(frozen=True)
 class Config:
-    """Detector settings.
+    """Settings of Mask R-CNN.
 
     Attributes:
-        backbone, pretrained, weights: see :func:`create_backbone`. channels: image channels.
-        deepest_stride: of the backbone's stages that are kept; 0 for all.
-        anchors_px: sides of the boxes that it starts from, in pixels of the view, smallest first.
-        dim: channels of the feature pyramid. stride: pixels averaged before it sees them.
-        classes: what it tells apart. masks: whether it draws masks; boxes alone are Faster R-CNN.
-        min_score: of a detection that is kept. max_items: kept of one view, best first.
-        widen_px: by which masks grow in use, so that what is taped to an item belongs to it.
+        backbone, pretrained, weights: see :func:`create_backbone`.
+        channels: number of image channels.
+        deepest_stride: largest stride of the backbone stages that are used; 0 for all stages.
+        anchors_px: at least five sides of anchor boxes, in pixels of the view, ascending.
+        dim: channels of the feature pyramid.
+        stride: side of the pixel blocks that are averaged before the network.
+        classes: names of the classes.
+        masks: predict masks; false for Faster R-CNN, which predicts boxes only.
+        min_score: smallest score of a detection that becomes a region, in [0, 1].
+        max_items: largest number of detections per view.
+        widen_px: dilation of the masks in pixels, to include objects taped to an item.
     """
 
     backbone: str = "resnet18"
@@ -47,24 +52,26 @@ class Config:
     def __post_init__(self) -> None:
         if not 0 <= self.min_score <= 1 or self.max_items < 1:
             raise ValueError(
-                f"min_score must lie between 0 and 1, and max_items be 1 or more, got {self.min_score} and {self.max_items}: nothing would be found"
+                f"min_score is {self.min_score} and max_items is {self.max_items}; "
+                "expected min_score between 0 and 1, and max_items of at least 1"
             )
-        if (
-            len(self.anchors_px) < 5
-            or list(self.anchors_px) != sorted(self.anchors_px)
-            or self.anchors_px[0] < self.stride
-        ):
+        is_ascending = list(self.anchors_px) == sorted(self.anchors_px)
+        if len(self.anchors_px) < 5 or not is_ascending or self.anchors_px[0] < self.stride:
             raise ValueError(
-                f"anchors_px needs five ascending sides of at least stride={self.stride} pixels, got {self.anchors_px}"
+                f"anchors_px is {self.anchors_px}; expected at least five ascending sides "
+                f"of at least stride={self.stride} pixels"
             )
 
 
 @dataclass(frozen=True)
 class Detected:
-    """What a detector gives for one view, best first, in its own pixels: those of the view, averaged by ``stride``.
+    """Raw output of a detector for a view, in pixels of its input (1 / ``stride`` of the view).
 
     Attributes:
-        boxes: (n, 4) xyxy. labels: (n,) from 1. scores: (n,). masks: (n, h, w) in [0, 1]; None without masks.
+        boxes: (n, 4) xyxy.
+        labels: (n,) class numbers from 1.
+        scores: (n,) in [0, 1], falling.
+        masks: (n, h, w) in [0, 1]; None without masks.
     """
 
     boxes: np.ndarray
@@ -74,18 +81,37 @@ class Detected:
 
 
 def prepare(pixels: Any, channels: Sequence[str], stride: int) -> Any:
-    """(B, C, H, W) pixels of views -> what the detector takes, 1/stride of the size. Arrays and tensors alike."""
+    """Downsample and normalise views for the detector.
+
+    Args:
+        pixels: (B, C, H, W) array or tensor.
+        channels: names of the C channels.
+        stride: factor of the downsampling.
+
+    Returns:
+        (B, C, ceil(H / stride), ceil(W / stride)), of the same type as ``pixels``.
+    """
     xp = array_namespace(pixels)
-    pooled = average_pool(pixels, stride)  # first: there is less to scale then
+    pooled = average_pool(pixels, stride)
     stats = [Z if name == "zeff" else BRIGHT for name in channels]
     return xp.stack([(pooled[:, k] - mean) / std for k, (mean, std) in enumerate(stats)], axis=1)
 
 
 def detections(found: Detected, config: Config, height: int, width: int) -> list[dict[str, Any]]:
-    """Every detection of a view, best first: ``label``, ``score``, ``box_xyxy`` and ``mask`` (H, W) bool, in view pixels."""
+    """Convert the output of a detector to detections in pixels of the view.
+
+    Args:
+        found: output for one view.
+        config: settings of the detector.
+        height, width: size of the view.
+
+    Returns:
+        Detections by falling score, with ``label``, ``score``, ``box_xyxy`` and ``mask``, an (H, W)
+        bool array. Detections with an empty mask are left out.
+    """
     stride = config.stride
     boxes = np.clip(found.boxes * stride, 0, (width, height, width, height))
-    kept = []
+    result = []
     for k, (box, label, score) in enumerate(
         zip(boxes, found.labels.tolist(), found.scores.tolist(), strict=True)
     ):
@@ -96,7 +122,7 @@ def detections(found: Detected, config: Config, height: int, width: int) -> list
         else:
             mask = (found.masks[k] > 0.5).repeat(stride, 0).repeat(stride, 1)[:height, :width]
         if mask.any():
-            kept.append(
+            result.append(
                 {
                     "label": config.classes[label - 1],
                     "score": score,
@@ -104,25 +130,25 @@ def detections(found: Detected, config: Config, height: int, width: int) -> list
                     "mask": mask,
                 }
             )
-    return kept
+    return result
 
 
 def item_regions(found: list[dict[str, Any]], config: Config, height: int, width: int) -> Regions:
-    """Masks of the detections that are sure enough, widened, as a stack."""
-    masks = [_widened(d["mask"], config.widen_px) for d in found if d["score"] >= config.min_score]
+    """Return the dilated masks of detections with a score of at least ``min_score`` as regions."""
+    masks = [_dilate(d["mask"], config.widen_px) for d in found if d["score"] >= config.min_score]
     stack = np.stack(masks) if masks else np.zeros((0, height, width), bool)
     return Regions(stack, len(stack), "instance")
 
 
-def _widened(mask: np.ndarray, by_px: int) -> np.ndarray:
-    """Grown by so many steps to the four neighbours; only the window that it can reach is looked at."""
+def _dilate(mask: np.ndarray, by_px: int) -> np.ndarray:
     if not by_px:
         return mask
+    # Only within the window that the dilated mask can reach, for speed.
     rows, cols = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
     window = (
         slice(max(0, rows[0] - by_px), rows[-1] + by_px + 1),
         slice(max(0, cols[0] - by_px), cols[-1] + by_px + 1),
     )
-    grown = mask.copy()
-    grown[window] = binary_dilation(mask[window], iterations=by_px)
-    return grown
+    dilated = mask.copy()
+    dilated[window] = binary_dilation(mask[window], iterations=by_px)
+    return dilated

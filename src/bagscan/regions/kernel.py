@@ -1,7 +1,7 @@
-"""Fused SSN iterations for inference: one compiled pass over the cells, no memory traffic for Q.
+"""SSN iterations for inference, as a compiled pass over the cells that does not store Q.
 
-The same arithmetic as :func:`bagscan.regions.ssn.soft_slic` followed by ``hard_labels``; a test
-holds them together. Only the numba-compiled loops see single pixels.
+The arithmetic is that of :func:`bagscan.regions.ssn.soft_slic` followed by ``hard_labels``; a test
+compares them.
 """
 
 from __future__ import annotations
@@ -11,17 +11,17 @@ from numba import njit
 
 from bagscan.association import Grid
 
-BLOCK = 64  # most pixels handled together: their features and affinities stay in the L1 cache
-LANES = 16  # blocks are whole vector registers
-TOGETHER = 4  # feature dimensions that a pass over a block takes at a time, so that it is read a quarter as often
+BLOCK = 64  # largest number of pixels per block, so that their data fit into the L1 cache
+LANES = 16  # block sizes are multiples of this, to fill vector registers
+TOGETHER = 4  # feature dimensions processed per pass over a block, to save memory reads
 
 
 @njit(fastmath=True, inline="always")
 def _exp(x):  # type: ignore[no-untyped-def]
-    """e**x for x <= 0, relative error < 1e-5, without a branch or a table, so that it vectorises.
+    """Return e**x for x <= 0 with a relative error below 1e-5, in a form that can be vectorised.
 
-    e**x = (e**(x/64))**64: a short Taylor series and six squarings. Below -40 a share is nothing, and
-    smaller results would be denormal numbers, which cost a hundred times a normal one.
+    e**x = (e**(x/64))**64 is computed by a short Taylor series and six squarings. Arguments below
+    -40 are clipped: such shares are negligible, and denormal numbers would be slow.
     """
     t = max(x, np.float32(-40.0)) * np.float32(1 / 64)
     p = np.float32(1 / 40320) * t + np.float32(1 / 5040)
@@ -42,7 +42,7 @@ def _exp(x):  # type: ignore[no-untyped-def]
 
 @njit(fastmath=True, inline="always")
 def _affinities(block, near, norms, q):  # type: ignore[no-untyped-def]
-    """q (J, size) = 2 S.F - |S|^2."""
+    """Set q (J, size) to 2 S.F - |S|^2, for candidates S and features F."""
     n_near, n_dim = near.shape
     size = q.shape[1]
     for j in range(n_near):
@@ -63,7 +63,10 @@ def _affinities(block, near, norms, q):  # type: ignore[no-untyped-def]
 
 @njit(fastmath=True, inline="always")
 def _shares(q, count, weight, top):  # type: ignore[no-untyped-def]
-    """q (J, size) from affinities to shares; times weight they add up to 1 over J, and to 0 behind ``count``."""
+    """Turn the affinities q (J, size) into unnormalised shares, and set their weights.
+
+    Multiplied by ``weight``, shares sum to 1 over J, or to 0 for pixels from ``count`` on.
+    """
     n_near, size = q.shape
     for i in range(size):
         top[i] = q[0, i]
@@ -81,7 +84,7 @@ def _shares(q, count, weight, top):  # type: ignore[no-untyped-def]
 
 @njit(fastmath=True, inline="always")
 def _add(block, q, weight, index, total, mass):  # type: ignore[no-untyped-def]
-    """Add a block's pixels, by their shares, to the sums of its candidates."""
+    """Add the features of a block to the sums of its candidates, weighted by the shares."""
     n_near, size = q.shape
     for j in range(n_near):
         k, row = index[j], q[j]
@@ -106,6 +109,7 @@ def _add(block, q, weight, index, total, mass):  # type: ignore[no-untyped-def]
 
 @njit(cache=True)
 def _candidates(r, c, rows, cols, index):  # type: ignore[no-untyped-def]
+    """Write the indices of a cell and its neighbours to ``index``, and return their number."""
     n = 0
     for dr in range(-1, 2):
         for dc in range(-1, 2):
@@ -117,7 +121,18 @@ def _candidates(r, c, rows, cols, index):  # type: ignore[no-untyped-def]
 
 @njit(fastmath=True, cache=True)
 def _iterate(blocks, counts, centres, rows, cols, iterations):  # type: ignore[no-untyped-def]
-    """blocks (cells, n_blocks, D, size); counts (cells, n_blocks) real pixels; centres (cells, D). -> winners."""
+    """Run the iterations and return the best candidate of each pixel.
+
+    Args:
+        blocks: (cells, n_blocks, D, size) features.
+        counts: (cells, n_blocks) number of pixels in each block; the others are padding.
+        centres: (cells, D) initial centres; changed in place.
+        rows, cols: shape of the grid.
+        iterations: at least 1.
+
+    Returns:
+        (cells, n_blocks, size) int32.
+    """
     n_cells, n_blocks, n_dim, size = blocks.shape
     winners = np.zeros((n_cells, n_blocks, size), np.int32)
     index = np.zeros(9, np.int64)
@@ -159,8 +174,8 @@ def _iterate(blocks, counts, centres, rows, cols, iterations):  # type: ignore[n
 
 
 @njit(cache=True)
-def _cut(features, offset, top, left, rows, cols, cell_h, cell_w, blocks, counts, centres):  # type: ignore[no-untyped-def]
-    """Fill blocks with the pixels of every cell, less ``offset``, and centres with their means."""
+def _fill_blocks(features, offset, top, left, rows, cols, cell_h, cell_w, blocks, counts, centres):  # type: ignore[no-untyped-def]
+    """Set blocks to the features of each cell minus ``offset``, and centres to their means."""
     n_dim, height, width = features.shape
     n_blocks, size = blocks.shape[1], blocks.shape[3]
     for cell in range(rows * cols):
@@ -181,8 +196,8 @@ def _cut(features, offset, top, left, rows, cols, cell_h, cell_w, blocks, counts
 
 
 @njit(cache=True)
-def _laid_out(winners, top, left, rows, cols, cell_h, cell_w, labels):  # type: ignore[no-untyped-def]
-    """Winners of every slot back to where their pixels lie in the image."""
+def _fill_labels(winners, top, left, rows, cols, cell_h, cell_w, labels):  # type: ignore[no-untyped-def]
+    """Write the winners, ordered by cell and block, to their pixels in ``labels``."""
     height, width = labels.shape
     size = winners.shape[2]
     for cell in range(rows * cols):
@@ -195,16 +210,18 @@ def _laid_out(winners, top, left, rows, cols, cell_h, cell_w, labels):  # type: 
 
 
 def iterate_numba(features: np.ndarray, grid: Grid, iterations: int) -> np.ndarray:
-    """Run SSN's iterations and return hard labels.
+    """Run the SSN iterations and return hard labels.
 
     Args:
-        features: (D, H, W) float32. grid: with H, W its height and width. iterations: at least 1.
+        features: (D, H, W) float32.
+        grid: grid of an image of size (H, W).
+        iterations: at least 1.
 
     Returns:
-        (H, W) int32 superpixel index, not yet connected.
+        (H, W) int32 superpixel index; superpixels are not necessarily connected.
     """
     features = np.ascontiguousarray(features, np.float32)
-    n_dim = -(-len(features) // TOGETHER) * TOGETHER  # dimensions behind the last are 0 everywhere
+    n_dim = -(-len(features) // TOGETHER) * TOGETHER  # padded with zeros
     n_blocks = -(-grid.cell_h * grid.cell_w // BLOCK)
     size = -(-grid.cell_h * grid.cell_w // (n_blocks * LANES)) * LANES
     blocks = np.zeros((grid.n, n_blocks, n_dim, size), np.float32)
@@ -212,9 +229,9 @@ def iterate_numba(features: np.ndarray, grid: Grid, iterations: int) -> np.ndarr
     centres = np.zeros((grid.n, n_dim), np.float32)
     left, _, top, _ = grid.padding
     raster = (top, left, grid.rows, grid.cols, grid.cell_h, grid.cell_w)
-    # Centring removes the common offset whose squares would eat float32 precision.
-    _cut(features, features.mean((1, 2)), *raster, blocks, counts, centres)
+    # Without a common offset, squares keep their precision in float32.
+    _fill_blocks(features, features.mean((1, 2)), *raster, blocks, counts, centres)
     winners = _iterate(blocks, counts, centres, grid.rows, grid.cols, iterations)
     labels = np.empty((grid.height, grid.width), np.int32)
-    _laid_out(winners, *raster, labels)
+    _fill_labels(winners, *raster, labels)
     return labels

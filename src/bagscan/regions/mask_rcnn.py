@@ -1,7 +1,8 @@
-"""Mask R-CNN: every electronics or electrical item of a view, with its mask (paper A, section II-A).
+"""Mask R-CNN: electronic and electrical items of a view, with masks.
 
-Sources: He et al., "Mask R-CNN" (ICCV 2017); Ren et al., "Faster R-CNN" (NIPS 2015); torchvision's
-implementation over any backbone and any number of channels.
+Sources: He et al., "Mask R-CNN" (ICCV 2017); Ren et al., "Faster R-CNN" (NIPS 2015); Bhowmik &
+Breckon, section II-A. The implementation is that of torchvision, with any backbone and any number
+of channels.
 """
 
 from __future__ import annotations
@@ -33,14 +34,14 @@ from bagscan.regions.pasting import paste_masks
 CARD = {
     "paper": "He et al., ICCV 2017; Bhowmik & Breckon, section II-A",
     "channels": "1 or more",
-    "weights": "those of the backbone, where they can be had; none of COCO",
-    "limits": "finds items of the kinds it was trained on; two that lie on one another may be taken for one",
+    "weights": "pretrained weights of the backbone, where available; no COCO weights",
+    "limits": "finds only classes it was trained on; can take two overlapping items for one",
 }
 HEAD = 256
 
 
 class _Pyramid(nn.Module):
-    """Backbone maps of stride 4 and more, brought to one width by a feature pyramid."""
+    """Backbone with a feature pyramid over its last four maps of stride 4 or more."""
 
     def __init__(self, config: Config) -> None:
         super().__init__()
@@ -60,17 +61,17 @@ class _Pyramid(nn.Module):
 
     def forward(self, x: Tensor) -> dict[str, Tensor]:
         maps = self.backbone(x.contiguous(memory_format=torch.channels_last))
-        found: dict[str, Tensor] = self.fpn(
+        pyramid: dict[str, Tensor] = self.fpn(
             OrderedDict((str(k), maps[i]) for k, i in enumerate(self.used))
         )
-        return found
+        return pyramid
 
 
 def _pool_of(strides: Sequence[int], size: int) -> MultiScaleRoIAlign:
-    """Pools boxes from maps of these strides.
+    """Return a module that pools boxes from maps of fixed strides.
 
-    torchvision works the strides out of the first view that it sees and keeps them: after a strip,
-    whose maps are rounded to a pixel, every later view would be pooled at the wrong place.
+    By default, torchvision infers the strides from the first view and keeps them. After a narrow
+    view, whose map sizes are rounded, it would pool all later views at a wrong place.
     """
     pool = MultiScaleRoIAlign([str(k) for k in range(len(strides))], size, 2)
     levels = [int(math.log2(stride)) for stride in (strides[0], strides[-1])]
@@ -78,8 +79,8 @@ def _pool_of(strides: Sequence[int], size: int) -> MultiScaleRoIAlign:
     return pool
 
 
-class _AsItIs(GeneralizedRCNNTransform):  # type: ignore[misc]
-    """Views keep their size and their values, in training and in use: the regioner sets both."""
+class _IdentityTransform(GeneralizedRCNNTransform):  # type: ignore[misc]
+    """Transform that keeps size and values, since the regioner prepares the views."""
 
     def resize(
         self, image: Tensor, target: dict[str, Tensor] | None = None
@@ -97,7 +98,7 @@ class _AsItIs(GeneralizedRCNNTransform):  # type: ignore[misc]
 
 
 class MaskRCNNRegioner(Finder):
-    """Instances of items as overlapping masks. See :class:`Config`."""
+    """Regioner of items, as masks that can overlap. See :class:`Config`."""
 
     def __init__(self, config: Config) -> None:
         super().__init__()
@@ -127,40 +128,38 @@ class MaskRCNNRegioner(Finder):
             self.detector: nn.Module = MaskRCNN(pyramid, **shared, **masks)
         else:
             self.detector = FasterRCNN(pyramid, **shared)
-        self.detector.transform = _AsItIs(1, 1, [0.0] * config.channels, [1.0] * config.channels)
+        zeros, ones = [0.0] * config.channels, [1.0] * config.channels
+        self.detector.transform = _IdentityTransform(1, 1, zeros, ones)
 
     def prepare(self, pixels: Tensor, channels: Sequence[str]) -> Tensor:
-        """(B, C, H, W) pixels of views -> what the detector takes, 1/stride of the size."""
+        """Downsample and normalise views; see :func:`bagscan.regions.instances.prepare`."""
         prepared: Tensor = prepare(pixels, channels, self.config.stride)
         return prepared
 
     @torch.no_grad()
     def detect(self, view: View) -> list[dict[str, Any]]:
-        """Every detection of a view, best first: ``label``, ``score``, ``box_xyxy`` and ``mask`` (H, W) bool, in view pixels."""
+        """Detect the items of a view; see :func:`bagscan.regions.instances.detections`."""
         was_training = self.training
         self.eval()
         device = next(self.parameters()).device
-        prepared = self.prepare(torch.from_numpy(np.array(view.pixels))[None], view.channels).to(
-            device
-        )
-        with torch.autocast(
-            device.type, enabled=False
-        ):  # where to cut does not hang on what it is judged in
-            found = {name: value.cpu() for name, value in self.detector(list(prepared))[0].items()}
+        pixels = torch.from_numpy(np.array(view.pixels))[None]
+        prepared = self.prepare(pixels, view.channels).to(device)
+        with torch.autocast(device.type, enabled=False):  # regions do not depend on the precision
+            output = {name: value.cpu() for name, value in self.detector(list(prepared))[0].items()}
         self.train(was_training)
-        masks = found["masks"][:, 0].numpy() if self.config.masks else None
+        masks = output["masks"][:, 0].numpy() if self.config.masks else None
         detected = Detected(
-            found["boxes"].numpy(), found["labels"].numpy(), found["scores"].numpy(), masks
+            output["boxes"].numpy(), output["labels"].numpy(), output["scores"].numpy(), masks
         )
         return detections(detected, self.config, *view.shape)
 
     @property
     def graphs(self) -> tuple[str, ...]:
-        """The whole detector."""
+        """Names of the exported graphs: the whole detector."""
         return ("items",)
 
     def regions(self, view: View, n_superpixels: int | None = None) -> Regions:
-        """Masks of the items found, widened, as a stack; ``n_superpixels`` is not used."""
+        """Return the dilated masks of the items; ``n_superpixels`` is ignored."""
         return item_regions(self.detect(view), self.config, *view.shape)
 
 

@@ -1,10 +1,10 @@
-"""Colour features that superpixels compare: any view, as channels in about [0, 26].
+"""Colour features of pixels for superpixels, in about [0, 26] for any kind of view.
 
-SSN scales CIE Lab by 0.26 against positions scaled to 2.5 per cell. Other quantities have no Lab:
-they are brought to [0, 100] between robust percentiles of the view itself, then scaled the same.
+SSN scales CIE Lab by 0.26, and positions to 2.5 per cell. Channels that are not colours are first
+scaled to [0, 100] between percentiles of the view.
 
-One kernel for training and for every runtime: through the array API standard it takes NumPy arrays and torch
-tensors alike.
+Training and all runtimes share this code. By the array API standard, it accepts both NumPy arrays
+and torch tensors.
 """
 
 from __future__ import annotations
@@ -21,29 +21,29 @@ _SRGB_TO_XYZ = (
     (0.019334, 0.119193, 0.950227),
 )
 _D65_WHITE = (0.95047, 1.0, 1.08883)
-_SAMPLE = 20_000  # pixels are enough for percentiles, and keep them cheap
+_SAMPLE = 20_000  # approximate number of pixels from which percentiles are estimated
 
 
 def average_pool(pixels: Any, stride: int) -> Any:
-    """(B, C, H, W) -> (B, C, ceil(H / stride), ceil(W / stride)); a window cut off by the border averages what is there."""
+    """Average blocks of ``stride × stride`` pixels; blocks at the border can be smaller.
+
+    Args:
+        pixels: (B, C, H, W) array or tensor.
+        stride: side of a block.
+
+    Returns:
+        (B, C, ceil(H / stride), ceil(W / stride)).
+    """
     if stride == 1:
         return pixels
     xp = array_namespace(pixels)
     b, c, height, width = pixels.shape
     down, across = -height % stride, -width % stride
+    like = {"dtype": pixels.dtype, "device": pixels.device}
     if down:
-        pixels = xp.concat(
-            [pixels, xp.zeros((b, c, down, width), dtype=pixels.dtype, device=pixels.device)],
-            axis=2,
-        )
+        pixels = xp.concat([pixels, xp.zeros((b, c, down, width), **like)], axis=2)
     if across:
-        pixels = xp.concat(
-            [
-                pixels,
-                xp.zeros((b, c, height + down, across), dtype=pixels.dtype, device=pixels.device),
-            ],
-            axis=3,
-        )
+        pixels = xp.concat([pixels, xp.zeros((b, c, height + down, across), **like)], axis=3)
     total = sum(pixels[:, :, y::stride, x::stride] for y in range(stride) for x in range(stride))
     total = total / stride**2
     if down:
@@ -54,7 +54,14 @@ def average_pool(pixels: Any, stride: int) -> Any:
 
 
 def rgb_to_lab(rgb: Any) -> Any:
-    """(B, 3, H, W) sRGB in [0, 1] -> CIE Lab under D65 (IEC 61966-2-1), L in [0, 100]."""
+    """Convert sRGB to CIE Lab under D65 (IEC 61966-2-1).
+
+    Args:
+        rgb: (B, 3, H, W) in [0, 1].
+
+    Returns:
+        (B, 3, H, W), L in [0, 100].
+    """
     xp = array_namespace(rgb)
     linear = xp.where(rgb > 0.04045, xp.clip((rgb + 0.055) / 1.055, min=0.0) ** 2.4, rgb / 12.92)
     rows = [
@@ -67,44 +74,44 @@ def rgb_to_lab(rgb: Any) -> Any:
     return xp.stack([116 * y - 16, 500 * (x - y), 200 * (y - z)], axis=1)
 
 
-def _percentile_scaled(channels: Any) -> Any:
-    """(B, C, H, W) -> the same in [0, 100] between each channel's 1st and 99th percentile."""
+def _scale_by_percentiles(channels: Any) -> Any:
+    """Scale each channel of (B, C, H, W) from its 1st and 99th percentile to [0, 100], clipped."""
     xp = array_namespace(channels)
     b, c, height, width = channels.shape
     step = max(1, int((height * width / _SAMPLE) ** 0.5))
     sample = xp.reshape(channels[:, :, ::step, ::step], (b, c, -1))
-    low, high = (one[:, :, None, None] for one in _quantiles(sample, (0.01, 0.99)))
+    low, high = (quantile[:, :, None, None] for quantile in _quantiles(sample, (0.01, 0.99)))
     spread = xp.clip(high - low, min=1e-6)
     scaled = xp.clip((channels - low) / spread, min=0.0, max=1.0) * 100
     return xp.where(high - low > 1e-6, scaled, xp.zeros_like(scaled))
 
 
 def _quantiles(values: Any, shares: tuple[float, ...]) -> list[Any]:
-    """Quantiles along the last axis, by linear interpolation."""
+    """Return quantiles along the last axis, by linear interpolation."""
     last = values.shape[-1] - 1
     below = [int(share * last) for share in shares]
-    needed = sorted({k for at in below for k in (at, min(at + 1, last))})
-    # An array need not be sorted whole, which would take most of the time of all features.
-    ordered = (
-        np.partition(values, needed, axis=-1)
-        if isinstance(values, np.ndarray)
-        else array_namespace(values).sort(values, axis=-1)
-    )
+    needed = sorted({k for index in below for k in (index, min(index + 1, last))})
+    if isinstance(values, np.ndarray):
+        ordered = np.partition(values, needed, axis=-1)  # much faster than a full sort
+    else:
+        ordered = array_namespace(values).sort(values, axis=-1)
     return [
-        ordered[..., at]
-        + (share * last - at) * (ordered[..., min(at + 1, last)] - ordered[..., at])
-        for share, at in zip(shares, below, strict=True)
+        ordered[..., index]
+        + (share * last - index) * (ordered[..., min(index + 1, last)] - ordered[..., index])
+        for share, index in zip(shares, below, strict=True)
     ]
 
 
 def colour_features(pixels: Any, quantity: str, channels: tuple[str, ...] = ()) -> Any:
-    """What SSN and SLIC compare between pixels, from a view's own pixels.
+    """Return the colour features of pixels, by which SSN and SLIC compare them.
 
     Args:
         pixels: (B, C, H, W) float array or tensor, in the units of ``quantity``.
-        quantity: as in :class:`bagscan.core.View`. Three-channel ``pseudo_colour`` becomes Lab,
-            ``transmission`` its negative logarithm; everything is then percentile-scaled.
-        channels: names, needed for ``dual_energy`` only: all but ``zeff`` are transmission.
+        quantity: as in :class:`bagscan.core.View`. Three-channel ``pseudo_colour`` is converted to
+            Lab. ``transmission`` is converted to its negative logarithm. All quantities but
+            three-channel pseudo-colour are scaled by percentiles.
+        channels: names of the channels, needed for ``dual_energy``: all but ``zeff`` are
+            transmission.
 
     Returns:
         (B, C, H, W) float, about [0, 26].
@@ -121,4 +128,4 @@ def colour_features(pixels: Any, quantity: str, channels: tuple[str, ...] = ()) 
             ],
             axis=1,
         )
-    return _percentile_scaled(pixels) * COLOUR_SCALE
+    return _scale_by_percentiles(pixels) * COLOUR_SCALE

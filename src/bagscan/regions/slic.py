@@ -1,4 +1,4 @@
-"""SLIC superpixels (Achanta et al. 2012) through scikit-image, on the same colour features as SSN."""
+"""SLIC superpixels (Achanta et al. 2012) by scikit-image, on the same colour features as SSN."""
 
 from __future__ import annotations
 
@@ -24,8 +24,9 @@ class Config:
     """SLIC settings.
 
     Attributes:
-        n_superpixels: about how many. iterations: of k-means.
+        n_superpixels: approximate number of superpixels.
         compactness: weight of position against colour, in Lab units.
+        iterations: number of k-means iterations.
     """
 
     n_superpixels: int = 100
@@ -34,7 +35,7 @@ class Config:
 
 
 class Slic(Regioner):
-    """Superpixels without anything learned."""
+    """Regioner of SLIC superpixels, without learned parameters."""
 
     kind = "superpixel"
 
@@ -43,12 +44,10 @@ class Slic(Regioner):
         self.config = config
 
     def regions(self, view: View, n_superpixels: int | None = None) -> Regions:
-        """Cut one view into connected superpixels."""
-        colour = (
-            colour_features(view.pixels[None], view.quantity, view.channels)[0].transpose(1, 2, 0)
-            / COLOUR_SCALE
-        )
-        # scikit-image stretches what it is given to [0, 1]; compactness must shrink with it.
+        """Split a view into connected superpixels."""
+        features = colour_features(view.pixels[None], view.quantity, view.channels)[0]
+        colour = features.transpose(1, 2, 0) / COLOUR_SCALE
+        # scikit-image rescales the image to [0, 1], so compactness is rescaled by the same factor.
         spread = max(float(np.ptp(colour)), 1e-6)
         labels = slic(
             colour,
@@ -59,7 +58,7 @@ class Slic(Regioner):
             channel_axis=-1,
             start_label=0,
         )
-        # scikit-image leaves gaps in the numbering.
+        # The labels of scikit-image can have gaps.
         compact = np.unique(labels, return_inverse=True)[1].reshape(labels.shape)
         return Regions.from_labels(compact, self.kind)
 

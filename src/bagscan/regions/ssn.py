@@ -1,8 +1,9 @@
-"""Superpixel sampling network: differentiable SLIC on learned features, in a fast cell-batched form.
+"""Superpixel sampling network: differentiable SLIC on learned features.
 
 Source: Jampani et al., "Superpixel Sampling Networks" (ECCV 2018), equations 3-7, with the network
-of Bhowmik & Breckon, Fig. 2. The 9 candidates of a pixel are fixed by its initial cell, so the
-whole image is a batch of cells and each iteration is two small matrix products and a 3x3 fold.
+of Bhowmik & Breckon, Fig. 2. The 9 candidates of a pixel are fixed by its initial cell. The image
+is therefore processed as a batch of cells, with two small matrix products and a 3x3 fold per
+iteration.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ CARD = {
     "paper": "Jampani et al., Superpixel Sampling Networks, ECCV 2018",
     "channels": "any",
     "weights": "trained by the user; none shipped",
-    "limits": "superpixels cannot reach further than one cell from where they started",
+    "limits": "superpixels extend at most one cell from their initial cell",
 }
 
 
@@ -41,7 +42,7 @@ def _conv(c_in: int, c_out: int) -> nn.Sequential:
 
 
 def _output(c_in: int, n_features: int) -> nn.Conv2d:
-    """Small at first, so that training starts from plain SLIC and not from noise."""
+    # Small initial weights, so that training starts from plain SLIC and not from noise.
     conv = nn.Conv2d(c_in, n_features, 3, padding=1)
     nn.init.normal_(conv.weight, std=1e-3)
     nn.init.constant_(conv.bias, 0.1)  # type: ignore[arg-type]
@@ -49,7 +50,7 @@ def _output(c_in: int, n_features: int) -> nn.Conv2d:
 
 
 class FeatureNet(nn.Module):
-    """Seven convolutions over three scales (SSN Fig. 3; paper A Fig. 2)."""
+    """Seven convolutions at three scales (SSN, Fig. 3; Bhowmik & Breckon, Fig. 2)."""
 
     def __init__(self, c_in: int, width: int, n_features: int) -> None:
         super().__init__()
@@ -57,10 +58,18 @@ class FeatureNet(nn.Module):
         self.middle = nn.Sequential(_conv(width, width), _conv(width, width))
         self.coarse = nn.Sequential(_conv(width, width), _conv(width, width))
         self.out = _output(c_in + 3 * width, n_features)
-        self.to(memory_format=torch.channels_last)  # 1.6x a training step on CPU
+        self.to(memory_format=torch.channels_last)  # faster training on CPU
 
     def forward(self, x: Tensor, pixels: Tensor) -> Tensor:
-        """(B, c_in, H, W) colour features -> (B, n_features, H, W), non-negative; pixels are not needed."""
+        """Compute learned features.
+
+        Args:
+            x: (B, c_in, H, W) colour features.
+            pixels: ignored.
+
+        Returns:
+            (B, n_features, H, W), non-negative.
+        """
         x = x.contiguous(memory_format=torch.channels_last)
         size = x.shape[-2:]
         c2 = self.fine(x)
@@ -71,10 +80,10 @@ class FeatureNet(nn.Module):
 
 
 class BackboneFeatureNet(nn.Module):
-    """A backbone's maps down to stride 16, joined from coarse to fine, in place of :class:`FeatureNet`.
+    """Features from the maps of a backbone up to stride 16, in place of :class:`FeatureNet`.
 
-    Objects' borders are known to a network that has seen a million photographs; learnt from scratch
-    they take some hundred thousand steps.
+    The maps are combined from coarse to fine. A pretrained backbone already responds to object
+    borders, which :class:`FeatureNet` must learn from scratch.
     """
 
     def __init__(
@@ -90,7 +99,15 @@ class BackboneFeatureNet(nn.Module):
         self.to(memory_format=torch.channels_last)
 
     def forward(self, x: Tensor, pixels: Tensor) -> Tensor:
-        """(B, c_in, H, W) colour features and pixels in [0, 1] -> (B, n_features, H, W), non-negative."""
+        """Compute learned features.
+
+        Args:
+            x: (B, c_in, H, W) colour features.
+            pixels: (B, c_in, H, W) in [0, 1].
+
+        Returns:
+            (B, n_features, H, W), non-negative.
+        """
         x = x.contiguous(memory_format=torch.channels_last)
         maps = self.backbone((2 * pixels - 1).contiguous(memory_format=torch.channels_last))
         top = self.mix[-1](self.lateral[-1](maps[self.used[-1]]))
@@ -105,12 +122,12 @@ class BackboneFeatureNet(nn.Module):
 
 
 def soft_slic(features: Tensor, grid: Grid, iterations: int) -> Tensor:
-    """Differentiable SLIC (SSN equations 4-6).
+    """Run differentiable SLIC (SSN equations 4-6).
 
     Args:
-        features: (B, D, H, W), position among them, scaled so that squared distances compare.
-        grid: the cells; ``grid.height, grid.width`` must be H, W.
-        iterations: how often centres are re-estimated.
+        features: (B, D, H, W), including the position; squared distances measure dissimilarity.
+        grid: grid of initial cells, with height H and width W.
+        iterations: number of updates of the centres.
 
     Returns:
         q (B, rows, cols, 9, p), the soft association of :mod:`bagscan.association`.
@@ -122,7 +139,7 @@ def soft_slic(features: Tensor, grid: Grid, iterations: int) -> Tensor:
     q: Tensor = cells
     for _ in range(iterations):
         near = gather_neighbours(centres)
-        # |F - S|^2 without |F|^2, which is the same for all 9 candidates and cancels in the softmax.
+        # |F - S|^2 without |F|^2, which is equal for all 9 candidates and cancels in the softmax.
         affinity = 2 * near @ cells - near.square().sum(-1, keepdim=True)
         q = affinity.masked_fill(outside_grid, -torch.inf).softmax(-2) * inside
         centres = pool(q, cells)
@@ -130,7 +147,7 @@ def soft_slic(features: Tensor, grid: Grid, iterations: int) -> Tensor:
 
 
 class SSN(SoftRegioner):
-    """Features plus differentiable SLIC. See :class:`Config`."""
+    """Regioner by differentiable SLIC on learned features. See :class:`Config`."""
 
     kind = "superpixel"
 
@@ -146,17 +163,20 @@ class SSN(SoftRegioner):
             self.net = FeatureNet(config.channels, config.width, config.n_features)
 
     def prepare(self, pixels: Tensor, quantity: str, channels: tuple[str, ...]) -> Tensor:
-        """(B, C, H, W) pixels of a view -> (B, C, h, w) colour features at the working resolution,
-        1/stride; for a backbone (B, 2C, h, w), with values in [0, 1] for it behind them."""
+        """Compute colour features; see :func:`bagscan.regions.superpixels.prepare`."""
         prepared: Tensor = prepare(pixels, quantity, channels, self.config)
         return prepared
 
     def grid(self, prepared: Tensor, n_superpixels: int | None = None) -> Grid:
-        """The grid for an image of :meth:`prepare`."""
+        """Return the grid for an image of :meth:`prepare`."""
         return grid_for(prepared.shape[-2], prepared.shape[-1], self.config, n_superpixels)
 
     def features(self, prepared: Tensor, grid: Grid) -> Tensor:
-        """An image of :meth:`prepare` -> (B, 2 + C + n_features, h, w)."""
+        """Return position, colour and learned features of an image of :meth:`prepare`.
+
+        Returns:
+            (B, 2 + C + n_features, h, w).
+        """
         channels = self.config.channels
         image, pixels = prepared[:, :channels], prepared[:, channels:]
         scale = POSITION_SCALE / min(grid.cell_h, grid.cell_w)
@@ -166,17 +186,17 @@ class SSN(SoftRegioner):
         x = torch.cat([position, image], 1)
         if self.net is None:
             return x
-        # The network does not see positions (SSN's does): their range grows with the image, so a
-        # network trained on patches would meet values in use that it never saw in training.
+        # Unlike in SSN, positions are not an input of the network: their range grows with the size
+        # of the image, so a network trained on crops would meet unseen values in inference.
         return torch.cat([x, self.net(image, pixels)], 1)
 
     def forward(
         self, prepared: Tensor, n_superpixels: int | None = None
     ) -> tuple[Tensor, Grid, Tensor]:
-        """Soft association of a batch from :meth:`prepare`.
+        """Compute the soft association of a batch from :meth:`prepare`.
 
         Returns:
-            q (B, rows, cols, 9, p), its grid, and the (B, D, h, w) features it was made from.
+            The association q (B, rows, cols, 9, p), its grid, and the features (B, D, h, w).
         """
         grid = self.grid(prepared, n_superpixels)
         features = self.features(prepared, grid)
@@ -185,25 +205,20 @@ class SSN(SoftRegioner):
 
     @property
     def graphs(self) -> tuple[str, ...]:
-        """The network's, where it has one."""
+        """Names of the exported graphs: the network, if there is one."""
         return ("learned",) if self.config.width else ()
 
     @torch.no_grad()
     def regions(self, view: View, n_superpixels: int | None = None) -> Regions:
-        """Cut one view into connected superpixels."""
-        return cut(
-            view, self.config, self._learned if self.net is not None else None, n_superpixels
-        )
+        """Split a view into connected superpixels."""
+        network = self._run_network if self.net is not None else None
+        return cut(view, self.config, network, n_superpixels)
 
-    def _learned(self, colour: np.ndarray, pixels: np.ndarray) -> np.ndarray:
+    def _run_network(self, colour: np.ndarray, pixels: np.ndarray) -> np.ndarray:
         assert self.net is not None
         device = next(self.net.parameters()).device
-        return np.asarray(
-            self.net(torch.from_numpy(colour).to(device), torch.from_numpy(pixels).to(device))
-            .float()
-            .cpu()
-            .numpy()
-        )
+        inputs = (torch.from_numpy(array).to(device) for array in (colour, pixels))
+        return np.asarray(self.net(*inputs).float().cpu().numpy())
 
 
 def build(config: Config) -> SSN:

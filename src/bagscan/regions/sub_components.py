@@ -1,4 +1,4 @@
-"""Sub-components of items: an item detector says where to look, a superpixel regioner cuts that up (paper A, Fig. 1 B-D)."""
+"""Sub-components of items: the superpixels on detected items (Bhowmik & Breckon, Fig. 1 B-D)."""
 
 from __future__ import annotations
 
@@ -17,17 +17,18 @@ CARD = {
     "paper": "Bhowmik & Breckon, Fig. 1",
     "channels": "those of its two parts",
     "weights": "those of its two parts",
-    "limits": "says nothing of what lies outside the items that were found",
+    "limits": "no regions outside the detected items",
 }
 
 
 @dataclass(frozen=True)
 class Config:
-    """Two regioners, each ``{name: ..., its own settings}``.
+    """Settings of two regioners, each a mapping with ``name`` and its own settings.
 
     Attributes:
-        items: finds the items. parts: cuts them up, and is what joint training trains.
-        channels: image channels of both.
+        items: regioner that detects items: ``mask_rcnn`` or ``faster_rcnn``.
+        parts: regioner that splits the view into superpixels; joint training trains this one.
+        channels: number of image channels, for both regioners.
     """
 
     items: dict[str, Any] = field(default_factory=lambda: {"name": "mask_rcnn"})
@@ -36,7 +37,7 @@ class Config:
 
 
 class SubComponents(Regioner):
-    """Superpixels that lie on items. See :class:`Config`."""
+    """Regioner of the superpixels on detected items. See :class:`Config`."""
 
     kind = "superpixel"
 
@@ -45,7 +46,8 @@ class SubComponents(Regioner):
         items = build_part("regions", config.items, "regioner.items", channels=config.channels)
         if not isinstance(items, Finder):
             raise ConfigError(
-                f"regioner.items: {config.items['name']!r} finds no items: use mask_rcnn or faster_rcnn"
+                f"regioner.items: {config.items['name']!r} does not detect items; "
+                "use mask_rcnn or faster_rcnn"
             )
         self.items = items
         self.parts: Regioner = build_part(
@@ -54,13 +56,13 @@ class SubComponents(Regioner):
         self.items.requires_grad_(False)
         self.config = replace(
             config,
-            items=_resolved(config.items, self.items),
-            parts=_resolved(config.parts, self.parts),
+            items=_fill_defaults(config.items, self.items),
+            parts=_fill_defaults(config.parts, self.parts),
         )
 
     @property
     def cutter(self) -> Regioner:
-        """The superpixel regioner: training sees the items that the truth tells of."""
+        """The superpixel regioner, which is trained; training uses the annotated items."""
         return self.parts
 
     @property
@@ -70,19 +72,19 @@ class SubComponents(Regioner):
 
     @property
     def graphs(self) -> tuple[str, ...] | None:
-        """Those of both."""
+        """Names of the exported graphs of both regioners; None if either cannot be exported."""
         items, parts = self.items.graphs, self.parts.graphs
         return None if items is None or parts is None else items + parts
 
     @torch.no_grad()
     def regions(self, view: View, n_superpixels: int | None = None) -> Regions:
-        """Superpixels of the view that lie on an item by half; -1 elsewhere."""
+        """Return the superpixels that lie at least half on an item."""
         return on_items(self.items.regions(view), self.parts.regions(view, n_superpixels))
 
 
-def _resolved(settings: dict[str, Any], built: Regioner) -> dict[str, Any]:
-    """Settings with every default filled in, as a model folder keeps them."""
-    return {"name": settings["name"], **asdict(built.config)}
+def _fill_defaults(settings: dict[str, Any], regioner: Regioner) -> dict[str, Any]:
+    """Return the settings with all defaults, as a model folder stores them."""
+    return {"name": settings["name"], **asdict(regioner.config)}
 
 
 def build(config: Config) -> SubComponents:

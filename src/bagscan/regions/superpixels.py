@@ -1,6 +1,6 @@
-"""Superpixels in use, whatever runs the network: the fixed kernel that torch, ONNX Runtime and OpenVINO share. No torch.
+"""SSN superpixels for inference, shared by all runtimes (without torch).
 
-What is learned is one function, from colour features to learned ones; it is handed in.
+The runtime supplies a function that computes the learned features.
 """
 
 from __future__ import annotations
@@ -19,10 +19,11 @@ from bagscan.regions.connectivity import enforce_connectivity
 from bagscan.regions.kernel import iterate_numba
 from bagscan.regions.pixel_features import COLOUR_SCALE, average_pool, colour_features
 
-# (1, C, h, w) colour features, (1, C or 0, h, w) pixels for a backbone -> (1, n_features, h, w)
+# Maps (1, C, h, w) colour features and (1, C or 0, h, w) pixels for a backbone to
+# (1, n_features, h, w) learned features.
 Learned = Callable[[np.ndarray, np.ndarray], np.ndarray]
-POSITION_SCALE = 2.5  # of a cell's side (SSN, section 4)
-MIN_ON_ITEM = 0.5
+POSITION_SCALE = 2.5  # scaled length of a cell's side (SSN, section 4)
+MIN_ON_ITEM = 0.5  # share of a superpixel on items from which it is kept
 
 
 @dataclass(frozen=True)
@@ -30,17 +31,20 @@ class Config:
     """SSN settings.
 
     Attributes:
-        n_superpixels: how many are wanted; there may be fewer, where limits of size demand it.
-        channels: image channels C.
-        width: convolution channels (64 in both papers; 0 runs plain soft SLIC without a network).
-        backbone: take features from the first stages of this network in place of the papers' seven
-            convolutions; pretrained: with its ImageNet weights. See :func:`create_backbone`.
-        n_features: learned dimensions added to colour and position (15 in SSN).
-        train_iterations, iterations: SLIC iterations in training and in use.
-        stride: segment at 1/stride of the resolution; the labels come back at full size.
-        oversample: cells that start per superpixel wanted; in use the surplus is joined by
-            likeness (see :mod:`bagscan.regions.connectivity`), so flat areas cost few superpixels.
-        min_size, max_size: limits as a fraction of the mean superpixel area.
+        n_superpixels: number of superpixels; limits of size can lead to another number.
+        channels: number of image channels C.
+        width: channels of the convolutions (64 in the papers); 0 for soft SLIC without a network.
+        backbone: compute features by the first stages of this network, in place of the seven
+            convolutions of the papers; see :func:`create_backbone`.
+        pretrained: start from the ImageNet weights of the backbone.
+        n_features: number of learned features, in addition to colour and position (15 in SSN).
+        train_iterations: SLIC iterations in training.
+        iterations: SLIC iterations in inference.
+        stride: split the view at 1/stride of its resolution; labels have the full resolution.
+        oversample: number of initial cells per superpixel. In inference, similar superpixels are
+            then joined (see :mod:`bagscan.regions.connectivity`), so that uniform areas have few.
+        min_size: smallest area, as a fraction of the mean area of a superpixel.
+        max_size: largest area, as a fraction of the mean area of a superpixel.
     """
 
     n_superpixels: int = 100
@@ -57,23 +61,28 @@ class Config:
     max_size: float = 3.0
 
     def __post_init__(self) -> None:
-        if (
-            min(self.n_superpixels, self.stride, self.iterations, self.train_iterations) < 1
-            or self.oversample <= 0
-        ):
+        smallest = min(self.n_superpixels, self.stride, self.iterations, self.train_iterations)
+        if smallest < 1 or self.oversample <= 0:
             raise ValueError(
-                "n_superpixels, stride and iterations must be at least 1, oversample above 0"
+                "n_superpixels, stride, iterations and train_iterations must be at least 1, "
+                "and oversample above 0"
             )
 
 
 def prepare(pixels: Any, quantity: str, channels: tuple[str, ...], config: Config) -> Any:
-    """(B, C, H, W) pixels of views -> (B, C, h, w) colour features at the working resolution, 1/stride.
+    """Downsample views and compute their colour features.
 
-    For a backbone (B, 2C, h, w), with values in [0, 1] for it behind them. Arrays and tensors alike.
+    Args:
+        pixels: (B, C, H, W) array or tensor.
+        quantity: see :class:`bagscan.core.View`.
+        channels: names of the C channels.
+        config: SSN settings.
+
+    Returns:
+        (B, C, h, w) colour features at 1/stride of the resolution. With a backbone (B, 2C, h, w):
+        the colour features, then the input of the backbone in [0, 1].
     """
-    pixels = average_pool(
-        pixels, config.stride
-    )  # before the colour conversion, which then costs 1/stride^2
+    pixels = average_pool(pixels, config.stride)
     colour = colour_features(pixels, quantity, channels)
     if not config.backbone:
         return colour
@@ -82,20 +91,30 @@ def prepare(pixels: Any, quantity: str, channels: tuple[str, ...], config: Confi
 
 
 def grid_for(height: int, width: int, config: Config, n_superpixels: int | None = None) -> Grid:
-    """The grid of cells that an image of :func:`prepare` starts from."""
-    return Grid.for_count(
-        height, width, max(1, round((n_superpixels or config.n_superpixels) * config.oversample))
-    )
+    """Return the grid of initial cells for an image of :func:`prepare`.
+
+    Args:
+        height, width: size of the image.
+        config: SSN settings.
+        n_superpixels: replaces the number of the settings.
+    """
+    n_cells = round((n_superpixels or config.n_superpixels) * config.oversample)
+    return Grid.for_count(height, width, max(1, n_cells))
 
 
 def cut(
     view: View, config: Config, learned: Learned | None, n_superpixels: int | None = None
 ) -> Regions:
-    """Cut one view into connected superpixels.
+    """Split a view into connected superpixels.
 
     Args:
-        learned: the network; None for plain soft SLIC.
-        n_superpixels: in place of the configuration's.
+        view: the view.
+        config: SSN settings.
+        learned: computes the learned features; None for soft SLIC without a network.
+        n_superpixels: replaces the number of the settings.
+
+    Raises:
+        ModelError: a feature is NaN or infinite.
     """
     height, width = view.shape
     prepared = prepare(view.pixels[None], view.quantity, view.channels, config)
@@ -106,14 +125,14 @@ def cut(
         parts.append(learned(colour, pixels)[0])
     features = np.concatenate(parts).astype(np.float32, copy=False)
     if not np.isfinite(features).all():
-        raise ModelError("the superpixel network gave features that are not numbers")
+        raise ModelError("the superpixel network returned NaN or infinite features")
     labels = iterate_numba(features, grid, config.iterations)
-    wanted = n_superpixels or config.n_superpixels
-    mean_area = labels.size / wanted
+    count = n_superpixels or config.n_superpixels
+    mean_area = labels.size / count
     labels = enforce_connectivity(
         labels,
         features,
-        wanted,
+        count,
         round(config.min_size * mean_area),
         round(config.max_size * mean_area),
     )
@@ -123,15 +142,19 @@ def cut(
 
 
 def _positions(grid: Grid) -> np.ndarray:
-    """(2, h, w) rows and columns, scaled against colour."""
+    """Return the (2, h, w) scaled row and column of each pixel."""
     scale = POSITION_SCALE / min(grid.cell_h, grid.cell_w)
-    return np.stack(
-        np.meshgrid(np.arange(grid.height) * scale, np.arange(grid.width) * scale, indexing="ij")
-    ).astype(np.float32)
+    rows, columns = np.arange(grid.height) * scale, np.arange(grid.width) * scale
+    return np.stack(np.meshgrid(rows, columns, indexing="ij")).astype(np.float32)
 
 
 def on_items(items: Regions, parts: Regions) -> Regions:
-    """Those superpixels that lie on an item by half; -1 elsewhere."""
+    """Return the superpixels that lie at least half on items, with label -1 elsewhere.
+
+    Args:
+        items: regions of the items.
+        parts: superpixels of the same view.
+    """
     on_item = np.asarray(items.labels.any(0) if items.labels.ndim == 3 else items.labels >= 0)
     kept = parts.overlap(on_item) >= MIN_ON_ITEM
     number = np.where(kept, np.cumsum(kept) - 1, -1).astype(np.int32)

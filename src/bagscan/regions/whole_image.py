@@ -1,4 +1,4 @@
-"""The whole view as one region: what a whole-image classifier judges."""
+"""The whole view as a single region, for image-level classifiers."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ import numpy as np
 from bagscan.contracts import Regioner
 from bagscan.core import Regions, View
 
-CARD = {"paper": "none", "channels": "any", "weights": "none", "limits": "says nothing about where"}
+CARD = {"paper": "none", "channels": "any", "weights": "none", "limits": "no localisation"}
 
 
 @dataclass(frozen=True)
 class Config:
-    """Nothing to set."""
+    """Settings of the regioner: none."""
 
 
 class WholeImage(Regioner):
-    """One region that covers the view."""
+    """Regioner with a single region that covers the view."""
 
     kind = "whole_image"
 
@@ -28,11 +28,11 @@ class WholeImage(Regioner):
 
     @property
     def graphs(self) -> tuple[str, ...]:
-        """None is needed."""
+        """Names of the exported graphs: none."""
         return ()
 
     def regions(self, view: View, n_superpixels: int | None = None) -> Regions:
-        """One region; ``n_superpixels`` is not used."""
+        """Return a single region; ``n_superpixels`` is ignored."""
         return Regions(np.zeros(view.shape, np.int32), 1, self.kind)
 
 

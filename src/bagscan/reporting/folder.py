@@ -1,7 +1,8 @@
-"""Screen many scans into a folder: findings.json, findings.coco.json, report.html (and report_images/), dicos/.
+"""Screen scans into a directory of results.
 
-Every scan's rows go to ``partial/`` as soon as it is judged. A killed run leaves them there, the same
-line goes on where it stopped, and memory does not grow with the number of scans.
+The results are ``findings.json``, ``findings.coco.json``, ``report.html`` with ``report_images/``,
+and ``dicos/``. The row of every bag is written to ``partial/`` as soon as the bag is screened, so
+the same command resumes a run that was killed.
 """
 
 from __future__ import annotations
@@ -39,18 +40,24 @@ from bagscan.reporting.pictures import Pictures
 from bagscan.reporting.truth import compared, hidden_in, tally_of
 from bagscan.screening import Screener
 
-MAX_IN_PAGE = 500  # a page of thousands of bags is no page; JSON and COCO hold all
-MAX_IN_ONE_FILE = 50  # bags; of more, pictures lie beside the page and are loaded as one scrolls
+MAX_IN_PAGE = 500  # bags; browsers struggle with more, and the JSON files hold all
+MAX_IN_ONE_FILE = 50  # bags; above, pictures are files beside the page that load on scrolling
 IMAGES = "report_images"
-MAX_SAID = 10  # alarms that the command names
+MAX_SAID = 10  # alarms that are printed
 SAY_EVERY_S = 5
-FIRST_RUN = "; the first takes up to a minute, since code is compiled once on every machine"
-DECISIONS = ("ALARM", "REVIEW", "CLEAR")  # as a person wants to see them
+FIRST_RUN = "; the first bag takes up to a minute because code is compiled once per machine"
+DECISIONS = ("ALARM", "REVIEW", "CLEAR")  # in the order of the page
 
 
 @dataclass(frozen=True)
 class Shown:
-    """A bag as the page shows it. Attributes: row: of findings.json. picture: address of its surest finding's close-up. section: file of its part of the page."""
+    """A bag on the page.
+
+    Attributes:
+        row: its row of ``findings.json``.
+        picture: address of the close-up of its highest-scoring finding; empty without findings.
+        section: file of its section of the page.
+    """
 
     row: dict[str, Any]
     picture: str
@@ -67,21 +74,31 @@ def screen_folder(
     dicos: bool = False,
     runtime: str | None = None,
 ) -> dict[str, Any]:
-    """Screen every scan found; one that cannot be read becomes an error row of decision REVIEW.
+    """Screen every scan in files and directories.
+
+    A scan that cannot be read becomes an error row with decision ``REVIEW``.
 
     Args:
-        models: each scan is judged by the first of them that takes its channels.
-        views: files whose names end in these, and are alike before, are views of one bag with one decision.
-        scanner_views: that the scanner makes of every bag; empty for those that any bag here has.
-        dicos: write a DICOS threat detection report of every bag, too, into ``dicos/``.
-        runtime: as of :func:`bagscan.runtime.load.load_model`.
+        paths: files and directories of scans.
+        models: model folders; the first that takes a scan's channels screens it.
+        out: directory of the results; created if it does not exist.
+        report: receives progress messages.
+        views: view names. Files whose names differ only in such an ending are views of one bag.
+        scanner_views: views that the scanner makes of every bag; empty for all views that any of
+            these bags has.
+        dicos: also write a DICOS threat detection report of every bag into ``dicos/``.
+        runtime: see :func:`bagscan.runtime.load.load_model`.
 
     Returns:
-        Counts of each decision, of ``reasons`` by code, ``errors`` by path, and how the verdicts compare with the ``truth`` of simulated scans.
+        Number of bags by decision, ``reasons`` (number by code), ``errors`` (message by path),
+        ``truth`` (comparison with the truth of simulated scans), ``passed_over``, ``scans``,
+        ``model_ids``, ``runtime`` and ``out``.
 
     Raises:
-        ReadError: a path that does not exist, or nothing to screen. DataError: ``out`` is a file, or another run is at work there.
-        ConfigError: ``out`` holds the results of other scans. BagscanError: ``dicos`` without pydicom.
+        ReadError: a path does not exist, or there is nothing to screen.
+        DataError: ``out`` is a file, or another run writes to it.
+        ConfigError: ``out`` holds the results of other scans.
+        BagscanError: ``dicos`` is set and pydicom is not installed.
     """
     if dicos:
         required("pydicom")
@@ -101,18 +118,20 @@ def screen_folder(
 
 
 def _refuse_others(out: Path, bags: Sequence[Mapping[str, Path]]) -> None:
-    """A folder that holds the results of other files keeps them.
+    """Refuse to overwrite the results of other scans.
 
     Raises:
-        ConfigError: it does.
+        ConfigError: none of these bags is among the results in ``out``.
     """
     try:
-        there = {row.get("path") for row in json.loads((out / "findings.json").read_text())}
-    except (OSError, ValueError, AttributeError):  # none, or of no run that ended
+        known = {row.get("path") for row in json.loads((out / "findings.json").read_text())}
+    except (OSError, ValueError, AttributeError):  # no results, or those of an unfinished run
         return
-    if there and there.isdisjoint(str(path) for files in bags for path in files.values()):
+    if known and known.isdisjoint(str(path) for files in bags for path in files.values()):
+        example = sorted(map(str, known))[0]
         raise ConfigError(
-            f"{out} holds the results of other scans ({sorted(map(str, there))[0]} ...): give another --out, or delete it"
+            f"{out} holds the results of other scans ({example} ...); "
+            "give another --out, or delete it"
         )
 
 
@@ -125,45 +144,17 @@ def _screen_into(
     unknown: Mapping[str, int],
     report: Callable[[str], None],
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """Judge what is not judged yet, and write what was found; the counts, and a row of every bag."""
-    ids = " ".join(screener.model.id for screener in screeners)
-    used = " ".join([ids, *(screener.runtime for screener in screeners)])
-    report(
-        f"{len(bags)} bag{'s' * (len(bags) != 1)}, judged by {screeners[0].runtime}{FIRST_RUN if is_empty() else ''}"
-    )
-    made = views_made(bags) or tuple(views)
+    """Screen the bags without a stored row and write the results; return counts and rows."""
+    note = FIRST_RUN if is_empty() else ""
+    report(f"screening {len(bags)} bag{'s' * (len(bags) != 1)} with {screeners[0].runtime}{note}")
     if unknown:
         report(told_types(unknown))
     partial = out / "partial"
     partial.mkdir(parents=True, exist_ok=True)
     images = out / IMAGES if len(bags) > MAX_IN_ONE_FILE else None
-    found, started, judged, said = [], time.monotonic(), 0, time.monotonic()
-    for number, files in enumerate(bags, 1):
-        expected = scanner_views or expected_of(files, made)
-        stamp = " ".join(
-            [
-                *expected,
-                *(f"{name} {file.absolute()} {stamp_of(file)}" for name, file in files.items()),
-            ]
-        )
-        stored = (
-            partial
-            / hashlib.sha256(os.fsencode(f"{used} {stamp} {images is None}")).hexdigest()[:24]
-        )  # a name may be no UTF-8
-        if not stored.with_suffix(".json").exists():
-            judged += 1
-            _judge(screeners, files, expected, stored, images)
-            if judged == 1:  # it waited for models to load and kernels to compile
-                started = time.monotonic()
-        result = json.loads(stored.with_suffix(".json").read_text())
-        found.append(Shown(result["row"], result["picture"], stored.with_suffix(".html")))
-        if time.monotonic() - said > SAY_EVERY_S or number == len(bags):
-            said = time.monotonic()
-            report(
-                f"screened {number} of {len(bags)}"
-                + _left(said - started, judged - 1, len(bags) - number)
-            )
-    rows = [one.row for one in found]
+    known_views = views_made(bags) or tuple(views)
+    screened = _screen_bags(bags, screeners, known_views, scanner_views, partial, images, report)
+    rows = [bag.row for bag in screened]
     tally: dict[str, Any] = {
         name: sum(row["decision"] == name for row in rows) for name in DECISIONS
     }
@@ -171,18 +162,10 @@ def _screen_into(
     (out / "findings.json").write_text(json.dumps(rows, indent=1))
     (out / "findings.coco.json").write_text(json.dumps(coco_of_rows(rows, out)))
     tally["truth"] = tally_of(row["truth"] for row in rows if "truth" in row)
-    _write_page(out / "report.html", found, tally, screeners)
-    _drop_images(out / IMAGES, {one.section.stem for one in found} if images else set())
+    _write_page(out / "report.html", screened, tally, screeners)
+    _drop_images(out / IMAGES, {bag.section.stem for bag in screened} if images else set())
     shutil.rmtree(partial)
-    for row in rows:
-        if row["decision"] == "REVIEW":
-            report(f"REVIEW: {row.get('error') or '; '.join([str(row['path']), *row['reasons']])}")
-    for row in sorted(
-        (row for row in rows if row["decision"] == "ALARM"), key=_score, reverse=True
-    )[:MAX_SAID]:
-        report(
-            f"ALARM: {row['scan_id']}: {len(row['findings'])} flagged, the first in view {row['findings'][0]['view_id']}, score {_score(row):.3f}"
-        )
+    _report_rows(rows, report)
     errors = {row["path"]: row["error"] for row in rows if row.get("error")}
     used_ids = sorted({row["model_id"] for row in rows if row.get("model_id")})
     tally |= {
@@ -196,6 +179,52 @@ def _screen_into(
     return tally, rows
 
 
+def _screen_bags(
+    bags: Sequence[Mapping[str, Path]],
+    screeners: Sequence[Screener],
+    known_views: Sequence[str],
+    scanner_views: Sequence[str],
+    partial: Path,
+    images: Path | None,
+    report: Callable[[str], None],
+) -> list[Shown]:
+    ids = " ".join(screener.model.id for screener in screeners)
+    used = " ".join([ids, *(screener.runtime for screener in screeners)])
+    screened: list[Shown] = []
+    n_new, started, reported_at = 0, time.monotonic(), time.monotonic()
+    for number, files in enumerate(bags, 1):
+        expected = scanner_views or expected_of(files, known_views)
+        stamps = [f"{name} {file.absolute()} {stamp_of(file)}" for name, file in files.items()]
+        key = f"{used} {' '.join([*expected, *stamps])} {images is None}"
+        # os.fsencode: a file name need not be UTF-8.
+        stored = partial / hashlib.sha256(os.fsencode(key)).hexdigest()[:24]
+        if not stored.with_suffix(".json").exists():
+            n_new += 1
+            _screen_bag(screeners, files, expected, stored, images)
+            if n_new == 1:  # the first bag waits for models to load and kernels to compile
+                started = time.monotonic()
+        result = json.loads(stored.with_suffix(".json").read_text())
+        screened.append(Shown(result["row"], result["picture"], stored.with_suffix(".html")))
+        if time.monotonic() - reported_at > SAY_EVERY_S or number == len(bags):
+            reported_at = time.monotonic()
+            left = _left(reported_at - started, n_new - 1, len(bags) - number)
+            report(f"screened {number} of {len(bags)}{left}")
+    return screened
+
+
+def _report_rows(rows: Sequence[Mapping[str, Any]], report: Callable[[str], None]) -> None:
+    """Report every bag in REVIEW and the alarms with the highest scores."""
+    for row in rows:
+        if row["decision"] == "REVIEW":
+            report(f"REVIEW: {row.get('error') or '; '.join([str(row['path']), *row['reasons']])}")
+    alarms = sorted((row for row in rows if row["decision"] == "ALARM"), key=_score, reverse=True)
+    for row in alarms[:MAX_SAID]:
+        report(
+            f"ALARM: {row['scan_id']}: {len(row['findings'])} flagged, "
+            f"the first in view {row['findings'][0]['view_id']}, score {_score(row):.3f}"
+        )
+
+
 def _score(row: Mapping[str, Any]) -> float:
     return max((found["score"] for found in row["findings"]), default=0.0)
 
@@ -204,16 +233,16 @@ def _left(elapsed_s: float, done: int, to_do: int) -> str:
     return f", {elapsed_s / done * to_do:.0f} s left" if done > 0 and to_do else ""
 
 
-def _judge(
+def _screen_bag(
     screeners: Sequence[Screener],
     files: Mapping[str, Path],
     expected: Sequence[str],
     stored: Path,
     images: Path | None,
 ) -> None:
-    """Judge one bag and keep its row; the row is written last, so that it stands for all of it."""
-    judged = judge_files(screeners, files, expected)
-    row, scan, report, picture = judged.row, judged.scan, judged.report, ""
+    """Screen one bag and store its section, pictures and row."""
+    screened = judge_files(screeners, files, expected)
+    row, scan, report, picture = screened.row, screened.scan, screened.report, ""
     if scan is None or report is None:
         section = error_section(row, stored.name)
     else:
@@ -228,47 +257,56 @@ def _judge(
             report, scan, files.values(), stored.name, pictures, hidden, outcome
         )
     stored.with_suffix(".html").write_text(section, errors="backslashreplace")
+    # The row is written last: its presence marks the bag as complete.
     atomic_write_text(stored.with_suffix(".json"), json.dumps({"row": row, "picture": picture}))
 
 
 def _write_page(
-    path: Path, found: Sequence[Shown], tally: dict[str, Any], screeners: Sequence[Screener]
+    path: Path, screened: Sequence[Shown], tally: dict[str, Any], screeners: Sequence[Screener]
 ) -> None:
-    """The page: alarms by score, then what needs a person for other reasons, then what is clear."""
-    used = {one.row.get("model_id") for one in found}
-    result = [_about(screener) for screener in screeners if screener.model.id in used] or [
-        _about(screeners[0])
-    ]
-    order = sorted(found, key=lambda one: (DECISIONS.index(one.row["decision"]), -_score(one.row)))
+    """Write the page: first ALARM, then REVIEW, then CLEAR, each by falling score."""
+    used = {bag.row.get("model_id") for bag in screened}
+    models = [_about(screener) for screener in screeners if screener.model.id in used]
+    order = sorted(
+        screened, key=lambda bag: (DECISIONS.index(bag.row["decision"]), -_score(bag.row))
+    )
     lines: dict[str, list[str]] = {name: [] for name in DECISIONS}
-    for rank, one in enumerate(order):
-        lines[one.row["decision"]].append(
-            summary_row(one.row, one.section.stem, rank < MAX_IN_PAGE, one.picture)
+    for rank, bag in enumerate(order):
+        lines[bag.row["decision"]].append(
+            summary_row(bag.row, bag.section.stem, rank < MAX_IN_PAGE, bag.picture)
         )
-    sections = (one.section.read_text() for one in order[:MAX_IN_PAGE])
+    sections = (bag.section.read_text() for bag in order[:MAX_IN_PAGE])
     missed = sum(
-        one.row["decision"] == "CLEAR" and one.row.get("truth", {}).get("outcome") == "missed"
-        for one in found
+        bag.row["decision"] == "CLEAR" and bag.row.get("truth", {}).get("outcome") == "missed"
+        for bag in screened
+    )
+    pieces = render_page(
+        sections,
+        lines,
+        min(len(screened), MAX_IN_PAGE),
+        tally,
+        models or [_about(screeners[0])],
+        tally["truth"],
+        missed,
     )
     with path.open("w", errors="backslashreplace") as page:
-        page.writelines(
-            render_page(
-                sections, lines, min(len(found), MAX_IN_PAGE), tally, result, tally["truth"], missed
-            )
-        )
+        page.writelines(pieces)
 
 
 def _drop_images(folder: Path, used: set[str]) -> None:
-    """Delete the pictures of bags that the page no longer shows."""
+    """Delete pictures of bags that are not on the page."""
     for path in folder.glob("*"):
         if path.suffix in (".jpg", ".svg") and path.name.partition("_")[0] not in used:
             path.unlink()
 
 
 def _about(screener: Screener) -> str:
+    """Return a sentence on a model and its operating point."""
     point, channels = screener.point, screener.model.config.input.channels
     level = "bags" if "per scan" in point.criterion else "regions"
     return (
-        f"Model for {', '.join(channels)} ({screener.model.id}, {screener.runtime}). Its operating point is a score of {point.threshold:.4g} ({point.criterion}), "
-        f"which {100 * point.expected_fpr:.1f} % of benign {level} reached on the data that it was chosen on ({point.chosen_on_split})."
+        f"Model for {', '.join(channels)} ({screener.model.id}, {screener.runtime}). "
+        f"Its operating point is a score of {point.threshold:.4g} ({point.criterion}). "
+        f"On the {point.chosen_on_split} split, {100 * point.expected_fpr:.1f} % of benign {level} "
+        "reached it."
     )

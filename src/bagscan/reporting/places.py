@@ -1,4 +1,4 @@
-"""Flagged regions that touch are one place: a person looks at it once."""
+"""Places: flagged regions that touch, which a person inspects together."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from scipy.ndimage import binary_dilation, find_objects, label
 
 from bagscan.core import Report
 
-TOUCHING_PX = 2  # regions so near to one another are one place
+TOUCHING_PX = 2  # regions are dilated by this much; those that then overlap are one place
 
 
 @dataclass(frozen=True)
@@ -17,8 +17,13 @@ class Place:
     """Flagged regions of one view that touch.
 
     Attributes:
-        mask: (H, W) bool, of all of them. box_xyxy: around them, pixels. score: of the highest. rate: share of benign regions that
-            score as high, where the model knows. regions: how many they are.
+        view_id: name of the view.
+        mask: (H, W) bool, union of the regions.
+        box_xyxy: (x1, y1, x2, y2) of the mask, in pixels.
+        score: highest score of the regions, in [0, 1].
+        rate: share of benign regions that score at least as high; None if the model does not
+            know it.
+        regions: number of regions.
     """
 
     view_id: str
@@ -30,31 +35,20 @@ class Place:
 
 
 def places_of(report: Report) -> list[Place]:
-    """Places of a bag by falling score."""
-    found: list[Place] = []
+    """Return the places of a bag by falling score."""
+    places: list[Place] = []
     for view_id in dict.fromkeys(finding.view_id for finding in report.findings):
-        own = [
-            finding for finding in report.findings if finding.view_id == view_id
-        ]  # by falling score
-        flagged = np.logical_or.reduce([finding.mask for finding in own])
-        parts, n = label(
-            binary_dilation(flagged, np.ones((3, 3), bool), iterations=TOUCHING_PX),
-            np.ones((3, 3), int),
-        )
-        parts = np.where(flagged, parts, 0)
-        number = [int(parts[finding.mask].max()) for finding in own]
-        for k, window in enumerate(find_objects(parts, n), 1):
-            members = [finding for finding, of in zip(own, number, strict=True) if of == k]
+        # Findings are sorted by falling score, and so are the members of a place.
+        findings = [finding for finding in report.findings if finding.view_id == view_id]
+        flagged = np.logical_or.reduce([finding.mask for finding in findings])
+        dilated = binary_dilation(flagged, np.ones((3, 3), bool), iterations=TOUCHING_PX)
+        labels, n = label(dilated, np.ones((3, 3), int))
+        labels = np.where(flagged, labels, 0)
+        place_of = [int(labels[finding.mask].max()) for finding in findings]
+        for k, window in enumerate(find_objects(labels, n), 1):
+            members = [f for f, number in zip(findings, place_of, strict=True) if number == k]
             rows, columns = window
             box = (float(columns.start), float(rows.start), float(columns.stop), float(rows.stop))
-            found.append(
-                Place(
-                    view_id,
-                    parts == k,
-                    box,
-                    members[0].score,
-                    members[0].expected_false_positive_rate,
-                    len(members),
-                )
-            )
-    return sorted(found, key=lambda place: -place.score)
+            rate = members[0].expected_false_positive_rate
+            places.append(Place(view_id, labels == k, box, members[0].score, rate, len(members)))
+    return sorted(places, key=lambda place: -place.score)

@@ -1,4 +1,4 @@
-"""What is hidden in simulated scans, beside what was flagged: for demonstrations, where the truth lies next to the scans."""
+"""Comparison of verdicts with the truth of simulated scans, for demonstrations."""
 
 from __future__ import annotations
 
@@ -13,74 +13,91 @@ from scipy.ndimage import distance_transform_edt
 
 from bagscan.formats.truth import decode_mask
 
-NEAR_PX = 10  # a millimetre each: half of a region on the anomaly or so near counts as on it
+# A finding counts as on the anomaly if half of it lies this near. A simulated pixel is 1 mm.
+NEAR_PX = 10
 ANOMALY = "anomaly"
 
 
 def hidden_in(path: Path, scan_id: str, views: Iterable[str]) -> dict[str, np.ndarray] | None:
-    """(H, W) bool masks of what is hidden in a simulated bag, by view; empty for a benign one, None where no truth is told.
+    """Load the masks of hidden items of a simulated bag.
 
     Args:
-        path: of one of its files, in ``raw/`` or ``colour/`` beside ``truth/``.
+        path: a file of the bag, in ``raw/`` or ``colour/`` beside ``truth/``.
+        scan_id: id of the bag.
+        views: names of its views.
+
+    Returns:
+        (H, W) bool masks by view, empty for a benign bag; None if there is no truth.
     """
     folder = path.parent.parent / "truth"
     files = {view: folder / f"{scan_id}_{view}.json" for view in views}
-    if (
-        path.parent.name not in ("raw", "colour")
-        or not files
-        or not all(file.is_file() for file in files.values())
-    ):
+    if path.parent.name not in ("raw", "colour") or not files:
+        return None
+    if not all(file.is_file() for file in files.values()):
         return None
     masks = {}
     for view, file in files.items():
-        result = json.loads(file.read_text())
-        size = result["image"]["height"], result["image"]["width"]
-        for entry in result["annotations"]:
+        truth = json.loads(file.read_text())
+        size = truth["image"]["height"], truth["image"]["width"]
+        for entry in truth["annotations"]:
             if entry["role"] == ANOMALY:
                 masks[view] = decode_mask(entry["segmentation"], *size)
     return masks
 
 
 def compared(row: Mapping[str, Any], hidden: Mapping[str, np.ndarray]) -> dict[str, Any]:
-    """How a bag's verdict compares with the truth.
+    """Compare a bag's verdict with the truth.
+
+    A bag in ``REVIEW`` counts as missed if something is hidden in it, else as a false alarm.
+
+    Args:
+        row: the bag's row of ``findings.json``.
+        hidden: (H, W) bool masks by view, from :func:`hidden_in`.
 
     Returns:
-        ``outcome``: ``found`` (at the right place), ``found elsewhere``, ``missed``, ``false alarm`` or ``rightly clear``; ``on_it``: of
-        every finding whether it lies on what is hidden. A bag in REVIEW counts as missed, and as a false alarm where nothing is hidden.
+        ``outcome``: ``found`` (at the right place), ``found elsewhere``, ``missed``,
+        ``false alarm`` or ``rightly clear``; ``on_it``: a bool per finding, True if it lies on
+        the hidden item.
     """
     near = {view: distance_transform_edt(~mask) <= NEAR_PX for view, mask in hidden.items()}
     on_it = [_lies_on(finding, near) for finding in row["findings"]]
-    if hidden:
-        outcome = (
-            "missed" if row["decision"] != "ALARM" else "found" if any(on_it) else "found elsewhere"
-        )
-    else:
+    if not hidden:
         outcome = "rightly clear" if row["decision"] == "CLEAR" else "false alarm"
+    elif row["decision"] != "ALARM":
+        outcome = "missed"
+    else:
+        outcome = "found" if any(on_it) else "found elsewhere"
     return {"outcome": outcome, "on_it": on_it}
 
 
 def _lies_on(finding: Mapping[str, Any], near: Mapping[str, np.ndarray]) -> bool:
     if finding["view_id"] not in near:
         return False
-    around = near[finding["view_id"]]
-    flagged = decode_mask(finding["mask"], *around.shape)
-    return bool(flagged.any() and around[flagged].mean() >= 0.5)
+    neighbourhood = near[finding["view_id"]]
+    flagged = decode_mask(finding["mask"], *neighbourhood.shape)
+    return bool(flagged.any() and neighbourhood[flagged].mean() >= 0.5)
 
 
 def tally_of(truths: Iterable[Mapping[str, Any]]) -> str:
-    """Bags found, missed and falsely alarmed, for people; empty where nothing is known."""
+    """Return a text of three lines that counts found, missed and false-alarm bags.
+
+    Args:
+        truths: results of :func:`compared`.
+
+    Returns:
+        The text; empty if there are no truths.
+    """
     truths = list(truths)
     if not truths:
         return ""
     n = Counter(truth["outcome"] for truth in truths)
-    found, regions = (
-        n["found"] + n["found elsewhere"],
-        [on for truth in truths for on in truth["on_it"]],
-    )
-    return "\n".join(
-        [
-            f"Bags with something hidden: {found + n['missed']}. Found: {found}, {n['found']} of them at the right place; missed: {n['missed']}.",
-            f"Benign bags: {n['false alarm'] + n['rightly clear']}. False alarms: {n['false alarm']}.",
-            f"Flagged regions: {len(regions)}, {sum(regions)} of them on the hidden thing or within 10 mm of it.",
-        ]
+    n_found = n["found"] + n["found elsewhere"]
+    n_benign = n["false alarm"] + n["rightly clear"]
+    on_it = [on for truth in truths for on in truth["on_it"]]
+    return (
+        f"Bags with something hidden: {n_found + n['missed']}. Found: {n_found}, "
+        f"{n['found']} of them at the right place; missed: {n['missed']}.\n"
+        f"Benign bags: {n_benign}. False alarms: {n['false alarm']}.\n"
+        f"Flagged regions: {len(on_it)}, "
+        f"{sum(on_it)} of them on the hidden item or within 10 mm of it."
     )

@@ -26,6 +26,9 @@ COLLAPSED = 0.1  # spread of reconstructions, relative to the images, that is a 
 class PixelConfig:
     """Settings of scorers that reconstruct crops.
 
+    Raises:
+        ValueError: if the side is not a power of two of at least 16.
+
     Attributes:
         dim: length of a flattened crop, channels x side x side.
         channels: channels of a crop.
@@ -35,9 +38,6 @@ class PixelConfig:
         batch_size: crops in a batch.
         learning_rate: learning rate of Adam.
         max_rows: maximum number of benign crops; a random sample is used of more.
-
-    Raises:
-        ValueError: if the side is not a power of two of at least 16.
     """
 
     dim: int = 3 * 32 * 32

@@ -1,4 +1,4 @@
-"""What scorers share that are fitted to benign descriptions in place of being trained with the encoder."""
+"""Base class and helpers of scorers that are fitted to descriptions of benign regions."""
 
 from __future__ import annotations
 
@@ -19,22 +19,30 @@ from bagscan.contracts import FittedScorer, Report
 from bagscan.core.files import atomic_write
 
 MIN_ROWS = 6
-ALARM_AT = 3.0
+ALARM_AT = 3.0  # spreads above the median of benign regions that score 0.5
 
 
 class Fitted(FittedScorer):
-    """Buffers whose length follows from the data, and distances brought to [0, 1].
+    """Base class of scorers that are fitted to benign regions.
 
-    A subclass registers its buffers with any length, has ``distance(embeddings) -> (n,)``, 0 or more and the
-    larger the stranger, and ``fit(benign, anomalous, seed, report)``. Scores are comparable between
-    scorers: 0.5 is ``ALARM_AT`` spreads above the middle of benign regions. ``fit`` takes a fifth of its own rows for
-    that; training does it again on scans that nothing was fitted on (:meth:`standardise`).
+    A subclass implements :meth:`distance` and ``fit(benign, anomalous, seed, report)``, and
+    registers its buffers with any length: loading adapts them to the stored lengths.
+
+    Scores are comparable between scorers: 0.5 is 3 spreads above the median of benign regions.
+    ``fit`` holds out a fifth of its rows to find these; training calls :meth:`standardise` again
+    with regions of scans that were not used to fit.
+
+    Attributes:
+        middle: scalar, median of :meth:`strangeness` of benign regions.
+        spread: scalar, half the width of the central 68 % of :meth:`strangeness`.
+        n_errors: columns of :meth:`errors`.
+        keep_in: folder in which a fit in several phases stores finished phases; None to store none.
     """
 
     middle: Tensor
     spread: Tensor
-    n_errors: int = 1  # columns of :meth:`errors`
-    keep_in: Path | None = None  # folder where a fit in several phases keeps those that are done
+    n_errors: int = 1
+    keep_in: Path | None = None
 
     def __init__(self) -> None:
         super().__init__()
@@ -42,7 +50,7 @@ class Fitted(FittedScorer):
         self.register_buffer("spread", torch.ones(()))
 
     def _load_from_state_dict(self, state_dict: Mapping[str, Any], prefix: str, *rest: Any) -> None:
-        # What was fitted decides the lengths, not the configuration.
+        # The lengths of buffers depend on the fit, not on the configuration.
         for name, buffer in list(self._buffers.items()):
             stored = state_dict.get(prefix + name)
             if stored is not None and buffer is not None and stored.shape != buffer.shape:
@@ -51,32 +59,35 @@ class Fitted(FittedScorer):
 
     @abstractmethod
     def distance(self, embeddings: Tensor) -> Tensor:
-        """(n, dim) -> (n,), 0 or more."""
+        """Return (n,) distances of (n, dim) descriptions from benign regions, 0 or more."""
 
     def errors(self, embeddings: Tensor) -> Tensor:
-        """(n, dim) -> (n, k), 0 or more: what a second classifier learns from; the distance, unless a scorer has several."""
+        """Return (n, n_errors) errors, 0 or more, that a second classifier can learn from.
+
+        Defaults to the distance alone.
+        """
         return self.distance(embeddings)[:, None]
 
     def strangeness(self, embeddings: Tensor) -> Tensor:
-        """(n,) what is standardised: the logarithm of the distance, unless a scorer has a better scale."""
+        """Return the (n,) values that are standardised; defaults to log(1 + distance)."""
         return self.distance(embeddings).clamp(min=0).log1p()
 
     @torch.no_grad()
     def standardise(self, benign: Tensor) -> None:
-        """Take middle and spread from benign rows (n, dim) that nothing was fitted on."""
+        """Set median and spread from benign rows (n, dim) that were not used to fit."""
         self.middle, self.spread = middle_and_spread(self.strangeness(benign))
 
     def standardised(self, embeddings: Tensor) -> Tensor:
-        """(n,) spreads above the middle of benign ones."""
+        """Return (n,) strangeness in spreads above the median of benign regions."""
         return (self.strangeness(embeddings) - self.middle) / self.spread
 
     def score(self, embeddings: Tensor) -> Tensor:
-        """(n, dim) -> (n,) in [0, 1]."""
+        """Return (n,) scores in [0, 1] of (n, dim) descriptions."""
         return to_unit(self.standardised(embeddings))
 
 
 class RecordingLog(list[str]):
-    """Progress callback that also keeps every line."""
+    """Log callback that also keeps every message."""
 
     def __init__(self, report: Report) -> None:
         super().__init__()
@@ -87,19 +98,18 @@ class RecordingLog(list[str]):
         self.report(text)
 
 
-def save_fitted(scorer: nn.Module, path: Path, told: list[str]) -> None:
-    """Save a fitted scorer and its log of the fit, atomically."""
+def save_fitted(scorer: nn.Module, path: Path, messages: list[str]) -> None:
+    """Save a fitted scorer and the messages of its fit, atomically."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_write(path) as part_of:
-        save_file(
-            {k: v.detach().contiguous().clone() for k, v in scorer.state_dict().items()},
-            part_of,
-            {"told": json.dumps(told)},
-        )
+    tensors = {
+        name: tensor.detach().contiguous().clone() for name, tensor in scorer.state_dict().items()
+    }
+    with atomic_write(path) as temporary:
+        save_file(tensors, temporary, {"told": json.dumps(messages)})
 
 
 def load_fitted(scorer: nn.Module, path: Path, report: Report) -> None:
-    """Load a scorer that :func:`save_fitted` wrote and replay its log of the fit."""
+    """Load a fitted scorer saved by :func:`save_fitted`, and replay the messages of its fit."""
     scorer.load_state_dict(load_file(path))
     with safe_open(path, "pt") as file:
         for text in json.loads(file.metadata()["told"]):
@@ -116,7 +126,21 @@ def fitted_once(
     report: Report,
     folder: Path | None,
 ) -> None:
-    """Fit a scorer, or take what a run that was stopped later has kept in ``folder``: of the same rows, settings and seed."""
+    """Fit a scorer, or load the result of the same fit from a folder.
+
+    Args:
+        scorer: scorer to fit.
+        settings: settings of the scorer.
+        benign: (n, dim) rows.
+        anomalous: (m, dim) rows.
+        seed: random seed.
+        report: called with progress messages.
+        folder: stores the result by a hash of rows, settings and seed, so that an interrupted run
+            can continue; None always fits.
+
+    Raises:
+        ValueError: if there are too few rows.
+    """
     if folder is None:
         scorer.fit(benign, anomalous, seed, report)
         return
@@ -128,57 +152,72 @@ def fitted_once(
     if path.exists():
         load_fitted(scorer, path, report)
         return
-    result = RecordingLog(report)
-    scorer.fit(benign, anomalous, seed, result)
-    save_fitted(scorer, path, result)
+    log = RecordingLog(report)
+    scorer.fit(benign, anomalous, seed, log)
+    save_fitted(scorer, path, log)
 
 
 def keep_phases(scorer: torch.nn.Module, folder: Path) -> None:
-    """Let what is fitted in several phases keep those that are done in ``folder``."""
+    """Make all scorers in a module store finished phases of their fit in a folder."""
     for module in scorer.modules():
         if isinstance(module, Fitted):
             module.keep_in = folder
 
 
 def middle_and_spread(values: Tensor) -> tuple[Tensor, Tensor]:
-    """Median, and half the width of the middle two thirds: a few anomalies among them move neither."""
+    """Return the median of (n,) values, and half the width of their central 68 %.
+
+    A few anomalies among the values change neither much.
+    """
     low, middle, high = torch.quantile(values[:100_000], torch.tensor([0.159, 0.5, 0.841]))
     return middle, ((high - low) / 2).clamp(min=1e-6)
 
 
 def to_unit(spreads: Tensor) -> Tensor:
-    """(n,) spreads above the middle -> [0, 1]. Falls off as 1/x: a logistic curve would round to 1 and tie what lies far out."""
+    """Map (n,) spreads above the median to scores in [0, 1].
+
+    The curve approaches 1 as 1/x. A logistic curve would round to 1, and so tie distant values.
+    """
     z = spreads - ALARM_AT
     return 0.5 + z / (2 * (1 + z.abs()))
 
 
-def drawn(rows: Tensor, most: int, seed: int) -> Tensor:
-    """At most so many rows, drawn at random: the first ones are those of the first scans."""
-    if len(rows) <= most:
+def drawn(rows: Tensor, max_rows: int, seed: int) -> Tensor:
+    """Return a random sample of at most ``max_rows`` rows, in their order.
+
+    The first rows would be a biased sample, since rows are ordered by scan.
+    """
+    if len(rows) <= max_rows:
         return rows
-    return rows[
-        torch.from_numpy(
-            np.sort(np.random.default_rng(seed).choice(len(rows), most, replace=False))
-        )
-    ]
+    chosen = np.sort(np.random.default_rng(seed).choice(len(rows), max_rows, replace=False))
+    return rows[torch.from_numpy(chosen)]
 
 
 def held_out(benign: Tensor, seed: int, share: float = 0.2) -> tuple[Tensor, Tensor]:
-    """Rows to fit on, and rows to standardise by.
+    """Split benign rows at random.
+
+    Args:
+        benign: (n, dim) rows.
+        seed: random seed.
+        share: share of held-out rows; at least 2 rows are held out.
+
+    Returns:
+        Rows to fit on, and held-out rows.
 
     Raises:
-        ValueError: too few rows for both.
+        ValueError: if there are fewer than 6 rows.
     """
     if len(benign) < MIN_ROWS:
         raise ValueError(
-            f"{len(benign)} benign descriptions are too few to fit a scorer on; at least {MIN_ROWS} are needed"
+            f"{len(benign)} benign descriptions are too few to fit a scorer; "
+            f"at least {MIN_ROWS} are needed"
         )
     order = torch.from_numpy(np.random.default_rng(seed).permutation(len(benign)))
-    cut = max(2, round(share * len(benign)))
-    return benign[order[cut:]], benign[order[:cut]]
+    n_held_out = max(2, round(share * len(benign)))
+    return benign[order[n_held_out:]], benign[order[:n_held_out]]
 
 
 def scale_of(rows: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and standard deviation of every column; what never varies is left as it is."""
+    """Return mean and standard deviation of each column; 1 for a column that does not vary."""
     deviation = rows.std(0)
     return rows.mean(0), torch.where(deviation > 1e-6, deviation, torch.ones_like(deviation))

@@ -1,4 +1,4 @@
-"""A trained scorer and a one-class scorer together: what looks like a known anomaly, or like nothing benign."""
+"""Fusion of a trained and a one-class scorer, for known and for unseen kinds of anomaly."""
 
 from __future__ import annotations
 
@@ -16,20 +16,25 @@ from bagscan.scorers.fitted import Fitted, held_out, middle_and_spread
 CARD = {
     "paper": "ours",
     "channels": "any",
-    "weights": "fitted by the user; none shipped",
-    "limits": "a part that is benign and rare alarms as one that is anomalous and new does",
+    "weights": "fitted by the user; not bundled",
+    "limits": "rare benign regions alarm just as new kinds of anomaly do",
 }
 RULES = ("sum", "max")
 
 
 @dataclass(frozen=True)
 class Config:
-    """Fusion settings.
+    """Settings of the fusion.
+
+    Raises:
+        ValueError: if the rule is unknown, or the weight is negative.
 
     Attributes:
-        dim: length of a region's description. known: trained to tell anomalies, ``{name: softmax, ...}``.
-            unseen: fitted to benign regions, ``{name: memory, ...}``. rule: ``sum`` or ``max`` of both, each
-            in spreads above the middle of benign regions. weight: of the one-class scorer.
+        dim: length of a region's description.
+        known: settings of the trained scorer, ``{name: softmax, ...}``.
+        unseen: settings of the one-class scorer, ``{name: memory, ...}``.
+        rule: ``sum`` or ``max`` of both results, in spreads above the median of benign regions.
+        weight: factor on the result of the one-class scorer, 0 or more.
     """
 
     dim: int = 192
@@ -46,24 +51,27 @@ class Config:
 
 
 class Fused(Fitted):
-    """Two scorers on one scale. See :class:`Config`."""
+    """Scorer that combines two scorers on a common scale. See :class:`Config`.
+
+    Raises:
+        ConfigError: if ``known`` is not a trained scorer, or ``unseen`` not a fitted scorer.
+    """
 
     known_middle: Tensor
     known_spread: Tensor
 
     def __init__(self, config: Config) -> None:
         super().__init__()
-        known, unseen = (
-            build_part("scorers", config.known, "scorer.known", dim=config.dim),
-            build_part("scorers", config.unseen, "scorer.unseen", dim=config.dim),
-        )
+        known = build_part("scorers", config.known, "scorer.known", dim=config.dim)
+        unseen = build_part("scorers", config.unseen, "scorer.unseen", dim=config.dim)
         if (
             not isinstance(known, OddsScorer)
             or isinstance(known, Fitted)
             or not isinstance(unseen, Fitted)
         ):
             raise ConfigError(
-                "scorer.known must be one that is trained (softmax), scorer.unseen one that is fitted (memory, gaussian, bigan, svm, isolation)"
+                "scorer.known must be a trained scorer (softmax), and scorer.unseen a fitted "
+                "scorer (memory, gaussian, bigan, svm, isolation)"
             )
         self.known, self.unseen, self.config = known, unseen, config
         self.register_buffer("known_middle", torch.zeros(()))
@@ -71,38 +79,43 @@ class Fused(Fitted):
 
     @property
     def trained(self) -> nn.Module:
-        """The scorer of known kinds."""
+        """Return the trained scorer."""
         return self.known
 
     def fit(self, benign: Tensor, anomalous: Tensor, seed: int = 0, report: Report = print) -> None:
-        """Fit the one-class scorer to benign rows (n, dim), and both scales; the trained one stays as it is.
+        """Fit the one-class scorer and both scales to benign rows (n, dim).
+
+        The trained scorer does not change.
 
         Raises:
-            ValueError: too few rows.
+            ValueError: if there are too few rows.
         """
         self.unseen.fit(benign, anomalous, seed, report)
         self.standardise(held_out(benign, seed)[1])
 
     @torch.no_grad()
     def standardise(self, benign: Tensor) -> None:
-        """Both scales, and that of the two together, from benign rows (n, dim) that nothing was fitted on."""
+        """Set the scales of both scorers and of their combination from benign rows (n, dim).
+
+        The rows must not have been used to fit.
+        """
         self.eval()
         self.unseen.standardise(benign)
         self.known_middle, self.known_spread = middle_and_spread(self.known.log_odds(benign))
         super().standardise(benign)
 
     def both(self, embeddings: Tensor) -> Tensor:
-        """(n, 2): the trained and the one-class verdict, in spreads of benign regions."""
+        """Return (n, 2) results of the trained and the one-class scorer, in spreads."""
         known = (self.known.log_odds(embeddings) - self.known_middle) / self.known_spread
         return torch.stack([known, self.config.weight * self.unseen.standardised(embeddings)], 1)
 
     def strangeness(self, embeddings: Tensor) -> Tensor:
-        """(n, dim) -> (n,): the two verdicts together, in spreads."""
+        """Return (n,) combinations of both results, in spreads."""
         both = self.both(embeddings)
         return both.amax(1) if self.config.rule == "max" else both.sum(1)
 
     def distance(self, embeddings: Tensor) -> Tensor:
-        """(n, dim) -> (n,) above 0: the same."""
+        """Return the (n,) softplus of :meth:`strangeness`, above 0."""
         return torch.nn.functional.softplus(self.strangeness(embeddings))
 
 

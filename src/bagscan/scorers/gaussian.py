@@ -1,4 +1,4 @@
-"""Mahalanobis distance to benign descriptions: the control that every other one-class scorer must beat."""
+"""Mahalanobis distance from benign descriptions, a control for the other one-class scorers."""
 
 from __future__ import annotations
 
@@ -12,19 +12,23 @@ from bagscan.contracts import Report
 from bagscan.scorers.fitted import Fitted, drawn, held_out
 
 CARD = {
-    "paper": "Lee et al., A simple unified framework for detecting out-of-distribution samples (NeurIPS 2018); Ledoit & Wolf 2004 for the covariance",
+    "paper": (
+        "Lee et al., A simple unified framework for detecting out-of-distribution samples "
+        "(NeurIPS 2018); Ledoit & Wolf 2004 for the covariance"
+    ),
     "channels": "any",
-    "weights": "fitted by the user; none shipped",
-    "limits": "one Gaussian: benign parts of many kinds fill its middle with what is none of them",
+    "weights": "fitted by the user; not bundled",
+    "limits": "a single Gaussian also covers the gaps between different kinds of benign regions",
 }
 
 
 @dataclass(frozen=True)
 class Config:
-    """Gaussian settings.
+    """Settings of the Gaussian.
 
     Attributes:
-        dim: length of a region's description. max_rows: benign rows used at most.
+        dim: length of a region's description.
+        max_rows: maximum number of benign rows; a random sample is used of more.
     """
 
     dim: int = 192
@@ -32,7 +36,7 @@ class Config:
 
 
 class Gaussian(Fitted):
-    """Mean and precision of benign descriptions. See :class:`Config`."""
+    """Scorer with mean and precision of benign descriptions. See :class:`Config`."""
 
     mean: Tensor
     root: Tensor
@@ -44,14 +48,14 @@ class Gaussian(Fitted):
         self.register_buffer("root", torch.eye(config.dim))
 
     def fit(self, benign: Tensor, anomalous: Tensor, seed: int = 0, report: Report = print) -> None:
-        """Fit to benign rows (n, dim); anomalous ones are not looked at.
+        """Fit to benign rows (n, dim); anomalous rows are ignored.
 
         Raises:
-            ValueError: too few rows.
+            ValueError: if there are too few rows.
         """
         rows, rest = held_out(drawn(benign, self.config.max_rows, seed), seed)
         covariance, shrinkage = ledoit_wolf(rows.double().numpy())
-        # Distances by one product with a root of the precision.
+        # A root of the precision gives distances by a single matrix product.
         values, vectors = torch.linalg.eigh(torch.from_numpy(covariance))
         self.mean = rows.mean(0)
         self.root = (vectors / values.clamp(min=1e-9).sqrt()).float()
@@ -59,9 +63,9 @@ class Gaussian(Fitted):
         report(f"gaussian: {len(rows)} rows, shrinkage {shrinkage:.3f}")
 
     def distance(self, embeddings: Tensor) -> Tensor:
-        """(n, dim) -> (n,) Mahalanobis distances."""
-        found: Tensor = torch.linalg.vector_norm((embeddings - self.mean) @ self.root, dim=1)
-        return found
+        """Return the (n,) Mahalanobis distances of (n, dim) descriptions."""
+        distances: Tensor = torch.linalg.vector_norm((embeddings - self.mean) @ self.root, dim=1)
+        return distances
 
 
 def build(config: Config) -> Gaussian:

@@ -1,7 +1,7 @@
-"""The ensemble of GBAD: a class counts as far as the image is one that normal images do not explain.
+"""Ensemble of GBAD: scores of threat classes, gated by the probability of an anomaly.
 
-Source: Dumagpi, Jung & Jeong 2020: sigmoid of every class (phase I) times the probability of an
-anomaly (phases II and III). The hard gate and each factor alone are ablations.
+Source: Dumagpi, Jung & Jeong 2020. The score of a class is its sigmoid (phase I) times the
+probability of an anomaly (phases II and III). The hard gate and each factor alone are ablations.
 """
 
 from __future__ import annotations
@@ -20,20 +20,29 @@ from bagscan.scorers.fitted import Fitted
 CARD = {
     "paper": "Dumagpi, Jung & Jeong 2020",
     "channels": "any",
-    "weights": "trained and fitted by the user; none shipped",
-    "limits": "whole-image scores on public sets can be had from brightness alone: mind the baseline beside them",
+    "weights": "trained and fitted by the user; not bundled",
+    "limits": (
+        "on public datasets, brightness alone can score whole images well: compare with the "
+        "controls in the results"
+    ),
 }
 MODES = ("product", "hard_gate", "cnn_alone", "gan_alone")
 
 
 @dataclass(frozen=True)
 class Config:
-    """Ensemble settings.
+    """Settings of the ensemble.
+
+    Raises:
+        ValueError: if the mode is unknown.
 
     Attributes:
-        dim: length of a region's description. classes: of threats. gate: scorer that says how likely an
-            anomaly is, ``{name: svm, ...}``. mode: ``product``, ``hard_gate`` (classes of what is more likely normal
-            are 0), ``cnn_alone`` or ``gan_alone``.
+        dim: length of a region's description.
+        classes: names of the threat classes.
+        gate: settings of the scorer that estimates the probability of an anomaly, ``{name: svm,
+            ...}``.
+        mode: ``product``, ``hard_gate`` (0 if the probability of an anomaly is below 0.5),
+            ``cnn_alone`` or ``gan_alone``.
     """
 
     dim: int = 1024
@@ -47,71 +56,72 @@ class Config:
 
 
 class GBAD(Fitted, ClassScorer):
-    """Class scores and a gate. See :class:`Config`."""
+    """Scorer with class scores and a gate. See :class:`Config`.
+
+    Raises:
+        ConfigError: if the gate is not a fitted scorer.
+    """
 
     def __init__(self, config: Config) -> None:
         super().__init__()
-        known, gate = (
-            build_part(
-                "scorers",
-                {"name": "multi_label", "classes": config.classes},
-                "scorer",
-                dim=config.dim,
-            ),
-            build_part("scorers", config.gate, "scorer.gate", dim=config.dim),
-        )
+        settings = {"name": "multi_label", "classes": config.classes}
+        known = build_part("scorers", settings, "scorer", dim=config.dim)
+        gate = build_part("scorers", config.gate, "scorer.gate", dim=config.dim)
         assert isinstance(known, ClassScorer)
         if not isinstance(gate, FittedScorer):
             raise ConfigError(
-                f"scorer.gate: {config.gate.get('name')!r} is not fitted to benign regions"
+                f"scorer.gate: {config.gate.get('name')!r} is not fitted to benign regions; "
+                "expected a fitted scorer, such as svm"
             )
         self.known, self.gate, self.config = known, gate, config
 
     @property
     def learnt(self) -> nn.Module:
-        """Phase I."""
+        """Return the class scorer of phase I."""
         return self.known
 
     @property
     def trained(self) -> nn.Module:
-        """Phase I."""
+        """Return the class scorer of phase I."""
         return self.known
 
     def standardise(self, benign: Tensor) -> None:
-        """Of the gate."""
+        """Set median and spread of the gate from benign rows (n, dim) that were not used to fit."""
         self.gate.standardise(benign)
 
     def fit(self, benign: Tensor, anomalous: Tensor, seed: int = 0, report: Report = print) -> None:
-        """Phases II and III on rows (n, dim) and (m, dim); phase I stays as it is.
+        """Fit phases II and III to benign rows (n, dim) and anomalous rows (m, dim).
+
+        Phase I does not change.
 
         Raises:
-            ValueError: too few rows.
+            ValueError: if there are too few rows.
         """
         self.gate.fit(benign, anomalous, seed, report)
 
     def forward(self, embeddings: Tensor) -> Tensor:
-        """(n, dim) -> (n, classes) logits of phase I, which is what is trained."""
+        """Return the (n, classes) logits of phase I, for training."""
         logits: Tensor = self.known(embeddings)
         return logits
 
     def by_class(self, embeddings: Tensor) -> Tensor:
-        """(n, dim) -> (n, classes) in [0, 1]."""
+        """Return (n, classes) scores in [0, 1] of (n, dim) descriptions."""
         classes: Tensor = self.known.by_class(embeddings)
         if self.config.mode == "cnn_alone":
             return classes
         anomalous = self.gate.score(embeddings)[:, None]
         if self.config.mode == "hard_gate":
             return torch.where(anomalous >= 0.5, classes, torch.zeros_like(classes))
-        return (
-            classes * anomalous if self.config.mode == "product" else anomalous.expand_as(classes)
-        )
+        if self.config.mode == "product":
+            return classes * anomalous
+        return anomalous.expand_as(classes)
 
     def distance(self, embeddings: Tensor) -> Tensor:
-        """(n, dim) -> (n,): the score."""
+        """Return the (n,) scores."""
         return self.score(embeddings)
 
     def score(self, embeddings: Tensor) -> Tensor:
-        """(n, dim) -> (n,): of the most likely class."""
+        """Return the (n,) scores of the most likely class, in [0, 1]."""
         return self.by_class(embeddings).amax(1)
 
 

@@ -1,4 +1,4 @@
-"""Isolation forest: how few random cuts set a description apart. Trees are kept as arrays."""
+"""Isolation forest scorer: counts the random splits that isolate a description."""
 
 from __future__ import annotations
 
@@ -15,19 +15,21 @@ from bagscan.scorers.fitted import Fitted, held_out
 CARD = {
     "paper": "Liu, Ting & Zhou, Isolation forest (ICDM 2008)",
     "channels": "any",
-    "weights": "fitted by the user; none shipped",
-    "limits": "cuts along single coordinates see little of what lies between them",
+    "weights": "fitted by the user; not bundled",
+    "limits": "splits along single coordinates are insensitive to their correlations",
 }
 EULER = 0.5772156649
-LEAF = -1
+LEAF = -1  # marks a leaf in ``column``
 
 
 @dataclass(frozen=True)
 class Config:
-    """Forest settings.
+    """Settings of the forest.
 
     Attributes:
-        dim: length of a region's description. trees: how many. rows_a_tree: benign rows that each is grown on.
+        dim: length of a region's description.
+        trees: number of trees.
+        rows_a_tree: benign rows that each tree is grown from.
     """
 
     dim: int = 192
@@ -36,7 +38,16 @@ class Config:
 
 
 class Isolation(Fitted):
-    """Trees as (trees, nodes) arrays. See :class:`Config`."""
+    """Isolation forest, stored as arrays. See :class:`Config`.
+
+    Attributes:
+        column: (trees, nodes) int64 column that a node splits, -1 for a leaf.
+        cut: (trees, nodes) threshold of a node.
+        left: (trees, nodes) int64 child of a node for values up to its threshold.
+        right: (trees, nodes) int64 child of a node for larger values.
+        length: (trees, nodes) path length that ends at a node.
+        expected: scalar, expected path length.
+    """
 
     column: Tensor
     cut: Tensor
@@ -57,66 +68,57 @@ class Isolation(Fitted):
         self.register_buffer("expected", torch.ones(()))
 
     def fit(self, benign: Tensor, anomalous: Tensor, seed: int = 0, report: Report = print) -> None:
-        """Fit to benign rows (n, dim); anomalous ones are not looked at.
+        """Fit to benign rows (n, dim); anomalous rows are ignored.
 
         Raises:
-            ValueError: too few rows.
+            ValueError: if there are too few rows.
         """
         rows, rest = held_out(benign, seed)
         per_tree = min(self.config.rows_a_tree, len(rows))
         forest = IsolationForest(
             n_estimators=self.config.trees, max_samples=per_tree, random_state=seed
         ).fit(rows.numpy())
-        trees = [one.tree_ for one in forest.estimators_]
-        most = max(tree.node_count for tree in trees)
+        trees = [estimator.tree_ for estimator in forest.estimators_]
+        max_nodes = max(tree.node_count for tree in trees)
 
-        def stacked(values: list[np.ndarray], dtype: type) -> Tensor:
-            return torch.from_numpy(
-                np.stack([np.pad(v, (0, most - len(v))) for v in values]).astype(dtype)
-            )
+        def stack(values: list[np.ndarray], dtype: type) -> Tensor:
+            rows = [np.pad(v, (0, max_nodes - len(v))) for v in values]
+            return torch.from_numpy(np.stack(rows).astype(dtype))
 
-        inner = [tree.children_left >= 0 for tree in trees]
-        self.column = stacked(
-            [np.where(i, t.feature, LEAF) for t, i in zip(trees, inner, strict=True)], np.int64
-        )
-        self.left, self.right = (
-            stacked(
-                [
-                    np.where(i, getattr(t, f"children_{side}"), 0)
-                    for t, i in zip(trees, inner, strict=True)
-                ],
-                np.int64,
-            )
-            for side in ("left", "right")
-        )
-        self.cut = stacked([t.threshold for t in trees], np.float32)
-        # A leaf that still holds several rows is as deep as a tree of them would be.
-        self.length = stacked(
-            [_depths(t) + _mean_length(t.n_node_samples) for t in trees], np.float32
-        )
+        def stack_nodes(name: str, leaf: int) -> Tensor:
+            values = [
+                np.where(tree.children_left >= 0, getattr(tree, name), leaf) for tree in trees
+            ]
+            return stack(values, np.int64)
+
+        self.column = stack_nodes("feature", LEAF)
+        self.left, self.right = stack_nodes("children_left", 0), stack_nodes("children_right", 0)
+        self.cut = stack([tree.threshold for tree in trees], np.float32)
+        # A leaf with several rows is extended by the mean depth of a tree of these rows.
+        lengths = [_depths(tree) + _mean_length(tree.n_node_samples) for tree in trees]
+        self.length = stack(lengths, np.float32)
         self.expected = torch.tensor(float(_mean_length(np.array([per_tree]))[0]))
         self.standardise(rest)
         report(f"isolation: {len(trees)} trees of {per_tree} rows")
 
     def distance(self, embeddings: Tensor) -> Tensor:
-        """(n, dim) -> (n,) in 0 to 1: 2^(-mean path / expected path), the paper's score."""
+        """Return (n,) scores of the paper in [0, 1], 2^(-mean path / expected path)."""
         trees = torch.arange(len(self.column))
-        at = torch.zeros(len(embeddings), len(trees), dtype=torch.long)
+        node = torch.zeros(len(embeddings), len(trees), dtype=torch.long)
         while True:
-            column = self.column[trees, at]
-            inside = column != LEAF
-            if not inside.any():
+            column = self.column[trees, node]
+            is_inner = column != LEAF
+            if not is_inner.any():
                 break
             value = embeddings.gather(1, column.clamp(min=0))
-            down = torch.where(
-                value <= self.cut[trees, at], self.left[trees, at], self.right[trees, at]
-            )
-            at = torch.where(inside, down, at)
-        return torch.pow(2.0, -self.length[trees, at].mean(1) / self.expected)
+            is_left = value <= self.cut[trees, node]
+            child = torch.where(is_left, self.left[trees, node], self.right[trees, node])
+            node = torch.where(is_inner, child, node)
+        return torch.pow(2.0, -self.length[trees, node].mean(1) / self.expected)
 
 
 def _depths(tree: object) -> np.ndarray:
-    """Depth of every node of a scikit-learn tree; children come after their parents."""
+    """Return the depth of every node of a scikit-learn tree, where children follow parents."""
     left, right = tree.children_left, tree.children_right  # type: ignore[attr-defined]
     depth = np.zeros(len(left))
     for node in np.flatnonzero(left >= 0):
@@ -125,7 +127,7 @@ def _depths(tree: object) -> np.ndarray:
 
 
 def _mean_length(rows: np.ndarray) -> np.ndarray:
-    """Mean depth of a search tree of so many rows (the paper's equation 1)."""
+    """Return the mean depth of a search tree of a number of rows (equation 1 of the paper)."""
     n = np.maximum(rows.astype(float), 2)
     return np.where(
         rows > 2, 2 * (np.log(n - 1) + EULER) - 2 * (n - 1) / n, np.where(rows == 2, 1.0, 0.0)

@@ -1,7 +1,7 @@
-"""kNN memory: the distance to the nearest of a bounded number of benign descriptions.
+"""Nearest-neighbour scorer: distance from a bounded number of stored benign descriptions.
 
-Source: Roth et al., "Towards total recall in industrial anomaly detection" (PatchCore, CVPR 2022):
-a greedy coreset keeps the cover of the descriptions, not their density.
+Source: Roth et al., "Towards total recall in industrial anomaly detection" (PatchCore, CVPR 2022).
+A greedy coreset preserves the coverage of the descriptions, not their density.
 """
 
 from __future__ import annotations
@@ -18,21 +18,25 @@ from bagscan.scorers.fitted import Fitted, held_out, scale_of
 CARD = {
     "paper": "Roth et al., PatchCore, CVPR 2022",
     "channels": "any",
-    "weights": "fitted by the user; none shipped",
-    "limits": "a memory of benign descriptions goes with the model: mind what data it was fitted on",
+    "weights": "fitted by the user; not bundled",
+    "limits": "the model contains descriptions of its data: consider this before you share it",
 }
-PROJECTED = 32  # dimensions that the coreset is chosen in (Johnson-Lindenstrauss, as PatchCore)
-CANDIDATES = 20_000
-BYTES = 4
+PROJECTED = 32  # dimensions in which the coreset is chosen (Johnson-Lindenstrauss, as PatchCore)
+CANDIDATES = 20_000  # maximum number of rows that the coreset is chosen from
+BYTES = 4  # of a number
 
 
 @dataclass(frozen=True)
 class Config:
-    """Memory settings.
+    """Settings of the memory.
+
+    Raises:
+        ValueError: if the memory holds fewer descriptions than neighbours.
 
     Attributes:
-        dim: length of a region's description. cap_mb: of the memory, at most; told before fitting.
-        neighbours: whose mean distance counts.
+        dim: length of a region's description.
+        cap_mb: maximum size of the memory, in MB.
+        neighbours: number of nearest neighbours whose mean distance is the result.
     """
 
     dim: int = 192
@@ -42,17 +46,18 @@ class Config:
     def __post_init__(self) -> None:
         if self.rows < self.neighbours or self.neighbours < 1:
             raise ValueError(
-                f"cap_mb={self.cap_mb} holds {self.rows} descriptions of {self.dim} numbers: fewer than neighbours={self.neighbours}"
+                f"cap_mb={self.cap_mb} holds {self.rows} descriptions of {self.dim} numbers; "
+                f"expected at least neighbours={self.neighbours}, and neighbours above 0"
             )
 
     @property
     def rows(self) -> int:
-        """Descriptions that the cap has room for."""
+        """Return the maximum number of descriptions."""
         return int(self.cap_mb * 1e6 / (BYTES * self.dim))
 
 
 class Memory(Fitted):
-    """A coreset and its distances. See :class:`Config`."""
+    """Scorer with a coreset of benign descriptions. See :class:`Config`."""
 
     mean: Tensor
     deviation: Tensor
@@ -66,50 +71,49 @@ class Memory(Fitted):
         self.register_buffer("bank", torch.zeros(config.neighbours, config.dim))
 
     def fit(self, benign: Tensor, anomalous: Tensor, seed: int = 0, report: Report = print) -> None:
-        """Fit to benign rows (n, dim); anomalous ones are not looked at.
+        """Fit to benign rows (n, dim); anomalous rows are ignored.
 
         Raises:
-            ValueError: too few rows.
+            ValueError: if there are too few rows.
         """
         rows, rest = held_out(benign, seed)
-        kept = min(self.config.rows, len(rows))
+        n_kept = min(self.config.rows, len(rows))
+        size_mb = n_kept * self.config.dim * BYTES / 1e6
         report(
-            f"memory: {kept} of {len(rows)} benign descriptions, {kept * self.config.dim * BYTES / 1e6:.2f} MB of at most {self.config.cap_mb} MB"
+            f"memory: {n_kept} of {len(rows)} benign descriptions, {size_mb:.2f} MB of at most "
+            f"{self.config.cap_mb} MB"
         )
         self.mean, self.deviation = scale_of(rows)
         scaled = (rows - self.mean) / self.deviation
-        self.bank = scaled[_coreset(scaled, kept, seed)]
+        self.bank = scaled[_choose_coreset(scaled, n_kept, seed)]
         self.standardise(rest)
 
     def distance(self, embeddings: Tensor) -> Tensor:
-        """(n, dim) -> (n,) mean distance to the nearest."""
+        """Return the (n,) mean distances from the nearest neighbours, in scaled columns."""
         k = min(self.config.neighbours, len(self.bank))
         scaled = (embeddings - self.mean) / self.deviation
-        # Blocks bound the table of distances.
-        parts = [
+        # Blocks limit the size of the distance matrix.
+        blocks = [
             torch.cdist(block, self.bank).topk(k, largest=False).values.mean(1)
             for block in scaled.split(4096)
         ]
-        return torch.cat(parts) if parts else scaled.new_zeros(0)
+        return torch.cat(blocks) if blocks else scaled.new_zeros(0)
 
 
-def _coreset(rows: Tensor, kept: int, seed: int) -> Tensor:
-    """Indices of rows that lie far from one another, each the farthest from those before it."""
+def _choose_coreset(rows: Tensor, n_kept: int, seed: int) -> Tensor:
+    """Return indices of rows, each of which is the farthest from all rows chosen before it."""
     rng = np.random.default_rng(seed)
-    candidates = torch.from_numpy(
-        rng.choice(len(rows), min(len(rows), max(CANDIDATES, kept)), replace=False)
-    )
-    if kept >= len(candidates):
+    n_candidates = min(len(rows), max(CANDIDATES, n_kept))
+    candidates = torch.from_numpy(rng.choice(len(rows), n_candidates, replace=False))
+    if n_kept >= len(candidates):
         return candidates
-    directions = torch.from_numpy(
-        rng.standard_normal((rows.shape[1], min(PROJECTED, rows.shape[1])))
-    ).float()
-    small = rows[candidates] @ directions
-    chosen = torch.zeros(kept, dtype=torch.long)
-    nearest = (small - small[0]).square().sum(1)
-    for i in range(1, kept):
+    directions = rng.standard_normal((rows.shape[1], min(PROJECTED, rows.shape[1])))
+    projected = rows[candidates] @ torch.from_numpy(directions).float()
+    chosen = torch.zeros(n_kept, dtype=torch.long)
+    nearest = (projected - projected[0]).square().sum(1)
+    for i in range(1, n_kept):
         chosen[i] = nearest.argmax()
-        nearest = torch.minimum(nearest, (small - small[chosen[i]]).square().sum(1))
+        nearest = torch.minimum(nearest, (projected - projected[chosen[i]]).square().sum(1))
     return candidates[chosen]
 
 

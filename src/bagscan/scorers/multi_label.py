@@ -1,4 +1,7 @@
-"""A sigmoid for every class: several threats in one image, or none (report B, phase I: FC5)."""
+"""Multi-label scorer: a sigmoid for every class, so that an image can show several threats.
+
+Source: Dumagpi, Jung & Jeong 2020, phase I (layer FC5).
+"""
 
 from __future__ import annotations
 
@@ -12,17 +15,18 @@ from bagscan.contracts import ClassScorer, OddsScorer
 CARD = {
     "paper": "Dumagpi, Jung & Jeong 2020, phase I",
     "channels": "any",
-    "weights": "trained by the user; none shipped",
-    "limits": "knows only the classes that it was trained on",
+    "weights": "trained by the user; not bundled",
+    "limits": "detects only the classes that it was trained on",
 }
 
 
 @dataclass(frozen=True)
 class Config:
-    """Multi-label settings.
+    """Settings of the multi-label scorer.
 
     Attributes:
-        dim: length of a region's description. classes: of threats.
+        dim: length of a region's description.
+        classes: names of the threat classes.
     """
 
     dim: int = 1024
@@ -30,7 +34,7 @@ class Config:
 
 
 class MultiLabel(OddsScorer, ClassScorer):
-    """One linear layer. See :class:`Config`."""
+    """Scorer with a linear layer. See :class:`Config`."""
 
     def __init__(self, config: Config) -> None:
         super().__init__()
@@ -38,21 +42,21 @@ class MultiLabel(OddsScorer, ClassScorer):
         self.head = nn.Linear(config.dim, len(config.classes))
 
     def forward(self, embeddings: Tensor) -> Tensor:
-        """(n, dim) -> (n, classes) logits."""
+        """Return the (n, classes) logits of (n, dim) descriptions."""
         logits: Tensor = self.head(embeddings)
         return logits
 
     def by_class(self, embeddings: Tensor) -> Tensor:
-        """(n, dim) -> (n, classes) in [0, 1]."""
+        """Return (n, classes) scores in [0, 1] of (n, dim) descriptions."""
         return torch.sigmoid(self(embeddings))
 
     def log_odds(self, embeddings: Tensor) -> Tensor:
-        """(n, dim) -> (n,): of the most likely class."""
-        found: Tensor = self(embeddings).amax(1)
-        return found
+        """Return the (n,) log-odds of the most likely class."""
+        log_odds: Tensor = self(embeddings).amax(1)
+        return log_odds
 
     def score(self, embeddings: Tensor) -> Tensor:
-        """(n, dim) -> (n,): of the most likely class."""
+        """Return the (n,) scores of the most likely class, in [0, 1]."""
         return self.by_class(embeddings).amax(1)
 
 

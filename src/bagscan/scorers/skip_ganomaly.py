@@ -1,7 +1,9 @@
 """Skip-GANomaly scorer: a U-Net that reconstructs benign crops.
 
-Source: Akcay, Atapour-Abarghouei & Breckon, "Skip-GANomaly: skip connected and adversarially trained
-encoder-decoder anomaly detection" (IJCNN 2019), equations 1-7.
+Scores compare crop and reconstruction by pixels and by features of the discriminator.
+
+Source: Akcay, Atapour-Abarghouei & Breckon, "Skip-GANomaly: skip connected and adversarially
+trained encoder-decoder anomaly detection" (IJCNN 2019), equations 1-7.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""Softmax scorer: {benign, anomaly}, or benign against named classes (paper A, section II-B)."""
+"""Softmax scorer: classifies regions as benign or as one of several anomalous classes.
+
+Source: Bhowmik & Breckon, section II-B.
+"""
 
 from __future__ import annotations
 
@@ -11,19 +14,20 @@ from bagscan.contracts import OddsScorer
 CARD = {
     "paper": "Bhowmik & Breckon, section II-B",
     "channels": "any",
-    "weights": "trained by the user; none shipped",
-    "limits": "knows only anomalies like those it was trained on",
+    "weights": "trained by the user; not bundled",
+    "limits": "detects only anomalies like those it was trained on",
 }
 
 
 @dataclass(frozen=True)
 class Config:
-    """Softmax settings.
+    """Settings of the softmax scorer.
 
     Attributes:
-        dim: length of a region's description. hidden: units of one hidden layer; 0 for none.
-        dropout: behind the hidden layer.
-        classes: the anomalous ones; benign is class 0.
+        dim: length of a region's description.
+        hidden: units of the hidden layer; 0 for a linear classifier.
+        dropout: dropout rate after the hidden layer, in [0, 1).
+        classes: names of the anomalous classes; benign is class 0.
     """
 
     dim: int = 192
@@ -33,7 +37,7 @@ class Config:
 
 
 class SoftmaxScorer(OddsScorer):
-    """A linear classifier, with a hidden layer where asked. See :class:`Config`."""
+    """Classifier with at most one hidden layer. See :class:`Config`."""
 
     is_exported = True
 
@@ -52,20 +56,20 @@ class SoftmaxScorer(OddsScorer):
             self.head = nn.Sequential(nn.Linear(config.dim, n))
 
     def forward(self, embeddings: Tensor) -> Tensor:
-        """(n, dim) -> (n, 1 + classes) logits, benign first."""
+        """Return the (n, 1 + classes) logits of (n, dim) descriptions, benign first."""
         logits: Tensor = self.head(embeddings)
         return logits
 
     def log_odds(self, embeddings: Tensor) -> Tensor:
-        """(n, dim) -> (n,) of being anomalous: finite however sure it is."""
+        """Return the (n,) log-odds of an anomaly, which stay finite for probabilities near 1."""
         logits = self(embeddings)
-        found: Tensor = logits[:, 1:].logsumexp(1) - logits[:, 0]
-        return found
+        log_odds: Tensor = logits[:, 1:].logsumexp(1) - logits[:, 0]
+        return log_odds
 
     def score(self, embeddings: Tensor) -> Tensor:
-        """(n, dim) -> (n,) in [0, 1]: 1 less the probability of benign."""
-        found: Tensor = 1 - self(embeddings).softmax(-1)[:, 0]
-        return found
+        """Return the (n,) probabilities of an anomaly, 1 - P(benign)."""
+        scores: Tensor = 1 - self(embeddings).softmax(-1)[:, 0]
+        return scores
 
 
 def build(config: Config) -> SoftmaxScorer:

@@ -1,8 +1,9 @@
-"""SVM on the errors of a one-class scorer: phase III of GBAD.
+"""SVM on the errors of a one-class scorer, phase III of GBAD.
 
-Source: Dumagpi, Jung & Jeong 2020: errors of reconstruction and of feature matching, of anomalies and
-of normal images that phase II did not train on, go to an SVM; Platt 1999 makes it a probability.
-It is kept as a sum of kernels, whether it was fitted whole or on a sample of centres (Nyström).
+Source: Dumagpi, Jung & Jeong 2020. The SVM classifies the reconstruction and feature matching
+errors of anomalous images, and of benign images that phase II was not trained on. Platt scaling
+(1999) turns its margin into a probability. The SVM is stored as a sum of kernels, also if it was
+fitted with the Nyström approximation.
 """
 
 from __future__ import annotations
@@ -26,21 +27,25 @@ from bagscan.scorers.fitted import Fitted, drawn, fitted_once, held_out, scale_o
 CARD = {
     "paper": "Dumagpi, Jung & Jeong 2020, phase III",
     "channels": "any",
-    "weights": "fitted by the user; none shipped",
-    "limits": "what errors two kinds of region share, it cannot tell apart",
+    "weights": "fitted by the user; not bundled",
+    "limits": "kinds of region with similar errors cannot be distinguished",
 }
-FEW_ROWS = 50
-SHARE_OF_ERRORS = 0.5  # benign rows that phase II does not see
+FEW_ROWS = 50  # with fewer rows for phase II, a warning is printed
+SHARE_OF_ERRORS = 0.5  # share of benign rows kept for the SVM, not used in phase II
 
 
 @dataclass(frozen=True)
 class Config:
-    """SVM settings.
+    """Settings of the SVM.
 
     Attributes:
-        dim: length of a region's description. errors: the scorer whose errors it judges, ``{name: bigan, ...}``;
-            any with ``errors``, or else its distance is taken. cost: C. whole_up_to: rows up to which the
-            SVM is fitted whole; above, on some of them. centres: how many. max_rows: of each class at most.
+        dim: length of a region's description.
+        errors: settings of the fitted scorer whose errors are classified, ``{name: bigan, ...}``.
+        cost: regularisation parameter C.
+        whole_up_to: maximum number of rows for an exact SVM; more rows use the Nyström
+            approximation.
+        centres: number of centres of the approximation.
+        max_rows: maximum number of rows of each label; a random sample is used of more.
     """
 
     dim: int = 192
@@ -52,7 +57,11 @@ class Config:
 
 
 class SVM(Fitted, OddsScorer):
-    """A kernel machine on log errors. See :class:`Config`."""
+    """Scorer with a kernel machine on log errors. See :class:`Config`.
+
+    Raises:
+        ConfigError: if the scorer of the errors is not a fitted scorer.
+    """
 
     centre: Tensor
     weight: Tensor
@@ -67,73 +76,74 @@ class SVM(Fitted, OddsScorer):
         inner = build_part("scorers", config.errors, "scorer.errors", dim=config.dim)
         if not isinstance(inner, Fitted):
             raise ConfigError(
-                f"scorer.errors: {config.errors.get('name')!r} is not fitted to benign regions, and has no errors"
+                f"scorer.errors: {config.errors.get('name')!r} is not fitted to benign regions; "
+                "expected a fitted scorer, such as bigan"
             )
         self.inner, columns = inner, inner.n_errors
         self.config = config
-        for name, start in (
-            ("centre", torch.zeros(1, columns)),
-            ("weight", torch.ones(1)),
-            ("offset", torch.zeros(())),
-            ("gamma", torch.ones(())),
-        ):
-            self.register_buffer(name, start)
+        self.register_buffer("centre", torch.zeros(1, columns))
+        self.register_buffer("weight", torch.ones(1))
+        self.register_buffer("offset", torch.zeros(()))
+        self.register_buffer("gamma", torch.ones(()))
         self.register_buffer("error_mean", torch.zeros(columns))
         self.register_buffer("error_deviation", torch.ones(columns))
         self.register_buffer("platt", torch.tensor([1.0, 0.0]))
 
     def fit(self, benign: Tensor, anomalous: Tensor, seed: int = 0, report: Report = print) -> None:
-        """Fit the inner scorer to one half of benign rows (n, dim), the SVM to the other and the anomalous ones (m, dim).
+        """Fit the inner scorer and the SVM.
+
+        Args:
+            benign: (n, dim) rows; one half fits the inner scorer, the other half the SVM.
+            anomalous: (m, dim) rows for the SVM.
+            seed: random seed.
+            report: called with progress messages.
 
         Raises:
-            ValueError: too few rows, or no anomalous ones.
+            ValueError: if there are too few rows of either label.
         """
         config = self.config
         if len(anomalous) < 2:
             raise ValueError(
-                "phase III needs anomalous descriptions to learn from, and there are none"
+                f"phase III needs at least 2 anomalous descriptions, got {len(anomalous)}"
             )
         for_inner, for_errors = held_out(benign, seed, SHARE_OF_ERRORS)
         if len(for_inner) < FEW_ROWS:
             report(
-                f"svm: what is normal is learnt from {len(for_inner)} rows, too few to say much of it"
+                f"svm: the scorer of errors is fitted to {len(for_inner)} rows, too few for "
+                "reliable errors"
             )
         fitted_once(self.inner, config.errors, for_inner, anomalous, seed, report, self.keep_in)
         with torch.no_grad():
             logs = [
-                self._log_errors(rows)
-                for rows in (
-                    drawn(for_errors, config.max_rows, seed),
-                    drawn(anomalous, config.max_rows, seed),
-                )
+                self._log_errors(drawn(rows, config.max_rows, seed))
+                for rows in (for_errors, anomalous)
             ]
         self.error_mean, self.error_deviation = scale_of(torch.cat(logs))
         x = ((torch.cat(logs) - self.error_mean) / self.error_deviation).double().numpy()
         y = np.repeat([0, 1], [len(rows) for rows in logs])
         gamma = 1 / max(x.shape[1] * float(x.var()), 1e-9)
         self.gamma = torch.tensor(gamma, dtype=torch.float32)
-        machine = (
-            self._whole(x, y, gamma)
-            if len(x) <= config.whole_up_to
-            else self._on_centres(x, y, gamma, seed)
-        )
-        margins = cross_val_predict(
-            machine, x, y, cv=min(5, int(np.bincount(y).min())), method="decision_function"
-        )
+        if len(x) <= config.whole_up_to:
+            machine = self._fit_exact(x, y, gamma)
+        else:
+            machine = self._fit_approximate(x, y, gamma, seed)
+        n_folds = min(5, int(np.bincount(y).min()))
+        margins = cross_val_predict(machine, x, y, cv=n_folds, method="decision_function")
         platt = LogisticRegression(C=1e3, class_weight="balanced").fit(margins[:, None], y)
         self.platt = torch.tensor([float(platt.coef_[0, 0]), float(platt.intercept_[0])])
         report(
-            f"svm: {len(logs[0])} benign and {len(logs[1])} anomalous rows, {len(self.centre)} centres"
+            f"svm: {len(logs[0])} benign and {len(logs[1])} anomalous rows, "
+            f"{len(self.centre)} centres"
         )
         self.standardise(for_errors)
 
-    def _whole(self, x: np.ndarray, y: np.ndarray, gamma: float) -> Any:
+    def _fit_exact(self, x: np.ndarray, y: np.ndarray, gamma: float) -> Any:
         machine = SVC(C=self.config.cost, gamma=gamma, class_weight="balanced")
         fitted = machine.fit(x, y)
-        self._keep(fitted.support_vectors_, fitted.dual_coef_[0], float(fitted.intercept_[0]))
+        self._store(fitted.support_vectors_, fitted.dual_coef_[0], float(fitted.intercept_[0]))
         return machine
 
-    def _on_centres(self, x: np.ndarray, y: np.ndarray, gamma: float, seed: int) -> Any:
+    def _fit_approximate(self, x: np.ndarray, y: np.ndarray, gamma: float, seed: int) -> Any:
         from sklearn.pipeline import make_pipeline
 
         machine = make_pipeline(
@@ -141,15 +151,15 @@ class SVM(Fitted, OddsScorer):
             LinearSVC(C=self.config.cost, class_weight="balanced", dual=False),
         )
         nystroem, linear = (step for _, step in machine.fit(x, y).steps)
-        # w . (N k(x, centres)) is again a sum of kernels.
-        self._keep(
+        # w . (N k(x, centres)) is a sum of kernels again.
+        self._store(
             nystroem.components_,
             nystroem.normalization_.T @ linear.coef_[0],
             float(linear.intercept_[0]),
         )
         return machine
 
-    def _keep(self, centres: np.ndarray, weights: np.ndarray, offset: float) -> None:
+    def _store(self, centres: np.ndarray, weights: np.ndarray, offset: float) -> None:
         self.centre, self.weight, self.offset = (
             torch.tensor(v, dtype=torch.float32) for v in (centres, weights, offset)
         )
@@ -158,31 +168,29 @@ class SVM(Fitted, OddsScorer):
         return self.inner.errors(embeddings).clamp(min=0).log1p()
 
     def margin(self, embeddings: Tensor) -> Tensor:
-        """(n, dim) -> (n,) distance from the border, above 0 on the anomalous side."""
+        """Return the (n,) margins of (n, dim) descriptions, above 0 on the anomalous side."""
         x = (self._log_errors(embeddings) - self.error_mean) / self.error_deviation
-        return (
-            torch.exp(-self.gamma * torch.cdist(x, self.centre).square()) @ self.weight
-            + self.offset
-        )
+        kernels = torch.exp(-self.gamma * torch.cdist(x, self.centre).square())
+        return kernels @ self.weight + self.offset
 
     def log_odds(self, embeddings: Tensor) -> Tensor:
-        """(n, dim) -> (n,) of being anomalous, both classes equally likely beforehand."""
+        """Return the (n,) log-odds of an anomaly for equal prior probabilities."""
         return self.platt[0] * self.margin(embeddings) + self.platt[1]
 
     def strangeness(self, embeddings: Tensor) -> Tensor:
-        """(n,) the log-odds: of odds near 0 the logarithm of the distance would have no spread."""
+        """Return the (n,) log-odds; log(1 + odds) of odds near 0 would not vary."""
         return self.log_odds(embeddings)
 
     def probability(self, embeddings: Tensor) -> Tensor:
-        """(n, dim) -> (n,) of being anomalous, both classes equally likely beforehand."""
+        """Return the (n,) probabilities of an anomaly for equal prior probabilities."""
         return torch.sigmoid(self.log_odds(embeddings))
 
     def distance(self, embeddings: Tensor) -> Tensor:
-        """(n, dim) -> (n,) odds of being anomalous."""
+        """Return the (n,) odds of an anomaly, limited to exp(±15)."""
         return torch.exp(self.log_odds(embeddings).clamp(-15, 15))
 
     def score(self, embeddings: Tensor) -> Tensor:
-        """(n, dim) -> (n,) in [0, 1]: the probability."""
+        """Return the (n,) probabilities, in [0, 1]."""
         return self.probability(embeddings)
 
 

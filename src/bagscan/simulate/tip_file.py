@@ -79,12 +79,8 @@ def project_file(
     low, high, assumption = (
         normalised(scan, view, air) if is_raw else (view.pixels, view.pixels, "")
     )
-    if at:
-        position = _parse_numbers(at, 2, "--at")
-    else:
-        grey = (low + high) / 2 if is_raw else view.pixels.mean(0)
-        position = _draw_position(grey, threat.mask.shape, rng)
-    place = int(position[0]), int(position[1])
+    grey = (low + high) / 2 if is_raw else view.pixels.mean(0)
+    place = _choose_position(at, grey, threat.mask.shape, rng)
     if is_raw:
         channels = np.stack([low, high])
         projected, mask = project(channels, threat, place, profile, rng)
@@ -144,10 +140,13 @@ def _parse_numbers(text: str, n: int, option: str) -> np.ndarray:
     return values
 
 
-def _draw_position(
-    grey: np.ndarray, shape: tuple[int, ...], rng: np.random.Generator
-) -> np.ndarray:
-    """Draw the row and column of the first pixel so that the threat is centred on foreground."""
+def _choose_position(
+    at: str | None, grey: np.ndarray, shape: tuple[int, ...], rng: np.random.Generator
+) -> tuple[int, int]:
+    """Return the first pixel of the threat: as given, or centred on a random foreground pixel."""
+    if at:
+        row, column = _parse_numbers(at, 2, "--at")
+        return int(row), int(column)
     foreground = np.argwhere(grey < DARK)
     last = np.array(grey.shape) - shape
     if (last < 0).any():
@@ -159,4 +158,5 @@ def _draw_position(
         middle = foreground[int(rng.integers(len(foreground)))]
     else:
         middle = np.array(grey.shape) // 2
-    return np.asarray(np.clip(middle - np.array(shape) // 2, 0, last))
+    row, column = np.clip(middle - np.array(shape) // 2, 0, last)
+    return int(row), int(column)

@@ -13,18 +13,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from bagscan.datasets.packed import FIRST_DEVICE, IGNORED, LABEL_STRIDE, MAX_DEVICES, PackedScene
+from bagscan.datasets.packed import LABEL_STRIDE, PackedScene
 from bagscan.detector.depthwise import quicken
 from bagscan.detector.features import CELL_PX, N_FEATURES, as_seen
 from bagscan.detector.network import DetectorNetwork, Maps
 from bagscan.detector.sampling import N_BITS, cut, draw_pose, whole_view
 from bagscan.evaluation.metrics import auroc
 from bagscan.training.compute import autocast_bf16, compute
+from bagscan.training.detector_targets import MIN_CELL, CropBatch, Targets, map_losses
 from bagscan.training.hard_places import HardPlaces
 from bagscan.training.samples import subsample_evenly
 
-MIN_CELL = 0.5  # area of the anomaly, in cells, above which a crop is anomalous
-PIXELS_A_CELL = 16  # label pixels per cell
 NOISE = np.random.default_rng(0).standard_normal(1 << 21, np.float32)
 
 
@@ -74,74 +73,6 @@ class DetectorTaskConfig:
     anomaly_weight: float = 4.0
     outside_weight: float = 0.25
     val_views: int = 400
-
-
-@dataclass(frozen=True)
-class CropBatch:
-    """Batch of crops.
-
-    Attributes:
-        features: (B, C, side, side) float32.
-        counts: (B, 128, side / 8, side / 8) uint8, label pixels per cell of each label.
-        device: (B,) number of the device that needs a verdict, -1 for none.
-    """
-
-    features: Tensor
-    counts: Tensor
-    device: Tensor
-
-
-@dataclass(frozen=True)
-class Targets:
-    """Targets of the maps of a batch, as shares of cells in [0, 1].
-
-    Attributes:
-        categories: (B, n, h, w), each category.
-        anomaly: (B, 1, h, w), the anomaly of any kind.
-        contact: (B, 1, h, w), 1 where devices of the same class touch.
-        devices: (B, 1, h, w), any device.
-        ignored: (B, 1, h, w), pixels without truth.
-        host: (B, 1, h, w), the device that needs a verdict.
-    """
-
-    categories: Tensor
-    anomaly: Tensor
-    contact: Tensor
-    devices: Tensor
-    ignored: Tensor
-    host: Tensor
-
-    @classmethod
-    def of(
-        cls, batch: CropBatch, categories: Sequence[str], kinds: int, device_classes: int
-    ) -> Targets:
-        """Compute the targets of a batch.
-
-        Args:
-            batch: crops.
-            categories: names of all categories.
-            kinds: number of kinds of anomalies, the first categories.
-            device_classes: number of device classes, which follow.
-        """
-        shares = batch.counts.float() / PIXELS_A_CELL
-        instances = shares[:, FIRST_DEVICE : FIRST_DEVICE + MAX_DEVICES]
-        host = instances[torch.arange(len(shares)), batch.device.clamp(min=0)][:, None]
-        near = (F.max_pool2d(instances, 3, 1, 1) > 0.5).float().sum(1, keepdim=True)
-        # Devices of different classes may overlap. Devices of the same class touch only where
-        # fewer classes than devices are near.
-        classes = (
-            (F.max_pool2d(shares[:, kinds : kinds + device_classes], 3, 1, 1) > 0.5)
-            .float()
-            .sum(1, keepdim=True)
-        )
-        return cls(
-            shares[:, : len(categories)],
-            shares[:, :kinds].amax(1, keepdim=True),
-            ((near >= 2) & (near > classes)).float(),
-            instances.amax(1, keepdim=True),
-            shares[:, IGNORED : IGNORED + 1],
-            host,
-        )
 
 
 class DetectorTask:
@@ -343,35 +274,3 @@ def degrade(features: np.ndarray, noise: float, rng: np.random.Generator) -> Non
         crop[:3] += NOISE[start : start + crop[:3].size].reshape(crop[:3].shape) * np.float32(
             rng.uniform(0, noise)
         )
-
-
-def map_losses(
-    logits: Tensor,
-    anomaly: Tensor,
-    devices: Tensor,
-    ignored: Tensor,
-    anomaly_weight: float,
-    outside_weight: float,
-) -> tuple[Tensor, Tensor]:
-    """Return the mean cross-entropy of anomaly maps, and the Dice loss of anomalous crops.
-
-    Args:
-        logits: (B, 1, h, w) anomaly map.
-        anomaly: (B, 1, h, w) share of the anomaly in each cell.
-        devices: (B, 1, h, w) share of devices in each cell.
-        ignored: (B, 1, h, w) share of each cell without truth.
-        anomaly_weight: additional weight of anomalous cells.
-        outside_weight: weight of cells away from any device; cells near one have weight 1.
-    """
-    near = (F.max_pool2d(devices, 5, 1, 2) > 0.1).float()
-    weight = torch.maximum(near, torch.full_like(near, outside_weight)) * (ignored < 0.25)
-    weight = torch.maximum(weight, (anomaly > 0.1).float())
-    cross_entropy = F.binary_cross_entropy_with_logits(logits, anomaly, reduction="none")
-    area = weight.sum((1, 2, 3)).clamp(min=20)
-    cross_entropy = (cross_entropy * weight * (1 + anomaly_weight * anomaly)).sum((1, 2, 3)) / area
-    chance = logits.sigmoid() * weight
-    overlap = 2 * (chance * anomaly).sum((1, 2, 3)) + 1
-    total = chance.square().sum((1, 2, 3)) + anomaly.square().sum((1, 2, 3)) + 1
-    is_anomalous = (anomaly.sum((1, 2, 3)) > MIN_CELL).float()
-    dice = ((1 - overlap / total) * is_anomalous).sum() / is_anomalous.sum().clamp(min=1)
-    return cross_entropy.mean(), dice

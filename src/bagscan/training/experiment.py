@@ -19,7 +19,8 @@ import torch
 from bagscan.config import apply_settings, fill, read_yaml
 from bagscan.core.errors import ConfigError
 from bagscan.core.machine import usable_cores
-from bagscan.training.loop import LoopConfig, Task, run
+from bagscan.training.loop import Task, run
+from bagscan.training.loop_config import LoopConfig
 
 Report = Callable[[str], None]
 Scores = dict[str, float]

@@ -13,7 +13,8 @@ from bagscan.datasets.packed import LABEL_STRIDE, PackedScene, PackedView
 from bagscan.detector.features import CELL_PX, N_FEATURES, as_seen
 from bagscan.detector.sampling import N_BITS, Pose, cut
 from bagscan.detector.together import VIEWS
-from bagscan.training.detector import CropBatch, degrade
+from bagscan.training.detector import degrade
+from bagscan.training.detector_targets import CropBatch
 from bagscan.training.map_batches import MIN_CELLS, WHOLE, BagBatch
 from bagscan.training.seen_maps import HALF_A_CELL, TRUTHS, truth_of
 

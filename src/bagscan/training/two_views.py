@@ -20,8 +20,8 @@ from bagscan.detector.together import VIEWS
 from bagscan.detector.two_views import TwoViews, TwoViewsConfig
 from bagscan.evaluation.metrics import auroc
 from bagscan.training.compute import autocast_bf16, compute
-from bagscan.training.detector import map_losses
 from bagscan.training.detector_experiment import packed_scenes, trained_before
+from bagscan.training.detector_targets import map_losses
 from bagscan.training.experiment import Report, Scores, SimulatedExperiment
 from bagscan.training.map_batches import BagBatch, Shown, bags_of
 from bagscan.training.resolved import save_resolved
