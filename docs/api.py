@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -18,17 +19,28 @@ from bagscan.service.settings import ServiceConfig
 PAGE = Path(__file__).parent / "api.md"
 HEAD = """# API
 
-Written by `docs/api.py` from the service's own description, which a running service gives at `/v1/openapi.json`.
+`docs/api.py` writes this page from the OpenAPI description of the service.
+A running service returns the description at `/v1/openapi.json`.
 
-Send an API key as `Authorization: Bearer KEY`. Errors are problem documents (RFC 9457, `application/problem+json`) with `type`,
-`title`, `status`, `detail`, `instance` and `request_id`; 429 and 503 carry `Retry-After`. Every answer carries `X-Request-Id`, `X-Model-Id` and
-`X-Threshold`. Times are seconds since 1970, UTC. A job is `queued`, `running` or `done`; handed in a second time with the same `Idempotency-Key` (1 to 128 characters) it
-answers 200 in place of 202, and 409 where the key belongs to another scan. A session (the cookie that `POST /v1/sessions` sets) sends its own `csrf` token, which that answer and
-`/v1/me` hold, as `X-CSRF-Token` with every change; API keys need none.
+- **Authentication.** Send an API key as `Authorization: Bearer KEY`.
+- **Sessions.** `POST /v1/sessions` sets a cookie and returns a `csrf` token.
+  `/v1/me` returns the token again. Send it as `X-CSRF-Token` with every change.
+  API keys need no token.
+- **Errors.** Errors are problem documents (RFC 9457, `application/problem+json`).
+  Their fields are `type`, `title`, `status`, `detail`, `instance` and `request_id`.
+- **Retries.** Responses 429 and 503 have the header `Retry-After`.
+- **Response headers.** Every response has `X-Request-Id`, `X-Model-Id` and `X-Threshold`.
+- **Times.** Times are seconds since 1970, UTC.
+- **Jobs.** A job is `queued`, `running` or `done`.
+- **Repeated jobs.** A job with a known `Idempotency-Key` (1 to 128 characters) returns 200,
+  not 202.
+  If the key belongs to another scan, it returns 409.
 
 ```console
-$ curl -H "Authorization: Bearer $KEY" -F files=@7_below.tif -F files=@7_side.tif http://127.0.0.1:8765/v1/screen
-$ curl -H "Authorization: Bearer $KEY" -H "Idempotency-Key: bag-7" -F files=@7_below.tif http://127.0.0.1:8765/v1/jobs
+$ URL=http://127.0.0.1:8765/v1
+$ AUTH="Authorization: Bearer $KEY"
+$ curl -H "$AUTH" -F files=@7_below.tif -F files=@7_side.tif $URL/screen
+$ curl -H "$AUTH" -H "Idempotency-Key: bag-7" -F files=@7_below.tif $URL/jobs
 ```
 
 ```python
@@ -36,24 +48,28 @@ from bagscan.service.client import Client
 
 with Client("http://127.0.0.1:8765", key) as client:
     row = client.screen(["7_below.tif", "7_side.tif"])  # the row of findings.json
-    job = client.submit(["8_below.tif"])  # however often it is sent, one job
+    job = client.submit(["8_below.tif"])  # repeated requests create a single job
     row = client.wait(job["job_id"])
 ```
 
-The client sends again what comes back as busy, or gets no answer, for `patience_s` (60 s).
+The client repeats a request that gets no response, 429 or 503, for `patience_s` (60 s).
 
-**Packed pixels and regions** (`.../pixels`, `.../regions`): the bytes `BSP1`, the length of a JSON header (uint32), the header, then little-endian
-planes: (channels, height, width) uint8 or uint16 counts; or the region of every pixel (uint16, 65535 for none) and after it the
-score of every region (float32). Effective Z is in thousandths.
+**Packed pixels and regions** (`.../pixels`, `.../regions`) are binary:
+
+- the bytes `BSP1`, the length of a JSON header (uint32), and the header;
+- then, for pixels, the planes: (channels, height, width) counts, uint8 or little-endian uint16,
+  with effective Z in thousandths;
+- for regions, the region of every pixel (uint16, 65535 outside all regions), then the score of
+  every region (float32), both little-endian.
 """
 
 
 def page() -> str:
-    """The whole page."""
+    """Return the page."""
     with tempfile.TemporaryDirectory() as folder:
         service = Service(ServiceConfig(folder=Path(folder)))
         app = create_app(service)
-        told = described(app)
+        description = described(app)
         routes = {
             (method, route.path): route
             for route in app.routes
@@ -62,103 +78,85 @@ def page() -> str:
         }
         service.stop()
     lines = [HEAD]
-    for path, methods in told["paths"].items():
+    for path, methods in description["paths"].items():
         for method, operation in methods.items():
-            lines += _operation(
-                method.upper(), path, operation, permission_of(routes[method.upper(), path]) or ""
-            )
+            permission = permission_of(routes[method.upper(), path]) or ""
+            lines += _operation(method.upper(), path, operation, permission)
     lines += ["## Bodies", ""]
-    for name, schema in sorted(told["components"]["schemas"].items()):
+    for name, schema in sorted(description["components"]["schemas"].items()):
         lines += _schema(name, schema)
     return "\n".join(lines).rstrip() + "\n"
 
 
 def _schema(name: str, schema: dict[str, Any]) -> list[str]:
-    rows = [
-        f"| `{field}` | {_kind(told)} | {'yes' if field in schema.get('required', []) else ''} | {told.get('description', '')} |"
-        for field, told in schema.get("properties", {}).items()
+    rows = []
+    for name_of_field, field in schema.get("properties", {}).items():
+        required = "yes" if name_of_field in schema.get("required", []) else ""
+        meaning = field.get("description", "")
+        rows.append(f"| `{name_of_field}` | {_kind(field)} | {required} | {meaning} |")
+    if not rows:
+        return []
+    return [
+        f"### {name}",
+        "",
+        schema.get("description", ""),
+        "",
+        "| field | kind | required | meaning |",
+        "|---|---|---|---|",
+        *rows,
+        "",
     ]
-    return (
-        [
-            f"### {name}",
-            "",
-            schema.get("description", ""),
-            "",
-            "| field | kind | required | meaning |",
-            "|---|---|---|---|",
-            *rows,
-            "",
-        ]
-        if rows
-        else []
-    )
 
 
-def _kind(told: dict[str, Any]) -> str:
-    if "enum" in told:
-        return ", ".join(map(str, told["enum"]))
-    if "anyOf" in told:
-        return " or ".join(map(_kind, told["anyOf"]))
-    kind = told["$ref"].rpartition("/")[2] if "$ref" in told else told.get("type", "anything")
-    return (
-        kind
-        + (f" of {_kind(told['items'])}" if "items" in told else "")
-        + (f", at most {told['maxLength']} characters" if "maxLength" in told else "")
-    )
+def _kind(schema: dict[str, Any]) -> str:
+    if "enum" in schema:
+        return ", ".join(map(str, schema["enum"]))
+    if "anyOf" in schema:
+        return " or ".join(map(_kind, schema["anyOf"]))
+    kind = schema["$ref"].rpartition("/")[2] if "$ref" in schema else schema.get("type", "anything")
+    items = f" of {_kind(schema['items'])}" if "items" in schema else ""
+    limit = f", at most {schema['maxLength']} characters" if "maxLength" in schema else ""
+    return f"{kind}{items}{limit}"
 
 
 def _operation(method: str, path: str, operation: dict[str, Any], permission: str) -> list[str]:
-    who = (
-        "anybody"
-        if permission == PUBLIC
-        else ", ".join(role for role, held in ROLES.items() if permission in held)
-    )
+    if permission == PUBLIC:
+        roles = "everyone"
+    else:
+        roles = ", ".join(role for role, held in ROLES.items() if permission in held)
     lines = [
         f"## `{method} {path}`",
         "",
         operation.get("description", operation["summary"]),
         "",
-        f"For: {who}.",
+        f"For: {roles}.",
         "",
     ]
-    given = [p for p in operation.get("parameters", []) if p["in"] in ("query", "header")]
-    if given:
+    parameters = [p for p in operation.get("parameters", []) if p["in"] in ("query", "header")]
+    if parameters:
         lines += ["| parameter | in | meaning |", "|---|---|---|"]
-        lines += [
-            f"| `{p['name']}` | {p['in']} | {p.get('description', '')}{_default(p)} |"
-            for p in given
-        ] + [""]
+        for p in parameters:
+            lines.append(f"| `{p['name']}` | {p['in']} | {p.get('description', '')}{_default(p)} |")
+        lines.append("")
     body = operation.get("requestBody", {}).get("content", {})
     if body:
-        lines += [
-            "Body: "
-            + "; ".join(
-                f"`{kind}`"
-                + (
-                    f" {content['schema']['$ref'].rpartition('/')[2]}"
-                    if "$ref" in content["schema"]
-                    else ""
-                )
-                for kind, content in body.items()
-            )
-            + ".",
-            "",
-        ]
-    answers = ", ".join(
-        status + _names(told)
-        for status, told in operation["responses"].items()
+        kinds = [f"`{kind}`{_schema_names([content])}" for kind, content in body.items()]
+        lines += [f"Body: {'; '.join(kinds)}.", ""]
+    responses = ", ".join(
+        status + _schema_names(response.get("content", {}).values())
+        for status, response in operation["responses"].items()
         if status != "default"
     )
-    return [*lines, f"Answers: {answers}; a problem document otherwise.", ""]
+    return [*lines, f"Responses: {responses}; otherwise a problem document.", ""]
 
 
-def _names(answer: dict[str, Any]) -> str:
-    kinds = [
+def _schema_names(contents: Iterable[dict[str, Any]]) -> str:
+    names = [
         content["schema"]["$ref"].rpartition("/")[2]
-        for content in answer.get("content", {}).values()
+        for content in contents
         if "$ref" in content.get("schema", {})
     ]
-    return f" {', '.join(kinds)}" if kinds else ""
+    return f" {', '.join(names)}" if names else ""
 
 
 def _default(parameter: dict[str, Any]) -> str:
@@ -169,5 +167,5 @@ def _default(parameter: dict[str, Any]) -> str:
 if __name__ == "__main__":
     text = page()
     if "--check" in sys.argv:
-        sys.exit(0 if PAGE.read_text() == text else "docs/api.md is stale: python docs/api.py")
+        sys.exit(0 if PAGE.read_text() == text else "docs/api.md is stale; run python docs/api.py")
     PAGE.write_text(text)

@@ -1,4 +1,7 @@
-"""Take the pictures of the review page that the guides show, of simulated bags: python docs/screenshots.py [--out FOLDER]."""
+"""Take the screenshots of the review page for the guides, with simulated bags.
+
+Usage: ``python docs/screenshots.py [--out FOLDER]``.
+"""
 
 from __future__ import annotations
 
@@ -66,10 +69,10 @@ def main() -> None:
             _wait_for_queue(address)
             _shoot(browser, address, out)
             browser.close()
-            for path in out.glob("service_*.png"):  # a quarter of the size, and nobody sees it
-                Image.open(path).convert("RGB").quantize(
-                    256, kmeans=10, dither=Image.Dither.NONE
-                ).save(path, optimize=True)
+            for path in out.glob("service_*.png"):  # 256 colours: a quarter of the size
+                image = Image.open(path).convert("RGB")
+                image = image.quantize(256, kmeans=10, dither=Image.Dither.NONE)
+                image.save(path, optimize=True)
         finally:
             service.terminate()
             service.wait(30)
@@ -79,12 +82,8 @@ def _wait_for_queue(address: str) -> None:
     with httpx.Client(base_url=address) as client:
         while True:
             try:
-                if (
-                    client.post(
-                        "/v1/sessions", json={"name": "susan", "password": PASSWORD}
-                    ).is_success
-                    and len(client.get("/v1/queue").json()["scans"]) >= 12
-                ):
+                login = client.post("/v1/sessions", json={"name": "susan", "password": PASSWORD})
+                if login.is_success and len(client.get("/v1/queue").json()["scans"]) >= 12:
                     return
             except httpx.TransportError:
                 pass

@@ -1,4 +1,7 @@
-"""Write the tables of settings into docs/reference.md from the classes themselves: python docs/settings.py [--check]."""
+"""Write the tables of settings in docs/reference.md from the settings classes.
+
+Usage: ``python docs/settings.py [--check]``.
+"""
 
 from __future__ import annotations
 
@@ -58,7 +61,7 @@ CLASSES = {
 
 
 def tables() -> str:
-    """Every class of settings, a table each."""
+    """Return a heading and a table for every settings class."""
     classes = (
         CLASSES
         | {f"{kind}: `{name}`": part(kind, name).Config for kind in ALL for name in names(kind)}
@@ -73,31 +76,32 @@ def tables() -> str:
 
 
 def _meanings(config: type) -> dict[str, str]:
-    """What the Attributes in the docstrings of a class, and of those that it inherits from, say of each setting."""
+    """Return the meaning of every setting, from the docstrings of a class and its bases."""
+    settings = [field.name for field in dataclasses.fields(config)]
     meanings: dict[str, str] = {}
-    for one in reversed(config.__mro__):
-        meanings |= _told(one.__doc__ or "", [field.name for field in dataclasses.fields(config)])
+    for base in reversed(config.__mro__):
+        meanings |= _parse_attributes(base.__doc__ or "", settings)
     return meanings
 
 
-def _told(docstring: str, names_of_settings: list[str]) -> dict[str, str]:
+def _parse_attributes(docstring: str, settings: list[str]) -> dict[str, str]:
     text = re.sub(r"\s+", " ", docstring.partition("Attributes:")[2])
     text = (
         re.sub(r":\w+:`[~.]?([^`]*)`", lambda link: f"`{link[1].rpartition('.')[2]}`", text)
         .replace("``", "`")
         .replace("|", "\\|")
     )
-    name = "|".join(names_of_settings)
-    found = list(re.finditer(rf"(?:^| )((?:(?:{name}), )*(?:{name})): ", text))
+    name = "|".join(settings)
+    entries = list(re.finditer(rf"(?:^| )((?:(?:{name}), )*(?:{name})): ", text))
     meanings = {}
-    for one, after in zip(found, [*found[1:], None], strict=False):
-        told = text[one.end() : after.start() if after else len(text)].strip()
-        meanings |= dict.fromkeys(one.group(1).split(", "), told)
+    for entry, following in zip(entries, [*entries[1:], None], strict=False):
+        meaning = text[entry.end() : following.start() if following else len(text)].strip()
+        meanings |= dict.fromkeys(entry.group(1).split(", "), meaning)
     return meanings
 
 
 def explained(config: type) -> list[str]:
-    """A table of settings with their meanings."""
+    """Return the lines of a table of settings with defaults and meanings."""
     meanings = _meanings(config)
     return [
         "| setting | default | meaning |",
@@ -115,22 +119,22 @@ def _default(field: dataclasses.Field) -> str:
         return str(field.default)
     if field.default_factory is dataclasses.MISSING:
         return "(required)"
-    made = field.default_factory()
-    return "(group)" if dataclasses.is_dataclass(made) else str(made)
+    default = field.default_factory()
+    return "(group)" if dataclasses.is_dataclass(default) else str(default)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
-        "--check", action="store_true", help="fail when the page is not what the classes say"
+        "--check", action="store_true", help="exit with an error if the page is out of date"
     )
     check = parser.parse_args().check
     page = PAGE.read_text()
     before, rest = page.split(START)
-    written = f"{before}{START}\n\n{tables()}\n{END}{rest.split(END)[1]}"
-    if check and written != page:
-        sys.exit(f"{PAGE} is not what the classes say: run python docs/settings.py")
-    PAGE.write_text(written)
+    updated = f"{before}{START}\n\n{tables()}\n{END}{rest.split(END)[1]}"
+    if check and updated != page:
+        sys.exit(f"{PAGE} is out of date; run python docs/settings.py")
+    PAGE.write_text(updated)
 
 
 if __name__ == "__main__":

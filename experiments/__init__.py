@@ -1,1 +1,1 @@
-"""Scripts that measure bagscan, and the records and tables that they leave. Not part of the package."""
+"""Scripts that measure bagscan, their records and tables; not part of the package."""

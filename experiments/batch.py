@@ -1,9 +1,10 @@
-"""What archives cost: workers side by side, and memory against the number of scans.
+"""Measure the screening of archives: speed of workers, memory, and Ray against the local pool.
 
     python -m experiments.batch simulated/demo/raw --bags 120
 
-The first part screens real simulated bags with the shipped model, by one and by two workers in one run; the second lists and "judges" empty
-files with a worker that answers at once, so that only what surrounds the judging is measured.
+``workers`` screens simulated bags with a bundled model, with one and two workers in turns.
+``memory`` lists and screens empty files with a worker that answers at once, which leaves only the
+cost of everything around the model.
 """
 
 from __future__ import annotations
@@ -24,14 +25,12 @@ from experiments.engine import Run, keep
 SIZES = (1_000, 10_000, 100_000)
 JUDGED = (100, 1_000)
 MILLION = 1_000_000
-RAY = (
-    (10_000, 0.02),
-    (1_000, 0.085),
-)  # bags, seconds of a core for each: a model far smaller than ours, and the colour model
+# Number of bags, CPU seconds per bag: a much smaller model, and the bundled colour model.
+RAY = ((10_000, 0.02), (1_000, 0.085))
 
 
 def instant(pipe):  # type: ignore[no-untyped-def]
-    """A worker that finds every bag clear."""
+    """Answer every task at once with CLEAR; the entry point of a worker process."""
     from bagscan.workers.protocol import receive, send
 
     while True:
@@ -50,24 +49,17 @@ def instant(pipe):  # type: ignore[no-untyped-def]
 
 
 def busy(models: list[str], views: list[dict[str, str]]) -> dict[str, object]:
-    """Judges a bag by keeping a core busy for as long as a model would: the seconds are its name."""
+    """Keep a core busy as a model would; the file name of the first view gives the CPU seconds."""
     until = time.process_time() + float(Path(views[0]["path"]).stem)
     while time.process_time() < until:
         pass
-    return {
-        "row": {
-            "path": views[0]["path"],
-            "decision": "CLEAR",
-            "reasons": [],
-            "views": {},
-            "findings": [],
-        },
-        "top_score": 0.1,
-    }
+    path = views[0]["path"]
+    row = {"path": path, "decision": "CLEAR", "reasons": [], "views": {}, "findings": []}
+    return {"row": row, "top_score": 0.1}
 
 
 def serve_busy(pipe):  # type: ignore[no-untyped-def]
-    """The same as a worker process of the local pool."""
+    """Run :func:`busy` in a worker process of the local pool."""
     from bagscan.workers.tasks import serve
 
     serve(
@@ -76,7 +68,14 @@ def serve_busy(pipe):  # type: ignore[no-untyped-def]
 
 
 def ray_against_local(size: int, busy_s: float) -> dict[str, dict[str, float]]:
-    """Bags a second of two local workers and of two on a Ray cluster of this machine, on the same work, in turns; both warm."""
+    """Measure bags per second of two local workers and of two Ray workers on this machine.
+
+    Both pools are warm and take turns on the same work.
+
+    Args:
+        size: number of bags.
+        busy_s: CPU seconds per bag.
+    """
     from bagscan.cluster.pool import RayPool
 
     rates: dict[str, list[float]] = {"local": [], "ray": []}
@@ -97,26 +96,26 @@ def ray_against_local(size: int, busy_s: float) -> dict[str, dict[str, float]]:
             answers = list(pool.judge(bags))
             assert len(answers) == len(bags)
             rates[name].append(len(bags) / (time.perf_counter() - started))
-            print(name, round(rates[name][-1], 1), "bags a second", flush=True)
+            print(name, round(rates[name][-1], 1), "bags per second", flush=True)
     for pool in pools.values():
         pool.stop()
-    result = {name: sum(found) / len(found) for name, found in rates.items()}
+    means = {name: sum(values) / len(values) for name, values in rates.items()}
     return {
         f"{size:,} bags of {1000 * busy_s:.0f} ms, two workers": {
-            **{f"{k}, bags a second": round(v, 1) for k, v in result.items()},
-            "overhead of Ray": round(result["local"] / result["ray"] - 1, 3),
+            **{f"{k}, bags a second": round(v, 1) for k, v in means.items()},
+            "overhead of Ray": round(means["local"] / means["ray"] - 1, 3),
         }
     }
 
 
 def workers(scans: Path, bags: int, folder: Path) -> dict[str, dict[str, float]]:
-    """Bags a second by one and two workers; the time until workers are warm counts."""
+    """Measure bags per second of one and of two workers, start of the workers included."""
     source = folder / "scans"
     source.mkdir()
     for path in sorted(scans.glob("*_below.tif"))[:bags]:
         for view in ("below", "side"):
-            one = path.with_name(path.name.replace("_below", f"_{view}"))
-            (source / one.name).symlink_to(one.absolute())
+            file = path.with_name(path.name.replace("_below", f"_{view}"))
+            (source / file.name).symlink_to(file.absolute())
     result: dict[str, dict[str, float]] = {}
     for count in (1, 2, 1, 2):
         config = BatchConfig(workers=count)
@@ -125,29 +124,34 @@ def workers(scans: Path, bags: int, folder: Path) -> dict[str, dict[str, float]]
         started = time.perf_counter()
         screen_archive(out, config, Pool([SHIPPED / "raw"], config), lambda _: None)
         rate = total / (time.perf_counter() - started)
-        result.setdefault(f"{count} workers", {"bags a second": 0.0})
-        result[f"{count} workers"]["bags a second"] = max(
-            result[f"{count} workers"]["bags a second"], round(rate, 3)
-        )
-        print(count, "workers", round(rate, 3), "bags a second", flush=True)
+        best = result.setdefault(f"{count} workers", {"bags a second": 0.0})
+        best["bags a second"] = max(best["bags a second"], round(rate, 3))
+        print(count, "workers", round(rate, 3), "bags per second", flush=True)
     ratio = result["2 workers"]["bags a second"] / result["1 workers"]["bags a second"]
     return result | {"2 workers against 1": {"ratio": round(ratio, 2)}}
 
 
 def memory(size: int, *more: str) -> dict[str, float]:
-    """Time, and peak memory of the parent process and of a real worker, in a process of its own."""
+    """Measure time and peak memory of a run, in a separate process.
+
+    Args:
+        size: number of bags.
+        *more: further arguments of this script.
+    """
     command = [sys.executable, "-m", "experiments.batch", "--one", str(size), *more]
-    seconds, parent, worker = map(
-        float,
-        subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()[-3:],
-    )
-    return {"seconds": seconds, "peak MB of the parent": parent} | (
-        {"peak MB of the worker": worker} if worker else {}
-    )
+    output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    seconds, parent, worker = map(float, output.split()[-3:])
+    result = {"seconds": seconds, "peak MB of the parent": parent}
+    return result | ({"peak MB of the worker": worker} if worker else {})
 
 
 def one_judged(size: int, colour: Path) -> None:
-    """Judge real bags, one view each, by one real worker of the colour model; bags come again once all had their turn."""
+    """Screen single-view bags with a worker of the colour model, and print time and peak memory.
+
+    Args:
+        size: number of bags; files are reused if there are fewer.
+        colour: directory of colour images.
+    """
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "scans").mkdir()
@@ -158,22 +162,22 @@ def one_judged(size: int, colour: Path) -> None:
         config, started = BatchConfig(), time.perf_counter()
         prepare([folder / "scans"], [SHIPPED / "colour"], folder / "out", config, lambda _: None)
         screen_archive(folder / "out", config, Pool([SHIPPED / "colour"], config), lambda _: None)
-        result = [
-            resource.getrusage(of).ru_maxrss / 1024
-            for of in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+        peaks = [
+            resource.getrusage(processes).ru_maxrss / 1024
+            for processes in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
         ]
-        print(round(time.perf_counter() - started, 1), *(round(v, 1) for v in result))
+        print(round(time.perf_counter() - started, 1), *(round(peak, 1) for peak in peaks))
 
 
 def one(size: int, index_only: bool) -> None:
-    """Make empty files, and list or judge them."""
+    """List or screen empty files with :func:`instant`, and print time and peak memory."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        for start in range(0, size, 1000):  # a thousand to a folder, as archives lie
-            place = folder / "scans" / f"{start // 1000:04d}"
-            place.mkdir(parents=True)
+        for start in range(0, size, 1000):
+            source = folder / "scans" / f"{start // 1000:04d}"
+            source.mkdir(parents=True)
             for number in range(start, min(size, start + 1000)):
-                (place / f"{number:07d}.tif").touch()
+                (source / f"{number:07d}.tif").touch()
         config, started = BatchConfig(), time.perf_counter()
         prepare([folder / "scans"], shipped_models(), folder / "out", config, lambda _: None)
         if not index_only:
@@ -188,7 +192,7 @@ def one(size: int, index_only: bool) -> None:
 
 
 def all_memory(scans: Path, bags: int) -> dict[str, dict[str, float]]:
-    """Of a thousand bags to a hundred thousand, a million listed, and some that are really judged."""
+    """Measure archives of several sizes, a listing of a million files, and real screening."""
     result = {f"{size:,} bags judged at once": memory(size) for size in SIZES}
     result |= {f"{MILLION:,} bags listed": memory(MILLION, "--index-only")}
     return result | {
@@ -200,13 +204,13 @@ def all_memory(scans: Path, bags: int) -> dict[str, dict[str, float]]:
 
 
 def all_workers(scans: Path, bags: int) -> dict[str, dict[str, float]]:
-    """One and two."""
+    """Measure one and two workers."""
     with tempfile.TemporaryDirectory() as name:
         return workers(scans, bags, Path(name))
 
 
 def all_ray(scans: Path, bags: int) -> dict[str, dict[str, float]]:
-    """Ray against the local pool."""
+    """Measure Ray against the local pool."""
     return {
         key: row for size, seconds in RAY for key, row in ray_against_local(size, seconds).items()
     }
@@ -228,7 +232,7 @@ def main() -> None:
         "--only",
         choices=list(PARTS),
         action="append",
-        help="measure this again; other records stay",
+        help="measure only this; other records stay",
     )
     arguments = parser.parse_args()
     if arguments.one and arguments.judged:
@@ -237,7 +241,10 @@ def main() -> None:
     if arguments.one:
         one(arguments.one, arguments.index_only)
         return
-    note = "Workers are counted with the time that they take to start. The instant worker judges nothing: what is left is the parent's own."
+    note = (
+        "Rates include the start of the workers. The instant worker runs no model: "
+        "the rest is the cost of the parent process."
+    )
     for name in arguments.only or PARTS:
         for measured, row in PARTS[name](arguments.scans, arguments.bags).items():
             keep(

@@ -1,8 +1,10 @@
-"""Make a trained detector one that comes along: python -m experiments.detector RUN NAME --config C --test SET [--max-fpr 0.1].
+"""Turn a trained detector into a bundled model, and record its results.
 
-Thresholds are chosen on the validation scenes of the configuration's sets, figures taken on a test set that has
-nothing to do with them, and both stand in the card. Writes src/bagscan/shipped/NAME; its figures by group and by what
-was hidden how, and the run's curve, become the tables detector, detector_by and detector_curve.
+    python -m experiments.detector RUN NAME --config C --test SET [--max-fpr 0.1]
+
+Thresholds are chosen on the validation scenes of the configuration's datasets. Results come from an
+independent test set. The model card holds both. The script writes ``src/bagscan/shipped/NAME`` and
+the tables ``detector``, ``detector_by`` and ``detector_curve``.
 """
 
 from __future__ import annotations
@@ -31,7 +33,7 @@ from bagscan.training.detector_experiment import (
 from bagscan.training.experiment import SimulatedExperiment, read_experiment
 from experiments.engine import Run, keep
 
-SHOWN = ("scenes", "device_recall", "device_auroc", "bag_tp", "bag_fp", "on_the_anomaly")
+GROUP_METRICS = ("bags", "bag_tp", "on_the_anomaly", "hit_at_1", "within_auroc")
 
 
 def main() -> None:
@@ -88,20 +90,34 @@ def main() -> None:
 
 
 def keep_curve(run: Path, name: str, batch: int) -> int:
-    """Store the validations of a run's log; returns how many crops it saw in all."""
+    """Record the validations of a training run.
+
+    Args:
+        run: directory of the run.
+        name: name of the model.
+        batch: crops per step, over all processes.
+
+    Returns:
+        Number of crops of the whole run.
+    """
     crops = 0
     for line in (run / "log.jsonl").read_text().splitlines():
-        result = json.loads(line)
-        crops = result["step"] * batch
-        if "validation" in result:
-            keep(Run("detector_curve", {"model": name, "crops": crops}), result["validation"])
+        entry = json.loads(line)
+        crops = entry["step"] * batch
+        if "validation" in entry:
+            keep(Run("detector_curve", {"model": name, "crops": crops}), entry["validation"])
     return crops
 
 
 def figures(bags: Sequence[JudgedBag], thresholds: Thresholds) -> dict[str, Any]:
-    """All figures by group, and how many bags are found by kind, way and device."""
+    """Compute all metrics by group, and detection by kind, way, device and visibility.
+
+    Returns:
+        ``groups`` (metrics by group), ``all`` (metrics of all bags), ``by`` (selected metrics by
+        property and value).
+    """
     groups = sorted({bag.about["group"] for bag in bags})
-    result = {
+    by_group = {
         group: measure([bag for bag in bags if bag.about["group"] == group], thresholds)
         for group in groups
     }
@@ -111,7 +127,7 @@ def figures(bags: Sequence[JudgedBag], thresholds: Thresholds) -> dict[str, Any]
     }
     standing = _by(bags, thresholds, _standing_out)
     return {
-        "groups": result,
+        "groups": by_group,
         "all": measure(bags, thresholds),
         "by": by | {"standing_out": standing},
     }
@@ -129,32 +145,44 @@ def _by(
     for bag in bags:
         if bag.anomalous:
             parts[key(bag)].append(bag)
-    result = {name: measure(own, thresholds) for name, own in sorted(parts.items())}
-    return {
-        name: {k: one[k] for k in ("bags", "bag_tp", "on_the_anomaly", "hit_at_1", "within_auroc")}
-        for name, one in result.items()
-    }
+    result = {}
+    for name, members in sorted(parts.items()):
+        metrics = measure(members, thresholds)
+        result[name] = {metric: metrics[metric] for metric in GROUP_METRICS}
+    return result
 
 
 def card(record: dict[str, Any], crops: int, images: str) -> dict[str, Any]:
-    """What the model card says."""
+    """Return the entries of the model card.
+
+    Args:
+        record: results of :func:`figures`.
+        crops: number of training crops.
+        images: kind of image, ``raw`` or ``colour``.
+    """
     result: dict[str, Any] = {
-        "trained on": f"simulated scans alone (presets deei and operational), over ImageNet weights (Apache-2.0); {crops:,} crops",
+        "trained on": "simulated scans alone (presets deei and operational), "
+        f"over ImageNet weights (Apache-2.0); {crops:,} crops",
     }
     for name, group in record["groups"].items():
         result[f"{name.replace('_', ' ')} (preset demo, {group['bags']} bags as screened)"] = (
-            f"finds {group['bag_tp']:.0%} of bags with something hidden, {group['on_the_anomaly']:.0%} at the right place, "
-            f"at {group['bag_fp']:.0%} false alarms; devices over both views AUROC {group['device_auroc']:.3f}, {group['device_recall']:.0%} of devices found"
+            f"finds {group['bag_tp']:.0%} of bags with something hidden, "
+            f"{group['on_the_anomaly']:.0%} at the right place, "
+            f"at {group['bag_fp']:.0%} false alarms; "
+            f"devices over both views AUROC {group['device_auroc']:.3f}, "
+            f"{group['device_recall']:.0%} of devices found"
         )
     for key in ("kind", "way", "device"):
         rows = sorted(record["by"][key].items(), key=lambda row: row[1]["bag_tp"])
         result[f"found by {key}"] = ", ".join(f"{name} {row['bag_tp']:.0%}" for name, row in rows)
     if images == "colour":
         result["on real scanners"] = (
-            "not shown to be better than plain darkness: colours of scanners differ, and this model knows the simulator's alone"
+            "not shown to be better than attenuation alone: colours differ between scanners, "
+            "and this model was trained only on those of the simulator"
         )
     return result | {
-        "limits": "simulated scans of one scanner; a first-stage aid, a person decides; no conformance to any security standard is claimed"
+        "limits": "simulated scans of a single scanner; a first-stage aid, a person decides; "
+        "no conformance to any security standard is claimed"
     }
 
 
@@ -162,20 +190,17 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("run", type=Path, help="a folder of bagscan train")
-    parser.add_argument("name")
-    parser.add_argument("--config", type=Path, required=True)
-    parser.add_argument("--test", type=Path, required=True)
+    parser.add_argument("run", type=Path, help="directory of a bagscan train run")
+    parser.add_argument("name", help="name of the bundled model")
+    parser.add_argument("--config", type=Path, required=True, help="configuration of the run")
+    parser.add_argument("--test", type=Path, required=True, help="directory of the test set")
+    parser.add_argument("--crops", type=int, default=0, help="training crops before this run")
     parser.add_argument(
-        "--crops", type=int, default=0, help="that the detector had seen before this run"
+        "--processes", type=int, default=1, help="training processes, each with its own batch"
     )
     parser.add_argument(
-        "--processes",
-        type=int,
-        default=1,
-        help="that trained together, each with a batch of its own",
+        "--max-fpr", type=float, default=0.1, help="largest false-positive rate on validation bags"
     )
-    parser.add_argument("--max-fpr", type=float, default=0.1)
     return parser.parse_args()
 
 

@@ -1,11 +1,13 @@
-"""Runs and what they leave: a table is a list of runs, and every run leaves one record, a line of ``results/TABLE.jsonl``.
+"""Runs of experiments and their records.
+
+A table is a list of runs. Every run has one record, a line of ``results/TABLE.jsonl``::
 
     runs = grid("speed", contender=["torch", "openvino"], images=["raw", "colour"])
     for run in remaining(runs):
-        keep(run, measured(run.settings))
+        keep(run, measure(run.settings))
 
-A run is known by its settings: one that has a record is not made again, so that a table goes on where a kill ended it.
-A record made again takes the place of the one before.
+The settings identify a run. Runs with a record are skipped, so an interrupted table can be resumed.
+A repeated run replaces its record.
 """
 
 from __future__ import annotations
@@ -27,19 +29,24 @@ NOTHING: Mapping[str, Any] = {"name": "-", "hash": "-", "counts": {}}
 
 @dataclass(frozen=True)
 class Run:
-    """Attributes: table: whose row it is. settings: plain values that tell it from the table's other runs."""
+    """One row of a table.
+
+    Attributes:
+        table: name of the table.
+        settings: plain values that identify the run within its table.
+    """
 
     table: str
     settings: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
-        """For people."""
+        """Values of the settings, for messages."""
         return ", ".join(map(str, self.settings.values()))
 
 
 def grid(table: str, **axes: Iterable[Any]) -> list[Run]:
-    """Every combination of settings, the last changing first."""
+    """Return a run for every combination of settings; the last setting varies fastest."""
     return [
         Run(table, dict(zip(axes, values, strict=True)))
         for values in itertools.product(*axes.values())
@@ -47,10 +54,10 @@ def grid(table: str, **axes: Iterable[Any]) -> list[Run]:
 
 
 def read_table(table: str, folder: Path = RESULTS) -> list[dict[str, Any]]:
-    """The records of a table, in the order that they were made in.
+    """Load the records of a table, in file order.
 
     Raises:
-        DataError: a line that is no record; it is named.
+        DataError: a line is not a record.
     """
     path = folder / f"{table}.jsonl"
     records = []
@@ -60,20 +67,21 @@ def read_table(table: str, folder: Path = RESULTS) -> list[dict[str, Any]]:
             check_record(record)
         except (ValueError, DataError) as error:
             raise DataError(
-                f"{path}:{number}: no result record ({error}); delete the line to have it made anew"
+                f"{path}:{number}: not a result record ({error}); "
+                "delete the line and run the experiment again"
             ) from error
         records.append(record)
     return records
 
 
 def remaining(runs: Iterable[Run], again: bool = False, folder: Path = RESULTS) -> list[Run]:
-    """Those that have no record yet; all, where they are to be made ``again``."""
-    wanted = list(runs)
-    there = {
+    """Return the runs without a record, or all runs if ``again``."""
+    runs = list(runs)
+    recorded = {
         table: [record["config"] for record in read_table(table, folder)]
-        for table in {run.table for run in wanted}
+        for table in {run.table for run in runs}
     }
-    return [run for run in wanted if again or dict(run.settings) not in there[run.table]]
+    return [run for run in runs if again or dict(run.settings) not in recorded[run.table]]
 
 
 def keep(
@@ -85,10 +93,18 @@ def keep(
     notes: Iterable[str] = (),
     folder: Path = RESULTS,
 ) -> dict[str, Any]:
-    """Store what a run has found, in place of what it found before; returns the record.
+    """Store the results of a run, replacing its earlier record.
 
     Args:
-        results: figures by name. data: what was measured on: name, hash and counts.
+        run: the run.
+        results: values by name.
+        data: data of the measurement: name, hash and counts.
+        seeds: random seeds.
+        notes: remarks for readers of the record.
+        folder: directory of the tables.
+
+    Returns:
+        The record.
     """
     record = make_record(
         run.table,
@@ -98,13 +114,9 @@ def keep(
         seeds=list(seeds),
         notes=list(notes),
     )
-    others = [
-        other for other in read_table(run.table, folder) if other["config"] != record["config"]
-    ]
+    others = [r for r in read_table(run.table, folder) if r["config"] != record["config"]]
+    lines = [json.dumps(r, allow_nan=False) + "\n" for r in [*others, record]]
     folder.mkdir(parents=True, exist_ok=True)
-    atomic_write_text(
-        folder / f"{run.table}.jsonl",
-        "".join(json.dumps(r, allow_nan=False) + "\n" for r in [*others, record]),
-    )
+    atomic_write_text(folder / f"{run.table}.jsonl", "".join(lines))
     print(run.table, "|", run.name, "|", json.dumps(record["results"]), flush=True)
     return record

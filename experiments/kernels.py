@@ -1,4 +1,4 @@
-"""Speed of kernels, as ratios inside one run: these machines are shared, so seconds alone mean little.
+"""Measure the speed of kernels, as ratios within one run, since the machines are shared.
 
 python -m experiments.kernels [--quick]
 """
@@ -23,7 +23,10 @@ from experiments.engine import Run, keep
 
 
 def interleaved(repeats: int, **contenders: Callable[[], object]) -> dict[str, float]:
-    """Median seconds of each contender; they take turns, so that a slow spell hits all of them."""
+    """Return the median seconds of each contender.
+
+    Contenders take turns, so that a slow period of the machine affects all of them.
+    """
     taken: dict[str, list[float]] = {name: [] for name in contenders}
     for action in contenders.values():
         action()
@@ -36,7 +39,7 @@ def interleaved(repeats: int, **contenders: Callable[[], object]) -> dict[str, f
 
 
 def textured(channels: int, height: int, width: int) -> np.ndarray:
-    """(C, H, W) float32 in [0, 1]: soft blobs with some grain, like packed clutter."""
+    """Return a (C, H, W) float32 texture in [0, 1]: soft blobs with noise, like packed clutter."""
     generator = torch.Generator().manual_seed(0)
     blobs = F.interpolate(
         torch.rand(1, channels, height // 16, width // 16, generator=generator),
@@ -48,7 +51,7 @@ def textured(channels: int, height: int, width: int) -> np.ndarray:
 
 
 def sparse_soft_slic(features: torch.Tensor, grid: Grid, iterations: int) -> torch.Tensor:
-    """The straightforward form: pixel-candidate pairs as index lists, gathered and scattered."""
+    """Run soft SLIC on explicit lists of pixel-candidate pairs, with gathers and scatters."""
     _, dim, height, width = features.shape
     left, _, top, _ = grid.padding
     row = ((torch.arange(height) + top) // grid.cell_h)[:, None].expand(height, width)
@@ -81,7 +84,10 @@ def sparse_soft_slic(features: torch.Tensor, grid: Grid, iterations: int) -> tor
 
 
 def iterations_speed(repeats: int) -> dict[str, float]:
-    """480x320, K = 320, 10 iterations, 20 feature channels against SLIC's 3, one thread."""
+    """Compare the kernels with scikit-image's SLIC on one thread.
+
+    480 x 320 pixels, K = 320, 10 iterations; 20 feature channels against 3 for SLIC.
+    """
     torch.set_num_threads(1)
     cells = Grid.for_count(320, 480, 320)
     image = textured(3, 320, 480)
@@ -113,7 +119,10 @@ def iterations_speed(repeats: int) -> dict[str, float]:
 
 
 def pooled_against_crop(repeats: int) -> dict[str, float]:
-    """ResNet-50, about 100 segments of a 640x480 scan at the default working size, two threads."""
+    """Compare pooled features with crops per region, with ResNet-50 on two threads.
+
+    About 100 regions of a 640 x 480 view at the default working size.
+    """
     torch.set_num_threads(2)
     side = InputConfig().working_side_px
     height, width = round(side * (480 / 640) ** 0.5), round(side * (640 / 480) ** 0.5)
@@ -138,7 +147,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--quick", action="store_true", help="few repeats")
+    parser.add_argument("--quick", action="store_true", help="repeat less often")
     quick = parser.parse_args().quick
     data = {"name": "made-up textures", "hash": "seed 0", "counts": {}}
     keep(Run("kernels", {"measured": "iterations"}), iterations_speed(3 if quick else 9), data=data)

@@ -1,8 +1,9 @@
-"""How often a picture is taken for a scan that is none, and a scan for none: the one plausibility check on whole sets.
+"""Measure the plausibility check on directories of scans and of other pictures.
 
-    python -m experiments.not_a_bag --set photographs=../shared/data/bsds500/images/train --set figures=docs/figures --set sixray=...
+    python -m experiments.not_a_bag --set photographs=FOLDER --set figures=docs/figures
 
-Every folder leaves one record: how many files, how many of them would be REVIEW, and by which codes.
+Every directory has one record: its number of files, the share that the check would send to REVIEW,
+and the reason codes.
 """
 
 from __future__ import annotations
@@ -19,22 +20,28 @@ from experiments.engine import Run, keep
 
 
 def reviewed(folder: Path, most: int = 0) -> dict[str, Any]:
-    """Share of a folder's files that would be REVIEW, and why.
+    """Check the files of a directory.
 
     Args:
-        most: files to look at, spread evenly; 0 for all.
+        folder: the directory.
+        most: number of files to check, evenly spaced; 0 for all.
+
+    Returns:
+        ``files``, ``review_percent``, ``codes`` (number of files by code) and ``examples`` (up to
+        40 names).
     """
     files = find_scans([folder])
     files = files[:: max(1, len(files) // most)] if most else files
     codes, flagged, examples = Counter[str](), 0, []
     for path in files:
         try:
-            found = {str(reason.code) for reason in unfit(read_scan(path).views[0])}
+            reasons = {str(reason.code) for reason in unfit(read_scan(path).views[0])}
         except ReadError:
-            found = {"unreadable"}
-        codes.update(found)
-        flagged += bool(found)
-        examples += [path.name] if found and len(examples) < 40 else []
+            reasons = {"unreadable"}
+        codes.update(reasons)
+        flagged += bool(reasons)
+        if reasons and len(examples) < 40:
+            examples.append(path.name)
     return {
         "files": len(files),
         "review_percent": 100 * flagged / max(1, len(files)),
@@ -47,7 +54,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--set", action="append", default=[], help="NAME=FOLDER", dest="sets")
     parser.add_argument(
-        "--most", type=int, default=0, help="files of each folder, spread evenly; 0 for all"
+        "--most", type=int, default=0, help="files per directory, evenly spaced; 0 for all"
     )
     arguments = parser.parse_args()
     for text in arguments.sets:
@@ -58,7 +65,8 @@ def main() -> None:
             {key: value for key, value in found.items() if key != "examples"},
         )
         print(
-            f"{name}: {found['files']} files, {found['review_percent']:.2f} % REVIEW, {found['codes']} {found['examples']}"
+            f"{name}: {found['files']} files, {found['review_percent']:.2f} % REVIEW, "
+            f"{found['codes']} {found['examples']}"
         )
 
 

@@ -1,7 +1,9 @@
-"""Twenty hits, twenty misses and twenty false alarms of a detector: python -m experiments.pictures MODEL SET OUT.
+"""Draw contact sheets of hits, misses and false alarms of a detector, twenty of each.
 
-Each picture is the view in which the anomaly shows best, cropped to the device: the truth in red, what the detector
-points at in black, devices that it found in green.
+    python -m experiments.pictures MODEL SET OUT
+
+Each picture is the view in which the anomaly is most visible, cropped to the anomaly and the
+flagged regions. The truth is red, flagged regions are black, detected devices green.
 """
 
 from __future__ import annotations
@@ -41,7 +43,7 @@ def main() -> None:
     for record in read_scans(arguments.set):
         if record["part"] != "test" or all(len(s) >= EACH for s in sheets.values()):
             continue
-        kind, picture = _judged(arguments.set, record, detector)
+        kind, picture = _classify(arguments.set, record, detector)
         if kind and len(sheets[kind]) < EACH:
             sheets[kind].append(picture)
     arguments.out.mkdir(parents=True, exist_ok=True)
@@ -50,52 +52,42 @@ def main() -> None:
         print(arguments.out / f"{name}.png", len(pictures))
 
 
-def _judged(root: Path, record: dict[str, Any], detector: UsableDetector) -> tuple[str | None, Any]:
-    """What became of a bag, and the picture that shows it."""
+def _classify(
+    root: Path, record: dict[str, Any], detector: UsableDetector
+) -> tuple[str | None, Any]:
+    """Return the sheet that a bag belongs to and its picture; (None, None) for a correct CLEAR."""
     names = list(record["views"])
     views = [read_scan(root / "raw" / f"{record['id']}_{name}.tif").views[0] for name in names]
     bag = detector.look(views)
     seen, scores = bag.views, region_scores(bag, detector.thresholds)
     flagged = [
-        np.isin(one.regions.labels, np.flatnonzero(own >= FLAGGED))
-        for one, own in zip(seen, scores, strict=True)
+        np.isin(view.regions.labels, np.flatnonzero(view_scores >= FLAGGED))
+        for view, view_scores in zip(seen, scores, strict=True)
     ]
     truth = [
         _anomaly(root, record, name, view.shape) for name, view in zip(names, views, strict=True)
     ]
     if record["label"] == "benign":
-        worst = int(np.argmax([own.max() for own in scores]))
-        return (
-            (
-                "false_alarms",
-                _picture(record, views[worst], seen[worst], flagged[worst], truth[worst]),
-            )
-            if any(f.any() for f in flagged)
-            else (None, None)
+        if not any(mask.any() for mask in flagged):
+            return None, None
+        k, kind = int(np.argmax([view_scores.max() for view_scores in scores])), "false_alarms"
+    else:
+        k = int(np.argmax([record["views"][name]["standing_out"] for name in names]))
+        is_hit = any(
+            (binary_dilation(anomaly, iterations=NEAR_PX) & mask).sum() >= 0.5 * mask.sum()
+            for anomaly, mask in zip(truth, flagged, strict=True)
+            if mask.any()
         )
-    best = int(np.argmax([record["views"][name]["standing_out"] for name in names]))
-    hit = any(
-        (binary_dilation(t, iterations=NEAR_PX) & f).sum() >= 0.5 * f.sum()
-        for t, f in zip(truth, flagged, strict=True)
-        if f.any()
-    )
-    return ("hits" if hit else "misses"), _picture(
-        record, views[best], seen[best], flagged[best], truth[best]
-    )
+        kind = "hits" if is_hit else "misses"
+    return kind, _picture(record, views[k], seen[k], flagged[k], truth[k])
 
 
 def _anomaly(root: Path, record: dict[str, Any], name: str, shape: tuple[int, int]) -> np.ndarray:
-    entries = json.loads((root / "truth" / f"{record['id']}_{name}.json").read_text())[
-        "annotations"
-    ]
-    return next(
-        (
-            decode_mask(e["segmentation"], *shape).astype(bool)
-            for e in entries
-            if e["category"] == "anomaly"
-        ),
-        np.zeros(shape, bool),
-    )
+    truth = json.loads((root / "truth" / f"{record['id']}_{name}.json").read_text())
+    for entry in truth["annotations"]:
+        if entry["category"] == "anomaly":
+            return decode_mask(entry["segmentation"], *shape).astype(bool)
+    return np.zeros(shape, bool)
 
 
 def _picture(
@@ -104,13 +96,12 @@ def _picture(
     rgb = displayable(view).copy()
     devices = np.zeros(view.shape, bool)
     for device in seen.devices:
-        devices |= device.mask.repeat(CELL_PX, 0).repeat(CELL_PX, 1)[
-            : view.shape[0], : view.shape[1]
-        ]
+        mask = device.mask.repeat(CELL_PX, 0).repeat(CELL_PX, 1)
+        devices |= mask[: view.shape[0], : view.shape[1]]
     for mask, colour in ((devices, GREEN), (flagged, BLACK), (truth, RED)):
         rgb[mask & ~binary_erosion(mask, iterations=2)] = colour
-    look_at = truth | flagged if (truth | flagged).any() else np.ones(view.shape, bool)
-    rows, columns = np.flatnonzero(look_at.any(1)), np.flatnonzero(look_at.any(0))
+    relevant = truth | flagged if (truth | flagged).any() else np.ones(view.shape, bool)
+    rows, columns = np.flatnonzero(relevant.any(1)), np.flatnonzero(relevant.any(0))
     top, left = max(0, rows[0] - MARGIN_PX), max(0, columns[0] - MARGIN_PX)
     picture = Image.fromarray(rgb[top : rows[-1] + MARGIN_PX, left : columns[-1] + MARGIN_PX])
     picture.thumbnail((CELL[0] - 6, CELL[1] - 30))
@@ -118,7 +109,10 @@ def _picture(
     cell.paste(picture, (3, 28))
     hidden = record.get("anomaly", {})
     odds = ", ".join(f"{value:.1f}" for value in seen.logits)
-    text = f"{record['device']} {record['group']}\n{hidden.get('kind', '')} {hidden.get('way', '')} [{odds}]"
+    text = (
+        f"{record['device']} {record['group']}\n"
+        f"{hidden.get('kind', '')} {hidden.get('way', '')} [{odds}]"
+    )
     ImageDraw.Draw(cell).text((4, 2), text, fill="black")
     return cell
 

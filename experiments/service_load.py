@@ -1,10 +1,10 @@
-"""The service under load and under kills, with a worker that answers at once: what the service itself costs and survives.
+"""Measure the service under load and under kills, with a worker that answers at once.
 
-    python -m experiments.service_load load                     # requests a second, latency, overload
+    python -m experiments.service_load load        # requests per second, latency, overload
     python -m experiments.service_load kills --workers 100 --services 50
 
-The service runs in a process of its own, on SQLite with every commit synced to disk; clients run in this one, on the same
-cores. Tables: service_load and service_kills.
+The service runs in a separate process, on SQLite with every commit synced to disk. The clients run
+in this process, on the same cores. The tables are ``service_load`` and ``service_kills``.
 """
 
 from __future__ import annotations
@@ -26,14 +26,17 @@ import numpy as np
 
 from experiments.engine import RESULTS, Run, keep
 
-NOTE = "Service and clients on the same cores; a worker that answers at once; SQLite, every commit synced to disk."
+NOTE = (
+    "Service and clients on the same cores; a worker that answers at once; "
+    "SQLite, every commit synced to disk."
+)
 CLIENTS = 32
 SECONDS = 15.0
 MEGABYTE = 1 << 20
 
 
 def instant_worker(pipe):  # type: ignore[no-untyped-def]
-    """A worker process that finds every scan clear in no time; what it is asked to do with ``slow`` in it takes 50 ms."""
+    """Answer every task at once with CLEAR; files named ``slow`` take 50 ms."""
     from bagscan.workers.protocol import receive, send
 
     row = {
@@ -60,7 +63,13 @@ def instant_worker(pipe):  # type: ignore[no-untyped-def]
 
 
 def serve(folder: str, port: int, waiting: int) -> None:
-    """The service's own process."""
+    """Run the service; the entry point of its process.
+
+    Args:
+        folder: the service's folder; the key of its scanner account is written to ``key``.
+        port: port to listen on.
+        waiting: maximum number of waiting scans.
+    """
     import uvicorn
 
     from bagscan.service import accounts
@@ -68,30 +77,26 @@ def serve(folder: str, port: int, waiting: int) -> None:
     from bagscan.service.run import SWITCH_S
     from bagscan.service.service import Service
     from bagscan.service.settings import ServiceConfig
-    from experiments.service_load import (
-        instant_worker as target,
-    )  # by the name under which workers import it
+
+    # Imported under the module name by which worker processes find it, not as __main__.
+    from experiments.service_load import instant_worker as target
 
     sys.setswitchinterval(SWITCH_S)
-    service = Service(
-        ServiceConfig(
-            folder=Path(folder), port=port, max_waiting=waiting, drift_window=0, screen_timeout_s=10
-        ),
-        target,
+    config = ServiceConfig(
+        folder=Path(folder), port=port, max_waiting=waiting, drift_window=0, screen_timeout_s=10
     )
+    service = Service(config, target)
     service.start()
-    place = Path(folder) / "key"
-    if not place.exists():
+    key_file = Path(folder) / "key"
+    if not key_file.exists():
+        auditor = service.auditor
         number = service.store.write(
-            lambda c: accounts.create_account(
-                c, service.auditor, "benchmark", "scanner", "scanner", None
-            )
+            lambda c: accounts.create_account(c, auditor, "benchmark", "scanner", "scanner", None)
         )
-        place.write_text(
-            service.store.write(
-                lambda c: accounts.create_key(c, service.auditor, "benchmark", number, "benchmark")
-            )[1]
+        _, key = service.store.write(
+            lambda c: accounts.create_key(c, auditor, "benchmark", number, "benchmark")
         )
+        key_file.write_text(key)
     try:
         uvicorn.run(create_app(service), port=port, log_level="error")
     finally:
@@ -99,7 +104,7 @@ def serve(folder: str, port: int, waiting: int) -> None:
 
 
 class Served:
-    """A running service, started and killed as often as wanted."""
+    """Service in a process that can be started and killed repeatedly."""
 
     def __init__(self, folder: Path, waiting: int = 64) -> None:
         self.folder, self.port, self.waiting = folder, 18_765 + os.getpid() % 1000, waiting
@@ -107,19 +112,9 @@ class Served:
 
     def start(self) -> None:
         log = (self.folder / "log").open("ab")
-        self.process = subprocess.Popen(
-            [
-                sys.executable,
-                "-m",
-                "experiments.service_load",
-                "serve",
-                str(self.folder),
-                str(self.port),
-                str(self.waiting),
-            ],
-            stderr=log,
-            start_new_session=True,
-        )
+        command = [sys.executable, "-m", "experiments.service_load", "serve"]
+        command += [str(self.folder), str(self.port), str(self.waiting)]
+        self.process = subprocess.Popen(command, stderr=log, start_new_session=True)
         self.wait_until_ready()
 
     def wait_until_ready(self) -> None:
@@ -135,7 +130,7 @@ class Served:
             time.sleep(0.05)
 
     def kill(self) -> None:
-        """kill -9 of the service and its workers, as when a machine is switched off."""
+        """Kill the service and its workers with SIGKILL, like a power cut."""
         assert self.process
         os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
@@ -155,19 +150,26 @@ class Served:
 def hammer(
     served: Served, clients: int, seconds: float, scan: bytes, within_s: float = 0.0
 ) -> dict[str, Any]:
-    """Closed loop: every client sends its next scan as soon as it has an answer, or after the time that it was told to wait.
+    """Send scans in a closed loop: a client sends the next scan when it has an answer.
+
+    After 429 or 503 a client waits for ``Retry-After``.
 
     Args:
-        within_s: over which the clients begin; 0 for all in the same moment.
+        served: the running service.
+        clients: number of clients, each a thread.
+        seconds: duration.
+        scan: bytes of a scan; every request appends a number.
+        within_s: seconds over which the starts of the clients are spread; 0 starts all at once.
+
+    Returns:
+        Requests per second, latencies in milliseconds, and number of answers by status.
     """
     codes: list[int] = []
     latencies: list[float] = []
     lock, ready, stop = threading.Lock(), threading.Barrier(clients + 1), float("inf")
-    context = (
-        ssl.create_default_context()
-    )  # one for all: a client builds one of its own otherwise, for 40 ms
+    context = ssl.create_default_context()  # shared: it takes a client 40 ms to create
 
-    def one(number: int) -> None:
+    def send(number: int) -> None:
         with httpx.Client(
             base_url=served.url, headers=served.headers, timeout=60, verify=context
         ) as client:
@@ -187,7 +189,7 @@ def hammer(
                 if answer.status_code in (429, 503):
                     time.sleep(float(answer.headers.get("retry-after", 1)))
 
-    threads = [threading.Thread(target=one, args=(n,)) for n in range(clients)]
+    threads = [threading.Thread(target=send, args=(n,)) for n in range(clients)]
     for thread in threads:
         thread.start()
     started, stop = time.perf_counter(), time.perf_counter() + seconds
@@ -195,7 +197,7 @@ def hammer(
     for thread in threads:
         thread.join()
     took = time.perf_counter() - started
-    result = {str(code): codes.count(code) for code in sorted(set(codes))}
+    n_by_code = {str(code): codes.count(code) for code in sorted(set(codes))}
     p50, p99 = (float(v) for v in np.percentile(latencies, [50, 99])) if latencies else (0.0, 0.0)
     return {
         "clients": clients,
@@ -203,14 +205,19 @@ def hammer(
         "requests_per_s": round(len(latencies) / took, 1),
         "p50_ms": round(1000 * p50, 1),
         "p99_ms": round(1000 * p99, 1),
-        "codes": result,
+        "codes": n_by_code,
     }
 
 
 def load(scan_bytes: int, clients: int, seconds: float) -> None:
-    sys.setswitchinterval(
-        0.0005
-    )  # the clients are threads of one process, and wait on each other too
+    """Measure normal load, overload and recovery, and record them.
+
+    Args:
+        scan_bytes: size of a scan.
+        clients: number of clients; overload has five times as many.
+        seconds: duration of a measurement.
+    """
+    sys.setswitchinterval(0.0005)  # the clients are threads and wait for each other
     scan = b"II*\x00" + os.urandom(scan_bytes)
     with tempfile.TemporaryDirectory(prefix="bagscan-load-") as folder:
         served = Served(Path(folder), waiting=clients)
@@ -222,17 +229,13 @@ def load(scan_bytes: int, clients: int, seconds: float) -> None:
         print("overload", over, flush=True)
         at_once = hammer(served, 5 * clients, seconds, scan)
         print("overload at once", at_once, flush=True)
-        after = []
+        limit_ms = 1.5 * float(str(normal["p99_ms"]))
+        recovered_s = None
         started = time.perf_counter()
         while time.perf_counter() - started < 10:
-            after.append(hammer(served, clients, 1.5, scan)["p99_ms"])
-            if after[-1] <= 1.5 * float(str(normal["p99_ms"])):
+            if hammer(served, clients, 1.5, scan)["p99_ms"] <= limit_ms:
+                recovered_s = round(time.perf_counter() - started, 1)
                 break
-        again = (
-            round(time.perf_counter() - started, 1)
-            if after[-1] <= 1.5 * float(str(normal["p99_ms"]))
-            else None
-        )
         small = hammer(served, clients, seconds / 2, b"II*\x00" + bytes(10_000))
         print("small scans", small, flush=True)
         served.kill()
@@ -240,7 +243,7 @@ def load(scan_bytes: int, clients: int, seconds: float) -> None:
         "32 clients, 1 MB scans": normal,
         "5 times as many, beginning within 2 s": over,
         "5 times as many, in the same moment": at_once,
-        "after overload": {"normal again after s": again},
+        "after overload": {"normal again after s": recovered_s},
         "32 clients, 10 kB scans": small,
     }
     for name, found in loads.items():
@@ -253,7 +256,13 @@ def load(scan_bytes: int, clients: int, seconds: float) -> None:
 
 
 def kills(workers: int, services: int, out: Path) -> None:
-    """Send scans all the time, kill at random, and count: every accepted job once, store and audit whole."""
+    """Send scans continuously, kill processes at random, and check that no job is lost or doubled.
+
+    Args:
+        workers: number of worker processes to kill.
+        services: number of times to kill the service.
+        out: directory of the record.
+    """
     rng = np.random.default_rng(0)
     with tempfile.TemporaryDirectory(prefix="bagscan-kills-") as folder:
         served = Served(Path(folder), waiting=200)
@@ -266,9 +275,7 @@ def kills(workers: int, services: int, out: Path) -> None:
             while not stop.is_set():
                 number += 1
                 key, name = f"k{number}", "slow.tif" if number % 2 else "a.tif"
-                while (
-                    not stop.is_set()
-                ):  # as the client does: the same key until there is an answer
+                while not stop.is_set():  # like the client: the same key until there is an answer
                     try:
                         answer = httpx.post(
                             f"{served.url}/v1/jobs?name={name}",
@@ -306,52 +313,42 @@ def kills(workers: int, services: int, out: Path) -> None:
                 print(f"{number + 1} services killed, {len(accepted)} jobs accepted", flush=True)
         stop.set()
         sender.join()
-        record = _counted(served, accepted, killed_workers, services)
+        record = _count_jobs(served, accepted, killed_workers, services)
         served.kill()
-        record["audit verify"] = subprocess.run(
-            [
-                sys.executable,
-                "-c",
-                "from bagscan.cli import main; main()",
-                "audit",
-                "verify",
-                "--folder",
-                folder,
-            ],
-            capture_output=True,
-            text=True,
-            check=False,
-        ).stdout.strip()
+        command = [sys.executable, "-c", "from bagscan.cli import main; main()"]
+        command += ["audit", "verify", "--folder", folder]
+        verification = subprocess.run(command, capture_output=True, text=True, check=False)
+        record["audit verify"] = verification.stdout.strip()
     keep(Run("service_kills", {"killed": "kill -9 at random"}), record, notes=[NOTE], folder=out)
 
 
 def _children(pid: int) -> list[int]:
-    """Worker processes of a service: multiprocessing's spawned ones, not its resource tracker."""
-    found = []
-    for line in subprocess.run(
-        ["ps", "-ww", "-eo", "pid,ppid,args"], capture_output=True, text=True, check=True
-    ).stdout.splitlines()[1:]:
+    """Return the process ids of a service's workers, not of its resource tracker."""
+    command = ["ps", "-ww", "-eo", "pid,ppid,args"]
+    output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    children = []
+    for line in output.splitlines()[1:]:
         child, parent, args = line.split(None, 2)
         if int(parent) == pid and "spawn_main" in args:
-            found.append(int(child))
-    return found
+            children.append(int(child))
+    return children
 
 
-def _counted(
+def _count_jobs(
     served: Served, accepted: dict[str, str], workers: int, services: int
 ) -> dict[str, Any]:
-    """Wait for every accepted job, then count jobs and results in the store itself."""
+    """Wait for all accepted jobs, then count jobs and results in the database."""
     import sqlite3
 
     done = {}
     with httpx.Client(base_url=served.url, headers=served.headers, timeout=30) as client:
         for key, job in accepted.items():
             until = time.monotonic() + 60
-            while (result := client.get(f"/v1/jobs/{job}").json())[
-                "state"
-            ] != "done" and time.monotonic() < until:
+            state = client.get(f"/v1/jobs/{job}").json()["state"]
+            while state != "done" and time.monotonic() < until:
                 time.sleep(0.05)
-            done[key] = result["state"] == "done"
+                state = client.get(f"/v1/jobs/{job}").json()["state"]
+            done[key] = state == "done"
     with sqlite3.connect(served.folder / "store.sqlite") as store:
         jobs = store.execute(
             "SELECT COUNT(*), COUNT(DISTINCT idempotency_key) FROM jobs"
@@ -359,7 +356,7 @@ def _counted(
         results, review = store.execute(
             "SELECT COUNT(*), SUM(decision = 'REVIEW') FROM results"
         ).fetchone()
-        whole = store.execute("PRAGMA integrity_check").fetchone()[0]
+        integrity = store.execute("PRAGMA integrity_check").fetchone()[0]
     return {
         "workers_killed": workers,
         "services_killed": services,
@@ -368,7 +365,7 @@ def _counted(
         "jobs_twice": jobs[0] - jobs[1],
         "results": results,
         "ended_as_review": review,
-        "store": whole,
+        "store": integrity,
     }
 
 
@@ -377,18 +374,18 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     commands = parser.add_subparsers(dest="command", required=True)
-    one = commands.add_parser("serve")
-    one.add_argument("folder")
-    one.add_argument("port", type=int)
-    one.add_argument("waiting", type=int)
-    one = commands.add_parser("load")
-    one.add_argument("--scan-bytes", type=int, default=MEGABYTE)
-    one.add_argument("--clients", type=int, default=CLIENTS)
-    one.add_argument("--seconds", type=float, default=SECONDS)
-    one = commands.add_parser("kills")
-    one.add_argument("--workers", type=int, default=100)
-    one.add_argument("--services", type=int, default=50)
-    one.add_argument("--out", type=Path, default=RESULTS)
+    serve_command = commands.add_parser("serve")
+    serve_command.add_argument("folder")
+    serve_command.add_argument("port", type=int)
+    serve_command.add_argument("waiting", type=int)
+    load_command = commands.add_parser("load")
+    load_command.add_argument("--scan-bytes", type=int, default=MEGABYTE)
+    load_command.add_argument("--clients", type=int, default=CLIENTS)
+    load_command.add_argument("--seconds", type=float, default=SECONDS)
+    kills_command = commands.add_parser("kills")
+    kills_command.add_argument("--workers", type=int, default=100)
+    kills_command.add_argument("--services", type=int, default=50)
+    kills_command.add_argument("--out", type=Path, default=RESULTS)
     arguments = vars(parser.parse_args())
     {"serve": serve, "load": load, "kills": kills}[arguments.pop("command")](**arguments)
 

@@ -1,8 +1,8 @@
-"""Speed, memory and audits of the simulator; what made data sets hold.
+"""Measure speed, memory and geometry of the simulator, and summarise simulated datasets.
 
     python -m experiments.simulator [--audit 200] [--scans 12] [--set deei=DIR ...]
 
-Times are CPU seconds on one core, best of several; ratios are of one run.
+Times are CPU seconds on one core, the best of several; ratios are within one run.
 """
 
 import argparse
@@ -38,7 +38,7 @@ LINES, CHANNELS, SOLIDS = 512, 640, (1700, 2400)
 
 
 def cpu_seconds(action: Any, repeats: int = 5) -> float:
-    """Least CPU time of several runs after one to warm up."""
+    """Return the least CPU seconds of several calls, after a call to warm up."""
     action()
     taken = []
     for _ in range(repeats):
@@ -49,43 +49,38 @@ def cpu_seconds(action: Any, repeats: int = 5) -> float:
 
 
 def forward(profile: Profile) -> dict[str, Any]:
-    """Forward model of laptop bags of about 2,000 solids at 640 × 512, beside the exact mode."""
+    """Measure the forward model on laptop bags of about 2,000 solids, 640 × 512 pixels.
+
+    The default mode uses energy groups; the exact mode uses 1 keV bins.
+    """
     view = replace(profile.views[0], n_channels=CHANNELS)
-    recipe, found = Recipe(devices=("laptop",), seed=2), []
+    lines = (0.0, float(LINES))
+    recipe, scenes = Recipe(devices=("laptop",), seed=2), []
     for k in range(60):
-        benign = build_scene(
-            recipe, replace(plan(recipe, k), anomalous=False), profile.tunnel_mm
-        ).benign
+        benign_plan = replace(plan(recipe, k), anomalous=False)
+        benign = build_scene(recipe, benign_plan, profile.tunnel_mm).benign
         if SOLIDS[0] <= len(benign) <= SOLIDS[1]:
-            found.append(benign)
-        if len(found) == 4:
+            scenes.append(benign)
+        if len(scenes) == 4:
             break
-    rows = [
-        (len(s), cpu_seconds(lambda s=s: transmission(s, profile, view, (0.0, float(LINES)))))
-        for s in found
-    ]
-    exact = cpu_seconds(
-        lambda: transmission(found[0], profile, view, (0.0, float(LINES)), mode="exact"), 2
+    seconds = [cpu_seconds(lambda s=s: transmission(s, profile, view, lines)) for s in scenes]
+    exact_seconds = cpu_seconds(
+        lambda: transmission(scenes[0], profile, view, lines, mode="exact"), 2
     )
-    grouped, exactly = (
-        transmission(found[0], profile, view, (0.0, float(LINES)), mode=m)
-        for m in ("groups", "exact")
-    )
+    grouped = transmission(scenes[0], profile, view, lines, mode="groups")
+    exact = transmission(scenes[0], profile, view, lines, mode="exact")
+    errors = np.abs(grouped - exact)
     return {
-        "solids (mean of 4 bags)": float(np.mean([n for n, _ in rows])),
-        "forward, CPU s, 640 × 512, 2 × 2 rays (bar 0.15)": float(np.mean([t for _, t in rows])),
-        "exact mode, CPU s": exact,
-        "groups against exact, largest error in transmission": float(
-            np.abs(grouped - exactly).max()
-        ),
-        "groups against exact, 99th percentile": float(
-            np.quantile(np.abs(grouped - exactly), 0.99)
-        ),
+        "solids (mean of 4 bags)": float(np.mean([len(s) for s in scenes])),
+        "forward, CPU s, 640 × 512, 2 × 2 rays (bar 0.15)": float(np.mean(seconds)),
+        "exact mode, CPU s": exact_seconds,
+        "groups against exact, largest error in transmission": float(errors.max()),
+        "groups against exact, 99th percentile": float(np.quantile(errors, 0.99)),
     }
 
 
 def oracle(profile: Profile) -> dict[str, Any]:
-    """Path lengths through a tilted box against its analytic chords."""
+    """Compare path lengths through a tilted box with its analytic chords."""
     fan = profile.views[0].fan(np.linspace(50, 250, 200))
     turn, place = rotation_xyz(0.3, 0.4, 0.5), np.array([330.0, 150.0, 90.0])
     b = Builder(np.random.default_rng(0))
@@ -106,7 +101,10 @@ def oracle(profile: Profile) -> dict[str, Any]:
 
 
 def samples(scans: int) -> dict[str, Any]:
-    """Complete samples: two views, masks, imaging, files; laptops of about 2,000 solids, with and without an anomaly."""
+    """Measure complete samples: two views with masks and imaging, written to files.
+
+    Laptop bags of about 2,000 solids with and without an anomaly, and a mix of device classes.
+    """
     folder = Path(tempfile.mkdtemp())
     recipe = replace(load_recipe("deei", count=1000), devices=("laptop",))
     for name in ("raw", "colour", "detectability", "truth", "scans"):
@@ -142,22 +140,25 @@ def samples(scans: int) -> dict[str, Any]:
 
 
 def peak_in_fresh_process(scans: int) -> dict[str, Any]:
-    """The sample figures from a process that did nothing else, so that its peak is a worker's."""
-    code = f"import json; from experiments.simulator import samples; print(json.dumps(samples({scans})))"
-    out = subprocess.run(
+    """Run :func:`samples` in a new process, whose peak memory is that of a worker."""
+    code = (
+        "import json; from experiments.simulator import samples; "
+        f"print(json.dumps(samples({scans})))"
+    )
+    result = subprocess.run(
         [sys.executable, "-c", code],
         capture_output=True,
         text=True,
         check=True,
         cwd=Path(__file__).parents[1],
     )
-    return dict(json.loads(out.stdout.splitlines()[-1]))
+    return dict(json.loads(result.stdout.splitlines()[-1]))
 
 
 def workers(scans: int) -> dict[str, Any]:
-    """Wall-clock of two workers against one, after the processes have started."""
+    """Compare the wall-clock time of two workers with one, after the processes have started."""
 
-    def one_run(n: int) -> float:
+    def time_run(n: int) -> float:
         folder = Path(tempfile.mkdtemp())
         for name in ("raw", "colour", "detectability", "truth", "scans"):
             (folder / name).mkdir()
@@ -170,33 +171,37 @@ def workers(scans: int) -> dict[str, Any]:
         shutil.rmtree(folder)
         return taken
 
-    taken = [one_run(n) for n in (1, 2, 1, 2)]
-    return {"two workers against one (bar 1.8)": (taken[0] + taken[2]) / (taken[1] + taken[3])}
+    seconds = [time_run(n) for n in (1, 2, 1, 2)]
+    ratio = (seconds[0] + seconds[2]) / (seconds[1] + seconds[3])
+    return {"two workers against one (bar 1.8)": ratio}
 
 
 def audits(count: int) -> dict[str, Any]:
-    """Share of volume counted twice over random devices of each class."""
+    """Measure the share of volume that overlapping solids count twice.
+
+    Args:
+        count: number of random devices per class.
+    """
     rows = {}
     for name in NAMES:
         layouts = device_module(name).LAYOUTS
-        shares = [
-            audit(
-                build_device(
-                    Family(name, layouts[k % len(layouts)], k // len(layouts) % 10),
-                    np.random.default_rng(k),
-                )[0]
-            ).overlap_share
-            for k in range(count)
-        ]
-        rows[f"{name}: mean, worst of {count} (bar 0.005)"] = (
-            f"{np.mean(shares):.4f}, {max(shares):.4f}"
-        )
-        print(name, rows[f"{name}: mean, worst of {count} (bar 0.005)"])
+        shares = []
+        for k in range(count):
+            family = Family(name, layouts[k % len(layouts)], k // len(layouts) % 10)
+            device, *_ = build_device(family, np.random.default_rng(k))
+            shares.append(audit(device).overlap_share)
+        key = f"{name}: mean, worst of {count} (bar 0.005)"
+        rows[key] = f"{np.mean(shares):.4f}, {max(shares):.4f}"
+        print(name, rows[key])
     return rows
 
 
 def data_sets(named: list[str]) -> dict[str, Any]:
-    """Strata and the trivial baseline of data sets that were made."""
+    """Summarise datasets: strata of detectability, and the AUROC of whole-image statistics.
+
+    Args:
+        named: ``NAME=FOLDER`` of every dataset.
+    """
     out: dict[str, Any] = {}
     for text in named:
         name, _, folder = text.partition("=")
@@ -221,7 +226,7 @@ def main() -> None:
     parser.add_argument("--audit", type=int, default=200)
     parser.add_argument("--scans", type=int, default=12)
     parser.add_argument(
-        "--set", action="append", default=[], help="NAME=FOLDER of a data set that was made"
+        "--set", action="append", default=[], help="NAME=FOLDER of a simulated dataset"
     )
     settings = parser.parse_args()
     profile = load_profile("g640")

@@ -1,4 +1,7 @@
-"""Figures of docs/simulator.md, from the project's own physics: ``python -m experiments.simulator_figures``."""
+"""Draw the figures of docs/simulator.md.
+
+Usage: ``python -m experiments.simulator_figures``.
+"""
 
 from dataclasses import replace
 from pathlib import Path
@@ -23,7 +26,7 @@ PROFILE = load_profile("g640")
 
 
 def spectra() -> None:
-    """Tube spectrum, detector weights, attenuation, and R over thickness."""
+    """Draw the tube spectrum, detector weights, attenuation, and R over thickness."""
     energy, response = elements().energy_kev, PROFILE.response
     figure, axes = plt.subplots(1, 3, figsize=(13, 3.6))
     fluence = PROFILE.tube.fluence()
@@ -80,7 +83,7 @@ def spectra() -> None:
 
 
 def chain() -> None:
-    """One bag from raw counts to colour, and its pair."""
+    """Draw a bag from raw counts to pseudo-colour, and its benign twin."""
     recipe = Recipe(
         devices=("laptop",),
         seed=12,
@@ -91,26 +94,25 @@ def chain() -> None:
         more_devices=0.0,
     )
     both: dict[str, list[RenderedView]] = {}
-    for index in range(
-        40
-    ):  # the first whose anomaly is neither lost in the noise nor plain at a glance
-        both = render(
-            build_scene(recipe, plan(recipe, index), PROFILE.tunnel_mm), PROFILE, 4, both=True
-        )
-        found = both.get("anomalous", both["benign"])[0].detectability
-        if found and 150 < found.area_cnr < 600:
+    for index in range(40):  # the first anomaly that is neither lost in noise nor obvious
+        scene = build_scene(recipe, plan(recipe, index), PROFILE.tunnel_mm)
+        both = render(scene, PROFILE, 4, both=True)
+        detectability = both.get("anomalous", both["benign"])[0].detectability
+        if detectability and 150 < detectability.area_cnr < 600:
             break
     calibration = Calibration.of_profile(PROFILE)
     views = [both["benign"][0], both["anomalous"][0], both["anomalous"][1]]
-    made = [image(*(v.counts / PROFILE.air_counts).astype(np.float32), calibration) for v in views]
+    images = [
+        image(*(v.counts / PROFILE.air_counts).astype(np.float32), calibration) for v in views
+    ]
     seen = views[1].detectability
     assert seen
     panels = [
         (views[1].counts[0], "raw low, 16 bits", "gray"),
         (views[1].counts[1], "raw high", "gray"),
-        (np.where(made[1].zeff_counts > 0, made[1].z.z, np.nan), "effective Z", "turbo"),
-        (made[1].colour.transpose(1, 2, 0), "pseudo-colour, with an anomaly", None),
-        (made[0].colour.transpose(1, 2, 0), "the same scene and noise without it", None),
+        (np.where(images[1].zeff_counts > 0, images[1].z.z, np.nan), "effective Z", "turbo"),
+        (images[1].colour.transpose(1, 2, 0), "pseudo-colour, with an anomaly", None),
+        (images[0].colour.transpose(1, 2, 0), "the same scene and noise without it", None),
         (
             np.minimum(seen.cnr, 10),
             f"contrast to noise of the difference; area CNR {seen.area_cnr:.0f}",
@@ -128,7 +130,7 @@ def chain() -> None:
 
 
 def devices() -> None:
-    """One device of every class, alone."""
+    """Draw a device of every class, without a bag."""
     calibration = Calibration.of_profile(PROFILE)
     figure, axes = plt.subplots(2, 8, figsize=(15, 4.6))
     for axis, name in zip(axes.ravel(), NAMES, strict=True):
@@ -139,11 +141,8 @@ def devices() -> None:
         view = render(
             Scene(alone.moved(None, shift), (), (0.0, float(high[1] - low[1] + 40))), PROFILE, 1
         )["benign"][0]
-        axis.imshow(
-            image(
-                *(view.counts / PROFILE.air_counts).astype(np.float32), calibration
-            ).colour.transpose(1, 2, 0)
-        )
+        low_high = (view.counts / PROFILE.air_counts).astype(np.float32)
+        axis.imshow(image(*low_high, calibration).colour.transpose(1, 2, 0))
         axis.set_title(name.replace("_", " "), fontsize=9)
         axis.axis("off")
     figure.tight_layout()
@@ -152,18 +151,16 @@ def devices() -> None:
 
 
 def bags() -> None:
-    """Eight bags, from below."""
+    """Draw eight bags from below."""
     calibration = Calibration.of_profile(PROFILE)
     recipe = Recipe(devices=NAMES, seed=21)
     figure, axes = plt.subplots(2, 4, figsize=(13, 6))
     for k, axis in enumerate(axes.ravel()):
-        what = replace(plan(recipe, 3 * k), anomalous=False)
-        view = render(build_scene(recipe, what, PROFILE.tunnel_mm), PROFILE, k)["benign"][0]
-        axis.imshow(
-            image(
-                *(view.counts / PROFILE.air_counts).astype(np.float32), calibration
-            ).colour.transpose(1, 2, 0)
-        )
+        benign_plan = replace(plan(recipe, 3 * k), anomalous=False)
+        scene = build_scene(recipe, benign_plan, PROFILE.tunnel_mm)
+        view = render(scene, PROFILE, k)["benign"][0]
+        low_high = (view.counts / PROFILE.air_counts).astype(np.float32)
+        axis.imshow(image(*low_high, calibration).colour.transpose(1, 2, 0))
         axis.axis("off")
     figure.tight_layout()
     figure.savefig(OUT / "bags.png", dpi=75)

@@ -1,8 +1,10 @@
-"""How long a command takes that screens one scan, and one that only tells of itself: whole processes, disk warm.
+"""Measure the time of ``bagscan --help`` and of screening a single scan, as whole processes.
 
-    make demo && python -m experiments.start_up demo-out/simulated/raw/00002_below.tif demo-out/simulated/colour/00002_below.png
+    make demo
+    FOLDER=demo-out/simulated
+    python -m experiments.start_up $FOLDER/raw/00002_below.tif $FOLDER/colour/00002_below.png
 
-The first round is told apart: it compiles the kernel where that was never done.
+The first round is reported separately, since it may compile the kernels. The disk cache is warm.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ from experiments.engine import Run, keep
 
 
 def seconds(command: list[str]) -> float:
-    """One process, from start to end."""
+    """Return the wall-clock time of a process in seconds."""
     started = time.perf_counter()
     subprocess.run(command, check=True, capture_output=True)
     return time.perf_counter() - started
@@ -32,13 +34,13 @@ def main() -> None:
         "scans",
         type=Path,
         nargs="+",
-        help="each is screened by a process of its own; best ones in which an item is found",
+        help="scans, each screened by a separate process; preferably with a device in them",
     )
     parser.add_argument("--bagscan", default=".venv-light/bin/bagscan")
     parser.add_argument("--rounds", type=int, default=9)
     arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
         commands = {
             "--help": ["--help"],
             **{
@@ -51,23 +53,17 @@ def main() -> None:
                 for path in arguments.scans
             },
         }
-        for result, line in commands.items():
-            taken = [seconds([arguments.bagscan, *line]) for _ in range(arguments.rounds)]
-            found = {
-                "first, s": round(taken[0], 2),
-                "median, s": round(statistics.median(taken[1:]), 2),
-                "least, s": round(min(taken[1:]), 2),
+        counts = {"rounds": arguments.rounds}
+        data = {"name": "simulated demo", "hash": "-", "counts": counts}
+        for name, command in commands.items():
+            times = [seconds([arguments.bagscan, *command]) for _ in range(arguments.rounds)]
+            results = {
+                "first, s": round(times[0], 2),
+                "median, s": round(statistics.median(times[1:]), 2),
+                "least, s": round(min(times[1:]), 2),
             }
-            keep(
-                Run("start_up", {"command": result}),
-                found,
-                data={
-                    "name": "simulated demo",
-                    "hash": "-",
-                    "counts": {"rounds": arguments.rounds},
-                },
-                notes=["Light install."],
-            )
+            run = Run("start_up", {"command": name})
+            keep(run, results, data=data, notes=["Light install."])
 
 
 if __name__ == "__main__":

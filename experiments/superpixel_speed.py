@@ -1,13 +1,13 @@
-"""Superpixels at equal speed: ours with and without its network against scikit-image's SLIC and OpenCV's LSC and SEEDS, on BSDS500.
+"""Compare the speed and quality of superpixel methods on BSDS500.
 
     pip install opencv-contrib-python-headless
     bagscan train --preset ssn_bsds500 --out runs/ssn_small --set regioner='{width: 16, stride: 2}'
-    python -m experiments.superpixel_speed --network runs/ssn_small/regioner.safetensors [--images 100]
+    python -m experiments.superpixel_speed --network runs/ssn_small/regioner.safetensors
 
-The network is of the size that the models which come along have.
-
-One thread; methods take turns on every image. Ours are asked for exactly as many as SLIC gave for it; LSC and SEEDS come in steps, and are
-asked for what comes out near.
+The methods are bagscan's with and without its network, scikit-image's SLIC, and OpenCV's LSC and
+SEEDS. The network has the size of those in the bundled models. All methods run on one thread and
+take turns on every image. bagscan is asked for exactly the number of superpixels that SLIC returns
+for the image. LSC and SEEDS allow only some numbers and are asked for a near one.
 """
 
 from __future__ import annotations
@@ -29,7 +29,8 @@ from bagscan.regions import slic, superpixels
 from experiments.engine import Run, keep
 
 WANTED = (100, 235, 440)
-# What each is asked for, so that about as many come out; found on training images. SEEDS knows 260 and 530 or 600 there, nothing between.
+# Requested numbers that return about the wanted ones, found on training images. SEEDS returns 260,
+# and 530 or 600, but nothing between.
 ASKED = {
     "scikit-image SLIC": {100: 140, 235: 310, 440: 560},
     "OpenCV LSC": {100: 110, 235: 260, 440: 470},
@@ -39,11 +40,17 @@ Segment = Callable[[View, int], np.ndarray]
 
 
 def ours(view: View, n: int) -> np.ndarray:
+    """Segment with bagscan's superpixels without a network; (H, W) labels."""
     return superpixels.cut(view, superpixels.Config(width=0), None, n).labels
 
 
 def with_network(path: Path, stride: int) -> Segment:
-    """A trained superpixel network at one pixel in ``stride`` a side, run as models in use run theirs: by ONNX Runtime on one thread."""
+    """Return a method that uses a trained network, in ONNX Runtime on one thread.
+
+    Args:
+        path: weights of the network.
+        stride: the network sees every ``stride``-th pixel per axis.
+    """
     import torch
 
     from bagscan.export.graphs import superpixel_graph
@@ -51,35 +58,37 @@ def with_network(path: Path, stride: int) -> Segment:
     from bagscan.runtime.engines import OnnxRuntime
 
     config = superpixels.Config(width=16, stride=stride)
-    built = ssn.build(config)
-    built.load_state_dict(load_file(path))
+    network = ssn.build(config)
+    network.load_state_dict(load_file(path))
     torch.set_num_threads(1)
-    engine = OnnxRuntime({"learned": superpixel_graph(built.eval(), 3).SerializeToString()})
-    return lambda view, n: (
-        superpixels.cut(
-            view, config, lambda colour, _: engine.run("learned", {"colour": colour})["features"], n
-        ).labels
-    )
+    engine = OnnxRuntime({"learned": superpixel_graph(network.eval(), 3).SerializeToString()})
+
+    def features(colour: np.ndarray, _: object) -> np.ndarray:
+        return engine.run("learned", {"colour": colour})["features"]
+
+    return lambda view, n: superpixels.cut(view, config, features, n).labels
 
 
 def skimage_slic(view: View, n: int) -> np.ndarray:
+    """Segment with scikit-image's SLIC; (H, W) labels."""
     return slic.build(slic.Config()).regions(view, n).labels
 
 
 def lsc(view: View, n: int) -> np.ndarray:
-    lab = _lab(view)
+    """Segment with OpenCV's LSC; (H, W) labels."""
     side = max(4, round((view.shape[0] * view.shape[1] / n) ** 0.5))
-    found = cv2.ximgproc.createSuperpixelLSC(lab, side, 0.075)
-    found.iterate(10)
-    found.enforceLabelConnectivity(25)
-    return found.getLabels()
+    method = cv2.ximgproc.createSuperpixelLSC(_lab(view), side, 0.075)
+    method.iterate(10)
+    method.enforceLabelConnectivity(25)
+    return method.getLabels()
 
 
 def seeds(view: View, n: int) -> np.ndarray:
+    """Segment with OpenCV's SEEDS; (H, W) labels."""
     lab = _lab(view)
-    found = cv2.ximgproc.createSuperpixelSEEDS(lab.shape[1], lab.shape[0], 3, n, 4, 2, 5)
-    found.iterate(lab, 10)
-    return found.getLabels()
+    method = cv2.ximgproc.createSuperpixelSEEDS(lab.shape[1], lab.shape[0], 3, n, 4, 2, 5)
+    method.iterate(lab, 10)
+    return method.getLabels()
 
 
 def _lab(view: View) -> np.ndarray:
@@ -114,8 +123,10 @@ def main() -> None:
     images = bsds500.load(data_folder() / "bsds500", "val")[: arguments.images]
     data = {"name": "BSDS500 val", "hash": "public", "counts": {"images": len(images)}}
     notes = [
-        "One thread, milliseconds an image (median), methods in turns; ours without network is soft SLIC and its joins, with network what models in use do, "
-        "at half the pixels a side, or at all of them (with the same weights, which were trained at half)."
+        "One thread, milliseconds per image (median), methods in turns. "
+        "Ours without network is soft SLIC with its merging of small regions; with network, it is "
+        "the regioner of the bundled models, at every second pixel per axis, or at full size with "
+        "the same weights."
     ]
     for wanted in WANTED:
         rows: dict[str, list[dict[str, float]]] = {name: [] for name in methods}
@@ -126,10 +137,9 @@ def main() -> None:
                 "pseudo_colour",
             )
             for name, segment in methods.items():
+                asked = ASKED[name][wanted] if name in ASKED else int(rows[SLIC][-1]["count"])
                 started = time.perf_counter()
-                labels = segment(
-                    view, ASKED[name][wanted] if name in ASKED else int(rows[SLIC][-1]["count"])
-                )
+                labels = segment(view, asked)
                 seconds = time.perf_counter() - started
                 compact = np.unique(labels, return_inverse=True)[1].reshape(labels.shape)
                 rows[name].append(
@@ -139,21 +149,13 @@ def main() -> None:
                         **superpixel_scores(compact, image.segmentations),
                     }
                 )
-        for name, found in rows.items():
-            result = {
-                key: float(
-                    np.median([row[key] for row in found])
-                    if key == "ms"
-                    else np.mean([row[key] for row in found])
-                )
-                for key in found[0]
-            }
-            keep(
-                Run("superpixel_speed", {"method": name, "wanted": wanted}),
-                {key: round(value, 4) for key, value in result.items()},
-                data=data,
-                notes=notes,
-            )
+        for name, images_of_method in rows.items():
+            results = {}
+            for key in images_of_method[0]:
+                average = np.median if key == "ms" else np.mean
+                results[key] = round(float(average([row[key] for row in images_of_method])), 4)
+            run = Run("superpixel_speed", {"method": name, "wanted": wanted})
+            keep(run, results, data=data, notes=notes)
 
 
 if __name__ == "__main__":

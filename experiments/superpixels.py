@@ -1,8 +1,8 @@
-"""Superpixel quality on BSDS500 val: SSN against the same algorithm without its network, and SLIC.
+"""Compare the quality of SSN, SSN without its network, and SLIC on BSDS500.
 
     python -m experiments.superpixels runs/ssn_bsds500 runs/ssn_bsds500_imagenet [--images 100]
 
-Always against the real count of superpixels.
+Records hold the actual number of superpixels beside the requested one.
 """
 
 import argparse
@@ -20,15 +20,15 @@ from bagscan.regions import slic, ssn
 from bagscan.training.ssn import evaluate_superpixels
 from experiments.engine import Run, keep
 
-# SSN leaves as many as it is asked for; SLIC is asked for what comes out near the same counts,
-# found on the training images.
+# SSN returns the requested number. The requests to SLIC return about the same numbers, as found on
+# the training images.
 ASKED = {"ssn": (100, 235, 440, 945), "slic": (140, 310, 560, 1100)}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
-        "runs", type=Path, nargs="+", help="folders of bagscan train --preset ssn_*"
+        "runs", type=Path, nargs="+", help="directories of bagscan train --preset ssn_*"
     )
     parser.add_argument("--images", type=int, default=100)
     parser.add_argument("--split", default="val")
@@ -36,9 +36,8 @@ def main() -> None:
     methods: dict[str, Any] = {}
     digests = {}
     for run in arguments.runs:
-        config = fill(
-            ssn.Config, read_yaml(run / "config.yaml")[0]["regioner"] | {"pretrained": False}
-        )
+        settings = read_yaml(run / "config.yaml")[0]["regioner"] | {"pretrained": False}
+        config = fill(ssn.Config, settings)
         trained = ssn.build(config).eval()
         weights = run / "regioner.safetensors"
         trained.load_state_dict(load_file(weights))
@@ -51,7 +50,10 @@ def main() -> None:
     methods["ssn without network"] = ssn.build(ssn.Config(width=0)).eval().regions
     methods["slic"] = slic.build(slic.Config()).regions
     images = bsds500.load(data_folder() / "bsds500", arguments.split)[: arguments.images]
-    note = "Boundary scores at a radius of 1 px; every score is the mean over annotators, then over images."
+    note = (
+        "Boundary scores have a radius of 1 px. "
+        "Every score is the mean over annotators, then over images."
+    )
     data = {
         "name": f"BSDS500 {arguments.split}",
         "hash": "public",

@@ -1,4 +1,7 @@
-"""Tables and charts of records, and the page of all headline tables: ``python experiments/tables.py`` writes docs/results.md."""
+"""Write docs/results.md: tables and a chart of the records in ``experiments/results``.
+
+Usage: ``python -m experiments.tables``.
+"""
 
 from __future__ import annotations
 
@@ -19,54 +22,59 @@ def table(
     rows: Sequence[str],
     columns: Mapping[str, tuple[str, Cell]],
 ) -> str:
-    """A table of Markdown.
+    """Return a Markdown table with a row per record.
 
     Args:
-        rows: settings that name a row. columns: heading -> key of the results, with dots into what is nested, and how its value is shown.
+        records: the records.
+        rows: settings that name a row; they are the first columns.
+        columns: heading -> key of the results, and the function that formats its value. Dots in
+            a key lead into nested results.
     """
     head = [*rows, *columns]
     lines = [head, ["---"] * len(head)]
     for record in records:
-        named = [str(record["config"].get(key, "")) for key in rows]
-        lines.append(
-            [*named, *(_shown(record["results"], key, show) for key, show in columns.values())]
-        )
+        settings = [str(record["config"].get(key, "")) for key in rows]
+        values = [_cell(record["results"], key, show) for key, show in columns.values()]
+        lines.append([*settings, *values])
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
-def _shown(results: Any, key: str, show: Cell) -> str:
-    for part in key.split("."):
-        results = results.get(part) if isinstance(results, Mapping) else None
+def _cell(results: Any, key: str, show: Cell) -> str:
+    for name in key.split("."):
+        results = results.get(name) if isinstance(results, Mapping) else None
     return "-" if results is None else show(results)
 
 
 def percent(value: float) -> str:
-    """A share, without decimals."""
+    """Format a share as a percentage without decimals."""
     return f"{value:.0%}"
 
 
 def number(decimals: int) -> Cell:
-    """A figure with so many decimals."""
+    """Return a function that formats a number with this many decimals."""
     return lambda value: f"{value:,.{decimals}f}"
 
 
 def chart(
     path: Path, curves: Mapping[str, tuple[Sequence[float], Sequence[float]]], x: str, y: str
 ) -> None:
-    """Curves in one picture.
+    """Draw curves into an SVG file.
 
     Args:
-        path: of an SVG file. curves: name -> values of x and of y.
+        path: the file.
+        curves: name -> values of x and values of y.
+        x: label of the x axis.
+        y: label of the y axis.
     """
     import matplotlib
 
     matplotlib.use("svg")
-    matplotlib.rcParams["svg.hashsalt"] = "bagscan"  # the same file from the same records
+    matplotlib.rcParams["svg.hashsalt"] = "bagscan"  # the same records give the same file
     from matplotlib import pyplot
 
     figure, axes = pyplot.subplots(figsize=(7, 4))
-    for name, (across, up) in curves.items():
-        axes.plot(across, up, marker="o", markersize=3, label=name)
+    for name, (xs, ys) in curves.items():
+        axes.plot(xs, ys, marker="o", markersize=3, label=name)
     axes.set(xlabel=x, ylabel=y)
     axes.grid(alpha=0.3)
     axes.legend(frameon=False)
@@ -76,55 +84,80 @@ def chart(
 
 TABLES = """# Results
 
-Every figure below is a record in [experiments/results](../experiments/results), made by a script of
-[experiments](../experiments); this page is written by `python -m experiments.tables`.
+Every number on this page comes from a record in [experiments/results](../experiments/results).
+Scripts in [experiments](../experiments) make the records.
+`python -m experiments.tables` writes this page.
 
 ## The detector
 
-Bags of preset `demo` as screened, thresholds from validation scenes, the detector's own devices and regions. What is
-found of each kind, way and device: [detector_by.jsonl](../experiments/results/detector_by.jsonl).
+The bundled models screen bags of preset `demo`.
+Devices and regions are those that the detector finds.
+Thresholds were chosen on validation scenes.
+Results by kind, way and device:
+[detector_by.jsonl](../experiments/results/detector_by.jsonl).
+
+- **bags found**: share of bags with a hidden anomaly that raise an alarm.
+- **right place**: share of bags with a hidden anomaly in which a flagged region is near the anomaly
+  and at most two are elsewhere.
+- **false alarms**: share of benign bags that raise an alarm.
+- **AUROC per view**, **AUROC, both views**: how well the scores of devices separate devices with
+  an anomaly from others.
+- **within**: AUROC of the regions of a device with an anomaly, mean over devices.
+- **hit@1**: share of these devices whose highest region is near the anomaly.
+- **regions**: AUROC of all regions on devices.
+- **TP at FP 4.54 %**: share of anomalous regions found at that false-positive rate.
 
 {detector}
 
-Validation against crops seen: AUROC of devices by view, with true masks.
+Validation during training: AUROC of devices per view, with true device masks.
 
-![AUROC against crops](figures/detector_curve.svg)
+![Validation AUROC by number of training crops](figures/detector_curve.svg)
 
 ## Speed
 
+Screening of simulated bags, from file to row.
+The rate is that of one process per core; milliseconds are those of one thread.
+The share outside the networks is the share of that time.
+
 {whole_path}
+
+Time of a whole process, in seconds. The first run may compile kernels.
 
 {start_up}
 
 ## Superpixels
 
-BSDS500, scores averaged over annotators and images.
+BSDS500 validation images; scores are averaged over annotators, then over images.
 
 {superpixels}
 
-Time in turns on one thread, milliseconds an image:
+Time per image on one thread, with the methods in turns:
 
 {superpixel_speed}
 
-Kernels, as ratios of one run:
+Kernels, measured in turns within one run: times in seconds, and their ratios.
 
 {kernels}
 
 ## Archives and service
 
+Rate, time and memory of the screening of archives:
+
 {batch}
+
+The service under load, with a worker that answers at once:
 
 {service_load}
 """
 
 
 def _every(name: str) -> str:
-    """A table of all that its records tell, one figure a line."""
-    lines = ["| what | figure | value |", "|---|---|---|"]
+    """Return a Markdown table of all numbers of all records, with a row per number."""
+    lines = ["| run | quantity | value |", "|---|---|---|"]
     for record in read_table(name):
-        named = ", ".join(map(str, record["config"].values()))
+        run = ", ".join(map(str, record["config"].values()))
         lines += [
-            f"| {named} | {key} | {value:,.4g} |"
+            f"| {run} | {key} | {value:,.4g} |"
             for key, value in record["results"].items()
             if isinstance(value, int | float)
         ]
@@ -137,11 +170,11 @@ DETECTOR = {
     "bags found": ("bag_tp", percent),
     "right place": ("on_the_anomaly", percent),
     "false alarms": ("bag_fp", percent),
-    "AUROC by view": ("view_auroc", number(3)),
-    "both views": ("device_auroc", number(3)),
+    "AUROC per view": ("view_auroc", number(3)),
+    "AUROC, both views": ("device_auroc", number(3)),
     "within": ("within_auroc", number(3)),
     "hit@1": ("hit_at_1", number(2)),
-    "segments": ("segment_auroc", number(3)),
+    "regions": ("segment_auroc", number(3)),
     "TP at FP 4.54 %": ("segment_tp_at_paper_fp", percent),
 }
 SUPERPIXELS = {
@@ -151,20 +184,23 @@ SUPERPIXELS = {
     "precision": ("boundary_precision", number(3)),
 }
 SPEED = {
-    "views a second": ("views a second", number(1)),
-    "ms a view, one thread": ("ms a view", number(0)),
-    "outside the networks": ("share outside the networks", percent),
+    "views per second": ("views a second", number(1)),
+    "ms per view": ("ms a view", number(0)),
+    "share outside the networks": ("share outside the networks", percent),
 }
 
 
 def main() -> None:
     curves: dict[str, tuple[list[float], list[float]]] = {}
     for record in read_table("detector_curve"):
-        across, up = curves.setdefault(record["config"]["model"], ([], []))
-        across.append(record["config"]["crops"] / 1000)
-        up.append(record["results"]["monitor"])
+        crops, aurocs = curves.setdefault(record["config"]["model"], ([], []))
+        crops.append(record["config"]["crops"] / 1000)
+        aurocs.append(record["results"]["monitor"])
     chart(
-        FIGURES / "detector_curve.svg", curves, "crops seen, thousands", "AUROC of devices by view"
+        FIGURES / "detector_curve.svg",
+        curves,
+        "training crops, thousands",
+        "AUROC of devices per view",
     )
     tables = {
         "detector": table(read_table("detector"), ("model", "crops", "group"), DETECTOR),

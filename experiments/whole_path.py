@@ -1,9 +1,10 @@
-"""What a view costs from its file to its row, and how many a second the cores judge, runtime beside runtime.
+"""Measure the screening of bags from file to row: views per second, by runtime.
 
     python -m experiments.whole_path [--seconds 20]
 
-Simulated bags of both views, as files, with the models that come along. Rates are of one process a core, on one
-thread each; runtimes take turns within one run. What lies outside the networks is timed in a process of its own.
+The bundled models screen simulated bags of two views. Rates are those of one single-threaded
+process per core; runtimes take turns within one run. The time outside the networks is measured in a
+separate process.
 """
 
 from __future__ import annotations
@@ -30,28 +31,37 @@ Bag = dict[str, Path]
 
 
 def bags(folder: Path) -> dict[str, list[Bag]]:
-    """Files of simulated bags by kind of image: one path a view."""
-    from bagscan.cli import app  # the command, as its user would run it
+    """Simulate bags and return their files by view, by kind of image."""
+    from bagscan.cli import app
 
     app(
         ["simulate", "--preset", "demo", "--out", str(folder), "--count", str(BAGS)],
         standalone_mode=False,
     )
-    found: dict[str, list[Bag]] = {}
+    bags_by_kind: dict[str, list[Bag]] = {}
     for kind, ending in (("raw", ".tif"), ("colour", ".png")):
         paths = sorted((folder / kind).glob(f"*{ending}"))
         ids = sorted({path.stem.rpartition("_")[0] for path in paths})
-        found[kind] = [
-            {path.stem.rpartition("_")[2]: path for path in paths if path.stem.startswith(one)}
-            for one in ids
+        bags_by_kind[kind] = [
+            {path.stem.rpartition("_")[2]: path for path in paths if path.stem.startswith(bag_id)}
+            for bag_id in ids
         ]
-    return found
+    return bags_by_kind
 
 
 def views_a_second(
     runtime: str, kind: str, files: Sequence[Bag], seconds: float, start: Any, counts: Any
 ) -> None:
-    """What one process does: judge until the time is up."""
+    """Screen bags until the time is up and report the rate; the entry point of a process.
+
+    Args:
+        runtime: name of the runtime.
+        kind: kind of image, ``raw`` or ``colour``.
+        files: the bags.
+        seconds: duration.
+        start: barrier of all processes.
+        counts: queue that receives the views per second.
+    """
     screener = Screener.load(SHIPPED / kind, runtime=runtime)
     judge_files([screener], files[0])
     start.wait()
@@ -63,7 +73,7 @@ def views_a_second(
 
 
 def rate(runtime: str, kind: str, files: Sequence[Bag], seconds: float, processes: int) -> float:
-    """Views a second of so many processes together."""
+    """Return the views per second of several processes together."""
     context = get_context("spawn")
     start, counts = context.Barrier(processes), context.Queue()
     workers = [
@@ -79,16 +89,16 @@ def rate(runtime: str, kind: str, files: Sequence[Bag], seconds: float, processe
 
 
 def outside(runtime: str, kind: str, files: Sequence[Bag]) -> dict[str, float]:
-    """Milliseconds of a view on one thread: within the networks, and outside of them."""
+    """Measure milliseconds per view on one thread, in total and outside the networks."""
     from bagscan.runtime.engines import ENGINES
 
-    within, engine = [0.0], ENGINES[runtime]
-    plain = engine.run
+    within, engine = [0.0], ENGINES[runtime]  # seconds within the networks
+    original_run = engine.run
 
     def timed(self: Any, graph: str, inputs: Any) -> Any:
         began = time.perf_counter()
         try:
-            return plain(self, graph, inputs)
+            return original_run(self, graph, inputs)
         finally:
             within[0] += time.perf_counter() - began
 
@@ -113,8 +123,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--seconds", type=float, default=10.0, help="of each measurement")
-    parser.add_argument("--processes", type=int, default=usable_cores())
+    parser.add_argument("--seconds", type=float, default=10.0, help="duration of a measurement")
+    parser.add_argument("--processes", type=int, default=usable_cores(), help="number of processes")
     arguments = parser.parse_args()
     os.environ.update(OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1", NUMBA_NUM_THREADS="1")
     runtimes = [name for name in RUNTIMES if installed(name)]
@@ -128,21 +138,19 @@ def main() -> None:
                 for _ in range(REPEATS)
             ]
             best = {name: max(turn[name] for turn in turns) for name in runtimes}
+            data = {
+                "name": "simulate --preset demo",
+                "hash": "preset demo",
+                "counts": {"bags": len(files), "processes": arguments.processes},
+            }
             for name in runtimes:
-                found = {"views a second": best[name]}
+                results = {"views a second": best[name]}
                 if name != "torch":
-                    with get_context("spawn").Pool(1) as pool:  # what is timed is patched
-                        found |= pool.apply(outside, (name, kind, files))
-                data = {
-                    "name": "simulate --preset demo",
-                    "hash": "preset demo",
-                    "counts": {"bags": len(files), "processes": arguments.processes},
-                }
-                keep(
-                    Run("whole_path", {"model": kind, "runtime": name}),
-                    {key: round(value, 3) for key, value in found.items()},
-                    data=data,
-                )
+                    # A separate process, since the measurement patches the engine.
+                    with get_context("spawn").Pool(1) as pool:
+                        results |= pool.apply(outside, (name, kind, files))
+                rounded = {key: round(value, 3) for key, value in results.items()}
+                keep(Run("whole_path", {"model": kind, "runtime": name}), rounded, data=data)
 
 
 if __name__ == "__main__":

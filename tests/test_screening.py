@@ -686,7 +686,7 @@ def test_data_check_and_doctor(tiny_config):
         ("training.augment.scale=[0, 1]", "ascending"),
         ("model.regioner.n_superpixels=0", "at least 1"),
         ("model.input.std=[0, 0, 0]", "above 0"),
-        ("data.sources.3.limit=1", "no member 3"),
+        ("data.sources.3.limit=1", "index 3"),
     ],
 )
 def test_wrong_settings_name_the_nearest(tiny_config, setting, message, tmp_path):

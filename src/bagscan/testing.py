@@ -67,7 +67,7 @@ def check_regioner(module: ModuleType, channels: int = 3) -> None:
         "the same view was split in two different ways"
     )
     uniform = regioner.regions(drawn_view(channels, seed=None))
-    # A finder can find no item, and then returns no regions.
+    # A finder returns no regions if it finds no item.
     assert uniform.n >= 1 or regioner.finder is not None, "a view of one colour has no region"
 
 

@@ -147,7 +147,7 @@ def test_without_a_sidecar_its_name_is_told(tmp_path):
         ({"width": 0}, "width"),
         ({"width": 33}, "bytes"),
         ({"width": "wide"}, "width"),
-        ({"width": 60_000, "height": 60_000}, "more than"),
+        ({"width": 60_000, "height": 60_000}, "60000x60000"),
         ({"heigth": 20}, "heigth"),
         ({"dtype": "int16"}, "dtype"),
         ({"endianness": "middle"}, "endianness"),

@@ -109,7 +109,7 @@ def test_the_bag_before_is_shown_and_cannot_be_decided_again(make_house, enter):
     other = second if before == first else first
     expect(page).to_have_url(re.compile(other))
     page.keyboard.press("p")
-    expect(page.locator(".head")).to_contain_text("from before")
+    expect(page.locator(".head")).to_contain_text("An earlier bag")
     expect(page.locator("button.clear")).to_be_disabled()
     page.keyboard.press("s")
     expect(page.locator("dialog[open]")).to_have_count(0)
@@ -118,7 +118,7 @@ def test_the_bag_before_is_shown_and_cannot_be_decided_again(make_house, enter):
     ), "what was open is let go of"
     page.wait_for_timeout(500)  # until the page knows that, too: meanwhile keys do nothing
     page.keyboard.press("p")
-    expect(page.locator(".toast").last).to_contain_text("no bag before")
+    expect(page.locator(".toast").last).to_contain_text("no earlier bag")
 
 
 def test_a_service_that_is_gone_is_told_and_a_note_outlives_it(make_house, enter):  # noqa: F811

@@ -121,13 +121,13 @@ def test_the_next_scan_waits_where_the_reader_wants_a_pause(make_house, enter): 
     house = make_house(second_reader="none")
     bag(house), bag(house, number=1)
     page = opened(enter(house, "operator"))
-    page.get_by_label("Open the next by itself").uncheck()
+    page.get_by_label("Open the next scan automatically").uncheck()
     press(page, "c", "1", "Control+Enter")
     expect(page.locator(".queue li")).to_have_count(1)
     page.wait_for_timeout(300)
     expect(page.locator(".views canvas")).to_have_count(0)
     page.reload()
-    expect(page.get_by_label("Open the next by itself")).not_to_be_checked()
+    expect(page.get_by_label("Open the next scan automatically")).not_to_be_checked()
     opened(page)
 
 
@@ -191,11 +191,11 @@ def test_what_is_refused_is_told_in_the_form_and_nothing_typed_is_lost(make_hous
     page.get_by_role("button", name="New account").click()
     page.locator("dialog input").first.fill("operator")  # there is one already
     page.locator("dialog input[type=password]").fill("long enough for it")
-    page.locator("dialog").get_by_role("button", name="Make").click()
+    page.locator("dialog").get_by_role("button", name="Create").click()
     expect(page.locator("dialog .fault")).not_to_be_empty()
     expect(page.locator("dialog input").first).to_have_value("operator")
     page.locator("dialog input").first.fill("olga")
-    page.locator("dialog").get_by_role("button", name="Make").click()
+    page.locator("dialog").get_by_role("button", name="Create").click()
     expect(page.locator("dialog")).to_have_count(0)
     expect(page.locator("tbody")).to_contain_text("olga")
 
@@ -346,7 +346,7 @@ def test_the_bag_before_shows_what_its_reader_ticked_and_changes_nothing(make_ho
     expect(page.locator(".queue li")).to_have_count(1)
     page.wait_for_selector(".views canvas")
     page.keyboard.press("p")
-    expect(page.locator(".head")).to_contain_text("from before")
+    expect(page.locator(".head")).to_contain_text("An earlier bag")
     tick = page.locator(".parts input").first
     expect(tick).to_be_checked()
     expect(tick).to_be_disabled()
@@ -358,5 +358,5 @@ def test_a_scan_that_no_model_judged_does_not_look_judged(make_house, enter):  #
     page = enter(house, "operator")
     page.keyboard.press("n")
     expect(page.locator(".head")).to_contain_text("REVIEW")
-    expect(page.locator(".parts")).to_contain_text("Nothing of this bag was judged")
-    expect(page.locator(".side.right")).to_contain_text("nothing was judged")
+    expect(page.locator(".parts")).to_contain_text("No part of this bag was scored")
+    expect(page.locator(".side.right")).to_contain_text("nothing was scored")

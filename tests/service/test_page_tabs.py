@@ -86,7 +86,7 @@ def test_the_second_tab_takes_a_scan_over_only_when_told_to(make_house, enter): 
     expect(one.locator(".parts input").first).to_be_checked()  # what was ticked is back
     expect(two.locator(".queue li", has_text="other tab")).to_have_count(1, timeout=10_000)
     two.locator(".queue li").click()
-    two.get_by_role("button", name="Go on here").click()
+    two.get_by_role("button", name="Continue here").click()
     two.wait_for_selector("canvas")
     expect(one.locator("#toasts")).to_contain_text("another tab of yours", timeout=15_000)
     expect(one.locator("canvas")).to_have_count(0)

@@ -11,6 +11,17 @@ import typer
 from bagscan.cli.terminal import EXIT_BAD_ITEMS, AsJson, Cluster, say, show
 from bagscan.core.errors import ConfigError
 
+Air = Annotated[
+    float | None,
+    typer.Option(
+        help="Value of air as a fraction of full scale. Default: estimated from the scan."
+    ),
+]
+Wedges = Annotated[
+    Path | None,
+    typer.Option(help="Scans of your wedges, as a YAML file; see docs/simulator.md."),
+]
+
 
 def simulate(
     preset: Annotated[
@@ -87,10 +98,7 @@ def convert(
             )
         ),
     ] = Path("converted"),
-    wedges: Annotated[
-        Path | None,
-        typer.Option(help="Scans of your wedges, as a YAML file; see docs/simulator.md."),
-    ] = None,
+    wedges: Wedges = None,
     profile: Annotated[
         str | None,
         typer.Option(
@@ -100,12 +108,7 @@ def convert(
             )
         ),
     ] = None,
-    air: Annotated[
-        float | None,
-        typer.Option(
-            help="Value of air as a fraction of full scale. Default: estimated from the scan."
-        ),
-    ] = None,
+    air: Air = None,
     as_json: AsJson = False,
 ) -> None:
     """Compute effective Z and pseudo-colour of raw scans.
@@ -190,12 +193,7 @@ def tip(
         typer.Option(help="ROW,COLUMN of the threat's top left corner. Default: random."),
     ] = None,
     profile: Annotated[str, typer.Option(help="Scanner profile, by name or YAML file.")] = "g640",
-    air: Annotated[
-        float | None,
-        typer.Option(
-            help="Value of air as a fraction of full scale. Default: estimated from the scan."
-        ),
-    ] = None,
+    air: Air = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of all random numbers.")] = 0,
     as_json: AsJson = False,
 ) -> None:

@@ -30,6 +30,16 @@ ScannerViews = Annotated[
     ),
 ]
 
+Sources = Annotated[
+    list[str],
+    typer.Argument(
+        help=(
+            "Scans or folders of scans, on disk or in object storage "
+            "(s3://BUCKET/FOLDER, gs://, az://)."
+        )
+    ),
+]
+
 
 def screen(
     paths: Annotated[list[Path], typer.Argument(help="Scans, or folders of scans.")],
@@ -104,15 +114,7 @@ def screen(
 
 
 def batch(
-    sources: Annotated[
-        list[str],
-        typer.Argument(
-            help=(
-                "Scans or folders of scans, on disk or in object storage "
-                "(s3://BUCKET/FOLDER, gs://, az://)."
-            )
-        ),
-    ],
+    sources: Sources,
     out: Annotated[
         Path,
         typer.Option(
@@ -178,22 +180,23 @@ def batch(
             )
             return
         result = screen_archive(out, config, _start_pool(models, config, cluster), say, to)
-    hint = ""
-    if result["ALARM"]:
-        query = (
-            f"SELECT * FROM '{out}/part-*.parquet' WHERE decision = 'ALARM' ORDER BY top_score DESC"
-        )
-        hint = f'\nTo list the alarms, highest score first: duckdb -c "{query}"'
     show(
         result,
         as_json,
         lambda: (
             f"{of_screening(result)}\n{_counts(result)}, {result['errors']:,} errors; "
-            f"runtime: {result['runtime']}; {out}/part-*.parquet{hint}"
+            f"runtime: {result['runtime']}; {out}/part-*.parquet{_alarm_hint(result, out)}"
         ),
     )
     if result["errors"]:
         raise typer.Exit(EXIT_BAD_ITEMS)
+
+
+def _alarm_hint(result: dict[str, Any], out: Path) -> str:
+    if not result["ALARM"]:
+        return ""
+    query = f"SELECT * FROM '{out}/part-*.parquet' WHERE decision = 'ALARM' ORDER BY top_score DESC"
+    return f'\nTo list the alarms, highest score first: duckdb -c "{query}"'
 
 
 def _counts(tally: dict[str, Any]) -> str:

@@ -71,6 +71,7 @@ def instance_of(path: Path) -> tuple[str, str]:
 
 
 def uid_name(uid: str) -> str:
+    """Return the name of a registered UID, or the UID itself."""
     return str(required("pydicom").uid.UID(uid).name) if uid else "(none)"
 
 

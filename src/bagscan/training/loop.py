@@ -156,16 +156,11 @@ def run(
     averaged = deepcopy(task.modules) if config.ema else {}
     state = task.modules | {f"ema-{name}": module for name, module in averaged.items()}
     path = out / "checkpoint.safetensors"
-    progress: dict[str, Any] = {"step": 0, "best": None, "stale": 0, "seconds": 0.0}
-    if path.exists():
-        progress = load_checkpoint(
-            _checkpoint_to_resume(path, out / STABLE, config), state, optimizer
-        )
-        report(f"resuming at step {progress['step']} of {config.steps}")
-        if config.patience and progress["stale"] >= config.patience:
-            report(f"stopped early: no improvement in {config.patience} validations")
-            stopped: dict[str, float] = progress["best"]
-            return stopped
+    progress = _resume(path, out / STABLE, config, state, optimizer, report)
+    if _has_stalled(config, progress):
+        report(f"stopped early: no improvement in {config.patience} validations")
+        stopped: dict[str, float] = progress["best"]
+        return stopped
     if progress.get("processes", process.count) != process.count:
         report(
             f"the run started with {progress['processes']} processes and continues with "
@@ -177,11 +172,8 @@ def run(
     log = _Log(out / "log.jsonl", progress["step"], process.writes)
     started, first_step = time.monotonic() - progress["seconds"], progress["step"]
     processes = loaders(process.device) if getattr(task, "draws_apart", True) else 0
-    with closing(
-        drawn_ahead(
-            task.batch, config.seed, range(first_step, config.steps), process.rank, processes
-        )
-    ) as batches:
+    steps = range(first_step, config.steps)
+    with closing(drawn_ahead(task.batch, config.seed, steps, process.rank, processes)) as batches:
         for step, host_batch in enumerate(batches, first_step):
             batch = moved(host_batch, process.device)
             terms = _train_step(task, optimizer, batch, step, config, process)
@@ -198,9 +190,7 @@ def run(
                     scores = _validate(task, averaged, progress, on_best)
                     log.write(step=done, validation=scores)
                     report(_progress_line(done, config.steps, progress["seconds"], terms, scores))
-                if process.broadcast_from_rank0(
-                    bool(config.patience) and progress["stale"] >= config.patience
-                ):
+                if process.broadcast_from_rank0(_has_stalled(config, progress)):
                     report(f"stopped early: no improvement in {config.patience} validations")
                     break
             elif done % 20 == 0 and process.writes:
@@ -215,6 +205,26 @@ def run(
     process.broadcast_from_rank0(True)  # processes end after rank 0 has saved
     best: dict[str, float] = progress["best"] or {}
     return best
+
+
+def _has_stalled(config: LoopConfig, progress: dict[str, Any]) -> bool:
+    return bool(config.patience) and progress["stale"] >= config.patience
+
+
+def _resume(
+    path: Path,
+    stable: Path,
+    config: LoopConfig,
+    state: dict[str, nn.Module],
+    optimizer: torch.optim.Optimizer,
+    report: Callable[[str], None],
+) -> dict[str, Any]:
+    """Restore modules and optimizer if there is a checkpoint, and return the progress."""
+    if not path.exists():
+        return {"step": 0, "best": None, "stale": 0, "seconds": 0.0}
+    progress = load_checkpoint(_checkpoint_to_resume(path, stable, config), state, optimizer)
+    report(f"resuming at step {progress['step']} of {config.steps}")
+    return progress
 
 
 def _checkpoint_to_resume(path: Path, stable: Path, config: LoopConfig) -> Path:

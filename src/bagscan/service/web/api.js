@@ -1,22 +1,22 @@
-// Every request of the page: to this service alone, with the session's own token for changes, and the name of this tab.
+// Requests of the page to the service, with the session's CSRF token and the id of this tab.
 
 import { logInAgain } from "./session.js";
 
 export class Refused extends Error {
   constructor(status, problem) {
-    super(problem.detail || `the service answered ${status}`);
+    super(problem.detail || `the service returned status ${status}`);
     this.status = status;
     this.problem = problem;
   }
 }
 
-// Claims belong to a tab: the same account may read another scan in the next one.
+// Claims belong to a tab: an account can read different scans in different tabs.
 const tab = crypto.getRandomValues(new Uint32Array(4)).join("-");
-const OF_A_PASSWORD = ["/v1/sessions", "/v1/setup", "/v1/me/password"]; // 401 here is a wrong password, and no session that ended
+const OF_A_PASSWORD = ["/v1/sessions", "/v1/setup", "/v1/me/password"]; // 401 here means a wrong password, not an ended session
 let csrf = null;
 let name = null;
 
-// Whom the page was made for: nobody else may go on in it.
+// Remember the account of this page; another account must not continue in it.
 export const keepSession = (me) => { csrf = me.csrf; name = me.name; };
 
 async function once(method, path, body, { timeoutMs, ...more } = {}) {
@@ -36,7 +36,7 @@ async function once(method, path, body, { timeoutMs, ...more } = {}) {
 
 const ended = (error) => error.status === 401 || (error.status === 403 && String(error.problem.detail).includes("X-CSRF-Token"));
 
-// The session of this page again: by that of another tab where it is the same account's, or by the password.
+// Renew the session: take over that of another tab if it belongs to the same account, else ask for the password.
 async function renewed() {
   const me = await (await once("GET", "/v1/me")).json();
   const again = me.name === name ? me : await logInAgain(name, async (body) => (await once("POST", "/v1/sessions", body)).json());
@@ -60,10 +60,10 @@ export const ask = async (method, path, body, more) => (await answer(method, pat
 export const get = (path, more) => ask("GET", path, undefined, more);
 export const post = (path, body = {}) => ask("POST", path, body);
 
-// A last word of a page that goes: nobody waits for the answer.
+// Send a last request while the page unloads; the response is ignored.
 export const part = (path) => { once("POST", path, {}, { keepalive: true }).catch(() => {}); };
 
-// Pixels or regions as the service packs them: a header and typed arrays.
+// Fetch packed pixels or regions: a JSON header, then binary arrays.
 async function packed(path) {
   const buffer = await (await answer("GET", path)).arrayBuffer();
   const length = new DataView(buffer).getUint32(4, true);
@@ -71,6 +71,6 @@ async function packed(path) {
   return { head, buffer, start: 8 + length };
 }
 
-// Pixels and regions of every view of a scan; of one that was judged by no model no regions are kept.
+// Fetch pixels and regions of every view; regions are null for a view that no model scored.
 export const viewsOf = (scan) => Promise.all(Object.entries(scan.views).map(async ([name, view]) => ({ name, pixels: await packed(view.pixels), regions: await packed(view.regions).catch(none) })));
 const none = (error) => { if (error.status === 404) return null; throw error; };

@@ -1,4 +1,4 @@
-// Which page is shown, and to whom.
+// Entry point: choose the page by the address and the permissions of the account.
 
 import { ask, get, keepSession } from "./api.js";
 import { filledIn, h, show, toast } from "./dom.js";
@@ -24,7 +24,7 @@ let shown = null;
 async function changePassword() {
   const old = h("input", { type: "password", autocomplete: "current-password", required: true }), next = h("input", { type: "password", autocomplete: "new-password", required: true, minlength: 10 });
   const made = await filledIn("Change your password", [["Old", old], ["New, at least 10 characters", next]], "Change", () => ask("PUT", "/v1/me/password", { old: old.value, new: next.value }));
-  if (made) location.reload(); // every session has ended, this one too
+  if (made) location.reload(); // a new password ends every session, including this one
 }
 
 async function start() {
@@ -43,11 +43,11 @@ function enter(me) {
   const turn = async () => {
     const [wanted, detail] = location.hash.slice(1).split("/");
     const page = mine.find(([name]) => name === wanted) || mine[0];
-    if (!page) { show(place, h("div.page", {}, h("h1", {}, "Nothing to see"), h("p.muted", {}, "This account uses the API alone."))); return; }
-    if (shown === page[0]) return; // the page itself changes what follows the slash
+    if (!page) { show(place, h("div.page", {}, h("h1", {}, "No page available"), h("p.muted", {}, "This account can only use the API."))); return; }
+    if (shown === page[0]) return; // the page itself handles what follows the slash
     leave?.();
     shown = page[0];
-    const own = h("main.place", { id: "place" }); // a page that draws late draws where nobody looks any more
+    const own = h("main.place", { id: "place" }); // a page that finishes late draws into a detached element
     place.replaceWith(own);
     place = own;
     links.forEach((link, i) => link.classList.toggle("here", mine[i] === page));

@@ -1,10 +1,11 @@
-// Keep the open scan claimed while the reader is there, and let go of it when the page is closed or nobody moves.
+// Renew the claim on the open scan; release it when the page closes or the reader is idle.
 
 import { part, post } from "./api.js";
 
-const IDLE_MS = 5 * 60 * 1000; // without a key or a movement
+const IDLE_MS = 5 * 60 * 1000; // without a key press or pointer movement
 
-// openScan() gives the id of the scan that is open for a decision, or null. lost(error): somebody else has it. idle(): it was let go of.
+// openScan() returns the id of the scan that is open for a decision, or null. lost(error) is called if another reader has
+// claimed it, idle() after it was released.
 export function claimOf(openScan, everyMs, lost, idle) {
   let touchedAt = performance.now();
   const touched = () => { touchedAt = performance.now(); };
@@ -20,7 +21,7 @@ export function claimOf(openScan, everyMs, lost, idle) {
   async function renew(id) {
     try {
       await post("/v1/queue/claim", { scan_id: id });
-      if (openScan() !== id) await post(`/v1/queue/${id}/release`); // the reader went on meanwhile
+      if (openScan() !== id) await post(`/v1/queue/${id}/release`); // the reader has moved on meanwhile
     } catch (error) {
       if ((error.status === 409 || error.status === 404) && openScan() === id) lost(error);
     }

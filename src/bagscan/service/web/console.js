@@ -1,13 +1,13 @@
-// The functions of a scanner's console, computed from the counts of the scan itself: (H, W) arrays in, colours out.
+// Image functions of a scanner console: (H, W) arrays of the scan's counts in, RGBA out.
 
 import { locally } from "./contrast.js";
 
-// Colours of materials at a mean log attenuation of DEPTH, by effective Z: as bagscan.physics.pseudo_colour has them.
+// [effective Z, red, green, blue] at a mean log attenuation of DEPTH, as in bagscan.physics.pseudo_colour.
 const ANCHORS = [[7.4, 0.9, 0.52, 0.15], [9.8, 0.58, 0.6, 0.18], [12.6, 0.2, 0.6, 0.36], [16, 0.14, 0.5, 0.62], [20.5, 0.17, 0.36, 0.76], [30, 0.14, 0.27, 0.76]];
 const DEPTH = 1.3;
 const BLACK_FROM = 2, BLACK_AT = 5.5;
 const N_Z = 128, N_A = 512, Z_FROM = 5, Z_TO = 32, A_TO = 6;
-const DENSE = 0.05, DENSE_Z = 24; // low transmission below which a Z that is not told means that next to nothing passes: metal
+const DENSE = 0.05, DENSE_Z = 24; // below this low-energy transmission, an unknown Z means metal
 export const ORGANIC_BELOW = 10.5, METAL_FROM = 17;
 
 let table = null;
@@ -33,7 +33,7 @@ function colours() {
   return table;
 }
 
-// What the functions need of a view, once: mean log attenuation, effective Z (or null), colours of a colour scan (or null).
+// Prepare a view for render(): mean log attenuation, effective Z (or null), colour planes (null unless pseudo-colour).
 export function prepare({ head, buffer, start }) {
   const { channels, height, width, bits } = head;
   const n = height * width;
@@ -51,7 +51,7 @@ export function prepare({ head, buffer, start }) {
     for (let i = 0; i < n; i++) {
       const [r, g, b] = colour.map((p) => p[i] / full);
       attenuation[i] = -Math.log(Math.max(0.003, (r + g + b) / 3));
-      z[i] = r >= b ? (r - b > 0.04 ? 8 : 13) : b - r > 0.04 ? 22 : 13; // orange is organic, blue is metal
+      z[i] = r >= b ? (r - b > 0.04 ? 8 : 13) : b - r > 0.04 ? 22 : 13; // by hue: orange is organic, blue is metal
     }
   } else {
     const given = ["low", "high"].map(plane).filter(Boolean);
@@ -71,7 +71,7 @@ export function prepare({ head, buffer, start }) {
   return { height, width, attenuation, z, colour, full };
 }
 
-// Effective Z of neighbours together: where little absorbs it is noise.
+// Average effective Z over 3 × 3 pixels, since it is noisy at low attenuation.
 function smoothed(values, height, width) {
   const out = new Float32Array(values.length);
   for (let y = 0; y < height; y++) {
@@ -91,17 +91,17 @@ function smoothed(values, height, width) {
   return out;
 }
 
-const PENETRATE = 0.3; // of its attenuation everything keeps, so that what is dense comes out of the black
+const PENETRATE = 0.3; // share of the attenuation that remains, which makes dense areas visible
 export const STANDARD = { density: 0, organic: false, metal: false, edges: false, invert: false, grey: false, penetrate: false, local: false };
 
-// RGBA of a prepared view under the console's functions.
+// Return the RGBA image of a prepared view under the settings `how`.
 export function render(view, how) {
   const { height, width, z, colour, full } = view;
-  if (how.local) view.local ||= locally(view); // once: it takes a while
+  if (how.local) view.local ||= locally(view); // computed once, since it is slow
   const attenuation = how.local ? view.local : view.attenuation;
   const pixels = new Uint8ClampedArray(4 * height * width);
   const t = colours();
-  const gain = Math.pow(2, -how.density / 2) * (how.penetrate ? PENETRATE : 1); // one step makes everything 1.4 times thinner
+  const gain = Math.pow(2, -how.density / 2) * (how.penetrate ? PENETRATE : 1); // one step divides attenuation by 1.4
   const plain = !how.local && !how.penetrate && !how.organic && !how.metal && !how.edges && !how.grey && how.density === 0;
   for (let y = 0, i = 0; y < height; y++) {
     for (let x = 0; x < width; x++, i++) {
@@ -116,7 +116,7 @@ export function render(view, how) {
       const material = z ? z[i] : 0;
       const wanted = how.organic ? material < ORGANIC_BELOW : how.metal ? material >= METAL_FROM : true;
       if (!wanted && attenuation[i] > 0.02) {
-        r = g = b = 255 - Math.min(60, 22 * a); // the rest stays as a shadow: where a thing lies must be seen
+        r = g = b = 255 - Math.min(60, 22 * a); // other materials stay visible as a shadow
       } else if (colour && plain) {
         [r, g, b] = colour.map((p) => (255 * p[i]) / full);
       } else if (colour && !how.grey) {

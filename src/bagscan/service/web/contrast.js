@@ -1,11 +1,11 @@
-// Contrast of each place by itself (contrast-limited adaptive histogram equalisation; Zuiderveld 1994), on log attenuation at the scan's full depth.
+// Contrast-limited adaptive histogram equalisation (Zuiderveld 1994) on log attenuation, at the scan's full bit depth.
 
 const TILE_PX = 64, BINS = 256, MOST = 8; // log attenuation of the last bin
-const LIMIT = 3; // times the mean of a bin: what is over it is spread over all, or noise of air would be blown up
-const SHARE = 0.7; // of the equalised scale
-const OUT = 4; // log attenuation that the densest becomes
+const LIMIT = 3; // times the mean count of a bin; the excess is spread over all bins, which limits the noise of air
+const SHARE = 0.7; // weight of the equalised scale; the rest is the linear scale
+const OUT = 4; // output log attenuation of the last bin
 
-// (H, W) log attenuation to the same, from 0 to OUT.
+// Equalise (H, W) log attenuation; the output lies in 0 to OUT.
 export function locally({ attenuation, height, width }) {
   const rows = Math.max(1, Math.round(height / TILE_PX)), columns = Math.max(1, Math.round(width / TILE_PX));
   const binOf = (a) => Math.min(BINS - 1, Math.floor((BINS * Math.max(0, a)) / MOST));
@@ -30,7 +30,7 @@ export function locally({ attenuation, height, width }) {
     return { counts, n: Math.max(1, (y2 - y1) * (x2 - x1)) };
   }
 
-  // What each bin becomes: the share of pixels that are no denser. The rest of it is the plain scale, so that air stays white in any tile.
+  // Output value of every bin: the cumulative share of pixels, mixed with the linear scale so that air stays white in every tile.
   function mapOf({ counts, n }) {
     const most = (LIMIT * n) / BINS;
     let over = 0;

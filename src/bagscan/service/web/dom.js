@@ -1,4 +1,4 @@
-// Elements without a framework: h("p.muted", {title: "x"}, "text", child).
+// DOM helpers without a framework: h("p.muted", {title: "x"}, "text", child).
 
 export function h(spec, attributes = {}, ...children) {
   const [tag, ...classes] = spec.split(".");
@@ -22,7 +22,7 @@ export function s(tag, attributes = {}, ...children) {
   return element;
 }
 
-// Replace what a place shows. The focus stays on the control with the same data-key.
+// Replace the content of an element. The focus stays on the control with the same data-key.
 export function show(place, ...children) {
   const focused = place.contains(document.activeElement) ? document.activeElement.dataset.key : null;
   place.replaceChildren(...children.flat(Infinity).filter(Boolean));
@@ -38,7 +38,7 @@ export function toast(text, { kind = "", action = null, seconds = 5 } = {}) {
   return gone;
 }
 
-// A question in a dialog: resolves to what `ask(close)` closes it with, or null.
+// Show a modal dialog. Resolves to the value that build's `close` is called with, or null.
 export function dialog(build) {
   return new Promise((resolve) => {
     const box = h("dialog");
@@ -50,7 +50,7 @@ export function dialog(build) {
   });
 }
 
-// A form in a dialog: rows of [label, control]. What is refused is told in it, and nothing that was typed is lost.
+// Show a form in a dialog, with rows of [label, control]. Errors appear in the form, which keeps its input.
 export function filledIn(title, rows, doing, send) {
   return dialog((close) => {
     const fault = h("div.fault.small", { role: "alert" });

@@ -1,15 +1,15 @@
-// Boxes that a reader draws on places that no model flagged, by mouse or by keyboard. Such a place is the most valuable mark of all:
-// it goes into the export as an annotation.
+// Boxes that a reader draws, by mouse or keyboard, around items that the model did not flag. The export contains them as
+// annotations.
 
 import { h, keyOf, toast } from "./dom.js";
 
 const MIN_PX = 2; // of a side
-const START = 0.2, STEP = 0.02; // share of the view: half of the first box's side, and what an arrow moves it by
+const START = 0.2, STEP = 0.02; // side of the first box and step of an arrow key, as shares of the shorter side of the visible view
 
-// `may` says whether a box can be drawn now; `changed` is called after one was drawn or taken away.
+// may() returns whether a box can be drawn now; changed() is called after a box was added or removed.
 export function drawingOf(viewer, may, changed) {
   let at = null; // the box that the keyboard moves: {view, box}
-  const button = h("button", { title: "draw a box on a place that is not flagged: by mouse, or by arrows, Shift with arrows for its size, Tab for another view, and Enter", "aria-pressed": false, onclick: turn }, "Box ", h("kbd", {}, "B"));
+  const button = h("button", { title: "draw a box around an unflagged item: with the mouse, or with arrows, Shift+arrows (size), Tab (next view) and Enter", "aria-pressed": false, onclick: turn }, "Box ", h("kbd", {}, "B"));
 
   function turn() {
     const on = !viewer.drawing && may() && viewer.views.length > 0;
@@ -22,7 +22,7 @@ export function drawingOf(viewer, may, changed) {
     viewer.draw();
   }
 
-  // Where the reader looks: the middle of the view with the chosen part, of the large one, or of the first.
+  // Start a box in the middle of a view: that of the chosen part, the enlarged one, or the first.
   function begin(view = viewer.views.find((one) => one.name === (viewer.chosen?.view ?? viewer.main)) || viewer.views[0]) {
     if (at) at.view.begun = null;
     const { width, height } = view.image, half = (START * Math.min(width, height)) / viewer.zoom / 2;
@@ -31,7 +31,7 @@ export function drawingOf(viewer, may, changed) {
     view.begun = at.box;
   }
 
-  // Whether a key was one of the box's.
+  // Handle a key; return true if it was one of the box's keys.
   function down(event) {
     if (!viewer.drawing) return false;
     const way = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }[event.key];
@@ -41,7 +41,7 @@ export function drawingOf(viewer, may, changed) {
     if (!way) return false;
     if (!at) {
       begin();
-      toast("Arrows move the box, Shift and arrows change its size, Tab takes it to the next view, Enter keeps it, Escape gives it up.");
+      toast("Arrows move the box, Shift+arrows change its size, Tab moves it to the next view, Enter keeps it, Escape cancels.");
     }
     move(way, event.shiftKey);
     return true;

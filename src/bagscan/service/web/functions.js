@@ -1,4 +1,4 @@
-// The functions of the console as a bar of buttons with keys: held to peek, or latched where the reader says so.
+// Console functions as a bar of buttons with keys: active while held, or latched if the reader chooses so.
 
 import { h, keyOf } from "./dom.js";
 import { STANDARD } from "./console.js";
@@ -7,11 +7,11 @@ import { LAYOUTS } from "./viewer.js";
 
 const PEEKS = {
   1: ["organic", "Organic"], 2: ["metal", "Metal"], e: ["edges", "Edges"], g: ["grey", "Grey"], i: ["invert", "Invert"],
-  h: ["penetrate", "Penetrate", "see into what is dense"], l: ["local", "Local", "contrast of each place by itself"],
+  h: ["penetrate", "Penetrate", "show detail in dense areas"], l: ["local", "Local", "local contrast"],
 };
-const AGAIN = "+-[]"; // keys that go on while they are held
+const AGAIN = "+-[]"; // keys that repeat while held
 
-// A button that is held by the mouse is turned on and off by the keyboard.
+// Let the keyboard toggle a button that the mouse holds.
 function pressed(button, turn) {
   button.addEventListener("keydown", (event) => {
     if (event.key !== "Enter" && event.key !== " ") return;
@@ -21,7 +21,7 @@ function pressed(button, turn) {
   });
 }
 
-// Buttons, what is on as text, and keys, for one viewer. `me` is whose layout and latch are remembered.
+// Bar of buttons, status line and key handlers for a viewer. Layout and latch are stored for the account `me`.
 export function functionsOf(viewer, me) {
   const held = new Map();
   const kept = preferencesOf(me);
@@ -44,15 +44,15 @@ export function functionsOf(viewer, me) {
   pressed(bare, () => contours(!viewer.overlay));
   bare.addEventListener("pointerdown", () => contours(latching ? !viewer.overlay : false));
   for (const end of ["pointerup", "pointerleave"]) bare.addEventListener(end, () => !latching && contours(true));
-  const latch = h("button", { title: "functions stay on until they are pressed again", "aria-pressed": latching, onclick: turnLatch }, "Latch ", h("kbd", {}, "K"));
-  const layout = h("button", { title: "side by side, one under the other, or one large", onclick: turnLayout }, "Layout ", h("kbd", {}, "V"));
-  // A click leaves the focus where it is, or Tab and Space would mean the button from then on.
+  const latch = h("button", { title: "functions stay on until pressed again", "aria-pressed": latching, onclick: turnLatch }, "Latch ", h("kbd", {}, "K"));
+  const layout = h("button", { title: "side by side, stacked, or one large", onclick: turnLayout }, "Layout ", h("kbd", {}, "V"));
+  // A click must not move the focus to the button, which would then receive Tab and Space.
   const bar = (...more) => h("div.console", { onmousedown: (event) => event.preventDefault() }, Object.keys(PEEKS).map(peek), bare, latch,
-    h("span.group", {}, h("span.small.muted", {}, "Density"), h("button", { title: "denser: see what is faint", onclick: () => denser(-1) }, h("kbd", {}, "[")), h("button", { title: "thinner: see into what is dense", onclick: () => denser(1) }, h("kbd", {}, "]")), density),
+    h("span.group", {}, h("span.small.muted", {}, "Density"), h("button", { title: "darker: show faint items", onclick: () => denser(-1) }, h("kbd", {}, "[")), h("button", { title: "lighter: show detail in dense areas", onclick: () => denser(1) }, h("kbd", {}, "]")), density),
     h("span.gap"), layout, h("button", { title: "zoom out", onclick: () => viewer.zoomBy(1 / 1.4) }, "−"), h("button", { title: "zoom in", onclick: () => viewer.zoomBy(1.4) }, "+"),
     h("button", { onclick: standard }, "Standard ", h("kbd", {}, "␣")), more);
 
-  function told() {
+  function refresh() {
     const on = Object.values(PEEKS).filter(([name]) => viewer.how[name]).map(([, text]) => text);
     if (!viewer.overlay) on.push("No contours");
     mode.textContent = on.join(" · ");
@@ -64,11 +64,11 @@ export function functionsOf(viewer, me) {
     density.textContent = viewer.how.density ? `${viewer.how.density > 0 ? "+" : "−"}${Math.abs(viewer.how.density)}` : "0";
   }
 
-  function set(name, on) { viewer.set({ [name]: on }); told(); }
-  function contours(on) { viewer.overlay = on; viewer.draw(); told(); }
-  function denser(step) { viewer.set({ density: Math.min(6, Math.max(-6, viewer.how.density + step)) }); told(); }
-  function standard() { viewer.set({ ...STANDARD }); viewer.overlay = true; viewer.reset(); viewer.draw(); told(); }
-  function turnLatch() { latching = !latching; kept.set("latch", latching ? "1" : "0"); if (!latching) letGo(); told(); }
+  function set(name, on) { viewer.set({ [name]: on }); refresh(); }
+  function contours(on) { viewer.overlay = on; viewer.draw(); refresh(); }
+  function denser(step) { viewer.set({ density: Math.min(6, Math.max(-6, viewer.how.density + step)) }); refresh(); }
+  function standard() { viewer.set({ ...STANDARD }); viewer.overlay = true; viewer.reset(); viewer.draw(); refresh(); }
+  function turnLatch() { latching = !latching; kept.set("latch", latching ? "1" : "0"); if (!latching) letGo(); refresh(); }
   function turnLayout() { viewer.arrange(LAYOUTS[(LAYOUTS.indexOf(viewer.layout) + 1) % LAYOUTS.length]); kept.set("layout", viewer.layout); }
   function letGo() { for (const [name] of Object.values(PEEKS)) viewer.how[name] && set(name, false); if (!viewer.overlay) contours(true); }
 
@@ -77,11 +77,11 @@ export function functionsOf(viewer, me) {
     ArrowUp: () => viewer.panBy(0, -1), ArrowDown: () => viewer.panBy(0, 1), ArrowLeft: () => viewer.panBy(-1, 0), ArrowRight: () => viewer.panBy(1, 0),
   };
 
-  // Whether a key that went down was one of these.
+  // Handle a key; return true if it was one of these functions.
   function down(event) {
     const key = keyOf(event);
-    if (key.startsWith("Arrow") && event.target.matches("input")) return false; // the slider's own
-    if (key === " " && event.target.closest("button, a, input[type=checkbox]")) return false; // it presses what has the focus
+    if (key.startsWith("Arrow") && event.target.matches("input")) return false; // the slider handles it
+    if (key === " " && event.target.closest("button, a, input[type=checkbox]")) return false; // it activates the focused control
     if (PEEKS[key] && !event.repeat) {
       if (latching) set(PEEKS[key][0], !viewer.how[PEEKS[key][0]]);
       else { held.set(event.code, PEEKS[key][0]); set(PEEKS[key][0], true); }
@@ -90,12 +90,12 @@ export function functionsOf(viewer, me) {
     return Boolean(PEEKS[key] || key === "o" || acts[key]);
   }
 
-  // By the key itself: what it means may have changed with Shift meanwhile.
+  // event.code identifies the key even if Shift has changed its character meanwhile.
   function up(event) {
     if (held.has(event.code)) { set(held.get(event.code), false); held.delete(event.code); }
     if (keyOf(event) === "o" && !latching) contours(true);
   }
 
-  told();
-  return { bar, mode, down, up, told, blur: () => !latching && letGo() };
+  refresh();
+  return { bar, mode, down, up, refresh, blur: () => !latching && letGo() };
 }

@@ -17,19 +17,19 @@ export async function statisticsPage(me, place) {
   const body = h("div");
   show(place, h("div.page", {}, h("div.row.apart", {}, h("h1", {}, "Statistics"), days), body));
   async function draw() {
-    const told = await get(`/v1/statistics?days=${days.value}`);
-    const legend = h("div", {}, KINDS.map((kind) => h("span.key.small", {}, h(`i.bg-${kind}`), `${kind} ${told.by_decision[kind] || 0}`)));
-    const drift = Object.entries(told.drift_p);
+    const statistics = await get(`/v1/statistics?days=${days.value}`);
+    const legend = h("div", {}, KINDS.map((kind) => h("span.key.small", {}, h(`i.bg-${kind}`), `${kind} ${statistics.by_decision[kind] || 0}`)));
+    const drift = Object.entries(statistics.drift_p);
     show(body, h("div.cards", {},
-      card("Scans judged", h("div.big.number", {}, String(told.scans)), legend),
-      card("Seconds to judge a scan", h("div.big.number", {}, told.seconds_percentiles["50"] === undefined ? "–" : `${told.seconds_percentiles["50"].toFixed(2)} s`), h("div.muted.small", {}, told.seconds_percentiles["50"] === undefined ? "" : `median; 95 %: ${told.seconds_percentiles["95"].toFixed(2)} s, 99 %: ${told.seconds_percentiles["99"].toFixed(2)} s`)),
-      card("Drift of scores", drift.length ? drift.map(([id, p]) => h("div", {}, h("span.mono", {}, id.slice(0, 8)), ` p = ${p.toExponential(1)} `, h(`span.${p < 1e-4 ? "ALARM" : "CLEAR"}`, {}, p < 1e-4 ? "changed: nothing is CLEAR" : "as in the beginning"))) : h("p.muted", {}, "Not enough scans yet to compare.")),
+      card("Scans screened", h("div.big.number", {}, String(statistics.scans)), legend),
+      card("Screening time", h("div.big.number", {}, statistics.seconds_percentiles["50"] === undefined ? "–" : `${statistics.seconds_percentiles["50"].toFixed(2)} s`), h("div.muted.small", {}, statistics.seconds_percentiles["50"] === undefined ? "" : `median; 95 %: ${statistics.seconds_percentiles["95"].toFixed(2)} s, 99 %: ${statistics.seconds_percentiles["99"].toFixed(2)} s`)),
+      card("Drift of scores", drift.length ? drift.map(([id, p]) => h("div", {}, h("span.mono", {}, id.slice(0, 8)), ` p = ${p.toExponential(1)} `, h(`span.${p < 1e-4 ? "ALARM" : "CLEAR"}`, {}, p < 1e-4 ? "changed: nothing is CLEAR" : "unchanged"))) : h("p.muted", {}, "There are too few scans to compare.")),
     ), h("div.cards.plots", {},
-      h("section.card", {}, h("h2", {}, "By day"), stacked(told.by_day.map((row) => ({ ...row, label: time(row.day).slice(5, 10) })), ["CLEAR", "REVIEW", "ALARM"], "scans by day and decision")),
-      h("section.card", {}, h("h2", {}, "Highest score of each scan (root scale)"), histogram(told.score_histogram, "number of scans by highest score")),
-      h("section.card", {}, h("h2", {}, "Rates, 95 % intervals"), intervals([{ label: "alarms confirmed", ...told.outcomes.alarms_confirmed }, { label: "readers agree", ...told.agreement }, { label: "machine, test images", ...told.machine_tip_hits }, ...told.shadows.map((one) => ({ label: `shadow ${one.model_id.slice(0, 6)} agrees`, ...one.same }))], "rates with their intervals")),
-      wide("Readers", told.readers.length ? table(["Reader", "Decisions", "Median time", "Test images found", "False alarms on what was cleared"], told.readers.map((one) => [one.name, String(one.decisions), `${one.median_seconds.toFixed(0)} s`, percent(one.tip_hits), percent(one.false_alarms)])) : h("p.muted", {}, "Nobody has decided yet.")),
-      wide("Scanners", table(["Scanner", ...KINDS], Object.entries(told.by_scanner).map(([name, counts]) => [name, ...KINDS.map((kind) => String(counts[kind] || 0))]))),
+      h("section.card", {}, h("h2", {}, "By day"), stacked(statistics.by_day.map((row) => ({ ...row, label: time(row.day).slice(5, 10) })), ["CLEAR", "REVIEW", "ALARM"], "scans by day and decision")),
+      h("section.card", {}, h("h2", {}, "Highest score of each scan (root scale)"), histogram(statistics.score_histogram, "number of scans by highest score")),
+      h("section.card", {}, h("h2", {}, "Rates, 95 % intervals"), intervals([{ label: "alarms confirmed", ...statistics.outcomes.alarms_confirmed }, { label: "readers agree", ...statistics.agreement }, { label: "machine, test images", ...statistics.machine_tip_hits }, ...statistics.shadows.map((one) => ({ label: `shadow ${one.model_id.slice(0, 6)} agrees`, ...one.same }))], "rates with their intervals")),
+      wide("Readers", statistics.readers.length ? table(["Reader", "Decisions", "Median time", "Test images found", "False alarms on clear scans"], statistics.readers.map((one) => [one.name, String(one.decisions), `${one.median_seconds.toFixed(0)} s`, percent(one.tip_hits), percent(one.false_alarms)])) : h("p.muted", {}, "There are no decisions yet.")),
+      wide("Scanners", table(["Scanner", ...KINDS], Object.entries(statistics.by_scanner).map(([name, counts]) => [name, ...KINDS.map((kind) => String(counts[kind] || 0))]))),
     ));
   }
   await draw();
@@ -43,20 +43,20 @@ export async function modelsPage(me, place) {
     const { models, history } = await get("/v1/models");
     const channels = [...new Set(models.filter((one) => one.active).map((one) => one.channels))];
     show(body, h("div.cards", {}, models.map((one) => modelCard(one)),
-      admin ? card("Add a model", h("p.muted.small", {}, "The files of a model folder. Hashes are checked, and it must screen a drawn scan; it does not serve until it is activated."), upload()) : null,
-      wide("What served", table(["Since", "By", "Channels", "Mode", "Model", "Threshold", ""], history.map((row, index) => [h("span.number", {}, time(row.created_at)), row.by, row.channels, row.mode, h("span.mono", {}, row.model_id || "none"), row.threshold === null ? "own" : score(row.threshold),
+      admin ? card("Add a model", h("p.muted.small", {}, "Select all files of a model folder. The service checks their hashes and screens a synthetic scan. The model is not used until it is activated."), upload()) : null,
+      wide("Models in use", table(["Since", "By", "Channels", "Mode", "Model", "Threshold", ""], history.map((row, index) => [h("span.number", {}, time(row.created_at)), row.by, row.channels, row.mode, h("span.mono", {}, row.model_id || "none"), row.threshold === null ? "own" : score(row.threshold),
         admin && row.mode === "active" && history.findIndex((other) => other.mode === "active" && other.channels === row.channels) === index && history.filter((other) => other.mode === "active" && other.channels === row.channels).length > 1
-          ? h("button.small", { "data-rollback": row.channels, onclick: act(async () => { if (await confirmed(`Go back to what served ${row.channels} before?`, "Roll back", "danger")) await post("/v1/models/rollback", { channels: row.channels }); }, draw) }, "Roll back") : ""])))));
+          ? h("button.small", { "data-rollback": row.channels, onclick: act(async () => { if (await confirmed(`Go back to the previous model for ${row.channels}?`, "Roll back", "danger")) await post("/v1/models/rollback", { channels: row.channels }); }, draw) }, "Roll back") : ""])))));
     function modelCard(one) {
       const threshold = h("input.number", { type: "number", min: 0.0001, max: 0.99999999, step: "any", value: String(Number(one.threshold.toPrecision(6))), "aria-label": `threshold of ${one.id}` });
       const change = act(async () => {
         const to = Number(threshold.value);
-        if (!(to > 0 && to < 1)) return toast("A threshold lies between 0 and 1.", { kind: "fault" });
-        if (to === Number(one.threshold.toPrecision(6)) || !(await confirmed(`Change the threshold from ${score(one.threshold)} to ${score(to)}? Every scan from now on is judged by it.`, "Change"))) return;
+        if (!(to > 0 && to < 1)) return toast("The threshold must lie between 0 and 1.", { kind: "fault" });
+        if (to === Number(one.threshold.toPrecision(6)) || !(await confirmed(`Change the threshold from ${score(one.threshold)} to ${score(to)}? The new threshold applies to every scan from now on.`, "Change"))) return;
         await ask("PUT", `/v1/models/${one.id}/threshold`, { threshold: to });
         toast("The threshold is changed.");
       }, draw);
-      const own = act(async () => { if (await confirmed("Go back to the threshold that was chosen on validation data?", "Go back")) await ask("PUT", `/v1/models/${one.id}/threshold`, { threshold: null }); }, draw);
+      const own = act(async () => { if (await confirmed("Go back to the threshold chosen on validation data?", "Go back")) await ask("PUT", `/v1/models/${one.id}/threshold`, { threshold: null }); }, draw);
       return card(one.name, h("div.mono", {}, one.id), h("p.muted.small", {}, `channels ${one.channels}`), h("p", {}, one.active ? h("span.chip.CLEAR", {}, "SERVES") : one.shadow ? h("span.chip.REVIEW", {}, "SHADOW") : h("span.chip.muted", {}, "KNOWN")),
         h("p.small.muted", {}, `own operating point ${score(one.point.threshold)}: ${one.point.criterion}, expected false-positive rate ${(100 * one.point.expected_fpr).toFixed(2)} %`),
         one.active ? h("div.row", {}, threshold, h("button", { onclick: change }, "Set threshold"), one.threshold !== one.point.threshold ? h("button.plain", { onclick: own }, "own") : null) : null,
@@ -69,7 +69,7 @@ export async function modelsPage(me, place) {
         const form = new FormData();
         for (const file of files.files) form.append("files", file, file.name);
         const made = await post("/v1/models", form);
-        toast(`Model ${made.id} is known.`);
+        toast(`Model ${made.id} was added.`);
       }, draw);
       return h("div.row", {}, files, h("button.primary", { onclick: send }, "Add"));
     }
@@ -84,12 +84,12 @@ export async function peoplePage(me, place) {
   const now = () => Date.now() / 1000;
   async function draw() {
     const { accounts } = await get("/v1/accounts");
-    show(body, h("div.cards", {}, wide("Who may do what", table(["Name", "Role", "State", "Keys", ""], accounts.map((one) => {
+    show(body, h("div.cards", {}, wide("Accounts and roles", table(["Name", "Role", "State", "Keys", ""], accounts.map((one) => {
       const role = h("select", { "aria-label": `role of ${one.name}`, disabled: one.name === me.name }, roles.map((name) => h("option", { value: name, selected: name === one.role }, name)));
       role.addEventListener("change", act(() => ask("PATCH", `/v1/accounts/${one.id}`, { role: role.value }), draw));
       const locked = one.locked_until && one.locked_until > now();
       return [one.name, role, one.disabled ? h("span.ALARM", {}, "disabled") : locked ? h("span.REVIEW", {}, "locked") : "open",
-        h("div", {}, one.keys.filter((key) => !key.revoked_at).map((key) => h("div.row.small", {}, `${key.name}, since ${time(key.created_at).slice(0, 10)}`, h("button.plain", { onclick: act(async () => { if (await confirmed(`Revoke the key “${key.name}”? Whoever uses it is shut out at once.`, "Revoke", "danger")) await ask("DELETE", `/v1/keys/${key.id}`); }, draw) }, "revoke")))),
+        h("div", {}, one.keys.filter((key) => !key.revoked_at).map((key) => h("div.row.small", {}, `${key.name}, since ${time(key.created_at).slice(0, 10)}`, h("button.plain", { onclick: act(async () => { if (await confirmed(`Revoke the key “${key.name}”? Programs that use it lose access at once.`, "Revoke", "danger")) await ask("DELETE", `/v1/keys/${key.id}`); }, draw) }, "revoke")))),
         h("div.row", {}, h("button", { onclick: () => key(one) }, "New key"), locked ? h("button", { onclick: act(() => ask("PATCH", `/v1/accounts/${one.id}`, { unlock: true }), draw) }, "Unlock") : null,
           one.name === me.name ? null : h("button", { onclick: act(() => ask("PATCH", `/v1/accounts/${one.id}`, { disabled: !one.disabled }), draw) }, one.disabled ? "Enable" : "Disable"))];
     })))));
@@ -97,14 +97,14 @@ export async function peoplePage(me, place) {
   async function create() {
     const name = h("input", { required: true, maxlength: 64 }), password = h("input", { type: "password", autocomplete: "new-password", minlength: 10, maxlength: 256 }), role = h("select", {}, roles.map((one) => h("option", { value: one }, one)));
     role.value = "operator";
-    const rows = [["Name", name], ["Role", role], ["Password, at least 10 characters; none for a scanner that uses a key", password]];
-    if (await filledIn("New account", rows, "Make", () => post("/v1/accounts", { name: name.value, role: role.value, password: password.value || null }))) draw();
+    const rows = [["Name", name], ["Role", role], ["Password, at least 10 characters; empty for a scanner that uses a key", password]];
+    if (await filledIn("New account", rows, "Create", () => post("/v1/accounts", { name: name.value, role: role.value, password: password.value || null }))) draw();
   }
   async function key(one) {
     const name = h("input", { required: true, maxlength: 64, value: "scanner" });
-    const made = await filledIn(`New key for ${one.name}`, [["Name of the key", name]], "Make", () => post(`/v1/accounts/${one.id}/keys`, { name: name.value }));
+    const made = await filledIn(`New key for ${one.name}`, [["Name of the key", name]], "Create", () => post(`/v1/accounts/${one.id}/keys`, { name: name.value }));
     if (!made) return;
-    await dialog((close) => h("div", {}, h("h1", {}, "The key"), h("p.muted", {}, "It is shown this once."), h("p.mono", {}, made.key), h("div.right", {}, h("button.primary", { onclick: () => close() }, "I have it"))));
+    await dialog((close) => h("div", {}, h("h1", {}, "The key"), h("p.muted", {}, "It is shown only once."), h("p.mono", {}, made.key), h("div.right", {}, h("button.primary", { onclick: () => close() }, "I have it"))));
     draw();
   }
   await draw();
@@ -113,17 +113,17 @@ export async function peoplePage(me, place) {
 export async function auditPage(me, place) {
   const body = h("div"), verdict = h("span.muted");
   const check = act(async () => {
-    const told = await get("/v1/audit/verify");
-    verdict.className = told.wrong.length ? "ALARM" : "CLEAR";
-    verdict.textContent = told.wrong.length ? told.wrong.join("; ") : `${told.records} records: the chain is whole`;
+    const result = await get("/v1/audit/verify");
+    verdict.className = result.wrong.length ? "ALARM" : "CLEAR";
+    verdict.textContent = result.wrong.length ? result.wrong.join("; ") : `${result.records} records: the chain is whole`;
   }, () => {});
   show(place, h("div.page", {}, h("div.row.apart", {}, h("h1", {}, "Audit"), h("div.row", {}, verdict, h("button.primary", { onclick: check }, "Check the chain"))), body));
   const { records, head, public_key } = await get("/v1/audit?newest=true&limit=200");
-  show(body, h("div.cards", {}, wide("Head and key: write them down elsewhere", h("p.mono", {}, head ? `${head.seq}  ${head.hash}` : "no record yet"), h("p.mono.muted", {}, `key ${public_key}`)),
+  show(body, h("div.cards", {}, wide("Head and key: keep a copy elsewhere", h("p.mono", {}, head ? `${head.seq}  ${head.hash}` : "no record yet"), h("p.mono.muted", {}, `key ${public_key}`)),
     wide("Newest first, times in UTC", table(["No.", "At", "Who", "What", "On", "Detail"], records.map((one) => [h("span.number", {}, String(one.seq)), h("span.number", {}, time(one.at)), one.actor, one.action, h("span.mono", {}, one.subject), h("span.small.muted", {}, detail(one.detail))])))));
 }
 
 function detail(text) {
-  const told = JSON.parse(text);
-  return Object.entries(told).filter(([, value]) => value !== null && value !== "" && !(Array.isArray(value) && !value.length)).map(([key, value]) => `${key}: ${typeof value === "object" ? JSON.stringify(value) : value}`).join(" · ").slice(0, 240);
+  const entries = JSON.parse(text);
+  return Object.entries(entries).filter(([, value]) => value !== null && value !== "" && !(Array.isArray(value) && !value.length)).map(([key, value]) => `${key}: ${typeof value === "object" ? JSON.stringify(value) : value}`).join(" · ").slice(0, 240);
 }

@@ -1,10 +1,10 @@
-// Plots as SVG: few, small, all on plain axes.
+// Small SVG plots.
 
 import { s } from "./dom.js";
 
 const W = 560, H = 180, LEFT = 46, BOTTOM = 26, TOP = 8;
 
-// Stacked bars: rows [{label, KIND: n, ...}].
+// Draw stacked bars of rows [{label, KIND: n, ...}].
 export function stacked(rows, kinds, name) {
   const most = Math.max(1, ...rows.map((row) => kinds.reduce((sum, kind) => sum + (row[kind] || 0), 0)));
   const step = (W - LEFT) / Math.max(1, rows.length), wide = Math.min(48, step * 0.7);
@@ -21,10 +21,10 @@ export function stacked(rows, kinds, name) {
   }));
 }
 
-// A histogram on 0 to 1, with marks.
+// Draw a histogram over 0 to 1, with marks.
 export function histogram(counts, name, marks = []) {
   const most = Math.max(1, ...counts);
-  const y = (n) => H - BOTTOM - (H - BOTTOM - TOP) * Math.sqrt(n / most); // few high scores must stay visible beside many low ones
+  const y = (n) => H - BOTTOM - (H - BOTTOM - TOP) * Math.sqrt(n / most); // root scale: few high scores stay visible beside many low ones
   const step = (W - LEFT) / counts.length;
   return s("svg", { class: "plot", viewBox: `0 0 ${W} ${H}`, role: "img", "aria-label": name },
     counts.map((n, i) => s("rect", { class: "fill-accent", x: LEFT + i * step + 1, width: step - 2, y: y(n), height: H - BOTTOM - y(n) }, s("title", {}, `${(i / counts.length).toFixed(2)} to ${((i + 1) / counts.length).toFixed(2)}: ${n}`))),
@@ -32,7 +32,7 @@ export function histogram(counts, name, marks = []) {
     [0, 0.25, 0.5, 0.75, 1].map((v) => s("text", { x: Math.min(W - 12, LEFT + v * (W - LEFT)), y: H - 6, "text-anchor": "middle" }, String(v))), s("text", { x: LEFT - 6, y: TOP + 10, "text-anchor": "end" }, String(most)));
 }
 
-// Rates with their intervals: rows [{label, k, n, rate, low, high}].
+// Draw rates with intervals: rows [{label, k, n, rate, low, high}].
 export function intervals(rows, name) {
   const tall = 26, height = rows.length * tall + 24, from = 176;
   const x = (v) => from + v * (W - from - 84);

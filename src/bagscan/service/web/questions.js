@@ -1,16 +1,16 @@
-// What the reader's page asks and tells in a dialog: the reason of a decision, and its keys.
+// Dialogs of the reader's page: the reason of a decision, and the list of keys.
 
 import { dialog, h, keyOf } from "./dom.js";
 
 const KEYS = [
-  ["N", "next scan"], ["Tab", "next part"], ["P", "bag before"], ["X", "tick the part"], ["B", "draw a box: mouse, or arrows and Enter"], ["O", "hold: no contours"], ["I", "hold: invert"], ["G", "hold: grey"],
-  ["1", "hold: organic only"], ["2", "hold: metal only"], ["E", "hold: edges"], ["H", "hold: see into what is dense"], ["L", "hold: local contrast"], ["K", "latch: held keys stay on"], ["V", "layout"], ["W", "fold the panels"], ["F", "whole screen"], ["[ ]", "denser, thinner"], ["Z", "look at the part"], ["+ −", "zoom"], ["← ↑ → ↓", "pan"],
-  ["=", "whole bag"], ["Space", "standard image"], ["C", "clear"], ["S", "suspect"], ["R", "recheck"], ["Ctrl Enter", "decide"], ["Ctrl Z", "take back"], ["?", "these keys"],
+  ["N", "next scan"], ["Tab", "next part"], ["P", "previous bag"], ["X", "tick the part"], ["B", "draw a box: mouse, or arrows and Enter"], ["O", "hold: no contours"], ["I", "hold: invert"], ["G", "hold: grey"],
+  ["1", "hold: organic only"], ["2", "hold: metal only"], ["E", "hold: edges"], ["H", "hold: show dense areas"], ["L", "hold: local contrast"], ["K", "latch: held keys stay on"], ["V", "layout"], ["W", "hide panels"], ["F", "full screen"], ["[ ]", "darker, lighter"], ["Z", "zoom to the part"], ["+ −", "zoom"], ["← ↑ → ↓", "pan"],
+  ["=", "whole bag"], ["Space", "standard image"], ["C", "clear"], ["S", "suspect"], ["R", "recheck"], ["Ctrl Enter", "decide"], ["Ctrl Z", "undo"], ["?", "these keys"],
 ];
 
-const draftsByReader = new Map(); // the reader may leave the page and come back to it
+const draftsByReader = new Map(); // outlives the page, which the reader can leave and reopen
 
-// Drafts by scan (ticks, reason and note), kept until the scan is decided: also over a reload of the page, for this tab and reader.
+// Drafts (ticks, boxes, reason and note) by scan, kept for this tab and reader until the scan is decided, also over a reload.
 export function draftsOf(name) {
   if (!draftsByReader.has(name)) draftsByReader.set(name, restored(name));
   return draftsByReader.get(name);
@@ -21,27 +21,27 @@ function restored(name) {
   const drafts = new Map();
   try {
     for (const [id, draft] of JSON.parse(sessionStorage.getItem(place) || "[]")) drafts.set(id, { drawn: [], ...draft, ticked: new Set(draft.ticked) });
-  } catch { /* a browser that keeps nothing */ }
+  } catch { /* the browser stores nothing */ }
   window.addEventListener("pagehide", () => {
     try { sessionStorage.setItem(place, JSON.stringify([...drafts].map(([id, draft]) => [id, { ...draft, ticked: [...draft.ticked] }]))); } catch { /* as above */ }
   });
   return drafts;
 }
 
-// The reason and note of a decision, or null where it is given up; `draft` keeps both meanwhile, so that neither is lost. It takes a reason that was chosen and Ctrl+Enter or a click: a tag
-// reader that types into the page, or a line that is pasted, ends in Enter and must decide nothing.
+// Ask for the reason and note of a decision. Resolves to both, or null if cancelled; `draft` keeps them meanwhile.
+// Enter alone does not decide, since barcode scanners and pasted lines end in Enter.
 export function askReason(value, reasons, nTicked, draft) {
   let chosen = null;
   return dialog((close, box) => {
-    box.classList.add("docked"); // beside the pictures, which the reader still looks at
+    box.classList.add("docked"); // at the side, so that the images stay visible
     const note = h("textarea", { placeholder: "Note (T)", maxlength: 2000, "aria-label": "note", value: draft.note, oninput: () => { draft.note = note.value; } });
     const rows = reasons.map((reason, index) => h("button", { type: "button", onclick: () => pick(index) }, h("kbd", {}, String(index + 1)), reason));
     const decide = h("button.primary", { type: "button", disabled: true, onclick: () => done() }, "Decide ", h("kbd", {}, "Ctrl Enter"));
-    const hint = h("p.muted.small", {}, "Choose a reason first: its number, or a click.");
+    const hint = h("p.muted.small", {}, "Choose a reason first, by its number or a click.");
     const pick = (index) => { chosen = index; hint.hidden = true; draft.reason = reasons[index]; decide.disabled = false; rows.forEach((row, i) => { row.classList.toggle("on", i === index); row.setAttribute("aria-pressed", String(i === index)); }); };
     const done = () => chosen !== null && close({ reason: reasons[chosen], note: note.value.trim() });
     box.addEventListener("keydown", (event) => {
-      if (event.isComposing || event.keyCode === 229) return; // an input method's own Enter
+      if (event.isComposing || event.keyCode === 229) return; // Enter of an input method
       if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) { event.preventDefault(); done(); }
       else if (event.target === note || event.ctrlKey || event.metaKey || event.altKey) return;
       else if (/^[1-9]$/.test(event.key) && reasons[event.key - 1]) { event.preventDefault(); pick(event.key - 1); }

@@ -1,4 +1,4 @@
-// Sub-components of a view: which pixels, which score, and their outlines as paths in pixels.
+// Regions of a view: labels, scores, and outlines as paths in pixels.
 
 const NEAR_PX = 5; // regions with at most four pixels between them are one part, as in the report
 
@@ -10,7 +10,7 @@ export function readRegions({ head, buffer, start }) {
   return { height, width, labels, scores, paths: new Map() };
 }
 
-// Where two regions meet, each border once, of those that are not flagged on both sides.
+// Path of the borders between regions, except those next to a flagged region.
 export function benignPath(regions, threshold) {
   const { height, width, labels, scores } = regions;
   const flagged = (label) => label !== 65535 && scores[label] >= threshold;
@@ -25,7 +25,7 @@ export function benignPath(regions, threshold) {
   return path;
 }
 
-// The closed outlines of one region, so that a dashed line runs around it.
+// Closed outlines of a region, which can be drawn with dashes.
 export function outline(regions, label) {
   if (regions.paths.has(label)) return regions.paths.get(label);
   const { height, width, labels } = regions;
@@ -81,8 +81,8 @@ function flaggedRegions(regions, view, threshold) {
   return found.filter((part) => part.box[2] > 0);
 }
 
-// Flagged regions of all views that touch are one part, as in the report: a person looks at it once. By falling score:
-// [{view, score, box, regions, findings}], where findings are numbers of those above the operating point, the highest first.
+// Merge flagged regions that touch into parts, as the report does. Returns [{view, score, box, regions, findings}] by falling
+// score; findings are indices of findings, the highest first.
 export function partsOf(views, threshold, findings) {
   const parts = views.filter((view) => view.regions).flatMap((view) => touching(view.regions, flaggedRegions(view.regions, view.name, threshold)));
   for (const part of parts) part.findings = part.regions.map((region) => numberOf(region, findings)).filter((number) => number >= 0);
@@ -101,7 +101,7 @@ function touching(regions, flagged) {
       for (let x = x1; x < x2; x++) {
         const at = y * width + x;
         if (labels[at] !== region.label) continue;
-        if (x > 0 && x + 1 < width && y + 1 < height && labels[at - 1] === region.label && labels[at + 1] === region.label && labels[at + width] === region.label) continue; // not at its border
+        if (x > 0 && x + 1 < width && y + 1 < height && labels[at - 1] === region.label && labels[at + 1] === region.label && labels[at + width] === region.label) continue; // inside the region
         for (let v = y; v <= Math.min(height - 1, y + NEAR_PX); v++) {
           for (let u = Math.max(0, x - NEAR_PX); u <= Math.min(width - 1, x + NEAR_PX); u++) {
             const other = labels[v * width + u];

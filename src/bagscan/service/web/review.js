@@ -1,4 +1,4 @@
-// The reader's page: queue, scan, decision. Everything has a key.
+// Page of a reader: queue, scan, decision. Every function has a key.
 
 import { ask, get, post, viewsOf } from "./api.js";
 import { confirmed, h, keyOf, score, show, toast } from "./dom.js";
@@ -16,7 +16,7 @@ import { thresholdOf } from "./threshold.js";
 import { Viewer } from "./viewer.js";
 
 const VALUES = { c: "clear", s: "suspect", r: "recheck" };
-const EVERY_MS = 2500, ANSWER_MS = 2300; // a service that hangs is reported within five seconds
+const EVERY_MS = 2500, ANSWER_MS = 2300; // a hanging service is reported within five seconds
 
 export function reviewPage(me, place, wanted) {
   const viewer = new Viewer();
@@ -36,7 +36,7 @@ export function reviewPage(me, place, wanted) {
   const wishes = wishesOf(me);
   const reader = h("div.reader");
   const room = roomOf(me, reader);
-  const console_ = functions.bar(drawing.button, h("button", { title: "the bag before, to look at", onclick: previous }, "Previous ", h("kbd", {}, "P")), room.buttons, h("button", { onclick: showKeys, title: "all keys" }, "?"));
+  const console_ = functions.bar(drawing.button, h("button", { title: "open the previous bag, read-only", onclick: previous }, "Previous ", h("kbd", {}, "P")), room.buttons, h("button", { onclick: showKeys, title: "all keys" }, "?"));
   const banner = bannerOf();
 
   const middle = h("div.view", {}, viewer.element, functions.mode);
@@ -46,7 +46,7 @@ export function reviewPage(me, place, wanted) {
     h("aside.side.left", { "aria-label": "queue" }, h("header.row.apart", {}, h("h1.small-head", {}, "Queue"), counted), h("div.grow", {}, list), h("section", {}, wishes.rows, h("button.primary.wide", { onclick: next }, "Next scan ", h("kbd", {}, "N")))),
     h("div.stage", {}, h("div", {}, banner.element, head), middle, console_),
     h("aside.side.right", { "aria-label": "flagged parts" }, h("header", {}, partsHead, about), h("div.grow", {}, partList),
-      h("section", {}, h("h2", {}, "Threshold, for this look"), threshold.rows),
+      h("section", {}, h("h2", {}, "Threshold of this view"), threshold.rows),
       h("section.decision", {}, h("h2", {}, "Decision"), h("div.decide", {}, buttons.clear, buttons.suspect, buttons.recheck))),
   );
 
@@ -62,7 +62,7 @@ export function reviewPage(me, place, wanted) {
       wishes.heard(found.scans);
       banner.reached(true);
     } catch (error) {
-      banner.reached(error.status > 0 && error.status < 500); // a proxy answers 502 for a service that is gone
+      banner.reached(error.status > 0 && error.status < 500); // a proxy returns 502 if the service is down
     }
   }
 
@@ -77,12 +77,12 @@ export function reviewPage(me, place, wanted) {
     if (here < 0) {
       try { return open((await post("/v1/queue/claim")).scan_id); } catch (error) { if (error.status !== 404) return fault(error); }
     }
-    toast(here < 0 ? "Nothing waits for you." : "This is the only scan that waits.");
+    toast(here < 0 ? "No scan is waiting for you." : "This is the only scan that is waiting.");
   }
 
   const open = (id) => instead(async () => (await claimed(id)) && loadOrRelease(id));
 
-  // Show another scan, one at a time; what was open is let go of once the other is there. `coming` says false where the reader stays.
+  // Open another scan, and release the previous one once it is loaded. `coming` resolves to false if the reader stays.
   async function instead(coming) {
     if (state.busy) return;
     state.busy = true;
@@ -97,25 +97,25 @@ export function reviewPage(me, place, wanted) {
     }
   }
 
-  // Whether this tab has the scan now. One that is open in another tab of the reader's stays there unless the reader says otherwise.
+  // Claim a scan for this tab; resolves to false if the reader leaves it in another tab.
   async function claimed(id) {
     try {
       await post("/v1/queue/claim", { scan_id: id });
     } catch (error) {
       const { scans } = error.status === 409 ? await get("/v1/queue") : { scans: [] };
       if (scans.find((one) => one.scan_id === id)?.claim !== "elsewhere") throw error;
-      if (!(await confirmed("This scan is open in another tab of yours. Go on with it here?", "Go on here"))) return false;
+      if (!(await confirmed("This scan is open in another of your tabs. Continue here?", "Continue here"))) return false;
       await post("/v1/queue/claim", { scan_id: id, take_over: true });
     }
     return true;
   }
 
-  // The bag before, and the one before that, as they were read: nothing can be decided there. N goes on in the queue.
+  // Open the previous bag read-only; repeated calls go further back. N returns to the queue.
   async function previous() {
     if (state.busy) return;
     const here = state.looking ?? state.past.length;
     const id = state.past.slice(0, here).reverse().find((one) => one !== state.scan?.id);
-    if (!id) return toast("There is no bag before.");
+    if (!id) return toast("There is no earlier bag.");
     await instead(async () => {
       await load(id, true);
       state.looking = state.past.lastIndexOf(id, here - 1);
@@ -124,7 +124,7 @@ export function reviewPage(me, place, wanted) {
 
   // a scan
 
-  // What cannot be shown is not kept from others.
+  // Load a scan, and release it for others if it cannot be shown.
   async function loadOrRelease(id) {
     try {
       await load(id);
@@ -134,11 +134,11 @@ export function reviewPage(me, place, wanted) {
     }
   }
 
-  // again: to look at alone.
+  // again: open read-only.
   async function load(id, again = false) {
     const scan = await get(`/v1/scans/${id}`);
     const views = await viewsOf(scan);
-    if (state.left) return void (again || post(`/v1/queue/${id}/release`).catch(() => {})); // the reader is on another page by now
+    if (state.left) return void (again || post(`/v1/queue/${id}/release`).catch(() => {})); // the reader has left this page
     const decisions = standing(scan.decisions), own = decisions.filter((one) => again && one.by === me.name);
     Object.assign(state, { scan, done: again, looking: null, ticked: again ? new Set(own.flatMap((one) => one.parts)) : draftOf(id).ticked, chosen: -1, threshold: scan.result.threshold ?? 1 });
     viewer.chosen = null;
@@ -154,9 +154,9 @@ export function reviewPage(me, place, wanted) {
     if (!again && state.past.at(-1) !== id) state.past.push(id);
     for (const button of Object.values(buttons)) button.disabled = again || !me.permissions.includes("decide");
     buttons.clear.disabled ||= !views.length;
-    buttons.clear.title = views.length ? "" : "No view of this scan could be read, so nobody has seen it: it cannot be cleared.";
+    buttons.clear.title = views.length ? "" : "No view of this scan could be read, so it cannot be cleared.";
     location.replace(again ? "#review" : `#review/${id}`);
-    functions.told();
+    functions.refresh();
     listParts();
     if (state.parts.length && viewer.layout === "one") viewer.arrange(viewer.wished, state.parts[0].view);
     drawHead();
@@ -165,7 +165,7 @@ export function reviewPage(me, place, wanted) {
   function drawHead() {
     const { scan, done, parts } = state;
     show(head, headOf(scan, { done, parts, truth: scan && state.truths.get(scan.id) }));
-    if (scan) about.textContent = scan.result.model_id ? `model ${scan.result.model_id.slice(0, 8)} · operating point ${score(scan.result.threshold)}` : "not judged by a model";
+    if (scan) about.textContent = scan.result.model_id ? `model ${scan.result.model_id.slice(0, 8)} · operating point ${score(scan.result.threshold)}` : "not scored by a model";
   }
 
   function listParts() {
@@ -218,7 +218,7 @@ export function reviewPage(me, place, wanted) {
     if (!state.scan || state.done || state.busy || buttons[value].disabled) return;
     const { id } = state.scan;
     const asked = await askReason(value, me.reasons[value], state.parts.filter((part) => isTicked(part, state.ticked)).length, draftOf(id));
-    if (!asked || state.busy || state.scan?.id !== id) return; // the scan was lost meanwhile: nothing is decided on another
+    if (!asked || state.busy || state.scan?.id !== id) return; // the scan was lost meanwhile: do not decide another
     state.busy = true;
     let free = null;
     try {
@@ -226,12 +226,12 @@ export function reviewPage(me, place, wanted) {
       const draft = draftOf(id);
       drafts.delete(id);
       state.done = true;
-      state.told?.();
+      state.toast?.();
       if (made.truth) state.truths.set(id, `This bag is simulated. ${made.truth}`);
       state.undo = made.tip || made.closed === undefined || !made.undoable ? null : { id, draft, number: made.decision, until: performance.now() + 1000 * me.undo_s };
-      const action = state.undo && { text: "Take back (Ctrl Z)", do: undo };
-      if (made.tip) state.told = toast(`Test image: a threat of kind “${made.tip.kind.replace(/_/g, " ")}” was projected into this scan. ${made.tip.hit ? "You found it." : "It was missed."}`, { kind: made.tip.hit ? "hit" : "miss", seconds: 9 });
-      else state.told = toast(`Decided: ${value}.${made.truth ? " " + state.truths.get(id) : ""}${wishes.goesOn() ? "" : " N opens the next scan."}`, { action, seconds: action ? me.undo_s : 5 });
+      const action = state.undo && { text: "Undo (Ctrl Z)", do: undo };
+      if (made.tip) state.toast = toast(`Test image: a threat of kind “${made.tip.kind.replace(/_/g, " ")}” was projected into this scan. ${made.tip.hit ? "You found it." : "It was missed."}`, { kind: made.tip.hit ? "hit" : "miss", seconds: 9 });
+      else state.toast = toast(`Decided: ${value}.${made.truth ? " " + state.truths.get(id) : ""}${wishes.goesOn() ? "" : " N opens the next scan."}`, { action, seconds: action ? me.undo_s : 5 });
       clear();
       await refresh();
       free = wishes.goesOn() && state.queue.find(isFree);
@@ -243,7 +243,7 @@ export function reviewPage(me, place, wanted) {
     if (free && !state.left) await open(free.scan_id);
   }
 
-  // A claim may have run out meanwhile, while nobody else took the scan.
+  // If the claim has expired and nobody else has taken the scan, claim it again.
   async function decided(id, reading) {
     try {
       return await post(`/v1/scans/${id}/decisions`, reading);
@@ -264,7 +264,7 @@ export function reviewPage(me, place, wanted) {
     show(partList);
     about.textContent = "";
     viewer.how = { ...STANDARD };
-    functions.told();
+    functions.refresh();
     for (const button of Object.values(buttons)) button.disabled = true;
     if (!state.left) location.replace("#review");
     drawHead();
@@ -272,14 +272,14 @@ export function reviewPage(me, place, wanted) {
 
   async function undo() {
     if (state.busy) return;
-    if (!state.undo || performance.now() > state.undo.until) return toast("There is nothing to take back.");
+    if (!state.undo || performance.now() > state.undo.until) return toast("There is nothing to undo.");
     const { id, draft, number } = state.undo;
-    state.told?.();
+    state.toast?.();
     await instead(async () => {
       await ask("DELETE", `/v1/scans/${id}/decisions/${number}`);
       state.undo = null;
       drafts.set(id, draft);
-      toast("Taken back.");
+      toast("The decision is undone.");
       await loadOrRelease(id);
     });
   }
@@ -293,7 +293,7 @@ export function reviewPage(me, place, wanted) {
     if (event.isComposing || event.keyCode === 229 || typing(event)) return;
     const key = keyOf(event);
     if ((event.ctrlKey || event.metaKey) && key === "z" && !event.repeat) { event.preventDefault(); return undo(); }
-    // AltGr, which some keyboards need for brackets, comes as Ctrl and Alt.
+    // AltGr, which some keyboards need for brackets, is reported as Ctrl and Alt.
     if (!event.getModifierState("AltGraph") && (event.ctrlKey || event.metaKey || event.altKey)) return;
     if (drawing.down(event) || functions.down(event)) return event.preventDefault();
     const act = {
@@ -305,7 +305,7 @@ export function reviewPage(me, place, wanted) {
     else if (!event.repeat) act();
     event.preventDefault();
   };
-  // Tab goes from part to part, and after the last one, or before the first, on through the page.
+  // Tab moves from part to part, and past the last or first part through the page.
   const withinParts = (event) => {
     const to = state.chosen + (event.shiftKey ? -1 : 1);
     if (document.activeElement !== document.body && !partList.contains(document.activeElement)) return false;
@@ -319,19 +319,19 @@ export function reviewPage(me, place, wanted) {
   const poll = setInterval(refresh, EVERY_MS);
   const claim = claimOf(() => (state.scan && !state.done ? state.scan.id : null), Math.max(5, me.claim_s / 3) * 1000, (error) => { fault(error); clear(); }, () => {
     clear();
-    toast("Nothing moved for five minutes: others can take the scan now. What you ticked and wrote is kept.", { seconds: 3600 }); // for somebody who is away
+    toast("No input for five minutes: the scan is released for others. Your ticks and notes are kept.", { seconds: 3600 }); // still visible when the reader returns
   });
   drawHead();
   refresh().then(() => wanted && open(wanted));
   return () => {
-    state.left = true; // what is still on its way must bring nobody back here
+    state.left = true; // pending requests must not reopen this page
     document.title = "bagscan";
     clearInterval(poll);
     claim.end();
     document.removeEventListener("keydown", down);
     document.removeEventListener("keyup", functions.up);
     window.removeEventListener("blur", functions.blur);
-    state.told?.();
+    state.toast?.();
     if (state.scan && !state.done) post(`/v1/queue/${state.scan.id}/release`).catch(() => {});
   };
 }

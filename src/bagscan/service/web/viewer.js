@@ -1,21 +1,22 @@
-// The views of a scan side by side, zoomed together and panned in step along the belt, with their contours.
+// The views of a scan, with synchronised zoom and panning along the belt, and their contours.
 
 import { h } from "./dom.js";
 import { prepare, render, STANDARD } from "./console.js";
 import { benignPath, outline, readRegions } from "./regions.js";
 
-export const LAYOUTS = ["beside", "stacked", "one"]; // side by side, one under the other, one large and the others small
+export const LAYOUTS = ["beside", "stacked", "one"]; // side by side, stacked, one large and the others small
 const MAX_ZOOM = 24;
-const MIN_BESIDE = 0.75; // of its pixels: a view that would be smaller side by side has the room to itself, where the reader has chosen no layout
+const MIN_BESIDE = 0.75; // smallest scale for views side by side or stacked, unless the reader has chosen a layout
 const OVERVIEW = 0.22; // of the canvas's smaller side
-const MAX_RINGS = 10; // at a low threshold half the view is flagged: rings round all of it would hide it
-const RINGED_PX = 40; // half the size on the screen from which a part is seen without a ring
+const MAX_RINGS = 10; // at a low threshold, rings around all parts would hide the view
+const RINGED_PX = 40; // half the size on screen above which a part needs no ring
 const AMBER = "#ffb000", GREEN = "#2fbf6f", RED = "#ff4040", CHOSEN = "#ffffff";
 
-// Where no item is found nothing is judged, which must not look like judged and clear.
+// A view without a device has no scores, which must not look like a clear view.
 export const isUnjudged = (view) => !view.regions?.scores.length;
 
-// Where around a part its number is written: upper right, or the next place round it that is clear of the other numbers, or the one that is clearest.
+// Position of a part's number on a circle: from the upper right on, the first that is `apart` from the other numbers, or the
+// farthest.
 function freeSpot(x, y, radius, apart, taken) {
   const spots = Array.from({ length: 12 }, (_, k) => (k * 30 - 45) * Math.PI / 180).map((turn) => [x + radius * Math.cos(turn), y + radius * Math.sin(turn)]);
   const clear = spots.map(([u, v]) => Math.min(...taken.map(([a, b]) => Math.hypot(u - a, v - b))));
@@ -34,8 +35,8 @@ export class Viewer {
     this.parts = [];
     this.drawn = []; // boxes of the reader: [{view, box}], box as [x1, y1, x2, y2] in pixels of the view
     this.marks = []; // boxes of other readers, of the same form
-    this.drawing = null; // what is called with a box that was drawn; null where a drag pans
-    this.wished = null; // the layout that the reader has chosen
+    this.drawing = null; // called with a new box; null while dragging pans
+    this.wished = null; // layout that the reader has chosen
     this.layout = LAYOUTS[0];
     this.main = null;
     this.reset();
@@ -54,8 +55,8 @@ export class Viewer {
     });
     this.main = this.views[0]?.name ?? null;
     this.element.replaceChildren(...this.views.map((view) => {
-      const told = [this.views.length > 1 ? view.name : null, isUnjudged(view) ? "nothing judged" : null].filter(Boolean).join(" · ");
-      view.frame = h("div.view", {}, view.canvas, told ? h(`span.name${isUnjudged(view) ? ".unjudged" : ""}`, {}, told) : null);
+      const caption = [this.views.length > 1 ? view.name : null, isUnjudged(view) ? "not scored" : null].filter(Boolean).join(" · ");
+      view.frame = h("div.view", {}, view.canvas, caption ? h(`span.name${isUnjudged(view) ? ".unjudged" : ""}`, {}, caption) : null);
       return view.frame;
     }));
     this.reset();
@@ -63,14 +64,14 @@ export class Viewer {
     this.develop();
   }
 
-  // What is in the middle: the views share the belt, so one place along it for all, and each its own across it.
+  // Centre the views: they share the position along the belt, and each has its own across it.
   reset() {
     this.zoom = 1;
     this.along = 0.5;
     for (const view of this.views) view.across = 0.5;
   }
 
-  // Show the views side by side, one under the other, or one large; which one is large follows a click on another.
+  // Arrange the views in a layout; `main` is the view that the layout "one" enlarges.
   arrange(layout = this.wished, main = this.main) {
     this.wished = LAYOUTS.includes(layout) ? layout : null;
     this.layout = this.wished ?? this.fitting();
@@ -80,7 +81,7 @@ export class Viewer {
     this.draw();
   }
 
-  // The layout for a window in which nobody has chosen one.
+  // Default layout for the window.
   fitting() {
     const { clientWidth: w, clientHeight: t } = this.element, n = this.views.length;
     const scale = (across, down) => Math.min(...this.views.map(({ image }) => Math.min(w / across / image.width, t / down / image.height)));
@@ -88,7 +89,7 @@ export class Viewer {
     return scale(1, n) >= MIN_BESIDE ? LAYOUTS[1] : LAYOUTS[2];
   }
 
-  // Compute the picture of every view anew.
+  // Render the image of every view again.
   develop() {
     for (const view of this.views) view.shown.getContext("2d").putImageData(render(view.image, this.how), 0, 0);
     this.draw();
@@ -100,7 +101,7 @@ export class Viewer {
     if (!same) this.develop();
   }
 
-  // Towards a place [across, along] of one view, or the middle.
+  // Zoom towards a point [across, along] of a view, or towards the middle.
   zoomBy(factor, view = null, at = null) {
     const zoom = Math.min(MAX_ZOOM, Math.max(1, this.zoom * factor));
     if (view) {
@@ -112,7 +113,7 @@ export class Viewer {
     this.draw();
   }
 
-  // Bring a part to the middle of its view, large enough to be looked at.
+  // Centre a part and zoom in on it.
   lookAt(part) {
     const view = this.views.find((one) => one.name === part.view);
     if (!view) return;
@@ -132,7 +133,7 @@ export class Viewer {
     for (const view of this.views) view.across = inside(view.across);
   }
 
-  // By an eighth of what is seen.
+  // Pan by eighths of the visible area.
   panBy(across, along) {
     for (const view of this.views) view.across += across / 8 / this.zoom;
     this.along += along / 8 / this.zoom;
@@ -140,7 +141,7 @@ export class Viewer {
     this.draw();
   }
 
-  // Pixels of the screen per pixel of the view, and where its left upper corner lies.
+  // Screen pixels per pixel of the view, and the position of its upper left corner.
   place(view) {
     const { clientWidth: w, clientHeight: t } = view.canvas;
     const fit = Math.min(w / view.image.width, t / view.image.height);
@@ -180,7 +181,7 @@ export class Viewer {
     context.setLineDash([]);
   }
 
-  // While zoomed in: the whole view in a corner, and what is seen of it.
+  // Overview in a corner while zoomed in, with a frame around the visible area.
   overview(context, view, w, t, ratio) {
     const { width, height } = view.image;
     const fit = (OVERVIEW * Math.min(w, t)) / Math.min(width, height);
@@ -194,7 +195,7 @@ export class Viewer {
     context.drawImage(view.shown, 0, 0, width * shrunk, height * shrunk);
     const inside = (value, most) => Math.min(most, Math.max(0, value));
     const [x1, x2] = [inside(-x / scale, width), inside((w - x) / scale, width)], [y1, y2] = [inside(-y / scale, height), inside((t - y) / scale, height)];
-    for (const [colour, line] of [["#000", 3], ["#ffd400", 1.5]]) { // seen on air and on steel
+    for (const [colour, line] of [["#000", 3], ["#ffd400", 1.5]]) { // visible on air and on steel
       context.strokeStyle = colour;
       context.lineWidth = line;
       context.strokeRect(x1 * shrunk, y1 * shrunk, (x2 - x1) * shrunk, (y2 - y1) * shrunk);
@@ -207,7 +208,7 @@ export class Viewer {
       view.benign = benignPath(regions, this.threshold);
       view.benignAt = this.threshold;
     }
-    // Each line in two tones, so that it is seen on air and on steel.
+    // Lines have two tones, to be visible on air and on steel.
     context.setLineDash([]);
     for (const [colour, width, alpha] of [["#06250f", 2.2, 0.7], [GREEN, 0.8, 1]]) {
       context.lineWidth = width / scale;
@@ -226,7 +227,7 @@ export class Viewer {
     if (this.chosen && this.chosen.view === view.name) {
       context.setLineDash([]);
       const [x1, y1, x2, y2] = this.chosen.box, margin = 7 / scale;
-      for (const [colour, width] of [["#000000", 4], [CHOSEN, 1.6]]) { // seen on white and on black
+      for (const [colour, width] of [["#000000", 4], [CHOSEN, 1.6]]) { // visible on white and on black
         context.lineWidth = width / scale;
         context.strokeStyle = colour;
         context.strokeRect(x1 - margin, y1 - margin, x2 - x1 + 2 * margin, y2 - y1 + 2 * margin);
@@ -236,7 +237,7 @@ export class Viewer {
     this.rings(context, view, scale);
   }
 
-  // A part may be a few pixels: a ring shows where to look, and a number which of the list it is. The highest score lies on top.
+  // Ring around a small part, and its number in the list. The highest score is drawn last, on top.
   rings(context, view, scale) {
     context.font = `600 ${12 / scale}px system-ui, sans-serif`;
     context.textBaseline = "middle";
@@ -252,7 +253,7 @@ export class Viewer {
       return { ring, number, at };
     });
     for (const { ring, number, at } of drawn.reverse()) {
-      for (const [colour, width] of [["#ffffff", 3.5], [RED, 1.5]]) { // seen on dark steel too
+      for (const [colour, width] of [["#ffffff", 3.5], [RED, 1.5]]) { // visible on dark steel too
         context.strokeStyle = context.fillStyle = colour;
         context.lineWidth = width / scale;
         context.stroke(ring);
@@ -271,7 +272,7 @@ export class Viewer {
       this.zoomBy(Math.exp(-event.deltaY / 400), view, at);
     }, { passive: false });
     canvas.addEventListener("pointerdown", (event) => { if (this.layout === "one" && this.main !== view.name) return this.arrange(this.wished, view.name); canvas.setPointerCapture(event.pointerId); canvas.classList.add("held"); });
-    const pixel = (event) => { // of the view, kept on it
+    const pixel = (event) => { // pixel of the view, clipped to it
       const { scale, x, y } = this.place(view);
       return [Math.min(view.image.width, Math.max(0, (event.offsetX - x) / scale)), Math.min(view.image.height, Math.max(0, (event.offsetY - y) / scale))].map(Math.round);
     };
