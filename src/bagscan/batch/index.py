@@ -122,7 +122,7 @@ def _chunks(rows: Iterable[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
 def _bags(
     sources: Sequence[str | Path], views: Sequence[str], unknown: Counter[str]
 ) -> Iterator[dict[str, Any]]:
-    """Yield the bags of all sources; a file that is itself a source is kept whatever its type."""
+    """Yield the bags of all sources; explicitly named files can have any type."""
     explicit: dict[str, dict[str, str]] = {}  # files that are sources, by directory
     folders: list[str | Path] = []
     for source in sources:
