@@ -63,7 +63,7 @@ def serve_busy(pipe):  # type: ignore[no-untyped-def]
     from bagscan.workers.tasks import serve
 
     serve(
-        pipe, {"warm": lambda task: {}, "judge": lambda task: busy(task["models"], task["views"])}
+        pipe, {"warm": lambda task: {}, "screen": lambda task: busy(task["models"], task["views"])}
     )
 
 
@@ -89,11 +89,11 @@ def ray_against_local(size: int, busy_s: float) -> dict[str, dict[str, float]]:
         "ray": RayPool(shipped_models(), config, judge=busy),
     }
     for pool in pools.values():
-        list(pool.judge(bags[:10]))
+        list(pool.score_view(bags[:10]))
     for _ in range(2):
         for name, pool in pools.items():
             started = time.perf_counter()
-            answers = list(pool.judge(bags))
+            answers = list(pool.score_view(bags))
             assert len(answers) == len(bags)
             rates[name].append(len(bags) / (time.perf_counter() - started))
             print(name, round(rates[name][-1], 1), "bags per second", flush=True)

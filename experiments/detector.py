@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import Any
 
 from bagscan.detector.exported import UsableDetector
-from bagscan.detector.judging import JudgedBag, judge_set
 from bagscan.detector.measures import measure
 from bagscan.detector.model import Detector
+from bagscan.detector.scored_bags import ScoredBag, score_set
 from bagscan.detector.thresholds import Thresholds
 from bagscan.export.graphs import export_onnx
 from bagscan.model_folder import SHIPPED
@@ -55,7 +55,7 @@ def main() -> None:
     calibrate_detector(experiment.sets, folder, arguments.max_fpr, print)
     usable = load_model(folder)
     assert isinstance(usable, UsableDetector)
-    bags = judge_set(arguments.test, usable, "test")
+    bags = score_set(arguments.test, usable, "test")
     record = figures(bags, usable.thresholds)
     print(detector_summary(record))
     crops = arguments.crops
@@ -109,7 +109,7 @@ def keep_curve(run: Path, name: str, batch: int) -> int:
     return crops
 
 
-def figures(bags: Sequence[JudgedBag], thresholds: Thresholds) -> dict[str, Any]:
+def figures(bags: Sequence[ScoredBag], thresholds: Thresholds) -> dict[str, Any]:
     """Compute all metrics by group, and detection by kind, way, device and visibility.
 
     Returns:
@@ -133,15 +133,15 @@ def figures(bags: Sequence[JudgedBag], thresholds: Thresholds) -> dict[str, Any]
     }
 
 
-def _standing_out(bag: JudgedBag) -> str:
+def _standing_out(bag: ScoredBag) -> str:
     best = max(float(view.about["standing_out"]) for view in bag.views)
     return "under 0.5" if best < 0.5 else "0.5 to 2" if best < 2 else "over 2"
 
 
 def _by(
-    bags: Sequence[JudgedBag], thresholds: Thresholds, key: Callable[[JudgedBag], str]
+    bags: Sequence[ScoredBag], thresholds: Thresholds, key: Callable[[ScoredBag], str]
 ) -> dict[str, dict[str, float]]:
-    parts: dict[str, list[JudgedBag]] = defaultdict(list)
+    parts: dict[str, list[ScoredBag]] = defaultdict(list)
     for bag in bags:
         if bag.anomalous:
             parts[key(bag)].append(bag)

@@ -23,7 +23,7 @@ from threadpoolctl import threadpool_limits
 
 from bagscan.imaging.scanner import Profile, load_profile
 from bagscan.simulate.assembly import Builder
-from bagscan.simulate.dataset import Job, _one_thread, load_recipe, make_scan
+from bagscan.simulate.dataset import Job, _one_thread, load_recipe, make_scene
 from bagscan.simulate.devices import NAMES, Family, build_device, device_module
 from bagscan.simulate.forward import transmission
 from bagscan.simulate.mesh import rotation_xyz
@@ -111,18 +111,18 @@ def samples(scans: int) -> dict[str, Any]:
         (folder / name).mkdir()
     job = Job(recipe, folder)
     with threadpool_limits(1):
-        make_scan(job, 0)
+        make_scene(job, 0)
         taken = {}
         for k in range(1, 3 * scans + 1):
             started = time.process_time()
-            make_scan(job, k)
+            make_scene(job, k)
             taken[k] = time.process_time() - started
         solids = {int(r["id"]): r["solids"] for r in read_scans(folder)}
         full = [k for k in taken if SOLIDS[0] <= solids[k] <= SOLIDS[1]]
         recipe = load_recipe("deei", count=1000)
         started = time.process_time()
         for k in range(100, 100 + 2 * scans):
-            make_scan(Job(recipe, folder), k)
+            make_scene(Job(recipe, folder), k)
         mixed = (time.process_time() - started) / (2 * scans)
     shutil.rmtree(folder)
     return {
@@ -164,9 +164,9 @@ def workers(scans: int) -> dict[str, Any]:
             (folder / name).mkdir()
         job = Job(load_recipe("deei", count=10000), folder)
         with multiprocessing.get_context("spawn").Pool(n, _one_thread) as pool:
-            pool.starmap(make_scan, [(job, k) for k in range(6 * n)], chunksize=1)
+            pool.starmap(make_scene, [(job, k) for k in range(6 * n)], chunksize=1)
             started = time.perf_counter()
-            pool.starmap(make_scan, [(job, k) for k in range(100, 100 + scans)], chunksize=1)
+            pool.starmap(make_scene, [(job, k) for k in range(100, 100 + scans)], chunksize=1)
             taken = time.perf_counter() - started
         shutil.rmtree(folder)
         return taken

@@ -20,7 +20,7 @@ from typing import Any
 
 from bagscan.core.machine import usable_cores
 from bagscan.model_folder import SHIPPED
-from bagscan.reporting.bags import judge_files
+from bagscan.reporting.bags import screen_files
 from bagscan.runtime.engines import installed
 from bagscan.runtime.load import RUNTIMES
 from bagscan.screening import Screener
@@ -63,11 +63,11 @@ def views_a_second(
         counts: queue that receives the views per second.
     """
     screener = Screener.load(SHIPPED / kind, runtime=runtime)
-    judge_files([screener], files[0])
+    screen_files([screener], files[0])
     start.wait()
     done, bag, began = 0, 0, time.perf_counter()
     while (taken := time.perf_counter() - began) < seconds:
-        judge_files([screener], files[bag % len(files)])
+        screen_files([screener], files[bag % len(files)])
         done, bag = done + len(files[bag % len(files)]), bag + 1
     counts.put(done / taken)
 
@@ -105,11 +105,11 @@ def outside(runtime: str, kind: str, files: Sequence[Bag]) -> dict[str, float]:
     engine.run = timed  # type: ignore[method-assign]
     screener = Screener.load(SHIPPED / kind, runtime=runtime)
     for files_of_bag in files:
-        judge_files([screener], files_of_bag)
+        screen_files([screener], files_of_bag)
     within[0], began = 0.0, time.perf_counter()
     for _ in range(ROUNDS):
         for files_of_bag in files:
-            judge_files([screener], files_of_bag)
+            screen_files([screener], files_of_bag)
     views = ROUNDS * sum(map(len, files))
     total = time.perf_counter() - began
     return {

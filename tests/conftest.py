@@ -1,4 +1,4 @@
-"""Small made-up scans that every room's tests share."""
+"""Small made-up scans that all tests share."""
 
 import os
 from pathlib import Path
@@ -72,7 +72,7 @@ def simulated_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def sixray_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder that holds ``sixray``: 84 made-up images, half without a threat; a tenth of those listed is absent."""
+    """A folder ``sixray`` of 84 made-up images, half benign; a tenth of the list is absent."""
     data = tmp_path_factory.mktemp("data")
     root = data / "sixray"
     (root / "JPEGImage").mkdir(parents=True)
@@ -92,7 +92,7 @@ def sixray_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
                     255,
                     255,
                     255,
-                )  # air: without any it is no scan
+                )  # air: an image without air is not a scan
                 Image.fromarray(pixels).save(root / "JPEGImage" / f"{stem}.jpg")
         (root / "ImageSet" / "10" / f"{part}.csv").write_text("\n".join(rows) + "\n")
     return data

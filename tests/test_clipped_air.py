@@ -17,7 +17,7 @@ BAGS = 100
 
 
 def clipped(view: View) -> View:
-    """A view whose transmissions end at that of air."""
+    """A view with transmissions clipped at that of air."""
     pixels = np.array(view.pixels)
     light = [i for i, name in enumerate(view.channels) if name != "zeff"]
     pixels[light] = np.minimum(pixels[light], 1.0)

@@ -1,4 +1,4 @@
-"""Every preset of training trains: one step, tiny images, its own parts."""
+"""Every training preset trains: one step, tiny images, its own parts."""
 
 import pytest
 
@@ -17,7 +17,7 @@ TINY = [
     "model.encoder.pretrained=false",
     "training.batch_size=2",
     "training.segments_per_scan=2",
-    "training.validation_scans=12",  # some with something marked
+    "training.validation_scans=12",  # some of them annotated
     "training.augment.crop_px=64",
     "loop={steps: 1, warmup: 1, validate_every: 1}",
     "init_regioner=null",
@@ -51,7 +51,8 @@ def test_configuration_trains_one_step(path, yolo_root, simulated_root, tmp_path
     source = experiment.data.sources[0]
     if source.format == "simulated":
         smaller.append(
-            f"data.sources=[{{format: simulated, root: {simulated_root}, images: {source.images}, views: below, items: {str(source.items).lower()}}}]"
+            f"data.sources=[{{format: simulated, root: {simulated_root}, images: {source.images}, "
+            f"views: below, items: {str(source.items).lower()}}}]"
         )
     train(read_experiment(path, TINY + smaller), tmp_path, lambda _: None)
     model = Model.load(tmp_path / "model")
@@ -68,13 +69,14 @@ DETECTION = [path for path in CONFIGS if isinstance(read_experiment(path), Detec
 def test_detector_trains_one_step(path, simulated_root, tmp_path):
     images = read_experiment(path).data.sources[0].images
     settings = [
-        f"data.sources=[{{format: simulated, root: {simulated_root}, images: {images}, views: below, annotate: device}}]",
+        f"data.sources=[{{format: simulated, root: {simulated_root}, images: {images}, "
+        "views: below, annotate: device}]",
         "regioner.backbone=test_resnet",
         "regioner.pretrained=false",
         "regioner.deepest_stride=0",
         "regioner.stride=2",
         "training.batch_size=2",
-        "training.validation_scans=12",  # some with something marked
+        "training.validation_scans=12",  # some of them annotated
         "loop={steps: 1, warmup: 1, validate_every: 1}",
     ]
     train(read_experiment(path, settings), tmp_path, lambda _: None)

@@ -1,4 +1,4 @@
-"""The lock file: every version of every extra, and no address of where it came from."""
+"""The lock file: every version of every extra, and no address of a package index."""
 
 import tomllib
 from pathlib import Path
@@ -26,7 +26,7 @@ def test_lines_are_versions_alone():
 def test_every_requirement_of_an_extra_is_pinned_within_its_bounds(extra):
     wanted = PROJECT["optional-dependencies"][extra] if extra else PROJECT["dependencies"]
     for requirement in map(Requirement, wanted):
-        if requirement.name == PROJECT["name"]:  # it takes in other extras
+        if requirement.name == PROJECT["name"]:  # it includes other extras
             continue
         assert requirement.specifier.contains(PINS[canonicalize_name(requirement.name)]), (
             requirement

@@ -1,4 +1,4 @@
-"""What ``deploy/`` says, held against the project: what is copied is there, commands are understood, and nothing runs with rights that it does not need."""
+"""``deploy/`` agrees with the project: files exist, commands parse, and rights are minimal."""
 
 import json
 import re
@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[1]
 DEPLOY = ROOT / "deploy"
 PORT = next(
     field.default for field in fields(ServiceConfig) if field.name == "port"
-)  # where a command names none
+)  # if a command names none
 COMPOSE = yaml.safe_load((DEPLOY / "compose.yaml").read_text())
 
 
@@ -48,7 +48,7 @@ def of(stage, name):
 
 
 def served(arguments):
-    """Have the command line take arguments of ``bagscan``, as it would before anything runs."""
+    """Parse arguments of ``bagscan`` as the command line would, without running anything."""
     group = typer.main.get_command(app)
     name, *rest = arguments
     return group.commands[name].make_context(name, list(rest))

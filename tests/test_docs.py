@@ -93,7 +93,7 @@ def test_links_and_configurations_exist(page):
 
 
 def anchors(page):
-    """Of a page's headings, as GitHub makes them: letters, digits, hyphens and underscores, spaces as hyphens."""
+    """Anchors of a page's headings as GitHub makes them: letters, digits, hyphens, underscores."""
     headings = re.findall(
         r"^#+ (.+)$", re.sub(r"```.*?```", "", page.read_text(), flags=re.DOTALL), re.MULTILINE
     )
@@ -161,7 +161,7 @@ def test_the_scorer_and_the_dataset_of_the_guide_keep_to_their_contracts(tmp_pat
     testing.check_scorer(scorer)
     testing.check_part(scorer)
     (tmp_path / "my_scans" / "train").mkdir(parents=True)
-    write_image(tmp_path / "my_scans" / "train" / "a.png", testing.drawn_view(3))
+    write_image(tmp_path / "my_scans" / "train" / "a.png", testing.synthetic_view(3))
     monkeypatch.setenv("BAGSCAN_DATA", str(tmp_path))
     assert len(dataset.Config(format="my_scans", root="my_scans").load().records) == 1
 
@@ -186,6 +186,6 @@ def test_every_setting_of_a_sidecar_is_on_its_page():
 
 def module_of(source):
     module = types.ModuleType("guide")
-    sys.modules["guide"] = module  # where dataclasses look their own module up
+    sys.modules["guide"] = module  # dataclasses look their own module up here
     exec(source, module.__dict__)
     return module

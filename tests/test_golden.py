@@ -1,4 +1,4 @@
-"""Stored outputs of every part with weights that follow a formula: a change of behaviour is seen, and meant.
+"""Stored outputs of every part with weights from a formula, to detect changes of behaviour.
 
 python -m tests.test_golden      # writes tests/golden.json anew; say in the commit why it changed
 """
@@ -19,7 +19,7 @@ PARTS = [(kind, name) for kind in KINDS for name in names(kind)]
 
 @torch.no_grad()
 def by_formula(module: torch.nn.Module) -> torch.nn.Module:
-    """Weights that no random generator, and so no version of one, has a say in."""
+    """Weights that do not depend on a random generator or its version."""
     for value in module.parameters():
         wave = torch.sin(1.7 * torch.arange(value.numel(), dtype=torch.float64)).reshape(
             value.shape
@@ -30,7 +30,7 @@ def by_formula(module: torch.nn.Module) -> torch.nn.Module:
 
 
 def pixels() -> np.ndarray:
-    """(3, 48, 64): a bright ground with a dark bar and a gradient."""
+    """(3, 48, 64): a bright background with a dark bar and a gradient."""
     image = np.full((3, 48, 64), 0.9, np.float32)
     image *= np.linspace(0.7, 1, 64, dtype=np.float32)
     image[:, 14:30, 20:44] *= np.array([0.2, 0.4, 0.8], np.float32)[:, None, None]
@@ -39,14 +39,14 @@ def pixels() -> np.ndarray:
 
 @torch.no_grad()
 def output(kind: str, name: str) -> list[float]:
-    """At most 32 numbers that stand for what a part gives."""
+    """At most 32 numbers that represent the output of a part."""
     module = part(kind, name)
     torch.manual_seed(0)  # buffers of spectral norm
     built = by_formula(module.build(module.tiny()))
     view = View(pixels(), ("red", "green", "blue"), "pseudo_colour")
     if hasattr(
         built, "detector"
-    ):  # with such weights it is sure of nothing: what its proposals rest on stands for it
+    ):  # with such weights it is sure of nothing: its proposals' inputs stand for it
         maps = built.detector.backbone(
             built.prepare(torch.from_numpy(pixels())[None], view.channels)
         )
@@ -55,7 +55,7 @@ def output(kind: str, name: str) -> list[float]:
     if kind == "regions":
         found = getattr(built, "parts", built).regions(
             view
-        )  # of items and parts, the parts: no item is found
+        )  # of items and parts, take the parts: no item is found
         return [float(found.n), *np.sort(found.areas())[::-1][:31].astype(float)]
     if kind == "encoders":
         labels = torch.from_numpy(
@@ -83,7 +83,7 @@ def test_stored_outputs_are_small_and_of_parts_that_exist():
         np.ptp(values) > 0
         for key, values in stored.items()
         if key not in ("regions.whole_image", "scorers.isolation")
-    )  # an empty forest says one thing
+    )  # an empty forest gives a constant
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What a model card says is held against what it can mean."""
+"""Values of a model card are checked against their meaning."""
 
 import json
 from pathlib import Path
@@ -11,7 +11,7 @@ from bagscan.screening import Screener
 
 
 def altered(folder, change):
-    """A copy of the shipped model whose card says something else, with checksums that fit."""
+    """A copy of the bundled model with a changed card and checksums that fit."""
     source = SHIPPED / "raw"
     card = json.loads((source / "model.json").read_text())
     change(card)

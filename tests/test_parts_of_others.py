@@ -1,4 +1,4 @@
-"""What another package adds through entry points: a regioner, an encoder, a scorer, a dataset and a format, trained and screened with."""
+"""Another package adds parts and formats through entry points; they train and screen."""
 
 import subprocess
 import sys
@@ -21,7 +21,8 @@ class Columns(Regioner):
         super().__init__()
         self.config = config
     def regions(self, view, n_superpixels=None):
-        return Regions.from_labels(np.broadcast_to(np.arange(view.shape[1]) // self.config.width_px, view.shape).copy(), self.kind)
+        columns = np.arange(view.shape[1]) // self.config.width_px
+        return Regions.from_labels(np.broadcast_to(columns, view.shape).copy(), self.kind)
 build, tiny = Columns, Config
 '''
 ENCODER = '''
@@ -95,7 +96,8 @@ FORMAT = """
 import numpy as np
 from bagscan.core import View
 def read(path):
-    return View(np.load(path.open("rb")).astype(np.float32), ("red", "green", "blue"), "pseudo_colour")
+    pixels = np.load(path.open("rb")).astype(np.float32)
+    return View(pixels, ("red", "green", "blue"), "pseudo_colour")
 """
 ENTRIES = """[bagscan.regions]
 columns = toy.columns
@@ -124,7 +126,11 @@ from pathlib import Path
 import toy.columns, toy.means, toy.plane, toy.reader, toy.toys
 from bagscan import testing
 from bagscan.cli import main
-for check, module in ((testing.check_regioner, toy.columns), (testing.check_encoder, toy.means), (testing.check_scorer, toy.plane)):
+for check, module in (
+    (testing.check_regioner, toy.columns),
+    (testing.check_encoder, toy.means),
+    (testing.check_scorer, toy.plane),
+):
     check(module)
     testing.check_part(module)
 testing.check_dataset(toy.toys.Config(format="toys", root="toys"))
@@ -186,7 +192,7 @@ def test_parts_of_others_are_checked_trained_and_screened_with(package, monkeypa
         "screen", "data/toys", "--model", "run/model", "--out", "screened", "--runtime", "torch"
     )
     assert (package / "screened" / "findings.json").read_text().count('"scan_id"') >= 12
-    # The regioner does not say how it is exported; with one that does, the other two are.
+    # The regioner has no export; with a regioner that has one, the other two are exported.
     assert bagscan("export", "onnx", "--model", "run/model", fails=True)
     bagscan(
         "train",

@@ -1,4 +1,4 @@
-"""Faults of scanners and of those who wire them: at least 95 of 100 become REVIEW, and no sound scan does."""
+"""Faults of scanners and wiring: at least 95 of 100 become REVIEW, and no sound scan does."""
 
 from dataclasses import replace
 
@@ -143,7 +143,7 @@ def test_injected_faults_are_found(simulated_root, kind, fault):
 
 
 def as_floats(view, fault):
-    """The same scan with its numbers in other units, as somebody's converter writes them."""
+    """The same scan in other units, as another converter might write them."""
     pixels = np.array(view.pixels)
     energies = np.array([name != "zeff" for name in view.channels])
     if fault in ("counts", "percent", "twice"):
@@ -219,7 +219,7 @@ def test_scores_do_not_depend_on_the_number_of_threads(simulated_root):
     for threads in (1, 2):
         torch.set_num_threads(threads)
         told.append(screener.screen(scan).scores["0"])
-        assert torch.get_num_threads() == threads  # left as it was
+        assert torch.get_num_threads() == threads  # unchanged
     torch.set_num_threads(before)
     assert np.array_equal(*told)
 
@@ -248,7 +248,7 @@ def test_a_photograph_with_a_fourth_channel_is_a_photograph(simulated_root):
 
 
 def drawings():
-    """What people draw: few flat colours on white, without the noise that a detector has."""
+    """Drawings by people: few flat colours on white, without the noise of a detector."""
     made = {
         name: Image.new("RGB", (500, 400), "white")
         for name in ("a logo", "a chart", "a map", "a pie", "a window")
@@ -300,7 +300,7 @@ def test_a_fault_is_review_in_the_report(tiny_model):
 
 
 def test_a_photograph_is_not_a_scan_that_is_clear():
-    """Bright and colourful all over, as a picture of a lawn under a sky: nothing in it is air."""
+    """Bright and colourful all over, like a picture of a lawn under a sky: it contains no air."""
     pixels = (
         np.ones((3, 200, 300), np.float32) * np.array([0.45, 0.65, 0.95], np.float32)[:, None, None]
     )
@@ -324,7 +324,7 @@ def test_a_bag_that_fills_the_picture_shows_air_at_its_rim(air):
 
 
 def test_several_pictures_in_one_are_no_scan(simulated_root):
-    """As a contact sheet, or a figure of a paper."""
+    """For example a contact sheet, or a figure of a paper."""
     picture = read_scan(next((simulated_root / "colour").iterdir())).views[0].pixels
     small = np.pad(picture[:, ::3, ::3], ((0, 0), (20, 20), (20, 20)), constant_values=1)
     sheet = View(np.tile(small, (1, 2, 3)), ("red", "green", "blue"), "pseudo_colour", bit_depth=8)
@@ -345,7 +345,7 @@ def test_a_street_is_no_scan(simulated_root):
 
 
 def test_clipped_air_is_not_saturation_and_overexposure_is(simulated_root):
-    """Noise tells them apart: half of the air lies below a full scale that is its mean."""
+    """Noise separates the two: half of the air lies below a full scale that is its mean."""
     views = [read_scan(path).views[0] for path in sorted((simulated_root / "raw").iterdir())]
     saturated = dict.fromkeys((1.0, 1.1, 1.5, 3.0), 0)
     for view in views:

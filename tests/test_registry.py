@@ -1,4 +1,4 @@
-"""One contract for every part: shapes, repeatability, any channels, empty bags, order, save and load."""
+"""Contract of every part: shapes, repeatability, channels, empty bags, order, save and load."""
 
 from dataclasses import dataclass
 from types import SimpleNamespace
@@ -54,12 +54,12 @@ def test_regioner(name, channels):
 
 def test_grid_cells_by_side_and_by_count():
     module = part("regions", "grid")
-    by_side = module.build(module.Config(cell_px=20)).regions(testing.drawn_view())
+    by_side = module.build(module.Config(cell_px=20)).regions(testing.synthetic_view())
     assert by_side.n == 3 * 4
     assert by_side.areas()[0] == 400
     assert by_side.labels[19, 19] == 0
     assert by_side.labels[20, 20] == 5
-    assert module.build(module.Config(n_superpixels=12)).regions(testing.drawn_view()).n == 12
+    assert module.build(module.Config(n_superpixels=12)).regions(testing.synthetic_view()).n == 12
 
 
 REGIONS = torch.from_numpy(
@@ -94,7 +94,7 @@ def test_hard_association_and_hard_labels_describe_alike(name):
 
 @pytest.mark.parametrize("name", ENCODERS)
 def test_what_lies_in_no_region_says_nothing_of_one(name):
-    """A region thinner than the sampling raster is described by its own pixels, not by what is outside."""
+    """A region thinner than the sampling raster is described by its own pixels alone."""
     encoder = build("encoders", name)
     labels = torch.full((1, 48, 64), -1)
     labels[:, 1:3, 1:3] = 0

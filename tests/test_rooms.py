@@ -1,4 +1,4 @@
-"""How modules stand to one another: none needs itself by a detour, and none has outgrown a screen or ten."""
+"""Modules have no import cycles and stay small."""
 
 import ast
 from graphlib import TopologicalSorter
@@ -15,7 +15,7 @@ MAX_LINES, MAX_LINES_OF_A_FUNCTION = 350, 80
 
 
 def needed(name):
-    """Modules of ours that a module imports when it is imported itself: at its top, and not for types alone."""
+    """Modules of bagscan that a module imports at its top, and not for types alone."""
     found = set()
     for node in ast.parse(MODULES[name].read_text()).body:
         if isinstance(node, ast.Import):

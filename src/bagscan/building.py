@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from bagscan.config import fill, with_given
+from bagscan.config import fill, with_derived
 from bagscan.contracts import Encoder, Regioner, Scorer
 from bagscan.core.errors import ConfigError
 from bagscan.registry import part
@@ -30,7 +30,7 @@ def build_part(kind: str, settings: Mapping[str, Any], where: str, **given: Any)
         raise ConfigError(f"{where}: the setting name is missing")
     module = part(kind, name)
     own = {key: value for key, value in settings.items() if key != "name"}
-    built = module.build(fill(module.Config, with_given(own, given, module.Config, where), where))
+    built = module.build(fill(module.Config, with_derived(own, given, module.Config, where), where))
     if not isinstance(built, CONTRACTS[kind]):
         contract = CONTRACTS[kind].__name__
         raise ConfigError(f"{where}: {name!r} is not a {contract} (see bagscan.contracts)")

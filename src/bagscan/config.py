@@ -80,7 +80,7 @@ def _collect_lines(node: yaml.Node | None, at: tuple[str, ...], lines: Lines) ->
             _collect_lines(value, (*at, str(i)), lines)
 
 
-def with_given(
+def with_derived(
     settings: Mapping[str, Any], given: Mapping[str, Any], config: type, where: str
 ) -> dict[str, Any]:
     """Return settings with those that follow from the rest of the model.

@@ -35,7 +35,7 @@ class UsableModel(Protocol):
     def runtime(self) -> str:
         """Name of the runtime."""
 
-    def judging(self) -> AbstractContextManager[None]:
+    def inference_mode(self) -> AbstractContextManager[None]:
         """Return the context manager for inference."""
 
     def examine(self, views: Sequence[View]) -> list[tuple[np.ndarray, np.ndarray]]:
@@ -54,23 +54,27 @@ class UsableModel(Protocol):
         """Return the model without its limitation to found items, for the entire view."""
 
 
-class OfOneView(Protocol):
+class SingleViewModel(Protocol):
     """Model that scores a single view at working size."""
 
     config: ModelConfig
 
-    def judge(self, view: View, n_superpixels: int | None = None) -> tuple[Regions, np.ndarray]:
+    def score_view(
+        self, view: View, n_superpixels: int | None = None
+    ) -> tuple[Regions, np.ndarray]:
         """Return the regions of a view and their (n,) scores."""
 
 
-def examine_one(model: OfOneView, view: View) -> tuple[np.ndarray, np.ndarray]:
+def examine_view(model: SingleViewModel, view: View) -> tuple[np.ndarray, np.ndarray]:
     """Score a view at its original size.
 
     Returns:
         (H, W) int32 labels, with -1 outside all regions, and (n,) float64 scores. Overlapping
         instances are drawn in order of increasing score.
     """
-    regions, scores = model.judge(model.config.input.working_view(model.config.input.select(view)))
+    regions, scores = model.score_view(
+        model.config.input.working_view(model.config.input.select(view))
+    )
     labels = regions.labels
     if labels.ndim == 3:
         flat = np.full(regions.shape, -1, np.int32)

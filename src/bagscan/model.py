@@ -24,7 +24,7 @@ from bagscan.core import OperatingPoint, Regions, View
 from bagscan.core.calibrated import UNCALIBRATED, platt
 from bagscan.core.errors import ModelError
 from bagscan.encoders.region_means import region_means
-from bagscan.examining import examine_one
+from bagscan.examining import examine_view
 from bagscan.model_config import MIN_TRANSMISSION, ModelConfig
 from bagscan.model_folder import (
     FORMAT,
@@ -34,7 +34,7 @@ from bagscan.model_folder import (
     verified_id,
     write_files,
 )
-from bagscan.weights import in_half
+from bagscan.weights import to_half_precision
 
 
 def _build(
@@ -97,7 +97,7 @@ class Model(nn.Module):
         """True if the regioner has a soft association that gradients pass through."""
         return self.regioner.is_soft
 
-    def cut_by(self, regioner: dict[str, Any]) -> Model:
+    def with_regioner(self, regioner: dict[str, Any]) -> Model:
         """Return a model with another regioner that shares encoder and scorer.
 
         It has no operating point, since a threshold only holds for the regions of its choice.
@@ -114,7 +114,7 @@ class Model(nn.Module):
     def everywhere(self) -> Model:
         """Return the model without its limitation to found items, for the entire view.
 
-        If the regioner changes, the model has no operating point, as in :meth:`cut_by`.
+        If the regioner changes, the model has no operating point, as in :meth:`with_regioner`.
         """
         if self.regioner.cutter is self.regioner:
             return self
@@ -144,7 +144,7 @@ class Model(nn.Module):
         return (pixels - self.mean) / self.std
 
     @contextmanager
-    def judging(self) -> Iterator[None]:
+    def inference_mode(self) -> Iterator[None]:
         """Disable dropout and use a single thread during inference.
 
         Threads split sums, so the last bit of a score would depend on their number. Use several
@@ -160,7 +160,9 @@ class Model(nn.Module):
             torch.set_num_threads(threads)
 
     @torch.no_grad()
-    def judge(self, view: View, n_superpixels: int | None = None) -> tuple[Regions, np.ndarray]:
+    def score_view(
+        self, view: View, n_superpixels: int | None = None
+    ) -> tuple[Regions, np.ndarray]:
         """Return the regions of a view at working size and their (n,) calibrated scores."""
         regions = self.regions(view, n_superpixels)
         image = self.normalise(torch.from_numpy(np.array(view.pixels))[None])
@@ -168,7 +170,7 @@ class Model(nn.Module):
 
     def examine(self, views: Sequence[View]) -> list[tuple[np.ndarray, np.ndarray]]:
         """Score the views of one bag, see :meth:`bagscan.examining.UsableModel.examine`."""
-        return [examine_one(self, view) for view in views]
+        return [examine_view(self, view) for view in views]
 
     def regions(self, view: View, n_superpixels: int | None = None) -> Regions:
         """Return the regions of a view at working size.
@@ -240,7 +242,7 @@ class Model(nn.Module):
         Exported graphs are kept if the weights and settings of the folder do not change.
         """
         folder = Path(folder)
-        stored = in_half(self.state_dict()) if self.half_weights else self.state_dict()
+        stored = to_half_precision(self.state_dict()) if self.half_weights else self.state_dict()
         point = self.operating_point
         description = {
             "format": FORMAT,

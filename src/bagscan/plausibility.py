@@ -14,7 +14,7 @@ import numpy as np
 from bagscan.core import View
 from bagscan.core.reasons import Reason, ReasonCode, in_view
 from bagscan.formats.quantities import RGB
-from bagscan.plausibility_raw import OTHER_UNITS, frozen, raw_unfit
+from bagscan.plausibility_raw import OTHER_UNITS, check_raw_channels, frozen
 
 MIN_SIDE_PX = 32  # minimum side of a view, also at the working size of a model
 MAX_ELONGATED = 10  # longer to shorter side; no bag is longer, and scaling makes strips too narrow
@@ -27,7 +27,7 @@ LIMITS = {
 }
 MIN_Z = 1.0  # hydrogen; smaller if stored in thousandths, or not computed
 BLANK_SPREAD = 0.02  # minimum contrast as a fraction of the largest value
-AIR_AT_LEAST = 0.6  # minimum transmission at the 99th percentile: some pixels are air
+MIN_AIR_TRANSMISSION = 0.6  # minimum transmission at the 99th percentile: some pixels are air
 NEAR_FULL, MAX_OF_NEAR = 0.97, 0.8  # if air is clipped at its mean, half of its noise is below
 MAX_CLIPPED = 0.25  # fraction of 16-bit pixels at full scale, or of any pixels at zero
 MAX_SWAPPED = 0.5  # fraction of absorbing pixels with higher transmission at low energy
@@ -118,7 +118,7 @@ def _check_energies(view: View, samples: Mapping[str, np.ndarray]) -> list[Found
     assert high is not None
     absorbing = (high > 0.02) & (high < 0.9)
     if absorbing.sum() < 50:
-        return raw_unfit(view)
+        return check_raw_channels(view)
     if (
         len(channels) == 2
         and (samples["low"] > samples["high"] + 0.005)[absorbing].mean() > MAX_SWAPPED
@@ -134,7 +134,7 @@ def _check_energies(view: View, samples: Mapping[str, np.ndarray]) -> list[Found
     ):
         text = f"effective Z is at most {largest:.3g} in absorbing areas: {OTHER_UNITS}"
         return [(ReasonCode.OUT_OF_RANGE, text)]
-    return raw_unfit(view)
+    return check_raw_channels(view)
 
 
 def _check_transmission(
@@ -148,7 +148,7 @@ def _check_transmission(
         percent = f"{100 * (sample <= 0).mean():.0f} %"
         text = f"{percent} of channel {name} is zero: saturated, or the polarity is inverted"
         return [(ReasonCode.SATURATED, text)]
-    if brightest < AIR_AT_LEAST:
+    if brightest < MIN_AIR_TRANSMISSION:
         percent = f"{100 * brightest:.3g} %"
         text = f"no air in channel {name}: its brightest 1 % reaches {percent} of full scale"
         return [(ReasonCode.NO_AIR, f"{text}; {WRONG_AIR}")]
@@ -186,7 +186,7 @@ def _check_colours(pixels: np.ndarray) -> list[Found]:
         percent = f"{100 * (sample <= 0).mean():.0f} %"
         text = f"{percent} of pixels are black: the polarity is inverted, or nothing was scanned"
         return [(ReasonCode.INVERTED, text)]
-    if np.percentile(sample, 99) < AIR_AT_LEAST:
+    if np.percentile(sample, 99) < MIN_AIR_TRANSMISSION:
         return [(ReasonCode.NO_AIR, "no air: no pixels are bright")]
     if (fraction := _black_on_one_side(pixels)) > MAX_CUT_OFF:
         text = f"{100 * fraction:.0f} % is black on one side only: the file is truncated"

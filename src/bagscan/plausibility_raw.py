@@ -13,7 +13,7 @@ MIN_MATTER = 0.002  # minimum fraction of absorbing pixels; less is a belt witho
 SIDE = 8  # side of the blocks whose means are compared, to average out noise
 MIN_BLOCKS = 30
 # Correlation of the log attenuations of both energies; over 0.94 in simulated scans.
-MIN_ALIKE = 0.9
+MIN_CORRELATION = 0.9
 MIN_RATIO = 1.01  # low to high log attenuation; 1 if the same energy is stored twice
 # Correlation of effective Z with the ratio of log attenuations from which it is computed; over
 # 0.27 in simulated scans.
@@ -26,7 +26,7 @@ NOISE = 1.0
 MIN_UPRIGHT = 0.5
 # Increase of the correlation of effective Z if it is mirrored or rotated; at most 0.13 in 399
 # simulated scans.
-MAX_TURNED = 0.2
+MAX_FLIP_GAIN = 0.2
 MAX_FLAT, BLACK = (
     0.7,
     0.02,
@@ -45,7 +45,7 @@ OTHER_UNITS = (
 Found = tuple[ReasonCode, str]
 
 
-def raw_unfit(view: View) -> list[Found]:
+def check_raw_channels(view: View) -> list[Found]:
     """Return the reasons why raw channels cannot be a scan of a bag; empty for a plausible view.
 
     The range of transmission must be checked before.
@@ -114,7 +114,7 @@ def _check_agreement(low: np.ndarray, high: np.ndarray, zeff: np.ndarray | None)
     matter = low > ABSORBS
     if matter.sum() < MIN_BLOCKS:
         return []
-    if _correlation(low, high) < MIN_ALIKE:
+    if _correlation(low, high) < MIN_CORRELATION:
         text = (
             "low and high energy show different content: "
             "they are from two scans, or one of them is rotated or shifted"
@@ -144,7 +144,7 @@ def _check_agreement(low: np.ndarray, high: np.ndarray, zeff: np.ndarray | None)
     upright = _correlation(zeff[thick], ratio)
     flipped = (zeff[::-1], zeff[:, ::-1], zeff[::-1, ::-1])
     best_flipped = max(_correlation(plane[thick], ratio) for plane in flipped)
-    if upright < MIN_Z_ALIKE or best_flipped > upright + MAX_TURNED:
+    if upright < MIN_Z_ALIKE or best_flipped > upright + MAX_FLIP_GAIN:
         text = (
             "effective Z does not match the absorption of low and high energy: "
             "it is from another scan, rotated, or was not computed"

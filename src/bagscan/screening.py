@@ -81,7 +81,7 @@ class Screener:
             A report: ``ALARM`` with findings, ``CLEAR`` without findings, or ``REVIEW`` with the
             reasons if a view could not be screened.
         """
-        with self.model.judging():
+        with self.model.inference_mode():
             return self._screen(scan)
 
     def _screen(self, scan: Scan) -> Report:

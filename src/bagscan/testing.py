@@ -53,7 +53,7 @@ def check_regioner(module: ModuleType, channels: int = 3) -> None:
     assert isinstance(regioner, Regioner), (
         f"{module.__name__}.build must return a bagscan.contracts.Regioner"
     )
-    view = drawn_view(channels)
+    view = synthetic_view(channels)
     regions = regioner.regions(view)
     assert isinstance(regions, Regions), "regions() must return bagscan.core.Regions"
     assert regions.shape == (HEIGHT, WIDTH), (
@@ -66,7 +66,7 @@ def check_regioner(module: ModuleType, channels: int = 3) -> None:
     assert np.array_equal(regions.labels, regioner.regions(view).labels), (
         "the same view was split in two different ways"
     )
-    uniform = regioner.regions(drawn_view(channels, seed=None))
+    uniform = regioner.regions(synthetic_view(channels, seed=None))
     # A finder returns no regions if it finds no item.
     assert uniform.n >= 1 or regioner.finder is not None, "a view of one colour has no region"
 
@@ -233,7 +233,7 @@ def check_part(module: ModuleType) -> None:
     )
 
 
-def drawn_view(channels: int = 3, seed: int | None = 0) -> View:
+def synthetic_view(channels: int = 3, seed: int | None = 0) -> View:
     """Return a small view of noise, or of a single colour if ``seed`` is None."""
     pixels = np.full((channels, HEIGHT, WIDTH), 0.9, np.float32)
     if seed is not None:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from torch import Tensor
 
 
-def in_half(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def to_half_precision(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Convert matrices and kernels to 16 bits, half the size.
 
     Vectors stay in 32 bits. They are small, and variances of normalisation layers can exceed the

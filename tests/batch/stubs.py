@@ -1,4 +1,4 @@
-"""A stand-in for the worker process of an archive: it judges by the file's name, in no time."""
+"""Stand-in for the worker process of an archive: scores by file name, in no time."""
 
 import hashlib
 import os
@@ -45,7 +45,7 @@ def _answer(task):
             "findings": [],
         }
         return {"ok": True, "row": row, "top_score": None}
-    with (path.parent.parent / "judged").open("a") as file:  # one line for every bag that is judged
+    with (path.parent.parent / "judged").open("a") as file:  # one line per scored bag
         file.write(path.name + "\n")
     time.sleep(0.01 if "slow" in path.name else 0)
     score = int(hashlib.sha256(path.name.encode()).hexdigest()[:4], 16) / 65536
@@ -83,7 +83,7 @@ def _answer(task):
 
 
 def dies_while_it_loads(pipe):
-    """The second process that is started, of those that write to one file, does not come up."""
+    """The second worker process that starts exits while loading; a file counts the starts."""
     with Path(os.environ["STUB_STARTS"]).open("a") as file:
         file.write("started\n")
     if len(Path(os.environ["STUB_STARTS"]).read_text().splitlines()) == 2:

@@ -1,4 +1,4 @@
-"""Archives: nothing lost, nothing twice, the same bytes whatever happens; on a stand-in worker, and once for real."""
+"""Archives: nothing is lost or duplicated, and the bytes are the same after any failure."""
 
 import hashlib
 import json
@@ -20,7 +20,7 @@ from bagscan.batch.index import count_index, read_index
 from bagscan.batch.pool import Pool
 from bagscan.batch.rows import flat_row, write_part
 from bagscan.batch.run import BatchConfig, _stamp, only_run, prepare, screen_archive
-from bagscan.batch.task import judge_bag
+from bagscan.batch.task import score_bag
 from bagscan.cli import app
 from bagscan.core.errors import ConfigError, DataError, ReadError, UnavailableError
 from bagscan.formats import find_scans
@@ -86,7 +86,8 @@ def test_any_number_of_workers_writes_the_same_bytes(tmp_path, workers):
 
 def test_a_fifth_corrupt_and_some_that_hang_are_survived_with_exact_counts(tmp_path):
     def name(n):
-        return f"{n:03d}_{'corrupt' if n % 5 == 0 else 'hang' if n % 20 == 7 else 'die' if n == 33 else 'sound'}.tif"
+        kind = "corrupt" if n % 5 == 0 else "hang" if n % 20 == 7 else "die" if n == 33 else "sound"
+        return f"{n:03d}_{kind}.tif"
 
     source = archive(tmp_path, 60, name)
     said = []
@@ -132,7 +133,7 @@ def test_kill_9_loses_nothing_and_judges_nothing_twice(tmp_path):
         )
         while (
             started.poll() is None and (log.stat().st_size if log.exists() else 0) == before
-        ):  # it judges: the machine may be slow to start it
+        ):  # it is scoring: the machine may be slow to start it
             time.sleep(0.01)
         time.sleep(0.05 + 0.13 * n)
         if started.poll() is not None:
@@ -145,8 +146,8 @@ def test_kill_9_loses_nothing_and_judges_nothing_twice(tmp_path):
     assert bytes_of(tmp_path / "killed") == bytes_of(tmp_path / "whole")
     judged = (tmp_path / "judged").read_text().split()
     assert set(judged) == {f"{n:05d}_slow.tif" for n in range(200)}
-    # What a kill came upon between judging and writing down is judged again, never written twice: a bag or two of each worker, more where the
-    # machine is busy and answers wait to be written.
+    # A bag that was scored but not yet written at a kill is scored again, and written once.
+    # That is a bag or two per worker, and more if the machine is busy and answers wait.
     assert len(judged) <= 200 + 10 * kills
 
 
@@ -161,7 +162,7 @@ def test_a_torn_line_of_the_ledger_counts_for_nothing(tmp_path):
     assert list(ledger.read()) == [1, 2]
     ledger.path.write_text(
         '{"row": {"number": 1}}\n\0\0\0\n{"row": {"number": 3}}\n'
-    )  # what a loss of power may leave
+    )  # a power cut may leave this
     assert list(ledger.read()) == [1, 3]
     for torn in (b"\xff\xfe\n", b"123\n", b"null\n", b"{}\n", b'{"row": {}}\n', b'{"row"'):
         ledger.path.write_bytes(b'{"row": {"number": 1}}\n' + torn)
@@ -171,7 +172,7 @@ def test_a_torn_line_of_the_ledger_counts_for_nothing(tmp_path):
 
 
 def test_a_file_that_changed_since_is_judged_again(tmp_path, monkeypatch):
-    """Within the part at work: a kill came when all of it was judged, and nothing of it written."""
+    """The part is in progress: a kill came after all scoring and before any writing."""
     source = archive(tmp_path, 30)
     config = BatchConfig(part_size=100)
     prepare([source], shipped_models(), tmp_path / "out", config, lambda _: None)
@@ -189,8 +190,8 @@ def test_a_file_that_changed_since_is_judged_again(tmp_path, monkeypatch):
     (source / "00007.tif").write_bytes(b"more")
 
     class ChangesMeanwhile:
-        def judge(self, todo):
-            for answer in pool.judge(todo):
+        def screen(self, todo):
+            for answer in pool.screen(todo):
                 (source / "00007.tif").write_bytes(b"and more, while it is judged")
                 yield answer
 
@@ -299,7 +300,7 @@ def test_others_read_the_parts_as_one_table(tmp_path):
 
 
 def test_the_whole_folder_is_read_as_one_table(tmp_path):
-    """Not the parts alone: nothing else in it looks like Parquet."""
+    """The folder holds no other file that looks like Parquet."""
     run(archive(tmp_path, 50), tmp_path / "out")
     assert pq.read_table(tmp_path / "out").num_rows == 50
 
@@ -313,7 +314,7 @@ def test_the_index_does_not_hold_the_archive_in_memory(tmp_path):
 
 
 def test_the_command_line_says_the_same_as_screen(simulated_root, tmp_path):
-    """With the shipped models: the fourth path that gives the same findings."""
+    """With the bundled models: this fourth path gives the same findings."""
     paths = [
         str(simulated_root / "raw" / f"00000{n}_{view}.tif")
         for n in "ab"
@@ -373,7 +374,7 @@ def test_named_files_are_bags_as_those_of_their_folder_are(tmp_path):
     png_set(source, "8_below")
     (source / "8_below.png").write_bytes(
         b"x"
-    )  # a picture of the name of a set: neither takes the place of the other
+    )  # a picture with the name of a set: neither replaces the other
     assert len(paths_of([source], tmp_path / "beside")) == 5
 
 
@@ -425,7 +426,7 @@ def test_a_folder_that_cannot_be_listed_is_not_missed(tmp_path, monkeypatch):
         return scandir(path)
 
     monkeypatch.setattr(os, "scandir", refusing)
-    with pytest.raises(ReadError, match="locked: this folder cannot be listed: Permission denied"):
+    with pytest.raises(ReadError, match=r"locked: .*Permission denied"):
         run(source, tmp_path / "out")
     with pytest.raises(ReadError, match="locked"):
         find_scans([source])
@@ -438,7 +439,7 @@ def test_types_that_nothing_reads_are_told(tmp_path):
     run(source, tmp_path / "out", said.append)
     assert sum("1 file of unknown type skipped (.xyz)" in line for line in said) == 1
     (source / "00000.tif").unlink()
-    with pytest.raises(DataError, match=r"no scans in .*\(.xyz\); known: .bin"):
+    with pytest.raises(DataError, match=r"\.xyz.*\.bin"):
         run(source, tmp_path / "none")
 
 
@@ -459,7 +460,7 @@ def test_two_runs_in_one_folder_do_not_judge_the_same(tmp_path):
 
 
 def test_what_is_wrong_around_a_scan_is_never_its_result(tmp_path):
-    """A store that is gone, a model that was replaced: the run stops, and the same line goes on."""
+    """The store is gone or a model was replaced: the run stops; the same command continues it."""
     source = archive(tmp_path, 25, lambda n: f"{n:03d}_{'away' if n == 12 else 'sound'}.tif")
     (tmp_path / "outage").touch()
     with pytest.raises(UnavailableError):
@@ -470,7 +471,7 @@ def test_what_is_wrong_around_a_scan_is_never_its_result(tmp_path):
     assert {row["decision"] for row in rows(tmp_path / "out")} <= {"ALARM", "CLEAR"}
     assert (tmp_path / "judged").read_text().split().count(
         "003_sound.tif"
-    ) == 1  # what was judged before it is kept
+    ) == 1  # earlier results are kept
 
 
 def test_a_model_that_was_replaced_judges_nothing_more(tmp_path, simulated_root):
@@ -478,8 +479,8 @@ def test_a_model_that_was_replaced_judges_nothing_more(tmp_path, simulated_root)
     views = [{"view_id": "0", "path": path}]
     models = [str(folder) for folder in shipped_models()]
     ids = [verified_id(folder) for folder in models]
-    assert answered(judge_bag, models, views, (), ids)["ok"]
-    told = answered(judge_bag, models, views, (), [*ids[:-1], "another"])
+    assert answered(score_bag, models, views, (), ids)["ok"]
+    told = answered(score_bag, models, views, (), [*ids[:-1], "another"])
     assert (told["ok"], told["surroundings"]) == (False, True)
 
 
@@ -501,7 +502,7 @@ def test_any_error_of_a_task_is_an_answer():
 
 
 def test_names_that_are_no_text_cost_no_part(tmp_path):
-    """As a surrogate in the name of a view, which Arrow refuses."""
+    """For example a surrogate in the name of a view, which Arrow refuses."""
     row = error_row(Path("a\udcff.npz"), "broken \ud800") | {
         "views": {"\ud800": {"height": 8, "width": 8}}
     }
@@ -538,10 +539,10 @@ def test_a_damaged_part_is_named_and_can_be_made_again(tmp_path):
         + bytes(byte ^ 255 for byte in whole[4 : len(whole) // 2])
         + whole[len(whole) // 2 :]
     )
-    with pytest.raises(DataError, match=r"part-00000.parquet is damaged"):
+    with pytest.raises(DataError, match=r"part-00000\.parquet"):
         run(source, out)
     part.write_bytes(b"")
-    with pytest.raises(DataError, match=r"part-00000.parquet is damaged.*delete it"):
+    with pytest.raises(DataError, match=r"part-00000\.parquet.*delete"):
         run(source, out)
     part.unlink()
     run(source, out)

@@ -23,7 +23,7 @@ from bagscan.core.errors import ConfigError, DataError, ReadError
 from bagscan.formats.images import write_image, write_png_set
 from bagscan.formats.tiff import write_tiff
 from bagscan.model_folder import shipped_models
-from bagscan.workers.screeners import drawn_scan
+from bagscan.workers.screeners import synthetic_scan
 from tests.batch.test_batch import bytes_of, rows
 
 moto_server = pytest.importorskip("moto.server", reason="pip install 'moto[server]'")
@@ -61,17 +61,17 @@ def store():
 
 @pytest.fixture(scope="module")
 def archive(store, tmp_path_factory):
-    """Four raw bags of two views, a colour picture, a PNG set and a broken file, in two folders; the same files here and there."""
+    """Two folders of raw bags, a colour picture, a PNG set and a broken file, on disk and in S3."""
     here = tmp_path_factory.mktemp("archive")
     (here / "a").mkdir(), (here / "b").mkdir()
     for bag in range(4):
         for view in ("below", "side"):
             write_tiff(
                 here / "a" / f"{bag:03d}_{view}.tif",
-                drawn_scan(RAW, 80 + bag, 100, seed=bag).views[0],
+                synthetic_scan(RAW, 80 + bag, 100, seed=bag).views[0],
             )
-    write_image(here / "b" / "picture.png", drawn_scan(COLOUR, 90, 90).views[0])
-    write_png_set(here / "b", "set", drawn_scan(RAW, 70, 90, seed=9).views[0])
+    write_image(here / "b" / "picture.png", synthetic_scan(COLOUR, 90, 90).views[0])
+    write_png_set(here / "b", "set", synthetic_scan(RAW, 70, 90, seed=9).views[0])
     (here / "b" / "torn.tif").write_bytes(b"II*\0torn")
     store.put(str(here) + "/", "scans/archive", recursive=True)
     return here
@@ -121,7 +121,7 @@ def test_what_was_not_copied_before_a_kill_is_copied_in_the_end(store, tmp_path)
     assert store.cat("scans/again/part-00000.parquet") == b"whole part"
     store.pipe(
         "scans/again/part-00000.parquet", b"WHOLE PART"
-    )  # of the same size: taken for what it is
+    )  # of the same size, so the change is not noticed
     publish([part], "s3://scans/again", missing_only=True)
     assert store.cat("scans/again/part-00000.parquet") == b"WHOLE PART"
     publish([part], "s3://scans/again")
@@ -179,7 +179,7 @@ def test_clear_errors(store, tmp_path):
         )
     for name in ("recipe.json", "dataset.json", "raw/a.tif"):
         store.pipe(f"scans/whole/{name}", b"{}")
-    with pytest.raises(ReadError, match="take s3://scans/whole/raw or"):
+    with pytest.raises(ReadError, match="s3://scans/whole/raw"):
         prepare(
             ["s3://scans/whole"], shipped_models(), tmp_path / "d", BatchConfig(), lambda _: None
         )
@@ -252,7 +252,7 @@ ODD_KEYS = (
 
 @pytest.fixture
 def bucket(store):
-    """A bucket of its own, and a function that puts bytes under a key exactly as it is written."""
+    """A separate bucket, and a function that stores bytes under a key exactly as it is given."""
     boto3 = pytest.importorskip("boto3")
     client, names = boto3.client("s3"), []
 

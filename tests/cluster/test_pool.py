@@ -1,4 +1,4 @@
-"""Archives on a real Ray cluster of several nodes on this machine: the same bytes as on one, one node killed in mid-run."""
+"""Archives on a real local Ray cluster: the same bytes as on one node, even if a node is killed."""
 
 import os
 import shutil
@@ -15,14 +15,14 @@ pytestmark = pytest.mark.slow
 
 
 def judge_by_name(models, views):
-    """As the stand-in process of tests/batch/stubs.py, as a function; every bag takes a while."""
+    """The stand-in process of tests/batch/stubs.py as a function; every bag takes a while."""
     from tests.batch.stubs import _answer
 
     path = Path(views[0]["path"])
     if "hang" in path.name:
         time.sleep(60)
     time.sleep(0.03)
-    answer = _answer({"kind": "judge", "views": views})
+    answer = _answer({"kind": "screen", "views": views})
     return {"row": answer["row"], "top_score": answer["top_score"]}
 
 
@@ -86,9 +86,9 @@ def test_corrupt_and_hanging_bags_are_rows(cluster, tmp_path):
 
 
 def judge_or_break(models, views):
-    """Some bags break what judges them, in a way that nobody foresaw."""
+    """Some bags raise an unexpected error in the worker."""
     if "broken" in views[0]["path"]:
-        raise KeyError("unforeseen")
+        raise KeyError("unexpected_error")
     return judge_by_name(models, views)
 
 
@@ -96,11 +96,13 @@ def test_a_bag_that_breaks_what_judges_it_is_one_row(cluster, tmp_path):
     source = archive(tmp_path, 12, lambda n: f"{n:03d}_{'broken' if n == 5 else 'sound'}.tif")
     told = judged(tmp_path / "out", source, judge_or_break, workers=2)
     assert told["errors"] == 1
-    assert "unforeseen" in next(row["error"] for row in rows(tmp_path / "out") if row["error"])
+    assert "unexpected_error" in next(
+        row["error"] for row in rows(tmp_path / "out") if row["error"]
+    )
 
 
 def judge_or_die(models, views):
-    """Some bags end the process, some take their time."""
+    """Some bags end the process, others are slow."""
     if "die" in views[0]["path"]:
         os._exit(9)
     if "slow" in views[0]["path"]:
@@ -144,7 +146,7 @@ def test_real_models_judge_on_the_cluster_by_the_runtime_that_is_asked_for_and_w
     for path in sorted((simulated_root / "raw").glob("0000[0-3]_*.tif")):
         shutil.copy(path, tmp_path / "scans")
     (tmp_path / "scans" / "torn.tif").write_bytes(b"II*\x00 no")
-    monkeypatch.chdir(tmp_path)  # nodes stand elsewhere
+    monkeypatch.chdir(tmp_path)  # nodes have another working directory
     config = BatchConfig(workers=2, part_size=3)
     for name, pool in (("one", Pool), ("many", RayPool)):
         prepare(["scans"], shipped_models(), tmp_path / name, config, lambda _: None)
@@ -160,7 +162,7 @@ def test_real_models_judge_on_the_cluster_by_the_runtime_that_is_asked_for_and_w
 def test_a_cluster_simulates_the_same_bytes_with_a_node_killed_in_mid_run(cluster, tmp_path):
     import threading
 
-    from bagscan.cluster.simulate import RaySpread
+    from bagscan.cluster.simulate import RaySimulator
     from bagscan.simulate.dataset import load_recipe, simulate
 
     made, nodes = cluster
@@ -174,7 +176,7 @@ def test_a_cluster_simulates_the_same_bytes_with_a_node_killed_in_mid_run(cluste
 
     thread = threading.Thread(target=kill)
     thread.start()
-    simulate(recipe, tmp_path / "many", workers=3, report=lambda _: None, spread=RaySpread())
+    simulate(recipe, tmp_path / "many", workers=3, report=lambda _: None, spread=RaySimulator())
     thread.join()
 
     def files(folder):

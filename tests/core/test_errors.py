@@ -1,4 +1,4 @@
-"""What is not there is told with its nearest neighbour."""
+"""Errors about a missing name suggest its nearest neighbour."""
 
 from bagscan.core.errors import absent, nearest
 

@@ -1,4 +1,4 @@
-"""What is told to those who lack a package."""
+"""Messages to users who lack a package."""
 
 import json
 

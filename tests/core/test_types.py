@@ -89,5 +89,8 @@ def test_report_decision_and_findings_agree():
 
 
 def test_import_and_help_load_no_torch():
-    code = "import sys, bagscan, bagscan.core, bagscan.cli, bagscan.formats, bagscan.datasets.splits; sys.exit('torch' in sys.modules)"
+    code = (
+        "import sys, bagscan, bagscan.core, bagscan.cli, bagscan.formats, bagscan.datasets.splits; "
+        "sys.exit('torch' in sys.modules)"
+    )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

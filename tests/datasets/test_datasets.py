@@ -1,4 +1,4 @@
-"""Datasets say what is missing and go on; splits never part near-duplicates."""
+"""Datasets report missing files and continue; splits never separate near-duplicates."""
 
 import json
 from dataclasses import replace
@@ -228,7 +228,7 @@ def test_names_that_lead_out_of_the_folder_are_not_followed(tmp_path, name):
 
 
 def test_a_file_of_several_views_is_no_picture_to_train_on(tmp_path):
-    """Annotations are of one view; which one could not be told."""
+    """Annotations belong to one view; with several views it is unknown which."""
     view = view_from_counts(np.zeros((3, 20, 30), np.uint8), ("red", "green", "blue"))
     write_hdf5(tmp_path / "two.h5", [replace(view, view_id="below"), replace(view, view_id="side")])
     assert "below, side" in fingerprint(Record("two", tmp_path / "two.h5"))

@@ -1,4 +1,4 @@
-"""Items of simulated scans: where they are, what they hide, and which mask stands for which."""
+"""Items of simulated scans: their positions, their hidden anomalies, and the mask of each."""
 
 import json
 from pathlib import Path
@@ -112,7 +112,7 @@ def test_masks_are_matched_once_best_first():
         0,
         1,
         -1,
-    ]  # two on one: the better one; IoU 30/50 counts, 0 does not
+    ]  # two on one: the better one counts; IoU 30/50 is enough, 0 is not
     assert match([], truth) == []
     assert match(found, []) == [-1] * 4
 

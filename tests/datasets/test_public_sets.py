@@ -1,4 +1,4 @@
-"""Made-up sets in the layouts of the public ones: each is read, checked, trained on and converted."""
+"""Made-up sets in the layouts of public ones are read, checked, trained on and converted."""
 
 import json
 from dataclasses import replace
@@ -26,7 +26,7 @@ SILENT = lambda _: None  # noqa: E731
 
 
 def bags(folder, names, seed=0, grey=False):
-    """Pictures under these names and the box of each."""
+    """Write pictures under these names; return the box of each."""
     folder.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(seed)
     boxes = {}
@@ -397,7 +397,7 @@ def test_pictures_are_taken_from_the_folder_of_their_part(tmp_path):
         "train/a.jpg",
         "train/b.jpg",
     }
-    assert found.absent == ("c.jpg",)  # that of val is another picture
+    assert found.absent == ("c.jpg",)  # the one in val is another picture
 
 
 def test_boxes_that_reach_beyond_are_counted(tmp_path):
@@ -427,7 +427,7 @@ def test_truth_that_is_not_there_is_told_and_no_negative_in_silence(tmp_path):
     SETS["dvxray"][0](tmp_path / "dvxray")
     first = sorted((tmp_path / "dvxray").glob("*.json"))[0]
     first.unlink()
-    (tmp_path / "dvxray" / "meta.json").write_text("{}")  # of something else
+    (tmp_path / "dvxray" / "meta.json").write_text("{}")  # of another dataset
     found = source_of("dvxray", root=str(tmp_path / "dvxray")).load()
     assert {name.rpartition("_")[0] for name in found.bad} == {first.stem}
     assert not found.absent

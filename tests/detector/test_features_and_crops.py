@@ -1,4 +1,4 @@
-"""What the network sees: features of known values, crops that agree with the view they are cut from."""
+"""Network inputs: features of known values, and crops that agree with their view."""
 
 import numpy as np
 import pytest
@@ -42,7 +42,7 @@ def test_a_scanner_that_clips_air_shows_the_same():
 
 @pytest.fixture
 def view():
-    """A block of plastic; the anomalous scan holds a plate, category 1, on device 0 (category 0)."""
+    """A plastic block; the anomalous scan has a plate (category 1) on device 0 (category 0)."""
     pixels = np.full((3, 128, 192), AIR_COUNTS, np.uint16)
     pixels[2] = 0
     pixels[:2, 30:100, 40:150] = (np.array([0.5, 0.6]) * AIR_COUNTS)[:, None, None]
@@ -123,7 +123,7 @@ def test_what_lies_beside_the_view_is_air(view):
 
 
 def test_colours_made_of_a_raw_picture_are_those_of_its_scan(simulated_root):
-    """A detector for colour is trained on crops whose colours are made on the spot; in use it sees the scanner's."""
+    """A colour detector trains on crops coloured by bagscan, and is used on scanner colours."""
     path = sorted((simulated_root / "raw").glob("*_below.tif"))[0]
     raw = features_of(read_scan(path).views[0])
     seen = features_of(read_scan(simulated_root / "colour" / f"{path.stem}.png").views[0])

@@ -9,7 +9,7 @@ from bagscan.core import Regions
 from bagscan.detector.deciding import devices_of, region_scores
 from bagscan.detector.devices import FoundDevice, find_devices, match_views
 from bagscan.detector.exported import _merge_background
-from bagscan.detector.looking import SeenBag, SeenView
+from bagscan.detector.inference import SeenBag, SeenView
 from bagscan.detector.thresholds import Pairing, Thresholds
 
 

@@ -1,4 +1,4 @@
-"""Figures of made-up results whose answers are known."""
+"""Figures of made-up results with known answers."""
 
 from dataclasses import replace
 
@@ -9,9 +9,9 @@ from bagscan.core import Regions
 from bagscan.core.errors import DataError
 from bagscan.detector.calibration import calibrated
 from bagscan.detector.devices import FoundDevice
-from bagscan.detector.judging import JudgedBag, JudgedView, TrueDevice
-from bagscan.detector.looking import SeenView
+from bagscan.detector.inference import SeenView
 from bagscan.detector.measures import measure
+from bagscan.detector.scored_bags import ScoredBag, ScoredView, TrueDevice
 from bagscan.detector.thresholds import Pairing, Thresholds
 from experiments.detector import card, figures
 
@@ -34,7 +34,7 @@ def view(logit, heights, on, host=True, found=True, visible=True):
     )
     on = np.array(on, float)
     true = TrueDevice("phone", host, 0 if found else None)
-    return JudgedView(
+    return ScoredView(
         seen,
         np.full(n, 100),
         on,
@@ -55,7 +55,7 @@ def bag(name, anomalous, *views, group="new_stagings"):
         "kind": "screws",
         "way": "taped_outside",
     }
-    return JudgedBag(name, name, anomalous, about, tuple(views))
+    return ScoredBag(name, name, anomalous, about, tuple(views))
 
 
 def hit(logit=3.0, **changes):
@@ -139,7 +139,7 @@ def test_thresholds_keep_to_the_share_of_false_alarms():
 
 
 def test_calibration_learns_that_an_anomaly_lies_on_the_same_lines_of_the_belt_in_both_views():
-    """Verdicts that tell nothing, and a spot in each view: on one line where something is hidden, on two where not."""
+    """Verdicts without information, and a spot per view: on one line only with an anomaly."""
     rng = np.random.default_rng(0)
 
     def spotted(judged, row):
@@ -205,7 +205,7 @@ def test_a_verdict_over_both_views_is_what_devices_are_ranked_by():
     assert told["device_auroc"] == 1.0
     told = measure(judged_together([4.0, 0.0, 1.0, -1.0]), AT)
     assert told["device_auroc"] == 0.75
-    assert told["view_auroc"] == 1.0, "views by themselves stay as they are"
+    assert told["view_auroc"] == 1.0, "figures of single views do not change"
 
 
 def test_verdicts_over_both_views_are_calibrated_or_refused():
@@ -218,7 +218,7 @@ def test_verdicts_over_both_views_are_calibrated_or_refused():
 
 
 def test_regions_are_pointed_at_so_that_most_places_are_right():
-    """Three false regions behind the true one: a narrow margin leaves them out, and none of them counts against it."""
+    """Three false regions score just below the true one; a narrow margin leaves all of them out."""
     crowded = view(3.0, [2.0, 1.7, 1.7, 1.7], [1.0, 0.0, 0.0, 0.0])
     bags = [
         bag("a", True, crowded, crowded),

@@ -45,7 +45,7 @@ def test_a_verdict_sees_its_device_and_what_is_near_alone(network):
 
 
 def test_the_fold_loses_no_pixel(network):
-    """One bright pixel changes what comes out, wherever in its block of two by two it lies."""
+    """One bright pixel changes the output at every position in its block of two by two."""
     still = torch.zeros(1, 4, 64, 64)
     with torch.no_grad():
         base = network(still).fine
@@ -63,7 +63,7 @@ def test_a_stored_detector_sees_what_the_trained_one_saw_however_large_its_varia
         1,
         1,
     )
-    detector.network.mix[0][1].running_var.fill_(2.5e5)  # more than 16 bits hold
+    detector.network.mix[0][1].running_var.fill_(2.5e5)  # more than 16 bits can hold
     detector.network.eval()
     features = torch.rand(1, 4, 128, 128)
     with torch.no_grad():

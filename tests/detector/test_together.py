@@ -1,4 +1,4 @@
-"""Views that are looked at together: matched, filled up to one size, and each given back what is its own."""
+"""Views that are examined together: matched, padded to one size, and separated again."""
 
 import numpy as np
 import pytest
@@ -24,7 +24,7 @@ def maps(shape, devices=(), logits=(), level=0.0):
 
 
 class Adding:
-    """An engine that adds 1 to every cell that is there; a verdict is the sum of those by view, and keeps what it was asked."""
+    """Engine that adds 1 to every cell; a verdict sums the cells by view; arguments are kept."""
 
     name = "stub"
 

@@ -1,4 +1,4 @@
-"""The network of both views: what must not matter does not."""
+"""The network of both views is invariant to changes that must not matter."""
 
 import pytest
 import torch
@@ -14,7 +14,7 @@ def network():
     made = TwoViews(TwoViewsConfig(width=8, hidden=16), 5).eval()
     for (
         parameter
-    ) in made.parameters():  # the last layer starts with zeros, which would hide everything
+    ) in made.parameters():  # the last layer starts with zeros, which would hide all differences
         parameter.data.normal_(0, 0.3)
     return made
 
@@ -71,7 +71,7 @@ def test_a_view_that_is_missing_tells_nothing(network):
 
 @torch.inference_mode()
 def test_the_other_view_matters_on_the_same_line_alone(network):
-    """Apart from a neighbourhood of two convolutions of three cells a block, and one before."""
+    """Except for a neighbourhood: two convolutions of three cells per block, and one before."""
     merged, anomaly, *rest = bag()
     found, _ = network(merged, anomaly, rest[0])
     merged[1, :, 0] += 3.0

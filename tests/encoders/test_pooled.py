@@ -1,4 +1,4 @@
-"""What a region's description depends on: itself, or all regions of its image."""
+"""A region's description depends on itself, or on all regions of its image."""
 
 import numpy as np
 import pytest
@@ -28,12 +28,12 @@ def test_a_description_knows_the_other_regions_with_attention_alone(heads, of_th
 
 @pytest.mark.parametrize("heads", [0, 2])
 def test_training_and_use_describe_alike(heads):
-    """One pools by labels in a batch, the other takes the means of the regions of one view."""
+    """Training pools by labels in a batch; inference takes the means of the regions of one view."""
     model = encoder(heads)
     maps = torch.randn(1, model.dim, 8, 8, generator=torch.Generator().manual_seed(0))
     quarters = np.kron(
         np.arange(4).reshape(2, 2), np.ones((16, 16), int)
-    )  # of a view of four times the side of its maps
+    )  # of a view with four times the side of its maps
     labels = torch.from_numpy(quarters)[None]
     means = torch.from_numpy(
         region_means(

@@ -1,4 +1,4 @@
-"""COCO average precision of answers whose precision is known."""
+"""COCO average precision of answers with known precision."""
 
 import numpy as np
 import pytest
@@ -29,7 +29,7 @@ def test_perfect_detections_have_ap_1_in_boxes_and_masks():
     scores = coco_scores(truth, answers, [SHAPE, SHAPE])
     assert scores["box"]["ap"] == pytest.approx(1)
     assert scores["mask"]["ap"] == pytest.approx(1)
-    assert np.isnan(scores["box"]["ap_small"])  # there is none
+    assert np.isnan(scores["box"]["ap_small"])  # there are no small ones
 
 
 def test_half_missed_is_half_and_a_box_round_another_shape_is_no_mask():
@@ -56,7 +56,7 @@ def test_boxes_without_masks_are_judged_by_boxes_alone():
 
 
 def test_how_large_a_thing_is_goes_by_its_mask():
-    """COCO's small is below 32 x 32 pixels of the mask: a thin thing across a large box is small."""
+    """COCO's "small" is a mask below 32 x 32 pixels: a thin item across a large box is small."""
     thin = np.zeros(SHAPE, bool)
     for i in range(80):
         thin[20 + i, 20 + i : 25 + i] = True

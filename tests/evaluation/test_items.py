@@ -1,4 +1,4 @@
-"""Items, scans and strata against answers worked out by hand; calibration against what it promises."""
+"""Items, scans and strata against answers worked out by hand; calibration guarantees."""
 
 import numpy as np
 import pytest
@@ -8,16 +8,16 @@ from bagscan.core.calibrated import log_odds, platt
 from bagscan.core.errors import DataError
 from bagscan.evaluation.calibration import conformal_point, fit_platt, reliability
 from bagscan.evaluation.items import evaluate_items, fused
-from bagscan.evaluation.within_bag import JudgedView, segment_arrays, view_arrays
+from bagscan.evaluation.within_bag import ScoredView, segment_arrays, view_arrays
 
 
-def item(name: str, scan: str, view: str, anomalous: bool, score: float, **about) -> JudgedView:
+def item(name: str, scan: str, view: str, anomalous: bool, score: float, **about) -> ScoredView:
     """Three segments, the last of them left out."""
     scores, overlap = (
         np.array([score, score / 2, 0.99]),
         np.array([[1.0], [0], [0]])[:, : int(anomalous)],
     )
-    return JudgedView(
+    return ScoredView(
         scores,
         scores,
         overlap,
@@ -96,7 +96,7 @@ def test_platt_brings_overconfident_scores_back_and_keeps_their_order():
     rng = np.random.default_rng(0)
     logit = rng.normal(0, 1.5, 4000)
     truth = (rng.random(4000) < 1 / (1 + np.exp(-logit))).astype(int)
-    scores = 1 / (1 + np.exp(-(3 * logit + 1)))  # three times too sure, and shifted
+    scores = 1 / (1 + np.exp(-(3 * logit + 1)))  # logits three times too large, and shifted
     parameters = fit_platt(truth, scores)
     assert parameters[0] == pytest.approx(1 / 3, abs=0.05)
     before, after = (
@@ -119,7 +119,7 @@ def test_conformal_threshold_holds_its_rate_for_new_scans(n, rate):
         expected = point.expected_fpr
         assert point.interval[0] <= expected <= point.interval[1]
     assert expected <= rate
-    # 3,000 draws: a standard deviation of half a per cent or less.
+    # 3,000 draws have a standard deviation of at most half a per cent.
     assert np.mean(false) == pytest.approx(expected, abs=0.02)
 
 

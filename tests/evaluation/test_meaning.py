@@ -1,4 +1,4 @@
-"""Sentences say what the figures beside them say."""
+"""Sentences agree with the figures beside them."""
 
 import re
 
@@ -6,19 +6,22 @@ import pytest
 
 from bagscan.evaluation.meaning import (
     LEAST,
-    no_better,
+    describe_operating_point,
     of_detector,
-    of_levels,
-    of_operating_point,
-    of_screening,
-    too_few,
+    summarise_levels,
+    summarise_screening,
+    warn_few_examples,
+    warn_no_better,
 )
 
 
 def test_few_examples_are_warned_of_by_class():
-    assert too_few({"benign scans": LEAST, "anomalous scans": LEAST - 1}) != []
-    assert "anomalous scans" in too_few({"benign scans": LEAST, "anomalous scans": LEAST - 1})[0]
-    assert too_few({"benign scans": LEAST, "anomalous scans": LEAST}) == []
+    assert warn_few_examples({"benign scans": LEAST, "anomalous scans": LEAST - 1}) != []
+    assert (
+        "anomalous scans"
+        in warn_few_examples({"benign scans": LEAST, "anomalous scans": LEAST - 1})[0]
+    )
+    assert warn_few_examples({"benign scans": LEAST, "anomalous scans": LEAST}) == []
 
 
 @pytest.mark.parametrize(
@@ -35,12 +38,12 @@ def test_few_examples_are_warned_of_by_class():
     ],
 )
 def test_a_model_no_better_than_its_control_or_chance_is_warned_of(model, control, warned):
-    """A control below chance is no excuse: chance is the floor then."""
-    assert bool(no_better("scans", model, control, "image statistics")) is warned
+    """A control below chance does not lower the bar: chance is the floor then."""
+    assert bool(warn_no_better("scans", model, control, "image statistics")) is warned
 
 
 def test_an_operating_point_is_told_in_per_cent():
-    text = of_operating_point(
+    text = describe_operating_point(
         {
             "threshold": 0.525,
             "expected_fpr": 0.05,
@@ -65,10 +68,10 @@ def _levels(auroc, baseline):
 
 
 def test_results_by_scan_are_counted_and_compared_with_their_controls():
-    sentence, warnings = of_levels(_levels(0.8, 0.6))
+    sentence, warnings = summarise_levels(_levels(0.8, 0.6))
     assert re.findall(r"\d+", sentence) == ["20", "60", "5", "50"]
     assert warnings == []
-    assert len(of_levels(_levels(0.58, 0.6))[1]) == 1
+    assert len(summarise_levels(_levels(0.58, 0.6))[1]) == 1
 
 
 def test_a_detector_of_few_bags_and_chance_is_warned_of():
@@ -88,7 +91,7 @@ def test_a_detector_of_few_bags_and_chance_is_warned_of():
 
 
 def test_what_came_of_bags_is_counted():
-    told = of_screening({"ALARM": 2, "REVIEW": 1, "CLEAR": 9})
+    told = summarise_screening({"ALARM": 2, "REVIEW": 1, "CLEAR": 9})
     assert "2 of 12" in told
     assert "1 need" in told
-    assert "1 of 1 bag raises" in of_screening({"ALARM": 1, "REVIEW": 0, "CLEAR": 0})
+    assert "1 of 1 bag raises" in summarise_screening({"ALARM": 1, "REVIEW": 0, "CLEAR": 0})

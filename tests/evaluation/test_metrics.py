@@ -136,7 +136,7 @@ def test_score_table_of_a_perfect_classifier():
 
 
 def test_copies_of_a_scan_tell_nothing_new():
-    """Two views of every scan with the same values: the interval is that of the scans, not a narrower one."""
+    """Two views of every scan with equal values: the interval is not narrower than of scans."""
     values = np.random.default_rng(0).random(40)
     one, both = (
         bootstrap_mean(values),

@@ -17,11 +17,11 @@ from bagscan.evaluation.superpixels import (
     superpixel_scores,
 )
 from bagscan.evaluation.within_bag import (
-    JudgedView,
-    darkness_map,
+    ScoredView,
+    attenuation_map,
     hits,
-    judge_bag,
     only_class,
+    score_bag,
     segment_truth,
     summarise,
 )
@@ -32,7 +32,7 @@ def bag(scores, overlap, foreground=None, labels=("gun",)):
     overlap = np.asarray(overlap, float).reshape(len(scores), -1)
     foreground = np.ones(len(scores), bool) if foreground is None else np.asarray(foreground, bool)
     areas = np.full(len(scores), 100)
-    return JudgedView(
+    return ScoredView(
         scores, 1 - scores, overlap, overlap.max(1, initial=0), areas, foreground, labels, "s"
     )
 
@@ -78,7 +78,7 @@ def test_only_class_leaves_other_objects_out():
 def test_darkness_is_relative_to_the_views_own_air():
     grey = np.full((3, 40, 40), 0.8)
     grey[:, :10, :10] = 0.4
-    dark = darkness_map(grey)
+    dark = attenuation_map(grey)
     assert dark[20, 20] == 0
     assert dark[0, 0] == pytest.approx(0.5)
 
@@ -88,7 +88,7 @@ def test_pixel_iou_is_that_of_the_painted_masks():
     labels = np.arange(16).reshape(4, 4).repeat(10, 0).repeat(10, 1)
     boxes = [(3.0, 5.0, 22.0, 31.0), (15.0, 12.0, 38.0, 25.0)]  # they overlap
     scores = rng.random(16)
-    judged = judge_bag(
+    judged = score_bag(
         Regions.from_labels(labels, "superpixel"),
         scores,
         np.ones((40, 40)),
@@ -101,7 +101,7 @@ def test_pixel_iou_is_that_of_the_painted_masks():
     flagged = (scores >= 0.6)[labels]
     assert judged.pixel_iou(0.6) == pytest.approx((flagged & truth).sum() / (flagged | truth).sum())
     assert judged.pixel_iou(2.0) == 0
-    nothing = judge_bag(
+    nothing = score_bag(
         Regions.from_labels(labels, "superpixel"), scores, np.ones((40, 40)), [], "s"
     )
     assert np.isnan(nothing.pixel_iou(2.0))
@@ -138,7 +138,7 @@ def test_judge_bag_measures_overlap_with_boxes():
     labels = np.repeat(np.arange(4), 5)[None].repeat(20, 0)
     image = np.ones((20, 20))
     image[:, 5:] = 0.3
-    judged = judge_bag(
+    judged = score_bag(
         Regions.from_labels(labels, "superpixel"),
         np.arange(4.0),
         1 - image,

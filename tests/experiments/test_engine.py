@@ -1,4 +1,4 @@
-"""Records of experiments: made once, replaced when made again, told where torn."""
+"""Records of experiments: made once, replaced when made again, reported if truncated."""
 
 import pytest
 

@@ -22,7 +22,7 @@ from bagscan.regions import instances
 from bagscan.runtime.engines import ENGINES, read_graphs
 from bagscan.runtime.exported import filled
 from bagscan.runtime.load import load_model
-from bagscan.workers.screeners import drawn_scan
+from bagscan.workers.screeners import synthetic_scan
 from tests.runtime.test_runtime import SSN, tiny_model
 
 DETECTOR = {"backbone": "test_resnet", "dim": 16, "stride": 1, "min_score": 0.0, "widen_px": 2}
@@ -107,7 +107,7 @@ def test_half_weights_stay_half_and_are_exact(tmp_path):
 
 
 def test_verify_finds_other_weights(tmp_path):
-    """A graph that is a tenth off in one weight matrix is no export of this model."""
+    """A graph that is a tenth off in one weight matrix is not an export of this model."""
     folder = tiny_model(tmp_path / "m")
     export_onnx(folder)
     graph = onnx.load(folder / "score.onnx")
@@ -125,7 +125,7 @@ def test_verify_finds_other_weights(tmp_path):
 
 @pytest.mark.parametrize("name", ["learned", "items"])
 def test_verify_finds_graphs_of_another_network_that_cuts(tmp_path, name):
-    """What cuts runs in one runtime whatever judges: torch alone tells whether it is the model's."""
+    """Segmentation runs in ONNX Runtime; only torch shows that its graphs are the model's."""
     regioner = REGIONERS["items and parts"]
     folder, other = (
         tiny_model(tmp_path / "m", regioner=regioner),
@@ -135,7 +135,7 @@ def test_verify_finds_graphs_of_another_network_that_cuts(tmp_path, name):
     assert verify(folder, sizes=FEW)["agree"]
     graph = onnx.load(other / f"{name}.onnx")
     for weight in graph.graph.initializer:
-        if len(weight.dims) == 4:  # fresh superpixel networks are next to nothing, and so alike
+        if len(weight.dims) == 4:  # untrained superpixels differ too little
             weight.CopyFrom(
                 numpy_helper.from_array(np.float32(3) * numpy_helper.to_array(weight), weight.name)
             )
@@ -202,7 +202,7 @@ STRIPS = ((40, 600), (600, 40), (8, 250), (250, 8), (6, 128), (128, 6), (4, 200)
 
 
 def with_sure_items(folder, seed):
-    """A model whose detector tells some boxes from others, which a fresh one hardly does."""
+    """A model with a detector that separates some boxes; an untrained one hardly does."""
     items = {**DETECTOR, "stride": 2, "min_score": 0.3}
     tiny_model(folder, ("red", "green", "blue"), {"name": "mask_rcnn", **items}, seed=seed)
     model = Model.load(folder)
@@ -226,7 +226,7 @@ def test_every_runtime_finds_the_same_items_on_strips(tmp_path, seed):
     for name in ENGINES:
         other = reference.cutting_with(ENGINES[name](read_graphs(folder)))
         for size in (*STRIPS, (96, 128)):
-            view = drawn_scan(reference.config.input, *size).views[0]
+            view = synthetic_scan(reference.config.input, *size).views[0]
             found, expected = other.detect(view, config), alone.detect(view)
             assert len(found) == len(expected) > 0, size
             for one, two in zip(found, expected, strict=True):
@@ -239,8 +239,8 @@ def test_a_strip_changes_no_view_that_comes_after_it(tmp_path):
     folder = with_sure_items(tmp_path / "m", 0)
     fresh, used = Model.load(folder).regioner, Model.load(folder).regioner
     shapes = Model.load(folder).config.input
-    used.detect(drawn_scan(shapes, 8, 250).views[0])
-    view = drawn_scan(shapes, 96, 128).views[0]
+    used.detect(synthetic_scan(shapes, 8, 250).views[0])
+    view = synthetic_scan(shapes, 96, 128).views[0]
     assert [one["score"] for one in used.detect(view)] == [
         one["score"] for one in fresh.detect(view)
     ]
@@ -248,7 +248,7 @@ def test_a_strip_changes_no_view_that_comes_after_it(tmp_path):
 
 @pytest.mark.parametrize("masks", ["mask_rcnn", "faster_rcnn"])
 def test_where_no_item_is_found_every_runtime_finds_none(tmp_path, masks):
-    """OpenVINO gave one item of old memory."""
+    """OpenVINO returned one item from old memory."""
     folder = tiny_model(tmp_path / "m", regioner={"name": masks, **DETECTOR})
     model = Model.load(folder)
     with torch.no_grad():
@@ -260,14 +260,18 @@ def test_where_no_item_is_found_every_runtime_finds_none(tmp_path, masks):
     for name in ENGINES:
         other = reference.cutting_with(ENGINES[name](read_graphs(folder)))
         for size in ((96, 128), (8, 250)):
-            assert other.detect(drawn_scan(reference.config.input, *size).views[0], config) == []
+            assert (
+                other.detect(synthetic_scan(reference.config.input, *size).views[0], config) == []
+            )
 
 
 @pytest.mark.parametrize("figure", ["scores_differ", "items_differ"])
 def test_verify_names_the_figure_and_the_view_that_fail(tmp_path, monkeypatch, figure):
     folder = tiny_model(tmp_path / "m", regioner=REGIONERS["items and parts"])
     export_onnx(folder)
-    write_tiff(tmp_path / "own.tif", drawn_scan(Model.load(folder).config.input, 60, 70).views[0])
+    write_tiff(
+        tmp_path / "own.tif", synthetic_scan(Model.load(folder).config.input, 60, 70).views[0]
+    )
     (tmp_path / "torn.tif").write_bytes(b"II*\0torn")
     real = {"scores_differ": parity._compare, "items_differ": parity._compare_items}[figure]
 
@@ -326,5 +330,5 @@ def test_regions_are_held_together_by_where_they_lie_and_not_by_their_numbers():
     assert cut_differently(masks, ~masks) == 1
     assert cut_differently(masks, masks[::-1]) == pytest.approx(
         25 / 100
-    )  # which comes first tells which scores higher
+    )  # the order shows which one scores higher
     assert cut_differently(masks, masks[:1]) == 1

@@ -1,4 +1,4 @@
-"""COCO, VOC and YOLO agree with each other within half a pixel; bad ones name themselves."""
+"""COCO, VOC and YOLO agree within half a pixel; errors name the bad file."""
 
 import itertools
 import time
@@ -76,7 +76,10 @@ def test_coco_masks_and_parents_come_back(tmp_path):
     assert back.parent_id == whole.id
 
 
-BOMB = '<?xml version="1.0"?><!DOCTYPE l [<!ENTITY a "aaaaaaaaaa"><!ENTITY b "&a;&a;&a;&a;&a;&a;&a;&a;">]><annotation>&b;</annotation>'
+BOMB = (
+    '<?xml version="1.0"?><!DOCTYPE l [<!ENTITY a "aaaaaaaaaa">'
+    '<!ENTITY b "&a;&a;&a;&a;&a;&a;&a;&a;">]><annotation>&b;</annotation>'
+)
 
 
 @pytest.mark.parametrize(
@@ -97,7 +100,8 @@ BOMB = '<?xml version="1.0"?><!DOCTYPE l [<!ENTITY a "aaaaaaaaaa"><!ENTITY b "&a
         ("torn.json", '{"images": [', read_coco),
         (
             "orphan.json",
-            '{"images": [], "categories": [], "annotations": [{"id": 1, "image_id": 5, "category_id": 1}]}',
+            '{"images": [], "categories": [], '
+            '"annotations": [{"id": 1, "image_id": 5, "category_id": 1}]}',
             read_coco,
         ),
         (
@@ -113,7 +117,7 @@ BOMB = '<?xml version="1.0"?><!DOCTYPE l [<!ENTITY a "aaaaaaaaaa"><!ENTITY b "&a
 )
 def test_bad_annotations_name_themselves_quickly(tmp_path, name, content, read):
     (tmp_path / name).write_text(content)
-    started = time.process_time()  # of the processor: a busy machine is no bad file
+    started = time.process_time()  # CPU time: a busy machine must not fail the test
     with pytest.raises(ReadError, match=name):
         read(tmp_path / name)
     assert time.process_time() - started < 1

@@ -1,4 +1,4 @@
-"""DICOM and DICOS images: counts come back bit for bit; what is not understood is refused by name."""
+"""DICOM and DICOS images: counts come back bit for bit; errors name unsupported features."""
 
 import numpy as np
 import pytest

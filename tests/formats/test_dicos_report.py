@@ -1,4 +1,4 @@
-"""DICOS threat detection reports: what is written comes back, and another parser finds it."""
+"""DICOS threat detection reports: they are read back as written, also by another parser."""
 
 import numpy as np
 import pytest
@@ -9,7 +9,7 @@ from bagscan.core import Decision  # noqa: E402
 from bagscan.core.errors import BagscanError, ReadError  # noqa: E402
 from bagscan.formats import read_scan  # noqa: E402
 from bagscan.formats.dicom_file import DICOS_PROCESSING, DICOS_TDR  # noqa: E402
-from bagscan.formats.dicos_report import (
+from bagscan.formats.dicos_report import (  # noqa: E402
     ThreatObject,
     ThreatReport,
     read_threat_report,

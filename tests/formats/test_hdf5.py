@@ -1,4 +1,4 @@
-"""HDF5: all views of a bag in one file, exactly; and nothing that leads out of the file or expands without end."""
+"""HDF5: all views of a bag in one file, exactly; links out of the file and bombs are refused."""
 
 import zlib
 
@@ -25,7 +25,7 @@ def view_of(view_id="below", counts=COUNTS, **fields):
 
 
 def made(path, group="views/0", values=None, attributes=None, **settings):
-    """A file with one view, or with whatever is wrong with it."""
+    """A file with one view, and optionally with a fault."""
     with h5py.File(path, "a") as file:
         for name, value in (values or {"low": RAMP}).items():
             file.require_group(group).create_dataset(name, data=value, **settings)
@@ -189,7 +189,7 @@ def test_nothing_outside_the_file_is_read(tmp_path):
 
 
 def chunk_bomb(path, size=200_000_000, name="low", **settings):
-    """One chunk of a small image whose gzip stream goes on and on."""
+    """One chunk of a small image with a gzip stream of nearly unlimited length."""
     with h5py.File(path, "w") as file:
         made_set = file.create_dataset(
             f"views/0/{name}", (8, 8), "u2", chunks=(8, 8), compression="gzip", **settings
@@ -243,7 +243,7 @@ def test_channels_of_many_views_are_too_large_together(tmp_path):
 
 
 def test_texts_without_an_end_keep_nobody_waiting(tmp_path):
-    """The library follows an entry of no size for ever: a collection that is said to be longer than it is."""
+    """A collection with a false length: the HDF5 library follows an entry of size 0 for ever."""
     path = made(tmp_path / "a.h5", values={"low": FLOATS}, attributes={"quantity": "transmission"})
     assert read_view(path).quantity == "transmission"
     content = bytearray(path.read_bytes())

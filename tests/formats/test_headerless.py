@@ -1,4 +1,4 @@
-"""Headerless files: the sidecar says how to read them, and what is wrong with it names its file and key."""
+"""Headerless files: the sidecar describes how to read them; its errors name file and key."""
 
 import numpy as np
 import pytest

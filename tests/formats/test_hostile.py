@@ -1,4 +1,4 @@
-"""Files made to do harm: bombs that are small on disk and large in memory, and thousands of broken ones for every reader."""
+"""Hostile files: small files that expand in memory, and thousands of broken ones per reader."""
 
 import io
 import json
@@ -106,7 +106,7 @@ def bmp_bomb():
 
 
 def hdf5_bomb(shape=(8, 8), chunks=(8, 8), expands_to=0):
-    """A few bytes that expand to hundreds of megabytes, or a shape that nothing is stored of."""
+    """A few bytes that expand to hundreds of megabytes, or a shape without stored values."""
     buffer = io.BytesIO()
     with h5py.File(buffer, "w") as file:
         made = file.create_dataset("views/0/low", shape, "u2", chunks=chunks, compression="gzip")
@@ -176,7 +176,8 @@ PROBE = """
 import resource, sys, time
 import h5py, pydicom  # once a process, not once a file
 from bagscan.core.errors import ReadError
-from bagscan.formats.dicos_report import ThreatObject, ThreatReport, read_threat_report, write_threat_report
+from bagscan.formats.dicos_report import ThreatObject, ThreatReport
+from bagscan.formats.dicos_report import read_threat_report, write_threat_report
 from bagscan.formats.headerless import read_headerless
 from bagscan.formats.scans import read_scan
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -187,7 +188,8 @@ except ReadError:
     pass
 else:
     sys.exit("was read")
-print(time.process_time() - started, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
+spent = time.process_time() - started
+print(spent, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
 """
 
 
@@ -260,7 +262,7 @@ def valid_files(folder):
 
 
 def broken(content, rng):
-    """A file with bits flipped, bytes overwritten, cut off, or pieces doubled."""
+    """A file with bits flipped, bytes overwritten, the end removed, or pieces doubled."""
     made = bytearray(content)
     for _ in range(rng.randint(1, 4)):
         how, at = rng.randrange(5), rng.randrange(max(1, len(made)))
@@ -280,7 +282,7 @@ def broken(content, rng):
 
 
 def read_beside(path):
-    """A sidecar, through the scan that it belongs to."""
+    """Read a sidecar through its scan."""
     return read_headerless(path.with_suffix(".raw"))
 
 
@@ -296,12 +298,12 @@ NAMES += ["a.bmp", "a.h5", "a.dcm", "b.dcm", "a.raw", "a.yaml", "a.dcs"]
 
 @pytest.mark.parametrize("name", NAMES)
 def test_thousands_of_broken_files_are_read_or_refused(tmp_path, name):
-    """Never another error, never slow; and the memory of this process does not grow."""
+    """Only ReadError, never slow; and the memory of this process does not grow."""
     import resource
 
     content = valid_files(tmp_path)[name]
     read = READERS.get((tmp_path / name).suffix, read_scan)
-    read(tmp_path / name)  # the control: the whole file is read
+    read(tmp_path / name)  # the control: the intact file is read
     rng = random.Random(name)
     place = tmp_path / f"broken{(tmp_path / name).suffix}"
     for beside in ({".raw": "a.yaml", ".yaml": "a.raw"}.get(place.suffix),):
@@ -318,10 +320,10 @@ def test_thousands_of_broken_files_are_read_or_refused(tmp_path, name):
             read(place)
         except ReadError:
             refused += 1
-        except Exception as error:  # what a user would see as a crash
+        except Exception as error:  # a user would see this as a crash
             kept = place.read_bytes()
             pytest.fail(f"case {case}: {type(error).__name__}: {error}; {len(kept)} bytes")
         slowest = max(slowest, time.process_time() - started)
-    assert refused > CASES // 20  # the files were broken indeed
+    assert refused > CASES // 20  # the files were really broken
     assert slowest <= SLOWEST_S
     assert (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024 <= 512

@@ -1,4 +1,4 @@
-"""The table of formats: what it says is read is read, and every way in knows the same endings."""
+"""The table of formats is true, and every way in knows the same endings."""
 
 import json
 
@@ -20,7 +20,7 @@ from bagscan.formats import (
     write_tiff,
 )
 from bagscan.formats.images import read_image
-from bagscan.formats.known import BY_ENDING, READERS, SCANS, begins_as_its_ending, endings_beside
+from bagscan.formats.known import BY_ENDING, READERS, SCANS, begins_as_its_ending, companion_endings
 from bagscan.formats.quantities import counts_from_view, view_from_counts
 
 RAW = view_from_counts(
@@ -55,7 +55,7 @@ def test_every_ending_is_written_read_and_begins_as_it_should(tmp_path, known, e
 
 
 def test_what_lies_beside_a_scan_is_no_scan():
-    assert endings_beside(".RAW") == (".yaml", ".yml")
+    assert companion_endings(".RAW") == (".yaml", ".yml")
     assert not {ending for known in BY_ENDING.values() for ending in known.beside} & set(READERS)
     assert not begins_as_its_ending(".yaml", b"width: 1")
 

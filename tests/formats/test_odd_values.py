@@ -1,4 +1,4 @@
-"""Files that are whole and say odd things: every value of annotations and metadata, of the wrong type, size or depth."""
+"""Valid files with odd values: annotations and metadata of the wrong type, size or depth."""
 
 import copy
 import json
@@ -76,7 +76,7 @@ def odd(rng):
 
 
 def changed(tree, rng):
-    """A copy with one to three values changed, removed, doubled or put elsewhere."""
+    """A copy with one to three values changed, removed, doubled or moved."""
     tree = copy.deepcopy(tree)
     for _ in range(rng.randint(1, 3)):
         places = []
@@ -225,7 +225,7 @@ def tiff(path, rng):
     read_scan(path)
 
 
-# Most of the time of a TIFF goes into writing it: all 5,000 were run once.
+# Writing takes most of the time of a TIFF: all 5,000 were run once.
 KINDS = [
     (".json", coco, CASES),
     (".xml", voc, CASES),
@@ -238,7 +238,7 @@ KINDS = [
 
 @pytest.mark.parametrize(("ending", "case", "cases"), KINDS)
 def test_thousands_of_odd_values_are_read_or_refused(tmp_path, ending, case, cases):
-    """Never another error, never slow; and the memory of this process does not grow."""
+    """Only ReadError, never slow; and the memory of this process does not grow."""
     rng = random.Random(ending)
     path = tmp_path / f"odd{ending}"
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -249,7 +249,7 @@ def test_thousands_of_odd_values_are_read_or_refused(tmp_path, ending, case, cas
             case(path, rng)
         except ReadError:
             refused += 1
-        except Exception as error:  # what a user would see as a crash
+        except Exception as error:  # a user would see this as a crash
             pytest.fail(
                 f"case {number}: {type(error).__name__}: {error}: {path.read_bytes()[:400]!r}"
             )

@@ -1,4 +1,4 @@
-"""What is written comes back bit for bit; what is broken says so, fast, and names itself."""
+"""Written scans come back bit for bit; broken ones fail fast with their name."""
 
 import os
 import signal
@@ -18,7 +18,7 @@ from bagscan.core import View
 from bagscan.core.errors import BagscanError, ReadError
 from bagscan.formats import find_scans, read_scan, write_image, write_npz, write_png_set, write_tiff
 from bagscan.formats.quantities import counts_from_view, named_channels, view_from_counts
-from bagscan.formats.scans import bag_of, expected_of, group_views, read_views, views_made
+from bagscan.formats.scans import bag_of, expected_of, group_views, read_views, scanner_views_of
 from bagscan.formats.tiff import write_counts
 
 RAMP = np.arange(65536, dtype=np.uint16).reshape(1, 256, 256)
@@ -67,9 +67,11 @@ def test_8_bit_pseudo_colour(tmp_path, ending):
 
 def bomb(width: int, height: int) -> bytes:
     head = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    chunk = lambda name, body: (
-        struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
-    )
+
+    def chunk(name, body):
+        checksum = struct.pack(">I", zlib.crc32(name + body))
+        return struct.pack(">I", len(body)) + name + body + checksum
+
     return (
         b"\x89PNG\r\n\x1a\n"
         + chunk(b"IHDR", head)
@@ -130,7 +132,7 @@ def test_bad_files_name_themselves_quickly(tmp_path):
     files = bad_files(tmp_path)
     assert len(files) == 18
     for path in files:
-        started = time.process_time()  # of the processor: a busy machine is no bad file
+        started = time.process_time()  # CPU time: a busy machine must not fail the test
         with pytest.raises(ReadError, match=path.name):
             read_scan(path)
         assert time.process_time() - started < 1
@@ -147,7 +149,7 @@ def test_a_broken_member_of_a_set_is_named_whichever_is_read(tmp_path, broken):
 
 
 def test_two_views_of_sets_are_one_bag_everywhere(tmp_path):
-    """On the command line, in the service, and in the index of an archive, where one set was once three bags."""
+    """On the command line, in the service and in an archive index; once it was three bags."""
     from bagscan.batch.index import _bags
 
     for view in ("below", "side"):
@@ -186,7 +188,7 @@ def test_arrays_that_are_too_large_together_are_refused(tmp_path):
     with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
         for name in ("low.npy", "high.npy", "zeff.npy"):
             archive.writestr(name, head.getvalue())
-    with pytest.raises(ReadError, match="50,000,000 values"):
+    with pytest.raises(ReadError, match="50,000,000"):
         read_scan(tmp_path / "a.npz")
 
 
@@ -203,7 +205,7 @@ def test_arrays_that_are_too_large_together_are_refused(tmp_path):
     ],
 )
 def test_an_npz_that_is_no_view_is_one_unreadable_file(tmp_path, arrays):
-    """And not an error that ends the run on a whole folder."""
+    """It is not an error that ends the run on the rest of the folder."""
     np.savez(tmp_path / "odd.npz", **arrays)
     with pytest.raises(ReadError, match=r"odd\.npz"):
         read_scan(tmp_path / "odd.npz")
@@ -225,7 +227,7 @@ def test_find_scans_takes_a_set_once_and_refuses_what_is_not_there(tmp_path):
 
 
 def test_a_whole_simulated_set_is_refused_and_its_folders_are_not(simulated_root):
-    with pytest.raises(ReadError, match="raw or .*colour"):
+    with pytest.raises(ReadError, match=r"raw or .*colour"):
         find_scans([simulated_root.parent])
     assert {p.parent.name for p in find_scans([simulated_root / "raw"])} == {"raw"}
 
@@ -271,7 +273,7 @@ def bags(folder, names=("below", "side")):
 
 
 def test_a_picture_beside_a_set_of_the_same_name_is_a_bag_of_its_own(tmp_path):
-    """As where a scanner writes its channels and a picture of them: none takes the other's place."""
+    """For example a scanner that writes channels and a picture of them: both are kept."""
     raw = view_from_counts(np.concatenate([RAMP, RAMP]), ("low", "high"))
     for view in ("below", "side"):
         write_png_set(tmp_path, f"7_{view}", raw)
@@ -298,7 +300,7 @@ def test_endings_in_any_case_are_of_one_bag_and_bare_names_of_views_are_none(tmp
 
 
 def test_what_has_a_scans_ending_and_is_no_folder_is_listed(tmp_path):
-    """Links to nothing, loops and pipes are errors of their own, never passed over in silence."""
+    """Broken links, loops and pipes are separate errors and are never skipped silently."""
     (tmp_path / "dangling.tif").symlink_to(tmp_path / "gone.tif")
     (tmp_path / "loop.png").symlink_to(tmp_path / "loop.png")
     os.mkfifo(tmp_path / "pipe.npz")
@@ -312,8 +314,8 @@ def test_what_has_a_scans_ending_and_is_no_folder_is_listed(tmp_path):
 
 
 def test_views_that_a_scanner_makes_are_those_of_the_bags_with_several():
-    assert views_made([["below"], ["0"]]) == ()
-    assert views_made([["below"], ["side", "below"]]) == ("side", "below")
+    assert scanner_views_of([["below"], ["0"]]) == ()
+    assert scanner_views_of([["below"], ["side", "below"]]) == ("side", "below")
     assert expected_of(["below"], ("below", "side")) == ("below", "side")
     assert expected_of(["0"], ("below", "side")) == ()
 
@@ -361,7 +363,7 @@ def test_sets_and_views_in_any_letters(tmp_path):
         "7_LOW.PNG",
         "7_HIGH.PNG",
         "7_ZEFF.PNG",
-    ]  # of a store, each further way would be a request
+    ]  # in a store, every further way would be a request
 
 
 def test_two_endings_of_one_type_are_one_bag(tmp_path):

@@ -1,4 +1,4 @@
-"""The same picture told in the ways that TIFF has: read as the same numbers, or refused by name."""
+"""The same picture in all variants of TIFF: read as the same numbers, or refused by name."""
 
 import json
 

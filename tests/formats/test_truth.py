@@ -1,4 +1,4 @@
-"""What people marked, as tools write it and as it goes wrong: one bad entry costs one image, and no number reaches C code unchecked."""
+"""Annotations of people: one bad entry costs one image, and numbers are checked before C code."""
 
 import json
 import math
@@ -9,7 +9,7 @@ import pytest
 from bagscan.core import Annotation, RunLengths
 from bagscan.core.errors import ReadError
 from bagscan.formats.coco import encode_mask, read_coco
-from bagscan.formats.truth import check_on_picture, check_size_told, decode_mask
+from bagscan.formats.truth import check_image_size, check_on_picture, decode_mask
 from bagscan.formats.voc import read_voc
 from bagscan.formats.yolo import read_classes, read_yolo
 
@@ -103,7 +103,7 @@ def test_a_picture_has_a_name(tmp_path, name):
 def test_ids_that_repeat_are_told(tmp_path):
     assert set(read(tmp_path, [entry()], [image(), image(1, "b.png")])[1]) == {"a.png", "b.png"}
     assert set(read(tmp_path, [], [image(), image(2)])[1]) == {"a.png"}
-    assert read(tmp_path, [entry(image=9)])[1]  # of no image
+    assert read(tmp_path, [entry(image=9)])[1]  # of an unknown image
 
 
 @pytest.mark.parametrize(
@@ -155,11 +155,11 @@ def test_a_box_must_lie_on_its_picture_by_half_a_pixel():
 
 
 def test_a_size_that_is_told_must_be_the_pictures():
-    check_size_told((H, W), (H, W))
+    check_image_size((H, W), (H, W))
     with pytest.raises(ValueError, match="EXIF"):
-        check_size_told((H, W), (W, H))
+        check_image_size((H, W), (W, H))
     with pytest.raises(ValueError, match=f"{W}x{H}"):
-        check_size_told((H, W), (H * 2, W * 2))
+        check_image_size((H, W), (H * 2, W * 2))
 
 
 @pytest.mark.parametrize(
@@ -204,7 +204,10 @@ def test_class_lists_and_yolo_boxes(tmp_path):
 
 
 def test_voc_is_held_against_its_picture(tmp_path):
-    box = "<object><name>gun</name><bndbox><xmin>{}</xmin><ymin>2</ymin><xmax>{}</xmax><ymax>9</ymax></bndbox></object>"
+    box = (
+        "<object><name>gun</name><bndbox><xmin>{}</xmin><ymin>2</ymin>"
+        "<xmax>{}</xmax><ymax>9</ymax></bndbox></object>"
+    )
     size = "<size><width>{}</width><height>{}</height></size>"
     for text, is_right in (
         (size.format(W, H) + box.format(2, 9), True),

@@ -1,4 +1,4 @@
-"""The scanner: profiles, forward model against exact integration, noise that is right and paired."""
+"""The scanner: profiles, forward model against exact integration, correct and paired noise."""
 
 import dataclasses
 
@@ -52,7 +52,9 @@ def test_every_profile_loads_and_differs(profile):
 def test_a_users_own_profile_and_wrong_ones(tmp_path):
     mine = tmp_path / "mine.yaml"
     mine.write_text(
-        "tunnel_mm: [500, 300]\nbelt_mm_s: 100\nline_pitch_mm: 1\nviews: [{name: a, source_mm: [0, -100], corners_mm: [[-50, 100], [50, 100]], n_channels: 10}]\n"
+        "tunnel_mm: [500, 300]\nbelt_mm_s: 100\nline_pitch_mm: 1\n"
+        "views: [{name: a, source_mm: [0, -100], "
+        "corners_mm: [[-50, 100], [50, 100]], n_channels: 10}]\n"
     )
     assert load_profile(mine).name == "mine"
     mine.write_text(mine.read_text() + "tube: {voltage: 3}\n")
@@ -200,7 +202,7 @@ def test_scatter_lifts_shadows_and_leaves_air(coarse):
 
 
 def test_the_machines_own_pattern_stays_from_scan_to_scan(coarse):
-    """Gain and dead channels belong to the machine, and to real channels, however a view is cropped."""
+    """Gain and dead channels belong to the machine's real channels, for any crop of a view."""
     machine = dataclasses.replace(
         quiet(coarse),
         noise=Noise(0, 0.01, 0),

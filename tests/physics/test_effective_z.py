@@ -1,4 +1,4 @@
-"""Effective Z and pseudo-colour: known materials, noise, measured wedges, colours as operators know them."""
+"""Effective Z and pseudo-colour: known materials, noise, measured wedges, standard colours."""
 
 import colorsys
 
@@ -25,7 +25,7 @@ def scanner():
 
 
 def logs_at(spectral, name, log_high):
-    """Log attenuations of the thickness of a material at which the high one is as asked."""
+    """Log attenuations of the material at the thickness that gives the requested high one."""
     thickness = np.geomspace(1e-3, 5e3, 20000)[:, None]
     log = -np.log(np.maximum(spectral.transmission(thickness, [material(name)]), 1e-300))
     rising = np.append(True, np.diff(log[:, 1]) > 0)
@@ -89,7 +89,7 @@ def test_nothing_in_the_beam_has_no_z(scanner):
 
 
 def test_measured_wedges_calibrate_another_scanner():
-    """A scanner whose spectrum nobody told us: its own wedges, five steps each, give its Z."""
+    """A scanner with an unknown spectrum: its own wedges, five steps each, give its Z."""
     other = exact(
         response(
             Tube(voltage_kv=140, filters_mm={"aluminium": 5, "copper": 0.3}), Sandwich(high_mm=4.0)

@@ -1,4 +1,4 @@
-"""Scatter added and taken off again."""
+"""Scatter is added and removed again."""
 
 import numpy as np
 import pytest

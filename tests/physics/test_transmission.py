@@ -57,7 +57,7 @@ def test_more_current_more_photons_same_weights(default):
 
 
 def test_effective_photons_are_the_variance_of_a_sampled_pixel():
-    """Photons of every energy drawn one by one; the low signal's mean² / variance must be the figure."""
+    """Sample photons of every energy; the low signal's mean² / variance must equal the figure."""
     rng = np.random.default_rng(0)
     tube, detector = Tube(current_ma=0.05), Sandwich()
     gos_in_light = response(tube, detector)

@@ -1,4 +1,4 @@
-"""Joining by likeness: connected, of bounded size, as many as asked, and blind to nothing that matters."""
+"""Merging by similarity: connected regions of bounded size and of the requested number."""
 
 import numpy as np
 import pytest
@@ -23,7 +23,7 @@ def test_any_labels_become_connected_regions_within_the_limits(seed, n_regions, 
     assert sizes.min() >= limits[0]
     assert np.array_equal(np.unique(labels), np.arange(len(sizes)))
     assert every_region_is_connected(labels)
-    if limits[1] == 3600:  # nothing stands in the way of the count
+    if limits[1] == 3600:  # nothing prevents the requested count
         assert len(sizes) == min(n_regions, label(ragged, connectivity=1, background=-1).max())
 
 
@@ -33,7 +33,7 @@ def test_one_flat_piece_is_split_below_the_limit():
 
 
 def test_like_joins_like_and_not_the_longest_border():
-    """A sliver of the left half's kind, cut off inside the right half, with both of them at its side."""
+    """A sliver like the left half lies inside the right half and touches both halves."""
     kind = np.zeros((20, 20))
     kind[:, 10:] = 1
     kind[8:12, 10:12] = 0  # borders the right half on three sides, the left half on one
@@ -44,7 +44,7 @@ def test_like_joins_like_and_not_the_longest_border():
 
 
 def test_the_cheapest_union_comes_first():
-    """Four strips of values 0, 1, 5, 5.5: three regions join the last two, two regions the first as well."""
+    """Four strips of 0, 1, 5, 5.5: three regions join the last two, two also join the first two."""
     labels = np.repeat(np.arange(4), 10)[None].repeat(10, 0)
     values = np.array([0.0, 1.0, 5.0, 5.5])[labels]
     three = enforce_connectivity(labels, values[None], 3, 1, 400)

@@ -1,4 +1,4 @@
-"""The features that superpixels compare: the same from arrays and tensors, and what libraries say."""
+"""Superpixel features: equal for arrays and tensors, and equal to those of libraries."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""SSN in its fast form gives what a plain loop over pixels gives, gradients too."""
+"""The fast form of SSN equals a plain loop over pixels, including gradients."""
 
 import numpy as np
 import pytest

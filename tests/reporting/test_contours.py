@@ -1,11 +1,11 @@
-"""Contours: as short as they can be, and no shorter."""
+"""Contours are as short as possible."""
 
 import re
 from itertools import pairwise
 
 import numpy as np
 
-from bagscan.reporting.contours import anomalous_path, benign_path, simplified
+from bagscan.reporting.contours import benign_path, outline_path, simplified
 
 
 def test_points_on_a_line_go_and_corners_stay():
@@ -33,11 +33,11 @@ def test_nothing_lies_farther_away_than_the_tolerance():
 def test_a_mask_of_two_parts_has_two_outlines():
     mask = np.zeros((20, 20), bool)
     mask[2:6, 2:6], mask[10:15, 12:18] = True, True
-    assert anomalous_path(mask).count("M") == anomalous_path(mask).count("Z") == 2
+    assert outline_path(mask).count("M") == outline_path(mask).count("Z") == 2
 
 
 def unit_edges(path):
-    """Every edge of a pixel that a path of runs covers."""
+    """Every pixel edge that a path of runs covers."""
     found = set()
     for x, y, way, n in re.findall(r"M(\d+),(\d+)([vh])(\d+)", path):
         found |= {

@@ -1,4 +1,4 @@
-"""Screened bags as DICOS threat detection reports: one per bag, whatever was decided."""
+"""Screened bags as DICOS threat detection reports: one per bag, for every verdict."""
 
 from pathlib import Path
 
@@ -101,15 +101,15 @@ def test_a_file_of_several_views_is_one_bag_and_misses_none(tmp_path, tiny_model
     from dataclasses import replace
 
     from bagscan.formats import read_view
-    from bagscan.reporting.bags import judge_files
+    from bagscan.reporting.bags import screen_files
     from bagscan.screening import Screener
 
     scan = read_view(sorted((yolo_root / "images").iterdir())[0])
     write_hdf5(tmp_path / "7.h5", [replace(scan, view_id=name) for name in ("below", "side")])
-    judged = judge_files([Screener.load(tiny_model)], {"0": tmp_path / "7.h5"}, ("below", "side"))
+    judged = screen_files([Screener.load(tiny_model)], {"0": tmp_path / "7.h5"}, ("below", "side"))
     assert set(judged.row["views"]) == {"below", "side"}
     assert "missing_view" not in judged.row["reason_codes"]
-    judged = judge_files(
+    judged = screen_files(
         [Screener.load(tiny_model)], {"0": tmp_path / "7.h5"}, ("below", "side", "top")
     )
     assert judged.row["reason_codes"] == ["missing_view"]

@@ -1,4 +1,4 @@
-"""Findings as COCO: every REVIEW says why, with the sentences and codes of the JSON rows."""
+"""Findings as COCO: every REVIEW has the sentences and codes of the JSON rows as its reason."""
 
 import json
 from pathlib import Path

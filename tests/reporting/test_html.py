@@ -1,4 +1,4 @@
-"""What the page says must be what was decided."""
+"""The page shows the verdict that was made."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""Pictures of a report: in the colours that operators know, cropped to the bag, with numbers that can be read."""
+"""Pictures of a report: in operators' colours, cropped to the bag, with readable numbers."""
 
 import base64
 import io
@@ -64,7 +64,7 @@ def test_a_view_is_cropped_to_the_bag_and_an_empty_one_is_shown_whole():
     assert bag_window(rgb) == (0, 0, 300, 200)
     rgb[50:120, 100:220] = (240, 200, 120)
     assert bag_window(rgb) == (100 - 9, 50 - 9, 220 + 9, 120 + 9)
-    rgb[10, 10] = 0  # a dead pixel is no bag
+    rgb[10, 10] = 0  # a dead pixel is not a bag
     assert bag_window(rgb) == (100 - 9, 50 - 9, 220 + 9, 120 + 9)
 
 

@@ -1,4 +1,4 @@
-"""Flagged regions that touch are looked at once, and none is lost."""
+"""Flagged regions that touch form one place, and none is lost."""
 
 import numpy as np
 

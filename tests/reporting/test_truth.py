@@ -1,4 +1,4 @@
-"""What is hidden in simulated bags, beside what was flagged."""
+"""Hidden anomalies of simulated bags, beside the flagged regions."""
 
 import json
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from bagscan.formats.coco import encode_mask
-from bagscan.reporting.truth import compared, hidden_in, tally_of
+from bagscan.reporting.truth import compared, load_hidden_masks, summarise_truth
 from bagscan.simulate.summary import read_scans
 
 VIEWS = ("below", "side")
@@ -20,7 +20,7 @@ def row(decision, *masks):
 @pytest.fixture
 def hidden(simulated_root):
     scan = next(s for s in read_scans(simulated_root) if s["label"] == "anomalous")
-    return hidden_in(simulated_root / "raw" / f"{scan['id']}_below.tif", scan["id"], VIEWS)
+    return load_hidden_masks(simulated_root / "raw" / f"{scan['id']}_below.tif", scan["id"], VIEWS)
 
 
 def test_the_truth_lies_beside_simulated_scans_alone(simulated_root, tmp_path, hidden):
@@ -28,10 +28,13 @@ def test_the_truth_lies_beside_simulated_scans_alone(simulated_root, tmp_path, h
     assert all(mask.any() for mask in hidden.values())
     benign = next(s for s in read_scans(simulated_root) if s["label"] == "benign")
     assert (
-        hidden_in(simulated_root / "colour" / f"{benign['id']}_side.png", benign["id"], VIEWS) == {}
+        load_hidden_masks(
+            simulated_root / "colour" / f"{benign['id']}_side.png", benign["id"], VIEWS
+        )
+        == {}
     )
-    assert hidden_in(tmp_path / "raw" / "7_below.tif", "7", VIEWS) is None
-    assert hidden_in(simulated_root / "raw" / "7_below.tif", "7", ()) is None
+    assert load_hidden_masks(tmp_path / "raw" / "7_below.tif", "7", VIEWS) is None
+    assert load_hidden_masks(simulated_root / "raw" / "7_below.tif", "7", ()) is None
 
 
 def test_bags_and_regions_are_counted_against_the_truth(hidden):
@@ -56,11 +59,11 @@ def test_bags_and_regions_are_counted_against_the_truth(hidden):
         "rightly clear",
         "false alarm",
     ]
-    told = tally_of(truths)
+    told = summarise_truth(truths)
     assert "hidden: 3. Found: 2, 1 of them at the right place; missed: 1." in told
     assert "Benign bags: 3. False alarms: 2." in told
     assert "Flagged regions: 4, 1 of them" in told
-    assert tally_of([]) == ""
+    assert summarise_truth([]) == ""
 
 
 def test_the_report_tells_what_was_missed_and_draws_it(simulated_root, tmp_path, monkeypatch):

@@ -1,4 +1,4 @@
-"""Weights are stored once: a graph that refers to the folder's own is the graph that held them itself."""
+"""Weights are stored once: a graph that refers to the folder's weights equals one with its own."""
 
 import json
 import struct
@@ -16,7 +16,7 @@ KEPT = np.ones(2, np.float32)
 
 
 def graph(location=WEIGHTS, offset=4, length=None):
-    """A graph of two tensors, one of which lies elsewhere."""
+    """A graph of two tensors, one of which is stored in another file."""
     elsewhere, inside = numpy_helper.from_array(OWN, "own"), numpy_helper.from_array(KEPT, "kept")
     elsewhere.ClearField("raw_data")
     elsewhere.data_location = TensorProto.EXTERNAL

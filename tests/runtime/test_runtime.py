@@ -1,4 +1,4 @@
-"""Runtimes: the shared kernel against what trains, which runtime is taken, and what is refused."""
+"""Runtimes: the shared kernel against training code, the choice of runtime, and refusals."""
 
 import json
 import os
@@ -24,7 +24,7 @@ from bagscan.model_config import InputConfig, ModelConfig, resize
 from bagscan.model_folder import shipped_models, verified_id, write_files
 from bagscan.runtime.load import chosen_runtime, load_model
 from bagscan.screening import Screener
-from bagscan.workers.screeners import drawn_scan
+from bagscan.workers.screeners import synthetic_scan
 
 TINY = {"name": "pooled", "backbone": "test_resnet", "dim": 8}
 SSN = {"name": "ssn", "n_superpixels": 30, "width": 8, "n_features": 4}
@@ -113,7 +113,7 @@ def test_resize_is_antialiased_and_keeps_means():
 
 @pytest.mark.parametrize("runtime", ["onnxruntime", "openvino", "torch"])
 def test_findings_do_not_depend_on_the_runtime(exported, runtime):
-    scan = drawn_scan(Model.load(exported).config.input, 90, 110)
+    scan = synthetic_scan(Model.load(exported).config.input, 90, 110)
     expected, found = (
         Screener(Model.load(exported), 0.0).screen(scan),
         Screener.load(exported, 0.0, runtime).screen(scan),
@@ -147,7 +147,7 @@ print("alive")
 
 
 def test_the_id_covers_the_graphs(tmp_path):
-    """What runs is pinned: graphs of other weights make another model, even where the manifest was written anew."""
+    """Graphs are part of the id: other graphs make another model, even with a new manifest."""
     folder = tiny_model(tmp_path / "m")
     before = verified_id(folder)
     files = export_onnx(folder)
@@ -220,7 +220,8 @@ def test_a_place_that_is_written_in_more_bytes_than_it_takes_is_found_too(tmp_pa
     folder = tiny_model(tmp_path / "m")
     export_onnx(folder)
     graph = (folder / "score.onnx").read_bytes()
-    # initializer (5) { external_data (13) { key (1) "location", its length in two bytes } } as a second graph (7) of the file
+    # initializer (5) { external_data (13) { key (1) "location" } } in a second graph (7);
+    # the length of the key takes two bytes
     entry = b"\x0a\x88\x00location\x12\x05x.bin"
     tensor = b"\x6a" + bytes([len(entry)]) + entry
     inner = b"\x2a" + bytes([len(tensor)]) + tensor
@@ -254,7 +255,7 @@ def test_a_network_that_gives_no_numbers_to_cut_by_is_review(tmp_path):
     (folder / "learned.onnx").write_bytes(graph.SerializeToString())
     write_files(folder, {})
     screener = Screener.load(folder)
-    report = screener.screen(drawn_scan(screener.model.config.input))
+    report = screener.screen(synthetic_scan(screener.model.config.input))
     assert report.decision is Decision.REVIEW
     assert "not finite" in report.reasons[0]
 
@@ -292,14 +293,14 @@ def test_something_that_is_no_graph_is_a_clear_error(tmp_path):
 
 
 def test_a_graph_of_another_network_is_review_and_never_clear(tmp_path):
-    """Graphs of three channels in the folder of a model of one: the view cannot be judged."""
+    """Graphs of three channels in the folder of a one-channel model: the view cannot be scored."""
     three, one = tiny_model(tmp_path / "three"), tiny_model(tmp_path / "one", ("high",))
     export_onnx(three), export_onnx(one)
     (one / "maps.onnx").write_bytes((three / "maps.onnx").read_bytes())
     write_files(one, {})
     for runtime in ("onnxruntime", "openvino"):
         screener = Screener.load(one, runtime=runtime)
-        report = screener.screen(drawn_scan(screener.model.config.input))
+        report = screener.screen(synthetic_scan(screener.model.config.input))
         assert report.decision is Decision.REVIEW
         assert "maps.onnx" in report.reasons[0]
 
@@ -330,7 +331,7 @@ def test_scores_that_are_not_numbers_are_review(tmp_path):
     (folder / "score.onnx").write_bytes(graph.SerializeToString())
     write_files(folder, {})
     screener = Screener.load(folder, runtime="onnxruntime")
-    report = screener.screen(drawn_scan(screener.model.config.input))
+    report = screener.screen(synthetic_scan(screener.model.config.input))
     assert report.decision is Decision.REVIEW
     assert "not finite" in report.reasons[0]
 
@@ -342,10 +343,10 @@ import sys
 sys.modules["torch"] = sys.modules["timm"] = sys.modules["torchvision"] = None
 from bagscan.model_folder import shipped_models
 from bagscan.screening import Screener
-from bagscan.workers.screeners import drawn_scan
+from bagscan.workers.screeners import synthetic_scan
 for folder in shipped_models():
     screener = Screener.load(folder)
-    report = screener.screen(drawn_scan(screener.model.config.input, 120, 160))
+    report = screener.screen(synthetic_scan(screener.model.config.input, 120, 160))
     assert not report.reasons, report.reasons
     print(folder.name, screener.runtime)
 """
@@ -379,10 +380,10 @@ import sys
 from pathlib import Path
 from bagscan.model_folder import SHIPPED
 from bagscan.runtime.load import load_model
-from bagscan.workers.screeners import drawn_scan
+from bagscan.workers.screeners import synthetic_scan
 for runtime in ("onnxruntime", "openvino"):
     model = load_model(SHIPPED / "raw", runtime)
-    model.examine(drawn_scan(model.config.input).views)
+    model.examine(synthetic_scan(model.config.input).views)
 """
 
 

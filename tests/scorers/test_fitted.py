@@ -1,4 +1,4 @@
-"""One-class scorers against independent answers: what they should find, what they keep, what they refuse."""
+"""One-class scorers against independent answers: what they find, store and refuse."""
 
 import numpy as np
 import pytest
@@ -28,7 +28,7 @@ BIGAN = {
 
 
 def plane(n: int, seed: int, off: float = 0.0) -> torch.Tensor:
-    """(n, 8) points of a curved two-dimensional sheet, ``off`` away from it."""
+    """(n, 8) points on a curved two-dimensional sheet, or at distance ``off`` from it."""
     rng = np.random.default_rng(seed)
     u, v = rng.uniform(-2, 2, (2, n))
     points = np.stack([u, v, np.sin(u), np.cos(v), u * v / 2, u + v, u - v, np.sin(u + v)], 1)
@@ -130,7 +130,7 @@ def test_memory_tells_its_size_keeps_under_its_cap_and_measures_right():
 
 
 def test_a_coreset_covers_what_a_random_choice_of_its_size_does_not():
-    """Nine in ten rows lie in one heap: a random choice spends itself there."""
+    """Nine in ten rows lie in one cluster: random sampling takes nearly all of its rows there."""
     heap, rest = (
         0.05 * torch.randn(1800, 8, generator=torch.Generator().manual_seed(0)),
         plane(200, 0),
@@ -170,7 +170,7 @@ def test_svm_needs_anomalies_and_a_scorer_with_errors():
 
 
 def test_a_stop_after_phase_two_costs_no_second_phase_two(tmp_path, monkeypatch):
-    """The SVM fails at first; the run that goes on takes the BiGAN that is kept, and of other rows it does not."""
+    """The SVM fails first; a resumed run reuses the stored BiGAN, unless the rows are others."""
     import bagscan.scorers.svm as module
 
     rows = plane(200, 0), plane(40, 1, off=3)
@@ -192,7 +192,7 @@ def test_a_stop_after_phase_two_costs_no_second_phase_two(tmp_path, monkeypatch)
     keep_phases(again, tmp_path)
     again.fit(*rows, 0, said.append)
     assert kept.stat().st_mtime_ns == before
-    assert any("bigan epoch 2/2" in text for text in said), "what was told is told again"
+    assert any("bigan epoch 2/2" in text for text in said), "stored messages are repeated"
     assert torch.equal(again.score(plane(20, 5)), whole.score(plane(20, 5)))
     assert not any("too few" in text for text in said)
     again.fit(plane(40, 7), rows[1], 0, said.append)
@@ -214,7 +214,7 @@ def test_bigan_tells_every_epoch_and_says_when_it_collapses():
     assert "COLLAPSED" in _describe_epoch(losses, 0.0, max_spread=0.8, epoch=3)
     assert "classifies all pairs correctly" in _describe_epoch(losses, 0.0, max_spread=0.8, epoch=3)
     young = _describe_epoch(losses, 0.1, max_spread=0.1, epoch=3)
-    assert "NOT LEARNT YET" in young, "what never varied has not collapsed"
+    assert "NOT LEARNT YET" in young, "a constant output is not a collapse"
     assert "COLLAPSED" not in young
 
 
@@ -236,7 +236,7 @@ def test_bigan_takes_its_sizes_from_what_it_describes():
 
 
 def test_bigan_matching_and_reconstruction_move_encoder_and_generator_alone(monkeypatch):
-    """The discriminator learns from its own loss: with other weights on the two errors it comes out the same, E and G do not."""
+    """Other weights on the two errors change E and G, but not D, which learns from its own loss."""
     import bagscan.scorers.bigan as module
 
     found = {}
@@ -260,7 +260,7 @@ def test_bigan_matching_and_reconstruction_move_encoder_and_generator_alone(monk
 
 
 def test_bigan_losses_are_those_of_the_value_function():
-    """Of a discriminator that says 0 to everything: D 2 ln 2, E and G 2 ln 2 and ten times the mean absolute error."""
+    """A discriminator that returns 0: D loses 2 ln 2, E and G 2 ln 2 + 10 mean absolute errors."""
     scorer = built("bigan", **{k: v for k, v in BIGAN.items() if k != "name"})
     scorer.verdict = torch.nn.Linear(scorer.config.matched, 1)
     with torch.no_grad():
@@ -293,7 +293,7 @@ def test_a_fused_scorer_keeps_the_trained_one_and_needs_one_of_each():
     "unseen", [{"name": "svm", "errors": {"name": "gaussian"}}, {"name": "memory", "cap_mb": 0.02}]
 )
 def test_fused_scores_rank_as_the_sum_of_both_verdicts_however_far_out(unseen):
-    """A logistic curve in 32 bits would tie all that lies far out, and an odds scale would drown the trained verdict."""
+    """A 32-bit logistic would tie far outliers; an odds scale would drown the trained verdict."""
     scorer = built("fused", known={"name": "softmax", "hidden": 4}, unseen=unseen)
     scorer.fit(plane(1500, 0), plane(300, 1, off=3.0), 0, SILENT)
     points = torch.cat([plane(300, 2), plane(300, 3, off=3.0)])
@@ -332,7 +332,7 @@ def test_gbad_modes():
 
 
 def bars(n: int, seed: int, strange: bool = False) -> torch.Tensor:
-    """(n, 256) squares of 16 px: a bright bar along one axis; strange ones hold a dark block too."""
+    """(n, 256) squares of 16 px: a bright bar on one axis; strange ones also have a dark block."""
     rng = np.random.default_rng(seed)
     images = np.full((n, 1, 16, 16), -0.8, np.float32)
     for image in images:

@@ -90,7 +90,7 @@ class House:
 
 @pytest.fixture
 def make_house(tmp_path, request, monkeypatch):
-    """Build houses; all are stopped at the end. Stand-ins for workers are threads, but in modules that say REAL_PROCESSES."""
+    """Build services and stop all at the end; workers are threads unless REAL_PROCESSES is set."""
     built = []
     real = getattr(request.module, "REAL_PROCESSES", False)
     monkeypatch.setattr(
@@ -135,7 +135,7 @@ def house(make_house):
 
 @pytest.fixture
 def listening():
-    """Have houses listen on a real port; the address of each."""
+    """Serve on a real port; return the address of each."""
     running = []
 
     def listen(house):
@@ -165,11 +165,11 @@ def count(house, table, *where):
         ).scalar_one()
 
 
-def until(true, seconds=20, told="it did not happen in time"):
-    """Wait for what comes after an answer."""
+def until(true, seconds=20, message="it did not happen in time"):
+    """Wait for an effect that follows an answer."""
     end = time.monotonic() + seconds
     while not true():
-        assert time.monotonic() < end, told
+        assert time.monotonic() < end, message
         time.sleep(0.02)
 
 

@@ -1,4 +1,4 @@
-"""A PostgreSQL cluster of the tests' own: on loopback, in a temporary folder, gone with them."""
+"""A temporary PostgreSQL cluster for the tests, on loopback."""
 
 import contextlib
 import os
@@ -13,7 +13,7 @@ HINT = "PostgreSQL is not installed: apt-get install postgresql"
 
 
 def programs():
-    """Folder of Debian's newest initdb and pg_ctl, or of those on the path; None where there are none."""
+    """Folder of Debian's newest initdb and pg_ctl, else of those on the path, else None."""
     found = sorted(
         Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda path: int(path.parts[-3])
     )
@@ -23,7 +23,7 @@ def programs():
 
 @contextlib.contextmanager
 def cluster():
-    """URL of a running server; an unprivileged user runs it, as it refuses root."""
+    """URL of a running server; it refuses root, so an unprivileged user runs it."""
     bin_folder = programs()
     root = os.geteuid() == 0
     user = (

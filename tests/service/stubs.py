@@ -1,7 +1,8 @@
-"""Stand-ins for the worker process: they speak its protocol and judge by a word in the file, in no time.
+"""Stand-ins for the worker process: they speak its protocol and score by a word in the file.
 
-What a file holds tells what becomes of it: ``alarm``, ``clear``, ``hang``, ``die``, ``once`` (dies the first time), ``nan``,
-``torn`` (an answer that is none), ``lie`` (CLEAR with findings), ``refuse``, ``broken`` (an error of the model), ``nothing`` (no item found, so nothing judged).
+The words are ``alarm``, ``clear``, ``hang``, ``die``, ``once`` (dies the first time), ``nan``,
+``torn`` (an invalid answer), ``lie`` (CLEAR with findings), ``refuse``, ``broken`` (an error of
+the model), ``slow``, ``score`` (followed by a number) and ``nothing`` (no item found).
 """
 
 import contextlib
@@ -30,7 +31,7 @@ def tiff(word, number=0):
 
 
 class ThreadWorker:
-    """A worker in a thread of this process, which is there at once; see :class:`bagscan.workers.process.Worker`. It cannot be killed."""
+    """Worker in a thread: ready at once, cannot be killed; see bagscan.workers.process.Worker."""
 
     pid = None
 
@@ -65,7 +66,7 @@ class ThreadWorker:
 
 
 def end():
-    """The end of a process, or of a thread that stands for one."""
+    """End the process, or the thread that stands for one."""
     if threading.current_thread() is threading.main_thread():
         os._exit(9)
     raise SystemExit
@@ -93,7 +94,7 @@ def stub_worker(pipe):
             )
         elif task["kind"] == "project":
             Path(task["out"]).write_bytes(tiff("alarm", task["seed"]))
-            send(pipe, {"ok": True, "told": {"kind": "sharp", "at": [3, 4], "pixels": 7}})
+            send(pipe, {"ok": True, "truth": {"kind": "sharp", "at": [3, 4], "pixels": 7}})
         else:
             send(pipe, {"ok": True})
 
@@ -133,7 +134,7 @@ def _screen(task):
 
 
 def unjudged(files, row, artifacts):
-    """The same bag, where no item was found in any view."""
+    """The same bag, but no item was found in any view."""
     empty = {
         "regions": files.put(
             packed_regions(np.full((SIDE, SIDE), -1, np.int32), np.zeros(0, np.float32))
@@ -145,7 +146,7 @@ def unjudged(files, row, artifacts):
 
 
 def judged(files, score, threshold, names):
-    """A row and artifacts as the real worker makes them: a square of 4 regions a view, the last one scored."""
+    """A row and artifacts like the real worker's: 4 square regions per view, the last scored."""
     labels = np.zeros((SIDE, SIDE), np.int32)
     labels[:, SIDE // 2 :] += 1
     labels[SIDE // 2 :] += 2

@@ -15,13 +15,13 @@ def test_ten_wrong_tries_lock_and_an_admin_unlocks(house):
     assert [try_in(house, "wrong").status_code for _ in range(9)] == [401] * 9
     assert (
         try_in(house, PASSWORD).status_code == 201
-    )  # the ninth was not the tenth; the count starts anew
+    )  # the ninth was not the tenth; the count starts again
     for _ in range(10):
         try_in(house, "wrong")
     locked = try_in(house, PASSWORD)
     assert locked.status_code == 401
     assert "locked for 15 more minutes" in locked.json()["detail"]
-    assert try_in(house, PASSWORD, "second").status_code == 201  # others are not
+    assert try_in(house, PASSWORD, "second").status_code == 201  # other accounts are not locked
     people = house.person("admin")
     number = next(
         one["id"]
@@ -61,7 +61,7 @@ def test_the_one_time_link_works_once(make_house, tmp_path):
     service = house.service
     assert (
         service.store.write(lambda c: accounts.offer_setup(c, service.clock.now())) is None
-    )  # there is an admin
+    )  # an admin exists
     service.store.write(
         lambda c: c.execute(
             tables.accounts.update()

@@ -56,7 +56,7 @@ def edit(records, rng):
 
 
 def rewrite(records, rng):
-    """An edit by somebody who mends the hashes after it but has no key."""
+    """An edit by somebody who repairs the hashes after it but has no key."""
     at = rng.randrange(len(records))
     records[at]["detail"] = json.dumps({"value": "suspect"})
     for i in range(at, len(records)):

@@ -1,4 +1,4 @@
-"""Clocks that jump: nothing is ended, extended or removed by one."""
+"""Clock jumps: nothing ends, is extended or is removed because of one."""
 
 import time
 
@@ -16,7 +16,7 @@ JUMPS = (400 * DAY, 3 * DAY, 1_000.0, -1_000.0, -2 * DAY)
 
 
 class Machine:
-    """A machine whose clock and hours since boot a test sets."""
+    """A machine with a clock and an uptime that the test sets."""
 
     def __init__(self, monkeypatch):
         self.wall, self.up = time.time(), 5_000.0
@@ -110,7 +110,7 @@ def test_a_file_of_an_earlier_version_is_read(tmp_path, machine):
 
 
 def person(house, name):
-    """Somebody whose own machine's clock does not jump, or the client would drop its cookie."""
+    """A user whose own clock does not jump, because the client would drop its cookie otherwise."""
     client = house.person(name)
     client.headers["Cookie"] = "; ".join(f"{key}={value}" for key, value in client.cookies.items())
     client.cookies.clear()
@@ -118,7 +118,7 @@ def person(house, name):
 
 
 def jumped(house, monkeypatch, seconds):
-    """The machine's clock, and no second more, is another."""
+    """The machine's clock jumps; no time passes."""
     now = time.time
     monkeypatch.setattr(time, "time", lambda: now() + seconds)
     house.service.clock.tick()

@@ -1,4 +1,4 @@
-"""Every format that is read comes in by upload and by a watched folder; a sidecar comes with its scan."""
+"""Every readable format comes in by upload and by a watched folder, with its sidecar."""
 
 import json
 import time
@@ -65,7 +65,7 @@ def test_a_sidecar_of_nothing_is_refused(names):
 
 
 def test_files_of_two_folders_are_no_bag():
-    """As on the command line, where they would be two halves."""
+    """The same holds on the command line: they would be two halves."""
     with pytest.raises(ReadError):
         checked_upload(
             [("a/7_below.tif", tiff("clear")), ("b/7_side.tif", tiff("clear"))], "gate", "test"
@@ -85,7 +85,7 @@ def test_a_headerless_scan_waits_for_its_sidecar_in_a_watched_folder(watched):  
     make()
     (folder / "7.raw").write_bytes(b"alarm 1")  # the stub of a worker reads this word
     (folder / "notes.yaml").write_text("of somebody else")
-    time.sleep(0.6)  # longer than a scan must rest, shorter than it waits for what may come
+    time.sleep(0.6)  # longer than a scan must rest, shorter than it waits for more files
     assert (folder / "7.raw").exists()
     (folder / "7.yaml").write_text("width: 1")
     told = json.loads(wait_for(folder / "results" / "7.json").read_text())

@@ -1,4 +1,4 @@
-"""One folder of difficult files, four ways in: command line, archive, API and watched folder say the same of every bag."""
+"""Command line, archive, API and watched folder give equal results for difficult files."""
 
 import json
 import os
@@ -25,7 +25,7 @@ def raw(root, name, view="below"):
 
 @pytest.fixture(scope="module")
 def difficult(tmp_path_factory, simulated_root):
-    """Sixty files: sound bags, and what scanners, converters and people make of them."""
+    """Sixty files: sound bags, and typical faults of scanners, converters and people."""
     folder = tmp_path_factory.mktemp("difficult")
     names = sorted({path.stem.rpartition("_")[0] for path in (simulated_root / "raw").iterdir()})
     for k, name in enumerate(names[:6]):
@@ -46,7 +46,7 @@ def difficult(tmp_path_factory, simulated_root):
     write_npz(folder / "exact_below.npz", replace(view, bit_depth=None))
     write_npz(folder / "exact_side.npz", replace(other, bit_depth=None))
     write_tiff(folder / "lone_below.tif", view)  # the scanner's other bags have two views
-    write_tiff(folder / "alone.tif", view)  # not named by view: a bag by itself
+    write_tiff(folder / "alone.tif", view)  # not named by view: a separate bag
     for own, name in ((view, "set_below"), (other, "set_side")):
         write_png_set(folder, name, own)  # and pictures of the same names beside it
         write_image(
@@ -122,7 +122,7 @@ def difficult(tmp_path_factory, simulated_root):
 
 
 def by_bag(rows):
-    """Decision and codes by the first file of each bag."""
+    """Verdict and codes by the first file of each bag."""
     return {
         Path(row["path"]).name: (row["decision"], tuple(sorted(row["reason_codes"])))
         for row in rows
@@ -175,7 +175,7 @@ def test_four_ways_in_say_the_same(difficult, make_house, tmp_path):
             file.is_file() and file.stat().st_size and as_text(file.name) == file.name
             for file in files
         ):
-            continue  # nothing that could be sent
+            continue  # nothing to send
         answer = machine.post(
             "/v1/screen", files=[("files", (file.name, file.read_bytes())) for file in files]
         )

@@ -1,4 +1,4 @@
-"""What becomes of a scan, whatever happens to whom."""
+"""A scan is never lost, for any failure of any process."""
 
 import os
 import signal
@@ -12,7 +12,7 @@ from bagscan.service.store.tables import jobs, results, scans
 from tests.service.conftest import count, send, until
 from tests.service.stubs import stub_worker, tiff
 
-REAL_PROCESSES = True  # some are killed here
+REAL_PROCESSES = True  # some workers are killed here
 
 
 def test_a_scan_is_screened_and_the_answer_says_by_what(house):
@@ -53,9 +53,9 @@ def test_no_fault_of_a_model_is_silent_or_clear(make_house, word, why):
     assert told["decision"] == "REVIEW"
     assert why in told["reasons"][0]
     assert told["findings"] == []
-    # The control: the same service still judges what is sound.
+    # The control: the same service still scores sound scans.
     assert send(house.machine(), tiff("clear")).json()["decision"] == "CLEAR"
-    assert count(house, jobs, jobs.c.attempts == 2) == 1  # one retry, no more
+    assert count(house, jobs, jobs.c.attempts == 2) == 1  # exactly one retry
 
 
 def test_a_worker_that_died_is_replaced_and_the_scan_tried_once_more(house):
@@ -82,7 +82,7 @@ def test_the_same_key_is_the_same_job(house):
     assert count(house, scans) == 1
     other = send(machine, tiff("clear"), path="/v1/jobs", **{"Idempotency-Key": "7"})
     assert other.status_code == 409
-    # Another account's key of the same name is its own.
+    # Another account's key of the same name is separate.
     assert (
         send(
             house.machine("admin"), tiff("clear"), path="/v1/jobs", **{"Idempotency-Key": "7"}
@@ -126,7 +126,7 @@ def test_killing_workers_loses_nothing_and_does_nothing_twice(house):
         while not stop.wait(0.05):
             for pid in (
                 house.service.dispatcher.worker_pids()
-            ):  # of those that are warm: what dies while it starts has no scan to lose
+            ):  # of the warm ones: a worker that dies while it starts has no scan to lose
                 try:
                     os.kill(pid, signal.SIGKILL)
                     killed.append(pid)
@@ -161,7 +161,7 @@ def test_what_ran_when_the_service_ended_is_taken_up_again(make_house, tmp_path)
     send(house.machine(), tiff("clear"))
     job = send(house.machine(), tiff("slow alarm"), path="/v1/jobs").json()["job_id"]
     until(lambda: count(house, jobs, jobs.c.state == "running") == 1)
-    house.service.dispatcher.stop()  # as a kill would: the job stays as it is, running
+    house.service.dispatcher.stop()  # like a kill: the job stays in the state running
     assert count(house, jobs, jobs.c.state == "running") == 1
     house.service.stop()
     again = make_house(folder=tmp_path / "one", target=stub_worker)
@@ -181,7 +181,7 @@ def test_a_store_that_fails_for_a_while_loses_nothing(house, monkeypatch):
     from bagscan.service.inference import jobs as life
     from bagscan.service.store.database import StoreError
 
-    failing = {"finish": 3, "tried_again": 1, "take": 2}
+    failing = {"finish": 3, "count_attempt": 1, "take": 2}
 
     def flaky(name):
         real = getattr(life, name)
@@ -256,7 +256,7 @@ def test_drifting_scores_end_what_is_clear(make_house):
 
 
 def test_two_services_do_not_share_a_folder(house, make_house):
-    with pytest.raises(Exception, match="another bagscan serve uses this folder"):
+    with pytest.raises(Exception, match="another bagscan serve"):
         make_house()
 
 
@@ -305,7 +305,7 @@ def test_a_job_of_a_service_that_never_comes_back_is_taken_up_by_another(house):
         )
     )
     time.sleep(1.5)
-    assert count(house, jobs, jobs.c.state == "running") == 1  # it may still be at work
+    assert count(house, jobs, jobs.c.state == "running") == 1  # a worker may still be at work
     from bagscan.service.store.tables import reviews
 
     store.write(lambda c: c.execute(reviews.delete()) and None)

@@ -1,4 +1,4 @@
-"""kill -9 of workers and of the whole service while scans come in, as the benchmark does it a hundred times."""
+"""kill -9 of workers and of the service while scans come in; the benchmark repeats it 100 times."""
 
 import json
 import subprocess

@@ -1,4 +1,4 @@
-"""The log tells who asked what and what came of it, and nothing that should not be in a log."""
+"""The log names every request, its user and its result, and holds no secrets."""
 
 import json
 import logging

@@ -28,7 +28,7 @@ NAMES = (
 
 @pytest.fixture
 def another(tmp_path):
-    """A model folder of the same channels as the shipped one for raw scans, and of another hash."""
+    """A model folder with the channels of the bundled raw model, and another hash."""
     folder = tmp_path / "another"
     shutil.copytree(SHIPPED / "raw", folder)
     told = json.loads((folder / "model.json").read_text())
@@ -54,7 +54,7 @@ def test_add_activate_and_roll_back_in_one_call(house, another):
     folder, identity = another
     before = serving(admin)["low,high,zeff"]
     assert upload(admin, folder).json()["id"] == identity
-    assert serving(admin)["low,high,zeff"]["id"] == before["id"]  # known is not serving
+    assert serving(admin)["low,high,zeff"]["id"] == before["id"]  # known but not serving
     admin.post(f"/v1/models/{identity}/activate")
     assert serving(admin)["low,high,zeff"]["id"] == identity
     assert admin.post("/v1/models/rollback", json={"channels": "low,high,zeff"}).json() == {
@@ -67,7 +67,7 @@ def test_add_activate_and_roll_back_in_one_call(house, another):
 
 
 def test_a_model_of_an_earlier_version_does_not_come_back_to_serve(house):
-    """Its folder of the package holds another model since: every scan of its channels would end in REVIEW."""
+    """Its package folder now holds another model: every scan of its channels would be REVIEW."""
     admin = house.person("admin")
     now = serving(admin)["low,high,zeff"]
 
@@ -127,12 +127,12 @@ def test_a_shadow_is_compared_and_nobody_acts_on_it(house, another):
         send(house.machine(), tiff("alarm")).json()["decision"] == "ALARM"
     )  # the stub's shadow says CLEAR
     shadows = lambda: admin.get("/v1/statistics").json()["shadows"]  # noqa: E731
-    until(shadows, 10)  # it judges once the verdict is out
+    until(shadows, 10)  # the shadow scores after the verdict is out
     told = shadows()
     assert told[0]["same"] == {**told[0]["same"], "k": 0, "n": 1}
     assert told[0]["active_alarms"] == 1
     admin.post("/v1/models/end-shadow", json={"channels": "low,high,zeff"})
-    for number in (2, 3):  # the one worker has the second behind it when the third is answered
+    for number in (2, 3):  # the one worker has done the second when the third is answered
         send(house.machine(), tiff("alarm", number))
     assert shadows()[0]["same"]["n"] == 1
 
@@ -200,7 +200,7 @@ def test_weights_that_are_a_pickle_are_not_loaded_even_with_their_hash(capsys, a
     write_files(folder, {})
     with pytest.raises((SafetensorError, ModelError)):
         Detector.load(folder)
-    assert "loaded" not in capsys.readouterr().out  # what the pickle would print
+    assert "loaded" not in capsys.readouterr().out  # the pickle would print this
 
 
 def test_an_altered_model_on_disk_is_told(tmp_path, another):

@@ -1,4 +1,4 @@
-"""The review page in a real browser: by mouse where people click, by keyboard alone where they read."""
+"""The review page in a real browser: clicks by mouse, reading by keyboard alone."""
 
 import math
 import os
@@ -31,7 +31,7 @@ QUIET = [
 ]
 FORESEEN = re.compile(
     "status of (4|502|503)|ERR_FAILED"
-)  # requests that are refused, and those that a test cuts off
+)  # refused requests, and requests that a test interrupts
 expect = playwright.expect
 
 
@@ -49,7 +49,7 @@ def browser():
 
 @pytest.fixture
 def enter(browser, listening):
-    """Log somebody in through the page; every request that leaves the service, and every error of a script, fails the test."""
+    """Log in through the page; requests to other hosts and script errors fail the test."""
     wrong, pages = [], []
     addresses = {}
 
@@ -107,14 +107,16 @@ def scan_in_window(page, size):
 
 
 def colour(page, x, y, view=0):
-    """Colour that is shown at a share of the first view's own width and height."""
+    """Displayed colour at a fraction of the width and height of a view."""
     page.wait_for_timeout(60)
     return page.evaluate(
         """([x, y, view]) => {
           const canvas = document.querySelectorAll(".view canvas")[view];
           const side = Math.min(canvas.width, canvas.height);
           const at = [(canvas.width - side) / 2 + x * side, (canvas.height - side) / 2 + y * side];
-          return Array.from(canvas.getContext("2d").getImageData(Math.round(at[0]), Math.round(at[1]), 1, 1).data.slice(0, 3));
+          const [left, top] = at.map(Math.round);
+          const pixel = canvas.getContext("2d").getImageData(left, top, 1, 1);
+          return Array.from(pixel.data.slice(0, 3));
         }""",
         [x, y, view],
     )
@@ -164,7 +166,7 @@ def test_a_reader_works_by_keyboard_alone(make_house, enter):
     )
     page.evaluate(
         "() => { const real = Date.now; Date.now = () => real() + 3600e3; }"
-    )  # whatever the clock on the reader's desk says
+    )  # for any clock of the reader's computer
     page.keyboard.press("Control+z")  # taken back: the scan is open again
     expect(page.locator(".queue li")).to_have_count(2)
     assert house.person("operator").get(f"/v1/scans/{first}").json()["decisions"][0]["undone_at"]
@@ -200,7 +202,10 @@ def test_an_input_methods_enter_decides_nothing_and_other_scripts_have_the_same_
     page = enter(house, "operator")
     page.keyboard.press("n")
     page.wait_for_selector("canvas")
-    press = "(key) => document.activeElement.dispatchEvent(new KeyboardEvent('keydown', { bubbles: true, cancelable: true, ...key }))"
+    press = (
+        "(key) => document.activeElement.dispatchEvent("
+        "new KeyboardEvent('keydown', { bubbles: true, cancelable: true, ...key }))"
+    )
     page.evaluate(press, {"key": "с", "code": "KeyC"})  # a Cyrillic letter
     expect(page.locator("dialog[open]")).to_contain_text("Clear")
     page.keyboard.press("1")
@@ -217,7 +222,7 @@ def test_enhancements_are_held_and_computed_from_the_counts(make_house, enter):
     page = enter(house, "operator")
     page.keyboard.press("n")
     page.wait_for_selector("canvas")
-    page.keyboard.down("o")  # contours would be in the way of colours
+    page.keyboard.down("o")  # contours would cover the colours
     organic, metal = (0.2, 0.2), (0.8, 0.8)  # Z 7 and Z 22 of the stand-in's squares
     standard = colour(page, *organic), colour(page, *metal)
     assert standard[0][0] > standard[0][2] + 20  # orange
@@ -284,14 +289,14 @@ def test_both_views_zoom_together_and_pan_in_step_along_the_belt_alone(make_hous
     assert all(a != b for a, b in zip(start, along, strict=True)), "one slice of the belt in both"
     across = drag(-200, 0)
     assert across[0] != along[0]
-    assert across[1] == along[1], "what lies across the belt is each view's own"
+    assert across[1] == along[1], "a shift across the belt affects one view"
     page.keyboard.press("ArrowUp")
     assert all(a != b for a, b in zip(across, drag(0, 0), strict=True))
 
 
 def test_a_scan_that_nobody_could_see_is_not_cleared(make_house, enter):
     house = make_house()
-    bag(house, "die")  # its worker ends in the middle, twice
+    bag(house, "die")  # its worker dies in the middle, twice
     page = enter(house, "operator")
     page.keyboard.press("n")
     page.wait_for_selector(".stage .head strong")
@@ -304,7 +309,7 @@ def test_a_scan_that_nobody_could_see_is_not_cleared(make_house, enter):
 
 @pytest.mark.parametrize("size", [(1024, 768), (683, 384), (480, 800)])
 def test_every_decision_can_be_reached_in_a_narrow_window(make_house, enter, size):
-    """Also in one that is enlarged to 200 %."""
+    """The same holds in a window that is enlarged to 200 %."""
     house = make_house()
     bag(house)
     page = scan_in_window(enter(house, "operator"), size)
@@ -324,7 +329,7 @@ def test_the_slider_shows_and_changes_nothing(make_house, enter):
     page.keyboard.press("n")
     expect(page.locator(".parts li")).to_have_count(2)
     slider = page.get_by_label("threshold")
-    slider.fill("-2")  # in log-odds, 0.12: nothing of the stand-in lies between
+    slider.fill("-2")  # log-odds, 0.12 as a score: the stand-in has no score between
     expect(page.locator("text=changes only this view")).to_be_visible()
     slider.fill("3")
     expect(page.locator(".parts")).to_contain_text("No part is flagged")
@@ -436,12 +441,22 @@ def test_what_nothing_penetrates_is_metal_to_the_console(make_house, enter):
     shown = page.evaluate(
         """async () => {
           const { prepare, render, STANDARD } = await import("/static/console.js");
-          const [height, width] = [9, 27]; // thirds: organic, air, and what nothing passes
+          const [height, width] = [9, 27]; // thirds: organic, air, opaque
           const planes = [[20000, 65535, 300], [30000, 65535, 400], [7000, 0, 0]];
           const counts = new Uint16Array(3 * height * width);
-          planes.forEach((values, c) => { for (let i = 0; i < height * width; i++) counts[c * height * width + i] = values[Math.floor((i % width) / 9)]; });
-          const view = prepare({ head: { channels: ["low", "high", "zeff"], height, width, bits: 16, quantity: "dual_energy" }, buffer: counts.buffer, start: 0 });
-          const at = (how) => [4, 13, 22].map((x) => Array.from(render(view, { ...STANDARD, ...how }).data.slice(4 * (4 * width + x), 4 * (4 * width + x) + 3)));
+          const size = height * width;
+          planes.forEach((values, c) => {
+            for (let i = 0; i < size; i++)
+              counts[c * size + i] = values[Math.floor((i % width) / 9)];
+          });
+          const channels = ["low", "high", "zeff"];
+          const head = { channels, height, width, bits: 16, quantity: "dual_energy" };
+          const view = prepare({ head, buffer: counts.buffer, start: 0 });
+          const at = (how) => [4, 13, 22].map((x) => {
+            const first = 4 * (4 * width + x);
+            const { data } = render(view, { ...STANDARD, ...how });
+            return Array.from(data.slice(first, first + 3));
+          });
           return { metal: at({ metal: true }), organic: at({ organic: true }), plain: at({}) };
         }"""
     )
@@ -460,10 +475,16 @@ def test_numbers_of_parts_that_lie_on_one_another_are_told_apart(make_house, ent
         """async () => {
           const { Viewer } = await import("/static/viewer.js");
           const viewer = new Viewer(), written = {};
-          viewer.parts = [0, 1, 2, 3, 4].map((k) => ({ view: "below", box: [100 + k, 100, 110 + k, 112] }));
-          const context = { stroke() {}, strokeText() {}, fillText(number, x, y) { written[number] = [x, y]; } };
+          viewer.parts = [0, 1, 2, 3, 4].map((k) => (
+            { view: "below", box: [100 + k, 100, 110 + k, 112] }
+          ));
+          const context = {
+            stroke() {},
+            strokeText() {},
+            fillText(number, x, y) { written[number] = [x, y]; },
+          };
           viewer.rings(context, { name: "below" }, 1);
-          viewer.rings(context, { name: "side" }, 1); // which has none
+          viewer.rings(context, { name: "side" }, 1); // without parts
           return written;
         }"""
     )
@@ -501,7 +522,7 @@ def test_two_readers_one_blind(make_house, enter):
     one.wait_for_selector("canvas")
     two.wait_for_timeout(300)
     two.reload()
-    expect(two.locator(".queue li.taken")).to_have_count(1)  # locked while the first reads
+    expect(two.locator(".queue li.taken")).to_have_count(1)  # locked while the first reader has it
     one.keyboard.press("s")
     one.keyboard.press("1")
     one.locator("dialog textarea").fill("a secret note")
@@ -531,7 +552,7 @@ def test_a_supervisor_changes_a_threshold_and_an_admin_rolls_it_back(make_house,
     assert send(house.machine(), tiff("score 0.7")).json()["decision"] == "CLEAR"
     expect(supervisor.get_by_role("button", name="Roll back")).to_have_count(
         0
-    )  # not a supervisor's
+    )  # a supervisor does not have it
     admin = enter(house, "admin")
     admin.get_by_role("link", name="Models").click()
     admin.get_by_role("button", name="Roll back").first.focus()
@@ -592,7 +613,8 @@ def test_nothing_is_cut_off(make_house, enter, size):
         page.get_by_role("link", name=name, exact=True).click()
         page.wait_for_timeout(150)
         assert page.evaluate(
-            "document.documentElement.scrollWidth <= innerWidth && document.documentElement.scrollHeight <= innerHeight"
+            "document.documentElement.scrollWidth <= innerWidth && "
+            "document.documentElement.scrollHeight <= innerHeight"
         ), name
     page.get_by_role("link", name="Review", exact=True).click()
     for name in ("Clear C", "Suspect S", "Recheck R"):

@@ -1,4 +1,4 @@
-"""Every page, and the report, by axe-core: nothing that keeps out people who read with a keyboard or a screen reader."""
+"""axe-core checks every page and the report for keyboard and screen reader users."""
 
 import pytest
 
@@ -14,7 +14,7 @@ GRAVE = ("serious", "critical")
 
 
 def faults(page):
-    """What axe-core calls serious or critical: rule, and where."""
+    """Violations that axe-core calls serious or critical: rule and place."""
     found = axe_core.Axe().run(page).response["violations"]
     return [
         (rule["id"], node["target"])

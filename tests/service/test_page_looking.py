@@ -1,4 +1,4 @@
-"""What readers look with: console functions, layouts, bags from before, the archive; and what they are told when the service is gone."""
+"""Tools of readers: console functions, layouts, earlier bags, the archive, a lost service."""
 
 import re
 from functools import partial
@@ -63,9 +63,11 @@ def test_layouts_give_one_view_the_room_and_are_remembered(make_house, enter):  
     house = make_house()
     bag(house)
     page = opened(enter(house, "operator"))
-    area = lambda view: (
-        (box := page.locator(".views canvas").nth(view).bounding_box())["width"] * box["height"]
-    )
+
+    def area(view):
+        box = page.locator(".views canvas").nth(view).bounding_box()
+        return box["width"] * box["height"]
+
     beside = area(0)
     page.keyboard.press("v")
     first, second = (page.locator(".views canvas").nth(view).bounding_box() for view in (0, 1))
@@ -88,7 +90,10 @@ def test_an_overview_shows_where_one_is_while_zoomed(make_house, enter):  # noqa
     marked = """[...document.querySelectorAll(".views canvas")].map(canvas => {
       const pixels = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data;
       let n = 0;
-      for (let i = 0; i < pixels.length; i += 4) n += pixels[i] > 240 && pixels[i + 1] > 190 && pixels[i + 1] < 230 && pixels[i + 2] < 60;
+      for (let i = 0; i < pixels.length; i += 4) {
+        const [red, green, blue] = pixels.subarray(i, i + 3);
+        n += red > 240 && green > 190 && green < 230 && blue < 60;
+      }
       return n;
     })"""
     assert page.evaluate(marked) == [0, 0]
@@ -115,8 +120,8 @@ def test_the_bag_before_is_shown_and_cannot_be_decided_again(make_house, enter):
     expect(page.locator("dialog[open]")).to_have_count(0)
     assert (
         house.person("second").post("/v1/queue/claim", json={"scan_id": other}).status_code == 200
-    ), "what was open is let go of"
-    page.wait_for_timeout(500)  # until the page knows that, too: meanwhile keys do nothing
+    ), "the scan that was open is released"
+    page.wait_for_timeout(500)  # until the page has noticed; before that, keys do nothing
     page.keyboard.press("p")
     expect(page.locator(".toast").last).to_contain_text("no earlier bag")
 
@@ -183,7 +188,7 @@ def test_the_archive_is_searched_sorted_and_opened_with_every_readers_marks(make
     page.keyboard.up("i")
     assert page.locator("button.clear").count() == 0
     page.get_by_role("link", name="‹ Scans").click()
-    expect(rows).to_have_count(1)  # what was looked for stays
+    expect(rows).to_have_count(1)  # the search text stays
     page.get_by_role("button", name=re.compile("Top score")).click()
     expect(page.locator("th[aria-sort=descending]")).to_contain_text("Top score")
 
@@ -200,7 +205,7 @@ def test_an_opened_scan_fits_the_window(make_house, enter, size):  # noqa: F811
 
 
 def test_a_browser_that_keeps_no_session_is_told_why(make_house, enter):  # noqa: F811
-    """As where cookies are for HTTPS alone and the page came over HTTP."""
+    """For example if cookies are for HTTPS only and the page came over HTTP."""
     page = enter(make_house(), "operator", log_in=False)
     page.route("**/v1/me", lambda route: route.fulfill(json={"name": None}))
     page.get_by_label("Name").fill("operator")
@@ -233,7 +238,7 @@ def test_a_reader_marks_what_no_model_flagged(make_house, enter):  # noqa: F811
     expect(page.locator(".parts .drawn")).to_have_count(1)
     page.reload()
     page.wait_for_selector("canvas")
-    expect(page.locator(".parts .drawn")).to_have_count(1)  # as ticks and notes are
+    expect(page.locator(".parts .drawn")).to_have_count(1)  # like ticks and notes
     for key in ("c", "1", "Control+Enter"):
         page.keyboard.press(key)
     expect(page.locator(".toast.fault")).to_contain_text("not clear")
@@ -277,5 +282,5 @@ def test_a_scan_that_nobody_looks_at_is_free_again(make_house, enter):  # noqa: 
     expect(page.locator("canvas")).to_have_count(0)
     until(
         lambda: claim().status_code == 200,
-        told="it is free well before the claim runs out by itself",
+        message="it is free well before the claim runs out by itself",
     )

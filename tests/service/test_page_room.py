@@ -1,4 +1,4 @@
-"""What the reader's page leaves to the pictures, and what it keeps: panels, dialogs, parts, boxes by keyboard, what was refused."""
+"""Layout of the reader's page: space for pictures, panels, dialogs, parts, boxes, refusals."""
 
 import json
 
@@ -22,7 +22,7 @@ def press(page, *keys):
 
 
 def apart(one, other):
-    """Whether two boxes of the page share no pixel."""
+    """Return True if two boxes of the page share no pixel."""
     return (
         one["x"] + one["width"] <= other["x"]
         or other["x"] + other["width"] <= one["x"]
@@ -66,7 +66,7 @@ def test_views_get_the_room_where_nobody_has_chosen_a_layout(size, layout, make_
       const viewer = new Viewer();
       Object.defineProperty(viewer.element, "clientWidth", { value: w });
       Object.defineProperty(viewer.element, "clientHeight", { value: t });
-      viewer.views = [{ image: { width: 700, height: 536 } }, { image: { width: 500, height: 536 } }];
+      viewer.views = [700, 500].map((width) => ({ image: { width, height: 536 } }));
       const layout = viewer.fitting();
       viewer.views = [];
       return layout;
@@ -80,12 +80,21 @@ def test_flagged_regions_that_touch_are_one_part_and_ticked_as_one(make_house, e
       const { partsOf } = await import("/static/regions.js");
       const { isTicked, tickedParts } = await import("/static/parts.js");
       const width = 40, height = 10, labels = new Uint16Array(width * height).fill(65535);
-      for (let y = 0; y < height; y++) for (const [label, from, to] of [[0, 0, 4], [1, 6, 10], [2, 20, 24]]) for (let x = from; x < to; x++) labels[y * width + x] = label;
+      for (let y = 0; y < height; y++)
+        for (const [label, from, to] of [[0, 0, 4], [1, 6, 10], [2, 20, 24]])
+          for (let x = from; x < to; x++) labels[y * width + x] = label;
       const regions = { width, height, labels, scores: new Float32Array([0.75, 0.875, 0.625]) };
-      const findings = [[0.875, [6, 0, 10, 10]], [0.75, [0, 0, 4, 10]]].map(([score, box]) => ({ view_id: "below", score, box_xyxy: box }));
+      const findings = [[0.875, [6, 0, 10, 10]], [0.75, [0, 0, 4, 10]]].map(
+        ([score, box]) => ({ view_id: "below", score, box_xyxy: box }));
       const parts = partsOf([{ name: "below", regions }], 0.6, findings);
       const ticked = (...numbers) => isTicked(parts[0], new Set(numbers));
-      return { boxes: parts.map((part) => part.box), findings: parts.map((part) => part.findings), half: ticked(0), whole: ticked(0, 1), text: tickedParts(parts, [1]) };
+      return {
+        boxes: parts.map((part) => part.box),
+        findings: parts.map((part) => part.findings),
+        half: ticked(0),
+        whole: ticked(0, 1),
+        text: tickedParts(parts, [1]),
+      };
     }""")
     assert told["boxes"] == [[0, 0, 10, 10], [20, 0, 24, 10]]
     assert told["findings"] == [[0, 1], []], "the second is below the operating point"
@@ -98,7 +107,11 @@ def test_every_part_has_a_close_up(make_house, enter):  # noqa: F811
     bag(house)
     page = opened(enter(house, "operator"))
     expect(page.locator(".parts canvas.close-up")).to_have_count(2)
-    colours = "[...document.querySelectorAll('.close-up')].map(one => new Set(new Uint32Array(one.getContext('2d').getImageData(0, 0, one.width, one.height).data.buffer)).size)"
+    colours = """[...document.querySelectorAll('.close-up')].map((canvas) => {
+      const { width, height } = canvas;
+      const pixels = canvas.getContext('2d').getImageData(0, 0, width, height);
+      return new Set(new Uint32Array(pixels.data.buffer)).size;
+    })"""
     assert all(n > 2 for n in page.evaluate(colours)), "more than a frame on white"
 
 
@@ -137,7 +150,8 @@ def test_a_new_alarm_sounds_where_the_reader_wants_it(make_house, enter):  # noq
     page = enter(house, "operator")
     expect(page.locator(".queue li")).to_have_count(1)
     page.evaluate(
-        "() => { window.rung = 0; window.AudioContext = class { constructor() { window.rung += 1; throw new Error('silent'); } }; }"
+        "() => { window.rung = 0; window.AudioContext = "
+        "class { constructor() { window.rung += 1; throw new Error('silent'); } }; }"
     )
     page.get_by_label("Sound for a new alarm").check()
     bag(house, "clear", 1)
@@ -189,7 +203,7 @@ def test_what_is_refused_is_told_in_the_form_and_nothing_typed_is_lost(make_hous
     page = enter(make_house(), "admin")
     page.get_by_role("link", name="Accounts").click()
     page.get_by_role("button", name="New account").click()
-    page.locator("dialog input").first.fill("operator")  # there is one already
+    page.locator("dialog input").first.fill("operator")  # it exists already
     page.locator("dialog input[type=password]").fill("long enough for it")
     page.locator("dialog").get_by_role("button", name="Create").click()
     expect(page.locator("dialog .fault")).not_to_be_empty()
@@ -202,10 +216,11 @@ def test_what_is_refused_is_told_in_the_form_and_nothing_typed_is_lost(make_hous
 
 def test_the_page_is_light_where_the_reader_wants_it(make_house, enter):  # noqa: F811
     page = enter(make_house(), "operator")
-    ground = lambda: sum(
-        int(n)
-        for n in page.evaluate("getComputedStyle(document.body).backgroundColor.match(/[0-9]+/g)")
-    )
+
+    def ground():
+        rgb = page.evaluate("getComputedStyle(document.body).backgroundColor.match(/[0-9]+/g)")
+        return sum(int(n) for n in rgb)
+
     dark = ground()
     page.get_by_role("button", name="Light").click()
     assert ground() > 650 > dark
@@ -257,7 +272,7 @@ def test_a_dispute_tells_what_readers_think_now_and_which_parts_they_ticked(make
     assert house.person("supervisor").get(f"/v1/scans/{scan}").json()["review"] == "dispute"
     judge = opened(enter(house, "supervisor"))
     told = judge.locator(".reasons").inner_text()
-    assert told.count("operator:") == 1, "what was taken back is no opinion"
+    assert told.count("operator:") == 1, "a decision that was taken back does not count"
     assert "ticked part 1" in told
     assert told.count("second: clear") == 1
 

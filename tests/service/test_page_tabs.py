@@ -1,4 +1,4 @@
-"""The review page in several tabs, and over a session that ends: no claim moves by itself, and nothing that was typed is lost."""
+"""The review page in several tabs and after a session ends: claims stay, typed text is kept."""
 
 import re
 
@@ -11,7 +11,7 @@ from tests.service.test_page import bag, browser, enter, expect  # noqa: F401
 
 
 def another_tab(page):
-    """A second tab of the same browser, logged in as the first is."""
+    """A second tab of the same browser with the same log-in."""
     tab = page.context.new_page()
     tab.goto(page.url.partition("#")[0])
     expect(tab.locator(".who")).to_be_visible()
@@ -19,7 +19,7 @@ def another_tab(page):
 
 
 def log_in_anew(tab, name):
-    """End the session of the browser, and begin one of an account."""
+    """End the session of the browser, and start one of another account."""
     tab.get_by_role("button", name="Log out").click()
     tab.get_by_label("Name").fill(name)
     tab.get_by_label("Password").fill(PASSWORD)
@@ -83,7 +83,7 @@ def test_the_second_tab_takes_a_scan_over_only_when_told_to(make_house, enter): 
     expect(one.locator(".queue .empty")).to_be_visible()
     one.keyboard.press("Control+z")
     expect(one.locator(".views canvas")).to_have_count(2)
-    expect(one.locator(".parts input").first).to_be_checked()  # what was ticked is back
+    expect(one.locator(".parts input").first).to_be_checked()  # the ticks are back
     expect(two.locator(".queue li", has_text="other tab")).to_have_count(1, timeout=10_000)
     two.locator(".queue li").click()
     two.get_by_role("button", name="Continue here").click()
@@ -103,7 +103,7 @@ def test_a_tab_that_is_closed_lets_go_of_its_scan(make_house, enter):  # noqa: F
     second = house.person("second")
     claim = {"json": {"scan_id": scan}}
     assert second.post("/v1/queue/claim", **claim).status_code == 409
-    tab.reload()  # the scan is opened again by its address
+    tab.reload()  # its address opens the scan again
     tab.wait_for_selector("canvas")
     assert second.post("/v1/queue/claim", **claim).status_code == 409
     tab.close(run_before_unload=True)
@@ -124,7 +124,7 @@ def test_a_session_that_ends_while_somebody_types_costs_nothing(make_house, ente
     page.keyboard.press("t")
     page.keyboard.type("a long ")
     end_sessions(house)
-    if by == "poll":  # it comes up between words, and not into them
+    if by == "poll":  # it appears between words, not in the middle of them
         for _ in range(5):
             page.keyboard.type("word ")
             page.wait_for_timeout(1000)
@@ -164,7 +164,7 @@ def test_a_decision_that_fails_keeps_what_was_written(make_house, enter):  # noq
     decide(page, "kept")
     expect(page.locator("#toasts")).to_contain_text("not now")
     page.unroute(re.compile("/decisions$"))
-    house.service.clock._base += 601  # and the claim has run out meanwhile
+    house.service.clock._base += 601  # and the claim has expired meanwhile
     page.keyboard.press("s")
     expect(page.locator("dialog textarea")).to_have_value("kept")
     expect(page.locator("dialog button.on")).to_have_count(1)

@@ -1,4 +1,4 @@
-"""Every route, every role: the table is written down here, apart from the one that the service uses."""
+"""Every route and every role, in a table that is independent of the service's own."""
 
 import pytest
 from fastapi import APIRouter
@@ -60,7 +60,7 @@ WHO = {
     "POST /v1/accounts/{account_id}/keys": ADMIN,
     "DELETE /v1/keys/{number}": ADMIN,
 }
-# Bodies that pass validation, where a route reads one before anything else could refuse it.
+# Valid bodies, for routes that read one before anything else could refuse it.
 BODIES = {
     "POST /v1/setup": {"token": "x", "name": "x", "password": "long enough"},
     "POST /v1/sessions": {"name": "x", "password": "x"},
@@ -86,7 +86,7 @@ def routes(app):
 
 
 def refused(client, route):
-    """401 or 403 for what this account may not do; a wrong log-in is not that."""
+    """Status 401 or 403 because of the account's role; a wrong log-in does not count."""
     method, path = route.split()
     for name in ("job_id", "scan_id", "view_id", "model_id"):
         path = path.replace(f"{{{name}}}", "0")
@@ -196,7 +196,7 @@ def test_settings_are_checked():
 
 
 def test_the_description_is_complete(house):
-    """Every operation says what it gives, in a schema or a kind of file, and that its errors are problem documents."""
+    """Every operation states its response (schema or media type) and its problem documents."""
     told = house.anyone().get("/v1/openapi.json").json()
     bare = []
     for path, methods in told["paths"].items():

@@ -1,4 +1,4 @@
-"""A database that refuses writes: nothing is lost, everybody is told, and it goes on by itself."""
+"""A database that refuses writes: nothing is lost, all clients get an error, it recovers."""
 
 import contextlib
 import logging
@@ -18,9 +18,9 @@ from tests.service.stubs import tiff
 
 @pytest.fixture
 def refuse(monkeypatch):
-    """Have the database of an engine refuse writes within a ``with``, as a server or a disk does."""
+    """Make an engine's database refuse writes within a ``with``, as a server or a disk does."""
     monkeypatch.setattr(service_module, "CHECK_S", 0.1)
-    monkeypatch.setattr(service_module, "HOUSE_S", 0.1)
+    monkeypatch.setattr(service_module, "MAINTENANCE_S", 0.1)
 
     @contextlib.contextmanager
     def refusing(engine):
@@ -49,7 +49,7 @@ def set_read_only(engine, how):
         name = engine.url.database
         connection.execute(text(f"ALTER DATABASE {name} SET default_transaction_read_only = {how}"))
     admin.dispose()
-    engine.dispose()  # a server that fails over takes its connections along
+    engine.dispose()  # a server that fails over drops its connections
 
 
 def ready(house):
@@ -78,7 +78,7 @@ def test_uploads_get_503_and_the_service_is_not_ready_until_it_takes_writes_agai
         assert "refuses writes" in ready(house).json()["detail"]
         assert ready(house).headers["Retry-After"]
         assert "bagscan_ready 0.0" in machine.get("/metrics").text
-        assert reader.get("/v1/queue").status_code == 200, "what needs no write goes on"
+        assert reader.get("/v1/queue").status_code == 200, "reading still works"
         assert house.anyone().get("/v1/health/live").status_code == 200
     assert not [record for record in caplog.records if record.exc_info], "no traceback"
     until(lambda: ready(house).status_code == 200)
@@ -128,7 +128,7 @@ def test_a_folder_that_cannot_be_written_is_named(make_house, tmp_path, monkeypa
         raise OSError(30, "Read-only file system")
 
     monkeypatch.setattr("pathlib.Path.mkdir", read_only)
-    with pytest.raises(StoreError, match=r"cannot be written: Read-only file system"):
+    with pytest.raises(StoreError, match="Read-only file system"):
         make_house(folder=tmp_path / "there")
 
 

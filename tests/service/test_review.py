@@ -47,12 +47,12 @@ def test_a_claimed_scan_is_locked_until_it_is_released_or_runs_out(make_house):
     assert claim(two).status_code == 404
     assert two.get("/v1/queue").json()["scans"][0]["claim"] == "taken"
     assert decide(two, scan).status_code == 409
-    assert claim(one, scan).status_code == 200  # lengthened
+    assert claim(one, scan).status_code == 200  # the claim is extended
     one.post(f"/v1/queue/{scan}/release")
     assert claim(two, scan).status_code == 200
     time.sleep(0.7)
     assert claim(one, scan).status_code == 200
-    assert decide(two, scan).status_code == 409  # its claim has run out
+    assert decide(two, scan).status_code == 409  # its claim has expired
 
 
 def test_the_second_reader_is_somebody_else_and_blind(make_house):
@@ -61,16 +61,16 @@ def test_the_second_reader_is_somebody_else_and_blind(make_house):
     one, two = house.person("operator"), house.person("second")
     claim(one)
     assert decide(one, scan, SUSPECT).json()["closed"] is False
-    assert one.get("/v1/queue").json()["scans"] == []  # not the same account
+    assert one.get("/v1/queue").json()["scans"] == []  # not offered to the same account
     assert claim(one, scan).status_code == 404
     shown = two.get("/v1/queue").json()["scans"][0]
-    assert shown["state"] == "open"  # nothing says that there was a first
+    assert shown["state"] == "open"  # nothing shows that there was a first decision
     assert claim(two).json()["scan_id"] == scan
     assert two.get(f"/v1/scans/{scan}").json()["decisions"] == []
     assert two.get(f"/v1/scans/{scan}/decisions").json()["decisions"] == []
     assert (
         one.get(f"/v1/scans/{scan}/decisions").json()["decisions"][0]["note"] == "see part 1"
-    )  # its own it knows
+    )  # it knows its own decision
     assert decide(two, scan, SUSPECT).json()["closed"] is True
     told = two.get(f"/v1/scans/{scan}").json()
     assert told["outcome"] == "suspect"
@@ -78,7 +78,7 @@ def test_the_second_reader_is_somebody_else_and_blind(make_house):
 
 
 def test_a_second_reading_stands(make_house):
-    """Its answer tells whether the first said the same: decide, look, take back, decide again would be reading along."""
+    """The answer shows if the first reader agreed; taking it back would exploit that."""
     house = make_house(second_reader="all")
     scan = send(house.machine(), tiff("alarm")).json()["id"]
     one, two = house.person("operator"), house.person("second")
@@ -152,13 +152,13 @@ def test_a_decision_can_be_taken_back_for_a_while_by_who_made_it(make_house):
     claim(one)
     made = decide(one, scan).json()
     path = f"/v1/scans/{scan}/decisions/{made['decision']}"
-    assert two.delete(path).status_code == 404  # that there is one is not theirs to know
+    assert two.delete(path).status_code == 404  # they must not learn that it exists
     assert one.delete(path).status_code == 200
     assert one.delete(path).status_code == 404
     assert (
         one.get(f"/v1/scans/{scan}").json()["decisions"][0]["undone_at"] is not None
     )  # it stays on record
-    made = decide(one, scan, CLEAR).json()  # the scan is claimed by it again
+    made = decide(one, scan, CLEAR).json()  # it has claimed the scan again
     time.sleep(0.6)
     late = one.delete(f"/v1/scans/{scan}/decisions/{made['decision']}")
     assert late.status_code == 409
@@ -199,7 +199,7 @@ def test_decisions_that_are_none(house, body):
 
 def test_test_images_are_hidden_until_they_are_decided_and_counted(make_house, monkeypatch):
     monkeypatch.setattr(
-        "bagscan.service.service.HOUSE_S", 3600
+        "bagscan.service.service.MAINTENANCE_S", 3600
     )  # the service makes none of its own meanwhile
     house = make_house(tip_rate=0.5, second_reader="all")
     service = house.service
@@ -247,10 +247,10 @@ def test_test_images_are_hidden_until_they_are_decided_and_counted(make_house, m
     }
     assert answer["closed"]  # a test image needs no second reader
     taken_back = one.delete(f"/v1/scans/{made}/decisions/{answer['decision']}")
-    assert taken_back.status_code == 409  # told what it was, nobody earns a hit
+    assert taken_back.status_code == 409  # nobody earns a hit after the answer is known
     told = house.person("supervisor").get("/v1/statistics").json()
     assert told["readers"][0]["tip_hits"]["k"] == told["readers"][0]["tip_hits"]["n"] == 1
-    assert told["scans"] == 2  # test images are not in the figures of the machine
+    assert told["scans"] == 2  # test images do not count in the figures of the machine
 
 
 def test_false_alarms_of_readers_are_counted(make_house):
@@ -294,7 +294,7 @@ def test_a_logarithm_is_shown_as_what_passes():
         for pixels, quantity in ((passes, "transmission"), (-np.log(passes), "log_attenuation"))
     ]
     assert np.abs(shown[0].astype(int) - shown[1]).max() <= 1
-    assert shown[0][0, 0] < 10 < 250 < shown[0][-1, -1], "what absorbs is dark"
+    assert shown[0][0, 0] < 10 < 250 < shown[0][-1, -1], "absorbing pixels are dark"
 
 
 def test_uploads_are_checked_before_anything_is_kept(house):
@@ -321,7 +321,7 @@ def test_uploads_are_checked_before_anything_is_kept(house):
             "/v1/screen", files=[("files", ("folder/../a.tif", tiff("clear")))]
         ).status_code
         == 200
-    )  # the name alone is taken
+    )  # only the name is used
 
 
 def test_more_bytes_than_may_come_are_refused_whatever_the_header_says(make_house):
@@ -356,7 +356,7 @@ def test_deeply_nested_json_is_a_problem_and_no_crash(house):
 
 
 def test_test_images_are_made_with_the_scanner_of_the_settings(make_house, monkeypatch):
-    monkeypatch.setattr("bagscan.service.service.HOUSE_S", 3600)
+    monkeypatch.setattr("bagscan.service.service.MAINTENANCE_S", 3600)
     house = make_house(tip_rate=0.5, tip_profile="g640_cu")
     service, asked = house.service, []
     send(house.machine(), tiff("clear"), name="00017_below.tif")

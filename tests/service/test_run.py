@@ -1,4 +1,4 @@
-"""Listening: what is told where a port cannot be had."""
+"""Listening: messages if a port is not available."""
 
 import socket
 
@@ -7,7 +7,7 @@ from sqlalchemy import update
 
 from bagscan.core.errors import ConfigError
 from bagscan.service import accounts
-from bagscan.service.demo import PASSWORD, refuse_demo_accounts, told_truths
+from bagscan.service.demo import PASSWORD, load_truths, refuse_demo_accounts
 from bagscan.service.run import _bind
 from bagscan.service.store import tables
 from tests.service.conftest import send
@@ -19,14 +19,14 @@ def test_a_port_that_is_taken_is_told_once_and_in_plain_words(caplog, capfd):
         other.bind(("127.0.0.1", 0))
         other.listen()
         port = other.getsockname()[1]
-        with pytest.raises(ConfigError, match=f"port {port} of 127.0.0.1 is in use"):
+        with pytest.raises(ConfigError, match=f"{port}.*in use"):
             _bind("127.0.0.1", port)
     assert caplog.text == ""
     assert capfd.readouterr() == ("", "")
 
 
 def test_an_address_that_is_none_of_this_machines_is_not_called_taken():
-    with pytest.raises(ConfigError, match=r"cannot listen on 192\.0\.2\.1, port 8000: "):
+    with pytest.raises(ConfigError, match=r"cannot listen .*192\.0\.2\.1"):
         _bind("192.0.2.1", 8000)
 
 
@@ -37,7 +37,7 @@ def test_a_free_port_is_bound(host):
 
 
 def test_a_store_of_the_demonstration_is_not_started_as_a_real_one(make_house, tmp_path):
-    """Its admin could be anybody."""
+    """Anybody could be its admin."""
     service = make_house(folder=tmp_path / "demo", start=False).service
     refuse_demo_accounts(service)
     number = service.store.write(
@@ -56,7 +56,7 @@ def test_a_store_of_the_demonstration_is_not_started_as_a_real_one(make_house, t
 
 
 def test_the_demonstration_tells_the_truth_after_a_decision_alone(make_house, simulated_root):
-    truths = told_truths(simulated_root)
+    truths = load_truths(simulated_root)
     assert {told == "Nothing is hidden in it." for told in truths.values()} == {True, False}
     house = make_house(second_reader="none", reviewed="all")
     reader = house.person("operator")

@@ -1,4 +1,4 @@
-"""The same bytes give the same findings from the library, the command line and the service, with the shipped model."""
+"""Library, command line and service give the same findings with the bundled model."""
 
 import json
 import subprocess
@@ -34,7 +34,7 @@ def test_library_command_line_and_service_say_the_same(make_house, simulated_roo
         {view: simulated_root / "raw" / f"{name}_{view}.tif" for view in ("below", "side")}
         for name in ("00000a", "00000b", "00001a")
     ]
-    # A threshold at which there is something to compare: the screener of every path takes the same.
+    # All paths use the same screener; at this threshold there are findings to compare.
     threshold = 0.0005
     screener = Screener.load(SHIPPED / "raw", threshold)
     machine = house.machine()
@@ -69,8 +69,11 @@ def test_library_command_line_and_service_say_the_same(make_house, simulated_roo
 
 
 def test_the_service_itself_loads_no_torch():
-    """Models and scans are opened in workers alone: the process that holds passwords and keys parses neither."""
-    code = "import sys; import bagscan.service.run, bagscan.service.http.app; assert not {'torch', 'torchvision', 'timm'} & set(sys.modules), 'torch is loaded'"
+    """Only workers open models and scans: the process with passwords and keys parses neither."""
+    code = (
+        "import sys; import bagscan.service.run, bagscan.service.http.app; "
+        "assert not {'torch', 'torchvision', 'timm'} & set(sys.modules), 'torch is loaded'"
+    )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 

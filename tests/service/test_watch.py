@@ -1,4 +1,4 @@
-"""A folder that a scanner writes into."""
+"""A folder that a scanner writes to."""
 
 import hashlib
 import json
@@ -72,7 +72,7 @@ def test_what_a_scanner_still_writes_under_another_name_is_never_touched(
     watched, monkeypatch, caplog
 ):
     folder, make = watched
-    monkeypatch.setattr(watch, "TOLD_AFTER_S", 0.5)
+    monkeypatch.setattr(watch, "REPORT_AFTER_S", 0.5)
     make()
     others = ["slow.tif.part", "7.tmp", "8.tif~", "9.xml", "Thumbs.db"]
     for name in others:
@@ -142,7 +142,7 @@ def test_a_kill_between_the_moves_of_a_pair_makes_no_second_bag_of_what_is_left(
     again = make(folder=tmp_path / "store")
     wait_for(folder / "results" / "7.json")
     wait_for(folder / "accepted" / "7_side.tif")
-    time.sleep(2.5)  # longer than a lone view waits for another
+    time.sleep(2.5)  # longer than a single view waits for another
     assert count(again, scans) == 1
 
 
@@ -170,7 +170,7 @@ def test_a_verdict_that_a_kill_held_up_is_laid_out_at_the_next_start_once(watche
     result = wait_for(folder / "results" / "7.json")
     time.sleep(0.7)
     house.service.stop()
-    result.unlink()  # taken by whoever reads it: it must not come again
+    result.unlink()  # a reader took it away: it must not come again
     again = make(folder=tmp_path / "store")
     time.sleep(1.5)
     assert not result.exists()
@@ -192,7 +192,7 @@ def test_a_view_waits_for_another_that_comes_later(watched):
         "below",
         "side",
     ]
-    (folder / "8_below.tif").write_bytes(tiff("alarm", 1))  # and not for ever
+    (folder / "8_below.tif").write_bytes(tiff("alarm", 1))  # but not for ever
     wait_for(folder / "results" / "8_below.json")
     assert count(house, scans) == 2
 
@@ -224,7 +224,7 @@ def test_verdicts_come_while_the_queue_is_full_and_none_is_overwritten(watched):
         wait_for(folder / "results" / f"{n}.json", 30)
     assert len(list((folder / "results").iterdir())) == 12
     (folder / "3.tif").write_bytes(tiff("clear", "again"))
-    second = lambda: list((folder / "results").glob("3_*.json"))  # noqa: E731 — by its name: the one it is written under comes first
+    second = lambda: list((folder / "results").glob("3_*.json"))  # noqa: E731 — by name: that of the temporary file comes first
     until(second, 10)
     assert [
         json.loads(path.read_text())["decision"]
@@ -248,7 +248,7 @@ def test_a_verdict_that_cannot_be_laid_down_keeps_no_other(watched):
     make()
     blocked = (
         folder / "results" / f".1.json.{hashlib.sha256(b'1.json').hexdigest()[:8]}.part"
-    )  # what it is written under
+    )  # the temporary name
     blocked.mkdir()
     (folder / "1.tif").write_bytes(tiff("alarm"))
     (folder / "2.tif").write_bytes(tiff("clear"))

@@ -1,4 +1,4 @@
-"""Simulated data sets on disk: the same bytes for any workers, resumed, refused, read back."""
+"""Simulated datasets on disk: equal bytes for any worker count, resumed, refused, read back."""
 
 import dataclasses
 import hashlib
@@ -56,7 +56,7 @@ def made(tmp_path_factory):
 def test_two_workers_write_the_same_bytes_as_one(made, tmp_path, monkeypatch):
     monkeypatch.delenv(
         "OMP_NUM_THREADS", raising=False
-    )  # as a user's shell: matrix libraries take all cores unless told
+    )  # like a user's shell: matrix libraries take all cores by default
     simulate(RECIPE, tmp_path / "two", workers=2, report=quiet)
     assert hashes(made) == hashes(tmp_path / "two")
 
@@ -64,7 +64,7 @@ def test_two_workers_write_the_same_bytes_as_one(made, tmp_path, monkeypatch):
 def test_a_killed_run_goes_on_and_ends_the_same(made, tmp_path):
     out = tmp_path / "killed"
     simulate(dataclasses.replace(RECIPE, count=4), out, report=quiet)
-    (out / "scans" / "00001.json").unlink()  # killed before it was done
+    (out / "scans" / "00001.json").unlink()  # as if killed before the end
     (out / "raw" / "00001a_below.tif").write_bytes(b"half")
     said = []
     simulate(RECIPE, out, report=said.append)
@@ -75,7 +75,7 @@ def test_a_killed_run_goes_on_and_ends_the_same(made, tmp_path):
 
 
 def test_a_folder_holds_one_recipe(made, tmp_path):
-    with pytest.raises(DataError, match="seed was 3, now 4"):
+    with pytest.raises(DataError, match=r"seed.*3.*4"):
         simulate(dataclasses.replace(RECIPE, seed=4), made, report=quiet)
     (tmp_path / "notes.txt").write_text("mine")
     with pytest.raises(DataError, match="not empty"):
@@ -115,7 +115,7 @@ def test_sets_of_the_same_collection_show_the_same_pieces_and_stagings():
 def test_wrong_recipes_are_told(tmp_path):
     with pytest.raises(ConfigError, match="did you mean 'deei'"):
         load_recipe("deeI")
-    with pytest.raises(ConfigError, match="count must be 1"):
+    with pytest.raises(ConfigError, match="count"):
         load_recipe("smoke", count=0)
     mine = tmp_path / "mine.yaml"
     mine.write_text("devices: [phone]\nprofile: g640\nprofile_sha256: abc\n")
@@ -161,7 +161,7 @@ def test_the_collection_gives_anomalies_and_its_own_split(made):
         assert all(a.mask is not None and a.mask.area for a in record.annotations)
     split = given_split(colour.records, {"train": 0.6, "val": 0.1, "test": 0.3})
     assert sum(map(len, split.parts.values())) == 16
-    with pytest.raises(ConfigError, match="images must be one of"):
+    with pytest.raises(ConfigError, match="images"):
         simulated.load(made, "grey")
     with pytest.raises(DataError, match="bagscan simulate"):
         simulated.load(made / "raw")
@@ -334,17 +334,17 @@ def test_a_mesh_takes_the_place_of_every_anomaly(tmp_path):
 def test_convert_images_a_users_scan_and_says_how(made, tmp_path):
     path = next((made / "raw").glob("*_below.tif"))
     one = convert_scan(path, tmp_path)
-    assert "nearest" in one.told
+    assert "nearest" in one.description
     truth, found = read_scan(path).views[0], read_scan(one.files[0]).views[0]
     both = (truth.pixels[2] > 0) & (found.pixels[2] > 0)
     assert both.mean() > 0.05
     assert np.median(np.abs(truth.pixels[2] - found.pixels[2])[both]) < 0.2
-    with pytest.raises(DataError, match="nothing is overwritten"):
+    with pytest.raises(DataError, match="--out"):
         convert_scan(path, path.parent.parent)
     (tmp_path / "again").mkdir()
     told = convert_scan(
         path, tmp_path / "again", Calibration.of_profile(load_profile("g640_coarse"))
-    ).told
+    ).description
     assert "g640_coarse" in told
 
 
@@ -356,7 +356,7 @@ def test_convert_finds_air_where_it_is_not_full_scale(made, tmp_path):
     write_counts(tmp_path / "dim.tif", dim, ("low", "high"))
     (tmp_path / "out").mkdir()
     one = convert_scan(tmp_path / "dim.tif", tmp_path / "out")
-    assert "air taken from the brightest per cent" in one.told
+    assert "air taken from the brightest per cent" in one.description
     found = read_scan(one.files[0]).views[0].pixels[:2]
     assert found == pytest.approx(pixels, abs=0.03)
 
@@ -376,7 +376,7 @@ def test_convert_refuses_energies_that_are_swapped(made, tmp_path):
 
 
 def test_convert_refuses_what_has_no_two_energies(made, tmp_path):
-    with pytest.raises(ReadError, match="needs low and high energy"):
+    with pytest.raises(ReadError, match="low and high"):
         convert_scan(next((made / "colour").glob("*.png")), tmp_path)
 
 
@@ -395,7 +395,7 @@ def test_wedges_of_a_users_own(tmp_path):
     calibration = read_wedges(path)
     low, high = spectral.transmission(np.array([[8.0]]), [material("aluminium")])[0]
     assert calibration.table(-np.log(low), -np.log(high)) == pytest.approx(13, abs=0.3)
-    assert "4 wedges" in calibration.told
+    assert "4 wedges" in calibration.description
     for change, told in (
         ({"scatter": {"share": 0.02, "sigma_px": 0}}, "sigma_px above 0"),
         ({"scatter": {"share": -0.5, "sigma_px": 20}}, "scatter.share"),

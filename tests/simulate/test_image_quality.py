@@ -1,7 +1,8 @@
-"""Wires, steel and sharpness on noisy images, as ASTM F792 looks at them, with a matched filter.
+"""Wires, steel and sharpness on noisy images, as in ASTM F792, with a matched filter.
 
-An observer who knows the shape and how noise of neighbouring channels is correlated takes that off and
-correlates with the noise-free difference, weighted by variance; its signal-to-noise over many noisy images is the contrast-to-noise ratio that is asked for.
+The observer knows the shape and the noise correlation of neighbouring channels, and removes the
+latter. It correlates the image with the noise-free difference, weighted by variance. Its
+signal-to-noise ratio over many noisy images is the contrast-to-noise ratio.
 """
 
 import dataclasses
@@ -55,7 +56,7 @@ def plate(steel_mm, strip):
 
 
 def matched_filter_cnr(profile, without, with_it):
-    """Signal-to-noise of a matched filter over noisy images with and without."""
+    """Signal-to-noise of a matched filter over noisy images with and without the object."""
     view = profile.views[0]
     low, high = np.array([250, 0, 40.0]), np.array([420, 60, 120.0])
     view = view.cropped(low, high)
@@ -70,7 +71,7 @@ def matched_filter_cnr(profile, without, with_it):
             for t, k in ((clean, 1), (changed, 1001))
         ]
     )
-    # Flicker moves whole lines and gain whole channels: an observer takes both off, from where nothing is.
+    # Flicker affects whole lines, gain whole channels: both are estimated beside the object.
     empty = np.abs(difference) < 0.02 * np.abs(difference).max()
     for axis in (-1, -2):
         noisy = noisy - (noisy * empty).sum(axis, keepdims=True) / np.maximum(
@@ -85,7 +86,7 @@ def matched_filter_cnr(profile, without, with_it):
 
 
 def test_noise_of_neighbouring_channels_is_correlated_as_measured(profile):
-    """Lag-1 correlations along a line of .44 to .51 were measured in blanks of a panel system, of independent lines."""
+    """Blanks of a panel system measured lag-1 correlations along a line of .44 to .51."""
     blank = measure(
         np.ones((2, 300, 600), np.float32),
         profile,
@@ -131,7 +132,7 @@ def test_lead_is_seen_behind_thirty_millimetres_of_steel_and_not_behind_forty_fi
 
 
 def test_area_cnr_is_what_a_matched_filter_reaches(profile):
-    """The number that strata are made of, against noisy images."""
+    """The figure that defines strata, against noisy images."""
     plain = dataclasses.replace(profile, noise=Noise(gain=0.0, flicker=0.0), faults=Faults())
     view = plain.views[0].cropped(np.array([250, 0, 40.0]), np.array([420, 60, 120.0]))
 
@@ -153,7 +154,7 @@ def test_area_cnr_is_what_a_matched_filter_reaches(profile):
 def test_mtf_of_a_steel_edge(profile, axis):
     """The modulation transfer of blur and pixel, against that of a Gaussian times a box."""
     view = profile.views[0].cropped(np.array([250, 0, 40.0]), np.array([420, 60, 120.0]))
-    # Slanted a little, as an edge is measured: its crossings of many lines sample it finely (ISO 12233).
+    # Slightly slanted: its crossings of many lines sample the edge finely (ISO 12233).
     slant = np.tan(np.radians(4))
     corners = [
         (-40, -20),

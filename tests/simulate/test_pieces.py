@@ -1,4 +1,4 @@
-"""A laboratory's collection: the same pieces and stagings in set after set, and families that it has none of."""
+"""A laboratory's collection: the same pieces and stagings in many sets, and unseen families."""
 
 import dataclasses
 
@@ -25,7 +25,7 @@ def test_groups_come_in_their_shares_and_say_what_they_are():
         assert (made.family.piece is None) == (made.group == "other_families")
         assert (made.staging is None) == (made.group != "known_stagings")
         unseen = made.group == "other_families" and made.part != "train"
-        assert (made.told_group == "unseen_families") == unseen
+        assert (made.reported_group == "unseen_families") == unseen
 
 
 def test_pieces_are_in_every_part_and_families_in_one():

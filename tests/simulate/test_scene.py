@@ -1,4 +1,4 @@
-"""Packing, concealment and whole scenes: nothing overlaps, nothing leaves the bag, pairs differ only where they must."""
+"""Packing, concealment and scenes: no overlap, all inside the bag, pairs differ in the anomaly."""
 
 import dataclasses
 
@@ -7,7 +7,7 @@ import pytest
 from scipy import ndimage
 
 from bagscan.imaging.scanner import Faults, Scatter, load_profile
-from bagscan.simulate.anomalies import KINDS, SIZES, large_enough, room_share, wanted_size
+from bagscan.simulate.anomalies import KINDS, SIZES, draw_place_size, is_large_enough, size_factor
 from bagscan.simulate.assembly import AIR, OUTSIDE, Builder, join
 from bagscan.simulate.concealment import CONTENTS, WAYS, conceal
 from bagscan.simulate.devices import NAMES, PAPER_A, Family, build_device
@@ -38,7 +38,7 @@ def test_what_is_dropped_stands_on_what_lies_below():
     second = heap.drop(block((150, 120, 20)), rng)
     assert 10 < first[2] < 12  # its middle: half its height, and a gap
     assert 30 < second[2] < 33
-    assert heap.drop(block((150, 120, 80)), rng) is None  # no room below the lid
+    assert heap.drop(block((150, 120, 80)), rng) is None  # not enough space below the lid
     assert heap.drop(block((300, 20, 20)), rng) is None
 
 
@@ -148,8 +148,8 @@ def test_operational_anomalies_measure_what_they_must():
         if kind == "organic_block":
             assert np.prod(extent) >= 25_000
     small = block((10, 8, 2))
-    assert not large_enough(small, "organic_block")
-    assert large_enough(small, "organic_block", SIZES["specks"])
+    assert not is_large_enough(small, "organic_block")
+    assert is_large_enough(small, "organic_block", SIZES["specks"])
 
 
 def test_small_devices_hold_less():
@@ -157,15 +157,17 @@ def test_small_devices_hold_less():
         build_device(Family(name, layout, 1), np.random.default_rng(0))[0]
         for name, layout in (("phone", "slab"), ("toaster", "two_slots"))
     )
-    assert room_share(phone) == 0.2
-    assert room_share(toaster) == 1.0
-    sizes = [np.prod(wanted_size("powder", np.random.default_rng(k), room=0.2)) for k in range(50)]
+    assert size_factor(phone) == 0.2
+    assert size_factor(toaster) == 1.0
+    sizes = [
+        np.prod(draw_place_size("powder", np.random.default_rng(k), room=0.2)) for k in range(50)
+    ]
     assert max(sizes) <= 0.2 * 600e3 * 1.0001
 
 
 def test_speck_sizes_spread_over_decades():
     rng = np.random.default_rng(0)
-    volumes = [np.prod(wanted_size("organic_block", rng, SIZES["specks"])) for _ in range(400)]
+    volumes = [np.prod(draw_place_size("organic_block", rng, SIZES["specks"])) for _ in range(400)]
     assert np.quantile(volumes, 0.9) > 100 * np.quantile(volumes, 0.1)
 
 
@@ -191,8 +193,8 @@ def test_recipes_that_make_no_sense_are_refused():
         ({"look_alikes": 1.5}, "0 to 1"),
         ({"groups": {"strangers": 1}}, "unknown 'strangers'"),
         ({"sizes": "specs"}, "did you mean 'specks'"),
-        ({"seed": -1}, "seed must be 0 or more, got -1"),
-        ({"pieces": 0}, "pieces must be 1 or more, got 0"),
+        ({"seed": -1}, "seed.*-1"),
+        ({"pieces": 0}, "pieces.*0"),
     ):
         with pytest.raises(ValueError, match=match):
             dataclasses.replace(RECIPE, **wrong)
@@ -225,7 +227,7 @@ def test_items_lie_in_their_bag(scenes):
 
 
 def test_what_is_inside_a_device_does_not_move_what_lies_around():
-    """Of two things hidden inside, the bag and its contents are the same; what is taped outside is packed with its device."""
+    """Two items hidden inside leave bag and contents equal; taped ones are packed as well."""
     inside = tuple(way for way in WAYS if way != "taped_outside")
     one, two = (
         dataclasses.replace(RECIPE, ways=inside, kinds=(kind,))
@@ -266,7 +268,7 @@ def test_pairs_are_equal_to_the_bit_outside_the_changed_footprint(scenes, sharp,
     for benign, anomalous in zip(pair["benign"], pair["anomalous"], strict=True):
         changed = (benign.counts != anomalous.counts).any(0)
         assert changed.any()
-        # Every changed pixel lies in the outline of what was put in or taken out, one pixel of slack.
+        # Changed pixels lie in the outline of an added or removed part, with one pixel of slack.
         fan = benign.view.fan(line_positions(scene.y_mm, sharp.line_pitch_mm, 2), 2)
         outline = (
             Rasteriser(scene.changed.solids([]), fan)

@@ -1,10 +1,17 @@
-"""Assemblies, their audit, and everything that is built of them: devices, items, bags, anomalies."""
+"""Assemblies, their audit, and objects built from them: devices, items, bags, anomalies."""
 
 import numpy as np
 import pytest
 
 from bagscan.core.errors import ConfigError, DataError
-from bagscan.simulate.anomalies import KINDS, SHAPES, SIZES, build_anomaly, imported, wanted_size
+from bagscan.simulate.anomalies import (
+    KINDS,
+    SHAPES,
+    SIZES,
+    build_anomaly,
+    draw_place_size,
+    imported,
+)
 from bagscan.simulate.assembly import AIR, OUTSIDE, Builder, join
 from bagscan.simulate.bags import KINDS as BAGS
 from bagscan.simulate.bags import build_bag
@@ -36,11 +43,11 @@ def test_the_audit_sees_what_counts_twice():
     assert audit(b.build()).overlap_share == pytest.approx(1 / 3, abs=0.02)
     b = builder()
     outer = b.box("iron", (20, 20, 20))
-    b.box("pmma", (10, 10, 10))  # inside, but not said to be
+    b.box("pmma", (10, 10, 10))  # inside, but not declared so
     assert audit(b.build()).overlap_share == pytest.approx(1 / 8, abs=0.02)
     b = builder()
     outer = b.box("iron", (20, 20, 20))
-    b.box("pmma", (20, 20, 20), (10, 0, 0), inside=outer)  # half of it reaches out
+    b.box("pmma", (20, 20, 20), (10, 0, 0), inside=outer)  # half of it sticks out
     assert audit(b.build()).overlap_share == pytest.approx(1 / 3, abs=0.02)
 
 
@@ -51,7 +58,7 @@ def test_nested_solids_and_things_in_the_air_of_a_case_are_no_overlap():
         outer = b.box("iron", (20, 20, 20))
         b.box("copper", (10, 10, 10), inside=outer)
     assert audit(b.build()).overlap.sum() == 0
-    b.box("iron", (4, 4, 4), (25, 0, 0))  # not said to lie in the case's air, which weighs nothing
+    b.box("iron", (4, 4, 4), (25, 0, 0))  # not declared inside the case's air, which weighs nothing
     assert audit(b.build()).overlap.sum() == 0
     b.box("iron", (4, 4, 4), (30, 0, 0))  # through the wall
     assert audit(b.build()).overlap.sum() > 0
@@ -187,13 +194,13 @@ def test_anomalies_fit_their_place_and_nest(kind):
     rng = np.random.default_rng(4)
     built = 0
     for _ in range(40):
-        size = rng.permutation(wanted_size(kind, rng))
+        size = rng.permutation(draw_place_size(kind, rng))
         found = build_anomaly(kind, size, rng)
         if found is None:
             continue
         built += 1
         low, high = found.bounds
-        assert (high - low <= size * 1.02).all()  # a round mesh is grown to its volume
+        assert (high - low <= size * 1.02).all()  # a round mesh is enlarged to its true volume
         assert np.abs(high + low).max() <= size.max()
         assert audit(found, np.clip((high - low) / 40, 0.02, 1)).overlap_share < MAX_OVERLAP
         assert len(found.components) == 1

@@ -1,4 +1,4 @@
-"""Whether what is hidden can be seen: known answers, and stagings that keep to the rule."""
+"""Visibility of hidden anomalies: known answers, and stagings that obey the rule."""
 
 import numpy as np
 import pytest
@@ -83,7 +83,7 @@ def test_devices_have_two_poses_and_some_lie_on_their_side():
 
 
 def test_taping_outside_is_the_last_resort():
-    """A solid block has no room inside: only what is taped to it can be, and it is found all the same."""
+    """A solid block has no space inside: an item can only be taped to it, and is still found."""
     device = box("abs", (200, 150, 60))
     ways = ("cavity_insert", "between_layers", "taped_outside")
     found = [

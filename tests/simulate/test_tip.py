@@ -82,7 +82,7 @@ def test_multiplying_is_wrong_where_the_beam_is_hardened(profile):
 
 @pytest.fixture(scope="module")
 def scene(profile):
-    """A slab over which a small steel block is laid, both ways."""
+    """A slab with a small steel block on it, both ways."""
     quiet = dataclasses.replace(load_profile("g640_coarse"), noise=Noise(0, 0, 0), faults=Faults())
     b = Builder(np.random.default_rng(0))
     b.box("aluminium", (200, 120, 4), (320, 80, 60))

@@ -1,4 +1,4 @@
-"""What items are made of, as a second task."""
+"""Components of items, as a second task."""
 
 import json
 from dataclasses import replace
@@ -17,9 +17,17 @@ from bagscan.training.joint import JointTask
 from bagscan.training.samples import load_samples
 
 SETTINGS = """
-data: {{sources: [{{format: simulated, root: {root}, images: raw, items: true}}], fractions: [0.34, 0.33, 0.33]}}
+data:
+  sources: [{{format: simulated, root: {root}, images: raw, items: true}}]
+  fractions: [0.34, 0.33, 0.33]
 model:
-  input: {{quantity: dual_energy, channels: [low, high, zeff], working_side_px: 0, superpixel_side_px: 8, mean: [0.9, 0.6, 8.0], std: [0.9, 0.7, 5.0]}}
+  input:
+    quantity: dual_energy
+    channels: [low, high, zeff]
+    working_side_px: 0
+    superpixel_side_px: 8
+    mean: [0.9, 0.6, 8.0]
+    std: [0.9, 0.7, 5.0]
   regioner: {{name: ssn, width: 4, n_features: 3, stride: 2}}
   encoder: {encoder}
 training: {{batch_size: 3, components: 0.5, augment: {{crop_px: 64, threats: 1.0}}}}
@@ -89,7 +97,7 @@ def test_the_loss_is_none_where_all_is_told_and_counts_the_item_alone(items):
     known.layer.weight.data[:, 0, 0, 0] = 60.0
     known.layer.bias.data[:] = -30.0
     features = torch.zeros(1, 4, 2, 2)
-    features[0, 0, 0, 0] = 1.0  # everything is there, it says, at the first place alone
+    features[0, 0, 0, 0] = 1.0  # the head predicts all components, at the first place only
     wanted = torch.zeros(1, kinds, 2, 2)
     wanted[0, :, 0, 0] = 1.0
     presence = torch.ones(1, 8, 8)
@@ -128,5 +136,5 @@ def test_what_cannot_learn_it_is_told(items):
     with pytest.raises(ConfigError, match="items: true"):
         JointTask(model, bare, bare, experiment.training)
     experiment, model, samples = items("{name: crop, backbone: test_resnet, size_px: 32}")
-    with pytest.raises(ConfigError, match="needs encoder pooled"):
+    with pytest.raises(ConfigError, match="encoder pooled"):
         JointTask(model, samples, samples, experiment.training)

@@ -1,4 +1,4 @@
-"""A detector trains, is judged and kept, and its weights take their place in a model."""
+"""A detector is trained, evaluated and saved, and its weights are loaded into a model."""
 
 import json
 from pathlib import Path
@@ -23,7 +23,12 @@ kind: detection
 data:
   sources: [{format: simulated, root: ROOT, images: raw, views: below, annotate: device}]
   fractions: [0.34, 0.33, 0.33]
-input: {quantity: dual_energy, channels: [low, high, zeff], working_side_px: 0, mean: [0.8, 0.8, 6.0], std: [0.25, 0.25, 5.0]}
+input:
+  quantity: dual_energy
+  channels: [low, high, zeff]
+  working_side_px: 0
+  mean: [0.8, 0.8, 6.0]
+  std: [0.25, 0.25, 5.0]
 regioner: {name: mask_rcnn, backbone: test_resnet, dim: 16, stride: 2}
 training:
   batch_size: 2
@@ -63,8 +68,14 @@ def test_train_and_evaluate_from_the_command_line(config, tmp_path, name):
 def test_any_number_of_channels_is_taken(
     config, tmp_path, simulated_root, images, quantity, channels
 ):
-    source = f"data.sources=[{{format: simulated, root: {simulated_root}, images: {images}, views: below, annotate: device}}]"
-    taken = f"input={{quantity: {quantity}, channels: [{', '.join(channels)}], working_side_px: 0, mean: {[0.8] * len(channels)}, std: {[0.25] * len(channels)}}}"
+    source = (
+        f"data.sources=[{{format: simulated, root: {simulated_root}, images: {images}, "
+        "views: below, annotate: device}]"
+    )
+    taken = (
+        f"input={{quantity: {quantity}, channels: [{', '.join(channels)}], working_side_px: 0, "
+        f"mean: {[0.8] * len(channels)}, std: {[0.25] * len(channels)}}}"
+    )
     experiment = read_experiment(config, [source, taken])
     train(experiment, tmp_path / "run", lambda _: None)
     weights = load_file(tmp_path / "run" / "regioner.safetensors")
@@ -84,7 +95,14 @@ data:
   sources: [{{format: simulated, root: {simulated_root}, images: raw, views: below, items: true}}]
   fractions: [0.34, 0.33, 0.33]
 model:
-  input: {{quantity: dual_energy, channels: [low, high, zeff], working_side_px: 0, superpixel_side_px: 8, log_transmission: true, mean: [0.9, 0.6, 8.0], std: [0.9, 0.7, 5.0]}}
+  input:
+    quantity: dual_energy
+    channels: [low, high, zeff]
+    working_side_px: 0
+    superpixel_side_px: 8
+    log_transmission: true
+    mean: [0.9, 0.6, 8.0]
+    std: [0.9, 0.7, 5.0]
   regioner:
     name: sub_components
     items: {{name: mask_rcnn, backbone: test_resnet, dim: 16, stride: 2, min_score: 0.0}}
@@ -109,9 +127,9 @@ init_regioner: {tmp_path / "run" / "regioner.safetensors"}
         torch.equal(value, kept[name]) for name, value in model.regioner.items.named_parameters()
     )
     view = View(np.full((3, 64, 96), 0.9, np.float32), ("low", "high", "zeff"), "dual_energy")
-    regions, scores = model.judge(view)
+    regions, scores = model.score_view(view)
     assert len(scores) == regions.n
-    everywhere, more = model.everywhere().judge(view)
+    everywhere, more = model.everywhere().score_view(view)
     assert (everywhere.labels >= 0).all()
     assert len(more) >= len(scores)
 
@@ -146,7 +164,7 @@ def test_boxes_alone_refuse_masks(config):
 def test_a_model_loads_without_the_weights_that_its_parts_started_from(
     config, tmp_path, monkeypatch
 ):
-    """Items and parts are parts within a part: nothing is fetched for them either."""
+    """Items and parts are nested parts: no weights are fetched for them either."""
     import bagscan.backbones
 
     parts = {
@@ -172,13 +190,15 @@ def test_a_model_loads_without_the_weights_that_its_parts_started_from(
 
 @pytest.mark.parametrize("name", ["mask_rcnn", "faster_rcnn"])
 def test_whole_items_are_trained_calibrated_and_screened(config, tmp_path, simulated_root, name):
-    """Strategy 1 of paper A: a detector's items, one verdict on each."""
+    """Strategy 1 of paper A: a detector's items, with one verdict for each."""
     train(read_experiment(config, [f"regioner.name={name}"]), tmp_path / "found", lambda _: None)
     small = {
-        "data.sources": f"[{{format: simulated, root: {simulated_root}, images: raw, views: both, items: true}}]",
+        "data.sources": f"[{{format: simulated, root: {simulated_root}, images: raw, "
+        "views: both, items: true}]",
         "data.fractions": "[0.34, 0.33, 0.33]",
         "model.input.working_side_px": 0,
-        "model.regioner": f"{{name: {name}, backbone: test_resnet, dim: 16, stride: 2, min_score: 0.0}}",
+        "model.regioner": f"{{name: {name}, backbone: test_resnet, dim: 16, stride: 2, "
+        "min_score: 0.0}",
         "model.encoder": "{name: crop, backbone: test_resnet, size_px: 32}",
         "training.batch_size": 4,
         "training.validation_scans": 4,

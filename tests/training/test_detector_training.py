@@ -1,4 +1,4 @@
-"""A detector from its sets to its findings: packed, trained, resumed, calibrated, exported, screened."""
+"""A detector from dataset to findings: packed, trained, resumed, calibrated, exported, screened."""
 
 import json
 from dataclasses import replace
@@ -12,10 +12,10 @@ from bagscan.cli import app
 from bagscan.core import Decision, OperatingPoint, Scan
 from bagscan.core.errors import ConfigError, DataError, ModelError
 from bagscan.datasets.packed import FIRST_DEVICE, packed_categories, read_packed
-from bagscan.detector.judging import judge_set
 from bagscan.detector.measures import measure
 from bagscan.detector.model import Detector
 from bagscan.detector.sampling import whole_view
+from bagscan.detector.scored_bags import score_set
 from bagscan.export.graphs import export_onnx
 from bagscan.export.parity import verify
 from bagscan.formats import read_scan
@@ -29,8 +29,8 @@ from bagscan.training.detector_experiment import calibrate_detector, packed_scen
 from bagscan.training.experiment import read_experiment, train
 from bagscan.training.hard_places import hard_places
 from bagscan.training.loop import LoopConfig, learning_rate_at
-from bagscan.training.seen_maps import seen_scenes
-from bagscan.training.whole_bags import rows_of, shown_bags
+from bagscan.training.seen_maps import load_scene_maps
+from bagscan.training.whole_bags import build_pixel_batch, select_rows
 
 SILENT = lambda _: None  # noqa: E731
 
@@ -59,14 +59,15 @@ def config(made, tmp_path_factory):
         f"kind: detector\nsets: [{made}]\npack_workers: 1\nthreads: 1\n"
         "network: {backbone: test_efficientnet, pretrained: false, width: 16}\n"
         "training: {crop_px: 64, batch: 8, val_views: 6}\n"
-        "loop: {steps: 4, warmup: 1, cooldown: 2, validate_every: 2, checkpoint_every: 2, ema: 0.5}\n"
+        "loop: {steps: 4, warmup: 1, cooldown: 2, "
+        "validate_every: 2, checkpoint_every: 2, ema: 0.5}\n"
     )
     return path
 
 
 @pytest.fixture(scope="module")
 def trained(config, tmp_path_factory):
-    """Long enough to find devices, though not what is hidden in them."""
+    """Long enough to find devices, but not the anomalies in them."""
     out = tmp_path_factory.mktemp("run") / "run"
     longer = [
         "loop.steps=160",
@@ -185,7 +186,7 @@ def test_calibration_keeps_to_its_share_of_false_alarms_and_bags_are_screened(
     usable = load_model(folder, "torch")
     assert usable.operating_point.chosen_on_split == "val"
     assert usable.operating_point.expected_fpr <= 0.35
-    bags = judge_set(made, usable, "val", report=SILENT)
+    bags = score_set(made, usable, "val", report=SILENT)
     told = measure(bags, usable.thresholds)
     assert told["bag_fp"] == pytest.approx(usable.operating_point.expected_fpr)
     assert 0 <= told["on_the_anomaly"] <= told["bag_tp"] <= 1
@@ -209,7 +210,7 @@ def test_commands_calibrate_and_evaluate_a_detector(config, trained, tmp_path):
         app, ["calibrate", str(config), "--model", folder, "--max-fpr", "0.3"]
     )
     assert done.exit_code == 0, done.output
-    assert "a benign scan raises an alarm" in done.output
+    assert "95 % interval" in done.output
     done = CliRunner().invoke(
         app,
         [
@@ -237,7 +238,7 @@ def test_a_detector_for_colour_is_trained_and_judged_on_colour(config, made, tmp
     assert (detector.images, detector.network.config.channels) == ("colour", 3)
     usable = load_model(tmp_path / "model", "torch")
     assert usable.config.input.channels == ("red", "green", "blue")
-    assert len(judge_set(made, usable, "val", 2, SILENT)) == 4
+    assert len(score_set(made, usable, "val", 2, SILENT)) == 4
     with pytest.raises(ConfigError):
         read_experiment(config, ["images=grey"])
 
@@ -295,7 +296,7 @@ def test_hard_places_lie_on_devices_of_scans_without_an_anomaly(trained, made):
     chances = np.array([place.chance for place in found.places])
     assert np.mean(drawn) == pytest.approx(
         (chances**2).sum() / chances.sum(), rel=0.25
-    )  # the surer, the more often
+    )  # the higher the confidence, the more often
 
 
 def test_a_training_on_hard_places_and_level_stages(config, trained, tmp_path):
@@ -320,10 +321,11 @@ def test_a_training_on_hard_places_and_level_stages(config, trained, tmp_path):
 
 @pytest.fixture(scope="module")
 def together(made, trained, tmp_path_factory):
-    """What looks at both views, on the trained detector."""
+    """The two-view network, on the trained detector."""
     path = tmp_path_factory.mktemp("two_views") / "two_views.yaml"
     path.write_text(
-        f"kind: two_views\nsets: [{made}]\nstart: {trained / 'model'}\npack_workers: 1\nthreads: 1\n"
+        f"kind: two_views\nsets: [{made}]\nstart: {trained / 'model'}\n"
+        "pack_workers: 1\nthreads: 1\n"
         "two_views: {width: 8, hidden: 16}\ntraining: {rows: 12, bags: 2, lone: 0.5, val_bags: 4}\n"
         "loop: {steps: 6, warmup: 1, validate_every: 3, checkpoint_every: 3, ema: 0.5}\n"
     )
@@ -347,7 +349,7 @@ def test_maps_that_were_seen_are_what_the_detector_shows(together, trained, made
     _, out, _ = together
     detector = Detector.load(trained / "model")
     scene = next(s for s in read_packed(made, ("train",)) if s.views[0].host >= 0)
-    (seen,) = seen_scenes(detector, [scene], out / "seen" / detector.id, SILENT)
+    (seen,) = load_scene_maps(detector, [scene], out / "seen" / detector.id, SILENT)
     for anomalous in (False, True):
         for view, shown in zip(scene.views, seen.scans(anomalous), strict=True):
             features, counts = whole_view(view, anomalous)
@@ -382,10 +384,12 @@ def test_bags_are_shown_as_they_are_cut(together):
 
 @pytest.fixture(scope="module")
 def whole_bags(made, together):
-    """The experiment that trains all of it."""
+    """The experiment that trains the network and its detector together."""
     path = together[0].parent / "whole_bags.yaml"
     path.write_text(
-        f"kind: whole_bags\nsets: [{made}]\nstart: {together[1] / 'model'}\npack_workers: 1\nthreads: 1\ntraining: {{rows: 12, bags: 2, lone: 0.5, val_bags: 4}}\n"
+        f"kind: whole_bags\nsets: [{made}]\nstart: {together[1] / 'model'}\n"
+        "pack_workers: 1\nthreads: 1\n"
+        "training: {rows: 12, bags: 2, lone: 0.5, val_bags: 4}\n"
         "loop: {steps: 2, warmup: 1, validate_every: 1, checkpoint_every: 1, ema: 0.5}\n"
     )
     return read_experiment(path)
@@ -409,7 +413,7 @@ def test_whole_bags_train_all_of_a_detector(whole_bags, together, trained, tmp_p
             for name, value in before.items()
             if name.startswith(part) and name.endswith("weight")
         ), part
-    with pytest.raises(ConfigError):  # looks at views one by one
+    with pytest.raises(ConfigError):  # it examines views one at a time
         replace(whole_bags, start=str(trained / "model")).prepare(tmp_path / "other", SILENT)
 
 
@@ -425,7 +429,7 @@ def test_whole_bags_are_validated_as_their_maps_were(whole_bags, together, tmp_p
     of_pixels, _ = whole_bags.prepare(tmp_path, SILENT)
     assert of_pixels.validate() == pytest.approx(
         of_maps.validate(), abs=0.1
-    )  # maps in 16 bits, of views that are filled up further
+    )  # maps in 16 bits, of views with more padding
 
 
 def test_rows_of_whole_bags_lie_on_the_same_lines(whole_bags, tmp_path):
@@ -458,8 +462,8 @@ def test_mirrored_rows_are_the_rows_mirrored(made):
         s for s in read_packed(made, ("train",)) if s.views[0].host >= 0 and len(s.views) > 1
     )
     plain, mirrored = (
-        shown_bags(
-            [rows_of(scene, 16, 64, flips, np.ones((2, 2)))],
+        build_pixel_batch(
+            [select_rows(scene, 16, 64, flips, np.ones((2, 2)))],
             64,
             len(KINDS),
             "raw",

@@ -1,4 +1,4 @@
-"""Batches are the same whoever draws them, in their order, and what goes wrong while drawing is told."""
+"""Batches are equal for any number of loader processes; errors of loaders are reported."""
 
 import multiprocessing
 import os
@@ -11,7 +11,7 @@ import torch
 
 from bagscan.core.errors import ConfigError, DataError, TrainingError
 from bagscan.model import Model
-from bagscan.training.drawing import LOADERS, MAX_LOADERS, drawn_ahead, generator_of, loaders
+from bagscan.training.drawing import LOADERS, MAX_LOADERS, generator_of, loaders, prefetch_batches
 from bagscan.training.loop import LoopConfig, run
 
 forks = pytest.mark.skipif(sys.platform != "linux", reason="processes draw on Linux alone")
@@ -24,7 +24,7 @@ def numbers(rng: np.random.Generator) -> tuple[torch.Tensor, np.ndarray, float]:
 @pytest.mark.parametrize("processes", [0, pytest.param(2, marks=forks)])
 @pytest.mark.parametrize("rank", [0, 2])
 def test_the_batches_of_a_run_do_not_depend_on_who_draws_them(processes, rank):
-    found = list(drawn_ahead(numbers, 7, range(4, 13), rank, processes))
+    found = list(prefetch_batches(numbers, 7, range(4, 13), rank, processes))
     expected = [
         numbers(
             np.random.default_rng(
@@ -46,12 +46,12 @@ def test_a_run_that_is_at_its_end_draws_nothing(processes):
     def never(rng: np.random.Generator) -> None:
         raise AssertionError("drawn")
 
-    assert list(drawn_ahead(never, 0, range(5, 5), 0, processes)) == []
+    assert list(prefetch_batches(never, 0, range(5, 5), 0, processes)) == []
 
 
 def test_a_thread_draws_one_batch_ahead_and_none_beyond_the_last():
     drawn: list[float] = []
-    batches = drawn_ahead(lambda rng: drawn.append(rng.random()), 1, range(3))
+    batches = prefetch_batches(lambda rng: drawn.append(rng.random()), 1, range(3))
     for _ in batches:
         pass
     assert drawn == [generator_of(1, step).random() for step in range(3)]
@@ -59,7 +59,7 @@ def test_a_thread_draws_one_batch_ahead_and_none_beyond_the_last():
 
 @forks
 def test_processes_are_others_and_gone_when_the_run_stops():
-    batches = drawn_ahead(lambda rng: os.getpid(), 0, range(100), 0, 2)
+    batches = prefetch_batches(lambda rng: os.getpid(), 0, range(100), 0, 2)
     first = [next(batches) for _ in range(4)]
     assert len(set(first)) == 2
     assert os.getpid() not in first
@@ -73,17 +73,17 @@ def test_an_error_while_drawing_reaches_the_run(processes):
         raise DataError("a torn scan")
 
     with pytest.raises(DataError) as raised:
-        list(drawn_ahead(torn, 0, range(2), 0, processes))
+        list(prefetch_batches(torn, 0, range(2), 0, processes))
     assert str(raised.value) == "a torn scan"
 
 
 @forks
 def test_processes_that_die_or_stall_are_told_with_what_helps(monkeypatch):
     with pytest.raises(TrainingError, match=f"{LOADERS}=0"):
-        list(drawn_ahead(lambda rng: os._exit(9), 0, range(2), 0, 1))
+        list(prefetch_batches(lambda rng: os._exit(9), 0, range(2), 0, 1))
     monkeypatch.setattr("bagscan.training.drawing.STALLED_S", 2)
-    with pytest.raises(TrainingError, match="/dev/shm"):  # nothing arrives of what cannot be sent
-        list(drawn_ahead(lambda rng: lambda: None, 0, range(2), 0, 1))
+    with pytest.raises(TrainingError, match="/dev/shm"):  # an unsent batch does not arrive
+        list(prefetch_batches(lambda rng: lambda: None, 0, range(2), 0, 1))
 
 
 def test_on_a_processor_nobody_else_draws_and_on_an_accelerator_the_cores_do(monkeypatch):
@@ -107,7 +107,7 @@ def test_on_a_processor_nobody_else_draws_and_on_an_accelerator_the_cores_do(mon
         loaders(torch.device("cpu"))
     for wrong in ("many", "-1", "²"):
         monkeypatch.setenv(LOADERS, wrong)
-        with pytest.raises(ConfigError, match="a number of processes"):
+        with pytest.raises(ConfigError, match=f"{LOADERS}.*'{wrong}'"):
             loaders(torch.device("cpu"))
 
 
@@ -121,7 +121,7 @@ def test_what_needs_the_accelerator_is_drawn_in_the_process_that_trains(
     class Line:
         def __init__(self):
             self.modules = {"net": torch.nn.Linear(1, 1)}
-            self.draws_apart = apart
+            self.can_draw_in_processes = apart
 
         def batch(self, rng: np.random.Generator) -> tuple[int, torch.Tensor]:
             return os.getpid(), torch.ones(1, 1)
@@ -159,6 +159,6 @@ def test_regions_that_a_network_cuts_while_drawing_are_not_cut_apart(tiny_config
         sample = SimpleNamespace(
             region=None, annotations=("marked",), record=SimpleNamespace(origin="")
         )
-        assert JointTask(model, [sample], [sample], experiment.training).draws_apart is apart, (
-            regioner
-        )
+        assert (
+            JointTask(model, [sample], [sample], experiment.training).can_draw_in_processes is apart
+        ), regioner

@@ -1,4 +1,4 @@
-"""Superpixel networks learn from segmented images at whatever stride they work."""
+"""Superpixel networks learn from segmented images at any stride."""
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ from bagscan.training.ssn import SSNTask, SSNTrainingConfig
 
 
 def halves(seed, shift=0):
-    """An image of two colours that meet at a slanted border, and its segmentation, which may lie beside it."""
+    """An image of two colours with a slanted border, and a possibly shifted segmentation."""
     rows, cols = np.mgrid[:80, :96]
     labels, drawn = ((cols + rows // 4 > 50 + seed + by).astype(np.int32) for by in (shift, 0))
     rgb = np.where(drawn[..., None] == 1, [200, 60, 40], [50, 90, 180]).astype(np.uint8)

@@ -1,4 +1,4 @@
-"""Multi-label training and one-class fitting: what they draw, what they keep, and that they run from configuration alone."""
+"""Multi-label training and one-class fitting: sampling, stored results, configured runs."""
 
 import json
 from pathlib import Path
@@ -67,7 +67,7 @@ def test_the_ideal_set_holds_as_many_negatives_as_positives_always_the_same():
         chosen = ideal_set(labels, negatives, 0)
         assert (chosen < 12).sum() == 12
         assert len(chosen) == 12 + expected
-        assert chosen.max() < 90, "what nobody knows is no negative"
+        assert chosen.max() < 90, "unknown labels are not negatives"
     assert np.array_equal(ideal_set(labels, 1.0, 4), ideal_set(labels, 1.0, 4))
     assert not np.array_equal(ideal_set(labels, 1.0, 4), ideal_set(labels, 1.0, 5))
     assert len(ideal_set(labels, 1.0, 0, positives=5)) == 10
@@ -152,15 +152,23 @@ def test_gbad_goes_from_phase_one_to_a_report_by_configuration_alone(
     mode, tmp_path, sixray_root, simulated_root, monkeypatch
 ):
     monkeypatch.setenv("BAGSCAN_DATA", str(sixray_root))
-    model = "model: {input: {working_side_px: 64, square: true}, regioner: {name: whole_image}, encoder: {name: fpn, backbone: test_resnet, level_dim: 8}, "
+    model = (
+        "model: {input: {working_side_px: 64, square: true}, regioner: {name: whole_image}, "
+        "encoder: {name: fpn, backbone: test_resnet, level_dim: 8}, "
+    )
     one, two = tmp_path / "one.yaml", tmp_path / "two.yaml"
     data = "data: {sources: [{format: sixray, root: sixray}], fractions: [0.6, 0.2, 0.2]}\n"
     one.write_text(
-        f"kind: multi_label\n{data}{model}scorer: {{name: multi_label, classes: [Gun, Wrench]}}}}\ntraining: {{batch_size: 4}}\nloop: {{steps: 4}}\n"
+        f"kind: multi_label\n{data}{model}scorer: {{name: multi_label, classes: [Gun, Wrench]}}}}\n"
+        "training: {batch_size: 4}\nloop: {steps: 4}\n"
     )
-    gate = "{name: svm, errors: {name: bigan, widths: [16, 8], latent: 4, matched: 8, epochs: 2, least_steps: 0}}"
+    gate = (
+        "{name: svm, errors: {name: bigan, widths: [16, 8], latent: 4, matched: 8, "
+        "epochs: 2, least_steps: 0}}"
+    )
     two.write_text(
-        f"kind: one_class\n{data}init: {tmp_path}/one/model\nscorer: {{name: gbad, classes: [Gun, Wrench], mode: {mode}, gate: {gate}}}\n"
+        f"kind: one_class\n{data}init: {tmp_path}/one/model\n"
+        f"scorer: {{name: gbad, classes: [Gun, Wrench], mode: {mode}, gate: {gate}}}\n"
     )
     train(read_experiment(one), tmp_path / "one", SILENT)
     folder = tmp_path / "two" / "model"
@@ -200,13 +208,13 @@ def test_every_loss_meets_imbalance_in_its_own_way(phase_1, loss):
         sure, _ = task.loss((torch.zeros(1), torch.tensor([[1] + [0] * (len(task.classes) - 1)])))
     plain = float(torch.nn.functional.softplus(torch.tensor(-4.0)))
     if loss == "focal":
-        assert float(sure) < 0.01 * plain, "what is told right already hardly counts"
+        assert float(sure) < 0.01 * plain, "correct predictions hardly count"
     elif loss == "bce":
         assert float(sure) == pytest.approx(plain, rel=1e-4)
 
 
 def goes_all_the_way(config: Path, run: Path, scan: Path) -> dict:
-    """Train, calibrate, evaluate, screen and show by configuration alone; the findings of the scan."""
+    """Train, calibrate, evaluate, screen and show from configuration alone; return the findings."""
     folder, report = run / "model", run / "report"
     for words in (
         ["train", str(config), "--out", str(run)],
@@ -241,10 +249,12 @@ SCORERS = [
     "{name: gaussian}",
     "{name: memory, cap_mb: 0.05}",
     "{name: isolation, trees: 5}",
-    "{name: svm, errors: {name: bigan, widths: [16, 8], latent: 4, matched: 8, epochs: 2, least_steps: 0}}",
+    "{name: svm, errors: {name: bigan, widths: [16, 8], latent: 4, matched: 8, "
+    "epochs: 2, least_steps: 0}}",
     "{name: fused, known: {name: softmax, hidden: 8}, unseen: {name: memory, cap_mb: 0.05}}",
     "{name: bigan, widths: [16, 8], latent: 4, matched: 8, epochs: 2, least_steps: 0}",
-    "{name: fused, known: {name: softmax, hidden: 8}, unseen: {name: svm, errors: {name: bigan, epochs: 2, least_steps: 0}}}",
+    "{name: fused, known: {name: softmax, hidden: 8}, "
+    "unseen: {name: svm, errors: {name: bigan, epochs: 2, least_steps: 0}}}",
 ]
 
 
@@ -274,7 +284,8 @@ def test_models_of_pixels_need_no_trained_encoder(name, tmp_path, simulated_root
             scorer=f"{{name: {name}, latent: 8, width: 4, epochs: 1, batch_size: 8}}",
             init="null",
         )
-        + "model: {input: {working_side_px: 96}, regioner: {name: grid, cell_px: 24}, encoder: {name: pixels, size_px: 16}}\n"
+        + "model: {input: {working_side_px: 96}, regioner: {name: grid, cell_px: 24}, "
+        "encoder: {name: pixels, size_px: 16}}\n"
     )
     goes_all_the_way(
         config, tmp_path / "run", next((simulated_root / "colour").glob("*_below.png"))
@@ -287,10 +298,10 @@ def test_fitting_says_what_is_wrong(tmp_path, simulated_root, tiny_model):
     config.write_text(
         ONE_CLASS.format(root=simulated_root, scorer="{name: softmax}", init=tiny_model)
     )
-    with pytest.raises(ConfigError, match="trained with its encoder"):
+    with pytest.raises(ConfigError, match="'softmax'"):
         train(read_experiment(config), tmp_path / "a", SILENT)
     config.write_text(ONE_CLASS.format(root=simulated_root, scorer="{name: gaussian}", init="null"))
-    with pytest.raises(ConfigError, match="set init"):
+    with pytest.raises(ConfigError, match="init"):
         train(read_experiment(config), tmp_path / "b", SILENT)
     kinds = {
         scan["anomaly"]["kind"]
@@ -303,7 +314,7 @@ def test_fitting_says_what_is_wrong(tmp_path, simulated_root, tiny_model):
             root=simulated_root, scorer="{name: svm, errors: {name: gaussian}}", init=tiny_model
         )
     )
-    with pytest.raises(TrainingError, match="phase III needs anomalous"):
+    with pytest.raises(TrainingError, match="phase III"):
         train(
             read_experiment(config, [f"training.leave_out=[{', '.join(kinds)}]"]),
             tmp_path / "c",
@@ -323,7 +334,7 @@ def test_images_are_squared_in_training_as_in_use(phase_1, simulated_root):
     samples = load_samples(records, model, SILENT)
     assert {s.counts.shape[-2:] for s in samples} == {(64, 64)}
     by_screening = [
-        float(model.judge(model.config.input.working_view(read_scan(r.path).views[0]))[1][0])
+        float(model.score_view(model.config.input.working_view(read_scan(r.path).views[0]))[1][0])
         for r in records
     ]
     assert class_scores(model, samples).max(1) == pytest.approx(np.array(by_screening), abs=2e-3)
@@ -340,7 +351,8 @@ def test_changed_settings_describe_anew(tmp_path, simulated_root):
     config = tmp_path / "pixels.yaml"
     config.write_text(
         ONE_CLASS.format(root=simulated_root, scorer="{name: gaussian}", init="null")
-        + "model: {input: {working_side_px: 64}, regioner: {name: grid, cell_px: 24}, encoder: {name: pixels, size_px: 4}}\n"
+        + "model: {input: {working_side_px: 64}, regioner: {name: grid, cell_px: 24}, "
+        "encoder: {name: pixels, size_px: 4}}\n"
     )
     for number, settings in enumerate(
         ([], ["model.encoder.reach=2"], ["model.regioner.cell_px=16"]), 1

@@ -23,15 +23,15 @@ from bagscan.formats.scans import (
     READERS,
     RECIPE,
     as_text,
+    describe_unknown_types,
     doubled_error,
     grouped,
     is_shadow,
     no_scans,
     refuse_doubled,
+    scanner_views_of,
     set_at,
-    told_types,
     unknown_types,
-    views_made,
     walk,
 )
 
@@ -73,13 +73,13 @@ def write_index(
                 writer.write_batch(pa.RecordBatch.from_pylist(chunk, SCHEMA))
                 count += len(chunk)
                 views_of_bags = ([view["view_id"] for view in bag["views"]] for bag in chunk)
-                known_views = views_made([known_views, *views_of_bags])
+                known_views = scanner_views_of([known_views, *views_of_bags])
                 if count % (25 * CHUNK) == 0:
                     report(f"index: {count:,} bags")
         if not count:
             raise DataError(no_scans(sources, unknown))
     if unknown:
-        report(told_types(unknown))
+        report(describe_unknown_types(unknown))
     return count, known_views
 
 

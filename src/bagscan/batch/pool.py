@@ -35,7 +35,7 @@ class Pool:
         self._config, self._target = config, target
         self._workers: list[Worker | None] = [None] * config.workers
         self._task: dict[str, Any] = {
-            "kind": "judge",
+            "kind": "screen",
             "models": folders,
             "runtime": config.runtime,
         }
@@ -45,7 +45,7 @@ class Pool:
             "runtime": config.runtime,
         }
 
-    def judge(
+    def screen(
         self, bags: Sequence[tuple[int, dict[str, Any]]]
     ) -> Iterator[tuple[int, dict[str, Any], dict[str, Any]]]:
         """Screen bags in parallel.

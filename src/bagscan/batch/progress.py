@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-SAY_EVERY_S, MAX_ERRORS = 5.0, 10
+REPORT_INTERVAL_S, MAX_ERRORS = 5.0, 10
 
 
 class Progress:
@@ -29,14 +29,14 @@ class Progress:
         """Count bags that an earlier run has screened."""
         self.done += count
 
-    def judged(self, row: dict[str, Any]) -> None:
+    def count(self, row: dict[str, Any]) -> None:
         """Count a bag of this run, and report its error if it has one."""
         self.done += 1
         self._screened += 1
         if row["error"]:
             self._report_error(row)
         now = time.monotonic()
-        if now - self._reported_at > SAY_EVERY_S or self.done == self.total:
+        if now - self._reported_at > REPORT_INTERVAL_S or self.done == self.total:
             self._reported_at = now
             rate = self._screened / (now - self.started)
             left = _duration((self.total - self.done) / rate)

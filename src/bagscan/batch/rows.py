@@ -106,11 +106,11 @@ def flat_row(number: int, bag: str, row: dict[str, Any], top_score: float | None
         "views": views,
         "findings": findings,
     }
-    encoded: dict[str, Any] = utf_8_all(flat)
+    encoded: dict[str, Any] = escape_surrogates(flat)
     return encoded
 
 
-def utf_8_all(value: Any) -> Any:
+def escape_surrogates(value: Any) -> Any:
     """Return a row in which surrogates in strings are escaped, since Arrow requires UTF-8.
 
     Args:
@@ -120,9 +120,9 @@ def utf_8_all(value: Any) -> Any:
     if isinstance(value, str):
         return value.encode("utf-8", "backslashreplace").decode()
     if isinstance(value, dict):
-        return {utf_8_all(key): utf_8_all(entry) for key, entry in value.items()}
+        return {escape_surrogates(key): escape_surrogates(entry) for key, entry in value.items()}
     if isinstance(value, list | tuple):
-        return [utf_8_all(entry) for entry in value]
+        return [escape_surrogates(entry) for entry in value]
     return value
 
 

@@ -22,7 +22,7 @@ from bagscan.batch.index import count_index, index_hash, read_index, write_index
 from bagscan.batch.ledger import Ledger
 from bagscan.batch.progress import Progress
 from bagscan.batch.rows import flat_row, tally, write_part
-from bagscan.batch.storage import absolute, claim, publish, same_place
+from bagscan.batch.storage import absolute, canonical_source, claim, publish
 from bagscan.core import ReasonCode
 from bagscan.core.errors import ConfigError, UnavailableError
 from bagscan.core.files import LOCK, atomic_write_text, held, refuse_file
@@ -123,7 +123,7 @@ def prepare(
         count, known_views = write_index(about["sources"], index, config.views, report)
     about |= {
         "bags": count,
-        "views_made": list(known_views or config.views),
+        "scanner_views_of": list(known_views or config.views),
         "index_sha256": index_hash(index),
     }
     atomic_write_text(path, json.dumps(about, indent=1))
@@ -162,7 +162,7 @@ def _refuse_doubles(sources: Sequence[str]) -> None:
     Raises:
         ConfigError: a source lies within another, or equals it.
     """
-    locations = sorted(f"{same_place(source)}/" for source in sources)
+    locations = sorted(f"{canonical_source(source)}/" for source in sources)
     for outer, inner in itertools.pairwise(locations):  # sorting puts the inner right after
         if inner.startswith(outer):
             raise ConfigError(
@@ -190,10 +190,10 @@ def only_run(out: Path, report: Report = print) -> Iterator[None]:
                 (out / LOCK).unlink(missing_ok=True)
 
 
-class Judges(Protocol):
+class BagPool(Protocol):
     """Pool that screens bags in parallel: worker processes of this machine, or a cluster."""
 
-    def judge(
+    def screen(
         self, bags: Sequence[tuple[int, dict[str, Any]]]
     ) -> Iterator[tuple[int, dict[str, Any], dict[str, Any]]]:
         """Screen (number, bag) pairs; yield (number, bag, answer) in order of completion."""
@@ -203,7 +203,7 @@ class Judges(Protocol):
 
 
 def screen_archive(
-    out: Path, config: BatchConfig, pool: Judges, report: Report = print, to: str = ""
+    out: Path, config: BatchConfig, pool: BagPool, report: Report = print, to: str = ""
 ) -> dict[str, Any]:
     """Screen every unfinished part of a prepared archive. The pool is stopped at the end.
 
@@ -273,7 +273,7 @@ def screen_part(
     number: int,
     bags: Sequence[dict[str, Any]],
     config: BatchConfig,
-    pool: Judges,
+    pool: BagPool,
     progress: Progress | None = None,
 ) -> None:
     """Screen the bags of a part and write its Parquet file.
@@ -299,10 +299,10 @@ def screen_part(
 
     def complete(bag: dict[str, Any]) -> dict[str, Any]:
         present = [view["view_id"] for view in bag["views"]]
-        views = config.scanner_views or expected_of(present, about["views_made"])
+        views = config.scanner_views or expected_of(present, about["scanner_views_of"])
         return bag | {"expected": list(views), "ids": about["models"]}
 
-    for index, bag, answer in pool.judge([(i, complete(bag)) for i, bag in todo]):
+    for index, bag, answer in pool.screen([(i, complete(bag)) for i, bag in todo]):
         if answer.get("surroundings"):  # the bag is not at fault and gets no row
             raise UnavailableError(f"{answer['error']}; run the same command again to resume")
         if answer["ok"]:
@@ -314,7 +314,7 @@ def screen_part(
         ledger.add({"stamp": stamps[index], "row": row})
         known[index] = {"row": row}
         if progress:
-            progress.judged(row)
+            progress.count(row)
     write_part(part_path(out, number), [known[first + i]["row"] for i in range(len(bags))])
     ledger.remove()
 

@@ -17,7 +17,7 @@ from typing import Any
 from bagscan.core.errors import BagscanError, ConfigError, DataError, ReadError, UnavailableError
 from bagscan.core.extras import how_to_install
 from bagscan.formats.images import png_set_names
-from bagscan.formats.known import endings_beside
+from bagscan.formats.known import companion_endings
 
 Listing = Iterator[tuple[str, dict[str, str]]]  # URL of a directory, stamps of its files by name
 RETRY_S = (1.0, 5.0)  # waits between attempts to fetch an object
@@ -74,7 +74,7 @@ def set_members(name: str) -> list[str]:
         # Only in the spelling (case) of ``name``: each other spelling costs a request to the store.
         return [spellings[own.index(name)] for spellings in names.values()]
     stem, ending = os.path.splitext(name)
-    return [name, *(stem + beside for beside in endings_beside(ending))]
+    return [name, *(stem + beside for beside in companion_endings(ending))]
 
 
 def object_at(url: str) -> tuple[str, dict[str, str]] | None:
@@ -110,7 +110,7 @@ def absolute(source: str | os.PathLike[str]) -> str:
     return root if _is_local(system) else str(source)
 
 
-def same_place(source: str) -> str:
+def canonical_source(source: str) -> str:
     """Return the canonical form of a result of :func:`absolute`."""
     if not is_remote(source):
         return str(Path(source).resolve())

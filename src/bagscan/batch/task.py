@@ -14,7 +14,7 @@ from bagscan.workers.tasks import serve
 
 def judge_bags(pipe: Connection) -> None:
     """Run tasks until the pipe closes; the entry point of the process."""
-    serve(pipe, {"warm": _warm, "judge": _judge})
+    serve(pipe, {"warm": _warm, "screen": _judge})
 
 
 def _warm(task: dict[str, Any]) -> dict[str, Any]:
@@ -24,12 +24,12 @@ def _warm(task: dict[str, Any]) -> dict[str, Any]:
 
 
 def _judge(task: dict[str, Any]) -> dict[str, Any]:
-    return judge_bag(
+    return score_bag(
         task["models"], task["views"], task["expected"], task.get("ids"), task.get("runtime")
     )
 
 
-def judge_bag(
+def score_bag(
     models: list[str],
     views: list[dict[str, str]],
     expected: Sequence[str] = (),
@@ -53,11 +53,11 @@ def judge_bag(
         ReadError: a file cannot be fetched from object storage.
         UnavailableError: object storage does not answer.
     """
-    from bagscan.reporting.bags import judge_files
+    from bagscan.reporting.bags import screen_files
 
     with fetched(views) as (files, names):
         known = zip(models, ids or itertools.repeat(None, len(models)), strict=True)
         screeners = [pinned(folder, identity, runtime=runtime) for folder, identity in known]
-        screened = judge_files(screeners, files, expected)
+        screened = screen_files(screeners, files, expected)
         row = renamed(screened.row, names) if names else screened.row
         return {"row": row, "top_score": top_score(screened.report)}

@@ -118,11 +118,11 @@ def data_convert(
     The datasets of the configuration are written to one folder. The exit code is 3 if a scan
     cannot be converted.
     """
-    from bagscan.datasets.config import by_whole_views, load_records, read_data
+    from bagscan.datasets.config import load_records, read_data, use_whole_views
     from bagscan.datasets.convert import convert
 
     bad: dict[str, str] = {}
-    data = by_whole_views(read_data(configuration(config, preset), settings))
+    data = use_whole_views(read_data(configuration(config, preset), settings))
     records = load_records(data, typer.echo, bad)
     images = convert(records, to, out, typer.echo)
     for name, reason in bad.items():

@@ -39,7 +39,7 @@ def train(
     interrupted, run the same command again to resume.
     """
     compute_on(device)
-    from bagscan.evaluation.meaning import no_better
+    from bagscan.evaluation.meaning import warn_no_better
     from bagscan.training.compute import compute
     from bagscan.training.experiment import read_experiment
     from bagscan.training.experiment import train as train_experiment
@@ -50,7 +50,9 @@ def train(
     best, written = train_experiment(experiment, out, say), out / experiment.written
     if not compute().writes:  # only one of several processes reports
         return
-    for warning in no_better("validation", best.get("item_auroc", best.get("auroc")), None, ""):
+    for warning in warn_no_better(
+        "validation", best.get("item_auroc", best.get("auroc")), None, ""
+    ):
         say(f"warning: {warning}; train longer before using the model")
     show(
         {"out": str(written), "best": best},
@@ -92,7 +94,7 @@ def calibrate(
     """
     from dataclasses import asdict
 
-    from bagscan.evaluation.meaning import of_operating_point
+    from bagscan.evaluation.meaning import describe_operating_point
     from bagscan.training.detector_experiment import calibrate_detector
     from bagscan.training.evaluate import calibrate_model
     from bagscan.training.experiment import SimulatedExperiment, read_experiment
@@ -109,7 +111,7 @@ def calibrate(
     show(
         {"model": str(model), "model_id": calibrated.id, "operating_point": point},
         as_json,
-        lambda: f"{of_operating_point(point, level)} Stored in {model}.",
+        lambda: f"{describe_operating_point(point, level)} Stored in {model}.",
     )
 
 
@@ -155,7 +157,7 @@ def evaluate(
     """
     from bagscan.config import parse_mapping
     from bagscan.core.files import atomic_write_text
-    from bagscan.evaluation.meaning import of_detector, of_levels
+    from bagscan.evaluation.meaning import of_detector, summarise_levels
     from bagscan.training.detection import DetectionExperiment
     from bagscan.training.detector_experiment import detector_summary, evaluate_detector
     from bagscan.training.evaluate import evaluate_detection, evaluate_model
@@ -182,7 +184,7 @@ def evaluate(
     other = parse_mapping(regioner, "--regioner") if regioner else None
     record = evaluate_model(experiment, model, part, path, say, other, everywhere, as_screened)
     say(f"written to {path}")
-    _show_with_meaning(record, as_json, summary(record), of_levels(record["results"]))
+    _show_with_meaning(record, as_json, summary(record), summarise_levels(record["results"]))
 
 
 def _show_with_meaning(
@@ -196,9 +198,9 @@ def _show_with_meaning(
 
 def _check_kind(experiment: Any, config: Path) -> Any:
     from bagscan.core.errors import ConfigError
-    from bagscan.training.evaluate import Judgeable
+    from bagscan.training.evaluate import ModelExperiment
 
-    if not isinstance(experiment, Judgeable):
+    if not isinstance(experiment, ModelExperiment):
         raise ConfigError(
             f"{config}: this kind of configuration is not supported by this command; "
             "expected kind joint, multi_label, one_class or detector"

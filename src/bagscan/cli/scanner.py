@@ -80,9 +80,9 @@ def simulate(
 def _connect_cluster(cluster: str) -> Any:
     if not cluster:
         return None
-    from bagscan.cluster.simulate import RaySpread
+    from bagscan.cluster.simulate import RaySimulator
 
-    return RaySpread(cluster)
+    return RaySimulator(cluster)
 
 
 def convert(
@@ -121,7 +121,7 @@ def convert(
     from bagscan.core.errors import BagscanError, ReadError
     from bagscan.core.files import atomic_write_text
     from bagscan.formats import find_scans
-    from bagscan.formats.scans import CONVERTED, no_scans, told_types
+    from bagscan.formats.scans import CONVERTED, describe_unknown_types, no_scans
     from bagscan.imaging.channels import Calibration, read_wedges
     from bagscan.imaging.convert import convert_scan
     from bagscan.imaging.scanner import load_profile
@@ -139,15 +139,15 @@ def convert(
     if not scans:
         raise ReadError(no_scans(paths, unknown))
     if unknown:
-        say(told_types(unknown))
+        say(describe_unknown_types(unknown))
     out.mkdir(parents=True, exist_ok=True)
     done, errors = [], {}
     for path in scans:
         try:
             converted = convert_scan(path, out, calibration, air)
             files = [str(file) for file in converted.files]
-            done.append({"scan": str(path), "files": files, "calibration": converted.told})
-            say(f"{path}: {converted.told}")
+            done.append({"scan": str(path), "files": files, "calibration": converted.description})
+            say(f"{path}: {converted.description}")
         except BagscanError as error:
             errors[str(path)] = str(error)
             say(f"bagscan: {error}")

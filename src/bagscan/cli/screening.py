@@ -83,7 +83,7 @@ def screen(
 
     Example: bagscan screen my_scans/ --out screened
     """
-    from bagscan.evaluation.meaning import of_screening
+    from bagscan.evaluation.meaning import summarise_screening
     from bagscan.model_folder import shipped_models
     from bagscan.reporting.folder import screen_folder
 
@@ -101,7 +101,7 @@ def screen(
         tally,
         as_json,
         lambda: (
-            f"{tally['truth']}\n{of_screening(tally)}\n{_counts(tally)}; "
+            f"{tally['truth']}\n{summarise_screening(tally)}\n{_counts(tally)}; "
             f"runtime: {tally['runtime']}; report: {out / 'report.html'}".lstrip()
         ),
     )
@@ -159,7 +159,7 @@ def batch(
     """
     from bagscan.batch.run import INDEX, BatchConfig, only_run, prepare, screen_archive
     from bagscan.batch.storage import file_system
-    from bagscan.evaluation.meaning import of_screening
+    from bagscan.evaluation.meaning import summarise_screening
     from bagscan.model_folder import shipped_models
 
     config = BatchConfig(
@@ -184,7 +184,7 @@ def batch(
         result,
         as_json,
         lambda: (
-            f"{of_screening(result)}\n{_counts(result)}, {result['errors']:,} errors; "
+            f"{summarise_screening(result)}\n{_counts(result)}, {result['errors']:,} errors; "
             f"runtime: {result['runtime']}; {out}/part-*.parquet{_alarm_hint(result, out)}"
         ),
     )

@@ -19,7 +19,7 @@ import ray
 from ray.exceptions import RayError, RayTaskError
 
 from bagscan.batch.run import BatchConfig
-from bagscan.batch.task import judge_bag
+from bagscan.batch.task import score_bag
 from bagscan.cluster.connection import LOCAL, connect
 from bagscan.core import ReasonCode
 from bagscan.core.errors import BagscanError, ConfigError
@@ -43,7 +43,7 @@ class _Actor:
 
     def ready(self) -> str:
         """Test the models on a synthetic scan; return the error message, or an empty string."""
-        if self._judge is not judge_bag:  # a stand-in of the tests
+        if self._judge is not score_bag:  # a stand-in of the tests
             return ""
         try:
             for folder in self._models:
@@ -52,12 +52,12 @@ class _Actor:
             return str(error)
         return ""
 
-    def judge(
+    def screen(
         self, views: list[dict[str, str]], expected: list[str], ids: list[str]
     ) -> dict[str, Any]:
         judge = (
-            functools.partial(judge_bag, runtime=self._runtime)
-            if self._judge is judge_bag
+            functools.partial(score_bag, runtime=self._runtime)
+            if self._judge is score_bag
             else self._judge
         )
         return answered(judge, self._models, views, expected, ids)
@@ -104,7 +104,7 @@ class _Seat:
 
     def give(self, item: _Given) -> None:
         bag = item.bag
-        item.reference = self.actor.judge.remote(bag["views"], bag["expected"], bag["ids"])
+        item.reference = self.actor.screen.remote(bag["views"], bag["expected"], bag["ids"])
         self.since = self.since if self.given else time.monotonic()
         self.given.append(item)
 
@@ -137,7 +137,7 @@ class RayPool:
         models: Sequence[Path],
         config: BatchConfig,
         address: str = LOCAL,
-        judge: Judge = judge_bag,
+        judge: Judge = score_bag,
     ) -> None:
         self._config = config
         self._models = [str(Path(model).absolute()) for model in models]
@@ -161,7 +161,7 @@ class RayPool:
         for seat in self._seats:
             seat.starting = None
 
-    def judge(self, bags: Sequence[tuple[int, dict[str, Any]]]) -> Iterator[Answer]:
+    def screen(self, bags: Sequence[tuple[int, dict[str, Any]]]) -> Iterator[Answer]:
         """Screen bags in parallel.
 
         Args:

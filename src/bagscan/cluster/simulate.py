@@ -15,17 +15,17 @@ from threadpoolctl import threadpool_limits
 
 from bagscan.cluster.connection import LOCAL, connect
 from bagscan.core.errors import BagscanError
-from bagscan.simulate.dataset import Job, make_scan
+from bagscan.simulate.dataset import Job, make_scene
 
 TRIES = 3  # restarts of a task whose node is lost
 
 
 def _make_scan(job: Job, index: int) -> int:
     with threadpool_limits(1):  # rounding of matrix products depends on the number of threads
-        return make_scan(job, index)
+        return make_scene(job, index)
 
 
-class RaySpread:
+class RaySimulator:
     """Variant of :func:`bagscan.simulate.dataset.make_all` that runs on a Ray cluster.
 
     All nodes must be able to write to the directory of the dataset.

@@ -11,15 +11,15 @@ from bagscan.core.errors import DataError, ReadError
 from bagscan.datasets.record import (
     Collection,
     Record,
+    count_beyond,
     image_size,
     located,
-    marks_beyond,
-    view_named,
+    parse_view_name,
 )
 from bagscan.datasets.source import Source
 from bagscan.formats.coco import read_coco
 from bagscan.formats.scans import READERS
-from bagscan.formats.truth import beyond_note, check_size_told
+from bagscan.formats.truth import beyond_note, check_image_size
 
 PARTS = {  # words in file and folder names that denote a split
     "train": "train",
@@ -94,12 +94,12 @@ def load(annotations: str | Path, images: str | Path | None = None) -> Collectio
         if times[name] > 1:  # for example 7.jpg and 7.png
             name = entry.file_name
         try:
-            check_size_told((entry.height, entry.width), image_size(path))
-            beyond += marks_beyond(path, entry.annotations, (entry.height, entry.width))
+            check_image_size((entry.height, entry.width), image_size(path))
+            beyond += count_beyond(path, entry.annotations, (entry.height, entry.width))
         except (ReadError, ValueError, OSError) as error:
             bad[name] = f"{path}: {error}"
             continue
-        records.append(Record(name, path, entry.annotations, about=view_named(name)))
+        records.append(Record(name, path, entry.annotations, about=parse_view_name(name)))
     notes = [f"{len(records)} images, {sum(len(r.annotations) for r in records)} annotations."]
     notes += beyond_note(beyond)
     if absent:

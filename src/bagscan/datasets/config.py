@@ -67,7 +67,7 @@ def read_data(path: str | Path, settings: Sequence[str] = ()) -> DataConfig:
     return fill(DataConfig, tree["data"], str(path), lines, ("data",))
 
 
-def by_whole_views(data: DataConfig) -> DataConfig:
+def use_whole_views(data: DataConfig) -> DataConfig:
     """Return the configuration with whole views in place of single devices of simulated scans."""
     sources = tuple(
         dataclasses.replace(source, items=False) if isinstance(source, simulated.Config) else source
@@ -111,7 +111,7 @@ def _add_prefix(record: Record, name: str) -> Record:
     )
 
 
-def obtain_split(
+def load_or_make_split(
     config: DataConfig, records: list[Record], out: Path, report: Report = print
 ) -> Split:
     """Return the split that the configuration names, or that of the run, which is made if missing.

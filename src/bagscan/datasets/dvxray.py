@@ -15,9 +15,9 @@ from typing import Any
 from bagscan.core import Annotation
 from bagscan.core.about import About
 from bagscan.core.errors import DataError, ReadError
-from bagscan.datasets.record import Collection, Record, image_size, marks_beyond
+from bagscan.datasets.record import Collection, Record, count_beyond, image_size
 from bagscan.datasets.source import Source
-from bagscan.formats.coco import reason_in_words
+from bagscan.formats.coco import error_message
 from bagscan.formats.limits import MAX_TEXT_BYTES, check_size, naming
 from bagscan.formats.truth import beyond_note, check_on_picture
 
@@ -88,10 +88,10 @@ def _load_record(path: Path, view: str, picture: Path) -> tuple[Record, int]:
                 objects = []
             annotations = tuple(box for entry in objects for box in _boxes(entry, view, *size))
         except Exception as error:  # a field of a wrong type can raise any error
-            raise ReadError(f"{path}: {reason_in_words(error)}") from error
+            raise ReadError(f"{path}: {error_message(error)}") from error
     about = About(scan=path.stem, view=view)
     record = Record(f"{path.stem}_{view}", picture, annotations, about=about)
-    return record, marks_beyond(picture, annotations, size)
+    return record, count_beyond(picture, annotations, size)
 
 
 def _boxes(entry: dict[str, Any], view: str, height: int, width: int) -> list[Annotation]:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from bagscan.core import Annotation
 from bagscan.core.errors import DataError, ReadError
-from bagscan.datasets.record import Collection, Record, image_size, marks_beyond
+from bagscan.datasets.record import Collection, Record, count_beyond, image_size
 from bagscan.datasets.source import Source
 from bagscan.formats.limits import MAX_TEXT_BYTES, check_size, naming
 from bagscan.formats.truth import beyond_note, check_on_picture
@@ -102,7 +102,7 @@ def _load_record(path: Path, annotations: list[Annotation]) -> tuple[Record, int
         for annotation in annotations:
             check_on_picture(annotation, *size)
     record = Record(path.stem, path, tuple(annotations), group=path.parent.name)
-    return record, marks_beyond(path, annotations, size)
+    return record, count_beyond(path, annotations, size)
 
 
 def _boxes(path: Path, label: str) -> tuple[dict[int, list[Annotation]], dict[int, str]]:

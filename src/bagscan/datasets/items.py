@@ -141,14 +141,14 @@ def components_of(record: Record) -> tuple[tuple[str, ...], np.ndarray]:
 
 
 def match(
-    found: Sequence[np.ndarray], truth: Sequence[np.ndarray], least_iou: float = 0.5
+    found: Sequence[np.ndarray], truth: Sequence[np.ndarray], min_iou: float = 0.5
 ) -> list[int]:
     """Match found masks to truth masks, greedily by falling IoU, each mask at most once.
 
     Args:
         found: (H, W) bool masks of one view.
         truth: (H, W) bool masks of the same view.
-        least_iou: smallest IoU of a match.
+        min_iou: smallest IoU of a match.
 
     Returns:
         For each found mask, the index of its truth mask, or -1 if it has no match.
@@ -161,7 +161,7 @@ def match(
     matches, used = [-1] * len(found), set[int]()
     for flat in np.argsort(-iou, axis=None, kind="stable"):
         i, k = divmod(int(flat), len(truth))
-        if iou[i, k] < least_iou:
+        if iou[i, k] < min_iou:
             break
         if matches[i] < 0 and k not in used:
             matches[i] = k

@@ -16,11 +16,11 @@ from bagscan.core.errors import DataError, ReadError, absent
 from bagscan.datasets.record import (
     Collection,
     Record,
+    count_beyond,
     files_in,
     image_size,
-    marks_beyond,
     missing_truth_note,
-    truth_of_nothing,
+    orphan_annotations,
 )
 from bagscan.datasets.source import Source
 from bagscan.formats.limits import MAX_TEXT_BYTES, check_size, naming
@@ -82,7 +82,7 @@ def load_boxes_by_line(
             with naming(present[stem], "image"):
                 size = image_size(present[stem])
             annotations = read_boxes_by_line(texts[stem], classes, *size) if stem in texts else ()
-            beyond += marks_beyond(present[stem], annotations, size)
+            beyond += count_beyond(present[stem], annotations, size)
         except ReadError as error:
             bad[stem] = str(error)
             continue
@@ -94,7 +94,7 @@ def load_boxes_by_line(
         *missing_truth_note(without, "text file"),
         *beyond_note(beyond),
     ]
-    bad |= truth_of_nothing((path for stem, path in texts.items() if stem not in present), root)
+    bad |= orphan_annotations((path for stem, path in texts.items() if stem not in present), root)
     return Collection(root.name, tuple(records), tuple(notes), missing, bad)
 
 

@@ -95,7 +95,7 @@ class Record:
         return self.about.device or self.scanner
 
 
-def view_named(scan_id: str) -> About:
+def parse_view_name(scan_id: str) -> About:
     """Return scan and view if an id ends with the name of a view (``7_below``), else neither."""
     for view in VIEWS:
         if scan_id.endswith(f"_{view}"):
@@ -172,7 +172,7 @@ def image_size(path: Path) -> tuple[int, int]:
         return image.height, image.width
 
 
-def marks_beyond(path: Path, annotations: Sequence[Annotation], size: tuple[int, int]) -> int:
+def count_beyond(path: Path, annotations: Sequence[Annotation], size: tuple[int, int]) -> int:
     """Count the annotations that reach beyond their image.
 
     Args:
@@ -200,7 +200,7 @@ def missing_truth_note(without: int, what: str) -> list[str]:
     return [f"{without} images have no {what} and are loaded without annotations."]
 
 
-def truth_of_nothing(files: Iterable[Path], root: Path) -> dict[str, str]:
+def orphan_annotations(files: Iterable[Path], root: Path) -> dict[str, str]:
     """Return entries of ``Collection.bad`` for annotation files that have no image."""
     return {
         path.relative_to(root).as_posix(): f"{path}: image of that name is missing"

@@ -13,11 +13,11 @@ from bagscan.core.errors import DataError, ReadError
 from bagscan.datasets.record import (
     Collection,
     Record,
+    count_beyond,
     image_size,
-    marks_beyond,
     missing_truth_note,
-    truth_of_nothing,
-    view_named,
+    orphan_annotations,
+    parse_view_name,
 )
 from bagscan.datasets.source import Source
 from bagscan.formats.limits import naming
@@ -71,18 +71,18 @@ def load(root: str | Path, list_of: str = "") -> Collection:
             with naming(path, "image"):
                 size = image_size(path)
             annotations = tuple(read_voc(xml_file, size)) if xml_file else ()
-            beyond += marks_beyond(path, annotations, size)
+            beyond += count_beyond(path, annotations, size)
         except ReadError as error:
             bad[scan_id] = str(error)
             continue
-        records.append(Record(scan_id, path, annotations, about=view_named(scan_id)))
+        records.append(Record(scan_id, path, annotations, about=parse_view_name(scan_id)))
     orphans = [path for name, path in xml_files.items() if name not in present]
     if orphans and not xml_files.keys() & present.keys():
         raise DataError(
             f"{root}: none of the {len(orphans)} XML files has an image (for example "
             f"{orphans[0]}); an XML file must have the name of its image"
         )
-    bad |= truth_of_nothing(orphans, root)
+    bad |= orphan_annotations(orphans, root)
     absent = tuple(scan_id for scan_id in wanted if scan_id not in present)
     n_boxes = sum(len(r.annotations) for r in records)
     notes = [

@@ -18,8 +18,8 @@ from bagscan.datasets.record import (
     check_upright,
     image_size,
     missing_truth_note,
-    truth_of_nothing,
-    view_named,
+    orphan_annotations,
+    parse_view_name,
 )
 from bagscan.datasets.source import Source
 from bagscan.formats.limits import naming
@@ -97,7 +97,7 @@ def load(root: str | Path, scanner_digits: int = 0) -> Collection:
                 path,
                 annotations,
                 scanner=f"{root.name}-{scanner}" if scanner_digits else scanner,
-                about=view_named(scan_id),
+                about=parse_view_name(scan_id),
             )
         )
     label_folders = [folder if together else folder.parent / "labels" for folder in folders]
@@ -108,7 +108,7 @@ def load(root: str | Path, scanner_digits: int = 0) -> Collection:
             f"{root}: none of the {len(orphans)} label files has an image (for example "
             f"{orphans[0]}); the label file of images/a/7.jpg must be labels/a/7.txt"
         )
-    bad |= truth_of_nothing(orphans, root)
+    bad |= orphan_annotations(orphans, root)
     n_boxes = sum(len(r.annotations) for r in records)
     notes = [f"{len(records)} images, {n_boxes} boxes of {len(classes)} classes."]
     notes += missing_truth_note(len(paths) - len(used), "label file")

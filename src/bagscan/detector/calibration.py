@@ -11,8 +11,8 @@ from sklearn.linear_model import LogisticRegression
 from bagscan.core import OperatingPoint
 from bagscan.core.errors import DataError
 from bagscan.detector.deciding import agreement, devices_of
-from bagscan.detector.judging import JudgedBag
 from bagscan.detector.measures import bag_scores, right_places
+from bagscan.detector.scored_bags import ScoredBag
 from bagscan.detector.thresholds import SLOPES, Pairing, Thresholds
 from bagscan.evaluation.operating_point import clopper_pearson
 
@@ -21,7 +21,7 @@ MARGINS, LESSERS = (0.1, 0.25, 0.5, 1.0), (0.5, 2.0)  # candidates, see Threshol
 OUTSIDE_SHARE = 0.1  # share of the allowed false alarms that regions outside devices may cause
 
 
-def calibrated(bags: Sequence[JudgedBag], max_fpr: float) -> tuple[Thresholds, OperatingPoint]:
+def calibrated(bags: Sequence[ScoredBag], max_fpr: float) -> tuple[Thresholds, OperatingPoint]:
     """Choose thresholds and the operating point of a detector.
 
     Args:
@@ -68,7 +68,7 @@ def _threshold_above(benign: np.ndarray, share: float) -> float:
     return float((ordered[last_below] + higher) / 2)
 
 
-def _choose_margins(bags: Sequence[JudgedBag], thresholds: Thresholds) -> Thresholds:
+def _choose_margins(bags: Sequence[ScoredBag], thresholds: Thresholds) -> Thresholds:
     """Choose ``margin`` and ``lesser`` so that as many alarms as possible are at the right place.
 
     They decide which regions of an alarming bag are flagged, not which bags alarm.
@@ -82,7 +82,7 @@ def _choose_margins(bags: Sequence[JudgedBag], thresholds: Thresholds) -> Thresh
     return max(candidates, key=lambda candidate: right_places(bags, candidate))
 
 
-def _bag_devices(bags: Sequence[JudgedBag]) -> tuple[list[bool], list[float]]:
+def _bag_devices(bags: Sequence[ScoredBag]) -> tuple[list[bool], list[float]]:
     """Return truth and logit over all views of every device that was found."""
     truth, logits = [], []
     for bag in bags:
@@ -95,7 +95,7 @@ def _bag_devices(bags: Sequence[JudgedBag]) -> tuple[list[bool], list[float]]:
     return truth, logits
 
 
-def _view_devices(bags: Sequence[JudgedBag]) -> tuple[list[bool], list[float]]:
+def _view_devices(bags: Sequence[ScoredBag]) -> tuple[list[bool], list[float]]:
     """Return truth and logit of every device that was found, in single views."""
     truth, logits = [], []
     for bag in bags:
@@ -126,7 +126,7 @@ def _fit_log_odds(truth: Sequence[bool], logits: Sequence[float]) -> tuple[float
     return slope, offset
 
 
-def _fit_pairing(bags: Sequence[JudgedBag], thresholds: Thresholds) -> Pairing:
+def _fit_pairing(bags: Sequence[ScoredBag], thresholds: Thresholds) -> Pairing:
     """Fit the weights of the views' log-odds and of their agreement.
 
     Return the plain sum of the views if a weight is not positive, or if only one label occurs.

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.ndimage import binary_dilation
 
-from bagscan.detector.looking import SeenBag, SeenView, sigmoid
+from bagscan.detector.inference import SeenBag, SeenView, sigmoid
 from bagscan.detector.thresholds import Thresholds
 from bagscan.detector.together import Numbers, matched
 

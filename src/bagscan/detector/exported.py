@@ -11,7 +11,7 @@ import numpy as np
 from bagscan.core import OperatingPoint, View
 from bagscan.detector.deciding import region_scores
 from bagscan.detector.engine import Engine
-from bagscan.detector.looking import SeenBag, SeenView, look
+from bagscan.detector.inference import SeenBag, SeenView, look
 from bagscan.detector.thresholds import thresholds_of
 from bagscan.model_config import InputConfig, ModelConfig
 from bagscan.model_folder import operating_point_of
@@ -64,7 +64,7 @@ class UsableDetector:
         self.engine = engine
         self.runtime = engine.name
 
-    def judging(self) -> AbstractContextManager[None]:
+    def inference_mode(self) -> AbstractContextManager[None]:
         """Return an empty context: engines compute on one thread and need no preparation."""
         return nullcontext()
 

@@ -11,7 +11,7 @@ from numba import njit
 
 from bagscan.core import View
 from bagscan.formats.quantities import CHANNEL_NAMES, RGB
-from bagscan.physics.pseudo_colour import colour_again
+from bagscan.physics.pseudo_colour import colour_stored
 
 MIN_TRANSMISSION = 1e-3
 MIN_HIGH = 0.02  # log attenuation of the high channel at and below which the ratio is only noise
@@ -56,7 +56,7 @@ def as_seen(features: np.ndarray, images: str) -> np.ndarray:
 def recoloured(raw: np.ndarray) -> np.ndarray:
     """Return the (3, H, W) pseudo-colour features of (4, H, W) raw features."""
     low, high = np.exp(-raw[0] / LOW_SCALE), np.exp(-raw[1] / HIGH_SCALE)
-    return of_colours(colour_again(low, high, raw[3] / np.float32(Z_SCALE)) / np.float32(255))
+    return of_colours(colour_stored(low, high, raw[3] / np.float32(Z_SCALE)) / np.float32(255))
 
 
 @njit(inline="always")

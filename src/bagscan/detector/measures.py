@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from bagscan.detector.deciding import devices_of, region_scores
-from bagscan.detector.judging import JudgedBag, JudgedView
+from bagscan.detector.scored_bags import ScoredBag, ScoredView
 from bagscan.detector.thresholds import Thresholds
 from bagscan.evaluation.metrics import auroc, fpr_at_tpr, tpr_at_fpr
 
@@ -24,7 +24,7 @@ MAX_FALSE_REGIONS = 2
 FLAGGED = 0.5
 
 
-def measure(bags: Sequence[JudgedBag], thresholds: Thresholds) -> dict[str, Any]:
+def measure(bags: Sequence[ScoredBag], thresholds: Thresholds) -> dict[str, Any]:
     """Compute all metrics of a set of bags.
 
     Returns:
@@ -53,16 +53,16 @@ def _rates(truth: np.ndarray, scores: np.ndarray) -> dict[str, float]:
     }
 
 
-def _device_recall(bags: Sequence[JudgedBag]) -> float:
+def _device_recall(bags: Sequence[ScoredBag]) -> float:
     devices = [device for bag in bags for view in bag.views for device in view.devices]
     return _mean([device.found is not None for device in devices])
 
 
-def _score(view: JudgedView, found: int | None) -> float:
+def _score(view: ScoredView, found: int | None) -> float:
     return NOT_FOUND if found is None else float(view.seen.logits[found])
 
 
-def _view_scores(bags: Sequence[JudgedBag]) -> tuple[np.ndarray, np.ndarray]:
+def _view_scores(bags: Sequence[ScoredBag]) -> tuple[np.ndarray, np.ndarray]:
     truth, scores = [], []
     for bag in bags:
         for view in bag.views:
@@ -75,7 +75,7 @@ def _view_scores(bags: Sequence[JudgedBag]) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _device_scores(
-    bags: Sequence[JudgedBag], thresholds: Thresholds
+    bags: Sequence[ScoredBag], thresholds: Thresholds
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return truth and log-odds of devices over all views, without false detections."""
     truth, scores = [], []
@@ -97,7 +97,7 @@ def _device_scores(
     return np.array(truth, bool), np.array(scores)
 
 
-def _host_metrics(bags: Sequence[JudgedBag]) -> dict[str, float]:
+def _host_metrics(bags: Sequence[ScoredBag]) -> dict[str, float]:
     """Compare the regions of a host device in a single view.
 
     Returns:
@@ -115,7 +115,7 @@ def _host_metrics(bags: Sequence[JudgedBag]) -> dict[str, float]:
             counted = truth | (view.on[on_host] < BENIGN_TO)
             if truth.any() and not truth.all():
                 aurocs.append(auroc(truth[counted], view.seen.heights[on_host][counted]))
-                control_aurocs.append(auroc(truth[counted], view.darkness[on_host][counted]))
+                control_aurocs.append(auroc(truth[counted], view.attenuation[on_host][counted]))
             if on_host.any():
                 best = np.flatnonzero(on_host)[np.argmax(view.seen.heights[on_host])]
                 hits.append(view.near[best] >= ANOMALOUS_FROM)
@@ -126,7 +126,7 @@ def _host_metrics(bags: Sequence[JudgedBag]) -> dict[str, float]:
     }
 
 
-def _region_metrics(bags: Sequence[JudgedBag]) -> dict[str, float]:
+def _region_metrics(bags: Sequence[ScoredBag]) -> dict[str, float]:
     """Evaluate regions on devices as Bhowmik & Breckon do, with attenuation alone as control."""
     truth, scores, attenuations = [], [], []
     for bag in bags:
@@ -135,7 +135,7 @@ def _region_metrics(bags: Sequence[JudgedBag]) -> dict[str, float]:
             counted = (view.seen.device_of >= 0) & is_clear
             truth.append(view.on[counted] >= ANOMALOUS_FROM)
             scores.append(view.seen.heights[counted])
-            attenuations.append(view.darkness[counted])
+            attenuations.append(view.attenuation[counted])
     labels, score, control = (
         np.concatenate(x) if x else np.zeros(0) for x in (truth, scores, attenuations)
     )
@@ -150,7 +150,7 @@ def _region_metrics(bags: Sequence[JudgedBag]) -> dict[str, float]:
     }
 
 
-def _bag_metrics(bags: Sequence[JudgedBag], thresholds: Thresholds) -> dict[str, float]:
+def _bag_metrics(bags: Sequence[ScoredBag], thresholds: Thresholds) -> dict[str, float]:
     """Return the alarm rates of anomalous and benign bags, and the share of right places."""
     alarms: dict[bool, list[bool]] = {True: [], False: []}
     for bag in bags:
@@ -163,7 +163,7 @@ def _bag_metrics(bags: Sequence[JudgedBag], thresholds: Thresholds) -> dict[str,
     }
 
 
-def right_places(bags: Sequence[JudgedBag], thresholds: Thresholds) -> float:
+def right_places(bags: Sequence[ScoredBag], thresholds: Thresholds) -> float:
     """Return the share of anomalous bags whose flagged regions point at the anomaly.
 
     At least one flagged region must be near the anomaly, and at most two may be elsewhere. NaN
@@ -183,7 +183,7 @@ def right_places(bags: Sequence[JudgedBag], thresholds: Thresholds) -> float:
     return _mean(right)
 
 
-def bag_scores(bags: Sequence[JudgedBag], thresholds: Thresholds) -> tuple[np.ndarray, np.ndarray]:
+def bag_scores(bags: Sequence[ScoredBag], thresholds: Thresholds) -> tuple[np.ndarray, np.ndarray]:
     """Return the highest scores of each bag.
 
     Returns:

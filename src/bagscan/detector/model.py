@@ -26,7 +26,7 @@ from bagscan.model_folder import (
     verified_id,
     write_files,
 )
-from bagscan.weights import in_half
+from bagscan.weights import to_half_precision
 
 
 @dataclass
@@ -83,7 +83,7 @@ class Detector:
         Returns:
             Id of the folder.
         """
-        weights = in_half(self.network.state_dict())
+        weights = to_half_precision(self.network.state_dict())
         network = dataclasses.asdict(self.network.config) | {"pretrained": False}
         description = {
             "format": FORMAT,

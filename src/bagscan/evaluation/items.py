@@ -14,7 +14,7 @@ import numpy as np
 from bagscan.evaluation.calibration import reliability
 from bagscan.evaluation.metrics import auroc, fpr_at_tpr, score_table
 from bagscan.evaluation.operating_point import clopper_pearson
-from bagscan.evaluation.within_bag import JudgedView, segment_arrays, view_arrays
+from bagscan.evaluation.within_bag import ScoredView, segment_arrays, view_arrays
 
 STRATA = ("below 5", "5-50", "50-500", "above 500")
 FUSIONS: dict[str, Callable[[np.ndarray], float]] = {
@@ -24,7 +24,7 @@ FUSIONS: dict[str, Callable[[np.ndarray], float]] = {
 
 
 def fused(
-    items: Sequence[JudgedView], how: str = "maximum", views: Sequence[str] | None = None
+    items: Sequence[ScoredView], how: str = "maximum", views: Sequence[str] | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return truth and scores of scans.
 
@@ -50,14 +50,14 @@ def fused(
     return np.array([int(truth[scan]) for scan in scans]), np.array(scores)
 
 
-def evaluate_items(items: Sequence[JudgedView], threshold: float) -> dict[str, Any]:
+def evaluate_items(items: Sequence[ScoredView], threshold: float) -> dict[str, Any]:
     """Evaluate segments, items and scans at one threshold, and by view, contrast and subset.
 
     ``per_segment`` also has ``darkness``, the AUROC of attenuation alone, as a control.
     """
     truth, scores, number = view_arrays(items)
     segments, segment_scores, segment_number = segment_arrays(items)
-    attenuation = np.concatenate([item.darkness[item.truth >= 0] for item in items])
+    attenuation = np.concatenate([item.attenuation[item.truth >= 0] for item in items])
     results: dict[str, Any] = {
         "per_segment": score_table(segments, segment_scores, threshold, segment_number)
         | {"darkness": auroc(segments, attenuation)},
@@ -73,10 +73,10 @@ def evaluate_items(items: Sequence[JudgedView], threshold: float) -> dict[str, A
     return results
 
 
-def _subsets(items: Sequence[JudgedView]) -> dict[str, list[JudgedView]]:
+def _subsets(items: Sequence[ScoredView]) -> dict[str, list[ScoredView]]:
     """Return the subsets that are evaluated separately, without empty ones."""
     anomalous_scans = {i.scan for i in items if i.of_anomalous_scan}
-    tests: dict[str, Callable[[JudgedView], bool]] = {
+    tests: dict[str, Callable[[ScoredView], bool]] = {
         "no clutter wholly inside a device": lambda i: i.about.ambiguous is False,
         "clutter wholly inside a device (ambiguous)": lambda i: i.about.ambiguous is True,
         "bags with look-alikes": lambda i: i.about.look_alike is True,
@@ -91,7 +91,7 @@ def _subsets(items: Sequence[JudgedView]) -> dict[str, list[JudgedView]]:
     return {name: members for name, members in subsets.items() if members}
 
 
-def _subset_table(items: Sequence[JudgedView], threshold: float) -> dict[str, Any]:
+def _subset_table(items: Sequence[ScoredView], threshold: float) -> dict[str, Any]:
     truth, scores, _ = view_arrays(items)
     flagged = scores >= threshold
     return {
@@ -113,7 +113,7 @@ def rate(called: np.ndarray) -> dict[str, Any]:
     }
 
 
-def stratum_table(items: Sequence[JudgedView], threshold: float) -> dict[str, Any]:
+def stratum_table(items: Sequence[ScoredView], threshold: float) -> dict[str, Any]:
     """Evaluate items by the contrast-to-noise ratio of their anomaly.
 
     For each stratum, the table has the true-positive rate, and against all benign items the AUROC
@@ -133,7 +133,7 @@ def stratum_table(items: Sequence[JudgedView], threshold: float) -> dict[str, An
     return table
 
 
-def view_table(items: Sequence[JudgedView]) -> dict[str, Any]:
+def view_table(items: Sequence[ScoredView]) -> dict[str, Any]:
     """Return the AUROC of scans from each view alone, and from both views for each fusion."""
     views = sorted({i.view for i in items})
     table: dict[str, Any] = {f"{view} alone": auroc(*fused(items, views=[view])) for view in views}

@@ -9,7 +9,7 @@ import numpy as np
 
 from bagscan.evaluation.metrics import bootstrap_mean, score_table
 from bagscan.evaluation.within_bag import (
-    JudgedView,
+    ScoredView,
     bag_values,
     only_class,
     scan_numbers,
@@ -20,7 +20,7 @@ from bagscan.evaluation.within_bag import (
 )
 
 
-def object_arrays(bags: Sequence[JudgedView]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def object_arrays(bags: Sequence[ScoredView]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return truth, scores and scan numbers of objects.
 
     Positives are the objects; the score is that of the object's highest-scoring segment. Negatives
@@ -45,7 +45,7 @@ def object_arrays(bags: Sequence[JudgedView]) -> tuple[np.ndarray, np.ndarray, n
     return np.array(truth), np.array(scores), np.array(number)
 
 
-def evaluate_levels(bags: Sequence[JudgedView], threshold: float) -> dict[str, Any]:
+def evaluate_levels(bags: Sequence[ScoredView], threshold: float) -> dict[str, Any]:
     """Evaluate all levels at one threshold, and by the within-bag protocol.
 
     Intervals are bootstrapped over scans. ``per_scan`` has a row per record: a scan, or a view or
@@ -68,13 +68,13 @@ def evaluate_levels(bags: Sequence[JudgedView], threshold: float) -> dict[str, A
     return results
 
 
-def within_bag_table(bags: Sequence[JudgedView]) -> dict[str, Any]:
+def within_bag_table(bags: Sequence[ScoredView]) -> dict[str, Any]:
     """Evaluate the within-bag protocol over all bags, per group and per class.
 
     A group is a scanner, or for simulated scans a class of device. Each row has the model and the
     control, attenuation alone.
     """
-    groups: dict[str, list[JudgedView]] = {"all": list(bags)}
+    groups: dict[str, list[ScoredView]] = {"all": list(bags)}
     for bag in bags:
         groups.setdefault(f"group:{bag.group}", []).append(bag)
     for label in sorted({name for bag in bags for name in bag.labels}):
@@ -87,7 +87,7 @@ def within_bag_table(bags: Sequence[JudgedView]) -> dict[str, Any]:
     return table
 
 
-def _row(bags: Sequence[JudgedView]) -> dict[str, Any]:
+def _row(bags: Sequence[ScoredView]) -> dict[str, Any]:
     row: dict[str, Any] = {"model": summarise(bags), "darkness": summarise(bags, control=True)}
     scans = value_scans(bags)
     row["intervals"] = {

@@ -9,7 +9,7 @@ LEAST = 30  # examples per class; with fewer, a 95 % interval can span a third o
 CHANCE = 0.5
 
 
-def too_few(counts: Mapping[str, int]) -> list[str]:
+def warn_few_examples(counts: Mapping[str, int]) -> list[str]:
     """Return a warning for every class with too few examples.
 
     Args:
@@ -22,7 +22,7 @@ def too_few(counts: Mapping[str, int]) -> list[str]:
     ]
 
 
-def no_better(
+def warn_no_better(
     name: str, model: float | None, control: float | None, control_name: str
 ) -> list[str]:
     """Return a warning if a model ranks no better than a control or than chance, else no warning.
@@ -43,7 +43,7 @@ def no_better(
     return [f"{name}: AUROC {model:.3f} is no better than {floor_name} ({floor:.3f})"]
 
 
-def of_operating_point(point: Mapping[str, Any], level: str) -> str:
+def describe_operating_point(point: Mapping[str, Any], level: str) -> str:
     """Describe an operating point: its threshold and its false-positive rate.
 
     Args:
@@ -60,7 +60,7 @@ def of_operating_point(point: Mapping[str, Any], level: str) -> str:
     )
 
 
-def of_screening(counts: Mapping[str, Any]) -> str:
+def summarise_screening(counts: Mapping[str, Any]) -> str:
     """Summarise the verdicts of screened bags.
 
     Args:
@@ -75,7 +75,7 @@ def of_screening(counts: Mapping[str, Any]) -> str:
     return f"{sentence}, and {counts['REVIEW']:,} {need} review, since no verdict was possible."
 
 
-def of_levels(results: Mapping[str, Any]) -> tuple[str, list[str]]:
+def summarise_levels(results: Mapping[str, Any]) -> tuple[str, list[str]]:
     """Summarise the results of a model in a sentence, with warnings.
 
     Args:
@@ -88,14 +88,14 @@ def of_levels(results: Mapping[str, Any]) -> tuple[str, list[str]]:
         f"In short: {counts['tp']} of {anomalous} anomalous scans raise an alarm, "
         f"and {counts['fp']} of {benign} benign scans."
     )
-    warnings = too_few({"anomalous scans": anomalous, "benign scans": benign})
-    warnings += no_better(
+    warnings = warn_few_examples({"anomalous scans": anomalous, "benign scans": benign})
+    warnings += warn_no_better(
         "scans",
         scans["auroc"],
         results["per_scan"]["trivial_baseline"]["auroc"],
         "image statistics",
     )
-    warnings += no_better(
+    warnings += warn_no_better(
         "regions within a scan",
         within["model"]["auroc"],
         within["darkness"]["auroc"],
@@ -116,9 +116,9 @@ def of_detector(figures: Mapping[str, Any]) -> tuple[str, list[str]]:
         f"{100 * figures['on_the_anomaly']:.0f} % at the right place, "
         f"and {100 * figures['bag_fp']:.0f} % of {benign} benign bags."
     )
-    warnings = too_few({"anomalous bags": anomalous, "benign bags": benign})
-    warnings += no_better("devices over both views", figures["device_auroc"], None, "")
-    warnings += no_better(
+    warnings = warn_few_examples({"anomalous bags": anomalous, "benign bags": benign})
+    warnings += warn_no_better("devices over both views", figures["device_auroc"], None, "")
+    warnings += warn_no_better(
         "regions of devices",
         figures.get("segment_auroc"),
         figures.get("segment_darkness"),

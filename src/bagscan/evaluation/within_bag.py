@@ -16,18 +16,18 @@ from bagscan.core.about import About
 from bagscan.evaluation.metrics import auroc, average_precision
 
 POSITIVE_FROM, NEGATIVE_TO = 0.5, 0.1  # share of a region inside an object
-FOREGROUND_DARKNESS = 0.06  # mean attenuation above which a region is foreground
+MIN_FOREGROUND_ATTENUATION = 0.06  # mean attenuation above which a region is foreground
 ITEM_SHARE = 0.5  # share of a region on an item from which it belongs to the item
 HIGHEST_Z = 30.0  # effective Z that counts as attenuation 1
 
 
 @dataclass(frozen=True)
-class JudgedView:
+class ScoredView:
     """Scores and truth of the n regions of a view, or of an item in a view.
 
     Attributes:
         scores: (n,) score of each region.
-        darkness: (n,) mean attenuation of each region in [0, 1], the scores of the control.
+        attenuation: (n,) mean attenuation of each region in [0, 1], the scores of the control.
         overlap: (n, n_objects) share of each region inside each object.
         inside: (n,) share of each region inside any object.
         areas: (n,) pixels of each region.
@@ -40,7 +40,7 @@ class JudgedView:
     """
 
     scores: np.ndarray
-    darkness: np.ndarray
+    attenuation: np.ndarray
     overlap: np.ndarray
     inside: np.ndarray
     areas: np.ndarray
@@ -93,7 +93,7 @@ class JudgedView:
         return common / union if union else float("nan")
 
 
-def darkness_map(pixels: np.ndarray, channels: Sequence[str] = ()) -> np.ndarray:
+def attenuation_map(pixels: np.ndarray, channels: Sequence[str] = ()) -> np.ndarray:
     """Return the attenuation of a view, relative to its air.
 
     Air is the 98th percentile of brightness, since scanners show it anywhere from white to grey.
@@ -158,20 +158,20 @@ def on_item(regions: Regions, item: np.ndarray) -> np.ndarray:
     return np.asarray((share >= ITEM_SHARE) | ((share == share.max(initial=0)) & (share > 0)))
 
 
-def judge_bag(
+def score_bag(
     regions: Regions,
     scores: np.ndarray,
-    darkness: np.ndarray,
+    attenuation: np.ndarray,
     annotations: Sequence[Annotation],
     group: str,
     item: np.ndarray | None = None,
-) -> JudgedView:
+) -> ScoredView:
     """Combine the regions, scores and annotations of a view, or of one item in it.
 
     Args:
         regions: n regions of the view.
         scores: (n,).
-        darkness: (H, W) from :func:`darkness_map`.
+        attenuation: (H, W) from :func:`attenuation_map`.
         annotations: the objects.
         group: scanner, or class of a simulated device.
         item: (H, W) bool; only regions on the item are foreground. None for the whole view.
@@ -181,20 +181,22 @@ def judge_bag(
     if masks:
         overlap = np.stack([regions.overlap(mask) for mask in masks], 1)
         inside = regions.overlap(np.any(masks, axis=0))
-    attenuation = region_means(regions, darkness)
-    return JudgedView(
+    attenuation = region_means(regions, attenuation)
+    return ScoredView(
         scores=np.asarray(scores, np.float64),  # the type of thresholds
-        darkness=attenuation,
+        attenuation=attenuation,
         overlap=overlap,
         inside=inside,
         areas=regions.areas(),
-        foreground=attenuation > FOREGROUND_DARKNESS if item is None else on_item(regions, item),
+        foreground=attenuation > MIN_FOREGROUND_ATTENUATION
+        if item is None
+        else on_item(regions, item),
         labels=tuple(a.label for a in annotations),
         group=group,
     )
 
 
-def hits(bag: JudgedView, scores: np.ndarray, n: int) -> np.ndarray:
+def hits(bag: ScoredView, scores: np.ndarray, n: int) -> np.ndarray:
     """Return (n_objects,) bool, the objects with at most ``n`` benign regions ranked before them.
 
     An object is a hit if its highest score is above that of the (n + 1)-th highest benign region.
@@ -215,12 +217,12 @@ def hits(bag: JudgedView, scores: np.ndarray, n: int) -> np.ndarray:
     return np.array(is_hit, bool)
 
 
-def _has_both_classes(bag: JudgedView) -> bool:
+def _has_both_classes(bag: ScoredView) -> bool:
     truth = bag.truth
     return bool((truth == 1).any() and (truth == 0).any())
 
 
-def bag_values(bags: Sequence[JudgedView], control: bool = False) -> dict[str, np.ndarray]:
+def bag_values(bags: Sequence[ScoredView], control: bool = False) -> dict[str, np.ndarray]:
     """Return the values that :func:`summarise` averages.
 
     These are ``auroc`` and ``average_precision`` per bag, for bags with anomalous and benign
@@ -237,7 +239,7 @@ def bag_values(bags: Sequence[JudgedView], control: bool = False) -> dict[str, n
         "hit_at_5": [],
     }
     for bag in bags:
-        scores = bag.darkness if control else bag.scores
+        scores = bag.attenuation if control else bag.scores
         truth = bag.truth
         counted = truth >= 0
         if _has_both_classes(bag):
@@ -248,7 +250,7 @@ def bag_values(bags: Sequence[JudgedView], control: bool = False) -> dict[str, n
     return {key: np.array(entries, float) for key, entries in values.items()}
 
 
-def value_scans(bags: Sequence[JudgedView]) -> dict[str, np.ndarray]:
+def value_scans(bags: Sequence[ScoredView]) -> dict[str, np.ndarray]:
     """Return the scan number of each value of :func:`bag_values`."""
     numbers = scan_numbers(bags)
     pairs = zip(numbers, bags, strict=True)
@@ -262,14 +264,14 @@ def value_scans(bags: Sequence[JudgedView]) -> dict[str, np.ndarray]:
     }
 
 
-def scan_numbers(bags: Sequence[JudgedView]) -> np.ndarray:
+def scan_numbers(bags: Sequence[ScoredView]) -> np.ndarray:
     """Return the (n,) scan number of each view; views and items of a scan have the same number."""
     known: dict[str, int] = {}
     names = [bag.scan or f"of its own {i}" for i, bag in enumerate(bags)]
     return np.array([known.setdefault(name, len(known)) for name in names], int)
 
 
-def segment_arrays(bags: Sequence[JudgedView]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def segment_arrays(bags: Sequence[ScoredView]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return truth, scores and scan numbers of all regions that count."""
     kept = [bag.truth >= 0 for bag in bags]
     truth = np.concatenate([bag.truth[k] for bag, k in zip(bags, kept, strict=True)])
@@ -280,7 +282,7 @@ def segment_arrays(bags: Sequence[JudgedView]) -> tuple[np.ndarray, np.ndarray, 
     return truth, scores, number
 
 
-def view_arrays(views: Sequence[JudgedView]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def view_arrays(views: Sequence[ScoredView]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return truth, scores and scan numbers of views, or of items in views."""
     return (
         np.array([int(v.anomalous) for v in views]),
@@ -289,7 +291,7 @@ def view_arrays(views: Sequence[JudgedView]) -> tuple[np.ndarray, np.ndarray, np
     )
 
 
-def summarise(bags: Sequence[JudgedView], control: bool = False) -> dict[str, float]:
+def summarise(bags: Sequence[ScoredView], control: bool = False) -> dict[str, float]:
     """Average AUROC and AP over bags, and hit@1 and hit@5 over objects.
 
     Args:
@@ -307,7 +309,7 @@ def summarise(bags: Sequence[JudgedView], control: bool = False) -> dict[str, fl
     return means | {"bags": float(len(values["auroc"])), "objects": float(len(values["hit_at_1"]))}
 
 
-def only_class(bag: JudgedView, label: str) -> JudgedView | None:
+def only_class(bag: ScoredView, label: str) -> ScoredView | None:
     """Return the bag with the objects of one class only, or None if it has none.
 
     Regions of other objects are left out; they do not count as benign.
@@ -321,7 +323,7 @@ def only_class(bag: JudgedView, label: str) -> JudgedView | None:
     return replace(
         bag,
         scores=bag.scores[kept],
-        darkness=bag.darkness[kept],
+        attenuation=bag.attenuation[kept],
         overlap=overlap,
         inside=overlap.max(1, initial=0),
         areas=bag.areas[kept],

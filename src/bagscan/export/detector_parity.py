@@ -19,7 +19,7 @@ from bagscan.export.failures import failures, readable
 from bagscan.model_folder import graphs_in
 from bagscan.runtime.engines import installed
 from bagscan.runtime.load import RUNTIMES, TORCH, load_model
-from bagscan.workers.screeners import drawn_scan
+from bagscan.workers.screeners import synthetic_scan
 
 TOLERANCE = 1e-3  # largest allowed difference of scores
 Seen = list[tuple[np.ndarray, np.ndarray]]  # regions and scores of every view of a bag
@@ -48,7 +48,7 @@ def verify_detector(
     reference = load_model(folder, TORCH)
     read, left_out = readable(scans, reference.config.input.select)
     synthetic = [
-        (f"drawn bag of {h} x {w}", drawn_scan(reference.config.input, h, w)) for h, w in sizes
+        (f"drawn bag of {h} x {w}", synthetic_scan(reference.config.input, h, w)) for h, w in sizes
     ]
     names, bags = zip(*[(name, scan.views) for name, scan in synthetic + read], strict=True)
     expected = [seen for seen, _ in _examine_bags(reference, bags)]
@@ -75,7 +75,7 @@ def _examine_bags(model: UsableModel, bags: Sequence[Sequence[View]]) -> list[tu
     results = []
     for bag in bags:
         started = time.perf_counter()
-        with model.judging():
+        with model.inference_mode():
             seen = model.examine(bag)
         results.append((seen, (time.perf_counter() - started) / len(bag)))
     return results

@@ -22,7 +22,7 @@ from bagscan.regions import instances
 from bagscan.runtime.engines import ENGINES, installed, read_graphs
 from bagscan.runtime.exported import ExportedModel, cutting_graphs, filled
 from bagscan.runtime.load import RUNTIMES, TORCH, load_model
-from bagscan.workers.screeners import drawn_scan
+from bagscan.workers.screeners import synthetic_scan
 
 # (H, W), with odd sides too.
 SIZES = (
@@ -202,7 +202,7 @@ def _collect_views(
     model: ExportedModel, scans: Sequence[Path], sizes: Sequence[tuple[int, int]]
 ) -> tuple[dict[str, View], list[str]]:
     """Return synthetic views and views of scans by name, and reasons for scans left out."""
-    views = {_name_view(size): drawn_scan(model.config.input, *size).views[0] for size in sizes}
+    views = {_name_view(size): synthetic_scan(model.config.input, *size).views[0] for size in sizes}
     read, left_out = readable(scans, model.config.input.select)
     for path, scan in read:
         for view in scan.views:
@@ -216,10 +216,10 @@ def _name_view(size: tuple[int, int]) -> str:
 
 
 def _compare(reference: Any, model: Any, view: View, threshold: float) -> dict[str, float]:
-    with model.judging(), reference.judging():
-        expected_regions, expected = reference.judge(view)
+    with model.inference_mode(), reference.inference_mode():
+        expected_regions, expected = reference.score_view(view)
         started = time.perf_counter()
-        regions, scores = model.judge(view)
+        regions, scores = model.score_view(view)
         seconds = time.perf_counter() - started
         is_same = np.array_equal(regions.labels, expected_regions.labels)
         pixels = 0.0 if is_same else cut_differently(regions.labels, expected_regions.labels)
@@ -273,7 +273,7 @@ def cut_differently(first: np.ndarray, second: np.ndarray) -> float:
 def _compare_batch(reference: ExportedModel, model: Any, size: tuple[int, int]) -> float:
     """Return the largest difference between scores in a batch, and of single views in torch."""
     views = [
-        model.config.input.working_view(drawn_scan(model.config.input, *size, seed).views[0])
+        model.config.input.working_view(synthetic_scan(model.config.input, *size, seed).views[0])
         for seed in range(BATCH)
     ]
     batch = model.maps(np.stack([view.pixels for view in views]))

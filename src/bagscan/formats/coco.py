@@ -94,7 +94,7 @@ def _read_images(path: Path, data: dict[str, Any], wrong: dict[str, str]) -> lis
                 raise ReadError(f"several annotations have the id {repeated[0]}")
             images.append(_read_image(path, image, annotations, names))
         except Exception as error:  # fields of unexpected types raise any exception
-            wrong[name] = reason_in_words(error)
+            wrong[name] = error_message(error)
     for missing in by_image.keys() - {_as_id(image.get("id")) for image in image_entries}:
         wrong[f"annotation of image {missing}"] = (
             f"{len(by_image[missing])} annotations belong to image {missing}, which is not listed"
@@ -133,7 +133,7 @@ def _as_id(value: Any) -> int | str | None:
     return value if isinstance(value, int | str) else None
 
 
-def reason_in_words(error: Exception) -> str:
+def error_message(error: Exception) -> str:
     """Return the message of an error in an entry. A KeyError becomes "'x' is missing"."""
     if isinstance(error, KeyError):
         return f"{error.args[0]!r} is missing"
@@ -202,7 +202,7 @@ def _annotation(
         return annotation
     except Exception as error:
         raise ReadError(
-            f"annotation {str(entry.get('id'))[:40]}: {reason_in_words(error)}"
+            f"annotation {str(entry.get('id'))[:40]}: {error_message(error)}"
         ) from error
 
 

@@ -172,7 +172,7 @@ def begins_as_its_ending(ending: str, content: bytes) -> bool:
     )
 
 
-def endings_beside(ending: str) -> tuple[str, ...]:
+def companion_endings(ending: str) -> tuple[str, ...]:
     """Return the endings of files that accompany a scan with this ending, such as sidecars."""
     known = BY_ENDING.get(ending.lower())
     return known.beside if known else ()

@@ -10,7 +10,7 @@ from pathlib import Path
 from bagscan.core.errors import ReadError, absent
 from bagscan.formats.headerless import beside
 from bagscan.formats.images import png_header, png_set_of
-from bagscan.formats.known import READERS, endings_beside
+from bagscan.formats.known import READERS, companion_endings
 
 RECIPE = "recipe.json"  # in the folder of a simulated dataset
 CONVERTED = "converted.json"  # written by convert, with the calibration
@@ -45,7 +45,7 @@ def _is_16_bit(file: Path) -> bool:
 
 def files_of(path: Path) -> list[Path]:
     """Return all files of a scan: those of its PNG set, or the file and its sidecar."""
-    return list(set_at(path).values()) or [path, *beside(path, endings_beside(path.suffix))]
+    return list(set_at(path).values()) or [path, *beside(path, companion_endings(path.suffix))]
 
 
 def stamp_of(path: Path) -> str:
@@ -141,7 +141,7 @@ def unknown_types(names: Iterable[str]) -> Counter[str]:
     )
 
 
-def told_types(unknown: Mapping[str, int]) -> str:
+def describe_unknown_types(unknown: Mapping[str, int]) -> str:
     """Return a message about skipped files of unknown type, or an empty string."""
     if not unknown:
         return ""
@@ -153,7 +153,7 @@ def told_types(unknown: Mapping[str, int]) -> str:
 
 def no_scans(sources: Iterable[str | Path], unknown: Mapping[str, int]) -> str:
     """Return the message that ``sources`` contain no scans."""
-    summary = told_types(unknown)
+    summary = describe_unknown_types(unknown)
     return f"no scans in {', '.join(map(str, sources))}" + (f": {summary}" if summary else "")
 
 

@@ -18,6 +18,7 @@ from bagscan.formats.scan_files import (
     MARKS,
     RECIPE,
     as_text,
+    describe_unknown_types,
     doubled_error,
     files_of,
     find_scans,
@@ -28,7 +29,6 @@ from bagscan.formats.scan_files import (
     set_at,
     set_name,
     stamp_of,
-    told_types,
     unknown_types,
     walk,
 )
@@ -52,7 +52,7 @@ __all__ = [
     "scan_id_of",
     "set_at",
     "stamp_of",
-    "told_types",
+    "describe_unknown_types",
     "unknown_types",
     "walk",
 ]
@@ -239,7 +239,7 @@ def view_named_by(scan_id: str, names: Iterable[str]) -> str:
     return _bag_and_view(scan_id, names)[1]
 
 
-def views_made(bags: Iterable[Iterable[str]]) -> tuple[str, ...]:
+def scanner_views_of(bags: Iterable[Iterable[str]]) -> tuple[str, ...]:
     """Return the view names of all bags with several views: the views that the scanner makes.
 
     The result is empty if every bag has a single view. A lone ``7_side`` can then be an incomplete
@@ -260,6 +260,6 @@ def expected_of(views: Collection[str], made: Sequence[str]) -> tuple[str, ...]:
 
     Args:
         views: view names of the bag.
-        made: view names that the scanner makes, see :func:`views_made`.
+        made: view names that the scanner makes, see :func:`scanner_views_of`.
     """
     return tuple(made) if LONE not in views else ()

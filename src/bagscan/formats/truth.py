@@ -63,27 +63,27 @@ def beyond_note(count: int) -> list[str]:
     return [f"{count} boxes extend beyond their images and are cropped to them."] if count else []
 
 
-def check_size_told(told: tuple[int, int], seen: tuple[int, int]) -> None:
+def check_image_size(declared: tuple[int, int], actual: tuple[int, int]) -> None:
     """Require that the image size in an annotation file is the size of the image.
 
     Args:
-        told: (height, width) in the annotation file.
-        seen: (height, width) of the image.
+        declared: (height, width) in the annotation file.
+        actual: (height, width) of the image.
 
     Raises:
         ValueError: the sizes differ.
     """
-    if told == seen:
+    if declared == actual:
         return
     hint = ""
-    if told == seen[::-1]:
+    if declared == actual[::-1]:
         hint = (
             ": width and height are swapped, or an EXIF tag rotates the image, "
             "which only some tools apply; store the image upright and annotate it again"
         )
     raise ValueError(
-        f"annotations are for {told[1]}x{told[0]} pixels, "
-        f"but the image has {seen[1]}x{seen[0]}{hint}"
+        f"annotations are for {declared[1]}x{declared[0]} pixels, "
+        f"but the image has {actual[1]}x{actual[0]}{hint}"
     )
 
 

@@ -11,7 +11,7 @@ import defusedxml.ElementTree
 from bagscan.core import Annotation
 from bagscan.core.errors import ReadError
 from bagscan.formats.limits import MAX_TEXT_BYTES, check_size, naming
-from bagscan.formats.truth import check_on_picture, check_size_told
+from bagscan.formats.truth import check_image_size, check_on_picture
 
 
 def read_voc(path: str | Path, seen: tuple[int, int] | None = None) -> list[Annotation]:
@@ -35,7 +35,7 @@ def read_voc(path: str | Path, seen: tuple[int, int] | None = None) -> list[Anno
         size = tuple(int(float(root.findtext(f"size/{name}", "0"))) for name in ("height", "width"))
         if seen is not None:
             if min(size):
-                check_size_told((size[0], size[1]), seen)
+                check_image_size((size[0], size[1]), seen)
             for annotation in annotations:
                 check_on_picture(annotation, *seen)
         return annotations

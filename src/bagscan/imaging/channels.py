@@ -30,8 +30,8 @@ from bagscan.physics.pseudo_colour import pseudo_colour
 from bagscan.physics.scatter import remove_scatter
 
 # Brighter pixels hold less than a millimetre of plastic; gain errors dominate their ratio.
-NEXT_TO_AIR = 0.98
-AS_GOOD = 0.06  # profiles whose fit differs by less are indistinguishable
+AIR_TRANSMISSION = 0.98
+FIT_TOLERANCE = 0.06  # profiles whose fit differs by less are indistinguishable
 
 
 @dataclass(frozen=True)
@@ -43,17 +43,17 @@ class Calibration:
         photons: effective number in air of the low and high channel.
         electronic: noise of the electronics in photons.
         scatter: scatter to subtract.
-        told: description of its source, for messages.
+        description: description of its source, for messages.
     """
 
     table: ZTable
     photons: tuple[float, float]
     electronic: float
     scatter: Scatter
-    told: str
+    description: str
 
     @classmethod
-    def of_profile(cls, profile: Profile, told: str | None = None) -> Calibration:
+    def of_profile(cls, profile: Profile, description: str | None = None) -> Calibration:
         """Return the calibration by the simulated wedges of a scanner profile."""
         response = profile.response
         return cls(
@@ -61,7 +61,7 @@ class Calibration:
             (response.low_photons, response.high_photons),
             profile.noise.electronic,
             profile.scatter,
-            told or f"scanner profile {profile.name}",
+            description or f"scanner profile {profile.name}",
         )
 
 
@@ -87,7 +87,7 @@ class Imaged:
 
         Z is unknown where its σ is 3 or more, in air, and behind impenetrable objects.
         """
-        known = (self.z.confidence > 0.1) & ~self.z.impenetrable & (self.high < NEXT_TO_AIR)
+        known = (self.z.confidence > 0.1) & ~self.z.impenetrable & (self.high < AIR_TRANSMISSION)
         return (
             np.where(known, np.rint(self.z.z / ZEFF_PER_COUNT), 0).clip(0, 65535).astype(np.uint16)
         )
@@ -194,7 +194,9 @@ def nearest_profile(
         table = load_profile(name).z_table
         lightest, heaviest = (np.interp(h, table.log_h, edge) for edge in table.span.T)
         shares[name] = float(((a / h >= lightest - 0.01) & (a / h <= heaviest + 0.01)).mean())
-    as_good = [name for name, share in shares.items() if share > max(shares.values()) - AS_GOOD]
+    as_good = [
+        name for name, share in shares.items() if share > max(shares.values()) - FIT_TOLERANCE
+    ]
     others = (
         f" (about as many with {' and '.join(as_good[1:])}; choose with --profile)"
         if as_good[1:]

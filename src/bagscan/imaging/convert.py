@@ -24,7 +24,7 @@ from bagscan.plausibility import unfit
 AIR_COUNTS = 60000
 KINDS = (("raw", "tif"), ("colour", "png"))  # folder and file extension of the images of a view
 # If the brightest per cent of a scan is above this share of full scale, air is taken to be at 1.
-AIR_AT_LEAST = 0.98
+MIN_AIR_TRANSMISSION = 0.98
 
 
 @dataclass(frozen=True)
@@ -34,12 +34,12 @@ class Converted:
     Attributes:
         name: name of the scan.
         files: files that were written.
-        told: description of the calibration and of assumptions, for messages.
+        description: description of the calibration and of assumptions, for messages.
     """
 
     name: str
     files: tuple[Path, ...]
-    told: str
+    description: str
 
 
 def convert_scan(
@@ -110,7 +110,7 @@ def _convert_view(
     counts = np.rint(np.stack([low, high]) * AIR_COUNTS).clip(0, 65535).astype(np.uint16)
     write_dual_energy(files[0], counts, imaged, AIR_COUNTS)
     write_colour(files[1], imaged)
-    return f"calibrated by {calibration.told}{assumption}"
+    return f"calibrated by {calibration.description}{assumption}"
 
 
 def normalised(path: Path, view: View, air: float | None) -> tuple[np.ndarray, np.ndarray, str]:
@@ -135,7 +135,7 @@ def normalised(path: Path, view: View, air: float | None) -> tuple[np.ndarray, n
     if air is not None:
         return channels[0] / air, channels[1] / air, f"; air at {air:g} of full scale, as given"
     levels = [float(np.quantile(c, 0.99)) for c in channels]
-    if min(levels) >= AIR_AT_LEAST:
+    if min(levels) >= MIN_AIR_TRANSMISSION:
         return channels[0], channels[1], ""
     if min(levels) <= 0:
         raise ReadError(f"{path}: a channel is entirely black")

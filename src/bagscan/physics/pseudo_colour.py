@@ -58,13 +58,13 @@ def pseudo_colour(low: np.ndarray, high: np.ndarray, z: ZImage, sharpen: float =
         attenuation = np.maximum(
             ndimage.gaussian_filter(attenuation, 0.5) + np.clip(sharpen * detail, -0.3, 0.6), 0
         )
-    display_z = np.where(z.impenetrable, np.maximum(z.z, METAL_Z), steadied(z))
+    display_z = np.where(z.impenetrable, np.maximum(z.z, METAL_Z), smooth_z(z))
     i = np.clip(np.rint((display_z - 5) / 27 * (N_Z - 1)), 0, N_Z - 1).astype(int)
     j = np.clip(np.rint(attenuation / 6 * (N_ATTENUATION - 1)), 0, N_ATTENUATION - 1).astype(int)
     return np.ascontiguousarray(TABLE[i, j].transpose(2, 0, 1))
 
 
-def colour_again(low: np.ndarray, high: np.ndarray, zeff: np.ndarray) -> np.ndarray:
+def colour_stored(low: np.ndarray, high: np.ndarray, zeff: np.ndarray) -> np.ndarray:
     """Return the (3, H, W) uint8 colours of a stored view.
 
     Args:
@@ -77,7 +77,7 @@ def colour_again(low: np.ndarray, high: np.ndarray, zeff: np.ndarray) -> np.ndar
     )
 
 
-def steadied(z: ZImage) -> np.ndarray:
+def smooth_z(z: ZImage) -> np.ndarray:
     """Return Z averaged over neighbours by confidence; noisy pixels take the surrounding hue."""
     weight = z.confidence + 1e-4
     return np.asarray(

@@ -14,7 +14,7 @@ from bagscan.screening import Screener
 
 
 @dataclass(frozen=True)
-class Judged:
+class ScreenedBag:
     """Result of screening one bag.
 
     Attributes:
@@ -28,9 +28,9 @@ class Judged:
     report: Report | None = None
 
 
-def judge_files(
+def screen_files(
     screeners: Sequence[Screener], files: Mapping[str, Path], expected: Sequence[str] = ()
-) -> Judged:
+) -> ScreenedBag:
     """Screen one bag.
 
     Args:
@@ -45,7 +45,7 @@ def judge_files(
     scan, errors = read_views(files)
     message = "; ".join(errors.values())
     if scan is None:
-        return Judged(error_row(next(iter(files.values())), message))
+        return ScreenedBag(error_row(next(iter(files.values())), message))
     screener = next((s for s in screeners if s.takes(scan)), None) or _nearest(screeners, scan)
     report = screener.screen(scan)
     present = {*files, *(view.view_id for view in scan.views)}  # a file may hold several views
@@ -65,7 +65,7 @@ def judge_files(
     if reasons:
         report = replace(report, decision=Decision.REVIEW, reasons=(*report.reasons, *reasons))
     row = report_row(report, scan, files if len(files) > 1 else None)
-    return Judged(row | ({"error": message} if errors else {}), scan, report)
+    return ScreenedBag(row | ({"error": message} if errors else {}), scan, report)
 
 
 def _nearest(screeners: Sequence[Screener], scan: Scan) -> Screener:

@@ -8,7 +8,7 @@ from skimage.measure import find_contours
 TOLERANCE_PX = 0.6
 
 
-def anomalous_path(mask: np.ndarray) -> str:
+def outline_path(mask: np.ndarray) -> str:
     """Return the outlines of a mask as an SVG path.
 
     Args:

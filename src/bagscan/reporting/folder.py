@@ -24,27 +24,27 @@ from bagscan.core.files import atomic_write_text, held, refuse_file
 from bagscan.formats import find_scans
 from bagscan.formats.scans import (
     VIEWS,
+    describe_unknown_types,
     expected_of,
     group_views,
     no_scans,
+    scanner_views_of,
     stamp_of,
-    told_types,
-    views_made,
 )
 from bagscan.kernel_cache import is_empty
-from bagscan.reporting.bags import judge_files
+from bagscan.reporting.bags import screen_files
 from bagscan.reporting.dicos import write_threat_reports
 from bagscan.reporting.findings import coco_of_rows
 from bagscan.reporting.html import error_section, render_page, report_section, summary_row
 from bagscan.reporting.pictures import Pictures
-from bagscan.reporting.truth import compared, hidden_in, tally_of
+from bagscan.reporting.truth import compared, load_hidden_masks, summarise_truth
 from bagscan.screening import Screener
 
 MAX_IN_PAGE = 500  # bags; browsers struggle with more, and the JSON files hold all
 MAX_IN_ONE_FILE = 50  # bags; above, pictures are files beside the page that load on scrolling
 IMAGES = "report_images"
-MAX_SAID = 10  # alarms that are printed
-SAY_EVERY_S = 5
+MAX_REPORTED = 10  # alarms that are printed
+REPORT_INTERVAL_S = 5
 FIRST_RUN = "; the first bag takes up to a minute because code is compiled once per machine"
 DECISIONS = ("ALARM", "REVIEW", "CLEAR")  # in the order of the page
 
@@ -148,11 +148,11 @@ def _screen_into(
     note = FIRST_RUN if is_empty() else ""
     report(f"screening {len(bags)} bag{'s' * (len(bags) != 1)} with {screeners[0].runtime}{note}")
     if unknown:
-        report(told_types(unknown))
+        report(describe_unknown_types(unknown))
     partial = out / "partial"
     partial.mkdir(parents=True, exist_ok=True)
     images = out / IMAGES if len(bags) > MAX_IN_ONE_FILE else None
-    known_views = views_made(bags) or tuple(views)
+    known_views = scanner_views_of(bags) or tuple(views)
     screened = _screen_bags(bags, screeners, known_views, scanner_views, partial, images, report)
     rows = [bag.row for bag in screened]
     tally: dict[str, Any] = {
@@ -161,7 +161,7 @@ def _screen_into(
     tally["reasons"] = dict(Counter(code for row in rows for code in row.get("reason_codes", ())))
     (out / "findings.json").write_text(json.dumps(rows, indent=1))
     (out / "findings.coco.json").write_text(json.dumps(coco_of_rows(rows, out)))
-    tally["truth"] = tally_of(row["truth"] for row in rows if "truth" in row)
+    tally["truth"] = summarise_truth(row["truth"] for row in rows if "truth" in row)
     _write_page(out / "report.html", screened, tally, screeners)
     _drop_images(out / IMAGES, {bag.section.stem for bag in screened} if images else set())
     shutil.rmtree(partial)
@@ -205,7 +205,7 @@ def _screen_bags(
                 started = time.monotonic()
         result = json.loads(stored.with_suffix(".json").read_text())
         screened.append(Shown(result["row"], result["picture"], stored.with_suffix(".html")))
-        if time.monotonic() - reported_at > SAY_EVERY_S or number == len(bags):
+        if time.monotonic() - reported_at > REPORT_INTERVAL_S or number == len(bags):
             reported_at = time.monotonic()
             left = _left(reported_at - started, n_new - 1, len(bags) - number)
             report(f"screened {number} of {len(bags)}{left}")
@@ -218,7 +218,7 @@ def _report_rows(rows: Sequence[Mapping[str, Any]], report: Callable[[str], None
         if row["decision"] == "REVIEW":
             report(f"REVIEW: {row.get('error') or '; '.join([str(row['path']), *row['reasons']])}")
     alarms = sorted((row for row in rows if row["decision"] == "ALARM"), key=_score, reverse=True)
-    for row in alarms[:MAX_SAID]:
+    for row in alarms[:MAX_REPORTED]:
         report(
             f"ALARM: {row['scan_id']}: {len(row['findings'])} flagged, "
             f"the first in view {row['findings'][0]['view_id']}, score {_score(row):.3f}"
@@ -241,13 +241,13 @@ def _screen_bag(
     images: Path | None,
 ) -> None:
     """Screen one bag and store its section, pictures and row."""
-    screened = judge_files(screeners, files, expected)
+    screened = screen_files(screeners, files, expected)
     row, scan, report, picture = screened.row, screened.scan, screened.report, ""
     if scan is None or report is None:
         section = error_section(row, stored.name)
     else:
         pictures = Pictures(images, stored.name)
-        hidden = hidden_in(
+        hidden = load_hidden_masks(
             next(iter(files.values())), scan.id, [view.view_id for view in scan.views]
         )
         if hidden is not None:

@@ -14,7 +14,7 @@ from PIL import Image
 
 from bagscan.core import Report, View
 from bagscan.formats.quantities import transmission_of
-from bagscan.reporting.contours import anomalous_path, benign_path
+from bagscan.reporting.contours import benign_path, outline_path
 from bagscan.reporting.places import Place
 
 SIDE_PX = 900  # longest side of a view's picture
@@ -111,10 +111,10 @@ def displayable(view: View) -> np.ndarray:
     it is. Of any other view, the first channel is shown in grey.
     """
     if {"low", "high", "zeff"} <= set(view.channels):
-        from bagscan.physics.pseudo_colour import colour_again
+        from bagscan.physics.pseudo_colour import colour_stored
 
         planes = (view.pixels[view.channels.index(name)] for name in ("low", "high", "zeff"))
-        return colour_again(*planes).transpose(1, 2, 0)
+        return colour_stored(*planes).transpose(1, 2, 0)
     view = transmission_of(view)  # readers expect absorbing matter to be dark
     if view.quantity == "pseudo_colour" and len(view.pixels) == 3:
         pixels = view.pixels
@@ -169,15 +169,13 @@ def overlay(
     stroke = max(x2 - x1, y2 - y1) / 400
     lines = [_benign(report, view.view_id, stroke)]
     if hidden is not None:
-        lines.append(
-            _two_tone(anomalous_path(hidden), TRUTH, "#000", stroke, "what is hidden here")
-        )
+        lines.append(_two_tone(outline_path(hidden), TRUTH, "#000", stroke, "what is hidden here"))
     spots: list[tuple[float, float]] = []
     for number, place in enumerate(places, 1):
         if place.view_id != view.view_id:
             continue
         title = f"place {number}: score {place.score:.4f}"
-        lines.append(_two_tone(anomalous_path(place.mask), RED, "#fff", stroke, title, dashed=True))
+        lines.append(_two_tone(outline_path(place.mask), RED, "#fff", stroke, title, dashed=True))
         x, y, radius = _ring(place.box_xyxy, view.shape)
         spot = _free_spot((x, y), radius, view.shape, 12 * stroke, spots)
         spots.append(spot)

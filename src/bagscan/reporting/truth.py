@@ -18,7 +18,9 @@ NEAR_PX = 10
 ANOMALY = "anomaly"
 
 
-def hidden_in(path: Path, scan_id: str, views: Iterable[str]) -> dict[str, np.ndarray] | None:
+def load_hidden_masks(
+    path: Path, scan_id: str, views: Iterable[str]
+) -> dict[str, np.ndarray] | None:
     """Load the masks of hidden items of a simulated bag.
 
     Args:
@@ -52,7 +54,7 @@ def compared(row: Mapping[str, Any], hidden: Mapping[str, np.ndarray]) -> dict[s
 
     Args:
         row: the bag's row of ``findings.json``.
-        hidden: (H, W) bool masks by view, from :func:`hidden_in`.
+        hidden: (H, W) bool masks by view, from :func:`load_hidden_masks`.
 
     Returns:
         ``outcome``: ``found`` (at the right place), ``found elsewhere``, ``missed``,
@@ -78,7 +80,7 @@ def _lies_on(finding: Mapping[str, Any], near: Mapping[str, np.ndarray]) -> bool
     return bool(flagged.any() and neighbourhood[flagged].mean() >= 0.5)
 
 
-def tally_of(truths: Iterable[Mapping[str, Any]]) -> str:
+def summarise_truth(truths: Iterable[Mapping[str, Any]]) -> str:
     """Return a text of three lines that counts found, missed and false-alarm bags.
 
     Args:

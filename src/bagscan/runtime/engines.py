@@ -165,7 +165,7 @@ class Torch:
 
     def run(self, graph: str, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Return the outputs of ``maps`` or ``score`` by name."""
-        with self._model.judging():
+        with self._model.inference_mode():
             if graph == "maps":
                 return {graph: self._model.maps(inputs["pixels"])}
             return {"scores": self._model.score_means(inputs["means"])}

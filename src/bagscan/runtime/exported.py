@@ -28,7 +28,7 @@ from bagscan.core import Regions, View
 from bagscan.core.calibrated import platt
 from bagscan.core.errors import ModelError
 from bagscan.encoders.region_means import region_means
-from bagscan.examining import examine_one
+from bagscan.examining import examine_view
 from bagscan.model_config import ModelConfig
 from bagscan.model_folder import calibration_of, operating_point_of, read_description
 from bagscan.regions import instances, superpixels
@@ -81,18 +81,20 @@ class ExportedModel:
         self.runtime = judge.name
         self.kind = KINDS[self.config.regioner["name"]]
 
-    def judging(self) -> AbstractContextManager[None]:
+    def inference_mode(self) -> AbstractContextManager[None]:
         """Return an empty context: engines compute on one thread and need no preparation."""
         return nullcontext()
 
-    def judge(self, view: View, n_superpixels: int | None = None) -> tuple[Regions, np.ndarray]:
+    def score_view(
+        self, view: View, n_superpixels: int | None = None
+    ) -> tuple[Regions, np.ndarray]:
         """Return the regions of a view at working size, and their (n,) scores."""
         regions = self.regions(view, n_superpixels)
         return regions, self.score_regions(view, regions)
 
     def examine(self, views: Sequence[View]) -> list[tuple[np.ndarray, np.ndarray]]:
         """Return (H, W) int32 regions and (n,) scores of every view of a bag, at its own size."""
-        return [examine_one(self, view) for view in views]
+        return [examine_view(self, view) for view in views]
 
     def regions(self, view: View, n_superpixels: int | None = None) -> Regions:
         """Split a view at working size into regions.

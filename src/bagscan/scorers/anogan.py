@@ -43,11 +43,11 @@ class AnoGAN(PixelScorer):
         super().__init__(config)
         shape = (config.channels, config.side, config.width)
         self.generator = Up(*shape, config.latent)
-        self.judge = Down(*shape, 1, norm=False)  # the discriminator
+        self.discriminator = Down(*shape, 1, norm=False)  # the discriminator
         self.inverse = Down(*shape, config.latent)
 
     def optimisers(self) -> list[torch.optim.Optimizer]:
-        return [self.adam(self.generator), self.adam(self.judge), self.adam(self.inverse)]
+        return [self.adam(self.generator), self.adam(self.discriminator), self.adam(self.inverse)]
 
     def step(
         self, x: Tensor, optimisers: Sequence[torch.optim.Optimizer], generator: torch.Generator
@@ -55,9 +55,9 @@ class AnoGAN(PixelScorer):
         optimiser_g, optimiser_d, optimiser_e = optimisers
         z = torch.randn(len(x), self.config.latent, generator=generator)
         generated = self.generator(z)
-        losses = {"G": update(optimiser_g, F.softplus(-self.judge(generated)[0]).mean())}
+        losses = {"G": update(optimiser_g, F.softplus(-self.discriminator(generated)[0]).mean())}
         x = x.requires_grad_()
-        real, fake = self.judge(x)[0], self.judge(generated.detach())[0]
+        real, fake = self.discriminator(x)[0], self.discriminator(generated.detach())[0]
         (gradient,) = torch.autograd.grad(real.sum(), x, create_graph=True)
         penalty = gradient.square().sum((1, 2, 3)).mean()
         x = x.detach()
@@ -66,7 +66,9 @@ class AnoGAN(PixelScorer):
             F.softplus(-real).mean() + F.softplus(fake).mean() + STEEPNESS / 2 * penalty,
         )
         reconstruction = self.reconstruct(x)
-        features = F.mse_loss(self.judge(reconstruction)[1], self.judge(x)[1].detach())
+        features = F.mse_loss(
+            self.discriminator(reconstruction)[1], self.discriminator(x)[1].detach()
+        )
         contextual = F.mse_loss(reconstruction, x)
         # This loss does not change the generator: only the generator's own optimiser updates it,
         # and clears its gradients before.
@@ -82,7 +84,11 @@ class AnoGAN(PixelScorer):
         """Return (n,) squared differences in pixels and in features of the discriminator."""
         x = self.images(embeddings)
         reconstruction = self.reconstruct(x)
-        features = (self.judge(x)[1] - self.judge(reconstruction)[1]).square().mean((1, 2, 3))
+        features = (
+            (self.discriminator(x)[1] - self.discriminator(reconstruction)[1])
+            .square()
+            .mean((1, 2, 3))
+        )
         difference: Tensor = (x - reconstruction).square().mean((1, 2, 3)) + FEATURES * features
         return difference
 

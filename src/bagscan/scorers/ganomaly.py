@@ -38,10 +38,10 @@ class GANomaly(PixelScorer):
         self.first = Down(*shape, config.latent)
         self.decoder = Up(*shape, config.latent)
         self.second = Down(*shape, config.latent)
-        self.judge = Down(*shape, 1)  # the discriminator
+        self.discriminator = Down(*shape, 1)  # the discriminator
 
     def optimisers(self) -> list[torch.optim.Optimizer]:
-        return [self.adam(self.first, self.decoder, self.second), self.adam(self.judge)]
+        return [self.adam(self.first, self.decoder, self.second), self.adam(self.discriminator)]
 
     def step(
         self, x: Tensor, optimisers: Sequence[torch.optim.Optimizer], generator: torch.Generator
@@ -50,12 +50,14 @@ class GANomaly(PixelScorer):
         code = self.first(x)[0]
         reconstruction = self.decoder(code)
         second_code = self.second(reconstruction)[0]
-        feature_loss = F.mse_loss(self.judge(reconstruction)[1], self.judge(x)[1].detach())
+        feature_loss = F.mse_loss(
+            self.discriminator(reconstruction)[1], self.discriminator(x)[1].detach()
+        )
         contextual = F.l1_loss(reconstruction, x)
         code_loss = F.mse_loss(second_code, code)
         loss = ADVERSARIAL * feature_loss + CONTEXTUAL * contextual + CODE * code_loss
         losses = {"EG": update(optimiser_eg, loss)}
-        real, fake = self.judge(x)[0], self.judge(reconstruction.detach())[0]
+        real, fake = self.discriminator(x)[0], self.discriminator(reconstruction.detach())[0]
         losses["D"] = update(optimiser_d, F.softplus(-real).mean() + F.softplus(fake).mean())
         losses["contextual"] = float(contextual.detach())
         losses["code"] = float(code_loss.detach())

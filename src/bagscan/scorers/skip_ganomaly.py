@@ -54,10 +54,12 @@ class SkipGANomaly(PixelScorer):
         self.up[-1] = nn.Sequential(
             nn.ConvTranspose2d(inputs[-1], config.channels, 4, 2, 1), nn.Tanh()
         )
-        self.judge = Down(config.channels, config.side, config.width, 1)  # the discriminator
+        self.discriminator = Down(
+            config.channels, config.side, config.width, 1
+        )  # the discriminator
 
     def optimisers(self) -> list[torch.optim.Optimizer]:
-        return [self.adam(self.down, self.up), self.adam(self.judge)]
+        return [self.adam(self.down, self.up), self.adam(self.discriminator)]
 
     def reconstruct(self, x: Tensor) -> Tensor:
         maps = []
@@ -74,13 +76,13 @@ class SkipGANomaly(PixelScorer):
     ) -> dict[str, float]:
         optimiser_eg, optimiser_d = optimisers
         reconstruction = self.reconstruct(x)
-        output, features = self.judge(reconstruction)
-        latent = F.mse_loss(features, self.judge(x)[1].detach())
+        output, features = self.discriminator(reconstruction)
+        latent = F.mse_loss(features, self.discriminator(x)[1].detach())
         contextual = F.l1_loss(reconstruction, x)
         adversarial = F.softplus(-output).mean()
         loss = ADVERSARIAL * adversarial + CONTEXTUAL * contextual + LATENT * latent
         losses = {"EG": update(optimiser_eg, loss)}
-        real, fake = self.judge(x)[0], self.judge(reconstruction.detach())[0]
+        real, fake = self.discriminator(x)[0], self.discriminator(reconstruction.detach())[0]
         losses["D"] = update(optimiser_d, F.softplus(-real).mean() + F.softplus(fake).mean())
         losses["contextual"] = float(contextual.detach())
         losses["latent"] = float(latent.detach())
@@ -91,7 +93,11 @@ class SkipGANomaly(PixelScorer):
         x = self.images(embeddings)
         reconstruction = self.reconstruct(x)
         pixels = (x - reconstruction).abs().mean((1, 2, 3))
-        features = (self.judge(x)[1] - self.judge(reconstruction)[1]).square().mean((1, 2, 3))
+        features = (
+            (self.discriminator(x)[1] - self.discriminator(reconstruction)[1])
+            .square()
+            .mean((1, 2, 3))
+        )
         difference: Tensor = PIXELS * pixels + (1 - PIXELS) * features
         return difference
 

@@ -36,10 +36,10 @@ class LogInError(BagscanError):
     """Failed log-in or setup: wrong credentials, or a locked or disabled account."""
 
 
-OF_KEY = select(accounts.c.id, accounts.c.name, accounts.c.role).join(
+KEY_QUERY = select(accounts.c.id, accounts.c.name, accounts.c.role).join(
     api_keys, api_keys.c.account_id == accounts.c.id
 )
-OF_KEY = OF_KEY.where(
+KEY_QUERY = KEY_QUERY.where(
     api_keys.c.key_hash == bindparam("hash"),
     api_keys.c.revoked_at.is_(None),
     accounts.c.disabled.is_(False),
@@ -246,7 +246,7 @@ def log_out(connection: Connection, auditor: Auditor, token: str, who: Principal
     auditor.append(connection, who.name, "logout", who.name)
 
 
-def who_has_session(connection: Connection, token: str, now: float) -> Principal | None:
+def find_session(connection: Connection, token: str, now: float) -> Principal | None:
     """Return the account of a session that has not expired at service time ``now``, or None."""
     query = select(accounts.c.id, accounts.c.name, accounts.c.role, sessions.c.csrf).join(
         sessions, sessions.c.account_id == accounts.c.id
@@ -299,9 +299,9 @@ def revoke_key(connection: Connection, auditor: Auditor, by: str, number: int) -
     auditor.append(connection, by, "key.revoke", str(number))
 
 
-def who_has_key(connection: Connection, key: str) -> Principal | None:
+def find_key(connection: Connection, key: str) -> Principal | None:
     """Return the enabled account of an API key, or None if the key is unknown or revoked."""
-    row = connection.execute(OF_KEY, {"hash": hashed(key)}).first()
+    row = connection.execute(KEY_QUERY, {"hash": hashed(key)}).first()
     return Principal(row.id, row.name, row.role) if row else None
 
 

@@ -23,7 +23,7 @@ from bagscan.core.errors import absent
 from bagscan.core.files import atomic_write
 from bagscan.service.audit import newest_head
 from bagscan.service.retention import referenced
-from bagscan.service.store.database import Store, StoreError, naming_faults
+from bagscan.service.store.database import Store, StoreError, convert_database_errors
 from bagscan.service.store.files import Files
 from bagscan.service.store.migrate import migrate, newest, revision
 from bagscan.service.store.tables import metadata
@@ -133,7 +133,7 @@ def restore(path: Path, folder: Path, engine: Engine, report: Report = print) ->
     except (tarfile.TarError, KeyError, ValueError, OSError) as error:
         message = f"{path}: not a complete bagscan backup: {str(error).splitlines()[0]}"
         raise StoreError(message) from error
-    with naming_faults(), engine.connect() as connection:
+    with convert_database_errors(), engine.connect() as connection:
         lost = sorted(referenced(connection) - set(Files(folder / "objects").digests()))
     missing = f"; {len(lost)} files that scans refer to are not in the backup" if lost else ""
     report(f"{rows} rows, {len(manifest['files'])} files restored into {folder}{missing}")
@@ -141,7 +141,7 @@ def restore(path: Path, folder: Path, engine: Engine, report: Report = print) ->
 
 
 def _check_empty(engine: Engine) -> None:
-    with naming_faults(), engine.connect() as connection:
+    with convert_database_errors(), engine.connect() as connection:
         for table in metadata.sorted_tables:
             if connection.execute(select(func.count()).select_from(table)).scalar_one():
                 raise StoreError(f"the database is not empty: table {table.name} has rows")
@@ -152,7 +152,7 @@ def _restore_tables(
 ) -> int:
     total = 0
     with (
-        naming_faults(),
+        convert_database_errors(),
         engine.connect().execution_options(writes=True) as connection,
         connection.begin(),
     ):

@@ -81,7 +81,7 @@ def fill_queue(service: Service, report: Report, count: int = 12) -> None:
     folder = service.config.folder / "demo"
     try:
         simulate(load_recipe("demo", count, None, None), folder, 1, None, lambda text: None)
-        service.truths |= told_truths(folder)
+        service.truths |= load_truths(folder)
         for files in group_views(sorted((folder / "raw").glob("*.tif")), VIEWS):
             _submit(service, list(files.values()))
         report(f"demo: {count} simulated bags are in the queue")
@@ -89,7 +89,7 @@ def fill_queue(service: Service, report: Report, count: int = 12) -> None:
         report(f"demo: {error}")
 
 
-def told_truths(folder: Path) -> dict[str, str]:
+def load_truths(folder: Path) -> dict[str, str]:
     """Return a sentence for each scan of a simulated set, by scan id, saying what it hides."""
     records = (json.loads(path.read_text()) for path in sorted((folder / "scans").glob("*.json")))
     return {scan["id"]: _describe_truth(scan) for record in records for scan in record["scans"]}

@@ -16,7 +16,7 @@ from bagscan.model_folder import shipped_models
 from bagscan.runtime.load import chosen_runtime
 from bagscan.service.demo import fill_queue, make_accounts, refuse_demo_accounts
 from bagscan.service.http.app import create_app
-from bagscan.service.inference.models import place_of, runtime_here, serving
+from bagscan.service.inference.models import local_runtime, place_of, serving
 from bagscan.service.service import Service
 from bagscan.service.settings import ServiceConfig
 
@@ -71,7 +71,7 @@ def run(config: ServiceConfig, demo: bool = False) -> None:
         with service.store.read() as connection:
             active = serving(connection)
         runtimes = {
-            runtime_here(place_of(model.folder, config.models_folder), model.model_id)
+            local_runtime(place_of(model.folder, config.models_folder), model.model_id)
             for model in active
         }
         _greet(config, address, None if demo else token, sorted(runtimes))

@@ -29,7 +29,7 @@ from bagscan.service.inference.worker import serve_tasks
 from bagscan.service.metrics import Metrics
 from bagscan.service.review.tip import make_test_image
 from bagscan.service.settings import ServiceConfig
-from bagscan.service.store.database import Store, StoreError, connect, naming_faults
+from bagscan.service.store.database import Store, StoreError, connect, convert_database_errors
 from bagscan.service.store.files import OLD_S, Files
 from bagscan.service.store.migrate import migrate
 from bagscan.service.store.tally import check_tally, keep_tally
@@ -37,7 +37,7 @@ from bagscan.service.watch import Watcher
 from bagscan.workers.process import Target
 
 log = logging.getLogger("bagscan.service")
-HOUSE_S = 2.0
+MAINTENANCE_S = 2.0
 CHECK_S = 10.0  # between two checks that the store accepts writes
 PURGE_S = 3600.0
 
@@ -76,7 +76,7 @@ class Service:
         )
         self.intake = Intake(self.store, self.files, config, self.metrics, self.dispatcher.wake)
         self.passwords = CapacityLimiter(2)  # each argon2 hash takes 64 MB and 0.1 s
-        self.requests_on_their_way = 0  # of scanners; counted on the event loop only
+        self.requests_in_progress = 0  # of scanners; counted on the event loop only
         self._stopping = threading.Event()
         self._threads: list[threading.Thread] = []
         self.watchers: list[Watcher] = []
@@ -86,7 +86,7 @@ class Service:
     def _open(self, config: ServiceConfig) -> None:
         """Open store, files, audit chain and clock; check that no records or scans are lost."""
         engine = connect(config.database_url)
-        with naming_faults():
+        with convert_database_errors():
             migrate(engine)
         self.store = Store(engine)
         self.files = Files(config.folder / "objects")
@@ -132,7 +132,7 @@ class Service:
             problems.insert(0, f"no worker is ready: {self.dispatcher.trouble}")
         return "; ".join(problem for problem in problems if problem)
 
-    def serving_told(self) -> tuple[str, str]:
+    def active_models_header(self) -> tuple[str, str]:
         """Return comma-separated ids and thresholds of the active models, for response headers."""
         try:
             serving, _ = self.dispatcher.serving()
@@ -161,7 +161,7 @@ class Service:
     def _run_maintenance(self, stopping: threading.Event) -> None:
         rng = random.Random(secrets.randbits(64))  # readers must not be able to predict test images
         purged, checked = 0.0, time.monotonic()
-        while not stopping.wait(HOUSE_S):
+        while not stopping.wait(MAINTENANCE_S):
             if message := self.clock.tick():
                 log.warning("%s", message)
             try:

@@ -33,7 +33,7 @@ from sqlalchemy import Row, select, update
 
 from bagscan.core.errors import BagscanError, ReadError
 from bagscan.core.files import atomic_write
-from bagscan.formats.known import endings_beside
+from bagscan.formats.known import companion_endings
 from bagscan.formats.limits import check_size
 from bagscan.formats.scans import (
     READERS,
@@ -52,7 +52,7 @@ from bagscan.service.store.tables import jobs, results, scans
 
 log = logging.getLogger("bagscan.service")
 EVERY_S = 0.5  # between two looks at the folder
-TOLD_AFTER_S = 600.0  # until an ignored file is reported, or an error again
+REPORT_AFTER_S = 600.0  # until an ignored file is reported, or an error again
 BUSY = object()
 
 
@@ -127,8 +127,8 @@ class Watcher:
     def _log_error(self, error: str) -> None:
         """Log an error once, and every ten minutes while it persists."""
         now = time.monotonic()
-        if now - self._errors.get(error, -TOLD_AFTER_S) >= TOLD_AFTER_S:
-            recent = {text: at for text, at in self._errors.items() if now - at < TOLD_AFTER_S}
+        if now - self._errors.get(error, -REPORT_AFTER_S) >= REPORT_AFTER_S:
+            recent = {text: at for text, at in self._errors.items() if now - at < REPORT_AFTER_S}
             self._errors = recent | {error: now}
             log.error("watch %s: %s", self.folder, error)
 
@@ -161,7 +161,7 @@ class Watcher:
         """
         self._ignored = {name: self._ignored.get(name, now) for name in names}
         for name, since in sorted(self._ignored.items()):
-            if now - since <= TOLD_AFTER_S or name in self._reported:
+            if now - since <= REPORT_AFTER_S or name in self._reported:
                 continue
             self._reported.add(name)
             log.warning(
@@ -180,7 +180,7 @@ class Watcher:
         age = min(now - self._stamps[file][1] for file in files if file in self._stamps)
         views = {view for file in files if (view := view_named_by(scan_id_of(file), VIEWS))}
         lacks_sidecar = any(
-            endings_beside(file.suffix) and files_of(file) == [file] for file in files
+            companion_endings(file.suffix) and files_of(file) == [file] for file in files
         )
         if len(views) == 1 or lacks_sidecar:
             return age >= max(config.settle_s, config.pair_s)

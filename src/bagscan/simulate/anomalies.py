@@ -238,13 +238,13 @@ class Sizes:
     Attributes:
         volumes_mm3: by kind, smallest and largest place to search for, distributed evenly on a
             logarithmic scale.
-        towards_small: exponent of the distribution: 1 is even, a larger value favours small places.
+        volume_exponent: exponent of the distribution; 1 is even, more favours small places.
         least: minimum size by kind; a kind without an entry has no minimum.
         fill: lowest and highest level that a hollow is filled to, as a share of its height.
     """
 
     volumes_mm3: Mapping[str, tuple[float, float]]
-    towards_small: float = 1.0
+    volume_exponent: float = 1.0
     least: Mapping[str, Least] = field(default_factory=dict)
     fill: tuple[float, float] = (0.1, 0.9)
 
@@ -286,26 +286,26 @@ SIZES = {
             "wires_and_battery": (30.0, 4000.0),
             "metal_tube": (3.0, 2000.0),
         },
-        towards_small=1.7,
+        volume_exponent=1.7,
         fill=(0.01, 0.8),
     ),
 }
 OPERATIONAL = SIZES["operational"]
 # Anomalies shrink in a device whose bounding box is smaller than this, down to these factors of
 # their volume and of their minimum lengths.
-ROOMY_MM3, MIN_ROOM, MIN_LENGTH = 6e5, 0.2, 0.6
+FULL_SIZE_VOLUME_MM3, MIN_VOLUME_FACTOR, MIN_LENGTH_FACTOR = 6e5, 0.2, 0.6
 
 
-def room_share(device: Assembly) -> float:
+def size_factor(device: Assembly) -> float:
     """Return the factor that anomalies shrink by for a device, in [0.2, 1].
 
     It is 1 if the bounding box of the device has 600 cm³ or more.
     """
     low, high = device.bounds
-    return float(np.clip(np.prod(high - low) / ROOMY_MM3, MIN_ROOM, 1.0))
+    return float(np.clip(np.prod(high - low) / FULL_SIZE_VOLUME_MM3, MIN_VOLUME_FACTOR, 1.0))
 
 
-def wanted_size(
+def draw_place_size(
     kind: str, rng: np.random.Generator, sizes: Sizes = OPERATIONAL, room: float = 1.0
 ) -> np.ndarray:
     """Draw the size of the place that an anomaly of a kind needs.
@@ -314,19 +314,19 @@ def wanted_size(
         kind: one of ``KINDS``.
         rng: random generator.
         sizes: range of sizes.
-        room: factor of the volume, see :func:`room_share`.
+        room: factor of the volume, see :func:`size_factor`.
 
     Returns:
         (3,) mm, longest side first.
     """
     low, high = sizes.volumes_mm3[kind]
-    volume = room * low * (high / low) ** (rng.random() ** sizes.towards_small)
+    volume = room * low * (high / low) ** (rng.random() ** sizes.volume_exponent)
     first, second = (np.exp(rng.uniform(*np.log(pair))) for pair in SHAPES[kind])
     middle = (volume * second / first) ** (1 / 3)
     return np.array([middle * first, middle, middle / second])
 
 
-def large_enough(
+def is_large_enough(
     anomaly: Assembly, kind: str, sizes: Sizes = OPERATIONAL, room: float = 1.0
 ) -> bool:
     """Return whether an anomaly has the minimum size of its kind, scaled by ``room``."""
@@ -336,7 +336,7 @@ def large_enough(
     low, high = anomaly.bounds
     sides = np.sort(high - low)[::-1]
     return bool(
-        (sides >= max(MIN_LENGTH, room) * np.array(minimum.sides_mm)).all()
+        (sides >= max(MIN_LENGTH_FACTOR, room) * np.array(minimum.sides_mm)).all()
         and np.prod(sides) >= room * minimum.volume_mm3
         and len(anomaly) >= minimum.solids
     )

@@ -18,9 +18,9 @@ from bagscan.simulate.anomalies import (
     Make,
     Sizes,
     build_anomaly,
-    large_enough,
-    room_share,
-    wanted_size,
+    draw_place_size,
+    is_large_enough,
+    size_factor,
 )
 from bagscan.simulate.assembly import OUTSIDE, Assembly, Builder, join
 from bagscan.simulate.free_space import LAYER_MM, Rooms, Search
@@ -76,7 +76,7 @@ class Wanted:
         kind: one of :data:`bagscan.simulate.anomalies.KINDS`.
         sizes: range of its size.
         make: builds it; replaced by a function of its own for a user's mesh.
-        room: scale factor for a small device, see :func:`bagscan.simulate.anomalies.room_share`.
+        room: scale factor for a small device, see :func:`bagscan.simulate.anomalies.size_factor`.
     """
 
     kind: str
@@ -86,13 +86,13 @@ class Wanted:
 
     def size_mm(self, rng: np.random.Generator) -> np.ndarray:
         """Draw the (3,) size of the place to search for, longest side first."""
-        return wanted_size(self.kind, rng, self.sizes, self.room)
+        return draw_place_size(self.kind, rng, self.sizes, self.room)
 
     def fits(self, anomaly: Assembly) -> bool:
         """Return whether an anomaly is large enough for its kind. A user's mesh always is."""
         if self.make is not build_anomaly:
             return True
-        return large_enough(anomaly, self.kind, self.sizes, self.room)
+        return is_large_enough(anomaly, self.kind, self.sizes, self.room)
 
 
 def conceal(
@@ -113,7 +113,7 @@ def conceal(
         make: see :class:`Wanted`.
     """
     rooms = device if isinstance(device, Rooms) else Rooms(device)
-    wanted = Wanted(kind, sizes, make, room_share(rooms.device))
+    wanted = Wanted(kind, sizes, make, size_factor(rooms.device))
     for _ in range(3):
         found = WAYS[way](rooms, wanted, rng)
         if found is not None:

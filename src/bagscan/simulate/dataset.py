@@ -251,13 +251,13 @@ def make_all(job: Job, todo: list[int], workers: int) -> Iterator[int]:
     if workers <= 1 or len(todo) <= 1:
         with threadpool_limits(1):  # the matrices are too small for several threads to pay off
             for index in todo:
-                yield make_scan(job, index)
+                yield make_scene(job, index)
         return
     # A forked process would inherit locks held by threads that do not exist in it.
     with ProcessPoolExecutor(workers, get_context("spawn"), _one_thread) as pool:
         waiting = iter(todo)
         running = {
-            pool.submit(make_scan, job, index)
+            pool.submit(make_scene, job, index)
             for _, index in zip(range(2 * workers), waiting, strict=False)
         }
         while running:
@@ -266,7 +266,7 @@ def make_all(job: Job, todo: list[int], workers: int) -> Iterator[int]:
                 yield future.result()
                 following = next(waiting, None)
                 if following is not None:
-                    running.add(pool.submit(make_scan, job, following))
+                    running.add(pool.submit(make_scene, job, following))
 
 
 def _one_thread() -> None:
@@ -277,7 +277,7 @@ def _one_thread() -> None:
     threadpool_limits(1)
 
 
-def make_scan(job: Job, index: int) -> int:
+def make_scene(job: Job, index: int) -> int:
     """Make a scene and write its files: a benign scan and, if an anomaly was hidden, its twin.
 
     Returns:

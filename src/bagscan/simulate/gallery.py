@@ -55,7 +55,7 @@ def contact_sheets(
     for k in range(bags):
         scene_plan = plan(recipe, k)
         scene = build_scene(recipe, scene_plan, scanner.tunnel_mm)
-        label = f"{scene_plan.family.device}, {scene_plan.told_group}"
+        label = f"{scene_plan.family.device}, {scene_plan.reported_group}"
         cells.append((picture(scene, k), label))
         report(f"bag {k + 1} of {bags}")
     bag_sheet = _draw_sheet(out / "bags.png", cells, 4)

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from bagscan.simulate.anomalies import OPERATIONAL, Sizes, build_anomaly, wanted_size
+from bagscan.simulate.anomalies import OPERATIONAL, Sizes, build_anomaly, draw_place_size
 from bagscan.simulate.assembly import AIR, Assembly, Builder, Component
 from bagscan.simulate.mesh import ribbon, rotation_xyz
 from bagscan.simulate.parts import helix
@@ -43,7 +43,7 @@ def build_item(name: str, rng: np.random.Generator, sizes: Sizes = OPERATIONAL) 
 
 def _build_look_alike(kind: str, name: str, rng: np.random.Generator, sizes: Sizes) -> Assembly:
     while True:
-        anomaly = build_anomaly(kind, wanted_size(kind, rng, sizes), rng)
+        anomaly = build_anomaly(kind, draw_place_size(kind, rng, sizes), rng)
         if anomaly is not None:
             return replace(anomaly, components=(Component(name),))
 

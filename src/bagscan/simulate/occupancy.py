@@ -15,7 +15,7 @@ import numba
 import numpy as np
 
 from bagscan.simulate.assembly import AIR, OUTSIDE, Assembly
-from bagscan.simulate.raster_kernels import cut_triangle
+from bagscan.simulate.raster_kernels import intersect_triangle
 
 # Offset of voxel centres from the round coordinates of device surfaces, as a share of the pitch.
 OFF_GRID = np.array([0.3137, 0.2713, 0.2291])
@@ -189,7 +189,7 @@ def _paint(vertices, faces, first_face, displaces, weighs, first, end, owner, ov
             for j in range(
                 max(int(np.ceil(y_low)), first[s, 1]), min(int(np.floor(y_high)) + 1, end[s, 1])
             ):
-                is_cut, x0, z0, x1, z1 = cut_triangle(vertices, faces, f, float(j))
+                is_cut, x0, z0, x1, z1 = intersect_triangle(vertices, faces, f, float(j))
                 if not is_cut:
                     continue
                 if x0 > x1:

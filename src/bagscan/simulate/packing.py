@@ -14,7 +14,7 @@ from scipy import ndimage
 
 from bagscan.simulate.assembly import Assembly, Builder
 from bagscan.simulate.mesh import Mesh
-from bagscan.simulate.raster_kernels import cut_triangle
+from bagscan.simulate.raster_kernels import intersect_triangle
 
 CELL_MM = 4.0
 GAP_MM = 0.4
@@ -236,7 +236,7 @@ def _surfaces(vertices, faces, lower, upper):  # type: ignore[no-untyped-def]
         y_low = min(vertices[i0, 1], vertices[i1, 1], vertices[i2, 1])
         y_high = max(vertices[i0, 1], vertices[i1, 1], vertices[i2, 1])
         for j in range(max(int(np.ceil(y_low)), 0), min(int(np.floor(y_high)) + 1, m)):
-            is_cut, x0, z0, x1, z1 = cut_triangle(vertices, faces, f, float(j))
+            is_cut, x0, z0, x1, z1 = intersect_triangle(vertices, faces, f, float(j))
             if not is_cut:
                 continue
             if x0 > x1:

@@ -6,7 +6,7 @@ import numba
 
 
 @numba.njit(cache=True)
-def cut_triangle(vertices, faces, f, y):  # type: ignore[no-untyped-def]
+def intersect_triangle(vertices, faces, f, y):  # type: ignore[no-untyped-def]
     """Intersect triangle ``f`` with the plane at ``y``.
 
     Returns:
@@ -77,7 +77,7 @@ def accumulate_paths(  # type: ignore[no-untyped-def]
         )
         normal_x, normal_z = ay * bz - az * by, ax * by - ay * bx
         for j in range(from_line[f], to_line[f]):
-            is_cut, x0, z0, x1, z1 = cut_triangle(vertices, faces, f, y_mm[j])
+            is_cut, x0, z0, x1, z1 = intersect_triangle(vertices, faces, f, y_mm[j])
             if not is_cut:
                 continue
             s0, s1 = x0 / z0, x1 / z1
@@ -107,7 +107,7 @@ def cover_silhouettes(  # type: ignore[no-untyped-def]
             continue
         top, left, width = window[p, 0], window[p, 1], window[p, 3] - window[p, 1]
         for j in range(from_line[f], to_line[f]):
-            is_cut, x0, z0, x1, z1 = cut_triangle(vertices, faces, f, y_mm[j])
+            is_cut, x0, z0, x1, z1 = intersect_triangle(vertices, faces, f, y_mm[j])
             if is_cut:
                 s0, s1 = min(x0 / z0, x1 / z1), max(x0 / z0, x1 / z1)
                 row = first[p] + (j - top) * width - left

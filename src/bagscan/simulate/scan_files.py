@@ -61,7 +61,7 @@ def write_scan(
         "id": scan_id,
         "scene": f"{plan.index:05d}",
         "part": plan.part,
-        "group": plan.told_group,
+        "group": plan.reported_group,
         "label": label,
         "family": plan.family.name,
         "device": plan.family.device,

@@ -47,7 +47,7 @@ class Plan:
     staging: int | None = None
 
     @property
-    def told_group(self) -> str:
+    def reported_group(self) -> str:
         """Group for reports: ``unseen_families`` if training never sees the family."""
         return (
             "unseen_families"

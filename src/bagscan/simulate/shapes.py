@@ -22,7 +22,7 @@ from bagscan.simulate.mesh import (
 
 Vector = Sequence[float] | np.ndarray
 # A thinner wire can fall between two rays. It is built at this radius, with less density.
-THINNEST_WIRE_MM = 0.35
+MIN_WIRE_RADIUS_MM = 0.35
 
 
 class Pose(TypedDict, total=False):
@@ -147,9 +147,9 @@ class Shapes(ABC):
     ) -> int:
         """Add a round wire along smooth points.
 
-        A wire thinner than ``THINNEST_WIRE_MM`` is widened to it and keeps its mass.
+        A wire thinner than ``MIN_WIRE_RADIUS_MM`` is widened to it and keeps its mass.
         """
-        mesh_radius = max(radius, THINNEST_WIRE_MM)
+        mesh_radius = max(radius, MIN_WIRE_RADIUS_MM)
         return self.add(
             cord(np.asarray(points, float), mesh_radius, segments),
             material,

@@ -24,11 +24,11 @@ from bagscan.simulate.raster import Rasteriser, Silhouette
 
 MIN_AREA_MM2, MIN_CHANGE = 150.0, 0.08
 # Visibility is evaluated on a reference scanner, so that stagings do not depend on the scanner.
-JUDGED_ON, JUDGED_LINE_MM = "g640", 2.0
+REFERENCE_PROFILE, REFERENCE_LINE_PITCH_MM = "g640", 2.0
 SURROUNDINGS_MM = 10.0
 # Devices that lie on their back or side in half of the bags.
 MAY_LIE = ("toaster", "kettle", "iron", "router", "camera")
-TRIES, TRIES_A_WAY, TRIES_A_KIND = 72, 4, 24
+TRIES, TRIES_PER_WAY, TRIES_PER_KIND = 72, 4, 24
 
 
 @dataclass(frozen=True)
@@ -122,7 +122,7 @@ def can_be_seen(device: Assembly, found: Concealed, poses: Sequence[np.ndarray])
 
 @functools.cache
 def _reference_profile() -> Profile:
-    return replace(load_profile(JUDGED_ON), line_pitch_mm=JUDGED_LINE_MM)
+    return replace(load_profile(REFERENCE_PROFILE), line_pitch_mm=REFERENCE_LINE_PITCH_MM)
 
 
 def _show_alone(
@@ -183,10 +183,10 @@ def stage(
     rooms = Rooms(device)
     inside = [way for way in ways if way != "taped_outside"]
     for attempt in range(TRIES):
-        if attempt % TRIES_A_KIND == 0:
+        if attempt % TRIES_PER_KIND == 0:
             kind = str(rng.choice(kinds))
-        if attempt % TRIES_A_WAY == 0:
-            last_resort = attempt >= TRIES - TRIES_A_KIND
+        if attempt % TRIES_PER_WAY == 0:
+            last_resort = attempt >= TRIES - TRIES_PER_KIND
             way = str(rng.choice(inside if attempt and inside and not last_resort else ways))
         found = conceal(rooms, way, kind, rng, sizes, make)
         if found is not None and (not least_visible or can_be_seen(device, found, poses)):

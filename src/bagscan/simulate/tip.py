@@ -93,7 +93,7 @@ def project(
     before = np.clip(primary[:, covered].T.astype(float), 1e-5, 1.5)
     after = overlaid(before, threat.transmission[:, covered].T.astype(float), profile.spectral())
     photons = np.array([profile.response.low_photons, profile.response.high_photons])
-    noisy = with_noise_of_fewer(before, after, photons, rng)
+    noisy = add_missing_noise(before, after, photons, rng)
     out, mask = np.array(raw, np.float32), np.zeros(raw.shape[1:], bool)
     patch = out[(slice(None), *window)]
     patch[:, covered] += ((noisy - before) / (1 + share)).T
@@ -102,7 +102,7 @@ def project(
     return out, mask
 
 
-def with_noise_of_fewer(
+def add_missing_noise(
     before: np.ndarray, after: np.ndarray, photons: np.ndarray, rng: np.random.Generator
 ) -> np.ndarray:
     """Add the noise that is missing after an object has been projected into the beam.

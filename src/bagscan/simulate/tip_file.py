@@ -15,7 +15,7 @@ from bagscan.imaging.channels import Calibration, image, write_dual_energy
 from bagscan.imaging.convert import normalised
 from bagscan.imaging.scanner import load_profile
 from bagscan.physics.materials import material
-from bagscan.simulate.anomalies import BUILDERS, build_anomaly, wanted_size
+from bagscan.simulate.anomalies import BUILDERS, build_anomaly, draw_place_size
 from bagscan.simulate.assembly import Assembly, Builder
 from bagscan.simulate.mesh import rotation_xyz
 from bagscan.simulate.stl import read_stl
@@ -119,7 +119,7 @@ def _build_threat(
             f"unknown kind {kind!r}{nearest(kind, BUILDERS)}; available: {', '.join(BUILDERS)}"
         )
     for _ in range(20):
-        size = _parse_numbers(size_mm, 3, "--size-mm") if size_mm else wanted_size(kind, rng)
+        size = _parse_numbers(size_mm, 3, "--size-mm") if size_mm else draw_place_size(kind, rng)
         anomaly = build_anomaly(kind, size, rng)
         if anomaly is not None:
             return anomaly.moved(turn)

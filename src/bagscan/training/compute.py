@@ -80,7 +80,7 @@ class Compute:
                     distributed.all_reduce(buffer)
                     buffer /= self.count
 
-    def start_alike(self, modules: Mapping[str, nn.Module], step: int) -> None:
+    def broadcast_state(self, modules: Mapping[str, nn.Module], step: int) -> None:
         """Broadcast the weights and buffers of rank 0 to all processes.
 
         Args:

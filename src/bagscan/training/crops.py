@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from bagscan.core.errors import ConfigError
-from bagscan.evaluation.within_bag import FOREGROUND_DARKNESS, ITEM_SHARE, darkness_map
+from bagscan.evaluation.within_bag import ITEM_SHARE, MIN_FOREGROUND_ATTENUATION, attenuation_map
 from bagscan.training.augment import draw_crop, recolour
 from bagscan.training.components import Components
 from bagscan.training.joint_config import JointConfig
@@ -69,7 +69,9 @@ class Crops:
             whole_items,
             components,
         )
-        self.present_from = FOREGROUND_DARKNESS if self.samples[0].region is None else ITEM_SHARE
+        self.present_from = (
+            MIN_FOREGROUND_ATTENUATION if self.samples[0].region is None else ITEM_SHARE
+        )
         self.project = projector() if config.augment.threats else None
         self.by_scanner = _group_indices(self.samples, lambda sample: sample.record.origin)
         self.twin = (
@@ -134,7 +136,7 @@ class Crops:
         presence = (
             planes[-1].float()
             if region
-            else torch.from_numpy(darkness_map(pixels.numpy(), source.view.channels)).float()
+            else torch.from_numpy(attenuation_map(pixels.numpy(), source.view.channels)).float()
         )
         objects = torch.zeros(pixels.shape[-2:], dtype=torch.long)
         for number, mask in enumerate(object_masks, 1):

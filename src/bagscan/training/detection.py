@@ -17,7 +17,7 @@ from torch.nn import functional as F
 
 from bagscan.contracts import Finder
 from bagscan.core.errors import ConfigError
-from bagscan.datasets.config import DataConfig, load_records, obtain_split, part_records
+from bagscan.datasets.config import DataConfig, load_or_make_split, load_records, part_records
 from bagscan.evaluation.detection import coco_scores
 from bagscan.model import Model
 from bagscan.model_config import InputConfig, ModelConfig
@@ -118,7 +118,7 @@ class DetectionTask:
         }
 
     def validate(self) -> dict[str, float]:
-        scores = judge_detections(self.model, self.val)
+        scores = evaluate_detections(self.model, self.val)
         flat = {f"{kind}_{name}": scores[kind][name] for kind in scores for name in ("ap", "ap_50")}
         kind = "mask" if self.regioner.config.masks else "box"
         return {"monitor": scores.get(kind, scores["box"])["ap"], **flat}
@@ -132,7 +132,7 @@ def _box(mask: Tensor) -> Tensor:
     return torch.stack([columns[0, 0], rows[0, 0], columns[-1, 0] + 1, rows[-1, 0] + 1]).float()
 
 
-def judge_detections(
+def evaluate_detections(
     model: Model, samples: Sequence[Sample], report: Callable[[str], None] | None = None
 ) -> dict[str, Any]:
     """Return the COCO average precision of boxes and masks of a model's item detector."""
@@ -197,7 +197,7 @@ def detection_samples(
     model = experiment.model()
     load_regioner(model, run_folder / experiment.written)
     records = load_records(experiment.data, report)
-    split = obtain_split(experiment.data, records, run_folder, report)
+    split = load_or_make_split(experiment.data, records, run_folder, report)
     return model, load_samples(
         part_records(experiment.data, records, split, part), model, report, split.sha256
     )

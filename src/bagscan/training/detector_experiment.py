@@ -14,11 +14,11 @@ from bagscan.datasets.packed import PackedScene, pack, packed_categories, read_p
 from bagscan.detector.calibration import calibrated
 from bagscan.detector.exported import UsableDetector
 from bagscan.detector.features import IMAGES
-from bagscan.detector.judging import judge_set
 from bagscan.detector.measures import measure
 from bagscan.detector.model import Detector
 from bagscan.detector.network import NetworkConfig
-from bagscan.evaluation.meaning import too_few
+from bagscan.detector.scored_bags import score_set
+from bagscan.evaluation.meaning import warn_few_examples
 from bagscan.runtime.load import load_model
 from bagscan.simulate.anomalies import KINDS
 from bagscan.simulate.devices import NAMES
@@ -55,13 +55,14 @@ class DetectorExperiment(SimulatedExperiment):
     def prepare(self, out: Path, report: Report) -> tuple[DetectorTask, Callable[[Scores], None]]:
         """Prepare the task; see :meth:`LoopExperiment.prepare`."""
         save_resolved(self, self.kind, out)
-        scenes, categories = packed_scenes(self.sets, self.pack_workers, report)
+        started = Detector.load(self.start) if self.start else None
+        scenes, categories = packed_scenes(self.sets, self.pack_workers, report, started)
         report(f"{len(scenes['train'])} training scenes, {len(scenes['val'])} validation scenes")
         detector = Detector.new(
             self.network, categories, len(KINDS), _count_devices(categories), self.images
         )
-        if self.start:
-            begin_with(detector, Detector.load(self.start))
+        if started:
+            copy_weights(detector, started)
 
         def keep(scores: Scores) -> None:
             detector.about = {
@@ -79,15 +80,18 @@ class DetectorExperiment(SimulatedExperiment):
             detector.devices,
             self.images,
         )
-        if self.training.hard and self.start:
+        if self.training.hard and started:
             # Each process searches its own share of the views, and draws from that.
             views = task.views[compute().rank :: compute().count]
-            task.hard = hard_places(Detector.load(self.start), views, report)
+            task.hard = hard_places(started, views, report)
         return task, keep
 
 
 def packed_scenes(
-    sets: tuple[str, ...], workers: int, report: Callable[[str], None]
+    sets: tuple[str, ...],
+    workers: int,
+    report: Callable[[str], None],
+    start: Detector | None = None,
 ) -> tuple[dict[str, list[PackedScene]], tuple[str, ...]]:
     """Pack the sets that are not packed yet, and load their scenes.
 
@@ -95,6 +99,7 @@ def packed_scenes(
         sets: directories of simulated sets.
         workers: number of processes that pack.
         report: receives progress messages.
+        start: detector whose categories new packs use; by default those of the first set.
 
     Returns:
         Scenes of all sets by split, ``train`` and ``val``, and their common categories.
@@ -105,9 +110,10 @@ def packed_scenes(
     """
     roots = [Path(name) for name in sets]
     process = compute()
+    common = start.network.config.categories if start else None
     for root in roots if process.writes else ():
-        categories_of_first = packed_categories(roots[0]) if root != roots[0] else None
-        pack(root, KINDS, categories_of_first, workers, report)
+        pack(root, KINDS, common, workers, report)
+        common = common or packed_categories(root)
     process.broadcast_from_rank0(True)  # the other processes wait until the sets are packed
     categories = packed_categories(roots[0])
     for root in roots[1:]:
@@ -131,22 +137,30 @@ def _count_devices(categories: tuple[str, ...]) -> int:
     return len(list(itertools.takewhile(NAMES.__contains__, categories[len(KINDS) :])))
 
 
-def trained_before(start: str, sets: Sequence[str], categories: tuple[str, ...]) -> Detector:
-    """Load the detector that training starts from.
+def load_start(
+    start: str, sets: tuple[str, ...], workers: int, report: Callable[[str], None]
+) -> tuple[Detector, dict[str, list[PackedScene]]]:
+    """Load the detector that training starts from, and scenes packed with its categories.
+
+    Args:
+        start: directory of the detector.
+        sets, workers, report: see :func:`packed_scenes`.
 
     Raises:
-        ConfigError: its categories differ from those of the sets.
+        ConfigError: the sets were packed with other categories.
+        DataError: a directory is not a simulated set.
     """
     detector = Detector.load(start)
+    scenes, categories = packed_scenes(sets, workers, report, detector)
     if detector.network.config.categories != categories:
         raise ConfigError(
             f"start: {start} was trained with other categories than those of {', '.join(sets)}; "
-            "use the sets that it was trained on"
+            "delete their directories 'packed' to pack them again"
         )
-    return detector
+    return detector, scenes
 
 
-def begin_with(detector: Detector, trained: Detector) -> None:
+def copy_weights(detector: Detector, trained: Detector) -> None:
     """Copy the weights of a trained detector into a new one.
 
     If the two use different channels, the first layer is averaged over channels.
@@ -180,10 +194,12 @@ def calibrate_detector(
     """
     usable = load_model(folder)
     assert isinstance(usable, UsableDetector)
-    bags = [bag for name in sets for bag in judge_set(Path(name), usable, "val", report=report)]
+    bags = [bag for name in sets for bag in score_set(Path(name), usable, "val", report=report)]
     detector = Detector.load(folder)
     anomalous = sum(bag.anomalous for bag in bags)
-    for warning in too_few({"benign bags": len(bags) - anomalous, "anomalous bags": anomalous}):
+    for warning in warn_few_examples(
+        {"benign bags": len(bags) - anomalous, "anomalous bags": anomalous}
+    ):
         report(f"warning: {warning}")
     detector.thresholds, detector.operating_point = calibrated(bags, max_fpr)
     detector.save(folder)
@@ -196,7 +212,7 @@ def evaluate_detector(
     """Return the metrics of a detector on one split of simulated sets, by group and overall."""
     usable = load_model(folder)
     assert isinstance(usable, UsableDetector)
-    bags = [bag for name in sets for bag in judge_set(Path(name), usable, part, report=report)]
+    bags = [bag for name in sets for bag in score_set(Path(name), usable, part, report=report)]
     groups = sorted({bag.about["group"] for bag in bags})
     results = {
         group: measure([bag for bag in bags if bag.about["group"] == group], usable.thresholds)

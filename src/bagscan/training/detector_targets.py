@@ -12,7 +12,7 @@ from torch import Tensor
 from bagscan.datasets.packed import FIRST_DEVICE, IGNORED, MAX_DEVICES
 
 MIN_CELL = 0.5  # area of the anomaly, in cells, above which a crop is anomalous
-PIXELS_A_CELL = 16  # label pixels per cell
+PIXELS_PER_CELL = 16  # label pixels per cell
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class Targets:
             kinds: number of kinds of anomalies, the first categories.
             device_classes: number of device classes, which follow.
         """
-        shares = batch.counts.float() / PIXELS_A_CELL
+        shares = batch.counts.float() / PIXELS_PER_CELL
         instances = shares[:, FIRST_DEVICE : FIRST_DEVICE + MAX_DEVICES]
         host = instances[torch.arange(len(shares)), batch.device.clamp(min=0)][:, None]
         near = (F.max_pool2d(instances, 3, 1, 1) > 0.5).float().sum(1, keepdim=True)

@@ -22,7 +22,7 @@ from bagscan.core.machine import usable_cores
 LOADERS = "BAGSCAN_LOADERS"
 MAX_LOADERS = 8  # few networks need more
 SHARED = "/dev/shm"  # holds two batches of each process
-ROOM_BYTES = 4 << 30  # for batches of whole items, the largest, of eight processes
+MIN_SHARED_BYTES = 4 << 30  # for batches of whole items, the largest, of eight processes
 STALLED_S = 600
 
 Draw = Callable[[np.random.Generator], Any]
@@ -52,7 +52,7 @@ def loaders(device: torch.device) -> int:
     setting = os.environ.get(LOADERS, "auto")
     if setting == "auto":
         can_fork = device.type == "cuda" and sys.platform == "linux"
-        if not can_fork or _free_bytes(SHARED) < ROOM_BYTES:
+        if not can_fork or _free_bytes(SHARED) < MIN_SHARED_BYTES:
             return 0
         cores = usable_cores() // int(os.environ.get("LOCAL_WORLD_SIZE", 1))
         return max(1, min(cores, MAX_LOADERS))
@@ -72,7 +72,7 @@ def _free_bytes(folder: str) -> int:
         return 0
 
 
-def drawn_ahead(
+def prefetch_batches(
     draw: Draw, seed: int, steps: range, rank: int = 0, processes: int = 0
 ) -> Generator[Any, None, None]:
     """Yield the batches of some steps in order, drawn before they are needed.

@@ -12,14 +12,14 @@ import numpy as np
 from bagscan.contracts import ClassScorer
 from bagscan.core.calibrated import UNCALIBRATED, platt
 from bagscan.core.errors import BagscanError, ConfigError, DataError
-from bagscan.datasets.config import DataConfig, by_whole_views, part_records
+from bagscan.datasets.config import DataConfig, part_records, use_whole_views
 from bagscan.datasets.record import Record
 from bagscan.datasets.splits import read_split
 from bagscan.evaluation.baseline import image_statistics, trivial_baseline
 from bagscan.evaluation.calibration import conformal_point, fit_platt
 from bagscan.evaluation.items import evaluate_items, fused
 from bagscan.evaluation.levels import evaluate_levels
-from bagscan.evaluation.meaning import too_few
+from bagscan.evaluation.meaning import warn_few_examples
 from bagscan.evaluation.multi_label import map_interval, ranking_table
 from bagscan.evaluation.operating_point import choose_operating_point
 from bagscan.evaluation.results import make_record, write_record
@@ -27,19 +27,19 @@ from bagscan.evaluation.within_bag import segment_arrays
 from bagscan.formats import read_view
 from bagscan.model import Model
 from bagscan.model_folder import SHIPPED
-from bagscan.training.detection import DetectionExperiment, detection_samples, judge_detections
-from bagscan.training.joint_experiment import JointExperiment, judge_part
+from bagscan.training.detection import DetectionExperiment, detection_samples, evaluate_detections
+from bagscan.training.joint_experiment import JointExperiment, score_split
 from bagscan.training.multi_label import MultiLabelExperiment, class_scores, label_matrix
 from bagscan.training.one_class import OneClassExperiment
 from bagscan.training.samples import Sample
 
 LEVELS = ("segment", "scan")
 # Kinds that produce a model of regioner, encoder and scorer.
-Judgeable = JointExperiment | OneClassExperiment | MultiLabelExperiment
+ModelExperiment = JointExperiment | OneClassExperiment | MultiLabelExperiment
 
 
 def calibrate_model(
-    experiment: Judgeable,
+    experiment: ModelExperiment,
     folder: Path,
     max_fpr: float,
     report: Callable[[str], None] = print,
@@ -74,7 +74,7 @@ def calibrate_model(
     data, split_folder, is_own_split = _data_to_score(
         experiment.data, folder, whole_views=level == "scan"
     )
-    scored = judge_part(model, data, "val", split_folder, report, is_own_split)
+    scored = score_split(model, data, "val", split_folder, report, is_own_split)
     # In use any region can raise an alarm, even one that the protocol counts as background.
     scan_truth, scan_scores = fused(
         [dataclasses.replace(bag, foreground=np.ones_like(bag.foreground)) for bag in scored.bags]
@@ -95,7 +95,9 @@ def calibrate_model(
     if len(benign):  # a scan has hundreds of segments, so their rate says little about scans
         n_alarms = int((benign >= model.operating_point.threshold).sum())
         report(f"{n_alarms} of {len(benign)} benign validation scans raise an alarm")
-    for warning in too_few({"benign scans": len(benign), "anomalous scans": int(scan_truth.sum())}):
+    for warning in warn_few_examples(
+        {"benign scans": len(benign), "anomalous scans": int(scan_truth.sum())}
+    ):
         report(f"warning: {warning}")
     if previous is not None and previous.threshold != model.operating_point.threshold:
         report(f"replacing the threshold {previous.threshold:.4f} ({previous.criterion})")
@@ -142,7 +144,7 @@ def _as_screened(data: DataConfig, run_folder: Path) -> tuple[DataConfig, Path, 
     Raises:
         DataError: a split file assigns items, from which the split of views does not follow.
     """
-    views = by_whole_views(data)
+    views = use_whole_views(data)
     if views == data:
         return data, run_folder, True
     if data.split:
@@ -154,7 +156,7 @@ def _as_screened(data: DataConfig, run_folder: Path) -> tuple[DataConfig, Path, 
 
 
 def evaluate_model(
-    experiment: Judgeable,
+    experiment: ModelExperiment,
     folder: Path,
     part: str,
     out: Path,
@@ -174,7 +176,7 @@ def evaluate_model(
         out: file for the record.
         report: receives progress messages and warnings.
         regioner: its regions are scored in place of the model's, to compare models on the same
-            regions; see :meth:`Model.cut_by`.
+            regions; see :meth:`Model.with_regioner`.
         everywhere: True to score the whole view; see :meth:`Model.everywhere`.
         as_screened: True to score whole views, as in screening, if the data are by items.
 
@@ -185,9 +187,9 @@ def evaluate_model(
     if everywhere:
         model = model.everywhere()
     if regioner:
-        model = model.cut_by(regioner)
+        model = model.with_regioner(regioner)
     data, split_folder, is_own_split = _data_to_score(experiment.data, folder, as_screened)
-    scored = judge_part(model, data, part, split_folder, report, is_own_split)
+    scored = score_split(model, data, part, split_folder, report, is_own_split)
     point = model.operating_point
     threshold = point.threshold if point else 0.5
     results = evaluate_levels(scored.bags, threshold)
@@ -261,7 +263,7 @@ def evaluate_detection(
     )
     record = make_record(
         f"detection-{run_folder.name}-{part}",
-        judge_detections(model, samples, report),
+        evaluate_detections(model, samples, report),
         data={
             "name": "+".join(s.root for s in experiment.data.sources),
             "hash": split.data_hash,

@@ -117,11 +117,11 @@ def read_experiment(path: str | Path, settings: list[str] | None = None) -> Expe
     kind = data.pop("kind", "joint")
     if not isinstance(kind, str) or kind not in KINDS:
         raise ConfigError(f"{path}: kind must be one of {', '.join(KINDS)}, got {kind!r}")
-    experiment: Experiment = fill(kind_named(kind), data, str(path), lines)
+    experiment: Experiment = fill(load_kind(kind), data, str(path), lines)
     return experiment
 
 
-def kind_named(name: str) -> type[Experiment]:
+def load_kind(name: str) -> type[Experiment]:
     """Return the class of a kind of experiments."""
     module, _, class_name = KINDS[name].partition(":")
     experiment_class: type[Experiment] = getattr(importlib.import_module(module), class_name)

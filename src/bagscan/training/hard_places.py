@@ -21,7 +21,7 @@ from bagscan.detector.sampling import whole_view
 from bagscan.training.compute import autocast_bf16, compute
 
 APART_CELLS = 5  # a peak is the maximum of a square of cells with this side
-MAX_A_DEVICE = 3
+MAX_PER_DEVICE = 3
 MIN_CHANCE = 0.05
 REPORT_EVERY = 500
 
@@ -93,5 +93,5 @@ def _peaks(logits: Tensor, mask: Tensor) -> list[tuple[np.ndarray, float]]:
     )
     cells = is_peak[0, 0].nonzero().numpy()
     chances = chance[0, 0].numpy()[cells[:, 0], cells[:, 1]]
-    best = np.argsort(-chances)[:MAX_A_DEVICE]
+    best = np.argsort(-chances)[:MAX_PER_DEVICE]
     return [((cells[k] + 0.5) * CELL_PX, float(chances[k])) for k in best]

@@ -22,9 +22,9 @@ from bagscan.core import Regions, View
 from bagscan.core.errors import ConfigError, DataError
 from bagscan.evaluation.metrics import auroc
 from bagscan.evaluation.within_bag import (
-    JudgedView,
-    darkness_map,
-    judge_bag,
+    ScoredView,
+    attenuation_map,
+    score_bag,
     summarise,
     view_arrays,
 )
@@ -90,13 +90,13 @@ class JointTask:
             self.components = Components(self.train, model.encoder.dim)
             self.modules["components"] = self.components.layer.to(compute().device)
         # At object level, the mask of the item is the only region.
-        self.object_level = judges_whole_items(model) and self.train[0].region is not None
+        self.object_level = is_object_level(model) and self.train[0].region is not None
         self.crops = Crops(
             self.train, config, model.scorer.config.classes, self.object_level, self.components
         )
         # A regioner without gradients segments crops while they are drawn. One with weights may be
         # on an accelerator, which drawing processes cannot use.
-        self.draws_apart = (
+        self.can_draw_in_processes = (
             self.object_level
             or model.segments_differentiably
             or next(model.regioner.parameters(), None) is None
@@ -238,7 +238,7 @@ class JointTask:
     def validate(self) -> dict[str, float]:
         """Return within-bag scores and, for items, the AUROC of items."""
         with autocast_bf16(self.model.device, self.config.bf16):
-            bags = judge_samples(self.model, self.val)
+            bags = score_samples(self.model, self.val)
         scores = summarise(bags)
         result = {k: scores[k] for k in ("auroc", "hit_at_1", "hit_at_5")}
         if self.val[0].region is None:
@@ -249,14 +249,14 @@ class JointTask:
         return {"monitor": float(np.mean(finite)) if finite else 0.0, **result}
 
 
-def judges_whole_items(model: Model) -> bool:
+def is_object_level(model: Model) -> bool:
     """Return True at object level (Bhowmik & Breckon), where an item is a single region."""
     return model.regioner.kind != "superpixel"
 
 
-def judge_samples(
+def score_samples(
     model: Model, samples: Sequence[Sample], report: Callable[[str], None] | None = None
-) -> list[JudgedView]:
+) -> list[ScoredView]:
     """Score the regions of samples as in use, for the within-bag protocol."""
     results = []
     for number, (sample, regions, embeddings) in enumerate(described(model, samples), 1):
@@ -272,7 +272,7 @@ def described(model: Model, samples: Sequence[Sample]) -> Iterator[tuple[Sample,
     on_items = model.everywhere()  # the truth has the item, so it needs no item finder
     for sample in samples:
         view = sample.full_view()
-        if judges_whole_items(model) and sample.region is not None:
+        if is_object_level(model) and sample.region is not None:
             regions = Regions(sample.region[None], 1, "instance")
         else:
             regions = (model if sample.region is None else on_items).regions(view)
@@ -280,13 +280,13 @@ def described(model: Model, samples: Sequence[Sample]) -> Iterator[tuple[Sample,
         yield sample, regions, model.describe(image, regions)
 
 
-def as_bag(sample: Sample, regions: Regions, scores: np.ndarray) -> JudgedView:
+def as_bag(sample: Sample, regions: Regions, scores: np.ndarray) -> ScoredView:
     """Return a sample, with scores (n,) of its regions, in the form of the within-bag protocol."""
     view = sample.full_view()
-    bag = judge_bag(
+    bag = score_bag(
         regions,
         scores,
-        darkness_map(view.pixels, view.channels),
+        attenuation_map(view.pixels, view.channels),
         sample.annotations,
         sample.record.origin,
         sample.region,

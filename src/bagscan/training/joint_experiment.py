@@ -10,14 +10,14 @@ from pathlib import Path
 from safetensors.torch import load_file
 
 from bagscan.core.errors import ConfigError
-from bagscan.datasets.config import DataConfig, load_records, obtain_split, part_records
+from bagscan.datasets.config import DataConfig, load_or_make_split, load_records, part_records
 from bagscan.datasets.record import Record
 from bagscan.datasets.splits import Split
-from bagscan.evaluation.within_bag import JudgedView
+from bagscan.evaluation.within_bag import ScoredView
 from bagscan.model import Model
 from bagscan.model_config import ModelConfig
 from bagscan.training.experiment import LoopExperiment, Report, Scores
-from bagscan.training.joint import JointTask, judge_samples
+from bagscan.training.joint import JointTask, score_samples
 from bagscan.training.joint_config import JointConfig
 from bagscan.training.keeping import model_keeper
 from bagscan.training.parts import read_parts
@@ -101,7 +101,7 @@ def load_regioner(model: Model, path: str | Path) -> None:
 
 
 @dataclass(frozen=True)
-class JudgedPart:
+class SplitScores:
     """Scores on one split of an experiment's data.
 
     Attributes:
@@ -113,20 +113,20 @@ class JudgedPart:
     """
 
     samples: list[Sample]
-    bags: list[JudgedView]
+    bags: list[ScoredView]
     split: Split
     records: list[Record]
     warnings: list[str]
 
 
-def judge_part(
+def score_split(
     model: Model,
     data: DataConfig,
     part: str,
     run_folder: Path,
     report: Report = print,
     same_split: bool = True,
-) -> JudgedPart:
+) -> SplitScores:
     """Score every scan of one split of an experiment's data.
 
     Args:
@@ -138,15 +138,15 @@ def judge_part(
         same_split: True to warn if the model was trained with another split.
     """
     records = load_records(data, report)
-    split = obtain_split(data, records, run_folder, report)
+    split = load_or_make_split(data, records, run_folder, report)
     records_of_part = part_records(data, records, split, part)
     report(f"scoring {len(records_of_part)} scans of {part}")
     samples = load_samples(records_of_part, model, report, split.sha256)
     warnings = other_split(model, split) if same_split else []
     for text in warnings:
         report(f"warning: {text}")
-    bags = judge_samples(model, samples, report)
-    return JudgedPart(samples, bags, split, records, warnings)
+    bags = score_samples(model, samples, report)
+    return SplitScores(samples, bags, split, records, warnings)
 
 
 def other_split(model: Model, split: Split) -> list[str]:

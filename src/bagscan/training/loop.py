@@ -24,7 +24,7 @@ from bagscan.core.errors import TrainingError
 from bagscan.core.files import atomic_write_text
 from bagscan.training.checkpoint import load_checkpoint, read_progress, save_checkpoint
 from bagscan.training.compute import Compute, compute, moved
-from bagscan.training.drawing import drawn_ahead, loaders
+from bagscan.training.drawing import loaders, prefetch_batches
 from bagscan.training.loop_config import LoopConfig, learning_rate_at
 
 CHECKPOINT_S = 120.0  # a single process also saves after so many seconds
@@ -36,8 +36,8 @@ class Task(Protocol):
 
     Attributes:
         modules: modules to train, by name.
-        draws_apart: optional; False if ``batch`` uses the accelerator, so that other processes
-            cannot draw. Default True.
+        can_draw_in_processes: optional, default True; False if ``batch`` uses the accelerator,
+            so that other processes cannot draw.
     """
 
     modules: dict[str, nn.Module]
@@ -166,14 +166,16 @@ def run(
             f"the run started with {progress['processes']} processes and continues with "
             f"{process.count}: the number of batches per step changes"
         )
-    process.start_alike(state, progress["step"])
+    process.broadcast_state(state, progress["step"])
     progress |= {"processes": process.count, "steps": config.steps}
     saved = time.monotonic()
     log = _Log(out / "log.jsonl", progress["step"], process.writes)
     started, first_step = time.monotonic() - progress["seconds"], progress["step"]
-    processes = loaders(process.device) if getattr(task, "draws_apart", True) else 0
+    processes = loaders(process.device) if getattr(task, "can_draw_in_processes", True) else 0
     steps = range(first_step, config.steps)
-    with closing(drawn_ahead(task.batch, config.seed, steps, process.rank, processes)) as batches:
+    with closing(
+        prefetch_batches(task.batch, config.seed, steps, process.rank, processes)
+    ) as batches:
         for step, host_batch in enumerate(batches, first_step):
             batch = moved(host_batch, process.device)
             terms = _train_step(task, optimizer, batch, step, config, process)

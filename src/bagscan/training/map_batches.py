@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from bagscan.detector.together import VIEWS
-from bagscan.training.seen_maps import HALF_A_CELL, TRUTHS, SeenScan, SeenScene
+from bagscan.training.seen_maps import HALF_CELL, TRUTHS, ScanMaps, SceneMaps
 
 MIN_CELLS = 8  # area of a device from which it gets a verdict
 WHOLE = 0.9  # share of a device that must lie within the rows
@@ -55,7 +55,7 @@ class Shown:
         lone: number of the only view that is used; None for both.
     """
 
-    scene: SeenScene
+    scene: SceneMaps
     anomalous: bool
     first_row: int
     rows: int
@@ -98,7 +98,7 @@ def bags_of(shown: Sequence[Shown]) -> BagBatch:
     )
 
 
-def _copy_view(item: Shown, view: SeenScan, v: int, targets: tuple[np.ndarray, ...]) -> None:
+def _copy_view(item: Shown, view: ScanMaps, v: int, targets: tuple[np.ndarray, ...]) -> None:
     h, w = view.merged.shape[1:]
     rows = slice(item.first_row, min(h, item.first_row + item.rows))
     sources = (view.merged, view.anomaly, view.truth, np.ones((1, h, w), np.float32))
@@ -108,7 +108,7 @@ def _copy_view(item: Shown, view: SeenScan, v: int, targets: tuple[np.ndarray, .
 
 
 def _devices(
-    k: int, item: Shown, views: Sequence[SeenScan], truth: np.ndarray
+    k: int, item: Shown, views: Sequence[ScanMaps], truth: np.ndarray
 ) -> list[tuple[np.ndarray, int, float, list[float]]]:
     """Return mask, bag, truth and single-view verdicts of each device within the rows.
 
@@ -116,8 +116,8 @@ def _devices(
     """
     devices = []
     for d in range(len(views[0].verdicts)):
-        whole = np.array([(view.truth[2 + d] > HALF_A_CELL).sum() for view in views])
-        mask = truth[:, 2 + d] > HALF_A_CELL
+        whole = np.array([(view.truth[2 + d] > HALF_CELL).sum() for view in views])
+        mask = truth[:, 2 + d] > HALF_CELL
         is_used = np.array([item.lone in (None, v) for v in range(VIEWS)])
         if (whole < MIN_CELLS).any() or (mask.sum((1, 2)) < WHOLE * whole)[is_used].any():
             continue

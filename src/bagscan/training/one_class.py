@@ -23,7 +23,7 @@ from torch import Tensor
 from bagscan.contracts import ClassScorer, FittedScorer
 from bagscan.core.errors import ConfigError, TrainingError
 from bagscan.core.files import atomic_write
-from bagscan.datasets.config import DataConfig, load_records, obtain_split, part_records
+from bagscan.datasets.config import DataConfig, load_or_make_split, load_records, part_records
 from bagscan.datasets.record import Record
 from bagscan.datasets.splits import Split
 from bagscan.evaluation.metrics import auroc
@@ -79,11 +79,11 @@ class Descriptions:
     scan: np.ndarray
     kinds: tuple[str, ...]
 
-    def benign(self, most_a_scan: int, seed: int) -> Tensor:
+    def benign(self, max_per_scan: int, seed: int) -> Tensor:
         """Return (m, dim) benign rows, a random draw from each sample.
 
         Args:
-            most_a_scan: largest number of rows per sample.
+            max_per_scan: largest number of rows per sample.
             seed: seed of the draw.
         """
         order = np.random.default_rng(seed).permutation(len(self.truth))
@@ -91,7 +91,7 @@ class Descriptions:
         for number in np.unique(self.scan):
             benign = order[(self.scan[order] == number) & (self.truth[order] == 0)]
             rank[benign] = np.arange(len(benign))
-        return self.rows[torch.from_numpy((self.truth == 0) & (rank < most_a_scan))]
+        return self.rows[torch.from_numpy((self.truth == 0) & (rank < max_per_scan))]
 
     def anomalous(self, leave_out: Sequence[str] = ()) -> Tensor:
         """Return (m, dim) anomalous rows, without those of kinds to leave out.
@@ -293,7 +293,7 @@ class OneClassExperiment(Experiment):
             raise ConfigError("kind one_class runs in a single process; start it without torchrun")
         model = start(self)
         records = load_records(self.data, report)
-        split = obtain_split(self.data, records, out, report)
+        split = load_or_make_split(self.data, records, out, report)
         save_resolved(dataclasses.replace(self, model=model.config), self.kind, out, split)
         train, val = (
             self._descriptions(

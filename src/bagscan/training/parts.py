@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from bagscan.datasets.config import DataConfig, load_records, obtain_split, part_records
+from bagscan.datasets.config import DataConfig, load_or_make_split, load_records, part_records
 from bagscan.datasets.splits import Split
 from bagscan.model import Model
 from bagscan.training.experiment import Experiment
@@ -46,7 +46,7 @@ def read_parts(
         DataError: a split is empty.
     """
     records = load_records(data, report)
-    split = obtain_split(data, records, out, report)
+    split = load_or_make_split(data, records, out, report)
     save_resolved(experiment, experiment.kind, out, split)
     train, val = (
         load_samples(part_records(data, records, split, part), model, report, split.sha256)

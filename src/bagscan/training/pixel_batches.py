@@ -16,13 +16,13 @@ from bagscan.detector.together import VIEWS
 from bagscan.training.detector import degrade
 from bagscan.training.detector_targets import CropBatch
 from bagscan.training.map_batches import MIN_CELLS, WHOLE, BagBatch
-from bagscan.training.seen_maps import HALF_A_CELL, TRUTHS, truth_of
+from bagscan.training.seen_maps import HALF_CELL, TRUTHS, truth_of
 
 MULTIPLE_PX = 64  # sides of the network's input are multiples of this
 
 
 @dataclass(frozen=True)
-class ShownBags:
+class PixelBatch:
     """Batch of bags.
 
     Attributes:
@@ -53,7 +53,7 @@ class Rows:
     devices: tuple[int, ...]
 
 
-def rows_of(
+def select_rows(
     scene: PackedScene,
     first_px: int,
     rows_px: int,
@@ -92,14 +92,14 @@ def _share(view: PackedView, device: int, first_px: int, rows_px: int) -> float:
     return float(((rows >= first_px) & (rows < first_px + rows_px)).mean()) if len(rows) else 0.0
 
 
-def shown_bags(
+def build_pixel_batch(
     shown: Sequence[Rows],
     rows_px: int,
     kinds: int,
     images: str,
     noise: float,
     rng: np.random.Generator,
-) -> ShownBags:
+) -> PixelBatch:
     """Build a batch of rows of scans.
 
     Args:
@@ -135,7 +135,7 @@ def shown_bags(
             CropBatch(torch.from_numpy(as_seen(features, images)), torch.from_numpy(counts), host)
         )
     bags = _build_truth(shown, torch.from_numpy(truth), torch.from_numpy(has_cell))
-    return ShownBags(tuple(views), bags)
+    return PixelBatch(tuple(views), bags)
 
 
 def _round_up(side_px: int) -> int:
@@ -150,7 +150,7 @@ def _build_truth(shown: Sequence[Rows], truth: Tensor, has_cell: Tensor) -> BagB
             for v, view in enumerate(item.scene.views[:VIEWS])
         ]
         for d in item.devices:
-            mask = truth[k::n, 2 + d] > HALF_A_CELL
+            mask = truth[k::n, 2 + d] > HALF_CELL
             is_hidden = item.anomalous and d == item.scene.views[0].host
             has_truth = any(is_visible) or not is_hidden  # an invisible anomaly has none
             if mask.sum() >= MIN_CELLS and has_truth:

@@ -16,7 +16,7 @@ from bagscan.formats import read_scan
 from bagscan.formats.scans import only_view
 from bagscan.model import Model
 
-MAX_SAID = 5  # errors of left-out scans to report
+MAX_REPORTED = 5  # errors of left-out scans to report
 T = TypeVar("T")
 
 
@@ -211,10 +211,10 @@ def load_samples(
     with ThreadPoolExecutor(2) as pool:
         loaded = list(pool.map(load, records))
     errors = [item for item in loaded if isinstance(item, str)]
-    for text in errors[:MAX_SAID]:
+    for text in errors[:MAX_REPORTED]:
         report(f"left out: {text}")
-    if len(errors) > MAX_SAID:
-        report(f"left out: {len(errors) - MAX_SAID} more")
+    if len(errors) > MAX_REPORTED:
+        report(f"left out: {len(errors) - MAX_REPORTED} more")
     samples = [item for item in loaded if isinstance(item, Sample)]
     if not samples:
         raise DataError(f"none of {len(records)} scans can be used; first error: {errors[0]}")

@@ -21,13 +21,13 @@ from bagscan.detector.sampling import whole_view
 from bagscan.detector.together import VIEWS
 from bagscan.training.compute import autocast_bf16, compute
 
-HALF_A_CELL = 8  # label pixels, of 16 per cell
+HALF_CELL = 8  # label pixels, of 16 per cell
 TRUTHS = 2 + MAX_DEVICES  # planes of the truth: anomaly, ignored pixels and each device
 REPORT_EVERY = 100
 
 
 @dataclass(frozen=True)
-class SeenScan:
+class ScanMaps:
     """One view of a scene, without or with its anomaly, in cells.
 
     Attributes:
@@ -44,7 +44,7 @@ class SeenScan:
 
 
 @dataclass(frozen=True)
-class SeenScene:
+class SceneMaps:
     """Stored maps of a scene.
 
     Attributes:
@@ -61,7 +61,7 @@ class SeenScene:
     host: int
     visible: tuple[bool, ...]
 
-    def scans(self, anomalous: bool) -> list[SeenScan]:
+    def scans(self, anomalous: bool) -> list[ScanMaps]:
         """Return both views of the benign or the anomalous scan, mapped from disk."""
         flat, at, views = np.load(self.path, mmap_mode="r"), 0, []
         features = (len(flat) // (2 * sum(h * w for h, w in self.shapes))) - 1 - TRUTHS
@@ -72,13 +72,13 @@ class SeenScene:
                     parts.append(flat[at : at + channels * h * w].reshape(channels, h, w))
                     at += channels * h * w
                 if scan == anomalous:
-                    views.append(SeenScan(parts[0], parts[1], parts[2], verdicts[int(scan)]))
+                    views.append(ScanMaps(parts[0], parts[1], parts[2], verdicts[int(scan)]))
         return views
 
 
-def seen_scenes(
+def load_scene_maps(
     detector: Detector, scenes: Sequence[PackedScene], folder: Path, report: Callable[[str], None]
-) -> list[SeenScene]:
+) -> list[SceneMaps]:
     """Compute and store the maps of scenes; stored maps are reused.
 
     Args:
@@ -105,10 +105,10 @@ def _array_path(folder: Path, scene: PackedScene) -> Path:
     return folder / f"{scene.id.replace('/', '-')}.npy"
 
 
-def _read_scene(path: Path) -> SeenScene:
+def _read_scene(path: Path) -> SceneMaps:
     entry = json.loads(path.with_suffix(".json").read_text())
     verdicts = tuple(tuple(tuple(scan) for scan in view) for view in entry["verdicts"])
-    return SeenScene(
+    return SceneMaps(
         path,
         tuple((h, w) for h, w in entry["shapes"]),
         verdicts,
@@ -177,7 +177,7 @@ def _compute_maps(
         maps = network(
             torch.from_numpy(np.ascontiguousarray(as_seen(features[None], detector.images)))
         )
-        masks = torch.from_numpy((devices > HALF_A_CELL).astype(np.float32))[:, None]
+        masks = torch.from_numpy((devices > HALF_CELL).astype(np.float32))[:, None]
         verdicts = (
             detector.network.verdict(maps.anomaly, maps.fine, maps.coarse, masks).float().tolist()
         )

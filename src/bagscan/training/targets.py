@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from bagscan.association import Grid, pool, to_cells
-from bagscan.evaluation.within_bag import FOREGROUND_DARKNESS
+from bagscan.evaluation.within_bag import MIN_FOREGROUND_ATTENUATION
 
 MIN_SHARE = 0.02  # share of its best segment that an object must fill to own it
 ABSENT = -1e4  # lowest score; -inf would give NaN gradients
@@ -34,7 +34,7 @@ class Batch:
     classes: Tensor
     presence: Tensor
     labels: Tensor | None
-    present_from: float = FOREGROUND_DARKNESS
+    present_from: float = MIN_FOREGROUND_ATTENUATION
     made_of: Tensor | None = None
 
     def planes(self) -> Tensor:
@@ -103,7 +103,7 @@ def segment_truth(
     positive_from: float,
     negative_to: float,
     background_weight: float,
-    present_from: float = FOREGROUND_DARKNESS,
+    present_from: float = MIN_FOREGROUND_ATTENUATION,
 ) -> SegmentTruth:
     """Label every segment by its overlap with the objects.
 

@@ -24,9 +24,9 @@ from bagscan.imaging.scanner import Scatter, load_profile
 from bagscan.physics.basis import compose, decompose
 from bagscan.physics.scatter import remove_scatter
 from bagscan.physics.transmission import Spectral
-from bagscan.simulate.anomalies import KINDS, build_anomaly, wanted_size
+from bagscan.simulate.anomalies import KINDS, build_anomaly, draw_place_size
 from bagscan.simulate.mesh import rotation_xyz
-from bagscan.simulate.tip import NOTHING, render_threat, with_noise_of_fewer
+from bagscan.simulate.tip import NOTHING, add_missing_noise, render_threat
 
 BANK = 240  # threats of a projector
 MIN_PX = 60  # of a threat at 1 mm per pixel
@@ -188,7 +188,7 @@ class Projector:
         transmission = compose(thickness, self.spectral).T.clip(MIN_TRANSMISSION, 1.5)
         photons = np.array(self.photons)[:, None] / pixels_per_mm**2
         combined[:, occupied] = np.maximum(
-            with_noise_of_fewer(background, transmission, photons, rng), MIN_TRANSMISSION
+            add_missing_noise(background, transmission, photons, rng), MIN_TRANSMISSION
         )
         return combined
 
@@ -258,7 +258,7 @@ def projector(seed: int = 0, count: int = BANK, profile_name: str = "g640") -> P
         rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(index,)))
         kind = KINDS[index % len(KINDS)]
         index += 1
-        anomaly = build_anomaly(kind, wanted_size(kind, rng), rng)
+        anomaly = build_anomaly(kind, draw_place_size(kind, rng), rng)
         if anomaly is None:
             continue
         turn = rotation_xyz(rng.normal(0, 0.3), rng.normal(0, 0.3), rng.uniform(0, 2 * np.pi))

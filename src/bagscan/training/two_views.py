@@ -20,13 +20,13 @@ from bagscan.detector.together import VIEWS
 from bagscan.detector.two_views import TwoViews, TwoViewsConfig
 from bagscan.evaluation.metrics import auroc
 from bagscan.training.compute import autocast_bf16, compute
-from bagscan.training.detector_experiment import packed_scenes, trained_before
+from bagscan.training.detector_experiment import load_start
 from bagscan.training.detector_targets import map_losses
 from bagscan.training.experiment import Report, Scores, SimulatedExperiment
 from bagscan.training.map_batches import BagBatch, Shown, bags_of
 from bagscan.training.resolved import save_resolved
 from bagscan.training.samples import subsample_evenly
-from bagscan.training.seen_maps import HALF_A_CELL, SeenScene, seen_scenes
+from bagscan.training.seen_maps import HALF_CELL, SceneMaps, load_scene_maps
 
 FULL = 16.0  # label pixels per cell
 
@@ -67,8 +67,8 @@ class TwoViewsTask:
         self,
         network: TwoViews,
         config: TwoViewsTaskConfig,
-        train: Sequence[SeenScene],
-        val: Sequence[SeenScene],
+        train: Sequence[SceneMaps],
+        val: Sequence[SceneMaps],
     ) -> None:
         self.network = network.to(memory_format=torch.channels_last)
         self.config, self.train = config, list(train)
@@ -89,7 +89,7 @@ class TwoViewsTask:
         device = (
             scene.host if rng.random() < config.host else int(rng.integers(len(views[0].verdicts)))
         )
-        rows = np.flatnonzero((views[0].truth[2 + device] > HALF_A_CELL).any(1))
+        rows = np.flatnonzero((views[0].truth[2 + device] > HALF_CELL).any(1))
         height = max(h for h, _ in scene.shapes)
         middle = (rows.mean() if len(rows) else height / 2) + rng.uniform(-3, 3)
         first = int(np.clip(middle - config.rows / 2, 0, max(0, height - config.rows)))
@@ -105,12 +105,14 @@ class TwoViewsTask:
 
     @torch.inference_mode()
     def validate(self) -> dict[str, float]:
-        """Validate on whole bags with true device masks, see :func:`validated`."""
+        """Validate on whole bags with true device masks, see :func:`validate_bags`."""
         self.network.eval()
-        return validated(self.network, ((s.host, s.visible, self._whole_bag(s)) for s in self.val))
+        return validate_bags(
+            self.network, ((s.host, s.visible, self._whole_bag(s)) for s in self.val)
+        )
 
     @staticmethod
-    def _whole_bag(scene: SeenScene) -> list[BagBatch]:
+    def _whole_bag(scene: SceneMaps) -> list[BagBatch]:
         """Return the whole bag without and with its anomaly."""
         rows = max(h for h, _ in scene.shapes)
         return [bags_of([Shown(scene, anomalous, 0, rows)]) for anomalous in (False, True)]
@@ -126,7 +128,7 @@ def losses(
         config: weights of the losses.
         batch: bags.
     """
-    anomaly, verdicts = judged(network, batch)
+    anomaly, verdicts = score_bags(network, batch)
     shares = batch.truth / FULL
     ignored = torch.maximum(shares[:, 1:2], 1 - batch.there)
     cross_entropy, dice = map_losses(
@@ -151,7 +153,7 @@ def losses(
     }
 
 
-def judged(network: TwoViews, batch: BagBatch) -> tuple[Tensor, Tensor]:
+def score_bags(network: TwoViews, batch: BagBatch) -> tuple[Tensor, Tensor]:
     """Return (2 B, 1, h, w) anomaly maps and (D,) verdicts, both log-odds."""
     with autocast_bf16(compute().device, True):
         anomaly, cells = network(batch.merged, batch.anomaly, batch.there)
@@ -167,7 +169,7 @@ def judged(network: TwoViews, batch: BagBatch) -> tuple[Tensor, Tensor]:
     )
 
 
-def validated(
+def validate_bags(
     network: TwoViews, bags: Iterable[tuple[int, Sequence[bool], Sequence[BagBatch]]]
 ) -> dict[str, float]:
     """Return validation scores over both views.
@@ -187,7 +189,7 @@ def validated(
     hits: list[bool] = []
     for host, visible, (benign, anomalous) in bags:
         for batch in (benign, anomalous):
-            anomaly, verdicts = judged(network, batch)
+            anomaly, verdicts = score_bags(network, batch)
             truth += batch.hidden.tolist()
             scores += verdicts.tolist()
             single_view_scores += batch.of_view.sum(1).tolist()
@@ -205,8 +207,8 @@ def _hits(host: int, visible: Sequence[bool], anomaly: Tensor, batch: BagBatch) 
     hits = []
     for v, is_visible in enumerate(visible):
         truth, logits = batch.truth[v], anomaly[v, 0]
-        on_anomaly = truth[0] > HALF_A_CELL
-        benign = (truth[0] < 2) & (truth[2 + host] > HALF_A_CELL)
+        on_anomaly = truth[0] > HALF_CELL
+        benign = (truth[0] < 2) & (truth[2 + host] > HALF_CELL)
         if is_visible and bool(on_anomaly.any()) and bool(benign.any()):
             hits.append(bool(logits[on_anomaly].max() >= logits[benign].max()))
     return hits
@@ -234,10 +236,9 @@ class TwoViewsExperiment(SimulatedExperiment):
         if not self.two_views.width:
             raise ConfigError("two_views.width must be at least 1")
         save_resolved(self, self.kind, out)
-        scenes, categories = packed_scenes(self.sets, self.pack_workers, report)
-        trained = trained_before(self.start, self.sets, categories)
+        trained, scenes = load_start(self.start, self.sets, self.pack_workers, report)
         maps = {
-            part: seen_scenes(trained, scenes[part], out / "seen" / trained.id, report)
+            part: load_scene_maps(trained, scenes[part], out / "seen" / trained.id, report)
             for part in ("train", "val")
         }
         report(f"{len(maps['train'])} training scenes, {len(maps['val'])} validation scenes")

@@ -23,13 +23,13 @@ from bagscan.detector.sampling import GAIN
 from bagscan.detector.together import VIEWS
 from bagscan.training.compute import autocast_bf16, compute
 from bagscan.training.detector import DetectorTask, DetectorTaskConfig
-from bagscan.training.detector_experiment import packed_scenes, trained_before
+from bagscan.training.detector_experiment import load_start
 from bagscan.training.experiment import Report, Scores, SimulatedExperiment
 from bagscan.training.map_batches import BagBatch
-from bagscan.training.pixel_batches import Rows, ShownBags, rows_of, shown_bags
+from bagscan.training.pixel_batches import PixelBatch, Rows, build_pixel_batch, select_rows
 from bagscan.training.resolved import save_resolved
 from bagscan.training.samples import subsample_evenly
-from bagscan.training.two_views import TwoViewsTaskConfig, losses, validated
+from bagscan.training.two_views import TwoViewsTaskConfig, losses, validate_bags
 
 VERDICTS_AT_ONCE = 16  # devices, to limit memory
 
@@ -89,11 +89,11 @@ class WholeBagsTask:
             module for module in network.modules() if isinstance(module, nn.BatchNorm2d)
         ]
 
-    def batch(self, rng: np.random.Generator) -> ShownBags:
+    def batch(self, rng: np.random.Generator) -> PixelBatch:
         """Draw bags. Each appears twice with the same rows: without and with its anomaly."""
         rows = [self._draw(rng) for _ in range(self.config.bags)]
         pairs = [replace(item, anomalous=anomalous) for item in rows for anomalous in (False, True)]
-        return shown_bags(
+        return build_pixel_batch(
             pairs, self.config.rows * CELL_PX, self.kinds, self.images, self.config.alone.noise, rng
         )
 
@@ -109,7 +109,7 @@ class WholeBagsTask:
         first = int(np.clip(start, 0, max(0, height - rows_px)))
         flips = rng.random(3) < 0.5
         lone = int(rng.integers(VIEWS)) if rng.random() < config.lone else None
-        return rows_of(
+        return select_rows(
             scene,
             first,
             rows_px,
@@ -118,7 +118,7 @@ class WholeBagsTask:
             lone,
         )
 
-    def loss(self, batch: ShownBags) -> tuple[Tensor, dict[str, float]]:
+    def loss(self, batch: PixelBatch) -> tuple[Tensor, dict[str, float]]:
         """Return the weighted sum of the losses, and each loss."""
         for normalisation in self.normalisations:
             normalisation.eval()
@@ -132,11 +132,11 @@ class WholeBagsTask:
         loss = loss + self.config.alone_weight * alone_loss
         return loss, terms | {f"alone {name}": value for name, value in alone[0][1].items()}
 
-    def _maps(self, batch: ShownBags) -> list[Maps]:
+    def _maps(self, batch: PixelBatch) -> list[Maps]:
         with autocast_bf16(compute().device, True):
             return [self.network(view.features) for view in batch.views]
 
-    def _add_maps(self, batch: ShownBags, maps: Sequence[Maps]) -> BagBatch:
+    def _add_maps(self, batch: PixelBatch, maps: Sequence[Maps]) -> BagBatch:
         """Add maps and single-view verdicts to the truth of a batch."""
         bags, width = batch.bags, batch.bags.truth.shape[3]
         merged, anomaly = (
@@ -168,10 +168,10 @@ class WholeBagsTask:
     def validate(self) -> dict[str, float]:
         """Validate on whole bags with true device masks.
 
-        See :func:`bagscan.training.two_views.validated`.
+        See :func:`bagscan.training.two_views.validate_bags`.
         """
         self.network.eval()
-        return validated(
+        return validate_bags(
             self.together,
             (
                 (s.views[0].host, [bool(v.about["visible"]) for v in s.views], self._whole_bag(s))
@@ -182,10 +182,10 @@ class WholeBagsTask:
     def _whole_bag(self, scene: PackedScene) -> list[BagBatch]:
         """Return the whole bag without and with its anomaly."""
         rows_px = max(view.pixels.shape[1] for view in scene.views)
-        rows = rows_of(scene, 0, rows_px, (False, False, False), np.ones((VIEWS, 2)))
+        rows = select_rows(scene, 0, rows_px, (False, False, False), np.ones((VIEWS, 2)))
         batches = []
         for anomalous in (False, True):
-            batch = shown_bags(
+            batch = build_pixel_batch(
                 [replace(rows, anomalous=anomalous)],
                 rows_px,
                 self.kinds,
@@ -225,8 +225,7 @@ class WholeBagsExperiment(SimulatedExperiment):
     def prepare(self, out: Path, report: Report) -> tuple[WholeBagsTask, Callable[[Scores], None]]:
         """Prepare the task; see :meth:`LoopExperiment.prepare`."""
         save_resolved(self, self.kind, out)
-        scenes, categories = packed_scenes(self.sets, self.pack_workers, report)
-        detector = trained_before(self.start, self.sets, categories)
+        detector, scenes = load_start(self.start, self.sets, self.pack_workers, report)
         if detector.network.two_views is None:
             raise ConfigError(
                 f"start: {self.start} has no two-view network; train kind two_views first"

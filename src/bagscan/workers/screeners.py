@@ -77,7 +77,7 @@ def try_out(screener: Any) -> None:
             finite.
     """
     model = screener.model
-    scan = drawn_scan(model.config.input)
+    scan = synthetic_scan(model.config.input)
     report = screener.screen(scan)
     if report.reasons:
         raise BagscanError(
@@ -85,7 +85,7 @@ def try_out(screener: Any) -> None:
             f"{'; '.join(report.reasons)}"
         )
     # A model that scores only devices may find none in this scan; score the whole view as well.
-    with model.judging():
+    with model.inference_mode():
         _, scores = model.everywhere().examine(scan.views)[0]
     if not len(scores) or not np.isfinite(scores).all():
         raise BagscanError(
@@ -94,7 +94,7 @@ def try_out(screener: Any) -> None:
         )
 
 
-def drawn_scan(expected: Any, height: int = 96, width: int = 128, seed: int = 0) -> Scan:
+def synthetic_scan(expected: Any, height: int = 96, width: int = 128, seed: int = 0) -> Scan:
     """Build a synthetic scan of a bag with two blocks.
 
     Args:

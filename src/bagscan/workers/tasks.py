@@ -12,7 +12,7 @@ from bagscan.core import ReasonCode
 from bagscan.core.errors import BagscanError, ModelChangedError, ReadError, UnavailableError
 from bagscan.workers.protocol import receive, send
 
-SURROUNDINGS = (ModelChangedError, UnavailableError)  # errors not caused by the scan
+EXTERNAL_ERRORS = (ModelChangedError, UnavailableError)  # errors not caused by the scan
 Task = Callable[[dict[str, Any]], dict[str, Any]]
 
 
@@ -54,5 +54,5 @@ def answered(work: Callable[..., dict[str, Any]], *arguments: Any) -> dict[str, 
             "error": message or name,
             "code": code,
             "refused": isinstance(error, ReadError),
-            "surroundings": isinstance(error, SURROUNDINGS),
+            "surroundings": isinstance(error, EXTERNAL_ERRORS),
         }

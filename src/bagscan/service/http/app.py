@@ -18,14 +18,14 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from bagscan import __version__
 from bagscan.service.http import health, oversight, people, problems, scans, screening
-from bagscan.service.http.problems import Problem, problem, unforeseen
+from bagscan.service.http.problems import Problem, problem, unexpected_error
 from bagscan.service.http.security import PAGE_HEADERS, anyone, refuse_open_routes
 from bagscan.service.service import Service
 
 ACCESS = logging.getLogger("bagscan.access")  # never logs bodies or queries
 QUIET = ("/v1/health/live", "/v1/health/ready", "/metrics", "/v1/queue")  # polled by clients
 BAD_REQUEST = 400
-LONGEST_PATH = 200
+MAX_PATH = 200
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 UPLOADS = ("/v1/screen", "/v1/jobs", "/v1/models")  # these have limits of their own
 MAX_BODY_BYTES = 64 << 10
@@ -148,7 +148,7 @@ class Around:
             if isinstance(error, Problem):
                 response = problem(request, error.status, error.detail)
             else:
-                response = await unforeseen(request, error)
+                response = await unexpected_error(request, error)
             await response(scope, receive, send_with_headers)
         finally:
             self._record(scope, status, time.perf_counter() - started, request_id)
@@ -164,7 +164,7 @@ class Around:
         line = {
             "who": scope["state"].get("who") or "-",
             "method": method,
-            "path": quote(scope["path"])[:LONGEST_PATH],
+            "path": quote(scope["path"])[:MAX_PATH],
             "status": status,
             "ms": round(1000 * seconds),
             "request_id": request_id,
@@ -174,7 +174,7 @@ class Around:
     def _add_headers(self, headers: MutableHeaders, path: str, request_id: str) -> None:
         headers["X-Request-Id"] = request_id
         if "X-Model-Id" not in headers:
-            headers["X-Model-Id"], headers["X-Threshold"] = self.service.serving_told()
+            headers["X-Model-Id"], headers["X-Threshold"] = self.service.active_models_header()
         for name, value in PAGE_HEADERS.items():
             headers.setdefault(name, value)
         if path.startswith("/v1"):

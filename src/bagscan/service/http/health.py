@@ -11,7 +11,7 @@ from bagscan import __version__
 from bagscan.service.http.problems import problem
 from bagscan.service.http.schemas import Live, Ready
 from bagscan.service.http.security import allow, anyone, service_of
-from bagscan.service.inference.models import place_of, runtime_here, serving
+from bagscan.service.inference.models import local_runtime, place_of, serving
 from bagscan.service.review.queue import count_open
 from bagscan.service.roles import Principal
 from bagscan.service.store import tables
@@ -43,7 +43,7 @@ def ready(request: Request) -> Any:
             "channels": model.channels,
             "model_id": model.model_id,
             "threshold": model.threshold,
-            "runtime": runtime_here(place_of(model.folder, models_folder), model.model_id),
+            "runtime": local_runtime(place_of(model.folder, models_folder), model.model_id),
         }
         for model in active
     ]

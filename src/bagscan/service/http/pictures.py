@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 from scipy import ndimage
 
-from bagscan.reporting.contours import anomalous_path, benign_path
+from bagscan.reporting.contours import benign_path, outline_path
 from bagscan.service.inference.artifacts import unpacked
 
 
@@ -45,7 +45,7 @@ def overlay_svg(packed: bytes, threshold: float) -> str:
     # Trace each region in its bounding box: tracing thousands in the full view is slow.
     for index, window in enumerate(ndimage.find_objects(labels + 1)):
         if window is not None and scores[index] >= threshold:
-            path = anomalous_path(labels[window] == index)
+            path = outline_path(labels[window] == index)
             shift = f"translate({window[1].start} {window[0].start})"
             flagged.append(
                 f'<path d="{path}" transform="{shift}" stroke="#ff4d4d" '

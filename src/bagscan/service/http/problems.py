@@ -17,7 +17,7 @@ from bagscan.core.errors import BagscanError, ModelError, ReadError
 from bagscan.service.accounts import AccountError, LogInError
 from bagscan.service.inference.intake import Busy, Conflict
 from bagscan.service.inference.models import UnknownModel
-from bagscan.service.review.queue import NotThere, NotYours
+from bagscan.service.review.queue import NotClaimedError, NotFoundError
 from bagscan.service.store.database import StoreError, StoreFull
 from bagscan.workers.process import WorkerLost
 
@@ -27,9 +27,9 @@ RETRY_S = (1, 4)  # Retry-After is random in this range, so that clients do not 
 # HTTP status of each error class; the first match counts.
 STATUS: list[tuple[type[Exception], int]] = [
     (LogInError, 401),
-    (NotThere, 404),
+    (NotFoundError, 404),
     (UnknownModel, 404),
-    (NotYours, 409),
+    (NotClaimedError, 409),
     (Conflict, 409),
     (AccountError, 422),
     (ReadError, 422),
@@ -75,7 +75,7 @@ def problem(request: Request, status: int, detail: str, **more: Any) -> JSONResp
     return JSONResponse(body, status, headers, "application/problem+json")
 
 
-async def unforeseen(request: Request, error: Exception) -> JSONResponse:
+async def unexpected_error(request: Request, error: Exception) -> JSONResponse:
     """Log an unexpected error and return a response without its details."""
     log.exception("request %s failed", getattr(request.state, "request_id", "?"), exc_info=error)
     return problem(request, 500, "unexpected error in the service; see its log")
@@ -106,6 +106,6 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(Problem, handle_known)
     for kind, _ in STATUS:
         app.add_exception_handler(kind, handle_known)
-    app.add_exception_handler(Exception, unforeseen)
+    app.add_exception_handler(Exception, unexpected_error)
     app.add_exception_handler(RequestValidationError, handle_invalid)
     app.add_exception_handler(HTTPException, handle_http)

@@ -19,10 +19,10 @@ from bagscan.service.http.schemas import (
     Decisions,
     Done,
     Queue,
+    ScanDetails,
     ScanList,
-    ScanTold,
 )
-from bagscan.service.http.screening import about, result_row, tell
+from bagscan.service.http.screening import about, result_row, set_model_headers
 from bagscan.service.http.security import allow, service_of
 from bagscan.service.review import archive, queue
 from bagscan.service.roles import Principal
@@ -51,7 +51,7 @@ def list_scans(
     return {"scans": found, "total": total}
 
 
-@router.get("/scans/{scan_id}", response_model=ScanTold)
+@router.get("/scans/{scan_id}", response_model=ScanDetails)
 def read_scan(
     scan_id: str, request: Request, response: Response, who: Principal = allow("self")
 ) -> dict[str, Any]:
@@ -66,7 +66,7 @@ def read_scan(
         if who.has_permission("queue.read"):
             decisions = queue.seen_decisions(connection, who, scan_id)
     if row:
-        tell(response, row)
+        set_model_headers(response, row)
     views = {
         name: {key: view.get(key) for key in ("height", "width", "channels")}
         | {
@@ -198,7 +198,7 @@ def read_decisions(
     """
     with service_of(request).store.read() as connection:
         _visible(connection, scan_id, who)
-        tell(response, result_row(connection, scan_id) or {})
+        set_model_headers(response, result_row(connection, scan_id) or {})
         return {"decisions": queue.seen_decisions(connection, who, scan_id)}
 
 
@@ -231,7 +231,7 @@ def decide(
     )
     service.metrics.decisions.labels(body.value).inc()
     with service.store.read() as connection:
-        tell(response, result_row(connection, scan_id) or {})
+        set_model_headers(response, result_row(connection, scan_id) or {})
         truth = None
         if service.truths:
             truth = service.truths.get(_visible(connection, scan_id, who).source_id)

@@ -168,7 +168,7 @@ class Decided(Answer):
     )
 
 
-class DecisionTold(Answer):
+class DecisionRecord(Answer):
     by: str
     id: int
     round: Literal["first", "second", "dispute"]
@@ -183,10 +183,10 @@ class DecisionTold(Answer):
 
 
 class Decisions(Answer):
-    decisions: list[DecisionTold]
+    decisions: list[DecisionRecord]
 
 
-class ScanTold(Answer):
+class ScanDetails(Answer):
     id: str
     source_id: str
     scanner: str
@@ -197,7 +197,7 @@ class ScanTold(Answer):
         description="By view: height, width, channels, and the paths of pixels, regions, image.png "
         "and overlay.svg"
     )
-    decisions: list[DecisionTold]
+    decisions: list[DecisionRecord]
     review: Literal["open", "dispute", "closed"] | None
     outcome: Literal["clear", "suspect", "recheck"] | None
     claimed_until: float | None

@@ -16,7 +16,7 @@ from bagscan.service.http.problems import Problem
 from bagscan.service.http.schemas import Job, Screened
 from bagscan.service.http.security import allow, service_of
 from bagscan.service.inference.intake import Busy, checked_upload, new_id
-from bagscan.service.inference.jobs import answered_row
+from bagscan.service.inference.jobs import response_row
 from bagscan.service.roles import Principal
 from bagscan.service.service import Service
 from bagscan.service.store.tables import jobs, results
@@ -68,7 +68,7 @@ async def screen(
         row = await _screen(request, service, who, key, scanner, name)
     if row.get("refused"):
         raise Problem(422, row["error"], scan_id=row["id"], decision="REVIEW")
-    tell(response, row)
+    set_model_headers(response, row)
     return row
 
 
@@ -89,7 +89,7 @@ async def create_job(
     response.status_code = 202 if new else 200
     job = await run_in_threadpool(_load_job, service, job_id, who)
     if job["result"]:
-        tell(response, job["result"])
+        set_model_headers(response, job["result"])
     return job
 
 
@@ -100,7 +100,7 @@ def read_job(
     """Return a job, with its result once it is done. Scanners can see their own jobs."""
     job = _load_job(service_of(request), job_id, who)
     if job["result"]:
-        tell(response, job["result"])
+        set_model_headers(response, job["result"])
     return job
 
 
@@ -113,7 +113,7 @@ def about(row: Mapping[str, Any]) -> dict[str, str]:
     }
 
 
-def tell(response: Response, row: Mapping[str, Any]) -> None:
+def set_model_headers(response: Response, row: Mapping[str, Any]) -> None:
     """Add the headers of :func:`about` to a response."""
     response.headers.update(about(row))
 
@@ -121,7 +121,7 @@ def tell(response: Response, row: Mapping[str, Any]) -> None:
 def result_row(connection: Connection, scan_id: str) -> dict[str, Any] | None:
     """Return the result of a scan as in a response; None before it is screened."""
     row = connection.execute(select(results.c.row).where(results.c.scan_id == scan_id)).scalar()
-    return None if row is None else answered_row(scan_id, row)
+    return None if row is None else response_row(scan_id, row)
 
 
 @contextlib.asynccontextmanager
@@ -131,17 +131,17 @@ async def _limit_requests(request: Request, service: Service) -> AsyncIterator[N
     Raises:
         Busy: ``max_waiting`` requests are in progress.
     """
-    if service.requests_on_their_way >= service.config.max_waiting:
+    if service.requests_in_progress >= service.config.max_waiting:
         service.metrics.refused.labels("Busy").inc()
         # Discard the body: a client that is still sending might not read the response.
         async for _ in request.stream():
             pass
-        raise Busy(f"too many requests in progress ({service.requests_on_their_way}); try again")
-    service.requests_on_their_way += 1
+        raise Busy(f"too many requests in progress ({service.requests_in_progress}); try again")
+    service.requests_in_progress += 1
     try:
         yield
     finally:
-        service.requests_on_their_way -= 1
+        service.requests_in_progress -= 1
 
 
 async def _accept(

@@ -61,7 +61,7 @@ async def asking(
     service = service_of(request)
     header = request.headers.get("authorization", "")
     if header.lower().startswith("bearer "):
-        who = await run_in_threadpool(_find, service, accounts.who_has_key, header[7:].strip())
+        who = await run_in_threadpool(_find, service, accounts.find_key, header[7:].strip())
         if who is None:
             raise Problem(401, "this API key is unknown or revoked")
         return who
@@ -83,7 +83,7 @@ def _find(service: Service, find: Callable[..., Principal | None], token: str) -
 
 def _find_session(service: Service, token: str) -> Principal | None:
     with service.store.read() as connection:
-        return accounts.who_has_session(connection, token, service.clock.now())
+        return accounts.find_session(connection, token, service.clock.now())
 
 
 def allow(permission: str) -> Any:

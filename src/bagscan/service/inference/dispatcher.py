@@ -303,7 +303,7 @@ class Dispatcher:
         for attempt in range(jobs.MAX_ATTEMPTS):
             if attempt:
                 self.metrics.retries.inc()
-                self.store.write(lambda connection: jobs.tried_again(connection, job.id))
+                self.store.write(lambda connection: jobs.count_attempt(connection, job.id))
             try:
                 if lost is not None:
                     self._workers[slot] = self._start_worker()

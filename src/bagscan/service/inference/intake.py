@@ -13,7 +13,7 @@ from sqlalchemy import Connection, bindparam, func, insert, select
 from sqlalchemy.exc import IntegrityError
 
 from bagscan.core.errors import BagscanError, ReadError
-from bagscan.formats.known import begins_as_its_ending, endings_beside
+from bagscan.formats.known import begins_as_its_ending, companion_endings
 from bagscan.formats.quantities import CHANNEL_NAMES
 from bagscan.formats.scans import READERS, VIEWS
 from bagscan.service.metrics import Metrics
@@ -22,23 +22,23 @@ from bagscan.service.store.database import Store
 from bagscan.service.store.files import Files
 from bagscan.service.store.tables import jobs, scans
 
-LONGEST_NAME = 250  # characters; file systems accept 255 bytes
-LONGEST_ID = 128  # characters of the column scans.source_id
+MAX_NAME = 250  # characters; file systems accept 255 bytes
+MAX_ID = 128  # characters of the column scans.source_id
 PARTS = (*CHANNEL_NAMES, *VIEWS)
-LONGEST_BEGINNING = 200  # bytes of a file that are compared with its type
+HEADER_BYTES = 200  # bytes of a file that are compared with its type
 MAX_FILES = 12  # twice the files of two views of low, high and effective Z
 
 
 # Statements are built once: under load, building them would cost as much as running them.
 WAITING = select(func.count()).where(jobs.c.state != "done")
-OF_KEY = (
+KEY_QUERY = (
     select(jobs.c.id, jobs.c.scan_id, scans.c.digest)
     .join(scans, scans.c.id == jobs.c.scan_id)
     .where(jobs.c.idempotency_key == bindparam("key"))
 )
 OF_ACCOUNT, OF_NOBODY = (
-    OF_KEY.where(jobs.c.account_id == bindparam("account")),
-    OF_KEY.where(jobs.c.account_id.is_(None)),
+    KEY_QUERY.where(jobs.c.account_id == bindparam("account")),
+    KEY_QUERY.where(jobs.c.account_id.is_(None)),
 )
 NEW_SCAN, NEW_JOB = insert(scans), insert(jobs)
 
@@ -101,17 +101,17 @@ def checked_upload(
     for given, content in files:
         name = given.replace("\\", "/").rpartition("/")[2]
         ending = "." + name.rpartition(".")[2].lower()
-        if not 0 < len(name) <= LONGEST_NAME or not name.isprintable() or name.startswith("."):
+        if not 0 < len(name) <= MAX_NAME or not name.isprintable() or name.startswith("."):
             raise ReadError(
-                f"{name[:LONGEST_NAME]!r} is not a valid file name; "
-                f"expected 1 to {LONGEST_NAME} printable characters, the first one not a dot"
+                f"{name[:MAX_NAME]!r} is not a valid file name; "
+                f"expected 1 to {MAX_NAME} printable characters, the first one not a dot"
             )
         is_sidecar = _is_sidecar(name, files)
         if ending not in READERS and not is_sidecar:
             raise ReadError(f"{name}: unknown type {ending!r}; known: {', '.join(sorted(READERS))}")
         if not content:
             raise ReadError(f"{name}: the file is empty (0 bytes)")
-        if not is_sidecar and not begins_as_its_ending(ending, content[:LONGEST_BEGINNING]):
+        if not is_sidecar and not begins_as_its_ending(ending, content[:HEADER_BYTES]):
             raise ReadError(f"{name}: the first bytes are not those of a {ending} file")
         if name in contents:
             raise ReadError(f"{name}: the file is given twice")
@@ -127,7 +127,7 @@ def _is_sidecar(name: str, files: Sequence[tuple[str, bytes]]) -> bool:
     stem, _, ending = name.rpartition(".")
     names = (given.replace("\\", "/").rpartition("/")[2].rpartition(".") for given, _ in files)
     return any(
-        scan_stem == stem and f".{ending.lower()}" in endings_beside(f".{kind}")
+        scan_stem == stem and f".{ending.lower()}" in companion_endings(f".{kind}")
         for scan_stem, _, kind in names
     )
 
@@ -138,7 +138,7 @@ def bag_name(names: Sequence[str]) -> str:
     for part in PARTS if len(names) > 1 else ():
         if stem.lower().endswith(f"_{part}"):
             stem = stem[: -len(part) - 1]
-    return stem[:LONGEST_ID]
+    return stem[:MAX_ID]
 
 
 def keep_files(files: Files, upload: Upload) -> list[dict[str, Any]]:
@@ -158,7 +158,7 @@ def new_id() -> str:
     return uuid.uuid4().hex
 
 
-def check_room(
+def check_acceptable(
     connection: Connection,
     config: ServiceConfig,
     upload: Upload,
@@ -212,7 +212,7 @@ def accept(
         Busy: the queue is full.
         Conflict: the key was used for another scan.
     """
-    known = check_room(connection, config, upload, account_id, key)
+    known = check_acceptable(connection, config, upload, account_id, key)
     if known is not None:
         return *known, False
     scan_id, now = new_id(), time.time()
@@ -277,7 +277,7 @@ class Intake:
             StoreError: nothing was stored; :class:`StoreFull` if no space is left.
         """
         with self.store.read() as connection:  # check before writing files
-            check_room(connection, self.config, upload, account_id, key)
+            check_acceptable(connection, self.config, upload, account_id, key)
         kept = keep_files(self.files, upload)
 
         def write(connection: Connection) -> tuple[str, str, bool]:

@@ -102,7 +102,7 @@ def take(connection: Connection, instance: str, lease_s: float, now: float) -> J
     )
 
 
-def tried_again(connection: Connection, job_id: str) -> None:
+def count_attempt(connection: Connection, job_id: str) -> None:
     """Count another attempt at a running job."""
     connection.execute(update(jobs).where(jobs.c.id == job_id).values(attempts=jobs.c.attempts + 1))
 
@@ -125,7 +125,7 @@ def give_back(connection: Connection, instance: str) -> int:
     ).rowcount
 
 
-def answered_row(scan_id: str, row: Mapping[str, Any]) -> dict[str, Any]:
+def response_row(scan_id: str, row: Mapping[str, Any]) -> dict[str, Any]:
     """Return a row as the API sends it; model and threshold of an error row are None."""
     return {"model_id": None, "threshold": None, **row, "id": scan_id}
 

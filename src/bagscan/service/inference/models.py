@@ -30,7 +30,7 @@ from bagscan.model_folder import (
 )
 from bagscan.runtime.load import describe_runtime
 from bagscan.service.audit import Auditor
-from bagscan.service.store.files import full_disk_told
+from bagscan.service.store.files import convert_disk_errors
 from bagscan.service.store.tables import deployments, models
 
 MODES = ("active", "shadow")
@@ -72,7 +72,7 @@ class Serving:
 
 
 @lru_cache(maxsize=64)
-def runtime_here(folder: Path, model_id: str) -> str:
+def local_runtime(folder: Path, model_id: str) -> str:
     """Return name and version of the runtime that runs a model on this machine."""
     return describe_runtime(folder)
 
@@ -201,7 +201,7 @@ def keep_folder(contents: Mapping[str, bytes], models_folder: Path) -> tuple[Pat
         )
     models_folder.mkdir(parents=True, exist_ok=True)
     with (
-        full_disk_told(models_folder),
+        convert_disk_errors(models_folder),
         tempfile.TemporaryDirectory(dir=models_folder, prefix=".new-") as new,
     ):
         folder = Path(new) / "model"

@@ -81,7 +81,7 @@ class Results:
         with self._lock:
             call = self._callbacks.pop(job.id, None)
         if call is not None:
-            call(jobs.answered_row(job.scan_id, row))
+            call(jobs.response_row(job.scan_id, row))
         return following
 
     def write_shadow(self, scan_id: str, verdict: dict[str, Any]) -> None:

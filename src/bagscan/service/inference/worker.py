@@ -6,7 +6,7 @@ The service survives any failure of a worker. Tasks, with their keys and the key
 ``screen``: ``files`` (name → path), ``models``, ``objects``, ``scanner_views`` → ``row``,
     ``artifacts``, ``stats``. Screens a scan with the active models.
 ``shadow``: ``files``, ``shadows`` → ``shadows``, ``errors``. Screens a scan with shadow models.
-``project``: ``path``, ``out``, ``profile``, ``seed`` → ``told``. Projects a threat into a raw scan.
+``project``: ``path``, ``out``, ``profile``, ``seed`` → ``truth``. Projects a threat.
 ``check``: ``model``. Loads a model and screens a synthetic scan with it.
 """
 
@@ -49,12 +49,12 @@ def _check(task: dict[str, Any]) -> dict[str, Any]:
 
 
 def _screen(task: dict[str, Any]) -> dict[str, Any]:
-    from bagscan.reporting.bags import judge_files
+    from bagscan.reporting.bags import screen_files
 
     files = {str(name): Path(path) for name, path in task["files"].items()}
     with tempfile.TemporaryDirectory(prefix="bagscan-") as folder:
         views = bag_in(Path(folder), files)
-        screened = judge_files(
+        screened = screen_files(
             [_pinned(model) for model in task["models"]],
             views,
             task["scanner_views"] or expected_of(views, VIEWS),
@@ -146,4 +146,4 @@ def _project(task: dict[str, Any]) -> dict[str, Any]:
     kind = sorted(BUILDERS)[task["seed"] % len(BUILDERS)]
     path, out = Path(task["path"]), Path(task["out"])
     profile, seed = task["profile"], task["seed"]
-    return {"told": project_file(path, out, kind, None, None, "", None, profile, seed)}
+    return {"truth": project_file(path, out, kind, None, None, "", None, profile, seed)}

@@ -12,8 +12,8 @@ from bagscan.service.audit import Auditor
 from bagscan.service.review.readings import (
     NO_CLAIM,
     RESOLVERS,
-    NotThere,
-    NotYours,
+    NotClaimedError,
+    NotFoundError,
     Reader,
     Reading,
     open_to,
@@ -37,8 +37,8 @@ def decide(
         test image also ``tip``, its truth and ``hit``.
 
     Raises:
-        NotThere: the scan is not waiting for this account.
-        NotYours: this tab of this account does not claim the scan.
+        NotFoundError: the scan is not waiting for this account.
+        NotClaimedError: this tab of this account does not claim the scan.
         ValueError: as :meth:`Reading.check_on`.
     """
     who, now = reader.who, reader.now
@@ -46,9 +46,9 @@ def decide(
         select(reviews).where(reviews.c.scan_id == scan_id, open_to(who))
     ).first()
     if row is None:
-        raise NotThere("this scan is not waiting for you")
+        raise NotFoundError("this scan is not waiting for you")
     if reader.claim_state(row) != "yours":
-        raise NotYours(
+        raise NotClaimedError(
             "your claim has expired, or another reader or tab has the scan; claim the scan first"
         )
     result = connection.execute(
@@ -141,8 +141,8 @@ def undo(
         number: of the decision.
 
     Raises:
-        NotThere: the account has no such valid decision.
-        NotYours: the decision is final or too old, or another reader has the scan.
+        NotFoundError: the account has no such valid decision.
+        NotClaimedError: the decision is final or too old, or another reader has the scan.
     """
     who, now = reader.who, reader.now
     row = connection.execute(
@@ -153,18 +153,18 @@ def undo(
         )
     ).first()
     if row is None or row.account_id != who.id:
-        raise NotThere("you have no such decision that can be taken back")
+        raise NotFoundError("you have no such decision that can be taken back")
     tip = connection.execute(select(scans.c.tip).where(scans.c.id == scan_id)).scalar()
     if row.round != "first" or tip is not None:
-        raise NotYours(
+        raise NotClaimedError(
             "this decision is final: you could know by now what others decided or what the image is"
         )
     if now > row.created_at + config.undo_s:
-        raise NotYours(f"a decision can only be taken back for {config.undo_s:g} s")
+        raise NotClaimedError(f"a decision can only be taken back for {config.undo_s:g} s")
     review = connection.execute(select(reviews).where(reviews.c.scan_id == scan_id)).one()
     later = select(decisions.c.id).where(decisions.c.scan_id == scan_id, decisions.c.id > number)
     if (review.claimed_until or 0) > now or connection.execute(later).first():
-        raise NotYours("another reader has the scan already")
+        raise NotClaimedError("another reader has the scan already")
     connection.execute(update(decisions).where(decisions.c.id == number).values(undone_at=now))
     values = {
         "state": row.round,

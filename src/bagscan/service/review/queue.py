@@ -16,8 +16,8 @@ from bagscan.service.review.readings import (
     REASONS,
     RESOLVERS,
     VALUES,
-    NotThere,
-    NotYours,
+    NotClaimedError,
+    NotFoundError,
     Reader,
     Reading,
     open_to,
@@ -29,8 +29,8 @@ __all__ = [
     "REASONS",
     "RESOLVERS",
     "VALUES",
-    "NotThere",
-    "NotYours",
+    "NotFoundError",
+    "NotClaimedError",
     "Reader",
     "Reading",
     "claim",
@@ -116,8 +116,8 @@ def claim(
         Id of the scan.
 
     Raises:
-        NotThere: the scan, or any scan, is not waiting for this account.
-        NotYours: another account or another tab claims the scan.
+        NotFoundError: the scan, or any scan, is not waiting for this account.
+        NotClaimedError: another account or another tab claims the scan.
     """
     who, now = reader.who, reader.now
     if scan_id is None:
@@ -134,7 +134,7 @@ def claim(
     }
     claimed = connection.execute(update(reviews).where(chosen).values(**values, **begins))
     if not claimed.rowcount:
-        raise NotYours("another reader has claimed this scan")
+        raise NotClaimedError("another reader has claimed this scan")
     return str(row.scan_id)
 
 
@@ -149,12 +149,12 @@ def _find_claimable(
     statement = _select_open(reader.who).where(reviews.c.scan_id == scan_id)
     row: Row[Any] | None = connection.execute(statement).first()
     if row is None:
-        raise NotThere("this scan is not waiting for you")
+        raise NotFoundError("this scan is not waiting for you")
     state = reader.claim_state(row)
     if state == "taken":
-        raise NotYours("another reader has claimed this scan")
+        raise NotClaimedError("another reader has claimed this scan")
     if state == "elsewhere" and not take_over:
-        raise NotYours("this scan is open in another tab of yours")
+        raise NotClaimedError("this scan is open in another tab of yours")
     return row
 
 
@@ -170,7 +170,7 @@ def _find_next(connection: Connection, reader: Reader) -> Row[Any]:
             free = free.with_for_update(skip_locked=True, of=reviews)
         row = connection.execute(free).first()
     if row is None:
-        raise NotThere("no scan is waiting for you")
+        raise NotFoundError("no scan is waiting for you")
     return row
 
 

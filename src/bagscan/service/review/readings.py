@@ -30,11 +30,11 @@ MAX_NOTE = 2000  # characters
 NO_CLAIM = {"claimed_by": None, "claimed_tab": None, "claimed_until": None}
 
 
-class NotYours(BagscanError):
+class NotClaimedError(BagscanError):
     """The account cannot claim this scan or change this decision."""
 
 
-class NotThere(BagscanError):
+class NotFoundError(BagscanError):
     """The scan or decision does not exist, or is not waiting for this account."""
 
 

@@ -159,7 +159,7 @@ def make_test_image(
         contents[str(target["name"])] = projected.read_bytes()
     # The name must differ from that of the source, which readers can find in the archive.
     new_files = [(new_base + name.removeprefix(base), data) for name, data in contents.items()]
-    truth = {key: answer["told"][key] for key in ("kind", "at", "pixels")} | {
+    truth = {key: answer["truth"][key] for key in ("kind", "at", "pixels")} | {
         "of": source_id,
         "file": new_base + str(target["name"]).removeprefix(base),
     }

@@ -115,7 +115,7 @@ class Store:
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """Open a connection for reading, which sees a snapshot of the database."""
-        with naming_faults(), self.engine.connect() as connection:
+        with convert_database_errors(), self.engine.connect() as connection:
             if not self.is_sqlite:
                 connection = connection.execution_options(isolation_level="REPEATABLE READ")
             with connection.begin():
@@ -194,13 +194,13 @@ class Store:
         failed: list[tuple[Future[Any], BaseException]] = []
         try:
             with (
-                naming_faults(),
+                convert_database_errors(),
                 self.engine.connect().execution_options(writes=True) as connection,
                 connection.begin(),
             ):
                 for write, future in batch:
                     try:
-                        with naming_values(), connection.begin_nested():
+                        with convert_value_errors(), connection.begin_nested():
                             done.append((future, write(connection)))
                     except Exception as error:
                         if _database_error(error) is not None:
@@ -253,7 +253,7 @@ def _is_full(error: BaseException | None) -> bool:
 
 
 @contextmanager
-def naming_values() -> Iterator[None]:
+def convert_value_errors() -> Iterator[None]:
     """Convert a driver's error about a value to :class:`ValueError`."""
     try:
         yield
@@ -262,10 +262,10 @@ def naming_values() -> Iterator[None]:
 
 
 @contextmanager
-def naming_faults() -> Iterator[None]:
+def convert_database_errors() -> Iterator[None]:
     """Convert a driver's error about the database to :class:`StoreError`."""
     try:
-        with naming_values():
+        with convert_value_errors():
             yield
     except SQLAlchemyError as error:
         store_error = _database_error(error)

@@ -43,7 +43,7 @@ class Files:
         """
         digest = digest or hashlib.sha256(content).hexdigest()
         path = self.path(digest)
-        with full_disk_told(path), self._locked(fcntl.LOCK_SH):
+        with convert_disk_errors(path), self._locked(fcntl.LOCK_SH):
             if path.exists():
                 os.utime(path)  # protects the file from a sweep
                 return digest
@@ -138,7 +138,7 @@ def _sync_folder(folder: Path) -> None:
 
 
 @contextmanager
-def full_disk_told(path: Path) -> Iterator[None]:
+def convert_disk_errors(path: Path) -> Iterator[None]:
     """Convert "no space left" to :class:`StoreFull`, other OSErrors to :class:`StoreError`."""
     try:
         yield

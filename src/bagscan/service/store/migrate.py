@@ -10,7 +10,7 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Engine
 
-from bagscan.service.store.database import StoreError, naming_faults
+from bagscan.service.store.database import StoreError, convert_database_errors
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 
@@ -24,7 +24,7 @@ def migrate(engine: Engine) -> None:
     config = _config()
     known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
     with (
-        naming_faults(),
+        convert_database_errors(),
         engine.connect().execution_options(writes=True) as connection,
         connection.begin(),
     ):
@@ -44,7 +44,7 @@ def revision(engine: Engine) -> str | None:
     Raises:
         StoreError: the database cannot be read.
     """
-    with naming_faults(), engine.connect() as connection:
+    with convert_database_errors(), engine.connect() as connection:
         return MigrationContext.configure(connection).get_current_revision()
 
 

@@ -18,7 +18,7 @@ from scipy.ndimage import distance_transform_edt
 from bagscan.core import Regions, View
 from bagscan.detector.exported import UsableDetector
 from bagscan.detector.features import CELL_PX
-from bagscan.detector.looking import SeenBag, SeenView
+from bagscan.detector.inference import SeenBag, SeenView
 from bagscan.detector.together import Numbers
 from bagscan.encoders.region_means import region_means
 from bagscan.formats import read_scan
@@ -45,7 +45,7 @@ class TrueDevice:
 
 
 @dataclass(frozen=True)
-class JudgedView:
+class ScoredView:
     """Results of one view with their truth.
 
     Attributes:
@@ -53,7 +53,7 @@ class JudgedView:
         areas: (n,) areas of the regions in pixels.
         on: (n,) share of each region on the anomaly, in [0, 1].
         near: (n,) share of each region on the anomaly or within 10 mm of it, in [0, 1].
-        darkness: (n,) mean attenuation -ln T of the low channel, or -ln of the brightness.
+        attenuation: (n,) mean attenuation -ln T of the low channel, or -ln of the brightness.
         devices: true devices of the view.
         visible: True if an operator could see the anomaly in this view.
         about: record of the view in the dataset.
@@ -63,14 +63,14 @@ class JudgedView:
     areas: np.ndarray
     on: np.ndarray
     near: np.ndarray
-    darkness: np.ndarray
+    attenuation: np.ndarray
     devices: tuple[TrueDevice, ...]
     visible: bool
     about: dict[str, Any]
 
 
 @dataclass(frozen=True)
-class JudgedBag:
+class ScoredBag:
     """Results of one scan with their truth.
 
     Attributes:
@@ -86,7 +86,7 @@ class JudgedBag:
     scene: str
     anomalous: bool
     about: dict[str, Any]
-    views: tuple[JudgedView, ...]
+    views: tuple[ScoredView, ...]
     together: tuple[tuple[Numbers, float], ...] | None = None
 
     @property
@@ -112,7 +112,7 @@ class JudgedBag:
         ]
 
 
-def judge_bag(root: Path, record: dict[str, Any], detector: UsableDetector) -> JudgedBag:
+def score_bag(root: Path, record: dict[str, Any], detector: UsableDetector) -> ScoredBag:
     """Run the detector on one scan of a simulated dataset.
 
     Args:
@@ -138,16 +138,16 @@ def judge_bag(root: Path, record: dict[str, Any], detector: UsableDetector) -> J
     about = {key: record.get(key) for key in ("part", "group", "device", "family")}
     about |= record.get("anomaly", {})
     anomalous = record["label"] == "anomalous"
-    return JudgedBag(record["id"], record["scene"], anomalous, about, views, bag.together)
+    return ScoredBag(record["id"], record["scene"], anomalous, about, views, bag.together)
 
 
-def judge_set(
+def score_set(
     root: Path,
     detector: UsableDetector,
     part: str | None = None,
     most_scenes: int = 0,
     report: Callable[[str], None] = print,
-) -> list[JudgedBag]:
+) -> list[ScoredBag]:
     """Run the detector on the scans of a simulated dataset.
 
     Args:
@@ -161,13 +161,13 @@ def judge_set(
         ReadError: if an image is missing or damaged.
         ModelError: if a network fails.
     """
-    bags: list[JudgedBag] = []
+    bags: list[ScoredBag] = []
     scenes = 0
     for path in sorted((root / "scans").glob("*.json")):
         records = json.loads(path.read_text())["scans"]
         if part not in (None, records[0]["part"]):
             continue
-        bags += [judge_bag(root, record, detector) for record in records]
+        bags += [score_bag(root, record, detector) for record in records]
         scenes += 1
         if scenes % 50 == 0:
             report(f"{root}: {scenes} scenes scored")
@@ -178,7 +178,7 @@ def judge_set(
 
 def _compare_view(
     root: Path, record: dict[str, Any], name: str, view: View, seen: SeenView
-) -> JudgedView:
+) -> ScoredView:
     path = root / "truth" / f"{record['id']}_{name}.json"
     annotations = json.loads(path.read_text())["annotations"]
     entry = next((e for e in annotations if e["category"] == "anomaly"), None)
@@ -198,7 +198,7 @@ def _compare_view(
     regions = seen.regions
     view_record = record["views"][name]
     unlabelled = Regions(np.zeros((1, 1), np.int32), regions.n, regions.kind)
-    return JudgedView(
+    return ScoredView(
         replace(seen, regions=unlabelled),
         regions.areas(),
         regions.overlap(anomaly),
