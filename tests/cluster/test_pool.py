@@ -49,7 +49,7 @@ def on_cluster(source, out, **settings):
     config = BatchConfig(**{"part_size": 20, "workers": 2, "timeout_s": 5.0, **settings})
     prepare([source], shipped_models(), out, config, lambda _: None)
     return screen_archive(
-        out, config, RayPool(shipped_models(), config, judge=judge_by_name), lambda _: None
+        out, config, RayPool(shipped_models(), config, screen_bag=judge_by_name), lambda _: None
     )
 
 
@@ -116,7 +116,7 @@ def judged(folder, source, judge, **settings):
     config = BatchConfig(part_size=20, **settings)
     prepare([source], shipped_models(), folder, config, lambda _: None)
     return screen_archive(
-        folder, config, RayPool(shipped_models(), config, judge=judge), lambda _: None
+        folder, config, RayPool(shipped_models(), config, screen_bag=judge), lambda _: None
     )
 
 

@@ -50,7 +50,7 @@ def store_backup(
 
     with open_store(folder, database) as store:
         summary = back_up(store, folder, out, say)
-    typer.echo(json.dumps(summary) if as_json else f"back-up written to {out}")
+    typer.echo(json.dumps(summary) if as_json else f"backup written to {out}")
 
 
 @store_app.command("restore")
@@ -60,7 +60,7 @@ def store_restore(
     database: Database = "",
     as_json: AsJson = False,
 ) -> None:
-    """Restore a back-up into a new folder and an empty database.
+    """Restore a backup into a new folder and an empty database.
 
     The database can be SQLite or PostgreSQL.
     """

@@ -26,7 +26,7 @@ from bagscan.core.errors import BagscanError, ConfigError
 from bagscan.workers.screeners import screener, try_out
 from bagscan.workers.tasks import answered
 
-Judge = Callable[[list[str], list[dict[str, str]], list[str], list[str]], dict[str, Any]]
+ScreenBag = Callable[[list[str], list[dict[str, str]], list[str], list[str]], dict[str, Any]]
 Answer = tuple[int, dict[str, Any], dict[str, Any]]  # number, bag, answer
 TRIES = 3  # attempts at a bag
 LOOK_S = 0.5  # between two checks for overdue bags
@@ -38,12 +38,12 @@ AHEAD = 2  # bags that an actor has at a time, so that it does not wait for the 
 class _Actor:
     """Process on a node, which loads the models once and screens one bag at a time."""
 
-    def __init__(self, models: list[str], judge: Judge, runtime: str | None) -> None:
-        self._models, self._judge, self._runtime = models, judge, runtime
+    def __init__(self, models: list[str], screen_bag: ScreenBag, runtime: str | None) -> None:
+        self._models, self._screen_bag, self._runtime = models, screen_bag, runtime
 
     def ready(self) -> str:
         """Test the models on a synthetic scan; return the error message, or an empty string."""
-        if self._judge is not score_bag:  # a stand-in of the tests
+        if self._screen_bag is not score_bag:  # a stand-in of the tests
             return ""
         try:
             for folder in self._models:
@@ -55,12 +55,12 @@ class _Actor:
     def screen(
         self, views: list[dict[str, str]], expected: list[str], ids: list[str]
     ) -> dict[str, Any]:
-        judge = (
+        screen_bag = (
             functools.partial(score_bag, runtime=self._runtime)
-            if self._judge is score_bag
-            else self._judge
+            if self._screen_bag is score_bag
+            else self._screen_bag
         )
-        return answered(judge, self._models, views, expected, ids)
+        return answered(screen_bag, self._models, views, expected, ids)
 
 
 @dataclass
@@ -125,7 +125,7 @@ class RayPool:
         models: model folders.
         config: settings of the run.
         address: as in :func:`bagscan.cluster.connection.connect`.
-        judge: function that screens a bag; tests pass stand-ins.
+        screen_bag: function that screens a bag; tests pass stand-ins.
 
     Raises:
         BagscanError: the cluster lacks resources for the workers.
@@ -137,11 +137,11 @@ class RayPool:
         models: Sequence[Path],
         config: BatchConfig,
         address: str = LOCAL,
-        judge: Judge = score_bag,
+        screen_bag: ScreenBag = score_bag,
     ) -> None:
         self._config = config
         self._models = [str(Path(model).absolute()) for model in models]
-        self._judge = judge
+        self._screen_bag = screen_bag
         connect(address)
         self._actor = ray.remote(num_cpus=1, max_restarts=0)(_Actor)
         self._seats = [_Seat() for _ in range(config.workers)]
@@ -262,7 +262,7 @@ class RayPool:
 
     def _start(self, seat: _Seat) -> None:
         """Start an actor without waiting for it."""
-        seat.actor = self._actor.remote(self._models, self._judge, self._config.runtime)
+        seat.actor = self._actor.remote(self._models, self._screen_bag, self._config.runtime)
         seat.starting, seat.since = seat.actor.ready.remote(), time.monotonic()
 
     def _check_start(self, seat: _Seat) -> None:

@@ -181,14 +181,14 @@ def score_bag(
     if masks:
         overlap = np.stack([regions.overlap(mask) for mask in masks], 1)
         inside = regions.overlap(np.any(masks, axis=0))
-    attenuation = region_means(regions, attenuation)
+    of_regions = region_means(regions, attenuation)
     return ScoredView(
         scores=np.asarray(scores, np.float64),  # the type of thresholds
-        attenuation=attenuation,
+        attenuation=of_regions,
         overlap=overlap,
         inside=inside,
         areas=regions.areas(),
-        foreground=attenuation > MIN_FOREGROUND_ATTENUATION
+        foreground=of_regions > MIN_FOREGROUND_ATTENUATION
         if item is None
         else on_item(regions, item),
         labels=tuple(a.label for a in annotations),

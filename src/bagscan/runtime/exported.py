@@ -52,14 +52,14 @@ class ExportedModel:
         identity: id of the model folder.
         graphs: names of the graphs in the folder.
         cutter: engine of the segmentation graphs (``CUTTING``).
-        judge: engine of the other graphs.
+        scoring: engine of the other graphs.
 
     Raises:
         ModelError: if a graph is missing, or the regioner cannot be exported.
     """
 
     def __init__(
-        self, folder: Path, identity: str, graphs: Collection[str], cutter: Engine, judge: Engine
+        self, folder: Path, identity: str, graphs: Collection[str], cutter: Engine, scoring: Engine
     ) -> None:
         self.id = identity
         description = read_description(folder)
@@ -77,8 +77,8 @@ class ExportedModel:
         self.operating_point = operating_point_of(description)
         self.calibration = calibration_of(description)
         self.about: dict[str, Any] = description["about"]
-        self._segmentation, self._scoring = cutter, judge
-        self.runtime = judge.name
+        self._segmentation, self._scoring = cutter, scoring
+        self.runtime = scoring.name
         self.kind = KINDS[self.config.regioner["name"]]
 
     def inference_mode(self) -> AbstractContextManager[None]:

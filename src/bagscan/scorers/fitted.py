@@ -105,14 +105,14 @@ def save_fitted(scorer: nn.Module, path: Path, messages: list[str]) -> None:
         name: tensor.detach().contiguous().clone() for name, tensor in scorer.state_dict().items()
     }
     with atomic_write(path) as temporary:
-        save_file(tensors, temporary, {"told": json.dumps(messages)})
+        save_file(tensors, temporary, {"messages": json.dumps(messages)})
 
 
 def load_fitted(scorer: nn.Module, path: Path, report: Report) -> None:
     """Load a fitted scorer saved by :func:`save_fitted`, and replay the messages of its fit."""
     scorer.load_state_dict(load_file(path))
     with safe_open(path, "pt") as file:
-        for text in json.loads(file.metadata()["told"]):
+        for text in json.loads(file.metadata().get("messages", "[]")):
             report(text)
     scorer.eval()
 

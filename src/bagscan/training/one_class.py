@@ -305,7 +305,7 @@ class OneClassExperiment(Experiment):
 
             def record_message(text: str) -> None:
                 report(text)
-                log.write(json.dumps({"told": text}) + "\n")
+                log.write(json.dumps({"message": text}) + "\n")
 
             keep_phases(model.scorer, out / "phases")
             best = fit(model, train, val, self.training, record_message)
