@@ -389,7 +389,7 @@ def whole_bags(made, together):
     path.write_text(
         f"kind: whole_bags\nsets: [{made}]\nstart: {together[1] / 'model'}\n"
         "pack_workers: 1\nthreads: 1\n"
-        "training: {rows: 12, bags: 2, lone: 0.5, val_bags: 4}\n"
+        "training: {rows: 12, bags: 2, lone: 0.5, overlay: 0.5, val_bags: 4}\n"
         "loop: {steps: 2, warmup: 1, validate_every: 1, checkpoint_every: 1, ema: 0.5}\n"
     )
     return read_experiment(path)
@@ -476,6 +476,36 @@ def test_mirrored_rows_are_the_rows_mirrored(made):
         assert one.features[0, :2, 1:-1].flip(1) == pytest.approx(
             other.features[0, :2, 1:-1], abs=1e-5
         )
+
+
+def test_the_contents_of_another_bag_add_up(made):
+    scenes = [s for s in read_packed(made, ("train",)) if s.views[0].host >= 0 and len(s.views) > 1]
+
+    def batch_of(rows):
+        return build_pixel_batch([rows], 64, len(KINDS), "raw", 0.0, np.random.default_rng(0))
+
+    rows, other = (
+        select_rows(scene, 16, 64, (False,) * 3, np.ones((2, 2))) for scene in scenes[:2]
+    )
+    plain, added, both = map(batch_of, (rows, other, replace(rows, over=other)))
+    for v in range(2):
+        first, second, total = (batch.views[v].features[0] for batch in (plain, added, both))
+        width = min(first.shape[2], second.shape[2])
+        expected = first[:2].clone()
+        expected[:, :, :width] += second[:2, :, :width]
+        clear = expected[0] < 3  # not at the limit of the detector
+        assert total[:2][:, clear] == pytest.approx(expected[:, clear], abs=1e-4)
+        only_first = second[0, :, :width] == 0
+        assert torch.equal(total[3, :, :width][only_first], first[3, :, :width][only_first])
+        z = total[3, :, :width]
+        highest = torch.maximum(first[3, :, :width], second[3, :, :width])
+        assert (z <= highest + 1e-4).all()
+        instances = slice(FIRST_DEVICE, FIRST_DEVICE + 8)
+        assert torch.equal(both.views[v].counts[:, instances], plain.views[v].counts[:, instances])
+        categories = both.views[v].counts[:, :FIRST_DEVICE].int()
+        assert (categories >= plain.views[v].counts[:, :FIRST_DEVICE]).all()
+        assert categories.sum() > plain.views[v].counts[:, :FIRST_DEVICE].int().sum()
+    assert torch.equal(both.bags.hidden, plain.bags.hidden)
 
 
 def test_a_bag_is_exported_and_screened_over_both_views(together, made):

@@ -16,6 +16,7 @@ from bagscan.detector.together import VIEWS
 from bagscan.training.detector import degrade
 from bagscan.training.detector_targets import CropBatch
 from bagscan.training.map_batches import MIN_CELLS, WHOLE, BagBatch
+from bagscan.training.overlay import overlay
 from bagscan.training.seen_maps import HALF_CELL, TRUTHS, truth_of
 
 MULTIPLE_PX = 64  # sides of the network's input are multiples of this
@@ -44,6 +45,7 @@ class Rows:
         poses: poses of both views.
         lone: number of the only view that is used; None for both.
         devices: numbers of the devices that lie within the rows.
+        over: rows of another scan to lay on top; None for none.
     """
 
     scene: PackedScene
@@ -51,6 +53,7 @@ class Rows:
     poses: tuple[Pose, Pose]
     lone: int | None
     devices: tuple[int, ...]
+    over: Rows | None = None
 
 
 def select_rows(
@@ -125,6 +128,8 @@ def build_pixel_batch(
         for k, item in enumerate(shown):
             view = item.scene.views[v]
             cut(view, item.anomalous, item.poses[v], features[k], counts[k])
+            if item.over:
+                overlay(features[k], counts[k], item.over.scene.views[v], item.over.poses[v])
             if item.lone in (None, v):
                 truth[v * n + k, :, :, : counts.shape[3]] = truth_of(counts[k], kinds)
                 has_cell[v * n + k, :, :, : -(-view.pixels.shape[2] // CELL_PX)] = 1

@@ -39,10 +39,12 @@ class WholeBagsConfig(TwoViewsTaskConfig):
     """Settings of the training on whole bags; no crops are drawn.
 
     Attributes:
+        overlay: share of bags with the contents of another bag on top; new clutter for each draw.
         alone_weight: weight of the single-view losses.
         alone: weights of the single-view losses, see :class:`DetectorTaskConfig`.
     """
 
+    overlay: float = 0.0
     alone_weight: float = 0.5
     alone: DetectorTaskConfig = field(
         default_factory=lambda: DetectorTaskConfig(verdict_weight=0.3)
@@ -92,6 +94,11 @@ class WholeBagsTask:
     def batch(self, rng: np.random.Generator) -> PixelBatch:
         """Draw bags. Each appears twice with the same rows: without and with its anomaly."""
         rows = [self._draw(rng) for _ in range(self.config.bags)]
+        if self.config.overlay:
+            rows = [
+                replace(item, over=self._draw(rng)) if rng.random() < self.config.overlay else item
+                for item in rows
+            ]
         pairs = [replace(item, anomalous=anomalous) for item in rows for anomalous in (False, True)]
         return build_pixel_batch(
             pairs, self.config.rows * CELL_PX, self.kinds, self.images, self.config.alone.noise, rng

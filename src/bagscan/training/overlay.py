@@ -1,0 +1,60 @@
+"""Augmentation: the contents of another scan on top of a scan, as if both bags lay on the belt.
+
+Log attenuations add up along a ray (Beer-Lambert law), so the sum of two views is a view of both
+bags. Both views of a scan share the rows of the belt, so the same rows of another scan fit to both.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from bagscan.datasets.packed import FIRST_DEVICE, PackedView
+from bagscan.detector.features import (
+    HIGH_SCALE,
+    LOW_SCALE,
+    MAX_RATIO,
+    MIN_HIGH,
+    MIN_RATIO,
+    MIN_TRANSMISSION,
+    RATIO_OF_NOTHING,
+    RATIO_SCALE,
+)
+from bagscan.detector.sampling import Pose, cut
+
+MAX_COUNT = 16  # label pixels of a cell
+MIN_ADDED = 0.01  # feature of the low channel from which effective Z changes
+SCALES = np.array([LOW_SCALE, HIGH_SCALE], np.float32)[:, None, None]
+
+
+def overlay(features: np.ndarray, counts: np.ndarray, view: PackedView, pose: Pose) -> None:
+    """Add the benign contents of another view, in place.
+
+    Devices of the other view become clutter: they have categories but no verdict.
+
+    Args:
+        features: (4, H, W) features, see :mod:`bagscan.detector.features`.
+        counts: (128, H / 8, W / 8) label counts.
+        view: the other view.
+        pose: rows and orientation of the other view.
+    """
+    added, added_counts = np.zeros_like(features), np.zeros_like(counts)
+    cut(view, False, pose, added, added_counts)
+    changed = added[0] > MIN_ADDED
+    features[3] = np.where(changed, _mix_z(features, added), features[3])
+    features[:2] = np.minimum(features[:2] + added[:2], -np.log(MIN_TRANSMISSION) * SCALES)
+    features[2] = np.where(changed, _compute_ratio(*(features[:2] / SCALES)), features[2])
+    total = counts[:FIRST_DEVICE].astype(np.int32) + added_counts[:FIRST_DEVICE]
+    counts[:FIRST_DEVICE] = np.minimum(total, MAX_COUNT)
+
+
+def _mix_z(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Return the effective Z feature of both: the cubic mean, weighted by low attenuation."""
+    weight = np.maximum(first[0] + second[0], 1e-6)
+    mixed: np.ndarray = np.cbrt((first[0] * first[3] ** 3 + second[0] * second[3] ** 3) / weight)
+    return mixed
+
+
+def _compute_ratio(low: np.ndarray, high: np.ndarray) -> np.ndarray:
+    """Return the ratio feature of (H, W) log attenuations."""
+    ratio = np.clip(low / np.maximum(high, MIN_HIGH), MIN_RATIO, MAX_RATIO)
+    return (np.where(high > MIN_HIGH, ratio, RATIO_OF_NOTHING) - RATIO_OF_NOTHING) * RATIO_SCALE
