@@ -2,6 +2,6 @@
 
 from bagscan.kernel_cache import choose_place
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 choose_place()

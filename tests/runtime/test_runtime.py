@@ -257,7 +257,7 @@ def test_a_network_that_gives_no_numbers_to_cut_by_is_review(tmp_path):
     screener = Screener.load(folder)
     report = screener.screen(synthetic_scan(screener.model.config.input))
     assert report.decision is Decision.REVIEW
-    assert "not finite" in report.reasons[0]
+    assert "NaN" in report.reasons[0]
 
 
 def test_trying_a_model_out_reaches_what_judges_where_no_item_is_found(tmp_path):
@@ -333,7 +333,7 @@ def test_scores_that_are_not_numbers_are_review(tmp_path):
     screener = Screener.load(folder, runtime="onnxruntime")
     report = screener.screen(synthetic_scan(screener.model.config.input))
     assert report.decision is Decision.REVIEW
-    assert "not finite" in report.reasons[0]
+    assert "NaN" in report.reasons[0]
 
 
 def test_every_shipped_model_runs_without_torch(tmp_path):
@@ -405,6 +405,6 @@ def test_read_only_package_and_home_keep_kernels_elsewhere(monkeypatch):
     monkeypatch.delenv("NUMBA_CACHE_DIR")
     kernel_cache.choose_place()
     assert "NUMBA_CACHE_DIR" not in os.environ  # here they can be written
-    monkeypatch.setattr(kernel_cache, "_can_be_written", lambda folder: False)
+    monkeypatch.setattr(kernel_cache, "_is_writable", lambda folder: False)
     kernel_cache.choose_place()
     assert Path(os.environ["NUMBA_CACHE_DIR"]).parent.is_dir()
