@@ -39,6 +39,7 @@ test: setup
 
 test-slow: setup
 	$(BIN)/python -m pytest -m slow
+	BAGSCAN_FUZZ_CASES=5000 $(BIN)/python -m pytest -n 2 tests/formats/test_hostile.py tests/formats/test_odd_values.py
 
 # On a real Ray cluster of several nodes of this machine, and training by two processes.
 test-cluster: setup

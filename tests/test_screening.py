@@ -300,7 +300,7 @@ def test_scans_of_one_name_keep_their_own_findings(tiny_model, scans, tmp_path):
 def test_a_killed_screening_goes_on_where_it_stopped(tiny_model, scans, tmp_path, monkeypatch):
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     screen_folder(scans, [tiny_model], whole, lambda _: None)
-    judge, judged = folder._judge, []
+    judge, judged = folder._screen_bag, []
 
     def killed_after_two(screeners, *rest):
         if len(judged) == 2:
@@ -645,7 +645,7 @@ def test_data_check_and_doctor(tiny_config):
         == 24
     )
     nothing = run(app, ["data", "check", "--preset", "ssn_bsds500"])
-    assert "needs a configuration with data" in str(nothing.exception)
+    assert "section data" in str(nothing.exception)
     lacking = run(
         app,
         [
@@ -660,7 +660,7 @@ def test_data_check_and_doctor(tiny_config):
     assert lacking.exit_code == 2
     told = json.loads(lacking.stdout)
     assert [one["scans"] for one in told["datasets"]] == [24]
-    assert "nowhere: no simulated data set" in told["lacking"][0]
+    assert "nowhere: no simulated dataset" in told["lacking"][0]
     assert json.loads(run(app, ["doctor", "--json"]).stdout)["parts"]["regions"] == [
         "whole_image",
         "grid",

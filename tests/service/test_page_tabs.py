@@ -76,7 +76,7 @@ def test_the_second_tab_takes_a_scan_over_only_when_told_to(make_house, enter): 
     one.keyboard.press("x")
     two = another_tab(one)
     two.locator(".queue li").click()
-    expect(two.locator("dialog")).to_contain_text("another tab")
+    expect(two.locator("dialog")).to_contain_text("another of your tabs")
     two.get_by_role("button", name="Cancel").click()
     expect(two.locator("canvas")).to_have_count(0)
     decide(one)

@@ -373,7 +373,7 @@ def test_a_changed_or_new_scan_is_not_taken(tiny_config, tmp_path, yolo_root, mo
     said: list[str] = []
     train(read_experiment(tiny_config), tmp_path / "a", said.append)
     assert any(f"{changed}.png: changed since the split was made" in line for line in said)
-    assert any("1 scans are new" in line for line in said)
+    assert any("1 scans that were added" in line for line in said)
 
 
 def test_checkpoints_are_written_by_the_clock_too(tiny_config, tmp_path, monkeypatch):

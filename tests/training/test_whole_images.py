@@ -24,6 +24,7 @@ from bagscan.training.multi_label import (
 from bagscan.training.one_class import Descriptions
 
 SILENT = lambda _: None  # noqa: E731
+slow = pytest.mark.slow
 
 
 def test_ap_is_the_mean_precision_at_each_positive_over_all_images():
@@ -147,7 +148,10 @@ def test_phase_one_trains_resumes_and_tells_curves(phase_1, tmp_path):
     assert any("resuming at step 4" in text for text in said)
 
 
-@pytest.mark.parametrize("mode", ["product", "hard_gate", "cnn_alone", "gan_alone"])
+@pytest.mark.parametrize(
+    "mode",
+    ["product", *(pytest.param(m, marks=slow) for m in ("hard_gate", "cnn_alone", "gan_alone"))],
+)
 def test_gbad_goes_from_phase_one_to_a_report_by_configuration_alone(
     mode, tmp_path, sixray_root, simulated_root, monkeypatch
 ):
@@ -248,13 +252,19 @@ training: {{rows_a_scan: 30}}
 SCORERS = [
     "{name: gaussian}",
     "{name: memory, cap_mb: 0.05}",
-    "{name: isolation, trees: 5}",
+    pytest.param("{name: isolation, trees: 5}", marks=slow),
     "{name: svm, errors: {name: bigan, widths: [16, 8], latent: 4, matched: 8, "
     "epochs: 2, least_steps: 0}}",
     "{name: fused, known: {name: softmax, hidden: 8}, unseen: {name: memory, cap_mb: 0.05}}",
-    "{name: bigan, widths: [16, 8], latent: 4, matched: 8, epochs: 2, least_steps: 0}",
-    "{name: fused, known: {name: softmax, hidden: 8}, "
-    "unseen: {name: svm, errors: {name: bigan, epochs: 2, least_steps: 0}}}",
+    pytest.param(
+        "{name: bigan, widths: [16, 8], latent: 4, matched: 8, epochs: 2, least_steps: 0}",
+        marks=slow,
+    ),
+    pytest.param(
+        "{name: fused, known: {name: softmax, hidden: 8}, "
+        "unseen: {name: svm, errors: {name: bigan, epochs: 2, least_steps: 0}}}",
+        marks=slow,
+    ),
 ]
 
 
@@ -275,7 +285,9 @@ def test_every_one_class_scorer_trains_calibrates_evaluates_and_screens_from_con
     assert [p.stat().st_mtime_ns for p in kept] == before
 
 
-@pytest.mark.parametrize("name", ["ganomaly", "skip_ganomaly", "anogan"])
+@pytest.mark.parametrize(
+    "name", ["ganomaly", *(pytest.param(n, marks=slow) for n in ("skip_ganomaly", "anogan"))]
+)
 def test_models_of_pixels_need_no_trained_encoder(name, tmp_path, simulated_root):
     config = tmp_path / "pixels.yaml"
     config.write_text(
