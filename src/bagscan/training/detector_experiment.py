@@ -105,7 +105,7 @@ def packed_scenes(
         Scenes of all sets by split, ``train`` and ``val``, and their common categories.
 
     Raises:
-        ConfigError: the sets were packed with different categories.
+        ConfigError: a set was packed with other categories than ``start`` or the first set.
         DataError: a directory is not a simulated set.
     """
     roots = [Path(name) for name in sets]
@@ -115,11 +115,11 @@ def packed_scenes(
         pack(root, KINDS, common, workers, report)
         common = common or packed_categories(root)
     process.broadcast_from_rank0(True)  # the other processes wait until the sets are packed
-    categories = packed_categories(roots[0])
-    for root in roots[1:]:
+    categories = start.network.config.categories if start else packed_categories(roots[0])
+    for root in roots:
         if packed_categories(root) != categories:
             raise ConfigError(
-                f"{root} and {roots[0]} were packed with different categories; "
+                f"{root} and {'start' if start else roots[0]} have different categories; "
                 f"delete {root / 'packed'} to pack it again"
             )
     scenes = {
@@ -151,13 +151,7 @@ def load_start(
         DataError: a directory is not a simulated set.
     """
     detector = Detector.load(start)
-    scenes, categories = packed_scenes(sets, workers, report, detector)
-    if detector.network.config.categories != categories:
-        raise ConfigError(
-            f"start: {start} was trained with other categories than those of {', '.join(sets)}; "
-            "delete their directories 'packed' to pack them again"
-        )
-    return detector, scenes
+    return detector, packed_scenes(sets, workers, report, detector)[0]
 
 
 def copy_weights(detector: Detector, trained: Detector) -> None:

@@ -7,17 +7,16 @@ bags. Both views of a scan share the rows of the belt, so the same rows of anoth
 from __future__ import annotations
 
 import numpy as np
+from numba import njit
 
 from bagscan.datasets.packed import FIRST_DEVICE, PackedView
 from bagscan.detector.features import (
     HIGH_SCALE,
     LOW_SCALE,
-    MAX_RATIO,
-    MIN_HIGH,
-    MIN_RATIO,
     MIN_TRANSMISSION,
     RATIO_OF_NOTHING,
     RATIO_SCALE,
+    ratio_of,
 )
 from bagscan.detector.sampling import Pose, cut
 
@@ -54,7 +53,11 @@ def _mix_z(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     return mixed
 
 
-def _compute_ratio(low: np.ndarray, high: np.ndarray) -> np.ndarray:
+@njit(cache=True, nogil=True)
+def _compute_ratio(low, high):  # type: ignore[no-untyped-def]
     """Return the ratio feature of (H, W) log attenuations."""
-    ratio = np.clip(low / np.maximum(high, MIN_HIGH), MIN_RATIO, MAX_RATIO)
-    return (np.where(high > MIN_HIGH, ratio, RATIO_OF_NOTHING) - RATIO_OF_NOTHING) * RATIO_SCALE
+    ratio = np.empty_like(low)
+    for i in range(low.shape[0]):
+        for j in range(low.shape[1]):
+            ratio[i, j] = (ratio_of(low[i, j], high[i, j]) - RATIO_OF_NOTHING) * RATIO_SCALE
+    return ratio
